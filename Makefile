@@ -1,0 +1,81 @@
+# `make` alone prints the targets. Variables are given on the command line: make soak USERS=20 DURATION=1h
+TOPOLOGY ?= topologies/embedded.yaml
+TIMELINE ?= chaos/timelines/three_tier.yaml
+USERS    ?= 6
+DURATION ?=
+SCENARIOS ?=
+RESULTS  ?= results
+RUN      ?= latest
+SEED     ?= 1
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+UV := uv==0.13.8# a package manager that sets up 72 packages in seconds, and compiles them, which halves the boot of the gateway
+PY := .venv/bin/python
+# The embedded stack alone needs the gateway's environment; a topology with urls does not.
+GATEWAY := $(if $(shell grep -s '^embedded:' $(TOPOLOGY)),.venv-gateway/installed)
+LOCUST = $(PY) -m locust -f locustfile.py --topology $(TOPOLOGY) --timeline $(TIMELINE) --seed $(SEED) \
+	--results $(RESULTS) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) --stop-timeout 30 --loglevel WARNING $(if $(DURATION),--duration $(DURATION))
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@echo "  variables: TOPOLOGY TIMELINE USERS DURATION SCENARIOS RESULTS RUN SEED"
+
+setup: .venv/installed .venv-gateway/installed ## set up both virtual environments: the harness and the gateway
+
+soak: .venv/installed $(GATEWAY) ## the main job: stack up, load, faults and mends, report, verdict, stack down
+	@exec $(LOCUST) --headless --leash --only-summary --users $(USERS) --spawn-rate $(USERS)
+
+ui: .venv/installed $(GATEWAY) ## the same from Locust's web UI, on http://127.0.0.1:8089
+	@exec $(LOCUST) --leash --web-host 127.0.0.1 --users $(USERS) --spawn-rate $(USERS)
+
+plan: .venv/installed ## show every move of TIMELINE on TOPOLOGY; touches nothing
+	@$(PY) -m analysis check $(TIMELINE) --topology $(TOPOLOGY)
+	@$(PY) -m chaos plan --topology $(TOPOLOGY) --timeline $(TIMELINE) $(if $(DURATION),--duration $(DURATION))
+
+report: .venv/installed ## make the report of RUN again, and print its verdict
+	@$(PY) -m analysis report $(RUN)
+
+restore: .venv/installed ## mend whatever any run left open; safe at any time
+	@$(PY) -m chaos restore $(if $(filter-out topologies/embedded.yaml,$(TOPOLOGY)),--topology $(TOPOLOGY))
+
+up: .venv/installed .venv-gateway/installed ## start the embedded stack and leave it running
+	@$(PY) -m embedded up --topology $(TOPOLOGY)
+
+down: .venv/installed ## end the stack that `make up` started
+	@$(PY) -m embedded down
+
+status: .venv/installed ## what of that stack answers
+	@$(PY) -m embedded status
+
+test: setup .venv/dev ## the tests: under ten minutes on two cores
+	$(PY) -m pytest -m "not verify"
+
+verify: setup .venv/dev ## all tests, also those that take too long for test
+	$(PY) -m pytest
+
+check: .venv/dev ## format, lint, types
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+bench: setup .venv/dev ## what the harness itself costs, and how true its numbers are
+	$(PY) -m benchmarks.ttft
+
+.venv/installed: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet $(UV)
+	.venv/bin/uv pip install --quiet --compile-bytecode --python $(PY) -r requirements.txt
+	@touch $@
+
+.venv/dev: requirements-dev.txt .venv/installed
+	.venv/bin/uv pip install --quiet --compile-bytecode --python $(PY) -r requirements-dev.txt
+	@touch $@
+
+.venv-gateway/installed: requirements-gateway.txt .venv/installed
+	$(PYTHON) -m venv .venv-gateway
+	.venv/bin/uv pip install --quiet --compile-bytecode --python .venv-gateway/bin/python -r requirements-gateway.txt
+	@touch $@
+
+.PHONY: help setup soak ui plan report restore up down status test verify check bench
+.DEFAULT_GOAL := help

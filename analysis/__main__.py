@@ -1,0 +1,89 @@
+"""What came of a run: `python -m analysis report | check | export`.
+
+Exit codes: 0 pass, 1 an expectation failed, 3 aborted by a guard, 4 not restored, 5 unknown, 64 bad input.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from contract import timeline, topology
+from contract.refusal import EXIT_BAD_INPUT, EXIT_PASS, Refusal
+
+EXAMPLES = """examples:
+  python -m analysis report                       the latest run
+  python -m analysis report results/2026-11-20T154326Z-three_tier
+  python -m analysis check chaos/timelines/three_tier.yaml --topology topologies/embedded.yaml
+  python -m analysis export latest --csv
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    given = parser().parse_args(arguments)
+    try:
+        return int(given.do(given))
+    except Refusal as e:
+        print(e, file=sys.stderr)
+        return EXIT_BAD_INPUT
+
+
+def parser() -> argparse.ArgumentParser:
+    top = _Parser(
+        prog="python -m analysis", description="What came of a run.", epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    commands = top.add_subparsers(required=True, metavar="report | check | export")
+    a_run = {"nargs": "?", "metavar": "RUN", "help": "a run's folder, or its name in results/; the latest"}
+    one = commands.add_parser("report", help="make RUN/report/ and tell the verdict; exits with its code")
+    one.add_argument("run", **a_run)  # type: ignore[arg-type]
+    one.add_argument("--quiet", action="store_true", help="print nothing; the exit code tells")
+    one.set_defaults(do=_report)
+    one = commands.add_parser("check", help="refuse a timeline whose expect: half is wrong")
+    one.add_argument("timeline", type=Path, metavar="TIMELINE")
+    one.add_argument("--topology", type=Path, help="also check that the tiers named there exist")
+    one.set_defaults(do=_check)
+    one = commands.add_parser("export", help="write a run's tables as CSV into RUN/report/")
+    one.add_argument("run", **a_run)  # type: ignore[arg-type]
+    one.add_argument("--csv", action="store_true", help="as CSV: the only form there is, and the default")
+    one.set_defaults(do=_export)
+    return top
+
+
+class _Parser(argparse.ArgumentParser):
+    """A wrong command line is bad input like any other: 64, not argparse's 2, which no reader of exit codes expects."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        self.print_usage(sys.stderr)
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {message}\n")
+
+
+def _report(given: argparse.Namespace) -> int:
+    from analysis import frames, report, verdict
+    from analysis.evidence import Evidence
+
+    run = Evidence(frames.read(frames.find_run(given.run)))
+    found = report.judge(run)
+    folder = report.write(run, found)
+    if not given.quiet:
+        print(verdict.as_text(found))
+        print(folder)
+    return found.exit_code
+
+
+def _check(given: argparse.Namespace) -> int:
+    from analysis import checkers, expectation
+
+    tiers = None if given.topology is None else [t.name for t in topology.read(given.topology).tiers]
+    expectation.bind(timeline.read(given.timeline), tiers, str(given.timeline), checkers.catalogue())
+    return EXIT_PASS
+
+
+def _export(given: argparse.Namespace) -> int:
+    from analysis import frames, report
+
+    print(report.export(frames.read(frames.find_run(given.run))))
+    return EXIT_PASS
+
+
+if __name__ == "__main__":
+    sys.exit(main())

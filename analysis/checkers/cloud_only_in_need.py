@@ -1,0 +1,50 @@
+"""The cloud answers only while nothing above it can."""
+
+from pydantic import Field
+
+from analysis import attribution
+from analysis.attribution import State, Why
+from analysis.evidence import Evidence
+from analysis.expectation import Params as Common
+from analysis.finding import Finding, Status, unknown
+
+
+class Params(Common):
+    """`cloud_only_in_need: {id: NFR68}`"""
+
+    max_leaks: int = Field(default=0, ge=0, strict=True)
+
+
+def check(params: Params, run: Evidence) -> Finding:
+    """At most `max_leaks` answers of cloud tiers were spurious: given while a higher tier was verified serving all along.
+
+    Sticky answers (within the gateway's cooldown after a return) and those at the edges of a fault are shown apart and
+    are no leaks. Answers of which nothing shows whether a higher tier served make it unknown, where they could matter.
+    """
+    target = f"at most {params.max_leaks} answers of the cloud that were not needed"
+    served = run.frames.gateway_asks
+    n = int(served["tier"].notna().sum())
+    if not run.clouds:
+        return unknown("cloud_only_in_need", params.id, target, "the topology marks no tier as cloud")
+    if n == 0:
+        return unknown("cloud_only_in_need", params.id, target, "nothing was answered through the gateway")
+    cloud = attribution.cloud_answers(run.lower, run.clouds)
+    count = {why: int((cloud["why"] == why).sum()) for why in Why}
+    blind = int((cloud["because"].str.contains(State.UNVERIFIED) & (cloud["why"] == Why.UNKNOWN)).sum())
+    leaks = count[Why.SPURIOUS]
+    if leaks > params.max_leaks:
+        status = Status.FAIL
+    else:
+        status = Status.UNKNOWN if leaks + blind > params.max_leaks else Status.PASS
+    first = cloud[cloud["why"] == Why.SPURIOUS].head(3)
+    which = "; ".join(
+        f"{r['request_id']} at {run.instant(r['sent_at'])}: {r['because']}" for r in first.to_dict("records")
+    )
+    return Finding(
+        "cloud_only_in_need", params.id, target,
+        f"{leaks} leaks ({count[Why.NEEDED]} needed, {count[Why.STICKY]} sticky, {count[Why.UNKNOWN]} unknown)",
+        status,
+        evidence=f"{len(cloud)} cloud answers of {n}" + (f"; leaks: {which}" if which else "")
+        + (f"; of {blind} nothing shows whether a higher tier served" if blind else ""),
+        value=float(leaks), unit="answers", n=n,
+    )  # fmt: skip

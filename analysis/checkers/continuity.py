@@ -1,0 +1,35 @@
+"""At least so large a share of what users asked was answered well."""
+
+from pydantic import Field
+
+from analysis import metrics
+from analysis.evidence import Evidence
+from analysis.expectation import Params as Common
+from analysis.finding import Finding, Status, unknown
+
+
+class Params(Common):
+    """`continuity: {min_good: 0.99}`"""
+
+    min_good: float = Field(gt=0, le=1, strict=True)
+
+
+def check(params: Params, run: Evidence) -> Finding:
+    """Good ÷ asked of the users' asks (lane load, through the gateway), over the whole run, ≥ `min_good`.
+
+    Cut and stalled answers and abandoned asks are not among the asked; they are counted apart and shown.
+    """
+    target = f"at least {params.min_good:.4g} of the asks are answered well"
+    found = metrics.continuity(run.frames.asks)
+    apart = f"{found.cut} cut and {found.abandoned} abandoned apart"
+    if found.ratio is None:
+        return unknown("continuity", params.id, target, f"users asked nothing through the gateway; {apart}")
+    users = metrics.users_asks(run.frames.asks)
+    bad = users[~users["good"]]["outcome"].value_counts()
+    kinds = ", ".join(f"{n} {kind}" for kind, n in bad.items()) or "none failed"
+    return Finding(
+        "continuity", params.id, target, f"{found.ratio:.4f} ({found.good} of {found.asked}; {apart})",
+        Status.PASS if found.ratio >= params.min_good else Status.FAIL,
+        evidence=f"{len(users)} asks of lane load through the gateway: {kinds}",
+        value=found.ratio, unit="share", n=found.asked,
+    )  # fmt: skip

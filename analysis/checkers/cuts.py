@@ -1,0 +1,48 @@
+"""At most so many answers are cut by one trial of a step."""
+
+from pydantic import Field
+
+from analysis import metrics
+from analysis.evidence import Evidence
+from analysis.expectation import Params as Common
+from analysis.finding import Finding, judge_at_most, unknown
+from analysis.trials import Value, summarise
+from contract.records import GATEWAY
+
+
+class Params(Common):
+    """`cuts: {max_per_trial: 5}`"""
+
+    max_per_trial: int = Field(ge=0, strict=True)
+
+
+def check(params: Params, run: Evidence) -> Finding:
+    """In every trial of every step, at most `max_per_trial` asks through the gateway were cut or stalled.
+
+    A trial holds what ended between its inject's begin and the next fault on its target, or the run's end. A trial
+    during which nothing was asked is unknown.
+    """
+    target = f"at most {params.max_per_trial} cut answers a trial"
+    trials = [t for t in run.trials if t.gone_from is not None]
+    if not trials:
+        return unknown("cuts", params.id, target, "no fault was begun")
+    values, told = [], []
+    for t in trials:
+        assert t.gone_from is not None
+        asks = run.around(t)
+        n = int(((asks["via"] == GATEWAY) & asks["sent_at"].between(t.gone_from, t.ends_at)).sum())
+        if n == 0:
+            values.append(Value(t.step, t.trial, None, why="nothing was asked"))
+            continue
+        count = len(metrics.cuts(asks, t, trials))
+        values.append(Value(t.step, t.trial, float(count)))
+        told.append(f"{t.name}: {count} of {n} asks")
+    seen = summarise(values)
+    measured = (
+        "unknown" if seen.maximum is None else f"at most {seen.maximum:.0f} a trial, in {seen.n} trials"
+    )
+    return Finding(
+        "cuts", params.id, target, measured, judge_at_most(values, params.max_per_trial),
+        evidence="; ".join(told) or "nothing was asked in any trial",
+        value=seen.maximum, unit="answers", n=seen.n, trials=tuple(values),
+    )  # fmt: skip

@@ -1,0 +1,63 @@
+"""The step did make the tiers answer that it was meant to: without that, a pass would prove nothing."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from analysis.evidence import Evidence
+from analysis.expectation import Params as Common
+from analysis.finding import Finding, Status, unknown
+from analysis.trials import Value
+
+Count = Annotated[int, Field(gt=0, strict=True)]
+
+
+class Params(Common):
+    """`exercised: {gaming-mode: {ollama: 5}, cpu-tier-too: {openai: 3}}`: step → tier → so many answers"""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, dict[str, Count]] = Field(init=False)
+
+    @property
+    def steps(self) -> dict[str, dict[str, int]]:
+        return self.__pydantic_extra__ or {}
+
+    def mentions(self) -> Iterator[tuple[str, str, str]]:
+        for step, tiers in self.steps.items():
+            yield "", "step", step
+            for tier in tiers:
+                yield f"{step}: ", "tier", tier
+
+
+def check(params: Params, run: Evidence) -> Finding:
+    """In every trial of each step, each tier gave so many good answers through the gateway, sent commanded → mend verified.
+
+    Fewer is no failure of the stack but a lack of evidence: unknown.
+    """
+    wanted = [(step, tier, n) for step, tiers in params.steps.items() for tier, n in tiers.items()]
+    target = ", ".join(f"{n} by {tier} in {step}" for step, tier, n in wanted)
+    if not wanted:
+        return unknown("exercised", params.id, "nothing", "no step is named")
+    asks = run.frames.gateway_asks
+    good = asks[asks["good"]]
+    values, told, enough = [], [], True
+    for step, tier, n in wanted:
+        spans = [(t, t.gone_from) for t in run.trials_of(step) if t.gone_from is not None]
+        counts = [
+            int(((good["tier"] == tier) & good["sent_at"].between(gone_from, t.gone_until)).sum())
+            for t, gone_from in spans
+        ]
+        enough = enough and bool(counts) and min(counts) >= n
+        values += [Value(step, t.trial, float(c), why=tier) for (t, _), c in zip(spans, counts, strict=True)]
+        fewest = (
+            f"{min(counts)}"
+            if len(counts) == 1
+            else f"{min(counts, default=0)} in the fewest of {len(counts)}"
+        )
+        told.append(f"{fewest} by {tier} in {step}" if counts else f"{step} never began")
+    return Finding(
+        "exercised", params.id, target, ", ".join(told), Status.PASS if enough else Status.UNKNOWN,
+        evidence="good answers through the gateway, sent while the step held its target",
+        value=None, unit="answers", n=len(values), trials=tuple(values),
+    )  # fmt: skip

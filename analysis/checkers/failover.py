@@ -1,0 +1,57 @@
+"""When a step takes a tier away, users are answered by the next one within so many seconds."""
+
+from pydantic import Field
+
+from analysis import outages
+from analysis.evidence import Evidence
+from analysis.expectation import Params as Common
+from analysis.finding import Finding, judge_at_most, unknown
+from analysis.trials import Value, summarise
+from contract.topology import Name
+
+
+class Params(Common):
+    """`failover: {id: NFR65, step: gaming-mode, to: ollama, max_s: 5}`"""
+
+    step: Name
+    to: Name  # the tier that must take over
+    max_s: float = Field(gt=0, strict=True)
+
+
+def check(params: Params, run: Evidence) -> Finding:
+    """In every trial of `step`: lost → first token of the first good answer by `to`, to an ask from lost on, ≤ `max_s`.
+
+    A trial in which nothing showed the loss is unknown, and so is one before which the gateway was not on the tier (the
+    last good answer was another's): nothing had to fail over. One in which `to` never answered before the mend was
+    verified is "> x s": a fail where x is beyond the limit, else unknown.
+    """
+    target = f"{params.to} answers within {params.max_s:g} s of the loss in {params.step}"
+    trials = run.trials_of(params.step)
+    if not trials:
+        return unknown("failover", params.id, target, f"step {params.step} never began")
+    values, told = [], []
+    for t in trials:
+        told.append(run.loss(t))
+        lost_at = run.lost_at(t)
+        if lost_at is None:
+            values.append(Value(t.step, t.trial, None, why="nothing showed the loss"))
+            continue
+        if not outages.was_in_use(run.around(t), t):
+            values.append(
+                Value(t.step, t.trial, None, why=f"the gateway was not seen to use {t.target} before")
+            )
+            told.append(f"the gateway was not seen to use {t.target} before")
+            continue
+        took = outages.failover(run.around(t), run.frames.covered, t, lost_at, params.to)
+        values.append(Value(t.step, t.trial, took.s, took.censored))
+        told.append(
+            f"no answer by {params.to}"
+            if took.ask is None
+            else f"{took.ask}'s first token at {run.instant(took.at)}"
+        )
+    seen = summarise(values)
+    return Finding(
+        "failover", params.id, target, seen.told("s"), judge_at_most(values, params.max_s),
+        evidence="; ".join(told), value=seen.maximum, unit="s", n=seen.n, interval=seen.interval,
+        trials=tuple(values),
+    )  # fmt: skip

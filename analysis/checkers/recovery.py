@@ -1,0 +1,54 @@
+"""After its mend, a tier serves again within so many seconds."""
+
+from pydantic import Field
+
+from analysis import outages
+from analysis.evidence import Evidence
+from analysis.expectation import Params as Common
+from analysis.finding import Finding, judge_at_most, unknown
+from analysis.trials import Value, summarise
+from contract.topology import Name
+
+
+class Params(Common):
+    """`recovery: {max_s: 60}`; with `step:` only that one, else every step"""
+
+    step: Name | None = None
+    max_s: float = Field(gt=0, strict=True)
+
+
+def check(params: Params, run: Evidence) -> Finding:
+    """In every trial: mend verified → first token of the first of three consecutive answers by the returned tier, ≤ `max_s`.
+
+    A trial whose run ended first is "> x s": a fail where x is beyond the limit, else unknown. One whose mend was never
+    verified is unknown. One whose tier nobody could see return, because a higher tier served, is left out and said.
+    """
+    target = f"the returned tier serves within {params.max_s:g} s of its verified mend"
+    trials = [t for t in run.trials if params.step in (None, t.step) and t.begun_at is not None]
+    if not trials:
+        return unknown("recovery", params.id, target, "no fault was begun")
+    values, told = [], []
+    for t in trials:
+        if t.mended_at is None:
+            values.append(Value(t.step, t.trial, None, why="the mend was not verified"))
+            told.append(f"{t.name}: the mend was not verified")
+            continue
+        took = outages.recovery(run.around(t), t, run.trials, run.frames.tiers)
+        if took is None:
+            told.append(f"{t.name}: left out, a higher tier served when {t.target} returned")
+            continue
+        values.append(Value(t.step, t.trial, took.s, took.censored))
+        first = "no three in a row" if took.ask is None else f"{took.ask} was the first of three"
+        told.append(f"{t.name}: mended at {run.instant(t.mended_at)}, {first}")
+    seen = summarise(values)
+    steps = list(dict.fromkeys(v.step for v in values))
+    by_step = {s: summarise([v for v in values if v.step == s]) for s in steps}
+    # Steps take different tiers away: one median over all of them would be nobody's.
+    measured = (
+        seen.told("s") if len(steps) < 2 else "; ".join(f"{s} {o.told('s')}" for s, o in by_step.items())
+    )
+    return Finding(
+        "recovery", params.id, target, measured, judge_at_most(values, params.max_s),
+        evidence="; ".join(told), value=seen.maximum, unit="s", n=seen.n, interval=seen.interval if len(steps) < 2 else None,
+        trials=tuple(values),
+    )  # fmt: skip

@@ -1,0 +1,99 @@
+"""How every figure looks: one colour per tier, sizes, fonts, saving; the picture of "no data". Knows no metric."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from analysis.evidence import Evidence
+
+DPI = 200  # twice the pixels of the size it has in a document
+# Okabe and Ito's colours, told apart by the colour-blind: a tier keeps its place in the fallback's order everywhere.
+_TIERS = ("#0072B2", "#E69F00", "#009E73", "#56B4E9", "#CC79A7", "#F0E442")
+CUT, FAILED, UNKNOWN, LIMIT, INK, SHADE = "#D55E00", "#111111", "#999999", "#B00020", "#333333", "#7A7A7A"
+LOOK: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#777777",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+}
+
+
+def tier_colours(tiers: Iterable[str]) -> dict[str, str]:
+    return {tier: _TIERS[i % len(_TIERS)] for i, tier in enumerate(tiers)}
+
+
+def figure(width: float = 9.0, height: float = 5.0) -> Figure:
+    with rc_context(LOOK):
+        made = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(made)
+    return made
+
+
+def title(made: Figure, says: str, run: Evidence, n: str) -> None:
+    """What is to be seen, and below it which run and how much it rests on."""
+    notes = [run.frames.name, n]
+    if run.frames.cut_short:
+        notes.append("CUT SHORT")
+    size = min(11.5, 11.5 * 82 * made.get_figwidth() / 9 / max(1, len(says)))  # a long one stays inside
+    made.suptitle(says, x=0.01, ha="left", fontsize=size, fontweight="bold", color=INK)
+    made.text(0.99, 0.003, " · ".join(notes), ha="right", va="bottom", fontsize=7.5, color="#555555")
+    made.set_layout_engine("constrained", rect=(0, 0.03, 1, 0.97))
+
+
+def dots(colours: dict[str, str]) -> list[Line2D]:
+    """Legend entries of the tiers."""
+    return [
+        Line2D([], [], marker="o", linestyle="", color=c, label=t, markersize=5) for t, c in colours.items()
+    ]
+
+
+def empty(run: Evidence, what: str, why: str) -> Figure:
+    """The picture of a figure that has nothing to show."""
+    made = figure(height=2.4)
+    with rc_context(LOOK):
+        axes = made.add_subplot()
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, why, ha="center", va="center", fontsize=12, color=INK, wrap=True)
+    title(made, f"{what}: nothing to show", run, "n = 0")
+    return made
+
+
+def log_ms(axes: Axes, which: str) -> None:
+    """Make the "x" or "y" axis a logarithmic one of milliseconds, labelled as people say it: 200 ms, 1 s."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(lambda ms, _: ms_text(ms))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def ms_text(ms: float) -> str:
+    return f"{ms / 1000:g} s" if ms >= 1000 else f"{ms:g} ms"
+
+
+def ms_short(ms: float) -> str:
+    return f"{ms / 1000:.2f} s" if ms >= 1000 else f"{ms:.0f} ms"
+
+
+def seconds_text(s: float) -> str:
+    return f"{s:.2f} s" if s < 10 else f"{s:.1f} s" if s < 100 else f"{s:.0f} s"
+
+
+def save(made: Figure, path: Path) -> None:
+    with rc_context(LOOK):
+        made.savefig(path, dpi=DPI, metadata={"Software": None})

@@ -1,0 +1,62 @@
+"""What a checker found out about one expectation: pass, fail or unknown, and on which evidence."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from analysis.trials import Value
+
+
+class Status(StrEnum):
+    """No evidence is `unknown`, never `pass`."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+
+
+_WORST_FIRST = (Status.FAIL, Status.UNKNOWN, Status.PASS)
+
+
+def worst(statuses: Iterable[Status]) -> Status:
+    """Of several statuses: fail before unknown before pass. Of none: unknown."""
+    given = set(statuses)
+    return next((s for s in _WORST_FIRST if s in given), Status.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One expectation's answer."""
+
+    name: str  # the word under `expect:`, or `restored`, `run`
+    id: str | None  # the operator's own number for it
+    target: str  # what was wanted, in words
+    measured: str  # what was found, in words
+    status: Status
+    evidence: str  # which asks or events it rests on
+    value: float | None = None  # the number that was judged
+    unit: str | None = None
+    n: int | None = None  # how many trials, asks or pairs it rests on
+    interval: tuple[float, float] | None = None
+    trials: tuple[Value, ...] = ()
+
+
+def unknown(name: str, id: str | None, target: str, why: str) -> Finding:
+    """Nothing could be judged, and why."""
+    return Finding(name, id, target, "unknown", Status.UNKNOWN, why, n=0)
+
+
+def judge_at_most(values: Iterable[Value], limit: float) -> Status:
+    """Every trial must keep the limit.
+
+    A censored value beyond the limit fails; one within it, or a trial in which nothing was seen, leaves it unknown.
+    """
+    statuses = []
+    for v in values:
+        if v.value is None:
+            statuses.append(Status.UNKNOWN)
+        elif v.value > limit:
+            statuses.append(Status.FAIL)
+        else:
+            statuses.append(Status.UNKNOWN if v.censored else Status.PASS)
+    return worst(statuses)

@@ -1,0 +1,203 @@
+"""A run folder as tables: the one reader. Derives a few columns that everybody needs, and judges nothing.
+
+A run that was killed is read like any other: what is missing is an empty table, a torn tail is skipped, and both are said.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from analysis.windows import Trial, trials_of
+from contract import timeline as timelines
+from contract import topology as topologies
+from contract.records import CLIENT, GATEWAY, HEALTH, REQUESTS, Lane, Outcome
+from contract.refusal import Refusal, no_such
+from contract.run import FINISHED, read_arrow, read_lines, read_manifest
+from contract.timeline import Timeline
+from contract.topology import Tier, Topology
+
+RESULTS = Path("results")
+EVENT_FILES = ("chaos.jsonl", "guardian.jsonl", "restore.jsonl")  # one writer each
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The tables of one run.
+
+    `asks` are those that metrics rest on: requests and probe (`file` tells which), without warm-up and without the
+    probe's covered slots. Added to the record's columns: `good` (outcome ok), `first_at` (the first token's instant),
+    `headers_at`, `ended_at`, all unix seconds.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    topology: Topology
+    timeline: Timeline | None
+    asks: pd.DataFrame
+    covered: pd.DataFrame  # the probe's slots that found no place; each waits with the ask `covered_by`
+    warmup: pd.DataFrame
+    health: pd.DataFrame
+    client: pd.DataFrame
+    events: pd.DataFrame  # of EVENT_FILES, in the order of their instants
+    torn: tuple[str, ...]  # files whose tail was torn
+
+    @property
+    def name(self) -> str:
+        return str(self.manifest.get("run") or self.path.name)
+
+    @property
+    def tiers(self) -> list[str]:
+        """The tiers' names in the order in which the gateway falls through them."""
+        return [t.name for t in self.topology.tiers]
+
+    @property
+    def started_at(self) -> float:
+        return float(self.manifest["started_at"])
+
+    @cached_property
+    def ended_at(self) -> float:
+        """The last instant of which anything is known; not the manifest's closing, which may be long after."""
+        known = [
+            self.started_at, *(float(s.max()) for s in (
+                self.asks["intended_at"], self.asks["ended_at"], self.covered["intended_at"],
+                self.health["at"], self.client["at"], self.events["at"],
+            ) if s.notna().any()),
+        ]  # fmt: skip
+        return max(known)
+
+    @cached_property
+    def trials(self) -> list[Trial]:
+        """Every step's every trial, in the order in which they began."""
+        return trials_of(self.events, self.ended_at)
+
+    @cached_property
+    def gateway_asks(self) -> pd.DataFrame:
+        """The asks that went through the gateway, in the order in which they were sent."""
+        return self.asks[(self.asks["via"] == GATEWAY) & self.asks["sent_at"].notna()]
+
+    @property
+    def cut_short(self) -> str | None:
+        """Why the run did not come to its end; None where it did."""
+        status = self.manifest.get("status")
+        if status == FINISHED:
+            return None
+        reason = self.manifest.get("reason")
+        return (
+            f"the run was {status} ({reason})"
+            if reason
+            else "the run was never closed: killed, or still running"
+        )
+
+    def tier(self, name: str) -> Tier:
+        return self.topology.tier(name)
+
+
+def find_run(text: str | None) -> Path:
+    """The folder that the operator means: a path, a name inside results/, or nothing for the latest run."""
+    if text is None:
+        latest = RESULTS / "latest"
+        if not latest.is_dir():
+            raise Refusal(f"{latest}: there is no run yet; name a run folder")
+        return latest.resolve()
+    for path in (Path(text), RESULTS / text):
+        if path.is_dir():
+            return path.resolve()
+    there = [p.name for p in RESULTS.iterdir() if p.is_dir()] if RESULTS.is_dir() else []
+    raise Refusal(f"{text}: is no folder; {no_such('run', text, there)}")
+
+
+def read(path: Path) -> Frames:
+    """The tables of the run in this folder. Raises Refusal where it is none."""
+    manifest = read_manifest(path)
+    torn: list[str] = []
+    asks, covered, warmup = _split(_asks(path, torn))
+    return Frames(
+        path=path,
+        manifest=manifest,
+        topology=_topology(path),
+        timeline=_timeline(path),
+        asks=asks,
+        covered=covered,
+        warmup=warmup,
+        health=_table(path, "health.arrow", HEALTH, torn).sort_values("at", ignore_index=True),
+        client=_table(path, "client.arrow", CLIENT, torn).sort_values("at", ignore_index=True),
+        events=_events(path, torn),
+        torn=tuple(torn),
+    )
+
+
+def _topology(path: Path) -> Topology:
+    file = path / "topology.yaml"
+    if not file.exists():
+        raise Refusal(f"{file}: is missing; without it nobody knows which tiers there are and in which order")
+    return topologies.read(file)
+
+
+def _timeline(path: Path) -> Timeline | None:
+    file = path / "timeline.yaml"
+    return timelines.read(file) if file.exists() else None
+
+
+_PANDAS = {
+    pa.bool_(): pd.BooleanDtype(),
+    pa.int16(): pd.Int16Dtype(),
+    pa.int32(): pd.Int32Dtype(),
+}  # so that None stays apart from False and 0
+
+
+def _table(path: Path, file: str, schema: pa.Schema, torn: list[str]) -> pd.DataFrame:
+    table, tail_torn = read_arrow(path / file, schema)
+    if tail_torn:
+        torn.append(file)
+    return table.to_pandas(types_mapper=_PANDAS.get)
+
+
+def _asks(path: Path, torn: list[str]) -> pd.DataFrame:
+    parts = []
+    for file in ("requests.arrow", "probe.arrow"):
+        part = _table(path, file, REQUESTS, torn)
+        part["file"] = file.removesuffix(".arrow")
+        parts.append(part)
+    whole = [p for p in parts if len(p)] or parts[:1]
+    return pd.concat(whole, ignore_index=True)
+
+
+def _split(asks: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """(asks that metrics rest on, covered slots, warm-up)."""
+    asks["good"] = asks["outcome"] == Outcome.OK
+    for name, length_ms in (
+        ("first_at", "ttft_ms"),
+        ("headers_at", "headers_ms"),
+        ("ended_at", "latency_ms"),
+    ):
+        asks[name] = asks["sent_at"] + asks[length_ms] / 1000
+    asks = asks.sort_values(["sent_at", "intended_at"], kind="stable", ignore_index=True)
+    covered, warm = asks["covered_by"].notna(), asks["lane"] == Lane.WARMUP
+    parts = (asks[~covered & ~warm], asks[covered], asks[warm & ~covered])
+    return parts[0].reset_index(drop=True), parts[1].reset_index(drop=True), parts[2].reset_index(drop=True)
+
+
+EVENT_COLUMNS = (
+    "at", "run", "move", "stage", "by", "step", "trial", "fault", "target", "late_ms", "detail", "error", "file",
+)  # fmt: skip
+
+
+def _events(path: Path, torn: list[str]) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for file in EVENT_FILES:
+        try:
+            lines, tail_torn = read_lines(path / file)
+        except ValueError as e:
+            raise Refusal(f"{path / file}: holds a line that is no JSON: {e}") from None
+        if tail_torn:
+            torn.append(file)
+        rows += [line | {"file": file} for line in lines]
+    columns: Sequence[str] = EVENT_COLUMNS
+    events = pd.DataFrame(rows, columns=list(columns))
+    events["at"] = events["at"].astype("float64")
+    return events.sort_values("at", kind="stable", ignore_index=True)

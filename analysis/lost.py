@@ -1,0 +1,96 @@
+"""When a tier was lost: the first evidence in the records that it no longer serves. Pure.
+
+Asks come in the order in which they were sent (see `frames`).
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.metrics import CUTS
+from analysis.windows import Trial, expected_top
+from contract.records import GATEWAY, Outcome
+
+# Outcomes that say nothing about the tier: nobody waited for the end, or the content was refused.
+SILENT = (Outcome.ABANDONED, Outcome.FILTERED)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The first evidence that a tier no longer serves."""
+
+    at: float
+    evidence: str
+
+
+def lost(
+    asks: pd.DataFrame, health: pd.DataFrame, trial: Trial, trials: list[Trial], tiers: list[str]
+) -> Lost | None:
+    """The first evidence after *commanded* that the tier no longer serves; None where there is none.
+
+    Evidence is, before the mend is commanded: an ask sent after commanded, straight to the tier, that failed; an ask
+    sent through the gateway while the tier was the expected top (every tier above it held by a fault) that failed or
+    was answered by another tier; a health check that failed. Such an ask counts from when it was sent: from then on its
+    user was waiting. An answer by the tier that was cut counts from when it stopped, for until then the tier served;
+    and not at all where the tier answered a later ask well (a model may end early of its own accord). *Effective* is
+    not waited for: users notice long before the last Pod is gone. Abandoned and filtered asks are no evidence.
+    """
+    if trial.commanded_at is None:
+        return None
+    until = next(
+        (a for a in (trial.mend_commanded_at, trial.mend_begun_at) if a is not None), trial.gone_until
+    )
+    sent = asks["sent_at"]
+    window = asks[(sent >= trial.commanded_at) & (sent < until) & ~asks["outcome"].isin(SILENT)]
+    others = [t for t in trials if t is not trial and t.target != trial.target]
+    found = [
+        _first_failed_ask(window, trial.target, tiers, others),
+        _first_cut(asks, window, trial.target, trial.commanded_at, until),
+        _first_failed_check(health, trial.target, trial.commanded_at, until),
+    ]
+    return min((f for f in found if f is not None), key=lambda f: f.at, default=None)
+
+
+def _first_failed_ask(
+    window: pd.DataFrame, target: str, tiers: list[str], others: list[Trial]
+) -> Lost | None:
+    whole = window[~window["outcome"].isin(CUTS)]
+    direct = (whole["via"] == target) & ~whole["good"]
+    through = (whole["via"] == GATEWAY) & (~whole["good"] | (whole["tier"] != target))
+    rows = whole[direct | through]
+    columns = ["request_id", "sent_at", "via", "good", "tier", "outcome"]
+    for name, at, via, good, tier, outcome in zip(*(rows[c] for c in columns), strict=True):
+        if via == target:
+            return Lost(float(at), f"{name} straight to it was {outcome}")
+        if expected_top(tiers, others, at) == target:  # nearly always the first one
+            return Lost(
+                float(at), f"{name} through the gateway was {f'answered by {tier}' if good else outcome}"
+            )
+    return None
+
+
+def _first_cut(
+    asks: pd.DataFrame, window: pd.DataFrame, target: str, commanded_at: float, until: float
+) -> Lost | None:
+    good = window[window["good"] & (window["tier"] == target)]
+    last_good_at = float(good["sent_at"].max()) if len(good) else commanded_at
+    cut = asks[
+        asks["outcome"].isin(CUTS)
+        & (asks["tier"] == target)
+        & (asks["ended_at"] >= max(commanded_at, last_good_at))
+        & (asks["ended_at"] < until)
+    ]
+    if cut.empty:
+        return None
+    ask = cut.iloc[int(cut["ended_at"].argmin())]
+    return Lost(float(ask["ended_at"]), f"{ask['request_id']}, answered by it, was {ask['outcome']}")
+
+
+def _first_failed_check(health: pd.DataFrame, target: str, commanded_at: float, until: float) -> Lost | None:
+    down = health[
+        (health["tier"] == target)
+        & (health["at"] >= commanded_at)
+        & (health["at"] < until)
+        & health["up"].eq(False).fillna(False)
+    ]
+    return Lost(float(down["at"].iloc[0]), "its health check failed") if len(down) else None

@@ -1,0 +1,191 @@
+"""What users saw of one fault: failover, gap, unavailability, recovery. Each docstring is the definition. Pure.
+
+Asks come in the order in which they were sent (see `frames`); lengths here are seconds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.lost import SILENT
+from analysis.windows import Trial
+from contract.records import GATEWAY, Lane
+
+PROBES = (Lane.PROBE_NEW, Lane.PROBE_KEPT)
+IN_A_ROW = 3  # so many good answers, and it counts as back
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """Seconds; `censored`: at least so long, its end was not seen."""
+
+    s: float
+    censored: bool = False
+    ask: str | None = None  # the ask that ended it
+    at: float | None = None  # when it ended
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Silence of one lane, between the asks that bound it; an upper of None: its end was not seen."""
+
+    lane: str
+    lower_s: float
+    upper_s: float | None
+
+
+def failover(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: float, to: str) -> Length:
+    """Lost → first token of the first good answer by the tier `to`, to an ask through the gateway from lost on.
+
+    From lost on: sent at or after it (the ask that is itself the evidence counts: its user waited from lost on), or
+    covering a slot of the probe that was intended then and found no place. Another ask sent before lost does not count,
+    whoever answered it. Censored where no such answer came before the mend was verified.
+    """
+    window = _asked_from(asks, covered, lost_at)
+    window = window[(window["tier"] == to) & (window["first_at"] <= trial.gone_until)]
+    if window.empty:
+        return Length(max(0.0, trial.gone_until - lost_at), censored=True)
+    ask = window.iloc[int(window["first_at"].argmin())]
+    first_at = float(ask["first_at"])
+    return Length(first_at - lost_at, ask=str(ask["request_id"]), at=first_at)
+
+
+def was_in_use(asks: pd.DataFrame, trial: Trial) -> bool | None:
+    """Whether the gateway was on the tier when the fault was commanded: it gave the last good answer before.
+
+    Where it was not (a cooldown from an earlier fault, say), whoever answered went on answering, and no failover was
+    seen. None: there was no good answer before.
+    """
+    if trial.gone_from is None:
+        return None
+    before = asks[(asks["via"] == GATEWAY) & asks["good"] & (asks["first_at"] < trial.gone_from)]
+    return None if before.empty else bool(before["tier"].iloc[-1] == trial.target)
+
+
+def first_answer(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: float) -> pd.Series | None:
+    """Of the asks that `failover` looks at: the good answer, by whomever, whose first token came first."""
+    window = _asked_from(asks, covered, lost_at)
+    window = window[window["sent_at"] <= trial.ends_at]
+    return None if window.empty else window.iloc[int(window["first_at"].argmin())]
+
+
+def _asked_from(asks: pd.DataFrame, covered: pd.DataFrame, lost_at: float) -> pd.DataFrame:
+    """The good answers through the gateway to what was asked from lost on."""
+    covering = covered.loc[covered["intended_at"] >= lost_at, "covered_by"]
+    return asks[
+        (asks["via"] == GATEWAY)
+        & asks["good"]
+        & (asks["first_at"] >= lost_at)
+        & ((asks["sent_at"] >= lost_at) | asks["request_id"].isin(covering))
+    ]
+
+
+def failover_gap(asks: pd.DataFrame, trial: Trial, lost_at: float, lane: str) -> Gap | None:
+    """How long a lane of the probe had no good answer: last good one before lost → first of three consecutive good after.
+
+    In the lane, lost is its own first ask that at lost was still waiting, or was sent later, and that was not answered
+    well by the faulted tier (a kept connection may be served longer than a new one). Upper: last good ask before it sent → first token of the first of
+    three consecutive good answers from there on; service was seen at both. Lower: that ask sent, or lost
+    if that is later → the last failed one before the three sent; or, where the first of the three itself waited longer than
+    95 % of that tier's answers to asks sent after it was over, its first token less that time. None: the lane lost nothing,
+    or had no good answer before. An upper of None: three in a row were not seen.
+    """
+    rows = asks[
+        (asks["lane"] == lane)
+        & (asks["via"] == GATEWAY)
+        & asks["sent_at"].between(-np.inf, trial.ends_at)
+        & ~asks["outcome"].isin(SILENT)
+    ]
+    waiting = (rows["first_at"].fillna(rows["ended_at"]) >= lost_at) | (rows["sent_at"] >= lost_at)
+    missed = rows[waiting & ~(rows["good"] & (rows["tier"] == trial.target))]
+    if missed.empty:
+        return None
+    own_lost = float(missed["sent_at"].iloc[0])
+    if own_lost > trial.gone_until:  # what failed later is not this fault's doing
+        return None
+    before = rows[(rows["sent_at"] < own_lost) & rows["good"]]
+    if before.empty:
+        return None
+    last_good_at = float(before["sent_at"].iloc[-1])
+    after = rows[rows["sent_at"] >= own_lost]
+    silent_from = max(own_lost, lost_at)
+    back = first_in_a_row(after["good"].to_numpy(dtype=bool))
+    if back is None:
+        failed = after.loc[~after["good"], "sent_at"]
+        lower_s = float(failed.iloc[-1]) - silent_from if len(failed) else 0.0
+        return Gap(lane, max(0.0, lower_s), None)
+    ask, earlier = after.iloc[back], after.iloc[:back]
+    failed = earlier.loc[~earlier["good"], "sent_at"]
+    silent_until = float(failed.iloc[-1]) if len(failed) else own_lost
+    first_at = float(ask["first_at"])
+    calm_s = _calm_s(rows[rows["sent_at"] > first_at], str(ask["tier"]))
+    if calm_s is not None and first_at - calm_s > float(ask["sent_at"]):
+        silent_until = max(silent_until, first_at - calm_s)
+    return Gap(lane, max(0.0, silent_until - silent_from), first_at - last_good_at)
+
+
+def unavailability(asks: pd.DataFrame, start: float, end: float) -> float | None:
+    """Seconds between start and end in which the probe had no good answer; None where it did not ask.
+
+    From each failed probe ask's sending until the next good one's sending, over both lanes; the union of these.
+    """
+    rows = asks[
+        asks["lane"].isin(PROBES)
+        & (asks["via"] == GATEWAY)
+        & asks["sent_at"].between(start, end)
+        & ~asks["outcome"].isin(SILENT)
+    ]
+    if rows.empty:
+        return None
+    at = np.append(rows["sent_at"].to_numpy(dtype=float), end)
+    bad = ~rows["good"].to_numpy(dtype=bool)
+    return float(np.diff(at)[bad].sum())
+
+
+def recovery(asks: pd.DataFrame, trial: Trial, trials: list[Trial], tiers: list[str]) -> Length | None:
+    """Verified mended → first token of the first of three consecutive answers through the gateway by the returned tier.
+
+    Only asks sent after the verified mend: one sent while everything was down may land later and proves nothing. Any
+    other answer, or a failure, between them begins the count anew; abandoned asks are passed over. It is looked for
+    while the tier is the expected top (no higher tier serves); censored where that time, or the run, ended first.
+    None: the mend was not verified, or a higher tier served all along, so that nobody could have seen it.
+    """
+    if trial.mended_at is None:
+        return None
+    higher = tiers[: tiers.index(trial.target)] if trial.target in tiers else []
+    until = trial.ends_at
+    for tier in higher:
+        holding = [t for t in trials if t.target == tier and t.covers(trial.mended_at)]
+        if not holding:
+            return None
+        until = min(until, holding[0].gone_until)
+    rows = asks[
+        (asks["via"] == GATEWAY)
+        & (asks["sent_at"] > trial.mended_at)
+        & (asks["sent_at"] <= until)
+        & ~asks["outcome"].isin(SILENT)
+    ]
+    back = first_in_a_row((rows["good"] & (rows["tier"] == trial.target)).to_numpy(dtype=bool))
+    if back is None:
+        return Length(max(0.0, until - trial.mended_at), censored=True)
+    ask = rows.iloc[back]
+    first_at = float(ask["first_at"])
+    return Length(first_at - trial.mended_at, ask=str(ask["request_id"]), at=first_at)
+
+
+def first_in_a_row(good: Sequence[bool] | np.ndarray, length: int = IN_A_ROW) -> int | None:
+    """Where the first run of so many begins; None where there is none."""
+    run = 0
+    for i, one in enumerate(good):
+        run = run + 1 if one else 0
+        if run == length:
+            return i - length + 1
+    return None
+
+
+def _calm_s(rows: pd.DataFrame, tier: str) -> float | None:
+    """What 95 % of this tier's good answers among these asks stayed within, to their first token."""
+    calm = rows.loc[rows["good"] & (rows["tier"] == tier), "ttft_ms"]
+    return None if calm.empty else float(calm.quantile(0.95)) / 1000

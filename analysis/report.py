@@ -1,0 +1,54 @@
+"""Writes RUN/report/: everything in it is derived, may be deleted, and is made again by the same command."""
+
+import json
+from pathlib import Path
+
+from analysis import checkers, expectation, tables, verdict
+from analysis.evidence import Evidence
+from analysis.frames import Frames
+from analysis.verdict import Verdict
+from contract.refusal import Refusal
+from contract.run import write_whole
+
+FOLDER = "report"
+
+
+def judge(run: Evidence) -> Verdict:
+    """The run's verdict. Raises Refusal where its timeline's `expect:` half is wrong."""
+    frames, expectations = run.frames, []
+    if frames.timeline is not None:
+        expectations = expectation.bind(
+            frames.timeline, frames.tiers, str(frames.path / "timeline.yaml"), checkers.catalogue()
+        )
+    return verdict.judge(run, expectations)
+
+
+def write(run: Evidence, found: Verdict) -> Path:
+    """Make the report of a run; the folder it is in."""
+    from analysis import figures  # here: a report that was only asked for its verdict needs no matplotlib
+
+    folder = make_folder(run.frames)
+    write_whole(folder / "verdict.json", json.dumps(verdict.as_json(found, run), indent=1) + "\n")
+    write_whole(folder / "junit.xml", verdict.as_junit(found))
+    write_whole(folder / "summary.csv", tables.summary(run).to_csv(index=False))
+    write_whole(folder / "failover.csv", tables.failovers(run).to_csv(index=False))
+    write_whole(folder / "summary.md", tables.markdown(run, found))
+    figures.write_all(run, folder)
+    return folder
+
+
+def export(frames: Frames) -> Path:
+    """Every table as CSV, as it was recorded and with the derived columns; the folder they are in."""
+    folder = make_folder(frames)
+    for name in ("asks", "covered", "warmup", "health", "client", "events"):
+        write_whole(folder / f"{name}.csv", getattr(frames, name).to_csv(index=False))
+    return folder
+
+
+def make_folder(frames: Frames) -> Path:
+    folder = frames.path / FOLDER
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as e:
+        raise Refusal(f"{folder}: cannot be made: {e.strerror}; make the run's folder writable") from None
+    return folder

@@ -1,0 +1,103 @@
+"""The statistics of repeated trials: median, its exact interval, the maximum by its right name. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
+from statistics import median
+
+CONFIDENCE = 0.95
+MIN_N = 6  # fewer trials have no 95 % interval of the median
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What one trial gave. `censored`: it is longer than this, nobody saw how much. A value of None: nothing was seen."""
+
+    step: str
+    trial: int
+    value: float | None
+    censored: bool = False
+    why: str | None = None  # for a None: what was missing
+
+    @property
+    def text(self) -> str:
+        if self.value is None:
+            return "unknown"
+        return f"> {self.value:.3g}" if self.censored else f"{self.value:.3g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Of the trials that gave a value; censored ones stand in order as if they had ended at their bound."""
+
+    n: int
+    median: float | None
+    interval: tuple[float, float] | None  # exact, 95 %; None below six trials
+    maximum: float | None
+    censored: int
+    unseen: int  # trials that gave nothing
+    median_censored: bool = False  # it rests on a censored trial: a lower bound
+    maximum_censored: bool = False
+
+    def told(self, unit: str) -> str:
+        """`0.41 s (median of 9; 95 % in [0.3, 0.8]; max of 9: 0.9 s)`, with what is censored said."""
+        if self.maximum is None or self.median is None:
+            return "unknown"
+        more = ">" if self.maximum_censored else ""
+        if self.n == 1:
+            return f"{'> ' if self.maximum_censored else ''}{self.maximum:.3g} {unit} (one trial)"
+        parts = [f"median of {self.n}"]
+        if self.interval:
+            low, high = self.interval
+            parts.append(f"95 % in [{low:.3g}, {high:.3g}]")
+        parts.append(f"max of {self.n}: {more}{self.maximum:.3g} {unit}")
+        if self.censored:
+            parts.append(f"{self.censored} censored")
+        return f"{'> ' if self.median_censored else ''}{self.median:.3g} {unit} ({'; '.join(parts)})"
+
+
+def summarise(values: Sequence[Value]) -> Summary:
+    """Median, interval and maximum of the trials' values.
+
+    A censored value enters at its bound. A median with a censored value in its middle or below, and a maximum among
+    several with a censored one, are then lower bounds, and told as that.
+    """
+    known = [v for v in values if v.value is not None]
+    seen = sorted(v.value for v in known if v.value is not None)
+    bounds = [v.value for v in known if v.censored and v.value is not None]
+    return Summary(
+        n=len(seen),
+        median=median(seen) if seen else None,
+        interval=median_interval(seen),
+        maximum=seen[-1] if seen else None,
+        censored=len(bounds),
+        unseen=len(values) - len(known),
+        median_censored=bool(bounds) and min(bounds) <= seen[len(seen) // 2],
+        maximum_censored=bool(bounds),
+    )
+
+
+def interval_ranks(n: int, confidence: float = CONFIDENCE) -> tuple[int, int] | None:
+    """The ranks (from 1) of the order statistics that bound the median with at least this confidence.
+
+    Symmetric and the narrowest of these: the largest r with P(r ≤ B < n + 1 − r) ≥ confidence, B binomial(n, ½).
+    None where even the extremes do not reach it (n ≤ 5 for 95 %). Assumes nothing about the distribution.
+    """
+    total = 2**n
+    below = 0  # outcomes with B < r
+    rank = None
+    for r in range(1, n // 2 + 1):
+        below += comb(n, r - 1)
+        if 1 - 2 * below / total < confidence:
+            break
+        rank = r
+    return None if rank is None else (rank, n + 1 - rank)
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The exact order-statistic interval of the median; None below six values."""
+    ranks = interval_ranks(len(values))
+    if ranks is None:
+        return None
+    ordered = sorted(values)
+    return ordered[ranks[0] - 1], ordered[ranks[1] - 1]

@@ -1,0 +1,150 @@
+"""Findings → the verdict: its status, its exit code, and its three forms: verdict.json, junit.xml, a table in text."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from analysis.evidence import Evidence
+from analysis.expectation import Expectation
+from analysis.finding import Finding, Status, unknown, worst
+from contract.refusal import EXIT_ABORTED, EXIT_FAIL, EXIT_NOT_RESTORED, EXIT_PASS, EXIT_UNKNOWN
+
+GUARD = "guard:"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the run proved."""
+
+    run: str
+    status: str  # not_restored | aborted | fail | unknown | pass
+    exit_code: int
+    findings: tuple[Finding, ...]
+
+
+def judge(evidence: Evidence, expectations: list[Expectation]) -> Verdict:
+    """Every expectation, and what every run is asked: is everything back, and did it come to its end?"""
+    found = [_checked(e.name, e.params, partial(e.check, e.params, evidence)) for e in expectations]
+    if not found:
+        found.append(unknown("expect", None, "something", "the timeline expects nothing"))
+    found += [
+        _checked("restored", None, lambda: restored(evidence)),
+        _checked("run", None, lambda: run_state(evidence)),
+    ]
+    status, code = conclude(found)
+    return Verdict(evidence.frames.name, status, code, tuple(found))
+
+
+def conclude(findings: list[Finding]) -> tuple[str, int]:
+    """The worst wins: not restored (4) before aborted by a guard (3) before fail (1) before unknown (5) before pass (0)."""
+    by_name = {f.name: f.status for f in findings}
+    if by_name.get("restored") is Status.FAIL:
+        return "not_restored", EXIT_NOT_RESTORED
+    if by_name.get("run") is Status.FAIL:
+        return "aborted", EXIT_ABORTED
+    status = worst(f.status for f in findings)
+    return str(status), {Status.FAIL: EXIT_FAIL, Status.UNKNOWN: EXIT_UNKNOWN, Status.PASS: EXIT_PASS}[status]
+
+
+def _checked(name: str, params: Any, check: Callable[[], Finding]) -> Finding:
+    """A checker that throws has found out nothing."""
+    try:
+        return check()
+    except Exception as e:
+        return unknown(name, getattr(params, "id", None), "", f"the checker threw {type(e).__name__}: {e}")
+
+
+def restored(evidence: Evidence) -> Finding:
+    """Every inject that was begun was mended, and the mend verified, whoever did it.
+
+    What someone else changed meanwhile was left alone and not verified: unknown.
+    """
+    target = "every inject begun was mended and verified"
+    begun = [t for t in evidence.trials if t.begun_at is not None]
+    open_ = [t for t in begun if t.mended_at is None]
+    foreign = [t for t in open_ if t.foreign]
+    left = [t for t in open_ if not t.foreign]
+    status = Status.FAIL if left else Status.UNKNOWN if foreign else Status.PASS
+    told = [f"{t.name} ({t.fault} on {t.target}): not mended" for t in left]
+    told += [f"{t.name} ({t.fault} on {t.target}): changed by someone else, left alone" for t in foreign]
+    by = sorted({t.mended_by for t in begun if t.mended_by not in (None, "timeline")} - {None})
+    told += [f"{t.name}: {x}" for t in evidence.trials for x in t.trouble]
+    told += [f"mended by {', '.join(map(str, by))}"] if by else []
+    return Finding(
+        "restored", None, target, f"{len(begun) - len(open_)} of {len(begun)}", status,
+        evidence="; ".join(told) or ("no fault was begun" if not begun else "chaos.jsonl has each verified mend"),
+        value=float(len(begun) - len(open_)), unit="injects", n=len(begun),
+    )  # fmt: skip
+
+
+def run_state(evidence: Evidence) -> Finding:
+    """The run came to its end. Aborted by a guard: exit code 3. Cut short otherwise: a pass becomes unknown."""
+    frames = evidence.frames
+    why = frames.cut_short
+    guarded = str(frames.manifest.get("reason") or "").startswith(GUARD)
+    status = Status.PASS if why is None else Status.FAIL if guarded else Status.UNKNOWN
+    torn = f"; torn tails skipped: {', '.join(frames.torn)}" if frames.torn else ""
+    told = f"cut short: {why}" if why else "manifest.json says finished"
+    return Finding(
+        "run", None, "came to its end", str(frames.manifest.get("status")), status, evidence=told + torn
+    )
+
+
+def as_json(verdict: Verdict, evidence: Evidence) -> dict[str, Any]:
+    """verdict.json, field by field:
+
+    `run` the run's name · `status` not_restored, aborted, fail, unknown or pass · `exit_code` 4, 3, 1, 5 or 0 ·
+    `cut_short` why the run did not come to its end, or null · `torn` files whose torn tail was skipped ·
+    `findings` one for each expectation, then `restored` and `run`; of each: `name` the word under expect: · `id` the
+    operator's number · `target`, `measured` in words · `status` pass, fail or unknown · `evidence` what it rests on ·
+    `value` and `unit` the number judged · `n` trials, asks or pairs · `interval` 95 %, [low, high] ·
+    `trials` of each: step, trial, value, censored (longer than this), why (of a null: what was missing).
+    null is "nobody knows"; it is never 0.
+    """
+    return {
+        "run": verdict.run,
+        "status": verdict.status,
+        "exit_code": verdict.exit_code,
+        "cut_short": evidence.frames.cut_short,
+        "torn": list(evidence.frames.torn),
+        "findings": [asdict(f) for f in verdict.findings],
+    }
+
+
+def as_junit(verdict: Verdict) -> str:
+    """One test case for each finding: fail is a failure, unknown an error, so that no CI takes it for a pass."""
+    statuses = [f.status for f in verdict.findings]
+    suite = ET.Element(
+        "testsuite", name=verdict.run, tests=str(len(statuses)),
+        failures=str(statuses.count(Status.FAIL)), errors=str(statuses.count(Status.UNKNOWN)),
+    )  # fmt: skip
+    for f in verdict.findings:
+        name = f"{f.name} ({f.id})" if f.id else f.name
+        case = ET.SubElement(suite, "testcase", classname="brownout", name=name)
+        message = f"wanted {f.target}; measured {f.measured}"
+        if f.status is Status.FAIL:
+            ET.SubElement(case, "failure", message=message).text = f.evidence
+        elif f.status is Status.UNKNOWN:
+            ET.SubElement(case, "error", message=message).text = f.evidence
+        else:
+            ET.SubElement(case, "system-out").text = f"{message}; {f.evidence}"
+    ET.indent(suite)
+    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def as_text(verdict: Verdict) -> str:
+    """The table on the terminal; what is no pass tells its evidence below."""
+    rows = [
+        (str(f.status), f"{f.name} {f.id}" if f.id else f.name, f.target, f.measured)
+        for f in verdict.findings
+    ]
+    widths = [max(len(r[i]) for r in rows) for i in range(3)]
+    lines = [
+        "  ".join([*(c.ljust(w) for c, w in zip(r[:3], widths, strict=True)), r[3]]).rstrip() for r in rows
+    ]
+    for f in verdict.findings:
+        if f.status is not Status.PASS:
+            lines.append(f"{f.status}: {f.name}: {f.evidence}")
+    return "\n".join([*lines, f"{verdict.run}: {verdict.status} (exit code {verdict.exit_code})"])

@@ -1,0 +1,161 @@
+"""Events → what each step's each trial went through, and the phases that divide its time. Pure.
+
+A stage that nobody wrote is None, and a phase without a known end is open: a killed run looks like that.
+"""
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import pandas as pd
+
+from contract.duration import text
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One trial of one step. Instants are unix seconds; None: nobody wrote that this stage was reached."""
+
+    step: str
+    trial: int
+    fault: str
+    target: str
+    begun_at: float | None  # inject
+    commanded_at: float | None
+    effective_at: float | None
+    mend_begun_at: float | None
+    mend_commanded_at: float | None
+    mended_at: float | None  # verified
+    mended_by: str | None  # timeline, hand, guardian, restore, reaper
+    ends_at: float  # the next fault on the same target begins, or nothing more is known
+    trouble: tuple[str, ...] = ()  # what the events of stage `fail` say
+    foreign: bool = False  # someone else changed the target: left alone, and not verified
+
+    @property
+    def name(self) -> str:
+        return f"{self.step} #{self.trial}"
+
+    @property
+    def gone_from(self) -> float | None:
+        """From here on the target may be missing: commanded, or at least begun."""
+        return self.commanded_at if self.commanded_at is not None else self.begun_at
+
+    @property
+    def gone_until(self) -> float:
+        """Until here it may be missing: its mend was verified, or nothing more is known."""
+        return self.mended_at if self.mended_at is not None else self.ends_at
+
+    def covers(self, at: float) -> bool:
+        """Whether the target may be missing at this instant."""
+        return self.gone_from is not None and self.gone_from <= at < self.gone_until
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of a trial's time. `open`: its end was never told, `end` is where the knowledge ends."""
+
+    name: str  # baseline | transition | in effect | mending | settling
+    step: str
+    trial: int
+    target: str
+    start: float
+    end: float
+    open: bool = False
+
+
+def trials_of(events: pd.DataFrame, ended_at: float) -> list[Trial]:
+    """Every step's every trial, in the order in which they began."""
+    if events.empty:
+        return []
+    found = [
+        _trial(str(step), int(str(trial)), rows, ended_at)
+        for (step, trial), rows in events.groupby(["step", "trial"], sort=False)
+    ]
+    found.sort(key=lambda t: _began(t))
+    return [_until_next(t, found) for t in found]
+
+
+def phases_of(trial: Trial) -> list[Phase]:
+    """The trial's phases in order; none where the inject never began.
+
+    transition: commanded → effective. in effect: → the mend is commanded. mending: → verified. settling: → the next
+    fault on the same target, or the end. A transition that was never verified lasts until the mend is commanded.
+    """
+    if trial.gone_from is None:
+        return []
+    mend_at = trial.mend_commanded_at if trial.mend_commanded_at is not None else trial.mend_begun_at
+    stages = [
+        ("transition", trial.gone_from),
+        ("in effect", trial.effective_at),
+        ("mending", mend_at if mend_at is not None else trial.mended_at),
+        ("settling", trial.mended_at),
+    ]
+    reached = [(name, at) for name, at in stages if at is not None]
+    out = []
+    for (name, start), (_, end) in pairwise([*reached, ("end", trial.ends_at)]):
+        if end > start:
+            out.append(Phase(name, trial.step, trial.trial, trial.target, start, end))
+    if out and out[-1].name != "settling":
+        last = out.pop()
+        out.append(Phase(last.name, last.step, last.trial, last.target, last.start, last.end, open=True))
+    return out
+
+
+def baseline_of(trials: list[Trial], started_at: float, ended_at: float) -> Phase:
+    """From the run's start to its first fault; the whole run where there was none."""
+    first = min((t.begun_at for t in trials if t.begun_at is not None), default=ended_at)
+    return Phase("baseline", "", 0, "", started_at, max(started_at, first))
+
+
+def expected_top(tiers: list[str], trials: list[Trial], at: float) -> str | None:
+    """The first tier in the fallback's order that no fault is holding at this instant; None where all are held."""
+    held = {t.target for t in trials if t.covers(at)}
+    return next((tier for tier in tiers if tier not in held), None)
+
+
+def instant(at: float | None, started_at: float) -> str:
+    """An instant as a reader of a run finds it again: time since its start."""
+    return "never" if at is None else f"+{text(round(max(0.0, at - started_at), 2))}"
+
+
+def _began(trial: Trial) -> float:
+    stages = (trial.begun_at, trial.commanded_at, trial.effective_at, trial.mend_begun_at, trial.mended_at)
+    return min((s for s in stages if s is not None), default=trial.ends_at)
+
+
+def _trial(step: str, trial: int, rows: pd.DataFrame, ended_at: float) -> Trial:
+    def first(move: str, stage: str) -> float | None:
+        at = rows.loc[(rows["move"] == move) & (rows["stage"] == stage), "at"]
+        return None if at.empty else float(at.iloc[0])
+
+    mended = rows[(rows["move"] == "mend") & (rows["stage"] == "effective")]
+    failed = rows[rows["stage"] == "fail"]
+    trouble = tuple(f"{r['move']}: {r['error'] or 'failed'}" for r in failed.to_dict("records"))
+    details = [d for d in failed["detail"] if isinstance(d, dict)]
+    return Trial(
+        step=step,
+        trial=trial,
+        fault=str(rows["fault"].iloc[0]),
+        target=str(rows["target"].iloc[0]),
+        begun_at=first("inject", "begin"),
+        commanded_at=first("inject", "commanded"),
+        effective_at=first("inject", "effective"),
+        mend_begun_at=first("mend", "begin"),
+        mend_commanded_at=first("mend", "commanded"),
+        mended_at=first("mend", "effective"),
+        mended_by=None if mended.empty else str(mended["by"].iloc[0]),
+        ends_at=ended_at,
+        trouble=trouble,
+        foreign=any(d.get("foreign") for d in details),
+    )
+
+
+def _until_next(trial: Trial, all_trials: list[Trial]) -> Trial:
+    later = [
+        o.begun_at
+        for o in all_trials
+        if o.target == trial.target
+        and o.begun_at is not None
+        and o is not trial
+        and o.begun_at > _began(trial)
+    ]
+    return replace(trial, ends_at=min([*later, trial.ends_at]))

@@ -1,0 +1,143 @@
+"""Chaos from the command line: run a timeline, show its plan, bring back what is open.
+
+python -m chaos plan --topology topologies/k3s.yaml --timeline chaos/timelines/three_tier.yaml
+python -m chaos run --topology .stack/up/topology.yaml --timeline chaos/timelines/three_tier.yaml
+python -m chaos restore
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from chaos.conduct import Conduct, leash
+from chaos.journal import Journal, default_folder
+from chaos.plan import bind, describe, rounds
+from chaos.restore import restore
+from chaos.stop import Stop
+from contract import duration, timeline, topology
+from contract.clock import Clock
+from contract.refusal import EXIT_BAD_INPUT, EXIT_NOT_RESTORED, EXIT_PASS, Refusal
+from contract.run import ABORTED, FINISHED, open_run
+
+
+def main() -> int:
+    args = _parser().parse_args()
+    try:
+        return args.command(args)
+    except Refusal as e:
+        print(e, file=sys.stderr)
+        return EXIT_BAD_INPUT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, help: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        found = commands.add_parser(name, help=help, description=help)
+        found.set_defaults(command=run)
+        return found
+
+    plan = command("plan", "show every move of a timeline; touch nothing", _plan)
+    run = command("run", "walk a timeline, with probe and health watch", _run)
+    back = command("restore", "mend whatever is open; safe at any time", _restore)
+    for one in (plan, run):
+        one.add_argument("--topology", type=Path, required=True, help="the stack under test")
+        one.add_argument("--timeline", type=Path, required=True, help="the experiment")
+        one.add_argument(
+            "--duration", type=_seconds, help="walk the timeline as often as fits; at least once"
+        )
+    run.add_argument(
+        "--run", type=Path, help="an open run folder to write into; by default one is made in results/"
+    )
+    run.add_argument(
+        "--leash", action="store_true", help="mend and leave at the end of file on standard input"
+    )
+    run.add_argument(
+        "--mend-within", type=_seconds, default=180.0, help="how long a mend is tried (default 3m)"
+    )
+    back.add_argument(
+        "--topology", type=Path, help="look for Leases on this cluster too, not in the journal only"
+    )
+    back.add_argument(
+        "--within", type=_seconds, default=60.0, help="how long each mend is tried (default 1m)"
+    )
+    return parser
+
+
+def _seconds(text: str) -> float:
+    try:
+        return duration.parse(text)
+    except ValueError as e:
+        raise argparse.ArgumentTypeError(str(e)) from None
+
+
+def _plan(args: argparse.Namespace) -> int:
+    lines = timeline.read(args.timeline)
+    bound = bind(lines, topology.read(args.topology), str(args.timeline))
+    print(describe(lines, bound, rounds(lines, args.duration)))
+    return EXIT_PASS
+
+
+def _run(args: argparse.Namespace) -> int:
+    lines, stack = timeline.read(args.timeline), topology.read(args.topology)
+    if stack.gateway.url is None:
+        raise Refusal(
+            f"{args.topology}: names no urls; start the stack with make up and give .stack/up/topology.yaml"
+        )
+    bound = bind(lines, stack, str(args.timeline))
+    clock, stop = Clock(), Stop()
+    own = None
+    if args.run is None:
+        inputs = {"topology.yaml": topology.dump(stack), "timeline.yaml": args.timeline.read_text()}
+        own = open_run(
+            Path("results"), args.timeline.stem, clock.now(), inputs, {"chaos": sys.argv[1:]}, seed=0
+        )
+    folder = own.path if own else args.run
+    conduct = Conduct(
+        stack, lines, bound, folder, Journal(default_folder()), clock, stop,
+        say=_to_parent if args.leash else _to_terminal, duration_s=args.duration, mend_within_s=args.mend_within,
+    )  # fmt: skip
+    stop.on_signals()
+    if args.leash:
+        leash(stop, conduct.cloud)
+    code = conduct.run()
+    if own:
+        own.close(ABORTED if stop.reason else FINISHED, clock.now(), stop.reason, {})
+    if code == EXIT_NOT_RESTORED:
+        print(f"NOT RESTORED; by hand: {_by_hand(args)}", file=sys.stderr)
+    return code
+
+
+def _by_hand(args: argparse.Namespace) -> str:
+    return f"{sys.executable} -m chaos restore --topology {args.topology}"
+
+
+def _restore(args: argparse.Namespace) -> int:
+    stack = topology.read(args.topology) if args.topology else None
+    left = restore(
+        Journal(default_folder()), stack, Clock(), args.within, say=lambda line: print(line, flush=True)
+    )
+    return EXIT_NOT_RESTORED if left else EXIT_PASS
+
+
+def _to_parent(line: dict[str, Any]) -> None:
+    try:
+        print(json.dumps(line), flush=True)
+    except OSError:
+        pass  # the parent is gone; its leash says so too, and a mend must not end because nobody listens
+
+
+def _to_terminal(line: dict[str, Any]) -> None:
+    if line["kind"] == "event":
+        what = " ".join(str(line[k]) for k in ("step", "move", "stage", "target"))
+        print(what + (f": {line['error']}" if line["error"] else ""), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

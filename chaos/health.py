@@ -1,0 +1,72 @@
+"""Once a second: does each tier answer its health url?"""
+
+import http.client
+import threading
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from chaos.stop import Stop
+from contract.clock import Clock
+from contract.records import Health
+from contract.topology import Tier
+
+EVERY_S = 1.0
+TIMEOUT_S = 0.9
+
+
+class HealthWatch:
+    """A thread per tier that has a health url; `keep` gets each row, `up` holds the last answers."""
+
+    def __init__(self, tiers: list[Tier], clock: Clock, keep: Callable[[Health], None]) -> None:
+        self._clock, self._keep = clock, keep
+        self._over = Stop()
+        self.up: dict[str, bool | None] = {}
+        self._threads = [
+            threading.Thread(
+                target=self._watch, args=(t.name, t.health), name=f"health {t.name}", daemon=True
+            )
+            for t in tiers
+            if t.health
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._over.set("stopped")
+        for thread in self._threads:
+            thread.join(2 * TIMEOUT_S)
+
+    def _watch(self, tier: str, url: str) -> None:
+        due = self._clock.now()
+        while not self._over.is_set():
+            late_s = self._clock.now() - due
+            if late_s > EVERY_S:  # we were held up: for those seconds nothing is known
+                self._keep(Health(at=due, tier=tier, up=None))
+                due = self._clock.now()
+            row = check(tier, url, self._clock)
+            self.up[tier] = row.up
+            self._keep(row)
+            due += EVERY_S
+            self._over.wait(due - self._clock.now())
+
+
+def check(tier: str, url: str, clock: Clock) -> Health:
+    """Ask once. Up is status 200."""
+    at = clock.now()
+    parts = urlsplit(url)
+    make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = make(parts.netloc, timeout=TIMEOUT_S)
+    began = time.monotonic()
+    try:
+        connection.request("GET", parts.path or "/")
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return Health(at=at, tier=tier, up=False)
+    finally:
+        connection.close()
+    return Health(
+        at=at, tier=tier, up=status == 200, status=status, latency_ms=(time.monotonic() - began) * 1000
+    )

@@ -1,0 +1,82 @@
+"""A timeline laid out as moves in order, bound to the topology's targets. Pure."""
+
+from dataclasses import dataclass
+
+from chaos import faults
+from chaos.fault import handle_of
+from contract.duration import text
+from contract.refusal import Refusal, no_such
+from contract.timeline import Step, Timeline
+from contract.topology import Tier, Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A step with what it takes hold of."""
+
+    step: Step
+    tier: Tier
+    handle: str
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One line of the plan: `at_s` seconds after the start of a round."""
+
+    at_s: float
+    move: str  # inject | mend
+    bound: Bound
+
+
+def bind(timeline: Timeline, topology: Topology, where: str) -> list[Bound]:
+    """Every step with its tier and handle. Raises Refusal with all mistakes; `where` begins each line."""
+    bound, problems = [], []
+    tiers = {t.name: t for t in topology.tiers}
+    for step in timeline.steps:
+        place = f"{where}: step {step.name!r}: "
+        tier = tiers.get(step.target)
+        if step.fault not in faults.names():
+            problems.append(place + no_such("fault", step.fault, faults.names()))
+            continue
+        if tier is None:
+            problems.append(place + no_such("tier", step.target, tiers))
+            continue
+        word = faults.find(step.fault).make.handle
+        handle = handle_of(tier, word)
+        if handle is None:
+            problems.append(
+                f"{place}{step.fault} takes hold of a {word}, and the topology lists none among the handles of "
+                f"{tier.name!r}; chaos touches nothing that is not listed there"
+            )
+            continue
+        bound.append(Bound(step, tier, handle))
+    if problems:
+        raise Refusal("\n".join(problems))
+    return bound
+
+
+def moves(bound: list[Bound]) -> list[Move]:
+    """One round's moves in the order of their times; at the same instant mends come first."""
+    found = [Move(b.step.at, "inject", b) for b in bound]
+    found += [Move(b.step.at + b.step.for_, "mend", b) for b in bound]
+    return sorted(found, key=lambda m: (m.at_s, m.move != "mend"))
+
+
+def rounds(timeline: Timeline, duration_s: float | None) -> int:
+    """How often the timeline is walked: as often as it fits into the duration, at least once."""
+    return max(1, int((duration_s or 0) // timeline.round_s))
+
+
+def describe(timeline: Timeline, bound: list[Bound], count: int) -> str:
+    """The plan as an operator reads it."""
+    lines = [
+        f"{count} round{'s' if count > 1 else ''} of {text(timeline.round_s)}: baseline {text(timeline.baseline)}, "
+        f"{len(bound)} step{'s' if len(bound) > 1 else ''}, settling {text(timeline.settle)}",
+    ]
+    for m in moves(bound):
+        b = m.bound
+        what = f"{b.step.fault} {b.handle}" if m.move == "inject" else f"bring {b.handle} back"
+        lines.append(f"  {text(m.at_s):>8}  {m.move:<6}  {b.step.name:<16}  {b.tier.name:<10}  {what}")
+    deadmen = {b.step.fault: faults.find(b.step.fault).make.deadman for b in bound}
+    lines += [f"  dead-man of {fault}: {deadman}" for fault, deadman in deadmen.items()]
+    return "\n".join(lines)

@@ -1,0 +1,138 @@
+"""The metronome: asks through the gateway at a fixed rate, whatever became of the asks before, and measures silence.
+
+One token an ask, at most two in flight, new and kept connections in turn. A slot that finds no place is recorded as
+covered by the ask that is still waiting. It never asks a tier directly.
+"""
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chaos.metronome import Metronome
+from chaos.stop import Stop
+from chaos.wire import Connection, Deadlines
+from contract.clock import Clock
+from contract.endpoint import Endpoint
+from contract.framing import End, Exchange
+from contract.records import GATEWAY, Ask, Lane, Outcome
+from contract.stream import fill
+
+PROMPT = "Count upwards from one in words, without end."
+SCENARIO = "probe"
+MAX_TOKENS = 1
+_TICK_S = 0.05
+
+
+@dataclass(slots=True)
+class _Slot:
+    ask: Ask
+
+
+class Probe:
+    """Starts with `start`, ends with `stop`; `keep` gets each record."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        tier_of: Callable[[str | None, str | None], str | None],
+        prefix: str,
+        metronome: Metronome,
+        clock: Clock,
+        keep: Callable[[Ask], None],
+    ) -> None:
+        self._endpoint, self._tier_of, self._prefix = endpoint, tier_of, prefix
+        self._clock, self._keep = clock, keep
+        self.metronome = metronome
+        self.lock = threading.Lock()  # guards the metronome and what is in flight
+        self._over = Stop()
+        self._count = 0
+        self._lanes = (Lane.PROBE_NEW, Lane.PROBE_KEPT)
+        self._waiting: dict[Lane, Ask] = {}
+        self._work: dict[Lane, queue.SimpleQueue[_Slot | None]] = {
+            lane: queue.SimpleQueue() for lane in self._lanes
+        }
+        self._threads = [threading.Thread(target=self._schedule, name="probe", daemon=True)]
+        self._threads += [
+            threading.Thread(target=self._serve, args=(lane,), name=lane, daemon=True) for lane in self._lanes
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, wait_s: float) -> None:
+        """Ask no more; wait for what is in flight, and record as abandoned what does not come."""
+        self._over.set("stopped")
+        for lane in self._lanes:
+            self._work[lane].put(None)
+        until = self._clock.now() + wait_s
+        for thread in self._threads:
+            thread.join(max(0.0, until - self._clock.now()))
+        with self.lock:
+            left, self._waiting = list(self._waiting.values()), {}
+        for ask in left:
+            exchange = Exchange(end=End.STOPPED, error="the run ended")
+            fill(ask, exchange, True, self._clock.at, self._tier_of)
+            self._keep(ask)
+
+    def _schedule(self) -> None:
+        due = self._clock.now()
+        while not self._over.is_set():
+            now = self._clock.now()
+            with self.lock:
+                # The interval is asked for again and again: a move that begins must not wait for a slow slot.
+                interval = self.metronome.interval_s(now)
+            if due - now > interval:
+                due = now + interval
+            if now < due:
+                self._over.wait(min(_TICK_S, due - now))
+                continue
+            self._take(due)
+            due += interval
+            if (
+                due < now - interval
+            ):  # we ourselves were held up: the missed slots are gone, not made up in a burst
+                due = now
+
+    def _take(self, intended_at: float) -> None:
+        self._count += 1
+        preferred = self._lanes[self._count % 2]
+        other = self._lanes[(self._count + 1) % 2]
+        ask = Ask(
+            request_id=f"ask-{self._prefix}-p{self._count:06x}", scenario=SCENARIO, lane=preferred, via=GATEWAY,
+            stream=True, intended_at=intended_at, max_tokens=MAX_TOKENS,
+        )  # fmt: skip
+        with self.lock:
+            free = next((lane for lane in (preferred, other) if lane not in self._waiting), None)
+            if free is not None:
+                ask.lane = free
+                self._waiting[free] = ask
+            else:
+                oldest = min(self._waiting.values(), key=lambda a: a.intended_at)
+                ask.covered_by, ask.outcome = oldest.request_id, Outcome.ABANDONED
+        if free is not None:
+            self._work[free].put(_Slot(ask))
+        else:
+            self._keep(ask)
+
+    def _serve(self, lane: Lane) -> None:
+        connection = Connection(self._endpoint, Deadlines())
+        while (slot := self._work[lane].get()) is not None:
+            ask = slot.ask
+            exchange = connection.exchange(
+                self._endpoint.request(ask.request_id, PROMPT, MAX_TOKENS, stream=True)
+            )  # fmt: skip
+            if lane is Lane.PROBE_NEW:
+                connection.close()
+            with self.lock:
+                ours = self._waiting.pop(lane, None) is ask
+            if not ours:  # `stop` has recorded it as abandoned
+                return
+            fill(ask, exchange, True, self._clock.at, self._tier_of)
+            with self.lock:
+                good = ask.outcome == Outcome.OK
+                served_s = ask.latency_ms / 1000 if good and ask.latency_ms is not None else None
+                self.metronome.answered(ask.tier if good else None, served_s)
+            self._keep(ask)
+        connection.close()

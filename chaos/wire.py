@@ -1,0 +1,97 @@
+"""One HTTP/1.1 exchange on one blocking socket, for the threads of the probe and the verification of mends.
+
+Every wait has an end: connect, first byte, whole.
+"""
+
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+
+from contract.endpoint import Endpoint
+from contract.framing import End, Exchange, Framing
+
+RACE_S = 1.0  # a kept connection that is lost later than this was not closed for idleness
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds."""
+
+    connect: float = 5.0
+    silence: float = 30.0  # nothing came
+    whole: float = 60.0
+
+
+class Connection:
+    """A connection that is kept while both sides keep it."""
+
+    def __init__(self, endpoint: Endpoint, deadlines: Deadlines) -> None:
+        self._endpoint, self._deadlines = endpoint, deadlines
+        self._socket: socket.socket | None = None
+        self._received = False
+
+    def exchange(self, request: bytes) -> Exchange:
+        """Send and receive; whatever happens is in the exchange."""
+        kept = self._socket is not None
+        found = self._once(request)
+        # The server may close an idle connection while the request is on its way: nothing was begun, so ask again.
+        # Later than that it is an engine or a gateway that died under a waiting ask, which must be seen.
+        if kept and found.end is End.CLOSED and not self._received and _lasted_s(found) < RACE_S:
+            found = self._once(request)
+        return found
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _once(self, request: bytes) -> Exchange:
+        exchange = Exchange()
+        framing = Framing(exchange)
+        self._received = False
+        exchange.sent_at = time.monotonic()  # of a refusal: when connecting began
+        try:
+            sock = self._socket or self._connect()
+        except OSError as e:
+            framing.given_up(End.REFUSED, time.monotonic(), f"{type(e).__name__}: {e}")
+            return exchange
+        self._socket = sock
+        exchange.sent_at = time.monotonic()
+        whole = exchange.sent_at + self._deadlines.whole
+        try:
+            sock.settimeout(self._deadlines.silence)
+            sock.sendall(request)
+            while not framing.done:
+                left = whole - time.monotonic()
+                sock.settimeout(max(0.001, min(left, self._deadlines.silence)))
+                data = sock.recv(65536)
+                at = time.monotonic()
+                if data:
+                    self._received = True
+                    framing.feed(data, at)
+                else:
+                    framing.closed(at)
+        except TimeoutError:
+            came = exchange.headers_at is not None
+            end = End.SILENT if came else End.LATE
+            framing.given_up(end, time.monotonic(), "silence" if came else "nothing came in time")
+        except OSError as e:
+            framing.closed(time.monotonic(), f"{type(e).__name__}: {e}")
+        if not framing.reusable:
+            self.close()
+        return exchange
+
+    def _connect(self) -> socket.socket:
+        e = self._endpoint
+        sock = socket.create_connection((e.host, e.port), timeout=self._deadlines.connect)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if e.tls:
+            return ssl.create_default_context().wrap_socket(sock, server_hostname=e.host)
+        return sock
+
+
+def _lasted_s(exchange: Exchange) -> float:
+    assert exchange.sent_at is not None, "every exchange of this wire is sent, or tried to"
+    assert exchange.ended_at is not None, "an exchange is looked at after its end"
+    return exchange.ended_at - exchange.sent_at

@@ -1,0 +1,115 @@
+"""One HTTP/1.1 response: raw bytes and the instants at which they came in; status, headers and body pieces out.
+
+Does no I/O and reads no clock. Bodies are kept, not read: see `stream`.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import httptools
+
+
+class End(StrEnum):
+    """How an exchange ended, as the wire saw it."""
+
+    COMPLETE = "complete"  # the framing says that the response is whole
+    CLOSED = "closed"  # the connection ended before it was
+    UNPARSABLE = "unparsable"  # this is no HTTP
+    REFUSED = "refused"  # no connection
+    LATE = "late"  # nothing came before the deadline
+    SILENT = "silent"  # something came, then nothing until the deadline
+    STOPPED = "stopped"  # we stopped waiting
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One ask on the wire. Instants are readings of whichever monotonic clock the wire hands in, in seconds."""
+
+    sent_at: float | None = None
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)  # names in lower case
+    headers_at: float | None = None
+    pieces: list[tuple[float, bytes]] = field(default_factory=list)  # of the body, framing taken off
+    ended_at: float | None = None
+    end: End | None = None
+    error: str | None = None
+
+
+class Framing:
+    """Feeds an exchange from what a socket received. Ask `done` after each feed."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._parser = httptools.HttpResponseParser(self)
+        self._at = 0.0
+        self._bounded = (
+            False  # the length is told; otherwise the end of the connection is the end of the body
+        )
+        self.done = False
+        self.reusable = False
+
+    def feed(self, data: bytes, at: float) -> None:
+        """Bytes as they came, and when. What follows a whole response was not asked for, and is not read."""
+        self._at = at
+        if self.done:
+            self.reusable = False
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._finish(End.UNPARSABLE, at, "the server changed the protocol")
+        except httptools.HttpParserError as e:
+            self.reusable = False
+            self._finish(End.UNPARSABLE, at, f"not HTTP: {e}")
+
+    def closed(self, at: float, error: str | None = None) -> None:
+        """The other side closed, or the connection was lost."""
+        headers_came = self._exchange.headers_at is not None
+        if headers_came and not self._bounded and error is None:
+            self._finish(End.COMPLETE, at, None)
+        else:
+            self._finish(End.CLOSED, at, error or "connection closed")
+
+    def given_up(self, end: End, at: float, error: str) -> None:
+        """We closed: a deadline passed, or nobody waits any more."""
+        self._finish(end, at, error)
+
+    def _finish(self, end: End, at: float, error: str | None) -> None:
+        if not self.done:
+            self.done = True
+            self._exchange.end, self._exchange.ended_at, self._exchange.error = end, at, error
+
+    # httptools calls these, for a second response in the same bytes too.
+    def on_message_begin(self) -> None:
+        if self.done:
+            self.reusable = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.done:
+            self._exchange.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        if self.done:
+            return
+        exchange = self._exchange
+        exchange.status = self._parser.get_status_code()
+        exchange.headers_at = self._at
+        self._bounded = (
+            "content-length" in exchange.headers
+            or "chunked" in exchange.headers.get("transfer-encoding", "").lower()
+            or exchange.status in (204, 304)
+        )
+
+    def on_body(self, body: bytes) -> None:
+        if not self.done:
+            self._exchange.pieces.append((self._at, body))
+
+    def on_message_complete(self) -> None:
+        if self.done:
+            return
+        if (self._exchange.status or 0) < 200:  # 100 Continue: the response is still to come
+            self._exchange.status, self._exchange.headers_at = None, None
+            self._exchange.headers.clear()
+            return
+        self.reusable = self._parser.should_keep_alive()
+        self._finish(End.COMPLETE, self._at, None)

@@ -1,0 +1,192 @@
+"""What is recorded: one record per ask, one event per move of a fault, one row a second of health and of the client.
+
+Instants are unix seconds UTC, lengths are milliseconds. None is "nobody told us"; it is never 0.
+The columns' meanings stand here, and `results/README.md` is checked against them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+
+FORMAT = 1
+"""The number of this shape of a run, in its manifest. 1: the first."""
+
+GATEWAY = "gateway"
+
+
+class Outcome(StrEnum):
+    """What became of an ask; exactly one each."""
+
+    OK = "ok"  # status 200, content, a proper end, no in-band error
+    REFUSED = "refused"  # no connection
+    REJECTED = "rejected"  # 4xx or 5xx
+    FILTERED = "filtered"  # a content-policy rejection
+    BROKEN = "broken"  # the exchange died or made no sense before the first token
+    CUT = "cut"  # tokens came, then no proper end
+    STALLED = "stalled"  # tokens came, then silence past the deadline
+    TIMEOUT = "timeout"  # nothing came in time
+    ABANDONED = "abandoned"  # we stopped waiting: the end of the run
+
+
+class Lane(StrEnum):
+    """Why an ask was made."""
+
+    LOAD = "load"
+    PROBE_NEW = "probe_new"  # the metronome, on a connection of its own
+    PROBE_KEPT = "probe_kept"  # the metronome, on a kept connection
+    OVERHEAD = "overhead"  # pairs: the same ask through the gateway and directly
+    WARMUP = "warmup"  # before the clock starts; no metric rests on it
+
+
+class Witness(StrEnum):
+    """How an answer was verified to be whole."""
+
+    END = "end"  # finish_reason "length": the cap was the known end
+    USAGE = "usage"  # the end was told otherwise, but the usage reached the cap
+    NONE = "none"  # the ask brought no witness
+
+
+@dataclass(slots=True)
+class Ask:
+    """One record of requests.arrow or probe.arrow; made once, whatever happens to the ask."""
+
+    request_id: str  # also the nonce at the head of the prompt
+    scenario: str
+    lane: str
+    via: str  # `gateway`, or the name of the tier that was asked directly
+    stream: bool
+    intended_at: float
+    sent_at: float | None = None  # None: it never got as far
+    outcome: str = Outcome.ABANDONED
+    status: int | None = None
+    error: str | None = None
+    headers_ms: float | None = None  # sent → the response's headers
+    ttft_ms: float | None = None  # sent → first chunk with content; of a plain answer its whole body
+    gaps_ms: list[float] = field(default_factory=list)  # between chunks with content
+    latency_ms: float | None = None  # sent → the end of the exchange
+    tier: str | None = None  # who served; only ever known of a status 200
+    route_group: str | None = None  # the gateway's headers as found
+    route_api_base: str | None = None
+    route_fallbacks: int | None = None
+    route_retries: int | None = None
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    max_tokens: int | None = None
+    finish_reason: str | None = None
+    witness: str | None = None  # None: the answer was not verified
+    pair: str | None = None  # overhead: the asks of one pair share it
+    covered_by: str | None = None  # probe: this slot was not asked; that waiting ask covers it
+    worker: str | None = None
+
+
+REQUESTS = pa.schema(
+    [
+        pa.field("request_id", pa.string(), nullable=False),
+        pa.field("scenario", pa.string(), nullable=False),
+        pa.field("lane", pa.string(), nullable=False),
+        pa.field("via", pa.string(), nullable=False),
+        pa.field("stream", pa.bool_(), nullable=False),
+        pa.field("intended_at", pa.float64(), nullable=False),
+        pa.field("sent_at", pa.float64()),
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("status", pa.int16()),
+        pa.field("error", pa.string()),
+        pa.field("headers_ms", pa.float64()),
+        pa.field("ttft_ms", pa.float64()),
+        pa.field("gaps_ms", pa.list_(pa.float32()), nullable=False),
+        pa.field("latency_ms", pa.float64()),
+        pa.field("tier", pa.string()),
+        pa.field("route_group", pa.string()),
+        pa.field("route_api_base", pa.string()),
+        pa.field("route_fallbacks", pa.int16()),
+        pa.field("route_retries", pa.int16()),
+        pa.field("prompt_tokens", pa.int32()),
+        pa.field("output_tokens", pa.int32()),
+        pa.field("max_tokens", pa.int32()),
+        pa.field("finish_reason", pa.string()),
+        pa.field("witness", pa.string()),
+        pa.field("pair", pa.string()),
+        pa.field("covered_by", pa.string()),
+        pa.field("worker", pa.string()),
+    ]
+)
+"""requests.arrow and probe.arrow. No dictionary types: batches of several makers must follow each other."""
+
+
+@dataclass(slots=True)
+class Health:
+    """One row of health.arrow: did this tier's health url answer?"""
+
+    at: float
+    tier: str
+    up: bool | None  # None: not known, the watch itself was late
+    status: int | None = None
+    latency_ms: float | None = None
+
+
+HEALTH = pa.schema(
+    [
+        pa.field("at", pa.float64(), nullable=False),
+        pa.field("tier", pa.string(), nullable=False),
+        pa.field("up", pa.bool_()),
+        pa.field("status", pa.int16()),
+        pa.field("latency_ms", pa.float64()),
+    ]
+)
+
+
+@dataclass(slots=True)
+class Client:
+    """One row of client.arrow: what the load generator itself was doing in this second."""
+
+    at: float  # the end of the second that the row tells of
+    worker: str | None
+    cpu_percent: float  # of one core
+    hub_lag_ms: float  # p99 of what an event at a random instant of this second waited for the hub
+    users: int
+    sent: int  # asks
+    in_flight: int
+
+
+CLIENT = pa.schema(
+    [
+        pa.field("at", pa.float64(), nullable=False),
+        pa.field("worker", pa.string()),
+        pa.field("cpu_percent", pa.float64(), nullable=False),
+        pa.field("hub_lag_ms", pa.float64(), nullable=False),
+        pa.field("users", pa.int32(), nullable=False),
+        pa.field("sent", pa.int32(), nullable=False),
+        pa.field("in_flight", pa.int32(), nullable=False),
+    ]
+)
+
+
+@dataclass(slots=True)
+class Event:
+    """One line of chaos.jsonl: one stage of one move of a fault.
+
+    `begin` is written before anything is called, `commanded` when the call was answered, `effective` when it was
+    verified (a mend: readiness AND a real answer), `fail` when it could not be done or not be verified.
+    """
+
+    at: float
+    run: str
+    move: str  # inject | mend
+    stage: str  # begin | commanded | effective | fail
+    by: str  # timeline | hand | guardian | restore | reaper
+    step: str
+    trial: int  # rounds of the timeline, from 1
+    fault: str
+    target: str
+    late_ms: float | None = None  # begin: how late the move began; None where nothing was scheduled
+    detail: dict[str, Any] | None = None
+    error: str | None = None
+
+
+def columns(records: Sequence[Any], schema: pa.Schema) -> pa.RecordBatch:
+    """Records of one of the dataclasses above as a batch of its schema."""
+    arrays = [pa.array([getattr(r, f.name) for r in records], type=f.type) for f in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)

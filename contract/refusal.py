@@ -1,0 +1,24 @@
+"""Bad input, refused before anything is touched: where, what, and what would be right."""
+
+import difflib
+from collections.abc import Iterable
+
+EXIT_PASS = 0
+EXIT_FAIL = 1
+EXIT_ABORTED = 3
+EXIT_NOT_RESTORED = 4
+EXIT_UNKNOWN = 5
+EXIT_BAD_INPUT = 64
+
+
+class Refusal(Exception):
+    """What the operator gave cannot be used. Its text is the whole message; the exit code is 64."""
+
+
+def no_such(kind: str, name: object, known: Iterable[str]) -> str:
+    """`no fault 'scale_to_zer'; did you mean 'scale_to_zero'?`, or the list of what there is."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=1)
+    if near:
+        return f"no {kind} {str(name)!r}; did you mean {near[0]!r}?"
+    return f"no {kind} {str(name)!r}; there is {', '.join(names) or 'none'}"

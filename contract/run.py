@@ -1,0 +1,213 @@
+"""One run is one folder: opened with a manifest, filled by appending, closed with the same manifest.
+
+One file has one writer. Facts are appended, never rewritten; a run killed at any instant can be read.
+"""
+
+import datetime
+import json
+import os
+import platform
+import re
+import secrets
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from contract.records import FORMAT, columns
+from contract.refusal import Refusal
+
+RUNNING, FINISHED, ABORTED = "running", "finished", "aborted"
+
+
+class Run:
+    """A run folder that is being written. Make one with `open_run`."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    def close(self, status: str, at: float, reason: str | None, counts: Mapping[str, int]) -> None:
+        """Close the manifest: `finished`, or `aborted` and why (`guard: …`, `signal: …`, `error: …`), and the counts."""
+        assert status in (FINISHED, ABORTED)
+        assert (status == ABORTED) == (reason is not None)
+        self.manifest |= {"status": status, "closed_at": at, "reason": reason, "counts": dict(counts)}
+        self._write()
+
+    def reported(self, exit_code: int) -> None:
+        """The third and last writing: the report was made, and how it judged."""
+        self.manifest["verdict_exit_code"] = exit_code
+        self._write()
+
+    def _write(self) -> None:
+        write_whole(self.path / "manifest.json", json.dumps(self.manifest, indent=1) + "\n")
+
+
+def open_run(
+    results: Path,
+    name: str,
+    started_at: float,
+    inputs: Mapping[str, str],
+    arguments: Mapping[str, Any],
+    seed: int,
+    gateway: str | None = None,
+) -> Run:
+    """A new run folder with its manifest and its inputs (file name → text). Raises Refusal where none can be made.
+
+    `gateway`: the version that the gateway tells of itself.
+    """
+    stamp = datetime.datetime.fromtimestamp(started_at, datetime.UTC).strftime("%Y-%m-%dT%H%M%SZ")
+    path = results / f"{stamp}-{re.sub(r'[^a-z0-9_]+', '_', name.lower())}"
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        if path.exists():  # two runs within one second
+            path = path.with_name(f"{path.name}-{secrets.token_hex(2)}")
+        path.mkdir()
+        manifest = {
+            "format": FORMAT,
+            "run": path.name,
+            "status": RUNNING,
+            "started_at": started_at,
+            "git_commit": _git_commit(),
+            "versions": {**_versions(), "gateway": gateway},
+            "arguments": dict(arguments),
+            "seed": seed,
+            "hosts": [socket.gethostname()],
+        }
+        write_whole(path / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+        for file, text in inputs.items():
+            write_whole(path / file, text)
+        _point_latest(results, path.name)
+    except OSError as e:
+        raise Refusal(f"{results}: no run folder can be made there: {e.strerror}; make it writable") from None
+    return Run(path, manifest)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader finds the old one or the new one, and a crash loses neither."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(fresh, "w") as f:
+        f.write(text)
+        f.flush()
+        os.fsync(f.fileno())
+    os.replace(fresh, path)
+
+
+class ArrowFile:
+    """Appends batches to an Arrow IPC stream; a batch is in the file when `append` returns."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._sink = open(path, "xb")  # noqa: SIM115  closed by close()
+        self._writer = pa.ipc.new_stream(self._sink, schema)
+        self._sink.flush()
+
+    def append(self, records: Sequence[Any]) -> None:
+        if records:
+            self._writer.write_batch(columns(records, self._schema))
+            self._sink.flush()
+
+    def close(self) -> None:
+        """Safe to call twice."""
+        if not self._sink.closed:
+            self._writer.close()
+            self._sink.close()
+
+
+class JsonLines:
+    """Appends lines that are on the disk when `append` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "a")  # noqa: SIM115  closed by close()
+
+    def append(self, line: object) -> None:
+        data = asdict(line) if is_dataclass(line) and not isinstance(line, type) else line
+        self._file.write(json.dumps(data) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_manifest(run: Path) -> dict[str, Any]:
+    """The manifest. Raises Refusal where there is none, or one of another format."""
+    try:
+        manifest = json.loads((run / "manifest.json").read_text())
+    except FileNotFoundError:
+        raise Refusal(f"{run}: is no run folder; it has no manifest.json") from None
+    except (OSError, ValueError) as e:
+        raise Refusal(f"{run}/manifest.json: cannot be read: {e}") from None
+    if manifest.get("format") != FORMAT:
+        raise Refusal(f"{run}: has format {manifest.get('format')}; this version reads {FORMAT}")
+    return manifest
+
+
+def read_arrow(path: Path, schema: pa.Schema) -> tuple[pa.Table, bool]:
+    """All whole batches of a file, and whether its tail was torn. No file is an empty table, not torn."""
+    batches: list[pa.RecordBatch] = []
+    torn = False
+    try:
+        with open(path, "rb") as f:
+            if not os.fstat(f.fileno()).st_size:  # the schema comes with the first batch
+                return schema.empty_table(), False
+            reader = pa.ipc.open_stream(f)
+            while True:
+                try:
+                    batches.append(reader.read_next_batch())
+                except StopIteration:
+                    break
+    except FileNotFoundError:
+        pass
+    except (pa.ArrowInvalid, OSError):
+        torn = True
+    return pa.Table.from_batches(batches, schema=schema), torn
+
+
+def read_lines(path: Path) -> tuple[list[dict[str, Any]], bool]:
+    """All whole lines of a JSON-lines file, and whether anything in it was torn. No file is no lines."""
+    try:
+        text = path.read_text(errors="replace")
+    except FileNotFoundError:
+        return [], False
+    whole, _, tail = text.rpartition("\n")
+    found, torn = [], bool(tail)
+    for line in whole.splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:  # a machine that lost its power may leave anything
+            torn = True
+    return found, torn
+
+
+def _point_latest(results: Path, name: str) -> None:
+    fresh = results / f".latest.{os.getpid()}"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(name)
+    os.replace(fresh, results / "latest")
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in ("locust", "gevent", "kubernetes", "pyarrow"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def _git_commit() -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,119 @@
+"""YAML into a strict model: every mistake of a file in one message, each with its place and what would be right."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from contract.refusal import Refusal, no_such
+
+
+class Strict(BaseModel):
+    """A model of input: unknown keys are errors, and what was read does not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+M = TypeVar("M", bound=Strict)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML lets a key stand twice and keeps the last: one of the two was meant, and nobody knows which."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The file's mapping, keys unique. Raises Refusal."""
+    try:
+        text = path.read_text()
+    except OSError as e:
+        raise Refusal(f"{path}: cannot be read: {e.strerror}") from None
+    try:
+        data = yaml.load(text, Loader=_UniqueKeys)
+    except yaml.YAMLError as e:
+        raise Refusal(f"{path}: {str(e).strip()}") from None
+    if not isinstance(data, dict):
+        raise Refusal(f"{path}: holds no keys; a mapping is expected")
+    return data
+
+
+def load(path: Path, model: type[M]) -> M:
+    """The file as a model. Raises Refusal with one line for each mistake."""
+    return validate(read_yaml(path), model, str(path))
+
+
+def validate(data: object, model: type[M], where: str) -> M:
+    """`data` as a model; `where` begins each line of a refusal."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as e:
+        lines = [f"{where}: {_place(data, error['loc'])}{_what(model, error)}" for error in e.errors()]
+        raise Refusal("\n".join(lines)) from None
+
+
+def _place(data: object, loc: Iterable[int | str]) -> str:
+    """`steps.0.for` said as `step 'gaming-mode': for: `: a list's entry is known by its name where it has one."""
+    out: list[str] = []
+    here: Any = data
+    for part in loc:
+        parent, here = here, None
+        if isinstance(parent, list) and isinstance(part, int) and part < len(parent):
+            here = parent[part]
+            singular = out.pop().removesuffix("s") if out else "entry"
+            name = here.get("name") if isinstance(here, dict) else None
+            out.append(f"{singular} {name!r}" if name else f"{singular} {part + 1}")
+        elif isinstance(parent, dict) and part in parent:
+            here = parent[part]
+            out.append(str(part))
+        elif isinstance(parent, dict):
+            out.append(str(part))  # a key that is missing
+    return "".join(f"{p}: " for p in out)
+
+
+def _what(model: type[BaseModel], error: Any) -> str:
+    kind, loc = error["type"], error["loc"]
+    if kind == "extra_forbidden":
+        return no_such("key", loc[-1], _keys_at(model, loc[:-1]))
+    if kind == "missing":
+        return "is missing"
+    message = error["msg"]
+    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+
+
+def _keys_at(model: type[BaseModel], loc: Iterable[int | str]) -> list[str]:
+    """The keys that the model at this place knows, under the names that YAML uses."""
+    here: Any = model
+    for part in loc:
+        if isinstance(part, int):  # an entry of a list: `here` is its model already
+            continue
+        if isinstance(here, type) and issubclass(here, BaseModel):
+            fields = {f.alias or n: f.annotation for n, f in here.model_fields.items()}
+            here = _model_in(fields.get(str(part)))
+    if not (isinstance(here, type) and issubclass(here, BaseModel)):
+        return []
+    return [f.alias or n for n, f in here.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> Any:
+    """The model inside `list[Tier]`, `dict[str, Tier]` or `Tier | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (list, tuple, dict, Union, UnionType):
+        for arg in get_args(annotation):
+            found = _model_in(arg)
+            if found is not None:
+                return found
+    return None

@@ -1,0 +1,77 @@
+"""The experiment: what is taken away when, and what is expected of it.
+
+The shape alone: which faults there are is known to chaos, which expectations to the analysis.
+"""
+
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from contract.duration import Duration, text
+from contract.strict import Strict, load
+from contract.topology import Name
+
+
+class Objectives(Strict):
+    """What goodput and brown-outs are judged by."""
+
+    ttft_ms: float | None = Field(default=None, gt=0)
+
+
+class Step(Strict):
+    """One fault on one target, from `at` (after the start of the round) for `for`."""
+
+    name: Name
+    at: Duration
+    for_: Duration = Field(alias="for", gt=0)
+    fault: str
+    target: str
+
+
+class Timeline(Strict):
+    """A whole timeline file. Read it with `read`."""
+
+    hypothesis: str
+    baseline: Duration
+    settle: Duration
+    max: Duration
+    max_cloud_answers: int | None = Field(default=None, ge=0)
+    objectives: Objectives = Objectives()
+    steps: list[Step] = Field(min_length=1)
+    expect: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = []
+        names = [s.name for s in self.steps]
+        problems += [f"two steps are named {n!r}" for n in sorted({n for n in names if names.count(n) > 1})]
+        for step in self.steps:
+            if step.at < self.baseline:
+                problems.append(
+                    f"step {step.name!r}: at {text(step.at)} lies in the baseline, which ends at {text(self.baseline)}"
+                )
+        by_target: dict[str, list[Step]] = {}
+        for step in sorted(self.steps, key=lambda s: s.at):
+            earlier = by_target.setdefault(step.target, [])
+            if earlier and earlier[-1].at + earlier[-1].for_ >= step.at:
+                problems.append(
+                    f"step {step.name!r}: overlaps {earlier[-1].name!r} on {step.target!r}; "
+                    f"begin after {text(earlier[-1].at + earlier[-1].for_)}"
+                )
+            earlier.append(step)
+        if self.max < self.round_s:
+            problems.append(f"max {text(self.max)} is shorter than a round, which takes {text(self.round_s)}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def round_s(self) -> float:
+        """Seconds from the start to the end of the settling after the last planned mend."""
+        return max(s.at + s.for_ for s in self.steps) + self.settle
+
+
+def read(path: Path) -> Timeline:
+    """A timeline from its file. Raises Refusal."""
+    return load(path, Timeline)

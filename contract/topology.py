@@ -1,0 +1,198 @@
+"""The stack under test: a gateway, the tiers behind it in the order of the fallback, and what chaos may take hold of."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from contract.duration import Duration
+from contract.refusal import Refusal
+from contract.strict import Strict, load, validate
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
+_ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+RESERVED = ("gateway",)  # the word for "through the gateway" in records
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{text!r} is no url; write it like http://host:port")
+    if parts.username or parts.password:
+        raise ValueError("a url must not carry a user or a password; use api_key: ${NAME}")
+    return text.rstrip("/")
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError(f"{text!r} is no name; use lower-case letters, digits, - and _")
+    if text in RESERVED:
+        raise ValueError(f"{text!r} is the gateway's own word; name the tier otherwise")
+    return text
+
+
+def _secret(text: object) -> str:
+    # The value itself is never repeated: a refusal must not print the key that it refuses.
+    found = _ENV.fullmatch(text) if isinstance(text, str) else None
+    if not found:
+        raise ValueError("a literal key is refused; write ${NAME} and put the key into the environment")
+    return found.group(1)
+
+
+def _handle(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9.-]+/[a-z0-9.-]+", text):
+        raise ValueError(f"{text!r} is no handle; write namespace/name")
+    return text
+
+
+Url = Annotated[str, AfterValidator(_url)]
+Name = Annotated[str, AfterValidator(_name)]
+SecretName = Annotated[str, BeforeValidator(_secret)]
+"""`${NAME}` in YAML; the name of the environment variable in Python. The secret itself is read where it is used."""
+NamespacedName = Annotated[str, AfterValidator(_handle)]
+
+
+class Handles(Strict):
+    """What chaos may take hold of: the blast radius. What is not listed here is not touched."""
+
+    deployment: NamespacedName | None = None
+
+
+class Match(Strict):
+    """How a tier's answers are known by the gateway's headers: by one of these."""
+
+    group: str | None = None  # x-litellm-model-group
+    api_base: str | None = None  # x-litellm-model-api-base
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.group is None) == (self.api_base is None):
+            raise ValueError("give one of group, api_base")
+        return self
+
+
+class Tier(Strict):
+    """One of the backends that the gateway falls through."""
+
+    name: Name
+    match: Match
+    engine: str | None = None  # vLLM, Ollama, ...: a word for the report's table
+    url: Url | None = None
+    model: str | None = None
+    health: Url | None = None
+    api_key: SecretName | None = None
+    ignore_eos: bool = False  # the engine honours it; it is sent on direct asks only
+    cloud: bool = False  # costs money; must serve only when nothing above can
+    handles: Handles = Handles()
+
+    @model_validator(mode="after")
+    def _askable(self) -> Self:
+        if self.url and not self.model:
+            raise ValueError(f"tier {self.name!r} has a url but no model to ask there for")
+        return self
+
+
+class Gateway(Strict):
+    """The gateway and what clients ask it for."""
+
+    url: Url | None = None
+    model: str
+    api_key: SecretName | None = None
+    cooldown: Duration | None = None  # its router's cooldown_time: tells sticky from spurious answers
+    handles: Handles = Handles()
+
+
+class Embedded(Strict):
+    """A stack that is started on this machine for the run; `python -m embedded` fills in the urls."""
+
+    gateway: str  # a LiteLLM configuration, beside the topology
+    engines: dict[str, dict[str, Any]]  # tier → parameters of `python -m embedded.engine`
+
+
+class Topology(Strict):
+    """A whole topology file. Read it with `read`."""
+
+    cluster: str | None = None  # uid of the namespace kube-system
+    kubeconfig: str | None = None
+    gateway: Gateway
+    tiers: list[Tier] = Field(min_length=1)
+    embedded: Embedded | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        names = [t.name for t in self.tiers]
+        twice = {n for n in names if names.count(n) > 1}
+        if twice:
+            raise ValueError(f"tiers: the name {sorted(twice)[0]!r} stands twice")
+        if self.embedded is None:
+            if self.gateway.url is None:
+                raise ValueError("gateway: url is missing")
+            if self.cluster is None and any(t.handles.deployment for t in self.tiers):
+                raise ValueError(
+                    "cluster is missing: the uid of the namespace kube-system "
+                    "(kubectl get ns kube-system -o jsonpath={.metadata.uid}); chaos touches that cluster and no other"
+                )
+        else:
+            for name in self.embedded.engines:
+                if name not in names:
+                    raise ValueError(f"embedded: engines: {name!r} is none of the tiers {', '.join(names)}")
+        return self
+
+    def tier(self, name: str) -> Tier:
+        """The tier of that name; it must exist."""
+        return next(t for t in self.tiers if t.name == name)
+
+    def tier_of(self, group: str | None, api_base: str | None) -> str | None:
+        """Who served, from the gateway's headers; None where no tier matches.
+
+        Definition: facts about LiteLLM's headers: right on every status 200, and on no other.
+        """
+        for tier in self.tiers:
+            if tier.match.group is not None and tier.match.group == group:
+                return tier.name
+            if tier.match.api_base is not None and tier.match.api_base.rstrip("/") == (api_base or "").rstrip(
+                "/"
+            ):
+                return tier.name
+        return None
+
+
+def read(path: Path) -> Topology:
+    """A topology from its file. Raises Refusal."""
+    return load(path, Topology)
+
+
+def read_text(text: str) -> Topology:
+    """A topology from what `dump` wrote."""
+    return validate(yaml.safe_load(text), Topology, "topology")
+
+
+def chat_url(url: str) -> str:
+    """Where chat completions are asked for: `…/v1/chat/completions`, whether or not the url ends in /v1."""
+    base = url.rstrip("/")
+    return f"{base}/chat/completions" if base.endswith("/v1") else f"{base}/v1/chat/completions"
+
+
+def secret(name: str | None) -> str | None:
+    """The key from the environment. Raises Refusal where it is not set."""
+    if name is None:
+        return None
+    value = os.environ.get(name)
+    if not value:
+        raise Refusal(f"the environment variable {name} is not set; the topology takes a key from it")
+    return value
+
+
+def dump(topology: Topology) -> str:
+    """YAML that `read` reads back: keys as references, never as values."""
+    data = topology.model_dump(by_alias=True, exclude_defaults=True, mode="json")
+    for part in (data["gateway"], *data["tiers"]):
+        if "api_key" in part:
+            part["api_key"] = "${" + part["api_key"] + "}"
+    if "cooldown" in data["gateway"]:
+        data["gateway"]["cooldown"] = f"{data['gateway']['cooldown']:g}s"
+    return yaml.safe_dump(data, sort_keys=False)

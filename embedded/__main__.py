@@ -1,0 +1,162 @@
+"""The embedded stack from the command line.
+
+python -m embedded up        start it and leave it running: make up
+python -m embedded status    what answers and what does not
+python -m embedded down      end it; not before whoever holds a Lease has mended
+python -m embedded stack     hold it in this process, until end of file on standard input or a signal
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from contract import topology as topologies
+from contract.refusal import EXIT_BAD_INPUT, Refusal
+from embedded.stack import Stack, describe, hold
+
+ROOT = Path(".stack")
+UP = ROOT / "up"
+DOWN_WITHIN_S = 60.0
+
+
+def main() -> int:
+    args = _parser().parse_args()
+    try:
+        return args.command(args)
+    except Refusal as e:
+        print(e, file=sys.stderr)
+        return EXIT_BAD_INPUT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m embedded", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, run in (("up", _up), ("status", _status), ("down", _down), ("stack", _stack)):
+        one = commands.add_parser(name)
+        one.set_defaults(command=run)
+        if name in ("up", "stack"):
+            one.add_argument("--topology", type=Path, default=Path("topologies/embedded.yaml"))
+        if name == "stack":
+            one.add_argument(
+                "--folder", type=Path, help="by default a new one in .stack/, removed at the end"
+            )
+            one.add_argument(
+                "--leash", action="store_true", help="go down at the end of file on standard input"
+            )
+    return parser
+
+
+def _stack(args: argparse.Namespace) -> int:
+    folder = args.folder or ROOT / f"{os.getpid()}-{secrets.token_hex(2)}"
+    try:
+        asyncio.run(_hold(args, folder))
+    finally:
+        if args.folder is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+async def _hold(args: argparse.Namespace, folder: Path) -> None:
+    stack = Stack(topologies.read(args.topology), args.topology, folder)
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, told.set)
+    if args.leash:
+        reader = asyncio.StreamReader()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        leash = asyncio.ensure_future(reader.read())
+        leash.add_done_callback(lambda _: told.set())
+    await hold(stack, told, _say)
+
+
+def _say(line: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):  # whoever started us may be gone; the leash tells that too
+        print(json.dumps(line), flush=True)
+
+
+def _up(args: argparse.Namespace) -> int:
+    if _running() is not None:
+        raise Refusal(f"a stack is up already: {UP / 'topology.yaml'}; make down ends it")
+    shutil.rmtree(UP, ignore_errors=True)
+    UP.mkdir(parents=True)
+    name = topologies.read(args.topology).gateway.api_key
+    environment = dict(os.environ)
+    if name is not None and name not in environment:
+        environment[name] = "sk-" + secrets.token_hex(16)
+        keys = os.open(UP / "keys", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(keys, "w") as f:
+            f.write(f"export {name}={environment[name]}\n")
+    log = open(UP / "stack.log", "wb")  # noqa: SIM115  the child's
+    child = subprocess.Popen(
+        [sys.executable, "-m", "embedded", "stack", "--topology", str(args.topology), "--folder", str(UP)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=environment, start_new_session=True,
+    )  # fmt: skip
+    (UP / "pid").write_text(f"{child.pid} {_birth(child.pid)}\n")
+    assert child.stdout is not None
+    if not child.stdout.readline():
+        raise Refusal((UP / "stack.log").read_text().strip() or "the stack ended without a word")
+    print(describe(UP))
+    if (UP / "keys").exists():
+        print(f"its key: . {UP / 'keys'}")
+    print(f"use it:  make soak TOPOLOGY={UP / 'topology.yaml'}")
+    return 0
+
+
+def _down(args: argparse.Namespace) -> int:
+    pid = _running()
+    if pid is None:
+        print("no stack is up")
+    else:
+        os.kill(pid, signal.SIGTERM)
+        until = time.monotonic() + DOWN_WITHIN_S
+        while _running() is not None:
+            if time.monotonic() > until:
+                raise Refusal(
+                    f"the stack (process {pid}) still waits for a held Lease; run make restore first"
+                )
+            time.sleep(0.1)
+    shutil.rmtree(UP, ignore_errors=True)
+    return 0
+
+
+def _status(args: argparse.Namespace) -> int:
+    if _running() is None:
+        print("no stack is up")
+        return 1
+    print(describe(UP))
+    return 0
+
+
+def _running() -> int | None:
+    """The process of the stack that is up; a number that has since been given to another process is not it."""
+    try:
+        pid, birth = (UP / "pid").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return int(pid) if _birth(int(pid)) == birth else None
+
+
+def _birth(pid: int) -> str | None:
+    """When a process was started, in ticks since boot; None where it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else fields[19]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,5 @@
+"""A Kubernetes API on one machine, as much of it as the harness uses; its Pods are processes.
+
+Read in this order: resources (what is spoken), cluster (what there is), writes and watching (what may be asked),
+status and controllers (what becomes of it), kubelet and process (what really runs), server (HTTP).
+"""

@@ -1,0 +1,98 @@
+"""A Kubernetes cluster on one machine: the store, the controllers and the kubelet, whose Pods are processes.
+
+To be made, used and closed inside one running event loop; `close` must be called, or the Pods live as long as the loop's thread.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from embedded.apiserver.controllers import Controllers
+from embedded.apiserver.errors import ApiError
+from embedded.apiserver.kubelet import Kubelet
+from embedded.apiserver.options import Options
+from embedded.apiserver.pod import PID
+from embedded.apiserver.probe import PERIOD_S
+from embedded.apiserver.resources import BY_KIND, LEASES, NAMESPACES, PODS
+from embedded.apiserver.rights import Identity
+from embedded.apiserver.store import Object, Store
+from embedded.apiserver.writes import Writes
+
+# By this label of kube-system the harness knows that the cluster is a stand-in.
+EMBEDDED = "brownout.dev/embedded"
+
+
+class Cluster:
+    """State and controllers; `server.serve` puts the API before it."""
+
+    def __init__(
+        self,
+        tokens: Sequence[Identity] = (),
+        *,
+        log_dir: Path | None = None,
+        now: Callable[[], float] = time.time,
+        controller_delay_s: float = 0.01,
+        restart_backoff_s: tuple[float, float] = (0.5, 10.0),
+        probe_period_s: float = PERIOD_S,
+        event_log: int = 2000,
+    ) -> None:
+        self.tokens = tuple(tokens)
+        self.store = Store(event_log)
+        self.controllers = Controllers(self.store, now, controller_delay_s)
+        self.writes = Writes(self.store, self.controllers)
+        self.kubelet = Kubelet(
+            self.store, now, log_dir, controller_delay_s, restart_backoff_s, probe_period_s
+        )
+        self._deaf = [self.store.listen(self.controllers.hear), self.store.listen(self.kubelet.hear)]
+        # Whoever has to mend can tell by the process whether there is still anything to mend.
+        system = {"name": "kube-system", "labels": {EMBEDDED: "true"}, "annotations": {PID: str(os.getpid())}}
+        for meta in ({"name": "default"}, system):
+            self.apply({"kind": "Namespace", "apiVersion": "v1", "metadata": meta})
+
+    def apply(self, manifest: Object) -> Object:
+        """Creates the object, or replaces the one of its name; kinds that are not spoken are refused."""
+        resource = BY_KIND.get((manifest.get("apiVersion", ""), manifest.get("kind", "")))
+        if resource is None or not {"create", "update"} & set(resource.verbs):
+            raise ValueError(
+                f"{manifest.get('apiVersion')} {manifest.get('kind')}: no such kind can be applied here"
+            )
+        namespace = manifest["metadata"].get("namespace", "default") if resource.namespaced else ""
+        options = Options(validation="Strict")
+        if self.store.get(resource, namespace, manifest["metadata"]["name"]) is None:
+            return self.writes.create(resource, namespace, manifest, options)
+        if "update" not in resource.verbs:
+            raise ValueError(f"{resource.kind} {manifest['metadata']['name']} is there already")
+        return self.writes.replace(resource, namespace, manifest["metadata"]["name"], manifest, options)[1]
+
+    @property
+    def uid(self) -> str:
+        """The identity of the cluster: the uid of kube-system, new with every cluster."""
+        system = self.store.get(NAMESPACES, "", "kube-system")
+        assert system is not None
+        return str(system["metadata"]["uid"])
+
+    def pid_of(self, pod_name: str, namespace: str | None = None) -> int | None:
+        """The process of a Pod; None while it has none, or where there is no such Pod."""
+        for pod in self.store.list(PODS, namespace):
+            if pod["metadata"]["name"] == pod_name:
+                pid = (pod["metadata"].get("annotations") or {}).get(PID)
+                return int(pid) if pid else None
+        return None
+
+    def held_leases(self) -> list[dict[str, Any]]:
+        """The Leases that exist now, as stored: holder, duration, times and annotations."""
+        return self.store.list(LEASES)
+
+    async def close(self, grace_s: float | None = None) -> None:
+        """Ends every Pod, with its own grace unless one is given; returns when all their processes are gone."""
+        await self.controllers.close()
+        while self._deaf:
+            self._deaf.pop()()
+        await self.kubelet.close(grace_s)
+
+
+__all__ = ["EMBEDDED", "ApiError", "Cluster", "Identity"]

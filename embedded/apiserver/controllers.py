@@ -1,0 +1,209 @@
+"""What makes Pods of workloads, statuses of Pods, and EndpointSlices of Services: one task per object, woken by changes.
+
+Each waits a little before it acts, as the real ones lag: whoever reads right after a PATCH sees the old status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import Awaitable, Callable
+
+from embedded.apiserver import pod as pods
+from embedded.apiserver import status
+from embedded.apiserver.endpoints import Seen, slice_of
+from embedded.apiserver.resources import (
+    DEPLOYMENTS,
+    ENDPOINTSLICES,
+    PODS,
+    SERVICES,
+    STATEFULSETS,
+    WORKLOADS,
+    Resource,
+)
+from embedded.apiserver.selectors import matches
+from embedded.apiserver.store import Event, Object, Store
+
+Key = tuple[str, str, str]  # plural, namespace, name
+
+
+class Controllers:
+    """Hears every event of the store and wakes the task of the object that it concerns."""
+
+    def __init__(self, store: Store, now: Callable[[], float], delay_s: float) -> None:
+        self.store = store
+        self.now = now
+        self.delay_s = delay_s
+        self._woken: dict[Key, asyncio.Event] = {}
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._seen: dict[Key, Seen] = {}
+
+    def hear(self, event: Event) -> None:
+        meta = event.after["metadata"]
+        if event.resource in WORKLOADS:
+            reconcile = self._deployment if event.resource is DEPLOYMENTS else self._stateful_set
+            self._wake(event.resource, meta["namespace"], meta["name"], reconcile)
+        elif event.resource is SERVICES:
+            self._wake(SERVICES, meta["namespace"], meta["name"], self._service)
+        elif event.resource is PODS:
+            self._wake_for_pod(event.after)
+
+    async def close(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def _wake_for_pod(self, pod: Object) -> None:
+        namespace = pod["metadata"]["namespace"]
+        for resource in WORKLOADS:
+            reconcile = self._deployment if resource is DEPLOYMENTS else self._stateful_set
+            for workload in self.store.list(resource, namespace):
+                if _owns(workload, pod):
+                    self._wake(resource, namespace, workload["metadata"]["name"], reconcile)
+        for service in self.store.list(SERVICES, namespace):
+            if _selects(service, pod):
+                self._wake(SERVICES, namespace, service["metadata"]["name"], self._service)
+
+    def _wake(
+        self, resource: Resource, namespace: str, name: str, reconcile: Callable[[str, str], Awaitable[None]]
+    ) -> None:
+        key = (resource.plural, namespace, name)
+        if key not in self._tasks:
+            self._woken[key] = asyncio.Event()
+            self._tasks[key] = asyncio.create_task(self._loop(key, reconcile))
+        self._woken[key].set()
+
+    async def _loop(self, key: Key, reconcile: Callable[[str, str], Awaitable[None]]) -> None:
+        while True:
+            await self._woken[key].wait()
+            self._woken[key].clear()
+            await asyncio.sleep(self.delay_s)
+            await reconcile(key[1], key[2])
+
+    async def _deployment(self, namespace: str, name: str) -> None:
+        workload = self.store.get(DEPLOYMENTS, namespace, name)
+        if workload is None:
+            return
+        if workload.get("status", {}).get("observedGeneration") != workload["metadata"]["generation"]:
+            workload["metadata"].setdefault("annotations", {}).setdefault(
+                "deployment.kubernetes.io/revision", "1"
+            )
+            self.store.put(DEPLOYMENTS, workload)
+            self._put_status(DEPLOYMENTS, namespace, name, status.deployment_seen)
+            await asyncio.sleep(self.delay_s)
+            self._put_status(DEPLOYMENTS, namespace, name, status.deployment_counted)
+            workload = self.store.get(DEPLOYMENTS, namespace, name)
+            if workload is None:
+                return
+        plan = status.deployment_plan(workload, self._pods_of(workload))
+        self._delete(namespace, plan.delete)
+        hash_ = pods.template_hash(workload["spec"]["template"])
+        owner = {
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "name": f"{name}-{hash_}",
+            # There are no ReplicaSets here; the name of the one that a Pod would have stays the same.
+            "uid": str(uuid.uuid5(uuid.UUID(workload["metadata"]["uid"]), hash_)),
+        }
+        for _ in range(plan.create):
+            suffix = pods.letters(random.getrandbits(32), 5)
+            self._create(
+                workload, owner, f"{name}-{hash_}-{suffix}", f"{name}-{hash_}-", {"pod-template-hash": hash_}
+            )
+        self._put_status(DEPLOYMENTS, namespace, name, status.deployment_counted)
+
+    async def _stateful_set(self, namespace: str, name: str) -> None:
+        workload = self.store.get(STATEFULSETS, namespace, name)
+        if workload is None:
+            return
+        plan = status.stateful_plan(workload, self._pods_of(workload))
+        self._delete(namespace, plan.delete)
+        meta = workload["metadata"]
+        owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name, "uid": meta["uid"]}
+        for ordinal in plan.ordinals:
+            labels = {
+                "apps.kubernetes.io/pod-index": str(ordinal),
+                "controller-revision-hash": f"{name}-{pods.template_hash(workload['spec']['template'])}",
+                "statefulset.kubernetes.io/pod-name": f"{name}-{ordinal}",
+            }
+            self._create(workload, owner, f"{name}-{ordinal}", f"{name}-", labels)
+        self._put_status(STATEFULSETS, namespace, name, lambda w, found, _: status.stateful_counted(w, found))
+
+    async def _service(self, namespace: str, name: str) -> None:
+        service = self.store.get(SERVICES, namespace, name)
+        key = (SERVICES.plural, namespace, name)
+        labelled = {"kubernetes.io/service-name": name}
+        found = [
+            s
+            for s in self.store.list(ENDPOINTSLICES, namespace)
+            if matches(s["metadata"]["labels"], {"matchLabels": labelled})
+        ]
+        if service is None or not service["spec"].get("selector"):
+            for old in found:
+                self.store.remove(ENDPOINTSLICES, namespace, old["metadata"]["name"])
+            return
+        selected = [p for p in self.store.list(PODS, namespace) if _selects(service, p)]
+        self._seen.setdefault(key, {})
+        made, self._seen[key] = slice_of(
+            service, selected, found[0] if found else None, self._seen[key], pods.stamp(self.now())
+        )
+        self.store.put(ENDPOINTSLICES, made)
+
+    def _put_status(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        make: Callable[[Object, list[Object], str], Object],
+    ) -> None:
+        workload = self.store.get(resource, namespace, name)
+        if workload is not None:
+            made = make(workload, self._pods_of(workload), pods.stamp(self.now()))
+            self.store.put(resource, {**workload, "status": made})
+
+    def _pods_of(self, workload: Object) -> list[Object]:
+        return [p for p in self.store.list(PODS, workload["metadata"]["namespace"]) if _owns(workload, p)]
+
+    def _create(
+        self, workload: Object, owner: Object, name: str, prefix: str, labels: dict[str, str]
+    ) -> None:
+        made = pods.new(workload, owner, name, prefix, labels, str(uuid.uuid4()), self.now())
+        self.store.put(PODS, made)
+
+    def _delete(self, namespace: str, names: list[str]) -> None:
+        for name in names:
+            self.delete_pod(namespace, name, None)
+
+    def delete_pod(self, namespace: str, name: str, grace_s: float | None) -> Object | None:
+        """Marks a Pod; its process is ended by the kubelet. One without a process goes at once."""
+        pod = self.store.get(PODS, namespace, name)
+        if pod is None or pods.is_terminating(pod):
+            return pod
+        if pods.is_over(pod):
+            removed = self.store.remove(PODS, namespace, name)
+            return removed and pods.deleted(removed, 0, self.now())
+        if grace_s is None:
+            grace_s = pod["spec"]["terminationGracePeriodSeconds"]
+        return self.store.put(PODS, pods.deleted(pod, grace_s, self.now()))
+
+    def delete_pods_of(self, workload: Object) -> None:
+        """What a workload leaves behind goes with it, as the garbage collector does in the background."""
+        for pod in self._pods_of(workload):
+            self.delete_pod(pod["metadata"]["namespace"], pod["metadata"]["name"], None)
+
+
+def _owns(workload: Object, pod: Object) -> bool:
+    """A Deployment's Pods are a ReplicaSet's, whose uid is made of the Deployment's."""
+    for owner in pod["metadata"].get("ownerReferences", ()):
+        uid = workload["metadata"]["uid"]
+        hash_ = pod["metadata"]["labels"].get("pod-template-hash", "")
+        if owner["uid"] in (uid, str(uuid.uuid5(uuid.UUID(uid), hash_))):
+            return True
+    return False
+
+
+def _selects(service: Object, pod: Object) -> bool:
+    return matches(
+        pod["metadata"].get("labels") or {}, {"matchLabels": service["spec"].get("selector") or {}}
+    )

@@ -1,0 +1,39 @@
+"""What a write asks beside its body: dryRun and fieldValidation. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from embedded.apiserver.errors import invalid
+
+VALIDATIONS = ("", "Ignore", "Strict", "Warn")
+
+
+@dataclass
+class Options:
+    """`warnings` is filled while the write is done, and goes into the answer's Warning headers."""
+
+    dry_run: bool = False
+    validation: str = "Warn"
+    warnings: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, query: Mapping[str, str], verb: str) -> Options:
+        kind = {"create": "CreateOptions", "update": "UpdateOptions", "delete": "DeleteOptions"}.get(
+            verb, "PatchOptions"
+        )
+        dry_run = query.get("dryRun", "")
+        if dry_run not in ("", "All"):
+            message = f'Unsupported value: ["{dry_run}"]: supported values: "All"'
+            raise invalid(kind, "meta.k8s.io", "", "dryRun", message, "FieldValueNotSupported")
+        validation = query.get("fieldValidation", "")
+        if validation not in VALIDATIONS:
+            named = ", ".join(f'"{value}"' for value in VALIDATIONS)
+            message = f'Unsupported value: "{validation}": supported values: {named}'
+            raise invalid(kind, "meta.k8s.io", "", "fieldValidation", message, "FieldValueNotSupported")
+        return cls(dry_run == "All", validation or "Warn")
+
+    def warn(self, unknown: list[str]) -> None:
+        if self.validation == "Warn":
+            self.warnings += [f'unknown field "{path}"' for path in unknown]

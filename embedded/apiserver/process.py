@@ -1,0 +1,100 @@
+"""One process of a Pod: started as the leader of its own group, ended with its whole group.
+
+The law: whatever ends the leader, the group is killed after it, as a container ends with its first process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+# Loaded before any fork: between fork and exec nothing may be imported.
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+# How long a killed group may take to leave the process table.
+GONE_WITHIN_S = 2.0
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    """Run in the child before exec: a stack that is killed -9 takes its Pods with it.
+
+    The kernel ties this to the thread that forks, which is the event loop's: a loop must outlive its Pods.
+    """
+
+    def prepare() -> None:
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it died before the call above
+            os._exit(1)
+
+    return prepare
+
+
+def living_members(group: int) -> list[int]:
+    """The processes of a group that are not zombies."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, member_of = stat.read_text().rpartition(")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue  # it went while we looked
+        if int(member_of) == group and state not in "ZX":
+            found.append(int(stat.parent.name))
+    return found
+
+
+class Process:
+    """A running command. `exited` is done, with the exit code, when its leader is gone."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.pid = process.pid
+        self.exited = asyncio.ensure_future(process.wait())
+
+    @classmethod
+    async def start(
+        cls, argv: Sequence[str], env: Mapping[str, str], log: Path | None, cwd: str | None = None
+    ) -> Process:
+        """Raises OSError where the command cannot be started."""
+        output = log.open("ab") if log else None
+        try:
+            started = await asyncio.create_subprocess_exec(
+                *argv,
+                env={**os.environ, **env},
+                cwd=cwd,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output or asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.STDOUT if output else asyncio.subprocess.DEVNULL,
+                start_new_session=True,
+                preexec_fn=_die_with(os.getpid()),
+            )
+        finally:
+            if output:
+                output.close()
+        return cls(started)
+
+    async def stop(self, grace_s: float) -> None:
+        """TERM to the group; after the grace, or when the leader has gone, KILL to what is left of it."""
+        self._signal_group(signal.SIGTERM)
+        await asyncio.wait({self.exited}, timeout=grace_s)
+        await self.kill()
+
+    async def kill(self) -> None:
+        self._signal_group(signal.SIGKILL)
+        await asyncio.wait({self.exited}, timeout=GONE_WITHIN_S)
+        for _ in range(int(GONE_WITHIN_S / 0.01)):
+            # Where pid 1 reaps late, dead members stay in the group for a while, and signals still find it.
+            if not self._signal_group(0) or not living_members(self.pid):
+                return
+            await asyncio.sleep(0.01)
+
+    def _signal_group(self, number: int) -> bool:
+        """Was anybody left to hear it?"""
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            return False
+        return True

@@ -1,0 +1,137 @@
+"""Who asks, and what he may: bearer tokens with rules as RBAC has them. Pure: a request's attributes in, yes or no out."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from embedded.apiserver.errors import ApiError, qualified
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule of a Role (with its namespace) or of a ClusterRole (namespace None: everywhere)."""
+
+    verbs: tuple[str, ...]
+    api_groups: tuple[str, ...]
+    resources: tuple[str, ...]
+    resource_names: tuple[str, ...] = ()
+    namespace: str | None = None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A bearer token, the name it stands for, and what that name may do."""
+
+    user: str
+    token: str
+    rules: tuple[Rule, ...] = ()
+    admin: bool = False
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """What is asked of a resource; `name` is empty where the request names none."""
+
+    verb: str
+    group: str
+    resource: str
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+
+    @property
+    def full_resource(self) -> str:
+        return f"{self.resource}/{self.subresource}" if self.subresource else self.resource
+
+
+ANONYMOUS = Identity("system:anonymous", "")
+
+
+def rules_of(role: dict[str, Any], namespace: str | None = None) -> tuple[Rule, ...]:
+    """The rules of a Role or ClusterRole manifest, so that the Roles that are shipped can be tried here."""
+    return tuple(
+        Rule(
+            tuple(rule["verbs"]),
+            tuple(rule.get("apiGroups", ())),
+            tuple(rule.get("resources", ())),
+            tuple(rule.get("resourceNames", ())),
+            namespace,
+        )
+        for rule in role["rules"]
+    )
+
+
+def who(identities: Iterable[Identity], authorization: str | None) -> Identity | None:
+    """The identity of an Authorization header; without one the anonymous, None for a token nobody has."""
+    if authorization is None:
+        return ANONYMOUS
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer":
+        return None
+    token = token.strip()
+    for identity in identities:
+        if hmac.compare_digest(identity.token.encode(), token.encode()):
+            return identity
+    return None
+
+
+def allowed(identity: Identity, asked: Attributes) -> bool:
+    """A rule with resource names allows nothing that names none: no create, no list without a fieldSelector."""
+    if identity.admin:
+        return True
+    if asked.resource == "selfsubjectaccessreviews" and asked.verb == "create":
+        return identity is not ANONYMOUS
+    return any(_covers(rule, asked) for rule in identity.rules)
+
+
+def _covers(rule: Rule, asked: Attributes) -> bool:
+    return (
+        (rule.namespace is None or rule.namespace == asked.namespace)
+        and bool({"*", asked.verb} & set(rule.verbs))
+        and bool({"*", asked.group} & set(rule.api_groups))
+        and bool({"*", asked.full_resource} & set(rule.resources))
+        and (not rule.resource_names or asked.name in rule.resource_names)
+    )
+
+
+def forbidden(identity: Identity, asked: Attributes) -> ApiError:
+    subject = qualified(asked.resource, asked.group) + (f' "{asked.name}"' if asked.name else "")
+    where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
+    message = (
+        f'{subject} is forbidden: User "{identity.user}" cannot {asked.verb} resource '
+        f'"{asked.full_resource}" in API group "{asked.group}" {where}'
+    )
+    about = {"name": asked.name, "group": asked.group, "kind": asked.resource}
+    return ApiError(403, message, "Forbidden", {key: value for key, value in about.items() if value})
+
+
+def forbidden_path(identity: Identity, verb: str, path: str) -> ApiError:
+    message = f'forbidden: User "{identity.user}" cannot {verb} path "{path}"'
+    return ApiError(403, message, "Forbidden", {})
+
+
+def review(identity: Identity, body: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a SelfSubjectAccessReview; only resourceAttributes are judged."""
+    spec = body.get("spec")
+    attributes = (spec if isinstance(spec, dict) else {}).get("resourceAttributes") or {}
+    asked = Attributes(
+        attributes.get("verb", ""),
+        attributes.get("group", ""),
+        attributes.get("resource", ""),
+        attributes.get("subresource", ""),
+        attributes.get("namespace", ""),
+        attributes.get("name", ""),
+    )
+    status: dict[str, Any] = {"allowed": allowed(identity, asked)}
+    if status["allowed"] and not identity.admin:
+        status["reason"] = f"allowed by a rule given to {identity.user}"
+    return {
+        "kind": "SelfSubjectAccessReview",
+        "apiVersion": "authorization.k8s.io/v1",
+        "metadata": {},
+        "spec": spec or {},
+        "status": status,
+    }

@@ -1,0 +1,30 @@
+"""The Scale of a workload, as the scale subresource shows it. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from embedded.apiserver.selectors import as_text
+
+
+def scale_of(workload: dict[str, Any]) -> dict[str, Any]:
+    """At zero `spec` is empty: Go leaves out a zero where the field says omitempty, and clients read None."""
+    meta = workload["metadata"]
+    replicas = workload["spec"].get("replicas", 0)
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {
+            key: meta[key] for key in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+        },
+        "spec": {"replicas": replicas} if replicas else {},
+        "status": {
+            "replicas": workload.get("status", {}).get("replicas", 0),
+            "selector": as_text(workload["spec"]["selector"]),
+        },
+    }
+
+
+def wanted_of(scale: dict[str, Any]) -> int:
+    """How many replicas a Scale asks for; none said is zero."""
+    return (scale.get("spec") or {}).get("replicas") or 0

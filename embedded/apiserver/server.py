@@ -1,0 +1,247 @@
+"""The HTTP side of the cluster: routes, rights, answers. Decides nothing about objects itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from embedded.apiserver import discovery, patches, rights, watching
+from embedded.apiserver.asked import TRUE, Asked, form_of, read
+from embedded.apiserver.certificate import Certificate
+from embedded.apiserver.cluster import Cluster
+from embedded.apiserver.errors import (
+    ApiError,
+    method_not_allowed,
+    no_such_resource,
+    not_found,
+    unauthorized,
+    unsupported_media_type,
+)
+from embedded.apiserver.listing import number, page, selected_by
+from embedded.apiserver.options import Options
+from embedded.apiserver.resources import BY_PATH, GROUP_VERSIONS, REVIEWS, Resource
+from embedded.apiserver.scale import scale_of
+from embedded.apiserver.tables import table
+
+JSON = "application/json"
+TEXT = "text/plain; charset=utf-8"
+DISCOVERY_FORM = "APIGroupDiscoveryList"
+HEALTH = ("/healthz", "/livez", "/readyz")
+BIGGEST_BODY = 3 * 1024 * 1024
+
+
+async def serve(
+    cluster: Cluster,
+    port: int = 0,
+    middlewares: Sequence[Middleware] = (),
+    certificate: Certificate | None = None,
+) -> tuple[web.AppRunner, int]:
+    """Binds 127.0.0.1:port (0: any free one); the runner's cleanup() ends watches and closes the port.
+
+    With a certificate it speaks https, else http. `middlewares` stand before everything: a test makes trouble there.
+    """
+    api = Api(cluster)
+    app = web.Application(middlewares=list(middlewares), client_max_size=BIGGEST_BODY)
+    app.router.add_route("*", "/{path:.*}", api.answer)
+    app.on_shutdown.append(api.shut)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
+    await runner.setup()
+    context = certificate.server_context() if certificate else None
+    site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=context)
+    await site.start()
+    bound: int = runner.addresses[0][1]
+    return runner, bound
+
+
+class Api:
+    """Answers one request at a time from one cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.store = cluster.store
+        self._closing = asyncio.Event()
+
+    async def shut(self, app: web.Application) -> None:
+        self._closing.set()
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        try:
+            identity = rights.who(self.cluster.tokens, request.headers.get("Authorization"))
+            if identity is None:
+                raise unauthorized()
+            asked = read(request.method, request.path, request.query)
+            if asked is None:
+                return self._not_a_resource(request, identity)
+            if not rights.allowed(identity, asked.attributes):
+                raise rights.forbidden(identity, asked.attributes)
+            return await self._resource(request, identity, asked)
+        except ApiError as error:
+            return _json(error.status, error.code, headers=error.headers)
+        except Exception as error:
+            # A mistake of ours, or a body that nobody foresaw: told as a server tells it, and logged.
+            logging.getLogger(__name__).exception("%s %s", request.method, request.path)
+            trouble = ApiError(500, f"Internal error occurred: {error!r}", "InternalError")
+            return _json(trouble.status, 500)
+
+    def _not_a_resource(self, request: web.Request, identity: rights.Identity) -> web.Response:
+        path = request.path.rstrip("/")
+        public = path in (*HEALTH, "/version")
+        if identity is rights.ANONYMOUS and not public:
+            raise rights.forbidden_path(identity, request.method.lower(), request.path)
+        if request.method not in ("GET", "HEAD"):
+            raise method_not_allowed()
+        if path in HEALTH:
+            return _text("ok")
+        if (
+            path in ("/api", "/apis")
+            and form_of(request.headers.get("Accept", ""), DISCOVERY_FORM) != "plain"
+        ):
+            return _json(
+                discovery.aggregated(core=path == "/api"),
+                content_type=f"{JSON};g=apidiscovery.k8s.io;v=v2;as={DISCOVERY_FORM}",
+            )
+        steps = path.strip("/").split("/")
+        body: dict[str, Any] | None = None
+        match steps:
+            case ["version"]:
+                body = discovery.VERSION
+            case ["api"]:
+                body = discovery.versions(request.host)
+            case ["apis"]:
+                body = discovery.groups()
+            case ["apis", group]:
+                body = discovery.one_group(group)
+            case ["api", "v1"]:
+                body = discovery.resources("", "v1")
+            case ["apis", group, version] if (group, version) in GROUP_VERSIONS:
+                body = discovery.resources(group, version)
+        return _no_such_page() if body is None else _json(body)
+
+    async def _resource(
+        self, request: web.Request, identity: rights.Identity, asked: Asked
+    ) -> web.StreamResponse:
+        if (asked.group, asked.version) not in GROUP_VERSIONS:
+            return _no_such_page()
+        resource = BY_PATH.get((asked.group, asked.version, asked.resource))
+        if resource is None or bool(asked.namespace) > resource.namespaced:
+            raise no_such_resource()
+        verbs = resource.subresources.get(asked.subresource) if asked.subresource else resource.verbs
+        if verbs is None:
+            raise no_such_resource()
+        if asked.verb not in verbs:
+            raise method_not_allowed()
+        form = form_of(request.headers.get("Accept", ""), "Table")
+        if asked.verb == "watch":
+            return await self._watch(request, resource, asked, form)
+        if asked.verb in ("get", "list"):
+            return self._read(resource, asked, form)
+        return await self._write(request, identity, resource, asked)
+
+    def _read(self, resource: Resource, asked: Asked, form: str) -> web.Response:
+        if asked.verb == "get":
+            found = self.store.get(resource, asked.namespace, asked.name)
+            if found is None:
+                raise not_found(resource, asked.name)
+            if asked.subresource == "scale":
+                return _json(scale_of(found))
+            if form == "Table":
+                meta = {"resourceVersion": found["metadata"]["resourceVersion"]}
+                return _json(table(resource, [found], meta, self.cluster.controllers.now()))
+            return _json(found)
+        listed = page(
+            resource, self.store.list(resource, asked.namespace or None), self.store.version, asked.query
+        )
+        if form == "Table":
+            return _json(table(resource, listed["items"], listed["metadata"], self.cluster.controllers.now()))
+        return _json(listed)
+
+    async def _write(
+        self, request: web.Request, identity: rights.Identity, resource: Resource, asked: Asked
+    ) -> web.Response:
+        options = Options.of(asked.query, asked.verb)
+        writes, body = self.cluster.writes, await request.read()
+        content_type = request.content_type
+        where = (resource, asked.namespace, asked.name)
+        code, answer = 200, None
+        if asked.verb == "patch":
+            patch = patches.parse(content_type, body)
+            if asked.subresource == "scale":
+                answer = writes.patch_scale(*where, content_type, patch, options)
+            else:
+                answer = writes.patch(*where, asked.subresource, content_type, patch, options)
+        else:
+            if body and content_type not in (JSON, "application/octet-stream"):
+                raise unsupported_media_type()
+            parsed = patches.loads(body) if body or asked.verb != "delete" else None
+            if asked.verb == "delete":
+                answer = writes.delete(*where, parsed, options)
+            elif resource is REVIEWS:
+                code, answer = 201, rights.review(identity, parsed if isinstance(parsed, dict) else {})
+            elif asked.verb == "create":
+                code, answer = 201, writes.create(resource, asked.namespace, parsed, options)
+            elif asked.subresource == "scale":
+                answer = writes.put_scale(*where, parsed, options)
+            else:
+                made, answer = writes.replace(*where, parsed, options)
+                code = 201 if made else 200
+        return _json(answer, code, warnings=options.warnings)
+
+    async def _watch(
+        self, request: web.Request, resource: Resource, asked: Asked, form: str
+    ) -> web.StreamResponse:
+        query = asked.query
+        selected = selected_by(resource, query)
+        watch = watching.Watch(
+            resource,
+            asked.namespace or None,
+            (lambda obj: obj["metadata"]["name"] == asked.name and selected(obj)) if asked.name else selected,
+            watching.version_of(query.get("resourceVersion", "")),
+            number(query, "timeoutSeconds") or watching.TIMEOUT_S,
+            query.get("allowWatchBookmarks") in TRUE,
+        )
+        response = web.StreamResponse(headers={"Content-Type": JSON})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        async with aclosing(watch.events(self.store, self._closing)) as events:
+            async for word, obj in events:
+                if form == "Table" and word not in ("ERROR", "BOOKMARK"):
+                    meta = {"resourceVersion": obj["metadata"]["resourceVersion"]}
+                    obj = table(resource, [obj], meta, self.cluster.controllers.now())
+                await response.write(_line({"type": word, "object": obj}))
+        await response.write_eof()
+        return response
+
+
+def _line(body: Any) -> bytes:
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
+def _json(
+    body: Any,
+    code: int = 200,
+    content_type: str = JSON,
+    headers: dict[str, str] | None = None,
+    warnings: Sequence[str] = (),
+) -> web.Response:
+    response = web.Response(
+        status=code, body=_line(body), headers={"Content-Type": content_type, **(headers or {})}
+    )
+    for warning in warnings:
+        escaped = warning.replace("\\", "\\\\").replace('"', '\\"')
+        response.headers.add("Warning", f'299 - "{escaped}"')
+    return response
+
+
+def _text(body: str, code: int = 200) -> web.Response:
+    return web.Response(status=code, body=body.encode(), headers={"Content-Type": TEXT})
+
+
+def _no_such_page() -> web.Response:
+    return _text("404 page not found\n", 404)

@@ -1,0 +1,222 @@
+"""Create, replace, patch, scale and delete, with the preconditions and in the words of a 1.36 API server.
+
+Each is done at once: nothing is awaited between reading what is there and writing what shall be.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from typing import Any
+
+from embedded.apiserver import decoding, defaults, errors, pod
+from embedded.apiserver.controllers import Controllers
+from embedded.apiserver.options import Options
+from embedded.apiserver.resources import NAMESPACES, PODS, WORKLOADS, Resource
+from embedded.apiserver.scale import scale_of, wanted_of
+from embedded.apiserver.store import Object, Store
+
+# What the server alone writes into an object's metadata.
+OWN_META = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
+
+
+class Writes:
+    """The write verbs over one store; `controllers` ends Pods and clears up after workloads."""
+
+    def __init__(self, store: Store, controllers: Controllers) -> None:
+        self.store = store
+        self.controllers = controllers
+
+    def create(self, resource: Resource, namespace: str, body: Any, options: Options) -> Object:
+        obj = decoding.whole(resource.api_version, resource.kind, body, options)
+        obj = decoding.in_place(resource, obj, namespace)
+        meta = obj["metadata"]
+        if resource.namespaced and self.store.get(NAMESPACES, "", namespace) is None:
+            raise errors.not_found(NAMESPACES, namespace)
+        if not meta.get("name") and meta.get("generateName"):
+            meta["name"] = meta["generateName"] + pod.letters(random.getrandbits(32), 5)
+        if meta.get("name") and self.store.get(resource, meta.get("namespace", ""), meta["name"]):
+            raise errors.already_exists(resource, meta["name"])
+        if meta.get("resourceVersion"):
+            raise errors.ApiError(500, "resourceVersion should not be set on objects to be created")
+        return self._born(resource, obj, options)
+
+    def replace(
+        self, resource: Resource, namespace: str, name: str, body: Any, options: Options
+    ) -> tuple[bool, Object]:
+        """The object, and whether it was made anew: a PUT of what is gone creates, where the kind allows it."""
+        obj = decoding.whole(resource.api_version, resource.kind, body, options)
+        obj = decoding.in_place(resource, obj, namespace, name)
+        current = self.store.get(resource, namespace if resource.namespaced else "", name)
+        uid, version = obj["metadata"].get("uid"), obj["metadata"].get("resourceVersion")
+        if current is None:
+            if not resource.create_on_update:
+                raise errors.not_found(resource, name)
+            if uid:
+                key = f"/registry/{resource.plural}/{namespace}/{name}"
+                raise errors.conflict(
+                    resource,
+                    name,
+                    f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
+                    f"Precondition failed: UID in precondition: {uid}, UID in object meta: ",
+                )
+            obj["metadata"].pop("resourceVersion", None)
+            return True, self._born(resource, obj, options)
+        if not version and not resource.unconditional_update:
+            raise errors.invalid(
+                resource.plural,
+                resource.group,
+                name,
+                "metadata.resourceVersion",
+                "Invalid value: 0: must be specified for an update",
+            )
+        self._check(resource, current, uid, version)
+        return False, self._rewritten(resource, current, obj, options)
+
+    def patch(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        subresource: str,
+        content_type: str,
+        patch: Any,
+        options: Options,
+    ) -> Object:
+        current = self._current(resource, namespace, name)
+        obj = decoding.patched(current, content_type, patch, options)
+        obj = decoding.in_place(resource, obj, namespace, name)
+        meta = obj["metadata"]
+        if meta.get("resourceVersion") not in (None, "", current["metadata"]["resourceVersion"]):
+            raise errors.conflict(resource, name)
+        if meta.get("uid") not in (None, "", current["metadata"]["uid"]):
+            message = f'Invalid value: "{meta["uid"]}": field is immutable'
+            raise errors.invalid(resource.kind, resource.group, name, "metadata.uid", message, times=2)
+        if subresource == "status":
+            obj = {**current, "status": obj.get("status", {})}
+        return self._rewritten(resource, current, obj, options, keep_status=subresource != "status")
+
+    def scale(self, resource: Resource, namespace: str, name: str, scale: Object, options: Options) -> Object:
+        """`scale` is the Scale that shall be, as a PUT brings it or a patch leaves it."""
+        current = self._current(resource, namespace, name)
+        wanted = wanted_of(scale)
+        if wanted < 0:
+            message = f"Invalid value: {wanted}: must be greater than or equal to 0"
+            raise errors.invalid("Scale", "autoscaling", name, "spec.replicas", message)
+        meta = scale.get("metadata") or {}
+        self._check(
+            resource, current, meta.get("uid"), meta.get("resourceVersion"), f"{resource.plural}/scale"
+        )
+        changed = {**current, "spec": {**current["spec"], "replicas": wanted}}
+        return scale_of(self._rewritten(resource, current, changed, options))
+
+    def patch_scale(
+        self, resource: Resource, namespace: str, name: str, content_type: str, patch: Any, options: Options
+    ) -> Object:
+        current = scale_of(self._current(resource, namespace, name))
+        return self.scale(
+            resource, namespace, name, decoding.patched(current, content_type, patch, options), options
+        )
+
+    def put_scale(self, resource: Resource, namespace: str, name: str, body: Any, options: Options) -> Object:
+        scale = decoding.whole("autoscaling/v1", "Scale", body, options)
+        return self.scale(
+            resource, namespace, name, decoding.in_place(resource, scale, namespace, name), options
+        )
+
+    def delete(self, resource: Resource, namespace: str, name: str, body: Any, options: Options) -> Object:
+        """`body` is a DeleteOptions or nothing. Dependents go in the background; nothing is orphaned here."""
+        current = self._current(resource, namespace, name)
+        asked = body if isinstance(body, dict) else {}
+        if asked.get("propagationPolicy") == "Orphan":
+            raise errors.bad_request("propagationPolicy Orphan is not spoken here")
+        wanted = asked.get("preconditions") or {}
+        for key, word, end in (
+            ("uid", "UID", "deleted and then recreated"),
+            ("resourceVersion", "ResourceVersion", "modified"),
+        ):
+            found = current["metadata"][key]
+            if wanted.get(key) not in (None, found):
+                why = f"the {word} in the precondition ({wanted[key]}) does not match the {word} in record ({found})."
+                raise errors.conflict(
+                    resource, name, f"{why} The object might have been {end}", resource.kind
+                )
+        dry_run = options.dry_run or asked.get("dryRun") == ["All"]
+        if resource is PODS:
+            if dry_run:
+                return current
+            return self.controllers.delete_pod(namespace, name, asked.get("gracePeriodSeconds")) or current
+        if not dry_run:
+            self.store.remove(resource, current["metadata"].get("namespace", ""), name)
+            if resource in WORKLOADS:
+                self.controllers.delete_pods_of(current)
+        details = {**errors.details_of(resource, name), "uid": current["metadata"]["uid"]}
+        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+
+    def _current(self, resource: Resource, namespace: str, name: str) -> Object:
+        found = self.store.get(resource, namespace if resource.namespaced else "", name)
+        if found is None:
+            raise errors.not_found(resource, name)
+        return found
+
+    def _check(
+        self,
+        resource: Resource,
+        current: Object,
+        uid: str | None,
+        version: str | None,
+        kind: str | None = None,
+    ) -> None:
+        meta = current["metadata"]
+        if uid and uid != meta["uid"]:
+            why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {meta['uid']}"
+            raise errors.conflict(resource, meta["name"], why, kind)
+        if version and version != meta["resourceVersion"]:
+            raise errors.conflict(resource, meta["name"])
+
+    def _born(self, resource: Resource, obj: Object, options: Options) -> Object:
+        given = {
+            key: value for key, value in obj["metadata"].items() if key not in (*OWN_META, "managedFields")
+        }
+        meta: Object = {
+            **given,
+            "uid": str(uuid.uuid4()),
+            "creationTimestamp": pod.stamp(self.controllers.now()),
+        }
+        if resource.has_generation:
+            meta["generation"] = 1
+        obj = defaults.filled(resource.kind, {**obj, "metadata": meta})
+        if resource in WORKLOADS:
+            obj["status"] = {}
+        if refusal := defaults.refusal(resource, obj):
+            raise refusal
+        return obj if options.dry_run else self.store.put(resource, obj)
+
+    def _rewritten(
+        self, resource: Resource, current: Object, obj: Object, options: Options, keep_status: bool = True
+    ) -> Object:
+        meta = {
+            key: value for key, value in obj["metadata"].items() if key not in (*OWN_META, "managedFields")
+        }
+        meta |= {key: current["metadata"][key] for key in OWN_META if key in current["metadata"]}
+        meta["resourceVersion"] = current["metadata"]["resourceVersion"]
+        obj = defaults.filled(resource.kind, {**obj, "metadata": meta})
+        if keep_status:
+            obj.pop("status", None)
+            obj |= {"status": current["status"]} if "status" in current else {}
+        if refusal := defaults.refusal(resource, obj):
+            raise refusal
+        if _generation_moves(resource, current, obj):
+            meta["generation"] = obj["metadata"]["generation"] = current["metadata"]["generation"] + 1
+        return obj if options.dry_run else self.store.put(resource, obj)
+
+
+def _generation_moves(resource: Resource, old: Object, new: Object) -> bool:
+    """A new spec is a new generation; for a Deployment new annotations are too, labels are not."""
+    if not resource.has_generation:
+        return False
+    if resource.kind == "Deployment" and old["metadata"].get("annotations") != new["metadata"].get(
+        "annotations"
+    ):
+        return True
+    return bool(old.get("spec") != new.get("spec"))

@@ -1,0 +1,166 @@
+"""What a client asks for, read from the bodies of the three APIs. Pure: a body in; an Ask or a BadAsk out."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from embedded.engine.words import count_tokens
+
+NONCE = re.compile(r"\bask-[0-9a-z]+(?:-[0-9a-z]+)*\b")
+
+# LiteLLM's `ollama/` renders a conversation into one prompt; this stands before each thing the user said.
+USER_MARK = "### User:\n"
+
+# What a model says of its own accord where nothing else ends it.
+LONG_ENOUGH = 4096
+
+
+class BadAsk(Exception):
+    """The body makes no sense; says what would."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    model: str
+    prompt: str
+    nonce: str | None
+    stream: bool
+    max_tokens: int | None
+    ignore_eos: bool
+    include_usage: bool
+    prompt_tokens: int
+    given: frozenset[str]
+    """The names of all parameters given, known or not."""
+
+    def end(self, natural_length: int | None, room: int) -> tuple[int, str]:
+        """How many tokens the answer will have, and why it ends there; `room` is what the context has left."""
+        cap = room if self.max_tokens is None else min(self.max_tokens, room)
+        if self.ignore_eos:
+            return cap, "length"
+        if natural_length is None:
+            natural_length = LONG_ENOUGH if self.max_tokens is None else cap
+        # The token that ends an answer is one more, for which a cap just reached has no place.
+        return (natural_length, "stop") if natural_length < cap else (cap, "length")
+
+
+Reader = Callable[[Mapping[str, Any]], Ask]
+
+
+def find_nonce(text: str) -> str | None:
+    found = NONCE.search(text)
+    return found.group() if found else None
+
+
+def read_chat(body: Mapping[str, Any]) -> Ask:
+    """OpenAI's /v1/chat/completions."""
+    cap_name = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
+    return _ask(body, _texts(body), _openai_cap(body, cap_name), ignore_eos=_flag(body, "ignore_eos", False))
+
+
+def read_completion(body: Mapping[str, Any]) -> Ask:
+    """OpenAI's older /v1/completions, one prompt; 16 tokens where nothing else is said."""
+    prompt = body.get("prompt")
+    if not isinstance(prompt, str):
+        raise BadAsk("'prompt' must be a string.", "prompt")
+    cap = 16 if body.get("max_tokens") is None else _openai_cap(body, "max_tokens")
+    return _ask(body, [("user", prompt)], cap, ignore_eos=_flag(body, "ignore_eos", False))
+
+
+def read_ollama_generate(body: Mapping[str, Any]) -> Ask:
+    """Ollama's /api/generate: one prompt; streamed unless told otherwise."""
+    prompt = body.get("prompt", "")
+    if not isinstance(prompt, str):
+        raise BadAsk("'prompt' must be a string", "prompt")
+    # Of a rendered conversation only what was said last carries the nonce of this ask.
+    earlier, mark, last = prompt.rpartition(USER_MARK)
+    return _ask(body, [("earlier", earlier + mark), ("user", last)], _ollama_cap(body), stream_default=True)
+
+
+def read_ollama_chat(body: Mapping[str, Any]) -> Ask:
+    """Ollama's /api/chat; streamed unless told otherwise."""
+    return _ask(body, _texts(body), _ollama_cap(body), stream_default=True)
+
+
+def _ask(
+    body: Mapping[str, Any],
+    texts: list[tuple[str, str]],
+    max_tokens: int | None,
+    ignore_eos: bool = False,
+    stream_default: bool = False,
+) -> Ask:
+    model = body.get("model")
+    if not isinstance(model, str):
+        raise BadAsk("'model' must be a string.", "model")
+    options = body.get("stream_options") or {}
+    if not isinstance(options, Mapping):
+        raise BadAsk("'stream_options' must be an object.", "stream_options")
+    said = [text for role, text in texts if role == "user"]
+    prompt = "\n".join(text for _, text in texts)
+    return Ask(
+        model=model,
+        prompt=prompt,
+        nonce=find_nonce(said[-1]) if said else None,
+        stream=_flag(body, "stream", stream_default),
+        max_tokens=max_tokens,
+        ignore_eos=ignore_eos,
+        include_usage=_flag(options, "include_usage", False),
+        prompt_tokens=count_tokens(prompt),
+        given=frozenset(body),
+    )
+
+
+def _texts(body: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(role, text) of each message."""
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise BadAsk("'messages' must be a list of at least one message.", "messages")
+    return [_text(message, at) for at, message in enumerate(messages)]
+
+
+def _text(message: Any, at: int) -> tuple[str, str]:
+    if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+        raise BadAsk("a message must be an object with a 'role'.", f"messages[{at}]")
+    content = message.get("content")
+    if isinstance(content, list):
+        # The parts of a message; what is not text (an image) counts for nothing here.
+        content = "".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
+    if content is not None and not isinstance(content, str):
+        raise BadAsk("'content' must be a string or a list of parts.", f"messages[{at}].content")
+    return message["role"], content or ""
+
+
+def _openai_cap(body: Mapping[str, Any], name: str) -> int | None:
+    cap = body.get(name)
+    if cap is not None and (not _whole(cap) or cap < 1):
+        raise BadAsk(f"{name} must be at least 1, got {cap}.", name)
+    return cap
+
+
+def _ollama_cap(body: Mapping[str, Any]) -> int | None:
+    options = body.get("options") or {}
+    if not isinstance(options, Mapping):
+        raise BadAsk("'options' must be an object", "options")
+    cap = options.get("num_predict")
+    if cap is not None and not _whole(cap):
+        raise BadAsk("'num_predict' must be a whole number", "num_predict")
+    # Ollama takes anything below 1 (-1, -2) as: no cap.
+    return cap if cap is not None and cap >= 1 else None
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _flag(body: Mapping[str, Any], name: str, default: bool) -> bool:
+    value = body.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise BadAsk(f"'{name}' must be true or false.", name)
+    return value

@@ -1,0 +1,165 @@
+"""OpenAI's answers, as bytes: the parts that never change are serialised once, before the first token is due.
+
+Engines that speak this dialect differ in small things; those are the rows of a table in each personality's file.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from embedded.engine.ask import Ask
+from embedded.engine.ledger import Entry
+from embedded.engine.wire import Reply
+
+EVENTS = "text/event-stream; charset=utf-8"
+JSON = "application/json"
+DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """What an engine's chat completions look like."""
+
+    headers_at_once: bool
+    """Streamed: the headers come before the slot does."""
+    first_delta: str | None
+    """A delta without content, just before the first token."""
+    delta: str = '{"content":\0}'
+    """A token's; the token stands where the NUL is, which JSON cannot hold."""
+    last_delta: str
+    """A delta without content, beside the finish reason."""
+    last_choice: Mapping[str, Any] = field(default_factory=dict)
+    """What else a plain choice carries."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """What else the object carries, streamed or plain."""
+
+
+def to_json(body: object) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def usage_of(entry: Entry) -> dict[str, int]:
+    prompt, output = entry.prompt_tokens or 0, entry.output_tokens or 0
+    return {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output}
+
+
+class ChatStream:
+    """/v1/chat/completions with `stream`."""
+
+    kind = "chat.completion.chunk"
+    part = "delta"
+
+    def __init__(self, dialect: Dialect, reply: Reply, ask: Ask, entry: Entry, model: str) -> None:
+        self._dialect = dialect
+        self._reply = reply
+        self._ask = ask
+        self._opening = b""
+        head = {
+            "id": f"chatcmpl-{entry.id}",
+            "object": self.kind,
+            "created": int(time.time()),
+            "model": model,
+        }
+        self._head = to_json(head | dict(dialect.extra))[:-1]
+        if dialect.first_delta is not None:
+            self._opening = self._event(dialect.first_delta, "null")
+        before, after = self._event(dialect.delta, "null").split(b"\0")
+        self._before, self._after = before + b'"', b'"' + after
+
+    def _event(self, delta: str, reason: str) -> bytes:
+        choice = f'{{"index":0,"{self.part}":{delta},"logprobs":null,"finish_reason":{reason}}}'
+        return b'data: %b,"choices":[%b]}\n\n' % (self._head, choice.encode())
+
+    def arrived(self) -> None:
+        if self._dialect.headers_at_once:
+            self._reply.open(EVENTS)
+
+    def started(self) -> None:
+        if not self._reply.opened:
+            self._reply.open(EVENTS)
+
+    def token(self, text: str) -> float:
+        # A word needs no escaping.
+        data = self._before + text.encode() + self._after
+        if self._opening:
+            data, self._opening = self._opening + data, b""
+        return self._reply.send(data)
+
+    def finish(self, reason: str, entry: Entry) -> None:
+        self.started()
+        last = self._opening + self._event(self._dialect.last_delta, f'"{reason}"')
+        if self._ask.include_usage:
+            last += b'data: %b,"choices":[],"usage":%b}\n\n' % (self._head, to_json(usage_of(entry)))
+        self._reply.end(last + DONE)
+
+    def refuse(self, body: bytes) -> None:
+        self._reply.end(b"data: %b\n\n%b" % (body, DONE))
+
+
+class TextStream(ChatStream):
+    """The older /v1/completions with `stream`: a delta is bare text."""
+
+    kind = "text_completion"
+    part = "text"
+
+
+class ChatPlain:
+    """/v1/chat/completions in one piece."""
+
+    kind = "chat.completion"
+
+    def __init__(self, dialect: Dialect, reply: Reply, ask: Ask, entry: Entry, model: str) -> None:
+        self._dialect = dialect
+        self._reply = reply
+        self._model = model
+        self._words: list[str] = []
+
+    def arrived(self) -> None:
+        pass
+
+    def started(self) -> None:
+        pass
+
+    def token(self, text: str) -> None:
+        self._words.append(text)
+
+    def finish(self, reason: str, entry: Entry) -> float:
+        choice = {"index": 0, **self._said("".join(self._words)), "logprobs": None, "finish_reason": reason}
+        body = {
+            "id": f"chatcmpl-{entry.id}",
+            "object": self.kind,
+            "created": int(time.time()),
+            "model": self._model,
+            "choices": [choice | dict(self._dialect.last_choice)],
+            "usage": usage_of(entry),
+        }
+        return self._reply.whole(200, JSON, to_json(body | dict(self._dialect.extra)))
+
+    def refuse(self, body: bytes) -> None:
+        raise AssertionError("a plain answer has sent no headers before it is whole")
+
+    def _said(self, text: str) -> dict[str, Any]:
+        return {"message": {"role": "assistant", "content": text}}
+
+
+class TextPlain(ChatPlain):
+    """The older /v1/completions in one piece."""
+
+    kind = "text_completion"
+
+    def _said(self, text: str) -> dict[str, Any]:
+        return {"text": text}
+
+
+def models(names: tuple[str, ...], owner: str, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The page /v1/models."""
+    created = int(time.time())
+    return {
+        "object": "list",
+        "data": [
+            {"id": name, "object": "model", "created": created, "owned_by": owner} | dict(more or {})
+            for name in names
+        ],
+    }

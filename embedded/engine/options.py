@@ -1,0 +1,162 @@
+"""The command line: every parameter checked before anything is opened; what is wrong is said with what would be right.
+
+The names are those of llm-d-inference-sim, where it has one.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import NoReturn
+
+from embedded.engine.pace import Pace
+
+BAD_INPUT = 64
+UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0}
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defaults:
+    """What a personality is like where the command line says nothing; the names are the command line's."""
+
+    model: str
+    time_to_first_token: str
+    time_to_first_token_std_dev: str
+    inter_token_latency: str
+    inter_token_latency_std_dev: str
+    time_factor_under_load: float
+    max_num_seqs: int
+    max_waiting_queue_length: int | None
+    max_model_len: int
+
+
+@dataclass(frozen=True)
+class Options:
+    personality: str
+    port: int
+    names: tuple[str, ...]
+    """What the model may be called; the first is what answers call it."""
+    seed: int
+    pace: Pace
+    max_waiting: int | None
+    max_model_len: int
+    natural_length: int | None
+    startup_s: float
+    api_key: str | None
+    ledger: Path | None
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message}", file=sys.stderr)
+        raise SystemExit(BAD_INPUT)
+
+
+def duration_s(text: str) -> float:
+    found = DURATION.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"'{text}' is no duration; write a unit, as in 108ms, 0.35s or 2m")
+    return float(found[1]) * UNITS_S[found[2]]
+
+
+def count_from(least: int) -> Callable[[str], int]:
+    def count(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least {least}")
+        return int(text)
+
+    return count
+
+
+def factor(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1.0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a factor of at least 1.0")
+    return value
+
+
+def parser(personalities: Sequence[str]) -> Parser:
+    about = "One simulated LLM engine on one port of 127.0.0.1; durations carry a unit (108ms, 0.35s, 2m)."
+    line = Parser(prog="python -m embedded.engine", description=about, allow_abbrev=False)
+    add = line.add_argument
+    add("--personality", required=True, help=f"which engine to be: {', '.join(personalities)}")
+    add("--port", required=True, type=count_from(1), help="on 127.0.0.1; replicas may share it")
+    add("--model", help="what the model is called")
+    add("--served-model-name", nargs="+", help="what it is called instead; the first is what answers say")
+    add("--seed", type=int, default=0, help="of all chance; the same ask is answered alike (default 0)")
+    add("--time-to-first-token", type=duration_s, help="from the slot to the first token")
+    add("--time-to-first-token-std-dev", type=duration_s)
+    add("--inter-token-latency", type=duration_s, help="from each token to the next")
+    add("--inter-token-latency-std-dev", type=duration_s)
+    add("--time-factor-under-load", type=factor, help="what both are multiplied by when every slot is taken")
+    add("--max-num-seqs", type=count_from(1), help="slots")
+    add("--max-waiting-queue-length", type=count_from(0), help="asks beyond slots and queue are refused")
+    add("--max-model-len", type=count_from(2), help="tokens of prompt and answer together")
+    add("--natural-length", type=count_from(1), help="tokens after which the model ends of its own accord")
+    add("--startup-duration", type=duration_s, default=0.0, help="until then the port is not listened on")
+    add("--api-key-env", metavar="NAME", help="cloud: the environment variable that holds the one right key")
+    add("--ledger", type=Path, metavar="PATH", help="where each ask is written down")
+    return line
+
+
+def parse(
+    argv: Sequence[str], personalities: Mapping[str, Defaults], environment: Mapping[str, str]
+) -> Options:
+    line = parser(tuple(personalities))
+    given, unknown = line.parse_known_args(argv)
+    if unknown:
+        flags = [flag for action in line._actions for flag in action.option_strings]
+        line.error(f"no parameter '{unknown[0]}'{_did_you_mean(unknown[0], flags)}")
+    if given.personality not in personalities:
+        hint = _did_you_mean(given.personality, personalities)
+        line.error(f"no personality '{given.personality}'{hint}; there are {', '.join(personalities)}")
+    defaults = personalities[given.personality]
+    line.set_defaults(**{one.name: getattr(defaults, one.name) for one in fields(defaults)})
+    given = line.parse_args(argv)
+    if given.port > 65535:
+        line.error(f"--port: {given.port} is above 65535")
+    if given.ledger is not None and not given.ledger.absolute().parent.is_dir():
+        line.error(f"--ledger: there is no folder {given.ledger.absolute().parent}; make it first")
+    return Options(
+        personality=given.personality,
+        port=given.port,
+        names=tuple(given.served_model_name or (given.model,)),
+        seed=given.seed,
+        pace=Pace(
+            time_to_first_token_s=given.time_to_first_token,
+            time_to_first_token_std_dev_s=given.time_to_first_token_std_dev,
+            inter_token_latency_s=given.inter_token_latency,
+            inter_token_latency_std_dev_s=given.inter_token_latency_std_dev,
+            time_factor_under_load=given.time_factor_under_load,
+            max_num_seqs=given.max_num_seqs,
+        ),
+        max_waiting=given.max_waiting_queue_length,
+        max_model_len=given.max_model_len,
+        natural_length=given.natural_length,
+        startup_s=given.startup_duration,
+        api_key=_api_key(line, given.personality, given.api_key_env, environment),
+        ledger=given.ledger,
+    )
+
+
+def _api_key(line: Parser, personality: str, name: str | None, environment: Mapping[str, str]) -> str | None:
+    if name is None:
+        return None
+    if personality != "cloud":
+        line.error(f"--api-key-env: {personality} checks no key; only cloud does")
+    if not environment.get(name):
+        line.error(f"--api-key-env: the environment variable {name} is not set; put the key there")
+    return environment[name]
+
+
+def _did_you_mean(word: str, known: Sequence[str] | Mapping[str, object]) -> str:
+    from difflib import get_close_matches  # only here: it is not cheap to import
+
+    near = get_close_matches(word, list(known), 1)
+    return f"; did you mean '{near[0]}'?" if near else ""

@@ -1,0 +1,114 @@
+"""A cloud model behind OpenAI's API: it wants a key, and refuses every parameter that it does not know.
+
+What an embedded cloud cannot show is what it costs, and its rate limits by tokens.
+"""
+
+from embedded.engine.ask import Ask, read_chat
+from embedded.engine.engine import Engine
+from embedded.engine.ledger import Entry
+from embedded.engine.openai import JSON, ChatPlain, ChatStream, Dialect, models, to_json
+from embedded.engine.options import Defaults
+from embedded.engine.personality import Personality, Refusal
+from embedded.engine.wire import Reply, Request
+
+CHAT = Dialect(
+    headers_at_once=False,
+    first_delta='{"role":"assistant","content":"","refusal":null}',
+    last_delta="{}",
+    extra={"service_tier": "default", "system_fingerprint": "fp_brownout"},
+)
+
+# Of the API reference. `ignore_eos`, which vLLM knows, is not among them.
+_PARAMETERS = """
+audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens messages
+metadata modalities model moderation n parallel_tool_calls prediction presence_penalty prompt_cache_key
+prompt_cache_options prompt_cache_retention reasoning_effort response_format safety_identifier seed service_tier
+stop store stream stream_options temperature tool_choice tools top_logprobs top_p user verbosity
+web_search_options
+"""
+KNOWN = frozenset(_PARAMETERS.split())
+
+
+class Cloud(Personality):
+    # Measured: ten tokens in about 5.5 s.
+    defaults = Defaults(
+        model="gpt-4o-mini",
+        time_to_first_token="1500ms",
+        time_to_first_token_std_dev="60ms",
+        inter_token_latency="450ms",
+        inter_token_latency_std_dev="15ms",
+        time_factor_under_load=1.0,
+        max_num_seqs=64,
+        max_waiting_queue_length=256,
+        max_model_len=128000,
+    )
+    tells_abort = False
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.asks = {"/v1/chat/completions": (read_chat, self._chat)}
+        self.pages = {"/v1/models": lambda: (JSON, to_json(models(engine.options.names, "system")))}
+
+    def problem(
+        self,
+        status: int,
+        message: str,
+        param: str | None = None,
+        code: str | None = None,
+        kind: str = "invalid_request_error",
+    ) -> Refusal:
+        return Refusal(status, {"error": {"message": message, "type": kind, "param": param, "code": code}})
+
+    def nowhere(self, request: Request) -> Refusal:
+        return self.problem(404, f"Invalid URL ({request.method} {request.path})")
+
+    def overloaded(self) -> Refusal:
+        return self.problem(
+            429,
+            "Rate limit reached for requests. Please try again later.",
+            None,
+            "rate_limit_exceeded",
+            "requests",
+        )
+
+    def admit(self, request: Request) -> None:
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not key:
+            raise self.problem(
+                401,
+                "You didn't provide an API key. You need to provide your API key in an Authorization header using"
+                " Bearer auth (i.e. Authorization: Bearer YOUR_KEY).",
+            )
+        wanted = self.engine.options.api_key
+        # Started without a key of its own, it takes any.
+        if wanted is not None and key != wanted:
+            raise self.problem(401, "Incorrect API key provided.", None, "invalid_api_key")
+
+    def check(self, request: Request, ask: Ask) -> None:
+        unknown = sorted(ask.given - KNOWN)
+        if unknown:
+            raise self.problem(400, f"Unknown parameter: '{unknown[0]}'.", unknown[0], "unknown_parameter")
+        if ask.model not in self.engine.options.names:
+            raise self.problem(
+                404,
+                f"The model `{ask.model}` does not exist or you do not have access to it.",
+                None,
+                "model_not_found",
+            )
+        longest = self.engine.options.max_model_len
+        wanted = ask.prompt_tokens + (ask.max_tokens or 1)
+        if wanted > longest:
+            raise self.problem(
+                400,
+                f"This model's maximum context length is {longest} tokens. However, your messages resulted in"
+                f" {ask.prompt_tokens} tokens. Please reduce the length of the messages.",
+                "messages",
+                "context_length_exceeded",
+            )
+
+    def _chat(self, reply: Reply, ask: Ask, entry: Entry) -> ChatStream | ChatPlain:
+        shape = ChatStream if ask.stream else ChatPlain
+        return shape(CHAT, reply, ask, entry, self.engine.options.names[0])
+
+
+PERSONALITY = Cloud

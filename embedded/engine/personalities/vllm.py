@@ -1,0 +1,132 @@
+"""vLLM's OpenAI server, 0.32: headers at once, so that queueing shows in the time to the first token; an overload is an
+error inside a 200 when streamed; SIGTERM ends answers with finish_reason "abort".
+"""
+
+from embedded.engine.ask import Ask, read_chat, read_completion
+from embedded.engine.engine import Engine
+from embedded.engine.ledger import Entry
+from embedded.engine.openai import (
+    JSON,
+    ChatPlain,
+    ChatStream,
+    Dialect,
+    TextPlain,
+    TextStream,
+    models,
+    to_json,
+)
+from embedded.engine.options import Defaults
+from embedded.engine.personality import Personality, Refusal
+from embedded.engine.wire import Reply, Request
+
+CHAT = Dialect(
+    headers_at_once=True,
+    first_delta='{"role":"assistant","content":""}',
+    last_delta='{"content":""}',
+    last_choice={"stop_reason": None},
+)
+TEXT = Dialect(
+    headers_at_once=True, first_delta=None, delta="\0", last_delta='""', last_choice={"stop_reason": None}
+)
+
+KINDS = {
+    400: "BadRequestError",
+    404: "NotFoundError",
+    503: "ServiceUnavailableError",
+}
+
+
+class Vllm(Personality):
+    # Measured behind a real LiteLLM: ten tokens in 275 ms, 54 tokens a second.
+    defaults = Defaults(
+        model="Qwen/Qwen2.5-7B-Instruct-AWQ",
+        time_to_first_token="108ms",
+        time_to_first_token_std_dev="4ms",
+        inter_token_latency="18.5ms",
+        inter_token_latency_std_dev="0.5ms",
+        time_factor_under_load=1.0,
+        max_num_seqs=256,
+        max_waiting_queue_length=None,
+        max_model_len=32768,
+    )
+    tells_abort = True
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.asks = {
+            "/v1/chat/completions": (read_chat, self._chat),
+            "/v1/completions": (read_completion, self._text),
+        }
+        self.pages = {
+            "/health": lambda: ("", b""),
+            "/v1/models": self._models,
+            "/metrics": lambda: ("text/plain; version=0.0.4; charset=utf-8", self._metrics().encode()),
+        }
+
+    def problem(self, status: int, message: str, param: str | None = None) -> Refusal:
+        error = {"message": message, "type": KINDS[status], "param": param, "code": status}
+        return Refusal(status, {"error": error})
+
+    def nowhere(self, request: Request) -> Refusal:
+        return Refusal(404, {"detail": "Not Found"})
+
+    def overloaded(self) -> Refusal:
+        return self.problem(
+            503, "The server is overloaded: too many requests are queued. Please try again later."
+        )
+
+    def check(self, request: Request, ask: Ask) -> None:
+        if ask.model not in self.engine.options.names:
+            raise self.problem(404, f"The model `{ask.model}` does not exist.", "model")
+        longest = self.engine.options.max_model_len
+        if ask.prompt_tokens >= longest:
+            raise self.problem(
+                400,
+                f"This model's maximum context length is {longest} tokens. However, your request has"
+                f" {ask.prompt_tokens} input tokens. Please reduce the length of the input messages.",
+                "input_tokens",
+            )
+        if ask.max_tokens is not None and ask.prompt_tokens + ask.max_tokens > longest:
+            raise self.problem(
+                400,
+                f"'max_tokens' or 'max_completion_tokens' is too large: {ask.max_tokens}. This model's maximum"
+                f" context length is {longest} tokens and your request has {ask.prompt_tokens} input tokens"
+                f" ({ask.max_tokens} > {longest} - {ask.prompt_tokens}).",
+                "max_tokens",
+            )
+
+    def _chat(self, reply: Reply, ask: Ask, entry: Entry) -> ChatStream | ChatPlain:
+        shape = ChatStream if ask.stream else ChatPlain
+        return shape(CHAT, reply, ask, entry, self.engine.options.names[0])
+
+    def _text(self, reply: Reply, ask: Ask, entry: Entry) -> ChatStream | ChatPlain:
+        shape = TextStream if ask.stream else TextPlain
+        return shape(TEXT, reply, ask, entry, self.engine.options.names[0])
+
+    def _models(self) -> tuple[str, bytes]:
+        options = self.engine.options
+        return JSON, to_json(models(options.names, "vllm", {"max_model_len": options.max_model_len}))
+
+    def _metrics(self) -> str:
+        engine, meter = self.engine, self.engine.meter
+        labels = f'engine="0",model_name="{engine.options.names[0]}"'
+        # A cache that would just hold every slot at its longest: a real one is smaller, and fuller.
+        cache_tokens = engine.options.pace.max_num_seqs * engine.options.max_model_len
+        lines: list[str] = []
+        for kind, name, value in (
+            ("gauge", "vllm:num_requests_running", engine.slots.running),
+            ("gauge", "vllm:num_requests_waiting", engine.slots.waiting),
+            ("gauge", "vllm:kv_cache_usage_perc", meter.tokens_held / cache_tokens),
+            ("counter", "vllm:prompt_tokens_total", meter.prompt_tokens),
+            ("counter", "vllm:generation_tokens_total", meter.generation_tokens),
+        ):
+            lines += [f"# TYPE {name} {kind}", f"{name}{{{labels}}} {value}"]
+        lines.append("# TYPE vllm:request_success_total counter")
+        for reason, count in meter.ended.items():
+            lines.append(f'vllm:request_success_total{{{labels},finished_reason="{reason}"}} {count}')
+        lines += meter.ttft.lines("vllm:time_to_first_token_seconds", labels)
+        lines += meter.itl.lines("vllm:inter_token_latency_seconds", labels)
+        return "\n".join(lines) + "\n"
+
+
+PERSONALITY = Vllm

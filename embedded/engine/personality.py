@@ -1,0 +1,130 @@
+"""What all engines do alike with a request: read it, write it down, answer or refuse it. A personality, one file each
+in personalities/, says what it looks like.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any, ClassVar
+
+from embedded.engine.ask import Ask, BadAsk, Reader, find_nonce
+from embedded.engine.engine import Engine, Shape
+from embedded.engine.ledger import Entry, read
+from embedded.engine.openai import JSON, to_json
+from embedded.engine.options import Defaults
+from embedded.engine.slots import Full
+from embedded.engine.wire import Reply, Request
+
+Page = Callable[[], tuple[str, bytes]]
+ShapeMaker = Callable[[Reply, Ask, Entry], Shape]
+
+
+class Refusal(Exception):
+    """A 4xx or 5xx with a body that is the personality's own."""
+
+    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
+        super().__init__(status, body)
+        self.status = status
+        self.body = body
+
+
+class Personality:
+    defaults: ClassVar[Defaults]
+    tells_abort: ClassVar[bool]
+    """At SIGTERM answers under way are ended and say so; else they are left without their end."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.asks: dict[str, tuple[Reader, ShapeMaker]] = {}
+        self.pages: dict[str, Page] = {}
+
+    def problem(self, status: int, message: str, param: str | None = None) -> Refusal:
+        """An error as this engine says it."""
+        raise NotImplementedError
+
+    def nowhere(self, request: Request) -> Refusal:
+        """No such path."""
+        return self.problem(404, "Not Found")
+
+    def overloaded(self) -> Refusal:
+        """Slots and queue are full."""
+        raise NotImplementedError
+
+    def admit(self, request: Request) -> None:
+        """Raises a Refusal for who may not ask at all."""
+
+    def check(self, request: Request, ask: Ask) -> None:
+        """Raises a Refusal for a well-formed ask that this engine cannot serve."""
+
+    def reworded(self, request: Request, refusal: Refusal) -> Refusal:
+        """The same refusal, as the API that was asked says it."""
+        return refusal
+
+    async def __call__(self, request: Request, reply: Reply) -> None:
+        if request.method == "POST" and request.path in self.asks:
+            await self._ask(request, reply)
+        elif request.method in ("GET", "HEAD") and request.path == "/ledger":
+            await self._show_ledger(reply)
+        elif request.method in ("GET", "HEAD") and request.path in self.pages:
+            content_type, body = self.pages[request.path]()
+            reply.whole(200, content_type, body)
+        else:
+            refusal = self.nowhere(request)
+            reply.whole(refusal.status, JSON, to_json(refusal.body))
+
+    async def _ask(self, request: Request, reply: Reply) -> None:
+        reader, shape_for = self.asks[request.path]
+        ask, bad = _read(reader, request.body)
+        with self.engine.ledger.ask(
+            nonce=ask.nonce if ask else find_nonce(request.body.decode(errors="replace")),
+            path=request.path,
+            stream=ask.stream if ask else False,
+            max_tokens=ask.max_tokens if ask else None,
+            arrived_at=request.arrived_at,
+        ) as entry:
+            shape: Shape | None = None
+            try:
+                self.admit(request)
+                if ask is None:
+                    raise self.problem(400, bad.message, bad.param)
+                self.check(request, ask)
+                shape = shape_for(reply, ask, entry)
+                try:
+                    await self.engine.answer(ask, entry, shape, self.tells_abort)
+                except Full:
+                    raise self.overloaded() from None
+            except Refusal as refusal:
+                entry.how, entry.status = "refused", refusal.status
+                body = to_json(self.reworded(request, refusal).body)
+                if reply.opened and shape is not None:
+                    shape.refuse(body)
+                else:
+                    reply.whole(refusal.status, JSON, body)
+            finally:
+                if reply.opened and entry.status is None:
+                    entry.status = 200
+
+    async def _show_ledger(self, reply: Reply) -> None:
+        path = self.engine.ledger.path
+        if path is None:
+            reply.whole(
+                404, JSON, to_json({"error": "no ledger is kept; start the engine with --ledger PATH"})
+            )
+            return
+        # In a thread: the ledger of a long run must not hold up the tokens that fall due meanwhile.
+        entries = await asyncio.to_thread(lambda: to_json([asdict(entry) for entry in read(path)]))
+        reply.whole(200, JSON, entries)
+
+
+def _read(reader: Reader, raw: bytes) -> tuple[Ask | None, BadAsk]:
+    """The ask, or what is wrong with it."""
+    try:
+        body = json.loads(raw)
+        if not isinstance(body, dict):
+            raise BadAsk("the body must be a JSON object.")
+        return reader(body), BadAsk("")
+    except ValueError as error:
+        return None, BadAsk(f"the body is not JSON: {error}")
+    except BadAsk as bad:
+        return None, bad

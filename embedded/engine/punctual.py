@@ -1,0 +1,20 @@
+"""An event loop that wakes when a token is due: epoll counts whole milliseconds, rounded up, and would be half a
+millisecond late on average.
+"""
+
+import asyncio
+import select
+import selectors
+
+
+class PunctualSelector(selectors.EpollSelector):
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is not None and timeout > 0:
+            # select() counts microseconds, and an epoll descriptor can itself be waited for.
+            select.select([self.fileno()], [], [], timeout)
+            timeout = 0
+        return super().select(timeout)
+
+
+def loop() -> asyncio.AbstractEventLoop:
+    return asyncio.SelectorEventLoop(PunctualSelector())

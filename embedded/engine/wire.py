@@ -1,0 +1,199 @@
+"""HTTP/1.1 on asyncio, as much as an engine needs: whole requests in, replies out, one write a token.
+
+Its own, and not aiohttp's, because importing that alone takes half a second of CPU, and because faults need the bare
+connection: to withhold headers, to leave an answer without its end, to reset. A reader too slow for its answer is
+buffered without bound.
+"""
+
+import asyncio
+import sys
+import traceback
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import cast
+
+import httptools
+
+from contract.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    arrived_at: float
+
+
+class Reply:
+    """The answer to one request. The place where a fault can come between an engine and its client."""
+
+    def __init__(
+        self, transport: asyncio.Transport, clock: Clock, keep_alive: bool, head_only: bool = False
+    ) -> None:
+        self._transport = transport
+        self._clock = clock
+        self._head_only = head_only
+        self.keep_alive = keep_alive
+        self.opened = False
+        self.ended = False
+
+    def open(self, content_type: str) -> None:
+        """Sends the headers of a streamed 200."""
+        self.opened = True
+        self._transport.write(self._head(200, content_type, b"transfer-encoding: chunked"))
+
+    def send(self, data: bytes) -> float:
+        """Sends one chunk; the instant just before the write."""
+        frame = b"%x\r\n%b\r\n" % (len(data), data)
+        at = self._clock.now()
+        self._transport.write(frame)
+        return at
+
+    def end(self, data: bytes) -> None:
+        """Sends the last chunk and the stream's proper end."""
+        self._transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data))
+        self.ended = True
+
+    def whole(self, status: int, content_type: str, body: bytes) -> float:
+        """Sends an answer in one piece; the instant just before the write."""
+        self.opened = self.ended = True
+        message = self._head(status, content_type, b"content-length: %d" % len(body))
+        if not self._head_only:
+            message += body
+        at = self._clock.now()
+        self._transport.write(message)
+        return at
+
+    def _head(self, status: int, content_type: str, framing: bytes) -> bytes:
+        lines = [b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode()), framing]
+        if content_type:
+            lines.append(b"content-type: " + content_type.encode())
+        if not self.keep_alive:
+            lines.append(b"connection: close")
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+Handler = Callable[[Request, Reply], Awaitable[None]]
+
+
+class Connection(asyncio.Protocol):
+    """One client: reads requests, has them answered one after the other, cancels the answer of a client that left."""
+
+    def __init__(self, handler: Handler, clock: Clock, others: set["Connection"]) -> None:
+        self._handler = handler
+        self._clock = clock
+        self._others = others
+        self._pending: deque[tuple[Request, bool]] = deque()
+        self.answering: asyncio.Task[None] | None = None
+        self._parser = httptools.HttpRequestParser(self)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self._others.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._others.discard(self)
+        if self.answering is not None:
+            self.answering.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        self._read_at = self._clock.now()
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # The request itself came in whole and is answered; to speak anything but HTTP/1.1 was only an offer.
+            pass
+        except httptools.HttpParserError:
+            if self.answering is None:
+                Reply(self.transport, self._clock, keep_alive=False).whole(400, "text/plain", b"Bad Request")
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        if self._headers.get("expect", "").lower() == "100-continue":
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        request = Request(
+            method=self._parser.get_method().decode(),
+            path=self._url.split(b"?")[0].decode("latin-1"),
+            headers=self._headers,
+            body=b"".join(self._body),
+            arrived_at=self._read_at,
+        )
+        self._pending.append((request, self._parser.should_keep_alive()))
+        if self.answering is None:
+            self.answering = asyncio.get_running_loop().create_task(self._answer())
+
+    async def _answer(self) -> None:
+        while self._pending:
+            request, keep_alive = self._pending.popleft()
+            reply = Reply(self.transport, self._clock, keep_alive, head_only=request.method == "HEAD")
+            try:
+                await self._handler(request, reply)
+            except Exception:
+                traceback.print_exc(file=sys.stderr)
+                if not reply.opened:
+                    reply.whole(500, "text/plain", b"Internal Server Error")
+            # An answer left without its proper end shows as that only when the connection goes, too.
+            if not (reply.ended and reply.keep_alive):
+                self.transport.close()
+                break
+        self.answering = None
+
+
+class Listener:
+    """A port on 127.0.0.1 that replicas may share, and the connections that came by it."""
+
+    def __init__(self, handler: Handler, clock: Clock) -> None:
+        self._handler = handler
+        self._clock = clock
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+
+    async def open(self, port: int) -> None:
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: Connection(self._handler, self._clock, self._connections),
+            "127.0.0.1",
+            port,
+            reuse_port=True,
+            backlog=1024,
+        )
+
+    def refuse(self) -> None:
+        """From now on nobody new gets in."""
+        if self._server is not None:
+            self._server.close()
+
+    async def close(self, within_s: float) -> None:
+        """Lets the answers under way come to their end, then hangs up on everybody."""
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + within_s
+        # Again and again: while one answer ends, the next ask may be read from a kept connection.
+        while answers := [one.answering for one in self._connections if one.answering is not None]:
+            if loop.time() > deadline_s:
+                break
+            await asyncio.wait(answers, timeout=within_s)
+        for one in list(self._connections):
+            one.transport.close()
+        # What is still in a transport's buffer leaves in the loop's next rounds.
+        deadline_s = loop.time() + within_s
+        while self._connections and loop.time() < deadline_s:
+            await asyncio.sleep(0.005)

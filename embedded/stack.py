@@ -1,0 +1,287 @@
+"""A whole stack on this machine: gateway and engines as Pods of a small Kubernetes API, and a topology that says where.
+
+One process holds it all: when that process is killed, the kernel ends the Pods with it. It goes down when it is told
+to, but not while a Lease is held: somebody still has to mend through it.
+"""
+
+import asyncio
+import datetime
+import os
+import random
+import secrets
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from aiohttp import web
+
+from contract import topology as topologies
+from contract.refusal import Refusal
+from contract.topology import Topology
+from embedded import gateway
+from embedded.apiserver import certificate
+from embedded.apiserver.cluster import Cluster, Identity
+from embedded.apiserver.kubeconfig import write as write_kubeconfig
+from embedded.apiserver.resources import PODS
+from embedded.apiserver.server import serve
+from embedded.engine import options, personalities
+from embedded.ports import Reserved, free_port
+
+NAMESPACE = "ml"
+GATEWAY = "ml/litellm"
+OUTSIDE = "outside"  # namespace of engines that are not ours to break, like a cloud's
+HEALTH = {"vllm": "/health", "ollama": "/api/tags", "cloud": "/v1/models"}
+CLOUD_KEY = "EMBEDDED_CLOUD_KEY"
+READY_WITHIN_S = 120.0
+CRASHES = 2
+TERMINATION_GRACE_S = 30
+PYTHON_ROOT = str(Path(__file__).parent.parent)
+
+
+class Stack:
+    """`up` starts it, `down` ends it. `folder` gets topology, kubeconfig, gateway configuration, logs and ledgers."""
+
+    def __init__(self, topology: Topology, where: Path, folder: Path) -> None:
+        if topology.embedded is None:
+            raise Refusal(f"{where}: has no part 'embedded'; there is nothing to start for it")
+        self._topology, self._where, self._folder = topology, where, folder
+        self._embedded = topology.embedded
+        missing = [t.name for t in topology.tiers if t.name not in self._embedded.engines]
+        if missing:
+            raise Refusal(f"{where}: embedded: engines: tier {missing[0]!r} has no engine")
+        self._ports = {t.name: Reserved() for t in topology.tiers}
+        self._gateway_port = free_port(random.Random())
+        self._cluster: Cluster | None = None
+        self._runner: web.AppRunner | None = None
+
+    async def up(self) -> Path:
+        """Start everything; the path of the topology once all of it answers. Raises Refusal."""
+        folder = self._folder
+        for part in ("log", "ledger"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault(CLOUD_KEY, "cloud-" + secrets.token_hex(16))
+        key = self._topology.gateway.api_key
+        if key is not None:
+            topologies.secret(key)  # refused here rather than by the gateway half a minute later
+        token = secrets.token_hex(16)
+        self._cluster = Cluster([Identity("admin", token, admin=True)], log_dir=folder / "log")
+        made = certificate.make(folder)
+        self._runner, port = await serve(self._cluster, certificate=made)
+        url = f"{'https' if made else 'http'}://127.0.0.1:{port}"
+        write_kubeconfig(folder / "kubeconfig", url, token, NAMESPACE, made.certificate if made else None)
+        for name in (NAMESPACE, OUTSIDE):
+            self._cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        self._start_gateway()
+        for tier in self._topology.tiers:
+            self._start_engine(tier.name)
+        await self._until_ready()
+        path = folder / "topology.yaml"
+        path.write_text(topologies.dump(self._where_it_is()))
+        return path
+
+    async def until_no_lease(self) -> None:
+        """Return when nobody holds a target any more, or every holder's deadline has passed."""
+        assert self._cluster is not None
+        while any(_open(lease, time.time()) for lease in self._cluster.held_leases()):
+            await asyncio.sleep(0.1)
+
+    async def down(self) -> None:
+        """Safe to call twice, and after a start that failed."""
+        if self._cluster is not None:
+            await self._cluster.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        self._cluster = self._runner = None
+
+    def _start_gateway(self) -> None:
+        config = gateway.configuration(
+            self._where.parent / self._embedded.gateway, self._topology, self._urls()
+        )
+        path = self._folder / "gateway.yaml"
+        path.write_text(yaml.safe_dump(config, sort_keys=False))
+        argv = gateway.command(path, self._gateway_port)
+        env, grace_s = gateway.ENVIRONMENT, gateway.TERMINATION_GRACE_S
+        self._deploy(GATEWAY, argv, self._gateway_port, gateway.READY, env, grace_s)
+
+    def _start_engine(self, name: str) -> None:
+        tier = self._topology.tier(name)
+        params = dict(self._embedded.engines[name])
+        personality = params.pop("personality", None)
+        if personality not in HEALTH:
+            raise Refusal(
+                f"{self._where}: embedded: engines: {name!r}: personality must be one of {', '.join(HEALTH)}"
+            )
+        port = self._ports[name].port
+        argv = [sys.executable, "-m", "embedded.engine", "--personality", personality, "--port", str(port)]
+        argv += ["--ledger", str(self._folder / "ledger" / f"{name}.jsonl")]
+        if tier.model:
+            argv += ["--model", tier.model]
+        if personality == "cloud":
+            argv += ["--api-key-env", CLOUD_KEY]
+        for key, value in params.items():
+            argv += [f"--{key}", str(value)]
+        _check_engine(argv[3:], f"{self._where}: embedded: engines: {name!r}")
+        handle = tier.handles.deployment or f"{OUTSIDE}/{name}"
+        path = "/health" if personality == "vllm" else "/api/version" if personality == "ollama" else None
+        self._deploy(handle, argv, port, path, {"PYTHONPATH": PYTHON_ROOT}, TERMINATION_GRACE_S)
+
+    def _deploy(
+        self, handle: str, argv: list[str], port: int, ready: str | None, env: dict[str, str], grace_s: int
+    ) -> None:
+        assert self._cluster is not None
+        namespace, name = handle.split("/")
+        labels = {"app": name}
+        container: dict[str, Any] = {
+            "name": "server",
+            "image": "embedded",
+            "command": argv,
+            "env": [{"name": k, "value": v} for k, v in env.items()],
+            "ports": [{"containerPort": port}],
+        }
+        if ready:
+            container["readinessProbe"] = {"httpGet": {"path": ready, "port": port}}
+        self._cluster.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {"name": name, "namespace": namespace},
+                "spec": {"selector": labels, "ports": [{"port": port}]},
+            }
+        )
+        self._cluster.apply(
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": name, "namespace": namespace, "labels": labels},
+                "spec": {
+                    "replicas": 1,
+                    "selector": {"matchLabels": labels},
+                    "template": {
+                        "metadata": {"labels": labels},
+                        "spec": {"containers": [container], "terminationGracePeriodSeconds": grace_s},
+                    },
+                },
+            }
+        )
+
+    async def _until_ready(self) -> None:
+        until = time.monotonic() + READY_WITHIN_S
+        gateway_url = f"http://127.0.0.1:{self._gateway_port}{gateway.READY}"
+        waiting = {GATEWAY: gateway_url}
+        for name, url in self._urls().items():
+            personality = self._embedded.engines[name]["personality"]
+            waiting[name] = url + HEALTH[personality]
+        while waiting:
+            for name, url in list(waiting.items()):
+                if await asyncio.to_thread(_answers, url):
+                    del waiting[name]
+            self._refuse_crashes()
+            if time.monotonic() > until:
+                raise Refusal(
+                    f"the embedded stack is not ready after {READY_WITHIN_S:.0f} s: no answer from "
+                    f"{', '.join(waiting)}; see {self._folder / 'log'}"
+                )
+            await asyncio.sleep(0.1)
+
+    def _refuse_crashes(self) -> None:
+        """A process that dies again and again will not be ready later either."""
+        assert self._cluster is not None
+        for pod in self._cluster.store.list(PODS, None):
+            name = pod["metadata"]["name"]
+            for container in pod.get("status", {}).get("containerStatuses", ()):
+                if container["restartCount"] >= CRASHES:
+                    log = self._folder / "log" / f"{name}.log"
+                    words = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+                    raise Refusal(
+                        f"{name} does not start: {words[-1] if words else 'no word of why'}; see {log}"
+                    )
+
+    def _urls(self) -> dict[str, str]:
+        return {name: f"http://127.0.0.1:{port.port}" for name, port in self._ports.items()}
+
+    def _where_it_is(self) -> Topology:
+        """The topology as any other: with urls, kubeconfig and the cluster's uid, and nothing left to start."""
+        assert self._cluster is not None
+        urls = self._urls()
+        tiers = []
+        for tier in self._topology.tiers:
+            personality = self._embedded.engines[tier.name]["personality"]
+            where = (
+                {}
+                if tier.cloud
+                else {"url": urls[tier.name], "health": urls[tier.name] + HEALTH[personality]}
+            )
+            tiers.append(tier.model_copy(update=where))
+        reached = self._topology.gateway.model_copy(update={"url": f"http://127.0.0.1:{self._gateway_port}"})
+        return self._topology.model_copy(
+            update={
+                "cluster": self._cluster.uid,
+                "kubeconfig": str((self._folder / "kubeconfig").resolve()),
+                "gateway": reached,
+                "tiers": tiers,
+                "embedded": None,
+            }
+        )
+
+
+async def hold(stack: Stack, told: asyncio.Event, say: Callable[[dict[str, Any]], None]) -> None:
+    """Up, say where, wait until told, wait for those who still mend, down."""
+    try:
+        starting = asyncio.ensure_future(stack.up())
+        telling = asyncio.ensure_future(told.wait())
+        await asyncio.wait({starting, telling}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            say({"topology": str(starting.result())})
+            await telling
+            await stack.until_no_lease()
+        else:
+            starting.cancel()
+    finally:
+        await stack.down()
+
+
+def _open(lease: dict[str, Any], now: float) -> bool:
+    spec = lease["spec"]
+    acquired = spec.get("acquireTime") or lease["metadata"]["creationTimestamp"]
+    began = datetime.datetime.fromisoformat(acquired.replace("Z", "+00:00")).timestamp()
+    return now < began + spec.get("leaseDurationSeconds", 0)
+
+
+def _answers(url: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    request = urllib.request.Request(
+        url, headers={"Authorization": f"Bearer {os.environ.get(CLOUD_KEY, '')}"}
+    )
+    try:
+        with opener.open(request, timeout=2) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def _check_engine(argv: list[str], where: str) -> None:
+    """The engine's own parser, before any process is started."""
+    known = {name: each.defaults for name, each in personalities.load().items()}
+    try:
+        options.parse(argv, known, os.environ)
+    except SystemExit:
+        raise Refusal(f"{where}: a parameter is wrong; the line above says which") from None
+
+
+def describe(folder: Path) -> str:
+    """What a stack's folder tells, for `make status`."""
+    found = topologies.read(folder / "topology.yaml")
+    lines = [f"gateway  {found.gateway.url}  {_state(str(found.gateway.url) + gateway.READY)}"]
+    for tier in found.tiers:
+        lines.append(
+            f"{tier.name:<8} {tier.url or 'cloud'}  {_state(tier.health) if tier.health else ''}".rstrip()
+        )
+    return "\n".join([*lines, f"kubectl --kubeconfig {found.kubeconfig} get pods -A"])
+
+
+def _state(url: str) -> str:
+    return "up" if _answers(url) else "down"

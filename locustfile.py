@@ -1,0 +1,375 @@
+"""Who plays, and when the curtain rises: registers the scenarios, opens a run, starts chaos, closes both.
+
+Everything but the users runs as a process of its own, started here and held by a leash: when this process is gone,
+however it went, chaos mends and leaves, and an embedded stack goes down after it.
+"""
+
+import ctypes
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import gevent
+import gevent.event
+from locust import events
+from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
+from locust.exception import StopUser
+from locust.runners import LocalRunner
+
+from contract import duration, timeline, topology
+from contract.clock import Clock
+from contract.leash import Leashed
+from contract.redact import redact
+from contract.refusal import EXIT_BAD_INPUT, EXIT_NOT_RESTORED, Refusal, no_such
+from contract.run import ABORTED, FINISHED, Run, open_run
+from scenarios.chat import ChatUser
+from scenarios.direct import DirectUser
+from scenarios.gateway.live import live_line
+from scenarios.gateway.recorder import Recorder
+from scenarios.gateway.recording import Memory, Recording
+from scenarios.gateway.stage import Stage, endpoints
+from scenarios.overhead import OverheadUser
+from scenarios.warmup import gateway_version, preflight, warm_up
+
+ARGUMENTS = (
+    "topology",
+    "timeline",
+    "duration",
+    "scenarios",
+    "num_users",
+    "spawn_rate",
+    "headless",
+    "stop_timeout",
+)
+SCENARIOS = (ChatUser, DirectUser, OverheadUser)
+
+PYTHON = sys.executable
+QUIET_BEFORE_MOVE_S = 5.0  # from then on the probe asks more often, which would weigh on the pairs
+LIVE_TERMINAL_S, LIVE_PLAIN_S = 1.0, 5.0
+PR_SET_PDEATHSIG = 1
+
+
+@events.init_command_line_parser.add_listener
+def _arguments(parser: LocustArgumentParser) -> None:
+    add = parser.add_argument
+    add("--topology", default="topologies/embedded.yaml", help="the stack under test")
+    add(
+        "--timeline",
+        default="chaos/timelines/three_tier.yaml",
+        help="what is taken away when, and what is expected",
+    )
+    add("--duration", default="", help="walk the timeline as often as fits, for example 24h; at least once")
+    add("--results", default="results", help="where the run's folder is made", include_in_web_ui=False)
+    add("--scenarios", default="", help="only these, for example chat,direct; all where none is named")
+    add("--seed", type=int, default=1, help="of prompts, think times and pairs")
+    add("--leash", action="store_true", help="stop when the parent process ends", include_in_web_ui=False)
+
+
+@events.init.add_listener
+def _init(environment: Environment, **_: Any) -> None:
+    options = environment.parsed_options
+    if options is None:  # locust as a library, in a test
+        return
+    if not isinstance(environment.runner, LocalRunner):
+        _leave("one Locust process drives a run so far: start it without --master, --worker and --processes")
+    if options.leash:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    conductor = Conductor(environment)
+    try:
+        conductor.prepare()
+    except Refusal as e:
+        conductor.take_down()
+        _leave(str(e))
+    environment.events.test_start.add_listener(conductor.raise_curtain)
+    environment.events.test_stopping.add_listener(conductor.let_go)
+    environment.events.test_stop.add_listener(conductor.lower_curtain)
+    environment.events.quitting.add_listener(conductor.quit)
+    environment.events.quit.add_listener(conductor.last_word)
+
+
+def _leave(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+    raise SystemExit(EXIT_BAD_INPUT)
+
+
+class Conductor:
+    """One Locust process's stack and runs; one run at a time."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._options = environment.parsed_options
+        self._clock = Clock()
+        self._stack: Leashed | None = None
+        self._topology_path = Path(self._options.topology)
+        self._timeline_path = Path(self._options.timeline)
+        self._run: Run | None = None
+        self._broken: str | None = None
+        self._verdict = ""
+
+    def prepare(self) -> None:
+        """Read all inputs, and start the embedded stack where the topology asks for one. Raises Refusal."""
+        options = self._options
+        self._choose_scenarios()
+        self._topology = topology.read(self._topology_path)
+        self._timeline = timeline.read(self._timeline_path)
+        try:
+            if options.duration:
+                duration.parse(options.duration)
+        except ValueError as e:
+            raise Refusal(f"--duration: {e}") from None
+        _must_be_writable(Path(options.results))
+        if self._topology.embedded is not None:
+            self._start_stack()
+        # The stack boots meanwhile: it is ours, and nothing of the operator's is touched by it.
+        inputs = ["--topology", str(self._topology_path), "--timeline", str(self._timeline_path)]
+        _must_pass(
+            [PYTHON, "-m", "chaos", "plan", *inputs],
+            [PYTHON, "-m", "analysis", "check", str(self._timeline_path), *inputs[:2]],
+        )
+        if self._stack is not None:
+            self._await_stack(self._stack)
+        if options.headless:
+            self._warm_up()
+
+    def _choose_scenarios(self) -> None:
+        known = {user.scenario: user for user in SCENARIOS}
+        wanted = [name.strip() for name in self._options.scenarios.split(",") if name.strip()]
+        for name in wanted:
+            if name not in known:
+                raise Refusal(f"--scenarios: {no_such('scenario', name, known)}")
+        if wanted:
+            self._environment.user_classes = [known[name] for name in wanted]
+
+    def raise_curtain(self, **_: Any) -> None:
+        """A test starts: open a run, start chaos; the users come when it is ready."""
+        try:
+            if not self._options.headless:
+                self._warm_up()
+            self._open_run()
+            self._start_chaos()
+        except Refusal as e:
+            if self._options.headless:
+                self.take_down()
+                _leave(str(e))
+            print(e, file=sys.stderr, flush=True)
+            raise StopUser from None  # the one kind of exception that keeps Locust from starting the users
+
+    def let_go(self, **_: Any) -> None:
+        """The test is stopping: end of file for chaos, so that it mends now, while the users still finish."""
+        if self._run is not None:
+            self._stopped_early = not self._chaos_over.ready()
+            self._chaos.let_go()
+
+    def lower_curtain(self, **_: Any) -> None:
+        """The users have gone: wait until chaos has mended, close the run, report on it."""
+        run, self._run = self._run, None
+        if run is None:
+            return
+        code = self._chaos_over.get()
+        self._live.kill()
+        if code < 0:  # it was killed: what it left open is mended from its journal
+            restore = [PYTHON, "-m", "chaos", "restore", "--topology", str(self._topology_path)]
+            subprocess.run(restore, stdin=subprocess.DEVNULL)
+        self._recording.close()
+        reason = self._reason(code)
+        counts = self._recording.tally.snapshot().by_outcome
+        run.close(ABORTED if reason else FINISHED, self._clock.now(), reason, counts)
+        try:
+            self._recording.copy_evidence(self._topology_path.parent / "ledger")
+        except OSError as e:
+            print(f"\nnot all evidence could be copied into the run: {e}", file=sys.stderr, flush=True)
+        report = subprocess.run(
+            [PYTHON, "-m", "analysis", "report", str(run.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        run.reported(report.returncode)
+        self._verdict = report.stdout
+        self._environment.process_exit_code = report.returncode
+        if not self._options.headless:
+            self.last_word()
+
+    def quit(self, **_: Any) -> None:
+        """Locust leaves: stop what still plays, so that the exit code is known in time, and take the stack down."""
+        self._environment.runner.stop()
+        self.take_down()
+
+    def take_down(self) -> None:
+        """End the embedded stack; safe to call twice."""
+        stack, self._stack = self._stack, None
+        if stack is not None:
+            stack.let_go()
+            stack.wait()
+
+    def last_word(self, **_: Any) -> None:
+        """The verdict, after all that Locust prints at the end."""
+        if self._verdict:
+            print(self._verdict, flush=True)
+            self._verdict = ""
+
+    def _start_stack(self) -> None:
+        name = self._topology.gateway.api_key
+        if name is not None:
+            os.environ.setdefault(name, "sk-" + secrets.token_hex(16))
+        print("starting the embedded stack", flush=True)
+        self._stack = Leashed(
+            [PYTHON, "-m", "embedded", "stack", "--leash", "--topology", str(self._topology_path)]
+        )
+
+    def _await_stack(self, stack: Leashed) -> None:
+        ready = stack.first()
+        if ready is None:
+            raise Refusal("the embedded stack did not start; the line above says why")
+        self._topology_path = Path(ready["topology"])
+        self._topology = topology.read(self._topology_path)
+        gevent.spawn(self._watch_stack, stack)
+
+    def _watch_stack(self, stack: Leashed) -> None:
+        stack.wait()
+        if self._stack is stack:  # nobody took it down
+            self._break_off("error: the embedded stack has ended")
+
+    def _warm_up(self) -> None:
+        print("warming up", flush=True)
+        gateway, tiers = endpoints(self._topology)
+        self._warm = Memory()
+        self._stage = Stage(
+            topology=self._topology, recorder=Recorder(self._warm, self._cannot_record), clock=self._clock,
+            seed=self._options.seed, prefix=secrets.token_hex(3), gateway=gateway, tiers=tiers,
+        )  # fmt: skip
+        preflight(warm_up(self._stage), self._topology)
+
+    def _open_run(self) -> None:
+        options = self._options
+        inputs = {
+            "topology.yaml": topology.dump(self._topology),
+            "timeline.yaml": self._timeline_path.read_text(),
+        }
+        gateway = self._topology_path.parent / "gateway.yaml"
+        if gateway.exists():
+            inputs["gateway.yaml"] = redact(gateway.read_text())
+        arguments = {name: getattr(options, name) for name in ARGUMENTS}
+        run = open_run(
+            Path(options.results),
+            self._timeline_path.stem,
+            self._clock.now(),
+            inputs,
+            arguments,
+            options.seed,
+            gateway_version(self._topology),
+        )
+        print(f"run {run.path}", flush=True)
+        self._broken = None
+        self._stopped_early = False
+        self._recording = Recording(self._environment, self._stage, run.path, self._warm, self._cannot_record)
+        self._run = run
+
+    def _start_chaos(self) -> None:
+        assert self._run is not None
+        argv = [PYTHON, "-m", "chaos", "run", "--leash", "--run", str(self._run.path)]
+        argv += ["--topology", str(self._topology_path), "--timeline", str(self._timeline_path)]
+        argv += ["--duration", self._options.duration] if self._options.duration else []
+        self._status: dict[str, Any] = {}
+        self._end_reason: str | None = None
+        self._chaos = Leashed(argv)
+        self._chaos_over: gevent.event.AsyncResult[int] = gevent.event.AsyncResult()
+        ready = self._chaos.first()
+        if ready is None:
+            code = self._chaos.wait()
+            self._recording.close()
+            self._run.close(ABORTED, self._clock.now(), "error: chaos did not start", {})
+            self._run = None
+            raise Refusal(f"chaos did not start (exit {code}); the line above says why")
+        self._stage.overhead_until = ready["started_at"] + self._timeline.baseline - QUIET_BEFORE_MOVE_S
+        self._environment.brownout = self._stage
+        gevent.spawn(self._follow_chaos)
+        self._live = gevent.spawn(self._show_live)
+
+    def _follow_chaos(self) -> None:
+        for said in self._chaos.lines():
+            if said["kind"] == "status":
+                self._status = said
+                self._tell_chaos()
+            elif said["kind"] == "end":
+                self._end_reason = said["reason"]
+            elif said["kind"] == "event" and said["error"]:
+                print(f"\n{said['step']}: {said['move']} {said['target']}: {said['error']}", flush=True)
+        self._chaos_over.set(self._chaos.wait())
+        runner = self._environment.runner
+        (runner.quit if self._options.headless else runner.stop)()
+
+    def _tell_chaos(self) -> None:
+        """Answers of a cloud tier cost money; the guard is chaos's, the count is ours."""
+        clouds = [t.name for t in self._topology.tiers if t.cloud]
+        tiers = self._recording.tally.snapshot().by_tier
+        self._chaos.tell(f"cloud_answers {sum(tiers.get(name, 0) for name in clouds)}")
+
+    def _show_live(self) -> None:
+        terminal = sys.stdout.isatty()
+        before, at = self._recording.tally.snapshot(), self._clock.now()
+        while True:
+            gevent.sleep(LIVE_TERMINAL_S if terminal else LIVE_PLAIN_S)
+            width = shutil.get_terminal_size().columns if terminal else None
+            tally, now = self._recording.tally.snapshot(), self._clock.now()
+            line = live_line(self._status, tally, before, now - at, width)
+            before, at = tally, now
+            print(f"\r\x1b[2K{line}" if terminal else line, end="" if terminal else "\n", flush=True)
+
+    def _cannot_record(self, why: str) -> None:
+        """Listener exceptions are only logged by Locust: a run that cannot be recorded is stopped here."""
+        self._break_off(f"error: {why}")
+
+    def _break_off(self, reason: str) -> None:
+        if self._broken is None:
+            self._broken = reason
+            print(f"\n{reason}", file=sys.stderr, flush=True)
+            gevent.spawn(self._environment.runner.quit)
+
+    def _reason(self, chaos_code: int) -> str | None:
+        """Why the run was cut short; None: it was not."""
+        if self._broken:
+            return self._broken
+        if self._stopped_early:
+            return "signal: stopped before the end of the timeline"
+        if chaos_code < 0:
+            return f"error: chaos was ended by {signal.Signals(-chaos_code).name}"
+        if chaos_code == EXIT_NOT_RESTORED:
+            return self._end_reason or "error: a fault could not be mended"
+        return self._end_reason if chaos_code else None
+
+
+def _must_pass(*commands: list[str]) -> None:
+    """Run them side by side; each refuses in its own words."""
+    running = [
+        subprocess.Popen(
+            c, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        for c in commands
+    ]
+    said = [process.communicate()[1].strip() for process in running]
+    wrong = [
+        words or f"{' '.join(c)} failed"
+        for c, p, words in zip(commands, running, said, strict=True)
+        if p.returncode
+    ]
+    if wrong:
+        raise Refusal("\n".join(wrong))
+
+
+def _must_be_writable(results: Path) -> None:
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        trial = results / f".write-{os.getpid()}"
+        trial.touch()
+        trial.unlink()
+    except OSError as e:
+        raise Refusal(
+            f"{results}: cannot be written to: {e.strerror}; make it writable or give --results"
+        ) from None

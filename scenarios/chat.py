@@ -1,0 +1,24 @@
+"""People at a chat: through the gateway, most of them streamed, with a while to think between asks."""
+
+from locust import task
+
+from scenarios.gateway.user import GatewayUser
+from scenarios.prompts import prompt
+
+STREAMED = 0.7
+PROMPT_TOKENS = (20, 400)
+THINK_S = (2.0, 6.0)
+
+
+class ChatUser(GatewayUser):
+    scenario = "chat"
+
+    def wait_time(self) -> float:
+        return self.random.uniform(*THINK_S)
+
+    @task
+    def chat(self) -> None:
+        # Drawn in this order whatever becomes of the ask, so that a run repeats.
+        streamed = self.random.random() < STREAMED
+        text = prompt(self.random, self.random.randint(*PROMPT_TOKENS))
+        self.ask(text, stream=streamed)

@@ -1,0 +1,93 @@
+"""One ask, from its intent to its one record, whatever happens to it. Knows nothing of Locust."""
+
+import dataclasses
+from collections.abc import Callable
+
+from gevent import GreenletExit
+
+from contract.endpoint import Endpoint
+from contract.framing import End, Exchange
+from contract.records import GATEWAY, Ask, Lane, Outcome
+from contract.stream import fill
+from scenarios.gateway.stage import Stage
+from scenarios.gateway.wire import Connection
+
+
+class Asker:
+    """Asks for one scenario, over kept connections of its own. `tell` gets each record, and the body's bytes."""
+
+    def __init__(self, stage: Stage, scenario: str, tell: Callable[[Ask, int], None]) -> None:
+        self._stage, self._scenario, self._tell = stage, scenario, tell
+        self._connections: dict[str, Connection] = {}
+
+    def ask(
+        self,
+        prompt: str,
+        *,
+        stream: bool,
+        via: str = GATEWAY,
+        model: str | None = None,
+        lane: Lane = Lane.LOAD,
+        pair: str | None = None,
+        intended_at: float | None = None,
+        max_tokens: int | None = None,
+    ) -> Ask:
+        """Ask once. The prompt must call for more than the cap allows: that is the witness.
+
+        `model`: another of the gateway's groups. `max_tokens`: the run's cap where none is given.
+        """
+        stage = self._stage
+        ask = Ask(
+            request_id=stage.next_request_id(), scenario=self._scenario, lane=lane, via=via, stream=stream,
+            intended_at=stage.clock.now() if intended_at is None else intended_at,
+            max_tokens=stage.max_tokens if max_tokens is None else max_tokens,
+            pair=pair, worker=stage.worker,
+        )  # fmt: skip
+        stage.recorder.began()
+        exchange: Exchange | None = None
+        connection: Connection | None = None
+        try:
+            endpoint = self._endpoint(via, model)
+            connection = self._connection(via, endpoint)
+            request = endpoint.request(ask.request_id, prompt, ask.max_tokens, stream, self._ignore_eos(via))
+            exchange = connection.exchange(request, stage.deadlines)
+            fill(ask, exchange, True, stage.clock.at, stage.topology.tier_of)
+            return ask
+        except GreenletExit:  # the run ends, and we stop waiting
+            exchange = connection.latest if connection else None
+            fill(ask, exchange or _unsent(), True, stage.clock.at, stage.topology.tier_of)
+            raise
+        except Exception as e:  # ours; the ask has its record all the same
+            ask.outcome, ask.error, ask.witness = (
+                Outcome.BROKEN,
+                f"in the harness: {type(e).__name__}: {e}",
+                None,
+            )
+            self.close()  # nobody knows in which state a connection was left
+            raise
+        finally:
+            stage.recorder.keep(ask)
+            self._tell(ask, sum(len(piece) for _, piece in exchange.pieces) if exchange else 0)
+
+    def close(self) -> None:
+        """Safe to call twice."""
+        for connection in self._connections.values():
+            connection.close()
+
+    def _endpoint(self, via: str, model: str | None) -> Endpoint:
+        endpoint = self._stage.gateway if via == GATEWAY else self._stage.tiers[via]
+        assert endpoint is not None, f"{via} has no url"
+        return endpoint if model is None else dataclasses.replace(endpoint, model=model)
+
+    def _connection(self, via: str, endpoint: Endpoint) -> Connection:
+        if via not in self._connections:
+            self._connections[via] = Connection(endpoint, self._stage.watchdog)
+        return self._connections[via]
+
+    def _ignore_eos(self, via: str) -> bool:
+        """On direct asks only: behind the gateway a cloud tier would refuse the unknown parameter."""
+        return via != GATEWAY and self._stage.topology.tier(via).ignore_eos
+
+
+def _unsent() -> Exchange:
+    return Exchange(end=End.STOPPED, error="stopped before it was sent")

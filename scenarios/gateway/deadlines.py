@@ -1,0 +1,38 @@
+"""How long an ask may take, and which deadline it is held to now. Pure; the watchdog does the closing."""
+
+from dataclasses import dataclass
+
+from contract.framing import End
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds."""
+
+    connect: float = 5.0  # name lookup, TCP and TLS together
+    first_token: float = 60.0  # from sent to the first content; of a plain answer, its body
+    silence: float = 30.0  # between two receptions, once a token is there
+    whole: float = 300.0  # from sent to the end
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """When an exchange is overdue (a reading of the monotonic clock), and as what it is ended then."""
+
+    at: float
+    end: End
+    why: str
+
+
+def due(deadlines: Deadlines, sent_at: float, last_at: float | None) -> Due:
+    """The deadline that comes first. `last_at`: the latest reception, None as long as there is no token."""
+    whole_at = sent_at + deadlines.whole
+    if last_at is None:
+        first_at = sent_at + deadlines.first_token
+        if first_at <= whole_at:
+            return Due(first_at, End.LATE, f"no first token in {deadlines.first_token:g} s")
+        return Due(whole_at, End.LATE, f"no first token in {deadlines.whole:g} s")
+    silent_at = last_at + deadlines.silence
+    if silent_at <= whole_at:
+        return Due(silent_at, End.SILENT, f"silent for {deadlines.silence:g} s")
+    return Due(whole_at, End.SILENT, f"not whole in {deadlines.whole:g} s")

@@ -1,0 +1,85 @@
+"""Records → requests.arrow, about once a second. One writer per file; counts what passes.
+
+A record that cannot be written ends the run: Locust merely logs what its listeners raise, and a run without its
+records would look like a quiet one.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import gevent
+
+from contract.records import Ask
+from scenarios.gateway.tally import Tally
+
+_FLUSH_S = 1.0
+log = logging.getLogger(__name__)
+
+
+class Sink(Protocol):
+    """Where records go: an ArrowFile; a list of the warm-up's, before there is a run folder."""
+
+    def append(self, records: Sequence[Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Recorder:
+    """Every ask is announced with `began` and handed over once with `keep`. `start` after any fork."""
+
+    def __init__(self, file: Sink, on_failure: Callable[[str], None]) -> None:
+        self._file, self._on_failure = file, on_failure
+        self._buffer: list[Ask] = []
+        self._greenlet: gevent.Greenlet | None = None
+        self._closed = False
+        self._failed = False
+        self.tally = Tally()
+
+    def start(self) -> None:
+        self._greenlet = gevent.spawn(self._flush_regularly)
+
+    def began(self) -> None:
+        """An ask is under way."""
+        self.tally.began()
+
+    def keep(self, ask: Ask) -> None:
+        """An ask has ended. Does not switch greenlets: a kill cannot come between."""
+        self.tally.ended(ask)
+        if self._closed:
+            log.error("%s ended after the recorder was closed; its record is lost", ask.request_id)
+            return
+        self._buffer.append(ask)
+
+    def flush(self) -> None:
+        """Write what is buffered. After a failure nothing more is written: the file's tail may be torn."""
+        batch, self._buffer = self._buffer, []
+        if self._failed:
+            return
+        try:
+            self._file.append(batch)
+        except Exception as e:  # a full disk, or a value that the schema does not take
+            self._fail(e)
+
+    def close(self) -> None:
+        """Write the rest. Safe to call twice, and from within `on_failure`."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._greenlet is not None and self._greenlet is not gevent.getcurrent():
+            self._greenlet.kill()
+        self.flush()
+        try:
+            self._file.close()
+        except Exception as e:
+            self._fail(e)
+
+    def _flush_regularly(self) -> None:
+        while not self._closed and not self._failed:
+            gevent.sleep(_FLUSH_S)
+            self.flush()
+
+    def _fail(self, error: Exception) -> None:
+        if not self._failed:
+            self._failed = True
+            self._on_failure(f"records cannot be written: {type(error).__name__}: {error}")

@@ -1,0 +1,68 @@
+"""What the load generator writes into an open run: its asks, its own health, Locust's statistics, the engines' ledgers."""
+
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from locust.env import Environment
+from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
+
+from contract.records import CLIENT, REQUESTS, Ask
+from contract.run import ArrowFile
+from scenarios.gateway.client import ClientWatch
+from scenarios.gateway.recorder import Recorder
+from scenarios.gateway.stage import Stage
+
+
+class Memory(list[Ask]):
+    """Takes the warm-up's records until there is a run to write to; stands where an ArrowFile will."""
+
+    append = list.extend  # type: ignore[assignment]  # a batch, as an ArrowFile takes it
+
+    def close(self) -> None:
+        pass
+
+
+class Recording:
+    """Open from its making until `close`; the stage's asks are written to it."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        stage: Stage,
+        folder: Path,
+        warm: Memory,
+        on_failure: Callable[[str], None],
+    ) -> None:
+        self._environment, self._folder = environment, folder
+        asks = ArrowFile(folder / "requests.arrow", REQUESTS)
+        stage.recorder.flush()
+        asks.append(warm)  # asked before there was a run, and counted nowhere
+        stage.recorder = self._recorder = Recorder(asks, on_failure)
+        self.tally = self._recorder.tally
+        self._client = ClientWatch(
+            ArrowFile(folder / "client.arrow", CLIENT), self.tally, self._users, stage.clock, on_failure
+        )
+        self._recorder.start()
+        self._client.start()
+
+    def close(self) -> None:
+        self._client.stop()
+        self._recorder.close()
+
+    def copy_evidence(self, ledgers: Path) -> None:
+        """Locust's own statistics, and the embedded engines' ledgers where there are any. Raises OSError."""
+        stats = StatsCSV(self._environment, PERCENTILES_TO_REPORT)
+        for name, write in (
+            ("stats", stats.requests_csv), ("failures", stats.failures_csv), ("exceptions", stats.exceptions_csv),
+        ):  # fmt: skip
+            with open(self._folder / f"locust_{name}.csv", "w", newline="") as f:
+                write(csv.writer(f))
+        if ledgers.is_dir():
+            shutil.copytree(ledgers, self._folder / "ledger")
+
+    def _users(self) -> int:
+        runner: Any = self._environment.runner
+        return runner.user_count

@@ -1,0 +1,67 @@
+"""What a run hands to its users: `environment.brownout`. Nothing in it is opened before the run is."""
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+
+from contract.clock import Clock
+from contract.endpoint import Endpoint
+from contract.topology import Tier, Topology, secret
+from scenarios.gateway.deadlines import Deadlines
+from scenarios.gateway.recorder import Recorder
+from scenarios.gateway.watchdog import Watchdog
+
+MAX_TOKENS = 10
+
+
+@dataclass(kw_only=True, slots=True)
+class Stage:
+    """One per process and run. `prefix`: hexadecimal, leads every request id of the run."""
+
+    topology: Topology
+    recorder: Recorder
+    clock: Clock
+    seed: int
+    prefix: str
+    gateway: Endpoint
+    tiers: dict[str, Endpoint | None]  # None: the topology gives no url, so it is never asked directly
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    watchdog: Watchdog = field(default_factory=Watchdog)
+    max_tokens: int = MAX_TOKENS
+    overhead_until: float | None = None  # unix seconds; None: as long as the run lasts
+    worker: str | None = None
+    _asks: int = field(default=0, init=False)
+    _pairs: int = field(default=0, init=False)
+    _users: Counter[str] = field(default_factory=Counter, init=False)
+
+    def next_request_id(self) -> str:
+        """The nonce of one ask, unique over the run."""
+        self._asks += 1
+        return f"ask-{self.prefix}-{self._asks:06x}"
+
+    def next_pair_id(self) -> str:
+        self._pairs += 1
+        return f"pair-{self.prefix}-{self._pairs:06x}"
+
+    def random_of_next(self, scenario: str) -> random.Random:
+        """The next user's own generator: the same run draws the same again, user by user."""
+        index = self._users[scenario]
+        self._users[scenario] += 1
+        return random.Random(f"{self.seed}/{self.worker}/{scenario}/{index}")
+
+    def direct_tiers(self) -> list[Tier]:
+        """Those that may be asked directly. Never a cloud tier: it costs money and must serve only in need."""
+        return [t for t in self.topology.tiers if self.tiers[t.name] is not None and not t.cloud]
+
+
+def endpoints(topology: Topology) -> tuple[Endpoint, dict[str, Endpoint | None]]:
+    """The gateway's and the tiers' endpoints, keys taken from the environment. Raises Refusal."""
+    gateway = topology.gateway
+    assert gateway.url is not None, "an embedded stack's urls are filled in before the run"
+    front = Endpoint.of(gateway.url, gateway.model, secret(gateway.api_key))
+    tiers: dict[str, Endpoint | None] = {}
+    for tier in topology.tiers:
+        tiers[tier.name] = None
+        if tier.url is not None and tier.model is not None and not tier.cloud:
+            tiers[tier.name] = Endpoint.of(tier.url, tier.model, secret(tier.api_key))
+    return front, tiers

@@ -1,0 +1,78 @@
+"""The Locust user that every scenario is made of: asks, has each ask recorded once, and tells Locust of it."""
+
+from typing import Any, ClassVar
+
+from locust import User
+from locust.exception import StopUser
+
+from contract.records import GATEWAY, Ask, Lane, Outcome
+from scenarios.gateway.asker import Asker
+from scenarios.gateway.stage import Stage
+
+
+class OutcomeError(Exception):
+    """How Locust's statistics are told of an ask that was not answered well."""
+
+    def __init__(self, outcome: str, error: str | None) -> None:
+        super().__init__(f"{outcome}: {error}" if error else outcome)
+        self.outcome, self.error = outcome, error
+
+
+class GatewayUser(User):
+    """Scenarios give `scenario`, their name in the records, and tasks that call `ask`."""
+
+    abstract = True
+    scenario: ClassVar[str]
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        stage = getattr(environment, "brownout", None)
+        assert isinstance(stage, Stage), "environment.brownout is set when the run opens"
+        self.stage = stage
+        self.random = stage.random_of_next(self.scenario)
+        self._asker = Asker(stage, self.scenario, self._tell)
+        self._killed = False
+
+    def ask(
+        self,
+        prompt: str,
+        *,
+        stream: bool,
+        via: str = GATEWAY,
+        lane: Lane = Lane.LOAD,
+        pair: str | None = None,
+        intended_at: float | None = None,
+    ) -> Ask:
+        """See `Asker.ask`."""
+        if self._killed:
+            raise StopUser
+        return self._asker.ask(prompt, stream=stream, via=via, lane=lane, pair=pair, intended_at=intended_at)
+
+    def stop(self, force: bool = False) -> bool:
+        """Locust kills a user whom it sees waiting. One whose wait ends in that same turn would begin an ask first,
+        for it to be cut off at once: it begins none."""
+        self._killed = True
+        killed = bool(super().stop(force))
+        self._killed = killed
+        return killed
+
+    def on_stop(self) -> None:
+        self._asker.close()
+
+    def _tell(self, ask: Ask, body_bytes: int) -> None:
+        fire = self.environment.events.request.fire
+        ok = ask.outcome == Outcome.OK
+        fire(
+            request_type=self.scenario, name=name(ask), response_time=ask.latency_ms, response_length=body_bytes,
+            exception=None if ok else OutcomeError(str(ask.outcome), ask.error), context={},
+        )  # fmt: skip
+        if ask.stream and ask.ttft_ms is not None:
+            fire(
+                request_type="TTFT", name=name(ask), response_time=ask.ttft_ms, response_length=0,
+                exception=None, context={},
+            )  # fmt: skip
+
+
+def name(ask: Ask) -> str:
+    """`gateway → ollama`, `gateway → –` where nobody knows who served, `vllm direct`."""
+    return f"gateway → {ask.tier or '–'}" if ask.via == GATEWAY else f"{ask.via} direct"

@@ -1,0 +1,155 @@
+"""One HTTP/1.1 exchange on one gevent socket that is kept: bytes, and the instants at which they came.
+
+Whatever happens ends the exchange with an `End`. While bytes come in nothing is parsed but the framing; what they
+say is read afterwards, by `contract.stream`.
+"""
+
+import select
+import time
+
+import gevent
+import gevent.socket
+import gevent.ssl
+from gevent import GreenletExit, monkey
+
+from contract.endpoint import Endpoint
+from contract.framing import End, Exchange, Framing
+from contract.stream import HAS_CONTENT
+from scenarios.gateway.deadlines import Deadlines, due
+from scenarios.gateway.watchdog import Watchdog
+
+_READ_BYTES = 65536
+_SEAM_BYTES = 48  # a key may be cut between two pieces
+# A server that lets go of an idle connection does so at once, on seeing the request or before. One that closes later
+# had taken the request up: that is an answer, and a bad one, not a race.
+_RACE_S = 1.0
+
+
+class Connection:
+    """To one endpoint. Opened with the first exchange, kept while both sides keep it."""
+
+    def __init__(self, endpoint: Endpoint, watchdog: Watchdog) -> None:
+        self._endpoint, self._watchdog = endpoint, watchdog
+        self._socket: gevent.socket.socket | None = None
+        # Left by GreenletExit, `exchange` cannot return what it has: it stands here.
+        self.latest: Exchange | None = None
+        self._heard = False  # whether the latest exchange received a byte
+
+    def exchange(self, request: bytes, deadlines: Deadlines) -> Exchange:
+        """Send and receive. Raises nothing but GreenletExit, after it has ended `latest` as STOPPED."""
+        kept = self._still_open()
+        found = self._once(request, deadlines)
+        if kept and not self._heard and _lost_at_once(found):
+            # The keep-alive race: the server had closed the idle connection before the request reached it. Nothing
+            # was begun there, so it is asked again, once; on a fresh connection there is no such race.
+            found = self._once(request, deadlines)
+        return found
+
+    def close(self) -> None:
+        """Safe to call twice."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _still_open(self) -> bool:
+        """Whether a kept connection can be used. What is readable between two exchanges is its end, or no answer."""
+        if self._socket is None:
+            return False
+        poll = monkey.get_original("select", "poll")()  # one look without a turn of the hub
+        poll.register(self._socket.fileno(), select.POLLIN)
+        if poll.poll(0):
+            self.close()
+        return self._socket is not None
+
+    def _once(self, request: bytes, deadlines: Deadlines) -> Exchange:
+        exchange = self.latest = Exchange()
+        framing = Framing(exchange)
+        self._heard = False
+        began_at = time.monotonic()
+        try:
+            if self._socket is None:
+                self._socket = self._connect(deadlines.connect)
+        except GreenletExit:
+            framing.given_up(End.STOPPED, time.monotonic(), "stopped while connecting")
+            raise
+        except (OSError, ValueError) as e:  # ValueError: a name that no lookup takes
+            exchange.sent_at = began_at  # sent plus latency is then the instant of the refusal
+            framing.given_up(End.REFUSED, time.monotonic(), _words(e))
+            return exchange
+        try:
+            self._converse(self._socket, request, deadlines, exchange, framing)
+        except GreenletExit:
+            framing.given_up(End.STOPPED, time.monotonic(), "stopped")
+            raise
+        finally:
+            if not (framing.done and framing.reusable):
+                self.close()
+        return exchange
+
+    def _converse(
+        self, sock: gevent.socket.socket, request: bytes, deadlines: Deadlines, exchange: Exchange,
+        framing: Framing,
+    ) -> None:  # fmt: skip
+        sent_at = exchange.sent_at = time.monotonic()
+        watch = self._watchdog.watch(sock, due(deadlines, sent_at, None))
+        pieces, seen, token_seen = exchange.pieces, 0, False
+        try:
+            sock.sendall(request)
+            while not framing.done:
+                data = sock.recv(_READ_BYTES)
+                at = time.monotonic()
+                if watch.overdue is not None:
+                    framing.given_up(watch.overdue.end, at, watch.overdue.why)
+                elif data:
+                    self._heard = True
+                    framing.feed(data, at)
+                    if not token_seen:
+                        token_seen = _token_in(pieces, seen)
+                        seen = len(pieces)
+                    if token_seen:
+                        watch.due = due(deadlines, sent_at, at)
+                else:
+                    framing.closed(at)
+        except OSError as e:
+            at = time.monotonic()
+            if watch.overdue is not None:
+                framing.given_up(watch.overdue.end, at, watch.overdue.why)
+            else:
+                framing.closed(at, _words(e))
+        finally:
+            self._watchdog.forget(watch)
+
+    def _connect(self, limit_s: float) -> gevent.socket.socket:
+        """A timeout of its own, not the watchdog's: a name lookup has no socket to shut. One per connection."""
+        endpoint = self._endpoint
+        with gevent.Timeout(limit_s, TimeoutError(f"no connection in {limit_s:g} s")):
+            sock = gevent.socket.create_connection((endpoint.host, endpoint.port))
+            try:
+                sock.setsockopt(gevent.socket.IPPROTO_TCP, gevent.socket.TCP_NODELAY, 1)
+                if not endpoint.tls:
+                    return sock
+                context = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_CLIENT)  # verifies by default
+                context.load_default_certs()
+                return context.wrap_socket(sock, server_hostname=endpoint.host)
+            except BaseException:  # GreenletExit too: an open socket must not be left to the collector
+                sock.close()
+                raise
+
+
+def _token_in(pieces: list[tuple[float, bytes]], since: int) -> bool:
+    """Whether the pieces from `since` on hold content; the end of the piece before is looked at with them."""
+    new = b"".join(piece for _, piece in pieces[since:])
+    before = pieces[since - 1][1][-_SEAM_BYTES:] if since else b""
+    return bool(HAS_CONTENT.search(before + new))
+
+
+def _lost_at_once(exchange: Exchange) -> bool:
+    if exchange.end is not End.CLOSED:
+        return False
+    assert exchange.sent_at is not None
+    assert exchange.ended_at is not None
+    return exchange.ended_at - exchange.sent_at < _RACE_S
+
+
+def _words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,33 @@
+"""Seeded prompts of a wanted length, each calling for a text far longer than any cap. Pure; asks no tokenizer.
+
+Lengths are in approximate tokens: the words here are short and common, and such a word is about one token. What a
+prompt really came to is in its record, told by the engine.
+"""
+
+import random
+
+_TOPICS = "rivers bridges winter bread clocks gardens ships music maps stone trains birds".split()  # noqa: SIM905
+_WORDS = (  # noqa: SIM905  a word per line would be a page of them
+    "the a one each old new small long open quiet early late red green road house field hill water light "
+    "wind door table paper letter hand voice story morning evening city village north south day year people "
+    "child teacher farmer walks holds makes finds takes brings keeps turns reads writes from with over under "
+    "near after before while and then again"
+).split()
+_SENTENCE_WORDS = (6, 14)
+
+
+def prompt(rng: random.Random, tokens: int) -> str:
+    """About `tokens` tokens: notes as filler, then the demand. Never shorter than the demand alone."""
+    demand = f"Write a book about {rng.choice(_TOPICS)}, at least ten thousand words, all chapters, without stopping."
+    left = tokens - approximate_tokens(demand)
+    sentences: list[str] = []
+    while left > 1:
+        count = min(left - 1, rng.randint(*_SENTENCE_WORDS))
+        sentences.append(" ".join(rng.choices(_WORDS, k=count)).capitalize() + ".")
+        left -= count + 1
+    return " ".join([*sentences, demand])
+
+
+def approximate_tokens(text: str) -> int:
+    """Words and marks, one each."""
+    return len(text.split()) + sum(text.count(mark) for mark in ".,")

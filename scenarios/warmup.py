@@ -1,0 +1,94 @@
+"""Before the clock starts: wakes every way through the stack, and refuses a topology that the gateway's answers belie.
+
+The first answer after a gateway's boot takes seconds; no metric may rest on it.
+"""
+
+import json
+import urllib.request
+
+import gevent.pool
+
+from contract.records import GATEWAY, Ask, Lane
+from contract.refusal import Refusal, no_such
+from contract.topology import Topology
+from scenarios.gateway.asker import Asker
+from scenarios.gateway.stage import Stage
+
+PROMPT = "Count upwards from one in words, without end."
+MAX_TOKENS = 2
+
+
+def warm_up(stage: Stage) -> list[Ask]:
+    """Ask every group and every engine, streamed and plain. Cloud tiers are left alone.
+
+    The gateway's own group comes first and alone: where it gives no answer `preflight` will refuse, and there is no
+    point in waiting for the others' deadlines.
+    """
+    first, *others = ways(stage)
+    asks = _wake(stage, *first)
+    if any(_answered(a) for a in asks):
+        for woken in gevent.pool.Group().map(lambda way: _wake(stage, *way), others):
+            asks += woken
+    return asks
+
+
+def _wake(stage: Stage, via: str, model: str | None) -> list[Ask]:
+    asker = Asker(stage, "warmup", lambda ask, body_bytes: None)
+    try:
+        return [
+            asker.ask(PROMPT, stream=stream, via=via, model=model, lane=Lane.WARMUP, max_tokens=MAX_TOKENS)
+            for stream in (True, False)
+        ]
+    finally:
+        asker.close()
+
+
+def ways(stage: Stage) -> list[tuple[str, str | None]]:
+    """Via whom and for which model (None: its own), the gateway's own group first."""
+    topology = stage.topology
+    groups = [t.match.group for t in topology.tiers if t.match.group and not t.cloud]
+    others = [g for g in dict.fromkeys(groups) if g != topology.gateway.model]
+    return [(GATEWAY, None), *((GATEWAY, g) for g in others), *((t.name, None) for t in stage.direct_tiers())]
+
+
+def preflight(asks: list[Ask], topology: Topology) -> None:
+    """Raises Refusal when the gateway did not answer, or when nobody can say which tier did."""
+    through = [a for a in asks if a.via == GATEWAY]
+    answers = [a for a in through if _answered(a)]
+    if not answers:
+        why = next((f"{a.outcome}: {a.error}" for a in through), "it was not asked")
+        raise Refusal(f"gateway: {topology.gateway.url} gives no answer; {why}")
+    for ask in answers:
+        if ask.tier is None:
+            raise Refusal(f"gateway: {topology.gateway.url} answers, but {_unmatched(ask, topology)}")
+
+
+def gateway_version(topology: Topology) -> str | None:
+    """What a LiteLLM proxy tells of itself on its readiness page; None where nobody tells."""
+    try:
+        with urllib.request.urlopen(f"{topology.gateway.url}/health/readiness", timeout=5) as answer:
+            found = json.load(answer).get("litellm_version")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return f"litellm {found}" if found else None
+
+
+def _answered(ask: Ask) -> bool:
+    return ask.status == 200 and ask.ttft_ms is not None
+
+
+def _unmatched(ask: Ask, topology: Topology) -> str:
+    group, api_base = ask.route_group, ask.route_api_base
+    if group is None and api_base is None:
+        return (
+            "without x-litellm-model-group or x-litellm-model-api-base: nobody can say which tier served; "
+            "is it a LiteLLM proxy, and does all before it pass headers on?"
+        )
+    groups = [t.match.group for t in topology.tiers if t.match.group]
+    bases = [t.match.api_base for t in topology.tiers if t.match.api_base]
+    kind, came, known = ("group", group, groups) if group and groups else ("api_base", api_base, bases)
+    matches = ", ".join(
+        f"{t.name} (group {t.match.group})" if t.match.group else f"{t.name} (api_base {t.match.api_base})"
+        for t in topology.tiers
+    )
+    return f"no tier matches its group {group!r}, api_base {api_base!r}: {no_such(kind, came, known)}; tiers: {matches}"

@@ -1,0 +1,94 @@
+"""Reading a run folder, whole and torn."""
+
+import shutil
+
+import pytest
+
+from analysis import frames, report
+from analysis.evidence import Evidence
+from contract.records import Ask, Lane
+from contract.refusal import Refusal
+from tests.synthetic import Hole, make, three_tier
+
+SHORT = [Hole("s", "vllm", 10, 10)]
+
+
+def test_a_torn_tail_is_skipped_and_said(tmp_path):
+    made = make(tmp_path, SHORT, duration_s=60, rate=30)
+    whole = len(frames.read(made.path).asks)
+    for file in ("requests.arrow", "probe.arrow"):
+        data = (made.path / file).read_bytes()
+        (made.path / file).write_bytes(data[: len(data) * 2 // 3])
+    with open(made.path / "chaos.jsonl", "a") as f:
+        f.write('{"at": 17950000')
+    run = frames.read(made.path)
+    assert 0 < len(run.asks) < whole
+    assert run.torn == ("requests.arrow", "probe.arrow", "chaos.jsonl")
+    assert "requests.arrow" in report.judge(Evidence(run)).findings[-1].evidence
+
+
+def test_a_file_torn_anywhere_can_be_read(tmp_path):
+    made = make(tmp_path, SHORT, duration_s=12, rate=1, probe_rate=1, pairs=0)
+    data = (made.path / "probe.arrow").read_bytes()
+    for keep in range(0, len(data), 331):
+        (made.path / "probe.arrow").write_bytes(data[:keep])
+        frames.read(made.path)
+
+
+def test_missing_files_are_empty_tables(tmp_path):
+    made = make(tmp_path, SHORT, duration_s=30)
+    for file in ("requests.arrow", "probe.arrow", "health.arrow", "client.arrow", "chaos.jsonl"):
+        (made.path / file).unlink()
+    run = frames.read(made.path)
+    assert run.asks.empty
+    assert run.trials == []
+    assert run.ended_at == run.started_at
+    found = report.judge(Evidence(run))
+    report.write(Evidence(run), found)
+    assert found.exit_code == 5
+
+
+def test_covered_slots_and_warmup_stand_apart(tmp_path):
+    slot = Ask("slot", "probe", Lane.PROBE_NEW, "gateway", True, 1.0, covered_by="ask-1")
+    warm = Ask("warm", "chat", Lane.WARMUP, "gateway", True, 1.0)
+    run = frames.read(make(tmp_path, duration_s=5, extra=[slot, warm]).path)
+    assert run.covered["request_id"].tolist() == ["slot"]
+    assert run.warmup["request_id"].tolist() == ["warm"]
+    assert not run.asks["request_id"].isin(["slot", "warm"]).any()
+
+
+def test_a_health_that_nobody_knew_stays_apart_from_down(tmp_path):
+    run = frames.read(make(tmp_path, SHORT, duration_s=30).path)
+    assert run.health["up"].dtype == "boolean"
+
+
+def test_the_mend_of_restore_is_read_beside_that_of_chaos(tmp_path):
+    made = three_tier(tmp_path, drop=[("mend", "effective")])
+    lines = (three_tier(tmp_path).path / "chaos.jsonl").read_text().splitlines()
+    late = [
+        line.replace('"timeline"', '"restore"')
+        for line in lines
+        if '"mend"' in line and '"effective"' in line
+    ]
+    (made.path / "restore.jsonl").write_text("\n".join(late) + "\n")
+    found = report.judge(Evidence(frames.read(made.path)))
+    assert found.exit_code == 0
+    assert "mended by restore" in next(f.evidence for f in found.findings if f.name == "restored")
+
+
+def test_what_is_no_run_is_refused_with_what_would_be_right(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Refusal, match="there is no run yet"):
+        frames.find_run(None)
+    made = make(tmp_path / "results", duration_s=5)
+    assert frames.find_run(None) == made.path
+    assert frames.find_run(made.path.name) == made.path
+    with pytest.raises(Refusal, match="did you mean"):
+        frames.find_run(made.path.name + "x")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Refusal, match=r"has no manifest\.json"):
+        frames.read(tmp_path / "empty")
+    bare = shutil.copytree(made.path, tmp_path / "bare")
+    (bare / "topology.yaml").unlink()
+    with pytest.raises(Refusal, match="which tiers there are"):
+        frames.read(bare)

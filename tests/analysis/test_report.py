@@ -1,0 +1,125 @@
+"""What a report leaves: its files, its numbers, its figures; golden numbers, not pixels."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from analysis import figures, frames
+from analysis.__main__ import main
+from analysis.evidence import Evidence
+from analysis.figures import timeline
+from contract.records import REQUESTS, Lane
+from tests.synthetic import Hole, make, rounds, three_tier
+
+FILES = {
+    "verdict.json", "junit.xml", "summary.csv", "failover.csv", "summary.md",
+    "timeline.png", "latency_by_tier.png", "failover_gap.png", "throughput.png",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    """A report of the three tiers as they ought to go, made once."""
+    made = three_tier(tmp_path_factory.mktemp("three"))
+    assert main(["report", str(made.path), "--quiet"]) == 0
+    return made
+
+
+def test_a_report_holds_its_files_and_can_be_made_again(three, capsys):
+    assert {p.name for p in (three.path / "report").iterdir()} == FILES
+    before = (three.path / "report" / "verdict.json").read_text()
+    assert main(["report", str(three.path)]) == 0
+    assert (three.path / "report" / "verdict.json").read_text() == before
+    assert "three_tier: pass (exit code 0)" in capsys.readouterr().out
+
+
+def test_the_failover_table_finds_what_was_put_in(three):
+    table = pd.read_csv(three.path / "report" / "failover.csv").set_index("step")
+    row = table.loc["gaming-mode"]
+    assert row["first_answer_by"] == "ollama"
+    assert row["effective_s"] == pytest.approx(3.0)
+    assert row["mend_s"] == pytest.approx(4.0)
+    assert row["recovery_s"] == pytest.approx(12.1, abs=0.2)
+    assert table.loc["cpu-tier-too", "first_answer_by"] == "openai"
+    assert table["cuts"].tolist() == [1, 4]
+
+
+def test_the_summary_adds_up_to_the_asks(three):
+    table = pd.read_csv(three.path / "report" / "summary.csv")
+    assert table["n"].sum() == len(three.asks)
+    through = table[(table["tier"] == "vllm") & (table["via"] == "gateway")].iloc[0]
+    assert through["p50_ttft_ms"] == pytest.approx(82, abs=3)
+    assert through["witness_end"] == through["ok"]
+
+
+def test_the_tables_for_documents_hold_both_tables_and_the_witnesses(three):
+    text = (three.path / "report" / "summary.md").read_text()
+    assert "| ollama | ollama (synthetic) | model-of-ollama |" in text
+    assert "| NFR65 failover |" in text
+    assert "verified by witness: end" in text
+    assert "Cut answers: 0 of" in text
+
+
+def test_a_report_of_a_killed_run_says_that_it_was_cut_short(tmp_path):
+    made = make(
+        tmp_path, [Hole("s", "vllm", 10, 20)], duration_s=30, status=None, drop=[("mend", "effective")]
+    )
+    assert main(["report", str(made.path), "--quiet"]) == 4
+    text = (made.path / "report" / "summary.md").read_text()
+    assert "**The run was cut short: the run was never closed" in text
+    assert "**not restored**" in text
+    assert json.loads((made.path / "report" / "verdict.json").read_text())["cut_short"]
+
+
+def test_a_wrong_expectation_in_a_run_is_bad_input(tmp_path, capsys):
+    made = make(tmp_path, [Hole("s", "vllm", 10, 20)], duration_s=30, expect={"failovr": {}})
+    assert main(["report", str(made.path)]) == 64
+    assert "did you mean 'failover'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", figures.catalogue())
+def test_a_figure_without_data_says_so(tmp_path, name):
+    run = Evidence(frames.read(make(tmp_path, rate=0, probe_rate=0, pairs=0, duration_s=10).path))
+    figure = figures.catalogue()[name].draw(run)
+    assert "nothing to show" in figure.get_suptitle()
+
+
+def test_a_figure_that_throws_costs_no_report(tmp_path, monkeypatch):
+    def draw(run):
+        raise KeyError("latency")
+
+    monkeypatch.setattr(timeline, "draw", draw)
+    run = Evidence(frames.read(make(tmp_path, rate=1, probe_rate=0, pairs=0, duration_s=10).path))
+    figures.write_all(run, tmp_path)
+    assert (tmp_path / "timeline.png").stat().st_size > 1000
+
+
+def test_the_timeline_says_what_is_to_be_seen(three):
+    said = timeline.says(Evidence(frames.read(three.path)))
+    assert (
+        said
+        == "ollama took over after 0.43 s; openai took over after 0.54 s; 5 streams were cut; 0 asks failed"
+    )
+
+
+def test_many_trials_are_told_by_their_maximum(tmp_path):
+    steps = rounds(Hole("s", "vllm", 10, 8, hole_s=1.0), 6, 20)
+    run = Evidence(frames.read(make(tmp_path, steps, duration_s=140, pairs=0).path))
+    assert "(max of 6)" in timeline.says(run)
+
+
+def test_export_writes_every_table_as_csv(tmp_path):
+    made = make(tmp_path, [Hole("s", "vllm", 5, 5)], duration_s=20)
+    assert main(["export", str(made.path), "--csv"]) == 0
+    asks = pd.read_csv(made.path / "report" / "asks.csv")
+    assert set(REQUESTS.names) <= set(asks.columns)
+    assert (asks["lane"] == Lane.LOAD).any()
+    assert len(pd.read_csv(made.path / "report" / "events.csv")) == 6
+
+
+def test_a_tier_that_returns_has_not_taken_over(tmp_path):
+    made = make(tmp_path, [Hole("s", "vllm", 10, 20, hole_s=60)], duration_s=60, pairs=0)
+    assert timeline.says(Evidence(frames.read(made.path))).startswith(
+        "nobody took over before vllm returned, after 2"
+    )

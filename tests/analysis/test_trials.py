@@ -1,0 +1,38 @@
+"""The exact interval of the median against the known table, and what censored trials do to it."""
+
+import pytest
+
+from analysis.trials import Value, interval_ranks, median_interval, summarise
+
+
+@pytest.mark.parametrize(
+    ("n", "ranks"),
+    [
+        (6, (1, 6)),
+        (9, (2, 8)),
+        (10, (2, 9)),
+        (20, (6, 15)),
+        (30, (10, 21)),
+        (0, None),
+        (1, None),
+        (5, None),  # even the extremes hold the median with 93.75 % only
+    ],
+)
+def test_the_ranks_that_bound_the_median_are_those_of_the_table(n, ranks):
+    assert interval_ranks(n) == ranks
+
+
+def test_the_interval_takes_values_in_order_however_they_came():
+    assert median_interval([6, 1, 5, 2, 4, 3]) == (1, 6)
+
+
+def test_a_summary_says_max_of_n_and_how_many_are_censored():
+    values = [Value("s", i + 1, float(i), censored=i == 5) for i in range(6)] + [Value("s", 7, None)]
+    seen = summarise(values)
+    assert (seen.n, seen.median, seen.maximum, seen.censored, seen.unseen) == (6, 2.5, 5.0, 1, 1)
+    assert seen.told("s") == "2.5 s (median of 6; 95 % in [0, 5]; max of 6: >5 s; 1 censored)"
+
+
+def test_no_trial_is_unknown_and_not_zero():
+    assert summarise([]).median is None
+    assert summarise([]).told("s") == "unknown"

@@ -1,0 +1,77 @@
+"""Events into phases, whole and partial."""
+
+import pandas as pd
+import pytest
+
+from analysis.frames import EVENT_COLUMNS
+from analysis.windows import baseline_of, expected_top, phases_of, trials_of
+
+WHOLE = [("inject", "begin", 10), ("inject", "commanded", 11), ("inject", "effective", 14),
+         ("mend", "begin", 30), ("mend", "commanded", 31), ("mend", "effective", 35)]  # fmt: skip
+
+
+def events(rows, step="s", target="vllm", trial=1, by="timeline", **more):
+    table = pd.DataFrame(
+        [
+            {"at": float(at), "move": move, "stage": stage, "by": by, "step": step, "trial": trial, "fault": "f",
+             "target": target, "detail": None, "error": None} | more
+            for move, stage, at in rows
+        ],
+        columns=list(EVENT_COLUMNS),
+    )  # fmt: skip
+    return table.sort_values("at", kind="stable")
+
+
+def spans(trial):
+    return [(p.name, p.start, p.end, p.open) for p in phases_of(trial)]
+
+
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [
+        (6, [("transition", 11, 14, False), ("in effect", 14, 31, False), ("mending", 31, 35, False), ("settling", 35, 50, False)]),
+        (5, [("transition", 11, 14, False), ("in effect", 14, 31, False), ("mending", 31, 50, True)]),
+        (4, [("transition", 11, 14, False), ("in effect", 14, 30, False), ("mending", 30, 50, True)]),
+        (3, [("transition", 11, 14, False), ("in effect", 14, 50, True)]),
+        (2, [("transition", 11, 50, True)]),  # killed before the fault was verified
+        (1, [("transition", 10, 50, True)]),  # begun, and perhaps commanded: nobody knows
+    ],
+)  # fmt: skip
+def test_a_run_killed_after_each_stage_leaves_an_open_phase(stages, expected):
+    (trial,) = trials_of(events(WHOLE[:stages]), ended_at=50.0)
+    assert spans(trial) == expected
+
+
+def test_a_transition_that_was_never_verified_lasts_until_the_mend():
+    rows = [r for r in WHOLE if r[:2] != ("inject", "effective")]
+    (trial,) = trials_of(events(rows), 50.0)
+    assert spans(trial)[0] == ("transition", 11, 31, False)
+
+
+def test_a_mend_by_the_guardian_closes_the_trial_and_is_named():
+    both = pd.concat([events(WHOLE[:3]), events(WHOLE[3:], by="guardian")])
+    (trial,) = trials_of(both, 50.0)
+    assert (trial.mended_at, trial.mended_by) == (35.0, "guardian")
+
+
+def test_settling_ends_where_the_next_trial_on_the_target_begins():
+    again = [(m, s, at + 40) for m, s, at in WHOLE]
+    first, second = trials_of(pd.concat([events(WHOLE), events(again, trial=2)]), 90.0)
+    assert (first.ends_at, second.ends_at) == (50.0, 90.0)
+
+
+def test_an_inject_that_was_refused_has_no_phases():
+    (trial,) = trials_of(events([("inject", "fail", 10)], error="held by another"), 50.0)
+    assert phases_of(trial) == []
+    assert trial.trouble == ("inject: held by another",)
+
+
+def test_without_events_the_whole_run_is_baseline():
+    assert trials_of(events([]), 50.0) == []
+    assert baseline_of([], 0.0, 50.0).end == 50.0
+
+
+def test_the_expected_top_is_the_first_tier_that_no_fault_holds():
+    trials = trials_of(events(WHOLE), 50.0)
+    tiers = ["vllm", "ollama"]
+    assert [expected_top(tiers, trials, at) for at in (10.5, 11.0, 34.9, 35.0)] == ["vllm", "ollama", "ollama", "vllm"]  # fmt: skip

@@ -1,0 +1,95 @@
+"""The plan and the metronome: pure, so tested with tables and no clock."""
+
+import pytest
+
+from chaos import plan
+from chaos.metronome import FAST_S, SLOW_S, Metronome
+from contract import timeline, topology
+from contract.refusal import Refusal
+from tests.chaos.stand import ROOT
+
+THREE_TIER = ROOT / "chaos/timelines/three_tier.yaml"
+EMBEDDED = ROOT / "topologies/embedded.yaml"
+
+
+def bound(tmp_path, old: str = "", new: str = ""):
+    path = tmp_path / "t.yaml"
+    path.write_text(THREE_TIER.read_text().replace(old, new))
+    return timeline.read(path), plan.bind(timeline.read(path), topology.read(EMBEDDED), "t.yaml")
+
+
+def test_moves_come_in_the_order_of_their_times(tmp_path):
+    _, steps = bound(tmp_path)
+    assert [(m.at_s, m.move, m.bound.step.name) for m in plan.moves(steps)] == [
+        (40, "inject", "gaming-mode"),
+        (90, "inject", "cpu-tier-too"),
+        (130, "mend", "cpu-tier-too"),
+        (150, "mend", "gaming-mode"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "count"), [(None, 1), (10, 1), (195, 1), (389, 1), (390, 2), (86400, 443)]
+)
+def test_a_timeline_is_walked_as_often_as_fits_and_at_least_once(tmp_path, duration_s, count):
+    lines, _ = bound(tmp_path)
+    assert plan.rounds(lines, duration_s) == count
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("scale_to_zero, target: vllm", "scale_to_zer, target: vllm",
+         "t.yaml: step 'gaming-mode': no fault 'scale_to_zer'; did you mean 'scale_to_zero'?"),
+        ("target: ollama", "target: olama", "step 'cpu-tier-too': no tier 'olama'; did you mean 'ollama'?"),
+        ("target: ollama", "target: openai", "the topology lists none among the handles of 'openai'"),
+    ],
+)  # fmt: skip
+def test_a_step_that_cannot_be_bound_is_refused(tmp_path, old, new, words):
+    with pytest.raises(Refusal) as e:
+        bound(tmp_path, old, new)
+    assert words in str(e.value)
+
+
+def test_the_plan_is_readable(tmp_path):
+    lines, steps = bound(tmp_path)
+    told = plan.describe(lines, steps, 1)
+    assert "1 round of 3m15s" in told
+    assert "1m30s  inject  cpu-tier-too" in told
+
+
+def test_the_probe_asks_slowly_until_five_seconds_before_a_move():
+    metronome = Metronome([100.0])
+    assert [metronome.interval_s(t) for t in (0.0, 94.9, 95.0, 100.1)] == [SLOW_S, SLOW_S, FAST_S, FAST_S]
+
+
+def test_the_probe_asks_fast_until_ten_answers_in_a_row_came_from_one_tier():
+    metronome = Metronome([])
+    metronome.move_began()
+    for _ in range(20):  # the move is not verified yet: these do not count
+        metronome.answered("vllm", 0.1)
+    assert metronome.interval_s(0) == FAST_S
+    metronome.move_ended()
+    for tier in ["vllm"] * 9 + ["ollama"] * 9:
+        metronome.answered(tier, 0.1)
+    assert metronome.interval_s(0) == FAST_S
+    metronome.answered("ollama", 0.1)
+    assert metronome.interval_s(0) == SLOW_S
+
+
+def test_a_failure_breaks_the_row():
+    metronome = Metronome([])
+    metronome.move_began()
+    metronome.move_ended()
+    for tier in ["ollama"] * 9 + [None] + ["ollama"] * 9:
+        metronome.answered(tier, 0.1)
+    assert metronome.interval_s(0) == FAST_S
+
+
+def test_the_probe_takes_at_most_a_tenth_of_a_slow_tier():
+    metronome = Metronome([])
+    for _ in range(5):
+        metronome.answered("ollama", 0.6)
+    assert metronome.interval_s(0) == pytest.approx(6.0)
+    metronome.answered("vllm", 0.1)  # another tier: what was known of the slow one no longer holds
+    assert metronome.interval_s(0) == SLOW_S

@@ -1,0 +1,198 @@
+"""Chaos always mends: the runner against a real API, whatever happens to the target meanwhile."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from chaos import plan
+from chaos.journal import Journal
+from chaos.runner import Surroundings, walk
+from chaos.stop import Stop
+from contract import timeline
+from contract.clock import Clock
+
+SHORT = """
+hypothesis: it comes back
+baseline: 0s
+settle: 1s
+max: 1m
+steps: [{name: gaming, at: 1500ms, for: 2s, fault: scale_to_zero, target: vllm}]
+"""
+
+
+class Walk:
+    """One round, walked in a thread so that a test can do something in the middle of it."""
+
+    def __init__(self, stand, tmp_path: Path, mend_within_s: float = 20.0, on_event=lambda e: None) -> None:
+        path = tmp_path / "short.yaml"
+        path.write_text(SHORT)
+        bound = plan.bind(timeline.read(path), stand.topology(), "short.yaml")
+        self.stop, self.events, self.journal = Stop(), [], Journal(tmp_path / "journal")
+        clock = Clock()
+        self.seen: dict[str, threading.Event] = {}
+
+        def tell(event) -> None:
+            on_event(event)
+            self.events.append(event)
+            self.passed(f"{event.move} {event.stage}").set()
+
+        stand.client.identity()
+        around = Surroundings(
+            run="a-run", folder=tmp_path, clock=clock, stop=self.stop, cluster=stand.client,
+            cluster_uid=stand.cluster.uid, journal=self.journal, tell=tell, answers=lambda bound: None,
+            mend_within_s=mend_within_s,
+        )  # fmt: skip
+        self._thread = threading.Thread(target=lambda: self._walk(bound, around, clock))
+        self._thread.start()
+
+    def passed(self, what: str) -> threading.Event:
+        return self.seen.setdefault(what, threading.Event())
+
+    def await_(self, what: str) -> None:
+        assert self.passed(what).wait(20), f"no {what}; there was {self.told}"
+
+    def end(self):
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+        return self.outcome
+
+    def _walk(self, bound, around, clock) -> None:
+        self.outcome = walk(bound, around, clock.now(), trial=1)
+
+    @property
+    def told(self) -> list[str]:
+        return [f"{e.move} {e.stage}" for e in self.events]
+
+
+ALL = [
+    "inject begin",
+    "inject commanded",
+    "inject effective",
+    "mend begin",
+    "mend commanded",
+    "mend effective",
+]
+
+
+def test_a_step_takes_the_target_away_and_brings_it_back(stand, tmp_path):
+    found = Walk(stand, tmp_path)
+    found.await_("inject effective")
+    assert stand.replicas() == 0
+    assert not found.end().not_restored
+    assert found.told == ALL
+    assert (stand.replicas(), stand.ready()) == (1, 1)
+    assert found.events[2].detail == {"pods": 0, "endpoints": 0}
+
+
+def test_no_fault_before_its_undo_record_is_on_disk_and_in_the_lease(stand, tmp_path):
+    seen = {}
+
+    def look(event) -> None:
+        if (event.move, event.stage) == ("inject", "begin"):
+            seen["replicas"] = stand.replicas()
+            seen["records"] = [undo for _, undo in Journal(tmp_path / "journal").records()]
+            seen["leases"] = stand.leases()
+
+    found = Walk(stand, tmp_path, on_event=look)
+    found.end()
+    assert seen["replicas"] == 1
+    assert [r.state["original"] for r in seen["records"]] == [{"replicas": 1}]
+    assert [lease["spec"]["holderIdentity"].split()[-1] for lease in seen["leases"]] == ["(a-run)"]
+    assert found.journal.records() == []
+    assert stand.leases() == []
+
+
+def test_a_stop_in_mid_fault_mends_at_once_and_says_why(stand, tmp_path):
+    found = Walk(stand, tmp_path)
+    found.await_("inject commanded")
+    found.stop.set("signal: SIGTERM")
+    found.stop.set("signal: SIGTERM")
+    found.end()
+    assert stand.ready() == 1
+    assert next(e for e in found.events if e.move == "mend").detail == {"because": "signal: SIGTERM"}
+
+
+def test_a_stop_before_the_step_touches_nothing(stand, tmp_path):
+    found = Walk(stand, tmp_path)
+    found.stop.set("leash")
+    found.end()
+    assert found.told == []
+
+
+def test_a_second_experiment_is_refused_with_the_holders_name(stand, tmp_path):
+    (tmp_path / "a").mkdir()
+    first = Walk(stand, tmp_path / "a")
+    first.await_("inject commanded")
+    (tmp_path / "b").mkdir()
+    second = Walk(stand, tmp_path / "b")
+    second.await_("inject fail")
+    assert "ml/vllm-server is held by" in second.events[0].error
+    assert "(a-run)" in second.events[0].error
+    second.end()
+    assert second.told == ["inject fail"]
+    assert second.journal.records() == []
+    first.end()
+    assert first.told == ALL
+
+
+def test_a_target_with_no_replicas_is_refused(stand, tmp_path):
+    stand.scale(0)
+    found = Walk(stand, tmp_path)
+    found.end()
+    assert found.told == ["inject fail"]
+    assert "has no replicas: there is nothing to take away" in found.events[0].error
+    assert stand.replicas() == 0
+
+
+def test_an_undo_record_that_cannot_be_written_keeps_the_fault_away(stand, tmp_path):
+    (tmp_path / "journal").write_text("not a folder")
+    found = Walk(stand, tmp_path)
+    found.end()
+    assert found.told == ["inject fail"]
+    assert stand.replicas() == 1
+    assert stand.leases() == []
+
+
+def test_what_someone_else_scaled_is_left_as_he_wants_it_and_reported(stand, tmp_path):
+    found = Walk(stand, tmp_path)
+    found.await_("inject effective")
+    stand.scale(2)
+    found.end()
+    assert stand.replicas() == 2
+    assert found.events[-1].stage == "fail"
+    assert "scaled to 2 by someone else and is left alone" in found.events[-1].error
+    assert stand.leases() == []
+
+
+@pytest.mark.parametrize("status", [500, 429, 502], ids=["500", "429", "a page of HTML"])
+def test_an_api_server_in_trouble_delays_the_mend_and_does_not_lose_it(stand, tmp_path, status):
+    refused = []
+
+    async def trouble(request, handler):
+        if request.method in ("PATCH", "GET") and len(refused) < 4:
+            refused.append(request.path)
+            return web.Response(status=status, text="<html>Bad Gateway</html>", content_type="text/html")
+        return await handler(request)
+
+    found = Walk(stand, tmp_path)
+    found.await_("inject effective")
+    stand.trouble = trouble
+    assert not found.end().not_restored
+    assert len(refused) == 4
+    assert stand.ready() == 1
+
+
+def test_a_mend_that_cannot_be_done_is_reported_as_not_restored_and_stays_open(stand, tmp_path):
+    async def trouble(request, handler):
+        return web.Response(status=500)
+
+    found = Walk(stand, tmp_path, mend_within_s=1.0)
+    found.await_("inject effective")
+    stand.trouble = trouble
+    assert found.end().not_restored == ["ml/vllm-server"]
+    stand.trouble = None
+    assert "could not be mended" in found.events[-1].error
+    assert len(found.journal.records()) == 1
+    assert len(stand.leases()) == 1

@@ -1,0 +1,69 @@
+"""Responses as bytes, and what our reading makes of them, for tests of framing and stream."""
+
+import json
+
+from contract.framing import Exchange, Framing
+from contract.records import REQUESTS, Ask, columns
+from contract.stream import fill
+
+CAP = 5
+DONE = b"data: [DONE]\n\n"
+
+
+def event(data: object) -> bytes:
+    return b"data: " + json.dumps(data).encode() + b"\n\n"
+
+
+def token(content: str | None = "hi", finish: str | None = None) -> bytes:
+    delta = {"role": "assistant", "content": ""} if content is None else {"content": content}
+    return event({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+
+
+def finish(reason: str) -> bytes:
+    return event({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
+
+
+def usage(output: int, prompt: int = 7) -> bytes:
+    return event({"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": output}})
+
+
+ROLE = token(None)
+WHOLE = [ROLE, token(), token(), finish("length"), usage(CAP), DONE]
+
+
+def head(status: str = "200 OK", *headers: str, kind: str = "text/event-stream") -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"content-type: {kind}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+def chunked(*parts: bytes, last: bool = True) -> bytes:
+    cut = [b"%x\r\n%s\r\n" % (len(p), p) for p in parts if p]
+    return b"".join(cut) + (b"0\r\n\r\n" if last else b"")
+
+
+def streamed(*parts: bytes, last: bool = True) -> bytes:
+    return head("200 OK", "transfer-encoding: chunked") + chunked(*parts, last=last)
+
+
+def plain(body: object, status: str = "200 OK", length: int | None = None) -> bytes:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return head(status, f"content-length: {length or len(data)}", kind="application/json") + data
+
+
+def received(*pieces: tuple[float, bytes], closed_at: float | None = None) -> tuple[Exchange, Framing]:
+    """An exchange sent at 0, whose bytes came at these instants."""
+    exchange = Exchange(sent_at=0.0)
+    framing = Framing(exchange)
+    for at, data in pieces:
+        framing.feed(data, at)
+    if closed_at is not None and not framing.done:
+        framing.closed(closed_at)
+    return exchange, framing
+
+
+def recorded(exchange: Exchange, via: str = "gateway", witnessed: bool = True) -> Ask:
+    """Its record, which must be one that can be written."""
+    ask = Ask("ask-1", "test", "load", via, True, 0.0, max_tokens=CAP)
+    fill(ask, exchange, witnessed, lambda reading: 1000.0 + reading, lambda group, base: group)
+    columns([ask], REQUESTS)
+    return ask

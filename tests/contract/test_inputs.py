@@ -1,0 +1,178 @@
+"""Topologies and timelines: what is wrong is said with its place and with what would be right."""
+
+from pathlib import Path
+
+import pytest
+
+from contract import duration, timeline, topology
+from contract.refusal import Refusal
+
+TOPOLOGY = """
+cluster: 6f1c
+gateway:
+  url: http://127.0.0.1:4000
+  model: vllm-qwen
+  api_key: ${KEY}
+tiers:
+  - name: vllm
+    match: {group: vllm-qwen}
+    url: http://127.0.0.1:8000/v1
+    model: qwen
+    handles: {deployment: ml/vllm-server}
+  - name: openai
+    match: {group: openai-gpt4o}
+    cloud: true
+"""
+TIMELINE = """
+hypothesis: it holds
+baseline: 10s
+settle: 5s
+max: 3m
+steps:
+  - {name: gaming, at: 10s, for: 30s, fault: scale_to_zero, target: vllm}
+"""
+
+
+def read(tmp_path: Path, text: str, module):
+    path = tmp_path / "input.yaml"
+    path.write_text(text)
+    return module.read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("40s", 40),
+        ("8m", 480),
+        ("24h", 86400),
+        ("1h30m", 5400),
+        ("500ms", 0.5),
+        ("1.5s", 1.5),
+        ("2d", 172800),
+    ],
+)
+def test_a_duration_is_read_and_written(text, seconds):
+    assert duration.parse(text) == seconds
+    assert duration.parse(duration.text(seconds)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (40, "write 40s"),
+        ("40", "write 40s"),
+        ("soon", "like 40s"),
+        ("4 s", "like 40s"),
+        (None, "like 40s"),
+        ("", "like 40s"),
+    ],
+)
+def test_a_bare_number_is_no_duration(wrong, words):
+    with pytest.raises(ValueError, match=words):
+        duration.parse(wrong)
+
+
+def test_a_topology_is_read_and_written_without_its_secret(tmp_path, monkeypatch):
+    monkeypatch.setenv("KEY", "the-secret")
+    found = read(tmp_path, TOPOLOGY, topology)
+    assert [t.name for t in found.tiers] == ["vllm", "openai"]
+    assert topology.secret(found.gateway.api_key) == "the-secret"
+    written = topology.dump(found)
+    assert "the-secret" not in written
+    assert topology.read_text(written) == found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        # one thing wrong, and what must be said of it
+        ("${KEY}", "sk-literal", "gateway: api_key: a literal key is refused; write ${NAME}"),
+        (
+            "handles: {deployment: ml/vllm-server}",
+            "handles: {deploymnt: x/y}",
+            "no key 'deploymnt'; did you mean 'deployment'?",
+        ),
+        ("deployment: ml/vllm-server", "deployment: vllm", "write namespace/name"),
+        ("http://127.0.0.1:4000", "127.0.0.1:4000", "is no url; write it like http://host:port"),
+        ("http://127.0.0.1:4000", "http://me:pw@h:1", "must not carry a user or a password"),
+        ("name: openai", "name: vllm", "the name 'vllm' stands twice"),
+        ("name: openai", "name: gateway", "the gateway's own word"),
+        ("group: vllm-qwen}", "group: a, api_base: b}", "tier 'vllm': match: give one of group, api_base"),
+        ("    model: qwen\n", "", "tier 'vllm' has a url but no model"),
+        ("cluster: 6f1c\n", "", "cluster is missing"),
+        ("  url: http://127.0.0.1:4000\n", "", "gateway: url is missing"),
+        ("gateway:\n", "gateway:\n  modle: x\n", "gateway: modle: no key 'modle'; did you mean 'model'?"),
+        ("cluster: 6f1c", "cluster: 6f1c\ncluster: 7", "the key 'cluster' stands twice"),
+    ],
+)
+def test_a_wrong_topology_is_refused_with_what_would_be_right(tmp_path, old, new, words):
+    assert old in TOPOLOGY
+    with pytest.raises(Refusal) as e:
+        read(tmp_path, TOPOLOGY.replace(old, new, 1), topology)
+    assert words in str(e.value)
+    assert "input.yaml" in str(e.value)
+    assert "sk-literal" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("for: 30s", "for: 30", "step 'gaming': for: 30 is a bare number, not a duration; write 30s"),
+        ("for: 30s, ", "", "step 'gaming': for: is missing"),
+        ("baseline", "basline", "no key 'basline'; did you mean 'baseline'?"),
+        ("at: 10s", "at: 5s", "lies in the baseline, which ends at 10s"),
+        ("max: 3m", "max: 30s", "max 30s is shorter than a round, which takes 45s"),
+        (
+            "steps:\n",
+            "steps:\n  - {name: twice, at: 20s, for: 5s, fault: scale_to_zero, target: vllm}\n",
+            "overlaps 'gaming' on 'vllm'; begin after 40s",
+        ),
+        (
+            "steps:\n",
+            "steps:\n  - {name: gaming, at: 50s, for: 5s, fault: scale_to_zero, target: ollama}\n",
+            "two steps are named 'gaming'",
+        ),
+    ],
+)
+def test_a_wrong_timeline_is_refused_with_what_would_be_right(tmp_path, old, new, words):
+    assert old in TIMELINE
+    with pytest.raises(Refusal) as e:
+        read(tmp_path, TIMELINE.replace(old, new, 1), timeline)
+    assert words in str(e.value)
+
+
+def test_all_mistakes_of_a_file_are_told_at_once(tmp_path):
+    with pytest.raises(Refusal) as e:
+        read(tmp_path, TIMELINE.replace("10s\n", "10\n", 1).replace("5s", "5"), timeline)
+    assert len(str(e.value).splitlines()) == 2
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(Refusal, match="cannot be read: No such file"):
+        topology.read(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("group", "api_base", "tier"),
+    [
+        ("vllm-qwen", None, "vllm"),
+        ("openai-gpt4o", "http://x", "openai"),
+        ("other", None, None),
+        (None, None, None),
+    ],
+)
+def test_the_gateways_headers_tell_the_tier(tmp_path, group, api_base, tier):
+    assert read(tmp_path, TOPOLOGY, topology).tier_of(group, api_base) == tier
+
+
+@pytest.mark.parametrize(
+    ("url", "chat"),
+    [
+        ("http://h:1", "http://h:1/v1/chat/completions"),
+        ("http://h:1/v1", "http://h:1/v1/chat/completions"),
+        ("http://h:1/v1/", "http://h:1/v1/chat/completions"),
+        ("http://h:1/proxy", "http://h:1/proxy/v1/chat/completions"),
+    ],
+)
+def test_where_chat_completions_are_asked_for(url, chat):
+    assert topology.chat_url(url) == chat

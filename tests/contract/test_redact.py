@@ -1,0 +1,29 @@
+"""What a run keeps of a gateway's configuration."""
+
+import yaml
+
+from contract.redact import redact
+
+CONFIG = """
+model_list:
+  - model_name: a
+    litellm_params: {model: openai/x, api_key: sk-literal, api_base: "http://h/v1", max_tokens: 5}
+general_settings: {master_key: os.environ/LITELLM_MASTER_KEY, database_url: "postgres://me:pw@h/db"}
+callbacks: {headers: {Authorization: Bearer abc}}
+"""
+
+
+def test_secrets_are_left_out_and_references_kept():
+    told = redact(CONFIG)
+    assert told.startswith("# As it was used; values that may be secret are replaced")
+    for secret in ("sk-literal", "pw@", "Bearer"):
+        assert secret not in told
+    found = yaml.safe_load(told)
+    assert found["general_settings"]["master_key"] == "os.environ/LITELLM_MASTER_KEY"
+    assert found["model_list"][0]["litellm_params"] == {
+        "model": "openai/x", "api_key": "(redacted)", "api_base": "http://h/v1", "max_tokens": 5,
+    }  # fmt: skip
+
+
+def test_what_is_no_yaml_is_left_out():
+    assert "secret" not in redact("a: [secret").splitlines()[1]

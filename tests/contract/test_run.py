@@ -1,0 +1,128 @@
+"""The run folder: opened first, closed last, readable whenever the process died."""
+
+import json
+import os
+
+import pytest
+
+from contract.clock import Clock
+from contract.records import CLIENT, HEALTH, REQUESTS, Ask, Client, Event, Health
+from contract.refusal import Refusal
+from contract.run import ABORTED, ArrowFile, JsonLines, open_run, read_arrow, read_lines, read_manifest
+
+
+def opened(tmp_path, **changes):
+    given = {
+        "name": "three_tier",
+        "started_at": 0.0,
+        "inputs": {"topology.yaml": "x: 1\n"},
+        "arguments": {},
+        "seed": 1,
+    }
+    return open_run(tmp_path / "results", **{**given, **changes})
+
+
+def ask(number: int) -> Ask:
+    return Ask(
+        f"ask-1-{number}", "chat", "load", "gateway", True, 1.0 + number, outcome="ok", gaps_ms=[1.5, 2.5]
+    )
+
+
+def test_a_run_has_its_manifest_first_and_its_inputs_copied(tmp_path):
+    run = opened(tmp_path)
+    assert run.path.name == "1970-01-01T000000Z-three_tier"
+    assert read_manifest(run.path)["status"] == "running"
+    assert (run.path / "topology.yaml").read_text() == "x: 1\n"
+    assert os.readlink(tmp_path / "results" / "latest") == run.path.name
+
+
+def test_a_closed_run_says_how_it_ended(tmp_path):
+    run = opened(tmp_path)
+    run.close(ABORTED, 9.0, "guard: too long", {"ok": 3})
+    found = read_manifest(run.path)
+    assert (found["status"], found["reason"], found["counts"]) == ("aborted", "guard: too long", {"ok": 3})
+    run.reported(3)
+    assert read_manifest(run.path) == {**found, "verdict_exit_code": 3}
+
+
+def test_two_runs_of_one_second_are_two_folders(tmp_path):
+    assert opened(tmp_path).path != opened(tmp_path).path
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_results_that_cannot_be_written_are_refused_by_permission(tmp_path):
+    (tmp_path / "results").mkdir(mode=0o500)
+    with pytest.raises(Refusal, match="make it writable"):
+        opened(tmp_path)
+
+
+def test_results_that_cannot_be_written_are_refused(tmp_path):
+    (tmp_path / "results").write_text("a file")
+    with pytest.raises(Refusal, match="no run folder can be made there"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("schema", "row"),
+    [
+        (REQUESTS, ask(1)),
+        (HEALTH, Health(1.0, "vllm", None)),
+        (CLIENT, Client(1.0, None, 12.5, 0.3, 4, 2, 1)),
+    ],
+    ids=["requests", "health", "client"],
+)
+def test_records_come_back_as_they_were(tmp_path, schema, row):
+    file = ArrowFile(tmp_path / "x.arrow", schema)
+    file.append([row, row])
+    file.append([row])
+    file.close()
+    table, torn = read_arrow(tmp_path / "x.arrow", schema)
+    assert not torn
+    assert table.num_rows == 3
+    assert table.to_pylist()[2] == {f.name: getattr(row, f.name) for f in schema}
+
+
+def test_a_file_torn_at_any_byte_gives_its_whole_batches(tmp_path):
+    path = tmp_path / "x.arrow"
+    file = ArrowFile(path, REQUESTS)
+    sizes = [path.stat().st_size]
+    for number in range(3):
+        file.append([ask(number)])
+        sizes.append(path.stat().st_size)
+    whole = path.read_bytes()
+    for length in range(0, len(whole) + 1, 7):
+        path.write_bytes(whole[:length])
+        table, torn = read_arrow(path, REQUESTS)
+        assert table.num_rows == max(0, sum(size <= length for size in sizes) - 1)
+        assert torn == (length not in sizes)
+
+
+def test_a_file_that_is_not_there_is_empty(tmp_path):
+    assert read_arrow(tmp_path / "none.arrow", REQUESTS)[0].num_rows == 0
+    assert read_lines(tmp_path / "none.jsonl") == ([], False)
+
+
+def test_events_are_lines_and_a_torn_one_is_left_out(tmp_path):
+    path = tmp_path / "chaos.jsonl"
+    lines = JsonLines(path)
+    event = Event(1.0, "r", "inject", "begin", "timeline", "s", 1, "scale_to_zero", "vllm", late_ms=0.2)
+    lines.append(event)
+    lines.append(event)
+    path.write_text(path.read_text()[:-5])
+    found, torn = read_lines(path)
+    assert torn
+    assert [line["move"] for line in found] == ["inject"]
+    assert json.loads(path.read_text().splitlines()[0])["late_ms"] == 0.2
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(Refusal, match="is no run folder"):
+        read_manifest(tmp_path)
+
+
+def test_a_stepped_wall_clock_bends_nothing():
+    wall, monotonic = [1000.0], [5.0]
+    clock = Clock(lambda: wall[0], lambda: monotonic[0])
+    wall[0] -= 3600
+    monotonic[0] += 2
+    assert clock.now() == 1002.0

@@ -1,0 +1,231 @@
+"""What an exchange amounts to: tables of bodies, and the same answer however they are cut."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contract.framing import End, Exchange
+from contract.records import Outcome, Witness
+from contract.stream import HAS_CONTENT, judge
+from tests.contract.exchanges import (
+    CAP,
+    DONE,
+    ROLE,
+    WHOLE,
+    event,
+    finish,
+    head,
+    plain,
+    received,
+    recorded,
+    streamed,
+    token,
+    usage,
+)  # fmt: skip
+
+ERROR = event({"error": {"message": "upstream died", "code": "500"}})
+PLAIN = {
+    "choices": [{"message": {"content": "hi"}, "finish_reason": "length"}],
+    "usage": {"prompt_tokens": 7, "completion_tokens": CAP},
+}
+
+
+def _plain(**changes):
+    return plain(PLAIN | changes)
+
+
+OUTCOMES = [
+    # in words, bytes, outcome, error, witness
+    ("ends at the cap", streamed(*WHOLE), "ok", None, "end"),
+    ("told as stop, but at the cap", streamed(token(), finish("stop"), usage(CAP), DONE), "ok", None, "usage"),
+    ("no [DONE]", streamed(token(), finish("length"), usage(CAP)), "ok", None, "end"),
+    ("no usage", streamed(token(), finish("length"), DONE), "ok", None, "end"),
+    ("all in one chunk", streamed(b"".join(WHOLE)), "ok", None, "end"),
+    ("CRLF", streamed(b"".join(WHOLE).replace(b"\n", b"\r\n")), "ok", None, "end"),
+    ("comments between", streamed(b": ping\n\n", token(), b":\n\n", finish("length"), DONE), "ok", None, "end"),
+    ("an event that says nothing", streamed(b"data:\n\n", *WHOLE), "ok", None, "end"),
+    ("fields we do not know", streamed(b"id: 3\nevent: x\n" + token(), finish("length")), "ok", None, "end"),
+    ("data on two lines", streamed(b'data: {"choices":\ndata: []}\n\n', *WHOLE), "ok", None, "end"),
+    ("reasoning is a token", streamed(event({"choices": [{"delta": {"reasoning_content": "so"}}]}), finish("length")),
+     "ok", None, "end"),
+    ("stop below the cap", streamed(token(), finish("stop"), usage(2), DONE), "cut",
+     "finish_reason stop at 2 of 5 tokens", None),
+    ("stop and nobody counts", streamed(token(), finish("stop"), DONE), "cut",
+     "finish_reason stop at no usage of 5 tokens", None),
+    ("abort", streamed(token(), finish("abort"), usage(CAP), DONE), "cut", "finish_reason abort", None),
+    ("[DONE] without a reason", streamed(token(), DONE), "cut", "no finish_reason", None),
+    ("FIN after a token", streamed(token(), last=False), "cut", "connection closed", None),
+    ("error after a token", streamed(token(), ERROR), "cut", "upstream died", None),
+    ("the same with [DONE]", streamed(token(), ERROR, DONE), "cut", "upstream died", None),
+    ("the same with a proper end", streamed(token(), ERROR, finish("length"), DONE), "cut", "upstream died", None),
+    ("half a JSON object after a token", streamed(token(), b'data: {"cho\n\n', DONE), "cut",
+     "not a JSON object: 5 bytes", None),
+    ("error before a token", streamed(ROLE, ERROR, DONE), "broken", "upstream died", None),
+    ("an error that is a string", streamed(event({"error": "no"})), "broken", "no", None),
+    ("an error that UTF-8 cannot spell", streamed(b'data: {"error": "\\ud800"}\n\n'), "broken", "?", None),
+    ("only a role", streamed(ROLE, finish("stop"), DONE), "broken", "no content", None),
+    ("nothing at all", streamed(DONE), "broken", "no content", None),
+    ("an event that no empty line ends", streamed(token()[:-1]), "broken", "no content", None),
+    ("choices that are a word", streamed(event({"choices": ["x"]})), "broken", "choices that are none", None),
+    ("choices that are nothing", streamed(event({"choices": [None]})), "broken", "choices that are none", None),
+    ("a delta that is a word", streamed(event({"choices": [{"delta": "x"}]})), "broken", "choices that are none", None),
+    ("brackets without end", streamed(b"data: " + b"[" * 5_000 + b"\n\n"), "broken",
+     "not a JSON object: 5000 bytes", None),
+    ("a filter mid-answer", streamed(token(), finish("content_filter"), DONE), "filtered",
+     "finish_reason content_filter", None),
+    ("a filter before a token", streamed(ROLE, finish("content_filter"), DONE), "filtered",
+     "finish_reason content_filter", None),
+    ("a count in words", streamed(token(), finish("stop"), event({"usage": {"completion_tokens": "five"}})), "cut",
+     "finish_reason stop at no usage of 5 tokens", None),
+    ("a count that fits nowhere", streamed(token(), finish("stop"), usage(10**12)), "cut",
+     "finish_reason stop at no usage of 5 tokens", None),
+    ("plain", _plain(), "ok", None, "end"),
+    ("plain, error in a 200", plain({"error": {"message": "no"}}), "broken", "no", None),
+    ("plain, truncated", plain(b'{"choices": [{"mess', length=400), "broken", "connection closed", None),
+    ("plain, no JSON", plain(b"<html>"), "broken", "not a JSON object: 6 bytes", None),
+    ("plain, empty choices", _plain(choices=[]), "broken", "no content", None),
+    ("400", plain({"error": {"message": "bad"}}, "400 Bad"), "rejected", "400: bad", None),
+    ("429", plain({"error": "slow down"}, "429 Slow"), "rejected", "429: slow down", None),
+    ("500 in HTML", plain(b"<h1>Oh  no</h1>", "500 No"), "rejected", "500: Oh no", None),
+    ("a filter's 400", plain({"error": {"code": "content_policy_violation", "message": "x"}}, "400 Bad"), "filtered",
+     "400: x", None),
+    ("a redirect", plain(b"", "302 Found"), "broken", "status 302", None),
+    ("no HTTP", b"SSH-2.0-x\r\n", "broken", None, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("data", "outcome", "error", "witness"), [row[1:] for row in OUTCOMES], ids=[r[0] for r in OUTCOMES]
+)
+@pytest.mark.parametrize("step", [1, 10**9], ids=["byte by byte", "at once"])
+def test_an_exchange_has_one_outcome_however_it_is_cut(data, outcome, error, witness, step):
+    pieces = [(1.0, data[i : i + step]) for i in range(0, len(data), step)]
+    ask = recorded(received(*pieces, closed_at=2.0)[0])
+    assert (ask.outcome, ask.witness) == (outcome, witness)
+    if outcome != "broken" or error is not None:
+        assert ask.error == error
+
+
+LOST = [
+    # how the wire saw it end, tokens?, outcome
+    (End.REFUSED, False, Outcome.REFUSED),
+    (End.LATE, False, Outcome.TIMEOUT),
+    (End.SILENT, False, Outcome.TIMEOUT),
+    (End.SILENT, True, Outcome.STALLED),
+    (End.LATE, True, Outcome.STALLED),
+    (End.STOPPED, False, Outcome.ABANDONED),
+    (End.STOPPED, True, Outcome.ABANDONED),
+    (End.CLOSED, False, Outcome.BROKEN),
+    (End.CLOSED, True, Outcome.CUT),
+]
+
+
+@pytest.mark.parametrize(("end", "tokens", "outcome"), LOST)
+def test_an_exchange_that_was_lost(end, tokens, outcome):
+    exchange, framing = received((1.0, streamed(token(), last=False))) if tokens else received()
+    framing.given_up(end, 2.0, "why")
+    ask = recorded(exchange)
+    assert (ask.outcome, ask.error, ask.latency_ms) == (outcome, "why", 2000.0)
+
+
+def test_ttft_is_not_stamped_on_the_empty_role_delta():
+    parts = [(1.0, head("200 OK")), (2.0, ROLE), (5.0, token()), (5.5, token()), (7.0, finish("length"))]
+    ask = recorded(received(*parts, closed_at=8.0)[0])
+    assert (ask.headers_ms, ask.ttft_ms, ask.gaps_ms, ask.latency_ms) == (1000.0, 5000.0, [500.0], 8000.0)
+
+
+def test_a_token_is_stamped_with_the_piece_that_completes_its_event():
+    half = token()
+    ask = recorded(received((1.0, head() + half[:-1]), (3.0, half[-1:] + finish("length")), closed_at=4.0)[0])
+    assert ask.ttft_ms == 3000.0
+
+
+def test_a_stopped_ask_keeps_what_it_had():
+    exchange, framing = received((1.0, streamed(token(), last=False)))
+    framing.given_up(End.STOPPED, 2.0, "stopped")
+    assert recorded(exchange).ttft_ms == 1000.0
+
+
+def test_headers_name_the_tier_on_a_200_only():
+    headers = (
+        "x-litellm-model-group: a",
+        "x-litellm-attempted-fallbacks: 1",
+        "x-litellm-attempted-retries: 0",
+    )
+    good = recorded(received((1.0, head("200 OK", *headers) + b"".join(WHOLE)), closed_at=2.0)[0])
+    bad = recorded(received((1.0, head("500 No", *headers)), closed_at=2.0)[0])
+    assert (good.tier, good.route_group, good.route_fallbacks, good.route_retries) == ("a", "a", 1, 0)
+    assert (bad.tier, bad.route_group) == (None, "a")
+
+
+@pytest.mark.parametrize("count", ["", "-1", "1.5", "²", "99999999", "many"])
+def test_a_header_that_is_no_small_number_is_nobody_told_us(count):
+    raw = head("200 OK", "x-litellm-attempted-fallbacks: ") [:-4] + count.encode("latin-1") + b"\r\n\r\n"  # fmt: skip
+    assert recorded(received((1.0, raw), closed_at=2.0)[0]).route_fallbacks is None
+
+
+def test_an_ask_without_a_witness_says_so():
+    exchange, _ = received((1.0, streamed(token(), finish("stop"), DONE)))
+    ask = recorded(exchange, witnessed=False)
+    assert (ask.outcome, ask.witness) == (Outcome.OK, Witness.NONE)
+
+
+def test_an_exchange_is_not_judged_before_its_end():
+    with pytest.raises(AssertionError, match="after its end"):
+        judge(Exchange(), None, CAP, True)
+
+
+SEARCHED = [
+    (token(), True),
+    (ROLE, False),
+    (b'"content":"', False),  # cut before it is known whether anything stands in it
+    (b'"content": null', False),
+    (b'"content" : "x', True),
+    (b'"reasoning_content":"x', True),
+    (b'"tool_calls": [{', True),
+    (b'"tool_calls": []', False),
+    (finish("stop"), False),
+]
+
+
+@pytest.mark.parametrize(("piece", "found"), SEARCHED)
+def test_a_first_token_can_be_seen_in_passing(piece, found):
+    assert bool(HAS_CONTENT.search(piece)) is found
+
+
+@settings(deadline=None)  # the machine is shared; what is tested is no speed
+@given(st.data())
+def test_no_cut_changes_the_answer(data):
+    row = data.draw(st.sampled_from(OUTCOMES))
+    raw = row[1]
+    cuts = sorted(data.draw(st.sets(st.integers(1, max(1, len(raw) - 1)), max_size=12)))
+    pieces = [(1.0, raw[a:b]) for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
+    whole = recorded(received((1.0, raw), closed_at=2.0)[0])
+    assert dataclasses.asdict(recorded(received(*pieces, closed_at=2.0)[0])) == dataclasses.asdict(whole)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200))
+def test_no_body_raises_and_every_record_can_be_written(junk):
+    for raw in (junk, head() + junk, head() + b"data: " + junk + b"\n\n", plain(junk), plain(junk, "500 No")):
+        recorded(received((1.0, raw), closed_at=2.0)[0])
+
+
+_KEYS = st.sampled_from(
+    ["choices", "delta", "message", "content", "usage", "completion_tokens", "finish_reason", "error"]
+)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(_KEYS, _JSON, max_size=4), _JSON)
+def test_no_shape_of_json_raises_and_every_record_can_be_written(data, choice):
+    for body in (data, {"choices": [choice]}, {"choices": [{"delta": data, **data}], "usage": data}):
+        recorded(received((1.0, streamed(event(body), token(), finish("stop"))))[0])
+        recorded(received((1.0, plain(body)))[0])

@@ -1,0 +1,436 @@
+"""The traps of the Kubernetes API that a naive stand-in hides: one test for each, mostly through the official client."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from kubernetes import client, watch
+from kubernetes.client import ApiException
+
+from embedded.apiserver.rights import Attributes, Identity, allowed, rules_of
+from tests.embedded.recorded.stand import ADMIN, OPERATOR, SCALER, Stand, service, until, workload
+
+ML = "/apis/apps/v1/namespaces/ml"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/ml/leases"
+MERGE = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+
+
+@pytest.fixture
+def stand() -> Iterator[Stand]:
+    """One Deployment of one Pod, up; its process takes a while to stop."""
+    engine = workload("engine", stop_s=0.4)
+    port = engine["spec"]["template"]["spec"]["containers"][0]["ports"][0]["containerPort"]
+    with Stand(engine, service("engine", port)) as made:
+        made.up("engine")
+        yield made
+
+
+@pytest.fixture
+def apps(stand: Stand) -> client.AppsV1Api:
+    return client.AppsV1Api(stand.client())
+
+
+def refused(call: Any, *arguments: Any, **named: Any) -> ApiException:
+    with pytest.raises(ApiException) as caught:
+        call(*arguments, **named)
+    return caught.value
+
+
+def words(error: ApiException) -> str:
+    return str(json.loads(error.body)["message"])
+
+
+def scale_to(stand: Stand, replicas: Any, name: str = "engine", kind: str = "deployments") -> Any:
+    return stand.ask("PATCH", f"{ML}/{kind}/{name}/scale", {"spec": {"replicas": replicas}}, MERGE)
+
+
+def gone(stand: Stand, name: str = "engine") -> None:
+    until(lambda: not stand.pods(name), f"the Pods of {name} are gone")
+
+
+# Trap 1
+def test_a_scale_at_zero_has_no_replicas(apps: client.AppsV1Api) -> None:
+    apps.patch_namespaced_deployment_scale("engine", "ml", {"spec": {"replicas": 0}})
+    scale = apps.read_namespaced_deployment_scale("engine", "ml")
+    assert (scale.api_version, scale.kind) == ("autoscaling/v1", "Scale")
+    assert scale.spec.replicas is None
+    assert apps.read_namespaced_deployment("engine", "ml").spec.replicas == 0
+
+
+# Trap 2
+def test_null_replicas_are_zero_through_scale_and_one_on_the_deployment(stand: Stand) -> None:
+    assert scale_to(stand, None).body["spec"] == {}
+    assert stand.get(f"{ML}/deployments/engine")["spec"]["replicas"] == 0
+    answer = stand.ask("PATCH", f"{ML}/deployments/engine", {"spec": {"replicas": None}}, MERGE)
+    assert answer.body["spec"]["replicas"] == 1
+
+
+# Trap 3
+def test_a_misspelt_field_changes_nothing_unless_it_is_strict(stand: Stand, apps: client.AppsV1Api) -> None:
+    before = apps.read_namespaced_deployment("engine", "ml")
+    wrong = {"spec": {"replica": 0}}
+    after = apps.patch_namespaced_deployment("engine", "ml", wrong)
+    assert after.metadata.resource_version == before.metadata.resource_version
+    error = refused(apps.patch_namespaced_deployment_scale, "engine", "ml", wrong, field_validation="Strict")
+    assert error.status == 422
+    assert 'unknown field "spec.replica"' in words(error)
+    warned = stand.ask("PATCH", f"{ML}/deployments/engine/scale", wrong, MERGE)
+    assert warned.headers["Warning"] == '299 - "unknown field \\"spec.replica\\""'
+
+
+# Trap 4
+def test_a_dict_is_a_merge_and_a_list_is_a_json_patch(apps: client.AppsV1Api) -> None:
+    merged = apps.patch_namespaced_deployment("engine", "ml", {"metadata": {"annotations": {"a": "b"}}})
+    assert merged.metadata.annotations["a"] == "b"
+    operations = [
+        {"op": "test", "path": "/spec/replicas", "value": 1},
+        {"op": "add", "path": "/metadata/labels/c", "value": "d"},
+    ]
+    assert apps.patch_namespaced_deployment("engine", "ml", operations).metadata.labels["c"] == "d"
+
+
+# Trap 5
+@pytest.mark.parametrize("subresource", ["", "/scale"])
+def test_a_stale_version_in_a_patch_is_a_conflict(stand: Stand, subresource: str) -> None:
+    body: dict[str, Any] = {"metadata": {"resourceVersion": "1"}, "spec": {"replicas": 1}}
+    path = f"{ML}/deployments/engine{subresource}"
+    assert stand.ask("PATCH", path, body, MERGE).body["reason"] == "Conflict"
+    body["metadata"]["resourceVersion"] = stand.get(path)["metadata"]["resourceVersion"]
+    assert stand.ask("PATCH", path, body, MERGE).status == 200
+
+
+# Trap 5
+def test_a_test_for_zero_fails_on_scale_and_passes_on_the_deployment(stand: Stand) -> None:
+    scale_to(stand, 0)
+    operations = [{"op": "test", "path": "/spec/replicas", "value": 0}]
+    assert stand.ask("PATCH", f"{ML}/deployments/engine/scale", operations, JSON_PATCH).status == 422
+    assert stand.ask("PATCH", f"{ML}/deployments/engine", operations, JSON_PATCH).status == 200
+
+
+# Trap 6
+@pytest.mark.parametrize(
+    ("name", "replicas", "token", "code"),
+    [
+        ("engine", -1, ADMIN, 422),  # fewer than none
+        ("engine", "two", ADMIN, 422),  # no number
+        ("engine", True, ADMIN, 422),  # no number either
+        ("engine", 2**31, ADMIN, 422),  # no int32
+        ("nosuch", 0, ADMIN, 404),
+        ("nosuch", 0, SCALER, 403),  # outside resourceNames: not even whether it exists is told
+        ("engine", 0, SCALER, 403),
+        ("engine", 0, "nobody", 401),
+        ("nosuch", 0, "nobody", 401),
+        ("engine", 0, None, 403),  # system:anonymous
+    ],
+)
+def test_what_may_not_be_scaled_is_refused(
+    stand: Stand, name: str, replicas: Any, token: str | None, code: int
+) -> None:
+    path = f"{ML}/deployments/{name}/scale"
+    answer = stand.ask("PATCH", path, {"spec": {"replicas": replicas}}, MERGE, token=token)
+    assert (answer.status, answer.body["kind"], answer.body["code"]) == (code, "Status", code)
+    assert stand.get(f"{ML}/deployments/engine")["spec"]["replicas"] == 1
+
+
+# Trap 6
+def test_a_dry_run_changes_nothing(stand: Stand, apps: client.AppsV1Api) -> None:
+    before = stand.get(f"{ML}/deployments/engine")
+    told = apps.patch_namespaced_deployment_scale("engine", "ml", {"spec": {"replicas": 0}}, dry_run="All")
+    assert told.spec.replicas is None
+    assert stand.get(f"{ML}/deployments/engine") == before
+
+
+# Trap 7
+def test_a_patch_answers_before_anything_happened(stand: Stand, apps: client.AppsV1Api) -> None:
+    stand.lag(0.2)
+    before = apps.read_namespaced_deployment("engine", "ml")
+    apps.patch_namespaced_deployment_scale("engine", "ml", {"spec": {"replicas": 0}})
+    at_once = apps.read_namespaced_deployment("engine", "ml")
+    assert at_once.metadata.generation == before.metadata.generation + 1
+    assert at_once.status == before.status
+    assert at_once.status.observed_generation < at_once.metadata.generation
+    until(
+        lambda: (
+            apps.read_namespaced_deployment("engine", "ml").status.observed_generation
+            == at_once.metadata.generation
+        ),
+        "it was seen",
+    )
+
+
+# Trap 8
+def test_counts_vanish_while_the_pod_still_runs(stand: Stand) -> None:
+    scale_to(stand, 0)
+    status = until(
+        lambda: (s := stand.get(f"{ML}/deployments/engine")["status"]) and "replicas" not in s and s,
+        "the counts are gone",
+    )
+    assert not {"replicas", "readyReplicas", "availableReplicas"} & status.keys()
+    (pod,) = stand.pods("engine")
+    assert "deletionTimestamp" in pod["metadata"]
+    assert alive(stand.call(stand.cluster.pid_of, pod["metadata"]["name"]))
+    (endpoint,) = until(lambda: leaving(stand), "its endpoint is going")
+    assert endpoint["conditions"] == {"ready": False, "serving": True, "terminating": True}
+    gone(stand)
+    until(lambda: stand.slice_of("engine")["endpoints"] is None, "the endpoints are null")
+
+
+def leaving(stand: Stand) -> Any:
+    endpoints = stand.slice_of("engine")["endpoints"]
+    return endpoints and endpoints[0]["conditions"]["terminating"] and endpoints
+
+
+def alive(pid: int) -> bool:
+    """A zombie is dead; it only waits to be counted."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+# Trap 9
+def test_a_watch_ends_in_time_and_sees_several_changes_of_one_scale(
+    stand: Stand, apps: client.AppsV1Api
+) -> None:
+    begun = time.monotonic()
+    version = apps.list_namespaced_deployment("ml").metadata.resource_version
+    scale_to(stand, 0)
+    told = [
+        event["type"]
+        for event in watch.Watch().stream(
+            apps.list_namespaced_deployment, "ml", resource_version=version, timeout_seconds=1
+        )
+    ]
+    assert time.monotonic() - begun >= 1
+    assert told.count("MODIFIED") == len(told) >= 4
+
+
+# Trap 9
+def test_a_watch_from_too_old_a_version_is_expired() -> None:
+    with Stand(workload("engine"), event_log=5) as stand:
+        stand.up("engine")
+        apps = client.AppsV1Api(stand.client())
+        stream = watch.Watch().stream(
+            apps.list_namespaced_deployment, "ml", resource_version="2", timeout_seconds=1
+        )
+        error = refused(list, stream)
+        assert (error.status, "Expired" in error.reason) == (410, True)
+
+
+# Trap 9
+def test_a_watch_by_label_tells_who_leaves_the_selector(stand: Stand) -> None:
+    version = stand.get(f"{ML}/deployments")["metadata"]["resourceVersion"]
+    stand.ask("PATCH", f"{ML}/deployments/engine", {"metadata": {"labels": {"app": "other"}}}, MERGE)
+    path = f"{ML}/deployments?watch=1&labelSelector=app%3Dengine&timeoutSeconds=0.1&resourceVersion={version}"
+    assert [json.loads(line)["type"] for line in stand.ask("GET", path).body.splitlines()] == ["DELETED"]
+
+
+# Trap 10
+def test_trouble_can_be_put_before_the_api() -> None:
+    """An ingress that answers HTML, an API that says 429: the client raises with what it was told."""
+    trouble = [web.Response(status=502, text="<html>bad gateway</html>", content_type="text/html")]
+
+    @web.middleware
+    async def before(request: web.Request, handler: Any) -> web.StreamResponse:
+        return trouble.pop() if trouble else await handler(request)
+
+    with Stand(middlewares=[before]) as stand:
+        error = refused(client.CoreV1Api(stand.client()).read_namespace, "ml")
+        assert (error.status, error.body) == (502, "<html>bad gateway</html>")
+        assert client.CoreV1Api(stand.client()).read_namespace("ml").metadata.name == "ml"
+
+
+def lease(name: str = "engine", **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": name, "namespace": "ml"},
+        "spec": {"holderIdentity": "run-a", "leaseDurationSeconds": 15, **spec},
+    }
+
+
+# Trap 11
+def test_a_put_to_a_deleted_lease_makes_it_anew_unless_it_names_the_uid(stand: Stand) -> None:
+    leases = client.CoordinationV1Api(stand.client())
+    made = leases.create_namespaced_lease("ml", lease())
+    assert [held["metadata"]["name"] for held in stand.call(stand.cluster.held_leases)] == ["engine"]
+    leases.delete_namespaced_lease("engine", "ml")
+    assert stand.call(stand.cluster.held_leases) == []
+    again = lease()
+    again["metadata"] |= {"resourceVersion": made.metadata.resource_version, "uid": made.metadata.uid}
+    assert refused(leases.replace_namespaced_lease, "engine", "ml", again).status == 409
+    del again["metadata"]["uid"]
+    answer = stand.ask("PUT", f"{LEASES}/engine", again)
+    assert answer.status == 201
+    assert answer.body["metadata"]["uid"] != made.metadata.uid
+
+
+# Trap 11
+def test_a_lease_is_a_lock(stand: Stand) -> None:
+    leases = client.CoordinationV1Api(stand.client())
+    made = leases.create_namespaced_lease("ml", lease())
+    error = refused(leases.create_namespaced_lease, "ml", lease(holderIdentity="run-b"))
+    assert (error.status, json.loads(error.body)["reason"]) == (409, "AlreadyExists")
+    wrong = client.V1DeleteOptions(preconditions=client.V1Preconditions(uid=str(uuid.uuid4())))
+    assert refused(leases.delete_namespaced_lease, "engine", "ml", body=wrong).status == 409
+    right = client.V1DeleteOptions(preconditions=client.V1Preconditions(uid=made.metadata.uid))
+    assert leases.delete_namespaced_lease("engine", "ml", body=right)["status"] == "Success"
+    assert refused(leases.read_namespaced_lease, "engine", "ml").status == 404
+
+
+# Trap 11
+@pytest.mark.parametrize(("path", "code"), [("/scale", 409), ("", 422)])
+def test_a_wrong_uid_is_a_conflict_on_scale_and_invalid_on_the_deployment(
+    stand: Stand, path: str, code: int
+) -> None:
+    body = {"metadata": {"uid": str(uuid.uuid4())}, "spec": {"replicas": 1}}
+    assert stand.ask("PATCH", f"{ML}/deployments/engine{path}", body, MERGE).status == code
+
+
+# Trap 11
+@pytest.mark.parametrize(("field", "moved"), [("annotations", 1), ("labels", 0)])
+def test_annotations_are_a_new_generation_and_labels_are_not(stand: Stand, field: str, moved: int) -> None:
+    before = stand.get(f"{ML}/deployments/engine")["metadata"]
+    answer = stand.ask("PATCH", f"{ML}/deployments/engine", {"metadata": {field: {"a": "b"}}}, MERGE)
+    assert answer.body["metadata"]["generation"] == before["generation"] + moved
+    assert answer.body["metadata"]["resourceVersion"] != before["resourceVersion"]
+
+
+# Trap 12
+def test_a_failed_pod_survives_the_scale_to_zero(stand: Stand) -> None:
+    (pod,) = stand.pods("engine")
+    name = pod["metadata"]["name"]
+    pid = stand.call(stand.cluster.pid_of, name)
+    core = client.CoreV1Api(stand.client())
+    core.patch_namespaced_pod_status(name, "ml", {"status": {"phase": "Failed", "reason": "Evicted"}})
+    until(lambda: not alive(pid), "the process of the failed Pod is gone")
+    until(lambda: len(stand.pods("engine")) == 2, "it has a successor")
+    stand.up("engine")
+    scale_to(stand, 0)
+    until(
+        lambda: [p["status"]["phase"] for p in stand.pods("engine")] == ["Failed"],
+        "only the failed one is left",
+    )
+    core.delete_namespaced_pod(name, "ml")
+    assert stand.pods("engine") == []
+
+
+# Trap 12
+def test_a_stateful_set_counts_its_pod_until_it_has_gone_and_then_says_zero() -> None:
+    with Stand(workload("store", kind="StatefulSet", stop_s=0.4)) as stand:
+        stand.up("store", "statefulsets")
+        scale_to(stand, 0, "store", "statefulsets")
+        path = f"{ML}/statefulsets/store"
+        until(lambda: "deletionTimestamp" in stand.pods("store")[0]["metadata"], "the Pod is going")
+        status = stand.get(path)["status"]
+        assert (status["replicas"], status["readyReplicas"]) == (1, 1)
+        gone(stand, "store")
+        status = until(lambda: (s := stand.get(path)["status"])["replicas"] == 0 and s, "an explicit zero")
+        assert "readyReplicas" not in status
+        assert status["availableReplicas"] == 0
+        scale_to(stand, 1, "store", "statefulsets")
+        stand.up("store", "statefulsets")
+        assert [p["metadata"]["name"] for p in stand.pods("store")] == ["store-0"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code"),
+    [
+        ("terminationGracePeriodSeconds", 0.5, 400),
+        ("terminationGracePeriodSeconds", -1, 422),
+        ("readinessProbe", {"periodSeconds": 0.1}, 400),
+    ],
+)
+def test_a_pod_has_no_half_seconds(field: str, value: Any, code: int) -> None:
+    """The typed clients, Python's and kubectl's, cannot read an object in which there is one."""
+    made = workload("half")
+    pod = made["spec"]["template"]["spec"]
+    (pod["containers"][0] if field == "readinessProbe" else pod)[field] = value
+    with Stand() as stand:
+        answer = stand.ask("POST", f"{ML}/deployments", made)
+    assert (answer.status, answer.body["kind"]) == (code, "Status")
+
+
+# Identity and rights
+def test_the_embedded_cluster_says_that_it_is_one_and_which() -> None:
+    with Stand() as one, Stand() as other:
+        found = [client.CoreV1Api(s.client()).read_namespace("kube-system").metadata for s in (one, other)]
+        assert all(meta.labels["brownout.dev/embedded"] == "true" for meta in found)
+        assert found[0].uid != found[1].uid
+        assert found[0].uid == one.call(lambda: one.cluster.uid)
+
+
+@pytest.mark.parametrize(
+    ("token", "verb", "resource", "subresource", "name", "expected"),
+    [
+        (SCALER, "patch", "deployments", "scale", "vllm-server", True),
+        (SCALER, "patch", "deployments", "scale", "ollama", False),  # another name
+        (SCALER, "patch", "deployments", "scale", None, False),  # no name: the rule is by name
+        (SCALER, "get", "deployments", None, "vllm-server", False),
+        (OPERATOR, "watch", "deployments", None, "vllm-server", True),
+        (ADMIN, "delete", "deployments", None, "ollama", True),
+    ],
+)
+def test_an_access_review_says_beforehand_what_is_allowed(
+    token: str, verb: str, resource: str, subresource: str | None, name: str | None, expected: bool
+) -> None:
+    attributes = client.V1ResourceAttributes(
+        group="apps", namespace="ml", verb=verb, resource=resource, subresource=subresource, name=name
+    )
+    review = client.V1SelfSubjectAccessReview(
+        spec=client.V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)
+    )
+    with Stand() as stand:
+        answer = client.AuthorizationV1Api(stand.client(token)).create_self_subject_access_review(review)
+    assert answer.status.allowed is expected
+
+
+def test_a_role_manifest_can_be_tried() -> None:
+    role = {"rules": [{"verbs": ["create"], "apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}]}
+    identity = Identity("chaos", "token-of-chaos", rules_of(role, "ml"))
+    assert allowed(identity, Attributes("create", "coordination.k8s.io", "leases", namespace="ml"))
+    assert not allowed(identity, Attributes("create", "coordination.k8s.io", "leases", namespace="other"))
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "plain"),
+    [
+        ("/apis/networking.k8s.io/v1/namespaces/ml/networkpolicies", 404, True),
+        ("/apis/autoscaling/v2/namespaces/ml/horizontalpodautoscalers", 404, True),
+        ("/apis/keda.sh/v1alpha1/namespaces/ml/scaledobjects", 404, True),
+        ("/apis/apps/v1/namespaces/ml/daemonsets", 404, False),
+        ("/api/v1/namespaces/ml/pods/x/exec", 404, False),
+        ("/openapi/v2", 404, True),
+        ("/nonsense", 404, True),
+    ],
+)
+def test_what_is_not_spoken_is_not_there(path: str, code: int, plain: bool) -> None:
+    with Stand() as stand:
+        answer = stand.ask("GET", path)
+    assert answer.status == code
+    assert answer.content_type == ("text/plain; charset=utf-8" if plain else "application/json")
+
+
+@pytest.mark.parametrize(
+    ("time_", "code"),
+    [
+        ("2026-11-20T17:20:00.000000Z", 201),
+        ("2026-11-20T18:20:00.000000+01:00", 201),  # as Python's client writes it; kept in UTC
+        ("2026-11-20T17:20:00Z", 400),  # as Python's isoformat writes an even second
+        ("now", 400),
+    ],
+)
+def test_a_lease_time_has_six_digits_after_the_second(time_: str, code: int) -> None:
+    with Stand() as stand:
+        answer = stand.ask("POST", LEASES, lease(renewTime=time_))
+    assert answer.status == code
+    if code == 201:
+        assert answer.body["spec"]["renewTime"] == "2026-11-20T17:20:00.000000Z"

@@ -1,0 +1,268 @@
+"""The engine as a client sees it: a real process on a real port. Also how the other test_engine files start one."""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from embedded.engine import ledger
+
+HOUSE = Path(__file__).parents[2]
+DEADLINE_S = 30.0
+QUICK = ("--time-to-first-token=1ms", "--inter-token-latency=1ms", "--inter-token-latency-std-dev=0ms")
+# An answer of many tokens is still under way whenever the test gets round to it.
+SLOW = ("--time-to-first-token=1ms", "--inter-token-latency=20ms", "--inter-token-latency-std-dev=0ms")
+T = TypeVar("T")
+
+
+def until(question: Callable[[], T]) -> T:
+    """The first answer that counts as true, before the deadline."""
+    give_up_at = time.monotonic() + DEADLINE_S
+    while not (answer := question()):
+        assert time.monotonic() < give_up_at, f"no answer within {DEADLINE_S} s"
+        time.sleep(0.01)
+    return answer
+
+
+@dataclass
+class Running:
+    process: "subprocess.Popen[bytes]"
+    port: int
+    ledger_path: Path
+
+    def listens(self) -> bool:
+        assert self.process.poll() is None, f"the engine ended with {self.process.returncode}"
+        return self.accepts()
+
+    def accepts(self) -> bool:
+        with socket.socket() as trial:
+            return trial.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def send(
+        self, path: str, body: Mapping[str, Any] | bytes | None = None, **headers: str
+    ) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)
+        raw = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        connection.request("GET" if raw is None else "POST", path, raw, headers)
+        return connection
+
+    def ask(
+        self, path: str, body: Mapping[str, Any] | bytes | None = None, **headers: str
+    ) -> http.client.HTTPResponse:
+        return self.send(path, body, **headers).getresponse()
+
+    def told(
+        self, path: str, body: Mapping[str, Any] | bytes | None = None, **headers: str
+    ) -> tuple[int, Any]:
+        response = self.ask(path, body, **headers)
+        return response.status, json.loads(response.read())
+
+    def entries(self) -> list[ledger.Entry]:
+        return ledger.read(self.ledger_path)
+
+    def ended(self, count: int) -> list[ledger.Entry]:
+        """All entries, as soon as so many have ended."""
+        until(lambda: sum(entry.how is not None for entry in self.entries()) >= count)
+        return self.entries()
+
+
+@contextmanager
+def running(
+    personality: str,
+    folder: Path,
+    *parameters: str,
+    port: int = 0,
+    env: Mapping[str, str] | None = None,
+    listening: bool = True,
+) -> Iterator[Running]:
+    if port == 0:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+    path = folder / "ledger.jsonl"
+    command = [sys.executable, "-m", "embedded.engine", "--personality", personality, "--port", str(port)]
+    command += ["--model", "m", "--ledger", str(path), *parameters]
+    process = subprocess.Popen(command, cwd=HOUSE, env={**os.environ, **(env or {})})
+    engine = Running(process, port, path)
+    try:
+        if listening:
+            until(engine.listens)
+        yield engine
+    finally:
+        process.kill()
+        process.wait()
+
+
+def chat(text: str = "ask-1-1 go on", **more: Any) -> dict[str, Any]:
+    return {"model": "m", "messages": [{"role": "user", "content": text}]} | more
+
+
+def next_event(response: http.client.HTTPResponse) -> Any:
+    """The next server-sent event: its JSON, or its text where it is none; None at the end."""
+    while line := response.readline():
+        if line.startswith(b"data: "):
+            text = line[6:].decode().strip()
+            return json.loads(text) if text.startswith("{") else text
+    return None
+
+
+def events(response: http.client.HTTPResponse) -> list[Any]:
+    return list(iter(lambda: next_event(response), None))
+
+
+def next_token(response: http.client.HTTPResponse) -> str:
+    """The next content; an empty delta is none."""
+    while True:
+        event = next_event(response)
+        text = event["choices"][0]["delta"].get("content")
+        if text:
+            return str(text)
+
+
+@pytest.fixture(scope="module")
+def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    parameters = ("--served-model-name", "m", "alias", "--max-model-len", "200")
+    with running("vllm", tmp_path_factory.mktemp("vllm"), *QUICK, *parameters) as engine:
+        yield engine
+
+
+def test_a_stream_opens_with_an_empty_role_delta_then_one_token_a_chunk_then_the_reason_then_done(
+    vllm: Running,
+) -> None:
+    response = vllm.ask("/v1/chat/completions", chat(stream=True, max_tokens=3))
+    assert response.headers["content-type"].startswith("text/event-stream")
+    *chunks, done = events(response)
+    assert done == "[DONE]"
+    role, *tokens, last = [chunk["choices"][0] for chunk in chunks]
+    assert role["delta"] == {"role": "assistant", "content": ""}
+    assert [token["finish_reason"] for token in tokens] == [None, None, None]
+    assert all(token["delta"]["content"].strip() for token in tokens)
+    assert (last["delta"], last["finish_reason"]) == ({"content": ""}, "length")
+
+
+def test_usage_comes_in_a_chunk_without_choices_and_only_to_who_asks_for_it(vllm: Running) -> None:
+    body = chat(stream=True, max_tokens=3, stream_options={"include_usage": True})
+    usage, done = events(vllm.ask("/v1/chat/completions", body))[-2:]
+    assert done == "[DONE]"
+    assert usage["choices"] == []
+    assert usage["usage"] == {"prompt_tokens": 4, "completion_tokens": 3, "total_tokens": 7}
+
+
+def test_a_plain_answer_is_the_text_of_the_streamed_one(vllm: Running) -> None:
+    streamed = events(vllm.ask("/v1/chat/completions", chat(stream=True, max_tokens=5)))[:-1]
+    text = "".join(chunk["choices"][0]["delta"]["content"] for chunk in streamed)
+    status, body = vllm.told("/v1/chat/completions", chat(max_completion_tokens=5, temperature=0.2))
+    assert status == 200
+    assert body["choices"][0]["message"] == {"role": "assistant", "content": text}
+    assert body["choices"][0]["finish_reason"] == "length"
+    assert body["usage"] == {"prompt_tokens": 4, "completion_tokens": 5, "total_tokens": 9}
+
+
+def test_the_older_completions_are_served_too(vllm: Running) -> None:
+    asked = {"model": "m", "prompt": "ask-1-2", "max_tokens": 2}
+    status, body = vllm.told("/v1/completions", asked)
+    assert (status, body["object"], body["choices"][0]["finish_reason"]) == (200, "text_completion", "length")
+    streamed = events(vllm.ask("/v1/completions", asked | {"stream": True}))[:-1]
+    assert "".join(chunk["choices"][0]["text"] for chunk in streamed) == body["choices"][0]["text"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind", "words"),
+    [
+        # what is asked, what comes of it, and what LiteLLM looks for in the message
+        (chat(model="n"), 404, "NotFoundError", "The model `n` does not exist."),
+        (chat("x" * 804), 400, "BadRequestError", "This model's maximum context length is 200 tokens"),
+        (chat(max_tokens=300), 400, "BadRequestError", "is too large: 300"),
+        (chat(max_tokens=0), 400, "BadRequestError", "max_tokens must be at least 1, got 0"),
+        ({"model": "m"}, 400, "BadRequestError", "'messages' must be a list"),
+        (b"{", 400, "BadRequestError", "not JSON"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_in_vllms_words(
+    vllm: Running, body: dict[str, Any] | bytes, status: int, kind: str, words: str
+) -> None:
+    got, told = vllm.told("/v1/chat/completions", body)
+    assert (got, told["error"]["type"], told["error"]["code"]) == (status, kind, status)
+    assert words in told["error"]["message"]
+
+
+def test_every_alias_is_served_and_the_first_name_is_told(vllm: Running) -> None:
+    assert vllm.told("/v1/chat/completions", chat(model="alias", max_tokens=1))[1]["model"] == "m"
+    assert [model["id"] for model in vllm.told("/v1/models")[1]["data"]] == ["m", "alias"]
+
+
+def test_health_is_200_and_empty_and_an_unknown_path_404(vllm: Running) -> None:
+    response = vllm.ask("/health")
+    assert (response.status, response.read()) == (200, b"")
+    assert vllm.told("/nowhere") == (404, {"detail": "Not Found"})
+
+
+def test_one_connection_carries_many_asks(vllm: Running) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", vllm.port, timeout=DEADLINE_S)
+    connection.request("HEAD", "/v1/models")
+    assert connection.getresponse().read() == b""
+    for stream in (True, False, True):
+        connection.request("POST", "/v1/chat/completions", json.dumps(chat(stream=stream, max_tokens=2)))
+        local = connection.sock.getsockname()
+        connection.getresponse().read()
+        assert connection.sock.getsockname() == local
+
+
+def test_metrics_count_what_was_answered(tmp_path: Path) -> None:
+    with running("vllm", tmp_path, *QUICK, "--natural-length", "4") as engine:
+        for cap in (3, 9):
+            engine.told("/v1/chat/completions", chat(max_tokens=cap))
+        page = engine.ask("/metrics").read().decode()
+    told = dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
+    labels = 'engine="0",model_name="m"'
+    assert told[f"vllm:num_requests_running{{{labels}}}"] == "0"
+    assert told[f"vllm:generation_tokens_total{{{labels}}}"] == "7"
+    assert told[f"vllm:prompt_tokens_total{{{labels}}}"] == "8"
+    assert told[f'vllm:request_success_total{{{labels},finished_reason="length"}}'] == "1"
+    assert told[f'vllm:request_success_total{{{labels},finished_reason="stop"}}'] == "1"
+    assert told[f'vllm:time_to_first_token_seconds_bucket{{le="+Inf",{labels}}}'] == "2"
+    assert told[f"vllm:inter_token_latency_seconds_count{{{labels}}}"] == "5"
+
+
+def test_the_same_ask_is_answered_alike_by_the_same_seed_and_otherwise_by_another(tmp_path: Path) -> None:
+    texts = []
+    for seed in ("7", "7", "8"):
+        with running("vllm", tmp_path, *QUICK, "--seed", seed) as engine:
+            texts.append(engine.told("/v1/chat/completions", chat(max_tokens=20))[1]["choices"][0]["message"])
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_nothing_listens_while_the_model_loads(tmp_path: Path) -> None:
+    with running("vllm", tmp_path, "--startup-duration", "10m", listening=False) as engine:
+        # It opens the ledger just before it begins to wait.
+        until(engine.ledger_path.exists)
+        assert not engine.accepts()
+        assert engine.process.poll() is None
+
+
+def test_replicas_share_a_port_and_a_ledger_and_one_may_die(tmp_path: Path) -> None:
+    with (
+        running("vllm", tmp_path, *QUICK) as one,
+        running("vllm", tmp_path, *QUICK, port=one.port) as two,
+    ):
+        pids = {one.process.pid, two.process.pid}
+
+        def both_were_asked() -> bool:
+            one.told("/v1/chat/completions", chat(max_tokens=1))
+            return {entry.pid for entry in one.entries()} == pids
+
+        until(both_were_asked)
+        one.process.kill()
+        one.process.wait()
+        assert two.told("/v1/chat/completions", chat(max_tokens=1))[0] == 200
+        assert {entry["pid"] for entry in two.told("/ledger")[1]} == pids

@@ -1,0 +1,216 @@
+"""How engines go, and what their clients see of it: the rows of the measured table, one after the other."""
+
+import http.client
+import itertools
+import json
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.embedded.test_engine import QUICK, SLOW, Running, chat, events, next_token, running, until
+
+PATH = "/v1/chat/completions"
+LONG = chat(stream=True, max_tokens=4000, stream_options={"include_usage": True})
+
+
+def test_vllms_sigterm_ends_a_stream_at_once_with_abort_usage_and_done(tmp_path: Path) -> None:
+    with running("vllm", tmp_path, *SLOW) as engine:
+        response = engine.ask(PATH, LONG)
+        next_token(response)
+        engine.process.send_signal(signal.SIGTERM)
+        *tokens, last, usage, done = events(response)
+        assert (last["choices"][0]["finish_reason"], done) == ("abort", "[DONE]")
+        assert not engine.accepts()
+        assert engine.process.wait() == 0
+        entry = engine.entries()[0]
+        assert (entry.how, entry.status) == ("abort", 200)
+        assert entry.output_tokens == usage["usage"]["completion_tokens"] == len(tokens) + 1
+
+
+def counted(engine: Running) -> int:
+    """Tokens that the engine has generated so far, by its own metrics."""
+    page = engine.ask("/metrics").read().decode()
+    return int(re.findall(r"^vllm:generation_tokens_total{.*} (\d+)$", page, re.MULTILINE)[0])
+
+
+def test_vllms_sigterm_answers_a_plain_ask_with_200_and_the_text_so_far(tmp_path: Path) -> None:
+    with running("vllm", tmp_path, *SLOW) as engine:
+        plain = engine.send(PATH, chat(max_tokens=4000))
+        until(lambda: counted(engine) >= 3)
+        engine.process.send_signal(signal.SIGTERM)
+        response = plain.getresponse()
+        body = json.loads(response.read())
+        assert response.status == 200
+        assert body["choices"][0]["finish_reason"] == "abort"
+        words = body["choices"][0]["message"]["content"].split()
+        assert 0 < body["usage"]["completion_tokens"] == len(words) < 4000
+
+
+def test_vllms_sigterm_aborts_who_still_waits_for_a_slot(tmp_path: Path) -> None:
+    with running("vllm", tmp_path, *SLOW, "--max-num-seqs", "1") as engine:
+        first = engine.ask(PATH, LONG)
+        next_token(first)
+        second = engine.ask(PATH, LONG)
+        engine.process.send_signal(signal.SIGTERM)
+        last, usage, done = events(second)[-3:]
+        assert (last["choices"][0]["finish_reason"], usage["usage"]["completion_tokens"]) == ("abort", 0)
+        assert done == "[DONE]"
+        assert engine.process.wait() == 0
+        assert [entry.started_at is None for entry in engine.entries()] == [False, True]
+
+
+@pytest.mark.parametrize("personality", ["vllm", "ollama", "cloud"])
+def test_a_sigkill_ends_a_stream_without_a_finish_and_the_ledger_shows_it_as_never_ended(
+    personality: str, tmp_path: Path
+) -> None:
+    with running(personality, tmp_path, *SLOW) as engine:
+        response = engine.ask(PATH, LONG, authorization="Bearer k")
+        next_token(response)
+        engine.process.kill()
+        with pytest.raises(http.client.IncompleteRead) as torn:
+            response.read()
+        assert b"[DONE]" not in torn.value.partial
+        assert b'"finish_reason":"' not in torn.value.partial
+        entry = engine.entries()[0]
+        assert entry.nonce == "ask-1-1"
+        assert (entry.how, entry.ended_at) == (None, None)
+
+
+def test_after_a_freeze_the_tokens_that_fell_due_meanwhile_come_at_once(tmp_path: Path) -> None:
+    with running("vllm", tmp_path, *SLOW) as engine:
+        response = engine.ask(PATH, LONG | {"max_tokens": 80})
+        next_token(response)
+        engine.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.6)
+        engine.process.send_signal(signal.SIGCONT)
+        assert events(response)[-1] == "[DONE]"
+        entry = engine.ended(1)[0]
+    chunks, started_at = entry.chunks, entry.started_at
+    assert started_at is not None
+    gaps = [later - earlier for earlier, later in itertools.pairwise(chunks)]
+    longest = max(gaps)
+    assert longest > 0.5
+    # Thirty tokens fell due; half of a gap's length tells those that were due from those that were waited for.
+    after = gaps[gaps.index(longest) + 1 :]
+    assert sum(gap < 0.01 for gap in after) >= 20
+    # Nothing comes before its time, freeze or no freeze.
+    assert all(at >= started_at + 0.02 * n for n, at in enumerate(chunks))
+
+
+@pytest.mark.parametrize(
+    ("personality", "path"), [("ollama", "/api/chat"), ("ollama", PATH), ("cloud", PATH)]
+)
+@pytest.mark.parametrize("stream", [True, False])
+def test_others_sigterm_hangs_up_without_a_proper_end(
+    personality: str, path: str, stream: bool, tmp_path: Path
+) -> None:
+    with running(personality, tmp_path, *SLOW) as engine:
+        body = LONG | {"stream": stream, "options": {"num_predict": 4000}}
+        if personality == "cloud":
+            del body["options"]
+        beside = engine.ask(path, body | {"stream": True}, authorization="Bearer k")
+        beside.readline()
+        asked = engine.send(path, body, authorization="Bearer k")
+        if stream:
+            response = asked.getresponse()
+        engine.process.send_signal(signal.SIGTERM)
+        with pytest.raises(
+            (http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionResetError)
+        ):
+            (response if stream else asked.getresponse()).read()
+        assert not engine.accepts()
+        assert engine.process.wait() == 0
+        assert {entry.how for entry in engine.entries()} == {"abort"}
+
+
+@pytest.mark.parametrize("personality", ["vllm", "ollama", "cloud"])
+def test_a_sigterm_in_the_quiet_ends_the_process_and_the_kept_connections(
+    personality: str, tmp_path: Path
+) -> None:
+    with running(personality, tmp_path, *QUICK) as engine:
+        connection = engine.send("/v1/models")
+        connection.getresponse().read()
+        engine.process.send_signal(signal.SIGTERM)
+        assert engine.process.wait() == 0
+        assert connection.sock.recv(1) == b""
+
+
+@pytest.mark.parametrize(("personality", "at_once"), [("vllm", True), ("ollama", False), ("cloud", False)])
+def test_with_every_slot_busy_vllm_sends_headers_and_the_others_send_nothing(
+    personality: str, at_once: bool, tmp_path: Path
+) -> None:
+    with running(personality, tmp_path, *SLOW, "--max-num-seqs", "1") as engine:
+        first = engine.ask(PATH, LONG, authorization="Bearer k")
+        next_token(first)
+        second = engine.send(PATH, LONG | {"max_tokens": 2}, authorization="Bearer k")
+        second.sock.settimeout(30.0 if at_once else 0.3)
+        if at_once:
+            assert second.sock.recv(12) == b"HTTP/1.1 200"
+        else:
+            with pytest.raises(TimeoutError):
+                second.sock.recv(1)
+        second.sock.settimeout(30.0)
+        # The first client leaves, and the slot is the second's.
+        first.close()
+        assert b"[DONE]" in read_all(second)
+        one, two = engine.ended(2)
+        assert (one.how, two.how) == ("gone", "length")
+        assert two.started_at is not None
+        assert two.started_at >= two.arrived_at
+
+
+def read_all(connection: http.client.HTTPConnection) -> bytes:
+    told = b""
+    while not told.endswith(b"\r\n0\r\n\r\n"):
+        more = connection.sock.recv(65536)
+        assert more, "the connection ended before the answer did"
+        told += more
+    return told
+
+
+@pytest.mark.parametrize(
+    ("personality", "path", "stream", "status", "words"),
+    [
+        ("vllm", PATH, False, 503, "overloaded"),
+        ("vllm", PATH, True, 200, "overloaded"),  # the refusal is inside the stream
+        ("ollama", PATH, True, 503, "server busy"),
+        ("ollama", "/api/chat", False, 503, "server busy"),
+        ("ollama", "/api/chat", True, 503, "server busy"),
+        ("cloud", PATH, True, 429, "Rate limit"),
+    ],
+)
+def test_beyond_the_queue_each_engine_refuses_in_its_own_way(
+    personality: str, path: str, stream: bool, status: int, words: str, tmp_path: Path
+) -> None:
+    with running(
+        personality, tmp_path, *SLOW, "--max-num-seqs", "1", "--max-waiting-queue-length", "0"
+    ) as engine:
+        first = engine.ask(PATH, LONG, authorization="Bearer k")
+        next_token(first)
+        response = engine.ask(path, chat(stream=stream), authorization="Bearer k")
+        assert response.status == status
+        assert "retry-after" not in response.headers
+        if status == 200:
+            error, done = events(response)
+            assert (error["error"]["code"], done) == (503, "[DONE]")
+        else:
+            error = json.loads(response.read())
+        assert words in json.dumps(error)
+        refused = engine.ended(1)[1]
+        assert (refused.how, refused.status) == ("refused", 503 if personality == "vllm" else status)
+
+
+def test_a_client_that_leaves_while_it_waits_gives_up_its_place(tmp_path: Path) -> None:
+    with running("ollama", tmp_path, *SLOW, "--max-num-seqs", "1") as engine:
+        first = engine.ask(PATH, LONG)
+        next_token(first)
+        engine.send(PATH, LONG).close()
+        gone = engine.ended(1)[1]
+        assert (gone.how, gone.started_at, gone.status) == ("gone", None, None)
+        # The slot still goes on to the next.
+        third = engine.send(PATH, LONG | {"max_tokens": 1})
+        first.close()
+        assert b"[DONE]" in read_all(third)

@@ -1,0 +1,108 @@
+"""The ledger is the truth, so here it is held against what a client saw."""
+
+import itertools
+import json
+import signal
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.clock import Clock
+from embedded.engine import ledger
+from tests.embedded.test_engine import QUICK, SLOW, chat, next_token, running
+
+PATH = "/v1/chat/completions"
+
+
+@pytest.mark.parametrize(
+    ("personality", "path", "body"),
+    [
+        ("vllm", PATH, chat("ask-3f9c01-00042 tell", stream=True, max_tokens=7)),
+        ("ollama", PATH, chat("ask-3f9c01-00042 tell", stream=True, max_tokens=7)),
+        ("ollama", "/api/chat", chat("ask-3f9c01-00042 tell", options={"num_predict": 7})),
+        ("cloud", PATH, chat("ask-3f9c01-00042 tell", stream=True, max_tokens=7)),
+    ],
+)
+def test_a_streamed_answers_entry_has_an_instant_for_every_token_in_order(
+    personality: str, path: str, body: dict[str, Any], tmp_path: Path
+) -> None:
+    with running(personality, tmp_path, *QUICK) as engine:
+        before = Clock().now()
+        engine.ask(path, body, authorization="Bearer k").read()
+        after = Clock().now()
+        entry = engine.ended(1)[0]
+    assert (entry.nonce, entry.path, entry.stream, entry.max_tokens) == ("ask-3f9c01-00042", path, True, 7)
+    assert (entry.how, entry.status, entry.output_tokens, len(entry.chunks)) == ("length", 200, 7, 7)
+    assert entry.started_at is not None
+    assert entry.first_byte_at is not None
+    assert entry.ended_at is not None
+    instants = [before, entry.arrived_at, entry.started_at, *entry.chunks, entry.ended_at, after]
+    # A millisecond for two clocks that were anchored apart.
+    assert all(later > earlier - 0.001 for earlier, later in itertools.pairwise(instants))
+    assert entry.chunks[0] <= entry.first_byte_at <= entry.chunks[1]
+
+
+def test_a_plain_answers_entry_has_one_write_and_all_its_tokens(tmp_path: Path) -> None:
+    with running("vllm", tmp_path, *QUICK) as engine:
+        engine.told(PATH, chat(max_tokens=7))
+        entry = engine.ended(1)[0]
+    assert (entry.stream, entry.output_tokens, len(entry.chunks), entry.how) == (False, 7, 1, "length")
+
+
+def test_the_page_is_the_file_and_spans_restarts_and_a_kill(tmp_path: Path) -> None:
+    with running("vllm", tmp_path, *SLOW) as engine:
+        # Held, so that the client does not leave before the engine is killed.
+        held = engine.ask(PATH, chat("ask-9-1", stream=True, max_tokens=900))
+        next_token(held)
+        engine.process.send_signal(signal.SIGKILL)
+    with running("vllm", tmp_path, *QUICK) as engine:
+        engine.told(PATH, chat("ask-9-2", max_tokens=1))
+        page = engine.told("/ledger")[1]
+        assert page == [asdict(entry) for entry in engine.entries()]
+    assert [(one["nonce"], one["how"]) for one in page] == [("ask-9-1", None), ("ask-9-2", "length")]
+    assert page[0]["pid"] != page[1]["pid"]
+
+
+def test_a_refused_ask_is_written_down_with_its_status_and_its_nonce(tmp_path: Path) -> None:
+    with running("cloud", tmp_path, *QUICK) as engine:
+        engine.told(PATH, chat("ask-1-1"))
+        engine.told(PATH, chat("ask-1-2", top_k=1), authorization="Bearer k")
+        engine.told(PATH, b'{"messages": "ask-1-3"', authorization="Bearer k")
+        entries = engine.ended(3)
+    assert [(one.nonce, one.how, one.status) for one in entries] == [
+        ("ask-1-1", "refused", 401),
+        ("ask-1-2", "refused", 400),
+        ("ask-1-3", "refused", 400),
+    ]
+    assert all(one.started_at is None and one.output_tokens is None for one in entries)
+
+
+# What LiteLLM 1.106.2 sends to an `ollama/` backend for [system, user, assistant, user].
+RENDERED = "### System:\nbe long\n\n### User:\nask-11-01 first\n\n### Assistant:\nsure\n\n### User:\nask-11-02 second\n\n"
+
+
+def test_the_nonce_is_found_in_what_litellm_renders_for_ollama(tmp_path: Path) -> None:
+    body = {
+        "model": "m",
+        "prompt": RENDERED,
+        "options": {"temperature": 0.2, "num_predict": 3, "ignore_eos": True},
+        "stream": True,
+        "images": [],
+    }
+    with running("ollama", tmp_path, *QUICK) as engine:
+        assert engine.ask("/api/generate", body).status == 200
+        assert engine.ended(1)[0].nonce == "ask-11-02"
+
+
+def test_a_line_that_was_being_written_is_passed_over_and_a_broken_one_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    whole = {"line": "arrived", "id": "a", "pid": 1, "nonce": None, "path": "/", "stream": False}
+    whole |= {"max_tokens": None, "arrived_at": 5.0}
+    text = json.dumps(whole)
+    path.write_text(f"{text}\n{text[:20]}")
+    assert [entry.id for entry in ledger.read(path)] == ["a"]
+    path.write_text(f"{text[:20]}\n{text}\n")
+    with pytest.raises(ValueError, match="line 1: not JSON"):
+        ledger.read(path)

@@ -1,0 +1,66 @@
+"""The command line is checked before anything is opened, and what is wrong is said with what would be right."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from embedded.engine.options import Options, parse
+from embedded.engine.personalities import load
+from tests.embedded.test_engine import HOUSE
+
+GOOD = ("--personality", "vllm", "--port", "8000")
+
+
+def options(*argv: str, **environment: str) -> Options:
+    return parse(argv, {name: each.defaults for name, each in load().items()}, environment)
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ((), "required: --personality, --port"),
+        (("--personality", "vlm", "--port", "1"), "no personality 'vlm'; did you mean 'vllm'?"),
+        ((*GOOD, "--inter-token-latencies", "1ms"), "did you mean '--inter-token-latency'?"),
+        ((*GOOD, "--time-to-first-token", "108"), "'108' is no duration; write a unit, as in 108ms"),
+        ((*GOOD, "--startup-duration", "-1s"), "--startup-duration"),
+        ((*GOOD, "--max-num-seqs", "0"), "'0' is not a whole number of at least 1"),
+        ((*GOOD, "--max-waiting-queue-length", "few"), "'few' is not a whole number of at least 0"),
+        ((*GOOD, "--time-factor-under-load", "0.5"), "'0.5' is not a factor of at least 1.0"),
+        ((*GOOD, "--time-factor-under-load", "nan"), "'nan' is not a factor of at least 1.0"),
+        (("--personality", "vllm", "--port", "70000"), "70000 is above 65535"),
+        ((*GOOD, "--ledger", "/no/such/folder/l.jsonl"), "there is no folder /no/such/folder; make it first"),
+        ((*GOOD, "--api-key-env", "K"), "vllm checks no key; only cloud does"),
+        (("--personality", "cloud", "--port", "1", "--api-key-env", "K"), "variable K is not set"),
+    ],
+)
+def test_a_bad_parameter_is_refused_with_what_would_be_right(
+    argv: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        options(*argv)
+    assert ended.value.code == 64
+    assert words in capsys.readouterr().err
+
+
+def test_the_process_itself_ends_with_64_and_one_line() -> None:
+    command = [sys.executable, "-m", "embedded.engine", *GOOD, "--inter-token-latency", "5"]
+    ended = subprocess.run(command, cwd=HOUSE, capture_output=True, text=True, timeout=30)
+    assert ended.returncode == 64
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_what_is_given_stands_and_what_is_not_is_the_personalitys(tmp_path: Path) -> None:
+    chosen = options(
+        "--personality=ollama", "--port=11434", "--inter-token-latency=0.35s", f"--ledger={tmp_path}/l"
+    )
+    assert (chosen.names, chosen.pace.max_num_seqs, chosen.max_waiting) == (("qwen2.5:3b",), 4, 512)
+    assert chosen.pace.inter_token_latency_s == 0.35
+    assert chosen.pace.time_to_first_token_s == 0.5
+    assert options("--personality=cloud", "--port=1", "--api-key-env=K", K="sk-1").api_key == "sk-1"
+
+
+@pytest.mark.parametrize("name", sorted(load()))
+def test_every_personality_has_defaults_that_the_command_line_takes(name: str) -> None:
+    assert options("--personality", name, "--port", "1").pace.time_to_first_token_s > 0

@@ -1,0 +1,191 @@
+"""The parts of the engine that decide: when a token is due, who has a slot, what was asked, where an answer ends."""
+
+import asyncio
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import pytest
+
+from embedded.engine.ask import BadAsk, read_chat, read_completion, read_ollama_chat, read_ollama_generate
+from embedded.engine.options import duration_s
+from embedded.engine.pace import Pace, TokenClock
+from embedded.engine.personalities import load
+from embedded.engine.slots import Closed, Full, Slots
+
+STEADY = Pace(0.5, 0.0, 0.1, 0.0, time_factor_under_load=3.0, max_num_seqs=5)
+
+
+def due(pace: Pace, running: list[int], seed: int = 0) -> list[float]:
+    clock = TokenClock(pace, Random(seed), 100.0)
+    return [clock.next_due_s(now) for now in running]
+
+
+@pytest.mark.parametrize(
+    ("running", "expected"),
+    [
+        ([1, 1, 1], [100.5, 100.6, 100.7]),
+        ([5, 5, 5], [101.5, 101.8, 102.1]),  # every slot taken: the whole factor
+        ([3, 3], [101.0, 101.2]),  # half-way
+        ([1, 5, 1], [100.5, 100.8, 100.9]),  # the load of the moment, and what is past stays
+        ([9], [101.5]),  # never more than the whole factor
+    ],
+)
+def test_each_token_is_due_after_the_one_before_was_due(running: list[int], expected: list[float]) -> None:
+    assert due(STEADY, running) == pytest.approx(expected)
+
+
+def test_one_slot_is_not_slower_than_itself() -> None:
+    assert due(replace(STEADY, max_num_seqs=1), [1]) == [100.5]
+
+
+def test_no_token_is_due_before_the_one_that_it_follows_however_wide_the_deviation() -> None:
+    wild = replace(STEADY, inter_token_latency_std_dev_s=5.0, time_to_first_token_std_dev_s=5.0)
+    instants = due(wild, [1] * 500)
+    assert instants == sorted(instants)
+    assert instants[0] >= 100.0
+
+
+def test_the_same_seed_gives_the_same_instants() -> None:
+    wide = replace(STEADY, inter_token_latency_std_dev_s=0.02)
+    assert due(wide, [1] * 9, seed=3) == due(wide, [1] * 9, seed=3) != due(wide, [1] * 9, seed=4)
+
+
+@pytest.mark.parametrize(("name", "ten_tokens_s"), [("vllm", 0.275), ("ollama", 3.5), ("cloud", 5.55)])
+def test_the_defaults_are_the_speeds_measured_on_the_real_chain(name: str, ten_tokens_s: float) -> None:
+    each = load()[name].defaults
+    told = duration_s(each.time_to_first_token) + 9 * duration_s(each.inter_token_latency)
+    assert told == pytest.approx(ten_tokens_s, rel=0.01)
+
+
+def test_a_slot_is_given_first_come_first_served_and_never_to_one_who_left() -> None:
+    async def play() -> list[str]:
+        slots, told = Slots(1, 2), []
+
+        async def one(name: str) -> None:
+            async with slots.one():
+                told.append(name)
+                await asyncio.sleep(0)
+
+        async with slots.one():
+            second, third = asyncio.create_task(one("second")), asyncio.create_task(one("third"))
+            await asyncio.sleep(0)
+            assert (slots.running, slots.waiting) == (1, 2)
+            with pytest.raises(Full):
+                await one("fourth")
+            second.cancel()
+        await asyncio.gather(second, third, return_exceptions=True)
+        assert (slots.running, slots.waiting) == (0, 0)
+        return told
+
+    assert asyncio.run(play()) == ["third"]
+
+
+def test_a_slot_handed_to_one_who_leaves_in_the_same_breath_is_handed_on() -> None:
+    async def play() -> None:
+        slots = Slots(1, None)
+
+        async def one() -> None:
+            async with slots.one():
+                await asyncio.sleep(0)
+
+        async with slots.one():
+            second, third = asyncio.create_task(one()), asyncio.create_task(one())
+            await asyncio.sleep(0)
+        # Now the slot is the second's, which does not know it yet.
+        second.cancel()
+        await asyncio.wait_for(third, 5)
+        assert slots.running == 0
+
+    asyncio.run(play())
+
+
+def test_when_the_engine_closes_who_waits_goes_home_without_a_slot() -> None:
+    async def play() -> None:
+        slots = Slots(1, None)
+
+        async def one() -> None:
+            async with slots.one():
+                raise AssertionError("had a slot")
+
+        async with slots.one():
+            waiting = asyncio.create_task(one())
+            await asyncio.sleep(0)
+            slots.close()
+            with pytest.raises(Closed):
+                await waiting
+        assert slots.running == 0
+
+    asyncio.run(play())
+
+
+def messages(*said: tuple[str, Any]) -> dict[str, Any]:
+    return {"model": "m", "messages": [{"role": role, "content": text} for role, text in said]}
+
+
+@pytest.mark.parametrize(
+    ("body", "nonce"),
+    [
+        (messages(("user", "ask-3f9c01-00042 go")), "ask-3f9c01-00042"),
+        (messages(("system", "ask-0-0"), ("user", "ask-1-1 go on ask-1-2")), "ask-1-1"),
+        (messages(("user", "ask-1-1"), ("assistant", "x"), ("user", "ask-1-2 go")), "ask-1-2"),
+        (messages(("user", [{"type": "text", "text": "ask-1-3 go"}])), "ask-1-3"),
+        (messages(("user", "bask-1-1 task-1 ASK-1")), None),
+        (messages(("system", "ask-0-0")), None),
+    ],
+)
+def test_the_nonce_is_the_first_in_what_the_user_said_last(body: dict[str, Any], nonce: str | None) -> None:
+    assert read_chat(body).nonce == nonce
+    assert read_ollama_chat(body).nonce == nonce
+
+
+@pytest.mark.parametrize(
+    ("prompt", "nonce"),
+    [
+        ("ask-1-1 bare", "ask-1-1"),
+        ("### System:\nask-0-0\n\n### User:\nask-1-1 go\n\n", "ask-1-1"),
+        ("### User:\nask-1-1 go\n\n### Assistant:\nask-1-9\n\n### User:\nask-1-2 go\n\n", "ask-1-2"),
+    ],
+)
+def test_the_nonce_is_found_in_a_rendered_prompt(prompt: str, nonce: str) -> None:
+    assert read_ollama_generate({"model": "m", "prompt": prompt}).nonce == nonce
+
+
+@pytest.mark.parametrize(
+    ("asked", "natural", "expected"),
+    [
+        ({"max_tokens": 10}, None, (10, "length")),
+        ({"max_tokens": 10}, 4, (4, "stop")),
+        ({"max_tokens": 10}, 10, (10, "length")),  # the token that ends it has no place any more
+        ({"max_tokens": 10, "ignore_eos": True}, 4, (10, "length")),
+        ({"max_completion_tokens": 7, "max_tokens": 10}, None, (7, "length")),
+        ({}, None, (4096, "stop")),
+        ({}, 4, (4, "stop")),
+        ({"ignore_eos": True}, 4, (5000, "length")),  # nothing but the context ends it
+        ({"max_tokens": 9000}, None, (5000, "length")),
+    ],
+)
+def test_an_answer_ends_at_the_cap_or_of_its_own_accord(
+    asked: dict[str, Any], natural: int | None, expected: tuple[int, str]
+) -> None:
+    assert read_chat(messages(("user", "x")) | asked).end(natural, room=5000) == expected
+
+
+@pytest.mark.parametrize(
+    ("reader", "body", "words"),
+    [
+        (read_chat, {"messages": []}, "'messages' must be a list"),
+        (read_chat, {"messages": ["x"]}, "a message must be an object"),
+        (read_chat, messages(("user", 5)), "'content' must be a string"),
+        (read_chat, messages(("user", "x")) | {"model": None}, "'model' must be a string"),
+        (read_chat, messages(("user", "x")) | {"max_tokens": True}, "max_tokens must be at least 1"),
+        (read_chat, messages(("user", "x")) | {"stream": "yes"}, "'stream' must be true or false"),
+        (read_chat, messages(("user", "x")) | {"stream_options": 1}, "'stream_options' must be"),
+        (read_completion, {"model": "m"}, "'prompt' must be a string"),
+        (read_ollama_generate, {"model": "m", "prompt": 1}, "'prompt' must be a string"),
+        (read_ollama_chat, messages(("user", "x")) | {"options": {"num_predict": "9"}}, "'num_predict' must"),
+    ],
+)
+def test_a_body_that_makes_no_sense_is_told_what_would(reader: Any, body: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadAsk, match=words):
+        reader(body)

@@ -1,0 +1,109 @@
+"""A raw HTTP server on 127.0.0.1 that plays a script per request, in threads: it can do what no HTTP server will."""
+
+import re
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Sequence
+from typing import Self
+
+# A step: a number of seconds to wait, bytes to send, or one of
+CLOSE, RST, HANG = "close", "rst", "hang"
+Step = float | bytes | str
+
+
+class Server:
+    """Plays the scripts in turn, one for each request; the last one again and again."""
+
+    def __init__(self, *scripts: Sequence[Step], tls: ssl.SSLContext | None = None, port: int = 0) -> None:
+        self.scripts, self._tls = scripts, tls
+        self.requests: list[bytes] = []
+        self.connections: list[socket.socket] = []
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        # A port that is given is one of a stack's own, which holds it shared.
+        self._listener = socket.create_server(("127.0.0.1", port), reuse_port=bool(port))
+        self.port = self._listener.getsockname()[1]
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        # A listener whose accept is pending is not closed by close alone.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.drop()
+
+    def drop(self) -> None:
+        """Close every connection."""
+        for connection in self.connections:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # closed already
+            connection.close()
+
+    def _accept(self) -> None:
+        while not self._over.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            if self._tls:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            self.connections.append(connection)
+            while request := _read_request(connection):
+                with self._lock:
+                    script = self.scripts[min(len(self.requests), len(self.scripts) - 1)]
+                    self.requests.append(request)
+                for step in script:
+                    if not self._play(connection, step):
+                        return
+        except OSError:
+            pass  # the client left
+
+    def _play(self, connection: socket.socket, step: Step) -> bool:
+        if isinstance(step, bytes):
+            connection.sendall(step)
+        elif step == HANG:
+            self._over.wait()
+        elif step in (CLOSE, RST):
+            if step == RST:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            else:
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+            return False
+        else:
+            time.sleep(float(step))
+        return True
+
+
+def _read_request(connection: socket.socket) -> bytes:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = connection.recv(65536)
+        if not more:
+            return b""
+        data += more
+    head, _, body = data.partition(b"\r\n\r\n")
+    told = re.search(rb"content-length: (\d+)", head.lower())
+    length = int(told[1]) if told else 0
+    while len(body) < length:
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]

@@ -1,0 +1,53 @@
+"""Stages for tests: a topology of three tiers, of which some have urls, and a recorder that keeps its records."""
+
+from contract.clock import Clock
+from contract.records import Ask
+from contract.topology import Topology
+from scenarios.gateway.deadlines import Deadlines
+from scenarios.gateway.recorder import Recorder
+from scenarios.gateway.stage import Stage, endpoints
+
+CAP = 5
+
+
+class Kept:
+    """Takes the place of an ArrowFile."""
+
+    def __init__(self) -> None:
+        self.records: list[Ask] = []
+        self.closed = 0
+
+    def append(self, records: list[Ask]) -> None:
+        self.records += records
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def topology(gateway: str, vllm: str | None = None, ollama: str | None = None) -> Topology:
+    return Topology.model_validate(
+        {
+            "gateway": {"url": gateway, "model": "a"},
+            "tiers": [
+                {"name": "vllm", "match": {"group": "a"}, "url": vllm, "model": "qwen", "ignore_eos": True},
+                {"name": "ollama", "match": {"group": "b"}, "url": ollama, "model": "qwen"},
+                {"name": "openai", "match": {"group": "c"}, "url": gateway, "model": "gpt", "cloud": True},
+            ],
+        }
+    )
+
+
+def stage(gateway: str, vllm: str | None = None, ollama: str | None = None, recorder=None, **given) -> Stage:
+    found = topology(gateway, vllm, ollama)
+    front, tiers = endpoints(found)
+    return Stage(
+        topology=found, recorder=recorder or Recorder(Kept(), print), clock=Clock(), seed=1, prefix="3f9c01",
+        gateway=front, tiers=tiers, max_tokens=CAP,
+        **({"deadlines": Deadlines(connect=1, first_token=0.5, silence=0.4, whole=2)} | given),
+    )  # fmt: skip
+
+
+def kept(stage: Stage) -> list[Ask]:
+    """The records so far."""
+    stage.recorder.flush()
+    return stage.recorder._file.records

@@ -1,0 +1,172 @@
+"""Each outcome provoked on the wire, by a server that does it; one record per ask."""
+
+import gevent
+import pytest
+
+from contract.records import Outcome
+from scenarios.gateway.asker import Asker
+from tests.contract.exchanges import (
+    DONE,
+    ROLE,
+    WHOLE,
+    chunked,
+    event,
+    finish,
+    head,
+    plain,
+    streamed,
+    token,
+    usage,
+)  # fmt: skip
+from tests.scenarios.server import CLOSE, HANG, RST, Server, free_port
+from tests.scenarios.stages import kept, stage
+
+HEAD = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: b")
+ERROR = event({"error": {"message": "upstream died"}})
+ANSWER = {
+    "choices": [{"message": {"content": "hi"}, "finish_reason": "length"}],
+    "usage": {"completion_tokens": 5},
+}
+
+
+def _begun(*parts: bytes) -> bytes:
+    return HEAD + chunked(*parts, last=False)
+
+
+CASES = {
+    # in words: script, outcome, words of the error, witness
+    "at the cap": ([streamed(*WHOLE)], "ok", None, "end"),
+    "byte by byte": ([bytes([b]) for b in streamed(*WHOLE)], "ok", None, "end"),
+    "told as stop": ([streamed(token(), finish("stop"), usage(5), DONE)], "ok", None, "usage"),
+    "a body that FIN ends": ([head() + b"".join(WHOLE), CLOSE], "ok", None, "end"),
+    "plain": ([plain(ANSWER)], "ok", None, "end"),
+    "400": ([plain({"error": "no"}, "400 Bad")], "rejected", "400: no", None),
+    "503": ([plain(b"away", "503 No")], "rejected", "503: away", None),
+    "content policy": ([plain({"error": {"code": "content_filter"}}, "400 Bad")], "filtered", "400", None),
+    "FIN before the headers": ([CLOSE], "broken", "connection closed", None),
+    "RST before the headers": ([RST], "broken", "ConnectionResetError", None),
+    "RST before a token": ([_begun(ROLE), 0.05, RST], "broken", "ConnectionResetError", None),
+    "error event before a token": ([_begun(ROLE, ERROR) + chunked(DONE)], "broken", "upstream died", None),
+    "no HTTP": ([b"SSH-2.0-x\r\n\r\n"], "broken", "not HTTP", None),
+    "FIN mid-stream": ([_begun(ROLE, token()), CLOSE], "cut", "connection closed", None),
+    "RST mid-stream": ([_begun(ROLE, token()), 0.05, RST], "cut", "ConnectionResetError", None),
+    "error in band": ([_begun(token(), ERROR) + chunked()], "cut", "upstream died", None),
+    "error in band and [DONE]": ([_begun(token(), ERROR, DONE) + chunked()], "cut", "upstream died", None),
+    "abort": ([streamed(token(), finish("abort"), usage(5), DONE)], "cut", "abort", None),
+    "stop below the cap": ([streamed(token(), finish("stop"), usage(2), DONE)], "cut", "stop at 2 of 5", None),
+    "silence after a token": ([_begun(token()), HANG], "stalled", "silent for 0.4 s", None),
+    "no answer": ([HANG], "timeout", "no first token in 0.5 s", None),
+    "headers and no token": ([_begun(ROLE), HANG], "timeout", "no first token in 0.5 s", None),
+    "pings and no token": ([HEAD, *[0.1, chunked(b": ping\n\n", last=False)] * 8, HANG], "timeout",
+                           "no first token", None),
+    "tokens without end": ([HEAD, *[0.2, chunked(token(), last=False)] * 20], "stalled", "not whole in 2 s", None),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def records():
+    """Every case asked once, all at the same time."""
+    servers = {name: Server(script) for name, (script, *_) in CASES.items()}
+    stages, asks = {}, []
+    for name, server in servers.items():
+        server.__enter__()
+        stages[name] = stage(server.url)
+        asker = Asker(stages[name], "test", lambda ask, body: None)
+        asks.append(gevent.spawn(asker.ask, "hi", stream=True))
+    gevent.joinall(asks, timeout=20, raise_error=True)
+    for server in servers.values():
+        server.__exit__()
+    return {name: kept(s) for name, s in stages.items()}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_way_to_end_has_its_outcome_and_one_record(records, name):
+    _, outcome, error, witness = CASES[name]
+    [ask] = records[name]
+    assert (ask.outcome, ask.witness) == (outcome, witness)
+    assert (error or "") in (ask.error or "")
+    assert (error is None) == (ask.error is None)
+    assert ask.sent_at is not None
+    assert ask.latency_ms is not None
+
+
+@pytest.mark.parametrize(("name", "least_ms", "most_ms"), [
+    ("no answer", 500, 1100), ("pings and no token", 500, 1100), ("silence after a token", 400, 1000),
+    ("tokens without end", 2000, 2700),
+])  # fmt: skip
+def test_a_deadline_passes_within_a_few_looks_of_the_watchdog(records, name, least_ms, most_ms):
+    assert least_ms <= records[name][0].latency_ms < most_ms
+
+
+def test_an_answer_names_its_tier(records):
+    assert records["FIN mid-stream"][0].tier == "ollama"
+    assert records["503"][0].tier is None
+
+
+def test_nobody_listens_is_refused():
+    s = stage(f"http://127.0.0.1:{free_port()}")
+    ask = Asker(s, "test", lambda ask, body: None).ask("hi", stream=True)
+    assert (ask.outcome, ask.error.split(":")[0]) == (Outcome.REFUSED, "ConnectionRefusedError")
+    assert kept(s) == [ask]
+
+
+def test_a_name_that_no_lookup_takes_is_refused():
+    s = stage("http://no..name:1")
+    assert Asker(s, "test", lambda ask, body: None).ask("hi", stream=True).outcome == Outcome.REFUSED
+
+
+@pytest.mark.parametrize(("script", "tokens"), [([HANG], False), ([_begun(token()), HANG], True)])
+def test_an_ask_that_is_killed_is_abandoned_once_and_the_kill_goes_on(script, tokens):
+    with Server(script) as server:
+        s, told = stage(server.url), []
+        asker = Asker(s, "test", lambda ask, body: told.append((ask, body)))
+        ask = gevent.spawn(asker.ask, "hi", stream=True)
+        gevent.sleep(0.25)
+        assert s.recorder.tally.snapshot().in_flight == 1
+        ask.kill()
+        [record] = kept(s)
+    assert isinstance(ask.value, gevent.GreenletExit)
+    assert record.outcome == Outcome.ABANDONED
+    assert (record.ttft_ms is not None) == tokens
+    assert [a for a, _ in told] == [record]
+    assert s.recorder.tally.snapshot().in_flight == 0
+
+
+def test_an_ask_that_is_killed_while_connecting_was_never_sent(monkeypatch):
+    s = stage("http://127.0.0.1:1")
+    monkeypatch.setattr("gevent.socket.create_connection", lambda address: gevent.sleep(5))
+    ask = gevent.spawn(Asker(s, "test", lambda ask, body: None).ask, "hi", stream=True)
+    gevent.sleep(0.05)
+    ask.kill()
+    assert [(a.outcome, a.sent_at, a.error) for a in kept(s)] == [
+        ("abandoned", None, "stopped while connecting")
+    ]
+
+
+def test_a_connection_that_does_not_come_about_is_refused_in_time(monkeypatch):
+    s = stage("http://127.0.0.1:1")
+    monkeypatch.setattr("gevent.socket.create_connection", lambda address: gevent.sleep(5))
+    ask = Asker(s, "test", lambda ask, body: None).ask("hi", stream=True)
+    assert (ask.outcome, ask.error) == (Outcome.REFUSED, "TimeoutError: no connection in 1 s")
+    assert 1000 <= ask.latency_ms < 1700
+
+
+def test_a_mistake_of_ours_is_recorded_as_broken_and_raised(monkeypatch):
+    s = stage("http://127.0.0.1:1")
+    monkeypatch.setattr("scenarios.gateway.wire.Connection.exchange", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        Asker(s, "test", lambda ask, body: None).ask("hi", stream=True)
+    [record] = kept(s)
+    assert (record.outcome, record.error) == ("broken", "in the harness: ZeroDivisionError: division by zero")
+
+
+def test_only_a_direct_ask_of_a_tier_that_honours_it_says_ignore_eos():
+    with Server([streamed(*WHOLE)]) as server:
+        s = stage(server.url, vllm=server.url, ollama=server.url)
+        asker = Asker(s, "test", lambda ask, body: None)
+        asks = [asker.ask("hi", stream=True, via=via) for via in ("gateway", "vllm", "ollama")]
+        assert [b"ignore_eos" in request for request in server.requests] == [False, True, False]
+        for ask, request in zip(asks, server.requests, strict=True):
+            assert f'"content": "{ask.request_id} hi"'.encode() in request
+    assert [a.tier for a in asks] == [None, "vllm", "ollama"]
+    assert [a.request_id for a in asks] == [f"ask-3f9c01-{n:06x}" for n in (1, 2, 3)]

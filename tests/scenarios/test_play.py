@@ -1,0 +1,148 @@
+"""Real Locust runs: every ask has one record and is told once, also when the run is stopped in mid-stream."""
+
+import json
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+
+from tests.contract.exchanges import WHOLE, chunked, head, plain, token
+from tests.scenarios.server import HANG, Server
+
+ROOT = Path(__file__).parents[2]
+SERVED = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: b")
+GOOD = SERVED + chunked(*WHOLE)
+BEGUN = SERVED + chunked(token(), last=False)
+
+
+def _play(gateway: Server, vllm: Server | None = None, *, run_s=1.0, stop_timeout=None, left_s=None, **users):
+    given = {
+        "gateway": gateway.url, "vllm": vllm.url if vllm else None, "users": users, "run_s": run_s,
+        "stop_timeout": stop_timeout, "overhead_left_s": left_s,
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.scenarios.play"], input=json.dumps(given), cwd=ROOT,
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _prompts(server: Server) -> list[str]:
+    """Without their nonces."""
+    bodies = [json.loads(r.partition(b"\r\n\r\n")[2]) for r in server.requests]
+    return [b["messages"][0]["content"].partition(" ")[2] for b in bodies]
+
+
+def _name(record: dict) -> str:
+    return "vllm direct" if record["via"] == "vllm" else f"gateway → {record['tier'] or '–'}"
+
+
+@pytest.fixture(scope="module")
+def stopped():
+    with Server([BEGUN, HANG]) as gateway:
+        return _play(gateway, run_s=0.3, chat=6), len(gateway.requests)
+
+
+def test_a_run_stopped_in_mid_stream_has_exactly_one_record_per_ask(stopped):
+    run, asked = stopped
+    assert asked == 6
+    ids = [r["request_id"] for r in run["records"]]
+    assert len(ids) == len(set(ids)) == asked
+    assert run["in_flight"] == 0
+    assert {r["outcome"] for r in run["records"]} == {"abandoned"}
+    assert all(r["ttft_ms"] is not None for r in run["records"] if r["stream"])
+
+
+def test_an_ask_that_was_stopped_is_told_to_locust_once(stopped):
+    run, asked = stopped
+    told = [t for t in run["told"] if t["type"] == "chat"]
+    assert len(told) == asked
+    assert {t["error"] for t in told} == {"abandoned: stopped"}
+    assert run["stats"] == len(run["told"])
+    assert run["failures"] == asked
+
+
+@pytest.fixture(scope="module")
+def well():
+    with Server([0.02, GOOD]) as gateway, Server([GOOD]) as vllm:
+        run = _play(gateway, vllm, run_s=1.2, stop_timeout=5, chat=2, direct=1, overhead=1)
+        return run, gateway, vllm
+
+
+def test_a_stop_that_waits_abandons_nothing(well):
+    run, *_ = well
+    assert {r["outcome"] for r in run["records"]} == {"ok"}
+    assert run["failures"] == 0
+
+
+def test_every_ask_is_told_once_by_scenario_and_tier_and_its_ttft_beside(well):
+    run, gateway, vllm = well
+    records = run["records"]
+    assert len(records) == len(gateway.requests) + len(vllm.requests)
+    told = Counter((t["type"], t["name"]) for t in run["told"])
+    wanted = Counter((r["scenario"], _name(r)) for r in records)
+    wanted += Counter(("TTFT", _name(r)) for r in records if r["stream"] and r["ttft_ms"] is not None)
+    assert told == wanted
+    assert {r["scenario"] for r in records} == {"chat", "direct", "overhead"}
+    assert {name for _, name in told} >= {"gateway → ollama", "vllm direct"}
+    assert all(t["bytes"] > 0 for t in run["told"] if t["type"] != "TTFT")
+
+
+def test_chat_streams_most_and_direct_takes_turns(well):
+    run, *_ = well
+    assert {r["stream"] for r in run["records"] if r["scenario"] == "chat"} == {True, False}
+    direct = [r["stream"] for r in run["records"] if r["scenario"] == "direct"]
+    assert direct == [n % 2 == 0 for n in range(len(direct))]
+
+
+def test_a_pair_is_four_asks_in_turn_of_one_prompt_with_fresh_nonces(well):
+    run, gateway, vllm = well
+    pairs = defaultdict(list)
+    for record in run["records"]:
+        if record["lane"] == "overhead":
+            pairs[record["pair"]].append(record)
+    assert len(pairs) >= 3
+    orders = {tuple("A" if r["via"] == "gateway" else "B" for r in asks) for asks in pairs.values()}
+    assert orders <= {tuple("ABBA"), tuple("BAAB")}
+    texts = defaultdict(list)
+    for request in gateway.requests + vllm.requests:
+        content = json.loads(request.partition(b"\r\n\r\n")[2])["messages"][0]["content"]
+        nonce, _, text = content.partition(" ")
+        texts[nonce].append(text)
+    assert all(len(found) == 1 for found in texts.values())
+    for asks in pairs.values():
+        assert len({texts[r["request_id"]][0] for r in asks}) == 1
+
+
+def test_users_keep_their_connections(well):
+    _, gateway, vllm = well
+    assert (len(gateway.connections), len(vllm.connections)) == (3, 2)
+
+
+def test_no_pair_begins_when_too_little_time_is_left_and_its_user_stays():
+    with Server([GOOD]) as gateway, Server([GOOD]) as vllm:
+        run = _play(gateway, vllm, run_s=0.5, left_s=2.0, overhead=1)
+        assert run["records"] == []
+        assert run["users"] == 1
+
+
+def test_a_run_repeats_its_prompts():
+    seen = []
+    for _ in range(2):
+        with Server([GOOD]) as gateway:
+            _play(gateway, run_s=0.5, chat=1)
+            seen.append(_prompts(gateway)[:4])
+    assert seen[0] == seen[1]
+    assert len(set(seen[0])) == 4
+
+
+def test_failures_are_told_with_their_outcome():
+    with Server([plain({"error": "no"}, "503 No")]) as gateway:
+        run = _play(gateway, run_s=0.3, chat=1)
+    told = {(t["type"], t["name"], t["error"]) for t in run["told"]}
+    assert told - {("chat", "gateway → –", "abandoned: stopped")} == {
+        ("chat", "gateway → –", "rejected: 503: no")
+    }

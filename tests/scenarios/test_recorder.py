@@ -1,0 +1,127 @@
+"""Records reach the file about once a second and at the end; a write that fails is said once."""
+
+import time
+
+import gevent
+
+from contract.clock import Clock
+from contract.records import CLIENT, REQUESTS, Ask, Outcome
+from contract.run import ArrowFile, read_arrow
+from scenarios.gateway.client import ClientWatch
+from scenarios.gateway.recorder import Recorder
+from scenarios.gateway.tally import Snapshot, Tally
+
+
+def _ask(number: int = 1, **given) -> Ask:
+    return Ask(f"ask-{number}", "chat", "load", "gateway", True, 1000.0 + number, **given)
+
+
+def _ids(path):
+    table, torn = read_arrow(path, REQUESTS)
+    assert not torn
+    return table.column("request_id").to_pylist()
+
+
+def test_records_are_in_the_file_within_about_a_second_and_all_of_them_at_the_end(tmp_path):
+    path, failures = tmp_path / "requests.arrow", []
+    recorder = Recorder(ArrowFile(path, REQUESTS), failures.append)
+    recorder.start()
+    recorder.keep(_ask(1))
+    gevent.sleep(1.2)
+    assert _ids(path) == ["ask-1"]
+    recorder.keep(_ask(2))
+    recorder.keep(_ask(3))
+    recorder.close()
+    recorder.close()
+    assert _ids(path) == ["ask-1", "ask-2", "ask-3"]
+    assert failures == []
+
+
+class Broken:
+    """A file on a full disk."""
+
+    def __init__(self):
+        self.tried = 0
+
+    def append(self, records):
+        self.tried += 1
+        raise OSError(28, "No space left on device")
+
+    def close(self):
+        raise OSError(28, "No space left on device")
+
+
+def test_a_write_that_fails_is_said_once_and_nothing_more_is_written():
+    file, failures = Broken(), []
+    recorder = Recorder(file, failures.append)
+    for number in range(3):
+        recorder.keep(_ask(number))
+        recorder.flush()
+    recorder.close()
+    assert failures == ["records cannot be written: OSError: [Errno 28] No space left on device"]
+    assert file.tried == 1
+
+
+def test_the_run_may_be_stopped_from_within_the_failure():
+    said = []
+    recorder = Recorder(Broken(), lambda why: (said.append(why), recorder.close()))
+    recorder.start()
+    recorder.keep(_ask())
+    gevent.sleep(1.2)
+    assert len(said) == 1
+    assert recorder._greenlet.dead
+
+
+def test_a_value_that_the_schema_does_not_take_is_a_failure(tmp_path):
+    failures = []
+    recorder = Recorder(ArrowFile(tmp_path / "requests.arrow", REQUESTS), failures.append)
+    recorder.keep(_ask(status="many"))
+    recorder.close()
+    assert len(failures) == 1
+
+
+def test_a_record_after_the_end_is_counted_and_said(tmp_path, caplog):
+    recorder = Recorder(ArrowFile(tmp_path / "requests.arrow", REQUESTS), print)
+    recorder.close()
+    recorder.keep(_ask(7))
+    assert "ask-7 ended after the recorder was closed" in caplog.text
+
+
+def test_the_tally_counts_by_outcome_and_tier():
+    tally = Tally()
+    for _ in range(4):
+        tally.began()
+    tally.ended(_ask(outcome=Outcome.OK, tier="vllm"))
+    tally.ended(_ask(outcome=Outcome.OK, tier="ollama"))
+    tally.ended(_ask(outcome=Outcome.REFUSED))
+    assert tally.snapshot() == Snapshot(4, 1, {"ok": 2, "refused": 1}, {"vllm": 1, "ollama": 1})
+
+
+def test_the_client_is_watched_once_a_second_and_its_lag_is_seen(tmp_path):
+    path, failures, tally = tmp_path / "client.arrow", [], Tally()
+    watch = ClientWatch(ArrowFile(path, CLIENT), tally, lambda: 3, Clock(), failures.append)
+    watch.start()
+    tally.began()
+    gevent.sleep(0.3)
+    time.sleep(0.2)  # not gevent's: nothing else runs meanwhile
+    gevent.sleep(1.9)
+    watch.stop()
+    watch.stop()
+    rows = read_arrow(path, CLIENT)[0].to_pylist()
+    assert [(r["users"], r["sent"], r["in_flight"]) for r in rows] == [(3, 1, 1), (3, 0, 1)]
+    assert rows[0]["hub_lag_ms"] > 150
+    assert rows[1]["hub_lag_ms"] < rows[0]["hub_lag_ms"]
+    assert failures == []
+
+
+def test_a_watch_that_cannot_write_says_so():
+    class Full(Broken):
+        def close(self):
+            pass
+
+    failures = []
+    watch = ClientWatch(Full(), Tally(), lambda: 0, Clock(), failures.append)
+    watch.start()
+    gevent.sleep(1.2)
+    watch.stop()
+    assert len(failures) == 1

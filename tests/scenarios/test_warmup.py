@@ -1,0 +1,93 @@
+"""Every way through the stack is woken, and a topology that the answers belie is refused in words."""
+
+import json
+
+import pytest
+
+from contract.records import Ask
+from contract.refusal import Refusal
+from contract.topology import Topology
+from scenarios.warmup import preflight, warm_up, ways
+from tests.contract.exchanges import chunked, finish, head, token
+from tests.scenarios.server import Server, free_port
+from tests.scenarios.stages import kept, stage, topology
+
+URL = "http://127.0.0.1:1"
+ANSWER = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: a") + chunked(
+    token(), finish("length")
+)
+
+
+def test_every_group_and_every_engine_is_asked_both_ways_and_the_cloud_never():
+    with Server([ANSWER]) as gateway, Server([ANSWER]) as engine:
+        s = stage(gateway.url, vllm=engine.url)
+        asks = warm_up(s)
+        bodies = [json.loads(r.partition(b"\r\n\r\n")[2]) for r in gateway.requests]
+    assert [(b["model"], b["stream"]) for b in bodies] == [
+        ("a", True),
+        ("a", False),
+        ("b", True),
+        ("b", False),
+    ]
+    assert [(a.via, a.stream) for a in asks[4:]] == [("vllm", True), ("vllm", False)]
+    assert {a.lane for a in asks} == {"warmup"}
+    assert {a.request_id for a in kept(s)} == {a.request_id for a in asks}
+    assert len(gateway.connections) == 2, "one for each group: the groups are woken side by side"
+    preflight(asks, s.topology)
+
+
+def test_a_tier_without_a_url_or_a_group_is_not_woken():
+    assert ways(stage(URL)) == [("gateway", None), ("gateway", "b")]
+
+
+def test_a_gateway_that_does_not_answer_is_refused_without_asking_on():
+    s = stage(f"http://127.0.0.1:{free_port()}", vllm=URL)
+    asks = warm_up(s)
+    assert len(asks) == 2
+    with pytest.raises(
+        Refusal, match=r"gateway: http://127.0.0.1:\d+ gives no answer; refused: ConnectionRefused"
+    ):
+        preflight(asks, s.topology)
+
+
+def _answer(**given) -> Ask:
+    return Ask("ask-1", "warmup", "warmup", "gateway", True, 0.0, **({"status": 200, "ttft_ms": 1.0} | given))
+
+
+TIERS = "tiers: vllm (group a), ollama (group b), openai (group c)"
+REFUSED = [
+    # what was recorded, what is said
+    ([], f"gateway: {URL} gives no answer; it was not asked"),
+    ([_answer(status=401, ttft_ms=None, outcome="rejected", error="401: no key")],
+     f"gateway: {URL} gives no answer; rejected: 401: no key"),
+    ([_answer()], f"gateway: {URL} answers, but without x-litellm-model-group or x-litellm-model-api-base: nobody can "
+     "say which tier served; is it a LiteLLM proxy, and does all before it pass headers on?"),
+    ([_answer(route_group="z", route_api_base="http://x")], f"gateway: {URL} answers, but no tier matches its group "
+     f"'z', api_base 'http://x': no group 'z'; there is a, b, c; {TIERS}"),
+    ([_answer(tier="vllm", route_group="a"), _answer(route_group="aa")], f"gateway: {URL} answers, but no tier "
+     f"matches its group 'aa', api_base None: no group 'aa'; did you mean 'a'?; {TIERS}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("asks", "words"), REFUSED)
+def test_preflight_says_what_came_and_what_would_be_right(asks, words):
+    with pytest.raises(Refusal) as refusal:
+        preflight(asks, topology(URL))
+    assert str(refusal.value) == words
+
+
+def test_a_topology_that_matches_by_api_base_is_told_of_api_bases():
+    found = Topology.model_validate(
+        {
+            "gateway": {"url": URL, "model": "a"},
+            "tiers": [{"name": "vllm", "match": {"api_base": "http://10.0.0.1:8000/v1"}}],
+        }
+    )
+    with pytest.raises(
+        Refusal, match=r"no api_base 'http://10.0.0.1:8001/v1'; did you mean 'http://10.0.0.1:8000/v1'"
+    ):
+        preflight([_answer(route_group="a", route_api_base="http://10.0.0.1:8001/v1")], found)
+
+
+def test_an_answer_that_was_cut_is_an_answer():
+    preflight([_answer(outcome="cut", tier="vllm")], topology(URL))

@@ -1,0 +1,159 @@
+"""The kept connection: used again, opened again, asked again once in the keep-alive race; and TLS."""
+
+import socket
+import ssl
+import subprocess
+import time
+
+import gevent
+import pytest
+
+from contract.endpoint import Endpoint
+from contract.framing import End
+from scenarios.gateway.deadlines import Deadlines
+from scenarios.gateway.watchdog import Watchdog
+from scenarios.gateway.wire import Connection
+from tests.contract.exchanges import WHOLE, chunked, head, plain, streamed, token
+from tests.scenarios.server import CLOSE, HANG, RST, Server, free_port
+
+DEADLINES = Deadlines(connect=1, first_token=2, silence=0.4, whole=3)
+GOOD = streamed(*WHOLE)
+KEPT_THEN_CLOSED = [0.02, CLOSE]
+
+
+def _connection(url: str) -> tuple[Connection, bytes]:
+    endpoint = Endpoint.of(url, "m")
+    return Connection(endpoint, Watchdog()), endpoint.request("ask-1", "hi", 5, True)
+
+
+def _twice(server: Server, pause_s: float = 0.0):
+    connection, request = _connection(server.url)
+    ends = []
+    for _ in range(2):
+        ends.append(connection.exchange(request, DEADLINES))
+        gevent.sleep(pause_s)
+    connection.close()
+    return ends
+
+
+def test_a_connection_is_used_again():
+    with Server([GOOD]) as server:
+        assert [e.end for e in _twice(server)] == [End.COMPLETE] * 2
+        assert len(server.connections) == 1
+
+
+def test_a_connection_that_was_closed_while_idle_is_opened_again():
+    with Server([GOOD, CLOSE], [GOOD]) as server:
+        assert [e.end for e in _twice(server, pause_s=0.1)] == [End.COMPLETE] * 2
+        assert (len(server.connections), len(server.requests)) == (2, 2)
+
+
+def test_bytes_that_nobody_asked_for_are_no_answer():
+    with Server([GOOD, 0.02, plain(b"late", "408 Late")], [GOOD]) as server:
+        assert [e.status for e in _twice(server, pause_s=0.1)] == [200, 200]
+
+
+def test_a_server_that_wants_no_more_is_believed():
+    with Server([head("200 OK", "content-length: 2", "connection: close") + b"hi", HANG]) as server:
+        assert [e.end for e in _twice(server)] == [End.COMPLETE] * 2
+        assert len(server.connections) == 2
+
+
+@pytest.mark.parametrize("lost", [CLOSE, RST])
+def test_the_keep_alive_race_is_asked_again_once_as_sent_the_second_time(lost):
+    with Server([GOOD], [0.1, lost], [GOOD]) as server:
+        before = time.monotonic()
+        _, second = _twice(server)
+        assert (second.end, len(server.requests)) == (End.COMPLETE, 3)
+        assert second.sent_at >= before + 0.1
+
+
+def test_it_is_asked_again_only_once():
+    with Server([GOOD], [CLOSE]) as server:
+        _, second = _twice(server)
+        assert (second.end, len(server.requests)) == (End.CLOSED, 3)
+
+
+NO_RACE = [
+    # what happens to the second ask on the kept connection
+    [b"H", CLOSE],  # a byte came: it was begun
+    [1.1, CLOSE],  # it was taken up, and died with its server
+    [b"SSH-2.0\r\n", CLOSE],
+]
+
+
+@pytest.mark.parametrize("script", NO_RACE)
+def test_what_is_no_keep_alive_race_is_not_asked_again(script):
+    with Server([GOOD], script) as server:
+        _, second = _twice(server)
+        assert (second.end in (End.CLOSED, End.UNPARSABLE), len(server.requests)) == (True, 2)
+
+
+def test_a_fresh_connection_has_no_race():
+    with Server([CLOSE]) as server:
+        connection, request = _connection(server.url)
+        assert connection.exchange(request, DEADLINES).end is End.CLOSED
+        assert len(server.requests) == 1
+
+
+def test_an_overdue_connection_is_not_used_again():
+    begun = head("200 OK", "transfer-encoding: chunked") + chunked(token(), last=False)
+    with Server([begun, HANG], [GOOD]) as server:
+        assert [e.end for e in _twice(server)] == [End.SILENT, End.COMPLETE]
+        assert len(server.connections) == 2
+
+
+def test_pieces_are_stamped_when_they_come():
+    first, second = chunked(token(), last=False), chunked(token())
+    with Server([head("200 OK", "transfer-encoding: chunked"), 0.1, first, 0.2, second]) as server:
+        connection, request = _connection(server.url)
+        found = connection.exchange(request, DEADLINES)
+    (a, _), (b, _) = found.pieces
+    assert found.headers_at - found.sent_at == pytest.approx(0.0, abs=0.1)
+    assert a - found.sent_at == pytest.approx(0.1, abs=0.1)
+    assert b - a == pytest.approx(0.2, abs=0.1)
+
+
+def test_a_server_that_reads_nothing_is_overdue_too():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        connection, _ = _connection(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        found = connection.exchange(b"x" * 50_000_000, Deadlines(first_token=0.3))
+    assert (found.end, found.error) == (End.LATE, "no first token in 0.3 s")
+
+
+def test_a_connection_can_be_closed_twice_and_before_it_was_opened():
+    connection, _ = _connection(f"http://127.0.0.1:{free_port()}")
+    connection.close()
+    connection.close()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", path / "key.pem", "-out", path / "cert.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path / "cert.pem", path / "key.pem")
+    return path / "cert.pem", context
+
+
+def test_tls_is_spoken_kept_and_held_to_deadlines(certificate, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    begun = head("200 OK", "transfer-encoding: chunked") + chunked(token(), last=False)
+    with Server([GOOD], [GOOD], [begun, HANG], [begun, CLOSE], tls=certificate[1]) as server:
+        connection, request = _connection(server.url)
+        found = [connection.exchange(request, DEADLINES) for _ in range(4)]
+        assert [f.end for f in found] == [End.COMPLETE, End.COMPLETE, End.SILENT, End.CLOSED]
+        assert len(server.connections) == 2
+
+
+def test_a_certificate_that_nobody_vouches_for_is_no_connection(certificate):
+    with Server([GOOD], tls=certificate[1]) as server:
+        connection, request = _connection(server.url)
+        found = connection.exchange(request, DEADLINES)
+    assert found.end is End.REFUSED
+    assert "CERTIFICATE_VERIFY_FAILED" in found.error

@@ -1,0 +1,102 @@
+"""The house rules that a test can keep: who may import whom, what is parsed, what is said about it."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from chaos import plan
+from contract import timeline, topology
+
+ROOT = Path(__file__).parent.parent
+WINGS = ("scenarios", "chaos", "analysis", "embedded", "contract", "locustfile")
+MAY_IMPORT = {
+    "locustfile": {"scenarios", "contract"},
+    "scenarios": {"contract"},
+    "chaos": {"contract"},
+    "analysis": {"contract"},
+    "embedded": {"contract"},
+    "contract": set(),
+}
+MUST_NOT_IMPORT = {
+    "chaos": {"locust", "gevent", "pandas", "matplotlib"},
+    "analysis": {"locust", "gevent", "kubernetes"},
+    "contract": {"locust", "gevent", "pandas", "kubernetes"},
+}
+
+
+def sources(wing: str) -> list[Path]:
+    return [ROOT / "locustfile.py"] if wing == "locustfile" else sorted((ROOT / wing).rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_a_wing_imports_only_what_it_may(wing):
+    allowed = MAY_IMPORT[wing] | {wing}
+    for path in sources(wing):
+        wrong = (imports(path) & set(WINGS)) - allowed
+        assert not wrong, (
+            f"{path} imports {wrong}; {wing} may import {sorted(allowed)}: what one wing needs of another it gets as a process with files between"
+        )
+        heavy = imports(path) & MUST_NOT_IMPORT.get(wing, set())
+        assert not heavy, f"{path} imports {heavy}, which {wing} must do without"
+
+
+GATEWAY_CONFIGURATIONS = {
+    "litellm.yaml"
+}  # beside the topologies that name them; the stack's tests start them
+TOPOLOGIES = [p for p in sorted((ROOT / "topologies").glob("*.yaml")) if p.name not in GATEWAY_CONFIGURATIONS]
+
+
+@pytest.mark.parametrize("path", TOPOLOGIES, ids=lambda p: p.name)
+def test_every_topology_is_parsed(path):
+    found = topology.read(path)
+    assert topology.read_text(topology.dump(found)) == found
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "chaos/timelines").glob("*.yaml")), ids=lambda p: p.name)
+def test_every_timeline_is_parsed_and_bound(path):
+    found = timeline.read(path)
+    assert plan.bind(found, topology.read(ROOT / "topologies/embedded.yaml"), path.name)
+
+
+def test_every_make_target_has_its_sentence():
+    text = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE).group(1).split()
+    told = set(re.findall(r"^([a-z]+):.*## .+", text, re.MULTILINE))
+    assert told == set(phony)
+
+
+def test_every_version_is_pinned():
+    for path in ROOT.glob("requirements*.txt"):
+        for line in path.read_text().splitlines():
+            wanted = line.split("#")[0].strip()
+            assert not wanted or wanted.startswith("-r ") or "==" in wanted, f"{path.name}: {line}"
+
+
+def test_every_file_of_a_run_is_explained():
+    told = (ROOT / "results/README.md").read_text()
+    for name in (
+        "manifest.json",
+        "requests.arrow",
+        "probe.arrow",
+        "chaos.jsonl",
+        "health.arrow",
+        "client.arrow",
+    ):
+        assert name in told
+    from contract.records import CLIENT, HEALTH, REQUESTS
+
+    for schema in (REQUESTS, HEALTH, CLIENT):
+        for field in schema:
+            assert f"`{field.name}`" in told, f"results/README.md does not say what {field.name} is"

@@ -1,0 +1,56 @@
+"""Asks of the harness's own client in a process of their own: a topology and asks as JSON in, records as JSON out.
+
+Importing gevent's patches must not reach the process of the tests.
+"""
+
+import gevent.monkey
+
+gevent.monkey.patch_all()
+
+import dataclasses  # noqa: E402
+import json  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import gevent  # noqa: E402
+
+from contract import topology  # noqa: E402
+from contract.clock import Clock  # noqa: E402
+from scenarios.gateway.asker import Asker  # noqa: E402
+from scenarios.gateway.deadlines import Deadlines  # noqa: E402
+from scenarios.gateway.recorder import Recorder  # noqa: E402
+from scenarios.gateway.stage import Stage, endpoints  # noqa: E402
+from tests.scenarios.stages import Kept, kept  # noqa: E402
+
+PROMPT = "Count upwards from one in words, without end."
+
+
+def main(path: str, prefix: str, asks: list[dict], deadlines: dict, at_once: int) -> list[dict]:
+    """`asks`: arguments of Asker.ask, plus `repeat` (default 1) and `kill_after_s`; `at_once`: how many in flight."""
+    found = topology.read(Path(path))
+    gateway, tiers = endpoints(found)
+    stage = Stage(
+        topology=found, recorder=Recorder(Kept(), print), clock=Clock(), seed=1, prefix=prefix, gateway=gateway,
+        tiers=tiers, deadlines=Deadlines(**deadlines),
+    )  # fmt: skip
+    todo = [one for one in asks for _ in range(one.pop("repeat", 1))]
+
+    def work() -> None:
+        asker = Asker(stage, "test", lambda ask, size: None)
+        while todo:
+            one = dict(todo.pop(0))
+            kill_after_s = one.pop("kill_after_s", None)
+            if kill_after_s is None:
+                asker.ask(PROMPT, **one)
+            else:
+                asking = gevent.spawn(asker.ask, PROMPT, **one)
+                gevent.sleep(kill_after_s)
+                asking.kill()
+        asker.close()
+
+    gevent.joinall([gevent.spawn(work) for _ in range(at_once)], raise_error=True)
+    return [dataclasses.asdict(ask) for ask in kept(stage)]
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(**json.load(sys.stdin))))

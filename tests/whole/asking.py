@@ -1,0 +1,36 @@
+"""Runs `ask.py` beside the tests."""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.stand import ROOT
+
+
+class Asking:
+    """Asks that are under way; `records` waits for them."""
+
+    def __init__(
+        self, path: Path, asks: list[dict[str, Any]], at_once: int = 1, deadlines: dict[str, float] | None = None,
+        env: dict[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.whole.ask"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True, env={**os.environ, **(env or {})},
+        )  # fmt: skip
+        self._input = json.dumps(
+            {"path": str(path), "prefix": secrets.token_hex(3), "asks": asks, "deadlines": deadlines or {}, "at_once": at_once}
+        )  # fmt: skip
+        assert self._process.stdin is not None
+        self._process.stdin.write(self._input)
+        self._process.stdin.close()
+        self._process.stdin = None
+
+    def records(self) -> list[dict[str, Any]]:
+        out, _ = self._process.communicate(timeout=120)
+        assert self._process.returncode == 0
+        return json.loads(out)

@@ -1,0 +1,144 @@
+"""The stack of the tests: as topologies/embedded.yaml, but faster, and with a short cooldown."""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from chaos.cluster import Cluster
+from contract import topology
+from contract.leash import Leashed
+from tests.chaos.stand import ROOT, until
+
+KEY = "sk-of-the-tests"
+COOLDOWN_S = 5
+FASTER = {
+    "vllm": {"startup-duration": "200ms"},
+    "ollama": {"startup-duration": "200ms", "time-to-first-token": "100ms", "inter-token-latency": "40ms"},
+    "openai": {"time-to-first-token": "120ms", "inter-token-latency": "30ms"},
+}
+SHORT = """
+hypothesis: users are served by the next tier
+baseline: 8s
+settle: 14s
+max: 3m
+max_cloud_answers: 500
+objectives: {ttft_ms: 2000}
+steps:
+  - {name: gaming-mode,  at: 8s, for: 12s, fault: scale_to_zero, target: vllm}
+  - {name: cpu-tier-too, at: 12s, for: 4s,  fault: scale_to_zero, target: ollama}
+expect:
+  failover: {id: NFR65, step: gaming-mode, to: ollama, max_s: 5}
+  cloud_only_in_need: {id: NFR68}
+  cuts: {max_per_trial: 20}
+  exercised: {gaming-mode: {ollama: 3}, cpu-tier-too: {openai: 1}}
+"""
+
+
+def write_inputs(folder: Path) -> Path:
+    """The topology and the gateway's configuration; the path of the topology."""
+    data = yaml.safe_load((ROOT / "topologies/embedded.yaml").read_text())
+    data["gateway"]["cooldown"] = f"{COOLDOWN_S}s"
+    for name, params in FASTER.items():
+        data["embedded"]["engines"][name] |= params
+    gateway = yaml.safe_load((ROOT / "topologies/litellm.yaml").read_text())
+    gateway["router_settings"]["cooldown_time"] = COOLDOWN_S
+    (folder / "litellm.yaml").write_text(yaml.safe_dump(gateway))
+    path = folder / "embedded.yaml"
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+class Shared:
+    """Started once; `calm` before each test."""
+
+    def __init__(self, folder: Path) -> None:
+        os.environ["LITELLM_MASTER_KEY"] = KEY
+        self.folder = folder / "stack"
+        self._process = Leashed(
+            [sys.executable, "-m", "embedded", "stack", "--leash", "--topology", str(write_inputs(folder)),
+             "--folder", str(self.folder)]
+        )  # fmt: skip
+        ready = self._process.first()
+        assert ready is not None, "the stack did not start"
+        self.path = Path(ready["topology"])
+        self.topology = topology.read(self.path)
+        self.cluster = Cluster(self.topology.kubeconfig)
+
+    def close(self) -> None:
+        self._process.let_go()
+        assert self._process.wait() == 0
+
+    def url(self, tier: str) -> str:
+        return str(self.topology.tier(tier).url)
+
+    def calm(self) -> None:
+        """All Pods are ready and the gateway asks the first tier again."""
+        for namespace, name in (("ml", "vllm-server"), ("ml", "ollama"), ("outside", "openai")):
+            scale = self.cluster.scale(namespace, name)
+            if not scale["spec"].get("replicas"):
+                self.cluster.set_scale(scale, 1)
+            until(lambda n=namespace, d=name: self.ready(n, d), f"{name} is ready")
+        until(lambda: self.ask()[0] == "vllm-qwen", "the gateway asks vllm again", 60)
+
+    def ready(self, namespace: str, name: str) -> int:
+        return self.cluster.deployment(namespace, name).get("status", {}).get("readyReplicas", 0)
+
+    def ask(self, model: str = "vllm-qwen", max_tokens: int = 2) -> tuple[str | None, dict[str, Any]]:
+        """One plain ask with nobody's client: the model group that served, and the body."""
+        body = {"model": model, "max_tokens": max_tokens, "messages": [{"role": "user", "content": "Count."}]}
+        request = urllib.request.Request(
+            f"{self.topology.gateway.url}/v1/chat/completions", json.dumps(body).encode(),
+            {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"},
+        )  # fmt: skip
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.headers.get("x-litellm-model-group"), json.load(answer)
+
+    def ledger(self, tier: str) -> dict[str, Any]:
+        """nonce → entry, of all that this tier was asked."""
+        from embedded.engine.ledger import read
+
+        entries = read(self.folder / "ledger" / f"{tier}.jsonl")
+        return {e.nonce: e for e in entries if e.nonce}
+
+    def generated(self, tier: str) -> float:
+        """Tokens that a vLLM says it has made so far."""
+        with urllib.request.urlopen(f"{self.url(tier)}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(x.rpartition(" ")[2]) for x in lines if x.startswith("vllm:generation_tokens_total"))
+
+    def counted(self) -> dict[str, float]:
+        """model group → litellm_deployment_success_responses_total, as the gateway counts."""
+        request = urllib.request.Request(
+            f"{self.topology.gateway.url}/metrics/", headers={"Authorization": f"Bearer {KEY}"}
+        )
+        found: dict[str, float] = {}
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            for line in answer.read().decode().splitlines():
+                if line.startswith("litellm_deployment_success_responses_total{"):
+                    labels, _, value = line.rpartition(" ")
+                    group = labels.split('requested_model="')[1].split('"')[0]
+                    found[group] = found.get(group, 0.0) + float(value)
+        return found
+
+
+def locust(
+    topology_path: Path, timeline: Path, results: Path, *more: str, users: int = 6, headless: bool = True
+) -> subprocess.Popen:
+    """`make soak` or `make ui` without make: a Locust with the project's locustfile."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "locust", "-f", "locustfile.py", *(["--headless", "--only-summary"] if headless else []), "--loglevel", "WARNING",
+         "--topology", str(topology_path), "--timeline", str(timeline), "--results", str(results),
+         "--users", str(users), "--spawn-rate", str(users), "--stop-timeout", "30", *more],
+        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def latest(results: Path) -> Path:
+    return (results / "latest").resolve()

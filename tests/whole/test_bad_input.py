@@ -1,0 +1,99 @@
+"""Bad input is refused before anything is touched: exit 64, and one message that says where, what, and what would be right."""
+
+import socket
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.chaos.stand import ROOT
+from tests.scenarios.server import Server
+from tests.whole.stack import SHORT, locust
+
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nx-litellm-model-group: vlm-qwen\r\nContent-Length: 100\r\n\r\n"
+    + b'{"choices": [{"finish_reason": "length", "message": {"content": "x"}}]}'.ljust(100)
+)
+
+
+def refused(tmp_path: Path, topology: Path, timeline: str, *more: str) -> str:
+    (tmp_path / "t.yaml").write_text(timeline)
+    process = locust(topology, tmp_path / "t.yaml", tmp_path / "results", *more)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 64, out
+    assert "Traceback" not in out
+    assert not list(tmp_path.glob("results/2*")), "nothing was touched, so there is no run"
+    return out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "more", "words"),
+    [
+        ("fault: scale_to_zero, target: vllm", "fault: scale_to_zer, target: vllm", (), "did you mean 'scale_to_zero'?"),
+        ("failover:", "failver:", (), "did you mean 'failover'?"),
+        ("", "", ("--scenarios", "chat,dierct"), "no scenario 'dierct'; did you mean 'direct'?"),
+        ("", "", ("--duration", "24"), "write 24s"),
+        ("", "", ("--results", "/dev/null/x"), "cannot be written to"),
+    ],
+)  # fmt: skip
+def test_a_wrong_word_is_refused(tmp_path, old, new, more, words):
+    assert words in refused(tmp_path, ROOT / "topologies/embedded.yaml", SHORT.replace(old, new), *more)
+
+
+@pytest.fixture
+def topology(tmp_path):
+    """A topology with urls, for a gateway on a port."""
+
+    def write(port: int, api_key: str | None = None) -> Path:
+        data = yaml.safe_load((ROOT / "topologies/embedded.yaml").read_text())
+        del data["embedded"]
+        data |= {"cluster": "x", "kubeconfig": "/none"}
+        data["gateway"] |= {"url": f"http://127.0.0.1:{port}"}
+        del data["gateway"]["api_key"]
+        if api_key:
+            data["gateway"]["api_key"] = api_key
+        (tmp_path / "topology.yaml").write_text(yaml.safe_dump(data))
+        return tmp_path / "topology.yaml"
+
+    return write
+
+
+def test_a_literal_key_is_refused_and_not_repeated(tmp_path, topology):
+    out = refused(tmp_path, topology(1, "sk-very-secret"), SHORT)
+    assert "gateway: api_key: a literal key is refused; write ${NAME}" in out
+    assert "sk-very-secret" not in out
+
+
+def test_a_key_that_is_not_in_the_environment_is_refused(tmp_path, topology, monkeypatch):
+    monkeypatch.delenv("SOME_KEY", raising=False)
+    assert "the environment variable SOME_KEY is not set" in refused(
+        tmp_path, topology(1, "${SOME_KEY}"), SHORT
+    )
+
+
+def test_a_gateway_that_does_not_answer_is_refused(tmp_path, topology):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    out = refused(tmp_path, topology(port), SHORT)
+    assert f"gateway: http://127.0.0.1:{port} gives no answer; refused" in out
+
+
+def test_a_gateway_whose_answers_match_no_tier_is_refused(tmp_path, topology):
+    with Server([ANSWER]) as server:
+        out = refused(tmp_path, topology(server.port), SHORT)
+    assert "no group 'vlm-qwen'; did you mean 'vllm-qwen'?" in out
+
+
+def test_a_cluster_that_cannot_be_reached_is_refused(tmp_path, topology, monkeypatch):
+    with Server([ANSWER.replace(b"vlm-qwen\r\n", b"vllm-qwen\r\n")]) as server:
+        out = refused_later(tmp_path, topology(server.port))
+    assert "kubeconfig /none: cannot be used" in out
+
+
+def refused_later(tmp_path: Path, topology: Path) -> str:
+    """Chaos itself refuses: the run was opened, and is closed as aborted."""
+    (tmp_path / "t.yaml").write_text(SHORT)
+    process = locust(topology, tmp_path / "t.yaml", tmp_path / "results")
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 64, out
+    return out

@@ -1,0 +1,149 @@
+"""Each outcome through a real LiteLLM proxy, recorded as what it was. Directly: tests/scenarios/test_outcomes.py.
+
+Where an engine must misbehave in a way of its own, a scripted server takes the cloud engine's place on its port: the
+cloud is the end of the fallback chain, so that what it does comes through.
+"""
+
+import pytest
+import yaml
+
+from tests.chaos.stand import until
+from tests.scenarios.server import CLOSE, HANG, RST, Server
+from tests.whole.asking import Asking
+
+CLOUD = "openai-gpt4o"
+DEADLINES = {"connect": 2, "first_token": 3, "silence": 2, "whole": 20}
+
+
+def one(path, deadlines=DEADLINES, env=None, **ask):
+    (record,) = Asking(path, [{"stream": True, **ask}], deadlines=deadlines, env=env).records()
+    return record
+
+
+@pytest.fixture
+def scripted(stack):
+    """Puts a script in the cloud engine's place."""
+    config = yaml.safe_load((stack.folder / "gateway.yaml").read_text())
+    base = next(m["litellm_params"]["api_base"] for m in config["model_list"] if m["model_name"] == CLOUD)
+    port = int(base.rsplit(":", 1)[1].split("/")[0])
+    stack.cluster.set_scale(stack.cluster.scale("outside", "openai"), 0)
+    until(lambda: not stack.cluster.live_pods("outside", {"app": "openai"}), "the cloud engine has gone")
+    servers = []
+
+    def play(*script):
+        server = Server(script, port=port).__enter__()
+        servers.append(server)
+        return server
+
+    yield play
+    for server in servers:
+        server.__exit__()
+
+
+def head(status: str = "200 OK", kind: str = "text/event-stream") -> bytes:
+    return f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n".encode()
+
+
+def event(text: str = "", finish: str | None = None) -> bytes:
+    import json
+
+    delta = {"role": "assistant", "content": text} if text else {}
+    body = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o-mini",
+            "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}  # fmt: skip
+    return b"data: " + json.dumps(body).encode() + b"\n\n"
+
+
+def test_a_whole_answer_is_ok_and_says_by_which_witness(stack):
+    asks = [{"stream": s, "model": m} for m in (None, "ollama-qwen", CLOUD) for s in (True, False)]
+    found = Asking(stack.path, asks).records()
+    assert [(r["outcome"], r["tier"], r["witness"]) for r in found] == [
+        ("ok", "vllm", "end"), ("ok", "vllm", "end"),
+        ("ok", "ollama", "usage"), ("ok", "ollama", "usage"),
+        ("ok", "openai", "end"), ("ok", "openai", "end"),
+    ]  # fmt: skip
+
+
+def test_no_gateway_is_refused(stack, tmp_path):
+    data = yaml.safe_load(stack.path.read_text())
+    data["gateway"]["url"] = "http://127.0.0.1:1"
+    (tmp_path / "dead.yaml").write_text(yaml.safe_dump(data))
+    assert one(tmp_path / "dead.yaml")["outcome"] == "refused"
+
+
+def test_a_wrong_key_is_rejected(stack):
+    record = one(stack.path, env={"LITELLM_MASTER_KEY": "sk-wrong"})
+    assert (record["outcome"], record["tier"]) == ("rejected", None)
+    assert record["status"] in (400, 401)  # 1.106.2 says 400 where it has no database to look the key up in
+    assert "sk-wrong" not in str(record)
+
+
+def test_a_content_policy_rejection_is_filtered(scripted, stack):
+    body = b'{"error": {"message": "content_filter: refused", "type": "invalid_request_error", "code": "content_policy_violation"}}'
+    scripted(
+        head("400 Bad Request", "application/json").replace(
+            b"\r\n\r\n", b"\r\nContent-Length: %d\r\n\r\n" % len(body)
+        )
+        + body
+    )
+    assert one(stack.path, model=CLOUD)["outcome"] == "filtered"
+
+
+def test_an_engine_that_dies_before_the_first_token_with_nobody_behind_it_is_no_answer(scripted, stack):
+    scripted(RST)
+    record = one(stack.path, model=CLOUD, deadlines={**DEADLINES, "first_token": 20})
+    assert record["outcome"] == "rejected"
+    assert record["status"] >= 500
+
+
+def test_an_empty_answer_told_as_whole_is_broken(scripted, stack):
+    """What a gateway makes of an engine that was terminated before its first token."""
+    scripted(head(), event(finish="abort"), b"data: [DONE]\n\n", CLOSE)
+    record = one(stack.path, model=CLOUD)
+    assert (record["outcome"], record["status"]) == ("broken", 200)
+
+
+@pytest.mark.parametrize(
+    "end", [(CLOSE,), (RST,), (event(finish="stop"), b"data: [DONE]\n\n", CLOSE)], ids=["FIN", "RST", "abort"]
+)
+def test_a_stream_that_ends_below_its_cap_is_cut_although_the_gateway_calls_it_whole(scripted, stack, end):
+    scripted(head(), event("one"), event(" two"), 0.2, *end)
+    record = one(stack.path, model=CLOUD)
+    assert (record["outcome"], record["status"], record["tier"]) == ("cut", 200, "openai")
+
+
+def test_silence_after_the_first_tokens_is_stalled(scripted, stack):
+    scripted(head(), event("one"), event(" two"), HANG)
+    assert one(stack.path, model=CLOUD)["outcome"] == "stalled"
+
+
+def test_silence_from_the_start_is_a_timeout(scripted, stack):
+    scripted(HANG)
+    assert one(stack.path, model=CLOUD)["outcome"] == "timeout"
+
+
+def test_an_ask_that_nobody_waits_for_any_more_is_abandoned(stack):
+    record = one(stack.path, model="ollama-qwen", kill_after_s=0.3)
+    assert record["outcome"] == "abandoned"
+
+
+def test_a_scale_down_in_mid_stream_is_cut_in_our_records_and_aborted_in_the_ledger(stack):
+    """Directly the engine says "abort"; the gateway makes "stop" of it, with status 200 and a true usage."""
+    asks = [
+        {"stream": s, "max_tokens": 800, "via": via} for via in ("gateway", "vllm") for s in (True, False)
+    ]
+    before = stack.generated("vllm")
+    asking = Asking(stack.path, asks, at_once=4)
+    until(lambda: stack.generated("vllm") > before + 500, "all four have begun to answer")
+    stack.cluster.set_scale(stack.cluster.scale("ml", "vllm-server"), 0)
+    records = asking.records()
+    ledger = stack.ledger("vllm")
+    assert {ledger[r["request_id"]].how for r in records} == {"abort"}
+    told = {(r["via"], r["stream"]): (r["outcome"], r["status"], r["finish_reason"]) for r in records}
+    assert told == {
+        ("gateway", True): ("cut", 200, "stop"),
+        ("gateway", False): ("cut", 200, "stop"),
+        ("vllm", True): ("cut", 200, "abort"),
+        ("vllm", False): ("cut", 200, "abort"),
+    }
+    for record in records:
+        assert record["output_tokens"] == ledger[record["request_id"]].output_tokens < 800

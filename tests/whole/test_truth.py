@@ -1,0 +1,124 @@
+"""A whole run, with a real Locust and a real LiteLLM: what was recorded agrees with what the engines and the gateway know."""
+
+import csv
+import json
+from collections import Counter
+
+import pytest
+
+from contract.records import CLIENT, HEALTH, REQUESTS
+from contract.run import read_arrow, read_lines, read_manifest
+from tests.whole.stack import SHORT, latest, locust
+
+MANY = (
+    SHORT.replace("baseline: 8s", "baseline: 20s")
+    .replace("at: 8s", "at: 20s")
+    .replace("at: 12s", "at: 26s")
+    .replace("settle: 14s", "settle: 35s")
+)
+
+
+def asks_of(run):
+    found = []
+    for name in ("requests.arrow", "probe.arrow"):
+        table, torn = read_arrow(run / name, REQUESTS)
+        assert not torn
+        found += [a for a in table.to_pylist() if a["covered_by"] is None]
+    return found
+
+
+def play(stack, tmp_path, text, users):
+    (tmp_path / "short.yaml").write_text(text)
+    before = stack.counted()
+    process = locust(stack.path, tmp_path / "short.yaml", tmp_path / "results", users=users)
+    out, _ = process.communicate(timeout=170)
+    after = stack.counted()
+    counted = {group: after[group] - before.get(group, 0.0) for group in after}
+    return latest(tmp_path / "results"), out, process.returncode, counted
+
+
+def check_truth(stack, run, counted):
+    """Every ask agrees with the ledger of the tier that it names, and the counts with the gateway's."""
+    asks = asks_of(run)
+    ledgers = {tier.name: stack.ledger(tier.name) for tier in stack.topology.tiers}
+    for ask in asks:
+        asked = [name for name, ledger in ledgers.items() if ask["request_id"] in ledger]
+        if ask["tier"] is not None:
+            assert ask["tier"] in asked, f"{ask} names a tier that was never asked"
+            entry = ledgers[ask["tier"]][ask["request_id"]]
+            if ask["outcome"] == "ok":
+                assert entry.how == "length", f"{ask} is called whole, and its engine says {entry.how}"
+                assert ask["output_tokens"] == entry.output_tokens == ask["max_tokens"]
+            elif ask["outcome"] == "cut":
+                assert entry.how != "length", f"{ask} is called cut, and its engine gave all of it"
+        elif ask["outcome"] == "refused":
+            assert not asked
+    # An answer that the engine ended before its time is never ok, whatever the gateway says of it.
+    ok = {a["request_id"] for a in asks if a["outcome"] == "ok"}
+    for name, ledger in ledgers.items():
+        aborted = {nonce for nonce, entry in ledger.items() if entry.how == "abort"}
+        assert not aborted & {a["request_id"] for a in asks if a["outcome"] == "ok" and a["tier"] == name}
+    # The gateway counts what it called a success: our whole answers, and those it told as whole that were not.
+    told = Counter(a["route_group"] for a in asks if a["via"] == "gateway" and told_as_whole(a))
+    wrong = {
+        g: (told[g], counted.get(g, 0)) for g in set(told) | set(counted) if told[g] != counted.get(g, 0)
+    }
+    assert not wrong, f"ours, the gateway's: {wrong}"
+    assert ok
+    return asks
+
+
+def told_as_whole(ask):
+    return ask["status"] == 200 and ask["finish_reason"] is not None
+
+
+def test_a_run_agrees_with_the_ledgers_and_the_gateways_counts(stack, tmp_path):
+    run, out, code, counted = play(stack, tmp_path, SHORT, users=12)
+    asks = check_truth(stack, run, counted)
+    assert len(asks) > 60
+    assert code == 0, out
+    assert "pass  restored" in out
+    manifest = read_manifest(run)
+    assert manifest["status"] == "finished"
+    assert manifest["counts"]["ok"] == sum(
+        a["outcome"] == "ok" for a in asks if a["scenario"] not in ("probe", "warmup")
+    )
+    assert "LITELLM" in (run / "topology.yaml").read_text()
+    assert "sk-of-the-tests" not in "".join(
+        p.read_text(errors="replace") for p in run.rglob("*") if p.is_file()
+    )
+    assert read_arrow(run / "health.arrow", HEALTH)[0].num_rows > 50
+    assert read_arrow(run / "client.arrow", CLIENT)[0].num_rows > 25
+    assert [e["stage"] for e in read_lines(run / "chaos.jsonl")[0]].count("effective") == 4
+    with open(run / "locust_stats.csv") as f:
+        assert any(row["Name"] == "gateway → vllm" for row in csv.DictReader(f))
+    verdict = json.loads((run / "report" / "verdict.json").read_text())
+    assert verdict["status"] == "pass"
+    for figure in ("timeline", "latency_by_tier", "failover_gap", "throughput"):
+        assert (run / "report" / f"{figure}.png").stat().st_size > 10_000
+
+
+@pytest.mark.verify
+def test_a_run_of_a_thousand_asks_agrees_with_the_ledgers_and_the_gateways_counts(stack, tmp_path):
+    run, out, _, counted = play(stack, tmp_path, MANY, users=120)
+    asks = check_truth(stack, run, counted)
+    assert len(asks) >= 1000, out
+    told = Counter((a["outcome"], a["tier"]) for a in asks)
+    print(f"{len(asks)} asks: {told}; counted {counted}")
+
+
+@pytest.mark.verify
+def test_a_longer_soak_walks_the_timeline_again_and_each_round_is_a_trial(stack, tmp_path):
+    (tmp_path / "short.yaml").write_text(SHORT)
+    process = locust(stack.path, tmp_path / "short.yaml", tmp_path / "results", "--duration", "70s")
+    out, _ = process.communicate(timeout=170)
+    assert process.returncode == 0, out
+    run = latest(tmp_path / "results")
+    mends = [
+        e for e in read_lines(run / "chaos.jsonl")[0] if (e["move"], e["stage"]) == ("mend", "effective")
+    ]
+    assert sorted((e["trial"], e["step"]) for e in mends) == [
+        (1, "cpu-tier-too"), (1, "gaming-mode"), (2, "cpu-tier-too"), (2, "gaming-mode"),
+    ]  # fmt: skip
+    with open(run / "report" / "failover.csv") as f:
+        assert [row["trial"] for row in csv.DictReader(f)].count("2") == 2
