@@ -14,10 +14,11 @@ from typing import Any
 from embedded.apiserver.controllers import Controllers
 from embedded.apiserver.errors import ApiError
 from embedded.apiserver.kubelet import Kubelet
+from embedded.apiserver.node import manifest as node
 from embedded.apiserver.options import Options
 from embedded.apiserver.pod import PID
 from embedded.apiserver.probe import PERIOD_S
-from embedded.apiserver.resources import BY_KIND, LEASES, NAMESPACES, PODS
+from embedded.apiserver.resources import ALWAYS, LEASES, NAMESPACES, PODS, WITH_KEDA
 from embedded.apiserver.rights import Identity
 from embedded.apiserver.store import Object, Store
 from embedded.apiserver.writes import Writes
@@ -39,8 +40,11 @@ class Cluster:
         restart_backoff_s: tuple[float, float] = (0.5, 10.0),
         probe_period_s: float = PERIOD_S,
         event_log: int = 2000,
+        keda: bool = False,
     ) -> None:
+        """With `keda` it speaks ScaledObjects, which nothing acts upon; without it that group is not there."""
         self.tokens = tuple(tokens)
+        self.spoken = WITH_KEDA if keda else ALWAYS
         self.store = Store(event_log)
         self.controllers = Controllers(self.store, now, controller_delay_s)
         self.writes = Writes(self.store, self.controllers)
@@ -50,12 +54,13 @@ class Cluster:
         self._deaf = [self.store.listen(self.controllers.hear), self.store.listen(self.kubelet.hear)]
         # Whoever has to mend can tell by the process whether there is still anything to mend.
         system = {"name": "kube-system", "labels": {EMBEDDED: "true"}, "annotations": {PID: str(os.getpid())}}
-        for meta in ({"name": "default"}, system):
+        for meta in ({"name": "default"}, system, {"name": "kube-node-lease"}):
             self.apply({"kind": "Namespace", "apiVersion": "v1", "metadata": meta})
+        self.apply(node())
 
     def apply(self, manifest: Object) -> Object:
         """Creates the object, or replaces the one of its name; kinds that are not spoken are refused."""
-        resource = BY_KIND.get((manifest.get("apiVersion", ""), manifest.get("kind", "")))
+        resource = self.spoken.by_kind.get((manifest.get("apiVersion", ""), manifest.get("kind", "")))
         if resource is None or not {"create", "update"} & set(resource.verbs):
             raise ValueError(
                 f"{manifest.get('apiVersion')} {manifest.get('kind')}: no such kind can be applied here"

@@ -1,4 +1,7 @@
-"""What makes Pods of workloads, statuses of Pods, and EndpointSlices of Services: one task per object, woken by changes.
+"""What makes Pods of workloads, statuses of Pods, EndpointSlices of Services: one task per object, woken by changes.
+
+Also the scheduler, which binds new Pods to Nodes, the taint of a cordoned Node, and the statuses of disruption budgets
+and autoscalers.
 
 Each waits a little before it acts, as the real ones lag: whoever reads right after a PATCH sees the old status.
 """
@@ -10,18 +13,23 @@ import random
 import uuid
 from collections.abc import Awaitable, Callable
 
+from embedded.apiserver import autoscaling, budgets, errors, status
+from embedded.apiserver import node as nodes
 from embedded.apiserver import pod as pods
-from embedded.apiserver import status
 from embedded.apiserver.endpoints import Seen, slice_of
 from embedded.apiserver.resources import (
+    AUTOSCALERS,
+    BUDGETS,
     DEPLOYMENTS,
     ENDPOINTSLICES,
+    NODES,
     PODS,
     SERVICES,
     STATEFULSETS,
     WORKLOADS,
     Resource,
 )
+from embedded.apiserver.scheduling import scheduled
 from embedded.apiserver.selectors import matches
 from embedded.apiserver.store import Event, Object, Store
 
@@ -44,6 +52,15 @@ class Controllers:
         if event.resource in WORKLOADS:
             reconcile = self._deployment if event.resource is DEPLOYMENTS else self._stateful_set
             self._wake(event.resource, meta["namespace"], meta["name"], reconcile)
+            self._wake_budgets(meta["namespace"])
+            for scaler in self.store.list(AUTOSCALERS, meta["namespace"]):
+                self._wake(AUTOSCALERS, meta["namespace"], scaler["metadata"]["name"], self._autoscaler)
+        elif event.resource is NODES:
+            self._wake(NODES, "", meta["name"], self._node)
+        elif event.resource is AUTOSCALERS:
+            self._wake(AUTOSCALERS, meta["namespace"], meta["name"], self._autoscaler)
+        elif event.resource is BUDGETS:
+            self._wake(BUDGETS, meta["namespace"], meta["name"], self._budget)
         elif event.resource is SERVICES:
             self._wake(SERVICES, meta["namespace"], meta["name"], self._service)
         elif event.resource is PODS:
@@ -64,6 +81,11 @@ class Controllers:
         for service in self.store.list(SERVICES, namespace):
             if _selects(service, pod):
                 self._wake(SERVICES, namespace, service["metadata"]["name"], self._service)
+        self._wake_budgets(namespace)
+
+    def _wake_budgets(self, namespace: str) -> None:
+        for budget in self.store.list(BUDGETS, namespace):
+            self._wake(BUDGETS, namespace, budget["metadata"]["name"], self._budget)
 
     def _wake(
         self, resource: Resource, namespace: str, name: str, reconcile: Callable[[str, str], Awaitable[None]]
@@ -150,6 +172,56 @@ class Controllers:
         )
         self.store.put(ENDPOINTSLICES, made)
 
+    async def _node(self, _: str, name: str) -> None:
+        node = self.store.get(NODES, "", name)
+        if node is not None:
+            self.store.put(NODES, nodes.tainted(node, pods.stamp(self.now())))
+        for pod in self.store.list(PODS):
+            if pods.is_live(pod) and not pods.is_bound(pod):
+                self.store.put(PODS, self._scheduled(pod))
+
+    def _scheduled(self, pod: Object) -> Object:
+        return scheduled(pod, self.store.list(NODES), self.store.list(PODS), self.now())
+
+    async def _autoscaler(self, namespace: str, name: str) -> None:
+        scaler = self.store.get(AUTOSCALERS, namespace, name)
+        if scaler is None:
+            return
+        wanted = scaler["spec"]["scaleTargetRef"]
+        resource = next((r for r in WORKLOADS if r.kind == wanted.get("kind")), None)
+        target = self.store.get(resource, namespace, wanted["name"]) if resource else None
+        made = autoscaling.status_of(scaler, target, pods.stamp(self.now()))
+        self.store.put(AUTOSCALERS, {**scaler, "status": made})
+
+    async def _budget(self, namespace: str, name: str) -> None:
+        budget = self.store.get(BUDGETS, namespace, name)
+        if budget is not None:
+            self.store.put(BUDGETS, {**budget, "status": self._budget_status(budget)})
+
+    def _budget_status(self, budget: Object) -> Object:
+        namespace = budget["metadata"]["namespace"]
+        covered = [p for p in self.store.list(PODS, namespace) if budgets.covers(budget, p)]
+        wanted = sum(
+            workload["spec"]["replicas"]
+            for resource in WORKLOADS
+            for workload in self.store.list(resource, namespace)
+            if any(_owns(workload, p) for p in covered)
+        )
+        return budgets.status_of(budget, covered, wanted, pods.stamp(self.now()))
+
+    def refuses_eviction(self, pod: Object) -> errors.ApiError | None:
+        """Asked of the Pods as they are now, whatever the budgets' statuses say yet."""
+        found = [b for b in self.store.list(BUDGETS, pod["metadata"]["namespace"]) if budgets.covers(b, pod)]
+        if budgets.is_no_loss(pod) or not found:
+            return None
+        if len(found) > 1:
+            return errors.ApiError(
+                500,
+                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+                "InternalError",
+            )
+        return budgets.refusal(found[0], self._budget_status(found[0]), pod)
+
     def _put_status(
         self,
         resource: Resource,
@@ -169,18 +241,25 @@ class Controllers:
         self, workload: Object, owner: Object, name: str, prefix: str, labels: dict[str, str]
     ) -> None:
         made = pods.new(workload, owner, name, prefix, labels, str(uuid.uuid4()), self.now())
-        self.store.put(PODS, made)
+        self.store.put(PODS, self._scheduled(made))
 
     def _delete(self, namespace: str, names: list[str]) -> None:
         for name in names:
             self.delete_pod(namespace, name, None)
 
     def delete_pod(self, namespace: str, name: str, grace_s: float | None) -> Object | None:
-        """Marks a Pod; its process is ended by the kubelet. One without a process goes at once."""
+        """Marks a Pod; its process is ended by the kubelet. One without a process goes at once.
+
+        The grace of one that is going already can only become shorter.
+        """
         pod = self.store.get(PODS, namespace, name)
-        if pod is None or pods.is_terminating(pod):
+        if pod is None:
             return pod
-        if pods.is_over(pod):
+        if pods.is_terminating(pod):
+            left_s = pod["metadata"]["deletionGracePeriodSeconds"]
+            if grace_s is None or grace_s >= left_s:
+                return pod
+        elif pods.is_over(pod) or not pods.is_bound(pod):
             removed = self.store.remove(PODS, namespace, name)
             return removed and pods.deleted(removed, 0, self.now())
         if grace_s is None:

@@ -1,12 +1,19 @@
-"""What the server fills in where a manifest says nothing, and what it refuses in one that is complete. Pure."""
+"""What the server fills in where a manifest says nothing. Pure."""
 
 from __future__ import annotations
 
 import copy
 from typing import Any
 
-from embedded.apiserver.errors import ApiError, invalid
-from embedded.apiserver.resources import Resource
+from embedded.apiserver import node
+
+# Where an autoscaler names no metric.
+CPU_AT_80 = [
+    {
+        "type": "Resource",
+        "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}},
+    }
+]
 
 
 def filled(kind: str, obj: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +63,28 @@ def filled(kind: str, obj: dict[str, Any]) -> dict[str, Any]:
                 **(obj.get("spec") or {}),
                 "ports": ports,
             }
+        case "Node":
+            obj = node.filled(obj)
+        case "NetworkPolicy":
+            obj["spec"] = _policy_spec(obj.get("spec") or {})
+        case "PodDisruptionBudget":
+            obj["spec"] = obj.get("spec") or {}
+            counts = ("currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods")
+            obj.setdefault("status", dict.fromkeys(counts, 0))
+        case "HorizontalPodAutoscaler":
+            said = _said(obj, "minReplicas", "metrics")
+            obj["spec"] = {**(obj.get("spec") or {}), "minReplicas": 1, "metrics": CPU_AT_80, **said}
+            obj.setdefault("status", {"desiredReplicas": 0, "currentMetrics": None})
+        case "ScaledObject":
+            obj.setdefault("spec", {})
     return obj
+
+
+def _policy_spec(spec: dict[str, Any]) -> dict[str, Any]:
+    """Go leaves out an empty list of rules: whether there is none or nothing in it is the same."""
+    types = spec.get("policyTypes") or (["Ingress", "Egress"] if spec.get("egress") else ["Ingress"])
+    kept = {key: value for key, value in spec.items() if value or key not in ("ingress", "egress")}
+    return {**kept, "podSelector": spec.get("podSelector") or {}, "policyTypes": types}
 
 
 def _said(obj: dict[str, Any], *keys: str) -> dict[str, Any]:
@@ -101,64 +129,3 @@ def _container(container: dict[str, Any]) -> dict[str, Any]:
     if container.get("ports"):
         filled_in["ports"] = [{"protocol": "TCP", **port} for port in container["ports"]]
     return filled_in
-
-
-def _bad_ports(container: dict[str, Any]) -> str | None:
-    ports = container.get("ports") or []
-    if any(not port.get("containerPort") for port in ports):
-        return "a port without containerPort"
-    get = (container.get("readinessProbe") or {}).get("httpGet")
-    if (
-        get
-        and not isinstance(get.get("port"), int)
-        and get.get("port") not in [port.get("name") for port in ports]
-    ):
-        return "the readinessProbe asks a port that the container has not"
-    return None
-
-
-def refusal(resource: Resource, obj: dict[str, Any]) -> ApiError | None:
-    """Why the complete object will not do, or None."""
-    name = obj["metadata"].get("name", "")
-    spec = obj.get("spec") or {}
-
-    def no(field: str, message: str, reason: str = "FieldValueInvalid") -> ApiError:
-        return invalid(resource.kind, resource.group, name, field, message, reason)
-
-    if not name:
-        return no("metadata.name", "Required value: name or generateName is required", "FieldValueRequired")
-    if resource.kind in ("Deployment", "StatefulSet"):
-        if spec["replicas"] < 0:
-            return no(
-                "spec.replicas",
-                f"Invalid value: {spec['replicas']}: must be greater than or equal to 0",
-            )
-        containers = spec["template"]["spec"]["containers"]
-        if len(containers) != 1:
-            return no(
-                "spec.template.spec.containers", "Invalid value: a Pod here is one process: one container"
-            )
-        if not containers[0].get("command"):
-            return no(
-                "spec.template.spec.containers[0].command",
-                "Required value: a Pod here is a process on this machine",
-                "FieldValueRequired",
-            )
-        if spec["template"]["spec"]["terminationGracePeriodSeconds"] < 0:
-            return no(
-                "spec.template.spec.terminationGracePeriodSeconds", "Invalid value: must not be negative"
-            )
-        if complaint := _bad_ports(containers[0]):
-            return no("spec.template.spec.containers[0]", f"Invalid value: {complaint}")
-        wanted = (spec.get("selector") or {}).get("matchLabels") or {}
-        labels = spec["template"]["metadata"].get("labels") or {}
-        if not wanted or any(labels.get(key) != value for key, value in wanted.items()):
-            return no(
-                "spec.template.metadata.labels",
-                f"Invalid value: {labels}: `selector` does not match template `labels`",
-            )
-    if resource.kind == "Lease":
-        duration_s = spec.get("leaseDurationSeconds")
-        if duration_s is not None and duration_s <= 0:
-            return no("spec.leaseDurationSeconds", f"Invalid value: {duration_s}: must be greater than 0")
-    return None

@@ -1,14 +1,15 @@
-"""What a client learns of the API before it uses it: groups, resources, verbs, version. Pure; read from the resource table."""
+"""What a client learns of the API before it uses it: groups, resources, verbs, version. Pure; read from what is spoken."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from embedded.apiserver.resources import RESOURCES, Resource
+from embedded.apiserver.resources import Resource, Spoken
 
 Object = dict[str, Any]
 
-GROUPS = list(dict.fromkeys((r.group, r.version) for r in RESOURCES if r.group))
+# Subresources that are of another kind than what they belong to, as (group, version, kind).
+OTHER_KINDS = {"scale": ("autoscaling", "v1", "Scale"), "eviction": ("policy", "v1", "Eviction")}
 
 # The version whose answers were recorded; what follows the + tells a reader that this is not it.
 VERSION: Object = {
@@ -38,18 +39,22 @@ def group(name: str, version: str) -> Object:
     return {"name": name, "versions": [named], "preferredVersion": named}
 
 
-def groups() -> Object:
-    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [group(*found) for found in GROUPS]}
+def groups(spoken: Spoken) -> Object:
+    return {
+        "kind": "APIGroupList",
+        "apiVersion": "v1",
+        "groups": [group(*found) for found in _groups(spoken)],
+    }
 
 
-def one_group(name: str) -> Object | None:
-    found = next((g for g in GROUPS if g[0] == name), None)
+def one_group(spoken: Spoken, name: str) -> Object | None:
+    found = next((g for g in _groups(spoken) if g[0] == name), None)
     return {"kind": "APIGroup", "apiVersion": "v1", **group(*found)} if found else None
 
 
-def resources(group_name: str, version: str) -> Object:
+def resources(spoken: Spoken, group_name: str, version: str) -> Object:
     listed: list[Object] = []
-    for r in _of(group_name, version):
+    for r in _of(spoken, group_name, version):
         entry: Object = {
             "name": r.plural,
             "singularName": r.singular,
@@ -61,13 +66,14 @@ def resources(group_name: str, version: str) -> Object:
         entry |= {"categories": list(r.categories)} if r.categories else {}
         listed.append(entry)
         for name, verbs in r.subresources.items():
+            other = OTHER_KINDS.get(name)
             listed.append(
                 {
                     "name": f"{r.plural}/{name}",
                     "singularName": "",
                     "namespaced": r.namespaced,
-                    **({"group": "autoscaling", "version": "v1"} if name == "scale" else {}),
-                    "kind": "Scale" if name == "scale" else r.kind,
+                    **({"group": other[0], "version": other[1]} if other else {}),
+                    "kind": other[2] if other else r.kind,
                     "verbs": list(verbs),
                 }
             )
@@ -77,11 +83,11 @@ def resources(group_name: str, version: str) -> Object:
     return {"kind": "APIResourceList", **own, "groupVersion": group_version, "resources": listed}
 
 
-def aggregated(core: bool) -> Object:
+def aggregated(spoken: Spoken, core: bool) -> Object:
     """All resources in one document, which kubectl asks for first."""
     items = []
-    for name, version in [("", "v1")] if core else GROUPS:
-        entries = [_aggregated(r) for r in _of(name, version)]
+    for name, version in [("", "v1")] if core else _groups(spoken):
+        entries = [_aggregated(r) for r in _of(spoken, name, version)]
         meta = {"name": name} if name else {}
         versions_ = [{"version": version, "resources": entries, "freshness": "Current"}]
         items.append({"metadata": meta, "versions": versions_})
@@ -103,11 +109,12 @@ def _aggregated(r: Resource) -> Object:
     }
     entry |= {"shortNames": list(r.short)} if r.short else {}
     entry |= {"categories": list(r.categories)} if r.categories else {}
-    scale = {"group": "autoscaling", "version": "v1", "kind": "Scale"}
     subresources = [
         {
             "subresource": name,
-            "responseKind": scale if name == "scale" else {"group": "", "version": "", "kind": r.kind},
+            "responseKind": dict(
+                zip(("group", "version", "kind"), OTHER_KINDS.get(name, ("", "", r.kind)), strict=True)
+            ),
             "verbs": list(verbs),
         }
         for name, verbs in r.subresources.items()
@@ -115,5 +122,9 @@ def _aggregated(r: Resource) -> Object:
     return {**entry, "subresources": subresources} if subresources else entry
 
 
-def _of(group_name: str, version: str) -> list[Resource]:
-    return [r for r in RESOURCES if (r.group, r.version) == (group_name, version)]
+def _groups(spoken: Spoken) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((r.group, r.version) for r in spoken.resources if r.group))
+
+
+def _of(spoken: Spoken, group_name: str, version: str) -> list[Resource]:
+    return [r for r in spoken.resources if (r.group, r.version) == (group_name, version)]

@@ -63,7 +63,7 @@ def _endpoint(pod: Object) -> Object:
             "name": meta["name"],
             "uid": meta["uid"],
         },
-        "nodeName": pods.NODE,
+        "nodeName": pod["spec"]["nodeName"],
     }
 
 

@@ -76,12 +76,21 @@ def invalid(
     reason: str = "FieldValueInvalid",
     times: int = 1,
 ) -> ApiError:
-    cause = {"reason": reason, "message": message, "field": field}
+    error = invalid_in_all(kind, group, name, [(field, message, reason)])
+    error.status["details"]["causes"] *= times
+    return error
+
+
+def invalid_in_all(kind: str, group: str, name: str, found: list[tuple[str, str, str]]) -> ApiError:
+    """`found` is what is wrong, as (field, message, reason)."""
     about = {"name": name, "group": group, "kind": kind}
     details: dict[str, Any] = {key: value for key, value in about.items() if value}
-    details["causes"] = [cause] * times
-    text = f'{qualified(kind, group)} "{name}" is invalid: {field}: {message}'
-    return ApiError(422, text, "Invalid", details)
+    details["causes"] = [
+        {"reason": reason, "message": message, "field": field} for field, message, reason in found
+    ]
+    complaints = [f"{field}: {message}" for field, message, _ in found]
+    text = complaints[0] if len(complaints) == 1 else f"[{', '.join(complaints)}]"
+    return ApiError(422, f'{qualified(kind, group)} "{name}" is invalid: {text}', "Invalid", details)
 
 
 def invalid_patch(shown: str, why: str) -> ApiError:
@@ -113,6 +122,13 @@ def not_acceptable() -> ApiError:
 
 def unsupported_media_type() -> ApiError:
     return ApiError(415, "415: Unsupported Media Type", "UnsupportedMediaType", {})
+
+
+def too_many_disruptions(budget: str, complaint: str) -> ApiError:
+    """An eviction that a PodDisruptionBudget does not allow; there is no Retry-After, as nobody knows when it will."""
+    message = "Cannot evict pod as it would violate the pod's disruption budget."
+    cause = {"reason": "DisruptionBudget", "message": f"The disruption budget {budget} {complaint}"}
+    return ApiError(429, message, "TooManyRequests", {"causes": [cause]})
 
 
 def expired(asked: int, oldest: int) -> ApiError:

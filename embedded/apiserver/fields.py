@@ -13,6 +13,7 @@ from typing import Any
 ANY = "any"
 INT32 = "int32"
 STRING = "string"
+BOOL = "bool"
 MICRO_TIME = "microtime"
 STRINGS = "map[string]string"
 
@@ -65,7 +66,9 @@ POD_SPEC = {
     "terminationGracePeriodSeconds": INT32,
     "containers": [CONTAINER],
 }
-SELECTOR = {"matchLabels": STRINGS, "matchExpressions": ANY}
+EXPRESSION = {"key": STRING, "operator": STRING, "values": [STRING]}
+SELECTOR = {"matchLabels": STRINGS, "matchExpressions": [EXPRESSION]}
+TAINT = {**dict.fromkeys(("key", "value", "effect"), STRING), "timeAdded": ANY}
 TEMPLATE = {"metadata": META, "spec": POD_SPEC}
 TYPE = {"kind": STRING, "apiVersion": STRING, "metadata": META}
 
@@ -126,6 +129,41 @@ KNOWN: dict[str, dict[str, Any]] = {
             " ephemeralContainerStatuses qosClass nominatedNodeName resize observedGeneration resourceClaimStatuses"
         ),
     },
+}
+KNOWN |= {
+    "Node": {
+        **TYPE,
+        "spec": {
+            **_any_of("podCIDR podCIDRs providerID configSource externalID"),
+            "unschedulable": BOOL,
+            "taints": [TAINT],
+        },
+        "status": ANY,
+    },
+    "NetworkPolicy": {
+        **TYPE,
+        "spec": {"podSelector": SELECTOR, "policyTypes": [STRING], **_any_of("ingress egress")},
+    },
+    "PodDisruptionBudget": {
+        **TYPE,
+        "spec": {
+            "selector": SELECTOR,
+            **_any_of("minAvailable maxUnavailable"),
+            "unhealthyPodEvictionPolicy": STRING,
+        },
+        "status": ANY,
+    },
+    "HorizontalPodAutoscaler": {
+        **TYPE,
+        "spec": {
+            "scaleTargetRef": dict.fromkeys(("kind", "name", "apiVersion"), STRING),
+            "minReplicas": INT32,
+            "maxReplicas": INT32,
+            **_any_of("metrics behavior"),
+        },
+        "status": ANY,
+    },
+    "Eviction": {**TYPE, "deleteOptions": ANY},
 }
 OTHER = {**TYPE, **_any_of("spec status secrets imagePullSecrets automountServiceAccountToken")}
 
@@ -201,6 +239,8 @@ def _fits(value: Any, wanted: str) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and -(2**31) <= value < 2**31
     if wanted == STRINGS:
         return isinstance(value, dict) and all(isinstance(inner, str) for inner in value.values())
+    if wanted == BOOL:
+        return isinstance(value, bool)
     return wanted == STRING and isinstance(value, str)
 
 

@@ -1,6 +1,13 @@
 """Runs the Pods: each is a process on this machine, started, probed, started again when it dies, and ended.
 
 The law: a Pod leaves the store only after its process group has left the machine.
+
+A Pod that NetworkPolicies cut off is frozen (SIGSTOP to its group) for as long. This differs from a real cluster:
+- there the SYN is dropped; here the kernel accepts the connection, and nothing ever answers on it. Once the Pod is let
+  in again, or is deleted and hears its TERM, it answers what has waited.
+- there the Pod computes on; here it stands still, and what it asks of others, and who is connected to it, stalls too.
+- there a Pod that comes up while it is cut off becomes ready, since the kubelet's probes are let through. So here it
+  runs until it is ready, and is frozen then; while it is frozen it is not asked, and stays ready.
 """
 
 from __future__ import annotations
@@ -11,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from embedded.apiserver import pod as pods
+from embedded.apiserver.isolation import is_cut_off
 from embedded.apiserver.probe import Probe
 from embedded.apiserver.process import Process
-from embedded.apiserver.resources import PODS
+from embedded.apiserver.resources import NETWORKPOLICIES, PODS
 from embedded.apiserver.store import Event, Store
 
 # A process that ran this long is not in a crash loop.
@@ -46,22 +54,28 @@ class Kubelet:
         self._released = asyncio.Event()
 
     def hear(self, event: Event) -> None:
+        if event.resource is NETWORKPOLICIES:
+            for run in self._runs.values():
+                run.obey_policies()
         if event.resource is not PODS or event.type == "DELETED":
             return
         uid = event.after["metadata"]["uid"]
-        if uid not in self._runs and not pods.is_over(event.after):
-            self._runs[uid] = PodRun(self, event.after)
-            self._tasks[uid] = asyncio.create_task(self._runs[uid].run())
-            self._tasks[uid].add_done_callback(lambda _: self._forget(uid))
-        elif uid in self._runs and not pods.is_live(event.after):
-            self._runs[uid].stopping.set()
+        if uid not in self._runs:
+            if pods.is_bound(event.after) and not pods.is_over(event.after):
+                self._runs[uid] = PodRun(self, event.after)
+                self._tasks[uid] = asyncio.create_task(self._runs[uid].run())
+                self._tasks[uid].add_done_callback(lambda _: self._forget(uid))
+        elif pods.is_live(event.after):
+            self._runs[uid].obey_policies()
+        else:
+            self._runs[uid].stop()
 
     async def close(self, grace_s: float | None) -> None:
         for run in self._runs.values():
             if grace_s is not None:
                 run.grace_s = grace_s
             run.leaving = True
-            run.stopping.set()
+            run.stop()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def hold_ports(self, uid: str, ports: list[int], stopping: asyncio.Event) -> bool:
@@ -96,6 +110,9 @@ class PodRun:
         # The stack goes down: the Pod goes although nobody deleted it.
         self.leaving = False
         self.restarts = 0
+        self.process: Process | None = None
+        self.thawed = asyncio.Event()
+        self.freezes = 0
 
     async def run(self) -> None:
         if await self.kubelet.hold_ports(self.uid, self.ports, self.stopping):
@@ -115,6 +132,26 @@ class PodRun:
                 self.restarts += 1
         self._leave()
 
+    def stop(self) -> None:
+        """It was deleted or has failed; or it was deleted already, and now its grace is shorter."""
+        if self.stopping.is_set() and self.process is not None:
+            self.process.hasten(self._grace_left_s())
+        self.stopping.set()
+
+    def obey_policies(self) -> None:
+        """Freezes the process while policies cut the Pod off; one that is not ready yet runs on until it is."""
+        pod, process = self._pod(), self.process
+        if pod is None or process is None or self.stopping.is_set() or not pods.is_live(pod):
+            return
+        cut_off = is_cut_off(pod, self.kubelet.store.list(NETWORKPOLICIES, self.key[0]))
+        if cut_off and not process.frozen and pods.is_ready(pod):
+            self.freezes += 1
+            self.thawed.clear()
+            process.freeze()
+        elif not cut_off and process.frozen:
+            process.thaw()
+            self.thawed.set()
+
     async def _one_process(self) -> int:
         """From the start of a process until its group has gone; its exit code."""
         log = self.kubelet.log_dir / f"{self.key[1]}.log" if self.kubelet.log_dir else None
@@ -127,6 +164,7 @@ class PodRun:
                 with log.open("a") as file:
                     file.write(f"cannot start {argv[0]}: {error}\n")
             return CANNOT_START
+        self.process = process
         probing: asyncio.Task[None] | None = None
         try:
             self._tell(pods.running, process.pid, self.restarts)
@@ -139,6 +177,7 @@ class PodRun:
                 await process.stop(self._grace_left_s())
             else:
                 await process.kill()
+            self.process = None
         return process.exited.result() if process.exited.done() else -1
 
     async def _watch_readiness(self) -> None:
@@ -149,7 +188,13 @@ class PodRun:
         await asyncio.sleep(probe.initial_delay_s)
         ready, streak = False, 0
         while True:
-            streak = streak + 1 if await probe.answers() is not ready else 0
+            while self.process is not None and self.process.frozen:
+                await self.thawed.wait()
+            freezes = self.freezes
+            answered = await probe.answers()
+            if freezes != self.freezes:
+                continue  # it was frozen before it could answer
+            streak = streak + 1 if answered is not ready else 0
             if streak >= (probe.failures if ready else probe.successes):
                 ready, streak = not ready, 0
                 self._tell(pods.readiness, ready)

@@ -29,7 +29,7 @@ def number(query: Mapping[str, str], key: str) -> float | None:
 
 
 def page(resource: Resource, objects: list[Object], version: int, query: Mapping[str, str]) -> Object:
-    """Items carry neither kind nor apiVersion, as the server leaves them out."""
+    """Items carry neither kind nor apiVersion, as the server leaves them out, but for custom resources."""
     asked = query.get("resourceVersion", "")
     if asked and not asked.isdecimal():
         raise bad_request(f"invalid resource version: {not_a_number(asked)}")
@@ -48,7 +48,8 @@ def page(resource: Resource, objects: list[Object], version: int, query: Mapping
         token = base64.urlsafe_b64encode(json.dumps(next_page, separators=(",", ":")).encode()).decode()
         meta |= {"continue": token.rstrip("="), "remainingItemCount": len(found) - limit}
         found = found[:limit]
-    items = [{key: value for key, value in obj.items() if key not in ("kind", "apiVersion")} for obj in found]
+    dropped = () if resource.custom else ("kind", "apiVersion")
+    items = [{key: value for key, value in obj.items() if key not in dropped} for obj in found]
     return {
         "kind": f"{resource.kind}List",
         "apiVersion": resource.api_version,

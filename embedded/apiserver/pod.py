@@ -62,7 +62,6 @@ def new(
     spec = {
         "serviceAccountName": "default",
         "serviceAccount": "default",
-        "nodeName": NODE,
         "tolerations": tolerated,
         "priority": 0,
         "enableServiceLinks": True,
@@ -73,9 +72,28 @@ def new(
         spec["hostname"] = name
         if workload["spec"].get("serviceName"):
             spec["subdomain"] = workload["spec"]["serviceName"]
-    scheduled = _condition("PodScheduled", True, stamp(now))
-    status = {"phase": "Pending", "conditions": [scheduled], "qosClass": "BestEffort"}
+    status = {"phase": "Pending", "qosClass": "BestEffort"}
     return {"kind": "Pod", "apiVersion": "v1", "metadata": meta, "spec": spec, "status": status}
+
+
+def bound(pod: Object, node: str, now: float) -> Object:
+    """The scheduler has found it a Node."""
+    pod = copy.deepcopy(pod)
+    pod["spec"]["nodeName"] = node
+    pod["status"]["conditions"] = [_condition("PodScheduled", True, stamp(now))]
+    return pod
+
+
+def unschedulable(pod: Object, why: str, now: float) -> Object:
+    pod = copy.deepcopy(pod)
+    old = next(iter(pod["status"].get("conditions", ())), None)
+    condition = old or _condition("PodScheduled", False, stamp(now))
+    pod["status"]["conditions"] = [{**condition, "reason": "Unschedulable", "message": why}]
+    return pod
+
+
+def is_bound(pod: Object) -> bool:
+    return bool(pod["spec"].get("nodeName"))
 
 
 def is_over(pod: Object) -> bool:

@@ -52,6 +52,7 @@ class Process:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.pid = process.pid
+        self.frozen = False
         self.exited = asyncio.ensure_future(process.wait())
 
     @classmethod
@@ -77,10 +78,29 @@ class Process:
         return cls(started)
 
     async def stop(self, grace_s: float) -> None:
-        """TERM to the group; after the grace, or when the leader has gone, KILL to what is left of it."""
-        self._signal_group(signal.SIGTERM)
-        await asyncio.wait({self.exited}, timeout=grace_s)
+        """TERM to the group; after the grace, or when the leader has gone, KILL to what is left of it.
+
+        A grace of 0 is no grace: KILL at once. One that is frozen hears the TERM, and goes on so that it can obey.
+        """
+        if grace_s > 0:
+            self._signal_group(signal.SIGTERM)
+            self.thaw()
+            await asyncio.wait({self.exited}, timeout=grace_s)
         await self.kill()
+
+    def hasten(self, grace_s: float) -> None:
+        """While it is being stopped: the grace ends after this time, if it has not ended before."""
+        asyncio.get_running_loop().call_later(grace_s, self._kill_if_there)
+
+    def freeze(self) -> None:
+        """Stops the whole group where it stands: its sockets stay open, and nothing answers on them."""
+        self.frozen = True
+        self._signal_group(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if self.frozen:
+            self.frozen = False
+            self._signal_group(signal.SIGCONT)
 
     async def kill(self) -> None:
         self._signal_group(signal.SIGKILL)
@@ -90,6 +110,11 @@ class Process:
             if not self._signal_group(0) or not living_members(self.pid):
                 return
             await asyncio.sleep(0.01)
+
+    def _kill_if_there(self) -> None:
+        # Once it is gone, its number may be another's.
+        if not self.exited.done():
+            self._signal_group(signal.SIGKILL)
 
     def _signal_group(self, number: int) -> bool:
         """Was anybody left to hear it?"""

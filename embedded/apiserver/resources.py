@@ -1,4 +1,4 @@
-"""Which resources the server speaks, with which verbs: the one table that routing, discovery and rights read.
+"""Which resources the server speaks, with which verbs: the table that routing and discovery read.
 
 What is not here is not spoken: it is answered as an API server answers for an API that it does not have.
 """
@@ -26,6 +26,8 @@ class Resource:
     categories: tuple[str, ...] = ()
     subresources: dict[str, tuple[str, ...]] = field(default_factory=dict)
     has_generation: bool = False
+    # Defined by a CustomResourceDefinition: its items keep their kind, and there is no strategic merge.
+    custom: bool = False
     unconditional_update: bool = True
     create_on_update: bool = False
 
@@ -48,8 +50,18 @@ RESOURCES = (
         ("delete", *READ),
         ("po",),
         categories=("all",),
-        subresources={"status": ("get", "patch")},
+        subresources={"eviction": ("create",), "status": ("get", "patch")},
         has_generation=True,
+    ),
+    Resource(
+        "",
+        "v1",
+        "nodes",
+        "Node",
+        ("create", "get", "list", "patch", "update", "watch"),
+        ("no",),
+        namespaced=False,
+        subresources={"status": ("get", "patch")},
     ),
     Resource("", "v1", "services", "Service", WHOLE, ("svc",), categories=("all",)),
     Resource("", "v1", "serviceaccounts", "ServiceAccount", WHOLE, ("sa",)),
@@ -84,6 +96,35 @@ RESOURCES = (
         namespaced=False,
     ),
     Resource(
+        "autoscaling",
+        "v2",
+        "horizontalpodautoscalers",
+        "HorizontalPodAutoscaler",
+        WHOLE,
+        ("hpa",),
+        categories=("all",),
+        subresources={"status": ("get", "patch")},
+    ),
+    Resource(
+        "networking.k8s.io",
+        "v1",
+        "networkpolicies",
+        "NetworkPolicy",
+        WHOLE,
+        ("netpol",),
+        has_generation=True,
+    ),
+    Resource(
+        "policy",
+        "v1",
+        "poddisruptionbudgets",
+        "PodDisruptionBudget",
+        WHOLE,
+        ("pdb",),
+        subresources={"status": ("get",)},
+        has_generation=True,
+    ),
+    Resource(
         "coordination.k8s.io",
         "v1",
         "leases",
@@ -97,16 +138,43 @@ RESOURCES = (
     Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", READ, has_generation=True),
 )
 
-BY_PATH = {(r.group, r.version, r.plural): r for r in RESOURCES}
-BY_KIND = {(r.api_version, r.kind): r for r in RESOURCES}
-GROUP_VERSIONS = {(r.group, r.version) for r in RESOURCES}
+# Where KEDA is installed; only a Cluster(keda=True) speaks it.
+SCALED_OBJECTS = Resource(
+    "keda.sh",
+    "v1alpha1",
+    "scaledobjects",
+    "ScaledObject",
+    WHOLE,
+    ("so",),
+    subresources={"status": ("get", "patch")},
+    has_generation=True,
+    custom=True,
+)
 
-NAMESPACES = BY_PATH["", "v1", "namespaces"]
-PODS = BY_PATH["", "v1", "pods"]
-SERVICES = BY_PATH["", "v1", "services"]
-DEPLOYMENTS = BY_PATH["apps", "v1", "deployments"]
-STATEFULSETS = BY_PATH["apps", "v1", "statefulsets"]
-REVIEWS = BY_PATH["authorization.k8s.io", "v1", "selfsubjectaccessreviews"]
-LEASES = BY_PATH["coordination.k8s.io", "v1", "leases"]
-ENDPOINTSLICES = BY_PATH["discovery.k8s.io", "v1", "endpointslices"]
+
+class Spoken:
+    """The resources that one cluster speaks, and the ways to find them."""
+
+    def __init__(self, resources: tuple[Resource, ...]) -> None:
+        self.resources = resources
+        self.by_path = {(r.group, r.version, r.plural): r for r in resources}
+        self.by_kind = {(r.api_version, r.kind): r for r in resources}
+        self.group_versions = {(r.group, r.version) for r in resources}
+
+
+ALWAYS = Spoken(RESOURCES)
+WITH_KEDA = Spoken((*RESOURCES, SCALED_OBJECTS))
+
+NAMESPACES = ALWAYS.by_path["", "v1", "namespaces"]
+NODES = ALWAYS.by_path["", "v1", "nodes"]
+PODS = ALWAYS.by_path["", "v1", "pods"]
+SERVICES = ALWAYS.by_path["", "v1", "services"]
+DEPLOYMENTS = ALWAYS.by_path["apps", "v1", "deployments"]
+STATEFULSETS = ALWAYS.by_path["apps", "v1", "statefulsets"]
+REVIEWS = ALWAYS.by_path["authorization.k8s.io", "v1", "selfsubjectaccessreviews"]
+AUTOSCALERS = ALWAYS.by_path["autoscaling", "v2", "horizontalpodautoscalers"]
+LEASES = ALWAYS.by_path["coordination.k8s.io", "v1", "leases"]
+ENDPOINTSLICES = ALWAYS.by_path["discovery.k8s.io", "v1", "endpointslices"]
+NETWORKPOLICIES = ALWAYS.by_path["networking.k8s.io", "v1", "networkpolicies"]
+BUDGETS = ALWAYS.by_path["policy", "v1", "poddisruptionbudgets"]
 WORKLOADS = (DEPLOYMENTS, STATEFULSETS)

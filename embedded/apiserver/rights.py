@@ -92,9 +92,14 @@ def _covers(rule: Rule, asked: Attributes) -> bool:
         (rule.namespace is None or rule.namespace == asked.namespace)
         and bool({"*", asked.verb} & set(rule.verbs))
         and bool({"*", asked.group} & set(rule.api_groups))
-        and bool({"*", asked.full_resource} & set(rule.resources))
+        and bool(_words_for(asked) & set(rule.resources))
         and (not rule.resource_names or asked.name in rule.resource_names)
     )
+
+
+def _words_for(asked: Attributes) -> set[str]:
+    anything = {f"*/{asked.subresource}"} if asked.subresource else set()
+    return {"*", asked.full_resource} | anything
 
 
 def forbidden(identity: Identity, asked: Attributes) -> ApiError:

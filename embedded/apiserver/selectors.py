@@ -11,7 +11,10 @@ from embedded.apiserver.errors import bad_request
 Predicate = Callable[[dict[str, Any]], bool]
 
 FIELDS = ("metadata.name", "metadata.namespace")
-POD_FIELDS = ("status.phase", "spec.nodeName")
+MORE_FIELDS = {
+    "Pod": ("status.phase", "spec.nodeName", "spec.restartPolicy"),
+    "Node": ("spec.unschedulable",),
+}
 SET_BASED = re.compile(r"^\s*(\S+)\s+(in|notin)\s+\(([^)]*)\)\s*$")
 
 
@@ -38,6 +41,27 @@ def matches(labels: dict[str, str], selector: dict[str, Any]) -> bool:
     """Do these labels fit a `matchLabels`? matchExpressions are not spoken."""
     wanted = selector.get("matchLabels") or {}
     return bool(wanted) and all(labels.get(key) == value for key, value in wanted.items())
+
+
+def fits(labels: dict[str, str], selector: dict[str, Any]) -> bool:
+    """Do these labels fit a LabelSelector, expressions and all? An empty one fits everything."""
+    wanted = selector.get("matchLabels") or {}
+    return all(labels.get(key) == value for key, value in wanted.items()) and all(
+        _expressed(labels, expression) for expression in selector.get("matchExpressions") or ()
+    )
+
+
+def _expressed(labels: dict[str, str], expression: dict[str, Any]) -> bool:
+    value, values = labels.get(expression["key"]), expression.get("values") or ()
+    match expression["operator"]:
+        case "In":
+            return value in values
+        case "NotIn":
+            return value not in values
+        case "Exists":
+            return value is not None
+        case _:
+            return value is None
 
 
 def as_text(selector: dict[str, Any]) -> str:
@@ -70,7 +94,7 @@ def _label_test(part: str) -> Callable[[dict[str, str]], bool]:
 def _field(part: str, kind: str) -> tuple[str, str, bool]:
     equal = "!=" not in part
     path, _, value = part.replace("!=", "=").replace("==", "=").partition("=")
-    if path not in FIELDS and not (kind == "Pod" and path in POD_FIELDS):
+    if path not in (*FIELDS, *MORE_FIELDS.get(kind, ())):
         raise bad_request(
             f'Unable to find "{path}" that match field selector: field label not supported: {path}'
         )
@@ -81,4 +105,6 @@ def _at(obj: dict[str, Any], path: str) -> Any:
     here: Any = obj
     for step in path.split("."):
         here = here.get(step, {}) if isinstance(here, dict) else {}
+    if isinstance(here, bool):
+        return str(here).lower()
     return here if here != {} else ""

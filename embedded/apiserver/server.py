@@ -26,7 +26,7 @@ from embedded.apiserver.errors import (
 )
 from embedded.apiserver.listing import number, page, selected_by
 from embedded.apiserver.options import Options
-from embedded.apiserver.resources import BY_PATH, GROUP_VERSIONS, REVIEWS, Resource
+from embedded.apiserver.resources import REVIEWS, Resource
 from embedded.apiserver.scale import scale_of
 from embedded.apiserver.tables import table
 
@@ -66,6 +66,7 @@ class Api:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.store = cluster.store
+        self.spoken = cluster.spoken
         self._closing = asyncio.Event()
 
     async def shut(self, app: web.Application) -> None:
@@ -104,7 +105,7 @@ class Api:
             and form_of(request.headers.get("Accept", ""), DISCOVERY_FORM) != "plain"
         ):
             return _json(
-                discovery.aggregated(core=path == "/api"),
+                discovery.aggregated(self.spoken, core=path == "/api"),
                 content_type=f"{JSON};g=apidiscovery.k8s.io;v=v2;as={DISCOVERY_FORM}",
             )
         steps = path.strip("/").split("/")
@@ -115,21 +116,21 @@ class Api:
             case ["api"]:
                 body = discovery.versions(request.host)
             case ["apis"]:
-                body = discovery.groups()
+                body = discovery.groups(self.spoken)
             case ["apis", group]:
-                body = discovery.one_group(group)
+                body = discovery.one_group(self.spoken, group)
             case ["api", "v1"]:
-                body = discovery.resources("", "v1")
-            case ["apis", group, version] if (group, version) in GROUP_VERSIONS:
-                body = discovery.resources(group, version)
+                body = discovery.resources(self.spoken, "", "v1")
+            case ["apis", group, version] if (group, version) in self.spoken.group_versions:
+                body = discovery.resources(self.spoken, group, version)
         return _no_such_page() if body is None else _json(body)
 
     async def _resource(
         self, request: web.Request, identity: rights.Identity, asked: Asked
     ) -> web.StreamResponse:
-        if (asked.group, asked.version) not in GROUP_VERSIONS:
+        if (asked.group, asked.version) not in self.spoken.group_versions:
             return _no_such_page()
-        resource = BY_PATH.get((asked.group, asked.version, asked.resource))
+        resource = self.spoken.by_path.get((asked.group, asked.version, asked.resource))
         if resource is None or bool(asked.namespace) > resource.namespaced:
             raise no_such_resource()
         verbs = resource.subresources.get(asked.subresource) if asked.subresource else resource.verbs
@@ -171,6 +172,8 @@ class Api:
         where = (resource, asked.namespace, asked.name)
         code, answer = 200, None
         if asked.verb == "patch":
+            if resource.custom and content_type == patches.STRATEGIC:
+                raise unsupported_media_type()
             patch = patches.parse(content_type, body)
             if asked.subresource == "scale":
                 answer = writes.patch_scale(*where, content_type, patch, options)
@@ -181,9 +184,11 @@ class Api:
                 raise unsupported_media_type()
             parsed = patches.loads(body) if body or asked.verb != "delete" else None
             if asked.verb == "delete":
-                answer = writes.delete(*where, parsed, options)
+                answer = writes.delete(*where, _delete_options(parsed, asked), options)
             elif resource is REVIEWS:
                 code, answer = 201, rights.review(identity, parsed if isinstance(parsed, dict) else {})
+            elif asked.subresource == "eviction":
+                code, answer = 201, writes.evict(asked.namespace, asked.name, parsed, options)
             elif asked.verb == "create":
                 code, answer = 201, writes.create(resource, asked.namespace, parsed, options)
             elif asked.subresource == "scale":
@@ -217,6 +222,13 @@ class Api:
                 await response.write(_line({"type": word, "object": obj}))
         await response.write_eof()
         return response
+
+
+def _delete_options(body: Any, asked: Asked) -> Any:
+    """The server reads them from the body, or, where there is none, from the query."""
+    if body is None and (grace_s := number(asked.query, "gracePeriodSeconds")) is not None:
+        return {"gracePeriodSeconds": int(grace_s)}
+    return body
 
 
 def _line(body: Any) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from embedded.apiserver import node as nodes
 from embedded.apiserver import pod as pods
 from embedded.apiserver.resources import Resource
 from embedded.apiserver.selectors import as_text
@@ -40,6 +41,30 @@ def _container_status(pod: Object, key: str) -> Any:
     return next((c[key] for c in pod["status"].get("containerStatuses", ())), 0)
 
 
+def _status_of_node(node: Object) -> str:
+    ready = "Ready" if nodes.is_ready(node) else "NotReady"
+    return f"{ready},SchedulingDisabled" if nodes.is_cordoned(node) else ready
+
+
+def _address(kind: str) -> Callable[[Object], str]:
+    return lambda node: next(
+        (a["address"] for a in node["status"].get("addresses", ()) if a["type"] == kind), "<none>"
+    )
+
+
+def _machine(key: str) -> Callable[[Object], Any]:
+    return lambda node: node["status"].get("nodeInfo", {}).get(key, "")
+
+
+def _or_none(key: str) -> Callable[[Object], Any]:
+    return lambda obj: "N/A" if obj["spec"].get(key) is None else obj["spec"][key]
+
+
+def _target(scaler: Object) -> str:
+    target = scaler["spec"]["scaleTargetRef"]
+    return f"{target.get('kind', '')}/{target['name']}"
+
+
 AGE = "Age"
 COLUMNS: dict[str, list[Column]] = {
     "Deployment": [
@@ -65,6 +90,35 @@ COLUMNS: dict[str, list[Column]] = {
         ("IP", 1, lambda pod: pod["status"].get("podIP", "<none>")),
         ("Node", 1, lambda pod: pod["spec"].get("nodeName", "<none>")),
         ("PID", 1, lambda pod: (pod["metadata"].get("annotations") or {}).get(pods.PID, "<none>")),
+    ],
+    "Node": [
+        ("Status", 0, _status_of_node),
+        ("Roles", 0, lambda _: "<none>"),
+        (AGE, 0, lambda _: None),
+        ("Version", 0, _machine("kubeletVersion")),
+        ("Internal-IP", 1, _address("InternalIP")),
+        ("External-IP", 1, _address("ExternalIP")),
+        ("OS-Image", 1, _machine("osImage")),
+        ("Kernel-Version", 1, _machine("kernelVersion")),
+        ("Container-Runtime", 1, _machine("containerRuntimeVersion")),
+    ],
+    "NetworkPolicy": [
+        ("Pod-Selector", 0, lambda obj: as_text(obj["spec"]["podSelector"]) or "<none>"),
+        (AGE, 0, lambda _: None),
+    ],
+    "PodDisruptionBudget": [
+        ("Min Available", 0, _or_none("minAvailable")),
+        ("Max Unavailable", 0, _or_none("maxUnavailable")),
+        ("Allowed Disruptions", 0, lambda obj: obj["status"]["disruptionsAllowed"]),
+        (AGE, 0, lambda _: None),
+    ],
+    "HorizontalPodAutoscaler": [
+        ("Reference", 0, _target),
+        ("Targets", 0, lambda _: "<unknown>"),
+        ("MinPods", 0, lambda obj: str(obj["spec"]["minReplicas"])),
+        ("MaxPods", 0, lambda obj: obj["spec"]["maxReplicas"]),
+        ("Replicas", 0, lambda obj: obj["status"].get("currentReplicas", 0)),
+        (AGE, 0, lambda _: None),
     ],
     "Lease": [
         ("Holder", 0, lambda obj: (obj.get("spec") or {}).get("holderIdentity", "")),

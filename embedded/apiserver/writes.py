@@ -9,10 +9,10 @@ import random
 import uuid
 from typing import Any
 
-from embedded.apiserver import decoding, defaults, errors, pod
+from embedded.apiserver import decoding, defaults, errors, pod, refusals
 from embedded.apiserver.controllers import Controllers
 from embedded.apiserver.options import Options
-from embedded.apiserver.resources import NAMESPACES, PODS, WORKLOADS, Resource
+from embedded.apiserver.resources import NAMESPACES, NODES, PODS, WORKLOADS, Resource
 from embedded.apiserver.scale import scale_of, wanted_of
 from embedded.apiserver.store import Object, Store
 
@@ -145,13 +145,24 @@ class Writes:
         if resource is PODS:
             if dry_run:
                 return current
-            return self.controllers.delete_pod(namespace, name, asked.get("gracePeriodSeconds")) or current
+            return self.controllers.delete_pod(namespace, name, _grace_s(asked)) or current
         if not dry_run:
             self.store.remove(resource, current["metadata"].get("namespace", ""), name)
             if resource in WORKLOADS:
                 self.controllers.delete_pods_of(current)
         details = {**errors.details_of(resource, name), "uid": current["metadata"]["uid"]}
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+
+    def evict(self, namespace: str, name: str, body: Any, options: Options) -> Object:
+        """A delete that asks the disruption budgets first."""
+        eviction = decoding.whole("policy/v1", "Eviction", body, options)
+        current = self._current(PODS, namespace, name)
+        if (eviction.get("metadata") or {}).get("name") != name:
+            raise errors.bad_request("name in URL does not match name in Eviction object")
+        if refusal := self.controllers.refuses_eviction(current):
+            raise refusal
+        self.delete(PODS, namespace, name, eviction.get("deleteOptions"), options)
+        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
     def _current(self, resource: Resource, namespace: str, name: str) -> Object:
         found = self.store.get(resource, namespace if resource.namespaced else "", name)
@@ -185,10 +196,13 @@ class Writes:
         }
         if resource.has_generation:
             meta["generation"] = 1
+        # Only a kubelet brings a status along.
+        if "status" in resource.subresources and resource is not NODES:
+            obj = {key: value for key, value in obj.items() if key != "status"}
         obj = defaults.filled(resource.kind, {**obj, "metadata": meta})
         if resource in WORKLOADS:
             obj["status"] = {}
-        if refusal := defaults.refusal(resource, obj):
+        if refusal := refusals.refusal(resource, obj):
             raise refusal
         return obj if options.dry_run else self.store.put(resource, obj)
 
@@ -204,11 +218,19 @@ class Writes:
         if keep_status:
             obj.pop("status", None)
             obj |= {"status": current["status"]} if "status" in current else {}
-        if refusal := defaults.refusal(resource, obj):
+        if refusal := refusals.refusal(resource, obj):
             raise refusal
         if _generation_moves(resource, current, obj):
             meta["generation"] = obj["metadata"]["generation"] = current["metadata"]["generation"] + 1
         return obj if options.dry_run else self.store.put(resource, obj)
+
+
+def _grace_s(asked: Object) -> int | None:
+    grace_s = asked.get("gracePeriodSeconds")
+    if grace_s is not None and (isinstance(grace_s, bool) or not isinstance(grace_s, int)):
+        raise errors.bad_request("gracePeriodSeconds: not an int64")
+    # The server takes a negative one for as short a grace as there is.
+    return 1 if grace_s is not None and grace_s < 0 else grace_s
 
 
 def _generation_moves(resource: Resource, old: Object, new: Object) -> bool:

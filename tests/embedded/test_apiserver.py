@@ -403,8 +403,8 @@ def test_a_role_manifest_can_be_tried() -> None:
 @pytest.mark.parametrize(
     ("path", "code", "plain"),
     [
-        ("/apis/networking.k8s.io/v1/namespaces/ml/networkpolicies", 404, True),
-        ("/apis/autoscaling/v2/namespaces/ml/horizontalpodautoscalers", 404, True),
+        ("/apis/batch/v1/namespaces/ml/jobs", 404, True),
+        ("/apis/autoscaling/v1/namespaces/ml/horizontalpodautoscalers", 404, True),
         ("/apis/keda.sh/v1alpha1/namespaces/ml/scaledobjects", 404, True),
         ("/apis/apps/v1/namespaces/ml/daemonsets", 404, False),
         ("/api/v1/namespaces/ml/pods/x/exec", 404, False),

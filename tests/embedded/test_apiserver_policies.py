@@ -1,0 +1,242 @@
+"""NetworkPolicies: a Pod that is cut off stays Ready and accepts connections, and answers nobody until it is let in again."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes import client
+
+from tests.embedded.recorded.stand import Stand, until, workload
+from tests.embedded.test_apiserver import MERGE, ML, alive, gone, scale_to
+from tests.embedded.test_apiserver_pods import pid_of, restarts
+
+POLICIES = "/apis/networking.k8s.io/v1/namespaces/ml/networkpolicies"
+DENY: dict[str, Any] = {"policyTypes": ["Ingress"]}
+
+
+def policy(name: str = "cut", selector: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": name},
+        "spec": {
+            "podSelector": {"matchLabels": {"app": "engine"}} if selector is None else selector,
+            **spec,
+        },
+    }
+
+
+@pytest.fixture
+def stand() -> Iterator[Stand]:
+    with Stand(workload("engine")) as made:
+        made.up("engine")
+        yield made
+
+
+def put_up(stand: Stand, made: dict[str, Any]) -> None:
+    assert stand.ask("POST", POLICIES, made).status == 201
+
+
+def take_down(stand: Stand, name: str = "cut") -> None:
+    assert stand.ask("DELETE", f"{POLICIES}/{name}").status == 200
+
+
+def is_frozen(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def freezes(pid: int) -> None:
+    """Until the signal has arrived: the kernel does not wait for it."""
+    until(lambda: is_frozen(pid), "it is frozen")
+
+
+def thaws(pid: int) -> None:
+    until(lambda: not is_frozen(pid), "it runs again")
+
+
+def ask_the_pod(stand: Stand) -> socket.socket:
+    """A connection with a question on it; what the Pod listens on is an argument of its command."""
+    port = stand.pods("engine")[0]["spec"]["containers"][0]["ports"][0]["containerPort"]
+    connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+    connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    return connection
+
+
+def test_one_that_is_cut_off_accepts_and_does_not_answer_until_it_is_let_in_again(stand: Stand) -> None:
+    put_up(stand, policy(**DENY, ingress=[]))
+    freezes(pid_of(stand))
+    with ask_the_pod(stand) as connection:
+        assert select.select([connection], [], [], 0.3)[0] == []
+        take_down(stand)
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+    assert restarts(stand) == 0
+
+
+def test_one_that_is_cut_off_stays_ready() -> None:
+    """Its probe may fail once and takes a second to; it is let through, and so it is not asked."""
+    strict = workload("engine")
+    strict["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["failureThreshold"] = 1
+    with Stand(strict) as stand:
+        stand.up("engine")
+        version = stand.get("/api/v1/namespaces/ml/pods")["metadata"]["resourceVersion"]
+        put_up(stand, policy(**DENY))
+        freezes(pid_of(stand))
+        watch = f"/api/v1/namespaces/ml/pods?watch=1&resourceVersion={version}"
+        assert stand.ask("GET", f"{watch}&timeoutSeconds=1.5").body == ""
+        assert stand.get(f"{ML}/deployments/engine")["status"]["readyReplicas"] == 1
+        take_down(stand)
+        thaws(pid_of(stand))
+        assert stand.ask("GET", f"{watch}&timeoutSeconds=0.3").body == ""
+
+
+def test_one_that_was_let_in_again_is_probed_again(stand: Stand) -> None:
+    pid = pid_of(stand)
+    put_up(stand, policy(**DENY))
+    freezes(pid)
+    take_down(stand)
+    thaws(pid)
+    os.kill(pid, signal.SIGSTOP)
+    path = f"{ML}/deployments/engine"
+    until(lambda: "readyReplicas" not in stand.get(path)["status"], "it is not ready")
+    os.kill(pid, signal.SIGCONT)
+    stand.up("engine")
+
+
+@pytest.mark.parametrize(
+    ("made", "cut_off"),
+    [
+        (policy(), True),  # no policyTypes: Ingress
+        (policy(ingress=None), True),
+        (policy(selector={}, **DENY), True),  # selects every Pod
+        (policy(selector={"matchExpressions": [{"key": "app", "operator": "Exists"}]}, **DENY), True),
+        (policy(policyTypes=["Ingress", "Egress"], egress=[{}]), True),
+        (policy(ingress=[{}]), False),
+        (policy(ingress=[{"from": [{"podSelector": {"matchLabels": {"app": "gateway"}}}]}]), False),
+        (policy(policyTypes=["Egress"]), False),
+        (policy(selector={"matchLabels": {"app": "another"}}, **DENY), False),
+        (policy(selector={"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}, **DENY), False),
+    ],
+)
+def test_a_policy_cuts_off_whom_it_selects_and_lets_nobody_in(
+    stand: Stand, made: dict[str, Any], cut_off: bool
+) -> None:
+    put_up(stand, made)
+    if cut_off:
+        freezes(pid_of(stand))
+    else:
+        with ask_the_pod(stand) as connection:
+            assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        assert not is_frozen(pid_of(stand))
+
+
+def test_policies_add_up_so_one_that_allows_wins(stand: Stand) -> None:
+    pid = pid_of(stand)
+    put_up(stand, policy(**DENY))
+    freezes(pid)
+    put_up(stand, policy("let-in", ingress=[{}]))
+    thaws(pid)
+    take_down(stand, "let-in")
+    freezes(pid)
+    stand.ask("PATCH", f"{POLICIES}/cut", {"spec": {"ingress": [{}]}}, MERGE)
+    thaws(pid)
+
+
+def test_a_policy_of_another_namespace_is_none_of_its_business(stand: Stand) -> None:
+    path = POLICIES.replace("/ml/", "/default/")
+    assert stand.ask("POST", path, policy(selector={}, **DENY)).status == 201
+    with ask_the_pod(stand) as connection:
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_the_whole_group_is_frozen(tmp_path: Path) -> None:
+    command = ["bash", "-c", "sleep 1000 & echo child $!; wait"]
+    with Stand(workload("engine", command=command), log_dir=tmp_path) as stand:
+        stand.up("engine")
+        (log,) = tmp_path.glob("*.log")
+        child = int(until(log.read_text, "it wrote a log").split()[1])
+        put_up(stand, policy(**DENY))
+        freezes(pid_of(stand))
+        freezes(child)
+
+
+@pytest.mark.parametrize("grace", ["", "?gracePeriodSeconds=0"])
+def test_one_that_is_cut_off_can_be_deleted(stand: Stand, grace: str) -> None:
+    """With a grace of 30 s, the default: it hears TERM although it was frozen."""
+    (pod,) = stand.pods("engine")
+    pid = pid_of(stand)
+    put_up(stand, policy(**DENY))
+    freezes(pid)
+    stand.ask("DELETE", f"/api/v1/namespaces/ml/pods/{pod['metadata']['name']}{grace}")
+    until(lambda: not alive(pid), "it is gone")
+    until(
+        lambda: pod["metadata"]["uid"] not in [p["metadata"]["uid"] for p in stand.pods("engine")], "it left"
+    )
+
+
+def test_one_that_does_not_hear_term_is_killed_although_it_was_frozen() -> None:
+    command = ["bash", "-c", "trap '' TERM; while :; do sleep 0.1; done"]
+    with Stand(workload("engine", command=command, grace_s=1)) as stand:
+        stand.up("engine")
+        pid = pid_of(stand)
+        put_up(stand, policy(**DENY))
+        freezes(pid)
+        scale_to(stand, 0)
+        gone(stand)
+        assert not alive(pid)
+
+
+def test_one_that_comes_up_while_it_is_cut_off_becomes_ready_and_is_cut_off() -> None:
+    with Stand(workload("engine", replicas=0)) as stand:
+        put_up(stand, policy(**DENY))
+        scale_to(stand, 1)
+        stand.up("engine")
+        pid = pid_of(stand)
+        freezes(pid)
+        assert stand.get(f"{ML}/deployments/engine")["status"]["readyReplicas"] == 1
+        os.kill(pid, signal.SIGKILL)  # and so does the process that follows it
+        until(lambda: running_again(stand, pid), "another one runs")
+        stand.up("engine")
+        freezes(pid_of(stand))
+
+
+def running_again(stand: Stand, before: int) -> bool:
+    return restarts(stand) == 1 and pid_of(stand) != before
+
+
+def test_a_cluster_that_closes_takes_the_frozen_along(stand: Stand) -> None:
+    pid = pid_of(stand)
+    put_up(stand, policy(**DENY))
+    freezes(pid)
+    stand.run(stand.cluster.close())
+    assert not alive(pid)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"policyTypes": ["Sideways"]},
+        {"selector": {"matchExpressions": [{"key": "app", "operator": "Near"}]}},
+        {"selector": {"matchExpressions": [{"key": "app", "operator": "In"}]}},
+    ],
+)
+def test_a_policy_of_nonsense_is_invalid(stand: Stand, spec: dict[str, Any]) -> None:
+    assert stand.ask("POST", POLICIES, policy(**spec)).status == 422
+
+
+def test_the_official_client_writes_reads_and_deletes_one(stand: Stand) -> None:
+    networking = client.NetworkingV1Api(stand.client())
+    made = networking.create_namespaced_network_policy("ml", policy(**DENY))
+    assert made.spec.ingress is None
+    assert made.metadata.generation == 1
+    replaced = policy(ingress=[{}])
+    replaced["metadata"]["resourceVersion"] = made.metadata.resource_version
+    assert networking.replace_namespaced_network_policy("cut", "ml", replaced).metadata.generation == 2
+    assert [p.metadata.name for p in networking.list_network_policy_for_all_namespaces().items] == ["cut"]
+    assert networking.delete_namespaced_network_policy("cut", "ml")["status"] == "Success"
