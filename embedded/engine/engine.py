@@ -1,39 +1,22 @@
 """One answer, from the queue to its last token, as every personality gives it; how it looks is the Shape's affair.
 
-A fault of the catalogue that is to come has its place here, between a token that is due and its being told.
+A fault comes in between a token that is due and its being told.
 """
 
 import asyncio
 from random import Random
-from typing import Protocol
 
 from contract.clock import Clock
 from embedded.engine.ask import Ask
+from embedded.engine.fault import Hit, Over
 from embedded.engine.ledger import Entry, Ledger
 from embedded.engine.meter import Meter
 from embedded.engine.options import Options
 from embedded.engine.pace import TokenClock
+from embedded.engine.shape import Shape
 from embedded.engine.slots import Closed, Slots
+from embedded.engine.switch import Switch
 from embedded.engine.words import word
-
-
-class Shape(Protocol):
-    """How one answer looks on the wire. What writes content gives the instant just before the write."""
-
-    def arrived(self) -> None:
-        """The ask is well formed and may have to wait."""
-
-    def started(self) -> None:
-        """It has a slot."""
-
-    def token(self, text: str) -> float | None:
-        """One more token; None where nothing is written yet."""
-
-    def finish(self, reason: str, entry: Entry) -> float | None:
-        """That was all, and why: length, stop or abort."""
-
-    def refuse(self, body: bytes) -> None:
-        """It cannot be answered, though the headers of a 200 are out."""
 
 
 class Engine:
@@ -43,28 +26,40 @@ class Engine:
         self.ledger = ledger
         self.meter = Meter()
         self.slots = Slots(options.pace.max_num_seqs, options.max_waiting)
+        self.faults = Switch(options.seed, clock)
         self.stopping = False
         self._naps: set[asyncio.Future[None]] = set()
 
-    async def answer(self, ask: Ask, entry: Entry, shape: Shape, tells_abort: bool) -> None:
-        """Raises slots.Full where there is no room to wait, and says nothing then."""
+    async def answer(
+        self, ask: Ask, entry: Entry, shape: Shape, tells_abort: bool, hit: Hit | None = None
+    ) -> None:
+        """Raises slots.Full where there is no room to wait, and says nothing then; a Refusal, where a fault wants it."""
         entry.prompt_tokens = ask.prompt_tokens
         shape.arrived()
         try:
+            if hit is not None:
+                hit.in_line(shape)
             async with self.slots.one():
-                how = await self._generate(ask, entry, shape)
+                how = await self._generate(ask, entry, shape, hit)
         except Closed:
             how = "abort"
+        except Over as over:
+            entry.how = over.how
+            self._note_content(entry, over.written_at)
+            # An answer that a fault ended early is to the engine one whose client went away.
+            self.meter.ended[over.how if over.how in self.meter.ended else "abort"] += 1
+            return
         except asyncio.CancelledError:
             # The client went away; to the engine that is an abort.
             self.meter.ended["abort"] += 1
             raise
-        entry.how = how
+        garbled = hit is not None and hit.garbled and how != "abort"
+        entry.how = "garbled" if garbled else how
         if how != "abort" or tells_abort:
             self._note_content(entry, shape.finish(how, entry))
         self.meter.ended[how] += 1
 
-    async def _generate(self, ask: Ask, entry: Entry, shape: Shape) -> str:
+    async def _generate(self, ask: Ask, entry: Entry, shape: Shape, hit: Hit | None) -> str:
         loop, options, meter = asyncio.get_running_loop(), self.options, self.meter
         entry.started_at = round(self.clock.now(), 6)
         entry.output_tokens = 0
@@ -73,6 +68,8 @@ class Engine:
         # Seeded by a text: the same ask draws the same words and lengths in every run, whatever else is running.
         chance = Random(f"{options.seed} {ask.prompt}")
         due = TokenClock(options.pace, chance, loop.time())
+        if hit is not None:
+            hit.due, hit.length, hit.reason = due, length, reason
         meter.prompt_tokens += ask.prompt_tokens
         meter.tokens_held += ask.prompt_tokens
         told_at = entry.arrived_at
@@ -82,6 +79,8 @@ class Engine:
                 text = word(chance, position)
                 if loop.time() < due_s and not self.stopping:
                     await self._nap_until(due_s)
+                if hit is not None:
+                    await hit.before(position)
                 if self.stopping:
                     return "abort"
                 self._note_content(entry, shape.token(text))
@@ -91,6 +90,8 @@ class Engine:
                 now = self.clock.now()
                 (meter.itl if position else meter.ttft).observe(now - told_at)
                 told_at = now
+            if hit is not None:
+                await hit.before(length)
             return reason
         finally:
             meter.tokens_held -= ask.prompt_tokens + entry.output_tokens
@@ -116,6 +117,7 @@ class Engine:
     def stop(self) -> None:
         """Every ask under way ends here and now, with "abort"."""
         self.stopping = True
+        self.faults.clear()
         self.slots.close()
         for nap in self._naps:
             _wake(nap)

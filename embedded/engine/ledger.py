@@ -39,10 +39,22 @@ class Entry:
     ended_at: float | None = None
     prompt_tokens: int | None = None
     output_tokens: int | None = None
+    """Generated so far; how many of them were written is `written_tokens`."""
     status: int | None = None
     how: str | None = None
-    """length, stop, abort (ours, at SIGTERM), gone (the client went away), refused (see status), error (a bug);
+    """length, stop, gone (the client went away), refused (see status), error (a bug), abort (ours, at SIGTERM, or a
+    fault's). By faults alone: reset (RST before any byte), no_response (hung up on without a byte), cut (begun, and left
+    without its proper end), content_filter, garbled (told to its end, but a part of it is no JSON).
     None: never ended."""
+    fault: str | None = None
+    """Which fault did something to it; None: none did."""
+
+    @property
+    def written_tokens(self) -> int:
+        """How many tokens went out to the client."""
+        if self.stream:
+            return len(self.chunks)
+        return (self.output_tokens or 0) if self.chunks else 0
 
 
 # What is known at arrival; the rest is told by the second line.

@@ -87,15 +87,24 @@ class ChatStream:
             data, self._opening = self._opening + data, b""
         return self._reply.send(data)
 
-    def finish(self, reason: str, entry: Entry) -> None:
+    def finish(self, reason: str, entry: Entry, done: bool = True) -> None:
         self.started()
         last = self._opening + self._event(self._dialect.last_delta, f'"{reason}"')
         if self._ask.include_usage:
             last += b'data: %b,"choices":[],"usage":%b}\n\n' % (self._head, to_json(usage_of(entry)))
-        self._reply.end(last + DONE)
+        self._reply.end(last + DONE if done else last)
 
-    def refuse(self, body: bytes) -> None:
-        self._reply.end(b"data: %b\n\n%b" % (body, DONE))
+    def refuse(self, body: bytes, done: bool = True) -> None:
+        self._reply.end(b"data: %b\n\n%b" % (body, DONE if done else b""))
+
+    def trail_off(self, entry: Entry) -> None:
+        self._reply.end(b"")
+
+    def break_off(self, entry: Entry) -> None:
+        pass
+
+    def garble(self) -> None:
+        self._reply.send(b"data: %b,\n\n" % self._head)
 
 
 class TextStream(ChatStream):
@@ -115,6 +124,7 @@ class ChatPlain:
         self._reply = reply
         self._model = model
         self._words: list[str] = []
+        self._garbled = False
 
     def arrived(self) -> None:
         pass
@@ -125,7 +135,23 @@ class ChatPlain:
     def token(self, text: str) -> None:
         self._words.append(text)
 
-    def finish(self, reason: str, entry: Entry) -> float:
+    def finish(self, reason: str, entry: Entry, done: bool = True) -> float:
+        body = self._body(reason, entry)
+        return self._reply.whole(200, JSON, body[:-1] if self._garbled else body)
+
+    def refuse(self, body: bytes, done: bool = True) -> None:
+        raise AssertionError("a plain answer has sent no headers before it is whole")
+
+    def trail_off(self, entry: Entry) -> float:
+        return self.finish("stop", entry)
+
+    def break_off(self, entry: Entry) -> float:
+        return self._reply.torn(JSON, self._body("stop", entry))
+
+    def garble(self) -> None:
+        self._garbled = True
+
+    def _body(self, reason: str, entry: Entry) -> bytes:
         choice = {"index": 0, **self._said("".join(self._words)), "logprobs": None, "finish_reason": reason}
         body = {
             "id": f"chatcmpl-{entry.id}",
@@ -135,10 +161,7 @@ class ChatPlain:
             "choices": [choice | dict(self._dialect.last_choice)],
             "usage": usage_of(entry),
         }
-        return self._reply.whole(200, JSON, to_json(body | dict(self._dialect.extra)))
-
-    def refuse(self, body: bytes) -> None:
-        raise AssertionError("a plain answer has sent no headers before it is whole")
+        return to_json(body | dict(self._dialect.extra))
 
     def _said(self, text: str) -> dict[str, Any]:
         return {"message": {"role": "assistant", "content": text}}

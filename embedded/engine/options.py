@@ -47,6 +47,7 @@ class Options:
     startup_s: float
     api_key: str | None
     ledger: Path | None
+    pidfile: Path | None
 
 
 class Parser(argparse.ArgumentParser):
@@ -102,6 +103,7 @@ def parser(personalities: Sequence[str]) -> Parser:
     add("--startup-duration", type=duration_s, default=0.0, help="until then the port is not listened on")
     add("--api-key-env", metavar="NAME", help="cloud: the environment variable that holds the one right key")
     add("--ledger", type=Path, metavar="PATH", help="where each ask is written down")
+    add("--pidfile", type=Path, metavar="PATH", help="where the engine's own pid is written when it starts")
     return line
 
 
@@ -121,8 +123,9 @@ def parse(
     given = line.parse_args(argv)
     if given.port > 65535:
         line.error(f"--port: {given.port} is above 65535")
-    if given.ledger is not None and not given.ledger.absolute().parent.is_dir():
-        line.error(f"--ledger: there is no folder {given.ledger.absolute().parent}; make it first")
+    for name, path in (("--ledger", given.ledger), ("--pidfile", given.pidfile)):
+        if path is not None and not path.absolute().parent.is_dir():
+            line.error(f"{name}: there is no folder {path.absolute().parent}; make it first")
     return Options(
         personality=given.personality,
         port=given.port,
@@ -142,6 +145,7 @@ def parse(
         startup_s=given.startup_duration,
         api_key=_api_key(line, given.personality, given.api_key_env, environment),
         ledger=given.ledger,
+        pidfile=given.pidfile,
     )
 
 

@@ -36,6 +36,10 @@ class TokenClock:
         self._due_s = started_s
         self._first = True
 
+    def resume(self, at_s: float) -> None:
+        """Nothing was generated meanwhile: what follows is counted from this instant."""
+        self._due_s = max(self._due_s, at_s)
+
     def next_due_s(self, running: int) -> float:
         """The instant of the next token, on the clock that started_s was read from, with so many running now."""
         pace = self._pace

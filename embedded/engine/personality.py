@@ -4,15 +4,20 @@ in personalities/, says what it looks like.
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, ClassVar
+from functools import partial
+from typing import ClassVar
 
+from embedded.engine import control, faults
 from embedded.engine.ask import Ask, BadAsk, Reader, find_nonce
-from embedded.engine.engine import Engine, Shape
+from embedded.engine.engine import Engine
+from embedded.engine.fault import Hit, Over
 from embedded.engine.ledger import Entry, read
 from embedded.engine.openai import JSON, to_json
 from embedded.engine.options import Defaults
+from embedded.engine.refusal import Refusal
+from embedded.engine.shape import Shape
 from embedded.engine.slots import Full
 from embedded.engine.wire import Reply, Request
 
@@ -20,24 +25,18 @@ Page = Callable[[], tuple[str, bytes]]
 ShapeMaker = Callable[[Reply, Ask, Entry], Shape]
 
 
-class Refusal(Exception):
-    """A 4xx or 5xx with a body that is the personality's own."""
-
-    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
-        super().__init__(status, body)
-        self.status = status
-        self.body = body
-
-
 class Personality:
     defaults: ClassVar[Defaults]
     tells_abort: ClassVar[bool]
     """At SIGTERM answers under way are ended and say so; else they are left without their end."""
+    health: ClassVar[tuple[str, ...]]
+    """The pages by which others tell whether it lives."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.asks: dict[str, tuple[Reader, ShapeMaker]] = {}
         self.pages: dict[str, Page] = {}
+        self._control = control.Control(engine.faults, faults.load())
 
     def problem(self, status: int, message: str, param: str | None = None) -> Refusal:
         """An error as this engine says it."""
@@ -48,7 +47,18 @@ class Personality:
         return self.problem(404, "Not Found")
 
     def overloaded(self) -> Refusal:
-        """Slots and queue are full."""
+        raise NotImplementedError
+
+    def limited(self) -> Refusal:
+        raise NotImplementedError
+
+    def failed(self) -> Refusal:
+        raise NotImplementedError
+
+    def unavailable(self) -> Refusal:
+        raise NotImplementedError
+
+    def too_long(self, ask: Ask, longest: int) -> Refusal:
         raise NotImplementedError
 
     def admit(self, request: Request) -> None:
@@ -67,8 +77,14 @@ class Personality:
         elif request.method in ("GET", "HEAD") and request.path == "/ledger":
             await self._show_ledger(reply)
         elif request.method in ("GET", "HEAD") and request.path in self.pages:
+            if request.path in self.health and not self._is_healthy():
+                reply.whole(503, "", b"")
+                return
             content_type, body = self.pages[request.path]()
             reply.whole(200, content_type, body)
+        elif request.path == control.PATH:
+            status, told = self._control.answer(request)
+            reply.whole(status, JSON, to_json(told))
         else:
             refusal = self.nowhere(request)
             reply.whole(refusal.status, JSON, to_json(refusal.body))
@@ -84,26 +100,43 @@ class Personality:
             arrived_at=request.arrived_at,
         ) as entry:
             shape: Shape | None = None
+            hit = self._hit(request, ask, entry, reply)
             try:
+                if hit is not None:
+                    await hit.at_door(ask)
                 self.admit(request)
                 if ask is None:
                     raise self.problem(400, bad.message, bad.param)
                 self.check(request, ask)
                 shape = shape_for(reply, ask, entry)
                 try:
-                    await self.engine.answer(ask, entry, shape, self.tells_abort)
+                    await self.engine.answer(ask, entry, shape, self.tells_abort, hit)
                 except Full:
                     raise self.overloaded() from None
             except Refusal as refusal:
                 entry.how, entry.status = "refused", refusal.status
-                body = to_json(self.reworded(request, refusal).body)
                 if reply.opened and shape is not None:
-                    shape.refuse(body)
+                    shape.refuse(self._said(request, refusal))
                 else:
-                    reply.whole(refusal.status, JSON, body)
+                    reply.whole(refusal.status, JSON, self._said(request, refusal), refusal.headers)
+            except Over as over:
+                entry.how = over.how
             finally:
                 if reply.opened and entry.status is None:
                     entry.status = 200
+
+    def _said(self, request: Request, refusal: Refusal) -> bytes:
+        return to_json(self.reworded(request, refusal).body)
+
+    def _hit(self, request: Request, ask: Ask | None, entry: Entry, reply: Reply) -> Hit | None:
+        """The fault that is set, where it hits this ask."""
+        key = entry.nonce or (ask.prompt if ask else request.body.decode(errors="replace"))
+        standing = self.engine.faults.hits(key)
+        return Hit(standing, entry, reply, self, partial(self._said, request)) if standing else None
+
+    def _is_healthy(self) -> bool:
+        standing = self.engine.faults.standing
+        return standing is None or standing.fault.is_healthy(standing.age_s)
 
     async def _show_ledger(self, reply: Reply) -> None:
         path = self.engine.ledger.path

@@ -6,10 +6,12 @@ buffered without bound.
 """
 
 import asyncio
+import socket
+import struct
 import sys
 import traceback
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import cast
@@ -23,6 +25,7 @@ from contract.clock import Clock
 class Request:
     method: str
     path: str
+    query: str
     headers: dict[str, str]
     body: bytes
     arrived_at: float
@@ -55,21 +58,42 @@ class Reply:
 
     def end(self, data: bytes) -> None:
         """Sends the last chunk and the stream's proper end."""
-        self._transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data))
+        # An empty chunk is itself the end.
+        last = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+        self._transport.write(last + b"0\r\n\r\n")
         self.ended = True
 
-    def whole(self, status: int, content_type: str, body: bytes) -> float:
+    def whole(
+        self, status: int, content_type: str, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> float:
         """Sends an answer in one piece; the instant just before the write."""
         self.opened = self.ended = True
-        message = self._head(status, content_type, b"content-length: %d" % len(body))
+        message = self._head(status, content_type, b"content-length: %d" % len(body), headers)
         if not self._head_only:
             message += body
         at = self._clock.now()
         self._transport.write(message)
         return at
 
-    def _head(self, status: int, content_type: str, framing: bytes) -> bytes:
+    def torn(self, content_type: str, body: bytes) -> float:
+        """Sends a 200 in one piece that lacks its last byte; the instant just before the write."""
+        self.opened = True
+        message = self._head(200, content_type, b"content-length: %d" % len(body)) + body[:-1]
+        at = self._clock.now()
+        self._transport.write(message)
+        return at
+
+    def reset(self) -> None:
+        """Resets the connection: the client reads ECONNRESET where it would read on."""
+        no_lingering = struct.pack("ii", 1, 0)
+        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_lingering)
+        self._transport.abort()
+
+    def _head(
+        self, status: int, content_type: str, framing: bytes, headers: Mapping[str, str] | None = None
+    ) -> bytes:
         lines = [b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode()), framing]
+        lines += [f"{name}: {value}".encode("latin-1") for name, value in (headers or {}).items()]
         if content_type:
             lines.append(b"content-type: " + content_type.encode())
         if not self.keep_alive:
@@ -131,9 +155,11 @@ class Connection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
+        path, _, query = self._url.decode("latin-1").partition("?")
         request = Request(
             method=self._parser.get_method().decode(),
-            path=self._url.split(b"?")[0].decode("latin-1"),
+            path=path,
+            query=query,
             headers=self._headers,
             body=b"".join(self._body),
             arrived_at=self._read_at,

@@ -250,6 +250,20 @@ def test_nothing_listens_while_the_model_loads(tmp_path: Path) -> None:
         assert engine.process.poll() is None
 
 
+def test_the_pidfile_names_the_engine_from_before_it_listens_and_stays_when_it_goes(tmp_path: Path) -> None:
+    pidfile = tmp_path / "engine.pid"
+    pidfile.write_text("1\n")  # of one that went before
+    with running(
+        "vllm", tmp_path, "--pidfile", str(pidfile), "--startup-duration", "10m", listening=False
+    ) as engine:
+        until(lambda: pidfile.read_text() == f"{engine.process.pid}\n")
+        assert not engine.accepts()
+        engine.process.terminate()
+        assert engine.process.wait() == 0
+    assert pidfile.read_text() == f"{engine.process.pid}\n"
+    assert [file.name for file in tmp_path.iterdir() if "pid" in file.name] == ["engine.pid"]
+
+
 def test_replicas_share_a_port_and_a_ledger_and_one_may_die(tmp_path: Path) -> None:
     with (
         running("vllm", tmp_path, *QUICK) as one,

@@ -31,6 +31,7 @@ def options(*argv: str, **environment: str) -> Options:
         ((*GOOD, "--time-factor-under-load", "nan"), "'nan' is not a factor of at least 1.0"),
         (("--personality", "vllm", "--port", "70000"), "70000 is above 65535"),
         ((*GOOD, "--ledger", "/no/such/folder/l.jsonl"), "there is no folder /no/such/folder; make it first"),
+        ((*GOOD, "--pidfile", "/no/such/folder/pid"), "--pidfile: there is no folder /no/such/folder"),
         ((*GOOD, "--api-key-env", "K"), "vllm checks no key; only cloud does"),
         (("--personality", "cloud", "--port", "1", "--api-key-env", "K"), "variable K is not set"),
     ],

@@ -8,7 +8,8 @@ from embedded.engine.engine import Engine
 from embedded.engine.ledger import Entry
 from embedded.engine.openai import JSON, ChatPlain, ChatStream, Dialect, models, to_json
 from embedded.engine.options import Defaults
-from embedded.engine.personality import Personality, Refusal
+from embedded.engine.personality import Personality
+from embedded.engine.refusal import Refusal
 from embedded.engine.wire import Reply, Request
 
 CHAT = Dialect(
@@ -43,6 +44,7 @@ class Cloud(Personality):
         max_model_len=128000,
     )
     tells_abort = False
+    health = ("/v1/models",)
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
@@ -69,6 +71,30 @@ class Cloud(Personality):
             None,
             "rate_limit_exceeded",
             "requests",
+        )
+
+    def limited(self) -> Refusal:
+        return self.overloaded()
+
+    def failed(self) -> Refusal:
+        return self.problem(
+            500,
+            "The server had an error while processing your request. Sorry about that!",
+            kind="server_error",
+        )
+
+    def unavailable(self) -> Refusal:
+        return self.problem(
+            503, "The engine is currently overloaded, please try again later.", kind="server_error"
+        )
+
+    def too_long(self, ask: Ask, longest: int) -> Refusal:
+        return self.problem(
+            400,
+            f"This model's maximum context length is {longest} tokens. However, your messages resulted in"
+            f" {ask.prompt_tokens} tokens. Please reduce the length of the messages.",
+            "messages",
+            "context_length_exceeded",
         )
 
     def admit(self, request: Request) -> None:
@@ -98,13 +124,7 @@ class Cloud(Personality):
         longest = self.engine.options.max_model_len
         wanted = ask.prompt_tokens + (ask.max_tokens or 1)
         if wanted > longest:
-            raise self.problem(
-                400,
-                f"This model's maximum context length is {longest} tokens. However, your messages resulted in"
-                f" {ask.prompt_tokens} tokens. Please reduce the length of the messages.",
-                "messages",
-                "context_length_exceeded",
-            )
+            raise self.too_long(ask, longest)
 
     def _chat(self, reply: Reply, ask: Ask, entry: Entry) -> ChatStream | ChatPlain:
         shape = ChatStream if ask.stream else ChatPlain

@@ -10,7 +10,8 @@ from embedded.engine.engine import Engine
 from embedded.engine.ledger import Entry
 from embedded.engine.openai import JSON, ChatPlain, ChatStream, Dialect, models, to_json
 from embedded.engine.options import Defaults
-from embedded.engine.personality import Personality, Refusal
+from embedded.engine.personality import Personality
+from embedded.engine.refusal import Refusal
 from embedded.engine.wire import Reply, Request
 
 CHAT = Dialect(
@@ -24,6 +25,7 @@ CHAT = Dialect(
 OPENAI_KINDS = {400: "invalid_request_error", 404: "not_found_error"}
 
 LINES = "application/x-ndjson"
+WHOLE = "application/json; charset=utf-8"
 
 
 class Native:
@@ -35,6 +37,7 @@ class Native:
         self._entry = entry
         self._chat = chat
         self._words: list[str] = []
+        self._garbled = False
 
     def arrived(self) -> None:
         pass
@@ -49,15 +52,30 @@ class Native:
             return None
         return self._reply.send(to_json(self._line(text) | {"done": False}) + b"\n")
 
-    def finish(self, reason: str, entry: Entry) -> float | None:
-        line = self._line("".join(self._words)) | {"done": True, "done_reason": reason} | self._account()
+    def finish(self, reason: str, entry: Entry, done: bool = True) -> float | None:
+        last = self._last(reason)
         if not self._ask.stream:
-            return self._reply.whole(200, "application/json; charset=utf-8", to_json(line))
-        self._reply.end(to_json(line) + b"\n")
+            return self._reply.whole(200, WHOLE, last[:-1] if self._garbled else last)
+        self._reply.end(last + b"\n" if done else b"")
         return None
 
-    def refuse(self, body: bytes) -> None:
-        raise AssertionError("no headers go out before there is a slot")
+    def refuse(self, body: bytes, done: bool = True) -> None:
+        self._reply.end(body + b"\n")
+
+    def trail_off(self, entry: Entry) -> float | None:
+        return self.finish("stop", entry, done=not self._ask.stream)
+
+    def break_off(self, entry: Entry) -> float | None:
+        return None if self._ask.stream else self._reply.torn(WHOLE, self._last("stop"))
+
+    def garble(self) -> None:
+        if self._ask.stream:
+            self._reply.send(to_json(self._line(""))[:-1] + b"\n")
+        self._garbled = True
+
+    def _last(self, reason: str) -> bytes:
+        line = self._line("".join(self._words)) | {"done": True, "done_reason": reason} | self._account()
+        return to_json(line)
 
     def _line(self, text: str) -> dict[str, object]:
         said: object = {"role": "assistant", "content": text} if self._chat else text
@@ -97,6 +115,7 @@ class Ollama(Personality):
         max_model_len=32768,
     )
     tells_abort = False
+    health = ("/", "/api/version", "/api/tags")
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
@@ -120,6 +139,19 @@ class Ollama(Personality):
 
     def overloaded(self) -> Refusal:
         return self.problem(503, "server busy, please try again.  maximum pending requests exceeded")
+
+    def limited(self) -> Refusal:
+        return self.problem(429, "too many requests")
+
+    def failed(self) -> Refusal:
+        return self.problem(500, "llama runner process has terminated: exit status 2")
+
+    def unavailable(self) -> Refusal:
+        return self.overloaded()
+
+    def too_long(self, ask: Ask, longest: int) -> Refusal:
+        # A real one cuts the prompt unless told not to; these are its words where it was.
+        return self.problem(400, "the input length exceeds the context length")
 
     def check(self, request: Request, ask: Ask) -> None:
         names = self.engine.options.names

@@ -16,7 +16,8 @@ from embedded.engine.openai import (
     to_json,
 )
 from embedded.engine.options import Defaults
-from embedded.engine.personality import Personality, Refusal
+from embedded.engine.personality import Personality
+from embedded.engine.refusal import Refusal
 from embedded.engine.wire import Reply, Request
 
 CHAT = Dialect(
@@ -32,6 +33,8 @@ TEXT = Dialect(
 KINDS = {
     400: "BadRequestError",
     404: "NotFoundError",
+    429: "TooManyRequestsError",
+    500: "InternalServerError",
     503: "ServiceUnavailableError",
 }
 
@@ -50,6 +53,7 @@ class Vllm(Personality):
         max_model_len=32768,
     )
     tells_abort = True
+    health = ("/health",)
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
@@ -75,17 +79,32 @@ class Vllm(Personality):
             503, "The server is overloaded: too many requests are queued. Please try again later."
         )
 
+    def limited(self) -> Refusal:
+        # Of what stands before it: vLLM itself limits nobody's rate.
+        return self.problem(429, "Too many requests. Please try again later.")
+
+    def failed(self) -> Refusal:
+        return self.problem(
+            500, "EngineCore encountered an issue. See stack trace (above) for the root cause."
+        )
+
+    def unavailable(self) -> Refusal:
+        return self.problem(503, "The server is unavailable. Please try again later.")
+
+    def too_long(self, ask: Ask, longest: int) -> Refusal:
+        return self.problem(
+            400,
+            f"This model's maximum context length is {longest} tokens. However, your request has"
+            f" {ask.prompt_tokens} input tokens. Please reduce the length of the input messages.",
+            "input_tokens",
+        )
+
     def check(self, request: Request, ask: Ask) -> None:
         if ask.model not in self.engine.options.names:
             raise self.problem(404, f"The model `{ask.model}` does not exist.", "model")
         longest = self.engine.options.max_model_len
         if ask.prompt_tokens >= longest:
-            raise self.problem(
-                400,
-                f"This model's maximum context length is {longest} tokens. However, your request has"
-                f" {ask.prompt_tokens} input tokens. Please reduce the length of the input messages.",
-                "input_tokens",
-            )
+            raise self.too_long(ask, longest)
         if ask.max_tokens is not None and ask.prompt_tokens + ask.max_tokens > longest:
             raise self.problem(
                 400,

@@ -1,0 +1,16 @@
+from dataclasses import dataclass
+
+from embedded.engine.fault import Fault, Hit
+from embedded.engine.slots import Full
+
+
+@dataclass(kw_only=True)
+class PrefillRefused(Fault):
+    """Every ask is refused as if the queue were full, in each engine's way: vLLM says 503, inside a 200 when streamed."""
+
+    def in_line(self, hit: Hit) -> None:
+        hit.mark()
+        raise Full
+
+
+FAULT = PrefillRefused

@@ -1,0 +1,17 @@
+from dataclasses import dataclass
+
+from embedded.engine.fault import Fault, Hit
+from embedded.engine.parameters import seconds_or_none
+
+
+@dataclass(kw_only=True)
+class RateLimit(Fault):
+    """Every ask is refused with 429, with or without a Retry-After."""
+
+    retry_after_s: float | None = seconds_or_none()
+
+    async def at_door(self, hit: Hit) -> None:
+        hit.refuse(hit.voice.limited(), self.retry_after_s)
+
+
+FAULT = RateLimit

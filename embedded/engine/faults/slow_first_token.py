@@ -1,0 +1,18 @@
+from dataclasses import dataclass
+
+from embedded.engine.fault import Fault, Hit
+from embedded.engine.parameters import seconds
+
+
+@dataclass(kw_only=True)
+class SlowFirstToken(Fault):
+    """The first token comes so much later, at the latest when the fault ends; headers come when they always do."""
+
+    delay_s: float = seconds(5.0, above_zero=True)
+
+    async def before(self, hit: Hit, position: int) -> None:
+        if position == 0:
+            hit.due.resume(await hit.hold(self.delay_s))
+
+
+FAULT = SlowFirstToken

@@ -1,0 +1,17 @@
+from dataclasses import dataclass
+
+from embedded.engine.fault import Fault, Hit
+from embedded.engine.parameters import seconds_or_none
+
+
+@dataclass(kw_only=True)
+class Unavailable(Fault):
+    """Every ask is refused with 503, with or without a Retry-After, while the health page says that all is well."""
+
+    retry_after_s: float | None = seconds_or_none()
+
+    async def at_door(self, hit: Hit) -> None:
+        hit.refuse(hit.voice.unavailable(), self.retry_after_s)
+
+
+FAULT = Unavailable
