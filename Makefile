@@ -7,6 +7,8 @@ SCENARIOS ?=
 RESULTS  ?= results
 RUN      ?= latest
 SEED     ?= 1
+TRIALS   ?= 20
+WITHOUT_REAPER ?=
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := uv==0.13.8# a package manager that sets up 72 packages in seconds, and compiles them, which halves the boot of the gateway
@@ -14,11 +16,11 @@ PY := .venv/bin/python
 # The embedded stack alone needs the gateway's environment; a topology with urls does not.
 GATEWAY := $(if $(shell grep -s '^embedded:' $(TOPOLOGY)),.venv-gateway/installed)
 LOCUST = $(PY) -m locust -f locustfile.py --topology $(TOPOLOGY) --timeline $(TIMELINE) --seed $(SEED) \
-	--results $(RESULTS) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) --stop-timeout 30 --loglevel WARNING $(if $(DURATION),--duration $(DURATION))
+	--results $(RESULTS) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) --stop-timeout 30 --loglevel WARNING $(if $(DURATION),--duration $(DURATION)) $(if $(WITHOUT_REAPER),--without-reaper)
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
-	@echo "  variables: TOPOLOGY TIMELINE USERS DURATION SCENARIOS RESULTS RUN SEED"
+	@echo "  variables: TOPOLOGY TIMELINE USERS DURATION SCENARIOS RESULTS RUN SEED TRIALS WITHOUT_REAPER"
 
 setup: .venv/installed .venv-gateway/installed ## set up both virtual environments: the harness and the gateway
 
@@ -30,7 +32,7 @@ ui: .venv/installed $(GATEWAY) ## the same from Locust's web UI, on http://127.0
 
 plan: .venv/installed ## show every move of TIMELINE on TOPOLOGY; touches nothing
 	@$(PY) -m analysis check $(TIMELINE) --topology $(TOPOLOGY)
-	@$(PY) -m chaos plan --topology $(TOPOLOGY) --timeline $(TIMELINE) $(if $(DURATION),--duration $(DURATION))
+	@$(PY) -m chaos plan --topology $(TOPOLOGY) --timeline $(TIMELINE) $(if $(DURATION),--duration $(DURATION)) $(if $(WITHOUT_REAPER),--without-reaper)
 
 report: .venv/installed ## make the report of RUN again, and print its verdict
 	@$(PY) -m analysis report $(RUN)
@@ -52,6 +54,9 @@ test: setup .venv/dev ## the tests: under ten minutes on two cores
 
 verify: setup .venv/dev ## all tests, also those that take too long for test
 	$(PY) -m pytest
+
+torture: .venv/dev ## what is done to chaos and its API, TRIALS times each; the table is in RESULTS/torture
+	$(PY) -m tests.torture --trials $(TRIALS) --results $(RESULTS)/torture
 
 check: .venv/dev ## format, lint, types
 	.venv/bin/ruff format --check .
@@ -77,5 +82,8 @@ bench: setup .venv/dev ## what the harness itself costs, and how true its number
 	.venv/bin/uv pip install --quiet --compile-bytecode --python .venv-gateway/bin/python -r requirements-gateway.txt
 	@touch $@
 
-.PHONY: help setup soak ui plan report restore up down status test verify check bench
+faults: .venv/installed ## the catalogue of faults; docs/faults.md is this text
+	@$(PY) -m chaos faults
+
+.PHONY: help setup soak ui plan report restore faults up down status test verify torture check bench
 .DEFAULT_GOAL := help

@@ -5,6 +5,7 @@ however it went, chaos mends and leaves, and an embedded stack goes down after i
 """
 
 import ctypes
+import json
 import os
 import secrets
 import shutil
@@ -25,6 +26,7 @@ from locust.runners import LocalRunner
 from contract import duration, timeline, topology
 from contract.clock import Clock
 from contract.leash import Leashed
+from contract.records import Outcome
 from contract.redact import redact
 from contract.refusal import EXIT_BAD_INPUT, EXIT_NOT_RESTORED, Refusal, no_such
 from contract.run import ABORTED, FINISHED, Run, open_run
@@ -67,6 +69,12 @@ def _arguments(parser: LocustArgumentParser) -> None:
     add("--duration", default="", help="walk the timeline as often as fits, for example 24h; at least once")
     add("--results", default="results", help="where the run's folder is made", include_in_web_ui=False)
     add("--scenarios", default="", help="only these, for example chat,direct; all where none is named")
+    add(
+        "--without-reaper",
+        action="store_true",
+        help="inject although nothing in the cluster would mend if every process here were killed",
+        include_in_web_ui=False,
+    )
     add("--seed", type=int, default=1, help="of prompts, think times and pairs")
     add("--leash", action="store_true", help="stop when the parent process ends", include_in_web_ui=False)
 
@@ -276,6 +284,7 @@ class Conductor:
         argv = [PYTHON, "-m", "chaos", "run", "--leash", "--run", str(self._run.path)]
         argv += ["--topology", str(self._topology_path), "--timeline", str(self._timeline_path)]
         argv += ["--duration", self._options.duration] if self._options.duration else []
+        argv += ["--without-reaper"] if self._options.without_reaper else []
         self._status: dict[str, Any] = {}
         self._end_reason: str | None = None
         self._chaos = Leashed(argv)
@@ -306,10 +315,14 @@ class Conductor:
         (runner.quit if self._options.headless else runner.stop)()
 
     def _tell_chaos(self) -> None:
-        """Answers of a cloud tier cost money; the guard is chaos's, the count is ours."""
-        clouds = [t.name for t in self._topology.tiers if t.cloud]
-        tiers = self._recording.tally.snapshot().by_tier
-        self._chaos.tell(f"cloud_answers {sum(tiers.get(name, 0) for name in clouds)}")
+        """The guards are chaos's; the counts that they rest on are ours."""
+        tally = self._recording.tally.snapshot()
+        clouds = sum(tally.by_tier.get(t.name, 0) for t in self._topology.tiers if t.cloud)
+        good = tally.by_outcome.get(Outcome.OK, 0)
+        bad = sum(
+            n for outcome, n in tally.by_outcome.items() if outcome not in (Outcome.OK, Outcome.ABANDONED)
+        )
+        self._chaos.tell(json.dumps({"cloud": clouds, "good": good, "bad": bad}))
 
     def _show_live(self) -> None:
         terminal = sys.stdout.isatty()

@@ -22,7 +22,13 @@ from contract.timeline import Timeline
 from contract.topology import Tier, Topology
 
 RESULTS = Path("results")
-EVENT_FILES = ("chaos.jsonl", "guardian.jsonl", "restore.jsonl")  # one writer each
+EVENT_FILES = (
+    "chaos.jsonl",
+    "guardian.jsonl",
+    "restore.jsonl",
+    "reaper.jsonl",
+    "takeover.jsonl",
+)  # one writer each
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Trial:
     mend_begun_at: float | None
     mend_commanded_at: float | None
     mended_at: float | None  # verified
-    mended_by: str | None  # timeline, hand, guardian, restore, reaper
+    mended_by: str | None  # timeline, guardian, restore, reaper, takeover
     ends_at: float  # the next fault on the same target begins, or nothing more is known
     trouble: tuple[str, ...] = ()  # what the events of stage `fail` say
     foreign: bool = False  # someone else changed the target: left alone, and not verified
@@ -141,12 +141,20 @@ def _trial(step: str, trial: int, rows: pd.DataFrame, ended_at: float) -> Trial:
         effective_at=first("inject", "effective"),
         mend_begun_at=first("mend", "begin"),
         mend_commanded_at=first("mend", "commanded"),
-        mended_at=first("mend", "effective"),
+        mended_at=_mended_at(mended),
         mended_by=None if mended.empty else str(mended["by"].iloc[0]),
         ends_at=ended_at,
         trouble=trouble,
         foreign=any(d.get("foreign") for d in details),
     )
+
+
+def _mended_at(mended: pd.DataFrame) -> float | None:
+    """The first verification; where an inject arrived after it and was mended again, the last of those."""
+    if mended.empty:
+        return None
+    again = mended[[isinstance(d, dict) and bool(d.get("again")) for d in mended["detail"]]]
+    return float(mended["at"].iloc[0] if again.empty else again["at"].iloc[-1])
 
 
 def _until_next(trial: Trial, all_trials: list[Trial]) -> Trial:

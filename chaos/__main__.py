@@ -3,18 +3,26 @@
 python -m chaos plan --topology topologies/k3s.yaml --timeline chaos/timelines/three_tier.yaml
 python -m chaos run --topology .stack/up/topology.yaml --timeline chaos/timelines/three_tier.yaml
 python -m chaos restore
+python -m chaos faults
 """
 
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from chaos import catalogue
+from chaos.cluster import Cluster
 from chaos.conduct import Conduct, leash
+from chaos.guardian import Guardian
 from chaos.journal import Journal, default_folder
+from chaos.lookout import deadmen, look
 from chaos.plan import bind, describe, rounds
+from chaos.preflight import ground_of
+from chaos.reaper import Reaper
 from chaos.restore import restore
 from chaos.stop import Stop
 from contract import duration, timeline, topology
@@ -45,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
 
     plan = command("plan", "show every move of a timeline; touch nothing", _plan)
     run = command("run", "walk a timeline, with probe and health watch", _run)
+    command(
+        "guardian", "the second process of a run, started by it: mends when the first one is gone", _guardian
+    )
     back = command("restore", "mend whatever is open; safe at any time", _restore)
     for one in (plan, run):
         one.add_argument("--topology", type=Path, required=True, help="the stack under test")
@@ -52,6 +63,18 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument(
             "--duration", type=_seconds, help="walk the timeline as often as fits; at least once"
         )
+    listing = command("faults", "the catalogue: what can be taken away, and how it comes back", _faults)
+    listing.add_argument("--name", help="only this one")
+    reap = command("reaper", "the dead-man of a cluster, run inside it: deploy/reaper.yaml", _reaper)
+    reap.add_argument(
+        "--namespace", action="append", required=True, help="one it serves; may stand several times"
+    )
+    reap.add_argument("--kubeconfig", help="by default the Pod's own account, or kubectl's")
+    for one in (plan, run):
+        one.add_argument(
+            "--without-reaper", action="store_true",
+            help="inject although nothing in the cluster would mend if every process here were killed",
+        )  # fmt: skip
     run.add_argument(
         "--run", type=Path, help="an open run folder to write into; by default one is made in results/"
     )
@@ -78,9 +101,14 @@ def _seconds(text: str) -> float:
 
 
 def _plan(args: argparse.Namespace) -> int:
-    lines = timeline.read(args.timeline)
-    bound = bind(lines, topology.read(args.topology), str(args.timeline))
+    lines, stack = timeline.read(args.timeline), topology.read(args.topology)
+    bound = bind(lines, stack, str(args.timeline))
     print(describe(lines, bound, rounds(lines, args.duration)))
+    if stack.embedded is not None:
+        print(deadmen(bound))
+        print("  the stack is not up: what is there now is not known")
+        return EXIT_PASS
+    print(look(bound, ground_of(stack, args.without_reaper), Clock().now()))
     return EXIT_PASS
 
 
@@ -102,10 +130,11 @@ def _run(args: argparse.Namespace) -> int:
     conduct = Conduct(
         stack, lines, bound, folder, Journal(default_folder()), clock, stop,
         say=_to_parent if args.leash else _to_terminal, duration_s=args.duration, mend_within_s=args.mend_within,
+        without_reaper=args.without_reaper,
     )  # fmt: skip
     stop.on_signals()
     if args.leash:
-        leash(stop, conduct.cloud)
+        leash(stop, conduct.told)
     code = conduct.run()
     if own:
         own.close(ABORTED if stop.reason else FINISHED, clock.now(), stop.reason, {})
@@ -118,12 +147,30 @@ def _by_hand(args: argparse.Namespace) -> str:
     return f"{sys.executable} -m chaos restore --topology {args.topology}"
 
 
+def _guardian(args: argparse.Namespace) -> int:
+    return Guardian(Journal(default_folder()), Clock()).run()
+
+
 def _restore(args: argparse.Namespace) -> int:
     stack = topology.read(args.topology) if args.topology else None
     left = restore(
         Journal(default_folder()), stack, Clock(), args.within, say=lambda line: print(line, flush=True)
     )
     return EXIT_NOT_RESTORED if left else EXIT_PASS
+
+
+def _faults(args: argparse.Namespace) -> int:
+    print(catalogue.text(args.name))
+    return EXIT_PASS
+
+
+def _reaper(args: argparse.Namespace) -> int:
+    stop = Stop()
+    stop.on_signals()
+    # It lives for months: the wall clock, which is kept right, and not the one that was right at its start.
+    clock = Clock(time.time, time.time)
+    Reaper(Cluster(args.kubeconfig), args.namespace, clock, stop, lambda line: print(line, flush=True)).run()
+    return EXIT_PASS
 
 
 def _to_parent(line: dict[str, Any]) -> None:

@@ -3,7 +3,12 @@
 What can go wrong on the way is TROUBLE; a caller that must not give up catches it and tries again.
 """
 
+import base64
+import binascii
 import json
+import os
+import ssl
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import urllib3
@@ -19,23 +24,31 @@ EMBEDDED_LABEL = "brownout.dev/embedded"
 EMBEDDED_PID = "brownout.dev/pid"
 _TIMEOUT_S = (3, 10)  # connect, read: without them a hung API server blocks for ever
 _LIVE = ("Pending", "Running", "Unknown")  # Failed and Succeeded Pods never go away by themselves
+_IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
 
 
 class Cluster:
-    """One cluster, by the context that a kubeconfig names."""
+    """One cluster: by the context that a kubeconfig names, or, in one of its Pods, by the Pod's own account."""
 
     def __init__(self, kubeconfig: str | None, embedded_pid: int | None = None) -> None:
         self.kubeconfig = kubeconfig
         self.embedded_pid = embedded_pid
         settings = client.Configuration()
         try:
-            config.load_kube_config(config_file=kubeconfig, client_configuration=settings)
+            if kubeconfig is None and os.environ.get(_IN_CLUSTER):
+                config.load_incluster_config(client_configuration=settings)
+            else:
+                config.load_kube_config(config_file=kubeconfig, client_configuration=settings)
         except (config.ConfigException, OSError) as e:
             raise Refusal(f"kubeconfig {kubeconfig or '(default)'}: cannot be used: {e}") from None
         settings.retries = False
+        self._settings = settings
         api = client.ApiClient(settings)
         self._core, self._apps = client.CoreV1Api(api), client.AppsV1Api(api)
         self._slices, self._leases = client.DiscoveryV1Api(api), client.CoordinationV1Api(api)
+        self._policies, self._network = client.PolicyV1Api(api), client.NetworkingV1Api(api)
+        self._scaling, self._custom = client.AutoscalingV2Api(api), client.CustomObjectsApi(api)
+        self._reviews = client.AuthorizationV1Api(api)
 
     def identity(self) -> tuple[str, bool]:
         """The uid of kube-system, and whether this is an embedded stack's cluster."""
@@ -45,83 +58,234 @@ class Cluster:
         self.embedded_pid = int(pid) if embedded and pid else None
         return meta["uid"], embedded
 
-    def gone(self) -> bool:
-        """An embedded cluster whose process has ended: nothing is left that could be mended."""
-        if self.embedded_pid is None:
-            return False
-        try:
-            with open(f"/proc/{self.embedded_pid}/stat") as f:
-                state = f.read().rpartition(")")[2].split()[0]
-        except FileNotFoundError:
-            return True
-        return state == "Z"  # killed, and its parent has not looked yet
+    def credential_ends_at(self) -> float | None:
+        """When what we show the API server runs out, in unix seconds; None: it does not say, or is renewed by itself."""
+        key = self._settings.get_api_key_with_prefix("authorization") or ""
+        ends = [token_ends_at(key.removeprefix("Bearer ")), certificate_ends_at(self._settings.cert_file)]
+        if self._settings.refresh_api_key_hook is not None:
+            ends[0] = None  # it fetches a fresh one
+        return min((e for e in ends if e is not None), default=None)
 
-    def deployment(self, namespace: str, name: str) -> dict[str, Any]:
-        return _json(self._apps.read_namespaced_deployment(name, namespace, **_RAW))
+    def allows(self, verb: str, group: str, resource: str, namespace: str | None, name: str | None) -> bool:
+        """Asked of the cluster itself, by a SelfSubjectAccessReview."""
+        plural, _, sub = resource.partition("/")
+        attributes = {"verb": verb, "group": group, "resource": plural, "subresource": sub}
+        if namespace:
+            attributes["namespace"] = namespace
+        if name:
+            attributes["name"] = name
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        answer = _json(self._reviews.create_self_subject_access_review(body, **_RAW))
+        return bool(answer["status"].get("allowed"))
 
-    def scale(self, namespace: str, name: str) -> dict[str, Any]:
+    # Workloads. `kind` is deployment or statefulset.
+
+    def workload(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        """None: the cluster says that there is none of this name."""
+        return _or_none(
+            lambda: getattr(self._apps, f"read_namespaced_{_SNAKE[kind]}")(name, namespace, **_RAW)
+        )
+
+    def scale(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         """The autoscaling/v1 Scale; `spec.replicas` is absent at zero."""
-        return _json(self._apps.read_namespaced_deployment_scale(name, namespace, **_RAW))
+        return _or_none(
+            lambda: getattr(self._apps, f"read_namespaced_{_SNAKE[kind]}_scale")(name, namespace, **_RAW)
+        )
 
-    def set_scale(self, scale: dict[str, Any], replicas: int) -> bool:
-        """Scale, provided that nothing changed since `scale` was read; False: something did."""
+    def set_scale(self, kind: str, scale: dict[str, Any], replicas: int) -> dict[str, Any] | None:
+        """Scale, provided that nothing changed since `scale` was read: the new Scale; None: something did."""
         meta = scale["metadata"]
         body = {
             "metadata": {"resourceVersion": meta["resourceVersion"], "uid": meta["uid"]},
             "spec": {"replicas": replicas},
         }
+        patch = getattr(self._apps, f"patch_namespaced_{_SNAKE[kind]}_scale")
+        return _unless_conflict(lambda: patch(meta["name"], meta["namespace"], body, **_RAW))
+
+    def watch_workload(
+        self, kind: str, namespace: str, name: str, version: str, seconds: int
+    ) -> Iterator[dict[str, Any]]:
+        """Its events after a version, {type, object}, for so many seconds at most."""
+        response = getattr(self._apps, f"list_namespaced_{_SNAKE[kind]}")(
+            namespace, field_selector=f"metadata.name={name}", resource_version=version, watch=True,
+            timeout_seconds=seconds, _preload_content=False, _request_timeout=(_TIMEOUT_S[0], seconds + 5),
+        )  # fmt: skip
         try:
-            self._apps.patch_namespaced_deployment_scale(meta["name"], meta["namespace"], body, **_RAW)
+            rest = b""
+            for piece in response.stream(8192, decode_content=False):
+                *lines, rest = (rest + piece).split(b"\n")
+                yield from (json.loads(line) for line in lines if line)
+        finally:
+            response.close()
+
+    # Pods, and where they are reached.
+
+    def pods(self, namespace: str, selector: dict[str, Any]) -> list[dict[str, Any]]:
+        """Those that still live, terminating ones included. `selector` as a workload's spec has it."""
+        found = _json(
+            self._core.list_namespaced_pod(namespace, label_selector=selector_text(selector), **_RAW)
+        )
+        return [p for p in found["items"] if p.get("status", {}).get("phase") in _LIVE]
+
+    def pods_on(self, node: str) -> list[dict[str, Any]]:
+        """The living Pods of all namespaces that a node has."""
+        found = _json(self._core.list_pod_for_all_namespaces(field_selector=f"spec.nodeName={node}", **_RAW))
+        return [p for p in found["items"] if p.get("status", {}).get("phase") in _LIVE]
+
+    def delete_pod(self, namespace: str, name: str, uid: str, grace_s: int) -> bool:
+        """Delete that very Pod; False: it is gone already, or another has its name."""
+        body = {"gracePeriodSeconds": grace_s, "preconditions": {"uid": uid}}
+        try:
+            self._core.delete_namespaced_pod(name, namespace, body=body, **_RAW)
         except ApiException as e:
-            if e.status == 409:
+            if e.status in (404, 409):
                 return False
             raise
         return True
 
-    def live_pods(self, namespace: str, selector: dict[str, str]) -> list[str]:
-        """Names of the Pods that still run, terminating ones included."""
-        labels = ",".join(f"{k}={v}" for k, v in selector.items())
-        pods = _json(self._core.list_namespaced_pod(namespace, label_selector=labels, **_RAW))["items"]
-        return [p["metadata"]["name"] for p in pods if p.get("status", {}).get("phase") in _LIVE]
+    def evict(self, namespace: str, name: str, uid: str) -> str | None:
+        """Ask for that very Pod to be evicted. None: it is on its way, or gone; otherwise why it may not."""
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+            "deleteOptions": {"preconditions": {"uid": uid}},
+        }
+        try:
+            self._core.create_namespaced_pod_eviction(name, namespace, body, **_RAW)
+        except ApiException as e:
+            if e.status in (404, 409):
+                return None
+            if e.status == 429:  # a PodDisruptionBudget
+                return _message(e)
+            raise
+        return None
 
-    def endpoints(self, namespace: str, deployment: str) -> list[dict[str, Any]]:
-        """What the Services would send traffic to, of this Deployment's Pods: {pod, ready}."""
+    def endpoints(self, namespace: str) -> list[dict[str, Any]]:
+        """What the Services of a namespace would send traffic to: {pod, ready}."""
         slices = _json(self._slices.list_namespaced_endpoint_slice(namespace, **_RAW))["items"]
         found = []
         for part in slices:
             for endpoint in part.get("endpoints") or ():  # null where there is none
                 pod = (endpoint.get("targetRef") or {}).get("name", "")
-                # <deployment>-<replica set>-<pod>; another Deployment's name may begin alike.
-                if pod.rsplit("-", 2)[0] == deployment:
-                    found.append({"pod": pod, "ready": endpoint.get("conditions", {}).get("ready", False)})
+                found.append({"pod": pod, "ready": endpoint.get("conditions", {}).get("ready", False)})
         return found
 
-    def create_lease(self, namespace: str, body: dict[str, Any]) -> dict[str, Any]:
-        return _json(self._leases.create_namespaced_lease(namespace, body, **_RAW))
+    # Nodes.
+
+    def node(self, name: str) -> dict[str, Any] | None:
+        return _or_none(lambda: self._core.read_node(name, **_RAW))
+
+    def set_schedulable(
+        self, node: dict[str, Any], schedulable: bool, annotations: dict[str, str | None]
+    ) -> dict[str, Any] | None:
+        """Cordon or uncordon, provided that nothing changed since `node` was read; None: something did. An annotation
+        of None is taken away."""
+        meta = node["metadata"]
+        body = {
+            "metadata": {
+                "resourceVersion": meta["resourceVersion"],
+                "uid": meta["uid"],
+                "annotations": annotations,
+            },
+            "spec": {"unschedulable": None if schedulable else True},
+        }
+        return _unless_conflict(lambda: self._core.patch_node(meta["name"], body, **_RAW))
+
+    # Network policies.
+
+    def network_policies(self, namespace: str) -> list[dict[str, Any]]:
+        return _json(self._network.list_namespaced_network_policy(namespace, **_RAW))["items"]
+
+    def network_policy(self, namespace: str, name: str) -> dict[str, Any] | None:
+        return _or_none(lambda: self._network.read_namespaced_network_policy(name, namespace, **_RAW))
+
+    def create_network_policy(self, namespace: str, body: dict[str, Any]) -> bool:
+        """False: there is one of this name already."""
+        return (
+            _unless_conflict(lambda: self._network.create_namespaced_network_policy(namespace, body, **_RAW))
+            is not None
+        )
+
+    def delete_network_policy(self, namespace: str, name: str, uid: str) -> None:
+        """Delete that very policy; one that is gone, or another of its name, is left as it is."""
+        body = {"preconditions": {"uid": uid}}
+        _unless_gone(
+            lambda: self._network.delete_namespaced_network_policy(name, namespace, body=body, **_RAW)
+        )
+
+    # Who else scales.
+
+    def autoscalers(self, namespace: str) -> list[dict[str, Any]]:
+        return _json(self._scaling.list_namespaced_horizontal_pod_autoscaler(namespace, **_RAW))["items"]
+
+    def scaled_objects(self, namespace: str) -> list[dict[str, Any]]:
+        """KEDA's; none where the cluster has no KEDA."""
+        where = ("keda.sh", "v1alpha1", namespace, "scaledobjects")
+        found = _or_none(lambda: self._custom.list_namespaced_custom_object(*where, **_RAW))
+        return found["items"] if found else []
+
+    # Leases.
+
+    def create_lease(self, namespace: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        """None: there is one of this name already."""
+        return _unless_conflict(lambda: self._leases.create_namespaced_lease(namespace, body, **_RAW))
 
     def lease(self, namespace: str, name: str) -> dict[str, Any] | None:
-        try:
-            return _json(self._leases.read_namespaced_lease(name, namespace, **_RAW))
-        except ApiException as e:
-            if e.status == 404:
-                return None
-            raise
+        return _or_none(lambda: self._leases.read_namespaced_lease(name, namespace, **_RAW))
 
     def leases(self, namespace: str, label: str) -> list[dict[str, Any]]:
         return _json(self._leases.list_namespaced_lease(namespace, label_selector=label, **_RAW))["items"]
 
+    def replace_lease(self, lease: dict[str, Any]) -> dict[str, Any] | None:
+        """Provided that nothing changed since it was read; None: something did."""
+        meta = lease["metadata"]
+        return _unless_conflict(
+            lambda: self._leases.replace_namespaced_lease(meta["name"], meta["namespace"], lease, **_RAW)
+        )
+
     def delete_lease(self, namespace: str, name: str, uid: str) -> None:
         """Delete that very Lease; one that is gone, or another of its name, is left as it is."""
-        try:
-            self._leases.delete_namespaced_lease(
-                name, namespace, body={"preconditions": {"uid": uid}}, **_RAW
-            )  # fmt: skip
-        except ApiException as e:
-            if e.status not in (404, 409):
-                raise
+        body = {"preconditions": {"uid": uid}}
+        _unless_gone(lambda: self._leases.delete_namespaced_lease(name, namespace, body=body, **_RAW))
+
+
+def told(error: Exception) -> str:
+    """What went wrong, in a line: the API server's own words where it has said some."""
+    if isinstance(error, ApiException) and error.status:
+        return f"it says {_message(error)}" if _status(error) else f"it says {error.status} {error.reason}"
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:300]
+
+
+def selector_text(selector: dict[str, Any]) -> str:
+    """A workload's selector as a list call takes it."""
+    parts = [f"{k}={v}" for k, v in (selector.get("matchLabels") or {}).items()]
+    for e in selector.get("matchExpressions") or ():
+        values = f"({','.join(e.get('values') or ())})"
+        words = {"In": f"{e['key']} in {values}", "NotIn": f"{e['key']} notin {values}"}
+        words |= {"Exists": e["key"], "DoesNotExist": f"!{e['key']}"}
+        parts.append(words[e["operator"]])
+    return ",".join(parts)
+
+
+def process_gone(pid: int | None) -> bool:
+    """Whether the process of an embedded cluster has ended; None: it is a cluster of another kind."""
+    if pid is None:
+        return False
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            state = f.read().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+    return state == "Z"  # killed, and its parent has not looked yet
 
 
 _RAW = {"_preload_content": False, "_request_timeout": _TIMEOUT_S}
+_SNAKE = {"deployment": "deployment", "statefulset": "stateful_set"}  # as the client's methods are named
 
 
 def _json(response: Any) -> dict[str, Any]:
@@ -129,3 +293,68 @@ def _json(response: Any) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError("the API server's answer is no object")
     return found
+
+
+def _or_none(call: Callable[[], Any]) -> dict[str, Any] | None:
+    """None where the API server itself says 404; a page of somebody in between is trouble."""
+    try:
+        return _json(call())
+    except ApiException as e:
+        if e.status == 404 and (_status(e) or "page not found" in str(e.body)):
+            return None
+        raise
+
+
+def _unless_conflict(call: Callable[[], Any]) -> dict[str, Any] | None:
+    try:
+        return _json(call())
+    except ApiException as e:
+        if e.status == 409:
+            return None
+        raise
+
+
+def _unless_gone(call: Callable[[], Any]) -> None:
+    try:
+        call()
+    except ApiException as e:
+        if e.status not in (404, 409):
+            raise
+
+
+def _status(error: ApiException) -> dict[str, Any] | None:
+    try:
+        body = json.loads(error.body)
+    except (TypeError, ValueError):
+        return None
+    return body if isinstance(body, dict) and body.get("kind") == "Status" else None
+
+
+def _message(error: ApiException) -> str:
+    status = _status(error)
+    return str(status["message"]) if status else f"{error.status} {error.reason}"
+
+
+def token_ends_at(token: str) -> float | None:
+    """`exp` of a JSON Web Token; None where it is none, or does not say."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=="))
+    except (binascii.Error, ValueError):
+        return None
+    ends_at = claims.get("exp") if isinstance(claims, dict) else None
+    return float(ends_at) if isinstance(ends_at, int | float) else None
+
+
+def certificate_ends_at(path: str | None) -> float | None:
+    """The end of a client certificate; None where there is none."""
+    if not path:
+        return None
+    try:
+        # What the standard library uses for its own tests; there is no public function that reads a date of a file.
+        found = ssl._ssl._test_decode_cert(path)  # type: ignore[attr-defined]
+    except (OSError, ssl.SSLError):
+        return None
+    return ssl.cert_time_to_seconds(found["notAfter"])

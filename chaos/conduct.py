@@ -1,5 +1,6 @@
 """One run's chaos, from the preflight to the last row: rounds of the timeline, the probe, the health watch, the guards."""
 
+import json
 import sys
 import threading
 import uuid
@@ -8,12 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chaos import faults, preflight
+from chaos.cluster import TROUBLE, told
+from chaos.fault import CannotInject
+from chaos.guard import AbortGuard
+from chaos.guarding import Guarding
 from chaos.health import HealthWatch
 from chaos.journal import Journal
 from chaos.live import FailoverWatch
 from chaos.metronome import Metronome
 from chaos.plan import Bound, moves, rounds
-from chaos.preflight import cluster_of
 from chaos.probe import PROMPT, Probe
 from chaos.recording import Recording
 from chaos.runner import Surroundings, walk
@@ -23,7 +28,7 @@ from contract.clock import Clock
 from contract.duration import text
 from contract.endpoint import Endpoint
 from contract.records import Ask, Event, Outcome
-from contract.refusal import EXIT_ABORTED, EXIT_NOT_RESTORED, EXIT_PASS, EXIT_UNKNOWN
+from contract.refusal import EXIT_ABORTED, EXIT_NOT_RESTORED, EXIT_PASS, EXIT_UNKNOWN, Refusal
 from contract.stream import fill
 from contract.timeline import Timeline
 from contract.topology import Topology, secret
@@ -33,11 +38,12 @@ PROBE_DRAIN_S = 10.0
 
 
 @dataclass(slots=True)
-class Cloud:
-    """Answers of a cloud tier so far: they cost money, so they are counted while they come."""
+class Told:
+    """What the load generator has last told, of the whole run: the guards are ours, the counts are its."""
 
-    probe: int = 0
-    load: int = 0  # as the load generator last told
+    cloud: int = 0  # answers of a cloud tier: they cost money
+    good: int = 0
+    bad: int = 0
 
 
 class Conduct:
@@ -55,14 +61,17 @@ class Conduct:
         say: Callable[[dict[str, Any]], None],
         duration_s: float | None,
         mend_within_s: float,
+        without_reaper: bool,
     ) -> None:
         self._topology, self._timeline, self._bound = topology, timeline, bound
         self._folder, self._journal, self._clock, self._stop, self._say = folder, journal, clock, stop, say
         self._rounds = rounds(timeline, duration_s)
-        self._mend_within_s = mend_within_s
+        self._mend_within_s, self._without_reaper = mend_within_s, without_reaper
+        self._guard = AbortGuard(timeline.abort_when) if timeline.abort_when else None
         self._gateway = Endpoint.of(_url(topology), topology.gateway.model, secret(topology.gateway.api_key))
         self._clouds = {t.name for t in topology.tiers if t.cloud}
-        self.cloud = Cloud()
+        self.told = Told()
+        self._probe_cloud = 0
         self._failover = FailoverWatch()
         self._open: set[str] = set()
         self._trial = 0
@@ -70,8 +79,10 @@ class Conduct:
 
     def run(self) -> int:
         """Exit codes of design section 5. Raises Refusal before anything was touched."""
-        cluster, uid = cluster_of(self._topology)
+        ground = preflight.ground_of(self._topology, self._without_reaper)
+        self._refuse_early(ground)
         clock, stop = self._clock, self._stop
+        guarding = Guarding(stop)
         self._recording = Recording(self._folder, stop)
         self._metronome = Metronome([])
         self._probe = Probe(
@@ -84,8 +95,9 @@ class Conduct:
         )
         self._health = HealthWatch(self._topology.tiers, clock, self._recording.health)
         around = Surroundings(
-            run=self._folder.name, folder=self._folder, clock=clock, stop=stop, cluster=cluster, cluster_uid=uid,
-            journal=self._journal, tell=self._tell, answers=self._answers, mend_within_s=self._mend_within_s,
+            run=self._folder.name, folder=self._folder, clock=clock, stop=stop, ground=ground,
+            journal=self._journal, tell=self._tell, guarding=guarding, answers=self._answers,
+            mend_within_s=self._mend_within_s,
         )  # fmt: skip
         self._started_at = clock.now()
         self._say({"kind": "ready", "started_at": self._started_at, "total_s": self._total_s()})
@@ -103,12 +115,30 @@ class Conduct:
             over.set()
             watch.join()
             self._recording.close()
+            guarding.leave()
         self._say({"kind": "end", "reason": stop.reason, "not_restored": not_restored})
         if not_restored:
             return EXIT_NOT_RESTORED
         if stop.reason is None:
             return EXIT_PASS
         return EXIT_ABORTED if stop.reason.startswith("guard:") else EXIT_UNKNOWN
+
+    def _refuse_early(self, ground: preflight.Ground) -> None:
+        """What the preflight before each inject would refuse is refused before the load begins. Raises Refusal."""
+        problems = []
+        for b in self._bound:
+            fault = faults.make(b.step.fault, ground.cluster, b.handle, b.step.with_)
+            deadline = self._clock.now() + self._total_s() + self._mend_within_s
+            try:
+                preflight.check(fault, b.handle, b.unprotected, ground, deadline, self._clock.now())
+            except CannotInject as e:
+                problems.append(f"step {b.step.name!r}: {e}")
+            except TROUBLE as e:
+                raise Refusal(
+                    f"step {b.step.name!r}: the cluster does not answer as it should: {told(e)}"
+                ) from None
+        if problems:
+            raise Refusal("\n".join(problems))
 
     def _walk_rounds(self, around: Surroundings) -> list[str]:
         clock, stop, started_at = self._clock, self._stop, self._started_at
@@ -158,15 +188,18 @@ class Conduct:
         with self._probe.lock:
             self._failover.answered(ask)
             if ask.tier in self._clouds:
-                self.cloud.probe += 1
+                self._probe_cloud += 1
+            if self._guard is not None and ask.covered_by is None:
+                self._guard.answered(self._clock.now(), ask.outcome == Outcome.OK, ask.ttft_ms)
 
     def _watch(self, over: threading.Event) -> None:
         while not over.wait(STATUS_EVERY_S):
+            now = self._clock.now()
             most = self._timeline.max_cloud_answers
-            used = self.cloud.probe + self.cloud.load
+            used = self._probe_cloud + self.told.cloud
             if most is not None and used > most:
                 self._stop.set(f"guard: {used} answers of a cloud tier, max_cloud_answers is {most}")
-            now = self._clock.now()
+            self._abort_when(now)
             with self._probe.lock:
                 status = {
                     "kind": "status",
@@ -179,10 +212,20 @@ class Conduct:
                 }
             self._say(status)
 
+    def _abort_when(self, now: float) -> None:
+        if self._guard is None:
+            return
+        with self._probe.lock:
+            waiting_ms = [(now - at) * 1000 for at in self._probe.waiting_since()]
+            self._guard.told(now, self.told.good, self.told.bad)
+            why = self._guard.why(now, waiting_ms)
+        if why is not None:
+            self._stop.set(f"guard: {why}")
+
     def _up(self, tier: str) -> bool | None:
         return self._health.up.get(tier)
 
-    def _answers(self, bound: Bound) -> str | None:
+    def _answers(self, bound: Bound, patience_s: float) -> str | None:
         """A real question, straight to the tier. None: a whole answer came, or it cannot be asked from here."""
         tier = bound.tier
         if tier.url is None or tier.model is None:
@@ -192,7 +235,9 @@ class Conduct:
             request_id=f"ask-{uuid.uuid4().hex[:12]}", scenario="verify", lane="verify", via=tier.name, stream=False,
             intended_at=self._clock.now(), max_tokens=1,
         )  # fmt: skip
-        connection = Connection(endpoint, Deadlines(connect=2.0, silence=20.0, whole=20.0))
+        connection = Connection(
+            endpoint, Deadlines(connect=min(2.0, patience_s), silence=patience_s, whole=patience_s)
+        )
         exchange = connection.exchange(endpoint.request(ask.request_id, PROMPT, 1, False, tier.ignore_eos))
         connection.close()
         fill(ask, exchange, True, self._clock.at, self._topology.tier_of)
@@ -206,14 +251,16 @@ def _url(topology: Topology) -> str:
     return topology.gateway.url
 
 
-def leash(stop: Stop, cloud: Cloud) -> threading.Thread:
+def leash(stop: Stop, told: Told) -> threading.Thread:
     """Read the parent's lines until its end of file: that is the leash, and it means mend and leave."""
 
     def follow() -> None:
         for line in sys.stdin:
-            word, _, value = line.partition(" ")
-            if word == "cloud_answers" and value.strip().isdigit():
-                cloud.load = int(value)
+            try:
+                said = json.loads(line)
+                told.cloud, told.good, told.bad = int(said["cloud"]), int(said["good"]), int(said["bad"])
+            except (ValueError, KeyError, TypeError):
+                continue  # a line that was cut off; the next one is whole
         stop.set("leash: the load generator has gone, or lets go")
 
     thread = threading.Thread(target=follow, name="leash", daemon=True)

@@ -2,12 +2,20 @@
 
 The law: no fault before its undo record is on disk, fsynced, and, on a cluster, in the target's Lease; no record closed
 before its mend is verified. The runner keeps the law; a driver only has to tell it what the undo record holds.
+
+The verbs are those of CockroachDB's failure injection: set up, inject, wait until it took effect, recover, wait until
+recovered.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar
 
-from contract.topology import Handles, Tier
+from chaos.cluster import Cluster
+from contract.strict import Strict
+from contract.topology import CLUSTER_KINDS, Handles
 
 
 class CannotInject(Exception):
@@ -18,39 +26,132 @@ class Foreign(Exception):
     """Someone else changed the target: it is left as they wanted it, and reported."""
 
 
-class Verify(Protocol):
-    """Asks whether a condition holds; returns what was seen as an event's detail, or None: not yet."""
-
-    def __call__(self) -> dict[str, Any] | None: ...
+class NotYet(Exception):
+    """Not verified so far, and what is missing."""
 
 
-class Fault(Protocol):
-    """One way to take a target away and to bring it back."""
+class Deadman(StrEnum):
+    """What mends when every process of ours is gone."""
 
-    handle: ClassVar[str]  # which of the topology's handles it takes hold of
-    deadman: ClassVar[str]  # what mends when every process of ours is gone
+    REAPER = "the reaper, by the Lease past its deadline"
+    TIMER = "a transient systemd timer on the unit's host, armed before the inject"
+    ENGINE = "the engine itself, at the fault's deadline"
+    OWN = "the deadman command of the handle, run before the inject"
+    NOT_NEEDED = "none needed: what owns the target starts it again"
+    GUARDIAN = "none but the guardian: on embedded stacks, or where the handles say unprotected: true"
 
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """What a fault takes hold of."""
+
+    kind: str  # the word among the topology's handles
+    name: str  # unique among the handles of its kind: it names the lock
+    given: dict[str, Any] = field(
+        default_factory=dict
+    )  # the handle as the topology gives it, where it is more than a name
+
+    @property
+    def on_cluster(self) -> bool:
+        return self.kind in CLUSTER_KINDS
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """One thing that the cluster must allow us."""
+
+    verb: str
+    group: str
+    resource: str  # deployments, deployments/scale
+    namespace: str | None  # None: it is not in a namespace
+    name: str | None = None
+
+    def __str__(self) -> str:
+        where = f" in {self.namespace}" if self.namespace else ""
+        return (
+            f"{self.verb} {self.resource}{'.' + self.group if self.group else ''} {self.name or ''}".rstrip()
+            + where
+        )
+
+
+class NoOptions(Strict):
+    """The timeline gives this fault nothing under `with`."""
+
+
+class Fault(ABC):
+    """One way to take a target away and to bring it back. `state` is what `snapshot` gave, as JSON keeps it."""
+
+    kinds: ClassVar[tuple[str, ...]]  # the handles it can take hold of; the first that the topology gives
+    options: ClassVar[type[Strict]] = NoOptions  # what the timeline may give under `with`
+    by_asking: ClassVar[bool] = False  # it is effective only when a real question to the tier goes unanswered
+    every_s: float | None = None  # inject again so often while the step lasts
+
+    @abstractmethod
+    def __init__(self, cluster: Cluster | None, handle: Handle, options: Any) -> None:
+        """No call is made yet. `cluster` is None only where the handle is none of a cluster's."""
+
+    @property
+    @abstractmethod
+    def deadman(self) -> Deadman:
+        """What mends when every process of ours is gone."""
+
+    @abstractmethod
     def snapshot(self) -> dict[str, Any]:
-        """What is there now, for the undo record: at least `uid`, `original` and `set`. Raises CannotInject."""
+        """What is there now, for the undo record: `original` and `set` are shown to the operator. Raises CannotInject."""
 
-    def inject(self, undo: dict[str, Any]) -> None:
+    @abstractmethod
+    def inject(self, state: dict[str, Any]) -> None:
         """Take it away, provided that it still is as the snapshot found it. Raises CannotInject."""
 
-    def effective(self, undo: dict[str, Any]) -> dict[str, Any] | None:
-        """A Verify: is it gone?"""
+    @abstractmethod
+    def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:
+        """Is it gone? What was seen, as an event's detail; None, or NotYet with what is missing: not yet."""
 
-    def mend(self, undo: dict[str, Any]) -> None:
-        """Bring it back. Idempotent, and safe when nothing is broken. Raises Foreign."""
+    @abstractmethod
+    def mend(self, state: dict[str, Any]) -> None:
+        """Bring it back. Idempotent, and safe when nothing is broken: it is called again and again. Raises Foreign."""
 
-    def mended(self, undo: dict[str, Any]) -> dict[str, Any] | None:
-        """A Verify: is it back, as far as its own machinery tells? (The runner asks it a real question besides.)"""
+    @abstractmethod
+    def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
+        """Is it back, as far as its own machinery tells? (The runner asks the tier a real question besides.)"""
+
+    def arm(self, state: dict[str, Any], seconds: float) -> None:  # noqa: B027  most drivers have none
+        """Arm the dead-man where it is the driver's own, to act after so many seconds. Raises CannotInject."""
+
+    def disarm(self, state: dict[str, Any]) -> None:  # noqa: B027
+        """After the verified mend; safe when nothing is armed."""
+
+    def moved(self, state: dict[str, Any], over: Callable[[], bool]) -> str | None:
+        """Watch the target until someone else moves it off what was set: the words for it. None: `over` came first,
+        or nobody can tell."""
+        return None
+
+    def rights(self) -> list[Right]:
+        """What the cluster must allow, to inject as well as to mend."""
+        return []
+
+    def others(self) -> list[str]:
+        """Who else might move the target, a sentence each: what will happen then."""
+        return []
 
 
-Make = Callable[[Any, str], Fault]
-"""cluster, handle → Fault: what a driver's file offers as `make`."""
-
-
-def handle_of(tier: Tier, word: str) -> str | None:
-    """The handle of that kind that the topology gives chaos for a tier; None: it is not ours to break."""
-    assert word in Handles.model_fields
-    return getattr(tier.handles, word)
+def handle_of(handles: Handles, tier: str, kinds: tuple[str, ...]) -> Handle | None:
+    """The first of these kinds that the topology gives; None: it is not ours to break."""
+    for kind in kinds:
+        assert kind in Handles.model_fields
+        value = getattr(handles, kind)
+        if value is None:
+            continue
+        if isinstance(value, str):
+            return Handle(kind, value)
+        given = value.model_dump(mode="json")
+        names = {
+            "unit": lambda v: "/".join((v.ssh or "here", "user" if v.user else "system", v.name)),
+            "process": lambda v: v.pidfile,
+            "command": lambda v: tier,
+        }
+        return Handle(kind, names[kind](value), given)
+    return None

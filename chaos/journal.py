@@ -1,15 +1,18 @@
 """Undo records: written and fsynced before a fault, removed after its verified mend. One file is one open fault.
 
-They lie in one place per user and machine, so that `restore` finds them without knowing the run.
+They lie in one place per user and machine, so that `restore` finds them without knowing the run. A record is a lock
+too: a second fault on the same target of the same cluster, or of this machine, finds it.
 """
 
+import hashlib
 import json
 import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from contract.run import write_whole
+from chaos.fault import Handle
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +24,42 @@ class Undo:
     step: str
     trial: int
     fault: str
+    options: dict[str, Any]  # the timeline's `with`
     target: str  # the tier
-    handle: str  # what of it: namespace/name
-    cluster: str  # uid of kube-system
+    kind: str  # of the handle: deployment, unit, …
+    handle: str  # its name: namespace/name, …
+    given: dict[str, Any]  # the handle as the topology gives it, where it is more than a name
+    cluster: str | None  # uid of kube-system; None: no cluster is concerned
     kubeconfig: str | None
-    embedded_pid: int | None  # of an embedded cluster: when that process is gone, so is the fault
+    embedded_pid: int | None  # of an embedded stack: when that process is gone, so is the fault
     holder: str  # host:pid of the controller
     deadline: float  # unix seconds: by then it should have been mended
-    state: dict[str, Any]  # the driver's snapshot: uid, original, set
+    state: dict[str, Any]  # the driver's snapshot
+
+    @property
+    def target_handle(self) -> Handle:
+        return Handle(self.kind, self.handle, self.given)
+
+    @property
+    def key(self) -> tuple[str | None, str, str]:
+        """What is locked: one open fault for each."""
+        return self.cluster, self.kind, self.handle
+
+
+def from_json(text: str) -> Undo:
+    """A record as it was written. Raises ValueError where it is none of ours."""
+    try:
+        return Undo(**json.loads(text))
+    except TypeError as e:
+        raise ValueError(f"no undo record of this version: {e}") from None
+
+
+class Taken(Exception):
+    """The target has an open record; its undo is the argument."""
+
+    def __init__(self, undo: Undo) -> None:
+        super().__init__(undo)
+        self.undo = undo
 
 
 class Journal:
@@ -37,28 +68,56 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def open(self, undo: Undo) -> Path:
-        """On the disk when it returns. Raises OSError: then nothing may be injected."""
+    def open(self, undo: Undo) -> None:
+        """On the disk when it returns. Raises Taken, and OSError: then nothing may be injected."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"{undo.cluster}--{undo.handle.replace('/', '--')}.json"
-        if path.exists():
-            holder = json.loads(path.read_text()).get("holder")
-            raise FileExistsError(
-                f"a fault on {undo.handle} is open already, held by {holder}; run make restore"
-            )
-        write_whole(path, json.dumps(asdict(undo), indent=1) + "\n")
+        path = self._path(undo)
+        fresh = path.with_name(f".{path.name}.{os.getpid()}.{undo.step}")
+        try:
+            with open(fresh, "w") as f:
+                f.write(json.dumps(asdict(undo), indent=1) + "\n")
+                f.flush()
+                os.fsync(f.fileno())
+            os.link(fresh, path)  # at once whole, and only where there is none
+        except FileExistsError:
+            held = self._at(path)
+            if held is None:  # it has just been closed
+                raise OSError(f"{path} came and went; try again") from None
+            raise Taken(held) from None
+        finally:
+            fresh.unlink(missing_ok=True)
         self._sync()
-        return path
 
-    def close(self, path: Path) -> None:
-        """After the verified mend; safe to call twice."""
-        path.unlink(missing_ok=True)
-        self._sync()
+    def holds(self, undo: Undo) -> bool:
+        """Whether this very record is open."""
+        return self._at(self._path(undo)) == undo
 
-    def records(self) -> list[tuple[Path, Undo]]:
-        """What is open, oldest first."""
-        paths = sorted(self._folder.glob("*.json"), key=lambda p: p.stat().st_mtime)
-        return [(p, Undo(**json.loads(p.read_text()))) for p in paths]
+    def held(self, undo: Undo) -> Undo | None:
+        """The open record of the same target, whosever it is."""
+        return self._at(self._path(undo))
+
+    def close(self, undo: Undo) -> None:
+        """After the verified mend; safe to call twice, and where another's record is open by now."""
+        if self.holds(undo):
+            self._path(undo).unlink(missing_ok=True)
+            self._sync()
+
+    def records(self) -> list[Undo]:
+        """What is open, oldest first. Raises ValueError where a file is no record."""
+        found = [(p.stat().st_mtime, p) for p in self._folder.glob("*.json")]
+        return [undo for _, p in sorted(found) if (undo := self._at(p)) is not None]
+
+    def _path(self, undo: Undo) -> Path:
+        text = "--".join(part or "here" for part in undo.key)
+        # Readable, and still one for each key: a path in a handle must not become a path here.
+        digest = hashlib.sha256(repr(undo.key).encode()).hexdigest()[:8]
+        return self._folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', text)[:150]}-{digest}.json"
+
+    def _at(self, path: Path) -> Undo | None:
+        try:
+            return from_json(path.read_text())
+        except FileNotFoundError:
+            return None
 
     def _sync(self) -> None:
         # A file is on the disk only when its folder's entry is.

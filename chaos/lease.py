@@ -1,4 +1,4 @@
-"""The Lease of a target: lock and undo record at once, in the target's own namespace.
+"""The Lease of a cluster's target: lock and undo record at once, in the target's own namespace.
 
 Written before the inject, deleted after the verified mend. A second experiment finds it and is refused with the
 holder's name; a mender on another machine needs nothing else.
@@ -9,66 +9,88 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from kubernetes.client.exceptions import ApiException
-
+from chaos import faults
 from chaos.cluster import Cluster
-from chaos.fault import CannotInject
-from chaos.journal import Undo
+from chaos.fault import Right
+from chaos.journal import Undo, from_json
 
 LABEL = "app.kubernetes.io/managed-by=brownout"
+NODES = "kube-node-lease"  # every cluster has it: the Leases of nodes are in no namespace of a topology's
 _UNDO = "brownout.dev/undo"
 _DEADLINE = "brownout.dev/deadline"
 
 
-def name_of(handle: str) -> str:
-    return "brownout-" + handle.replace("/", "-")
+def namespace_of(kind: str, handle: str) -> str:
+    return NODES if kind == "node" else handle.split("/")[0]
 
 
-def must_be_free(cluster: Cluster, handle: str) -> None:
-    """Raises CannotInject, naming the holder, where somebody has the target."""
-    held = cluster.lease(handle.split("/")[0], name_of(handle))
-    if held is not None:
-        raise CannotInject(_held_by(handle, held["spec"].get("holderIdentity")))
+def name_of(kind: str, handle: str) -> str:
+    return f"brownout-{kind}-{handle.split('/')[-1]}"
 
 
-def take(cluster: Cluster, undo: Undo, now: float) -> dict[str, Any]:
-    """Take the target. Raises CannotInject, naming the holder, where somebody has it."""
-    namespace = undo.handle.split("/")[0]
+def rights(kind: str, handle: str) -> list[Right]:
+    """What the cluster must allow, so that the Lease can be taken and given back."""
+    where, name = namespace_of(kind, handle), name_of(kind, handle)
+    group = "coordination.k8s.io"
+    found = [Right(v, group, "leases", where, name) for v in ("get", "delete")]
+    return [Right("create", group, "leases", where), *found]
+
+
+def read(cluster: Cluster, undo: Undo) -> dict[str, Any] | None:
+    """The target's Lease, whosever it is."""
+    return cluster.lease(namespace_of(undo.kind, undo.handle), name_of(undo.kind, undo.handle))
+
+
+def take(cluster: Cluster, undo: Undo, now: float) -> str | None:
+    """Take the target: the uid of the Lease; None: somebody has it."""
     key, _, value = LABEL.partition("=")
     body = {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
         "metadata": {
-            "name": name_of(undo.handle),
+            "name": name_of(undo.kind, undo.handle),
             "labels": {key: value},
             "annotations": {_UNDO: json.dumps(asdict(undo)), _DEADLINE: f"{undo.deadline:.3f}"},
         },
         "spec": {
             "holderIdentity": f"{undo.holder} ({undo.run})",
             "leaseDurationSeconds": max(1, round(undo.deadline - now)),
-            "acquireTime": datetime.datetime.fromtimestamp(now, datetime.UTC).isoformat(timespec="microseconds")
-            .replace("+00:00", "Z"),
+            "acquireTime": instant(now),
         },
-    }  # fmt: skip
-    try:
-        return cluster.create_lease(namespace, body)
-    except ApiException as e:
-        if e.status != 409:
-            raise
-    held = cluster.lease(namespace, name_of(undo.handle))
-    holder = held["spec"].get("holderIdentity") if held else "someone who has just left"
-    raise CannotInject(_held_by(undo.handle, holder))
+    }
+    made = cluster.create_lease(namespace_of(undo.kind, undo.handle), body)
+    return None if made is None else str(made["metadata"]["uid"])
 
 
 def release(cluster: Cluster, undo: Undo, uid: str) -> None:
     """Give the target back, after its verified mend."""
-    cluster.delete_lease(undo.handle.split("/")[0], name_of(undo.handle), uid)
-
-
-def _held_by(handle: str, holder: str | None) -> str:
-    return f"{handle} is held by {holder}; if that run is dead, run make restore"
+    cluster.delete_lease(namespace_of(undo.kind, undo.handle), name_of(undo.kind, undo.handle), uid)
 
 
 def undo_in(lease: dict[str, Any]) -> Undo:
-    """The undo record that a Lease carries."""
-    return Undo(**json.loads(lease["metadata"]["annotations"][_UNDO]))
+    """The undo record that a Lease carries. Raises ValueError where it carries none that may be acted on.
+
+    Whoever may write Leases could have a mender do what the record says: it must be of the Lease's own target, and of
+    a fault of the cluster's. A record with commands in it is never one of those.
+    """
+    meta = lease["metadata"]
+    text = (meta.get("annotations") or {}).get(_UNDO)
+    if text is None:
+        raise ValueError(f"the Lease {meta['name']} carries no undo record")
+    undo = from_json(text)
+    if undo.fault not in faults.names() or undo.kind not in faults.driver(undo.fault).kinds:
+        raise ValueError(
+            f"the Lease {meta['name']}: its record is of no fault that is known here: {undo.fault}"
+        )
+    own = (namespace_of(undo.kind, undo.handle), name_of(undo.kind, undo.handle))
+    if not undo.target_handle.on_cluster or own != (meta["namespace"], meta["name"]):
+        raise ValueError(f"the Lease {meta['name']}: its record is of another target: {undo.target_handle}")
+    return undo
+
+
+def instant(at: float) -> str:
+    """A MicroTime as the API has it."""
+    found = datetime.datetime.fromtimestamp(at, datetime.UTC)
+    # The client writes a fraction of nothing as none at all, which the API server takes for no MicroTime.
+    text = found.replace(microsecond=found.microsecond or 1).isoformat(timespec="microseconds")
+    return text.replace("+00:00", "Z")

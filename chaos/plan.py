@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from chaos import faults
-from chaos.fault import handle_of
+from chaos.fault import Handle, handle_of
 from contract.duration import text
 from contract.refusal import Refusal, no_such
+from contract.strict import validate
 from contract.timeline import Step, Timeline
 from contract.topology import Tier, Topology
 
@@ -16,7 +17,11 @@ class Bound:
 
     step: Step
     tier: Tier
-    handle: str
+    handle: Handle
+
+    @property
+    def unprotected(self) -> bool:
+        return self.tier.handles.unprotected
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +46,22 @@ def bind(timeline: Timeline, topology: Topology, where: str) -> list[Bound]:
         if tier is None:
             problems.append(place + no_such("tier", step.target, tiers))
             continue
-        word = faults.find(step.fault).make.handle
-        handle = handle_of(tier, word)
+        driver = faults.driver(step.fault)
+        try:
+            validate(step.with_, driver.options, f"{place}with")
+        except Refusal as e:
+            problems.append(str(e))
+            continue
+        handle = handle_of(tier.handles, tier.name, driver.kinds)
         if handle is None:
             problems.append(
-                f"{place}{step.fault} takes hold of a {word}, and the topology lists none among the handles of "
-                f"{tier.name!r}; chaos touches nothing that is not listed there"
+                f"{place}{step.fault} takes hold of a {' or '.join(driver.kinds)}, and the topology lists none among "
+                f"the handles of {tier.name!r}; chaos touches nothing that is not listed there"
+            )
+            continue
+        if driver.by_asking and topology.embedded is None and tier.url is None:
+            problems.append(
+                f"{place}{step.fault} is verified by asking the tier, and the topology gives {tier.name!r} no url"
             )
             continue
         bound.append(Bound(step, tier, handle))
@@ -75,8 +90,7 @@ def describe(timeline: Timeline, bound: list[Bound], count: int) -> str:
     ]
     for m in moves(bound):
         b = m.bound
-        what = f"{b.step.fault} {b.handle}" if m.move == "inject" else f"bring {b.handle} back"
+        options = "".join(f" {k}={v}" for k, v in b.step.with_.items())
+        what = f"{b.step.fault} {b.handle}{options}" if m.move == "inject" else f"bring {b.handle} back"
         lines.append(f"  {text(m.at_s):>8}  {m.move:<6}  {b.step.name:<16}  {b.tier.name:<10}  {what}")
-    deadmen = {b.step.fault: faults.find(b.step.fault).make.deadman for b in bound}
-    lines += [f"  dead-man of {fault}: {deadman}" for fault, deadman in deadmen.items()]
     return "\n".join(lines)

@@ -1,25 +1,80 @@
-"""What must hold before anything is touched."""
+"""What must hold before anything is touched: the right cluster, the rights to mend, and something that mends when
+every process of ours is gone."""
 
-from chaos.cluster import TROUBLE, Cluster
+from dataclasses import dataclass
+
+from chaos import lease, reaper
+from chaos.cluster import TROUBLE, Cluster, told
+from chaos.fault import CannotInject, Deadman, Fault, Handle
 from contract.refusal import Refusal
 from contract.topology import Topology
 
 
-def cluster_of(topology: Topology) -> tuple[Cluster, str]:
-    """The topology's cluster, and its uid. Raises Refusal."""
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a run stands on."""
+
+    cluster: Cluster | None  # None: the topology names none
+    uid: str | None
+    embedded_pid: int | None  # of the embedded stack; None: it is no embedded one
+    without_reaper: bool = False  # the operator says so
+
+    @property
+    def embedded(self) -> bool:
+        return self.embedded_pid is not None
+
+
+def ground_of(topology: Topology, without_reaper: bool) -> Ground:
+    """The topology's cluster, looked at. Raises Refusal."""
+    if topology.cluster is None:
+        return Ground(None, None, None, without_reaper)
     cluster = Cluster(topology.kubeconfig)
     try:
-        uid, embedded = cluster.identity()
+        uid, _ = cluster.identity()
     except TROUBLE as e:
-        raise Refusal(f"the cluster does not answer: {type(e).__name__}: {e}") from None
+        raise Refusal(f"the cluster does not let us in: {told(e)}") from None
     if uid != topology.cluster:
         raise Refusal(
             f"kubeconfig {topology.kubeconfig or '(default)'} leads to the cluster {uid}, "
             f"and the topology names {topology.cluster}; chaos touches that one and no other"
         )
-    if not embedded:
-        raise Refusal(
-            "this is no embedded cluster; chaos takes hold of none other yet, because nothing would mend "
-            "if its process were killed: there is neither a guardian nor a dead-man"
-        )
-    return cluster, uid
+    return Ground(cluster, uid, cluster.embedded_pid, without_reaper)
+
+
+def check(
+    fault: Fault, handle: Handle, unprotected: bool, ground: Ground, deadline: float, now: float
+) -> None:
+    """Raises CannotInject with all that is missing, and TROUBLE."""
+    missing = unguarded(fault, handle, unprotected, ground, now)
+    cluster = ground.cluster
+    if handle.on_cluster and cluster is not None:
+        missing += [f"the right to {right} is missing" for right in refused(fault, handle, cluster)]
+        ends_at = cluster.credential_ends_at()
+        if ends_at is not None and ends_at < deadline:
+            missing.append(
+                f"the credential of the kubeconfig ends {deadline - ends_at:.0f} s before the fault's deadline"
+            )
+    if missing:
+        raise CannotInject("; ".join(missing))
+
+
+def unguarded(fault: Fault, handle: Handle, unprotected: bool, ground: Ground, now: float) -> list[str]:
+    """Why nothing would mend if every process of ours were killed; empty: something would. Raises TROUBLE."""
+    if ground.embedded or unprotected:
+        return []  # an embedded stack goes down with its faults
+    if fault.deadman is Deadman.GUARDIAN:
+        return [
+            f"nothing would mend {handle} if every process of ours were killed: give it a dead-man, or say "
+            "unprotected: true among its handles"
+        ]
+    if fault.deadman is Deadman.REAPER and not ground.without_reaper:
+        assert ground.cluster is not None
+        why = reaper.beats(ground.cluster, lease.namespace_of(handle.kind, handle.name), now)
+        return [f"{why}; or say --without-reaper"] if why else []
+    return []
+
+
+def refused(fault: Fault, handle: Handle, cluster: Cluster) -> list[str]:
+    """The rights that are not held, in words. Raises TROUBLE."""
+    wanted = [*lease.rights(handle.kind, handle.name), *fault.rights()]
+    return [str(r) for r in wanted if not cluster.allows(r.verb, r.group, r.resource, r.namespace, r.name)]

@@ -76,6 +76,10 @@ class Probe:
             fill(ask, exchange, True, self._clock.at, self._tier_of)
             self._keep(ask)
 
+    def waiting_since(self) -> list[float]:
+        """The instants of the asks that are in flight; the caller holds the lock."""
+        return [ask.intended_at for ask in self._waiting.values()]
+
     def _schedule(self) -> None:
         due = self._clock.now()
         while not self._over.is_set():

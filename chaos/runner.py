@@ -12,18 +12,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chaos import faults, lease
-from chaos.cluster import TROUBLE, Cluster
-from chaos.fault import CannotInject, Fault, Foreign
+from chaos import faults, preflight
+from chaos.claim import Claim
+from chaos.cluster import TROUBLE, process_gone, told
+from chaos.fault import CannotInject, Fault, Foreign, NotYet
+from chaos.guarding import Guarding
 from chaos.journal import Journal, Undo
+from chaos.mender import GONE, WATCH_ON_S, Mender
 from chaos.plan import Bound
+from chaos.preflight import Ground
 from chaos.stop import Stop
 from contract.clock import Clock
 from contract.records import Event
 
-PREPARE_S = 1.0  # the undo record is made this long before the inject, so that the inject itself is on time
+PREPARE_S = 3.0  # the undo record is made this long before the inject, so that the inject itself is on time
 POLL_S = 0.15
+LOOK_S = 0.1  # how soon a window ends after somebody else moved the target
+FROZEN_S = 0.5  # later than this, somebody may have acted in our place meanwhile
+INJECT_WITHIN_S = 10.0
 EFFECTIVE_WITHIN_S = 60.0
+TAKE_OVER_WITHIN_S = 30.0
+GIVE_UP_WITHIN_S = 30.0
+UNANSWERED_S = 3.0  # a tier that leaves a question this long is silent
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -43,11 +53,13 @@ class Surroundings:
     folder: Path
     clock: Clock
     stop: Stop
-    cluster: Cluster
-    cluster_uid: str
+    ground: Ground
     journal: Journal
     tell: Callable[[Event], None]
-    answers: Callable[[Bound], str | None]  # a real question to the tier: None, or why it is no answer yet
+    guarding: Guarding
+    # A real question to the tier, with so many seconds of patience: None where a whole answer came, or where it cannot
+    # be asked from here; otherwise why it is no answer.
+    answers: Callable[[Bound, float], str | None]
     mend_within_s: float
 
 
@@ -56,9 +68,14 @@ def walk(bound: list[Bound], around: Surroundings, started_at: float, trial: int
     outcome = Outcome()
     lock = threading.Lock()
     threads = []
-    for one in bound:
+    last: dict[tuple[str, str], threading.Event] = {}
+    for one in sorted(bound, key=lambda b: b.step.at):
+        key = one.handle.kind, one.handle.name
+        before, last[key] = last.get(key), threading.Event()
         step = _StepWalk(one, around, started_at, trial, outcome, lock)
-        threads.append(threading.Thread(target=step.walk, name=f"step {one.step.name}"))
+        threads.append(
+            threading.Thread(target=step.walk, args=(before, last[key]), name=f"step {one.step.name}")
+        )
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -82,101 +99,223 @@ class _StepWalk:
         self._outcome, self._lock = outcome, lock
         self._inject_at = started_at + bound.step.at
         self._mend_at = self._inject_at + bound.step.for_
-        self._fault: Fault = faults.find(bound.step.fault).make(around.cluster, bound.handle)
+        self._fault: Fault = faults.make(
+            bound.step.fault, around.ground.cluster, bound.handle, bound.step.with_
+        )
+        self._over = threading.Event()  # the window has ended
+        self._moved: str | None = None  # by somebody else, in words
+        self._unsure = False  # a try to inject was not answered: it may still arrive
 
-    def walk(self) -> None:
+    def walk(self, before: threading.Event | None, ended: threading.Event) -> None:
+        """`before`: the end of the earlier step on the same target, which holds its claim; `ended`: our own."""
+        try:
+            if before is not None:
+                before.wait()
+            self._walk()
+        finally:
+            ended.set()
+
+    def _walk(self) -> None:
         around = self._around
         if around.stop.wait(self._inject_at - PREPARE_S - around.clock.now()):
             return
         prepared = self._prepare()
         if prepared is None:
             return
-        undo, record, lease_uid = prepared
+        undo, claim, others = prepared
+        if around.stop.wait(self._inject_at - around.clock.now()):
+            self._give_up(undo, claim)
+            return
+        if around.clock.now() >= self._mend_at:
+            self._tell("inject", "fail", error="the step was over before its target could be claimed")
+            self._give_up(undo, claim)
+            return
         try:
-            if not around.stop.wait(self._inject_at - around.clock.now()):
-                self._inject(undo)
-                around.stop.wait(self._mend_at - around.clock.now())
+            if self._inject(undo, claim, others):
+                self._hold(undo)
         finally:
             # Whatever happened above, known or not: the way back is taken.
-            self._mend(undo, record, lease_uid)
+            self._over.set()
+            self._mend(undo, claim)
 
-    def _prepare(self) -> tuple[Undo, Path, str] | None:
-        """The undo record, on disk and in the Lease. None: refused, and nothing was touched."""
+    def _prepare(self) -> tuple[Undo, Claim, list[str]] | None:
+        """The undo record, on disk and in the Lease, and who else might move the target. None: refused, untouched."""
         around, bound = self._around, self._bound
-        record = None
+        deadline = self._mend_at + around.mend_within_s
+        taking: tuple[Undo, Claim] | None = None
         try:
-            # Looked at first, so that a target which another run has taken away is not mistaken for an empty one.
-            lease.must_be_free(around.cluster, bound.handle)
-            undo = Undo(
-                run=around.run,
-                folder=str(around.folder.resolve()), step=bound.step.name, trial=self._trial, fault=bound.step.fault, target=bound.tier.name,
-                handle=bound.handle, cluster=around.cluster_uid, kubeconfig=around.cluster.kubeconfig, embedded_pid=around.cluster.embedded_pid,
-                holder=f"{socket.gethostname()}:{os.getpid()}", deadline=self._mend_at + around.mend_within_s,
-                state=self._fault.snapshot(),
-            )  # fmt: skip
-            record = around.journal.open(undo)
-            held = lease.take(around.cluster, undo, around.clock.now())
-            return undo, record, held["metadata"]["uid"]
+            preflight.check(
+                self._fault, bound.handle, bound.unprotected, around.ground, deadline, around.clock.now()
+            )
+            claim = Claim(around.journal, around.ground.cluster, self._undo(deadline, {}))
+            claim.must_be_free(around.clock.now(), self._mend_first)
+            undo = self._undo(deadline, self._fault.snapshot())
+            others = self._others()
+            taking = undo, Claim(around.journal, around.ground.cluster, undo)
+            taking[1].take(around.clock.now())
+            around.guarding.arm(undo)
+            self._fault.arm(undo.state, deadline - around.clock.now())
         except (CannotInject, OSError, *TROUBLE) as e:
-            # A Lease whose creation was not answered may be there all the same: the record then stays open for restore.
-            if record is not None and isinstance(e, CannotInject):
-                around.journal.close(record)
             self._tell("inject", "fail", error=_words(e))
+            if taking is not None:
+                self._give_up(*taking)
             return None
+        return *taking, others
 
-    def _inject(self, undo: Undo) -> None:
+    def _undo(self, deadline: float, state: dict[str, Any]) -> Undo:
+        around, bound = self._around, self._bound
+        ground, handle = around.ground, bound.handle
+        return Undo(
+            run=around.run, folder=str(around.folder.resolve()), step=bound.step.name, trial=self._trial,
+            fault=bound.step.fault, options=bound.step.with_, target=bound.tier.name,
+            kind=handle.kind, handle=handle.name, given=handle.given,
+            cluster=ground.uid if handle.on_cluster else None,
+            kubeconfig=ground.cluster.kubeconfig if ground.cluster else None, embedded_pid=ground.embedded_pid,
+            holder=f"{socket.gethostname()}:{os.getpid()}", deadline=deadline, state=state,
+        )  # fmt: skip
+
+    def _mend_first(self, held: Undo) -> bool:
+        """What a dead holder left open, past its deadline."""
         around = self._around
-        self._tell("inject", "begin", late_ms=(around.clock.now() - self._inject_at) * 1000)
-        if around.stop.is_set():  # the event could not be written: what cannot be told is not done
-            return
+        said: list[str] = []
+        done = Mender(held, "takeover", around.clock, said.append, around.ground.cluster).mend(
+            TAKE_OVER_WITHIN_S
+        )
+        self._tell("inject", "takeover", detail={"from": held.holder, "run": held.run, "said": said})
+        return done
+
+    def _others(self) -> list[str]:
         try:
-            self._fault.inject(undo.state)
-            self._tell("inject", "commanded")
-        except (CannotInject, *TROUBLE) as e:
+            return self._fault.others()
+        except TROUBLE as e:
+            return [f"not known: {_words(e)}"]
+
+    def _give_up(self, undo: Undo, claim: Claim) -> None:
+        """Nothing was injected: what was armed and claimed is given back."""
+        done, why = self._until(lambda: self._give_back(undo, claim), GIVE_UP_WITHIN_S, heed=False)
+        if done is None:
+            self._tell("inject", "fail", error=f"nothing was injected; the claim is still open: {why}")
+        self._around.guarding.disarm(undo)
+
+    def _inject(self, undo: Undo, claim: Claim, others: list[str]) -> bool:
+        """Whether something may have been done."""
+        around = self._around
+        late_s = around.clock.now() - self._inject_at
+        if late_s > FROZEN_S and not claim.ours():
+            self._tell("inject", "fail", error="we were held up, and the claim on the target is gone")
+            return False
+        self._tell("inject", "begin", late_ms=late_s * 1000, detail={"others": others} if others else None)
+        if around.stop.is_set():  # the event could not be written: what cannot be told is not done
+            return False
+        try:
+            done, why = self._until(lambda: self._command(undo), INJECT_WITHIN_S)
+        except CannotInject as e:
             self._tell("inject", "fail", error=_words(e))
-            return
-        until = min(around.clock.now() + EFFECTIVE_WITHIN_S, self._mend_at)
-        seen, why = self._until(lambda: self._fault.effective(undo.state), until, heed_stop=True)
+            return False
+        if done is None:
+            self._tell("inject", "fail", error=f"not known whether it was done: {why}")
+            return False
+        self._tell("inject", "commanded")
+        threading.Thread(target=self._watch, args=(undo,), name="watch", daemon=True).start()
+        seen, why = self._until(lambda: self._verify_effective(undo), EFFECTIVE_WITHIN_S)
         if seen is not None:
             self._tell("inject", "effective", detail=seen)
-        elif not around.stop.is_set():
+        elif not self._ended():
             self._tell("inject", "fail", error=f"not effective: {why}")
+        return True
 
-    def _mend(self, undo: Undo, record: Path, lease_uid: str) -> None:
+    def _command(self, undo: Undo) -> dict[str, Any]:
+        try:
+            self._fault.inject(undo.state)
+        except CannotInject:
+            raise
+        except Exception:
+            self._unsure = True
+            raise
+        return {}
+
+    def _verify_effective(self, undo: Undo) -> dict[str, Any] | None:
+        seen = self._fault.effective(undo.state)
+        if seen is None or not self._fault.by_asking:
+            return seen
+        why = self._around.answers(self._bound, UNANSWERED_S)
+        if why is None:
+            raise NotYet(f"{self._bound.tier.name} still answers")
+        return seen | {"asked": why}
+
+    def _watch(self, undo: Undo) -> None:
+        words = self._fault.moved(undo.state, self._over.is_set)
+        if (
+            words and self._around.clock.now() < undo.deadline
+        ):  # past it, the guardian or the reaper have mended
+            self._moved = f"{words}; it is left alone"
+
+    def _hold(self, undo: Undo) -> None:
+        """Until the window ends: by its time, by a stop, or because somebody else moved the target."""
+        around, every_s = self._around, self._fault.every_s
+        again_at = self._inject_at + every_s if every_s else self._mend_at
+        while not self._ended() and (now := around.clock.now()) < self._mend_at:
+            if now < again_at:
+                around.stop.wait(min(LOOK_S, again_at - now, self._mend_at - now))
+                continue
+            assert every_s is not None, "again_at is the window's end where nothing repeats"
+            again_at += every_s
+            try:
+                self._fault.inject(undo.state)
+                self._tell("inject", "again")
+            except (CannotInject, OSError, *TROUBLE) as e:
+                self._tell("inject", "again", error=_words(e))
+
+    def _ended(self) -> bool:
+        return self._moved is not None or self._around.stop.is_set()
+
+    def _mend(self, undo: Undo, claim: Claim) -> None:
         around = self._around
         scheduled = around.clock.now() >= self._mend_at
         late_ms = (around.clock.now() - self._mend_at) * 1000 if scheduled else None
-        self._tell(
-            "mend", "begin", late_ms=late_ms, detail=None if scheduled else {"because": around.stop.reason}
+        because = (
+            None if scheduled else {"because": self._moved or around.stop.reason or "nothing was injected"}
         )
-        until = max(undo.deadline, around.clock.now() + around.mend_within_s)
-        foreign = None
+        self._tell("mend", "begin", late_ms=late_ms, detail=because)
+        until_s = max(undo.deadline - around.clock.now(), around.mend_within_s)
+        foreign = self._moved
+        done: dict[str, Any] | None = {}
+        why: str | None = None
         try:
-            done, why = self._until(lambda: self._command_mend(undo), until, heed_stop=False)
+            if foreign is None:
+                done, why = self._until(lambda: self._command_mend(undo, claim), until_s, heed=False)
+        except ClaimGone:
+            self._tell("mend", "fail", error="the claim is gone: another has mended in our place")
+            around.stop.set("error: held up past a fault's deadline; another has mended")
+            around.guarding.disarm(undo)
+            return
         except Foreign as e:
-            foreign, done, why = str(e), {}, None
+            foreign = str(e)
         if done is None:
             self._not_restored(undo, f"could not be mended: {why}")
             return
         self._tell("mend", "commanded", error=foreign)
         if foreign is None:
-            seen, why = self._until(lambda: self._verify_mended(undo), until, heed_stop=False)
+            seen, why = self._until(lambda: self._verify_mended(undo), until_s, heed=False)
             if seen is None:
                 self._not_restored(undo, f"mended, but not verified: {why}")
                 return
             self._tell("mend", "effective", detail=seen)
+            if self._unsure:
+                self._watch_on(undo)
         else:
             self._tell("mend", "fail", error=foreign, detail={"foreign": True})
-        try:
-            lease.release(around.cluster, undo, lease_uid)
-        except TROUBLE as e:
-            self._tell("mend", "fail", error=f"mended; the Lease could not be deleted: {_words(e)}")
+        done, why = self._until(lambda: self._give_back(undo, claim), around.mend_within_s, heed=False)
+        if done is None:
+            self._tell("mend", "fail", error=f"mended; the claim could not be given back: {why}")
             return
-        around.journal.close(record)
+        around.guarding.disarm(undo)
         with self._lock:
             self._outcome.last_mended_at = max(self._outcome.last_mended_at or 0.0, around.clock.now())
 
-    def _command_mend(self, undo: Undo) -> dict[str, Any]:
+    def _command_mend(self, undo: Undo, claim: Claim) -> dict[str, Any]:
+        if not claim.ours():
+            raise ClaimGone
         self._fault.mend(undo.state)
         return {}
 
@@ -184,16 +323,43 @@ class _StepWalk:
         seen = self._fault.mended(undo.state)
         if seen is None:
             return None
-        missing = self._around.answers(self._bound)
+        missing = self._around.answers(self._bound, 20.0)
         if missing is not None:
             raise NotYet(missing)
         return seen
 
+    def _watch_on(self, undo: Undo) -> None:
+        """As a mender does: a try to inject that was not answered may arrive after the mend."""
+        over = self._around.clock.now() + WATCH_ON_S
+        while self._around.clock.now() < over:
+            left_s = over - self._around.clock.now()
+            try:
+                self._until(lambda: self._mend_again(undo), left_s, heed=False)
+            except Foreign:
+                return  # it was verified, and is somebody else's by now
+            threading.Event().wait(POLL_S)
+
+    def _mend_again(self, undo: Undo) -> dict[str, Any]:
+        self._fault.mend(undo.state)
+        if self._fault.mended(undo.state) is None:
+            seen, _ = self._until(lambda: self._verify_mended(undo), self._around.mend_within_s, heed=False)
+            if seen is not None:
+                self._tell("mend", "effective", detail=seen | {"again": True})
+        return {}
+
+    def _give_back(self, undo: Undo, claim: Claim) -> dict[str, Any]:
+        self._fault.disarm(undo.state)
+        claim.give_back()
+        return {}
+
     def _until(
-        self, verify: Callable[[], dict[str, Any] | None], until: float, heed_stop: bool
+        self, verify: Callable[[], dict[str, Any] | None], within_s: float, heed: bool = True
     ) -> tuple[dict[str, Any] | None, str | None]:
-        """Try until it holds: (what was seen, None), or (None, why not)."""
+        """Try until it holds: (what was seen, None), or (None, why not). `heed`: the window's end ends it too."""
         around = self._around
+        until = around.clock.now() + within_s
+        if heed:
+            until = min(until, self._mend_at)
         failures = 0
         why: str | None = "not seen in time"
         while True:
@@ -204,21 +370,20 @@ class _StepWalk:
                 failures, pause = 0, POLL_S
             except NotYet as e:
                 why, pause = str(e), POLL_S
-            except Foreign:
+            except (Foreign, ClaimGone, CannotInject):
                 raise
             except Exception as e:  # also a mistake of ours: no mend may end with a traceback
                 why = _words(e)
-                if around.cluster.gone():
-                    return None, "the embedded cluster is gone, and its pods with it"
+                if process_gone(around.ground.embedded_pid):
+                    return None, GONE
                 pause = BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]
                 failures += 1
             if around.clock.now() + pause > until:
                 return None, why
-            if heed_stop:
-                if around.stop.wait(pause):
-                    return None, around.stop.reason
-            else:
+            if not heed:
                 threading.Event().wait(pause)
+            elif around.stop.wait(pause) or self._moved is not None:
+                return None, self._moved or around.stop.reason
 
     def _not_restored(self, undo: Undo, why: str) -> None:
         self._tell("mend", "fail", error=f"{undo.handle} {why}")
@@ -249,10 +414,12 @@ class _StepWalk:
         )
 
 
-class NotYet(Exception):
-    """Not verified so far, and what is missing."""
+class ClaimGone(Exception):
+    """Somebody mended in our place and gave the target back: what we would write now could be another's loss."""
 
 
 def _words(error: Exception) -> str:
     """One line, short enough for an event."""
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:300]
+    if isinstance(error, CannotInject):
+        return str(error)[:1000]
+    return told(error)

@@ -169,14 +169,15 @@ class Event:
     """One line of chaos.jsonl: one stage of one move of a fault.
 
     `begin` is written before anything is called, `commanded` when the call was answered, `effective` when it was
-    verified (a mend: readiness AND a real answer), `fail` when it could not be done or not be verified.
+    verified (a mend: readiness AND a real answer), `fail` when it could not be done or not be verified. `again`: a
+    fault that repeats within its step. `takeover`: what a dead holder had left open on the target was mended first.
     """
 
     at: float
     run: str
     move: str  # inject | mend
-    stage: str  # begin | commanded | effective | fail
-    by: str  # timeline | hand | guardian | restore | reaper
+    stage: str  # begin | commanded | effective | fail | again | takeover
+    by: str  # timeline | guardian | restore | reaper | takeover
     step: str
     trial: int  # rounds of the timeline, from 1
     fault: str

@@ -27,6 +27,26 @@ class Step(Strict):
     for_: Duration = Field(alias="for", gt=0)
     fault: str
     target: str
+    with_: dict[str, Any] = Field(default_factory=dict, alias="with")  # the fault's own options
+
+
+class AbortWhen(Strict):
+    """A guard: when it holds over the window, everything is mended and the run is aborted.
+
+    `failures`: this share of the answers of users and probe were no good ones. `ttft_ms`: the median time to the
+    first token of the probe's answers; one that has not come yet counts with the time it has waited so far.
+    """
+
+    over: Duration = Field(gt=0)
+    failures: float | None = Field(default=None, gt=0, le=1)
+    ttft_ms: float | None = Field(default=None, gt=0)
+    at_least: int = Field(default=10, ge=1)  # answers in the window; fewer decide nothing
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.failures is None and self.ttft_ms is None:
+            raise ValueError("give failures, ttft_ms or both")
+        return self
 
 
 class Timeline(Strict):
@@ -37,6 +57,7 @@ class Timeline(Strict):
     settle: Duration
     max: Duration
     max_cloud_answers: int | None = Field(default=None, ge=0)
+    abort_when: AbortWhen | None = None
     objectives: Objectives = Objectives()
     steps: list[Step] = Field(min_length=1)
     expect: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -3,11 +3,11 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from contract.duration import Duration
 from contract.refusal import Refusal
@@ -46,6 +46,28 @@ def _secret(text: object) -> str:
 def _handle(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9.-]+/[a-z0-9.-]+", text):
         raise ValueError(f"{text!r} is no handle; write namespace/name")
+    namespace = text.split("/")[0]
+    if namespace.startswith(("kube-", "openshift-")):
+        raise ValueError(f"{text!r}: the namespace {namespace} is the cluster's own; chaos does not touch it")
+    return text
+
+
+def _object(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", text):
+        raise ValueError(f"{text!r} is no name of an object; use lower-case letters, digits, - and .")
+    return text
+
+
+def _unit_name(text: str) -> str:
+    # What begins with a dash would be taken for an option.
+    if not re.fullmatch(r"[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]*\.service", text):
+        raise ValueError(f"{text!r} is no unit; write name.service")
+    return text
+
+
+def _ssh_host(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.][A-Za-z0-9_.@:-]*", text):
+        raise ValueError(f"{text!r} is no host for ssh; write host or user@host")
     return text
 
 
@@ -54,12 +76,73 @@ Name = Annotated[str, AfterValidator(_name)]
 SecretName = Annotated[str, BeforeValidator(_secret)]
 """`${NAME}` in YAML; the name of the environment variable in Python. The secret itself is read where it is used."""
 NamespacedName = Annotated[str, AfterValidator(_handle)]
+ObjectName = Annotated[str, AfterValidator(_object)]
+UnitName = Annotated[str, AfterValidator(_unit_name)]
+SshHost = Annotated[str, AfterValidator(_ssh_host)]
+Argv = Annotated[list[str], Field(min_length=1)]
+
+
+class Unit(Strict):
+    """A systemd unit: of the system or of the user, here or on another host."""
+
+    name: UnitName
+    user: bool = False
+    ssh: SshHost | None = None  # as ssh takes it: host, user@host, or a Host of its configuration
+
+
+class Process(Strict):
+    """A process known by the file that holds its pid; `start` begins it anew where nothing else does."""
+
+    pidfile: str
+    start: Argv | None = None
+
+
+class Command(Strict):
+    """Commands of the operator's own, each a list of arguments; there is no shell. Exit status 0 is success.
+
+    `check` succeeds while the target is there, and fails while it is away.
+    """
+
+    inject: Argv
+    check: Argv
+    mend: Argv
+    deadman: Argv | None = None  # arms what mends without us; {seconds} is replaced by the time it has
+
+
+EMBEDDED: Final = "embedded"
+"""In an embedded topology: the process, or the engine, that is started for this tier. The stack fills it in."""
 
 
 class Handles(Strict):
     """What chaos may take hold of: the blast radius. What is not listed here is not touched."""
 
     deployment: NamespacedName | None = None
+    statefulset: NamespacedName | None = None
+    node: ObjectName | None = None
+    unit: Unit | None = None
+    process: Process | Literal["embedded"] | None = None
+    command: Command | None = None
+    engine: Url | Literal["embedded"] | None = (
+        None  # an embedded engine's own switch for faults inside answers
+    )
+    unprotected: bool = (
+        False  # a fault may be made though nothing mends it when every process of ours is killed
+    )
+
+    @field_validator("unit", mode="before")
+    @classmethod
+    def _unit(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+    def kinds(self) -> list[str]:
+        """The words of the handles that are given."""
+        return [k for k in type(self).model_fields if k != "unprotected" and getattr(self, k) is not None]
+
+    def on_cluster(self) -> bool:
+        return any(kind in CLUSTER_KINDS for kind in self.kinds())
+
+
+CLUSTER_KINDS = ("deployment", "statefulset", "node")
 
 
 class Match(Strict):
@@ -131,7 +214,10 @@ class Topology(Strict):
         if self.embedded is None:
             if self.gateway.url is None:
                 raise ValueError("gateway: url is missing")
-            if self.cluster is None and any(t.handles.deployment for t in self.tiers):
+            for tier in self.tiers:
+                if EMBEDDED in (tier.handles.process, tier.handles.engine):
+                    raise ValueError(f"tier {tier.name!r}: handles: the word embedded needs a part embedded")
+            if self.cluster is None and any(t.handles.on_cluster() for t in self.tiers):
                 raise ValueError(
                     "cluster is missing: the uid of the namespace kube-system "
                     "(kubectl get ns kube-system -o jsonpath={.metadata.uid}); chaos touches that cluster and no other"

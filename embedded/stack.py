@@ -21,7 +21,7 @@ from aiohttp import web
 
 from contract import topology as topologies
 from contract.refusal import Refusal
-from contract.topology import Topology
+from contract.topology import EMBEDDED, Handles, Process, Tier, Topology
 from embedded import gateway
 from embedded.apiserver import certificate
 from embedded.apiserver.cluster import Cluster, Identity
@@ -36,6 +36,8 @@ GATEWAY = "ml/litellm"
 OUTSIDE = "outside"  # namespace of engines that are not ours to break, like a cloud's
 HEALTH = {"vllm": "/health", "ollama": "/api/tags", "cloud": "/v1/models"}
 CLOUD_KEY = "EMBEDDED_CLOUD_KEY"
+HOSTNAME = "kubernetes.io/hostname"
+COMMON_NODE = "embedded"
 READY_WITHIN_S = 120.0
 CRASHES = 2
 TERMINATION_GRACE_S = 30
@@ -61,7 +63,7 @@ class Stack:
     async def up(self) -> Path:
         """Start everything; the path of the topology once all of it answers. Raises Refusal."""
         folder = self._folder
-        for part in ("log", "ledger"):
+        for part in ("log", "ledger", "pids"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         os.environ.setdefault(CLOUD_KEY, "cloud-" + secrets.token_hex(16))
         key = self._topology.gateway.api_key
@@ -118,6 +120,7 @@ class Stack:
         port = self._ports[name].port
         argv = [sys.executable, "-m", "embedded.engine", "--personality", personality, "--port", str(port)]
         argv += ["--ledger", str(self._folder / "ledger" / f"{name}.jsonl")]
+        argv += ["--pidfile", str(self._pidfile(name))]
         if tier.model:
             argv += ["--model", tier.model]
         if personality == "cloud":
@@ -127,12 +130,28 @@ class Stack:
         _check_engine(argv[3:], f"{self._where}: embedded: engines: {name!r}")
         handle = tier.handles.deployment or f"{OUTSIDE}/{name}"
         path = "/health" if personality == "vllm" else "/api/version" if personality == "ollama" else None
-        self._deploy(handle, argv, port, path, {"PYTHONPATH": PYTHON_ROOT}, TERMINATION_GRACE_S)
+        env = {"PYTHONPATH": PYTHON_ROOT}
+        self._deploy(handle, argv, port, path, env, TERMINATION_GRACE_S, tier.handles.node)
+
+    def _pidfile(self, tier: str) -> Path:
+        return (self._folder / "pids" / tier).resolve()
 
     def _deploy(
-        self, handle: str, argv: list[str], port: int, ready: str | None, env: dict[str, str], grace_s: int
+        self,
+        handle: str,
+        argv: list[str],
+        port: int,
+        ready: str | None,
+        env: dict[str, str],
+        grace_s: int,
+        node: str | None = None,
     ) -> None:
         assert self._cluster is not None
+        # Who has no node of his own stays off those that somebody has: a drain takes all that is there.
+        where = {"nodeSelector": {HOSTNAME: node or COMMON_NODE}}
+        if node:
+            meta = {"name": node, "labels": {HOSTNAME: node}}
+            self._cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": meta, "spec": {}})
         namespace, name = handle.split("/")
         labels = {"app": name}
         container: dict[str, Any] = {
@@ -162,7 +181,11 @@ class Stack:
                     "selector": {"matchLabels": labels},
                     "template": {
                         "metadata": {"labels": labels},
-                        "spec": {"containers": [container], "terminationGracePeriodSeconds": grace_s},
+                        "spec": {
+                            "containers": [container],
+                            "terminationGracePeriodSeconds": grace_s,
+                            **where,
+                        },
                     },
                 },
             }
@@ -210,11 +233,9 @@ class Stack:
         tiers = []
         for tier in self._topology.tiers:
             personality = self._embedded.engines[tier.name]["personality"]
-            where = (
-                {}
-                if tier.cloud
-                else {"url": urls[tier.name], "health": urls[tier.name] + HEALTH[personality]}
-            )
+            where: dict[str, Any] = {"handles": self._handles(tier, urls[tier.name])}
+            if not tier.cloud:
+                where |= {"url": urls[tier.name], "health": urls[tier.name] + HEALTH[personality]}
             tiers.append(tier.model_copy(update=where))
         reached = self._topology.gateway.model_copy(update={"url": f"http://127.0.0.1:{self._gateway_port}"})
         return self._topology.model_copy(
@@ -226,6 +247,15 @@ class Stack:
                 "embedded": None,
             }
         )
+
+    def _handles(self, tier: Tier, url: str) -> Handles:
+        """The word `embedded` filled in; what the author does not give, chaos does not get."""
+        found: dict[str, Any] = {}
+        if tier.handles.process == EMBEDDED:
+            found["process"] = Process(pidfile=str(self._pidfile(tier.name)))
+        if tier.handles.engine == EMBEDDED:
+            found["engine"] = url
+        return tier.handles.model_copy(update=found)
 
 
 async def hold(stack: Stack, told: asyncio.Event, say: Callable[[dict[str, Any]], None]) -> None:

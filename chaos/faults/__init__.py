@@ -3,6 +3,10 @@
 import importlib
 import pkgutil
 from types import ModuleType
+from typing import Any
+
+from chaos.cluster import Cluster
+from chaos.fault import Fault, Handle
 
 
 def names() -> list[str]:
@@ -11,5 +15,17 @@ def names() -> list[str]:
 
 
 def find(name: str) -> ModuleType:
-    """The driver's module, with its `make`; the name must be one of `names`."""
+    """The driver's module, with its `FAULT`; the name must be one of `names`."""
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def driver(name: str) -> type[Fault]:
+    """The driver's class."""
+    found: type[Fault] = find(name).FAULT
+    return found
+
+
+def make(name: str, cluster: Cluster | None, handle: Handle, options: dict[str, Any]) -> Fault:
+    """A driver for one target, from what a plan or an undo record says; the options have been validated."""
+    kind = driver(name)
+    return kind(cluster, handle, kind.options.model_validate(options))

@@ -1,24 +1,36 @@
 """A small embedded cluster for the tests of chaos: one Deployment whose Pod is a simulated engine."""
 
 import asyncio
+import contextlib
 import json
+import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from chaos.cluster import Cluster as Client
 from contract import topology
 from contract.topology import Topology
-from embedded.apiserver.cluster import Cluster, Identity
+from embedded.apiserver.cluster import EMBEDDED, Cluster, Identity
 from embedded.apiserver.kubeconfig import write
+from embedded.apiserver.options import Options
+from embedded.apiserver.resources import DEPLOYMENTS, NAMESPACES
 from embedded.apiserver.server import serve
 from embedded.ports import Reserved
 
 ROOT = Path(__file__).parent.parent.parent
 TOKEN = "a-token-of-the-tests"
+LONG = """
+hypothesis: it comes back whatever happens to us
+baseline: 1s
+settle: 1s
+max: 5m
+steps: [{name: gaming, at: 2s, for: 120s, fault: scale_to_zero, target: vllm}]
+"""
 
 
 class Stand:
@@ -27,6 +39,8 @@ class Stand:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.trouble: Callable[..., Any] | None = None
+        self.pidfile = folder / "engine.pid"
+        self.flag = folder / "taken-away-by-a-command"
         self._reserved = Reserved()
         self.port = self._reserved.port
         self._loop = asyncio.new_event_loop()
@@ -38,26 +52,28 @@ class Stand:
         self.client = Client(str(self.kubeconfig))
         until(lambda: self.ready() == 1, "the engine's Pod is ready")
 
-    def topology(self) -> Topology:
-        """One tier, asked directly as if it were the gateway."""
-        url = f"http://127.0.0.1:{self.port}"
+    def topology(self, url: str | None = None) -> Topology:
+        """One tier, asked directly as if it were the gateway; by default where its engine really is."""
+        url = url or f"http://127.0.0.1:{self.port}"
         return topology.read_text(
             f"""
 cluster: {self.cluster.uid}
 kubeconfig: {self.kubeconfig}
 gateway: {{url: "{url}", model: tiny}}
 tiers:
-  - {{name: vllm, match: {{group: tiny}}, url: "{url}", model: tiny, health: "{url}/health", handles: {{deployment: ml/vllm-server}}}}
+  - {{name: vllm, match: {{group: tiny}}, url: "{url}", model: tiny, health: "{url}/health",
+     handles: {{deployment: ml/vllm-server, node: embedded, process: {{pidfile: {self.pidfile}}}, engine: "{url}",
+       command: {{inject: [sh, -c, "touch {self.flag}; exec sleep 1"], check: [test, "!", -e, {self.flag}], mend: [rm, -f, {self.flag}]}}}}}}
 """
         )
 
-    def write_topology(self) -> Path:
-        path = self.folder / "topology.yaml"
-        path.write_text(topology.dump(self.topology()))
+    def write_topology(self, path: Path | None = None, url: str | None = None) -> Path:
+        path = path or self.folder / "topology.yaml"
+        path.write_text(topology.dump(self.topology(url)))
         return path
 
     def deployment(self) -> dict[str, Any]:
-        return self.client.deployment("ml", "vllm-server")
+        return self.client.workload("deployment", "ml", "vllm-server")
 
     def replicas(self) -> int:
         return self.deployment()["spec"]["replicas"]
@@ -65,8 +81,51 @@ tiers:
     def ready(self) -> int:
         return self.deployment().get("status", {}).get("readyReplicas", 0)
 
+    def answers(self) -> bool:
+        """Whether the engine gives a whole answer within two seconds."""
+        body = {"model": "tiny", "max_tokens": 2, "messages": [{"role": "user", "content": "Count."}]}
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/v1/chat/completions",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=2) as answer:
+                return json.load(answer)["choices"][0]["finish_reason"] == "length"
+        except (OSError, ValueError):
+            return False
+
     def scale(self, replicas: int) -> None:
-        assert self.client.set_scale(self.client.scale("ml", "vllm-server"), replicas)
+        until(lambda: self._scaled(replicas), f"scaled to {replicas}")
+
+    @staticmethod
+    def replicas_wanted(body: bytes) -> int | None:
+        """What a PATCH of the scale asks for."""
+        return json.loads(body).get("spec", {}).get("replicas")
+
+    def _scaled(self, replicas: int) -> bool:
+        found = self.client.scale("deployment", "ml", "vllm-server")
+        assert found is not None
+        return self.client.set_scale("deployment", found, replicas) is not None
+
+    @contextlib.contextmanager
+    def as_if_real(self) -> Iterator[None]:
+        """Without the label by which a stand-in is known."""
+        before = self._call(self._system())
+        labels = {k: v for k, v in before["metadata"]["labels"].items() if k != EMBEDDED}
+        self._call(self._system({**before, "metadata": {**before["metadata"], "labels": labels}}))
+        try:
+            yield
+        finally:
+            self._call(self._system(before))
+
+    def touch(self) -> None:
+        """Write the Deployment and leave its replicas alone: its version moves."""
+        self._call(self._touch())
+
+    def remake(self) -> None:
+        """Delete the Deployment and make it anew: the same name, another uid."""
+        self._call(self._remake())
 
     def leases(self) -> list[dict[str, Any]]:
         return self.client.leases("ml", "app.kubernetes.io/managed-by=brownout")
@@ -74,17 +133,43 @@ tiers:
     def back(self) -> None:
         """As it was, whatever a test did."""
         self.trouble = None
+        self.flag.unlink(missing_ok=True)
+        for policy in self.client.network_policies("ml"):
+            meta = policy["metadata"]
+            self.client.delete_network_policy("ml", meta["name"], meta["uid"])
+        until(self._schedulable, "the node takes Pods again")
         for held in self.leases():
             self.client.delete_lease("ml", held["metadata"]["name"], held["metadata"]["uid"])
         if self.replicas() != 1:
             self.scale(1)
         until(lambda: self.ready() == 1, "the engine's Pod is ready again")
 
+    def _schedulable(self) -> bool:
+        node = self.client.node("embedded")
+        assert node is not None
+        return not node["spec"].get("unschedulable") or self.client.set_schedulable(node, True) is not None
+
     def close(self) -> None:
         self._call(self.cluster.close())
         self._call(self._runner.cleanup())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+
+    async def _system(self, fresh: dict[str, Any] | None = None) -> dict[str, Any]:
+        store = self.cluster.store
+        found = store.put(NAMESPACES, fresh) if fresh else store.get(NAMESPACES, "", "kube-system")
+        assert found is not None
+        return found
+
+    async def _touch(self) -> None:
+        found = self.cluster.store.get(DEPLOYMENTS, "ml", "vllm-server")
+        assert found is not None
+        labels = {**found["metadata"].get("labels", {}), "touched": secrets.token_hex(4)}
+        self.cluster.store.put(DEPLOYMENTS, {**found, "metadata": {**found["metadata"], "labels": labels}})
+
+    async def _remake(self) -> None:
+        self.cluster.writes.delete(DEPLOYMENTS, "ml", "vllm-server", None, Options())
+        self.cluster.apply(self.manifest)
 
     def _call(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
@@ -114,7 +199,15 @@ tiers:
         container = {
             "name": "server",
             "image": "embedded",
-            "command": [*command, "--port", str(self.port), "--time-to-first-token", "5ms"],
+            "command": [
+                *command,
+                "--port",
+                str(self.port),
+                "--time-to-first-token",
+                "5ms",
+                "--pidfile",
+                str(self.pidfile),
+            ],
             "env": [{"name": "PYTHONPATH", "value": str(ROOT)}],
             "ports": [{"containerPort": self.port}],
             "readinessProbe": {"httpGet": {"path": "/health", "port": self.port}},

@@ -7,48 +7,7 @@ import sys
 
 import pytest
 
-from chaos.cluster import Cluster
-from chaos.preflight import cluster_of
-from contract.refusal import Refusal
-from tests.chaos.stand import ROOT, events, until
-
-LONG = """
-hypothesis: it comes back whatever happens to us
-baseline: 1s
-settle: 1s
-max: 5m
-steps: [{name: gaming, at: 2s, for: 120s, fault: scale_to_zero, target: vllm}]
-"""
-
-
-@pytest.fixture
-def chaos(stand, tmp_path):
-    """Starts `python -m chaos run` in mid-fault; ends it if the test did not."""
-    started = []
-
-    def start(*more: str, text: str = LONG, wait_for: str = "effective") -> subprocess.Popen:
-        (tmp_path / "long.yaml").write_text(text)
-        folder = tmp_path / "run"
-        folder.mkdir(exist_ok=True)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "chaos", "run", "--topology", str(stand.write_topology()), "--timeline",
-             str(tmp_path / "long.yaml"), "--run", str(folder), *more],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            start_new_session=True,
-        )  # fmt: skip
-        started.append(process)
-        process.folder = folder
-        if wait_for:
-            until(lambda: [e for e in events(folder) if e["stage"] == wait_for], f"inject {wait_for}")
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            pipe.close()
+from tests.chaos.stand import LONG, ROOT, events, until
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
@@ -118,7 +77,25 @@ def test_another_cluster_than_the_topologys_is_not_touched(stand, tmp_path):
     assert stand.replicas() == 1
 
 
-def test_a_cluster_that_is_not_embedded_is_refused_and_why(stand, monkeypatch):
-    monkeypatch.setattr(Cluster, "identity", lambda self: (stand.cluster.uid, False))
-    with pytest.raises(Refusal, match="neither a guardian nor a dead-man"):
-        cluster_of(stand.topology())
+def test_abort_when_mends_and_ends_the_run_with_exit_code_3(stand, chaos):
+    """There is no other tier here: while it is gone every answer of the probe fails."""
+    process = chaos(text=LONG + "abort_when: {over: 10s, failures: 0.9, at_least: 5}\n")
+    assert process.wait(60) == 3
+    assert stand.ready() == 1
+    mend = next(e for e in events(process.folder) if e["move"] == "mend")
+    assert mend["detail"]["because"].startswith("guard: ")
+    assert "abort_when allows 0.9" in mend["detail"]["because"]
+
+
+def test_a_cluster_that_is_not_embedded_is_refused_before_anything_is_touched(stand, tmp_path):
+    """No reaper's heart beats here; the stand says that it is embedded by a label, which is taken off."""
+    (tmp_path / "long.yaml").write_text(LONG)
+    with stand.as_if_real():
+        done = subprocess.run(
+            [sys.executable, "-m", "chaos", "run", "--topology", str(stand.write_topology()), "--timeline",
+             str(tmp_path / "long.yaml"), "--run", str(tmp_path)],
+            cwd=ROOT, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 64
+    assert "step 'gaming': no reaper serves the namespace ml" in done.stderr
+    assert (stand.replicas(), stand.leases()) == (1, [])

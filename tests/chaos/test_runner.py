@@ -1,17 +1,22 @@
 """Chaos always mends: the runner against a real API, whatever happens to the target meanwhile."""
 
+import asyncio
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from chaos import plan
+from chaos import lease, plan
 from chaos.journal import Journal
+from chaos.preflight import ground_of
 from chaos.runner import Surroundings, walk
 from chaos.stop import Stop
 from contract import timeline
 from contract.clock import Clock
+from tests.chaos.stand import until
 
 SHORT = """
 hypothesis: it comes back
@@ -22,12 +27,24 @@ steps: [{name: gaming, at: 1500ms, for: 2s, fault: scale_to_zero, target: vllm}]
 """
 
 
+class Armed:
+    """A guardian that is always ready and never needed; the real one: test_guardian.py."""
+
+    def arm(self, undo) -> None:
+        pass
+
+    def disarm(self, undo) -> None:
+        pass
+
+
 class Walk:
     """One round, walked in a thread so that a test can do something in the middle of it."""
 
-    def __init__(self, stand, tmp_path: Path, mend_within_s: float = 20.0, on_event=lambda e: None) -> None:
+    def __init__(
+        self, stand, tmp_path: Path, mend_within_s: float = 20.0, on_event=lambda e: None, text: str = SHORT
+    ) -> None:
         path = tmp_path / "short.yaml"
-        path.write_text(SHORT)
+        path.write_text(text)
         bound = plan.bind(timeline.read(path), stand.topology(), "short.yaml")
         self.stop, self.events, self.journal = Stop(), [], Journal(tmp_path / "journal")
         clock = Clock()
@@ -38,10 +55,9 @@ class Walk:
             self.events.append(event)
             self.passed(f"{event.move} {event.stage}").set()
 
-        stand.client.identity()
         around = Surroundings(
-            run="a-run", folder=tmp_path, clock=clock, stop=self.stop, cluster=stand.client,
-            cluster_uid=stand.cluster.uid, journal=self.journal, tell=tell, answers=lambda bound: None,
+            run="a-run", folder=tmp_path, clock=clock, stop=self.stop, journal=self.journal, tell=tell, guarding=Armed(),
+            ground=ground_of(stand.topology(), without_reaper=False), answers=lambda bound, patience_s: None,
             mend_within_s=mend_within_s,
         )  # fmt: skip
         self._thread = threading.Thread(target=lambda: self._walk(bound, around, clock))
@@ -92,13 +108,13 @@ def test_no_fault_before_its_undo_record_is_on_disk_and_in_the_lease(stand, tmp_
     def look(event) -> None:
         if (event.move, event.stage) == ("inject", "begin"):
             seen["replicas"] = stand.replicas()
-            seen["records"] = [undo for _, undo in Journal(tmp_path / "journal").records()]
+            seen["records"] = Journal(tmp_path / "journal").records()
             seen["leases"] = stand.leases()
 
     found = Walk(stand, tmp_path, on_event=look)
     found.end()
     assert seen["replicas"] == 1
-    assert [r.state["original"] for r in seen["records"]] == [{"replicas": 1}]
+    assert [r.state["original"] for r in seen["records"]] == [{"replicas": 1, "endpoints": 1}]
     assert [lease["spec"]["holderIdentity"].split()[-1] for lease in seen["leases"]] == ["(a-run)"]
     assert found.journal.records() == []
     assert stand.leases() == []
@@ -129,7 +145,7 @@ def test_a_second_experiment_is_refused_with_the_holders_name(stand, tmp_path):
     second = Walk(stand, tmp_path / "b")
     second.await_("inject fail")
     assert "ml/vllm-server is held by" in second.events[0].error
-    assert "(a-run)" in second.events[0].error
+    assert "(a-run, step gaming)" in second.events[0].error
     second.end()
     assert second.told == ["inject fail"]
     assert second.journal.records() == []
@@ -162,7 +178,7 @@ def test_what_someone_else_scaled_is_left_as_he_wants_it_and_reported(stand, tmp
     found.end()
     assert stand.replicas() == 2
     assert found.events[-1].stage == "fail"
-    assert "scaled to 2 by someone else and is left alone" in found.events[-1].error
+    assert "scaled to 2 by someone else; it is left alone" in found.events[-1].error
     assert stand.leases() == []
 
 
@@ -196,3 +212,126 @@ def test_a_mend_that_cannot_be_done_is_reported_as_not_restored_and_stays_open(s
     assert "could not be mended" in found.events[-1].error
     assert len(found.journal.records()) == 1
     assert len(stand.leases()) == 1
+
+
+def test_someone_who_scales_up_and_down_again_wants_it_down(stand, tmp_path):
+    """0 → 1 → 0 in the window ends where it began; only who watched knows that it is no longer ours."""
+    found = Walk(stand, tmp_path)
+    found.await_("inject effective")
+    stand.scale(1)
+    stand.scale(0)
+    assert not found.end().not_restored
+    assert stand.replicas() == 0
+    assert found.told[-3:] == ["mend begin", "mend commanded", "mend fail"]
+    assert "scaled to 1 by someone else" in found.events[-1].error
+    assert found.events[-1].detail == {"foreign": True}
+    assert (stand.leases(), found.journal.records()) == ([], [])
+
+
+def test_the_window_ends_when_someone_moves_the_target(stand, tmp_path):
+    found = Walk(stand, tmp_path, text=SHORT.replace("for: 2s", "for: 45s"))
+    found.await_("inject effective")
+    stand.scale(1)
+    found.await_("mend begin")
+    found.end()
+    begin = next(e for e in found.events if (e.move, e.stage) == ("mend", "begin"))
+    assert begin.late_ms is None
+    assert "scaled to 1 by someone else" in begin.detail["because"]
+
+
+def test_a_target_that_was_deleted_or_made_anew_is_left_alone_and_reported(stand, tmp_path):
+    found = Walk(stand, tmp_path)
+    found.await_("inject effective")
+    stand.remake()
+    found.end()
+    assert found.events[-1].detail == {"foreign": True}
+    assert "by someone else" in found.events[-1].error
+    assert stand.replicas() == 1
+
+
+def test_a_claim_past_its_deadline_is_taken_over_by_mending_first(stand, tmp_path):
+    """A controller that died on another machine: only its Lease is left, and the target is at zero."""
+    (tmp_path / "dead").mkdir()
+    dead = Walk(stand, tmp_path / "dead")
+    dead.await_("inject commanded")
+    (undo,) = dead.journal.records()
+    dead.end()
+    stand.scale(0)
+    lease.take(stand.client, replace(undo, deadline=time.time() - 1), time.time())
+    found = Walk(stand, tmp_path, text=SHORT.replace("for: 2s", "for: 45s"))
+    found.await_("inject effective")
+    found.stop.set("enough")
+    found.end()
+    assert found.told == ["inject takeover", *ALL]
+    assert found.events[0].detail["from"] == undo.holder
+    assert stand.ready() == 1
+    assert stand.leases() == []
+
+
+def test_a_claim_before_its_deadline_is_not_taken_over(stand, tmp_path):
+    (tmp_path / "alive").mkdir()
+    alive = Walk(stand, tmp_path / "alive")
+    alive.await_("inject commanded")
+    (undo,) = alive.journal.records()
+    alive.end()
+    lease.take(stand.client, replace(undo, deadline=time.time() + 60), time.time())
+    found = Walk(stand, tmp_path)
+    found.end()
+    assert found.told == ["inject fail"]
+    assert len(stand.leases()) == 1
+
+
+def test_an_inject_whose_answer_is_lost_is_found_to_have_been_done(stand, tmp_path):
+    async def trouble(request, handler):
+        if request.method != "PATCH":
+            return await handler(request)
+        stand.trouble = None
+        await handler(request)
+        request.transport.close()  # done, and nobody hears of it
+        return web.Response()
+
+    stand.trouble = trouble
+    found = Walk(stand, tmp_path)
+    found.end()
+    assert found.told == ALL
+    assert stand.ready() == 1
+
+
+def test_steps_on_one_target_follow_each_other_however_close_they_are(stand, tmp_path):
+    """The second one's record is due before the first one's mend was verified: it waits for it."""
+    steps = "{name: first, at: 500ms, for: 1s, fault: scale_to_zero, target: vllm}, {name: second, at: 1600ms, for: 20s, fault: scale_to_zero, target: vllm}"
+    found = Walk(stand, tmp_path, text=SHORT[: SHORT.index("steps:")] + f"steps: [{steps}]\n")
+    until(lambda: found.told == [*ALL, *ALL[:3]], "the second is in effect")
+    found.stop.set("enough")
+    found.end()
+    assert found.told == [*ALL, *ALL]
+    assert [e.step for e in found.events] == ["first"] * 6 + ["second"] * 6
+
+
+def test_an_inject_that_was_given_up_and_arrives_after_the_mend_is_mended_again(stand, tmp_path):
+    """Its first try is held back and its connection cut; so are the next ones, which never arrive."""
+    held = []
+
+    async def trouble(request, handler):
+        if request.method != "PATCH" or stand.replicas_wanted(await request.read()) != 0:
+            return await handler(request)
+        if not held:
+            held.append(request)
+
+            async def later() -> None:
+                while "mend effective" not in found.told:
+                    await asyncio.sleep(0.05)
+                await handler(request)
+
+            held.append(asyncio.ensure_future(later()))
+        request.transport.abort()
+        return web.Response()
+
+    stand.trouble = trouble
+    found = Walk(stand, tmp_path)
+    assert not found.end().not_restored
+    assert held
+    assert held[1].done()
+    assert found.told[:2] == ["inject begin", "inject fail"]
+    assert found.events[-1].detail["again"] is True
+    assert (stand.replicas(), stand.ready()) == (1, 1)

@@ -80,14 +80,14 @@ class Shared:
     def calm(self) -> None:
         """All Pods are ready and the gateway asks the first tier again."""
         for namespace, name in (("ml", "vllm-server"), ("ml", "ollama"), ("outside", "openai")):
-            scale = self.cluster.scale(namespace, name)
+            scale = self.cluster.scale("deployment", namespace, name)
             if not scale["spec"].get("replicas"):
-                self.cluster.set_scale(scale, 1)
+                self.cluster.set_scale("deployment", scale, 1)
             until(lambda n=namespace, d=name: self.ready(n, d), f"{name} is ready")
         until(lambda: self.ask()[0] == "vllm-qwen", "the gateway asks vllm again", 60)
 
     def ready(self, namespace: str, name: str) -> int:
-        return self.cluster.deployment(namespace, name).get("status", {}).get("readyReplicas", 0)
+        return self.cluster.workload("deployment", namespace, name).get("status", {}).get("readyReplicas", 0)
 
     def ask(self, model: str = "vllm-qwen", max_tokens: int = 2) -> tuple[str | None, dict[str, Any]]:
         """One plain ask with nobody's client: the model group that served, and the body."""

@@ -1,0 +1,117 @@
+"""Runs the operator's own commands: `inject` takes the tier away, `mend` brings it back, `check` tells which it is.
+
+Each is a list of arguments; there is no shell but one that the list itself names. `mend` must be safe to run twice and
+while nothing is broken. Recipes: docs/recipes.md.
+"""
+
+import math
+import secrets
+import time
+from typing import Any
+
+from chaos import spawn
+from chaos.cluster import Cluster
+from chaos.fault import CannotInject, Deadman, Fault, Handle
+from chaos.launched import Launched, folder
+from contract.duration import Duration
+from contract.strict import Strict
+
+CHECK_S = 10.0
+MEND_AGAIN_S = 5.0  # a tier that loads its model is not told every tenth of a second to come back
+FAILED_AGAIN_S = 1.0
+# A shell that cannot run what it was given, ssh that cannot get there: that says nothing about the target.
+SAYS_NOTHING = (126, 127, 255)
+
+
+class Options(Strict):
+    timeout: Duration = 30.0  # for inject, for mend, and for arming the dead-man
+
+
+class Command(Fault):
+    kinds = ("command",)
+    options = Options
+
+    def __init__(self, cluster: Cluster | None, handle: Handle, options: Options) -> None:
+        given = handle.given
+        self._inject, self._check, self._mend = given["inject"], given["check"], given["mend"]
+        self._deadman: list[str] | None = given.get("deadman")
+        self._timeout_s = options.timeout
+        self._mended_at: float | None = None
+        self._failed_at: float | None = None
+        self._failure = ""
+
+    @property
+    def deadman(self) -> Deadman:
+        """the handle's `deadman` command, run before the inject; without one the guardian alone"""
+        return Deadman.OWN if self._deadman else Deadman.GUARDIAN
+
+    def snapshot(self) -> dict[str, Any]:
+        checked = spawn.run(self._check, CHECK_S)
+        if checked.code:
+            raise CannotInject(f"the check fails, so there is nothing to take away: {checked}")
+        return {
+            "original": {"check": "succeeds"},
+            "set": {"check": "fails"},
+            "group_file": str(folder() / f"inject-{secrets.token_hex(8)}"),
+        }
+
+    def arm(self, state: dict[str, Any], seconds: float) -> None:
+        if self._deadman is None:
+            return
+        given = str(max(1, math.ceil(seconds)))
+        ended = spawn.run([part.replace("{seconds}", given) for part in self._deadman], self._timeout_s)
+        if ended.code:
+            raise CannotInject(f"the dead-man is not armed: {ended}")
+
+    def inject(self, state: dict[str, Any]) -> None:
+        try:
+            ended = spawn.run(Launched(state["group_file"]).command(self._inject), self._timeout_s)
+        except TimeoutError:
+            raise CannotInject(
+                f"inject: {spawn.words(self._inject)}: no end within {self._timeout_s:g} s"
+            ) from None
+        if ended.code:
+            # Not run again: nobody knows what a second one would do.
+            raise CannotInject(
+                f"inject: {spawn.Ended(tuple(self._inject), ended.code, ended.out, ended.err)}"
+            )
+
+    def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:
+        code = self._checked()
+        return {"check": code} if code else None
+
+    def mend(self, state: dict[str, Any]) -> None:
+        launched = Launched(state["group_file"])
+        launched.bar()
+        was_running = launched.end()
+        done = self._mended_at is not None and not was_running
+        if done and (_lately(self._mended_at, MEND_AGAIN_S) or self._checked() == 0):
+            return
+        if _lately(self._failed_at, FAILED_AGAIN_S):
+            raise OSError(self._failure)
+        try:
+            spawn.must(self._mend, self._timeout_s)
+        except OSError as e:
+            self._failed_at, self._failure = time.monotonic(), f"mend: {e}"
+            raise OSError(self._failure) from None
+        self._mended_at = time.monotonic()
+
+    def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
+        return {"check": 0} if self._checked() == 0 else None
+
+    def disarm(self, state: dict[str, Any]) -> None:
+        Launched(state["group_file"]).forget()
+
+    def _checked(self) -> int:
+        """The check's exit status. Raises OSError where it says nothing."""
+        ended = spawn.run(self._check, CHECK_S)
+        if ended.code < 0 or ended.code in SAYS_NOTHING:
+            raise OSError(f"check: {ended}")
+        return ended.code
+
+
+def _lately(at: float | None, within_s: float) -> bool:
+    return at is not None and time.monotonic() - at < within_s
+
+
+FAULT = Command

@@ -1,0 +1,146 @@
+"""Lets no traffic to the Pods of a Deployment or a StatefulSet: a NetworkPolicy that selects them and allows nothing.
+
+The Pods run on and are ready, for a kubelet's probes are let through. It needs a network plugin that enforces policies;
+refused where another policy allows traffic to these Pods, for policies add up. Effective when the policy is there and a
+question goes unanswered; mended when the policy is gone and the ready replicas are served.
+"""
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+from chaos import lease
+from chaos.cluster import TROUBLE, Cluster
+from chaos.fault import CannotInject, Deadman, Fault, Foreign, Handle, NoOptions, Right
+from chaos.workload import KINDS, Workload
+
+GROUP = "networking.k8s.io"
+LOOK_S = 1.0
+OURS = "brownout.dev/blackhole"  # the token of whoever made it
+
+
+class NetworkBlackhole(Fault):
+    kinds = KINDS
+    deadman = Deadman.REAPER
+    by_asking = True
+
+    def __init__(self, cluster: Cluster | None, handle: Handle, options: NoOptions) -> None:
+        assert cluster is not None
+        self._cluster, self._workload = cluster, Workload(cluster, handle)
+        self._name = lease.name_of(handle.kind, handle.name)
+
+    def snapshot(self) -> dict[str, Any]:
+        workload = self._workload
+        found = workload.read()
+        selector = found["spec"]["selector"]
+        if not workload.pods(selector):
+            raise CannotInject(f"{workload} has no live Pods: there is nothing to take away")
+        if self._policy() is not None:
+            raise CannotInject(
+                f"{self} is there already, left by a run that did not mend, or somebody's own: make restore, "
+                f"or kubectl delete networkpolicy -n {workload.namespace} {self._name}"
+            )
+        allowing = self._allowing(selector)
+        if allowing:
+            raise CannotInject(
+                f"NetworkPolicies add up, and traffic to {workload} would be allowed all the same by "
+                f"{', '.join(allowing)}"
+            )
+        return {
+            "uid": found["metadata"]["uid"],
+            "original": {
+                "replicas": found["spec"].get("replicas", 1),
+                "endpoints": len(workload.endpoints()),
+            },
+            "set": {"policy": self._name},
+            "selector": selector,
+            "token": secrets.token_hex(8),
+        }
+
+    def inject(self, state: dict[str, Any]) -> None:
+        words = self._workload.abandoned(state["uid"])
+        if words:
+            raise CannotInject(words)
+        if self._cluster.create_network_policy(self._workload.namespace, self._body(state)):
+            return
+        if not self._is_ours(self._policy(), state):  # else an earlier try arrived, though its answer did not
+            raise CannotInject(f"{self} was made by someone else since it was looked for")
+
+    def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:
+        return {"policy": self._name} if self._is_ours(self._policy(), state) else None
+
+    def mend(self, state: dict[str, Any]) -> None:
+        found = self._policy()
+        if found is not None and not self._is_ours(found, state):
+            raise Foreign(f"{self} is another's and is left alone; ours is gone")
+        if found is not None:
+            namespace, uid = self._workload.namespace, found["metadata"]["uid"]
+            self._cluster.delete_network_policy(namespace, self._name, uid)
+        # Not before the policy is gone: it would cut off whatever gets these labels next.
+        words = self._workload.abandoned(state["uid"])
+        if words:
+            raise Foreign(words)
+
+    def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
+        return None if self._policy() is not None else self._workload.back(state["original"])
+
+    def moved(self, state: dict[str, Any], over: Callable[[], bool]) -> str | None:
+        while not over():
+            try:
+                gone = not self._is_ours(self._policy(), state)
+            except TROUBLE:
+                gone = False  # nobody can tell, for now
+            if gone and not over():
+                return f"{self} was deleted by someone else"
+            time.sleep(LOOK_S)
+        return None
+
+    def rights(self) -> list[Right]:
+        namespace = self._workload.namespace
+        found = [Right(v, GROUP, "networkpolicies", namespace) for v in ("create", "list")]
+        found += [Right(v, GROUP, "networkpolicies", namespace, self._name) for v in ("get", "delete")]
+        return [*self._workload.rights(watched=False), *found]
+
+    def others(self) -> list[str]:
+        return [
+            "a network plugin that does not enforce NetworkPolicies, or has other means to allow traffic: then the "
+            "tier goes on answering, and the step fails as not effective",
+            "connections that are open already: some plugins let them live until they end",
+        ]
+
+    def __str__(self) -> str:
+        return f"NetworkPolicy {self._workload.namespace}/{self._name}"
+
+    def _policy(self) -> dict[str, Any] | None:
+        return self._cluster.network_policy(self._workload.namespace, self._name)
+
+    def _body(self, state: dict[str, Any]) -> dict[str, Any]:
+        key, _, value = lease.LABEL.partition("=")
+        meta = {"name": self._name, "labels": {key: value}, "annotations": {OURS: state["token"]}}
+        return {
+            "apiVersion": f"{GROUP}/v1",
+            "kind": "NetworkPolicy",
+            "metadata": meta,
+            "spec": {"podSelector": state["selector"], "policyTypes": ["Ingress"]},
+        }
+
+    def _is_ours(self, found: dict[str, Any] | None, state: dict[str, Any]) -> bool:
+        annotations = (found or {}).get("metadata", {}).get("annotations") or {}
+        return annotations.get(OURS) == state["token"]
+
+    def _allowing(self, selector: dict[str, Any]) -> list[str]:
+        """The policies that let somebody in to these Pods. Which Pods they select is left to the cluster to say."""
+        pods = {p["metadata"]["uid"] for p in self._workload.pods(selector)}
+        found = []
+        for policy in self._cluster.network_policies(self._workload.namespace):
+            spec = policy["spec"]
+            if "Ingress" not in (spec.get("policyTypes") or ["Ingress"]) or not spec.get("ingress"):
+                continue
+            selected = self._cluster.pods(self._workload.namespace, spec.get("podSelector") or {})
+            if pods & {p["metadata"]["uid"] for p in selected}:
+                found.append(policy["metadata"]["name"])
+        return found
+
+
+FAULT = NetworkBlackhole

@@ -1,0 +1,198 @@
+"""Cordons a node and evicts its Pods, as kubectl drain does; then uncordons it.
+
+All Pods of the node go, whosever they are, but for those of DaemonSets, static ones, and brownout's own (labelled
+app.kubernetes.io/part-of: brownout): what mends must not be evicted. One that has no controller would be lost for ever,
+so the fault is refused. An eviction that a PodDisruptionBudget forbids is asked for again. Effective when no Pod is left
+that was to go; mended when the node is ready and takes Pods. Those that found another node stay there.
+"""
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+from chaos.cluster import TROUBLE, Cluster
+from chaos.fault import CannotInject, Deadman, Fault, Foreign, Handle, NoOptions, NotYet, Right
+
+CONFLICTS = 5  # a kubelet writes its node's status too
+LOOK_S = 1.0
+OURS = "brownout.dev/cordon"  # the token of whoever cordoned: one cordon looks like any other
+_TAINT = "node.kubernetes.io/unschedulable"
+_MIRROR = "kubernetes.io/config.mirror"
+_PART_OF = "app.kubernetes.io/part-of"
+
+
+class NodeDrain(Fault):
+    kinds = ("node",)
+    deadman = Deadman.REAPER
+
+    def __init__(self, cluster: Cluster | None, handle: Handle, options: NoOptions) -> None:
+        assert cluster is not None
+        self._cluster, self._name = cluster, handle.name
+
+    def snapshot(self) -> dict[str, Any]:
+        node = self._cluster.node(self._name)
+        if node is None:
+            raise CannotInject(f"there is no {self}")
+        if _cordoned(node):
+            raise CannotInject(
+                f"{self} is cordoned already: whose cordon it is cannot be told, and the mend would take it away; "
+                f"kubectl uncordon {self._name}"
+            )
+        if not _ready(node):
+            raise CannotInject(f"{self} is not ready: there is nothing to take away")
+        pods = self._to_go()
+        lost = [_name(p) for p in self._subject() if not _controller(p)]
+        if lost:
+            raise CannotInject(
+                f"{self} has Pods without a controller, whom nobody would make again: {', '.join(lost)}"
+            )
+        if not pods:
+            raise CannotInject(f"{self} has no Pods that would be evicted: there is nothing to take away")
+        return {
+            "uid": node["metadata"]["uid"],
+            "original": {"schedulable": True, "pods": [_name(p) for p in pods]},
+            "set": {"schedulable": False, "evicted": len(pods)},
+            "token": secrets.token_hex(8),
+        }
+
+    def inject(self, state: dict[str, Any]) -> None:
+        self._cordon(state)
+        self._evict()
+
+    def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:
+        forbidden = self._evict()
+        if forbidden:
+            raise NotYet("; ".join(forbidden))
+        return None if self._to_go() else {"schedulable": False, "pods": 0}
+
+    def mend(self, state: dict[str, Any]) -> None:
+        while True:
+            node = self._cluster.node(self._name)
+            if node is None:
+                raise Foreign(f"{self} was taken out of the cluster by someone else")
+            if node["metadata"]["uid"] != state["uid"]:
+                raise Foreign(f"{self} was re-created; the new one is left alone")
+            ours = _token(node) == state["token"]
+            if _cordoned(node) and not ours:
+                raise Foreign(f"{self} was cordoned by someone else and is left alone")
+            # One that someone else has uncordoned still wears our token.
+            if not ours or self._cluster.set_schedulable(node, True, {OURS: None}) is not None:
+                return
+
+    def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
+        node = self._cluster.node(self._name)
+        if node is None or _cordoned(node) or not _ready(node):
+            return None
+        if any(t["key"] == _TAINT for t in node["spec"].get("taints") or ()):
+            return None  # it goes after the cordon; until then no Pod is put there
+        return {"schedulable": True, "ready": True}
+
+    def moved(self, state: dict[str, Any], over: Callable[[], bool]) -> str | None:
+        while not over():
+            try:
+                node = self._cluster.node(self._name)
+            except TROUBLE:
+                node = {}  # nobody can tell, for now
+            if over():
+                return None
+            if node is None:
+                return f"{self} was taken out of the cluster by someone else"
+            if node and node["metadata"]["uid"] != state["uid"]:
+                return f"{self} was re-created by someone else"
+            if node and not _cordoned(node):
+                return f"{self} was uncordoned by someone else"
+            time.sleep(LOOK_S)
+        return None
+
+    def rights(self) -> list[Right]:
+        return [
+            Right("get", "", "nodes", None, self._name),
+            Right("patch", "", "nodes", None, self._name),
+            Right("list", "", "pods", None),
+            Right("create", "", "pods/eviction", None),
+        ]
+
+    def others(self) -> list[str]:
+        pods = self._to_go()
+        if not pods:
+            return []
+        told = [
+            f"the eviction of all Pods of the node, whosever they are: {', '.join(_name(p) for p in pods)}; those that "
+            "find another node stay there after the mend"
+        ]
+        emptied = [_name(p) for p in pods if any("emptyDir" in v for v in p["spec"].get("volumes") or ())]
+        if emptied:
+            told.append(f"the loss of what lies in an emptyDir of {', '.join(emptied)}")
+        return told
+
+    def __str__(self) -> str:
+        return f"node {self._name}"
+
+    def _cordon(self, state: dict[str, Any]) -> None:
+        for _ in range(CONFLICTS):
+            node = self._cluster.node(self._name)
+            if node is None or node["metadata"]["uid"] != state["uid"]:
+                raise CannotInject(f"{self} was taken away or re-created since it was looked at")
+            if _cordoned(node):
+                if _token(node) == state["token"]:
+                    return  # an earlier try arrived, though its answer did not
+                raise CannotInject(f"{self} was cordoned by someone else since it was looked at")
+            # Conditional on the version just read: a write that was held up on its way finds a conflict.
+            if self._cluster.set_schedulable(node, False, {OURS: state["token"]}) is not None:
+                return
+        raise CannotInject(f"{self} is being changed by someone else: {CONFLICTS} conflicts in a row")
+
+    def _evict(self) -> list[str]:
+        """Ask for all that have to go; which may not yet, and why."""
+        refused = []
+        for pod in self._to_go():
+            meta = pod["metadata"]
+            if "deletionTimestamp" in meta:
+                continue
+            why = self._cluster.evict(meta["namespace"], meta["name"], meta["uid"])
+            if why:
+                refused.append(f"{_name(pod)}: {why}")
+        return refused
+
+    def _subject(self) -> list[dict[str, Any]]:
+        return [p for p in self._cluster.pods_on(self._name) if not _stays(p)]
+
+    def _to_go(self) -> list[dict[str, Any]]:
+        # One without a controller that has come since the snapshot, which refuses those, is not lost either.
+        return [p for p in self._subject() if _controller(p)]
+
+
+def _stays(pod: dict[str, Any]) -> bool:
+    meta = pod["metadata"]
+    owner = _controller(pod)
+    return (
+        _MIRROR in (meta.get("annotations") or {})
+        or (owner is not None and owner["kind"] == "DaemonSet")
+        or (meta.get("labels") or {}).get(_PART_OF) == "brownout"
+    )
+
+
+def _controller(pod: dict[str, Any]) -> dict[str, Any] | None:
+    owners: list[dict[str, Any]] = pod["metadata"].get("ownerReferences") or []
+    return next((o for o in owners if o.get("controller")), None)
+
+
+def _cordoned(node: dict[str, Any]) -> bool:
+    return bool(node["spec"].get("unschedulable"))
+
+
+def _ready(node: dict[str, Any]) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions") or ())
+
+
+def _token(node: dict[str, Any]) -> str | None:
+    found = (node["metadata"].get("annotations") or {}).get(OURS)
+    return None if found is None else str(found)
+
+
+def _name(pod: dict[str, Any]) -> str:
+    return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+
+
+FAULT = NodeDrain

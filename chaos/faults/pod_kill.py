@@ -1,0 +1,138 @@
+"""Kills Pods of a Deployment or a StatefulSet without grace, and leaves it to their owner to make new ones.
+
+The oldest ready Pods go first: they serve users the longest. A kill is a delete: no PodDisruptionBudget is asked, and a
+Pod of a node that is unreachable may go on running there. Effective when the killed Pods are gone; mended when as many
+new ones are ready as are wanted, and are served.
+"""
+
+import math
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from chaos.cluster import Cluster
+from chaos.fault import CannotInject, Deadman, Fault, Foreign, Handle, Right
+from chaos.workload import KINDS, Workload
+from contract.duration import Duration
+from contract.strict import Strict
+
+
+class Options(Strict):
+    count: int | None = Field(default=None, ge=1, description="so many Pods; 1 where neither is given")
+    share: float | None = Field(
+        default=None, gt=0, le=1, description="this share of the Pods, rounded up; instead of count"
+    )
+    every: Duration | None = Field(
+        default=None, gt=0, description="kill as many again so often while the step lasts"
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.count is not None and self.share is not None:
+            raise ValueError("give count or share, not both")
+        return self
+
+    def of(self, pods: int) -> int:
+        """How many of so many Pods go."""
+        if self.share is None:
+            return self.count or 1
+        return math.ceil(round(self.share * pods, 6))  # 0.07 of 100 is 7.000000000000001
+
+
+class PodKill(Fault):
+    kinds = KINDS
+    options = Options
+    deadman = Deadman.NOT_NEEDED
+
+    def __init__(self, cluster: Cluster | None, handle: Handle, options: Options) -> None:
+        assert cluster is not None
+        self._cluster, self._options, self.every_s = cluster, options, options.every
+        self._workload = Workload(cluster, handle)
+        self._victims: list[dict[str, Any]] | None = None  # of an inject that has not come to its end
+        self._tried: set[str] = set()  # uids: what of them is gone now is gone by us
+
+    def snapshot(self) -> dict[str, Any]:
+        workload = self._workload
+        found = workload.read()
+        selector = found["spec"]["selector"]
+        pods = self._alive(selector)
+        if not pods:
+            raise CannotInject(f"{workload} has no live Pods: there is nothing to take away")
+        count = self._options.of(len(pods))
+        if count > len(pods):
+            raise CannotInject(f"{workload} has {len(pods)} live Pods, and {count} are to be killed")
+        victims = [_named(p) for p in pods[:count]]
+        return {
+            "uid": found["metadata"]["uid"],
+            "original": {
+                "replicas": found["spec"].get("replicas", 1),
+                "endpoints": len(workload.endpoints()),
+                "pods": [p["metadata"]["name"] for p in pods],
+            },
+            "set": {"killed": count},
+            "selector": selector,
+            "victims": victims,
+        }
+
+    def inject(self, state: dict[str, Any]) -> None:
+        if self._victims is None:
+            self._victims = self._next(state["selector"]) if self._tried else state["victims"]
+        killed = 0
+        for victim in self._victims:
+            # Known by its uid: a try that is repeated, or that arrives late, kills no other in its place.
+            uid, again = victim["uid"], victim["uid"] in self._tried
+            self._tried.add(uid)
+            killed += self._cluster.delete_pod(self._workload.namespace, victim["name"], uid, 0) or again
+        self._victims = None
+        if not killed:
+            raise CannotInject(f"the Pods of {self._workload} went before they could be killed")
+
+    def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:
+        left = {p["metadata"]["uid"] for p in self._workload.pods(state["selector"])}
+        gone = [v["name"] for v in state["victims"] if v["uid"] not in left]
+        return {"killed": gone} if len(gone) == len(state["victims"]) else None
+
+    def mend(self, state: dict[str, Any]) -> None:
+        """Their owner makes new ones; what is looked for is whether there still is an owner who wants some."""
+        words = self._workload.abandoned(state["uid"])
+        if words:
+            raise Foreign(words)
+
+    def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
+        seen = self._workload.back(state["original"])
+        if seen is None:
+            return None
+        # Status and endpoints are as old as the last look of who keeps them: just after the kill they count the dead.
+        ready = {p["metadata"]["name"] for p in self._alive(state["selector"]) if _ready(p)}
+        served = {e["pod"] for e in self._workload.endpoints() if e["ready"]}
+        if len(ready) < seen["ready"] or (state["original"]["endpoints"] and not ready & served):
+            return None
+        return seen
+
+    def rights(self) -> list[Right]:
+        kill = Right("delete", "", "pods", self._workload.namespace)
+        return [*self._workload.rights(watched=False), kill]
+
+    def _next(self, selector: dict[str, Any]) -> list[dict[str, Any]]:
+        pods = self._alive(selector)
+        if not pods:
+            raise CannotInject(f"{self._workload} has no live Pods just now")
+        return [_named(p) for p in pods[: self._options.of(len(pods))]]
+
+    def _alive(self, selector: dict[str, Any]) -> list[dict[str, Any]]:
+        """Those that are not on their way out, the oldest ready one first."""
+        pods = [p for p in self._workload.pods(selector) if "deletionTimestamp" not in p["metadata"]]
+        return sorted(
+            pods, key=lambda p: (not _ready(p), p["metadata"]["creationTimestamp"], p["metadata"]["name"])
+        )
+
+
+def _named(pod: dict[str, Any]) -> dict[str, Any]:
+    return {"name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
+
+
+def _ready(pod: dict[str, Any]) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions") or ())
+
+
+FAULT = PodKill

@@ -1,0 +1,78 @@
+"""Kills a process and its group (SIGKILL), and starts it again with the handle's `start`.
+
+Without `start` something else must start it (a Pod's kubelet, a supervisor), and the mend waits for it. Effective when
+that process is gone; mended when the pidfile names a living one.
+"""
+
+import signal
+import subprocess
+import time
+from typing import Any
+
+from chaos.cluster import Cluster
+from chaos.fault import Deadman, Handle, NoOptions
+from chaos.launched import Launched, folder
+from chaos.launcher import BARRED
+from chaos.processes import ProcessFault
+
+START_AGAIN_S = 10.0  # a server that writes its pidfile late must not be started twice
+
+
+class ProcessKill(ProcessFault):
+    set_to = "killed"
+
+    def __init__(self, cluster: Cluster | None, handle: Handle, options: NoOptions) -> None:
+        super().__init__(cluster, handle, options)
+        self._child: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+
+    @property
+    def deadman(self) -> Deadman:
+        """none needed where something else starts it; with `start`, the guardian alone"""
+        return Deadman.GUARDIAN if self.start else Deadman.NOT_NEEDED
+
+    def snapshot(self) -> dict[str, Any]:
+        state = super().snapshot()
+        return state | {"starting": str(folder() / f"start-{state['pid']}-{state['start']}")}
+
+    def inject(self, state: dict[str, Any]) -> None:
+        self.signal(state, signal.SIGKILL)
+
+    def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:
+        return {"process": "gone", "pid": state["pid"]} if self.original(state) is None else None
+
+    def mend(self, state: dict[str, Any]) -> None:
+        if self.start and self.current(state) is None:
+            self._start(self.start, Launched(state["starting"]))
+
+    def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
+        found = self.current(state)
+        if found is None:
+            self.mend(state)  # what was started may have ended at once: nobody else tries again
+            return None
+        return {"process": "runs", "pid": found.pid}
+
+    def disarm(self, state: dict[str, Any]) -> None:
+        Launched(state["starting"]).forget()
+
+    def _start(self, argv: list[str], launched: Launched) -> None:
+        if self._child is not None and self._child.poll() != BARRED:
+            code = self._child.returncode
+            if code is None or time.monotonic() - self._started_at < START_AGAIN_S:
+                if code:
+                    raise OSError(f"start of {self.pidfile}: exit {code}")
+                return
+        # What a mender before us started, or is about to: the launcher lets only one of us through.
+        if not launched.over():
+            return
+        self._started_at = time.monotonic()
+        self._child = subprocess.Popen(
+            launched.command(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+
+FAULT = ProcessKill

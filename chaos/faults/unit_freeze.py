@@ -1,0 +1,75 @@
+"""Freezes all processes of a systemd unit (`systemctl freeze`), and thaws them: connections stay open, nothing answers.
+
+Needs cgroup v2 and D-Bus on the unit's host. A unit that died while it was frozen (a watchdog, out of memory) is
+started again; one that someone stopped meanwhile is left as they wanted it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from chaos import spawn
+from chaos.fault import CannotInject, Foreign
+from chaos.systemd import TIMEOUT_S
+from chaos.units import UnitFault
+
+_UNIFIED = "/sys/fs/cgroup/cgroup.controllers"  # there in version 2 of cgroups, and in no other
+
+
+class UnitFreeze(UnitFault):
+    back = "thaw"
+    set_to = "frozen"
+
+    def snapshot(self) -> dict[str, Any]:
+        state, found = super().snapshot(), self.look()
+        if found.get("CanFreeze") != "yes":
+            said = found.get("CanFreeze", "nothing")
+            raise CannotInject(f"{self} cannot be frozen: its systemd says CanFreeze={said}")
+        if found.get("FreezerState") != "running":
+            raise CannotInject(f"{self} is {found.get('FreezerState')} already")
+        # systemd 252 says CanFreeze=yes also where its freeze then fails.
+        there = spawn.run(self.manager.line(["cat", _UNIFIED]), TIMEOUT_S)
+        if there.code == 1:
+            raise CannotInject(f"{self} cannot be frozen: its host has no unified cgroups (version 2)")
+        if there.code:
+            raise OSError(str(there))
+        return state
+
+    def inject(self, state: dict[str, Any]) -> None:
+        self.must_be_untouched(state)
+        self.systemctl("freeze")
+
+    def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:
+        found = self.look()
+        return {"unit": "frozen"} if _frozen(found) else None
+
+    def mend(self, state: dict[str, Any]) -> None:
+        found = self.look()
+        if found["ActiveState"] == "active":
+            if found.get("FreezerState") != "running":
+                self.systemctl("thaw")
+        elif found["ActiveState"] == "inactive":
+            raise Foreign(f"{self} was stopped by someone else and is left alone")
+        else:
+            self.start(found)
+
+    def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
+        found = self.look()
+        if found["ActiveState"] == "failed":
+            self.start(found)
+        if found["ActiveState"] != "active" or found.get("FreezerState") != "running":
+            return None
+        return {"unit": "active", "freezer": "running"}
+
+    def moved(self, state: dict[str, Any], over: Callable[[], bool]) -> str | None:
+        found = self.watch(over, _frozen)
+        if found is None or found["ActiveState"] == "failed":
+            return None  # nobody wanted that: the mend starts it
+        return f"{self} was thawed, stopped or started by someone else"
+
+
+def _frozen(found: dict[str, str]) -> bool:
+    # A unit that was killed while it was frozen goes on being called so.
+    return found["ActiveState"] == "active" and found.get("FreezerState") == "frozen"
+
+
+FAULT = UnitFreeze

@@ -1,0 +1,118 @@
+"""The second process that mends when the first one is killed, or frozen.
+
+It hears of every fault before the fault is made, over a pipe whose other end only the controller holds. The pipe's end
+of file means that the controller is gone: whatever is open then is mended. A fault past its deadline is mended even
+while the controller lives, for it may be frozen. Signals that end a program do not end this one.
+"""
+
+import json
+import queue
+import signal
+import sys
+import threading
+from dataclasses import asdict
+from typing import Any
+
+from chaos.cluster import TROUBLE
+from chaos.journal import Journal, Undo
+from chaos.mender import Mender
+from contract.clock import Clock
+from contract.refusal import EXIT_NOT_RESTORED, EXIT_PASS, Refusal
+
+TRY_S = 24 * 3600.0  # it goes on long after the controller has given up
+LOOK_EVERY_S = 0.5
+BY = "guardian"
+Key = tuple[str | None, str, str]
+
+
+def open_line(undo: Undo) -> str:
+    """What the controller says before it injects."""
+    return json.dumps({"open": asdict(undo)})
+
+
+def close_line(undo: Undo) -> str:
+    """What it says after the verified mend."""
+    return json.dumps({"close": undo.key})
+
+
+class Guardian:
+    """Reads lines from standard input, answers on standard output; `run` returns when nothing is open any more."""
+
+    def __init__(self, journal: Journal, clock: Clock) -> None:
+        self._journal, self._clock = journal, clock
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._open: dict[Key, tuple[Undo, Mender]] = {}
+        self._mending: list[threading.Thread] = []
+        self._left = 0
+
+    def run(self) -> int:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_IGN)
+        threading.Thread(target=self._read, daemon=True).start()
+        _answer({"ready": "the clock may start"})
+        while True:
+            try:
+                line = self._lines.get(timeout=LOOK_EVERY_S)
+            except queue.Empty:
+                self._mend_overdue()
+                continue
+            if line is None:
+                break
+            self._hear(json.loads(line))
+        for key in list(self._open):
+            self._mend(key)
+        for thread in self._mending:
+            thread.join()
+        return EXIT_NOT_RESTORED if self._left else EXIT_PASS
+
+    def _read(self) -> None:
+        for line in sys.stdin:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def _hear(self, said: dict[str, Any]) -> None:
+        if "close" in said:
+            self._open.pop(_key(said["close"]), None)
+            return
+        undo = Undo(**said["open"])
+        name = str(undo.target_handle)
+        mender = Mender(undo, BY, self._clock, lambda line: None)
+        try:
+            mender.connect()
+        except (Refusal, OSError, *TROUBLE) as e:
+            _answer({"refused": name, "why": f"{type(e).__name__}: {e}"})
+            return
+        self._open[undo.key] = (undo, mender)
+        _answer({"armed": name})
+
+    def _mend_overdue(self) -> None:
+        for key, (undo, _) in list(self._open.items()):
+            if self._clock.now() > undo.deadline:
+                self._mend(key)
+
+    def _mend(self, key: Key) -> None:
+        undo, mender = self._open.pop(key)
+        thread = threading.Thread(target=self._mend_one, args=(undo, mender), name=f"mend {undo.handle}")
+        self._mending.append(thread)
+        thread.start()
+
+    def _mend_one(self, undo: Undo, mender: Mender) -> None:
+        held = self._journal.held(undo)
+        if held is not None and held != undo:
+            return  # somebody has mended, and another fault is open by now
+        if mender.mend(TRY_S):
+            self._journal.close(undo)
+        else:
+            self._left += 1
+
+
+def _key(said: list[Any]) -> Key:
+    cluster, kind, handle = said
+    return cluster, kind, handle
+
+
+def _answer(line: dict[str, Any]) -> None:
+    try:
+        print(json.dumps(line), flush=True)
+    except OSError:
+        pass  # the controller is gone; the end of file comes next

@@ -1,0 +1,77 @@
+"""What a plan finds there now, for every step: read, and nothing written.
+
+The target as it is and as it would be set, the rights that are held or missing, who else might move it, what mends when
+every process of ours is gone.
+"""
+
+import json
+from typing import Any
+
+from chaos import faults, preflight
+from chaos.catalogue import deadman_of
+from chaos.cluster import TROUBLE
+from chaos.fault import CannotInject, Fault
+from chaos.plan import Bound
+from chaos.preflight import Ground
+
+
+def look(bound: list[Bound], ground: Ground, now: float) -> str:
+    """A paragraph for each step."""
+    return "\n".join(line for b in bound for line in _step(b, ground, now))
+
+
+def deadmen(bound: list[Bound]) -> str:
+    """The dead-man of each step, where no more can be known: the stack is not up."""
+    return "\n".join(f"  {b.step.name}: dead-man: {deadman_of(b.step.fault)}" for b in bound)
+
+
+def _step(b: Bound, ground: Ground, now: float) -> list[str]:
+    fault = faults.make(b.step.fault, ground.cluster, b.handle, b.step.with_)
+    return [
+        f"  {b.step.name}: {b.step.fault} on {b.handle}",
+        f"    there now   {_there(fault)}",
+        *(f"    rights      {line}" for line in _rights(fault, b, ground)),
+        *(f"    also moved  by {line}" for line in _others(fault)),
+        f"    dead-man    {fault.deadman}",
+        *(f"    REFUSED     {line}" for line in _unguarded(fault, b, ground, now)),
+    ]
+
+
+def _there(fault: Fault) -> str:
+    try:
+        state = fault.snapshot()
+    except CannotInject as e:
+        return f"cannot be injected: {e}"
+    except (OSError, *TROUBLE) as e:
+        return f"not known: {type(e).__name__}: {e}"
+    return f"{_short(state.get('original'))}, would be set to {_short(state.get('set'))}"
+
+
+def _rights(fault: Fault, b: Bound, ground: Ground) -> list[str]:
+    if not b.handle.on_cluster or ground.cluster is None:
+        return ["none of a cluster are needed"]
+    try:
+        missing = preflight.refused(fault, b.handle, ground.cluster)
+    except TROUBLE as e:
+        return [f"not known: {type(e).__name__}: {e}"]
+    return [f"MISSING: {right}" for right in missing] or ["all held"]
+
+
+def _others(fault: Fault) -> list[str]:
+    try:
+        return fault.others() or [
+            "nobody that is known here; a person who wants the same cannot be told from us"
+        ]
+    except (CannotInject, OSError, *TROUBLE) as e:
+        return [f"somebody? not known: {type(e).__name__}: {e}"]
+
+
+def _unguarded(fault: Fault, b: Bound, ground: Ground, now: float) -> list[str]:
+    try:
+        return preflight.unguarded(fault, b.handle, b.unprotected, ground, now)
+    except TROUBLE as e:
+        return [f"not known whether anything would mend: {type(e).__name__}: {e}"]
+
+
+def _short(value: Any) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else json.dumps(value)

@@ -1,0 +1,93 @@
+"""Processes known by a file that holds their pid, told apart from later ones that were given the same pid.
+
+A process is its pid and the instant of its start (field 22 of /proc/PID/stat). Signals go to its process group where
+it leads one, and never to ours.
+"""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# What a pidfile names began before the file was written; the kernel counts in hundredths, and clocks are set.
+SLACK_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One process, as /proc tells it."""
+
+    pid: int
+    start: int  # clock ticks since the boot
+    state: str  # R, S, D, T, Z, …
+    group: int
+    session: int
+
+    @property
+    def gone(self) -> bool:
+        return self.state in "ZX"  # killed, and its parent has not looked yet
+
+    @property
+    def began_at(self) -> float:
+        """Unix seconds, as far as the clock was not set since."""
+        booted_at = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        return booted_at + self.start / os.sysconf("SC_CLK_TCK")
+
+    def same_as(self, state: dict[str, Any]) -> bool:
+        return (self.pid, self.start) == (state["pid"], state["start"])
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a pidfile holds, and when it was written."""
+
+    pid: int
+    written: int  # nanoseconds
+
+
+def seen(pid: int) -> Seen | None:
+    """The process, also one that has ended and was not yet waited for; None: there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The name stands in brackets and may hold some itself.
+    fields = text.rpartition(")")[2].split()
+    return Seen(pid, int(fields[19]), fields[0], int(fields[2]), int(fields[3]))
+
+
+def living(pid: int, start: int) -> Seen | None:
+    """That very process, while it lives."""
+    found = seen(pid)
+    return found if found is not None and found.start == start and not found.gone else None
+
+
+def named(pidfile: str) -> Named | None:
+    """What the file names; None: there is no such file, or no pid in it (yet)."""
+    try:
+        with open(pidfile) as f:
+            text, written = f.read(64).split(), os.fstat(f.fileno()).st_mtime_ns
+    except FileNotFoundError:
+        return None
+    return Named(int(text[0]), written) if text and text[0].isdecimal() and int(text[0]) > 1 else None
+
+
+def tell(process: Seen, number: int) -> None:
+    """Send the signal to its group, or to it alone where it leads none or leads ours; one that is gone does not hear it."""
+    found = living(process.pid, process.start)
+    if found is None:
+        return
+    try:
+        if found.group == found.pid and found.group != os.getpgrp():
+            os.killpg(found.group, number)
+        else:
+            os.kill(found.pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def members(group: int) -> list[Seen]:
+    """The living processes of a group that is a session, too."""
+    found = (seen(int(name)) for name in os.listdir("/proc") if name.isdecimal())
+    return [p for p in found if p is not None and p.group == p.session == group and not p.gone]

@@ -1,0 +1,112 @@
+"""The dead-man of a cluster: mends what is past its deadline by the Leases alone, and nothing that is not.
+
+It runs in the cluster (deploy/reaper.yaml), so that a fault ends although every process of ours, or their machine, is
+gone. Its heartbeat is a Lease in each namespace that it serves; nothing is injected there while the heartbeat is stale.
+"""
+
+import datetime
+import os
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from chaos import lease
+from chaos.cluster import Cluster
+from chaos.fault import Right
+from chaos.journal import Undo
+from chaos.mender import Mender
+from chaos.stop import Stop
+from contract.clock import Clock
+
+BY = "reaper"
+HEARTBEAT = "brownout-reaper"
+EVERY_S = 5.0
+FRESH_S = 30.0  # a heartbeat older than this is no heartbeat
+MEND_WITHIN_S = 60.0  # then it looks again, and goes on trying
+
+
+class Reaper:
+    """`run` returns when `stop` is set. A mend has a thread of its own: one that hangs delays no other."""
+
+    def __init__(
+        self, cluster: Cluster, namespaces: list[str], clock: Clock, stop: Stop, say: Callable[[str], None]
+    ) -> None:
+        self._cluster, self._namespaces, self._clock, self._stop, self._say = (
+            cluster,
+            namespaces,
+            clock,
+            stop,
+            say,
+        )
+        self._mending: dict[str, threading.Thread] = {}
+
+    def run(self) -> None:
+        while True:
+            for namespace in self._namespaces:
+                try:
+                    self.look(namespace)
+                    # After the look: a heart that beats though nothing can be seen would be believed.
+                    _beat(self._cluster, namespace, self._clock.now())
+                except Exception as e:  # also a mistake of ours: a dead-man that ends mends nothing
+                    self._say(f"{namespace}: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}")
+            if self._stop.wait(EVERY_S):
+                break
+        for thread in self._mending.values():
+            thread.join()
+
+    def look(self, namespace: str) -> None:
+        """Begin to mend what is past its deadline. Raises TROUBLE."""
+        for found in self._cluster.leases(namespace, lease.LABEL):
+            uid = found["metadata"]["uid"]
+            try:
+                undo = lease.undo_in(found)
+            except ValueError as e:
+                self._say(f"{namespace}: {e}; left alone")
+                continue
+            busy = self._mending.get(uid)
+            if self._clock.now() > undo.deadline and not (busy and busy.is_alive()):
+                thread = threading.Thread(target=self._mend, args=(undo,), name=f"mend {undo.handle}")
+                self._mending[uid] = thread
+                thread.start()
+        self._mending = {uid: t for uid, t in self._mending.items() if t.is_alive()}
+
+    def _mend(self, undo: Undo) -> None:
+        Mender(undo, BY, self._clock, self._say, self._cluster).mend(MEND_WITHIN_S)
+
+
+def beats(cluster: Cluster, namespace: str, now: float) -> str | None:
+    """None: a reaper serves this namespace; otherwise why not. Raises TROUBLE."""
+    found = cluster.lease(namespace, HEARTBEAT)
+    if found is None:
+        return f"no reaper serves the namespace {namespace}: kubectl apply -f deploy/reaper.yaml"
+    age_s = now - _unix(found["spec"].get("renewTime"))
+    if age_s > FRESH_S:
+        return f"the reaper of the namespace {namespace} was last seen {age_s:.0f} s ago"
+    return None
+
+
+def right(namespace: str) -> Right:
+    """To see the heartbeat."""
+    return Right("get", "coordination.k8s.io", "leases", namespace, HEARTBEAT)
+
+
+def _beat(cluster: Cluster, namespace: str, now: float) -> None:
+    spec: dict[str, Any] = {
+        "holderIdentity": f"{socket.gethostname()}:{os.getpid()}",
+        "leaseDurationSeconds": round(FRESH_S),
+        "renewTime": lease.instant(now),
+    }
+    found = cluster.lease(namespace, HEARTBEAT)
+    if found is None:
+        meta = {"name": HEARTBEAT}
+        cluster.create_lease(
+            namespace,
+            {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec},
+        )
+    else:
+        cluster.replace_lease({**found, "spec": spec})
+
+
+def _unix(renewed: str | None) -> float:
+    return datetime.datetime.fromisoformat(renewed.replace("Z", "+00:00")).timestamp() if renewed else 0.0

@@ -1,0 +1,73 @@
+"""Runs one command of the outside world: a list of arguments, no shell, no terminal, and never without an end."""
+
+import os
+import shlex
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+CUT = 200  # of what a command says, so much is repeated
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A command that has ended."""
+
+    argv: tuple[str, ...]
+    code: int  # negative: the signal that ended it
+    out: str
+    err: str
+
+    def __str__(self) -> str:
+        how = f"exit {self.code}" if self.code >= 0 else f"ended by {signal.Signals(-self.code).name}"
+        said = self.err.strip().splitlines()
+        return f"{words(self.argv)}: {how}" + (f": {said[-1][:CUT]}" if said else "")
+
+
+def run(argv: Sequence[str], timeout_s: float, env: Mapping[str, str] | None = None) -> Ended:
+    """Run it to its end. Raises OSError: it cannot be begun; TimeoutError, which is one: it was killed.
+
+    What it leaves behind may keep its output open; only its own end is waited for.
+    """
+    with _memory("out") as out, _memory("err") as err:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, start_new_session=True
+        )
+        try:
+            code = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise TimeoutError(f"{words(argv)}: no end within {timeout_s:g} s") from None
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        return Ended(tuple(argv), code, _text(out), _text(err))
+
+
+def must(argv: Sequence[str], timeout_s: float, env: Mapping[str, str] | None = None) -> str:
+    """What it said. Raises OSError also where it ended with another status than 0."""
+    ended = run(argv, timeout_s, env)
+    if ended.code:
+        raise OSError(str(ended))
+    return ended.out
+
+
+def words(argv: Sequence[str]) -> str:
+    """The command line for a message."""
+    text = shlex.join(argv)
+    return text if len(text) <= CUT else text[: CUT - 1] + "…"
+
+
+def _memory(name: str) -> IO[bytes]:
+    # Memory where there is such a file: no mend must fail because the disk is full.
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create(name), "w+b")
+    return tempfile.TemporaryFile()
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")

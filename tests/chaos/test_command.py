@@ -1,0 +1,291 @@
+"""The operator's own commands: the way there and back, and an inject that outlives whoever began it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from chaos import faults, pidfile
+from chaos.fault import CannotInject, Deadman, Fault, handle_of
+from chaos.launched import Launched
+from chaos.launcher import BARRED, NOT_FOUND
+from contract.refusal import Refusal
+from contract.strict import validate
+from contract.topology import Handles
+from tests.chaos.stand import ROOT, until
+
+
+class Target:
+    """A file is the tier: there, or away. Each command leaves a line in the log."""
+
+    def __init__(self, folder: Path) -> None:
+        self.up, self.log = folder / "up", folder / "log"
+        self.up.touch()
+        self.log.touch()
+        self.given = {
+            "inject": self._sh("inject", f"rm -f {self.up}"),
+            "check": ["test", "-e", str(self.up)],
+            "mend": self._sh("mend", f"touch {self.up}"),
+        }
+
+    def _sh(self, word: str, line: str) -> list[str]:
+        return ["sh", "-c", f"echo {word} >> {self.log}; {line}"]
+
+    def done(self) -> list[str]:
+        return self.log.read_text().split()
+
+    def make(self, options: dict | None = None, **other) -> Fault:
+        handle = handle_of(Handles.model_validate({"command": self.given | other}), "vllm", ("command",))
+        assert handle.name == "vllm"
+        return faults.make("command", None, handle, options or {})
+
+
+@pytest.fixture
+def target(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return Target(tmp_path)
+
+
+def kept(state: dict) -> dict:
+    return json.loads(json.dumps(state))
+
+
+def test_the_way_there_and_the_way_back_by_another_process(target):
+    fault = target.make()
+    state = kept(fault.snapshot())
+    assert fault.effective(state) is None
+    fault.inject(state)
+    assert fault.effective(state) == {"check": 1}
+    mender = target.make()
+    assert mender.mended(state) is None
+    mender.mend(state)
+    assert mender.mended(state) == {"check": 0}
+    for _ in range(3):  # watched on: a look
+        mender.mend(state)
+    mender.disarm(state)
+    mender.disarm(state)
+    assert target.done() == ["inject", "mend"]
+    assert not list(Path(state["group_file"]).parent.iterdir())
+
+
+def test_the_first_mend_always_runs_and_later_ones_only_where_the_check_fails(target, monkeypatch):
+    fault = target.make()
+    state = kept(fault.snapshot())
+    fault.mend(state)
+    assert target.done() == ["mend"]
+    target.up.unlink()
+    fault.mend(state)  # only just done: a tier that loads its model is not told again and again
+    assert target.done() == ["mend"]
+    monkeypatch.setattr("chaos.faults.command.MEND_AGAIN_S", 0.0)
+    fault.mend(state)
+    fault.mend(state)
+    assert target.done() == ["mend", "mend"]
+
+
+def test_what_is_not_there_cannot_be_taken_away(target):
+    target.up.unlink()
+    with pytest.raises(CannotInject, match=r"the check fails, .*: test -e .*: exit 1"):
+        target.make().snapshot()
+
+
+@pytest.mark.parametrize(
+    ("inject", "words"),
+    [
+        (["sh", "-c", "echo no such host >&2; exit 4"], r"inject: sh -c .*: exit 4: no such host$"),
+        (
+            ["no-such-program"],
+            r"inject: no-such-program: exit 127: no-such-program: No such file or directory",
+        ),
+        (["sleep", "600"], r"inject: sleep 600: no end within 0\.3 s"),
+    ],
+)
+def test_an_inject_that_fails_is_told_and_never_run_again(target, inject, words):
+    fault = target.make({"timeout": "300ms"}, inject=inject)
+    state = kept(fault.snapshot())
+    with pytest.raises(CannotInject, match=words):
+        fault.inject(state)
+    with pytest.raises(CannotInject, match="barred"):
+        fault.inject(state)
+
+
+def test_a_mend_that_fails_is_told_by_its_last_line_and_tried_again_a_little_later(target, monkeypatch):
+    fault = target.make(mend=["sh", "-c", f"echo try >> {target.log}; printf '%0300d' 7 >&2; exit 1"])
+    state = kept(fault.snapshot())
+    for _ in range(5):
+        with pytest.raises(OSError, match=r"mend: sh -c .*: exit 1: 0{200}$"):
+            fault.mend(state)
+    assert target.done() == ["try"]
+    monkeypatch.setattr("chaos.faults.command.FAILED_AGAIN_S", 0.0)
+    with pytest.raises(OSError, match="exit 1"):
+        fault.mend(state)
+    assert target.done() == ["try", "try"]
+
+
+@pytest.mark.parametrize("status", [126, 127, 255])
+def test_a_check_that_cannot_look_says_nothing(target, status):
+    fault = target.make(check=["sh", "-c", f"test -e {target.up} || exit {status}"])
+    state = kept(fault.snapshot())
+    fault.inject(state)
+    for verb in (fault.effective, fault.mended):
+        with pytest.raises(OSError, match=f"check: .*exit {status}"):
+            verb(state)
+
+
+class Controller:
+    """A process of its own that injects, and can be killed in the midst of it."""
+
+    CODE = "import json, sys; from chaos import faults; from chaos.fault import Handle; faults.make('command', None, Handle('command', 'vllm', json.loads(sys.argv[1])), {}).inject(json.loads(sys.argv[2]))"
+
+    def __init__(self, target: Target, state: dict, **other) -> None:
+        given = json.dumps(target.given | other)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", self.CODE, given, json.dumps(state)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            start_new_session=True,
+        )
+
+    def kill(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.mark.parametrize("ends", ["when it is asked to", "only when it is killed"])
+def test_an_inject_that_outlives_its_controller_is_ended_before_the_mend(target, tmp_path, ends, monkeypatch):
+    """The controller is killed with its group; its inject would take the tier away after the mend."""
+    monkeypatch.setattr("chaos.launched.ASKED_S", 0.3)
+    begun, hold = tmp_path / "begun", tmp_path / "hold"
+    os.mkfifo(hold)
+    deaf = "trap '' TERM; " if ends == "only when it is killed" else ""
+    inject = ["sh", "-c", f"{deaf}touch {begun}; read x < {hold}; rm {target.up}"]
+    state = kept(target.make().snapshot())
+    controller = Controller(target, state, inject=inject)
+    until(begun.exists, "the inject runs")
+    controller.kill()
+
+    mender = target.make()
+    group = Launched(state["group_file"]).running()
+    assert group
+    mender.mend(state)
+    assert not Launched(state["group_file"]).running()
+    assert target.done() == ["mend"]
+    assert mender.mended(state)
+    mender.mend(state)
+    mender.disarm(state)
+    assert target.done() == ["mend"]
+
+
+def test_what_an_inject_left_running_is_ended_and_mended_after(target):
+    """It ended, and its work goes on in the background: `sh -c 'stress &'`."""
+    fault = target.make(inject=["sh", "-c", f"sleep 600 & rm {target.up}"])
+    state = kept(fault.snapshot())
+    fault.inject(state)
+    left = Launched(state["group_file"]).running()
+    assert len(left) == 1
+    fault.mend(state)
+    assert pidfile.living(left[0].pid, left[0].start) is None
+    assert target.done() == ["mend"]
+
+
+def test_an_inject_that_has_not_begun_when_the_mender_comes_never_does(target):
+    """The controller was killed between starting the launcher and the launcher's first line."""
+    state = kept(target.make().snapshot())
+    mender = target.make()
+    mender.mend(state)
+    late = subprocess.run(Launched(state["group_file"]).command(target.given["inject"]), capture_output=True)
+    assert late.returncode == BARRED
+    mender.disarm(state)  # the bar stays: the launcher may come later still
+    late = subprocess.run(Launched(state["group_file"]).command(target.given["inject"]), capture_output=True)
+    assert late.returncode == BARRED
+    assert target.done() == ["mend"]
+    assert target.up.exists()
+
+
+def test_what_is_launched_is_on_disk_before_it_runs_and_a_reused_pid_is_not_taken_for_it(target, tmp_path):
+    file = tmp_path / "group"
+    launched = Launched(file)
+    child = subprocess.Popen(launched.command(["sh", "-c", f"cat {file}; exec sleep 600"]), stdout=subprocess.PIPE, start_new_session=True)  # fmt: skip
+    seen = os.read(child.stdout.fileno(), 200)
+    assert json.loads(seen)["pid"] == child.pid
+    assert [p.pid for p in launched.running()] == [child.pid]
+    told = json.loads(file.read_text())
+    file.write_text(json.dumps(told | {"start": told["start"] - 1}))
+    assert launched.running() == []
+    file.write_text(json.dumps(told))
+    assert launched.end()
+    assert not launched.end()
+    child.wait()
+    child.stdout.close()
+    assert (
+        subprocess.run(Launched(tmp_path / "other").command(["no-such"]), capture_output=True).returncode
+        == NOT_FOUND
+    )
+
+
+def test_a_full_disk_does_not_hinder_the_mend(target, tmp_path):
+    state = kept(target.make().snapshot())
+    blocked = tmp_path / "a-file"
+    blocked.touch()
+    target.up.unlink()
+    fault = target.make()
+    fault.mend(state | {"group_file": str(blocked / "under" / "it")})
+    assert fault.mended(state)
+
+
+def test_the_dead_man_is_the_handles_own_and_is_told_how_long(target, tmp_path):
+    assert target.make().deadman is Deadman.GUARDIAN
+    target.make().arm({}, 90)
+    armed = tmp_path / "armed"
+    fault = target.make(deadman=["sh", "-c", f"echo in {{seconds}} s > {armed}"])
+    assert fault.deadman is Deadman.OWN
+    fault.arm({}, 89.2)
+    assert armed.read_text() == "in 90 s\n"
+    with pytest.raises(CannotInject, match=r"the dead-man is not armed: false: exit 1"):
+        target.make(deadman=["false"]).arm({}, 90)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"timeout": 30}, "30 is a bare number, not a duration; write 30s"),
+        ({"timout": "30s"}, "no key 'timout'; did you mean 'timeout'?"),
+    ],
+)
+def test_options_are_checked(options, words):
+    with pytest.raises(Refusal, match=words.replace("?", r"\?")):
+        validate(options, faults.driver("command").options, "with")
+
+
+def recipes() -> list[dict]:
+    """The handles of docs/recipes.md, and those of the topologies that it names."""
+    told = (ROOT / "docs/recipes.md").read_text()
+    found = [yaml.safe_load(block)["handles"] for block in re.findall(r"```yaml\n(.*?)```", told, re.DOTALL)]
+    for name in ("systemd", "docker", "gaming"):
+        found += [
+            t["handles"] for t in yaml.safe_load((ROOT / f"topologies/{name}.yaml").read_text())["tiers"]
+        ]
+    return found
+
+
+@pytest.mark.parametrize("given", recipes(), ids=str)
+def test_every_recipe_is_a_handle_and_its_shell_lines_are_no_nonsense(given):
+    handles = Handles.model_validate(given)
+    if handles.command is None:
+        return
+    assert handles.command.deadman, "a recipe shows its dead-man"
+    assert "{seconds}" in " ".join(handles.command.deadman)
+    for argv in (
+        handles.command.inject,
+        handles.command.check,
+        handles.command.mend,
+        handles.command.deadman,
+    ):
+        if argv[:2] == ["sh", "-c"] or argv[0] == "ssh":
+            line = argv[-1].replace("{seconds}", "90")
+            assert subprocess.run(["sh", "-n", "-c", line]).returncode == 0, line

@@ -1,0 +1,78 @@
+"""The journal: an undo record is on the disk and whole, and it is a lock."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from chaos.journal import Journal, Taken, Undo
+
+UNDO = Undo(
+    run="a-run", folder=None, step="gaming", trial=1, fault="scale_to_zero", options={}, target="vllm",
+    kind="deployment", handle="ml/vllm-server", given={}, cluster="uid-1", kubeconfig=None, embedded_pid=None,
+    holder="host:1", deadline=100.0, state={"original": {"replicas": 1}},
+)  # fmt: skip
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return Journal(tmp_path / "deep" / "journal")
+
+
+def test_what_is_written_is_read_back(journal):
+    journal.open(UNDO)
+    assert journal.records() == [UNDO]
+    assert journal.held(replace(UNDO, run="another")) == UNDO
+
+
+@pytest.mark.parametrize(
+    ("other", "free"),
+    [
+        ({"run": "another"}, False),
+        ({"fault": "network_blackhole"}, False),  # of the same target
+        ({"handle": "ml/ollama"}, True),
+        ({"kind": "statefulset"}, True),
+        ({"cluster": "uid-2"}, True),
+        ({"cluster": None, "kind": "process", "handle": "/run/vllm.pid"}, True),
+    ],
+)
+def test_one_fault_is_open_for_each_target_of_a_cluster(journal, other, free):
+    journal.open(UNDO)
+    second = replace(UNDO, **other)
+    if free:
+        journal.open(second)
+        assert len(journal.records()) == 2
+        return
+    with pytest.raises(Taken) as e:
+        journal.open(second)
+    assert e.value.undo == UNDO
+    assert journal.records() == [UNDO]
+
+
+def test_a_record_is_closed_by_its_own_undo_only(journal):
+    journal.open(UNDO)
+    journal.close(replace(UNDO, run="another"))
+    assert journal.holds(UNDO)
+    journal.close(UNDO)
+    journal.close(UNDO)
+    assert journal.records() == []
+
+
+def test_handles_that_look_alike_have_records_of_their_own(journal):
+    for handle in ("/run/a-b", "/run/a/b", "/run/a_b"):
+        journal.open(replace(UNDO, cluster=None, kind="process", handle=handle))
+    assert len(journal.records()) == 3
+
+
+def test_a_record_that_cannot_be_written_leaves_nothing_behind(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        Journal(tmp_path / "file" / "journal").open(UNDO)
+
+
+def test_a_record_of_another_version_is_an_error_and_not_an_empty_journal(journal, tmp_path):
+    journal.open(UNDO)
+    path = next((tmp_path / "deep" / "journal").iterdir())
+    path.write_text(json.dumps({"run": "old"}))
+    with pytest.raises(ValueError, match="no undo record of this version"):
+        journal.records()

@@ -1,0 +1,134 @@
+"""Who else moves the replicas of a target: each is named before a fault is made."""
+
+import pytest
+
+from chaos import faults, movers
+from chaos.fault import Handle
+from chaos.workload import Workload
+from tests.chaos.small import Small, sleepers
+
+ENGINE = Handle("deployment", "ml/engine")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with Small(tmp_path_factory.mktemp("movers"), keda=True) as made:
+        yield made
+
+
+@pytest.fixture
+def small(cluster):
+    yield cluster
+    for group, plural in (
+        ("autoscaling/v2", "horizontalpodautoscalers"),
+        ("keda.sh/v1alpha1", "scaledobjects"),
+    ):
+        path = f"/apis/{group}/namespaces/ml/{plural}"
+        for found in cluster.get(path)["items"]:
+            cluster.delete(f"{path}/{found['metadata']['name']}")
+
+
+def target(small: Small, kind: str = "Deployment", **meta) -> list[str]:
+    """What is told of a workload that has these marks."""
+    made = sleepers(replicas=0, kind=kind)
+    made["metadata"] |= meta
+    small.apply(made)
+    return movers.of(small.admin, Workload(small.admin, Handle(kind.lower(), "ml/engine")))
+
+
+def autoscaler(ref: dict) -> dict:
+    meta = {"name": "by-load", "namespace": "ml"}
+    spec = {"scaleTargetRef": {"apiVersion": "apps/v1", **ref}, "maxReplicas": 3}
+    return {
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": meta, "spec": spec,
+    }  # fmt: skip
+
+
+def scaled_object(ref: dict) -> dict:
+    meta = {"name": "by-queue", "namespace": "ml"}
+    return {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": meta,
+        "spec": {"scaleTargetRef": ref},
+    }
+
+
+@pytest.mark.parametrize(
+    ("meta", "words"),
+    [
+        ({"ownerReferences": [{"kind": "InferenceService", "name": "llm", "uid": "1"}]}, "owned by InferenceService llm"),
+        ({"labels": {"argocd.argoproj.io/instance": "stack"}}, "Argo CD (stack): with selfHeal"),
+        ({"annotations": {"argocd.argoproj.io/tracking-id": "stack:apps"}}, "Argo CD (stack:apps): with selfHeal"),
+        ({"labels": {"kustomize.toolkit.fluxcd.io/name": "stack"}}, "Flux (stack): it puts replicas"),
+        ({"labels": {"helm.toolkit.fluxcd.io/name": "stack"}}, "Flux, a HelmRelease (stack)"),
+        ({"labels": {"serving.kserve.io/inferenceservice": "llm"}}, "KServe (llm), autoscalerClass not given"),
+        (
+            {
+                "labels": {"serving.kserve.io/inferenceservice": "llm"},
+                "annotations": {"serving.kserve.io/autoscalerClass": "none"},
+            },
+            "KServe (llm), autoscalerClass none",
+        ),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)  # fmt: skip
+def test_the_marks_of_whoever_keeps_the_replicas_are_known(small, meta, words):
+    (told,) = target(small, **meta)
+    assert told.startswith(words)
+
+
+def test_nobody_is_named_where_there_is_nobody(small):
+    assert target(small) == []
+
+
+@pytest.mark.parametrize(
+    ("ref", "named"),
+    [
+        ({"kind": "Deployment", "name": "engine"}, True),
+        ({"kind": "Deployment", "name": "other"}, False),
+        ({"kind": "StatefulSet", "name": "engine"}, False),
+    ],
+    ids=str,
+)
+def test_an_autoscaler_is_named_where_it_scales_this_target(small, ref, named):
+    small.apply(autoscaler(ref))
+    told = target(small)
+    assert [line.startswith("HorizontalPodAutoscaler by-load: zero replicas stick") for line in told] == [
+        True
+    ] * named
+
+
+@pytest.mark.parametrize(
+    ("ref", "kind", "named"),
+    [
+        ({"name": "engine"}, "Deployment", True),  # its kind may be left out
+        ({"name": "engine"}, "StatefulSet", False),
+        ({"kind": "StatefulSet", "name": "engine"}, "StatefulSet", True),
+        ({"name": "other"}, "Deployment", False),
+    ],
+    ids=str,
+)
+def test_a_scaled_object_is_named_where_it_scales_this_target(small, ref, kind, named):
+    small.apply(scaled_object(ref))
+    told = target(small, kind)
+    assert [line.startswith("KEDA's ScaledObject by-queue: it undoes a scale") for line in told] == [
+        True
+    ] * named
+
+
+def test_all_of_them_are_named_at_once(small):
+    small.apply(autoscaler({"kind": "Deployment", "name": "engine"}))
+    small.apply(scaled_object({"name": "engine"}))
+    assert len(target(small, labels={"argocd.argoproj.io/instance": "stack"})) == 3
+
+
+def test_a_cluster_without_keda_has_no_scaled_objects(tmp_path):
+    with Small(tmp_path) as small:
+        assert target(small) == []
+
+
+def test_a_scale_fault_names_them(small):
+    small.apply(autoscaler({"kind": "Deployment", "name": "engine"}))
+    target(small)
+    assert len(faults.make("scale_to_zero", small.admin, ENGINE, {}).others()) == 1

@@ -1,0 +1,126 @@
+"""What must hold before anything is touched: named one by one where it does not."""
+
+import base64
+import json
+import time
+from dataclasses import replace
+
+import pytest
+
+from chaos import faults, preflight
+from chaos.cluster import Cluster, certificate_ends_at, token_ends_at
+from chaos.fault import CannotInject, Deadman, Handle
+from chaos.lookout import look
+from chaos.plan import bind
+from chaos.preflight import Ground, ground_of
+from contract import timeline
+from contract.refusal import Refusal
+from embedded.apiserver import certificate
+from tests.chaos.stand import LONG
+
+TARGET = Handle("deployment", "ml/vllm-server")
+
+
+def scale_to_zero(stand):
+    return faults.make("scale_to_zero", stand.client, TARGET, {})
+
+
+def check(stand, ground: Ground, unprotected: bool = False) -> None:
+    now = time.time()
+    preflight.check(scale_to_zero(stand), TARGET, unprotected, ground, deadline=now + 60, now=now)
+
+
+@pytest.fixture
+def ground(stand) -> Ground:
+    return ground_of(stand.topology(), without_reaper=False)
+
+
+def test_an_embedded_cluster_needs_no_reaper(stand, ground):
+    assert ground.embedded
+    check(stand, ground)
+
+
+def test_a_cluster_without_a_reaper_is_refused_unless_the_operator_says_so(stand, ground):
+    real = replace(ground, embedded_pid=None)
+    with pytest.raises(CannotInject, match="no reaper serves the namespace ml: kubectl apply -f"):
+        check(stand, real)
+    check(stand, replace(real, without_reaper=True))
+    check(stand, real, unprotected=True)
+
+
+def test_a_fault_that_only_the_guardian_mends_needs_an_embedded_stack_or_the_operators_word(ground):
+    handle = Handle("process", "/run/vllm.pid", {"pidfile": "/run/vllm.pid", "start": None})
+    frozen = faults.make("process_freeze", None, handle, {})
+    assert frozen.deadman is Deadman.GUARDIAN
+    nowhere = Ground(None, None, None)
+    assert "say unprotected: true" in preflight.unguarded(frozen, handle, False, nowhere, 0.0)[0]
+    assert preflight.unguarded(frozen, handle, True, nowhere, 0.0) == []
+    assert preflight.unguarded(frozen, handle, False, ground, 0.0) == []
+
+
+@pytest.mark.parametrize(("left_s", "refused"), [(10, True), (100, False), (None, False)])
+def test_a_credential_that_ends_before_the_deadline_is_refused(stand, ground, monkeypatch, left_s, refused):
+    ends_at = None if left_s is None else time.time() + left_s
+    monkeypatch.setattr(Cluster, "credential_ends_at", lambda self: ends_at)
+    if not refused:
+        check(stand, ground)
+        return
+    with pytest.raises(CannotInject, match="the credential of the kubeconfig ends"):
+        check(stand, ground)
+
+
+def _token(claims: object) -> str:
+    return "head." + base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().strip("=") + ".sign"
+
+
+@pytest.mark.parametrize(
+    ("token", "ends_at"),
+    [
+        (_token({"exp": 123}), 123.0),
+        (_token({}), None),
+        (_token([1]), None),
+        ("opaque", None),
+        ("a.%%%.b", None),
+    ],
+)
+def test_a_token_tells_when_it_ends_or_nothing(token, ends_at):
+    assert token_ends_at(token) == ends_at
+
+
+def test_a_client_certificate_tells_when_it_ends(tmp_path):
+    made = certificate.make(tmp_path)
+    if made is None:
+        pytest.skip("no openssl here")
+    ends_at = certificate_ends_at(str(made.certificate))
+    assert ends_at is not None
+    assert ends_at > time.time()
+    assert certificate_ends_at(str(tmp_path / "none")) is None
+
+
+def test_another_cluster_than_the_topologys_is_refused(stand):
+    other = stand.topology().model_copy(update={"cluster": "another"})
+    with pytest.raises(Refusal, match="chaos touches that one and no other"):
+        ground_of(other, without_reaper=False)
+
+
+def test_the_plan_tells_what_is_there_now_and_touches_nothing(stand, ground, tmp_path):
+    path = tmp_path / "long.yaml"
+    path.write_text(LONG)
+    bound = bind(timeline.read(path), stand.topology(), "long.yaml")
+    before = stand.deployment()["metadata"]["resourceVersion"]
+    told = look(bound, replace(ground, embedded_pid=None), time.time())
+    assert "there now   replicas 1, endpoints 1, would be set to replicas 0" in told
+    assert "rights      all held" in told
+    assert "dead-man    the reaper, by the Lease past its deadline" in told
+    assert "REFUSED     no reaper serves the namespace ml" in told
+    assert stand.deployment()["metadata"]["resourceVersion"] == before
+    assert stand.leases() == []
+
+
+@pytest.mark.parametrize("namespace", ["kube-system", "openshift-etcd"])
+def test_a_target_in_a_namespace_of_the_clusters_own_is_refused(stand, namespace):
+    from contract import topology
+
+    text = topology.dump(stand.topology()).replace("ml/vllm-server", f"{namespace}/vllm-server")
+    with pytest.raises(Refusal, match="chaos does not touch it"):
+        topology.read_text(text)

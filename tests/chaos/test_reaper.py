@@ -1,0 +1,294 @@
+"""The dead-man of a cluster: it mends what is past its deadline, by the Lease alone, and nothing that is not."""
+
+import ast
+import json
+import re
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+from aiohttp import web
+
+from chaos import faults, lease, mender, preflight, reaper
+from chaos.cluster import Cluster
+from chaos.fault import CannotInject, Handle
+from chaos.reaper import FRESH_S, HEARTBEAT, Reaper, beats
+from chaos.stop import Stop
+from contract.clock import Clock
+from embedded.apiserver.rights import Rule
+from tests.chaos.small import Small, effective, sleepers
+from tests.chaos.stand import ROOT
+from tests.chaos.test_runner import Walk
+from tests.embedded.recorded.stand import until
+
+NAMES = ("engine", "other")
+HEARTBEATS = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/" + HEARTBEAT
+
+
+class Trouble:
+    """A middleware that answers 500 where `on` says so."""
+
+    def __init__(self) -> None:
+        self.on = lambda request: False
+        self.met: list[str] = []
+
+    @web.middleware
+    async def __call__(self, request, handler):
+        if self.on(request):
+            self.met.append(request.path)
+            return web.Response(status=500)
+        return await handler(request)
+
+
+@pytest.fixture
+def trouble():
+    return Trouble()
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch, trouble):
+    monkeypatch.setattr(mender, "WATCH_ON_S", 0.05)
+    monkeypatch.setattr(reaper, "EVERY_S", 0.02)
+    manifests = [sleepers(name, replicas=1) for name in NAMES]
+    with Small(tmp_path, *manifests, middlewares=[trouble.__call__]) as made:
+        for name in NAMES:
+            made.up(name)
+        yield made
+
+
+class Running:
+    """A reaper in a thread; `ahead_s` is how far its clock is ahead of the world's."""
+
+    def __init__(self, cluster: Cluster, namespaces=("ml",)) -> None:
+        self.ahead_s, self.said, self._stop = 0.0, [], Stop()
+        clock = Clock(self._now, self._now)
+        self._reaper = Reaper(cluster, list(namespaces), clock, self._stop, self.said.append)
+        self._thread = threading.Thread(target=self._reaper.run)
+
+    def _now(self) -> float:
+        return time.time() + self.ahead_s
+
+    def __enter__(self) -> "Running":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set("the test is over")
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+
+def abandon(small: Small, name: str, late_s: float) -> Handle:
+    """A target at zero whose run is dead, so long past its deadline."""
+    handle, now = Handle("deployment", f"ml/{name}"), time.time()
+    undo = small.undo("scale_to_zero", handle, {}, now - late_s)
+    assert lease.take(small.admin, undo, now)
+    fault = faults.make(undo.fault, small.admin, handle, {})
+    fault.inject(undo.state)
+    effective(fault, undo.state)
+    return handle
+
+
+def replicas(small: Small, name: str) -> int:
+    return small.admin.workload("deployment", "ml", name)["spec"]["replicas"]
+
+
+def leases(small: Small) -> list[str]:
+    return sorted(found["metadata"]["name"] for found in small.admin.leases("ml", lease.LABEL))
+
+
+def beat(small: Small, namespace: str = "ml") -> str | None:
+    found = small.admin.lease(namespace, HEARTBEAT)
+    return found and found["spec"]["renewTime"]
+
+
+def test_what_is_past_its_deadline_is_mended_and_nothing_else_is(small):
+    abandon(small, "engine", late_s=5)
+    abandon(small, "other", late_s=-3600)
+    with Running(small.admin) as running:
+        until(
+            lambda: leases(small) == ["brownout-deployment-other"],
+            "the late one is mended, and its Lease is gone",
+        )
+        assert (replicas(small, "engine"), replicas(small, "other")) == (1, 0)
+        beaten = beat(small)
+        until(lambda: beat(small) != beaten, "it has looked again")
+        assert replicas(small, "other") == 0
+        running.ahead_s = 3700
+        until(lambda: leases(small) == [], "the other one is late now, and mended too")
+        assert replicas(small, "other") == 1
+        assert [line.split(":")[0] for line in running.said] == [
+            f"scale_to_zero on ml/{name} (run a-run, step a-step, held by elsewhere" for name in NAMES
+        ]
+
+
+def test_its_heart_beats_in_every_namespace_that_it_serves(small):
+    with Running(small.admin, ("ml", lease.NODES)):
+        for namespace in ("ml", lease.NODES):
+            first = until(lambda ns=namespace: beat(small, ns), f"the heart beats in {namespace}")
+            until(lambda ns=namespace, then=first: beat(small, ns) != then, f"and again in {namespace}")
+
+
+def test_it_has_no_heartbeat_where_it_sees_nothing(small):
+    rights = Rule(("*",), ("*",), ("*",), (), "ml")
+    blind = Rule(("get", "create", "update"), ("coordination.k8s.io",), ("leases",), (), lease.NODES)
+    with Running(small.may("half-blind", (rights, blind)), (lease.NODES, "ml")) as running:
+        until(lambda: beat(small), "the heart beats where it sees")
+        until(lambda: len(running.said) > 1, "it has looked again")
+        assert beat(small, lease.NODES) is None
+        assert running.said[0].startswith("kube-node-lease: ForbiddenException: (403)")
+
+
+def test_it_goes_on_after_an_api_in_trouble(small, trouble):
+    abandon(small, "engine", late_s=5)
+    trouble.on = lambda request: True
+    with Running(small.admin):
+        until(lambda: len(trouble.met) > 3, "it has met the trouble")
+        trouble.on = lambda request: False
+        until(lambda: leases(small) == [], "it has mended")
+        assert replicas(small, "engine") == 1
+
+
+def test_a_mend_that_cannot_be_done_delays_no_other_and_is_tried_again(small, trouble, monkeypatch):
+    monkeypatch.setattr(reaper, "MEND_WITHIN_S", 0.2)
+    for name in NAMES:
+        abandon(small, name, late_s=5)
+    trouble.on = lambda request: request.path.endswith("engine/scale")
+    with Running(small.admin) as running:
+        until(lambda: leases(small) == ["brownout-deployment-engine"], "the other one is mended")
+        until(lambda: any("NOT mended" in line for line in running.said), "it has given up for now")
+        trouble.on = lambda request: False
+        until(lambda: leases(small) == [], "it has tried again")
+
+
+def test_a_lease_that_cannot_be_read_is_left_alone_and_ends_nothing(small):
+    abandon(small, "engine", late_s=5)
+    key, _, value = lease.LABEL.partition("=")
+    texts = {"empty": None, "no-json": "{", "old": '{"run": "of another version"}'}
+    for name, text in texts.items():
+        meta = {
+            "name": name,
+            "labels": {key: value},
+            "annotations": {"brownout.dev/undo": text} if text else {},
+        }
+        small.admin.create_lease(
+            "ml", {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta}
+        )
+    with Running(small.admin) as running:
+        until(lambda: leases(small) == sorted(texts), "the fault is mended, and the others are left")
+        assert any("the Lease empty carries no undo record; left alone" in line for line in running.said)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"fault": "command", "kind": "command", "handle": "engine"}, "of another target: command engine"),
+        ({"fault": "command"}, "of no fault that is known here: command"),
+        ({"fault": "../x"}, "of no fault that is known here: ../x"),
+        ({"handle": "ml/other"}, "of another target: deployment ml/other"),
+        ({"handle": "kube-system/engine"}, "of another target: deployment kube-system/engine"),
+        ({"fault": "node_drain", "kind": "node", "handle": "engine"}, "of another target: node engine"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_a_lease_gets_nothing_done_but_to_its_own_target(small, tmp_path, change, words):
+    """Who may write a Lease is not who may run commands in the reaper's Pod."""
+    canary = tmp_path / "canary"
+    given = {"inject": ["true"], "check": ["true"], "mend": ["touch", str(canary)]}
+    now = time.time()
+    undo = small.undo("scale_to_zero", Handle("deployment", "ml/engine"), {}, now - 5)
+    assert lease.take(small.admin, undo, now)
+    held = small.admin.lease("ml", "brownout-deployment-engine")
+    stray = replace(undo, given=given, state={**undo.state, "group_file": str(tmp_path / "g")}, **change)
+    held["metadata"]["annotations"]["brownout.dev/undo"] = json.dumps(
+        {name: getattr(stray, name) for name in stray.__slots__}
+    )
+    assert small.admin.replace_lease(held)
+    with Running(small.admin) as running:
+        until(lambda: running.said, "it has looked")
+        assert words in running.said[0]
+        assert running.said[0].endswith("left alone")
+    assert leases(small) == ["brownout-deployment-engine"]
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize(
+    ("age_s", "words"),
+    [
+        (None, "no reaper serves the namespace ml: kubectl apply -f deploy/reaper.yaml"),
+        (1, None),
+        (FRESH_S + 5, "the reaper of the namespace ml was last seen 35 s ago"),
+    ],
+)
+def test_a_stale_heartbeat_is_none(small, age_s, words):
+    now = 1_800_000_000.25
+    if age_s is not None:
+        reaper._beat(small.admin, "ml", now - age_s)
+    assert beats(small.admin, "ml", now) == words
+
+
+def not_embedded(monkeypatch) -> None:
+    """The cluster as if it were a real one: nothing of it goes down with us."""
+    really = Cluster.identity
+
+    def identity(self):
+        uid, _ = really(self)
+        self.embedded_pid = None
+        return uid, False
+
+    monkeypatch.setattr(Cluster, "identity", identity)
+
+
+def test_on_a_real_cluster_nothing_is_injected_without_a_reaper(stand, tmp_path, monkeypatch):
+    not_embedded(monkeypatch)
+    found = Walk(stand, tmp_path)
+    found.end()
+    assert found.told == ["inject fail"]
+    assert "no reaper serves the namespace ml" in found.events[0].error
+    assert "or say --without-reaper" in found.events[0].error
+    assert stand.replicas() == 1
+
+
+@pytest.mark.parametrize(
+    ("beaten_s_ago", "without_reaper", "refused"),
+    [(None, False, True), (FRESH_S + 60, False, True), (1, False, False), (None, True, False)],
+    ids=["no reaper", "a stale one", "a reaper", "without, said so"],
+)
+def test_a_real_cluster_wants_a_fresh_heartbeat_or_the_operators_word(
+    small, tmp_path, monkeypatch, beaten_s_ago, without_reaper, refused
+):
+    not_embedded(monkeypatch)
+    now = time.time()
+    if beaten_s_ago is not None:
+        reaper._beat(small.admin, "ml", now - beaten_s_ago)
+    ground = preflight.Ground(
+        small.admin, small.admin.identity()[0], small.admin.embedded_pid, without_reaper
+    )
+    handle = Handle("deployment", "ml/engine")
+    fault = faults.make("scale_to_zero", small.admin, handle, {})
+    if refused:
+        with pytest.raises(CannotInject, match="or say --without-reaper"):
+            preflight.check(fault, handle, False, ground, now + 60, now)
+    else:
+        preflight.check(fault, handle, False, ground, now + 60, now)
+
+
+def test_the_image_holds_what_the_reaper_imports():
+    told = re.search(
+        r"pip install .* -c requirements\.txt ([\w ]+)$",
+        (ROOT / "deploy/Dockerfile").read_text(),
+        re.MULTILINE,
+    )
+    packages = set(told.group(1).split()) | {"urllib3"}  # the kubernetes client brings it
+    modules = {"pyyaml": "yaml"}
+    wanted = set()
+    for wing in ("chaos", "contract"):
+        for path in (ROOT / wing).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+                wanted |= {n.split(".")[0] for n in names}
+    wanted -= {*sys.stdlib_module_names, "chaos", "contract"}
+    assert {modules.get(p, p) for p in packages} == wanted

@@ -1,0 +1,282 @@
+"""The rights that are shipped (deploy/*.yaml): enough for the reaper and for a controller, and none too many.
+
+Each fault of a cluster is made and mended by somebody who has the operator's rights and no others; then it is made
+again and abandoned, and the reaper mends it with its own. What both of them asked of the API is kept: a right is
+needed when a call that was made would be refused without it.
+"""
+
+import time
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from aiohttp import web
+
+from chaos import faults, lease, mender, preflight, reaper, restore
+from chaos.__main__ import _parser
+from chaos.cluster import Cluster
+from chaos.fault import Handle
+from embedded.apiserver.asked import read
+from embedded.apiserver.rights import Attributes, Identity, Rule, allowed, rules_of
+from tests.chaos.small import Small, effective, engine, mended, sleepers
+from tests.chaos.stand import ROOT
+from tests.chaos.test_reaper import Running
+from tests.embedded.recorded.stand import until
+
+REAPER, OPERATOR = ROOT / "deploy/reaper.yaml", ROOT / "deploy/operator-role.yaml"
+CASES = {
+    "scale_to_zero of a deployment": ("scale_to_zero", Handle("deployment", "ml/ollama")),
+    "scale_to_zero of a statefulset": ("scale_to_zero", Handle("statefulset", "ml/ollama")),
+    "pod_kill": ("pod_kill", Handle("deployment", "ml/ollama")),
+    "network_blackhole": ("network_blackhole", Handle("deployment", "ml/vllm-server")),
+    "node_drain": ("node_drain", Handle("node", "gpu-1")),
+}
+NAMESPACES = ("ml", lease.NODES)
+# Not looked for before a run: each is used at another time, and what happens without it is said there.
+AT_ANOTHER_TIME = {
+    "get namespaces": "asked first of all: without it a run does not begin",
+    "list leases": "make restore looks for open faults by it",
+    "list horizontalpodautoscalers": "without it a plan says that it is not known who else scales",
+    "list scaledobjects": "the same",
+}
+
+
+@cache
+def granted(path: Path) -> tuple[Rule, ...]:
+    """What the one account of a manifest may do, one verb and one resource a rule."""
+    found = list(yaml.safe_load_all(path.read_text()))
+    (account,) = [d["metadata"]["name"] for d in found if d["kind"] == "ServiceAccount"]
+    roles = {
+        (d["kind"], d["metadata"].get("namespace"), d["metadata"]["name"]): d for d in found if "rules" in d
+    }
+    rules: list[Rule] = []
+    for binding in (d for d in found if "roleRef" in d):
+        assert [s["name"] for s in binding["subjects"]] == [account]
+        namespace, ref = binding["metadata"].get("namespace"), binding["roleRef"]
+        role = roles.pop((ref["kind"], namespace, ref["name"]))
+        rules += rules_of(role, namespace)
+    assert not roles, f"{path.name}: bound to nobody: {list(roles)}"
+    return tuple(replace(r, verbs=(v,), resources=(s,)) for r in rules for s in r.resources for v in r.verbs)
+
+
+def without(rules: tuple[Rule, ...], dropped: Rule) -> tuple[Rule, ...]:
+    """What is left; a rule for all namespaces does not make up for it."""
+
+    def covers(rule: Rule) -> bool:
+        same = (rule.verbs, rule.resources) == (dropped.verbs, dropped.resources)
+        return same and (rule == dropped or (rule.namespace is None and dropped.namespace is not None))
+
+    return tuple(rule for rule in rules if not covers(rule))
+
+
+def word(rule: Rule) -> str:
+    return f"{rule.verbs[0]} {rule.resources[0]}"
+
+
+def told(rule: Rule) -> str:
+    where = f" in {rule.namespace}" if rule.namespace else ""
+    return word(rule) + where + ("" if not rule.resource_names else f" {rule.resource_names[0]}")
+
+
+@dataclass
+class Seen:
+    """What was asked by each account, and what the reaper said of each fault."""
+
+    asked: dict[str, set[Attributes]] = field(default_factory=dict)
+    said: dict[str, list[str]] = field(default_factory=dict)
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Any) -> Any:
+        found = read(request.method, request.path, request.query)
+        who = request.headers.get("Authorization", "").removeprefix("Bearer token-of-")
+        if found is not None and found.resource != "selfsubjectaccessreviews":
+            self.asked.setdefault(who, set()).add(found.attributes)
+        return await handler(request)
+
+
+def manifests() -> list[dict[str, Any]]:
+    """The targets that the operator's Role names."""
+    gpu = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "gpu-1"}}
+    vllm, service = engine("vllm-server")
+    vllm["spec"]["template"]["spec"]["nodeSelector"] = {"kubernetes.io/hostname": "gpu-1"}
+    elsewhere = {"kubernetes.io/hostname": "embedded"}
+    ollama, store = sleepers("ollama", replicas=1), sleepers("store", replicas=1, kind="StatefulSet")
+    store["metadata"]["name"] = "ollama"
+    for made in (ollama, store):
+        made["spec"]["template"]["spec"]["nodeSelector"] = elsewhere
+    return [gpu, vllm, service, ollama, store]
+
+
+def up(small: Small) -> None:
+    for name, kind in (("vllm-server", "deployments"), ("ollama", "deployments"), ("ollama", "statefulsets")):
+        small.up(name, kind)
+
+
+@pytest.fixture(scope="module")
+def patched():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mender, "WATCH_ON_S", 0.05)
+        patch.setattr(reaper, "EVERY_S", 0.02)
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, patched):
+    seen = Seen()
+    folder = tmp_path_factory.mktemp("rights")
+    with Small(folder, *manifests(), middlewares=[seen.middleware], keda=True) as small:
+        small.seen = seen
+        up(small)
+        yield small
+
+
+@pytest.fixture(scope="module")
+def done(cluster):
+    """Every fault: made and mended by the operator, made again and abandoned, mended by the reaper."""
+    operator = cluster.may("operator", granted(OPERATOR))
+    keeper = cluster.may("reaper", granted(REAPER))
+    for name, (fault, handle) in CASES.items():
+        operate(cluster, operator, fault, handle)
+        cluster.seen.said[name] = reap(cluster, operator, keeper, fault, handle)
+        up(cluster)
+    list(restore.held(operator, NAMESPACES, print))
+    return cluster.seen
+
+
+def abandon(small: Small, operator: Cluster, name: str, handle: Handle) -> None:
+    """A fault whose run is dead, past its deadline."""
+    undo = small.undo(name, handle, {}, time.time() - 5)
+    assert lease.take(operator, undo, time.time())
+    fault = faults.make(name, operator, handle, {})
+    fault.inject(undo.state)
+    effective(fault, undo.state)
+
+
+def where(handle: Handle) -> tuple[str, str]:
+    return lease.namespace_of(handle.kind, handle.name), lease.name_of(handle.kind, handle.name)
+
+
+def operate(small: Small, operator: Cluster, name: str, handle: Handle) -> None:
+    """As the runner does it."""
+    ground = preflight.Ground(operator, operator.identity()[0], operator.embedded_pid)
+    fault, now = faults.make(name, operator, handle, {}), time.time()
+    preflight.check(fault, handle, False, ground, now + 60, now)
+    assert operator.lease(*where(handle)) is None
+    state = fault.snapshot()
+    fault.others()
+    undo = replace(small.undo(name, handle, {}, now + 60), state=state)
+    uid = lease.take(operator, undo, now)
+    assert uid
+    fault.inject(state)
+    effective(fault, state)
+    over = iter([False])
+    fault.moved(state, lambda: next(over, True))
+    fault.mend(state)
+    mended(fault, state)
+    lease.release(operator, undo, uid)
+
+
+def reap(small: Small, operator: Cluster, keeper: Cluster, name: str, handle: Handle) -> list[str]:
+    abandon(small, operator, name, handle)
+    with Running(keeper, NAMESPACES) as running:
+        until(
+            lambda: small.admin.lease(*where(handle)) is None or len(running.said) > 3,
+            f"the reaper ends {name}",
+        )
+        return running.said
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_reaper_mends_with_the_rights_that_are_shipped(done, name):
+    (line,) = done.said[name]
+    assert ": mended, {" in line
+
+
+@pytest.mark.parametrize("rule", granted(REAPER), ids=told)
+def test_the_reaper_needs_each_of_its_rights(done, rule):
+    assert is_needed(done, "reaper", granted(REAPER), rule)
+
+
+@pytest.mark.parametrize("rule", granted(OPERATOR), ids=told)
+def test_a_controller_needs_each_of_its_rights(done, rule):
+    assert is_needed(done, "operator", granted(OPERATOR), rule)
+
+
+def is_needed(seen: Seen, who: str, rules: tuple[Rule, ...], rule: Rule) -> bool:
+    less = Identity(who, "", without(rules, rule))
+    return any(not allowed(less, asked) for asked in seen.asked[who])
+
+
+def test_nothing_was_asked_that_is_not_granted(done):
+    for who, path in (("reaper", REAPER), ("operator", OPERATOR)):
+        identity = Identity(who, "", granted(path))
+        assert [a for a in done.asked[who] if not allowed(identity, a)] == []
+
+
+@pytest.mark.parametrize(
+    "dropped", ["patch deployments/scale", "get deployments", "get namespaces", "delete leases"]
+)
+def test_without_one_of_its_rights_the_reaper_leaves_the_fault_open_and_says_so(
+    cluster, done, patched, dropped
+):
+    patched.setattr(reaper, "MEND_WITHIN_S", 0.2)
+    handle = Handle("deployment", "ml/ollama")
+    operator = cluster.may("operator", granted(OPERATOR))
+    less = tuple(r for r in granted(REAPER) if word(r) != dropped)
+    abandon(cluster, operator, "scale_to_zero", handle)
+    with Running(cluster.may("lesser-reaper", less)) as running:
+        until(lambda: any("NOT mended" in line for line in running.said), "it has given up for now")
+    assert cluster.admin.lease(*where(handle)) is not None
+    with Running(cluster.may("reaper", granted(REAPER))):
+        until(lambda: cluster.admin.lease(*where(handle)) is None, "with all of them it mends")
+    up(cluster)
+
+
+def missing(cluster: Small, rules: tuple[Rule, ...]) -> list[str]:
+    """What the preflight of all the faults says is missing, for somebody with these rights."""
+    seen = cluster.may("somebody", rules)
+    return [
+        line
+        for name, handle in CASES.values()
+        for line in preflight.refused(faults.make(name, seen, handle, {}), handle, seen)
+    ]
+
+
+def test_the_rights_of_a_controller_pass_the_preflight(cluster):
+    assert missing(cluster, granted(OPERATOR)) == []
+
+
+@pytest.mark.parametrize("rule", [r for r in granted(OPERATOR) if word(r) not in AT_ANOTHER_TIME], ids=told)
+def test_the_preflight_names_the_right_that_is_missing(cluster, rule):
+    lines = missing(cluster, without(granted(OPERATOR), rule))
+    assert lines
+    assert all(line.startswith(word(rule)) for line in lines)
+
+
+def test_what_the_preflight_does_not_look_for_is_granted():
+    assert AT_ANOTHER_TIME.keys() <= {word(r) for r in granted(OPERATOR)}
+
+
+def test_the_reapers_pod_is_started_as_the_command_line_wants_it():
+    (made,) = [d for d in yaml.safe_load_all(REAPER.read_text()) if d["kind"] == "Deployment"]
+    spec = made["spec"]["template"]["spec"]
+    args = _parser().parse_args(spec["containers"][0]["args"])
+    assert args.namespace == list(NAMESPACES)
+    assert spec["serviceAccountName"] == "brownout-reaper"
+    assert made["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/part-of"] == "brownout"
+    assert spec["terminationGracePeriodSeconds"] > reaper.MEND_WITHIN_S
+    beaten = {r.namespace for r in granted(REAPER) if word(r) == "update leases"}
+    assert beaten == set(NAMESPACES)
+
+
+def test_the_reapers_deployment_has_no_field_that_a_cluster_does_not_know(cluster):
+    (made,) = [d for d in yaml.safe_load_all(REAPER.read_text()) if d["kind"] == "Deployment"]
+    made["spec"]["replicas"] = 0
+    made["spec"]["template"]["spec"]["containers"][0]["command"] = ["true"]  # here a Pod is a process
+    cluster.apply(made)
+    made["spec"]["template"]["spec"]["tolerance"] = []
+    with pytest.raises(Exception, match="tolerance"):
+        cluster.apply(made)

@@ -1,0 +1,411 @@
+"""Units: the exact command lines, and what the three faults do on a recorded systemd and on a real one."""
+
+import json
+import os
+import shlex
+import signal
+import threading
+
+import pytest
+
+from chaos import faults, spawn
+from chaos.fault import CannotInject, Deadman, Fault, Foreign, handle_of
+from chaos.systemd import PROPERTIES, Manager, shown, timer_of
+from contract.topology import Handles
+from tests.chaos.hosts import RealHost, RecordedHost, why_not_real
+from tests.chaos.stand import until
+
+ALL = ("unit_stop", "unit_kill", "unit_freeze")
+SSH = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "ServerAliveInterval=5", "--"]
+XDG = 'XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/run/user/$(id -u)}" exec "$@"'
+SHOW = f"--property={','.join(PROPERTIES)}"
+
+
+@pytest.mark.parametrize(
+    ("manager", "line", "argv"),
+    [
+        # the system's manager, here
+        (Manager(), lambda m: m.show("x.service"), ["systemctl", "show", SHOW, "x.service"]),
+        (
+            Manager(),
+            lambda m: m.act("start", "x.service", "--no-block"),
+            ["systemctl", "start", "--no-block", "x.service"],
+        ),
+        # the user's
+        (
+            Manager(user=True),
+            lambda m: m.act("thaw", "x.service"),
+            ["systemctl", "--user", "thaw", "x.service"],
+        ),
+        # on another host: one line for the other side's shell
+        (
+            Manager(ssh="ops@gpu1"),
+            lambda m: m.act("stop", r"a\x2db@1.service", "--no-block"),
+            [*SSH, "ops@gpu1", r"systemctl stop --no-block 'a\x2db@1.service'"],
+        ),
+        # the user's there: his shell may not have been told where his manager listens
+        (
+            Manager(user=True, ssh="gpu1"),
+            lambda m: m.act("start", "x.service"),
+            [*SSH, "gpu1", shlex.join(["sh", "-c", XDG, "sh", "systemctl", "--user", "start", "x.service"])],
+        ),
+        # the dead-man, in whole seconds, never earlier than it was asked for
+        (
+            Manager(),
+            lambda m: m.arm("engine@1.service", "start", 90.2, "brownout: start"),
+            ["systemd-run", "--quiet", "--collect", r"--unit=brownout-mend-engine\x401.timer",
+             "--description=brownout: start", "--on-active=91s", "--timer-property=AccuracySec=1s",
+             "systemctl", "start", "engine@1.service"],
+        ),
+        (
+            Manager(user=True),
+            lambda m: m.arm("x.service", "thaw", 5, "d"),
+            ["systemd-run", "--user", "--quiet", "--collect", "--unit=brownout-mend-x.timer", "--description=d",
+             "--on-active=5s", "--timer-property=AccuracySec=1s", "systemctl", "--user", "thaw", "x.service"],
+        ),
+    ],
+)  # fmt: skip
+def test_the_command_line(manager, line, argv):
+    assert line(manager) == argv
+
+
+def test_each_unit_has_a_timer_of_its_own():
+    names = ["a.service", "a-b.service", r"a\x2db.service", "a@b.service", "a.b.service", "a.socket.service"]
+    timers = [timer_of(n) for n in names]
+    assert timers[:2] == ["brownout-mend-a.timer", "brownout-mend-a-b.timer"]
+    assert len(set(timers)) == len(timers)
+
+
+def test_what_show_prints_is_read_and_what_it_does_not_know_is_missing():
+    assert shown("ActiveState=active\nDescription=a=b\n\nJob=\n") == {
+        "ActiveState": "active",
+        "Description": "a=b",
+        "Job": "",
+    }
+
+
+def test_the_users_manager_is_found_without_a_session():
+    assert Manager(user=True).environment({})["XDG_RUNTIME_DIR"] == f"/run/user/{os.getuid()}"
+    assert Manager(user=True).environment({"XDG_RUNTIME_DIR": "/r"})["XDG_RUNTIME_DIR"] == "/r"
+    assert "XDG_RUNTIME_DIR" not in Manager().environment({})
+
+
+def test_a_command_that_hangs_is_killed_and_one_that_fails_is_told_by_its_last_line():
+    with pytest.raises(TimeoutError, match=r"sleep 600: no end within 0\.05 s"):
+        spawn.run(["sleep", "600"], 0.05)
+    with pytest.raises(OSError, match=r"exit 3: second$"):
+        spawn.must(["sh", "-c", "echo first >&2; echo second >&2; exit 3"], 5)
+    assert "ended by SIGKILL" in str(spawn.run(["sh", "-c", "kill -9 $$"], 5))
+    # What is left behind keeps the output open: nobody waits for it.
+    left = spawn.run(["sh", "-c", "sleep 600 & echo $!"], 5).out
+    os.kill(int(left), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    why = why_not_real()
+    if why:
+        pytest.skip(f"no systemd of our own here: {why}")
+    host = RealHost(tmp_path_factory.mktemp("real"))
+    yield host
+    host.close()
+
+
+@pytest.fixture(params=["recorded", pytest.param("real", marks=pytest.mark.verify)])
+def host(request, monkeypatch, tmp_path):
+    """Every unit of it runs; the drivers' commands lead there."""
+    found = RecordedHost(tmp_path) if request.param == "recorded" else request.getfixturevalue("real")
+    monkeypatch.setenv("PATH", f"{found.folder}{os.pathsep}{os.environ['PATH']}")
+    found.back()
+    return found
+
+
+@pytest.fixture
+def recorded(monkeypatch, tmp_path):
+    found = RecordedHost(tmp_path)
+    monkeypatch.setenv("PATH", f"{found.folder}{os.pathsep}{os.environ['PATH']}")
+    return found
+
+
+def make(name: str, unit: str = "engine.service", **given) -> Fault:
+    """A driver as the runner makes it: from what the topology gives."""
+    handle = handle_of(Handles.model_validate({"unit": {"name": unit, **given}}), "vllm", ("unit",))
+    return faults.make(name, None, handle, {})
+
+
+def kept(state: dict) -> dict:
+    """As the undo record keeps it."""
+    return json.loads(json.dumps(state))
+
+
+@pytest.mark.parametrize("unit", ["engine.service", "again.service", "engine@1.service"])
+@pytest.mark.parametrize("name", ALL)
+def test_the_way_there_and_the_way_back_by_another_process(host, name, unit):
+    fault = make(name, unit)
+    assert fault.deadman is Deadman.TIMER
+    state = kept(fault.snapshot())
+    before = host.show(unit, "InvocationID")
+    fault.arm(state, 300)
+    assert host.show(timer_of(unit), "ActiveState") == "active"
+    assert fault.effective(state) is None
+    fault.inject(state)
+    until(lambda: fault.effective(state), "it is gone")
+
+    mender = make(name, unit)  # a fresh process: nothing but the record
+    mender.mend(state)
+    until(lambda: mender.mended(state), "it is back")
+    for _ in range(3):
+        mender.mend(state)
+    assert mender.mended(state)
+    mender.disarm(state)
+    mender.disarm(state)
+    assert host.show(unit, "ActiveState") == "active"
+    assert host.show(unit, "FreezerState") == "running"
+    assert (host.show(unit, "InvocationID") == before) is (name == "unit_freeze")
+    assert host.show(timer_of(unit), "LoadState") == "not-found"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_over_ssh_it_is_the_same(host, name):
+    fault = make(name, ssh="ops@gpu1")
+    state = kept(fault.snapshot())
+    fault.arm(state, 300)
+    fault.inject(state)
+    until(lambda: fault.effective(state), "it is gone")
+    fault.mend(state)
+    until(lambda: fault.mended(state), "it is back")
+    fault.disarm(state)
+    assert {c[-2] for c in host.calls() if c[0] == "ssh"} == {"ops@gpu1"}
+
+
+@pytest.mark.verify
+@pytest.mark.parametrize("name", ALL)
+def test_a_unit_of_the_user_is_the_same(real, name, monkeypatch):
+    monkeypatch.setenv("PATH", f"{real.folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)  # as in a service or a cron job
+    real.systemctl("start", "user.service")
+    make(name, user=True).systemctl("start")
+    for given in ({}, {"ssh": "gpu1"}):
+        fault = make(name, user=True, **given)
+        state = kept(fault.snapshot())
+        fault.arm(state, 2)
+        fault.inject(state)
+        until(lambda: fault.effective(state), "it is gone")  # noqa: B023
+        until(lambda: fault.look()["ActiveState"] == "active", "the timer has brought it back")  # noqa: B023
+        until(lambda: fault.look()["FreezerState"] == "running", "the timer has thawed it")  # noqa: B023
+        until(lambda: fault.look(timer_of("engine.service"))["LoadState"] == "not-found", "no trace")  # noqa: B023
+
+
+@pytest.mark.verify
+def test_a_unit_that_is_still_stopping_is_started_behind_its_stop(real, monkeypatch):
+    monkeypatch.setenv("PATH", f"{real.folder}{os.pathsep}{os.environ['PATH']}")
+    real.systemctl("start", "slow.service")
+    fault = make("unit_stop", "slow.service")
+    state = kept(fault.snapshot())
+    fault.inject(state)
+    assert real.show("slow.service", "ActiveState") == "deactivating"
+    fault.mend(state)
+    assert fault.mended(state) is None
+    until(lambda: fault.mended(state), "it is back")
+    assert real.show("slow.service", "InvocationID") != state["invocation"]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_mend_with_nothing_broken_changes_nothing(host, name):
+    fault = make(name)
+    state = kept(fault.snapshot())
+    before = host.show("engine.service", "InvocationID")
+    fault.mend(state)
+    assert fault.mended(state)
+    assert host.show("engine.service", "InvocationID") == before
+
+
+def test_what_does_not_run_cannot_be_taken_away(host):
+    host.systemctl("stop", "engine.service")
+    for name in ALL:
+        with pytest.raises(
+            CannotInject, match=r"unit engine\.service is inactive: there is nothing to take away"
+        ):
+            make(name).snapshot()
+        with pytest.raises(CannotInject, match=r"there is no unit nope\.service on gpu1"):
+            make(name, "nope.service", ssh="gpu1").snapshot()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_unit_that_someone_restarted_since_is_left_alone(host, name):
+    fault = make(name)
+    state = kept(fault.snapshot())
+    host.systemctl("stop", "engine.service")
+    host.systemctl("start", "engine.service")
+    with pytest.raises(CannotInject, match="stopped or started by someone else since"):
+        fault.inject(state)
+
+
+def test_an_armed_timer_is_the_lock_and_only_ours_is_disarmed(host):
+    ours, theirs = make("unit_stop"), make("unit_freeze")
+    state, other = kept(ours.snapshot()), kept(theirs.snapshot())
+    ours.arm(state, 300)
+    ours.arm(state, 300)  # a call that was given up had arrived
+    with pytest.raises(
+        CannotInject, match=r"the timer brownout-mend-engine\.timer is armed already \(brownout: start"
+    ):
+        theirs.arm(other, 300)
+    theirs.disarm(other)
+    assert host.show("brownout-mend-engine.timer", "ActiveState") == "active"
+    ours.disarm(state)
+    theirs.arm(other, 300)  # the name is free at once
+    theirs.disarm(other)
+
+
+def test_an_inject_still_on_its_way_is_mended_when_it_arrives(host):
+    state = kept(make("unit_stop").snapshot())
+    mender = make("unit_stop")
+    mender.mend(state)
+    host.systemctl("stop", "engine.service")  # the dead controller's
+    mender.mend(state)
+    until(lambda: mender.mended(state), "it is back")
+
+
+@pytest.mark.parametrize(
+    ("name", "somebody", "words"),
+    [
+        ("unit_stop", ("start",), "started by someone else: it is active"),
+        ("unit_freeze", ("thaw",), "thawed, stopped or started by someone else"),
+    ],
+)
+def test_somebody_who_moves_it_is_seen(host, name, somebody, words, monkeypatch):
+    monkeypatch.setattr("chaos.units.LOOK_S", 0.02)
+    fault = make(name)
+    state = kept(fault.snapshot())
+    over, moved = threading.Event(), []
+    # It looks before the inject has arrived: that is no move.
+    watch = threading.Thread(target=lambda: moved.append(fault.moved(state, over.is_set)))
+    watch.start()
+    fault.inject(state)
+    until(lambda: fault.effective(state), "it is gone")
+    threading.Event().wait(0.3)  # let it be seen as we set it
+    host.systemctl(*somebody, "engine.service")
+    watch.join(20)
+    over.set()
+    assert words in moved[0]
+
+
+def test_our_own_mend_is_no_move(host, monkeypatch):
+    monkeypatch.setattr("chaos.units.LOOK_S", 0.02)
+    fault = make("unit_stop")
+    state = kept(fault.snapshot())
+    fault.inject(state)
+    over, moved = threading.Event(), []
+    watch = threading.Thread(target=lambda: moved.append(fault.moved(state, over.is_set)))
+    watch.start()
+    until(lambda: fault.effective(state), "it is gone")
+    over.set()
+    fault.mend(state)
+    watch.join(20)
+    assert moved == [None]
+
+
+def test_one_that_was_stopped_while_frozen_stays_stopped_and_one_that_died_is_started(host):
+    fault = make("unit_freeze")
+    state = kept(fault.snapshot())
+    fault.inject(state)
+    host.systemctl("kill", "--signal=SIGKILL", "engine.service", check=False)
+    until(lambda: host.show("engine.service", "ActiveState") == "failed", "it has died")
+    fault.mend(state)
+    until(lambda: fault.mended(state), "it is back")
+
+    fault = make("unit_freeze")
+    state = kept(fault.snapshot())
+    fault.inject(state)
+    host.systemctl("stop", "engine.service")
+    with pytest.raises(Foreign, match="stopped by someone else and is left alone"):
+        fault.mend(state)
+
+
+@pytest.mark.verify
+def test_the_dead_man_alone_mends(real, monkeypatch):
+    """Every process of ours is gone: nothing is called after the inject."""
+    real.back()
+    monkeypatch.setenv("PATH", f"{real.folder}{os.pathsep}{os.environ['PATH']}")
+    for name in ALL:
+        fault = make(name)
+        state = kept(fault.snapshot())
+        fault.arm(state, 2)
+        fault.inject(state)
+        until(lambda: fault.effective(state), "it is gone")  # noqa: B023
+        until(
+            lambda: (
+                real.show("engine.service", "ActiveState") == "active"
+                and real.show("engine.service", "FreezerState") == "running"
+            ),
+            "the timer has brought it back",
+        )
+        until(
+            lambda: real.show("brownout-mend-engine.timer", "LoadState") == "not-found", "it leaves no trace"
+        )
+        fault.disarm(state)
+
+
+def test_a_unit_that_fails_when_it_is_started_is_tried_again_but_not_in_a_loop(recorded, monkeypatch):
+    fault = make("unit_stop")
+    state = kept(fault.snapshot())
+    fault.inject(state)
+    recorded.set({"engine.service": {"ActiveState": "failed", "SubState": "failed", "broken": True}})
+    for _ in range(5):
+        fault.mend(state)
+        assert fault.mended(state) is None
+    assert recorded.calls()[1:] == [
+        ["systemctl", "reset-failed", "engine.service"],
+        ["systemctl", "start", "--no-block", "engine.service"],
+    ]
+    monkeypatch.setattr("chaos.units.START_AGAIN_S", 0.0)
+    assert fault.mended(state) is None
+    assert len(recorded.calls()) == 5
+
+
+def test_a_stop_that_was_not_yet_carried_out_does_not_pass_for_mended(recorded):
+    fault = make("unit_stop")
+    state = kept(fault.snapshot())
+    recorded.set({"engine.service": {"Job": "71"}})
+    fault.mend(state)
+    assert recorded.calls() == [["systemctl", "start", "--no-block", "engine.service"]]
+    assert fault.mended(state) is None
+
+
+def test_what_the_manager_refuses_is_told_in_its_words(recorded):
+    recorded.set({"engine.service": {"refuses": ["start"]}})
+    fault = make("unit_stop")
+    state = kept(fault.snapshot())
+    fault.inject(state)
+    for _ in range(2):
+        with pytest.raises(
+            OSError, match=r"systemctl start --no-block engine\.service: exit 4: Failed to start .*denied"
+        ):
+            fault.mend(state)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"CanFreeze": "no"}, "cannot be frozen: its systemd says CanFreeze=no"),
+        ({"FreezerState": "frozen"}, "is frozen already"),
+    ],
+)
+def test_what_cannot_be_frozen_is_refused(recorded, change, words):
+    recorded.set({"engine.service": change})
+    with pytest.raises(CannotInject, match=words):
+        make("unit_freeze").snapshot()
+
+
+def test_a_host_without_unified_cgroups_is_refused(recorded):
+    recorded._command("cat", "false")
+    with pytest.raises(CannotInject, match=r"no unified cgroups \(version 2\)"):
+        make("unit_freeze").snapshot()
+
+
+def test_a_socket_that_would_start_it_again_is_told(recorded):
+    recorded.set({"engine.service": {"TriggeredBy": "engine.socket brownout-mend-engine.timer"}})
+    assert make("unit_stop").others() == [
+        "engine.socket starts engine.service again when it is next triggered"
+    ]
+    assert make("unit_freeze").others() == []

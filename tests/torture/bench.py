@@ -1,0 +1,165 @@
+"""One target on the bench: an embedded API server with one engine behind it, and the processes that a trial starts."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from chaos.cluster import process_gone
+from chaos.journal import Journal, Undo
+from embedded.apiserver.resources import DEPLOYMENTS
+from tests.chaos.stand import ROOT, Stand, events, until
+
+TIMELINE = """
+hypothesis: it comes back whatever happens to us
+baseline: 0s
+settle: 1s
+max: 5m
+steps: [{{name: gaming, at: 2s, for: {for_s}s, fault: {fault}, target: vllm, with: {options}}}]
+"""
+
+
+class Bench:
+    """One trial after another on the same Stand; `trial` makes it ready for the next."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.stand = Stand(folder)
+        self.moved: list[tuple[float, int, int]] = []  # when, wanted and ready replicas of the target
+        self.stand.cluster.store.listen(self._hear)
+        self._started: list[subprocess.Popen[str]] = []
+        self.run = folder
+
+    def trial(self, name: str) -> None:
+        self.run = self.folder / name
+        self.run.mkdir()
+        self.stand.back()
+        self.moved.clear()
+
+    def chaos(
+        self, for_s: float, mend_within: str = "60s", url: str | None = None, shell: str = "",
+        fault: str = "scale_to_zero", options: str = "{}",
+    ) -> "Controller":  # fmt: skip
+        """`python -m chaos run` in a process group of its own. `shell`: said before it, for limits of the process."""
+        (self.run / "timeline.yaml").write_text(TIMELINE.format(for_s=for_s, fault=fault, options=options))
+        topology = self.stand.write_topology(self.run / "topology.yaml", url)
+        argv = [sys.executable, "-m", "chaos", "run", "--topology", str(topology), "--timeline",
+                str(self.run / "timeline.yaml"), "--run", str(self.run), "--mend-within", mend_within]  # fmt: skip
+        if shell:
+            argv = ["sh", "-c", f'{shell}; exec "$@"', "sh", *argv]
+        return Controller(self._start(argv), self.run)
+
+    def command(self, *argv: str, state: str = "state") -> subprocess.Popen[str]:
+        """`python -m chaos …` as another process; `state`: a machine of its own has a journal of its own."""
+        return self._start([sys.executable, "-m", "chaos", *argv], state)
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(self.run / "state" / "brownout" / "journal")
+
+    def open_records(self) -> list[Undo]:
+        return self.journal.records()
+
+    def up(self) -> bool:
+        return (self.stand.replicas(), self.stand.ready()) == (1, 1) and not self.stand.flag.exists()
+
+    def await_up(self, within_s: float = 60.0) -> None:
+        until(self.up, "the target is up again", within_s)
+
+    def commanded_after(self, at: float) -> float | None:
+        """Seconds until the target's replicas were wanted again; None: it was never away after that."""
+        away = max((t for t, wanted, _ in self.moved if not wanted), default=None)
+        back = next((t for t, wanted, _ in self.moved if away and t > away and wanted), None)
+        return back - at if back and back > at else None
+
+    def ready_after(self, at: float) -> float | None:
+        """Seconds until it was ready again for good; None: it was never away after that."""
+        down = max((t for t, _, ready in self.moved if not ready), default=None)
+        back = next((t for t, _, ready in self.moved if down and t > down and ready), None)
+        return back - at if back and back > at else None
+
+    def end_all(self) -> None:
+        """Whatever a trial started and did not wait for."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        self._started.clear()
+
+    def close(self) -> None:
+        self.end_all()
+        self.stand.close()
+
+    def _start(self, argv: list[str], state: str = "state") -> subprocess.Popen[str]:
+        log = open(self.run / "log", "a")  # noqa: SIM115  the child's
+        env = {**os.environ, "XDG_STATE_HOME": str(self.run / state)}
+        process = subprocess.Popen(
+            argv, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, text=True,
+            start_new_session=True, restore_signals=True, preexec_fn=_hear_signals,
+        )  # fmt: skip
+        log.close()
+        self._started.append(process)
+        return process
+
+    def _hear(self, event: Any) -> None:
+        if event.resource is DEPLOYMENTS and event.after["metadata"]["name"] == "vllm-server":
+            status = event.after.get("status", {})
+            self.moved.append((time.time(), event.after["spec"]["replicas"], status.get("readyReplicas", 0)))
+
+
+class Controller:
+    """The process under test, and its guardian."""
+
+    def __init__(self, process: "subprocess.Popen[str]", run: Path) -> None:
+        self.process, self.run, self.pid = process, run, process.pid
+        self._guardian: int | None = None
+
+    def guardian(self) -> int:
+        """Its pid; it must have been asked for while the controller still lived."""
+        if self._guardian is None:
+            self._guardian = until(self._look, "the guardian has been started")
+        return self._guardian
+
+    def await_event(self, move: str, stage: str, within_s: float = 30.0) -> None:
+        until(lambda: (move, stage) in self.told(), f"{move} {stage}", within_s)
+
+    def told(self) -> list[tuple[str, str]]:
+        return [(e["move"], e["stage"]) for e in self.events()]
+
+    def events(self, file: str = "chaos.jsonl") -> list[dict[str, Any]]:
+        if file == "chaos.jsonl":
+            return events(self.run)
+        path = self.run / file
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def said(self) -> str:
+        return (self.run / "log").read_text()
+
+    def wait(self, within_s: float = 60.0) -> int:
+        return self.process.wait(within_s)
+
+    def await_guardian_gone(self, within_s: float = 60.0) -> None:
+        pid = self._guardian
+        if pid is not None:
+            until(lambda: process_gone(pid), "the guardian has left", within_s)
+
+    def _look(self) -> int | None:
+        try:
+            children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+            return next(
+                (int(p) for p in children if b"guardian" in Path(f"/proc/{p}/cmdline").read_bytes()), None
+            )
+        except FileNotFoundError:
+            return None
+
+
+def _hear_signals() -> None:
+    """A background shell starts its jobs with SIGINT ignored: the disposition is the trial's own affair."""
+    import signal
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)

@@ -1,0 +1,451 @@
+"""The matrix: what is done to whom at which moment of a fault. A cell is a function of a bench and a chance; it raises
+AssertionError where the target is not as it should be, and returns the instant of the blow.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from typing import Any
+
+from chaos import lease
+from chaos.lease import NODES
+from tests.chaos.stand import until
+from tests.torture.bench import Bench, Controller
+from tests.torture.gate import MOMENTS, Gate, any_scale, gone, patch_of_scale, trouble
+
+Blow = Callable[[Controller, Random], None]
+Cell = Callable[[Bench, Random], float]
+
+LONG_S = 120.0
+SHORT_S = 1.5
+DELAY_S = (0.1, 5.0)  # of an inject that is still on its way
+IN_EFFECT = "in effect"
+
+
+def _signals(*numbers: signal.Signals, group: bool = False) -> Blow:
+    def blow(controller: Controller, chance: Random) -> None:
+        for i, number in enumerate(numbers):
+            if i:
+                time.sleep(chance.uniform(0.0, 0.3))  # the pause between two blows is the trial's own
+            if controller.process.poll() is None:
+                (os.killpg if group else os.kill)(controller.pid, number)
+
+    return blow
+
+
+SIGNALS: dict[str, Blow] = {
+    "INT": _signals(signal.SIGINT),
+    "TERM": _signals(signal.SIGTERM),
+    "HUP": _signals(signal.SIGHUP),
+    "QUIT": _signals(signal.SIGQUIT),
+    "KILL": _signals(signal.SIGKILL),
+    "KILL of the group": _signals(signal.SIGKILL, group=True),
+    "INT twice": _signals(signal.SIGINT, signal.SIGINT),
+    "TERM twice": _signals(signal.SIGTERM, signal.SIGTERM),
+    "INT, then KILL": _signals(signal.SIGINT, signal.SIGKILL),
+}
+
+
+def _struck(moment: str, blow: Blow, bench: Bench, chance: Random) -> float:
+    """A blow to the controller at a moment; then the target is up, nobody of ours is left and nothing is open."""
+    lasts = SHORT_S if moment in ("mid-mend", "after") else LONG_S
+    if moment == IN_EFFECT:
+        controller = bench.chaos(lasts)
+        controller.await_event("inject", "effective")
+        controller.guardian()
+        time.sleep(chance.uniform(0.0, 0.5))
+        at = time.time()
+        blow(controller, chance)
+    else:
+        gate = Gate(MOMENTS[moment], delay_s=chance.uniform(0.0, 0.2))
+        bench.stand.trouble = gate
+        controller = bench.chaos(lasts)
+        assert gate.reached.wait(30), f"never {moment}: {controller.said()}"
+        controller.guardian()
+        at = time.time()
+        blow(controller, chance)
+        gate.open()
+        assert gate.delivered.wait(30)
+    _settled(bench, controller)
+    return at
+
+
+def _settled(bench: Bench, controller: Controller) -> None:
+    controller.wait()
+    controller.await_guardian_gone()
+    bench.await_up()
+    _closed(bench)
+
+
+def _closed(bench: Bench) -> None:
+    """What a killed controller had claimed and not yet used stays claimed until restore: it closes it, and moves nothing."""
+    assert bench.up(), "the target is not up"
+    if bench.open_records() or _leases(bench):
+        assert bench.command("restore").wait(60) == 0, "restore could not close what was open"
+        _lease_alone(bench)
+    assert bench.up(), "restore moved the target"
+    assert not bench.open_records(), "a record is open"
+    assert not _leases(bench), "a Lease is held"
+
+
+def _lease_alone(bench: Bench) -> None:
+    """A Lease whose controller was killed before it was answered."""
+    if _leases(bench):
+        assert bench.command("restore", "--topology", str(bench.run / "topology.yaml")).wait(60) == 0
+
+
+def _frozen(moment: str, bench: Bench, chance: Random) -> float:
+    """Stopped; the guardian mends at the deadline; thawed, it writes nothing that is not its to write."""
+    if moment == IN_EFFECT:
+        controller = bench.chaos(SHORT_S, mend_within="1s")
+        controller.await_event("inject", "commanded")
+        gate = None
+    else:
+        gate = Gate(MOMENTS[moment])
+        bench.stand.trouble = gate
+        controller = bench.chaos(SHORT_S, mend_within="1s")
+        assert gate.reached.wait(30), f"never {moment}"
+    guardian_armed = moment in ("mid-inject", IN_EFFECT, "mid-mend")
+    controller.guardian()
+    at = time.time()
+    os.kill(controller.pid, signal.SIGSTOP)
+    try:
+        if gate:
+            gate.open()
+        if guardian_armed:
+            until(lambda: bench.stand.leases() == [], "the guardian has mended and given back", 60)
+            assert bench.up()
+        else:
+            time.sleep(chance.uniform(2.5, 4.0))  # past the step, frozen
+    finally:
+        os.kill(controller.pid, signal.SIGCONT)
+    _settled(bench, controller)
+    return at
+
+
+def guardian_first(bench: Bench, chance: Random) -> float:
+    controller = bench.chaos(LONG_S)
+    controller.await_event("inject", "effective")
+    guardian = controller.guardian()
+    at = time.time()
+    os.kill(guardian, signal.SIGKILL)
+    assert controller.wait() == 5
+    mend = next(e for e in controller.events() if e["move"] == "mend")
+    assert mend["at"] - at < 1.0, f"noticed after {mend['at'] - at:.2f} s"
+    _settled(bench, controller)
+    return at
+
+
+def _both_killed(bench: Bench, **fault: str) -> float:
+    controller = bench.chaos(SHORT_S, mend_within="2s", **fault)
+    controller.await_event("inject", "commanded")
+    guardian = controller.guardian()
+    at = time.time()
+    os.kill(guardian, signal.SIGSTOP)  # so that neither is quicker than the other's end
+    os.killpg(controller.pid, signal.SIGKILL)
+    os.kill(guardian, signal.SIGKILL)
+    controller.wait()
+    return at
+
+
+def both_killed_reaper(bench: Bench, chance: Random) -> float:
+    at = _both_killed(bench)
+    assert bench.stand.replicas() == 0, "somebody mended though all of ours were killed"
+    _reaped(bench)
+    return at
+
+
+def _reaped(bench: Bench) -> None:
+    reaper = bench.command(
+        "reaper", "--kubeconfig", str(bench.stand.kubeconfig), "--namespace", "ml", "--namespace", NODES,
+        state="another-machine",
+    )  # fmt: skip
+    bench.await_up()
+    until(lambda: not _leases(bench), "the reaper has given the target back", 30)
+    reaper.terminate()
+    assert reaper.wait(30) == 0
+    _closed(bench)
+
+
+def both_killed_restore(bench: Bench, chance: Random) -> float:
+    """From the journal, or from another machine by the Lease alone."""
+    at = _both_killed(bench)
+    assert bench.stand.replicas() == 0, "somebody mended though all of ours were killed"
+    _restored(bench, chance)
+    return at
+
+
+def _restored(bench: Bench, chance: Random) -> None:
+    if chance.random() < 0.5:
+        done = bench.command("restore")
+    else:
+        topology = str(bench.run / "topology.yaml")
+        done = bench.command("restore", "--topology", topology, state="another-machine")
+    assert done.wait(60) == 0
+    assert bench.up()
+    _closed(bench)
+
+
+def _leases(bench: Bench) -> list[dict[str, Any]]:
+    return bench.stand.leases() + bench.stand.client.leases(NODES, lease.LABEL)
+
+
+# Every other driver, in effect when its controller is struck; and what mends when the guardian is killed, too.
+DRIVERS = {
+    "network_blackhole": {},
+    "node_drain": {},
+    "pod_kill": {},
+    "process_freeze": {},
+    "process_kill": {},
+    "command": {},
+    "engine": {"options": "{answer: no_response}"},
+}
+ON_CLUSTER = ("network_blackhole", "node_drain")
+
+
+def _driver_struck(fault: str, blow: Blow, bench: Bench, chance: Random) -> float:
+    controller = bench.chaos(LONG_S, fault=fault, **DRIVERS[fault])
+    controller.await_event("inject", "effective")
+    controller.guardian()
+    time.sleep(chance.uniform(0.0, 0.5))
+    at = time.time()
+    blow(controller, chance)
+    _settled(bench, controller)
+    until(bench.stand.answers, "the engine answers", 30)
+    return at
+
+
+def _driver_both_killed(fault: str, bench: Bench, chance: Random) -> float:
+    at = _both_killed(bench, fault=fault, **DRIVERS[fault])
+    if fault in ON_CLUSTER and chance.random() < 0.5:
+        _reaped(bench)
+    elif fault != "engine":  # which ends by itself
+        assert bench.command("restore").wait(60) == 0
+    until(bench.stand.answers, "the engine answers", 30)
+    _closed(bench)
+    return at
+
+
+def api_gone_in_the_fault(bench: Bench, chance: Random) -> float:
+    controller = bench.chaos(SHORT_S + 1)
+    controller.await_event("inject", "effective")
+    _gone(bench)
+    time.sleep(chance.uniform(0.5, 3.0))
+    at = time.time()
+    bench.stand.trouble = None
+    assert controller.wait() == 0, controller.said()
+    _settled(bench, controller)
+    return at
+
+
+def api_gone_in_the_mend(bench: Bench, chance: Random) -> float:
+    gate = Gate(MOMENTS["mid-mend"])
+    bench.stand.trouble = gate
+    controller = bench.chaos(SHORT_S)
+    assert gate.reached.wait(30)
+    seen = _gone(bench)
+    gate.open()
+    assert seen.wait(30)
+    time.sleep(chance.uniform(0.5, 3.0))
+    at = time.time()
+    bench.stand.trouble = None
+    assert controller.wait() == 0, controller.said()
+    _settled(bench, controller)
+    return at
+
+
+def api_gone_to_the_end(bench: Bench, chance: Random) -> float:
+    """Exit 4 with the command to run by hand, which then mends; or the guardian does, which has gone on trying."""
+    controller = bench.chaos(SHORT_S, mend_within="2s")
+    controller.await_event("inject", "effective")
+    controller.guardian()
+    _gone(bench)
+    assert controller.wait() == 4, controller.said()
+    said = controller.said()
+    assert "NOT RESTORED; by hand: " in said
+    by_hand = next(x for x in said.splitlines() if x.startswith("NOT RESTORED")).split("-m chaos ")[1]
+    at = time.time()
+    bench.stand.trouble = None
+    assert bench.command(*by_hand.split()).wait(90) == 0, controller.said()
+    _settled(bench, controller)
+    return at
+
+
+def scaled_to_2(bench: Bench, chance: Random) -> float:
+    controller = bench.chaos(LONG_S)
+    controller.await_event("inject", "commanded")
+    time.sleep(chance.uniform(0.0, 0.5))
+    at = time.time()
+    bench.stand.scale(2)
+    _left_alone(bench, controller, 2)
+    return at
+
+
+def up_and_down_again(bench: Bench, chance: Random) -> float:
+    controller = bench.chaos(LONG_S)
+    controller.await_event("inject", "commanded")
+    time.sleep(chance.uniform(0.0, 0.5))
+    at = time.time()
+    bench.stand.scale(1)
+    bench.stand.scale(0)
+    _left_alone(bench, controller, 0)
+    return at
+
+
+def _left_alone(bench: Bench, controller: Controller, wanted: int) -> None:
+    controller.await_event("mend", "fail")
+    assert controller.events()[-1]["detail"] == {"foreign": True}
+    assert controller.wait() == 0
+    assert bench.stand.replicas() == wanted, "it is not as he wanted it"
+    assert not bench.open_records()
+    assert not bench.stand.leases()
+
+
+def remade(bench: Bench, chance: Random) -> float:
+    controller = bench.chaos(LONG_S)
+    controller.await_event("inject", "commanded")
+    time.sleep(chance.uniform(0.0, 0.5))
+    at = time.time()
+    bench.stand.remake()
+    _left_alone(bench, controller, 1)
+    bench.await_up()
+    return at
+
+
+def original_zero(bench: Bench, chance: Random) -> float:
+    bench.stand.scale(0)
+    controller = bench.chaos(SHORT_S)
+    controller.wait()
+    assert controller.told() == [("inject", "fail")]
+    assert bench.stand.replicas() == 0
+    assert not bench.open_records()
+    assert not bench.stand.leases()
+    bench.stand.scale(1)
+    return time.time()
+
+
+def second_controller(bench: Bench, chance: Random) -> float:
+    first = bench.chaos(4.0)
+    first.await_event("inject", "commanded")
+    home, bench.run = bench.run, bench.run / "second"
+    bench.run.mkdir()
+    at = time.time()
+    second = bench.chaos(SHORT_S)
+    second.wait()
+    assert second.told() == [("inject", "fail")]
+    assert "is held by" in second.events()[0]["error"]
+    bench.run = home
+    assert first.wait() == 0
+    _settled(bench, first)
+    return at
+
+
+def stale_lock(bench: Bench, chance: Random) -> float:
+    """What both killed left open is past its deadline: the next run mends first, and goes on."""
+    at = _both_killed(bench)
+    home, bench.run = bench.run, bench.run / "second"
+    bench.run.mkdir()
+    until(lambda: time.time() > at + 4.0, "the deadline has passed")
+    second = bench.chaos(12.0)
+    assert second.wait() == 0, second.said()
+    assert ("inject", "takeover") in second.told()
+    bench.run = home
+    bench.await_up()
+    _closed(bench)
+    return at
+
+
+def disk_full(bench: Bench, chance: Random) -> float:
+    """No file may grow beyond a block: the undo record cannot be written."""
+    controller = bench.chaos(SHORT_S, shell="ulimit -f 1")
+    controller.wait()
+    assert ("inject", "commanded") not in controller.told()
+    assert [wanted for _, wanted, _ in bench.moved if not wanted] == [], "it was injected all the same"
+    _closed(bench)
+    return time.time()
+
+
+def never_answers(bench: Bench, chance: Random) -> float:
+    """Ready by its own machinery, and silent when asked: not restored."""
+    controller = bench.chaos(SHORT_S, mend_within="2s", url="http://127.0.0.1:9")
+    assert controller.wait() == 4, controller.said()
+    assert "mended, but not verified" in controller.events()[-1]["error"]
+    at = time.time()
+    bench.command("restore").wait(60)
+    _settled(bench, controller)
+    return at
+
+
+def inject_on_its_way(bench: Bench, chance: Random) -> float:
+    """The controller is killed between sending the inject and its arrival, up to five seconds later."""
+    gate = Gate(MOMENTS["mid-inject"], delay_s=chance.uniform(*DELAY_S))
+    bench.stand.trouble = gate
+    controller = bench.chaos(LONG_S)
+    assert gate.reached.wait(30)
+    controller.guardian()
+    at = time.time()
+    os.kill(controller.pid, signal.SIGKILL)
+    gate.open()
+    assert gate.delivered.wait(30)
+    _settled(bench, controller)
+    return at
+
+
+def _api_trouble(kind: str, move: str, bench: Bench, chance: Random) -> float:
+    """The API answers the scale calls of a move so; nothing is lost, and the exit code tells the truth."""
+    if move == "inject":
+        fits = patch_of_scale if kind in ("409", "dropped after", "hangs") else any_scale
+        bench.stand.trouble = trouble(kind, fits, 1 + chance.randrange(2), partial(_touch, bench))
+        controller = bench.chaos(15.0 if kind == "hangs" else 4.0)
+    else:
+        controller = bench.chaos(SHORT_S + 1)
+        controller.await_event("inject", "effective")
+        fits = MOMENTS["mid-mend"] if kind in ("409", "dropped after", "hangs") else any_scale
+        bench.stand.trouble = trouble(kind, fits, 1 + chance.randrange(2), partial(_touch, bench))
+    at = time.time()
+    code = controller.wait(90)
+    assert code == 0, f"exit {code}: {controller.said()}"
+    mends = [e for e in controller.events() if e["move"] == "mend"]
+    assert [e["stage"] for e in mends][-1:] == ["effective"], mends
+    _settled(bench, controller)
+    return at
+
+
+def _touch(bench: Bench) -> None:
+    """Somebody else writes the target, and leaves its replicas alone: the version moves."""
+    bench.stand.touch()
+
+
+def _gone(bench: Bench) -> threading.Event:
+    seen = threading.Event()
+    bench.stand.trouble = gone(seen)
+    return seen
+
+
+def matrix() -> dict[str, Cell]:
+    """Every cell by its name."""
+    moments = ["before the record", "after the record", "mid-inject", IN_EFFECT, "mid-mend", "after"]
+    cells: dict[str, Cell] = {}
+    for name, blow in SIGNALS.items():
+        for moment in moments:
+            cells[f"{name} · {moment}"] = partial(_struck, moment, blow)
+    for moment in moments:
+        cells[f"STOP to the deadline · {moment}"] = partial(_frozen, moment)
+    for cell in (
+        guardian_first, both_killed_reaper, both_killed_restore, inject_on_its_way, api_gone_in_the_fault,
+        api_gone_in_the_mend, api_gone_to_the_end, scaled_to_2, up_and_down_again, remade, original_zero,
+        second_controller, stale_lock, disk_full, never_answers,
+    ):  # fmt: skip
+        cells[cell.__name__.replace("_", " ")] = cell
+    for fault in DRIVERS:
+        for name in ("TERM", "KILL", "KILL of the group"):
+            cells[f"{name} · in effect · {fault}"] = partial(_driver_struck, fault, SIGNALS[name])
+        cells[f"both killed · {fault}"] = partial(_driver_both_killed, fault)
+    for kind in ("409", "429", "500", "502", "dropped after", "hangs"):
+        for move in ("inject", "mend"):
+            cells[f"API {kind} · {move}"] = partial(_api_trouble, kind, move)
+    return cells

@@ -1,0 +1,42 @@
+"""Every cell of the torture once; a handful of them with the fast tests. `make torture` does each twenty times."""
+
+import pytest
+
+from tests.torture.bench import Bench
+from tests.torture.cells import matrix
+from tests.torture.trial import run
+
+CELLS = matrix()
+HANDFUL = (
+    "KILL · mid-inject",
+    "KILL of the group · in effect",
+    "KILL · mid-mend",
+    "TERM twice · in effect",
+    "both killed reaper",
+    "both killed restore",
+    "inject on its way",
+    "up and down again",
+    "stale lock",
+    "disk full",
+    "API dropped after · inject",
+    "API 502 · mend",
+)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    found = Bench(tmp_path_factory.mktemp("bench"))
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in HANDFUL else [pytest.mark.verify]) for n in CELLS]
+)
+def test_whatever_happens_the_target_comes_back(bench, name):
+    row = run(bench, name, 0, CELLS)
+    assert row["restored"], row["why"]
+
+
+def test_the_handful_is_of_the_matrix():
+    assert set(HANDFUL) <= set(CELLS)
