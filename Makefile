@@ -49,11 +49,15 @@ down: .venv/installed ## end the stack that `make up` started
 status: .venv/installed ## what of that stack answers
 	@$(PY) -m embedded status
 
-test: setup .venv/dev ## the tests: under ten minutes on two cores
-	$(PY) -m pytest -m "not verify"
+# Most tests wait for something, so three are walked at a time; those that kill whole stacks want the machine alone.
+PARALLEL = -n 3 --dist loadgroup
 
-verify: setup .venv/dev ## all tests, also those that take too long for test
-	$(PY) -m pytest
+test: setup .venv/dev ## the tests: under ten minutes on two cores
+	$(PY) -m pytest -m "not verify" $(PARALLEL)
+
+verify: test ## all tests, also those that take too long for test
+	$(PY) -m pytest -m verify $(PARALLEL) tests/torture
+	$(PY) -m pytest -m verify --ignore tests/torture
 
 torture: .venv/dev ## what is done to chaos and its API, TRIALS times each; the table is in RESULTS/torture
 	$(PY) -m tests.torture --trials $(TRIALS) --results $(RESULTS)/torture

@@ -137,7 +137,7 @@ class Conductor:
         # The stack boots meanwhile: it is ours, and nothing of the operator's is touched by it.
         inputs = ["--topology", str(self._topology_path), "--timeline", str(self._timeline_path)]
         _must_pass(
-            [PYTHON, "-m", "chaos", "plan", *inputs],
+            [PYTHON, "-m", "chaos", "check", *inputs],
             [PYTHON, "-m", "analysis", "check", str(self._timeline_path), *inputs[:2]],
         )
         if self._stack is not None:

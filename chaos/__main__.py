@@ -52,14 +52,18 @@ def _parser() -> argparse.ArgumentParser:
         return found
 
     plan = command("plan", "show every move of a timeline; touch nothing", _plan)
+    checked = command(
+        "check", "refuse a timeline that cannot be walked on a topology; looks at nothing else", _check
+    )
     run = command("run", "walk a timeline, with probe and health watch", _run)
     command(
         "guardian", "the second process of a run, started by it: mends when the first one is gone", _guardian
     )
     back = command("restore", "mend whatever is open; safe at any time", _restore)
-    for one in (plan, run):
+    for one in (plan, checked, run):
         one.add_argument("--topology", type=Path, required=True, help="the stack under test")
         one.add_argument("--timeline", type=Path, required=True, help="the experiment")
+    for one in (plan, run):
         one.add_argument(
             "--duration", type=_seconds, help="walk the timeline as often as fits; at least once"
         )
@@ -109,6 +113,11 @@ def _plan(args: argparse.Namespace) -> int:
         print("  the stack is not up: what is there now is not known")
         return EXIT_PASS
     print(look(bound, ground_of(stack, args.without_reaper), Clock().now()))
+    return EXIT_PASS
+
+
+def _check(args: argparse.Namespace) -> int:
+    bind(timeline.read(args.timeline), topology.read(args.topology), str(args.timeline))
     return EXIT_PASS
 
 

@@ -66,12 +66,18 @@ class Reaper:
                 continue
             busy = self._mending.get(uid)
             if self._clock.now() > undo.deadline and not (busy and busy.is_alive()):
-                thread = threading.Thread(target=self._mend, args=(undo,), name=f"mend {undo.handle}")
+                thread = threading.Thread(target=self._mend, args=(undo, uid), name=f"mend {undo.handle}")
                 self._mending[uid] = thread
                 thread.start()
         self._mending = {uid: t for uid, t in self._mending.items() if t.is_alive()}
 
-    def _mend(self, undo: Undo) -> None:
+    def _mend(self, undo: Undo, uid: str) -> None:
+        try:
+            found = lease.read(self._cluster, undo)
+        except TROUBLE:
+            return  # it looks again soon
+        if found is None or found["metadata"]["uid"] != uid:
+            return  # given back since it was listed
         Mender(undo, BY, self._clock, self._say, self._cluster).mend(MEND_WITHIN_S)
 
 

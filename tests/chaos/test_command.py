@@ -213,7 +213,7 @@ def test_what_is_launched_is_on_disk_before_it_runs_and_a_reused_pid_is_not_take
     child = subprocess.Popen(launched.command(["sh", "-c", f"cat {file}; exec sleep 600"]), stdout=subprocess.PIPE, start_new_session=True)  # fmt: skip
     seen = os.read(child.stdout.fileno(), 200)
     assert json.loads(seen)["pid"] == child.pid
-    assert [p.pid for p in launched.running()] == [child.pid]
+    until(lambda: [p.pid for p in launched.running()] == [child.pid], "its first child has ended")
     told = json.loads(file.read_text())
     file.write_text(json.dumps(told | {"start": told["start"] - 1}))
     assert launched.running() == []

@@ -27,7 +27,10 @@ def scripted(stack):
     base = next(m["litellm_params"]["api_base"] for m in config["model_list"] if m["model_name"] == CLOUD)
     port = int(base.rsplit(":", 1)[1].split("/")[0])
     stack.cluster.set_scale("deployment", stack.cluster.scale("deployment", "outside", "openai"), 0)
-    until(lambda: not stack.cluster.live_pods("outside", {"app": "openai"}), "the cloud engine has gone")
+    until(
+        lambda: not stack.cluster.pods("outside", {"matchLabels": {"app": "openai"}}),
+        "the cloud engine has gone",
+    )
     servers = []
 
     def play(*script):
