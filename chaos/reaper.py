@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chaos import lease
-from chaos.cluster import Cluster
+from chaos.cluster import TROUBLE, Cluster
 from chaos.fault import Right
 from chaos.journal import Undo
 from chaos.mender import Mender
