@@ -21,6 +21,7 @@ POLL_S = 0.1
 # An inject may still be on its way when its controller died: the mender keeps the record open and watches on. As long
 # as a call may take on the controller's side; see the timeouts of cluster.py.
 WATCH_ON_S = 6.0
+WATCH_EVERY_S = 0.5
 AGAIN_WITHIN_S = 60.0
 BACK_OFF_S = 5.0  # at most, between two tries that met trouble
 GONE = "the embedded stack is gone, and its processes with it"
@@ -121,7 +122,7 @@ class Mender:
                 seen = self._until_mended(fault, self._clock.now() + AGAIN_WITHIN_S)
                 if seen is not None:
                     self._tell("effective", detail=seen | {"again": True})
-            time.sleep(POLL_S)
+            time.sleep(WATCH_EVERY_S)
 
     def _closed(self, why: str, detail: dict[str, Any]) -> bool:
         self._tell("fail", error=why, detail=detail)

@@ -18,7 +18,7 @@ from chaos.cluster import TROUBLE, process_gone, told
 from chaos.fault import CannotInject, Fault, Foreign, NotYet
 from chaos.guarding import Guarding
 from chaos.journal import Journal, Undo
-from chaos.mender import GONE, WATCH_ON_S, Mender
+from chaos.mender import GONE, WATCH_EVERY_S, WATCH_ON_S, Mender
 from chaos.plan import Bound
 from chaos.preflight import Ground
 from chaos.stop import Stop
@@ -337,7 +337,7 @@ class _StepWalk:
                 self._until(lambda: self._mend_again(undo), left_s, heed=False)
             except Foreign:
                 return  # it was verified, and is somebody else's by now
-            threading.Event().wait(POLL_S)
+            threading.Event().wait(WATCH_EVERY_S)
 
     def _mend_again(self, undo: Undo) -> dict[str, Any]:
         self._fault.mend(undo.state)

@@ -231,7 +231,7 @@ def until(holds: Callable[[], Any], what: str, within_s: float = 20.0) -> Any:
     over = time.monotonic() + within_s
     while not (seen := holds()):
         assert time.monotonic() < over, f"not within {within_s} s: {what}"
-        time.sleep(0.02)
+        time.sleep(0.04)
     return seen
 
 

@@ -57,7 +57,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--trials", type=int, default=20, help="of each cell")
     parser.add_argument("--only", default="", help="cells whose name this pattern is found in")
     parser.add_argument(
-        "--jobs", type=int, default=4, help="trials at a time, each with a cluster of its own"
+        "--jobs", type=int, default=6, help="trials at a time, each with a cluster of its own"
     )
     parser.add_argument("--results", type=Path, default=Path("results/torture"))
     parser.add_argument("--keep", type=Path, help="where the folders of trials that went wrong are kept")
