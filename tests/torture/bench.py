@@ -18,7 +18,7 @@ hypothesis: it comes back whatever happens to us
 baseline: 0s
 settle: 1s
 max: 5m
-steps: [{{name: gaming, at: 2s, for: {for_s}s, fault: {fault}, target: vllm, with: {options}}}]
+steps: [{{name: gaming, at: 3s, for: {for_s}s, fault: {fault}, target: vllm, with: {options}}}]
 """
 
 

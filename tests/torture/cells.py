@@ -21,7 +21,7 @@ Blow = Callable[[Controller, Random], None]
 Cell = Callable[[Bench, Random], float]
 
 LONG_S = 120.0
-SHORT_S = 1.5
+SHORT_S = 2.5
 DELAY_S = (0.1, 5.0)  # of an inject that is still on its way
 IN_EFFECT = "in effect"
 
