@@ -29,7 +29,7 @@ class Undo:
     kind: str  # of the handle: deployment, unit, …
     handle: str  # its name: namespace/name, …
     given: dict[str, Any]  # the handle as the topology gives it, where it is more than a name
-    cluster: str | None  # uid of kube-system; None: no cluster is concerned
+    cluster: str | None  # uid of kube-system, also of an embedded stack's; None: no cluster is concerned
     kubeconfig: str | None
     embedded_pid: int | None  # of an embedded stack: when that process is gone, so is the fault
     holder: str  # host:pid of the controller

@@ -1,6 +1,6 @@
 """Who else moves the replicas of a workload, and what that will do to a fault: named before it is made.
 
-What they do was seen on real clusters; see docs/faults.md on each.
+What each does is told as it was seen on real clusters.
 """
 
 from typing import Any

@@ -4,11 +4,12 @@ Each step has a thread of its own, so that waiting for one fault to take effect 
 record is open, nothing ends its thread before the mend was verified or its deadline passed.
 """
 
+import json
 import os
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from chaos.claim import Claim
 from chaos.cluster import TROUBLE, process_gone, told
 from chaos.fault import CannotInject, Fault, Foreign, NotYet
 from chaos.guarding import Guarding
-from chaos.journal import Journal, Undo
+from chaos.journal import Journal, Undo, from_json
 from chaos.mender import GONE, WATCH_EVERY_S, WATCH_ON_S, Mender
 from chaos.plan import Bound
 from chaos.preflight import Ground
@@ -165,14 +166,16 @@ class _StepWalk:
     def _undo(self, deadline: float, state: dict[str, Any]) -> Undo:
         around, bound = self._around, self._bound
         ground, handle = around.ground, bound.handle
-        return Undo(
+        undo = Undo(
             run=around.run, folder=str(around.folder.resolve()), step=bound.step.name, trial=self._trial,
             fault=bound.step.fault, options=bound.step.with_, target=bound.tier.name,
             kind=handle.kind, handle=handle.name, given=handle.given,
-            cluster=ground.uid if handle.on_cluster else None,
+            cluster=ground.uid if handle.on_cluster or ground.embedded else None,
             kubeconfig=ground.cluster.kubeconfig if ground.cluster else None, embedded_pid=ground.embedded_pid,
             holder=f"{socket.gethostname()}:{os.getpid()}", deadline=deadline, state=state,
         )  # fmt: skip
+        # As whoever reads it has it: what is held is known again by its being equal.
+        return from_json(json.dumps(asdict(undo)))
 
     def _mend_first(self, held: Undo) -> bool:
         """What a dead holder left open, past its deadline."""
@@ -273,9 +276,8 @@ class _StepWalk:
         around = self._around
         scheduled = around.clock.now() >= self._mend_at
         late_ms = (around.clock.now() - self._mend_at) * 1000 if scheduled else None
-        because = (
-            None if scheduled else {"because": self._moved or around.stop.reason or "nothing was injected"}
-        )
+        failed = "it is not known whether the inject was done" if self._unsure else "nothing was injected"
+        because = None if scheduled else {"because": self._moved or around.stop.reason or failed}
         self._tell("mend", "begin", late_ms=late_ms, detail=because)
         until_s = max(undo.deadline - around.clock.now(), around.mend_within_s)
         foreign = self._moved

@@ -46,8 +46,11 @@ class Workload:
         """Whether as many Pods are ready as are wanted now, and are served where they were: what was seen."""
         found = self.cluster.workload(self.kind, self.namespace, self.name)
         ready = None if found is None else _ready(found)
-        if found is None or ready is None or ready < max(1, found["spec"].get("replicas", 1)):
+        wanted = max(1, found["spec"].get("replicas", 1)) if found else 1
+        if ready is None or ready < wanted:
             return None
+        if self.kind == "statefulset" and ready > wanted:
+            return None  # it counts a Pod until it has gone; a Deployment's surge, though, is somebody's rollout
         endpoints = sum(e["ready"] for e in self.endpoints())
         return {"ready": ready, "endpoints": endpoints} if endpoints or not original["endpoints"] else None
 

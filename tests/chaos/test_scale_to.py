@@ -1,0 +1,74 @@
+"""scale_to and scale_to_zero on both kinds of workloads: there and back by fresh instances, and what is refused."""
+
+import json
+
+import pytest
+
+from chaos import faults
+from chaos.fault import CannotInject, Foreign, Handle
+from contract.refusal import Refusal
+from contract.strict import validate
+from tests.chaos.small import Small, effective, mended, sleepers
+
+KINDS = {"deployment": "Deployment", "statefulset": "StatefulSet"}
+
+
+@pytest.fixture(params=KINDS)
+def three(tmp_path, request):
+    """Three Pods, and what makes a driver for their workload anew."""
+    with Small(tmp_path, sleepers("engine", replicas=3, kind=KINDS[request.param])) as made:
+        made.up("engine", request.param + "s")
+        handle = Handle(request.param, "ml/engine")
+        made.fault = lambda name, **options: faults.make(name, made.admin, handle, options)
+        made.wanted = lambda: made.admin.workload(request.param, "ml", "engine")["spec"].get("replicas")
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "left"),
+    [
+        ("scale_to_zero", {}, {"pods": 0, "endpoints": 0}),
+        ("scale_to", {"replicas": 0}, {"pods": 0, "endpoints": 0}),
+        ("scale_to", {"replicas": 1}, {"pods": 1, "endpoints": 0}),
+        ("scale_to", {"replicas": 4}, {"ready": 4}),
+    ],
+)
+def test_it_goes_there_and_comes_back_by_a_fresh_instance_twice(three, name, options, left):
+    for _ in range(2):
+        first = three.fault(name, **options)
+        state = json.loads(json.dumps(first.snapshot()))
+        assert state["original"] == {"replicas": 3, "endpoints": 0}
+        first.inject(state)
+        assert effective(first, state) == left
+        second = three.fault(name, **options)
+        second.mend(state)
+        second.mend(state)
+        assert mended(second, state)["ready"] == 3
+
+
+@pytest.mark.parametrize(("replicas", "words"), [(3, "has 3 replicas already"), (-1, None), (None, None)])
+def test_what_would_change_nothing_or_makes_no_sense_is_refused(three, replicas, words):
+    if words is not None:
+        with pytest.raises(CannotInject, match=words):
+            three.fault("scale_to", replicas=replicas).snapshot()
+        return
+    given = {} if replicas is None else {"replicas": replicas}
+    with pytest.raises(Refusal, match="with: replicas"):
+        validate(given, faults.driver("scale_to").options, "step 'a': with")
+
+
+def test_what_changed_since_the_snapshot_is_not_injected_and_a_third_number_is_foreign(three):
+    fault = three.fault("scale_to", replicas=1)
+    state = fault.snapshot()
+    other = three.fault("scale_to", replicas=2)
+    other.inject(other.snapshot())
+    with pytest.raises(CannotInject, match="was scaled to 2 by someone else since it was looked at"):
+        fault.inject(state)
+    with pytest.raises(Foreign, match="was scaled to 2 by someone else and is left alone"):
+        fault.mend(state)
+    assert three.wanted() == 2
+
+
+def test_what_is_not_there_is_refused(three):
+    with pytest.raises(CannotInject, match="there is no deployment ml/none"):
+        faults.make("scale_to_zero", three.admin, Handle("deployment", "ml/none"), {}).snapshot()
