@@ -96,7 +96,8 @@ class Mender:
             if seen is None:
                 return self._open("mended, but not ready in time")
             self._tell("effective", detail=seen)
-            self._watch_on(fault)
+            if not self._watch_on(fault, until):
+                return self._open("mended, lost again, and not ready in time")
         except Foreign as e:
             words = str(e)
         else:
@@ -110,19 +111,26 @@ class Mender:
         return True
 
     def _until_mended(self, fault: Fault, until: float) -> dict[str, Any] | None:
-        while (seen := fault.mended(self._undo.state)) is None and self._clock.now() < until:
+        """Mends at every look: the inject may have arrived since the last one, and would be waited out for ever."""
+        while True:
+            fault.mend(self._undo.state)
+            seen = fault.mended(self._undo.state)
+            if seen is not None or self._clock.now() > until:
+                return seen
             time.sleep(POLL_S)
-        return seen
 
-    def _watch_on(self, fault: Fault) -> None:
+    def _watch_on(self, fault: Fault, until: float) -> bool:
+        """Whether it is still back when nothing can arrive any more."""
         over = self._clock.now() + WATCH_ON_S
         while self._clock.now() < over:
             fault.mend(self._undo.state)  # a look, unless the inject has arrived after all
             if fault.mended(self._undo.state) is None:
-                seen = self._until_mended(fault, self._clock.now() + AGAIN_WITHIN_S)
-                if seen is not None:
-                    self._tell("effective", detail=seen | {"again": True})
+                seen = self._until_mended(fault, max(until, self._clock.now() + AGAIN_WITHIN_S))
+                if seen is None:
+                    return False
+                self._tell("effective", detail=seen | {"again": True})
             time.sleep(WATCH_EVERY_S)
+        return True
 
     def _closed(self, why: str, detail: dict[str, Any]) -> bool:
         self._tell("fail", error=why, detail=detail)

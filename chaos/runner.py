@@ -297,8 +297,13 @@ class _StepWalk:
             self._not_restored(undo, f"could not be mended: {why}")
             return
         self._tell("mend", "commanded", error=foreign)
+        seen: dict[str, Any] | None = None
+        try:
+            if foreign is None:
+                seen, why = self._until(lambda: self._verify_mended(undo), until_s, heed=False)
+        except Foreign as e:
+            foreign = str(e)
         if foreign is None:
-            seen, why = self._until(lambda: self._verify_mended(undo), until_s, heed=False)
             if seen is None:
                 self._not_restored(undo, f"mended, but not verified: {why}")
                 return
@@ -322,6 +327,8 @@ class _StepWalk:
         return {}
 
     def _verify_mended(self, undo: Undo) -> dict[str, Any] | None:
+        if self._unsure:  # the inject may have arrived since the mend was commanded, and would be waited out
+            self._fault.mend(undo.state)
         seen = self._fault.mended(undo.state)
         if seen is None:
             return None

@@ -50,7 +50,9 @@ class Workload:
         if ready is None or ready < wanted:
             return None
         if self.kind == "statefulset" and ready > wanted:
-            return None  # it counts a Pod until it has gone; a Deployment's surge, though, is somebody's rollout
+            return (
+                None  # it counts a Pod until it has gone; a Deployment's surge, though, is somebody's rollout
+            )
         endpoints = sum(e["ready"] for e in self.endpoints())
         return {"ready": ready, "endpoints": endpoints} if endpoints or not original["endpoints"] else None
 
