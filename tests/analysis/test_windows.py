@@ -54,6 +54,20 @@ def test_a_mend_by_the_guardian_closes_the_trial_and_is_named():
     assert (trial.mended_at, trial.mended_by) == (35.0, "guardian")
 
 
+@pytest.mark.parametrize(
+    ("later", "mended_at"),
+    [
+        ([(40, None)], 35.0),  # somebody else looked, too: it was up all the time
+        ([(40, {"again": True})], 40.0),  # an inject arrived behind the first verification
+        ([(40, {"again": True}), (45, {"again": True}), (48, None)], 45.0),
+    ],
+)
+def test_a_target_that_was_lost_again_is_mended_by_the_last_of_its_mends(later, mended_at):
+    rows = [events(WHOLE), *(events([("mend", "effective", at)], detail=d, by="guardian") for at, d in later)]
+    (trial,) = trials_of(pd.concat(rows), 50.0)
+    assert trial.mended_at == mended_at
+
+
 def test_settling_ends_where_the_next_trial_on_the_target_begins():
     again = [(m, s, at + 40) for m, s, at in WHOLE]
     first, second = trials_of(pd.concat([events(WHOLE), events(again, trial=2)]), 90.0)
