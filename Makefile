@@ -69,6 +69,7 @@ check: .venv/dev ## format, lint, types
 
 bench: setup .venv/dev ## what the harness itself costs, and how true its numbers are
 	$(PY) -m benchmarks.ttft
+	$(PY) -m benchmarks.moves
 
 .venv/installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
