@@ -147,14 +147,24 @@ def test_whatever_is_killed_no_process_is_left_and_no_port_is_held(
     make.communicate(timeout=90)
     marked.none_left()
     assert not held_ports(marked)
-    mended = {e["target"] for e in events(run) if e["move"] == "mend" and e["stage"] == "effective"}
-    if victim == "chaos":
-        mended = {json.loads(x)["target"] for x in (run / "restore.jsonl").read_text().splitlines()}
-    assert mended == (set() if victim == "stack" else {"vllm", "ollama"})
+    by = {(e["by"], e["target"]) for e in events(run) + told_by(run, "guardian") if is_verified_mend(e)}
+    assert by == {
+        "stack": set(),
+        "chaos": {("guardian", "vllm"), ("guardian", "ollama")},
+    }.get(victim, {("timeline", "vllm"), ("timeline", "ollama")})
     subprocess.run([sys.executable, "-m", "analysis", "report", str(run)], cwd=ROOT, capture_output=True)
     verdict = json.loads((run / "report" / "verdict.json").read_text())
     # Nothing of an embedded stack survives its own death; what could not be verified is not called restored.
     assert verdict["exit_code"] == 4 if victim == "stack" else verdict["exit_code"] in (1, 5)
+
+
+def told_by(run: Path, who: str) -> list[dict]:
+    path = run / f"{who}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def is_verified_mend(event: dict) -> bool:
+    return (event["move"], event["stage"]) == ("mend", "effective")
 
 
 def held_ports(marked: Marked) -> set[int]:
