@@ -302,15 +302,18 @@ class Conductor:
         self._live = gevent.spawn(self._show_live)
 
     def _follow_chaos(self) -> None:
-        for said in self._chaos.lines():
-            if said["kind"] == "status":
-                self._status = said
-                self._tell_chaos()
-            elif said["kind"] == "end":
-                self._end_reason = said["reason"]
-            elif said["kind"] == "event" and said["error"]:
-                print(f"\n{said['step']}: {said['move']} {said['target']}: {said['error']}", flush=True)
-        self._chaos_over.set(self._chaos.wait())
+        try:
+            for said in self._chaos.lines():
+                if said["kind"] == "status":
+                    self._status = said
+                    self._tell_chaos()
+                elif said["kind"] == "end":
+                    self._end_reason = said["reason"]
+                elif said["kind"] == "event" and said["error"]:
+                    print(f"\n{said['step']}: {said['move']} {said['target']}: {said['error']}", flush=True)
+        finally:  # whatever went wrong with its lines: who waits for its end must not wait for ever
+            self._chaos.let_go()
+            self._chaos_over.set(self._chaos.wait())
         runner = self._environment.runner
         (runner.quit if self._options.headless else runner.stop)()
 

@@ -9,6 +9,7 @@ python -m chaos faults
 import argparse
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -182,11 +183,15 @@ def _reaper(args: argparse.Namespace) -> int:
     return EXIT_PASS
 
 
+_SPEAKING = threading.Lock()  # one line at a time: print writes a line and its end in two
+
+
 def _to_parent(line: dict[str, Any]) -> None:
-    try:
-        print(json.dumps(line), flush=True)
-    except OSError:
-        pass  # the parent is gone; its leash says so too, and a mend must not end because nobody listens
+    with _SPEAKING:
+        try:
+            print(json.dumps(line), flush=True)
+        except OSError:
+            pass  # the parent is gone; its leash says so too, and a mend must not end because nobody listens
 
 
 def _to_terminal(line: dict[str, Any]) -> None:
