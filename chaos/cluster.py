@@ -257,7 +257,7 @@ class Cluster:
 def told(error: Exception) -> str:
     """What went wrong, in a line: the API server's own words where it has said some."""
     if isinstance(error, ApiException) and error.status:
-        return f"it says {_message(error)}" if _status(error) else f"it says {error.status} {error.reason}"
+        return f"it says {_message(error)}"[:300]
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:300]
 
 
@@ -331,8 +331,8 @@ def _status(error: ApiException) -> dict[str, Any] | None:
 
 
 def _message(error: ApiException) -> str:
-    status = _status(error)
-    return str(status["message"]) if status else f"{error.status} {error.reason}"
+    said = (_status(error) or {}).get("message")  # a Status need not have one
+    return str(said) if said else f"{error.status} {error.reason}"
 
 
 def token_ends_at(token: str) -> float | None:

@@ -113,6 +113,10 @@ class _StepWalk:
             if before is not None:
                 before.wait()
             self._walk()
+        except Exception as e:
+            # A mistake of ours. The guardian mends when we leave; that all is well must not be said.
+            self._not_restored_by(f"the step broke off: {type(e).__name__}: {e}")
+            raise
         finally:
             ended.set()
 
@@ -395,9 +399,12 @@ class _StepWalk:
                 return None, self._moved or around.stop.reason
 
     def _not_restored(self, undo: Undo, why: str) -> None:
-        self._tell("mend", "fail", error=f"{undo.handle} {why}")
+        self._not_restored_by(f"{undo.handle} {why}")
+
+    def _not_restored_by(self, why: str) -> None:
+        self._tell("mend", "fail", error=why)
         with self._lock:
-            self._outcome.not_restored.append(undo.handle)
+            self._outcome.not_restored.append(self._bound.handle.name)
 
     def _tell(
         self, move: str, stage: str, late_ms: float | None = None, detail: dict[str, Any] | None = None,

@@ -200,6 +200,37 @@ def test_an_api_server_in_trouble_delays_the_mend_and_does_not_lose_it(stand, tm
     assert stand.ready() == 1
 
 
+def test_a_status_without_a_message_is_trouble_as_any_other(stand, tmp_path):
+    left = [2]
+
+    async def trouble(request, handler):
+        if not left[0] or not request.path.endswith("/scale"):
+            return await handler(request)
+        left[0] -= 1
+        return web.json_response({"kind": "Status", "status": "Failure", "code": 500}, status=500)
+
+    found = Walk(stand, tmp_path)
+    found.await_("inject effective")
+    stand.trouble = trouble
+    assert not found.end().not_restored
+    assert left == [0]
+    assert stand.ready() == 1
+
+
+def test_a_step_that_breaks_off_by_a_mistake_of_ours_is_not_called_restored(stand, tmp_path, monkeypatch):
+    monkeypatch.setattr("chaos.runner.told", lambda error: 1 / 0)
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+
+    async def trouble(request, handler):
+        return web.Response(status=500) if request.path.endswith("/scale") else await handler(request)
+
+    found = Walk(stand, tmp_path)
+    found.await_("inject effective")
+    stand.trouble = trouble
+    assert found.end().not_restored == ["ml/vllm-server"]
+    assert "broke off: ZeroDivisionError" in found.events[-1].error
+
+
 def test_a_mend_that_cannot_be_done_is_reported_as_not_restored_and_stays_open(stand, tmp_path):
     async def trouble(request, handler):
         return web.Response(status=500)
