@@ -253,5 +253,7 @@ def test_the_second_of_two_replicas_waits_for_the_port_and_is_not_counted_as_rea
         assert (status["replicas"], status["readyReplicas"], status["unavailableReplicas"]) == (2, 1, 1)
         assert sorted(p["status"]["phase"] for p in stand.pods("engine")) == ["Pending", "Running"]
         scale_to(stand, 1)
-        stand.up("engine")
-        assert "unavailableReplicas" not in stand.get(f"{ML}/deployments/engine")["status"]
+        until(
+            lambda: "unavailableReplicas" not in stand.get(f"{ML}/deployments/engine")["status"],
+            "the one that is left is counted alone",
+        )
