@@ -30,9 +30,8 @@ class AbortGuard:
         rule, since = self._rule, now - self._rule.over
         while self._probe and self._probe[0][0] < since:
             self._probe.popleft()
-        while (
-            len(self._load) > 1 and self._load[1][0] <= since
-        ):  # the last count before the window is its zero
+        # The last count before the window is its zero.
+        while len(self._load) > 1 and self._load[1][0] <= since:
             self._load.popleft()
         good, bad = self._counts(since)
         if rule.failures is not None and good + bad >= rule.at_least:

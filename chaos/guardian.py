@@ -13,11 +13,10 @@ import threading
 from dataclasses import asdict
 from typing import Any
 
-from chaos.cluster import TROUBLE
 from chaos.journal import Journal, Undo
 from chaos.mender import Mender
 from contract.clock import Clock
-from contract.refusal import EXIT_NOT_RESTORED, EXIT_PASS, Refusal
+from contract.refusal import EXIT_NOT_RESTORED, EXIT_PASS
 
 TRY_S = 24 * 3600.0  # it goes on long after the controller has given up
 LOOK_EVERY_S = 0.5
@@ -28,6 +27,11 @@ Key = tuple[str | None, str, str]
 def open_line(undo: Undo) -> str:
     """What the controller says before it injects."""
     return json.dumps({"open": asdict(undo)})
+
+
+def mark(undo: Undo) -> str:
+    """What tells the answer to one record from the answer to another."""
+    return f"{undo.target_handle}, {undo.step} #{undo.trial}"
 
 
 def close_line(undo: Undo) -> str:
@@ -67,7 +71,8 @@ class Guardian:
 
     def _read(self) -> None:
         for line in sys.stdin:
-            self._lines.put(line)
+            if line.endswith("\n"):  # one that was torn by the controller's end was never armed
+                self._lines.put(line)
         self._lines.put(None)
 
     def _hear(self, said: dict[str, Any]) -> None:
@@ -75,15 +80,15 @@ class Guardian:
             self._open.pop(_key(said["close"]), None)
             return
         undo = Undo(**said["open"])
-        name = str(undo.target_handle)
+        of = mark(undo)
         mender = Mender(undo, BY, self._clock, lambda line: None)
         try:
             mender.connect()
-        except (Refusal, OSError, *TROUBLE) as e:
-            _answer({"refused": name, "why": f"{type(e).__name__}: {e}"})
+        except Exception as e:  # also a mistake of ours: whoever is armed already must not lose its guardian
+            _answer({"of": of, "why": f"{type(e).__name__}: {e}"})
             return
         self._open[undo.key] = (undo, mender)
-        _answer({"armed": name})
+        _answer({"of": of})
 
     def _mend_overdue(self) -> None:
         for key, (undo, _) in list(self._open.items()):
@@ -97,13 +102,19 @@ class Guardian:
         thread.start()
 
     def _mend_one(self, undo: Undo, mender: Mender) -> None:
-        held = self._journal.held(undo)
+        try:
+            held = self._journal.held(undo)
+        except (OSError, ValueError):
+            held = undo  # what cannot be read must not keep anybody from mending
         if held is not None and held != undo:
             return  # somebody has mended, and another fault is open by now
-        if mender.mend(TRY_S):
-            self._journal.close(undo)
-        else:
+        if not mender.mend(TRY_S):
             self._left += 1
+            return
+        try:
+            self._journal.close(undo)
+        except (OSError, ValueError):
+            pass  # it stays for restore, which finds nothing left to do
 
 
 def _key(said: list[Any]) -> Key:

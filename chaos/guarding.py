@@ -3,9 +3,10 @@
 import queue
 import sys
 import threading
+import time
 
 from chaos.fault import CannotInject
-from chaos.guardian import close_line, open_line
+from chaos.guardian import close_line, mark, open_line
 from chaos.journal import Undo
 from chaos.stop import Stop
 from contract.leash import Leashed
@@ -35,11 +36,15 @@ class Guarding:
         """Returns when the guardian holds the undo record. Raises CannotInject."""
         with self._lock:
             self._guardian.tell(open_line(undo))
-            try:
-                answer = self._answers.get(timeout=ARMED_WITHIN_S)
-            except queue.Empty:
-                raise CannotInject(f"the guardian did not answer within {ARMED_WITHIN_S:.0f} s") from None
-        if answer.get("armed") != str(undo.target_handle):
+            until = time.monotonic() + ARMED_WITHIN_S
+            while True:
+                try:
+                    answer = self._answers.get(timeout=max(0.0, until - time.monotonic()))
+                except queue.Empty:
+                    raise CannotInject(f"the guardian did not answer within {ARMED_WITHIN_S:.0f} s") from None
+                if answer.get("of") in (mark(undo), None):  # else a late one, to a question that was given up
+                    break
+        if answer.get("of") is None or "why" in answer:
             raise CannotInject(f"the guardian is not armed: {answer.get('why', 'it is gone')}")
 
     def disarm(self, undo: Undo) -> None:

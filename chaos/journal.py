@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -102,10 +103,18 @@ class Journal:
             self._path(undo).unlink(missing_ok=True)
             self._sync()
 
-    def records(self) -> list[Undo]:
-        """What is open, oldest first. Raises ValueError where a file is no record."""
-        found = [(p.stat().st_mtime, p) for p in self._folder.glob("*.json")]
-        return [undo for _, p in sorted(found) if (undo := self._at(p)) is not None]
+    def records(self, unreadable: Callable[[str], None] = lambda words: None) -> list[Undo]:
+        """What is open, oldest first. A file that is no record is told, and hides no other."""
+        undos = []
+        for _, path in sorted((p.stat().st_mtime, p) for p in self._folder.glob("*.json")):
+            try:
+                undo = self._at(path)
+            except (OSError, ValueError) as e:
+                unreadable(f"{path}: {e}")
+                continue
+            if undo is not None:
+                undos.append(undo)
+        return undos
 
     def _path(self, undo: Undo) -> Path:
         text = "--".join(part or "here" for part in undo.key)

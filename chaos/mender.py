@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos import faults, lease
-from chaos.cluster import TROUBLE, Cluster, process_gone
+from chaos.cluster import Cluster, process_gone
 from chaos.fault import Fault, Foreign
 from chaos.journal import Undo
 from contract.clock import Clock
@@ -40,8 +40,9 @@ class Mender:
         self._given = cluster
         self._cluster: Cluster | None = None
         self._fault: Fault | None = None
-        folder = Path(undo.folder) if undo.folder else None
-        self._events = JsonLines(folder / f"{by}.jsonl") if folder and folder.is_dir() else None
+        self._folder = Path(undo.folder) if undo.folder else None
+        # Made with the first event: a mender that is never needed leaves no file.
+        self._events: JsonLines | None = None
 
     def connect(self) -> None:
         """Make ready, so that nothing but the API's own time stands between the call and the mend.
@@ -80,7 +81,7 @@ class Mender:
                 return self._mend(self._fault, held, until)
             except Refusal as e:
                 return self._open(str(e))
-            except (OSError, *TROUBLE) as e:
+            except Exception as e:  # also a mistake of ours: no mend may end with a traceback
                 if self._clock.now() > until:
                     return self._open(f"{type(e).__name__}: {e}")
             time.sleep(pause_s)
@@ -148,7 +149,7 @@ class Mender:
         return f"{u.fault} on {u.handle} (run {u.run}, step {u.step}, held by {u.holder})"
 
     def _tell(self, stage: str, error: str | None = None, detail: dict[str, Any] | None = None) -> None:
-        if self._events is None:
+        if self._folder is None or not self._folder.is_dir():
             return
         u = self._undo
         event = Event(
@@ -156,6 +157,7 @@ class Mender:
             fault=u.fault, target=u.target, detail=detail, error=error,
         )  # fmt: skip
         try:
+            self._events = self._events or JsonLines(self._folder / f"{self._by}.jsonl")
             self._events.append(event)
         except OSError:
             pass  # a mend must not end because the disk is full

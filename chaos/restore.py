@@ -20,13 +20,12 @@ def restore(
     journal: Journal, topology: Topology | None, clock: Clock, within_s: float, say: Callable[[str], None]
 ) -> int:
     """How many open faults could not be mended, or not be looked for."""
-    left = 0
+    unreadable: list[str] = []
+    records = journal.records(unreadable.append)
+    for words in unreadable:
+        say(f"cannot be read, and so not be mended: {words}")
+    left = len(unreadable)
     seen = set()
-    try:
-        records = journal.records()
-    except ValueError as e:
-        say(f"the journal cannot be read: {e}")
-        records, left = [], 1
     for undo in records:
         seen.add(undo.key)
         done = Mender(undo, BY, clock, say).mend(within_s)

@@ -34,6 +34,7 @@ INJECT_WITHIN_S = 10.0
 EFFECTIVE_WITHIN_S = 60.0
 TAKE_OVER_WITHIN_S = 30.0
 GIVE_UP_WITHIN_S = 30.0
+ANSWERED_S = 20.0  # so much patience has a real question to a tier that has come back
 UNANSWERED_S = 3.0  # a tier that leaves a question this long is silent
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -115,7 +116,7 @@ class _StepWalk:
             self._walk()
         except Exception as e:
             # A mistake of ours. The guardian mends when we leave; that all is well must not be said.
-            self._not_restored_by(f"the step broke off: {type(e).__name__}: {e}")
+            self._not_restored(f"the step broke off: {type(e).__name__}: {e}")
             raise
         finally:
             ended.set()
@@ -252,9 +253,8 @@ class _StepWalk:
 
     def _watch(self, undo: Undo) -> None:
         words = self._fault.moved(undo.state, self._over.is_set)
-        if (
-            words and self._around.clock.now() < undo.deadline
-        ):  # past it, the guardian or the reaper have mended
+        # Past the deadline it was the guardian or the reaper who moved it: they have mended.
+        if words and self._around.clock.now() < undo.deadline:
             self._moved = f"{words}; it is left alone"
 
     def _hold(self, undo: Undo) -> None:
@@ -268,7 +268,7 @@ class _StepWalk:
             assert every_s is not None, "again_at is the window's end where nothing repeats"
             again_at += every_s
             try:
-                self._fault.inject(undo.state)
+                self._command(undo)
                 self._tell("inject", "again")
             except (CannotInject, OSError, *TROUBLE) as e:
                 self._tell("inject", "again", error=_words(e))
@@ -284,37 +284,17 @@ class _StepWalk:
         because = None if scheduled else {"because": self._moved or around.stop.reason or failed}
         self._tell("mend", "begin", late_ms=late_ms, detail=because)
         until_s = max(undo.deadline - around.clock.now(), around.mend_within_s)
-        foreign = self._moved
-        done: dict[str, Any] | None = {}
-        why: str | None = None
         try:
-            if foreign is None:
-                done, why = self._until(lambda: self._command_mend(undo, claim), until_s, heed=False)
+            foreign = self._moved or self._bring_back(undo, claim, until_s)
         except ClaimGone:
             self._tell("mend", "fail", error="the claim is gone: another has mended in our place")
             around.stop.set("error: held up past a fault's deadline; another has mended")
             around.guarding.disarm(undo)
             return
-        except Foreign as e:
-            foreign = str(e)
-        if done is None:
-            self._not_restored(undo, f"could not be mended: {why}")
+        except NotBack as e:
+            self._not_restored(f"{undo.handle} {e}")
             return
-        self._tell("mend", "commanded", error=foreign)
-        seen: dict[str, Any] | None = None
-        try:
-            if foreign is None:
-                seen, why = self._until(lambda: self._verify_mended(undo), until_s, heed=False)
-        except Foreign as e:
-            foreign = str(e)
-        if foreign is None:
-            if seen is None:
-                self._not_restored(undo, f"mended, but not verified: {why}")
-                return
-            self._tell("mend", "effective", detail=seen)
-            if self._unsure:
-                self._watch_on(undo)
-        else:
+        if foreign is not None:
             self._tell("mend", "fail", error=foreign, detail={"foreign": True})
         done, why = self._until(lambda: self._give_back(undo, claim), around.mend_within_s, heed=False)
         if done is None:
@@ -324,41 +304,63 @@ class _StepWalk:
         with self._lock:
             self._outcome.last_mended_at = max(self._outcome.last_mended_at or 0.0, around.clock.now())
 
+    def _bring_back(self, undo: Undo, claim: Claim, within_s: float) -> str | None:
+        """None: verified. Otherwise who wanted it otherwise, in words. Raises ClaimGone and NotBack."""
+        try:
+            done, why = self._until(lambda: self._command_mend(undo, claim), within_s, heed=False)
+            if done is None:
+                raise NotBack(f"could not be mended: {why}")
+            self._tell("mend", "commanded")
+            seen, why = self._until(lambda: self._verify_mended(undo, claim), within_s, heed=False)
+            if seen is None:
+                raise NotBack(f"mended, but not verified: {why}")
+            self._tell("mend", "effective", detail=seen)
+            if self._unsure:
+                self._watch_on(undo, claim, within_s)
+        except Foreign as e:
+            return str(e)
+        return None
+
     def _command_mend(self, undo: Undo, claim: Claim) -> dict[str, Any]:
         if not claim.ours():
             raise ClaimGone
         self._fault.mend(undo.state)
         return {}
 
-    def _verify_mended(self, undo: Undo) -> dict[str, Any] | None:
+    def _look(self, undo: Undo, claim: Claim) -> dict[str, Any] | None:
+        """Is it back, as far as its own machinery tells?"""
         if self._unsure:  # the inject may have arrived since the mend was commanded, and would be waited out
-            self._fault.mend(undo.state)
-        seen = self._fault.mended(undo.state)
+            self._command_mend(undo, claim)
+        return self._fault.mended(undo.state)
+
+    def _verify_mended(self, undo: Undo, claim: Claim) -> dict[str, Any] | None:
+        seen = self._look(undo, claim)
         if seen is None:
             return None
-        missing = self._around.answers(self._bound, 20.0)
+        missing = self._around.answers(self._bound, ANSWERED_S)
         if missing is not None:
             raise NotYet(missing)
         return seen
 
-    def _watch_on(self, undo: Undo) -> None:
-        """As a mender does: a try to inject that was not answered may arrive after the mend."""
+    def _watch_on(self, undo: Undo, claim: Claim, within_s: float) -> None:
+        """As a mender does: a try to inject that was not answered may arrive after the mend. Raises NotBack."""
         over = self._around.clock.now() + WATCH_ON_S
         while self._around.clock.now() < over:
-            left_s = over - self._around.clock.now()
-            try:
-                self._until(lambda: self._mend_again(undo), left_s, heed=False)
-            except Foreign:
-                return  # it was verified, and is somebody else's by now
-            threading.Event().wait(WATCH_EVERY_S)
+            looks: list[dict[str, Any] | None] = []
 
-    def _mend_again(self, undo: Undo) -> dict[str, Any]:
-        self._fault.mend(undo.state)
-        if self._fault.mended(undo.state) is None:
-            seen, _ = self._until(lambda: self._verify_mended(undo), self._around.mend_within_s, heed=False)
-            if seen is not None:
+            def look(looks: list[dict[str, Any] | None] = looks) -> dict[str, Any] | None:
+                looks.append(self._look(undo, claim))
+                return looks[-1]
+
+            seen, why = self._until(look, within_s, heed=False)
+            lost = None in looks
+            if lost and seen is not None:
+                seen, why = self._until(lambda: self._verify_mended(undo, claim), within_s, heed=False)
+            if seen is None:
+                raise NotBack(f"mended, and not seen to be back when it was looked at again: {why}")
+            if lost:
                 self._tell("mend", "effective", detail=seen | {"again": True})
-        return {}
+            threading.Event().wait(WATCH_EVERY_S)
 
     def _give_back(self, undo: Undo, claim: Claim) -> dict[str, Any]:
         self._fault.disarm(undo.state)
@@ -383,9 +385,11 @@ class _StepWalk:
                 failures, pause = 0, POLL_S
             except NotYet as e:
                 why, pause = str(e), POLL_S
-            except (Foreign, ClaimGone, CannotInject):
+            except (Foreign, ClaimGone):
                 raise
             except Exception as e:  # also a mistake of ours: no mend may end with a traceback
+                if heed and isinstance(e, CannotInject):
+                    raise
                 why = _words(e)
                 if process_gone(around.ground.embedded_pid):
                     return None, GONE
@@ -398,10 +402,7 @@ class _StepWalk:
             elif around.stop.wait(pause) or self._moved is not None:
                 return None, self._moved or around.stop.reason
 
-    def _not_restored(self, undo: Undo, why: str) -> None:
-        self._not_restored_by(f"{undo.handle} {why}")
-
-    def _not_restored_by(self, why: str) -> None:
+    def _not_restored(self, why: str) -> None:
         self._tell("mend", "fail", error=why)
         with self._lock:
             self._outcome.not_restored.append(self._bound.handle.name)
@@ -428,6 +429,10 @@ class _StepWalk:
                 error=error,
             )
         )
+
+
+class NotBack(Exception):
+    """It could not be mended, or not be seen to be; and why."""
 
 
 class ClaimGone(Exception):

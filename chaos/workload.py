@@ -42,17 +42,19 @@ class Workload:
         found = self.cluster.workload(self.kind, self.namespace, self.name)
         return None if found is None else _ready(found)
 
-    def back(self, original: dict[str, Any]) -> dict[str, Any] | None:
-        """Whether as many Pods are ready as are wanted now, and are served where they were: what was seen."""
+    def back(self, original: dict[str, Any], no_more: bool = False) -> dict[str, Any] | None:
+        """Whether as many Pods are ready as are wanted now, and are served where they were: what was seen.
+
+        `no_more`: what a fault had added has gone, too.
+        """
         found = self.cluster.workload(self.kind, self.namespace, self.name)
         ready = None if found is None else _ready(found)
         wanted = max(1, found["spec"].get("replicas", 1)) if found else 1
         if ready is None or ready < wanted:
             return None
-        if self.kind == "statefulset" and ready > wanted:
-            return (
-                None  # it counts a Pod until it has gone; a Deployment's surge, though, is somebody's rollout
-            )
+        # A StatefulSet counts a Pod until it has gone; a Deployment's surge, though, may be somebody's rollout.
+        if ready > wanted and (no_more or self.kind == "statefulset"):
+            return None
         endpoints = sum(e["ready"] for e in self.endpoints())
         return {"ready": ready, "endpoints": endpoints} if endpoints or not original["endpoints"] else None
 

@@ -101,7 +101,8 @@ class ScaleTo(Fault):
                 return
 
     def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
-        return self._workload.back(state["original"])
+        more = state["set"]["replicas"] > state["original"]["replicas"]
+        return self._workload.back(state["original"], no_more=more)
 
     def moved(self, state: dict[str, Any], over: Callable[[], bool]) -> str | None:
         workload, version = self._workload, self._version
@@ -111,9 +112,8 @@ class ScaleTo(Fault):
                 for event in self._cluster.watch_workload(*where, version, WATCH_S):
                     if over():
                         return None
-                    if (
-                        event["type"] == "ERROR"
-                    ):  # what is after our version is forgotten: what is there now counts
+                    if event["type"] == "ERROR":
+                        # What came after our version is forgotten there: what is there now counts.
                         found = self._cluster.workload(*where)
                         event = {"type": "MODIFIED", "object": found} if found else {"type": "DELETED"}
                     if event["type"] == "DELETED":

@@ -4,6 +4,7 @@ in personalities/, says what it looks like.
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -25,7 +26,7 @@ Page = Callable[[], tuple[str, bytes]]
 ShapeMaker = Callable[[Reply, Ask, Entry], Shape]
 
 
-class Personality:
+class Personality(ABC):
     defaults: ClassVar[Defaults]
     tells_abort: ClassVar[bool]
     """At SIGTERM answers under way are ended and say so; else they are left without their end."""
@@ -38,33 +39,38 @@ class Personality:
         self.pages: dict[str, Page] = {}
         self._control = control.Control(engine.faults, faults.load())
 
+    @abstractmethod
     def problem(self, status: int, message: str, param: str | None = None) -> Refusal:
         """An error as this engine says it."""
-        raise NotImplementedError
 
     def nowhere(self, request: Request) -> Refusal:
         """No such path."""
         return self.problem(404, "Not Found")
 
+    @abstractmethod
     def overloaded(self) -> Refusal:
-        raise NotImplementedError
+        """Too many wait already."""
 
+    @abstractmethod
     def limited(self) -> Refusal:
-        raise NotImplementedError
+        """This client asks too often."""
 
+    @abstractmethod
     def failed(self) -> Refusal:
-        raise NotImplementedError
+        """Something went wrong inside."""
 
+    @abstractmethod
     def unavailable(self) -> Refusal:
-        raise NotImplementedError
+        """It does not serve now."""
 
+    @abstractmethod
     def too_long(self, ask: Ask, longest: int) -> Refusal:
-        raise NotImplementedError
+        """The ask does not fit into the model's context."""
 
-    def admit(self, request: Request) -> None:
+    def admit(self, request: Request) -> None:  # noqa: B027  most ask for no key
         """Raises a Refusal for who may not ask at all."""
 
-    def check(self, request: Request, ask: Ask) -> None:
+    def check(self, request: Request, ask: Ask) -> None:  # noqa: B027
         """Raises a Refusal for a well-formed ask that this engine cannot serve."""
 
     def reworded(self, request: Request, refusal: Refusal) -> Refusal:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from chaos import lease
 from chaos.cluster import Cluster as Client
 from contract import topology
 from contract.topology import Topology
@@ -128,7 +129,7 @@ tiers:
         self._call(self._remake())
 
     def leases(self) -> list[dict[str, Any]]:
-        return self.client.leases("ml", "app.kubernetes.io/managed-by=brownout")
+        return self.client.leases("ml", lease.LABEL)
 
     def back(self) -> None:
         """As it was, whatever a test did."""
@@ -138,8 +139,9 @@ tiers:
             meta = policy["metadata"]
             self.client.delete_network_policy("ml", meta["name"], meta["uid"])
         until(self._schedulable, "the node takes Pods again")
-        for held in self.leases():
-            self.client.delete_lease("ml", held["metadata"]["name"], held["metadata"]["uid"])
+        for held in self.leases() + self.client.leases(lease.NODES, lease.LABEL):
+            meta = held["metadata"]
+            self.client.delete_lease(meta["namespace"], meta["name"], meta["uid"])
         if self.replicas() != 1:
             self.scale(1)
         until(lambda: self.ready() == 1, "the engine's Pod is ready again")

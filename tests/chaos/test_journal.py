@@ -70,9 +70,14 @@ def test_a_record_that_cannot_be_written_leaves_nothing_behind(tmp_path):
         Journal(tmp_path / "file" / "journal").open(UNDO)
 
 
-def test_a_record_of_another_version_is_an_error_and_not_an_empty_journal(journal, tmp_path):
+def test_a_record_of_another_version_is_told_and_hides_no_other(journal, tmp_path):
     journal.open(UNDO)
-    path = next((tmp_path / "deep" / "journal").iterdir())
+    (path,) = (tmp_path / "deep" / "journal").iterdir()
     path.write_text(json.dumps({"run": "old"}))
+    journal.open(replace(UNDO, handle="ml/ollama"))
+    told: list[str] = []
+    assert [u.handle for u in journal.records(told.append)] == ["ml/ollama"]
+    assert len(told) == 1
+    assert "no undo record of this version" in told[0]
     with pytest.raises(ValueError, match="no undo record of this version"):
-        journal.records()
+        journal.held(UNDO)

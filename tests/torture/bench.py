@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from chaos.cluster import process_gone
 from chaos.journal import Journal, Undo
 from embedded.apiserver.resources import DEPLOYMENTS
@@ -87,12 +89,15 @@ class Bench:
         return back - at if back and back > at else None
 
     def end_all(self) -> None:
-        """Whatever a trial started and did not wait for."""
+        """Whatever a trial started and did not wait for, guardians too: none may mend in the next trial."""
         for process in self._started:
             if process.poll() is None:
                 process.kill()
             process.wait()
         self._started.clear()
+        for process in psutil.process_iter():
+            if _state_of(process).startswith(f"{self.folder}/"):
+                process.kill()
 
     def close(self) -> None:
         self.end_all()
@@ -159,6 +164,14 @@ class Controller:
             )
         except FileNotFoundError:
             return None
+
+
+def _state_of(process: psutil.Process) -> str:
+    """Where its journal lies, by which a process of a trial is known; of a process that is another's: nothing."""
+    try:
+        return process.environ().get("XDG_STATE_HOME", "")
+    except psutil.Error:
+        return ""
 
 
 def _hear_signals() -> None:

@@ -234,12 +234,7 @@ def api_gone_in_the_fault(bench: Bench, chance: Random) -> float:
     controller = bench.chaos(SHORT_S + 1)
     controller.await_event("inject", "effective")
     _gone(bench)
-    time.sleep(chance.uniform(0.5, 3.0))
-    at = time.time()
-    bench.stand.trouble = None
-    assert controller.wait() == 0, controller.said()
-    _settled(bench, controller)
-    return at
+    return _api_back(bench, controller, chance)
 
 
 def api_gone_in_the_mend(bench: Bench, chance: Random) -> float:
@@ -250,6 +245,11 @@ def api_gone_in_the_mend(bench: Bench, chance: Random) -> float:
     seen = _gone(bench)
     gate.open()
     assert seen.wait(30)
+    return _api_back(bench, controller, chance)
+
+
+def _api_back(bench: Bench, controller: Controller, chance: Random) -> float:
+    """After a while the API answers again, and the run ends as if it had never been gone."""
     time.sleep(chance.uniform(0.5, 3.0))
     at = time.time()
     bench.stand.trouble = None
@@ -399,13 +399,13 @@ def _api_trouble(kind: str, move: str, bench: Bench, chance: Random) -> float:
     """The API answers the scale calls of a move so; nothing is lost, and the exit code tells the truth."""
     if move == "inject":
         fits = patch_of_scale if kind in ("409", "dropped after", "hangs") else any_scale
-        bench.stand.trouble = trouble(kind, fits, 1 + chance.randrange(2), partial(_touch, bench))
+        bench.stand.trouble = trouble(kind, fits, 1 + chance.randrange(2), bench.stand.touch)
         controller = bench.chaos(15.0 if kind == "hangs" else 4.0)
     else:
         controller = bench.chaos(SHORT_S + 1)
         controller.await_event("inject", "effective")
         fits = MOMENTS["mid-mend"] if kind in ("409", "dropped after", "hangs") else any_scale
-        bench.stand.trouble = trouble(kind, fits, 1 + chance.randrange(2), partial(_touch, bench))
+        bench.stand.trouble = trouble(kind, fits, 1 + chance.randrange(2), bench.stand.touch)
     at = time.time()
     code = controller.wait(90)
     assert code == 0, f"exit {code}: {controller.said()}"
@@ -413,11 +413,6 @@ def _api_trouble(kind: str, move: str, bench: Bench, chance: Random) -> float:
     assert [e["stage"] for e in mends][-1:] == ["effective"], mends
     _settled(bench, controller)
     return at
-
-
-def _touch(bench: Bench) -> None:
-    """Somebody else writes the target, and leaves its replicas alone: the version moves."""
-    bench.stand.touch()
 
 
 def _gone(bench: Bench) -> threading.Event:

@@ -68,7 +68,7 @@ async def body_of(request: web.Request) -> dict[str, Any]:
 
 
 def trouble(
-    kind: str, fits: Callable[[str, str, dict[str, Any]], bool], times: int, scale: Callable[[], None]
+    kind: str, fits: Callable[[str, str, dict[str, Any]], bool], times: int, touch: Callable[[], None]
 ) -> Any:
     """A middleware: the first requests that fit meet this kind of trouble."""
     left = [times]
@@ -79,9 +79,8 @@ def trouble(
         left[0] -= 1
         match kind:
             case "409":
-                await asyncio.to_thread(
-                    scale
-                )  # somebody else was faster: the version that the write names is old
+                # Somebody else was faster: the version that the write names is old.
+                await asyncio.to_thread(touch)
                 return await handler(request)
             case "429":
                 return _status(429, "TooManyRequests", {"Retry-After": "1"})
