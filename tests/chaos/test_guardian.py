@@ -4,13 +4,18 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from chaos.cluster import process_gone
-from tests.chaos.stand import LONG, events, until
+from chaos.guardian import mark, open_line
+from chaos.journal import Undo
+from tests.chaos.stand import LONG, ROOT, events, until
 
 SOON = LONG.replace("for: 120s", "for: 2s")
 
@@ -84,6 +89,53 @@ def test_a_frozen_controllers_fault_is_mended_at_its_deadline_and_its_claim_is_g
     assert stand.replicas() == 2
     assert "the claim is gone" in events(process.folder)[-1]["error"]
     until(lambda: process_gone(guardian), "the guardian has left")
+
+
+@pytest.fixture
+def alone(tmp_path, monkeypatch):
+    """A guardian without a controller: what is said to it is the test's own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "chaos", "guardian"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    assert "ready" in json.loads(process.stdout.readline())
+    yield process
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+
+
+def touching(path: Path) -> Undo:
+    """Of a fault whose mend makes a file."""
+    given = {"inject": ["true"], "check": ["test", "-e", str(path)], "mend": ["touch", str(path)]}
+    return Undo(
+        run="a-run", folder=None, step="gaming", trial=1, fault="command", options={}, target="vllm", kind="command",
+        handle=path.name, given=given, cluster=None, kubeconfig=None, embedded_pid=None, holder="host:1",
+        deadline=1e12, state={"group_file": f"{path}.group"},
+    )  # fmt: skip
+
+
+def test_a_record_that_it_cannot_act_on_is_told_and_costs_the_others_nothing(alone, tmp_path):
+    undo = touching(tmp_path / "mended")
+    for one in (undo, replace(undo, fault="no_such_fault", handle="another")):
+        alone.stdin.write(open_line(one) + "\n")
+        alone.stdin.flush()
+        answer = json.loads(alone.stdout.readline())
+        assert answer["of"] == mark(one)
+        assert ("why" in answer) == (one is not undo)
+    alone.stdin.close()
+    assert alone.wait(30) == 0
+    assert (tmp_path / "mended").exists()
+
+
+def test_a_line_that_was_torn_by_its_controllers_end_arms_nothing(alone, tmp_path):
+    alone.stdin.write(open_line(touching(tmp_path / "mended")))
+    alone.stdin.close()
+    assert alone.wait(30) == 0
+    assert not (tmp_path / "mended").exists()
 
 
 def test_an_inject_that_arrives_after_its_controller_died_is_found_and_mended(stand, chaos):
