@@ -32,7 +32,7 @@ ui: .venv/installed $(GATEWAY) ## the same from Locust's web UI, on http://127.0
 
 plan: .venv/installed ## show every move of TIMELINE on TOPOLOGY; touches nothing
 	@$(PY) -m analysis check $(TIMELINE) --topology $(TOPOLOGY)
-	@$(PY) -m chaos plan --topology $(TOPOLOGY) --timeline $(TIMELINE) $(if $(DURATION),--duration $(DURATION)) $(if $(WITHOUT_REAPER),--without-reaper)
+	@$(PY) -m chaos plan --topology $(TOPOLOGY) --timeline $(TIMELINE) --seed $(SEED) $(if $(DURATION),--duration $(DURATION)) $(if $(WITHOUT_REAPER),--without-reaper)
 
 report: .venv/installed ## make the report of RUN again, and print its verdict
 	@$(PY) -m analysis report $(RUN)

@@ -66,7 +66,11 @@ def _arguments(parser: LocustArgumentParser) -> None:
         default="chaos/timelines/three_tier.yaml",
         help="what is taken away when, and what is expected",
     )
-    add("--duration", default="", help="walk the timeline as often as fits, for example 24h; at least once")
+    add(
+        "--duration",
+        default="",
+        help="walk the timeline as often as fits, for example 24h; at least once; by default its trials",
+    )
     add("--results", default="results", help="where the run's folder is made", include_in_web_ui=False)
     add("--scenarios", default="", help="only these, for example chat,direct; all where none is named")
     add(
@@ -75,7 +79,12 @@ def _arguments(parser: LocustArgumentParser) -> None:
         help="inject although nothing in the cluster would mend if every process here were killed",
         include_in_web_ui=False,
     )
-    add("--seed", type=int, default=1, help="of prompts, think times and pairs")
+    add(
+        "--seed",
+        type=int,
+        default=1,
+        help="of prompts, think times, pairs, and the random whiles before rounds",
+    )
     add("--leash", action="store_true", help="stop when the parent process ends", include_in_web_ui=False)
 
 
@@ -283,6 +292,7 @@ class Conductor:
         assert self._run is not None
         argv = [PYTHON, "-m", "chaos", "run", "--leash", "--run", str(self._run.path)]
         argv += ["--topology", str(self._topology_path), "--timeline", str(self._timeline_path)]
+        argv += ["--seed", str(self._options.seed)]
         argv += ["--duration", self._options.duration] if self._options.duration else []
         argv += ["--without-reaper"] if self._options.without_reaper else []
         self._status: dict[str, Any] = {}

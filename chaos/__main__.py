@@ -21,7 +21,7 @@ from chaos.conduct import Conduct, leash
 from chaos.guardian import Guardian
 from chaos.journal import Journal, default_folder
 from chaos.lookout import deadmen, look
-from chaos.plan import bind, describe, rounds
+from chaos.plan import bind, describe, pauses, rounds
 from chaos.preflight import ground_of
 from chaos.reaper import Reaper
 from chaos.restore import restore
@@ -66,8 +66,10 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--timeline", type=Path, required=True, help="the experiment")
     for one in (plan, run):
         one.add_argument(
-            "--duration", type=_seconds, help="walk the timeline as often as fits; at least once"
-        )
+            "--duration", type=_seconds,
+            help="walk the timeline as often as fits, at least once; by default as many times as it has trials",
+        )  # fmt: skip
+        one.add_argument("--seed", type=int, default=1, help="of the random whiles before rounds (phase)")
     listing = command("faults", "the catalogue: what can be taken away, and how it comes back", _faults)
     listing.add_argument("--name", help="only this one")
     reap = command("reaper", "the dead-man of a cluster, run inside it: deploy/reaper.yaml", _reaper)
@@ -108,7 +110,7 @@ def _seconds(text: str) -> float:
 def _plan(args: argparse.Namespace) -> int:
     lines, stack = timeline.read(args.timeline), topology.read(args.topology)
     bound = bind(lines, stack, str(args.timeline))
-    print(describe(lines, bound, rounds(lines, args.duration)))
+    print(describe(lines, bound, pauses(lines, rounds(lines, args.duration), args.seed)))
     if stack.embedded is not None:
         print(deadmen(bound))
         print("  the stack is not up: what is there now is not known")
@@ -134,13 +136,13 @@ def _run(args: argparse.Namespace) -> int:
     if args.run is None:
         inputs = {"topology.yaml": topology.dump(stack), "timeline.yaml": args.timeline.read_text()}
         own = open_run(
-            Path("results"), args.timeline.stem, clock.now(), inputs, {"chaos": sys.argv[1:]}, seed=0
+            Path("results"), args.timeline.stem, clock.now(), inputs, {"chaos": sys.argv[1:]}, args.seed
         )
     folder = own.path if own else args.run
     conduct = Conduct(
         stack, lines, bound, folder, Journal(default_folder()), clock, stop,
         say=_to_parent if args.leash else _to_terminal, duration_s=args.duration, mend_within_s=args.mend_within,
-        without_reaper=args.without_reaper,
+        without_reaper=args.without_reaper, seed=args.seed,
     )  # fmt: skip
     stop.on_signals()
     if args.leash:

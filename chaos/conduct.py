@@ -18,7 +18,7 @@ from chaos.health import HealthWatch
 from chaos.journal import Journal
 from chaos.live import FailoverWatch
 from chaos.metronome import Metronome
-from chaos.plan import Bound, moves, rounds
+from chaos.plan import Bound, moves, pauses, rounds, total_s
 from chaos.probe import PROMPT, Probe
 from chaos.recording import Recording
 from chaos.runner import Surroundings, walk
@@ -62,10 +62,11 @@ class Conduct:
         duration_s: float | None,
         mend_within_s: float,
         without_reaper: bool,
+        seed: int,
     ) -> None:
         self._topology, self._timeline, self._bound = topology, timeline, bound
         self._folder, self._journal, self._clock, self._stop, self._say = folder, journal, clock, stop, say
-        self._rounds = rounds(timeline, duration_s)
+        self._pauses = pauses(timeline, rounds(timeline, duration_s), seed)
         self._mend_within_s, self._without_reaper = mend_within_s, without_reaper
         self._guard = AbortGuard(timeline.abort_when) if timeline.abort_when else None
         self._gateway = Endpoint.of(_url(topology), topology.gateway.model, secret(topology.gateway.api_key))
@@ -142,10 +143,11 @@ class Conduct:
 
     def _walk_rounds(self, around: Surroundings) -> list[str]:
         clock, stop, started_at = self._clock, self._stop, self._started_at
-        for trial in range(1, self._rounds + 1):
+        for trial, later_s in enumerate(self._pauses, start=1):
             self._trial = trial
+            started_at += later_s  # before the baseline, which is as long in every round
             guard = threading.Timer(
-                self._timeline.max, stop.set, args=(f"guard: the round took longer than max {text(self._timeline.max)}",)
+                self._timeline.max + later_s, stop.set, args=(f"guard: the round took longer than max {text(self._timeline.max)}",)
             )  # fmt: skip
             guard.daemon = True
             guard.start()
@@ -163,7 +165,7 @@ class Conduct:
         return []
 
     def _total_s(self) -> float:
-        return self._timeline.round_s * self._rounds
+        return total_s(self._timeline, self._pauses)
 
     def _tell(self, event: Event) -> None:
         self._recording.event(event)

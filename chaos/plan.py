@@ -1,6 +1,7 @@
 """A timeline laid out as moves in order, bound to the topology's targets. Pure."""
 
 from dataclasses import dataclass
+from random import Random
 
 from chaos import faults
 from chaos.fault import Handle, handle_of
@@ -9,6 +10,8 @@ from contract.refusal import Refusal, no_such
 from contract.strict import validate
 from contract.timeline import Step, Timeline
 from contract.topology import Tier, Topology
+
+TOLD = 12  # so many of the random whiles a plan lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +81,41 @@ def moves(bound: list[Bound]) -> list[Move]:
 
 
 def rounds(timeline: Timeline, duration_s: float | None) -> int:
-    """How often the timeline is walked: as often as it fits into the duration, at least once."""
-    return max(1, int((duration_s or 0) // timeline.round_s))
+    """How often the timeline is walked: as often as it fits into the duration, at least once.
+
+    Where no duration is given, as many times as the timeline has trials; a duration on the command line wins.
+    """
+    if duration_s is None:
+        return timeline.trials or 1
+    return max(1, int(duration_s // (timeline.round_s + timeline.phase)))
 
 
-def describe(timeline: Timeline, bound: list[Bound], count: int) -> str:
+def pauses(timeline: Timeline, count: int, seed: int) -> list[float]:
+    """How many seconds later each round begins: random, up to the timeline's phase, the same for the same seed."""
+    random = Random(seed)
+    return [random.uniform(0.0, timeline.phase) for _ in range(count)]
+
+
+def total_s(timeline: Timeline, later_s: list[float]) -> float:
+    """What all rounds take where every mend is verified at once."""
+    return timeline.round_s * len(later_s) + sum(later_s)
+
+
+def describe(timeline: Timeline, bound: list[Bound], later_s: list[float]) -> str:
     """The plan as an operator reads it."""
+    count = len(later_s)
     lines = [
         f"{count} round{'s' if count > 1 else ''} of {text(timeline.round_s)}: baseline {text(timeline.baseline)}, "
         f"{len(bound)} step{'s' if len(bound) > 1 else ''}, settling {text(timeline.settle)}",
     ]
+    if timeline.phase:
+        lines.append(
+            f"  each begins a random while of up to {text(timeline.phase)} later: by "
+            + ", ".join(text(round(s, 1)) for s in later_s[:TOLD])
+            + (", …" if count > TOLD else "")
+        )
+    if count > 1:
+        lines.append(f"  {text(round(total_s(timeline, later_s)))} in all, and what the mends take")
     for m in moves(bound):
         b = m.bound
         options = "".join(f" {k}={v}" for k, v in b.step.with_.items())

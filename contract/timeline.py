@@ -4,9 +4,9 @@ The shape alone: which faults there are is known to chaos, which expectations to
 """
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from contract.duration import Duration, text
 from contract.strict import Strict, load
@@ -29,6 +29,16 @@ class Step(Strict):
     target: str
     with_: dict[str, Any] = Field(default_factory=dict, alias="with")  # the fault's own options
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_timeline(cls, data: Any) -> Any:
+        for key in ("trials", "phase"):
+            if isinstance(data, dict) and key in data:
+                raise ValueError(
+                    f"{key} stands beside steps:, not in a step: a trial is a walk of the whole timeline"
+                )
+        return data
+
 
 class AbortWhen(Strict):
     """A guard: when it holds over the window, everything is mended and the run is aborted.
@@ -49,13 +59,25 @@ class AbortWhen(Strict):
         return self
 
 
+def _phase(given: object) -> object:
+    if given == "random":
+        raise ValueError(
+            "write up to how long, like 10s: each round begins a random while of at most this later"
+        )
+    return given
+
+
 class Timeline(Strict):
     """A whole timeline file. Read it with `read`."""
 
     hypothesis: str
     baseline: Duration
     settle: Duration
-    max: Duration
+    max: Duration  # of one round
+    trials: int | None = Field(default=None, ge=1, strict=True)  # so many rounds; None: the command line says
+    # Each round begins a random while of up to this later, so that faults meet what the gateway and the probe do in
+    # periods (a cooldown, a health check, a slot) at no fixed place.
+    phase: Annotated[Duration, BeforeValidator(_phase)] = 0.0
     max_cloud_answers: int | None = Field(default=None, ge=0)
     abort_when: AbortWhen | None = None
     objectives: Objectives = Objectives()
@@ -89,7 +111,7 @@ class Timeline(Strict):
 
     @property
     def round_s(self) -> float:
-        """Seconds from the start to the end of the settling after the last planned mend."""
+        """Seconds from the start of a round to the end of the settling after the last planned mend."""
         return max(s.at + s.for_ for s in self.steps) + self.settle
 
 

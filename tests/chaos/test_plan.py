@@ -37,6 +37,39 @@ def test_a_timeline_is_walked_as_often_as_fits_and_at_least_once(tmp_path, durat
 
 
 @pytest.mark.parametrize(
+    ("given", "duration_s", "count"),
+    [
+        ("", None, 1),
+        ("trials: 9\n", None, 9),
+        ("trials: 9\n", 390, 2),  # what the command line says wins
+        ("phase: 30s\n", 390, 1),  # two rounds would fit, but not with the longest while before each
+        ("trials: 3\nphase: 30s\n", None, 3),
+    ],
+)
+def test_a_timeline_is_walked_as_many_times_as_it_has_trials(tmp_path, given, duration_s, count):
+    lines, _ = bound(tmp_path, "baseline: 40s", given + "baseline: 40s")
+    assert plan.rounds(lines, duration_s) == count
+
+
+def test_rounds_begin_at_random_phases_that_a_seed_brings_again(tmp_path):
+    lines, steps = bound(tmp_path, "baseline: 40s", "trials: 9\nphase: 10s\nbaseline: 40s")
+    later_s = plan.pauses(lines, 9, seed=1)
+    assert later_s == plan.pauses(lines, 9, seed=1) != plan.pauses(lines, 9, seed=2)
+    assert later_s[:4] == plan.pauses(lines, 4, seed=1)
+    assert all(0 <= s <= 10 for s in later_s)
+    assert max(later_s) - min(later_s) > 3
+    assert plan.total_s(lines, later_s) == pytest.approx(9 * 195 + sum(later_s))
+    told = plan.describe(lines, steps, later_s)
+    assert "9 rounds of 3m15s" in told
+    assert f"each begins a random while of up to 10s later: by {later_s[0]:.1f}s, " in told
+
+
+def test_without_a_phase_no_round_begins_later(tmp_path):
+    lines, _ = bound(tmp_path)
+    assert plan.pauses(lines, 3, seed=1) == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
     ("old", "new", "words"),
     [
         ("scale_to_zero, target: vllm", "scale_to_zer, target: vllm",
@@ -53,8 +86,9 @@ def test_a_step_that_cannot_be_bound_is_refused(tmp_path, old, new, words):
 
 def test_the_plan_is_readable(tmp_path):
     lines, steps = bound(tmp_path)
-    told = plan.describe(lines, steps, 1)
-    assert "1 round of 3m15s" in told
+    told = plan.describe(lines, steps, [0.0])
+    assert told.splitlines()[0].startswith("1 round of 3m15s")
+    assert "later" not in told
     assert "1m30s  inject  cpu-tier-too" in told
 
 

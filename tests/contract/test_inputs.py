@@ -132,6 +132,13 @@ def test_a_wrong_topology_is_refused_with_what_would_be_right(tmp_path, old, new
             "steps:\n  - {name: gaming, at: 50s, for: 5s, fault: scale_to_zero, target: ollama}\n",
             "two steps are named 'gaming'",
         ),
+        ("for: 30s", "for: 30s, trials: 9", "step 'gaming': trials stands beside steps:, not in a step"),
+        ("for: 30s", "for: 30s, phase: 1s", "step 'gaming': phase stands beside steps:, not in a step"),
+        ("max: 3m", "max: 3m\nphase: random", "phase: write up to how long, like 10s"),
+        ("max: 3m", "max: 3m\nphase: 10", "phase: 10 is a bare number, not a duration; write 10s"),
+        ("max: 3m", "max: 3m\ntrials: 0", "trials: Input should be greater than or equal to 1"),
+        ("max: 3m", "max: 3m\ntrials: 9s", "trials: Input should be a valid integer"),
+        ("max: 3m", "max: 3m\ntrial: 9", "no key 'trial'; did you mean 'trials'?"),
     ],
 )
 def test_a_wrong_timeline_is_refused_with_what_would_be_right(tmp_path, old, new, words):
