@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-FORMAT = 1
-"""The number of this shape of a run, in its manifest. 1: the first."""
+FORMAT = 2
+"""The number of this shape of a run, in its manifest. 1: the first. 2: the client tells what was wanted of it."""
 
 GATEWAY = "gateway"
 
@@ -144,10 +144,13 @@ class Client:
 
     at: float  # the end of the second that the row tells of
     worker: str | None
-    cpu_percent: float  # of one core
+    cpu_percent: float  # of one core, this process alone
     hub_lag_ms: float  # p99 of what an event at a random instant of this second waited for the hub
     users: int
-    sent: int  # asks
+    wanted: int  # asks intended: in an open loop the arrivals that were due, in a closed one what was sent
+    sent: int  # asks begun
+    capped: int  # arrivals that the cap on asks in flight refused
+    late_ms: float | None  # p99 of sent_at − intended_at, over the asks sent in this second; None: none was
     in_flight: int
 
 
@@ -158,7 +161,10 @@ CLIENT = pa.schema(
         pa.field("cpu_percent", pa.float64(), nullable=False),
         pa.field("hub_lag_ms", pa.float64(), nullable=False),
         pa.field("users", pa.int32(), nullable=False),
+        pa.field("wanted", pa.int32(), nullable=False),
         pa.field("sent", pa.int32(), nullable=False),
+        pa.field("capped", pa.int32(), nullable=False),
+        pa.field("late_ms", pa.float64()),
         pa.field("in_flight", pa.int32(), nullable=False),
     ]
 )

@@ -352,7 +352,9 @@ def _health(world: World, duration_s: float) -> list[Health]:
 
 
 def _client(duration_s: float, rate: float) -> list[Client]:
-    return [Client(START + s, "w1", 12.0, 1.2, 4, int(rate), 1) for s in range(int(duration_s))]
+    return [
+        Client(START + s, "w1", 12.0, 1.2, 4, int(rate), int(rate), 0, 0.4, 1) for s in range(int(duration_s))
+    ]
 
 
 def _write(path: Path, schema: Any, records: Sequence[Any]) -> None:

@@ -43,14 +43,17 @@ class Asker:
             max_tokens=stage.max_tokens if max_tokens is None else max_tokens,
             pair=pair, worker=stage.worker,
         )  # fmt: skip
-        stage.recorder.began()
+        tally = stage.recorder.tally
+        tally.began(arrived=intended_at is not None)
         exchange: Exchange | None = None
         connection: Connection | None = None
         try:
             endpoint = self._endpoint(via, model)
             connection = self._connection(via, endpoint)
             request = endpoint.request(ask.request_id, prompt, ask.max_tokens, stream, self._ignore_eos(via))
-            exchange = connection.exchange(request, stage.deadlines)
+            exchange = connection.exchange(
+                request, stage.deadlines, lambda at: tally.sent(stage.clock.at(at) - ask.intended_at)
+            )
             fill(ask, exchange, True, stage.clock.at, stage.topology.tier_of)
             return ask
         except GreenletExit:  # the run ends, and we stop waiting

@@ -9,8 +9,8 @@ import psutil
 from contract.clock import Clock
 from contract.records import Client
 from contract.run import ArrowFile
-from scenarios.gateway.lag import lag_p99_s
-from scenarios.gateway.tally import Tally
+from scenarios.gateway.lag import lag_p99_s, late_p99_s
+from scenarios.gateway.tally import Snapshot, Tally
 
 _ROW_S = 1.0
 _BEAT_S = 0.005  # a stall is seen from where the beat was due, so the beat must be short beside it
@@ -31,11 +31,11 @@ class ClientWatch:
         self._file, self._tally, self._users, self._clock = file, tally, users, clock
         self._on_failure, self._worker = on_failure, worker
         self._overshoots_s: list[float] = []
-        self._asked = 0
+        self._before: Snapshot = tally.snapshot()
         self._greenlets: list[gevent.Greenlet] = []
 
     def start(self) -> None:
-        self._asked = self._tally.asked
+        self._before = self._tally.snapshot()
         self._greenlets = [gevent.spawn(self._beat), gevent.spawn(self._row_by_row)]
 
     def stop(self) -> None:
@@ -45,11 +45,18 @@ class ClientWatch:
 
     def row(self, cpu_percent: float) -> Client:
         """What was seen since the row before."""
-        snapshot, overshoots_s = self._tally.snapshot(), self._overshoots_s
-        sent, self._asked, self._overshoots_s = snapshot.asked - self._asked, snapshot.asked, []
+        now, before, overshoots_s, late_s = (
+            self._tally.snapshot(),
+            self._before,
+            self._overshoots_s,
+            self._tally.late_s,
+        )
+        self._before, self._overshoots_s, self._tally.late_s = now, [], []
+        late_p99 = late_p99_s(late_s)
         return Client(
             at=self._clock.now(), worker=self._worker, cpu_percent=cpu_percent, hub_lag_ms=lag_p99_s(overshoots_s, _ROW_S) * 1000,
-            users=self._users(), sent=sent, in_flight=snapshot.in_flight,
+            users=self._users(), wanted=now.wanted - before.wanted, sent=now.asked - before.asked,
+            capped=now.capped - before.capped, late_ms=None if late_p99 is None else late_p99 * 1000, in_flight=now.in_flight,
         )  # fmt: skip
 
     def _beat(self) -> None:

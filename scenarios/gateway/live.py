@@ -17,8 +17,7 @@ def live_line(
     if width is not None:
         parts[0] = f"{_bar(elapsed / total if total else 0.0)} {parts[0]}"
     parts.append(" ".join(f"{tier} {_state(up)}" for tier, up in status.get("up", {}).items()))
-    rate = (now.asked - before.asked) / seconds if seconds > 0 else 0.0
-    parts.append(f"{rate:.1f} asks/s, {now.in_flight} waiting")
+    parts.append(f"{_asked(now, before, seconds)}, {now.in_flight} waiting")
     parts.append(" ".join(f"{tier} {count}" for tier, count in sorted(now.by_tier.items())))
     parts.append(_trouble(now.by_outcome))
     if status.get("waiting_s") is not None:
@@ -27,6 +26,17 @@ def live_line(
         parts.append(f"failover {status['failover_s']:.2f} s")
     line = " │ ".join(p for p in parts if p)
     return line if width is None else line[: max(1, width - 1)]
+
+
+def _asked(now: Snapshot, before: Snapshot, seconds: float) -> str:
+    """What was delivered of what was wanted, where the two differ; the cap's refusals are of the whole run."""
+    seconds = seconds or 1.0
+    wanted, sent = (
+        f"{(now.wanted - before.wanted) / seconds:.1f}",
+        f"{(now.asked - before.asked) / seconds:.1f}",
+    )
+    said = f"{sent} asks/s" if wanted == sent else f"{wanted} wanted, {sent} asks/s"
+    return f"{said}, {now.capped} capped" if now.capped else said
 
 
 def _trouble(by_outcome: Mapping[str, int]) -> str:

@@ -26,7 +26,7 @@ class Sink(Protocol):
 
 
 class Recorder:
-    """Every ask is announced with `began` and handed over once with `keep`. `start` after any fork."""
+    """Every ask is announced to the tally and handed over once with `keep`. `start` after any fork."""
 
     def __init__(self, file: Sink, on_failure: Callable[[str], None]) -> None:
         self._file, self._on_failure = file, on_failure
@@ -38,10 +38,6 @@ class Recorder:
 
     def start(self) -> None:
         self._greenlet = gevent.spawn(self._flush_regularly)
-
-    def began(self) -> None:
-        """An ask is under way."""
-        self.tally.began()
 
     def keep(self, ask: Ask) -> None:
         """An ask has ended. Does not switch greenlets: a kill cannot come between."""

@@ -10,7 +10,9 @@ from contract.records import Ask
 class Snapshot:
     """The numbers at one instant."""
 
+    wanted: int  # more than asked and capped together: arrivals that are due and not begun yet
     asked: int
+    capped: int  # arrivals that the cap refused; no ask was made
     in_flight: int
     by_outcome: dict[str, int]
     by_tier: dict[str, int]  # only answers whose tier is known
@@ -20,13 +22,29 @@ class Snapshot:
 class Tally:
     """Counts. Keeps no record."""
 
+    wanted: int = 0
     asked: int = 0
+    capped: int = 0
     kept: int = 0
     by_outcome: Counter[str] = field(default_factory=Counter)
     by_tier: Counter[str] = field(default_factory=Counter)
+    late_s: list[float] = field(default_factory=list)  # of the asks sent since it was last emptied
 
-    def began(self) -> None:
+    def due(self) -> None:
+        """An arrival of the open loop has come due."""
+        self.wanted += 1
+
+    def refused(self) -> None:
+        """The cap let this arrival make no ask."""
+        self.capped += 1
+
+    def began(self, arrived: bool) -> None:
+        """An ask is made; by an arrival, which was wanted already, or of a user's own accord."""
         self.asked += 1
+        self.wanted += not arrived
+
+    def sent(self, late_s: float) -> None:
+        self.late_s.append(late_s)
 
     def ended(self, ask: Ask) -> None:
         self.kept += 1
@@ -35,4 +53,11 @@ class Tally:
             self.by_tier[ask.tier] += 1
 
     def snapshot(self) -> Snapshot:
-        return Snapshot(self.asked, self.asked - self.kept, dict(self.by_outcome), dict(self.by_tier))
+        return Snapshot(
+            self.wanted,
+            self.asked,
+            self.capped,
+            self.asked - self.kept,
+            dict(self.by_outcome),
+            dict(self.by_tier),
+        )

@@ -6,6 +6,7 @@ say is read afterwards, by `contract.stream`.
 
 import select
 import time
+from collections.abc import Callable
 
 import gevent
 import gevent.socket
@@ -35,14 +36,19 @@ class Connection:
         self.latest: Exchange | None = None
         self._heard = False  # whether the latest exchange received a byte
 
-    def exchange(self, request: bytes, deadlines: Deadlines) -> Exchange:
-        """Send and receive. Raises nothing but GreenletExit, after it has ended `latest` as STOPPED."""
+    def exchange(
+        self, request: bytes, deadlines: Deadlines, on_sent: Callable[[float], object] = lambda at: None
+    ) -> Exchange:
+        """Send and receive. Raises nothing but GreenletExit, after it has ended `latest` as STOPPED.
+
+        `on_sent` gets the monotonic instant at which the request goes out.
+        """
         kept = self._still_open()
-        found = self._once(request, deadlines)
+        found = self._once(request, deadlines, on_sent)
         if kept and not self._heard and _lost_at_once(found):
             # The keep-alive race: the server had closed the idle connection before the request reached it. Nothing
             # was begun there, so it is asked again, once; on a fresh connection there is no such race.
-            found = self._once(request, deadlines)
+            found = self._once(request, deadlines, on_sent)
         return found
 
     def close(self) -> None:
@@ -61,7 +67,7 @@ class Connection:
             self.close()
         return self._socket is not None
 
-    def _once(self, request: bytes, deadlines: Deadlines) -> Exchange:
+    def _once(self, request: bytes, deadlines: Deadlines, on_sent: Callable[[float], object]) -> Exchange:
         exchange = self.latest = Exchange()
         framing = Framing(exchange)
         self._heard = False
@@ -77,6 +83,7 @@ class Connection:
             framing.given_up(End.REFUSED, time.monotonic(), _words(e))
             return exchange
         try:
+            on_sent(time.monotonic())
             self._converse(self._socket, request, deadlines, exchange, framing)
         except GreenletExit:
             framing.given_up(End.STOPPED, time.monotonic(), "stopped")

@@ -67,7 +67,7 @@ def test_results_that_cannot_be_written_are_refused(tmp_path):
     [
         (REQUESTS, ask(1)),
         (HEALTH, Health(1.0, "vllm", None)),
-        (CLIENT, Client(1.0, None, 12.5, 0.3, 4, 2, 1)),
+        (CLIENT, Client(1.0, None, 12.5, 0.3, 4, 3, 2, 1, None, 1)),
     ],
     ids=["requests", "health", "client"],
 )

@@ -89,26 +89,34 @@ def test_a_record_after_the_end_is_counted_and_said(tmp_path, caplog):
 
 def test_the_tally_counts_by_outcome_and_tier():
     tally = Tally()
-    for _ in range(4):
-        tally.began()
+    for _ in range(3):
+        tally.due()
+    tally.refused()
+    for arrived in (True, True, False, False):
+        tally.began(arrived)
     tally.ended(_ask(outcome=Outcome.OK, tier="vllm"))
     tally.ended(_ask(outcome=Outcome.OK, tier="ollama"))
     tally.ended(_ask(outcome=Outcome.REFUSED))
-    assert tally.snapshot() == Snapshot(4, 1, {"ok": 2, "refused": 1}, {"vllm": 1, "ollama": 1})
+    assert tally.snapshot() == Snapshot(5, 4, 1, 1, {"ok": 2, "refused": 1}, {"vllm": 1, "ollama": 1})
 
 
 def test_the_client_is_watched_once_a_second_and_its_lag_is_seen(tmp_path):
     path, failures, tally = tmp_path / "client.arrow", [], Tally()
     watch = ClientWatch(ArrowFile(path, CLIENT), tally, lambda: 3, Clock(), failures.append)
     watch.start()
-    tally.began()
+    tally.due()
+    tally.due()
+    tally.refused()
+    tally.began(arrived=True)
+    tally.sent(0.25)
     gevent.sleep(0.3)
     time.sleep(0.2)  # not gevent's: nothing else runs meanwhile
     gevent.sleep(1.9)
     watch.stop()
     watch.stop()
     rows = read_arrow(path, CLIENT)[0].to_pylist()
-    assert [(r["users"], r["sent"], r["in_flight"]) for r in rows] == [(3, 1, 1), (3, 0, 1)]
+    counted = [[r[c] for c in ("users", "wanted", "sent", "capped", "late_ms", "in_flight")] for r in rows]
+    assert counted == [[3, 2, 1, 1, 250.0, 1], [3, 0, 0, 0, None, 1]]
     assert rows[0]["hub_lag_ms"] > 150
     assert rows[1]["hub_lag_ms"] < rows[0]["hub_lag_ms"]
     assert failures == []
