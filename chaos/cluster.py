@@ -5,6 +5,7 @@ What can go wrong on the way is TROUBLE; a caller that must not give up catches 
 
 import base64
 import binascii
+import email.utils
 import json
 import os
 import ssl
@@ -48,7 +49,7 @@ class Cluster:
         self._slices, self._leases = client.DiscoveryV1Api(api), client.CoordinationV1Api(api)
         self._policies, self._network = client.PolicyV1Api(api), client.NetworkingV1Api(api)
         self._scaling, self._custom = client.AutoscalingV2Api(api), client.CustomObjectsApi(api)
-        self._reviews = client.AuthorizationV1Api(api)
+        self._reviews, self._version = client.AuthorizationV1Api(api), client.VersionApi(api)
 
     def identity(self) -> tuple[str, bool]:
         """The uid of kube-system, and whether this is an embedded stack's cluster."""
@@ -57,6 +58,15 @@ class Cluster:
         pid = meta.get("annotations", {}).get(EMBEDDED_PID)
         self.embedded_pid = int(pid) if embedded and pid else None
         return meta["uid"], embedded
+
+    def clock_ahead_s(self, now: float) -> float | None:
+        """How far `now` is ahead of the API server's clock, to about a second; None: its answers bear no date."""
+        told = self._version.get_code(**_RAW).headers.get("Date")
+        if told is None:
+            return None
+        return (
+            now - email.utils.parsedate_to_datetime(told).timestamp() - 0.5
+        )  # the header leaves out fractions
 
     def credential_ends_at(self) -> float | None:
         """When what we show the API server runs out, in unix seconds; None: it does not say, or is renewed by itself."""

@@ -49,6 +49,12 @@ def check(
     cluster = ground.cluster
     if handle.on_cluster and cluster is not None:
         missing += [f"the right to {right} is missing" for right in refused(fault, handle, cluster)]
+        ahead_s = cluster.clock_ahead_s(now)
+        if ahead_s is not None and abs(ahead_s) > reaper.CLOCKS_AGREE_S:
+            missing.append(
+                f"this machine's clock is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the API server's: "
+                "who mends by the Lease would come too late or too early; set it right"
+            )
         ends_at = cluster.credential_ends_at()
         if ends_at is not None and ends_at < deadline:
             missing.append(

@@ -23,6 +23,7 @@ BY = "reaper"
 HEARTBEAT = "brownout-reaper"
 EVERY_S = 5.0
 FRESH_S = 30.0  # a heartbeat older than this is no heartbeat
+CLOCKS_AGREE_S = 5.0  # a Lease's deadline was written by one clock and is read by another
 MEND_WITHIN_S = 60.0  # then it looks again, and goes on trying
 
 
@@ -47,13 +48,24 @@ class Reaper:
                 try:
                     self.look(namespace)
                     # After the look: a heart that beats though nothing can be seen would be believed.
-                    _beat(self._cluster, namespace, self._clock.now())
+                    self._beat(namespace)
                 except Exception as e:  # also a mistake of ours: a dead-man that ends mends nothing
                     self._say(f"{namespace}: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}")
             if self._stop.wait(EVERY_S):
                 break
         for thread in self._mending.values():
             thread.join()
+
+    def _beat(self, namespace: str) -> None:
+        """By a clock that is wrong deadlines are misread: it goes on mending, and nothing may rely on it."""
+        now = self._clock.now()
+        ahead_s = self._cluster.clock_ahead_s(now)
+        if ahead_s is not None and abs(ahead_s) > CLOCKS_AGREE_S:
+            self._say(
+                f"{namespace}: no heartbeat: this clock is {ahead_s:+.0f} s off the API server's; set it right"
+            )
+            return
+        _beat(self._cluster, namespace, now)
 
     def look(self, namespace: str) -> None:
         """Begin to mend what is past its deadline. Raises TROUBLE."""

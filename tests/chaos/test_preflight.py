@@ -40,6 +40,13 @@ def test_an_embedded_cluster_needs_no_reaper(stand, ground):
     check(stand, ground)
 
 
+@pytest.mark.parametrize(("off_s", "words"), [(60, "60 s ahead of"), (-60, "60 s behind")])
+def test_a_machine_whose_clock_is_not_the_clusters_is_refused(stand, ground, off_s, words):
+    now = time.time() + off_s
+    with pytest.raises(CannotInject, match=f"this machine's clock is {words} the API server's"):
+        preflight.check(scale_to_zero(stand), TARGET, False, ground, deadline=now + 60, now=now)
+
+
 def test_a_cluster_without_a_reaper_is_refused_unless_the_operator_says_so(stand, ground):
     real = replace(ground, embedded_pid=None)
     with pytest.raises(CannotInject, match="no reaper serves the namespace ml: kubectl apply -f"):
