@@ -15,6 +15,8 @@ UV := uv==0.13.8# a package manager that sets up 72 packages in seconds, and com
 PY := .venv/bin/python
 # The embedded stack alone needs the gateway's environment; a topology with urls does not.
 GATEWAY := $(if $(shell grep -s '^embedded:' $(TOPOLOGY)),.venv-gateway/installed)
+# Of real engines only those that a topology asks for.
+ENGINES := $(if $(shell grep -sE '^[^\#]*engine: *llamacpp' $(TOPOLOGY)),.venv-engines/installed)
 LOCUST = $(PY) -m locust -f locustfile.py --topology $(TOPOLOGY) --timeline $(TIMELINE) --seed $(SEED) \
 	--results $(RESULTS) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) --stop-timeout 30 --loglevel WARNING $(if $(DURATION),--duration $(DURATION)) $(if $(WITHOUT_REAPER),--without-reaper)
 
@@ -22,12 +24,12 @@ help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
 	@echo "  variables: TOPOLOGY TIMELINE USERS DURATION SCENARIOS RESULTS RUN SEED TRIALS WITHOUT_REAPER"
 
-setup: .venv/installed .venv-gateway/installed ## set up both virtual environments: the harness and the gateway
+setup: .venv/installed .venv-gateway/installed .venv-engines/installed ## set up the virtual environments: harness, gateway, engines
 
-soak: .venv/installed $(GATEWAY) ## the main job: stack up, load, faults and mends, report, verdict, stack down
+soak: .venv/installed $(GATEWAY) $(ENGINES) ## the main job: stack up, load, faults and mends, report, verdict, stack down
 	@exec $(LOCUST) --headless --leash --only-summary --users $(USERS) --spawn-rate $(USERS)
 
-ui: .venv/installed $(GATEWAY) ## the same from Locust's web UI, on http://127.0.0.1:8089
+ui: .venv/installed $(GATEWAY) $(ENGINES) ## the same from Locust's web UI, on http://127.0.0.1:8089
 	@exec $(LOCUST) --leash --web-host 127.0.0.1 --users $(USERS) --spawn-rate $(USERS)
 
 plan: .venv/installed ## show every move of TIMELINE on TOPOLOGY; touches nothing
@@ -40,7 +42,7 @@ report: .venv/installed ## make the report of RUN again, and print its verdict
 restore: .venv/installed ## mend whatever any run left open; safe at any time
 	@$(PY) -m chaos restore $(if $(filter-out topologies/embedded.yaml,$(TOPOLOGY)),--topology $(TOPOLOGY))
 
-up: .venv/installed .venv-gateway/installed ## start the embedded stack and leave it running
+up: .venv/installed .venv-gateway/installed $(ENGINES) ## start the embedded stack and leave it running
 	@$(PY) -m embedded up --topology $(TOPOLOGY)
 
 down: .venv/installed ## end the stack that `make up` started
@@ -85,6 +87,11 @@ bench: setup .venv/dev ## what the harness itself costs, and how true its number
 .venv-gateway/installed: requirements-gateway.txt .venv/installed
 	$(PYTHON) -m venv .venv-gateway
 	.venv/bin/uv pip install --quiet --compile-bytecode --python .venv-gateway/bin/python -r requirements-gateway.txt
+	@touch $@
+
+.venv-engines/installed: requirements-engines.txt .venv/installed
+	$(PYTHON) -m venv .venv-engines
+	.venv/bin/uv pip install --quiet --compile-bytecode --python .venv-engines/bin/python -r requirements-engines.txt
 	@touch $@
 
 faults: .venv/installed ## the catalogue of faults; docs/faults.md is this text

@@ -193,7 +193,7 @@ class Embedded(Strict):
     """A stack that is started on this machine for the run; `python -m embedded` fills in the urls."""
 
     gateway: str  # a LiteLLM configuration, beside the topology
-    engines: dict[str, dict[str, Any]]  # tier → parameters of `python -m embedded.engine`
+    engines: dict[str, dict[str, Any]]  # tier → which engine, and its parameters
 
 
 class Topology(Strict):

@@ -9,7 +9,6 @@ import datetime
 import os
 import random
 import secrets
-import sys
 import time
 import urllib.request
 from collections.abc import Callable
@@ -22,26 +21,23 @@ from aiohttp import web
 from contract import topology as topologies
 from contract.refusal import Refusal
 from contract.topology import EMBEDDED, Handles, Process, Tier, Topology
-from embedded import gateway
+from embedded import gateway, program
 from embedded.apiserver import certificate
 from embedded.apiserver.cluster import Cluster, Identity
 from embedded.apiserver.kubeconfig import write as write_kubeconfig
 from embedded.apiserver.resources import PODS
 from embedded.apiserver.server import serve
-from embedded.engine import options, personalities
 from embedded.ports import Reserved, free_port
+from embedded.program import CLOUD_KEY, Place, Program
 
 NAMESPACE = "ml"
 GATEWAY = "ml/litellm"
 OUTSIDE = "outside"  # namespace of engines that are not ours to break, like a cloud's
-HEALTH = {"vllm": "/health", "ollama": "/api/tags", "cloud": "/v1/models"}
-CLOUD_KEY = "EMBEDDED_CLOUD_KEY"
 HOSTNAME = "kubernetes.io/hostname"
 COMMON_NODE = "embedded"
 READY_WITHIN_S = 120.0
 CRASHES = 2
 TERMINATION_GRACE_S = 30
-PYTHON_ROOT = str(Path(__file__).parent.parent)
 
 
 class Stack:
@@ -57,6 +53,7 @@ class Stack:
             raise Refusal(f"{where}: embedded: engines: tier {missing[0]!r} has no engine")
         self._ports = {t.name: Reserved() for t in topology.tiers}
         self._gateway_port = free_port(random.Random())
+        self._programs: dict[str, Program] = {}
         self._cluster: Cluster | None = None
         self._runner: web.AppRunner | None = None
 
@@ -66,6 +63,7 @@ class Stack:
         for part in ("log", "ledger", "pids"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         os.environ.setdefault(CLOUD_KEY, "cloud-" + secrets.token_hex(16))
+        self._programs = {tier.name: self._program(tier) for tier in self._topology.tiers}
         key = self._topology.gateway.api_key
         if key is not None:
             topologies.secret(key)  # refused here rather than by the gateway half a minute later
@@ -79,7 +77,7 @@ class Stack:
             self._cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         self._start_gateway()
         for tier in self._topology.tiers:
-            self._start_engine(tier.name)
+            self._start_engine(tier)
         await self._until_ready()
         path = folder / "topology.yaml"
         path.write_text(topologies.dump(self._where_it_is()))
@@ -109,29 +107,19 @@ class Stack:
         env, grace_s = gateway.ENVIRONMENT, gateway.TERMINATION_GRACE_S
         self._deploy(GATEWAY, argv, self._gateway_port, gateway.READY, env, grace_s)
 
-    def _start_engine(self, name: str) -> None:
-        tier = self._topology.tier(name)
-        params = dict(self._embedded.engines[name])
-        personality = params.pop("personality", None)
-        if personality not in HEALTH:
-            raise Refusal(
-                f"{self._where}: embedded: engines: {name!r}: personality must be one of {', '.join(HEALTH)}"
-            )
-        port = self._ports[name].port
-        argv = [sys.executable, "-m", "embedded.engine", "--personality", personality, "--port", str(port)]
-        argv += ["--ledger", str(self._folder / "ledger" / f"{name}.jsonl")]
-        argv += ["--pidfile", str(self._pidfile(name))]
-        if tier.model:
-            argv += ["--model", tier.model]
-        if personality == "cloud":
-            argv += ["--api-key-env", CLOUD_KEY]
-        for key, value in params.items():
-            argv += [f"--{key}", str(value)]
-        _check_engine(argv[3:], f"{self._where}: embedded: engines: {name!r}")
-        handle = tier.handles.deployment or f"{OUTSIDE}/{name}"
-        path = "/health" if personality == "vllm" else "/api/version" if personality == "ollama" else None
-        env = {"PYTHONPATH": PYTHON_ROOT}
-        self._deploy(handle, argv, port, path, env, TERMINATION_GRACE_S, tier.handles.node)
+    def _program(self, tier: Tier) -> Program:
+        folder = self._folder
+        place = Place(
+            self._ports[tier.name].port, folder / "ledger" / f"{tier.name}.jsonl", self._pidfile(tier.name)
+        )
+        where = f"{self._where}: embedded: engines: {tier.name!r}"
+        return program.of(tier, self._embedded.engines[tier.name], place, where)
+
+    def _start_engine(self, tier: Tier) -> None:
+        runs = self._programs[tier.name]
+        handle = tier.handles.deployment or f"{OUTSIDE}/{tier.name}"
+        port, node = self._ports[tier.name].port, tier.handles.node
+        self._deploy(handle, runs.argv, port, runs.ready, runs.env, TERMINATION_GRACE_S, node)
 
     def _pidfile(self, tier: str) -> Path:
         return (self._folder / "pids" / tier).resolve()
@@ -196,8 +184,7 @@ class Stack:
         gateway_url = f"http://127.0.0.1:{self._gateway_port}{gateway.READY}"
         waiting = {GATEWAY: gateway_url}
         for name, url in self._urls().items():
-            personality = self._embedded.engines[name]["personality"]
-            waiting[name] = url + HEALTH[personality]
+            waiting[name] = url + self._programs[name].health
         while waiting:
             for name, url in list(waiting.items()):
                 if await asyncio.to_thread(_answers, url):
@@ -232,10 +219,12 @@ class Stack:
         urls = self._urls()
         tiers = []
         for tier in self._topology.tiers:
-            personality = self._embedded.engines[tier.name]["personality"]
             where: dict[str, Any] = {"handles": self._handles(tier, urls[tier.name])}
             if not tier.cloud:
-                where |= {"url": urls[tier.name], "health": urls[tier.name] + HEALTH[personality]}
+                where |= {
+                    "url": urls[tier.name],
+                    "health": urls[tier.name] + self._programs[tier.name].health,
+                }
             tiers.append(tier.model_copy(update=where))
         reached = self._topology.gateway.model_copy(update={"url": f"http://127.0.0.1:{self._gateway_port}"})
         return self._topology.model_copy(
@@ -291,15 +280,6 @@ def _answers(url: str) -> bool:
             return answer.status == 200
     except OSError:
         return False
-
-
-def _check_engine(argv: list[str], where: str) -> None:
-    """The engine's own parser, before any process is started."""
-    known = {name: each.defaults for name, each in personalities.load().items()}
-    try:
-        options.parse(argv, known, os.environ)
-    except SystemExit:
-        raise Refusal(f"{where}: a parameter is wrong; the line above says which") from None
 
 
 def describe(folder: Path) -> str:

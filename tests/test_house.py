@@ -53,7 +53,8 @@ def test_a_wing_imports_only_what_it_may(wing):
 
 
 GATEWAY_CONFIGURATIONS = {
-    "litellm.yaml"
+    "litellm.yaml",
+    "litellm_llamacpp.yaml",
 }  # beside the topologies that name them; the stack's tests start them
 TOPOLOGIES = [p for p in sorted((ROOT / "topologies").glob("*.yaml")) if p.name not in GATEWAY_CONFIGURATIONS]
 

@@ -4,9 +4,9 @@ import asyncio
 import os
 import signal
 import sys
-from pathlib import Path
 
 from contract.clock import Clock
+from embedded import pidfile
 from embedded.engine import options, personalities, punctual
 from embedded.engine.engine import Engine
 from embedded.engine.ledger import Ledger
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
     listener = Listener(catalogue[chosen.personality](engine), clock)
     if chosen.pidfile is not None:
         # Before the model is loaded: one that loads can be killed, too.
-        write_pid(chosen.pidfile)
+        pidfile.write(chosen.pidfile)
     try:
         with asyncio.Runner(loop_factory=punctual.loop) as runner:
             runner.run(serve(engine, listener))
@@ -34,13 +34,6 @@ def main(argv: list[str]) -> int:
         )
         return 1
     return 0
-
-
-def write_pid(path: Path) -> None:
-    """Nobody reads half a pid; the file stays when the process goes."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(f"{os.getpid()}\n")
-    fresh.replace(path)
 
 
 async def serve(engine: Engine, listener: Listener) -> None:

@@ -55,6 +55,14 @@ class Parser(argparse.ArgumentParser):
         print(f"{self.prog}: {message}", file=sys.stderr)
         raise SystemExit(BAD_INPUT)
 
+    def parse_known(self, argv: Sequence[str]) -> argparse.Namespace:
+        """As parse_args, but a parameter that there is not is told with the one that was meant."""
+        given, unknown = self.parse_known_args(argv)
+        if unknown:
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            self.error(f"no parameter '{unknown[0]}'{_did_you_mean(unknown[0], flags)}")
+        return given
+
 
 def duration_s(text: str) -> float:
     found = DURATION.fullmatch(text)
@@ -111,10 +119,7 @@ def parse(
     argv: Sequence[str], personalities: Mapping[str, Defaults], environment: Mapping[str, str]
 ) -> Options:
     line = parser(tuple(personalities))
-    given, unknown = line.parse_known_args(argv)
-    if unknown:
-        flags = [flag for action in line._actions for flag in action.option_strings]
-        line.error(f"no parameter '{unknown[0]}'{_did_you_mean(unknown[0], flags)}")
+    given = line.parse_known(argv)
     if given.personality not in personalities:
         hint = _did_you_mean(given.personality, personalities)
         line.error(f"no personality '{given.personality}'{hint}; there are {', '.join(personalities)}")

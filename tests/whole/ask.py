@@ -26,7 +26,7 @@ PROMPT = "Count upwards from one in words, without end."
 
 
 def main(path: str, prefix: str, asks: list[dict], deadlines: dict, at_once: int) -> list[dict]:
-    """`asks`: arguments of Asker.ask, plus `repeat` (default 1) and `kill_after_s`; `at_once`: how many in flight."""
+    """`asks`: arguments of Asker.ask, plus `prompt`, `repeat` (default 1) and `kill_after_s`; `at_once`: how many in flight."""
     found = topology.read(Path(path))
     gateway, tiers = endpoints(found)
     stage = Stage(
@@ -40,10 +40,11 @@ def main(path: str, prefix: str, asks: list[dict], deadlines: dict, at_once: int
         while todo:
             one = dict(todo.pop(0))
             kill_after_s = one.pop("kill_after_s", None)
+            prompt = one.pop("prompt", PROMPT)
             if kill_after_s is None:
-                asker.ask(PROMPT, **one)
+                asker.ask(prompt, **one)
             else:
-                asking = gevent.spawn(asker.ask, PROMPT, **one)
+                asking = gevent.spawn(asker.ask, prompt, **one)
                 gevent.sleep(kill_after_s)
                 asking.kill()
         asker.close()

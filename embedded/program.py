@@ -1,0 +1,93 @@
+"""What a tier's Pod runs: a simulated engine, or a real one. Every parameter is checked before any process is started."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from contract.refusal import Refusal, no_such
+from contract.topology import EMBEDDED, Tier
+from embedded.engine import options, personalities
+from embedded.llamacpp import options as llamacpp
+
+HEALTH = {"vllm": "/health", "ollama": "/api/tags", "cloud": "/v1/models"}
+READY = {"vllm": "/health", "ollama": "/api/version"}
+CLOUD_KEY = "EMBEDDED_CLOUD_KEY"
+ROOT = Path(__file__).parent.parent
+REAL = ("llamacpp",)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an engine is to stand."""
+
+    port: int
+    ledger: Path
+    pidfile: Path
+
+
+@dataclass(frozen=True)
+class Program:
+    argv: list[str]
+    health: str
+    """The path by which chaos sees whether it lives."""
+    ready: str | None
+    """The path by which its Pod becomes ready."""
+    env: dict[str, str] = field(default_factory=lambda: {"PYTHONPATH": str(ROOT)})
+
+
+def of(tier: Tier, params: Mapping[str, Any], place: Place, where: str) -> Program:
+    """The program of one entry under `embedded: engines:`. Raises Refusal; `where` begins its words."""
+    given = dict(params)
+    real, personality = given.pop("engine", None), given.pop("personality", None)
+    if (real is None) == (personality is None):
+        raise Refusal(
+            f"{where}: give a personality ({', '.join(HEALTH)}), or a real engine ({', '.join(REAL)})"
+        )
+    if real is None:
+        return _simulated(tier, str(personality), given, place, where)
+    if real not in REAL:
+        raise Refusal(f"{where}: {no_such('real engine', real, REAL)}")
+    return _llamacpp(tier, given, place, where)
+
+
+def _simulated(tier: Tier, personality: str, given: dict[str, Any], place: Place, where: str) -> Program:
+    if personality not in HEALTH:
+        raise Refusal(f"{where}: {no_such('personality', personality, HEALTH)}")
+    line = ["--personality", personality, "--port", str(place.port)]
+    line += ["--ledger", str(place.ledger), "--pidfile", str(place.pidfile)]
+    line += ["--model", tier.model] if tier.model else []
+    line += ["--api-key-env", CLOUD_KEY] if personality == "cloud" else []
+    line += _flags(given)
+    known = {name: each.defaults for name, each in personalities.load().items()}
+    _must_parse(lambda: options.parse(line, known, os.environ), where)
+    argv = [sys.executable, "-m", "embedded.engine", *line]
+    return Program(argv, HEALTH[personality], READY.get(personality))
+
+
+def _llamacpp(tier: Tier, given: dict[str, Any], place: Place, where: str) -> Program:
+    if tier.handles.engine == EMBEDDED:
+        raise Refusal(f"{where}: llama.cpp is real: it has no switch for faults; leave out handles: engine")
+    python = ROOT / ".venv-engines" / "bin" / "python"
+    if not python.exists():
+        raise Refusal(f"{python} is missing: run make setup")
+    line = ["--port", str(place.port), "--pidfile", str(place.pidfile)]
+    line += ["--models", str(ROOT / ".stack" / "models")]
+    line += ["--model", tier.model] if tier.model else []
+    line += _flags(given)
+    _must_parse(lambda: llamacpp.parse(line), where)
+    return Program([str(python), "-m", "embedded.llamacpp", *line], "/health", "/health")
+
+
+def _flags(given: Mapping[str, Any]) -> list[str]:
+    return [word for key, value in given.items() for word in (f"--{key}", str(value))]
+
+
+def _must_parse(parse: Callable[[], object], where: str) -> None:
+    """The engine's own parser, before any process is started."""
+    try:
+        parse()
+    except SystemExit:
+        raise Refusal(f"{where}: a parameter is wrong; the line above says which") from None

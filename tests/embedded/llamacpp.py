@@ -1,0 +1,73 @@
+"""A real llama.cpp for tests, and a topology by which the harness's own client asks it."""
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from tests.embedded.test_engine import HOUSE, Running, until
+
+PYTHON = HOUSE / ".venv-engines" / "bin" / "python"
+MODELS = HOUSE / ".stack" / "models"
+
+
+class Llama(Running):
+    """As an engine of the simulated ones is run by their tests; it keeps no ledger."""
+
+    def healthy(self) -> bool:
+        assert self.process.poll() is None, f"it ended with {self.process.returncode}"
+        try:
+            return self.ask("/health").status == 200
+        except OSError:
+            return False
+
+    def metric(self, name: str) -> float:
+        lines = self.ask("/metrics").read().decode().splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(f"llamacpp:{name} "))
+
+    def answering(self) -> bool:
+        """Whether a slot has begun to generate."""
+        slots = self.told("/slots")[1]
+        return any(slot["is_processing"] and slot["next_token"][0]["n_decoded"] > 5 for slot in slots)
+
+    def topology(self, folder: Path) -> Path:
+        path = folder / "topology.yaml"
+        tier = {
+            "name": "llamacpp",
+            "match": {"group": "g"},
+            "model": "m",
+            "url": f"http://127.0.0.1:{self.port}",
+        }
+        path.write_text(
+            yaml.safe_dump({"gateway": {"url": "http://127.0.0.1:1", "model": "g"}, "tiers": [tier]})
+        )
+        return path
+
+
+@contextmanager
+def llama(*parameters: str) -> Iterator[Llama]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        PYTHON,
+        "-m",
+        "embedded.llamacpp",
+        "--port",
+        str(port),
+        "--models",
+        str(MODELS),
+        "--model",
+        "m",
+    ]
+    process = subprocess.Popen([*command, *parameters], cwd=HOUSE)
+    found = Llama(process, port, HOUSE)
+    try:
+        until(found.healthy)
+        yield found
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,146 @@
+"""A real engine as the harness sees it: what is true of the simulated ones must be true of a llama.cpp."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.refusal import Refusal
+from contract.topology import Handles, Match, Tier
+from embedded import program
+from embedded.llamacpp.options import parse
+from tests.embedded.llamacpp import Llama, llama
+from tests.embedded.test_engine import until
+from tests.whole.asking import Asking
+
+LONG = 12_000  # tokens: seconds of answer
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Llama]:
+    with llama("--slots", "2", "--context", "8192") as engine:
+        yield engine
+
+
+def asked(engine: Llama, folder: Path, *asks: dict[str, Any], **more: Any) -> Asking:
+    return Asking(engine.topology(folder), [{"via": "llamacpp", **ask} for ask in asks], **more)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_whole_answer_is_ok_and_its_end_was_known_beforehand(shared, tmp_path, stream):
+    (record,) = asked(shared, tmp_path, {"stream": stream, "max_tokens": 200}).records()
+    assert (record["outcome"], record["tier"], record["witness"]) == ("ok", "llamacpp", "end")
+    assert record["output_tokens"] == 200
+    assert record["prompt_tokens"] > 10
+    assert 0 < record["headers_ms"] <= record["ttft_ms"] <= record["latency_ms"]
+    # A chunk for each token; the words of a stream may come several in one piece.
+    assert len(record["gaps_ms"]) == (199 if stream else 0)
+    assert record["ttft_ms"] + sum(record["gaps_ms"]) <= record["latency_ms"] + 0.01
+
+
+def test_the_engine_counts_the_tokens_that_we_count(shared, tmp_path):
+    before = shared.metric("tokens_predicted_total")
+    records = asked(
+        shared, tmp_path, *({"stream": s, "max_tokens": n} for s in (True, False) for n in (1, 20))
+    ).records()
+    assert sum(r["output_tokens"] for r in records) == shared.metric("tokens_predicted_total") - before == 42
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_prompt_beyond_its_slots_share_of_the_context_is_rejected(shared, tmp_path, stream):
+    (record,) = asked(shared, tmp_path, {"stream": stream, "prompt": "through " * 5000}).records()
+    assert (record["outcome"], record["status"], record["tier"]) == ("rejected", 400, None)
+    assert "exceeds the available context size (4096 tokens)" in record["error"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_sigkill_in_mid_answer_is_cut_or_broken_and_never_ok(tmp_path, stream):
+    with llama() as engine:
+        asking = asked(engine, tmp_path, {"stream": stream, "max_tokens": LONG // 2})
+        until(engine.answering)
+        engine.process.kill()
+        (record,) = asking.records()
+        assert record["outcome"] == ("cut" if stream else "broken")
+        assert (record["witness"], record["finish_reason"]) == (None, None)
+
+
+def test_after_a_sigterm_its_streams_fall_silent_and_are_stalled(tmp_path):
+    with llama("--slots", "2") as engine:
+        asking = asked(engine, tmp_path, {"stream": True, "max_tokens": LONG}, deadlines={"silence": 1.5})
+        until(engine.answering)
+        engine.process.send_signal(signal.SIGTERM)
+        until(lambda: not engine.accepts())
+        (record,) = asking.records()
+        assert (record["outcome"], record["error"]) == ("stalled", "silent for 1.5 s")
+        assert record["output_tokens"] is None
+
+
+@pytest.mark.verify
+def test_who_waits_out_the_silence_after_a_sigterm_is_cut(tmp_path):
+    with llama("--slots", "2") as engine:
+        asking = asked(engine, tmp_path, {"stream": True, "max_tokens": LONG}, deadlines={"silence": 50})
+        until(engine.answering)
+        engine.process.send_signal(signal.SIGTERM)
+        (record,) = asking.records()
+        assert record["outcome"] == "cut"
+        assert record["latency_ms"] > 20_000
+
+
+def test_with_every_slot_busy_not_even_headers_come(tmp_path):
+    with llama("--slots", "1") as engine:
+        asks = [{"stream": True, "max_tokens": 1500}, {"stream": True, "max_tokens": 1500}]
+        first, second = sorted(
+            asked(engine, tmp_path, *asks, at_once=2).records(), key=lambda r: r["headers_ms"]
+        )
+        assert (first["outcome"], second["outcome"]) == ("ok", "ok")
+        assert second["headers_ms"] > 0.5 * first["latency_ms"] > 2 * first["headers_ms"]
+
+
+def test_a_model_that_ends_early_is_cut_by_its_witness(tmp_path):
+    with llama("--eos-bias", "1") as engine:
+        records = asked(
+            engine, tmp_path, *({"stream": s, "max_tokens": 400} for s in (True, False))
+        ).records()
+        assert {(r["outcome"], r["finish_reason"]) for r in records} == {("cut", "stop")}
+
+
+def place(folder: Path) -> program.Place:
+    return program.Place(1234, folder / "ledger", folder / "pid")
+
+
+@pytest.mark.parametrize(
+    ("given", "handles", "words"),
+    [
+        ({}, {}, "give a personality (vllm, ollama, cloud), or a real engine (llamacpp)"),
+        ({"engine": "llamacpp", "personality": "vllm"}, {}, "give a personality"),
+        ({"engine": "llamacp"}, {}, "did you mean 'llamacpp'?"),
+        ({"personality": "olama"}, {}, "did you mean 'ollama'?"),
+        ({"engine": "llamacpp"}, {"engine": "embedded"}, "it has no switch for faults"),
+        ({"engine": "llamacpp", "slots": 0}, {}, "a parameter is wrong"),
+        ({"engine": "llamacpp", "slot": 4}, {}, "a parameter is wrong"),
+    ],
+)  # fmt: skip
+def test_an_engine_that_there_is_not_is_refused(tmp_path, given, handles, words):
+    tier = Tier(name="t", match=Match(group="g"), handles=Handles(**handles))
+    with pytest.raises(Refusal) as refused:
+        program.of(tier, given, place(tmp_path), "here")
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ((), "required: --port"),
+        (("--slot", "4"), "did you mean '--slots'?"),
+        (("--eos-bias", "nan"), "'nan' is no number from -100 to 100"),
+        (("--context", "-1"), "--context"),
+    ],
+)
+def test_a_bad_parameter_of_the_real_engine_is_refused(argv, words, capsys):
+    line = () if not argv else ("--port", "1", "--models", "/none")
+    with pytest.raises(SystemExit) as ended:
+        parse([*line, *argv])
+    assert ended.value.code == 64
+    assert words in capsys.readouterr().err
