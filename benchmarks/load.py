@@ -1,0 +1,72 @@
+"""A Locust file: the harness as it runs, straight against the truth server. Users ask, records are written, that is all.
+
+locust -f benchmarks/load.py --headless --url http://127.0.0.1:PORT/32x10+50 --folder /tmp/run
+"""
+
+from pathlib import Path
+from typing import Any
+
+from locust import events, task
+from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
+
+from contract import topology
+from contract.clock import Clock
+from scenarios.gateway.recorder import Recorder
+from scenarios.gateway.recording import Memory, Recording
+from scenarios.gateway.stage import Stage, endpoints
+from scenarios.gateway.user import GatewayUser
+from scenarios.prompts import prompt
+
+PROMPT_TOKENS = 60
+TOPOLOGY = """
+gateway: {{url: "{url}", model: tiny}}
+tiers: [{{name: vllm, match: {{group: tiny}}, url: "{url}", model: tiny, ignore_eos: true}}]
+"""
+
+
+@events.init_command_line_parser.add_listener
+def _arguments(parser: LocustArgumentParser) -> None:
+    parser.add_argument("--url", required=True, help="the truth server's, with a mode as its path")
+    parser.add_argument("--folder", required=True, type=Path, help="where the records are written")
+    parser.add_argument("--tokens", type=int, default=32, help="the cap of each ask: what the mode gives")
+    parser.add_argument(
+        "--every", type=float, default=0.0, help="seconds from ask to ask of one user; 0: at once"
+    )
+    parser.add_argument("--plain", type=float, default=0.0, help="the share of asks that are not streamed")
+
+
+@events.init.add_listener
+def _open(environment: Environment, **_: Any) -> None:
+    options = environment.parsed_options
+    environment.brownout = stage = stage_of(options.url, options.tokens)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    recording = Recording(environment, stage, options.folder, Memory(), print)
+    environment.events.test_stop.add_listener(lambda **_: recording.close())
+
+
+def stage_of(url: str, tokens: int) -> Stage:
+    found = topology.read_text(TOPOLOGY.format(url=url))
+    gateway, tiers = endpoints(found)
+    return Stage(
+        topology=found, recorder=Recorder(Memory(), print), clock=Clock(), seed=1, prefix="be9c00", gateway=gateway,
+        tiers=tiers, max_tokens=tokens,
+    )  # fmt: skip
+
+
+class LoadUser(GatewayUser):
+    scenario = "load"
+
+    def on_start(self) -> None:
+        options = self.environment.parsed_options
+        self._every, self._plain = options.every, options.plain
+        self._due = self.stage.clock.now() + self.random.uniform(0.0, self._every)
+
+    def wait_time(self) -> float:
+        """On schedule: how long an ask takes does not move the next one."""
+        self._due += self._every
+        return max(0.0, self._due - self.stage.clock.now())
+
+    @task
+    def load(self) -> None:
+        self.ask(prompt(self.random, PROMPT_TOKENS), stream=self.random.random() >= self._plain)
