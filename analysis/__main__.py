@@ -58,14 +58,14 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _report(given: argparse.Namespace) -> int:
-    from analysis import frames, report, verdict
+    from analysis import frames, page, report, verdict
     from analysis.evidence import Evidence
 
     run = Evidence(frames.read(frames.find_run(given.run)))
     found = report.judge(run)
     folder = report.write(run, found)
     if not given.quiet:
-        print(verdict.as_text(found))
+        print(verdict.as_text(found), *page.load(run), sep="\n")
         print(folder)
     return found.exit_code
 

@@ -25,6 +25,9 @@ class Why(StrEnum):
     UNKNOWN = "unknown"
 
 
+SHOWN = tuple(str(w) for w in Why)  # the columns of `by_class`
+
+
 class State(StrEnum):
     """What is known of a higher tier while an ask was routed."""
 
@@ -205,7 +208,7 @@ def _answered_between(sight: _Sight, back_at: float, until: float) -> bool:
 def by_class(lower: pd.DataFrame, tiers: list[str]) -> pd.DataFrame:
     """Counts: one row per tier that may answer for a higher one, one column per class."""
     table = pd.crosstab(lower["tier"], lower["why"])
-    return table.reindex(index=tiers[1:], columns=[str(w) for w in Why], fill_value=0)
+    return table.reindex(index=tiers[1:], columns=list(SHOWN), fill_value=0)
 
 
 def cloud_answers(lower: pd.DataFrame, clouds: list[str]) -> pd.DataFrame:

@@ -6,8 +6,9 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from analysis import attribution, lost, metrics
+from analysis import attribution, availability, lost, metrics, outages, overhead, overload
 from analysis.frames import Frames
+from analysis.outages import Length
 from analysis.windows import Trial, instant
 
 LOOK_BACK_S = 180.0  # longer than any ask waits
@@ -35,6 +36,11 @@ class Evidence:
         last = int(np.searchsorted(sent_at, trial.ends_at, "right"))
         return asks.iloc[first:last]
 
+    def fit(self, trial: Trial) -> pd.DataFrame:
+        """`around`, less the asks that an overloaded load generator's seconds touch: what times may rest on."""
+        asks = self.around(trial)
+        return asks[~asks["touched"]]
+
     @cached_property
     def lost(self) -> dict[tuple[str, int], lost.Lost]:
         """(step, trial) → when and by what its target was seen to be lost; those without evidence are missing."""
@@ -60,6 +66,55 @@ class Evidence:
     def instant(self, at: float | None) -> str:
         return instant(at, self.frames.started_at)
 
+    def doubt(self, trial: Trial, since: float, took: Length, limit_s: float) -> str | None:
+        """Why a length of a trial that began at `since` is unknown, in words; None: it stands.
+
+        Beyond the limit it needs a probe that asked: who did not ask saw no answer either.
+        """
+        until = took.sent_at if took.sent_at is not None else since + took.s
+        if overload.rests_on_overload(self.around(trial), since, until):
+            return "the load generator was overloaded in these seconds, and nobody else asked"
+        silent_s = self.unasked.within(since, until).s
+        if took.s > limit_s and silent_s:
+            return f"the probe did not ask for {silent_s:.1f} s of it"
+        return None
+
+    def calm_ttft_s(self, tier: str) -> float | None:
+        """What a tier takes for a first token away from faults."""
+        return outages.calm_ttft_s(self.frames.asks, self.trials, tier)
+
+    @cached_property
+    def probed(self) -> tuple[float, float]:
+        """From when to when the probe was to ask: its first slot, or the first fault if that came before; the end."""
+        slots = [f["intended_at"].min() for f in (self._probe, self.frames.covered) if len(f)]
+        begun = [t.begun_at for t in self.trials if t.begun_at is not None]
+        return min([*slots, *begun], default=self.frames.started_at), self.frames.ended_at
+
+    @cached_property
+    def _probe(self) -> pd.DataFrame:
+        asks = self.frames.asks
+        return asks[asks["lane"].isin(metrics.PROBES)]
+
+    @cached_property
+    def unasked(self) -> availability.Stretches:
+        """Where the probe should have asked and did not."""
+        return availability.unasked(self._probe, self.frames.covered, self.trials, *self.probed)
+
+    @cached_property
+    def down(self) -> availability.Stretches | None:
+        """Where the probe had no good answer, over the run."""
+        return availability.down(self._probe, *self.probed)
+
+    @cached_property
+    def brown(self) -> availability.Stretches | None:
+        """Where its answers were good but outside the objectives, over the run."""
+        return availability.brown(self._probe, *self.probed, self.ttft_max_ms)
+
+    @property
+    def ttft_max_ms(self) -> float | None:
+        """The objective for TTFT."""
+        return self.frames.timeline.objectives.ttft_ms if self.frames.timeline else None
+
     @cached_property
     def lower(self) -> pd.DataFrame:
         """Every answer that a lower tier gave, with its class."""
@@ -74,8 +129,8 @@ class Evidence:
 
     @cached_property
     def overloaded(self) -> pd.DataFrame:
-        return metrics.overloaded_seconds(self.frames.client)
+        return overload.overloaded_seconds(self.frames.client)
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
-        return metrics.overhead_pairs(self.frames.asks, self.overloaded)
+        return overhead.pairs_of(self.frames.asks)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from analysis.metrics import Share
 from analysis.trials import Value
 
 
@@ -37,7 +38,7 @@ class Finding:
     value: float | None = None  # the number that was judged
     unit: str | None = None
     n: int | None = None  # how many trials, asks or pairs it rests on
-    interval: tuple[float, float] | None = None
+    interval: tuple[float, float | None] | None = None  # an upper end of None: it is censored
     trials: tuple[Value, ...] = ()
 
 
@@ -60,3 +61,19 @@ def judge_at_most(values: Iterable[Value], limit: float) -> Status:
         else:
             statuses.append(Status.UNKNOWN if v.censored else Status.PASS)
     return worst(statuses)
+
+
+def judge_share(share: Share, least: float) -> Status:
+    """At least so large. Unknown where only the doubtful misses keep it below, and where nothing was asked."""
+    if share.ratio is None or share.at_most is None:
+        return Status.UNKNOWN
+    if share.ratio >= least:
+        return Status.PASS
+    return Status.UNKNOWN if share.at_most >= least else Status.FAIL
+
+
+def judge_between(low: float | None, high: float | None, limit: float) -> Status:
+    """A number known to lie between the two (None: nobody knows how low, how high) must be at most the limit."""
+    if high is not None and high <= limit:
+        return Status.PASS
+    return Status.FAIL if low is not None and low > limit else Status.UNKNOWN

@@ -11,7 +11,9 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+from pyarrow import json
 
+from analysis.overload import overloaded_seconds, touched
 from analysis.windows import Trial, trials_of
 from contract import timeline as timelines
 from contract import topology as topologies
@@ -37,7 +39,7 @@ class Frames:
 
     `asks` are those that metrics rest on: requests and probe (`file` tells which), without warm-up and without the
     probe's covered slots. Added to the record's columns: `good` (outcome ok), `first_at` (the first token's instant),
-    `headers_at`, `ended_at`, all unix seconds.
+    `headers_at`, `ended_at`, all unix seconds, and `touched` (see `overload.touched`).
     """
 
     path: Path
@@ -82,6 +84,12 @@ class Frames:
         return trials_of(self.events, self.ended_at)
 
     @cached_property
+    def arrivals(self) -> pd.DataFrame:
+        """The embedded engines' ledgers: when each ask (`nonce`, our request_id) arrived at which tier; else empty."""
+        found = [_arrivals(p).assign(tier=p.stem) for p in sorted((self.path / "ledger").glob("*.jsonl"))]
+        return pd.concat(found) if found else pd.DataFrame(columns=["nonce", "arrived_at", "tier"])
+
+    @cached_property
     def gateway_asks(self) -> pd.DataFrame:
         """The asks that went through the gateway, in the order in which they were sent."""
         return self.asks[(self.asks["via"] == GATEWAY) & self.asks["sent_at"].notna()]
@@ -98,6 +106,11 @@ class Frames:
             if reason
             else "the run was never closed: killed, or still running"
         )
+
+    @property
+    def open_loop(self) -> bool:
+        """Whether asks were sent on a schedule of arrivals, whatever became of those before."""
+        return bool((self.manifest.get("arguments") or {}).get("rate"))
 
     def tier(self, name: str) -> Tier:
         return self.topology.tier(name)
@@ -121,7 +134,8 @@ def read(path: Path) -> Frames:
     """The tables of the run in this folder. Raises Refusal where it is none."""
     manifest = read_manifest(path)
     torn: list[str] = []
-    asks, covered, warmup = _split(_asks(path, torn))
+    client = _table(path, "client.arrow", CLIENT, torn).sort_values("at", ignore_index=True)
+    asks, covered, warmup = _split(_asks(path, torn), client)
     return Frames(
         path=path,
         manifest=manifest,
@@ -131,7 +145,7 @@ def read(path: Path) -> Frames:
         covered=covered,
         warmup=warmup,
         health=_table(path, "health.arrow", HEALTH, torn).sort_values("at", ignore_index=True),
-        client=_table(path, "client.arrow", CLIENT, torn).sort_values("at", ignore_index=True),
+        client=client,
         events=_events(path, torn),
         torn=tuple(torn),
     )
@@ -173,7 +187,7 @@ def _asks(path: Path, torn: list[str]) -> pd.DataFrame:
     return pd.concat(whole, ignore_index=True)
 
 
-def _split(asks: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def _split(asks: pd.DataFrame, client: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """(asks that metrics rest on, covered slots, warm-up)."""
     asks["good"] = asks["outcome"] == Outcome.OK
     for name, length_ms in (
@@ -182,10 +196,25 @@ def _split(asks: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame
         ("ended_at", "latency_ms"),
     ):
         asks[name] = asks["sent_at"] + asks[length_ms] / 1000
+    asks["touched"] = touched(asks, overloaded_seconds(client))
     asks = asks.sort_values(["sent_at", "intended_at"], kind="stable", ignore_index=True)
     covered, warm = asks["covered_by"].notna(), asks["lane"] == Lane.WARMUP
     parts = (asks[~covered & ~warm], asks[covered], asks[warm & ~covered])
     return parts[0].reset_index(drop=True), parts[1].reset_index(drop=True), parts[2].reset_index(drop=True)
+
+
+_ARRIVED = pa.schema([("line", pa.string()), ("nonce", pa.string()), ("arrived_at", pa.float64())])
+
+
+def _arrivals(ledger: Path) -> pd.DataFrame:
+    """The lines `arrived` of one engine's ledger; a torn tail is passed over, and what is no ledger holds none."""
+    whole = ledger.read_bytes().rpartition(b"\n")[0]
+    options = json.ParseOptions(explicit_schema=_ARRIVED, unexpected_field_behavior="ignore")
+    try:
+        table = json.read_json(pa.BufferReader(whole), parse_options=options).to_pandas()
+    except pa.ArrowInvalid:
+        table = _ARRIVED.empty_table().to_pandas()
+    return table.loc[(table["line"] == "arrived") & table["nonce"].notna(), ["nonce", "arrived_at"]]
 
 
 EVENT_COLUMNS = (

@@ -31,8 +31,9 @@ def lost(
     Evidence is, before the mend is commanded: an ask sent after commanded, straight to the tier, that failed; an ask
     sent through the gateway while the tier was the expected top (every tier above it held by a fault) that failed or
     was answered by another tier; a health check that failed. Such an ask counts from when it was sent: from then on its
-    user was waiting. An answer by the tier that was cut counts from when it stopped, for until then the tier served;
-    and not at all where the tier answered a later ask well (a model may end early of its own accord). *Effective* is
+    user was waiting. An answer by the tier that was cut counts from when it stopped, for until then the tier served (from
+    commanded, where the client was overloaded and may have seen it late); and not at all where the tier answered a later
+    ask well (a model may end early of its own accord). *Effective* is
     not waited for: users notice long before the last Pod is gone. Abandoned and filtered asks are no evidence.
     """
     if trial.commanded_at is None:
@@ -82,8 +83,9 @@ def _first_cut(
     ]
     if cut.empty:
         return None
-    ask = cut.iloc[int(cut["ended_at"].argmin())]
-    return Lost(float(ask["ended_at"]), f"{ask['request_id']}, answered by it, was {ask['outcome']}")
+    at = cut["ended_at"].where(~cut["touched"], commanded_at)
+    ask = cut.iloc[int(at.argmin())]
+    return Lost(float(at.min()), f"{ask['request_id']}, answered by it, was {ask['outcome']}")
 
 
 def _first_failed_check(health: pd.DataFrame, target: str, commanded_at: float, until: float) -> Lost | None:

@@ -1,6 +1,5 @@
-"""What users got: latency, tokens, continuity, cuts, overhead. Each function's docstring is the metric's definition. Pure."""
+"""What users got: latency, tokens, continuity, goodput, cuts. Each function's docstring is the metric's definition. Pure."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +9,9 @@ from analysis.windows import Trial
 from contract.records import GATEWAY, Lane, Outcome
 
 CUTS = (Outcome.CUT, Outcome.STALLED)
+PROBES = (Lane.PROBE_NEW, Lane.PROBE_KEPT)
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
-OVERLOADED_CPU_PERCENT = 80.0
-OVERLOADED_LAG_MS = 10.0
-BOOTSTRAPS = 2000
+CLUMPS_NEED = 20  # gaps
 
 
 def quantiles(values: pd.Series) -> dict[str, float | None]:
@@ -36,6 +34,12 @@ def latency_ms(asks: pd.DataFrame, of: str = "sent") -> pd.Series:
     return (good["ended_at"] - good["intended_at"]) * 1000
 
 
+def first_token_ms(asks: pd.DataFrame, of: str = "sent") -> pd.Series:
+    """Of good answers: sent (or intended) → first chunk with content; of a plain answer, its whole body."""
+    good = asks[asks["good"]]
+    return good["ttft_ms"] if of == "sent" else (good["first_at"] - good["intended_at"]) * 1000
+
+
 def ttft_ms(asks: pd.DataFrame) -> pd.Series:
     """Of good streamed answers: sent → first chunk with content (an empty role delta is not a token)."""
     return asks.loc[asks["good"] & asks["stream"], "ttft_ms"]
@@ -46,6 +50,37 @@ def tpot_ms(asks: pd.DataFrame) -> pd.Series:
     rows = asks[asks["good"] & asks["stream"] & (asks["output_tokens"].fillna(0) > 1)]
     whole = rows["gaps_ms"].map(lambda gaps: float(np.sum(gaps)))
     return (whole / (rows["output_tokens"].astype("float64") - 1)).astype("float64")
+
+
+def chunk_gaps_ms(asks: pd.DataFrame) -> np.ndarray:
+    """Of good streamed answers: the times between chunks with content, all of them together."""
+    rows = asks.loc[asks["good"] & asks["stream"], "gaps_ms"]
+    return np.concatenate([np.zeros(0), *rows.tolist()])
+
+
+def clumped(gaps_ms: np.ndarray) -> bool | None:
+    """Whether chunks came in clumps: the median gap is below a tenth of the mean. None below twenty gaps.
+
+    An engine that makes a token at a time has a median near its mean. Where several chunks arrive at once, most gaps
+    are near nothing and the mean stays what it was: then the quantiles of gaps tell of the clumps, and not of tokens.
+    """
+    if len(gaps_ms) < CLUMPS_NEED:
+        return None
+    return bool(np.median(gaps_ms) < gaps_ms.mean() / 10)
+
+
+def who_clumps(asks: pd.DataFrame) -> str | None:
+    """Whose doing the clumps are, in words; None where chunks do not come in clumps, or too few came.
+
+    The engine's or the path's where they are there in asks that no overloaded second of the client touched: its hub was
+    on time. The client's where they are seen in touched asks alone.
+    """
+    fit = clumped(chunk_gaps_ms(asks[~asks["touched"]]))
+    if fit:
+        return "the engine's or the path's doing: the client was on time"
+    if clumped(chunk_gaps_ms(asks[asks["touched"]])):
+        return "the client's doing: seen only while it was overloaded"
+    return None
 
 
 def latency_for_tokens_ms(asks: pd.DataFrame, tokens: int) -> tuple[pd.Series, bool]:
@@ -91,18 +126,28 @@ def _spread(start: np.ndarray, end: np.ndarray, tokens: np.ndarray, edges: np.nd
 
 
 def tokens_per_s(asks: pd.DataFrame) -> float | None:
-    """Output tokens of all answers ÷ the time in which at least one of these was under way (union of [sent, ended]).
+    """Throughput: output tokens of all answers ÷ the time in which at least one of these was under way.
 
     What a tier does while it has something to do, at the concurrency it met; None where no usage was told.
     """
     rows = asks[asks["output_tokens"].notna() & asks["ended_at"].notna() & asks["tier"].notna()]
-    if rows.empty:
-        return None
+    busy_s = _busy_s(rows)
+    return float(rows["output_tokens"].sum()) / busy_s if busy_s > 0 else None
+
+
+def answers_per_s(asks: pd.DataFrame) -> float | None:
+    """Throughput: good answers ÷ the time in which at least one of them was under way; None where there is none."""
+    rows = asks[asks["good"] & asks["ended_at"].notna()]
+    busy_s = _busy_s(rows)
+    return len(rows) / busy_s if busy_s > 0 else None
+
+
+def _busy_s(rows: pd.DataFrame) -> float:
+    """The union of [sent, ended]."""
     rows = rows.sort_values("sent_at")
     start, end = rows["sent_at"].to_numpy(float), rows["ended_at"].to_numpy(float)
-    reached = np.concatenate([[-np.inf], np.maximum.accumulate(end)[:-1]])
-    busy_s = float(np.clip(end - np.maximum(start, reached), 0, None).sum())
-    return float(rows["output_tokens"].sum()) / busy_s if busy_s > 0 else None
+    reached = np.concatenate([[-np.inf], np.maximum.accumulate(end)[:-1]]) if len(rows) else start
+    return float(np.clip(end - np.maximum(start, reached), 0, None).sum())
 
 
 def users_asks(asks: pd.DataFrame) -> pd.DataFrame:
@@ -111,42 +156,63 @@ def users_asks(asks: pd.DataFrame) -> pd.DataFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class Continuity:
-    """The parts of `continuity`."""
+class Share:
+    """Hits of asked. `doubtful`: misses that an overloaded load generator may have made, and nobody else."""
 
-    good: int
-    asked: int  # abandoned and cut ones are not among them
-    cut: int
-    abandoned: int
+    hits: int
+    asked: int
+    doubtful: int = 0
 
     @property
     def ratio(self) -> float | None:
-        return self.good / self.asked if self.asked else None
+        return self.hits / self.asked if self.asked else None
+
+    @property
+    def at_most(self) -> float | None:
+        """The ratio if every doubtful miss was the load generator's own."""
+        return (self.hits + self.doubtful) / self.asked if self.asked else None
+
+
+@dataclass(frozen=True, slots=True)
+class Continuity:
+    """The parts of `continuity`."""
+
+    good: Share
+    cut: int
+    stalled: int
+    abandoned: int
 
 
 def continuity(asks: pd.DataFrame) -> Continuity:
     """Good ÷ asked, over the users' asks through the gateway.
 
-    Abandoned ones (we stopped waiting) and cut or stalled ones (no fallback mends a stream whose first token is out)
-    are not among the asked; they are counted apart and shown.
+    Abandoned ones (we stopped waiting), and cut and stalled ones (no fallback mends a stream whose first token is out)
+    are not among the asked; they are counted apart and shown. Timeouts in seconds in which the client was overloaded are
+    doubtful: it may not have looked in time. Every other failure is one, whatever the client was doing.
     """
     users = users_asks(asks)
-    cut = int(users["outcome"].isin(CUTS).sum())
-    abandoned = int((users["outcome"] == Outcome.ABANDONED).sum())
-    return Continuity(int(users["good"].sum()), len(users) - cut - abandoned, cut, abandoned)
+    count = {o: int((users["outcome"] == o).sum()) for o in (*CUTS, Outcome.ABANDONED)}
+    doubtful = int(((users["outcome"] == Outcome.TIMEOUT) & users["touched"]).sum())
+    asked = len(users) - sum(count.values())
+    return Continuity(Share(int(users["good"].sum()), asked, doubtful), *count.values())
 
 
-def goodput(asks: pd.DataFrame, ttft_max_ms: float | None) -> float | None:
-    """The share of the users' asks that were good and within the objective for TTFT; failures and cuts are misses.
+def within(asks: pd.DataFrame, ttft_max_ms: float | None) -> pd.Series:
+    """Good, and within the objective for TTFT where there is one (of a plain answer: its whole body)."""
+    return asks["good"] if ttft_max_ms is None else asks["good"] & (asks["ttft_ms"] <= ttft_max_ms)
 
-    Abandoned ones are left out. None where nothing was asked.
+
+def goodput(asks: pd.DataFrame, ttft_max_ms: float | None) -> Share:
+    """The users' asks that were good and within the objectives, of all that they asked; failures and cuts are misses.
+
+    Abandoned ones are left out. Misses by slowness, timeouts and stalls in seconds in which the client was overloaded
+    are doubtful.
     """
     users = users_asks(asks)
     users = users[users["outcome"] != Outcome.ABANDONED]
-    if users.empty:
-        return None
-    within = users["good"] if ttft_max_ms is None else users["good"] & (users["ttft_ms"] <= ttft_max_ms)
-    return float(within.mean())
+    hit = within(users, ttft_max_ms)
+    late = users["good"] | users["outcome"].isin((Outcome.TIMEOUT, Outcome.STALLED))
+    return Share(int(hit.sum()), len(users), int((~hit & late & users["touched"]).sum()))
 
 
 def cuts(asks: pd.DataFrame, trial: Trial, trials: list[Trial]) -> pd.DataFrame:
@@ -181,72 +247,3 @@ def cut_rate(asks: pd.DataFrame, start: float, end: float) -> tuple[int, int]:
         & (asks["outcome"] != Outcome.ABANDONED)
     ]
     return int(rows["outcome"].isin(CUTS).sum()), len(rows)
-
-
-def overloaded_seconds(client: pd.DataFrame) -> pd.DataFrame:
-    """Seconds in which the load generator itself was late: more than 80 % of its core, or a hub lag p99 over 10 ms."""
-    return client[
-        (client["cpu_percent"] > OVERLOADED_CPU_PERCENT) | (client["hub_lag_ms"] > OVERLOADED_LAG_MS)
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class Overhead:
-    """What the gateway adds, of one length (`ttft_ms` or `latency_ms`)."""
-
-    ms: float
-    interval_ms: tuple[float, float]
-    pairs: int
-
-
-PAIR_COLUMNS = ["pair", "gateway_first", "ttft_ms", "latency_ms"]
-
-
-def overhead_pairs(asks: pd.DataFrame, overloaded: pd.DataFrame) -> pd.DataFrame:
-    """The pairs that count, with what the gateway took longer: mean of its asks less mean of the direct ones.
-
-    A pair is all asks that share `pair` (two, or four as ABBA or BAAB), as many through the gateway as straight to a
-    tier. It counts where every ask is good, one tier served all of them, no fallback and no retry was taken, and none
-    was under way in a second in which the client was overloaded.
-    """
-    rows = asks[(asks["lane"] == Lane.OVERHEAD) & asks["pair"].notna()]
-    late = overloaded["at"].to_numpy(float)  # each row tells of the second before it
-    kept: list[Mapping[str, object]] = []
-    for pair, group in rows.groupby("pair", sort=False):
-        through = group["via"] == GATEWAY
-        balanced = 2 * int(through.sum()) == len(group) and len(group) > 0
-        detour = (group["route_fallbacks"].fillna(0) > 0) | (group["route_retries"].fillna(0) > 0)
-        fit = balanced and group["good"].all() and group["tier"].nunique(dropna=False) == 1
-        if not fit or detour.any():
-            continue
-        if ((late > group["sent_at"].min()) & (late - 1 < group["ended_at"].max())).any():
-            continue
-        first = group.sort_values("sent_at").iloc[0]
-        more = {
-            c: group.loc[through, c].mean() - group.loc[~through, c].mean() for c in ("ttft_ms", "latency_ms")
-        }
-        kept.append({"pair": pair, "gateway_first": first["via"] == GATEWAY, **more})
-    return pd.DataFrame(kept, columns=PAIR_COLUMNS)
-
-
-def overhead(pairs: pd.DataFrame, column: str, seed: int = 0) -> Overhead | None:
-    """The median of the pairs' differences, with a seeded 95 % bootstrap interval.
-
-    Taken for the two orders apart (gateway first, tier first) and averaged: whatever befalls the first ask of a pair
-    (a cold cache, a connection that slept) then leaves the number, which a median over both orders together would not
-    ensure. None where no pair counts.
-    """
-    known = pairs[pairs[column].notna()]
-    halves = [
-        h.to_numpy(float)
-        for h in (known.loc[known["gateway_first"].eq(f), column] for f in (True, False))
-        if len(h)
-    ]
-    if not halves:
-        return None
-    random = np.random.default_rng(seed)
-    again = [np.median(random.choice(h, (BOOTSTRAPS, len(h))), axis=1) for h in halves]
-    low, high = np.quantile(np.mean(again, axis=0), [0.025, 0.975])
-    return Overhead(
-        float(np.mean([np.median(h) for h in halves])), (float(low), float(high)), sum(map(len, halves))
-    )

@@ -1,4 +1,4 @@
-"""What users saw of one fault: failover, gap, unavailability, recovery. Each docstring is the definition. Pure.
+"""What users saw of one fault: failover, detection, gap, recovery. Each docstring is the definition. Pure.
 
 Asks come in the order in which they were sent (see `frames`); lengths here are seconds.
 """
@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.lost import SILENT
-from analysis.windows import Trial
-from contract.records import GATEWAY, Lane
+from analysis.windows import Trial, phases_of
+from contract.records import GATEWAY
 
-PROBES = (Lane.PROBE_NEW, Lane.PROBE_KEPT)
 IN_A_ROW = 3  # so many good answers, and it counts as back
 
 
@@ -25,6 +24,7 @@ class Length:
     censored: bool = False
     ask: str | None = None  # the ask that ended it
     at: float | None = None  # when it ended
+    sent_at: float | None = None  # when that ask was sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +41,58 @@ def failover(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: f
 
     From lost on: sent at or after it (the ask that is itself the evidence counts: its user waited from lost on), or
     covering a slot of the probe that was intended then and found no place. Another ask sent before lost does not count,
-    whoever answered it. Censored where no such answer came before the mend was verified.
+    whoever answered it. Censored where no such answer came before the mend was verified. It rests on asks that no overloaded
+    second of their load generator touches (`overload.touched`); where for more than a second before the one that ended
+    it only others were sent (`overload.rests_on_overload`), it is unknown.
     """
     window = _asked_from(asks, covered, lost_at)
     window = window[(window["tier"] == to) & (window["first_at"] <= trial.gone_until)]
     if window.empty:
         return Length(max(0.0, trial.gone_until - lost_at), censored=True)
-    ask = window.iloc[int(window["first_at"].argmin())]
+    return as_length(window.iloc[int(window["first_at"].argmin())], lost_at)
+
+
+def as_length(ask: pd.Series, since: float) -> Length:
+    """From an instant to this ask's first token."""
     first_at = float(ask["first_at"])
-    return Length(first_at - lost_at, ask=str(ask["request_id"]), at=first_at)
+    return Length(first_at - since, ask=str(ask["request_id"]), at=first_at, sent_at=float(ask["sent_at"]))
+
+
+def calm_ttft_s(asks: pd.DataFrame, trials: list[Trial], tier: str) -> float | None:
+    """What this tier takes for a first token when calm: the median of its good streamed answers away from faults.
+
+    Away: sent while no fault was being injected or mended (transition, mending), through the gateway or straight to it. A
+    tier that serves only while a higher one is gone is calm once that fault is in effect. None where there is none.
+    """
+    rows = asks[asks["good"] & asks["stream"] & (asks["tier"] == tier) & ~asks["touched"]]
+    at = rows["sent_at"].to_numpy(float)
+    away = np.ones(len(rows), dtype=bool)
+    for t in trials:
+        for phase in phases_of(t):
+            if phase.name in ("transition", "mending"):
+                away &= (at < phase.start) | (at >= phase.end)
+    ttft = rows.loc[away, "ttft_ms"]
+    return float(ttft.median()) / 1000 if len(ttft) else None
+
+
+def detection(took: Length, calm_s: float | None) -> float | None:
+    """How long it took to turn to the next tier: the failover less what that tier takes for a first token when calm.
+
+    0 where the first answer came sooner than its tier's calm median. None where the failover was not seen to end, or where
+    nobody knows what is calm.
+    """
+    return None if took.censored or calm_s is None else max(0.0, took.s - calm_s)
+
+
+def detection_by_ledger(took: Length, lost_at: float, to: str, arrivals: pd.DataFrame) -> float | None:
+    """The same from the engine's own account: lost → the arrival, in the ledger of `to`, of the ask that ended the failover.
+
+    None where there is no ledger (embedded engines keep one), or the ask is not in it.
+    """
+    if took.ask is None:
+        return None
+    at = arrivals.loc[(arrivals["nonce"] == took.ask) & (arrivals["tier"] == to), "arrived_at"]
+    return float(at.iloc[-1]) - lost_at if len(at) else None
 
 
 def was_in_use(asks: pd.DataFrame, trial: Trial) -> bool | None:
@@ -91,6 +134,8 @@ def failover_gap(asks: pd.DataFrame, trial: Trial, lost_at: float, lane: str) ->
     if that is later → the last failed one before the three sent; or, where the first of the three itself waited longer than
     95 % of that tier's answers to asks sent after it was over, its first token less that time. None: the lane lost nothing,
     or had no good answer before. An upper of None: three in a row were not seen.
+    It rests on the probe alone, so no second of the load generator touches it; where the probe was stalled, the bounds
+    lie so much further apart.
     """
     rows = asks[
         (asks["lane"] == lane)
@@ -126,31 +171,14 @@ def failover_gap(asks: pd.DataFrame, trial: Trial, lost_at: float, lane: str) ->
     return Gap(lane, max(0.0, silent_until - silent_from), first_at - last_good_at)
 
 
-def unavailability(asks: pd.DataFrame, start: float, end: float) -> float | None:
-    """Seconds between start and end in which the probe had no good answer; None where it did not ask.
-
-    From each failed probe ask's sending until the next good one's sending, over both lanes; the union of these.
-    """
-    rows = asks[
-        asks["lane"].isin(PROBES)
-        & (asks["via"] == GATEWAY)
-        & asks["sent_at"].between(start, end)
-        & ~asks["outcome"].isin(SILENT)
-    ]
-    if rows.empty:
-        return None
-    at = np.append(rows["sent_at"].to_numpy(dtype=float), end)
-    bad = ~rows["good"].to_numpy(dtype=bool)
-    return float(np.diff(at)[bad].sum())
-
-
 def recovery(asks: pd.DataFrame, trial: Trial, trials: list[Trial], tiers: list[str]) -> Length | None:
     """Verified mended → first token of the first of three consecutive answers through the gateway by the returned tier.
 
     Only asks sent after the verified mend: one sent while everything was down may land later and proves nothing. Any
     other answer, or a failure, between them begins the count anew; abandoned asks are passed over. It is looked for
     while the tier is the expected top (no higher tier serves); censored where that time, or the run, ended first.
-    None: the mend was not verified, or a higher tier served all along, so that nobody could have seen it.
+    None: the mend was not verified, or a higher tier served all along, so that nobody could have seen it. Asks touched by
+    overloaded seconds are passed over, and where they alone were sent it is unknown, as with `failover`.
     """
     if trial.mended_at is None:
         return None
@@ -170,9 +198,7 @@ def recovery(asks: pd.DataFrame, trial: Trial, trials: list[Trial], tiers: list[
     back = first_in_a_row((rows["good"] & (rows["tier"] == trial.target)).to_numpy(dtype=bool))
     if back is None:
         return Length(max(0.0, until - trial.mended_at), censored=True)
-    ask = rows.iloc[back]
-    first_at = float(ask["first_at"])
-    return Length(first_at - trial.mended_at, ask=str(ask["request_id"]), at=first_at)
+    return as_length(rows.iloc[back], trial.mended_at)
 
 
 def first_in_a_row(good: Sequence[bool] | np.ndarray, length: int = IN_A_ROW) -> int | None:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from analysis import checkers, expectation, tables, verdict
+from analysis import checkers, expectation, page, tables, verdict
 from analysis.evidence import Evidence
 from analysis.frames import Frames
 from analysis.verdict import Verdict
@@ -32,7 +32,8 @@ def write(run: Evidence, found: Verdict) -> Path:
     write_whole(folder / "junit.xml", verdict.as_junit(found))
     write_whole(folder / "summary.csv", tables.summary(run).to_csv(index=False))
     write_whole(folder / "failover.csv", tables.failovers(run).to_csv(index=False))
-    write_whole(folder / "summary.md", tables.markdown(run, found))
+    write_whole(folder / "phases.csv", tables.phases(run).to_csv(index=False))
+    write_whole(folder / "summary.md", page.markdown(run, found))
     figures.write_all(run, folder)
     return folder
 

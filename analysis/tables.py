@@ -1,14 +1,12 @@
-"""The tables of a report: one row per tier, way and kind of answer; one row per trial; what an operator pastes."""
+"""The tables of a report as CSV: one row per tier, way and kind of answer; one per trial; one per phase."""
 
+import numpy as np
 import pandas as pd
 
-from analysis import metrics, outages
+from analysis import availability, metrics, outages
 from analysis.evidence import Evidence
-from analysis.verdict import Verdict
-from analysis.windows import baseline_of, phases_of
+from analysis.windows import Trial, baseline_of, phases_of
 from contract.records import Outcome, Witness
-
-TOKENS = 10  # the length of answer that the tier table speaks of
 
 
 def summary(run: Evidence) -> pd.DataFrame:
@@ -23,9 +21,13 @@ def summary(run: Evidence) -> pd.DataFrame:
             ("latency_from_intended_ms", metrics.latency_ms(asks, of="intended")),
             ("ttft_ms", metrics.ttft_ms(asks)),
             ("tpot_ms", metrics.tpot_ms(asks)),
+            ("chunk_gap_ms", pd.Series(gaps_ms := metrics.chunk_gaps_ms(asks))),
         ):
             row |= {f"{q}_{name}": v for q, v in metrics.quantiles(values).items()}
+        row["mean_chunk_gap_ms"] = float(gaps_ms.mean()) if len(gaps_ms) else None
+        row["clumped"] = metrics.clumped(gaps_ms)
         row["tokens_per_s"] = metrics.tokens_per_s(asks)
+        row["answers_per_s"] = metrics.answers_per_s(asks)
         row |= {f"witness_{w}": int((asks["good"] & (asks["witness"] == w)).sum()) for w in Witness}
         row["witness_unknown"] = int((asks["good"] & asks["witness"].isna()).sum())
         rows.append(row)
@@ -34,8 +36,10 @@ def summary(run: Evidence) -> pd.DataFrame:
 
 FAILOVER_COLUMNS = [
     "step", "trial", "fault", "target", "commanded_at", "lost_at", "lost_after_s", "lost_evidence",
-    "first_answer_by", "failover_s", "gap_new_lower_s", "gap_new_upper_s", "gap_kept_lower_s", "gap_kept_upper_s",
-    "unavailable_s", "effective_s", "mend_s", "mended_by", "recovery_s", "recovery_censored", "cuts",
+    "first_answer_by", "failover_s", "detection_s", "detection_ledger_s", "failover_doubt",
+    "gap_new_lower_s", "gap_new_upper_s", "gap_kept_lower_s", "gap_kept_upper_s",
+    "unavailable_s", "worst_1_s", "worst_10_s", "worst_60_s", "unasked_s", "brown_s", "brown_intervals", "brown_answers",
+    "effective_s", "mend_s", "mended_by", "recovery_s", "recovery_censored", "recovery_doubt", "cuts", "stalls",
 ]  # fmt: skip
 
 
@@ -43,156 +47,123 @@ def failovers(run: Evidence) -> pd.DataFrame:
     """failover.csv: one row per trial of a step.
 
     `failover_s` is to the tier that answered first after the loss (`first_answer_by`); the verdict's is to the tier that
-    the expectation names. Lengths in seconds; an empty cell is "not seen".
+    the expectation names. `…_doubt`: why that number is none, and the cell empty. Lengths in seconds, from the fault to the
+    next one on its target; an empty cell is "not seen".
     """
     rows = []
+    calm_s = {tier: run.calm_ttft_s(tier) for tier in run.frames.tiers}
     for t in run.trials:
-        lost_at = run.lost_at(t)
         seen = run.lost.get((t.step, t.trial))
         row: dict[str, object] = {
             "step": t.step, "trial": t.trial, "fault": t.fault, "target": t.target, "commanded_at": t.commanded_at,
-            "lost_at": lost_at, "lost_evidence": seen.evidence if seen else None, "mended_by": t.mended_by,
-            "lost_after_s": _less(lost_at, t.commanded_at), "effective_s": _less(t.effective_at, t.commanded_at),
+            "lost_at": run.lost_at(t), "lost_evidence": seen.evidence if seen else None, "mended_by": t.mended_by,
+            "lost_after_s": _less(run.lost_at(t), t.commanded_at), "effective_s": _less(t.effective_at, t.commanded_at),
             "mend_s": _less(t.mended_at, t.mend_commanded_at),
         }  # fmt: skip
-        asks = run.around(t)
-        if lost_at is not None:
-            first = outages.first_answer(asks, run.frames.covered, t, lost_at)
-            if first is not None:
-                row |= {"first_answer_by": first["tier"], "failover_s": float(first["first_at"]) - lost_at}
-            for lane, word in zip(outages.PROBES, ("new", "kept"), strict=True):
-                gap = outages.failover_gap(asks, t, lost_at, lane)
-                if gap is not None:
-                    row |= {f"gap_{word}_lower_s": gap.lower_s, f"gap_{word}_upper_s": gap.upper_s}
-        if t.gone_from is not None:
-            row["unavailable_s"] = outages.unavailability(asks, t.gone_from, t.ends_at)
-            row["cuts"] = len(metrics.cuts(asks, t, run.trials))
-        back = outages.recovery(asks, t, run.trials, run.frames.tiers)
-        if back is not None:
-            row |= {"recovery_s": back.s, "recovery_censored": back.censored}
-        rows.append(row)
+        rows.append(row | _failover(run, t, calm_s) | _service(run, t) | _return(run, t))
     return pd.DataFrame(rows, columns=FAILOVER_COLUMNS)
+
+
+def _failover(run: Evidence, t: Trial, calm_s: dict[str, float | None]) -> dict[str, object]:
+    """How the next tier took over, and how long the probe had no good answer meanwhile."""
+    lost_at = run.lost_at(t)
+    if lost_at is None:
+        return {}
+    row: dict[str, object] = {}
+    first = outages.first_answer(run.fit(t), run.frames.covered, t, lost_at)
+    if first is not None:
+        took = outages.as_length(first, lost_at)
+        doubt = run.doubt(t, lost_at, took, 0.0)
+        to = str(first["tier"])
+        row |= {"first_answer_by": to, "failover_doubt": doubt}
+        if doubt is None:
+            row["failover_s"] = took.s
+            row["detection_s"] = outages.detection(took, calm_s.get(to))
+            row["detection_ledger_s"] = outages.detection_by_ledger(took, lost_at, to, run.frames.arrivals)
+    for lane, word in zip(metrics.PROBES, ("new", "kept"), strict=True):
+        gap = outages.failover_gap(run.around(t), t, lost_at, lane)
+        if gap is not None:
+            row |= {f"gap_{word}_lower_s": gap.lower_s, f"gap_{word}_upper_s": gap.upper_s}
+    return row
+
+
+def _service(run: Evidence, t: Trial) -> dict[str, object]:
+    """How the gateway served between this fault and the next one on its target."""
+    if t.gone_from is None:
+        return {}
+    found = metrics.cuts(run.around(t), t, run.trials)
+    stalls = int((found["outcome"] == Outcome.STALLED).sum())
+    row: dict[str, object] = {
+        "cuts": len(found) - stalls,
+        "stalls": stalls,
+        "unasked_s": run.unasked.within(t.gone_from, t.ends_at).s,
+    }
+    if run.down is not None:
+        down = run.down.within(t.gone_from, t.ends_at)
+        row["unavailable_s"] = down.s
+        row |= {f"worst_{w:g}_s": availability.worst_window(down, w)[0] for w in availability.WINDOWS_S}
+    if run.brown is not None:
+        brown = run.brown.within(t.gone_from, t.ends_at)
+        asks = run.around(t)
+        row |= {"brown_s": brown.s, "brown_intervals": len(brown)}
+        row["brown_answers"] = availability.brown_answers(
+            asks[asks["sent_at"] >= t.gone_from], run.ttft_max_ms
+        )
+    return row
+
+
+def _return(run: Evidence, t: Trial) -> dict[str, object]:
+    """How the tier came back into use."""
+    back = outages.recovery(run.fit(t), t, run.trials, run.frames.tiers)
+    if back is None or t.mended_at is None:
+        return {}
+    doubt = run.doubt(t, t.mended_at, back, float("inf"))
+    if doubt is not None:
+        return {"recovery_doubt": doubt}
+    return {"recovery_s": back.s, "recovery_censored": back.censored}
+
+
+PHASE_COLUMNS = [
+    "step", "trial", "target", "phase", "start_s", "length_s", "asked", "good", *map(str, Outcome), "goodput",
+    "p50_latency_ms", "p99_latency_ms", "p50_latency_from_intended_ms", "p99_latency_from_intended_ms",
+    "p50_ttft_ms", "p99_ttft_ms", "touched",
+]  # fmt: skip
+
+
+def phases(run: Evidence) -> pd.DataFrame:
+    """phases.csv: what users got in each phase of each trial of each step: their asks through the gateway intended in it.
+
+    baseline: the run's start to its first fault. transition: commanded → effective. in effect: → the mend is commanded.
+    mending: → verified. settling: → the next fault on the same target, or the end. Steps may overlap, and so may their
+    phases. `touched`: asks under way in a second in which the client was overloaded. `start_s`: since the run's start.
+    """
+    frames = run.frames
+    users = metrics.users_asks(frames.asks).sort_values("intended_at", kind="stable")
+    at = users["intended_at"].to_numpy(float)
+    rows = []
+    for p in [
+        baseline_of(run.trials, frames.started_at, frames.ended_at),
+        *(p for t in run.trials for p in phases_of(t)),
+    ]:
+        first, last = np.searchsorted(at, [p.start, p.end])
+        asks = users.iloc[first:last]
+        row: dict[str, object] = {
+            "step": p.step or None, "trial": p.trial or None, "target": p.target or None, "phase": p.name,
+            "start_s": p.start - frames.started_at, "length_s": p.end - p.start,
+            "asked": len(asks), "good": int(asks["good"].sum()),
+            "goodput": metrics.goodput(asks, run.ttft_max_ms).ratio, "touched": int(asks["touched"].sum()),
+        }  # fmt: skip
+        row |= {str(o): int((asks["outcome"] == o).sum()) for o in Outcome}
+        for name, values in (
+            ("latency_ms", metrics.latency_ms(asks)),
+            ("latency_from_intended_ms", metrics.latency_ms(asks, of="intended")),
+            ("ttft_ms", metrics.ttft_ms(asks)),
+        ):
+            found = metrics.quantiles(values)
+            row |= {f"{q}_{name}": found[q] for q in ("p50", "p99")}
+        rows.append(row)
+    return pd.DataFrame(rows, columns=PHASE_COLUMNS).astype({"trial": "Int64"})
 
 
 def _less(later: float | None, earlier: float | None) -> float | None:
     return None if later is None or earlier is None else later - earlier
-
-
-def markdown(run: Evidence, verdict: Verdict) -> str:
-    """summary.md: the two tables that an operator pastes into his documents, and how far they can be trusted."""
-    frames = run.frames
-    lines = [f"# {verdict.run}: {verdict.status}", ""]
-    if frames.cut_short:
-        lines += [
-            f"**The run was cut short: {frames.cut_short}.** What follows rests on what was recorded until then.",
-            "",
-        ]
-    if frames.torn:
-        lines += [f"Torn tails were skipped: {', '.join(frames.torn)}.", ""]
-    lines += [
-        f"| tier | engine | model | latency for {TOKENS} tokens (p50 / p95 / p99) | throughput | status |",
-        "| --- | --- | --- | --- | --- | --- |",
-        *(_tier_row(run, tier) for tier in frames.tiers),
-        "",
-        "| requirement | target | measured | status |",
-        "| --- | --- | --- | --- |",
-        *(
-            f"| {_cell(f'{f.id} {f.name}' if f.id else f.name)} | {_cell(f.target)} | {_cell(f.measured)} | {f.status} |"
-            for f in verdict.findings
-        ),
-        "",
-        *(f"- {f.status}: {f.name}: {f.evidence}" for f in verdict.findings if f.status != "pass"),
-        "",
-        _witnesses(run),
-        _cut_rates(run),
-        _goodput(run),
-        _client(run),
-    ]
-    return "\n".join(line for line in lines if line is not None) + "\n"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def _tier_row(run: Evidence, name: str) -> str:
-    tier = run.frames.tier(name)
-    asks = run.frames.asks[run.frames.asks["tier"] == name]
-    values, estimated = metrics.latency_for_tokens_ms(asks, TOKENS)
-    q = metrics.quantiles(values)
-    n = int(values.notna().sum())
-    if q["p50"] is None:
-        latency = "unknown"
-    else:
-        latency = (
-            " / ".join(_ms(q[k]) for k in metrics.QUANTILES) + f" (n={n}{', estimated' if estimated else ''})"
-        )
-    rate = metrics.tokens_per_s(asks)
-    throughput = "unknown" if rate is None else f"{rate:.1f} tokens/s"
-    cells = (name, tier.engine or "", tier.model or "", latency, throughput, _tier_status(run, name))
-    return f"| {' | '.join(_cell(c) for c in cells)} |"
-
-
-def _ms(ms: float | None) -> str:
-    assert ms is not None
-    return f"{ms / 1000:.2f} s" if ms >= 1000 else f"{ms:.0f} ms"
-
-
-def _tier_status(run: Evidence, name: str) -> str:
-    asks = run.frames.asks
-    through = int((asks["good"] & (asks["tier"] == name) & (asks["via"] == "gateway")).sum())
-    direct = int((asks["good"] & (asks["tier"] == name) & (asks["via"] == name)).sum())
-    left = [t for t in run.trials if t.target == name and t.begun_at is not None and t.mended_at is None]
-    said = f"{through} good answers through the gateway" + (f", {direct} direct" if direct else "")
-    if not through and not direct:
-        said = "never answered"
-    return f"**not restored**; {said}" if left else said
-
-
-def _witnesses(run: Evidence) -> str:
-    good = run.frames.asks[run.frames.asks["good"]]
-    counts = {str(w): int((good["witness"] == w).sum()) for w in Witness}
-    missing = int(good["witness"].isna().sum())
-    told = ", ".join(f"{w} {n}" for w, n in counts.items()) + (f", not told {missing}" if missing else "")
-    return f"{len(good)} good answers, verified by witness: {told}."
-
-
-def _cut_rates(run: Evidence) -> str:
-    """Before and during faults, side by side: nothing is subtracted."""
-    frames = run.frames
-    base = baseline_of(run.trials, frames.started_at, frames.ended_at)
-    before = metrics.cut_rate(frames.gateway_asks, base.start, base.end)
-    spans = [(p.start, p.end) for t in run.trials for p in phases_of(t) if p.name != "settling"]
-    during = [metrics.cut_rate(frames.gateway_asks, s, e) for s, e in _union(spans)]
-    cut, asked = sum(c for c, _ in during), sum(n for _, n in during)
-    return f"Cut answers: {_rate(*before)} before the first fault, {_rate(cut, asked)} during faults."
-
-
-def _goodput(run: Evidence) -> str:
-    objective_ms = run.frames.timeline.objectives.ttft_ms if run.frames.timeline else None
-    share = metrics.goodput(run.frames.asks, objective_ms)
-    within = "no objective for TTFT" if objective_ms is None else f"TTFT within {objective_ms:g} ms"
-    return (
-        f"Goodput ({within}; failures and cuts are misses): {'unknown' if share is None else f'{share:.2%}'}."
-    )
-
-
-def _rate(cut: int, asked: int) -> str:
-    return f"{cut} of {asked} ({cut / asked:.2%})" if asked else "none asked"
-
-
-def _union(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    out: list[tuple[float, float]] = []
-    for start, end in sorted(spans):
-        if out and start <= out[-1][1]:
-            out[-1] = (out[-1][0], max(end, out[-1][1]))
-        else:
-            out.append((start, end))
-    return out
-
-
-def _client(run: Evidence) -> str:
-    seconds = len(run.frames.client)
-    if not seconds:
-        return "The load generator told nothing about itself (no client.arrow)."
-    return f"The load generator was overloaded in {len(run.overloaded)} of {seconds} seconds."

@@ -32,7 +32,8 @@ class Summary:
 
     n: int
     median: float | None
-    interval: tuple[float, float] | None  # exact, 95 %; None below six trials
+    # exact, 95 %; None below six trials; an upper end of None: a censored trial stands there, or below
+    interval: tuple[float, float | None] | None
     maximum: float | None
     censored: int
     unseen: int  # trials that gave nothing
@@ -49,7 +50,7 @@ class Summary:
         parts = [f"median of {self.n}"]
         if self.interval:
             low, high = self.interval
-            parts.append(f"95 % in [{low:.3g}, {high:.3g}]")
+            parts.append(f"95 % in [{low:.3g}, {'?' if high is None else f'{high:.3g}'}]")
         parts.append(f"max of {self.n}: {more}{self.maximum:.3g} {unit}")
         if self.censored:
             parts.append(f"{self.censored} censored")
@@ -59,7 +60,7 @@ class Summary:
 def summarise(values: Sequence[Value]) -> Summary:
     """Median, interval and maximum of the trials' values.
 
-    A censored value enters at its bound. A median with a censored value in its middle or below, and a maximum among
+    A censored value enters at its bound: the interval's lower end is then still one, its upper end may not be. A median with a censored value in its middle or below, and a maximum among
     several with a censored one, are then lower bounds, and told as that.
     """
     known = [v for v in values if v.value is not None]
@@ -68,13 +69,21 @@ def summarise(values: Sequence[Value]) -> Summary:
     return Summary(
         n=len(seen),
         median=median(seen) if seen else None,
-        interval=median_interval(seen),
+        interval=_interval(seen, bounds),
         maximum=seen[-1] if seen else None,
         censored=len(bounds),
         unseen=len(values) - len(known),
         median_censored=bool(bounds) and min(bounds) <= seen[len(seen) // 2],
         maximum_censored=bool(bounds),
     )
+
+
+def _interval(seen: list[float], bounds: list[float]) -> tuple[float, float | None] | None:
+    found = median_interval(seen)
+    if found is None:
+        return None
+    low, high = found
+    return low, None if bounds and min(bounds) <= high else high
 
 
 def interval_ranks(n: int, confidence: float = CONFIDENCE) -> tuple[int, int] | None:

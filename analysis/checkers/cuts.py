@@ -7,7 +7,7 @@ from analysis.evidence import Evidence
 from analysis.expectation import Params as Common
 from analysis.finding import Finding, judge_at_most, unknown
 from analysis.trials import Value, summarise
-from contract.records import GATEWAY
+from contract.records import GATEWAY, Outcome
 
 
 class Params(Common):
@@ -20,7 +20,8 @@ def check(params: Params, run: Evidence) -> Finding:
     """In every trial of every step, at most `max_per_trial` asks through the gateway were cut or stalled.
 
     A trial holds what ended between its inject's begin and the next fault on its target, or the run's end. A trial
-    during which nothing was asked is unknown.
+    during which nothing was asked is unknown, and so is one that exceeds the limit only by stalls that an overloaded client
+    may have made.
     """
     target = f"at most {params.max_per_trial} cut answers a trial"
     trials = [t for t in run.trials if t.gone_from is not None]
@@ -34,9 +35,15 @@ def check(params: Params, run: Evidence) -> Finding:
         if n == 0:
             values.append(Value(t.step, t.trial, None, why="nothing was asked"))
             continue
-        count = len(metrics.cuts(asks, t, trials))
+        found = metrics.cuts(asks, t, trials)
+        stalled = found["outcome"] == Outcome.STALLED
+        count, own = len(found), int((stalled & found["touched"]).sum())
+        said = f"{t.name}: {count} of {n} asks ({int(stalled.sum())} of them stalled)"
+        told.append(said + (f", {own} while the client was overloaded" if own else ""))
+        if count - own <= params.max_per_trial < count:
+            values.append(Value(t.step, t.trial, None, why="the client was overloaded in as many stalls"))
+            continue
         values.append(Value(t.step, t.trial, float(count)))
-        told.append(f"{t.name}: {count} of {n} asks")
     seen = summarise(values)
     measured = (
         "unknown" if seen.maximum is None else f"at most {seen.maximum:.0f} a trial, in {seen.n} trials"

@@ -23,7 +23,8 @@ def check(params: Params, run: Evidence) -> Finding:
 
     A trial in which nothing showed the loss is unknown, and so is one before which the gateway was not on the tier (the
     last good answer was another's): nothing had to fail over. One in which `to` never answered before the mend was
-    verified is "> x s": a fail where x is beyond the limit, else unknown.
+    verified is "> x s": a fail where x is beyond the limit, else unknown. Unknown, too, is one that rests on asks of an
+    overloaded load generator, and one beyond the limit in which the probe did not ask.
     """
     target = f"{params.to} answers within {params.max_s:g} s of the loss in {params.step}"
     trials = run.trials_of(params.step)
@@ -42,12 +43,17 @@ def check(params: Params, run: Evidence) -> Finding:
             )
             told.append(f"the gateway was not seen to use {t.target} before")
             continue
-        took = outages.failover(run.around(t), run.frames.covered, t, lost_at, params.to)
+        took = outages.failover(run.fit(t), run.frames.covered, t, lost_at, params.to)
+        doubt = run.doubt(t, lost_at, took, params.max_s)
+        if doubt is not None:
+            values.append(Value(t.step, t.trial, None, why=doubt))
+            told.append(doubt)
+            continue
         values.append(Value(t.step, t.trial, took.s, took.censored))
         told.append(
             f"no answer by {params.to}"
             if took.ask is None
-            else f"{took.ask}'s first token at {run.instant(took.at)}"
+            else f"{took.ask}'s first token at {run.instant(took.at)}{_detected(run, took, lost_at, params.to)}"
         )
     seen = summarise(values)
     return Finding(
@@ -55,3 +61,11 @@ def check(params: Params, run: Evidence) -> Finding:
         evidence="; ".join(told), value=seen.maximum, unit="s", n=seen.n, interval=seen.interval,
         trials=tuple(values),
     )  # fmt: skip
+
+
+def _detected(run: Evidence, took: outages.Length, lost_at: float, to: str) -> str:
+    """`, detected after 0.21 s`: what of it was not the tier's own time to a first token."""
+    s = outages.detection(took, run.calm_ttft_s(to))
+    by_ledger = outages.detection_by_ledger(took, lost_at, to, run.frames.arrivals)
+    told = "" if s is None else f", detected after {s:.2g} s"
+    return told + ("" if by_ledger is None else f" ({by_ledger:.2g} s by its ledger)")

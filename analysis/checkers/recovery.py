@@ -21,7 +21,8 @@ def check(params: Params, run: Evidence) -> Finding:
     """In every trial: mend verified → first token of the first of three consecutive answers by the returned tier, ≤ `max_s`.
 
     A trial whose run ended first is "> x s": a fail where x is beyond the limit, else unknown. One whose mend was never
-    verified is unknown. One whose tier nobody could see return, because a higher tier served, is left out and said.
+    verified is unknown, and so is one that rests on asks of an overloaded load generator, or one beyond the limit in which
+    the probe did not ask. One whose tier nobody could see return, because a higher tier served, is left out and said.
     """
     target = f"the returned tier serves within {params.max_s:g} s of its verified mend"
     trials = [t for t in run.trials if params.step in (None, t.step) and t.begun_at is not None]
@@ -33,9 +34,14 @@ def check(params: Params, run: Evidence) -> Finding:
             values.append(Value(t.step, t.trial, None, why="the mend was not verified"))
             told.append(f"{t.name}: the mend was not verified")
             continue
-        took = outages.recovery(run.around(t), t, run.trials, run.frames.tiers)
+        took = outages.recovery(run.fit(t), t, run.trials, run.frames.tiers)
         if took is None:
             told.append(f"{t.name}: left out, a higher tier served when {t.target} returned")
+            continue
+        doubt = run.doubt(t, t.mended_at, took, params.max_s)
+        if doubt is not None:
+            values.append(Value(t.step, t.trial, None, why=doubt))
+            told.append(f"{t.name}: {doubt}")
             continue
         values.append(Value(t.step, t.trial, took.s, took.censored))
         first = "no three in a row" if took.ask is None else f"{took.ask} was the first of three"

@@ -7,14 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis import outages
+from analysis import metrics, outages
 from analysis.evidence import Evidence
 from analysis.figures import style
 from analysis.trials import Value, summarise
 from analysis.windows import Trial
 
-_LANES = {outages.PROBES[0]: ("#777777", -0.17), outages.PROBES[1]: ("#BBBBBB", 0.17)}
-_NAMES = {outages.PROBES[0]: "gap [lower, upper], new connection", outages.PROBES[1]: "gap, kept connection"}
+_LANES = {metrics.PROBES[0]: ("#777777", -0.17), metrics.PROBES[1]: ("#BBBBBB", 0.17)}
+_NAMES = {metrics.PROBES[0]: "gap [lower, upper], new connection", metrics.PROBES[1]: "gap, kept connection"}
 
 
 def draw(run: Evidence) -> Figure:
@@ -29,7 +29,7 @@ def draw(run: Evidence) -> Figure:
         lost_at = run.lost_at(t)
         to = None if lost_at is None else _to(run, t, lost_at)
         if lost_at is not None and to is not None:
-            took = outages.failover(run.around(t), run.frames.covered, t, lost_at, to)
+            took = outages.failover(run.fit(t), run.frames.covered, t, lost_at, to)
             steps.setdefault(t.step, []).append((t, took))
     if not steps:
         return style.empty(run, "failover gap", "no loss of a tier was seen")
@@ -51,7 +51,7 @@ def _to(run: Evidence, trial: Trial, lost_at: float) -> str | None:
     wanted = _expected(run)
     if wanted.get("step") == trial.step:
         return str(wanted["to"])
-    first = outages.first_answer(run.around(trial), run.frames.covered, trial, lost_at)
+    first = outages.first_answer(run.fit(trial), run.frames.covered, trial, lost_at)
     if first is not None:
         return str(first["tier"])
     tiers = run.frames.tiers

@@ -52,9 +52,7 @@ def says(run: Evidence) -> str:
     took: dict[str, list[float]] = {}
     for t in run.trials:
         lost_at = run.lost_at(t)
-        first = (
-            None if lost_at is None else outages.first_answer(run.around(t), run.frames.covered, t, lost_at)
-        )
+        first = None if lost_at is None else outages.first_answer(run.fit(t), run.frames.covered, t, lost_at)
         if lost_at is not None and first is not None:
             who = str(first["tier"])
             did = f"nobody took over before {who} returned," if who == t.target else f"{who} took over"

@@ -40,6 +40,11 @@ def test_the_timelines_of_the_house_are_right(capsys):
         ({"recovery": {"max_s": -1}}, "greater than 0"),
         ({"recovery": {"max_s": True}}, "max_s: true is no number"),
         ({"continuity": {"min_good": 99}}, "less than or equal to 1"),
+        ({"availability": {"max_s": 5, "window": 60}}, "availability: window: 60 is a bare number, not a duration; write 60s"),
+        ({"latency": {"tier": "olama", "quantile": 0.95, "max_ms": 5}}, "latency: tier: no tier 'olama'; did you mean 'ollama'?"),
+        ({"latency": {"quantile": 95, "max_ms": 5}}, "latency: quantile: "),
+        ({"latency": {"quantile": 0.95, "max_ms": 5, "from": "start"}}, "latency: from: Input should be 'intended' or 'sent'"),
+        ({"goodput": {"min": 95}}, "goodput: min: "),
         ({"cuts": {"max_per_trial": 1.5}}, "cuts: max_per_trial: "),
         ({"cloud_only_in_need": {"max_leaks": -1}}, "cloud_only_in_need: max_leaks: "),
         ({"exercised": {"gaming-mod": {"ollama": 5}}}, "exercised: no step 'gaming-mod'; did you mean 'gaming-mode'?"),
@@ -80,5 +85,6 @@ def test_every_checker_has_its_definition(name, module):
 
 def test_the_catalogue_is_the_folder():
     assert set(checkers.catalogue()) == {
-        "cloud_only_in_need", "continuity", "cuts", "exercised", "failover", "overhead", "recovery",
+        "availability", "cloud_only_in_need", "continuity", "cuts", "exercised", "failover", "goodput", "latency",
+        "overhead", "recovery",
     }  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import frames, metrics
+from analysis import frames, metrics, overhead
 from analysis.evidence import Evidence
 from contract.records import GATEWAY, Lane, Outcome
 from tests.synthetic import OLLAMA, OPENAI, START, VLLM, Hole, World, answer, cut, make, refuse
@@ -29,7 +29,7 @@ def good(w, at, ttft_s=0.2, gaps_s=(), tier="vllm", **more):
 def test_the_overhead_that_was_put_in_is_found(tmp_path, overhead_ms):
     run = Evidence(frames.read(make(tmp_path, overhead_ms=overhead_ms, pairs=30, probe_rate=0).path))
     for column in ("ttft_ms", "latency_ms"):
-        found = metrics.overhead(run.pairs, column)
+        found = overhead.overhead(run.pairs, column)
         assert found.ms == pytest.approx(overhead_ms, abs=1.5)
         assert found.interval_ms[0] <= overhead_ms <= found.interval_ms[1]
 
@@ -38,7 +38,7 @@ def test_a_slower_first_ask_of_each_pair_leaves_the_overhead(tmp_path):
     run = Evidence(
         frames.read(make(tmp_path, overhead_ms=14, first_slower_ms=80, pairs=31, probe_rate=0).path)
     )
-    assert metrics.overhead(run.pairs, "ttft_ms").ms == pytest.approx(14, abs=2)
+    assert overhead.overhead(run.pairs, "ttft_ms").ms == pytest.approx(14, abs=2)
 
 
 def pair(w, at, gateway_tier="vllm", direct_ok=True, **route):
@@ -66,14 +66,7 @@ def pair(w, at, gateway_tier="vllm", direct_ok=True, **route):
     ],
 )
 def test_only_like_pairs_count(tmp_path, asks, count):
-    assert len(metrics.overhead_pairs(asks_of(tmp_path, asks), pd.DataFrame({"at": []}))) == count
-
-
-def test_a_pair_that_an_overloaded_client_asked_does_not_count(tmp_path):
-    asks = asks_of(tmp_path, pair(world(), 5))
-    assert metrics.overhead_pairs(asks, pd.DataFrame({"at": [START + 5.5]})).empty
-    # A row tells of the second before it.
-    assert len(metrics.overhead_pairs(asks, pd.DataFrame({"at": [START + 4.9]}))) == 1
+    assert len(overhead.pairs_of(asks_of(tmp_path, asks))) == count
 
 
 def test_continuity_counts_cut_and_abandoned_apart(tmp_path):
@@ -93,12 +86,12 @@ def test_continuity_counts_cut_and_abandoned_apart(tmp_path):
         good(w, 12, lane=Lane.WARMUP),
     ]  # not users'
     found = metrics.continuity(asks_of(tmp_path, asks))
-    assert found == metrics.Continuity(good=8, asked=10, cut=1, abandoned=1)
-    assert found.ratio == 0.8
+    assert found == metrics.Continuity(metrics.Share(8, 10), cut=1, stalled=0, abandoned=1)
+    assert found.good.ratio == 0.8
 
 
 def test_nothing_asked_has_no_continuity(tmp_path):
-    assert metrics.continuity(asks_of(tmp_path, [])).ratio is None
+    assert metrics.continuity(asks_of(tmp_path, [])).good.ratio is None
 
 
 def test_latency_from_intended_holds_what_waited_to_be_sent(tmp_path):
@@ -150,7 +143,7 @@ def test_goodput_takes_failures_and_slow_answers_for_misses(tmp_path):
         refuse(w.new(3, Lane.LOAD), Outcome.REFUSED, None),
         w.new(4, Lane.LOAD),
     ]
-    assert metrics.goodput(asks_of(tmp_path, asks), 2000) == pytest.approx(1 / 3)
+    assert metrics.goodput(asks_of(tmp_path, asks), 2000) == metrics.Share(1, 3)
 
 
 def test_a_cut_belongs_to_the_fault_on_the_tier_that_gave_the_answer(tmp_path):

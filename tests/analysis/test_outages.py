@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from analysis import frames, outages
+from analysis import availability, frames, outages
 from analysis.evidence import Evidence
 from contract.records import Lane, Outcome
 from tests.synthetic import (
@@ -165,8 +165,8 @@ def test_the_loss_of_a_lower_tier_is_seen_only_while_the_higher_one_is_held(tmp_
 
 def test_unavailability_is_the_union_of_both_lanes(tmp_path):
     run = seen(make(tmp_path, [Hole("freeze", "vllm", 20, 40, hole_s=7.3)], duration_s=80))
-    assert outages.unavailability(run.frames.asks, START, START + 80) == pytest.approx(7.3, abs=0.25)
-    assert outages.unavailability(run.frames.asks.iloc[:0], START, START + 80) is None
+    assert availability.down(run.frames.asks, START, START + 80).s == pytest.approx(7.3, abs=0.25)
+    assert availability.down(run.frames.asks.iloc[:0], START, START + 80) is None
 
 
 def test_failed_asks_before_the_fault_are_not_its_doing(tmp_path):

@@ -13,7 +13,7 @@ from contract.records import REQUESTS, Lane
 from tests.synthetic import Hole, make, rounds, three_tier
 
 FILES = {
-    "verdict.json", "junit.xml", "summary.csv", "failover.csv", "summary.md",
+    "verdict.json", "junit.xml", "summary.csv", "failover.csv", "phases.csv", "summary.md",
     "timeline.png", "latency_by_tier.png", "failover_gap.png", "throughput.png",
 }  # fmt: skip
 

@@ -30,7 +30,7 @@ def test_a_summary_says_max_of_n_and_how_many_are_censored():
     values = [Value("s", i + 1, float(i), censored=i == 5) for i in range(6)] + [Value("s", 7, None)]
     seen = summarise(values)
     assert (seen.n, seen.median, seen.maximum, seen.censored, seen.unseen) == (6, 2.5, 5.0, 1, 1)
-    assert seen.told("s") == "2.5 s (median of 6; 95 % in [0, 5]; max of 6: >5 s; 1 censored)"
+    assert seen.told("s") == "2.5 s (median of 6; 95 % in [0, ?]; max of 6: >5 s; 1 censored)"
 
 
 def test_no_trial_is_unknown_and_not_zero():

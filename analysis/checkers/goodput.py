@@ -1,0 +1,34 @@
+"""At least so large a share of what users asked was answered well and within the objectives."""
+
+from pydantic import Field
+
+from analysis import metrics
+from analysis.evidence import Evidence
+from analysis.expectation import Params as Common
+from analysis.finding import Finding, judge_share, unknown
+
+
+class Params(Common):
+    """`goodput: {min: 0.95}`"""
+
+    min: float = Field(gt=0, le=1, strict=True)
+
+
+def check(params: Params, run: Evidence) -> Finding:
+    """Good and within the timeline's `objectives`, of the users' asks through the gateway over the whole run, ≥ `min`.
+
+    Failures, cuts and stalls are misses; abandoned asks are left out. Unknown where the timeline has no objective, and where
+    it is missed only by slow, stalled or timed-out asks in seconds in which the client was overloaded.
+    """
+    target = f"at least {params.min:.4g} of the asks are answered well and in time"
+    if run.ttft_max_ms is None:
+        return unknown("goodput", params.id, target, "the timeline has no objectives: ttft_ms")
+    found = metrics.goodput(run.frames.asks, run.ttft_max_ms)
+    if found.ratio is None:
+        return unknown("goodput", params.id, target, "users asked nothing through the gateway")
+    doubt = f"; {found.doubtful} misses while the client was overloaded" if found.doubtful else ""
+    return Finding(
+        "goodput", params.id, target, f"{found.ratio:.4f} ({found.hits} of {found.asked})",
+        judge_share(found, params.min), evidence=f"TTFT within {run.ttft_max_ms:g} ms, of the users' asks{doubt}",
+        value=found.ratio, unit="share", n=found.asked,
+    )  # fmt: skip

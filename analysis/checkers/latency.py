@@ -1,0 +1,61 @@
+"""So large a share of a tier's answers came within so many milliseconds."""
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from analysis import metrics
+from analysis.evidence import Evidence
+from analysis.expectation import Params as Common
+from analysis.finding import Finding, judge_between, unknown
+from contract.topology import Name
+
+WORDS = {"total": "to its end", "ttft": "to its first token"}
+
+
+class Params(Common):
+    """`latency: {tier: vllm, quantile: 0.95, max_ms: 2000}`; `of: ttft`; `from: sent`; without `tier:` whoever answered"""
+
+    tier: Name | None = None
+    quantile: float = Field(gt=0, lt=1, strict=True)
+    max_ms: float = Field(gt=0, strict=True)
+    of: Literal["total", "ttft"] = "total"
+    from_: Literal["intended", "sent"] = Field(default="intended", alias="from")
+
+    def mentions(self):  # type: ignore[no-untyped-def]
+        """The tier that must exist."""
+        if self.tier is not None:
+            yield "tier: ", "tier", self.tier
+
+
+def check(params: Params, run: Evidence) -> Finding:
+    """That quantile of the users' good answers by `tier` through the gateway is ≤ `max_ms`.
+
+    By default from when each ask was *intended*, so that a hang which kept the next ask waiting is not hidden. Failures
+    have no latency: they are `continuity`'s and `goodput`'s. Asks touched by overloaded seconds of the client may in truth
+    have been faster or slower: they are taken once for 0 and once for endless, and where the limit lies between, it is
+    unknown. Fewer answers than one that may miss it and one that may not (p99: 100) are unknown.
+    """
+    name = f"p{params.quantile * 100:g}"
+    who = params.tier or "any tier"
+    target = f"{name} of {who}'s answers within {params.max_ms:g} ms {WORDS[params.of]}, from {params.from_}"
+    users = metrics.users_asks(run.frames.asks)
+    good = users[users["good"] & ((users["tier"] == params.tier) if params.tier is not None else True)]
+    took = (metrics.latency_ms if params.of == "total" else metrics.first_token_ms)(
+        good, of=params.from_
+    ).dropna()
+    need = round(1 / (1 - params.quantile))
+    if len(took) < need:
+        return unknown("latency", params.id, target, f"{len(took)} good answers; {name} needs {need}")
+    late = good.loc[took.index, "touched"].to_numpy(bool)
+    low, middle, high = (
+        float(np.quantile(np.where(late, other, took), params.quantile, method="higher"))
+        for other in (0.0, took.to_numpy(float), np.inf)
+    )
+    return Finding(
+        "latency", params.id, target, f"{middle:.0f} ms", judge_between(low, high, params.max_ms),
+        evidence=f"{len(took)} good answers of users"
+        + (f"; {int(late.sum())} while the client was overloaded" if late.any() else ""),
+        value=middle, unit="ms", n=len(took), interval=(low, high if np.isfinite(high) else None) if late.any() else None,
+    )  # fmt: skip
