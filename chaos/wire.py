@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange, Framing
-
-RACE_S = 1.0  # a kept connection that is lost later than this was not closed for idleness
+from contract.keepalive import acknowledged, lost_unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +28,14 @@ class Connection:
     def __init__(self, endpoint: Endpoint, deadlines: Deadlines) -> None:
         self._endpoint, self._deadlines = endpoint, deadlines
         self._socket: socket.socket | None = None
-        self._received = False
+        self._heard = False  # whether the latest exchange received a byte
+        self._read = False  # whether it ended after the server had read it
 
     def exchange(self, request: bytes) -> Exchange:
         """Send and receive; whatever happens is in the exchange."""
         kept = self._socket is not None
         found = self._once(request)
-        # The server may close an idle connection while the request is on its way: nothing was begun, so ask again.
-        # Later than that it is an engine or a gateway that died under a waiting ask, which must be seen.
-        if kept and found.end is End.CLOSED and not self._received and _lasted_s(found) < RACE_S:
+        if kept and lost_unread(found, self._heard, self._read):
             found = self._once(request)
         return found
 
@@ -49,7 +47,7 @@ class Connection:
     def _once(self, request: bytes) -> Exchange:
         exchange = Exchange()
         framing = Framing(exchange)
-        self._received = False
+        self._heard = self._read = False
         exchange.sent_at = time.monotonic()  # of a refusal: when connecting began
         try:
             sock = self._socket or self._connect()
@@ -68,9 +66,10 @@ class Connection:
                 data = sock.recv(65536)
                 at = time.monotonic()
                 if data:
-                    self._received = True
+                    self._heard = True
                     framing.feed(data, at)
                 else:
+                    self._read = acknowledged(sock.fileno())
                     framing.closed(at)
         except TimeoutError:
             came = exchange.headers_at is not None
@@ -89,9 +88,3 @@ class Connection:
         if e.tls:
             return ssl.create_default_context().wrap_socket(sock, server_hostname=e.host)
         return sock
-
-
-def _lasted_s(exchange: Exchange) -> float:
-    assert exchange.sent_at is not None, "every exchange of this wire is sent, or tried to"
-    assert exchange.ended_at is not None, "an exchange is looked at after its end"
-    return exchange.ended_at - exchange.sent_at

@@ -15,15 +15,13 @@ from gevent import GreenletExit, monkey
 
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange, Framing
+from contract.keepalive import acknowledged, lost_unread
 from contract.stream import HAS_CONTENT
 from scenarios.gateway.deadlines import Deadlines, due
 from scenarios.gateway.watchdog import Watchdog
 
 _READ_BYTES = 65536
 _SEAM_BYTES = 48  # a key may be cut between two pieces
-# A server that lets go of an idle connection does so at once, on seeing the request or before. One that closes later
-# had taken the request up: that is an answer, and a bad one, not a race.
-_RACE_S = 1.0
 
 
 class Connection:
@@ -35,6 +33,7 @@ class Connection:
         # Left by GreenletExit, `exchange` cannot return what it has: it stands here.
         self.latest: Exchange | None = None
         self._heard = False  # whether the latest exchange received a byte
+        self._read = False  # whether it ended after the server had read it
 
     def exchange(
         self, request: bytes, deadlines: Deadlines, on_sent: Callable[[float], object] = lambda at: None
@@ -45,9 +44,8 @@ class Connection:
         """
         kept = self._still_open()
         found = self._once(request, deadlines, on_sent)
-        if kept and not self._heard and _lost_at_once(found):
-            # The keep-alive race: the server had closed the idle connection before the request reached it. Nothing
-            # was begun there, so it is asked again, once; on a fresh connection there is no such race.
+        if kept and lost_unread(found, self._heard, self._read):
+            # Once: on a fresh connection there is no such race.
             found = self._once(request, deadlines, on_sent)
         return found
 
@@ -70,7 +68,7 @@ class Connection:
     def _once(self, request: bytes, deadlines: Deadlines, on_sent: Callable[[float], object]) -> Exchange:
         exchange = self.latest = Exchange()
         framing = Framing(exchange)
-        self._heard = False
+        self._heard = self._read = False
         began_at = time.monotonic()
         try:
             if self._socket is None:
@@ -116,6 +114,7 @@ class Connection:
                     if token_seen:
                         watch.due = due(deadlines, sent_at, at)
                 else:
+                    self._read = acknowledged(sock.fileno())
                     framing.closed(at)
         except OSError as e:
             at = time.monotonic()
@@ -148,14 +147,6 @@ def _token_in(pieces: list[tuple[float, bytes]], since: int) -> bool:
     new = b"".join(piece for _, piece in pieces[since:])
     before = pieces[since - 1][1][-_SEAM_BYTES:] if since else b""
     return bool(HAS_CONTENT.search(before + new))
-
-
-def _lost_at_once(exchange: Exchange) -> bool:
-    if exchange.end is not End.CLOSED:
-        return False
-    assert exchange.sent_at is not None
-    assert exchange.ended_at is not None
-    return exchange.ended_at - exchange.sent_at < _RACE_S
 
 
 def _words(error: BaseException) -> str:

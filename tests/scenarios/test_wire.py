@@ -59,17 +59,25 @@ def test_a_server_that_wants_no_more_is_believed():
         assert len(server.connections) == 2
 
 
-@pytest.mark.parametrize("lost", [CLOSE, RST])
-def test_the_keep_alive_race_is_asked_again_once_as_sent_the_second_time(lost):
-    with Server([GOOD], [0.1, lost], [GOOD]) as server:
+def test_the_keep_alive_race_is_asked_again_once_as_sent_the_second_time():
+    with Server([GOOD], [0.1, RST], [GOOD]) as server:
         before = time.monotonic()
         _, second = _twice(server)
         assert (second.end, len(server.requests)) == (End.COMPLETE, 3)
         assert second.sent_at >= before + 0.1
 
 
+def test_a_connection_that_was_closed_just_before_the_request_came_is_asked_again(monkeypatch):
+    monkeypatch.setattr(
+        Connection, "_still_open", lambda self: self._socket is not None
+    )  # the look came too early
+    with Server([GOOD, CLOSE], [GOOD]) as server:
+        assert [e.end for e in _twice(server, pause_s=0.1)] == [End.COMPLETE] * 2
+        assert (len(server.connections), len(server.requests)) == (2, 2)
+
+
 def test_it_is_asked_again_only_once():
-    with Server([GOOD], [CLOSE]) as server:
+    with Server([GOOD], [RST]) as server:
         _, second = _twice(server)
         assert (second.end, len(server.requests)) == (End.CLOSED, 3)
 
@@ -77,7 +85,9 @@ def test_it_is_asked_again_only_once():
 NO_RACE = [
     # what happens to the second ask on the kept connection
     [b"H", CLOSE],  # a byte came: it was begun
-    [1.1, CLOSE],  # it was taken up, and died with its server
+    [CLOSE],  # it was read, and died with its server
+    [0.1, CLOSE],
+    [1.1, RST],
     [b"SSH-2.0\r\n", CLOSE],
 ]
 
