@@ -56,6 +56,7 @@ class Engine:
         garbled = hit is not None and hit.garbled and how != "abort"
         entry.how = "garbled" if garbled else how
         if how != "abort" or tells_abort:
+            self.ledger.ends(entry)
             self._note_content(entry, shape.finish(how, entry))
         self.meter.ended[how] += 1
 
@@ -83,6 +84,8 @@ class Engine:
                     await hit.before(position)
                 if self.stopping:
                     return "abort"
+                if ask.stream and position == 0:
+                    self.ledger.begins(entry)
                 self._note_content(entry, shape.token(text))
                 entry.output_tokens = position + 1
                 meter.generation_tokens += 1

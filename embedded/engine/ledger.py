@@ -1,7 +1,8 @@
 """The engine's own account of every ask: the truth that the harness's timing and attribution are tested against.
 
 A file of JSON lines, one when an ask arrived and one when it ended; an ask that a kill -9 cut has arrived and never
-ended. Law: a line is one write on a descriptor opened for appending, so replicas and restarts may share a file.
+ended. What such an ask was told is on record all the same: a line goes before its first token, and one before its end.
+Law: a line is one write on a descriptor opened for appending, so replicas and restarts may share a file.
 """
 
 import asyncio
@@ -32,6 +33,8 @@ class Entry:
     """When the last byte of the ask was read."""
     started_at: float | None = None
     """When it was given a slot."""
+    begun_at: float | None = None
+    """Streamed: just before its first token was written; on record before that token can have reached anybody."""
     first_byte_at: float | None = None
     """Just after the first content was written to the socket."""
     chunks: list[float] = field(default_factory=list)
@@ -46,6 +49,9 @@ class Entry:
     fault's). By faults alone: reset (RST before any byte), no_response (hung up on without a byte), cut (begun, and left
     without its proper end), content_filter, garbled (told to its end, but a part of it is no JSON).
     None: never ended."""
+    ending: str | None = None
+    """How it was about to end, on record before its last bytes can have reached anybody; None: it never came so far, or a
+    fault or a hang-up ended it."""
     fault: str | None = None
     """Which fault did something to it; None: none did."""
 
@@ -103,6 +109,16 @@ class Ledger:
         finally:
             entry.ended_at = round(self._clock.now(), 6)
             self._write({"line": "ended", "id": entry.id} | {name: getattr(entry, name) for name in AT_END})
+
+    def begins(self, entry: Entry) -> None:
+        """Its first token is about to be written."""
+        entry.begun_at = round(self._clock.now(), 6)
+        self._write({"line": "begun", "id": entry.id, "begun_at": entry.begun_at})
+
+    def ends(self, entry: Entry) -> None:
+        """Its last bytes are about to be written; `how` is known."""
+        entry.ending = entry.how
+        self._write({"line": "ending", "id": entry.id, "ending": entry.ending})
 
     def _write(self, line: dict[str, object]) -> None:
         if self._file is not None:

@@ -76,7 +76,8 @@ def test_a_sigkill_ends_a_stream_without_a_finish_and_the_ledger_shows_it_as_nev
         assert b'"finish_reason":"' not in torn.value.partial
         entry = engine.entries()[0]
         assert entry.nonce == "ask-1-1"
-        assert (entry.how, entry.ended_at) == (None, None)
+        assert (entry.how, entry.ended_at, entry.ending) == (None, None, None)
+        assert entry.begun_at is not None
 
 
 def test_after_a_freeze_the_tokens_that_fell_due_meanwhile_come_at_once(tmp_path: Path) -> None:

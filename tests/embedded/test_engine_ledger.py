@@ -1,16 +1,21 @@
 """The ledger is the truth, so here it is held against what a client saw."""
 
+import asyncio
 import itertools
 import json
 import signal
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from contract.clock import Clock
-from embedded.engine import ledger
+from embedded.engine import ledger, options
+from embedded.engine.ask import read_chat
+from embedded.engine.engine import Engine
+from embedded.engine.personalities.vllm import Vllm
+from embedded.engine.shape import Shape
 from tests.embedded.test_engine import QUICK, SLOW, chat, next_token, running
 
 PATH = "/v1/chat/completions"
@@ -106,3 +111,53 @@ def test_a_line_that_was_being_written_is_passed_over_and_a_broken_one_is_named(
     path.write_text(f"{text[:20]}\n{text}\n")
     with pytest.raises(ValueError, match="line 1: not JSON"):
         ledger.read(path)
+
+
+class Watching:
+    """A shape that looks into the ledger whenever it is about to write."""
+
+    def __init__(self, path: Path, stream: bool) -> None:
+        self.path, self.stream = path, stream
+        self.seen: list[tuple[str, bool, str | None]] = []
+
+    def _look(self, verb: str) -> float:
+        (entry,) = ledger.read(self.path)
+        self.seen.append((verb, entry.begun_at is not None, entry.ending))
+        return Clock().now()
+
+    def arrived(self) -> None:
+        pass
+
+    def started(self) -> None:
+        pass
+
+    def token(self, text: str) -> float | None:
+        return self._look("token") if self.stream else None
+
+    def finish(self, reason: str, entry: ledger.Entry, done: bool = True) -> float | None:
+        return self._look("finish")
+
+
+@pytest.mark.parametrize(
+    ("stream", "seen"),
+    [
+        (True, [("token", True, None), ("token", True, None), ("finish", True, "length")]),
+        (False, [("finish", False, "length")]),
+    ],
+)
+def test_what_is_about_to_be_written_is_on_record_before(
+    stream: bool, seen: list[tuple[str, bool, str | None]], tmp_path: Path
+) -> None:
+    path, clock = tmp_path / "ledger.jsonl", Clock()
+    line = ["--personality", "vllm", "--port", "1", *QUICK]
+    chosen = options.parse(line, {"vllm": Vllm.defaults}, {})
+    engine = Engine(chosen, clock, ledger.Ledger(path, clock))
+    shape = Watching(path, stream)
+
+    async def answer() -> None:
+        ask = read_chat(chat(stream=stream, max_tokens=2))
+        with engine.ledger.ask("ask-1-1", PATH, stream, 2, clock.now()) as entry:
+            await engine.answer(ask, entry, cast(Shape, shape), tells_abort=True)
+
+    asyncio.run(answer())
+    assert shape.seen == seen
