@@ -1,0 +1,85 @@
+"""Locust users who ask the engines of a topology directly, at a pace, into a run folder; JSON in, JSON out.
+
+Importing Locust patches the standard library; the process of the tests must stay as it is.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import gevent
+import psutil
+from locust import constant_pacing, task
+from locust.env import Environment
+from locust.exception import StopUser
+
+from contract import topology
+from contract.clock import Clock
+from contract.run import FINISHED, open_run
+from scenarios.gateway.deadlines import Deadlines
+from scenarios.gateway.recorder import Recorder
+from scenarios.gateway.recording import Memory, Recording
+from scenarios.gateway.stage import Stage, endpoints
+from scenarios.gateway.user import GatewayUser
+from scenarios.prompts import prompt
+
+STREAMED = 0.7
+PROMPT_TOKENS = 20
+
+
+class CrowdUser(GatewayUser):
+    """Each ask to an engine drawn anew, until enough were asked."""
+
+    scenario = "crowd"
+    wanted = 0
+
+    @task
+    def ask_one(self) -> None:
+        if self.stage.recorder.tally.asked >= self.wanted:
+            raise StopUser
+        tier = self.random.choice(self.stage.direct_tiers()).name
+        streamed = self.random.random() < STREAMED
+        self.ask(prompt(self.random, PROMPT_TOKENS), stream=streamed, via=tier)
+
+
+def main(
+    path: str,
+    results: str,
+    prefix: str,
+    users: int,
+    pace_s: float,
+    asks: int,
+    max_tokens: int,
+    deadlines: dict,
+) -> dict:
+    found, clock = topology.read(Path(path)), Clock()
+    gateway, tiers = endpoints(found)
+    CrowdUser.wanted, CrowdUser.wait_time = asks, constant_pacing(pace_s)
+    environment = Environment(user_classes=[CrowdUser])
+    stage = environment.brownout = Stage(
+        topology=found, recorder=Recorder(Memory(), print), clock=clock, seed=1, prefix=prefix, gateway=gateway,
+        tiers=tiers, deadlines=Deadlines(**deadlines), max_tokens=max_tokens,
+    )  # fmt: skip
+    runner = environment.create_local_runner()
+    run = open_run(Path(results), "crowd", clock.now(), {"topology.yaml": topology.dump(found)}, {}, 1)
+    failures: list[str] = []
+    recording = Recording(environment, stage, run.path, Memory(), failures.append)
+    process, seen = psutil.Process(), []
+    began_at = clock.now()
+    runner.spawn_users({CrowdUser.__name__: users}, wait=False)
+    while runner.user_count:
+        seen.append((process.num_fds(), process.memory_info().rss / 1e6))
+        gevent.sleep(0.5)
+    ended_at = clock.now()
+    recording.close()
+    run.close(FINISHED, ended_at, None, recording.tally.snapshot().by_outcome)
+    told = environment.stats.entries.values()
+    return {
+        "run": str(run.path), "failures": failures, "asked": recording.tally.asked, "seconds": ended_at - began_at,
+        "told": sum(e.num_requests for e in told if e.method == CrowdUser.scenario),
+        "cpu_s": sum(process.cpu_times()[:2]), "fds": [n for n, _ in seen], "rss_mb": [m for _, m in seen],
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(**json.load(sys.stdin))))

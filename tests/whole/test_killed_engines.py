@@ -1,0 +1,197 @@
+"""Engines that are killed every few seconds while users ask them directly: every record agrees with the ledgers."""
+
+import json
+import random
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from contract.records import CLIENT, REQUESTS
+from contract.run import read_arrow
+from embedded.engine.ledger import Entry, read
+from embedded.ports import Reserved
+from tests.chaos.stand import ROOT
+
+TOPOLOGY = """
+gateway: {{url: "http://127.0.0.1:{a}", model: m}}
+tiers:
+  - {{name: a, match: {{group: a}}, url: "http://127.0.0.1:{a}", model: m, ignore_eos: true}}
+  - {{name: b, match: {{group: b}}, url: "http://127.0.0.1:{b}", model: m, ignore_eos: true}}
+"""
+PACE = ("--time-to-first-token=30ms", "--inter-token-latency=20ms", "--inter-token-latency-std-dev=2ms")
+MAX_TOKENS = 8
+LIVES_S = (2.0, 5.0)
+USERS, PACE_S = 100, 0.25
+
+
+class Mortal:
+    """An engine that is killed at random times, and started again at once; SIGKILL and SIGTERM take turns."""
+
+    def __init__(self, name: str, folder: Path, first: signal.Signals) -> None:
+        self._reserved = Reserved()
+        self.port = self._reserved.port
+        self.ledger = folder / f"{name}.jsonl"
+        self.kills: list[signal.Signals] = []
+        self._next = first
+        self._argv = [
+            sys.executable, "-m", "embedded.engine", "--personality", "vllm", "--model", "m", "--port", str(self.port),
+            "--ledger", str(self.ledger), *PACE,
+        ]  # fmt: skip
+        self._random = random.Random(name)
+        self._enough = threading.Event()
+        self._process = self._start()
+        self._thread = threading.Thread(target=self._live_and_die)
+
+    def begin(self) -> None:
+        self._thread.start()
+
+    def rest(self) -> None:
+        """No more kills; the engine that lives then goes too."""
+        self._enough.set()
+        self._thread.join()
+        self._process.terminate()
+        self._process.wait()
+
+    def _start(self) -> subprocess.Popen:
+        process = subprocess.Popen(self._argv, cwd=ROOT)
+        give_up_at = time.monotonic() + 60
+        while not self._accepts():
+            assert process.poll() is None
+            assert time.monotonic() < give_up_at
+            time.sleep(0.01)
+        return process
+
+    def _accepts(self) -> bool:
+        with socket.socket() as trial:
+            return trial.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def _live_and_die(self) -> None:
+        while not self._enough.wait(self._random.uniform(*LIVES_S)):
+            self.kills.append(self._next)
+            self._process.send_signal(self._next)
+            self._next = signal.SIGTERM if self._next is signal.SIGKILL else signal.SIGKILL
+            self._process.wait()
+            self._process = self._start()
+
+
+def told(entry: Entry | None) -> str:
+    """What a client had been told of an answer, as the ledger knows it, in one word."""
+    if entry is None:
+        return "never read"
+    if entry.how is not None:
+        return entry.how if entry.how != "abort" or entry.written_tokens else "abort before a token"
+    if entry.ending is not None:
+        return f"killed at its end ({entry.ending})"
+    return "killed after a token" if entry.begun_at is not None else "killed before a token"
+
+
+# What an outcome may stand beside. Bytes that a process has written to a socket of this machine are in the reader's
+# queue, and a kill does not take them from there; so an answer that the ledger calls ended is never less to us. But a
+# process can be killed between a line of its ledger and the write that the line announces, and before it says that
+# the write is done: so beside `killed at its end` we may have the whole answer or what came before the end (of a plain
+# one: nothing), and beside `killed after a token` no token.
+POSSIBLE = {
+    "ok": {"length", "killed at its end (length)"},
+    "cut": {
+        "abort", "killed after a token", "killed at its end (length)", "killed at its end (abort)",
+    },
+    "broken": {
+        "never read", "killed before a token", "abort before a token",
+        "killed after a token", "killed at its end (length)", "killed at its end (abort)",
+    },
+    "refused": {"never read"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "asks", [3_000, pytest.param(100_000, marks=[pytest.mark.verify, pytest.mark.timeout(1200)])]
+)
+def test_every_ask_of_engines_that_are_killed_again_and_again_has_one_record_that_the_ledgers_bear_out(
+    tmp_path, asks
+):
+    engines = {"a": Mortal("a", tmp_path, signal.SIGKILL), "b": Mortal("b", tmp_path, signal.SIGTERM)}
+    (tmp_path / "two.yaml").write_text(TOPOLOGY.format(**{n: e.port for n, e in engines.items()}))
+    given = {
+        "path": str(tmp_path / "two.yaml"), "results": str(tmp_path / "results"), "prefix": secrets.token_hex(3),
+        "users": USERS, "pace_s": PACE_S, "asks": asks, "max_tokens": MAX_TOKENS, "deadlines": {},
+    }  # fmt: skip
+    try:
+        for engine in engines.values():
+            engine.begin()
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.whole.crowd"], input=json.dumps(given), cwd=ROOT, capture_output=True, text=True
+        )  # fmt: skip
+    finally:
+        for engine in engines.values():
+            engine.rest()
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    table, torn = read_arrow(Path(said["run"]) / "requests.arrow", REQUESTS)
+    records = table.to_pylist()
+    print_cost(said, engines, records, Path(said["run"]))
+
+    assert not torn
+    assert not said["failures"]
+    ids = [r["request_id"] for r in records]
+    assert len(ids) == len(set(ids)) == said["asked"] == said["told"] == asks
+
+    entries: dict[str, Entry] = {}
+    for engine in engines.values():
+        for entry in read(engine.ledger):
+            assert entry.nonce not in entries, f"{entry.nonce} was asked twice and has one record"
+            entries[entry.nonce] = entry
+    assert set(entries) <= set(ids), "an engine was asked what nobody has a record of"
+
+    met = Counter((r["outcome"], told(entries.get(r["request_id"]))) for r in records)
+    print(as_table(met))
+    impossible = {pair: n for pair, n in met.items() if pair[1] not in POSSIBLE.get(pair[0], ())}
+    examples = [
+        (r, entries.get(r["request_id"]))
+        for r in records
+        if (r["outcome"], told(entries.get(r["request_id"]))) in impossible
+    ]
+    assert not impossible, f"{impossible}; for example {examples[:3]}"
+    for record in records:
+        entry = entries.get(record["request_id"])
+        if record["outcome"] == "ok":
+            assert entry.output_tokens in (MAX_TOKENS, None)  # None: killed before it said so
+            assert record["output_tokens"] == MAX_TOKENS
+            assert record["witness"] == "end"
+        elif entry is not None and entry.how == "abort" and record["outcome"] == "cut":
+            assert record["output_tokens"] == entry.output_tokens < MAX_TOKENS
+    # A test of kills that met none would prove nothing.
+    assert met["ok", "length"] > asks / 2
+    kills = Counter(k for e in engines.values() for k in e.kills)
+    assert min(kills[signal.SIGKILL], kills[signal.SIGTERM]) >= asks // 3_000
+    assert min(met["cut", "killed after a token"], met["cut", "abort"]) >= asks // 3_000
+
+
+def print_cost(said: dict, engines: dict[str, Mortal], records: list[dict], run: Path) -> None:
+    kills = Counter(k.name for e in engines.values() for k in e.kills)
+    lag = [row["hub_lag_ms"] for row in read_arrow(run / "client.arrow", CLIENT)[0].to_pylist()]
+    print(
+        f"\n{len(records)} asks in {said['seconds']:.0f} s, {len(records) / said['seconds']:.0f}/s, "
+        f"{said['cpu_s']:.0f} s of CPU, hub lag at most {max(lag, default=0):.0f} ms; {dict(kills)}; "
+        f"descriptors at most {max(said['fds'])}, memory {said['rss_mb'][0]:.0f} → {said['rss_mb'][-1]:.0f} MB"
+    )
+    print(Counter((r["outcome"], r["stream"]) for r in records))
+    for outcome in ("broken", "refused"):
+        print(outcome, Counter((r["error"] or "").split(":")[0] for r in records if r["outcome"] == outcome))
+
+
+def as_table(met: Counter[tuple[str, str]]) -> str:
+    columns = sorted({column for _, column in met})
+    width = max(map(len, columns))
+    rows = sorted({row for row, _ in met})
+    lines = [f"{'':>{width}}  " + "".join(f"{row:>10}" for row in rows)]
+    for column in columns:
+        lines.append(f"{column:>{width}}  " + "".join(f"{met[row, column]:>10}" for row in rows))
+    return "\n".join(lines)
