@@ -27,9 +27,9 @@ from chaos.wire import Connection, Deadlines
 from contract.clock import Clock
 from contract.duration import text
 from contract.endpoint import Endpoint
+from contract.outcome import fill
 from contract.records import Ask, Event, Outcome
 from contract.refusal import EXIT_ABORTED, EXIT_NOT_RESTORED, EXIT_PASS, EXIT_UNKNOWN, Refusal
-from contract.stream import fill
 from contract.timeline import Timeline
 from contract.topology import Topology, secret
 

@@ -15,8 +15,8 @@ from chaos.wire import Connection, Deadlines
 from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
+from contract.outcome import fill
 from contract.records import GATEWAY, Ask, Lane, Outcome
-from contract.stream import fill
 
 PROMPT = "Count upwards from one in words, without end."
 SCENARIO = "probe"

@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 FORMAT = 2
-"""The number of this shape of a run, in its manifest. 1: the first. 2: the client tells what was wanted of it."""
+"""The number of this shape of a run, in its manifest. 1: the first. 2: the client tells what was wanted of it, an ask
+what the gateway says that it added."""
 
 GATEWAY = "gateway"
 
@@ -72,6 +73,7 @@ class Ask:
     route_api_base: str | None = None
     route_fallbacks: int | None = None
     route_retries: int | None = None
+    route_overhead_ms: float | None = None  # what the gateway says that it added; it knows about half of that
     prompt_tokens: int | None = None
     output_tokens: int | None = None
     max_tokens: int | None = None
@@ -103,6 +105,7 @@ REQUESTS = pa.schema(
         pa.field("route_api_base", pa.string()),
         pa.field("route_fallbacks", pa.int16()),
         pa.field("route_retries", pa.int16()),
+        pa.field("route_overhead_ms", pa.float64()),
         pa.field("prompt_tokens", pa.int32()),
         pa.field("output_tokens", pa.int32()),
         pa.field("max_tokens", pa.int32()),

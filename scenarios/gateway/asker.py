@@ -7,8 +7,8 @@ from gevent import GreenletExit
 
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
+from contract.outcome import fill
 from contract.records import GATEWAY, Ask, Lane, Outcome
-from contract.stream import fill
 from scenarios.gateway.stage import Stage
 from scenarios.gateway.wire import Connection
 

@@ -3,8 +3,8 @@
 import json
 
 from contract.framing import Exchange, Framing
+from contract.outcome import fill
 from contract.records import REQUESTS, Ask, columns
-from contract.stream import fill
 
 CAP = 5
 DONE = b"data: [DONE]\n\n"

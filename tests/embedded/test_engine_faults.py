@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from contract.framing import End, Exchange, Framing
-from contract.stream import judge, read_answer
+from contract.outcome import judge
+from contract.stream import read_answer
 from embedded.engine import faults
 from embedded.engine.faults.flapping import Flapping
 from embedded.engine.ledger import Entry

@@ -1,0 +1,136 @@
+"""What an ask came to: its outcome, its witness, its record. Pure: an `Exchange` in, an `Ask` filled.
+
+One truth for the users' asks and the probe's.
+"""
+
+import itertools
+import json
+import math
+import re
+from collections.abc import Callable
+
+from contract.answer import Answer, told
+from contract.framing import End, Exchange
+from contract.records import GATEWAY, Ask, Outcome, Witness
+from contract.stream import read_answer
+
+_FILTER = re.compile(r"content[_ ]?(?:filter|policy|management)", re.IGNORECASE)
+
+
+def judge(exchange: Exchange, answer: Answer | None, max_tokens: int | None, witnessed: bool) -> tuple[
+    Outcome, str | None, Witness | None
+]:  # fmt: skip
+    """The outcome, its error, and the witness that verified an `ok`.
+
+    `witnessed`: the ask calls for more than max_tokens allows, so that its proper end is known beforehand.
+    """
+    end, status = exchange.end, exchange.status
+    assert end is not None, "an exchange is judged after its end"
+    if end is End.REFUSED:
+        return Outcome.REFUSED, exchange.error, None
+    if status is not None and status >= 400:
+        return _rejection(exchange)
+    tokens = answer is not None and bool(answer.content_at)
+    if end is End.STOPPED:
+        return Outcome.ABANDONED, exchange.error, None
+    if end in (End.LATE, End.SILENT):
+        return (Outcome.STALLED if tokens else Outcome.TIMEOUT), exchange.error, None
+    if status != 200:
+        return Outcome.BROKEN, exchange.error or f"status {status}", None
+    assert answer is not None, "a status 200 has been read"
+    wrong = answer.in_band_error or answer.senseless
+    if answer.finish_reason == "content_filter" and not wrong:  # often with no token at all
+        return Outcome.FILTERED, "finish_reason content_filter", None
+    if not tokens:
+        return Outcome.BROKEN, wrong or exchange.error or "no content", None
+    if wrong:
+        return Outcome.CUT, wrong, None
+    return _whole(exchange, answer, max_tokens, witnessed)
+
+
+def _whole(exchange: Exchange, answer: Answer, max_tokens: int | None, witnessed: bool) -> tuple[
+    Outcome, str | None, Witness | None
+]:  # fmt: skip
+    """Tokens came and nothing spoke of an error: did the answer end as it had to?"""
+    reason, output = answer.finish_reason, answer.output_tokens
+    if reason is None:
+        return Outcome.CUT, exchange.error or "no finish_reason", None
+    if reason == "abort":
+        return Outcome.CUT, "finish_reason abort", None
+    if not witnessed or max_tokens is None:
+        return Outcome.OK, None, Witness.NONE
+    if reason == "length":
+        return Outcome.OK, None, Witness.END
+    if output is not None and output >= max_tokens:
+        return Outcome.OK, None, Witness.USAGE
+    count = "no usage" if output is None else f"{output}"
+    return Outcome.CUT, f"finish_reason {reason} at {count} of {max_tokens} tokens", None
+
+
+def fill(
+    ask: Ask,
+    exchange: Exchange,
+    witnessed: bool,
+    instant: Callable[[float], float],
+    tier_of: Callable[[str | None, str | None], str | None],
+) -> None:
+    """Write into an ask's record all that its exchange tells.
+
+    `instant` turns a reading of the exchange's clock into unix seconds; `tier_of` names the tier that the gateway's
+    headers (model group, api base) speak of. Headers are believed on a status 200 only.
+    """
+    answer = read_answer(exchange) if exchange.status == 200 else None
+    ask.outcome, ask.error, ask.witness = judge(exchange, answer, ask.max_tokens, witnessed)
+    ask.status = exchange.status
+    headers = exchange.headers
+    ask.route_group = headers.get("x-litellm-model-group")
+    ask.route_api_base = headers.get("x-litellm-model-api-base")
+    ask.route_fallbacks = _count(headers.get("x-litellm-attempted-fallbacks"))
+    ask.route_retries = _count(headers.get("x-litellm-attempted-retries"))
+    ask.route_overhead_ms = _length(headers.get("x-litellm-overhead-duration-ms"))
+    if exchange.status == 200:
+        ask.tier = tier_of(ask.route_group, ask.route_api_base) if ask.via == GATEWAY else ask.via
+    if exchange.sent_at is not None:
+        sent = exchange.sent_at
+        ask.sent_at = instant(sent)
+        at = answer.content_at if answer else []
+        ask.headers_ms = _ms(sent, exchange.headers_at)
+        ask.ttft_ms = _ms(sent, at[0]) if at else None
+        ask.gaps_ms = [(b - a) * 1000 for a, b in itertools.pairwise(at)]
+        ask.latency_ms = _ms(sent, exchange.ended_at)
+    if answer is not None:
+        ask.finish_reason = answer.finish_reason
+        ask.prompt_tokens, ask.output_tokens = answer.prompt_tokens, answer.output_tokens
+
+
+def _ms(sent: float, instant: float | None) -> float | None:
+    return None if instant is None else (instant - sent) * 1000
+
+
+def _count(header: str | None) -> int | None:
+    """A small number, or nothing: one that a record cannot hold would cost the batch it is written with."""
+    return int(header) if header is not None and re.fullmatch(r"[0-9]{1,4}", header) else None
+
+
+def _length(header: str | None) -> float | None:
+    try:
+        found = float(header or "")
+    except ValueError:
+        return None
+    return found if 0 <= found < math.inf else None
+
+
+def _rejection(exchange: Exchange) -> tuple[Outcome, str, None]:
+    text = b"".join(piece for _, piece in exchange.pieces).decode("utf-8", "replace")
+    message = told(f"{exchange.status}: {_message(text)}")
+    filtered = exchange.status == 400 and _FILTER.search(text)
+    return (Outcome.FILTERED if filtered else Outcome.REJECTED), message, None
+
+
+def _message(body: str) -> str:
+    """The error's own words, without the prompt that some servers echo."""
+    try:
+        error = json.loads(body)["error"]
+        return str(error["message"] if isinstance(error, dict) else error)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return re.sub(r"<[^>]*>|\s+", " ", body).strip()
