@@ -4,6 +4,7 @@ TIMELINE ?= chaos/timelines/three_tier.yaml
 USERS    ?= 6
 DURATION ?=
 SCENARIOS ?=
+ARRIVALS ?=
 RESULTS  ?= results
 RUN      ?= latest
 SEED     ?= 1
@@ -18,11 +19,11 @@ GATEWAY := $(if $(shell grep -s '^embedded:' $(TOPOLOGY)),.venv-gateway/installe
 # Of real engines only those that a topology asks for.
 ENGINES := $(if $(shell grep -sE '^[^\#]*engine: *llamacpp' $(TOPOLOGY)),.venv-engines/installed)
 LOCUST = $(PY) -m locust -f locustfile.py --topology $(TOPOLOGY) --timeline $(TIMELINE) --seed $(SEED) \
-	--results $(RESULTS) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) --stop-timeout 30 --loglevel WARNING $(if $(DURATION),--duration $(DURATION)) $(if $(WITHOUT_REAPER),--without-reaper)
+	--results $(RESULTS) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(if $(ARRIVALS),--arrivals $(ARRIVALS)) --stop-timeout 30 --loglevel WARNING $(if $(DURATION),--duration $(DURATION)) $(if $(WITHOUT_REAPER),--without-reaper)
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
-	@echo "  variables: TOPOLOGY TIMELINE USERS DURATION SCENARIOS RESULTS RUN SEED TRIALS WITHOUT_REAPER"
+	@echo "  variables: TOPOLOGY TIMELINE USERS ARRIVALS DURATION SCENARIOS RESULTS RUN SEED TRIALS WITHOUT_REAPER"
 
 setup: .venv/installed .venv-gateway/installed .venv-engines/installed ## set up the virtual environments: harness, gateway, engines
 

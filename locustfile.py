@@ -32,10 +32,12 @@ from contract.refusal import EXIT_BAD_INPUT, EXIT_NOT_RESTORED, Refusal, no_such
 from contract.run import ABORTED, FINISHED, Run, open_run
 from scenarios.chat import ChatUser
 from scenarios.direct import DirectUser
+from scenarios.gateway.arrivals import open_or_closed, parse
 from scenarios.gateway.live import live_line
+from scenarios.gateway.open_loop import open_loop
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.recording import Memory, Recording
-from scenarios.gateway.stage import Stage, endpoints
+from scenarios.gateway.stage import MAX_IN_FLIGHT, Stage, endpoints
 from scenarios.overhead import OverheadUser
 from scenarios.warmup import gateway_version, preflight, warm_up
 
@@ -44,6 +46,8 @@ ARGUMENTS = (
     "timeline",
     "duration",
     "scenarios",
+    "arrivals",
+    "max_in_flight",
     "num_users",
     "spawn_rate",
     "headless",
@@ -80,10 +84,23 @@ def _arguments(parser: LocustArgumentParser) -> None:
         include_in_web_ui=False,
     )
     add(
+        "--arrivals",
+        default="",
+        help="an open loop, which asks on schedule whatever hangs: constant:8/s, poisson:90/m or replay:trace.csv; "
+        "by default users ask in a closed one. --users is then only what Locust needs",
+    )
+    add(
+        "--max-in-flight",
+        type=int,
+        default=MAX_IN_FLIGHT,
+        help="of an open loop: arrivals beyond so many unanswered asks are refused, and counted",
+        include_in_web_ui=False,
+    )
+    add(
         "--seed",
         type=int,
         default=1,
-        help="of prompts, think times, pairs, and the random whiles before rounds",
+        help="of prompts, think times, arrivals, pairs, and the random whiles before rounds",
     )
     add("--leash", action="store_true", help="stop when the parent process ends", include_in_web_ui=False)
 
@@ -160,8 +177,16 @@ class Conductor:
         for name in wanted:
             if name not in known:
                 raise Refusal(f"--scenarios: {no_such('scenario', name, known)}")
-        if wanted:
-            self._environment.user_classes = [known[name] for name in wanted]
+        chosen = [known[name] for name in wanted] if wanted else list(SCENARIOS)
+        self._arrivals = parse(self._options.arrivals) if self._options.arrivals else None
+        if self._options.max_in_flight < 1:
+            raise Refusal(
+                f"--max-in-flight: {self._options.max_in_flight} lets no ask be made; give 1 or more"
+            )
+        if self._arrivals is not None:
+            opened, stay = open_or_closed(chosen)
+            chosen = [open_loop(opened), *stay]
+        self._environment.user_classes = chosen
 
     def raise_curtain(self, **_: Any) -> None:
         """A test starts: open a run, start chaos; the users come when it is ready."""
@@ -260,6 +285,7 @@ class Conductor:
         self._stage = Stage(
             topology=self._topology, recorder=Recorder(self._warm, self._cannot_record), clock=self._clock,
             seed=self._options.seed, prefix=secrets.token_hex(3), gateway=gateway, tiers=tiers,
+            arrivals=self._arrivals, max_in_flight=self._options.max_in_flight,
         )  # fmt: skip
         preflight(warm_up(self._stage), self._topology)
 

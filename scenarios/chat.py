@@ -20,5 +20,5 @@ class ChatUser(GatewayUser):
     def chat(self) -> None:
         # Drawn in this order whatever becomes of the ask, so that a run repeats.
         streamed = self.random.random() < STREAMED
-        text = prompt(self.random, self.random.randint(*PROMPT_TOKENS))
+        text = prompt(self.random, self.prompt_tokens(self.random.randint(*PROMPT_TOKENS)))
         self.ask(text, stream=streamed)

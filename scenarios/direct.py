@@ -12,7 +12,6 @@ PROMPT_TOKENS = 60
 class DirectUser(GatewayUser):
     scenario = "direct"
     fixed_count = 1
-    turn = 0
 
     def wait_time(self) -> float:
         return EVERY_S
@@ -21,9 +20,8 @@ class DirectUser(GatewayUser):
     def direct(self) -> None:
         tiers = self.stage.direct_tiers()
         if tiers:
-            tier, streamed = turn(self.turn, [t.name for t in tiers])
-            self.turn += 1
-            self.ask(prompt(self.random, PROMPT_TOKENS), stream=streamed, via=tier)
+            tier, streamed = turn(self.stage.next_turn(self.scenario), [t.name for t in tiers])
+            self.ask(prompt(self.random, self.prompt_tokens(PROMPT_TOKENS)), stream=streamed, via=tier)
 
 
 def turn(number: int, tiers: list[str]) -> tuple[str, bool]:

@@ -2,16 +2,19 @@
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.topology import Tier, Topology, secret
+from scenarios.gateway.arrivals import Arrivals, Share
 from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.watchdog import Watchdog
 
 MAX_TOKENS = 10
+MAX_IN_FLIGHT = 1000
 
 
 @dataclass(kw_only=True, slots=True)
@@ -30,9 +33,14 @@ class Stage:
     max_tokens: int = MAX_TOKENS
     overhead_until: float | None = None  # unix seconds; None: as long as the run lasts
     worker: str | None = None
+    arrivals: Arrivals | None = None  # of the open loop; None: users ask in a closed one
+    share: Share = field(default_factory=Share)  # of the arrivals: this process's
+    factor: Callable[[float], float] = lambda at_s: 1.0  # of the rate, so many seconds after the start
+    max_in_flight: int = MAX_IN_FLIGHT  # of this process's arrivals; more are refused, and counted
     _asks: int = field(default=0, init=False)
     _pairs: int = field(default=0, init=False)
     _users: Counter[str] = field(default_factory=Counter, init=False)
+    _turns: Counter[str] = field(default_factory=Counter, init=False)
 
     def next_request_id(self) -> str:
         """The nonce of one ask, unique over the run."""
@@ -42,6 +50,11 @@ class Stage:
     def next_pair_id(self) -> str:
         self._pairs += 1
         return f"pair-{self.prefix}-{self._pairs:06x}"
+
+    def next_turn(self, scenario: str) -> int:
+        """From 0, whichever of the scenario's users takes it."""
+        self._turns[scenario] += 1
+        return self._turns[scenario] - 1
 
     def random_of_next(self, scenario: str) -> random.Random:
         """The next user's own generator: the same run draws the same again, user by user."""

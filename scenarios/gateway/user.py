@@ -1,11 +1,13 @@
 """The Locust user that every scenario is made of: asks, has each ask recorded once, and tells Locust of it."""
 
+import random
 from typing import Any, ClassVar
 
 from locust import User
 from locust.exception import StopUser
 
 from contract.records import GATEWAY, Ask, Lane, Outcome
+from scenarios.gateway.arrivals import Arrival
 from scenarios.gateway.asker import Asker
 from scenarios.gateway.stage import Stage
 
@@ -19,7 +21,10 @@ class OutcomeError(Exception):
 
 
 class GatewayUser(User):
-    """Scenarios give `scenario`, their name in the records, and tasks that call `ask`."""
+    """Scenarios give `scenario`, their name in the records, and tasks that call `ask`.
+
+    Locust has a user do his tasks again and again (a closed loop); the open loop has him do one for each arrival.
+    """
 
     abstract = True
     scenario: ClassVar[str]
@@ -32,6 +37,18 @@ class GatewayUser(User):
         self.random = stage.random_of_next(self.scenario)
         self._asker = Asker(stage, self.scenario, self._tell)
         self._killed = False
+        self._arrival: Arrival | None = None
+        self._intended_at: float | None = None
+
+    def arrive(self, arrival: Arrival, intended_at: float, drawn: random.Random) -> None:
+        """Do one task, whose first ask was intended for this instant, and whatever is drawn for it is drawn here."""
+        self._arrival, self._intended_at, self.random = arrival, intended_at, drawn
+        drawn.choice(self.tasks)(self)
+
+    def prompt_tokens(self, own: int) -> int:
+        """How long the prompt is to be: as the scenario has it, or as the trace that is replayed."""
+        told = self._arrival.prompt_tokens if self._arrival else None
+        return own if told is None else told
 
     def ask(
         self,
@@ -41,12 +58,24 @@ class GatewayUser(User):
         via: str = GATEWAY,
         lane: Lane = Lane.LOAD,
         pair: str | None = None,
-        intended_at: float | None = None,
     ) -> Ask:
         """See `Asker.ask`."""
         if self._killed:
             raise StopUser
-        return self._asker.ask(prompt, stream=stream, via=via, lane=lane, pair=pair, intended_at=intended_at)
+        intended_at, self._intended_at = (
+            self._intended_at,
+            None,
+        )  # what follows is intended when its turn comes
+        max_tokens = self._arrival.output_tokens if self._arrival else None
+        return self._asker.ask(
+            prompt,
+            stream=stream,
+            via=via,
+            lane=lane,
+            pair=pair,
+            intended_at=intended_at,
+            max_tokens=max_tokens,
+        )
 
     def stop(self, force: bool = False) -> bool:
         """Locust kills a user whom it sees waiting. One whose wait ends in that same turn would begin an ask first,

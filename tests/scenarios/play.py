@@ -8,9 +8,13 @@ import json
 import sys
 
 import gevent
+import gevent.monkey
 from locust.env import Environment
 
 from scenarios import chat, direct, overhead
+from scenarios.gateway.arrivals import open_or_closed, parse
+from scenarios.gateway.deadlines import Deadlines
+from scenarios.gateway.open_loop import open_loop
 from tests.scenarios.stages import kept, stage
 
 USERS = {"chat": chat.ChatUser, "direct": direct.DirectUser, "overhead": overhead.OverheadUser}
@@ -23,12 +27,23 @@ def play(
     run_s: float,
     stop_timeout: float | None,
     overhead_left_s: float | None,
+    arrivals: str | None,
+    max_in_flight: int,
+    held_up_s: float,
+    patient: bool,
 ) -> dict[str, object]:
     chat.THINK_S = (0.05, 0.05)
     direct.EVERY_S = 0.1
     overhead.PAUSE_S = 0.1
-    environment = Environment(user_classes=[USERS[u] for u in users], stop_timeout=stop_timeout)
-    environment.brownout = found = stage(gateway, vllm)
+    classes = [USERS[u] for u in users]
+    if arrivals is not None:
+        opened, stay = open_or_closed(classes)
+        classes = [open_loop(opened), *stay]
+    environment = Environment(user_classes=classes, stop_timeout=stop_timeout)
+    deadlines = {"deadlines": Deadlines()} if patient else {}
+    environment.brownout = found = stage(
+        gateway, vllm, arrivals=arrivals and parse(arrivals), max_in_flight=max_in_flight, **deadlines
+    )
     if overhead_left_s is not None:
         found.overhead_until = found.clock.now() + overhead_left_s
     told: list[dict[str, object]] = []
@@ -39,15 +54,22 @@ def play(
 
     environment.events.request.add_listener(listen)
     runner = environment.create_local_runner()
-    runner.spawn_users({USERS[u].__name__: count for u, count in users.items()}, wait=False)
-    gevent.sleep(run_s)
+    counts = {USERS[u].__name__: count for u, count in users.items()}
+    runner.spawn_users({c.__name__: counts.get(c.__name__, 1) for c in classes}, wait=False)
+    gevent.sleep(run_s / 2)
+    gevent.monkey.get_original("time", "sleep")(held_up_s)  # nothing else runs meanwhile
+    gevent.sleep(run_s / 2)
     users_left = runner.user_count
     runner.stop()
+    tally = found.recorder.tally.snapshot()
     return {
         "records": [dataclasses.asdict(ask) for ask in kept(found)],
         "told": told,
         "users": users_left,
-        "in_flight": found.recorder.tally.snapshot().in_flight,
+        "in_flight": tally.in_flight,
+        "wanted": tally.wanted,
+        "asked": tally.asked,
+        "capped": tally.capped,
         "stats": environment.stats.total.num_requests,
         "failures": environment.stats.total.num_failures,
     }

@@ -9,9 +9,9 @@ import time
 from collections.abc import Sequence
 from typing import Self
 
-# A step: a number of seconds to wait, bytes to send, or one of
+# A step: a number of seconds to wait, an event to wait for, bytes to send, or one of
 CLOSE, RST, HANG = "close", "rst", "hang"
-Step = float | bytes | str
+Step = float | threading.Event | bytes | str
 
 
 class Server:
@@ -76,6 +76,8 @@ class Server:
             connection.sendall(step)
         elif step == HANG:
             self._over.wait()
+        elif isinstance(step, threading.Event):
+            step.wait()
         elif step in (CLOSE, RST):
             if step == RST:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -17,10 +17,14 @@ GOOD = SERVED + chunked(*WHOLE)
 BEGUN = SERVED + chunked(token(), last=False)
 
 
-def _play(gateway: Server, vllm: Server | None = None, *, run_s=1.0, stop_timeout=None, left_s=None, **users):
+def play(
+    gateway: Server, vllm: Server | None = None, *, run_s=1.0, stop_timeout=None, left_s=None, arrivals=None,
+    max_in_flight=1000, held_up_s=0.0, patient=False, **users,
+):  # fmt: skip
     given = {
         "gateway": gateway.url, "vllm": vllm.url if vllm else None, "users": users, "run_s": run_s,
-        "stop_timeout": stop_timeout, "overhead_left_s": left_s,
+        "stop_timeout": stop_timeout, "overhead_left_s": left_s, "arrivals": arrivals, "max_in_flight": max_in_flight,
+        "held_up_s": held_up_s, "patient": patient,
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "tests.scenarios.play"], input=json.dumps(given), cwd=ROOT,
@@ -43,7 +47,7 @@ def _name(record: dict) -> str:
 @pytest.fixture(scope="module")
 def stopped():
     with Server([BEGUN, HANG]) as gateway:
-        return _play(gateway, run_s=0.3, chat=6), len(gateway.requests)
+        return play(gateway, run_s=0.3, chat=6), len(gateway.requests)
 
 
 def test_a_run_stopped_in_mid_stream_has_exactly_one_record_per_ask(stopped):
@@ -68,7 +72,7 @@ def test_an_ask_that_was_stopped_is_told_to_locust_once(stopped):
 @pytest.fixture(scope="module")
 def well():
     with Server([0.02, GOOD]) as gateway, Server([GOOD]) as vllm:
-        run = _play(gateway, vllm, run_s=1.2, stop_timeout=5, chat=2, direct=1, overhead=1)
+        run = play(gateway, vllm, run_s=1.2, stop_timeout=5, chat=2, direct=1, overhead=1)
         return run, gateway, vllm
 
 
@@ -124,7 +128,7 @@ def test_users_keep_their_connections(well):
 
 def test_no_pair_begins_when_too_little_time_is_left_and_its_user_stays():
     with Server([GOOD]) as gateway, Server([GOOD]) as vllm:
-        run = _play(gateway, vllm, run_s=0.5, left_s=2.0, overhead=1)
+        run = play(gateway, vllm, run_s=0.5, left_s=2.0, overhead=1)
         assert run["records"] == []
         assert run["users"] == 1
 
@@ -133,7 +137,7 @@ def test_a_run_repeats_its_prompts():
     seen = []
     for _ in range(2):
         with Server([GOOD]) as gateway:
-            _play(gateway, run_s=0.5, chat=1)
+            play(gateway, run_s=0.5, chat=1)
             seen.append(_prompts(gateway)[:4])
     assert seen[0] == seen[1]
     assert len(set(seen[0])) == 4
@@ -141,7 +145,7 @@ def test_a_run_repeats_its_prompts():
 
 def test_failures_are_told_with_their_outcome():
     with Server([plain({"error": "no"}, "503 No")]) as gateway:
-        run = _play(gateway, run_s=0.3, chat=1)
+        run = play(gateway, run_s=0.3, chat=1)
     told = {(t["type"], t["name"], t["error"]) for t in run["told"]}
     assert told - {("chat", "gateway → –", "abandoned: stopped")} == {
         ("chat", "gateway → –", "rejected: 503: no")

@@ -33,6 +33,7 @@ def refused(tmp_path: Path, topology: Path, timeline: str, *more: str) -> str:
         ("failover:", "failver:", (), "did you mean 'failover'?"),
         ("", "", ("--scenarios", "chat,dierct"), "no scenario 'dierct'; did you mean 'direct'?"),
         ("", "", ("--duration", "24"), "write 24s"),
+        ("", "", ("--arrivals", "poison:8/s"), "--arrivals: 'poison:8/s': no kind of arrivals 'poison'; did you mean 'poisson'?"),
         ("", "", ("--results", "/dev/null/x"), "cannot be written to"),
     ],
 )  # fmt: skip
