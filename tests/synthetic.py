@@ -243,13 +243,18 @@ def make(
     status: str | None = FINISHED,
     reason: str | None = None,
     health: bool = True,
+    overloaded: Sequence[tuple[float, float]] = (),
+    stalled: Sequence[tuple[float, float]] = (),
     seed: int = 1,
     name: str = "synthetic",
 ) -> Made:
-    """A run folder. `status` None: never closed. `drop`: (move, stage) that were not written. `extra`: further asks."""
+    """A run folder. `status` None: never closed. `drop`: (move, stage) that were not written. `extra`: further asks.
+
+    `overloaded`: (from, to) in which the load generator was late. `stalled`: (from, to) in which the probe did not ask.
+    """
     world = World(engines, steps, random.Random(seed))
     _load(world, duration_s, rate)
-    _probe(world, duration_s, probe_rate)
+    _probe(world, duration_s, probe_rate, stalled)
     _pairs(world, duration_s, pairs, overhead_ms / 1000, first_slower_ms / 1000)
     inputs = {"topology.yaml": topology_text(engines, cooldown), "gateway.yaml": "{}\n"}
     if steps or expect is not None:
@@ -260,7 +265,7 @@ def make(
     _write(run.path / "probe.arrow", REQUESTS, [a for a in written if a.lane.startswith("probe")])
     if health:
         _write(run.path / "health.arrow", HEALTH, _health(world, duration_s))
-    _write(run.path / "client.arrow", CLIENT, _client(duration_s, rate))
+    _write(run.path / "client.arrow", CLIENT, _client(duration_s, rate, overloaded))
     lines = JsonLines(run.path / "chaos.jsonl")
     told = events if events is not None else [e for h in steps for e in h.events(run.path.name)]
     for event in sorted(told, key=lambda e: e.at):
@@ -313,10 +318,12 @@ def _load(world: World, duration_s: float, rate: float) -> None:
         at += world.random.expovariate(rate)
 
 
-def _probe(world: World, duration_s: float, rate: float) -> None:
+def _probe(world: World, duration_s: float, rate: float, stalled: Sequence[tuple[float, float]]) -> None:
     lanes = (Lane.PROBE_NEW, Lane.PROBE_KEPT)
     for i in range(int((duration_s - 2) * rate)):
-        world.through(i / rate + 0.03, lanes[i % 2], tokens=1)
+        at = i / rate + 0.03
+        if not any(start <= at < end for start, end in stalled):
+            world.through(at, lanes[i % 2], tokens=1)
 
 
 def _pairs(world: World, duration_s: float, pairs: int, overhead_s: float, first_slower_s: float) -> None:
@@ -351,10 +358,13 @@ def _health(world: World, duration_s: float) -> list[Health]:
     return rows
 
 
-def _client(duration_s: float, rate: float) -> list[Client]:
-    return [
-        Client(START + s, "w1", 12.0, 1.2, 4, int(rate), int(rate), 0, 0.4, 1) for s in range(int(duration_s))
-    ]
+def _client(duration_s: float, rate: float, overloaded: Sequence[tuple[float, float]]) -> list[Client]:
+    rows = []
+    for s in range(int(duration_s)):  # each tells of the second before
+        late = any(start < s and s - 1 < end for start, end in overloaded)
+        lag_ms = 900.0 if late else 1.2
+        rows.append(Client(START + s, "w1", 12.0, lag_ms, 4, int(rate), int(rate), 0, 0.4, 1))
+    return rows
 
 
 def _write(path: Path, schema: Any, records: Sequence[Any]) -> None:

@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import frames, metrics, overhead
-from analysis.evidence import Evidence
-from contract.records import GATEWAY, Lane, Outcome
+from analysis import frames, metrics
+from contract.records import Lane, Outcome
 from tests.synthetic import OLLAMA, OPENAI, START, VLLM, Hole, World, answer, cut, make, refuse
 
 
@@ -23,50 +22,6 @@ def asks_of(tmp_path, asks, **more):
 
 def good(w, at, ttft_s=0.2, gaps_s=(), tier="vllm", **more):
     return answer(w.new(at, more.pop("lane", Lane.LOAD), **more), tier, ttft_s, gaps_s)
-
-
-@pytest.mark.parametrize("overhead_ms", [0.0, 14.0, 250.0])
-def test_the_overhead_that_was_put_in_is_found(tmp_path, overhead_ms):
-    run = Evidence(frames.read(make(tmp_path, overhead_ms=overhead_ms, pairs=30, probe_rate=0).path))
-    for column in ("ttft_ms", "latency_ms"):
-        found = overhead.overhead(run.pairs, column)
-        assert found.ms == pytest.approx(overhead_ms, abs=1.5)
-        assert found.interval_ms[0] <= overhead_ms <= found.interval_ms[1]
-
-
-def test_a_slower_first_ask_of_each_pair_leaves_the_overhead(tmp_path):
-    run = Evidence(
-        frames.read(make(tmp_path, overhead_ms=14, first_slower_ms=80, pairs=31, probe_rate=0).path)
-    )
-    assert overhead.overhead(run.pairs, "ttft_ms").ms == pytest.approx(14, abs=2)
-
-
-def pair(w, at, gateway_tier="vllm", direct_ok=True, **route):
-    out = []
-    for k, via in enumerate((GATEWAY, "vllm", "vllm", GATEWAY)):
-        ask = w.new(at + k, Lane.OVERHEAD, via=via, pair="p")
-        answer(ask, gateway_tier if via == GATEWAY else "vllm", 0.1)
-        for key, value in route.items():
-            if via == GATEWAY:
-                setattr(ask, key, value)
-        out.append(ask if via == GATEWAY or direct_ok else refuse(ask, Outcome.REFUSED, None))
-    return out
-
-
-@pytest.mark.parametrize(
-    ("asks", "count"),
-    [
-        (pair(world(), 5), 1),
-        (pair(world(), 5)[:2], 1),  # a pair of two
-        (pair(world(), 5)[:3], 0),  # one ask is missing
-        (pair(world(), 5, gateway_tier="ollama"), 0),  # another tier served
-        (pair(world(), 5, direct_ok=False), 0),
-        (pair(world(), 5, route_fallbacks=1), 0),  # a fallback is no overhead
-        (pair(world(), 5, route_retries=1), 0),
-    ],
-)
-def test_only_like_pairs_count(tmp_path, asks, count):
-    assert len(overhead.pairs_of(asks_of(tmp_path, asks))) == count
 
 
 def test_continuity_counts_cut_and_abandoned_apart(tmp_path):
@@ -160,3 +115,54 @@ def test_quantiles_of_nothing_are_unknown_and_of_something_observed():
     assert metrics.quantiles(pd.Series([], dtype=float))["p50"] is None
     assert metrics.quantiles(pd.Series([1.0, 2.0, 10.0]))["p50"] == 2.0
     assert metrics.quantiles(pd.Series([1.0, 2.0, 10.0]))["p99"] == 10.0
+
+
+def test_the_gaps_between_chunks_are_those_that_were_put_in(tmp_path):
+    w = world()
+    asks = [good(w, 1, gaps_s=[0.1, 0.3]), good(w, 2, gaps_s=[0.2]), cut(good(w, 3, gaps_s=[0.1] * 5), 0.5)]
+    asks.append(good(w, 4, gaps_s=[9.0]))
+    asks[-1].stream = False
+    assert np.sort(metrics.chunk_gaps_ms(asks_of(tmp_path, asks))) == pytest.approx([100, 200, 300])
+    assert len(metrics.chunk_gaps_ms(asks_of(tmp_path / "none", []))) == 0
+
+
+ONE_BY_ONE, IN_CLUMPS = [0.05] * 30, ([0.0] * 4 + [0.25]) * 6  # the same mean
+
+
+@pytest.mark.parametrize(
+    ("gaps_s", "overloaded", "clumped", "who"),
+    [
+        (ONE_BY_ONE, (), False, None),
+        (ONE_BY_ONE, [(0, 60)], False, None),
+        (IN_CLUMPS, (), True, "the engine's or the path's doing"),  # the hub was on time
+        (IN_CLUMPS, [(0, 60)], True, "the client's doing"),
+        (IN_CLUMPS, [(20, 60)], True, "the engine's or the path's doing"),  # there in clean seconds too
+        (IN_CLUMPS[:15], (), None, None),  # too few
+    ],
+)
+def test_chunks_that_come_in_clumps_are_told_from_those_that_come_one_by_one(
+    tmp_path, gaps_s, overloaded, clumped, who
+):
+    asks = asks_of(tmp_path, [good(world(), 5, gaps_s=gaps_s)], overloaded=overloaded)
+    if overloaded == [(20, 60)]:
+        w = world()
+        asks = asks_of(
+            tmp_path, [good(w, 5, gaps_s=gaps_s), good(w, 30, gaps_s=gaps_s)], overloaded=overloaded
+        )
+    assert metrics.clumped(metrics.chunk_gaps_ms(asks)) is clumped
+    said = metrics.who_clumps(asks)
+    assert said is None if who is None else said.startswith(who)
+
+
+def test_answers_a_second_count_only_the_time_in_which_one_was_under_way(tmp_path):
+    w = world()
+    asks = asks_of(tmp_path, [good(w, 5, 0.999), good(w, 5.5, 0.999), good(w, 30, 0.499)])
+    assert metrics.answers_per_s(asks) == pytest.approx(3 / 2.0)
+    assert metrics.answers_per_s(asks.iloc[:0]) is None
+
+
+@pytest.mark.parametrize(("of", "ms"), [("sent", 200), ("intended", 4200)])
+def test_the_first_token_too_is_given_from_both_instants(tmp_path, of, ms):
+    ask = good(world(), 5, 0.2)
+    ask.intended_at -= 4.0
+    assert metrics.first_token_ms(asks_of(tmp_path, [ask]), of=of).tolist() == [pytest.approx(ms, abs=0.1)]

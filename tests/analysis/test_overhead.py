@@ -1,0 +1,97 @@
+"""What the gateway adds, put in and found again; and which pairs say nothing about it."""
+
+import random
+
+import pytest
+
+from analysis import frames, overhead, report
+from analysis.evidence import Evidence
+from contract.records import GATEWAY, Lane, Outcome
+from tests.synthetic import OLLAMA, OPENAI, VLLM, World, answer, make, refuse
+
+
+def world():
+    return World((VLLM, OLLAMA, OPENAI), (), random.Random(1))
+
+
+def asks_of(tmp_path, asks, **more):
+    made = make(tmp_path, rate=0, probe_rate=0, pairs=0, extra=asks, duration_s=60, **more)
+    return frames.read(made.path).asks
+
+
+@pytest.mark.parametrize("overhead_ms", [0.0, 14.0, 250.0])
+def test_the_overhead_that_was_put_in_is_found(tmp_path, overhead_ms):
+    run = Evidence(frames.read(make(tmp_path, overhead_ms=overhead_ms, pairs=30, probe_rate=0).path))
+    for column in ("ttft_ms", "latency_ms"):
+        found = overhead.overhead(run.pairs, column)
+        assert found.ms == pytest.approx(overhead_ms, abs=1.5)
+        assert found.interval_ms[0] <= overhead_ms <= found.interval_ms[1]
+
+
+def test_a_first_ask_that_warms_a_cache_for_the_others_leaves_the_overhead(tmp_path):
+    run = Evidence(
+        frames.read(make(tmp_path, overhead_ms=14, first_slower_ms=80, pairs=31, probe_rate=0).path)
+    )
+    assert overhead.overhead(run.pairs, "ttft_ms").ms == pytest.approx(14, abs=2)
+
+
+def pair(w, at, gateway_tier="vllm", direct_ok=True, **route):
+    out = []
+    for k, via in enumerate((GATEWAY, "vllm", "vllm", GATEWAY)):
+        ask = w.new(at + k, Lane.OVERHEAD, via=via, pair="p")
+        answer(ask, gateway_tier if via == GATEWAY else "vllm", 0.1)
+        for key, value in route.items():
+            if via == GATEWAY:
+                setattr(ask, key, value)
+        out.append(ask if via == GATEWAY or direct_ok else refuse(ask, Outcome.REFUSED, None))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("asks", "count"),
+    [
+        (pair(world(), 5), 1),
+        (pair(world(), 5)[:2], 1),  # a pair of two
+        (pair(world(), 5)[:3], 0),  # one ask is missing
+        (pair(world(), 5, gateway_tier="ollama"), 0),  # another tier served
+        (pair(world(), 5, direct_ok=False), 0),
+        (pair(world(), 5, route_fallbacks=1), 0),  # a fallback is no overhead
+        (pair(world(), 5, route_retries=1), 0),
+    ],
+)
+def test_only_like_pairs_count(tmp_path, asks, count):
+    assert len(overhead.pairs_of(asks_of(tmp_path, asks))) == count
+
+
+@pytest.mark.parametrize(
+    ("overloaded", "count"),
+    [
+        ([(4, 5)], 1),  # the first of the four begins at 5.01
+        ([(6.5, 6.6)], 0),  # the second of them was asked in that second
+        ([(20, 30)], 1),
+    ],
+)
+def test_a_pair_that_an_overloaded_client_asked_does_not_count(tmp_path, overloaded, count):
+    asks = asks_of(tmp_path, pair(world(), 5.01), overloaded=overloaded)
+    assert len(overhead.pairs_of(asks)) == count
+
+
+def test_the_gateways_own_header_is_shown_beside_what_was_measured_and_judges_nothing(tmp_path):
+    made = make(tmp_path, overhead_ms=14, pairs=30, expect={"overhead": {"max_ms": 100}})
+    run = Evidence(frames.read(made.path))
+    run.frames.asks["route_overhead_ms"] = 900.0
+    run.frames.asks.loc[run.frames.asks["via"] == GATEWAY, "route_overhead_ms"] = 8.1
+    run.frames.asks.loc[run.frames.asks["lane"] == Lane.LOAD, "route_overhead_ms"] = 700.0
+    found = report.judge(run).findings[0]
+    assert (
+        "what the gateway says of itself (its header), about half of what is measured: 8.1 ms"
+        in found.evidence
+    )
+    assert found.value == pytest.approx(14, abs=1.5)
+
+
+def test_a_gateway_that_says_nothing_of_itself_is_not_quoted(tmp_path):
+    run = Evidence(frames.read(make(tmp_path, pairs=8, expect={"overhead": {"max_ms": 100}}).path))
+    run.frames.asks["route_overhead_ms"] = float("nan")
+    assert overhead.said_ms(run.frames.asks, run.pairs) is None
+    assert "says of itself" not in report.judge(run).findings[0].evidence
