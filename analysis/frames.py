@@ -110,7 +110,7 @@ class Frames:
     @property
     def open_loop(self) -> bool:
         """Whether asks were sent on a schedule of arrivals, whatever became of those before."""
-        return bool((self.manifest.get("arguments") or {}).get("rate"))
+        return bool((self.manifest.get("arguments") or {}).get("arrivals"))
 
     def tier(self, name: str) -> Tier:
         return self.topology.tier(name)

@@ -80,7 +80,7 @@ def test_an_open_loop_that_waited_says_that_latency_from_sent_hides_it(tmp_path)
 def test_where_both_latencies_agree_it_is_said_whether_that_means_anything(tmp_path, open_loop, words):
     run = run_of(tmp_path, [late_by(world(), 5 + i, 0.0) for i in range(40)])
     if open_loop:
-        run.frames.manifest["arguments"]["rate"] = 4
+        run.frames.manifest["arguments"]["arrivals"] = "poisson:4/s"
     assert page.load(run)[1].endswith(words)
 
 
