@@ -1,0 +1,126 @@
+"""A real engine behind a real gateway: what becomes of a llama.cpp's answers on their way through a LiteLLM."""
+
+import os
+import signal
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from chaos.cluster import Cluster
+from contract import topology
+from contract.leash import Leashed
+from tests.chaos.stand import ROOT, until
+from tests.whole.asking import Asking
+from tests.whole.stack import KEY
+
+pytestmark = pytest.mark.verify  # a gateway of its own: half a minute until it is up
+
+GROUP = "llamacpp-random"
+LONG = 12_000  # tokens: seconds of answer
+IMPATIENT = {"silence": 2}
+
+
+class Real:
+    """The stack of topologies/llamacpp.yaml."""
+
+    def __init__(self, folder: Path) -> None:
+        os.environ["LITELLM_MASTER_KEY"] = KEY
+        self._process = Leashed(
+            [sys.executable, "-m", "embedded", "stack", "--leash", "--folder", str(folder / "stack"),
+             "--topology", str(ROOT / "topologies/llamacpp.yaml")]
+        )  # fmt: skip
+        ready = self._process.first()
+        assert ready is not None, "the stack did not start"
+        self.path = Path(ready["topology"])
+        self.topology = topology.read(self.path)
+        self.cluster = Cluster(self.topology.kubeconfig)
+        self.tier = self.topology.tier("llamacpp")
+
+    def close(self) -> None:
+        self._process.let_go()
+        assert self._process.wait() == 0
+
+    def page(self, path: str) -> str:
+        with urllib.request.urlopen(f"{self.tier.url}{path}", timeout=10) as answer:
+            return answer.read().decode()
+
+    def up(self) -> bool:
+        try:
+            return "ok" in self.page("/health")
+        except OSError:
+            return False
+
+    def answering(self) -> bool:
+        return '"is_processing":true' in self.page("/slots").replace(" ", "")
+
+    def signal(self, number: int) -> None:
+        os.kill(int(Path(self.tier.handles.process.pidfile).read_text()), number)
+
+    def scale(self, name: str, replicas: int) -> None:
+        self.cluster.set_scale("deployment", self.cluster.scale("deployment", "ml", name), replicas)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    found = Real(tmp_path_factory.mktemp("real"))
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def real(shared):
+    until(shared.up, "llama.cpp is up", 60)
+    # The first answer of a gateway takes seconds, and one that knows its tier as down refuses it for a while.
+    until(
+        lambda: Asking(shared.path, [{"stream": True, "model": GROUP}]).records()[0]["tier"] == "llamacpp",
+        "it is asked",
+        60,
+    )
+    return shared
+
+
+def asked(real, **more):
+    ask = {"stream": True, "max_tokens": LONG // 2, "model": GROUP}
+    asking = Asking(real.path, [ask], **more)
+    until(real.answering, "it answers")
+    return asking
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_its_answers_are_ok_and_known_as_its_own(real, stream):
+    (record,) = Asking(real.path, [{"stream": stream, "model": GROUP, "max_tokens": 50}]).records()
+    assert (record["outcome"], record["tier"], record["witness"]) == ("ok", "llamacpp", "end")
+    assert (record["route_group"], record["output_tokens"], record["route_fallbacks"]) == (GROUP, 50, 0)
+
+
+def test_it_serves_when_the_tier_above_it_has_gone(real):
+    real.scale("vllm-server", 0)
+    try:
+        until(lambda: not real.cluster.pods("ml", {"matchLabels": {"app": "vllm-server"}}), "vllm has gone")
+        for record in Asking(real.path, [{"stream": s, "repeat": 2} for s in (True, False)]).records():
+            assert (record["outcome"], record["tier"], record["witness"]) == ("ok", "llamacpp", "end")
+    finally:
+        real.scale("vllm-server", 1)
+
+
+def test_killed_in_mid_stream_it_is_cut(real):
+    asking = asked(real)
+    real.signal(signal.SIGKILL)
+    (record,) = asking.records()
+    assert (record["outcome"], record["status"], record["tier"]) == ("cut", 200, "llamacpp")
+    until(real.up, "its Pod has started it again")
+
+
+def test_told_to_go_in_mid_stream_it_falls_silent_and_the_ask_is_stalled(real):
+    asking = asked(real, deadlines=IMPATIENT)
+    real.signal(signal.SIGTERM)
+    (record,) = asking.records()
+    assert (record["outcome"], record["status"], record["tier"]) == ("stalled", 200, "llamacpp")
+
+
+def test_a_prompt_too_long_for_it_goes_on_to_the_next_tier_and_costs_money_there(real):
+    ask = {"stream": True, "model": GROUP, "prompt": "through " * 12_000}
+    (record,) = Asking(real.path, [ask]).records()
+    assert (record["outcome"], record["tier"], record["route_fallbacks"]) == ("ok", "openai", 1)
