@@ -25,6 +25,7 @@ from locust.runners import LocalRunner
 
 from contract import duration, timeline, topology
 from contract.clock import Clock
+from contract.counters import AFTER, BEFORE
 from contract.leash import Leashed
 from contract.records import Outcome
 from contract.redact import redact
@@ -32,6 +33,7 @@ from contract.refusal import EXIT_BAD_INPUT, EXIT_NOT_RESTORED, Refusal, no_such
 from contract.run import ABORTED, FINISHED, Run, open_run
 from scenarios.chat import ChatUser
 from scenarios.direct import DirectUser
+from scenarios.gateway import counters
 from scenarios.gateway.arrivals import open_or_closed, parse
 from scenarios.gateway.live import live_line
 from scenarios.gateway.open_loop import open_loop
@@ -193,7 +195,8 @@ class Conductor:
         try:
             if not self._options.headless:
                 self._warm_up()
-            self._open_run()
+            run = self._open_run()
+            counters.keep(run.path, self._topology, BEFORE, self._clock)
             self._start_chaos()
         except Refusal as e:
             if self._options.headless:
@@ -222,6 +225,7 @@ class Conductor:
         reason = self._reason(code)
         counts = self._recording.tally.snapshot().by_outcome
         run.close(ABORTED if reason else FINISHED, self._clock.now(), reason, counts)
+        counters.keep(run.path, self._topology, AFTER, self._clock)
         try:
             self._recording.copy_evidence(self._topology_path.parent / "ledger")
         except OSError as e:
@@ -289,7 +293,7 @@ class Conductor:
         )  # fmt: skip
         preflight(warm_up(self._stage), self._topology)
 
-    def _open_run(self) -> None:
+    def _open_run(self) -> Run:
         options = self._options
         inputs = {
             "topology.yaml": topology.dump(self._topology),
@@ -313,6 +317,7 @@ class Conductor:
         self._stopped_early = False
         self._recording = Recording(self._environment, self._stage, run.path, self._warm, self._cannot_record)
         self._run = run
+        return run
 
     def _start_chaos(self) -> None:
         assert self._run is not None

@@ -98,6 +98,7 @@ def test_every_file_of_a_run_is_explained():
         "chaos.jsonl",
         "health.arrow",
         "client.arrow",
+        "counters.jsonl",
     ):
         assert name in told
     from contract.records import CLIENT, HEALTH, REQUESTS

@@ -1,0 +1,114 @@
+"""counters.jsonl: reads the metrics pages of gateway and engines, once before the load and once after it.
+
+A page that cannot be read is told, and ends no run. What is wanted of the text format is two lines of it, and is read
+here; a page's other lines are not looked at.
+"""
+
+import http.client
+import re
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import gevent
+import gevent.pool
+
+from contract.clock import Clock
+from contract.counters import LABELS, WANTED, Scrape
+from contract.records import GATEWAY
+from contract.run import JsonLines
+from contract.topology import Topology, secret
+
+PATIENCE_S = 5.0  # for one page
+LARGEST = 16 * 2**20
+# A gateway counts an answer a moment after it was given: a page is believed when it says the same twice.
+AGAIN_S, SETTLED_WITHIN_S = 0.5, 5.0
+
+_SAMPLE = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})?\s+([^\s]+)(?:\s+-?\d+)?\s*")
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_ESCAPED = re.compile(r"\\(.)")
+
+
+def keep(folder: Path, topology: Topology, when: str, clock: Clock) -> None:
+    """Read all sources side by side and append what they told to the run. Never raises for what it cannot read or write."""
+    told = gevent.pool.Group().map(lambda source: _settled(source, when, clock), sources(topology))
+    try:
+        lines = JsonLines(folder / "counters.jsonl")
+        for scrape in told:
+            lines.append(scrape)
+        lines.close()
+    except OSError as e:  # the run goes on without; its report says that nothing was told
+        print(f"\ncounters.jsonl cannot be written: {e}", file=sys.stderr, flush=True)
+
+
+def sources(topology: Topology) -> list[tuple[str, str, str | None]]:
+    """(`gateway` or a tier, the url of its metrics, its key). A cloud tier has none, and is left alone."""
+    gateway = topology.gateway
+    assert gateway.url is not None, "an embedded stack's urls are filled in before the run"
+    # Without the slash LiteLLM answers with a redirect, which would be followed with the key in hand.
+    found = [(GATEWAY, f"{gateway.url}/metrics/", secret(gateway.api_key))]
+    for tier in topology.tiers:
+        if tier.url is not None and not tier.cloud:
+            found.append((tier.name, f"{tier.url.removesuffix('/v1')}/metrics", secret(tier.api_key)))
+    return found
+
+
+def read(text: str) -> list[dict[str, Any]]:
+    """The wanted counters of a page in Prometheus' text format, with the wanted labels."""
+    found = []
+    for line in text.splitlines():
+        if not line.startswith(WANTED):
+            continue
+        sample = _SAMPLE.fullmatch(line)
+        if sample is None or sample[1] not in WANTED:
+            continue
+        try:
+            value = float(sample[3])
+        except ValueError:
+            continue
+        labels = {name: _ESCAPED.sub(_unescaped, text) for name, text in _LABEL.findall(sample[2] or "")}
+        kept = {name: labels[name] for name in LABELS if name in labels}
+        found.append({"name": sample[1], "labels": kept, "value": value})
+    return found
+
+
+def _settled(source: tuple[str, str, str | None], when: str, clock: Clock) -> Scrape:
+    until = time.monotonic() + SETTLED_WITHIN_S
+    found = _scrape(*source, when, clock)
+    while found.error is None and time.monotonic() < until:
+        gevent.sleep(AGAIN_S)
+        before, found = found, _scrape(*source, when, clock)
+        if found.counters == before.counters:
+            break
+    return found
+
+
+def _scrape(source: str, url: str, key: str | None, when: str, clock: Clock) -> Scrape:
+    found = Scrape(clock.now(), when, source, url)
+    try:
+        with gevent.Timeout(PATIENCE_S, TimeoutError(f"no answer in {PATIENCE_S:g} s")):
+            found.counters = read(_page(url, key))
+    except (OSError, ValueError, http.client.HTTPException) as e:
+        found.error = f"{type(e).__name__}: {e}"
+    return found
+
+
+def _page(url: str, key: str | None) -> str:
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})
+    with _OPENER.open(request, timeout=PATIENCE_S) as answer:
+        return answer.read(LARGEST).decode("utf-8", "replace")
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+# As asks do, it goes straight there: no proxy of the environment's.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return {"n": "\n"}.get(found[1], found[1])
