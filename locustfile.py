@@ -21,7 +21,7 @@ from locust import events
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.exception import StopUser
-from locust.runners import LocalRunner
+from locust.runners import MasterRunner, WorkerRunner
 
 from contract import duration, timeline, topology
 from contract.clock import Clock
@@ -29,17 +29,20 @@ from contract.counters import AFTER, BEFORE
 from contract.leash import Leashed
 from contract.records import Outcome
 from contract.redact import redact
-from contract.refusal import EXIT_BAD_INPUT, EXIT_NOT_RESTORED, Refusal, no_such
+from contract.refusal import EXIT_BAD_INPUT, EXIT_NOT_RESTORED, EXIT_UNKNOWN, Refusal, no_such
 from contract.run import ABORTED, FINISHED, Run, open_run
 from scenarios.chat import ChatUser
 from scenarios.direct import DirectUser
 from scenarios.gateway import counters
 from scenarios.gateway.arrivals import open_or_closed, parse
+from scenarios.gateway.gathering import Gathering
 from scenarios.gateway.live import live_line
 from scenarios.gateway.open_loop import open_loop
+from scenarios.gateway.player import STACK_KEY, Player
 from scenarios.gateway.recorder import Recorder
-from scenarios.gateway.recording import Memory, Recording
+from scenarios.gateway.recording import Memory, Recording, copy_evidence
 from scenarios.gateway.stage import MAX_IN_FLIGHT, Stage, endpoints
+from scenarios.gateway.workers import Workers
 from scenarios.overhead import OverheadUser
 from scenarios.warmup import gateway_version, preflight, warm_up
 
@@ -112,16 +115,17 @@ def _init(environment: Environment, **_: Any) -> None:
     options = environment.parsed_options
     if options is None:  # locust as a library, in a test
         return
-    if not isinstance(environment.runner, LocalRunner):
-        _leave("one Locust process drives a run so far: start it without --master, --worker and --processes")
-    if options.leash:
+    worker = isinstance(environment.runner, WorkerRunner)
+    if options.leash or (worker and options.processes):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if worker:
+        Player(environment)
+        return
     conductor = Conductor(environment)
     try:
         conductor.prepare()
     except Refusal as e:
-        conductor.take_down()
-        _leave(str(e))
+        conductor.refuse(e)
     environment.events.test_start.add_listener(conductor.raise_curtain)
     environment.events.test_stopping.add_listener(conductor.let_go)
     environment.events.test_stop.add_listener(conductor.lower_curtain)
@@ -129,23 +133,39 @@ def _init(environment: Environment, **_: Any) -> None:
     environment.events.quit.add_listener(conductor.last_word)
 
 
-def _leave(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-    raise SystemExit(EXIT_BAD_INPUT)
+def _draw_key() -> None:
+    """With --processes Locust forks after this file was read and before it may do anything: a key that master and
+    workers both know must be in the environment by then."""
+    os.environ.setdefault(STACK_KEY, _new_key())
+
+
+os.register_at_fork(before=_draw_key)
+
+
+def _new_key() -> str:
+    return "sk-" + secrets.token_hex(16)
 
 
 class Conductor:
-    """One Locust process's stack and runs; one run at a time."""
+    """A stack and its runs, one at a time: of the one Locust process that there is, or of the master."""
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._options = environment.parsed_options
+        # Before anything that takes time: workers are there already.
+        self._workers = (
+            Workers(environment, self._cannot_record)
+            if isinstance(environment.runner, MasterRunner)
+            else None
+        )
+        self._closing: gevent.Greenlet | None = None
         self._clock = Clock()
         self._stack: Leashed | None = None
         self._topology_path = Path(self._options.topology)
         self._timeline_path = Path(self._options.timeline)
         self._run: Run | None = None
         self._broken: str | None = None
+        self._stopped_early = False
         self._verdict = ""
 
     def prepare(self) -> None:
@@ -172,6 +192,22 @@ class Conductor:
             self._await_stack(self._stack)
         if options.headless:
             self._warm_up()
+            self._say_who_is_missing()
+
+    def refuse(self, why: Refusal) -> None:
+        """There will be no run: send the workers home, take the stack down, leave."""
+        if self._workers is not None:
+            self._workers.dismiss()
+        self.take_down()
+        print(why, file=sys.stderr, flush=True)
+        raise SystemExit(EXIT_BAD_INPUT)
+
+    def _say_who_is_missing(self) -> None:
+        """Locust waits for them, and says so only to who asked it to be talkative."""
+        if self._workers is not None:
+            missing = self._options.expect_workers - len(self._environment.runner.clients.ready)
+            if missing > 0:
+                print(f"waiting for {missing} more workers of {self._options.expect_workers}", flush=True)
 
     def _choose_scenarios(self) -> None:
         known = {user.scenario: user for user in SCENARIOS}
@@ -186,6 +222,8 @@ class Conductor:
                 f"--max-in-flight: {self._options.max_in_flight} lets no ask be made; give 1 or more"
             )
         if self._arrivals is not None:
+            if self._workers is not None:
+                raise Refusal("--arrivals: one Locust process makes them so far; start it without workers")
             opened, stay = open_or_closed(chosen)
             chosen = [open_loop(opened), *stay]
         self._environment.user_classes = chosen
@@ -195,39 +233,51 @@ class Conductor:
         try:
             if not self._options.headless:
                 self._warm_up()
+            if self._workers is not None:
+                self._workers.call(self._stage, self._clock)
             run = self._open_run()
             counters.keep(run.path, self._topology, BEFORE, self._clock)
             self._start_chaos()
         except Refusal as e:
             if self._options.headless:
-                self.take_down()
-                _leave(str(e))
+                self.refuse(e)
+            if self._workers is not None:
+                self._workers.forget()
             print(e, file=sys.stderr, flush=True)
             raise StopUser from None  # the one kind of exception that keeps Locust from starting the users
 
     def let_go(self, **_: Any) -> None:
         """The test is stopping: end of file for chaos, so that it mends now, while the users still finish."""
         if self._run is not None:
-            self._stopped_early = not self._chaos_over.ready()
+            self._stopped_early = self._stopped_early or not self._chaos_over.ready()
             self._chaos.let_go()
+            if self._workers is not None:
+                self._workers.let_go(home=self._options.headless)
 
     def lower_curtain(self, **_: Any) -> None:
-        """The users have gone: wait until chaos has mended, close the run, report on it."""
+        """The users have gone: wait until chaos has mended, close the run, report on it. A second caller waits too."""
         run, self._run = self._run, None
-        if run is None:
-            return
+        if run is not None:
+            # Not in the greenlet of whoever stopped: Locust kills its own when its last worker leaves.
+            self._closing = gevent.spawn(self._close, run)
+        if self._closing is not None:
+            self._closing.join()
+
+    def _close(self, run: Run) -> None:
+        self._environment.process_exit_code = EXIT_UNKNOWN  # until the report says more
         code = self._chaos_over.get()
         self._live.kill()
         if code < 0:  # it was killed: what it left open is mended from its journal
             restore = [PYTHON, "-m", "chaos", "restore", "--topology", str(self._topology_path)]
             subprocess.run(restore, stdin=subprocess.DEVNULL)
+        workers = self._workers.rest() if self._workers is not None else []
         self._recording.close()
         reason = self._reason(code)
         counts = self._recording.tally.snapshot().by_outcome
-        run.close(ABORTED if reason else FINISHED, self._clock.now(), reason, counts)
+        run.close(ABORTED if reason else FINISHED, self._clock.now(), reason, counts, workers)
         counters.keep(run.path, self._topology, AFTER, self._clock)
         try:
-            self._recording.copy_evidence(self._topology_path.parent / "ledger")
+            copy_evidence(self._environment, run.path, self._topology_path.parent / "ledger")
         except OSError as e:
             print(f"\nnot all evidence could be copied into the run: {e}", file=sys.stderr, flush=True)
         report = subprocess.run(
@@ -242,9 +292,18 @@ class Conductor:
         if not self._options.headless:
             self.last_word()
 
+    def _stop(self, quit: bool) -> None:
+        """Stop the users and close the run, whoever began to; then let Locust end."""
+        self._environment.runner.stop()
+        self.lower_curtain()  # somebody else may be at it; who quits now would cut him off
+        if quit:
+            self._environment.runner.quit()
+
     def quit(self, **_: Any) -> None:
         """Locust leaves: stop what still plays, so that the exit code is known in time, and take the stack down."""
-        self._environment.runner.stop()
+        self._stop(quit=False)
+        if self._workers is not None:
+            self._workers.dismiss()
         self.take_down()
 
     def take_down(self) -> None:
@@ -263,7 +322,7 @@ class Conductor:
     def _start_stack(self) -> None:
         name = self._topology.gateway.api_key
         if name is not None:
-            os.environ.setdefault(name, "sk-" + secrets.token_hex(16))
+            os.environ.setdefault(name, os.environ.get(STACK_KEY) or _new_key())
         print("starting the embedded stack", flush=True)
         self._stack = Leashed(
             [PYTHON, "-m", "embedded", "stack", "--leash", "--topology", str(self._topology_path)]
@@ -311,13 +370,20 @@ class Conductor:
             arguments,
             options.seed,
             gateway_version(self._topology),
+            self._workers.cast if self._workers is not None else (),
         )
         print(f"run {run.path}", flush=True)
         self._broken = None
         self._stopped_early = False
-        self._recording = Recording(self._environment, self._stage, run.path, self._warm, self._cannot_record)
+        self._recording = self._record(run.path)
         self._run = run
         return run
+
+    def _record(self, folder: Path) -> Recording | Gathering:
+        if self._workers is None:
+            return Recording(self._environment, self._stage, folder, self._warm, self._cannot_record)
+        self._stage.recorder.flush()
+        return Gathering(folder, self._warm, self._workers.warm, self._cannot_record)
 
     def _start_chaos(self) -> None:
         assert self._run is not None
@@ -338,7 +404,11 @@ class Conductor:
             self._run = None
             raise Refusal(f"chaos did not start (exit {code}); the line above says why")
         self._stage.overhead_until = ready["started_at"] + self._timeline.baseline - QUIET_BEFORE_MOVE_S
-        self._environment.brownout = self._stage
+        if isinstance(self._recording, Gathering):
+            assert self._workers is not None
+            self._workers.play(self._recording)
+        else:
+            self._environment.brownout = self._stage
         gevent.spawn(self._follow_chaos)
         self._live = gevent.spawn(self._show_live)
 
@@ -355,8 +425,7 @@ class Conductor:
         finally:  # whatever went wrong with its lines: who waits for its end must not wait for ever
             self._chaos.let_go()
             self._chaos_over.set(self._chaos.wait())
-        runner = self._environment.runner
-        (runner.quit if self._options.headless else runner.stop)()
+        self._stop(quit=self._options.headless)
 
     def _tell_chaos(self) -> None:
         """The guards are chaos's; the counts that they rest on are ours."""
@@ -387,7 +456,7 @@ class Conductor:
         if self._broken is None:
             self._broken = reason
             print(f"\n{reason}", file=sys.stderr, flush=True)
-            gevent.spawn(self._environment.runner.quit)
+            gevent.spawn(self._stop, quit=True)
 
     def _reason(self, chaos_code: int) -> str | None:
         """Why the run was cut short; None: it was not."""

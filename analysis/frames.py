@@ -14,10 +14,10 @@ import pyarrow as pa
 from pyarrow import json
 
 from analysis.overload import overloaded_seconds, touched
-from analysis.windows import Trial, trials_of
+from analysis.windows import Trial, instant, trials_of
 from contract import timeline as timelines
 from contract import topology as topologies
-from contract.records import CLIENT, GATEWAY, HEALTH, REQUESTS, Lane, Outcome
+from contract.records import CLIENT, GATEWAY, HEALTH, REQUESTS, Lane, Outcome, WorkerEnd
 from contract.refusal import Refusal, no_such
 from contract.run import FINISHED, read_arrow, read_lines, read_manifest
 from contract.timeline import Timeline
@@ -111,6 +111,22 @@ class Frames:
     def open_loop(self) -> bool:
         """Whether asks were sent on a schedule of arrivals, whatever became of those before."""
         return bool((self.manifest.get("arguments") or {}).get("arrivals"))
+
+    @cached_property
+    def missing(self) -> list[str]:
+        """What workers of the run made and never handed over, in words; nothing where all is here."""
+        told = []
+        for who in self.manifest.get("workers") or []:
+            name, asks, records = f"{who['worker']} ({who['host']})", who["asks"], who["records"]
+            if who["end"] == WorkerEnd.LOST:
+                heard, reported = (instant(who[k], self.started_at) for k in ("heard_at", "reported_at"))
+                told.append(
+                    f"{name} was lost: last heard at {heard}, its last records came at {reported}; "
+                    f"of its asks that ended since then nothing is known (it had counted {asks}, {records} are here)"
+                )
+            elif asks != records:
+                told.append(f"{name} counted {asks} asks, and {records} of their records are here")
+        return told
 
     def tier(self, name: str) -> Tier:
         return self.topology.tier(name)

@@ -80,13 +80,16 @@ def restored(evidence: Evidence) -> Finding:
 
 
 def run_state(evidence: Evidence) -> Finding:
-    """The run came to its end. Aborted by a guard: exit code 3. Cut short otherwise: a pass becomes unknown."""
+    """The run came to its end, with all that was recorded. Aborted by a guard: exit code 3.
+
+    Cut short otherwise, or with a worker's records missing: a pass becomes unknown, since it would rest on silence.
+    """
     frames = evidence.frames
     why = frames.cut_short
     guarded = str(frames.manifest.get("reason") or "").startswith(GUARD)
-    status = Status.PASS if why is None else Status.FAIL if guarded else Status.UNKNOWN
+    status = Status.FAIL if guarded else Status.UNKNOWN if why or frames.missing else Status.PASS
     torn = f"; torn tails skipped: {', '.join(frames.torn)}" if frames.torn else ""
-    told = f"cut short: {why}" if why else "manifest.json says finished"
+    told = "; ".join([f"cut short: {why}" if why else "manifest.json says finished", *frames.missing])
     return Finding(
         "run", None, "came to its end", str(frames.manifest.get("status")), status, evidence=told + torn
     )

@@ -6,6 +6,7 @@ what the wall clock was stepped between their starts.
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 
 class Clock:
@@ -19,12 +20,23 @@ class Clock:
         before = monotonic()
         at = wall()
         after = monotonic()
-        self._offset_s = at - (before + after) / 2
+        self.anchor_s = at - (before + after) / 2  # what is added to a reading of the monotonic clock
 
     def now(self) -> float:
         """The instant, in unix seconds UTC."""
-        return self._monotonic() + self._offset_s
+        return self._monotonic() + self.anchor_s
 
     def at(self, monotonic_s: float) -> float:
         """The instant of a reading of the same monotonic clock."""
-        return monotonic_s + self._offset_s
+        return monotonic_s + self.anchor_s
+
+
+def boot() -> str | None:
+    """What tells one boot of one machine from all others: within it all processes read one monotonic clock.
+
+    None where the system does not say.
+    """
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None

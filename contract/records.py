@@ -196,6 +196,41 @@ class Event:
     error: str | None = None
 
 
+class WorkerEnd(StrEnum):
+    """How a worker ended; of one that is still playing it is None."""
+
+    STOPPED = "stopped"  # with the run, and handed over all it had
+    LEFT = "left"  # before the run, and handed over all it had
+    LOST = "lost"  # silently: it was killed, or the network was; what it had not sent by then is missing
+
+
+@dataclass(slots=True)
+class Worker:
+    """One entry of the manifest's `workers`: a process of Locust's that made asks for a master."""
+
+    worker: str  # as in the records
+    host: str
+    pid: int
+    joined_at: float
+    end: str | None = None
+    heard_at: float | None = None  # its last word of any kind
+    reported_at: float | None = (
+        None  # its last records; of what ended after that, a lost one has told nothing
+    )
+    asks: int = 0  # that had ended, as it counted them itself when it was last heard
+    records: int = 0  # of them that arrived
+
+
+@dataclass(frozen=True, slots=True)
+class Offset:
+    """One line of clocks.jsonl: by how much a worker's clock was ahead of the master's, give or take."""
+
+    at: float  # of the master's clock, which is that of chaos too
+    worker: str
+    offset_s: float
+    uncertainty_s: float
+
+
 def columns(records: Sequence[Any], schema: pa.Schema) -> pa.RecordBatch:
     """Records of one of the dataclasses above as a batch of its schema."""
     arrays = [pa.array([getattr(r, f.name) for r in records], type=f.type) for f in schema]

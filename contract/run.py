@@ -19,7 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from contract.records import FORMAT, columns
+from contract.records import FORMAT, Worker, columns
 from contract.refusal import Refusal
 
 RUNNING, FINISHED, ABORTED = "running", "finished", "aborted"
@@ -32,11 +32,19 @@ class Run:
         self.path = path
         self.manifest = manifest
 
-    def close(self, status: str, at: float, reason: str | None, counts: Mapping[str, int]) -> None:
-        """Close the manifest: `finished`, or `aborted` and why (`guard: …`, `signal: …`, `error: …`), and the counts."""
+    def close(
+        self, status: str, at: float, reason: str | None, counts: Mapping[str, int],
+        workers: Sequence[Worker] = (),
+    ) -> None:  # fmt: skip
+        """Close the manifest: `finished`, or `aborted` and why (`guard: …`, `signal: …`, `error: …`), and the counts.
+
+        `workers`: how each of them ended; none where one process did it all.
+        """
         assert status in (FINISHED, ABORTED)
         assert (status == ABORTED) == (reason is not None)
         self.manifest |= {"status": status, "closed_at": at, "reason": reason, "counts": dict(counts)}
+        self.manifest["hosts"] = _hosts(workers)
+        self.manifest["workers"] = [asdict(w) for w in workers]
         self._write()
 
     def reported(self, exit_code: int) -> None:
@@ -56,10 +64,12 @@ def open_run(
     arguments: Mapping[str, Any],
     seed: int,
     gateway: str | None = None,
+    workers: Sequence[Worker] = (),
 ) -> Run:
     """A new run folder with its manifest and its inputs (file name → text). Raises Refusal where none can be made.
 
-    `gateway`: the version that the gateway tells of itself.
+    `gateway`: the version that the gateway tells of itself. `workers`: those that will make its asks; none where this
+    process does.
     """
     stamp = datetime.datetime.fromtimestamp(started_at, datetime.UTC).strftime("%Y-%m-%dT%H%M%SZ")
     path = results / f"{stamp}-{re.sub(r'[^a-z0-9_]+', '_', name.lower())}"
@@ -77,7 +87,8 @@ def open_run(
             "versions": {**_versions(), "gateway": gateway},
             "arguments": dict(arguments),
             "seed": seed,
-            "hosts": [socket.gethostname()],
+            "hosts": _hosts(workers),
+            "workers": [asdict(w) for w in workers],
         }
         write_whole(path / "manifest.json", json.dumps(manifest, indent=1) + "\n")
         for file, text in inputs.items():
@@ -109,8 +120,11 @@ class ArrowFile:
 
     def append(self, records: Sequence[Any]) -> None:
         if records:
-            self._writer.write_batch(columns(records, self._schema))
-            self._sink.flush()
+            self.append_batch(columns(records, self._schema))
+
+    def append_batch(self, batch: pa.RecordBatch) -> None:
+        self._writer.write_batch(batch)
+        self._sink.flush()
 
     def close(self) -> None:
         """Safe to call twice."""
@@ -190,6 +204,10 @@ def _point_latest(results: Path, name: str) -> None:
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(name)
     os.replace(fresh, results / "latest")
+
+
+def _hosts(workers: Sequence[Worker]) -> list[str]:
+    return list(dict.fromkeys([socket.gethostname(), *(w.host for w in workers)]))
 
 
 def _versions() -> dict[str, str | None]:

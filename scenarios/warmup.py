@@ -32,6 +32,11 @@ def warm_up(stage: Stage) -> list[Ask]:
     return asks
 
 
+def knock(stage: Stage) -> list[Ask]:
+    """A worker's own, once the master has woken the stack: does the gateway answer from here, with the key held here?"""
+    return _wake(stage, *ways(stage)[0])
+
+
 def _wake(stage: Stage, via: str, model: str | None) -> list[Ask]:
     asker = Asker(stage, "warmup", lambda ask, body_bytes: None)
     try:

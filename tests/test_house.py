@@ -99,6 +99,7 @@ def test_every_file_of_a_run_is_explained():
         "health.arrow",
         "client.arrow",
         "counters.jsonl",
+        "clocks.jsonl",
     ):
         assert name in told
     from contract.records import CLIENT, HEALTH, REQUESTS

@@ -8,8 +8,8 @@ import psutil
 
 from contract.clock import Clock
 from contract.records import Client
-from contract.run import ArrowFile
 from scenarios.gateway.lag import lag_p99_s, late_p99_s
+from scenarios.gateway.recorder import Sink
 from scenarios.gateway.tally import Snapshot, Tally
 
 _ROW_S = 1.0
@@ -21,7 +21,7 @@ class ClientWatch:
 
     def __init__(
         self,
-        file: ArrowFile,
+        file: Sink,
         tally: Tally,
         users: Callable[[], int],
         clock: Clock,

@@ -1,4 +1,4 @@
-"""What the load generator writes into an open run: its asks, its own health, Locust's statistics, the engines' ledgers."""
+"""What one process that drives a whole run writes into it: its asks and its own health; and copies at its end."""
 
 import csv
 import shutil
@@ -36,7 +36,7 @@ class Recording:
         warm: Memory,
         on_failure: Callable[[str], None],
     ) -> None:
-        self._environment, self._folder = environment, folder
+        self._environment = environment
         asks = ArrowFile(folder / "requests.arrow", REQUESTS)
         stage.recorder.flush()
         asks.append(warm)  # asked before there was a run, and counted nowhere
@@ -52,17 +52,18 @@ class Recording:
         self._client.stop()
         self._recorder.close()
 
-    def copy_evidence(self, ledgers: Path) -> None:
-        """Locust's own statistics, and the embedded engines' ledgers where there are any. Raises OSError."""
-        stats = StatsCSV(self._environment, PERCENTILES_TO_REPORT)
-        for name, write in (
-            ("stats", stats.requests_csv), ("failures", stats.failures_csv), ("exceptions", stats.exceptions_csv),
-        ):  # fmt: skip
-            with open(self._folder / f"locust_{name}.csv", "w", newline="") as f:
-                write(csv.writer(f))
-        if ledgers.is_dir():
-            shutil.copytree(ledgers, self._folder / "ledger")
-
     def _users(self) -> int:
         runner: Any = self._environment.runner
         return runner.user_count
+
+
+def copy_evidence(environment: Environment, folder: Path, ledgers: Path) -> None:
+    """Locust's own statistics, and the embedded engines' ledgers where there are any. Raises OSError."""
+    stats = StatsCSV(environment, PERCENTILES_TO_REPORT)
+    for name, write in (
+        ("stats", stats.requests_csv), ("failures", stats.failures_csv), ("exceptions", stats.exceptions_csv),
+    ):  # fmt: skip
+        with open(folder / f"locust_{name}.csv", "w", newline="") as f:
+            write(csv.writer(f))
+    if ledgers.is_dir():
+        shutil.copytree(ledgers, folder / "ledger")

@@ -2,9 +2,11 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from contract import topology as topologies
 from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.topology import Tier, Topology, secret
@@ -15,6 +17,8 @@ from scenarios.gateway.watchdog import Watchdog
 
 MAX_TOKENS = 10
 MAX_IN_FLIGHT = 1000
+TOLD = ("seed", "max_tokens", "overhead_until")
+"""What a master tells of its stage to its workers, besides the topology and who they are. Never a key."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -65,6 +69,21 @@ class Stage:
     def direct_tiers(self) -> list[Tier]:
         """Those that may be asked directly. Never a cloud tier: it costs money and must serve only in need."""
         return [t for t in self.topology.tiers if self.tiers[t.name] is not None and not t.cloud]
+
+
+def told(stage: Stage) -> dict[str, Any]:
+    """A master's stage as plain values, for its workers' own."""
+    return {"topology": topologies.dump(stage.topology)} | {name: getattr(stage, name) for name in TOLD}
+
+
+def of_told(said: Mapping[str, Any], recorder: Recorder, clock: Clock, worker: str, prefix: str) -> Stage:
+    """A worker's own stage; keys are taken from its own environment. Raises Refusal."""
+    topology = topologies.read_text(said["topology"])
+    gateway, tiers = endpoints(topology)
+    return Stage(
+        topology=topology, recorder=recorder, clock=clock, prefix=prefix, gateway=gateway, tiers=tiers, worker=worker,
+        **{name: said[name] for name in TOLD},
+    )  # fmt: skip
 
 
 def endpoints(topology: Topology) -> tuple[Endpoint, dict[str, Endpoint | None]]:

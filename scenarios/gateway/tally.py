@@ -61,3 +61,25 @@ class Tally:
             dict(self.by_outcome),
             dict(self.by_tier),
         )
+
+
+class Tallies:
+    """Those of several workers, as each told last."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, Snapshot] = {}
+
+    def tell(self, worker: str, snapshot: Snapshot) -> None:
+        self._of[worker] = snapshot
+
+    def snapshot(self) -> Snapshot:
+        all_ = list(self._of.values())
+        by_outcome: Counter[str] = Counter()
+        by_tier: Counter[str] = Counter()
+        for one in all_:
+            by_outcome.update(one.by_outcome)
+            by_tier.update(one.by_tier)
+        return Snapshot(
+            sum(one.wanted for one in all_), sum(one.asked for one in all_), sum(one.capped for one in all_),
+            sum(one.in_flight for one in all_), dict(by_outcome), dict(by_tier),
+        )  # fmt: skip

@@ -3,6 +3,7 @@
 import random
 from typing import Any, ClassVar
 
+import gevent
 from locust import User
 from locust.exception import StopUser
 
@@ -10,6 +11,8 @@ from contract.records import GATEWAY, Ask, Lane, Outcome
 from scenarios.gateway.arrivals import Arrival
 from scenarios.gateway.asker import Asker
 from scenarios.gateway.stage import Stage
+
+_STAGE_S = 90.0
 
 
 class OutcomeError(Exception):
@@ -31,11 +34,9 @@ class GatewayUser(User):
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        stage = getattr(environment, "brownout", None)
-        assert isinstance(stage, Stage), "environment.brownout is set when the run opens"
-        self.stage = stage
-        self.random = stage.random_of_next(self.scenario)
-        self._asker = Asker(stage, self.scenario, self._tell)
+        self.stage = _stage_of(environment)
+        self.random = self.stage.random_of_next(self.scenario)
+        self._asker = Asker(self.stage, self.scenario, self._tell)
         self._killed = False
         self._arrival: Arrival | None = None
         self._intended_at: float | None = None
@@ -100,6 +101,14 @@ class GatewayUser(User):
                 request_type="TTFT", name=name(ask), response_time=ask.ttft_ms, response_length=0,
                 exception=None, context={},
             )  # fmt: skip
+
+
+def _stage_of(environment: Any) -> Stage:
+    """Set when the run opens. To a worker that joins one in its middle Locust may send users before its stage came."""
+    with gevent.Timeout(_STAGE_S, AssertionError("environment.brownout is set when the run opens")):
+        while not isinstance(stage := getattr(environment, "brownout", None), Stage):
+            gevent.sleep(0.02)
+    return stage
 
 
 def name(ask: Ask) -> str:

@@ -1,0 +1,148 @@
+"""A worker's part: takes its stage from the master, lets its users play, and sends all they leave to the master.
+
+It writes no file. What it cannot do it says to the master, in words.
+"""
+
+import os
+import socket
+from dataclasses import asdict
+from typing import Any
+
+import gevent
+from locust.env import Environment
+
+from contract import topology as topologies
+from contract.clock import Clock, boot
+from contract.records import CLIENT, REQUESTS
+from contract.refusal import EXIT_BAD_INPUT, EXIT_PASS, Refusal
+from contract.topology import Topology
+from scenarios.gateway.client import ClientWatch
+from scenarios.gateway.messages import (
+    BROKEN,
+    CURTAIN,
+    HELLO,
+    OVER,
+    PARCEL,
+    PING,
+    PONG,
+    STAGE,
+    STAGED,
+    TALLY,
+    Batches,
+    packed,
+)
+from scenarios.gateway.recorder import Recorder
+from scenarios.gateway.recording import Memory
+from scenarios.gateway.stage import Stage, of_told
+from scenarios.warmup import knock, preflight
+
+STACK_KEY = "BROWNOUT_STACK_KEY"
+"""The environment variable with the embedded stack's key, where workers were forked from the master."""
+
+_TALLY_S = 1.0
+
+
+class Player:
+    """One worker; it plays in one run at a time."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment, self._runner = environment, environment.runner
+        self._clock = Clock()
+        self._stage: Stage | None = None
+        self._playing = False
+        self._exit_code = EXIT_PASS
+        for word, listener in ((STAGE, self._set), (CURTAIN, self._raise), (PING, self._answer)):
+            self._runner.register_message(word, listener)
+        environment.events.report_to_master.add_listener(self._report)
+        environment.events.test_stop.add_listener(self._over)
+        environment.events.quitting.add_listener(self._quit)
+        self._say(HELLO, {})
+
+    def _say(self, word: str, data: dict[str, Any]) -> None:
+        self._runner.send_message(word, data)
+
+    def _set(self, msg: Any, **_: Any) -> None:
+        """The master's STAGE. Locust reads no further message meanwhile, so no user is begun before this is done."""
+        self._clock = Clock()  # of this run: a machine that slept since would tell another instant
+        who = {
+            "host": socket.gethostname(), "pid": os.getpid(), "boot": boot(), "anchor_s": self._clock.anchor_s,
+        }  # fmt: skip
+        warm = Memory()
+        try:
+            _take_the_stacks_key(topologies.read_text(msg.data["topology"]))
+            recorder = Recorder(warm, self._cannot_record)
+            stage = of_told(msg.data, recorder, self._clock, msg.data["worker"], msg.data["prefix"])
+            preflight(knock(stage), stage.topology)
+            recorder.flush()
+        except Refusal as e:
+            self._exit_code = EXIT_BAD_INPUT
+            self._say(STAGED, who | {"refused": str(e)})
+            return
+        except Exception as e:  # ours; Locust would only log it, and the master would wait
+            self._say(STAGED, who | {"refused": f"{type(e).__name__}: {e}"})
+            raise
+        self._stage, self._exit_code = stage, EXIT_PASS
+        self._say(STAGED, who | {"refused": None, "warm": [packed(warm, REQUESTS)]})
+
+    def _raise(self, msg: Any, **_: Any) -> None:
+        """The master's CURTAIN: from here on what users do is recorded."""
+        stage = self._stage
+        assert stage is not None, "a curtain comes after its stage"
+        for name, value in msg.data.items():
+            setattr(stage, name, value)
+        self._asks, self._rows = Batches(REQUESTS), Batches(CLIENT)
+        stage.recorder = self._recorder = Recorder(self._asks, self._cannot_record)
+        self._client = ClientWatch(
+            self._rows, self._recorder.tally, lambda: self._runner.user_count, self._clock, self._cannot_record,
+            stage.worker,
+        )  # fmt: skip
+        self._recorder.start()
+        self._client.start()
+        self._ticker = gevent.spawn(self._tell_tally)
+        self._playing = True
+        self._environment.brownout = stage
+
+    def _answer(self, msg: Any, **_: Any) -> None:
+        heard_at = self._clock.now()
+        self._say(PONG, msg.data | {"heard_at": heard_at, "answered_at": self._clock.now()})
+
+    def _tell_tally(self) -> None:
+        while True:
+            gevent.sleep(_TALLY_S)
+            self._say(TALLY, asdict(self._recorder.tally.snapshot()))
+
+    def _report(self, client_id: str, data: dict[str, Any]) -> None:
+        """Locust's own report to the master, every three seconds: the records go with it."""
+        if self._playing:
+            self._recorder.flush()
+            data[PARCEL] = self._parcel()
+
+    def _parcel(self) -> dict[str, Any]:
+        tally = asdict(self._recorder.tally.snapshot())
+        return {"asks": self._asks.take(), "client": self._rows.take(), "tally": tally}
+
+    def _over(self, **_: Any) -> None:
+        """The users have gone. This goes to the master before Locust's word that this worker has stopped."""
+        if not self._playing:
+            return
+        self._playing = False
+        self._ticker.kill()
+        self._client.stop()
+        self._recorder.close()
+        self._say(OVER, self._parcel())
+        self._stage = self._environment.brownout = None
+
+    def _quit(self, **_: Any) -> None:
+        """Locust leaves: what still plays is stopped first. The verdict is the master's, its exit code too."""
+        self._runner.stop()
+        self._environment.process_exit_code = self._exit_code
+
+    def _cannot_record(self, why: str) -> None:
+        self._say(BROKEN, {"why": why})
+
+
+def _take_the_stacks_key(topology: Topology) -> None:
+    """The key of a stack that the master started, where this process was forked from the master."""
+    key, name = os.environ.get(STACK_KEY), topology.gateway.api_key
+    if key is not None and name is not None:
+        os.environ.setdefault(name, key)

@@ -1,0 +1,90 @@
+"""A small run with a master and its workers: a server of the tests for a gateway, and a tier that is a file."""
+
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from tests.chaos.stand import ROOT
+from tests.contract.exchanges import WHOLE, chunked, head
+from tests.scenarios.server import Server
+
+GOOD = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: b") + chunked(*WHOLE)
+TIMELINE = """
+hypothesis: the workers' records are whole
+baseline: {baseline}
+settle: 3s
+max: 2m
+steps:
+  - {{name: away, at: {baseline}, for: 2s, fault: command, target: one}}
+expect:
+  continuity: {{min_good: 0.5}}
+"""
+
+
+class Crew:
+    """Processes of Locust's with the project's locustfile."""
+
+    def __init__(self, folder: Path, gateway: Server, baseline: str = "4s") -> None:
+        self.folder, self.results = folder, folder / "results"
+        there = folder / "there"
+        there.touch()
+        topology = {
+            "gateway": {"url": gateway.url, "model": "b"},
+            "tiers": [
+                {
+                    "name": "one",
+                    "match": {"group": "b"},
+                    "handles": {
+                        "command": {
+                            "inject": ["rm", "-f", str(there)],
+                            "check": ["test", "-e", str(there)],
+                            "mend": ["touch", str(there)],
+                        },
+                        "unprotected": True,
+                    },
+                }
+            ],
+        }
+        self.topology = folder / "topology.yaml"
+        self.topology.write_text(yaml.safe_dump(topology))
+        self.timeline = folder / "crew.yaml"
+        self.timeline.write_text(TIMELINE.format(baseline=baseline))
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port = str(listener.getsockname()[1])
+        self.started: list[subprocess.Popen] = []
+
+    def start(self, *more: str) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "locust", "-f", "locustfile.py", "--loglevel", "WARNING", *more],
+            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+        self.started.append(process)
+        return process
+
+    def master(self, *more: str, users: int = 60) -> subprocess.Popen:
+        return self.start(
+            "--headless", "--only-summary", "--topology", str(self.topology), "--timeline", str(self.timeline),
+            "--results", str(self.results), "--users", str(users), "--spawn-rate", str(users), "--stop-timeout", "10",
+            "--master-bind-host", "127.0.0.1", "--master-bind-port", self.port, "--master-host", "127.0.0.1", "--master-port", self.port, *more,
+        )  # fmt: skip
+
+    def worker(self, *more: str) -> subprocess.Popen:
+        return self.start("--worker", "--master-host", "127.0.0.1", "--master-port", self.port, *more)
+
+    def end(self) -> None:
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+def nonces(server: Server) -> list[str]:
+    """Of all asks that reached it, in their order."""
+    return [
+        found[0].decode() for r in server.requests for found in [re.search(rb"ask-[0-9a-z-]+", r)] if found
+    ]

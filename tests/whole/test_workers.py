@@ -1,0 +1,89 @@
+"""A master and its workers: every ask has one record in the master's file, and a worker that is lost is told of."""
+
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from contract.records import CLIENT, REQUESTS
+from contract.run import read_arrow, read_lines, read_manifest
+from tests.chaos.stand import until
+from tests.scenarios.server import Server
+from tests.whole.crew import GOOD, Crew, nonces
+from tests.whole.stack import latest
+
+
+@pytest.fixture
+def gateway():
+    with Server([0.05, GOOD]) as server:
+        yield server
+
+
+@pytest.fixture
+def crew(tmp_path, gateway, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    found = Crew(tmp_path, gateway)
+    yield found
+    found.end()
+
+
+def records(run: Path) -> list[dict]:
+    return read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist()
+
+
+def whole(run: Path, gateway: Server) -> None:
+    """Every ask of a user's that the server saw has exactly one record, and the other way round."""
+    found = records(run)
+    ids = [r["request_id"] for r in found]
+    assert len(ids) == len(set(ids))
+    probe = {r["request_id"] for r in read_arrow(run / "probe.arrow", REQUESTS)[0].to_pylist()}
+    seen = [n for n in nonces(gateway) if n not in probe]
+    assert Counter(seen) == Counter(i for i, r in zip(ids, found, strict=True) if r["sent_at"] is not None)
+    played = Counter(r["worker"] for r in found if r["lane"] == "load")
+    assert set(played) == {"worker-0", "worker-1"}
+    assert sum(played.values()) > 100
+    client = read_arrow(run / "client.arrow", CLIENT)[0].to_pylist()
+    assert {r["worker"] for r in client} == {"worker-0", "worker-1"}
+    manifest = read_manifest(run)
+    for who in manifest["workers"]:
+        assert who["asks"] == who["records"] == played[who["worker"]]
+    offsets = read_lines(run / "clocks.jsonl")[0]
+    assert {o["worker"] for o in offsets} == {"worker-0", "worker-1"}
+    assert {o["uncertainty_s"] for o in offsets} == {0.0}, "they read the same monotonic clock"
+
+
+@pytest.mark.verify
+@pytest.mark.parametrize("forked", [False, True])
+def test_all_that_two_workers_ask_is_in_the_masters_file(crew, gateway, forked):
+    if forked:
+        workers, master = [], crew.master("--processes", "2")
+    else:
+        workers = [crew.worker(), crew.worker()]
+        master = crew.master("--master", "--expect-workers", "2")
+    out, _ = master.communicate(timeout=90)
+    print(out)
+    assert master.returncode == 0, out
+    assert [w.communicate(timeout=20)[0] for w in workers] == [""] * len(workers)
+    assert [w.returncode for w in workers] == [0] * len(workers)
+    run = latest(crew.results)
+    assert read_manifest(run)["status"] == "finished"
+    assert {w["end"] for w in read_manifest(run)["workers"]} == {"stopped"}
+    whole(run, gateway)
+
+
+@pytest.mark.verify
+def test_a_worker_that_is_killed_is_told_of_and_no_pass_rests_on_it(crew, gateway):
+    workers = [crew.worker(), crew.worker()]
+    master = crew.master("--master", "--expect-workers", "2")
+    until(lambda: len(gateway.requests) > 60, "the users ask", 60)
+    os.kill(workers[0].pid, signal.SIGKILL)
+    out, _ = master.communicate(timeout=90)
+    print(out)
+    run = latest(crew.results)
+    (lost,) = [w for w in read_manifest(run)["workers"] if w["end"] == "lost"]
+    assert lost["pid"] == workers[0].pid
+    assert f"pid {workers[0].pid}) is lost" in out
+    assert master.returncode == 5, out
+    assert workers[1].wait(20) == 0
