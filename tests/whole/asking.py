@@ -30,7 +30,7 @@ class Asking:
         self._process.stdin.close()
         self._process.stdin = None
 
-    def records(self) -> list[dict[str, Any]]:
-        out, _ = self._process.communicate(timeout=120)
+    def records(self, within_s: float = 120) -> list[dict[str, Any]]:
+        out, _ = self._process.communicate(timeout=within_s)
         assert self._process.returncode == 0
         return json.loads(out)

@@ -100,17 +100,27 @@ class Shared:
             return answer.headers.get("x-litellm-model-group"), json.load(answer)
 
     def ledger(self, tier: str) -> dict[str, Any]:
-        """nonce → entry, of all that this tier was asked."""
+        """nonce → entry, of all that this tier was asked; the last one where it was asked again."""
+        return {e.nonce: e for e in self.entries(tier) if e.nonce}
+
+    def entries(self, tier: str) -> list[Any]:
+        """All that this tier was asked, in order of arrival."""
         from embedded.engine.ledger import read
 
-        entries = read(self.folder / "ledger" / f"{tier}.jsonl")
-        return {e.nonce: e for e in entries if e.nonce}
+        return read(self.folder / "ledger" / f"{tier}.jsonl")
 
     def generated(self, tier: str) -> float:
         """Tokens that a vLLM says it has made so far."""
+        return self._metric(tier, "vllm:generation_tokens_total")
+
+    def running(self, tier: str) -> float:
+        """Asks that a vLLM says it is answering."""
+        return self._metric(tier, "vllm:num_requests_running")
+
+    def _metric(self, tier: str, name: str) -> float:
         with urllib.request.urlopen(f"{self.url(tier)}/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
-        return sum(float(x.rpartition(" ")[2]) for x in lines if x.startswith("vllm:generation_tokens_total"))
+        return sum(float(x.rpartition(" ")[2]) for x in lines if x.startswith(name))
 
     def counted(self) -> dict[str, float]:
         """model group → litellm_deployment_success_responses_total, as the gateway counts."""
