@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import json
 
+from analysis import clocks
 from analysis.overload import overloaded_seconds, touched
 from analysis.windows import Trial, instant, trials_of
 from contract import timeline as timelines
@@ -39,7 +40,8 @@ class Frames:
 
     `asks` are those that metrics rest on: requests and probe (`file` tells which), without warm-up and without the
     probe's covered slots. Added to the record's columns: `good` (outcome ok), `first_at` (the first token's instant),
-    `headers_at`, `ended_at`, all unix seconds, and `touched` (see `overload.touched`).
+    `headers_at`, `ended_at`, all unix seconds, `touched` (see `overload.touched`) and `clock_uncertainty_s`. Instants of
+    all tables are of one clock, the master's (see `clocks.one_clock`).
     """
 
     path: Path
@@ -113,8 +115,17 @@ class Frames:
         return bool((self.manifest.get("arguments") or {}).get("arrivals"))
 
     @cached_property
+    def clock_uncertainty_s(self) -> float | None:
+        """Give or take how much the instants of asks can be set against one another: the largest of all workers'.
+
+        0 where one machine's clock told all of them; None where a worker's clock was not measured.
+        """
+        of_asks = self.asks["clock_uncertainty_s"]
+        return None if of_asks.isna().any() else float(of_asks.max()) if len(of_asks) else 0.0
+
+    @cached_property
     def missing(self) -> list[str]:
-        """What workers of the run made and never handed over, in words; nothing where all is here."""
+        """What is not known of the run's workers, in words; nothing where all is here."""
         told = []
         for who in self.manifest.get("workers") or []:
             name, asks, records = f"{who['worker']} ({who['host']})", who["asks"], who["records"]
@@ -126,6 +137,8 @@ class Frames:
                 )
             elif asks != records:
                 told.append(f"{name} counted {asks} asks, and {records} of their records are here")
+        for worker in self.asks.loc[self.asks["clock_uncertainty_s"].isna(), "worker"].unique():
+            told.append(f"nobody measured the clock of {worker}, so that its asks' instants are its own")
         return told
 
     def tier(self, name: str) -> Tier:
@@ -150,8 +163,11 @@ def read(path: Path) -> Frames:
     """The tables of the run in this folder. Raises Refusal where it is none."""
     manifest = read_manifest(path)
     torn: list[str] = []
-    client = _table(path, "client.arrow", CLIENT, torn).sort_values("at", ignore_index=True)
-    asks, covered, warmup = _split(_asks(path, torn), client)
+    offsets = clocks.table(_lines(path, "clocks.jsonl", torn))
+    client = clocks.one_clock(_table(path, "client.arrow", CLIENT, torn), ["at"], offsets)
+    client = client.sort_values("at", ignore_index=True)
+    asks = clocks.one_clock(_asks(path, torn), ["intended_at", "sent_at"], offsets)
+    asks, covered, warmup = _split(asks, client)
     return Frames(
         path=path,
         manifest=manifest,
@@ -239,16 +255,18 @@ EVENT_COLUMNS = (
 
 
 def _events(path: Path, torn: list[str]) -> pd.DataFrame:
-    rows: list[dict[str, Any]] = []
-    for file in EVENT_FILES:
-        try:
-            lines, tail_torn = read_lines(path / file)
-        except ValueError as e:
-            raise Refusal(f"{path / file}: holds a line that is no JSON: {e}") from None
-        if tail_torn:
-            torn.append(file)
-        rows += [line | {"file": file} for line in lines]
+    rows = [line | {"file": file} for file in EVENT_FILES for line in _lines(path, file, torn)]
     columns: Sequence[str] = EVENT_COLUMNS
     events = pd.DataFrame(rows, columns=list(columns))
     events["at"] = events["at"].astype("float64")
     return events.sort_values("at", kind="stable", ignore_index=True)
+
+
+def _lines(path: Path, file: str, torn: list[str]) -> list[dict[str, Any]]:
+    try:
+        lines, tail_torn = read_lines(path / file)
+    except ValueError as e:
+        raise Refusal(f"{path / file}: holds a line that is no JSON: {e}") from None
+    if tail_torn:
+        torn.append(file)
+    return lines

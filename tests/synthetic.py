@@ -25,6 +25,7 @@ from contract.records import (
     Event,
     Health,
     Lane,
+    Offset,
     Outcome,
     Witness,
 )
@@ -266,6 +267,9 @@ def make(
     if health:
         _write(run.path / "health.arrow", HEALTH, _health(world, duration_s))
     _write(run.path / "client.arrow", CLIENT, _client(duration_s, rate, overloaded))
+    clocks = JsonLines(run.path / "clocks.jsonl")
+    clocks.append(Offset(START, "w1", 0.0, 0.0))
+    clocks.close()
     lines = JsonLines(run.path / "chaos.jsonl")
     told = events if events is not None else [e for h in steps for e in h.events(run.path.name)]
     for event in sorted(told, key=lambda e: e.at):

@@ -1,0 +1,111 @@
+"""Workers' clocks that are wrong by a known amount: the instants come back as the master's clock would have told them."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import clocks, frames, report
+from analysis.evidence import Evidence
+from contract.records import Ask, Lane, Offset, Worker, WorkerEnd
+from contract.run import JsonLines, read_manifest, write_whole
+from tests.synthetic import START, Hole, make
+
+
+def _rows(worker: str | None, true_at: np.ndarray, ahead_s: np.ndarray | float) -> pd.DataFrame:
+    return pd.DataFrame({"worker": worker, "sent_at": true_at + ahead_s, "n": range(len(true_at))})
+
+
+def _offsets(worker: str, *points: tuple[float, float, float]) -> list[dict]:
+    return [dataclasses.asdict(Offset(at, worker, offset, give)) for at, offset, give in points]
+
+
+def test_a_known_offset_and_a_known_drift_are_taken_out():
+    true_at = np.arange(1000.0, 1100.0, 0.5)
+    drifting = -2.0 + (true_at - 1000) * 50e-6
+    rows = pd.concat(
+        [_rows("a", true_at, 3.7), _rows("b", true_at, drifting), _rows(None, true_at, 0)], ignore_index=True
+    )
+    known = _offsets("a", (1000, 3.7, 0.001)) + _offsets(
+        "b", (1000, -2.0, 0.0), (1100, -2.0 + 100 * 50e-6, 0.004)
+    )
+    found = clocks.one_clock(rows, ["sent_at"], clocks.table(known))
+    for worker, most in (("a", 1e-6), ("b", 1e-6)):
+        mine = found[found["worker"] == worker]
+        assert np.abs(mine["sent_at"].to_numpy() - true_at).max() < most
+    assert (found.loc[found["worker"].isna(), "sent_at"].to_numpy() == true_at).all()
+    give = found.groupby(found["worker"].fillna(""))["clock_uncertainty_s"].max()
+    assert give.to_dict() == {"": 0.0, "a": 0.001, "b": pytest.approx(0.004, abs=1e-4)}
+
+
+def test_a_clock_that_nobody_measured_is_left_and_said():
+    rows = _rows("a", np.array([1.0, 2.0]), 5.0)
+    found = clocks.one_clock(rows, ["sent_at"], clocks.table([]))
+    assert found["sent_at"].tolist() == [6.0, 7.0]
+    assert found["clock_uncertainty_s"].isna().all()
+
+
+def _asks(ahead_s: float, worker: str) -> list[Ask]:
+    """Asks of one worker, whose clock is ahead."""
+    return [
+        Ask(f"ask-{worker}-{n}", "chat", Lane.LOAD, "gateway", True, START + n + ahead_s, sent_at=START + n + ahead_s,
+            outcome="ok", status=200, ttft_ms=50.0, latency_ms=100.0, tier="vllm", worker=worker)
+        for n in range(20)
+    ]  # fmt: skip
+
+
+def _run(tmp_path, offsets: list[Offset], ahead_s: float, *workers: Worker) -> frames.Frames:
+    made = make(tmp_path, [Hole("s", "vllm", 10, 10)], duration_s=40, extra=_asks(ahead_s, "worker-0"))
+    lines = JsonLines(made.path / "clocks.jsonl")
+    for offset in offsets:
+        lines.append(offset)
+    lines.close()
+    manifest = read_manifest(made.path) | {"workers": [dataclasses.asdict(w) for w in workers]}
+    write_whole(made.path / "manifest.json", json.dumps(manifest))
+    return frames.read(made.path)
+
+
+def test_a_run_is_read_on_the_masters_clock(tmp_path):
+    run = _run(tmp_path, [Offset(START, "worker-0", 3600.0, 0.002)], 3600.0)
+    mine = run.asks[run.asks["worker"] == "worker-0"]
+    assert mine["sent_at"].tolist() == pytest.approx([START + n for n in range(20)])
+    assert mine["first_at"].tolist() == pytest.approx([START + n + 0.05 for n in range(20)])
+    assert run.clock_uncertainty_s == 0.002
+    assert run.ended_at < START + 60
+    assert run.asks["sent_at"].dropna().is_monotonic_increasing
+
+
+def test_a_run_of_one_machine_has_no_uncertainty(tmp_path):
+    assert frames.read(make(tmp_path, duration_s=5).path).clock_uncertainty_s == 0.0
+
+
+def test_no_verdict_passes_on_a_clock_that_was_not_measured(tmp_path):
+    run = _run(tmp_path, [], 0.0)
+    assert run.clock_uncertainty_s is None
+    finding = report.judge(Evidence(run)).findings[-1]
+    assert (finding.name, finding.status) == ("run", "unknown")
+    assert "nobody measured the clock of worker-0" in finding.evidence
+
+
+@pytest.mark.parametrize(
+    ("end", "asks", "records", "words"),
+    [
+        (WorkerEnd.STOPPED, 20, 20, None),
+        (WorkerEnd.LEFT, 20, 20, None),
+        (
+            WorkerEnd.LOST,
+            24,
+            20,
+            "worker-0 (far) was lost: last heard at +31s, its last records came at +29.5s",
+        ),
+        (WorkerEnd.STOPPED, 24, 20, "worker-0 (far) counted 24 asks, and 20 of their records are here"),
+    ],
+)
+def test_no_verdict_passes_on_what_a_lost_worker_did_not_tell(tmp_path, end, asks, records, words):
+    who = Worker("worker-0", "far", 7, START, end, START + 31, START + 29.5, asks, records)
+    run = _run(tmp_path, [Offset(START, "worker-0", 0.0, 0.0)], 0.0, who)
+    finding = report.judge(Evidence(run)).findings[-1]
+    assert finding.status == ("pass" if words is None else "unknown")
+    assert words is None or words in finding.evidence
