@@ -37,9 +37,21 @@ class Evidence:
         return asks.iloc[first:last]
 
     def fit(self, trial: Trial) -> pd.DataFrame:
-        """`around`, less the asks that an overloaded load generator's seconds touch: what times may rest on."""
+        """`around`, less the asks that an overloaded load generator's seconds touch: what a failover may rest on."""
         asks = self.around(trial)
         return asks[~asks["touched"]]
+
+    def recovery(self, trial: Trial, limit_s: float) -> tuple[Length | None, str | None]:
+        """How long the tier took to serve again, and why that is unknown, if it is.
+
+        A touched ask that another tier answered well shows that this one did not, whatever its times are worth.
+        """
+        asks = self.around(trial)
+        fit = ~asks["touched"] | (asks["good"] & (asks["tier"] != trial.target))
+        took = outages.recovery(asks[fit], trial, self.trials, self.frames.tiers)
+        if took is None or trial.mended_at is None:
+            return took, None
+        return took, self._doubt(asks, fit, trial.mended_at, took, limit_s)
 
     @cached_property
     def lost(self) -> dict[tuple[str, int], lost.Lost]:
@@ -71,17 +83,34 @@ class Evidence:
 
         Beyond the limit it needs a probe that asked: who did not ask saw no answer either.
         """
+        asks = self.around(trial)
+        return self._doubt(asks, ~asks["touched"], since, took, limit_s)
+
+    def _doubt(
+        self, asks: pd.DataFrame, fit: pd.Series, since: float, took: Length, limit_s: float
+    ) -> str | None:
         until = took.sent_at if took.sent_at is not None else since + took.s
-        if overload.rests_on_overload(self.around(trial), since, until):
+        if overload.rests_on_overload(asks, fit, since, until):
             return "the load generator was overloaded in these seconds, and nobody else asked"
         silent_s = self.unasked.within(since, until).s
         if took.s > limit_s and silent_s:
             return f"the probe did not ask for {silent_s:.1f} s of it"
         return None
 
-    def calm_ttft_s(self, tier: str) -> float | None:
-        """What a tier takes for a first token away from faults."""
-        return outages.calm_ttft_s(self.frames.asks, self.trials, tier)
+    def detection(self, took: Length, lost_at: float, to: str) -> tuple[float | None, float | None]:
+        """By the calm first token of the tier that took over, and by its ledger."""
+        calm_s = None if took.scenario is None else self._calm_ttft_s(to, took.scenario)
+        by_ledger = outages.detection_by_ledger(took, lost_at, to, self.frames.arrivals)
+        return outages.detection(took, calm_s), by_ledger
+
+    def _calm_ttft_s(self, tier: str, scenario: str) -> float | None:
+        if (tier, scenario) not in self._calm:
+            self._calm[tier, scenario] = outages.calm_ttft_s(self.frames.asks, self.trials, tier, scenario)
+        return self._calm[tier, scenario]
+
+    @cached_property
+    def _calm(self) -> dict[tuple[str, str], float | None]:
+        return {}
 
     @cached_property
     def probed(self) -> tuple[float, float]:

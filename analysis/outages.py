@@ -25,6 +25,7 @@ class Length:
     ask: str | None = None  # the ask that ended it
     at: float | None = None  # when it ended
     sent_at: float | None = None  # when that ask was sent
+    scenario: str | None = None  # whose ask it was
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def failover(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: f
     second of their load generator touches (`overload.touched`); where for more than a second before the one that ended
     it only others were sent (`overload.rests_on_overload`), it is unknown.
     """
-    window = _asked_from(asks, covered, lost_at)
+    window = _asked_from(asks, covered, trial, lost_at)
     window = window[(window["tier"] == to) & (window["first_at"] <= trial.gone_until)]
     if window.empty:
         return Length(max(0.0, trial.gone_until - lost_at), censored=True)
@@ -55,16 +56,20 @@ def failover(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: f
 def as_length(ask: pd.Series, since: float) -> Length:
     """From an instant to this ask's first token."""
     first_at = float(ask["first_at"])
-    return Length(first_at - since, ask=str(ask["request_id"]), at=first_at, sent_at=float(ask["sent_at"]))
+    return Length(
+        first_at - since, False, str(ask["request_id"]), first_at, float(ask["sent_at"]), str(ask["scenario"])
+    )
 
 
-def calm_ttft_s(asks: pd.DataFrame, trials: list[Trial], tier: str) -> float | None:
+def calm_ttft_s(asks: pd.DataFrame, trials: list[Trial], tier: str, scenario: str) -> float | None:
     """What this tier takes for a first token when calm: the median of its good streamed answers away from faults.
 
-    Away: sent while no fault was being injected or mended (transition, mending), through the gateway or straight to it. A
-    tier that serves only while a higher one is gone is calm once that fault is in effect. None where there is none.
+    To asks of one scenario, for a long prompt takes longer. Away: sent while no fault was being injected or mended
+    (transition, mending). A tier that serves only while a higher one is gone is calm once that fault is in effect. None where
+    there is no such answer.
     """
     rows = asks[asks["good"] & asks["stream"] & (asks["tier"] == tier) & ~asks["touched"]]
+    rows = rows[rows["scenario"] == scenario]
     at = rows["sent_at"].to_numpy(float)
     away = np.ones(len(rows), dtype=bool)
     for t in trials:
@@ -87,12 +92,13 @@ def detection(took: Length, calm_s: float | None) -> float | None:
 def detection_by_ledger(took: Length, lost_at: float, to: str, arrivals: pd.DataFrame) -> float | None:
     """The same from the engine's own account: lost → the arrival, in the ledger of `to`, of the ask that ended the failover.
 
-    None where there is no ledger (embedded engines keep one), or the ask is not in it.
+    0 where it had arrived before (an ask that covers a slot was on its way already). None where there is no ledger
+    (embedded engines keep one), or the ask is not in it.
     """
     if took.ask is None:
         return None
     at = arrivals.loc[(arrivals["nonce"] == took.ask) & (arrivals["tier"] == to), "arrived_at"]
-    return float(at.iloc[-1]) - lost_at if len(at) else None
+    return max(0.0, float(at.iloc[-1]) - lost_at) if len(at) else None
 
 
 def was_in_use(asks: pd.DataFrame, trial: Trial) -> bool | None:
@@ -109,19 +115,25 @@ def was_in_use(asks: pd.DataFrame, trial: Trial) -> bool | None:
 
 def first_answer(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: float) -> pd.Series | None:
     """Of the asks that `failover` looks at: the good answer, by whomever, whose first token came first."""
-    window = _asked_from(asks, covered, lost_at)
+    window = _asked_from(asks, covered, trial, lost_at)
     window = window[window["sent_at"] <= trial.ends_at]
     return None if window.empty else window.iloc[int(window["first_at"].argmin())]
 
 
-def _asked_from(asks: pd.DataFrame, covered: pd.DataFrame, lost_at: float) -> pd.DataFrame:
-    """The good answers through the gateway to what was asked from lost on."""
+def _asked_from(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: float) -> pd.DataFrame:
+    """The good answers through the gateway to what was asked from lost on.
+
+    Of those that cover a slot and were sent before, the faulted tier's own do not count: it was still giving them.
+    """
     covering = covered.loc[covered["intended_at"] >= lost_at, "covered_by"]
     return asks[
         (asks["via"] == GATEWAY)
         & asks["good"]
         & (asks["first_at"] >= lost_at)
-        & ((asks["sent_at"] >= lost_at) | asks["request_id"].isin(covering))
+        & (
+            (asks["sent_at"] >= lost_at)
+            | (asks["request_id"].isin(covering) & (asks["tier"] != trial.target))
+        )
     ]
 
 
@@ -178,7 +190,8 @@ def recovery(asks: pd.DataFrame, trial: Trial, trials: list[Trial], tiers: list[
     other answer, or a failure, between them begins the count anew; abandoned asks are passed over. It is looked for
     while the tier is the expected top (no higher tier serves); censored where that time, or the run, ended first.
     None: the mend was not verified, or a higher tier served all along, so that nobody could have seen it. Asks touched by
-    overloaded seconds are passed over, and where they alone were sent it is unknown, as with `failover`.
+    overloaded seconds are passed over (not where another tier answered them well: that stands), and where they alone were
+    sent it is unknown, as with `failover`.
     """
     if trial.mended_at is None:
         return None

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.metrics import PROBES
+from contract.records import GATEWAY
 
 CPU_PERCENT = 80.0
 LAG_MS = 10.0
-RESOLUTION_S = 1.0
+RESOLUTION_S, RESOLUTION = 1.0, 0.1  # a number may be too long by so many seconds, or by such a share of it
 
 
 def overloaded_seconds(client: pd.DataFrame) -> pd.DataFrame:
@@ -44,14 +45,17 @@ def touched(asks: pd.DataFrame, overloaded: pd.DataFrame) -> np.ndarray:
     return hit
 
 
-def rests_on_overload(asks: pd.DataFrame, since: float, until: float) -> bool:
-    """Whether a number that an untouched ask sent at `until` ended may in truth have ended more than a second earlier.
+def rests_on_overload(asks: pd.DataFrame, fit: pd.Series, since: float, until: float) -> bool:
+    """Whether a number that a fit ask sent at `until` ended may in truth have ended much earlier.
 
-    True where, after `since` and after the last untouched ask through the gateway before it, more than a second went
-    by in which only touched ones were sent: what they would have shown is not known.
+    True where, after `since` and after the last fit ask through the gateway before it, more than a second and more than a
+    tenth of the whole went by in which only others were sent: what they would have shown is not known.
     """
     sent = asks["sent_at"]
-    between = asks[(asks["via"] == "gateway") & (sent >= since) & (sent < until)]
-    fit = between.loc[~between["touched"], "sent_at"]
-    last = float(fit.max()) if len(fit) else since
-    return until - last > RESOLUTION_S and bool((between["touched"] & (between["sent_at"] >= last)).any())
+    between = (asks["via"] == GATEWAY) & (sent >= since) & (sent < until)
+    known = sent[between & fit]
+    last = float(known.max()) if len(known) else since
+    blind_s = until - last
+    return blind_s > max(RESOLUTION_S, RESOLUTION * (until - since)) and bool(
+        (between & ~fit & (sent >= last)).any()
+    )

@@ -51,7 +51,6 @@ def failovers(run: Evidence) -> pd.DataFrame:
     next one on its target; an empty cell is "not seen".
     """
     rows = []
-    calm_s = {tier: run.calm_ttft_s(tier) for tier in run.frames.tiers}
     for t in run.trials:
         seen = run.lost.get((t.step, t.trial))
         row: dict[str, object] = {
@@ -60,11 +59,11 @@ def failovers(run: Evidence) -> pd.DataFrame:
             "lost_after_s": _less(run.lost_at(t), t.commanded_at), "effective_s": _less(t.effective_at, t.commanded_at),
             "mend_s": _less(t.mended_at, t.mend_commanded_at),
         }  # fmt: skip
-        rows.append(row | _failover(run, t, calm_s) | _service(run, t) | _return(run, t))
+        rows.append(row | _failover(run, t) | _service(run, t) | _return(run, t))
     return pd.DataFrame(rows, columns=FAILOVER_COLUMNS)
 
 
-def _failover(run: Evidence, t: Trial, calm_s: dict[str, float | None]) -> dict[str, object]:
+def _failover(run: Evidence, t: Trial) -> dict[str, object]:
     """How the next tier took over, and how long the probe had no good answer meanwhile."""
     lost_at = run.lost_at(t)
     if lost_at is None:
@@ -78,8 +77,7 @@ def _failover(run: Evidence, t: Trial, calm_s: dict[str, float | None]) -> dict[
         row |= {"first_answer_by": to, "failover_doubt": doubt}
         if doubt is None:
             row["failover_s"] = took.s
-            row["detection_s"] = outages.detection(took, calm_s.get(to))
-            row["detection_ledger_s"] = outages.detection_by_ledger(took, lost_at, to, run.frames.arrivals)
+            row["detection_s"], row["detection_ledger_s"] = run.detection(took, lost_at, to)
     for lane, word in zip(metrics.PROBES, ("new", "kept"), strict=True):
         gap = outages.failover_gap(run.around(t), t, lost_at, lane)
         if gap is not None:
@@ -114,10 +112,9 @@ def _service(run: Evidence, t: Trial) -> dict[str, object]:
 
 def _return(run: Evidence, t: Trial) -> dict[str, object]:
     """How the tier came back into use."""
-    back = outages.recovery(run.fit(t), t, run.trials, run.frames.tiers)
-    if back is None or t.mended_at is None:
+    back, doubt = run.recovery(t, float("inf"))
+    if back is None:
         return {}
-    doubt = run.doubt(t, t.mended_at, back, float("inf"))
     if doubt is not None:
         return {"recovery_doubt": doubt}
     return {"recovery_s": back.s, "recovery_censored": back.censored}

@@ -65,7 +65,6 @@ def check(params: Params, run: Evidence) -> Finding:
 
 def _detected(run: Evidence, took: outages.Length, lost_at: float, to: str) -> str:
     """`, detected after 0.21 s`: what of it was not the tier's own time to a first token."""
-    s = outages.detection(took, run.calm_ttft_s(to))
-    by_ledger = outages.detection_by_ledger(took, lost_at, to, run.frames.arrivals)
+    s, by_ledger = run.detection(took, lost_at, to)
     told = "" if s is None else f", detected after {s:.2g} s"
     return told + ("" if by_ledger is None else f" ({by_ledger:.2g} s by its ledger)")

@@ -2,7 +2,6 @@
 
 from pydantic import Field
 
-from analysis import outages
 from analysis.evidence import Evidence
 from analysis.expectation import Params as Common
 from analysis.finding import Finding, judge_at_most, unknown
@@ -34,11 +33,10 @@ def check(params: Params, run: Evidence) -> Finding:
             values.append(Value(t.step, t.trial, None, why="the mend was not verified"))
             told.append(f"{t.name}: the mend was not verified")
             continue
-        took = outages.recovery(run.fit(t), t, run.trials, run.frames.tiers)
+        took, doubt = run.recovery(t, params.max_s)
         if took is None:
             told.append(f"{t.name}: left out, a higher tier served when {t.target} returned")
             continue
-        doubt = run.doubt(t, t.mended_at, took, params.max_s)
         if doubt is not None:
             values.append(Value(t.step, t.trial, None, why=doubt))
             told.append(f"{t.name}: {doubt}")

@@ -1,10 +1,12 @@
 """The truth is put in, and found again: lost, failover, gap, recovery."""
 
+import json
 import random
+import shutil
 
 import pytest
 
-from analysis import availability, frames, outages
+from analysis import frames, outages, report
 from analysis.evidence import Evidence
 from contract.records import Lane, Outcome
 from tests.synthetic import (
@@ -163,12 +165,6 @@ def test_the_loss_of_a_lower_tier_is_seen_only_while_the_higher_one_is_held(tmp_
     )
 
 
-def test_unavailability_is_the_union_of_both_lanes(tmp_path):
-    run = seen(make(tmp_path, [Hole("freeze", "vllm", 20, 40, hole_s=7.3)], duration_s=80))
-    assert availability.down(run.frames.asks, START, START + 80).s == pytest.approx(7.3, abs=0.25)
-    assert availability.down(run.frames.asks.iloc[:0], START, START + 80) is None
-
-
 def test_failed_asks_before_the_fault_are_not_its_doing(tmp_path):
     earlier = [refuse(world().new(19.0, Lane.LOAD), Outcome.REJECTED, 500)]
     run = seen(make(tmp_path, [Hole("freeze", "vllm", 20, 20)], duration_s=60, extra=earlier))
@@ -188,3 +184,126 @@ def test_a_slot_that_found_no_place_is_answered_by_the_ask_that_covers_it(tmp_pa
     covered = failover(seen(make(tmp_path / "b", [hole], extra=[waiting, slot, late], **quiet)))
     assert without.s == pytest.approx(26.3 - 20.5, abs=0.01)
     assert covered.s == pytest.approx(21.4 - 20.5, abs=0.01)
+
+
+def calm(run, tier, scenario):
+    return outages.calm_ttft_s(run.frames.asks, run.trials, tier, scenario)
+
+
+@pytest.mark.parametrize("hole_s", [0.0, 1.0, 3.0])
+def test_detection_is_the_failover_less_what_the_next_tier_takes_when_calm(tmp_path, hole_s):
+    run = seen(make(tmp_path, [Hole("freeze", "vllm", 20, 40, hole_s=hole_s)], duration_s=80))
+    took = failover(run)
+    assert calm(run, "ollama", took.scenario) == pytest.approx(OLLAMA.ttft_s, rel=0.05)
+    assert outages.detection(took, calm(run, "ollama", took.scenario)) == pytest.approx(
+        hole_s + FALLBACK_S, abs=0.3
+    )
+
+
+def test_what_is_calm_is_asked_of_the_same_kind_of_asks(tmp_path):
+    w = world()
+    asks = [answer(w.new(30 + i, Lane.LOAD), "ollama", 2.0) for i in range(9)]  # long prompts
+    for i, ask in enumerate(asks):
+        ask.scenario, ask.request_id = "long_prompt", f"long-{i}"
+    run = seen(make(tmp_path, [Hole("freeze", "vllm", 20, 40)], duration_s=80, rate=0, extra=asks))
+    assert calm(run, "ollama", "long_prompt") == pytest.approx(2.0)
+    assert calm(run, "ollama", "probe_new") == pytest.approx(OLLAMA.ttft_s, rel=0.05)
+
+
+def test_what_is_calm_is_not_asked_while_a_fault_begins_or_ends(tmp_path):
+    hole = Hole("freeze", "vllm", 20, 10, effective_after_s=9.9, mend_s=8, hang_s=9)
+    run = seen(make(tmp_path, [hole], duration_s=60))
+    assert calm(run, "ollama", "probe_new") is None  # it answered in transition and mending alone
+    assert outages.detection(failover(run), None) is None
+
+
+def test_of_a_failover_whose_end_was_not_seen_no_detection_is_said():
+    assert outages.detection(outages.Length(9.0, censored=True), 0.2) is None
+
+
+def test_detection_by_the_ledger_is_the_arrival_of_the_ask_that_ended_the_failover(tmp_path):
+    made = make(tmp_path, [Hole("freeze", "vllm", 20, 40, hole_s=2.0)], duration_s=80)
+    took = failover(seen(made))
+    arrived_at = made.lost_at("freeze") + 2.0 + FALLBACK_S
+    (made.path / "ledger").mkdir()
+    lines = [
+        {"line": "arrived", "id": "1", "pid": 7, "nonce": took.ask, "arrived_at": arrived_at, "stream": True},
+        {"line": "ended", "id": "1", "chunks": [1.0, 2.0], "how": "length", "fault": None},
+        {"line": "arrived", "id": "2", "pid": 7, "nonce": None, "arrived_at": 1.0, "stream": True},
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (made.path / "ledger" / "ollama.jsonl").write_text(text + '{"line": "arri')  # torn
+    (made.path / "ledger" / "vllm.jsonl").write_text("")
+    run = seen(made)
+    lost_at = run.lost_at(the(run))
+    assert run.detection(took, lost_at, "ollama")[1] == pytest.approx(arrived_at - lost_at)
+    assert run.detection(took, lost_at, "vllm")[1] is None
+    assert "by its ledger)" in report.judge(seen(make_expecting(tmp_path, made))).findings[0].evidence
+
+
+def make_expecting(tmp_path, made):
+    expect = {"failover": {"step": "freeze", "to": "ollama", "max_s": 5}}
+    again = make(tmp_path / "again", made.steps, duration_s=80, expect=expect)
+    shutil.copytree(made.path / "ledger", again.path / "ledger")
+    return again
+
+
+def test_without_a_ledger_nothing_is_said_of_it(tmp_path):
+    run = seen(make(tmp_path, [Hole("freeze", "vllm", 20, 40)], duration_s=80))
+    assert run.frames.arrivals.empty
+    assert run.detection(failover(run), run.lost_at(the(run)), "ollama")[1] is None
+
+
+def test_the_lost_tiers_last_answer_covers_a_slot_and_takes_over_nothing(tmp_path):
+    w = world()
+    last = answer(w.new(19.9, Lane.PROBE_NEW), "vllm", 1.5)  # asked before, and still answered at 21.4
+    slot = w.new(20.6, Lane.PROBE_NEW, covered_by=last.request_id)
+    slot.sent_at = None
+    next_one = answer(w.new(21.6, Lane.PROBE_NEW), "ollama", 0.3)
+    run = seen(
+        make(
+            tmp_path,
+            [Hole("freeze", "vllm", 20, 40)],
+            rate=0,
+            probe_rate=0,
+            pairs=0,
+            duration_s=80,
+            extra=[last, slot, next_one],
+        )
+    )
+    first = outages.first_answer(run.frames.gateway_asks, run.frames.covered, the(run), run.lost_at(the(run)))
+    assert first["request_id"] == next_one.request_id
+
+
+def test_one_good_answer_between_failures_is_no_recovery(tmp_path):
+    hole = Hole("freeze", "vllm", 20, 20, sticky_s=9.0)
+    flap = answer(world().new(hole.back + 2, Lane.LOAD), "vllm", 0.08)
+    run = seen(make(tmp_path, [hole], duration_s=80, extra=[flap]))
+    assert outages.recovery(run.frames.asks, the(run), run.trials, run.frames.tiers).s > 8.9
+
+
+@pytest.mark.parametrize(("limit_s", "status"), [(5, "fail"), (60, "unknown")])
+def test_a_censored_trial_is_no_pass(tmp_path, limit_s, status):
+    made = make(
+        tmp_path, [Hole("freeze", "vllm", 20, 20, sticky_s=500)], duration_s=80,
+        expect={"recovery": {"max_s": limit_s}},
+    )  # fmt: skip
+    found = report.judge(seen(made)).findings[0]
+    assert (found.status, found.trials[0].censored) == (status, True)
+    assert found.measured.startswith("> 3")
+
+
+def test_asks_from_a_time_when_all_was_down_that_land_after_a_return_prove_nothing_and_leak_nothing(tmp_path):
+    # vllm gone 20.2 to 60, ollama 30.2 to 44: the cloud is asked at 40, and its answer comes when ollama has returned.
+    steps = [Hole("freeze", "vllm", 20, 38), Hole("cpu", "ollama", 30, 12)]
+    asks = [answer(world().new(40 + i / 10, Lane.LOAD), "openai", 6.0) for i in range(3)]
+    asks += [answer(world().new(41 + i / 10, Lane.LOAD), "ollama", 4.0) for i in range(3)]
+    for i, ask in enumerate(asks):
+        ask.request_id = f"late-{i}"
+    quiet = {"rate": 0, "probe_rate": 0, "pairs": 0, "duration_s": 80}
+    run = seen(make(tmp_path, steps, extra=asks, expect={"cloud_only_in_need": {}}, **quiet))
+    back = outages.recovery(run.frames.asks, the(run, "cpu"), run.trials, run.frames.tiers)
+    assert back.censored  # the three answers by ollama were asked before its mend was verified
+    cloud = run.lower[run.lower["tier"] == "openai"]
+    assert set(cloud["why"]) == {"needed"}
+    assert report.judge(run).findings[0].status == "pass"

@@ -1,16 +1,17 @@
 """What a report leaves: its files, its numbers, its figures; golden numbers, not pixels."""
 
 import json
+import random
 
 import pandas as pd
 import pytest
 
-from analysis import figures, frames
+from analysis import figures, frames, tables
 from analysis.__main__ import main
 from analysis.evidence import Evidence
 from analysis.figures import timeline
-from contract.records import REQUESTS, Lane
-from tests.synthetic import Hole, make, rounds, three_tier
+from contract.records import REQUESTS, Lane, Outcome
+from tests.synthetic import VLLM, Hole, World, answer, cut, make, rounds, three_tier
 
 FILES = {
     "verdict.json", "junit.xml", "summary.csv", "failover.csv", "phases.csv", "summary.md",
@@ -43,6 +44,55 @@ def test_the_failover_table_finds_what_was_put_in(three):
     assert row["recovery_s"] == pytest.approx(12.1, abs=0.2)
     assert table.loc["cpu-tier-too", "first_answer_by"] == "openai"
     assert table["cuts"].tolist() == [1, 4]
+
+
+def test_the_phases_add_up_to_what_users_asked_and_hold_what_befell_them(three):
+    table = pd.read_csv(three.path / "report" / "phases.csv")
+    first = table[table["step"].isna() | (table["step"] == "gaming-mode")]
+    assert first["phase"].tolist() == ["baseline", "transition", "in effect", "mending", "settling"]
+    users = [a for a in three.asks if (a.lane, a.via) == ("load", "gateway")]
+    # baseline ends where the inject begins; the 50 ms until it is commanded are nobody's
+    assert first["asked"].sum() == pytest.approx(len(users), abs=1)
+    assert first["length_s"].tolist() == pytest.approx([39.95, 3, 107, 4, 51], abs=1)
+    assert first["cut"].tolist() == [0, 1, 4, 0, 0]
+    assert first["goodput"].iloc[0] == 1.0
+    assert first["p50_ttft_ms"].tolist() == pytest.approx([82, 415, 279, 264, 85], abs=10)
+    both = first[["p99_latency_ms", "p99_latency_from_intended_ms"]]
+    assert both.iloc[:, 0].tolist() == pytest.approx(both.iloc[:, 1].tolist(), abs=0.1)
+
+
+def test_a_run_without_faults_is_all_baseline(tmp_path):
+    table = tables.phases(Evidence(frames.read(make(tmp_path, duration_s=20).path)))
+    assert table["phase"].tolist() == ["baseline"]
+    assert table["good"].iloc[0] > 40
+
+
+def test_an_ask_is_of_the_phase_in_which_it_was_intended(tmp_path):
+    late = answer(World((VLLM,), (), random.Random(1)).new(25.0, Lane.LOAD), "vllm", 0.1)
+    late.intended_at -= 6.0  # at 19: in the baseline
+    quiet = {"rate": 0, "probe_rate": 0, "pairs": 0, "duration_s": 60}
+    run = Evidence(frames.read(make(tmp_path, [Hole("s", "vllm", 20, 20)], extra=[late], **quiet).path))
+    row = tables.phases(run).iloc[0]
+    assert (row["phase"], row["asked"]) == ("baseline", 1)
+    assert row["p50_latency_from_intended_ms"] - row["p50_latency_ms"] == pytest.approx(6000, abs=1)
+
+
+def test_cuts_and_stalls_stand_apart_in_the_failover_table(tmp_path):
+    w = World((VLLM,), (), random.Random(1))
+    ends = [cut(answer(w.new(21 + i, Lane.LOAD), "vllm", 0.1, [0.1] * 9), 0.5) for i in range(3)]
+    for i, ask in enumerate(ends):
+        ask.request_id = f"end-{i}"
+    ends[0].outcome = Outcome.STALLED
+    quiet = {"rate": 0, "probe_rate": 5, "pairs": 0, "duration_s": 60}
+    run = Evidence(
+        frames.read(make(tmp_path, [Hole("s", "vllm", 20, 20, hole_s=3)], extra=ends, **quiet).path)
+    )
+    row = tables.failovers(run).iloc[0]
+    assert (row["cuts"], row["stalls"]) == (2, 1)
+    assert row["unavailable_s"] == pytest.approx(3.0, abs=0.25)
+    assert (row["worst_1_s"], row["worst_60_s"]) == (1.0, row["unavailable_s"])
+    assert (row["brown_answers"], row["unasked_s"]) == (0, 0)
+    assert row["detection_s"] == pytest.approx(3.15, abs=0.3)
 
 
 def test_the_summary_adds_up_to_the_asks(three):

@@ -36,3 +36,31 @@ def test_a_summary_says_max_of_n_and_how_many_are_censored():
 def test_no_trial_is_unknown_and_not_zero():
     assert summarise([]).median is None
     assert summarise([]).told("s") == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("values", "interval"),
+    [
+        ([1, 2, 3, 4, 5], None),  # five trials have none, however alike they are
+        ([1, 2, 3, 4, 5, 6], (1, 6)),
+        ([9, 8, 7, 6, 5, 4, 3, 2, 1], (2, 8)),
+    ],
+)
+def test_an_interval_is_two_of_the_values_or_none(values, interval):
+    seen = summarise([Value("s", i, v) for i, v in enumerate(values)])
+    assert seen.interval == interval
+    assert ("95 %" in seen.told("s")) == (interval is not None)
+
+
+@pytest.mark.parametrize(
+    ("censored", "interval"),
+    [
+        ({9}, (2, 8)),  # it stands above the upper end, wherever it would have ended
+        ({8}, (2, None)),  # it is the upper end, or would stand above it
+        ({3}, (2, None)),  # it may in truth be the longest of all
+        ({1}, (2, None)),
+    ],
+)
+def test_a_censored_trial_leaves_the_upper_end_open_where_it_could_reach_it(censored, interval):
+    values = [Value("s", i, float(i), censored=i in censored) for i in range(1, 10)]
+    assert summarise(values).interval == interval
