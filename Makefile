@@ -5,6 +5,8 @@ USERS    ?= 6
 DURATION ?=
 SCENARIOS ?=
 ARRIVALS ?=
+SHAPE ?=
+OPTIONS ?=
 RESULTS  ?= results
 RUN      ?= latest
 SEED     ?= 1
@@ -18,12 +20,13 @@ PY := .venv/bin/python
 GATEWAY := $(if $(shell grep -s '^embedded:' $(TOPOLOGY)),.venv-gateway/installed)
 # Of real engines only those that a topology asks for.
 ENGINES := $(if $(shell grep -sE '^[^\#]*engine: *llamacpp' $(TOPOLOGY)),.venv-engines/installed)
-LOCUST = $(PY) -m locust -f locustfile.py --topology $(TOPOLOGY) --timeline $(TIMELINE) --seed $(SEED) \
-	--results $(RESULTS) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(if $(ARRIVALS),--arrivals $(ARRIVALS)) --stop-timeout 30 --loglevel WARNING $(if $(DURATION),--duration $(DURATION)) $(if $(WITHOUT_REAPER),--without-reaper)
+comma := ,
+LOCUST = $(PY) -m locust -f locustfile.py$(if $(SHAPE),$(comma)scenarios/shapes/$(SHAPE).py) --topology $(TOPOLOGY) --timeline $(TIMELINE) --seed $(SEED) \
+	--results $(RESULTS) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(if $(ARRIVALS),--arrivals $(ARRIVALS)) --stop-timeout 30 --loglevel WARNING $(if $(DURATION),--duration $(DURATION)) $(if $(WITHOUT_REAPER),--without-reaper) $(OPTIONS)
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
-	@echo "  variables: TOPOLOGY TIMELINE USERS ARRIVALS DURATION SCENARIOS RESULTS RUN SEED TRIALS WITHOUT_REAPER"
+	@echo "  variables: TOPOLOGY TIMELINE USERS ARRIVALS SHAPE DURATION SCENARIOS RESULTS RUN SEED TRIALS WITHOUT_REAPER OPTIONS"
 
 setup: .venv/installed .venv-gateway/installed .venv-engines/installed ## set up the virtual environments: harness, gateway, engines
 

@@ -36,6 +36,7 @@ from scenarios.direct import DirectUser
 from scenarios.gateway import counters
 from scenarios.gateway.arrivals import open_or_closed, parse
 from scenarios.gateway.gathering import Gathering
+from scenarios.gateway.level import Level
 from scenarios.gateway.live import live_line
 from scenarios.gateway.open_loop import open_loop
 from scenarios.gateway.player import STACK_KEY, Player
@@ -63,6 +64,7 @@ SCENARIOS = (ChatUser, DirectUser, OverheadUser)
 PYTHON = sys.executable
 QUIET_BEFORE_MOVE_S = 5.0  # from then on the probe asks more often, which would weigh on the pairs
 LIVE_TERMINAL_S, LIVE_PLAIN_S = 1.0, 5.0
+SHAPE_EVERY_S = 1.0
 PR_SET_PDEATHSIG = 1
 
 
@@ -171,6 +173,7 @@ class Conductor:
     def prepare(self) -> None:
         """Read all inputs, and start the embedded stack where the topology asks for one. Raises Refusal."""
         options = self._options
+        self._choose_shape()
         self._choose_scenarios()
         self._topology = topology.read(self._topology_path)
         self._timeline = timeline.read(self._timeline_path)
@@ -208,6 +211,15 @@ class Conductor:
             missing = self._options.expect_workers - len(self._environment.runner.clients.ready)
             if missing > 0:
                 print(f"waiting for {missing} more workers of {self._options.expect_workers}", flush=True)
+
+    def _choose_shape(self) -> None:
+        shape, self._environment.shape_class = self._environment.shape_class, None
+        assert shape is None or isinstance(shape, Level), "shapes of a run are in scenarios/shapes/"
+        self._shape: Level | None = shape
+        if shape is not None:
+            shape.read(self._options)
+            shape.users = self._options.num_users or 1
+            self._options.num_users = shape.tick()[0]  # Locust begins with so many
 
     def _choose_scenarios(self) -> None:
         known = {user.scenario: user for user in SCENARIOS}
@@ -267,6 +279,7 @@ class Conductor:
         self._environment.process_exit_code = EXIT_UNKNOWN  # until the report says more
         code = self._chaos_over.get()
         self._live.kill()
+        self._shaping.kill()
         if code < 0:  # it was killed: what it left open is mended from its journal
             restore = [PYTHON, "-m", "chaos", "restore", "--topology", str(self._topology_path)]
             subprocess.run(restore, stdin=subprocess.DEVNULL)
@@ -350,6 +363,8 @@ class Conductor:
             seed=self._options.seed, prefix=secrets.token_hex(3), gateway=gateway, tiers=tiers,
             arrivals=self._arrivals, max_in_flight=self._options.max_in_flight,
         )  # fmt: skip
+        if self._shape is not None:
+            self._stage.factor = self._shape.factor
         preflight(warm_up(self._stage), self._topology)
 
     def _open_run(self) -> Run:
@@ -362,6 +377,8 @@ class Conductor:
         if gateway.exists():
             inputs["gateway.yaml"] = redact(gateway.read_text())
         arguments = {name: getattr(options, name) for name in ARGUMENTS}
+        if self._shape is not None:
+            arguments |= {"shape": type(self._shape).__name__, "num_users": self._shape.users}
         run = open_run(
             Path(options.results),
             self._timeline_path.stem,
@@ -411,6 +428,19 @@ class Conductor:
             self._environment.brownout = self._stage
         gevent.spawn(self._follow_chaos)
         self._live = gevent.spawn(self._show_live)
+        self._shaping = gevent.spawn(self._walk_shape)
+
+    def _walk_shape(self) -> None:
+        """In an open loop the arrivals ask the shape themselves."""
+        shape, runner = self._shape, self._environment.runner
+        if shape is None or self._arrivals is not None:
+            return
+        shape.reset_time()
+        while True:
+            users, spawn_rate = shape.tick()
+            if users != runner.target_user_count:
+                runner.start(users, spawn_rate)
+            gevent.sleep(SHAPE_EVERY_S)
 
     def _follow_chaos(self) -> None:
         try:

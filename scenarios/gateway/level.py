@@ -1,0 +1,49 @@
+"""What a load shape is here: a factor over time, on the users of a closed loop or on the rate of an open one."""
+
+import argparse
+
+from locust import LoadTestShape
+
+from contract import duration
+from contract.refusal import Refusal
+
+
+class Level(LoadTestShape):
+    """One shape. It never ends a run: the timeline does.
+
+    Locust's own way of walking a shape without its web UI takes signals only when the shape is over; so a run takes
+    it off Locust's hands (`environment.shape_class`) and asks it once a second.
+    """
+
+    abstract = True
+    use_common_options = True
+    users = 1  # of a closed loop, where the factor is 1
+
+    def read(self, options: argparse.Namespace) -> None:
+        """Its own options. Raises Refusal."""
+        raise NotImplementedError
+
+    def factor(self, at_s: float) -> float:
+        """0 or more, so many seconds after the start."""
+        raise NotImplementedError
+
+    def tick(self) -> tuple[int, float]:
+        """How many users there are to be now, and how many may come or go in a second."""
+        users = max(1, round(self.users * self.factor(self.get_run_time())))
+        return users, max(1.0, float(users))
+
+
+def seconds(options: argparse.Namespace, name: str) -> float:
+    """The duration that this option gives. Raises Refusal."""
+    try:
+        return duration.parse(getattr(options, name))
+    except ValueError as e:
+        raise Refusal(f"--{name.replace('_', '-')}: {e}") from None
+
+
+def positive(options: argparse.Namespace, name: str) -> float:
+    """The number that this option gives. Raises Refusal."""
+    value = float(getattr(options, name))
+    if not value > 0:
+        raise Refusal(f"--{name.replace('_', '-')}: {value:g} is not above 0")
+    return value

@@ -1,0 +1,26 @@
+"""The full load for as long as the run lasts, reached little by little: a soak of hours or days starts no stampede.
+
+    make soak SHAPE=soak DURATION=24h OPTIONS="--soak-ramp-up 10m"
+
+`--soak-ramp-up`: how long it takes to the full load, in a straight line.
+"""
+
+import argparse
+
+from locust import events
+from locust.argument_parser import LocustArgumentParser
+
+from scenarios.gateway.level import Level, seconds
+
+
+@events.init_command_line_parser.add_listener
+def _arguments(parser: LocustArgumentParser) -> None:
+    parser.add_argument("--soak-ramp-up", default="2m", help="shape soak: how long it takes to the full load")
+
+
+class Soak(Level):
+    def read(self, options: argparse.Namespace) -> None:
+        self._ramp_up_s = seconds(options, "soak_ramp_up")
+
+    def factor(self, at_s: float) -> float:
+        return min(1.0, at_s / self._ramp_up_s) if self._ramp_up_s else 1.0

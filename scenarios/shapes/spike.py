@@ -1,0 +1,31 @@
+"""The usual load, a burst, the usual load again: does what drowned come back by itself?
+
+    make soak SHAPE=spike OPTIONS="--spike-at 1m --spike-for 30s --spike-factor 5"
+
+`--spike-at`: when the burst begins, after the start. `--spike-for`: how long it lasts. `--spike-factor`: how many times
+the usual load it is.
+"""
+
+import argparse
+
+from locust import events
+from locust.argument_parser import LocustArgumentParser
+
+from scenarios.gateway.level import Level, positive, seconds
+
+
+@events.init_command_line_parser.add_listener
+def _arguments(parser: LocustArgumentParser) -> None:
+    parser.add_argument("--spike-at", default="1m", help="shape spike: when the burst begins")
+    parser.add_argument("--spike-for", default="30s", help="shape spike: how long it lasts")
+    parser.add_argument("--spike-factor", type=float, default=5.0, help="shape spike: times the usual load")
+
+
+class Spike(Level):
+    def read(self, options: argparse.Namespace) -> None:
+        self._begins_s = seconds(options, "spike_at")
+        self._ends_s = self._begins_s + seconds(options, "spike_for")
+        self._burst = positive(options, "spike_factor")
+
+    def factor(self, at_s: float) -> float:
+        return self._burst if self._begins_s <= at_s < self._ends_s else 1.0
