@@ -147,7 +147,7 @@ def failover_gap(asks: pd.DataFrame, trial: Trial, lost_at: float, lane: str) ->
     95 % of that tier's answers to asks sent after it was over, its first token less that time. None: the lane lost nothing,
     or had no good answer before. An upper of None: three in a row were not seen.
     It rests on the probe alone, so no second of the load generator touches it; where the probe was stalled, the bounds
-    lie so much further apart.
+    lie so much further apart, and so they do where several machines' clocks agree only to within something.
     """
     rows = asks[
         (asks["lane"] == lane)
@@ -172,7 +172,7 @@ def failover_gap(asks: pd.DataFrame, trial: Trial, lost_at: float, lane: str) ->
     if back is None:
         failed = after.loc[~after["good"], "sent_at"]
         lower_s = float(failed.iloc[-1]) - silent_from if len(failed) else 0.0
-        return Gap(lane, max(0.0, lower_s), None)
+        return Gap(lane, max(0.0, lower_s - clocks_s(asks)), None)
     ask, earlier = after.iloc[back], after.iloc[:back]
     failed = earlier.loc[~earlier["good"], "sent_at"]
     silent_until = float(failed.iloc[-1]) if len(failed) else own_lost
@@ -180,7 +180,19 @@ def failover_gap(asks: pd.DataFrame, trial: Trial, lost_at: float, lane: str) ->
     calm_s = _calm_s(rows[rows["sent_at"] > first_at], str(ask["tier"]))
     if calm_s is not None and first_at - calm_s > float(ask["sent_at"]):
         silent_until = max(silent_until, first_at - calm_s)
-    return Gap(lane, max(0.0, silent_until - silent_from), first_at - last_good_at)
+    # The lower bound may begin where a worker's ask showed the loss; the upper one is between two of the lane's own.
+    lower_s = silent_until - silent_from - clocks_s(asks)
+    return Gap(lane, max(0.0, lower_s), first_at - last_good_at + clocks_s(rows))
+
+
+def clocks_s(asks: pd.DataFrame) -> float:
+    """Give or take how many seconds the instants of these asks can be set against one another.
+
+    The largest uncertainty of a worker's clock among them; 0 where all are of one machine. A clock that nobody measured
+    is told of elsewhere, and leaves no pass (`verdict.run_state`).
+    """
+    known = asks["clock_uncertainty_s"].dropna()
+    return float(known.max()) if len(known) else 0.0
 
 
 def recovery(asks: pd.DataFrame, trial: Trial, trials: list[Trial], tiers: list[str]) -> Length | None:

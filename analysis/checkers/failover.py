@@ -7,6 +7,7 @@ from analysis.evidence import Evidence
 from analysis.expectation import Params as Common
 from analysis.finding import Finding, judge_at_most, unknown
 from analysis.trials import Value, summarise
+from analysis.windows import Trial
 from contract.topology import Name
 
 
@@ -24,7 +25,8 @@ def check(params: Params, run: Evidence) -> Finding:
     A trial in which nothing showed the loss is unknown, and so is one before which the gateway was not on the tier (the
     last good answer was another's): nothing had to fail over. One in which `to` never answered before the mend was
     verified is "> x s": a fail where x is beyond the limit, else unknown. Unknown, too, is one that rests on asks of an
-    overloaded load generator, and one beyond the limit in which the probe did not ask.
+    overloaded load generator, one beyond the limit in which the probe did not ask, and one so near to the limit that the
+    clocks of several machines cannot tell on which side it is.
     """
     target = f"{params.to} answers within {params.max_s:g} s of the loss in {params.step}"
     trials = run.trials_of(params.step)
@@ -44,7 +46,7 @@ def check(params: Params, run: Evidence) -> Finding:
             told.append(f"the gateway was not seen to use {t.target} before")
             continue
         took = outages.failover(run.fit(t), run.frames.covered, t, lost_at, params.to)
-        doubt = run.doubt(t, lost_at, took, params.max_s)
+        doubt = run.doubt(t, lost_at, took, params.max_s) or _clocks(run, t, took, params.max_s)
         if doubt is not None:
             values.append(Value(t.step, t.trial, None, why=doubt))
             told.append(doubt)
@@ -61,6 +63,13 @@ def check(params: Params, run: Evidence) -> Finding:
         evidence="; ".join(told), value=seen.maximum, unit="s", n=seen.n, interval=seen.interval,
         trials=tuple(values),
     )  # fmt: skip
+
+
+def _clocks(run: Evidence, trial: Trial, took: outages.Length, max_s: float) -> str | None:
+    give_s = outages.clocks_s(run.around(trial))
+    if took.censored or abs(took.s - max_s) >= give_s:
+        return None
+    return f"{took.s:.3g} s, give or take the {give_s:.2g} s to which the workers' clocks are known"
 
 
 def _detected(run: Evidence, took: outages.Length, lost_at: float, to: str) -> str:

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import clocks, frames, report
+from analysis import clocks, frames, outages, report
+from analysis.checkers.failover import Params, check
 from analysis.evidence import Evidence
 from contract.records import Ask, Lane, Offset, Worker, WorkerEnd
 from contract.run import JsonLines, read_manifest, write_whole
@@ -109,3 +110,31 @@ def test_no_verdict_passes_on_what_a_lost_worker_did_not_tell(tmp_path, end, ask
     finding = report.judge(Evidence(run)).findings[-1]
     assert finding.status == ("pass" if words is None else "unknown")
     assert words is None or words in finding.evidence
+
+
+def _failover(tmp_path, max_s: float, give_s: float):
+    """Lost and answered 3.2 s later, by the asks of a worker whose clock is known to within so much."""
+    made = make(tmp_path, [Hole("s", "vllm", 20, 30, hole_s=3.0)], duration_s=80, rate=20)
+    lines = JsonLines(made.path / "clocks.jsonl")
+    lines.append(Offset(START, "w1", 0.0, give_s))
+    lines.close()
+    run = Evidence(frames.read(made.path))
+    return run, check(Params(step="s", to="ollama", max_s=max_s), run)
+
+
+@pytest.mark.parametrize(("max_s", "status"), [(2.0, "fail"), (3.3, "unknown"), (5.0, "pass")])
+def test_a_failover_nearer_to_its_limit_than_the_clocks_can_tell_is_unknown(tmp_path, max_s, status):
+    _, finding = _failover(tmp_path, max_s, 0.5)
+    assert finding.status == status
+    assert (status == "unknown") == ("give or take the 0.5 s" in finding.evidence)
+
+
+def test_a_gap_holds_the_truth_whatever_the_clocks_were(tmp_path):
+    def gap(run):
+        (trial,) = run.trials
+        return outages.failover_gap(run.around(trial), trial, run.lost_at(trial), Lane.PROBE_NEW)
+
+    sure = gap(_failover(tmp_path / "sure", 5.0, 0.0)[0])
+    unsure = gap(_failover(tmp_path / "unsure", 5.0, 0.5)[0])
+    assert unsure.lower_s == pytest.approx(sure.lower_s - 0.5)
+    assert unsure.upper_s == pytest.approx(sure.upper_s + 0.5)
