@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from chaos.plan import pauses
+from contract import timeline
 from tests.chaos.stand import LONG, ROOT, events, until
 
 
@@ -99,3 +101,29 @@ def test_a_cluster_that_is_not_embedded_is_refused_before_anything_is_touched(st
     assert done.returncode == 64
     assert "step 'gaming': no reaper serves the namespace ml" in done.stderr
     assert (stand.replicas(), stand.leases()) == (1, [])
+
+
+TRIALS = """
+hypothesis: it comes back
+trials: 2
+phase: 2s
+baseline: 1s
+settle: 500ms
+max: 2m
+steps:
+  - {name: gaming, at: 4s, for: 4s, fault: scale_to_zero, target: vllm}
+"""
+
+
+def test_a_timeline_with_trials_is_walked_so_many_times_each_a_random_while_later(stand, chaos, tmp_path):
+    process = chaos("--seed", "7", text=TRIALS, wait_for="")
+    assert process.wait(90) == 0, process.stderr.read()
+    told = events(process.folder)
+    begun = {e["trial"]: e for e in told if (e["move"], e["stage"]) == ("inject", "begin")}
+    back = {e["trial"]: e for e in told if (e["move"], e["stage"]) == ("mend", "effective")}
+    assert list(begun) == list(back) == [1, 2]
+    later_s = pauses(timeline.read(tmp_path / "long.yaml"), 2, seed=7)[1]
+    assert later_s > 0
+    scheduled_at = begun[2]["at"] - begun[2]["late_ms"] / 1000
+    assert scheduled_at - back[1]["at"] >= 0.5 + later_s + 4.0
+    assert stand.ready() == 1
