@@ -32,6 +32,7 @@ from contract.redact import redact
 from contract.refusal import EXIT_BAD_INPUT, EXIT_NOT_RESTORED, EXIT_UNKNOWN, Refusal, no_such
 from contract.run import ABORTED, FINISHED, Run, open_run
 from scenarios.chat import ChatUser
+from scenarios.classify import ClassifyUser
 from scenarios.direct import DirectUser
 from scenarios.gateway import counters
 from scenarios.gateway.arrivals import open_or_closed, parse
@@ -60,6 +61,7 @@ ARGUMENTS = (
     "stop_timeout",
 )
 SCENARIOS = (ChatUser, DirectUser, OverheadUser)
+ON_REQUEST = (ClassifyUser,)  # played only where --scenarios names them
 
 PYTHON = sys.executable
 QUIET_BEFORE_MOVE_S = 5.0  # from then on the probe asks more often, which would weigh on the pairs
@@ -222,7 +224,7 @@ class Conductor:
             self._options.num_users = shape.tick()[0]  # Locust begins with so many
 
     def _choose_scenarios(self) -> None:
-        known = {user.scenario: user for user in SCENARIOS}
+        known = {user.scenario: user for user in (*SCENARIOS, *ON_REQUEST)}
         wanted = [name.strip() for name in self._options.scenarios.split(",") if name.strip()]
         for name in wanted:
             if name not in known:

@@ -31,7 +31,7 @@ from contract.outcome import fill
 from contract.records import Ask, Event, Outcome
 from contract.refusal import EXIT_ABORTED, EXIT_NOT_RESTORED, EXIT_PASS, EXIT_UNKNOWN, Refusal
 from contract.timeline import Timeline
-from contract.topology import Topology, secret
+from contract.topology import Topology
 
 STATUS_EVERY_S = 1.0
 PROBE_DRAIN_S = 10.0
@@ -69,7 +69,9 @@ class Conduct:
         self._pauses = pauses(timeline, rounds(timeline, duration_s), seed)
         self._mend_within_s, self._without_reaper = mend_within_s, without_reaper
         self._guard = AbortGuard(timeline.abort_when) if timeline.abort_when else None
-        self._gateway = Endpoint.of(_url(topology), topology.gateway.model, secret(topology.gateway.api_key))
+        self._gateway = Endpoint.of_gateway(topology.gateway)
+        # Made here, so that what is wrong with a key or a certificate is refused, and no mend stumbles over it.
+        self._direct = {b.tier.name: Endpoint.of_tier(b.tier) for b in bound}
         self._clouds = {t.name for t in topology.tiers if t.cloud}
         self.told = Told()
         self._probe_cloud = 0
@@ -88,7 +90,7 @@ class Conduct:
         self._metronome = Metronome([])
         self._probe = Probe(
             self._gateway,
-            self._topology.tier_of,
+            self._topology,
             uuid.uuid4().hex[:6],
             self._metronome,
             clock,
@@ -230,9 +232,9 @@ class Conduct:
     def _answers(self, bound: Bound, patience_s: float) -> str | None:
         """A real question, straight to the tier. None: a whole answer came, or it cannot be asked from here."""
         tier = bound.tier
-        if tier.url is None or tier.model is None:
+        endpoint = self._direct[tier.name]
+        if endpoint is None:
             return None
-        endpoint = Endpoint.of(tier.url, tier.model, secret(tier.api_key))
         ask = Ask(
             request_id=f"ask-{uuid.uuid4().hex[:12]}", scenario="verify", lane="verify", via=tier.name, stream=False,
             intended_at=self._clock.now(), max_tokens=1,
@@ -242,15 +244,10 @@ class Conduct:
         )
         exchange = connection.exchange(endpoint.request(ask.request_id, PROMPT, 1, False, tier.ignore_eos))
         connection.close()
-        fill(ask, exchange, True, self._clock.at, self._topology.tier_of)
+        fill(ask, exchange, self._clock.at, self._topology)
         return (
             None if ask.outcome == Outcome.OK else f"{tier.name} does not answer: {ask.outcome}: {ask.error}"
         )
-
-
-def _url(topology: Topology) -> str:
-    assert topology.gateway.url, "a topology without urls is refused before"
-    return topology.gateway.url
 
 
 def leash(stop: Stop, told: Told) -> threading.Thread:

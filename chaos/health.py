@@ -10,6 +10,7 @@ from chaos.stop import Stop
 from contract.clock import Clock
 from contract.records import Health
 from contract.topology import Tier
+from contract.trust import client_context
 
 EVERY_S = 1.0
 TIMEOUT_S = 0.9
@@ -24,7 +25,7 @@ class HealthWatch:
         self.up: dict[str, bool | None] = {}
         self._threads = [
             threading.Thread(
-                target=self._watch, args=(t.name, t.health), name=f"health {t.name}", daemon=True
+                target=self._watch, args=(t.name, t.health, t.ca_file), name=f"health {t.name}", daemon=True
             )
             for t in tiers
             if t.health
@@ -39,28 +40,30 @@ class HealthWatch:
         for thread in self._threads:
             thread.join(2 * TIMEOUT_S)
 
-    def _watch(self, tier: str, url: str) -> None:
+    def _watch(self, tier: str, url: str, ca_file: str | None) -> None:
         due = self._clock.now()
         while not self._over.is_set():
             late_s = self._clock.now() - due
             if late_s > EVERY_S:  # we were held up: for those seconds nothing is known
                 self._keep(Health(at=due, tier=tier, up=None))
                 due = self._clock.now()
-            row = check(tier, url, self._clock)
+            row = check(tier, url, self._clock, ca_file)
             self.up[tier] = row.up
             self._keep(row)
             due += EVERY_S
             self._over.wait(due - self._clock.now())
 
 
-def check(tier: str, url: str, clock: Clock) -> Health:
+def check(tier: str, url: str, clock: Clock, ca_file: str | None = None) -> Health:
     """Ask once. Up is status 200."""
     at = clock.now()
     parts = urlsplit(url)
-    make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = make(parts.netloc, timeout=TIMEOUT_S)
     began = time.monotonic()
+    connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT_S)
     try:
+        if parts.scheme == "https":
+            context = client_context(ca_file)
+            connection = http.client.HTTPSConnection(parts.netloc, timeout=TIMEOUT_S, context=context)
         connection.request("GET", parts.path or "/")
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException):

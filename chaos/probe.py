@@ -15,8 +15,9 @@ from chaos.wire import Connection, Deadlines
 from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
-from contract.outcome import fill
+from contract.outcome import fill, ours
 from contract.records import GATEWAY, Ask, Lane, Outcome
+from contract.topology import Topology
 
 PROMPT = "Count upwards from one in words, without end."
 SCENARIO = "probe"
@@ -35,13 +36,13 @@ class Probe:
     def __init__(
         self,
         endpoint: Endpoint,
-        tier_of: Callable[[str | None, str | None], str | None],
+        topology: Topology,
         prefix: str,
         metronome: Metronome,
         clock: Clock,
         keep: Callable[[Ask], None],
     ) -> None:
-        self._endpoint, self._tier_of, self._prefix = endpoint, tier_of, prefix
+        self._endpoint, self._topology, self._prefix = endpoint, topology, prefix
         self._clock, self._keep = clock, keep
         self.metronome = metronome
         self.lock = threading.Lock()  # guards the metronome and what is in flight
@@ -73,7 +74,7 @@ class Probe:
             left, self._waiting = list(self._waiting.values()), {}
         for ask in left:
             exchange = Exchange(end=End.STOPPED, error="the run ended")
-            fill(ask, exchange, True, self._clock.at, self._tier_of)
+            fill(ask, exchange, self._clock.at, self._topology)
             self._keep(ask)
 
     def waiting_since(self) -> list[float]:
@@ -124,16 +125,23 @@ class Probe:
         connection = Connection(self._endpoint, Deadlines())
         while (slot := self._work[lane].get()) is not None:
             ask = slot.ask
-            exchange = connection.exchange(
-                self._endpoint.request(ask.request_id, PROMPT, MAX_TOKENS, stream=True)
-            )  # fmt: skip
+            request = self._endpoint.request(ask.request_id, PROMPT, MAX_TOKENS, stream=True)
+            try:
+                found: Exchange | Exception = connection.exchange(request)
+            except Exception as e:
+                found = e
             if lane is Lane.PROBE_NEW:
                 connection.close()
             with self.lock:
-                ours = self._waiting.pop(lane, None) is ask
-            if not ours:  # `stop` has recorded it as abandoned
+                stopped = self._waiting.pop(lane, None) is not ask
+            if stopped:  # `stop` has recorded it as abandoned
                 return
-            fill(ask, exchange, True, self._clock.at, self._tier_of)
+            try:
+                if isinstance(found, Exception):
+                    raise found
+                fill(ask, found, self._clock.at, self._topology)
+            except Exception as e:  # ours; a lane that fell silent would look like a quiet one
+                ours(ask, e)
             with self.lock:
                 good = ask.outcome == Outcome.OK
                 served_s = ask.latency_ms / 1000 if good and ask.latency_ms is not None else None

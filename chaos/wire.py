@@ -4,13 +4,13 @@ Every wait has an end: connect, first byte, whole.
 """
 
 import socket
-import ssl
 import time
 from dataclasses import dataclass
 
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange, Framing
 from contract.keepalive import acknowledged, lost_unread
+from contract.trust import client_context
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Connection:
         exchange.sent_at = time.monotonic()  # of a refusal: when connecting began
         try:
             sock = self._socket or self._connect()
-        except OSError as e:
+        except (OSError, ValueError) as e:  # ValueError: a name that no lookup takes
             framing.given_up(End.REFUSED, time.monotonic(), f"{type(e).__name__}: {e}")
             return exchange
         self._socket = sock
@@ -85,6 +85,10 @@ class Connection:
         e = self._endpoint
         sock = socket.create_connection((e.host, e.port), timeout=self._deadlines.connect)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if e.tls:
-            return ssl.create_default_context().wrap_socket(sock, server_hostname=e.host)
-        return sock
+        if not e.tls:
+            return sock
+        try:
+            return client_context(e.ca_file).wrap_socket(sock, server_hostname=e.host)
+        except BaseException:
+            sock.close()
+            raise

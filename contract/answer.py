@@ -1,11 +1,14 @@
-"""What one JSON object of an answer says: tokens, end, usage, an error in band. Pure."""
+"""What one JSON object of an answer says: tokens, end, usage, an error in band. Pure.
+
+OpenAI's chunks and plain answers, and the lines of Ollama's own API.
+"""
 
 import json
 from dataclasses import dataclass, field
 from typing import Any
 
 _ERROR_LENGTH = 300  # characters of an error that a record keeps
-_TOKEN_KEYS = ("content", "reasoning_content", "reasoning", "tool_calls")
+_TOKEN_KEYS = ("content", "reasoning_content", "reasoning", "thinking", "tool_calls")
 
 
 @dataclass(slots=True)
@@ -17,7 +20,7 @@ class Answer:
     prompt_tokens: int | None = None
     output_tokens: int | None = None
     in_band_error: str | None = None
-    done: bool = False  # `data: [DONE]`
+    done: bool = False  # `data: [DONE]`, or Ollama's last line
     senseless: str | None = None  # a part that no JSON reader takes
     text: list[str] | None = None  # the content itself, where somebody asks for it; never recorded
 
@@ -35,6 +38,9 @@ def take(data: bytes, at: float, answer: Answer) -> None:
         error = found["error"]
         message = error.get("message") if isinstance(error, dict) else error
         answer.in_band_error = answer.in_band_error or told(message)
+    if "done" in found:
+        _take_ollama(found, at, answer)
+        return
     usage = found.get("usage")
     if isinstance(usage, dict):
         answer.prompt_tokens = _tokens(usage.get("prompt_tokens"), answer.prompt_tokens)
@@ -54,13 +60,31 @@ def _take_choice(choice: object, at: float, answer: Answer) -> None:
     if not isinstance(choice, dict) or not isinstance(part, dict):
         answer.senseless = answer.senseless or "choices that are none"
         return
+    _take_part(part, at, answer)
+    reason = choice.get("finish_reason")
+    answer.finish_reason = told(reason) if reason else answer.finish_reason
+
+
+def _take_ollama(line: dict[str, Any], at: float, answer: Answer) -> None:
+    """A line of /api/chat, whose part is `message`, or of /api/generate, which says its text as `response`."""
+    part = line.get("message") or {"content": line.get("response"), "thinking": line.get("thinking")}
+    if not isinstance(part, dict):
+        answer.senseless = answer.senseless or "a message that is none"
+        return
+    _take_part(part, at, answer)
+    if line["done"] is True:
+        answer.done = True
+        answer.finish_reason = told(line.get("done_reason") or "stop")  # old servers give no reason
+        answer.prompt_tokens = _tokens(line.get("prompt_eval_count"), answer.prompt_tokens)
+        answer.output_tokens = _tokens(line.get("eval_count"), answer.output_tokens)
+
+
+def _take_part(part: dict[str, Any], at: float, answer: Answer) -> None:
     # An empty role delta is not a token.
     if any(part.get(key) for key in _TOKEN_KEYS):
         answer.content_at.append(at)
     if answer.text is not None and isinstance(part.get("content"), str):
         answer.text.append(part["content"])
-    reason = choice.get("finish_reason")
-    answer.finish_reason = told(reason) if reason else answer.finish_reason
 
 
 def _tokens(count: object, before: int | None) -> int | None:

@@ -11,19 +11,18 @@ from collections.abc import Callable
 
 from contract.answer import Answer, told
 from contract.framing import End, Exchange
+from contract.proper_end import AT_CAP, UNKNOWN, ProperEnd
 from contract.records import GATEWAY, Ask, Outcome, Witness
 from contract.stream import read_answer
+from contract.topology import Topology
 
 _FILTER = re.compile(r"content[_ ]?(?:filter|policy|management)", re.IGNORECASE)
 
 
-def judge(exchange: Exchange, answer: Answer | None, max_tokens: int | None, witnessed: bool) -> tuple[
+def judge(exchange: Exchange, answer: Answer | None, max_tokens: int | None, proper_end: ProperEnd) -> tuple[
     Outcome, str | None, Witness | None
 ]:  # fmt: skip
-    """The outcome, its error, and the witness that verified an `ok`.
-
-    `witnessed`: the ask calls for more than max_tokens allows, so that its proper end is known beforehand.
-    """
+    """The outcome, its error, and the witness that verified an `ok`."""
     end, status = exchange.end, exchange.status
     assert end is not None, "an exchange is judged after its end"
     if end is End.REFUSED:
@@ -45,10 +44,10 @@ def judge(exchange: Exchange, answer: Answer | None, max_tokens: int | None, wit
         return Outcome.BROKEN, wrong or exchange.error or "no content", None
     if wrong:
         return Outcome.CUT, wrong, None
-    return _whole(exchange, answer, max_tokens, witnessed)
+    return _whole(exchange, answer, max_tokens, proper_end)
 
 
-def _whole(exchange: Exchange, answer: Answer, max_tokens: int | None, witnessed: bool) -> tuple[
+def _whole(exchange: Exchange, answer: Answer, max_tokens: int | None, proper_end: ProperEnd) -> tuple[
     Outcome, str | None, Witness | None
 ]:  # fmt: skip
     """Tokens came and nothing spoke of an error: did the answer end as it had to?"""
@@ -57,7 +56,12 @@ def _whole(exchange: Exchange, answer: Answer, max_tokens: int | None, witnessed
         return Outcome.CUT, exchange.error or "no finish_reason", None
     if reason == "abort":
         return Outcome.CUT, "finish_reason abort", None
-    if not witnessed or max_tokens is None:
+    if proper_end.shows is not None:
+        assert answer.text is not None, "the content has been kept for its witness"
+        if proper_end.shows("".join(answer.text)):
+            return Outcome.OK, None, Witness.CONTENT
+        return Outcome.CUT, f"finish_reason {reason}, and the content is not {proper_end.wanted}", None
+    if not proper_end.at_cap or max_tokens is None:
         return Outcome.OK, None, Witness.NONE
     if reason == "length":
         return Outcome.OK, None, Witness.END
@@ -70,17 +74,16 @@ def _whole(exchange: Exchange, answer: Answer, max_tokens: int | None, witnessed
 def fill(
     ask: Ask,
     exchange: Exchange,
-    witnessed: bool,
     instant: Callable[[float], float],
-    tier_of: Callable[[str | None, str | None], str | None],
+    topology: Topology,
+    proper_end: ProperEnd | None = None,
 ) -> None:
     """Write into an ask's record all that its exchange tells.
 
-    `instant` turns a reading of the exchange's clock into unix seconds; `tier_of` names the tier that the gateway's
-    headers (model group, api base) speak of. Headers are believed on a status 200 only.
+    `instant` turns a reading of the exchange's clock into unix seconds. `proper_end`: the ask's own; else it is the
+    cap, where the topology does not say that whoever served ends early of its own accord. The gateway's headers are
+    believed on a status 200 only.
     """
-    answer = read_answer(exchange) if exchange.status == 200 else None
-    ask.outcome, ask.error, ask.witness = judge(exchange, answer, ask.max_tokens, witnessed)
     ask.status = exchange.status
     headers = exchange.headers
     ask.route_group = headers.get("x-litellm-model-group")
@@ -89,7 +92,12 @@ def fill(
     ask.route_retries = _count(headers.get("x-litellm-attempted-retries"))
     ask.route_overhead_ms = _length(headers.get("x-litellm-overhead-duration-ms"))
     if exchange.status == 200:
-        ask.tier = tier_of(ask.route_group, ask.route_api_base) if ask.via == GATEWAY else ask.via
+        through = ask.via == GATEWAY
+        ask.tier = topology.tier_of(ask.route_group, ask.route_api_base) if through else ask.via
+    if proper_end is None:
+        proper_end = AT_CAP if topology.ends_at_cap(ask.via, ask.tier) else UNKNOWN
+    answer = read_answer(exchange, text=proper_end.shows is not None) if exchange.status == 200 else None
+    ask.outcome, ask.error, ask.witness = judge(exchange, answer, ask.max_tokens, proper_end)
     if exchange.sent_at is not None:
         sent = exchange.sent_at
         ask.sent_at = instant(sent)
@@ -101,6 +109,12 @@ def fill(
     if answer is not None:
         ask.finish_reason = answer.finish_reason
         ask.prompt_tokens, ask.output_tokens = answer.prompt_tokens, answer.output_tokens
+
+
+def ours(ask: Ask, error: Exception) -> None:
+    """A mistake in the harness itself; the ask has its record all the same."""
+    ask.outcome, ask.witness = Outcome.BROKEN, None
+    ask.error = told(f"in the harness: {type(error).__name__}: {error}")
 
 
 def _ms(sent: float, instant: float | None) -> float | None:

@@ -47,6 +47,7 @@ class Witness(StrEnum):
 
     END = "end"  # finish_reason "length": the cap was the known end
     USAGE = "usage"  # the end was told otherwise, but the usage reached the cap
+    CONTENT = "content"  # the content itself showed that it is whole
     NONE = "none"  # the ask brought no witness
 
 

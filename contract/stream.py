@@ -1,4 +1,4 @@
-"""The body of an answer, read: server-sent events cut anywhere, or one JSON object. Pure.
+"""The body of an answer, read: server-sent events or lines of JSON, cut anywhere, or one JSON object. Pure.
 
 One truth for the users' asks and the probe's. Read after the end, so that nothing is parsed while bytes are being
 stamped; and nearly every event of a stream is like the one before but for its content, so only what differs
@@ -12,7 +12,7 @@ from contract.framing import End, Exchange
 
 # Enough to tell, while bytes arrive, that a first token is there; the answer itself is read after the end.
 HAS_CONTENT = re.compile(
-    rb'"(?:content|reasoning_content|reasoning|text)"\s*:\s*"[^"]|"tool_calls"\s*:\s*\[\s*\{'
+    rb'"(?:content|reasoning_content|reasoning|thinking|text)"\s*:\s*"[^"]|"tool_calls"\s*:\s*\[\s*\{'
 )
 
 _CONTENT = re.compile(rb'"content"\s*:\s*"')
@@ -23,11 +23,18 @@ _LIKENESSES = 4
 Pieces = list[tuple[float, bytes]]
 
 
-def read_answer(exchange: Exchange) -> Answer:
-    """Read the body of a status-200 exchange: a stream of server-sent events, or one JSON object."""
-    if "text/event-stream" in exchange.headers.get("content-type", ""):
-        return read_events(exchange.pieces)
-    return _read_plain(exchange)
+def read_answer(exchange: Exchange, text: bool = False) -> Answer:
+    """Read the body of a status-200 exchange, whatever its content-type says that it is. `text`: the content too."""
+    kind = exchange.headers.get("content-type", "")
+    if "text/event-stream" in kind:
+        return read_events(exchange.pieces, text)
+    answer = Answer(text=[] if text else None)
+    if "ndjson" in kind:
+        _read_lines(exchange, answer)
+    elif exchange.end is End.COMPLETE:  # half a JSON object is no token
+        at = exchange.pieces[-1][0] if exchange.pieces else 0.0
+        take(b"".join([piece for _, piece in exchange.pieces]), at, answer)
+    return answer
 
 
 def read_events(pieces: Pieces, text: bool = False, likenesses: int = _LIKENESSES) -> Answer:
@@ -109,12 +116,13 @@ def _take_event(data: bytes, at: float, answer: Answer) -> None:
         take(data, at, answer)
 
 
-def _read_plain(exchange: Exchange) -> Answer:
-    answer = Answer()
-    if exchange.end is End.COMPLETE:  # half a JSON object is no token
-        take(
-            b"".join(piece for _, piece in exchange.pieces),
-            exchange.pieces[-1][0] if exchange.pieces else 0.0,
-            answer,
-        )
-    return answer
+def _read_lines(exchange: Exchange, answer: Answer) -> None:
+    """Lines of JSON, as Ollama's own API streams them: each has its own instant in it, so all are read."""
+    at, rest = 0.0, b""
+    for at, piece in exchange.pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            if line.strip():
+                take(line, at, answer)
+    if rest.strip() and exchange.end is End.COMPLETE:  # the last one needs no newline
+        take(rest, at, answer)

@@ -80,6 +80,8 @@ ObjectName = Annotated[str, AfterValidator(_object)]
 UnitName = Annotated[str, AfterValidator(_unit_name)]
 SshHost = Annotated[str, AfterValidator(_ssh_host)]
 Argv = Annotated[list[str], Field(min_length=1)]
+Api = Literal["openai", "ollama"]
+WitnessWord = Literal["length", "none"]
 
 
 class Unit(Strict):
@@ -165,10 +167,17 @@ class Tier(Strict):
     match: Match
     engine: str | None = None  # vLLM, Ollama, ...: a word for the report's table
     url: Url | None = None
+    api: Api = "openai"  # how it is asked directly
     model: str | None = None
     health: Url | None = None
     api_key: SecretName | None = None
+    ca_file: str | None = (
+        None  # PEM: who vouches for its certificate, in place of those whom this machine trusts
+    )
     ignore_eos: bool = False  # the engine honours it; it is sent on direct asks only
+    witness: WitnessWord | None = (
+        None  # none: its model ends early of its own accord, at the end that it chooses
+    )
     cloud: bool = False  # costs money; must serve only when nothing above can
     handles: Handles = Handles()
 
@@ -176,6 +185,13 @@ class Tier(Strict):
     def _askable(self) -> Self:
         if self.url and not self.model:
             raise ValueError(f"tier {self.name!r} has a url but no model to ask there for")
+        if self.api == "ollama":
+            if self.url and self.url.endswith("/v1"):
+                raise ValueError(
+                    f"tier {self.name!r}: api ollama is asked at /api/chat; give the url without /v1"
+                )
+            if self.ignore_eos:
+                raise ValueError(f"tier {self.name!r}: api ollama knows no ignore_eos; leave it out")
         return self
 
 
@@ -185,6 +201,8 @@ class Gateway(Strict):
     url: Url | None = None
     model: str
     api_key: SecretName | None = None
+    ca_file: str | None = None  # as with a tier
+    witness: WitnessWord | None = None  # for the answers of tiers that say nothing themselves
     cooldown: Duration | None = None  # its router's cooldown_time: tells sticky from spurious answers
     handles: Handles = Handles()
 
@@ -246,6 +264,13 @@ class Topology(Strict):
                 return tier.name
         return None
 
+    def ends_at_cap(self, via: str, tier: str | None) -> bool:
+        """Whether an answer is known to end at its cap: by the tier's word, else the gateway's; else it is."""
+        words = [t.witness for t in self.tiers if t.name == tier]
+        if via in RESERVED:
+            words.append(self.gateway.witness)
+        return next((word for word in words if word is not None), "length") == "length"
+
 
 def read(path: Path) -> Topology:
     """A topology from its file. Raises Refusal."""
@@ -257,9 +282,11 @@ def read_text(text: str) -> Topology:
     return validate(yaml.safe_load(text), Topology, "topology")
 
 
-def chat_url(url: str) -> str:
+def chat_url(url: str, api: Api = "openai") -> str:
     """Where chat completions are asked for: `…/v1/chat/completions`, whether or not the url ends in /v1."""
     base = url.rstrip("/")
+    if api == "ollama":
+        return f"{base}/api/chat"
     return f"{base}/chat/completions" if base.endswith("/v1") else f"{base}/v1/chat/completions"
 
 

@@ -19,15 +19,24 @@ _SENTENCE_WORDS = (6, 14)
 def prompt(rng: random.Random, tokens: int) -> str:
     """About `tokens` tokens: notes as filler, then the demand. Never shorter than the demand alone."""
     demand = f"Write a book about {rng.choice(_TOPICS)}, at least ten thousand words, all chapters, without stopping."
-    left = tokens - approximate_tokens(demand)
-    sentences: list[str] = []
-    while left > 1:
-        count = min(left - 1, rng.randint(*_SENTENCE_WORDS))
-        sentences.append(" ".join(rng.choices(_WORDS, k=count)).capitalize() + ".")
-        left -= count + 1
-    return " ".join([*sentences, demand])
+    return " ".join([*_notes(rng, tokens - approximate_tokens(demand)), demand])
+
+
+def document(rng: random.Random, tokens: int) -> str:
+    """About `tokens` tokens of notes, and nothing that is demanded."""
+    return " ".join(_notes(rng, tokens))
 
 
 def approximate_tokens(text: str) -> int:
     """Words and marks, one each."""
     return len(text.split()) + sum(text.count(mark) for mark in ".,")
+
+
+def _notes(rng: random.Random, tokens: int) -> list[str]:
+    sentences: list[str] = []
+    left = tokens
+    while left > 1:
+        count = min(left - 1, rng.randint(*_SENTENCE_WORDS))
+        sentences.append(" ".join(rng.choices(_WORDS, k=count)).capitalize() + ".")
+        left -= count + 1
+    return sentences

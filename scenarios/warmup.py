@@ -11,6 +11,7 @@ import gevent.pool
 from contract.records import GATEWAY, Ask, Lane
 from contract.refusal import Refusal, no_such
 from contract.topology import Topology
+from contract.trust import client_context
 from scenarios.gateway.asker import Asker
 from scenarios.gateway.stage import Stage
 
@@ -71,7 +72,8 @@ def preflight(asks: list[Ask], topology: Topology) -> None:
 def gateway_version(topology: Topology) -> str | None:
     """What a LiteLLM proxy tells of itself on its readiness page; None where nobody tells."""
     try:
-        with urllib.request.urlopen(f"{topology.gateway.url}/health/readiness", timeout=5) as answer:
+        url, context = f"{topology.gateway.url}/health/readiness", client_context(topology.gateway.ca_file)
+        with urllib.request.urlopen(url, timeout=5, context=context) as answer:
             found = json.load(answer).get("litellm_version")
     except (OSError, ValueError, AttributeError):
         return None

@@ -16,7 +16,7 @@ from embedded.engine.pace import TokenClock
 from embedded.engine.shape import Shape
 from embedded.engine.slots import Closed, Slots
 from embedded.engine.switch import Switch
-from embedded.engine.words import word
+from embedded.engine.words import json_object, word
 
 
 class Engine:
@@ -65,9 +65,11 @@ class Engine:
         entry.started_at = round(self.clock.now(), 6)
         entry.output_tokens = 0
         shape.started()
-        length, reason = ask.end(options.natural_length, options.max_model_len - ask.prompt_tokens)
         # Seeded by a text: the same ask draws the same words and lengths in every run, whatever else is running.
         chance = Random(f"{options.seed} {ask.prompt}")
+        spelt = None if ask.keys is None else json_object(chance, ask.keys)
+        natural_length = options.natural_length if spelt is None else len(spelt)
+        length, reason = ask.end(natural_length, options.max_model_len - ask.prompt_tokens)
         due = TokenClock(options.pace, chance, loop.time())
         if hit is not None:
             hit.due, hit.length, hit.reason = due, length, reason
@@ -77,7 +79,10 @@ class Engine:
         try:
             for position in range(length):
                 due_s = due.next_due_s(self.slots.running)
-                text = word(chance, position)
+                if spelt is None:
+                    text = word(chance, position)
+                else:  # what is to go on after the object's end is blank
+                    text = spelt[position] if position < len(spelt) else " "
                 if loop.time() < due_s and not self.stopping:
                     await self._nap_until(due_s)
                 if hit is not None:

@@ -81,8 +81,9 @@ class ChatStream:
             self._reply.open(EVENTS)
 
     def token(self, text: str) -> float:
-        # A word needs no escaping.
-        data = self._before + text.encode() + self._after
+        # A word needs no escaping; a piece of JSON does.
+        spelt = json.dumps(text)[1:-1] if '"' in text else text
+        data = self._before + spelt.encode() + self._after
         if self._opening:
             data, self._opening = self._opening + data, b""
         return self._reply.send(data)

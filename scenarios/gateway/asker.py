@@ -1,14 +1,16 @@
 """One ask, from its intent to its one record, whatever happens to it. Knows nothing of Locust."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from gevent import GreenletExit
 
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
-from contract.outcome import fill
-from contract.records import GATEWAY, Ask, Lane, Outcome
+from contract.outcome import fill, ours
+from contract.proper_end import ProperEnd
+from contract.records import GATEWAY, Ask, Lane
 from scenarios.gateway.stage import Stage
 from scenarios.gateway.wire import Connection
 
@@ -31,10 +33,14 @@ class Asker:
         pair: str | None = None,
         intended_at: float | None = None,
         max_tokens: int | None = None,
+        system: str | None = None,
+        schema: Mapping[str, Any] | None = None,
+        proper_end: ProperEnd | None = None,
     ) -> Ask:
-        """Ask once. The prompt must call for more than the cap allows: that is the witness.
+        """Ask once. Without a proper end of its own the prompt must call for more than the cap allows.
 
-        `model`: another of the gateway's groups. `max_tokens`: the run's cap where none is given.
+        `model`: another of the gateway's groups. `max_tokens`: the run's cap where none is given. `schema`: of JSON,
+        which the answer must follow.
         """
         stage = self._stage
         ask = Ask(
@@ -50,22 +56,23 @@ class Asker:
         try:
             endpoint = self._endpoint(via, model)
             connection = self._connection(via, endpoint)
-            request = endpoint.request(ask.request_id, prompt, ask.max_tokens, stream, self._ignore_eos(via))
+            request = endpoint.request(
+                ask.request_id, prompt, ask.max_tokens, stream, self._ignore_eos(via), system, schema
+            )
             exchange = connection.exchange(
                 request, stage.deadlines, lambda at: tally.sent(stage.clock.at(at) - ask.intended_at)
             )
-            fill(ask, exchange, True, stage.clock.at, stage.topology.tier_of)
+            fill(ask, exchange, stage.clock.at, stage.topology, proper_end)
             return ask
         except GreenletExit:  # the run ends, and we stop waiting
             exchange = connection.latest if connection else None
-            fill(ask, exchange or _unsent(), True, stage.clock.at, stage.topology.tier_of)
+            try:
+                fill(ask, exchange or _unsent(), stage.clock.at, stage.topology, proper_end)
+            except Exception as e:  # the kill goes on all the same
+                ours(ask, e)
             raise
         except Exception as e:  # ours; the ask has its record all the same
-            ask.outcome, ask.error, ask.witness = (
-                Outcome.BROKEN,
-                f"in the harness: {type(e).__name__}: {e}",
-                None,
-            )
+            ours(ask, e)
             self.close()  # nobody knows in which state a connection was left
             raise
         finally:

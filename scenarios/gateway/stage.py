@@ -9,7 +9,7 @@ from typing import Any
 from contract import topology as topologies
 from contract.clock import Clock
 from contract.endpoint import Endpoint
-from contract.topology import Tier, Topology, secret
+from contract.topology import Tier, Topology
 from scenarios.gateway.arrivals import Arrivals, Share
 from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.recorder import Recorder
@@ -88,12 +88,5 @@ def of_told(said: Mapping[str, Any], recorder: Recorder, clock: Clock, worker: s
 
 def endpoints(topology: Topology) -> tuple[Endpoint, dict[str, Endpoint | None]]:
     """The gateway's and the tiers' endpoints, keys taken from the environment. Raises Refusal."""
-    gateway = topology.gateway
-    assert gateway.url is not None, "an embedded stack's urls are filled in before the run"
-    front = Endpoint.of(gateway.url, gateway.model, secret(gateway.api_key))
-    tiers: dict[str, Endpoint | None] = {}
-    for tier in topology.tiers:
-        tiers[tier.name] = None
-        if tier.url is not None and tier.model is not None and not tier.cloud:
-            tiers[tier.name] = Endpoint.of(tier.url, tier.model, secret(tier.api_key))
-    return front, tiers
+    tiers = {tier.name: None if tier.cloud else Endpoint.of_tier(tier) for tier in topology.tiers}
+    return Endpoint.of_gateway(topology.gateway), tiers

@@ -1,12 +1,14 @@
 """The Locust user that every scenario is made of: asks, has each ask recorded once, and tells Locust of it."""
 
 import random
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import gevent
 from locust import User
 from locust.exception import StopUser
 
+from contract.proper_end import ProperEnd
 from contract.records import GATEWAY, Ask, Lane, Outcome
 from scenarios.gateway.arrivals import Arrival
 from scenarios.gateway.asker import Asker
@@ -59,24 +61,22 @@ class GatewayUser(User):
         via: str = GATEWAY,
         lane: Lane = Lane.LOAD,
         pair: str | None = None,
+        max_tokens: int | None = None,
+        system: str | None = None,
+        schema: Mapping[str, Any] | None = None,
+        proper_end: ProperEnd | None = None,
     ) -> Ask:
         """See `Asker.ask`."""
         if self._killed:
             raise StopUser
-        intended_at, self._intended_at = (
-            self._intended_at,
-            None,
-        )  # what follows is intended when its turn comes
-        max_tokens = self._arrival.output_tokens if self._arrival else None
+        # What follows is intended when its turn comes.
+        intended_at, self._intended_at = self._intended_at, None
+        if self._arrival is not None and self._arrival.output_tokens is not None:
+            max_tokens = self._arrival.output_tokens
         return self._asker.ask(
-            prompt,
-            stream=stream,
-            via=via,
-            lane=lane,
-            pair=pair,
-            intended_at=intended_at,
-            max_tokens=max_tokens,
-        )
+            prompt, stream=stream, via=via, lane=lane, pair=pair, intended_at=intended_at, max_tokens=max_tokens,
+            system=system, schema=schema, proper_end=proper_end,
+        )  # fmt: skip
 
     def stop(self, force: bool = False) -> bool:
         """Locust kills a user whom it sees waiting. One whose wait ends in that same turn would begin an ask first,

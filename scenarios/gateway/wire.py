@@ -17,6 +17,7 @@ from contract.endpoint import Endpoint
 from contract.framing import End, Exchange, Framing
 from contract.keepalive import acknowledged, lost_unread
 from contract.stream import HAS_CONTENT
+from contract.trust import client_context
 from scenarios.gateway.deadlines import Deadlines, due
 from scenarios.gateway.watchdog import Watchdog
 
@@ -134,8 +135,7 @@ class Connection:
                 sock.setsockopt(gevent.socket.IPPROTO_TCP, gevent.socket.TCP_NODELAY, 1)
                 if not endpoint.tls:
                     return sock
-                context = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_CLIENT)  # verifies by default
-                context.load_default_certs()
+                context = client_context(endpoint.ca_file, gevent.ssl.SSLContext)
                 return context.wrap_socket(sock, server_hostname=endpoint.host)
             except BaseException:  # GreenletExit too: an open socket must not be left to the collector
                 sock.close()

@@ -4,6 +4,7 @@ import json
 
 from contract.framing import Exchange, Framing
 from contract.outcome import fill
+from contract.proper_end import ProperEnd
 from contract.records import REQUESTS, Ask, columns
 
 CAP = 5
@@ -50,6 +51,14 @@ def plain(body: object, status: str = "200 OK", length: int | None = None) -> by
     return head(status, f"content-length: {length or len(data)}", kind="application/json") + data
 
 
+def lines(*parts: object, last: bool = True) -> bytes:
+    """Ollama's own stream."""
+    cut = [part if isinstance(part, bytes) else json.dumps(part).encode() + b"\n" for part in parts]
+    return head("200 OK", "transfer-encoding: chunked", kind="application/x-ndjson") + chunked(
+        *cut, last=last
+    )
+
+
 def received(*pieces: tuple[float, bytes], closed_at: float | None = None) -> tuple[Exchange, Framing]:
     """An exchange sent at 0, whose bytes came at these instants."""
     exchange = Exchange(sent_at=0.0)
@@ -61,9 +70,21 @@ def received(*pieces: tuple[float, bytes], closed_at: float | None = None) -> tu
     return exchange, framing
 
 
-def recorded(exchange: Exchange, via: str = "gateway", witnessed: bool = True) -> Ask:
+class Groups:
+    """Stands in for a topology: the tier has the name of its group, and all answers end at their cap."""
+
+    def tier_of(self, group: str | None, api_base: str | None) -> str | None:
+        return group
+
+    def ends_at_cap(self, via: str, tier: str | None) -> bool:
+        return True
+
+
+def recorded(
+    exchange: Exchange, via: str = "gateway", proper_end: ProperEnd | None = None, topology=None
+) -> Ask:
     """Its record, which must be one that can be written."""
     ask = Ask("ask-1", "test", "load", via, True, 0.0, max_tokens=CAP)
-    fill(ask, exchange, witnessed, lambda reading: 1000.0 + reading, lambda group, base: group)
+    fill(ask, exchange, lambda reading: 1000.0 + reading, topology or Groups(), proper_end)
     columns([ask], REQUESTS)
     return ask

@@ -102,6 +102,26 @@ def test_a_topology_is_read_and_written_without_its_secret(tmp_path, monkeypatch
         ("cluster: 6f1c\n", "", "cluster is missing"),
         ("  url: http://127.0.0.1:4000\n", "", "gateway: url is missing"),
         ("gateway:\n", "gateway:\n  modle: x\n", "gateway: modle: no key 'modle'; did you mean 'model'?"),
+        (
+            "    model: qwen\n",
+            "    model: qwen\n    api: olama\n",
+            "tier 'vllm': api: Input should be 'openai' or 'ollama'",
+        ),
+        (
+            "    model: qwen\n",
+            "    model: qwen\n    api: ollama\n",
+            "is asked at /api/chat; give the url without /v1",
+        ),
+        (
+            "/v1\n    model: qwen\n",
+            "\n    model: qwen\n    api: ollama\n    ignore_eos: true\n",
+            "knows no ignore_eos",
+        ),
+        (
+            "    model: qwen\n",
+            "    model: qwen\n    witness: usage\n",
+            "witness: Input should be 'length' or 'none'",
+        ),
         ("cluster: 6f1c", "cluster: 6f1c\ncluster: 7", "the key 'cluster' stands twice"),
     ],
 )
@@ -173,13 +193,14 @@ def test_the_gateways_headers_tell_the_tier(tmp_path, group, api_base, tier):
 
 
 @pytest.mark.parametrize(
-    ("url", "chat"),
+    ("url", "api", "chat"),
     [
-        ("http://h:1", "http://h:1/v1/chat/completions"),
-        ("http://h:1/v1", "http://h:1/v1/chat/completions"),
-        ("http://h:1/v1/", "http://h:1/v1/chat/completions"),
-        ("http://h:1/proxy", "http://h:1/proxy/v1/chat/completions"),
+        ("http://h:1", "openai", "http://h:1/v1/chat/completions"),
+        ("http://h:1/v1", "openai", "http://h:1/v1/chat/completions"),
+        ("http://h:1/v1/", "openai", "http://h:1/v1/chat/completions"),
+        ("http://h:1/proxy", "openai", "http://h:1/proxy/v1/chat/completions"),
+        ("http://h:1/", "ollama", "http://h:1/api/chat"),
     ],
 )
-def test_where_chat_completions_are_asked_for(url, chat):
-    assert topology.chat_url(url) == chat
+def test_where_chat_completions_are_asked_for(url, api, chat):
+    assert topology.chat_url(url, api) == chat

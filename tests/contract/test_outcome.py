@@ -4,8 +4,19 @@ import pytest
 
 from contract.framing import End, Exchange
 from contract.outcome import judge
+from contract.proper_end import AT_CAP, UNKNOWN
 from contract.records import Outcome, Witness
-from tests.contract.exchanges import CAP, DONE, WHOLE, finish, head, received, recorded, streamed, token
+from tests.contract.exchanges import (
+    CAP,
+    DONE,
+    WHOLE,
+    finish,
+    head,
+    received,
+    recorded,
+    streamed,
+    token,
+)
 
 LOST = [
     # how the wire saw it end, tokens?, outcome
@@ -49,13 +60,13 @@ def test_a_header_that_is_no_small_number_is_nobody_told_us(count):
 
 def test_an_ask_without_a_witness_says_so():
     exchange, _ = received((1.0, streamed(token(), finish("stop"), DONE)))
-    ask = recorded(exchange, witnessed=False)
+    ask = recorded(exchange, proper_end=UNKNOWN)
     assert (ask.outcome, ask.witness) == (Outcome.OK, Witness.NONE)
 
 
 def test_an_exchange_is_not_judged_before_its_end():
     with pytest.raises(AssertionError, match="after its end"):
-        judge(Exchange(), None, CAP, True)
+        judge(Exchange(), None, CAP, AT_CAP)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What an exchange amounts to: tables of bodies, and the same answer however they are cut."""
 
 import dataclasses
+import json
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from tests.contract.exchanges import (
     event,
     finish,
     head,
+    lines,
     plain,
     received,
     recorded,
@@ -35,6 +37,19 @@ def _plain(**changes):
     return plain(PLAIN | changes)
 
 
+def _delta(**delta):
+    return event({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+
+
+def _said(word="hi", **more):
+    return {"model": "m", "created_at": "2026-11-24T12:00:00.1Z", "message": {"role": "assistant", "content": word},
+            "done": False} | more  # fmt: skip
+
+
+def _last(reason="length", count=CAP, **more):
+    return _said("", done=True, done_reason=reason, prompt_eval_count=7, eval_count=count, **more)
+
+
 OUTCOMES = [
     # in words, bytes, outcome, error, witness
     ("ends at the cap", streamed(*WHOLE), "ok", None, "end"),
@@ -49,6 +64,35 @@ OUTCOMES = [
     ("data on two lines", streamed(b'data: {"choices":\ndata: []}\n\n', *WHOLE), "ok", None, "end"),
     ("reasoning is a token", streamed(event({"choices": [{"delta": {"reasoning_content": "so"}}]}), finish("length")),
      "ok", None, "end"),
+    ("reasoning under its other name", streamed(_delta(reasoning="so"), finish("length")), "ok", None, "end"),
+    ("a tool call is a token", streamed(_delta(tool_calls=[{"index": 0, "function": {"arguments": "{"}}]),
+     finish("length")), "ok", None, "end"),
+    ("tool calls that are none", streamed(_delta(tool_calls=[]), finish("tool_calls"), usage(CAP)), "broken",
+     "no content", None),
+    ("a tool call below the cap", streamed(_delta(tool_calls=[{"index": 0}]), finish("tool_calls"), usage(2)), "cut",
+     "finish_reason tool_calls at 2 of 5 tokens", None),
+    ("empty roles only, in every chunk", streamed(ROLE, ROLE, finish("length"), usage(CAP)), "broken", "no content", None),
+    ("an empty role before and after", streamed(ROLE, token(), ROLE, finish("length")), "ok", None, "end"),
+    ("several choices", streamed(event({"choices": [{"delta": {"content": "a"}}, {"delta": {"content": "b"}}]}),
+     finish("length")), "ok", None, "end"),
+    ("many words in one chunk", streamed(token("one two three four five"), finish("length"), usage(CAP)), "ok", None, "end"),
+    ("the end beside the last token", streamed(token(), token("x", "length"), usage(CAP), DONE), "ok", None, "end"),
+    ("usage in every chunk", streamed(event({"choices": [{"delta": {"content": "a"}}], "usage": {"completion_tokens": 1}}),
+     event({"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": {"completion_tokens": CAP}})), "ok", None, "usage"),
+    ("usage null until the end", streamed(event({"choices": [{"delta": {"content": "a"}}], "usage": None}),
+     finish("stop"), usage(CAP), event({"usage": None})), "ok", None, "usage"),
+    ("no space after data:", streamed(b"".join(WHOLE).replace(b"data: ", b"data:")), "ok", None, "end"),
+    ("a ping inside an event", streamed(b": ping\n" + token(), finish("length")), "ok", None, "end"),
+    ("a token that spells its quotes", streamed(token('"'), token("\\"), token("\n"), finish("length")), "ok", None, "end"),
+    ("a character of three bytes", streamed('data: {"choices": [{"delta": {"content": "日"}}]}\n\n'.encode() * 3,
+     finish("length")), "ok", None, "end"),
+    ("an empty content", streamed(token(""), token(""), finish("length"), usage(CAP)), "broken", "no content", None),
+    ("an error beside a token", streamed(event({"choices": [{"delta": {"content": "a"}}], "error": "no"}), finish("length")),
+     "cut", "no", None),
+    ("an error that is nothing", streamed(event({"error": None}), *WHOLE), "ok", None, "end"),
+    ("abort before a token", streamed(ROLE, finish("abort"), usage(0), DONE), "broken", "no content", None),
+    ("an invented stop and usage", streamed(token(), token(), finish("stop"), usage(2), DONE), "cut",
+     "finish_reason stop at 2 of 5 tokens", None),
     ("stop below the cap", streamed(token(), finish("stop"), usage(2), DONE), "cut",
      "finish_reason stop at 2 of 5 tokens", None),
     ("stop and nobody counts", streamed(token(), finish("stop"), DONE), "cut",
@@ -91,6 +135,38 @@ OUTCOMES = [
     ("a filter's 400", plain({"error": {"code": "content_policy_violation", "message": "x"}}, "400 Bad"), "filtered",
      "400: x", None),
     ("a redirect", plain(b"", "302 Found"), "broken", "status 302", None),
+    ("plain, a tool call", _plain(choices=[{"message": {"content": None, "tool_calls": [{}]}, "finish_reason": "length"}]),
+     "ok", None, "end"),
+    ("plain, reasoning only", _plain(choices=[{"message": {"content": "", "reasoning": "so"}, "finish_reason": "length"}]),
+     "ok", None, "end"),
+    ("plain, abort", _plain(choices=[{"message": {"content": "a"}, "finish_reason": "abort"}]), "cut",
+     "finish_reason abort", None),
+    ("plain, null usage", _plain(usage=None), "ok", None, "end"),
+    ("plain, content null", _plain(choices=[{"message": {"content": None}, "finish_reason": "stop"}]), "broken",
+     "no content", None),
+    ("plain, filtered", _plain(choices=[{"message": {"content": ""}, "finish_reason": "content_filter"}]), "filtered",
+     "finish_reason content_filter", None),
+    ("lines", lines(_said(), _said(), _last()), "ok", None, "end"),
+    ("lines of /api/generate", lines({"response": "hi", "done": False}, {"response": "", "done": True,
+     "done_reason": "stop", "eval_count": CAP}), "ok", None, "usage"),
+    ("lines that think", lines({"message": {"content": "", "thinking": "so"}, "done": False}, _last()), "ok", None, "end"),
+    ("lines and CRLF", lines(json.dumps(_said()).encode() + b"\r\n\r\n", _last()), "ok", None, "end"),
+    ("lines, the last without its end", lines(_said(), json.dumps(_last()).encode()), "ok", None, "end"),
+    ("lines, stop below the cap", lines(_said(), _last("stop", 2)), "cut", "finish_reason stop at 2 of 5 tokens", None),
+    ("lines, done without a reason", lines(_said(), _said("", done=True, eval_count=2)), "cut",
+     "finish_reason stop at 2 of 5 tokens", None),
+    ("lines, not done", lines(_said()), "cut", "no finish_reason", None),
+    ("lines, cut in one", lines(_said(), json.dumps(_last()).encode()[:-9], last=False), "cut", "connection closed", None),
+    ("lines, half of one and a proper end", lines(_said(), json.dumps(_said()).encode()[:-9]), "cut",
+     "not a JSON object: 111 bytes", None),
+    ("lines, an error", lines(_said(), {"error": "llama runner has gone"}), "cut", "llama runner has gone", None),
+    ("lines, an error before a token", lines({"error": "busy"}), "broken", "busy", None),
+    ("lines, no token", lines(_last("stop", 0)), "broken", "no content", None),
+    ("lines, a message that is a word", lines({"message": "hi", "done": False}), "broken", "a message that is none", None),
+    ("lines, plain", plain(_last() | {"message": {"content": "hi"}}), "ok", None, "end"),
+    ("lines, plain, stop below the cap", plain({"response": "hi", "done": True, "done_reason": "stop", "eval_count": 2}),
+     "cut", "finish_reason stop at 2 of 5 tokens", None),
+    ("lines, plain, an error", plain({"error": "model 'x' not found"}, "404 No"), "rejected", "404: model 'x' not found", None),
     ("no HTTP", b"SSH-2.0-x\r\n", "broken", None, None),
 ]  # fmt: skip
 
@@ -113,6 +189,25 @@ def test_ttft_is_not_stamped_on_the_empty_role_delta():
     assert (ask.headers_ms, ask.ttft_ms, ask.gaps_ms, ask.latency_ms) == (1000.0, 5000.0, [500.0], 8000.0)
 
 
+COUNTED = [
+    # in words, bytes, instants of tokens when the whole came at once
+    ("one chunk, one instant, however many words", streamed(token("one two three"), finish("length")), 1),
+    (
+        "two choices in one chunk",
+        streamed(event({"choices": [{"delta": {"content": "a"}}, {"delta": {"content": "b"}}]})),
+        2,
+    ),
+    ("a word beside its reasoning", streamed(_delta(content="a", reasoning="b"), token()), 2),
+    ("roles and nothings", streamed(ROLE, token(""), token(), finish("length"), usage(1)), 1),
+    ("lines", lines(_said(), _said(), _said(""), _last()), 2),
+]
+
+
+@pytest.mark.parametrize(("data", "tokens"), [row[1:] for row in COUNTED], ids=[row[0] for row in COUNTED])
+def test_an_instant_for_each_chunk_with_content(data, tokens):
+    assert len(recorded(received((1.0, data), closed_at=2.0)[0]).gaps_ms) == tokens - 1
+
+
 def test_a_token_is_stamped_with_the_piece_that_completes_its_event():
     half = token()
     ask = recorded(received((1.0, head() + half[:-1]), (3.0, half[-1:] + finish("length")), closed_at=4.0)[0])
@@ -132,6 +227,7 @@ SEARCHED = [
     (b'"content": null', False),
     (b'"content" : "x', True),
     (b'"reasoning_content":"x', True),
+    (b'"thinking":"x', True),
     (b'"tool_calls": [{', True),
     (b'"tool_calls": []', False),
     (finish("stop"), False),
@@ -157,7 +253,14 @@ def test_no_cut_changes_the_answer(data):
 @settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_body_raises_and_every_record_can_be_written(junk):
-    for raw in (junk, head() + junk, head() + b"data: " + junk + b"\n\n", plain(junk), plain(junk, "500 No")):
+    for raw in (
+        junk,
+        head() + junk,
+        head() + b"data: " + junk + b"\n\n",
+        plain(junk),
+        plain(junk, "500 No"),
+        lines(junk),
+    ):
         recorded(received((1.0, raw), closed_at=2.0)[0])
 
 
@@ -177,3 +280,4 @@ def test_no_shape_of_json_raises_and_every_record_can_be_written(data, choice):
     for body in (data, {"choices": [choice]}, {"choices": [{"delta": data, **data}], "usage": data}):
         recorded(received((1.0, streamed(event(body), token(), finish("stop"))))[0])
         recorded(received((1.0, plain(body)))[0])
+        recorded(received((1.0, lines(body | {"done": choice}, body)))[0])

@@ -18,6 +18,7 @@ import pytest
 
 from contract.framing import End, Exchange, Framing
 from contract.outcome import judge
+from contract.proper_end import AT_CAP
 from contract.stream import read_answer
 from embedded.engine import faults
 from embedded.engine.faults.flapping import Flapping
@@ -95,7 +96,7 @@ class Seen:
         framing.closed(0.0, "ConnectionResetError" if self.end == "rst" else None)
         assert exchange.end is not End.UNPARSABLE
         answer = read_answer(exchange) if exchange.status == 200 else None
-        return str(judge(exchange, answer, max_tokens, witnessed=True)[0])
+        return str(judge(exchange, answer, max_tokens, AT_CAP)[0])
 
 
 def opened(engine: Running, path: str, body: dict[str, Any]) -> socket.socket:
@@ -224,28 +225,28 @@ def test_every_fault_of_the_catalogue_is_seen_in_these_tests() -> None:
     assert {row[0] for row in VLLM} | own == set(CATALOGUE)
 
 
-# Lines of JSON: no [DONE]; an error is a line of its own. The harness does not speak this API, and judges nothing.
+# Lines of JSON: no [DONE]; an error is a line of its own.
 LINES: list[tuple[Any, ...]] = [
-    ("rate_limit", {}, S, 429, "eof", True, b'{"error":"too many requests"}', b"done", "refused", 0, None),
-    ("unavailable", {}, P, 503, "eof", True, b'{"error":"server busy', b"done", "refused", 0, None),
-    ("error_500_once", {}, S, 500, "eof", True, b'{"error":"llama runner', b"done", "refused", 0, None),
-    ("context_length", {}, P, 400, "eof", True, b"the input length exceeds", b"done", "refused", 0, None),
-    ("prefill_refused", {}, S, 503, "eof", True, b"maximum pending", b"done", "refused", 0, None),
-    ("reset_before_headers", {}, S, None, "rst", False, b"", b"HTTP", "reset", 0, None),
-    ("cut", {"after_tokens": 2}, S, 200, "eof", False, b'"done":false', b'"done":true', "cut", 2, None),
-    ("cut", {"after_tokens": 2, "how": "rst"}, S, 200, "rst", False, b'"done":false', b'"done":true', "cut", 2, None),
-    ("cut", {"after_tokens": 2, "how": "clean_end"}, S, 200, "eof", True, b'"done":false', b'"done":true', "cut", 2, None),
-    ("cut", {"how": "error"}, S, 200, "eof", True, b'\r\n{"error":"llama runner', b'"done":true', "cut", 1, None),
-    ("cut", {"how": "error_without_done"}, S, 200, "eof", True, b'\r\n{"error":"llama', b'"done":true', "cut", 1, None),
-    ("cut", {"how": "abort"}, S, 200, "eof", True, b'"done_reason":"abort"', b"error", "abort", 1, None),
-    ("cut", {"after_tokens": 2}, P, 200, "eof", False, b'"eval_count":2', b"}", "cut", 2, None),
-    ("cut", {"after_tokens": 2, "how": "rst"}, P, 200, "rst", False, b'"eval_count":2', b"error", "cut", 2, None),
-    ("cut", {"after_tokens": 2, "how": "clean_end"}, P, 200, "eof", True, b'"done_reason":"stop"', b"error", "cut", 2, None),
-    ("cut", {"how": "error"}, P, 500, "eof", True, b"llama runner", b'"done"', "refused", 0, None),
-    ("malformed_chunk", {}, S, 200, "eof", True, b'"done_reason":"length"', b"error", "garbled", 5, None),
-    ("malformed_chunk", {}, P, 200, "eof", True, b'"eval_count":5', b"}", "garbled", 5, None),
-    ("no_done", {}, S, 200, "eof", True, b'"done":false', b'"done":true', "length", 5, None),
-    ("content_filter", {"after_tokens": 2}, S, 200, "eof", True, b'"done_reason":"content_filter"', b"error", "content_filter", 2, None),
+    ("rate_limit", {}, S, 429, "eof", True, b'{"error":"too many requests"}', b"done", "refused", 0, "rejected"),
+    ("unavailable", {}, P, 503, "eof", True, b'{"error":"server busy', b"done", "refused", 0, "rejected"),
+    ("error_500_once", {}, S, 500, "eof", True, b'{"error":"llama runner', b"done", "refused", 0, "rejected"),
+    ("context_length", {}, P, 400, "eof", True, b"the input length exceeds", b"done", "refused", 0, "rejected"),
+    ("prefill_refused", {}, S, 503, "eof", True, b"maximum pending", b"done", "refused", 0, "rejected"),
+    ("reset_before_headers", {}, S, None, "rst", False, b"", b"HTTP", "reset", 0, "broken"),
+    ("cut", {"after_tokens": 2}, S, 200, "eof", False, b'"done":false', b'"done":true', "cut", 2, "cut"),
+    ("cut", {"after_tokens": 2, "how": "rst"}, S, 200, "rst", False, b'"done":false', b'"done":true', "cut", 2, "cut"),
+    ("cut", {"after_tokens": 2, "how": "clean_end"}, S, 200, "eof", True, b'"done":false', b'"done":true', "cut", 2, "cut"),
+    ("cut", {"how": "error"}, S, 200, "eof", True, b'\r\n{"error":"llama runner', b'"done":true', "cut", 1, "cut"),
+    ("cut", {"how": "error_without_done"}, S, 200, "eof", True, b'\r\n{"error":"llama', b'"done":true', "cut", 1, "cut"),
+    ("cut", {"how": "abort"}, S, 200, "eof", True, b'"done_reason":"abort"', b"error", "abort", 1, "cut"),
+    ("cut", {"after_tokens": 2}, P, 200, "eof", False, b'"eval_count":2', b"}", "cut", 2, "broken"),
+    ("cut", {"after_tokens": 2, "how": "rst"}, P, 200, "rst", False, b'"eval_count":2', b"error", "cut", 2, "broken"),
+    ("cut", {"after_tokens": 2, "how": "clean_end"}, P, 200, "eof", True, b'"done_reason":"stop"', b"error", "cut", 2, "cut"),
+    ("cut", {"how": "error"}, P, 500, "eof", True, b"llama runner", b'"done"', "refused", 0, "rejected"),
+    ("malformed_chunk", {}, S, 200, "eof", True, b'"done_reason":"length"', b"error", "garbled", 5, "cut"),
+    ("malformed_chunk", {}, P, 200, "eof", True, b'"eval_count":5', b"}", "garbled", 5, "broken"),
+    ("no_done", {}, S, 200, "eof", True, b'"done":false', b'"done":true', "length", 5, "cut"),
+    ("content_filter", {"after_tokens": 2}, S, 200, "eof", True, b'"done_reason":"content_filter"', b"error", "content_filter", 2, "filtered"),
 ]  # fmt: skip
 
 

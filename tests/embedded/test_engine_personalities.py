@@ -43,7 +43,7 @@ def test_ollama_streams_lines_unless_told_otherwise_and_the_last_tells_the_count
     assert (last["eval_count"], last["prompt_eval_count"]) == (tokens, 4)
     assert last["total_duration"] >= last["eval_duration"] > 0
 
-    plain = ollama.told(path, native(path, cap, stream=False, format="json"))[1]
+    plain = ollama.told(path, native(path, cap, stream=False))[1]
     texts = [_text(line) for line in lines]
     assert _text(plain) == "".join(texts)
     assert (plain["done"], plain["done_reason"], plain["eval_count"]) == (True, reason, tokens)

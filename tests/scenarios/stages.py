@@ -24,21 +24,30 @@ class Kept:
         self.closed += 1
 
 
-def topology(gateway: str, vllm: str | None = None, ollama: str | None = None) -> Topology:
+def topology(
+    gateway: str, vllm: str | None = None, ollama: str | None = None, api: str = "openai"
+) -> Topology:
     return Topology.model_validate(
         {
             "gateway": {"url": gateway, "model": "a"},
             "tiers": [
                 {"name": "vllm", "match": {"group": "a"}, "url": vllm, "model": "qwen", "ignore_eos": True},
-                {"name": "ollama", "match": {"group": "b"}, "url": ollama, "model": "qwen"},
+                {"name": "ollama", "match": {"group": "b"}, "url": ollama, "model": "qwen", "api": api},
                 {"name": "openai", "match": {"group": "c"}, "url": gateway, "model": "gpt", "cloud": True},
             ],
         }
     )
 
 
-def stage(gateway: str, vllm: str | None = None, ollama: str | None = None, recorder=None, **given) -> Stage:
-    found = topology(gateway, vllm, ollama)
+def stage(
+    gateway: str,
+    vllm: str | None = None,
+    ollama: str | None = None,
+    recorder=None,
+    api: str = "openai",
+    **given,
+) -> Stage:
+    found = topology(gateway, vllm, ollama, api)
     front, tiers = endpoints(found)
     return Stage(
         topology=found, recorder=recorder or Recorder(Kept(), print), clock=Clock(), seed=1, prefix="3f9c01",

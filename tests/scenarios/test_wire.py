@@ -1,8 +1,6 @@
 """The kept connection: used again, opened again, asked again once in the keep-alive race; and TLS."""
 
 import socket
-import ssl
-import subprocess
 import time
 
 import gevent
@@ -13,6 +11,7 @@ from contract.framing import End
 from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.watchdog import Watchdog
 from scenarios.gateway.wire import Connection
+from tests import tls
 from tests.contract.exchanges import WHOLE, chunked, head, plain, streamed, token
 from tests.scenarios.server import CLOSE, HANG, RST, Server, free_port
 
@@ -139,16 +138,7 @@ def test_a_connection_can_be_closed_twice_and_before_it_was_opened():
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    path = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", path / "key.pem", "-out", path / "cert.pem"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path / "cert.pem", path / "key.pem")
-    return path / "cert.pem", context
+    return tls.certificate(tmp_path_factory.mktemp("tls"))
 
 
 def test_tls_is_spoken_kept_and_held_to_deadlines(certificate, monkeypatch):
@@ -161,9 +151,21 @@ def test_tls_is_spoken_kept_and_held_to_deadlines(certificate, monkeypatch):
         assert len(server.connections) == 2
 
 
-def test_a_certificate_that_nobody_vouches_for_is_no_connection(certificate):
+TRUST = [
+    # whether its file is given, the host's name in the url, what is said
+    (True, "127.0.0.1", None),
+    (False, "127.0.0.1", "certificate verify failed: self-signed certificate"),
+    (True, "localhost", "Hostname mismatch, certificate is not valid for 'localhost'"),
+]
+
+
+@pytest.mark.parametrize(("given", "host", "error"), TRUST)
+def test_a_certificate_is_believed_by_its_own_authority_and_name_alone(certificate, given, host, error):
     with Server([GOOD], tls=certificate[1]) as server:
-        connection, request = _connection(server.url)
-        found = connection.exchange(request, DEADLINES)
-    assert found.end is End.REFUSED
-    assert "CERTIFICATE_VERIFY_FAILED" in found.error
+        url = server.url.replace("127.0.0.1", host)
+        endpoint = Endpoint.of(url, "m", ca_file=str(certificate[0]) if given else None)
+        connection = Connection(endpoint, Watchdog())
+        found = connection.exchange(endpoint.request("ask-1", "hi", 5, True), DEADLINES)
+        connection.close()
+    assert found.end is (End.REFUSED if error else End.COMPLETE)
+    assert (error or "") in (found.error or "")

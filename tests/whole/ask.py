@@ -16,6 +16,7 @@ import gevent  # noqa: E402
 
 from contract import topology  # noqa: E402
 from contract.clock import Clock  # noqa: E402
+from scenarios.classify import ASKED  # noqa: E402
 from scenarios.gateway.asker import Asker  # noqa: E402
 from scenarios.gateway.deadlines import Deadlines  # noqa: E402
 from scenarios.gateway.recorder import Recorder  # noqa: E402
@@ -26,7 +27,7 @@ PROMPT = "Count upwards from one in words, without end."
 
 
 def main(path: str, prefix: str, asks: list[dict], deadlines: dict, at_once: int) -> list[dict]:
-    """`asks`: arguments of Asker.ask, plus `prompt`, `repeat` (default 1) and `kill_after_s`; `at_once`: how many in flight."""
+    """`asks`: arguments of Asker.ask, plus `prompt`, `repeat` (default 1), `kill_after_s` and `classify`; `at_once`: how many in flight."""
     found = topology.read(Path(path))
     gateway, tiers = endpoints(found)
     stage = Stage(
@@ -41,6 +42,8 @@ def main(path: str, prefix: str, asks: list[dict], deadlines: dict, at_once: int
             one = dict(todo.pop(0))
             kill_after_s = one.pop("kill_after_s", None)
             prompt = one.pop("prompt", PROMPT)
+            if one.pop("classify", False):
+                one = ASKED | one
             if kill_after_s is None:
                 asker.ask(prompt, **one)
             else:

@@ -1,7 +1,4 @@
-"""Ollama: its own API in lines of JSON, and OpenAI's beside it; no headers before a slot is free; SIGTERM hangs up.
-
-`format` is taken and not followed: the answer is words all the same.
-"""
+"""Ollama: its own API in lines of JSON, and OpenAI's beside it; no headers before a slot is free; SIGTERM hangs up."""
 
 import time
 

@@ -1,0 +1,79 @@
+"""An ask as bytes: what each API is told, and that what cannot be used is refused before."""
+
+import json
+
+import pytest
+
+from contract.endpoint import Endpoint
+from contract.refusal import Refusal
+from contract.topology import Gateway, Match, Tier
+from tests import tls
+
+SCHEMA = {"type": "object"}
+SAID = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "ask-1 hi"}]
+BODIES = [
+    # api, streamed, cap, ignore_eos, schema; what stands beside model and messages
+    ("openai", True, 5, False, None, {"stream": True, "stream_options": {"include_usage": True}, "max_tokens": 5}),
+    ("openai", False, None, False, None, {"stream": False}),
+    ("openai", False, 5, True, None, {"stream": False, "max_tokens": 5, "ignore_eos": True}),
+    ("openai", False, None, False, SCHEMA, {"stream": False, "response_format": {
+        "type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": SCHEMA}}}),
+    ("ollama", True, 5, False, None, {"stream": True, "options": {"num_predict": 5}}),
+    ("ollama", False, None, False, SCHEMA, {"stream": False, "format": SCHEMA}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("api", "stream", "cap", "ignore_eos", "schema", "beside"), BODIES)
+def test_what_an_api_is_told(api, stream, cap, ignore_eos, schema, beside):
+    endpoint = Endpoint.of("http://h:1", "m", "the-key", api)
+    head, _, body = endpoint.request("ask-1", "hi", cap, stream, ignore_eos, "be brief", schema).partition(
+        b"\r\n\r\n"
+    )
+    assert json.loads(body) == {"model": "m", "messages": SAID} | beside
+    assert head.startswith(b"POST /api/chat " if api == "ollama" else b"POST /v1/chat/completions ")
+    assert b"Authorization: Bearer the-key" in head
+    assert f"Content-Length: {len(body)}".encode() in head
+    accepted = (
+        {"openai": "text/event-stream", "ollama": "application/x-ndjson"}[api]
+        if stream
+        else "application/json"
+    )
+    assert f"Accept: {accepted}".encode() in head
+
+
+def test_a_key_is_not_shown():
+    assert "the-key" not in repr(Endpoint.of("http://h:1", "m", "the-key"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("", "holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"),
+        ("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n", "holds no certificate in PEM"),
+    ],
+)
+def test_an_authority_that_cannot_be_used_is_refused(tmp_path, text, words):
+    path = tmp_path / "ca.pem"
+    if text is not None:
+        path.write_text(text)
+    for made, where in (
+        (
+            lambda: Endpoint.of_gateway(Gateway(url="https://h", model="m", ca_file=str(path))),
+            "gateway: ca_file: ",
+        ),
+        (
+            lambda: Endpoint.of_tier(
+                Tier(name="a", match=Match(group="a"), url="https://h", model="m", ca_file=str(path))
+            ),
+            "tier 'a': ca_file: ",
+        ),
+    ):
+        with pytest.raises(Refusal) as e:
+            made()
+        assert f"{where}{path} {words}" in str(e.value)
+
+
+def test_an_authority_is_handed_on(tmp_path):
+    path, _ = tls.certificate(tmp_path)
+    assert Endpoint.of_gateway(Gateway(url="https://h", model="m", ca_file=str(path))).ca_file == str(path)

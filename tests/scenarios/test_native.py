@@ -1,0 +1,153 @@
+"""Answers of the embedded engines over real sockets: Ollama's own API, and JSON that is its own witness.
+
+A cut JSON is told as whole here, as gateways tell it: with "stop", a usage and status 200.
+"""
+
+import http.client
+import json
+import signal
+
+import gevent
+import pytest
+
+from contract.proper_end import json_object
+from scenarios.gateway.asker import Asker
+from scenarios.gateway.deadlines import Deadlines
+from tests.embedded.test_engine import QUICK, SLOW, running
+from tests.scenarios.stages import CAP, stage
+
+SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}, "tags": {"type": "array"}}}
+TITLED = json_object(["title", "tags"])
+NAMES = ("--served-model-name", "m", "qwen")
+UNTIL_S = 20.0
+
+
+def _stage(**urls):
+    return stage("http://127.0.0.1:1", api="ollama", deadlines=Deadlines(), **urls)
+
+
+def _ask(found, **how):
+    return Asker(found, "test", lambda ask, body: None).ask("hi", **how)
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory):
+    """Both are asked as the topology of `stages` says: the one in OpenAI's way, the other in its own."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("vllm", "ollama")]
+    with (
+        running("vllm", folders[0], *QUICK, *NAMES) as vllm,
+        running("ollama", folders[1], *QUICK, *NAMES) as ollama,
+    ):
+        yield {"vllm": vllm, "ollama": ollama}
+
+
+@pytest.fixture
+def found(engines):
+    return _stage(**{name: f"http://127.0.0.1:{engine.port}" for name, engine in engines.items()})
+
+
+def _faults(engine, method, query="", body=None):
+    connection = http.client.HTTPConnection("127.0.0.1", engine.port, timeout=UNTIL_S)
+    connection.request(method, "/faults" + query, json.dumps(body) if body else None)
+    response = connection.getresponse()
+    assert response.status == 200, response.read()
+    connection.close()
+
+
+@pytest.fixture
+def broken(engines):
+    """Sets a fault on an engine for the length of a test."""
+    hit = []
+
+    def put(name, **fault):
+        hit.append(engines[name])
+        _faults(engines[name], "PUT", body={"for_s": 60, "id": "test"} | fault)
+
+    yield put
+    for engine in hit:
+        _faults(engine, "DELETE", "?id=test")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_cap_is_ollamas_proper_end(found, stream):
+    ask = _ask(found, stream=stream, via="ollama")
+    assert (ask.outcome, ask.witness, ask.finish_reason, ask.tier) == ("ok", "end", "length", "ollama")
+    assert (ask.output_tokens, len(ask.gaps_ms)) == (CAP, CAP - 1 if stream else 0)
+    assert ask.prompt_tokens > 0
+
+
+CUTS = [
+    # of Ollama's stream: fault, its options, outcome, words of the error
+    ("cut", {"after_tokens": 2}, "cut", "connection closed"),
+    ("cut", {"after_tokens": 2, "how": "rst"}, "cut", "ConnectionResetError"),
+    ("cut", {"after_tokens": 2, "how": "clean_end"}, "cut", "no finish_reason"),  # no done line
+    ("cut", {"after_tokens": 2, "how": "error"}, "cut", "llama runner"),
+    ("cut", {"after_tokens": 2, "how": "abort"}, "cut", "finish_reason abort"),
+    ("no_done", {}, "cut", "no finish_reason"),
+    ("unavailable", {}, "rejected", "503: server busy"),
+    ("reset_before_headers", {}, "broken", "ConnectionResetError"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "outcome", "error"), CUTS, ids=[" ".join(map(str, r[:2])) for r in CUTS]
+)
+def test_what_becomes_of_ollamas_own_stream(found, broken, name, fault, outcome, error):
+    broken("ollama", fault=name, **fault)
+    ask = _ask(found, stream=True, via="ollama")
+    assert (ask.outcome, ask.witness) == (outcome, None)
+    assert error in ask.error
+
+
+def test_an_ollama_that_is_killed_in_mid_stream_is_a_cut(tmp_path):
+    with running("ollama", tmp_path, *SLOW, *NAMES) as engine:
+        found = _stage(ollama=f"http://127.0.0.1:{engine.port}")
+        ask = gevent.spawn(_ask, found, stream=True, via="ollama", max_tokens=500)
+        with gevent.Timeout(UNTIL_S):
+            while not engine.entries():
+                gevent.sleep(0.02)
+            gevent.sleep(0.2)  # into the middle
+            engine.process.kill()
+            ask.join()
+    assert ask.value.outcome == "cut"
+    assert ask.value.gaps_ms
+
+
+@pytest.mark.parametrize("via", ["vllm", "ollama"])
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_object_is_its_own_witness(found, via, stream):
+    ask = _ask(found, stream=stream, via=via, schema=SCHEMA, max_tokens=200, proper_end=TITLED)
+    if via == "vllm":  # told to go on after it, the engine writes blanks to the cap
+        assert (ask.outcome, ask.witness, ask.output_tokens) == ("ok", "content", 200)
+    else:
+        assert (ask.outcome, ask.witness, ask.finish_reason) == ("ok", "content", "stop")
+
+
+@pytest.mark.parametrize("via", ["vllm", "ollama"])
+def test_an_object_that_was_cut_is_a_cut_though_it_is_told_as_whole(found, broken, via):
+    broken(via, fault="cut", after_tokens=4, how="clean_end")
+    ask = _ask(found, stream=False, via=via, schema=SCHEMA, max_tokens=200, proper_end=TITLED)
+    assert (ask.outcome, ask.status, ask.witness) == ("cut", 200, None)
+    assert ask.error == "finish_reason stop, and the content is not a JSON object with tags, title"
+    assert ask.output_tokens == 4
+
+
+@pytest.mark.parametrize(("stream", "error"), [(True, "finish_reason abort"), (False, "finish_reason abort")])
+def test_an_object_whose_engine_is_terminated_is_a_cut(tmp_path, stream, error):
+    with running("vllm", tmp_path, *SLOW, "--inter-token-latency=300ms", *NAMES) as engine:
+        found = _stage(vllm=f"http://127.0.0.1:{engine.port}")
+        ask = gevent.spawn(
+            _ask, found, stream=stream, via="vllm", schema=SCHEMA, max_tokens=200, proper_end=TITLED
+        )
+        with gevent.Timeout(UNTIL_S):
+            while not engine.entries():
+                gevent.sleep(0.02)
+            gevent.sleep(0.5)  # a token or two
+            engine.process.send_signal(signal.SIGTERM)
+            ask.join()
+    assert (ask.value.outcome, ask.value.error) == ("cut", error)
+
+
+def test_words_are_no_object(found):
+    ask = _ask(found, stream=False, via="ollama", max_tokens=20, proper_end=TITLED)
+    assert (ask.outcome, ask.finish_reason) == ("cut", "length")
