@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from analysis import attribution, availability, lost, metrics, outages, overhead, overload
+from analysis import attribution, availability, ledger, lost, metrics, outages, overhead, overload
 from analysis.frames import Frames
 from analysis.outages import Length
 from analysis.windows import Trial, instant
@@ -163,3 +163,13 @@ class Evidence:
     @cached_property
     def pairs(self) -> pd.DataFrame:
         return overhead.pairs_of(self.frames.asks)
+
+    @cached_property
+    def against_ledgers(self) -> ledger.Checked | None:
+        """Our answers against the engines' own ledgers; None where there are none."""
+        f = self.frames
+        if not f.has_ledgers:
+            return None
+        tiers, ledgers = f.ledgers
+        known = {name for asks in (f.asks, f.warmup, f.covered) for name in asks["request_id"]}
+        return ledger.check(f.asks, known, tiers, ledgers, whole=f.cut_short is None and not f.torn)

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import json
 
-from analysis import clocks
+from analysis import clocks, ledger
 from analysis.overload import overloaded_seconds, touched
 from analysis.windows import Trial, instant, trials_of
 from contract import timeline as timelines
@@ -95,6 +95,21 @@ class Frames:
     def gateway_asks(self) -> pd.DataFrame:
         """The asks that went through the gateway, in the order in which they were sent."""
         return self.asks[(self.asks["via"] == GATEWAY) & self.asks["sent_at"].notna()]
+
+    @property
+    def has_ledgers(self) -> bool:
+        """Whether engines of an embedded stack wrote down what they were asked."""
+        return (self.path / "ledger").is_dir()
+
+    @cached_property
+    def ledgers(self) -> tuple[list[str], ledger.Ledgers]:
+        """The tiers that have a ledger, and nonce → what engines wrote down under it."""
+        return ledger.read(self.path / "ledger")
+
+    @cached_property
+    def counters(self) -> list[dict[str, Any]]:
+        """The lines of counters.jsonl, see `contract.counters.Scrape`."""
+        return read_lines(self.path / "counters.jsonl")[0]
 
     @property
     def cut_short(self) -> str | None:

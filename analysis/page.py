@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from analysis import attribution, availability, metrics
+from analysis import attribution, availability, metrics, reconciliation
 from analysis.delivery import delivery, hidden
 from analysis.evidence import Evidence
 from analysis.verdict import Verdict
@@ -48,6 +48,8 @@ def markdown(run: Evidence, verdict: Verdict) -> str:
         _goodput(run),
         *_clumps(run),
         *_service(run),
+        "",
+        *reconciliation.section(run),
     ]
     return "\n".join(lines) + "\n"
 

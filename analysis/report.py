@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from analysis import checkers, expectation, page, tables, verdict
+from analysis import checkers, expectation, page, reconciliation, tables, verdict
 from analysis.evidence import Evidence
 from analysis.frames import Frames
 from analysis.verdict import Verdict
@@ -33,6 +33,7 @@ def write(run: Evidence, found: Verdict) -> Path:
     write_whole(folder / "summary.csv", tables.summary(run).to_csv(index=False))
     write_whole(folder / "failover.csv", tables.failovers(run).to_csv(index=False))
     write_whole(folder / "phases.csv", tables.phases(run).to_csv(index=False))
+    write_whole(folder / "reconciliation.csv", reconciliation.table(run).to_csv(index=False))
     write_whole(folder / "summary.md", page.markdown(run, found))
     figures.write_all(run, folder)
     return folder

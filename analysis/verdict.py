@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from analysis import reconciliation
 from analysis.evidence import Evidence
 from analysis.expectation import Expectation
 from analysis.finding import Finding, Status, unknown, worst
@@ -33,6 +34,8 @@ def judge(evidence: Evidence, expectations: list[Expectation]) -> Verdict:
         _checked("restored", None, lambda: restored(evidence)),
         _checked("run", None, lambda: run_state(evidence)),
     ]
+    if evidence.frames.has_ledgers:
+        found.append(_checked(reconciliation.NAME, None, lambda: reconciliation.reconciled(evidence)))
     status, code = conclude(found)
     return Verdict(evidence.frames.name, status, code, tuple(found))
 
@@ -100,7 +103,7 @@ def as_json(verdict: Verdict, evidence: Evidence) -> dict[str, Any]:
 
     `run` the run's name · `status` not_restored, aborted, fail, unknown or pass · `exit_code` 4, 3, 1, 5 or 0 ·
     `cut_short` why the run did not come to its end, or null · `torn` files whose torn tail was skipped ·
-    `findings` one for each expectation, then `restored` and `run`; of each: `name` the word under expect: · `id` the
+    `findings` one for each expectation, then `restored` and `run`, and `reconciled` where engines keep ledgers; of each: `name` the word under expect: · `id` the
     operator's number · `target`, `measured` in words · `status` pass, fail or unknown · `evidence` what it rests on ·
     `value` and `unit` the number judged · `n` trials, asks or pairs · `interval` 95 %, [low, high] ·
     `trials` of each: step, trial, value, censored (longer than this), why (of a null: what was missing).

@@ -14,7 +14,7 @@ from contract.records import REQUESTS, Lane, Outcome
 from tests.synthetic import VLLM, Hole, World, answer, cut, make, rounds, three_tier
 
 FILES = {
-    "verdict.json", "junit.xml", "summary.csv", "failover.csv", "phases.csv", "summary.md",
+    "verdict.json", "junit.xml", "summary.csv", "failover.csv", "phases.csv", "reconciliation.csv", "summary.md",
     "timeline.png", "latency_by_tier.png", "failover_gap.png", "throughput.png",
 }  # fmt: skip
 

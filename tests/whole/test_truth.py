@@ -94,6 +94,14 @@ def test_a_run_agrees_with_the_ledgers_and_the_gateways_counts(stack, tmp_path):
         assert any(row["Name"] == "gateway → vllm" for row in csv.DictReader(f))
     verdict = json.loads((run / "report" / "verdict.json").read_text())
     assert verdict["status"] == "pass"
+    assert ("reconciled", "pass") in [(f["name"], f["status"]) for f in verdict["findings"]]
+    with open(run / "report" / "reconciliation.csv") as f:
+        told = {(row["tier"], row["source"]): row for row in csv.DictReader(f)}
+    for tier in stack.topology.tiers:
+        ours = told[tier.name, "gateway"]
+        assert (ours["judgement"], ours["difference"]) == ("agrees", "0"), told
+        assert told[tier.name, "ledger"]["judgement"] == "agrees"
+    assert "it was taken away in gaming-mode" in told["vllm", "engine"]["why"]
     for figure in ("timeline", "latency_by_tier", "failover_gap", "throughput"):
         assert (run / "report" / f"{figure}.png").stat().st_size > 10_000
 

@@ -1,0 +1,272 @@
+"""Our counts against others': a known truth is told, or a lie beside it, and found again."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from analysis import frames
+from analysis.__main__ import main
+from analysis.evidence import Evidence
+from analysis.ledger import Entry, contradiction
+from analysis.reconciliation import Row, reconciled, rows, section
+from contract.counters import (
+    AFTER,
+    BEFORE,
+    BORN_AT,
+    GATEWAY_ANSWERS,
+    LLAMACPP_TOKENS,
+    VLLM_ANSWERS,
+    Scrape,
+)
+from contract.records import GATEWAY, Ask, Outcome
+from contract.run import JsonLines
+from tests.synthetic import START, Hole, Made, make
+
+HOLE = Hole("gone", "vllm", at=30, length=20, mend_s=2)
+TRUE = 7.0  # what was counted before the load
+
+
+def counter(name: str, value: float, **labels: str) -> dict[str, Any]:
+    return {"name": name, "labels": labels, "value": value}
+
+
+def served(made: Made, tier: str) -> list[Ask]:
+    return [a for a in made.asks if a.tier == tier]
+
+
+def told(made: Made, source: str) -> list[dict[str, Any]]:
+    """What a source that tells the truth has counted over the run."""
+    if source == GATEWAY:
+        ends = [a.tier for a in made.asks if a.via == GATEWAY and a.finish_reason]
+        return [counter(GATEWAY_ANSWERS, ends.count(t), model_group=t) for t in ("vllm", "ollama", "openai")]
+    if source == "ollama":
+        return [counter(LLAMACPP_TOKENS, sum(a.output_tokens or 0 for a in served(made, "ollama")))]
+    good = sum(a.outcome == Outcome.OK for a in served(made, "vllm"))
+    return [
+        counter(VLLM_ANSWERS, good, finished_reason="length"),
+        counter(VLLM_ANSWERS, 3, finished_reason="abort"),
+    ]
+
+
+def scraped(made: Made, lie: Callable[[Scrape], None] = lambda scrape: None) -> None:
+    """counters.jsonl: the truth, after whatever `lie` makes of each line."""
+    lines = JsonLines(made.path / "counters.jsonl")
+    for when in (BEFORE, AFTER):
+        for source in (GATEWAY, "vllm", "ollama"):
+            found = Scrape(START, when, source, "http://127.0.0.1:1/metrics", told(made, source))
+            for one in found.counters:
+                one["value"] = TRUE + (one["value"] if when == AFTER else 0)
+            found.counters.append(counter(BORN_AT, 1.0))
+            lie(found)
+            lines.append(found)
+    lines.close()
+
+
+def row(made: Made, tier: str, source: str) -> Row:
+    run = Evidence(frames.read(made.path))
+    return next(r for r in rows(run) if (r.tier, r.source) == (tier, source))
+
+
+@pytest.fixture
+def made(tmp_path):
+    return make(tmp_path, [HOLE], duration_s=70)
+
+
+def after(source: str, change: Callable[[Scrape], None]) -> Callable[[Scrape], None]:
+    return lambda scrape: change(scrape) if (scrape.source, scrape.when) == (source, AFTER) else None
+
+
+def add(value: float) -> Callable[[Scrape], None]:
+    def change(scrape: Scrape) -> None:
+        scrape.counters[0]["value"] += value
+
+    return change
+
+
+def test_who_tells_the_truth_agrees(made):
+    scraped(made)
+    for tier in ("vllm", "ollama", "openai"):
+        found = row(made, tier, GATEWAY)
+        assert (found.judgement, found.theirs) == (
+            "agrees",
+            sum(a.via == GATEWAY and a.finish_reason is not None for a in served(made, tier)),
+        )
+        assert found.theirs is not None
+        assert found.theirs > 0 or tier == "openai"
+    vllm, ollama = row(made, "vllm", "engine"), row(made, "ollama", "engine")
+    assert (vllm.judgement, vllm.unit) == ("agrees", "answers")
+    assert (ollama.judgement, ollama.unit) == ("agrees", "tokens")
+    assert vllm.theirs == sum(a.outcome == Outcome.OK for a in served(made, "vllm"))
+
+
+def test_one_answer_more_and_one_fewer_are_told_apart_and_said(made):
+    scraped(made, after(GATEWAY, add(1000)))
+    found = row(made, "vllm", GATEWAY)
+    assert found.judgement == "more"
+    assert "other clients" in found.why
+    (made.path / "counters.jsonl").unlink()
+    scraped(made, after(GATEWAY, add(-1)))
+    found = row(made, "vllm", GATEWAY)
+    assert (found.judgement, found.theirs) == ("FEWER", (found.ours or 0) - 1)
+    assert "1 fewer than ours: our count is wrong" in found.why
+    assert row(made, "ollama", GATEWAY).judgement == "agrees"
+    text = "\n".join(section(Evidence(frames.read(made.path))))
+    assert "| vllm | gateway | " in text
+    assert "FEWER: 1 fewer than ours" in text
+
+
+@pytest.mark.parametrize(
+    ("source", "lie", "why"),
+    [
+        (GATEWAY, lambda s: s.counters[-1].update(value=2.0), "its process was started anew"),
+        (GATEWAY, lambda s: s.counters[0].update(value=1.0), "a counter went down"),
+        (GATEWAY, lambda s: s.counters.clear(), "it has no counter litellm_deployment"),
+        (GATEWAY, lambda s: setattr(s, "error", "HTTPError: 401"), "could not be read after the load: HTTPError: 401"),
+        (GATEWAY, lambda s: setattr(s, "when", "never"), "were not read after the load"),
+        ("vllm", lambda s: s.counters[-1].update(value=2.0), "its process was started anew"),
+        ("ollama", lambda s: s.counters.clear(), "it has no counter"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_compared_is_unknown_and_why(made, source, lie, why):
+    scraped(made, after(source, lie))
+    found = row(made, "vllm" if source == GATEWAY else source, "engine" if source != GATEWAY else GATEWAY)
+    assert (found.judgement, found.theirs) == ("unknown", None)
+    assert why in found.why
+
+
+def test_an_engine_that_was_taken_away_and_tells_no_start_is_unknown(made):
+    scraped(made, lambda scrape: scrape.counters.pop() and None)
+    assert (
+        row(made, "vllm", "engine").why
+        == "it was taken away in gone #1, and its counters may have begun anew"
+    )
+    assert row(made, "ollama", "engine").judgement == "agrees"
+    assert row(made, "vllm", GATEWAY).judgement == "agrees"
+
+
+def test_a_run_without_counters_says_so(made):
+    assert row(made, "vllm", GATEWAY).why == "its counters were not read before the load"
+    assert not any(r.source == "ledger" for r in rows(Evidence(frames.read(made.path))))
+
+
+def test_asks_whose_end_we_did_not_see_may_be_among_the_gateways(tmp_path):
+    lost = Ask(
+        "ask-9-1", "chat", "load", GATEWAY, True, START + 5, START + 5, Outcome.ABANDONED, 200, tier="vllm"
+    )
+    untold = Ask("ask-9-2", "chat", "load", GATEWAY, True, START + 5, START + 5, Outcome.TIMEOUT)
+    made = make(tmp_path, duration_s=20, extra=[lost, untold])
+    for more, judgement in ((0, "agrees"), (2, "agrees"), (3, "more"), (-1, "FEWER")):
+        (made.path / "counters.jsonl").unlink(missing_ok=True)
+        scraped(made, after(GATEWAY, add(more)))
+        found = row(made, "vllm", GATEWAY)
+        assert found.judgement == judgement
+        assert found.at_most == (found.ours or 0) + 2
+
+
+def ledgers(
+    made: Made, change: Callable[[Ask, dict[str, Any]], dict[str, Any] | None] = lambda ask, end: end
+) -> None:
+    """What the engines would have written down; `change` may make another end of it, or none (it was never asked)."""
+    folder = made.path / "ledger"
+    folder.mkdir(exist_ok=True)
+    for tier in ("vllm", "ollama", "openai"):
+        lines = JsonLines(folder / f"{tier}.jsonl")
+        for ask in served(made, tier):
+            assert ask.sent_at is not None
+            assert ask.ttft_ms is not None
+            how = "length" if ask.outcome == Outcome.OK else "abort"
+            first_at = ask.sent_at + ask.ttft_ms / 1000 - 0.01
+            end = change(ask, {"how": how, "first_byte_at": first_at})
+            if end is not None:
+                lines.append(
+                    {
+                        "line": "arrived",
+                        "id": ask.request_id,
+                        "nonce": ask.request_id,
+                        "arrived_at": ask.sent_at + 0.01,
+                    }
+                )
+                lines.append({"line": "ended", "id": ask.request_id, **end})
+        lines.close()
+
+
+def found_in(made: Made) -> Any:
+    return reconciled(Evidence(frames.read(made.path)))
+
+
+def test_a_ledger_that_agrees_passes(made, capsys):
+    ledgers(made)
+    finding = found_in(made)
+    assert (finding.status, finding.value) == ("pass", 0.0)
+    assert finding.n == sum(a.tier is not None for a in made.asks)
+    assert main(["report", str(made.path)]) == 5  # the timeline expects nothing
+    assert "pass     reconciled" in capsys.readouterr().out
+    told = pd.read_csv(made.path / "report" / "reconciliation.csv").set_index(["tier", "source"])
+    assert set(told.loc[(slice(None), "ledger"), "judgement"]) == {"agrees"}
+
+
+def one_ok(made: Made) -> str:
+    return next(a.request_id for a in made.asks if a.outcome == Outcome.OK and a.tier == "vllm")
+
+
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        (None, "we say that vllm answered; nobody was asked"),
+        ({"how": "abort", "first_byte_at": 1.0}, "we say ok; vllm says abort"),
+        ({"how": None, "first_byte_at": 1.0}, "we say ok; vllm says nothing of its end"),
+        ({"how": "stop", "first_byte_at": 1.0}, "we say ok; vllm says stop"),
+    ],
+)
+def test_a_ledger_that_contradicts_one_record_fails_the_run(made, end, words):
+    name = one_ok(made)
+    ledgers(made, lambda ask, true: end if ask.request_id == name else true)
+    finding = found_in(made)
+    assert (finding.status, finding.value, finding.evidence) == ("fail", 1.0, f"{name}: {words}")
+    assert main(["report", str(made.path), "--quiet"]) == 1
+    assert row(made, "vllm", "ledger").judgement == "CONTRADICTS"
+
+
+def test_an_ask_in_a_ledger_without_a_record_fails_a_run_that_was_closed(tmp_path):
+    for closed, status in (("finished", "pass"), ("finished", "fail"), (None, "pass")):
+        ask = Ask("ask-77ab-000001", "chat", "load", GATEWAY, True, START + 5, START + 5)
+        made = make(tmp_path, duration_s=20, extra=[ask], status=closed)
+        ledgers(made)
+        of_ours = (
+            "ask-77ab-000002" if status == "fail" or closed is None else "ask-0123456789ab"
+        )  # chaos's own
+        with open(made.path / "ledger" / "vllm.jsonl", "a") as f:
+            f.write(json.dumps({"line": "arrived", "id": "x", "nonce": of_ours, "arrived_at": START}) + "\n")
+        finding = found_in(made)
+        assert finding.status == status
+        assert ("ask-77ab-000002 has no record" in finding.evidence) == (status == "fail")
+
+
+@pytest.mark.parametrize(
+    ("entries", "outcome", "witness", "wrong"),
+    [
+        ([Entry("a", "n", 1.0, 1.2, "length")], "ok", "end", None),
+        ([Entry("a", "n", 1.0, 1.2, "stop")], "ok", "none", None),
+        ([Entry("a", "n", 1.0, 1.2, None, "length")], "ok", "end", None),  # killed after its last bytes
+        ([Entry("a", "n", 1.0, 1.2, None, "stop")], "ok", "end", "we say ok; a says nothing of its end"),
+        ([Entry("a", "n", 1.0, 1.2, "length")], "cut", None, None),  # cut on its way
+        ([Entry("a", "n", 1.0, 1.2, None)], "cut", None, None),
+        ([Entry("b", "n", 1.0, 1.2, "length")], "cut", None, "we say that a answered; b was asked"),
+        # Asked in vain before: b failed, then a.
+        ([Entry("b", "n", 0.5, None, "gone"), Entry("a", "n", 1.0, 1.2, "length")], "ok", "end", None),
+        # a was asked twice, and failed once.
+        ([Entry("a", "n", 0.5, None, "reset"), Entry("a", "n", 1.0, 1.2, "length")], "ok", "usage", None),
+        # Frozen and thawed: b reads what was given up before.
+        ([Entry("a", "n", 1.0, 1.2, "length"), Entry("b", "n", 1.1, None, "gone")], "ok", "end", None),
+        ([Entry("a", "n", 1.0, 1.2, "length"), Entry("b", "n", 1.1, 1.5, "length")], "ok", "end", None),
+        (
+            [Entry("a", "n", 1.0, 1.2, "length"), Entry("b", "n", 1.1, 1.25, "length")], "ok", "end",
+            "we say that a answered; b was asked after it and spoke first",
+        ),
+    ],
+)  # fmt: skip
+def test_what_contradicts_an_answer_by_a_whose_first_token_came_at_1_3(entries, outcome, witness, wrong):
+    assert contradiction(entries, "a", outcome, witness, 1.3) == wrong
