@@ -13,18 +13,19 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gevent
 import gevent.event
-from locust import events
+from locust import events, runners
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 
 from contract import duration, timeline, topology
-from contract.clock import Clock
+from contract.clock import Clock, share
 from contract.counters import AFTER, BEFORE
 from contract.leash import Leashed
 from contract.records import Outcome
@@ -68,6 +69,10 @@ QUIET_BEFORE_MOVE_S = 5.0  # from then on the probe asks more often, which would
 LIVE_TERMINAL_S, LIVE_PLAIN_S = 1.0, 5.0
 SHAPE_EVERY_S = 1.0
 PR_SET_PDEATHSIG = 1
+
+# Locust's master and workers look at the wall clock to see whether they still hear each other: stepped by an hour, every
+# worker would leave.
+runners.time = SimpleNamespace(time=Clock().now)
 
 
 @events.init_command_line_parser.add_listener
@@ -358,6 +363,10 @@ class Conductor:
 
     def _warm_up(self) -> None:
         print("warming up", flush=True)
+        self._clock = (
+            Clock()
+        )  # of this run: of one machine that slept since the last, all else would be too early
+        share(self._clock)
         gateway, tiers = endpoints(self._topology)
         self._warm = Memory()
         self._stage = Stage(

@@ -27,7 +27,7 @@ from chaos.reaper import Reaper
 from chaos.restore import restore
 from chaos.stop import Stop
 from contract import duration, timeline, topology
-from contract.clock import Clock
+from contract.clock import Clock, shared
 from contract.refusal import EXIT_BAD_INPUT, EXIT_NOT_RESTORED, EXIT_PASS, Refusal
 from contract.run import ABORTED, FINISHED, open_run
 
@@ -131,7 +131,7 @@ def _run(args: argparse.Namespace) -> int:
             f"{args.topology}: names no urls; start the stack with make up and give .stack/up/topology.yaml"
         )
     bound = bind(lines, stack, str(args.timeline))
-    clock, stop = Clock(), Stop()
+    clock, stop = shared(), Stop()
     own = None
     if args.run is None:
         inputs = {"topology.yaml": topology.dump(stack), "timeline.yaml": args.timeline.read_text()}
@@ -160,7 +160,7 @@ def _by_hand(args: argparse.Namespace) -> str:
 
 
 def _guardian(args: argparse.Namespace) -> int:
-    return Guardian(Journal(default_folder()), Clock()).run()
+    return Guardian(Journal(default_folder()), shared()).run()
 
 
 def _restore(args: argparse.Namespace) -> int:

@@ -1,9 +1,10 @@
 """One anchored clock per process: instants that files share, lengths that a stepped wall clock cannot bend.
 
-The wall clock is read once; from then on only the monotonic one is. Two processes of one machine agree to within
-what the wall clock was stepped between their starts.
+The wall clock is read once; from then on only the monotonic one is. The processes of one run on one machine share that
+one reading (`share`, `shared`): else they would differ by what the wall clock was stepped between their starts.
 """
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,23 @@ class Clock:
     def at(self, monotonic_s: float) -> float:
         """The instant of a reading of the same monotonic clock."""
         return monotonic_s + self.anchor_s
+
+
+SHARED = "BROWNOUT_CLOCK"
+
+
+def share(clock: Clock) -> None:
+    """Hand this clock's anchor down to the processes that are started from now on."""
+    os.environ[SHARED] = f"{boot()} {clock.anchor_s!r}"
+
+
+def shared() -> Clock:
+    """The clock of the process that started this one, where it shared it and this is the same machine; else a new one."""
+    clock = Clock()
+    told, _, anchor = os.environ.get(SHARED, "").partition(" ")
+    if told and told == boot():
+        clock.anchor_s = float(anchor)
+    return clock
 
 
 def boot() -> str | None:

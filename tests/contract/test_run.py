@@ -5,7 +5,6 @@ import os
 
 import pytest
 
-from contract.clock import Clock
 from contract.records import CLIENT, HEALTH, REQUESTS, Ask, Client, Event, Health
 from contract.refusal import Refusal
 from contract.run import ABORTED, ArrowFile, JsonLines, open_run, read_arrow, read_lines, read_manifest
@@ -118,11 +117,3 @@ def test_events_are_lines_and_a_torn_one_is_left_out(tmp_path):
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(Refusal, match="is no run folder"):
         read_manifest(tmp_path)
-
-
-def test_a_stepped_wall_clock_bends_nothing():
-    wall, monotonic = [1000.0], [5.0]
-    clock = Clock(lambda: wall[0], lambda: monotonic[0])
-    wall[0] -= 3600
-    monotonic[0] += 2
-    assert clock.now() == 1002.0

@@ -1,0 +1,75 @@
+"""The wall clock is stepped by an hour in the middle of a run, in every process of it: nothing that is recorded shows it."""
+
+import itertools
+import json
+import os
+import time
+
+import pytest
+
+from contract.records import CLIENT, HEALTH, REQUESTS
+from contract.run import read_arrow, read_lines, read_manifest
+from tests.chaos.stand import until
+from tests.scenarios.server import Server
+from tests.whole.crew import GOOD, Crew
+from tests.whole.stack import latest
+
+# Imported by every Python that starts with this folder on its path: chaos, guardian, Locust, its workers.
+STEPPED = """
+import os, time
+real, told = time.time, os.environ["WALL_STEP"]
+def stepped():
+    try:
+        with open(told) as f:
+            return real() + float(f.read())
+    except (OSError, ValueError):
+        return real()
+time.time = stepped
+"""
+
+
+@pytest.mark.verify
+@pytest.mark.parametrize("step_s", [-3600, 3600])
+@pytest.mark.parametrize("forked", [False, True])
+def test_a_wall_clock_that_is_stepped_in_mid_run_changes_nothing(tmp_path, monkeypatch, step_s, forked):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("WALL_STEP", str(tmp_path / "step"))
+    (tmp_path / "sitecustomize.py").write_text(STEPPED)
+    with Server([0.05, GOOD]) as gateway:
+        crew = Crew(tmp_path, gateway)
+        began_at = time.time()
+        try:
+            master = crew.master(*(("--processes", "2") if forked else ()))
+            until(lambda: len(gateway.requests) > 40, "the users ask", 60)
+            (tmp_path / "fresh").write_text(str(step_s))
+            os.replace(tmp_path / "fresh", tmp_path / "step")
+            out, _ = master.communicate(timeout=90)
+        finally:
+            crew.end()
+    assert master.returncode == 0, out
+    assert "is lost" not in out
+    run, ended_at = latest(crew.results), time.time()
+    asks = read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist()
+    probe = read_arrow(run / "probe.arrow", REQUESTS)[0].to_pylist()
+    client = read_arrow(run / "client.arrow", CLIENT)[0].to_pylist()
+    health = read_arrow(run / "health.arrow", HEALTH)[0].to_pylist()
+    events = read_lines(run / "chaos.jsonl")[0]
+    instants = [a[k] for a in asks + probe for k in ("intended_at", "sent_at") if a[k] is not None]
+    instants += [row["at"] for row in client + health + events]
+    manifest = read_manifest(run)
+    instants += [manifest["started_at"], manifest["closed_at"]]
+    assert len(asks) > 100
+    assert probe
+    assert {(e["move"], e["stage"]) for e in events} >= {("inject", "effective"), ("mend", "effective")}
+    assert began_at <= min(instants)
+    assert max(instants) <= ended_at
+    assert all(0 < a["latency_ms"] < 5000 for a in asks + probe if a["latency_ms"] is not None)
+    by_worker: dict[str | None, list[float]] = {}
+    for row in client:
+        by_worker.setdefault(row["worker"], []).append(row["at"])
+    for rows in by_worker.values():
+        assert all(0 < later - earlier < 5 for earlier, later in itertools.pairwise(rows))
+    assert {w["end"] for w in manifest["workers"]} <= {"stopped"}
+    verdict = json.loads((run / "report/verdict.json").read_text())
+    assert verdict["status"] == "pass"
