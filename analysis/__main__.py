@@ -1,4 +1,4 @@
-"""What came of a run: `python -m analysis report | check | export`.
+"""What came of a run: `python -m analysis report | check | export | definitions`.
 
 Exit codes: 0 pass, 1 an expectation failed, 3 aborted by a guard, 4 not restored, 5 unknown, 64 bad input.
 """
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m analysis", description="What came of a run.", epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    commands = top.add_subparsers(required=True, metavar="report | check | export")
+    commands = top.add_subparsers(required=True, metavar="report | check | export | definitions")
     a_run = {"nargs": "?", "metavar": "RUN", "help": "a run's folder, or its name in results/; the latest"}
     one = commands.add_parser("report", help="make RUN/report/ and tell the verdict; exits with its code")
     one.add_argument("run", **a_run)  # type: ignore[arg-type]
@@ -46,6 +46,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("run", **a_run)  # type: ignore[arg-type]
     one.add_argument("--csv", action="store_true", help="as CSV: the only form there is, and the default")
     one.set_defaults(do=_export)
+    one = commands.add_parser(
+        "definitions", help="what each expectation and each metric means: docs/metrics.md"
+    )
+    one.set_defaults(do=_definitions)
     return top
 
 
@@ -82,6 +86,13 @@ def _export(given: argparse.Namespace) -> int:
     from analysis import frames, report
 
     print(report.export(frames.read(frames.find_run(given.run))))
+    return EXIT_PASS
+
+
+def _definitions(given: argparse.Namespace) -> int:
+    from analysis import definitions
+
+    print(definitions.text(), end="")
     return EXIT_PASS
 
 

@@ -25,10 +25,11 @@ class Delivery:
 
 
 def delivery(asks: pd.DataFrame, client: pd.DataFrame, overloaded: pd.DataFrame) -> Delivery:
-    """wanted: asks made and arrivals that the cap refused, or what the load generators counted as due, if that is more.
+    """How much load was wanted, and what became of it.
 
-    sent: those of them that left. late: p99 of sent − intended. in flight: the most of [sent, ended] at one instant. users:
-    the most in one second, over all load generators.
+    wanted: asks made and arrivals that the cap refused, or what the load generators counted as due, if that is more. sent: those of
+    them that left. late: p99 of sent − intended. in flight: the most of [sent, ended] at one instant. users: the most in
+    one second, over all load generators.
     """
     made = asks[asks["file"] == "requests"]
     sent = made[made["sent_at"].notna()]

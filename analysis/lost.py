@@ -33,8 +33,8 @@ def lost(
     was answered by another tier; a health check that failed. Such an ask counts from when it was sent: from then on its
     user was waiting. An answer by the tier that was cut counts from when it stopped, for until then the tier served (from
     commanded, where the client was overloaded and may have seen it late); and not at all where the tier answered a later
-    ask well (a model may end early of its own accord). *Effective* is
-    not waited for: users notice long before the last Pod is gone. Abandoned and filtered asks are no evidence.
+    ask well (a model may end early of its own accord). *Effective* is not waited for: users notice long before the last Pod
+    is gone. Abandoned and filtered asks are no evidence.
     """
     if trial.commanded_at is None:
         return None

@@ -43,8 +43,8 @@ def failover(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: f
     From lost on: sent at or after it (the ask that is itself the evidence counts: its user waited from lost on), or
     covering a slot of the probe that was intended then and found no place. Another ask sent before lost does not count,
     whoever answered it. Censored where no such answer came before the mend was verified. It rests on asks that no overloaded
-    second of their load generator touches (`overload.touched`); where for more than a second before the one that ended
-    it only others were sent (`overload.rests_on_overload`), it is unknown.
+    second of their load generator touches (`overload.touched`); where before the one that ended it only others were
+    sent for too long (`overload.rests_on_overload`), it is unknown.
     """
     window = _asked_from(asks, covered, trial, lost_at)
     window = window[(window["tier"] == to) & (window["first_at"] <= trial.gone_until)]
@@ -75,7 +75,8 @@ def calm_ttft_s(asks: pd.DataFrame, trials: list[Trial], tier: str, scenario: st
     for t in trials:
         for phase in phases_of(t):
             if phase.name in ("transition", "mending"):
-                away &= (at < phase.start) | (at >= phase.end)
+                first, last = np.searchsorted(at, [phase.start, phase.end])
+                away[first:last] = False
     ttft = rows.loc[away, "ttft_ms"]
     return float(ttft.median()) / 1000 if len(ttft) else None
 
@@ -141,9 +142,9 @@ def failover_gap(asks: pd.DataFrame, trial: Trial, lost_at: float, lane: str) ->
     """How long a lane of the probe had no good answer: last good one before lost → first of three consecutive good after.
 
     In the lane, lost is its own first ask that at lost was still waiting, or was sent later, and that was not answered
-    well by the faulted tier (a kept connection may be served longer than a new one). Upper: last good ask before it sent → first token of the first of
-    three consecutive good answers from there on; service was seen at both. Lower: that ask sent, or lost
-    if that is later → the last failed one before the three sent; or, where the first of the three itself waited longer than
+    well by the faulted tier (a kept connection may be served longer than a new one). Upper: last good ask before it sent →
+    first token of the first of three consecutive good answers from there on; service was seen at both. Lower: that ask
+    sent, or lost if that is later → the last failed one before the three sent; or, where the first of the three itself waited longer than
     95 % of that tier's answers to asks sent after it was over, its first token less that time. None: the lane lost nothing,
     or had no good answer before. An upper of None: three in a row were not seen.
     It rests on the probe alone, so no second of the load generator touches it; where the probe was stalled, the bounds

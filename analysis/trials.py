@@ -60,7 +60,8 @@ class Summary:
 def summarise(values: Sequence[Value]) -> Summary:
     """Median, interval and maximum of the trials' values.
 
-    A censored value enters at its bound: the interval's lower end is then still one, its upper end may not be. A median with a censored value in its middle or below, and a maximum among
+    A censored value enters at its bound: the interval's lower end is then still one, its upper end may not be (None). A
+    median with a censored value in its middle or below, and a maximum among
     several with a censored one, are then lower bounds, and told as that.
     """
     known = [v for v in values if v.value is not None]

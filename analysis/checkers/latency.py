@@ -35,7 +35,7 @@ def check(params: Params, run: Evidence) -> Finding:
     By default from when each ask was *intended*, so that a hang which kept the next ask waiting is not hidden. Failures
     have no latency: they are `continuity`'s and `goodput`'s. Asks touched by overloaded seconds of the client may in truth
     have been faster or slower: they are taken once for 0 and once for endless, and where the limit lies between, it is
-    unknown. Fewer answers than one that may miss it and one that may not (p99: 100) are unknown.
+    unknown. So it is where there are too few answers for the quantile to be more than the slowest of them (p95: 20, p99: 100).
     """
     name = f"p{params.quantile * 100:g}"
     who = params.tier or "any tier"

@@ -1,0 +1,73 @@
+"""What is measured, as an operator reads it, made of the functions' own docstrings: `docs/metrics.md` is this text."""
+
+import inspect
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from analysis import (
+    attribution,
+    availability,
+    checkers,
+    delivery,
+    lost,
+    metrics,
+    outages,
+    overhead,
+    overload,
+    trials,
+    windows,
+)
+
+HEAD = """# What is measured
+
+The definition of a number is the docstring of the function that computes it. This page is what
+`python -m analysis definitions` prints: first what an operator may expect of a run, by the word that stands under
+`expect:`, then the metrics.
+"""
+METRICS: dict[str, tuple[Callable[..., Any], ...]] = {
+    "Phases": (windows.phases_of,),
+    "Lost": (lost.lost,),
+    "Failover": (outages.failover,),
+    "Detection": (outages.detection, outages.calm_ttft_s, outages.detection_by_ledger),
+    "Failover gap": (outages.failover_gap,),
+    "Recovery": (outages.recovery,),
+    "Unavailability": (availability.down, availability.worst_window, availability.unasked),
+    "Brown-outs": (availability.brown, availability.brown_answers),
+    "Continuity, goodput": (metrics.continuity, metrics.goodput),
+    "Cuts and stalls": (metrics.cuts,),
+    "Why a lower tier answered": (attribution.why_lower, attribution.cloud_answers),
+    "Gateway overhead": (overhead.pairs_of, overhead.overhead, overhead.said_ms),
+    "Latency": (metrics.latency_ms, delivery.hidden, metrics.quantiles),
+    "Tokens": (metrics.ttft_ms, metrics.chunk_gaps_ms, metrics.clumped, metrics.who_clumps, metrics.tpot_ms),
+    "Throughput": (metrics.tokens_per_s, metrics.answers_per_s),
+    "Load wanted and delivered": (delivery.delivery,),
+    "An overloaded client": (overload.overloaded_seconds, overload.touched, overload.rests_on_overload),
+    "Repeated trials": (trials.summarise, trials.interval_ranks),
+}
+
+
+def text() -> str:
+    """The whole page."""
+    parts = [
+        HEAD,
+        "## Expectations",
+        "",
+        *(_expectation(n, m) for n, m in checkers.catalogue().items()),
+        "## Metrics",
+        "",
+    ]
+    for name, functions in METRICS.items():
+        parts += [f"### {name}", ""]
+        parts += [f"`{f.__module__.removeprefix('analysis.')}.{f.__name__}`: {_said(f)}\n" for f in functions]
+    return "\n".join(parts)
+
+
+def _expectation(name: str, checker: ModuleType) -> str:
+    return "\n".join(
+        [f"### {name}", "", f"{_said(checker)}\n", f"{_said(checker.Params)}\n", f"{_said(checker.check)}\n"]
+    )
+
+
+def _said(of: Any) -> str:
+    return inspect.getdoc(of) or ""
