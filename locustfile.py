@@ -167,6 +167,7 @@ class Conductor:
             if isinstance(environment.runner, MasterRunner)
             else None
         )
+        self._rising: gevent.Greenlet | None = None
         self._closing: gevent.Greenlet | None = None
         self._clock = Clock()
         self._stack: Leashed | None = None
@@ -249,6 +250,20 @@ class Conductor:
 
     def raise_curtain(self, **_: Any) -> None:
         """A test starts: open a run, start chaos; the users come when it is ready."""
+        # Not in Locust's own greenlet, which it kills where it is stopped meanwhile: half a curtain cannot be lowered.
+        self._rising = gevent.spawn(self._rise)
+        refusal = self._rising.get()
+        if refusal is None:
+            return
+        if self._options.headless:
+            self.refuse(refusal)
+        if self._workers is not None:
+            self._workers.forget()
+        print(refusal, file=sys.stderr, flush=True)
+        raise StopUser  # the one kind of exception that keeps Locust from starting the users
+
+    def _rise(self) -> Refusal | None:
+        """Why there will be no run; None: it is open."""
         try:
             if not self._options.headless:
                 self._warm_up()
@@ -258,15 +273,13 @@ class Conductor:
             counters.keep(run.path, self._topology, BEFORE, self._clock)
             self._start_chaos()
         except Refusal as e:
-            if self._options.headless:
-                self.refuse(e)
-            if self._workers is not None:
-                self._workers.forget()
-            print(e, file=sys.stderr, flush=True)
-            raise StopUser from None  # the one kind of exception that keeps Locust from starting the users
+            return e
+        return None
 
     def let_go(self, **_: Any) -> None:
         """The test is stopping: end of file for chaos, so that it mends now, while the users still finish."""
+        if self._rising is not None:
+            self._rising.join()
         if self._run is not None:
             self._stopped_early = self._stopped_early or not self._chaos_over.ready()
             self._chaos.let_go()
