@@ -1,0 +1,27 @@
+"""The project's locustfile with a scenario more, whose task raises: before its ask, after it, and in it."""
+
+from locust import task
+
+import locustfile as house
+from locustfile import *  # noqa: F403  Locust looks for what it takes in this file
+from scenarios.gateway.user import GatewayUser
+
+
+class RaisingUser(GatewayUser):
+    scenario = "raising"
+    turn = 0
+
+    def wait_time(self) -> float:
+        return 0.05
+
+    @task
+    def raise_now_and_then(self) -> None:
+        self.turn += 1
+        if self.turn % 3 == 0:
+            raise RuntimeError("before the ask")
+        self.ask("Count.", stream=True, via="nowhere" if self.turn == 2 else "gateway")
+        if self.turn % 3 == 1:
+            raise RuntimeError("after the ask")
+
+
+house.SCENARIOS = (*house.SCENARIOS, RaisingUser)
