@@ -24,7 +24,7 @@ from locust.env import Environment
 from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 
-from contract import duration, timeline, topology
+from contract import duration, proxies, timeline, topology
 from contract.clock import Clock, share
 from contract.counters import AFTER, BEFORE
 from contract.leash import Leashed
@@ -184,6 +184,7 @@ class Conductor:
         self._choose_shape()
         self._choose_scenarios()
         self._topology = topology.read(self._topology_path)
+        proxies.refuse(self._topology, os.environ)
         self._timeline = timeline.read(self._timeline_path)
         try:
             if options.duration:

@@ -8,6 +8,7 @@ python -m chaos faults
 
 import argparse
 import json
+import os
 import sys
 import threading
 import time
@@ -26,7 +27,7 @@ from chaos.preflight import ground_of
 from chaos.reaper import Reaper
 from chaos.restore import restore
 from chaos.stop import Stop
-from contract import duration, timeline, topology
+from contract import duration, proxies, timeline, topology
 from contract.clock import Clock, shared
 from contract.refusal import EXIT_BAD_INPUT, EXIT_NOT_RESTORED, EXIT_PASS, Refusal
 from contract.run import ABORTED, FINISHED, open_run
@@ -130,6 +131,7 @@ def _run(args: argparse.Namespace) -> int:
         raise Refusal(
             f"{args.topology}: names no urls; start the stack with make up and give .stack/up/topology.yaml"
         )
+    proxies.refuse(stack, os.environ)
     bound = bind(lines, stack, str(args.timeline))
     clock, stop = shared(), Stop()
     own = None

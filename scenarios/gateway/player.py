@@ -11,6 +11,7 @@ from typing import Any
 import gevent
 from locust.env import Environment
 
+from contract import proxies
 from contract import topology as topologies
 from contract.clock import Clock, boot
 from contract.records import CLIENT, REQUESTS
@@ -72,6 +73,7 @@ class Player:
             _take_the_stacks_key(topologies.read_text(msg.data["topology"]))
             recorder = Recorder(warm, self._cannot_record)
             stage = of_told(msg.data, recorder, self._clock, msg.data["worker"], msg.data["prefix"])
+            proxies.refuse(stage.topology, os.environ)
             preflight(knock(stage), stage.topology)
             recorder.flush()
         except Refusal as e:

@@ -1,6 +1,8 @@
 """Bad input is refused before anything is touched: exit 64, and one message that says where, what, and what would be right."""
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,3 +102,28 @@ def refused_later(tmp_path: Path, topology: Path) -> str:
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 64, out
     return out
+
+
+def test_a_proxy_is_refused_by_locust_and_by_chaos_alike(tmp_path, topology, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://me:s3cret@proxy:3128")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    out = refused(tmp_path, topology(1), SHORT)
+    run = [
+        sys.executable,
+        "-m",
+        "chaos",
+        "run",
+        "--topology",
+        tmp_path / "topology.yaml",
+        "--timeline",
+        tmp_path / "t.yaml",
+    ]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 64
+    for said in (out, done.stderr):
+        assert (
+            "gateway: HTTP_PROXY is set, and names a proxy for 127.0.0.1; unset it, or put 127.0.0.1 into NO_PROXY"
+            in said
+        )
+        assert "s3cret" not in said
