@@ -6,6 +6,7 @@ locust -f benchmarks/load.py --headless --url http://127.0.0.1:PORT/32x10+50 --f
 from pathlib import Path
 from typing import Any
 
+import gevent
 from locust import events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
@@ -33,6 +34,7 @@ def _arguments(parser: LocustArgumentParser) -> None:
     parser.add_argument(
         "--every", type=float, default=0.0, help="seconds from ask to ask of one user; 0: at once"
     )
+    parser.add_argument("--over", type=float, default=0.0, help="seconds over which the users begin")
     parser.add_argument("--plain", type=float, default=0.0, help="the share of asks that are not streamed")
 
 
@@ -60,7 +62,8 @@ class LoadUser(GatewayUser):
     def on_start(self) -> None:
         options = self.environment.parsed_options
         self._every, self._plain = options.every, options.plain
-        self._due = self.stage.clock.now() + self.random.uniform(0.0, self._every)
+        gevent.sleep(self.random.uniform(0.0, options.over))  # users must not fall into step
+        self._due = self.stage.clock.now()
 
     def wait_time(self) -> float:
         """On schedule: how long an ask takes does not move the next one."""

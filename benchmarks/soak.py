@@ -53,7 +53,7 @@ def _soak(folder: Path, args: argparse.Namespace) -> int:
             [sys.executable, "-m", "locust", "-f", str(ROOT / "benchmarks/load.py"), "--headless", "--only-summary",
              "--loglevel", "WARNING", "--users", str(users), "--spawn-rate", str(users), "--stop-timeout", "10",
              "--url", truth.url + MODE.path, "--folder", str(folder / "run"), "--tokens", str(MODE.tokens),
-             "--every", str(EVERY_S), "--plain", str(PLAIN)],
+             "--every", str(EVERY_S), "--over", str(EVERY_S), "--plain", str(PLAIN)],
             cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
         try:

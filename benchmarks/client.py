@@ -1,0 +1,92 @@
+"""What every client that `streams` compares is given, and how it is measured. Starts nothing, patches nothing."""
+
+import argparse
+import json
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from contract.endpoint import Endpoint
+
+PROMPT = "Count upwards from one in words, without end. " * 5
+WARM_S = 1.0
+END = b"0\r\n\r\n"  # the truth server writes it last, and together with what it ends
+
+
+class Run:
+    """One client's closed loop. `found`: of each whole answer its request id and the instant of its first token."""
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        self.url: str = given.url
+        self.streams: int = given.streams
+        self.tokens: int = given.tokens
+        self.seconds: float = given.seconds
+        self.over_s: float = given.over
+        self.folder: Path = given.folder
+        self.endpoint = Endpoint.of(given.url, "tiny")
+        self.found: list[tuple[str, float]] = []
+        self._asks = 0
+
+    def request(self) -> tuple[str, bytes]:
+        """A fresh id, and the whole request."""
+        self._asks += 1
+        name = f"ask-be9c00-{self._asks:06x}"
+        return name, self.endpoint.request(name, PROMPT, self.tokens, True, True)
+
+    def parts(self) -> tuple[str, dict[str, str], bytes]:
+        """The same for clients that write HTTP themselves: id, headers, body."""
+        name, request = self.request()
+        return (
+            name,
+            {"x-request-id": name, "Content-Type": "application/json"},
+            request.partition(b"\r\n\r\n")[2],
+        )
+
+    def begin_s(self) -> float:
+        """When one of the streams begins: they must not fall into step."""
+        return random.uniform(0.0, self.over_s)
+
+
+class Measure:
+    """CPU and whole answers from its making until `stop`."""
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._count = run, len(run.found)
+        self._cpu_s, self.began_at = time.process_time(), time.monotonic()
+
+    def stop(self) -> None:
+        self._cpu_s, self.ended_at = time.process_time() - self._cpu_s, time.monotonic()
+        self._found = self._run.found[self._count :]
+
+    def tell(self, found: list[tuple[str, float]] | None = None, **more: Any) -> None:
+        """One line of JSON. `found`: where the client keeps its own."""
+        found = self._found if found is None else found
+        print(
+            json.dumps(
+                {"cpu_s": self._cpu_s, "wall_s": self.ended_at - self.began_at, "found": found} | more
+            ),
+            flush=True,
+        )
+
+
+def is_token(line: bytes) -> bool:
+    """Whether one line of a stream holds a token; parses what a client must parse."""
+    if not line.startswith(b"data: {"):
+        return False
+    choices = json.loads(line[6:])["choices"]
+    return bool(choices and choices[0]["delta"].get("content"))
+
+
+def main(clients: dict[str, Callable[[Run], None]], given: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("client", choices=clients)
+    parser.add_argument("--url", required=True, help="with its mode")
+    parser.add_argument("--streams", type=int, required=True, help="how many at once")
+    parser.add_argument("--tokens", type=int, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--over", type=float, required=True, help="seconds over which the streams begin")
+    parser.add_argument("--folder", type=Path, required=True)
+    args = parser.parse_args(given)
+    clients[args.client](Run(args))

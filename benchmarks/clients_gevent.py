@@ -1,0 +1,153 @@
+"""Clients on gevent: bare sockets, Locust's own users, and the harness."""
+
+import locust  # noqa: I001  first: it patches the standard library
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+from gevent import socket
+from locust.env import Environment
+from locust.stats import stats_history
+
+from benchmarks.client import END, WARM_S, Measure, Run, is_token, main
+from benchmarks.load import LoadUser, stage_of
+from contract.records import CLIENT, REQUESTS
+from contract.run import read_arrow
+from scenarios.gateway.recording import Memory, Recording
+
+
+def bare(run: Run) -> None:
+    """A bare gevent socket, no JSON."""
+
+    def read(sock: Any) -> float:
+        first = None
+        while True:
+            data = sock.recv(65536)
+            first = first or time.monotonic()
+            if data.endswith(END):
+                return first
+
+    _sockets(run, read)
+
+
+def bare_json(run: Run) -> None:
+    """A bare gevent socket, JSON for each event."""
+
+    def read(sock: Any) -> float:
+        first = 0.0
+        while True:
+            data = sock.recv(65536)
+            at = time.monotonic()
+            for line in data.split(b"\n"):
+                if is_token(line) and not first:
+                    first = at
+            if data.endswith(END):
+                return first
+
+    _sockets(run, read)
+
+
+def _sockets(run: Run, read: Callable[[Any], float]) -> None:
+    def stream() -> None:
+        sock = socket.create_connection((run.endpoint.host, run.endpoint.port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while True:
+            name, request = run.request()
+            sock.sendall(request)
+            run.found.append((name, read(sock)))
+
+    for _ in range(run.streams):
+        gevent.spawn_later(run.begin_s(), stream)
+    _measured(run).tell()
+
+
+def _measured(run: Run) -> Measure:
+    gevent.sleep(WARM_S + run.over_s)
+    measure = Measure(run)
+    gevent.sleep(run.seconds)
+    measure.stop()
+    return measure
+
+
+def fast_http_user(run: Run) -> None:
+    """Locust's FastHttpUser, iter_lines, JSON for each event."""
+
+    def lines(client: Any, path: str, headers: dict[str, str], body: bytes) -> Iterator[bytes]:
+        for line in client.iter_lines(path, "POST", data=body, headers=headers):
+            yield line.encode()
+
+    _start(run, _http(run, locust.FastHttpUser, lines))
+    _measured(run).tell()
+
+
+def http_user(run: Run) -> None:
+    """Locust's HttpUser (requests), iter_lines, JSON for each event."""
+
+    def lines(client: Any, path: str, headers: dict[str, str], body: bytes) -> Iterator[bytes]:
+        with client.post(path, data=body, headers=headers, stream=True, catch_response=True) as answer:
+            yield from answer.iter_lines()
+
+    _start(run, _http(run, locust.HttpUser, lines))
+    _measured(run).tell()
+
+
+def _http(run: Run, base: Any, lines: Callable[..., Iterator[bytes]]) -> type[locust.User]:
+    class User(base):
+        host = run.url
+
+        def on_start(self) -> None:
+            gevent.sleep(run.begin_s())
+
+        @locust.task
+        def ask(self) -> None:
+            name, headers, body = run.parts()
+            first = None
+            for line in lines(self.client, "/v1/chat/completions", headers, body):
+                if is_token(line) and first is None:
+                    first = time.monotonic()
+            assert first is not None
+            run.found.append((name, first))
+
+    return User
+
+
+def harness(run: Run) -> None:
+    """Ours: a scenario's asks, each recorded and written, Locust told."""
+
+    stage = stage_of(run.url, run.tokens)
+    runner = _start(run, LoadUser, brownout=stage)
+    recording = Recording(runner.environment, stage, run.folder, Memory(), sys.exit)
+    measure = _measured(run)
+    recording.close()
+    asks = read_arrow(run.folder / "requests.arrow", REQUESTS)[0].to_pylist()
+    monotonic = stage.clock.at(0.0)
+    found, bad = [], []
+    for ask in asks:
+        if ask["outcome"] != "ok":
+            bad.append(f"{ask['outcome']}: {ask['error']}")
+        elif measure.began_at <= ask["sent_at"] - monotonic + ask["latency_ms"] / 1000 <= measure.ended_at:
+            found.append((ask["request_id"], ask["sent_at"] - monotonic + ask["ttft_ms"] / 1000))
+    seconds = [
+        s for s in read_arrow(run.folder / "client.arrow", CLIENT)[0].to_pylist()
+        if measure.began_at + 1 <= s["at"] - monotonic <= measure.ended_at
+    ]  # fmt: skip
+    measure.tell(found, bad=bad[:3], client=seconds)
+
+
+def _start(run: Run, user: type[locust.User], **given: Any) -> Any:
+    options = argparse.Namespace(every=0.0, plain=0.0, over=run.over_s)
+    environment = Environment(user_classes=[user], parsed_options=options)
+    for name, value in given.items():
+        setattr(environment, name, value)
+    runner = environment.create_local_runner()
+    gevent.spawn(stats_history, runner)
+    gevent.spawn(runner.start, run.streams, spawn_rate=run.streams)
+    return runner
+
+
+if __name__ == "__main__":
+    main({f.__name__: f for f in (bare, bare_json, harness, fast_http_user, http_user)})

@@ -1,0 +1,167 @@
+"""What a stream costs, and how true its TTFT is: the harness beside other clients, in turn, in one run.
+
+python -m benchmarks.streams [--rounds 3] [--only burst,paced,many] [--clients floor,harness]
+
+Each client is a process on one core, the truth server has another. CPU is the client's own; the error of a TTFT is the
+instant at which the client says that the first token came, less the instant right before the server wrote it. Ratios
+are taken within a round, and the median round is printed.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.overload import overloaded_seconds
+from benchmarks.truth import Mode, TruthServer
+
+ROOT = Path(__file__).parent.parent
+CLIENTS = {
+    "floor": ("clients_asyncio", "bare asyncio.Protocol, no JSON (floor)"),
+    "bare": ("clients_gevent", "bare gevent socket, no JSON"),
+    "bare_json": ("clients_gevent", "bare gevent socket, JSON for each event"),
+    "harness": ("clients_gevent", "the harness: user, ask, record, Locust told"),
+    "fast_http_user": ("clients_gevent", "FastHttpUser, iter_lines, JSON"),
+    "http_user": ("clients_gevent", "HttpUser, iter_lines, JSON"),
+    "aiohttp": ("clients_asyncio", "aiohttp, JSON"),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way of asking; `bars`: what the harness is to reach, as ratios to other clients."""
+
+    says: str
+    mode: Mode
+    streams: int
+    seconds: float
+
+
+CASES = {
+    "burst": Case("32 tokens at once, 16 streams", Mode(32, 0, 10), 16, 2.5),
+    "paced": Case("32 tokens 10 ms apart, 64 streams", Mode(32, 10, 50), 64, 4.0),
+    "many": Case("32 tokens 10 ms apart, 512 streams", Mode(32, 10, 50), 512, 4.0),
+}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one client in one round."""
+
+    cpu_ms: float  # a stream
+    rate: float  # streams a second
+    core: float  # share of a core
+    error_p50_ms: float
+    error_p99_ms: float
+    server: float  # the truth server's share of a core
+    overloaded: str
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.streams",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default=",".join(CASES), help="of these")
+    parser.add_argument("--clients", default=",".join(CLIENTS), help="of these")
+    args = parser.parse_args()
+    for name in args.only.split(","):
+        compare(CASES[name], args.clients.split(","), args.rounds)
+    return 0
+
+
+def compare(case: Case, clients: list[str], rounds: int) -> None:
+    found: dict[str, list[Figures]] = {c: [] for c in clients}
+    for _ in range(rounds):
+        for client in clients:
+            found[client].append(figures(case, client))
+    print(f"\n{case.says}, median of {rounds}\n")
+    against = [c for c in ("floor", "bare", "bare_json", "fast_http_user") if c in clients]
+    print(
+        "| client | CPU ms a stream | "
+        + "".join(f"÷ {c} | " for c in against)
+        + "streams/s | core | TTFT error p50 | p99, ms | server's core | overloaded |"
+    )
+    print("| --- " * (8 + len(against)) + "|")
+    for client in clients:
+        rows = found[client]
+        ratios = [
+            statistics.median(a.cpu_ms / b.cpu_ms for a, b in zip(rows, found[other], strict=True))
+            for other in against
+        ]
+        middle = {
+            name: statistics.median(getattr(r, name) for r in rows)
+            for name in Figures.__annotations__
+            if name != "overloaded"
+        }
+        print(
+            f"| {CLIENTS[client][1]} | {middle['cpu_ms']:.3f} | "
+            + "".join(f"{r:.2f} | " for r in ratios)
+            + f"{middle['rate']:.0f} | {middle['core']:.0%} | {middle['error_p50_ms']:.2f} | {middle['error_p99_ms']:.2f} | "
+            f"{middle['server']:.0%} | {' '.join(r.overloaded for r in rows)} |",
+            flush=True,
+        )
+
+
+def figures(case: Case, client: str) -> Figures:
+    """One client's turn."""
+    here, there = cores()
+    with tempfile.TemporaryDirectory() as folder:
+        with TruthServer(Path(folder), core=there) as truth:
+            over_s = (case.mode.after_ms + case.mode.tokens * case.mode.every_ms) / 1000
+            told = _run(case, client, truth.url + case.mode.path, over_s, Path(folder), here)
+            server_s = truth.cpu_s()
+        ledger = truth.ledger()
+    assert told["found"], f"{client} has no answer"
+    assert not told.get("bad"), told["bad"]
+    errors_ms = [(at - ledger[name].sent_at[0]) * 1000 for name, at in told["found"]]
+    p50, p99 = np.percentile(errors_ms, (50, 99))
+    seconds = told.get("client", [])
+    late = len(overloaded_seconds(pd.DataFrame(seconds))) if seconds else 0
+    count = len(told["found"])
+    return Figures(
+        told["cpu_s"] * 1000 / count, count / told["wall_s"], told["cpu_s"] / told["wall_s"], p50, p99,
+        server_s / (told["wall_s"] + 1 + over_s), f"{late}/{len(seconds)} s" if seconds else "",
+    )  # fmt: skip
+
+
+def _run(case: Case, client: str, url: str, over_s: float, folder: Path, core: int) -> dict[str, Any]:
+    argv = [sys.executable, "-m", f"benchmarks.{CLIENTS[client][0]}", client, "--url", url]
+    argv += [
+        "--streams",
+        str(case.streams),
+        "--tokens",
+        str(case.mode.tokens),
+        "--seconds",
+        str(case.seconds),
+    ]
+    argv += ["--over", str(over_s), "--folder", str(folder)]
+    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        os.sched_setaffinity(process.pid, [core])
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        process.kill()
+    if not line:
+        raise SystemExit(f"{client} said nothing")
+    return json.loads(line)
+
+
+def cores() -> tuple[int, int]:
+    """The client's and the server's; the same where the machine has but one."""
+    there, *_, here = sorted(os.sched_getaffinity(0)) * 2
+    return here, there
+
+
+if __name__ == "__main__":
+    sys.exit(main())
