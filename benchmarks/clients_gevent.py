@@ -3,6 +3,7 @@
 import locust  # noqa: I001  first: it patches the standard library
 
 import argparse
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -122,6 +123,7 @@ def harness(run: Run) -> None:
     runner = _start(run, LoadUser, brownout=stage)
     recording = Recording(runner.environment, stage, run.folder, Memory(), sys.exit)
     measure = _measured(run)
+    runner.stop()
     recording.close()
     asks = read_arrow(run.folder / "requests.arrow", REQUESTS)[0].to_pylist()
     monotonic = stage.clock.at(0.0)
@@ -146,6 +148,7 @@ def _start(run: Run, user: type[locust.User], **given: Any) -> Any:
     runner = environment.create_local_runner()
     gevent.spawn(stats_history, runner)
     gevent.spawn(runner.start, run.streams, spawn_rate=run.streams)
+    logging.disable(logging.WARNING)  # that this is a high spawn rate; that users are killed
     return runner
 
 

@@ -1,7 +1,7 @@
 """One HTTP/1.1 exchange on one gevent socket that is kept: bytes, and the instants at which they came.
 
-Whatever happens ends the exchange with an `End`. While bytes come in nothing is parsed but the framing; what they
-say is read afterwards, by `contract.stream`.
+Whatever happens ends the exchange with an `End`. While bytes come in (`line.py`) nothing is parsed but the framing; what
+they say is read afterwards, by `contract.stream`.
 """
 
 import select
@@ -15,14 +15,11 @@ from gevent import GreenletExit, monkey
 
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange, Framing
-from contract.keepalive import acknowledged, lost_unread
-from contract.stream import HAS_CONTENT
+from contract.keepalive import lost_unread
 from contract.trust import client_context
 from scenarios.gateway.deadlines import Deadlines, due
+from scenarios.gateway.line import Line
 from scenarios.gateway.watchdog import Watchdog
-
-_READ_BYTES = 65536
-_SEAM_BYTES = 48  # a key may be cut between two pieces
 
 
 class Connection:
@@ -30,11 +27,9 @@ class Connection:
 
     def __init__(self, endpoint: Endpoint, watchdog: Watchdog) -> None:
         self._endpoint, self._watchdog = endpoint, watchdog
-        self._socket: gevent.socket.socket | None = None
+        self._line: Line | None = None
         # Left by GreenletExit, `exchange` cannot return what it has: it stands here.
         self.latest: Exchange | None = None
-        self._heard = False  # whether the latest exchange received a byte
-        self._read = False  # whether it ended after the server had read it
 
     def exchange(
         self, request: bytes, deadlines: Deadlines, on_sent: Callable[[float], object] = lambda at: None
@@ -45,35 +40,34 @@ class Connection:
         """
         kept = self._still_open()
         found = self._once(request, deadlines, on_sent)
-        if kept and lost_unread(found, self._heard, self._read):
+        if kept is not None and lost_unread(found, kept.heard, kept.acknowledged):
             # Once: on a fresh connection there is no such race.
             found = self._once(request, deadlines, on_sent)
         return found
 
     def close(self) -> None:
         """Safe to call twice."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._line is not None:
+            self._line.close()
+            self._line = None
 
-    def _still_open(self) -> bool:
-        """Whether a kept connection can be used. What is readable between two exchanges is its end, or no answer."""
-        if self._socket is None:
-            return False
+    def _still_open(self) -> Line | None:
+        """The kept connection, if it can be used. What is readable between two exchanges is its end, or no answer."""
+        if self._line is None:
+            return None
         poll = monkey.get_original("select", "poll")()  # one look without a turn of the hub
-        poll.register(self._socket.fileno(), select.POLLIN)
+        poll.register(self._line.socket.fileno(), select.POLLIN)
         if poll.poll(0):
             self.close()
-        return self._socket is not None
+        return self._line
 
     def _once(self, request: bytes, deadlines: Deadlines, on_sent: Callable[[float], object]) -> Exchange:
         exchange = self.latest = Exchange()
         framing = Framing(exchange)
-        self._heard = self._read = False
         began_at = time.monotonic()
         try:
-            if self._socket is None:
-                self._socket = self._connect(deadlines.connect)
+            if self._line is None:
+                self._line = Line(self._connect(deadlines.connect))
         except GreenletExit:
             framing.given_up(End.STOPPED, time.monotonic(), "stopped while connecting")
             raise
@@ -83,7 +77,7 @@ class Connection:
             return exchange
         try:
             on_sent(time.monotonic())
-            self._converse(self._socket, request, deadlines, exchange, framing)
+            self._converse(self._line, request, deadlines, exchange, framing)
         except GreenletExit:
             framing.given_up(End.STOPPED, time.monotonic(), "stopped")
             raise
@@ -93,30 +87,12 @@ class Connection:
         return exchange
 
     def _converse(
-        self, sock: gevent.socket.socket, request: bytes, deadlines: Deadlines, exchange: Exchange,
-        framing: Framing,
-    ) -> None:  # fmt: skip
+        self, line: Line, request: bytes, deadlines: Deadlines, exchange: Exchange, framing: Framing
+    ) -> None:
         sent_at = exchange.sent_at = time.monotonic()
-        watch = self._watchdog.watch(sock, due(deadlines, sent_at, None))
-        pieces, seen, token_seen = exchange.pieces, 0, False
+        watch = self._watchdog.watch(line.socket, due(deadlines, sent_at, None))
         try:
-            sock.sendall(request)
-            while not framing.done:
-                data = sock.recv(_READ_BYTES)
-                at = time.monotonic()
-                if watch.overdue is not None:
-                    framing.given_up(watch.overdue.end, at, watch.overdue.why)
-                elif data:
-                    self._heard = True
-                    framing.feed(data, at)
-                    if not token_seen:
-                        token_seen = _token_in(pieces, seen)
-                        seen = len(pieces)
-                    if token_seen:
-                        watch.due = due(deadlines, sent_at, at)
-                else:
-                    self._read = acknowledged(sock.fileno())
-                    framing.closed(at)
+            line.converse(request, exchange, framing, watch, deadlines)
         except OSError as e:
             at = time.monotonic()
             if watch.overdue is not None:
@@ -140,13 +116,6 @@ class Connection:
             except BaseException:  # GreenletExit too: an open socket must not be left to the collector
                 sock.close()
                 raise
-
-
-def _token_in(pieces: list[tuple[float, bytes]], since: int) -> bool:
-    """Whether the pieces from `since` on hold content; the end of the piece before is looked at with them."""
-    new = b"".join(piece for _, piece in pieces[since:])
-    before = pieces[since - 1][1][-_SEAM_BYTES:] if since else b""
-    return bool(HAS_CONTENT.search(before + new))
 
 
 def _words(error: BaseException) -> str:

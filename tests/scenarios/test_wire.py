@@ -67,9 +67,7 @@ def test_the_keep_alive_race_is_asked_again_once_as_sent_the_second_time():
 
 
 def test_a_connection_that_was_closed_just_before_the_request_came_is_asked_again(monkeypatch):
-    monkeypatch.setattr(
-        Connection, "_still_open", lambda self: self._socket is not None
-    )  # the look came too early
+    monkeypatch.setattr(Connection, "_still_open", lambda self: self._line)  # the look came too early
     with Server([GOOD, CLOSE], [GOOD]) as server:
         assert [e.end for e in _twice(server, pause_s=0.1)] == [End.COMPLETE] * 2
         assert (len(server.connections), len(server.requests)) == (2, 2)
