@@ -9,6 +9,7 @@ import re
 import sys
 import time
 import urllib.request
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from contract.counters import LABELS, WANTED, Scrape
 from contract.records import GATEWAY
 from contract.run import JsonLines
 from contract.topology import Topology, secret
+from contract.trust import client_context
 
 PATIENCE_S = 5.0  # for one page
 LARGEST = 16 * 2**20
@@ -43,15 +45,26 @@ def keep(folder: Path, topology: Topology, when: str, clock: Clock) -> None:
         print(f"\ncounters.jsonl cannot be written: {e}", file=sys.stderr, flush=True)
 
 
-def sources(topology: Topology) -> list[tuple[str, str, str | None]]:
-    """(`gateway` or a tier, the url of its metrics, its key). A cloud tier has none, and is left alone."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One page of metrics."""
+
+    name: str  # `gateway`, or a tier's
+    url: str
+    key: str | None = field(repr=False)
+    ca_file: str | None
+
+
+def sources(topology: Topology) -> list[Source]:
+    """The gateway's page and the engines'. A cloud tier has none, and is left alone."""
     gateway = topology.gateway
     assert gateway.url is not None, "an embedded stack's urls are filled in before the run"
     # Without the slash LiteLLM answers with a redirect, which would be followed with the key in hand.
-    found = [(GATEWAY, f"{gateway.url}/metrics/", secret(gateway.api_key))]
+    found = [Source(GATEWAY, f"{gateway.url}/metrics/", secret(gateway.api_key), gateway.ca_file)]
     for tier in topology.tiers:
         if tier.url is not None and not tier.cloud:
-            found.append((tier.name, f"{tier.url.removesuffix('/v1')}/metrics", secret(tier.api_key)))
+            url = f"{tier.url.removesuffix('/v1')}/metrics"
+            found.append(Source(tier.name, url, secret(tier.api_key), tier.ca_file))
     return found
 
 
@@ -74,40 +87,39 @@ def read(text: str) -> list[dict[str, Any]]:
     return found
 
 
-def _settled(source: tuple[str, str, str | None], when: str, clock: Clock) -> Scrape:
+def _settled(source: Source, when: str, clock: Clock) -> Scrape:
     until = time.monotonic() + SETTLED_WITHIN_S
-    found = _scrape(*source, when, clock)
+    found = _scrape(source, when, clock)
     while found.error is None and time.monotonic() < until:
         gevent.sleep(AGAIN_S)
-        before, found = found, _scrape(*source, when, clock)
+        before, found = found, _scrape(source, when, clock)
         if found.counters == before.counters:
             break
     return found
 
 
-def _scrape(source: str, url: str, key: str | None, when: str, clock: Clock) -> Scrape:
-    found = Scrape(clock.now(), when, source, url)
+def _scrape(source: Source, when: str, clock: Clock) -> Scrape:
+    found = Scrape(clock.now(), when, source.name, source.url)
     try:
         with gevent.Timeout(PATIENCE_S, TimeoutError(f"no answer in {PATIENCE_S:g} s")):
-            found.counters = read(_page(url, key))
+            found.counters = read(_page(source))
     except (OSError, ValueError, http.client.HTTPException) as e:
         found.error = f"{type(e).__name__}: {e}"
     return found
 
 
-def _page(url: str, key: str | None) -> str:
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})
-    with _OPENER.open(request, timeout=PATIENCE_S) as answer:
+def _page(source: Source) -> str:
+    headers = {"Authorization": f"Bearer {source.key}"} if source.key else {}
+    tls = urllib.request.HTTPSHandler(context=client_context(source.ca_file))
+    # As asks do, it goes straight there: no proxy of the environment's.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect(), tls)
+    with opener.open(urllib.request.Request(source.url, headers=headers), timeout=PATIENCE_S) as answer:
         return answer.read(LARGEST).decode("utf-8", "replace")
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: Any) -> None:
         return None
-
-
-# As asks do, it goes straight there: no proxy of the environment's.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
 
 
 def _unescaped(found: re.Match[str]) -> str:
