@@ -170,6 +170,6 @@ class Evidence:
         f = self.frames
         if not f.has_ledgers:
             return None
-        tiers, ledgers = f.ledgers
+        ledgers = ledger.by_nonce(f.ledgers)
         known = {name for asks in (f.asks, f.warmup, f.covered) for name in asks["request_id"]}
-        return ledger.check(f.asks, known, tiers, ledgers, whole=f.cut_short is None and not f.torn)
+        return ledger.check(f.asks, known, list(f.ledgers), ledgers, whole=f.cut_short is None and not f.torn)

@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from pyarrow import json
 
 from analysis import clocks, ledger
 from analysis.overload import overloaded_seconds, touched
@@ -88,8 +87,9 @@ class Frames:
     @cached_property
     def arrivals(self) -> pd.DataFrame:
         """The embedded engines' ledgers: when each ask (`nonce`, our request_id) arrived at which tier; else empty."""
-        found = [_arrivals(p).assign(tier=p.stem) for p in sorted((self.path / "ledger").glob("*.jsonl"))]
-        return pd.concat(found) if found else pd.DataFrame(columns=["nonce", "arrived_at", "tier"])
+        columns = ["nonce", "arrived_at", "tier"]
+        found = [asked.assign(tier=tier)[columns] for tier, asked in self.ledgers.items()]
+        return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
 
     @cached_property
     def gateway_asks(self) -> pd.DataFrame:
@@ -102,9 +102,9 @@ class Frames:
         return (self.path / "ledger").is_dir()
 
     @cached_property
-    def ledgers(self) -> tuple[list[str], ledger.Ledgers]:
-        """The tiers that have a ledger, and nonce → what engines wrote down under it."""
-        return ledger.read(self.path / "ledger")
+    def ledgers(self) -> dict[str, pd.DataFrame]:
+        """Tier → what its engine wrote down, see `ledger.read`; none but on embedded stacks."""
+        return {p.stem: ledger.read(p) for p in sorted((self.path / "ledger").glob("*.jsonl"))}
 
     @cached_property
     def counters(self) -> list[dict[str, Any]]:
@@ -248,20 +248,6 @@ def _split(asks: pd.DataFrame, client: pd.DataFrame) -> tuple[pd.DataFrame, pd.D
     covered, warm = asks["covered_by"].notna(), asks["lane"] == Lane.WARMUP
     parts = (asks[~covered & ~warm], asks[covered], asks[warm & ~covered])
     return parts[0].reset_index(drop=True), parts[1].reset_index(drop=True), parts[2].reset_index(drop=True)
-
-
-_ARRIVED = pa.schema([("line", pa.string()), ("nonce", pa.string()), ("arrived_at", pa.float64())])
-
-
-def _arrivals(ledger: Path) -> pd.DataFrame:
-    """The lines `arrived` of one engine's ledger; a torn tail is passed over, and what is no ledger holds none."""
-    whole = ledger.read_bytes().rpartition(b"\n")[0]
-    options = json.ParseOptions(explicit_schema=_ARRIVED, unexpected_field_behavior="ignore")
-    try:
-        table = json.read_json(pa.BufferReader(whole), parse_options=options).to_pandas()
-    except pa.ArrowInvalid:
-        table = _ARRIVED.empty_table().to_pandas()
-    return table.loc[(table["line"] == "arrived") & table["nonce"].notna(), ["nonce", "arrived_at"]]
 
 
 EVENT_COLUMNS = (

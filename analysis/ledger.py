@@ -4,14 +4,15 @@ A ledger is the truth: where it contradicts a record, the record lies. Pages of 
 are told in results/README.md.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+from pyarrow import json
 
 from contract.records import Outcome, Witness
-from contract.run import read_lines
 
 GAVE_ALL = ("length", "garbled")  # garbled: to its end, with a part in it that is no JSON
 ENDED_WELL = (*GAVE_ALL, "stop")
@@ -25,12 +26,16 @@ class Entry:
     tier: str
     nonce: str
     arrived_at: float
-    first_byte_at: float | None = None  # content was written
+    first_at: float | None = None  # content was written
     how: str | None = None  # None: it never ended
     ending: str | None = (
         None  # how it was about to end, said before its last bytes: true of one that was killed there
     )
 
+
+_ENTRY = ("nonce", "arrived_at", "first_at", "how", "ending")
+_TEXT, _INSTANT = ("line", "id", "nonce", "how", "ending"), ("arrived_at", "begun_at", "first_byte_at")
+_LINES = pa.schema([*((name, pa.string()) for name in _TEXT), *((name, pa.float64()) for name in _INSTANT)])
 
 Ledgers = dict[str, list[Entry]]
 """Nonce → what engines wrote down under it, in order of arrival."""
@@ -45,16 +50,33 @@ class Checked:
     unrecorded: dict[str, list[str]]  # tier → nonces of this run that it was asked under and no record has
 
 
-def read(folder: Path) -> tuple[list[str], Ledgers]:
-    """(tiers that have a ledger, what stands in them). Lines that are none are passed over."""
+def read(path: Path) -> pd.DataFrame:
+    """One engine's ledger, a row for each ask with a nonce. A torn tail is passed over; what is no ledger holds none.
+
+    Lines tell what they know: `arrived`, then `begun` and `ending` of one that may be killed before its `ended`.
+    """
+    whole_lines = path.read_bytes().rpartition(b"\n")[0]
+    options = json.ParseOptions(explicit_schema=_LINES, unexpected_field_behavior="ignore")
+    try:
+        lines = json.read_json(pa.BufferReader(whole_lines), parse_options=options).to_pandas()
+    except pa.ArrowInvalid:
+        lines = _LINES.empty_table().to_pandas()
+    found = lines.groupby("id", sort=False).first()  # of each column what the first line says that has it
+    found = found[found["nonce"].notna() & found["arrived_at"].notna()]
+    return found.assign(first_at=found["first_byte_at"].fillna(found["begun_at"]))
+
+
+def by_nonce(tables: Mapping[str, pd.DataFrame]) -> Ledgers:
+    """Of the tiers' ledgers."""
     found: Ledgers = {}
-    paths = sorted(folder.glob("*.jsonl"))
-    for path in paths:
-        for entry in _entries(path):
+    for tier, table in tables.items():
+        columns = [table[c].astype(object).where(table[c].notna(), None) for c in _ENTRY]
+        for row in zip(*columns, strict=True):
+            entry = Entry(tier, *row)
             found.setdefault(entry.nonce, []).append(entry)
     for entries in found.values():
         entries.sort(key=lambda e: e.arrived_at)
-    return [path.stem for path in paths], found
+    return found
 
 
 def check(
@@ -111,27 +133,10 @@ def contradiction(
 
 def _spoke_before(entry: Entry, first_at: float | None) -> bool:
     # One that was frozen reads, when it thaws, what was given up long ago; it gives no content then.
-    return (
-        entry.first_byte_at is not None and first_at is not None and entry.first_byte_at < first_at + CLOCKS_S
-    )
+    return entry.first_at is not None and first_at is not None and entry.first_at < first_at + CLOCKS_S
 
 
 def _run_of(nonce: str) -> str | None:
     """`ask-1a2b3c` of `ask-1a2b3c-00002f`: all that a run asks begins alike."""
     head, _, _ = nonce.rpartition("-")
     return head if "-" in head else None
-
-
-def _entries(path: Path) -> Iterator[Entry]:
-    lines, _ = read_lines(path)
-    found: dict[str, Entry] = {}
-    for line in lines:
-        kind, name = line.get("line"), line["id"]
-        if kind == "arrived" and line["nonce"]:
-            found[name] = Entry(path.stem, line["nonce"], line["arrived_at"])
-        elif name in found:
-            # A line tells what it knows: `begun` the first token of one that may be killed before its `ended`.
-            told = {k: line[k] for k in ("how", "ending") if k in line}
-            first_at = line.get("first_byte_at") or line.get("begun_at")
-            found[name] = replace(found[name], **told, **({"first_byte_at": first_at} if first_at else {}))
-    return iter(found.values())
