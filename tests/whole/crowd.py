@@ -16,14 +16,14 @@ from locust.exception import StopUser
 from contract import topology
 from contract.clock import Clock
 from contract.run import FINISHED, open_run
-from scenarios.gateway.deadlines import Deadlines
+from scenarios.gateway.arrivals import parse
+from scenarios.gateway.open_loop import open_loop
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.recording import Memory, Recording
 from scenarios.gateway.stage import Stage, endpoints
 from scenarios.gateway.user import GatewayUser
 from scenarios.prompts import prompt
 
-STREAMED = 0.7
 PROMPT_TOKENS = 20
 
 
@@ -32,13 +32,14 @@ class CrowdUser(GatewayUser):
 
     scenario = "crowd"
     wanted = 0
+    streamed = 1.0  # the share of asks that are
 
     @task
     def ask_one(self) -> None:
-        if self.stage.recorder.tally.asked >= self.wanted:
+        if self.stage.arrivals is None and self.stage.recorder.tally.asked >= self.wanted:
             raise StopUser
         tier = self.random.choice(self.stage.direct_tiers()).name
-        streamed = self.random.random() < STREAMED
+        streamed = self.random.random() < self.streamed
         self.ask(prompt(self.random, PROMPT_TOKENS), stream=streamed, via=tier)
 
 
@@ -50,15 +51,18 @@ def main(
     pace_s: float,
     asks: int,
     max_tokens: int,
-    deadlines: dict,
+    streamed: float,
+    arrivals: str | None,
 ) -> dict:
+    """`arrivals`: asked in an open loop, until `asks` were; else by `users`, each every `pace_s`."""
     found, clock = topology.read(Path(path)), Clock()
     gateway, tiers = endpoints(found)
-    CrowdUser.wanted, CrowdUser.wait_time = asks, constant_pacing(pace_s)
-    environment = Environment(user_classes=[CrowdUser])
+    CrowdUser.wanted, CrowdUser.streamed, CrowdUser.wait_time = asks, streamed, constant_pacing(pace_s)
+    playing, count = (CrowdUser, users) if arrivals is None else (open_loop([CrowdUser]), 1)
+    environment = Environment(user_classes=[playing], stop_timeout=60)
     stage = environment.brownout = Stage(
         topology=found, recorder=Recorder(Memory(), print), clock=clock, seed=1, prefix=prefix, gateway=gateway,
-        tiers=tiers, deadlines=Deadlines(**deadlines), max_tokens=max_tokens,
+        tiers=tiers, max_tokens=max_tokens, arrivals=arrivals and parse(arrivals),
     )  # fmt: skip
     runner = environment.create_local_runner()
     run = open_run(Path(results), "crowd", clock.now(), {"topology.yaml": topology.dump(found)}, {}, 1)
@@ -66,10 +70,11 @@ def main(
     recording = Recording(environment, stage, run.path, Memory(), failures.append)
     process, seen = psutil.Process(), []
     began_at = clock.now()
-    runner.spawn_users({CrowdUser.__name__: users}, wait=False)
-    while runner.user_count:
+    runner.spawn_users({playing.__name__: count}, wait=False)
+    while runner.user_count and not (arrivals and recording.tally.asked >= asks):
         seen.append((process.num_fds(), process.memory_info().rss / 1e6))
         gevent.sleep(0.5)
+    runner.stop()
     ended_at = clock.now()
     recording.close()
     run.close(FINISHED, ended_at, None, recording.tally.snapshot().by_outcome)

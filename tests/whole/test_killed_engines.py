@@ -1,8 +1,6 @@
 """Engines that are killed every few seconds while users ask them directly: every record agrees with the ledgers."""
 
-import json
 import random
-import secrets
 import signal
 import socket
 import subprocess
@@ -19,13 +17,8 @@ from contract.run import read_arrow
 from embedded.engine.ledger import Entry, read
 from embedded.ports import Reserved
 from tests.chaos.stand import ROOT
+from tests.whole.crowding import crowd
 
-TOPOLOGY = """
-gateway: {{url: "http://127.0.0.1:{a}", model: m}}
-tiers:
-  - {{name: a, match: {{group: a}}, url: "http://127.0.0.1:{a}", model: m, ignore_eos: true}}
-  - {{name: b, match: {{group: b}}, url: "http://127.0.0.1:{b}", model: m, ignore_eos: true}}
-"""
 PACE = ("--time-to-first-token=30ms", "--inter-token-latency=20ms", "--inter-token-latency-std-dev=2ms")
 MAX_TOKENS = 8
 LIVES_S = (2.0, 5.0)
@@ -118,25 +111,19 @@ def test_every_ask_of_engines_that_are_killed_again_and_again_has_one_record_tha
     tmp_path, asks
 ):
     engines = {"a": Mortal("a", tmp_path, signal.SIGKILL), "b": Mortal("b", tmp_path, signal.SIGTERM)}
-    (tmp_path / "two.yaml").write_text(TOPOLOGY.format(**{n: e.port for n, e in engines.items()}))
-    given = {
-        "path": str(tmp_path / "two.yaml"), "results": str(tmp_path / "results"), "prefix": secrets.token_hex(3),
-        "users": USERS, "pace_s": PACE_S, "asks": asks, "max_tokens": MAX_TOKENS, "deadlines": {},
-    }  # fmt: skip
     try:
         for engine in engines.values():
             engine.begin()
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.whole.crowd"], input=json.dumps(given), cwd=ROOT, capture_output=True, text=True
+        said, run = crowd(
+            tmp_path, {name: engine.port for name, engine in engines.items()}, users=USERS, pace_s=PACE_S, asks=asks,
+            max_tokens=MAX_TOKENS, streamed=0.7,
         )  # fmt: skip
     finally:
         for engine in engines.values():
             engine.rest()
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
-    table, torn = read_arrow(Path(said["run"]) / "requests.arrow", REQUESTS)
+    table, torn = read_arrow(run / "requests.arrow", REQUESTS)
     records = table.to_pylist()
-    print_cost(said, engines, records, Path(said["run"]))
+    print_cost(said, engines, records, run)
 
     assert not torn
     assert not said["failures"]

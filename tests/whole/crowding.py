@@ -1,0 +1,40 @@
+"""Runs `crowd.py` beside the tests."""
+
+import json
+import secrets
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.chaos.stand import ROOT
+
+
+def crowd(
+    folder: Path, ports: Mapping[str, int], *, asks: int, max_tokens: int, users: int = 1, pace_s: float = 0.0,
+    streamed: float = 1.0, arrivals: str | None = None,
+) -> tuple[dict[str, Any], Path]:  # fmt: skip
+    """Asks engines, by name, on these ports; what the crowd says of itself, and the run's folder."""
+    urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+    topology = {
+        "gateway": {"url": next(iter(urls.values())), "model": "m"},
+        "tiers": [
+            {"name": name, "match": {"group": name}, "url": url, "model": "m", "ignore_eos": True}
+            for name, url in urls.items()
+        ],
+    }
+    path = folder / "crowd.yaml"
+    path.write_text(yaml.safe_dump(topology))
+    given = {
+        "path": str(path), "results": str(folder / "results"), "prefix": secrets.token_hex(3), "users": users,
+        "pace_s": pace_s, "asks": asks, "max_tokens": max_tokens, "streamed": streamed, "arrivals": arrivals,
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.whole.crowd"], input=json.dumps(given), cwd=ROOT, capture_output=True, text=True
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    return said, Path(said["run"])
