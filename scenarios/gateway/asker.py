@@ -1,6 +1,7 @@
 """One ask, from its intent to its one record, whatever happens to it. Knows nothing of Locust."""
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from contract.proper_end import ProperEnd
 from contract.records import GATEWAY, Ask, Lane
 from scenarios.gateway.stage import Stage
 from scenarios.gateway.wire import Connection
+
+log = logging.getLogger(__name__)
 
 
 class Asker:
@@ -77,12 +80,19 @@ class Asker:
             raise
         finally:
             stage.recorder.keep(ask)
-            self._tell(ask, sum(len(piece) for _, piece in exchange.pieces) if exchange else 0)
+            self._tell_of(ask, exchange)
 
     def close(self) -> None:
         """Safe to call twice."""
         for connection in self._connections.values():
             connection.close()
+
+    def _tell_of(self, ask: Ask, exchange: Exchange | None) -> None:
+        """What goes wrong in the telling takes nothing from the record, and must not take the place of a kill."""
+        try:
+            self._tell(ask, sum(len(piece) for _, piece in exchange.pieces) if exchange else 0)
+        except Exception:
+            log.exception("%s has its record, but could not be told of", ask.request_id)
 
     def _endpoint(self, via: str, model: str | None) -> Endpoint:
         endpoint = self._stage.gateway if via == GATEWAY else self._stage.tiers[via]

@@ -1,0 +1,67 @@
+"""The metronome's records: one for each slot, whatever happens to it."""
+
+import threading
+
+import pytest
+
+from chaos.metronome import Metronome
+from chaos.probe import Probe
+from contract.clock import Clock
+from contract.endpoint import Endpoint
+from contract.records import REQUESTS, columns
+from tests.chaos.stand import until
+from tests.contract.exchanges import WHOLE, Groups, chunked, head, streamed, token
+from tests.scenarios.server import HANG, Server
+
+
+class Stumbling(Groups):
+    """Makes a mistake at the first two answers, one in each lane."""
+
+    def __init__(self):
+        self._left, self._lock = 2, threading.Lock()
+
+    def tier_of(self, group, api_base):
+        with self._lock:
+            self._left -= 1
+            if self._left >= 0:
+                raise ZeroDivisionError("by nought")
+        return "vllm"
+
+
+@pytest.fixture
+def probe():
+    made = []
+
+    def start(url, topology):
+        records, clock = [], Clock()
+        metronome = Metronome([clock.now() + 2])  # near a move it asks often
+        found = Probe(Endpoint.of(url, "m"), topology, "3f9c01", metronome, clock, records.append)
+        made.append(found)
+        found.start()
+        return found, records
+
+    yield start
+    for one in made:
+        one.stop(0)
+
+
+def test_a_mistake_of_ours_has_its_record_and_the_lane_goes_on(probe):
+    with Server([streamed(*WHOLE)]) as server:
+        _, records = probe(server.url, Stumbling())
+        until(lambda: sum(r.outcome == "ok" for r in records) >= 4, "it asks on")
+    assert [r.outcome for r in records[:2]] == ["broken", "broken"]
+    assert records[0].error == "in the harness: ZeroDivisionError: by nought"
+    assert {r.lane for r in records if r.outcome == "ok"} == {"probe_new", "probe_kept"}
+    columns(records, REQUESTS)
+
+
+def test_what_is_in_flight_at_the_end_is_abandoned_once(probe):
+    begun = head("200 OK", "transfer-encoding: chunked") + chunked(token(), last=False)
+    with Server([begun, HANG]) as server:
+        found, records = probe(server.url, Groups())
+        until(lambda: len(server.requests) == 2 and any(r.covered_by for r in records), "both lanes wait")
+        found.stop(0.1)
+    ids = [r.request_id for r in records]
+    assert len(ids) == len(set(ids))
+    assert sum(r.outcome == "abandoned" and r.covered_by is None for r in records) == 2
+    columns(records, REQUESTS)
