@@ -7,6 +7,7 @@ SCENARIOS ?=
 ARRIVALS ?=
 SHAPE ?=
 OPTIONS ?=
+VIA ?= gateway
 RESULTS  ?= results
 RUN      ?= latest
 SEED     ?= 1
@@ -26,7 +27,7 @@ LOCUST = $(PY) -m locust -f locustfile.py$(if $(SHAPE),$(comma)scenarios/shapes/
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
-	@echo "  variables: TOPOLOGY TIMELINE USERS ARRIVALS SHAPE DURATION SCENARIOS RESULTS RUN SEED TRIALS WITHOUT_REAPER OPTIONS"
+	@echo "  variables: TOPOLOGY TIMELINE USERS ARRIVALS SHAPE VIA DURATION SCENARIOS RESULTS RUN SEED TRIALS WITHOUT_REAPER OPTIONS"
 
 setup: .venv/installed .venv-gateway/installed .venv-engines/installed ## set up the virtual environments: harness, gateway, engines
 
@@ -35,6 +36,10 @@ soak: .venv/installed $(GATEWAY) $(ENGINES) ## the main job: stack up, load, fau
 
 ui: .venv/installed $(GATEWAY) $(ENGINES) ## the same from Locust's web UI, on http://127.0.0.1:8089
 	@exec $(LOCUST) --leash --web-host 127.0.0.1 --users $(USERS) --spawn-rate $(USERS)
+
+ramp: SHAPE := ramp
+ramp: .venv/installed $(GATEWAY) $(ENGINES) ## the highest rate of arrivals within the objective, through the gateway or to VIA; no faults
+	@exec $(LOCUST) --via $(VIA) --headless --leash --only-summary --users 1 --spawn-rate 1
 
 plan: .venv/installed ## show every move of TIMELINE on TOPOLOGY; touches nothing
 	@$(PY) -m analysis check $(TIMELINE) --topology $(TOPOLOGY)
@@ -101,5 +106,5 @@ bench: setup .venv/dev ## what the harness itself costs, and how true its number
 faults: .venv/installed ## the catalogue of faults; docs/faults.md is this text
 	@$(PY) -m chaos faults
 
-.PHONY: help setup soak ui plan report restore faults up down status test verify torture check bench
+.PHONY: help setup soak ui ramp plan report restore faults up down status test verify torture check bench
 .DEFAULT_GOAL := help

@@ -38,7 +38,7 @@ from scenarios.direct import DirectUser
 from scenarios.gateway import counters
 from scenarios.gateway.arrivals import open_or_closed, parse
 from scenarios.gateway.gathering import Gathering
-from scenarios.gateway.level import Level
+from scenarios.gateway.level import Level, Search
 from scenarios.gateway.live import live_line
 from scenarios.gateway.open_loop import open_loop
 from scenarios.gateway.player import STACK_KEY, Player
@@ -196,10 +196,11 @@ class Conductor:
             self._start_stack()
         # The stack boots meanwhile: it is ours, and nothing of the operator's is touched by it.
         inputs = ["--topology", str(self._topology_path), "--timeline", str(self._timeline_path)]
-        _must_pass(
-            [PYTHON, "-m", "chaos", "check", *inputs],
-            [PYTHON, "-m", "analysis", "check", str(self._timeline_path), *inputs[:2]],
-        )
+        if self._search is None:
+            _must_pass(
+                [PYTHON, "-m", "chaos", "check", *inputs],
+                [PYTHON, "-m", "analysis", "check", str(self._timeline_path), *inputs[:2]],
+            )
         if self._stack is not None:
             self._await_stack(self._stack)
         if options.headless:
@@ -229,6 +230,14 @@ class Conductor:
             shape.read(self._options)
             shape.users = self._options.num_users or 1
             self._options.num_users = shape.tick()[0]  # Locust begins with so many
+        self._search = shape if isinstance(shape, Search) else None
+        if self._search is not None:
+            if self._workers is not None or not self._options.headless:
+                raise Refusal(f"shape {type(shape).__name__}: needs one Locust process, --headless")
+            if self._options.arrivals:
+                raise Refusal(f"--arrivals: shape {type(shape).__name__} makes its own; leave them out")
+            self._options.arrivals = self._search.arrivals
+            self._options.scenarios = self._options.scenarios or self._search.scenarios
 
     def _choose_scenarios(self) -> None:
         known = {user.scenario: user for user in (*SCENARIOS, *ON_REQUEST)}
@@ -272,7 +281,11 @@ class Conductor:
                 self._workers.call(self._stage, self._clock)
             run = self._open_run()
             counters.keep(run.path, self._topology, BEFORE, self._clock)
-            self._start_chaos()
+            if self._search is None:
+                self._start_chaos()
+            else:
+                self._start_search(self._search, run)
+            self._let_users_in()
         except Refusal as e:
             return e
         return None
@@ -283,7 +296,11 @@ class Conductor:
             self._rising.join()
         if self._run is not None:
             self._stopped_early = self._stopped_early or not self._chaos_over.ready()
-            self._chaos.let_go()
+            if self._search is None:
+                self._chaos.let_go()
+            else:
+                self._shaping.kill()
+                self._chaos_over.set(0)
             if self._workers is not None:
                 self._workers.let_go(home=self._options.headless)
 
@@ -321,8 +338,10 @@ class Conductor:
             text=True,
         )
         run.reported(report.returncode)
-        self._verdict = report.stdout
-        self._environment.process_exit_code = report.returncode
+        self._verdict, self._environment.process_exit_code = report.stdout, report.returncode
+        if self._search is not None:
+            found, self._environment.process_exit_code = self._search.conclusion()
+            self._verdict = f"{found}\n{run.path}"
         if not self._options.headless:
             self.last_word()
 
@@ -391,13 +410,15 @@ class Conductor:
         if self._shape is not None:
             self._stage.factor = self._shape.factor
         preflight(warm_up(self._stage), self._topology)
+        if self._search is not None:
+            self._search.objective_ms = self._search.objective_ms or self._timeline.objectives.ttft_ms
+            self._search.prepare(self._stage)
 
     def _open_run(self) -> Run:
         options = self._options
-        inputs = {
-            "topology.yaml": topology.dump(self._topology),
-            "timeline.yaml": self._timeline_path.read_text(),
-        }
+        inputs = {"topology.yaml": topology.dump(self._topology)}
+        if self._search is None:
+            inputs["timeline.yaml"] = self._timeline_path.read_text()
         gateway = self._topology_path.parent / "gateway.yaml"
         if gateway.exists():
             inputs["gateway.yaml"] = redact(gateway.read_text())
@@ -406,7 +427,7 @@ class Conductor:
             arguments |= {"shape": type(self._shape).__name__, "num_users": self._shape.users}
         run = open_run(
             Path(options.results),
-            self._timeline_path.stem,
+            self._timeline_path.stem if self._search is None else type(self._search).__name__,
             self._clock.now(),
             inputs,
             arguments,
@@ -446,20 +467,45 @@ class Conductor:
             self._run = None
             raise Refusal(f"chaos did not start (exit {code}); the line above says why")
         self._stage.overhead_until = ready["started_at"] + self._timeline.baseline - QUIET_BEFORE_MOVE_S
+        gevent.spawn(self._follow_chaos)
+        self._shaping = gevent.spawn(self._walk_shape)
+
+    def _start_search(self, search: Search, run: Run) -> None:
+        self._status, self._end_reason = {}, None
+        self._chaos_over = gevent.event.AsyncResult()
+        self._shaping = gevent.spawn(self._follow_search, search, run)
+
+    def _follow_search(self, search: Search, run: Run) -> None:
+        try:
+            search.walk(self._stage, run.path, self._too_many_clouds)
+        except Exception as e:  # ours; a search that broke off must not leave its arrivals behind
+            self._break_off(f"error: {type(e).__name__}: {e}")
+            raise
+        self._chaos_over.set(0)
+        gevent.spawn(self._stop, quit=True)  # which ends this greenlet
+
+    def _too_many_clouds(self) -> str | None:
+        """The guard of the timeline that stands where no fault is made: its answers cost money all the same."""
+        clouds, most = self._clouds(), self._timeline.max_cloud_answers
+        if most is None or clouds <= most:
+            return None
+        return f"guard: {clouds} answers of a cloud tier, max_cloud_answers is {most}"
+
+    def _let_users_in(self) -> None:
         if isinstance(self._recording, Gathering):
             assert self._workers is not None
             self._workers.play(self._recording)
         else:
             self._environment.brownout = self._stage
-        gevent.spawn(self._follow_chaos)
         self._live = gevent.spawn(self._show_live)
-        self._shaping = gevent.spawn(self._walk_shape)
 
     def _walk_shape(self) -> None:
         """In an open loop the arrivals ask the shape themselves."""
         shape, runner = self._shape, self._environment.runner
         if shape is None or self._arrivals is not None:
             return
+        while not runner.user_count:  # the first ones are Locust's to start
+            gevent.sleep(SHAPE_EVERY_S / 10)
         shape.reset_time()
         while True:
             users, spawn_rate = shape.tick()
@@ -485,12 +531,16 @@ class Conductor:
     def _tell_chaos(self) -> None:
         """The guards are chaos's; the counts that they rest on are ours."""
         tally = self._recording.tally.snapshot()
-        clouds = sum(tally.by_tier.get(t.name, 0) for t in self._topology.tiers if t.cloud)
+        clouds = self._clouds()
         good = tally.by_outcome.get(Outcome.OK, 0)
         bad = sum(
             n for outcome, n in tally.by_outcome.items() if outcome not in (Outcome.OK, Outcome.ABANDONED)
         )
         self._chaos.tell(json.dumps({"cloud": clouds, "good": good, "bad": bad}))
+
+    def _clouds(self) -> int:
+        tally = self._recording.tally.snapshot()
+        return sum(tally.by_tier.get(t.name, 0) for t in self._topology.tiers if t.cloud)
 
     def _show_live(self) -> None:
         terminal = sys.stdout.isatty()

@@ -8,10 +8,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.metrics import PROBES
-from contract.records import GATEWAY
+from contract.records import GATEWAY, OVERLOADED_CPU_PERCENT, OVERLOADED_LAG_MS
 
-CPU_PERCENT = 80.0
-LAG_MS = 10.0
 RESOLUTION_S, RESOLUTION = 1.0, 0.1  # a number may be too long by so many seconds, or by such a share of it
 
 
@@ -20,7 +18,9 @@ def overloaded_seconds(client: pd.DataFrame) -> pd.DataFrame:
 
     Each row tells of the second before its `at`, of one load generator (`worker`).
     """
-    return client[(client["cpu_percent"] > CPU_PERCENT) | (client["hub_lag_ms"] > LAG_MS)]
+    return client[
+        (client["cpu_percent"] > OVERLOADED_CPU_PERCENT) | (client["hub_lag_ms"] > OVERLOADED_LAG_MS)
+    ]
 
 
 def touched(asks: pd.DataFrame, overloaded: pd.DataFrame) -> np.ndarray:

@@ -158,6 +158,10 @@ class Client:
     in_flight: int
 
 
+OVERLOADED_CPU_PERCENT = 80.0
+OVERLOADED_LAG_MS = 10.0
+"""A second with more than one of these is one in which the load generator was overloaded, and its times are fiction."""
+
 CLIENT = pa.schema(
     [
         pa.field("at", pa.float64(), nullable=False),

@@ -1,11 +1,15 @@
 """What a load shape is here: a factor over time, on the users of a closed loop or on the rate of an open one."""
 
 import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
 
 from locust import LoadTestShape
 
 from contract import duration
 from contract.refusal import Refusal
+from scenarios.gateway.stage import Stage
 
 
 class Level(LoadTestShape):
@@ -31,6 +35,26 @@ class Level(LoadTestShape):
         """How many users there are to be now, and how many may come or go in a second."""
         users = max(1, round(self.users * self.factor(self.get_run_time())))
         return users, max(1.0, float(users))
+
+
+class Search(Level):
+    """A shape that finds something out: it makes arrivals of its own, no fault is made, and it ends the run."""
+
+    abstract = True
+    arrivals: ClassVar[str]  # as --arrivals gives them, for `factor` to change
+    scenarios: ClassVar[str]  # where --scenarios names none
+    objective_ms: float | None = None  # TTFT; the timeline's, unless `read` found another
+
+    def prepare(self, stage: Stage) -> None:
+        """The stack is up and warm. Raises Refusal."""
+
+    def walk(self, stage: Stage, folder: Path, guard: Callable[[], str | None]) -> None:
+        """Do it all, in a greenlet of its own. `guard`: why it must stop now; None: it need not."""
+        raise NotImplementedError
+
+    def conclusion(self) -> tuple[str, int]:
+        """What was found, in words, and the exit code."""
+        raise NotImplementedError
 
 
 def seconds(options: argparse.Namespace, name: str) -> float:

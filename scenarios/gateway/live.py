@@ -11,11 +11,11 @@ _BAR = 20  # characters
 def live_line(
     status: Mapping[str, Any], now: Snapshot, before: Snapshot, seconds: float, width: int | None
 ) -> str:
-    """`status` as chaos last told it; the two snapshots are `seconds` apart; `width`: of the terminal, None: a log."""
+    """`status` as chaos last told it, empty where there is none; the two snapshots are `seconds` apart; `width`: of the terminal, None: a log."""
     elapsed, total = status.get("elapsed_s", 0.0), status.get("total_s", 0.0)
-    parts = [f"{_minutes(elapsed)}/{_minutes(total)}"]
-    if width is not None:
-        parts[0] = f"{_bar(elapsed / total if total else 0.0)} {parts[0]}"
+    parts = [f"{_minutes(elapsed)}/{_minutes(total)}"] if total else []
+    if total and width is not None:
+        parts[0] = f"{_bar(elapsed / total)} {parts[0]}"
     parts.append(" ".join(f"{tier} {_state(up)}" for tier, up in status.get("up", {}).items()))
     parts.append(f"{_asked(now, before, seconds)}, {now.in_flight} waiting")
     parts.append(" ".join(f"{tier} {count}" for tier, count in sorted(now.by_tier.items())))

@@ -9,6 +9,7 @@ from typing import Any
 from contract import topology as topologies
 from contract.clock import Clock
 from contract.endpoint import Endpoint
+from contract.records import GATEWAY
 from contract.topology import Tier, Topology
 from scenarios.gateway.arrivals import Arrivals, Share
 from scenarios.gateway.deadlines import Deadlines
@@ -40,6 +41,7 @@ class Stage:
     arrivals: Arrivals | None = None  # of the open loop; None: users ask in a closed one
     share: Share = field(default_factory=Share)  # of the arrivals: this process's
     factor: Callable[[float], float] = lambda at_s: 1.0  # of the rate, so many seconds after the start
+    via: str = GATEWAY  # whom the users of the load ask
     max_in_flight: int = MAX_IN_FLIGHT  # of this process's arrivals; more are refused, and counted
     _asks: int = field(default=0, init=False)
     _pairs: int = field(default=0, init=False)

@@ -58,7 +58,7 @@ class GatewayUser(User):
         prompt: str,
         *,
         stream: bool,
-        via: str = GATEWAY,
+        via: str | None = None,
         lane: Lane = Lane.LOAD,
         pair: str | None = None,
         max_tokens: int | None = None,
@@ -74,8 +74,8 @@ class GatewayUser(User):
         if self._arrival is not None and self._arrival.output_tokens is not None:
             max_tokens = self._arrival.output_tokens
         return self._asker.ask(
-            prompt, stream=stream, via=via, lane=lane, pair=pair, intended_at=intended_at, max_tokens=max_tokens,
-            system=system, schema=schema, proper_end=proper_end,
+            prompt, stream=stream, via=self.stage.via if via is None else via, lane=lane, pair=pair,
+            intended_at=intended_at, max_tokens=max_tokens, system=system, schema=schema, proper_end=proper_end,
         )  # fmt: skip
 
     def stop(self, force: bool = False) -> bool:

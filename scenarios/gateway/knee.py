@@ -1,0 +1,149 @@
+"""Where a stack's knee is: the highest rate of arrivals within the objective. Decides alone; shapes/ramp.py makes the load."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from contract.records import OVERLOADED_CPU_PERCENT, OVERLOADED_LAG_MS, Outcome
+
+LEAST_GOOD = 0.99
+# A miss may be this process's own doing where it was late in more of a step's seconds than this share.
+MOST_OVERLOADED = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Rates a second: from, to at most, each so many times the one before."""
+
+    start: float
+    most: float
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What came of one rate, held for a while. Lengths count from when an ask was intended."""
+
+    rate: float  # a second, on average
+    wanted: int  # arrivals that were due
+    capped: int  # of these: refused by the cap on asks in flight
+    delivered: float  # asks sent, a second
+    ttft_p50_ms: float | None  # of good streamed answers; None: there was none
+    ttft_p99_ms: float | None
+    good: float  # share of what was wanted that was answered well and within the objective
+    in_flight: int  # at the end, before what was under way was waited for
+    overloaded: float  # share of the seconds in which this process itself was late
+
+
+class Bound(StrEnum):
+    """What an answer's rate is."""
+
+    HIGHEST = "highest"  # the next one missed the objective
+    AT_LEAST = "at_least"  # the range ended before the objective was missed
+    NONE = "none"  # the first one missed it already; there is no rate
+    UNKNOWN_BEYOND = "unknown_beyond"  # what missed it then may have been this process
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    bound: Bound
+    rate: float | None  # the highest that was within the objective; None: none was
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """The rate to hold next."""
+
+    rate: float
+
+
+def decide(steps: Sequence[Step], rates: Range, objective_ms: float) -> Next | Answer:
+    """What to hold next, or the answer. A rate that missed is held once more: one unlucky step is no knee.
+
+    A step in which this process was overloaded may be within the objective, since being late only makes its times
+    longer; when it missed, nobody knows whose doing that was.
+    """
+    if not steps:
+        return Next(rates.start)
+    last = steps[-1]
+    missed = miss(last, objective_ms)
+    if missed is None:
+        if last.rate >= rates.most:
+            return Answer(Bound.AT_LEAST, last.rate, f"the range ends at {rates.most:g}/s")
+        return Next(min(rates.most, last.rate * rates.factor))
+    if len(steps) < 2 or steps[-2].rate != last.rate:
+        return Next(last.rate)
+    within = [s.rate for s in steps if miss(s, objective_ms) is None]
+    highest = max(within, default=None)
+    late = max(steps[-2].overloaded, last.overloaded)
+    if late > MOST_OVERLOADED:
+        why = f"at {last.rate:g}/s this load generator itself was overloaded in {late:.0%} of the seconds ({missed})"
+        return Answer(Bound.UNKNOWN_BEYOND, highest, why)
+    why = f"objective missed twice at {last.rate:g}/s: {missed}"
+    return Answer(Bound.HIGHEST if within else Bound.NONE, highest, why)
+
+
+def miss(step: Step, objective_ms: float) -> str | None:
+    """Why a step is not within the objective; None: it is."""
+    if step.capped:
+        return f"the cap on asks in flight refused {step.capped} of {step.wanted} arrivals"
+    if step.ttft_p99_ms is not None and step.ttft_p99_ms > objective_ms:
+        return f"p99 TTFT {step.ttft_p99_ms / 1000:.2f} s > {objective_ms / 1000:g} s"
+    if step.good < LEAST_GOOD:
+        return f"{step.good:.1%} good and within the objective < {LEAST_GOOD:.0%}"
+    return None
+
+
+def summarise(
+    rate: float, held_s: float, wanted: int, capped: int, in_flight: int, objective_ms: float,
+    asks: Sequence[Mapping[str, Any]], seconds: Sequence[Mapping[str, Any]],
+) -> Step:  # fmt: skip
+    """A step from its asks' records and the client's rows. An ask that has no record yet was not answered."""
+    waited_ms = [
+        None if a["outcome"] != Outcome.OK else (a["sent_at"] - a["intended_at"]) * 1000 + a["ttft_ms"] for a in asks
+    ]  # fmt: skip
+    good = sum(ms is not None and ms <= objective_ms for ms in waited_ms)
+    streamed = sorted(ms for a, ms in zip(asks, waited_ms, strict=True) if ms is not None and a["stream"])
+    late = sum(
+        s["cpu_percent"] > OVERLOADED_CPU_PERCENT or s["hub_lag_ms"] > OVERLOADED_LAG_MS for s in seconds
+    )
+    return Step(
+        rate=rate, wanted=wanted, capped=capped, delivered=(wanted - capped) / held_s,
+        ttft_p50_ms=_quantile(streamed, 0.5), ttft_p99_ms=_quantile(streamed, 0.99),
+        good=good / wanted if wanted else 0.0, in_flight=in_flight, overloaded=late / len(seconds) if seconds else 0.0,
+    )  # fmt: skip
+
+
+def _quantile(ordered: Sequence[float], q: float) -> float | None:
+    return ordered[math.ceil(q * len(ordered)) - 1] if ordered else None
+
+
+HEADING = "  wanted   delivered  p50 TTFT  p99 TTFT    good  in flight  capped  overloaded"
+
+
+def row(step: Step) -> str:
+    """A step as one line under HEADING."""
+    return (
+        f"{step.rate:>6.2f}/s  {step.delivered:>8.2f}/s  {_s(step.ttft_p50_ms):>8}  {_s(step.ttft_p99_ms):>8}  "
+        f"{step.good:>6.1%}  {step.in_flight:>9}  {step.capped:>6}  {step.overloaded:>10.0%}"
+    )
+
+
+def said(answer: Answer, objective_ms: float) -> str:
+    """The answer as a sentence."""
+    objective = f"p99 TTFT {objective_ms / 1000:g} s, {LEAST_GOOD:.0%} good"
+    rate = "none" if answer.rate is None else f"{answer.rate:g}/s"
+    first = {
+        Bound.HIGHEST: f"highest rate within the objective ({objective}): {rate}",
+        Bound.AT_LEAST: f"highest rate within the objective ({objective}): at least {rate}",
+        Bound.NONE: f"no rate is within the objective ({objective})",
+        Bound.UNKNOWN_BEYOND: f"highest rate within the objective ({objective}): {rate}; unknown beyond",
+    }[answer.bound]
+    return f"{first}. Stopped: {answer.why}."
+
+
+def _s(ms: float | None) -> str:
+    return "–" if ms is None else f"{ms / 1000:.2f} s"

@@ -1,0 +1,148 @@
+"""Looks for the knee: a rate of arrivals is held for a while, then a higher one, until the objective is missed.
+
+    make ramp
+    make ramp VIA=vllm OPTIONS="--ramp-from 4 --ramp-to 64 --objective-ttft-ms 500"
+
+No fault is made. After each step the load rests until what was under way has been answered, so that no step inherits
+the queue of the one before; a step that missed the objective is held once more. `gateway/knee.py` decides.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import gevent
+from locust import events
+from locust.argument_parser import LocustArgumentParser
+
+from contract.records import CLIENT, GATEWAY, REQUESTS, Lane
+from contract.refusal import EXIT_PASS, EXIT_UNKNOWN, Refusal, no_such
+from contract.run import read_arrow, write_whole
+from scenarios.gateway.knee import (
+    HEADING,
+    LEAST_GOOD,
+    Answer,
+    Bound,
+    Range,
+    Step,
+    decide,
+    row,
+    said,
+    summarise,
+)
+from scenarios.gateway.level import Search, positive, seconds
+from scenarios.gateway.stage import Stage
+
+LEAST_ASKS = 50  # of fewer, a p99 or a share of 99 % says little
+REST_S = 60.0  # at most, for what is under way at the end of a step; what is not answered then is a miss
+FILE = "ramp.json"
+
+
+@events.init_command_line_parser.add_listener
+def _arguments(parser: LocustArgumentParser) -> None:
+    add = parser.add_argument
+    add("--ramp-from", type=float, default=2.0, help="shape ramp: the first rate, arrivals a second")
+    add("--ramp-to", type=float, default=100.0, help="shape ramp: the last one")
+    add("--ramp-factor", type=float, default=1.5, help="shape ramp: each is so many times the one before")
+    add(
+        "--ramp-hold", default="15s",
+        help=f"shape ramp: how long each is held; longer where fewer than {LEAST_ASKS} would arrive",
+    )  # fmt: skip
+    add("--via", default=GATEWAY, help="shape ramp: who is asked, the gateway or a tier")
+    add("--objective-ttft-ms", type=float, help="shape ramp: by default the timeline's objectives.ttft_ms")
+
+
+class Ramp(Search):
+    arrivals = "poisson:1/s"  # the factor is the rate
+    scenarios = "chat"
+
+    def read(self, options: argparse.Namespace) -> None:
+        self._range = Range(
+            positive(options, "ramp_from"), positive(options, "ramp_to"), positive(options, "ramp_factor")
+        )
+        if self._range.factor <= 1:
+            raise Refusal(f"--ramp-factor: {self._range.factor:g} leads nowhere; give more than 1")
+        if self._range.most < self._range.start:
+            raise Refusal(f"--ramp-to: {self._range.most:g} is below --ramp-from, {self._range.start:g}")
+        self._hold_s, self._via = seconds(options, "ramp_hold"), options.via
+        if options.objective_ttft_ms is not None:
+            self.objective_ms = positive(options, "objective_ttft_ms")
+        self._rate = 0.0
+        self._steps: list[Step] = []
+        self._answer: Answer | None = None
+
+    def factor(self, at_s: float) -> float:
+        return self._rate
+
+    def prepare(self, stage: Stage) -> None:
+        if self.objective_ms is None:
+            raise Refusal(
+                "the timeline has no objectives.ttft_ms, by which a rate is judged; give --objective-ttft-ms"
+            )
+        known = [GATEWAY, *(t.name for t in stage.direct_tiers())]
+        if self._via not in known:
+            raise Refusal(f"--via: {no_such('gateway or tier that may be asked directly', self._via, known)}")
+        stage.via = self._via
+
+    def walk(self, stage: Stage, folder: Path, guard: Callable[[], str | None]) -> None:
+        assert self.objective_ms is not None
+        while not self.runner.user_count:  # the open loop's own user
+            gevent.sleep(0.1)
+        try:
+            while self._answer is None:
+                found = decide(self._steps, self._range, self.objective_ms)
+                if isinstance(found, Answer):
+                    self._answer = found
+                    break
+                self._steps.append(self._held(found.rate, stage, folder, guard))
+                print(f"\nramp: {row(self._steps[-1]).strip()}", flush=True)
+                if (why := guard()) is not None:
+                    good = [s.rate for s in self._steps[:-1]]
+                    self._answer = Answer(Bound.UNKNOWN_BEYOND, max(good, default=None), why)
+        finally:
+            write_whole(folder / FILE, json.dumps(self._as_json(), indent=1) + "\n")
+
+    def conclusion(self) -> tuple[str, int]:
+        assert self.objective_ms is not None
+        told = (
+            "cut short: there is no answer" if self._answer is None else said(self._answer, self.objective_ms)
+        )
+        known = self._answer is not None and self._answer.bound is not Bound.UNKNOWN_BEYOND
+        return "\n".join([HEADING, *map(row, self._steps), told]), EXIT_PASS if known else EXIT_UNKNOWN
+
+    def _held(self, rate: float, stage: Stage, folder: Path, guard: Callable[[], str | None]) -> Step:
+        assert self.objective_ms is not None
+        tally, begun_at, before = stage.recorder.tally, stage.clock.now(), stage.recorder.tally.snapshot()
+        held_s = max(self._hold_s, LEAST_ASKS / rate)
+        self._rate = rate
+        while (left_s := begun_at + held_s - stage.clock.now()) > 0 and guard() is None:
+            gevent.sleep(min(1.0, left_s))
+        self._rate = 0.0
+        ended_at, in_flight = stage.clock.now(), tally.snapshot().in_flight
+        gevent.sleep(1.0)  # until the arrivals have seen it, and the row of the last second is written
+        with gevent.Timeout(REST_S, False):
+            while tally.snapshot().in_flight:
+                gevent.sleep(0.1)
+        stage.recorder.flush()
+        after = tally.snapshot()
+        asks, client = (
+            read_arrow(folder / "requests.arrow", REQUESTS)[0],
+            read_arrow(folder / "client.arrow", CLIENT)[0],
+        )
+        return summarise(
+            rate, held_s, after.wanted - before.wanted, after.capped - before.capped, in_flight, self.objective_ms,
+            [a for a in asks.to_pylist() if a["lane"] == Lane.LOAD and a["intended_at"] >= begun_at],
+            [c for c in client.to_pylist() if begun_at < c["at"] <= ended_at + 1],
+        )  # fmt: skip
+
+    def _as_json(self) -> dict[str, object]:
+        return {
+            "via": self._via,
+            "objective_ttft_ms": self.objective_ms,
+            "least_good": LEAST_GOOD,
+            "range": asdict(self._range),
+            "steps": [asdict(step) for step in self._steps],
+            "answer": None if self._answer is None else asdict(self._answer),
+        }
