@@ -100,7 +100,7 @@ class Evidence:
     def detection(self, took: Length, lost_at: float, to: str) -> tuple[float | None, float | None]:
         """By the calm first token of the tier that took over, and by its ledger."""
         calm_s = None if took.scenario is None else self._calm_ttft_s(to, took.scenario)
-        by_ledger = outages.detection_by_ledger(took, lost_at, to, self.frames.arrivals)
+        by_ledger = outages.detection_by_ledger(took, lost_at, self.frames.ledgers.get(to))
         return outages.detection(took, calm_s), by_ledger
 
     def _calm_ttft_s(self, tier: str, scenario: str) -> float | None:

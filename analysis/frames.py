@@ -85,13 +85,6 @@ class Frames:
         return trials_of(self.events, self.ended_at)
 
     @cached_property
-    def arrivals(self) -> pd.DataFrame:
-        """The embedded engines' ledgers: when each ask (`nonce`, our request_id) arrived at which tier; else empty."""
-        columns = ["nonce", "arrived_at", "tier"]
-        found = [asked.assign(tier=tier)[columns] for tier, asked in self.ledgers.items()]
-        return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
-
-    @cached_property
     def gateway_asks(self) -> pd.DataFrame:
         """The asks that went through the gateway, in the order in which they were sent."""
         return self.asks[(self.asks["via"] == GATEWAY) & self.asks["sent_at"].notna()]

@@ -90,15 +90,15 @@ def detection(took: Length, calm_s: float | None) -> float | None:
     return None if took.censored or calm_s is None else max(0.0, took.s - calm_s)
 
 
-def detection_by_ledger(took: Length, lost_at: float, to: str, arrivals: pd.DataFrame) -> float | None:
-    """The same from the engine's own account: lost → the arrival, in the ledger of `to`, of the ask that ended the failover.
+def detection_by_ledger(took: Length, lost_at: float, ledger: pd.DataFrame | None) -> float | None:
+    """The same by the engine's own account: lost → the arrival of the ask that ended the failover, in its tier's ledger.
 
     0 where it had arrived before (an ask that covers a slot was on its way already). None where there is no ledger
     (embedded engines keep one), or the ask is not in it.
     """
-    if took.ask is None:
+    if ledger is None:
         return None
-    at = arrivals.loc[(arrivals["nonce"] == took.ask) & (arrivals["tier"] == to), "arrived_at"]
+    at = ledger.loc[ledger["nonce"] == took.ask, "arrived_at"]
     return max(0.0, float(at.iloc[-1]) - lost_at) if len(at) else None
 
 

@@ -250,7 +250,7 @@ def make_expecting(tmp_path, made):
 
 def test_without_a_ledger_nothing_is_said_of_it(tmp_path):
     run = seen(make(tmp_path, [Hole("freeze", "vllm", 20, 40)], duration_s=80))
-    assert run.frames.arrivals.empty
+    assert run.frames.ledgers == {}
     assert run.detection(failover(run), run.lost_at(the(run)), "ollama")[1] is None
 
 
@@ -307,3 +307,32 @@ def test_asks_from_a_time_when_all_was_down_that_land_after_a_return_prove_nothi
     cloud = run.lower[run.lower["tier"] == "openai"]
     assert set(cloud["why"]) == {"needed"}
     assert report.judge(run).findings[0].status == "pass"
+
+
+@pytest.mark.parametrize(
+    ("max_s", "more", "status"),
+    [
+        (9, {}, "pass"),
+        (5, {}, "fail"),
+        (7.3, {}, "unknown"),  # between the bounds: two intervals of a lane
+        (9, {"probe_rate": 0}, "unknown"),
+        (9, {"stalled": [(20, 32)]}, "unknown"),  # it ended within 8 s; who did not ask cannot say so
+        (9, {"events": []}, "unknown"),
+    ],
+)
+def test_a_gap_is_judged_by_its_bounds(tmp_path, max_s, more, status):
+    expect = {"failover_gap": {"step": "freeze", "max_s": max_s}}
+    made = make(
+        tmp_path, [Hole("freeze", "vllm", 20, 40, hole_s=7.3)], duration_s=80, pairs=0, expect=expect, **more
+    )
+    assert report.judge(seen(made)).findings[0].status == status
+
+
+def test_a_gap_whose_end_was_not_seen_passes_nothing(tmp_path):
+    expect = {"failover_gap": {"step": "freeze", "max_s": 500}}
+    made = make(
+        tmp_path, [Hole("freeze", "vllm", 20, 60)], engines=(VLLM,), duration_s=70, pairs=0, expect=expect
+    )
+    found = report.judge(seen(made)).findings[0]
+    assert (found.status, found.value) == ("unknown", None)
+    assert "an end that was not seen" in found.measured
