@@ -19,7 +19,7 @@ from typing import Any
 import gevent
 import gevent.event
 from locust import events, runners
-from locust.argument_parser import LocustArgumentParser
+from locust.argument_parser import LocustArgumentParser, default_args_dict
 from locust.env import Environment
 from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
@@ -40,7 +40,7 @@ from scenarios.gateway.arrivals import open_or_closed, parse
 from scenarios.gateway.gathering import Gathering
 from scenarios.gateway.level import Level, Search
 from scenarios.gateway.live import live_line
-from scenarios.gateway.open_loop import open_loop
+from scenarios.gateway.open_loop import Idle, open_loop
 from scenarios.gateway.player import STACK_KEY, Player
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.recording import Memory, Recording, copy_evidence
@@ -128,7 +128,7 @@ def _init(environment: Environment, **_: Any) -> None:
     if options.leash or (worker and options.processes):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if worker:
-        Player(environment)
+        Player(environment, {user.scenario: user for user in SCENARIOS})
         return
     conductor = Conductor(environment)
     try:
@@ -251,12 +251,20 @@ class Conductor:
             raise Refusal(
                 f"--max-in-flight: {self._options.max_in_flight} lets no ask be made; give 1 or more"
             )
+        self._opened: list[Any] = []
         if self._arrivals is not None:
-            if self._workers is not None:
-                raise Refusal("--arrivals: one Locust process makes them so far; start it without workers")
-            opened, stay = open_or_closed(chosen)
-            chosen = [open_loop(opened), *stay]
+            self._opened, stay = open_or_closed(chosen)
+            chosen = [open_loop(self._opened), *stay] if self._workers is None else stay or [Idle]
         self._environment.user_classes = chosen
+
+    def _for_open_loops(self) -> dict[str, Any]:
+        """What every worker needs to make its share of the arrivals."""
+        own = {k: v for k, v in vars(self._options).items() if k not in default_args_dict()}
+        return {
+            "scenarios": [user.scenario for user in self._opened],
+            "shape": None if self._shape is None else type(self._shape).__name__,
+            "options": own,
+        }
 
     def raise_curtain(self, **_: Any) -> None:
         """A test starts: open a run, start chaos; the users come when it is ready."""
@@ -278,7 +286,7 @@ class Conductor:
             if not self._options.headless:
                 self._warm_up()
             if self._workers is not None:
-                self._workers.call(self._stage, self._clock)
+                self._workers.call(self._stage, self._clock, self._for_open_loops())
             run = self._open_run()
             counters.keep(run.path, self._topology, BEFORE, self._clock)
             if self._search is None:

@@ -16,6 +16,7 @@ from scenarios.gateway.arrivals import Arrival, Schedule
 from scenarios.gateway.stage import Stage
 from scenarios.gateway.user import GatewayUser
 
+IDLE_S = 1.0
 _LOOK_S = 0.1  # how long a rate that changes may go unseen
 log = logging.getLogger(__name__)
 
@@ -107,6 +108,14 @@ class OpenLoop(User):
     def _seed(self, what: str) -> str:
         stage = self._stage
         return f"{stage.seed}/{stage.worker}/{stage.share.index}/arrivals/{what}"
+
+
+class Idle(User):
+    """Asks nothing: whom Locust places where nobody but open loops asks, of which every worker has its own."""
+
+    @task
+    def idle(self) -> None:
+        gevent.sleep(IDLE_S)
 
 
 def open_loop(scenarios: Sequence[type[GatewayUser]]) -> type[OpenLoop]:

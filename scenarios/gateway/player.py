@@ -5,6 +5,7 @@ It writes no file. What it cannot do it says to the master, in words.
 
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -17,7 +18,9 @@ from contract.clock import Clock, boot
 from contract.records import CLIENT, REQUESTS
 from contract.refusal import EXIT_BAD_INPUT, EXIT_PASS, Refusal
 from contract.topology import Topology
+from scenarios.gateway.arrivals import Share
 from scenarios.gateway.client import ClientWatch
+from scenarios.gateway.level import Level
 from scenarios.gateway.messages import (
     BROKEN,
     CURTAIN,
@@ -32,9 +35,11 @@ from scenarios.gateway.messages import (
     Batches,
     packed,
 )
+from scenarios.gateway.open_loop import Idle, OpenLoop, open_loop
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.recording import Memory
 from scenarios.gateway.stage import Stage, of_told
+from scenarios.gateway.user import GatewayUser
 from scenarios.warmup import knock, preflight
 
 STACK_KEY = "BROWNOUT_STACK_KEY"
@@ -46,8 +51,9 @@ _TALLY_S = 1.0
 class Player:
     """One worker; it plays in one run at a time."""
 
-    def __init__(self, environment: Environment) -> None:
-        self._environment, self._runner = environment, environment.runner
+    def __init__(self, environment: Environment, scenarios: Mapping[str, type[GatewayUser]]) -> None:
+        """`scenarios`: the users by the names of their scenarios."""
+        self._environment, self._runner, self._scenarios = environment, environment.runner, scenarios
         self._clock = Clock()
         self._stage: Stage | None = None
         self._playing = False
@@ -74,6 +80,7 @@ class Player:
             recorder = Recorder(warm, self._cannot_record)
             stage = of_told(msg.data, recorder, self._clock, msg.data["worker"], msg.data["prefix"])
             proxies.refuse(stage.topology, os.environ)
+            self._opened = self._open_loop(stage, msg.data)
             preflight(knock(stage), stage.topology)
             recorder.flush()
         except Refusal as e:
@@ -86,12 +93,25 @@ class Player:
         self._stage, self._exit_code = stage, EXIT_PASS
         self._say(STAGED, who | {"refused": None, "warm": [packed(warm, REQUESTS)]})
 
+    def _open_loop(self, stage: Stage, said: Mapping[str, Any]) -> type[OpenLoop] | None:
+        """The user of this worker's share of the arrivals; its shape is read here as the master has read it."""
+        if stage.arrivals is None:
+            return None
+        if said["shape"] is not None:
+            shape, options = self._environment.shape_class, self._environment.parsed_options
+            if not isinstance(shape, Level) or type(shape).__name__ != said["shape"]:
+                raise Refusal(f"the shape {said['shape']} is not here; give this worker the master's -f too")
+            vars(options).update(said["options"])
+            shape.read(options)
+            stage.factor = shape.factor
+        return open_loop([self._scenarios[name] for name in said["scenarios"]])
+
     def _raise(self, msg: Any, **_: Any) -> None:
         """The master's CURTAIN: from here on what users do is recorded."""
         stage = self._stage
         assert stage is not None, "a curtain comes after its stage"
-        for name, value in msg.data.items():
-            setattr(stage, name, value)
+        said = msg.data
+        stage.overhead_until = said["overhead_until"]
         self._asks, self._rows = Batches(REQUESTS), Batches(CLIENT)
         stage.recorder = self._recorder = Recorder(self._asks, self._cannot_record)
         self._client = ClientWatch(
@@ -103,6 +123,13 @@ class Player:
         self._ticker = gevent.spawn(self._tell_tally)
         self._playing = True
         self._environment.brownout = stage
+        # Locust may give any of them to any worker; an open loop it is not told of, so that each has exactly one.
+        self._environment.user_classes = [*self._scenarios.values(), Idle]
+        if self._opened is not None and said["share"] is not None:
+            stage.share = Share(**said["share"])
+            stage.max_in_flight = max(1, stage.max_in_flight // stage.share.of)
+            self._environment.user_classes.append(self._opened)
+            self._runner.spawn_users({self._opened.__name__: 1})
 
     def _answer(self, msg: Any, **_: Any) -> None:
         heard_at = self._clock.now()

@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from contract import topology as topologies
@@ -11,15 +11,15 @@ from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.records import GATEWAY
 from contract.topology import Tier, Topology
-from scenarios.gateway.arrivals import Arrivals, Share
+from scenarios.gateway.arrivals import Arrival, Arrivals, Share
 from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.watchdog import Watchdog
 
 MAX_TOKENS = 10
 MAX_IN_FLIGHT = 1000
-TOLD = ("seed", "max_tokens", "overhead_until")
-"""What a master tells of its stage to its workers, besides the topology and who they are. Never a key."""
+TOLD = ("seed", "max_tokens", "max_in_flight")
+"""What a master tells of its stage to its workers, besides the topology, the arrivals and who they are. Never a key."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -75,16 +75,21 @@ class Stage:
 
 def told(stage: Stage) -> dict[str, Any]:
     """A master's stage as plain values, for its workers' own."""
-    return {"topology": topologies.dump(stage.topology)} | {name: getattr(stage, name) for name in TOLD}
+    arrivals = None if stage.arrivals is None else asdict(stage.arrivals)
+    return {"topology": topologies.dump(stage.topology), "arrivals": arrivals} | {
+        name: getattr(stage, name) for name in TOLD
+    }
 
 
 def of_told(said: Mapping[str, Any], recorder: Recorder, clock: Clock, worker: str, prefix: str) -> Stage:
     """A worker's own stage; keys are taken from its own environment. Raises Refusal."""
-    topology = topologies.read_text(said["topology"])
+    topology, arrivals = topologies.read_text(said["topology"]), said["arrivals"]
     gateway, tiers = endpoints(topology)
+    if arrivals is not None:
+        arrivals = Arrivals(**arrivals | {"trace": tuple(Arrival(**a) for a in arrivals["trace"])})
     return Stage(
         topology=topology, recorder=recorder, clock=clock, prefix=prefix, gateway=gateway, tiers=tiers, worker=worker,
-        **{name: said[name] for name in TOLD},
+        arrivals=arrivals, **{name: said[name] for name in TOLD},
     )  # fmt: skip
 
 

@@ -4,8 +4,8 @@ A worker that falls silent takes its latest asks with it. That is said at once, 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import gevent
@@ -15,6 +15,7 @@ from locust.runners import STATE_MISSING
 from contract.clock import Clock, boot
 from contract.records import Offset, Worker, WorkerEnd
 from contract.refusal import Refusal
+from scenarios.gateway.arrivals import Share
 from scenarios.gateway.gathering import Gathering
 from scenarios.gateway.messages import (
     BROKEN,
@@ -29,7 +30,7 @@ from scenarios.gateway.messages import (
     TALLY,
 )
 from scenarios.gateway.offset import Round, estimate
-from scenarios.gateway.stage import TOLD, Stage, told
+from scenarios.gateway.stage import Stage, told
 from scenarios.gateway.tally import Snapshot
 
 _LOOK_S = 0.25
@@ -65,6 +66,8 @@ class Workers:
         self._gathering: Gathering | None = None
         self._leaving = False
         self._prefixes = 0
+        self._more: Mapping[str, Any] = {}
+        self._shares: dict[int, str | None] = {}  # of an open loop's arrivals: by whom each is made
         for word, listener in (
             (HELLO, self._hello), (STAGED, self._staged), (TALLY, self._tally), (PONG, self._pong),
             (OVER, self._over), (BROKEN, self._broken),
@@ -83,9 +86,12 @@ class Workers:
         """Their warm-ups' records."""
         return [batch for seat in self._seats.values() for batch in seat.warm]
 
-    def call(self, stage: Stage, clock: Clock) -> None:
-        """Give every worker that is there its stage, and measure its clock. Raises Refusal where one cannot play."""
-        self._stage, self._clock = stage, clock
+    def call(self, stage: Stage, clock: Clock, more: Mapping[str, Any]) -> None:
+        """Give every worker that is there its stage, and measure its clock. Raises Refusal where one cannot play.
+
+        `more`: what it needs besides for an open loop: `scenarios`, `shape` and `options`.
+        """
+        self._stage, self._clock, self._more = stage, clock, more
         self._seats, self._called, self._refusal, self._leaving = {}, {}, None, False
         try:
             for client_id in self._present():
@@ -105,6 +111,7 @@ class Workers:
     def play(self, gathering: Gathering) -> None:
         """The run is open and chaos is ready: the users may come."""
         self._gathering = gathering
+        self._shares = dict.fromkeys(range(len(self._seats)))
         for client_id in self._seats:
             self._send_curtain(client_id)
         self._watch = gevent.spawn(self._watch_them)
@@ -222,10 +229,18 @@ class Workers:
         name = self._called[client_id] = f"worker-{self._runner.get_worker_index(client_id)}"
         # Every stage that was ever sent has a prefix of its own, so that no two asks of a run can share an id.
         more = {"worker": name, "prefix": f"{self._stage.prefix}{self._prefixes:02x}"}
-        self._runner.send_message(STAGE, told(self._stage) | more, client_id)
+        self._runner.send_message(STAGE, told(self._stage) | dict(self._more) | more, client_id)
 
     def _send_curtain(self, client_id: str) -> None:
-        self._runner.send_message(CURTAIN, {name: getattr(self._stage, name) for name in TOLD}, client_id)
+        """With its share of an open loop's arrivals: each has one; who comes late takes that of one who has gone."""
+        assert self._stage is not None
+        gone = [n for n, c in self._shares.items() if c is None or self._seats[c].who.end is not None]
+        share = None
+        if gone:
+            self._shares[gone[0]] = client_id
+            share = asdict(Share(gone[0], len(self._shares)))
+        said = {"overhead_until": self._stage.overhead_until, "share": share}
+        self._runner.send_message(CURTAIN, said, client_id)
 
     def _ping(self) -> None:
         for client_id, seat in self._seats.items():

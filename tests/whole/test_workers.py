@@ -87,3 +87,22 @@ def test_a_worker_that_is_killed_is_told_of_and_no_pass_rests_on_it(crew, gatewa
     assert f"pid {workers[0].pid}) is lost" in out
     assert master.returncode == 5, out
     assert workers[1].wait(20) == 0
+
+
+@pytest.mark.verify
+def test_an_open_loop_is_shared_among_the_workers(crew, gateway):
+    workers = [crew.worker(), crew.worker()]
+    master = crew.master(
+        "--master", "--expect-workers", "2", "--arrivals", "constant:30/s", "--scenarios", "chat", users=1
+    )  # fmt: skip
+    out, _ = master.communicate(timeout=90)
+    print(out)
+    assert master.returncode == 0, out
+    assert [w.communicate(timeout=20)[0] for w in workers] == ["", ""]
+    run = latest(crew.results)
+    whole(run, gateway)
+    found = [r for r in records(run) if r["lane"] == "load"]
+    played = Counter(r["worker"] for r in found)
+    assert played["worker-0"] == pytest.approx(played["worker-1"], rel=0.1)
+    lasted_s = max(r["intended_at"] for r in found) - min(r["intended_at"] for r in found)
+    assert len(found) / lasted_s == pytest.approx(30, rel=0.1)
