@@ -79,8 +79,9 @@ check: .venv/dev ## format, lint, types
 	.venv/bin/mypy
 
 bench: setup .venv/dev ## what the harness itself costs, and how true its numbers are
-	$(PY) -m benchmarks.ttft
-	$(PY) -m benchmarks.moves
+	$(PY) -m benchmarks.records
+	$(PY) -m benchmarks.streams
+	$(PY) -m benchmarks.moves --steps 15
 
 .venv/installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'

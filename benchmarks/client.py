@@ -25,6 +25,7 @@ class Run:
         self.seconds: float = given.seconds
         self.over_s: float = given.over
         self.folder: Path = given.folder
+        self.prefix: str = given.prefix
         self.endpoint = Endpoint.of(given.url, "tiny")
         self.found: list[tuple[str, float]] = []
         self._asks = 0
@@ -32,7 +33,7 @@ class Run:
     def request(self) -> tuple[str, bytes]:
         """A fresh id, and the whole request."""
         self._asks += 1
-        name = f"ask-be9c00-{self._asks:06x}"
+        name = f"ask-{self.prefix}-{self._asks:06x}"
         return name, self.endpoint.request(name, PROMPT, self.tokens, True, True)
 
     def parts(self) -> tuple[str, dict[str, str], bytes]:
@@ -88,5 +89,6 @@ def main(clients: dict[str, Callable[[Run], None]], given: list[str] | None = No
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--over", type=float, required=True, help="seconds over which the streams begin")
     parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--prefix", required=True, help="of its request ids")
     args = parser.parse_args(given)
     clients[args.client](Run(args))

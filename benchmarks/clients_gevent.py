@@ -119,7 +119,7 @@ def _http(run: Run, base: Any, lines: Callable[..., Iterator[bytes]]) -> type[lo
 def harness(run: Run) -> None:
     """Ours: a scenario's asks, each recorded and written, Locust told."""
 
-    stage = stage_of(run.url, run.tokens)
+    stage = stage_of(run.url, run.tokens, run.prefix)
     runner = _start(run, LoadUser, brownout=stage)
     recording = Recording(runner.environment, stage, run.folder, Memory(), sys.exit)
     measure = _measured(run)
@@ -129,6 +129,8 @@ def harness(run: Run) -> None:
     monotonic = stage.clock.at(0.0)
     found, bad = [], []
     for ask in asks:
+        if ask["outcome"] == "abandoned":  # at the end
+            continue
         if ask["outcome"] != "ok":
             bad.append(f"{ask['outcome']}: {ask['error']}")
         elif measure.began_at <= ask["sent_at"] - monotonic + ask["latency_ms"] / 1000 <= measure.ended_at:

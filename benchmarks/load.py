@@ -47,11 +47,11 @@ def _open(environment: Environment, **_: Any) -> None:
     environment.events.test_stop.add_listener(lambda **_: recording.close())
 
 
-def stage_of(url: str, tokens: int) -> Stage:
+def stage_of(url: str, tokens: int, prefix: str = "be9c00") -> Stage:
     found = topology.read_text(TOPOLOGY.format(url=url))
     gateway, tiers = endpoints(found)
     return Stage(
-        topology=found, recorder=Recorder(Memory(), print), clock=Clock(), seed=1, prefix="be9c00", gateway=gateway,
+        topology=found, recorder=Recorder(Memory(), print), clock=Clock(), seed=1, prefix=prefix, gateway=gateway,
         tiers=tiers, max_tokens=tokens,
     )  # fmt: skip
 

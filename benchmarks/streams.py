@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.overload import overloaded_seconds
+from benchmarks.client import WARM_S
 from benchmarks.truth import Mode, TruthServer
 
 ROOT = Path(__file__).parent.parent
@@ -38,19 +39,29 @@ CLIENTS = {
 
 @dataclass(frozen=True)
 class Case:
-    """One way of asking; `bars`: what the harness is to reach, as ratios to other clients."""
+    """One way of asking. `streams`: at once, over all `processes`."""
 
     says: str
     mode: Mode
     streams: int
     seconds: float
+    clients: tuple[str, ...] = tuple(CLIENTS)
+    processes: int = 1
+
+    @property
+    def over_s(self) -> float:
+        """What one stream takes: so long the first ones wait for each other, not to fall into step."""
+        return (self.mode.after_ms + self.mode.tokens * self.mode.every_ms) / 1000
 
 
+PACED = Mode(tokens=32, every_ms=10, after_ms=50)
+FEW = ("floor", "bare", "harness", "fast_http_user")
 CASES = {
-    "burst": Case("32 tokens at once, 16 streams", Mode(32, 0, 10), 16, 2.5),
-    "paced": Case("32 tokens 10 ms apart, 64 streams", Mode(32, 10, 50), 64, 4.0),
-    "many": Case("32 tokens 10 ms apart, 512 streams", Mode(32, 10, 50), 512, 4.0),
-}
+    "burst": Case("32 tokens at once, 16 streams", Mode(32, 0, 10), 16, 2.0),
+    "paced": Case("32 tokens 10 ms apart, 64 streams", PACED, 64, 3.0),
+    "many": Case("32 tokens 10 ms apart, 512 streams", PACED, 512, 4.0, FEW),
+    "two": Case("the same 512 from two processes, the second beside the truth server", PACED, 512, 4.0, ("harness",), 2),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,7 +88,8 @@ def main() -> int:
     parser.add_argument("--clients", default=",".join(CLIENTS), help="of these")
     args = parser.parse_args()
     for name in args.only.split(","):
-        compare(CASES[name], args.clients.split(","), args.rounds)
+        case = CASES[name]
+        compare(case, [c for c in args.clients.split(",") if c in case.clients], args.rounds)
     return 0
 
 
@@ -117,41 +129,52 @@ def compare(case: Case, clients: list[str], rounds: int) -> None:
 def figures(case: Case, client: str) -> Figures:
     """One client's turn."""
     here, there = cores()
-    with tempfile.TemporaryDirectory() as folder:
-        with TruthServer(Path(folder), core=there) as truth:
-            over_s = (case.mode.after_ms + case.mode.tokens * case.mode.every_ms) / 1000
-            told = _run(case, client, truth.url + case.mode.path, over_s, Path(folder), here)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with TruthServer(folder, core=there) as truth:
+            url = truth.url + case.mode.path
+            running = [
+                _start(case, client, number, url, folder / str(number), (here, there)[number % 2])
+                for number in range(case.processes)
+            ]
+            all_told = [_told(client, process) for process in running]
             server_s = truth.cpu_s()
         ledger = truth.ledger()
-    assert told["found"], f"{client} has no answer"
-    assert not told.get("bad"), told["bad"]
-    errors_ms = [(at - ledger[name].sent_at[0]) * 1000 for name, at in told["found"]]
+    errors_ms, seconds = [], []
+    for told in all_told:
+        assert told["found"], f"{client} has no answer"
+        assert not told.get("bad"), told["bad"]
+        errors_ms += [(at - ledger[name].sent_at[0]) * 1000 for name, at in told["found"]]
+        seconds += told.get("client", [])
     p50, p99 = np.percentile(errors_ms, (50, 99))
-    seconds = told.get("client", [])
     late = len(overloaded_seconds(pd.DataFrame(seconds))) if seconds else 0
-    count = len(told["found"])
+    cpu_s, wall_s = sum(t["cpu_s"] for t in all_told), max(t["wall_s"] for t in all_told)
     return Figures(
-        told["cpu_s"] * 1000 / count, count / told["wall_s"], told["cpu_s"] / told["wall_s"], p50, p99,
-        server_s / (told["wall_s"] + 1 + over_s), f"{late}/{len(seconds)} s" if seconds else "",
+        cpu_s * 1000 / len(errors_ms), len(errors_ms) / wall_s, cpu_s / wall_s, p50, p99,
+        server_s / (wall_s + WARM_S + case.over_s), f"{late}/{len(seconds)} s" if seconds else "",
     )  # fmt: skip
 
 
-def _run(case: Case, client: str, url: str, over_s: float, folder: Path, core: int) -> dict[str, Any]:
-    argv = [sys.executable, "-m", f"benchmarks.{CLIENTS[client][0]}", client, "--url", url]
-    argv += [
-        "--streams",
-        str(case.streams),
-        "--tokens",
-        str(case.mode.tokens),
-        "--seconds",
-        str(case.seconds),
-    ]
-    argv += ["--over", str(over_s), "--folder", str(folder)]
-    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        os.sched_setaffinity(process.pid, [core])
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        process.kill()
+def _start(
+    case: Case, client: str, number: int, url: str, folder: Path, core: int
+) -> "subprocess.Popen[str]":
+    folder.mkdir()
+    given = {
+        "url": url, "streams": case.streams // case.processes, "tokens": case.mode.tokens, "seconds": case.seconds,
+        "over": case.over_s, "folder": folder, "prefix": f"be9c{number:02x}",
+    }  # fmt: skip
+    argv = [sys.executable, "-m", f"benchmarks.{CLIENTS[client][0]}", client]
+    argv += [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    os.sched_setaffinity(process.pid, [core])
+    return process
+
+
+def _told(client: str, process: "subprocess.Popen[str]") -> dict[str, Any]:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    process.kill()
+    process.wait()
     if not line:
         raise SystemExit(f"{client} said nothing")
     return json.loads(line)

@@ -14,6 +14,8 @@ from contract.records import Ask
 from scenarios.gateway.tally import Tally
 
 _FLUSH_S = 1.0
+_BATCH = 250  # records: written in one or two milliseconds, and between two batches the hub has its turn
+_BREATH_S = 0.001
 log = logging.getLogger(__name__)
 
 
@@ -49,13 +51,8 @@ class Recorder:
 
     def flush(self) -> None:
         """Write what is buffered. After a failure nothing more is written: the file's tail may be torn."""
-        batch, self._buffer = self._buffer, []
-        if self._failed:
-            return
-        try:
-            self._file.append(batch)
-        except Exception as e:  # a full disk, or a value that the schema does not take
-            self._fail(e)
+        while self._buffer:
+            self._write_batch()
 
     def close(self) -> None:
         """Write the rest. Safe to call twice, and from within `on_failure`."""
@@ -73,7 +70,18 @@ class Recorder:
     def _flush_regularly(self) -> None:
         while not self._closed and not self._failed:
             gevent.sleep(_FLUSH_S)
-            self.flush()
+            while self._buffer:
+                self._write_batch()
+                gevent.sleep(_BREATH_S)
+
+    def _write_batch(self) -> None:
+        batch, self._buffer = self._buffer[:_BATCH], self._buffer[_BATCH:]
+        if self._failed:
+            return
+        try:
+            self._file.append(batch)
+        except Exception as e:  # a full disk, or a value that the schema does not take
+            self._fail(e)
 
     def _fail(self, error: Exception) -> None:
         if not self._failed:

@@ -37,6 +37,44 @@ def test_records_are_in_the_file_within_about_a_second_and_all_of_them_at_the_en
     assert failures == []
 
 
+class Counting:
+    """Takes the place of an ArrowFile; tells how many turns the hub had between two batches."""
+
+    def __init__(self):
+        self.turns, self.batches, self.numbers = 0, [], []
+
+    def turn(self):
+        while True:
+            gevent.sleep(0)
+            self.turns += 1
+
+    def append(self, records):
+        self.batches.append((len(records), self.turns))
+        self.numbers += [int(r.intended_at) for r in records]
+
+    def close(self):
+        pass
+
+
+def test_many_records_are_written_in_batches_between_which_the_hub_has_its_turn():
+    file, failures = Counting(), []
+    recorder = Recorder(file, failures.append)
+    turning = gevent.spawn(file.turn)
+    for number in range(1000):
+        recorder.keep(_ask(number))
+    recorder.start()
+    while len(file.numbers) < 1000:
+        gevent.sleep(0.01)
+        recorder.keep(_ask(1000))  # asks end meanwhile
+    turning.kill()
+    recorder.close()
+    sizes, turns = zip(*file.batches, strict=True)
+    assert max(sizes) < 1000
+    assert list(turns) == sorted(set(turns))
+    assert file.numbers[:1000] == [1000 + n for n in range(1000)]
+    assert failures == []
+
+
 class Broken:
     """A file on a full disk."""
 
