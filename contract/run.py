@@ -114,6 +114,9 @@ class ArrowFile:
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._schema = schema
+        columns(
+            [], schema
+        )  # pyarrow's first takes a second, for it imports pandas: here, and not in the midst of a run
         self._sink = open(path, "xb")  # noqa: SIM115  closed by close()
         self._writer = pa.ipc.new_stream(self._sink, schema)
         self._sink.flush()

@@ -27,6 +27,7 @@ class Batches:
 
     def __init__(self, schema: pa.Schema) -> None:
         self._schema = schema
+        packed([], schema)  # the first takes a second, as with an ArrowFile
         self._ready: list[bytes] = []
 
     def append(self, records: Any) -> None:
