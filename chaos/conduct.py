@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos import faults, preflight
+from chaos.answers import Answers
 from chaos.cluster import TROUBLE, told
 from chaos.fault import CannotInject
 from chaos.guard import AbortGuard
@@ -19,15 +20,13 @@ from chaos.journal import Journal
 from chaos.live import FailoverWatch
 from chaos.metronome import Metronome
 from chaos.plan import Bound, moves, pauses, rounds, total_s
-from chaos.probe import PROMPT, Probe
+from chaos.probe import Probe
 from chaos.recording import Recording
 from chaos.runner import Surroundings, walk
 from chaos.stop import Stop
-from chaos.wire import Connection, Deadlines
 from contract.clock import Clock
 from contract.duration import text
 from contract.endpoint import Endpoint
-from contract.outcome import fill
 from contract.records import Ask, Event, Outcome
 from contract.refusal import EXIT_ABORTED, EXIT_NOT_RESTORED, EXIT_PASS, EXIT_UNKNOWN, Refusal
 from contract.timeline import Timeline
@@ -70,8 +69,7 @@ class Conduct:
         self._mend_within_s, self._without_reaper = mend_within_s, without_reaper
         self._guard = AbortGuard(timeline.abort_when) if timeline.abort_when else None
         self._gateway = Endpoint.of_gateway(topology.gateway)
-        # Made here, so that what is wrong with a key or a certificate is refused, and no mend stumbles over it.
-        self._direct = {b.tier.name: Endpoint.of_tier(b.tier) for b in bound}
+        self._answers = Answers(topology, [b.tier for b in bound], clock)
         self._clouds = {t.name for t in topology.tiers if t.cloud}
         self.told = Told()
         self._probe_cloud = 0
@@ -99,7 +97,7 @@ class Conduct:
         self._health = HealthWatch(self._topology.tiers, clock, self._recording.health)
         around = Surroundings(
             run=self._folder.name, folder=self._folder, clock=clock, stop=stop, ground=ground,
-            journal=self._journal, tell=self._tell, guarding=guarding, answers=self._answers,
+            journal=self._journal, tell=self._tell, guarding=guarding, answers=lambda bound, patience_s: self._answers.missing(bound.tier, patience_s),
             mend_within_s=self._mend_within_s,
         )  # fmt: skip
         self._started_at = clock.now()
@@ -228,26 +226,6 @@ class Conduct:
 
     def _up(self, tier: str) -> bool | None:
         return self._health.up.get(tier)
-
-    def _answers(self, bound: Bound, patience_s: float) -> str | None:
-        """A real question, straight to the tier. None: a whole answer came, or it cannot be asked from here."""
-        tier = bound.tier
-        endpoint = self._direct[tier.name]
-        if endpoint is None:
-            return None
-        ask = Ask(
-            request_id=f"ask-{uuid.uuid4().hex[:12]}", scenario="verify", lane="verify", via=tier.name, stream=False,
-            intended_at=self._clock.now(), max_tokens=1,
-        )  # fmt: skip
-        connection = Connection(
-            endpoint, Deadlines(connect=min(2.0, patience_s), silence=patience_s, whole=patience_s)
-        )
-        exchange = connection.exchange(endpoint.request(ask.request_id, PROMPT, 1, False, tier.ignore_eos))
-        connection.close()
-        fill(ask, exchange, self._clock.at, self._topology)
-        return (
-            None if ask.outcome == Outcome.OK else f"{tier.name} does not answer: {ask.outcome}: {ask.error}"
-        )
 
 
 def leash(stop: Stop, told: Told) -> threading.Thread:

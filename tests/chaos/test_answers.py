@@ -1,0 +1,55 @@
+"""What a mend is verified by: a whole answer of the tier itself, in the API that it speaks."""
+
+import pytest
+
+from chaos.answers import Answers
+from contract.clock import Clock
+from contract.refusal import Refusal
+from contract.topology import Topology
+from tests.contract.exchanges import plain
+from tests.embedded.test_engine import QUICK, running
+from tests.scenarios.server import Server, free_port
+
+
+def _missing(patience_s=10.0, **tier):
+    tier = {"name": "ollama", "match": {"group": "b"}, "model": "qwen"} | tier
+    found = Topology.model_validate({"gateway": {"url": "http://g", "model": "a"}, "tiers": [tier]})
+    return Answers(found, found.tiers, Clock()).missing(found.tiers[0], patience_s)
+
+
+@pytest.fixture(scope="module")
+def ollama(tmp_path_factory):
+    with running(
+        "ollama", tmp_path_factory.mktemp("o"), *QUICK, "--served-model-name", "m", "qwen"
+    ) as engine:
+        yield engine
+
+
+@pytest.mark.parametrize("api", ["openai", "ollama"])
+def test_a_tier_is_asked_in_the_api_that_it_speaks(ollama, api):
+    before = len(ollama.entries())
+    assert _missing(url=f"http://127.0.0.1:{ollama.port}", api=api) is None
+    [entry] = ollama.ended(before + 1)[before:]
+    assert (entry.path, entry.max_tokens, entry.how) == (
+        {"openai": "/v1/chat/completions", "ollama": "/api/chat"}[api], 1, "length",
+    )  # fmt: skip
+
+
+def test_a_tier_that_has_no_url_cannot_be_asked_and_is_believed():
+    assert _missing() is None
+
+
+def test_what_is_missing_is_said():
+    assert _missing(url=f"http://127.0.0.1:{free_port()}").startswith("ollama does not answer: refused: ")
+    with Server(
+        [plain({"message": {"content": "x"}, "done": True, "done_reason": "stop", "eval_count": 0})]
+    ) as server:
+        said = _missing(url=server.url, api="ollama")
+        assert said == "ollama does not answer: cut: finish_reason stop at 0 of 1 tokens"
+        assert _missing(url=server.url, api="ollama", witness="none") is None
+
+
+def test_a_key_that_is_not_there_is_refused_before_any_fault(monkeypatch):
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    with pytest.raises(Refusal, match="NO_SUCH_KEY is not set"):
+        _missing(url="http://127.0.0.1:1", api_key="${NO_SUCH_KEY}")
