@@ -1,0 +1,119 @@
+"""The same load once in a closed loop and once in an open one, with a hang of the only engine in it.
+
+A closed loop falls silent in the hang, and its numbers hide what those would have seen who came meanwhile; the open one
+asks on, and every ask that was due in the hang tells of it.
+"""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from contract.records import CLIENT, REQUESTS
+from contract.run import read_arrow, read_lines
+from tests.chaos.stand import ROOT
+from tests.whole.stack import KEY, latest, locust
+
+HANG_S, RATE = 10, 8
+USERS, THINK_AT_MOST_S = 4, 6  # of scenarios/chat.py
+SLACK_S = 0.5  # what is under way when the engine is stopped, or answered at once when it goes on
+TIMELINE = f"""
+hypothesis: users wait
+baseline: 15s
+settle: 12s
+max: 3m
+objectives: {{ttft_ms: 2000}}
+steps: [{{name: hang, at: 15s, for: {HANG_S}s, fault: process_freeze, target: vllm}}]
+expect: {{continuity: {{min_good: 0.5}}}}
+"""
+
+
+@pytest.fixture
+def inputs(tmp_path, monkeypatch):
+    """One engine, and a gateway with nothing to fall back to and the patience to wait."""
+    monkeypatch.setenv("LITELLM_MASTER_KEY", KEY)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    stack = yaml.safe_load((ROOT / "topologies/embedded.yaml").read_text())
+    stack["tiers"] = stack["tiers"][:1]
+    stack["embedded"]["engines"] = {"vllm": {"personality": "vllm", "startup-duration": "200ms"}}
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump(stack))
+    gateway = yaml.safe_load((ROOT / "topologies/litellm.yaml").read_text())
+    gateway["model_list"] = gateway["model_list"][:1]
+    gateway["model_list"][0]["litellm_params"]["timeout"] = 120
+    del gateway["router_settings"]["fallbacks"]
+    (tmp_path / "litellm.yaml").write_text(yaml.safe_dump(gateway))
+    (tmp_path / "hang.yaml").write_text(TIMELINE)
+    return tmp_path
+
+
+def play(inputs, name: str, *more: str, users: int) -> tuple[dict, str]:
+    """What came of a run: its asks, when the engine stopped and went on; and the report's words."""
+    process = locust(
+        inputs / "one.yaml", inputs / "hang.yaml", inputs / name, "--scenarios", "chat", *more, users=users
+    )
+    out, _ = process.communicate(timeout=240)
+    run = latest(inputs / name)
+    at = {(e["move"], e["stage"]): e["at"] for e in read_lines(run / "chaos.jsonl")[0]}
+    asks = [a for a in read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist() if a["lane"] == "load"]
+    report = subprocess.run(
+        [sys.executable, "-m", "analysis", "report", str(run)], cwd=ROOT, capture_output=True, text=True
+    )
+    client = read_arrow(run / "client.arrow", CLIENT)[0].to_pylist()
+    return {
+        "run": run, "asks": asks, "client": client,
+        "stopped_at": at["inject", "effective"], "goes_on_at": at["mend", "begin"],
+    }, report.stdout + out  # fmt: skip
+
+
+def from_intended_s(ask: dict) -> float:
+    return ask["sent_at"] + ask["latency_ms"] / 1000 - ask["intended_at"]
+
+
+def due_in_hang(found: dict) -> list[dict]:
+    low, high = found["stopped_at"] + SLACK_S, found["goes_on_at"] - SLACK_S
+    return [a for a in found["asks"] if low < a["intended_at"] < high]
+
+
+def told(words: str) -> str:
+    return next(line for line in words.splitlines() if line.startswith("Latency, p99"))
+
+
+def show(name: str, found: dict, words: str) -> None:
+    hang_s = found["goes_on_at"] - found["stopped_at"]
+    length_s = max(a["intended_at"] for a in found["asks"]) - min(a["intended_at"] for a in found["asks"])
+    due = due_in_hang(found)
+    print(
+        f"\n{name}: {len(found['asks'])} asks in {length_s:.0f} s, {hang_s:.1f} s of them a hang ({hang_s / length_s:.0%}); "
+        f"{len(due)} asks ({len(due) / len(found['asks']):.0%}) due in it\n{told(words)}"
+    )
+
+
+def check(opened: dict, closed: dict) -> None:
+    for found in (opened, closed):
+        assert {a["outcome"] for a in found["asks"]} <= {"ok", "abandoned"}
+    due = due_in_hang(opened)
+    assert (
+        len(due) > RATE * (HANG_S - 2 * SLACK_S) / 2
+    )  # Poisson: half of what is to be expected is never seen
+    for ask in due:
+        assert from_intended_s(ask) > opened["goes_on_at"] - ask["intended_at"], ask
+    assert sum(row["wanted"] for row in opened["client"]) == len(opened["asks"])
+    # Each user of the closed loop is caught once, and who has thought for as long as any does has been caught.
+    assert len(due_in_hang(closed)) <= USERS
+    silent_from = closed["stopped_at"] + THINK_AT_MOST_S + SLACK_S
+    assert silent_from < closed["goes_on_at"] - 1
+    assert not [a for a in due_in_hang(closed) if a["intended_at"] > silent_from]
+    assert [a for a in due if a["intended_at"] > opened["stopped_at"] + THINK_AT_MOST_S + SLACK_S]
+
+
+@pytest.mark.verify
+@pytest.mark.timeout(600)
+def test_an_open_loop_tells_of_a_hang_what_a_closed_one_hides(inputs):
+    opened, opened_words = play(inputs, "open", "--arrivals", f"poisson:{RATE}/s", users=1)
+    closed, closed_words = play(inputs, "closed", users=USERS)
+    show("open", opened, opened_words)
+    show("closed", closed, closed_words)
+    check(opened, closed)
+    assert "(a closed loop)" in told(closed_words)
+    assert "(a closed loop)" not in told(opened_words)
