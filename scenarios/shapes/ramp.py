@@ -28,6 +28,7 @@ from scenarios.gateway.knee import (
     Range,
     Step,
     decide,
+    miss,
     row,
     said,
     summarise,
@@ -88,21 +89,20 @@ class Ramp(Search):
 
     def walk(self, stage: Stage, folder: Path, guard: Callable[[], str | None]) -> None:
         assert self.objective_ms is not None
+        self._write(folder)
         while not self.runner.user_count:  # the open loop's own user
             gevent.sleep(0.1)
-        try:
-            while self._answer is None:
-                found = decide(self._steps, self._range, self.objective_ms)
-                if isinstance(found, Answer):
-                    self._answer = found
-                    break
+        while self._answer is None:
+            found = decide(self._steps, self._range, self.objective_ms)
+            if isinstance(found, Answer):
+                self._answer = found
+            else:
                 self._steps.append(self._held(found.rate, stage, folder, guard))
                 print(f"\nramp: {row(self._steps[-1]).strip()}", flush=True)
                 if (why := guard()) is not None:
-                    good = [s.rate for s in self._steps[:-1]]
-                    self._answer = Answer(Bound.UNKNOWN_BEYOND, max(good, default=None), why)
-        finally:
-            write_whole(folder / FILE, json.dumps(self._as_json(), indent=1) + "\n")
+                    before = [s.rate for s in self._steps[:-1] if miss(s, self.objective_ms) is None]
+                    self._answer = Answer(Bound.UNKNOWN_BEYOND, max(before, default=None), why)
+            self._write(folder)
 
     def conclusion(self) -> tuple[str, int]:
         assert self.objective_ms is not None
@@ -137,8 +137,9 @@ class Ramp(Search):
             [c for c in client.to_pylist() if begun_at < c["at"] <= ended_at + 1],
         )  # fmt: skip
 
-    def _as_json(self) -> dict[str, object]:
-        return {
+    def _write(self, folder: Path) -> None:
+        """Whole after each step: a ramp may be killed at any instant."""
+        told = {
             "via": self._via,
             "objective_ttft_ms": self.objective_ms,
             "least_good": LEAST_GOOD,
@@ -146,3 +147,4 @@ class Ramp(Search):
             "steps": [asdict(step) for step in self._steps],
             "answer": None if self._answer is None else asdict(self._answer),
         }
+        write_whole(folder / FILE, json.dumps(told, indent=1) + "\n")
