@@ -48,7 +48,10 @@ def ttft_ms(asks: pd.DataFrame) -> pd.Series:
 def tpot_ms(asks: pd.DataFrame) -> pd.Series:
     """Of good streamed answers of two tokens or more: (last − first content) / (output_tokens − 1)."""
     rows = asks[asks["good"] & asks["stream"] & (asks["output_tokens"].fillna(0) > 1)]
-    whole = rows["gaps_ms"].map(lambda gaps: float(np.sum(gaps)))
+    gaps_ms = rows["gaps_ms"].tolist()
+    ends = np.cumsum(np.fromiter(map(len, gaps_ms), int, len(gaps_ms)))
+    came_ms = np.concatenate([[0.0], np.cumsum(np.concatenate([np.zeros(0), *gaps_ms]))])
+    whole = pd.Series(np.diff(came_ms[ends], prepend=0.0), index=rows.index)
     return (whole / (rows["output_tokens"].astype("float64") - 1)).astype("float64")
 
 
