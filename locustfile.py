@@ -90,7 +90,11 @@ def _arguments(parser: LocustArgumentParser) -> None:
         help="walk the timeline as often as fits, for example 24h; at least once; by default its trials",
     )
     add("--results", default="results", help="where the run's folder is made", include_in_web_ui=False)
-    add("--scenarios", default="", help="only these, for example chat,direct; all where none is named")
+    add(
+        "--scenarios",
+        default="",
+        help="only these, for example chat,direct; where none is named all but classify",
+    )
     add(
         "--without-reaper",
         action="store_true",
