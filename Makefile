@@ -6,6 +6,7 @@ DURATION ?=
 SCENARIOS ?=
 ARRIVALS ?=
 SHAPE ?=
+WORKERS ?=
 OPTIONS ?=
 VIA ?= gateway
 RESULTS  ?= results
@@ -23,11 +24,11 @@ GATEWAY := $(if $(shell grep -s '^embedded:' $(TOPOLOGY)),.venv-gateway/installe
 ENGINES := $(if $(shell grep -sE '^[^\#]*engine: *llamacpp' $(TOPOLOGY)),.venv-engines/installed)
 comma := ,
 LOCUST = $(PY) -m locust -f locustfile.py$(if $(SHAPE),$(comma)scenarios/shapes/$(SHAPE).py) --topology $(TOPOLOGY) --timeline $(TIMELINE) --seed $(SEED) \
-	--results $(RESULTS) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(if $(ARRIVALS),--arrivals $(ARRIVALS)) --stop-timeout 30 --loglevel WARNING $(if $(DURATION),--duration $(DURATION)) $(if $(WITHOUT_REAPER),--without-reaper) $(OPTIONS)
+	--results $(RESULTS) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(if $(ARRIVALS),--arrivals $(ARRIVALS)) --stop-timeout 30 --loglevel WARNING $(if $(WORKERS),--processes $(WORKERS)) $(if $(DURATION),--duration $(DURATION)) $(if $(WITHOUT_REAPER),--without-reaper) $(OPTIONS)
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
-	@echo "  variables: TOPOLOGY TIMELINE USERS ARRIVALS SHAPE VIA DURATION SCENARIOS RESULTS RUN SEED TRIALS WITHOUT_REAPER OPTIONS"
+	@echo "  variables: TOPOLOGY TIMELINE USERS ARRIVALS SHAPE WORKERS VIA DURATION SCENARIOS RESULTS RUN SEED TRIALS WITHOUT_REAPER OPTIONS"
 
 setup: .venv/installed .venv-gateway/installed .venv-engines/installed ## set up the virtual environments: harness, gateway, engines
 

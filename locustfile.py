@@ -132,7 +132,7 @@ def _init(environment: Environment, **_: Any) -> None:
     if options.leash or (worker and options.processes):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if worker:
-        Player(environment, {user.scenario: user for user in SCENARIOS})
+        Player(environment, {user.scenario: user for user in (*SCENARIOS, *ON_REQUEST)})
         return
     conductor = Conductor(environment)
     try:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 import gevent
+import gevent.lock
 from locust.env import Environment
 
 from contract import proxies
@@ -57,13 +58,21 @@ class Player:
         self._clock = Clock()
         self._stage: Stage | None = None
         self._playing = False
+        self._handing: gevent.Greenlet | None = None
         self._exit_code = EXIT_PASS
         for word, listener in ((STAGE, self._set), (CURTAIN, self._raise), (PING, self._answer)):
             self._runner.register_message(word, listener)
         environment.events.report_to_master.add_listener(self._report)
         environment.events.test_stop.add_listener(self._over)
         environment.events.quitting.add_listener(self._quit)
+        self._stop, self._stopping = self._runner.stop, gevent.lock.RLock()
+        self._runner.stop = self._stop_in_turn
         self._say(HELLO, {})
+
+    def _stop_in_turn(self) -> None:
+        """A signal and the master's word may stop this worker at the same time; Locust's own stop bears only one."""
+        with self._stopping:
+            self._stop()
 
     def _say(self, word: str, data: dict[str, Any]) -> None:
         self._runner.send_message(word, data)
@@ -151,10 +160,17 @@ class Player:
         return {"asks": self._asks.take(), "client": self._rows.take(), "tally": tally}
 
     def _over(self, **_: Any) -> None:
-        """The users have gone. This goes to the master before Locust's word that this worker has stopped."""
-        if not self._playing:
-            return
-        self._playing = False
+        """The users have gone. This goes to the master before Locust's word that this worker has stopped.
+
+        Not in the greenlet of whoever stopped, which Locust may kill: a signal and the master's word come together.
+        """
+        if self._playing:
+            self._playing = False
+            self._handing = gevent.spawn(self._hand_over)
+        if self._handing is not None:
+            self._handing.join()
+
+    def _hand_over(self) -> None:
         self._ticker.kill()
         self._client.stop()
         self._recorder.close()
@@ -164,6 +180,7 @@ class Player:
     def _quit(self, **_: Any) -> None:
         """Locust leaves: what still plays is stopped first. The verdict is the master's, its exit code too."""
         self._runner.stop()
+        self._over()
         self._environment.process_exit_code = self._exit_code
 
     def _cannot_record(self, why: str) -> None:

@@ -1,6 +1,7 @@
 """A master and its workers: every ask has one record in the master's file, and a worker that is lost is told of."""
 
 import os
+import re
 import signal
 from collections import Counter
 from pathlib import Path
@@ -43,7 +44,7 @@ def whole(run: Path, gateway: Server) -> None:
     assert Counter(seen) == Counter(i for i, r in zip(ids, found, strict=True) if r["sent_at"] is not None)
     played = Counter(r["worker"] for r in found if r["lane"] == "load")
     assert set(played) == {"worker-0", "worker-1"}
-    assert sum(played.values()) > 100
+    assert sum(played.values()) > 60
     client = read_arrow(run / "client.arrow", CLIENT)[0].to_pylist()
     assert {r["worker"] for r in client} == {"worker-0", "worker-1"}
     manifest = read_manifest(run)
@@ -106,3 +107,49 @@ def test_an_open_loop_is_shared_among_the_workers(crew, gateway):
     assert played["worker-0"] == pytest.approx(played["worker-1"], rel=0.1)
     lasted_s = max(r["intended_at"] for r in found) - min(r["intended_at"] for r in found)
     assert len(found) / lasted_s == pytest.approx(30, rel=0.1)
+
+
+@pytest.mark.verify
+def test_a_worker_that_comes_late_plays_and_one_that_leaves_hands_over_all_it_has(
+    tmp_path, gateway, monkeypatch
+):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    crew = Crew(tmp_path, gateway, baseline="25s")
+    try:
+        first = crew.worker()
+        master = crew.master("--master")
+        until(lambda: len(gateway.requests) > 60, "the users ask", 60)
+        late = crew.worker()
+        of_late = re.compile(r"ask-[0-9a-f]{6}02-")  # two of them are its knock
+        until(lambda: sum(bool(of_late.match(n)) for n in nonces(gateway)) > 5, "the late one asks", 30)
+        first.terminate()
+        out, _ = master.communicate(timeout=90)
+        assert master.returncode == 0, out
+        assert first.wait(20) == late.wait(20) == 0
+    finally:
+        crew.end()
+    print(out)
+    run = latest(crew.results)
+    assert "plays from now on" in out
+    assert "has left; all its records are here" in out
+    whole(run, gateway)
+    assert {w["worker"]: w["end"] for w in read_manifest(run)["workers"]} == {
+        "worker-0": "left",
+        "worker-1": "stopped",
+    }
+
+
+@pytest.mark.verify
+def test_ctrl_c_loses_nothing(crew, gateway):
+    """It reaches the forked workers as well as their master."""
+    master = crew.master("--processes", "2")
+    until(lambda: len(gateway.requests) > 100, "the users ask", 60)
+    os.killpg(master.pid, signal.SIGINT)
+    out, _ = master.communicate(timeout=90)
+    print(out)
+    run = latest(crew.results)
+    assert "is lost" not in out
+    assert "ERROR" not in out
+    assert read_manifest(run)["reason"] == "signal: stopped before the end of the timeline"
+    assert master.returncode == 5
+    whole(run, gateway)
