@@ -66,7 +66,9 @@ def _sockets(run: Run, read: Callable[[Any], float]) -> None:
     _measured(run).tell()
 
 
-def _measured(run: Run) -> Measure:
+def _measured(run: Run, answered: Callable[[], int] | None = None) -> Measure:
+    while not (answered() if answered else run.found):
+        gevent.sleep(0.05)
     gevent.sleep(WARM_S + run.over_s)
     measure = Measure(run)
     gevent.sleep(run.seconds)
@@ -122,7 +124,7 @@ def harness(run: Run) -> None:
     stage = stage_of(run.url, run.tokens, run.prefix)
     runner = _start(run, LoadUser, brownout=stage)
     recording = Recording(runner.environment, stage, run.folder, Memory(), sys.exit)
-    measure = _measured(run)
+    measure = _measured(run, lambda: stage.recorder.tally.kept)
     runner.stop()
     recording.close()
     asks = read_arrow(run.folder / "requests.arrow", REQUESTS)[0].to_pylist()

@@ -10,6 +10,8 @@ are taken within a round, and the median round is printed.
 import argparse
 import json
 import os
+import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -87,6 +89,7 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(CASES), help="of these")
     parser.add_argument("--clients", default=",".join(CLIENTS), help="of these")
     args = parser.parse_args()
+    print(machine())
     for name in args.only.split(","):
         case = CASES[name]
         compare(case, [c for c in args.clients.split(",") if c in case.clients], args.rounds)
@@ -178,6 +181,16 @@ def _told(client: str, process: "subprocess.Popen[str]") -> dict[str, Any]:
     if not line:
         raise SystemExit(f"{client} said nothing")
     return json.loads(line)
+
+
+def machine() -> str:
+    """What the figures belong to."""
+    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    load = " ".join(f"{x:.1f}" for x in os.getloadavg())
+    return (
+        f"{len(os.sched_getaffinity(0))} cores, {model[1] if model else 'model unknown'}, Linux {platform.release()}, "
+        f"Python {platform.python_version()}; load average before it {load}"
+    )
 
 
 def cores() -> tuple[int, int]:
