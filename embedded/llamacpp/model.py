@@ -5,6 +5,7 @@ It is a Qwen2 as llama.cpp reads it. What it says is senseless, word after word 
 all the rest about it is real: the tokenizer, the context that fills, the time that a token takes.
 """
 
+import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,7 +31,8 @@ NEVER = -8.0  # of bias: no sampler draws such a token
 
 def at(folder: Path, seed: int, eos_bias: float) -> Path:
     """The model's file in a folder that keeps models; it is made where it is missing. Raises OSError."""
-    path = folder / f"random-{seed}-{eos_bias:g}.gguf"
+    recipe = (Path(__file__).read_bytes(), WORDS, seed, eos_bias)  # of another one, the file is another's
+    path = folder / f"random-{hashlib.sha256(repr(recipe).encode()).hexdigest()[:12]}.gguf"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f".{path.name}.{os.getpid()}")

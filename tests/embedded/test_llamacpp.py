@@ -42,10 +42,13 @@ def test_a_whole_answer_is_ok_and_its_end_was_known_beforehand(shared, tmp_path,
 
 def test_the_engine_counts_the_tokens_that_we_count(shared, tmp_path):
     before = shared.metric("tokens_predicted_total")
-    records = asked(
-        shared, tmp_path, *({"stream": s, "max_tokens": n} for s in (True, False) for n in (1, 20))
-    ).records()
-    assert sum(r["output_tokens"] for r in records) == shared.metric("tokens_predicted_total") - before == 42
+    asks = [{"stream": s, "max_tokens": n} for s in (True, False) for n in (1, 20)]
+    # Each on a connection of its own: after a stream llama.cpp says that it keeps the connection, and hangs up.
+    records = asked(shared, tmp_path, *asks, at_once=len(asks)).records()
+    assert sum(r["output_tokens"] for r in records) == 42
+    until(
+        lambda: shared.metric("tokens_predicted_total") - before == 42
+    )  # counted when the slot is given back
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -99,11 +102,14 @@ def test_with_every_slot_busy_not_even_headers_come(tmp_path):
 
 
 def test_a_model_that_ends_early_is_cut_by_its_witness(tmp_path):
+    """Where it ends is drawn anew for each answer; some may reach the cap, and some say nothing at all."""
     with llama("--eos-bias", "1") as engine:
-        records = asked(
-            engine, tmp_path, *({"stream": s, "max_tokens": 400} for s in (True, False))
-        ).records()
-        assert {(r["outcome"], r["finish_reason"]) for r in records} == {("cut", "stop")}
+        asks = ({"stream": s, "max_tokens": 400, "repeat": 5} for s in (True, False))
+        told = {
+            (r["outcome"], r["finish_reason"]) for r in asked(engine, tmp_path, *asks, at_once=10).records()
+        }
+        assert ("cut", "stop") in told
+        assert told <= {("cut", "stop"), ("ok", "length"), ("broken", "stop")}
 
 
 def place(folder: Path) -> program.Place:
