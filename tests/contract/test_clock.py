@@ -41,6 +41,8 @@ def test_what_another_machine_shared_is_not_taken(monkeypatch, told):
 
 MAY_READ_THE_WALL_CLOCK = {
     "contract/clock.py": "the one anchor",
+    "scenarios/gateway/line.py": "the kernel stamps what it received by the wall clock",
+    "scenarios/gateway/received.py": "and this tells it in monotonic time, or not at all where it was stepped",
     "chaos/__main__.py": "the reaper lives for months, and reads a clock that is kept right",
     "chaos/pidfile.py": "the kernel tells when a process began as seconds since boot",
     "embedded/apiserver/cluster.py": "creationTimestamp and its like, as an API server tells them",
