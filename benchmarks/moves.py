@@ -47,14 +47,10 @@ def _run(folder: Path, steps: int, busy: bool) -> list[float]:
     folder.mkdir()
     stand = Stand(folder)
     target = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"], start_new_session=True)
-    (folder / "pid").write_text(str(target.pid))
+    stand.pidfile.write_text(str(target.pid))
     locust = _busy(folder) if busy else None
     try:
         topology = stand.write_topology()
-        text = topology.read_text().replace(
-            "deployment: ml/vllm-server", f"process: {{pidfile: {folder / 'pid'}}}"
-        )
-        topology.write_text(text)
         (folder / "moves.yaml").write_text(_timeline(steps))
         run = folder / "run"
         run.mkdir()
