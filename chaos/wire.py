@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange, Framing
-from contract.keepalive import acknowledged, lost_unread
+from contract.keepalive import closing, lost_unread, was_read
 from contract.trust import client_context
 
 
@@ -60,6 +60,7 @@ class Connection:
         try:
             sock.settimeout(self._deadlines.silence)
             sock.sendall(request)
+            let_go = closing(sock)
             while not framing.done:
                 left = whole - time.monotonic()
                 sock.settimeout(max(0.001, min(left, self._deadlines.silence)))
@@ -69,8 +70,10 @@ class Connection:
                     self._heard = True
                     framing.feed(data, at)
                 else:
-                    self._read = acknowledged(sock.fileno())
                     framing.closed(at)
+                    self._read = (
+                        not self._heard and not let_go and was_read(sock, at - exchange.sent_at, time.sleep)
+                    )
         except TimeoutError:
             came = exchange.headers_at is not None
             end = End.SILENT if came else End.LATE

@@ -12,7 +12,7 @@ import gevent.ssl
 from gevent.hub import Waiter
 
 from contract.framing import Exchange, Framing
-from contract.keepalive import acknowledged
+from contract.keepalive import closing
 from contract.stream import HAS_CONTENT
 from scenarios.gateway.deadlines import Deadlines, due
 from scenarios.gateway.received import ANCILLARY_BYTES, Told, ask_for_stamps, received_at, wall_ahead_s
@@ -36,7 +36,9 @@ class Line:
         if not self._tls:
             ask_for_stamps(sock)
         self.heard = False  # whether the latest response had a byte
-        self.acknowledged = False  # whether it ended after the server had read the request
+        self.let_go = (
+            False  # whether the other side had ended the connection before the latest request reached it
+        )
 
     def converse(
         self, request: bytes, exchange: Exchange, framing: Framing, watch: Watch, deadlines: Deadlines
@@ -47,8 +49,9 @@ class Line:
         self._exchange, self._framing, self._watch, self._deadlines = exchange, framing, watch, deadlines
         self._seen, self._token_seen = 0, False
         self._at, self._ahead_s = self._sent_at, wall_ahead_s()
-        self.heard = self.acknowledged = False
+        self.heard = False
         self.socket.sendall(request)
+        self.let_go = closing(self.socket)
         self._waiter = Waiter()
         self.socket.settimeout(0.0)  # on the hub nothing may wait
         self._io.start(self._readable)
@@ -103,7 +106,6 @@ class Line:
             framing.given_up(watch.overdue.end, now, watch.overdue.why)
             return
         if not data:
-            self.acknowledged = acknowledged(self.socket.fileno())
             framing.closed(now)
             return
         self.heard = True

@@ -15,7 +15,7 @@ from gevent import GreenletExit, monkey
 
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange, Framing
-from contract.keepalive import lost_unread
+from contract.keepalive import lost_unread, was_read
 from contract.trust import client_context
 from scenarios.gateway.deadlines import Deadlines, due
 from scenarios.gateway.line import Line
@@ -30,6 +30,7 @@ class Connection:
         self._line: Line | None = None
         # Left by GreenletExit, `exchange` cannot return what it has: it stands here.
         self.latest: Exchange | None = None
+        self._read = False  # whether the latest one ended unheard, and after the server had read it
 
     def exchange(
         self, request: bytes, deadlines: Deadlines, on_sent: Callable[[float], object] = lambda at: None
@@ -40,7 +41,7 @@ class Connection:
         """
         kept = self._still_open()
         found = self._once(request, deadlines, on_sent)
-        if kept is not None and lost_unread(found, kept.heard, kept.acknowledged):
+        if kept is not None and lost_unread(found, kept.heard, self._read):
             # Once: on a fresh connection there is no such race.
             found = self._once(request, deadlines, on_sent)
         return found
@@ -64,6 +65,7 @@ class Connection:
     def _once(self, request: bytes, deadlines: Deadlines, on_sent: Callable[[float], object]) -> Exchange:
         exchange = self.latest = Exchange()
         framing = Framing(exchange)
+        self._read = False
         began_at = time.monotonic()
         try:
             if self._line is None:
@@ -93,6 +95,7 @@ class Connection:
         watch = self._watchdog.watch(line.socket, due(deadlines, sent_at, None))
         try:
             line.converse(request, exchange, framing, watch, deadlines)
+            self._read = self._was_read(line, exchange)
         except OSError as e:
             at = time.monotonic()
             if watch.overdue is not None:
@@ -101,6 +104,14 @@ class Connection:
                 framing.closed(at, _words(e))
         finally:
             self._watchdog.forget(watch)
+
+    @staticmethod
+    def _was_read(line: Line, exchange: Exchange) -> bool:
+        if exchange.end is not End.CLOSED or line.heard or line.let_go:
+            return False
+        assert exchange.sent_at is not None
+        assert exchange.ended_at is not None
+        return was_read(line.socket, exchange.ended_at - exchange.sent_at, gevent.sleep)
 
     def _connect(self, limit_s: float) -> gevent.socket.socket:
         """A timeout of its own, not the watchdog's: a name lookup has no socket to shut. One per connection."""

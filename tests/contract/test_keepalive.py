@@ -1,11 +1,14 @@
 """What a socket tells of a request that was lost with its connection."""
 
 import socket
+import time
 
 import pytest
 
 from contract.framing import End, Exchange
-from contract.keepalive import acknowledged, lost_unread
+from contract.keepalive import closing, lost_unread, was_read
+
+LATE_S = 0.5  # long after anything that crossed the request on its way
 
 
 @pytest.fixture
@@ -17,21 +20,56 @@ def pair():
         ours.close()
 
 
-def test_what_was_read_before_the_end_is_acknowledged(pair):
+def test_what_was_read_before_the_end_was_read(pair):
     ours, theirs = pair
     ours.sendall(b"ask")
     assert theirs.recv(9) == b"ask"
     theirs.close()
     assert ours.recv(9) == b""
-    assert acknowledged(ours.fileno())
+    assert was_read(ours, LATE_S, time.sleep)
 
 
-def test_what_comes_after_the_end_is_not(pair):
+def test_an_end_that_came_within_a_round_trip_had_crossed_the_request(pair):
+    """Whoever acknowledges it by then: some servers take what comes after their end, and throw it away."""
+    ours, theirs = pair
+    ours.sendall(b"ask")
+    assert theirs.recv(9) == b"ask"
+    theirs.shutdown(socket.SHUT_WR)
+    assert ours.recv(9) == b""
+    assert not was_read(ours, 0.0005, time.sleep)
+
+
+def test_a_server_that_is_done_is_seen_to_be_when_the_request_goes_out(pair):
+    ours, theirs = pair
+    ours.sendall(b"ask")
+    assert not closing(ours)
+    assert theirs.recv(9) == b"ask"
+    theirs.close()
+    assert ours.recv(9) == b""
+    assert closing(ours)
+
+
+def test_what_comes_after_the_end_was_not(pair):
     ours, theirs = pair
     theirs.close()
     ours.sendall(b"ask")
     assert ours.recv(9) == b""
-    assert not acknowledged(ours.fileno())
+    assert not was_read(ours, LATE_S, time.sleep)
+
+
+def test_what_waits_unread_when_a_server_shuts_down_and_closes_was_not(pair):
+    ours, theirs = pair
+    ours.sendall(b"ask")
+    theirs.shutdown(socket.SHUT_RDWR)
+    assert ours.recv(9) == b""
+    closed = []
+
+    def pause(seconds: float) -> None:  # the close comes after the end of file has been seen
+        closed.append(theirs.close())
+        time.sleep(seconds)
+
+    assert not was_read(ours, LATE_S, pause)
+    assert closed
 
 
 def test_who_closes_with_bytes_unread_resets(pair):

@@ -82,7 +82,7 @@ def test_it_is_asked_again_only_once():
 NO_RACE = [
     # what happens to the second ask on the kept connection
     [b"H", CLOSE],  # a byte came: it was begun
-    [CLOSE],  # it was read, and died with its server
+    [0.05, CLOSE],  # it was read, and died with its server
     [0.1, CLOSE],
     [1.1, RST],
     [b"SSH-2.0\r\n", CLOSE],
