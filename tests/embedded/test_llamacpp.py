@@ -69,14 +69,17 @@ def test_a_sigkill_in_mid_answer_is_cut_or_broken_and_never_ok(tmp_path, stream)
         assert (record["witness"], record["finish_reason"]) == (None, None)
 
 
-def test_after_a_sigterm_its_streams_fall_silent_and_are_stalled(tmp_path):
+def test_after_a_sigterm_its_streams_fall_silent_or_are_closed_and_no_answer_is_whole(tmp_path):
+    """Which of the two is a race inside it: nearly always they fall silent."""
     with llama("--slots", "2") as engine:
         asking = asked(engine, tmp_path, {"stream": True, "max_tokens": LONG}, deadlines={"silence": 1.5})
         until(engine.answering)
         engine.process.send_signal(signal.SIGTERM)
         until(lambda: not engine.accepts())
         (record,) = asking.records()
-        assert (record["outcome"], record["error"]) == ("stalled", "silent for 1.5 s")
+        assert (record["outcome"], record["error"]) in (
+            ("stalled", "silent for 1.5 s"), ("cut", "connection closed"),
+        )  # fmt: skip
         assert record["output_tokens"] is None
 
 
@@ -88,7 +91,6 @@ def test_who_waits_out_the_silence_after_a_sigterm_is_cut(tmp_path):
         engine.process.send_signal(signal.SIGTERM)
         (record,) = asking.records()
         assert record["outcome"] == "cut"
-        assert record["latency_ms"] > 20_000
 
 
 def test_with_every_slot_busy_not_even_headers_come(tmp_path):
