@@ -113,11 +113,14 @@ def test_killed_in_mid_stream_it_is_cut(real):
     until(real.up, "its Pod has started it again")
 
 
-def test_told_to_go_in_mid_stream_it_falls_silent_and_the_ask_is_stalled(real):
+def test_told_to_go_in_mid_stream_its_answer_is_not_told_as_whole(real):
     asking = asked(real, deadlines=IMPATIENT)
     real.signal(signal.SIGTERM)
     (record,) = asking.records()
-    assert (record["outcome"], record["status"], record["tier"]) == ("stalled", 200, "llamacpp")
+    assert (record["outcome"], record["status"], record["tier"]) in (
+        ("stalled", 200, "llamacpp"),
+        ("cut", 200, "llamacpp"),
+    )
 
 
 def test_a_prompt_too_long_for_it_goes_on_to_the_next_tier_and_costs_money_there(real):
