@@ -14,7 +14,6 @@ from gevent.hub import Waiter
 from contract.framing import Exchange, Framing
 from contract.keepalive import closing
 from contract.stream import HAS_CONTENT
-from scenarios.gateway.deadlines import Deadlines, due
 from scenarios.gateway.received import ANCILLARY_BYTES, Told, ask_for_stamps, received_at, wall_ahead_s
 from scenarios.gateway.watchdog import Watch
 
@@ -40,15 +39,12 @@ class Line:
             False  # whether the other side had ended the connection before the latest request reached it
         )
 
-    def converse(
-        self, request: bytes, exchange: Exchange, framing: Framing, watch: Watch, deadlines: Deadlines
-    ) -> None:
+    def converse(self, request: bytes, exchange: Exchange, framing: Framing, watch: Watch) -> None:
         """Send, and feed the framing until it is done. Raises OSError, and GreenletExit when the greenlet is killed."""
         assert exchange.sent_at is not None
-        self._sent_at = exchange.sent_at
-        self._exchange, self._framing, self._watch, self._deadlines = exchange, framing, watch, deadlines
+        self._exchange, self._framing, self._watch = exchange, framing, watch
         self._seen, self._token_seen = 0, False
-        self._at, self._ahead_s = self._sent_at, wall_ahead_s()
+        self._at, self._ahead_s = exchange.sent_at, wall_ahead_s()
         self.heard = False
         self.socket.sendall(request)
         self.let_go = closing(self.socket)
@@ -114,7 +110,7 @@ class Line:
         if not self._token_seen:
             self._token_seen = self._token_in_new_pieces()
         if self._token_seen:
-            watch.due = due(self._deadlines, self._sent_at, at)
+            watch.last_at = at
 
     def _token_in_new_pieces(self) -> bool:
         """Whether what came since the last look holds content; the end of the piece before is looked at with it."""

@@ -9,17 +9,19 @@ from dataclasses import dataclass
 import gevent
 import gevent.socket
 
-from scenarios.gateway.deadlines import Due
+from scenarios.gateway.deadlines import Deadlines, Due, due
 
 _TICK_S = 0.05
 
 
 @dataclass(slots=True, eq=False)
 class Watch:
-    """One exchange under way. Its owner moves `due` on; the watchdog sets `overdue` before it shuts the socket."""
+    """One exchange under way. Its owner moves `last_at` on; the watchdog sets `overdue` before it shuts the socket."""
 
     socket: gevent.socket.socket
-    due: Due
+    deadlines: Deadlines
+    sent_at: float
+    last_at: float | None = None  # the latest reception; None as long as there is no token
     suspect: Due | None = None
     overdue: Due | None = None
 
@@ -32,9 +34,9 @@ class Watchdog:
         self._watches: set[Watch] = set()
         self._greenlet: gevent.Greenlet | None = None
 
-    def watch(self, socket: gevent.socket.socket, due: Due) -> Watch:
+    def watch(self, socket: gevent.socket.socket, deadlines: Deadlines, sent_at: float) -> Watch:
         """Watch until `forget`."""
-        watch = Watch(socket, due)
+        watch = Watch(socket, deadlines, sent_at)
         self._watches.add(watch)
         if self._greenlet is None:
             self._greenlet = gevent.spawn(self._run)
@@ -49,12 +51,15 @@ class Watchdog:
         One look is not enough: when this process itself was held up, the bytes may be there and merely unread.
         """
         for watch in list(self._watches):
-            if watch.overdue is not None or now < watch.due.at:
+            if watch.overdue is not None:
                 continue
-            if watch.suspect is not watch.due:
-                watch.suspect = watch.due
+            held_to = due(watch.deadlines, watch.sent_at, watch.last_at)
+            if now < held_to.at:
                 continue
-            watch.overdue = watch.due
+            if watch.suspect != held_to:
+                watch.suspect = held_to
+                continue
+            watch.overdue = held_to
             shut(watch.socket)
 
     def _run(self) -> None:

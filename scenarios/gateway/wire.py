@@ -17,7 +17,7 @@ from contract.endpoint import Endpoint
 from contract.framing import End, Exchange, Framing
 from contract.keepalive import lost_unread, was_read
 from contract.trust import client_context
-from scenarios.gateway.deadlines import Deadlines, due
+from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.line import Line
 from scenarios.gateway.watchdog import Watchdog
 
@@ -92,9 +92,9 @@ class Connection:
         self, line: Line, request: bytes, deadlines: Deadlines, exchange: Exchange, framing: Framing
     ) -> None:
         sent_at = exchange.sent_at = time.monotonic()
-        watch = self._watchdog.watch(line.socket, due(deadlines, sent_at, None))
+        watch = self._watchdog.watch(line.socket, deadlines, sent_at)
         try:
-            line.converse(request, exchange, framing, watch, deadlines)
+            line.converse(request, exchange, framing, watch)
             self._read = self._was_read(line, exchange)
         except OSError as e:
             at = time.monotonic()

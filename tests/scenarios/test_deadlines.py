@@ -41,7 +41,7 @@ def shut(monkeypatch):
 
 def _watchdog(sock):
     watchdog = Watchdog()
-    watch = Watch(sock, Due(10.0, End.SILENT, "silent"))
+    watch = Watch(sock, Deadlines(silence=5, whole=100), 0.0, 5.0)
     watchdog._watches.add(watch)
     return watchdog, watch
 
@@ -59,10 +59,18 @@ def test_bytes_that_were_merely_unread_save_an_exchange(shut):
     """This process was held up: at its first look the deadline is long past, and then the bytes are read."""
     watchdog, watch = _watchdog(Socket())
     watchdog.look(15.0)
-    watch.due = Due(45.0, End.SILENT, "silent")
+    watch.last_at = 40.0
     watchdog.look(15.05)
     watchdog.look(44.0)
     assert shut == []
+
+
+def test_the_whole_has_its_end_even_while_tokens_come(shut):
+    watchdog, watch = _watchdog(Socket())
+    for now in (99.9, 100.0, 100.05):
+        watch.last_at = now - 0.01
+        watchdog.look(now)
+    assert (watch.overdue.why, len(shut)) == ("not whole in 100 s", 1)
 
 
 def test_what_is_forgotten_is_left_alone(shut):
