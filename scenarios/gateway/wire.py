@@ -21,6 +21,8 @@ from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.line import Line
 from scenarios.gateway.watchdog import Watchdog
 
+_poll = monkey.get_original("select", "poll")  # one look without a turn of the hub
+
 
 class Connection:
     """To one endpoint. Opened with the first exchange, kept while both sides keep it."""
@@ -56,7 +58,7 @@ class Connection:
         """The kept connection, if it can be used. What is readable between two exchanges is its end, or no answer."""
         if self._line is None:
             return None
-        poll = monkey.get_original("select", "poll")()  # one look without a turn of the hub
+        poll = _poll()
         poll.register(self._line.socket.fileno(), select.POLLIN)
         if poll.poll(0):
             self.close()
