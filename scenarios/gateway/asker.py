@@ -90,7 +90,7 @@ class Asker:
     def _tell_of(self, ask: Ask, exchange: Exchange | None) -> None:
         """What goes wrong in the telling takes nothing from the record, and must not take the place of a kill."""
         try:
-            self._tell(ask, sum([len(piece) for _, piece in exchange.pieces]) if exchange else 0)
+            self._tell(ask, sum(len(piece) for _, piece in exchange.pieces) if exchange else 0)
         except Exception:
             log.exception("%s has its record, but could not be told of", ask.request_id)
 
