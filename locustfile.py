@@ -274,7 +274,12 @@ class Conductor:
         """A test starts: open a run, start chaos; the users come when it is ready."""
         # Not in Locust's own greenlet, which it kills where it is stopped meanwhile: half a curtain cannot be lowered.
         self._rising = gevent.spawn(self._rise)
-        refusal = self._rising.get()
+        try:
+            refusal = self._rising.get()
+        except gevent.GreenletExit:
+            if not self._options.headless:
+                gevent.spawn(self._close_unplayed)
+            raise
         if refusal is None:
             return
         if self._options.headless:
@@ -283,6 +288,11 @@ class Conductor:
             self._workers.forget()
         print(refusal, file=sys.stderr, flush=True)
         raise StopUser  # the one kind of exception that keeps Locust from starting the users
+
+    def _close_unplayed(self) -> None:
+        """Stop was pressed while the run was being opened: Locust, to whom nothing plays yet, tells nobody of it."""
+        self.let_go()
+        self.lower_curtain()
 
     def _rise(self) -> Refusal | None:
         """Why there will be no run; None: it is open."""

@@ -36,11 +36,16 @@ class ClientWatch:
 
     def start(self) -> None:
         self._before = self._tally.snapshot()
+        self._process = psutil.Process()
+        self._process.cpu_percent()  # the first call only sets the mark
         self._greenlets = [gevent.spawn(self._beat), gevent.spawn(self._row_by_row)]
 
     def stop(self) -> None:
         greenlets, self._greenlets = self._greenlets, []
         gevent.killall([g for g in greenlets if g is not gevent.getcurrent()])
+        now, before = self._tally.snapshot(), self._before
+        if greenlets and (now.wanted, now.asked, now.capped) != (before.wanted, before.asked, before.capped):
+            self._write(self.row(self._process.cpu_percent()))  # the last second was not a whole one
         self._file.close()
 
     def row(self, cpu_percent: float) -> Client:
@@ -66,15 +71,15 @@ class ClientWatch:
             self._overshoots_s.append(time.monotonic() - before - _BEAT_S)
 
     def _row_by_row(self) -> None:
-        process = psutil.Process()
-        process.cpu_percent()  # the first call only sets the mark
         while True:
             gevent.sleep(_ROW_S)
-            row = self.row(process.cpu_percent())
-            try:
-                self._file.append([row])
-            except (
-                Exception
-            ) as e:  # as with the recorder: a watch that cannot write must not fall silent unseen
-                self._on_failure(f"the client's watch cannot be written: {type(e).__name__}: {e}")
+            if not self._write(self.row(self._process.cpu_percent())):
                 return
+
+    def _write(self, row: Client) -> bool:
+        try:
+            self._file.append([row])
+        except Exception as e:  # as with the recorder: a watch that cannot write must not fall silent unseen
+            self._on_failure(f"the client's watch cannot be written: {type(e).__name__}: {e}")
+            return False
+        return True

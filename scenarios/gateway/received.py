@@ -34,12 +34,14 @@ def received_at(told: Told, wall_s: float, now: float, ahead_s: float, before: f
     """The monotonic instant at which bytes came that were read at `now`, and at `wall_s` by the wall clock.
 
     `ahead_s`: what the wall clock was ahead when the exchange began. If it has been stepped since, its stamps cannot be
-    told in monotonic time, and the bytes came when they were read. Never before `before`, the stamp of earlier bytes.
+    told in monotonic time, and the bytes came when they were read. So did those whose stamp lies before `before`, that of
+    earlier bytes: whichever clock it is of, it is not the one that we know.
     """
     for level, kind, data in told:
         if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(data) == _TIMESPEC.size:
             if abs(wall_s - now - ahead_s) > _STEP_S:
                 return now
             seconds, nanoseconds = _TIMESPEC.unpack(data)
-            return min(now, max(before, seconds + nanoseconds * 1e-9 - ahead_s))
+            at = seconds + nanoseconds * 1e-9 - ahead_s
+            return now if at < before - _STEP_S else min(now, max(before, at))
     return now

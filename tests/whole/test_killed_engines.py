@@ -131,10 +131,19 @@ def test_every_ask_of_engines_that_are_killed_again_and_again_has_one_record_tha
     assert len(ids) == len(set(ids)) == said["asked"] == said["told"] == asks
 
     entries: dict[str, Entry] = {}
+    again = 0
     for engine in engines.values():
         for entry in read(engine.ledger):
-            assert entry.nonce not in entries, f"{entry.nonce} was asked twice and has one record"
+            if entry.nonce in entries:
+                earlier, entry = sorted((entries[entry.nonce], entry), key=lambda e: e.arrived_at)
+                # Killed within a round trip of having read it, an engine cannot be told from one that had hung up before
+                # the request came: that is the keep-alive race, and it was asked again.
+                assert told(earlier) == "killed before a token", (
+                    f"{entry.nonce} was asked twice: {earlier}, {entry}"
+                )
+                again += 1
             entries[entry.nonce] = entry
+    assert again <= asks / 1_000
     assert set(entries) <= set(ids), "an engine was asked what nobody has a record of"
 
     met = Counter((r["outcome"], told(entries.get(r["request_id"]))) for r in records)
