@@ -22,7 +22,7 @@ from locust import events, runners
 from locust.argument_parser import LocustArgumentParser, default_args_dict
 from locust.env import Environment
 from locust.exception import StopUser
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
 from contract import duration, proxies, timeline, topology
 from contract.clock import Clock, share
@@ -274,12 +274,10 @@ class Conductor:
         """A test starts: open a run, start chaos; the users come when it is ready."""
         # Not in Locust's own greenlet, which it kills where it is stopped meanwhile: half a curtain cannot be lowered.
         self._rising = gevent.spawn(self._rise)
-        try:
-            refusal = self._rising.get()
-        except gevent.GreenletExit:
-            if not self._options.headless:
-                gevent.spawn(self._close_unplayed)
-            raise
+        if isinstance(self._environment.runner, LocalRunner):
+            # A second run's stop would be taken for done already while the run is being opened, and nobody told of it.
+            self._environment.runner.update_state(runners.STATE_INIT)
+        refusal = self._rising.get()
         if refusal is None:
             return
         if self._options.headless:
@@ -288,11 +286,6 @@ class Conductor:
             self._workers.forget()
         print(refusal, file=sys.stderr, flush=True)
         raise StopUser  # the one kind of exception that keeps Locust from starting the users
-
-    def _close_unplayed(self) -> None:
-        """Stop was pressed while the run was being opened: Locust, to whom nothing plays yet, tells nobody of it."""
-        self.let_go()
-        self.lower_curtain()
 
     def _rise(self) -> Refusal | None:
         """Why there will be no run; None: it is open."""
