@@ -1,6 +1,7 @@
 """What a load shape is here: a factor over time, on the users of a closed loop or on the rate of an open one."""
 
 import argparse
+from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
@@ -23,13 +24,13 @@ class Level(LoadTestShape):
     use_common_options = True
     users = 1  # of a closed loop, where the factor is 1
 
+    @abstractmethod  # Locust's shapes are of ABCMeta
     def read(self, options: argparse.Namespace) -> None:
         """Its own options. Raises Refusal."""
-        raise NotImplementedError
 
+    @abstractmethod
     def factor(self, at_s: float) -> float:
         """0 or more, so many seconds after the start."""
-        raise NotImplementedError
 
     def tick(self) -> tuple[int, float]:
         """How many users there are to be now, and how many may come or go in a second."""
@@ -48,13 +49,13 @@ class Search(Level):
     def prepare(self, stage: Stage) -> None:
         """The stack is up and warm. Raises Refusal."""
 
+    @abstractmethod
     def walk(self, stage: Stage, folder: Path, guard: Callable[[], str | None]) -> None:
         """Do it all, in a greenlet of its own. `guard`: why it must stop now; None: it need not."""
-        raise NotImplementedError
 
+    @abstractmethod
     def conclusion(self) -> tuple[str, int]:
         """What was found, in words, and the exit code."""
-        raise NotImplementedError
 
 
 def seconds(options: argparse.Namespace, name: str) -> float:
