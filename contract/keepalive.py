@@ -13,9 +13,13 @@ from contract.framing import End, Exchange
 
 # A server that lets go of an idle connection does so at once, on seeing the request or before.
 _RACE_S = 1.0
-_CROSSED_S = 0.001  # on top of a round trip: what it takes to see that the end is there
+_CROSSED_S = (
+    0.005  # on top of a round trip: the kernel counts its ticks, and 250 a second is its slowest usual clock
+)
 _LOOK_S, _LOOKS = 0.002, 10  # a reset takes the same way as the end of file, right behind it
-_RTT_AT = 68  # in struct tcp_info of Linux: the smoothed round trip, in microseconds
+# In struct tcp_info of Linux. The shortest round trip, not the smoothed one: an engine acknowledges when it answers, which
+# makes milliseconds of a microsecond.
+_LAST_ACK_RECEIVED_MS_AT, _SHORTEST_ROUND_TRIP_US_AT = 56, 148
 _CLOSE_WAIT = 8
 
 
@@ -33,7 +37,9 @@ def was_read(sock: socket.socket, after_s: float, pause: Callable[[float], objec
     (llama.cpp's server does): their end was on its way when the request was, and is here within a round trip. A server
     that was killed so soon after it had read cannot be told from these.
     """
-    if after_s < 2 * _round_trip_s(sock) + _CROSSED_S or not _acknowledged(sock):
+    told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SHORTEST_ROUND_TRIP_US_AT + 4)
+    came_s = after_s - _number(told, _LAST_ACK_RECEIVED_MS_AT) / 1e3  # it may have waited for us to look
+    if came_s < 2 * _number(told, _SHORTEST_ROUND_TRIP_US_AT) / 1e6 + _CROSSED_S or not _acknowledged(sock):
         return False
     for _ in range(_LOOKS):
         if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
@@ -42,9 +48,8 @@ def was_read(sock: socket.socket, after_s: float, pause: Callable[[float], objec
     return True
 
 
-def _round_trip_s(sock: socket.socket) -> float:
-    told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT_AT + 4)
-    return float(int.from_bytes(told[_RTT_AT:], sys.byteorder)) / 1e6
+def _number(told: bytes, at: int) -> int:
+    return int.from_bytes(told[at : at + 4], sys.byteorder)
 
 
 def _acknowledged(sock: socket.socket) -> bool:
