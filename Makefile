@@ -64,7 +64,7 @@ status: .venv/installed ## what of that stack answers
 # Most tests wait for something, so three are walked at a time; those that kill whole stacks want the machine alone.
 PARALLEL = -n 3 --dist loadgroup
 
-test: setup .venv/dev ## the tests: under ten minutes on two cores
+test: setup .venv/dev .venv/notebooks ## the tests: under ten minutes on two cores
 	$(PY) -m pytest -m "not verify" $(PARALLEL)
 
 verify: test ## all tests, also those that take too long for test
@@ -93,6 +93,10 @@ bench: setup .venv/dev ## what the harness itself costs, and how true its number
 
 .venv/dev: requirements-dev.txt .venv/installed
 	.venv/bin/uv pip install --quiet --compile-bytecode --python $(PY) -r requirements-dev.txt
+	@touch $@
+
+.venv/notebooks: requirements-notebooks.txt .venv/installed
+	.venv/bin/uv pip install --quiet --compile-bytecode --python $(PY) -r requirements-notebooks.txt
 	@touch $@
 
 .venv-gateway/installed: requirements-gateway.txt .venv/installed
