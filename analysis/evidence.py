@@ -6,7 +6,18 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from analysis import attribution, availability, ledger, lost, metrics, outages, overhead, overload
+from analysis import (
+    attribution,
+    availability,
+    by_tier,
+    delivery,
+    ledger,
+    lost,
+    metrics,
+    outages,
+    overhead,
+    overload,
+)
 from analysis.frames import Frames
 from analysis.outages import Length
 from analysis.windows import Trial, instant
@@ -159,6 +170,19 @@ class Evidence:
     @cached_property
     def overloaded(self) -> pd.DataFrame:
         return overload.overloaded_seconds(self.frames.client)
+
+    @cached_property
+    def by_tier(self) -> list[by_tier.OfTier]:
+        f = self.frames
+        return by_tier.of_tiers(f.asks, f.topology.tiers, self.trials, self.ttft_max_ms)
+
+    @cached_property
+    def delivered(self) -> delivery.Delivery:
+        return delivery.delivery(self.frames.asks, self.frames.client, self.overloaded)
+
+    @cached_property
+    def hidden(self) -> tuple[float, float, bool] | None:
+        return delivery.hidden(self.frames.asks)
 
     @cached_property
     def pairs(self) -> pd.DataFrame:

@@ -1,15 +1,12 @@
 """summary.md, the first page of a report: what load there was, what came of it, what an operator pastes into his documents."""
 
-import pandas as pd
-
 from analysis import attribution, availability, metrics, reconciliation
-from analysis.delivery import delivery, hidden
+from analysis.by_tier import TOKENS, OfTier
 from analysis.evidence import Evidence
 from analysis.verdict import Verdict
 from analysis.windows import baseline_of, phases_of
-from contract.records import GATEWAY, Witness
-
-TOKENS = 10  # the length of answer that the tier table speaks of
+from analysis.words import maybe, ms, two
+from contract.records import Witness
 
 
 def markdown(run: Evidence, verdict: Verdict) -> str:
@@ -28,7 +25,7 @@ def markdown(run: Evidence, verdict: Verdict) -> str:
         "",
         f"| tier | engine | model | latency for {TOKENS} tokens (p50 / p95 / p99) | throughput | status |",
         "| --- | --- | --- | --- | --- | --- |",
-        *(_tier_row(run, tier) for tier in frames.tiers),
+        *(_tier_row(tier) for tier in run.by_tier),
         "",
         "| requirement | target | measured | status |",
         "| --- | --- | --- | --- |",
@@ -43,11 +40,7 @@ def markdown(run: Evidence, verdict: Verdict) -> str:
         "",
         *_why(run),
         "",
-        _witnesses(run),
-        _cut_rates(run),
-        _goodput(run),
-        *_clumps(run),
-        *_service(run),
+        *quality(run),
         "",
         *reconciliation.section(run),
     ]
@@ -56,23 +49,21 @@ def markdown(run: Evidence, verdict: Verdict) -> str:
 
 def load(run: Evidence) -> list[str]:
     """What load was wanted and what was delivered; stands at the top of the page and below the verdict on the terminal."""
-    frames = run.frames
-    d = delivery(frames.asks, frames.client, run.overloaded)
-    late = "late by an unknown time" if d.late_p99_ms is None else f"p99 {_ms(d.late_p99_ms)} late"
+    d = run.delivered
+    late = "late by an unknown time" if d.late_p99_ms is None else f"p99 {ms(d.late_p99_ms)} late"
     users = "users unknown" if d.users_max is None else f"{d.users_max} users"
     told = f"{d.overloaded} of {d.seconds}" if d.seconds else "an unknown number (no client.arrow)"
     lines = [
         f"Load: {d.wanted} asks wanted, {d.sent} sent ({late}), {d.capped} capped; at most {d.in_flight_max} in flight, "
         f"{users}; the client was overloaded in {told} seconds."
     ]
-    both = hidden(frames.asks)
-    if both is None:
+    if run.hidden is None:
         return lines
-    sent, intended, hides = both
-    said = f"Latency, p99 of users' good answers: {_ms(sent)} from sent, {_ms(intended)} from intended"
+    sent, intended, hides = run.hidden
+    said = f"Latency, p99 of users' good answers: {ms(sent)} from sent, {ms(intended)} from intended"
     if hides:
         said += ": asks waited to be sent, and what is counted from sent hides it."
-    elif not frames.open_loop:
+    elif not run.frames.open_loop:
         said += ": users waited for each answer before they asked again (a closed loop), so that a hang hides in both."
     else:
         said += "."
@@ -83,38 +74,34 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _tier_row(run: Evidence, name: str) -> str:
-    tier = run.frames.tier(name)
-    asks = run.frames.asks[run.frames.asks["tier"] == name]
-    values, estimated = metrics.latency_for_tokens_ms(asks, TOKENS)
-    q = metrics.quantiles(values)
-    n = int(values.notna().sum())
-    if q["p50"] is None:
-        latency = "unknown"
-    else:
-        latency = (
-            " / ".join(_ms(q[k]) for k in metrics.QUANTILES) + f" (n={n}{', estimated' if estimated else ''})"
-        )
-    rate = metrics.tokens_per_s(asks)
-    throughput = "unknown" if rate is None else f"{rate:.1f} tokens/s"
-    cells = (name, tier.engine or "", tier.model or "", latency, throughput, _tier_status(run, name))
+def _tier_row(of: OfTier) -> str:
+    throughput = "unknown" if of.tokens_per_s is None else f"{of.tokens_per_s:.1f} tokens/s"
+    cells = (of.tier.name, of.tier.engine or "", of.tier.model or "", latency(of), throughput, status(of))
     return f"| {' | '.join(_cell(c) for c in cells)} |"
 
 
-def _ms(ms: float | None) -> str:
-    assert ms is not None
-    return f"{ms / 1000:.2f} s" if ms >= 1000 else f"{ms:.0f} ms"
+def latency(of: OfTier) -> str:
+    """`268 ms / 301 ms / 340 ms (n=412)`: of an answer of TOKENS tokens."""
+    told = [ms(value) for q in metrics.QUANTILES if (value := of.latency[q]) is not None]
+    return (
+        f"{' / '.join(told)} (n={of.latency_n}{', estimated' if of.latency_estimated else ''})"
+        if told
+        else "unknown"
+    )
 
 
-def _tier_status(run: Evidence, name: str) -> str:
-    asks = run.frames.asks
-    through = int((asks["good"] & (asks["tier"] == name) & (asks["via"] == GATEWAY)).sum())
-    direct = int((asks["good"] & (asks["tier"] == name) & (asks["via"] == name)).sum())
-    left = [t for t in run.trials if t.target == name and t.begun_at is not None and t.mended_at is None]
-    said = f"{through} good answers through the gateway" + (f", {direct} direct" if direct else "")
-    if not through and not direct:
+def status(of: OfTier) -> str:
+    """What the tier did in the run; in bold where it was not restored."""
+    said = f"{of.through} good answers through the gateway" + (f", {of.direct} direct" if of.direct else "")
+    if not of.through and not of.direct:
         said = "never answered"
-    return f"**not restored**; {said}" if left else said
+    return f"**not restored**; {said}" if of.left else said
+
+
+def quality(run: Evidence) -> list[str]:
+    """How far answers were verified, how many were cut, how many within the objectives, how the gateway served: a sentence each."""
+    clumps = [f"Chunks of {of.tier.name} came in clumps: {of.clumps}." for of in run.by_tier if of.clumps]
+    return [_witnesses(run), _cut_rates(run), _goodput(run), *clumps, *_service(run)]
 
 
 def _witnesses(run: Evidence) -> str:
@@ -161,38 +148,21 @@ def _union(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def _latencies(run: Evidence) -> list[str]:
     """Both latencies side by side, and what streaming made of them, of the users' good answers."""
-    users = metrics.users_asks(run.frames.asks)
     lines = [
         "| users' answers by | n | from sent (p50 / p99) | from intended (p50 / p99) | TTFT (p50 / p99) | chunk gap (p50 / p99) "
         "| TPOT (p50) | tokens/s | answers/s | within objectives |",
         "| --- " * 10 + "|",
     ]
-    for tier in run.frames.tiers:
-        asks = users[users["tier"] == tier]
-        gaps = pd.Series(metrics.chunk_gaps_ms(asks))
-        lengths = (
-            metrics.latency_ms(asks),
-            metrics.latency_ms(asks, of="intended"),
-            metrics.ttft_ms(asks),
-            gaps,
-        )
-        good = int(asks["good"].sum())
-        cells = [tier, str(good), *(_two(values) for values in lengths)]
-        cells.append(_maybe(metrics.quantiles(metrics.tpot_ms(asks))["p50"], "{:.0f} ms"))
-        cells.append(_maybe(metrics.tokens_per_s(asks), "{:.1f}"))
-        cells.append(_maybe(metrics.answers_per_s(asks), "{:.2f}"))
-        cells.append(f"{int(metrics.within(asks, run.ttft_max_ms).sum())} of {good}")
+    for of in run.by_tier:
+        users = of.users
+        lengths = (users.latency, users.latency_from_intended, users.ttft, users.chunk_gap)
+        cells = [of.tier.name, str(users.good), *map(two, lengths)]
+        cells.append(maybe(users.tpot["p50"], "{:.0f} ms"))
+        cells.append(maybe(users.tokens_per_s, "{:.1f}"))
+        cells.append(maybe(users.answers_per_s, "{:.2f}"))
+        cells.append(f"{users.within} of {users.good}")
         lines.append(f"| {' | '.join(_cell(c) for c in cells)} |")
     return lines
-
-
-def _two(values: pd.Series) -> str:
-    q = metrics.quantiles(values)
-    return "–" if q["p50"] is None else f"{_ms(q['p50'])} / {_ms(q['p99'])}"
-
-
-def _maybe(value: float | None, form: str) -> str:
-    return "–" if value is None else form.format(value)
 
 
 def _why(run: Evidence) -> list[str]:
@@ -206,13 +176,6 @@ def _why(run: Evidence) -> list[str]:
         name = f"{tier} (cloud: spurious ones are leaks)" if tier in run.clouds else str(tier)
         lines.append(f"| {_cell(name)} | {' | '.join(str(counts[w]) for w in attribution.SHOWN)} |")
     return lines
-
-
-def _clumps(run: Evidence) -> list[str]:
-    """A line for each tier whose chunks came in clumps: then the quantiles of chunk gaps tell of these, not of tokens."""
-    asks = run.frames.asks
-    found = {tier: metrics.who_clumps(asks[asks["tier"] == tier]) for tier in run.frames.tiers}
-    return [f"Chunks of {tier} came in clumps: {who}." for tier, who in found.items() if who]
 
 
 def _service(run: Evidence) -> list[str]:

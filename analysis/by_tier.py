@@ -1,0 +1,98 @@
+"""What each tier gave: the numbers that every page tells of a tier, worked out once. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis import metrics
+from analysis.windows import Trial
+from contract.records import GATEWAY
+from contract.topology import Tier
+
+TOKENS = 10  # the length of answer that a tier's latency is told for
+
+Quantiles = dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class OfUsers:
+    """Of the users' asks that one tier answered (lane load, through the gateway). Lengths in ms; quantiles of good answers."""
+
+    good: int
+    latency: Quantiles  # from sent
+    latency_from_intended: Quantiles
+    ttft: Quantiles
+    streamed: int  # answers that `ttft` rests on
+    chunk_gap: Quantiles
+    gaps: int
+    tpot: Quantiles
+    tokens_per_s: float | None
+    answers_per_s: float | None
+    within: int  # of the good ones, within the objectives
+
+
+@dataclass(frozen=True, slots=True)
+class OfTier:
+    """One tier in one run."""
+
+    tier: Tier
+    latency: Quantiles  # of an answer of TOKENS tokens, from all lanes and ways
+    latency_n: int
+    latency_estimated: bool
+    tokens_per_s: float | None  # of all lanes and ways
+    through: int  # good answers through the gateway
+    direct: int  # good answers straight from it
+    left: bool  # a fault on it was begun, and no mend verified
+    clumps: str | None  # whose doing it is that its chunks came in clumps; None: they did not
+    users: OfUsers
+
+
+def of_tiers(
+    asks: pd.DataFrame, tiers: Sequence[Tier], trials: Sequence[Trial], ttft_max_ms: float | None
+) -> list[OfTier]:
+    """Every tier, in the order in which the gateway falls through them."""
+    users = metrics.users_asks(asks)
+    return [
+        _of_tier(
+            tier,
+            asks[asks["tier"] == tier.name],
+            _of_users(users[users["tier"] == tier.name], ttft_max_ms),
+            any(t.target == tier.name and t.begun_at is not None and t.mended_at is None for t in trials),
+        )
+        for tier in tiers
+    ]
+
+
+def _of_tier(tier: Tier, asks: pd.DataFrame, users: OfUsers, left: bool) -> OfTier:
+    values, estimated = metrics.latency_for_tokens_ms(asks, TOKENS)
+    good_via = asks.loc[asks["good"], "via"]
+    return OfTier(
+        tier=tier,
+        latency=metrics.quantiles(values),
+        latency_n=int(values.notna().sum()),
+        latency_estimated=estimated,
+        tokens_per_s=metrics.tokens_per_s(asks),
+        through=int((good_via == GATEWAY).sum()),
+        direct=int((good_via == tier.name).sum()),
+        left=left,
+        clumps=metrics.who_clumps(asks),
+        users=users,
+    )
+
+
+def _of_users(asks: pd.DataFrame, ttft_max_ms: float | None) -> OfUsers:
+    ttft, gaps = metrics.ttft_ms(asks), pd.Series(metrics.chunk_gaps_ms(asks))
+    return OfUsers(
+        good=int(asks["good"].sum()),
+        latency=metrics.quantiles(metrics.latency_ms(asks)),
+        latency_from_intended=metrics.quantiles(metrics.latency_ms(asks, of="intended")),
+        ttft=metrics.quantiles(ttft),
+        streamed=int(ttft.notna().sum()),
+        chunk_gap=metrics.quantiles(gaps),
+        gaps=len(gaps),
+        tpot=metrics.quantiles(metrics.tpot_ms(asks)),
+        tokens_per_s=metrics.tokens_per_s(asks),
+        answers_per_s=metrics.answers_per_s(asks),
+        within=int(metrics.within(asks, ttft_max_ms).sum()),
+    )

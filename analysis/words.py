@@ -1,0 +1,19 @@
+"""How numbers are told wherever a person reads them: pages, tables, the terminal. Knows no metric."""
+
+UNKNOWN = "–"  # in the cell of a table: nobody knows, or there was none
+
+
+def ms(value: float) -> str:
+    """`83 ms`, `1.24 s`"""
+    return f"{value / 1000:.2f} s" if value >= 1000 else f"{value:.0f} ms"
+
+
+def two(quantiles: dict[str, float | None]) -> str:
+    """`83 ms / 1.24 s`: p50 and p99."""
+    low, high = quantiles["p50"], quantiles["p99"]
+    return UNKNOWN if low is None or high is None else f"{ms(low)} / {ms(high)}"
+
+
+def maybe(value: float | None, form: str) -> str:
+    """A number in this form, or that nobody knows it."""
+    return UNKNOWN if value is None else form.format(value)
