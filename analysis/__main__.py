@@ -62,12 +62,16 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _report(given: argparse.Namespace) -> int:
-    from analysis import frames, page, report, verdict
+    from analysis import frames, page, progress, report, verdict
     from analysis.evidence import Evidence
 
-    run = Evidence(frames.read(frames.find_run(given.run)))
-    found = report.judge(run)
-    folder = report.write(run, found)
+    path = frames.find_run(given.run)
+    with progress.shown(sys.stderr) as told:
+        told("reading", None)
+        run = Evidence(frames.read(path))
+        told("judging", None)
+        found = report.judge(run)
+        folder = report.write(run, found, told)
     if not given.quiet:
         print(verdict.as_text(found), *page.load(run), sep="\n")
         print(folder)

@@ -6,6 +6,7 @@ from pathlib import Path
 from analysis import checkers, expectation, page, reconciliation, tables, verdict
 from analysis.evidence import Evidence
 from analysis.frames import Frames
+from analysis.progress import Told, silent
 from analysis.verdict import Verdict
 from contract.refusal import Refusal
 from contract.run import write_whole
@@ -23,11 +24,12 @@ def judge(run: Evidence) -> Verdict:
     return verdict.judge(run, expectations)
 
 
-def write(run: Evidence, found: Verdict) -> Path:
+def write(run: Evidence, found: Verdict, told: Told = silent) -> Path:
     """Make the report of a run; the folder it is in."""
     from analysis import figures  # here: a report that was only asked for its verdict needs no matplotlib
 
     folder = make_folder(run.frames)
+    told("writing tables", None)
     write_whole(folder / "verdict.json", json.dumps(verdict.as_json(found, run), indent=1) + "\n")
     write_whole(folder / "junit.xml", verdict.as_junit(found))
     write_whole(folder / "summary.csv", tables.summary(run).to_csv(index=False))
@@ -35,7 +37,7 @@ def write(run: Evidence, found: Verdict) -> Path:
     write_whole(folder / "phases.csv", tables.phases(run).to_csv(index=False))
     write_whole(folder / "reconciliation.csv", reconciliation.table(run).to_csv(index=False))
     write_whole(folder / "summary.md", page.markdown(run, found))
-    figures.write_all(run, folder)
+    figures.write_all(run, folder, told)
     return folder
 
 

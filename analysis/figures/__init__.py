@@ -10,6 +10,7 @@ from types import ModuleType
 
 from analysis.evidence import Evidence
 from analysis.figures import style
+from analysis.progress import Told, each, silent
 
 
 def catalogue() -> dict[str, ModuleType]:
@@ -19,8 +20,10 @@ def catalogue() -> dict[str, ModuleType]:
     return {name: module for name, module in modules.items() if hasattr(module, "draw")}
 
 
-def write_all(run: Evidence, folder: Path) -> None:
-    for name, module in catalogue().items():
+def write_all(run: Evidence, folder: Path, told: Told = silent) -> None:
+    modules = catalogue()
+    for name in each(told, "drawing", list(modules)):
+        module = modules[name]
         try:
             figure = module.draw(run)
         except Exception as e:  # a picture must not cost the verdict
