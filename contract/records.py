@@ -4,6 +4,7 @@ Instants are unix seconds UTC, lengths are milliseconds. None is "nobody told us
 The columns' meanings stand here, and `results/README.md` is checked against them.
 """
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -238,5 +239,10 @@ class Offset:
 
 def columns(records: Sequence[Any], schema: pa.Schema) -> pa.RecordBatch:
     """Records of one of the dataclasses above as a batch of its schema."""
-    arrays = [pa.array([getattr(r, f.name) for r in records], type=f.type) for f in schema]
+    if not records:
+        return pa.RecordBatch.from_pylist([], schema=schema)
+    rows = map(operator.attrgetter(*schema.names), records)
+    arrays = [
+        pa.array(column, type=f.type) for column, f in zip(zip(*rows, strict=True), schema, strict=True)
+    ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
