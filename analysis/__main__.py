@@ -1,4 +1,4 @@
-"""What came of a run: `python -m analysis report | check | export | definitions`.
+"""What came of a run: `python -m analysis report | check | export | definitions | schema`.
 
 Exit codes: 0 pass, 1 an expectation failed, 3 aborted by a guard, 4 not restored, 5 unknown, 64 bad input.
 """
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m analysis", description="What came of a run.", epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    commands = top.add_subparsers(required=True, metavar="report | check | export | definitions")
+    commands = top.add_subparsers(required=True, metavar="report | check | export | definitions | schema")
     a_run = {"nargs": "?", "metavar": "RUN", "help": "a run's folder, or its name in results/; the latest"}
     one = commands.add_parser("report", help="make RUN/report/ and tell the verdict; exits with its code")
     one.add_argument("run", **a_run)  # type: ignore[arg-type]
@@ -50,6 +50,10 @@ def parser() -> argparse.ArgumentParser:
         "definitions", help="what each expectation and each metric means: docs/metrics.md"
     )
     one.set_defaults(do=_definitions)
+    one = commands.add_parser(
+        "schema", help="what verdict.json holds, as JSON Schema: docs/verdict.schema.json"
+    )
+    one.set_defaults(do=_schema)
     return top
 
 
@@ -97,6 +101,13 @@ def _definitions(given: argparse.Namespace) -> int:
     from analysis import definitions
 
     print(definitions.text(), end="")
+    return EXIT_PASS
+
+
+def _schema(given: argparse.Namespace) -> int:
+    from analysis import verdict_json
+
+    print(verdict_json.schema(), end="")
     return EXIT_PASS
 
 

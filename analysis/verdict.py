@@ -1,7 +1,8 @@
 """Findings → the verdict: its status, its exit code, and its three forms: verdict.json, junit.xml, a table in text."""
 
+import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -10,6 +11,7 @@ from analysis import reconciliation
 from analysis.evidence import Evidence
 from analysis.expectation import Expectation
 from analysis.finding import Finding, Status, unknown, worst
+from analysis.verdict_json import VerdictJson
 from contract.refusal import EXIT_ABORTED, EXIT_FAIL, EXIT_NOT_RESTORED, EXIT_PASS, EXIT_UNKNOWN
 
 GUARD = "guard:"
@@ -99,45 +101,49 @@ def run_state(evidence: Evidence) -> Finding:
 
 
 def as_json(verdict: Verdict, evidence: Evidence) -> dict[str, Any]:
-    """verdict.json, field by field:
-
-    `run` the run's name · `status` not_restored, aborted, fail, unknown or pass · `exit_code` 4, 3, 1, 5 or 0 ·
-    `cut_short` why the run did not come to its end, or null · `torn` files whose torn tail was skipped ·
-    `findings` one for each expectation, then `restored` and `run`, and `reconciled` where engines keep ledgers; of each: `name` the word under expect: · `id` the
-    operator's number · `target`, `measured` in words · `status` pass, fail or unknown · `evidence` what it rests on ·
-    `value` and `unit` the number judged · `n` trials, asks or pairs · `interval` 95 %, [low, high] ·
-    `trials` of each: step, trial, value, censored (longer than this), why (of a null: what was missing).
-    null is "nobody knows"; it is never 0.
-    """
-    return {
+    """verdict.json; `verdict_json` says what each field is."""
+    frames = evidence.frames
+    told = {
         "run": verdict.run,
         "status": verdict.status,
         "exit_code": verdict.exit_code,
-        "cut_short": evidence.frames.cut_short,
-        "torn": list(evidence.frames.torn),
-        "findings": [asdict(f) for f in verdict.findings],
+        "cut_short": frames.cut_short,
+        "torn": list(frames.torn),
+        "findings": verdict.findings,
     }
+    return VerdictJson.model_validate(told).plain()
 
 
 def as_junit(verdict: Verdict) -> str:
-    """One test case for each finding: fail is a failure, unknown an error, so that no CI takes it for a pass."""
+    """One test case for each finding: fail is a failure, unknown an error, so that no CI takes it for a pass.
+
+    It tells no times: a finding takes none, and a run's length is no test's.
+    """
     statuses = [f.status for f in verdict.findings]
     suite = ET.Element(
         "testsuite", name=verdict.run, tests=str(len(statuses)),
-        failures=str(statuses.count(Status.FAIL)), errors=str(statuses.count(Status.UNKNOWN)),
+        failures=str(statuses.count(Status.FAIL)), errors=str(statuses.count(Status.UNKNOWN)), skipped="0",
     )  # fmt: skip
     for f in verdict.findings:
         name = f"{f.name} ({f.id})" if f.id else f.name
-        case = ET.SubElement(suite, "testcase", classname="brownout", name=name)
-        message = f"wanted {f.target}; measured {f.measured}"
+        case = ET.SubElement(suite, "testcase", classname="brownout", name=_sayable(name))
+        message, evidence = _sayable(f"wanted {f.target}; measured {f.measured}"), _sayable(f.evidence)
         if f.status is Status.FAIL:
-            ET.SubElement(case, "failure", message=message).text = f.evidence
+            ET.SubElement(case, "failure", type=str(f.status), message=message).text = evidence
         elif f.status is Status.UNKNOWN:
-            ET.SubElement(case, "error", message=message).text = f.evidence
+            ET.SubElement(case, "error", type=str(f.status), message=message).text = evidence
         else:
-            ET.SubElement(case, "system-out").text = f"{message}; {f.evidence}"
+            ET.SubElement(case, "system-out").text = f"{message}; {evidence}"
     ET.indent(suite)
     return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+_UNSAYABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _sayable(text: str) -> str:
+    """Less what XML 1.0 cannot hold: an error of the world may quote any byte."""
+    return _UNSAYABLE.sub("\ufffd", text)
 
 
 def as_text(verdict: Verdict) -> str:
