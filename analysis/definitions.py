@@ -40,7 +40,12 @@ METRICS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Gateway overhead": (overhead.pairs_of, overhead.overhead, overhead.said_ms),
     "Latency": (metrics.latency_ms, delivery.hidden, metrics.quantiles),
     "Tokens": (metrics.ttft_ms, metrics.chunk_gaps_ms, metrics.clumped, metrics.who_clumps, metrics.tpot_ms),
-    "Throughput": (metrics.tokens_per_s, metrics.answers_per_s),
+    "Throughput": (
+        metrics.tokens_per_s,
+        metrics.answers_per_s,
+        metrics.tokens_over_time,
+        metrics.answers_over_time,
+    ),
     "Load wanted and delivered": (delivery.delivery,),
     "An overloaded client": (overload.overloaded_seconds, overload.touched, overload.rests_on_overload),
     "Repeated trials": (trials.summarise, trials.interval_ranks),

@@ -25,9 +25,9 @@ from analysis.windows import Trial, instant
 LOOK_BACK_S = 180.0  # longer than any ask waits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
-    """A run as checkers see it. Everything here is derived from `frames` and can be made again."""
+    """A run as checkers see it. Everything here is derived from `frames` and can be made again. One is like no other."""
 
     frames: Frames
 

@@ -115,6 +115,16 @@ def tokens_over_time(asks: pd.DataFrame, tiers: list[str], edges: np.ndarray) ->
     return pd.DataFrame(out, index=edges[:-1])
 
 
+def answers_over_time(asks: pd.DataFrame, tiers: list[str], edges: np.ndarray) -> pd.DataFrame:
+    """Throughput: good answers a second between each two edges, per tier; an answer counts where it ended."""
+    good = asks[asks["good"] & asks["ended_at"].notna()]
+    out = {}
+    for tier in tiers:
+        ended_at = good.loc[good["tier"] == tier, "ended_at"].to_numpy(float)
+        out[tier] = np.histogram(ended_at, edges)[0] / np.diff(edges)
+    return pd.DataFrame(out, index=edges[:-1])
+
+
 def _spread(start: np.ndarray, end: np.ndarray, tokens: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Tokens that had come by each edge."""
     if not len(start):

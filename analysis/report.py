@@ -12,6 +12,7 @@ from contract.refusal import Refusal
 from contract.run import write_whole
 
 FOLDER = "report"
+TABLES = ("asks", "covered", "warmup", "health", "client", "events")  # of a run, as export writes them
 
 
 def judge(run: Evidence) -> Verdict:
@@ -44,7 +45,7 @@ def write(run: Evidence, found: Verdict, told: Told = silent) -> Path:
 def export(frames: Frames) -> Path:
     """Every table as CSV, as it was recorded and with the derived columns; the folder they are in."""
     folder = make_folder(frames)
-    for name in ("asks", "covered", "warmup", "health", "client", "events"):
+    for name in TABLES:
         write_whole(folder / f"{name}.csv", getattr(frames, name).to_csv(index=False))
     return folder
 

@@ -1,4 +1,9 @@
-"""The catalogue of figures: one file per figure, each with `draw(run) -> Figure`; its docstring says what is to be seen.
+"""The catalogue of figures: one file per figure, and each has three functions.
+
+- `says(run) -> str`: what is to be seen in this run, computed; the title. Where there is nothing to show, why.
+- `data(run) -> pd.DataFrame`: the numbers that the picture shows, a row for each mark, units in the columns' names; no rows
+  where there is nothing to show. Points are thinned as they are drawn (`thinning`), so that a day stays a few MB.
+- `draw(run) -> Figure`; its docstring says how to read it.
 
 A figure whose data is missing says so in the picture; one that throws says that, and the report goes on.
 """
@@ -8,9 +13,12 @@ import pkgutil
 from pathlib import Path
 from types import ModuleType
 
+import pandas as pd
+
 from analysis.evidence import Evidence
 from analysis.figures import style
 from analysis.progress import Told, each, silent
+from contract.run import write_whole
 
 
 def catalogue() -> dict[str, ModuleType]:
@@ -21,13 +29,18 @@ def catalogue() -> dict[str, ModuleType]:
 
 
 def write_all(run: Evidence, folder: Path, told: Told = silent) -> None:
+    """Every figure as <name>.png, and beside it its numbers as <name>.csv."""
     modules = catalogue()
     for name in each(told, "drawing", list(modules)):
-        module = modules[name]
-        try:
-            figure = module.draw(run)
-        except Exception as e:  # a picture must not cost the verdict
-            figure = style.empty(
-                run, name.replace("_", " "), f"it could not be drawn: {type(e).__name__}: {e}"
-            )
-        style.save(figure, folder / f"{name}.png")
+        write_one(run, name, modules[name], folder)
+
+
+def write_one(run: Evidence, name: str, module: ModuleType, folder: Path) -> None:
+    table = pd.DataFrame()
+    try:
+        table = module.data(run)
+        figure = module.draw(run)
+    except Exception as e:  # a picture must not cost the verdict
+        figure = style.empty(run, name.replace("_", " "), f"it could not be drawn: {type(e).__name__}: {e}")
+    write_whole(folder / f"{name}.csv", table.to_csv(index=False))
+    style.save(figure, folder / f"{name}.png")

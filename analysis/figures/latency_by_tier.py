@@ -3,75 +3,74 @@
 import numpy as np
 import pandas as pd
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import metrics
 from analysis.evidence import Evidence
-from analysis.figures import style
+from analysis.figures import stairs, style
+from analysis.figures.once import once
 from contract.records import Lane
 
-_WORDS = {"latency_ms": "latency: sent → end", "ttft_ms": "TTFT of streamed answers: sent → first token"}
+NOTHING = "no good answer came through the gateway"
+_SENT, _INTENDED = "latency_ms", "latency_from_intended_ms"
+_NEEDED = ["lane", "tier", "good", "latency_ms", "ended_at", "intended_at"]
+
+
+def _whose(run: Evidence) -> tuple[pd.DataFrame, str]:
+    """Users' asks through the gateway; where none of those was answered well, all lanes'. And what they are, in words."""
+    asks = run.frames.gateway_asks[_NEEDED]
+    load = asks[asks["lane"] == Lane.LOAD]
+    if load["good"].any():
+        return load, "good answers to users"
+    return asks, "good answers, the probe's among them"
+
+
+@once
+def data(run: Evidence) -> pd.DataFrame:
+    """`tier`, `measure` (latency_ms: from when it was sent; latency_from_intended_ms), and as in `stairs.table`."""
+    asks, _ = _whose(run)
+    place = style.places(asks["tier"], run.frames.tiers)
+    found: list[tuple[str, str, np.ndarray]] = []
+    for i, tier in enumerate(run.frames.tiers):
+        rows = asks[place == i]
+        for measure, of in ((_SENT, "sent"), (_INTENDED, "intended")):
+            found.append((tier, measure, metrics.latency_ms(rows, of).dropna().to_numpy(float)))
+    return stairs.table(found)
+
+
+def says(run: Evidence) -> str:
+    """`Half of the answers ended within: vllm 268 ms, ollama 813 ms`."""
+    rows = data(run)
+    if rows.empty:
+        return f"Nothing to show: {NOTHING}"
+    parts = []
+    for tier in run.frames.tiers:
+        p50 = stairs.quantile(rows, tier, _SENT, "p50")
+        p99 = stairs.quantile(rows, tier, _SENT, "p99")
+        if p50 is not None:
+            more = "" if p99 is None else f" (99 %: {style.ms_short(p99)})"
+            parts.append(f"{tier} {style.ms_short(p50)}{more}")
+    return f"Half of the answers ended within: {', '.join(parts)}"
 
 
 def draw(run: Evidence) -> Figure:
-    """What is to be seen: what share of a tier's good answers came within how long; right, to their first token.
+    """How to read it: what share of a tier's good answers through the gateway came within how long. One step an answer.
 
-    Users' answers (lane load) through the gateway; where users asked nothing, all lanes. Stairs: one step an answer.
+    Left from when an ask was sent, right from when it was intended: what it waited before it could be sent is in that
+    one alone. In a closed loop users wait for each answer before they ask again, so that a hang hides in both.
     """
-    asks = run.frames.gateway_asks
-    load = asks[asks["lane"] == Lane.LOAD]
-    asks, whose = (
-        (load, "users' answers") if load["good"].any() else (asks, "answers, the probe's among them")
-    )
-    good = asks[asks["good"] & asks["tier"].notna()]
-    if good.empty:
-        return style.empty(run, "latency by tier", "no good answer came through the gateway")
+    rows = data(run)
+    if rows.empty:
+        return style.empty(run, "latency by tier", NOTHING)
     with rc_context(style.LOOK):
         made = style.figure(height=4.4)
-        left, right = made.subplots(1, 2, sharey=True)
-        for axes, column in ((left, "latency_ms"), (right, "ttft_ms")):
-            _stairs(axes, run, good, column)
+        left, right = made.subplots(1, 2, sharey=True, sharex=True)
+        for axes, measure in ((left, _SENT), (right, _INTENDED)):
+            stairs.panel(axes, run, rows, measure, {})
         left.set_ylabel("share of the answers that took at most so long")
-    style.title(made, _says(run, good), run, f"n = {len(good)} good {whose} through the gateway")
+        left.set_xlabel("latency: sent → end")
+        loop = "" if run.frames.open_loop else "; a closed loop: a hang hides in both"
+        right.set_xlabel(f"latency: intended → end{loop}")
+    n = rows[(rows["measure"] == _SENT)].groupby("tier")["n"].first().sum()
+    style.title(made, says(run), run, f"n = {n:,} {_whose(run)[1]} through the gateway")
     return made
-
-
-# So many answers before a quantile is more than the slowest of them under another name.
-_NEEDS = {"p50": 1, "p95": 20, "p99": 100}
-
-
-def _stairs(axes: Axes, run: Evidence, good: pd.DataFrame, column: str) -> None:
-    for tier, colour in style.tier_colours(run.frames.tiers).items():
-        rows = good[good["tier"] == tier]
-        known = (metrics.ttft_ms(rows) if column == "ttft_ms" else metrics.latency_ms(rows)).dropna()
-        if known.empty:
-            continue
-        values = np.sort(known.to_numpy(float))
-        share = np.arange(1, len(values) + 1) / len(values)
-        at = {name: ms for name, ms in metrics.quantiles(known).items() if ms is not None}
-        p50, slow = style.ms_short(at["p50"]), style.ms_short(at["p99"])
-        label = f"{tier}: p50 {p50}, " + (
-            f"p99 {slow}, n = {len(values)}"
-            if len(values) >= _NEEDS["p99"]
-            else f"max of {len(values)}: {style.ms_short(at['max'])}"
-        )
-        axes.step(values, share, where="post", color=colour, lw=1.8, label=label)
-        for name, q in metrics.QUANTILES.items():
-            if len(values) >= _NEEDS[name]:
-                axes.plot([at[name]], [q], marker="o", color=colour, ms=4.5, mec="white", mew=0.8, zorder=3)
-    style.log_ms(axes, "x")
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 0.95, 0.99], ["0", "25 %", "p50", "75 %", "p95", "p99"])
-    axes.set_ylim(0, 1.02)
-    axes.set_xlabel(_WORDS[column])
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), handlelength=1.2)
-
-
-def _says(run: Evidence, good: pd.DataFrame) -> str:
-    """`Half of the answers ended within: vllm 268 ms, ollama 813 ms`."""
-    parts = []
-    for tier in run.frames.tiers:
-        p50 = metrics.quantiles(metrics.latency_ms(good[good["tier"] == tier]))["p50"]
-        if p50 is not None:
-            parts.append(f"{tier} {style.ms_short(p50)}")
-    return f"Half of the answers ended within: {', '.join(parts)}"

@@ -1,15 +1,18 @@
 """How every figure looks: one colour per tier, sizes, fonts, saving; the picture of "no data". Knows no metric."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MultipleLocator, NullFormatter
 
 from analysis.evidence import Evidence
 
@@ -37,6 +40,17 @@ def tier_colours(tiers: Iterable[str]) -> dict[str, str]:
     return {tier: _TIERS[i % len(_TIERS)] for i, tier in enumerate(tiers)}
 
 
+def places(tier: pd.Series, tiers: Sequence[str]) -> np.ndarray:
+    """The place of each in the fallback's order; -1: nobody can say who it was."""
+    code, names = pd.factorize(tier)
+    return np.append(pd.Index(list(tiers)).get_indexer(pd.Index(names)), -1)[code]
+
+
+def length_s(run: Evidence) -> float:
+    """How long the run is, as far as anything is known of it; a figure over time is so wide."""
+    return max(1.0, run.frames.ended_at - run.frames.started_at)
+
+
 def figure(width: float = 9.0, height: float = 5.0) -> Figure:
     with rc_context(LOOK):
         made = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
@@ -49,8 +63,9 @@ def title(made: Figure, says: str, run: Evidence, n: str) -> None:
     notes = [run.frames.name, n]
     if run.frames.cut_short:
         notes.append("CUT SHORT")
-    size = min(11.5, 11.5 * 82 * made.get_figwidth() / 9 / max(1, len(says)))  # a long one stays inside
-    made.suptitle(says, x=0.01, ha="left", fontsize=size, fontweight="bold", color=INK)
+    lines = wrap(says, int(82 * made.get_figwidth() / 9)) if len(says) > 82 else [says]
+    size = 11.5 if len(lines) == 1 else 10.5
+    made.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=size, fontweight="bold", color=INK)
     made.text(0.99, 0.003, " · ".join(notes), ha="right", va="bottom", fontsize=7.5, color="#555555")
     made.set_layout_engine("constrained", rect=(0, 0.03, 1, 0.97))
 
@@ -60,6 +75,20 @@ def dots(colours: dict[str, str]) -> list[Line2D]:
     return [
         Line2D([], [], marker="o", linestyle="", color=c, label=t, markersize=5) for t, c in colours.items()
     ]
+
+
+def legend(axes: Axes, marks: Sequence[Any], most: int = 6) -> None:
+    """Above the axes, in rows of at most so many."""
+    if marks:
+        axes.legend(
+            handles=marks, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(most, len(marks)), handletextpad=0.4,
+            columnspacing=1.4,
+        )  # fmt: skip
+
+
+def say(axes: Axes, words: str) -> None:
+    """In the middle of a panel that has nothing to show."""
+    axes.text(0.5, 0.5, words, ha="center", va="center", transform=axes.transAxes, color=INK)
 
 
 def empty(run: Evidence, what: str, why: str) -> Figure:
@@ -73,6 +102,40 @@ def empty(run: Evidence, what: str, why: str) -> Figure:
     return made
 
 
+# Seconds between two labels of a time axis, and the units in which they are told: up to so many seconds in that one.
+_STEPS_S = (
+    1,
+    2,
+    5,
+    10,
+    20,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+    14_400,
+    21_600,
+    43_200,
+    86_400,
+    172_800,
+)
+_UNITS = ((600.0, 1.0, "seconds"), (10_800.0, 60.0, "minutes"), (float("inf"), 3600.0, "hours"))
+
+
+def time_axis(axes: Axes, long_s: float, note: str = "") -> None:
+    """The x axis of a figure over time: positions stay seconds since the run's start, labels are what suits its length."""
+    unit_s, unit = next((per, name) for most, per, name in _UNITS if long_s <= most)
+    step_s = next((s for s in _STEPS_S if long_s / s <= 12), _STEPS_S[-1])
+    axes.xaxis.set_major_locator(MultipleLocator(step_s))
+    axes.xaxis.set_major_formatter(lambda s, _: f"{s / unit_s:g}")
+    axes.set_xlabel(f"{unit} since the run's start{f'    ({note})' if note else ''}")
+
+
 def log_ms(axes: Axes, which: str) -> None:
     """Make the "x" or "y" axis a logarithmic one of milliseconds, labelled as people say it: 200 ms, 1 s."""
     axis = axes.xaxis if which == "x" else axes.yaxis
@@ -80,6 +143,11 @@ def log_ms(axes: Axes, which: str) -> None:
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter(lambda ms, _: ms_text(ms))
     axis.set_minor_formatter(NullFormatter())
+
+
+def shortened(name: str, most: int = 22) -> str:
+    """A step's name as a label beside a plot."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def ms_text(ms: float) -> str:

@@ -7,135 +7,182 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis import outages
+from analysis import outages, thinning
 from analysis.evidence import Evidence
 from analysis.figures import shading, style
+from analysis.figures.once import once
 from analysis.metrics import CUTS
+from analysis.windows import Trial
 from contract.records import Outcome
 
-MOST_DOTS = 40_000
-COLUMNS = 240  # of the strip that says who served
+NOTHING = "nothing was asked through the gateway"
+GRID = (400, 170)  # cells of half a dot's width
+MOST_FAILURES = 20_000  # more than so many are thinned too
+SERVED_COLUMNS = 240  # of the strip that says who served
+
+_COLUMNS = ["at_s", "latency_ms", "mark", "tier", "outcome", "lane", "request_id"]
 
 
-def draw(run: Evidence) -> Figure:
-    """What is to be seen: who answered when and how fast, what failed, and whether it fits the faults.
+@once
+def data(run: Evidence) -> pd.DataFrame:
+    """A row for each mark: `at_s` (sent, since the run's start), `latency_ms`, `mark` (answer | cut | failed), who, whose.
 
-    Dots are good answers through the gateway (small: the probe's), × cut or stalled streams at the length they reached,
-    | asks that failed. The strip below shows, second by second, which tier gave what share of the good answers.
+    Every cut and every failure (beyond 20,000 of them one a pixel), and of the good answers those that can be told apart.
+    Abandoned asks are no marks.
     """
     asks = run.frames.gateway_asks
-    if asks.empty:
-        return style.empty(run, "timeline", "nothing was asked through the gateway")
-    with rc_context(style.LOOK):
-        made = style.figure(height=5.6)
-        top = 0.26 * shading.rows(run)
-        faults, plot, served = made.subplots(3, 1, sharex=True, height_ratios=[top, 3.4, 0.3])
-        low, high = 0.0, max(1.0, run.frames.ended_at - run.frames.started_at)
-        plot.set_xlim(low, high)
-        shading.strips(faults, run)
-        shading.shade(plot, run)
-        drawn = _dots(plot, run, asks)
-        _served(served, run, asks, high)
-        served.set_xlabel(
-            "seconds since the run's start    (strip: pale where nobody asked, white where nobody answered)"
-        )
-        plot.set_ylabel("latency of the answer")
-    style.title(made, says(run), run, f"n = {len(asks)} asks through the gateway{drawn}")
-    return made
+    outcome = asks["outcome"]
+    marks = pd.Series(
+        np.where(asks["good"], "answer", np.where(outcome.isin(CUTS), "cut", "failed")), index=asks.index
+    )
+    shown = (outcome != Outcome.ABANDONED).to_numpy(bool)
+    good = (marks == "answer").to_numpy(bool)
+    latency_ms = asks["latency_ms"].to_numpy(float)
+    failed = shown & ~good
+    group = 2 * style.places(asks["tier"], run.frames.tiers) + (asks["file"] == "probe").to_numpy(int)
+    group[failed] = -2 - (marks[failed] == "cut").to_numpy(int)
+    drawn = thinning.kept(
+        asks["sent_at"].to_numpy(float), np.log10(np.maximum(np.nan_to_num(latency_ms), 0.1)), group, *GRID,
+        always=failed if failed.sum() <= MOST_FAILURES else None,
+    )  # fmt: skip
+    drawn = drawn[shown[drawn]]
+    rows = asks[["sent_at", "latency_ms", "tier", "outcome", "lane", "request_id"]].iloc[drawn]
+    rows = rows.assign(at_s=rows["sent_at"] - run.frames.started_at, mark=marks.iloc[drawn])
+    return rows[_COLUMNS].reset_index(drop=True)
 
 
 def says(run: Evidence) -> str:
-    """`ollama took over after 0.41 s; 3 streams were cut`."""
-    asks = run.frames.gateway_asks
-    cut = int(asks["outcome"].isin(CUTS).sum())
-    failed = int((~asks["good"] & ~asks["outcome"].isin((*CUTS, Outcome.ABANDONED))).sum())
+    """`ollama took over after 0.41 s; 3 streams were cut; 0 asks failed`."""
+    if data(run).empty:
+        return f"Nothing to show: {NOTHING}"
+    cut, failed = _counts(run)
     took: dict[str, list[float]] = {}
     for t in run.trials:
-        lost_at = run.lost_at(t)
-        first = None if lost_at is None else outages.first_answer(run.fit(t), run.frames.covered, t, lost_at)
-        if lost_at is not None and first is not None:
-            who = str(first["tier"])
-            did = f"nobody took over before {who} returned," if who == t.target else f"{who} took over"
-            took.setdefault(did, []).append(float(first["first_at"]) - lost_at)
+        found = _took_over(run, t)
+        if found is not None:
+            took.setdefault(found[0], []).append(found[1])
     parts = [
         f"{did} after {style.seconds_text(max(all_s))}"
         + (f" (max of {len(all_s)})" if len(all_s) > 1 else "")
         for did, all_s in took.items()
     ]
     if not parts:
-        parts.append("no tier was seen lost" if run.trials else "no fault")
-    parts.append(f"{cut} stream{'s were' if cut != 1 else ' was'} cut")
-    parts.append(f"{failed} ask{'s' if failed != 1 else ''} failed")
+        parts.append("no tier in use was seen lost" if run.trials else "no fault")
+    parts.append(f"{cut:,} stream{'s were' if cut != 1 else ' was'} cut")
+    parts.append(f"{failed:,} ask{'s' if failed != 1 else ''} failed")
     return "; ".join(parts)
 
 
-def _dots(axes: Axes, run: Evidence, asks: pd.DataFrame) -> str:
-    started_at, colours = run.frames.started_at, style.tier_colours(run.frames.tiers)
-    good = asks[asks["good"]]
-    note = ""
-    if len(good) > MOST_DOTS:
-        good = good.sample(MOST_DOTS, random_state=0)
-        note = f", {MOST_DOTS} good ones drawn, every failure"
-    probe = good["file"] == "probe"
-    for rows, size, alpha in ((good[probe], 3.0, 0.55), (good[~probe], 9.0, 0.85)):
-        paint = [colours.get(str(t), style.UNKNOWN) for t in rows["tier"]]
-        axes.scatter(rows["sent_at"] - started_at, rows["latency_ms"], s=size, c=paint, alpha=alpha, lw=0,
-                     rasterized=True)  # fmt: skip
-    cut = asks[asks["outcome"].isin(CUTS)]
-    failed = asks[~asks["good"] & ~asks["outcome"].isin((*CUTS, Outcome.ABANDONED))]
+def _took_over(run: Evidence, trial: Trial) -> tuple[str, float] | None:
+    """Who answered first after the loss, and how many seconds after it; None where nothing had to be taken over."""
+    lost_at = run.lost_at(trial)
+    if lost_at is None or not outages.was_in_use(run.around(trial), trial):
+        return None
+    first = outages.first_answer(run.fit(trial), run.frames.covered, trial, lost_at)
+    if first is None:
+        return None
+    who = str(first["tier"])
+    did = f"nobody took over before {who} returned," if who == trial.target else f"{who} took over"
+    return did, float(first["first_at"]) - lost_at
+
+
+def _counts(run: Evidence) -> tuple[int, int]:
+    """(cut or stalled, failed) of the asks through the gateway."""
+    asks = run.frames.gateway_asks
+    cut = asks["outcome"].isin(CUTS)
+    failed = ~asks["good"] & ~cut & (asks["outcome"] != Outcome.ABANDONED)
+    return int(cut.sum()), int(failed.sum())
+
+
+def draw(run: Evidence) -> Figure:
+    """How to read it: who answered when and how fast, what failed, and whether it fits the faults.
+
+    Dots are good answers through the gateway (small: the probe's), × cut or stalled streams at the length they reached,
+    | asks that failed. The strip below shows which tier gave what share of the good answers.
+    """
+    rows = data(run)
+    if rows.empty:
+        return style.empty(run, "timeline", NOTHING)
+    high = style.length_s(run)
+    with rc_context(style.LOOK):
+        made = style.figure(height=5.1 + 0.26 * shading.rows(run))
+        faults, plot, served = made.subplots(
+            3, 1, sharex=True, height_ratios=[0.26 * shading.rows(run), 3.4, 0.3]
+        )
+        plot.set_xlim(0.0, high)
+        shading.strips(faults, run)
+        shading.shade(plot, run)
+        _marks(plot, run, rows)
+        _served(served, run, high)
+        style.time_axis(served, high, "strip: pale where nobody asked, white where nobody answered")
+        plot.set_ylabel("latency of the answer")
+    n, good = len(run.frames.gateway_asks), int((rows["mark"] == "answer").sum())
+    all_good = int(run.frames.gateway_asks["good"].sum())
+    thinned = f", {good:,} of {all_good:,} good ones drawn: those that can be told apart"
+    style.title(
+        made, says(run), run, f"n = {n:,} asks through the gateway{thinned if good < all_good else ''}"
+    )
+    return made
+
+
+def _marks(axes: Axes, run: Evidence, rows: pd.DataFrame) -> None:
+    colours = style.tier_colours(run.frames.tiers)
+    good, cut, failed = (rows[rows["mark"] == m] for m in ("answer", "cut", "failed"))
+    probe = good["lane"].astype(str).str.startswith("probe").to_numpy(bool)
+    paint = np.array([*colours.values(), style.UNKNOWN])[style.places(good["tier"], run.frames.tiers)]
+    for part, size, alpha in ((probe, 3.0, 0.55), (~probe, 9.0, 0.85)):
+        axes.scatter(good["at_s"][part], good["latency_ms"][part], s=size, c=paint[part], alpha=alpha, lw=0)
     style.log_ms(axes, "y")
     floor = max(0.5, float(good["latency_ms"].min()) / 3) if len(good) else 1.0
+    axes.scatter(cut["at_s"], cut["latency_ms"], s=34, c=style.CUT, marker="x", lw=1.5, zorder=4)
     axes.scatter(
-        cut["sent_at"] - started_at, cut["latency_ms"], s=34, c=style.CUT, marker="x", lw=1.5, zorder=4
-    )
-    axes.scatter(failed["sent_at"] - started_at, failed["latency_ms"].fillna(floor).clip(lower=floor), s=26,
-                 c=style.FAILED, marker="|", lw=0.9, zorder=3)  # fmt: skip
+        failed["at_s"], failed["latency_ms"].fillna(floor).clip(lower=floor), s=26, c=style.FAILED,
+        marker="|", lw=0.9, zorder=3,
+    )  # fmt: skip
+    n_cut, n_failed = _counts(run)
     marks = style.dots({t: c for t, c in colours.items() if (good["tier"] == t).any()})
-    marks.append(_mark("o", style.UNKNOWN, "small: probe", 2.2))
-    if len(cut):
-        marks.append(_mark("x", style.CUT, f"cut or stalled ({len(cut)})", 6))
-    if len(failed):
-        marks.append(_mark("|", style.FAILED, f"failed ({len(failed)})", 7))
-    axes.legend(handles=marks, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(marks), handletextpad=0.2,
-                columnspacing=1.4)  # fmt: skip
-    return note
+    if probe.any():
+        marks.append(_mark("o", style.UNKNOWN, "small: probe", 2.2))
+    if n_cut:
+        marks.append(_mark("x", style.CUT, f"cut or stalled ({n_cut:,})", 6))
+    if n_failed:
+        marks.append(_mark("|", style.FAILED, f"failed ({n_failed:,})", 7))
+    style.legend(axes, marks)
 
 
 def _mark(marker: str, colour: str, label: str, size: float) -> Line2D:
     return Line2D([], [], marker=marker, linestyle="", color=colour, label=label, markersize=size, mew=1.4)
 
 
-def _served(axes: Axes, run: Evidence, asks: pd.DataFrame, high: float) -> None:
+def _served(axes: Axes, run: Evidence, high: float) -> None:
     """The share of each tier in the good answers, column by column.
 
     Pale: nobody asked, the tier that served last. White: asks were sent, and none of them was answered well.
     """
-    edges = np.linspace(0, high, min(COLUMNS, max(10, int(high))) + 1)
-    good = asks[asks["good"]]
-    counts = {
-        tier: np.histogram(good.loc[good["tier"] == tier, "sent_at"] - run.frames.started_at, edges)[0]
-        for tier in run.frames.tiers
-    }
-    asked = np.histogram(asks["sent_at"] - run.frames.started_at, edges)[0]
-    _carry(axes, run, counts, asked, edges)
-    total = np.maximum(1, sum(counts.values()))
-    bottom = np.zeros(len(edges) - 1)
-    for tier, colour in style.tier_colours(run.frames.tiers).items():
-        share = counts[tier] / total
-        axes.bar(edges[:-1], share, np.diff(edges), bottom, align="edge", color=colour, lw=0)
-        bottom = bottom + share
+    asks = run.frames.gateway_asks
+    edges = np.linspace(0, high, min(SERVED_COLUMNS, max(10, int(high))) + 1)
+    at = asks["sent_at"].to_numpy(float) - run.frames.started_at
+    good, place = asks["good"].to_numpy(bool), style.places(asks["tier"], run.frames.tiers)
+    asked = np.histogram(at, edges)[0]
+    counts = np.array([np.histogram(at[good & (place == i)], edges)[0] for i in range(len(run.frames.tiers))])
+    colours, wide = list(style.tier_colours(run.frames.tiers).values()), np.diff(edges)
+    _carry(axes, counts, asked, edges, colours)
+    share = counts / np.maximum(1, counts.sum(axis=0))
+    bottom = np.zeros(len(wide))
+    for colour, part in zip(colours, share, strict=True):
+        axes.bar(edges[:-1], part, wide, bottom, align="edge", color=colour, lw=0)
+        bottom = bottom + part
     axes.set_ylim(0, 1)
     axes.set_yticks([0.5], ["who served"])
     axes.tick_params(axis="y", length=0)
     axes.grid(False)
 
 
-def _carry(
-    axes: Axes, run: Evidence, counts: dict[str, np.ndarray], asked: np.ndarray, edges: np.ndarray
-) -> None:
-    last, colours = None, style.tier_colours(run.frames.tiers)
+def _carry(axes: Axes, counts: np.ndarray, asked: np.ndarray, edges: np.ndarray, colours: list[str]) -> None:
+    """Where nobody asked, whoever served last, pale."""
+    last = None
     for i in range(len(asked)):
-        here = [tier for tier, count in counts.items() if count[i]]
+        here = np.flatnonzero(counts[:, i])
         if not asked[i] and last is not None:
             axes.bar(edges[i], 1, edges[i + 1] - edges[i], align="edge", color=colours[last], alpha=0.3, lw=0)
-        last = here[-1] if here else last
+        last = here[-1] if len(here) else last

@@ -1,0 +1,75 @@
+"""Distributions as stairs, one step a value: what share of the values was at most so long. Shared by the figures of lengths."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis import metrics, thinning
+from analysis.evidence import Evidence
+from analysis.figures import style
+
+COLUMNS = ["tier", "measure", "mark", "ms", "share", "n"]
+GRID = (700, 500)  # cells of a panel
+# So many values before a quantile is more than the slowest of them under another name.
+NEEDS = {"p50": 1, "p95": 20, "p99": 100}
+
+
+def table(found: Iterable[tuple[str, str, np.ndarray]]) -> pd.DataFrame:
+    """Of (tier, measure, values in ms): a row for each `mark`: `step`s of the stairs, thinned, and p50, p95, p99.
+
+    `share`: of the tier's `n` values, so many took at most `ms`. Quantiles that so few values do not give are missing.
+    """
+    parts = [_one(tier, measure, values_ms) for tier, measure, values_ms in found if len(values_ms)]
+    return pd.concat(parts, ignore_index=True)[COLUMNS] if parts else pd.DataFrame(columns=COLUMNS)
+
+
+def _one(tier: str, measure: str, values_ms: np.ndarray) -> pd.DataFrame:
+    ms = np.sort(values_ms)
+    n = len(ms)
+    share = np.arange(1, n + 1) / n
+    drawn = thinning.kept(np.log10(np.maximum(ms, 0.01)), share, np.zeros(n, np.int8), *GRID)
+    quantiles = metrics.quantiles(pd.Series(ms))
+    marks = [name for name, least in NEEDS.items() if n >= least]
+    rows = pd.DataFrame(
+        {
+            "mark": ["step"] * len(drawn) + marks,
+            "ms": np.append(ms[drawn], [float(quantiles[name] or 0.0) for name in marks]),
+            "share": np.append(share[drawn], [metrics.QUANTILES[name] for name in marks]),
+        }
+    )
+    return rows.assign(tier=tier, measure=measure, n=n)
+
+
+def quantile(rows: pd.DataFrame, tier: str, measure: str, name: str) -> float | None:
+    """Of such a table: p50 of that tier, say; None where it is not in it."""
+    found = rows.loc[(rows["tier"] == tier) & (rows["measure"] == measure) & (rows["mark"] == name), "ms"]
+    return float(found.iloc[0]) if len(found) else None
+
+
+def panel(axes: Axes, run: Evidence, rows: pd.DataFrame, measure: str, notes: dict[str, str]) -> None:
+    """The stairs of one measure, with dots at p50, p95, p99. `notes`: tier → what its legend says besides."""
+    rows = rows[rows["measure"] == measure]
+    for tier, colour in style.tier_colours(run.frames.tiers).items():
+        mine = rows[rows["tier"] == tier]
+        if mine.empty:
+            continue
+        steps, marks = mine[mine["mark"] == "step"], mine[mine["mark"] != "step"]
+        n = int(mine["n"].iloc[0])
+        told = [f"{m} {style.ms_short(ms)}" for m, ms in zip(marks["mark"], marks["ms"], strict=True)]
+        if n < NEEDS["p99"]:
+            told.append(f"max {style.ms_short(steps['ms'].max())}")
+        label = f"{tier}: {', '.join(told)}, n = {n:,}{notes.get(tier, '')}"
+        axes.step(steps["ms"], steps["share"], where="post", color=colour, lw=1.8, label=label)
+        axes.plot(
+            marks["ms"], marks["share"], ls="", marker="o", color=colour, ms=4.5, mec="white", mew=0.8,
+            zorder=3,
+        )  # fmt: skip
+    style.log_ms(axes, "x")
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 0.95, 0.99], ["0", "25 %", "p50", "75 %", "p95", "p99"])
+    axes.set_ylim(0, 1.02)
+    if rows.empty:
+        style.say(axes, "none was measured")
+    else:
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), handlelength=1.2)

@@ -1,0 +1,55 @@
+"""Which points of a scatter need to be drawn: those that no eye can tell from the rest are left out, no outlier is. Pure.
+
+Points are laid on a grid of pixels. Of each group, one point of every occupied cell is kept, so that a point that lies alone
+is always there, and the lowest and the highest of every column, so that the edge of the cloud is exact.
+"""
+
+import numpy as np
+
+
+def kept(
+    x: np.ndarray,
+    y: np.ndarray,
+    group: np.ndarray,
+    columns: int,
+    rows: int,
+    always: np.ndarray | None = None,
+) -> np.ndarray:
+    """The indices to draw, ascending: at most (`rows` + 2) × `columns` of each group, and those of `always`.
+
+    `group`: small whole numbers, a colour or a marker each (negative ones are a group as well). `always`: a mask of points
+    that are kept wherever they lie, failures say. For a logarithmic axis hand in the logarithm. A point without a place
+    (nan, or an infinity) cannot be drawn and is kept only by `always`. The same points give the same answer.
+    """
+    x, y, group = np.asarray(x, float), np.asarray(y, float), np.asarray(group)
+    drawn = np.zeros(len(x), dtype=bool) if always is None else np.array(always, dtype=bool)
+    placed = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+    if not len(placed):
+        return np.flatnonzero(drawn)
+    x, y, group = x[placed], y[placed], group[placed].astype(np.int64)
+    strip = (group - group.min()) * columns + _cells(x, columns)  # a column of one group
+    drawn[placed[_first_of(strip * rows + _cells(y, rows))]] = True
+    count = int(strip.max()) + 1
+    for extreme, start in ((np.minimum, np.inf), (np.maximum, -np.inf)):
+        reached = np.full(count, start)
+        extreme.at(reached, strip, y)
+        ends = np.flatnonzero(y == reached[strip])
+        drawn[placed[ends[_first_of(strip[ends])]]] = True
+    return np.flatnonzero(drawn)
+
+
+def _cells(values: np.ndarray, count: int) -> np.ndarray:
+    """Which of `count` equal parts of its span each value is in."""
+    low, high = float(values.min()), float(values.max())
+    if not high > low:
+        return np.zeros(len(values), dtype=np.int64)
+    # Halved first: the span of the largest numbers is itself no number.
+    part = (values / 2 - low / 2) / (high / 2 - low / 2)
+    return np.minimum((part * count).astype(np.int64), count - 1)
+
+
+def _first_of(cell: np.ndarray) -> np.ndarray:
+    """Where each cell that occurs is met first. Of several values written to one place the last one stays."""
+    first = np.full(int(cell.max()) + 1, -1, dtype=np.int64)
+    first[cell[::-1]] = np.arange(len(cell) - 1, -1, -1)
+    return first[first >= 0]

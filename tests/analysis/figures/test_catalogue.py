@@ -1,0 +1,88 @@
+"""The catalogue of figures: each is drawn of every run, however little is in it, and leaves a picture and its numbers."""
+
+import random
+import warnings
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from analysis import figures, frames, report
+from analysis.evidence import Evidence
+from analysis.figures import timeline
+from tests.synthetic import START, VLLM, Hole, make, rounds, three_tier
+
+EXPECT = {"failover": {"step": "gone", "to": "ollama", "max_s": 5}, "recovery": {"max_s": 60}}
+GONE = Hole("gone", "vllm", at=20, length=20, hole_s=0.6, sticky_s=3)
+
+
+def nine(path):
+    spread = random.Random(3)
+    steps = [replace(h, hole_s=spread.uniform(0.2, 1.5)) for h in rounds(GONE, 9, 60)]
+    return make(path, steps, duration_s=570, pairs=8, rate=1, probe_rate=2, expect=EXPECT)
+
+
+RUNS = {
+    "as it ought to go": three_tier,
+    "nine trials": nine,
+    "no fallback": lambda path: make(path, [replace(GONE, hole_s=60)], duration_s=80, expect=EXPECT),
+    "no requests": lambda path: make(
+        path, [GONE], rate=0, probe_rate=0, pairs=0, duration_s=60, expect=EXPECT
+    ),
+    "one tier": lambda path: make(path, [replace(GONE, hole_s=0)], duration_s=80, engines=(VLLM,)),
+    "no fault": lambda path: make(path, duration_s=60),
+    "cut short": lambda path: make(
+        path, [GONE], duration_s=30, status=None, expect=EXPECT,
+        events=[e for e in GONE.events("x") if e.at < START + 30],
+    ),
+    "nothing at all": lambda path: make(path, rate=0, probe_rate=0, pairs=0, health=False, duration_s=1),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def run(request, tmp_path_factory):
+    made = RUNS[request.param](tmp_path_factory.mktemp("run"))
+    return Evidence(frames.read(made.path))
+
+
+@pytest.mark.parametrize("name", figures.catalogue())
+def test_a_figure_is_drawn_of_every_run_and_says_what_it_shows(run, name, tmp_path):
+    module = figures.catalogue()[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table, said, drawn = module.data(run), module.says(run), module.draw(run)
+        figures.style.save(drawn, tmp_path / "it.png")
+    assert isinstance(drawn, Figure)
+    assert said.startswith("Nothing to show: ") == table.empty
+    if table.empty:
+        assert "nothing to show" in drawn.get_suptitle()
+    else:
+        assert " ".join(drawn.get_suptitle().split()) == " ".join(said.split())
+    assert "nan" not in said
+    assert "None" not in said
+    assert list(table.columns) == list(dict.fromkeys(table.columns))
+    assert len(table.columns) > 1
+
+
+def test_no_figure_takes_the_name_of_another_file_of_a_report():
+    taken = {"summary", "failover", "phases", "reconciliation", *report.TABLES}
+    assert not taken & set(figures.catalogue())
+
+
+@pytest.mark.parametrize("name", figures.catalogue())
+def test_a_figure_tells_how_it_is_read(name):
+    module = figures.catalogue()[name]
+    assert module.draw.__doc__.startswith("How to read it: ")
+    assert module.data.__doc__
+
+
+def test_a_figure_that_throws_costs_no_report(tmp_path, monkeypatch):
+    def draw(run):
+        raise KeyError("latency")
+
+    monkeypatch.setattr(timeline, "draw", draw)
+    run = Evidence(frames.read(make(tmp_path, rate=1, probe_rate=0, pairs=0, duration_s=10).path))
+    figures.write_all(run, tmp_path)
+    assert (tmp_path / "timeline.png").stat().st_size > 1000
+    assert len(pd.read_csv(tmp_path / "timeline.csv"))
