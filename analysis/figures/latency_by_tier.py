@@ -9,26 +9,16 @@ from analysis import metrics
 from analysis.evidence import Evidence
 from analysis.figures import stairs, style
 from analysis.figures.once import once
-from contract.records import Lane
 
 NOTHING = "no good answer came through the gateway"
 _SENT, _INTENDED = "latency_ms", "latency_from_intended_ms"
 _NEEDED = ["lane", "tier", "good", "latency_ms", "ended_at", "intended_at"]
 
 
-def _whose(run: Evidence) -> tuple[pd.DataFrame, str]:
-    """Users' asks through the gateway; where none of those was answered well, all lanes'. And what they are, in words."""
-    asks = run.frames.gateway_asks[_NEEDED]
-    load = asks[asks["lane"] == Lane.LOAD]
-    if load["good"].any():
-        return load, "good answers to users"
-    return asks, "good answers, the probe's among them"
-
-
 @once
 def data(run: Evidence) -> pd.DataFrame:
     """`tier`, `measure` (latency_ms: from when it was sent; latency_from_intended_ms), and as in `stairs.table`."""
-    asks, _ = _whose(run)
+    asks, _ = stairs.whose(run, _NEEDED)
     place = style.places(asks["tier"], run.frames.tiers)
     found: list[tuple[str, str, np.ndarray]] = []
     for i, tier in enumerate(run.frames.tiers):
@@ -72,5 +62,5 @@ def draw(run: Evidence) -> Figure:
         loop = "" if run.frames.open_loop else "; a closed loop: a hang hides in both"
         right.set_xlabel(f"latency: intended → end{loop}")
     n = rows[(rows["measure"] == _SENT)].groupby("tier")["n"].first().sum()
-    style.title(made, says(run), run, f"n = {n:,} {_whose(run)[1]} through the gateway")
+    style.title(made, says(run), run, f"n = {n:,} {stairs.whose(run, _NEEDED)[1]} through the gateway")
     return made

@@ -9,11 +9,21 @@ from matplotlib.axes import Axes
 from analysis import metrics, thinning
 from analysis.evidence import Evidence
 from analysis.figures import style
+from contract.records import Lane
 
 COLUMNS = ["tier", "measure", "mark", "ms", "share", "n"]
 GRID = (700, 500)  # cells of a panel
 # So many values before a quantile is more than the slowest of them under another name.
 NEEDS = {"p50": 1, "p95": 20, "p99": 100}
+
+
+def whose(run: Evidence, columns: list[str]) -> tuple[pd.DataFrame, str]:
+    """Users' asks through the gateway; where none of those was answered well, all lanes'. And what they are, in words."""
+    asks = run.frames.gateway_asks[columns]
+    load = asks[asks["lane"] == Lane.LOAD]
+    if load["good"].any():
+        return load, "good answers to users"
+    return asks, "good answers, the probe's among them"
 
 
 def table(found: Iterable[tuple[str, str, np.ndarray]]) -> pd.DataFrame:

@@ -162,6 +162,19 @@ def seconds_text(s: float) -> str:
     return f"{s:.2f} s" if s < 10 else f"{s:.1f} s" if s < 100 else f"{s:.0f} s"
 
 
+def span_text(s: float) -> str:
+    """A length or an instant of a run as people say it: 41 s, 12 min, 3.5 h."""
+    if s < 100:
+        return f"{s:.3g} s"
+    return f"{s:.0f} s" if s < 600 else f"{s / 60:.3g} min" if s < 10_800 else f"{s / 3600:.3g} h"
+
+
+def percent(part: float, whole: float) -> str:
+    """`66 %`; a part that is not nothing is never `0 %`."""
+    share = 100 * part / whole
+    return f"{share:.0f} %" if share >= 1 or not part else f"{share:.2g} %"
+
+
 def save(made: Figure, path: Path) -> None:
     with rc_context(LOOK):
         made.savefig(path, dpi=DPI, metadata={"Software": None})

@@ -1,8 +1,10 @@
 """The catalogue of figures: each is drawn of every run, however little is in it, and leaves a picture and its numbers."""
 
 import random
+import re
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -75,6 +77,12 @@ def test_a_figure_tells_how_it_is_read(name):
     module = figures.catalogue()[name]
     assert module.draw.__doc__.startswith("How to read it: ")
     assert module.data.__doc__
+
+
+def test_every_figure_is_told_where_the_files_of_a_run_are():
+    told = (Path(__file__).parents[3] / "results/README.md").read_text()
+    section = told.partition("## The figures")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(figures.catalogue())
 
 
 def test_a_figure_that_throws_costs_no_report(tmp_path, monkeypatch):

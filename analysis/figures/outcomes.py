@@ -1,0 +1,124 @@
+"""What became of every ask, per tier, as counts; the good ones by the witness that verified them."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+
+from analysis.evidence import Evidence
+from analysis.figures import style
+from analysis.figures.once import once
+from contract.records import GATEWAY, Outcome, Witness
+
+NOTHING = "nothing was asked"
+_GOOD = {
+    Witness.END: "ok\nby its end", Witness.USAGE: "ok\nby usage", Witness.CONTENT: "ok\nby content",
+    Witness.NONE: "ok\nunverified", "": "ok\nnot told",
+}  # fmt: skip
+_COLUMNS = ["via", "tier", "outcome", "witness", "asks"]
+
+
+@once
+def data(run: Evidence) -> pd.DataFrame:
+    """A row for each `via` (gateway, or the tier that was asked directly), `tier` (who answered; empty: nobody can say),
+    `outcome` and `witness` (of good ones; empty: it was not told) that occurs, and how many `asks`. Of every lane.
+    """
+    asks = run.frames.asks[["via", "tier", "outcome", "witness"]]
+    if asks.empty:
+        return pd.DataFrame(columns=_COLUMNS)
+    counts = asks.groupby(list(asks.columns), dropna=False, observed=True).size()
+    table = counts.rename("asks").reset_index()
+    for name in ("via", "tier", "outcome", "witness"):
+        text = table[name].astype(object)
+        table[name] = text.where(text.notna(), "")
+    table.loc[table["outcome"] != Outcome.OK, "witness"] = ""
+    table = table.groupby(["via", "tier", "outcome", "witness"], sort=False)["asks"].sum().reset_index()
+    places = {name: i for i, name in enumerate([GATEWAY, *run.frames.tiers, ""])}
+    orders = {str(o): i for i, o in enumerate(Outcome)}
+    keys = table.assign(
+        a=table["via"].map(places), b=table["tier"].map(places), c=table["outcome"].map(orders)
+    ).sort_values(["a", "b", "c", "witness"], kind="stable")  # fmt: skip
+    return keys[_COLUMNS].reset_index(drop=True)
+
+
+def says(run: Evidence) -> str:
+    """`1,803 asks through the gateway: 1,798 good, 5 cut; the good ones verified by end 1,798`."""
+    rows = data(run)
+    if rows.empty:
+        return f"Nothing to show: {NOTHING}"
+    through = rows[rows["via"] == GATEWAY]
+    what = "through the gateway"
+    if through.empty:
+        through, what = rows, "straight to a tier"
+    n = int(through["asks"].sum())
+    of = through.groupby("outcome")["asks"].sum()
+    parts = [
+        f"{int(of.get(Outcome.OK, 0)):,} good",
+        *(f"{int(of[o]):,} {o}" for o in Outcome if o != Outcome.OK and o in of.index),
+    ]
+    good = through[through["outcome"] == Outcome.OK].groupby("witness")["asks"].sum()
+    if not len(good):
+        return f"{n:,} asks {what}: {', '.join(parts)}"
+    weak = {Witness.NONE: "unverified", "": "with no witness told"}
+    told = [f"{int(good[w]):,} {weak.get(w, f'by {w}')}" for w in [*Witness, ""] if w in good.index]
+    return f"{n:,} asks {what}: {', '.join(parts)}; good ones verified: {', '.join(told)}"
+
+
+def draw(run: Evidence) -> Figure:
+    """How to read it: a row for whoever answered, a column for each outcome; the number is the count of asks.
+
+    Good answers stand left, by what verified that they are whole: `end` (it reached its cap), `usage` (the usage did;
+    weaker), `content` (the content showed it). The darker a cell, the larger its share of the row.
+    """
+    rows = data(run)
+    if rows.empty:
+        return style.empty(run, "outcomes", NOTHING)
+    lines = list(dict.fromkeys(zip(rows["via"], rows["tier"], strict=True)))
+    good = rows["outcome"] == Outcome.OK
+    heads: list[tuple[str, str]] = [
+        (str(Outcome.OK), str(w)) for w in _GOOD if (good & (rows["witness"] == w)).any()
+    ]
+    heads += [(str(o), "") for o in Outcome if o != Outcome.OK and (rows["outcome"] == o).any()]
+    with rc_context(style.LOOK):
+        made = style.figure(height=1.6 + 0.36 * len(lines))
+        axes = made.add_subplot()
+        _cells(axes, run, rows, lines, heads)
+    style.title(made, says(run), run, f"n = {int(rows['asks'].sum()):,} asks of all lanes")
+    return made
+
+
+def _cells(
+    axes: Axes, run: Evidence, rows: pd.DataFrame, lines: list[tuple[str, str]], heads: list[tuple[str, str]]
+) -> None:
+    colours = style.tier_colours(run.frames.tiers)
+    for i, (via, tier) in enumerate(lines):
+        mine = rows[(rows["via"] == via) & (rows["tier"] == tier)]
+        n = int(mine["asks"].sum())
+        for j, (outcome, witness) in enumerate(heads):
+            count = int(mine.loc[(mine["outcome"] == outcome) & (mine["witness"] == witness), "asks"].sum())
+            base = colours.get(tier, style.UNKNOWN) if outcome == Outcome.OK else style.CUT
+            alpha = 0.0 if not count else 0.18 + 0.55 * count / n
+            axes.fill_between([j + 0.03, j + 0.97], i - 0.46, i + 0.46, color=to_rgba(base, alpha), lw=0)
+            axes.text(j + 0.5, i, f"{count:,}" if count else "·", ha="center", va="center", fontsize=10,
+                      fontweight="bold" if count else "normal", color=style.INK if count else "#BBBBBB")  # fmt: skip
+        axes.text(len(heads) + 0.5, i, f"{n:,}", ha="center", va="center", fontsize=10, color=style.INK)
+    axes.set_xlim(0, len(heads) + 1)
+    axes.set_ylim(len(lines) - 0.5, -0.5)
+    told: list[Any] = [_GOOD.get(w, w) if o == Outcome.OK else o for o, w in heads]
+    axes.set_xticks(np.arange(len(heads) + 1) + 0.5, [*told, "asks"])
+    axes.set_yticks(range(len(lines)), [_line(via, tier) for via, tier in lines])
+    axes.tick_params(axis="both", length=0)
+    axes.xaxis.tick_top()
+    axes.grid(False)
+    for side in axes.spines.values():
+        side.set_visible(False)
+
+
+def _line(via: str, tier: str) -> str:
+    if via == GATEWAY:
+        return tier or "nobody known"
+    return f"{via}, asked directly" if tier in ("", via) else f"{via} asked, {tier} answered"

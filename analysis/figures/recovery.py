@@ -1,0 +1,83 @@
+"""Every trial of every step: how long, from its verified mend on, until the tier served again."""
+
+from typing import Any
+
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.checkers import recovery as judged
+from analysis.evidence import Evidence
+from analysis.figures import spread, style
+from analysis.figures.once import once
+from analysis.trials import summarise
+
+NOTHING = "no fault was injected"
+
+
+@once
+def data(run: Evidence) -> pd.DataFrame:
+    """A row for each trial of each `step`: `recovery` (`s`, by `tier`), and of each step the `median` and the `limit`.
+
+    `censored`: it took longer than `s`. Where it is unknown, or nobody could see it, `s` is empty and `why_unknown` says why.
+    """
+    expected: dict[str, Any] = run.frames.timeline.expect.get("recovery", {}) if run.frames.timeline else {}
+    rows: list[dict[str, Any]] = []
+    limits = {}
+    for step in dict.fromkeys(t.step for t in run.trials):
+        if expected and expected.get("step") in (None, step):
+            limits[step] = float(expected["max_s"])
+        # As it is judged; what no expectation limits is beyond none.
+        found = judged.check(judged.Params(step=step, max_s=limits.get(step, float("inf"))), run)
+        values = {v.trial: v for v in found.trials}
+        for t in run.trials_of(step):
+            row: dict[str, Any] = {"step": step, "trial": t.trial, "mark": "recovery", "censored": False}
+            v = values.get(t.trial)
+            if v is None:
+                row |= {"why_unknown": f"a higher tier served when {t.target} returned"}
+            else:
+                seen = v.value is not None and not v.censored
+                row |= {
+                    "s": v.value,
+                    "censored": v.censored,
+                    "tier": t.target if seen else None,
+                    "why_unknown": v.why,
+                }
+            rows.append(row)
+    return spread.with_summaries(pd.DataFrame(rows, columns=spread.COLUMNS), "recovery", limits)
+
+
+def says(run: Evidence) -> str:
+    """`Recovery took 12.1 s in gaming-mode; cpu-tier-too: recovery is unknown`."""
+    rows = data(run)
+    if rows.empty:
+        return f"Nothing to show: {NOTHING}"
+    return spread.says(
+        "Recovery", {step: summarise(spread.values(rows, "recovery", step)) for step in rows["step"].unique()}
+    )
+
+
+def draw(run: Evidence) -> Figure:
+    """How to read it: whether every trial keeps the limit, and how far the trials lie apart.
+
+    A dot is the recovery: mend verified → first token of the first of three consecutive answers by the returned tier. A
+    hollow one with an arrow: that was not seen before the next fault, or the run's end. Red is the limit, the dashes the
+    median of a step, the band its exact interval (from six trials on).
+    """
+    rows = data(run)
+    if rows.empty:
+        return style.empty(run, "recovery", NOTHING)
+    with rc_context(style.LOOK):
+        made = style.figure(height=1.5 + spread.height(rows))
+        axes = made.add_subplot()
+        spread.panel(axes, run, rows, "recovery", _nothing_beside)
+        axes.set_xlabel("seconds since the mend was verified")
+        style.legend(axes, spread.legend(run, rows, "recovery", "{tier} serves again"), most=4)
+    n = int((rows["mark"] == "recovery").sum())
+    style.title(made, says(run), run, f"n = {n} trial{'s' if n != 1 else ''}")
+    return made
+
+
+def _nothing_beside(axes: Axes, rows: pd.DataFrame, pitch: float) -> None:
+    pass

@@ -1,0 +1,103 @@
+"""How long until the first token, and how long between two chunks, per tier; whether chunks came in clumps."""
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from analysis import metrics
+from analysis.evidence import Evidence
+from analysis.figures import stairs, style
+from analysis.figures.once import once
+
+NOTHING = "no streamed answer came through the gateway"
+_TTFT, _GAP = "ttft_ms", "chunk_gap_ms"
+_NEEDED = ["lane", "tier", "good", "stream", "touched", "ttft_ms", "gaps_ms", "output_tokens"]
+
+
+@once
+def data(run: Evidence) -> pd.DataFrame:
+    """`tier`, `measure` (ttft_ms, chunk_gap_ms: the inter-token latency as chunks tell it), and as in `stairs.table`.
+
+    `clumped`: the tier's chunks came in clumps, so that its gaps tell of these and not of tokens; empty: too few gaps to say.
+    A row with the mark `tpot p50` is the median time for a token, which clumps do not bend.
+    """
+    asks, _ = stairs.whose(run, _NEEDED)
+    asks = asks[asks["good"] & asks["stream"]]
+    place = style.places(asks["tier"], run.frames.tiers)
+    found: list[tuple[str, str, np.ndarray]] = []
+    tpot, clumped = [], {}
+    for i, tier in enumerate(run.frames.tiers):
+        rows = asks[place == i]
+        gaps_ms = metrics.chunk_gaps_ms(rows)
+        found.append((tier, _TTFT, metrics.ttft_ms(rows).dropna().to_numpy(float)))
+        found.append((tier, _GAP, gaps_ms))
+        clumped[tier] = metrics.clumped(gaps_ms)
+        each_ms = metrics.tpot_ms(rows).dropna()
+        p50 = metrics.quantiles(each_ms)["p50"]
+        if p50 is not None:
+            tpot.append(
+                {
+                    "tier": tier,
+                    "measure": "tpot_ms",
+                    "mark": "p50",
+                    "ms": p50,
+                    "share": 0.5,
+                    "n": len(each_ms),
+                }
+            )
+    table = stairs.table(found)
+    if tpot:
+        table = pd.concat([table, pd.DataFrame(tpot)], ignore_index=True)
+    return table.assign(clumped=table["tier"].map(clumped).astype(object))
+
+
+def _clumps(run: Evidence) -> list[str]:
+    rows = data(run)
+    return [t for t in run.frames.tiers if rows.loc[rows["tier"] == t, "clumped"].eq(True).any()]
+
+
+def says(run: Evidence) -> str:
+    """`At the median a first token took vllm 82 ms, ollama 251 ms, and then a chunk 20 ms, 60 ms`."""
+    rows = data(run)
+    if rows.empty:
+        return f"Nothing to show: {NOTHING}"
+    parts = []
+    for tier in run.frames.tiers:
+        first, gap = (stairs.quantile(rows, tier, m, "p50") for m in (_TTFT, _GAP))
+        if first is not None:
+            then = "" if gap is None else f", then {style.ms_short(gap)} a chunk"
+            parts.append(f"{tier} {style.ms_short(first)}{then}")
+    clumps = _clumps(run)
+    told = f"; chunks of {', '.join(clumps)} came in clumps" if clumps else ""
+    return f"First token at the median: {'; '.join(parts)}{told}"
+
+
+def draw(run: Evidence) -> Figure:
+    """How to read it: left what share of a tier's streamed answers had a first token within how long; right the time between
+    two chunks with content.
+
+    Where several chunks arrive at once the gaps tell of these clumps and not of tokens: that is said, and the median time for
+    a token (TPOT) stands beside it.
+    """
+    rows = data(run)
+    if rows.empty:
+        return style.empty(run, "TTFT and inter-token latency", NOTHING)
+    clumps = _clumps(run)
+    notes = {}
+    for tier in run.frames.tiers:
+        p50 = stairs.quantile(rows, tier, "tpot_ms", "p50")
+        if tier in clumps and p50 is not None:
+            notes[tier] = f"; IN CLUMPS, TPOT {style.ms_short(p50)}"
+    with rc_context(style.LOOK):
+        made = style.figure(height=4.4)
+        left, right = made.subplots(1, 2, sharey=True)
+        stairs.panel(left, run, rows, _TTFT, {})
+        stairs.panel(right, run, rows, _GAP, notes)
+        left.set_ylabel("share that took at most so long")
+        left.set_xlabel("TTFT of streamed answers: sent → first token")
+        right.set_xlabel("inter-token latency: between chunks with content")
+    n = rows[rows["measure"] == _TTFT].groupby("tier")["n"].first().sum()
+    words = stairs.whose(run, ["lane", "good"])[1].replace("good answers", "good streamed answers")
+    style.title(made, says(run), run, f"n = {n:,} {words} through the gateway")
+    return made
