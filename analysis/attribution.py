@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.windows import Trial
+from contract.records import GATEWAY
 
 HEALTH_WITHIN_S = 2.5  # a health row further away than this says nothing about an instant
 ANSWER_WITHIN_S = 5.0  # so near before and after, a good answer shows that the tier served
@@ -38,6 +39,11 @@ class State(StrEnum):
     SERVING = "serving"
 
 
+_STATES = tuple(State)  # a state's place in it stands for it, where there are many
+_DOWN, _EDGE, _COOLDOWN, _UNVERIFIED, _SERVING = range(len(_STATES))
+_NOTHING = -1
+
+
 @dataclass(frozen=True, slots=True)
 class Outage:
     """One fault on one tier as far as it is known: certainly down between `down_from` and `down_until`."""
@@ -56,8 +62,10 @@ def outages_of(
     """The faults as outages. Down: from lost (or effective, where nothing showed a loss) until the mend is commanded.
 
     Back: the mend was verified, or, earlier, a good answer by the tier itself to an ask sent after the mend was commanded.
+    Asks come in the order in which they were sent.
     """
     out = []
+    own = {tier: _good_of(tier, asks) for tier in {t.target for t in trials}}
     for t in trials:
         if t.gone_from is None:
             continue
@@ -66,14 +74,12 @@ def outages_of(
         down_until = next((a for a in (mend_at, t.mended_at) if a is not None), t.ends_at)
         back_at = t.mended_at
         if mend_at is not None:
-            own = asks[
-                (asks["tier"] == t.target)
-                & asks["good"]
-                & (asks["sent_at"] >= mend_at)
-                & (asks["first_at"] <= t.gone_until)
-            ]
-            if len(own):
-                back_at = float(own["first_at"].min())
+            sent_at, first_at = own[t.target]
+            first, last = np.searchsorted(sent_at, mend_at), np.searchsorted(sent_at, t.gone_until, "right")
+            shown = first_at[first:last]
+            shown = shown[shown <= t.gone_until]
+            if len(shown):
+                back_at = float(shown.min())
         cooled_until = None if back_at is None or cooldown_s is None else back_at + cooldown_s
         out.append(
             Outage(t.target, t.gone_from, min(known, default=down_until), down_until, back_at, cooled_until)
@@ -97,24 +103,54 @@ def why_lower(
 
     Columns: request_id, lane, tier, sent_at, headers_at, ended_at, why, because.
     """
-    rank = {tier: i for i, tier in enumerate(tiers)}
-    lower = asks[asks["tier"].map(rank).fillna(0).to_numpy(dtype=float) > 0]
-    lower = lower[lower["via"] == "gateway"]
-    sights = {tier: _Sight.of(tier, asks, health) for tier in tiers}
-    rows = []
-    needed = ["request_id", "lane", "tier", "sent_at", "headers_at", "first_at", "ended_at"]
-    for ask in lower[needed].to_dict("records"):
-        start = ask["sent_at"]
-        end = next((e for e in (ask["headers_at"], ask["first_at"], ask["ended_at"]) if e == e), start)
-        higher = tiers[: rank[ask["tier"]]]
-        states = [_state(tier, start, end, outages, sights[tier]) for tier in higher]
-        why, because = _class(higher, states)
-        rows.append(
-            {k: ask[k] for k in ("request_id", "lane", "tier", "sent_at", "ended_at")}
-            | {"headers_at": end, "why": str(why), "because": because}
-        )
+    asks = asks[
+        ["request_id", "lane", "via", "tier", "good", "sent_at", "headers_at", "first_at", "ended_at"]
+    ]
+    through = ((asks["via"] == GATEWAY) & asks["sent_at"].notna()).to_numpy(bool)
+    parts = []
+    sights = {tier: _Sight.of(tier, asks, health) for tier in tiers[:-1]}
+    for place, tier in enumerate(tiers[1:], 1):
+        rows = asks[through & (asks["tier"] == tier).to_numpy(bool)]
+        start = rows["sent_at"].to_numpy(float)
+        end = start.copy()
+        for name in (
+            "ended_at",
+            "first_at",
+            "headers_at",
+        ):  # the first of them that is known: the last written
+            known = rows[name].to_numpy(float)
+            end = np.where(np.isnan(known), end, known)
+        higher = tiers[:place]
+        states = [_states(sights[h], start, end, [o for o in outages if o.tier == h]) for h in higher]
+        parts.append(rows[["request_id", "lane", "tier", "sent_at", "ended_at"]].assign(
+            headers_at=end, **_classes(higher, states)
+        ))  # fmt: skip
     columns = ["request_id", "lane", "tier", "sent_at", "headers_at", "ended_at", "why", "because"]
-    return pd.DataFrame(rows, columns=columns)
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(parts)[columns].sort_index(ignore_index=True)
+
+
+def _classes(higher: list[str], states: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """The columns why and because, from the states of the higher tiers, topmost first, of each answer."""
+    mixed = np.zeros(len(states[0]), dtype=np.int64)
+    for state in states:
+        mixed = mixed * len(_STATES) + state
+    found, which = np.unique(mixed, return_inverse=True)
+    told = []
+    for one in found:
+        places = [one // len(_STATES) ** (len(higher) - 1 - i) % len(_STATES) for i in range(len(higher))]
+        told.append(_class(higher, [_STATES[p] for p in places]))
+    return {
+        name: np.array([str(t[i]) for t in told], dtype=object)[which] if told else np.array([], dtype=object)
+        for i, name in enumerate(("why", "because"))
+    }
+
+
+def _good_of(tier: str, asks: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """When its good answers were sent, in order, and when their first tokens came."""
+    good = asks.loc[asks["good"] & (asks["tier"] == tier), ["sent_at", "first_at"]]
+    return good["sent_at"].to_numpy(float), good["first_at"].to_numpy(float)
 
 
 def _class(higher: list[str], states: list[State]) -> tuple[Why, str]:
@@ -141,74 +177,92 @@ class _Sight:
     @classmethod
     def of(cls, tier: str, asks: pd.DataFrame, health: pd.DataFrame) -> "_Sight":
         rows = health[health["tier"] == tier].sort_values("at")
-        good = asks[asks["good"] & (asks["tier"] == tier)]
+        _, first_at = _good_of(tier, asks)
         return cls(
             rows["at"].to_numpy(dtype=float),
             rows["up"].to_numpy(dtype=float, na_value=np.nan),
-            np.sort(good["first_at"].dropna().to_numpy(dtype=float)),
+            np.sort(first_at[~np.isnan(first_at)]),
         )
 
-    def health_around(self, start: float, end: float) -> State | None:
-        """What the health rows tell: the last before start, the first after end, and all between; None: nothing.
+    def health_around(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+        """What the health rows tell: the last before start, the first after end, and all between; _NOTHING: nothing.
 
         Down: two failed checks in succession, with start, end or all between them. Edge: one failed alone.
         """
-        first = max(0, int(np.searchsorted(self.at, start, "right")) - 1)
-        at, up = self.at[first:], self.up[first:]
-        last = int(np.searchsorted(at, end, "left")) + 1
-        at, up = at[:last], up[:last]
-        if not len(at) or start - at[0] > HEALTH_WITHIN_S or at[-1] - end > HEALTH_WITHIN_S:
-            return None
-        failed = up == 0.0
-        if (failed[1:] & failed[:-1] & (np.diff(at) <= HEALTH_WITHIN_S)).any():
-            return State.DOWN
-        if failed.any():
-            return State.EDGE
-        bracketed = len(at) > 1 and at[0] <= start and at[-1] >= end
-        return State.SERVING if bracketed and (up == 1.0).all() else None
-
-    def answered_around(self, start: float, end: float) -> bool:
-        before = int(np.searchsorted(self.answered_at, start, "right")) - 1
-        after = int(np.searchsorted(self.answered_at, end, "left"))
-        return (
-            before >= 0
-            and start - self.answered_at[before] <= ANSWER_WITHIN_S
-            and after < len(self.answered_at)
-            and self.answered_at[after] - end <= ANSWER_WITHIN_S
-        )
-
-
-def _state(tier: str, start: float, end: float, outages: list[Outage], sight: _Sight) -> State:
-    """Down before edge before cooldown before serving: whatever of these the interval meets first in this order."""
-    told = sight.health_around(start, end)
-    mine = [o for o in outages if o.tier == tier]
-    if told is State.DOWN or any(start < o.down_until and end >= o.down_from for o in mine):
-        return State.DOWN
-    for o in mine:
-        if start < (o.back_at if o.back_at is not None else np.inf) and end >= o.gone_from:
-            return State.EDGE
-    for o in mine:
-        if o.back_at is None or start < o.back_at:
-            continue
-        if o.cooled_until is not None and start < o.cooled_until:
-            return State.COOLDOWN
-        if o.cooled_until is None and not _answered_between(sight, o.back_at, start):
-            return State.UNVERIFIED  # it may be held: how long the gateway's cooldown is was not told
-    if told is not None:
+        told = np.full(len(start), _NOTHING, dtype=np.int8)
+        n = len(self.at)
+        if not n:
+            return told
+        first = np.maximum(np.searchsorted(self.at, start, "right") - 1, 0)
+        last = np.minimum(np.maximum(np.searchsorted(self.at, end, "left"), first), n - 1)
+        near = (start - self.at[first] <= HEALTH_WITHIN_S) & (self.at[last] - end <= HEALTH_WITHIN_S)
+        failed, rose = self.up == 0.0, self.up == 1.0
+        twice = failed[1:] & failed[:-1] & (np.diff(self.at) <= HEALTH_WITHIN_S)
+        bracketed = (last > first) & (self.at[first] <= start) & (self.at[last] >= end)
+        told[near & bracketed & (_within(rose, first, last + 1) == last + 1 - first)] = _SERVING
+        told[near & (_within(failed, first, last + 1) > 0)] = _EDGE
+        told[near & (_within(twice, first, last) > 0)] = _DOWN
         return told
-    return State.SERVING if sight.answered_around(start, end) else State.UNVERIFIED
+
+    def answered_after(self, at: float) -> float:
+        """When it first answered after this instant."""
+        after = self.answered_at[np.searchsorted(self.answered_at, at, "right") :]
+        return float(after[0]) if len(after) else np.inf
+
+    def answered_around(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+        at = np.concatenate([[-np.inf], self.answered_at, [np.inf]])
+        before = at[np.searchsorted(self.answered_at, start, "right")]
+        after = at[np.searchsorted(self.answered_at, end, "left") + 1]
+        return (start - before <= ANSWER_WITHIN_S) & (after - end <= ANSWER_WITHIN_S)
 
 
-def _answered_between(sight: _Sight, back_at: float, until: float) -> bool:
-    """Whether the tier has answered since it came back."""
-    first = int(np.searchsorted(sight.answered_at, back_at, "right"))
-    return first < len(sight.answered_at) and sight.answered_at[first] <= until
+def _within(which: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """How many there are from first to last, the last left out."""
+    came = np.concatenate([[0], np.cumsum(which)])
+    return came[last] - came[first]
+
+
+def _states(sight: _Sight, start: np.ndarray, end: np.ndarray, outages: list[Outage]) -> np.ndarray:
+    """Down before edge before cooldown before serving: whatever of these the interval meets first in this order.
+
+    Of one tier with its outages, for intervals in the order of their starts.
+    """
+    told = sight.health_around(start, end)
+    longest = float((end - start).max(initial=0.0))
+    states = np.full(len(start), _NOTHING, dtype=np.int8)
+
+    def meet(since: float, until: float, state: int) -> None:
+        """Those that begin before `until`, end at or after `since`, and are not told yet."""
+        first, last = np.searchsorted(start, [since - longest - 1e-3, until])
+        part = states[first:last]
+        part[(end[first:last] >= since) & (part == _NOTHING)] = state
+
+    def begin(since: float, until: float, state: int) -> None:
+        """Those that begin from `since` on and before `until`, and are not told yet."""
+        first, last = np.searchsorted(start, [since, until])
+        part = states[first:last]
+        part[part == _NOTHING] = state
+
+    states[told == _DOWN] = _DOWN
+    for o in outages:
+        meet(o.down_from, o.down_until, _DOWN)
+    for o in outages:
+        meet(o.gone_from, o.back_at if o.back_at is not None else np.inf, _EDGE)
+    for o in outages:
+        if o.back_at is None:
+            continue
+        if o.cooled_until is not None:
+            begin(o.back_at, o.cooled_until, _COOLDOWN)
+        else:  # it may be held until it answers: how long the gateway's cooldown is was not told
+            begin(o.back_at, sight.answered_after(o.back_at), _UNVERIFIED)
+    known = np.where(sight.answered_around(start, end), _SERVING, _UNVERIFIED)
+    return np.where(states != _NOTHING, states, np.where(told != _NOTHING, told, known))
 
 
 def by_class(lower: pd.DataFrame, tiers: list[str]) -> pd.DataFrame:
     """Counts: one row per tier that may answer for a higher one, one column per class."""
-    table = pd.crosstab(lower["tier"], lower["why"])
-    return table.reindex(index=tiers[1:], columns=list(SHOWN), fill_value=0)
+    counts = lower.groupby(["tier", "why"], observed=True).size().unstack(fill_value=0)
+    return counts.reindex(index=tiers[1:], columns=list(SHOWN), fill_value=0)
 
 
 def cloud_answers(lower: pd.DataFrame, clouds: list[str]) -> pd.DataFrame:

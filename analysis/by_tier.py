@@ -10,6 +10,10 @@ from analysis.windows import Trial
 from contract.records import GATEWAY
 from contract.topology import Tier
 
+COLUMNS = [
+    "lane", "via", "tier", "stream", "good", "touched", "intended_at", "sent_at", "ended_at", "ttft_ms", "latency_ms",
+    "output_tokens", "gaps_ms",
+]  # fmt: skip
 TOKENS = 10  # the length of answer that a tier's latency is told for
 
 Quantiles = dict[str, float | None]
@@ -52,12 +56,13 @@ def of_tiers(
     asks: pd.DataFrame, tiers: Sequence[Tier], trials: Sequence[Trial], ttft_max_ms: float | None
 ) -> list[OfTier]:
     """Every tier, in the order in which the gateway falls through them."""
-    users = metrics.users_asks(asks)
+    asks = asks[COLUMNS]
+    users = metrics.of_users(asks)
     return [
         _of_tier(
             tier,
             asks[asks["tier"] == tier.name],
-            _of_users(users[users["tier"] == tier.name], ttft_max_ms),
+            _of_users(asks[users & (asks["tier"] == tier.name)], ttft_max_ms),
             any(t.target == tier.name and t.begun_at is not None and t.mended_at is None for t in trials),
         )
         for tier in tiers
@@ -82,15 +87,15 @@ def _of_tier(tier: Tier, asks: pd.DataFrame, users: OfUsers, left: bool) -> OfTi
 
 
 def _of_users(asks: pd.DataFrame, ttft_max_ms: float | None) -> OfUsers:
-    ttft, gaps = metrics.ttft_ms(asks), pd.Series(metrics.chunk_gaps_ms(asks))
+    ttft, gaps = metrics.ttft_ms(asks), metrics.chunk_gaps(asks)
     return OfUsers(
         good=int(asks["good"].sum()),
         latency=metrics.quantiles(metrics.latency_ms(asks)),
         latency_from_intended=metrics.quantiles(metrics.latency_ms(asks, of="intended")),
         ttft=metrics.quantiles(ttft),
         streamed=int(ttft.notna().sum()),
-        chunk_gap=metrics.quantiles(gaps),
-        gaps=len(gaps),
+        chunk_gap=gaps.ms,
+        gaps=gaps.n,
         tpot=metrics.quantiles(metrics.tpot_ms(asks)),
         tokens_per_s=metrics.tokens_per_s(asks),
         answers_per_s=metrics.answers_per_s(asks),

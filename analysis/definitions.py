@@ -39,7 +39,14 @@ METRICS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Why a lower tier answered": (attribution.why_lower, attribution.cloud_answers),
     "Gateway overhead": (overhead.pairs_of, overhead.overhead, overhead.said_ms),
     "Latency": (metrics.latency_ms, delivery.hidden, metrics.quantiles),
-    "Tokens": (metrics.ttft_ms, metrics.chunk_gaps_ms, metrics.clumped, metrics.who_clumps, metrics.tpot_ms),
+    "Tokens": (
+        metrics.ttft_ms,
+        metrics.chunk_gaps_ms,
+        metrics.chunk_gaps,
+        metrics.clumped,
+        metrics.who_clumps,
+        metrics.tpot_ms,
+    ),
     "Throughput": (
         metrics.tokens_per_s,
         metrics.answers_per_s,

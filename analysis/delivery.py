@@ -31,8 +31,8 @@ def delivery(asks: pd.DataFrame, client: pd.DataFrame, overloaded: pd.DataFrame)
     them that left. late: p99 of sent − intended. in flight: the most of [sent, ended] at one instant. users: the most in
     one second, over all load generators.
     """
-    made = asks[asks["file"] == "requests"]
-    sent = made[made["sent_at"].notna()]
+    made = asks.loc[asks["file"] == "requests", ["intended_at", "sent_at", "ended_at"]]
+    sent = made if made["sent_at"].notna().all() else made[made["sent_at"].notna()]
     capped = int(client["capped"].sum())
     late_ms = quantiles((sent["sent_at"] - sent["intended_at"]) * 1000)["p99"]
     users = (
@@ -68,7 +68,7 @@ def hidden(asks: pd.DataFrame) -> tuple[float, float, bool] | None:
     before them hung. A closed loop intends each ask when it sends it: then the two are equal, and a hang hides in both.
     None where users had no good answer.
     """
-    users = users_asks(asks)
+    users = users_asks(asks[["lane", "via", "good", "latency_ms", "intended_at", "ended_at"]])
     sent, intended = (quantiles(latency_ms(users, of=of))["p99"] for of in ("sent", "intended"))
     if sent is None or intended is None:
         return None

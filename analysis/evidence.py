@@ -23,6 +23,10 @@ from analysis.outages import Length
 from analysis.windows import Trial, instant
 
 LOOK_BACK_S = 180.0  # longer than any ask waits
+BEARING = [
+    "request_id", "scenario", "lane", "via", "stream", "sent_at", "outcome", "tier", "good", "ttft_ms", "headers_at",
+    "first_at", "ended_at", "intended_at", "touched", "clock_uncertainty_s",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,18 +43,22 @@ class Evidence:
         return [t for t in self.trials if t.step == step]
 
     def around(self, trial: Trial) -> pd.DataFrame:
-        """The asks that can bear on a trial: from a while before it (those that were still waiting) to its end."""
-        asks = self.frames.asks
+        """The asks that can bear on a trial, of each what can: from a while before it (those still waiting) to its end."""
+        asks = self._bearing
         sent_at = asks["sent_at"].to_numpy(float)  # in order; those that were never sent are last
         begins_at = trial.gone_from if trial.gone_from is not None else trial.ends_at
         first = int(np.searchsorted(sent_at, begins_at - LOOK_BACK_S, "left"))
         last = int(np.searchsorted(sent_at, trial.ends_at, "right"))
         return asks.iloc[first:last]
 
+    @cached_property
+    def _bearing(self) -> pd.DataFrame:
+        return self.frames.asks[BEARING]
+
     def fit(self, trial: Trial) -> pd.DataFrame:
         """`around`, less the asks that an overloaded load generator's seconds touch: what a failover may rest on."""
         asks = self.around(trial)
-        return asks[~asks["touched"]]
+        return asks[~asks["touched"]] if asks["touched"].any() else asks
 
     def recovery(self, trial: Trial, limit_s: float) -> tuple[Length | None, str | None]:
         """How long the tier took to serve again, and why that is unknown, if it is.
@@ -59,7 +67,7 @@ class Evidence:
         """
         asks = self.around(trial)
         fit = ~asks["touched"] | (asks["good"] & (asks["tier"] != trial.target))
-        took = outages.recovery(asks[fit], trial, self.trials, self.frames.tiers)
+        took = outages.recovery(asks if fit.all() else asks[fit], trial, self.trials, self.frames.tiers)
         if took is None or trial.mended_at is None:
             return took, None
         return took, self._doubt(asks, fit, trial.mended_at, took, limit_s)
@@ -133,7 +141,7 @@ class Evidence:
     @cached_property
     def _probe(self) -> pd.DataFrame:
         asks = self.frames.asks
-        return asks[asks["lane"].isin(metrics.PROBES)]
+        return asks[[*BEARING, "latency_ms"]][asks["lane"].isin(metrics.PROBES)]
 
     @cached_property
     def unasked(self) -> availability.Stretches:
@@ -161,7 +169,7 @@ class Evidence:
         f = self.frames
         at = {key: seen.at for key, seen in self.lost.items()}
         found = attribution.outages_of(self.trials, at, f.asks, f.topology.gateway.cooldown)
-        return attribution.why_lower(f.gateway_asks, f.tiers, found, f.health)
+        return attribution.why_lower(f.asks, f.tiers, found, f.health)
 
     @cached_property
     def clouds(self) -> list[str]:

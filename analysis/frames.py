@@ -3,23 +3,23 @@
 A run that was killed is read like any other: what is missing is an empty table, a torn tail is skipped, and both are said.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from analysis import clocks, ledger
+from analysis import clocks, columns, ledger
 from analysis.overload import overloaded_seconds, touched
 from analysis.windows import Trial, instant, trials_of
 from contract import timeline as timelines
 from contract import topology as topologies
-from contract.records import CLIENT, GATEWAY, HEALTH, REQUESTS, Lane, Outcome, WorkerEnd
+from contract.records import CLIENT, GATEWAY, HEALTH, Lane, Outcome, WorkerEnd
 from contract.refusal import Refusal, no_such
-from contract.run import FINISHED, read_arrow, read_lines, read_manifest
+from contract.run import FINISHED, Batches, read_arrow, read_lines, read_manifest
 from contract.timeline import Timeline
 from contract.topology import Tier, Topology
 
@@ -41,6 +41,9 @@ class Frames:
     probe's covered slots. Added to the record's columns: `good` (outcome ok), `first_at` (the first token's instant),
     `headers_at`, `ended_at`, all unix seconds, `touched` (see `overload.touched`) and `clock_uncertainty_s`. Instants of
     all tables are of one clock, the master's (see `clocks.one_clock`).
+
+    Ten million asks must fit: texts that repeat are categories (see `columns`), gaps share one array (see `gaps`), and
+    whoever selects rows takes the columns that he needs first.
     """
 
     path: Path
@@ -84,10 +87,15 @@ class Frames:
         """Every step's every trial, in the order in which they began."""
         return trials_of(self.events, self.ended_at)
 
-    @cached_property
+    @property
     def gateway_asks(self) -> pd.DataFrame:
-        """The asks that went through the gateway, in the order in which they were sent."""
-        return self.asks[(self.asks["via"] == GATEWAY) & self.asks["sent_at"].notna()]
+        """The asks that went through the gateway, in the order in which they were sent. A copy of all columns: see below."""
+        return self.asks[self.through_gateway]
+
+    @cached_property
+    def through_gateway(self) -> np.ndarray:
+        """Which of `asks` these are."""
+        return ((self.asks["via"] == GATEWAY) & self.asks["sent_at"].notna()).to_numpy(bool)
 
     @property
     def has_ledgers(self) -> bool:
@@ -218,17 +226,14 @@ def _table(path: Path, file: str, schema: pa.Schema, torn: list[str]) -> pd.Data
 
 
 def _asks(path: Path, torn: list[str]) -> pd.DataFrame:
-    parts = []
-    for file in ("requests.arrow", "probe.arrow"):
-        part = _table(path, file, REQUESTS, torn)
-        part["file"] = file.removesuffix(".arrow")
-        parts.append(part)
-    whole = [p for p in parts if len(p)] or parts[:1]
-    return pd.concat(whole, ignore_index=True)
+    files = [(file, Batches(path / f"{file}.arrow")) for file in ("requests", "probe")]
+    asks = pd.DataFrame(columns.asks_of(files), copy=False)
+    torn += [f"{file}.arrow" for file, batches in files if batches.torn]
+    return asks
 
 
-def _split(asks: pd.DataFrame, client: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """(asks that metrics rest on, covered slots, warm-up)."""
+def _split(asks: pd.DataFrame, client: pd.DataFrame) -> list[pd.DataFrame]:
+    """[asks that metrics rest on, covered slots, warm-up]."""
     asks["good"] = asks["outcome"] == Outcome.OK
     for name, length_ms in (
         ("first_at", "ttft_ms"),
@@ -237,10 +242,11 @@ def _split(asks: pd.DataFrame, client: pd.DataFrame) -> tuple[pd.DataFrame, pd.D
     ):
         asks[name] = asks["sent_at"] + asks[length_ms] / 1000
     asks["touched"] = touched(asks, overloaded_seconds(client))
-    asks = asks.sort_values(["sent_at", "intended_at"], kind="stable", ignore_index=True)
-    covered, warm = asks["covered_by"].notna(), asks["lane"] == Lane.WARMUP
-    parts = (asks[~covered & ~warm], asks[covered], asks[warm & ~covered])
-    return parts[0].reset_index(drop=True), parts[1].reset_index(drop=True), parts[2].reset_index(drop=True)
+    covered = asks["covered_by"].notna().to_numpy(bool)
+    warm = (asks["lane"] == Lane.WARMUP).to_numpy(bool)
+    return columns.split(
+        asks, by=("sent_at", "intended_at"), parts=(~covered & ~warm, covered, warm & ~covered)
+    )
 
 
 EVENT_COLUMNS = (
@@ -250,8 +256,7 @@ EVENT_COLUMNS = (
 
 def _events(path: Path, torn: list[str]) -> pd.DataFrame:
     rows = [line | {"file": file} for file in EVENT_FILES for line in _lines(path, file, torn)]
-    columns: Sequence[str] = EVENT_COLUMNS
-    events = pd.DataFrame(rows, columns=list(columns))
+    events = pd.DataFrame(rows, columns=list(EVENT_COLUMNS))
     events["at"] = events["at"].astype("float64")
     return events.sort_values("at", kind="stable", ignore_index=True)
 

@@ -5,10 +5,11 @@ Asks come in the order in which they were sent (see `frames`).
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from analysis.metrics import CUTS
-from analysis.windows import Trial, expected_top
+from analysis.windows import Trial, top_at
 from contract.records import GATEWAY, Outcome
 
 # Outcomes that say nothing about the tier: nobody waited for the end, or the content was refused.
@@ -42,7 +43,9 @@ def lost(
         (a for a in (trial.mend_commanded_at, trial.mend_begun_at) if a is not None), trial.gone_until
     )
     sent = asks["sent_at"]
-    window = asks[(sent >= trial.commanded_at) & (sent < until) & ~asks["outcome"].isin(SILENT)]
+    first, last = np.searchsorted(sent.to_numpy(float), [trial.commanded_at, until])
+    window = asks.iloc[first:last]
+    window = window[~window["outcome"].isin(SILENT)]
     others = [t for t in trials if t is not trial and t.target != trial.target]
     found = [
         _first_failed_ask(window, trial.target, tiers, others),
@@ -60,14 +63,15 @@ def _first_failed_ask(
     through = (whole["via"] == GATEWAY) & (~whole["good"] | (whole["tier"] != target))
     rows = whole[direct | through]
     columns = ["request_id", "sent_at", "via", "good", "tier", "outcome"]
-    for name, at, via, good, tier, outcome in zip(*(rows[c] for c in columns), strict=True):
-        if via == target:
-            return Lost(float(at), f"{name} straight to it was {outcome}")
-        if expected_top(tiers, others, at) == target:  # nearly always the first one
-            return Lost(
-                float(at), f"{name} through the gateway was {f'answered by {tier}' if good else outcome}"
-            )
-    return None
+    shows = (rows["via"] == target).to_numpy(bool) | top_at(
+        rows["sent_at"].to_numpy(float), target, tiers, others
+    )
+    if not shows.any():
+        return None
+    name, at, via, good, tier, outcome = rows[columns].iloc[int(shows.argmax())]
+    if via == target:
+        return Lost(float(at), f"{name} straight to it was {outcome}")
+    return Lost(float(at), f"{name} through the gateway was {f'answered by {tier}' if good else outcome}")
 
 
 def _first_cut(

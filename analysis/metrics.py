@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from analysis.counted import counted
+from analysis.gaps import Gaps
 from analysis.windows import Trial
 from contract.records import GATEWAY, Lane, Outcome
 
@@ -16,11 +18,18 @@ CLUMPS_NEED = 20  # gaps
 
 def quantiles(values: pd.Series) -> dict[str, float | None]:
     """p50, p95, p99 and the slowest; None where there is no value. A quantile is an observed value, none in between."""
-    known = values.dropna()
-    if known.empty:
+    known = values.to_numpy(float)
+    known = known[~np.isnan(known)]
+    if not len(known):
         return dict.fromkeys([*QUANTILES, "max"])
-    found: dict[str, float | None] = {"max": float(known.max())}
-    return {name: float(known.quantile(q, interpolation="higher")) for name, q in QUANTILES.items()} | found
+    ranks = _ranks(len(known))
+    known.partition(ranks)
+    return dict(zip([*QUANTILES, "max"], known[ranks].tolist(), strict=True))
+
+
+def _ranks(n: int) -> list[int]:
+    """Those of QUANTILES and of the slowest, from 0: never one between two, but the higher."""
+    return [*(int(np.ceil(q * (n - 1))) for q in QUANTILES.values()), n - 1]
 
 
 def latency_ms(asks: pd.DataFrame, of: str = "sent") -> pd.Series:
@@ -28,37 +37,73 @@ def latency_ms(asks: pd.DataFrame, of: str = "sent") -> pd.Series:
 
     The second holds what an ask waited before it could be sent: a closed loop falls silent during a hang and hides it.
     """
-    good = asks[asks["good"]]
+    good = asks["good"]
     if of == "sent":
-        return good["latency_ms"]
-    return (good["ended_at"] - good["intended_at"]) * 1000
+        return asks.loc[good, "latency_ms"]
+    return (asks.loc[good, "ended_at"] - asks.loc[good, "intended_at"]) * 1000
 
 
 def first_token_ms(asks: pd.DataFrame, of: str = "sent") -> pd.Series:
     """Of good answers: sent (or intended) → first chunk with content; of a plain answer, its whole body."""
-    good = asks[asks["good"]]
-    return good["ttft_ms"] if of == "sent" else (good["first_at"] - good["intended_at"]) * 1000
+    good = asks["good"]
+    if of == "sent":
+        return asks.loc[good, "ttft_ms"]
+    return (asks.loc[good, "first_at"] - asks.loc[good, "intended_at"]) * 1000
 
 
 def ttft_ms(asks: pd.DataFrame) -> pd.Series:
     """Of good streamed answers: sent → first chunk with content (an empty role delta is not a token)."""
-    return asks.loc[asks["good"] & asks["stream"], "ttft_ms"]
+    return asks.loc[_streamed(asks), "ttft_ms"]
+
+
+def _streamed(asks: pd.DataFrame) -> np.ndarray:
+    """Which are good streamed answers."""
+    return asks["good"].to_numpy(bool) & asks["stream"].to_numpy(bool)
 
 
 def tpot_ms(asks: pd.DataFrame) -> pd.Series:
     """Of good streamed answers of two tokens or more: (last − first content) / (output_tokens − 1)."""
-    rows = asks[asks["good"] & asks["stream"] & (asks["output_tokens"].fillna(0) > 1)]
-    gaps_ms = rows["gaps_ms"].tolist()
-    ends = np.cumsum(np.fromiter(map(len, gaps_ms), int, len(gaps_ms)))
-    came_ms = np.concatenate([[0.0], np.cumsum(np.concatenate([np.zeros(0), *gaps_ms]))])
-    whole = pd.Series(np.diff(came_ms[ends], prepend=0.0), index=rows.index)
-    return (whole / (rows["output_tokens"].astype("float64") - 1)).astype("float64")
+    some = (asks["output_tokens"] > 1).to_numpy(bool, na_value=False)
+    rows = asks.loc[_streamed(asks) & some, ["gaps_ms", "output_tokens"]]
+    gaps: Gaps = rows["gaps_ms"].array
+    return pd.Series(gaps.sums() / (rows["output_tokens"].to_numpy(float) - 1), index=rows.index)
 
 
 def chunk_gaps_ms(asks: pd.DataFrame) -> np.ndarray:
-    """Of good streamed answers: the times between chunks with content, all of them together."""
-    rows = asks.loc[asks["good"] & asks["stream"], "gaps_ms"]
-    return np.concatenate([np.zeros(0), *rows.tolist()])
+    """Of good streamed answers: the times between chunks with content, all of them together.
+
+    Of a long run these are hundreds of millions: who wants their quantiles asks `chunk_gaps`, which copies none.
+    """
+    return _gaps(asks).flat()
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkGaps:
+    """What `chunk_gaps_ms` are like."""
+
+    n: int
+    ms: dict[str, float | None]  # as of `quantiles`
+    mean_ms: float | None
+    clumped: bool | None
+
+
+def chunk_gaps(asks: pd.DataFrame) -> ChunkGaps:
+    """How many chunk gaps there are, their quantiles (exact, however many), their mean, and whether chunks came in clumps."""
+    gaps = _gaps(asks)
+    found = counted(gaps.parts, lambda n: [*_ranks(n), (n - 1) // 2, n // 2])
+    if not found.n:
+        return ChunkGaps(0, dict.fromkeys([*QUANTILES, "max"]), None, None)
+    *at, below, above = found.at
+    return ChunkGaps(
+        found.n,
+        dict(zip([*QUANTILES, "max"], at, strict=True)),
+        found.mean,
+        _clumped(found.n, (below + above) / 2, found.mean),
+    )
+
+
+def _gaps(asks: pd.DataFrame) -> Gaps:
+    return asks.loc[_streamed(asks), "gaps_ms"].array
 
 
 def clumped(gaps_ms: np.ndarray) -> bool | None:
@@ -69,7 +114,11 @@ def clumped(gaps_ms: np.ndarray) -> bool | None:
     """
     if len(gaps_ms) < CLUMPS_NEED:
         return None
-    return bool(np.median(gaps_ms) < gaps_ms.mean() / 10)
+    return _clumped(len(gaps_ms), float(np.median(gaps_ms)), float(gaps_ms.mean(dtype=np.float64)))
+
+
+def _clumped(n: int, median_ms: float, mean_ms: float) -> bool | None:
+    return None if n < CLUMPS_NEED else median_ms < mean_ms / 10
 
 
 def who_clumps(asks: pd.DataFrame) -> str | None:
@@ -78,10 +127,11 @@ def who_clumps(asks: pd.DataFrame) -> str | None:
     The engine's or the path's where they are there in asks that no overloaded second of the client touched: its hub was
     on time. The client's where they are seen in touched asks alone.
     """
-    fit = clumped(chunk_gaps_ms(asks[~asks["touched"]]))
-    if fit:
+    asks = asks[["good", "stream", "touched", "gaps_ms"]]
+    touched = asks["touched"].to_numpy(bool)
+    if chunk_gaps(asks[~touched]).clumped:
         return "the engine's or the path's doing: the client was on time"
-    if clumped(chunk_gaps_ms(asks[asks["touched"]])):
+    if chunk_gaps(asks[touched]).clumped:
         return "the client's doing: seen only while it was overloaded"
     return None
 
@@ -92,9 +142,9 @@ def latency_for_tokens_ms(asks: pd.DataFrame, tokens: int) -> tuple[pd.Series, b
     Measured where answers of exactly so many tokens are there; else, for each streamed answer, its TTFT plus
     (tokens − 1) times its TPOT: estimated.
     """
-    exact = asks[asks["good"] & (asks["output_tokens"] == tokens).fillna(False)]
-    if len(exact):
-        return exact["latency_ms"], False
+    exact = asks["good"].to_numpy(bool) & (asks["output_tokens"] == tokens).to_numpy(bool, na_value=False)
+    if exact.any():
+        return asks.loc[exact, "latency_ms"], False
     tpot = tpot_ms(asks)
     return (asks["ttft_ms"].reindex(tpot.index) + (tokens - 1) * tpot), True
 
@@ -106,18 +156,24 @@ def tokens_over_time(asks: pd.DataFrame, tiers: list[str], edges: np.ndarray) ->
     whole exchange. Answers whose usage nobody told are not in it.
     """
     out = {}
+    known = asks["output_tokens"].notna().to_numpy() & asks["ended_at"].notna().to_numpy()
     for tier in tiers:
-        rows = asks[(asks["tier"] == tier) & asks["output_tokens"].notna() & asks["ended_at"].notna()]
-        start = rows["first_at"].where(rows["stream"], rows["sent_at"]).fillna(rows["sent_at"])
-        end = np.maximum(rows["ended_at"].to_numpy(float), start.to_numpy(float) + 1e-3)
-        tokens = rows["output_tokens"].to_numpy(dtype=float)
-        out[tier] = np.diff(_spread(start.to_numpy(float), end, tokens, edges)) / np.diff(edges)
+        rows = asks.loc[
+            known & (asks["tier"] == tier).to_numpy(),
+            ["sent_at", "first_at", "ended_at", "stream", "output_tokens"],
+        ]
+        sent = rows["sent_at"].to_numpy(float)
+        first = np.where(rows["stream"].to_numpy(bool), rows["first_at"].to_numpy(float), sent)
+        start = np.where(np.isnan(first), sent, first)
+        end = np.maximum(rows["ended_at"].to_numpy(float), start + 1e-3)
+        tokens = rows["output_tokens"].to_numpy(float)
+        out[tier] = _spread(start, end, tokens, edges) / np.diff(edges)
     return pd.DataFrame(out, index=edges[:-1])
 
 
 def answers_over_time(asks: pd.DataFrame, tiers: list[str], edges: np.ndarray) -> pd.DataFrame:
     """Throughput: good answers a second between each two edges, per tier; an answer counts where it ended."""
-    good = asks[asks["good"] & asks["ended_at"].notna()]
+    good = asks.loc[asks["good"] & asks["ended_at"].notna(), ["tier", "ended_at"]]
     out = {}
     for tier in tiers:
         ended_at = good.loc[good["tier"] == tier, "ended_at"].to_numpy(float)
@@ -126,16 +182,20 @@ def answers_over_time(asks: pd.DataFrame, tiers: list[str], edges: np.ndarray) -
 
 
 def _spread(start: np.ndarray, end: np.ndarray, tokens: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Tokens that had come by each edge."""
-    if not len(start):
-        return np.zeros(len(edges))
+    """Tokens that came between each two edges."""
+    n = len(edges)
     rate = tokens / (end - start)
-    at = np.concatenate([start, end])
-    change = np.concatenate([rate, -rate])
-    order = np.argsort(at, kind="stable")
-    at, slope = at[order], np.cumsum(change[order])
-    came = np.concatenate([[0.0], np.cumsum(slope[:-1] * np.diff(at))])
-    return np.interp(edges, at, came)
+    slope, came = (
+        np.zeros(n),
+        np.zeros(n),
+    )  # at an edge, how many tokens a second; in the time before it, how many
+    for at, change in ((start, rate), (end, -rate)):
+        until = np.searchsorted(edges, at)  # the first edge that is not before it
+        within = until < n
+        slope += np.bincount(until[within], change[within], n)
+        rest_s = edges[until[within]] - at[within]
+        came += np.bincount(until[within], change[within] * rest_s, n)
+    return came[1:] + np.cumsum(slope)[:-1] * np.diff(edges)
 
 
 def tokens_per_s(asks: pd.DataFrame) -> float | None:
@@ -143,29 +203,38 @@ def tokens_per_s(asks: pd.DataFrame) -> float | None:
 
     What a tier does while it has something to do, at the concurrency it met; None where no usage was told.
     """
-    rows = asks[asks["output_tokens"].notna() & asks["ended_at"].notna() & asks["tier"].notna()]
-    busy_s = _busy_s(rows)
-    return float(rows["output_tokens"].sum()) / busy_s if busy_s > 0 else None
+    told = asks["output_tokens"].notna() & asks["ended_at"].notna() & asks["tier"].notna()
+    busy_s = _busy_s(asks, told)
+    return float(asks.loc[told, "output_tokens"].sum()) / busy_s if busy_s > 0 else None
 
 
 def answers_per_s(asks: pd.DataFrame) -> float | None:
     """Throughput: good answers ÷ the time in which at least one of them was under way; None where there is none."""
-    rows = asks[asks["good"] & asks["ended_at"].notna()]
-    busy_s = _busy_s(rows)
-    return len(rows) / busy_s if busy_s > 0 else None
+    ended = asks["good"] & asks["ended_at"].notna()
+    busy_s = _busy_s(asks, ended)
+    return int(ended.sum()) / busy_s if busy_s > 0 else None
 
 
-def _busy_s(rows: pd.DataFrame) -> float:
-    """The union of [sent, ended]."""
-    rows = rows.sort_values("sent_at")
-    start, end = rows["sent_at"].to_numpy(float), rows["ended_at"].to_numpy(float)
-    reached = np.concatenate([[-np.inf], np.maximum.accumulate(end)[:-1]]) if len(rows) else start
+def _busy_s(asks: pd.DataFrame, which: pd.Series) -> float:
+    """The union of [sent, ended] of these asks."""
+    start, end = (asks.loc[which, name].to_numpy(float) for name in ("sent_at", "ended_at"))
+    if not len(start):
+        return 0.0
+    order = np.argsort(start, kind="stable")
+    start, end = start[order], end[order]
+    reached = np.concatenate([[-np.inf], np.maximum.accumulate(end)[:-1]])
     return float(np.clip(end - np.maximum(start, reached), 0, None).sum())
 
 
 def users_asks(asks: pd.DataFrame) -> pd.DataFrame:
     """What stands for users: lane load, through the gateway."""
-    return asks[(asks["lane"] == Lane.LOAD) & (asks["via"] == GATEWAY)]
+    users = of_users(asks)
+    return asks if users.all() else asks[users]
+
+
+def of_users(asks: pd.DataFrame) -> np.ndarray:
+    """Which asks stand for users."""
+    return ((asks["lane"] == Lane.LOAD) & (asks["via"] == GATEWAY)).to_numpy(bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +272,7 @@ def continuity(asks: pd.DataFrame) -> Continuity:
     are not among the asked; they are counted apart and shown. Timeouts in seconds in which the client was overloaded are
     doubtful: it may not have looked in time. Every other failure is one, whatever the client was doing.
     """
-    users = users_asks(asks)
+    users = users_asks(asks[["lane", "via", "outcome", "good", "touched"]])
     count = {o: int((users["outcome"] == o).sum()) for o in (*CUTS, Outcome.ABANDONED)}
     doubtful = int(((users["outcome"] == Outcome.TIMEOUT) & users["touched"]).sum())
     asked = len(users) - sum(count.values())
@@ -221,11 +290,13 @@ def goodput(asks: pd.DataFrame, ttft_max_ms: float | None) -> Share:
     Abandoned ones are left out. Misses by slowness, timeouts and stalls in seconds in which the client was overloaded
     are doubtful.
     """
-    users = users_asks(asks)
-    users = users[users["outcome"] != Outcome.ABANDONED]
+    users = users_asks(asks[["lane", "via", "outcome", "good", "ttft_ms", "touched"]])
+    asked = users["outcome"] != Outcome.ABANDONED
     hit = within(users, ttft_max_ms)
     late = users["good"] | users["outcome"].isin((Outcome.TIMEOUT, Outcome.STALLED))
-    return Share(int(hit.sum()), len(users), int((~hit & late & users["touched"]).sum()))
+    return Share(
+        int((hit & asked).sum()), int(asked.sum()), int((asked & ~hit & late & users["touched"]).sum())
+    )
 
 
 def cuts(asks: pd.DataFrame, trial: Trial, trials: list[Trial]) -> pd.DataFrame:
@@ -235,28 +306,38 @@ def cuts(asks: pd.DataFrame, trial: Trial, trials: list[Trial]) -> pd.DataFrame:
     trials' times hold such an end, it belongs to those whose target gave the answer, or, where that is none of them,
     to each.
     """
-    found = asks[(asks["via"] == GATEWAY) & asks["outcome"].isin(CUTS)]
     if trial.gone_from is None:
+        return asks.iloc[:0]
+    found = asks[(asks["via"] == GATEWAY) & asks["outcome"].isin(CUTS)]
+    at = found["ended_at"].to_numpy(float)
+    mine = _holds(trial, at)
+    if not mine.any():
         return found.iloc[:0]
+    # Another trial's claim goes before this one's where its target gave the answer.
+    by_another = np.zeros(len(found), dtype=bool)
+    for other in trials:
+        begun_at = _begun_at(other)
+        if begun_at is not None and begun_at <= trial.ends_at and other.ends_at >= at[mine].min():
+            by_another |= _holds(other, at) & (found["tier"] == other.target).to_numpy(bool)
+    return found[mine & ((found["tier"] == trial.target).to_numpy(bool) | ~by_another)]
 
-    def holds(one: Trial, at: float) -> bool:
-        begun_at = one.begun_at if one.begun_at is not None else one.gone_from
-        return begun_at is not None and begun_at <= at <= one.ends_at
 
-    mine = []
-    for at, tier in zip(found["ended_at"], found["tier"], strict=True):
-        theirs = [t for t in trials if holds(t, at)]
-        by_tier = [t for t in theirs if t.target == tier]
-        mine.append(trial in (by_tier or theirs))
-    return found[np.array(mine, dtype=bool)]
+def _begun_at(trial: Trial) -> float | None:
+    return trial.begun_at if trial.begun_at is not None else trial.gone_from
+
+
+def _holds(trial: Trial, at: np.ndarray) -> np.ndarray:
+    """Which of these ends are in the trial's time."""
+    begun_at = _begun_at(trial)
+    return np.zeros(len(at), bool) if begun_at is None else (at >= begun_at) & (at <= trial.ends_at)
 
 
 def cut_rate(asks: pd.DataFrame, start: float, end: float) -> tuple[int, int]:
-    """(cut or stalled, all) of the asks through the gateway that were sent in this time; abandoned ones left out."""
-    rows = asks[
-        (asks["via"] == GATEWAY)
-        & (asks["sent_at"] >= start)
-        & (asks["sent_at"] < end)
-        & (asks["outcome"] != Outcome.ABANDONED)
-    ]
-    return int(rows["outcome"].isin(CUTS).sum()), len(rows)
+    """(cut or stalled, all) of the asks through the gateway that were sent in this time; abandoned ones left out.
+
+    Asks come in the order in which they were sent.
+    """
+    first, last = np.searchsorted(asks["sent_at"].to_numpy(float), [start, end])
+    rows = asks[["via", "outcome"]].iloc[first:last]
+    asked = (rows["via"] == GATEWAY) & (rows["outcome"] != Outcome.ABANDONED)
+    return int((asked & rows["outcome"].isin(CUTS)).sum()), int(asked.sum())

@@ -46,11 +46,11 @@ def failover(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: f
     second of their load generator touches (`overload.touched`); where before the one that ended it only others were
     sent for too long (`overload.rests_on_overload`), it is unknown.
     """
-    window = _asked_from(asks, covered, trial, lost_at)
-    window = window[(window["tier"] == to) & (window["first_at"] <= trial.gone_until)]
-    if window.empty:
+    answers = _asked_from(asks, covered, trial, lost_at)
+    found = _earliest(asks, answers & (asks["tier"] == to) & (asks["first_at"] <= trial.gone_until))
+    if found is None:
         return Length(max(0.0, trial.gone_until - lost_at), censored=True)
-    return as_length(window.iloc[int(window["first_at"].argmin())], lost_at)
+    return as_length(found, lost_at)
 
 
 def as_length(ask: pd.Series, since: float) -> Length:
@@ -68,8 +68,8 @@ def calm_ttft_s(asks: pd.DataFrame, trials: list[Trial], tier: str, scenario: st
     (transition, mending). A tier that serves only while a higher one is gone is calm once that fault is in effect. None where
     there is no such answer.
     """
-    rows = asks[asks["good"] & asks["stream"] & (asks["tier"] == tier) & ~asks["touched"]]
-    rows = rows[rows["scenario"] == scenario]
+    which = asks["good"] & asks["stream"] & (asks["tier"] == tier) & ~asks["touched"]
+    rows = asks.loc[which & (asks["scenario"] == scenario), ["sent_at", "ttft_ms"]]
     at = rows["sent_at"].to_numpy(float)
     away = np.ones(len(rows), dtype=bool)
     for t in trials:
@@ -110,32 +110,32 @@ def was_in_use(asks: pd.DataFrame, trial: Trial) -> bool | None:
     """
     if trial.gone_from is None:
         return None
-    before = asks[(asks["via"] == GATEWAY) & asks["good"] & (asks["first_at"] < trial.gone_from)]
-    return None if before.empty else bool(before["tier"].iloc[-1] == trial.target)
+    before = asks["tier"][(asks["via"] == GATEWAY) & asks["good"] & (asks["first_at"] < trial.gone_from)]
+    return None if before.empty else bool(before.iloc[-1] == trial.target)
 
 
 def first_answer(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: float) -> pd.Series | None:
     """Of the asks that `failover` looks at: the good answer, by whomever, whose first token came first."""
-    window = _asked_from(asks, covered, trial, lost_at)
-    window = window[window["sent_at"] <= trial.ends_at]
-    return None if window.empty else window.iloc[int(window["first_at"].argmin())]
+    return _earliest(asks, _asked_from(asks, covered, trial, lost_at) & (asks["sent_at"] <= trial.ends_at))
 
 
-def _asked_from(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: float) -> pd.DataFrame:
-    """The good answers through the gateway to what was asked from lost on.
+def _earliest(asks: pd.DataFrame, which: pd.Series) -> pd.Series | None:
+    """Of these asks the one whose first token came first."""
+    at = asks["first_at"].to_numpy(float)
+    rows = np.flatnonzero(which.to_numpy(bool) & ~np.isnan(at))
+    return asks.iloc[int(rows[at[rows].argmin()])] if len(rows) else None
+
+
+def _asked_from(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: float) -> pd.Series:
+    """Which are the good answers through the gateway to what was asked from lost on.
 
     Of those that cover a slot and were sent before, the faulted tier's own do not count: it was still giving them.
     """
     covering = covered.loc[covered["intended_at"] >= lost_at, "covered_by"]
-    return asks[
-        (asks["via"] == GATEWAY)
-        & asks["good"]
-        & (asks["first_at"] >= lost_at)
-        & (
-            (asks["sent_at"] >= lost_at)
-            | (asks["request_id"].isin(covering) & (asks["tier"] != trial.target))
-        )
-    ]
+    late = asks["sent_at"] >= lost_at
+    if len(covering):
+        late |= asks["request_id"].isin(covering) & (asks["tier"] != trial.target)
+    return (asks["via"] == GATEWAY) & asks["good"] & (asks["first_at"] >= lost_at) & late
 
 
 def failover_gap(asks: pd.DataFrame, trial: Trial, lost_at: float, lane: str) -> Gap | None:
@@ -215,26 +215,25 @@ def recovery(asks: pd.DataFrame, trial: Trial, trials: list[Trial], tiers: list[
         if not holding:
             return None
         until = min(until, holding[0].gone_until)
-    rows = asks[
-        (asks["via"] == GATEWAY)
-        & (asks["sent_at"] > trial.mended_at)
-        & (asks["sent_at"] <= until)
-        & ~asks["outcome"].isin(SILENT)
-    ]
-    back = first_in_a_row((rows["good"] & (rows["tier"] == trial.target)).to_numpy(dtype=bool))
+    first, last = np.searchsorted(asks["sent_at"].to_numpy(float), [trial.mended_at, until], "right")
+    asks = asks.iloc[first:last]
+    counts = ((asks["via"] == GATEWAY) & ~asks["outcome"].isin(SILENT)).to_numpy(bool)
+    own = (asks["good"] & (asks["tier"] == trial.target)).to_numpy(bool)
+    back = first_in_a_row(own[counts])
     if back is None:
         return Length(max(0.0, until - trial.mended_at), censored=True)
-    return as_length(rows.iloc[back], trial.mended_at)
+    return as_length(asks.iloc[np.flatnonzero(counts)[back]], trial.mended_at)
 
 
 def first_in_a_row(good: Sequence[bool] | np.ndarray, length: int = IN_A_ROW) -> int | None:
     """Where the first run of so many begins; None where there is none."""
-    run = 0
-    for i, one in enumerate(good):
-        run = run + 1 if one else 0
-        if run == length:
-            return i - length + 1
-    return None
+    held = np.asarray(good, dtype=bool)
+    if len(held) < length:
+        return None
+    begins = held[: len(held) - length + 1].copy()
+    for i in range(1, length):
+        begins &= held[i : i + len(begins)]
+    return int(begins.argmax()) if begins.any() else None
 
 
 def _calm_s(rows: pd.DataFrame, tier: str) -> float | None:

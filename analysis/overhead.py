@@ -8,6 +8,9 @@ import pandas as pd
 from contract.records import GATEWAY, Lane
 
 BOOTSTRAPS = 2000
+COLUMNS = [
+    "sent_at", "via", "pair", "good", "tier", "touched", "route_fallbacks", "route_retries", "ttft_ms", "latency_ms",
+]  # fmt: skip
 PAIR_COLUMNS = ["pair", "gateway_first", "ttft_ms", "latency_ms"]
 
 
@@ -27,7 +30,8 @@ def pairs_of(asks: pd.DataFrame) -> pd.DataFrame:
     tier. It counts where every ask is good, one tier served all of them, no fallback and no retry was taken, and none
     was under way in a second in which the client was overloaded.
     """
-    rows = asks[(asks["lane"] == Lane.OVERHEAD) & asks["pair"].notna()].sort_values("sent_at", kind="stable")
+    rows = asks[COLUMNS][(asks["lane"] == Lane.OVERHEAD) & asks["pair"].notna()]
+    rows = rows.sort_values("sent_at", kind="stable")
     if rows.empty:
         return pd.DataFrame(columns=PAIR_COLUMNS)
     through = rows["via"] == GATEWAY
@@ -62,11 +66,18 @@ def overhead(pairs: pd.DataFrame, column: str, seed: int = 0) -> Overhead | None
     if not halves:
         return None
     random = np.random.default_rng(seed)
-    again = [np.median(random.choice(h, (BOOTSTRAPS, len(h))), axis=1) for h in halves]
+    again = [_medians(h, random) for h in halves]
     low, high = np.quantile(np.mean(again, axis=0), [0.025, 0.975])
     return Overhead(
         float(np.mean([np.median(h) for h in halves])), (float(low), float(high)), sum(map(len, halves))
     )
+
+
+def _medians(values: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Of as many values drawn again and again, some draws at a time: those of a long run together need gigabytes."""
+    at_once = max(2, 2**24 // len(values) // 2 * 2)
+    parts = [min(at_once, BOOTSTRAPS - i) for i in range(0, BOOTSTRAPS, at_once)]
+    return np.concatenate([np.median(random.choice(values, (n, len(values))), axis=1) for n in parts])
 
 
 def said_ms(asks: pd.DataFrame, pairs: pd.DataFrame) -> float | None:
@@ -78,6 +89,6 @@ def said_ms(asks: pd.DataFrame, pairs: pd.DataFrame) -> float | None:
     """
     if "route_overhead_ms" not in asks.columns:
         return None
-    rows = asks[asks["pair"].isin(pairs["pair"]) & (asks["via"] == GATEWAY)]
-    told = rows["route_overhead_ms"].dropna()
-    return float(told.median()) if len(told) else None
+    told = asks.loc[asks["route_overhead_ms"].notna(), ["pair", "via", "route_overhead_ms"]]
+    ms = told.loc[told["pair"].isin(pairs["pair"]) & (told["via"] == GATEWAY), "route_overhead_ms"]
+    return float(ms.median()) if len(ms) else None

@@ -35,10 +35,10 @@ def touched(asks: pd.DataFrame, overloaded: pd.DataFrame) -> np.ndarray:
     start = asks["intended_at"].to_numpy(float)
     end = np.fmax(start, np.fmax(asks["ended_at"].to_numpy(float), asks["sent_at"].to_numpy(float)))
     by_load = ~asks["lane"].isin(PROBES).to_numpy()
-    worker = asks["worker"].fillna("").to_numpy()
     for name, rows in overloaded.groupby(overloaded["worker"].fillna("")):
         until = np.sort(rows["at"].to_numpy(float))
-        mine = np.flatnonzero(by_load & (worker == name))
+        own = asks["worker"] == name if name else asks["worker"].isna()
+        mine = np.flatnonzero(by_load & own.to_numpy(bool))
         first = np.searchsorted(until, start[mine], "right")  # the first second that ends after the ask began
         begins = np.append(until, np.inf)[first] - 1.0
         hit[mine] = begins < end[mine]

@@ -116,9 +116,9 @@ def _cut_rates(run: Evidence) -> str:
     """Before and during faults, side by side: nothing is subtracted."""
     frames = run.frames
     base = baseline_of(run.trials, frames.started_at, frames.ended_at)
-    before = metrics.cut_rate(frames.gateway_asks, base.start, base.end)
+    before = metrics.cut_rate(frames.asks, base.start, base.end)
     spans = [(p.start, p.end) for t in run.trials for p in phases_of(t) if p.name != "settling"]
-    during = [metrics.cut_rate(frames.gateway_asks, s, e) for s, e in _union(spans)]
+    during = [metrics.cut_rate(frames.asks, s, e) for s, e in _union(spans)]
     cut, asked = sum(c for c, _ in during), sum(n for _, n in during)
     return f"Cut answers: {_rate(*before)} before the first fault, {_rate(cut, asked)} during faults."
 

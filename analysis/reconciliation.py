@@ -59,7 +59,7 @@ def through_gateway(run: Evidence, tier: Tier) -> Row:
     headers never came, may have gone on after we left: it may be among the gateway's.
     """
     frames = run.frames
-    asks = frames.gateway_asks
+    asks = frames.asks.loc[frames.through_gateway, ["tier", "outcome", "finish_reason"]]
     named = asks[asks["tier"] == tier.name]
     ours = int(named["finish_reason"].notna().sum())
     at_most = len(named) + _untold(asks)
@@ -79,7 +79,7 @@ def at_engine(run: Evidence, tier: Tier) -> Row:
     counts the tokens of ended answers. An engine whose process was taken away in the run counts from nothing, so that
     nothing can be compared; chaos's own asks, by which it verifies a mend, are the engine's and not ours.
     """
-    asks = run.frames.asks
+    asks = run.frames.asks[["tier", "outcome", "good", "output_tokens"]]
     named = asks[asks["tier"] == tier.name]
     good = named[named["good"]]
     tokens = _names(run.frames.counters, tier.name) & {LLAMACPP_TOKENS, VLLM_ANSWERS} == {LLAMACPP_TOKENS}

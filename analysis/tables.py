@@ -1,5 +1,7 @@
 """The tables of a report as CSV: one row per tier, way and kind of answer; one per trial; one per phase."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -8,12 +10,20 @@ from analysis.evidence import Evidence
 from analysis.windows import Trial, baseline_of, phases_of
 from contract.records import Outcome, Witness
 
+SUMMED = [
+    "tier", "via", "stream", "outcome", "good", "witness", "intended_at", "sent_at", "ended_at", "ttft_ms", "latency_ms",
+    "output_tokens", "gaps_ms",
+]  # fmt: skip
+
 
 def summary(run: Evidence) -> pd.DataFrame:
     """summary.csv: one row per tier × via × stream; a tier of "" are asks that nobody answered."""
     rows = []
-    keyed = run.frames.asks.assign(tier=run.frames.asks["tier"].fillna(""))
-    for (tier, via, stream), asks in keyed.groupby(["tier", "via", "stream"], sort=True):
+    asks_of = run.frames.asks[SUMMED]
+    tier = asks_of["tier"].cat.add_categories("").fillna("")
+    kinds: dict[Any, Any] = asks_of.groupby([tier, "via", "stream"], observed=True).indices
+    for (tier, via, stream), which in sorted(kinds.items()):
+        asks = asks_of.iloc[which]
         row: dict[str, object] = {"tier": tier, "via": via, "stream": stream, "n": len(asks)}
         row |= {str(o): int((asks["outcome"] == o).sum()) for o in Outcome}
         for name, values in (
@@ -21,11 +31,12 @@ def summary(run: Evidence) -> pd.DataFrame:
             ("latency_from_intended_ms", metrics.latency_ms(asks, of="intended")),
             ("ttft_ms", metrics.ttft_ms(asks)),
             ("tpot_ms", metrics.tpot_ms(asks)),
-            ("chunk_gap_ms", pd.Series(gaps_ms := metrics.chunk_gaps_ms(asks))),
         ):
             row |= {f"{q}_{name}": v for q, v in metrics.quantiles(values).items()}
-        row["mean_chunk_gap_ms"] = float(gaps_ms.mean()) if len(gaps_ms) else None
-        row["clumped"] = metrics.clumped(gaps_ms)
+        gaps = metrics.chunk_gaps(asks)
+        row |= {f"{q}_chunk_gap_ms": v for q, v in gaps.ms.items()}
+        row["mean_chunk_gap_ms"] = gaps.mean_ms
+        row["clumped"] = gaps.clumped
         row["tokens_per_s"] = metrics.tokens_per_s(asks)
         row["answers_per_s"] = metrics.answers_per_s(asks)
         row |= {f"witness_{w}": int((asks["good"] & (asks["witness"] == w)).sum()) for w in Witness}
@@ -127,6 +138,20 @@ PHASE_COLUMNS = [
 ]  # fmt: skip
 
 
+PHASED = [
+    "lane",
+    "via",
+    "stream",
+    "outcome",
+    "good",
+    "touched",
+    "intended_at",
+    "ended_at",
+    "ttft_ms",
+    "latency_ms",
+]
+
+
 def phases(run: Evidence) -> pd.DataFrame:
     """phases.csv: what users got in each phase of each trial of each step: their asks through the gateway intended in it.
 
@@ -135,8 +160,11 @@ def phases(run: Evidence) -> pd.DataFrame:
     phases. `touched`: asks under way in a second in which the client was overloaded. `start_s`: since the run's start.
     """
     frames = run.frames
-    users = metrics.users_asks(frames.asks).sort_values("intended_at", kind="stable")
+    users = metrics.users_asks(frames.asks[PHASED])
     at = users["intended_at"].to_numpy(float)
+    if (at[1:] < at[:-1]).any():
+        order = np.argsort(at, kind="stable")
+        users, at = users.iloc[order], at[order]
     rows = []
     for p in [
         baseline_of(run.trials, frames.started_at, frames.ended_at),

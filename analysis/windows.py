@@ -6,6 +6,7 @@ A stage that nobody wrote is None, and a phase without a known end is open: a ki
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import numpy as np
 import pandas as pd
 
 from contract.duration import text
@@ -110,6 +111,19 @@ def expected_top(tiers: list[str], trials: list[Trial], at: float) -> str | None
     """The first tier in the fallback's order that no fault is holding at this instant; None where all are held."""
     held = {t.target for t in trials if t.covers(at)}
     return next((tier for tier in tiers if tier not in held), None)
+
+
+def top_at(at: np.ndarray, tier: str, tiers: list[str], trials: list[Trial]) -> np.ndarray:
+    """At which of these instants, in ascending order, `tier` is the `expected_top`."""
+    if tier not in tiers or not len(at):
+        return np.zeros(len(at), dtype=bool)
+    rank = tiers.index(tier)
+    held = np.zeros((rank + 1, len(at)), dtype=bool)
+    for t in trials:
+        if t.gone_from is not None and t.target in tiers[: rank + 1]:
+            first, last = np.searchsorted(at, [t.gone_from, t.gone_until])
+            held[tiers.index(t.target), first:last] = True
+    return held[:rank].all(axis=0) & ~held[rank]
 
 
 def instant(at: float | None, started_at: float) -> str:

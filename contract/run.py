@@ -11,7 +11,7 @@ import re
 import secrets
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from importlib import metadata
 from pathlib import Path
@@ -165,25 +165,35 @@ def read_manifest(run: Path) -> dict[str, Any]:
     return manifest
 
 
+class Batches:
+    """The whole batches of a file, one after another; it is read once. No file has none, and is not torn.
+
+    What is written after the reading began is left for the next reading. `torn` says, once they have been walked, whether
+    something stood behind the last whole one: the file was cut, or its next batch was just being written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.size = path.stat().st_size if path.exists() else 0
+        self.torn = False
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        if not self.size:  # the schema comes with the first batch
+            return
+        try:
+            with pa.OSFile(str(self._path)) as file, pa.ipc.open_stream(file) as reader:
+                while file.tell() < self.size:
+                    yield reader.read_next_batch()
+        except StopIteration:  # closed: its end is said
+            pass
+        except (pa.ArrowInvalid, OSError):
+            self.torn = True
+
+
 def read_arrow(path: Path, schema: pa.Schema) -> tuple[pa.Table, bool]:
     """All whole batches of a file, and whether its tail was torn. No file is an empty table, not torn."""
-    batches: list[pa.RecordBatch] = []
-    torn = False
-    try:
-        with open(path, "rb") as f:
-            if not os.fstat(f.fileno()).st_size:  # the schema comes with the first batch
-                return schema.empty_table(), False
-            reader = pa.ipc.open_stream(f)
-            while True:
-                try:
-                    batches.append(reader.read_next_batch())
-                except StopIteration:
-                    break
-    except FileNotFoundError:
-        pass
-    except (pa.ArrowInvalid, OSError):
-        torn = True
-    return pa.Table.from_batches(batches, schema=schema), torn
+    batches = Batches(path)
+    return pa.Table.from_batches(batches, schema=schema), batches.torn
 
 
 def read_lines(path: Path) -> tuple[list[dict[str, Any]], bool]:

@@ -25,9 +25,9 @@ def check(params: Params, run: Evidence) -> Finding:
     apart = f"{found.cut} cut, {found.stalled} stalled and {found.abandoned} abandoned apart"
     if found.good.ratio is None:
         return unknown("continuity", params.id, target, f"users asked nothing through the gateway; {apart}")
-    users = metrics.users_asks(run.frames.asks)
-    bad = users[~users["good"]]["outcome"].value_counts()
-    kinds = ", ".join(f"{n} {kind}" for kind, n in bad.items()) or "none failed"
+    users = metrics.users_asks(run.frames.asks[["lane", "via", "good", "outcome"]])
+    bad = users.loc[~users["good"], "outcome"].value_counts()
+    kinds = ", ".join(f"{n} {kind}" for kind, n in bad.items() if n) or "none failed"
     doubt = (
         f"; {found.good.doubtful} timed out while the client was overloaded" if found.good.doubtful else ""
     )

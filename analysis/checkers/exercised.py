@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated
 
+import numpy as np
 from pydantic import ConfigDict, Field
 
 from analysis.evidence import Evidence
@@ -39,13 +40,14 @@ def check(params: Params, run: Evidence) -> Finding:
     target = ", ".join(f"{n} by {tier} in {step}" for step, tier, n in wanted)
     if not wanted:
         return unknown("exercised", params.id, "nothing", "no step is named")
-    asks = run.frames.gateway_asks
-    good = asks[asks["good"]]
+    asks = run.frames.asks
+    good = run.frames.through_gateway & asks["good"]
     values, told, enough = [], [], True
     for step, tier, n in wanted:
         spans = [(t, t.gone_from) for t in run.trials_of(step) if t.gone_from is not None]
+        at = asks.loc[good & (asks["tier"] == tier), "sent_at"].to_numpy(float)
         counts = [
-            int(((good["tier"] == tier) & good["sent_at"].between(gone_from, t.gone_until)).sum())
+            int(np.searchsorted(at, t.gone_until, "right") - np.searchsorted(at, gone_from))
             for t, gone_from in spans
         ]
         enough = enough and bool(counts) and min(counts) >= n

@@ -40,8 +40,22 @@ def check(params: Params, run: Evidence) -> Finding:
     name = f"p{params.quantile * 100:g}"
     who = params.tier or "any tier"
     target = f"{name} of {who}'s answers within {params.max_ms:g} ms {WORDS[params.of]}, from {params.from_}"
-    users = metrics.users_asks(run.frames.asks)
-    good = users[users["good"] & ((users["tier"] == params.tier) if params.tier is not None else True)]
+    asks = run.frames.asks[
+        [
+            "lane",
+            "via",
+            "tier",
+            "good",
+            "touched",
+            "latency_ms",
+            "ttft_ms",
+            "intended_at",
+            "first_at",
+            "ended_at",
+        ]
+    ]
+    which = metrics.of_users(asks) & asks["good"]
+    good = asks[which if params.tier is None else which & (asks["tier"] == params.tier)]
     took = (metrics.latency_ms if params.of == "total" else metrics.first_token_ms)(
         good, of=params.from_
     ).dropna()

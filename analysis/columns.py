@@ -1,0 +1,176 @@
+"""Records as compact columns: read once, batch after batch, and each column kept as small as what it holds. Judges nothing.
+
+A run of a day comes in a batch a second and more. Some hundred thousand records at a time are taken together, turned into
+columns, and forgotten; so the file is never in memory as a whole, and ten million records without their gaps take 1.5 GB.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pandas.api.extensions import ExtensionArray
+
+from analysis.gaps import NUMBER, Gaps
+from contract.records import REQUESTS
+from contract.run import Batches
+
+ROWS = 250_000  # records taken together
+ONE_MORE_BATCH = 2**26  # bytes: it may have been begun when the size was looked at
+
+# Texts of which every record has another one; all others repeat, and are kept as numbers of their kinds.
+OWN = ("request_id", "pair", "covered_by")
+
+Column = np.ndarray | ExtensionArray
+
+
+def asks_of(files: Sequence[tuple[str, Batches]]) -> dict[str, Column]:
+    """The records of several files as columns of REQUESTS, in the order of the files, and `file`, which tells them apart.
+
+    Texts that repeat are categories in the order of the alphabet, whole numbers are nullable, None of a float is NaN.
+    """
+    size = sum(batches.size for _, batches in files)
+    made: dict[str, Any] = {f.name: _maker(f, size) for f in REQUESTS} | {"file": _Kinds()}
+    for file, batches in files:
+        for table in _together(batches):
+            for name in REQUESTS.names:
+                made[name].add(table.column(name).combine_chunks())
+            made["file"].add(pa.array([file]).take(pa.array(np.zeros(table.num_rows, np.int8))))
+    return {name: made.pop(name).whole() for name in list(made)}
+
+
+def _together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    held: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        held.append(batch)
+        rows += batch.num_rows
+        if rows >= ROWS:
+            yield pa.Table.from_batches(held, schema=REQUESTS)
+            held, rows = [], 0
+    if held:
+        yield pa.Table.from_batches(held, schema=REQUESTS)
+
+
+def _maker(field: pa.Field, size: int) -> "_Floats | _Whole | _Own | _Kinds | _Lists":
+    if pa.types.is_list(field.type):
+        return _Lists(size)
+    if pa.types.is_string(field.type):
+        return _Own() if field.name in OWN else _Kinds()
+    if pa.types.is_floating(field.type):
+        return _Floats()
+    return _Whole(field.type)
+
+
+class _Floats:
+    def __init__(self) -> None:
+        self._parts: list[np.ndarray] = []
+
+    def add(self, part: pa.Array) -> None:
+        self._parts.append(part.to_numpy(zero_copy_only=False).astype(np.float64))
+
+    def whole(self) -> np.ndarray:
+        return np.concatenate([np.zeros(0), *self._parts])
+
+
+class _Whole:
+    """Whole numbers and truths, None apart from 0 and False."""
+
+    def __init__(self, kind: pa.DataType) -> None:
+        self._type = np.dtype(bool) if pa.types.is_boolean(kind) else np.dtype(kind.to_pandas_dtype())
+        self._parts: list[np.ndarray] = []
+        self._missing: list[np.ndarray] = []
+
+    def add(self, part: pa.Array) -> None:
+        filler = False if self._type.kind == "b" else 0
+        numbers = pc.fill_null(part, filler) if part.null_count else part
+        self._parts.append(numbers.to_numpy(zero_copy_only=False).astype(self._type))
+        self._missing.append(part.is_null().to_numpy(zero_copy_only=False))
+
+    def whole(self) -> ExtensionArray:
+        numbers = np.concatenate([np.zeros(0, self._type), *self._parts])
+        missing = np.concatenate([np.zeros(0, bool), *self._missing])
+        if self._type.kind == "b":
+            return pd.arrays.BooleanArray(numbers, missing)
+        return pd.arrays.IntegerArray(numbers, missing)
+
+
+class _Own:
+    def __init__(self) -> None:
+        self._parts: list[pa.Array] = []
+
+    def add(self, part: pa.Array) -> None:
+        self._parts.append(part.cast(pa.large_string()))
+
+    def whole(self) -> ExtensionArray:
+        whole = pa.chunked_array(self._parts, pa.large_string()).combine_chunks()
+        self._parts = []
+        return pd.array(whole, dtype="str")
+
+
+class _Kinds:
+    """A text that repeats: the number of its kind for each record."""
+
+    def __init__(self) -> None:
+        self._number: dict[str, int] = {}
+        self._parts: list[np.ndarray] = []
+
+    def add(self, part: pa.Array) -> None:
+        told = part.dictionary_encode()
+        kinds = told.dictionary.to_pylist()
+        number = np.array([*(self._number.setdefault(k, len(self._number)) for k in kinds), -1])
+        at = pc.fill_null(told.indices, len(kinds)).to_numpy(zero_copy_only=False)
+        self._parts.append(number.astype(_smallest(len(self._number)))[at])
+
+    def whole(self) -> pd.Categorical:
+        kinds = sorted(self._number)
+        place = np.full(len(kinds) + 1, -1)  # the last is that of −1, none
+        place[[self._number[k] for k in kinds]] = np.arange(len(kinds))
+        place = place.astype(_smallest(len(kinds)))
+        codes = [place[part] for part in self._parts]
+        self._parts = []
+        return pd.Categorical.from_codes(
+            np.concatenate([np.zeros(0, place.dtype), *codes]), categories=pd.Index(kinds, dtype="str")
+        )
+
+
+def _smallest(kinds: int) -> np.dtype:
+    return np.dtype(np.int8 if kinds < 2**7 else np.int16 if kinds < 2**15 else np.int32)
+
+
+class _Lists:
+    """All numbers go into one array that is as long as the files: what is not written to takes no memory."""
+
+    def __init__(self, size: int) -> None:
+        self._numbers = np.empty((size + ONE_MORE_BATCH) // NUMBER.itemsize, NUMBER)
+        self._used = 0
+        self._lengths: list[np.ndarray] = []
+
+    def add(self, part: pa.ListArray) -> None:
+        numbers = part.flatten().to_numpy(zero_copy_only=False)
+        self._numbers[self._used : self._used + len(numbers)] = numbers
+        self._used += len(numbers)
+        lengths = pc.fill_null(pc.list_value_length(part), 0)
+        self._lengths.append(lengths.to_numpy(zero_copy_only=False).astype(np.int32))
+
+    def whole(self) -> Gaps:
+        lengths = np.concatenate([np.zeros(0, np.int32), *self._lengths])
+        return Gaps.one_after_another(lengths, self._numbers[: self._used])
+
+
+def split(rows: pd.DataFrame, by: Sequence[str], parts: Sequence[np.ndarray]) -> list[pd.DataFrame]:
+    """Of each part (which rows are in it) a table, in the order of these columns; missing ones last, equals as they stand.
+
+    Takes the columns out of `rows` one after another, so that the whole is never there twice.
+    """
+    order = np.lexsort([rows[name].to_numpy(float) for name in reversed(by)])
+    taken = [order[part[order]] for part in parts]
+    found: list[dict[str, Column]] = [{} for _ in parts]
+    for name in map(str, rows.columns):
+        column = rows.pop(name)
+        values = column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array
+        for columns, which in zip(found, taken, strict=True):
+            columns[name] = values.take(which)
+    return [pd.DataFrame(columns, copy=False) for columns in found]

@@ -1,0 +1,52 @@
+"""Exact quantiles of more numbers than should be sorted, or copied: they are counted, then only those near are looked at. Pure."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_KINDS = 2**16  # of upper halves of a float32: each holds numbers that differ by less than a hundredth
+# The order of the upper halves as numbers: the negative ones backwards, then the others.
+_ORDER = np.concatenate([np.arange(_KINDS - 1, _KINDS // 2 - 1, -1), np.arange(_KINDS // 2)])
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What was counted. `at`: the numbers at the asked ranks, in the order in which they were asked for."""
+
+    n: int
+    mean: float
+    at: tuple[float, ...]
+
+
+def counted(parts: Callable[[], Iterable[np.ndarray]], ranks: Callable[[int], Sequence[int]]) -> Counted:
+    """Float32 numbers at their ranks (from 0, in ascending order), exactly, and their mean.
+
+    `parts` gives all of the numbers, a part at a time, and is walked twice; `ranks` says which are wanted of n.
+    """
+    count, total = np.zeros(_KINDS, dtype=np.int64), 0.0
+    for part in parts():
+        count += np.bincount(_upper(part), minlength=_KINDS)
+        total += float(part.sum(dtype=np.float64))
+    n = int(count.sum())
+    if not n:
+        return Counted(0, float("nan"), ())
+    came = np.cumsum(count[_ORDER])  # how many numbers there are up to each kind, in order
+    wanted = list(ranks(n))
+    places = np.searchsorted(came, wanted, "right")
+    near = np.zeros(_KINDS, dtype=bool)
+    near[_ORDER[places]] = True
+    held = np.sort(np.concatenate([part[near[_upper(part)]] for part in parts()]))
+    # Of the numbers that are held, those of the kinds before come first.
+    kinds = np.unique(places)
+    before = np.concatenate([[0], np.cumsum(count[_ORDER[kinds]])])
+    at = []
+    for rank, place in zip(wanted, places, strict=True):
+        within = rank - (came[place] - count[_ORDER[place]])
+        at.append(float(held[before[np.searchsorted(kinds, place)] + within]))
+    return Counted(n, total / n, tuple(at))
+
+
+def _upper(part: np.ndarray) -> np.ndarray:
+    """The upper halves: sign, exponent, and seven bits of the rest."""
+    return (np.ascontiguousarray(part, dtype=np.float32).view(np.uint32) >> 16).astype(np.uint16)
