@@ -11,6 +11,8 @@ OPTIONS ?=
 VIA ?= gateway
 RESULTS  ?= results
 RUN      ?= latest
+A ?=
+B ?=
 SEED     ?= 1
 TRIALS   ?= 20
 WITHOUT_REAPER ?=
@@ -28,7 +30,7 @@ LOCUST = $(PY) -m locust -f locustfile.py$(if $(SHAPE),$(comma)scenarios/shapes/
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
-	@echo "  variables: TOPOLOGY TIMELINE USERS ARRIVALS SHAPE WORKERS VIA DURATION SCENARIOS RESULTS RUN SEED TRIALS WITHOUT_REAPER OPTIONS"
+	@echo "  variables: TOPOLOGY TIMELINE USERS ARRIVALS SHAPE WORKERS VIA DURATION SCENARIOS RESULTS RUN A B SEED TRIALS WITHOUT_REAPER OPTIONS"
 
 setup: .venv/installed .venv-gateway/installed .venv-engines/installed ## set up the virtual environments: harness, gateway, engines
 
@@ -48,6 +50,12 @@ plan: .venv/installed ## show every move of TIMELINE on TOPOLOGY; touches nothin
 
 report: .venv/installed ## make the report of RUN again, and print its verdict
 	@$(PY) -m analysis report $(RUN)
+
+notebooks: .venv/notebooks ## run the notebooks on RUN, as HTML into its report; with A and B on B, and compare.ipynb of both
+	@$(PY) -m analysis notebooks $(if $(B),$(B),$(RUN)) $(if $(A),--against $(A))
+
+lab: .venv/notebooks ## open Jupyter Lab on the notebooks, for RUN
+	@$(PY) -m analysis lab $(RUN)
 
 restore: .venv/installed ## mend whatever any run left open; safe at any time
 	@$(PY) -m chaos restore $(if $(filter-out topologies/embedded.yaml,$(TOPOLOGY)),--topology $(TOPOLOGY))
@@ -112,5 +120,5 @@ bench: setup .venv/dev ## what the harness itself costs, and how true its number
 faults: .venv/installed ## the catalogue of faults; docs/faults.md is this text
 	@$(PY) -m chaos faults
 
-.PHONY: help setup soak ui ramp plan report restore faults up down status test verify torture check bench
+.PHONY: help setup soak ui ramp plan report notebooks lab restore faults up down status test verify torture check bench
 .DEFAULT_GOAL := help

@@ -1,4 +1,4 @@
-"""What came of a run: `python -m analysis report | check | export | definitions | schema`.
+"""What came of a run: `python -m analysis report | check | export | notebooks | lab | definitions | schema`.
 
 Exit codes: 0 pass, 1 an expectation failed, 3 aborted by a guard, 4 not restored, 5 unknown, 64 bad input.
 """
@@ -14,7 +14,7 @@ EXAMPLES = """examples:
   python -m analysis report                       the latest run
   python -m analysis report results/2026-11-20T154326Z-three_tier
   python -m analysis check chaos/timelines/three_tier.yaml --topology topologies/embedded.yaml
-  python -m analysis export latest --csv
+  python -m analysis export latest --parquet --out tables/
 """
 
 
@@ -32,7 +32,9 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m analysis", description="What came of a run.", epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    commands = top.add_subparsers(required=True, metavar="report | check | export | definitions | schema")
+    commands = top.add_subparsers(
+        required=True, metavar="report | check | export | notebooks | lab | definitions | schema"
+    )
     a_run = {"nargs": "?", "metavar": "RUN", "help": "a run's folder, or its name in results/; the latest"}
     one = commands.add_parser("report", help="make RUN/report/ and tell the verdict; exits with its code")
     one.add_argument("run", **a_run)  # type: ignore[arg-type]
@@ -42,14 +44,23 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("timeline", type=Path, metavar="TIMELINE")
     one.add_argument("--topology", type=Path, help="also check that the tiers named there exist")
     one.set_defaults(do=_check)
-    one = commands.add_parser("export", help="write a run's tables as CSV into RUN/report/")
+    one = commands.add_parser("export", help="write a run's tables for other tools")
     one.add_argument("run", **a_run)  # type: ignore[arg-type]
-    one.add_argument("--csv", action="store_true", help="as CSV: the only form there is, and the default")
+    one.add_argument("--csv", dest="forms", action="append_const", const="csv", help="as CSV, the default")
+    one.add_argument("--parquet", dest="forms", action="append_const", const="parquet", help="as Parquet")
+    one.add_argument("--out", type=Path, metavar="DIR", help="into this folder instead of RUN/report/")
     one.set_defaults(do=_export)
     one = commands.add_parser(
         "definitions", help="what each expectation and each metric means: docs/metrics.md"
     )
     one.set_defaults(do=_definitions)
+    one = commands.add_parser("notebooks", help="run the notebooks into RUN/report/notebooks/")
+    one.add_argument("run", **a_run)  # type: ignore[arg-type]
+    one.add_argument("--against", metavar="RUN", help="compare.ipynb as well: that run is A, this one B")
+    one.set_defaults(do=_notebooks)
+    one = commands.add_parser("lab", help="open Jupyter Lab on the notebooks")
+    one.add_argument("run", **a_run)  # type: ignore[arg-type]
+    one.set_defaults(do=_lab)
     one = commands.add_parser(
         "schema", help="what verdict.json holds, as JSON Schema: docs/verdict.schema.json"
     )
@@ -91,9 +102,15 @@ def _check(given: argparse.Namespace) -> int:
 
 
 def _export(given: argparse.Namespace) -> int:
-    from analysis import frames, report
+    from analysis import export, frames, progress, report
 
-    print(report.export(frames.read(frames.find_run(given.run))))
+    path = frames.find_run(given.run)
+    with progress.shown(sys.stderr) as told:
+        told("reading", None)
+        found = frames.read(path)
+        out = report.make_folder(path) if given.out is None else given.out
+        files = export.export(found, out, given.forms or [export.CSV], told)
+    print(*files, sep="\n")
     return EXIT_PASS
 
 
@@ -102,6 +119,27 @@ def _definitions(given: argparse.Namespace) -> int:
 
     print(definitions.text(), end="")
     return EXIT_PASS
+
+
+def _notebooks(given: argparse.Namespace) -> int:
+    from analysis import frames, notebook, progress, report
+
+    path = frames.find_run(given.run)
+    against = None if given.against is None else frames.find_run(given.against)
+    out = report.make_folder(path) / "notebooks"
+    try:
+        with progress.shown(sys.stderr) as told:
+            pages = notebook.write_all(path, against, out, told)
+    except notebook.CellFailed as e:
+        raise SystemExit(str(e)) from None
+    print(*pages, sep="\n")
+    return EXIT_PASS
+
+
+def _lab(given: argparse.Namespace) -> int:
+    from analysis import frames, notebook
+
+    return notebook.lab(frames.find_run(given.run))
 
 
 def _schema(given: argparse.Namespace) -> int:

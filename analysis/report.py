@@ -5,7 +5,6 @@ from pathlib import Path
 
 from analysis import checkers, expectation, page, reconciliation, tables, verdict
 from analysis.evidence import Evidence
-from analysis.frames import Frames
 from analysis.progress import Told, silent
 from analysis.verdict import Verdict
 from contract.refusal import Refusal
@@ -29,7 +28,7 @@ def write(run: Evidence, found: Verdict, told: Told = silent) -> Path:
     """Make the report of a run; the folder it is in."""
     from analysis import figures  # here: a report that was only asked for its verdict needs no matplotlib
 
-    folder = make_folder(run.frames)
+    folder = make_folder(run.frames.path)
     told("writing tables", None)
     write_whole(folder / "verdict.json", json.dumps(verdict.as_json(found, run), indent=1) + "\n")
     write_whole(folder / "junit.xml", verdict.as_junit(found))
@@ -42,16 +41,8 @@ def write(run: Evidence, found: Verdict, told: Told = silent) -> Path:
     return folder
 
 
-def export(frames: Frames) -> Path:
-    """Every table as CSV, as it was recorded and with the derived columns; the folder they are in."""
-    folder = make_folder(frames)
-    for name in TABLES:
-        write_whole(folder / f"{name}.csv", getattr(frames, name).to_csv(index=False))
-    return folder
-
-
-def make_folder(frames: Frames) -> Path:
-    folder = frames.path / FOLDER
+def make_folder(run: Path) -> Path:
+    folder = run / FOLDER
     try:
         folder.mkdir(exist_ok=True)
     except OSError as e:

@@ -9,7 +9,7 @@ import pytest
 from analysis import figures, frames, tables
 from analysis.__main__ import main
 from analysis.evidence import Evidence
-from contract.records import REQUESTS, Lane, Outcome
+from contract.records import Lane, Outcome
 from tests.synthetic import VLLM, Hole, World, answer, cut, make, three_tier
 
 FILES = {
@@ -125,12 +125,3 @@ def test_a_wrong_expectation_in_a_run_is_bad_input(tmp_path, capsys):
     made = make(tmp_path, [Hole("s", "vllm", 10, 20)], duration_s=30, expect={"failovr": {}})
     assert main(["report", str(made.path)]) == 64
     assert "did you mean 'failover'?" in capsys.readouterr().err
-
-
-def test_export_writes_every_table_as_csv(tmp_path):
-    made = make(tmp_path, [Hole("s", "vllm", 5, 5)], duration_s=20)
-    assert main(["export", str(made.path), "--csv"]) == 0
-    asks = pd.read_csv(made.path / "report" / "asks.csv")
-    assert set(REQUESTS.names) <= set(asks.columns)
-    assert (asks["lane"] == Lane.LOAD).any()
-    assert len(pd.read_csv(made.path / "report" / "events.csv")) == 6

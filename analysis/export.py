@@ -1,0 +1,173 @@
+"""A run's tables as Parquet or CSV, for other people's tools: each as it was recorded, with the derived columns beside.
+
+Written a slice at a time, so that the copy costs no memory worth speaking of, however many records there are.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv, parquet
+
+from analysis import clocks
+from analysis.frames import Frames
+from analysis.progress import Told, silent
+from contract.records import CLIENT, HEALTH, REQUESTS
+from contract.run import read_lines
+
+CSV, PARQUET = "csv", "parquet"
+ROWS = 100_000  # of a slice; in Parquet a row group each
+_TEXT = pa.string()
+_EVENTS = pa.schema(
+    [
+        *((name, pa.float64()) for name in ("at", "late_ms")),
+        *(
+            (name, _TEXT)
+            for name in ("run", "move", "stage", "by", "step", "fault", "target", "detail", "error", "file")
+        ),
+        ("trial", pa.int64()),
+    ]
+)
+_COUNTERS = pa.schema(
+    [("at", pa.float64()), *((name, _TEXT) for name in ("when", "source", "url", "counters", "error"))]
+)
+"""`detail` and `counters` are JSON text: their shape is their maker's."""
+
+
+def export(frames: Frames, out: Path, forms: list[str], told: Told = silent) -> list[Path]:
+    """Every table of the run in the folder `out`, in each form (`csv`, `parquet`); the files.
+
+    asks, covered, warmup, health, client, events, clocks, counters, and ledger where engines kept one. An empty table is a
+    file with its columns and no row. None is null, in CSV an empty cell; a list in CSV is JSON text.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    tables = list(_tables(frames))
+    made, whole, done = [], sum(len(t) for _, t, _ in tables) * len(forms) or 1, 0
+    for name, table, recorded in tables:
+        schema = schema_of(table, recorded)
+        for form in forms:
+            path = out / f"{name}.{form}"
+            fresh = path.with_name(f".{path.name}.{os.getpid()}")
+            with _WRITERS[form](fresh, schema) as write:
+                for first in range(0, len(table), ROWS):
+                    told(f"writing {path.name}", (done + first) / whole)
+                    write(_slice(table.iloc[first : first + ROWS], schema))
+            os.replace(fresh, path)
+            done += len(table)
+            made.append(path)
+    return made
+
+
+def _tables(frames: Frames) -> Iterator[tuple[str, pd.DataFrame, pa.Schema]]:
+    """(name, the table, the types of what was recorded)"""
+    for name in ("asks", "covered", "warmup"):
+        yield name, getattr(frames, name), REQUESTS
+    yield "health", frames.health, HEALTH
+    yield "client", frames.client, CLIENT
+    yield "events", _told_as_text(frames.events, "detail"), _EVENTS
+    offsets = clocks.table(read_lines(frames.path / "clocks.jsonl")[0])
+    yield "clocks", offsets, pa.schema([("worker", _TEXT)])
+    counters = pd.DataFrame(frames.counters, columns=_COUNTERS.names)
+    yield "counters", _told_as_text(counters, "counters"), _COUNTERS
+    if frames.has_ledgers:
+        parts = [table.assign(tier=tier) for tier, table in frames.ledgers.items()]
+        whole = [p for p in parts if len(p)] or parts[:1]
+        if whole:
+            yield "ledger", pd.concat(whole).rename_axis("id").reset_index(), _LEDGER
+
+
+_LEDGER = pa.schema([(n, _TEXT) for n in ("id", "line", "nonce", "how", "ending", "tier")])
+
+
+def _told_as_text(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Few rows: events and scrapes, never asks."""
+    text = [None if _none(v) else json.dumps(v) for v in table[column]]
+    return table.assign(**{column: pd.Series(text, table.index, dtype=object)})
+
+
+def _none(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and value != value)
+
+
+def schema_of(table: pd.DataFrame, recorded: pa.Schema) -> pa.Schema:
+    """The types of its columns: as they were recorded; of derived ones, what they hold."""
+    fields = []
+    for name in table.columns:
+        at = recorded.get_field_index(name)
+        if at >= 0:
+            fields.append(pa.field(name, recorded.field(at).type))
+            continue
+        kind = pa.Array.from_pandas(table[name].iloc[:0]).type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        fields.append(
+            pa.field(name, _TEXT if pa.types.is_large_string(kind) or pa.types.is_null(kind) else kind)
+        )
+    return pa.schema(fields)
+
+
+def _slice(rows: pd.DataFrame, schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_pandas(rows, preserve_index=False).cast(schema).replace_schema_metadata(None)
+
+
+class _Parquet:
+    """Zstandard; a reader finds the recorded types again."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._writer = parquet.ParquetWriter(path, schema, compression="zstd")
+
+    def __enter__(self) -> Callable[[pa.Table], None]:
+        return self._write
+
+    def _write(self, rows: pa.Table) -> None:
+        self._writer.write_table(rows)
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+
+class _Csv:
+    """Numbers as short as they can be read back exactly."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema = pa.schema(
+            [pa.field(f.name, _TEXT if pa.types.is_list(f.type) else f.type) for f in schema]
+        )
+        self._writer = csv.CSVWriter(path, self._schema)
+
+    def __enter__(self) -> Callable[[pa.Table], None]:
+        return self._write
+
+    def _write(self, rows: pa.Table) -> None:
+        lists = [i for i, f in enumerate(rows.schema) if pa.types.is_list(f.type)]
+        for i in lists:
+            rows = rows.set_column(i, rows.schema.field(i).name, list_as_json(rows.column(i)))
+        self._writer.write_table(rows.cast(self._schema))
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+
+def list_as_json(lists: pa.ChunkedArray) -> pa.ChunkedArray:
+    """`[20.5,19.8]` of a list of numbers; null of a null. No loop over records: there may be ten million."""
+    text = [
+        pc.binary_join_element_wise("[", pc.binary_join(_numbers_as_text(chunk), ","), "]", "")
+        for chunk in lists.chunks
+    ]
+    return pa.chunked_array(text, type=_TEXT)
+
+
+def _numbers_as_text(lists: pa.ListArray) -> pa.ListArray:
+    numbers = pc.cast(lists.flatten(), _TEXT)
+    lengths = pc.fill_null(pc.list_value_length(lists), 0)
+    ends = pc.cumulative_sum(pc.cast(lengths, pa.int32()))
+    offsets = pa.concat_arrays([pa.array([0], pa.int32()), ends])
+    return pa.ListArray.from_arrays(offsets, numbers, mask=lists.is_null() if lists.null_count else None)
+
+
+_WRITERS: dict[str, Any] = {CSV: _Csv, PARQUET: _Parquet}

@@ -1,0 +1,182 @@
+"""Runs the notebooks on a run: of each comes one page of HTML that needs no network, and its pictures beside it.
+
+A notebook is executed as it stands, in a kernel of its own, with the run in its environment (RUN; of compare.ipynb A and
+B). It defines nothing: what it shows is worked out by the rest of analysis.
+"""
+
+import base64
+import html
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from analysis.progress import Told, silent
+from contract.refusal import Refusal
+from contract.run import write_whole
+
+NOTEBOOKS = Path(__file__).parent / "notebooks"
+ROOT = Path(__file__).parent.parent
+OF_ONE_RUN = ("per_tier_latency", "failover_gap", "throughput")
+OF_TWO_RUNS = "compare"
+CELL_S = 900.0  # so long may one cell take
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+{style}
+</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+</body>
+</html>
+"""
+STYLE = """
+body { margin: 0; background: #fff; color: #222; font: 16px/1.5 "DejaVu Sans", system-ui, sans-serif; }
+main { max-width: 62rem; margin: 0 auto; padding: 1rem 1.5rem 4rem; }
+h1, h2 { line-height: 1.25; } h2 { margin-top: 2.5rem; }
+img { max-width: 100%; height: auto; }
+pre { overflow-x: auto; margin: 0.5rem 0; font-size: 0.85rem; line-height: 1.4; }
+.highlight { background: #f6f7f8; border-left: 3px solid #d5d9dd; padding: 0.1rem 0.8rem; }
+table { border-collapse: collapse; font-size: 0.85rem; margin: 0.8rem 0; }
+th, td { padding: 0.25rem 0.7rem; border-bottom: 1px solid #e3e3e3; text-align: right; white-space: nowrap; }
+.output_html { overflow-x: auto; }
+.output_stream pre, .output_text pre { white-space: pre-wrap; }
+.anchor-link { display: none; }
+""".strip()
+
+
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
+
+
+class CellFailed(Exception):
+    """A cell threw: which notebook, the cell's text, what it threw."""
+
+
+def write_all(run: Path, against: Path | None, out: Path, told: Told = silent) -> list[Path]:
+    """Every notebook on this run, into the folder `out`; compare.ipynb (A is `against`, B this run) only where there is
+    another run. The pages. Raises CellFailed, and Refusal where what notebooks need is not installed."""
+    books = [(name, {"RUN": str(run)}) for name in OF_ONE_RUN]
+    if against is not None:
+        books.append((OF_TWO_RUNS, {"A": str(against), "B": str(run)}))
+    out.mkdir(parents=True, exist_ok=True)
+    return [write(name, given, out, told) for name, given in books]
+
+
+def write(name: str, given: Mapping[str, str], out: Path, told: Told = silent) -> Path:
+    """One notebook: `name.html`, and `name-1.png` … in the order in which it shows them."""
+    executed = execute(NOTEBOOKS / f"{name}.ipynb", given, told)
+    for old in out.glob(f"{name}-*.png"):
+        old.unlink()
+    for n, picture in enumerate(pictures(executed), 1):
+        (out / f"{name}-{n}.png").write_bytes(picture)
+    page = out / f"{name}.html"
+    write_whole(page, as_html(executed, f"{name}: {', '.join(Path(g).name for g in given.values())}"))
+    return page
+
+
+def execute(path: Path, given: Mapping[str, str], told: Told = silent) -> Any:
+    """The notebook with the outputs of its cells. Raises CellFailed."""
+    _must_be_installed()
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+    from traitlets.config import Config
+
+    book = nbformat.read(path, as_version=4)
+
+    def begins(cell: Any, cell_index: int) -> None:
+        told(f"notebook {path.stem}", cell_index / len(book.cells))
+
+    with tempfile.TemporaryDirectory() as home:  # the operator's own IPython settings are none of a report's
+        # Sockets of this user's in place of ports that anybody on the machine may speak to.
+        talk = Config({"KernelManager": {"transport": "ipc", "ip": f"{home}/kernel"}})
+        client = NotebookClient(
+            book, timeout=CELL_S, kernel_name="python3", record_timing=False, on_cell_start=begins,
+            resources={"metadata": {"path": str(ROOT)}}, config=talk,
+        )  # fmt: skip
+        try:
+            client.execute(env={**os.environ, **given, "IPYTHONDIR": home, "PYTHONPATH": str(ROOT)})
+        except CellExecutionError as e:
+            raise CellFailed(f"{path}: {_COLOUR.sub('', str(e))}") from None
+    return book
+
+
+def pictures(executed: Any) -> list[bytes]:
+    """The PNG of its cells, in order."""
+    outputs = [o for cell in executed.cells for o in cell.get("outputs", ())]
+    found = [o["data"].get("image/png") for o in outputs if "data" in o]
+    return [base64.b64decode(data) for data in found if data]
+
+
+def as_html(executed: Any, title: str) -> str:
+    """One page: no script, nothing from anywhere else, and a policy in it that holds a browser to that.
+
+    nbconvert's own page fetches MathJax, Mermaid and require.js; of it only the cells are taken.
+    """
+    from nbconvert import HTMLExporter
+    from pygments.formatters import HtmlFormatter
+
+    exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
+    body, _ = exporter.from_notebook_node(executed)
+    body = re.sub(r"<script\b.*?</script>", "", body, flags=re.DOTALL)
+    style = f"{STYLE}\n{HtmlFormatter(style='default').get_style_defs('.highlight')}"
+    return PAGE.format(title=html.escape(title), style=style, body=body)
+
+
+def lab(run: Path) -> int:
+    """Jupyter Lab on the notebooks, for this machine alone and with a token of its own, until it is ended; its exit code.
+
+    It asks nobody for news, updates or extensions. Its kernels stand in the project's root, with RUN in their
+    environment. What it has saved in the notebooks loses its outputs when it is over: these are no part of the project.
+    """
+    _must_be_installed()
+    environment = {**os.environ, "RUN": str(run), "PYTHONPATH": str(ROOT)}
+    settings = [
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.root_dir={NOTEBOOKS}",
+        f"--MappingKernelManager.root_dir={ROOT}",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.extension_manager=readonly",
+    ]
+    meant_for_it = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it as well; it asks, or ends
+    try:
+        code = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", *settings],
+            env=environment,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ).wait()
+    finally:
+        signal.signal(signal.SIGINT, meant_for_it)
+        strip(sorted(NOTEBOOKS.glob("*.ipynb")))
+    return code
+
+
+def strip(books: Sequence[Path]) -> None:
+    """Take out of the notebooks what running them has put in."""
+    more = "metadata.language_info cell.metadata.execution"
+    subprocess.run(
+        [sys.executable, "-m", "nbstripout", "--keep-id", "--extra-keys", more, *map(str, books)], check=True
+    )
+
+
+def _must_be_installed() -> None:
+    missing = [n for n in ("nbclient", "nbconvert", "ipykernel", "jupyterlab") if find_spec(n) is None]
+    if missing:
+        raise Refusal(
+            f"notebooks need more than a run does: {missing[0]} is not installed; make .venv/notebooks"
+        )

@@ -1,0 +1,132 @@
+"""What other people's tools are given: the same numbers, the same nothing."""
+
+import json
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from analysis import export, frames
+from analysis.__main__ import main
+from contract.records import CLIENT, HEALTH, REQUESTS, Lane
+from tests.synthetic import Hole, make
+
+TABLES = {"asks", "covered", "warmup", "health", "client", "events", "clocks", "counters", "ledger"}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A run with a fault, whose engine kept a ledger and whose counters were read."""
+    found = make(tmp_path_factory.mktemp("export"), [Hole("s", "vllm", 5, 5)], duration_s=20)
+    (found.path / "ledger").mkdir()
+    line = {"line": "arrived", "id": "1", "nonce": found.asks[0].request_id, "arrived_at": 1_795_000_000.0625}
+    (found.path / "ledger" / "vllm.jsonl").write_text(json.dumps(line) + "\n")
+    scrape = {"at": 1.5, "when": "before", "source": "gateway", "url": "http://x",
+              "counters": [{"name": "n", "labels": {}, "value": 1.0}], "error": None}  # fmt: skip
+    (found.path / "counters.jsonl").write_text(json.dumps(scrape) + "\n")
+    return found
+
+
+@pytest.fixture(scope="module")
+def exported(made, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    slices, export.ROWS = export.ROWS, 37  # several of them
+    try:
+        assert main(["export", str(made.path), "--csv", "--parquet", "--out", str(out)]) == 0
+    finally:
+        export.ROWS = slices
+    return out
+
+
+def test_every_table_is_there_in_both_forms_and_nothing_else(exported):
+    assert {p.name for p in exported.iterdir()} == {
+        f"{t}.{form}" for t in TABLES for form in ("csv", "parquet")
+    }
+
+
+def test_csv_into_the_report_is_the_default(made, capsys):
+    assert main(["export", str(made.path)]) == 0
+    told = capsys.readouterr().out.split()
+    assert f"{made.path}/report/asks.csv" in told
+    assert not list((made.path / "report").glob("*.parquet"))
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_what_was_recorded_is_found_again_exactly(made, exported, form):
+    by_id = {a.request_id: a for a in made.asks}
+    asks = read(exported, "asks", form)
+    assert len(asks) == len(made.asks)
+    for row in asks:
+        ask = by_id[row["request_id"]]
+        assert {n: row[n] for n in REQUESTS.names if n != "gaps_ms"} == {
+            n: getattr(ask, n) for n in REQUESTS.names if n != "gaps_ms"
+        }
+        assert row["gaps_ms"] == pa.array(ask.gaps_ms, pa.float32()).to_pylist()
+
+
+def test_parquet_has_the_recorded_types_and_is_compressed(exported):
+    for name, recorded in (("asks", REQUESTS), ("covered", REQUESTS), ("health", HEALTH), ("client", CLIENT)):
+        schema = parquet.read_schema(exported / f"{name}.parquet")
+        assert {n: schema.field(n).type for n in recorded.names} == {f.name: f.type for f in recorded}
+    asks = parquet.ParquetFile(exported / "asks.parquet")
+    assert asks.metadata.row_group(0).column(0).compression == "ZSTD"
+    assert asks.metadata.num_row_groups > 1
+    derived = {"good": pa.bool_(), "touched": pa.bool_(), "file": pa.string()}
+    derived |= dict.fromkeys(("first_at", "headers_at", "ended_at", "clock_uncertainty_s"), pa.float64())
+    assert {n: asks.schema_arrow.field(n).type for n in derived} == derived
+
+
+def test_the_derived_columns_are_those_of_the_analysis(made, exported):
+    ours, theirs = frames.read(made.path).asks, pd.read_parquet(exported / "asks.parquet")
+    for name in ("good", "touched", "first_at", "ended_at"):
+        assert theirs[name].astype("float64").equals(ours[name].astype("float64"))
+
+
+def test_an_empty_table_keeps_its_columns(exported):
+    assert set(REQUESTS.names) <= set(parquet.read_schema(exported / "covered.parquet").names)
+    assert parquet.read_metadata(exported / "covered.parquet").num_rows == 0
+    assert set(REQUESTS.names) <= set(pd.read_csv(exported / "covered.csv").columns)
+
+
+def test_the_other_tables_are_there_too(exported):
+    events = pd.read_csv(exported / "events.csv")
+    assert events[["move", "stage"]].to_numpy().tolist()[1] == ["inject", "commanded"]
+    assert pd.read_parquet(exported / "ledger.parquet")[["tier", "arrived_at"]].to_numpy().tolist() == [
+        ["vllm", 1_795_000_000.0625]
+    ]
+    assert json.loads(pd.read_parquet(exported / "counters.parquet")["counters"][0])[0]["value"] == 1.0
+    assert pd.read_parquet(exported / "clocks.parquet")["worker"].tolist() == ["w1"]
+    assert (pd.read_csv(exported / "asks.csv")["lane"] == Lane.LOAD).any()
+
+
+def test_lists_as_json_keep_what_is_empty_and_what_is_nothing():
+    chunk = pa.array([[9.0], [0.1, 20.0, 1e-7], [], None, [3.5]], pa.list_(pa.float32()))
+    told = export.list_as_json(pa.chunked_array([chunk[1:], chunk[:1]])).to_pylist()
+    assert told[1:] == ["[]", None, "[3.5]", "[9]"]
+    assert json.loads(told[0]) == [0.1, 20, 1e-7]
+
+
+def test_a_run_without_asks_is_exported(tmp_path):
+    made = make(tmp_path, rate=0, probe_rate=0, pairs=0, duration_s=5)
+    assert main(["export", str(made.path), "--parquet"]) == 0
+    assert parquet.read_metadata(made.path / "report" / "asks.parquet").num_rows == 0
+
+
+def read(folder, name, form):
+    if form == "parquet":
+        return parquet.read_table(folder / f"{name}.parquet").to_pylist()
+    rows = pd.read_csv(folder / f"{name}.csv", keep_default_na=False, dtype=str).to_dict("records")
+    return [{k: as_recorded(k, v) for k, v in row.items()} for row in rows]
+
+
+def as_recorded(name, text):
+    """A cell of CSV by its column's type."""
+    if name not in REQUESTS.names or text == "":
+        return text or None
+    kind = REQUESTS.field(name).type
+    if pa.types.is_list(kind):
+        return pa.array(json.loads(text), pa.float32()).to_pylist()
+    if pa.types.is_boolean(kind):
+        return {"true": True, "false": False}[text]
+    return text if pa.types.is_string(kind) else int(text) if pa.types.is_integer(kind) else float(text)

@@ -1,0 +1,146 @@
+"""The notebooks: they define nothing, carry no outputs, run on a small run, and their pages need no network."""
+
+import ast
+import json
+import re
+from html.parser import HTMLParser
+
+import nbformat
+import pytest
+
+from analysis import notebook
+from analysis.__main__ import main
+from tests.synthetic import Hole, make
+
+BOOKS = sorted(notebook.NOTEBOOKS.glob("*.ipynb"))
+NAMES = [*notebook.OF_ONE_RUN, notebook.OF_TWO_RUNS]
+PICTURES = {"per_tier_latency": 2, "failover_gap": 3, "throughput": 3, "compare": 2}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("small"), [Hole("s", "vllm", 8, 8, hole_s=1)], duration_s=24, pairs=8)
+
+
+@pytest.fixture(scope="module")
+def pages(small):
+    """Every notebook executed, compare.ipynb on a run and itself."""
+    assert main(["notebooks", str(small.path), "--against", str(small.path)]) == 0
+    return small.path / "report" / "notebooks"
+
+
+def test_these_are_the_notebooks():
+    assert {p.stem for p in BOOKS} == set(NAMES)
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
+def test_a_notebook_defines_nothing_and_carries_no_outputs(path):
+    book = nbformat.read(path, as_version=4)
+    nbformat.validate(book)
+    assert set(book.metadata) == {"kernelspec"}
+    assert book.metadata.kernelspec.name == "python3"
+    for cell in book.cells:
+        assert cell.metadata == {}
+        if cell.cell_type == "code":
+            assert (cell.outputs, cell.execution_count) == ([], None)
+            lines = [line for line in cell.source.splitlines() if not line.startswith("%")]
+            found = {type(node) for node in ast.walk(ast.parse("\n".join(lines)))}
+            assert not found & {ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda}, cell.source
+            assert len(lines) <= 12, f"a cell is short:\n{cell.source}"
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
+def test_a_notebook_says_how_each_figure_is_read_and_what_would_be_bad(path):
+    told = ""
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            told = cell.source
+        elif ".draw(" in cell.source:
+            assert re.search(r"\*Bad signs?:\*", told), cell.source
+
+
+def test_stripping_takes_out_what_a_run_has_put_in(tmp_path):
+    clean = BOOKS[0].read_text()
+    book = nbformat.reads(clean, as_version=4)
+    for n, cell in enumerate(c for c in book.cells if c.cell_type == "code"):
+        cell.execution_count = n
+        cell.outputs = [nbformat.v4.new_output("stream", text="x")]
+        cell.metadata["execution"] = {"iopub.execute_input": "2026-11-24T12:00:00Z"}
+    book.metadata["language_info"] = {"name": "python", "version": "3.11.2"}
+    nbformat.write(book, tmp_path / "book.ipynb")
+    notebook.strip([tmp_path / "book.ipynb"])
+    assert json.loads((tmp_path / "book.ipynb").read_text()) == json.loads(clean)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_leaves_its_page_and_its_pictures(pages, small, name):
+    assert len(list(pages.glob(f"{name}-*.png"))) == PICTURES[name]
+    assert (pages / f"{name}-1.png").read_bytes().startswith(b"\x89PNG")
+    text = (pages / f"{name}.html").read_text()
+    assert text.count("data:image/png;base64,") == PICTURES[name]
+    assert small.path.name in text
+    assert "Warning" not in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_needs_no_network(pages, name):
+    wants = Wants()
+    wants.feed((pages / f"{name}.html").read_text())
+    assert wants.scripts == 0
+    assert wants.from_elsewhere == []
+    assert "default-src 'none'" in wants.policy
+
+
+def test_without_another_run_nothing_is_compared(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(notebook, "write", lambda name, given, out, told: written.append((name, given)))
+    notebook.write_all(tmp_path, None, tmp_path / "out")
+    assert written == [(name, {"RUN": str(tmp_path)}) for name in notebook.OF_ONE_RUN]
+
+
+def test_a_cell_that_throws_is_told_with_its_text_and_ends_the_command(small, tmp_path, monkeypatch):
+    cells = [
+        nbformat.v4.new_code_cell("first = 1"),
+        nbformat.v4.new_code_cell("first / 0  # what a cell says"),
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "per_tier_latency.ipynb")
+    monkeypatch.setattr(notebook, "NOTEBOOKS", tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["notebooks", str(small.path)])
+    said = str(ended.value)
+    assert "per_tier_latency.ipynb" in said
+    assert "first / 0  # what a cell says" in said
+    assert "ZeroDivisionError: division by zero" in said
+    assert "\x1b" not in said
+
+
+def test_no_such_run_is_bad_input(capsys):
+    assert main(["notebooks", "no-such-run"]) == 64
+    assert "no-such-run" in capsys.readouterr().err
+
+
+def test_what_is_not_installed_is_named(monkeypatch, small, capsys):
+    monkeypatch.setattr(notebook, "find_spec", lambda name: None if name == "nbconvert" else object())
+    assert main(["notebooks", str(small.path)]) == 64
+    assert "nbconvert is not installed; make .venv/notebooks" in capsys.readouterr().err
+
+
+class Wants(HTMLParser):
+    """What a browser would fetch of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.scripts, self.from_elsewhere, self.policy = 0, [], ""
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.scripts += tag == "script"
+        if found.get("http-equiv") == "Content-Security-Policy":
+            self.policy = found["content"]
+        urls = [found[a] for a in ("src", "srcset", "data", "poster") if found.get(a)]
+        urls += [found["href"]] if tag == "link" else []
+        self.from_elsewhere += [u[:80] for u in urls if not u.startswith("data:")]
+
+    def handle_data(self, data):
+        if "@import" in data or "url(" in data:
+            self.from_elsewhere.append(data[:80])
