@@ -39,7 +39,7 @@ from scenarios.gateway import counters
 from scenarios.gateway.arrivals import open_or_closed, parse
 from scenarios.gateway.gathering import Gathering
 from scenarios.gateway.level import Level, Search
-from scenarios.gateway.live import live_line
+from scenarios.gateway.live import live_line, move_line
 from scenarios.gateway.open_loop import Idle, open_loop
 from scenarios.gateway.player import STACK_KEY, Player
 from scenarios.gateway.recorder import Recorder
@@ -536,12 +536,17 @@ class Conductor:
                     self._tell_chaos()
                 elif said["kind"] == "end":
                     self._end_reason = said["reason"]
-                elif said["kind"] == "event" and said["error"]:
-                    print(f"\n{said['step']}: {said['move']} {said['target']}: {said['error']}", flush=True)
+                elif said["kind"] == "event":
+                    self._tell_move(said)
         finally:  # whatever went wrong with its lines: who waits for its end must not wait for ever
             self._chaos.let_go()
             self._chaos_over.set(self._chaos.wait())
         self._stop(quit=self._options.headless)
+
+    def _tell_move(self, said: dict[str, Any]) -> None:
+        line = move_line(said, self._status)
+        if line is not None:
+            print(f"\r\x1b[2K{line}" if sys.stdout.isatty() else line, flush=True)
 
     def _tell_chaos(self) -> None:
         """The guards are chaos's; the counts that they rest on are ours."""

@@ -83,7 +83,7 @@ def _report(given: argparse.Namespace) -> int:
     path = frames.find_run(given.run)
     with progress.shown(sys.stderr) as told:
         told("reading", None)
-        run = Evidence(frames.read(path))
+        run = Evidence(frames.read(path, told))
         told("judging", None)
         found = report.judge(run)
         folder = report.write(run, found, told)
@@ -107,7 +107,7 @@ def _export(given: argparse.Namespace) -> int:
     path = frames.find_run(given.run)
     with progress.shown(sys.stderr) as told:
         told("reading", None)
-        found = frames.read(path)
+        found = frames.read(path, told)
         out = report.make_folder(path) if given.out is None else given.out
         files = export.export(found, out, given.forms or [export.CSV], told)
     print(*files, sep="\n")

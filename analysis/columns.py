@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pandas.api.extensions import ExtensionArray
 
 from analysis.gaps import NUMBER, Gaps
+from analysis.progress import Told, silent
 from contract.records import REQUESTS
 from contract.run import Batches
 
@@ -26,7 +27,7 @@ OWN = ("request_id", "pair", "covered_by")
 Column = np.ndarray | ExtensionArray
 
 
-def asks_of(files: Sequence[tuple[str, Batches]]) -> dict[str, Column]:
+def asks_of(files: Sequence[tuple[str, Batches]], told: Told = silent) -> dict[str, Column]:
     """The records of several files as columns of REQUESTS, in the order of the files, and `file`, which tells them apart.
 
     Texts that repeat are categories in the order of the alphabet, whole numbers are nullable, None of a float is NaN.
@@ -35,6 +36,7 @@ def asks_of(files: Sequence[tuple[str, Batches]]) -> dict[str, Column]:
     made: dict[str, Any] = {f.name: _maker(f, size) for f in REQUESTS} | {"file": _Kinds()}
     for file, batches in files:
         for table in _together(batches):
+            told(f"reading {file}.arrow", min(1.0, batches.walked / batches.size))
             for name in REQUESTS.names:
                 made[name].add(table.column(name).combine_chunks())
             made["file"].add(pa.array([file]).take(pa.array(np.zeros(table.num_rows, np.int8))))

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from analysis import clocks, columns, ledger
 from analysis.overload import overloaded_seconds, touched
+from analysis.progress import Told, silent
 from analysis.windows import Trial, instant, trials_of
 from contract import timeline as timelines
 from contract import topology as topologies
@@ -175,14 +176,14 @@ def find_run(text: str | None) -> Path:
     raise Refusal(f"{text}: is no folder; {no_such('run', text, there)}")
 
 
-def read(path: Path) -> Frames:
+def read(path: Path, told: Told = silent) -> Frames:
     """The tables of the run in this folder. Raises Refusal where it is none."""
     manifest = read_manifest(path)
     torn: list[str] = []
     offsets = clocks.table(_lines(path, "clocks.jsonl", torn))
     client = clocks.one_clock(_table(path, "client.arrow", CLIENT, torn), ["at"], offsets)
     client = client.sort_values("at", ignore_index=True)
-    asks = clocks.one_clock(_asks(path, torn), ["intended_at", "sent_at"], offsets)
+    asks = clocks.one_clock(_asks(path, torn, told), ["intended_at", "sent_at"], offsets)
     asks, covered, warmup = _split(asks, client)
     return Frames(
         path=path,
@@ -225,9 +226,9 @@ def _table(path: Path, file: str, schema: pa.Schema, torn: list[str]) -> pd.Data
     return table.to_pandas(types_mapper=_PANDAS.get)
 
 
-def _asks(path: Path, torn: list[str]) -> pd.DataFrame:
+def _asks(path: Path, torn: list[str], told: Told) -> pd.DataFrame:
     files = [(file, Batches(path / f"{file}.arrow")) for file in ("requests", "probe")]
-    asks = pd.DataFrame(columns.asks_of(files), copy=False)
+    asks = pd.DataFrame(columns.asks_of(files, told), copy=False)
     torn += [f"{file}.arrow" for file, batches in files if batches.torn]
     return asks
 

@@ -176,6 +176,7 @@ class Batches:
         self._path = path
         self.size = path.stat().st_size if path.exists() else 0
         self.torn = False
+        self.walked = 0  # bytes
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         if not self.size:  # the schema comes with the first batch
@@ -183,7 +184,9 @@ class Batches:
         try:
             with pa.OSFile(str(self._path)) as file, pa.ipc.open_stream(file) as reader:
                 while file.tell() < self.size:
-                    yield reader.read_next_batch()
+                    batch = reader.read_next_batch()
+                    self.walked = file.tell()
+                    yield batch
         except StopIteration:  # closed: its end is said
             pass
         except (pa.ArrowInvalid, OSError):

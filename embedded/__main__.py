@@ -99,6 +99,7 @@ def _up(args: argparse.Namespace) -> int:
         keys = os.open(UP / "keys", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(keys, "w") as f:
             f.write(f"export {name}={environment[name]}\n")
+    print("starting the embedded stack", file=sys.stderr, flush=True)
     log = open(UP / "stack.log", "wb")  # noqa: SIM115  the child's
     child = subprocess.Popen(
         [sys.executable, "-m", "embedded", "stack", "--topology", str(args.topology), "--folder", str(UP)],

@@ -28,6 +28,14 @@ def live_line(
     return line if width is None else line[: max(1, width - 1)]
 
 
+def move_line(said: Mapping[str, Any], status: Mapping[str, Any]) -> str | None:
+    """One stage of a move as chaos told it: `01:23 gaming-mode: inject vllm: effective`; None: only its begin."""
+    if said["stage"] == "begin" and not said["error"]:
+        return None
+    what = f"{said['step']}: {said['move']} {said['target']}: {said['error'] or said['stage']}"
+    return f"{_minutes(status['elapsed_s'])} {what}" if "elapsed_s" in status else what
+
+
 def _asked(now: Snapshot, before: Snapshot, seconds: float) -> str:
     """What was delivered of what was wanted, where the two differ; the cap's refusals are of the whole run."""
     seconds = seconds or 1.0

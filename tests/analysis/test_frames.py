@@ -92,3 +92,12 @@ def test_what_is_no_run_is_refused_with_what_would_be_right(tmp_path, monkeypatc
     (bare / "topology.yaml").unlink()
     with pytest.raises(Refusal, match="which tiers there are"):
         frames.read(bare)
+
+
+def test_reading_tells_how_much_of_which_file_has_been_read(tmp_path):
+    told = []
+    frames.read(make(tmp_path, duration_s=20).path, lambda what, done: told.append((what, done)))
+    assert told == [
+        ("reading requests.arrow", pytest.approx(1, abs=0.01)),
+        ("reading probe.arrow", pytest.approx(1, abs=0.01)),
+    ]

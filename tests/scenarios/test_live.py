@@ -2,7 +2,7 @@
 
 import pytest
 
-from scenarios.gateway.live import live_line
+from scenarios.gateway.live import live_line, move_line
 from scenarios.gateway.tally import Snapshot
 
 BEFORE = Snapshot(wanted=100, asked=100, capped=0, in_flight=0, by_outcome={}, by_tier={})
@@ -19,3 +19,19 @@ BEFORE = Snapshot(wanted=100, asked=100, capped=0, in_flight=0, by_outcome={}, b
 def test_wanted_is_said_where_it_was_not_delivered(wanted, asked, capped, said):
     now = Snapshot(wanted, asked, capped, 3, {"ok": asked}, {"vllm": asked})
     assert live_line({}, now, BEFORE, 5.0, None) == f"{said} │ vllm {asked} │ no errors"
+
+
+@pytest.mark.parametrize(
+    ("stage", "error", "line"),
+    [
+        ("begin", None, None),
+        ("commanded", None, "01:23 gaming-mode: inject vllm: commanded"),
+        ("effective", None, "01:23 gaming-mode: inject vllm: effective"),
+        ("fail", "no such deployment", "01:23 gaming-mode: inject vllm: no such deployment"),
+        ("begin", "the guardian is gone", "01:23 gaming-mode: inject vllm: the guardian is gone"),
+    ],
+)
+def test_each_stage_of_a_move_but_its_begin_is_a_line(stage, error, line):
+    said = {"step": "gaming-mode", "move": "inject", "target": "vllm", "stage": stage, "error": error}
+    assert move_line(said, {"elapsed_s": 83.4}) == line
+    assert move_line(said, {}) == (line and line.removeprefix("01:23 "))
