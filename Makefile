@@ -30,7 +30,7 @@ LOCUST = $(PY) -m locust -f locustfile.py$(if $(SHAPE),$(comma)scenarios/shapes/
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
-	@echo "  variables: TOPOLOGY TIMELINE USERS ARRIVALS SHAPE WORKERS VIA DURATION SCENARIOS RESULTS RUN A B SEED TRIALS WITHOUT_REAPER OPTIONS"
+	@echo "  variables: TOPOLOGY TIMELINE USERS ARRIVALS SHAPE WORKERS VIA DURATION SCENARIOS RESULTS RUN A B MORE TOLERANCE ALTHOUGH SEED TRIALS WITHOUT_REAPER OPTIONS"
 
 setup: .venv/installed .venv-gateway/installed .venv-engines/installed ## set up the virtual environments: harness, gateway, engines
 
@@ -50,6 +50,9 @@ plan: .venv/installed ## show every move of TIMELINE on TOPOLOGY; touches nothin
 
 report: .venv/installed ## make the report of RUN again, and print its verdict
 	@$(PY) -m analysis report $(RUN)
+
+compare: .venv/installed ## what got better or worse from A to B (and MORE): runs, or baseline files kept in git
+	@$(if $(and $(A),$(B)),,echo "make compare A=run B=run: what the others are compared with, and what is compared" >&2; exit 64;) $(PY) -m analysis compare $(A) $(B) $(MORE) $(if $(TOLERANCE),--tolerance $(TOLERANCE)) $(if $(ALTHOUGH),--although $(ALTHOUGH)) $(OPTIONS)
 
 notebooks: .venv/notebooks ## run the notebooks on RUN, as HTML into its report; with A and B on B, and compare.ipynb of both
 	@$(PY) -m analysis notebooks $(if $(B),$(B),$(RUN)) $(if $(A),--against $(A))
@@ -120,5 +123,5 @@ bench: setup .venv/dev ## what the harness itself costs, and how true its number
 faults: .venv/installed ## the catalogue of faults; docs/faults.md is this text
 	@$(PY) -m chaos faults
 
-.PHONY: help setup soak ui ramp plan report notebooks lab restore faults up down status test verify torture check bench
+.PHONY: help setup soak ui ramp plan report compare notebooks lab restore faults up down status test verify torture check bench
 .DEFAULT_GOAL := help

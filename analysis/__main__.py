@@ -1,6 +1,7 @@
-"""What came of a run: `python -m analysis report | check | export | notebooks | lab | definitions | schema`.
+"""What came of a run: `python -m analysis report | compare | baseline | check | export | notebooks | lab | definitions | schema`.
 
-Exit codes: 0 pass, 1 an expectation failed, 3 aborted by a guard, 4 not restored, 5 unknown, 64 bad input.
+Exit codes: 0 pass, 1 an expectation failed, 3 aborted by a guard, 4 not restored, 5 unknown, 64 bad input. Of compare: 1 something
+got worse beyond its tolerance, 5 nothing could be told, 0 neither.
 """
 
 import argparse
@@ -15,6 +16,8 @@ EXAMPLES = """examples:
   python -m analysis report results/2026-11-20T154326Z-three_tier
   python -m analysis check chaos/timelines/three_tier.yaml --topology topologies/embedded.yaml
   python -m analysis export latest --parquet --out tables/
+  python -m analysis baseline latest > baselines/litellm-1.106.json
+  python -m analysis compare baselines/litellm-1.106.json latest --tolerance 10%,failover=0.5s
 """
 
 
@@ -33,13 +36,29 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     commands = top.add_subparsers(
-        required=True, metavar="report | check | export | notebooks | lab | definitions | schema"
+        required=True,
+        metavar="report | compare | baseline | check | export | notebooks | lab | definitions | schema",
     )
     a_run = {"nargs": "?", "metavar": "RUN", "help": "a run's folder, or its name in results/; the latest"}
     one = commands.add_parser("report", help="make RUN/report/ and tell the verdict; exits with its code")
     one.add_argument("run", **a_run)  # type: ignore[arg-type]
     one.add_argument("--quiet", action="store_true", help="print nothing; the exit code tells")
     one.set_defaults(do=_report)
+    one = commands.add_parser(
+        "compare", help="what got better or worse since A; exits with 1 beyond the tolerance"
+    )
+    what = "a run's folder, its name in results/, latest, or a baseline file"
+    one.add_argument("a", metavar="A", help=f"what the others are compared with: {what}")
+    one.add_argument("others", metavar="B", nargs="+", help="the same")
+    one.add_argument("--although", default="", metavar="topology,load", help="compare although they differ in these: "
+                     "topology, prompts, load, timeline")  # fmt: skip
+    one.add_argument("--tolerance", default="", metavar="10%%,failover=0.5s", help="by how much what may get worse: for "
+                     "all (10%%), and by metric; proportions in points (continuity=1pp)")  # fmt: skip
+    one.add_argument("--out", type=Path, metavar="DIR", help="where to write it; results/compare/A--B")
+    one.set_defaults(do=_compare)
+    one = commands.add_parser("baseline", help="print what a comparison needs of a run, to be kept in git")
+    one.add_argument("run", **a_run)  # type: ignore[arg-type]
+    one.set_defaults(do=_baseline)
     one = commands.add_parser("check", help="refuse a timeline whose expect: half is wrong")
     one.add_argument("timeline", type=Path, metavar="TIMELINE")
     one.add_argument("--topology", type=Path, help="also check that the tiers named there exist")
@@ -91,6 +110,28 @@ def _report(given: argparse.Namespace) -> int:
         print(verdict.as_text(found), *page.load(run), sep="\n")
         print(folder)
     return found.exit_code
+
+
+def _compare(given: argparse.Namespace) -> int:
+    from analysis import progress
+    from analysis.compare import command, told
+
+    with progress.shown(sys.stderr) as tell:
+        names = [given.a, *given.others]
+        found, code = command.compare(names, given.although, given.tolerance, given.out, tell)
+    for comparison, folder in found:
+        print(told.text(comparison), folder, sep="\n")
+    return code
+
+
+def _baseline(given: argparse.Namespace) -> int:
+    from analysis import frames, progress
+    from analysis.compare import baseline, command
+
+    with progress.shown(sys.stderr) as tell:
+        made = baseline.text(command.side(str(frames.find_run(given.run)), tell))
+    print(made, end="")
+    return EXIT_PASS
 
 
 def _check(given: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from analysis import (
     trials,
     windows,
 )
+from analysis.compare import bootstrap, difference, judged, likeness, samples, tolerance
 
 HEAD = """# What is measured
 
@@ -56,6 +57,24 @@ METRICS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Load wanted and delivered": (delivery.delivery,),
     "An overloaded client": (overload.overloaded_seconds, overload.touched, overload.rests_on_overload),
     "Repeated trials": (trials.summarise, trials.interval_ranks),
+    "Comparison": (
+        likeness.conditions,
+        judged.judge,
+        judged.Judged,
+        judged.exit_code,
+        tolerance.parse,
+        difference.of_estimates,
+        bootstrap.block_s,
+        bootstrap.quantiles_again,
+        bootstrap.rate_again,
+        overhead.medians_again,
+        difference.of_trials,
+        difference.of_proportions,
+        bootstrap.design_effect,
+        difference.holm,
+        difference.would_have_seen,
+        samples.touched_bounds,
+    ),
 }
 
 

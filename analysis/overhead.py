@@ -57,20 +57,30 @@ def overhead(pairs: pd.DataFrame, column: str, seed: int = 0) -> Overhead | None
     (a cold cache, a connection that slept) then leaves the number, which a median over both orders together would not
     ensure. None where no pair counts.
     """
+    halves = _halves(pairs, column)
+    if not halves:
+        return None
+    low, high = np.quantile(medians_again(pairs, column, seed), [0.025, 0.975])
+    return Overhead(
+        float(np.mean([np.median(h) for h in halves])), (float(low), float(high)), sum(map(len, halves))
+    )
+
+
+def medians_again(pairs: pd.DataFrame, column: str, seed: int = 0) -> np.ndarray:
+    """That number when as many pairs are drawn again, of each order apart, 2000 times: the bootstrap of the interval."""
+    random = np.random.default_rng(seed)
+    again = [_medians(h, random) for h in _halves(pairs, column)]
+    return np.asarray(np.mean(again, axis=0))
+
+
+def _halves(pairs: pd.DataFrame, column: str) -> list[np.ndarray]:
+    """The differences of the pairs with the gateway first, and of those with the tier first; none that is empty."""
     known = pairs[pairs[column].notna()]
-    halves = [
+    return [
         h.to_numpy(float)
         for h in (known.loc[known["gateway_first"].eq(f), column] for f in (True, False))
         if len(h)
     ]
-    if not halves:
-        return None
-    random = np.random.default_rng(seed)
-    again = [_medians(h, random) for h in halves]
-    low, high = np.quantile(np.mean(again, axis=0), [0.025, 0.975])
-    return Overhead(
-        float(np.mean([np.median(h) for h in halves])), (float(low), float(high)), sum(map(len, halves))
-    )
 
 
 def _medians(values: np.ndarray, random: np.random.Generator) -> np.ndarray:

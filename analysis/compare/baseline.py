@@ -1,0 +1,84 @@
+"""A baseline: a run's samples in one small file that git keeps, to compare later runs with when the run itself is gone."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from analysis.compare.estimate import Curve, Estimate, Number, Proportion, Sample, Side, Trials
+from contract.refusal import Refusal
+
+FORMAT = 1
+"""The number of this shape of the file. One of another number was made by other definitions, and is refused."""
+KIND = "brownout baseline"
+DIGITS = 5
+_KINDS: dict[str, type] = {"estimate": Estimate, "trials": Trials, "proportion": Proportion}
+
+
+def text(side: Side) -> str:
+    """The file's text, one sample a line.
+
+    `format` · `kind` · `name` the run · `conditions` what it was made under, topic by topic · `notes` what a reader must know of
+    the run · `tiers` · `samples`, each with `metric`, `statistic`, `of`, `via`, `unit` and a `number`: an estimate (value, n, parts,
+    standard error, quantiles of its bootstrap), trials (their values) or a proportion (hits, asked, design effect) · `curves`
+    for pictures.
+    """
+    head = {
+        "format": FORMAT, "kind": KIND, "name": side.name, "conditions": side.conditions,
+        "notes": list(side.notes), "tiers": list(side.tiers),
+    }  # fmt: skip
+    samples = [_line(_sample(s)) for s in side.samples]
+    curves = [_line(asdict(c)) for c in side.curves]
+    return (
+        json.dumps(head, indent=1).rstrip("}\n")
+        + ',\n "samples": [\n' + ",\n".join(samples) + '\n ],\n "curves": [\n' + ",\n".join(curves) + "\n ]\n}\n"
+    )  # fmt: skip
+
+
+def read(path: Path) -> Side:
+    """The baseline in this file. Raises Refusal where it is none, or one of another format."""
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError) as e:
+        raise Refusal(f"{path}: cannot be read as a baseline: {e}") from None
+    if not isinstance(data, dict) or data.get("kind") != KIND:
+        raise Refusal(f"{path}: is no baseline; make one with: python -m analysis baseline RUN > {path}")
+    if data.get("format") != FORMAT:
+        raise Refusal(
+            f"{path}: is a baseline of format {data.get('format')}; this version reads {FORMAT}. Make it anew from its run: "
+            f"python -m analysis baseline {data.get('name')} > {path}"
+        )
+    try:
+        return Side(
+            data["name"], data["conditions"], tuple(data["notes"]), tuple(data["tiers"]),
+            tuple(Sample(**{**s, "number": _number(s["number"])}) for s in data["samples"]),
+            tuple(Curve(**_tuples(c)) for c in data["curves"]),
+        )  # fmt: skip
+    except (KeyError, TypeError, AttributeError) as e:
+        raise Refusal(f"{path}: is a broken baseline: {type(e).__name__}: {e}") from None
+
+
+def _sample(sample: Sample) -> dict[str, Any]:
+    kind = next(k for k, t in _KINDS.items() if isinstance(sample.number, t))
+    return asdict(sample) | {"number": {"kind": kind} | asdict(sample.number)}
+
+
+def _number(data: dict[str, Any]) -> Number:
+    made: Number = _KINDS[data["kind"]](**_tuples({k: v for k, v in data.items() if k != "kind"}))
+    return made
+
+
+def _tuples(data: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+
+
+def _line(data: dict[str, Any]) -> str:
+    return "  " + json.dumps(_rounded(data), separators=(",", ":"))
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, dict):
+        return {k: _rounded(v) for k, v in value.items()}
+    return [_rounded(v) for v in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,84 @@
+"""What chance does to a number of one run: drawn again from its blocks of time. Pure, seeded.
+
+Answers of one run are not independent: those under way together wait for one another. So it is blocks of time that are
+drawn again, with all that they hold, and never single answers.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+BOOTSTRAPS = 1000
+KEPT = 101  # of the bootstrap's distribution
+GRID = 1000  # values that a drawn quantile can have, beyond the tails
+LEAST_BLOCK_S, MOST_BLOCKS, LATENCIES = 5.0, 200, 2.0
+MIN_PARTS = 6  # fewer parts tell nothing of how much they differ by chance
+
+
+def block_s(duration_s: float, p95_latency_s: float) -> float:
+    """How long a block of time is: 5 s, or twice what 95 % of these answers stay within, if that is longer.
+
+    Answers that waited in the same queue then mostly lie in one block. Of a long run at most 200 blocks are made.
+    """
+    return max(LEAST_BLOCK_S, duration_s / MOST_BLOCKS, LATENCIES * p95_latency_s)
+
+
+def quantiles_again(
+    values: np.ndarray, block: np.ndarray, at: Sequence[float], seed: int
+) -> list[np.ndarray]:
+    """The block bootstrap of quantiles: for each of `at`, what it is when as many blocks are drawn again, 1000 times.
+
+    Blocks are drawn with replacement, each with all its values (Künsch 1989, with blocks that do not overlap: Carlstein 1986). Above 1000
+    values a drawn quantile is rounded up to one of 1000 observed ones, closer together in the upper tail.
+    """
+    grid = _grid(values)
+    _, place = np.unique(block, return_inverse=True)
+    blocks = int(place.max()) + 1
+    held = np.bincount(place * len(grid) + np.searchsorted(grid, values), minlength=blocks * len(grid))
+    drawn = _draw(blocks, seed) @ held.reshape(blocks, len(grid)).astype(float)
+    came = np.cumsum(drawn, axis=1)
+    total = came[:, -1]
+    found = []
+    for q in at:
+        rank = np.ceil(q * (total - 1) - 1e-9) + 1  # as metrics.quantiles: the observed value at or above it
+        found.append(grid[np.argmax(came >= rank[:, None] - 1e-6, axis=1)])
+    return found
+
+
+def rate_again(amount: np.ndarray, length: np.ndarray, seed: int) -> np.ndarray:
+    """The block bootstrap of a rate: of all drawn blocks, the sum of amounts ÷ the sum of lengths."""
+    drawn = _draw(len(amount), seed)
+    lengths = drawn @ length
+    kept = lengths > 0
+    return (drawn @ amount)[kept] / lengths[kept]
+
+
+def design_effect(hits: np.ndarray, asked: np.ndarray) -> float:
+    """By how much larger the variance of a proportion is than that of independent asks; at least 1 (Kish 1965).
+
+    Failures come in bursts. Over blocks of time: the linearised variance of hits ÷ asked between blocks, divided by
+    p (1 − p) / n.
+    """
+    n, g = float(asked.sum()), len(asked)
+    p = float(hits.sum()) / n if n else 0.0
+    if g < 2 or p in (0.0, 1.0):
+        return 1.0
+    between = g / (g - 1) * float(((hits - p * asked) ** 2).sum()) / n**2
+    return max(1.0, between / (p * (1 - p) / n))
+
+
+def kept(again: np.ndarray) -> tuple[float, ...]:
+    """The distribution brought down to evenly spaced quantiles, none of them its extremes."""
+    return tuple(float(x) for x in np.quantile(again, (np.arange(KEPT) + 0.5) / KEPT))
+
+
+def _draw(parts: int, seed: int) -> np.ndarray:
+    """How often each part is in each drawing."""
+    return np.random.default_rng(seed).multinomial(parts, np.full(parts, 1 / parts), BOOTSTRAPS).astype(float)
+
+
+def _grid(values: np.ndarray) -> np.ndarray:
+    if len(values) <= GRID:
+        return np.unique(values)
+    ranks = np.concatenate([np.linspace(0, 0.9, GRID // 2), 1 - 0.1 * np.linspace(1, 0, GRID // 2) ** 2])
+    return np.unique(np.quantile(values, ranks, method="higher"))

@@ -1,0 +1,76 @@
+"""`python -m analysis compare` and `baseline`: reads the sides, refuses what is not alike, writes what was found."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis import frames, progress
+from analysis.compare import baseline, judged, likeness, samples, told, tolerance
+from analysis.compare.estimate import Side
+from analysis.compare.told import Comparison
+from analysis.evidence import Evidence
+from contract.refusal import Refusal
+from contract.run import write_whole
+
+FOLDER = "compare"  # in results/
+
+
+def side(text: str, tell: progress.Told = progress.silent) -> Side:
+    """What the operator means: a baseline file, a run's folder, its name in results/, `latest`. Raises Refusal."""
+    path = Path(text)
+    if path.is_file():
+        return baseline.read(path)
+    if path.suffix == ".json" and not path.exists():
+        raise Refusal(
+            f"{text}: there is no such baseline; make one with: python -m analysis baseline RUN > {text}"
+        )
+    folder = frames.find_run(text)
+    tell(f"reading {folder.name}", None)
+    return samples.side(Evidence(frames.read(folder)))
+
+
+def compare(
+    names: Sequence[str],
+    although: str,
+    tolerances: str,
+    out: Path | None,
+    tell: progress.Told = progress.silent,
+) -> tuple[list[tuple[Comparison, Path]], int]:
+    """The first side with each of the others, every one written into its folder; and the exit code. Raises Refusal."""
+    allowed, tolerated = likeness.allowed(although), tolerance.parse(tolerances)
+    first, *others = (side(n, tell) for n in names)
+    found, refused = [], []
+    for other in others:
+        unlike = likeness.unlike(first.conditions, other.conditions)
+        try:
+            likeness.refuse(first.name, other.name, unlike, allowed)
+        except Refusal as e:
+            refused.append(str(e))
+            continue
+        found.append(Comparison(first, other, unlike, judged.judge(first, other, tolerated)))
+    if refused:
+        raise Refusal("\n".join(refused))
+    written = []
+    for one in found:
+        folder = _folder(one, out, several=len(found) > 1)
+        tell(f"writing {folder.name}", None)
+        write(one, folder)
+        written.append((one, folder))
+    return written, judged.exit_code([list(c.rows) for c in found])
+
+
+def write(comparison: Comparison, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise Refusal(f"{folder}: cannot be made: {e.strerror}; name another one with --out") from None
+    write_whole(folder / "comparison.md", told.markdown(comparison))
+    write_whole(folder / "comparison.csv", told.as_csv(comparison))
+    write_whole(folder / "comparison.json", told.as_json(comparison))
+
+
+def _folder(comparison: Comparison, out: Path | None, several: bool) -> Path:
+    name = "--".join(re.sub(r"[^\w.-]+", "_", s.name) for s in (comparison.a, comparison.b))
+    if out is None:
+        return frames.RESULTS / FOLDER / name
+    return out / name if several else out

@@ -1,0 +1,197 @@
+"""The difference between two runs' numbers, its 95 % interval, and how surprising it were by chance. Pure.
+
+Each function's docstring is the definition. B − A throughout: A is the baseline.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import comb, inf, isfinite, sqrt
+
+import numpy as np
+from scipy import stats
+
+from analysis.compare.bootstrap import MIN_PARTS
+from analysis.compare.estimate import Estimate, Proportion, Trials
+
+CONFIDENCE = 0.95
+POWER = 0.8
+EXACT_UP_TO = 20_000  # ways to deal out the values; beyond that so many are drawn
+LARGE = 50  # trials
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """B − A. `p`: two-sided, of no difference."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+    method: str
+
+
+def of_estimates(a: Estimate, b: Estimate) -> Difference:
+    """Of two quantiles, rates or medians of pairs: by the bootstrap of each.
+
+    The interval: every difference of the two kept distributions, its 2.5 and 97.5 % quantiles, stretched about the
+    difference by Student's t over the normal quantile and √(parts / (parts − 1)), since few parts show too little of the
+    variance (Hesterberg 2015). p: Student's t of the difference over its standard error, Welch's degrees of freedom over
+    the parts (blocks of time, or pairs). Of a p50 it is the larger one of that and of Mann–Whitney's over the medians of
+    the blocks, since these and not the answers are taken for independent.
+    """
+    value = b.value - a.value
+    shrunk = [e.parts / (e.parts - 1) for e in (a, b)]
+    variance = [e.se**2 * s for e, s in zip((a, b), shrunk, strict=True)]
+    se = sqrt(sum(variance))
+    drawn = np.subtract.outer(np.array(b.again), np.array(a.again)).ravel()
+    tail = (1 - CONFIDENCE) / 2
+    low, high = (float(x) for x in np.quantile(drawn, [tail, 1 - tail]))
+    if se == 0:
+        p = 1.0 if value == 0 else 0.0
+    else:
+        free = se**4 / sum(v**2 / (e.parts - 1) for v, e in zip(variance, (a, b), strict=True))
+        stretch = float(stats.t.ppf(1 - tail, free) / stats.norm.ppf(1 - tail)) * sqrt(max(shrunk))
+        low, high = value - stretch * (value - low), value + stretch * (high - value)
+        p = float(2 * stats.t.sf(abs(value) / se, free))
+    method = "block bootstrap"
+    if a.medians and b.medians:
+        p, method = max(p, _mann_whitney(a.medians, b.medians)), "block bootstrap, Mann–Whitney over blocks"
+    return Difference(value, min(low, value), max(high, value), p, method)
+
+
+def of_trials(a: Trials, b: Trials) -> Difference:
+    """Of repeated trials: how much longer those of B are, without a word on how they are distributed.
+
+    The difference is the Hodges–Lehmann one: the median of all differences of a trial of B and one of A. Its interval is
+    the one that the Mann–Whitney test does not refuse (Moses; Hollander and Wolfe 1999, 4.3), exact up to 50 trials. p is that test's:
+    exact, by dealing out the values anew where there are ties. A censored trial stands once at its bound and once at infinity, each time
+    where it speaks against a difference, so that the interval holds whatever it would have come to.
+    """
+    short_a, long_a = _bounds(a)
+    short_b, long_b = _bounds(b)
+    value = float(np.median(np.subtract.outer(short_b, short_a)))
+    low = _shift(long_a, short_b)[0]
+    high = _shift(short_a, long_b)[1]
+    ends = (
+        (long_a, short_b),
+        (short_a, long_b),
+    )  # what speaks most for B being shorter, and for its being longer
+    shifts = {np.sign(np.median(np.subtract.outer(y, x))) for x, y in ends}
+    p = max(_mann_whitney(x, y) for x, y in ends) if len(shifts) == 1 else 1.0
+    return Difference(value, low, high, p, "Mann–Whitney, Hodges–Lehmann")
+
+
+def of_proportions(a: Proportion, b: Proportion) -> Difference:
+    """Of two proportions: Newcombe's hybrid score interval (1998, method 10), made of Wilson's for each.
+
+    Failures come in bursts, so each is taken for as many independent asks as it has, divided by the larger one of the two
+    design effects (`bootstrap.design_effect`). p is where that interval would just touch 0.
+    """
+    effect = max(a.design_effect, b.design_effect)
+    value = b.hits / b.asked - a.hits / a.asked
+
+    def interval(z: float) -> tuple[float, float]:
+        (pa, la, ua), (pb, lb, ub) = (_wilson(x.hits / x.asked, x.asked / effect, z) for x in (a, b))
+        return (
+            value - sqrt((pb - lb) ** 2 + (ua - pa) ** 2),
+            value + sqrt((ub - pb) ** 2 + (pa - la) ** 2),
+        )
+
+    low, high = interval(float(stats.norm.ppf(0.5 + CONFIDENCE / 2)))
+    return Difference(value, low, high, _touches(interval, value), "Newcombe")
+
+
+def would_have_seen(found: Difference, alpha: float) -> float:
+    """How large a difference would have been found four times in five, at this level of p; from the interval's wider half.
+
+    Where none is found it says what "none" is worth: equality is not claimed.
+    """
+    half = max(found.value - found.low, found.high - found.value)
+    z = float(stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(POWER))
+    return half * z / float(stats.norm.ppf(0.5 + CONFIDENCE / 2)) if isfinite(half) else inf
+
+
+def trials_needed(alpha: float) -> int:
+    """How many trials in each run the exact test needs to be able to say anything at this level: 2 / C(2n, n) ≤ alpha."""
+    return next(n for n in range(2, 1000) if 2 / comb(2 * n, n) <= alpha)
+
+
+def parts_needed() -> int:
+    return MIN_PARTS
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Each p as large as it must be taken for, when so many comparisons are made at once (Holm 1979).
+
+    The smallest times their count, the next times one less, and so on, never below the one before: that any of them is
+    found where nothing differs then happens in at most one of twenty comparisons of runs.
+    """
+    out, least = [1.0] * len(ps), 0.0
+    for rank, i in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
+        least = max(least, min(1.0, ps[i] * (len(ps) - rank)))
+        out[i] = least
+    return out
+
+
+def _bounds(trials: Trials) -> tuple[np.ndarray, np.ndarray]:
+    """(every trial at its value, the censored ones at infinity)."""
+    values = np.array(trials.values, float)
+    return values, np.where(trials.censored, inf, values)
+
+
+def _shift(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """The interval of Moses: the k-th least and the k-th largest difference, k as the test's distribution has it."""
+    between = np.sort(np.subtract.outer(b, a).ravel())
+    k = _rank(len(a), len(b))
+    return (-inf, inf) if k < 1 else (float(between[k - 1]), float(between[-k]))
+
+
+def _rank(n: int, m: int) -> int:
+    """The largest k with P(U ≤ k − 1) ≤ 2.5 %, U Mann and Whitney's under no difference; 0 where there is none."""
+    tail = (1 - CONFIDENCE) / 2
+    if max(n, m) > LARGE:  # the normal approximation
+        return int(n * m / 2 - stats.norm.ppf(1 - tail) * sqrt(n * m * (n + m + 1) / 12))
+    ways = [1] + [0] * (n * m)  # the Gaussian binomial's coefficients: in how many orders U has each value
+    for i in range(1, m + 1):
+        for u in range(n * m, n + i - 1, -1):
+            ways[u] -= ways[u - n - i]
+        for u in range(i, n * m + 1):
+            ways[u] += ways[u - i]
+    below, k = 0, 0
+    while (below + ways[k]) / comb(n + m, n) <= tail:
+        below += ways[k]
+        k += 1
+    return k
+
+
+def _mann_whitney(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> float:
+    """Two-sided p of no shift."""
+    ranks = stats.rankdata(np.concatenate([a, b]))  # infinities too are only ever the longest
+    a, b = ranks[: len(a)], ranks[len(a) :]
+    different = len(np.unique(ranks))
+    if different == 1:
+        return 1.0
+    if max(len(a), len(b)) > LARGE:
+        return float(stats.mannwhitneyu(b, a, method="asymptotic").pvalue)
+    if different == len(ranks):
+        return float(stats.mannwhitneyu(b, a, method="exact").pvalue)
+    dealt = stats.PermutationMethod(n_resamples=EXACT_UP_TO, rng=np.random.default_rng(0))
+    return float(stats.mannwhitneyu(b, a, method=dealt).pvalue)
+
+
+def _wilson(p: float, n: float, z: float) -> tuple[float, float, float]:
+    """(p, lower, upper): Wilson's score interval (1927)."""
+    middle, half = p + z**2 / (2 * n), z * sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return p, (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
+
+
+def _touches(interval: Callable[[float], tuple[float, float]], value: float) -> float:
+    """The two-sided p at which an interval that grows with z first holds 0."""
+    if value == 0:
+        return 1.0
+    least, most = 0.0, 40.0
+    for _ in range(60):
+        middle = (least + most) / 2
+        low, high = interval(middle)
+        least, most = (least, middle) if low <= 0 <= high else (middle, most)
+    return float(2 * stats.norm.sf(least))

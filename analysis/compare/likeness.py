@@ -1,0 +1,211 @@
+"""What a run was made under, and in what two runs differ there. Pure.
+
+What differs in topology, prompts, load or timeline is another experiment: its numbers differ for that reason alone.
+Versions and the gateway's own configuration are what one usually compares: they are shown, and never in the way.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import pandas as pd
+import yaml
+
+from analysis.frames import Frames
+from analysis.metrics import PROBES, users_asks
+from contract.duration import text
+from contract.refusal import Refusal, no_such
+from contract.topology import Topology
+
+REFUSED = ("topology", "prompts", "load", "timeline")
+SHOWN = ("versions", "configuration")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+ALIKE_WITHIN = {
+    "recorded_s": 2.0,
+    "prompt_tokens": 1.25,
+}  # fields that chance moves: alike up to such a ratio
+MOST_CAPS = 8
+
+Conditions = dict[str, dict[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Unlike:
+    """One field in which two runs differ. None: this run has no such field."""
+
+    topic: str
+    field: str
+    a: object
+    b: object
+
+    @property
+    def text(self) -> str:
+        return f"{self.topic}: {self.field}: {_said(self.a)} and {_said(self.b)}"
+
+
+def conditions(run: Frames) -> Conditions:
+    """Topic → field → value, of everything that two runs may differ in.
+
+    Ports and paths of a stack on this machine, the seed, how many trials and what was expected are none of it.
+    """
+    return {
+        "topology": _topology(run.topology),
+        "prompts": _prompts(users_asks(run.asks)),
+        "load": _load(run),
+        "timeline": _timeline(run),
+        "versions": _versions(run.manifest),
+        "configuration": _configuration(run),
+    }
+
+
+def unlike(a: Mapping[str, Mapping[str, object]], b: Mapping[str, Mapping[str, object]]) -> list[Unlike]:
+    """Every field in which the two differ, topic by topic."""
+    found = []
+    for topic in (*REFUSED, *SHOWN):
+        of_a, of_b = a.get(topic, {}), b.get(topic, {})
+        for field in dict.fromkeys([*of_a, *of_b]):
+            if not _alike(field, of_a.get(field), of_b.get(field)):
+                found.append(Unlike(topic, field, of_a.get(field), of_b.get(field)))
+    return found
+
+
+def allowed(words: str) -> frozenset[str]:
+    """The topics of `--although topology,load`. Raises Refusal."""
+    given = [w.strip() for w in words.split(",") if w.strip()]
+    for word in given:
+        if word not in REFUSED:
+            raise Refusal(f"--although: {no_such('topic', word, REFUSED)}")
+    return frozenset(given)
+
+
+def refuse(a: str, b: str, found: Iterable[Unlike], although: frozenset[str]) -> None:
+    """Raises Refusal where the two differ in what makes them different experiments, and nobody said to compare them."""
+    against = [u for u in found if u.topic in REFUSED and u.topic not in although]
+    if not against:
+        return
+    topics = ",".join(t for t in REFUSED if t in {*although, *(u.topic for u in against)})
+    raise Refusal(
+        "\n".join(
+            [f"{a} and {b} are not alike; no difference between them would say what made it:"]
+            + [f"  {u.text}" for u in against]
+            + [f"say --although {topics} to compare them all the same"]
+        )
+    )
+
+
+def _alike(field: str, a: object, b: object) -> bool:
+    if a == b:
+        return True
+    ratio = next((r for word, r in ALIKE_WITHIN.items() if field.endswith(word)), None)
+    if ratio is None or not isinstance(a, int | float) or not isinstance(b, int | float):
+        return False
+    return max(a, b) <= ratio * min(a, b)
+
+
+def _said(value: object) -> str:
+    return "nothing" if value in (None, "") else str(value)
+
+
+def _place(url: str | None) -> str | None:
+    """Where a url leads to; of one on this machine neither port nor path, for each run has its own."""
+    if url is None:
+        return None
+    return "this machine" if urlsplit(url).hostname in LOOPBACK else url
+
+
+def _topology(topology: Topology) -> dict[str, object]:
+    gateway = topology.gateway
+    told: dict[str, object] = {
+        "gateway.url": _place(gateway.url),
+        "gateway.model": gateway.model,
+        "gateway.cooldown": None if gateway.cooldown is None else text(gateway.cooldown),
+        "gateway.witness": gateway.witness,
+        "tiers": " → ".join(t.name for t in topology.tiers),
+    }
+    for tier in topology.tiers:
+        match = tier.match.group or _place(tier.match.api_base)
+        told |= {
+            f"tier {tier.name}.{field}": value
+            for field, value in (
+                ("url", _place(tier.url)), ("model", tier.model), ("engine", tier.engine), ("api", tier.api),
+                ("match", match), ("ignore_eos", tier.ignore_eos), ("witness", tier.witness), ("cloud", tier.cloud),
+            )
+        }  # fmt: skip
+    return told
+
+
+def _prompts(users: pd.DataFrame) -> dict[str, object]:
+    """Of the users' asks through the gateway, scenario by scenario: how long prompts and answers were to be."""
+    told: dict[str, object] = {}
+    rows = users[["scenario", "max_tokens", "prompt_tokens"]]
+    names = sorted(str(s) for s in rows["scenario"].unique())
+    told["scenarios"] = ", ".join(names)
+    for name in names:
+        of = rows[rows["scenario"] == name]
+        caps = sorted(int(c) for c in of["max_tokens"].dropna().unique())
+        told[f"{name}.max_tokens"] = (
+            ", ".join(map(str, caps)) if len(caps) <= MOST_CAPS else f"{caps[0]} to {caps[-1]}"
+        )
+        prompt = of["prompt_tokens"].dropna()
+        told[f"{name}.median_prompt_tokens"] = float(prompt.median()) if len(prompt) else None
+    return told
+
+
+def _load(run: Frames) -> dict[str, object]:
+    arguments: dict[str, Any] = run.manifest.get("arguments") or {}
+    arrivals = arguments.get("arrivals") or None
+    by_load = ~run.asks["lane"].isin(PROBES)
+    return {
+        "arrivals": arrivals,
+        "users": None if arrivals else arguments.get("num_users"),
+        "max_in_flight": arguments.get("max_in_flight") if arrivals else None,
+        "shape": arguments.get("shape"),
+        "workers": len(run.manifest.get("workers") or []) or 1,
+        "recorded_s": round(run.ended_at - run.started_at, 1),
+        "scenarios": ", ".join(sorted(str(s) for s in run.asks.loc[by_load, "scenario"].unique())),
+    }
+
+
+def _timeline(run: Frames) -> dict[str, object]:
+    timeline = run.timeline
+    if timeline is None:
+        return {}
+    told: dict[str, object] = {
+        "baseline": text(timeline.baseline),
+        "settle": text(timeline.settle),
+        "phase": text(timeline.phase),
+        "objectives.ttft_ms": timeline.objectives.ttft_ms,
+    }
+    for step in timeline.steps:
+        options = "".join(f", {k}: {v}" for k, v in step.with_.items())
+        told[f"step {step.name}"] = (
+            f"{step.fault} {step.target} at {text(step.at)} for {text(step.for_)}{options}"
+        )
+    return told
+
+
+def _versions(manifest: Mapping[str, Any]) -> dict[str, object]:
+    return {**(manifest.get("versions") or {}), "brownout": manifest.get("git_commit")}
+
+
+def _configuration(run: Frames) -> dict[str, object]:
+    """gateway.yaml, flat: `router_settings.cooldown_time` → 30."""
+    file = run.path / "gateway.yaml"
+    try:
+        data = yaml.safe_load(file.read_text())
+    except (OSError, yaml.YAMLError):
+        return {}
+    return dict(_flat("", data))
+
+
+def _flat(place: str, value: object) -> Iterable[tuple[str, object]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _flat(f"{place}.{key}" if place else str(key), inner)
+    elif isinstance(value, list) and value:
+        for i, inner in enumerate(value):
+            yield from _flat(f"{place}[{i}]", inner)
+    elif value is not None and value != {} and value != []:
+        url = value if isinstance(value, str) and value.startswith(("http://", "https://")) else None
+        yield place, value if url is None else _place(url)

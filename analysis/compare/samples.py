@@ -1,0 +1,269 @@
+"""A run brought down to its samples: of each metric what a comparison needs, in a size that does not grow with the run.
+
+The metrics are those of `metrics`, `overhead` and `tables`; nothing is defined anew here.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from analysis import metrics, overhead, tables, verdict
+from analysis.compare import bootstrap, likeness
+from analysis.compare.estimate import Curve, Estimate, Number, Proportion, Sample, Side, Trials
+from analysis.evidence import Evidence
+from analysis.finding import Status
+from contract.records import GATEWAY, Lane, Outcome
+
+ALL = "all tiers"
+NEEDS = {"p50": 10, "p95": 100, "p99": 500}  # values in each run: five at least lie beyond the quantile
+MIN_PAIRS = 6
+MOST_ANSWERS = 20_000  # whose chunk gaps are looked at; of more, evenly over the run
+OVERLOADED = 0.1  # of the seconds: beyond that a rate is the load generator's own
+CURVE = 201
+
+
+def side(run: Evidence) -> Side:
+    """What is kept of this run."""
+    samples, curves = [], []
+    for of, via, asks in _groups(run):
+        answers = _Answers(run, asks)
+        samples += list(answers.samples(of, via))
+        curves += list(answers.curves(of, via))
+    samples += [*_overhead(run), *_trials(run), *_proportions(run)]
+    frames = run.frames
+    return Side(
+        frames.name, likeness.conditions(frames), tuple(notes(run)), tuple(frames.tiers), tuple(samples), tuple(curves)
+    )  # fmt: skip
+
+
+def notes(run: Evidence) -> list[str]:
+    """What a reader of a comparison must know of a run: that it was cut short, not restored, or overloaded."""
+    frames, told = run.frames, []
+    if frames.cut_short:
+        told.append(f"cut short: {frames.cut_short}")
+    told += frames.missing
+    if frames.torn:
+        told.append(f"torn tails were skipped: {', '.join(frames.torn)}")
+    restored = verdict.restored(run)
+    if restored.status is not Status.PASS:
+        told.append(f"not restored: {restored.evidence}")
+    seconds = len(frames.client)
+    if len(run.overloaded):
+        told.append(f"the load generator was overloaded in {len(run.overloaded)} of {seconds} seconds")
+    return told
+
+
+def _groups(run: Evidence) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """(whose, way, asks): the users' through the gateway, together and by tier; those straight to a tier."""
+    asks = run.frames.asks
+    load = asks[(asks["lane"] == Lane.LOAD) & asks["sent_at"].notna()]
+    users = metrics.users_asks(load)
+    yield ALL, GATEWAY, users
+    for tier in run.frames.tiers:
+        yield tier, GATEWAY, users[users["tier"] == tier]
+    for tier in run.frames.tiers:
+        yield tier, tier, load[load["via"] == tier]
+
+
+class _Answers:
+    """The samples of one group of asks."""
+
+    def __init__(self, run: Evidence, asks: pd.DataFrame) -> None:
+        self._run, self._asks = run, asks
+        length_s = run.frames.ended_at - run.frames.started_at
+        p95_ms = metrics.quantiles(metrics.latency_ms(asks))["p95"] or 0.0
+        self._block_s = bootstrap.block_s(length_s, p95_ms / 1000)
+
+    def samples(self, of: str, via: str) -> Iterator[Sample]:
+        if not self._asks["good"].any():
+            return
+        yield from self._lengths(of, via, "latency", metrics.latency_ms(self._asks))
+        if self._run.frames.open_loop:  # a closed one intends an ask when it sends it
+            intended = metrics.latency_ms(self._asks, of="intended")
+            yield from self._lengths(of, via, "latency_from_intended", intended)
+        yield from self._lengths(of, via, "ttft", metrics.ttft_ms(self._asks))
+        if of != ALL:
+            yield from self._lengths(of, via, "tpot", metrics.tpot_ms(self._asks), ("p50", "p95"))
+            yield from self._gaps(of, via)
+        for metric, unit in (("answers_per_s", "answers/s"), ("tokens_per_s", "tokens/s")):
+            rate = self._rate(metric)
+            if rate is not None:
+                yield Sample(metric, "rate", of, via, unit, rate)
+
+    def curves(self, of: str, via: str) -> Iterator[Curve]:
+        for metric, values in (
+            ("latency", metrics.latency_ms(self._asks)), ("ttft", metrics.ttft_ms(self._asks)),
+        ):  # fmt: skip
+            known = np.sort(values.dropna().to_numpy(float))
+            if len(known):
+                at = np.quantile(known, np.linspace(0, 1, CURVE), method="higher")
+                yield Curve(metric, of, via, len(known), tuple(float(x) for x in at))
+
+    def _block(self, asks: pd.DataFrame) -> np.ndarray:
+        since = asks["sent_at"].to_numpy(float) - self._run.frames.started_at
+        return np.floor(since / self._block_s).astype(int)
+
+    def _lengths(
+        self, of: str, via: str, metric: str, values: pd.Series, at: tuple[str, ...] = ("p50", "p95", "p99")
+    ) -> Iterator[Sample]:
+        known = values.dropna()
+        if known.empty:
+            return
+        rows = self._asks.loc[known.index, ["sent_at", "touched"]]
+        touched = rows["touched"].to_numpy(bool)
+        ms, block = known.to_numpy(float), self._block(rows)
+        yield from _quantiles(of, via, metric, ms[~touched], block[~touched], int(touched.sum()), at)
+
+    def _gaps(self, of: str, via: str) -> Iterator[Sample]:
+        """Blocks are of answers: all gaps of one are in the block in which it was sent."""
+        asks = self._asks[self._asks["good"] & self._asks["stream"]]
+        untouched = asks[~asks["touched"]]
+        few = untouched.iloc[:: max(1, -(-len(untouched) // MOST_ANSWERS))]
+        places = self._block(few)
+        parts = [(b, metrics.chunk_gaps_ms(few[places == b])) for b in np.unique(places)]
+        gaps_ms = np.concatenate([np.zeros(0), *(g for _, g in parts)])
+        block = np.concatenate([np.zeros(0, int), *(np.full(len(g), b) for b, g in parts)])
+        if len(gaps_ms):
+            share = (len(asks) - len(untouched)) / max(1, len(untouched))
+            yield from _quantiles(
+                of, via, "chunk_gap", gaps_ms, block, round(share * len(gaps_ms)), ("p50", "p95")
+            )
+
+    def _rate(self, metric: str) -> Estimate | None:
+        """Over the busy time; its blocks' busy times overlap at their edges, so the bootstrap's mean is put on the value."""
+        whole = {"answers_per_s": metrics.answers_per_s, "tokens_per_s": metrics.tokens_per_s}[metric]
+        value = whole(self._asks)
+        if value is None:
+            return None
+        fit = self._asks["good"] if metric == "answers_per_s" else self._asks["output_tokens"].notna()
+        rows = self._asks[fit & self._asks["ended_at"].notna()]
+        place = self._block(rows)
+        order = np.argsort(place, kind="stable")
+        edges = [*np.flatnonzero(np.diff(place[order], prepend=-1)).tolist(), len(rows)]
+        rates = []
+        for first, last in pairwise(edges):
+            part = rows.iloc[order[first:last]]
+            amount = len(part) if metric == "answers_per_s" else float(part["output_tokens"].sum())
+            rate = whole(part)
+            if rate:
+                rates.append((amount, amount / rate))
+        amounts, lengths = (np.array(x, float) for x in zip(*rates, strict=True))
+        again = bootstrap.rate_again(amounts, lengths, seed=0)
+        again = again * (value / (amounts.sum() / lengths.sum()))
+        return Estimate(
+            value, len(rows), len(rates), float(again.std()), bootstrap.kept(again), doubt=self._rate_doubt()
+        )
+
+    def _rate_doubt(self) -> str | None:
+        seconds, late = len(self._run.frames.client), len(self._run.overloaded)
+        if seconds and late / seconds > OVERLOADED:
+            return f"the load generator was overloaded in {late} of {seconds} seconds"
+        return None
+
+
+def _quantiles(
+    of: str, via: str, metric: str, ms: np.ndarray, block: np.ndarray, touched: int, at: tuple[str, ...]
+) -> Iterator[Sample]:
+    if not len(ms):
+        return
+    again = bootstrap.quantiles_again(ms, block, [metrics.QUANTILES[q] for q in at], seed=0)
+    ordered = np.sort(ms)
+    values = metrics.quantiles(pd.Series(ms))
+    medians = pd.Series(ms).groupby(block).median()
+    for name, drawn in zip(at, again, strict=True):
+        value = values[name]
+        assert value is not None
+        low, high = touched_bounds(ordered, touched, metrics.QUANTILES[name])
+        estimate = Estimate(
+            value, len(ms), len(medians), float(drawn.std()), bootstrap.kept(drawn),
+            tuple(float(m) for m in medians) if name == "p50" else (), low, high, NEEDS[name],
+        )  # fmt: skip
+        yield Sample(metric, name, of, via, "ms", estimate)
+
+
+def touched_bounds(ordered: np.ndarray, touched: int, q: float) -> tuple[float, float | None]:
+    """The quantile if all touched answers had taken no time, and if they had been endless (None: then it is, too)."""
+    rank = int(np.ceil(q * (len(ordered) + touched - 1) - 1e-9))
+    low = float(ordered[rank - touched]) if rank >= touched else 0.0
+    return low, float(ordered[rank]) if rank < len(ordered) else None
+
+
+def _overhead(run: Evidence) -> Iterator[Sample]:
+    for column in ("ttft_ms", "latency_ms"):
+        found = overhead.overhead(run.pairs, column)
+        if found is None:
+            continue
+        again = overhead.medians_again(run.pairs, column)
+        estimate = Estimate(
+            found.ms, found.pairs, found.pairs, float(again.std()), bootstrap.kept(again), needs=MIN_PAIRS
+        )
+        yield Sample(f"overhead_{column.removesuffix('_ms')}", "median", ALL, GATEWAY, "ms", estimate)
+
+
+def _trials(run: Evidence) -> Iterator[Sample]:
+    """By step, from the rows of failover.csv: what is missing there was not seen, or is in doubt."""
+    if not run.trials:
+        return
+    table = tables.failovers(run)
+    for step, rows in table.groupby("step", sort=False):
+        trials = [t for t in run.trials if t.step == step]
+        # How long nobody answered, where nobody did; and how long a gap is at least, where its end was not seen.
+        lasted_s = pd.Series([t.gone_until for t in trials], index=rows.index) - rows["lost_at"].astype(float)
+        nobody = rows["first_answer_by"].isna() & rows["lost_at"].notna()
+        known = {
+            "failover": (rows["failover_s"].fillna(lasted_s.where(nobody)), nobody),
+            "gap_new": _gap(rows, "new"),
+            "gap_kept": _gap(rows, "kept"),
+            "recovery": (rows["recovery_s"], rows["recovery_censored"].fillna(False).astype(bool)),
+            "unavailability": (rows["unavailable_s"], pd.Series(False, rows.index)),
+        }
+        for metric, (values, censored) in known.items():
+            number = _values(values.astype("float64"), censored)
+            if number is not None:
+                yield Sample(metric, "median", str(step), "", "s", number)
+        counted = _values((rows["cuts"] + rows["stalls"]).astype("float64"), pd.Series(False, rows.index))
+        if counted is not None:
+            yield Sample("cuts", "median", str(step), GATEWAY, "answers", counted)
+
+
+def _gap(rows: pd.DataFrame, lane: str) -> tuple[pd.Series, pd.Series]:
+    upper, lower = (
+        rows[f"gap_{lane}_upper_s"].astype("float64"),
+        rows[f"gap_{lane}_lower_s"].astype("float64"),
+    )
+    return upper.fillna(lower), upper.isna() & lower.notna()
+
+
+def _values(values: pd.Series, censored: pd.Series) -> Trials | None:
+    seen = values.notna()
+    if not seen.any():
+        return None
+    return Trials(
+        tuple(float(v) for v in values[seen]), tuple(bool(c) for c in censored[seen]), int((~seen).sum())
+    )
+
+
+def _proportions(run: Evidence) -> Iterator[Sample]:
+    users = metrics.users_asks(run.frames.asks)
+    if users.empty:
+        return
+    place = np.floor(
+        (users["intended_at"].to_numpy(float) - run.frames.started_at)
+        / bootstrap.block_s(run.frames.ended_at - run.frames.started_at, 0.0)
+    ).astype(int)
+    apart = [*metrics.CUTS, Outcome.ABANDONED]
+    for metric, found, hit, asked in (
+        ("continuity", metrics.continuity(users).good, users["good"], ~users["outcome"].isin(apart)),
+        ("goodput", metrics.goodput(users, run.ttft_max_ms), metrics.within(users, run.ttft_max_ms),
+         users["outcome"] != Outcome.ABANDONED),
+    ):  # fmt: skip
+        if not found.asked:
+            continue
+        hits_of = np.bincount(place[(hit & asked).to_numpy(bool)], minlength=place.max() + 1).astype(float)
+        asked_of = np.bincount(place[asked.to_numpy(bool)], minlength=place.max() + 1).astype(float)
+        kept = asked_of > 0
+        effect = bootstrap.design_effect(hits_of[kept], asked_of[kept])
+        number: Number = Proportion(found.hits, found.asked, effect, found.doubtful)
+        yield Sample(metric, "share", ALL, GATEWAY, "share", number)
