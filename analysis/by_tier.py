@@ -31,6 +31,7 @@ class OfUsers:
     chunk_gap: Quantiles
     gaps: int
     tpot: Quantiles
+    timed: int  # answers that `tpot` rests on
     tokens_per_s: float | None
     answers_per_s: float | None
     within: int  # of the good ones, within the objectives
@@ -87,7 +88,7 @@ def _of_tier(tier: Tier, asks: pd.DataFrame, users: OfUsers, left: bool) -> OfTi
 
 
 def _of_users(asks: pd.DataFrame, ttft_max_ms: float | None) -> OfUsers:
-    ttft, gaps = metrics.ttft_ms(asks), metrics.chunk_gaps(asks)
+    ttft, tpot, gaps = metrics.ttft_ms(asks), metrics.tpot_ms(asks), metrics.chunk_gaps(asks)
     return OfUsers(
         good=int(asks["good"].sum()),
         latency=metrics.quantiles(metrics.latency_ms(asks)),
@@ -96,7 +97,8 @@ def _of_users(asks: pd.DataFrame, ttft_max_ms: float | None) -> OfUsers:
         streamed=int(ttft.notna().sum()),
         chunk_gap=gaps.ms,
         gaps=gaps.n,
-        tpot=metrics.quantiles(metrics.tpot_ms(asks)),
+        tpot=metrics.quantiles(tpot),
+        timed=int(tpot.notna().sum()),
         tokens_per_s=metrics.tokens_per_s(asks),
         answers_per_s=metrics.answers_per_s(asks),
         within=int(metrics.within(asks, ttft_max_ms).sum()),

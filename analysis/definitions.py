@@ -90,15 +90,21 @@ def text() -> str:
     ]
     for name, functions in METRICS.items():
         parts += [f"### {name}", ""]
-        parts += [f"`{f.__module__.removeprefix('analysis.')}.{f.__name__}`: {_said(f)}\n" for f in functions]
+        parts += [f"`{named(f)}`: {said(f)}\n" for f in functions]
     return "\n".join(parts)
 
 
 def _expectation(name: str, checker: ModuleType) -> str:
     return "\n".join(
-        [f"### {name}", "", f"{_said(checker)}\n", f"{_said(checker.Params)}\n", f"{_said(checker.check)}\n"]
+        [f"### {name}", "", f"{said(checker)}\n", f"{said(checker.Params)}\n", f"{said(checker.check)}\n"]
     )
 
 
-def _said(of: Any) -> str:
+def named(function: Callable[..., Any]) -> str:
+    """`metrics.goodput`"""
+    return f"{function.__module__.removeprefix('analysis.')}.{function.__name__}"
+
+
+def said(of: Any) -> str:
+    """A docstring, without its indentation."""
     return inspect.getdoc(of) or ""

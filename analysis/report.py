@@ -26,18 +26,23 @@ def judge(run: Evidence) -> Verdict:
 
 def write(run: Evidence, found: Verdict, told: Told = silent) -> Path:
     """Make the report of a run; the folder it is in."""
-    from analysis import figures  # here: a report that was only asked for its verdict needs no matplotlib
+    # Here: a report that was only asked for its verdict needs no matplotlib.
+    from analysis import figures, html
 
     folder = make_folder(run.frames.path)
     told("writing tables", None)
     write_whole(folder / "verdict.json", json.dumps(verdict.as_json(found, run), indent=1) + "\n")
     write_whole(folder / "junit.xml", verdict.as_junit(found))
-    write_whole(folder / "summary.csv", tables.summary(run).to_csv(index=False))
-    write_whole(folder / "failover.csv", tables.failovers(run).to_csv(index=False))
-    write_whole(folder / "phases.csv", tables.phases(run).to_csv(index=False))
-    write_whole(folder / "reconciliation.csv", reconciliation.table(run).to_csv(index=False))
+    made = {
+        "summary": tables.summary(run), "failover": tables.failovers(run), "phases": tables.phases(run),
+        "reconciliation": reconciliation.table(run),
+    }  # fmt: skip
+    for name, table in made.items():
+        write_whole(folder / f"{name}.csv", table.to_csv(index=False))
     write_whole(folder / "summary.md", page.markdown(run, found))
     figures.write_all(run, folder, told)
+    told("writing report.html", None)
+    write_whole(folder / html.NAME, html.page(run, found, made))
     return folder
 
 

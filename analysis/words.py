@@ -8,6 +8,11 @@ def ms(value: float) -> str:
     return f"{value / 1000:.2f} s" if value >= 1000 else f"{value:.0f} ms"
 
 
+def fine(value: float) -> str:
+    """`18.3 ms`: of lengths in which a tenth of a millisecond can be told."""
+    return ms(value) if value >= 100 else f"{value:.1f} ms"
+
+
 def two(quantiles: dict[str, float | None]) -> str:
     """`83 ms / 1.24 s`: p50 and p99."""
     low, high = quantiles["p50"], quantiles["p99"]

@@ -13,7 +13,7 @@ from contract.records import Lane, Outcome
 from tests.synthetic import VLLM, Hole, World, answer, cut, make, three_tier
 
 FILES = {
-    "verdict.json", "junit.xml", "summary.csv", "failover.csv", "phases.csv", "reconciliation.csv", "summary.md",
+    "verdict.json", "junit.xml", "summary.csv", "failover.csv", "phases.csv", "reconciliation.csv", "summary.md", "report.html",
     *(f"{name}.{kind}" for name in figures.catalogue() for kind in ("png", "csv")),
 }  # fmt: skip
 

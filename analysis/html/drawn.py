@@ -1,0 +1,71 @@
+"""Which answers the timeline draws: all where they are few; else what an eye can tell apart, and every failure. Pure."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.metrics import PROBES
+from analysis.thinning import kept
+from contract.records import GATEWAY, Outcome
+
+MOST_GOOD, MOST_FAILED = 24_000, 12_000  # so that a page stays under 10 MB, Plotly included
+COLUMNS, ROWS = 1600, 160  # the finest grid; a coarser one where that still keeps too many
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """`asks` to draw, in the order in which they were sent; of how many, and how many of these failed."""
+
+    asks: pd.DataFrame
+    sent: int
+    failed: int
+    failed_drawn: int
+
+    @property
+    def says(self) -> str:
+        """`n = 1,204 asks, all drawn`"""
+        if len(self.asks) == self.sent:
+            return f"n = {self.sent:,} asks, all drawn."
+        said = f"n = {self.sent:,} asks; {len(self.asks):,} are drawn: good answers are thinned where no eye could tell them apart, "
+        if self.failed == self.failed_drawn:
+            return f"{said}and all {self.failed:,} that failed, were cut or stalled are there."
+        return f"{said}and so are those that failed, were cut or stalled: {self.failed_drawn:,} of {self.failed:,}."
+
+
+def drawn(asks: pd.DataFrame) -> Drawn:
+    """Of all asks that were sent, abandoned ones left out."""
+    there = np.flatnonzero((asks["sent_at"].notna() & (asks["outcome"] != Outcome.ABANDONED)).to_numpy(bool))
+    sent_at = asks["sent_at"].to_numpy(float)
+    latency_ms = asks["latency_ms"].to_numpy(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        height = np.nan_to_num(
+            np.log10(latency_ms), nan=0.0, neginf=0.0
+        )  # one that told no length has its place too
+    group = _groups(asks)
+    good = asks["good"].to_numpy(bool)
+    failed = there[~good[there]]
+    both = [
+        _thinned(there[good[there]], sent_at, height, group, MOST_GOOD),
+        _thinned(failed, sent_at, height, group, MOST_FAILED),
+    ]
+    return Drawn(asks.iloc[np.sort(np.concatenate(both))], len(there), len(failed), len(both[1]))
+
+
+def _groups(asks: pd.DataFrame) -> np.ndarray:
+    """Asks that are drawn alike: of one tier and one outcome, all of the probe, or of users, or past the gateway."""
+    tier, _ = pd.factorize(asks["tier"])
+    outcome, _ = pd.factorize(asks["outcome"])
+    way = np.where(asks["via"] != GATEWAY, 2, asks["lane"].isin(PROBES))
+    return ((tier + 1) * 16 + outcome) * 3 + way.astype(int)
+
+
+def _thinned(places: np.ndarray, x: np.ndarray, y: np.ndarray, group: np.ndarray, most: int) -> np.ndarray:
+    columns, rows = COLUMNS, ROWS
+    while len(places) > most:
+        _, of = np.unique(group[places], return_inverse=True)
+        places = places[kept(x[places], y[places], of, columns, rows)]
+        if columns < 20:
+            break
+        columns, rows = columns * 3 // 4, max(8, rows * 3 // 4)
+    return places

@@ -1,0 +1,130 @@
+"""The top of the page: was it good, what did users see, where."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis import page
+from analysis.evidence import Evidence
+from analysis.figures import timeline
+from analysis.finding import Finding, Status
+from analysis.html import anchors
+from analysis.trials import Value
+from analysis.verdict import Verdict
+from analysis.windows import Trial
+from analysis.words import UNKNOWN
+
+MARKS = {"pass": "✓", "fail": "✗", "unknown": "?", "not_restored": "‼", "aborted": "■"}
+MEANS = {
+    "pass": "Every expectation was met, and everything that was taken away is verified to be back.",
+    "fail": "At least one expectation was not met. Everything that was taken away is verified to be back, unless a row below says otherwise.",
+    "unknown": "Nothing is known to have failed, but evidence is missing: no evidence is not a pass.",
+    "not_restored": "A fault was begun and nobody verified that it was mended: something may still be down. "
+    "`make restore` mends what any run left open.",
+    "aborted": "A guard ended the run before its time. What had been taken away was mended.",
+}
+MOST_PLACES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """`missed`: the expectations that are no pass, by name. `places`: where faults were, each with the seconds to show."""
+
+    status: str
+    mark: str
+    means: str
+    warnings: Sequence[str]
+    saw: str
+    goodput: str | None
+    missed: Sequence[str]
+    places: Sequence[tuple[str, float, float]]
+    more_places: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One expectation. `trials`: (trial, value, what is doubtful about it)."""
+
+    finding: Finding
+    about: str
+    mark: str
+    interval: str
+    n: str
+    evidence: Sequence[str]
+    trials: Sequence[tuple[str, str, str]]
+
+
+def headline(run: Evidence, verdict: Verdict) -> Headline:
+    trials = [t for t in run.trials if t.gone_from is not None]
+    return Headline(
+        status=verdict.status.replace("_", " "),
+        mark=MARKS[verdict.status],
+        means=MEANS[verdict.status],
+        warnings=warnings(run),
+        saw=_saw(run),
+        goodput=None if run.frames.gateway_asks.empty else page.goodput(run),
+        missed=[f"{_name(f)}: {f.status}" for f in verdict.findings if f.status is not Status.PASS],
+        places=[_place(run, t) for t in trials[:MOST_PLACES]],
+        more_places=max(0, len(trials) - MOST_PLACES),
+    )
+
+
+def warnings(run: Evidence) -> list[str]:
+    """What a reader must know before he believes anything below."""
+    frames, told = run.frames, []
+    if frames.cut_short:
+        told.append(
+            f"Cut short: {frames.cut_short}. What follows rests on what was recorded until {run.instant(frames.ended_at)}."
+        )
+    if frames.torn:
+        told.append(f"Torn tails were skipped: {', '.join(frames.torn)}. Their last second or so is missing.")
+    return told + [f"Missing: {words}." for words in frames.missing]
+
+
+def rows(verdict: Verdict) -> list[Row]:
+    """Every expectation, in the order of the timeline."""
+    return [
+        Row(
+            finding=f,
+            about=anchors.expectation(f.name),
+            mark=MARKS[f.status],
+            interval=_interval(f),
+            n=UNKNOWN if f.n is None else str(f.n),
+            evidence=[part for part in f.evidence.split("; ") if part],
+            trials=[(f"{v.step} #{v.trial}", _value(v, f.unit), v.why or "") for v in f.trials],
+        )
+        for f in verdict.findings
+    ]
+
+
+def _name(f: Finding) -> str:
+    return f"{f.id} {f.name}" if f.id else f.name
+
+
+def _interval(f: Finding) -> str:
+    if f.interval is None:
+        return UNKNOWN
+    low, high = f.interval
+    return f"[{low:.3g}, {'?' if high is None else f'{high:.3g}'}] {f.unit or ''}".rstrip()
+
+
+def _value(v: Value, unit: str | None) -> str:
+    return v.text if v.value is None else f"{v.text} {unit or ''}".rstrip()
+
+
+def _saw(run: Evidence) -> str:
+    if run.frames.gateway_asks.empty:
+        return "Nothing was asked through the gateway, so nobody saw anything."
+    said = timeline.says(run)
+    return f"{said[:1].upper()}{said[1:]}."
+
+
+def _place(run: Evidence, t: Trial) -> tuple[str, float, float]:
+    assert t.gone_from is not None
+    start = t.gone_from - run.frames.started_at
+    end = t.gone_until - run.frames.started_at
+    back = (
+        f"back after {t.gone_until - t.gone_from:.1f} s"
+        if t.mended_at is not None
+        else "not verified to be back"
+    )
+    return f"{run.instant(t.gone_from)} {t.name}: {t.fault} on {t.target}, {back}", start, end

@@ -1,0 +1,16 @@
+"""A docstring or a sentence of ours as HTML: paragraphs and `code`; everything else is escaped."""
+
+import re
+
+from markupsafe import Markup, escape
+
+_CODE = re.compile(r"`([^`]+)`")
+
+
+def inline(text: str) -> Markup:
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
+
+
+def paragraphs(text: str) -> Markup:
+    parts = [part for part in re.split(r"\n\s*\n", text.strip()) if part]
+    return Markup("").join(Markup("<p>{}</p>").format(inline(" ".join(part.split()))) for part in parts)

@@ -1,0 +1,45 @@
+"""A table of the page: what its columns mean, where they are defined, and its cells. Knows no metric."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from analysis.words import UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`about`: the id of the definition that the column's head links to."""
+
+    name: str
+    about: str | None = None
+    number: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """`tier`: the text is a tier's name and gets its mark. `span`: seconds since start that the timeline shows when asked."""
+
+    text: str
+    tier: str | None = None
+    more: Sequence[str] = ()  # folded away
+    href: str | None = None
+    span: tuple[float, float] | None = None
+    bold: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """`says`: the caption, with what the rows are and what they rest on. `empty`: what is said where there is no row."""
+
+    says: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    empty: str = "There is none."
+    folded: bool = False
+    notes: Sequence[str] = field(default=())
+
+
+def cell(value: object, form: str = "{}") -> Cell:
+    """A number or a word; what nobody knows is a dash."""
+    missing = value is None or value != value  # NaN
+    return Cell(UNKNOWN if missing else form.format(value))

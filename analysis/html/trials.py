@@ -1,0 +1,204 @@
+"""The part of the page per trial: what users saw of each fault, and what repeated trials add up to."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis.evidence import Evidence
+from analysis.html.anchors import metric
+from analysis.html.table import Cell, Column, Table, cell
+from analysis.trials import Value, summarise
+from analysis.windows import instant
+from analysis.words import UNKNOWN, ms
+
+Row = dict[Any, Any]
+
+
+def tables(run: Evidence, failovers: pd.DataFrame, phases: pd.DataFrame) -> list[Table]:
+    """`failovers` and `phases`: as in failover.csv and phases.csv."""
+    rows = [_plain(row) for row in failovers.to_dict("records")]
+    found = [_seen(run, rows), _faults(run, rows)]
+    if any(row["trial"] > 1 for row in rows):
+        found.insert(0, _repeated(rows))
+    return [*found, _phases(phases)]
+
+
+def _plain(row: Row) -> Row:
+    """What is missing is None."""
+    return {
+        name: None if value is None or value != value or value is pd.NA else value
+        for name, value in row.items()
+    }
+
+
+def _trial(run: Evidence, row: Row) -> Cell:
+    name = f"{row['step']} #{row['trial']}"
+    trial = next(t for t in run.trials if (t.step, t.trial) == (row["step"], row["trial"]))
+    if trial.gone_from is None:
+        return Cell(name)
+    start = run.frames.started_at
+    return Cell(name, span=(trial.gone_from - start, trial.gone_until - start))
+
+
+def _repeated(rows: Sequence[Row]) -> Table:
+    """Over the trials of each step."""
+    out = []
+    for step in dict.fromkeys(row["step"] for row in rows):
+        mine = [row for row in rows if row["step"] == step]
+        failover = [Value(step, r["trial"], r["failover_s"], why=r["failover_doubt"]) for r in mine]
+        recovery = [
+            Value(step, r["trial"], r["recovery_s"], bool(r["recovery_censored"]), r["recovery_doubt"])
+            for r in mine
+        ]
+        detection = [Value(step, r["trial"], r["detection_s"]) for r in mine]
+        down = [Value(step, r["trial"], r["unavailable_s"]) for r in mine]
+        cuts = [Value(step, r["trial"], r["cuts"]) for r in mine]
+        out.append(
+            [Cell(step), cell(len(mine)), *(Cell(_told(v)) for v in (failover, detection, down, recovery)),
+             Cell(_told(cuts, "cuts"))]
+        )  # fmt: skip
+    return Table(
+        "Repeated trials of one step: median, its exact 95 % interval (from six trials on), the maximum by its right name. "
+        "Censored: it lasted longer than was seen.",
+        [
+            Column("step", metric("Repeated trials"), number=False), Column("trials"), Column("failover", metric("Failover")),
+            Column("detection", metric("Detection")), Column("unavailable", metric("Unavailability")),
+            Column("recovery", metric("Recovery")), Column("cuts", metric("Cuts and stalls")),
+        ],
+        out,
+    )  # fmt: skip
+
+
+def _told(values: Sequence[Value], unit: str = "s") -> str:
+    seen = summarise(values)
+    said = seen.told(unit)
+    return f"{said}; {seen.unseen} unknown" if seen.unseen and seen.n else said
+
+
+def _seen(run: Evidence, rows: Sequence[Row]) -> Table:
+    """What users saw."""
+    out = []
+    for row in rows:
+        by = row["first_answer_by"]
+        out.append(
+            [
+                _trial(run, row), Cell(f"{row['fault']} on {row['target']}"),
+                _after(row["lost_after_s"], row["lost_evidence"], "nothing showed a loss"),
+                _doubted(row["failover_s"], row["failover_doubt"], "no other answer was seen" if row["lost_at"] else ""),
+                Cell(by, tier=by) if by else cell(None),
+                _detection(row), _gap(row, "new"), _gap(row, "kept"), cell(row["unavailable_s"], "{:.2f} s"),
+                cell(row["worst_10_s"], "{:.2f} s"), _brown(row), cell(row["unasked_s"], "{:.1f} s"),
+                cell(row["cuts"]), cell(row["stalls"]), _recovery(row),
+            ]
+        )  # fmt: skip
+    gap, down = metric("Failover gap"), metric("Unavailability")
+    return Table(
+        "What users saw of each trial. A trial's name shows it in the timeline. > : at least so long, its end was not seen. "
+        f"{UNKNOWN}: not seen.",
+        [
+            Column("trial", number=False), Column("fault", number=False), Column("lost, after commanded", metric("Lost")),
+            Column("failover", metric("Failover")), Column("first answer by", metric("Failover"), number=False),
+            Column("detection (by ledger)", metric("Detection")), Column("gap, new connections", gap),
+            Column("gap, kept connections", gap), Column("unavailable", down), Column("worst 10 s", down),
+            Column("slow", metric("Brown-outs")), Column("probe silent", down), Column("cuts", metric("Cuts and stalls")),
+            Column("stalls", metric("Cuts and stalls")), Column("recovery", metric("Recovery")),
+        ],
+        out,
+        empty="No fault was begun.",
+    )  # fmt: skip
+
+
+def _faults(run: Evidence, rows: Sequence[Row]) -> Table:
+    """What chaos did."""
+    out = [
+        [
+            _trial(run, row), Cell(f"{row['fault']} on {row['target']}"),
+            Cell(instant(row["commanded_at"], run.frames.started_at)), cell(row["effective_s"], "{:.2f} s"),
+            cell(row["mend_s"], "{:.2f} s") if row["mended_by"] else Cell("not verified", bold=True), cell(row["mended_by"]),
+        ]
+        for row in rows
+    ]  # fmt: skip
+    about = metric("Phases")
+    return Table(
+        "What chaos did in each trial.",
+        [
+            Column("trial", number=False), Column("fault", number=False), Column("commanded", about),
+            Column("effective after", about), Column("mend verified after", about), Column("mended by", number=False),
+        ],
+        out,
+        empty="No fault was begun.",
+        folded=True,
+    )  # fmt: skip
+
+
+def _phases(phases: pd.DataFrame) -> Table:
+    out = []
+    for row in map(_plain, phases.to_dict("records")):
+        failed = row["asked"] - row["good"] - row["cut"] - row["stalled"] - row["abandoned"]
+        out.append(
+            [
+                Cell(f"{row['step']} #{row['trial']}" if row["step"] else "before any fault"), Cell(row["phase"]),
+                cell(row["start_s"], "+{:.1f} s"), cell(row["length_s"], "{:.1f} s"), cell(row["asked"]), cell(row["good"]),
+                cell(failed), cell(row["cut"]), cell(row["stalled"]), cell(row["goodput"], "{:.2%}"),
+                _pair(row, "latency_ms"), _pair(row, "latency_from_intended_ms"), _pair(row, "ttft_ms"), cell(row["touched"]),
+            ]
+        )  # fmt: skip
+    about, latency = metric("Phases"), metric("Latency")
+    return Table(
+        "What users got in each phase of each trial (lane load, through the gateway; asks intended in it). Steps may overlap.",
+        [
+            Column("trial", number=False), Column("phase", about, number=False), Column("from", about), Column("length", about),
+            Column("asked"), Column("good"), Column("failed"), Column("cut", metric("Cuts and stalls")),
+            Column("stalled", metric("Cuts and stalls")), Column("goodput", metric("Continuity, goodput")),
+            Column("latency p50 / p99", latency), Column("from intended p50 / p99", latency),
+            Column("TTFT p50 / p99", metric("Tokens")), Column("touched by overload", metric("An overloaded client")),
+        ],
+        out,
+        folded=True,
+    )  # fmt: skip
+
+
+def _pair(row: Row, name: str) -> Cell:
+    low, high = row[f"p50_{name}"], row[f"p99_{name}"]
+    return Cell(UNKNOWN if low is None else f"{ms(low)} / {ms(high)}")
+
+
+def _after(value: float | None, evidence: str | None, otherwise: str) -> Cell:
+    if value is None:
+        return Cell(otherwise)
+    return Cell(f"{value:.2f} s", more=[evidence] if evidence else [])
+
+
+def _doubted(value: float | None, doubt: str | None, otherwise: str) -> Cell:
+    if doubt is not None:
+        return Cell("unknown", more=[doubt])
+    return Cell(f"{value:.2f} s") if value is not None else Cell(otherwise or UNKNOWN)
+
+
+def _detection(row: Row) -> Cell:
+    if row["detection_s"] is None:
+        return cell(None)
+    ledger = row["detection_ledger_s"]
+    return Cell(f"{row['detection_s']:.2f} s" + (f" ({ledger:.2f} s)" if ledger is not None else ""))
+
+
+def _gap(row: Row, word: str) -> Cell:
+    low, high = row[f"gap_{word}_lower_s"], row[f"gap_{word}_upper_s"]
+    if low is None:
+        return cell(None)
+    return Cell(f"[{low:.2f}, {high:.2f}] s" if high is not None else f"> {low:.2f} s")
+
+
+def _brown(row: Row) -> Cell:
+    if row["brown_s"] is None:
+        return cell(None)
+    return Cell(f"{row['brown_s']:.2f} s, {row['brown_answers']:.0f} answers")
+
+
+def _recovery(row: Row) -> Cell:
+    if row["recovery_doubt"]:
+        return Cell("unknown", more=[row["recovery_doubt"]])
+    if row["recovery_s"] is None:
+        return cell(None)
+    return Cell(f"{'> ' if row['recovery_censored'] else ''}{row['recovery_s']:.2f} s")
