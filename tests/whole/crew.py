@@ -1,10 +1,13 @@
 """A small run with a master and its workers: a server of the tests for a gateway, and a tier that is a file."""
 
+import os
 import re
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -57,10 +60,13 @@ class Crew:
             self.port = str(listener.getsockname()[1])
         self.started: list[subprocess.Popen] = []
 
-    def start(self, *more: str) -> subprocess.Popen:
+    def start(
+        self, *more: str, within: Sequence[str] = (), env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen:
+        """`within`: a command that runs it. `env`: on top of this process's own."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "locust", "-f", "locustfile.py", "--loglevel", "WARNING", *more],
-            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            [*within, sys.executable, "-m", "locust", "-f", "locustfile.py", "--loglevel", "WARNING", *more],
+            cwd=ROOT, env=os.environ | (env or {}), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             start_new_session=True,
         )  # fmt: skip
         self.started.append(process)
@@ -73,8 +79,10 @@ class Crew:
             "--master-bind-host", "127.0.0.1", "--master-bind-port", self.port, "--master-host", "127.0.0.1", "--master-port", self.port, *more,
         )  # fmt: skip
 
-    def worker(self, *more: str) -> subprocess.Popen:
-        return self.start("--worker", "--master-host", "127.0.0.1", "--master-port", self.port, *more)
+    def worker(self, *more: str, **where: Any) -> subprocess.Popen:
+        return self.start(
+            "--worker", "--master-host", "127.0.0.1", "--master-port", self.port, *more, **where
+        )
 
     def end(self) -> None:
         for process in self.started:

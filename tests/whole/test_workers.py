@@ -75,11 +75,12 @@ def test_all_that_two_workers_ask_is_in_the_masters_file(crew, gateway, forked):
 
 
 @pytest.mark.verify
-def test_a_worker_that_is_killed_is_told_of_and_no_pass_rests_on_it(crew, gateway):
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_worker_that_is_killed_or_frozen_is_told_of_and_no_pass_rests_on_it(crew, gateway, how):
     workers = [crew.worker(), crew.worker()]
     master = crew.master("--master", "--expect-workers", "2")
     until(lambda: len(gateway.requests) > 60, "the users ask", 60)
-    os.kill(workers[0].pid, signal.SIGKILL)
+    os.kill(workers[0].pid, how)
     out, _ = master.communicate(timeout=90)
     print(out)
     run = latest(crew.results)

@@ -1,0 +1,70 @@
+"""A worker whose clocks are another host's, both of them: what it records is told in the master's time, and is true."""
+
+import subprocess
+import time
+
+import pytest
+
+from analysis import frames
+from contract.records import REQUESTS
+from contract.run import read_arrow, read_lines
+from tests.scenarios.server import Server
+from tests.whole.crew import GOOD, Crew
+from tests.whole.stack import latest
+
+# A kernel's own time namespace gives the worker a monotonic clock of its own, as another machine has it.
+ELSEWHERE = ("unshare", "--time", "--monotonic", "100000", "--fork", "--kill-child")
+AHEAD_S = 7.0
+AHEAD = f"import time\nreal = time.time\ntime.time = lambda: real() + {AHEAD_S}\n"
+
+
+class Arrivals(list):
+    """Requests, and when each came, by the clock of this machine."""
+
+    def __init__(self) -> None:
+        self.at: dict[bytes, float] = {}
+
+    def append(self, request: bytes) -> None:
+        self.at[request] = time.time()
+        super().append(request)
+
+
+def _denied() -> str | None:
+    try:
+        done = subprocess.run([*ELSEWHERE, "true"], capture_output=True, text=True)
+    except FileNotFoundError:
+        return "there is no unshare"
+    return done.stderr.strip() if done.returncode else None
+
+
+@pytest.mark.verify
+def test_asks_of_another_host_are_told_in_the_masters_time(tmp_path, monkeypatch):
+    if why := _denied():
+        pytest.skip(f"no time namespace can be made here: {why}")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    host = tmp_path / "host"
+    host.mkdir()
+    (host / "sitecustomize.py").write_text(AHEAD)
+    with Server([0.05, GOOD]) as gateway:
+        gateway.requests = arrivals = Arrivals()
+        crew = Crew(tmp_path, gateway)
+        try:
+            crew.worker(within=ELSEWHERE, env={"PYTHONPATH": str(host)})
+            out, _ = (master := crew.master("--master", "--expect-workers", "1")).communicate(timeout=90)
+        finally:
+            crew.end()
+    print(out)
+    assert master.returncode == 0, out
+    run = latest(crew.results)
+    offsets = read_lines(run / "clocks.jsonl")[0]
+    assert all(abs(o["offset_s"] - AHEAD_S) <= o["uncertainty_s"] for o in offsets[1:])
+    assert all(o["uncertainty_s"] > 0 for o in offsets), "no two hosts read one monotonic clock"
+    raw = {r["request_id"]: r["sent_at"] for r in read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist()}
+    asks = frames.read(run).asks
+    asks = asks[(asks["lane"] == "load") & asks["good"]]
+    came = {name: at for request, at in arrivals.at.items() for name in raw if name.encode() in request}
+    assert len(asks) > 60
+    for ask in asks.to_dict("records"):
+        at, give_s = came[ask["request_id"]], ask["clock_uncertainty_s"] + 0.001
+        assert ask["sent_at"] - give_s <= at <= ask["ended_at"] + give_s
+        assert raw[ask["request_id"]] - at > AHEAD_S - 1
