@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -153,17 +154,23 @@ def lab(run: Path) -> int:
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly",
     ]
-    meant_for_it = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it as well; it asks, or ends
+    child = subprocess.Popen([sys.executable, "-m", "jupyterlab", *settings], env=environment)
+    signal.signal(
+        signal.SIGINT, _leave_to_it
+    )  # Ctrl-C reaches it as well: it asks, and ends at the second one
+    signal.signal(signal.SIGTERM, partial(_pass_on, child))
     try:
-        code = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", *settings],
-            env=environment,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        ).wait()
+        return child.wait()
     finally:
-        signal.signal(signal.SIGINT, meant_for_it)
         strip(sorted(NOTEBOOKS.glob("*.ipynb")))
-    return code
+
+
+def _leave_to_it(*_: object) -> None:
+    pass
+
+
+def _pass_on(child: "subprocess.Popen[bytes]", *_: object) -> None:
+    child.terminate()
 
 
 def strip(books: Sequence[Path]) -> None:

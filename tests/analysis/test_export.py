@@ -1,6 +1,7 @@
 """What other people's tools are given: the same numbers, the same nothing."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -43,6 +44,13 @@ def test_every_table_is_there_in_both_forms_and_nothing_else(exported):
     assert {p.name for p in exported.iterdir()} == {
         f"{t}.{form}" for t in TABLES for form in ("csv", "parquet")
     }
+
+
+def test_every_table_and_every_derived_column_is_explained(exported):
+    told = (Path(__file__).parents[2] / "results" / "README.md").read_text()
+    told = told[told.index("## For other tools") :].partition("\n## ")[0]
+    derived = set(parquet.read_schema(exported / "asks.parquet").names) - set(REQUESTS.names)
+    assert not [name for name in TABLES | derived if f"`{name}`" not in told]
 
 
 def test_csv_into_the_report_is_the_default(made, capsys):

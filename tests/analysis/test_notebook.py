@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -112,6 +113,32 @@ def test_a_cell_that_throws_is_told_with_its_text_and_ends_the_command(small, tm
     assert "first / 0  # what a cell says" in said
     assert "ZeroDivisionError: division by zero" in said
     assert "\x1b" not in said
+
+
+def test_the_lab_is_for_this_machine_alone_and_fetches_no_news(small, tmp_path, monkeypatch):
+    begun, stripped = [], []
+
+    def begin(argv, env):
+        begun.append((argv, env))
+        return SimpleNamespace(wait=lambda: 0)
+
+    monkeypatch.setattr(notebook.subprocess, "Popen", begin)
+    monkeypatch.setattr(notebook.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(notebook, "strip", stripped.extend)
+    assert main(["lab", str(small.path)]) == 0
+    argv, environment = begun[0]
+    assert {
+        "--ServerApp.ip=127.0.0.1",
+        "--LabApp.news_url=None",
+        "--LabApp.extension_manager=readonly",
+    } <= set(argv)
+    assert not [a for a in argv if "token" in a or "password" in a]  # it draws one itself
+    assert environment["RUN"] == str(small.path)
+    assert {p.stem for p in stripped} == set(NAMES)
+
+
+def test_what_the_notebooks_leave_is_explained():
+    assert "`report/notebooks/`" in (notebook.ROOT / "results" / "README.md").read_text()
 
 
 def test_no_such_run_is_bad_input(capsys):
