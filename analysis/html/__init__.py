@@ -16,8 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from analysis import page as sentences
 from analysis.evidence import Evidence
-from analysis.html import checks, headline, inputs, meanings, pictures, prose, tiers, timeline, trials
-from analysis.html.drawn import drawn
+from analysis.html import checks, drawn, headline, inputs, meanings, pictures, prose, tiers, timeline, trials
 from analysis.verdict import Verdict
 
 NAME = "report.html"
@@ -27,7 +26,7 @@ _HERE = Path(__file__).parent
 def page(run: Evidence, verdict: Verdict, tables: Mapping[str, pd.DataFrame]) -> str:
     """The whole page. `tables`: those of summary.csv, failover.csv and phases.csv, by these names without `.csv`."""
     frames = run.frames
-    chosen = drawn(frames.asks)
+    chosen = drawn.choose(frames.asks)
     return _environment().get_template("page.html.j2").render(
         run=frames.name,
         started=inputs.utc(frames.started_at),

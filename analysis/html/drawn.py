@@ -33,7 +33,7 @@ class Drawn:
         return f"{said}and so are those that failed, were cut or stalled: {self.failed_drawn:,} of {self.failed:,}."
 
 
-def drawn(asks: pd.DataFrame) -> Drawn:
+def choose(asks: pd.DataFrame) -> Drawn:
     """Of all asks that were sent, abandoned ones left out."""
     there = np.flatnonzero((asks["sent_at"].notna() & (asks["outcome"] != Outcome.ABANDONED)).to_numpy(bool))
     sent_at = asks["sent_at"].to_numpy(float)

@@ -7,7 +7,7 @@ from analysis import page
 from analysis.evidence import Evidence
 from analysis.figures import timeline
 from analysis.finding import Finding, Status
-from analysis.html import anchors
+from analysis.html import anchors, meanings
 from analysis.trials import Value
 from analysis.verdict import Verdict
 from analysis.windows import Trial
@@ -82,10 +82,11 @@ def warnings(run: Evidence) -> list[str]:
 
 def rows(verdict: Verdict) -> list[Row]:
     """Every expectation, in the order of the timeline."""
+    known = {m.name for m in meanings.expectations()}
     return [
         Row(
             finding=f,
-            about=anchors.expectation(f.name),
+            about=anchors.expectation(f.name) if f.name in known else "definitions",
             mark=MARKS[f.status],
             interval=_interval(f),
             n=UNKNOWN if f.n is None else str(f.n),
