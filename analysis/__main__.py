@@ -103,8 +103,7 @@ def _report(given: argparse.Namespace) -> int:
     with progress.shown(sys.stderr) as told:
         told("reading", None)
         run = Evidence(frames.read(path, told))
-        told("judging", None)
-        found = report.judge(run)
+        found = report.judge(run, told)
         folder = report.write(run, found, told)
     if not given.quiet:
         print(verdict.as_text(found), *page.load(run), sep="\n")

@@ -11,17 +11,16 @@ from contract.refusal import Refusal
 from contract.run import write_whole
 
 FOLDER = "report"
-TABLES = ("asks", "covered", "warmup", "health", "client", "events")  # of a run, as export writes them
 
 
-def judge(run: Evidence) -> Verdict:
+def judge(run: Evidence, told: Told = silent) -> Verdict:
     """The run's verdict. Raises Refusal where its timeline's `expect:` half is wrong."""
     frames, expectations = run.frames, []
     if frames.timeline is not None:
         expectations = expectation.bind(
             frames.timeline, frames.tiers, str(frames.path / "timeline.yaml"), checkers.catalogue()
         )
-    return verdict.judge(run, expectations)
+    return verdict.judge(run, expectations, told)
 
 
 def write(run: Evidence, found: Verdict, told: Told = silent) -> Path:

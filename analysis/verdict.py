@@ -11,6 +11,7 @@ from analysis import reconciliation
 from analysis.evidence import Evidence
 from analysis.expectation import Expectation
 from analysis.finding import Finding, Status, unknown, worst
+from analysis.progress import Told, each, silent
 from analysis.verdict_json import VerdictJson
 from contract.refusal import EXIT_ABORTED, EXIT_FAIL, EXIT_NOT_RESTORED, EXIT_PASS, EXIT_UNKNOWN
 
@@ -27,9 +28,13 @@ class Verdict:
     findings: tuple[Finding, ...]
 
 
-def judge(evidence: Evidence, expectations: list[Expectation]) -> Verdict:
+def judge(evidence: Evidence, expectations: list[Expectation], told: Told = silent) -> Verdict:
     """Every expectation, and what every run is asked: is everything back, and did it come to its end?"""
-    found = [_checked(e.name, e.params, partial(e.check, e.params, evidence)) for e in expectations]
+    named = {e.name: e for e in expectations}
+    found = [
+        _checked(name, named[name].params, partial(named[name].check, named[name].params, evidence))
+        for name in each(told, "judging", list(named))
+    ]
     if not found:
         found.append(unknown("expect", None, "something", "the timeline expects nothing"))
     found += [

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis import progress
+from analysis import figures, frames, progress, report
+from analysis.evidence import Evidence
+from tests.synthetic import three_tier
 
 ROOT = Path(__file__).parents[2]
 
@@ -104,6 +106,17 @@ def test_each_tells_every_item_before_its_turn():
     told = []
     assert list(progress.each(lambda *a: told.append(a), "drawing", ["a", "b"])) == ["a", "b"]
     assert told == [("drawing a", 0.0), ("drawing b", 0.5)]
+
+
+def test_a_report_tells_each_of_its_stages(tmp_path):
+    said = []
+    run = Evidence(frames.read(three_tier(tmp_path).path, lambda *a: said.append(a)))
+    found = report.judge(run, lambda *a: said.append(a))
+    report.write(run, found, lambda *a: said.append(a))
+    words = [what for what, _ in said]
+    assert words[:3] == ["reading requests.arrow", "reading probe.arrow", "judging failover"]
+    assert [w for w in words if w.startswith("drawing ")] == [f"drawing {n}" for n in figures.catalogue()]
+    assert all(done is None or 0 <= done <= 1 for _, done in said)
 
 
 def test_standard_output_stays_clean():
