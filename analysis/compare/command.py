@@ -64,9 +64,14 @@ def write(comparison: Comparison, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise Refusal(f"{folder}: cannot be made: {e.strerror}; name another one with --out") from None
+    from analysis.compare import figures  # here: matplotlib takes a second, and a refusal needs none
+    from analysis.figures import style
+
     write_whole(folder / "comparison.md", told.markdown(comparison))
     write_whole(folder / "comparison.csv", told.as_csv(comparison))
     write_whole(folder / "comparison.json", told.as_json(comparison))
+    for name in figures.FIGURES:
+        style.save(figures.draw(name, comparison), folder / f"{name}.png")
 
 
 def _folder(comparison: Comparison, out: Path | None, several: bool) -> Path:

@@ -45,7 +45,9 @@ class Row:
 
     @property
     def name(self) -> str:
-        return f"{self.metric} {self.statistic}"
+        """`latency p50`, `overhead ttft median`, `continuity`, `answers/s`: as a reader says it."""
+        words = self.metric.replace("_per_s", "/s").replace("_", " ")
+        return words if self.statistic in ("rate", "share") else f"{words} {self.statistic}"
 
     @property
     def worse_if(self) -> int:

@@ -216,7 +216,7 @@ def _trials(run: Evidence) -> Iterator[Sample]:
             "failover": (rows["failover_s"].fillna(lasted_s.where(nobody)), nobody),
             "gap_new": _gap(rows, "new"),
             "gap_kept": _gap(rows, "kept"),
-            "recovery": (rows["recovery_s"], rows["recovery_censored"].fillna(False).astype(bool)),
+            "recovery": (rows["recovery_s"], rows["recovery_censored"].eq(True)),
             "unavailability": (rows["unavailable_s"], pd.Series(False, rows.index)),
         }
         for metric, (values, censored) in known.items():

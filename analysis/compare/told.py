@@ -110,6 +110,7 @@ def says(c: Comparison) -> str:
 def markdown(c: Comparison) -> str:
     """comparison.md: every row."""
     lines = [f"# {c.a.name} and {c.b.name}", "", says(c) + ".", "", *(f"- {x}" for x in heading(c)), ""]
+    lines += [*(f"![{name}]({name}.png)" for name in ("differences", "latency", "trials")), ""]
     for judged in Judged:
         rows = [r for r in c.rows if r.judged is judged]
         if rows:
@@ -210,7 +211,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         )  # fmt: skip
     told += f": {row.why}" if row.why else ""
     of = f"{row.of}, direct" if row.via == row.of else row.of
-    return (row.name.replace("_", " "), of, a, b, by, interval, f"{n_of(row.a)} / {n_of(row.b)}", told)
+    return (row.name, of, a, b, by, interval, f"{n_of(row.a)} / {n_of(row.b)}", told)
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -63,10 +63,15 @@ def title(made: Figure, says: str, run: Evidence, n: str) -> None:
     notes = [run.frames.name, n]
     if run.frames.cut_short:
         notes.append("CUT SHORT")
+    headed(made, says, " · ".join(notes))
+
+
+def headed(made: Figure, says: str, note: str) -> None:
+    """The same with a note of any kind: a picture may show more than one run."""
     lines = wrap(says, int(82 * made.get_figwidth() / 9)) if len(says) > 82 else [says]
     size = 11.5 if len(lines) == 1 else 10.5
     made.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=size, fontweight="bold", color=INK)
-    made.text(0.99, 0.003, " · ".join(notes), ha="right", va="bottom", fontsize=7.5, color="#555555")
+    made.text(0.99, 0.003, note, ha="right", va="bottom", fontsize=7.5, color="#555555")
     made.set_layout_engine("constrained", rect=(0, 0.03, 1, 0.97))
 
 

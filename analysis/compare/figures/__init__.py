@@ -1,0 +1,22 @@
+"""The pictures of a comparison: one file each, with `says`, the title, and `draw`; their numbers are in comparison.csv."""
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from analysis.compare.figures import differences, latency, trials
+from analysis.compare.told import Comparison
+from analysis.figures import style
+
+FIGURES = {"differences": differences, "latency": latency, "trials": trials}
+
+
+def draw(name: str, c: Comparison) -> Figure:
+    """This picture, with its title; one that has nothing to show says why."""
+    with rc_context(style.LOOK):
+        made = FIGURES[name].draw(c)
+        if made is None:
+            made = style.figure(height=2.0)
+            axes = made.add_subplot()
+            axes.set_axis_off()
+    style.headed(made, FIGURES[name].says(c), f"A {c.a.name} · B {c.b.name}")
+    return made
