@@ -28,6 +28,8 @@ def _lengths(run: Evidence) -> Table:
     rows = []
     for of in run.by_tier:
         u = of.users
+        if not u.good:
+            continue
         for name, about, n, found, form in (
             ("latency, from sent", latency, u.good, u.latency, ms),
             ("latency, from intended", latency, u.good, u.latency_from_intended, ms),
@@ -41,9 +43,11 @@ def _lengths(run: Evidence) -> Table:
             )  # fmt: skip
     return Table(
         "Users' good answers through the gateway (lane load). n: how many values the quantiles rest on. They carry no interval: "
-        "answers of one run depend on one another; repeated trials and repeated runs have one.",
+        "answers of one run depend on one another; repeated trials and repeated runs have one. A tier that gave users no good "
+        "answer is left out.",
         [Column("tier", number=False), Column("length", number=False), Column("n"), *(Column(q, latency) for q in QUANTILES)],
         rows,
+        empty="Users had no good answer.",
     )  # fmt: skip
 
 

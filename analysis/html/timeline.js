@@ -89,7 +89,8 @@ const timeline = {
     for (let e = -1; e < 8; e++) for (const m of [1, 2, 5]) decades.push(m * 10 ** e);
     const every = high / low > 1000 ? decades.filter(v => String(v.toExponential())[0] === "1") : decades;
     return look.layout({
-      margin: {l: wide ? 92 : 128, r: 12, t: 26, b: 40}, dragmode: "zoom", hovermode: "closest", barmode: "stack", bargap: 0,
+      margin: {l: wide ? 92 : 128, r: 12, t: 26, b: 40}, dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom", // a finger scrolls the page
+      hovermode: "closest", barmode: "stack", bargap: 0,
       xaxis: Object.assign(look.axis(), {range: [from, to], fixedrange: false, anchor: "y3", minallowed: -0.02 * data.length_s, maxallowed: 1.02 * data.length_s, autorange: false}, look.ticks(from, to)),
       yaxis: Object.assign(look.axis(), {type: "log", domain: [0.11, top - 0.02], range: [Math.log10(low / 1.3), Math.log10(high * 1.3)], fixedrange: false, tickmode: "array", tickvals: every, ticktext: every.map(look.milliseconds), title: {text: wide ? "" : "latency of the answer", standoff: 4}}),
       yaxis2: Object.assign(look.axis(), {domain: [top, 1], range: [rows - 0.5, -0.5], showgrid: false, ticks: "", tickmode: "array", tickvals: data.strips.map((_, i) => i), ticktext: data.strips.map(s => timeline.short(s.name))}),

@@ -87,9 +87,9 @@ def _seen(run: Evidence, rows: Sequence[Row]) -> Table:
                 _after(row["lost_after_s"], row["lost_evidence"], "nothing showed a loss"),
                 _doubted(row["failover_s"], row["failover_doubt"], "no other answer was seen" if row["lost_at"] else ""),
                 Cell(by, tier=by) if by else cell(None),
-                _detection(row), _gap(row, "new"), _gap(row, "kept"), cell(row["unavailable_s"], "{:.2f} s"),
-                cell(row["worst_10_s"], "{:.2f} s"), _brown(row), cell(row["unasked_s"], "{:.1f} s"),
-                cell(row["cuts"]), cell(row["stalls"]), _recovery(row),
+                cell(row["cuts"]), cell(row["stalls"]), _recovery(row), cell(row["unavailable_s"], "{:.2f} s"),
+                cell(row["worst_10_s"], "{:.2f} s"), _gap(row, "new"), _gap(row, "kept"), _detection(row), _brown(row),
+                cell(row["unasked_s"], "{:.1f} s"),
             ]
         )  # fmt: skip
     gap, down = metric("Failover gap"), metric("Unavailability")
@@ -99,10 +99,11 @@ def _seen(run: Evidence, rows: Sequence[Row]) -> Table:
         [
             Column("trial", number=False), Column("fault", number=False), Column("lost, after commanded", metric("Lost")),
             Column("failover", metric("Failover")), Column("first answer by", metric("Failover"), number=False),
-            Column("detection (by ledger)", metric("Detection")), Column("gap, new connections", gap),
-            Column("gap, kept connections", gap), Column("unavailable", down), Column("worst 10 s", down),
-            Column("slow", metric("Brown-outs")), Column("probe silent", down), Column("cuts", metric("Cuts and stalls")),
-            Column("stalls", metric("Cuts and stalls")), Column("recovery", metric("Recovery")),
+            Column("cuts", metric("Cuts and stalls")), Column("stalls", metric("Cuts and stalls")),
+            Column("recovery", metric("Recovery")), Column("unavailable", down), Column("worst 10 s", down),
+            Column("gap, new connections", gap), Column("gap, kept connections", gap),
+            Column("detection (by ledger)", metric("Detection")), Column("slow", metric("Brown-outs")),
+            Column("probe silent", down),
         ],
         out,
         empty="No fault was begun.",
