@@ -106,8 +106,10 @@ def _report(given: argparse.Namespace) -> int:
         found = report.judge(run, told)
         folder = report.write(run, found, told)
     if not given.quiet:
+        from analysis import html
+
         print(verdict.as_text(found), *page.load(run), sep="\n")
-        print(folder)
+        print(folder / html.NAME)
     return found.exit_code
 
 

@@ -62,9 +62,10 @@ def _repeated(rows: Sequence[Row]) -> Table:
         "Repeated trials of one step: median, its exact 95 % interval (from six trials on), the maximum by its right name. "
         "Censored: it lasted longer than was seen.",
         [
-            Column("step", metric("Repeated trials"), number=False), Column("trials"), Column("failover", metric("Failover")),
-            Column("detection", metric("Detection")), Column("unavailable", metric("Unavailability")),
-            Column("recovery", metric("Recovery")), Column("cuts", metric("Cuts and stalls")),
+            Column("step", metric("Repeated trials"), number=False), Column("trials"),
+            Column("failover", metric("Failover"), number=False), Column("detection", metric("Detection"), number=False),
+            Column("unavailable", metric("Unavailability"), number=False), Column("recovery", metric("Recovery"), number=False),
+            Column("cuts", metric("Cuts and stalls"), number=False),
         ],
         out,
     )  # fmt: skip
