@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from analysis import metrics, overhead, tables, verdict
+from analysis import metrics, outages, overhead, tables, verdict
 from analysis.compare import bootstrap, likeness
 from analysis.compare.estimate import Curve, Estimate, Number, Proportion, Sample, Side, Trials
 from analysis.evidence import Evidence
@@ -22,6 +22,7 @@ MIN_PAIRS = 6
 MOST_ANSWERS = 20_000  # whose chunk gaps are looked at; of more, evenly over the run
 OVERLOADED = 0.1  # of the seconds: beyond that a rate is the load generator's own
 CURVE = 201
+GAPS = ("gap_new", "gap_kept")
 
 
 def side(run: Evidence) -> Side:
@@ -212,6 +213,7 @@ def _trials(run: Evidence) -> Iterator[Sample]:
         # How long nobody answered, where nobody did; and how long a gap is at least, where its end was not seen.
         lasted_s = pd.Series([t.gone_until for t in trials], index=rows.index) - rows["lost_at"].astype(float)
         nobody = rows["first_answer_by"].isna() & rows["lost_at"].notna()
+        used = pd.Series([outages.was_in_use(run.around(t), t) is not False for t in trials], rows.index)
         known = {
             "failover": (rows["failover_s"].fillna(lasted_s.where(nobody)), nobody),
             "gap_new": _gap(rows, "new"),
@@ -220,7 +222,10 @@ def _trials(run: Evidence) -> Iterator[Sample]:
             "unavailability": (rows["unavailable_s"], pd.Series(False, rows.index)),
         }
         for metric, (values, censored) in known.items():
-            number = _values(values.astype("float64"), censored)
+            values = values.astype("float64")
+            if metric in ("failover", *GAPS):  # of a tier that was not in use nobody failed over
+                values = values.where(used)
+            number = _values(values, censored)
             if number is not None:
                 yield Sample(metric, "median", str(step), "", "s", number)
         counted = _values((rows["cuts"] + rows["stalls"]).astype("float64"), pd.Series(False, rows.index))

@@ -68,11 +68,13 @@ def test_50_ms_in_front_of_the_gateway_are_found(stack, tmp_path, capsys):
     assert code == 1
     told = json.loads((tmp_path / "compared" / "comparison.json").read_text())
     rows = {(r["metric"], r["statistic"], r["of"], r["via"]): r for r in told["rows"]}
-    for key in (("ttft", "p50", "vllm", "gateway"), ("overhead_ttft", "median", "all tiers", "gateway")):
-        row = rows[key]
-        assert row["low"] <= DELAY_MS + 10, row
+    seen = [("overhead_ttft", "median", "all tiers", "gateway"), ("latency", "p50", "vllm", "gateway")]
+    told_of = [rows[key] for key in seen if rows[key]["judged"] != "cannot tell"]
+    assert told_of, "the machine was too busy for both"
+    for row in told_of:
+        assert row["judged"] == "worse", row
+        assert row["low"] <= DELAY_MS + 5, row  # the proxy itself takes a while, too
         assert row["high"] >= DELAY_MS, row
-    assert rows["ttft", "p50", "vllm", "gateway"]["judged"] == "worse"
     assert rows["chunk_gap", "p50", "vllm", "gateway"]["judged"] != "worse"
 
     assert main(["compare", str(before), str(before), "--out", str(tmp_path / "itself")]) == 0

@@ -38,7 +38,7 @@ def draw(c: Comparison) -> Figure | None:
             if not isinstance(number, Trials):
                 continue
             for value, censored in zip(number.values, number.censored, strict=True):
-                axes.plot(value, at + shift, marker="o", ms=5, mec=colour, mew=1.1, alpha=0.8,
+                axes.plot(value, at + shift, marker="o", ms=5, mec=colour, mew=1.1, alpha=0.8, clip_on=False,
                           color="none" if censored else colour)  # fmt: skip
             middle = value_of(number)
             axes.plot([middle, middle], [at + shift - 0.15, at + shift + 0.15], color=colour, lw=2)
