@@ -47,13 +47,13 @@ PAGE = """<!DOCTYPE html>
 """
 STYLE = """
 body { margin: 0; background: #fff; color: #222; font: 16px/1.5 "DejaVu Sans", system-ui, sans-serif; }
-main { max-width: 62rem; margin: 0 auto; padding: 1rem 1.5rem 4rem; }
+main { max-width: 68rem; margin: 0 auto; padding: 1rem 1.5rem 4rem; }
 h1, h2 { line-height: 1.25; } h2 { margin-top: 2.5rem; }
 img { max-width: 100%; height: auto; }
 pre { overflow-x: auto; margin: 0.5rem 0; font-size: 0.85rem; line-height: 1.4; }
 .highlight { background: #f6f7f8; border-left: 3px solid #d5d9dd; padding: 0.1rem 0.8rem; }
-table { border-collapse: collapse; font-size: 0.85rem; margin: 0.8rem 0; }
-th, td { padding: 0.25rem 0.7rem; border-bottom: 1px solid #e3e3e3; text-align: right; white-space: nowrap; }
+table { border-collapse: collapse; font-size: 0.8rem; margin: 0.8rem 0; }
+th, td { padding: 0.22rem 0.5rem; border-bottom: 1px solid #e3e3e3; text-align: right; white-space: nowrap; }
 .output_html { overflow-x: auto; }
 .output_stream pre, .output_text pre { white-space: pre-wrap; }
 .anchor-link { display: none; }

@@ -15,7 +15,7 @@ from tests.synthetic import Hole, make
 
 BOOKS = sorted(notebook.NOTEBOOKS.glob("*.ipynb"))
 NAMES = [*notebook.OF_ONE_RUN, notebook.OF_TWO_RUNS]
-PICTURES = {"per_tier_latency": 2, "failover_gap": 3, "throughput": 3, "compare": 2}
+PICTURES = {"per_tier_latency": 2, "failover_gap": 3, "throughput": 3, "compare": 3}
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,12 @@ def test_a_page_needs_no_network(pages, name):
     assert wants.scripts == 0
     assert wants.from_elsewhere == []
     assert "default-src 'none'" in wants.policy
+
+
+def test_a_run_compared_with_itself_shows_no_difference(pages):
+    text = (pages / "compare.html").read_text()
+    assert "No difference found" in text
+    assert "B is worse" not in text
 
 
 def test_without_another_run_nothing_is_compared(tmp_path, monkeypatch):
