@@ -53,7 +53,7 @@ def draw(run: Evidence) -> Figure:
     if rows.empty:
         return style.empty(run, "latency by tier", NOTHING)
     with rc_context(style.LOOK):
-        made = style.figure(height=4.4)
+        made = style.figure(height=5.0)
         left, right = made.subplots(1, 2, sharey=True, sharex=True)
         for axes, measure in ((left, _SENT), (right, _INTENDED)):
             stairs.panel(axes, run, rows, measure, {})

@@ -77,6 +77,8 @@ def draw(run: Evidence) -> Figure:
     rows = data(run)
     if rows.empty:
         return style.empty(run, "outcomes", NOTHING)
+    # Who was asked directly and did not answer is known all the same: one row.
+    rows = rows.assign(tier=rows["tier"].where((rows["via"] == GATEWAY) | (rows["tier"] != ""), rows["via"]))
     lines = list(dict.fromkeys(zip(rows["via"], rows["tier"], strict=True)))
     good = rows["outcome"] == Outcome.OK
     heads: list[tuple[str, str]] = [
@@ -121,4 +123,4 @@ def _cells(
 def _line(via: str, tier: str) -> str:
     if via == GATEWAY:
         return tier or "nobody known"
-    return f"{via}, asked directly" if tier in ("", via) else f"{via} asked, {tier} answered"
+    return f"{via}, asked directly" if tier == via else f"{via} asked, {tier} answered"

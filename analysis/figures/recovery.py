@@ -34,8 +34,11 @@ def data(run: Evidence) -> pd.DataFrame:
         for t in run.trials_of(step):
             row: dict[str, Any] = {"step": step, "trial": t.trial, "mark": "recovery", "censored": False}
             v = values.get(t.trial)
+            nobody = run.recovery(t, 0.0)[1] if v is not None and v.censored else None
             if v is None:
                 row |= {"why_unknown": f"a higher tier served when {t.target} returned"}
+            elif nobody is not None:  # who did not ask did not see it outlast anything
+                row |= {"why_unknown": nobody}
             else:
                 seen = v.value is not None and not v.censored
                 row |= {

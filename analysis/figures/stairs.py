@@ -78,6 +78,7 @@ def panel(axes: Axes, run: Evidence, rows: pd.DataFrame, measure: str, notes: di
         )  # fmt: skip
     style.log_ms(axes, "x")
     axes.set_yticks([0, 0.25, 0.5, 0.75, 0.95, 0.99], ["0", "25 %", "p50", "75 %", "p95", "p99"])
+    axes.tick_params(axis="y", labelsize=7.5)
     axes.set_ylim(0, 1.02)
     if rows.empty:
         style.say(axes, "none was measured")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from re import sub
 from textwrap import wrap
 from typing import Any
 
@@ -68,8 +69,9 @@ def title(made: Figure, says: str, run: Evidence, n: str) -> None:
 
 def headed(made: Figure, says: str, note: str) -> None:
     """The same with a note of any kind: a picture may show more than one run."""
-    lines = wrap(says, int(82 * made.get_figwidth() / 9)) if len(says) > 82 else [says]
-    size = 11.5 if len(lines) == 1 else 10.5
+    kept = sub(r"(?<=\d) (?=(s|ms|%|h|min)\b|%)", "\N{NO-BREAK SPACE}", says)  # a number stays with its unit
+    lines = wrap(kept, int(94 * made.get_figwidth() / 9)) if len(says) > 80 else [kept]
+    size = 11.5 if len(says) <= 80 else 10.5
     made.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=size, fontweight="bold", color=INK)
     made.text(0.99, 0.003, note, ha="right", va="bottom", fontsize=7.5, color="#555555")
     made.set_layout_engine("constrained", rect=(0, 0.03, 1, 0.97))

@@ -16,6 +16,7 @@ from analysis.windows import Trial
 from contract.records import Outcome
 
 NOTHING = "nothing was asked through the gateway"
+FEW = 20_000  # so many answers are drawn all
 GRID = (400, 170)  # cells of half a dot's width
 MOST_FAILURES = 20_000  # more than so many are thinned too
 SERVED_COLUMNS = 240  # of the strip that says who served
@@ -43,7 +44,7 @@ def data(run: Evidence) -> pd.DataFrame:
     group[failed] = -2 - (marks[failed] == "cut").to_numpy(int)
     drawn = thinning.kept(
         asks["sent_at"].to_numpy(float), np.log10(np.maximum(np.nan_to_num(latency_ms), 0.1)), group, *GRID,
-        always=failed if failed.sum() <= MOST_FAILURES else None,
+        always=(failed & (failed.sum() <= MOST_FAILURES)) | (good & (good.sum() <= FEW)),
     )  # fmt: skip
     drawn = drawn[shown[drawn]]
     rows = asks[["sent_at", "latency_ms", "tier", "outcome", "lane", "request_id"]].iloc[drawn]

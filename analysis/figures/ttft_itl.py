@@ -90,7 +90,7 @@ def draw(run: Evidence) -> Figure:
         if tier in clumps and p50 is not None:
             notes[tier] = f"; IN CLUMPS, TPOT {style.ms_short(p50)}"
     with rc_context(style.LOOK):
-        made = style.figure(height=4.4)
+        made = style.figure(height=5.0)
         left, right = made.subplots(1, 2, sharey=True)
         stairs.panel(left, run, rows, _TTFT, {})
         stairs.panel(right, run, rows, _GAP, notes)
