@@ -83,7 +83,11 @@ def says(run: Evidence) -> str:
             known = pd.notna(found["lower_ms"])
             interval = f" [{found['lower_ms']:.1f}, {found['upper_ms']:.1f}]" if known else ""
             parts.append(f"{found['ms']:.1f} ms to {words}{interval}")
-    few = "" if len(run.pairs) >= MIN_PAIRS else f" (only {len(run.pairs)} pairs: no interval)"
+    few = (
+        ""
+        if len(run.pairs) >= MIN_PAIRS
+        else f" (only {len(run.pairs)} pair{'s' if len(run.pairs) != 1 else ''}: no interval)"
+    )
     return f"The gateway adds {', '.join(parts)}{few}"
 
 
@@ -127,7 +131,7 @@ def draw(run: Evidence) -> Figure:
             marks.append(Line2D([], [], color=style.LIMIT, lw=2, label=f"limit {_limit_ms(rows):g} ms"))
         style.legend(both[0], marks)
     n = len(run.pairs)
-    style.title(made, says(run), run, f"n = {n:,} pair{'s' if n != 1 else ''} that count")
+    style.title(made, says(run), run, f"n = {n:,} pair{'s that count' if n != 1 else ' that counts'}")
     return made
 
 

@@ -147,7 +147,11 @@ def log_ms(axes: Axes, which: str) -> None:
     """Make the "x" or "y" axis a logarithmic one of milliseconds, labelled as people say it: 200 ms, 1 s."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
+    wide = low > 0 and high / low > (
+        200 if which == "x" else 20_000
+    )  # then labels between the decades would overlap
+    axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
     axis.set_major_formatter(lambda ms, _: ms_text(ms))
     axis.set_minor_formatter(NullFormatter())
 
