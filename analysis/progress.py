@@ -103,7 +103,8 @@ class _Bar:
 
     def show(self, what: str, done: float | None, elapsed_s: float) -> None:
         if self._bar is None:
-            self._bar = _Drawn(total=1.0, file=self._out, leave=False, disable=False)
+            # With a delay it does not draw itself, in a form of its own, before it is told what to show.
+            self._bar = _Drawn(total=1.0, file=self._out, leave=False, disable=False, delay=1e-9)
             self._bar.start_t -= elapsed_s  # it counts from when the work began
         self._bar.bar_format = NO_SHARE if done is None else BAR
         self._bar.n, self._bar.ncols = done or 0.0, _columns(self._out)
