@@ -59,15 +59,15 @@ def of_tiers(
     """Every tier, in the order in which the gateway falls through them."""
     asks = asks[COLUMNS]
     users = metrics.of_users(asks)
-    return [
-        _of_tier(
-            tier,
-            asks[asks["tier"] == tier.name],
-            _of_users(asks[users & (asks["tier"] == tier.name)], ttft_max_ms),
-            any(t.target == tier.name and t.begun_at is not None and t.mended_at is None for t in trials),
-        )
-        for tier in tiers
-    ]
+    found = []
+    for tier in tiers:
+        mine = (asks["tier"] == tier.name).to_numpy(bool)
+        left = any(t.target == tier.name and t.begun_at is not None and t.mended_at is None for t in trials)
+        by_users = _of_users(
+            asks[users & mine], ttft_max_ms
+        )  # before the others are taken too: they may be many
+        found.append(_of_tier(tier, asks[mine], by_users, left))
+    return found
 
 
 def _of_tier(tier: Tier, asks: pd.DataFrame, users: OfUsers, left: bool) -> OfTier:

@@ -17,6 +17,9 @@ class Counted:
     n: int
     mean: float
     at: tuple[float, ...]
+    steps: tuple[
+        np.ndarray, np.ndarray
+    ]  # numbers, a hundredth apart or nearer, and the share that is at most so large
 
 
 def counted(parts: Callable[[], Iterable[np.ndarray]], ranks: Callable[[int], Sequence[int]]) -> Counted:
@@ -30,7 +33,7 @@ def counted(parts: Callable[[], Iterable[np.ndarray]], ranks: Callable[[int], Se
         total += float(part.sum(dtype=np.float64))
     n = int(count.sum())
     if not n:
-        return Counted(0, float("nan"), ())
+        return Counted(0, float("nan"), (), (np.zeros(0), np.zeros(0)))
     came = np.cumsum(count[_ORDER])  # how many numbers there are up to each kind, in order
     wanted = list(ranks(n))
     places = np.searchsorted(came, wanted, "right")
@@ -44,7 +47,11 @@ def counted(parts: Callable[[], Iterable[np.ndarray]], ranks: Callable[[int], Se
     for rank, place in zip(wanted, places, strict=True):
         within = rank - (came[place] - count[_ORDER[place]])
         at.append(float(held[before[np.searchsorted(kinds, place)] + within]))
-    return Counted(n, total / n, tuple(at))
+    some = _ORDER[count[_ORDER] > 0]
+    largest = ((some.astype(np.uint32) << 16) | 0xFFFF).view(
+        np.float32
+    )  # of its kind, where it is not negative
+    return Counted(n, total / n, tuple(at), (largest.astype(float), np.cumsum(count[some]) / n))
 
 
 def _upper(part: np.ndarray) -> np.ndarray:

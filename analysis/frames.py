@@ -3,6 +3,7 @@
 A run that was killed is read like any other: what is missing is an empty table, a torn tail is skipped, and both are said.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -90,8 +91,12 @@ class Frames:
 
     @property
     def gateway_asks(self) -> pd.DataFrame:
-        """The asks that went through the gateway, in the order in which they were sent. A copy of all columns: see below."""
+        """The asks that went through the gateway, in the order in which they were sent: a copy of all their columns."""
         return self.asks[self.through_gateway]
+
+    def gateway(self, columns: Sequence[str]) -> pd.DataFrame:
+        """The same, of those columns alone."""
+        return self.asks.loc[self.through_gateway, list(columns)]
 
     @cached_property
     def through_gateway(self) -> np.ndarray:

@@ -85,6 +85,9 @@ class ChunkGaps:
     ms: dict[str, float | None]  # as of `quantiles`
     mean_ms: float | None
     clumped: bool | None
+    steps: tuple[
+        np.ndarray, np.ndarray
+    ]  # in ms, to within a hundredth, and the share that is at most so long
 
 
 def chunk_gaps(asks: pd.DataFrame) -> ChunkGaps:
@@ -92,13 +95,14 @@ def chunk_gaps(asks: pd.DataFrame) -> ChunkGaps:
     gaps = _gaps(asks)
     found = counted(gaps.parts, lambda n: [*_ranks(n), (n - 1) // 2, n // 2])
     if not found.n:
-        return ChunkGaps(0, dict.fromkeys([*QUANTILES, "max"]), None, None)
+        return ChunkGaps(0, dict.fromkeys([*QUANTILES, "max"]), None, None, found.steps)
     *at, below, above = found.at
     return ChunkGaps(
         found.n,
         dict(zip([*QUANTILES, "max"], at, strict=True)),
         found.mean,
         _clumped(found.n, (below + above) / 2, found.mean),
+        found.steps,
     )
 
 

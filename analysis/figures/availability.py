@@ -115,7 +115,7 @@ def draw(run: Evidence) -> Figure:
         _stretches(service, run, rows, high)
         style.time_axis(service, high)
         _windows(windows.add_subplot(), run, worst)
-    n = int(run.frames.gateway_asks["lane"].isin(availability.PROBES).sum())
+    n = int(run.frames.gateway(["lane"])["lane"].isin(availability.PROBES).sum())
     style.title(made, says(run), run, f"n = {n:,} asks of the probe")
     return made
 

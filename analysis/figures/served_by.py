@@ -33,7 +33,7 @@ def data(run: Evidence) -> pd.DataFrame:
     the first tier's is `first tier`.
     """
     f = run.frames
-    asks = f.gateway_asks[["sent_at", "tier"]]
+    asks = f.gateway(["sent_at", "tier"])
     place = style.places(asks["tier"], f.tiers)
     lower = run.lower[["sent_at", "tier", "why"]]
     at = np.concatenate([asks["sent_at"].to_numpy(float)[place == 0], lower["sent_at"].to_numpy(float)])

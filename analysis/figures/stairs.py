@@ -19,28 +19,37 @@ NEEDS = {"p50": 1, "p95": 20, "p99": 100}
 
 def whose(run: Evidence, columns: list[str]) -> tuple[pd.DataFrame, str]:
     """Users' asks through the gateway; where none of those was answered well, all lanes'. And what they are, in words."""
-    asks = run.frames.gateway_asks[columns]
+    asks = run.frames.gateway(columns)
     load = asks[asks["lane"] == Lane.LOAD]
     if load["good"].any():
         return load, "good answers to users"
     return asks, "good answers, the probe's among them"
 
 
-def table(found: Iterable[tuple[str, str, np.ndarray]]) -> pd.DataFrame:
+def table(found: Iterable[tuple[str, str, np.ndarray | metrics.ChunkGaps]]) -> pd.DataFrame:
     """Of (tier, measure, values in ms): a row for each `mark`: `step`s of the stairs, thinned, and p50, p95, p99.
 
     `share`: of the tier's `n` values, so many took at most `ms`. Quantiles that so few values do not give are missing.
     """
-    parts = [_one(tier, measure, values_ms) for tier, measure, values_ms in found if len(values_ms)]
+    parts = [_one(tier, measure, values_ms) for tier, measure, values_ms in found if _n(values_ms)]
     return pd.concat(parts, ignore_index=True)[COLUMNS] if parts else pd.DataFrame(columns=COLUMNS)
 
 
-def _one(tier: str, measure: str, values_ms: np.ndarray) -> pd.DataFrame:
-    ms = np.sort(values_ms)
-    n = len(ms)
-    share = np.arange(1, n + 1) / n
-    drawn = thinning.kept(np.log10(np.maximum(ms, 0.01)), share, np.zeros(n, np.int8), *GRID)
-    quantiles = metrics.quantiles(pd.Series(ms))
+def _n(values: np.ndarray | metrics.ChunkGaps) -> int:
+    return values.n if isinstance(values, metrics.ChunkGaps) else len(values)
+
+
+def _one(tier: str, measure: str, values_ms: np.ndarray | metrics.ChunkGaps) -> pd.DataFrame:
+    n = _n(values_ms)
+    if isinstance(values_ms, metrics.ChunkGaps):
+        (ms, share), quantiles = values_ms.steps, values_ms.ms
+    else:
+        ms, share, quantiles = (
+            np.sort(values_ms),
+            np.arange(1, n + 1) / n,
+            metrics.quantiles(pd.Series(values_ms)),
+        )
+    drawn = thinning.kept(np.log10(np.maximum(ms, 0.01)), share, np.zeros(len(ms), np.int8), *GRID)
     marks = [name for name, least in NEEDS.items() if n >= least]
     rows = pd.DataFrame(
         {

@@ -32,7 +32,7 @@ def data(run: Evidence) -> pd.DataFrame:
 
     Tokens are those whose usage was told (`metrics.tokens_over_time`), answers the good ones that ended in it.
     """
-    asks = run.frames.gateway_asks[_NEEDED]
+    asks = run.frames.gateway(_NEEDED)
     asks = asks[asks["tier"].notna()]
     columns = ["at_s", "tier", "tokens_per_s", "answers_per_s"]
     if asks.empty:
@@ -103,8 +103,8 @@ def draw(run: Evidence) -> Figure:
         served = rows[rows["answers_per_s"] + rows["tokens_per_s"] > 0]["tier"].unique()
         colours = style.tier_colours(run.frames.tiers)
         style.legend(tokens, [Patch(color=c, label=t) for t, c in colours.items() if t in served])
-    n = int(run.frames.gateway_asks["good"].sum())
-    usage = int(run.frames.gateway_asks["output_tokens"].notna().sum())
+    n = int(run.frames.gateway(["good"])["good"].sum())
+    usage = int(run.frames.gateway(["output_tokens"])["output_tokens"].notna().sum())
     at = np.sort(rows["at_s"].unique())
     wide_s = at[1] - at[0] if len(at) > 1 else high
     style.title(

@@ -31,24 +31,26 @@ def data(run: Evidence) -> pd.DataFrame:
     Every cut and every failure (beyond 20,000 of them one a pixel), and of the good answers those that can be told apart.
     Abandoned asks are no marks.
     """
-    asks = run.frames.gateway_asks
-    outcome = asks["outcome"]
-    marks = pd.Series(
-        np.where(asks["good"], "answer", np.where(outcome.isin(CUTS), "cut", "failed")), index=asks.index
+    asks = run.frames.gateway(
+        ["sent_at", "latency_ms", "tier", "outcome", "lane", "request_id", "good", "file"]
     )
+    outcome = asks["outcome"]
+    good, cut = asks["good"].to_numpy(bool), outcome.isin(CUTS).to_numpy(bool)
     shown = (outcome != Outcome.ABANDONED).to_numpy(bool)
-    good = (marks == "answer").to_numpy(bool)
     latency_ms = asks["latency_ms"].to_numpy(float)
     failed = shown & ~good
     group = 2 * style.places(asks["tier"], run.frames.tiers) + (asks["file"] == "probe").to_numpy(int)
-    group[failed] = -2 - (marks[failed] == "cut").to_numpy(int)
+    group[failed] = -2 - cut[failed].astype(int)
     drawn = thinning.kept(
         asks["sent_at"].to_numpy(float), np.log10(np.maximum(np.nan_to_num(latency_ms), 0.1)), group, *GRID,
         always=(failed & (failed.sum() <= MOST_FAILURES)) | (good & (good.sum() <= FEW)),
     )  # fmt: skip
     drawn = drawn[shown[drawn]]
     rows = asks[["sent_at", "latency_ms", "tier", "outcome", "lane", "request_id"]].iloc[drawn]
-    rows = rows.assign(at_s=rows["sent_at"] - run.frames.started_at, mark=marks.iloc[drawn])
+    rows = rows.assign(
+        at_s=rows["sent_at"] - run.frames.started_at,
+        mark=np.where(good[drawn], "answer", np.where(cut[drawn], "cut", "failed")),
+    )
     return rows[_COLUMNS].reset_index(drop=True)
 
 
@@ -89,7 +91,7 @@ def _took_over(run: Evidence, trial: Trial) -> tuple[str, float] | None:
 
 def _counts(run: Evidence) -> tuple[int, int]:
     """(cut or stalled, failed) of the asks through the gateway."""
-    asks = run.frames.gateway_asks
+    asks = run.frames.gateway(["outcome", "good"])
     cut = asks["outcome"].isin(CUTS)
     failed = ~asks["good"] & ~cut & (asks["outcome"] != Outcome.ABANDONED)
     return int(cut.sum()), int(failed.sum())
@@ -117,8 +119,8 @@ def draw(run: Evidence) -> Figure:
         _served(served, run, high)
         style.time_axis(served, high, "strip: pale where nobody asked, white where nobody answered")
         plot.set_ylabel("latency of the answer")
-    n, good = len(run.frames.gateway_asks), int((rows["mark"] == "answer").sum())
-    all_good = int(run.frames.gateway_asks["good"].sum())
+    n, good = int(run.frames.through_gateway.sum()), int((rows["mark"] == "answer").sum())
+    all_good = int(run.frames.gateway(["good"])["good"].sum())
     thinned = f", {good:,} of {all_good:,} good ones drawn: those that can be told apart"
     style.title(
         made, says(run), run, f"n = {n:,} asks through the gateway{thinned if good < all_good else ''}"
@@ -160,7 +162,7 @@ def _served(axes: Axes, run: Evidence, high: float) -> None:
 
     Pale: nobody asked, the tier that served last. White: asks were sent, and none of them was answered well.
     """
-    asks = run.frames.gateway_asks
+    asks = run.frames.gateway(["sent_at", "good", "tier"])
     edges = np.linspace(0, high, min(SERVED_COLUMNS, max(10, int(high))) + 1)
     at = asks["sent_at"].to_numpy(float) - run.frames.started_at
     good, place = asks["good"].to_numpy(bool), style.places(asks["tier"], run.frames.tiers)

@@ -61,7 +61,7 @@ def headline(run: Evidence, verdict: Verdict) -> Headline:
         means=MEANS[verdict.status],
         warnings=warnings(run),
         saw=_saw(run),
-        goodput=None if run.frames.gateway_asks.empty else page.goodput(run),
+        goodput=None if not run.frames.through_gateway.any() else page.goodput(run),
         missed=[f"{_name(f)}: {f.status}" for f in verdict.findings if f.status is not Status.PASS],
         places=[_place(run, t) for t in trials[:MOST_PLACES]],
         more_places=max(0, len(trials) - MOST_PLACES),
@@ -113,7 +113,7 @@ def _value(v: Value, unit: str | None) -> str:
 
 
 def _saw(run: Evidence) -> str:
-    if run.frames.gateway_asks.empty:
+    if not run.frames.through_gateway.any():
         return "Nothing was asked through the gateway, so nobody saw anything."
     said = timeline.says(run)
     return f"{said[:1].upper()}{said[1:]}."
