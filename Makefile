@@ -94,6 +94,7 @@ bench: setup .venv/dev ## what the harness itself costs, and how true its number
 	$(PY) -m benchmarks.records
 	$(PY) -m benchmarks.streams
 	$(PY) -m benchmarks.moves --steps 15
+	$(PY) -m benchmarks.report
 
 .venv/installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'

@@ -5,6 +5,7 @@ columns, and forgotten; so the file is never in memory as a whole, and ten milli
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,11 @@ from contract.records import REQUESTS
 from contract.run import Batches
 
 ROWS = 250_000  # records taken together
+THREADS = 2  # that make columns of them; Arrow lets go of the interpreter meanwhile
 ONE_MORE_BATCH = 2**26  # bytes: it may have been begun when the size was looked at
+
+# Bytes of a file that a record takes at the least: of each text and list its place, of each number itself.
+LEAST = sum(4 if pa.types.is_string(t) or pa.types.is_list(t) else t.bit_width // 8 for t in REQUESTS.types)
 
 # Texts of which every record has another one; all others repeat, and are kept as numbers of their kinds.
 OWN = ("request_id", "pair", "covered_by")
@@ -32,15 +37,26 @@ def asks_of(files: Sequence[tuple[str, Batches]], told: Told = silent) -> dict[s
 
     Texts that repeat are categories in the order of the alphabet, whole numbers are nullable, None of a float is NaN.
     """
-    size = sum(batches.size for _, batches in files)
+    size = ONE_MORE_BATCH + sum(batches.size for _, batches in files)
     made: dict[str, Any] = {f.name: _maker(f, size) for f in REQUESTS} | {"file": _Kinds()}
-    for file, batches in files:
-        for table in _together(batches):
-            told(f"reading {file}.arrow", min(1.0, batches.walked / batches.size))
-            for name in REQUESTS.names:
-                made[name].add(table.column(name).combine_chunks())
-            made["file"].add(pa.array([file]).take(pa.array(np.zeros(table.num_rows, np.int8))))
-    return {name: made.pop(name).whole() for name in list(made)}
+    with ThreadPoolExecutor(THREADS) as pool:
+        doing: list[Future[None]] = []
+        for file, batches in files:
+            for table in _together(batches):  # the next are read while these are made into columns
+                told(f"reading {file}.arrow", min(1.0, batches.walked / batches.size))
+                for done in doing:
+                    done.result()
+                doing = [pool.submit(_add, made[name], table.column(name)) for name in REQUESTS.names]
+                made["file"].add(pa.array([file]).take(pa.array(np.zeros(table.num_rows, np.int8))))
+        for done in doing:
+            done.result()
+    whole = {name: made.pop(name).whole() for name in list(made)}
+    pa.default_memory_pool().release_unused()  # what was read stays no longer than the reading
+    return whole
+
+
+def _add(to: Any, column: pa.ChunkedArray) -> None:
+    to.add(column.combine_chunks())
 
 
 def _together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -56,47 +72,46 @@ def _together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(held, schema=REQUESTS)
 
 
-def _maker(field: pa.Field, size: int) -> "_Floats | _Whole | _Own | _Kinds | _Lists":
+def _maker(field: pa.Field, size: int) -> "_Long | _Whole | _Own | _Kinds | _Lists":
     if pa.types.is_list(field.type):
         return _Lists(size)
     if pa.types.is_string(field.type):
         return _Own() if field.name in OWN else _Kinds()
     if pa.types.is_floating(field.type):
-        return _Floats()
-    return _Whole(field.type)
+        return _Long(np.dtype(np.float64), size // LEAST)
+    return _Whole(field.type, size // LEAST)
 
 
-class _Floats:
-    def __init__(self) -> None:
-        self._parts: list[np.ndarray] = []
+class _Long:
+    """One array as long as the files allow, filled from its beginning: what is not written to takes no memory."""
 
-    def add(self, part: pa.Array) -> None:
-        self._parts.append(part.to_numpy(zero_copy_only=False).astype(np.float64))
+    def __init__(self, kind: np.dtype, room: int) -> None:
+        self._room, self._used = np.empty(room, kind), 0
+
+    def add(self, part: pa.Array | np.ndarray) -> None:
+        numbers = part if isinstance(part, np.ndarray) else part.to_numpy(zero_copy_only=False)
+        self._room[self._used : self._used + len(numbers)] = numbers
+        self._used += len(numbers)
 
     def whole(self) -> np.ndarray:
-        return np.concatenate([np.zeros(0), *self._parts])
+        return self._room[: self._used]
 
 
 class _Whole:
     """Whole numbers and truths, None apart from 0 and False."""
 
-    def __init__(self, kind: pa.DataType) -> None:
+    def __init__(self, kind: pa.DataType, room: int) -> None:
         self._type = np.dtype(bool) if pa.types.is_boolean(kind) else np.dtype(kind.to_pandas_dtype())
-        self._parts: list[np.ndarray] = []
-        self._missing: list[np.ndarray] = []
+        self._numbers, self._missing = _Long(self._type, room), _Long(np.dtype(bool), room)
 
     def add(self, part: pa.Array) -> None:
         filler = False if self._type.kind == "b" else 0
-        numbers = pc.fill_null(part, filler) if part.null_count else part
-        self._parts.append(numbers.to_numpy(zero_copy_only=False).astype(self._type))
-        self._missing.append(part.is_null().to_numpy(zero_copy_only=False))
+        self._numbers.add(pc.fill_null(part, filler) if part.null_count else part)
+        self._missing.add(part.is_null())
 
     def whole(self) -> ExtensionArray:
-        numbers = np.concatenate([np.zeros(0, self._type), *self._parts])
-        missing = np.concatenate([np.zeros(0, bool), *self._missing])
-        if self._type.kind == "b":
-            return pd.arrays.BooleanArray(numbers, missing)
-        return pd.arrays.IntegerArray(numbers, missing)
+        kind = pd.arrays.BooleanArray if self._type.kind == "b" else pd.arrays.IntegerArray
+        return kind(self._numbers.whole(), self._missing.whole())
 
 
 class _Own:
@@ -143,23 +158,16 @@ def _smallest(kinds: int) -> np.dtype:
 
 
 class _Lists:
-    """All numbers go into one array that is as long as the files: what is not written to takes no memory."""
-
     def __init__(self, size: int) -> None:
-        self._numbers = np.empty((size + ONE_MORE_BATCH) // NUMBER.itemsize, NUMBER)
-        self._used = 0
-        self._lengths: list[np.ndarray] = []
+        self._numbers = _Long(NUMBER, size // NUMBER.itemsize)
+        self._lengths = _Long(np.dtype(np.int32), size // LEAST)
 
     def add(self, part: pa.ListArray) -> None:
-        numbers = part.flatten().to_numpy(zero_copy_only=False)
-        self._numbers[self._used : self._used + len(numbers)] = numbers
-        self._used += len(numbers)
-        lengths = pc.fill_null(pc.list_value_length(part), 0)
-        self._lengths.append(lengths.to_numpy(zero_copy_only=False).astype(np.int32))
+        self._numbers.add(part.flatten())
+        self._lengths.add(pc.fill_null(pc.list_value_length(part), 0))
 
     def whole(self) -> Gaps:
-        lengths = np.concatenate([np.zeros(0, np.int32), *self._lengths])
-        return Gaps.one_after_another(lengths, self._numbers[: self._used])
+        return Gaps.one_after_another(self._lengths.whole(), self._numbers.whole())
 
 
 def split(rows: pd.DataFrame, by: Sequence[str], parts: Sequence[np.ndarray]) -> list[pd.DataFrame]:

@@ -105,7 +105,7 @@ def quality(run: Evidence) -> list[str]:
 
 
 def _witnesses(run: Evidence) -> str:
-    good = run.frames.asks[run.frames.asks["good"]]
+    good = run.frames.asks[["witness"]][run.frames.asks["good"]]
     counts = {str(w): int((good["witness"] == w).sum()) for w in Witness}
     missing = int(good["witness"].isna().sum())
     told = ", ".join(f"{w} {n}" for w, n in counts.items()) + (f", not told {missing}" if missing else "")
