@@ -57,13 +57,13 @@ def _groups(asks: pd.DataFrame) -> np.ndarray:
     tier, _ = pd.factorize(asks["tier"])
     outcome, _ = pd.factorize(asks["outcome"])
     way = np.where(asks["via"] != GATEWAY, 2, asks["lane"].isin(PROBES))
-    return ((tier + 1) * 16 + outcome) * 3 + way.astype(int)
+    return (((tier + 1) * 16 + outcome) * 3 + way.astype(int)).astype(np.int32)
 
 
 def _thinned(places: np.ndarray, x: np.ndarray, y: np.ndarray, group: np.ndarray, most: int) -> np.ndarray:
     columns, rows = COLUMNS, ROWS
     while len(places) > most:
-        _, of = np.unique(group[places], return_inverse=True)
+        of, _ = pd.factorize(group[places])
         places = places[kept(x[places], y[places], of, columns, rows)]
         if columns < 20:
             break
