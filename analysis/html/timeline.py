@@ -44,7 +44,9 @@ def payload(run: Evidence, drawn: Drawn) -> dict[str, Any]:
         "tiers": [{"name": tier} | dict(mark) for tier, mark in marks(frames.tiers).items()],
         "records": records(drawn.asks, frames.started_at, run.lower),
         "strips": strips(run),
-        "served": served(frames.gateway(["sent_at", "good", "tier"]), frames.tiers, frames.started_at, frames.ended_at),
+        "served": served(
+            frames.gateway(["sent_at", "good", "tier"]), frames.tiers, frames.started_at, frames.ended_at
+        ),
     }
 
 
