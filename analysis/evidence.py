@@ -112,7 +112,7 @@ class Evidence:
         if overload.rests_on_overload(asks, fit, since, until):
             return "the load generator was overloaded in these seconds, and nobody else asked"
         silent_s = self.unasked.within(since, until).s
-        if took.s > limit_s and silent_s:
+        if silent_s and (took.s > limit_s or took.censored):
             return f"the probe did not ask for {silent_s:.1f} s of it"
         return None
 

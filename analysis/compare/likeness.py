@@ -24,7 +24,8 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ALIKE_WITHIN = {
     "recorded_s": 2.0,
     "prompt_tokens": 1.25,
-}  # fields that chance moves: alike up to such a ratio
+}  # fields that chance moves: alike up to such a ratio, or between two such intervals
+Z_999 = 3.29
 MOST_CAPS = 8
 
 Conditions = dict[str, dict[str, object]]
@@ -98,12 +99,22 @@ def _alike(field: str, a: object, b: object) -> bool:
     if a == b:
         return True
     ratio = next((r for word, r in ALIKE_WITHIN.items() if field.endswith(word)), None)
-    if ratio is None or not isinstance(a, int | float) or not isinstance(b, int | float):
+    ends_a, ends_b = _ends(a), _ends(b)
+    if ratio is None or ends_a is None or ends_b is None:
         return False
-    return max(a, b) <= ratio * min(a, b)
+    return max(ends_a[0], ends_b[0]) <= ratio * min(ends_a[1], ends_b[1])
+
+
+def _ends(value: object) -> tuple[float, float] | None:
+    """Of a number, or of an interval."""
+    if isinstance(value, int | float):
+        return value, value
+    return (value[0], value[1]) if isinstance(value, list) else None
 
 
 def _said(value: object) -> str:
+    if isinstance(value, list):
+        return " to ".join(f"{v:g}" for v in value)
     return "nothing" if value in (None, "") else str(value)
 
 
@@ -147,9 +158,20 @@ def _prompts(users: pd.DataFrame) -> dict[str, object]:
         told[f"{name}.max_tokens"] = (
             ", ".join(map(str, caps)) if len(caps) <= MOST_CAPS else f"{caps[0]} to {caps[-1]}"
         )
-        prompt = of["prompt_tokens"].dropna()
-        told[f"{name}.median_prompt_tokens"] = float(prompt.median()) if len(prompt) else None
+        told[f"{name}.median_prompt_tokens"] = _median(of["prompt_tokens"].dropna())
     return told
+
+
+def _median(drawn: pd.Series) -> list[float] | None:
+    """Between what the median of all that might have been drawn lies: 99.9 %, by order statistics; None of nothing.
+
+    A run draws its prompts, so that of few the median is chance.
+    """
+    if drawn.empty:
+        return None
+    reach = Z_999 / 2 / len(drawn) ** 0.5
+    ends = [max(0.0, 0.5 - reach), min(1.0, 0.5 + reach)]
+    return [float(v) for v in drawn.astype("float64").quantile(ends, interpolation="nearest")]
 
 
 def _load(run: Frames) -> dict[str, object]:

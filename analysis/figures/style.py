@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MultipleLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullFormatter
 
 from analysis.evidence import Evidence
 
@@ -151,7 +151,10 @@ def log_ms(axes: Axes, which: str) -> None:
     wide = low > 0 and high / low > (
         200 if which == "x" else 20_000
     )  # then labels between the decades would overlap
-    axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
+    if low > 0 and high / low < 4:  # hardly a 1, 2 or 5 in it
+        axis.set_major_locator(MaxNLocator(4))
+    else:
+        axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
     axis.set_major_formatter(lambda ms, _: ms_text(ms))
     axis.set_minor_formatter(NullFormatter())
 

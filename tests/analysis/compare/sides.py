@@ -9,7 +9,7 @@ from analysis.compare.estimate import Number, Proportion, Sample, Side, Trials
 
 CONDITIONS = {
     "topology": {"tiers": "vllm → ollama"},
-    "prompts": {"chat.max_tokens": "32", "chat.median_prompt_tokens": 210.0},
+    "prompts": {"chat.max_tokens": "32", "chat.median_prompt_tokens": [190.0, 230.0]},
     "load": {"users": 6, "recorded_s": 200.0},
     "timeline": {"step gone": "scale_to_zero vllm at 8s for 6s"},
     "versions": {"gateway": "1.106.0"},
