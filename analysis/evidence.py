@@ -202,6 +202,5 @@ class Evidence:
         f = self.frames
         if not f.has_ledgers:
             return None
-        ledgers = ledger.by_nonce(f.ledgers)
-        known = {name for asks in (f.asks, f.warmup, f.covered) for name in asks["request_id"]}
-        return ledger.check(f.asks, known, list(f.ledgers), ledgers, whole=f.cut_short is None and not f.torn)
+        known = [asks["request_id"] for asks in (f.asks, f.warmup, f.covered)]
+        return ledger.check(f.asks, known, f.ledgers, whole=f.cut_short is None and not f.torn)

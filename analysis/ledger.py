@@ -4,12 +4,14 @@ A ledger is the truth: where it contradicts a record, the record lies. Pages of 
 are told in results/README.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import json
 
 from contract.records import Outcome, Witness
@@ -33,12 +35,10 @@ class Entry:
     )
 
 
-_ENTRY = ("nonce", "arrived_at", "first_at", "how", "ending")
+_ENTRY = ("arrived_at", "first_at", "how", "ending")
 _TEXT, _INSTANT = ("line", "id", "nonce", "how", "ending"), ("arrived_at", "begun_at", "first_byte_at")
 _LINES = pa.schema([*((name, pa.string()) for name in _TEXT), *((name, pa.float64()) for name in _INSTANT)])
-
-Ledgers = dict[str, list[Entry]]
-"""Nonce → what engines wrote down under it, in order of arrival."""
+_AT_ONCE = 2**18  # ids that are taken apart together
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,42 +66,119 @@ def read(path: Path) -> pd.DataFrame:
     return found.assign(first_at=found["first_byte_at"].fillna(found["begun_at"]))
 
 
-def by_nonce(tables: Mapping[str, pd.DataFrame]) -> Ledgers:
-    """Of the tiers' ledgers."""
-    found: Ledgers = {}
-    for tier, table in tables.items():
-        columns = [table[c].astype(object).where(table[c].notna(), None) for c in _ENTRY]
-        for row in zip(*columns, strict=True):
-            entry = Entry(tier, *row)
-            found.setdefault(entry.nonce, []).append(entry)
-    for entries in found.values():
-        entries.sort(key=lambda e: e.arrived_at)
+def check(
+    asks: pd.DataFrame, known: Sequence[pd.Series], ledgers: Mapping[str, pd.DataFrame], whole: bool
+) -> Checked:
+    """Every ask whose answer our records give to a tier that has a ledger, against all of them.
+
+    `known`: the ids of all records, warm-up included. `ledgers`: tier → see `read`. `whole`: the run was closed and none
+    of its files is torn, so that an ask of this run's in a ledger must have a record.
+    """
+    tiers = list(ledgers)
+    entries, nonces = _entries(ledgers)
+    place = pc.index_in(_text(asks["request_id"]), nonces).fill_null(-1).to_numpy()
+    tier = asks["tier"].astype("category").cat.set_categories(tiers).cat.codes.to_numpy()
+    counts = np.bincount(tier[tier >= 0], minlength=len(tiers)).tolist()
+    checked = Checked(dict(zip(tiers, counts, strict=True)), {t: [] for t in tiers}, {t: [] for t in tiers})
+
+    wrong = _wrong(asks, place, tier, entries, len(nonces), len(tiers))
+    found = _by_nonce(entries, place[wrong], nonces, tiers)
+    columns = ["request_id", "tier", "outcome", "witness", "first_at"]
+    for name, by, outcome, witness, first_at in asks[columns][wrong].itertuples(index=False, name=None):
+        words = contradiction(found.get(name, []), by, outcome, witness, first_at)
+        assert words is not None, f"{name}: only what is contradicted comes here"
+        checked.contradicted[by].append(f"{name}: {words}")
+
+    if whole:
+        missing = _unrecorded(nonces, [_text(ids) for ids in known])
+        for nonce, told in _by_nonce(entries, missing, nonces, tiers).items():
+            checked.unrecorded[told[-1].tier].append(nonce)
+    return checked
+
+
+def _entries(ledgers: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, pa.Array]:
+    """All entries, tier after tier, and each nonce once, as they are met; an entry has the `place` of its nonce there."""
+    texts = [_text(table["nonce"]) for table in ledgers.values()]
+    encoded = pa.chunked_array(texts, pa.large_string()).combine_chunks().dictionary_encode()
+    tables = [table[list(_ENTRY)].assign(tier=i) for i, table in enumerate(ledgers.values())]
+    entries = pd.concat(tables or [pd.DataFrame(columns=[*_ENTRY, "tier"])], ignore_index=True)
+    return entries.assign(place=encoded.indices.to_numpy()), encoded.dictionary
+
+
+def _wrong(
+    asks: pd.DataFrame, place: np.ndarray, tier: np.ndarray, entries: pd.DataFrame, nonces: int, tiers: int
+) -> np.ndarray:
+    """Which asks have a `contradiction`: the same rules, over columns."""
+    given = tier >= 0
+    # Of each nonce and tier what the ledger has; what nobody asked has the last place, where nothing is.
+    size = nonces * tiers
+    key = np.where(given & (place >= 0), place.astype(np.int64) * tiers + tier, size)
+    asked, gave_all, ended_well = (np.zeros(size + 1, bool) for _ in range(3))
+    entry_key = entries["place"].to_numpy(np.int64) * tiers + entries["tier"].to_numpy(np.int64)
+    asked[entry_key] = True
+    for there, ends in ((gave_all, GAVE_ALL), (ended_well, ENDED_WELL)):
+        there[entry_key[(entries["how"].isin(ends) | entries["ending"].isin(ends)).to_numpy(bool)]] = True
+
+    ok = given & asked[key] & (asks["outcome"] == Outcome.OK).to_numpy(bool)
+    to_the_cap = asks["witness"].isin([Witness.END, Witness.USAGE]).to_numpy(bool)
+    well = np.where(to_the_cap, gave_all[key], ended_well[key])
+    wrong = (given & ~asked[key]) | (ok & ~well)
+
+    several = asked[:size].reshape(nonces, tiers).sum(axis=1) > 1 if size else np.zeros(nonces, bool)
+    rows = np.flatnonzero(ok & well)
+    rows = rows[several[place[rows]]]
+    ours = pd.DataFrame(
+        {"row": rows, "place": place[rows], "by": tier[rows], "first": asks["first_at"].to_numpy(float)[rows]}
+    )
+    theirs = entries.loc[several[entries["place"].to_numpy()], ["place", "tier", "arrived_at", "first_at"]]
+    both = ours.merge(theirs, on="place")
+    own = both["tier"] == both["by"]
+    last_at = both["arrived_at"].where(own).groupby(both["row"]).transform("max")
+    spoke_before = both["first_at"] < both["first"] + CLOCKS_S
+    wrong[both.loc[~own & (both["arrived_at"] > last_at) & spoke_before, "row"]] = True
+    return wrong
+
+
+def _by_nonce(
+    entries: pd.DataFrame, places: np.ndarray, nonces: pa.Array, tiers: Sequence[str]
+) -> dict[str, list[Entry]]:
+    """Nonce → what engines wrote down under it, in order of arrival; of the nonces at these places, in their order there."""
+    wanted = np.unique(places[places >= 0])
+    found: dict[str, list[Entry]] = {nonce: [] for nonce in nonces.take(pa.array(wanted)).to_pylist()}
+    some = entries[np.isin(entries["place"].to_numpy(), wanted)].sort_values("arrived_at", kind="stable")
+    names = nonces.take(pa.array(some["place"].to_numpy())).to_pylist()
+    columns = [some[c].astype(object).where(some[c].notna(), None) for c in _ENTRY]
+    for name, tier, *told in zip(names, some["tier"], *columns, strict=True):
+        found[name].append(Entry(tiers[tier], name, *told))
     return found
 
 
-def check(
-    asks: pd.DataFrame, known: set[str], tiers: Sequence[str], ledgers: Ledgers, whole: bool
-) -> Checked:
-    """Every ask whose answer our records give to one of `tiers`, against the ledgers.
+def _unrecorded(nonces: pa.Array, known: Sequence[pa.Array]) -> np.ndarray:
+    """The places of the nonces that no record has although they begin as those of this run."""
+    ids = pa.chunked_array(known, pa.large_string())
+    unknown = np.flatnonzero(~pc.is_in(nonces, ids).to_numpy(zero_copy_only=False))
+    runs: set[str] = set()
+    for part in _parts(ids):
+        runs.update(pc.unique(_heads(part)).to_pylist())
+    heads = _heads(nonces.take(pa.array(unknown))).to_pylist()
+    return unknown[[head in runs and "-" in head for head in heads]] if heads else unknown
 
-    `known`: the ids of all records, warm-up included. `whole`: the run was closed and none of its files is torn, so
-    that an ask of this run's in a ledger must have a record.
-    """
-    checked = Checked(dict.fromkeys(tiers, 0), {t: [] for t in tiers}, {t: [] for t in tiers})
-    columns = ["request_id", "tier", "outcome", "witness", "first_at"]
-    for name, tier, outcome, witness, first_at in zip(*(asks[c] for c in columns), strict=True):
-        if tier not in checked.answers:
-            continue
-        checked.answers[tier] += 1
-        wrong = contradiction(ledgers.get(name, []), tier, outcome, witness, first_at)
-        if wrong is not None:
-            checked.contradicted[tier].append(f"{name}: {wrong}")
-    if whole:
-        runs = {_run_of(name) for name in known} - {None}
-        for nonce, entries in ledgers.items():
-            if nonce not in known and _run_of(nonce) in runs:
-                checked.unrecorded[entries[-1].tier].append(nonce)
-    return checked
+
+def _heads(ids: pa.Array) -> pa.Array:
+    """`ask-1a2b3c` of `ask-1a2b3c-00002f`: all that a run asks begins alike. One without `-` in it is no run's."""
+    return pc.list_element(pc.split_pattern(ids, "-", max_splits=1, reverse=True), 0)
+
+
+def _parts(ids: pa.ChunkedArray) -> Iterator[pa.Array]:
+    for chunk in ids.chunks:
+        for begin in range(0, len(chunk), _AT_ONCE):
+            yield chunk.slice(begin, _AT_ONCE)
+
+
+def _text(column: pd.Series) -> pa.Array:
+    made = pa.array(column)
+    whole = made.combine_chunks() if isinstance(made, pa.ChunkedArray) else made
+    return whole.cast(pa.large_string())
 
 
 def contradiction(
@@ -134,9 +211,3 @@ def contradiction(
 def _spoke_before(entry: Entry, first_at: float | None) -> bool:
     # One that was frozen reads, when it thaws, what was given up long ago; it gives no content then.
     return entry.first_at is not None and first_at is not None and entry.first_at < first_at + CLOCKS_S
-
-
-def _run_of(nonce: str) -> str | None:
-    """`ask-1a2b3c` of `ask-1a2b3c-00002f`: all that a run asks begins alike."""
-    head, _, _ = nonce.rpartition("-")
-    return head if "-" in head else None

@@ -1,0 +1,155 @@
+"""What the ledgers say otherwise, over columns, is what a plain loop over asks and entries says: on random small runs."""
+
+import json
+import random
+
+import pandas as pd
+import pytest
+
+from analysis import ledger
+from analysis.ledger import CLOCKS_S, ENDED_WELL, GAVE_ALL, Checked
+from contract.records import Outcome, Witness
+
+RUNS = 150
+OURS, WARM, OTHERS = "ask-1a2b3c", "ask-1a2b3c-w", "ask-998877"
+NO_RUNS = ("ask-1", "alone", "", "-", "a--b")
+ENDS = ("length", "length", "length", "garbled", "stop", "abort", "gone", None)
+
+
+# The reference: entries by nonce, then ask after ask.
+
+
+def by_nonce(tables):
+    found = {}
+    for tier, table in tables.items():
+        for row in table.astype(object).where(table.notna(), None).to_dict("records"):
+            found.setdefault(row["nonce"], []).append(row | {"tier": tier})
+    for entries in found.values():
+        entries.sort(key=lambda e: e["arrived_at"])
+    return found
+
+
+def check(asks, known, tables, whole):
+    ledgers, tiers = by_nonce(tables), list(tables)
+    checked = Checked(dict.fromkeys(tiers, 0), {t: [] for t in tiers}, {t: [] for t in tiers})
+    for ask in asks.astype(object).where(asks.notna(), None).to_dict("records"):
+        if ask["tier"] in tables:
+            checked.answers[ask["tier"]] += 1
+            wrong = contradiction(ledgers.get(ask["request_id"], []), ask)
+            if wrong is not None:
+                checked.contradicted[ask["tier"]].append(f"{ask['request_id']}: {wrong}")
+    runs = {run_of(name) for name in known} - {None}
+    for nonce, entries in ledgers.items():
+        if whole and nonce not in known and run_of(nonce) in runs:
+            checked.unrecorded[entries[-1]["tier"]].append(nonce)
+    return checked
+
+
+def contradiction(entries, ask):
+    tier = ask["tier"]
+    mine = [e for e in entries if e["tier"] == tier]
+    if not mine:
+        asked = ", ".join(dict.fromkeys(e["tier"] for e in entries)) or "nobody"
+        return f"we say that {tier} answered; {asked} was asked"
+    if ask["outcome"] != Outcome.OK:
+        return None
+    good = GAVE_ALL if ask["witness"] in (Witness.END, Witness.USAGE) else ENDED_WELL
+    if not any(e["how"] in good or e["ending"] in good for e in mine):
+        return f"we say ok; {tier} says {mine[-1]['how'] or 'nothing of its end'}"
+    for e in entries:
+        later = e["tier"] != tier and e["arrived_at"] > mine[-1]["arrived_at"]
+        told = e["first_at"] is not None and ask["first_at"] is not None
+        if later and told and e["first_at"] < ask["first_at"] + CLOCKS_S:
+            return f"we say that {tier} answered; {e['tier']} was asked after it and spoke first"
+    return None
+
+
+def run_of(nonce):
+    head, _, _ = nonce.rpartition("-")
+    return head if "-" in head else None
+
+
+# Random runs.
+
+
+def lines_of(rng, number, nonce):
+    """What an engine wrote of one ask: to its end, to just before it, to its first token, or hardly anything."""
+    arrived_at = 1.0 + rng.randrange(4) / 4  # some at the same instant
+    told = {"id": str(number), "nonce": nonce, "arrived_at": arrived_at}
+    lines = [{"line": "arrived"} | told]
+    first_at = rng.choice((None, 1.3, 1.3 + CLOCKS_S, 1.3 + CLOCKS_S / 2, arrived_at + 0.1))
+    if rng.random() < 0.5:
+        lines.append({"line": "begun", "id": str(number), "begun_at": first_at})
+    if rng.random() < 0.4:
+        lines.append({"line": "ending", "id": str(number), "ending": rng.choice(ENDS)})
+    if rng.random() < 0.7:
+        ended = {"how": rng.choice(ENDS), "ending": rng.choice(ENDS), "first_byte_at": first_at}
+        lines.append({"line": "ended", "id": str(number)} | ended)
+    return lines
+
+
+def random_run(seed, folder):
+    rng = random.Random(seed)
+    tiers = ["a", "b", "c"][: rng.randint(1, 3)]
+    names = [f"{run}-{i:05x}" for run in (OURS, WARM, OTHERS) for i in range(3)] + list(NO_RUNS)
+    tables = {}
+    for tier in tiers:
+        if rng.random() < 0.9:  # else it keeps no ledger
+            asked = rng.choices(names, k=rng.choice((0, 4, 20, 30)))
+            lines = [line for i, nonce in enumerate(asked) for line in lines_of(rng, i, nonce)]
+            path = folder / f"{tier}.jsonl"
+            path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            tables[tier] = ledger.read(path)
+    asks = pd.DataFrame(
+        [
+            {
+                "request_id": rng.choice(
+                    [n for n in names if not n.startswith(OTHERS)]
+                ),  # one twice, now and then
+                "tier": rng.choice([*tiers, None]),
+                "outcome": rng.choice((Outcome.OK, Outcome.OK, Outcome.OK, Outcome.CUT)),
+                "witness": rng.choice((*Witness, None)),
+                "first_at": rng.choice((1.3, 1.3, 1.6, None)),
+            }
+            for _ in range(rng.choice((0, 8, 30)))
+        ],
+        columns=["request_id", "tier", "outcome", "witness", "first_at"],
+    ).astype({"request_id": "str", "first_at": "float64"})
+    for column in ("tier", "outcome", "witness"):
+        asks[column] = asks[column].astype("str").astype("category")
+    warm = pd.Series([f"{WARM}-{i:05x}" for i in range(rng.randrange(4))], dtype="str")
+    return asks, warm, tables
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """Of each run what is found over columns, and what the loop finds."""
+    found = []
+    for seed in range(RUNS):
+        asks, warm, tables = random_run(seed, tmp_path_factory.mktemp("ledgers"))
+        known, whole = [asks["request_id"], warm], seed % 3 > 0
+        found.append(
+            (ledger.check(asks, known, tables, whole), check(asks, set(pd.concat(known)), tables, whole))
+        )
+    return found
+
+
+@pytest.mark.parametrize("seed", range(RUNS))
+def test_over_columns_the_same_is_found_in_the_same_words_and_order(both, seed):
+    columnar, looped = both[seed]
+    assert columnar == looped
+
+
+def test_the_random_runs_have_every_kind_of_contradiction_and_answers_that_agree(both):
+    words = [w for _, looped in both for told in looped.contradicted.values() for w in told]
+    for kind in (
+        "; nobody was asked", "; c was asked", ", a was asked", "says nothing of its end", "says abort", "says stop",
+        "was asked after it and spoke first",
+    ):  # fmt: skip
+        assert sum(kind in w for w in words) > 2, kind
+    assert sum(n for _, looped in both for n in looped.answers.values()) - len(words) > 100
+    unrecorded = {
+        run_of(nonce) for _, looped in both for told in looped.unrecorded.values() for nonce in told
+    }
+    assert unrecorded == {OURS, WARM}
+    assert any(not looped.answers for _, looped in both)
