@@ -1,0 +1,218 @@
+"""The classes of lower tiers' answers, over columns, are those of a plain loop over answers: on random small runs."""
+
+import random
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.attribution import ANSWER_WITHIN_S, HEALTH_WITHIN_S, Outage, State, Why, outages_of, why_lower
+from analysis.windows import Trial
+from contract.records import GATEWAY
+
+RUNS = 200
+LENGTH_S = 40
+TOLD = ["request_id", "lane", "tier", "sent_at", "headers_at", "ended_at", "why", "because"]
+
+
+# The reference: answer after answer.
+
+
+def outages_looped(trials, lost_at, asks, cooldown_s):
+    out = []
+    for t in trials:
+        if t.gone_from is None:
+            continue
+        mend_at = t.mend_commanded_at if t.mend_commanded_at is not None else t.mend_begun_at
+        known = [a for a in (lost_at.get((t.step, t.trial)), t.effective_at) if a is not None]
+        down_until = next((a for a in (mend_at, t.mended_at) if a is not None), t.ends_at)
+        back_at = t.mended_at
+        if mend_at is not None:
+            own = asks[
+                (asks["tier"] == t.target)
+                & asks["good"]
+                & (asks["sent_at"] >= mend_at)
+                & (asks["first_at"] <= t.gone_until)
+            ]
+            if len(own):
+                back_at = float(own["first_at"].min())
+        cooled_until = None if back_at is None or cooldown_s is None else back_at + cooldown_s
+        out.append(
+            Outage(t.target, t.gone_from, min(known, default=down_until), down_until, back_at, cooled_until)
+        )
+    return out
+
+
+def why_looped(asks, tiers, outages, health):
+    sights = {tier: sight_of(tier, asks, health) for tier in tiers}
+    rows = []
+    for ask in asks.to_dict("records"):
+        if ask["tier"] not in tiers[1:] or ask["via"] != GATEWAY:
+            continue
+        start = ask["sent_at"]
+        end = next((e for e in (ask["headers_at"], ask["first_at"], ask["ended_at"]) if e == e), start)
+        higher = tiers[: tiers.index(ask["tier"])]
+        states = [state(start, end, [o for o in outages if o.tier == h], sights[h]) for h in higher]
+        said = ", ".join(f"{t} {s}" for t, s in zip(higher, states, strict=True))
+        rows.append(ask | {"headers_at": end, "why": str(why_of(states)), "because": said})
+    return pd.DataFrame(rows, columns=TOLD)
+
+
+def why_of(states):
+    if State.SERVING in states:
+        return Why.SPURIOUS
+    if State.UNVERIFIED in states or State.EDGE in states:
+        return Why.UNKNOWN
+    return Why.STICKY if states[-1] is State.COOLDOWN else Why.NEEDED
+
+
+def sight_of(tier, asks, health):
+    rows = health[health["tier"] == tier].sort_values("at")
+    good = asks[asks["good"] & (asks["tier"] == tier)]
+    return (
+        rows["at"].to_numpy(float),
+        rows["up"].to_numpy(float, na_value=np.nan),
+        np.sort(good["first_at"].dropna().to_numpy(float)),
+    )
+
+
+def state(start, end, outages, sight):
+    told = health_around(sight, start, end)
+    if told is State.DOWN or any(start < o.down_until and end >= o.down_from for o in outages):
+        return State.DOWN
+    for o in outages:
+        if start < (o.back_at if o.back_at is not None else np.inf) and end >= o.gone_from:
+            return State.EDGE
+    for o in outages:
+        if o.back_at is None or start < o.back_at:
+            continue
+        if o.cooled_until is not None and start < o.cooled_until:
+            return State.COOLDOWN
+        if o.cooled_until is None and not any(o.back_at < at <= start for at in sight[2]):
+            return State.UNVERIFIED
+    if told is not None:
+        return told
+    return State.SERVING if answered_around(sight[2], start, end) else State.UNVERIFIED
+
+
+def health_around(sight, start, end):
+    at, up, _ = sight
+    first = max(0, int(np.searchsorted(at, start, "right")) - 1)
+    at, up = at[first:], up[first:]
+    last = int(np.searchsorted(at, end, "left")) + 1
+    at, up = at[:last], up[:last]
+    if not len(at) or start - at[0] > HEALTH_WITHIN_S or at[-1] - end > HEALTH_WITHIN_S:
+        return None
+    failed = up == 0.0
+    if (failed[1:] & failed[:-1] & (np.diff(at) <= HEALTH_WITHIN_S)).any():
+        return State.DOWN
+    if failed.any():
+        return State.EDGE
+    bracketed = len(at) > 1 and at[0] <= start and at[-1] >= end
+    return State.SERVING if bracketed and (up == 1.0).all() else None
+
+
+def answered_around(answered_at, start, end):
+    before, after = answered_at[answered_at <= start], answered_at[answered_at >= end]
+    return (
+        len(before) > 0
+        and len(after) > 0
+        and start - before[-1] <= ANSWER_WITHIN_S
+        and after[0] - end <= ANSWER_WITHIN_S
+    )
+
+
+# Random runs. Instants are multiples of 1/4 s, so that ends of intervals meet exactly, now and then.
+
+
+def quarter(rng, least, most):
+    return rng.randrange(int(4 * least), int(4 * most) + 1) / 4
+
+
+def random_asks(rng, tiers):
+    rows = []
+    for i in range(rng.choice((0, 10, 60))):
+        sent_at = quarter(rng, 0, LENGTH_S)
+        spans = sorted(rng.choice((0.0, 0.25, 1.0, 9.0)) for _ in range(3))
+        at = [np.nan if rng.random() < 0.2 else sent_at + s for s in spans]
+        rows.append({
+            "request_id": f"ask-{i}", "lane": rng.choice(("load", "probe_new")), "via": rng.choice((GATEWAY,) * 5 + (tiers[0],)),
+            "tier": rng.choice((*tiers, *tiers, None, "nobody's")), "good": rng.random() < 0.7,
+            "sent_at": sent_at, "headers_at": at[0], "first_at": at[1], "ended_at": at[2],
+        })  # fmt: skip
+    columns = ["request_id", "lane", "via", "tier", "good", "sent_at", "headers_at", "first_at", "ended_at"]
+    asks = pd.DataFrame(rows, columns=columns).sort_values("sent_at", kind="stable", ignore_index=True)
+    kinds = {"request_id": "str", "lane": "category", "via": "category", "tier": "category", "good": bool}
+    return asks.astype(kinds | dict.fromkeys(columns[5:], float))
+
+
+def random_health(rng, tiers):
+    """Once a second, and now and then nothing, late, unknown, or failed: alone, or several times on end."""
+    rows = []
+    for tier in tiers:
+        watched, failing = rng.random() < 0.8, 0
+        for second in range(LENGTH_S + 2):
+            if failing == 0 and rng.random() < 0.06:
+                failing = rng.choice((1, 1, 2, 6))
+            up = None if rng.random() < 0.05 else failing == 0
+            failing = max(0, failing - 1)
+            if watched and rng.random() < 0.85:
+                rows.append((second + rng.choice((0.0, 0.0, 0.25, 0.5, 1.75)), tier, up))
+    rng.shuffle(rows)
+    health = pd.DataFrame(rows, columns=["at", "tier", "up"])
+    return health.astype({"at": float, "tier": "str", "up": "boolean"}).drop_duplicates(["at", "tier"])
+
+
+def random_trials(rng, tiers):
+    """Faults that may overlap, on the same tier too; of some a stage was never written."""
+    found = []
+    for number in range(rng.randrange(8)):
+        at = [quarter(rng, 0, LENGTH_S - 5)]
+        for _ in range(5):
+            at.append(at[-1] + rng.choice((0.0, 0.25, 1.0, 4.0)))
+        stages = [None if rng.random() < 0.12 else a for a in at]
+        found.append(
+            Trial("step", number, "freeze", rng.choice(tiers), *stages, None, rng.choice((at[-1] + 5, LENGTH_S)))
+        )  # fmt: skip
+    return found
+
+
+def random_run(seed):
+    rng = random.Random(seed)
+    tiers = ["a", "b", "c", "d"][: rng.randint(1, 4)]
+    asks, health, trials = random_asks(rng, tiers), random_health(rng, tiers), random_trials(rng, tiers)
+    began = [t for t in trials if t.gone_from is not None and rng.random() < 0.6]
+    lost_at = {(t.step, t.trial): t.gone_from + rng.choice((0.0, 0.5)) for t in began}
+    return asks, tiers, trials, lost_at, health, rng.choice((None, 0.5, 5.0, 15.0))
+
+
+@pytest.fixture(scope="module")
+def looped():
+    """Of each run the outages and the classes that the loop finds."""
+    found = []
+    for seed in range(RUNS):
+        asks, tiers, trials, lost_at, health, cooldown_s = random_run(seed)
+        outages = outages_looped(trials, lost_at, asks, cooldown_s)
+        found.append((outages, why_looped(asks, tiers, outages, health)))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(RUNS))
+def test_over_columns_every_answer_has_the_same_class_for_the_same_reason(looped, seed):
+    asks, tiers, trials, lost_at, health, cooldown_s = random_run(seed)
+    outages, classes = looped[seed]
+    assert outages_of(trials, lost_at, asks, cooldown_s) == outages
+    found = why_lower(asks, tiers, outages, health)
+    assert found.columns.tolist() == TOLD
+    pd.testing.assert_frame_equal(
+        found, classes, check_dtype=False, check_categorical=False, check_exact=True
+    )
+
+
+def test_the_random_runs_have_every_class_for_every_reason(looped):
+    classes = pd.concat([found for _, found in looped])
+    whys = Counter(classes["why"])
+    assert all(whys[why] > 30 for why in Why), whys
+    states = Counter(word for told in classes["because"] for word in told.replace(",", "").split())
+    assert all(states[state] > 50 for state in State), states
