@@ -9,6 +9,7 @@ from enum import StrEnum
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import union_categoricals
 
 from analysis.windows import Trial
 from contract.records import GATEWAY
@@ -128,10 +129,11 @@ def why_lower(
     columns = ["request_id", "lane", "tier", "sent_at", "headers_at", "ended_at", "why", "because"]
     if not parts:
         return pd.DataFrame(columns=columns)
-    return pd.concat(parts)[columns].sort_index(ignore_index=True)
+    said = union_categoricals([part.pop("because") for part in parts])
+    return pd.concat(parts).assign(because=said)[columns].sort_index(ignore_index=True)
 
 
-def _classes(higher: list[str], states: list[np.ndarray]) -> dict[str, np.ndarray]:
+def _classes(higher: list[str], states: list[np.ndarray]) -> dict[str, pd.Categorical]:
     """The columns why and because, from the states of the higher tiers, topmost first, of each answer."""
     mixed = np.zeros(len(states[0]), dtype=np.int64)
     for state in states:
@@ -141,9 +143,10 @@ def _classes(higher: list[str], states: list[np.ndarray]) -> dict[str, np.ndarra
     for one in found:
         places = [one // len(_STATES) ** (len(higher) - 1 - i) % len(_STATES) for i in range(len(higher))]
         told.append(_class(higher, [_STATES[p] for p in places]))
+    why = np.array([SHOWN.index(str(w)) for w, _ in told], dtype=np.int8)
     return {
-        name: np.array([str(t[i]) for t in told], dtype=object)[which] if told else np.array([], dtype=object)
-        for i, name in enumerate(("why", "because"))
+        "why": pd.Categorical.from_codes(why[which], pd.Index(SHOWN, dtype="str")),
+        "because": pd.Categorical.from_codes(which, pd.Index([because for _, because in told], dtype="str")),
     }
 
 

@@ -4,6 +4,7 @@ A run of a day comes in a batch a second and more. Some hundred thousand records
 columns, and forgotten; so the file is never in memory as a whole, and ten million records without their gaps take 1.5 GB.
 """
 
+import ctypes
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -27,7 +28,7 @@ ONE_MORE_BATCH = 2**26  # bytes: it may have been begun when the size was looked
 LEAST = sum(4 if pa.types.is_string(t) or pa.types.is_list(t) else t.bit_width // 8 for t in REQUESTS.types)
 
 # Texts of which every record has another one; all others repeat, and are kept as numbers of their kinds.
-OWN = ("request_id", "pair", "covered_by")
+OWN = ("request_id",)
 
 Column = np.ndarray | ExtensionArray
 
@@ -50,9 +51,18 @@ def asks_of(files: Sequence[tuple[str, Batches]], told: Told = silent) -> dict[s
                 made["file"].add(pa.array([file]).take(pa.array(np.zeros(table.num_rows, np.int8))))
         for done in doing:
             done.result()
-    whole = {name: made.pop(name).whole() for name in list(made)}
-    pa.default_memory_pool().release_unused()  # what was read stays no longer than the reading
-    return whole
+    return {name: made.pop(name).whole() for name in list(made)}
+
+
+def give_back() -> None:
+    """What a part of the work took and needs no more goes back to the machine: after reading ten million records a gigabyte.
+
+    Both allocators keep it for the next who asks, and he asks for more at once than they have in one piece.
+    """
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; others do without
+    if trim is not None:
+        trim(0)
 
 
 def _add(to: Any, column: pa.ChunkedArray) -> None:

@@ -190,6 +190,7 @@ def read(path: Path, told: Told = silent) -> Frames:
     client = client.sort_values("at", ignore_index=True)
     asks = clocks.one_clock(_asks(path, torn, told), ["intended_at", "sent_at"], offsets)
     asks, covered, warmup = _split(asks, client)
+    columns.give_back()
     return Frames(
         path=path,
         manifest=manifest,

@@ -224,10 +224,13 @@ def _busy_s(asks: pd.DataFrame, which: pd.Series) -> float:
     start, end = (asks.loc[which, name].to_numpy(float) for name in ("sent_at", "ended_at"))
     if not len(start):
         return 0.0
-    order = np.argsort(start, kind="stable")
-    start, end = start[order], end[order]
-    reached = np.concatenate([[-np.inf], np.maximum.accumulate(end)[:-1]])
-    return float(np.clip(end - np.maximum(start, reached), 0, None).sum())
+    if (start[1:] < start[:-1]).any():
+        order = np.argsort(start, kind="stable")
+        start, end = start[order], end[order]
+    first_s = float(end[0] - start[0])
+    reached = np.maximum.accumulate(end)[:-1]
+    end = end[1:]
+    return max(0.0, first_s) + float(np.clip(end - np.maximum(start[1:], reached), 0, None).sum())
 
 
 def users_asks(asks: pd.DataFrame) -> pd.DataFrame:

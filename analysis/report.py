@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from analysis import checkers, expectation, page, reconciliation, tables, verdict
+from analysis import checkers, columns, expectation, page, reconciliation, tables, verdict
 from analysis.evidence import Evidence
 from analysis.progress import Told, silent
 from analysis.verdict import Verdict
@@ -20,7 +20,9 @@ def judge(run: Evidence, told: Told = silent) -> Verdict:
         expectations = expectation.bind(
             frames.timeline, frames.tiers, str(frames.path / "timeline.yaml"), checkers.catalogue()
         )
-    return verdict.judge(run, expectations, told)
+    found = verdict.judge(run, expectations, told)
+    columns.give_back()
+    return found
 
 
 def write(run: Evidence, found: Verdict, told: Told = silent) -> Path:
@@ -39,6 +41,7 @@ def write(run: Evidence, found: Verdict, told: Told = silent) -> Path:
     for name, table in made.items():
         write_whole(folder / f"{name}.csv", table.to_csv(index=False))
     write_whole(folder / "summary.md", page.markdown(run, found))
+    columns.give_back()
     figures.write_all(run, folder, told)
     told("writing report.html", None)
     write_whole(folder / html.NAME, html.page(run, found, made))

@@ -15,6 +15,7 @@ from types import ModuleType
 
 import pandas as pd
 
+from analysis import columns
 from analysis.evidence import Evidence
 from analysis.figures import style
 from analysis.progress import Told, each, silent
@@ -33,6 +34,7 @@ def write_all(run: Evidence, folder: Path, told: Told = silent) -> None:
     modules = catalogue()
     for name in each(told, "drawing", list(modules)):
         write_one(run, name, modules[name], folder)
+        columns.give_back()
 
 
 def write_one(run: Evidence, name: str, module: ModuleType, folder: Path) -> None:

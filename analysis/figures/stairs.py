@@ -18,12 +18,13 @@ NEEDS = {"p50": 1, "p95": 20, "p99": 100}
 
 
 def whose(run: Evidence, columns: list[str]) -> tuple[pd.DataFrame, str]:
-    """Users' asks through the gateway; where none of those was answered well, all lanes'. And what they are, in words."""
-    asks = run.frames.gateway(columns)
-    load = asks[asks["lane"] == Lane.LOAD]
-    if load["good"].any():
-        return load, "good answers to users"
-    return asks, "good answers, the probe's among them"
+    """The good answers through the gateway: users'; where they had none, all lanes'. And what they are, in words."""
+    asks = run.frames.asks
+    good = run.frames.through_gateway & asks["good"].to_numpy(bool)
+    load = good & (asks["lane"] == Lane.LOAD).to_numpy(bool)
+    if load.any():
+        return asks[columns][load], "good answers to users"
+    return asks[columns][good], "good answers, the probe's among them"
 
 
 def table(found: Iterable[tuple[str, str, np.ndarray | metrics.ChunkGaps]]) -> pd.DataFrame:

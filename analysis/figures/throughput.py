@@ -32,8 +32,8 @@ def data(run: Evidence) -> pd.DataFrame:
 
     Tokens are those whose usage was told (`metrics.tokens_over_time`), answers the good ones that ended in it.
     """
-    asks = run.frames.gateway(_NEEDED)
-    asks = asks[asks["tier"].notna()]
+    asks = run.frames.asks[_NEEDED]
+    asks = asks[run.frames.through_gateway & asks["tier"].notna()]
     columns = ["at_s", "tier", "tokens_per_s", "answers_per_s"]
     if asks.empty:
         return pd.DataFrame(columns=columns)

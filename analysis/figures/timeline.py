@@ -31,9 +31,7 @@ def data(run: Evidence) -> pd.DataFrame:
     Every cut and every failure (beyond 20,000 of them one a pixel), and of the good answers those that can be told apart.
     Abandoned asks are no marks.
     """
-    asks = run.frames.gateway(
-        ["sent_at", "latency_ms", "tier", "outcome", "lane", "request_id", "good", "file"]
-    )
+    asks = run.frames.gateway(["sent_at", "latency_ms", "tier", "outcome", "good", "file"])
     outcome = asks["outcome"]
     good, cut = asks["good"].to_numpy(bool), outcome.isin(CUTS).to_numpy(bool)
     shown = (outcome != Outcome.ABANDONED).to_numpy(bool)
@@ -46,7 +44,8 @@ def data(run: Evidence) -> pd.DataFrame:
         always=(failed & (failed.sum() <= MOST_FAILURES)) | (good & (good.sum() <= FEW)),
     )  # fmt: skip
     drawn = drawn[shown[drawn]]
-    rows = asks[["sent_at", "latency_ms", "tier", "outcome", "lane", "request_id"]].iloc[drawn]
+    rows = run.frames.asks[["sent_at", "latency_ms", "tier", "outcome", "lane", "request_id"]]
+    rows = rows.iloc[np.flatnonzero(run.frames.through_gateway)[drawn]]
     rows = rows.assign(
         at_s=rows["sent_at"] - run.frames.started_at,
         mark=np.where(good[drawn], "answer", np.where(cut[drawn], "cut", "failed")),

@@ -13,7 +13,7 @@ from analysis.figures.once import once
 NOTHING = "no streamed answer came through the gateway"
 _TTFT, _GAP = "ttft_ms", "chunk_gap_ms"
 _MANY = 2_000_000  # gaps: of more the steps stand to within a hundredth, the quantiles exactly
-_NEEDED = ["lane", "tier", "good", "stream", "touched", "ttft_ms", "gaps_ms", "output_tokens"]
+_NEEDED = ["tier", "good", "stream", "touched", "ttft_ms", "gaps_ms", "output_tokens"]
 
 
 @once
@@ -24,7 +24,7 @@ def data(run: Evidence) -> pd.DataFrame:
     A row with the mark `tpot p50` is the median time for a token, which clumps do not bend.
     """
     asks, _ = stairs.whose(run, _NEEDED)
-    asks = asks[asks["good"] & asks["stream"]]
+    asks = asks[asks["stream"]]
     place = style.places(asks["tier"], run.frames.tiers)
     found: list[tuple[str, str, np.ndarray | metrics.ChunkGaps]] = []
     tpot, clumped = [], {}
@@ -99,6 +99,6 @@ def draw(run: Evidence) -> Figure:
         left.set_xlabel("TTFT of streamed answers: sent → first token")
         right.set_xlabel("inter-token latency: between chunks with content")
     n = rows[rows["measure"] == _TTFT].groupby("tier")["n"].first().sum()
-    words = stairs.whose(run, ["lane", "good"])[1].replace("good answers", "good streamed answers")
+    words = stairs.whose(run, [])[1].replace("good answers", "good streamed answers")
     style.title(made, says(run), run, f"n = {n:,} {words} through the gateway")
     return made
