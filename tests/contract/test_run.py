@@ -89,11 +89,24 @@ def test_a_file_torn_at_any_byte_gives_its_whole_batches(tmp_path):
         file.append([ask(number)])
         sizes.append(path.stat().st_size)
     whole = path.read_bytes()
-    for length in range(0, len(whole) + 1, 7):
+    every = [*range(0, sizes[-2], 7), *range(sizes[-2], len(whole) + 1)]  # of the last batch each
+    for length in every:
         path.write_bytes(whole[:length])
         table, torn = read_arrow(path, REQUESTS)
         assert table.num_rows == max(0, sum(size <= length for size in sizes) - 1)
         assert torn == (length not in sizes)
+
+
+@pytest.mark.parametrize("rest", [bytes(8), bytes(4096), b"\xff" * 8, b"\x10\x00\x00\x00"])
+def test_a_tail_that_is_no_batch_is_torn(tmp_path, rest):
+    path = tmp_path / "x.arrow"
+    file = ArrowFile(path, REQUESTS)
+    file.append([ask(1)])
+    with open(path, "ab") as f:  # as a machine may leave it that lost its power
+        f.write(rest)
+    table, torn = read_arrow(path, REQUESTS)
+    assert table["request_id"].to_pylist() == ["ask-1-1"]
+    assert torn
 
 
 def test_a_file_that_is_not_there_is_empty(tmp_path):
