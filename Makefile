@@ -29,7 +29,7 @@ LOCUST = $(PY) -m locust -f locustfile.py$(if $(SHAPE),$(comma)scenarios/shapes/
 	--results $(RESULTS) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(if $(ARRIVALS),--arrivals $(ARRIVALS)) --stop-timeout 30 --loglevel WARNING $(if $(WORKERS),--processes $(WORKERS)) $(if $(DURATION),--duration $(DURATION)) $(if $(WITHOUT_REAPER),--without-reaper) $(OPTIONS)
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
 	@echo "  variables: TOPOLOGY TIMELINE USERS ARRIVALS SHAPE WORKERS VIA DURATION SCENARIOS RESULTS RUN A B MORE TOLERANCE ALTHOUGH SEED TRIALS WITHOUT_REAPER OPTIONS"
 
 setup: .venv/installed .venv-gateway/installed .venv-engines/installed ## set up the virtual environments: harness, gateway, engines
