@@ -54,6 +54,17 @@ def write_inputs(folder: Path) -> Path:
     return path
 
 
+def scaled(cluster: Cluster, namespace: str, name: str, replicas: int) -> None:
+    """As kubectl does it: read and set anew where the status was written in between."""
+    until(
+        lambda: (
+            cluster.set_scale("deployment", cluster.scale("deployment", namespace, name), replicas)
+            is not None
+        ),
+        f"{name} is scaled to {replicas}",
+    )
+
+
 class Shared:
     """Started once; `calm` before each test."""
 
@@ -82,9 +93,12 @@ class Shared:
         for namespace, name in (("ml", "vllm-server"), ("ml", "ollama"), ("outside", "openai")):
             scale = self.cluster.scale("deployment", namespace, name)
             if not scale["spec"].get("replicas"):
-                self.cluster.set_scale("deployment", scale, 1)
+                self.scale(namespace, name, 1)
             until(lambda n=namespace, d=name: self.ready(n, d), f"{name} is ready")
         until(lambda: self.ask()[0] == "vllm-qwen", "the gateway asks vllm again", 60)
+
+    def scale(self, namespace: str, name: str, replicas: int) -> None:
+        scaled(self.cluster, namespace, name, replicas)
 
     def ready(self, namespace: str, name: str) -> int:
         return self.cluster.workload("deployment", namespace, name).get("status", {}).get("readyReplicas", 0)

@@ -13,7 +13,7 @@ from contract import topology
 from contract.leash import Leashed
 from tests.chaos.stand import ROOT, until
 from tests.whole.asking import Asking
-from tests.whole.stack import KEY
+from tests.whole.stack import KEY, scaled
 
 pytestmark = pytest.mark.verify  # a gateway of its own: half a minute until it is up
 
@@ -59,7 +59,7 @@ class Real:
         os.kill(int(Path(self.tier.handles.process.pidfile).read_text()), number)
 
     def scale(self, name: str, replicas: int) -> None:
-        self.cluster.set_scale("deployment", self.cluster.scale("deployment", "ml", name), replicas)
+        scaled(self.cluster, "ml", name, replicas)
 
 
 @pytest.fixture(scope="module")

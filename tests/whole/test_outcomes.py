@@ -26,7 +26,7 @@ def scripted(stack):
     config = yaml.safe_load((stack.folder / "gateway.yaml").read_text())
     base = next(m["litellm_params"]["api_base"] for m in config["model_list"] if m["model_name"] == CLOUD)
     port = int(base.rsplit(":", 1)[1].split("/")[0])
-    stack.cluster.set_scale("deployment", stack.cluster.scale("deployment", "outside", "openai"), 0)
+    stack.scale("outside", "openai", 0)
     until(
         lambda: not stack.cluster.pods("outside", {"matchLabels": {"app": "openai"}}),
         "the cloud engine has gone",
@@ -137,7 +137,7 @@ def test_a_scale_down_in_mid_stream_is_cut_in_our_records_and_aborted_in_the_led
     before = stack.generated("vllm")
     asking = Asking(stack.path, asks, at_once=4)
     until(lambda: stack.generated("vllm") > before + 500, "all four have begun to answer")
-    stack.cluster.set_scale("deployment", stack.cluster.scale("deployment", "ml", "vllm-server"), 0)
+    stack.scale("ml", "vllm-server", 0)
     records = asking.records()
     ledger = stack.ledger("vllm")
     assert {ledger[r["request_id"]].how for r in records} == {"abort"}

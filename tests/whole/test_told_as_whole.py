@@ -31,11 +31,6 @@ def terminating(stack):
     """Scales the vLLM away in the middle of its answers, and back, again and again; counts."""
     over, times = threading.Event(), []
 
-    def scale(replicas: int) -> None:
-        stack.cluster.set_scale(
-            "deployment", stack.cluster.scale("deployment", "ml", "vllm-server"), replicas
-        )
-
     def run() -> None:
         while not over.is_set():
             try:
@@ -46,12 +41,12 @@ def terminating(stack):
                 over.wait(0.05)
                 continue
             over.wait(0.3)  # into the middle of what it is telling
-            scale(0)
+            stack.scale("ml", "vllm-server", 0)
             times.append(True)
             until(
                 lambda: not stack.cluster.pods("ml", {"matchLabels": {"app": "vllm-server"}}), "it has gone"
             )
-            scale(1)
+            stack.scale("ml", "vllm-server", 1)
 
     thread = threading.Thread(target=run)
     thread.start()
