@@ -31,6 +31,9 @@ class Asking:
         self._process.stdin = None
 
     def records(self, within_s: float = 120) -> list[dict[str, Any]]:
-        out, _ = self._process.communicate(timeout=within_s)
+        try:
+            out, _ = self._process.communicate(timeout=within_s)
+        finally:  # whoever is too late must not go on asking in the midst of the next test
+            self._process.kill()
         assert self._process.returncode == 0
         return json.loads(out)
