@@ -89,13 +89,8 @@ class Frames:
         """Every step's every trial, in the order in which they began."""
         return trials_of(self.events, self.ended_at)
 
-    @property
-    def gateway_asks(self) -> pd.DataFrame:
-        """The asks that went through the gateway, in the order in which they were sent: a copy of all their columns."""
-        return self.asks[self.through_gateway]
-
     def gateway(self, columns: Sequence[str]) -> pd.DataFrame:
-        """The same, of those columns alone."""
+        """The asks that went through the gateway, in the order in which they were sent: a copy of these columns."""
         return self.asks.loc[self.through_gateway, list(columns)]
 
     @cached_property

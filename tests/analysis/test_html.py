@@ -299,9 +299,9 @@ def test_strips_mark_what_was_put_in(tmp_path):
 def test_who_served_counts_what_was_asked(three):
     run = Evidence(frames.read(three.path))
     f = run.frames
-    found = timeline.served(f.gateway_asks, f.tiers, f.started_at, f.ended_at)
-    assert sum(found["asked"]) == len(f.gateway_asks)
-    assert sum(map(sum, found["good"].values())) == int(f.gateway_asks["good"].sum())
+    found = timeline.served(f.asks[f.through_gateway], f.tiers, f.started_at, f.ended_at)
+    assert sum(found["asked"]) == len(f.asks[f.through_gateway])
+    assert sum(map(sum, found["good"].values())) == int(f.asks[f.through_gateway]["good"].sum())
 
 
 def test_the_clients_health_shows_its_worst_second(three):

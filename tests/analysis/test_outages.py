@@ -36,7 +36,9 @@ def the(run, step="freeze", trial=1):
 
 def failover(run, to="ollama", **which):
     trial = the(run, **which)
-    return outages.failover(run.frames.gateway_asks, run.frames.covered, trial, run.lost_at(trial), to)
+    return outages.failover(
+        run.frames.asks[run.frames.through_gateway], run.frames.covered, trial, run.lost_at(trial), to
+    )
 
 
 @pytest.mark.parametrize("hole_s", [0.9, 2.0, 7.3, 15.0])
@@ -271,7 +273,9 @@ def test_the_lost_tiers_last_answer_covers_a_slot_and_takes_over_nothing(tmp_pat
             extra=[last, slot, next_one],
         )
     )
-    first = outages.first_answer(run.frames.gateway_asks, run.frames.covered, the(run), run.lost_at(the(run)))
+    first = outages.first_answer(
+        run.frames.asks[run.frames.through_gateway], run.frames.covered, the(run), run.lost_at(the(run))
+    )
     assert first["request_id"] == next_one.request_id
 
 
