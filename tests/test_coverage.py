@@ -1,0 +1,40 @@
+"""docs/coverage.md is what the tests say, and its commands are ones that can be given."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from contract import timeline, topology
+from tests.coverage import ROOT, shown, table
+
+TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+VARIABLES = set(re.findall(r"^([A-Z_]+) *\?=", (ROOT / "Makefile").read_text(), re.M)) | {"MORE", "TOLERANCE"}
+COMMANDS = sorted({row.command for row in shown()})
+
+
+def test_the_page_is_the_table_that_the_tests_make():
+    assert (ROOT / "docs/coverage.md").read_text() == table(), "python -m tests.coverage > docs/coverage.md"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_the_page_can_be_given(command):
+    program, *words = shlex.split(command)
+    given = dict(word.split("=", 1) for word in words if "=" in word and not word.startswith("-"))
+    if program == "make":
+        assert words[0] in TARGETS
+        assert set(given) <= VARIABLES
+    else:
+        assert [program, words[0]] == ["python", "-m"]
+        helped = subprocess.run([sys.executable, *words[:3], "--help"], cwd=ROOT, capture_output=True)
+        assert helped.returncode == 0
+    if "TOPOLOGY" in given:
+        topology.read(ROOT / given["TOPOLOGY"])
+    if "TIMELINE" in given:
+        timeline.read(ROOT / given["TIMELINE"])
+        inputs = [given["TIMELINE"], "--topology", given.get("TOPOLOGY", "topologies/embedded.yaml")]
+        for check in (["analysis", "check", *inputs], ["chaos", "check", "--timeline", *inputs]):
+            done = subprocess.run([sys.executable, "-m", *check], cwd=ROOT, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
