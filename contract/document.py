@@ -1,0 +1,219 @@
+"""A paper as an OCR program gave it, with its right answer; what a classifier's answer about it is worth.
+
+A folder holds one file per document, `<id>.txt`: a head of YAML between two lines `---`, then the text. The judging is
+pure, and no field is judged by likeness: an answer is one of the accepted spellings, or it is wrong.
+"""
+
+import datetime
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import yaml
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from contract.refusal import Refusal
+from contract.strict import Strict, validate
+
+FIELDS: Final = ("correspondent", "document_type", "document_date", "language")
+"""What is judged. A document is right when all four are."""
+BEGINNING: Final = 200
+"""By so many characters of its beginning a document is known from all others."""
+Language = Literal["de", "en", "fr"]
+_LANGUAGES: dict[Language, frozenset[str]] = {
+    "de": frozenset({"de", "deu", "ger", "german", "deutsch", "allemand"}),
+    "en": frozenset({"en", "eng", "english", "englisch", "anglais"}),
+    "fr": frozenset({"fr", "fra", "fre", "french", "franzosisch", "francais"}),
+}
+_RULE = "---\n"
+_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_JOINING = re.compile(r"[.'’‘`]")  # S.A.R.L. is SARL, d’emploi is d'emploi
+_REGION = re.compile(r"(?<=\A[A-Za-z]{2})[-_][A-Za-z]{2}\Z")  # de-AT is de
+_PARTING = re.compile(r"[\W_]+")
+_FENCES = re.compile(r"```(?:json)?\n?")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document of the corpus. Of the tuples of spellings, all are accepted, and the first is the right answer."""
+
+    id: str  # the file's stem
+    text: str  # as the OCR program gave it, without white space around it
+    correspondent: tuple[str, ...]
+    document_type: tuple[str, ...]
+    document_date: datetime.date
+    language: Language
+    title: str
+    tags: tuple[str, ...]
+
+
+def wrong_fields(document: Document, answer: Mapping[str, Any]) -> list[str]:
+    """Which of FIELDS the answer has wrong, in their order; one that is missing, or is no string, is wrong.
+
+    Correspondent and document type are compared without regard to case, accents, punctuation and runs of spaces. The
+    date is asked for as YYYY-MM-DD, and nothing else is that date. A language is its code or its name, in the three
+    languages, with a region or without (`de`, `deu`, `German`, `de-AT`).
+    """
+    return [name for name in FIELDS if not _is_right(document, name, answer.get(name))]
+
+
+def usable(content: str) -> dict[str, Any] | None:
+    """The answer's JSON object as a client takes it (Paperless-AI's rules), or None where it can use nothing of it.
+
+    Fences are stripped; `tags` must be an array and `correspondent` a string. No other key is looked at.
+    """
+    try:
+        found = json.loads(_FENCES.sub("", content).strip(), parse_constant=_no_json)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    if not isinstance(found.get("tags"), list) or not isinstance(found.get("correspondent"), str):
+        return None
+    return found
+
+
+def right_answer(document: Document) -> dict[str, Any]:
+    """The object that a client would have of who answers all rightly."""
+    return {
+        "title": document.title,
+        "correspondent": document.correspondent[0],
+        "tags": list(document.tags),
+        "document_type": document.document_type[0],
+        "document_date": document.document_date.isoformat(),
+        "language": document.language,
+    }
+
+
+def read(folder: Path) -> list[Document]:
+    """All documents of the folder, by id. Raises Refusal with one line for each mistake of all files."""
+    paths = sorted(folder.glob("*.txt"), key=lambda path: path.stem)
+    if not paths:
+        raise Refusal(f"{folder}: holds no document; a document is a file <id>.txt, a head and a text")
+    documents: list[Document] = []
+    mistakes: list[str] = []
+    for path in paths:
+        try:
+            documents.append(read_text(path.stem, path.read_text(encoding="utf-8"), str(path)))
+        except UnicodeDecodeError as e:
+            mistakes.append(f"{path}: is not UTF-8 at byte {e.start}; save it as UTF-8")
+        except OSError as e:
+            mistakes.append(f"{path}: cannot be read: {e.strerror}")
+        except Refusal as e:
+            mistakes.append(str(e))
+    mistakes += _alike(folder, documents)
+    if mistakes:
+        raise Refusal("\n".join(mistakes))
+    return documents
+
+
+def read_text(id: str, content: str, where: str) -> Document:
+    """One file's content as a document; `where` begins each line of a refusal. Raises Refusal."""
+    head, text = _parts(content, where)
+    mistakes: list[str] = []
+    found = None
+    try:
+        found = validate(_mapping(head, where), _Head, where)
+    except Refusal as e:
+        mistakes.append(str(e))
+    if not text:
+        mistakes.append(f"{where}: has no text below its head; put there what the OCR program gave")
+    if mistakes or found is None:
+        raise Refusal("\n".join(mistakes))
+    return Document(id=id, text=text, **dict(found))
+
+
+def _spelling(text: str) -> str:
+    if not normal(text):
+        raise ValueError(f"{text!r} has neither letter nor digit; write what is to be answered")
+    return text
+
+
+def _date(text: object) -> datetime.date:
+    found = _iso(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no date; write it like 2024-03-12")
+    return found
+
+
+Spelling = Annotated[str, AfterValidator(_spelling)]
+Spellings = Annotated[tuple[Spelling, ...], Field(min_length=1)]
+
+
+class _Head(Strict):
+    correspondent: Spellings
+    document_type: Spellings
+    document_date: Annotated[datetime.date, BeforeValidator(_date)]
+    language: Language
+    title: Spelling
+    tags: tuple[Spelling, ...]
+
+
+def _parts(content: str, where: str) -> tuple[str, str]:
+    """Head and text, the text without white space around it."""
+    if not content.startswith(_RULE):
+        raise Refusal(f"{where}: begins with no head; the first line is ---, then the keys, then ---")
+    head, end, text = content.removeprefix(_RULE).partition("\n" + _RULE)
+    if not end:
+        raise Refusal(f"{where}: its head does not end; a line --- parts it from the text")
+    return head, text.strip()
+
+
+def _mapping(head: str, where: str) -> dict[str, Any]:
+    """All values are strings, as they stand there: YAML's own dates and truths would hide what was written."""
+    try:
+        node = yaml.compose(head, Loader=yaml.BaseLoader)
+        if not isinstance(node, yaml.MappingNode):
+            raise Refusal(f"{where}: its head holds no keys; a mapping is expected")
+        keys = [key.value for key, _ in node.value]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            raise Refusal("\n".join(f"{where}: the key {key!r} stands twice; leave one" for key in twice))
+        found: dict[str, Any] = yaml.load(head, Loader=yaml.BaseLoader)
+    except yaml.YAMLError as e:
+        raise Refusal(f"{where}: {str(e).strip()}") from None
+    return found
+
+
+def _alike(folder: Path, documents: list[Document]) -> Iterator[str]:
+    first: dict[str, str] = {}
+    for document in documents:
+        other = first.setdefault(document.text[:BEGINNING], document.id)
+        if other != document.id:
+            yield (
+                f"{folder / document.id}.txt: begins like {other}.txt; the first {BEGINNING} characters of a text "
+                "must be its own, since it is known by them"
+            )
+
+
+def _is_right(document: Document, name: str, value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    if name == "document_date":
+        return _iso(value) == document.document_date
+    if name == "language":
+        return normal(_REGION.sub("", value)) in _LANGUAGES[document.language]
+    return normal(value) in {normal(spelling) for spelling in getattr(document, name)}
+
+
+def normal(text: str) -> str:
+    """What remains of a name when case, accents, punctuation and runs of spaces do not count."""
+    bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return " ".join(_PARTING.sub(" ", _JOINING.sub("", bare.casefold())).split())
+
+
+def _iso(text: object) -> datetime.date | None:
+    if not isinstance(text, str) or not _ISO.fullmatch(text):
+        return None
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
