@@ -3,10 +3,11 @@
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from contract import duration
 from contract.refusal import Refusal, no_such
 from contract.topology import EMBEDDED, Tier
 from embedded.engine import options, personalities
@@ -17,6 +18,8 @@ READY = {"vllm": "/health", "ollama": "/api/version"}
 CLOUD_KEY = "EMBEDDED_CLOUD_KEY"
 ROOT = Path(__file__).parent.parent
 REAL = ("llamacpp",)
+GRACE = "termination-grace-period"
+TERMINATION_GRACE_S = 30  # as Kubernetes has it
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Program:
     """The path by which chaos sees whether it lives."""
     ready: str | None
     """The path by which its Pod becomes ready."""
+    grace_s: int = TERMINATION_GRACE_S
+    """From SIGTERM to SIGKILL."""
     env: dict[str, str] = field(default_factory=lambda: {"PYTHONPATH": str(ROOT)})
 
 
@@ -42,15 +47,16 @@ def of(tier: Tier, params: Mapping[str, Any], place: Place, where: str) -> Progr
     """The program of one entry under `embedded: engines:`. Raises Refusal; `where` begins its words."""
     given = dict(params)
     real, personality = given.pop("engine", None), given.pop("personality", None)
+    grace_s = _grace_s(given.pop(GRACE, None), where)
     if (real is None) == (personality is None):
         raise Refusal(
             f"{where}: give a personality ({', '.join(HEALTH)}), or a real engine ({', '.join(REAL)})"
         )
     if real is None:
-        return _simulated(tier, str(personality), given, place, where)
+        return replace(_simulated(tier, str(personality), given, place, where), grace_s=grace_s)
     if real not in REAL:
         raise Refusal(f"{where}: {no_such('real engine', real, REAL)}")
-    return _llamacpp(tier, given, place, where)
+    return replace(_llamacpp(tier, given, place, where), grace_s=grace_s)
 
 
 def _simulated(tier: Tier, personality: str, given: dict[str, Any], place: Place, where: str) -> Program:
@@ -79,6 +85,18 @@ def _llamacpp(tier: Tier, given: dict[str, Any], place: Place, where: str) -> Pr
     line += _flags(given)
     _must_parse(lambda: llamacpp.parse(line), where)
     return Program([str(python), "-m", "embedded.llamacpp", *line], "/health", "/health")
+
+
+def _grace_s(given: Any, where: str) -> int:
+    if given is None:
+        return TERMINATION_GRACE_S
+    try:
+        seconds = duration.parse(given)
+        if seconds % 1:
+            raise ValueError(f"{given!r} is not in whole seconds, as Kubernetes counts them")
+    except ValueError as e:
+        raise Refusal(f"{where}: {GRACE}: {e}") from None
+    return int(seconds)
 
 
 def _flags(given: Mapping[str, Any]) -> list[str]:

@@ -37,7 +37,6 @@ HOSTNAME = "kubernetes.io/hostname"
 COMMON_NODE = "embedded"
 READY_WITHIN_S = 120.0
 CRASHES = 2
-TERMINATION_GRACE_S = 30
 
 
 class Stack:
@@ -119,7 +118,7 @@ class Stack:
         runs = self._programs[tier.name]
         handle = tier.handles.deployment or f"{OUTSIDE}/{tier.name}"
         port, node = self._ports[tier.name].port, tier.handles.node
-        self._deploy(handle, runs.argv, port, runs.ready, runs.env, TERMINATION_GRACE_S, node)
+        self._deploy(handle, runs.argv, port, runs.ready, runs.env, runs.grace_s, node)
 
     def _pidfile(self, tier: str) -> Path:
         return (self._folder / "pids" / tier).resolve()

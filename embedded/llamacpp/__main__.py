@@ -36,6 +36,7 @@ def parameters(options: Options) -> xllamacpp.CommonParams:
     found.hostnames, found.port = ["127.0.0.1"], options.port
     found.reuse_port = True  # the stack holds the port, so that nobody else is given it
     found.n_parallel, found.n_ctx = options.slots, options.context
+    found.sse_ping_interval = int(options.sse_ping_interval)
     found.fit_params = False  # the context is as it was asked for, however much memory there is
     found.cpuparams.n_threads = found.cpuparams_batch.n_threads = THREADS
     found.cache_ram_mib = 0  # prompts that begin with a nonce never come again, and a soak lasts for days

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedded.engine.options import Parser, count_from
+from embedded.engine.options import Parser, count_from, duration_s
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,8 @@ class Options:
     slots: int
     context: int
     """Tokens, of all slots together."""
+    sse_ping_interval: float
+    """Seconds."""
     eos_bias: float
     seed: int
     models: Path
@@ -34,6 +36,12 @@ def parse(argv: Sequence[str]) -> Options:
     add("--slots", type=count_from(1), default=4, help="asks answered side by side; others wait (default 4)")
     add("--context", type=count_from(1), default=32768, help="tokens, divided by the slots (default 32768)")
     add(
+        "--sse-ping-interval",
+        type=_whole_seconds,
+        default=30.0,
+        help="a silent stream says that it lives so often, and so late it sees that the server has gone (default 30s)",
+    )
+    add(
         "--eos-bias",
         type=_bias,
         default=-8.0,
@@ -43,6 +51,13 @@ def parse(argv: Sequence[str]) -> Options:
     add("--models", type=Path, metavar="FOLDER", required=True, help="where the model's file is kept")
     add("--pidfile", type=Path, metavar="PATH", help="where its own pid is written when it starts")
     return Options(**vars(line.parse_known(argv)))
+
+
+def _whole_seconds(text: str) -> float:
+    value = duration_s(text)
+    if value < 1 or value % 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not one second or more, in whole seconds")
+    return value
 
 
 def _bias(text: str) -> float:

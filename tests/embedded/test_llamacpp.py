@@ -127,6 +127,8 @@ def place(folder: Path) -> program.Place:
         ({"personality": "olama"}, {}, "did you mean 'ollama'?"),
         ({"engine": "llamacpp"}, {"engine": "embedded"}, "it has no switch for faults"),
         ({"engine": "llamacpp", "slots": 0}, {}, "a parameter is wrong"),
+        ({"engine": "llamacpp", "sse-ping-interval": "500ms"}, {}, "a parameter is wrong"),
+        ({"engine": "llamacpp", "termination-grace-period": 5}, {}, "5 is a bare number, not a duration; write 5s"),
         ({"engine": "llamacpp", "slot": 4}, {}, "a parameter is wrong"),
     ],
 )  # fmt: skip
