@@ -27,6 +27,8 @@ ONE_MORE_BATCH = 2**26  # bytes: it may have been begun when the size was looked
 # Bytes of a file that a record takes at the least: of each text and list its place, of each number itself.
 LEAST = sum(4 if pa.types.is_string(t) or pa.types.is_list(t) else t.bit_width // 8 for t in REQUESTS.types)
 
+SEPARATOR = ","  # between the parts of a list of texts; those are names of fields
+
 # Texts of which every record has another one; all others repeat, and are kept as numbers of their kinds.
 OWN = ("request_id",)
 
@@ -36,7 +38,7 @@ Column = np.ndarray | ExtensionArray
 def asks_of(files: Sequence[tuple[str, Batches]], told: Told = silent) -> dict[str, Column]:
     """The records of several files as columns of REQUESTS, in the order of the files, and `file`, which tells them apart.
 
-    Texts that repeat are categories in the order of the alphabet, whole numbers are nullable, None of a float is NaN.
+    A list of texts is one text, its parts joined by SEPARATOR. Texts that repeat are categories in the order of the alphabet, whole numbers are nullable, None of a float is NaN.
     """
     size = ONE_MORE_BATCH + sum(batches.size for _, batches in files)
     made: dict[str, Any] = {f.name: _maker(f, size) for f in REQUESTS} | {"file": _Kinds()}
@@ -84,7 +86,7 @@ def _together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 def _maker(field: pa.Field, size: int) -> "_Long | _Whole | _Own | _Kinds | _Lists":
     if pa.types.is_list(field.type):
-        return _Lists(size)
+        return _Joined() if pa.types.is_string(field.type.value_type) else _Lists(size)
     if pa.types.is_string(field.type):
         return _Own() if field.name in OWN else _Kinds()
     if pa.types.is_floating(field.type):
@@ -161,6 +163,11 @@ class _Kinds:
         return pd.Categorical.from_codes(
             np.concatenate([np.zeros(0, place.dtype), *codes]), categories=pd.Index(kinds, dtype="str")
         )
+
+
+class _Joined(_Kinds):
+    def add(self, part: pa.Array) -> None:
+        super().add(pc.binary_join(part, SEPARATOR))
 
 
 def _smallest(kinds: int) -> np.dtype:

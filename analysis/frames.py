@@ -19,7 +19,7 @@ from analysis.progress import Told, silent
 from analysis.windows import Trial, instant, trials_of
 from contract import timeline as timelines
 from contract import topology as topologies
-from contract.records import CLIENT, GATEWAY, HEALTH, Lane, Outcome, WorkerEnd
+from contract.records import CLIENT, GATEWAY, HEALTH, REQUESTS, Lane, Outcome, WorkerEnd
 from contract.refusal import Refusal, no_such
 from contract.run import FINISHED, Batches, read_arrow, read_lines, read_manifest
 from contract.timeline import Timeline
@@ -44,8 +44,8 @@ class Frames:
     `headers_at`, `ended_at`, all unix seconds, `touched` (see `overload.touched`) and `clock_uncertainty_s`. Instants of
     all tables are of one clock, the master's (see `clocks.one_clock`).
 
-    Ten million asks must fit: texts that repeat are categories (see `columns`), gaps share one array (see `gaps`), and
-    whoever selects rows takes the columns that he needs first.
+    Ten million asks must fit: texts that repeat are categories (see `columns`), gaps share one array (see `gaps`),
+    `wrong` is one text (`correspondent,language`; the empty one: nothing was wrong; missing: not valid), and whoever selects rows takes the columns that he needs first.
     """
 
     path: Path
@@ -228,7 +228,7 @@ def _table(path: Path, file: str, schema: pa.Schema, torn: list[str]) -> pd.Data
 
 
 def _asks(path: Path, torn: list[str], told: Told) -> pd.DataFrame:
-    files = [(file, Batches(path / f"{file}.arrow")) for file in ("requests", "probe")]
+    files = [(file, Batches(path / f"{file}.arrow", REQUESTS)) for file in ("requests", "probe")]
     asks = pd.DataFrame(columns.asks_of(files, told), copy=False)
     torn += [f"{file}.arrow" for file, batches in files if batches.torn]
     return asks

@@ -12,9 +12,12 @@ from typing import Any
 
 import pyarrow as pa
 
-FORMAT = 2
+FORMAT = 3
 """The number of this shape of a run, in its manifest. 1: the first. 2: the client tells what was wanted of it, an ask
-what the gateway says that it added."""
+what the gateway says that it added. 3: an ask tells which document it was about, and how that was classified."""
+
+READ = (2, 3)
+"""The formats that can be read. What an older one did not know is None in all its records."""
 
 GATEWAY = "gateway"
 
@@ -84,6 +87,12 @@ class Ask:
     pair: str | None = None  # overhead: the asks of one pair share it
     covered_by: str | None = None  # probe: this slot was not asked; that waiting ask covers it
     worker: str | None = None
+    document: str | None = (
+        None  # the id of the document that was to be classified; None: the ask was about none
+    )
+    attempt: int | None = None  # which call for this document this is, from 1: the client's own retries
+    valid: bool | None = None  # the content was what the client can use; None: no answer came to its end
+    wrong: list[str] | None = None  # the judged fields answered wrongly or left out; None: not valid
 
 
 REQUESTS = pa.schema(
@@ -116,6 +125,10 @@ REQUESTS = pa.schema(
         pa.field("pair", pa.string()),
         pa.field("covered_by", pa.string()),
         pa.field("worker", pa.string()),
+        pa.field("document", pa.string()),
+        pa.field("attempt", pa.int8()),
+        pa.field("valid", pa.bool_()),
+        pa.field("wrong", pa.list_(pa.string())),
     ]
 )
 """requests.arrow and probe.arrow. No dictionary types: batches of several makers must follow each other."""

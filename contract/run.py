@@ -19,7 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from contract.records import FORMAT, Worker, columns
+from contract.records import FORMAT, READ, Worker, columns
 from contract.refusal import Refusal
 
 RUNNING, FINISHED, ABORTED = "running", "finished", "aborted"
@@ -160,20 +160,21 @@ def read_manifest(run: Path) -> dict[str, Any]:
         raise Refusal(f"{run}: is no run folder; it has no manifest.json") from None
     except (OSError, ValueError) as e:
         raise Refusal(f"{run}/manifest.json: cannot be read: {e}") from None
-    if manifest.get("format") != FORMAT:
-        raise Refusal(f"{run}: has format {manifest.get('format')}; this version reads {FORMAT}")
+    if manifest.get("format") not in READ:
+        known = " and ".join(map(str, READ))
+        raise Refusal(f"{run}: has format {manifest.get('format')}; this version reads {known}")
     return manifest
 
 
 class Batches:
-    """The whole batches of a file, one after another; it is read once. No file has none, and is not torn.
+    """The whole batches of a file, one after another, as batches of `schema`; it is read once. No file has none, and is not torn.
 
     What is written after the reading began is left for the next reading. `torn` says, once they have been walked, whether
     something stood behind the last whole one: the file was cut, or its next batch was just being written.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._path, self._schema = path, schema
         self.size = path.stat().st_size if path.exists() else 0
         self.torn = False
         self.walked = 0  # bytes
@@ -190,15 +191,24 @@ class Batches:
                         self.torn = file.tell() < self.size
                         return
                     self.walked = file.tell()
-                    yield batch
+                    yield _completed(batch, self._schema)
         except (pa.ArrowInvalid, OSError):
             self.torn = True
 
 
 def read_arrow(path: Path, schema: pa.Schema) -> tuple[pa.Table, bool]:
     """All whole batches of a file, and whether its tail was torn. No file is an empty table, not torn."""
-    batches = Batches(path)
+    batches = Batches(path, schema)
     return pa.Table.from_batches(batches, schema=schema), batches.torn
+
+
+def _completed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """With the columns that a format after the batch's own brought: nobody told, so all of them are null."""
+    if batch.schema.names == schema.names:
+        return batch
+    there = set(batch.schema.names)
+    arrays = [batch.column(f.name) if f.name in there else pa.nulls(batch.num_rows, f.type) for f in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def read_lines(path: Path) -> tuple[list[dict[str, Any]], bool]:

@@ -134,7 +134,7 @@ def as_recorded(name, text):
         return text or None
     kind = REQUESTS.field(name).type
     if pa.types.is_list(kind):
-        return pa.array(json.loads(text), pa.float32()).to_pylist()
+        return pa.array(json.loads(text), kind.value_type).to_pylist()
     if pa.types.is_boolean(kind):
         return {"true": True, "false": False}[text]
     return text if pa.types.is_string(kind) else int(text) if pa.types.is_integer(kind) else float(text)

@@ -8,7 +8,7 @@ from analysis import frames, report
 from analysis.evidence import Evidence
 from contract.records import Ask, Lane
 from contract.refusal import Refusal
-from tests.synthetic import Hole, make, three_tier
+from tests.synthetic import START, Hole, make, three_tier
 
 SHORT = [Hole("s", "vllm", 10, 10)]
 
@@ -55,6 +55,23 @@ def test_covered_slots_and_warmup_stand_apart(tmp_path):
     assert run.covered["request_id"].tolist() == ["slot"]
     assert run.warmup["request_id"].tolist() == ["warm"]
     assert not run.asks["request_id"].isin(["slot", "warm"]).any()
+
+
+def test_wrong_fields_are_one_text_and_none_stays_apart_from_nothing_wrong(tmp_path):
+    found = [["correspondent", "language"], [], None]
+    extra = [
+        Ask(f"doc-{n}", "classify", Lane.LOAD, "gateway", False, 1.0 + n, sent_at=START + 1.0 + n,
+            document="letter_en_01", attempt=1 + n, valid=wrong is not None, wrong=wrong)
+        for n, wrong in enumerate(found)
+    ]  # fmt: skip
+    asks = frames.read(make(tmp_path, duration_s=5, extra=extra).path).asks
+    rows = asks[asks["document"].notna()]
+    assert rows["wrong"].astype(object).where(rows["wrong"].notna(), None).tolist() == [
+        "correspondent,language", "", None,
+    ]  # fmt: skip
+    assert rows["attempt"].tolist() == [1, 2, 3]
+    assert rows["valid"].tolist() == [True, True, False]
+    assert asks.loc[asks["document"].isna(), ["attempt", "valid", "wrong"]].isna().all(axis=None)
 
 
 def test_a_health_that_nobody_knew_stays_apart_from_down(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import os
 
+import pyarrow as pa
 import pytest
 
 from contract.records import CLIENT, HEALTH, REQUESTS, Ask, Client, Event, Health
@@ -24,6 +25,21 @@ def opened(tmp_path, **changes):
 def ask(number: int) -> Ask:
     return Ask(
         f"ask-1-{number}", "chat", "load", "gateway", True, 1.0 + number, outcome="ok", gaps_ms=[1.5, 2.5]
+    )
+
+
+def classified(wrong: list[str]) -> Ask:
+    return Ask(
+        "ask-1-2",
+        "classify",
+        "load",
+        "gateway",
+        False,
+        1.0,
+        document="invoice_de_01",
+        attempt=1,
+        valid=True,
+        wrong=wrong,
     )
 
 
@@ -65,10 +81,12 @@ def test_results_that_cannot_be_written_are_refused(tmp_path):
     ("schema", "row"),
     [
         (REQUESTS, ask(1)),
+        (REQUESTS, classified(["language"])),
+        (REQUESTS, classified([])),
         (HEALTH, Health(1.0, "vllm", None)),
         (CLIENT, Client(1.0, None, 12.5, 0.3, 4, 3, 2, 1, None, 1)),
     ],
-    ids=["requests", "health", "client"],
+    ids=["requests", "wrong", "right", "health", "client"],
 )
 def test_records_come_back_as_they_were(tmp_path, schema, row):
     file = ArrowFile(tmp_path / "x.arrow", schema)
@@ -79,6 +97,31 @@ def test_records_come_back_as_they_were(tmp_path, schema, row):
     assert not torn
     assert table.num_rows == 3
     assert table.to_pylist()[2] == {f.name: getattr(row, f.name) for f in schema}
+
+
+@pytest.mark.parametrize("number", [1, 4, None])
+def test_a_run_of_a_format_that_nobody_here_knows_is_refused(tmp_path, number):
+    run = opened(tmp_path)
+    run.manifest["format"] = number
+    run.close(ABORTED, 9.0, "guard: too long", {})
+    with pytest.raises(Refusal, match=rf"has format {number}; this version reads 2 and 3"):
+        read_manifest(run.path)
+
+
+def test_what_an_older_format_did_not_know_is_told_by_nobody(tmp_path):
+    run = opened(tmp_path)
+    run.manifest["format"] = 2
+    run.close(ABORTED, 9.0, "guard: too long", {})
+    assert read_manifest(run.path)["format"] == 2
+    new = ("document", "attempt", "valid", "wrong")
+    older = pa.schema([field for field in REQUESTS if field.name not in new])
+    file = ArrowFile(tmp_path / "x.arrow", older)
+    file.append([ask(1)])
+    file.close()
+    table, torn = read_arrow(tmp_path / "x.arrow", REQUESTS)
+    assert not torn
+    assert table.schema == REQUESTS
+    assert table.to_pylist() == [{f.name: getattr(ask(1), f.name) for f in REQUESTS}]
 
 
 def test_a_file_torn_at_any_byte_gives_its_whole_batches(tmp_path):
