@@ -2,11 +2,13 @@
 
 import datetime
 import json
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from contract.document import FIELDS, Document, read, right_answer, usable, wrong_fields
+from contract.document import FIELDS, Document, normal, read, right_answer, usable, wrong_fields
 from contract.refusal import Refusal
 
 CORPUS = read(Path(__file__).parents[2] / "scenarios/documents")
@@ -219,3 +221,63 @@ def test_the_right_answer_of_each_document_is_judged_right(document):
         assert wrong_fields(document, answer | {"document_type": kind}) == []
     for name in document.correspondent:
         assert wrong_fields(document, answer | {"correspondent": name}) == []
+
+
+KINDS = ("contract", "invoice", "letter", "manual", "payslip", "receipt")
+CUT = 50_000  # characters: where the client cuts a document
+MONTHS = {
+    "de": "Januar Februar März April Mai Juni Juli August September Oktober November Dezember",
+    "en": "January February March April May June July August September October November December",
+    "fr": "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
+}
+
+
+def as_written(date: datetime.date, language: str) -> set[str]:
+    """A date as the papers of the three countries have it."""
+    d, m, y = date.day, date.month, date.year
+    word = MONTHS[language].split()[m - 1]
+    numbers = {f"{d:02}{mark}{m:02}{mark}{year}" for mark in "./" for year in (y, f"{y % 100:02}")}
+    words = {f"{d}{end} {w} {y}" for end in ("", ".", "nd", "er") for w in (word, word[:3])}
+    return numbers | words
+
+
+def test_the_corpus_has_each_kind_in_each_language():
+    found = Counter((d.id.split("_")[0], d.language) for d in CORPUS)
+    assert len(CORPUS) >= 60
+    assert set(found) == {(kind, language) for kind in KINDS for language in MONTHS}
+    assert min(found.values()) >= 4
+    assert all(d.id.split("_")[1] == d.language for d in CORPUS)
+
+
+def test_exactly_one_document_is_longer_than_the_clients_cut():
+    lengths = {d.id: len(d.text) for d in CORPUS}
+    assert [id for id, length in lengths.items() if length > CUT] == ["manual_en_04"]
+    assert sum(15_000 <= length <= 30_000 for length in lengths.values()) in (2, 3)
+    assert min(lengths.values()) >= 400
+
+
+@pytest.mark.parametrize("document", CORPUS, ids=lambda d: d.id)
+def test_what_is_to_be_answered_stands_in_the_text(document):
+    """However badly it was scanned; of a long document, on its first page."""
+    page = document.text[:2000] if len(document.text) > 8000 else document.text
+    assert any(f" {normal(name)} " in f" {normal(page)} " for name in document.correspondent)
+    assert any(form in page for form in as_written(document.document_date, document.language))
+
+
+def test_each_first_line_is_like_no_other():
+    lines = [normal(d.text.splitlines()[0]) for d in CORPUS]
+    assert len(set(lines)) == len(CORPUS)
+
+
+def test_no_text_holds_what_an_ask_is_known_by():
+    assert [d.id for d in CORPUS if re.search(r"ask-[0-9a-f]", d.text, re.IGNORECASE)] == []
+
+
+def test_no_account_is_anybodys():
+    text = "\n".join(d.text for d in CORPUS)
+    ibans = re.findall(r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Za-z0-9]{2,4}){3,}", text)
+    assert len(ibans) > 10
+    for iban in ibans:
+        bare = iban.replace(" ", "").upper()
+        number = "".join(str(int(c, 36)) for c in bare[4:] + bare[:4])
+        assert "xx" in iban.lower() or int(number) % 97 != 1
