@@ -2,6 +2,7 @@
 
 A run of a day comes in a batch a second and more. Some hundred thousand records at a time are taken together, turned into
 columns, and forgotten; so the file is never in memory as a whole, and ten million records without their gaps take 1.5 GB.
+What only asks that classify a document have (OF_A_DOCUMENT) is kept apart, of those alone.
 """
 
 import ctypes
@@ -24,10 +25,14 @@ ROWS = 250_000  # records taken together
 THREADS = 2  # that make columns of them; Arrow lets go of the interpreter meanwhile
 ONE_MORE_BATCH = 2**26  # bytes: it may have been begun when the size was looked at
 
-# Bytes of a file that a record takes at the least: of each text and list its place, of each number itself.
-LEAST = sum(4 if pa.types.is_string(t) or pa.types.is_list(t) else t.bit_width // 8 for t in REQUESTS.types)
+# What an ask has only if it classifies a document; files of an older format have none of it.
+OF_A_DOCUMENT = ("document", "attempt", "valid", "wrong")
+OF_EVERY_ASK = pa.schema([f for f in REQUESTS if f.name not in OF_A_DOCUMENT])
 
-SEPARATOR = ","  # between the parts of a list of texts; those are names of fields
+# Bytes of a file that a record takes at the least: of each text and list its place, of each number itself.
+LEAST = sum(
+    4 if pa.types.is_string(t) or pa.types.is_list(t) else t.bit_width // 8 for t in OF_EVERY_ASK.types
+)
 
 # Texts of which every record has another one; all others repeat, and are kept as numbers of their kinds.
 OWN = ("request_id",)
@@ -35,13 +40,15 @@ OWN = ("request_id",)
 Column = np.ndarray | ExtensionArray
 
 
-def asks_of(files: Sequence[tuple[str, Batches]], told: Told = silent) -> dict[str, Column]:
-    """The records of several files as columns of REQUESTS, in the order of the files, and `file`, which tells them apart.
+def asks_of(files: Sequence[tuple[str, Batches]], told: Told = silent) -> tuple[dict[str, Column], pa.Table]:
+    """The records of several files as columns of OF_EVERY_ASK, in the order of the files, and `file`, which tells them apart.
 
-    A list of texts is one text, its parts joined by SEPARATOR. Texts that repeat are categories in the order of the alphabet, whole numbers are nullable, None of a float is NaN.
+    Texts that repeat are categories in the order of the alphabet, whole numbers are nullable, None of a float is NaN.
+    And of the asks that classify a document: which `row` of the columns each is, and OF_A_DOCUMENT.
     """
     size = ONE_MORE_BATCH + sum(batches.size for _, batches in files)
-    made: dict[str, Any] = {f.name: _maker(f, size) for f in REQUESTS} | {"file": _Kinds()}
+    made: dict[str, Any] = {f.name: _maker(f, size) for f in OF_EVERY_ASK} | {"file": _Kinds()}
+    classified, rows = [_CLASSIFIED.empty_table()], 0
     with ThreadPoolExecutor(THREADS) as pool:
         doing: list[Future[None]] = []
         for file, batches in files:
@@ -49,11 +56,23 @@ def asks_of(files: Sequence[tuple[str, Batches]], told: Told = silent) -> dict[s
                 told(f"reading {file}.arrow", min(1.0, batches.walked / batches.size))
                 for done in doing:
                     done.result()
-                doing = [pool.submit(_add, made[name], table.column(name)) for name in REQUESTS.names]
+                doing = [pool.submit(_add, made[name], table.column(name)) for name in OF_EVERY_ASK.names]
                 made["file"].add(pa.array([file]).take(pa.array(np.zeros(table.num_rows, np.int8))))
+                classified.append(_classified(table, rows))
+                rows += table.num_rows
         for done in doing:
             done.result()
-    return {name: made.pop(name).whole() for name in list(made)}
+    return {name: made.pop(name).whole() for name in list(made)}, pa.concat_tables(classified)
+
+
+_CLASSIFIED = pa.schema([pa.field("row", pa.int64()), *(REQUESTS.field(name) for name in OF_A_DOCUMENT)])
+
+
+def _classified(table: pa.Table, first: int) -> pa.Table:
+    """Of these records, the first of which is row `first`, those that classify a document."""
+    at = np.flatnonzero(table.column("document").is_valid().to_numpy())
+    kept = table.select(list(OF_A_DOCUMENT)).take(pa.array(at))
+    return kept.add_column(0, "row", pa.array(at + first)).cast(_CLASSIFIED)
 
 
 def give_back() -> None:
@@ -86,7 +105,7 @@ def _together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 def _maker(field: pa.Field, size: int) -> "_Long | _Whole | _Own | _Kinds | _Lists":
     if pa.types.is_list(field.type):
-        return _Joined() if pa.types.is_string(field.type.value_type) else _Lists(size)
+        return _Lists(size)
     if pa.types.is_string(field.type):
         return _Own() if field.name in OWN else _Kinds()
     if pa.types.is_floating(field.type):
@@ -163,11 +182,6 @@ class _Kinds:
         return pd.Categorical.from_codes(
             np.concatenate([np.zeros(0, place.dtype), *codes]), categories=pd.Index(kinds, dtype="str")
         )
-
-
-class _Joined(_Kinds):
-    def add(self, part: pa.Array) -> None:
-        super().add(pc.binary_join(part, SEPARATOR))
 
 
 def _smallest(kinds: int) -> np.dtype:

@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
 from analysis import clocks
-from analysis.columns import SEPARATOR
 from analysis.frames import Frames
 from analysis.progress import Told, silent
 from contract.records import CLIENT, HEALTH, REQUESTS
@@ -24,7 +23,6 @@ from contract.run import read_lines
 CSV, PARQUET = "csv", "parquet"
 ROWS = 100_000  # of a slice; in Parquet a row group each
 _TEXT = pa.string()
-_TEXTS = pa.list_(_TEXT)
 _EVENTS = pa.schema(
     [
         *((name, pa.float64()) for name in ("at", "late_ms")),
@@ -44,7 +42,7 @@ _COUNTERS = pa.schema(
 def export(frames: Frames, out: Path, forms: list[str], told: Told = silent) -> list[Path]:
     """Every table of the run in the folder `out`, in each form (`csv`, `parquet`); the files.
 
-    asks, covered, warmup, health, client, events, clocks, counters, and ledger where engines kept one. An empty table is a
+    asks, classified, covered, warmup, health, client, events, clocks, counters, and ledger where engines kept one. An empty table is a
     file with its columns and no row. None is null, in CSV an empty cell; a list in CSV is JSON text.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -67,7 +65,7 @@ def export(frames: Frames, out: Path, forms: list[str], told: Told = silent) -> 
 
 def _tables(frames: Frames) -> Iterator[tuple[str, pd.DataFrame, pa.Schema]]:
     """(name, the table, the types of what was recorded)"""
-    for name in ("asks", "covered", "warmup"):
+    for name in ("asks", "classified", "covered", "warmup"):
         yield name, getattr(frames, name), REQUESTS
     yield "health", frames.health, HEALTH
     yield "client", frames.client, CLIENT
@@ -114,17 +112,7 @@ def schema_of(table: pd.DataFrame, recorded: pa.Schema) -> pa.Schema:
 
 
 def _slice(rows: pd.DataFrame, schema: pa.Schema) -> pa.Table:
-    table = pa.Table.from_pandas(rows, preserve_index=False)
-    for i, field in enumerate(schema):
-        if field.type == _TEXTS:
-            table = table.set_column(i, field, _parted(table.column(i).cast(_TEXT)))
-    return table.cast(schema).replace_schema_metadata(None)
-
-
-def _parted(joined: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The lists of texts that `columns` joined; the empty text was an empty list."""
-    parts = pc.split_pattern(joined, SEPARATOR)
-    return pc.if_else(pc.equal(joined, ""), pa.scalar([], _TEXTS), parts)
+    return pa.Table.from_pandas(rows, preserve_index=False).cast(schema).replace_schema_metadata(None)
 
 
 class _Parquet:
@@ -166,25 +154,27 @@ class _Csv:
 
 
 def list_as_json(lists: pa.ChunkedArray) -> pa.ChunkedArray:
-    """`[20.5,19.8]` of a list of numbers, `["a","b"]` of names; null of a null. No loop over records: there may be ten
-    million."""
+    """`[20.5,19.8]` of a list of numbers, `["language"]` of texts; null of a null.
+
+    No loop over records of numbers: there may be ten million.
+    """
     text = [
-        pc.binary_join_element_wise("[", pc.binary_join(_parts_as_text(chunk), ","), "]", "")
+        pc.binary_join_element_wise("[", pc.binary_join(_members_as_text(chunk), ","), "]", "")
         for chunk in lists.chunks
     ]
     return pa.chunked_array(text, type=_TEXT)
 
 
-def _parts_as_text(lists: pa.ListArray) -> pa.ListArray:
-    flat = lists.flatten()
-    if pa.types.is_string(flat.type):  # names of fields: nothing in them needs escaping
-        parts = pc.binary_join_element_wise('"', flat, '"', "")
-    else:
-        parts = pc.cast(flat, _TEXT)
+def _members_as_text(lists: pa.ListArray) -> pa.ListArray:
+    members = lists.flatten()
+    if pa.types.is_string(members.type):  # of classified documents: few
+        members = pa.array([json.dumps(text) for text in members.to_pylist()], _TEXT)
     lengths = pc.fill_null(pc.list_value_length(lists), 0)
     ends = pc.cumulative_sum(pc.cast(lengths, pa.int32()))
     offsets = pa.concat_arrays([pa.array([0], pa.int32()), ends])
-    return pa.ListArray.from_arrays(offsets, parts, mask=lists.is_null() if lists.null_count else None)
+    return pa.ListArray.from_arrays(
+        offsets, pc.cast(members, _TEXT), mask=lists.is_null() if lists.null_count else None
+    )
 
 
 _WRITERS: dict[str, Any] = {CSV: _Csv, PARQUET: _Parquet}

@@ -44,8 +44,11 @@ class Frames:
     `headers_at`, `ended_at`, all unix seconds, `touched` (see `overload.touched`) and `clock_uncertainty_s`. Instants of
     all tables are of one clock, the master's (see `clocks.one_clock`).
 
-    Ten million asks must fit: texts that repeat are categories (see `columns`), gaps share one array (see `gaps`),
-    `wrong` is one text (`correspondent,language`; the empty one: nothing was wrong; missing: not valid), and whoever selects rows takes the columns that he needs first.
+    `classified` are those of `asks` that classify a document, in the order in which they were sent: of each CLASSIFIED of the
+    record's columns and of those that were added. No column of `asks` is of them alone, since most runs have none.
+
+    Ten million asks must fit: texts that repeat are categories (see `columns`), gaps share one array (see `gaps`), and
+    whoever selects rows takes the columns that he needs first.
     """
 
     path: Path
@@ -53,6 +56,7 @@ class Frames:
     topology: Topology
     timeline: Timeline | None
     asks: pd.DataFrame
+    classified: pd.DataFrame
     covered: pd.DataFrame  # the probe's slots that found no place; each waits with the ask `covered_by`
     warmup: pd.DataFrame
     health: pd.DataFrame
@@ -183,8 +187,10 @@ def read(path: Path, told: Told = silent) -> Frames:
     offsets = clocks.table(_lines(path, "clocks.jsonl", torn))
     client = clocks.one_clock(_table(path, "client.arrow", CLIENT, torn), ["at"], offsets)
     client = client.sort_values("at", ignore_index=True)
-    asks = clocks.one_clock(_asks(path, torn, told), ["intended_at", "sent_at"], offsets)
-    asks, covered, warmup = _split(asks, client)
+    asks, of_documents = _asks(path, torn, told)
+    asks = _derived(clocks.one_clock(asks, ["intended_at", "sent_at"], offsets), client)
+    classified = _classified(asks, of_documents)
+    asks, covered, warmup = _split(asks)
     columns.give_back()
     return Frames(
         path=path,
@@ -192,6 +198,7 @@ def read(path: Path, told: Told = silent) -> Frames:
         topology=_topology(path),
         timeline=_timeline(path),
         asks=asks,
+        classified=classified,
         covered=covered,
         warmup=warmup,
         health=_table(path, "health.arrow", HEALTH, torn).sort_values("at", ignore_index=True),
@@ -215,6 +222,7 @@ def _timeline(path: Path) -> Timeline | None:
 
 _PANDAS = {
     pa.bool_(): pd.BooleanDtype(),
+    pa.int8(): pd.Int8Dtype(),
     pa.int16(): pd.Int16Dtype(),
     pa.int32(): pd.Int32Dtype(),
 }  # so that None stays apart from False and 0
@@ -227,15 +235,14 @@ def _table(path: Path, file: str, schema: pa.Schema, torn: list[str]) -> pd.Data
     return table.to_pandas(types_mapper=_PANDAS.get)
 
 
-def _asks(path: Path, torn: list[str], told: Told) -> pd.DataFrame:
+def _asks(path: Path, torn: list[str], told: Told) -> tuple[pd.DataFrame, pa.Table]:
     files = [(file, Batches(path / f"{file}.arrow", REQUESTS)) for file in ("requests", "probe")]
-    asks = pd.DataFrame(columns.asks_of(files, told), copy=False)
+    asks, of_documents = columns.asks_of(files, told)
     torn += [f"{file}.arrow" for file, batches in files if batches.torn]
-    return asks
+    return pd.DataFrame(asks, copy=False), of_documents
 
 
-def _split(asks: pd.DataFrame, client: pd.DataFrame) -> list[pd.DataFrame]:
-    """[asks that metrics rest on, covered slots, warm-up]."""
+def _derived(asks: pd.DataFrame, client: pd.DataFrame) -> pd.DataFrame:
     asks["good"] = asks["outcome"] == Outcome.OK
     for name, length_ms in (
         ("first_at", "ttft_ms"),
@@ -244,6 +251,29 @@ def _split(asks: pd.DataFrame, client: pd.DataFrame) -> list[pd.DataFrame]:
     ):
         asks[name] = asks["sent_at"] + asks[length_ms] / 1000
     asks["touched"] = touched(asks, overloaded_seconds(client))
+    return asks
+
+
+CLASSIFIED = [
+    "request_id", "scenario", "lane", "via", "worker", "intended_at", "sent_at", "ended_at", "outcome", "status", "error",
+    "good", "tier", "latency_ms", "prompt_tokens", "output_tokens", "finish_reason", "witness", "touched",
+]  # fmt: skip
+
+
+def _classified(asks: pd.DataFrame, of_documents: pa.Table) -> pd.DataFrame:
+    """`of_documents`: as `columns.asks_of` has it. `wrong` is a tuple of fields, None where the answer was not valid."""
+    told = of_documents.drop_columns(["row", "wrong"]).to_pandas(types_mapper=_PANDAS.get)
+    wrong = [None if w is None else tuple(w) for w in of_documents["wrong"].to_pylist()]
+    told["wrong"] = pd.Series(wrong, dtype=object)
+    at = of_documents["row"].to_numpy()
+    rows = {name: asks[name].take(at).reset_index(drop=True) for name in CLASSIFIED}
+    found = pd.concat([pd.DataFrame(rows), told], axis=1)
+    found = found[(found["lane"] != Lane.WARMUP) & found["sent_at"].notna()]
+    return found.sort_values("sent_at", kind="stable", ignore_index=True)
+
+
+def _split(asks: pd.DataFrame) -> list[pd.DataFrame]:
+    """[asks that metrics rest on, covered slots, warm-up]."""
     covered = asks["covered_by"].notna().to_numpy(bool)
     warm = (asks["lane"] == Lane.WARMUP).to_numpy(bool)
     return columns.split(

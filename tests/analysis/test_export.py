@@ -10,16 +10,23 @@ from pyarrow import parquet
 
 from analysis import export, frames
 from analysis.__main__ import main
+from analysis.columns import OF_A_DOCUMENT
 from contract.records import CLIENT, HEALTH, REQUESTS, Lane
 from tests.synthetic import Hole, make
+from tests.synthetic_documents import classify
 
-TABLES = {"asks", "covered", "warmup", "health", "client", "events", "clocks", "counters", "ledger"}
+TABLES = {
+    "asks", "classified", "covered", "warmup", "health", "client", "events", "clocks", "counters", "ledger",
+}  # fmt: skip
+ASKS = [n for n in REQUESTS.names if n not in OF_A_DOCUMENT]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A run with a fault, whose engine kept a ledger and whose counters were read."""
-    found = make(tmp_path_factory.mktemp("export"), [Hole("s", "vllm", 5, 5)], duration_s=20)
+    """A run with a fault and documents, whose engine kept a ledger and whose counters were read."""
+    hole = Hole("s", "vllm", 5, 5, hole_s=1)
+    of_documents = classify([hole], {"vllm": 0.9, "ollama": 0.8}, 10, invalid={"ollama": 0.1}, duration_s=20)
+    found = make(tmp_path_factory.mktemp("export"), [hole], duration_s=20, extra=of_documents)
     (found.path / "ledger").mkdir()
     line = {"line": "arrived", "id": "1", "nonce": found.asks[0].request_id, "arrived_at": 1_795_000_000.0625}
     (found.path / "ledger" / "vllm.jsonl").write_text(json.dumps(line) + "\n")
@@ -67,16 +74,36 @@ def test_what_was_recorded_is_found_again_exactly(made, exported, form):
     assert len(asks) == len(made.asks)
     for row in asks:
         ask = by_id[row["request_id"]]
-        assert {n: row[n] for n in REQUESTS.names if n != "gaps_ms"} == {
-            n: getattr(ask, n) for n in REQUESTS.names if n != "gaps_ms"
+        assert {n: row[n] for n in ASKS if n != "gaps_ms"} == {
+            n: getattr(ask, n) for n in ASKS if n != "gaps_ms"
         }
         assert row["gaps_ms"] == pa.array(ask.gaps_ms, pa.float32()).to_pylist()
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_what_was_recorded_of_documents_is_found_again_exactly(made, exported, form):
+    by_id = {a.request_id: a for a in made.asks if a.document is not None}
+    classified = read(exported, "classified", form)
+    assert {row["request_id"] for row in classified} == set(by_id)
+    assert {None, (), ("correspondent",)} <= {
+        None if a.wrong is None else tuple(a.wrong) for a in by_id.values()
+    }
+    for row in classified:
+        ask = by_id[row["request_id"]]
+        names = [n for n in REQUESTS.names if n in row]
+        assert set(OF_A_DOCUMENT) <= set(names)
+        assert {n: row[n] for n in names} == {n: getattr(ask, n) for n in names}
 
 
 def test_parquet_has_the_recorded_types_and_is_compressed(exported):
     for name, recorded in (("asks", REQUESTS), ("covered", REQUESTS), ("health", HEALTH), ("client", CLIENT)):
         schema = parquet.read_schema(exported / f"{name}.parquet")
-        assert {n: schema.field(n).type for n in recorded.names} == {f.name: f.type for f in recorded}
+        names = ASKS if recorded is REQUESTS else recorded.names
+        assert {n: schema.field(n).type for n in names} == {n: recorded.field(n).type for n in names}
+    schema = parquet.read_schema(exported / "classified.parquet")
+    assert {n: schema.field(n).type for n in OF_A_DOCUMENT} == {
+        n: REQUESTS.field(n).type for n in OF_A_DOCUMENT
+    }
     asks = parquet.ParquetFile(exported / "asks.parquet")
     assert asks.metadata.row_group(0).column(0).compression == "ZSTD"
     assert asks.metadata.num_row_groups > 1
@@ -92,9 +119,9 @@ def test_the_derived_columns_are_those_of_the_analysis(made, exported):
 
 
 def test_an_empty_table_keeps_its_columns(exported):
-    assert set(REQUESTS.names) <= set(parquet.read_schema(exported / "covered.parquet").names)
+    assert set(ASKS) <= set(parquet.read_schema(exported / "covered.parquet").names)
     assert parquet.read_metadata(exported / "covered.parquet").num_rows == 0
-    assert set(REQUESTS.names) <= set(pd.read_csv(exported / "covered.csv").columns)
+    assert set(ASKS) <= set(pd.read_csv(exported / "covered.csv").columns)
 
 
 def test_the_other_tables_are_there_too(exported):
@@ -113,6 +140,8 @@ def test_lists_as_json_keep_what_is_empty_and_what_is_nothing():
     told = export.list_as_json(pa.chunked_array([chunk[1:], chunk[:1]])).to_pylist()
     assert told[1:] == ["[]", None, "[3.5]", "[9]"]
     assert json.loads(told[0]) == [0.1, 20, 1e-7]
+    texts = pa.chunked_array([pa.array([["language", 'a "b"'], [], None], pa.list_(pa.string()))])
+    assert export.list_as_json(texts).to_pylist() == ['["language","a \\"b\\""]', "[]", None]
 
 
 def test_a_run_without_asks_is_exported(tmp_path):

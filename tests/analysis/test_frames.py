@@ -2,13 +2,16 @@
 
 import shutil
 
+import pyarrow as pa
 import pytest
 
 from analysis import frames, report
 from analysis.evidence import Evidence
-from contract.records import Ask, Lane
+from analysis.finding import Status
+from contract.records import REQUESTS, Ask, Lane
 from contract.refusal import Refusal
-from tests.synthetic import START, Hole, make, three_tier
+from contract.run import read_arrow
+from tests.synthetic import Hole, make, three_tier
 
 SHORT = [Hole("s", "vllm", 10, 10)]
 
@@ -57,21 +60,19 @@ def test_covered_slots_and_warmup_stand_apart(tmp_path):
     assert not run.asks["request_id"].isin(["slot", "warm"]).any()
 
 
-def test_wrong_fields_are_one_text_and_none_stays_apart_from_nothing_wrong(tmp_path):
-    found = [["correspondent", "language"], [], None]
-    extra = [
-        Ask(f"doc-{n}", "classify", Lane.LOAD, "gateway", False, 1.0 + n, sent_at=START + 1.0 + n,
-            document="letter_en_01", attempt=1 + n, valid=wrong is not None, wrong=wrong)
-        for n, wrong in enumerate(found)
-    ]  # fmt: skip
-    asks = frames.read(make(tmp_path, duration_s=5, extra=extra).path).asks
-    rows = asks[asks["document"].notna()]
-    assert rows["wrong"].astype(object).where(rows["wrong"].notna(), None).tolist() == [
-        "correspondent,language", "", None,
-    ]  # fmt: skip
-    assert rows["attempt"].tolist() == [1, 2, 3]
-    assert rows["valid"].tolist() == [True, True, False]
-    assert asks.loc[asks["document"].isna(), ["attempt", "valid", "wrong"]].isna().all(axis=None)
+def test_a_run_of_the_format_before_documents_is_read(tmp_path):
+    made = make(tmp_path, SHORT, duration_s=30)
+    manifest = made.path / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"format": 3', '"format": 2'))
+    older = pa.schema([f for f in REQUESTS if f.name not in frames.columns.OF_A_DOCUMENT])
+    for file in ("requests.arrow", "probe.arrow"):
+        table, _ = read_arrow(made.path / file, older)
+        with pa.ipc.new_stream(made.path / file, older) as writer:
+            writer.write_table(table.select(older.names))
+    run = frames.read(made.path)
+    assert len(run.asks) == len(made.asks)
+    assert run.classified.empty
+    assert report.judge(Evidence(run)).findings[-1].status is Status.PASS
 
 
 def test_a_health_that_nobody_knew_stays_apart_from_down(tmp_path):
