@@ -11,6 +11,7 @@ from analysis import (
     availability,
     by_tier,
     delivery,
+    documents,
     ledger,
     lost,
     metrics,
@@ -191,6 +192,16 @@ class Evidence:
     @cached_property
     def hidden(self) -> tuple[float, float, bool] | None:
         return delivery.hidden(self.frames.asks)
+
+    @cached_property
+    def classified(self) -> pd.DataFrame:
+        """The asks through the gateway that classify a document, in the order in which they were sent."""
+        return documents.through_gateway(self.frames.classified)
+
+    @cached_property
+    def documents(self) -> list[documents.OfTier]:
+        """What each tier made of documents; of a run in which none was classified: nothing."""
+        return documents.of_tiers(self.classified, self.frames.tiers) if len(self.classified) else []
 
     @cached_property
     def pairs(self) -> pd.DataFrame:

@@ -1,11 +1,13 @@
 """summary.md, the first page of a report: what load there was, what came of it, what an operator pastes into his documents."""
 
-from analysis import attribution, availability, metrics, reconciliation
+from analysis import attribution, availability, documents, metrics, reconciliation
 from analysis.by_tier import TOKENS, OfTier
+from analysis.documents import OfTier as OfDocuments
 from analysis.evidence import Evidence
 from analysis.verdict import Verdict
 from analysis.windows import baseline_of, phases_of
-from analysis.words import maybe, ms, two
+from analysis.words import UNKNOWN, maybe, ms, share, two
+from contract.document import FIELDS
 from contract.records import Witness
 
 
@@ -40,6 +42,7 @@ def markdown(run: Evidence, verdict: Verdict) -> str:
         "",
         *_why(run),
         "",
+        *_documents(run),
         *quality(run),
         "",
         *reconciliation.section(run),
@@ -101,7 +104,7 @@ def status(of: OfTier) -> str:
 def quality(run: Evidence) -> list[str]:
     """How far answers were verified, how many were cut, how many within the objectives, how the gateway served: a sentence each."""
     clumps = [f"Chunks of {of.tier.name} came in clumps: {of.clumps}." for of in run.by_tier if of.clumps]
-    return [_witnesses(run), _cut_rates(run), goodput(run), *clumps, *_service(run)]
+    return [_witnesses(run), _cut_rates(run), goodput(run), *clumps, *_service(run), *scans(run)]
 
 
 def _witnesses(run: Evidence) -> str:
@@ -177,6 +180,46 @@ def _why(run: Evidence) -> list[str]:
         name = f"{tier} (cloud: spurious ones are leaks)" if tier in run.clouds else str(tier)
         lines.append(f"| {_cell(name)} | {' | '.join(str(counts[w]) for w in attribution.SHOWN)} |")
     return lines
+
+
+def _documents(run: Evidence) -> list[str]:
+    """How each tier classified documents; nothing where none was classified."""
+    if not run.documents:
+        return []
+    lines = [
+        f"| documents by | answered | JSON that the client can use | {' | '.join(name.replace('_', ' ') for name in FIELDS)} | all right "
+        "(95 % interval) | documents/min | latency (p50 / p95) | cut |",
+        "| --- " * (len(FIELDS) + 7) + "|",
+    ]
+    for of in run.documents:
+        cells = [of.tier, str(of.answered), share(of.valid, of.answered)]
+        cells += [share(n, of.answered) for n in of.right_fields.values()]
+        cells += [accuracy(of), maybe(of.per_minute, "{:.1f}"), two(of.latency, "p95"), str(of.cut)]
+        lines.append(f"| {' | '.join(_cell(c) for c in cells)} |")
+    return [*lines, ""]
+
+
+def accuracy(of: OfDocuments) -> str:
+    """`95.0 % [86.3, 98.3]`"""
+    if of.interval is None:
+        return UNKNOWN
+    low, high = of.interval
+    return f"{share(of.right, of.answered)} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def scans(run: Evidence) -> list[str]:
+    """What a client made of its documents, and which wait for its next scan, in a sentence; nothing where there was none."""
+    if run.classified.empty:
+        return []
+    c = documents.client(run.classified)
+    waits = f"{c.waiting} wait for the client's next scan"
+    if c.waiting:
+        waits += f" ({c.invalid} were answered with JSON that it cannot use or were cut, {c.in_vain} were asked for in vain)"
+    unfinished = f"; with {c.unfinished} the run ended first" if c.unfinished else ""
+    return [
+        f"Documents: a client began {c.begun} times with one and classified {c.classified}; {waits}{unfinished}. "
+        f"{c.repeated} calls were repetitions."
+    ]
 
 
 def _service(run: Evidence) -> list[str]:

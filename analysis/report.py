@@ -38,6 +38,8 @@ def write(run: Evidence, found: Verdict, told: Told = silent) -> Path:
         "summary": tables.summary(run), "failover": tables.failovers(run), "phases": tables.phases(run),
         "reconciliation": reconciliation.table(run),
     }  # fmt: skip
+    if run.documents:
+        made["documents"] = tables.documents(run)
     for name, table in made.items():
         write_whole(folder / f"{name}.csv", table.to_csv(index=False))
     write_whole(folder / "summary.md", page.markdown(run, found))

@@ -1,4 +1,4 @@
-"""The tables of a report as CSV: one row per tier, way and kind of answer; one per trial; one per phase."""
+"""The tables of a report as CSV: one row per tier, way and kind of answer; one per trial; one per phase; one per tier's documents."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ import pandas as pd
 from analysis import availability, metrics, outages
 from analysis.evidence import Evidence
 from analysis.windows import Trial, baseline_of, phases_of
+from contract.document import FIELDS
 from contract.records import Outcome, Witness
 
 SUMMED = [
@@ -188,6 +189,32 @@ def phases(run: Evidence) -> pd.DataFrame:
             row |= {f"{q}_{name}": found[q] for q in ("p50", "p99")}
         rows.append(row)
     return pd.DataFrame(rows, columns=PHASE_COLUMNS).astype({"trial": "Int64"})
+
+
+DOCUMENT_COLUMNS = [
+    "tier", "answers", "cut", "documents", "valid", *(f"{name}_right" for name in FIELDS), "right", "accuracy",
+    "accuracy_lower", "accuracy_upper", "documents_per_min", *(f"{q}_latency_ms" for q in ("p50", "p95", "p99", "max")),
+]  # fmt: skip
+
+
+def documents(run: Evidence) -> pd.DataFrame:
+    """documents.csv: one row per tier: how it classified documents. No rows where no document was classified.
+
+    `answers` came to their end, `cut` did not. The counts after these are of documents, each by the tier's first answer for
+    it: answered, valid (JSON that the client can use), each field right, all of them `right`. `accuracy` is right ÷ documents,
+    with its 95 % interval; latencies are from the first call for a document to the end of the call that was answered.
+    """
+    rows = [
+        {
+            "tier": of.tier, "answers": of.answers, "cut": of.cut, "documents": of.answered, "valid": of.valid,
+            "right": of.right, "accuracy": of.accuracy, "documents_per_min": of.per_minute,
+        }
+        | {f"{name}_right": n for name, n in of.right_fields.items()}
+        | dict(zip(("accuracy_lower", "accuracy_upper"), of.interval or (None, None), strict=True))
+        | {f"{q}_latency_ms": ms for q, ms in of.latency.items()}
+        for of in run.documents
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=DOCUMENT_COLUMNS)
 
 
 def _less(later: float | None, earlier: float | None) -> float | None:

@@ -13,10 +13,15 @@ def fine(value: float) -> str:
     return ms(value) if value >= 100 else f"{value:.1f} ms"
 
 
-def two(quantiles: dict[str, float | None]) -> str:
-    """`83 ms / 1.24 s`: p50 and p99."""
-    low, high = quantiles["p50"], quantiles["p99"]
+def two(quantiles: dict[str, float | None], upper: str = "p99") -> str:
+    """`83 ms / 1.24 s`: p50 and p99, or another one."""
+    low, high = quantiles["p50"], quantiles[upper]
     return UNKNOWN if low is None or high is None else f"{ms(low)} / {ms(high)}"
+
+
+def share(part: int, whole: int) -> str:
+    """`95.0 %`"""
+    return f"{100 * part / whole:.1f} %" if whole else UNKNOWN
 
 
 def maybe(value: float | None, form: str) -> str:

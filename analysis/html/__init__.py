@@ -16,7 +16,19 @@ from plotly.offline import get_plotlyjs
 
 from analysis import page as sentences
 from analysis.evidence import Evidence
-from analysis.html import checks, drawn, headline, inputs, meanings, pictures, prose, tiers, timeline, trials
+from analysis.html import (
+    checks,
+    documents,
+    drawn,
+    headline,
+    inputs,
+    meanings,
+    pictures,
+    prose,
+    tiers,
+    timeline,
+    trials,
+)
 from analysis.verdict import Verdict
 
 NAME = "report.html"
@@ -36,7 +48,7 @@ def page(run: Evidence, verdict: Verdict, tables: Mapping[str, pd.DataFrame]) ->
         load=sentences.load(run),
         drawn=chosen,
         marks=timeline.marks(frames.tiers),
-        tiers=tiers.tables(run, tables["summary"]),
+        tiers=[*tiers.tables(run, tables["summary"]), *documents.tables(run)],
         quality=sentences.quality(run),
         trials=trials.tables(run, tables["failover"], tables["phases"]),
         checks=checks.tables(run),
