@@ -83,7 +83,7 @@ class Conduct:
         ground = preflight.ground_of(self._topology, self._without_reaper)
         self._refuse_early(ground)
         clock, stop = self._clock, self._stop
-        guarding = Guarding(stop)
+        guarding = Guarding(stop, ground.cluster is not None)
         self._recording = Recording(self._folder, stop)
         self._metronome = Metronome([])
         self._probe = Probe(

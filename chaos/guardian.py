@@ -13,6 +13,7 @@ import threading
 from dataclasses import asdict
 from typing import Any
 
+from chaos.cluster import load_client
 from chaos.journal import Journal, Undo
 from chaos.mender import Mender
 from contract.clock import Clock
@@ -22,6 +23,11 @@ TRY_S = 24 * 3600.0  # it goes on long after the controller has given up
 LOOK_EVERY_S = 0.5
 BY = "guardian"
 Key = tuple[str | None, str, str]
+
+
+def load_line() -> str:
+    """What the controller says first where there is a cluster: so that the first answer does not wait for the client."""
+    return json.dumps({"load": "client"})
 
 
 def open_line(undo: Undo) -> str:
@@ -76,6 +82,9 @@ class Guardian:
         self._lines.put(None)
 
     def _hear(self, said: dict[str, Any]) -> None:
+        if "load" in said:
+            load_client()
+            return
         if "close" in said:
             self._open.pop(_key(said["close"]), None)
             return

@@ -6,7 +6,7 @@ import threading
 import time
 
 from chaos.fault import CannotInject
-from chaos.guardian import close_line, mark, open_line
+from chaos.guardian import close_line, load_line, mark, open_line
 from chaos.journal import Undo
 from chaos.stop import Stop
 from contract.leash import Leashed
@@ -21,12 +21,14 @@ class Guarding:
     Returns from its making when the guardian is ready. Raises Refusal.
     """
 
-    def __init__(self, stop: Stop) -> None:
+    def __init__(self, stop: Stop, on_cluster: bool) -> None:
         self._stop = stop
         # A session of its own: what kills the controller's process group must not kill the guardian with it.
         self._guardian = Leashed([sys.executable, "-m", "chaos", "guardian"])
         if self._guardian.first() is None:
             raise Refusal("the guardian did not start; the line above says why")
+        if on_cluster:
+            self._guardian.tell(load_line())
         self._answers: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
         self._lock = threading.Lock()  # one question at a time: the answers carry no number
         self._leaving = False
