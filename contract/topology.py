@@ -207,11 +207,23 @@ class Gateway(Strict):
     handles: Handles = Handles()
 
 
+class InferenceService(Strict):
+    """A tier of an embedded stack as KServe would serve it: its Deployment is that of a predictor."""
+
+    autoscaler_class: Literal["hpa", "keda", "external", "none"] | None = (
+        None  # None: the annotation is not given
+    )
+    min_replicas: int = Field(default=1, ge=0)
+
+
 class Embedded(Strict):
     """A stack that is started on this machine for the run; `python -m embedded` fills in the urls."""
 
     gateway: str  # a LiteLLM configuration, beside the topology
     engines: dict[str, dict[str, Any]]  # tier → which engine, and its parameters
+    kserve: dict[str, InferenceService] = Field(
+        default_factory=dict
+    )  # tier → the InferenceService whose predictor it is
 
 
 class Topology(Strict):
@@ -244,6 +256,12 @@ class Topology(Strict):
             for name in self.embedded.engines:
                 if name not in names:
                     raise ValueError(f"embedded: engines: {name!r} is none of the tiers {', '.join(names)}")
+            for name in self.embedded.kserve:
+                handle = next((t.handles.deployment for t in self.tiers if t.name == name), None)
+                if handle is None or not handle.endswith("-predictor"):
+                    raise ValueError(
+                        f"embedded: kserve: {name!r} needs a tier with handles: deployment: namespace/<name>-predictor"
+                    )
         return self
 
     def tier(self, name: str) -> Tier:

@@ -21,7 +21,7 @@ from aiohttp import web
 from contract import topology as topologies
 from contract.refusal import Refusal
 from contract.topology import EMBEDDED, Handles, Process, Tier, Topology
-from embedded import gateway, program
+from embedded import gateway, predictor, program
 from embedded.apiserver import certificate
 from embedded.apiserver.cluster import Cluster, Identity
 from embedded.apiserver.kubeconfig import write as write_kubeconfig
@@ -67,12 +67,15 @@ class Stack:
         if key is not None:
             topologies.secret(key)  # refused here rather than by the gateway half a minute later
         token = secrets.token_hex(16)
-        self._cluster = Cluster([Identity("admin", token, admin=True)], log_dir=folder / "log")
+        self._cluster = Cluster(
+            [Identity("admin", token, admin=True)], log_dir=folder / "log", kserve=bool(self._embedded.kserve)
+        )
         made = certificate.make(folder)
         self._runner, port = await serve(self._cluster, certificate=made)
         url = f"{'https' if made else 'http'}://127.0.0.1:{port}"
         write_kubeconfig(folder / "kubeconfig", url, token, NAMESPACE, made.certificate if made else None)
-        for name in (NAMESPACE, OUTSIDE):
+        theirs = (t.handles.deployment.split("/")[0] for t in self._topology.tiers if t.handles.deployment)
+        for name in dict.fromkeys((NAMESPACE, OUTSIDE, *theirs)):
             self._cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         self._start_gateway()
         for tier in self._topology.tiers:
@@ -115,10 +118,13 @@ class Stack:
         return program.of(tier, self._embedded.engines[tier.name], place, where)
 
     def _start_engine(self, tier: Tier) -> None:
+        assert self._cluster is not None
         runs = self._programs[tier.name]
         handle = tier.handles.deployment or f"{OUTSIDE}/{tier.name}"
         port, node = self._ports[tier.name].port, tier.handles.node
-        self._deploy(handle, runs.argv, port, runs.ready, runs.env, runs.grace_s, node)
+        served = self._embedded.kserve.get(tier.name)
+        owner = self._cluster.apply(predictor.service(handle, served)) if served else None
+        self._deploy(handle, runs.argv, port, runs.ready, runs.env, runs.grace_s, node, owner)
 
     def _pidfile(self, tier: str) -> Path:
         return (self._folder / "pids" / tier).resolve()
@@ -132,7 +138,9 @@ class Stack:
         env: dict[str, str],
         grace_s: int,
         node: str | None = None,
+        owner: dict[str, Any] | None = None,
     ) -> None:
+        """`owner`: the InferenceService whose predictor it is."""
         assert self._cluster is not None
         # Who has no node of his own stays off those that somebody has: a drain takes all that is there.
         where = {"nodeSelector": {HOSTNAME: node or COMMON_NODE}}
@@ -140,7 +148,7 @@ class Stack:
             meta = {"name": node, "labels": {HOSTNAME: node}}
             self._cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": meta, "spec": {}})
         namespace, name = handle.split("/")
-        labels = {"app": name}
+        labels = predictor.selector(name) if owner else {"app": name}
         container: dict[str, Any] = {
             "name": "server",
             "image": "embedded",
@@ -158,25 +166,20 @@ class Stack:
                 "spec": {"selector": labels, "ports": [{"port": port}]},
             }
         )
-        self._cluster.apply(
-            {
-                "apiVersion": "apps/v1",
-                "kind": "Deployment",
-                "metadata": {"name": name, "namespace": namespace, "labels": labels},
-                "spec": {
-                    "replicas": 1,
-                    "selector": {"matchLabels": labels},
-                    "template": {
-                        "metadata": {"labels": labels},
-                        "spec": {
-                            "containers": [container],
-                            "terminationGracePeriodSeconds": grace_s,
-                            **where,
-                        },
-                    },
+        made: dict[str, Any] = {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name, "namespace": namespace, "labels": labels},
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {"containers": [container], "terminationGracePeriodSeconds": grace_s, **where},
                 },
-            }
-        )
+            },
+        }
+        self._cluster.apply(predictor.marked(made, owner) if owner else made)
 
     async def _until_ready(self) -> None:
         until = time.monotonic() + READY_WITHIN_S

@@ -13,12 +13,13 @@ from typing import Any
 
 from embedded.apiserver.controllers import Controllers
 from embedded.apiserver.errors import ApiError
+from embedded.apiserver.kserve import KServe
 from embedded.apiserver.kubelet import Kubelet
 from embedded.apiserver.node import manifest as node
 from embedded.apiserver.options import Options
 from embedded.apiserver.pod import PID
 from embedded.apiserver.probe import PERIOD_S
-from embedded.apiserver.resources import ALWAYS, LEASES, NAMESPACES, PODS, WITH_KEDA
+from embedded.apiserver.resources import LEASES, NAMESPACES, PODS, spoken
 from embedded.apiserver.rights import Identity
 from embedded.apiserver.store import Object, Store
 from embedded.apiserver.writes import Writes
@@ -41,17 +42,21 @@ class Cluster:
         probe_period_s: float = PERIOD_S,
         event_log: int = 2000,
         keda: bool = False,
+        kserve: bool = False,
     ) -> None:
-        """With `keda` it speaks ScaledObjects, which nothing acts upon; without it that group is not there."""
+        """With `keda` it speaks ScaledObjects, which nothing acts upon; with `kserve` InferenceServices, whose controller
+        is played by kserve.py. Without them those groups are not there."""
         self.tokens = tuple(tokens)
-        self.spoken = WITH_KEDA if keda else ALWAYS
+        self.spoken = spoken(keda, kserve)
         self.store = Store(event_log)
         self.controllers = Controllers(self.store, now, controller_delay_s)
         self.writes = Writes(self.store, self.controllers)
         self.kubelet = Kubelet(
             self.store, now, log_dir, controller_delay_s, restart_backoff_s, probe_period_s
         )
-        self._deaf = [self.store.listen(self.controllers.hear), self.store.listen(self.kubelet.hear)]
+        self._kserve = KServe(self.store, self.writes, self.controllers) if kserve else None
+        hearers = (self.controllers, self.kubelet, *((self._kserve,) if self._kserve else ()))
+        self._deaf = [self.store.listen(each.hear) for each in hearers]
         # Whoever has to mend can tell by the process whether there is still anything to mend.
         system = {"name": "kube-system", "labels": {EMBEDDED: "true"}, "annotations": {PID: str(os.getpid())}}
         for meta in ({"name": "default"}, system, {"name": "kube-node-lease"}):
@@ -94,6 +99,8 @@ class Cluster:
 
     async def close(self, grace_s: float | None = None) -> None:
         """Ends every Pod, with its own grace unless one is given; returns when all their processes are gone."""
+        if self._kserve is not None:
+            await self._kserve.close()
         await self.controllers.close()
         while self._deaf:
             self._deaf.pop()()

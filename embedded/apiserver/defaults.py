@@ -75,7 +75,7 @@ def filled(kind: str, obj: dict[str, Any]) -> dict[str, Any]:
             said = _said(obj, "minReplicas", "metrics")
             obj["spec"] = {**(obj.get("spec") or {}), "minReplicas": 1, "metrics": CPU_AT_80, **said}
             obj.setdefault("status", {"desiredReplicas": 0, "currentMetrics": None})
-        case "ScaledObject":
+        case "ScaledObject" | "InferenceService":
             obj.setdefault("spec", {})
     return obj
 

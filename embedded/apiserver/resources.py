@@ -151,6 +151,20 @@ SCALED_OBJECTS = Resource(
     custom=True,
 )
 
+# Where KServe is installed; only a Cluster(kserve=True) speaks it.
+INFERENCE_SERVICES = Resource(
+    "serving.kserve.io",
+    "v1beta1",
+    "inferenceservices",
+    "InferenceService",
+    WHOLE,
+    ("isvc",),
+    categories=("all",),
+    subresources={"status": ("get", "patch")},
+    has_generation=True,
+    custom=True,
+)
+
 
 class Spoken:
     """The resources that one cluster speaks, and the ways to find them."""
@@ -163,7 +177,12 @@ class Spoken:
 
 
 ALWAYS = Spoken(RESOURCES)
-WITH_KEDA = Spoken((*RESOURCES, SCALED_OBJECTS))
+
+
+def spoken(keda: bool, kserve: bool) -> Spoken:
+    """What a cluster speaks in which these are installed."""
+    return Spoken(RESOURCES + (SCALED_OBJECTS,) * keda + (INFERENCE_SERVICES,) * kserve)
+
 
 NAMESPACES = ALWAYS.by_path["", "v1", "namespaces"]
 NODES = ALWAYS.by_path["", "v1", "nodes"]

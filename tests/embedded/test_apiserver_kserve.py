@@ -1,0 +1,154 @@
+"""KServe's controller as it is played here: what each autoscaler class does to a predictor's replicas."""
+
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from embedded.apiserver import certificate, kubeconfig
+from embedded.apiserver.server import serve
+from tests.chaos.predictors import HANDLE, NAME, NAMESPACE, SERVICE, SERVICES, Predictors
+from tests.embedded.recorded.stand import ADMIN, Stand, until
+
+AUTOSCALERS = f"/apis/autoscaling/v2/namespaces/{NAMESPACE}/horizontalpodautoscalers"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with Predictors(tmp_path_factory.mktemp("kserve")) as made:
+        yield made
+
+
+def test_where_kserve_is_not_installed_its_group_is_not_there():
+    with Stand() as stand:
+        answer = stand.ask("GET", f"{SERVICES}/{SERVICE}")
+        assert (answer.status, answer.body) == (404, "404 page not found\n")
+        assert stand.ask("GET", "/apis/serving.kserve.io").status == 404
+
+
+def test_a_predictor_has_the_names_and_marks_that_kserve_gives(cluster):
+    cluster.serve("external")
+    found = cluster.deployment()
+    assert found["metadata"]["labels"] == {
+        "app": "isvc.llama-fp8-predictor",
+        "serving.kserve.io/inferenceservice": "llama-fp8",
+        "component": "predictor",
+    }
+    (owner,) = found["metadata"]["ownerReferences"]
+    service = cluster.admin.inference_service(NAMESPACE, SERVICE)
+    assert (owner["kind"], owner["uid"]) == ("InferenceService", service["metadata"]["uid"])
+    assert service["status"] == {"deploymentMode": "Standard"}
+    (pod,) = cluster.living()
+    assert pod["metadata"]["annotations"].items() >= service["metadata"]["annotations"].items()
+
+
+@pytest.mark.parametrize("least", [1, 2])
+def test_with_the_class_none_a_scale_is_set_back_to_min_replicas(cluster, least):
+    cluster.serve("none", min_replicas=least)
+    cluster.scaled(0)
+    until(lambda: cluster.replicas() == least, "its controller has set it back")
+    cluster.up_again()
+    assert cluster.autoscalers() == []
+
+
+@pytest.mark.parametrize("word", [None, "hpa", "external", "keda"])
+def test_with_any_other_class_the_replicas_are_left_alone(cluster, word):
+    cluster.serve(word, min_replicas=2)
+    cluster.scaled(0)
+    cluster.gone()
+    assert cluster.replicas() == 0
+    cluster.scaled(1)
+    cluster.up_again()
+    assert cluster.replicas() == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "made"), [(None, [NAME]), ("hpa", [NAME]), ("external", []), ("keda", []), ("none", [])]
+)
+def test_an_autoscaler_of_its_own_is_there_with_hpa_and_where_no_class_is_given(cluster, word, made):
+    cluster.serve(word)
+    until(lambda: cluster.autoscalers() == made, f"the autoscalers are {made}")
+
+
+def test_zero_disables_the_autoscaler_that_it_has_made(cluster):
+    cluster.serve("hpa")
+    until(lambda: cluster.autoscalers() == [NAME], "it is made")
+    cluster.scaled(0)
+
+    def disabled():
+        found = cluster.get(f"{AUTOSCALERS}/{NAME}")
+        return "ScalingDisabled" in [c["reason"] for c in found["status"].get("conditions") or ()]
+
+    until(disabled, "it says so")
+    cluster.gone()
+    assert cluster.replicas() == 0
+
+
+def test_a_new_class_replaces_the_pods_once_and_is_what_counts_from_then_on(cluster):
+    cluster.serve("none")
+    before = {p["metadata"]["uid"] for p in cluster.living()}
+    cluster.annotate("external")
+    cluster.up_again()
+    assert not before & {p["metadata"]["uid"] for p in cluster.living()}
+    cluster.scaled(0)
+    cluster.gone()
+    assert cluster.replicas() == 0
+
+
+def test_an_autoscaler_of_somebody_else_is_left_alone(cluster):
+    cluster.serve("external")
+    ref = {"apiVersion": "apps/v1", "kind": "Deployment", "name": NAME}
+    theirs = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": NAME, "namespace": NAMESPACE},
+        "spec": {"scaleTargetRef": ref, "maxReplicas": 2},
+    }
+    cluster.apply(theirs)
+    cluster.annotate("none")
+    cluster.up_again()
+    assert cluster.autoscalers() == [NAME]
+    cluster.delete(f"{AUTOSCALERS}/{NAME}")
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl on the PATH")
+def test_kubectl_scales_a_predictor_and_names_its_class_as_oc_does(cluster, tmp_path):
+    made = certificate.make(tmp_path)
+    if made is None:
+        pytest.skip("no openssl: kubectl sends its token over TLS only")
+    cluster.serve("none")
+    runner, port = cluster.run(serve(cluster.cluster, certificate=made))
+    config = tmp_path / "kubeconfig"
+    kubeconfig.write(config, f"https://127.0.0.1:{port}", ADMIN, NAMESPACE, made.certificate)
+
+    def kubectl(*arguments: str) -> str:
+        command = ["kubectl", f"--kubeconfig={config}", f"--cache-dir={tmp_path}", *arguments]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=30, env={"PATH": os.environ["PATH"]}
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert json.loads(kubectl("get", "isvc", SERVICE, "-o", "json"))["spec"]["predictor"]["minReplicas"] == 1
+    assert kubectl("scale", f"deployment/{NAME}", "--replicas=0") == f"deployment.apps/{NAME} scaled\n"
+    until(lambda: cluster.replicas() == 1, "it is set back")
+    kubectl(
+        "annotate", "--overwrite", "inferenceservice", SERVICE, "serving.kserve.io/autoscalerClass=external"
+    )
+    cluster.up_again()
+    kubectl("scale", f"deployment/{NAME}", "--replicas=0")
+    kubectl("wait", "--for=delete", "pod", "-l", "component=predictor", "--timeout=20s")
+    assert kubectl("get", "deployment", NAME, "-o", "jsonpath={.spec.replicas}") == "0"
+    cluster.run(runner.cleanup())
+
+
+def test_a_handle_that_is_no_predictors_is_refused():
+    from contract import topology
+    from contract.refusal import Refusal
+    from tests.chaos.stand import ROOT
+
+    text = (ROOT / "topologies/kserve.yaml").read_text()
+    with pytest.raises(Refusal, match="'vllm' needs a tier with handles: deployment: namespace/<name>-predi"):
+        topology.read_text(text.replace(HANDLE, "llm/llama-fp8"))
