@@ -239,6 +239,11 @@ class Cluster:
         found = _or_none(lambda: self._custom.list_namespaced_custom_object(*where, **_RAW))
         return found["items"] if found else []
 
+    def inference_service(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """KServe's; None where there is none of this name, or the cluster has no KServe."""
+        where = ("serving.kserve.io", "v1beta1", namespace, "inferenceservices", name)
+        return _or_none(lambda: self._custom.get_namespaced_custom_object(*where, **_RAW))
+
     # Leases.
 
     def create_lease(self, namespace: str, body: dict[str, Any]) -> dict[str, Any] | None:

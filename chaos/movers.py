@@ -5,6 +5,9 @@ What each does is told as it was seen on real clusters.
 
 from typing import Any
 
+from kubernetes.client.exceptions import ApiException
+
+from chaos import kserve
 from chaos.cluster import Cluster
 from chaos.workload import Workload
 
@@ -15,8 +18,6 @@ _GITOPS = {
     "the annotation kustomize.toolkit.fluxcd.io/reconcile: disabled stops it",
     "helm.toolkit.fluxcd.io/name": "Flux, a HelmRelease ({}): it may put replicas back at its interval",
 }
-_KSERVE = "serving.kserve.io/inferenceservice"
-_KSERVE_CLASS = "serving.kserve.io/autoscalerClass"
 
 
 def of(cluster: Cluster, workload: Workload) -> list[str]:
@@ -38,16 +39,25 @@ def of(cluster: Cluster, workload: Workload) -> list[str]:
     told += [
         f"owned by {o['kind']} {o['name']}: its controller may set the replicas back"
         for o in meta.get("ownerReferences") or ()
+        if not kserve.is_owner(o)
     ]
     marks = {**(meta.get("annotations") or {}), **(meta.get("labels") or {})}
     told += [words.format(marks[key]) for key, words in _GITOPS.items() if key in marks]
-    if _KSERVE in marks:
-        how = marks.get(_KSERVE_CLASS)
-        told.append(
-            f"KServe ({marks[_KSERVE]}), autoscalerClass {how or 'not given'}: with none its controller sets the "
-            "replicas back to minReplicas; with hpa, keda or external a scale to zero sticks"
-        )
-    return told
+    return told + _by_kserve(cluster, found)
+
+
+def _by_kserve(cluster: Cluster, deployment: dict[str, Any]) -> list[str]:
+    name = kserve.owner(deployment)
+    if name is None:
+        return []
+    try:
+        service = cluster.inference_service(deployment["metadata"]["namespace"], name)
+        unread = None if service else "there is none of this name, or its API is not spoken here"
+    except ApiException as e:
+        if e.status != 403:  # a right that need not be held
+            raise
+        service, unread = None, "get inferenceservices is not granted"
+    return [kserve.told(deployment, service, unread)]
 
 
 def _targets(ref: Any, workload: Workload) -> bool:

@@ -57,7 +57,8 @@ def scaled_object(ref: dict) -> dict:
 @pytest.mark.parametrize(
     ("meta", "words"),
     [
-        ({"ownerReferences": [{"kind": "InferenceService", "name": "llm", "uid": "1"}]}, "owned by InferenceService llm"),
+        ({"ownerReferences": [{"kind": "Rollout", "name": "llm", "uid": "1"}]}, "owned by Rollout llm"),
+        ({"ownerReferences": [{"kind": "InferenceService", "name": "llm", "uid": "1"}]}, "KServe (llm), autoscalerClass not given"),
         ({"labels": {"argocd.argoproj.io/instance": "stack"}}, "Argo CD (stack): with selfHeal"),
         ({"annotations": {"argocd.argoproj.io/tracking-id": "stack:apps"}}, "Argo CD (stack:apps): with selfHeal"),
         ({"labels": {"kustomize.toolkit.fluxcd.io/name": "stack"}}, "Flux (stack): it puts replicas"),

@@ -1,0 +1,80 @@
+"""What becomes of a scale of a KServe predictor: by deployment mode and autoscaler class, in words, before it is made. Pure.
+
+As KServe's source has it, file by file: docs/openshift.md. What its controller goes by are the annotations of the
+Deployment itself, into which it copies those of the InferenceService; minReplicas, the mode of a cluster's default and a
+stop are told by the InferenceService alone.
+"""
+
+from typing import Any
+
+LABEL = "serving.kserve.io/inferenceservice"
+CLASS = "serving.kserve.io/autoscalerClass"
+MODE = "serving.kserve.io/deploymentMode"
+STOP = "serving.kserve.io/stop"
+_REVISION = "serving.knative.dev/revision"
+_KNATIVE = ("Serverless", "Knative")  # the older word and the newer one
+_DEFAULT = "hpa"  # DefaultAutoscalerClass
+
+
+def owner(deployment: dict[str, Any]) -> str | None:
+    """The InferenceService whose predictor (or other component) this is; None: it is none of KServe's."""
+    meta = deployment["metadata"]
+    named = (meta.get("labels") or {}).get(LABEL)
+    return named or next((o["name"] for o in meta.get("ownerReferences") or () if is_owner(o)), None)
+
+
+def is_owner(reference: dict[str, Any]) -> bool:
+    return reference["kind"] == "InferenceService"
+
+
+def told(deployment: dict[str, Any], service: dict[str, Any] | None, unread: str | None) -> str:
+    """One sentence. `service`: the InferenceService; None where it could not be read, and `unread` says why."""
+    meta = deployment["metadata"]
+    name, given = owner(deployment), (meta.get("annotations") or {}).get(CLASS)
+    mode = _mode(meta, service)
+    if service is not None and (service["metadata"].get("annotations") or {}).get(STOP) == "true":
+        words = f"{STOP} is true: its controller deletes this Deployment, and makes it anew when that is taken away"
+    elif mode in _KNATIVE or _REVISION in (meta.get("labels") or {}):
+        words = f"mode {mode or _KNATIVE[-1]}: {_BY_KNATIVE}"
+    else:
+        least = _least(service)
+        word = _ZERO if (given, least) == ("none", 0) else given or _DEFAULT
+        said = _BY_CLASS.get(word, "not one that is known here: whether a scale sticks will be seen")
+        words = f"autoscalerClass {given or f'not given, which is {_DEFAULT}'}: " + said.format(
+            least=least, ns=meta["namespace"], deployment=meta["name"], isvc=name
+        )
+    return f"KServe ({name}), {words}" + (f" (its InferenceService was not read: {unread})" if unread else "")
+
+
+def _mode(meta: dict[str, Any], service: dict[str, Any] | None) -> str | None:
+    """As the controller has settled it; else as the annotation wishes; None: by the default of the cluster."""
+    settled = ((service or {}).get("status") or {}).get("deploymentMode")
+    return settled or (meta.get("annotations") or {}).get(MODE)
+
+
+def _least(service: dict[str, Any] | None) -> int | str:
+    """How many replicas the class none keeps: where the InferenceService says nothing, a Deployment's own default, 1."""
+    if service is None:
+        return "minReplicas"
+    return int((service["spec"].get("predictor") or {}).get("minReplicas", 1))
+
+
+_BY_KNATIVE = (
+    "Knative's autoscaler owns these replicas and sets them by the traffic: A SCALE WILL BE UNDONE when it next acts, and a "
+    "mend too; take the tier away otherwise (pod_kill, network_blackhole), or have it served in mode Standard (RawDeployment)"
+)
+_ZERO = "none, of zero"
+_BY_CLASS = {
+    "hpa": "its controller leaves the replicas alone, and zero disables the autoscaler that it has made: a scale to zero "
+    "sticks; after the mend that autoscaler may move away from the original",
+    "keda": "its controller leaves the replicas alone, but KEDA does not: A SCALE TO ZERO WILL BE UNDONE within the polling "
+    "interval of the ScaledObject that it has made. To have it stick: oc -n {ns} annotate --overwrite scaledobject "
+    "{deployment} autoscaling.keda.sh/paused=true",
+    "external": "its controller makes no autoscaler and leaves the replicas alone: a scale sticks, unless somebody's own "
+    "autoscaler is named here too (a KServe older than the class none keeps external at minReplicas, as none now is)",
+    "none": "A SCALE IS SET BACK AT ONCE: its controller keeps the replicas at {least}, and the scale itself wakes it; the "
+    "step will end there, and at most the engine was restarted. To have it stick: oc -n {ns} annotate --overwrite "
+    f"inferenceservice {{isvc}} {CLASS}=external, which replaces the Pods once",
+    _ZERO: "its controller keeps the replicas at 0, the minReplicas: a scale to zero sticks, but THE MEND WILL BE UNDONE; "
+    "give minReplicas 1 first",
+}
