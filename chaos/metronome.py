@@ -10,7 +10,7 @@ from statistics import median
 FAST_S = 0.2
 SLOW_S = 2.0
 BEFORE_MOVE_S = 5.0
-SETTLED_ANSWERS = 10  # consecutive answers of one tier
+SETTLED_ANSWERS = 10  # consecutive answers of one rank: behind a balancer its tiers take turns
 SHARE = 0.1  # of the serving tier's time that slow asks may take
 
 
@@ -21,7 +21,7 @@ class Metronome:
         self._planned_at = sorted(planned_at)
         self._open_moves = 0  # commanded, not yet verified
         self._unsettled = False
-        self._tier: str | None = None
+        self._rank: int | None = None
         self._in_a_row = 0
         self._service_s: deque[float] = deque(maxlen=5)
 
@@ -38,13 +38,13 @@ class Metronome:
         self._open_moves = max(0, self._open_moves - 1)
         self._in_a_row = 0
 
-    def answered(self, tier: str | None, service_s: float | None) -> None:
-        """An ask ended; `tier` is None where it was no good answer."""
-        if tier is None or tier != self._tier:
+    def answered(self, rank: int | None, service_s: float | None) -> None:
+        """An ask ended; `rank` is its tier's (see `contract.ranks`), None where it was no good answer."""
+        if rank is None or rank != self._rank:
             self._in_a_row = 0
             self._service_s.clear()
-        self._tier = tier
-        if tier is not None:
+        self._rank = rank
+        if rank is not None:
             self._in_a_row += 1
         if service_s is not None:
             self._service_s.append(service_s)

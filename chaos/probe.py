@@ -16,6 +16,7 @@ from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
 from contract.outcome import fill, ours
+from contract.ranks import rank_of
 from contract.records import GATEWAY, Ask, Lane, Outcome
 from contract.topology import Topology
 
@@ -145,6 +146,6 @@ class Probe:
             with self.lock:
                 good = ask.outcome == Outcome.OK
                 served_s = ask.latency_ms / 1000 if good and ask.latency_ms is not None else None
-                self.metronome.answered(ask.tier if good else None, served_s)
+                self.metronome.answered(rank_of(self._topology.ranks, ask.tier) if good else None, served_s)
             self._keep(ask)
         connection.close()

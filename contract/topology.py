@@ -2,6 +2,7 @@
 
 import os
 import re
+from itertools import combinations, groupby
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -148,16 +149,31 @@ CLUSTER_KINDS = ("deployment", "statefulset", "node")
 
 
 class Match(Strict):
-    """How a tier's answers are known by the gateway's headers: by one of these."""
+    """How a tier's answers are known by the gateway's headers; by both where it is one of several deployments of a group."""
 
     group: str | None = None  # x-litellm-model-group
-    api_base: str | None = None  # x-litellm-model-api-base
+    # x-litellm-model-api-base; in an embedded topology the api_base that the gateway's configuration gives the deployment
+    api_base: str | None = None
+
+    @field_validator("api_base")
+    @classmethod
+    def _without_slash(cls, text: str | None) -> str | None:
+        return None if text is None else text.rstrip("/")
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.group is None) == (self.api_base is None):
-            raise ValueError("give one of group, api_base")
+    def _known(self) -> Self:
+        if self.group is None and self.api_base is None:
+            raise ValueError("give group, or api_base, or both for one of several deployments of a group")
         return self
+
+    def fits(self, group: str | None, api_base: str | None) -> bool:
+        """Whether an answer with these headers is this tier's."""
+        return self.group in (None, group) and self.api_base in (None, (api_base or "").rstrip("/"))
+
+    def told(self) -> str:
+        """`group vllm-qwen, api_base http://vllm-a:8000/v1`."""
+        parts = (("group", self.group), ("api_base", self.api_base))
+        return ", ".join(f"{word} {value}" for word, value in parts if value is not None)
 
 
 class Tier(Strict):
@@ -241,6 +257,7 @@ class Topology(Strict):
         twice = {n for n in names if names.count(n) > 1}
         if twice:
             raise ValueError(f"tiers: the name {sorted(twice)[0]!r} stands twice")
+        self._refuse_mixed_matches()
         if self.embedded is None:
             if self.gateway.url is None:
                 raise ValueError("gateway: url is missing")
@@ -264,6 +281,41 @@ class Topology(Strict):
                     )
         return self
 
+    def _refuse_mixed_matches(self) -> None:
+        """Every answer must be one tier's, and every tier's place in the fallback's order one."""
+        for a, b in combinations(self.tiers, 2):
+            one, other, which = a.match, b.match, f"tiers {a.name!r} and {b.name!r}"
+            if one == other:
+                raise ValueError(
+                    f"{which}: match: both are {one.told()}; deployments of one group are told apart by their api_base"
+                )
+            for kind, told_by in (("group", "api_base"), ("api_base", "group")):
+                value = getattr(one, kind)
+                alone = getattr(one, told_by) is None or getattr(other, told_by) is None
+                if value is not None and value == getattr(other, kind) and alone:
+                    raise ValueError(
+                        f"{which}: match: {kind} {value!r} stands alone in one of them, which takes the other's answers "
+                        f"too; give both {told_by}"
+                    )
+        groups = [t.match.group for rank in self.ranks if (t := self.tier(rank[0])).match.api_base]
+        for rank in self.ranks:
+            tier = self.tier(rank[0])
+            if tier.match.group is not None and groups.count(tier.match.group) > 1:
+                raise ValueError(
+                    f"tiers: the deployments of group {tier.match.group!r} stand apart; the gateway balances between them, "
+                    "so they are of one rank: write them one after the other"
+                )
+            if len({self.tier(name).cloud for name in rank}) > 1:
+                raise ValueError(
+                    f"tiers: group {tier.match.group!r} has deployments that are cloud and others that are not; the gateway "
+                    "would balance into the cloud without need: give the cloud a group of its own"
+                )
+
+    @property
+    def ranks(self) -> list[list[str]]:
+        """The tiers' names in the order of the fallback; deployments of one group stand in one rank (see `contract.ranks`)."""
+        return [[t.name for t in found] for _, found in groupby(self.tiers, key=_rank)]
+
     def tier(self, name: str) -> Tier:
         """The tier of that name; it must exist."""
         return next(t for t in self.tiers if t.name == name)
@@ -273,14 +325,7 @@ class Topology(Strict):
 
         Definition: facts about LiteLLM's headers: right on every status 200, and on no other.
         """
-        for tier in self.tiers:
-            if tier.match.group is not None and tier.match.group == group:
-                return tier.name
-            if tier.match.api_base is not None and tier.match.api_base.rstrip("/") == (api_base or "").rstrip(
-                "/"
-            ):
-                return tier.name
-        return None
+        return next((t.name for t in self.tiers if t.match.fits(group, api_base)), None)
 
     def ends_at_cap(self, via: str, tier: str | None) -> bool:
         """Whether an answer is known to end at its cap: by the tier's word, else the gateway's; else it is."""
@@ -288,6 +333,12 @@ class Topology(Strict):
         if via in RESERVED:
             words.append(self.gateway.witness)
         return next((word for word in words if word is not None), "length") == "length"
+
+
+def _rank(tier: Tier) -> tuple[str | None, str | None]:
+    """Equal for deployments of one group, and for no others."""
+    balanced = tier.match.group is not None and tier.match.api_base is not None
+    return (tier.match.group, None) if balanced else (None, tier.name)
 
 
 def read(path: Path) -> Topology:

@@ -97,17 +97,17 @@ def test_the_probe_asks_slowly_until_five_seconds_before_a_move():
     assert [metronome.interval_s(t) for t in (0.0, 94.9, 95.0, 100.1)] == [SLOW_S, SLOW_S, FAST_S, FAST_S]
 
 
-def test_the_probe_asks_fast_until_ten_answers_in_a_row_came_from_one_tier():
+def test_the_probe_asks_fast_until_ten_answers_in_a_row_came_from_one_rank():
     metronome = Metronome([])
     metronome.move_began()
     for _ in range(20):  # the move is not verified yet: these do not count
-        metronome.answered("vllm", 0.1)
+        metronome.answered(0, 0.1)
     assert metronome.interval_s(0) == FAST_S
     metronome.move_ended()
-    for tier in ["vllm"] * 9 + ["ollama"] * 9:
-        metronome.answered(tier, 0.1)
+    for rank in [0] * 9 + [1] * 9:
+        metronome.answered(rank, 0.1)
     assert metronome.interval_s(0) == FAST_S
-    metronome.answered("ollama", 0.1)
+    metronome.answered(1, 0.1)
     assert metronome.interval_s(0) == SLOW_S
 
 
@@ -115,15 +115,15 @@ def test_a_failure_breaks_the_row():
     metronome = Metronome([])
     metronome.move_began()
     metronome.move_ended()
-    for tier in ["ollama"] * 9 + [None] + ["ollama"] * 9:
-        metronome.answered(tier, 0.1)
+    for rank in [1] * 9 + [None] + [1] * 9:
+        metronome.answered(rank, 0.1)
     assert metronome.interval_s(0) == FAST_S
 
 
 def test_the_probe_takes_at_most_a_tenth_of_a_slow_tier():
     metronome = Metronome([])
     for _ in range(5):
-        metronome.answered("ollama", 0.6)
+        metronome.answered(1, 0.6)
     assert metronome.interval_s(0) == pytest.approx(6.0)
-    metronome.answered("vllm", 0.1)  # another tier: what was known of the slow one no longer holds
+    metronome.answered(0, 0.1)  # another tier: what was known of the slow one no longer holds
     assert metronome.interval_s(0) == SLOW_S

@@ -97,7 +97,22 @@ def test_a_topology_is_read_and_written_without_its_secret(tmp_path, monkeypatch
         ("http://127.0.0.1:4000", "http://me:pw@h:1", "must not carry a user or a password"),
         ("name: openai", "name: vllm", "the name 'vllm' stands twice"),
         ("name: openai", "name: gateway", "the gateway's own word"),
-        ("group: vllm-qwen}", "group: a, api_base: b}", "tier 'vllm': match: give one of group, api_base"),
+        (
+            "{group: vllm-qwen}",
+            "{}",
+            "tier 'vllm': match: give group, or api_base, or both for one of several",
+        ),
+        (
+            "group: openai-gpt4o",
+            "group: vllm-qwen",
+            "both are group vllm-qwen; deployments of one group are told apart",
+        ),
+        (
+            "group: openai-gpt4o",
+            "group: vllm-qwen, api_base: b",
+            "group 'vllm-qwen' stands alone in one of them",
+        ),
+        ("{group: openai-gpt4o}", "{group: vllm-qwen, api_base: b}", "give both api_base"),
         ("    model: qwen\n", "", "tier 'vllm' has a url but no model"),
         ("cluster: 6f1c\n", "", "cluster is missing"),
         ("  url: http://127.0.0.1:4000\n", "", "gateway: url is missing"),
