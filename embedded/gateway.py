@@ -21,16 +21,29 @@ TERMINATION_GRACE_S = 5
 
 
 def configuration(path: Path, topology: Topology, urls: dict[str, str]) -> dict[str, Any]:
-    """The configuration with each api_base pointed at the engine of its group; `urls`: tier → base url."""
+    """The configuration with each api_base pointed at the engine of its tier; `urls`: tier → base url. Raises Refusal.
+
+    Which entry is whose: by its model_name, and by its api_base, where the tier's match names them.
+    """
     config = read_yaml(path)
-    groups = {t.match.group: t.name for t in topology.tiers}
+    found = set()
     for entry in config.get("model_list", ()):
-        tier = groups.get(entry.get("model_name"))
+        group, params = entry.get("model_name"), entry["litellm_params"]
+        tier = topology.tier_of(group, params.get("api_base"))
         if tier is None or tier not in urls:
-            raise Refusal(f"{path}: model_name {entry.get('model_name')!r} is no group of an embedded tier")
-        params = entry["litellm_params"]
-        params["api_base"] = urls[tier] + ("/v1" if str(params.get("api_base", "")).endswith("/v1") else "")
+            several = any(t.match.group == group for t in topology.tiers)
+            what = f"with api_base {params.get('api_base')!r} " if several else ""
+            raise Refusal(f"{path}: model_name {group!r} {what}is no group of an embedded tier")
+        found.add(tier)
+        params["api_base"] = placed(params.get("api_base"), urls[tier])
+    for missing in (t for t in topology.tiers if t.match.api_base and t.name not in found):
+        raise Refusal(f"{path}: has no entry for tier {missing.name!r} ({missing.match.told()})")
     return config
+
+
+def placed(api_base: str | None, url: str) -> str:
+    """An api_base as it was written, pointed at this url."""
+    return url + ("/v1" if (api_base or "").rstrip("/").endswith("/v1") else "")
 
 
 def command(config: Path, port: int) -> list[str]:

@@ -222,6 +222,9 @@ class Stack:
         tiers = []
         for tier in self._topology.tiers:
             where: dict[str, Any] = {"handles": self._handles(tier, urls[tier.name])}
+            if tier.match.api_base is not None:
+                base = gateway.placed(tier.match.api_base, urls[tier.name])
+                where["match"] = tier.match.model_copy(update={"api_base": base})
             if not tier.cloud:
                 where |= {
                     "url": urls[tier.name],
