@@ -17,6 +17,7 @@ from scenarios.gateway.stage import Stage
 
 PROMPT = "Count upwards from one in words, without end."
 MAX_TOKENS = 2
+TURNS = 5  # so many asks for each deployment of a group, streamed and plain: a shuffle leaves one out seldom enough
 
 
 def warm_up(stage: Stage) -> list[Ask]:
@@ -30,6 +31,8 @@ def warm_up(stage: Stage) -> list[Ask]:
     if any(_answered(a) for a in asks):
         for woken in gevent.pool.Group().map(lambda way: _wake(stage, *way), others):
             asks += woken
+        for rank in (r for r in stage.topology.ranks if len(r) > 1):
+            asks += _wake_each(stage, rank)
     return asks
 
 
@@ -47,6 +50,27 @@ def _wake(stage: Stage, via: str, model: str | None) -> list[Ask]:
         ]
     finally:
         asker.close()
+
+
+def _wake_each(stage: Stage, rank: list[str]) -> list[Ask]:
+    """Ask a group until each of its deployments has answered, streamed and plain, or had its TURNS."""
+    tier = stage.topology.tier(rank[0])
+    if tier.cloud:
+        return []
+    asker, asks = Asker(stage, "warmup", lambda ask, body_bytes: None), []
+    try:
+        for stream in (True, False):
+            missing = set(rank)
+            for _ in range(TURNS * len(rank)):
+                if not missing:
+                    break
+                asks.append(
+                    asker.ask(PROMPT, stream=stream, via=GATEWAY, model=tier.match.group, lane=Lane.WARMUP, max_tokens=MAX_TOKENS)
+                )  # fmt: skip
+                missing.discard(asks[-1].tier or "")
+    finally:
+        asker.close()
+    return asks
 
 
 def ways(stage: Stage) -> list[tuple[str, str | None]]:
@@ -93,9 +117,10 @@ def _unmatched(ask: Ask, topology: Topology) -> str:
         )
     groups = [t.match.group for t in topology.tiers if t.match.group]
     bases = [t.match.api_base for t in topology.tiers if t.match.api_base]
-    kind, came, known = ("group", group, groups) if group and groups else ("api_base", api_base, bases)
-    matches = ", ".join(
-        f"{t.name} (group {t.match.group})" if t.match.group else f"{t.name} (api_base {t.match.api_base})"
-        for t in topology.tiers
+    kind, came, known = (
+        ("group", group, groups)
+        if group and groups and not (bases and group in groups)
+        else ("api_base", api_base, bases)
     )
+    matches = ", ".join(f"{t.name} ({t.match.told()})" for t in topology.tiers)
     return f"no tier matches its group {group!r}, api_base {api_base!r}: {no_such(kind, came, known)}; tiers: {matches}"
