@@ -138,8 +138,8 @@ def _baseline(given: argparse.Namespace) -> int:
 def _check(given: argparse.Namespace) -> int:
     from analysis import checkers, expectation
 
-    tiers = None if given.topology is None else [t.name for t in topology.read(given.topology).tiers]
-    expectation.bind(timeline.read(given.timeline), tiers, str(given.timeline), checkers.catalogue())
+    stack = None if given.topology is None else topology.read(given.topology)
+    expectation.bind(timeline.read(given.timeline), stack, str(given.timeline), checkers.catalogue())
     return EXIT_PASS
 
 

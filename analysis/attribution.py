@@ -12,6 +12,7 @@ import pandas as pd
 from pandas.api.types import union_categoricals
 
 from analysis.windows import Trial
+from contract.ranks import Ranks, above
 from contract.records import GATEWAY
 
 HEALTH_WITHIN_S = 2.5  # a health row further away than this says nothing about an instant
@@ -88,12 +89,11 @@ def outages_of(
     return out
 
 
-def why_lower(
-    asks: pd.DataFrame, tiers: list[str], outages: list[Outage], health: pd.DataFrame
-) -> pd.DataFrame:
+def why_lower(asks: pd.DataFrame, ranks: Ranks, outages: list[Outage], health: pd.DataFrame) -> pd.DataFrame:
     """One class for each answer that a lower tier gave through the gateway, judged over [sent, headers].
 
-    needed: no higher tier was serving. sticky: the tier just above had returned, within the gateway's cooldown.
+    Tiers that the gateway balances between are of one rank, and none of them is lower than another.
+    needed: no higher tier was serving. sticky: the tier just above (one of that rank) had returned, within the gateway's cooldown.
     spurious: a higher tier was verified serving all along. unknown: one was at the edge of a fault, or nothing shows
     whether it served.
 
@@ -109,8 +109,8 @@ def why_lower(
     ]
     through = ((asks["via"] == GATEWAY) & asks["sent_at"].notna()).to_numpy(bool)
     parts = []
-    sights = {tier: _Sight.of(tier, asks, health) for tier in tiers[:-1]}
-    for place, tier in enumerate(tiers[1:], 1):
+    sights = {tier: _Sight.of(tier, asks, health) for rank in ranks[:-1] for tier in rank}
+    for place, tier in ((i, tier) for i, rank in enumerate(ranks) for tier in rank if i):
         rows = asks[through & (asks["tier"] == tier).to_numpy(bool)]
         start = rows["sent_at"].to_numpy(float)
         end = start.copy()
@@ -121,10 +121,10 @@ def why_lower(
         ):  # the first of them that is known: the last written
             known = rows[name].to_numpy(float)
             end = np.where(np.isnan(known), end, known)
-        higher = tiers[:place]
+        higher = above(ranks, tier)
         states = [_states(sights[h], start, end, [o for o in outages if o.tier == h]) for h in higher]
         parts.append(rows[["request_id", "lane", "tier", "sent_at", "ended_at"]].assign(
-            headers_at=end, **_classes(higher, states)
+            headers_at=end, **_classes(higher, states, len(ranks[place - 1]))
         ))  # fmt: skip
     columns = ["request_id", "lane", "tier", "sent_at", "headers_at", "ended_at", "why", "because"]
     if not parts:
@@ -133,8 +133,11 @@ def why_lower(
     return pd.concat(parts).assign(because=said)[columns].sort_index(ignore_index=True)
 
 
-def _classes(higher: list[str], states: list[np.ndarray]) -> dict[str, pd.Categorical]:
-    """The columns why and because, from the states of the higher tiers, topmost first, of each answer."""
+def _classes(higher: list[str], states: list[np.ndarray], nearest: int) -> dict[str, pd.Categorical]:
+    """The columns why and because, from the states of the higher tiers, topmost first, of each answer.
+
+    The last `nearest` of them are of the rank just above.
+    """
     mixed = np.zeros(len(states[0]), dtype=np.int64)
     for state in states:
         mixed = mixed * len(_STATES) + state
@@ -142,7 +145,7 @@ def _classes(higher: list[str], states: list[np.ndarray]) -> dict[str, pd.Catego
     told = []
     for one in found:
         places = [one // len(_STATES) ** (len(higher) - 1 - i) % len(_STATES) for i in range(len(higher))]
-        told.append(_class(higher, [_STATES[p] for p in places]))
+        told.append(_class(higher, [_STATES[p] for p in places], nearest))
     why = np.array([SHOWN.index(str(w)) for w, _ in told], dtype=np.int8)
     return {
         "why": pd.Categorical.from_codes(why[which], pd.Index(SHOWN, dtype="str")),
@@ -156,7 +159,7 @@ def _good_of(tier: str, asks: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return good["sent_at"].to_numpy(float), good["first_at"].to_numpy(float)
 
 
-def _class(higher: list[str], states: list[State]) -> tuple[Why, str]:
+def _class(higher: list[str], states: list[State], nearest: int) -> tuple[Why, str]:
     """From the states of the higher tiers, topmost first."""
     said = ", ".join(f"{t} {s}" for t, s in zip(higher, states, strict=True))
     if State.SERVING in states:
@@ -165,8 +168,8 @@ def _class(higher: list[str], states: list[State]) -> tuple[Why, str]:
         return Why.UNKNOWN, said
     if State.EDGE in states:
         return Why.UNKNOWN, said
-    # Down or held by the cooldown, all of them: the tier just above decides, for it would have been the next.
-    return (Why.STICKY if states[-1] is State.COOLDOWN else Why.NEEDED), said
+    # Down or held by the cooldown, all of them: the rank just above decides, for it would have been the next.
+    return (Why.STICKY if State.COOLDOWN in states[-nearest:] else Why.NEEDED), said
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,10 +265,10 @@ def _states(sight: _Sight, start: np.ndarray, end: np.ndarray, outages: list[Out
     return np.where(states != _NOTHING, states, np.where(told != _NOTHING, told, known))
 
 
-def by_class(lower: pd.DataFrame, tiers: list[str]) -> pd.DataFrame:
+def by_class(lower: pd.DataFrame, ranks: Ranks) -> pd.DataFrame:
     """Counts: one row per tier that may answer for a higher one, one column per class."""
     counts = lower.groupby(["tier", "why"], observed=True).size().unstack(fill_value=0)
-    return counts.reindex(index=tiers[1:], columns=list(SHOWN), fill_value=0)
+    return counts.reindex(index=[t for rank in ranks[1:] for t in rank], columns=list(SHOWN), fill_value=0)
 
 
 def cloud_answers(lower: pd.DataFrame, clouds: list[str]) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from typing import Any
 from analysis import (
     attribution,
     availability,
+    balance,
     checkers,
     delivery,
     documents,
@@ -40,6 +41,7 @@ METRICS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Continuity, goodput": (metrics.continuity, metrics.goodput),
     "Cuts and stalls": (metrics.cuts,),
     "Why a lower tier answered": (attribution.why_lower, attribution.cloud_answers),
+    "Balancing": (balance.spreads, balance.jain),
     "Gateway overhead": (overhead.pairs_of, overhead.overhead, overhead.said_ms),
     "Latency": (metrics.latency_ms, delivery.hidden, metrics.quantiles),
     "Tokens": (

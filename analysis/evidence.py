@@ -68,7 +68,7 @@ class Evidence:
         """
         asks = self.around(trial)
         fit = ~asks["touched"] | (asks["good"] & (asks["tier"] != trial.target))
-        took = outages.recovery(asks if fit.all() else asks[fit], trial, self.trials, self.frames.tiers)
+        took = outages.recovery(asks if fit.all() else asks[fit], trial, self.trials, self.frames.ranks)
         if took is None or trial.mended_at is None:
             return took, None
         return took, self._doubt(asks, fit, trial.mended_at, took, limit_s)
@@ -79,7 +79,7 @@ class Evidence:
         f = self.frames
         found = {}
         for t in self.trials:
-            seen = lost.lost(self.around(t), f.health, t, self.trials, f.tiers)
+            seen = lost.lost(self.around(t), f.health, t, self.trials, f.ranks)
             if seen is not None:
                 found[(t.step, t.trial)] = seen
         return found
@@ -170,7 +170,7 @@ class Evidence:
         f = self.frames
         at = {key: seen.at for key, seen in self.lost.items()}
         found = attribution.outages_of(self.trials, at, f.asks, f.topology.gateway.cooldown)
-        return attribution.why_lower(f.asks, f.tiers, found, f.health)
+        return attribution.why_lower(f.asks, f.ranks, found, f.health)
 
     @cached_property
     def clouds(self) -> list[str]:

@@ -11,6 +11,7 @@ from analysis.finding import Finding
 from contract.refusal import Refusal, no_such
 from contract.strict import Strict, validate
 from contract.timeline import Timeline
+from contract.topology import Topology
 
 
 class Params(Strict):
@@ -35,6 +36,10 @@ class Params(Strict):
             if name is not None:
                 yield f"{key}: ", kind, name
 
+    def problems(self, topology: Topology) -> Iterator[str]:
+        """What else of it does not fit this topology, in words."""
+        yield from ()
+
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
@@ -45,8 +50,10 @@ class Expectation:
     check: Callable[[Any, Any], Finding]
 
 
-def bind(timeline: Timeline, tiers: list[str] | None, where: str, checkers: "Catalogue") -> list[Expectation]:
-    """Every expectation with its checker. Raises Refusal with all mistakes; `tiers` of None are not checked."""
+def bind(
+    timeline: Timeline, topology: Topology | None, where: str, checkers: "Catalogue"
+) -> list[Expectation]:
+    """Every expectation with its checker. Raises Refusal with all mistakes; without a topology its tiers are not checked."""
     bound: list[Expectation] = []
     problems: list[str] = []
     for name, given in timeline.expect.items():
@@ -60,7 +67,9 @@ def bind(timeline: Timeline, tiers: list[str] | None, where: str, checkers: "Cat
         except Refusal as e:
             problems.append(str(e))
             continue
-        problems += [f"{place}{name}: {p}" for p in _unknown_names(params, timeline, tiers)]
+        problems += [f"{place}{name}: {p}" for p in _unknown_names(params, timeline, topology)]
+        if topology is not None:
+            problems += [f"{place}{name}: {p}" for p in params.problems(topology)]
         bound.append(Expectation(name, params, module.check))
     if problems:
         raise Refusal("\n".join(problems))
@@ -70,8 +79,9 @@ def bind(timeline: Timeline, tiers: list[str] | None, where: str, checkers: "Cat
 Catalogue = dict[str, ModuleType]
 
 
-def _unknown_names(params: Params, timeline: Timeline, tiers: list[str] | None) -> Iterator[str]:
+def _unknown_names(params: Params, timeline: Timeline, topology: Topology | None) -> Iterator[str]:
     targets = {s.name: s.target for s in timeline.steps}
+    tiers = None if topology is None else [t.name for t in topology.tiers]
     for place, kind, name in params.mentions():
         known = list(targets) if kind == "step" else tiers
         if known is not None and name not in known:

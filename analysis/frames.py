@@ -19,6 +19,7 @@ from analysis.progress import Told, silent
 from analysis.windows import Trial, instant, trials_of
 from contract import timeline as timelines
 from contract import topology as topologies
+from contract.ranks import Ranks
 from contract.records import CLIENT, GATEWAY, HEALTH, REQUESTS, Lane, Outcome, WorkerEnd
 from contract.refusal import Refusal, no_such
 from contract.run import FINISHED, Batches, read_arrow, read_lines, read_manifest
@@ -72,6 +73,11 @@ class Frames:
     def tiers(self) -> list[str]:
         """The tiers' names in the order in which the gateway falls through them."""
         return [t.name for t in self.topology.tiers]
+
+    @property
+    def ranks(self) -> Ranks:
+        """The same, those that the gateway balances between in one rank."""
+        return self.topology.ranks
 
     @property
     def started_at(self) -> float:

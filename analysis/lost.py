@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.metrics import CUTS
 from analysis.windows import Trial, top_at
+from contract.ranks import Ranks, peers_of
 from contract.records import GATEWAY, Outcome
 
 # Outcomes that say nothing about the tier: nobody waited for the end, or the content was refused.
@@ -25,13 +26,14 @@ class Lost:
 
 
 def lost(
-    asks: pd.DataFrame, health: pd.DataFrame, trial: Trial, trials: list[Trial], tiers: list[str]
+    asks: pd.DataFrame, health: pd.DataFrame, trial: Trial, trials: list[Trial], ranks: Ranks
 ) -> Lost | None:
     """The first evidence after *commanded* that the tier no longer serves; None where there is none.
 
     Evidence is, before the mend is commanded: an ask sent after commanded, straight to the tier, that failed; an ask
-    sent through the gateway while the tier was the expected top (every tier above it held by a fault) that failed or
-    was answered by another tier; a health check that failed. Such an ask counts from when it was sent: from then on its
+    sent through the gateway while the tier was an expected top (every tier above it held by a fault) that failed or
+    was answered by a tier of another rank; a health check that failed. An answer by a peer is none: the gateway balances
+    between them; and where a fault holds a peer as well, nobody knows for whose sake an ask through the gateway failed. Such an ask counts from when it was sent: from then on its
     user was waiting. An answer by the tier that was cut counts from when it stopped, for until then the tier served (from
     commanded, where the client was overloaded and may have seen it late); and not at all where the tier answered a later
     ask well (a model may end early of its own accord). *Effective* is not waited for: users notice long before the last Pod
@@ -48,24 +50,26 @@ def lost(
     window = window[~window["outcome"].isin(SILENT)]
     others = [t for t in trials if t is not trial and t.target != trial.target]
     found = [
-        _first_failed_ask(window, trial.target, tiers, others),
+        _first_failed_ask(window, trial.target, ranks, others),
         _first_cut(asks, window, trial.target, trial.commanded_at, until),
         _first_failed_check(health, trial.target, trial.commanded_at, until),
     ]
     return min((f for f in found if f is not None), key=lambda f: f.at, default=None)
 
 
-def _first_failed_ask(
-    window: pd.DataFrame, target: str, tiers: list[str], others: list[Trial]
-) -> Lost | None:
+def _first_failed_ask(window: pd.DataFrame, target: str, ranks: Ranks, others: list[Trial]) -> Lost | None:
     whole = window[~window["outcome"].isin(CUTS)]
     direct = (whole["via"] == target) & ~whole["good"]
-    through = (whole["via"] == GATEWAY) & (~whole["good"] | (whole["tier"] != target))
+    peers = peers_of(ranks, target)
+    through = (whole["via"] == GATEWAY) & (~whole["good"] | ~whole["tier"].isin(peers))
     rows = whole[direct | through]
     columns = ["request_id", "sent_at", "via", "good", "tier", "outcome"]
-    shows = (rows["via"] == target).to_numpy(bool) | top_at(
-        rows["sent_at"].to_numpy(float), target, tiers, others
-    )
+    sent_at = rows["sent_at"].to_numpy(float)
+    shows = top_at(sent_at, target, ranks, others)
+    for t in others:
+        if t.target in peers and t.gone_from is not None:
+            shows &= (sent_at < t.gone_from) | (sent_at >= t.gone_until)
+    shows |= (rows["via"] == target).to_numpy(bool)
     if not shows.any():
         return None
     name, at, via, good, tier, outcome = rows[columns].iloc[int(shows.argmax())]

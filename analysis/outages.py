@@ -11,6 +11,7 @@ import pandas as pd
 
 from analysis.lost import SILENT
 from analysis.windows import Trial, phases_of
+from contract.ranks import Ranks, above, peers_of
 from contract.records import GATEWAY
 
 IN_A_ROW = 3  # so many good answers, and it counts as back
@@ -102,8 +103,8 @@ def detection_by_ledger(took: Length, lost_at: float, ledger: pd.DataFrame | Non
     return max(0.0, float(at.iloc[-1]) - lost_at) if len(at) else None
 
 
-def was_in_use(asks: pd.DataFrame, trial: Trial) -> bool | None:
-    """Whether the gateway was on the tier when the fault was commanded: it gave the last good answer before.
+def was_in_use(asks: pd.DataFrame, trial: Trial, ranks: Ranks) -> bool | None:
+    """Whether the gateway was on the tier when the fault was commanded: it, or a peer, gave the last good answer before.
 
     Where it was not (a cooldown from an earlier fault, say), whoever answered went on answering, and no failover was
     seen. None: there was no good answer before.
@@ -111,7 +112,7 @@ def was_in_use(asks: pd.DataFrame, trial: Trial) -> bool | None:
     if trial.gone_from is None:
         return None
     before = asks["tier"][(asks["via"] == GATEWAY) & asks["good"] & (asks["first_at"] < trial.gone_from)]
-    return None if before.empty else bool(before.iloc[-1] == trial.target)
+    return None if before.empty else bool(before.iloc[-1] in peers_of(ranks, trial.target))
 
 
 def first_answer(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: float) -> pd.Series | None:
@@ -138,11 +139,11 @@ def _asked_from(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at
     return (asks["via"] == GATEWAY) & asks["good"] & (asks["first_at"] >= lost_at) & late
 
 
-def failover_gap(asks: pd.DataFrame, trial: Trial, lost_at: float, lane: str) -> Gap | None:
+def failover_gap(asks: pd.DataFrame, trial: Trial, lost_at: float, lane: str, ranks: Ranks) -> Gap | None:
     """How long a lane of the probe had no good answer: last good one before lost → first of three consecutive good after.
 
     In the lane, lost is its own first ask that at lost was still waiting, or was sent later, and that was not answered
-    well by the faulted tier (a kept connection may be served longer than a new one). Upper: last good ask before it sent →
+    well by the faulted tier (a kept connection may be served longer than a new one) or by a peer of it. Upper: last good ask before it sent →
     first token of the first of three consecutive good answers from there on; service was seen at both. Lower: that ask
     sent, or lost if that is later → the last failed one before the three sent; or, where the first of the three itself waited longer than
     95 % of that tier's answers to asks sent after it was over, its first token less that time. None: the lane lost nothing,
@@ -157,7 +158,7 @@ def failover_gap(asks: pd.DataFrame, trial: Trial, lost_at: float, lane: str) ->
         & ~asks["outcome"].isin(SILENT)
     ]
     waiting = (rows["first_at"].fillna(rows["ended_at"]) >= lost_at) | (rows["sent_at"] >= lost_at)
-    missed = rows[waiting & ~(rows["good"] & (rows["tier"] == trial.target))]
+    missed = rows[waiting & ~(rows["good"] & rows["tier"].isin(peers_of(ranks, trial.target)))]
     if missed.empty:
         return None
     own_lost = float(missed["sent_at"].iloc[0])
@@ -196,21 +197,21 @@ def clocks_s(asks: pd.DataFrame) -> float:
     return float(known.max()) if len(known) else 0.0
 
 
-def recovery(asks: pd.DataFrame, trial: Trial, trials: list[Trial], tiers: list[str]) -> Length | None:
+def recovery(asks: pd.DataFrame, trial: Trial, trials: list[Trial], ranks: Ranks) -> Length | None:
     """Verified mended → first token of the first of three consecutive answers through the gateway by the returned tier.
 
     Only asks sent after the verified mend: one sent while everything was down may land later and proves nothing. Any
-    other answer, or a failure, between them begins the count anew; abandoned asks are passed over. It is looked for
-    while the tier is the expected top (no higher tier serves); censored where that time, or the run, ended first.
+    other answer, or a failure, between them begins the count anew; abandoned asks are passed over, and good answers of its
+    peers too: behind a balancer no tier answers three in succession, and it is back when it has its turns. It is looked for
+    while the tier is an expected top (no higher tier serves); censored where that time, or the run, ended first.
     None: the mend was not verified, or a higher tier served all along, so that nobody could have seen it. Asks touched by
     overloaded seconds are passed over (not where another tier answered them well: that stands), and where they alone were
     sent it is unknown, as with `failover`.
     """
     if trial.mended_at is None:
         return None
-    higher = tiers[: tiers.index(trial.target)] if trial.target in tiers else []
     until = trial.ends_at
-    for tier in higher:
+    for tier in above(ranks, trial.target):
         holding = [t for t in trials if t.target == tier and t.covers(trial.mended_at)]
         if not holding:
             return None
@@ -219,6 +220,8 @@ def recovery(asks: pd.DataFrame, trial: Trial, trials: list[Trial], tiers: list[
     asks = asks.iloc[first:last]
     counts = ((asks["via"] == GATEWAY) & ~asks["outcome"].isin(SILENT)).to_numpy(bool)
     own = (asks["good"] & (asks["tier"] == trial.target)).to_numpy(bool)
+    peers = (asks["good"] & asks["tier"].isin(peers_of(ranks, trial.target))).to_numpy(bool)
+    counts = counts & (own | ~peers)
     back = first_in_a_row(own[counts])
     if back is None:
         return Length(max(0.0, until - trial.mended_at), censored=True)

@@ -1,6 +1,6 @@
 """summary.md, the first page of a report: what load there was, what came of it, what an operator pastes into his documents."""
 
-from analysis import attribution, availability, documents, metrics, reconciliation
+from analysis import attribution, availability, balance, documents, metrics, reconciliation
 from analysis.by_tier import TOKENS, OfTier
 from analysis.documents import OfTier as OfDocuments
 from analysis.evidence import Evidence
@@ -41,6 +41,7 @@ def markdown(run: Evidence, verdict: Verdict) -> str:
         *_latencies(run),
         "",
         *_why(run),
+        *balance.section(run),
         "",
         *_documents(run),
         *quality(run),
@@ -171,7 +172,7 @@ def _latencies(run: Evidence) -> list[str]:
 
 def _why(run: Evidence) -> list[str]:
     """Why lower tiers answered: every answer has one class; the cloud's that were spurious are leaks."""
-    table = attribution.by_class(run.lower, run.frames.tiers)
+    table = attribution.by_class(run.lower, run.frames.ranks)
     lines = [
         "| answers by a lower tier | needed | sticky | spurious | unknown |",
         "| --- | --- | --- | --- | --- |",

@@ -18,7 +18,7 @@ def judge(run: Evidence, told: Told = silent) -> Verdict:
     frames, expectations = run.frames, []
     if frames.timeline is not None:
         expectations = expectation.bind(
-            frames.timeline, frames.tiers, str(frames.path / "timeline.yaml"), checkers.catalogue()
+            frames.timeline, frames.topology, str(frames.path / "timeline.yaml"), checkers.catalogue()
         )
     found = verdict.judge(run, expectations, told)
     columns.give_back()

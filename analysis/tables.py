@@ -91,7 +91,7 @@ def _failover(run: Evidence, t: Trial) -> dict[str, object]:
             row["failover_s"] = took.s
             row["detection_s"], row["detection_ledger_s"] = run.detection(took, lost_at, to)
     for lane, word in zip(metrics.PROBES, ("new", "kept"), strict=True):
-        gap = outages.failover_gap(run.around(t), t, lost_at, lane)
+        gap = outages.failover_gap(run.around(t), t, lost_at, lane, run.frames.ranks)
         if gap is not None:
             row |= {f"gap_{word}_lower_s": gap.lower_s, f"gap_{word}_upper_s": gap.upper_s}
     return row

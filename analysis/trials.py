@@ -1,8 +1,8 @@
-"""The statistics of repeated trials: median, its exact interval, the maximum by its right name. Pure."""
+"""The statistics of repeated trials, and of shares: median, its exact interval, the maximum by its right name. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb
+from math import comb, sqrt
 from statistics import median
 
 CONFIDENCE = 0.95
@@ -111,3 +111,9 @@ def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
         return None
     ordered = sorted(values)
     return ordered[ranks[0] - 1], ordered[ranks[1] - 1]
+
+
+def wilson(p: float, n: float, z: float) -> tuple[float, float, float]:
+    """(p, lower, upper): Wilson's score interval (1927)."""
+    middle, half = p + z**2 / (2 * n), z * sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return p, (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from contract.duration import text
+from contract.ranks import Ranks, above, rank_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,23 +108,20 @@ def baseline_of(trials: list[Trial], started_at: float, ended_at: float) -> Phas
     return Phase("baseline", "", 0, "", started_at, max(started_at, first))
 
 
-def expected_top(tiers: list[str], trials: list[Trial], at: float) -> str | None:
-    """The first tier in the fallback's order that no fault is holding at this instant; None where all are held."""
-    held = {t.target for t in trials if t.covers(at)}
-    return next((tier for tier in tiers if tier not in held), None)
+def top_at(at: np.ndarray, tier: str, ranks: Ranks, trials: list[Trial]) -> np.ndarray:
+    """At which of these instants, in ascending order, `tier` is an expected top of the fallback.
 
-
-def top_at(at: np.ndarray, tier: str, tiers: list[str], trials: list[Trial]) -> np.ndarray:
-    """At which of these instants, in ascending order, `tier` is the `expected_top`."""
-    if tier not in tiers or not len(at):
+    Faults hold every tier of the ranks above its own, and none holds it; so its peers are expected tops with it.
+    """
+    if rank_of(ranks, tier) is None or not len(at):
         return np.zeros(len(at), dtype=bool)
-    rank = tiers.index(tier)
-    held = np.zeros((rank + 1, len(at)), dtype=bool)
+    names = [*above(ranks, tier), tier]
+    held = np.zeros((len(names), len(at)), dtype=bool)
     for t in trials:
-        if t.gone_from is not None and t.target in tiers[: rank + 1]:
+        if t.gone_from is not None and t.target in names:
             first, last = np.searchsorted(at, [t.gone_from, t.gone_until])
-            held[tiers.index(t.target), first:last] = True
-    return held[:rank].all(axis=0) & ~held[rank]
+            held[names.index(t.target), first:last] = True
+    return held[:-1].all(axis=0) & ~held[-1]
 
 
 def instant(at: float | None, started_at: float) -> str:

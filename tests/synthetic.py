@@ -10,6 +10,7 @@ after a loss, then takes the next tier, and stays with it for `sticky_s` after t
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ class Engine:
     ttft_s: float
     tpot_s: float
     cloud: bool = False
+    group: str | None = None  # one of several deployments, between which the gateway draws lots
+    weight: float = 1.0  # of its lot
 
 
 VLLM, OLLAMA, OPENAI = (
@@ -141,7 +144,7 @@ class World:
         """One ask through the gateway."""
         ask = self.new(at, lane, tokens=tokens, **more)
         wait_s, hops = 0.0, 0
-        for engine in self.engines:
+        for engine in self._in_turn():
             hole = self._avoided(engine, at, kept=lane == Lane.PROBE_KEPT)
             if hole is None:
                 self._serve(ask, at, engine, wait_s, tokens, hops)
@@ -159,6 +162,18 @@ class World:
             refuse(ask, Outcome.REJECTED, 429)
         self.asks.append(ask)
         return ask
+
+    def _in_turn(self) -> list[Engine]:
+        """As the gateway tries them: of a group's deployments by lot, before the next tier."""
+        found = []
+        for group, peers in groupby(self.engines, key=lambda e: e.group):
+            left = list(peers)
+            while group is not None and len(left) > 1:
+                drawn = self.random.choices(left, [e.weight for e in left])[0]
+                found.append(drawn)
+                left.remove(drawn)
+            found += left
+        return found
 
     def direct(self, at: float, engine: Engine, lane: str, tokens: int = 10, **more: Any) -> Ask:
         ask = self.new(at, lane, via=engine.name, tokens=tokens, **more)
@@ -289,7 +304,7 @@ def topology_text(engines: Sequence[Engine], cooldown: str | None) -> str:
         gateway["cooldown"] = cooldown
     tiers = [
         {
-            "name": e.name, "match": {"group": e.name}, "engine": f"{e.name} (synthetic)", "model": f"model-of-{e.name}",
+            "name": e.name, "match": {"group": e.group, "api_base": f"http://{e.name}/v1"} if e.group else {"group": e.name}, "engine": f"{e.name} (synthetic)", "model": f"model-of-{e.name}",
             "url": f"http://127.0.0.1:{8000 + i}/v1", "health": f"http://127.0.0.1:{8000 + i}/health",
         } | ({"cloud": True} if e.cloud else {})
         for i, e in enumerate(engines)

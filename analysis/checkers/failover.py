@@ -39,7 +39,7 @@ def check(params: Params, run: Evidence) -> Finding:
         if lost_at is None:
             values.append(Value(t.step, t.trial, None, why="nothing showed the loss"))
             continue
-        if not outages.was_in_use(run.around(t), t):
+        if not outages.was_in_use(run.around(t), t, run.frames.ranks):
             values.append(
                 Value(t.step, t.trial, None, why=f"the gateway was not seen to use {t.target} before")
             )

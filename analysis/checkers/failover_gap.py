@@ -34,7 +34,9 @@ def check(params: Params, run: Evidence) -> Finding:
             []
             if lost_at is None
             else [
-                g for lane in metrics.PROBES if (g := outages.failover_gap(run.around(t), t, lost_at, lane))
+                g
+                for lane in metrics.PROBES
+                if (g := outages.failover_gap(run.around(t), t, lost_at, lane, run.frames.ranks))
             ]
         )
         statuses += [judge_between(g.lower_s, g.upper_s, params.max_s) for g in gaps] or [

@@ -12,6 +12,7 @@ from scipy import stats
 
 from analysis.compare.bootstrap import MIN_PARTS
 from analysis.compare.estimate import Estimate, Proportion, Trials
+from analysis.trials import wilson
 
 CONFIDENCE = 0.95
 POWER = 0.8
@@ -91,7 +92,7 @@ def of_proportions(a: Proportion, b: Proportion) -> Difference:
     value = b.hits / b.asked - a.hits / a.asked
 
     def interval(z: float) -> tuple[float, float]:
-        (pa, la, ua), (pb, lb, ub) = (_wilson(x.hits / x.asked, x.asked / effect, z) for x in (a, b))
+        (pa, la, ua), (pb, lb, ub) = (wilson(x.hits / x.asked, x.asked / effect, z) for x in (a, b))
         return (
             value - sqrt((pb - lb) ** 2 + (ua - pa) ** 2),
             value + sqrt((ub - pb) ** 2 + (pa - la) ** 2),
@@ -177,12 +178,6 @@ def _mann_whitney(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarr
         return float(stats.mannwhitneyu(b, a, method="exact").pvalue)
     dealt = stats.PermutationMethod(n_resamples=EXACT_UP_TO, rng=np.random.default_rng(0))
     return float(stats.mannwhitneyu(b, a, method=dealt).pvalue)
-
-
-def _wilson(p: float, n: float, z: float) -> tuple[float, float, float]:
-    """(p, lower, upper): Wilson's score interval (1927)."""
-    middle, half = p + z**2 / (2 * n), z * sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    return p, (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
 
 
 def _touches(interval: Callable[[float], tuple[float, float]], value: float) -> float:

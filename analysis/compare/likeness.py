@@ -14,6 +14,7 @@ import yaml
 
 from analysis.frames import Frames
 from analysis.metrics import PROBES, users_asks
+from contract import ranks
 from contract.duration import text
 from contract.refusal import Refusal, no_such
 from contract.topology import Topology
@@ -132,10 +133,10 @@ def _topology(topology: Topology) -> dict[str, object]:
         "gateway.model": gateway.model,
         "gateway.cooldown": None if gateway.cooldown is None else text(gateway.cooldown),
         "gateway.witness": gateway.witness,
-        "tiers": " → ".join(t.name for t in topology.tiers),
+        "tiers": ranks.told(topology.ranks),
     }
     for tier in topology.tiers:
-        match = tier.match.group or _place(tier.match.api_base)
+        match = ", ".join(m for m in (tier.match.group, _place(tier.match.api_base)) if m)
         told |= {
             f"tier {tier.name}.{field}": value
             for field, value in (

@@ -213,7 +213,9 @@ def _trials(run: Evidence) -> Iterator[Sample]:
         # How long nobody answered, where nobody did; and how long a gap is at least, where its end was not seen.
         lasted_s = pd.Series([t.gone_until for t in trials], index=rows.index) - rows["lost_at"].astype(float)
         nobody = rows["first_answer_by"].isna() & rows["lost_at"].notna()
-        used = pd.Series([outages.was_in_use(run.around(t), t) is not False for t in trials], rows.index)
+        used = pd.Series(
+            [outages.was_in_use(run.around(t), t, run.frames.ranks) is not False for t in trials], rows.index
+        )
         known = {
             "failover": (rows["failover_s"].fillna(lasted_s.where(nobody)), nobody),
             "gap_new": _gap(rows, "new"),

@@ -58,7 +58,7 @@ def _to_first(run: Evidence, trial: Trial) -> dict[str, Any]:
     lost_at = run.lost_at(trial)
     if lost_at is None:
         return row | {"why_unknown": "nothing showed the loss"}
-    if not outages.was_in_use(run.around(trial), trial):
+    if not outages.was_in_use(run.around(trial), trial, run.frames.ranks):
         return row | {"why_unknown": f"the gateway was not seen to use {trial.target} before"}
     first = outages.first_answer(run.fit(trial), run.frames.covered, trial, lost_at)
     if first is None or float(first["first_at"]) > trial.gone_until:
@@ -73,7 +73,7 @@ def _gaps(run: Evidence, trial: Trial) -> list[dict[str, Any]]:
     if lost_at is None:
         return []
     for lane, (mark, *_) in _LANES.items():
-        gap = outages.failover_gap(run.around(trial), trial, lost_at, lane)
+        gap = outages.failover_gap(run.around(trial), trial, lost_at, lane, run.frames.ranks)
         if gap is not None:
             seen = gap.upper_s is not None
             upper_s = gap.upper_s if seen else max(gap.lower_s, trial.gone_until - lost_at)

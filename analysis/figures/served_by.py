@@ -35,12 +35,13 @@ def data(run: Evidence) -> pd.DataFrame:
     f = run.frames
     asks = f.gateway(["sent_at", "tier"])
     place = style.places(asks["tier"], f.tiers)
+    top = (place >= 0) & (place < len(f.ranks[0]))
     lower = run.lower[["sent_at", "tier", "why"]]
-    at = np.concatenate([asks["sent_at"].to_numpy(float)[place == 0], lower["sent_at"].to_numpy(float)])
+    at = np.concatenate([asks["sent_at"].to_numpy(float)[top], lower["sent_at"].to_numpy(float)])
     if not len(at):
         return pd.DataFrame(columns=_COLUMNS)
-    tier = np.concatenate([np.zeros(int((place == 0).sum()), int), style.places(lower["tier"], f.tiers)])
-    why = np.concatenate([np.zeros(int((place == 0).sum()), int), 1 + style.places(lower["why"], SHOWN)])
+    tier = np.concatenate([place[top], style.places(lower["tier"], f.tiers)])
+    why = np.concatenate([np.zeros(int(top.sum()), int), 1 + style.places(lower["why"], SHOWN)])
     wide_s = _wide_s(run)
     column = np.maximum(0, ((at - f.started_at) / wide_s).astype(int))
     whys = (_TOP, *SHOWN)

@@ -78,7 +78,7 @@ def says(run: Evidence) -> str:
 def _took_over(run: Evidence, trial: Trial) -> tuple[str, float] | None:
     """Who answered first after the loss, and how many seconds after it; None where nothing had to be taken over."""
     lost_at = run.lost_at(trial)
-    if lost_at is None or not outages.was_in_use(run.around(trial), trial):
+    if lost_at is None or not outages.was_in_use(run.around(trial), trial, run.frames.ranks):
         return None
     first = outages.first_answer(run.fit(trial), run.frames.covered, trial, lost_at)
     if first is None:

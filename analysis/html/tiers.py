@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from analysis import attribution, page
+from analysis import attribution, balance, page
 from analysis.by_tier import TOKENS
 from analysis.evidence import Evidence
 from analysis.html.anchors import metric
@@ -15,7 +15,8 @@ QUANTILES = ("p50", "p95", "p99", "max")
 
 def tables(run: Evidence, summary: pd.DataFrame) -> list[Table]:
     """`summary`: as in summary.csv."""
-    return [_lengths(run), _rates(run), _tiers(run), _why(run), _outcomes(summary)]
+    balanced = [_balance(run, rank) for rank in balance.groups(run)]
+    return [_lengths(run), _rates(run), _tiers(run), _why(run), *balanced, _outcomes(summary)]
 
 
 def _name(tier: str) -> Cell:
@@ -99,7 +100,7 @@ def _tiers(run: Evidence) -> Table:
 
 
 def _why(run: Evidence) -> Table:
-    table = attribution.by_class(run.lower, run.frames.tiers)
+    table = attribution.by_class(run.lower, run.frames.ranks)
     rows = [
         [
             _name(str(tier)),
@@ -117,8 +118,21 @@ def _why(run: Evidence) -> Table:
             *(Column(w, about) for w in attribution.SHOWN),
         ],
         rows,
-        empty="There is one tier, and none below it.",
+        empty="There is one rank of tiers, and none below it.",
     )  # fmt: skip
+
+
+def _balance(run: Evidence, rank: list[str]) -> Table:
+    about = metric("Balancing")
+    rows = [
+        [Cell(s.phase), cell(s.n), *(Cell(balance.told(x)) for x in s.shares)]
+        for s in balance.spreads(run, rank)
+    ]
+    return Table(
+        "How the gateway spread its answers over the deployments of one group: each one's share of their good answers.",
+        [Column("phase", about, number=False), Column("n", about), *(Column(tier, about) for tier in rank)],
+        rows,
+    )
 
 
 def _outcomes(summary: pd.DataFrame) -> Table:

@@ -86,7 +86,7 @@ def test_a_tier_that_was_down_of_itself_needs_no_fault_to_be_called_down(tmp_pat
 
 def test_three_tiers_as_they_ought_to_go_leak_nothing(tmp_path):
     run = Evidence(frames.read(three_tier(tmp_path).path))
-    table = by_class(run.lower, run.frames.tiers)
+    table = by_class(run.lower, run.frames.ranks)
     assert table["spurious"].tolist() == [0, 0]
     assert table.loc["ollama", "sticky"] > 50  # vllm was back for 12 s before the gateway took it again
     assert table.loc["openai", "needed"] > 300

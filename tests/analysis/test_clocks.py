@@ -132,7 +132,9 @@ def test_a_failover_nearer_to_its_limit_than_the_clocks_can_tell_is_unknown(tmp_
 def test_a_gap_holds_the_truth_whatever_the_clocks_were(tmp_path):
     def gap(run):
         (trial,) = run.trials
-        return outages.failover_gap(run.around(trial), trial, run.lost_at(trial), Lane.PROBE_NEW)
+        return outages.failover_gap(
+            run.around(trial), trial, run.lost_at(trial), Lane.PROBE_NEW, run.frames.ranks
+        )
 
     sure = gap(_failover(tmp_path / "sure", 5.0, 0.0)[0])
     unsure = gap(_failover(tmp_path / "unsure", 5.0, 0.5)[0])

@@ -48,7 +48,7 @@ def test_a_hole_is_found_within_the_bounds_of_its_asks(tmp_path, hole_s, seed):
     run = seen(made)
     trial = the(run)
     for lane in LANES:
-        gap = outages.failover_gap(run.frames.asks, trial, run.lost_at(trial), lane)
+        gap = outages.failover_gap(run.frames.asks, trial, run.lost_at(trial), lane, run.frames.ranks)
         assert gap.lower_s <= hole_s <= gap.upper_s
         assert gap.upper_s - gap.lower_s < 1.6  # two intervals of the lane, and a first token
     # The probe asks five times a second: the loss is known, and the answer asked for, within 0.2 s each.
@@ -62,7 +62,7 @@ def test_a_gateway_that_hangs_before_it_falls_back_is_a_gap_although_every_ask_e
     made = make(tmp_path, [Hole("freeze", "vllm", 20, 60, hang_s=hang_s)], duration_s=100)
     run = seen(made)
     trial = the(run)
-    gap = outages.failover_gap(run.frames.asks, trial, run.lost_at(trial), Lane.PROBE_NEW)
+    gap = outages.failover_gap(run.frames.asks, trial, run.lost_at(trial), Lane.PROBE_NEW, run.frames.ranks)
     assert gap.lower_s <= hang_s <= gap.upper_s
     assert gap.lower_s > hang_s - 1.0
     assert failover(run).s == pytest.approx(hang_s + OLLAMA.ttft_s, abs=0.35)
@@ -79,7 +79,7 @@ def test_a_kept_connection_that_is_served_longer_has_its_own_gap(tmp_path):
     made = make(tmp_path, [Hole("freeze", "vllm", 20, 40, hole_s=2.0, kept_s=8.0)], duration_s=80)
     run = seen(made)
     for lane in LANES:
-        gap = outages.failover_gap(run.frames.asks, the(run), run.lost_at(the(run)), lane)
+        gap = outages.failover_gap(run.frames.asks, the(run), run.lost_at(the(run)), lane, run.frames.ranks)
         assert gap.lower_s <= 2.0 <= gap.upper_s
 
 
@@ -93,7 +93,9 @@ def test_one_flapping_answer_does_not_end_a_gap(tmp_path):
     flaps = [answer(world().new(23.1 + i / 10, lane), "ollama", 0.05) for i, lane in enumerate(LANES)]
     again = make(tmp_path, made.steps, duration_s=80, extra=flaps, name="flapping")
     run = seen(again)
-    gap = outages.failover_gap(run.frames.asks, the(run), run.lost_at(the(run)), Lane.PROBE_NEW)
+    gap = outages.failover_gap(
+        run.frames.asks, the(run), run.lost_at(the(run)), Lane.PROBE_NEW, run.frames.ranks
+    )
     assert gap.lower_s <= 6.0 <= gap.upper_s
 
 
@@ -101,7 +103,7 @@ def test_an_ask_sent_before_the_mend_that_lands_after_it_is_no_recovery(tmp_path
     hole = Hole("freeze", "vllm", 20, 20, sticky_s=9.0)
     early = [answer(world().new(hole.back - 1 + i / 10, Lane.LOAD), "vllm", 1.5) for i in range(4)]
     run = seen(make(tmp_path, [hole], duration_s=80, extra=early))
-    back = outages.recovery(run.frames.asks, the(run), run.trials, run.frames.tiers)
+    back = outages.recovery(run.frames.asks, the(run), run.trials, run.frames.ranks)
     assert back.s == pytest.approx(9.0 + VLLM.ttft_s, abs=0.3)
 
 
@@ -109,24 +111,24 @@ def test_two_answers_and_another_tier_between_are_no_recovery(tmp_path):
     hole = Hole("freeze", "vllm", 20, 20, sticky_s=9.0)
     flaps = [answer(world().new(hole.back + 2 + i / 100, Lane.LOAD), "vllm", 0.08) for i in range(2)]
     run = seen(make(tmp_path, [hole], duration_s=80, extra=flaps))
-    assert outages.recovery(run.frames.asks, the(run), run.trials, run.frames.tiers).s > 8.9
+    assert outages.recovery(run.frames.asks, the(run), run.trials, run.frames.ranks).s > 8.9
 
 
 def test_a_recovery_that_outlasts_the_run_is_censored(tmp_path):
     run = seen(make(tmp_path, [Hole("freeze", "vllm", 20, 20, sticky_s=500)], duration_s=80))
-    back = outages.recovery(run.frames.asks, the(run), run.trials, run.frames.tiers)
+    back = outages.recovery(run.frames.asks, the(run), run.trials, run.frames.ranks)
     assert back.censored
     assert back.s == pytest.approx(80 - 42, abs=2.5)
 
 
 def test_a_lower_tier_that_returns_under_a_serving_one_is_not_seen(tmp_path):
     run = seen(make(tmp_path, [Hole("freeze", "ollama", 20, 20)], duration_s=60))
-    assert outages.recovery(run.frames.asks, the(run), run.trials, run.frames.tiers) is None
+    assert outages.recovery(run.frames.asks, the(run), run.trials, run.frames.ranks) is None
 
 
 def test_a_lower_tier_that_returns_while_the_higher_one_is_gone_is_seen(tmp_path):
     run = seen(three_tier(tmp_path))
-    back = outages.recovery(run.frames.asks, the(run, "cpu-tier-too"), run.trials, run.frames.tiers)
+    back = outages.recovery(run.frames.asks, the(run, "cpu-tier-too"), run.trials, run.frames.ranks)
     assert back.s == pytest.approx(OLLAMA.ttft_s, abs=0.3)
 
 
@@ -283,7 +285,7 @@ def test_one_good_answer_between_failures_is_no_recovery(tmp_path):
     hole = Hole("freeze", "vllm", 20, 20, sticky_s=9.0)
     flap = answer(world().new(hole.back + 2, Lane.LOAD), "vllm", 0.08)
     run = seen(make(tmp_path, [hole], duration_s=80, extra=[flap]))
-    assert outages.recovery(run.frames.asks, the(run), run.trials, run.frames.tiers).s > 8.9
+    assert outages.recovery(run.frames.asks, the(run), run.trials, run.frames.ranks).s > 8.9
 
 
 @pytest.mark.parametrize(("limit_s", "status"), [(5, "fail"), (60, "unknown")])
@@ -306,7 +308,7 @@ def test_asks_from_a_time_when_all_was_down_that_land_after_a_return_prove_nothi
         ask.request_id = f"late-{i}"
     quiet = {"rate": 0, "probe_rate": 0, "pairs": 0, "duration_s": 80}
     run = seen(make(tmp_path, steps, extra=asks, expect={"cloud_only_in_need": {}}, **quiet))
-    back = outages.recovery(run.frames.asks, the(run, "cpu"), run.trials, run.frames.tiers)
+    back = outages.recovery(run.frames.asks, the(run, "cpu"), run.trials, run.frames.ranks)
     assert back.censored  # the three answers by ollama were asked before its mend was verified
     cloud = run.lower[run.lower["tier"] == "openai"]
     assert set(cloud["why"]) == {"needed"}

@@ -1,10 +1,11 @@
 """Events into phases, whole and partial."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from analysis.frames import EVENT_COLUMNS
-from analysis.windows import baseline_of, expected_top, phases_of, trials_of
+from analysis.windows import baseline_of, phases_of, top_at, trials_of
 
 WHOLE = [("inject", "begin", 10), ("inject", "commanded", 11), ("inject", "effective", 14),
          ("mend", "begin", 30), ("mend", "commanded", 31), ("mend", "effective", 35)]  # fmt: skip
@@ -85,7 +86,14 @@ def test_without_events_the_whole_run_is_baseline():
     assert baseline_of([], 0.0, 50.0).end == 50.0
 
 
-def test_the_expected_top_is_the_first_tier_that_no_fault_holds():
+AT = np.array([10.5, 11.0, 34.9, 35.0])
+
+
+def test_an_expected_top_is_of_the_first_rank_that_faults_do_not_hold_whole():
     trials = trials_of(events(WHOLE), 50.0)
-    tiers = ["vllm", "ollama"]
-    assert [expected_top(tiers, trials, at) for at in (10.5, 11.0, 34.9, 35.0)] == ["vllm", "ollama", "ollama", "vllm"]  # fmt: skip
+    alone, balanced = [["vllm"], ["ollama"]], [["vllm", "other"], ["ollama"]]
+    assert top_at(AT, "vllm", alone, trials).tolist() == [True, False, False, True]
+    assert top_at(AT, "ollama", alone, trials).tolist() == [False, True, True, False]
+    assert top_at(AT, "other", balanced, trials).tolist() == [True] * 4
+    assert top_at(AT, "ollama", balanced, trials).tolist() == [False] * 4
+    assert top_at(AT, "nobody", balanced, trials).tolist() == [False] * 4

@@ -1,0 +1,48 @@
+"""Nobody is handed down to a lower tier while a higher one serves."""
+
+from pydantic import Field
+
+from analysis.attribution import State, Why
+from analysis.evidence import Evidence
+from analysis.expectation import Params as Common
+from analysis.finding import Finding, Status, unknown
+
+
+class Params(Common):
+    """`handed_down: {max: 0}`"""
+
+    max: int = Field(default=0, ge=0, strict=True)
+
+
+def check(params: Params, run: Evidence) -> Finding:
+    """At most `max` answers of lower tiers were spurious: given while a higher tier was verified serving all along.
+
+    Of a group of deployments it is enough that one served. Sticky answers and those at the edges of a fault are shown
+    apart. Answers of which nothing shows whether a higher tier served make it unknown, where they could matter.
+    """
+    target = f"at most {params.max} answers by a lower tier while a higher one served"
+    n = int((run.frames.through_gateway & run.frames.asks["tier"].notna()).sum())
+    if len(run.frames.ranks) < 2:
+        return unknown("handed_down", params.id, target, "the topology has no lower tier")
+    if n == 0:
+        return unknown("handed_down", params.id, target, "nothing was answered through the gateway")
+    lower = run.lower
+    count = {why: int((lower["why"] == why).sum()) for why in Why}
+    blind = int((lower["because"].str.contains(State.UNVERIFIED) & (lower["why"] == Why.UNKNOWN)).sum())
+    down = count[Why.SPURIOUS]
+    if down > params.max:
+        status = Status.FAIL
+    else:
+        status = Status.UNKNOWN if down + blind > params.max else Status.PASS
+    which = "; ".join(
+        f"{r['request_id']} by {r['tier']} at {run.instant(r['sent_at'])}: {r['because']}"
+        for r in lower[lower["why"] == Why.SPURIOUS].head(3).to_dict("records")
+    )
+    return Finding(
+        "handed_down", params.id, target,
+        f"{down} ({count[Why.NEEDED]} needed, {count[Why.STICKY]} sticky, {count[Why.UNKNOWN]} unknown)",
+        status,
+        evidence=f"{len(lower)} answers by lower tiers of {n}" + (f"; {which}" if which else "")
+        + (f"; of {blind} nothing shows whether a higher tier served" if blind else ""),
+        value=float(down), unit="answers", n=n,
+    )  # fmt: skip

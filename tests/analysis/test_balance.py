@@ -1,0 +1,123 @@
+"""A group of deployments behind one gateway: the shares that were put in are found again, and peers are not fallbacks."""
+
+import pytest
+
+from analysis import balance, frames, lost, outages, report
+from analysis.balance import jain
+from analysis.checkers import balance as checker
+from analysis.evidence import Evidence
+from analysis.expectation import bind
+from analysis.finding import Status
+from contract import timeline, topology
+from contract.records import Lane
+from contract.refusal import Refusal
+from tests.synthetic import OLLAMA, START, Engine, Hole, answer, make
+
+GONE = Hole("one-gone", "b", at=60, length=60, mend_s=4, sticky_s=6)
+
+
+def three(*weights):
+    drawn = weights or (1.0, 1.0, 1.0)
+    return (*(Engine(n, 0.08, 0.02, group="g", weight=w) for n, w in zip("abc", drawn, strict=True)), OLLAMA)
+
+
+def run_of(tmp_path, steps=(), *weights, **more):
+    made = make(tmp_path, steps, **({"engines": three(*weights), "pairs": 0, "duration_s": 200} | more))
+    return Evidence(frames.read(made.path))
+
+
+def found(run, **params):
+    return checker.check(checker.Params(**({"group": "g", "max_deviation": 0.1} | params)), run)
+
+
+def test_even_shares_are_even_and_a_dead_ones_go_to_the_others(tmp_path):
+    run = run_of(tmp_path, [GONE])
+    calm, before, gone, returned = balance.spreads(run, ["a", "b", "c"])
+    assert [s.phase for s in (before, gone, returned)] == ["before any fault", "one-gone: in effect", "one-gone: returned"]  # fmt: skip
+    for spread in (calm, before, returned):
+        assert all(s.low < 1 / 3 < s.high for s in spread.shares)
+        assert spread.jain > 0.99
+    assert [s.wanted for s in gone.shares] == [0.5, 0.0, 0.5]
+    assert gone.shares[1].answers == 0
+    assert all(s.low < 0.5 < s.high for s in (gone.shares[0], gone.shares[2]))
+    # All of the calm is in its two parts: while it was gone, or had not returned, nothing counts for calm.
+    assert calm.n == before.n + returned.n
+    assert found(run).status is Status.PASS
+
+
+def test_stated_shares_are_found_and_even_ones_are_not(tmp_path):
+    run = run_of(tmp_path, [GONE], 0.5, 0.3, 0.2)
+    stated = {"a": 0.5, "b": 0.3, "c": 0.2}
+    assert found(run, shares=stated).status is Status.PASS
+    assert found(run).status is Status.FAIL
+    gone = balance.spreads(run, ["a", "b", "c"], stated)[2]
+    assert [s.wanted for s in gone.shares] == [pytest.approx(5 / 7), 0.0, pytest.approx(2 / 7)]
+
+
+def test_few_answers_prove_no_share(tmp_path):
+    few = run_of(tmp_path, [GONE], rate=0.1, probe_rate=0.1)
+    assert found(few).status is Status.UNKNOWN
+    none = run_of(tmp_path / "none", [GONE], rate=0, probe_rate=0)
+    assert found(none).status is Status.UNKNOWN
+
+
+def test_fairness_is_jains():
+    assert jain([4, 4, 4]) == 1.0
+    assert jain([9, 0, 0]) == pytest.approx(1 / 3)
+    assert jain([0, 0]) is None
+
+
+def test_an_answer_by_a_peer_is_no_fallback_and_no_loss(tmp_path):
+    run = run_of(tmp_path, [GONE])
+    assert run.lower.empty
+    trial = run.trials[0]
+    whole = run.around(trial)[run.around(trial)["outcome"] != "cut"]
+    seen = lost.lost(whole, run.frames.health, trial, run.trials, run.frames.ranks)
+    assert seen.evidence == "its health check failed"
+    blind = lost.lost(whole, run.frames.health[:0], trial, run.trials, run.frames.ranks)
+    assert blind is None, "an answer by a peer shows nothing"
+    for lane in (Lane.PROBE_NEW, Lane.PROBE_KEPT):
+        assert (
+            outages.failover_gap(run.around(trial), trial, run.lost_at(trial), lane, run.frames.ranks) is None
+        )
+
+
+def test_a_tier_is_back_when_it_has_its_turns_again(tmp_path):
+    run = run_of(tmp_path, [GONE])
+    back = outages.recovery(run.frames.asks, run.trials[0], run.trials, run.frames.ranks)
+    assert not back.censored
+    assert (
+        6 <= back.s < 9
+    )  # the gateway avoids it for six seconds; of its first three turns the first is soon
+
+
+def test_who_is_handed_down_while_the_others_serve_is_told(tmp_path):
+    base = run_of(tmp_path, [GONE])
+    ask = next(a for a in make(tmp_path / "spare", [GONE], engines=three(), pairs=0, duration_s=200).asks
+               if a.sent_at > START + 80 and a.lane == Lane.LOAD)  # fmt: skip
+    answer(ask, "ollama", 0.3)
+    ask.request_id = "ask-handed-down"
+    expect = {"handed_down": {"max": 0}, "balance": {"group": "g", "max_deviation": 0.1}}
+    assert base.lower.empty
+    run = run_of(tmp_path / "again", [GONE], extra=[ask], expect=expect)
+    verdict = report.judge(run)
+    down = next(f for f in verdict.findings if f.name == "handed_down")
+    assert down.status is Status.FAIL
+    assert "ask-handed-down by ollama" in down.evidence
+
+
+WRONG = [
+    ({"group": "h"}, "no group of several deployments 'h'"),
+    ({"group": "g", "shares": {"a": 0.5, "b": 0.5}}, "give one for each deployment of the group: a, b, c"),
+    ({"group": "g", "shares": {"a": 0.5, "b": 0.5, "c": 0.5}}, "they add up to 1.5; make it 1"),
+]
+
+
+@pytest.mark.parametrize(("given", "words"), WRONG)
+def test_what_does_not_fit_the_topology_is_refused(tmp_path, given, words):
+    made = make(
+        tmp_path, engines=three(), expect={"balance": {"max_deviation": 0.1} | given}, duration_s=9, pairs=0
+    )
+    inputs = timeline.read(made.path / "timeline.yaml"), topology.read(made.path / "topology.yaml")
+    with pytest.raises(Refusal, match=words):
+        bind(*inputs, "timeline.yaml", {"balance": checker})
