@@ -9,6 +9,7 @@ import re
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,21 +71,25 @@ def sources(topology: Topology) -> list[Source]:
 
 def read(text: str) -> list[dict[str, Any]]:
     """The wanted counters of a page in Prometheus' text format, with the wanted labels."""
-    found = []
+    return [
+        {"name": name, "labels": {k: labels[k] for k in LABELS if k in labels}, "value": value}
+        for name, labels, value in samples(text, WANTED)
+    ]
+
+
+def samples(text: str, wanted: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str], float]]:
+    """Name, labels and value of each sample of these names on a page."""
     for line in text.splitlines():
-        if not line.startswith(WANTED):
+        if not line.startswith(wanted):
             continue
         sample = _SAMPLE.fullmatch(line)
-        if sample is None or sample[1] not in WANTED:
+        if sample is None or sample[1] not in wanted:
             continue
         try:
             value = float(sample[3])
         except ValueError:
             continue
-        labels = {name: _ESCAPED.sub(_unescaped, text) for name, text in _LABEL.findall(sample[2] or "")}
-        kept = {name: labels[name] for name in LABELS if name in labels}
-        found.append({"name": sample[1], "labels": kept, "value": value})
-    return found
+        yield sample[1], {k: _ESCAPED.sub(_unescaped, v) for k, v in _LABEL.findall(sample[2] or "")}, value
 
 
 def _settled(source: Source, when: str, clock: Clock) -> Scrape:
@@ -102,13 +107,14 @@ def _scrape(source: Source, when: str, clock: Clock) -> Scrape:
     found = Scrape(clock.now(), when, source.name, source.url)
     try:
         with gevent.Timeout(PATIENCE_S, TimeoutError(f"no answer in {PATIENCE_S:g} s")):
-            found.counters = read(_page(source))
+            found.counters = read(page(source))
     except (OSError, ValueError, http.client.HTTPException) as e:
         found.error = f"{type(e).__name__}: {e}"
     return found
 
 
-def _page(source: Source) -> str:
+def page(source: Source) -> str:
+    """What it tells now. Raises OSError, ValueError or HTTPException."""
     headers = {"Authorization": f"Bearer {source.key}"} if source.key else {}
     tls = urllib.request.HTTPSHandler(context=client_context(source.ca_file))
     # As asks do, it goes straight there: no proxy of the environment's.

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from contract.records import OVERLOADED_CPU_PERCENT, OVERLOADED_LAG_MS, Outcome
+from scenarios.gateway.gauges import Gauges
 
 LEAST_GOOD = 0.99
 # A miss may be this process's own doing where it was late in more of a step's seconds than this share.
@@ -35,6 +36,13 @@ class Step:
     good: float  # share of what was wanted that was answered well and within the objective
     in_flight: int  # at the end, before what was under way was waited for
     overloaded: float  # share of the seconds in which this process itself was late
+    in_flight_little: float | None = None  # asks ended a second × how long one took from when it was intended
+    in_flight_mean: float | None = None  # counted once a second
+    tokens_per_s: float | None = None  # of good answers, from the first arrival to the last answer's end
+    # What the asked engine told, once a second; None: it did not.
+    kv_cache: float | None = None  # the fullest that it was, as a share
+    running: float | None = None  # mean
+    waiting: float | None = None  # the most
 
 
 class Bound(StrEnum):
@@ -99,7 +107,7 @@ def miss(step: Step, objective_ms: float) -> str | None:
 
 def summarise(
     rate: float, held_s: float, wanted: int, capped: int, in_flight: int, objective_ms: float,
-    asks: Sequence[Mapping[str, Any]], seconds: Sequence[Mapping[str, Any]],
+    asks: Sequence[Mapping[str, Any]], seconds: Sequence[Mapping[str, Any]], gauges: Sequence[Gauges] = (),
 ) -> Step:  # fmt: skip
     """A step from its asks' records and the client's rows. An ask that has no record yet was not answered."""
     waited_ms = [
@@ -110,11 +118,29 @@ def summarise(
     late = sum(
         s["cpu_percent"] > OVERLOADED_CPU_PERCENT or s["hub_lag_ms"] > OVERLOADED_LAG_MS for s in seconds
     )
+    ended_at = [None if a["latency_ms"] is None else a["sent_at"] + a["latency_ms"] / 1000 for a in asks]
+    took_s = [end - a["intended_at"] for a, end in zip(asks, ended_at, strict=True) if end is not None]
+    good_until = [e for e, ms in zip(ended_at, waited_ms, strict=True) if ms is not None and e is not None]
+    tokens = [a["output_tokens"] for a, ms in zip(asks, waited_ms, strict=True) if ms is not None]
+    span_s = max(good_until) - min(a["intended_at"] for a in asks) if good_until else 0.0
+    known = None not in tokens and span_s > 0
     return Step(
         rate=rate, wanted=wanted, capped=capped, delivered=(wanted - capped) / held_s,
         ttft_p50_ms=_quantile(streamed, 0.5), ttft_p99_ms=_quantile(streamed, 0.99),
         good=good / wanted if wanted else 0.0, in_flight=in_flight, overloaded=late / len(seconds) if seconds else 0.0,
+        in_flight_little=sum(took_s) / held_s if took_s else None, in_flight_mean=_mean([s["in_flight"] for s in seconds]),
+        tokens_per_s=sum(tokens) / span_s if known else None,
+        kv_cache=max(_told([g.kv_cache for g in gauges]), default=None), running=_mean(_told([g.running for g in gauges])),
+        waiting=max(_told([g.waiting for g in gauges]), default=None),
     )  # fmt: skip
+
+
+def _told(values: Sequence[float | None]) -> list[float]:
+    return [v for v in values if v is not None]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def _quantile(ordered: Sequence[float], q: float) -> float | None:

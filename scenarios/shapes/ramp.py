@@ -2,9 +2,11 @@
 
     make ramp
     make ramp VIA=vllm OPTIONS="--ramp-from 4 --ramp-to 64 --objective-ttft-ms 500"
+    make ramp VIA=each
 
 No fault is made. After each step the load rests until what was under way has been answered, so that no step inherits
-the queue of the one before; a step that missed the objective is held once more. `gateway/knee.py` decides.
+the queue of the one before; a step that missed the objective is held once more. `gateway/knee.py` decides. With `each`
+every tier that may be asked directly is ramped in turn, and the gateway last; capacity.csv has a row for each.
 """
 
 import argparse
@@ -20,6 +22,10 @@ from locust.argument_parser import LocustArgumentParser
 from contract.records import CLIENT, GATEWAY, REQUESTS, Lane
 from contract.refusal import EXIT_PASS, EXIT_UNKNOWN, Refusal, no_such
 from contract.run import read_arrow, write_whole
+from scenarios.gateway import capacity
+from scenarios.gateway.capacity import Ramped
+from scenarios.gateway.counters import sources
+from scenarios.gateway.gauges import Watch
 from scenarios.gateway.knee import (
     HEADING,
     LEAST_GOOD,
@@ -38,7 +44,8 @@ from scenarios.gateway.stage import Stage
 
 LEAST_ASKS = 50  # of fewer, a p99 or a share of 99 % says little
 REST_S = 60.0  # at most, for what is under way at the end of a step; what is not answered then is a miss
-FILE = "ramp.json"
+FILE, TABLE = "ramp.json", "capacity.csv"
+EACH = "each"  # the word for every tier that may be asked directly, and the gateway
 
 
 @events.init_command_line_parser.add_listener
@@ -51,7 +58,7 @@ def _arguments(parser: LocustArgumentParser) -> None:
         "--ramp-hold", default="15s",
         help=f"shape ramp: how long each is held; longer where fewer than {LEAST_ASKS} would arrive",
     )  # fmt: skip
-    add("--via", default=GATEWAY, help="shape ramp: who is asked, the gateway or a tier")
+    add("--via", default=GATEWAY, help="shape ramp: who is asked, the gateway, a tier, or each in turn")
     add("--objective-ttft-ms", type=float, help="shape ramp: by default the timeline's objectives.ttft_ms")
 
 
@@ -71,8 +78,7 @@ class Ramp(Search):
         if options.objective_ttft_ms is not None:
             self.objective_ms = positive(options, "objective_ttft_ms")
         self._rate = 0.0
-        self._steps: list[Step] = []
-        self._answer: Answer | None = None
+        self._ramped: list[Ramped] = []
 
     def factor(self, at_s: float) -> float:
         return self._rate
@@ -82,37 +88,66 @@ class Ramp(Search):
             raise Refusal(
                 "the timeline has no objectives.ttft_ms, by which a rate is judged; give --objective-ttft-ms"
             )
-        known = [GATEWAY, *(t.name for t in stage.direct_tiers())]
+        tiers = [t.name for t in stage.direct_tiers()]
+        known = [GATEWAY, EACH, *tiers]
         if self._via not in known:
             raise Refusal(f"--via: {no_such('gateway or tier that may be asked directly', self._via, known)}")
-        stage.via = self._via
+        self._ways = [*tiers, GATEWAY] if self._via == EACH else [self._via]
 
     def walk(self, stage: Stage, folder: Path, guard: Callable[[], str | None]) -> None:
-        assert self.objective_ms is not None
         self._write(folder)
         while not self.runner.user_count:  # the open loop's own user
             gevent.sleep(0.1)
-        while self._answer is None:
-            found = decide(self._steps, self._range, self.objective_ms)
-            if isinstance(found, Answer):
-                self._answer = found
-            else:
-                self._steps.append(self._held(found.rate, stage, folder, guard))
-                print(f"\nramp: {row(self._steps[-1]).strip()}", flush=True)
-                if (why := guard()) is not None:
-                    before = [s.rate for s in self._steps[:-1] if miss(s, self.objective_ms) is None]
-                    self._answer = Answer(Bound.UNKNOWN_BEYOND, max(before, default=None), why)
-            self._write(folder)
+        for via in self._ways:
+            if guard() is None:
+                self._climb(via, stage, folder, guard)
+
+    def _climb(self, via: str, stage: Stage, folder: Path, guard: Callable[[], str | None]) -> None:
+        """One way, from the first rate to its answer."""
+        assert self.objective_ms is not None
+        stage.via, now = via, Ramped(via, [])
+        self._ramped.append(now)
+        # A gateway's page tells of no cache and no queue.
+        told_by = {s.name: s for s in sources(stage.topology) if s.name != GATEWAY}
+        watch = Watch(told_by.get(via), stage.clock)
+        watch.start()
+        try:
+            while self._ramped[-1].answer is None:
+                found, answer = decide(now.steps, self._range, self.objective_ms), None
+                if isinstance(found, Answer):
+                    answer = found
+                else:
+                    now.steps.append(self._held(found.rate, stage, folder, guard, watch))
+                    print(f"\nramp {via}: {row(now.steps[-1]).strip()}", flush=True)
+                    if (why := guard()) is not None:
+                        before = [s.rate for s in now.steps[:-1] if miss(s, self.objective_ms) is None]
+                        answer = Answer(Bound.UNKNOWN_BEYOND, max(before, default=None), why)
+                self._ramped[-1] = Ramped(via, now.steps, answer)
+                self._write(folder)
+        finally:
+            watch.stop()
 
     def conclusion(self) -> tuple[str, int]:
         assert self.objective_ms is not None
-        told = (
-            "cut short: there is no answer" if self._answer is None else said(self._answer, self.objective_ms)
-        )
-        known = self._answer is not None and self._answer.bound is not Bound.UNKNOWN_BEYOND
-        return "\n".join([HEADING, *map(row, self._steps), told]), EXIT_PASS if known else EXIT_UNKNOWN
+        lines, known = [], len(self._ramped) == len(self._ways)
+        for one in self._ramped:
+            told = (
+                "cut short: there is no answer" if one.answer is None else said(one.answer, self.objective_ms)
+            )
+            known = known and one.answer is not None and one.answer.bound is not Bound.UNKNOWN_BEYOND
+            lines += [f"{one.via}:", HEADING, *map(row, one.steps), told, ""]
+        lines.append(capacity.text(self._table()))
+        return "\n".join(lines), EXIT_PASS if known else EXIT_UNKNOWN
 
-    def _held(self, rate: float, stage: Stage, folder: Path, guard: Callable[[], str | None]) -> Step:
+    def _table(self) -> list[capacity.Capacity]:
+        """A row for each way, also for those that were not reached."""
+        assert self.objective_ms is not None
+        found = {one.via: one for one in self._ramped}
+        return [capacity.of(found.get(via, Ramped(via, [])), self.objective_ms) for via in self._ways]
+
+    def _held(
+        self, rate: float, stage: Stage, folder: Path, guard: Callable[[], str | None], watch: Watch
+    ) -> Step:
         assert self.objective_ms is not None
         tally, begun_at, before = stage.recorder.tally, stage.clock.now(), stage.recorder.tally.snapshot()
         held_s = max(self._hold_s, LEAST_ASKS / rate)
@@ -135,16 +170,16 @@ class Ramp(Search):
             rate, held_s, after.wanted - before.wanted, after.capped - before.capped, in_flight, self.objective_ms,
             [a for a in asks.to_pylist() if a["lane"] == Lane.LOAD and a["intended_at"] >= begun_at],
             [c for c in client.to_pylist() if begun_at < c["at"] <= ended_at + 1],
+            watch.between(begun_at, ended_at),
         )  # fmt: skip
 
     def _write(self, folder: Path) -> None:
         """Whole after each step: a ramp may be killed at any instant."""
         told = {
-            "via": self._via,
             "objective_ttft_ms": self.objective_ms,
             "least_good": LEAST_GOOD,
             "range": asdict(self._range),
-            "steps": [asdict(step) for step in self._steps],
-            "answer": None if self._answer is None else asdict(self._answer),
+            "ramps": [asdict(one) for one in self._ramped],
         }
         write_whole(folder / FILE, json.dumps(told, indent=1) + "\n")
+        write_whole(folder / TABLE, capacity.table(self._table()))

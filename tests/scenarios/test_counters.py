@@ -77,14 +77,17 @@ def server() -> Iterator[int]:
 def test_both_scrapes_stand_in_the_run_with_what_could_not_be_read(server, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("G_KEY", "sk-secret")
     url = f"http://127.0.0.1:{server}"
-    tier = {"match": {"group": "g"}, "model": "m"}
+
+    def tier(name: str) -> dict:
+        return {"name": name, "match": {"group": name}, "model": "m"}
+
     found = topology.Topology.model_validate(
         {
             "gateway": {"url": url, "model": "g", "api_key": "${G_KEY}"},
             "tiers": [
-                {"name": "gone", "url": f"{url}/gone/v1", **tier}, {"name": "none", "url": f"{url}/none", **tier},
-                {"name": "refused", "url": "http://127.0.0.1:1", **tier},
-                {"name": "money", "url": f"{url}/money", "cloud": True, **tier}, {"name": "unknown", "match": {"group": "g"}},
+                {"url": f"{url}/gone/v1", **tier("gone")}, {"url": f"{url}/none", **tier("none")},
+                {"url": "http://127.0.0.1:1", **tier("refused")},
+                {"url": f"{url}/money", "cloud": True, **tier("money")}, {"name": "unknown", "match": {"group": "g"}},
             ],
         }
     )  # fmt: skip

@@ -89,6 +89,8 @@ def _ask(
         "ttft_ms": ttft_ms,
         "outcome": outcome,
         "stream": stream,
+        "latency_ms": None if ttft_ms is None else 400.0,
+        "output_tokens": 8,
     }
 
 
@@ -100,7 +102,9 @@ def test_a_step_counts_from_intended_and_takes_failures_and_the_unanswered_for_m
         _ask(ttft_ms=None, outcome="timeout"),
         _ask(ttft_ms=900.0, stream=False),
     ]
-    calm, busy, late = ({"cpu_percent": c, "hub_lag_ms": h} for c, h in ((10, 1), (90, 1), (10, 30)))
+    calm, busy, late = (
+        {"cpu_percent": c, "hub_lag_ms": h, "in_flight": 4} for c, h in ((10, 1), (90, 1), (10, 30))
+    )
     found = summarise(10, 10.0, 102, 2, 5, OBJECTIVE_MS, asks, [calm, calm, busy, late])
     assert found.ttft_p50_ms == pytest.approx(100)
     assert found.ttft_p99_ms == pytest.approx(3100)

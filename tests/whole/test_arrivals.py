@@ -40,12 +40,13 @@ def test_a_ramp_warms_up_makes_no_fault_and_leaves_a_run_that_can_be_reported_on
     out, _ = process.communicate(timeout=170)
     run = latest(tmp_path / "results")
     found = json.loads((run / "ramp.json").read_text())
-    assert process.returncode == (5 if found["answer"]["bound"] == "unknown_beyond" else 0), out
+    (ramp,) = found["ramps"]
+    assert process.returncode == (5 if ramp["answer"]["bound"] == "unknown_beyond" else 0), out
     assert "highest rate within the objective" in out
     _warmed_up_first(run)
     asks = [a for a in _asks(run) if a["lane"] != Lane.WARMUP]
     assert {(a["lane"], a["via"], a["scenario"]) for a in asks} == {("load", "vllm", "chat")}
-    assert len(asks) == sum(step["wanted"] - step["capped"] for step in found["steps"])
+    assert len(asks) == sum(step["wanted"] - step["capped"] for step in ramp["steps"])
     assert found["objective_ttft_ms"] == 2000
     assert read_manifest(run)["status"] == "finished"
     assert not (run / "timeline.yaml").exists()
@@ -65,7 +66,7 @@ def test_a_ramp_that_is_stopped_says_that_it_has_no_answer(tmp_path):
     run = latest(tmp_path / "results")
     assert process.returncode == 5, out
     assert "there is no answer" in out
-    assert json.loads((run / "ramp.json").read_text())["answer"] is None
+    assert json.loads((run / "ramp.json").read_text())["ramps"][0]["answer"] is None
     assert read_manifest(run)["status"] == "aborted"
 
 

@@ -1,0 +1,111 @@
+"""One table of what ramps found; and a queue whose capacity is known, in which the ramp finds it again."""
+
+import csv
+import io
+import math
+import random
+from heapq import heappop, heappush
+
+import pytest
+
+from scenarios.gateway import capacity
+from scenarios.gateway.capacity import Ramped
+from scenarios.gateway.gauges import Gauges, read
+from scenarios.gateway.knee import Answer, Bound, Range, decide, summarise
+
+OBJECTIVE_MS = 1000.0
+HELD_S = 300.0
+TOKENS = 20
+
+
+def queue(rate: float, slots: int, service_s: float, seed: int) -> tuple[list[dict], list[dict]]:
+    """Poisson arrivals, a fixed time of service, so many at once, in the order of their coming; and what is in it each second."""
+    draw, at, free, asks = random.Random(seed), 0.0, [0.0] * slots, []
+    while (at := at + draw.expovariate(rate)) < HELD_S:
+        begun = max(at, heappop(free))
+        heappush(free, begun + service_s)
+        asks.append(
+            {
+                "intended_at": at, "sent_at": at, "outcome": "ok", "stream": True, "output_tokens": TOKENS,
+                "ttft_ms": (begun - at) * 1000 + 1, "latency_ms": (begun + service_s - at) * 1000,
+            }
+        )  # fmt: skip
+    seconds = [
+        {"cpu_percent": 5, "hub_lag_ms": 1,
+         "in_flight": sum(a["intended_at"] <= s < a["intended_at"] + a["latency_ms"] / 1000 for a in asks)}
+        for s in range(0, int(HELD_S), 10)
+    ]  # fmt: skip
+    return asks, seconds
+
+
+@pytest.mark.parametrize(("slots", "service_s"), [(1, 0.1), (4, 0.5), (16, 1.0)])
+def test_a_queue_of_known_capacity_is_found_within_a_factor_of_the_ramp(slots, service_s):
+    can = slots / service_s
+    rates, steps = Range(can / 8, can * 8, 1.2), []
+    while not isinstance(found := decide(steps, rates, OBJECTIVE_MS), Answer):
+        asks, seconds = queue(found.rate, slots, service_s, seed=len(steps))
+        steps.append(summarise(found.rate, HELD_S, len(asks), 0, 0, OBJECTIVE_MS, asks, seconds))
+    assert found.bound is Bound.HIGHEST
+    assert can / 1.2**3 < found.rate <= can * 1.001
+    row = capacity.of(Ramped("vllm", steps, found), OBJECTIVE_MS)
+    # Little's law is what was in it, and the tokens are those that such a rate makes.
+    assert row.in_flight_little == pytest.approx(row.in_flight, rel=0.3)
+    assert row.in_flight_little >= found.rate * service_s * 0.9
+    assert row.tokens_per_s == pytest.approx(found.rate * TOKENS, rel=0.1)
+
+
+def _steps(rate, **more):
+    asks = [
+        {"intended_at": i / rate, "sent_at": i / rate, "outcome": "ok", "stream": True, "ttft_ms": 50.0,
+         "latency_ms": 500.0, "output_tokens": 10}
+        for i in range(int(rate * 10))
+    ]  # fmt: skip
+    seconds = [{"cpu_percent": 5, "hub_lag_ms": 1, "in_flight": 4}]
+    return summarise(rate, 10.0, len(asks), 0, 0, OBJECTIVE_MS, asks, seconds, **more)
+
+
+def test_the_table_says_what_is_unknown_and_takes_none_for_nothing():
+    told = [Gauges(0.0, 0.2, 3.0, 0.0), Gauges(1.0, 0.4, None, 2.0)]
+    rows = [
+        capacity.of(one, OBJECTIVE_MS)
+        for one in (
+            Ramped("vllm", [_steps(8, gauges=told)], Answer(Bound.HIGHEST, 8, "missed")),
+            Ramped("ollama", [_steps(2)], Answer(Bound.UNKNOWN_BEYOND, 2, "late")),
+            Ramped("other", [], Answer(Bound.NONE, None, "missed")),
+            Ramped("gateway", []),
+        )
+    ]
+    head, first, second, third, fourth = capacity.text(rows).splitlines()
+    assert head.split()[:3] == ["asked", "highest", "rate"]
+    assert first.split() == ["vllm", "8/s", "4.0", "4.0", "77", "40.0%", "3.0", "2"]
+    assert second.split() == ["ollama", "2/s,", "unknown", "beyond", "1.0", "4.0", "20", "–", "–", "–"]
+    assert third.split()[:2] == ["other", "none"]
+    assert fourth.split()[:2] == ["gateway", "unknown"]
+    kept = list(csv.DictReader(io.StringIO(capacity.table(rows))))
+    assert [r["bound"] for r in kept] == ["highest", "unknown_beyond", "none", ""]
+    assert kept[1]["kv_cache"] == ""
+    assert float(kept[0]["waiting"]) == 2.0
+
+
+PAGES = {
+    "vLLM": (
+        'vllm:kv_cache_usage_perc{engine="0"} 0.25\nvllm:kv_cache_usage_perc{engine="1"} 0.75\n'
+        'vllm:num_requests_running{engine="0"} 3\nvllm:num_requests_running{engine="1"} 4\n'
+        'vllm:num_requests_waiting{engine="0"} 0\nvllm:num_requests_waiting_by_reason{reason="capacity"} 9\n',
+        (0.75, 7.0, 0.0),
+    ),
+    "llama.cpp": (
+        "llamacpp:kv_cache_usage_ratio 0.5\nllamacpp:requests_processing 2\nllamacpp:requests_deferred 1\n",
+        (0.5, 2.0, 1.0),
+    ),
+    "one that tells of no cache": ("llamacpp:requests_processing 2\n", (None, 2.0, None)),
+    "another's": ("up 1\n", (None, None, None)),
+}
+
+
+@pytest.mark.parametrize("engine", PAGES)
+def test_an_engines_page_is_read_and_what_it_does_not_tell_is_none(engine):
+    text, told = PAGES[engine]
+    found = read(text, 5.0)
+    assert (found.kv_cache, found.running, found.waiting) == told
+    assert not math.isnan(found.at)
