@@ -89,6 +89,6 @@ def test_every_checker_has_its_definition(name, module):
 
 def test_the_catalogue_is_the_folder():
     assert set(checkers.catalogue()) == {
-        "availability", "balance", "cloud_only_in_need", "continuity", "cuts", "exercised", "failover", "failover_gap", "goodput", "handed_down", "latency",
-        "overhead", "recovery",
+        "availability", "balance", "cloud_only_in_need", "continuity", "cuts", "degraded", "exercised", "failover", "failover_gap",
+        "goodput", "handed_down", "latency", "overhead", "recovery",
     }  # fmt: skip
