@@ -1,5 +1,7 @@
 """A KServe predictor as a target: what will become of a scale is said before it is made, and is what becomes of it."""
 
+import re
+
 import pytest
 
 from chaos import faults, kserve, preflight
@@ -144,6 +146,11 @@ def test_with_a_class_that_leaves_the_replicas_alone_the_step_lasts_as_long_as_i
     assert cluster.replicas() == 1
 
 
+@pytest.mark.shows(
+    "kserve",
+    "make soak TOPOLOGY=topologies/kserve.yaml TIMELINE=chaos/timelines/predictor.yaml",
+    on="embedded",
+)
 def test_with_the_class_none_the_step_ends_where_the_scale_is_set_back_and_nothing_is_left_broken(
     cluster, tmp_path
 ):
@@ -205,3 +212,15 @@ def test_the_right_to_read_the_inference_service_is_not_asked_for_before_a_run(c
     fault = faults.make("scale_to_zero", cluster.admin, TARGET, {})
     assert not any(right.resource == "inferenceservices" for right in fault.rights())
     assert preflight.refused(fault, TARGET, cluster.admin) == []
+
+
+def test_the_page_has_a_line_for_each_class_with_the_commands_that_a_plan_gives():
+    page = (ROOT / "docs/openshift.md").read_text()
+    rows = {words.split("|")[1].strip(): words for words in page.splitlines() if words.startswith("| ")}
+    for word in ("hpa", "external", "keda", "none"):
+        (row,) = [row for first, row in rows.items() if f"`{word}`" in first]
+        told = kserve.told(deployment({CLASS: word}), service(1), None)
+        command = told.partition("To have it stick: ")[2].partition(", which")[0]
+        assert f"`{command}`" in row if command else "sticks" in row
+    for file in re.findall(r"\]\(\.\./([\w/.-]+)\)|(deploy/[\w.-]+yaml)|TOPOLOGY=(topologies/\S+)", page):
+        assert (ROOT / next(filter(None, file))).exists()
