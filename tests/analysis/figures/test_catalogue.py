@@ -14,8 +14,10 @@ from analysis import figures, frames
 from analysis.evidence import Evidence
 from analysis.figures import timeline
 from tests.synthetic import START, VLLM, Hole, make, rounds, three_tier
+from tests.synthetic_documents import classify
 
 EXPECT = {"failover": {"step": "gone", "to": "ollama", "max_s": 5}, "recovery": {"max_s": 60}}
+DEGRADED = {"degraded": {"step": "gone", "to": "ollama", "max_drop": 0.15}}
 GONE = Hole("gone", "vllm", at=20, length=20, hole_s=0.6, sticky_s=3)
 
 
@@ -33,6 +35,13 @@ RUNS = {
         path, [GONE], rate=0, probe_rate=0, pairs=0, duration_s=60, expect=EXPECT
     ),
     "one tier": lambda path: make(path, [replace(GONE, hole_s=0)], duration_s=80, engines=(VLLM,)),
+    "documents": lambda path: make(
+        path, [GONE], duration_s=60, expect=EXPECT | DEGRADED,
+        extra=classify([GONE], {"vllm": 0.9, "ollama": 0.8, "openai": 1.0}, 20, duration_s=60),
+    ),
+    "documents of one tier": lambda path: make(
+        path, duration_s=20, expect=DEGRADED, extra=classify([], {"vllm": 1.0}, 3, duration_s=20)
+    ),
     "no fault": lambda path: make(path, duration_s=60),
     "cut short": lambda path: make(
         path, [GONE], duration_s=30, status=None, expect=EXPECT,
@@ -68,8 +77,8 @@ def test_a_figure_is_drawn_of_every_run_and_says_what_it_shows(run, name, tmp_pa
 
 
 def test_no_figure_takes_the_name_of_another_file_of_a_report():
-    exported = {"asks", "covered", "warmup", "health", "client", "events"}
-    taken = {"summary", "failover", "phases", "reconciliation", *exported}
+    exported = {"asks", "classified", "covered", "warmup", "health", "client", "events"}
+    taken = {"summary", "failover", "phases", "documents", "reconciliation", *exported}
     assert not taken & set(figures.catalogue())
 
 
