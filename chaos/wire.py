@@ -5,6 +5,7 @@ Every wait has an end: connect, first byte, whole.
 
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from contract.endpoint import Endpoint
@@ -25,8 +26,11 @@ class Deadlines:
 class Connection:
     """A connection that is kept while both sides keep it."""
 
-    def __init__(self, endpoint: Endpoint, deadlines: Deadlines) -> None:
-        self._endpoint, self._deadlines = endpoint, deadlines
+    def __init__(
+        self, endpoint: Endpoint, deadlines: Deadlines, heard: Callable[[Exchange], None] | None = None
+    ) -> None:
+        """`heard`: told of the exchange, as far as it has come, each time that bytes came."""
+        self._endpoint, self._deadlines, self._told = endpoint, deadlines, heard
         self._socket: socket.socket | None = None
         self._heard = False  # whether the latest exchange received a byte
         self._read = False  # whether it ended after the server had read it
@@ -69,6 +73,8 @@ class Connection:
                 if data:
                     self._heard = True
                     framing.feed(data, at)
+                    if self._told is not None:
+                        self._told(exchange)
                 else:
                     framing.closed(at)
                     self._read = (
