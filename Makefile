@@ -13,6 +13,9 @@ RESULTS  ?= results
 RUN      ?= latest
 A ?=
 B ?=
+URL ?=
+MODEL ?=
+EVERY ?= 3s
 SEED     ?= 1
 TRIALS   ?= 20
 WITHOUT_REAPER ?=
@@ -30,7 +33,7 @@ LOCUST = $(PY) -m locust -f locustfile.py$(if $(SHAPE),$(comma)scenarios/shapes/
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
-	@echo "  variables: TOPOLOGY TIMELINE USERS ARRIVALS SHAPE WORKERS VIA DURATION SCENARIOS RESULTS RUN A B MORE TOLERANCE ALTHOUGH SEED TRIALS WITHOUT_REAPER OPTIONS"
+	@echo "  variables: TOPOLOGY TIMELINE USERS ARRIVALS SHAPE WORKERS VIA DURATION SCENARIOS RESULTS RUN A B URL MODEL EVERY MORE TOLERANCE ALTHOUGH SEED TRIALS WITHOUT_REAPER OPTIONS"
 
 setup: .venv/installed .venv-gateway/installed .venv-engines/installed ## set up the virtual environments: harness, gateway, engines
 
@@ -59,6 +62,12 @@ notebooks: .venv/notebooks ## run the notebooks on RUN, as HTML into its report;
 
 lab: .venv/notebooks ## open Jupyter Lab on the notebooks, for RUN
 	@$(PY) -m analysis lab $(RUN)
+
+# The stack that make up has started has a key of its own, where none was set.
+UP_KEYS := $(if $(URL),,$(if $(or $(GATEWAY),$(filter .stack/up/%,$(TOPOLOGY))),$(wildcard .stack/up/keys)))
+
+watch: .venv/installed ## one ask EVERY few seconds, who answered, a banner at each failover; of TOPOLOGY, or of URL and MODEL
+	@$(if $(UP_KEYS),. ./$(UP_KEYS);) exec $(PY) -m chaos watch $(if $(URL),--url $(URL),--topology $(TOPOLOGY)) $(if $(MODEL),--model $(MODEL)) --every $(EVERY) $(OPTIONS)
 
 restore: .venv/installed ## mend whatever any run left open; safe at any time
 	@$(PY) -m chaos restore $(if $(filter-out topologies/embedded.yaml,$(TOPOLOGY)),--topology $(TOPOLOGY))
@@ -124,5 +133,5 @@ bench: setup .venv/dev ## what the harness itself costs, and how true its number
 faults: .venv/installed ## the catalogue of faults; docs/faults.md is this text
 	@$(PY) -m chaos faults
 
-.PHONY: help setup soak ui ramp plan report compare notebooks lab restore faults up down status test verify torture check bench
+.PHONY: help setup soak ui ramp plan report compare notebooks lab watch restore faults up down status test verify torture check bench
 .DEFAULT_GOAL := help

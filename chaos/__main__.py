@@ -1,8 +1,9 @@
-"""Chaos from the command line: run a timeline, show its plan, bring back what is open.
+"""Chaos from the command line: run a timeline, show its plan, bring back what is open, watch.
 
 python -m chaos plan --topology topologies/k3s.yaml --timeline chaos/timelines/three_tier.yaml
 python -m chaos run --topology .stack/up/topology.yaml --timeline chaos/timelines/three_tier.yaml
 python -m chaos restore
+python -m chaos watch
 python -m chaos faults
 """
 
@@ -14,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from chaos import catalogue
 from chaos.cluster import Cluster
@@ -27,6 +28,7 @@ from chaos.preflight import ground_of
 from chaos.reaper import Reaper
 from chaos.restore import restore
 from chaos.stop import Stop
+from chaos.watch import command as watch
 from contract import duration, proxies, timeline, topology
 from contract.clock import Clock, shared
 from contract.refusal import EXIT_BAD_INPUT, EXIT_NOT_RESTORED, EXIT_PASS, Refusal
@@ -42,8 +44,14 @@ def main() -> int:
         return EXIT_BAD_INPUT
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {message}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -71,6 +79,12 @@ def _parser() -> argparse.ArgumentParser:
             help="walk the timeline as often as fits, at least once; by default as many times as it has trials",
         )  # fmt: skip
         one.add_argument("--seed", type=int, default=1, help="of the random whiles before rounds (phase)")
+    seen = command(
+        "watch",
+        "one ask every few seconds through the gateway; who answers, and a banner at each failover",
+        watch.run,
+    )
+    watch.add_arguments(seen, _seconds)
     listing = command("faults", "the catalogue: what can be taken away, and how it comes back", _faults)
     listing.add_argument("--name", help="only this one")
     reap = command("reaper", "the dead-man of a cluster, run inside it: deploy/reaper.yaml", _reaper)

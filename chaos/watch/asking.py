@@ -1,0 +1,85 @@
+"""One ask of the watch: on a connection of its own, as curl in a loop would make it, and its answer's text.
+
+The text is handed on to be shown, and kept nowhere.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chaos.watch.foreign import clean, without
+from chaos.wire import Connection, Deadlines
+from contract.clock import Clock
+from contract.endpoint import Endpoint
+from contract.framing import Exchange
+from contract.outcome import fill, ours
+from contract.proper_end import ProperEnd
+from contract.records import GATEWAY, Ask
+from contract.stream import HAS_CONTENT, read_answer
+from contract.topology import Topology
+
+SCENARIO = "watch"
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    endpoint: Endpoint
+    topology: Topology
+    prefix: str  # of the request ids
+    prompt: str
+    max_tokens: int
+    stream: bool
+    proper_end: ProperEnd | None  # None: as the topology says of who serves
+    deadlines: Deadlines
+    clock: Clock
+
+    def once(self, n: int, intended_at: float, begun: Callable[[], None]) -> tuple[Ask, str]:
+        """Its record and its text, whatever becomes of it; neither has the key in it, nor a control character.
+
+        `begun` is called once, when the first token of a stream is there.
+        """
+        ask = Ask(
+            request_id=f"ask-{self.prefix}-w{n:06x}", scenario=SCENARIO, lane=SCENARIO, via=GATEWAY, stream=self.stream,
+            intended_at=intended_at, sent_at=self.clock.now(), max_tokens=self.max_tokens,
+        )  # fmt: skip
+        text = ""
+        try:
+            exchange = self._exchange(ask, _Begin(begun))
+            fill(ask, exchange, self.clock.at, self.topology, self.proper_end)
+            text = _text(exchange)
+        except Exception as e:  # ours; a thread that died would look like an ask that waits
+            ours(ask, e)
+        for told in ("error", "route_group", "route_api_base", "finish_reason"):
+            words = getattr(ask, told)
+            setattr(ask, told, words and self._shown(words))
+        return ask, self._shown(text)
+
+    def _exchange(self, ask: Ask, begin: "_Begin") -> Exchange:
+        connection = Connection(self.endpoint, self.deadlines, begin.heard)
+        try:
+            return connection.exchange(
+                self.endpoint.request(ask.request_id, self.prompt, self.max_tokens, self.stream)
+            )
+        finally:
+            connection.close()
+
+    def _shown(self, words: str) -> str:
+        return clean(without(self.endpoint.key, words))
+
+
+@dataclass(slots=True)
+class _Begin:
+    """Sees the first token while an answer is still coming; what it amounts to is judged at its end."""
+
+    told: Callable[[], None]
+    seen: bool = False
+
+    def heard(self, exchange: Exchange) -> None:
+        if self.seen or exchange.status != 200 or exchange.end is not None:
+            return
+        self.seen = HAS_CONTENT.search(b"".join([piece for _, piece in exchange.pieces])) is not None
+        if self.seen:
+            self.told()
+
+
+def _text(exchange: Exchange) -> str:
+    return "".join(read_answer(exchange, text=True).text or []) if exchange.status == 200 else ""

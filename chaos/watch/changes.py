@@ -1,0 +1,295 @@
+"""What a sequence of asks says of the tiers: failovers, outages, recoveries, and the gap of each. Pure.
+
+Asks are known by their number, in the order in which they were sent. They may end in any order: what an ask says is
+believed only as long as no ask sent after it has said something else.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from chaos.watch.lineup import Lineup
+from contract.records import Ask, Outcome
+
+UNANSWERED = (Outcome.REFUSED, Outcome.REJECTED, Outcome.BROKEN, Outcome.TIMEOUT)
+"""Nobody gave a token. Of what was cut, stalled or filtered somebody did: it is no good answer, and no outage."""
+
+PATIENCE_S = 10.0
+PATIENCE_TIMES = 3.0
+"""An ask that has waited for longer than that, and than so many times the slowest good answer, is an outage already."""
+
+OVERDUE_TIMES = 2.0
+"""While others are answered, an ask that waits is lost when it has waited for so many times what 95 % of the answers of
+the tier before took; until then it may well be in the middle of its answer."""
+
+
+@dataclass(slots=True)
+class Lost:
+    """An ask without a good answer."""
+
+    sent_at: float
+    outcome: str | None = None  # None: it was still waiting
+    overdue: bool = True  # where it was: for longer than an answer takes
+
+    @property
+    def counts(self) -> bool:
+        return self.outcome is not None or self.overdue
+
+    @property
+    def unanswered(self) -> bool:
+        return self.outcome is None or self.outcome in UNANSWERED
+
+
+@dataclass(slots=True)
+class Silence:
+    """What lies between the last good answer before, and the first good one after. Instants."""
+
+    lost: dict[int, Lost]  # the asks between the two, by number
+    before_at: float | None  # when the last good ask before was sent; None: there was none
+    sent_at: float  # when the ask was sent that ended it
+    first_at: float  # its first token
+
+    @property
+    def from_at(self) -> float:
+        """When the first ask was sent that was not answered as before."""
+        return min([lost.sent_at for lost in self.lost.values() if lost.counts], default=self.sent_at)
+
+    @property
+    def empty(self) -> bool:
+        """No ask was lost."""
+        return not any(lost.counts for lost in self.lost.values())
+
+    @property
+    def cut(self) -> bool:
+        """Whether somebody answered one of them in part."""
+        return any(lost.counts and not lost.unanswered for lost in self.lost.values())
+
+    def waited_s(self) -> float:
+        """What a user saw who asked again and again from that ask on: until the first token of a good answer."""
+        return self.first_at - self.from_at
+
+    def gap_s(self, calm_s: float | None) -> tuple[float, float | None]:
+        """The failover gap as [lower, upper], from the asks that bound it.
+
+        Upper: the last good ask before it sent → first token of the first good answer after; service was seen at both.
+        None: nothing was seen before. Lower: the first lost ask sent → the last failed one sent; or, where the ask that
+        ended it waited longer than `calm_s` for its first token, that token less `calm_s`. `calm_s`: what 95 % of that
+        tier's first tokens stayed within when nothing was lost; None: not known yet.
+        """
+        until = max(
+            [lost.sent_at for lost in self.lost.values() if lost.outcome is not None], default=self.from_at
+        )
+        if calm_s is not None and self.first_at - calm_s > self.sent_at:
+            until = max(until, self.first_at - calm_s)
+        upper = None if self.before_at is None else self.first_at - self.before_at
+        return max(0.0, until - self.from_at), upper
+
+
+@dataclass(slots=True)
+class Failover:
+    """A tier further back serves."""
+
+    at: float
+    n: int  # the ask that showed it
+    before: str
+    to: str
+    silence: Silence
+
+
+@dataclass(slots=True)
+class Outage:
+    """Nobody answers."""
+
+    at: float
+    n: int
+    since_at: float  # when the first ask was sent that nobody answered
+    ask: Ask | None  # the failed one; None: it only waits
+    until_at: float | None = None  # the first token of the good answer that ended it
+
+
+@dataclass(slots=True)
+class Recovery:
+    """A tier further ahead serves again, or the same one after an outage."""
+
+    at: float
+    n: int
+    before: str | None  # who gave the last good answer; None: there was none
+    to: str | None  # None: nobody tells who serves
+    again: bool  # it had been seen to serve before
+    on: tuple[str, ...]  # who served in its place, and for how long
+    on_s: float | None
+    silence: Silence
+
+
+Change = Failover | Outage | Recovery
+
+
+@dataclass(slots=True)
+class _Good:
+    n: int = 0
+    sent_at: float | None = None
+    name: str | None = None  # who was last told to serve
+
+
+@dataclass(slots=True)
+class Changes:
+    """Fed with asks as they are sent and as they end; each tells the change that it made, if it made one."""
+
+    lineup: Lineup
+    all: list[Change] = field(default_factory=list)
+    _waiting: dict[int, float] = field(default_factory=dict)
+    _begun: set[int] = field(default_factory=set)  # of those the ones in the middle of their answers
+    _lost: dict[int, Lost] = field(default_factory=dict)  # ended, and later than the last good one
+    _good: _Good = field(default_factory=_Good)
+    _outage: Outage | None = None
+    _served: list[tuple[str, float]] = field(default_factory=list)  # who, from when on
+    # Of each tier's good answers: sent at, seconds to the first token, to the end.
+    _answers: dict[str, list[tuple[float, float, float]]] = field(default_factory=dict)
+    _slowest_s: float = 0.0
+
+    def asked(self, n: int, at: float) -> None:
+        self._waiting[n] = at
+
+    def begun(self, n: int) -> None:
+        """Its first token is there: it does not wait for somebody who answers."""
+        self._begun.add(n)
+
+    def ended(self, n: int, ask: Ask) -> Change | None:
+        """An ask that was abandoned by ourselves says nothing."""
+        asked_at = self._waiting.pop(n)
+        self._begun.discard(n)
+        if ask.outcome == Outcome.ABANDONED:
+            return None
+        name = self.lineup.name(ask)
+        good = ask.outcome == Outcome.OK
+        self._revise(n, name, ask)
+        if good:
+            return self._told(self._answered(n, ask, name))
+        if n < self._good.n:
+            return None
+        self._lost[n] = Lost(asked_at if ask.sent_at is None else ask.sent_at, ask.outcome)
+        if ask.outcome not in UNANSWERED or self._outage is not None:
+            return None
+        self._outage = Outage(self._lost[n].sent_at, n, self._nobody_since(n), ask)
+        return self._told(self._outage)
+
+    def looked(self, now: float) -> Change | None:
+        """Time goes by: an ask that only hangs is an outage too."""
+        late = [(at, n) for n, at in self._waiting.items() if n > self._good.n and n not in self._begun]
+        if self._outage is not None or not late:
+            return None
+        at, n = min(late)
+        if now - at <= max(PATIENCE_S, PATIENCE_TIMES * self._slowest_s):
+            return None
+        self._outage = Outage(now, n, self._nobody_since(n), None)
+        return self._told(self._outage)
+
+    def calm_s(self, name: str | None, after: float | None = None) -> float | None:
+        """What 95 % of this tier's first tokens stayed within, of its good answers to asks sent after that instant.
+
+        Where there is none, of all that are known; None: there are none.
+        """
+        known = self._answers.get(name or "", [])
+        later = [s for at, s, _ in known if after is not None and at > after]
+        return quantile(later or [s for _, s, _ in known], 0.95)
+
+    def gap_s(self, change: Failover | Recovery) -> tuple[float, float | None] | None:
+        """As `Silence.gap_s`, by all that is known by now of who ended it. None: no ask was lost."""
+        if isinstance(change, Recovery) and change.on_s is not None and change.silence.empty:
+            return None
+        return change.silence.gap_s(self.calm_s(change.to, change.silence.first_at))
+
+    def _answered(self, n: int, ask: Ask, name: str | None) -> Change | None:
+        assert ask.sent_at is not None, "a good answer was sent"
+        assert ask.ttft_ms is not None, "a good answer has a first token"
+        first_at = ask.sent_at + ask.ttft_ms / 1000
+        before = self._good
+        overtaken = n < before.n or any(m > n for m in self._lost)
+        change = None
+        if not overtaken:
+            change = self._turned(n, name, self._silence(n, ask.sent_at, first_at))
+        if n > before.n and (not overtaken or name == before.name):
+            self._good = _Good(n, ask.sent_at, name or before.name)
+            self._lost = {m: lost for m, lost in self._lost.items() if m > n}
+        latency_s = (ask.latency_ms or ask.ttft_ms) / 1000
+        self._answers.setdefault(name or "", []).append((ask.sent_at, ask.ttft_ms / 1000, latency_s))
+        self._slowest_s = max(self._slowest_s, latency_s)
+        return change
+
+    def _turned(self, n: int, name: str | None, silence: Silence) -> Change | None:
+        """This ask is the latest word: what does it change?"""
+        outage, self._outage = self._outage, None
+        if outage is not None:
+            outage.until_at = silence.first_at
+        before, at = self._good.name, silence.first_at
+        was, now = self.lineup.place(before), self.lineup.place(name)
+        if name is not None and (not self._served or self._served[-1][0] != name):
+            self._served.append((name, at))
+        if before is not None and name is not None and was is not None and now is not None and was != now:
+            if now > was:
+                return Failover(at, n, before, name, silence)
+            on, since = self._instead(now)
+            again = name in [who for who, _ in self._served[:-1]]
+            return Recovery(at, n, before, name, again, on, at - since, silence)
+        if outage is not None:
+            return Recovery(at, n, before, name, self._good.n > 0, (), None, silence)
+        return None
+
+    def _instead(self, place: int) -> tuple[tuple[str, ...], float]:
+        """Who has served behind that place until now, and since when."""
+        on: list[str] = []
+        since = self._served[-1][1]
+        for name, at in reversed(self._served[:-1]):
+            if (self.lineup.place(name) or 0) <= place:
+                break
+            since = at
+            if name not in on:
+                on.insert(0, name)
+        return tuple(on), since
+
+    def _silence(self, n: int, sent_at: float, first_at: float) -> Silence:
+        lost = {m: lost for m, lost in self._lost.items() if m < n}
+        taken = [latency_s for _, _, latency_s in self._answers.get(self._good.name or "", [])]
+        patience_s = OVERDUE_TIMES * (quantile(taken, 0.95) or 0.0)
+        lost |= {
+            m: Lost(at, overdue=m not in self._begun and first_at - at > patience_s)
+            for m, at in self._waiting.items()
+            if self._good.n < m < n
+        }
+        return Silence(lost, self._good.sent_at, sent_at, first_at)
+
+    def _nobody_since(self, n: int) -> float:
+        """When the first of the asks in a row was sent, up to this one, that nobody gave a token to."""
+        waiting = {m: at for m, at in self._waiting.items() if m > self._good.n and m not in self._begun}
+        asks = self._lost | {m: Lost(at) for m, at in waiting.items()}
+        since = asks[n].sent_at
+        for m in sorted((m for m in asks if m <= n), reverse=True):
+            if not asks[m].unanswered:
+                break
+            since = asks[m].sent_at
+        return since
+
+    def _revise(self, n: int, name: str | None, ask: Ask) -> None:
+        """What was waiting when a silence was told has ended: it was not lost if it was answered as before."""
+        for change in self.all:
+            if isinstance(change, Outage) or n not in change.silence.lost:
+                continue
+            if ask.outcome == Outcome.OK and name == change.before:
+                del change.silence.lost[n]
+            else:
+                was = change.silence.lost[n]
+                change.silence.lost[n] = Lost(
+                    was.sent_at if ask.sent_at is None else ask.sent_at, ask.outcome
+                )
+
+    def _told(self, change: Change | None) -> Change | None:
+        if change is not None:
+            self.all.append(change)
+        return change
+
+
+def quantile(values: Sequence[float], share: float) -> float | None:
+    """The smallest value that so large a share of them stays within; None of none."""
+    if not values:
+        return None
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]

@@ -1,0 +1,180 @@
+"""`python -m chaos watch`: what is to be watched, and how it is to be shown, from the command line."""
+
+import argparse
+import errno
+import os
+import re
+import secrets
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TextIO
+
+from chaos.stop import Stop
+from chaos.watch.asking import Asking
+from chaos.watch.lineup import Lineup
+from chaos.watch.objects import Objects
+from chaos.watch.screen import Screen, coloured, moves
+from chaos.watch.watch import View, Watch
+from chaos.wire import Deadlines
+from contract import proxies, topology
+from contract.clock import Clock
+from contract.endpoint import Endpoint
+from contract.proper_end import AT_CAP, UNKNOWN, ProperEnd
+from contract.refusal import EXIT_PASS, EXIT_UNKNOWN, Refusal
+from contract.strict import validate
+from contract.topology import Topology
+
+UP = Path(".stack/up/topology.yaml")
+"""What `make up` writes."""
+PROMPT = "Say hello in one hundred languages, one after another."
+MAX_TOKENS = 8  # a CPU tier makes two or three a second, and an answer is judged at its end
+ENDS_AT = 64  # tokens: with a cap of no more than that the prompt above calls for more than its cap
+CONNECT_S = 5.0
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def add_arguments(parser: argparse.ArgumentParser, seconds: Callable[[str], float]) -> None:
+    """`seconds` reads a duration."""
+    what = parser.add_argument_group("what is watched")
+    what.add_argument(
+        "--topology", type=Path,
+        help=f"the stack; by default, and for an embedded one, the one that make up has started ({UP})",
+    )  # fmt: skip
+    what.add_argument("--url", help="a gateway of which there is no topology, as http://host:4000")
+    what.add_argument(
+        "--model", help="what is asked for; by default the topology's, with --url it must be given"
+    )
+    what.add_argument(
+        "--api-key-env", metavar="NAME", help="with --url: the environment variable that holds the gateway's key"
+    )  # fmt: skip
+    how = parser.add_argument_group("how it is asked")
+    how.add_argument("--every", type=seconds, default=3.0, help="one ask every so often (default 3s)")
+    how.add_argument("--count", type=int, help="end after so many asks; by default at Ctrl-C")
+    how.add_argument(
+        "--timeout", type=seconds, default=30.0, help="how long an answer is waited for (default 30s)"
+    )
+    stream = how.add_mutually_exclusive_group()
+    stream.add_argument(
+        "--stream", action="store_true", default=True, help="streamed answers (the default): they tell the first token"
+    )  # fmt: skip
+    stream.add_argument("--plain", dest="stream", action="store_false", help="answers in one piece")
+    how.add_argument("--prompt", help=f"by default {PROMPT!r}")
+    how.add_argument(
+        "--max-tokens", type=int, default=MAX_TOKENS, help=f"the cap of an answer (default {MAX_TOKENS})"
+    )
+    how.add_argument(
+        "--witness", choices=["length", "none"],
+        help="length: the prompt calls for more than the cap allows, so that an answer which stops below it was cut; "
+        "none: it may end where it likes, and is told as unverified. By default length for the default prompt with a cap "
+        f"of at most {ENDS_AT} where the topology says nothing else, and none for a prompt of your own",
+    )  # fmt: skip
+    shown = parser.add_argument_group("how it is shown")
+    shown.add_argument("--json", action="store_true", help="one JSON object a line, for jq")
+    shown.add_argument(
+        "--color", choices=["auto", "always", "never"], default="auto",
+        help="auto (the default): on a terminal, unless NO_COLOR is set",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """0: watched to its end. 5: nothing was ever answered well. Raises Refusal."""
+    for name in ("every", "timeout", "max_tokens", "count"):
+        value = getattr(args, name)
+        if value is not None and value <= 0:
+            raise Refusal(f"--{name.replace('_', '-')}: {value:g} is too little; give more than 0")
+    stack = _stack(args)
+    proxies.refuse(stack, os.environ)
+    clock, stop, out = Clock(), Stop(), sys.stdout
+    asking = Asking(
+        endpoint=Endpoint.of_gateway(stack.gateway), topology=stack, prefix=secrets.token_hex(3),
+        prompt=PROMPT if args.prompt is None else args.prompt, max_tokens=args.max_tokens, stream=args.stream,
+        proper_end=_proper_end(args),
+        deadlines=Deadlines(min(CONNECT_S, args.timeout), args.timeout, args.timeout), clock=clock,
+    )  # fmt: skip
+    lineup = Lineup([] if args.url else [tier.name for tier in stack.tiers])
+    stop.on_signals()
+    watch = Watch(asking, lineup, args.every, args.count, clock, stop, _view(args, out, os.environ))
+    try:
+        summary = watch.run()
+    except OSError as e:
+        if e.errno not in (errno.EPIPE, errno.EIO):
+            raise
+        # Whoever read is gone (`| head`, a closed terminal). The interpreter must not stumble over it again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+        return EXIT_PASS
+    return EXIT_PASS if summary.good else EXIT_UNKNOWN
+
+
+def _view(args: argparse.Namespace, out: TextIO, environment: Mapping[str, str]) -> View:
+    if args.json:
+        return Objects(out)
+    if hasattr(out, "reconfigure"):  # an encoding that lacks ─ or an answer's letters is no reason to end
+        out.reconfigure(errors="replace")
+    return Screen(out, coloured(args.color, out, environment), moves(out, environment))
+
+
+def _proper_end(args: argparse.Namespace) -> ProperEnd | None:
+    """None: as the topology says."""
+    if args.witness is not None:
+        return AT_CAP if args.witness == "length" else UNKNOWN
+    return None if args.prompt is None and args.max_tokens <= ENDS_AT else UNKNOWN
+
+
+def _stack(args: argparse.Namespace) -> Topology:
+    if args.url is not None:
+        return _of_url(args)
+    if args.api_key_env is not None:
+        raise Refusal("--api-key-env belongs to --url; a topology names its gateway's key itself")
+    path = args.topology or UP
+    if args.topology is None and not UP.exists():
+        raise Refusal(
+            "nothing to watch: give --topology, or --url and --model; or start the embedded stack with make up first"
+        )
+    stack = topology.read(path)
+    if stack.embedded is not None:
+        path, stack = UP, _started(stack, path)
+    if args.model is not None:
+        stack = stack.model_copy(update={"gateway": stack.gateway.model_copy(update={"model": args.model})})
+    name = stack.gateway.api_key
+    if name and not os.environ.get(name) and path == UP and UP.with_name("keys").exists():
+        raise Refusal(
+            f"the environment variable {name} is not set; the key of this stack: . {UP.with_name('keys')}"
+        )
+    return stack
+
+
+def _started(embedded: Topology, path: Path) -> Topology:
+    """What `make up` made of this embedded topology."""
+    if not UP.exists():
+        raise Refusal(
+            f"{path}: its stack is not up; start it with make up TOPOLOGY={path} and watch it from a second terminal"
+        )
+    found = topology.read(UP)
+    if [t.name for t in found.tiers] != [t.name for t in embedded.tiers]:
+        raise Refusal(
+            f"{path}: the stack that is up ({UP}) is another one; make down ends it, make up TOPOLOGY={path} starts this one"
+        )
+    return found
+
+
+def _of_url(args: argparse.Namespace) -> Topology:
+    if args.topology is not None:
+        raise Refusal("--topology and --url: give one of them; a topology names its gateway's url itself")
+    if args.model is None:
+        raise Refusal("--url: --model is missing: what the gateway is asked for, as vllm-qwen")
+    gateway = {"url": args.url, "model": args.model}
+    if args.api_key_env is not None:
+        # What was given is not repeated: somebody may have given the key itself.
+        if not _NAME.fullmatch(args.api_key_env):
+            raise Refusal(
+                "--api-key-env: give the name of an environment variable that holds the key, never the key"
+            )
+        if not os.environ.get(args.api_key_env):
+            raise Refusal("--api-key-env: the environment variable of that name is not set; export it first")
+        gateway["api_key"] = "${" + args.api_key_env + "}"
+    tier = {
+        "name": "first",
+        "match": {"group": args.model},
+    }  # a topology has one; nothing is told by its name
+    return validate({"gateway": gateway, "tiers": [tier]}, Topology, "--url")

@@ -1,0 +1,220 @@
+"""What is said of an ask, of a change and of the whole watch: as pieces of text with a style each. Pure.
+
+`room`: the columns of a terminal; None: there is no end to a line.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Literal
+
+from chaos.watch.changes import Change, Changes, Failover, Outage, Recovery
+from chaos.watch.foreign import cells, narrowed, shortened
+from chaos.watch.lineup import FIRST
+from chaos.watch.summary import CUT, Share, Summary
+from chaos.watch.trouble import words
+from contract import duration
+from contract.records import Ask, Outcome, Witness
+
+Style = Literal["", "dim", "first", "behind", "cut", "failed", "failover", "outage", "recovery", "title"]
+Line = list[tuple[str, Style]]
+
+_QUIET: dict[Style, Style] = {"failover": "behind", "outage": "failed", "recovery": "first"}
+"""The styles of the banners' words where they are no banners."""
+
+WIDE = 120  # columns from which on the gateway's own words for who served find room
+NAME, TEXT, ERROR = (
+    32,
+    60,
+    80,
+)  # columns: at most of a name, of a text where there is no end, at least of an error
+LEAST_TEXT = 8  # below that a text says nothing
+
+
+def plain(line: Line) -> str:
+    return "".join(text for text, _ in line)
+
+
+def hour(at: float) -> str:
+    """`13:40:57`, as the clock on the wall has it."""
+    return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+def ask_line(n: int, ask: Ask, name: str | None, place: int | None, text: str, room: int | None) -> Line:
+    """`[13:40:57] #4 FALLBACK ollama 412 ms, TTFT 120 ms "Hello!"`; the instant is that of the asking."""
+    line: Line = [(f"[{hour(ask.sent_at or ask.intended_at)}] ", "dim"), (f"#{n} ", "")]
+    if ask.outcome == Outcome.OK:
+        line += [_place(place), *_who(ask, name, room), (f" {_lengths(ask)}", "")]
+        line += [(" unverified", "cut")] if ask.witness == Witness.NONE else []
+        return line + _text(line, text, room)
+    if ask.outcome in CUT:
+        line += [(f"{ask.outcome.upper():8}", "cut"), *_who(ask, name, room), (f" {_lengths(ask)}", "")]
+        line.append((f" {_trouble(line, ask, room)}", "cut"))
+        return line + _text(line, text, room)
+    line.append(("FAILED  ", "failed"))
+    line += [] if ask.latency_ms is None else [(f" after {ms(ask.latency_ms)},", "")]
+    return [*line, (f" {_trouble(line, ask, room)}", "failed")]
+
+
+def waiting_line(now: float, waiting: Mapping[int, float], room: int) -> str:
+    """`#5 … waiting 12 s, #6 … 9 s`"""
+    said = ", ".join(
+        f"#{n} … {'' if i else 'waiting '}{now - at:.0f} s" for i, (n, at) in enumerate(waiting.items())
+    )
+    return shortened(said, room - 1)
+
+
+def covered_line(now: float, waiting: Mapping[int, float]) -> Line:
+    n, at = min(waiting.items(), key=lambda item: item[1])
+    said = f"nothing asked: {len(waiting)} asks are still waiting, the oldest (#{n}) for {now - at:.0f} s"
+    return [(f"[{hour(now)}] ", "dim"), (said, "cut")]
+
+
+def banner(change: Change, changes: Changes, room: int | None = None) -> Line:
+    """`── FAILOVER vllm → ollama after 3.1 s without an answer (between 2.9 and 6.1 s) ──`"""
+    said, style = _change(change, changes)
+    end = "" if room is not None and cells(said) + 6 > room else " ──"
+    return [(f"── {said}{end}", style)]
+
+
+def closing(summary: Summary, changes: Changes) -> list[Line]:
+    """The summary, line by line."""
+    s = summary
+    failed_as = ", ".join(f"{count} × {kind}" for kind, count in s.failed_as.items())
+    counts = [
+        f"{s.asked} asked",
+        f"{s.good} good",
+        f"{s.cut} cut",
+        f"{s.failed} failed{f' ({failed_as})' if failed_as else ''}",
+    ]
+    counts += [f"{s.abandoned} still waiting"] if s.abandoned else []
+    title = f"── watched {length(s.to_at - s.from_at)}: {', '.join(counts)} ──"
+    lines: list[Line] = [[(title, "title")]]
+    wide = max([cells(_name(share.name)) for share in s.tiers], default=0)
+    lines += [_share(share, wide) for share in s.tiers]
+    for change in changes.all:
+        said, style = _change(change, changes, ended=True)
+        lines.append([(f"  {hour(change.at)} ", "dim"), (said, _QUIET[style])])
+    silence = s.silence
+    end = f"to {hour(silence.to_at)}" if silence.ended else "to the end"
+    lines.append(
+        [
+            ("  longest silence ", ""),
+            (f"{silence.s:.1f} s", "title"),
+            (f", from {hour(silence.from_at)} {end}; one ask every {duration.text(s.every_s)}", ""),
+        ]
+    )
+    if s.covered:
+        lines.append([(f"  {s.covered} times nothing was asked, since too many asks were waiting", "cut")])
+    if s.unverified:
+        lines.append(
+            [
+                (
+                    f"  {s.unverified} of {s.good} good answers unverified: nothing told whether they were whole",
+                    "cut",
+                )
+            ]
+        )
+    if s.never_whole:
+        who = ", ".join(map(_name, s.never_whole))
+        lines.append(
+            [
+                (
+                    f"  no answer of {who} reached its cap: if that model ends by itself, watch with --witness none",
+                    "cut",
+                )
+            ]
+        )
+    return lines
+
+
+def ms(value: float) -> str:
+    """`83 ms`, `1.24 s`"""
+    return f"{value / 1000:.2f} s" if round(value) >= 1000 else f"{value:.0f} ms"
+
+
+def length(seconds: float) -> str:
+    """`41 s`, `3 min 12 s`, `2 h 5 min`"""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _place(place: int | None) -> tuple[str, Style]:
+    if place is None:
+        return "UNKNOWN ", ""
+    return ("PRIMARY ", "first") if place == FIRST else ("FALLBACK", "behind")
+
+
+def _name(name: str | None) -> str:
+    return "the gateway" if name is None else narrowed(name, NAME)
+
+
+def _who(ask: Ask, name: str | None, room: int | None) -> Line:
+    """The tier, and where there is room how the gateway told it."""
+    line: Line = [(f" {_name(name)}", "")]
+    told = [w for w in (ask.route_group, ask.route_api_base) if w and w != name]
+    if told and (room is None or room >= WIDE):
+        line.append((f" ({' @ '.join(narrowed(w, NAME + 16) for w in told)})", "dim"))
+    return line
+
+
+def _lengths(ask: Ask) -> str:
+    took = "no time told" if ask.latency_ms is None else ms(ask.latency_ms)
+    return f"{took}, TTFT {ms(ask.ttft_ms)}" if ask.stream and ask.ttft_ms is not None else took
+
+
+def _text(line: Line, text: str, room: int | None) -> Line:
+    left = TEXT if room is None else room - 1 - cells(plain(line)) - 3  # a space and the quotes
+    return [(f' "{shortened(text, left)}"', "")] if text and left >= LEAST_TEXT else []
+
+
+def _trouble(line: Line, ask: Ask, room: int | None) -> str:
+    return words(ask) if room is None else shortened(words(ask), max(ERROR, room - 2 - cells(plain(line))))
+
+
+def _change(change: Change, changes: Changes, ended: bool = False) -> tuple[str, Style]:
+    if isinstance(change, Outage):
+        return _outage(change, ended), "outage"
+    gap = changes.gap_s(change)
+    if isinstance(change, Failover):
+        assert gap is not None, "a failover has a gap, if only between two asks"
+        return f"FAILOVER {_name(change.before)} → {_name(change.to)} {_gap(change, gap)}", "failover"
+    said = f"RECOVERED: {_name(change.to)} {'again' if change.again else 'answers'}"
+    if change.on_s is not None:
+        said += f", after {length(change.on_s)} on {' and '.join(map(_name, change.on))}"
+        return (said if gap is None else f"{said}, {_gap(change, gap, '', ' of it')}"), "recovery"
+    assert gap is not None, "an outage has a gap"
+    return f"{said}, {_gap(change, gap)}", "recovery"
+
+
+def _gap(
+    change: Failover | Recovery, gap: tuple[float, float | None], before: str = "after ", behind: str = ""
+) -> str:
+    lower, upper = gap
+    bounds = f"at least {lower:.1f} s" if upper is None else f"between {lower:.1f} and {upper:.1f} s"
+    answer = "a whole answer" if change.silence.cut else "an answer"
+    return f"{before}{change.silence.waited_s():.1f} s{behind} without {answer} ({bounds})"
+
+
+def _outage(outage: Outage, ended: bool) -> str:
+    said = f"OUTAGE: nobody answers since {hour(outage.since_at)}"
+    if ended:
+        until = "to the end" if outage.until_at is None else f"until {hour(outage.until_at)}"
+        said = f"OUTAGE: nobody answered from {hour(outage.since_at)} {until}"
+    why = "it only waits" if outage.ask is None else shortened(words(outage.ask), ERROR)
+    return f"{said} (#{outage.n}: {why})"
+
+
+def _share(share: Share, wide: int) -> Line:
+    name = _name(share.name)
+    slow = f"slowest {ms(share.slowest_ms)}" if share.p95_ms is None else f"p95 {ms(share.p95_ms)}"
+    said = (
+        f"{share.share:4.0%}".replace("%", " %")
+        + f", {share.answers} answers: median {ms(share.latency_ms)}, {slow}"
+    )
+    said += "" if share.ttft_ms is None else f", TTFT {ms(share.ttft_ms)}"
+    style: Style = "" if share.place is None else "first" if share.place == FIRST else "behind"
+    return [("  ", ""), (name, style), (" " * (wide - cells(name)) + f"  {said}", "")]

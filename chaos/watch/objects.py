@@ -1,0 +1,71 @@
+"""The view for programs: one JSON object a line. `kind` says which: ask, failover, outage, recovery, covered, summary.
+
+Names and units are those of the records: instants in unix seconds, `_ms` and `_s` for lengths, null where nobody knows.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, TextIO
+
+from chaos.watch.changes import Change, Changes, Failover, Outage
+from chaos.watch.foreign import shortened
+from chaos.watch.lines import TEXT
+from chaos.watch.lineup import FIRST
+from chaos.watch.summary import Summary
+from chaos.watch.trouble import words
+from contract.records import Ask, Outcome
+
+TOLD = (
+    "request_id", "intended_at", "sent_at", "outcome", "status", "error", "latency_ms", "ttft_ms", "tier",
+    "route_group", "route_api_base", "route_fallbacks", "output_tokens", "max_tokens", "finish_reason", "witness",
+)  # fmt: skip
+
+
+class Objects:
+    """Raises OSError where nobody reads any more."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def ended(self, n: int, ask: Ask, name: str | None, place: int | None, text: str) -> None:
+        self._write(
+            "ask", n=n, served_by=name, place=None if place is None else "primary" if place == FIRST else "fallback",
+            **{key: getattr(ask, key) for key in TOLD},
+            trouble=None if ask.outcome == Outcome.OK else words(ask), text=shortened(text, TEXT),
+        )  # fmt: skip
+
+    def changed(self, change: Change, changes: Changes) -> None:
+        self._write(**as_object(change, changes))
+
+    def covered(self, now: float, waiting: Mapping[int, float]) -> None:
+        self._write("covered", at=now, waiting=sorted(waiting))
+
+    def waiting(self, now: float, waiting: Mapping[int, float]) -> None:
+        pass  # only a line that can be taken back tells that nothing has come yet
+
+    def closed(self, summary: Summary, changes: Changes) -> None:
+        self._write("summary", **asdict(summary), changes=[as_object(c, changes) for c in changes.all])
+
+    def _write(self, kind: str, **told: Any) -> None:
+        self._out.write(json.dumps({"kind": kind} | told) + "\n")
+        self._out.flush()
+
+
+def as_object(change: Change, changes: Changes) -> dict[str, Any]:
+    """`lower_s` and `upper_s` bound the gap; they are what is known by now."""
+    told: dict[str, Any] = {"kind": type(change).__name__.lower(), "at": change.at, "n": change.n}
+    if isinstance(change, Outage):
+        why = None if change.ask is None else words(change.ask)
+        return told | {"since_at": change.since_at, "until_at": change.until_at, "trouble": why}
+    gap = changes.gap_s(change)
+    lower_s, upper_s = gap or (None, None)
+    told |= {
+        "to": change.to,
+        "before": change.before,
+        "waited_s": None if gap is None else change.silence.waited_s(),
+    }
+    told |= {"lower_s": lower_s, "upper_s": upper_s}
+    if isinstance(change, Failover):
+        return told
+    return told | {"on": list(change.on), "on_s": change.on_s}

@@ -1,0 +1,108 @@
+"""Lines on a terminal, in colours, with one live line below them; or plain, one after another, where there is none."""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import TextIO
+
+from chaos.watch.changes import Change, Changes
+from chaos.watch.foreign import cells
+from chaos.watch.lines import Line, Style, ask_line, banner, closing, covered_line, plain, waiting_line
+from chaos.watch.summary import Summary
+from contract.records import Ask
+
+_SGR: dict[Style, str] = {
+    "dim": "2", "first": "32", "behind": "33", "cut": "35", "failed": "31", "title": "1",
+    "failover": "1;30;43", "outage": "1;37;41", "recovery": "1;30;42",
+}  # fmt: skip
+_CLEAR = "\r\x1b[J"  # from here to the end of the screen: a terminal made narrower has broken the live line into two
+ASK_INDENT, INDENT = len("[13:40:57] "), 3  # of what finds no room in its line
+WAITS_S = 1.0  # who waits no longer than that needs no line
+
+
+def coloured(wanted: str, out: TextIO, environment: Mapping[str, str]) -> bool:
+    """`wanted`: auto, always, never. Auto: on a terminal that is not dumb, where NO_COLOR says nothing."""
+    if wanted != "auto":
+        return wanted == "always"
+    return moves(out, environment) and not environment.get("NO_COLOR")
+
+
+def moves(out: TextIO, environment: Mapping[str, str]) -> bool:
+    """Whether a line can be taken back there."""
+    return out.isatty() and environment.get("TERM") != "dumb"
+
+
+class Screen:
+    """The view for people. Raises OSError where nobody reads any more."""
+
+    def __init__(self, out: TextIO, colours: bool, live: bool) -> None:
+        self._out, self._colours, self._live = out, colours, live
+        self._below = ""  # the live line
+        self._covered = False  # whether the latest slots were told to be covered
+
+    def ended(self, n: int, ask: Ask, name: str | None, place: int | None, text: str) -> None:
+        self._covered = False
+        self._write(ask_line(n, ask, name, place, text, self._room()), ASK_INDENT)
+
+    def changed(self, change: Change, changes: Changes) -> None:
+        self._write(banner(change, changes, self._room()))
+
+    def covered(self, now: float, waiting: Mapping[int, float]) -> None:
+        if not self._covered:
+            self._covered = True
+            self._write(covered_line(now, waiting), ASK_INDENT)
+
+    def waiting(self, now: float, waiting: Mapping[int, float]) -> None:
+        if not self._live:
+            return
+        room = self._room()
+        assert room is not None, "a live line is on a terminal"
+        late = {n: at for n, at in waiting.items() if now - at >= WAITS_S}
+        self._draw(waiting_line(now, late, room) if late else "")
+
+    def closed(self, summary: Summary, changes: Changes) -> None:
+        if self._live:
+            self._out.write(_CLEAR)  # the ^C of who ended it
+        for line in closing(summary, changes):
+            self._write(line)
+
+    def _write(self, line: Line, indent: int = INDENT) -> None:
+        self._draw("")
+        for row in wrapped(line, self._room(), indent):
+            self._out.write("".join(self._styled(text, style) for text, style in row) + "\n")
+        self._out.flush()
+
+    def _draw(self, below: str) -> None:
+        if below != self._below:
+            self._below = below
+            self._out.write(_CLEAR + self._styled(below, "dim"))
+            self._out.flush()
+
+    def _styled(self, text: str, style: Style) -> str:
+        return f"\x1b[{_SGR[style]}m{text}\x1b[0m" if self._colours and style and text else text
+
+    def _room(self) -> int | None:
+        """Asked anew for each line, since a terminal may be resized; of one that tells no width 80."""
+        if not self._live:
+            return None
+        try:
+            return os.get_terminal_size(self._out.fileno()).columns or 80
+        except OSError:
+            return 80
+
+
+def wrapped(line: Line, room: int | None, indent: int) -> list[Line]:
+    """The rows that it takes, broken between words; all but the first are indented. Pure."""
+    if room is None or cells(plain(line)) <= room:
+        return [line]
+    rows: list[Line] = [[]]
+    left = room
+    for text, style in line:
+        for piece in re.findall(r" *[^ ]+| +", text):
+            if cells(piece) > left and rows[-1]:
+                rows.append([(" " * indent, "")])
+                piece = piece.lstrip(" ")
+                left = room - indent
+            rows[-1].append((piece, style))
+            left -= cells(piece)
+    return rows

@@ -1,0 +1,121 @@
+"""What a watch came to: how many asks, whose answers, how fast, the longest silence. Pure."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+
+from chaos.watch.changes import quantile
+from chaos.watch.lineup import Lineup
+from chaos.watch.trouble import kind
+from contract.records import Ask, Outcome, Witness
+
+CUT = (Outcome.CUT, Outcome.STALLED)
+P95_FROM = 20  # answers; of fewer the 95th percentile is the slowest one
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The good answers of one tier. Lengths in ms."""
+
+    name: str | None  # None: nobody told who it was
+    place: int | None  # in the fallback, from 0; None: not known
+    answers: int
+    share: float  # of all good answers
+    latency_ms: float  # median, sent → the end
+    p95_ms: float | None  # None: too few answers to tell it
+    slowest_ms: float
+    ttft_ms: float | None  # median; None: nothing was streamed
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """The longest time between the first tokens of two good answers, or between one and the watch's begin or end."""
+
+    from_at: float
+    to_at: float
+    ended: bool  # with a good answer
+
+    @property
+    def s(self) -> float:
+        return self.to_at - self.from_at
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Instants in unix seconds."""
+
+    from_at: float
+    to_at: float
+    every_s: float
+    asked: int
+    good: int
+    cut: int  # tokens came, and no proper end
+    failed: int
+    abandoned: int  # still waiting at the end
+    covered: int  # slots that were not asked, since too many asks were waiting
+    unverified: int  # of the good ones: nothing told whether they are whole
+    failed_as: dict[str, int]  # `429 (all cooling down)`: 3
+    tiers: tuple[Share, ...]  # in the order of the fallback
+    silence: Silence
+    never_whole: tuple[str, ...]  # tiers of whom every answer was said to stop below its cap
+
+
+@dataclass(slots=True)
+class Tally:
+    """Kept as asks end; `summary` tells what they came to so far."""
+
+    lineup: Lineup
+    every_s: float
+    began_at: float
+    covered: int = 0
+    _ended: list[Ask] = field(default_factory=list)
+
+    def ended(self, ask: Ask) -> None:
+        self._ended.append(ask)
+
+    def summary(self, now: float, abandoned: int) -> Summary:
+        counted = Counter(ask.outcome for ask in self._ended)
+        cut = sum(counted[outcome] for outcome in CUT)
+        good = [ask for ask in self._ended if ask.outcome == Outcome.OK]
+        failed = len(self._ended) - len(good) - cut
+        return Summary(
+            from_at=self.began_at, to_at=now, every_s=self.every_s, asked=len(self._ended) + abandoned, good=len(good),
+            cut=cut, failed=failed, abandoned=abandoned, covered=self.covered,
+            unverified=sum(ask.witness == Witness.NONE for ask in good), failed_as=self._failed_as(),
+            tiers=self._tiers(good), silence=self._silence(good, now), never_whole=self._never_whole(),
+        )  # fmt: skip
+
+    def _failed_as(self) -> dict[str, int]:
+        apart = (Outcome.OK, *CUT)
+        return dict(Counter(kind(ask) for ask in self._ended if ask.outcome not in apart).most_common())
+
+    def _tiers(self, good: list[Ask]) -> tuple[Share, ...]:
+        by_name: dict[str | None, list[Ask]] = {}
+        for ask in good:
+            by_name.setdefault(self.lineup.name(ask), []).append(ask)
+        shares = [self._share(name, asks, len(good)) for name, asks in by_name.items()]
+        return tuple(sorted(shares, key=lambda s: (s.place is None, s.place)))
+
+    def _share(self, name: str | None, asks: list[Ask], of: int) -> Share:
+        latency = [ask.latency_ms for ask in asks if ask.latency_ms is not None]
+        ttft = [ask.ttft_ms for ask in asks if ask.stream and ask.ttft_ms is not None]
+        return Share(
+            name, self.lineup.place(name), len(asks), len(asks) / of, median(latency),
+            quantile(latency, 0.95) if len(asks) >= P95_FROM else None, max(latency), median(ttft) if ttft else None,
+        )  # fmt: skip
+
+    def _silence(self, good: list[Ask], now: float) -> Silence:
+        first = sorted(ask.sent_at + ask.ttft_ms / 1000 for ask in good if ask.sent_at and ask.ttft_ms)
+        found = [Silence(a, b, True) for a, b in pairwise([self.began_at, *first])]
+        last = Silence(first[-1] if first else self.began_at, now, False)
+        return max([*found, last], key=lambda silence: silence.s)
+
+    def _never_whole(self) -> tuple[str, ...]:
+        ends: dict[str, set[bool]] = {}
+        for ask in self._ended:
+            name = self.lineup.name(ask)
+            if name is not None:
+                stopped = ask.outcome == Outcome.CUT and ask.finish_reason == "stop"
+                ends.setdefault(name, set()).add(stopped)
+        return tuple(name for name, stopped in ends.items() if stopped == {True})

@@ -1,0 +1,360 @@
+"""`python -m chaos watch` against a gateway that goes away, hangs, cuts and answers as another tier."""
+
+import io
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from chaos.__main__ import main
+from chaos.stop import SIGNALS
+from tests.chaos.stand import ROOT, until
+from tests.contract.exchanges import DONE, ROLE, chunked, finish, head, plain, token, usage
+from tests.scenarios.server import HANG, RST, Server, free_port
+
+KEY = "sk-of-a-watch-0123456789"
+CAP = 8
+
+
+def answer(group: str, *words: str, end: str = "length", output: int = CAP, fallbacks: int = 0) -> bytes:
+    headers = [f"x-litellm-model-group: {group}", f"x-litellm-attempted-fallbacks: {fallbacks}"]
+    events = [ROLE, *map(token, words or ("Hello",)), finish(end), usage(output), DONE]
+    return head("200 OK", "transfer-encoding: chunked", *headers) + chunked(*events)
+
+
+VLLM, OLLAMA = answer("vllm-qwen"), answer("ollama-qwen", "Hallo", fallbacks=1)
+CUT = answer("vllm-qwen", "Hel", end="stop", output=2)
+DOWN = plain({"error": {"message": "boom"}}, "500 Internal Server Error")
+COOLING = plain(
+    {"error": {"message": "No deployments available for selected model", "code": "429"}}, "429 Too Many Requests"
+)  # fmt: skip
+
+
+def arguments(url: str, *more: str) -> list[str]:
+    return ["--url", url, "--model", "vllm-qwen", "--api-key-env", "WATCHED_KEY", "--every", "50ms", *more]
+
+
+def command(url: str, *more: str) -> list[str]:
+    return [sys.executable, "-m", "chaos", "watch", *arguments(url, *more)]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "WATCHED_KEY": KEY, "TERM": "xterm", **more}
+
+
+@dataclass
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def watched(monkeypatch, capsys):
+    """`python -m chaos watch` in this process, to its end."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def run(*words: str, **env: str) -> Done:
+        for name, value in {"WATCHED_KEY": KEY, **env}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["chaos", "watch", *words])
+        try:
+            code = main()
+        except SystemExit as e:
+            code = e.code
+        return Done(code, *capsys.readouterr())
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def objects(done: Done) -> list[dict]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.shows(
+    "watch",
+    "python -m chaos watch --url http://127.0.0.1:4000 --model vllm-qwen --api-key-env LITELLM_MASTER_KEY",
+    on="a stand-in",
+)
+def test_it_tells_who_served_and_ends_after_its_count(watched):
+    # Between two of them is more time than an answer takes, so that they end in order.
+    with Server([VLLM], [VLLM], [CUT], [DOWN], [COOLING], [OLLAMA], [OLLAMA], [VLLM]) as server:
+        done = watched(*arguments(server.url, "--count", "8", "--every", "400ms"))
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [re.sub(r"[\d.]+ (m?s\b|and)", r"T \1", line) for line in done.stdout.splitlines()]
+    lines = [re.sub(r"[0-9:]{8}", "AT", line).replace(" ms", " s") for line in lines]
+    assert lines[:11] == [
+        '[AT] #1 PRIMARY  vllm-qwen T s, TTFT T s "Hello"',
+        '[AT] #2 PRIMARY  vllm-qwen T s, TTFT T s "Hello"',
+        '[AT] #3 CUT      vllm-qwen T s, TTFT T s finish_reason stop at 2 of 8 tokens "Hel"',
+        "── OUTAGE: nobody answers since AT (#4: 500: boom) ──",
+        "[AT] #4 FAILED   after T s, 500: boom",
+        "[AT] #5 FAILED   after T s, 429: all in cooldown (no rate limit)",
+        "── FAILOVER vllm-qwen → ollama-qwen after T s without a whole answer (between T and T s) ──",
+        '[AT] #6 FALLBACK ollama-qwen T s, TTFT T s "Hallo"',
+        '[AT] #7 FALLBACK ollama-qwen T s, TTFT T s "Hallo"',
+        "── RECOVERED: vllm-qwen again, after T s on ollama-qwen ──",
+        '[AT] #8 PRIMARY  vllm-qwen T s, TTFT T s "Hello"',
+    ]
+    assert "8 asked, 5 good, 1 cut, 2 failed (1 × 500, 1 × 429 (all cooling down))" in done.stdout
+
+
+def test_a_hanging_gateway_does_not_silence_it(watched):
+    """Two asks hang; the ones after them are asked on schedule, and answered by the next tier."""
+    with Server([VLLM], [HANG], [HANG], [OLLAMA]) as server:
+        done = watched(
+            *arguments(server.url, "--count", "6", "--every", "200ms", "--timeout", "3s", "--json")
+        )
+    told = objects(done)
+    asks = {row["n"]: row for row in told if row["kind"] == "ask"}
+    assert [asks[n]["outcome"] for n in range(1, 7)] == ["ok", "timeout", "timeout", "ok", "ok", "ok"]
+    (failover,) = [row for row in told if row["kind"] == "failover"]
+    assert (failover["before"], failover["to"]) == ("vllm-qwen", "ollama-qwen")
+    order = [row.get("n") for row in told if row["kind"] in ("ask", "failover")]
+    assert order.index(4) < order.index(2), "the failover was told while the two were still waiting"
+    assert told[-1]["changes"][0]["waited_s"] == pytest.approx(failover["at"] - asks[2]["sent_at"]), (
+        "by the summary it is known that the first of the two was lost"
+    )
+
+
+def test_no_more_than_four_asks_wait_at_once(watched):
+    with Server([HANG]) as server:
+        done = watched(*arguments(server.url, "--count", "5", "--timeout", "2s", "--json"))
+        assert len(server.requests) == 5
+    told = objects(done)
+    covered = [row for row in told if row["kind"] == "covered"]
+    assert covered[0]["waiting"] == [1, 2, 3, 4]
+    assert told[-1]["covered"] == len(covered)
+    assert done.returncode == 5, "nobody ever answered"
+
+
+def test_a_gateway_that_goes_away_and_comes_back_on_its_port():
+    port = free_port()
+    process = subprocess.Popen(
+        command(f"http://127.0.0.1:{port}", "--json"), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        wait_for(process.stdout, "refused")
+        with Server([VLLM], port=port):
+            wait_for(process.stdout, '"ok"')
+        wait_for(process.stdout, "refused")
+        with Server([VLLM], port=port):
+            recovery = json.loads(wait_for(process.stdout, '"recovery"'))
+        process.send_signal(signal.SIGTERM)
+        *_, summary = map(json.loads, process.stdout.read().splitlines())
+        assert process.wait() == 0
+    finally:
+        process.kill()
+    assert recovery["lower_s"] <= recovery["waited_s"] <= recovery["upper_s"]
+    kinds = [change["kind"] for change in summary["changes"]]
+    assert kinds == ["outage", "recovery", "outage", "recovery"]
+
+
+def wait_for(lines, words: str) -> str:
+    return next(line for line in lines if words in line)
+
+
+@pytest.mark.parametrize(
+    ("more", "script", "shown"),
+    [
+        ([], [VLLM], "good"),
+        ([], [CUT], "cut"),
+        (["--witness", "none"], [CUT], "unverified"),
+        (["--prompt", "Say hello."], [CUT], "unverified"),  # of a prompt of one's own nothing is known
+        (["--prompt", "Say hello.", "--witness", "length"], [CUT], "cut"),
+        (["--max-tokens", "300"], [VLLM], "unverified"),  # a hundred languages may end before that
+        (["--plain"], [plain({"choices": [{"message": {"content": "Hello"}, "finish_reason": "length"}]})], "good"),
+        ([], [head("200 OK", "transfer-encoding: chunked") + chunked(ROLE, token(), last=False), RST], "cut"),
+    ],
+)  # fmt: skip
+def test_what_verifies_an_answer(watched, more, script, shown):
+    with Server(script) as server:
+        (ask, *_, summary) = objects(watched(*arguments(server.url, "--count", "1", "--json", *more)))
+    found = "cut" if ask["outcome"] == "cut" else "unverified" if ask["witness"] == "none" else "good"
+    assert found == shown
+    assert (summary["cut"], summary["unverified"]) == (int(shown == "cut"), int(shown == "unverified"))
+
+
+def test_a_servers_escape_sequences_do_not_reach_the_terminal(watched):
+    evil = "\x1b[2J\x1b]0;owned\x07\x9b31m\nnew line\u202e"
+    with Server([answer("vllm\x9bqwen", evil)], [plain({"error": {"message": evil}}, "500 Oh")]) as server:
+        done = watched(*arguments(server.url, "--count", "2"))
+    assert not set(done.stdout) & {"\x1b", "\x07", "\x9b", "\u202e"}
+    assert '"[2J]0;owned31m new line"' in done.stdout
+
+
+def test_the_key_is_in_no_output_and_in_no_process_list():
+    echo = answer("vllm-qwen", f"You said Bearer {KEY}.")
+    with Server(
+        [echo], [plain({"error": {"message": f"no such key {KEY}"}}, "401 Unauthorized")], [HANG]
+    ) as server:
+        process = subprocess.Popen(
+            command(server.url, "--timeout", "30s"), cwd=ROOT, env=environment(), stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        try:
+            until(lambda: len(server.requests) > 2, "it asks")
+            assert f"Bearer {KEY}".encode() in server.requests[0], "the gateway gets it"
+            lists = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert KEY.encode() not in lists
+    assert KEY not in out
+    assert "(key)" in out
+
+
+class Screen:
+    """A watch on a terminal of its own."""
+
+    def __init__(self, url: str, *more: str, **env: str) -> None:
+        self._master, slave = pty.openpty()
+        self.process = subprocess.Popen(
+            command(url, *more), cwd=ROOT, env=environment(**env), stdin=slave, stdout=slave, stderr=slave,
+            start_new_session=True, preexec_fn=lambda: _own_terminal(slave),
+        )  # fmt: skip
+        os.close(slave)
+        self.shown = ""
+
+    def until(self, words: str) -> None:
+        while words not in self.shown:
+            self.shown += os.read(self._master, 65536).decode()
+
+    def type(self, keys: bytes) -> None:
+        os.write(self._master, keys)
+
+    def rest(self) -> str:
+        try:
+            while data := os.read(self._master, 65536):
+                self.shown += data.decode()
+        except OSError:
+            pass  # the other side has closed
+        return self.shown
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._master)
+
+
+def _own_terminal(slave: int) -> None:
+    import fcntl
+    import termios
+
+    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+
+def test_ctrl_c_on_a_terminal_gives_the_summary_while_an_ask_hangs():
+    with Server([VLLM], [HANG]) as server:
+        screen = Screen(server.url, "--every", "1s")
+        try:
+            screen.until("waiting 1 s")
+            screen.type(b"\x03")
+            shown = screen.rest()
+            assert screen.process.wait(30) == 0
+        finally:
+            screen.close()
+    assert "Traceback" not in shown
+    assert "\x1b[32mPRIMARY \x1b[0m" in shown
+    assert re.search(r"watched \d+ s: \d asked, 1 good, 0 cut, 0 failed, \d still waiting", shown)
+
+
+def test_no_color_is_respected_on_a_terminal():
+    with Server([VLLM]) as server:
+        screen = Screen(server.url, "--count", "2", NO_COLOR="1")
+        try:
+            shown = screen.rest()
+        finally:
+            screen.close()
+    assert not re.search(r"\x1b\[[0-9;]+m", shown)
+    assert "watched" in shown
+
+
+def test_who_reads_may_leave():
+    with Server([VLLM]) as server:
+        process = subprocess.Popen(
+            command(server.url), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        try:
+            assert process.wait(30) == 0
+            assert process.stderr is not None
+            assert process.stderr.read() == ""
+        finally:
+            process.kill()
+
+
+def test_an_encoding_without_its_letters_does_not_end_it(watched, monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    with Server([answer("vllm-qwen", "Grüße 你好")]) as server:
+        assert watched(*arguments(server.url, "--count", "1")).returncode == 0
+    assert b'"Gr??e ??"' in out.buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("words", "refusal"),
+    [
+        (["--url", "http://h:1"], "--model is missing"),
+        (["--url", "h:1", "--model", "m"], "is no url; write it like http://host:port"),
+        (["--url", "http://h:1", "--model", "m", "--topology", "t.yaml"], "give one of them"),
+        (["--url", "http://h:1", "--model", "m", "--api-key-env", KEY], "never the key"),
+        (["--url", "http://h:1", "--model", "m", "--api-key", KEY], "never the key"),
+        (["--url", "http://h:1", "--model", "m", "--api-key-env", "NOT_SET_HERE"], "export it first"),
+        (["--url", "http://h:1", "--model", "m", "--every", "3"], "write 3s"),
+        (["--url", "http://h:1", "--model", "m", "--every", "0s"], "--every: 0 is too little"),
+        (["--url", "http://h:1", "--model", "m", "--count", "0"], "--count: 0 is too little"),
+        (["--api-key-env", "WATCHED_KEY", "--topology", "topologies/k3s.yaml"], "belongs to --url"),
+        ([], "start the embedded stack with make up first"),
+        (
+            ["--topology", "topologies/embedded.yaml"],
+            "its stack is not up; start it with make up",
+        ),
+        (["--topology", "no.yaml"], "no.yaml: cannot be read"),
+    ],
+)
+def test_bad_input_is_refused_with_what_would_be_right(watched, words, refusal, tmp_path, monkeypatch):
+    topology = ROOT / "topologies"
+    monkeypatch.chdir(tmp_path)
+    done = watched(*(word.replace("topologies", str(topology)) for word in words))
+    assert done.returncode == 64
+    assert refusal in done.stderr
+    assert KEY not in done.stderr
+
+
+def test_a_proxy_that_would_apply_is_refused(watched):
+    done = watched(*arguments("http://gateway.example:4000", "--count", "1"), http_proxy="http://proxy:3128")
+    assert done.returncode == 64
+    assert "http_proxy is set" in done.stderr
+
+
+def test_each_ask_has_a_connection_of_its_own_and_a_nonce(watched):
+    """As curl in a loop; and no cache may answer during an outage."""
+    with Server([VLLM]) as server:
+        watched(*arguments(server.url, "--count", "3"))
+        assert len(server.connections) == 3
+        prompts = [json.loads(r.partition(b"\r\n\r\n")[2])["messages"][0]["content"] for r in server.requests]
+    assert len(set(prompts)) == 3
+    assert all(re.fullmatch(r"ask-\w+-w\w+ Say hello in one hundred languages, .*", p) for p in prompts)
+
+
+def test_a_port_where_nobody_listens_is_told_as_that(watched):
+    with socket.socket() as held:  # bound, and nobody listens
+        held.bind(("127.0.0.1", 0))
+        done = watched(*arguments(f"http://127.0.0.1:{held.getsockname()[1]}", "--count", "1"))
+    assert "no connection: Connection refused" in done.stdout
+    assert done.returncode == 5

@@ -1,0 +1,69 @@
+"""A sequence of asks written down by hand, and what the watch makes of it."""
+
+from chaos.watch.changes import Changes
+from chaos.watch.lines import banner, plain
+from chaos.watch.lineup import Lineup
+from chaos.watch.summary import Summary, Tally
+from contract.records import Ask
+
+TIERS = ("vllm", "ollama", "openai")
+
+
+def asked(
+    sent_at: float, by: str | None = None, took_s: float = 0.4, ttft_s: float = 0.1, outcome: str = "ok", **told
+) -> Ask:  # fmt: skip
+    """A good answer by that tier, or whatever became of it."""
+    came = outcome in ("ok", "cut", "stalled")
+    said = {
+        "status": 200 if came else None,
+        "tier": by if by in TIERS else None,
+        "route_group": by,
+        "max_tokens": 8,
+    }
+    said |= {"ttft_ms": ttft_s * 1000 if came else None, "witness": "end" if outcome == "ok" else None}
+    return Ask(
+        request_id=f"ask-{sent_at:g}", scenario="watch", lane="watch", via="gateway", intended_at=sent_at,
+        sent_at=sent_at, outcome=outcome, latency_ms=took_s * 1000, **({"stream": True} | said | told),
+    )  # fmt: skip
+
+
+def bad(
+    sent_at: float, outcome: str = "rejected", took_s: float = 0.1, error: str = "500: boom", **told
+) -> Ask:
+    status = 500 if outcome == "rejected" else None
+    return asked(sent_at, None, took_s, outcome=outcome, **({"error": error, "status": status} | told))
+
+
+class Walk:
+    """The asks, in the order in which they were sent, each ended when it took so long; `until`: where it stops."""
+
+    def __init__(self, *asks: Ask, until: float = 1000.0, tiers: tuple[str, ...] = TIERS) -> None:
+        lineup = Lineup(tiers)
+        self.changes, tally = Changes(lineup), Tally(lineup, 3.0, 0.0)
+        self.banners: list[str] = []
+        happens = [(a.sent_at, n, None) for n, a in enumerate(asks, 1)]
+        happens += [(a.sent_at + a.latency_ms / 1000, n, a) for n, a in enumerate(asks, 1)]
+        happens += [
+            (a.sent_at + a.ttft_ms / 1000, n, "begun")
+            for n, a in enumerate(asks, 1)
+            if a.stream and a.ttft_ms is not None and a.ttft_ms < a.latency_ms
+        ]
+        happens += [(second, 0, None) for second in range(int(min(until, max(h[0] for h in happens))))]
+        waiting = 0
+        for at, n, ask in sorted((h for h in happens if h[0] <= until), key=lambda h: h[:2]):
+            if n == 0:
+                self._tell(self.changes.looked(at))
+            elif ask is None:
+                waiting += 1
+                self.changes.asked(n, at)
+            elif ask == "begun":
+                self.changes.begun(n)
+            else:
+                waiting -= 1
+                tally.ended(ask)
+                self._tell(self.changes.ended(n, ask))
+        self.summary: Summary = tally.summary(min(until, max(h[0] for h in happens)), waiting)
+
+    def _tell(self, change) -> None:
+        if change is not None:
+            self.banners.append(plain(banner(change, self.changes)).strip("─ "))
