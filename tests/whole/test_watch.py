@@ -1,0 +1,55 @@
+"""The failover demo in front of a real LiteLLM: its banners come in order when a tier goes and comes back."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.chaos.stand import ROOT
+
+
+@pytest.mark.shows("watch", "make watch", on="embedded + real LiteLLM")
+def test_the_banners_come_in_order_when_a_tier_goes_and_comes_back(stack):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "chaos", "watch", "--topology", str(stack.path), "--every", "500ms", "--json"],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    told: list[dict] = []
+
+    def seen(kind: str, **what: str) -> dict:
+        assert process.stdout is not None
+        for line in process.stdout:
+            told.append(json.loads(line))
+            if told[-1]["kind"] == kind and all(told[-1][key] == value for key, value in what.items()):
+                return told[-1]
+        raise AssertionError(f"it ended before {kind} {what}; {told}")
+
+    try:
+        assert seen("ask", outcome="ok")["place"] == "primary"
+        stack.scale("ml", "vllm-server", 0)
+        failover = seen("failover", before="vllm", to="ollama")
+        assert seen("ask", outcome="ok")["served_by"] == "ollama"
+        stack.scale("ml", "vllm-server", 1)
+        recovery = seen("recovery", to="vllm")
+        assert recovery["on"] == ["ollama"]
+        assert seen("ask", outcome="ok")["witness"] == "end"
+        process.send_signal(signal.SIGINT)
+        summary = seen("summary")
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert [change["kind"] for change in summary["changes"] if change["kind"] != "outage"] == [
+        "failover",
+        "recovery",
+    ]
+    assert 0 <= failover["lower_s"] <= failover["waited_s"] <= failover["upper_s"]
+    served = {tier["name"]: tier["answers"] for tier in summary["tiers"]}
+    assert served.keys() == {"vllm", "ollama"}
+    assert sum(served.values()) == summary["good"]
+    # What the watch says of who served is what the engines' own ledgers say.
+    ledgers = {tier: stack.ledger(tier) for tier in served}
+    for ask in (row for row in told if row["kind"] == "ask" and row["outcome"] == "ok"):
+        assert ledgers[ask["served_by"]][ask["request_id"]].how == "length"
