@@ -73,6 +73,8 @@ def received(*pieces: tuple[float, bytes], closed_at: float | None = None) -> tu
 class Groups:
     """Stands in for a topology: the tier has the name of its group, and all answers end at their cap."""
 
+    ranks = (("vllm",), ("ollama",))
+
     def tier_of(self, group: str | None, api_base: str | None) -> str | None:
         return group
 
