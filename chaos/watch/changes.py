@@ -208,7 +208,8 @@ class Changes:
         change = None
         if not overtaken:
             change = self._turned(n, name, self._silence(n, ask.sent_at, first_at))
-        if n > before.n and (not overtaken or name == before.name):
+        as_before = self.lineup.place(name) == self.lineup.place(before.name)
+        if n > before.n and (not overtaken or as_before):
             self._good = _Good(n, ask.sent_at, name or before.name)
             self._lost = {m: lost for m, lost in self._lost.items() if m > n}
         latency_s = (ask.latency_ms or ask.ttft_ms) / 1000
@@ -223,13 +224,14 @@ class Changes:
             outage.until_at = silence.first_at
         before, at = self._good.name, silence.first_at
         was, now = self.lineup.place(before), self.lineup.place(name)
-        if name is not None and (not self._served or self._served[-1][0] != name):
+        last = self.lineup.place(self._served[-1][0]) if self._served else None
+        if name is not None and now != last:  # peers take turns, and that changes nothing
             self._served.append((name, at))
         if before is not None and name is not None and was is not None and now is not None and was != now:
             if now > was:
                 return Failover(at, n, before, name, silence)
             on, since = self._instead(now)
-            again = name in [who for who, _ in self._served[:-1]]
+            again = now in [self.lineup.place(who) for who, _ in self._served[:-1]]
             return Recovery(at, n, before, name, again, on, at - since, silence)
         if outage is not None:
             return Recovery(at, n, before, name, self._good.n > 0, (), None, silence)
@@ -274,7 +276,7 @@ class Changes:
         for change in self.all:
             if isinstance(change, Outage) or n not in change.silence.lost:
                 continue
-            if ask.outcome == Outcome.OK and name == change.before:
+            if ask.outcome == Outcome.OK and self.lineup.place(name) == self.lineup.place(change.before):
                 del change.silence.lost[n]
             else:
                 was = change.silence.lost[n]

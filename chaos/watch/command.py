@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         proper_end=_proper_end(args),
         deadlines=Deadlines(min(CONNECT_S, args.timeout), args.timeout, args.timeout), clock=clock,
     )  # fmt: skip
-    lineup = Lineup([] if args.url else [tier.name for tier in stack.tiers])
+    lineup = Lineup([] if args.url else stack.ranks)
     stop.on_signals()
     watch = Watch(asking, lineup, args.every, args.count, clock, stop, _view(args, out, os.environ))
     try:

@@ -95,7 +95,7 @@ class Tally:
         for ask in good:
             by_name.setdefault(self.lineup.name(ask), []).append(ask)
         shares = [self._share(name, asks, len(good)) for name, asks in by_name.items()]
-        return tuple(sorted(shares, key=lambda s: (s.place is None, s.place)))
+        return tuple(sorted(shares, key=lambda s: (s.place is None, s.place, s.name)))
 
     def _share(self, name: str | None, asks: list[Ask], of: int) -> Share:
         latency = [ask.latency_ms for ask in asks if ask.latency_ms is not None]

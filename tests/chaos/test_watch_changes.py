@@ -88,6 +88,22 @@ def utc(monkeypatch):
             ["FAILOVER vllm → ollama after 3.1 s without a whole answer (between 0.0 and 6.1 s)"],
         ),
         ([*WELL, asked(6, "vllm", outcome="cut"), asked(9, "vllm")], []),
+        # deployments that share a rank take turns; one of them is gone, and no tier was left for that
+        ([asked(3 * n, "vllm-b" if n % 2 else "vllm") for n in range(6)], []),
+        (
+            [asked(0, "vllm"), bad(3), asked(6, "vllm-b")],
+            [
+                "OUTAGE: nobody answers since 00:00:03 (#2: 500: boom)",
+                "RECOVERED: vllm-b again, after 3.1 s without an answer (between 0.0 and 6.1 s)",
+            ],
+        ),
+        (
+            [asked(0, "vllm-b"), asked(3, "ollama"), asked(6, "vllm"), asked(9, "vllm-b")],
+            [
+                "FAILOVER vllm-b → ollama after 0.1 s without an answer (between 0.0 and 3.1 s)",
+                "RECOVERED: vllm again, after 3 s on ollama",
+            ],
+        ),
         # the gateway does not tell who serves: outages are seen all the same
         (
             [asked(0), bad(3), asked(6)],
@@ -188,6 +204,6 @@ def test_without_a_topology_the_first_tier_is_who_answered_without_a_fallback(as
 
 
 def test_a_tier_that_the_topology_does_not_have_stands_behind_all_others():
-    lineup = Lineup(("vllm", "ollama"))
+    lineup = Lineup([["vllm"], ["ollama"]])
     assert [lineup.place(lineup.name(asked(0, who))) for who in ("vllm", "strange", "ollama")] == [0, 2, 1]
     assert lineup.name(asked(0, "vllm", status=500)) is None, "headers are right on a 200 only"

@@ -4,9 +4,11 @@ from chaos.watch.changes import Changes
 from chaos.watch.lines import banner, plain
 from chaos.watch.lineup import Lineup
 from chaos.watch.summary import Summary, Tally
+from contract.ranks import Ranks
 from contract.records import Ask
 
-TIERS = ("vllm", "ollama", "openai")
+TIERS = ("vllm", "ollama", "openai", "vllm-b")
+RANKS = [["vllm", "vllm-b"], ["ollama"], ["openai"]]
 
 
 def asked(
@@ -37,8 +39,8 @@ def bad(
 class Walk:
     """The asks, in the order in which they were sent, each ended when it took so long; `until`: where it stops."""
 
-    def __init__(self, *asks: Ask, until: float = 1000.0, tiers: tuple[str, ...] = TIERS) -> None:
-        lineup = Lineup(tiers)
+    def __init__(self, *asks: Ask, until: float = 1000.0, ranks: Ranks = RANKS) -> None:
+        lineup = Lineup(ranks)
         self.changes, tally = Changes(lineup), Tally(lineup, 3.0, 0.0)
         self.banners: list[str] = []
         happens = [(a.sent_at, n, None) for n, a in enumerate(asks, 1)]
