@@ -44,7 +44,7 @@ ui: .venv/installed $(GATEWAY) $(ENGINES) ## the same from Locust's web UI, on h
 	@exec $(LOCUST) --leash --web-host 127.0.0.1 --users $(USERS) --spawn-rate $(USERS)
 
 ramp: SHAPE := ramp
-ramp: .venv/installed $(GATEWAY) $(ENGINES) ## the highest rate of arrivals within the objective, through the gateway or to VIA; no faults
+ramp: .venv/installed $(GATEWAY) $(ENGINES) ## the highest rate of arrivals within the objective, through the gateway, to VIA, or to VIA=each in turn; no faults
 	@exec $(LOCUST) --via $(VIA) --headless --leash --only-summary --users 1 --spawn-rate 1
 
 plan: .venv/installed ## show every move of TIMELINE on TOPOLOGY; touches nothing
