@@ -188,7 +188,7 @@ def _documents(run: Evidence) -> list[str]:
     if not run.documents:
         return []
     lines = [
-        f"| documents by | answered | JSON that the client can use | {' | '.join(name.replace('_', ' ') for name in FIELDS)} | all right "
+        f"| documents by | answered | usable JSON | {' | '.join(name.replace('_', ' ') for name in FIELDS)} | all right "
         "(95 % interval) | documents/min | latency (p50 / p95) | cut |",
         "| --- " * (len(FIELDS) + 7) + "|",
     ]
@@ -213,9 +213,12 @@ def scans(run: Evidence) -> list[str]:
     if run.classified.empty:
         return []
     c = documents.client(run.classified)
+    why = [
+        f"{c.invalid} were answered with nothing that it can use" if c.invalid else "",
+        f"{c.in_vain} were asked for in vain" if c.in_vain else "",
+    ]
     waits = f"{c.waiting} wait for the client's next scan"
-    if c.waiting:
-        waits += f" ({c.invalid} were answered with JSON that it cannot use or were cut, {c.in_vain} were asked for in vain)"
+    waits += f" ({', '.join(filter(None, why))})" if c.waiting else ""
     unfinished = f"; with {c.unfinished} the run ended first" if c.unfinished else ""
     return [
         f"Documents: a client began {c.begun} times with one and classified {c.classified}; {waits}{unfinished}. "

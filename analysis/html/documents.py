@@ -4,7 +4,7 @@ from analysis import page
 from analysis.evidence import Evidence
 from analysis.html.anchors import metric
 from analysis.html.table import Cell, Column, Table, cell
-from analysis.words import UNKNOWN, maybe, ms, share
+from analysis.words import maybe, share, two
 from contract.document import FIELDS
 
 
@@ -13,19 +13,17 @@ def tables(run: Evidence) -> list[Table]:
         return []
     about, rows = metric("Documents"), []
     for of in run.documents:
-        p50, p95 = (of.latency[q] for q in ("p50", "p95"))
         rows.append(
             [
                 Cell(of.tier, tier=of.tier), cell(of.answered), Cell(share(of.valid, of.answered)),
                 *(Cell(share(n, of.answered)) for n in of.right_fields.values()), Cell(page.accuracy(of)),
-                Cell(maybe(of.per_minute, "{:.1f}")), *(Cell(UNKNOWN if v is None else ms(v)) for v in (p50, p95)),
-                cell(of.answers), cell(of.cut),
+                Cell(maybe(of.per_minute, "{:.1f}")), Cell(two(of.latency, "p95")), cell(of.cut),
             ]
         )  # fmt: skip
     columns = [
-        Column("tier", number=False), Column("documents", about), Column("JSON of use", about),
+        Column("tier", number=False), Column("documents", about), Column("usable JSON", about),
         *(Column(name.replace("_", " "), about) for name in FIELDS), Column("all right [95 % interval]", about),
-        Column("documents/min", about), Column("latency p50", about), Column("latency p95", about), Column("answers"), Column("cut"),
+        Column("documents/min", about), Column("latency p50 / p95", about), Column("cut"),
     ]  # fmt: skip
     says = (
         "How each tier classified documents, through the gateway, over the whole run: of each document its first answer counts. "

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from analysis import documents, frames
+from analysis import documents, frames, html, page, report, tables
 from analysis.evidence import Evidence
 from contract.document import FIELDS
 from contract.records import GATEWAY, Ask, Lane, Outcome
@@ -161,3 +161,25 @@ def test_documents_a_minute_are_of_the_time_in_which_one_was_in_hand(calls):
 
 def test_every_field_that_is_judged_has_its_count(run):
     assert list(run.documents[0].right_fields) == list(FIELDS)
+
+
+def test_the_pages_tell_of_documents_and_of_those_that_wait(run):
+    told = page.markdown(run, report.judge(run))
+    assert "| vllm | 40 | 100.0 % |" in told
+    assert "| 85.0 % [70.9, 92.9] |" in told  # ollama: 34 of 40
+    c = documents.client(run.classified)
+    assert f"{c.invalid} were answered with nothing that it can use" in told
+    assert c.invalid >= 2
+    (table,) = html.documents.tables(run)
+    assert [row[0].text for row in table.rows] == ["vllm", "ollama", "openai"]
+    assert all(len(row) == len(table.columns) for row in table.rows)
+    rows = tables.documents(run).set_index("tier")
+    assert rows.loc["ollama", ["documents", "valid", "right"]].tolist() == [40, 38, 34]
+
+
+def test_the_pages_say_nothing_of_documents_where_there_are_none(tmp_path):
+    run = read(tmp_path, [], duration_s=20, steps=[])
+    told = page.markdown(run, report.judge(run))
+    assert "documents" not in told.lower()
+    assert html.documents.tables(run) == []
+    assert tables.documents(run).empty
