@@ -22,7 +22,7 @@ from chaos.cluster import Cluster
 from chaos.conduct import Conduct, leash
 from chaos.guardian import Guardian
 from chaos.journal import Journal, default_folder
-from chaos.lookout import deadmen, look
+from chaos.lookout import deadmen, look, serving_now
 from chaos.plan import bind, describe, pauses, rounds
 from chaos.preflight import ground_of
 from chaos.reaper import Reaper
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         found.set_defaults(command=run)
         return found
 
-    plan = command("plan", "show every move of a timeline; touch nothing", _plan)
+    plan = command("plan", "show every move of a timeline, and what is there now; touch nothing", _plan)
     checked = command(
         "check", "refuse a timeline that cannot be walked on a topology; looks at nothing else", _check
     )
@@ -131,6 +131,7 @@ def _plan(args: argparse.Namespace) -> int:
         print("  the stack is not up: what is there now is not known")
         return EXIT_PASS
     print(look(bound, ground_of(stack, args.without_reaper), Clock().now()))
+    print(serving_now(stack))
     return EXIT_PASS
 
 

@@ -15,7 +15,7 @@ from chaos.cluster import TROUBLE, told
 from chaos.fault import CannotInject
 from chaos.guard import AbortGuard
 from chaos.guarding import Guarding
-from chaos.health import HealthWatch
+from chaos.health import HealthWatch, watched
 from chaos.journal import Journal
 from chaos.live import FailoverWatch
 from chaos.metronome import Metronome
@@ -27,7 +27,7 @@ from chaos.stop import Stop
 from contract.clock import Clock
 from contract.duration import text
 from contract.endpoint import Endpoint
-from contract.records import Ask, Event, Outcome
+from contract.records import GATEWAY, Ask, Event, Outcome
 from contract.refusal import EXIT_ABORTED, EXIT_NOT_RESTORED, EXIT_PASS, EXIT_UNKNOWN, Refusal
 from contract.timeline import Timeline
 from contract.topology import Topology
@@ -69,8 +69,10 @@ class Conduct:
         self._mend_within_s, self._without_reaper = mend_within_s, without_reaper
         self._guard = AbortGuard(timeline.abort_when) if timeline.abort_when else None
         self._gateway = Endpoint.of_gateway(topology.gateway)
-        self._answers = Answers(topology, [b.tier for b in bound], clock)
+        self._answers = Answers(topology, {b.target for b in bound}, clock)
         self._clouds = {t.name for t in topology.tiers if t.cloud}
+        self._shown = [GATEWAY] if topology.gateway.health else []
+        self._shown += [t.name for t in topology.tiers if not t.cloud]
         self.told = Told()
         self._probe_cloud = 0
         self._failover = FailoverWatch()
@@ -94,10 +96,10 @@ class Conduct:
             clock,
             self._keep_ask,
         )
-        self._health = HealthWatch(self._topology.tiers, clock, self._recording.health)
+        self._health = HealthWatch(watched(self._topology), clock, self._recording.health)
         around = Surroundings(
             run=self._folder.name, folder=self._folder, clock=clock, stop=stop, ground=ground,
-            journal=self._journal, tell=self._tell, guarding=guarding, answers=lambda bound, patience_s: self._answers.missing(bound.tier, patience_s),
+            journal=self._journal, tell=self._tell, guarding=guarding, answers=lambda bound, patience_s: self._answers.missing(bound.target, patience_s),
             mend_within_s=self._mend_within_s,
         )  # fmt: skip
         self._started_at = clock.now()
@@ -132,7 +134,8 @@ class Conduct:
             deadline = self._clock.now() + self._total_s() + self._mend_within_s
             try:
                 preflight.check(fault, b.handle, b.unprotected, ground, deadline, self._clock.now())
-            except CannotInject as e:
+                problems += [f"step {b.step.name!r}: {words}" for words in fault.needs()]
+            except (CannotInject, OSError) as e:
                 problems.append(f"step {b.step.name!r}: {e}")
             except TROUBLE as e:
                 raise Refusal(
@@ -208,7 +211,7 @@ class Conduct:
                     "elapsed_s": now - self._started_at,
                     "total_s": self._total_s(),
                     "trial": self._trial,
-                    "up": {t.name: self._up(t.name) for t in self._topology.tiers if not t.cloud},
+                    "up": {name: self._up(name) for name in self._shown},
                     "waiting_s": self._failover.current_s(now),
                     "failover_s": self._failover.last_s,
                 }

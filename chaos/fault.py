@@ -87,6 +87,7 @@ class Fault(ABC):
     kinds: ClassVar[tuple[str, ...]]  # the handles it can take hold of; the first that the topology gives
     options: ClassVar[type[Strict]] = NoOptions  # what the timeline may give under `with`
     by_asking: ClassVar[bool] = False  # it is effective only when a real question to the tier goes unanswered
+    slow: ClassVar[bool] = False  # a call may take effect long before it ends: it counts from where it begins
     every_s: float | None = None  # inject again so often while the step lasts
 
     @abstractmethod
@@ -128,6 +129,11 @@ class Fault(ABC):
         """Watch the target until someone else moves it off what was set: the words for it. None: `over` came first,
         or nobody can tell."""
         return None
+
+    def needs(self) -> list[str]:
+        """What its way back needs and is not there, a sentence each; asked once, before anything is taken away.
+        Raises OSError."""
+        return []
 
     def rights(self) -> list[Right]:
         """What the cluster must allow, to inject as well as to mend."""

@@ -1,34 +1,50 @@
-"""Once a second: does each tier answer its health url?"""
+"""Once a second: does each tier, and the gateway, answer its health url?"""
 
 import http.client
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from chaos.stop import Stop
 from contract.clock import Clock
-from contract.records import Health
-from contract.topology import Tier
+from contract.records import GATEWAY, Health
+from contract.topology import Topology
 from contract.trust import client_context
 
 EVERY_S = 1.0
 TIMEOUT_S = 0.9
 
 
-class HealthWatch:
-    """A thread per tier that has a health url; `keep` gets each row, `up` holds the last answers."""
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A health url, and whose it is: a tier's, or the gateway's."""
 
-    def __init__(self, tiers: list[Tier], clock: Clock, keep: Callable[[Health], None]) -> None:
+    name: str
+    url: str
+    ca_file: str | None = None
+
+
+def watched(topology: Topology) -> list[Watched]:
+    """All that the topology gives a health url."""
+    gateway = topology.gateway
+    found = [Watched(t.name, t.health, t.ca_file) for t in topology.tiers if t.health]
+    return found + ([Watched(GATEWAY, gateway.health, gateway.ca_file)] if gateway.health else [])
+
+
+class HealthWatch:
+    """A thread for each; `keep` gets each row, `up` holds the last answers."""
+
+    def __init__(self, of: list[Watched], clock: Clock, keep: Callable[[Health], None]) -> None:
         self._clock, self._keep = clock, keep
         self._over = Stop()
         self.up: dict[str, bool | None] = {}
         self._threads = [
             threading.Thread(
-                target=self._watch, args=(t.name, t.health, t.ca_file), name=f"health {t.name}", daemon=True
+                target=self._watch, args=(w.name, w.url, w.ca_file), name=f"health {w.name}", daemon=True
             )
-            for t in tiers
-            if t.health
+            for w in of
         ]
 
     def start(self) -> None:

@@ -1,23 +1,43 @@
 """What a plan finds there now, for every step: read, and nothing written.
 
 The target as it is and as it would be set, the rights that are held or missing, who else might move it, what mends when
-every process of ours is gone.
+every process of ours is gone; then what of the gateway and of each tier answers, and whether its unit would start again.
 """
 
 import json
 from typing import Any
 
-from chaos import faults, preflight
+from chaos import faults, preflight, serving, unit_needs
 from chaos.catalogue import deadman_of
 from chaos.cluster import TROUBLE
-from chaos.fault import CannotInject, Fault
+from chaos.fault import CannotInject, Fault, Handle, handle_of
 from chaos.plan import Bound
 from chaos.preflight import Ground
+from contract.records import GATEWAY
+from contract.topology import Topology
 
 
 def look(bound: list[Bound], ground: Ground, now: float) -> str:
     """A paragraph for each step."""
     return "\n".join(line for b in bound for line in _step(b, ground, now))
+
+
+def serving_now(topology: Topology) -> str:
+    """What answers: the gateway and each tier, and their units."""
+    lines = list(serving.told(serving.look(topology)))
+    urls = {t.name: t.url for t in topology.tiers} | {GATEWAY: topology.gateway.url}
+    for name, handles in topology.targets().items():
+        handle = handle_of(handles, name, ("unit",))
+        if handle is not None:
+            lines += [f"  {name}: NOT WELL: {words}" for words in _of_unit(handle, urls[name])]
+    return "\n".join(lines)
+
+
+def _of_unit(handle: Handle, url: str | None) -> list[str]:
+    try:
+        return unit_needs.missing(handle) + (unit_needs.elsewhere(handle, url) if url else [])
+    except OSError as e:
+        return [f"what {handle} needs is not known: {e}"]
 
 
 def deadmen(bound: list[Bound]) -> str:

@@ -78,6 +78,8 @@ class Mender:
                 if not begun:
                     self._tell("begin")
                     begun = True
+                    if self._fault.slow:
+                        self._tell("commanded")
                 return self._mend(self._fault, held, until)
             except Refusal as e:
                 return self._open(str(e))
@@ -92,7 +94,8 @@ class Mender:
         seen: dict[str, Any] | None = None
         try:
             fault.mend(undo.state)
-            self._tell("commanded")
+            if not fault.slow:
+                self._tell("commanded")
             seen = self._until_mended(fault, until)
             if seen is None:
                 return self._open("mended, but not ready in time")

@@ -6,25 +6,26 @@ from random import Random
 from chaos import faults
 from chaos.fault import Handle, handle_of
 from contract.duration import text
+from contract.records import GATEWAY
 from contract.refusal import Refusal, no_such
 from contract.strict import validate
 from contract.timeline import Step, Timeline
-from contract.topology import Tier, Topology
+from contract.topology import Topology
 
 TOLD = 12  # so many of the random whiles a plan lists
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A step with what it takes hold of."""
+    """A step with what it takes hold of: of a tier, or of the gateway."""
 
     step: Step
-    tier: Tier
     handle: Handle
+    unprotected: bool = False
 
     @property
-    def unprotected(self) -> bool:
-        return self.tier.handles.unprotected
+    def target(self) -> str:
+        return self.step.target
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +40,16 @@ class Move:
 def bind(timeline: Timeline, topology: Topology, where: str) -> list[Bound]:
     """Every step with its tier and handle. Raises Refusal with all mistakes; `where` begins each line."""
     bound, problems = [], []
-    tiers = {t.name: t for t in topology.tiers}
+    targets = topology.targets()
+    urls = {t.name: t.url for t in topology.tiers} | {GATEWAY: topology.gateway.url}
     for step in timeline.steps:
         place = f"{where}: step {step.name!r}: "
-        tier = tiers.get(step.target)
+        handles = targets.get(step.target)
         if step.fault not in faults.names():
             problems.append(place + no_such("fault", step.fault, faults.names()))
             continue
-        if tier is None:
-            problems.append(place + no_such("tier", step.target, tiers))
+        if handles is None:
+            problems.append(place + no_such("tier", step.target, targets))
             continue
         driver = faults.driver(step.fault)
         try:
@@ -55,19 +57,19 @@ def bind(timeline: Timeline, topology: Topology, where: str) -> list[Bound]:
         except Refusal as e:
             problems.append(str(e))
             continue
-        handle = handle_of(tier.handles, tier.name, driver.kinds)
+        handle = handle_of(handles, step.target, driver.kinds)
         if handle is None:
             problems.append(
                 f"{place}{step.fault} takes hold of a {' or '.join(driver.kinds)}, and the topology lists none among "
-                f"the handles of {tier.name!r}; chaos touches nothing that is not listed there"
+                f"the handles of {step.target!r}; chaos touches nothing that is not listed there"
             )
             continue
-        if driver.by_asking and topology.embedded is None and tier.url is None:
+        if driver.by_asking and topology.embedded is None and urls[step.target] is None:
             problems.append(
-                f"{place}{step.fault} is verified by asking the tier, and the topology gives {tier.name!r} no url"
+                f"{place}{step.fault} is verified by asking the tier, and the topology gives {step.target!r} no url"
             )
             continue
-        bound.append(Bound(step, tier, handle))
+        bound.append(Bound(step, handle, handles.unprotected))
     if problems:
         raise Refusal("\n".join(problems))
     return bound
@@ -120,5 +122,5 @@ def describe(timeline: Timeline, bound: list[Bound], later_s: list[float]) -> st
         b = m.bound
         options = "".join(f" {k}={v}" for k, v in b.step.with_.items())
         what = f"{b.step.fault} {b.handle}{options}" if m.move == "inject" else f"bring {b.handle} back"
-        lines.append(f"  {text(m.at_s):>8}  {m.move:<6}  {b.step.name:<16}  {b.tier.name:<10}  {what}")
+        lines.append(f"  {text(m.at_s):>8}  {m.move:<6}  {b.step.name:<16}  {b.target:<10}  {what}")
     return "\n".join(lines)

@@ -106,6 +106,7 @@ class _StepWalk:
         )
         self._over = threading.Event()  # the window has ended
         self._moved: str | None = None  # by somebody else, in words
+        self._mend_told = False  # as commanded
         self._unsure = False  # a try to inject was not answered: it may still arrive
 
     def walk(self, before: threading.Event | None, ended: threading.Event) -> None:
@@ -173,7 +174,7 @@ class _StepWalk:
         ground, handle = around.ground, bound.handle
         undo = Undo(
             run=around.run, folder=str(around.folder.resolve()), step=bound.step.name, trial=self._trial,
-            fault=bound.step.fault, options=bound.step.with_, target=bound.tier.name,
+            fault=bound.step.fault, options=bound.step.with_, target=bound.target,
             kind=handle.kind, handle=handle.name, given=handle.given,
             cluster=ground.uid if handle.on_cluster or ground.embedded else None,
             kubeconfig=ground.cluster.kubeconfig if ground.cluster else None, embedded_pid=ground.embedded_pid,
@@ -215,6 +216,8 @@ class _StepWalk:
         self._tell("inject", "begin", late_ms=late_s * 1000, detail={"others": others} if others else None)
         if around.stop.is_set():  # the event could not be written: what cannot be told is not done
             return False
+        if self._fault.slow:
+            self._tell("inject", "commanded")
         try:
             done, why = self._until(lambda: self._command(undo), INJECT_WITHIN_S)
         except CannotInject as e:
@@ -223,7 +226,8 @@ class _StepWalk:
         if done is None:
             self._tell("inject", "fail", error=f"not known whether it was done: {why}")
             return False
-        self._tell("inject", "commanded")
+        if not self._fault.slow:
+            self._tell("inject", "commanded")
         threading.Thread(target=self._watch, args=(undo,), name="watch", daemon=True).start()
         seen, why = self._until(lambda: self._verify_effective(undo), EFFECTIVE_WITHIN_S)
         if seen is not None:
@@ -248,7 +252,7 @@ class _StepWalk:
             return seen
         why = self._around.answers(self._bound, UNANSWERED_S)
         if why is None:
-            raise NotYet(f"{self._bound.tier.name} still answers")
+            raise NotYet(f"{self._bound.target} still answers")
         return seen | {"asked": why}
 
     def _watch(self, undo: Undo) -> None:
@@ -310,7 +314,7 @@ class _StepWalk:
             done, why = self._until(lambda: self._command_mend(undo, claim), within_s, heed=False)
             if done is None:
                 raise NotBack(f"could not be mended: {why}")
-            self._tell("mend", "commanded")
+            self._tell_mend_commanded()
             seen, why = self._until(lambda: self._verify_mended(undo, claim), within_s, heed=False)
             if seen is None:
                 raise NotBack(f"mended, but not verified: {why}")
@@ -324,8 +328,15 @@ class _StepWalk:
     def _command_mend(self, undo: Undo, claim: Claim) -> dict[str, Any]:
         if not claim.ours():
             raise ClaimGone
+        if self._fault.slow:
+            self._tell_mend_commanded()
         self._fault.mend(undo.state)
         return {}
+
+    def _tell_mend_commanded(self) -> None:
+        if not self._mend_told:
+            self._mend_told = True
+            self._tell("mend", "commanded")
 
     def _look(self, undo: Undo, claim: Claim) -> dict[str, Any] | None:
         """Is it back, as far as its own machinery tells?"""

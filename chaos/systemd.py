@@ -40,8 +40,8 @@ class Manager:
     user: bool = False
     ssh: str | None = None
 
-    def show(self, unit: str) -> list[str]:
-        return self.line(["systemctl", *self._scope, "show", f"--property={','.join(PROPERTIES)}", unit])
+    def show(self, unit: str, properties: Sequence[str] = PROPERTIES) -> list[str]:
+        return self.line(["systemctl", *self._scope, "show", f"--property={','.join(properties)}", unit])
 
     def act(self, verb: str, unit: str, *options: str) -> list[str]:
         return self.line(["systemctl", *self._scope, verb, *options, unit])

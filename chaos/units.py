@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from chaos import unit_needs
 from chaos.cluster import Cluster
 from chaos.fault import CannotInject, Deadman, Fault, Handle, NoOptions
 from chaos.systemd import Manager, shown, timer_of
@@ -31,7 +32,7 @@ class UnitFault(Fault):
     set_to: ClassVar[str]
 
     def __init__(self, cluster: Cluster | None, handle: Handle, options: NoOptions) -> None:
-        given = handle.given
+        self._handle, given = handle, handle.given
         self.name: str = given["name"]
         self.manager = Manager(bool(given.get("user")), given.get("ssh"))
         self._started_at: float | None = None
@@ -66,6 +67,9 @@ class UnitFault(Fault):
         timer = self.look(timer_of(self.name))
         if timer.get("LoadState") == "loaded" and state["timer"] in timer.get("Description", ""):
             self.systemctl("stop", unit=timer_of(self.name))
+
+    def needs(self) -> list[str]:
+        return unit_needs.missing(self._handle)
 
     def others(self) -> list[str]:
         found = self.look()

@@ -44,8 +44,9 @@ def applying(url: str, environment: Mapping[str, str]) -> str | None:
 def _urls(topology: Topology) -> Iterator[tuple[str, str]]:
     if topology.embedded is not None:
         yield "the embedded stack", _LOOPBACK
-    if topology.gateway.url is not None:
-        yield "gateway", topology.gateway.url
+    for url in (topology.gateway.url, topology.gateway.health):
+        if url is not None:
+            yield "gateway", url
     for tier in topology.tiers:
         for url in (tier.url, tier.health):
             if url is not None:

@@ -196,9 +196,10 @@ CLIENT = pa.schema(
 class Event:
     """One line of chaos.jsonl: one stage of one move of a fault.
 
-    `begin` is written before anything is called, `commanded` when the call was answered, `effective` when it was
-    verified (a mend: readiness AND a real answer), `fail` when it could not be done or not be verified. `again`: a
-    fault that repeats within its step. `takeover`: what a dead holder had left open on the target was mended first.
+    `begin` is written before anything is called, `commanded` when the call was answered (when it was made, where it is
+    an operator's own command: it may take effect long before it ends), `effective` when it was verified (a mend:
+    readiness AND a real answer), `fail` when it could not be done or not be verified. `again`: a fault that repeats
+    within its step. `takeover`: what a dead holder had left open on the target was mended first.
     """
 
     at: float

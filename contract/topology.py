@@ -220,7 +220,14 @@ class Gateway(Strict):
     ca_file: str | None = None  # as with a tier
     witness: WitnessWord | None = None  # for the answers of tiers that say nothing themselves
     cooldown: Duration | None = None  # its router's cooldown_time: tells sticky from spurious answers
+    health: Url | None = None  # one that asks no tier: /health/liveliness
     handles: Handles = Handles()
+
+    @model_validator(mode="after")
+    def _no_engine(self) -> Self:
+        if self.handles.engine is not None:
+            raise ValueError("gateway: handles: engine is for tiers: a gateway has no switch for faults")
+        return self
 
 
 class InferenceService(Strict):
@@ -261,10 +268,10 @@ class Topology(Strict):
         if self.embedded is None:
             if self.gateway.url is None:
                 raise ValueError("gateway: url is missing")
-            for tier in self.tiers:
-                if EMBEDDED in (tier.handles.process, tier.handles.engine):
-                    raise ValueError(f"tier {tier.name!r}: handles: the word embedded needs a part embedded")
-            if self.cluster is None and any(t.handles.on_cluster() for t in self.tiers):
+            for name, handles in self.targets().items():
+                if EMBEDDED in (handles.process, handles.engine):
+                    raise ValueError(f"{name!r}: handles: the word embedded needs a part embedded")
+            if self.cluster is None and any(h.on_cluster() for h in self.targets().values()):
                 raise ValueError(
                     "cluster is missing: the uid of the namespace kube-system "
                     "(kubectl get ns kube-system -o jsonpath={.metadata.uid}); chaos touches that cluster and no other"
@@ -315,6 +322,10 @@ class Topology(Strict):
     def ranks(self) -> list[list[str]]:
         """The tiers' names in the order of the fallback; deployments of one group stand in one rank (see `contract.ranks`)."""
         return [[t.name for t in found] for _, found in groupby(self.tiers, key=_rank)]
+
+    def targets(self) -> dict[str, Handles]:
+        """What a step may name, and what chaos may take hold of there: the gateway, and the tiers in their order."""
+        return {RESERVED[0]: self.gateway.handles} | {t.name: t.handles for t in self.tiers}
 
     def tier(self, name: str) -> Tier:
         """The tier of that name; it must exist."""

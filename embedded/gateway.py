@@ -17,6 +17,7 @@ ENVIRONMENT = {
     "no_proxy": "127.0.0.1,localhost",
 }
 READY = "/health/readiness"
+ALIVE = "/health/liveliness"
 TERMINATION_GRACE_S = 5
 
 
@@ -46,19 +47,20 @@ def placed(api_base: str | None, url: str) -> str:
     return url + ("/v1" if (api_base or "").rstrip("/").endswith("/v1") else "")
 
 
-def command(config: Path, port: int) -> list[str]:
+def command(config: Path, port: int, pidfile: Path) -> list[str]:
     """The proxy's command line. Raises Refusal where its virtual environment is missing."""
     program = Path(__file__).parent.parent / ".venv-gateway" / "bin" / "litellm"
     if not program.exists():
         raise Refusal(f"{program} is missing: run make setup")
     return [
-        sys.executable, "-c", _EXEC, str(program),
+        sys.executable, "-c", _EXEC, str(pidfile), str(program),
         "--config", str(config), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1",
     ]  # fmt: skip
 
 
-# The harness's PYTHONPATH and virtual environment are not the gateway's.
+# The harness's PYTHONPATH and virtual environment are not the gateway's. It keeps no pidfile itself.
 _EXEC = (
     "import os, sys; [os.environ.pop(k, None) for k in ('PYTHONPATH', 'VIRTUAL_ENV')]; "
-    "os.execv(sys.argv[1], sys.argv[1:])"
+    "open(sys.argv[1] + '.new', 'w').write(str(os.getpid())); os.rename(sys.argv[1] + '.new', sys.argv[1]); "
+    "os.execv(sys.argv[2], sys.argv[2:])"
 )

@@ -19,6 +19,7 @@ import yaml
 from aiohttp import web
 
 from contract import topology as topologies
+from contract.records import GATEWAY as GATEWAY_NAME
 from contract.refusal import Refusal
 from contract.topology import EMBEDDED, Handles, Process, Tier, Topology
 from embedded import gateway, predictor, program
@@ -31,7 +32,7 @@ from embedded.ports import Reserved, free_port
 from embedded.program import CLOUD_KEY, Place, Program
 
 NAMESPACE = "ml"
-GATEWAY = "ml/litellm"
+GATEWAY = "ml/litellm"  # its Deployment, where its handles name none
 OUTSIDE = "outside"  # namespace of engines that are not ours to break, like a cloud's
 HOSTNAME = "kubernetes.io/hostname"
 COMMON_NODE = "embedded"
@@ -51,6 +52,7 @@ class Stack:
         if missing:
             raise Refusal(f"{where}: embedded: engines: tier {missing[0]!r} has no engine")
         self._ports = {t.name: Reserved() for t in topology.tiers}
+        self._gateway = topology.gateway.handles.deployment or GATEWAY
         self._gateway_port = free_port(random.Random())
         self._programs: dict[str, Program] = {}
         self._cluster: Cluster | None = None
@@ -105,9 +107,10 @@ class Stack:
         )
         path = self._folder / "gateway.yaml"
         path.write_text(yaml.safe_dump(config, sort_keys=False))
-        argv = gateway.command(path, self._gateway_port)
+        argv = gateway.command(path, self._gateway_port, self._pidfile(GATEWAY_NAME))
         env, grace_s = gateway.ENVIRONMENT, gateway.TERMINATION_GRACE_S
-        self._deploy(GATEWAY, argv, self._gateway_port, gateway.READY, env, grace_s)
+        handles = self._topology.gateway.handles
+        self._deploy(self._gateway, argv, self._gateway_port, gateway.READY, env, grace_s, handles.node)
 
     def _program(self, tier: Tier) -> Program:
         folder = self._folder
@@ -184,7 +187,7 @@ class Stack:
     async def _until_ready(self) -> None:
         until = time.monotonic() + READY_WITHIN_S
         gateway_url = f"http://127.0.0.1:{self._gateway_port}{gateway.READY}"
-        waiting = {GATEWAY: gateway_url}
+        waiting = {self._gateway: gateway_url}
         for name, url in self._urls().items():
             waiting[name] = url + self._programs[name].health
         while waiting:
@@ -221,7 +224,7 @@ class Stack:
         urls = self._urls()
         tiers = []
         for tier in self._topology.tiers:
-            where: dict[str, Any] = {"handles": self._handles(tier, urls[tier.name])}
+            where: dict[str, Any] = {"handles": self._filled(tier.handles, tier.name, urls[tier.name])}
             if tier.match.api_base is not None:
                 base = gateway.placed(tier.match.api_base, urls[tier.name])
                 where["match"] = tier.match.model_copy(update={"api_base": base})
@@ -231,7 +234,9 @@ class Stack:
                     "health": urls[tier.name] + self._programs[tier.name].health,
                 }
             tiers.append(tier.model_copy(update=where))
-        reached = self._topology.gateway.model_copy(update={"url": f"http://127.0.0.1:{self._gateway_port}"})
+        url, given = f"http://127.0.0.1:{self._gateway_port}", self._topology.gateway
+        handles = self._filled(given.handles, GATEWAY_NAME)
+        reached = given.model_copy(update={"url": url, "health": url + gateway.ALIVE, "handles": handles})
         return self._topology.model_copy(
             update={
                 "cluster": self._cluster.uid,
@@ -242,14 +247,14 @@ class Stack:
             }
         )
 
-    def _handles(self, tier: Tier, url: str) -> Handles:
+    def _filled(self, handles: Handles, name: str, url: str | None = None) -> Handles:
         """The word `embedded` filled in; what the author does not give, chaos does not get."""
         found: dict[str, Any] = {}
-        if tier.handles.process == EMBEDDED:
-            found["process"] = Process(pidfile=str(self._pidfile(tier.name)))
-        if tier.handles.engine == EMBEDDED:
+        if handles.process == EMBEDDED:
+            found["process"] = Process(pidfile=str(self._pidfile(name)))
+        if handles.engine == EMBEDDED:
             found["engine"] = url
-        return tier.handles.model_copy(update=found)
+        return handles.model_copy(update=found)
 
 
 async def hold(stack: Stack, told: asyncio.Event, say: Callable[[dict[str, Any]], None]) -> None:

@@ -30,6 +30,7 @@ class Options(Strict):
 class Command(Fault):
     kinds = ("command",)
     options = Options
+    slow = True
 
     def __init__(self, cluster: Cluster | None, handle: Handle, options: Options) -> None:
         given = handle.given

@@ -99,7 +99,14 @@ class RealHost(Host):
         for name in ("systemctl", "systemd-run", "cat"):
             self._command(name, f'{shutil.which("nsenter")} {inside} {name} "$@"')
         self._command("ssh", f'{sys.executable} -I -S {RECORDED / "systemd.py"} {folder} ssh "$@"')
+        self._root = Path(f"/proc/{one}/root")
         until(lambda: self.systemctl("is-system-running", check=False).strip() == "running", "systemd is up")
+
+    def install(self, units: dict[str, str]) -> None:
+        """Units of a test's own; the network and all files but /run are this machine's."""
+        for name, text in units.items():
+            (self._root / "run/units" / name).write_text(text)
+        self.systemctl("daemon-reload")
 
     def back(self) -> None:
         for unit in UNITS:

@@ -14,7 +14,7 @@ from tests.scenarios.server import Server, free_port
 def _missing(patience_s=10.0, **tier):
     tier = {"name": "ollama", "match": {"group": "b"}, "model": "qwen"} | tier
     found = Topology.model_validate({"gateway": {"url": "http://g", "model": "a"}, "tiers": [tier]})
-    return Answers(found, found.tiers, Clock()).missing(found.tiers[0], patience_s)
+    return Answers(found, ["ollama"], Clock()).missing("ollama", patience_s)
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +53,25 @@ def test_a_key_that_is_not_there_is_refused_before_any_fault(monkeypatch):
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     with pytest.raises(Refusal, match="NO_SUCH_KEY is not set"):
         _missing(url="http://127.0.0.1:1", api_key="${NO_SUCH_KEY}")
+
+
+def test_the_gateway_is_asked_itself_and_whichever_tier_answers_will_do(ollama):
+    tier = {
+        "name": "vllm",
+        "match": {"group": "b"},
+        "model": "qwen",
+        "url": f"http://127.0.0.1:{free_port()}",
+    }
+    gateway = {"url": f"http://127.0.0.1:{ollama.port}", "model": "qwen"}
+    found = Topology.model_validate({"gateway": gateway, "tiers": [tier]})
+    asked = Answers(found, ["gateway", "vllm"], Clock())
+    assert asked.missing("gateway", 10.0) is None
+    assert asked.missing("vllm", 10.0).startswith("vllm does not answer: refused: ")
+    gone = Topology.model_validate(
+        {"gateway": gateway | {"url": f"http://127.0.0.1:{free_port()}"}, "tiers": [tier]}
+    )
+    assert (
+        Answers(gone, ["gateway"], Clock())
+        .missing("gateway", 1.0)
+        .startswith("gateway does not answer: refused: ")
+    )

@@ -266,7 +266,7 @@ def recipes() -> list[dict]:
     """The handles of docs/recipes.md, and those of the topologies that it names."""
     told = (ROOT / "docs/recipes.md").read_text()
     found = [yaml.safe_load(block)["handles"] for block in re.findall(r"```yaml\n(.*?)```", told, re.DOTALL)]
-    for name in ("systemd", "docker", "gaming"):
+    for name in ("systemd", "one_host", "docker", "gaming"):
         found += [
             t["handles"] for t in yaml.safe_load((ROOT / f"topologies/{name}.yaml").read_text())["tiers"]
         ]

@@ -15,6 +15,8 @@ from tests.chaos.test_journal import UNDO
 class World:
     """A target that is up until the inject arrives: at the n-th thing that is done to it or asked of it."""
 
+    slow = False
+
     def __init__(self, arrives_at: int | None = None, foreign_at: int | None = None) -> None:
         self.arrives_at, self.foreign_at, self.up, self.steps = arrives_at, foreign_at, True, 0
         self.disarmed = False

@@ -6,6 +6,7 @@ from chaos import plan
 from chaos.metronome import FAST_S, SLOW_S, Metronome
 from contract import timeline, topology
 from contract.refusal import Refusal
+from contract.topology import Handles
 from tests.chaos.stand import ROOT
 
 THREE_TIER = ROOT / "chaos/timelines/three_tier.yaml"
@@ -127,3 +128,48 @@ def test_the_probe_takes_at_most_a_tenth_of_a_slow_tier():
     assert metronome.interval_s(0) == pytest.approx(6.0)
     metronome.answered(0, 0.1)  # another tier: what was known of the slow one no longer holds
     assert metronome.interval_s(0) == SLOW_S
+
+
+ON_HOST = """
+gateway: {url: "http://127.0.0.1:4000", model: m, handles: {unit: litellm.service, unprotected: true}}
+tiers: [{name: vllm, match: {group: m}}]
+"""
+
+
+def test_the_gateway_is_a_target_as_any_tier_is(tmp_path):
+    path = tmp_path / "t.yaml"
+    path.write_text(
+        THREE_TIER.read_text().split("steps:")[0]
+        + "steps: [{name: restart, at: 40s, for: 60s, fault: unit_restart, target: gateway}]\n"
+    )
+    (tmp_path / "o.yaml").write_text(ON_HOST)
+    lines, stack = timeline.read(path), topology.read(tmp_path / "o.yaml")
+    (bound,) = plan.bind(lines, stack, "t.yaml")
+    assert (bound.target, str(bound.handle), bound.unprotected) == (
+        "gateway",
+        "unit here/system/litellm.service",
+        True,
+    )
+    assert "restart           gateway     unit_restart unit here/system/litellm.service" in plan.describe(
+        lines, [bound], [0.0]
+    )
+    with pytest.raises(Refusal, match="the topology lists none among the handles of 'gateway'"):
+        plan.bind(
+            lines,
+            stack.model_copy(update={"gateway": stack.gateway.model_copy(update={"handles": Handles()})}),
+            "t",
+        )
+
+
+@pytest.mark.parametrize(
+    ("handles", "words"),
+    [
+        ("{deployment: ml/litellm}", "cluster is missing"),
+        ("{process: embedded}", "'gateway': handles: the word embedded needs a part embedded"),
+        ("{engine: 'http://127.0.0.1:1'}", "engine is for tiers: a gateway has no switch for faults"),
+    ],
+)
+def test_the_gateways_handles_are_checked_as_a_tiers_are(tmp_path, handles, words):
+    (tmp_path / "o.yaml").write_text(ON_HOST.replace("{unit: litellm.service, unprotected: true}", handles))
+    with pytest.raises(Refusal, match=words):
+        topology.read(tmp_path / "o.yaml")

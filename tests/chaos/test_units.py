@@ -15,7 +15,7 @@ from contract.topology import Handles
 from tests.chaos.hosts import RealHost, RecordedHost, why_not_real
 from tests.chaos.stand import until
 
-ALL = ("unit_stop", "unit_kill", "unit_freeze")
+ALL = ("unit_stop", "unit_kill", "unit_freeze", "unit_restart")
 SSH = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "ServerAliveInterval=5", "--"]
 XDG = 'XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/run/user/$(id -u)}" exec "$@"'
 SHOW = f"--property={','.join(PROPERTIES)}"

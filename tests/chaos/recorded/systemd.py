@@ -43,7 +43,7 @@ def run(units: dict, options: list[str]) -> int:
         "LoadState": "loaded",
         "ActiveState": "active",
         "SubState": "waiting",
-        "Description": told["description"],
+        "Description": told.get("description", ""),
     }
     return 0
 
@@ -71,6 +71,8 @@ def systemctl(units: dict, verb: str, name: str, options: list[str]) -> int:
         unit |= RUNNING | {"InvocationID": later(unit["InvocationID"])}
         if unit.get("broken"):
             unit |= {"ActiveState": "failed", "SubState": "failed", "Result": "exit-code"}
+    elif verb == "restart":
+        unit |= RUNNING | {"InvocationID": later(unit["InvocationID"])}
     elif verb == "kill":
         unit |= {"ActiveState": "failed", "SubState": "failed", "Result": "signal"}
         if unit["Restart"] == "always":
