@@ -61,7 +61,7 @@ class Outage:
 def outages_of(
     trials: list[Trial], lost_at: dict[tuple[str, int], float], asks: pd.DataFrame, cooldown_s: float | None
 ) -> list[Outage]:
-    """The faults as outages. Down: from lost (or effective, where nothing showed a loss) until the mend is commanded.
+    """The faults on tiers as outages: one on the gateway takes no tier away. Down: from lost (or effective, where nothing showed a loss) until the mend is commanded.
 
     Back: the mend was verified, or, earlier, a good answer by the tier itself to an ask sent after the mend was commanded.
     Asks come in the order in which they were sent.
@@ -69,7 +69,7 @@ def outages_of(
     out = []
     own = {tier: _good_of(tier, asks) for tier in {t.target for t in trials}}
     for t in trials:
-        if t.gone_from is None:
+        if t.gone_from is None or t.target == GATEWAY:
             continue
         mend_at = t.mend_commanded_at if t.mend_commanded_at is not None else t.mend_begun_at
         known = [a for a in (lost_at.get((t.step, t.trial)), t.effective_at) if a is not None]

@@ -18,6 +18,7 @@ from analysis import (
     overhead,
     overload,
     paired,
+    retried,
     trials,
     windows,
 )
@@ -40,6 +41,7 @@ METRICS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Brown-outs": (availability.brown, availability.brown_answers),
     "Continuity, goodput": (metrics.continuity, metrics.goodput),
     "Cuts and stalls": (metrics.cuts,),
+    "Retries": (retried.fates,),
     "Why a lower tier answered": (attribution.why_lower, attribution.cloud_answers),
     "Balancing": (balance.spreads, balance.jain),
     "Gateway overhead": (overhead.pairs_of, overhead.overhead, overhead.said_ms),

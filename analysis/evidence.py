@@ -25,7 +25,7 @@ from analysis.windows import Trial, instant
 
 LOOK_BACK_S = 180.0  # longer than any ask waits
 BEARING = [
-    "request_id", "scenario", "lane", "via", "stream", "sent_at", "outcome", "tier", "good", "ttft_ms", "headers_at",
+    "request_id", "scenario", "lane", "via", "stream", "sent_at", "outcome", "status", "tier", "good", "ttft_ms", "headers_at",
     "first_at", "ended_at", "intended_at", "touched", "clock_uncertainty_s",
 ]  # fmt: skip
 
@@ -67,7 +67,7 @@ class Evidence:
         A touched ask that another tier answered well shows that this one did not, whatever its times are worth.
         """
         asks = self.around(trial)
-        fit = ~asks["touched"] | (asks["good"] & (asks["tier"] != trial.target))
+        fit = ~asks["touched"] | (asks["good"] & ~lost.given_by(asks, trial.target))
         took = outages.recovery(asks if fit.all() else asks[fit], trial, self.trials, self.frames.ranks)
         if took is None or trial.mended_at is None:
             return took, None

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import model_validator
 
 from analysis.finding import Finding
+from contract.records import GATEWAY
 from contract.refusal import Refusal, no_such
 from contract.strict import Strict, validate
 from contract.timeline import Timeline
@@ -89,3 +90,8 @@ def _unknown_names(params: Params, timeline: Timeline, topology: Topology | None
     step, to = getattr(params, "step", None), getattr(params, "to", None)
     if step is not None and to is not None and targets.get(step) == to:
         yield f"to: {to!r} is the tier that step {step!r} takes away; name the one that must take over"
+    if step is not None and to is not None and targets.get(step) == GATEWAY:
+        yield (
+            f"step {step!r} takes the gateway itself away, and no tier takes over from it; expect failover_gap, recovery "
+            "or retried of it"
+        )

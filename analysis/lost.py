@@ -1,4 +1,4 @@
-"""When a tier was lost: the first evidence in the records that it no longer serves. Pure.
+"""When a target was lost: the first evidence in the records that a tier, or the gateway, no longer serves. Pure.
 
 Asks come in the order in which they were sent (see `frames`).
 """
@@ -38,6 +38,9 @@ def lost(
     commanded, where the client was overloaded and may have seen it late); and not at all where the tier answered a later
     ask well (a model may end early of its own accord). *Effective* is not waited for: users notice long before the last Pod
     is gone. Abandoned and filtered asks are no evidence.
+
+    Of the gateway: an ask through it that failed, whoever should have answered; an answer that was cut before the first of
+    those, unless one that was asked for after it came well before then (that was a tier's cut); a health check that failed.
     """
     if trial.commanded_at is None:
         return None
@@ -49,8 +52,13 @@ def lost(
     window = asks.iloc[first:last]
     window = window[~window["outcome"].isin(SILENT)]
     others = [t for t in trials if t is not trial and t.target != trial.target]
+    failed = _first_failed_ask(window, trial.target, ranks, others)
+    if trial.target == GATEWAY and failed is not None:
+        # It comes back by itself, maybe long before the mend: what was answered then says nothing of a cut before.
+        until = failed.at
+        window = window[window["sent_at"] < until]
     found = [
-        _first_failed_ask(window, trial.target, ranks, others),
+        failed,
         _first_cut(asks, window, trial.target, trial.commanded_at, until),
         _first_failed_check(health, trial.target, trial.commanded_at, until),
     ]
@@ -59,10 +67,10 @@ def lost(
 
 def _first_failed_ask(window: pd.DataFrame, target: str, ranks: Ranks, others: list[Trial]) -> Lost | None:
     whole = window[~window["outcome"].isin(CUTS)]
-    direct = (whole["via"] == target) & ~whole["good"]
+    direct = (whole["via"] == target) & ~whole["good"]  # of the gateway: what was asked through it
     peers = peers_of(ranks, target)
     through = (whole["via"] == GATEWAY) & (~whole["good"] | ~whole["tier"].isin(peers))
-    rows = whole[direct | through]
+    rows = whole[direct if target == GATEWAY else direct | through]
     columns = ["request_id", "sent_at", "via", "good", "tier", "outcome"]
     sent_at = rows["sent_at"].to_numpy(float)
     shows = top_at(sent_at, target, ranks, others)
@@ -74,18 +82,18 @@ def _first_failed_ask(window: pd.DataFrame, target: str, ranks: Ranks, others: l
         return None
     name, at, via, good, tier, outcome = rows[columns].iloc[int(shows.argmax())]
     if via == target:
-        return Lost(float(at), f"{name} straight to it was {outcome}")
+        return Lost(float(at), f"{name} {'through' if target == GATEWAY else 'straight to'} it was {outcome}")
     return Lost(float(at), f"{name} through the gateway was {f'answered by {tier}' if good else outcome}")
 
 
 def _first_cut(
     asks: pd.DataFrame, window: pd.DataFrame, target: str, commanded_at: float, until: float
 ) -> Lost | None:
-    good = window[window["good"] & (window["tier"] == target)]
+    good = window[window["good"] & given_by(window, target)]
     last_good_at = float(good["sent_at"].max()) if len(good) else commanded_at
     cut = asks[
         asks["outcome"].isin(CUTS)
-        & (asks["tier"] == target)
+        & given_by(asks, target)
         & (asks["ended_at"] >= max(commanded_at, last_good_at))
         & (asks["ended_at"] < until)
     ]
@@ -93,7 +101,18 @@ def _first_cut(
         return None
     at = cut["ended_at"].where(~cut["touched"], commanded_at)
     ask = cut.iloc[int(at.argmin())]
-    return Lost(float(at.min()), f"{ask['request_id']}, answered by it, was {ask['outcome']}")
+    how = "told" if target == GATEWAY else "answered"
+    return Lost(float(at.min()), f"{ask['request_id']}, {how} by it, was {ask['outcome']}")
+
+
+def given_by(asks: pd.DataFrame, target: str) -> pd.Series:
+    """Which answers this target gave: a tier those that it made, the gateway all that came through it."""
+    return asks["via" if target == GATEWAY else "tier"] == target
+
+
+def given_beside(asks: pd.DataFrame, target: str, ranks: Ranks) -> pd.Series:
+    """Which answers it or a peer gave, between which the gateway balances."""
+    return given_by(asks, target) if target == GATEWAY else asks["tier"].isin(peers_of(ranks, target))
 
 
 def _first_failed_check(health: pd.DataFrame, target: str, commanded_at: float, until: float) -> Lost | None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.lost import SILENT
+from analysis.lost import SILENT, given_beside, given_by
 from analysis.windows import Trial, phases_of
-from contract.ranks import Ranks, above, peers_of
+from contract.ranks import Ranks, above
 from contract.records import GATEWAY
 
 IN_A_ROW = 3  # so many good answers, and it counts as back
@@ -106,13 +106,15 @@ def detection_by_ledger(took: Length, lost_at: float, ledger: pd.DataFrame | Non
 def was_in_use(asks: pd.DataFrame, trial: Trial, ranks: Ranks) -> bool | None:
     """Whether the gateway was on the tier when the fault was commanded: it, or a peer, gave the last good answer before.
 
+    The gateway itself was where it gave any.
+
     Where it was not (a cooldown from an earlier fault, say), whoever answered went on answering, and no failover was
     seen. None: there was no good answer before.
     """
     if trial.gone_from is None:
         return None
-    before = asks["tier"][(asks["via"] == GATEWAY) & asks["good"] & (asks["first_at"] < trial.gone_from)]
-    return None if before.empty else bool(before.iloc[-1] in peers_of(ranks, trial.target))
+    before = asks.loc[(asks["via"] == GATEWAY) & asks["good"] & (asks["first_at"] < trial.gone_from)]
+    return None if before.empty else bool(given_beside(before.iloc[-1:], trial.target, ranks).iloc[0])
 
 
 def first_answer(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: float) -> pd.Series | None:
@@ -135,7 +137,7 @@ def _asked_from(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at
     covering = covered.loc[covered["intended_at"] >= lost_at, "covered_by"]
     late = asks["sent_at"] >= lost_at
     if len(covering):
-        late |= asks["request_id"].isin(covering) & (asks["tier"] != trial.target)
+        late |= asks["request_id"].isin(covering) & ~given_by(asks, trial.target)
     return (asks["via"] == GATEWAY) & asks["good"] & (asks["first_at"] >= lost_at) & late
 
 
@@ -158,7 +160,7 @@ def failover_gap(asks: pd.DataFrame, trial: Trial, lost_at: float, lane: str, ra
         & ~asks["outcome"].isin(SILENT)
     ]
     waiting = (rows["first_at"].fillna(rows["ended_at"]) >= lost_at) | (rows["sent_at"] >= lost_at)
-    missed = rows[waiting & ~(rows["good"] & rows["tier"].isin(peers_of(ranks, trial.target)))]
+    missed = rows[waiting & ~(rows["good"] & given_beside(rows, trial.target, ranks))]
     if missed.empty:
         return None
     own_lost = float(missed["sent_at"].iloc[0])
@@ -200,6 +202,8 @@ def clocks_s(asks: pd.DataFrame) -> float:
 def recovery(asks: pd.DataFrame, trial: Trial, trials: list[Trial], ranks: Ranks) -> Length | None:
     """Verified mended → first token of the first of three consecutive answers through the gateway by the returned tier.
 
+    Of a gateway that has returned: by whichever tier.
+
     Only asks sent after the verified mend: one sent while everything was down may land later and proves nothing. Any
     other answer, or a failure, between them begins the count anew; abandoned asks are passed over, and good answers of its
     peers too: behind a balancer no tier answers three in succession, and it is back when it has its turns. It is looked for
@@ -219,8 +223,8 @@ def recovery(asks: pd.DataFrame, trial: Trial, trials: list[Trial], ranks: Ranks
     first, last = np.searchsorted(asks["sent_at"].to_numpy(float), [trial.mended_at, until], "right")
     asks = asks.iloc[first:last]
     counts = ((asks["via"] == GATEWAY) & ~asks["outcome"].isin(SILENT)).to_numpy(bool)
-    own = (asks["good"] & (asks["tier"] == trial.target)).to_numpy(bool)
-    peers = (asks["good"] & asks["tier"].isin(peers_of(ranks, trial.target))).to_numpy(bool)
+    own = (asks["good"] & given_by(asks, trial.target)).to_numpy(bool)
+    peers = (asks["good"] & given_beside(asks, trial.target, ranks)).to_numpy(bool)
     counts = counts & (own | ~peers)
     back = first_in_a_row(own[counts])
     if back is None:

@@ -68,7 +68,9 @@ def through_gateway(run: Evidence, tier: Tier) -> Row:
         served = frames.topology.tier_of(labels.get("model_group"), labels.get("api_base"))
         return name == GATEWAY_ANSWERS and served == tier.name
 
-    theirs, why = counted(frames.counters, GATEWAY, GATEWAY_ANSWERS, is_mine)
+    theirs, why = _unless_begun_anew(
+        run, GATEWAY, *counted(frames.counters, GATEWAY, GATEWAY_ANSWERS, is_mine)
+    )
     return _compared(Row(tier.name, GATEWAY, "answers", ours, at_most, theirs, UNKNOWN, why))
 
 
@@ -94,13 +96,18 @@ def at_engine(run: Evidence, tier: Tier) -> Row:
         return name == wanted and labels.get("finished_reason", "length") in ("length", "stop")
 
     theirs, why = counted(run.frames.counters, tier.name, wanted, is_mine)
-    gone = [t.name for t in run.trials if t.target == tier.name and t.begun_at is not None]
-    born = BORN_AT in _names(run.frames.counters, tier.name)
-    if theirs is not None and gone and not born:
-        theirs, why = None, f"it was taken away in {gone[0]}, and its counters may have begun anew"
+    theirs, why = _unless_begun_anew(run, tier.name, theirs, why)
     return _compared(
         Row(tier.name, ENGINE, "tokens" if tokens else "answers", ours, at_most, theirs, UNKNOWN, why)
     )
+
+
+def _unless_begun_anew(run: Evidence, source: str, theirs: int | None, why: str) -> tuple[int | None, str]:
+    """What it counted, unless a fault took it away and it does not tell when it was born."""
+    gone = [t.name for t in run.trials if t.target == source and t.begun_at is not None]
+    if theirs is None or not gone or BORN_AT in _names(run.frames.counters, source):
+        return theirs, why
+    return None, f"it was taken away in {gone[0]}, and its counters may have begun anew"
 
 
 def in_ledgers(run: Evidence) -> list[Row]:

@@ -4,7 +4,8 @@
     made.path, made.lost_at("gaming-mode")
 
 A small world without clocks: tiers in order, each serving but for its holes; a gateway that answers nothing for `hole_s`
-after a loss, then takes the next tier, and stays with it for `sticky_s` after the return. No Locust, no chaos.
+after a loss, then takes the next tier, and stays with it for `sticky_s` after the return. A hole of the gateway itself is over
+after `hole_s`; what it has under way it ends, unless it is killed (`unit_kill`). No Locust, no chaos.
 """
 
 import random
@@ -143,6 +144,10 @@ class World:
     def through(self, at: float, lane: str, tokens: int = 10, **more: Any) -> Ask:
         """One ask through the gateway."""
         ask = self.new(at, lane, tokens=tokens, **more)
+        if any(h.target == GATEWAY and h.lost <= at < h.lost + h.hole_s for h in self.holes):
+            refuse(ask, Outcome.REFUSED, None)
+            self.asks.append(ask)
+            return ask
         wait_s, hops = 0.0, 0
         for engine in self._in_turn():
             hole = self._avoided(engine, at, kept=lane == Lane.PROBE_KEPT)
@@ -200,7 +205,8 @@ class World:
         answer(ask, engine.name, ttft_s, gaps, hops)
         for h in self.holes:  # a stream that was running when its tier went
             ended = at + (ask.latency_ms or 0) / 1000
-            if h.target == engine.name and at < h.lost < ended and tokens > 1:
+            gone = h.target == engine.name or (h.target == ask.via == GATEWAY and h.fault == "unit_kill")
+            if gone and at < h.lost < ended and tokens > 1:
                 cut(ask, h.lost - at)
 
 

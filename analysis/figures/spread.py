@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from analysis.evidence import Evidence
 from analysis.figures import style
 from analysis.trials import Summary, Value, summarise
+from contract.records import GATEWAY
 
 COLUMNS = ["step", "trial", "mark", "s", "lower_s", "upper_s", "censored", "tier", "why_unknown"]
 _ROW = 0.30  # inches of a trial's row, as long as they are few
@@ -159,7 +160,7 @@ def legend(run: Evidence, rows: pd.DataFrame, mark: str, words: str) -> list[Any
     by = set(dots.loc[~dots["censored"] & dots["s"].notna(), "tier"].dropna().astype(str))
     marks: list[Any] = [
         Line2D([], [], marker="o", ls="", color=c, label=words.format(tier=t))
-        for t, c in style.tier_colours(run.frames.tiers).items()
+        for t, c in (style.tier_colours(run.frames.tiers) | {GATEWAY: style.FAILED}).items()
         if t in by
     ]
     if dots["censored"].any():

@@ -13,7 +13,7 @@ from analysis.figures import shading, style
 from analysis.figures.once import once
 from analysis.metrics import CUTS
 from analysis.windows import Trial
-from contract.records import Outcome
+from contract.records import GATEWAY, Outcome
 
 NOTHING = "nothing was asked through the gateway"
 FEW = 20_000  # so many answers are drawn all
@@ -84,6 +84,8 @@ def _took_over(run: Evidence, trial: Trial) -> tuple[str, float] | None:
     if first is None:
         return None
     who = str(first["tier"])
+    if trial.target == GATEWAY:
+        return f"the gateway was gone, and {who} answered", float(first["first_at"]) - lost_at
     did = f"nobody took over before {who} returned," if who == trial.target else f"{who} took over"
     return did, float(first["first_at"]) - lost_at
 

@@ -8,6 +8,7 @@ import pandas as pd
 from analysis.availability import Stretches, union
 from analysis.evidence import Evidence
 from analysis.windows import phases_of
+from contract.records import GATEWAY
 
 TOLD_APART = (
     3000  # so many parts of a run's length an eye can tell apart; shorter pauses between two marks are closed
@@ -26,7 +27,10 @@ def strips(run: Evidence) -> list[dict[str, Any]]:
     others: list[tuple[str, str, Stretches | None]] = [
         ("no good answer", DOWN, run.down),
         ("slow answers", SLOW, run.brown),
-        *((f"{tier} unwell", UNWELL, unwell(run.frames.health, tier)) for tier in run.frames.tiers),
+        *(
+            (f"{tier} unwell", UNWELL, unwell(run.frames.health, tier))
+            for tier in (GATEWAY, *run.frames.tiers)
+        ),
         ("probe silent", SILENT, run.unasked),
         ("client overloaded", LATE, overloaded(run.overloaded)),
     ]

@@ -90,5 +90,5 @@ def test_every_checker_has_its_definition(name, module):
 def test_the_catalogue_is_the_folder():
     assert set(checkers.catalogue()) == {
         "availability", "balance", "cloud_only_in_need", "continuity", "cuts", "degraded", "exercised", "failover", "failover_gap",
-        "goodput", "handed_down", "latency", "overhead", "recovery",
+        "goodput", "handed_down", "latency", "overhead", "recovery", "retried",
     }  # fmt: skip

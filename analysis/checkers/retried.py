@@ -1,0 +1,82 @@
+"""No ask is lost that a client's retry would not have saved."""
+
+import pandas as pd
+from pydantic import Field
+
+from analysis import retried
+from analysis.evidence import Evidence
+from analysis.expectation import Params as Common
+from analysis.finding import Finding, judge_at_most, unknown
+from analysis.retried import Fate
+from analysis.trials import Value, summarise
+from contract.duration import Duration, text
+from contract.records import GATEWAY
+from contract.topology import Name
+
+
+class Params(Common):
+    """`retried: {step: restart, within: 60s}`; without `step:` every step; `max_lost: 2` forgives so many a trial"""
+
+    step: Name | None = None
+    within: Duration = Field(gt=0)  # so long after it first asked a client asks again
+    max_lost: int = Field(default=0, ge=0, strict=True)
+
+
+def check(params: Params, run: Evidence) -> Finding:
+    """In every trial, at most `max_lost` asks were lost that a client's retry `within` so long would not have saved.
+
+    Definition of saved and lost: `retried.fates`. What is refused, answered with a 5xx or broken before its first token is
+    saved if anyone who asked a little later was answered well; what was cut or stalled is lost. A trial in which nothing
+    was asked while its target was gone is unknown, and so is one that exceeds the limit only by asks whose fate is. Where
+    in no trial an ask was under way when the fault was commanded, nothing shows what becomes of one, and all is unknown.
+    """
+    target = (
+        f"at most {params.max_lost} asks lost that a retry within {text(params.within)} would not have saved"
+    )
+    trials = [t for t in run.trials if params.step in (None, t.step) and t.gone_from is not None]
+    if not trials:
+        return unknown("retried", params.id, target, "no fault was begun")
+    values, told, under_way, kinds, cut = [], [], 0, dict.fromkeys(Fate, 0), 0
+    for t in trials:
+        assert t.gone_from is not None
+        asks = run.around(t)
+        n = int(((asks["via"] == GATEWAY) & asks["sent_at"].between(t.gone_from, t.gone_until)).sum())
+        if n == 0:
+            values.append(Value(t.step, t.trial, None, why="nothing was asked"))
+            told.append(f"{t.name}: nothing was asked")
+            continue
+        flying = retried.in_flight(asks, t.gone_from)
+        under_way += flying
+        failed = retried.fates(asks, t, params.within, run.frames.ended_at)
+        count = {fate: int((failed["fate"] == fate).sum()) for fate in Fate}
+        kinds = {fate: kinds[fate] + count[fate] for fate in Fate}
+        cut += int(failed["outcome"].isin(retried.CUTS).sum())
+        told.append(
+            f"{t.name}: {flying} under way when it went, {n} asked while it was gone; {_told(failed)}"
+        )
+        doubtful = count[Fate.LOST] <= params.max_lost < count[Fate.LOST] + count[Fate.UNKNOWN]
+        lost = None if doubtful else float(count[Fate.LOST])
+        why = f"of {count[Fate.UNKNOWN]} nobody knows" if doubtful else None
+        values.append(Value(t.step, t.trial, lost, why=why))
+    if not under_way:
+        nothing = "no ask was under way when the fault was commanded: more load shows what becomes of one"
+        return unknown("retried", params.id, target, "; ".join([nothing, *told]))
+    seen = summarise(values)
+    measured = f"{kinds[Fate.LOST]} lost ({cut} cut or stalled), {kinds[Fate.SAVED]} saved by a retry" + (
+        f", {kinds[Fate.UNKNOWN]} unknown" if kinds[Fate.UNKNOWN] else ""
+    )
+    return Finding(
+        "retried", params.id, target, measured, judge_at_most(values, params.max_lost),
+        evidence="; ".join(told), value=seen.maximum, unit="asks", n=seen.n, trials=tuple(values),
+    )  # fmt: skip
+
+
+def _told(failed: pd.DataFrame) -> str:
+    """`12 refused saved, 1 cut lost (ask-…)`."""
+    if failed.empty:
+        return "none failed"
+    parts = []
+    for (fate, outcome), rows in failed.groupby(["fate", "outcome"], observed=True):
+        named = f" ({', '.join(rows['request_id'].astype(str).head(3))})" if fate != Fate.SAVED else ""
+        parts.append(f"{len(rows)} {outcome} {fate}{named}")
+    return ", ".join(parts)
