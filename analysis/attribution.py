@@ -61,8 +61,9 @@ class Outage:
 def outages_of(
     trials: list[Trial], lost_at: dict[tuple[str, int], float], asks: pd.DataFrame, cooldown_s: float | None
 ) -> list[Outage]:
-    """The faults on tiers as outages: one on the gateway takes no tier away. Down: from lost (or effective, where nothing showed a loss) until the mend is commanded.
+    """The faults as outages of tiers; one on the gateway takes no tier away.
 
+    Down: from lost (or effective, where nothing showed a loss) until the mend is commanded.
     Back: the mend was verified, or, earlier, a good answer by the tier itself to an ask sent after the mend was commanded.
     Asks come in the order in which they were sent.
     """

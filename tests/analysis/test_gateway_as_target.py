@@ -57,9 +57,9 @@ def test_its_gap_and_its_return_are_those_of_all_tiers_together(drained):
     (trial,) = drained.trials
     asks, lost_at = drained.around(trial), drained.lost_at(trial)
     for lane in (Lane.PROBE_NEW, Lane.PROBE_KEPT):
-        gap = outages.failover_gap(asks, trial, lost_at, lane)
+        gap = outages.failover_gap(asks, trial, lost_at, lane, drained.frames.ranks)
         assert gap.lower_s <= RESTART.hole_s <= gap.upper_s
-    assert outages.was_in_use(asks, trial)
+    assert outages.was_in_use(asks, trial, drained.frames.ranks)
     took, doubt = drained.recovery(trial, 10)
     assert (took.censored, doubt) == (False, None)
     assert took.s < 1
@@ -172,4 +172,4 @@ def test_no_tier_takes_over_from_the_gateway_and_who_expects_it_is_told_what_to_
     with pytest.raises(
         Refusal, match=r"takes the gateway itself away, and no tier takes over .* expect failover_gap"
     ):
-        bind(timeline.read(path), ["vllm", "ollama"], "t.yaml", catalogue())
+        bind(timeline.read(path), None, "t.yaml", catalogue())
