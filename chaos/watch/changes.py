@@ -22,6 +22,9 @@ OVERDUE_TIMES = 2.0
 """While others are answered, an ask that waits is lost when it has waited for so many times what 95 % of the answers of
 the tier before took; until then it may well be in the middle of its answer."""
 
+PAYING = 2
+"""Of the answers after a failover the first so many are not taken for calm."""
+
 
 @dataclass(slots=True)
 class Lost:
@@ -184,20 +187,22 @@ class Changes:
         self._outage = Outage(now, n, self._nobody_since(n), None)
         return self._told(self._outage)
 
-    def calm_s(self, name: str | None, after: float | None = None) -> float | None:
-        """What 95 % of this tier's first tokens stayed within, of its good answers to asks sent after that instant.
+    def calm_s(self, name: str | None, silence: Silence) -> float | None:
+        """What 95 % of this tier's first tokens stayed within, of its good answers to asks sent when the silence was over.
 
-        Where there is none, of all that are known; None: there are none.
+        Less the first two: until the gateway has given the lost tier up, several asks pay for the loss. Where there is none, of
+        the answers to asks sent before it; None: there are none.
         """
-        known = self._answers.get(name or "", [])
-        later = [s for at, s, _ in known if after is not None and at > after]
-        return quantile(later or [s for _, s, _ in known], 0.95)
+        known = sorted(self._answers.get(name or "", []))
+        before = [s for at, s, _ in known if at < silence.from_at]
+        later = [s for at, s, _ in known if at > silence.first_at]
+        return quantile(later[PAYING:] or before, 0.95)
 
     def gap_s(self, change: Failover | Recovery) -> tuple[float, float | None] | None:
         """As `Silence.gap_s`, by all that is known by now of who ended it. None: no ask was lost."""
         if isinstance(change, Recovery) and change.on_s is not None and change.silence.empty:
             return None
-        return change.silence.gap_s(self.calm_s(change.to, change.silence.first_at))
+        return change.silence.gap_s(self.calm_s(change.to, change.silence))
 
     def _answered(self, n: int, ask: Ask, name: str | None) -> Change | None:
         assert ask.sent_at is not None, "a good answer was sent"

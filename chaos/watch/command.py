@@ -83,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
         value = getattr(args, name)
         if value is not None and value <= 0:
             raise Refusal(f"--{name.replace('_', '-')}: {value:g} is too little; give more than 0")
+    if sys.stdout is None:
+        raise Refusal("standard output is closed, and there is nothing else that this is shown on")
     stack = _stack(args)
     proxies.refuse(stack, os.environ)
     clock, stop, out = Clock(), Stop(), sys.stdout
@@ -98,11 +100,11 @@ def run(args: argparse.Namespace) -> int:
     try:
         summary = watch.run()
     except OSError as e:
-        if e.errno not in (errno.EPIPE, errno.EIO):
-            raise
-        # Whoever read is gone (`| head`, a closed terminal). The interpreter must not stumble over it again at its end.
+        # The interpreter must not stumble over what is still unwritten at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
-        return EXIT_PASS
+        if e.errno in (errno.EPIPE, errno.EIO):  # whoever read is gone: `| head`, a closed terminal
+            return EXIT_PASS
+        raise Refusal(f"standard output cannot be written: {e.strerror}") from None
     return EXIT_PASS if summary.good else EXIT_UNKNOWN
 
 

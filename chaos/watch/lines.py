@@ -194,9 +194,11 @@ def _gap(
     change: Failover | Recovery, gap: tuple[float, float | None], before: str = "after ", behind: str = ""
 ) -> str:
     lower, upper = gap
-    bounds = f"at least {lower:.1f} s" if upper is None else f"between {lower:.1f} and {upper:.1f} s"
+    bounds = f" (between {lower:.1f} and {upper:.1f} s)" if upper is not None else ""
+    if upper is None and lower > 0:  # nothing was seen to answer before
+        bounds = f" (at least {lower:.1f} s)"
     answer = "a whole answer" if change.silence.cut else "an answer"
-    return f"{before}{change.silence.waited_s():.1f} s{behind} without {answer} ({bounds})"
+    return f"{before}{change.silence.waited_s():.1f} s{behind} without {answer}{bounds}"
 
 
 def _outage(outage: Outage, ended: bool) -> str:

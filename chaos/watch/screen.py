@@ -15,7 +15,7 @@ _SGR: dict[Style, str] = {
     "dim": "2", "first": "32", "behind": "33", "cut": "35", "failed": "31", "title": "1",
     "failover": "1;30;43", "outage": "1;37;41", "recovery": "1;30;42",
 }  # fmt: skip
-_CLEAR = "\r\x1b[J"  # from here to the end of the screen: a terminal made narrower has broken the live line into two
+_CLEAR = "\r\x1b[2K"  # this row alone: clearing the rest of the screen too makes some terminals keep what was there
 ASK_INDENT, INDENT = len("[13:40:57] "), 3  # of what finds no room in its line
 WAITS_S = 1.0  # who waits no longer than that needs no line
 
