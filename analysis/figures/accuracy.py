@@ -48,7 +48,7 @@ def _row(
 
 
 def says(run: Evidence) -> str:
-    """`Documents right: vllm 94 % of 72, ollama 93 % of 72; ollama −1.4 points against vllm while it was away`."""
+    """`Documents right: vllm 94 % of 72, ollama 93 % of 72; ollama −1.4 points against vllm`."""
     rows = data(run)
     if rows.empty:
         return f"Nothing to show: {NOTHING}"
@@ -59,9 +59,7 @@ def says(run: Evidence) -> str:
     difference = rows[rows["mark"] == "difference"]
     parts = [f"Documents right: {', '.join(told)}"]
     for r in difference.to_dict("records"):
-        parts.append(
-            f"{r['tier']} {judged.signed(r['percent'] / 100)} points against {_target(run)} while it was away"
-        )
+        parts.append(f"{r['tier']} {judged.signed(r['percent'] / 100)} points against {_target(run)}")
     return "; ".join(parts)
 
 
@@ -105,8 +103,18 @@ def _shares(axes: Axes, run: Evidence, rows: pd.DataFrame, tiers: list[str]) -> 
         axes.plot(
             [right["lower_percent"], right["upper_percent"]], [y, y], color=colours[tier], lw=3, zorder=2
         )
-        axes.plot(right["percent"], y, marker="o", color=colours[tier], ms=8, mec="white", mew=0.8, zorder=4)
-        axes.plot(valid["percent"], y, marker="s", mfc="none", mec=style.INK, ms=7, zorder=3, clip_on=False)
+        axes.plot(
+            right["percent"],
+            y,
+            marker="o",
+            color=colours[tier],
+            ms=8,
+            mec="white",
+            mew=0.8,
+            zorder=4,
+            clip_on=False,
+        )
+        axes.plot(valid["percent"], y, marker="s", mfc="none", mec=style.INK, ms=11, zorder=3, clip_on=False)
     axes.set_yticks(range(len(tiers)), [f"{t} (n = {_n(rows, t)})" for t in tiers])
     axes.set_ylim(len(tiers) - 0.5, -0.5)
     axes.set_xlim(right=100)
@@ -116,7 +124,7 @@ def _shares(axes: Axes, run: Evidence, rows: pd.DataFrame, tiers: list[str]) -> 
     axes.set_xlabel("% of the documents")
     style.legend(axes, [
         Line2D([], [], marker="o", color=style.INK, lw=2.5, ms=6, label="all right, 95 % interval"),
-        Line2D([], [], marker="s", ls="", mfc="none", mec=style.INK, ms=6, label="JSON that the client can use"),
+        Line2D([], [], marker="s", ls="", mfc="none", mec=style.INK, ms=8, label="usable JSON"),
     ])  # fmt: skip
 
 
