@@ -40,9 +40,9 @@ def test_each_tiers_capacity_is_found_again_and_stands_in_one_table(tmp_path):
         "--ramp-factor",
         str(FACTOR),
         "--ramp-hold",
-        "10s",
+        "15s",
         "--objective-ttft-ms",
-        "800",
+        "1500",
     )
     process = locust(
         *_inputs(tmp_path), tmp_path / "results", "-f", "locustfile.py,scenarios/shapes/ramp.py", "--via", "each", *options, users=1
@@ -55,17 +55,22 @@ def test_each_tiers_capacity_is_found_again_and_stands_in_one_table(tmp_path):
     for tier, (slots, first_s, next_s) in STATED.items():
         can, row = slots / (first_s + (TOKENS - 1) * next_s), rows[tier]
         rate = float(row["rate"] or 0)
-        assert rate <= 1.1 * can, (tier, out)
+        assert rate <= 1.15 * can, (tier, out)
         if row["bound"] == "highest":  # else this machine was too busy to say
             assert rate > can / FACTOR**2.5, (tier, out)
             assert float(row["tokens_per_s"]) == pytest.approx(rate * TOKENS, rel=0.35)
             assert float(row["in_flight_little"]) == pytest.approx(float(row["in_flight"]), rel=0.6)
             assert float(row["running"] or slots) <= slots
-    assert rows["vllm"]["kv_cache"], "vLLM tells of its cache"
-    assert rows["ollama"]["kv_cache"] == rows["gateway"]["kv_cache"] == ""
     assert "asked    highest rate" in out
     ramps = {r["via"]: r for r in json.loads((run / "ramp.json").read_text())["ramps"]}
     asks = [a for a in read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist() if a["lane"] == "load"]
+    told = {
+        via: [s["kv_cache"] for s in ramp["steps"] if s["kv_cache"] is not None]
+        for via, ramp in ramps.items()
+    }
+    assert told["vllm"], "vLLM tells of its cache"
+    assert not told["ollama"]
+    assert not told["gateway"]
     for via, ramp in ramps.items():
         sent = sum(a["via"] == via for a in asks)
         assert sent == sum(s["wanted"] - s["capped"] for s in ramp["steps"])
