@@ -52,8 +52,9 @@ def spreads(run: Evidence, rank: list[str], wanted: Mapping[str, float] | None =
 
     calm: no deployment of the group was held by a fault or still to return. It is told in parts as well: before any fault,
     and after each step's returns. A deployment has returned with its first good answer to an ask sent after its mend was
-    verified; what it takes until then is the recovery. in effect: from effective until the mend is commanded, while no other
-    deployment was away; the one that is held is to have nothing then, and the others share as they are to among themselves.
+    verified; what it takes until then is the recovery. in effect: sent from effective on and answered before the mend is
+    commanded (one that waits longer may be answered by the one that returned), while no other deployment was away; the one
+    that is held is to have nothing then, and the others share as they are to among themselves.
 
     wanted: by default the same for each. The intervals hold for all deployments of a phase together with 95 % (Wilson's score
     intervals at Bonferroni's level) if each ask is routed without regard to the one before, as a shuffle does; a router that
@@ -61,8 +62,11 @@ def spreads(run: Evidence, rank: list[str], wanted: Mapping[str, float] | None =
     """
     weights = dict.fromkeys(rank, 1.0) if wanted is None else dict(wanted)
     f = run.frames
-    asks = f.asks.loc[f.through_gateway & f.asks["good"] & f.asks["tier"].isin(rank), ["sent_at", "tier"]]
-    at, tier = asks["sent_at"].to_numpy(float), asks["tier"].astype(str).to_numpy()
+    asks = f.asks.loc[
+        f.through_gateway & f.asks["good"] & f.asks["tier"].isin(rank), ["sent_at", "first_at", "tier"]
+    ]
+    at, first_at = asks["sent_at"].to_numpy(float), asks["first_at"].to_numpy(float)
+    tier = asks["tier"].astype(str).to_numpy()
     mine = [t for t in run.trials if t.target in rank and t.gone_from is not None]
     until = {id(t): _back_at(t, at[tier == t.target]) for t in mine}
     away = {id(t): (at >= (t.gone_from or 0.0)) & (at <= until[id(t)]) for t in mine}
@@ -83,7 +87,7 @@ def spreads(run: Evidence, rank: list[str], wanted: Mapping[str, float] | None =
             others = np.logical_or.reduce([a for k, a in away.items() if k != id(t)] or [gone & False])
             mend_at = t.mend_commanded_at if t.mend_commanded_at is not None else t.gone_until
             if t.effective_at is not None:
-                gone |= (at >= t.effective_at) & (at < mend_at) & ~others
+                gone |= (at >= t.effective_at) & (first_at < mend_at) & ~others
             returned |= (at > until[id(t)]) & (at < t.ends_at) & ~any_away
         found.append(spread(f"{step}: in effect", gone, walks[0].target))
         found.append(spread(f"{step}: returned", returned))
