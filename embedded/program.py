@@ -43,9 +43,14 @@ class Program:
     env: dict[str, str] = field(default_factory=lambda: {"PYTHONPATH": str(ROOT)})
 
 
-def of(tier: Tier, params: Mapping[str, Any], place: Place, where: str) -> Program:
-    """The program of one entry under `embedded: engines:`. Raises Refusal; `where` begins its words."""
+def of(tier: Tier, params: Mapping[str, Any], place: Place, where: str, beside: Path) -> Program:
+    """The program of one entry under `embedded: engines:`. Raises Refusal; `where` begins its words.
+
+    `beside`: the topology's folder, from which a folder of `documents` is told.
+    """
     given = dict(params)
+    if "documents" in given:
+        given["documents"] = (beside / str(given["documents"])).resolve()
     real, personality = given.pop("engine", None), given.pop("personality", None)
     grace_s = _grace_s(given.pop(GRACE, None), where)
     if (real is None) == (personality is None):

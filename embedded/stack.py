@@ -118,7 +118,7 @@ class Stack:
             self._ports[tier.name].port, folder / "ledger" / f"{tier.name}.jsonl", self._pidfile(tier.name)
         )
         where = f"{self._where}: embedded: engines: {tier.name!r}"
-        return program.of(tier, self._embedded.engines[tier.name], place, where)
+        return program.of(tier, self._embedded.engines[tier.name], place, where, self._where.parent)
 
     def _start_engine(self, tier: Tier) -> None:
         assert self._cluster is not None

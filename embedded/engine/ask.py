@@ -37,8 +37,8 @@ class Ask:
     prompt_tokens: int
     given: frozenset[str]
     """The names of all parameters given, known or not."""
-    keys: Mapping[str, bool] | None
-    """Of the JSON object that is asked for, and whether a list stands there; None: words are."""
+    said: str
+    """What the user said last."""
 
     def end(self, natural_length: int | None, room: int) -> tuple[int, str]:
         """How many tokens the answer will have, and why it ends there; `room` is what the context has left."""
@@ -114,26 +114,8 @@ def _ask(
         include_usage=_flag(options, "include_usage", False),
         prompt_tokens=count_tokens(prompt),
         given=frozenset(body),
-        keys=_keys(body),
+        said=said[-1] if said else "",
     )
-
-
-def _keys(body: Mapping[str, Any]) -> Mapping[str, bool] | None:
-    """OpenAI's `response_format`, or Ollama's `format`: any JSON object, or one that follows a schema."""
-    wanted: Any = body.get("format")
-    told = body.get("response_format")
-    if isinstance(told, Mapping) and told.get("type") in ("json_object", "json_schema"):
-        named = told.get("json_schema")
-        wanted = (named.get("schema") if isinstance(named, Mapping) else None) or "json"
-    if not wanted:
-        return None
-    properties = wanted.get("properties") if isinstance(wanted, Mapping) else None
-    if not isinstance(properties, Mapping) or not properties:
-        return {"answer": False}
-    lists = {
-        name for name, told in properties.items() if isinstance(told, Mapping) and told.get("type") == "array"
-    }
-    return {name: name in lists for name in properties}
 
 
 def _texts(body: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ A fault comes in between a token that is due and its being told.
 
 import asyncio
 from random import Random
+from typing import TYPE_CHECKING
 
 from contract.clock import Clock
 from embedded.engine.ask import Ask
@@ -16,7 +17,10 @@ from embedded.engine.pace import TokenClock
 from embedded.engine.shape import Shape
 from embedded.engine.slots import Closed, Slots
 from embedded.engine.switch import Switch
-from embedded.engine.words import json_object, word
+from embedded.engine.words import word
+
+if TYPE_CHECKING:
+    from embedded.engine.classifier import Classifier
 
 
 class Engine:
@@ -28,6 +32,7 @@ class Engine:
         self.slots = Slots(options.pace.max_num_seqs, options.max_waiting)
         self.faults = Switch(options.seed, clock)
         self.stopping = False
+        self._classifier = _classifier(options)
         self._naps: set[asyncio.Future[None]] = set()
 
     async def answer(
@@ -67,7 +72,7 @@ class Engine:
         shape.started()
         # Seeded by a text: the same ask draws the same words and lengths in every run, whatever else is running.
         chance = Random(f"{options.seed} {ask.prompt}")
-        spelt = None if ask.keys is None else json_object(chance, ask.keys)
+        spelt = self._classifier.tokens(ask.said, ask.nonce) if self._classifier is not None else None
         natural_length = options.natural_length if spelt is None else len(spelt)
         length, reason = ask.end(natural_length, options.max_model_len - ask.prompt_tokens)
         due = TokenClock(options.pace, chance, loop.time())
@@ -81,7 +86,7 @@ class Engine:
                 due_s = due.next_due_s(self.slots.running)
                 if spelt is None:
                     text = word(chance, position)
-                else:  # what is to go on after the object's end is blank
+                else:  # what is to go on after the answer's end is blank
                     text = spelt[position] if position < len(spelt) else " "
                 if loop.time() < due_s and not self.stopping:
                     await self._nap_until(due_s)
@@ -129,6 +134,18 @@ class Engine:
         self.slots.close()
         for nap in self._naps:
             _wake(nap)
+
+
+def _classifier(options: Options) -> "Classifier | None":
+    if not options.documents:
+        return None
+    from embedded.engine.classifier import (
+        Classifier,
+    )  # only here: reading documents takes what is not cheap to import
+
+    return Classifier(
+        options.documents, options.seed, options.names[0], options.accuracy, options.invalid_json
+    )
 
 
 def _wake(nap: asyncio.Future[None]) -> None:

@@ -9,9 +9,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from embedded.engine.pace import Pace
+
+if TYPE_CHECKING:
+    from contract.document import Document
 
 BAD_INPUT = 64
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0}
@@ -44,6 +47,10 @@ class Options:
     max_waiting: int | None
     max_model_len: int
     natural_length: int | None
+    documents: "tuple[Document, ...]"
+    """Those that the model can classify; nothing else is a document to it."""
+    accuracy: float
+    invalid_json: float
     startup_s: float
     api_key: str | None
     ledger: Path | None
@@ -90,6 +97,16 @@ def factor(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a share, from 0 to 1")
+    return value
+
+
 def parser(personalities: Sequence[str]) -> Parser:
     about = "One simulated LLM engine on one port of 127.0.0.1; durations carry a unit (108ms, 0.35s, 2m)."
     line = Parser(prog="python -m embedded.engine", description=about, allow_abbrev=False)
@@ -108,6 +125,11 @@ def parser(personalities: Sequence[str]) -> Parser:
     add("--max-waiting-queue-length", type=count_from(0), help="asks beyond slots and queue are refused")
     add("--max-model-len", type=count_from(2), help="tokens of prompt and answer together")
     add("--natural-length", type=count_from(1), help="tokens after which the model ends of its own accord")
+    add(
+        "--documents", type=Path, metavar="FOLDER", help="an ask about one of these is answered with its JSON"
+    )
+    add("--accuracy", type=share, help="the share of them that is answered rightly (default: all others)")
+    add("--invalid-json", type=share, help="the share of them that is answered with no JSON (default 0)")
     add("--startup-duration", type=duration_s, default=0.0, help="until then the port is not listened on")
     add("--api-key-env", metavar="NAME", help="cloud: the environment variable that holds the one right key")
     add("--ledger", type=Path, metavar="PATH", help="where each ask is written down")
@@ -147,11 +169,32 @@ def parse(
         max_waiting=given.max_waiting_queue_length,
         max_model_len=given.max_model_len,
         natural_length=given.natural_length,
+        documents=_documents(line, given),
+        accuracy=1.0 - (given.invalid_json or 0.0) if given.accuracy is None else given.accuracy,
+        invalid_json=given.invalid_json or 0.0,
         startup_s=given.startup_duration,
         api_key=_api_key(line, given.personality, given.api_key_env, environment),
         ledger=given.ledger,
         pidfile=given.pidfile,
     )
+
+
+def _documents(line: Parser, given: argparse.Namespace) -> "tuple[Document, ...]":
+    accuracy, invalid = given.accuracy, given.invalid_json or 0.0
+    if given.documents is None:
+        for name, value in (("--accuracy", accuracy), ("--invalid-json", given.invalid_json)):
+            if value is not None:
+                line.error(f"{name}: of which documents? give --documents FOLDER too")
+        return ()
+    if accuracy is not None and accuracy + invalid > 1.0:
+        line.error(f"--accuracy and --invalid-json: {accuracy:g} and {invalid:g} are together more than 1")
+    from contract.document import read  # only here: what checks a document is not cheap to import
+    from contract.refusal import Refusal
+
+    try:
+        return tuple(read(given.documents))
+    except Refusal as refusal:
+        line.error(f"--documents: {refusal}")
 
 
 def _api_key(line: Parser, personality: str, name: str | None, environment: Mapping[str, str]) -> str | None:

@@ -4,9 +4,7 @@ Common English words: each is one token for the usual tokenizers, so a count tha
 with the engine's own.
 """
 
-import json
 import math
-from collections.abc import Mapping
 from random import Random
 
 _TEXT = """
@@ -22,16 +20,6 @@ def word(chance: Random, position: int) -> str:
     """One token of an answer; a space stands before every word but the first."""
     drawn = WORDS[int(chance.random() * len(WORDS))]
     return drawn if position == 0 else " " + drawn
-
-
-def json_object(chance: Random, keys: Mapping[str, bool]) -> list[str]:
-    """The tokens of a JSON object with a few words at each key, or a list of one text where that is true."""
-    tokens, before = [], "{"
-    for key, listed in keys.items():
-        tokens.append(f"{before}{json.dumps(key)}:" + ('["' if listed else '"'))
-        tokens += [word(chance, position) for position in range(2 + int(chance.random() * 3))]
-        before = '"],' if listed else '",'
-    return [*tokens, before.replace(",", "}")]
 
 
 def count_tokens(text: str) -> int:

@@ -11,6 +11,7 @@ from embedded.engine.personalities import load
 from tests.embedded.test_engine import HOUSE
 
 GOOD = ("--personality", "vllm", "--port", "8000")
+KNOWING = ("--documents", str(HOUSE / "scenarios" / "documents"))
 
 
 def options(*argv: str, **environment: str) -> Options:
@@ -34,6 +35,15 @@ def options(*argv: str, **environment: str) -> Options:
         ((*GOOD, "--pidfile", "/no/such/folder/pid"), "--pidfile: there is no folder /no/such/folder"),
         ((*GOOD, "--api-key-env", "K"), "vllm checks no key; only cloud does"),
         (("--personality", "cloud", "--port", "1", "--api-key-env", "K"), "variable K is not set"),
+        ((*GOOD, "--accuracy", "0.9"), "--accuracy: of which documents? give --documents FOLDER too"),
+        ((*GOOD, "--invalid-json", "0"), "--invalid-json: of which documents?"),
+        ((*GOOD, *KNOWING, "--accuracy", "96"), "'96' is not a share, from 0 to 1"),
+        ((*GOOD, *KNOWING, "--accuracy", "nan"), "'nan' is not a share, from 0 to 1"),
+        (
+            (*GOOD, *KNOWING, "--accuracy", "0.96", "--invalid-json", "0.05"),
+            "0.96 and 0.05 are together more than 1",
+        ),
+        ((*GOOD, "--documents", "/no/such/folder"), "--documents: /no/such/folder: holds no document"),
     ],
 )
 def test_a_bad_parameter_is_refused_with_what_would_be_right(
@@ -60,6 +70,14 @@ def test_what_is_given_stands_and_what_is_not_is_the_personalitys(tmp_path: Path
     assert chosen.pace.inter_token_latency_s == 0.35
     assert chosen.pace.time_to_first_token_s == 0.5
     assert options("--personality=cloud", "--port=1", "--api-key-env=K", K="sk-1").api_key == "sk-1"
+
+
+def test_what_a_model_is_told_of_documents() -> None:
+    assert options(*GOOD).documents == ()
+    chosen = options(*GOOD, *KNOWING)
+    assert (len(chosen.documents) > 9, chosen.accuracy, chosen.invalid_json) == (True, 1.0, 0.0)
+    chosen = options(*GOOD, *KNOWING, "--invalid-json=0.25")
+    assert (chosen.accuracy, chosen.invalid_json) == (0.75, 0.25)
 
 
 @pytest.mark.parametrize("name", sorted(load()))

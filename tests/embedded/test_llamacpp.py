@@ -135,7 +135,7 @@ def place(folder: Path) -> program.Place:
 def test_an_engine_that_there_is_not_is_refused(tmp_path, given, handles, words):
     tier = Tier(name="t", match=Match(group="g"), handles=Handles(**handles))
     with pytest.raises(Refusal) as refused:
-        program.of(tier, given, place(tmp_path), "here")
+        program.of(tier, given, place(tmp_path), "here", tmp_path)
     assert words in str(refused.value)
 
 

@@ -46,6 +46,9 @@ def write_inputs(folder: Path) -> Path:
     data["gateway"]["cooldown"] = f"{COOLDOWN_S}s"
     for name, params in FASTER.items():
         data["embedded"]["engines"][name] |= params
+    for params in data["embedded"]["engines"].values():
+        if "documents" in params:
+            params["documents"] = str(ROOT / "topologies" / params["documents"])
     gateway = yaml.safe_load((ROOT / "topologies/litellm.yaml").read_text())
     gateway["router_settings"]["cooldown_time"] = COOLDOWN_S
     (folder / "litellm.yaml").write_text(yaml.safe_dump(gateway))
