@@ -27,6 +27,8 @@ from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 from contract import duration, proxies, timeline, topology
 from contract.clock import Clock, share
 from contract.counters import AFTER, BEFORE
+from contract.document import Document
+from contract.document import read as documents
 from contract.leash import Leashed
 from contract.records import Outcome
 from contract.redact import redact
@@ -62,7 +64,9 @@ ARGUMENTS = (
     "stop_timeout",
 )
 SCENARIOS = (ChatUser, DirectUser, OverheadUser)
-ON_REQUEST = (ClassifyUser,)  # played only where --scenarios names them
+ON_REQUEST = (ClassifyUser,)  # played only where the timeline or --scenarios names them
+KNOWN = {user.scenario: user for user in (*SCENARIOS, *ON_REQUEST)}
+DOCUMENTS = Path(__file__).parent / "scenarios" / "documents"
 
 PYTHON = sys.executable
 QUIET_BEFORE_MOVE_S = 5.0  # from then on the probe asks more often, which would weigh on the pairs
@@ -93,7 +97,20 @@ def _arguments(parser: LocustArgumentParser) -> None:
     add(
         "--scenarios",
         default="",
-        help="only these, for example chat,direct; where none is named all but classify",
+        help="only these, for example chat,direct; by default those of the timeline, where it names none all but classify",
+    )
+    add(
+        "--documents",
+        default=str(DOCUMENTS),
+        help="the folder of documents that classify asks about, each with its right answer",
+        include_in_web_ui=False,
+    )
+    add(
+        "--instances",
+        type=int,
+        default=ClassifyUser.fixed_count,
+        help="of classify: each has one document under way",
+        include_in_web_ui=False,
     )
     add(
         "--without-reaper",
@@ -132,7 +149,7 @@ def _init(environment: Environment, **_: Any) -> None:
     if options.leash or (worker and options.processes):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if worker:
-        Player(environment, {user.scenario: user for user in (*SCENARIOS, *ON_REQUEST)})
+        Player(environment, KNOWN, lambda: _corpus(options))
         return
     conductor = Conductor(environment)
     try:
@@ -185,11 +202,11 @@ class Conductor:
     def prepare(self) -> None:
         """Read all inputs, and start the embedded stack where the topology asks for one. Raises Refusal."""
         options = self._options
-        self._choose_shape()
-        self._choose_scenarios()
         self._topology = topology.read(self._topology_path)
         proxies.refuse(self._topology, os.environ)
         self._timeline = timeline.read(self._timeline_path)
+        self._choose_shape()
+        self._choose_scenarios()
         try:
             if options.duration:
                 duration.parse(options.duration)
@@ -244,12 +261,15 @@ class Conductor:
             self._options.scenarios = self._options.scenarios or self._search.scenarios
 
     def _choose_scenarios(self) -> None:
-        known = {user.scenario: user for user in (*SCENARIOS, *ON_REQUEST)}
         wanted = [name.strip() for name in self._options.scenarios.split(",") if name.strip()]
+        where = "--scenarios"
+        if not wanted and self._timeline.scenarios is not None:
+            wanted, where = self._timeline.scenarios, f"{self._timeline_path}: scenarios"
         for name in wanted:
-            if name not in known:
-                raise Refusal(f"--scenarios: {no_such('scenario', name, known)}")
-        chosen = [known[name] for name in wanted] if wanted else list(SCENARIOS)
+            if name not in KNOWN:
+                raise Refusal(f"{where}: {no_such('scenario', name, KNOWN)}")
+        chosen = [KNOWN[name] for name in wanted] if wanted else list(SCENARIOS)
+        self._corpus = _corpus(self._options) if ClassifyUser in chosen else []
         self._arrivals = parse(self._options.arrivals) if self._options.arrivals else None
         if self._options.max_in_flight < 1:
             raise Refusal(
@@ -420,7 +440,7 @@ class Conductor:
         self._stage = Stage(
             topology=self._topology, recorder=Recorder(self._warm, self._cannot_record), clock=self._clock,
             seed=self._options.seed, prefix=secrets.token_hex(3), gateway=gateway, tiers=tiers,
-            arrivals=self._arrivals, max_in_flight=self._options.max_in_flight,
+            arrivals=self._arrivals, max_in_flight=self._options.max_in_flight, corpus=self._corpus,
         )  # fmt: skip
         if self._shape is not None:
             self._stage.factor = self._shape.factor
@@ -594,6 +614,14 @@ class Conductor:
         if chaos_code == EXIT_NOT_RESTORED:
             return self._end_reason or "error: a fault could not be mended"
         return self._end_reason if chaos_code else None
+
+
+def _corpus(options: Any) -> list[Document]:
+    """What classifiers are given; and how many there are of them is theirs from here on. Raises Refusal."""
+    if options.instances < 1:
+        raise Refusal(f"--instances: {options.instances} asks about no document; give 1 or more")
+    ClassifyUser.fixed_count = options.instances
+    return documents(Path(options.documents))
 
 
 def _must_pass(*commands: list[str]) -> None:

@@ -4,7 +4,6 @@ One truth for the users' asks and the probe's. Does no I/O.
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -63,22 +62,21 @@ class Endpoint:
         stream: bool,
         ignore_eos: bool = False,
         system: str | None = None,
-        schema: Mapping[str, Any] | None = None,
+        temperature: float | None = None,
     ) -> bytes:
         """The whole request. The prompt is led by its nonce, the request id.
 
-        `ignore_eos` is for engines that honour it and are asked directly: a gateway passes unknown parameters on,
-        and a cloud provider answers them with 400. `schema`: a JSON schema that the answer must follow; a parameter
-        of the API itself, which gateways translate for engines that spell it otherwise.
+        `max_tokens`, `temperature`: None leaves them to the server. `ignore_eos` is for engines that honour it and are
+        asked directly: a gateway passes unknown parameters on, and a cloud provider answers them with 400.
         """
         messages = [{"role": "user", "content": f"{request_id} {prompt}"}]
         if system is not None:
             messages.insert(0, {"role": "system", "content": system})
         body: dict[str, Any] = {"model": self.model, "messages": messages, "stream": stream}
         if self.api == "ollama":
-            body |= _ollama(max_tokens, schema)
+            body |= _ollama(max_tokens, temperature)
         else:
-            body |= _openai(max_tokens, schema, stream, ignore_eos)
+            body |= _openai(max_tokens, temperature, stream, ignore_eos)
         payload = json.dumps(body).encode()
         lines = [
             f"POST {self.path} HTTP/1.1",
@@ -99,7 +97,7 @@ class Endpoint:
 
 
 def _openai(
-    max_tokens: int | None, schema: Mapping[str, Any] | None, stream: bool, ignore_eos: bool
+    max_tokens: int | None, temperature: float | None, stream: bool, ignore_eos: bool
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if stream:
@@ -108,16 +106,12 @@ def _openai(
         found["max_tokens"] = max_tokens
     if ignore_eos:
         found["ignore_eos"] = True
-    if schema is not None:
-        named = {"name": "answer", "strict": True, "schema": schema}
-        found["response_format"] = {"type": "json_schema", "json_schema": named}
+    if temperature is not None:
+        found["temperature"] = temperature
     return found
 
 
-def _ollama(max_tokens: int | None, schema: Mapping[str, Any] | None) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if max_tokens is not None:
-        found["options"] = {"num_predict": max_tokens}
-    if schema is not None:
-        found["format"] = schema
-    return found
+def _ollama(max_tokens: int | None, temperature: float | None) -> dict[str, Any]:
+    given = {"num_predict": max_tokens, "temperature": temperature}
+    options = {name: value for name, value in given.items() if value is not None}
+    return {"options": options} if options else {}

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 
 from contract.answer import Answer, told
+from contract.classification import Classification
 from contract.framing import End, Exchange
 from contract.proper_end import AT_CAP, UNKNOWN, ProperEnd
 from contract.records import GATEWAY, Ask, Outcome, Witness
@@ -58,7 +59,10 @@ def _whole(exchange: Exchange, answer: Answer, max_tokens: int | None, proper_en
         return Outcome.CUT, "finish_reason abort", None
     if proper_end.shows is not None:
         assert answer.text is not None, "the content has been kept for its witness"
-        if proper_end.shows("".join(answer.text)):
+        whole = proper_end.shows("".join(answer.text))
+        if whole is None:
+            return Outcome.OK, None, Witness.NONE
+        if whole:
             return Outcome.OK, None, Witness.CONTENT
         return Outcome.CUT, f"finish_reason {reason}, and the content is not {proper_end.wanted}", None
     if not proper_end.at_cap or max_tokens is None:
@@ -77,12 +81,13 @@ def fill(
     instant: Callable[[float], float],
     topology: Topology,
     proper_end: ProperEnd | None = None,
+    classification: Classification | None = None,
 ) -> None:
     """Write into an ask's record all that its exchange tells.
 
     `instant` turns a reading of the exchange's clock into unix seconds. `proper_end`: the ask's own; else it is the
-    cap, where the topology does not say that whoever served ends early of its own accord. The gateway's headers are
-    believed on a status 200 only.
+    cap, where the topology does not say that whoever served ends early of its own accord. `classification`: judges the
+    content of an answer that is whole. The gateway's headers are believed on a status 200 only.
     """
     ask.status = exchange.status
     headers = exchange.headers
@@ -96,8 +101,12 @@ def fill(
         ask.tier = topology.tier_of(ask.route_group, ask.route_api_base) if through else ask.via
     if proper_end is None:
         proper_end = AT_CAP if topology.ends_at_cap(ask.via, ask.tier) else UNKNOWN
-    answer = read_answer(exchange, text=proper_end.shows is not None) if exchange.status == 200 else None
+    text = proper_end.shows is not None or classification is not None
+    answer = read_answer(exchange, text) if exchange.status == 200 else None
     ask.outcome, ask.error, ask.witness = judge(exchange, answer, ask.max_tokens, proper_end)
+    if classification is not None and ask.outcome == Outcome.OK:
+        assert answer is not None, "what is ok has been read"
+        ask.valid, ask.wrong = classification.judge("".join(answer.text or []))
     if exchange.sent_at is not None:
         sent = exchange.sent_at
         ask.sent_at = instant(sent)

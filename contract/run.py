@@ -184,6 +184,7 @@ class Batches:
             return
         try:
             with pa.OSFile(str(self._path)) as file, pa.ipc.open_stream(file) as reader:
+                older = reader.schema.names != self._schema.names
                 while file.tell() < self.size:
                     try:
                         batch = reader.read_next_batch()
@@ -191,7 +192,7 @@ class Batches:
                         self.torn = file.tell() < self.size
                         return
                     self.walked = file.tell()
-                    yield _completed(batch, self._schema)
+                    yield _completed(batch, self._schema) if older else batch
         except (pa.ArrowInvalid, OSError):
             self.torn = True
 
@@ -204,8 +205,6 @@ def read_arrow(path: Path, schema: pa.Schema) -> tuple[pa.Table, bool]:
 
 def _completed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """With the columns that a format after the batch's own brought: nobody told, so all of them are null."""
-    if batch.schema.names == schema.names:
-        return batch
     there = set(batch.schema.names)
     arrays = [batch.column(f.name) if f.name in there else pa.nulls(batch.num_rows, f.type) for f in schema]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)

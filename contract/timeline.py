@@ -1,6 +1,7 @@
 """The experiment: what is taken away when, and what is expected of it.
 
-The shape alone: which faults there are is known to chaos, which expectations to the analysis.
+The shape alone: which faults there are is known to chaos, which expectations to the analysis, which scenarios to the
+load generator.
 """
 
 from pathlib import Path
@@ -81,6 +82,7 @@ class Timeline(Strict):
     max_cloud_answers: int | None = Field(default=None, ge=0)
     abort_when: AbortWhen | None = None
     objectives: Objectives = Objectives()
+    scenarios: list[str] | None = Field(default=None, min_length=1)  # who plays; None: the command line says
     steps: list[Step] = Field(min_length=1)
     expect: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
@@ -89,6 +91,10 @@ class Timeline(Strict):
         problems = []
         names = [s.name for s in self.steps]
         problems += [f"two steps are named {n!r}" for n in sorted({n for n in names if names.count(n) > 1})]
+        played = self.scenarios or []
+        problems += [
+            f"scenarios: {n!r} stands twice" for n in sorted({n for n in played if played.count(n) > 1})
+        ]
         for step in self.steps:
             if step.at < self.baseline:
                 problems.append(

@@ -1,51 +1,65 @@
-"""A document classifier, as Paperless-AI is one: a plain ask for a JSON object that says what a document is.
+"""Document classifiers, as Paperless-AI is one: a plain ask for a JSON object that says what a document is.
 
-Its answer is free to end where it ends, so it is verified by its content: a JSON object that was cut parses no more.
-Classifiers in the field ask in words alone. Here the object's schema is asked for too, through the gateway as well: it
-is a parameter of the API itself, unlike `ignore_eos`, and without it a small model's disobedience would look like a
-cut. On request only: --scenarios classify.
+Each instance has one document under way. Nothing caps the answer and no schema binds it, so it is verified by its
+content: a JSON object that was cut does not close. Each retry of the client's is an ask with a record of its own.
 """
 
-from typing import Any
-
+import gevent
 from locust import task
 
-from contract.proper_end import json_object
+from contract.classification import Classification
+from contract.document import Document
+from contract.proper_end import JSON_OBJECT
+from contract.records import Ask
+from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.user import GatewayUser
-from scenarios.prompts import document
+from scenarios.retries import RETRIES, asks_again, wait_s
 
-DOCUMENT_TOKENS = (200, 1500)
-MAX_TOKENS = 256
-PAUSE_S = 1.0  # one document after the other
+TEMPERATURE = 0.3
+LONGEST = 50_000  # characters of a document's text
+PAUSE_S = 0.5  # what was found is written back, the next document fetched
+TIMEOUT_S = 600.0
 SYSTEM = (
-    "You classify documents. Answer with exclusively a JSON object: title, correspondent, tags (up to 4), "
-    "document_type, document_date (YYYY-MM-DD), language. Keep every value short."
+    "You are a document analyst. Read the document, which an OCR program has made into text, and answer with exclusively "
+    "a JSON object, without any other word, of this shape: "
+    '{"title": "short and to the point, without addresses", '
+    '"correspondent": "the sender, in the shortest form that is clear", '
+    '"tags": ["up to four topics"], '
+    '"document_type": "Invoice, Contract, Letter, ... in one or two words", '
+    '"document_date": "YYYY-MM-DD", '
+    '"language": "en, de, fr, ..."}'
 )
-_TEXT = {"type": "string"}
-PROPERTIES = {
-    "title": _TEXT,
-    "correspondent": _TEXT,
-    "tags": {"type": "array", "items": _TEXT},
-    "document_type": _TEXT,
-    "document_date": _TEXT,
-    "language": _TEXT,
-}
-SCHEMA = {
-    "type": "object", "properties": PROPERTIES, "required": list(PROPERTIES), "additionalProperties": False,
-}  # fmt: skip
-ASKED: dict[str, Any] = {
-    "stream": False, "system": SYSTEM, "schema": SCHEMA, "max_tokens": MAX_TOKENS,
-    "proper_end": json_object(PROPERTIES),
-}  # fmt: skip
 
 
 class ClassifyUser(GatewayUser):
+    """One instance."""
+
     scenario = "classify"
+    fixed_count = 3
+    deadlines = Deadlines(first_token=TIMEOUT_S, silence=TIMEOUT_S, whole=TIMEOUT_S)
 
     def wait_time(self) -> float:
         return PAUSE_S
 
     @task
     def classify(self) -> None:
-        text = document(self.random, self.prompt_tokens(self.random.randint(*DOCUMENT_TOKENS)))
-        self.ask(text, **ASKED)
+        """One document. Whatever becomes of it, it waits for its next turn then."""
+        walk = self.stage.documents
+        document = walk.next()
+        ask: Ask | None = None
+        try:
+            ask = self._answered(document)
+        finally:
+            walk.done(document, ask.tier if ask is not None else None)
+
+    def _answered(self, document: Document) -> Ask:
+        """The last of the calls that the client makes for it."""
+        for attempt in range(1, RETRIES + 2):
+            ask = self.ask(
+                document.text[:LONGEST], stream=False, capped=False, system=SYSTEM, temperature=TEMPERATURE,
+                proper_end=JSON_OBJECT, classification=Classification(document, attempt),
+            )  # fmt: skip
+            if attempt > RETRIES or not asks_again(ask, self.headers):
+                break
+            gevent.sleep(wait_s(attempt - 1, self.headers, self.stage.clock.now(), self.random.random()))
+        return ask

@@ -22,11 +22,6 @@ def prompt(rng: random.Random, tokens: int) -> str:
     return " ".join([*_notes(rng, tokens - approximate_tokens(demand)), demand])
 
 
-def document(rng: random.Random, tokens: int) -> str:
-    """About `tokens` tokens of notes, and nothing that is demanded."""
-    return " ".join(_notes(rng, tokens))
-
-
 def approximate_tokens(text: str) -> int:
     """Words and marks, one each."""
     return len(text.split()) + sum(text.count(mark) for mark in ".,")

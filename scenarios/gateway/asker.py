@@ -3,15 +3,16 @@
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from gevent import GreenletExit
 
+from contract.classification import Classification
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
 from contract.outcome import fill, ours
 from contract.proper_end import ProperEnd
 from contract.records import GATEWAY, Ask, Lane
+from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.stage import Stage
 from scenarios.gateway.wire import Connection
 
@@ -19,10 +20,21 @@ log = logging.getLogger(__name__)
 
 
 class Asker:
-    """Asks for one scenario, over kept connections of its own. `tell` gets each record, and the body's bytes."""
+    """Asks for one scenario, over kept connections of its own. `tell` gets each record, and the body's bytes.
 
-    def __init__(self, stage: Stage, scenario: str, tell: Callable[[Ask, int], None]) -> None:
-        self._stage, self._scenario, self._tell = stage, scenario, tell
+    `headers`: those of the latest response, names in lower case; none where none came. `deadlines`: its own in place of
+    the run's.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        scenario: str,
+        tell: Callable[[Ask, int], None],
+        deadlines: Deadlines | None = None,
+    ) -> None:
+        self._stage, self._scenario, self._tell, self._deadlines = stage, scenario, tell, deadlines
+        self.headers: Mapping[str, str] = {}
         self._connections: dict[str, Connection] = {}
 
     def ask(
@@ -36,21 +48,27 @@ class Asker:
         pair: str | None = None,
         intended_at: float | None = None,
         max_tokens: int | None = None,
+        capped: bool = True,
         system: str | None = None,
-        schema: Mapping[str, Any] | None = None,
+        temperature: float | None = None,
         proper_end: ProperEnd | None = None,
+        classification: Classification | None = None,
     ) -> Ask:
         """Ask once. Without a proper end of its own the prompt must call for more than the cap allows.
 
-        `model`: another of the gateway's groups. `max_tokens`: the run's cap where none is given. `schema`: of JSON,
-        which the answer must follow.
+        `model`: another of the gateway's groups. `max_tokens`: the run's cap where none is given. `capped`: without a
+        cap the answer ends where it chooses, and nobody asks an engine to go on.
         """
         stage = self._stage
+        self.headers = {}
+        if capped and max_tokens is None:
+            max_tokens = stage.max_tokens
         ask = Ask(
             request_id=stage.next_request_id(), scenario=self._scenario, lane=lane, via=via, stream=stream,
             intended_at=stage.clock.now() if intended_at is None else intended_at,
-            max_tokens=stage.max_tokens if max_tokens is None else max_tokens,
-            pair=pair, worker=stage.worker,
+            max_tokens=max_tokens if capped else None, pair=pair, worker=stage.worker,
+            document=classification.document.id if classification else None,
+            attempt=classification.attempt if classification else None,
         )  # fmt: skip
         tally = stage.recorder.tally
         tally.began(arrived=intended_at is not None)
@@ -60,17 +78,25 @@ class Asker:
             endpoint = self._endpoint(via, model)
             connection = self._connection(via, endpoint)
             request = endpoint.request(
-                ask.request_id, prompt, ask.max_tokens, stream, self._ignore_eos(via), system, schema
+                ask.request_id,
+                prompt,
+                ask.max_tokens,
+                stream,
+                capped and self._ignore_eos(via),
+                system,
+                temperature,
             )
             exchange = connection.exchange(
-                request, stage.deadlines, lambda at: tally.sent(stage.clock.at(at) - ask.intended_at)
-            )
-            fill(ask, exchange, stage.clock.at, stage.topology, proper_end)
+                request, self._deadlines or stage.deadlines,
+                lambda at: tally.sent(stage.clock.at(at) - ask.intended_at),
+            )  # fmt: skip
+            self.headers = exchange.headers
+            fill(ask, exchange, stage.clock.at, stage.topology, proper_end, classification)
             return ask
         except GreenletExit:  # the run ends, and we stop waiting
             exchange = connection.latest if connection else None
             try:
-                fill(ask, exchange or _unsent(), stage.clock.at, stage.topology, proper_end)
+                fill(ask, exchange or _unsent(), stage.clock.at, stage.topology, proper_end, classification)
             except Exception as e:  # the kill goes on all the same
                 ours(ask, e)
             raise

@@ -5,7 +5,7 @@ It writes no file. What it cannot do it says to the master, in words.
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +16,7 @@ from locust.env import Environment
 from contract import proxies
 from contract import topology as topologies
 from contract.clock import Clock, boot
+from contract.document import Document
 from contract.records import CLIENT, REQUESTS
 from contract.refusal import EXIT_BAD_INPUT, EXIT_PASS, Refusal
 from contract.topology import Topology
@@ -52,8 +53,14 @@ _TALLY_S = 1.0
 class Player:
     """One worker; it plays in one run at a time."""
 
-    def __init__(self, environment: Environment, scenarios: Mapping[str, type[GatewayUser]]) -> None:
-        """`scenarios`: the users by the names of their scenarios."""
+    def __init__(
+        self,
+        environment: Environment,
+        scenarios: Mapping[str, type[GatewayUser]],
+        corpus: Callable[[], Sequence[Document]],
+    ) -> None:
+        """`scenarios`: the users by the names of their scenarios. `corpus`: reads it where documents are classified."""
+        self._corpus = corpus
         self._environment, self._runner, self._scenarios = environment, environment.runner, scenarios
         self._clock = Clock()
         self._stage: Stage | None = None
@@ -89,6 +96,8 @@ class Player:
             recorder = Recorder(warm, self._cannot_record)
             stage = of_told(msg.data, recorder, self._clock, msg.data["worker"], msg.data["prefix"])
             proxies.refuse(stage.topology, os.environ)
+            if msg.data["classifies"]:
+                stage.corpus = self._corpus()
             self._opened = self._open_loop(stage, msg.data)
             preflight(knock(stage), stage.topology)
             recorder.flush()
@@ -134,8 +143,9 @@ class Player:
         self._environment.brownout = stage
         # Locust may give any of them to any worker; an open loop it is not told of, so that each has exactly one.
         self._environment.user_classes = [*self._scenarios.values(), Idle]
-        if self._opened is not None and said["share"] is not None:
+        if said["share"] is not None:
             stage.share = Share(**said["share"])
+        if self._opened is not None and said["share"] is not None:
             stage.max_in_flight = max(1, stage.max_in_flight // stage.share.of)
             self._environment.user_classes.append(self._opened)
             self._runner.spawn_users({self._opened.__name__: 1})

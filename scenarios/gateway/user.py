@@ -8,10 +8,12 @@ import gevent
 from locust import User
 from locust.exception import StopUser
 
+from contract.classification import Classification
 from contract.proper_end import ProperEnd
 from contract.records import GATEWAY, Ask, Lane, Outcome
 from scenarios.gateway.arrivals import Arrival
 from scenarios.gateway.asker import Asker
+from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.stage import Stage
 
 _STAGE_S = 90.0
@@ -33,12 +35,13 @@ class GatewayUser(User):
 
     abstract = True
     scenario: ClassVar[str]
+    deadlines: ClassVar[Deadlines | None] = None  # the scenario's own in place of the run's
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
         self.stage = _stage_of(environment)
         self.random = self.stage.random_of_next(self.scenario)
-        self._asker = Asker(self.stage, self.scenario, self._tell)
+        self._asker = Asker(self.stage, self.scenario, self._tell, self.deadlines)
         self._killed = False
         self._arrival: Arrival | None = None
         self._intended_at: float | None = None
@@ -62,9 +65,11 @@ class GatewayUser(User):
         lane: Lane = Lane.LOAD,
         pair: str | None = None,
         max_tokens: int | None = None,
+        capped: bool = True,
         system: str | None = None,
-        schema: Mapping[str, Any] | None = None,
+        temperature: float | None = None,
         proper_end: ProperEnd | None = None,
+        classification: Classification | None = None,
     ) -> Ask:
         """See `Asker.ask`."""
         if self._killed:
@@ -75,8 +80,14 @@ class GatewayUser(User):
             max_tokens = self._arrival.output_tokens
         return self._asker.ask(
             prompt, stream=stream, via=self.stage.via if via is None else via, lane=lane, pair=pair,
-            intended_at=intended_at, max_tokens=max_tokens, system=system, schema=schema, proper_end=proper_end,
+            intended_at=intended_at, max_tokens=max_tokens, capped=capped, system=system, temperature=temperature,
+            proper_end=proper_end, classification=classification,
         )  # fmt: skip
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Of the latest response; names in lower case."""
+        return self._asker.headers
 
     def stop(self, force: bool = False) -> bool:
         """Locust kills a user whom it sees waiting. One whose wait ends in that same turn would begin an ask first,

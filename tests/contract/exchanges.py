@@ -2,6 +2,7 @@
 
 import json
 
+from contract.classification import Classification
 from contract.framing import Exchange, Framing
 from contract.outcome import fill
 from contract.proper_end import ProperEnd
@@ -83,10 +84,14 @@ class Groups:
 
 
 def recorded(
-    exchange: Exchange, via: str = "gateway", proper_end: ProperEnd | None = None, topology=None
+    exchange: Exchange,
+    via: str = "gateway",
+    proper_end: ProperEnd | None = None,
+    topology=None,
+    classification: Classification | None = None,
 ) -> Ask:
     """Its record, which must be one that can be written."""
     ask = Ask("ask-1", "test", "load", via, True, 0.0, max_tokens=CAP)
-    fill(ask, exchange, lambda reading: 1000.0 + reading, topology or Groups(), proper_end)
+    fill(ask, exchange, lambda reading: 1000.0 + reading, topology or Groups(), proper_end, classification)
     columns([ask], REQUESTS)
     return ask

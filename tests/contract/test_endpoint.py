@@ -9,26 +9,25 @@ from contract.refusal import Refusal
 from contract.topology import Gateway, Match, Tier
 from tests import tls
 
-SCHEMA = {"type": "object"}
 SAID = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "ask-1 hi"}]
 BODIES = [
-    # api, streamed, cap, ignore_eos, schema; what stands beside model and messages
+    # api, streamed, cap, ignore_eos, temperature; what stands beside model and messages
     ("openai", True, 5, False, None, {"stream": True, "stream_options": {"include_usage": True}, "max_tokens": 5}),
     ("openai", False, None, False, None, {"stream": False}),
     ("openai", False, 5, True, None, {"stream": False, "max_tokens": 5, "ignore_eos": True}),
-    ("openai", False, None, False, SCHEMA, {"stream": False, "response_format": {
-        "type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": SCHEMA}}}),
+    ("openai", False, None, False, 0.3, {"stream": False, "temperature": 0.3}),
     ("ollama", True, 5, False, None, {"stream": True, "options": {"num_predict": 5}}),
-    ("ollama", False, None, False, SCHEMA, {"stream": False, "format": SCHEMA}),
+    ("ollama", False, None, False, None, {"stream": False}),
+    ("ollama", False, None, False, 0.3, {"stream": False, "options": {"temperature": 0.3}}),
+    ("ollama", True, 5, False, 0.0, {"stream": True, "options": {"num_predict": 5, "temperature": 0.0}}),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("api", "stream", "cap", "ignore_eos", "schema", "beside"), BODIES)
-def test_what_an_api_is_told(api, stream, cap, ignore_eos, schema, beside):
+@pytest.mark.parametrize(("api", "stream", "cap", "ignore_eos", "temperature", "beside"), BODIES)
+def test_what_an_api_is_told(api, stream, cap, ignore_eos, temperature, beside):
     endpoint = Endpoint.of("http://h:1", "m", "the-key", api)
-    head, _, body = endpoint.request("ask-1", "hi", cap, stream, ignore_eos, "be brief", schema).partition(
-        b"\r\n\r\n"
-    )
+    request = endpoint.request("ask-1", "hi", cap, stream, ignore_eos, "be brief", temperature)
+    head, _, body = request.partition(b"\r\n\r\n")
     assert json.loads(body) == {"model": "m", "messages": SAID} | beside
     assert head.startswith(b"POST /api/chat " if api == "ollama" else b"POST /v1/chat/completions ")
     assert b"Authorization: Bearer the-key" in head

@@ -174,6 +174,10 @@ def test_a_wrong_topology_is_refused_with_what_would_be_right(tmp_path, old, new
         ("max: 3m", "max: 3m\ntrials: 0", "trials: Input should be greater than or equal to 1"),
         ("max: 3m", "max: 3m\ntrials: 9s", "trials: Input should be a valid integer"),
         ("max: 3m", "max: 3m\ntrial: 9", "no key 'trial'; did you mean 'trials'?"),
+        ("max: 3m", "max: 3m\nscenarios: chat", "scenarios: Input should be a valid list"),
+        ("max: 3m", "max: 3m\nscenarios: []", "scenarios: List should have at least 1 item"),
+        ("max: 3m", "max: 3m\nscenarios: [chat, direct, chat]", "scenarios: 'chat' stands twice"),
+        ("max: 3m", "max: 3m\nscenario: [chat]", "no key 'scenario'; did you mean 'scenarios'?"),
     ],
 )
 def test_a_wrong_timeline_is_refused_with_what_would_be_right(tmp_path, old, new, words):
@@ -181,6 +185,12 @@ def test_a_wrong_timeline_is_refused_with_what_would_be_right(tmp_path, old, new
     with pytest.raises(Refusal) as e:
         read(tmp_path, TIMELINE.replace(old, new, 1), timeline)
     assert words in str(e.value)
+
+
+def test_a_timeline_may_say_who_plays(tmp_path):
+    assert read(tmp_path, TIMELINE, timeline).scenarios is None
+    said = read(tmp_path, TIMELINE.replace("max: 3m", "max: 3m\nscenarios: [chat, classify]"), timeline)
+    assert said.scenarios == ["chat", "classify"]
 
 
 def test_all_mistakes_of_a_file_are_told_at_once(tmp_path):

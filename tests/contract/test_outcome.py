@@ -1,10 +1,15 @@
-"""What an ask's record says of an exchange: how it was lost, who served, what the gateway told."""
+"""What an ask's record says of an exchange: how it was lost, who served, what the gateway told, what a document's answer is worth."""
+
+import datetime
+import json
 
 import pytest
 
+from contract.classification import Classification
+from contract.document import Document
 from contract.framing import End, Exchange
 from contract.outcome import judge
-from contract.proper_end import AT_CAP, UNKNOWN
+from contract.proper_end import AT_CAP, JSON_OBJECT, UNKNOWN
 from contract.records import Outcome, Witness
 from tests.contract.exchanges import (
     CAP,
@@ -12,6 +17,8 @@ from tests.contract.exchanges import (
     WHOLE,
     finish,
     head,
+    lines,
+    plain,
     received,
     recorded,
     streamed,
@@ -76,3 +83,64 @@ def test_an_exchange_is_not_judged_before_its_end():
 def test_the_gateways_own_overhead_is_kept_as_told_or_not_at_all(told, found):
     raw = head("200 OK", f"x-litellm-overhead-duration-ms: {told}")
     assert recorded(received((1.0, raw), closed_at=2.0)[0]).route_overhead_ms == found
+
+
+BILL = Document(
+    "bill", "A bill", ("Stadtwerke",), ("Invoice",), datetime.date(2024, 3, 12), "de", "Bill", ("a",)
+)
+RIGHT = {"title": "x", "correspondent": "Stadtwerke", "tags": ["a"], "document_type": "invoice",
+         "document_date": "2024-03-12", "language": "de"}  # fmt: skip
+HALF = json.dumps(RIGHT)[:40]
+
+
+def _openai_plain(content, reason="stop"):
+    return plain({"choices": [{"message": {"content": content}, "finish_reason": reason}]})
+
+
+def _openai_streamed(content, reason="stop"):
+    middle = len(content) // 2
+    return streamed(token(content[:middle]), token(content[middle:]), finish(reason), DONE)
+
+
+def _generate_plain(content, reason="stop"):
+    return plain({"response": content, "done": True, "done_reason": reason})
+
+
+def _chat_streamed(content, reason="stop"):
+    said = [{"message": {"content": part}, "done": False} for part in (content[:7], content[7:])]
+    return lines(*said, {"message": {"content": ""}, "done": True, "done_reason": reason})
+
+
+ANSWERS = [
+    # content, finish_reason; outcome, witness, valid, wrong
+    (json.dumps(RIGHT), "stop", "ok", "content", True, []),
+    (f"```json\n{json.dumps(RIGHT)}\n```", "stop", "ok", "content", True, []),
+    (json.dumps(RIGHT | {"language": "fr"}), "stop", "ok", "content", True, ["language"]),
+    ('{"correspondent": "", "tags": []}', "stop", "ok", "content", True,
+     ["correspondent", "document_type", "document_date", "language"]),
+    (json.dumps(RIGHT | {"tags": "a"}), "stop", "ok", "content", False, None),
+    ('{"tags": [],}', "stop", "ok", "content", False, None),
+    ("I cannot read this.", "stop", "ok", "none", False, None),
+    (HALF, "stop", "cut", None, None, None),
+    (HALF, "length", "cut", None, None, None),
+    (json.dumps(RIGHT), "abort", "cut", None, None, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", [_openai_plain, _openai_streamed, _generate_plain, _chat_streamed])
+@pytest.mark.parametrize(("content", "reason", "outcome", "witness", "valid", "wrong"), ANSWERS)
+def test_an_answer_about_a_document_is_judged_by_its_content(
+    answer, content, reason, outcome, witness, valid, wrong
+):
+    exchange, _ = received((1.0, answer(content, reason)))
+    ask = recorded(exchange, proper_end=JSON_OBJECT, classification=Classification(BILL, 1))
+    assert (ask.outcome, ask.witness, ask.valid, ask.wrong) == (outcome, witness, valid, wrong)
+    if outcome == "cut" and reason != "abort":
+        assert ask.error == f"finish_reason {reason}, and the content is not a JSON object that closes"
+
+
+def test_what_never_came_is_neither_valid_nor_not():
+    exchange, framing = received()
+    framing.given_up(End.LATE, 2.0, "why")
+    ask = recorded(exchange, proper_end=JSON_OBJECT, classification=Classification(BILL, 1))
+    assert (ask.outcome, ask.valid, ask.wrong) == (Outcome.TIMEOUT, None, None)

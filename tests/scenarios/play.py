@@ -6,18 +6,23 @@ Importing Locust patches the standard library; the process of the tests must sta
 import dataclasses
 import json
 import sys
+from pathlib import Path
 
 import gevent
 import gevent.monkey
 from locust.env import Environment
 
-from scenarios import chat, direct, overhead
+from contract.document import read
+from scenarios import chat, classify, direct, overhead
 from scenarios.gateway.arrivals import open_or_closed, parse
 from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.open_loop import open_loop
 from tests.scenarios.stages import kept, stage
 
-USERS = {"chat": chat.ChatUser, "direct": direct.DirectUser, "overhead": overhead.OverheadUser}
+USERS = {
+    "chat": chat.ChatUser, "direct": direct.DirectUser, "overhead": overhead.OverheadUser, "classify": classify.ClassifyUser,
+}  # fmt: skip
+DOCUMENTS = Path(__file__).parents[2] / "scenarios" / "documents"
 
 
 def play(
@@ -35,6 +40,7 @@ def play(
     chat.THINK_S = (0.05, 0.05)
     direct.EVERY_S = 0.1
     overhead.PAUSE_S = 0.1
+    classify.PAUSE_S = 0.01
     classes = [USERS[u] for u in users]
     if arrivals is not None:
         opened, stay = open_or_closed(classes)
@@ -42,7 +48,12 @@ def play(
     environment = Environment(user_classes=classes, stop_timeout=stop_timeout)
     deadlines = {"deadlines": Deadlines()} if patient else {}
     environment.brownout = found = stage(
-        gateway, vllm, arrivals=arrivals and parse(arrivals), max_in_flight=max_in_flight, **deadlines
+        gateway,
+        vllm,
+        arrivals=arrivals and parse(arrivals),
+        max_in_flight=max_in_flight,
+        corpus=read(DOCUMENTS) if "classify" in users else (),
+        **deadlines,
     )
     if overhead_left_s is not None:
         found.overhead_until = found.clock.now() + overhead_left_s

@@ -6,18 +6,22 @@ A cut JSON is told as whole here, as gateways tell it: with "stop", a usage and 
 import http.client
 import json
 import signal
+from pathlib import Path
 
 import gevent
 import pytest
 
-from contract.proper_end import json_object
+from contract.classification import Classification
+from contract.document import read
+from contract.proper_end import JSON_OBJECT
 from scenarios.gateway.asker import Asker
 from scenarios.gateway.deadlines import Deadlines
 from tests.embedded.test_engine import QUICK, SLOW, running
 from tests.scenarios.stages import CAP, stage
 
-SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}, "tags": {"type": "array"}}}
-TITLED = json_object(["title", "tags"])
+CORPUS = Path(__file__).parents[2] / "scenarios" / "documents"
+DOCUMENTS = read(CORPUS)
+KNOWING = ("--documents", str(CORPUS))
 NAMES = ("--served-model-name", "m", "qwen")
 UNTIL_S = 20.0
 
@@ -26,8 +30,15 @@ def _stage(**urls):
     return stage("http://127.0.0.1:1", api="ollama", deadlines=Deadlines(), **urls)
 
 
-def _ask(found, **how):
-    return Asker(found, "test", lambda ask, body: None).ask("hi", **how)
+def _ask(found, prompt="hi", **how):
+    return Asker(found, "test", lambda ask, body: None).ask(prompt, **how)
+
+
+def _classify(found, document=DOCUMENTS[0], **how):
+    return _ask(
+        found, document.text, capped=False, temperature=0.3, proper_end=JSON_OBJECT,
+        classification=Classification(document, 2), **how,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +46,8 @@ def engines(tmp_path_factory):
     """Both are asked as the topology of `stages` says: the one in OpenAI's way, the other in its own."""
     folders = [tmp_path_factory.mktemp(name) for name in ("vllm", "ollama")]
     with (
-        running("vllm", folders[0], *QUICK, *NAMES) as vllm,
-        running("ollama", folders[1], *QUICK, *NAMES) as ollama,
+        running("vllm", folders[0], *QUICK, *NAMES, *KNOWING) as vllm,
+        running("ollama", folders[1], *QUICK, *NAMES, *KNOWING) as ollama,
     ):
         yield {"vllm": vllm, "ollama": ollama}
 
@@ -116,38 +127,42 @@ def test_an_ollama_that_is_killed_in_mid_stream_is_a_cut(tmp_path):
 @pytest.mark.parametrize("via", ["vllm", "ollama"])
 @pytest.mark.parametrize("stream", [True, False])
 def test_an_object_is_its_own_witness(found, via, stream):
-    ask = _ask(found, stream=stream, via=via, schema=SCHEMA, max_tokens=200, proper_end=TITLED)
-    if via == "vllm":  # told to go on after it, the engine writes blanks to the cap
-        assert (ask.outcome, ask.witness, ask.output_tokens) == ("ok", "content", 200)
-    else:
-        assert (ask.outcome, ask.witness, ask.finish_reason) == ("ok", "content", "stop")
+    ask = _classify(found, stream=stream, via=via)
+    assert (ask.outcome, ask.witness, ask.finish_reason, ask.max_tokens) == ("ok", "content", "stop", None)
+    assert (ask.document, ask.attempt, ask.valid, ask.wrong) == (DOCUMENTS[0].id, 2, True, [])
 
 
 @pytest.mark.parametrize("via", ["vllm", "ollama"])
-def test_an_object_that_was_cut_is_a_cut_though_it_is_told_as_whole(found, broken, via):
-    broken(via, fault="cut", after_tokens=4, how="clean_end")
-    ask = _ask(found, stream=False, via=via, schema=SCHEMA, max_tokens=200, proper_end=TITLED)
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_object_that_was_cut_is_a_cut_though_it_is_told_as_whole(found, broken, via, stream):
+    broken(via, fault="cut", after_tokens=4, how="abort" if stream else "clean_end")
+    ask = _classify(found, stream=stream, via=via)
     assert (ask.outcome, ask.status, ask.witness) == ("cut", 200, None)
-    assert ask.error == "finish_reason stop, and the content is not a JSON object with tags, title"
-    assert ask.output_tokens == 4
+    if not stream:
+        assert ask.error == "finish_reason stop, and the content is not a JSON object that closes"
+        assert ask.output_tokens == 4
+    assert (ask.document, ask.valid, ask.wrong) == (DOCUMENTS[0].id, None, None)
 
 
-@pytest.mark.parametrize(("stream", "error"), [(True, "finish_reason abort"), (False, "finish_reason abort")])
-def test_an_object_whose_engine_is_terminated_is_a_cut(tmp_path, stream, error):
-    with running("vllm", tmp_path, *SLOW, "--inter-token-latency=300ms", *NAMES) as engine:
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_object_whose_engine_is_terminated_is_a_cut(tmp_path, stream):
+    with running("vllm", tmp_path, *SLOW, "--inter-token-latency=300ms", *NAMES, *KNOWING) as engine:
         found = _stage(vllm=f"http://127.0.0.1:{engine.port}")
-        ask = gevent.spawn(
-            _ask, found, stream=stream, via="vllm", schema=SCHEMA, max_tokens=200, proper_end=TITLED
-        )
+        ask = gevent.spawn(_classify, found, stream=stream, via="vllm")
         with gevent.Timeout(UNTIL_S):
             while not engine.entries():
                 gevent.sleep(0.02)
             gevent.sleep(0.5)  # a token or two
             engine.process.send_signal(signal.SIGTERM)
             ask.join()
-    assert (ask.value.outcome, ask.value.error) == ("cut", error)
+    assert (ask.value.outcome, ask.value.error) == ("cut", "finish_reason abort")
 
 
-def test_words_are_no_object(found):
-    ask = _ask(found, stream=False, via="ollama", max_tokens=20, proper_end=TITLED)
-    assert (ask.outcome, ask.finish_reason) == ("cut", "length")
+@pytest.mark.parametrize("via", ["vllm", "ollama"])
+def test_words_without_an_object_do_not_show_whether_they_are_whole(found, via):
+    ask = _ask(
+        found, "no document", stream=False, via=via, max_tokens=20, proper_end=JSON_OBJECT,
+        classification=Classification(DOCUMENTS[0], 1),
+    )  # fmt: skip
+    assert (ask.outcome, ask.witness, ask.finish_reason) == ("ok", "none", "length")
+    assert (ask.valid, ask.wrong) == (False, None)

@@ -15,19 +15,27 @@ from pathlib import Path  # noqa: E402
 import gevent  # noqa: E402
 
 from contract import topology  # noqa: E402
+from contract.classification import Classification  # noqa: E402
 from contract.clock import Clock  # noqa: E402
-from scenarios.classify import ASKED  # noqa: E402
+from contract.document import read  # noqa: E402
+from contract.proper_end import JSON_OBJECT  # noqa: E402
+from scenarios.classify import LONGEST, SYSTEM, TEMPERATURE  # noqa: E402
 from scenarios.gateway.asker import Asker  # noqa: E402
 from scenarios.gateway.deadlines import Deadlines  # noqa: E402
 from scenarios.gateway.recorder import Recorder  # noqa: E402
 from scenarios.gateway.stage import Stage, endpoints  # noqa: E402
 from tests.scenarios.stages import Kept, kept  # noqa: E402
 
+CORPUS = Path(__file__).parents[2] / "scenarios" / "documents"
 PROMPT = "Count upwards from one in words, without end."
 
 
 def main(path: str, prefix: str, asks: list[dict], deadlines: dict, at_once: int) -> list[dict]:
-    """`asks`: arguments of Asker.ask, plus `prompt`, `repeat` (default 1), `kill_after_s` and `classify`; `at_once`: how many in flight."""
+    """`asks`: arguments of Asker.ask, plus `prompt`, `repeat` (default 1), `kill_after_s` and `document` (an id, to be
+    classified); `at_once`: how many in flight."""
+    corpus = (
+        {document.id: document for document in read(CORPUS)} if any("document" in one for one in asks) else {}
+    )
     found = topology.read(Path(path))
     gateway, tiers = endpoints(found)
     stage = Stage(
@@ -42,8 +50,13 @@ def main(path: str, prefix: str, asks: list[dict], deadlines: dict, at_once: int
             one = dict(todo.pop(0))
             kill_after_s = one.pop("kill_after_s", None)
             prompt = one.pop("prompt", PROMPT)
-            if one.pop("classify", False):
-                one = ASKED | one
+            if "document" in one:
+                document = corpus[one.pop("document")]
+                prompt = document.text[:LONGEST]
+                one = {
+                    "stream": False, "capped": False, "system": SYSTEM, "temperature": TEMPERATURE,
+                    "proper_end": JSON_OBJECT, "classification": Classification(document, 1),
+                } | one  # fmt: skip
             if kill_after_s is None:
                 asker.ask(prompt, **one)
             else:

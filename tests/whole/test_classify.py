@@ -1,5 +1,5 @@
-"""A document classifier's asks through a real LiteLLM: an object is its own witness, also where the gateway calls half
-of one whole.
+"""A document classifier's asks through a real LiteLLM: every document is known again behind it, an object is its own
+witness, also where the gateway calls half of one whole, and the engines' stated accuracy is found again.
 """
 
 import json
@@ -7,15 +7,19 @@ import urllib.request
 from contextlib import contextmanager
 
 import pytest
+import yaml
 
+from contract.document import read
+from tests.chaos.stand import ROOT
 from tests.whole.asking import Asking
 
-ASKS = 20
-DOCUMENT = "Invoice of the water works. The house on the hill, the year before."
+CORPUS = read(ROOT / "scenarios/documents")
+ENGINES = yaml.safe_load((ROOT / "topologies/embedded.yaml").read_text())["embedded"]["engines"]
+TIERS = [(None, "vllm"), ("ollama-qwen", "ollama"), ("openai-gpt4o", "openai")]
 
 
-def _asks(via="gateway", **more):
-    return [{"classify": True, "prompt": DOCUMENT, "via": via, "repeat": ASKS} | more]
+def _asks(documents, **more):
+    return [{"document": document.id, "via": "gateway"} | more for document in documents]
 
 
 @contextmanager
@@ -30,22 +34,45 @@ def cut(stack, tier):
 
 
 @pytest.mark.verify
-@pytest.mark.parametrize(
-    ("model", "tier"), [(None, "vllm"), ("ollama-qwen", "ollama"), ("openai-gpt4o", "openai")]
-)
-@pytest.mark.parametrize("stream", [False, True])
-def test_an_object_through_the_gateway_is_whole_by_its_content(stack, model, tier, stream):
-    records = Asking(stack.path, _asks(model=model, stream=stream), at_once=4).records()
-    seen = {(r["outcome"], r["error"], r["witness"], r["tier"], r["finish_reason"]) for r in records}
-    assert seen == {("ok", None, "content", tier, "stop")}
+@pytest.mark.parametrize(("model", "tier"), TIERS)
+def test_each_tier_answers_with_exactly_the_accuracy_that_it_was_started_with(stack, model, tier):
+    """The longest document, which the client cuts, among them."""
+    records = Asking(stack.path, _asks(CORPUS, model=model), at_once=4).records(within_s=300)
+    assert {(r["outcome"], r["error"], r["witness"], r["tier"], r["finish_reason"]) for r in records} == {
+        ("ok", None, "content", tier, "stop")
+    }
+    assert {r["document"] for r in records} == {document.id for document in CORPUS}
+    assert all(r["valid"] for r in records)
+    right = sum(r["wrong"] == [] for r in records)
+    assert right == round(ENGINES[tier]["accuracy"] * len(CORPUS))
 
 
 @pytest.mark.verify
-@pytest.mark.parametrize(("model", "tier"), [(None, "vllm"), ("ollama-qwen", "ollama")])
+@pytest.mark.parametrize(("model", "tier"), TIERS)
+def test_a_streamed_object_through_the_gateway_is_whole_by_its_content(stack, model, tier):
+    records = Asking(stack.path, _asks(CORPUS[:6], model=model, stream=True), at_once=3).records()
+    seen = {(r["outcome"], r["error"], r["witness"], r["tier"], r["valid"]) for r in records}
+    assert seen == {("ok", None, "content", tier, True)}
+
+
+@pytest.mark.verify
+@pytest.mark.parametrize(("model", "tier"), TIERS)
 def test_half_an_object_is_a_cut_though_the_gateway_calls_it_whole(stack, model, tier):
     with cut(stack, tier):
-        records = Asking(stack.path, _asks(model=model), at_once=4).records()
+        records = Asking(stack.path, _asks(CORPUS[:6], model=model), at_once=3).records()
     assert {(r["outcome"], r["status"], r["finish_reason"], r["tier"]) for r in records} == {
         ("cut", 200, "stop", tier)
     }
-    assert all("the content is not a JSON object with " in r["error"] for r in records)
+    assert {r["error"] for r in records} == {
+        "finish_reason stop, and the content is not a JSON object that closes"
+    }
+    assert all(r["valid"] is None and r["wrong"] is None for r in records)
+
+
+def test_documents_are_known_again_behind_the_gateways_rendering_for_ollama(stack):
+    longest = max(CORPUS, key=lambda document: len(document.text))
+    asked = [longest, *CORPUS[:3]]
+    records = Asking(stack.path, _asks(asked, model="ollama-qwen"), at_once=2).records()
+    assert {(r["outcome"], r["witness"], r["tier"], r["valid"]) for r in records} == {
+        ("ok", "content", "ollama", True)
+    }
