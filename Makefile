@@ -1,7 +1,7 @@
 # `make` alone prints the targets. Variables are given on the command line: make soak USERS=20 DURATION=1h
 TOPOLOGY ?= topologies/embedded.yaml
 TIMELINE ?= chaos/timelines/three_tier.yaml
-USERS    ?= 6
+USERS    ?= 9
 DURATION ?=
 SCENARIOS ?=
 ARRIVALS ?=

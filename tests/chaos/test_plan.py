@@ -25,12 +25,12 @@ def test_moves_come_in_the_order_of_their_times(tmp_path):
         (40, "inject", "gaming-mode"),
         (90, "inject", "cpu-tier-too"),
         (130, "mend", "cpu-tier-too"),
-        (150, "mend", "gaming-mode"),
+        (170, "mend", "gaming-mode"),
     ]
 
 
 @pytest.mark.parametrize(
-    ("duration_s", "count"), [(None, 1), (10, 1), (195, 1), (389, 1), (390, 2), (86400, 443)]
+    ("duration_s", "count"), [(None, 1), (10, 1), (215, 1), (429, 1), (430, 2), (86400, 401)]
 )
 def test_a_timeline_is_walked_as_often_as_fits_and_at_least_once(tmp_path, duration_s, count):
     lines, _ = bound(tmp_path)
@@ -42,8 +42,8 @@ def test_a_timeline_is_walked_as_often_as_fits_and_at_least_once(tmp_path, durat
     [
         ("", None, 1),
         ("trials: 9\n", None, 9),
-        ("trials: 9\n", 390, 2),  # what the command line says wins
-        ("phase: 30s\n", 390, 1),  # two rounds would fit, but not with the longest while before each
+        ("trials: 9\n", 430, 2),  # what the command line says wins
+        ("phase: 30s\n", 430, 1),  # two rounds would fit, but not with the longest while before each
         ("trials: 3\nphase: 30s\n", None, 3),
     ],
 )
@@ -59,9 +59,9 @@ def test_rounds_begin_at_random_phases_that_a_seed_brings_again(tmp_path):
     assert later_s[:4] == plan.pauses(lines, 4, seed=1)
     assert all(0 <= s <= 10 for s in later_s)
     assert max(later_s) - min(later_s) > 3
-    assert plan.total_s(lines, later_s) == pytest.approx(9 * 195 + sum(later_s))
+    assert plan.total_s(lines, later_s) == pytest.approx(9 * 215 + sum(later_s))
     told = plan.describe(lines, steps, later_s)
-    assert "9 rounds of 3m15s" in told
+    assert "9 rounds of 3m35s" in told
     assert f"each begins a random while of up to 10s later: by {later_s[0]:.1f}s, " in told
 
 
@@ -88,7 +88,7 @@ def test_a_step_that_cannot_be_bound_is_refused(tmp_path, old, new, words):
 def test_the_plan_is_readable(tmp_path):
     lines, steps = bound(tmp_path)
     told = plan.describe(lines, steps, [0.0])
-    assert told.splitlines()[0].startswith("1 round of 3m15s")
+    assert told.splitlines()[0].startswith("1 round of 3m35s")
     assert "later" not in told
     assert "1m30s  inject  cpu-tier-too" in told
 
