@@ -9,9 +9,13 @@ from contextlib import contextmanager
 import pytest
 import yaml
 
-from contract.document import read
+from contract.document import read, wrong_fields
+from contract.records import REQUESTS
+from contract.run import read_arrow
+from embedded.engine.classifier import Classifier
 from tests.chaos.stand import ROOT
 from tests.whole.asking import Asking
+from tests.whole.stack import SHORT, latest, locust
 
 CORPUS = read(ROOT / "scenarios/documents")
 ENGINES = yaml.safe_load((ROOT / "topologies/embedded.yaml").read_text())["embedded"]["engines"]
@@ -76,3 +80,36 @@ def test_documents_are_known_again_behind_the_gateways_rendering_for_ollama(stac
     assert {(r["outcome"], r["witness"], r["tier"], r["valid"]) for r in records} == {
         ("ok", "content", "ollama", True)
     }
+
+
+CLASSIFIED = SHORT.replace("settle: 14s", "settle: 14s\nscenarios: [chat, classify]").replace(
+    "expect:\n", "expect:\n  degraded: {id: NFR67, step: gaming-mode, to: ollama, max_drop: 0.9}\n"
+)
+
+
+@pytest.mark.shows("degraded", "make soak", on="embedded + real LiteLLM")
+@pytest.mark.verify
+def test_a_run_whose_timeline_asks_for_it_says_how_rightly_each_tier_classified(stack, tmp_path):
+    (tmp_path / "short.yaml").write_text(CLASSIFIED)
+    process = locust(stack.path, tmp_path / "short.yaml", tmp_path / "results", "--instances", "4", users=6)
+    out, _ = process.communicate(timeout=300)
+    run = latest(tmp_path / "results")
+    records = [
+        r for r in read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist() if r["document"] is not None
+    ]
+    knowing = {
+        tier.name: Classifier(CORPUS, 0, tier.model, ENGINES[tier.name]["accuracy"], 0.0)
+        for tier in stack.topology.tiers
+    }
+    by_id = {document.id: document for document in CORPUS}
+    answered = [r for r in records if r["outcome"] == "ok"]
+    for r in answered:
+        document = by_id[r["document"]]
+        said = json.loads("".join(knowing[r["tier"]].tokens(document.text, None)))
+        assert (r["valid"], r["wrong"]) == (True, wrong_fields(document, said)), r
+    both = [{r["document"] for r in answered if r["tier"] == tier} for tier in ("vllm", "ollama")]
+    assert len(both[0] & both[1]) > 5
+    found = json.loads((run / "report" / "verdict.json").read_text())
+    (degraded,) = [f for f in found["findings"] if f["name"] == "degraded"]
+    assert (degraded["id"], degraded["status"]) == ("NFR67", "pass"), out
+    assert degraded["n"] > 5
