@@ -215,7 +215,7 @@ def _share(share: Share, wide: int) -> Line:
     slow = f"slowest {ms(share.slowest_ms)}" if share.p95_ms is None else f"p95 {ms(share.p95_ms)}"
     said = (
         f"{share.share:4.0%}".replace("%", " %")
-        + f", {share.answers} answers: median {ms(share.latency_ms)}, {slow}"
+        + f", {share.answers} answer{'s' if share.answers > 1 else ''}: median {ms(share.latency_ms)}, {slow}"
     )
     said += "" if share.ttft_ms is None else f", TTFT {ms(share.ttft_ms)}"
     style: Style = "" if share.place is None else "first" if share.place == FIRST else "behind"

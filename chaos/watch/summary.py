@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
 
-from chaos.watch.changes import quantile
 from chaos.watch.lineup import Lineup
+from chaos.watch.silence import quantile
 from chaos.watch.trouble import kind
 from contract.records import Ask, Outcome, Witness
 
@@ -29,7 +29,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Silence:
+class Longest:
     """The longest time between the first tokens of two good answers, or between one and the watch's begin or end."""
 
     from_at: float
@@ -57,7 +57,7 @@ class Summary:
     unverified: int  # of the good ones: nothing told whether they are whole
     failed_as: dict[str, int]  # `429 (all cooling down)`: 3
     tiers: tuple[Share, ...]  # in the order of the fallback
-    silence: Silence
+    silence: Longest
     never_whole: tuple[str, ...]  # tiers of whom every answer was said to stop below its cap
 
 
@@ -105,10 +105,10 @@ class Tally:
             quantile(latency, 0.95) if len(asks) >= P95_FROM else None, max(latency), median(ttft) if ttft else None,
         )  # fmt: skip
 
-    def _silence(self, good: list[Ask], now: float) -> Silence:
+    def _silence(self, good: list[Ask], now: float) -> Longest:
         first = sorted(ask.sent_at + ask.ttft_ms / 1000 for ask in good if ask.sent_at and ask.ttft_ms)
-        found = [Silence(a, b, True) for a, b in pairwise([self.began_at, *first])]
-        last = Silence(first[-1] if first else self.began_at, now, False)
+        found = [Longest(a, b, True) for a, b in pairwise([self.began_at, *first])]
+        last = Longest(first[-1] if first else self.began_at, now, False)
         return max([*found, last], key=lambda silence: silence.s)
 
     def _never_whole(self) -> tuple[str, ...]:

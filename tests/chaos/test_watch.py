@@ -129,7 +129,7 @@ def test_a_hanging_gateway_does_not_silence_it(watched):
 
 def test_no_more_than_four_asks_wait_at_once(watched):
     with Server([HANG]) as server:
-        done = watched(*arguments(server.url, "--count", "5", "--timeout", "2s", "--json"))
+        done = watched(*arguments(server.url, "--count", "5", "--timeout", "1s", "--json"))
         assert len(server.requests) == 5
     told = objects(done)
     covered = [row for row in told if row["kind"] == "covered"]
@@ -271,6 +271,7 @@ def test_ctrl_c_on_a_terminal_gives_the_summary_while_an_ask_hangs():
     assert re.search(r"watched \d+ s: \d asked, 1 good, 0 cut, 0 failed, \d still waiting", shown)
 
 
+@pytest.mark.verify
 def test_no_color_is_respected_on_a_terminal():
     with Server([VLLM]) as server:
         screen = Screen(server.url, "--count", "2", NO_COLOR="1")
