@@ -83,7 +83,6 @@ class Endpoint:
             f"Host: {self.host}:{self.port}",
             "Content-Type: application/json",
             f"Accept: {self._accepted(stream)}",
-            f"x-request-id: {request_id}",
             f"Content-Length: {len(payload)}",
         ]
         if self.key is not None:
