@@ -93,6 +93,36 @@ def test_who_waits_out_the_silence_after_a_sigterm_is_cut(tmp_path):
         assert record["outcome"] == "cut"
 
 
+def test_while_its_model_loads_it_is_refused_or_503_and_never_otherwise_until_it_is_healthy():
+    seen: list[int | None] = []
+
+    def asked_for_health(engine: Llama) -> int | None:
+        try:
+            return engine.ask("/health").status
+        except OSError:
+            return None
+
+    with llama("--context", "200000", healthy=False) as engine:
+        while seen[-1:] != [200]:
+            assert engine.process.poll() is None
+            status = asked_for_health(engine)
+            if seen[-1:] != [status]:
+                seen.append(status)
+    assert seen in ([None, 200], [None, 503, 200], [503, 200])  # how often we look decides which of them
+
+
+def test_busy_it_is_healthy_and_its_slots_say_that_none_is_free(tmp_path):
+    with llama("--slots", "1") as engine:
+        assert engine.ask("/slots?fail_on_no_slot=1").status == 200
+        asking = asked(engine, tmp_path, {"stream": True, "max_tokens": LONG})
+        until(engine.answering)
+        assert engine.ask("/health").status == 200
+        assert engine.ask("/slots?fail_on_no_slot=1").status == 503
+        assert engine.metric("requests_processing") == 1
+        engine.process.kill()
+        asking.records()
+
+
 def test_with_every_slot_busy_not_even_headers_come(tmp_path):
     with llama("--slots", "1") as engine:
         asks = [{"stream": True, "max_tokens": 1500}, {"stream": True, "max_tokens": 1500}]

@@ -1,19 +1,12 @@
 """A real engine behind a real gateway: what becomes of a llama.cpp's answers on their way through a LiteLLM."""
 
-import os
 import signal
-import sys
-import urllib.request
-from pathlib import Path
 
 import pytest
 
-from chaos.cluster import Cluster
-from contract import topology
-from contract.leash import Leashed
-from tests.chaos.stand import ROOT, until
+from tests.chaos.stand import until
 from tests.whole.asking import Asking
-from tests.whole.stack import KEY, scaled
+from tests.whole.real import Real
 
 pytestmark = pytest.mark.verify  # a gateway of its own: half a minute until it is up
 
@@ -22,49 +15,9 @@ LONG = 12_000  # tokens: seconds of answer
 IMPATIENT = {"silence": 2}
 
 
-class Real:
-    """The stack of topologies/llamacpp.yaml."""
-
-    def __init__(self, folder: Path) -> None:
-        os.environ["LITELLM_MASTER_KEY"] = KEY
-        self._process = Leashed(
-            [sys.executable, "-m", "embedded", "stack", "--leash", "--folder", str(folder / "stack"),
-             "--topology", str(ROOT / "topologies/llamacpp.yaml")]
-        )  # fmt: skip
-        ready = self._process.first()
-        assert ready is not None, "the stack did not start"
-        self.path = Path(ready["topology"])
-        self.topology = topology.read(self.path)
-        self.cluster = Cluster(self.topology.kubeconfig)
-        self.tier = self.topology.tier("llamacpp")
-
-    def close(self) -> None:
-        self._process.let_go()
-        assert self._process.wait() == 0
-
-    def page(self, path: str) -> str:
-        with urllib.request.urlopen(f"{self.tier.url}{path}", timeout=10) as answer:
-            return answer.read().decode()
-
-    def up(self) -> bool:
-        try:
-            return "ok" in self.page("/health")
-        except OSError:
-            return False
-
-    def answering(self) -> bool:
-        return '"is_processing":true' in self.page("/slots").replace(" ", "")
-
-    def signal(self, number: int) -> None:
-        os.kill(int(Path(self.tier.handles.process.pidfile).read_text()), number)
-
-    def scale(self, name: str, replicas: int) -> None:
-        scaled(self.cluster, "ml", name, replicas)
-
-
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    found = Real(tmp_path_factory.mktemp("real"))
+    found = Real(tmp_path_factory.mktemp("real"), "topologies/llamacpp.yaml")
     yield found
     found.close()
 
@@ -95,6 +48,11 @@ def test_its_answers_are_ok_and_known_as_its_own(real, stream):
     assert (record["route_group"], record["output_tokens"], record["route_fallbacks"]) == (GROUP, 50, 0)
 
 
+@pytest.mark.shows(
+    "llamacpp",
+    "make soak TOPOLOGY=topologies/llamacpp.yaml TIMELINE=chaos/timelines/llamacpp.yaml",
+    on="real engine + real LiteLLM",
+)
 def test_it_serves_when_the_tier_above_it_has_gone(real):
     real.scale("vllm-server", 0)
     try:

@@ -1,0 +1,183 @@
+"""llama.cpp's Python server as the harness sees it, and behind a real LiteLLM. Skipped where it is not installed.
+
+    LLAMA_CPP_PYTHON=<a Python that has llama-cpp-python[server]> make verify
+
+`tests/embedded/llamacpp_python.py` says how it is installed; it is compiled, so no make target does it.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from embedded import gateway
+from embedded.ports import free_port
+from tests.chaos.stand import until as within
+from tests.embedded.llamacpp_python import PythonServer, needs_it, python_server
+from tests.embedded.test_engine import until
+from tests.whole.asking import Asking
+
+pytestmark = [pytest.mark.verify, pytest.mark.timeout(300), needs_it]
+
+LONG = 3000
+KEPT = ("--interrupt_requests", "false")
+HELD = {"silence": 100.0}
+
+
+class Streaming:
+    """A stream straight from the server, of which some has come."""
+
+    def __init__(self, server: PythonServer, max_tokens: int = LONG) -> None:
+        body = {"messages": [{"role": "user", "content": "Count."}], "max_tokens": max_tokens, "stream": True}
+        self._response = server.ask("/v1/chat/completions", body, **{"Content-Type": "application/json"})
+        assert self._response.status == 200
+        for _ in range(20):
+            self._response.readline()
+
+    def rest(self) -> tuple[str | None, bool]:
+        """(finish_reason, whether [DONE] came), once it has ended."""
+        finish, done = None, False
+        for line in map(bytes.decode, map(bytes.strip, iter(self._response.readline, b""))):
+            if line.startswith("data: {"):
+                finish = json.loads(line[6:])["choices"][0]["finish_reason"] or finish
+            done = done or line == "data: [DONE]"
+        self._response.close()
+        return finish, done
+
+
+@pytest.fixture(scope="module")
+def usual() -> Iterator[PythonServer]:
+    """As it is when nothing is set."""
+    with python_server() as found:
+        yield found
+
+
+def asked(server: PythonServer, folder: Path, *asks: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
+    path = server.topology(folder)
+    return Asking(path, [{"via": "llamacpp", **ask} for ask in asks], **more).records()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_whole_answer_is_ok_and_its_end_was_known_beforehand(usual, tmp_path, stream):
+    (record,) = asked(usual, tmp_path, {"stream": stream, "max_tokens": 50})
+    assert (record["outcome"], record["witness"], record["finish_reason"]) == ("ok", "end", "length")
+    assert record["output_tokens"] == (None if stream else 50)  # its streams tell no usage
+
+
+def test_it_answers_to_any_name_and_has_neither_health_nor_metrics(usual):
+    assert usual.told("/v1/models")[1]["data"][0]["id"] == "m"
+    body = {"model": "other", "messages": [{"role": "user", "content": "Count."}], "max_tokens": 2}
+    assert usual.told("/v1/chat/completions", body, **{"Content-Type": "application/json"})[0] == 200
+    assert [usual.ask(path).status for path in ("/health", "/metrics", "/openapi.json")] == [404, 404, 200]
+
+
+def test_whoever_asks_next_cuts_the_answer_under_way_and_it_is_told_with_done(usual):
+    first = Streaming(usual)
+    second = Streaming(usual, max_tokens=30)
+    assert first.rest() == (None, True)
+    assert second.rest() == ("length", True)
+
+
+def test_the_list_of_models_cuts_the_answer_under_way_and_the_page_by_which_its_health_is_asked_does_not(
+    usual,
+):
+    stream = Streaming(usual)
+    assert usual.ask("/openapi.json").status == 200
+    assert usual.ask("/v1/models").status == 200
+    assert stream.rest() == (None, True)
+    stream = Streaming(usual, max_tokens=300)
+    assert usual.ask("/openapi.json").status == 200
+    assert stream.rest() == ("length", True)
+
+
+def test_a_prompt_too_long_is_400_and_streamed_it_is_200_with_nothing(usual, tmp_path):
+    asks = [{"stream": stream, "prompt": "through " * 9000, "max_tokens": 5} for stream in (False, True)]
+    plain, streamed = sorted(asked(usual, tmp_path, *asks), key=lambda r: r["stream"])
+    assert (plain["outcome"], plain["status"]) == ("rejected", 400)
+    assert (streamed["outcome"], streamed["status"]) == ("broken", 200)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_whichever_signal_ends_it_its_streams_end_at_once_and_without_an_end(tmp_path, number):
+    with python_server() as server:
+        stream = Streaming(server)
+        server.process.send_signal(number)
+        assert stream.rest() == (None, False)
+        server.process.wait(30)
+
+
+def test_told_not_to_interrupt_it_lets_whoever_asks_next_wait_with_headers_at_once(tmp_path):
+    with python_server(*KEPT) as server:
+        asks = [{"stream": True, "max_tokens": 1000}, {"stream": True, "max_tokens": 1000}]
+        records = asked(server, tmp_path, *asks, at_once=2, deadlines=HELD)
+        assert [r["outcome"] for r in records] == ["ok", "ok"]
+        first, second = sorted(records, key=lambda r: r["ttft_ms"])
+        assert second["ttft_ms"] > first["latency_ms"] / 2
+        assert second["headers_ms"] < second["ttft_ms"] / 2
+
+
+@contextmanager
+def behind_a_gateway(server: PythonServer, folder: Path) -> Iterator[Path]:
+    """A real LiteLLM with one tier; the topology of it."""
+    port, key = free_port(random.Random()), "sk-of-the-tests"
+    os.environ["LITELLM_MASTER_KEY"] = key
+    config, path = folder / "litellm.yaml", folder / "gateway.yaml"
+    params = {
+        "model": "openai/m",
+        "api_base": f"http://127.0.0.1:{server.port}/v1",
+        "api_key": "none",
+        "timeout": 120,
+    }
+    config.write_text(yaml.safe_dump({
+        "model_list": [{"model_name": "g", "litellm_params": params}],
+        "litellm_settings": {"request_timeout": 120, "num_retries": 0, "telemetry": False},
+        "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
+    }))  # fmt: skip
+    front = {"url": f"http://127.0.0.1:{port}", "model": "g", "api_key": "${LITELLM_MASTER_KEY}"}
+    path.write_text(
+        yaml.safe_dump({"gateway": front, "tiers": [{"name": "python", "match": {"group": "g"}}]})
+    )
+    with (folder / "litellm.log").open("wb") as log:
+        process = subprocess.Popen(
+            gateway.command(config, port), env={**os.environ, **gateway.ENVIRONMENT}, stdout=log, stderr=log
+        )
+    try:
+        within(lambda: _ready(port), "the gateway is up", 200)
+        yield path
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{gateway.READY}", timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+@pytest.mark.shows(
+    "llamacpp",
+    "make soak TOPOLOGY=topologies/llamacpp_hosts.yaml TIMELINE=chaos/timelines/units.yaml",
+    on="real engine + real LiteLLM",
+)
+@pytest.mark.parametrize(("parameters", "outcomes"), [((), {"cut", "ok"}), (KEPT, {"ok"})])
+def test_behind_a_gateway_an_interrupted_answer_is_told_as_whole_and_is_a_cut(tmp_path, parameters, outcomes):
+    with python_server(*parameters) as server, behind_a_gateway(server, tmp_path) as path:
+        ask = {"stream": True, "max_tokens": 800, "repeat": 3}
+        records = Asking(path, [ask], at_once=3, deadlines=HELD).records(within_s=200)
+        assert {r["outcome"] for r in records} == outcomes
+        for record in records:
+            assert (record["status"], record["tier"]) == (200, "python")
+            assert record["finish_reason"] == ("stop" if record["outcome"] == "cut" else "length")
+        until(lambda: server.ask("/openapi.json").status == 200)

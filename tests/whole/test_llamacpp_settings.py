@@ -1,0 +1,80 @@
+"""What a real llama.cpp's own ways do to those who ask through a real LiteLLM, and which settings help.
+
+The rows of docs/llamacpp.md, as directions: who answers, how an answer ends, and which of two takes longer.
+"""
+
+from statistics import median
+
+import pytest
+
+from benchmarks.llamacpp import (
+    AT_ONCE,
+    BUSY,
+    CONTEXT_FALLBACKS,
+    LONG_PROMPT,
+    SHORT_S,
+    SLOTS,
+    STREAMS,
+    TOLD_TO_GO,
+    Behind,
+    busy,
+    long_prompt,
+    told_to_go,
+)
+
+pytestmark = [pytest.mark.verify, pytest.mark.timeout(600)]  # silences of half a minute, which are the matter
+
+
+@pytest.fixture(scope="module")
+def behind(tmp_path_factory):
+    with Behind(tmp_path_factory.mktemp("behind"), [*TOLD_TO_GO, *BUSY, *LONG_PROMPT]) as found:
+        yield found
+
+
+@pytest.mark.shows("llamacpp", "python -m benchmarks.llamacpp told_to_go", on="real engine + real LiteLLM")
+def test_told_to_go_in_mid_stream_it_is_silent_for_half_a_minute_and_each_setting_shortens_that(behind):
+    first, *others = (told_to_go(behind, case) for case in TOLD_TO_GO)
+    for found in (first, *others):
+        assert found.outcomes == {"cut": STREAMS}  # whatever is set: no fallback mends what has begun
+    assert first.silent_s > 25
+    for found in others:
+        assert found.silent_s < first.silent_s / 2
+    ping, *_ = others
+    assert ping.silent_s == min(found.silent_s for found in others)
+
+
+@pytest.mark.shows("llamacpp", "python -m benchmarks.llamacpp busy", on="real engine + real LiteLLM")
+def test_a_queue_before_its_slots_is_taken_for_an_outage_where_the_timeout_is_shorter(behind):
+    patient, impatient, streamed, wide, bounded = (busy(behind, case) for case in BUSY)
+    # They wait for a slot, and are all answered by it.
+    assert (patient.tiers, patient.afterwards) == ({"llama.cpp": AT_ONCE}, "llama.cpp")
+    assert patient.ttft_s[0] > SHORT_S
+    # Who waited too long goes on to the next tier, and so does whoever asks next, with all slots free.
+    for short in (impatient, streamed):
+        assert (short.tiers, short.afterwards) == ({"next": AT_ONCE}, "next")
+        assert short.ttft_s[0] > SHORT_S
+    # With a slot for each nobody waits.
+    assert (wide.tiers, wide.afterwards) == ({"llama.cpp": AT_ONCE}, "llama.cpp")
+    assert wide.ttft_s[-1] < patient.ttft_s[0]
+    # The gateway lets through what there are slots for, tells the others so at once, and nothing cools.
+    assert (bounded.tiers, bounded.afterwards) == ({"llama.cpp": SLOTS, "next": AT_ONCE - SLOTS}, "llama.cpp")
+    assert median(bounded.ttft_s) < patient.ttft_s[0]
+    for found in (patient, impatient, streamed, wide, bounded):
+        assert found.outcomes == {"ok": AT_ONCE}
+
+
+@pytest.mark.shows("llamacpp", "python -m benchmarks.llamacpp long_prompt", on="real engine + real LiteLLM")
+def test_a_prompt_too_long_for_it_is_the_next_tiers_and_cools_nothing(behind):
+    nothing, wide = (long_prompt(behind, case) for case in LONG_PROMPT)
+    assert (nothing.tier, nothing.outcome, nothing.afterwards) == ("next", "ok", "llama.cpp")
+    assert (wide.tier, wide.outcome, wide.afterwards) == ("llama.cpp", "ok", "llama.cpp")
+
+
+@pytest.mark.shows(
+    "llamacpp", "python -m benchmarks.llamacpp context_fallbacks", on="real engine + real LiteLLM"
+)
+def test_where_one_group_has_a_place_for_what_is_too_long_the_others_are_rejected(tmp_path):
+    with Behind(tmp_path, CONTEXT_FALLBACKS) as behind:
+        told, others = (long_prompt(behind, case) for case in CONTEXT_FALLBACKS)
+    assert (told.tier, told.outcome, told.afterwards) == ("roomy", "ok", "llama.cpp")
+    assert (others.tier, others.outcome, others.afterwards) == ("nobody", "rejected", "llama.cpp")
