@@ -29,7 +29,7 @@ def _asks(documents, **more):
 @contextmanager
 def cut(stack, tier):
     fault = {"fault": "cut", "how": "clean_end", "after_tokens": 6, "for_s": 60, "id": "classify"}
-    url = f"{stack.url(tier)}/faults"
+    url = f"{stack.topology.tier(tier).handles.engine}/faults"  # a cloud tier has no other url
     urllib.request.urlopen(urllib.request.Request(url, json.dumps(fault).encode(), method="PUT")).close()
     try:
         yield
@@ -38,16 +38,24 @@ def cut(stack, tier):
 
 
 @pytest.mark.verify
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("model", "tier"), TIERS)
 def test_each_tier_answers_with_exactly_the_accuracy_that_it_was_started_with(stack, model, tier):
-    """The longest document, which the client cuts, among them."""
-    records = Asking(stack.path, _asks(CORPUS, model=model), at_once=4).records(within_s=300)
-    assert {(r["outcome"], r["error"], r["witness"], r["tier"], r["finish_reason"]) for r in records} == {
-        ("ok", None, "content", tier, "stop")
-    }
-    assert {r["document"] for r in records} == {document.id for document in CORPUS}
-    assert all(r["valid"] for r in records)
-    right = sum(r["wrong"] == [] for r in records)
+    """The longest document, which the client cuts, among them. On a busy machine the gateway may lose patience with the
+    tier and ask the next: these documents are asked about again."""
+    found, left = {}, CORPUS
+    for _ in range(4):
+        records = Asking(stack.path, _asks(left, model=model), at_once=3).records(within_s=300)
+        assert {
+            (r["outcome"], r["error"], r["witness"], r["finish_reason"], r["valid"]) for r in records
+        } == {("ok", None, "content", "stop", True)}
+        found |= {r["document"]: r["wrong"] for r in records if r["tier"] == tier}
+        left = [document for document in CORPUS if document.id not in found]
+        if not left:
+            break
+        stack.calm()
+    assert not left
+    right = sum(wrong == [] for wrong in found.values())
     assert right == round(ENGINES[tier]["accuracy"] * len(CORPUS))
 
 
@@ -89,10 +97,14 @@ CLASSIFIED = SHORT.replace("settle: 14s", "settle: 14s\nscenarios: [chat, classi
 
 @pytest.mark.shows("degraded", "make soak", on="embedded + real LiteLLM")
 @pytest.mark.verify
+@pytest.mark.timeout(600)
 def test_a_run_whose_timeline_asks_for_it_says_how_rightly_each_tier_classified(stack, tmp_path):
     (tmp_path / "short.yaml").write_text(CLASSIFIED)
     process = locust(stack.path, tmp_path / "short.yaml", tmp_path / "results", "--instances", "4", users=6)
-    out, _ = process.communicate(timeout=300)
+    try:
+        out, _ = process.communicate(timeout=500)
+    finally:
+        process.kill()
     run = latest(tmp_path / "results")
     records = [
         r for r in read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist() if r["document"] is not None
