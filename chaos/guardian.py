@@ -84,6 +84,7 @@ class Guardian:
     def _hear(self, said: dict[str, Any]) -> None:
         if "load" in said:
             load_client()
+            _answer({"ready": "the client is loaded"})
             return
         if "close" in said:
             self._open.pop(_key(said["close"]), None)

@@ -29,6 +29,8 @@ class Guarding:
             raise Refusal("the guardian did not start; the line above says why")
         if on_cluster:
             self._guardian.tell(load_line())
+            if self._guardian.first() is None:
+                raise Refusal("the guardian ended while it loaded the Kubernetes client")
         self._answers: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
         self._lock = threading.Lock()  # one question at a time: the answers carry no number
         self._leaving = False

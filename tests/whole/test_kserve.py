@@ -29,6 +29,7 @@ def play(stack, timeline, tmp_path):
     process = locust(stack, timeline, tmp_path / "results")
     out, _ = process.communicate(timeout=900)
     run = latest(tmp_path / "results")
+    assert (run / "report/verdict.json").exists(), out
     verdict = json.loads((run / "report/verdict.json").read_text())
     assert process.returncode == verdict["exit_code"], out
     # The machine is ours alone in make verify; what rests on its pace is told there, and not asserted.
