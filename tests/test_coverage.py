@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from analysis import checkers, expectation
+from chaos import plan
 from contract import timeline, topology
 from tests.coverage import ROOT, shown, table
 
@@ -30,11 +32,8 @@ def test_a_command_of_the_page_can_be_given(command):
         assert [program, words[0]] == ["python", "-m"]
         helped = subprocess.run([sys.executable, *words[:3], "--help"], cwd=ROOT, capture_output=True)
         assert helped.returncode == 0
-    if "TOPOLOGY" in given:
-        topology.read(ROOT / given["TOPOLOGY"])
+    stack = topology.read(ROOT / given.get("TOPOLOGY", "topologies/embedded.yaml"))
     if "TIMELINE" in given:
-        timeline.read(ROOT / given["TIMELINE"])
-        inputs = [given["TIMELINE"], "--topology", given.get("TOPOLOGY", "topologies/embedded.yaml")]
-        for check in (["analysis", "check", *inputs], ["chaos", "check", "--timeline", *inputs]):
-            done = subprocess.run([sys.executable, "-m", *check], cwd=ROOT, capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr
+        lines = timeline.read(ROOT / given["TIMELINE"])
+        expectation.bind(lines, stack, given["TIMELINE"], checkers.catalogue())
+        plan.bind(lines, stack, given["TIMELINE"])
