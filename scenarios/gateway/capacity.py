@@ -73,7 +73,7 @@ def table(rows: Sequence[Capacity]) -> str:
 def _cells(row: Capacity) -> tuple[str, ...]:
     rate = "none" if row.rate is None else f"{row.rate:.3g}/s"
     said = rate
-    if row.bound is None:
+    if row.bound is None or (row.bound is Bound.UNKNOWN_BEYOND and row.rate is None):
         said = "unknown"
     elif row.bound is Bound.AT_LEAST:
         said = f"at least {rate}"

@@ -73,16 +73,18 @@ def test_the_table_says_what_is_unknown_and_takes_none_for_nothing():
             Ramped("ollama", [_steps(2)], Answer(Bound.UNKNOWN_BEYOND, 2, "late")),
             Ramped("other", [], Answer(Bound.NONE, None, "missed")),
             Ramped("gateway", []),
+            Ramped("late", [], Answer(Bound.UNKNOWN_BEYOND, None, "late")),
         )
     ]
-    head, first, second, third, fourth = capacity.text(rows).splitlines()
+    head, first, second, third, fourth, fifth = capacity.text(rows).splitlines()
     assert head.split()[:3] == ["asked", "highest", "rate"]
     assert first.split() == ["vllm", "8/s", "4.0", "4.0", "77", "40.0%", "3.0", "2"]
     assert second.split() == ["ollama", "2/s,", "unknown", "beyond", "1.0", "4.0", "20", "–", "–", "–"]
     assert third.split()[:2] == ["other", "none"]
     assert fourth.split()[:2] == ["gateway", "unknown"]
+    assert fifth.split()[:3] == ["late", "unknown", "–"]
     kept = list(csv.DictReader(io.StringIO(capacity.table(rows))))
-    assert [r["bound"] for r in kept] == ["highest", "unknown_beyond", "none", ""]
+    assert [r["bound"] for r in kept] == ["highest", "unknown_beyond", "none", "", "unknown_beyond"]
     assert kept[1]["kv_cache"] == ""
     assert float(kept[0]["waiting"]) == 2.0
 
