@@ -18,7 +18,7 @@ from contract.records import GATEWAY, Outcome
 
 CALLS = 3  # that a client makes for one document before it leaves it for its next scan
 AGAIN = (408, 409, 429)  # besides 5xx: the statuses after which it calls again
-NO_ANSWER = (Outcome.REFUSED, Outcome.TIMEOUT, Outcome.BROKEN)  # and so after these
+NO_ANSWER = (Outcome.REFUSED, Outcome.TIMEOUT, Outcome.BROKEN)  # and so after these, where no headers came
 SLACK_S = 0.001  # by which a call may seem to be sent before the one that it repeats ended
 Span = tuple[float, float]
 
@@ -140,7 +140,7 @@ def client(classified: pd.DataFrame) -> Client:
 
     classified: an answer that it could use. Waiting for its next scan, which may be half an hour away: an answer that it could
     not use (no JSON, or not the keys that it needs, or cut), or none to any of three calls, or to one that is not repeated
-    (a 4xx but 408, 409, 429). Unfinished: the run ended first. Repeated: the calls beyond the first.
+    (a 4xx but 408, 409, 429; what broke after the headers of a 200). Unfinished: the run ended first. Repeated: the calls beyond the first.
     """
     _, followed = _calls(classified)
     last = classified[~followed]
@@ -162,7 +162,7 @@ def client(classified: pd.DataFrame) -> Client:
 def _is_repeated(calls: pd.DataFrame) -> pd.Series:
     """Which failures a client calls again after: no connection, no answer in time, 408, 409, 429, 5xx."""
     status = calls["status"].astype("float64")
-    return calls["outcome"].isin(NO_ANSWER) | status.isin(AGAIN) | (status >= 500)
+    return (status.isna() & calls["outcome"].isin(NO_ANSWER)) | status.isin(AGAIN) | (status >= 500)
 
 
 def _calls(classified: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

@@ -104,6 +104,7 @@ CASES = {
     "not what it can use": ([call("?", 1, 5, valid=False, wrong=None)], {"invalid": 1}),
     "cut": ([call("?", 1, 5, **CUT)], {"invalid": 1}),
     "not repeated after a 400": ([failed("?", 1, 5, status=400)], {"in_vain": 1}),
+    "not repeated after it broke": ([failed("?", 1, 5, status=200, outcome=Outcome.BROKEN)], {"in_vain": 1}),
     "the run ended in the back-off": ([failed("?", 1, 5, status=429)], {"unfinished": 1}),
     "the same after a timeout": ([failed("?", 1, 5, status=None, outcome=Outcome.TIMEOUT)], {"unfinished": 1}),
     "the run ended in the midst of it": (
