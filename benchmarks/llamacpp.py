@@ -137,7 +137,12 @@ class Behind:
             self._run(self._llama(ROOMY, "--slots", "1", "--context", "16384"))
             with (folder / "litellm.log").open("wb") as log:
                 env = {**os.environ, **gateway.ENVIRONMENT}
-                self._run(gateway.command(config, self._port), env=env, stdout=log, stderr=log)
+                self._run(
+                    gateway.command(config, self._port, folder / "litellm.pid"),
+                    env=env,
+                    stdout=log,
+                    stderr=log,
+                )
             until(self._ready, "the gateway is up", 300)
             assert self.answerer(NEXT) == NEXT  # the first answer of a gateway takes seconds
         except BaseException:

@@ -147,7 +147,10 @@ def behind_a_gateway(server: PythonServer, folder: Path) -> Iterator[Path]:
     )
     with (folder / "litellm.log").open("wb") as log:
         process = subprocess.Popen(
-            gateway.command(config, port), env={**os.environ, **gateway.ENVIRONMENT}, stdout=log, stderr=log
+            gateway.command(config, port, folder / "litellm.pid"),
+            env={**os.environ, **gateway.ENVIRONMENT},
+            stdout=log,
+            stderr=log,
         )
     try:
         until(lambda: _ready(port), "the gateway is up", 250)
