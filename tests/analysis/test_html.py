@@ -228,7 +228,7 @@ def test_a_run_with_no_requests_says_that_nobody_saw_anything(tmp_path):
 
 def test_a_run_with_one_tier_has_no_lower_one(tmp_path):
     made = make(tmp_path, [Hole("away", "vllm", 10, 10)], engines=(VLLM,), duration_s=40, pairs=0)
-    assert "There is one tier, and none below it." in _whole(made)
+    assert "There is one rank of tiers, and none below it." in _whole(made)
 
 
 def test_a_ramp_without_timeline_and_chaos_has_its_page(tmp_path):
