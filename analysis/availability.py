@@ -79,7 +79,7 @@ def _as(
 
 def brown_answers(asks: pd.DataFrame, ttft_max_ms: float | None) -> int:
     """How many of the users' asks were answered well, but outside the objectives."""
-    users = users_asks(asks[["lane", "via", "good", "ttft_ms"]])
+    users = users_asks(asks[["lane", "via", "scenario", "good", "ttft_ms"]])
     return int((users["good"] & ~within(users, ttft_max_ms)).sum())
 
 

@@ -13,6 +13,7 @@ from contract.records import GATEWAY, Lane, Outcome
 CUTS = (Outcome.CUT, Outcome.STALLED)
 PROBES = (Lane.PROBE_NEW, Lane.PROBE_KEPT)
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+UNATTENDED = ("classify",)  # scenarios in which no person waits for the first token
 CLUMPS_NEED = 20  # gaps
 
 
@@ -287,17 +288,23 @@ def continuity(asks: pd.DataFrame) -> Continuity:
 
 
 def within(asks: pd.DataFrame, ttft_max_ms: float | None) -> pd.Series:
-    """Good, and within the objective for TTFT where there is one (of a plain answer: its whole body)."""
-    return asks["good"] if ttft_max_ms is None else asks["good"] & (asks["ttft_ms"] <= ttft_max_ms)
+    """Good, and within the objective for TTFT where there is one (of a plain answer: its whole body).
+
+    A document that is classified has only to be classified well: nobody waits for a first token of it.
+    """
+    if ttft_max_ms is None:
+        return asks["good"]
+    return asks["good"] & ((asks["ttft_ms"] <= ttft_max_ms) | asks["scenario"].isin(UNATTENDED))
 
 
 def goodput(asks: pd.DataFrame, ttft_max_ms: float | None) -> Share:
     """The users' asks that were good and within the objectives, of all that they asked; failures and cuts are misses.
 
+    Documents that are classified have no objective for TTFT: they only have to be answered well.
     Abandoned ones are left out. Misses by slowness, timeouts and stalls in seconds in which the client was overloaded
     are doubtful.
     """
-    users = users_asks(asks[["lane", "via", "outcome", "good", "ttft_ms", "touched"]])
+    users = users_asks(asks[["lane", "via", "scenario", "outcome", "good", "ttft_ms", "touched"]])
     asked = users["outcome"] != Outcome.ABANDONED
     hit = within(users, ttft_max_ms)
     late = users["good"] | users["outcome"].isin((Outcome.TIMEOUT, Outcome.STALLED))

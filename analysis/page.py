@@ -214,15 +214,14 @@ def scans(run: Evidence) -> list[str]:
         return []
     c = documents.client(run.classified)
     why = [
-        f"{c.invalid} were answered with nothing that it can use" if c.invalid else "",
-        f"{c.in_vain} were asked for in vain" if c.in_vain else "",
+        f"answered with nothing that it can use: {c.invalid}" if c.invalid else "",
+        f"asked for in vain: {c.in_vain}" if c.in_vain else "",
     ]
-    waits = f"{c.waiting} wait for the client's next scan"
+    waits = f"left for the client's next scan: {c.waiting}"
     waits += f" ({', '.join(filter(None, why))})" if c.waiting else ""
-    unfinished = f"; with {c.unfinished} the run ended first" if c.unfinished else ""
+    unfinished = f"; not ended before the run: {c.unfinished}" if c.unfinished else ""
     return [
-        f"Documents: a client began {c.begun} times with one and classified {c.classified}; {waits}{unfinished}. "
-        f"{c.repeated} calls were repetitions."
+        f"Documents begun: {c.begun}; classified: {c.classified}; {waits}{unfinished}. Repeated calls: {c.repeated}."
     ]
 
 

@@ -54,7 +54,7 @@ def data(run: Evidence) -> pd.DataFrame:
 
 
 def says(run: Evidence) -> str:
-    """`ollama took over after 0.41 s; 3 streams were cut; 0 asks failed`."""
+    """`ollama took over after 0.41 s; 3 answers were cut; 0 asks failed`."""
     if data(run).empty:
         return f"Nothing to show: {NOTHING}"
     cut, failed = _counts(run)
@@ -70,7 +70,7 @@ def says(run: Evidence) -> str:
     ]
     if not parts:
         parts.append("no tier in use was seen lost" if run.trials else "no fault")
-    parts.append(f"{cut:,} stream{'s were' if cut != 1 else ' was'} cut")
+    parts.append(f"{cut:,} answer{'s were' if cut != 1 else ' was'} cut")
     parts.append(f"{failed:,} ask{'s' if failed != 1 else ''} failed")
     return "; ".join(parts)
 

@@ -101,6 +101,15 @@ def test_goodput_takes_failures_and_slow_answers_for_misses(tmp_path):
     assert metrics.goodput(asks_of(tmp_path, asks), 2000) == metrics.Share(1, 3)
 
 
+def test_a_document_has_no_first_token_that_anybody_waits_for(tmp_path):
+    w = world()
+    slow = good(w, 2, 3.0)
+    slow.scenario = "classify"
+    failed = refuse(w.new(3, Lane.LOAD), Outcome.REFUSED, None)
+    failed.scenario = "classify"
+    assert metrics.goodput(asks_of(tmp_path, [good(w, 1, 3.0), slow, failed]), 2000) == metrics.Share(1, 3)
+
+
 def test_a_cut_belongs_to_the_fault_on_the_tier_that_gave_the_answer(tmp_path):
     w = world()
     steps = [Hole("a", "vllm", 10, 30), Hole("b", "ollama", 15, 10)]

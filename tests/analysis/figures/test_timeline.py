@@ -16,7 +16,7 @@ def three(tmp_path_factory):
 
 def test_the_title_says_who_took_over_and_what_was_cut(three):
     assert timeline.says(three[1]) == (
-        "ollama took over after 0.43 s; openai took over after 0.54 s; 5 streams were cut; 0 asks failed"
+        "ollama took over after 0.43 s; openai took over after 0.54 s; 5 answers were cut; 0 asks failed"
     )
 
 
@@ -62,5 +62,5 @@ def test_a_tier_that_returns_has_not_taken_over(tmp_path):
 def test_a_tier_that_nobody_used_was_taken_over_by_nobody(tmp_path):
     made = make(tmp_path, [Hole("s", "ollama", 10, 20)], duration_s=60)
     assert timeline.says(Evidence(frames.read(made.path))) == (
-        "no tier in use was seen lost; 0 streams were cut; 0 asks failed"
+        "no tier in use was seen lost; 0 answers were cut; 0 asks failed"
     )
