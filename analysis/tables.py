@@ -142,6 +142,7 @@ PHASE_COLUMNS = [
 PHASED = [
     "lane",
     "via",
+    "scenario",
     "stream",
     "outcome",
     "good",

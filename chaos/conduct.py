@@ -82,10 +82,15 @@ class Conduct:
 
     def run(self) -> int:
         """Exit codes of design section 5. Raises Refusal before anything was touched."""
-        ground = preflight.ground_of(self._topology, self._without_reaper)
-        self._refuse_early(ground)
         clock, stop = self._clock, self._stop
-        guarding = Guarding(stop, ground.cluster is not None)
+        guarding = Guarding(stop, self._topology.cluster is not None)
+        try:
+            ground = preflight.ground_of(self._topology, self._without_reaper)
+            self._refuse_early(ground)
+            guarding.ready()
+        except BaseException:
+            guarding.leave()
+            raise
         self._recording = Recording(self._folder, stop)
         self._metronome = Metronome([])
         self._probe = Probe(

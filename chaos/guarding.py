@@ -18,22 +18,25 @@ ARMED_WITHIN_S = 10.0
 class Guarding:
     """Without an armed guardian nothing is injected; when it dies, `stop` is set: what is open is mended.
 
-    Returns from its making when the guardian is ready. Raises Refusal.
+    It is started by its making, and loads while its caller does something else; it may be armed after `ready`.
     """
 
     def __init__(self, stop: Stop, on_cluster: bool) -> None:
-        self._stop = stop
+        self._stop, self._on_cluster = stop, on_cluster
         # A session of its own: what kills the controller's process group must not kill the guardian with it.
         self._guardian = Leashed([sys.executable, "-m", "chaos", "guardian"])
-        if self._guardian.first() is None:
-            raise Refusal("the guardian did not start; the line above says why")
         if on_cluster:
             self._guardian.tell(load_line())
-            if self._guardian.first() is None:
-                raise Refusal("the guardian ended while it loaded the Kubernetes client")
         self._answers: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
         self._lock = threading.Lock()  # one question at a time: the answers carry no number
         self._leaving = False
+
+    def ready(self) -> None:
+        """Returns when it can be armed at once. Raises Refusal."""
+        if self._guardian.first() is None:
+            raise Refusal("the guardian did not start; the line above says why")
+        if self._on_cluster and self._guardian.first() is None:
+            raise Refusal("the guardian ended while it loaded the Kubernetes client")
         threading.Thread(target=self._watch, name="guardian", daemon=True).start()
 
     def arm(self, undo: Undo) -> None:

@@ -19,6 +19,9 @@ HOLE = Hole("gone", "vllm", 10, 10)
 BATCH = 40  # records
 PIECE = 3000  # bytes: a few of them make a batch
 EVERY_S = 0.004  # what the writer waits between two batches, or two pieces
+AHEAD = (
+    3  # times as many of them as are waited for it may write until the next time: a slow reader is not outrun
+)
 
 
 def ask(number):
@@ -30,15 +33,21 @@ def ask(number):
     return answer(made, "vllm", 0.1 + number % 7 / 100, [0.01 + number % 5 / 100] * 9)
 
 
-def append_until(stop, wrote, path, slowly):
+def append_until(stop, may, wrote, path, slowly):
+    def ended():
+        while not stop.wait(EVERY_S):
+            if may.acquire(timeout=0.1):
+                return False
+        return True
+
     made = path.with_suffix(".made") if slowly else path
     file, number = ArrowFile(made, REQUESTS), 0
     with open(made, "rb") as appended, open(path, "ab", buffering=0) as disk:
-        while not stop.wait(EVERY_S):
+        while not ended():
             file.append([ask(number + i) for i in range(BATCH)])
             number += BATCH
             if slowly:
-                while (piece := appended.read(PIECE)) and not stop.wait(EVERY_S):
+                while (piece := appended.read(PIECE)) and not ended():
                     disk.write(piece)
                     wrote.release()
             else:
@@ -52,13 +61,15 @@ def writer(path, slowly):
     `slowly`: the disk takes a batch in four pieces, and the writer is ended in the midst of one.
     """
     context = multiprocessing.get_context("spawn")
-    stop, wrote = context.Event(), context.Semaphore(0)
-    process = context.Process(target=append_until, args=(stop, wrote, path, slowly))
+    stop, may, wrote = context.Event(), context.Semaphore(0), context.Semaphore(0)
+    process = context.Process(target=append_until, args=(stop, may, wrote, path, slowly))
     process.start()
 
     def wait(times):
         while wrote.acquire(block=False):
             pass
+        for _ in range(AHEAD * times):
+            may.release()
         for _ in range(times):
             assert wrote.acquire(timeout=60)
 

@@ -54,7 +54,7 @@ def topology(tmp_path):
         data = yaml.safe_load((ROOT / "topologies/embedded.yaml").read_text())
         del data["embedded"]
         data |= {"cluster": "x", "kubeconfig": "/none"}
-        for tier in data["tiers"]:
+        for tier in (data["gateway"], *data["tiers"]):
             tier["handles"] = {k: v for k, v in tier["handles"].items() if v != "embedded"}
         data["gateway"] |= {"url": f"http://127.0.0.1:{port}"}
         del data["gateway"]["api_key"]
