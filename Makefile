@@ -84,7 +84,7 @@ status: .venv/installed ## what of that stack answers
 # Most tests wait for something, so three are walked at a time; those that kill whole stacks want the machine alone.
 PARALLEL = -n 3 --dist loadgroup
 
-test: setup .venv/dev .venv/notebooks ## the tests: under ten minutes on two cores
+test: setup .venv/dev .venv/notebooks ## the tests: ten to twenty minutes on two cores
 	$(PY) -m pytest -m "not verify" $(PARALLEL)
 
 verify: test ## all tests, also those that take too long for test
