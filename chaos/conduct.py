@@ -13,7 +13,7 @@ from chaos import faults, preflight
 from chaos.answers import Answers
 from chaos.cluster import TROUBLE, told
 from chaos.fault import CannotInject
-from chaos.guard import AbortGuard
+from chaos.guard import AbortGuard, too_many_cloud_answers
 from chaos.guarding import Guarding
 from chaos.health import HealthWatch, watched
 from chaos.journal import Journal
@@ -205,10 +205,10 @@ class Conduct:
     def _watch(self, over: threading.Event) -> None:
         while not over.wait(STATUS_EVERY_S):
             now = self._clock.now()
-            most = self._timeline.max_cloud_answers
             used = self._probe_cloud + self.told.cloud
-            if most is not None and used > most:
-                self._stop.set(f"guard: {used} answers of a cloud tier, max_cloud_answers is {most}")
+            too_many = too_many_cloud_answers(used, self._timeline.max_cloud_answers, self._trial)
+            if too_many is not None:
+                self._stop.set(too_many)
             self._abort_when(now)
             with self._probe.lock:
                 status = {

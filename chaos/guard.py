@@ -1,4 +1,6 @@
-"""The timeline's `abort_when`: users and probe over a sliding window. Pure: instants are handed in.
+"""When a run must be aborted: by the answers of a cloud tier, or by `abort_when`. Pure: instants are handed in.
+
+`abort_when` looks at users and probe over a sliding window.
 
 Users' answers count for the share of failures only: their times to the first token hang on their prompts.
 """
@@ -7,6 +9,15 @@ from collections import deque
 from statistics import median
 
 from contract.timeline import AbortWhen
+
+
+def too_many_cloud_answers(used: int, most: int | None, rounds: int) -> str | None:
+    """Why the run must be aborted, if it must. `most` of each round begun: what one leaves over the next may use."""
+    rounds = max(1, rounds)
+    if most is None or used <= most * rounds:
+        return None
+    each = "" if rounds == 1 else f" a round, and this is round {rounds}"
+    return f"guard: {used} answers of a cloud tier, max_cloud_answers is {most}{each}"
 
 
 class AbortGuard:

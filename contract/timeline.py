@@ -79,7 +79,7 @@ class Timeline(Strict):
     # Each round begins a random while of up to this later, so that faults meet what the gateway and the probe do in
     # periods (a cooldown, a health check, a slot) at no fixed place.
     phase: Annotated[Duration, BeforeValidator(_phase)] = 0.0
-    max_cloud_answers: int | None = Field(default=None, ge=0)
+    max_cloud_answers: int | None = Field(default=None, ge=0)  # of each round begun, all together
     abort_when: AbortWhen | None = None
     objectives: Objectives = Objectives()
     scenarios: list[str] | None = Field(default=None, min_length=1)  # who plays; None: the command line says

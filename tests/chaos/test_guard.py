@@ -1,8 +1,8 @@
-"""`abort_when`: pure, so tested with tables and no clock."""
+"""When a run is aborted: pure, so tested with tables and no clock."""
 
 import pytest
 
-from chaos.guard import AbortGuard
+from chaos.guard import AbortGuard, too_many_cloud_answers
 from contract import timeline
 from contract.refusal import Refusal
 from contract.timeline import AbortWhen
@@ -23,6 +23,21 @@ def test_a_share_of_failures_aborts_from_the_share_on_and_never_on_too_few(good,
     for fine in [True] * good + [False] * bad:
         guard.answered(100.0, fine, 50.0)
     assert bool(guard.why(101.0, [])) is aborts
+
+
+@pytest.mark.parametrize(
+    ("used", "most", "rounds", "told"),
+    [
+        (400, 400, 0, None),
+        (401, 400, 1, "guard: 401 answers of a cloud tier, max_cloud_answers is 400"),
+        (401, 400, 2, None),  # a soak of a day walks many rounds, each of which needs the cloud
+        (801, 400, 2, "guard: 801 answers of a cloud tier, max_cloud_answers is 400 a round, and this is round 2"),
+        (1, 0, 24, "guard: 1 answers of a cloud tier, max_cloud_answers is 0 a round, and this is round 24"),
+        (9000, None, 1, None),
+    ],
+)  # fmt: skip
+def test_each_round_may_use_so_many_answers_of_a_cloud(used, most, rounds, told):
+    assert too_many_cloud_answers(used, most, rounds) == told
 
 
 def test_what_is_older_than_the_window_is_forgotten():
