@@ -53,7 +53,7 @@ def test_the_shares_are_those_of_the_ledgers_and_one_of_three_goes_and_comes_bac
         if a["via"] == "gateway" and a["outcome"] == "ok" and a["lane"] != "warmup"
     ]  # fmt: skip
     # Each answer is in the ledger of the deployment that we name.
-    ledgers = {tier: {e.nonce for e in read(run / "ledger" / f"{tier}.jsonl")} for tier in PEERS}
+    ledgers = {tier: {e.nonce for e in read(run / "ledger" / f"{tier}.jsonl")} for tier in (*PEERS, "ollama")}
     assert all(a["request_id"] in ledgers[a["tier"]] for a in asks if a["tier"] in PEERS)
     events = {(e["move"], e["stage"]): e["at"] for e in read_lines(run / "chaos.jsonl")[0]}
     gone = (events["inject", "effective"], events["mend", "commanded"])
@@ -68,7 +68,12 @@ def test_the_shares_are_those_of_the_ledgers_and_one_of_three_goes_and_comes_bac
     # Whom a shuffle asks is chance: what is beyond chance fails, what few answers leave open is unknown.
     assert found["balance"]["status"] in ("pass", "unknown"), out
     assert "one-gone: in effect" in found["balance"]["evidence"]
+    # LiteLLM itself hands one down now and then, with retries too: what matters is that it is seen.
     assert found["handed_down"]["status"] == "pass", found["handed_down"]["evidence"]
+    spurious = [
+        a for a in asks if a["tier"] == "ollama" and a["request_id"] in found["handed_down"]["evidence"]
+    ]
+    assert all(a["request_id"] in ledgers["ollama"] for a in spurious)
     assert found["recovery"]["status"] in ("pass", "unknown"), found["recovery"]["evidence"]
     assert "| one-gone: in effect |" in (run / "report/summary.md").read_text()
     tiers = (run / "report/report.html").read_text()
