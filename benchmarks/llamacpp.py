@@ -339,7 +339,8 @@ def _streaming(server: Llama) -> int:
 
 def _hold(server: Llama, over: threading.Event) -> None:
     """Holds slots until the first who waits has waited so long, or nobody waits any more."""
-    body = {"messages": [{"role": "user", "content": "Count."}], "max_tokens": 30_000}
+    # Streamed: of a plain ask the server does not see at once that whoever asked has gone.
+    body = {"messages": [{"role": "user", "content": "Count."}], "max_tokens": 30_000, "stream": True}
     asks = [
         server.send("/v1/chat/completions", body, **{"Content-Type": "application/json"})
         for _ in range(SLOTS)

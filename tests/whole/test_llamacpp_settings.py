@@ -44,8 +44,6 @@ def test_told_to_go_in_mid_stream_it_is_silent_for_half_a_minute_and_each_settin
     assert first.silent_s > 25
     for found in others:
         assert found.silent_s < first.silent_s / 2
-    ping, *_ = others
-    assert ping.silent_s == min(found.silent_s for found in others)
 
 
 @pytest.mark.shows("llamacpp", "python -m benchmarks.llamacpp busy", on="real engine + real LiteLLM")
