@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.lost import SILENT
-from analysis.metrics import PROBES, users_asks, within
+from analysis.metrics import PROBES, for_within, users_asks, within
 from analysis.windows import Trial
 from contract.records import GATEWAY
 
@@ -79,7 +79,7 @@ def _as(
 
 def brown_answers(asks: pd.DataFrame, ttft_max_ms: float | None) -> int:
     """How many of the users' asks were answered well, but outside the objectives."""
-    users = users_asks(asks[["lane", "via", "scenario", "good", "ttft_ms"]])
+    users = users_asks(asks[for_within(asks, ["lane", "via", "good", "ttft_ms"])])
     return int((users["good"] & ~within(users, ttft_max_ms)).sum())
 
 

@@ -11,7 +11,7 @@ from contract.records import GATEWAY
 from contract.topology import Tier
 
 COLUMNS = [
-    "lane", "via", "scenario", "tier", "stream", "good", "touched", "intended_at", "sent_at", "ended_at", "ttft_ms", "latency_ms",
+    "lane", "via", "tier", "stream", "good", "touched", "intended_at", "sent_at", "ended_at", "ttft_ms", "latency_ms",
     "output_tokens", "gaps_ms",
 ]  # fmt: skip
 TOKENS = 10  # the length of answer that a tier's latency is told for
@@ -57,7 +57,7 @@ def of_tiers(
     asks: pd.DataFrame, tiers: Sequence[Tier], trials: Sequence[Trial], ttft_max_ms: float | None
 ) -> list[OfTier]:
     """Every tier, in the order in which the gateway falls through them."""
-    asks = asks[COLUMNS]
+    asks = asks[metrics.for_within(asks, COLUMNS)]
     users = metrics.of_users(asks)
     found = []
     for tier in tiers:

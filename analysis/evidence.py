@@ -25,7 +25,7 @@ from analysis.windows import Trial, instant
 
 LOOK_BACK_S = 180.0  # longer than any ask waits
 BEARING = [
-    "request_id", "scenario", "lane", "via", "stream", "sent_at", "outcome", "status", "tier", "good", "ttft_ms", "headers_at",
+    "request_id", "scenario", "lane", "via", "stream", "sent_at", "outcome", "tier", "good", "ttft_ms", "headers_at",
     "first_at", "ended_at", "intended_at", "touched", "clock_uncertainty_s",
 ]  # fmt: skip
 

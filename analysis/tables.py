@@ -142,7 +142,6 @@ PHASE_COLUMNS = [
 PHASED = [
     "lane",
     "via",
-    "scenario",
     "stream",
     "outcome",
     "good",
@@ -162,7 +161,7 @@ def phases(run: Evidence) -> pd.DataFrame:
     phases. `touched`: asks under way in a second in which the client was overloaded. `start_s`: since the run's start.
     """
     frames = run.frames
-    users = metrics.users_asks(frames.asks[PHASED])
+    users = metrics.users_asks(frames.asks[metrics.for_within(frames.asks, PHASED)])
     at = users["intended_at"].to_numpy(float)
     if (at[1:] < at[:-1]).any():
         order = np.argsort(at, kind="stable")

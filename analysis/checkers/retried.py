@@ -40,6 +40,7 @@ def check(params: Params, run: Evidence) -> Finding:
     for t in trials:
         assert t.gone_from is not None
         asks = run.around(t)
+        asks = asks.assign(status=run.frames.asks["status"].loc[asks.index])
         n = int(((asks["via"] == GATEWAY) & asks["sent_at"].between(t.gone_from, t.gone_until)).sum())
         if n == 0:
             values.append(Value(t.step, t.trial, None, why="nothing was asked"))
