@@ -1,5 +1,6 @@
 """A report of a run that is still being written: it is of a whole beginning of the run, and says that it goes on."""
 
+import itertools
 import json
 import multiprocessing
 from contextlib import contextmanager
@@ -17,11 +18,11 @@ from tests.synthetic import START, Hole, answer, make
 
 HOLE = Hole("gone", "vllm", 10, 10)
 BATCH = 40  # records
-PIECE = 3000  # bytes: a few of them make a batch
+PIECES = 4  # of a batch
 EVERY_S = 0.004  # what the writer waits between two batches, or two pieces
-AHEAD = (
-    3  # times as many of them as are waited for it may write until the next time: a slow reader is not outrun
-)
+# It may write three times as many of them as are waited for, so that a slow reader is not outrun; 39 pieces, at the end
+# of which a writer that outran the reader stands in the midst of a batch three times of four.
+AWAITED, AHEAD = 13, 3
 
 
 def ask(number):
@@ -41,16 +42,22 @@ def append_until(stop, may, wrote, path, slowly):
         return True
 
     made = path.with_suffix(".made") if slowly else path
-    file, number = ArrowFile(made, REQUESTS), 0
+    file = ArrowFile(made, REQUESTS)
     with open(made, "rb") as appended, open(path, "ab", buffering=0) as disk:
-        while not ended():
-            file.append([ask(number + i) for i in range(BATCH)])
-            number += BATCH
+        for number in itertools.count(step=BATCH):
+            records = [ask(number + i) for i in range(BATCH)]
             if slowly:
-                while (piece := appended.read(PIECE)) and not ended():
-                    disk.write(piece)
+                file.append(records)
+                batch = appended.read()
+                for piece in range(PIECES):
+                    if ended():
+                        return
+                    disk.write(batch[piece * len(batch) // PIECES : (piece + 1) * len(batch) // PIECES])
                     wrote.release()
+            elif ended():
+                return
             else:
+                file.append(records)
                 wrote.release()
 
 
@@ -74,7 +81,7 @@ def writer(path, slowly):
             assert wrote.acquire(timeout=60)
 
     try:
-        wait(13)  # a batch at least is there
+        wait(AWAITED)  # a batch at least is there
         yield wait
     finally:
         stop.set()
@@ -114,7 +121,7 @@ def test_what_is_read_while_it_is_written_is_a_whole_beginning_and_grows(going_o
             assert len(run.asks) > seen[-1]
             seen.append(len(run.asks))
             torn += run.torn
-            wait(13)
+            wait(AWAITED)
     run = frames.read(going_on)
     assert is_a_whole_beginning(run.asks)
     assert len(run.asks) > seen[-1]
