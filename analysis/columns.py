@@ -21,7 +21,7 @@ from analysis.progress import Told, silent
 from contract.records import REQUESTS
 from contract.run import Batches
 
-ROWS = 250_000  # records taken together
+ROWS = 100_000  # records taken together
 THREADS = 2  # that make columns of them; Arrow lets go of the interpreter meanwhile
 ONE_MORE_BATCH = 2**26  # bytes: it may have been begun when the size was looked at
 
@@ -62,6 +62,7 @@ def asks_of(files: Sequence[tuple[str, Batches]], told: Told = silent) -> tuple[
                 rows += table.num_rows
         for done in doing:
             done.result()
+    give_back()
     return {name: made.pop(name).whole() for name in list(made)}, pa.concat_tables(classified)
 
 
@@ -155,6 +156,7 @@ class _Own:
     def whole(self) -> ExtensionArray:
         whole = pa.chunked_array(self._parts, pa.large_string()).combine_chunks()
         self._parts = []
+        give_back()
         return pd.array(whole, dtype="str")
 
 

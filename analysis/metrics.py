@@ -15,6 +15,7 @@ PROBES = (Lane.PROBE_NEW, Lane.PROBE_KEPT)
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 UNATTENDED = ("classify",)  # scenarios in which no person waits for the first token
 CLUMPS_NEED = 20  # gaps
+ANSWERS = 1_000_000  # whose tokens are spread over time at once
 
 
 def quantiles(values: pd.Series) -> dict[str, float | None]:
@@ -163,17 +164,23 @@ def tokens_over_time(asks: pd.DataFrame, tiers: list[str], edges: np.ndarray) ->
     out = {}
     known = asks["output_tokens"].notna().to_numpy() & asks["ended_at"].notna().to_numpy()
     for tier in tiers:
-        rows = asks.loc[
-            known & (asks["tier"] == tier).to_numpy(),
-            ["sent_at", "first_at", "ended_at", "stream", "output_tokens"],
-        ]
-        sent = rows["sent_at"].to_numpy(float)
-        first = np.where(rows["stream"].to_numpy(bool), rows["first_at"].to_numpy(float), sent)
-        start = np.where(np.isnan(first), sent, first)
-        end = np.maximum(rows["ended_at"].to_numpy(float), start + 1e-3)
-        tokens = rows["output_tokens"].to_numpy(float)
-        out[tier] = _spread(start, end, tokens, edges) / np.diff(edges)
+        came = np.zeros(len(edges) - 1)
+        which = np.flatnonzero(known & (asks["tier"] == tier).to_numpy())
+        for i in range(0, len(which), ANSWERS):
+            came += _tokens_between(asks[_SPREAD].iloc[which[i : i + ANSWERS]], edges)
+        out[tier] = came / np.diff(edges)
     return pd.DataFrame(out, index=edges[:-1])
+
+
+_SPREAD = ["sent_at", "first_at", "ended_at", "stream", "output_tokens"]
+
+
+def _tokens_between(answers: pd.DataFrame, edges: np.ndarray) -> np.ndarray:
+    sent = answers["sent_at"].to_numpy(float)
+    first = np.where(answers["stream"].to_numpy(bool), answers["first_at"].to_numpy(float), sent)
+    start = np.where(np.isnan(first), sent, first)
+    end = np.maximum(answers["ended_at"].to_numpy(float), start + 1e-3)
+    return _spread(start, end, answers["output_tokens"].to_numpy(float), edges)
 
 
 def answers_over_time(asks: pd.DataFrame, tiers: list[str], edges: np.ndarray) -> pd.DataFrame:

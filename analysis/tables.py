@@ -11,39 +11,46 @@ from analysis.windows import Trial, baseline_of, phases_of
 from contract.document import FIELDS
 from contract.records import Outcome, Witness
 
-SUMMED = [
-    "tier", "via", "stream", "outcome", "good", "witness", "intended_at", "sent_at", "ended_at", "ttft_ms", "latency_ms",
-    "output_tokens", "gaps_ms",
-]  # fmt: skip
-
 
 def summary(run: Evidence) -> pd.DataFrame:
     """summary.csv: one row per tier × via × stream; a tier of "" are asks that nobody answered."""
-    rows = []
-    asks_of = run.frames.asks[SUMMED]
-    tier = asks_of["tier"].cat.add_categories("").fillna("")
-    kinds: dict[Any, Any] = asks_of.groupby([tier, "via", "stream"], observed=True).indices
-    for (tier, via, stream), which in sorted(kinds.items()):
-        asks = asks_of.iloc[which]
-        row: dict[str, object] = {"tier": tier, "via": via, "stream": stream, "n": len(asks)}
-        row |= {str(o): int((asks["outcome"] == o).sum()) for o in Outcome}
-        for name, values in (
-            ("latency_ms", metrics.latency_ms(asks)),
-            ("latency_from_intended_ms", metrics.latency_ms(asks, of="intended")),
-            ("ttft_ms", metrics.ttft_ms(asks)),
-            ("tpot_ms", metrics.tpot_ms(asks)),
-        ):
-            row |= {f"{q}_{name}": v for q, v in metrics.quantiles(values).items()}
-        gaps = metrics.chunk_gaps(asks)
-        row |= {f"{q}_chunk_gap_ms": v for q, v in gaps.ms.items()}
-        row["mean_chunk_gap_ms"] = gaps.mean_ms
-        row["clumped"] = gaps.clumped
-        row["tokens_per_s"] = metrics.tokens_per_s(asks)
-        row["answers_per_s"] = metrics.answers_per_s(asks)
-        row |= {f"witness_{w}": int((asks["good"] & (asks["witness"] == w)).sum()) for w in Witness}
-        row["witness_unknown"] = int((asks["good"] & asks["witness"].isna()).sum())
-        rows.append(row)
-    return pd.DataFrame(rows)
+    asks = run.frames.asks
+    tier = asks["tier"].cat.add_categories("").fillna("")
+    kinds: dict[Any, Any] = asks[["via", "stream"]].groupby([tier, "via", "stream"], observed=True).indices
+    return pd.DataFrame(
+        [
+            {"tier": tier, "via": via, "stream": stream} | _summed(asks, which)
+            for (tier, via, stream), which in sorted(kinds.items())
+        ]
+    )
+
+
+def _summed(every: pd.DataFrame, which: np.ndarray) -> dict[str, object]:
+    def asks(*columns: str) -> pd.DataFrame:
+        return every[list(columns)].iloc[which]  # no more columns at a time: these may be most asks of a day
+
+    answered = asks("outcome", "good", "witness")
+    row: dict[str, object] = {"n": len(which)}
+    row |= {str(o): int((answered["outcome"] == o).sum()) for o in Outcome}
+    for name, values in (
+        ("latency_ms", metrics.latency_ms(asks("good", "latency_ms"))),
+        (
+            "latency_from_intended_ms",
+            metrics.latency_ms(asks("good", "intended_at", "ended_at"), of="intended"),
+        ),
+        ("ttft_ms", metrics.ttft_ms(asks("good", "stream", "ttft_ms"))),
+        ("tpot_ms", metrics.tpot_ms(asks("good", "stream", "output_tokens", "gaps_ms"))),
+    ):
+        row |= {f"{q}_{name}": v for q, v in metrics.quantiles(values).items()}
+    gaps = metrics.chunk_gaps(asks("good", "stream", "gaps_ms"))
+    row |= {f"{q}_chunk_gap_ms": v for q, v in gaps.ms.items()}
+    row["mean_chunk_gap_ms"] = gaps.mean_ms
+    row["clumped"] = gaps.clumped
+    row["tokens_per_s"] = metrics.tokens_per_s(asks("tier", "output_tokens", "sent_at", "ended_at"))
+    row["answers_per_s"] = metrics.answers_per_s(asks("good", "sent_at", "ended_at"))
+    row |= {f"witness_{w}": int((answered["good"] & (answered["witness"] == w)).sum()) for w in Witness}
+    row["witness_unknown"] = int((answered["good"] & answered["witness"].isna()).sum())
+    return row
 
 
 FAILOVER_COLUMNS = [

@@ -26,8 +26,12 @@ def kept(
     placed = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
     if not len(placed):
         return np.flatnonzero(drawn)
-    x, y, group = x[placed], y[placed], group[placed].astype(np.int64)
-    strip = (group - group.min()) * columns + _cells(x, columns)  # a column of one group
+    if len(placed) < len(x):
+        x, y, group = x[placed], y[placed], group[placed]
+    lowest = int(group.min())
+    fits = (int(group.max()) - lowest + 1) * columns * rows < 2**31
+    group = group.astype(np.int32 if fits else np.int64)
+    strip = (group - lowest) * columns + _cells(x, columns)  # a column of one group
     drawn[placed[_first_of(strip * rows + _cells(y, rows))]] = True
     count = int(strip.max()) + 1
     for extreme, start in ((np.minimum, np.inf), (np.maximum, -np.inf)):
@@ -42,10 +46,13 @@ def _cells(values: np.ndarray, count: int) -> np.ndarray:
     """Which of `count` equal parts of its span each value is in."""
     low, high = float(values.min()), float(values.max())
     if not high > low:
-        return np.zeros(len(values), dtype=np.int64)
-    # Halved first: the span of the largest numbers is itself no number.
-    part = (values / 2 - low / 2) / (high / 2 - low / 2)
-    return np.minimum((part * count).astype(np.int64), count - 1)
+        return np.zeros(len(values), dtype=np.int32)
+    # Halved first: the span of the largest numbers is itself no number. In place: there may be ten million of them.
+    part = values / 2
+    part -= low / 2
+    part /= high / 2 - low / 2
+    part *= count
+    return np.minimum(part.astype(np.int32), count - 1)
 
 
 def _first_of(cell: np.ndarray) -> np.ndarray:
