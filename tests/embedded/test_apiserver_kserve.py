@@ -90,8 +90,8 @@ def test_a_new_class_replaces_the_pods_once_and_is_what_counts_from_then_on(clus
     cluster.serve("none")
     before = {p["metadata"]["uid"] for p in cluster.living()}
     cluster.annotate("external")
+    until(lambda: not before & {p["metadata"]["uid"] for p in cluster.living()}, "none of its Pods is left")
     cluster.up_again()
-    assert not before & {p["metadata"]["uid"] for p in cluster.living()}
     cluster.scaled(0)
     cluster.gone()
     assert cluster.replicas() == 0
