@@ -49,7 +49,7 @@ from scenarios.gateway.recording import Memory, Recording, copy_evidence
 from scenarios.gateway.stage import MAX_IN_FLIGHT, Stage, endpoints
 from scenarios.gateway.workers import Workers
 from scenarios.overhead import OverheadUser
-from scenarios.warmup import gateway_version, preflight, warm_up
+from scenarios.warmup import gateway_version, preflight, unhealthy, warm_up
 
 ARGUMENTS = (
     "topology",
@@ -445,6 +445,8 @@ class Conductor:
         if self._shape is not None:
             self._stage.factor = self._shape.factor
         preflight(warm_up(self._stage), self._topology)
+        for wrong in unhealthy(self._topology):
+            print(f"NOT WELL: {wrong}", file=sys.stderr, flush=True)
         if self._search is not None:
             self._search.objective_ms = self._search.objective_ms or self._timeline.objectives.ttft_ms
             self._search.prepare(self._stage)

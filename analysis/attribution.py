@@ -101,7 +101,8 @@ def why_lower(asks: pd.DataFrame, ranks: Ranks, outages: list[Outage], health: p
     A higher tier is *down* where a fault's certain part, or two failed health checks in succession, meet [sent, headers]
     at all: the gateway may have tried it then. A tier that has returned may be held by the gateway's cooldown for so
     long after its return; while it is held and the tier below it is down, the next one is needed. It was *verified
-    serving* where it answered its health checks before and after, or gave good answers within 5 s before and after.
+    serving* where it answered its health checks before and after, or gave good answers within 5 s before and after. Where one
+    health check failed alone, and no fault explains it, nothing shows whether it served. Health checks as `health.believed` has them.
 
     Columns: request_id, lane, tier, sent_at, headers_at, ended_at, why, because.
     """
@@ -194,7 +195,8 @@ class _Sight:
     def health_around(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:
         """What the health rows tell: the last before start, the first after end, and all between; _NOTHING: nothing.
 
-        Down: two failed checks in succession, with start, end or all between them. Edge: one failed alone.
+        Down: two failed checks in succession, with start, end or all between them. Unverified: one failed alone, which is no edge
+        of a fault that is known.
         """
         told = np.full(len(start), _NOTHING, dtype=np.int8)
         n = len(self.at)
@@ -207,7 +209,7 @@ class _Sight:
         twice = failed[1:] & failed[:-1] & (np.diff(self.at) <= HEALTH_WITHIN_S)
         bracketed = (last > first) & (self.at[first] <= start) & (self.at[last] >= end)
         told[near & bracketed & (_within(rose, first, last + 1) == last + 1 - first)] = _SERVING
-        told[near & (_within(failed, first, last + 1) > 0)] = _EDGE
+        told[near & (_within(failed, first, last + 1) > 0)] = _UNVERIFIED
         told[near & (_within(twice, first, last) > 0)] = _DOWN
         return told
 

@@ -12,6 +12,7 @@ from analysis import (
     by_tier,
     delivery,
     documents,
+    health,
     ledger,
     lost,
     metrics,
@@ -79,7 +80,7 @@ class Evidence:
         f = self.frames
         found = {}
         for t in self.trials:
-            seen = lost.lost(self.around(t), f.health, t, self.trials, f.ranks)
+            seen = lost.lost(self.around(t), self.health, t, self.trials, f.ranks)
             if seen is not None:
                 found[(t.step, t.trial)] = seen
         return found
@@ -170,7 +171,12 @@ class Evidence:
         f = self.frames
         at = {key: seen.at for key, seen in self.lost.items()}
         found = attribution.outages_of(self.trials, at, f.asks, f.topology.gateway.cooldown)
-        return attribution.why_lower(f.asks, f.ranks, found, f.health)
+        return attribution.why_lower(f.asks, f.ranks, found, self.health)
+
+    @cached_property
+    def health(self) -> pd.DataFrame:
+        """The health checks as far as they may be believed."""
+        return health.believed(self.frames.health, self.frames.asks)
 
     @cached_property
     def clouds(self) -> list[str]:

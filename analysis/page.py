@@ -1,6 +1,6 @@
 """summary.md, the first page of a report: what load there was, what came of it, what an operator pastes into his documents."""
 
-from analysis import attribution, availability, balance, documents, metrics, reconciliation
+from analysis import attribution, availability, balance, documents, health, metrics, reconciliation
 from analysis.by_tier import TOKENS, OfTier
 from analysis.documents import OfTier as OfDocuments
 from analysis.evidence import Evidence
@@ -22,6 +22,8 @@ def markdown(run: Evidence, verdict: Verdict) -> str:
         ]
     if frames.torn:
         lines += [f"Torn tails were skipped: {', '.join(frames.torn)}.", ""]
+    for words in health.doubts(run.health):
+        lines += [f"Health: {words}.", ""]
     lines += [
         *load(run),
         "",

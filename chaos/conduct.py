@@ -15,7 +15,7 @@ from chaos.cluster import TROUBLE, told
 from chaos.fault import CannotInject
 from chaos.guard import AbortGuard, too_many_cloud_answers
 from chaos.guarding import Guarding
-from chaos.health import HealthWatch, watched
+from chaos.health import HealthWatch
 from chaos.journal import Journal
 from chaos.live import FailoverWatch
 from chaos.metronome import Metronome
@@ -27,6 +27,7 @@ from chaos.stop import Stop
 from contract.clock import Clock
 from contract.duration import text
 from contract.endpoint import Endpoint
+from contract.health import urls_of
 from contract.records import GATEWAY, Ask, Event, Outcome
 from contract.refusal import EXIT_ABORTED, EXIT_NOT_RESTORED, EXIT_PASS, EXIT_UNKNOWN, Refusal
 from contract.timeline import Timeline
@@ -70,6 +71,7 @@ class Conduct:
         self._guard = AbortGuard(timeline.abort_when) if timeline.abort_when else None
         self._gateway = Endpoint.of_gateway(topology.gateway)
         self._answers = Answers(topology, {b.target for b in bound}, clock)
+        self._health = HealthWatch(urls_of(topology), clock, lambda row: self._recording.health(row))
         self._clouds = {t.name for t in topology.tiers if t.cloud}
         self._shown = [GATEWAY] if topology.gateway.health else []
         self._shown += [t.name for t in topology.tiers if not t.cloud]
@@ -101,7 +103,6 @@ class Conduct:
             clock,
             self._keep_ask,
         )
-        self._health = HealthWatch(watched(self._topology), clock, self._recording.health)
         around = Surroundings(
             run=self._folder.name, folder=self._folder, clock=clock, stop=stop, ground=ground,
             journal=self._journal, tell=self._tell, guarding=guarding, answers=lambda bound, patience_s: self._answers.missing(bound.target, patience_s),

@@ -5,6 +5,7 @@ every process of ours is gone; then what of the gateway and of each tier answers
 """
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from chaos import faults, preflight, serving, unit_needs
@@ -13,7 +14,9 @@ from chaos.cluster import TROUBLE
 from chaos.fault import CannotInject, Fault, Handle, handle_of
 from chaos.plan import Bound
 from chaos.preflight import Ground
+from contract import health
 from contract.records import GATEWAY
+from contract.refusal import Refusal
 from contract.topology import Topology
 
 
@@ -24,13 +27,23 @@ def look(bound: list[Bound], ground: Ground, now: float) -> str:
 
 def serving_now(topology: Topology) -> str:
     """What answers: the gateway and each tier, and their units."""
-    lines = list(serving.told(serving.look(topology)))
+    lines = [*serving.told(serving.look(topology)), *_health(topology)]
     urls = {t.name: t.url for t in topology.tiers} | {GATEWAY: topology.gateway.url}
     for name, handles in topology.targets().items():
         handle = handle_of(handles, name, ("unit",))
         if handle is not None:
             lines += [f"  {name}: NOT WELL: {words}" for words in _of_unit(handle, urls[name])]
     return "\n".join(lines)
+
+
+def _health(topology: Topology) -> Iterator[str]:
+    """A line for each health url, a cloud's too: a run asks each of them once a second."""
+    for url in health.urls_of(topology):
+        try:
+            wrong = health.wrong(url, health.check(url, url.headers()))
+        except Refusal as e:  # the key is not in the environment
+            wrong = str(e)
+        yield f"  {url.name}: NOT WELL: {wrong}" if wrong else f"  {url.name}: health url answers"
 
 
 def _of_unit(handle: Handle, url: str | None) -> list[str]:

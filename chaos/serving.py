@@ -4,20 +4,19 @@ It asks for a few tokens, and so costs a little; a cloud tier is not asked. Each
 right; none of them is a refusal, for a run's baseline shows it too.
 """
 
-import http.client
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chaos.probe import PROMPT
 from chaos.wire import Connection, Deadlines
+from contract import page
 from contract.endpoint import Endpoint
-from contract.framing import Exchange
+from contract.framing import End, Exchange
 from contract.records import GATEWAY
 from contract.refusal import Refusal
 from contract.stream import read_answer
 from contract.topology import Topology
-from contract.trust import client_context
 
 PATIENCE = Deadlines(connect=2.0, silence=20.0, whole=30.0)
 TOKENS = 32  # enough to see whether they come one by one
@@ -69,7 +68,7 @@ def _looked(name: str, endpoint: Endpoint, ignore_eos: bool) -> Serving:
         listed = models(endpoint)
     except OSError as e:
         return Serving(name, (), (f"nothing answers at {where} ({e}): start it, or set its url right",))
-    except (ValueError, http.client.HTTPException) as e:
+    except ValueError as e:
         wrong = [f"{where} does not list its models: {e}"]
     else:
         wrong = [] if endpoint.model in listed else [_not_listed(name, endpoint.model, listed)]
@@ -86,25 +85,19 @@ def _looked(name: str, endpoint: Endpoint, ignore_eos: bool) -> Serving:
 
 def models(endpoint: Endpoint) -> list[str]:
     """What it lists. Raises OSError where nothing answers, ValueError where what answers is no list."""
-    host, port, patience_s = endpoint.host, endpoint.port, PATIENCE.connect
-    connection = http.client.HTTPConnection(host, port, timeout=patience_s)
-    if endpoint.tls:
-        trusted = client_context(endpoint.ca_file)
-        connection = http.client.HTTPSConnection(host, port, timeout=patience_s, context=trusted)
     ollama = endpoint.api == "ollama"
     path = "/api/tags" if ollama else endpoint.path.removesuffix("/chat/completions") + "/models"
     key = {} if endpoint.key is None else {"Authorization": f"Bearer {endpoint.key}"}
+    found = page.get(endpoint.url_of(path), PATIENCE.connect, key, endpoint.ca_file)
+    if found.status is None:
+        raise OSError(found.error)
+    if found.status != 200:
+        raise ValueError(f"{path} says {found.status}")
+    if found.end is not End.COMPLETE:
+        raise ValueError(f"{path}: {found.error}")
     try:
-        connection.request("GET", path, headers=key)
-        answer = connection.getresponse()
-        body = answer.read()
-    finally:
-        connection.close()
-    if answer.status != 200:
-        raise ValueError(f"{path} says {answer.status}")
-    try:
-        page = json.loads(body)
-        return [str(m["name"] if ollama else m["id"]) for m in page["models" if ollama else "data"]]
+        listed = json.loads(page.body(found))
+        return [str(m["name"] if ollama else m["id"]) for m in listed["models" if ollama else "data"]]
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{path} is no list of models") from None
 

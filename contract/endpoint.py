@@ -54,6 +54,11 @@ class Endpoint:
     def __repr__(self) -> str:  # the key stays out of logs and tracebacks
         return f"Endpoint({self.host}:{self.port}{self.path}, {self.model})"
 
+    def url_of(self, path: str) -> str:
+        """Another page of the same server; `path` begins with a slash."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}{path}"
+
     def request(
         self,
         request_id: str,

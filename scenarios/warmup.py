@@ -8,6 +8,7 @@ import urllib.request
 
 import gevent.pool
 
+from contract import health
 from contract.records import GATEWAY, Ask, Lane
 from contract.refusal import Refusal, no_such
 from contract.topology import Topology
@@ -91,6 +92,13 @@ def preflight(asks: list[Ask], topology: Topology) -> None:
     for ask in answers:
         if ask.tier is None:
             raise Refusal(f"gateway: {topology.gateway.url} answers, but {_unmatched(ask, topology)}")
+
+
+def unhealthy(topology: Topology) -> list[str]:
+    """What is wrong with the health urls, a sentence each; each is asked once. Raises Refusal where a key is missing."""
+    asked = [(url, url.headers()) for url in health.urls_of(topology)]
+    found = gevent.pool.Group().map(lambda of: health.wrong(of[0], health.check(*of)), asked)
+    return [f"{url.name}: {wrong}" for (url, _), wrong in zip(asked, found, strict=True) if wrong]
 
 
 def gateway_version(topology: Topology) -> str | None:

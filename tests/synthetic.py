@@ -264,7 +264,7 @@ def make(
     events: Sequence[Event] | None = None,
     status: str | None = FINISHED,
     reason: str | None = None,
-    health: bool = True,
+    health: bool | Sequence[Health] = True,
     overloaded: Sequence[tuple[float, float]] = (),
     stalled: Sequence[tuple[float, float]] = (),
     seed: int = 1,
@@ -286,7 +286,8 @@ def make(
     _write(run.path / "requests.arrow", REQUESTS, [a for a in written if not a.lane.startswith("probe")])
     _write(run.path / "probe.arrow", REQUESTS, [a for a in written if a.lane.startswith("probe")])
     if health:
-        _write(run.path / "health.arrow", HEALTH, _health(world, duration_s))
+        rows = _health(world, duration_s) if health is True else health
+        _write(run.path / "health.arrow", HEALTH, rows)
     _write(run.path / "client.arrow", CLIENT, _client(duration_s, rate, overloaded))
     clocks = JsonLines(run.path / "clocks.jsonl")
     clocks.append(Offset(START, "w1", 0.0, 0.0))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis import page
+from analysis import health, page
 from analysis.evidence import Evidence
 from analysis.figures import timeline
 from analysis.finding import Finding, Status
@@ -77,7 +77,8 @@ def warnings(run: Evidence) -> list[str]:
         )
     if frames.torn:
         told.append(f"Torn tails were skipped: {', '.join(frames.torn)}. Their last second or so is missing.")
-    return told + [f"Missing: {words}." for words in frames.missing]
+    told += [f"Missing: {words}." for words in frames.missing]
+    return told + [f"Health: {words}." for words in health.doubts(run.health)]
 
 
 def rows(verdict: Verdict) -> list[Row]:

@@ -27,10 +27,7 @@ def strips(run: Evidence) -> list[dict[str, Any]]:
     others: list[tuple[str, str, Stretches | None]] = [
         ("no good answer", DOWN, run.down),
         ("slow answers", SLOW, run.brown),
-        *(
-            (f"{tier} unwell", UNWELL, unwell(run.frames.health, tier))
-            for tier in (GATEWAY, *run.frames.tiers)
-        ),
+        *((f"{tier} unwell", UNWELL, unwell(run.health, tier)) for tier in (GATEWAY, *run.frames.tiers)),
         ("probe silent", SILENT, run.unasked),
         ("client overloaded", LATE, overloaded(run.overloaded)),
     ]

@@ -131,7 +131,11 @@ def parser(personalities: Sequence[str]) -> Parser:
     add("--accuracy", type=share, help="the share of them that is answered rightly (default: all others)")
     add("--invalid-json", type=share, help="the share of them that is answered with no JSON (default 0)")
     add("--startup-duration", type=duration_s, default=0.0, help="until then the port is not listened on")
-    add("--api-key-env", metavar="NAME", help="cloud: the environment variable that holds the one right key")
+    add(
+        "--api-key-env",
+        metavar="NAME",
+        help="the environment variable that holds the one right key: of cloud for requests, of all others for every page",
+    )
     add("--ledger", type=Path, metavar="PATH", help="where each ask is written down")
     add("--pidfile", type=Path, metavar="PATH", help="where the engine's own pid is written when it starts")
     return line
@@ -173,7 +177,7 @@ def parse(
         accuracy=1.0 - (given.invalid_json or 0.0) if given.accuracy is None else given.accuracy,
         invalid_json=given.invalid_json or 0.0,
         startup_s=given.startup_duration,
-        api_key=_api_key(line, given.personality, given.api_key_env, environment),
+        api_key=_api_key(line, given.api_key_env, environment),
         ledger=given.ledger,
         pidfile=given.pidfile,
     )
@@ -197,11 +201,9 @@ def _documents(line: Parser, given: argparse.Namespace) -> "tuple[Document, ...]
         line.error(f"--documents: {refusal}")
 
 
-def _api_key(line: Parser, personality: str, name: str | None, environment: Mapping[str, str]) -> str | None:
+def _api_key(line: Parser, name: str | None, environment: Mapping[str, str]) -> str | None:
     if name is None:
         return None
-    if personality != "cloud":
-        line.error(f"--api-key-env: {personality} checks no key; only cloud does")
     if not environment.get(name):
         line.error(f"--api-key-env: the environment variable {name} is not set; put the key there")
     return environment[name]

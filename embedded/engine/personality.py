@@ -77,8 +77,17 @@ class Personality(ABC):
         """The same refusal, as the API that was asked says it."""
         return refusal
 
+    def lets_in(self, request: Request) -> bool:
+        """Whether the key fits that the engine was started with: as behind a proxy that authenticates (KServe's, with auth
+        enabled), which guards every page, the health page too. vLLM's own --api-key guards /v1 alone."""
+        wanted = self.engine.options.api_key
+        return wanted is None or request.headers.get("authorization", "") == f"Bearer {wanted}"
+
     async def __call__(self, request: Request, reply: Reply) -> None:
-        if request.method == "POST" and request.path in self.asks:
+        ours = request.path in ("/ledger", control.PATH)
+        if not ours and not self.lets_in(request):
+            reply.whole(401, "text/plain", b"Unauthorized")
+        elif request.method == "POST" and request.path in self.asks:
             await self._ask(request, reply)
         elif request.method in ("GET", "HEAD") and request.path == "/ledger":
             await self._show_ledger(reply)

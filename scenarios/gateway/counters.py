@@ -4,11 +4,9 @@ A page that cannot be read is told, and ends no run. What is wanted of the text 
 here; a page's other lines are not looked at.
 """
 
-import http.client
 import re
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +15,13 @@ from typing import Any
 import gevent
 import gevent.pool
 
+from contract import page as pages
 from contract.clock import Clock
 from contract.counters import LABELS, WANTED, Scrape
+from contract.framing import End
 from contract.records import GATEWAY
 from contract.run import JsonLines
 from contract.topology import Topology, secret
-from contract.trust import client_context
 
 PATIENCE_S = 5.0  # for one page
 LARGEST = 16 * 2**20
@@ -106,26 +105,21 @@ def _settled(source: Source, when: str, clock: Clock) -> Scrape:
 def _scrape(source: Source, when: str, clock: Clock) -> Scrape:
     found = Scrape(clock.now(), when, source.name, source.url)
     try:
-        with gevent.Timeout(PATIENCE_S, TimeoutError(f"no answer in {PATIENCE_S:g} s")):
-            found.counters = read(page(source))
-    except (OSError, ValueError, http.client.HTTPException) as e:
+        found.counters = read(page(source))
+    except (OSError, ValueError) as e:
         found.error = f"{type(e).__name__}: {e}"
     return found
 
 
-def page(source: Source) -> str:
-    """What it tells now. Raises OSError, ValueError or HTTPException."""
+def page(source: Source, within_s: float = PATIENCE_S) -> str:
+    """What it tells now. Raises OSError where no whole page came, ValueError where it is none of metrics."""
     headers = {"Authorization": f"Bearer {source.key}"} if source.key else {}
-    tls = urllib.request.HTTPSHandler(context=client_context(source.ca_file))
-    # As asks do, it goes straight there: no proxy of the environment's.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect(), tls)
-    with opener.open(urllib.request.Request(source.url, headers=headers), timeout=PATIENCE_S) as answer:
-        return answer.read(LARGEST).decode("utf-8", "replace")
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None
+    found = pages.get(source.url, within_s, headers, source.ca_file, LARGEST)
+    if found.status is not None and found.status != 200:
+        raise ValueError(f"status {found.status}")
+    if found.end is not End.COMPLETE:
+        raise OSError(found.error)
+    return pages.body(found).decode("utf-8", "replace")
 
 
 def _unescaped(found: re.Match[str]) -> str:

@@ -3,7 +3,6 @@
 What it does not tell, or not in time, is None: an engine that tells nothing has no queue that anybody knows of.
 """
 
-import http.client
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -70,8 +69,7 @@ class Watch:
         while True:
             at = self._clock.now()
             try:
-                with gevent.Timeout(PATIENCE_S, TimeoutError()):
-                    self.seen.append(read(page(source), at))
-            except (OSError, ValueError, http.client.HTTPException):
+                self.seen.append(read(page(source, PATIENCE_S), at))
+            except (OSError, ValueError):
                 pass  # this second is not known
             gevent.sleep(max(0.0, at + EVERY_S - self._clock.now()))

@@ -112,7 +112,7 @@ def health_around(sight, start, end):
     if (failed[1:] & failed[:-1] & (np.diff(at) <= HEALTH_WITHIN_S)).any():
         return State.DOWN
     if failed.any():
-        return State.EDGE
+        return State.UNVERIFIED
     bracketed = len(at) > 1 and at[0] <= start and at[-1] >= end
     return State.SERVING if bracketed and (up == 1.0).all() else None
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from chaos import serving
+from chaos import lookout, serving
 from contract.framing import End, Exchange
 from contract.topology import Topology
 from tests.embedded.test_engine import QUICK, running
@@ -90,3 +90,17 @@ def test_a_stream_that_comes_all_at_once_is_held_back_on_the_way():
         serving.NotStreamed, match=r"its 3 chunks came all at once, after 0\.7 s: .* proxy_buffering off"
     ):
         serving.streams(stream(0.7, 0.7, 0.7))
+
+
+def test_a_plan_asks_each_health_url_once_a_clouds_too_and_says_what_is_wrong(engine, monkeypatch):
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    found = topology(engine, health=f"http://127.0.0.1:{engine.port}/health?model=m")
+    cloud = found.tiers[1].model_copy(update={"health": f"http://127.0.0.1:{engine.port}/nowhere"})
+    said = lookout.serving_now(found.model_copy(update={"tiers": [found.tiers[0], cloud]})).splitlines()
+    assert "  vllm: health url answers" in said
+    (wrong,) = [line for line in said if "openai" in line]
+    assert wrong.startswith(
+        f"  openai: NOT WELL: its health url http://127.0.0.1:{engine.port}/nowhere answers 404: name a page"
+    )
+    keyed = cloud.model_copy(update={"api_key": "NO_SUCH_KEY"})
+    assert "NO_SUCH_KEY is not set" in lookout.serving_now(found.model_copy(update={"tiers": [keyed]}))

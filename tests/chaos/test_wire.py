@@ -7,6 +7,7 @@ from chaos.wire import Connection, Deadlines
 from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.framing import End
+from contract.health import HealthUrl
 from tests import tls
 from tests.contract.exchanges import WHOLE, streamed
 from tests.scenarios.server import CLOSE, RST, Server
@@ -53,7 +54,7 @@ def test_a_certificate_is_believed_by_its_own_authority_and_name_alone(certifica
         connection = Connection(endpoint, Deadlines(connect=2, silence=2, whole=3))
         found = connection.exchange(endpoint.request("ask-1", "hi", 5, True))
         connection.close()
-        assert check("vllm", url, Clock(), ca_file).up is (error is None)
+        assert check(HealthUrl("vllm", url, ca_file=ca_file), {}, Clock()).up is (error is None)
     assert found.end is (End.REFUSED if error else End.COMPLETE)
     assert (error or "") in (found.error or "")
 

@@ -33,7 +33,6 @@ def options(*argv: str, **environment: str) -> Options:
         (("--personality", "vllm", "--port", "70000"), "70000 is above 65535"),
         ((*GOOD, "--ledger", "/no/such/folder/l.jsonl"), "there is no folder /no/such/folder; make it first"),
         ((*GOOD, "--pidfile", "/no/such/folder/pid"), "--pidfile: there is no folder /no/such/folder"),
-        ((*GOOD, "--api-key-env", "K"), "vllm checks no key; only cloud does"),
         (("--personality", "cloud", "--port", "1", "--api-key-env", "K"), "variable K is not set"),
         ((*GOOD, "--accuracy", "0.9"), "--accuracy: of which documents? give --documents FOLDER too"),
         ((*GOOD, "--invalid-json", "0"), "--invalid-json: of which documents?"),

@@ -7,7 +7,7 @@ import pytest
 from contract.records import Ask
 from contract.refusal import Refusal
 from contract.topology import Topology
-from scenarios.warmup import preflight, warm_up, ways
+from scenarios.warmup import preflight, unhealthy, warm_up, ways
 from tests.contract.exchanges import chunked, finish, head, token
 from tests.scenarios.server import Server, free_port
 from tests.scenarios.stages import kept, stage, topology
@@ -91,3 +91,21 @@ def test_a_topology_that_matches_by_api_base_is_told_of_api_bases():
 
 def test_an_answer_that_was_cut_is_an_answer():
     preflight([_answer(outcome="cut", tier="vllm")], topology(URL))
+
+
+def test_each_health_url_is_asked_once_and_what_is_wrong_is_said():
+    with (
+        Server([head("401 Unauthorized", "content-length: 0")]) as closed,
+        Server([head("200 OK", "content-length: 0")]) as well,
+    ):
+        found = topology(URL)
+        tiers = [
+            found.tiers[0].model_copy(update={"health": f"{closed.url}/health?model=a"}),
+            found.tiers[1].model_copy(update={"health": f"{well.url}/health"}),
+        ]
+        (said,) = unhealthy(found.model_copy(update={"tiers": tiers}))
+    assert said.startswith(
+        f"{found.tiers[0].name}: its health url {closed.url}/health answers 401: give it api_key: ${{NAME}}"
+    )
+    assert [len(server.requests) for server in (closed, well)] == [1, 1]
+    assert closed.requests[0].startswith(b"GET /health?model=a HTTP/1.1")

@@ -97,6 +97,9 @@ class Cloud(Personality):
             "context_length_exceeded",
         )
 
+    def lets_in(self, request: Request) -> bool:
+        return True  # it says in its own words who may not ask
+
     def admit(self, request: Request) -> None:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key:

@@ -1,0 +1,93 @@
+"""How far the health checks of a run may be believed: a check that failed while the tier answered is no evidence. Pure."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from contract import health as contract
+from contract.records import GATEWAY
+
+CONTRADICTED_WITHIN_S = 5.0
+"""A failed check is not believed from so long before the first good answer within its row of failures on."""
+
+
+def believed(health: pd.DataFrame, asks: pd.DataFrame) -> pd.DataFrame:
+    """The health rows in the order of their instants, with `up` as it may be believed, and the column `doubt`.
+
+    A status that is neither 2xx nor 5xx says nothing of the engine, whatever was recorded for it (see `contract.health.up`):
+    `up` is unknown, `doubt` is "status".
+
+    A row of failed checks, without one that succeeded in between, is contradicted by a good answer of that tier that was
+    sent after the first of them and whose first token came before the last of them: by one that was asked directly, or
+    through the gateway; of the gateway by any good answer through it. From 5 s before such an answer was sent on, and in the
+    whole row where no check had succeeded before it, `up` is unknown, `doubt` is "answered". What failed earlier in that row
+    stands: the tier was away, and its health url took longer than itself to come back.
+
+    Asks come in the order in which they were sent.
+    """
+    rows = health.sort_values("at", kind="stable", ignore_index=True)
+    up = rows["up"].to_numpy(float, na_value=np.nan)
+    status = rows["status"].to_numpy(float, na_value=np.nan)
+    doubt = np.full(len(rows), None, dtype=object)
+    silent = [code for code in rows["status"].dropna().unique() if contract.up(int(code)) is None]
+    says_nothing = np.isin(status, silent)
+    doubt[says_nothing] = "status"
+    up[says_nothing] = np.nan
+    for name in rows["tier"].unique():
+        mine = np.flatnonzero((rows["tier"] == name).to_numpy())
+        sent_at, first_at = _answers(name, asks)
+        at = rows["at"].to_numpy(float)[mine]
+        for first, last, rose_before in _failures(up[mine]):
+            since = _contradicted_since(sent_at, first_at, at[first], at[last])
+            if since is None:
+                continue
+            from_at = since - CONTRADICTED_WITHIN_S if rose_before else -np.inf
+            row = mine[first : last + 1][at[first : last + 1] >= from_at]
+            failed = row[up[row] == 0.0]
+            up[failed], doubt[failed] = np.nan, "answered"
+    known = pd.array(np.nan_to_num(up) == 1.0, dtype="boolean")
+    known[np.isnan(up)] = pd.NA
+    return rows.assign(up=known, doubt=doubt)
+
+
+def doubts(rows: pd.DataFrame) -> list[str]:
+    """What of `believed` is not believed, a sentence for each tier and reason."""
+    found = []
+    for (tier, doubt), some in rows[rows["doubt"].notna()].groupby(["tier", "doubt"], sort=False):
+        of = int((rows["tier"] == tier).sum())
+        said = ", ".join(str(int(s)) for s in sorted(some["status"].dropna().unique())) or "no response"
+        if doubt == "status":
+            found.append(
+                f"{tier}: {len(some)} of {of} health checks say nothing of the engine (status {said}): its health is unknown there"
+            )
+        else:
+            found.append(
+                f"{tier}: {len(some)} of {of} health checks failed ({said}) while it answered requests well: they are not believed"
+            )
+    return found
+
+
+def _answers(name: str, asks: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Of its good answers: when they were sent, in order, and when the first token, else the end, came."""
+    by = "via" if name == GATEWAY else "tier"
+    good = asks.loc[asks["good"] & (asks[by] == name), ["sent_at", "first_at", "ended_at"]]
+    first_at = good["first_at"].fillna(good["ended_at"])
+    return good["sent_at"].to_numpy(float), first_at.to_numpy(float)
+
+
+def _failures(up: np.ndarray) -> Iterator[tuple[int, int, bool]]:
+    """Each row of failed checks without a success in between: its first, its last, and whether one succeeded before it."""
+    parts = np.split(np.arange(len(up)), np.flatnonzero(up == 1.0))
+    for i, part in enumerate(parts):
+        failed = part[up[part] == 0.0]
+        if len(failed):
+            yield int(failed[0]), int(failed[-1]), i > 0
+
+
+def _contradicted_since(
+    sent_at: np.ndarray, first_at: np.ndarray, begins_at: float, ends_at: float
+) -> float | None:
+    first, last = np.searchsorted(sent_at, [begins_at, ends_at])
+    within = np.flatnonzero(first_at[first:last] <= ends_at)
+    return float(sent_at[first + within[0]]) if len(within) else None

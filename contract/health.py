@@ -1,0 +1,86 @@
+"""What a health url says of a tier, or of the gateway: up, down, or nothing.
+
+One truth for the watch during a run, for the plan and the warm-up, and for the reading of what was recorded.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from contract import page
+from contract.framing import Exchange
+from contract.records import GATEWAY
+from contract.topology import Gateway, Tier, Topology, secret
+
+TIMEOUT_S = 0.9
+"""So long may one check take: a page that is slower than this is no answer to whether a tier serves now."""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthUrl:
+    """A health url, whose it is (a tier's name, or the gateway), and how it is asked: with that one's own key and authority."""
+
+    name: str
+    url: str
+    api_key: str | None = None  # the environment variable that holds it
+    ca_file: str | None = None
+
+    def headers(self) -> dict[str, str]:
+        """What is sent along. Raises Refusal where the key is not in the environment."""
+        key = secret(self.api_key)
+        return {} if key is None else {"Authorization": f"Bearer {key}"}
+
+
+def urls_of(topology: Topology) -> list[HealthUrl]:
+    """All that the topology gives a health url; the tiers first, in their order."""
+    parts: list[tuple[str, Tier | Gateway]] = [(t.name, t) for t in topology.tiers]
+    return [
+        HealthUrl(name, part.health, part.api_key, part.ca_file)
+        for name, part in [*parts, (GATEWAY, topology.gateway)]
+        if part.health
+    ]
+
+
+def check(of: HealthUrl, headers: dict[str, str], within_s: float = TIMEOUT_S) -> Exchange:
+    """Send one request. Redirects are not followed."""
+    return page.get(of.url, within_s, headers, of.ca_file)
+
+
+def up(status: int | None) -> bool | None:
+    """What a check says: True for a status 2xx; False for a status 5xx, or where no response came; None for every other status.
+
+    A 401, a 404 or a redirect comes from a server that answers, about this url and not about the engine: it says neither
+    that the engine serves nor that it does not.
+    """
+    if status is None:
+        return False
+    if 200 <= status < 300:
+        return True
+    return False if status >= 500 else None
+
+
+def wrong(of: HealthUrl, exchange: Exchange) -> str | None:
+    """What is wrong with a health url, and what would be right, as a sentence; None: it says that all is well."""
+    status, where = exchange.status, page.shown(of.url)
+    if up(status):
+        return None
+    if status is None:
+        return f"its health url {where} does not answer: {exchange.error or 'no response'}"
+    said = f"its health url {where} answers {status}"
+    if status >= 500:
+        return f"{said}: it reports itself as not healthy"
+    if status in (401, 403):
+        key = (
+            "give it api_key: ${NAME}"
+            if of.api_key is None
+            else f"the key in {of.api_key} is not accepted there"
+        )
+        return f"{said}: {key}; until then its health is unknown"
+    if 300 <= status < 400:
+        to = _place(exchange.headers.get("location", ""))
+        return f"{said}, a redirect{f' to {to}' if to else ''}, which is not followed: name the url that answers; until then its health is unknown"
+    return f"{said}: name a page that answers 200 while it serves (vLLM, llama.cpp: /health, Ollama: /api/tags, LiteLLM: /health/liveliness); until then its health is unknown"
+
+
+def _place(location: str) -> str:
+    parts = urlsplit(location)
+    return f"{parts.scheme}://{parts.hostname}{parts.path}" if parts.hostname else parts.path

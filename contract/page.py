@@ -1,0 +1,104 @@
+"""One small page over HTTP: health, metrics, a list of models. One GET, bounded in time and size; no redirect is followed.
+
+One client for every wing: it sends the query, the headers that it is given, and believes the authority that it is given.
+"""
+
+import socket
+import time
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from contract.framing import End, Exchange, Framing
+from contract.trust import client_context
+
+LARGEST = 2**20
+
+
+def get(
+    url: str,
+    within_s: float,
+    headers: Mapping[str, str] | None = None,
+    ca_file: str | None = None,
+    largest: int = LARGEST,
+) -> Exchange:
+    """Send one GET; whatever happens is in the exchange, whose `end` is COMPLETE where a whole response came.
+
+    `within_s`: for all of it, from connecting on (a lookup of the host's name is bounded by the system's resolver).
+    `largest`: bytes of the body; a larger one ends the exchange. The name `Host` and `Accept-Encoding` are the client's own.
+    """
+    exchange = Exchange()
+    framing = Framing(exchange)
+    until = time.monotonic() + within_s
+    exchange.sent_at = time.monotonic()
+    try:
+        sock = _connected(url, until, ca_file)
+    except (OSError, ValueError) as e:  # ValueError: a name that no lookup takes
+        framing.given_up(End.REFUSED, time.monotonic(), f"{type(e).__name__}: {e}")
+        return exchange
+    try:
+        exchange.sent_at = time.monotonic()
+        sock.sendall(_request(url, headers or {}))
+        size = 0
+        while not framing.done:
+            sock.settimeout(_left(until))
+            data = sock.recv(65536)
+            at = time.monotonic()
+            size += len(data)
+            if not data:
+                framing.closed(at)
+            elif size > largest:
+                framing.given_up(End.UNPARSABLE, at, f"more than {largest} bytes")
+            else:
+                framing.feed(data, at)
+    except TimeoutError:
+        end = End.LATE if exchange.headers_at is None else End.SILENT
+        framing.given_up(end, time.monotonic(), f"no whole page in {within_s:g} s")
+    except OSError as e:
+        framing.closed(time.monotonic(), f"{type(e).__name__}: {e}")
+    finally:
+        sock.close()
+    return exchange
+
+
+def body(exchange: Exchange) -> bytes:
+    """What came of the body."""
+    return b"".join(piece for _, piece in exchange.pieces)
+
+
+def shown(url: str) -> str:
+    """A url as a message may name it: a query can hold what is nobody's business."""
+    return url.split("?", 1)[0]
+
+
+def _connected(url: str, until: float, ca_file: str | None) -> socket.socket:
+    parts = urlsplit(url)
+    tls = parts.scheme == "https"
+    assert parts.hostname, "a topology's urls have been checked"
+    sock = socket.create_connection(
+        (parts.hostname, parts.port or (443 if tls else 80)), timeout=_left(until)
+    )
+    if not tls:
+        return sock
+    try:
+        sock.settimeout(_left(until))
+        return client_context(ca_file).wrap_socket(sock, server_hostname=parts.hostname)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _request(url: str, headers: Mapping[str, str]) -> bytes:
+    parts = urlsplit(url)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    lines = [
+        f"GET {target} HTTP/1.1",
+        f"Host: {parts.netloc}",
+        "Accept-Encoding: identity",
+        "Connection: close",
+    ]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def _left(until: float) -> float:
+    return max(0.001, until - time.monotonic())
