@@ -132,7 +132,7 @@ class Cluster:
         finally:
             response.close()
 
-    # Pods, and where they are reached.
+    # Pods, who owns them, and where they are reached.
 
     def pods(self, namespace: str, selector: dict[str, Any]) -> list[dict[str, Any]]:
         """Those that still live, terminating ones included. `selector` as a workload's spec has it."""
@@ -140,6 +140,13 @@ class Cluster:
             self._core.list_namespaced_pod(namespace, label_selector=selector_text(selector), **_RAW)
         )
         return [p for p in found["items"] if p.get("status", {}).get("phase") in _LIVE]
+
+    def replica_sets(self, namespace: str, selector: dict[str, Any]) -> list[dict[str, Any]]:
+        """What stands between a Deployment of this selector and its Pods."""
+        found = self._apps.list_namespaced_replica_set(
+            namespace, label_selector=selector_text(selector), **_RAW
+        )
+        return _json(found)["items"]
 
     def pods_on(self, node: str) -> list[dict[str, Any]]:
         """The living Pods of all namespaces that a node has."""
@@ -176,12 +183,13 @@ class Cluster:
         return None
 
     def endpoints(self, namespace: str) -> list[dict[str, Any]]:
-        """What the Services of a namespace would send traffic to: {pod, ready}."""
+        """What the Services of a namespace would send traffic to: {pod: its uid, ready}. A Pod stands there once for
+        each Service and each family of addresses."""
         slices = _json(self._slices.list_namespaced_endpoint_slice(namespace, **_RAW))["items"]
         found = []
         for part in slices:
             for endpoint in part.get("endpoints") or ():  # null where there is none
-                pod = (endpoint.get("targetRef") or {}).get("name", "")
+                pod = (endpoint.get("targetRef") or {}).get("uid", "")
                 found.append({"pod": pod, "ready": endpoint.get("conditions", {}).get("ready", False)})
         return found
 

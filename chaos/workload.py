@@ -1,5 +1,7 @@
 """A Deployment or a StatefulSet, as the faults that take hold of one see it."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from chaos.cluster import Cluster
@@ -7,6 +9,17 @@ from chaos.fault import CannotInject, Handle, Right
 
 KINDS = ("deployment", "statefulset")
 _PLURAL = {"deployment": "deployments", "statefulset": "statefulsets"}
+_HASH = "pod-template-hash"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The Pods of a workload and where they are served, at one look."""
+
+    pods: list[dict[str, Any]]  # those that live, terminating ones included
+    endpoints: dict[
+        str, bool
+    ]  # uid of each Pod that a Service lists: whether it is ready in all of its lists
 
 
 class Workload:
@@ -16,6 +29,9 @@ class Workload:
         assert handle.kind in KINDS
         self.cluster, self.kind = cluster, handle.kind
         self.namespace, self.name = handle.name.split("/")
+        self._uids: set[str] = (
+            set()
+        )  # of all its Pods that were ever seen: a list of endpoints may outlive them
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"
@@ -27,15 +43,25 @@ class Workload:
             raise CannotInject(f"there is no {self}")
         return found
 
-    def pods(self, selector: dict[str, Any]) -> list[dict[str, Any]]:
-        """Its living Pods, terminating ones included."""
-        return [
-            p for p in self.cluster.pods(self.namespace, selector) if self._is_ours(p["metadata"]["name"])
-        ]
+    def pods(self, uid: str, selector: dict[str, Any]) -> list[dict[str, Any]]:
+        """Its living Pods, terminating ones included; `uid` is the workload's."""
+        found = self.cluster.pods(self.namespace, selector)
+        # After the Pods, so that none is listed whose ReplicaSet is not yet there.
+        sets = (
+            self.cluster.replica_sets(self.namespace, selector) if self.kind == "deployment" and found else []
+        )
+        ours = [p for p in found if owns(self.kind, self.name, uid, p, sets)]
+        self._uids |= {p["metadata"]["uid"] for p in ours}
+        return ours
 
-    def endpoints(self) -> list[dict[str, Any]]:
-        """Where Services would send traffic of its Pods: {pod, ready}."""
-        return [e for e in self.cluster.endpoints(self.namespace) if self._is_ours(e["pod"])]
+    def look(self, uid: str, selector: dict[str, Any]) -> Seen:
+        """Its Pods, and where Services would send traffic of them: of those, too, that have gone since they were seen."""
+        pods = self.pods(uid, selector)
+        endpoints: dict[str, bool] = {}
+        for one in self.cluster.endpoints(self.namespace):
+            if one["pod"] in self._uids:
+                endpoints[one["pod"]] = endpoints.get(one["pod"], True) and one["ready"]
+        return Seen(pods, endpoints)
 
     def ready_now(self) -> int | None:
         """How many Pods are ready; None: there is no such workload, or its status is older than its spec."""
@@ -55,7 +81,8 @@ class Workload:
         # A StatefulSet counts a Pod until it has gone; a Deployment's surge, though, may be somebody's rollout.
         if ready > wanted and (no_more or self.kind == "statefulset"):
             return None
-        endpoints = sum(e["ready"] for e in self.endpoints())
+        assert found is not None, "what is ready is there"
+        endpoints = sum(self.look(found["metadata"]["uid"], found["spec"]["selector"]).endpoints.values())
         return {"ready": ready, "endpoints": endpoints} if endpoints or not original["endpoints"] else None
 
     def abandoned(self, uid: str) -> str | None:
@@ -79,12 +106,35 @@ class Workload:
             for v in ("get", *(["watch"] if watched else []))
         ]
         found.append(Right("list", "", "pods", self.namespace))
+        if self.kind == "deployment":
+            found.append(Right("list", "apps", "replicasets", self.namespace))
         found.append(Right("list", "discovery.k8s.io", "endpointslices", self.namespace))
         return found
 
-    def _is_ours(self, pod: str) -> bool:
-        # <deployment>-<replica set>-<pod>, <stateful set>-<number>; another workload's name may begin alike.
-        return pod.rsplit("-", 2 if self.kind == "deployment" else 1)[0] == self.name
+
+def owns(kind: str, name: str, uid: str, pod: dict[str, Any], sets: Iterable[dict[str, Any]]) -> bool:
+    """Whether a workload owns a Pod that its selector selects, by the references to owners. Pure.
+
+    Names do not tell: those of Pods are cut, and Pods and ReplicaSets may have been adopted under other names. Selectors
+    do not either: two workloads' may overlap. `sets`: the ReplicaSets that the selector selects.
+    """
+    owner = controller(pod)
+    if owner is None:
+        return False
+    if kind == "statefulset":
+        return bool(owner["uid"] == uid)
+    for one in sets:
+        if one["metadata"]["uid"] == owner["uid"]:
+            return (controller(one) or {}).get("uid") == uid
+    # It was dropped from the Deployment's history, and its last Pods are on their way out. Its own name is not cut.
+    hash_ = (pod["metadata"].get("labels") or {}).get(_HASH)
+    return owner["kind"] == "ReplicaSet" and owner["name"] == f"{name}-{hash_}"
+
+
+def controller(found: dict[str, Any]) -> dict[str, Any] | None:
+    """The reference to the one owner that controls an object."""
+    owners: list[dict[str, Any]] = found["metadata"].get("ownerReferences") or []
+    return next((o for o in owners if o.get("controller")), None)
 
 
 def _ready(found: dict[str, Any]) -> int | None:

@@ -33,25 +33,26 @@ class NetworkBlackhole(Fault):
     def snapshot(self) -> dict[str, Any]:
         workload = self._workload
         found = workload.read()
-        selector = found["spec"]["selector"]
-        if not workload.pods(selector):
+        uid, selector = found["metadata"]["uid"], found["spec"]["selector"]
+        seen = workload.look(uid, selector)
+        if not seen.pods:
             raise CannotInject(f"{workload} has no live Pods: there is nothing to take away")
         if self._policy() is not None:
             raise CannotInject(
                 f"{self} is there already, left by a run that did not mend, or somebody's own: make restore, "
                 f"or kubectl delete networkpolicy -n {workload.namespace} {self._name}"
             )
-        allowing = self._allowing(selector)
+        allowing = self._allowing(seen.pods)
         if allowing:
             raise CannotInject(
                 f"NetworkPolicies add up, and traffic to {workload} would be allowed all the same by "
                 f"{', '.join(allowing)}"
             )
         return {
-            "uid": found["metadata"]["uid"],
+            "uid": uid,
             "original": {
                 "replicas": found["spec"].get("replicas", 1),
-                "endpoints": len(workload.endpoints()),
+                "endpoints": len(seen.endpoints),
             },
             "set": {"policy": self._name},
             "selector": selector,
@@ -129,9 +130,9 @@ class NetworkBlackhole(Fault):
         annotations = (found or {}).get("metadata", {}).get("annotations") or {}
         return annotations.get(OURS) == state["token"]
 
-    def _allowing(self, selector: dict[str, Any]) -> list[str]:
+    def _allowing(self, of: list[dict[str, Any]]) -> list[str]:
         """The policies that let somebody in to these Pods. Which Pods they select is left to the cluster to say."""
-        pods = {p["metadata"]["uid"] for p in self._workload.pods(selector)}
+        pods = {p["metadata"]["uid"] for p in of}
         found = []
         for policy in self._cluster.network_policies(self._workload.namespace):
             spec = policy["spec"]

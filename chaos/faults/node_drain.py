@@ -13,6 +13,7 @@ from typing import Any
 
 from chaos.cluster import TROUBLE, Cluster
 from chaos.fault import CannotInject, Deadman, Fault, Foreign, Handle, NoOptions, NotYet, Right
+from chaos.workload import controller
 
 CONFLICTS = 5  # a kubelet writes its node's status too
 LOOK_S = 1.0
@@ -42,7 +43,7 @@ class NodeDrain(Fault):
         if not _ready(node):
             raise CannotInject(f"{self} is not ready: there is nothing to take away")
         pods = self._to_go()
-        lost = [_name(p) for p in self._subject() if not _controller(p)]
+        lost = [_name(p) for p in self._subject() if not controller(p)]
         if lost:
             raise CannotInject(
                 f"{self} has Pods without a controller, whom nobody would make again: {', '.join(lost)}"
@@ -160,22 +161,17 @@ class NodeDrain(Fault):
 
     def _to_go(self) -> list[dict[str, Any]]:
         # One without a controller that has come since the snapshot, which refuses those, is not lost either.
-        return [p for p in self._subject() if _controller(p)]
+        return [p for p in self._subject() if controller(p)]
 
 
 def _stays(pod: dict[str, Any]) -> bool:
     meta = pod["metadata"]
-    owner = _controller(pod)
+    owner = controller(pod)
     return (
         _MIRROR in (meta.get("annotations") or {})
         or (owner is not None and owner["kind"] == "DaemonSet")
         or (meta.get("labels") or {}).get(_PART_OF) == "brownout"
     )
-
-
-def _controller(pod: dict[str, Any]) -> dict[str, Any] | None:
-    owners: list[dict[str, Any]] = pod["metadata"].get("ownerReferences") or []
-    return next((o for o in owners if o.get("controller")), None)
 
 
 def _cordoned(node: dict[str, Any]) -> bool:

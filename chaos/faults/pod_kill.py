@@ -54,8 +54,8 @@ class PodKill(Fault):
     def snapshot(self) -> dict[str, Any]:
         workload = self._workload
         found = workload.read()
-        selector = found["spec"]["selector"]
-        pods = self._alive(selector)
+        uid, selector = found["metadata"]["uid"], found["spec"]["selector"]
+        pods, endpoints = self._look(uid, selector)
         if not pods:
             raise CannotInject(f"{workload} has no live Pods: there is nothing to take away")
         count = self._options.of(len(pods))
@@ -63,10 +63,10 @@ class PodKill(Fault):
             raise CannotInject(f"{workload} has {len(pods)} live Pods, and {count} are to be killed")
         victims = [_named(p) for p in pods[:count]]
         return {
-            "uid": found["metadata"]["uid"],
+            "uid": uid,
             "original": {
                 "replicas": found["spec"].get("replicas", 1),
-                "endpoints": len(workload.endpoints()),
+                "endpoints": len(endpoints),
                 "pods": [p["metadata"]["name"] for p in pods],
             },
             "set": {"killed": count},
@@ -76,7 +76,7 @@ class PodKill(Fault):
 
     def inject(self, state: dict[str, Any]) -> None:
         if self._victims is None:
-            self._victims = self._next(state["selector"]) if self._tried else state["victims"]
+            self._victims = self._next(state) if self._tried else state["victims"]
         killed = 0
         for victim in self._victims:
             # Known by its uid: a try that is repeated, or that arrives late, kills no other in its place.
@@ -88,7 +88,7 @@ class PodKill(Fault):
             raise CannotInject(f"the Pods of {self._workload} went before they could be killed")
 
     def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:
-        left = {p["metadata"]["uid"] for p in self._workload.pods(state["selector"])}
+        left = {p["metadata"]["uid"] for p in self._workload.pods(state["uid"], state["selector"])}
         gone = [v["name"] for v in state["victims"] if v["uid"] not in left]
         return {"killed": gone} if len(gone) == len(state["victims"]) else None
 
@@ -103,8 +103,9 @@ class PodKill(Fault):
         if seen is None:
             return None
         # Status and endpoints are as old as the last look of who keeps them: just after the kill they count the dead.
-        ready = {p["metadata"]["name"] for p in self._alive(state["selector"]) if _ready(p)}
-        served = {e["pod"] for e in self._workload.endpoints() if e["ready"]}
+        pods, endpoints = self._look(state["uid"], state["selector"])
+        ready = {p["metadata"]["uid"] for p in pods if _ready(p)}
+        served = {uid for uid, serving in endpoints.items() if serving}
         if len(ready) < seen["ready"] or (state["original"]["endpoints"] and not ready & served):
             return None
         return seen
@@ -113,18 +114,18 @@ class PodKill(Fault):
         kill = Right("delete", "", "pods", self._workload.namespace)
         return [*self._workload.rights(watched=False), kill]
 
-    def _next(self, selector: dict[str, Any]) -> list[dict[str, Any]]:
-        pods = self._alive(selector)
+    def _next(self, state: dict[str, Any]) -> list[dict[str, Any]]:
+        pods, _ = self._look(state["uid"], state["selector"])
         if not pods:
             raise CannotInject(f"{self._workload} has no live Pods just now")
         return [_named(p) for p in pods[: self._options.of(len(pods))]]
 
-    def _alive(self, selector: dict[str, Any]) -> list[dict[str, Any]]:
-        """Those that are not on their way out, the oldest ready one first."""
-        pods = [p for p in self._workload.pods(selector) if "deletionTimestamp" not in p["metadata"]]
-        return sorted(
-            pods, key=lambda p: (not _ready(p), p["metadata"]["creationTimestamp"], p["metadata"]["name"])
-        )
+    def _look(self, uid: str, selector: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, bool]]:
+        """Those that are not on their way out, the oldest ready one first; and where they are served."""
+        seen = self._workload.look(uid, selector)
+        pods = [p for p in seen.pods if "deletionTimestamp" not in p["metadata"]]
+        pods.sort(key=lambda p: (not _ready(p), p["metadata"]["creationTimestamp"], p["metadata"]["name"]))
+        return pods, seen.endpoints
 
 
 def _named(pod: dict[str, Any]) -> dict[str, Any]:

@@ -44,11 +44,12 @@ class ScaleTo(Fault):
             raise CannotInject(f"{workload} has no replicas: there is nothing to take away")
         if replicas == self._replicas:
             raise CannotInject(f"{workload} has {replicas} replicas already: there is nothing to change")
+        uid, selector = found["metadata"]["uid"], found["spec"]["selector"]
         return {
-            "uid": found["metadata"]["uid"],
-            "original": {"replicas": replicas, "endpoints": len(workload.endpoints())},
+            "uid": uid,
+            "original": {"replicas": replicas, "endpoints": len(workload.look(uid, selector).endpoints)},
             "set": {"replicas": self._replicas},
-            "selector": found["spec"]["selector"],
+            "selector": selector,
         }
 
     def inject(self, state: dict[str, Any]) -> None:
@@ -78,13 +79,13 @@ class ScaleTo(Fault):
 
     def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:
         wanted = state["set"]["replicas"]
-        pods, endpoints = self._workload.pods(state["selector"]), self._workload.endpoints()
         if wanted > state["original"]["replicas"]:
             ready = self._workload.ready_now()
             return {"ready": ready} if ready is not None and ready >= wanted else None
-        if len(pods) > wanted or len(endpoints) > wanted:
+        seen = self._workload.look(state["uid"], state["selector"])
+        if len(seen.pods) > wanted or len(seen.endpoints) > wanted:
             return None
-        return {"pods": len(pods), "endpoints": len(endpoints)}
+        return {"pods": len(seen.pods), "endpoints": len(seen.endpoints)}
 
     def mend(self, state: dict[str, Any]) -> None:
         original = state["original"]["replicas"]

@@ -13,7 +13,7 @@ import random
 import uuid
 from collections.abc import Awaitable, Callable
 
-from embedded.apiserver import autoscaling, budgets, errors, status
+from embedded.apiserver import autoscaling, budgets, errors, replicaset, status
 from embedded.apiserver import node as nodes
 from embedded.apiserver import pod as pods
 from embedded.apiserver.endpoints import Seen, slice_of
@@ -24,6 +24,7 @@ from embedded.apiserver.resources import (
     ENDPOINTSLICES,
     NODES,
     PODS,
+    REPLICASETS,
     SERVICES,
     STATEFULSETS,
     WORKLOADS,
@@ -121,19 +122,27 @@ class Controllers:
         plan = status.deployment_plan(workload, self._pods_of(workload))
         self._delete(namespace, plan.delete)
         hash_ = pods.template_hash(workload["spec"]["template"])
-        owner = {
-            "apiVersion": "apps/v1",
-            "kind": "ReplicaSet",
-            "name": f"{name}-{hash_}",
-            # There are no ReplicaSets here; the name of the one that a Pod would have stays the same.
-            "uid": str(uuid.uuid5(uuid.UUID(workload["metadata"]["uid"]), hash_)),
-        }
+        owner = self._replica_set(workload, hash_)
+        prefix = f"{owner['name']}-"
         for _ in range(plan.create):
-            suffix = pods.letters(random.getrandbits(32), 5)
-            self._create(
-                workload, owner, f"{name}-{hash_}-{suffix}", f"{name}-{hash_}-", {"pod-template-hash": hash_}
-            )
+            made = pods.generated(prefix, random.getrandbits(32))
+            self._create(workload, owner, made, prefix, {replicaset.HASH: hash_})
         self._put_status(DEPLOYMENTS, namespace, name, status.deployment_counted)
+
+    def _replica_set(self, workload: Object, hash_: str) -> Object:
+        """The reference to the one that owns the Pods of the present template; earlier ones stay, at zero."""
+        namespace, uid = workload["metadata"]["namespace"], workload["metadata"]["uid"]
+        made = replicaset.of(workload, hash_, pods.stamp(self.now()))
+        for old in self.store.list(REPLICASETS, namespace):
+            if not replicaset.is_of(old, uid):
+                continue
+            if old["metadata"]["name"] == made["metadata"]["name"]:
+                made["metadata"] = old["metadata"]
+            else:
+                self.store.put(REPLICASETS, {**old, "spec": {**old["spec"], "replicas": 0}})
+        self.store.put(REPLICASETS, made)
+        meta = made["metadata"]
+        return {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": meta["name"], "uid": meta["uid"]}
 
     async def _stateful_set(self, namespace: str, name: str) -> None:
         workload = self.store.get(STATEFULSETS, namespace, name)
@@ -143,10 +152,12 @@ class Controllers:
         self._delete(namespace, plan.delete)
         meta = workload["metadata"]
         owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name, "uid": meta["uid"]}
-        for ordinal in plan.ordinals:
+        revision = f"{name}-{pods.template_hash(workload['spec']['template'])}"
+        # A label's value is no longer: of a name of more than 52 characters the API server refuses every Pod.
+        for ordinal in plan.ordinals if len(revision) <= pods.NAME_MOST else ():
             labels = {
                 "apps.kubernetes.io/pod-index": str(ordinal),
-                "controller-revision-hash": f"{name}-{pods.template_hash(workload['spec']['template'])}",
+                "controller-revision-hash": revision,
                 "statefulset.kubernetes.io/pod-name": f"{name}-{ordinal}",
             }
             self._create(workload, owner, f"{name}-{ordinal}", f"{name}-", labels)
@@ -268,18 +279,21 @@ class Controllers:
 
     def delete_pods_of(self, workload: Object) -> None:
         """What a workload leaves behind goes with it, as the garbage collector does in the background."""
+        for old in self.store.list(REPLICASETS, workload["metadata"]["namespace"]):
+            if replicaset.is_of(old, workload["metadata"]["uid"]):
+                self.store.remove(REPLICASETS, old["metadata"]["namespace"], old["metadata"]["name"])
         for pod in self._pods_of(workload):
             self.delete_pod(pod["metadata"]["namespace"], pod["metadata"]["name"], None)
 
 
 def _owns(workload: Object, pod: Object) -> bool:
     """A Deployment's Pods are a ReplicaSet's, whose uid is made of the Deployment's."""
-    for owner in pod["metadata"].get("ownerReferences", ()):
-        uid = workload["metadata"]["uid"]
-        hash_ = pod["metadata"]["labels"].get("pod-template-hash", "")
-        if owner["uid"] in (uid, str(uuid.uuid5(uuid.UUID(uid), hash_))):
-            return True
-    return False
+    uid = workload["metadata"]["uid"]
+    hash_ = pod["metadata"]["labels"].get(replicaset.HASH, "")
+    return any(
+        owner["uid"] in (uid, replicaset.uid_of(uid, hash_))
+        for owner in pod["metadata"].get("ownerReferences", ())
+    )
 
 
 def _selects(service: Object, pod: Object) -> bool:

@@ -92,7 +92,7 @@ def _readiness(pod: Object) -> tuple[str, str]:
 def _meta(service: Object, now: str) -> Object:
     meta = service["metadata"]
     return {
-        "name": f"{meta['name']}-{pods.letters(random.getrandbits(32), 5)}",
+        "name": pods.generated(f"{meta['name']}-", random.getrandbits(32)),
         "generateName": f"{meta['name']}-",
         "namespace": meta["namespace"],
         "uid": str(uuid.uuid4()),

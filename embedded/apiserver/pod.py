@@ -15,6 +15,8 @@ NODE = "embedded"
 ADDRESS = "127.0.0.1"
 # What Kubernetes makes names of: no vowels, so that no word comes about.
 LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+NAME_MOST = 63  # of a generated name, and of the value of a label
+SUFFIX = 5
 
 
 def stamp(now: float) -> str:
@@ -27,6 +29,11 @@ def letters(number: int, length: int) -> str:
         number, rest = divmod(number, len(LETTERS))
         text += LETTERS[rest]
     return text
+
+
+def generated(base: str, number: int) -> str:
+    """A name that the server makes of a `generateName`: cut to 58 characters, then five random ones."""
+    return base[: NAME_MOST - SUFFIX] + letters(number, SUFFIX)
 
 
 def template_hash(template: Object) -> str:

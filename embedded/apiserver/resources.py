@@ -87,6 +87,10 @@ RESOURCES = (
         subresources={"scale": SCALE, "status": ("get",)},
         has_generation=True,
     ),
+    # Made by a Deployment, and written by nobody else.
+    Resource(
+        "apps", "v1", "replicasets", "ReplicaSet", READ, ("rs",), categories=("all",), has_generation=True
+    ),
     Resource(
         "authorization.k8s.io",
         "v1",
@@ -189,6 +193,7 @@ NODES = ALWAYS.by_path["", "v1", "nodes"]
 PODS = ALWAYS.by_path["", "v1", "pods"]
 SERVICES = ALWAYS.by_path["", "v1", "services"]
 DEPLOYMENTS = ALWAYS.by_path["apps", "v1", "deployments"]
+REPLICASETS = ALWAYS.by_path["apps", "v1", "replicasets"]
 STATEFULSETS = ALWAYS.by_path["apps", "v1", "statefulsets"]
 REVIEWS = ALWAYS.by_path["authorization.k8s.io", "v1", "selfsubjectaccessreviews"]
 AUTOSCALERS = ALWAYS.by_path["autoscaling", "v2", "horizontalpodautoscalers"]

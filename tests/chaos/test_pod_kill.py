@@ -97,8 +97,16 @@ def test_options_that_make_no_sense_are_refused(given, words):
 
 
 def test_the_oldest_ready_pod_goes_first(three, monkeypatch):
+    owners = three.pods("engine")[0]["metadata"]["ownerReferences"]
+
     def pod(name, born, ready="True", **more):
-        meta = {"name": f"engine-1-{name}", "uid": name, "creationTimestamp": born, **more}
+        meta = {
+            "name": f"engine-1-{name}",
+            "uid": name,
+            "creationTimestamp": born,
+            "ownerReferences": owners,
+            **more,
+        }
         return {"metadata": meta, "status": {"conditions": [{"type": "Ready", "status": ready}]}}
 
     found = [

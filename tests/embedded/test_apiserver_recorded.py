@@ -278,9 +278,10 @@ def up_or_down(stand: Stand, replicas: int) -> None:
 
 
 # What the real one has and ours has not; it is 404 here, as where an API is not installed.
-NOT_SPOKEN = {"replicasets", "autoscaling/v1"}
+NOT_SPOKEN = {"autoscaling/v1"}
 # What ours has and the recorded lists have not, because they were trimmed.
 TRIMMED = {
+    "replicasets",
     "serviceaccounts",
     "statefulsets/status",
     "pods/status",
@@ -330,7 +331,7 @@ def within(theirs: Any, ours: Any, path: str) -> list[str]:
         if not ours or not isinstance(ours[0], dict):
             return [] if set(ours) <= set(theirs) else [f"{path}: {ours} and not of {theirs}"]
         by_key = {key_of(their): their for their in theirs}
-        known = [our for our in ours if key_of(our) not in TRIMMED]
+        known = [our for our in ours if key_of(our) not in TRIMMED - by_key.keys()]
         unknown = {key_of(our) for our in known} - by_key.keys()
         lost = by_key.keys() - {key_of(our) for our in known}
         # Of its two versions; in the aggregated document they are called by their version alone.

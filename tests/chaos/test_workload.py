@@ -1,0 +1,152 @@
+"""Whose Pod a Pod is: told by who owns it, however the names of Pods are cut, and whatever else has the same labels."""
+
+import pytest
+
+from chaos import faults
+from chaos.fault import Handle
+from chaos.workload import owns
+from tests.chaos.small import Small, effective, engine, mended, sleepers
+from tests.embedded.recorded.stand import service, until
+
+LONG = [
+    "ms-inference-scheduling-llm-d-modelservice-decode",  # llm-d's own
+    "a" * 46,  # the longest of which nothing is cut
+    "a" * 47,
+    "a-" * 29 + "b",  # what is left of a Pod's name looks like another Deployment's
+    "a" * 63,
+    "a.b-" * 30 + "c",
+]
+
+
+def named(name: str, **more) -> list[dict]:
+    """A workload of that name and its Service; labels keep the short one, for they are no longer than 63 characters."""
+    made, served = engine(**more)
+    made["metadata"]["name"] = name
+    return [made, served]
+
+
+@pytest.fixture(params=LONG, ids=lambda name: f"{len(name)} characters")
+def long(tmp_path, request):
+    with Small(tmp_path, *named(request.param, stop_s=0.6)) as made:
+        made.up(request.param)
+        until(lambda: [e for e in made.admin.endpoints("ml") if e["ready"]], "it is served")
+        made.handle = Handle("deployment", f"ml/{request.param}")
+        made.named = request.param
+        yield made
+
+
+def test_the_server_cuts_the_names_of_pods_and_not_that_of_their_replica_set(long):
+    (pod,) = long.pods("engine")
+    (owner,) = pod["metadata"]["ownerReferences"]
+    assert len(pod["metadata"]["name"]) <= 63
+    assert pod["metadata"]["name"][:-5] == pod["metadata"]["generateName"][:58]
+    assert pod["metadata"]["generateName"] == f"{owner['name']}-"
+    found = long.get(f"/apis/apps/v1/namespaces/ml/replicasets/{owner['name']}")
+    assert found["metadata"]["uid"] == owner["uid"]
+    (above,) = found["metadata"]["ownerReferences"]
+    assert (above["kind"], above["name"]) == ("Deployment", long.named)
+
+
+def test_a_scale_to_zero_is_not_effective_while_its_pod_is_on_its_way_out(long):
+    fault = faults.make("scale_to_zero", long.admin, long.handle, {})
+    state = fault.snapshot()
+    assert state["original"]["endpoints"] == 1
+    fault.inject(state)
+    until(lambda: "deletionTimestamp" in long.pods("engine")[0]["metadata"], "its Pod terminates")
+    assert fault.effective(state) is None
+    assert effective(fault, state) == {"pods": 0, "endpoints": 0}
+    assert long.pods("engine") == []
+    fault.mend(state)
+    assert mended(fault, state) == {"ready": 1, "endpoints": 1}
+
+
+@pytest.mark.parametrize("name", ["pod_kill", "network_blackhole"])
+def test_the_other_faults_of_a_workload_find_its_pods(long, name):
+    fault = faults.make(name, long.admin, long.handle, {})
+    state = fault.snapshot()
+    fault.inject(state)
+    effective(fault, state)
+    fault.mend(state)
+    assert mended(fault, state) == {"ready": 1, "endpoints": 1}
+
+
+def test_a_stateful_set_whose_name_leaves_no_room_for_a_label_gets_no_pods(tmp_path):
+    made = sleepers(replicas=1, kind="StatefulSet")
+    for name in ("s" * 52, "s" * 53):
+        made["metadata"]["name"] = name
+        with Small(tmp_path, made) as small:
+            if len(name) == 52:
+                small.up(name, "statefulsets")
+                (pod,) = small.pods("engine")
+                assert pod["metadata"]["name"] == f"{name}-0"
+            else:
+                path = f"/apis/apps/v1/namespaces/ml/statefulsets/{name}"
+                until(lambda: small.get(path)["status"].get("observedGeneration"), "it was looked at")  # noqa: B023
+                assert small.pods("engine") == []
+
+
+@pytest.mark.parametrize("kind", ["deployment", "statefulset"])
+def test_a_pod_behind_two_services_is_one_pod(tmp_path, kind):
+    kinds = {"deployment": "Deployment", "statefulset": "StatefulSet"}
+    made = sleepers(replicas=2, kind=kinds[kind])
+    second = service("engine", 8000)
+    second["metadata"]["name"] = "engine-headless"
+    with Small(tmp_path, made, service("engine", 8000), second) as small:
+        small.up("engine", f"{kind}s")
+        until(lambda: len([e for e in small.admin.endpoints("ml") if e["ready"]]) == 4, "both list both")
+        fault = faults.make("scale_to", small.admin, Handle(kind, "ml/engine"), {"replicas": 1})
+        state = fault.snapshot()
+        assert state["original"]["endpoints"] == 2
+        fault.inject(state)
+        assert effective(fault, state) == {"pods": 1, "endpoints": 1}
+        fault.mend(state)
+        assert mended(fault, state)["ready"] == 2
+
+
+def test_two_deployments_of_the_same_labels_do_not_answer_for_each_other(tmp_path):
+    canary = sleepers(replicas=1)
+    canary["metadata"]["name"] = "engine-canary"
+    with Small(tmp_path, sleepers(replicas=1), canary) as small:
+        for name in ("engine", "engine-canary"):
+            small.up(name)
+        fault = faults.make("scale_to_zero", small.admin, Handle("deployment", "ml/engine"), {})
+        state = fault.snapshot()
+        fault.inject(state)
+        assert effective(fault, state) == {"pods": 0, "endpoints": 0}
+        assert len(small.pods("engine")) == 1
+
+
+def owned(kind: str, name: str, uid: str, **more) -> dict:
+    reference = {"kind": kind, "name": name, "uid": uid, "controller": True} | more
+    return {
+        "metadata": {"uid": "a-uid", "labels": {"pod-template-hash": "abc"}, "ownerReferences": [reference]}
+    }
+
+
+def replica_set(uid: str, of: str) -> dict:
+    found = owned("Deployment", "whatever", of)
+    found["metadata"]["uid"] = uid
+    return found
+
+
+SETS = [replica_set("set-1", "ours"), replica_set("set-2", "another's")]
+
+
+@pytest.mark.parametrize(
+    ("what", "kind", "pod", "ours"),
+    [
+        ("its ReplicaSet's", "deployment", owned("ReplicaSet", "engine-abc", "set-1"), True),
+        ("a ReplicaSet's that it adopted", "deployment", owned("ReplicaSet", "older-abc", "set-1"), True),
+        ("another Deployment's", "deployment", owned("ReplicaSet", "engine-abc", "set-2"), False),
+        ("of a dropped ReplicaSet of its", "deployment", owned("ReplicaSet", "engine-abc", "gone"), True),
+        ("of a dropped one of another's", "deployment", owned("ReplicaSet", "engine-2-abc", "gone"), False),
+        ("a Job's", "deployment", owned("Job", "engine-abc", "gone"), False),
+        ("one that nobody controls", "deployment", owned("ReplicaSet", "engine-abc", "set-1", controller=False), False),
+        ("one that nobody owns", "deployment", {"metadata": {"uid": "a-uid"}}, False),
+        ("a StatefulSet's", "statefulset", owned("StatefulSet", "engine", "ours"), True),
+        ("an earlier StatefulSet's of its name", "statefulset", owned("StatefulSet", "engine", "gone"), False),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " in value else "",
+)  # fmt: skip
+def test_who_owns_a_pod_is_told_by_its_references(what, kind, pod, ours):
+    assert owns(kind, "engine", "ours", pod, SETS) is ours
