@@ -127,6 +127,7 @@ class Conduct:
             guarding.leave()
         self._say({"kind": "end", "reason": stop.reason, "not_restored": not_restored})
         if not_restored:
+            print(guarding.goes_on, file=sys.stderr, flush=True)
             return EXIT_NOT_RESTORED
         if stop.reason is None:
             return EXIT_PASS

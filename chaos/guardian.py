@@ -3,15 +3,21 @@
 It hears of every fault before the fault is made, over a pipe whose other end only the controller holds. The pipe's end
 of file means that the controller is gone: whatever is open then is mended. A fault past its deadline is mended even
 while the controller lives, for it may be frozen. Signals that end a program do not end this one.
+
+It holds none of the controller's descriptors but the two pipes. What it logs goes to its standard error, which is a file
+(see guarding.py), and as a line to the controller for as long as that one lives.
 """
 
+import io
 import json
+import os
 import queue
 import signal
 import sys
 import threading
+import time
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TextIO
 
 from chaos.cluster import load_client
 from chaos.journal import Journal, Undo
@@ -19,6 +25,7 @@ from chaos.mender import Mender
 from contract.clock import Clock
 from contract.refusal import EXIT_NOT_RESTORED, EXIT_PASS
 
+LOG_MOST = 1024 * 1024  # characters that one guardian logs
 TRY_S = 24 * 3600.0  # it goes on long after the controller has given up
 LOOK_EVERY_S = 0.5
 BY = "guardian"
@@ -56,6 +63,7 @@ class Guardian:
         self._left = 0
 
     def run(self) -> int:
+        sys.stderr = Bounded(sys.stderr, LOG_MOST)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, signal.SIG_IGN)
         threading.Thread(target=self._read, daemon=True).start()
@@ -91,7 +99,7 @@ class Guardian:
             return
         undo = Undo(**said["open"])
         of = mark(undo)
-        mender = Mender(undo, BY, self._clock, lambda line: None)
+        mender = Mender(undo, BY, self._clock, _log)
         try:
             mender.connect()
         except Exception as e:  # also a mistake of ours: whoever is armed already must not lose its guardian
@@ -132,8 +140,32 @@ def _key(said: list[Any]) -> Key:
     return cluster, kind, handle
 
 
+class Bounded(io.TextIOBase):
+    """A text stream that takes so many characters and drops the rest; what cannot be written is dropped, too."""
+
+    def __init__(self, to: TextIO, most: int) -> None:
+        self._to, self._left = to, most
+
+    def write(self, text: str) -> int:
+        kept = text[: self._left]
+        self._left -= len(kept)
+        try:
+            self._to.write(kept)
+            self._to.flush()
+        except OSError:
+            pass  # the disk is full; no mend may end of that
+        return len(text)
+
+
+def _log(line: str) -> None:
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    sys.stderr.write(f"{at} [{os.getpid()}] {line}\n")
+    _answer({"log": line})
+
+
 def _answer(line: dict[str, Any]) -> None:
     try:
-        print(json.dumps(line), flush=True)
+        # In one piece, since several threads answer; and past the buffer, which would keep what could not be sent.
+        os.write(sys.stdout.fileno(), (json.dumps(line) + "\n").encode())
     except OSError:
         pass  # the controller is gone; the end of file comes next

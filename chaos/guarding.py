@@ -1,18 +1,24 @@
 """The controller's side of the guardian: starts it, arms it before each fault, notices at once when it dies."""
 
+import contextlib
 import queue
+import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
+from typing import IO, Any
 
 from chaos.fault import CannotInject
-from chaos.guardian import close_line, load_line, mark, open_line
-from chaos.journal import Undo
+from chaos.guardian import TRY_S, close_line, load_line, mark, open_line
+from chaos.journal import Undo, default_folder
 from chaos.stop import Stop
 from contract.leash import Leashed
 from contract.refusal import Refusal
 
 ARMED_WITHIN_S = 10.0
+LOG_MOST = 256 * 1024  # bytes; then it is put aside, in the place of the one before it
+WORDS_MOST = 500
 
 
 class Guarding:
@@ -24,19 +30,25 @@ class Guarding:
     def __init__(self, stop: Stop, on_cluster: bool) -> None:
         self._stop, self._on_cluster = stop, on_cluster
         # A session of its own: what kills the controller's process group must not kill the guardian with it.
-        self._guardian = Leashed([sys.executable, "-m", "chaos", "guardian"])
+        # A log of its own: it may go on for long after the controller has left, and whoever waits for the end of the
+        # controller's output must not wait for it. What it logs while the controller lives comes over the pipe as well.
+        self._log = GuardianLog(default_folder().with_name("guardian.log"))
+        self._guardian = Leashed([sys.executable, "-m", "chaos", "guardian"], self._log.opened())
+        self._log.close()
         if on_cluster:
             self._guardian.tell(load_line())
-        self._answers: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._lock = threading.Lock()  # one question at a time: the answers carry no number
         self._leaving = False
 
     def ready(self) -> None:
         """Returns when it can be armed at once. Raises Refusal."""
         if self._guardian.first() is None:
-            raise Refusal("the guardian did not start; the line above says why")
+            raise Refusal(f"the guardian did not start: {self._log.last_words()}")
         if self._on_cluster and self._guardian.first() is None:
-            raise Refusal("the guardian ended while it loaded the Kubernetes client")
+            raise Refusal(
+                f"the guardian ended while it loaded the Kubernetes client: {self._log.last_words()}"
+            )
         threading.Thread(target=self._watch, name="guardian", daemon=True).start()
 
     def arm(self, undo: Undo) -> None:
@@ -64,10 +76,61 @@ class Guarding:
         self._leaving = True
         self._guardian.let_go()
 
+    @property
+    def goes_on(self) -> str:
+        """What becomes of it where something is left open, for the operator."""
+        return (
+            f"the guardian (process {self._guardian.pid}) goes on trying for {TRY_S / 3600:.0f} h; "
+            f"its log: {self._log.path}"
+        )
+
     def _watch(self) -> None:
         for answer in self._guardian.lines():
-            self._answers.put(answer)
+            if "log" in answer:
+                _show(f"guardian: {answer['log']}")
+            else:
+                self._answers.put(answer)
         self._guardian.wait()
         self._answers.put({})
         if not self._leaving:
+            _show(f"the guardian has died; its log: {self._log.path}")
             self._stop.set("error: the guardian has died")
+
+
+class GuardianLog:
+    """The file that guardians write to, one for all runs of a user. Where it cannot be written they go without."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._before = 0  # bytes that others have written
+        self._file = None
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and path.stat().st_size > LOG_MOST:
+                path.replace(path.with_name(f"{path.name}.1"))
+            self._file = open(path, "ab")  # noqa: SIM115  a child's
+            self._before = path.stat().st_size
+
+    def opened(self) -> IO[bytes] | int:
+        """To be given to a child as its standard error."""
+        return self._file or subprocess.DEVNULL
+
+    def close(self) -> None:
+        """The child has it now."""
+        if self._file is not None:
+            self._file.close()
+
+    def last_words(self) -> str:
+        """The last line since it was opened."""
+        try:
+            with open(self.path, "rb") as f:
+                f.seek(self._before)
+                said = f.read(LOG_MOST).decode(errors="replace").strip().splitlines()
+        except OSError:
+            said = []
+        return said[-1][:WORDS_MOST] if said else f"it ended without a word; its log: {self.path}"
+
+
+def _show(words: str) -> None:
+    with contextlib.suppress(OSError):  # nobody listens; no mend may end of that
+        print(words, file=sys.stderr, flush=True)

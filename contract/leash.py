@@ -6,15 +6,19 @@ When this process is gone, however it went, the kernel closes the pipe, and that
 import json
 import subprocess
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import IO, Any
 
 
 class Leashed:
-    """A child in a session of its own: Ctrl-C on the terminal reaches its parent alone."""
+    """A child in a session of its own: Ctrl-C on the terminal reaches its parent alone.
 
-    def __init__(self, argv: Sequence[str]) -> None:
+    `log`: where its standard error goes; by default to the parent's. A child that may outlive its parent needs one: who
+    waits for the end of the parent's output would wait for the child's end, too.
+    """
+
+    def __init__(self, argv: Sequence[str], log: IO[bytes] | int | None = None) -> None:
         self._child = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
         )
         assert self._child.stdin is not None
         assert self._child.stdout is not None

@@ -28,15 +28,17 @@ def chaos(stand, tmp_path):
     """Starts `python -m chaos run` in mid-fault; ends it if the test did not."""
     started = []
 
-    def start(*more: str, text: str = LONG, wait_for: str = "effective") -> subprocess.Popen:
+    def start(
+        *more: str, text: str = LONG, wait_for: str = "effective", output: int = subprocess.PIPE, pass_fds=()
+    ) -> subprocess.Popen:
         (tmp_path / "long.yaml").write_text(text)
         folder = tmp_path / "run"
         folder.mkdir(exist_ok=True)
         process = subprocess.Popen(
             [sys.executable, "-m", "chaos", "run", "--topology", str(stand.write_topology()), "--timeline",
              str(tmp_path / "long.yaml"), "--run", str(folder), *more],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            start_new_session=True,
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=output, stderr=output, text=True, start_new_session=True,
+            pass_fds=pass_fds,
         )  # fmt: skip
         started.append(process)
         process.folder = folder
@@ -50,4 +52,5 @@ def chaos(stand, tmp_path):
             process.kill()
         process.wait()
         for pipe in (process.stdin, process.stdout, process.stderr):
-            pipe.close()
+            if pipe is not None:
+                pipe.close()

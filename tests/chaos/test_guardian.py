@@ -1,11 +1,13 @@
 """The guardian mends when the controller is killed, with its whole group, or frozen; and when it dies first, nothing goes on."""
 
 import asyncio
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +15,11 @@ import pytest
 from aiohttp import web
 
 from chaos.cluster import process_gone
-from chaos.guardian import mark, open_line
-from chaos.journal import Undo
+from chaos.guardian import Bounded, mark, open_line
+from chaos.guarding import LOG_MOST, GuardianLog, Guarding
+from chaos.journal import Undo, default_folder
+from chaos.stop import Stop
+from contract.refusal import Refusal
 from tests.chaos.stand import LONG, ROOT, events, until
 
 SOON = LONG.replace("for: 120s", "for: 2s")
@@ -83,11 +88,14 @@ def test_a_frozen_controllers_fault_is_mended_at_its_deadline_and_its_claim_is_g
     )
     until(lambda: stand.leases() == [], "the target is free", 30)
     assert stand.ready() == 1
+    log = default_folder().with_name("guardian.log").read_text()
+    assert log.count(": mended, {") == 1
     stand.scale(2)  # what anybody does now must not be undone by the thawed one
     os.kill(process.pid, signal.SIGCONT)
     process.wait(30)
     assert stand.replicas() == 2
     assert "the claim is gone" in events(process.folder)[-1]["error"]
+    assert "guardian: scale_to_zero on ml/vllm-server" in process.stderr.read()
     until(lambda: process_gone(guardian), "the guardian has left")
 
 
@@ -161,3 +169,66 @@ def test_an_inject_that_arrives_after_its_controller_died_is_found_and_mended(st
     process.wait()
     until(lambda: stand.leases() == [], "the guardian has watched on and given the target back", 40)
     assert (stand.replicas(), stand.ready()) == (1, 1)
+
+
+def test_who_reads_the_controllers_output_reads_its_end_although_the_guardian_goes_on(stand, chaos, tmp_path):
+    """As `2>&1 | tee log` in a job does: the job ends with the controller, and the guardian mends all the same."""
+    down = threading.Event()
+
+    async def trouble(request: web.Request, handler):
+        return web.Response(status=503) if down.is_set() else await handler(request)
+
+    stand.trouble = trouble
+    theirs, ours = os.pipe()
+    more, kept = os.pipe()  # any other descriptor that the job has handed down
+    os.set_inheritable(kept, True)
+    process = chaos("--mend-within", "1s", text=SOON, output=ours, pass_fds=(kept,))
+    os.close(ours)
+    os.close(kept)
+    guardian = guardian_of(process)
+    held = {
+        number: os.readlink(f"/proc/{guardian}/fd/{number}") for number in os.listdir(f"/proc/{guardian}/fd")
+    }
+    assert held["2"] == str(default_folder().with_name("guardian.log"))
+    assert not {os.fstat(theirs).st_ino, os.fstat(more).st_ino} & {_pipe(to) for to in held.values()}
+    down.set()
+    with open(theirs) as output:
+        said = output.read()  # to its end: this hung
+    assert process.wait(30) == 4
+    assert "NOT RESTORED" in said
+    assert f"the guardian (process {guardian}) goes on trying for 24 h; its log: " in said
+    assert not process_gone(guardian)
+    os.close(more)
+    down.clear()
+    until(lambda: process_gone(guardian), "it has mended and left", 60)
+    assert stand.ready() == 1
+
+
+def _pipe(to: str) -> int | None:
+    return int(to.removeprefix("pipe:[")[:-1]) if to.startswith("pipe:[") else None
+
+
+def test_a_guardian_that_does_not_start_says_why_to_the_controller(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\necho 'no module named chaos' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    with pytest.raises(Refusal, match="the guardian did not start: no module named chaos"):
+        Guarding(Stop(), on_cluster=False).ready()
+
+
+def test_the_log_of_guardians_is_bounded_and_a_disk_that_takes_none_keeps_nobody_from_starting(tmp_path):
+    path = tmp_path / "guardian.log"
+    path.write_bytes(b"x" * (LOG_MOST + 1))
+    log = GuardianLog(path)
+    assert (path.stat().st_size, path.with_name("guardian.log.1").stat().st_size) == (0, LOG_MOST + 1)
+    log.opened().write(b"a traceback\nValueError: why\n")
+    log.close()
+    assert log.last_words() == "ValueError: why"
+    assert GuardianLog(path / "no" / "folder").opened() == subprocess.DEVNULL
+    to = io.StringIO()
+    bounded = Bounded(to, 10)
+    for _ in range(5):
+        bounded.write("four")
+    assert to.getvalue() == "fourfourfo"
