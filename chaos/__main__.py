@@ -216,7 +216,8 @@ def _to_parent(line: dict[str, Any]) -> None:
 def _to_terminal(line: dict[str, Any]) -> None:
     if line["kind"] == "event":
         what = " ".join(str(line[k]) for k in ("step", "move", "stage", "target"))
-        print(what + (f": {line['error']}" if line["error"] else ""), flush=True)
+        more = line["error"] or line["note"]
+        print(what + (f": {more}" if more else ""), flush=True)
 
 
 if __name__ == "__main__":

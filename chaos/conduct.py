@@ -79,6 +79,9 @@ class Conduct:
         self._probe_cloud = 0
         self._failover = FailoverWatch()
         self._open: set[str] = set()
+        self._waiting: set[tuple[str, int, str]] = (
+            set()
+        )  # moves that are looked for, and not hurried for any more
         self._trial = 0
         self._started_at = 0.0
 
@@ -180,8 +183,16 @@ class Conduct:
     def _tell(self, event: Event) -> None:
         self._recording.event(event)
         with self._probe.lock:
+            which = (event.step, event.trial, event.move)
             if event.stage == "begin":
                 self._metronome.move_began()
+            elif (
+                event.stage == "waiting"
+            ):  # it may last for as long as the step: the probe must not be the load
+                self._metronome.move_ended()
+                self._waiting.add(which)
+            elif event.stage in ("effective", "fail") and which in self._waiting:
+                self._waiting.discard(which)
             elif event.stage in ("effective", "fail"):
                 self._metronome.move_ended()
             if (event.move, event.stage) == ("inject", "commanded"):
@@ -192,7 +203,7 @@ class Conduct:
                 self._open.discard(event.target)
         self._say(
             {"kind": "event", "step": event.step, "target": event.target, "move": event.move, "stage": event.stage,
-             "error": event.error, "detail": event.detail}
+             "error": event.error, "detail": event.detail, "note": _note(event.detail or {})}
         )  # fmt: skip
 
     def _keep_ask(self, ask: Ask) -> None:
@@ -236,6 +247,13 @@ class Conduct:
 
     def _up(self, tier: str) -> bool | None:
         return self._health.up.get(tier)
+
+
+def _note(detail: dict[str, Any]) -> str | None:
+    """What a terminal shows behind a stage: what is waited for."""
+    if "terminating_up_to_s" in detail:
+        return f"terminating, up to {text(detail['terminating_up_to_s'])}"
+    return detail.get("missing")
 
 
 def leash(stop: Stop, told: Told) -> threading.Thread:

@@ -130,6 +130,15 @@ class Fault(ABC):
         or nobody can tell."""
         return None
 
+    def takes_s(self, state: dict[str, Any]) -> float:
+        """How long what is taken away may take to go, by its own account, and as long to make room for what comes back;
+        0: it has none."""
+        return 0.0
+
+    def remarks(self, state: dict[str, Any]) -> list[str]:
+        """What of the target, as the snapshot found it, an operator should know, a sentence each."""
+        return []
+
     def needs(self) -> list[str]:
         """What its way back needs and is not there, a sentence each; asked once, before anything is taken away.
         Raises OSError."""

@@ -14,7 +14,9 @@ from chaos.cluster import TROUBLE
 from chaos.fault import CannotInject, Fault, Handle, handle_of
 from chaos.plan import Bound
 from chaos.preflight import Ground
+from chaos.runner import TAKES_MOST_S
 from contract import health
+from contract.duration import text
 from contract.records import GATEWAY
 from contract.refusal import Refusal
 from contract.topology import Topology
@@ -62,7 +64,7 @@ def _step(b: Bound, ground: Ground, now: float) -> list[str]:
     fault = faults.make(b.step.fault, ground.cluster, b.handle, b.step.with_)
     return [
         f"  {b.step.name}: {b.step.fault} on {b.handle}",
-        f"    there now   {_there(fault)}",
+        *_there(fault, b.step.for_),
         *(f"    rights      {line}" for line in _rights(fault, b, ground)),
         *(f"    also moved  by {line}" for line in _others(fault)),
         f"    dead-man    {fault.deadman}",
@@ -70,14 +72,29 @@ def _step(b: Bound, ground: Ground, now: float) -> list[str]:
     ]
 
 
-def _there(fault: Fault) -> str:
+def _there(fault: Fault, for_s: float) -> list[str]:
     try:
         state = fault.snapshot()
+        remarks = fault.remarks(state)
     except CannotInject as e:
-        return f"cannot be injected: {e}"
+        return [f"    there now   cannot be injected: {e}"]
     except (OSError, *TROUBLE) as e:
-        return f"not known: {type(e).__name__}: {e}"
-    return f"{_short(state.get('original'))}, would be set to {_short(state.get('set'))}"
+        return [f"    there now   not known: {type(e).__name__}: {e}"]
+    now = f"{_short(state.get('original'))}, would be set to {_short(state.get('set'))}"
+    notes = [*remarks, *_slowness(fault.takes_s(state), for_s)]
+    return [f"    there now   {now}", *(f"    note        {line}" for line in notes)]
+
+
+def _slowness(takes_s: float, for_s: float) -> list[str]:
+    if not takes_s:
+        return []
+    late = (
+        f": it may not be effective before the step ends, which lasts {text(for_s)}"
+        if takes_s >= for_s
+        else ""
+    )
+    more = f" (of which a deadline is given {text(TAKES_MOST_S)})" if takes_s > TAKES_MOST_S else ""
+    return [f"its Pods may take up to {text(takes_s)} to terminate{more}{late}"]
 
 
 def _rights(fault: Fault, b: Bound, ground: Ground) -> list[str]:

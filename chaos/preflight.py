@@ -55,13 +55,17 @@ def check(
                 f"this machine's clock is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the API server's: "
                 "who mends by the Lease would come too late or too early; set it right"
             )
-        ends_at = cluster.credential_ends_at()
-        if ends_at is not None and ends_at < deadline:
-            missing.append(
-                f"the credential of the kubeconfig ends {deadline - ends_at:.0f} s before the fault's deadline"
-            )
+        missing += outlived(cluster, deadline)
     if missing:
         raise CannotInject("; ".join(missing))
+
+
+def outlived(cluster: Cluster, deadline: float) -> list[str]:
+    """Whether the credential ends before a fault's deadline."""
+    ends_at = cluster.credential_ends_at()
+    if ends_at is None or ends_at >= deadline:
+        return []
+    return [f"the credential of the kubeconfig ends {deadline - ends_at:.0f} s before the fault's deadline"]
 
 
 def unguarded(fault: Fault, handle: Handle, unprotected: bool, ground: Ground, now: float) -> list[str]:

@@ -31,7 +31,11 @@ POLL_S = 0.15
 LOOK_S = 0.1  # how soon a window ends after somebody else moved the target
 FROZEN_S = 0.5  # later than this, somebody may have acted in our place meanwhile
 INJECT_WITHIN_S = 10.0
-EFFECTIVE_WITHIN_S = 60.0
+EFFECTIVE_WITHIN_S = (
+    60.0  # then it is told to be waited for, and looked for at a calmer pace until the step ends
+)
+LATE_LOOK_S = 1.0
+TAKES_MOST_S = 900.0  # of what the target may take by its own account, so much is added to a deadline
 TAKE_OVER_WITHIN_S = 30.0
 GIVE_UP_WITHIN_S = 30.0
 ANSWERED_S = 20.0  # so much patience has a real question to a tier that has come back
@@ -108,6 +112,7 @@ class _StepWalk:
         self._moved: str | None = None  # by somebody else, in words
         self._mend_told = False  # as commanded
         self._unsure = False  # a try to inject was not answered: it may still arrive
+        self._missing: str | None = None  # what a fault that was made lacks to be effective
 
     def walk(self, before: threading.Event | None, ended: threading.Event) -> None:
         """`before`: the end of the earlier step on the same target, which holds its claim; `ended`: our own."""
@@ -129,7 +134,7 @@ class _StepWalk:
         prepared = self._prepare()
         if prepared is None:
             return
-        undo, claim, others = prepared
+        undo, claim, known = prepared
         if around.stop.wait(self._inject_at - around.clock.now()):
             self._give_up(undo, claim)
             return
@@ -138,15 +143,16 @@ class _StepWalk:
             self._give_up(undo, claim)
             return
         try:
-            if self._inject(undo, claim, others):
+            if self._inject(undo, claim, known):
                 self._hold(undo)
         finally:
             # Whatever happened above, known or not: the way back is taken.
             self._over.set()
             self._mend(undo, claim)
 
-    def _prepare(self) -> tuple[Undo, Claim, list[str]] | None:
-        """The undo record, on disk and in the Lease, and who else might move the target. None: refused, untouched."""
+    def _prepare(self) -> tuple[Undo, Claim, dict[str, list[str]]] | None:
+        """The undo record, on disk and in the Lease, and what else is known of the target: who might move it besides,
+        and where it is not whole. None: refused, untouched."""
         around, bound = self._around, self._bound
         deadline = self._mend_at + around.mend_within_s
         taking: tuple[Undo, Claim] | None = None
@@ -156,8 +162,15 @@ class _StepWalk:
             )
             claim = Claim(around.journal, around.ground.cluster, self._undo(deadline, {}))
             claim.must_be_free(around.clock.now(), self._mend_first)
-            undo = self._undo(deadline, self._fault.snapshot())
-            others = self._others()
+            state = self._fault.snapshot()
+            # What goes slowly makes room slowly for what comes back.
+            deadline += min(self._fault.takes_s(state), TAKES_MOST_S)
+            if bound.handle.on_cluster and around.ground.cluster is not None:
+                ended = preflight.outlived(around.ground.cluster, deadline)
+                if ended:
+                    raise CannotInject("; ".join(ended))
+            undo = self._undo(deadline, state)
+            found = {"others": self._others(), "remarks": self._remarks(state)}
             taking = undo, Claim(around.journal, around.ground.cluster, undo)
             taking[1].take(around.clock.now())
             around.guarding.arm(undo)
@@ -167,7 +180,7 @@ class _StepWalk:
             if taking is not None:
                 self._give_up(*taking)
             return None
-        return *taking, others
+        return *taking, {key: lines for key, lines in found.items() if lines}
 
     def _undo(self, deadline: float, state: dict[str, Any]) -> Undo:
         around, bound = self._around, self._bound
@@ -199,6 +212,12 @@ class _StepWalk:
         except TROUBLE as e:
             return [f"not known: {_words(e)}"]
 
+    def _remarks(self, state: dict[str, Any]) -> list[str]:
+        try:
+            return self._fault.remarks(state)
+        except TROUBLE as e:
+            return [f"not known: {_words(e)}"]
+
     def _give_up(self, undo: Undo, claim: Claim) -> None:
         """Nothing was injected: what was armed and claimed is given back."""
         done, why = self._until(lambda: self._give_back(undo, claim), GIVE_UP_WITHIN_S, heed=False)
@@ -206,14 +225,14 @@ class _StepWalk:
             self._tell("inject", "fail", error=f"nothing was injected; the claim is still open: {why}")
         self._around.guarding.disarm(undo)
 
-    def _inject(self, undo: Undo, claim: Claim, others: list[str]) -> bool:
+    def _inject(self, undo: Undo, claim: Claim, known: dict[str, list[str]]) -> bool:
         """Whether something may have been done."""
         around = self._around
         late_s = around.clock.now() - self._inject_at
         if late_s > FROZEN_S and not claim.ours():
             self._tell("inject", "fail", error="we were held up, and the claim on the target is gone")
             return False
-        self._tell("inject", "begin", late_ms=late_s * 1000, detail={"others": others} if others else None)
+        self._tell("inject", "begin", late_ms=late_s * 1000, detail=known or None)
         if around.stop.is_set():  # the event could not be written: what cannot be told is not done
             return False
         if self._fault.slow:
@@ -227,13 +246,14 @@ class _StepWalk:
             self._tell("inject", "fail", error=f"not known whether it was done: {why}")
             return False
         if not self._fault.slow:
-            self._tell("inject", "commanded")
+            takes_s = self._fault.takes_s(undo.state)
+            self._tell("inject", "commanded", detail={"terminating_up_to_s": takes_s} if takes_s else None)
         threading.Thread(target=self._watch, args=(undo,), name="watch", daemon=True).start()
         seen, why = self._until(lambda: self._verify_effective(undo), EFFECTIVE_WITHIN_S)
         if seen is not None:
             self._tell("inject", "effective", detail=seen)
         elif not self._ended():
-            self._tell("inject", "fail", error=f"not effective: {why}")
+            self._missing = why or "not seen"
         return True
 
     def _command(self, undo: Undo) -> dict[str, Any]:
@@ -265,7 +285,14 @@ class _StepWalk:
         """Until the window ends: by its time, by a stop, or because somebody else moved the target."""
         around, every_s = self._around, self._fault.every_s
         again_at = self._inject_at + every_s if every_s else self._mend_at
+        look_at = around.clock.now() + LATE_LOOK_S
+        if self._missing is not None and look_at < self._mend_at:
+            self._tell("inject", "waiting", detail={"missing": self._missing})
         while not self._ended() and (now := around.clock.now()) < self._mend_at:
+            if self._missing is not None and now >= look_at:
+                self._look_late(undo)
+                look_at = around.clock.now() + LATE_LOOK_S
+                continue
             if now < again_at:
                 around.stop.wait(min(LOOK_S, again_at - now, self._mend_at - now))
                 continue
@@ -276,6 +303,19 @@ class _StepWalk:
                 self._tell("inject", "again")
             except (CannotInject, OSError, *TROUBLE) as e:
                 self._tell("inject", "again", error=_words(e))
+        if self._missing is not None and not self._ended():
+            self._tell("inject", "fail", error=f"not effective: {self._missing}")
+
+    def _look_late(self, undo: Undo) -> None:
+        """Whether it has become effective after all."""
+        try:
+            seen = self._verify_effective(undo)
+        except Exception as e:  # also a mistake of ours: the window's end must come
+            self._missing = str(e) if isinstance(e, NotYet) else _words(e)
+            return
+        if seen is not None:
+            self._missing = None
+            self._tell("inject", "effective", detail=seen)
 
     def _ended(self) -> bool:
         return self._moved is not None or self._around.stop.is_set()

@@ -10,6 +10,7 @@ from chaos.fault import CannotInject, Handle, Right
 KINDS = ("deployment", "statefulset")
 _PLURAL = {"deployment": "deployments", "statefulset": "statefulsets"}
 _HASH = "pod-template-hash"
+_GRACE_S = 30  # as the API server fills it in
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +69,41 @@ class Workload:
         found = self.cluster.workload(self.kind, self.namespace, self.name)
         return None if found is None else _ready(found)
 
+    def original(self, found: dict[str, Any], seen: Seen) -> dict[str, Any]:
+        """How it is before a fault, for the undo record. Raises CannotInject where none of its Pods is ready: nothing
+        could be taken away from anybody, and nothing would prove that it is back."""
+        replicas, ready = found["spec"].get("replicas", 1), sum(is_ready(p) for p in staying(seen.pods))
+        if not ready:
+            raise CannotInject(f"{self} has 0 of {replicas} Pods ready: there is nothing to take away")
+        return {"replicas": replicas, "ready": ready, "endpoints": sum(seen.endpoints.values())}
+
+    def remarks(self, original: dict[str, Any]) -> list[str]:
+        """Where it was not whole, or not settled, before a fault. Raises TROUBLE and CannotInject."""
+        told, replicas, ready = [], original["replicas"], original["ready"]
+        if ready < replicas:
+            told.append(
+                f"{self} is not whole: {ready} of {replicas} Pods ready; it counts as restored when {ready} are ready again"
+            )
+        if self.kind != "deployment":
+            return told  # of a StatefulSet some Pods may be of an older template for ever, by its strategy
+        updated = self.read().get("status", {}).get("updatedReplicas", 0)
+        if updated < replicas:
+            told.append(
+                f"a rollout of {self} is in progress: {updated} of {replicas} Pods have its present template; "
+                "let it end first, or what is restored is not what was taken away"
+            )
+        return told
+
     def back(self, original: dict[str, Any], no_more: bool = False) -> dict[str, Any] | None:
-        """Whether as many Pods are ready as are wanted now, and are served where they were: what was seen.
+        """Whether as many Pods are ready as were before, or as are wanted now where that is fewer, and are served where
+        they were: what was seen.
 
         `no_more`: what a fault had added has gone, too.
         """
         found = self.cluster.workload(self.kind, self.namespace, self.name)
         ready = None if found is None else _ready(found)
         wanted = max(1, found["spec"].get("replicas", 1)) if found else 1
-        if ready is None or ready < wanted:
+        if ready is None or ready < min(wanted, _before(original) or wanted):
             return None
         # A StatefulSet counts a Pod until it has gone; a Deployment's surge, though, may be somebody's rollout.
         if ready > wanted and (no_more or self.kind == "statefulset"):
@@ -131,10 +158,44 @@ def owns(kind: str, name: str, uid: str, pod: dict[str, Any], sets: Iterable[dic
     return owner["kind"] == "ReplicaSet" and owner["name"] == f"{name}-{hash_}"
 
 
+def staying(pods: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that are not on their way out."""
+    return [p for p in pods if "deletionTimestamp" not in p["metadata"]]
+
+
+def is_ready(found: dict[str, Any]) -> bool:
+    """Of a Pod, and of a node."""
+    return any(
+        c["type"] == "Ready" and c["status"] == "True" for c in found["status"].get("conditions") or ()
+    )
+
+
+def grace_s(pods: Iterable[dict[str, Any]]) -> float:
+    """The longest that one of these Pods may take to end, in seconds, once it is deleted."""
+    return float(
+        max(
+            (
+                p["metadata"].get(
+                    "deletionGracePeriodSeconds", p["spec"].get("terminationGracePeriodSeconds", _GRACE_S)
+                )
+                for p in pods
+            ),
+            default=0,
+        )
+    )
+
+
 def controller(found: dict[str, Any]) -> dict[str, Any] | None:
     """The reference to the one owner that controls an object."""
     owners: list[dict[str, Any]] = found["metadata"].get("ownerReferences") or []
     return next((o for o in owners if o.get("controller")), None)
+
+
+def _before(original: dict[str, Any]) -> int | None:
+    """How many Pods were ready before the fault. None: an older record, or one that somebody has spoiled; the restore is
+    then verified by the stricter measure, for it must be made all the same."""
+    ready = original.get("ready")
+    return ready if isinstance(ready, int) and not isinstance(ready, bool) and ready > 0 else None
 
 
 def _ready(found: dict[str, Any]) -> int | None:

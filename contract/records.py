@@ -198,14 +198,15 @@ class Event:
 
     `begin` is written before anything is called, `commanded` when the call was answered (when it was made, where it is
     an operator's own command: it may take effect long before it ends), `effective` when it was verified (a mend:
-    readiness AND a real answer), `fail` when it could not be done or not be verified. `again`: a fault that repeats
+    readiness AND a real answer), `fail` when it could not be done or not be verified. `waiting`: what was commanded is
+    not effective after a minute, and is looked for until the step ends; what is missing stands in `detail`. `again`: a fault that repeats
     within its step. `takeover`: what a dead holder had left open on the target was mended first.
     """
 
     at: float
     run: str
     move: str  # inject | mend
-    stage: str  # begin | commanded | effective | fail | again | takeover
+    stage: str  # begin | commanded | waiting | effective | fail | again | takeover
     by: str  # timeline | guardian | restore | reaper | takeover
     step: str
     trial: int  # rounds of the timeline, from 1

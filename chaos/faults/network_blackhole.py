@@ -2,7 +2,8 @@
 
 The Pods run on and are ready, for a kubelet's probes are let through. It needs a network plugin that enforces policies;
 refused where another policy allows traffic to these Pods, for policies add up. Effective when the policy is there and a
-question goes unanswered; mended when the policy is gone and the ready replicas are served.
+question goes unanswered; mended when the policy is gone, and as many Pods are ready as were before and are served. A
+target of which none is ready is refused.
 """
 
 import secrets
@@ -50,10 +51,7 @@ class NetworkBlackhole(Fault):
             )
         return {
             "uid": uid,
-            "original": {
-                "replicas": found["spec"].get("replicas", 1),
-                "endpoints": len(seen.endpoints),
-            },
+            "original": workload.original(found, seen),
             "set": {"policy": self._name},
             "selector": selector,
             "token": secrets.token_hex(8),
@@ -96,6 +94,9 @@ class NetworkBlackhole(Fault):
                 return f"{self} was deleted by someone else"
             time.sleep(LOOK_S)
         return None
+
+    def remarks(self, state: dict[str, Any]) -> list[str]:
+        return self._workload.remarks(state["original"])
 
     def rights(self) -> list[Right]:
         namespace = self._workload.namespace

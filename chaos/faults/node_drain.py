@@ -3,7 +3,7 @@
 All Pods of the node go, whosever they are, but for those of DaemonSets, static ones, and brownout's own (labelled
 app.kubernetes.io/part-of: brownout): what mends must not be evicted. One that has no controller would be lost for ever,
 so the fault is refused. An eviction that a PodDisruptionBudget forbids is asked for again. Effective when no Pod is left
-that was to go; mended when the node is ready and takes Pods. Those that found another node stay there.
+that was to go: a Pod may take its whole terminationGracePeriodSeconds, which is waited for as long as the step lasts; mended when the node is ready and takes Pods. Those that found another node stay there.
 """
 
 import secrets
@@ -13,7 +13,7 @@ from typing import Any
 
 from chaos.cluster import TROUBLE, Cluster
 from chaos.fault import CannotInject, Deadman, Fault, Foreign, Handle, NoOptions, NotYet, Right
-from chaos.workload import controller
+from chaos.workload import controller, grace_s, is_ready, staying
 
 CONFLICTS = 5  # a kubelet writes its node's status too
 LOOK_S = 1.0
@@ -40,7 +40,7 @@ class NodeDrain(Fault):
                 f"{self} is cordoned already: whose cordon it is cannot be told, and the mend would take it away; "
                 f"kubectl uncordon {self._name}"
             )
-        if not _ready(node):
+        if not is_ready(node):
             raise CannotInject(f"{self} is not ready: there is nothing to take away")
         pods = self._to_go()
         lost = [_name(p) for p in self._subject() if not controller(p)]
@@ -54,6 +54,7 @@ class NodeDrain(Fault):
             "uid": node["metadata"]["uid"],
             "original": {"schedulable": True, "pods": [_name(p) for p in pods]},
             "set": {"schedulable": False, "evicted": len(pods)},
+            "grace_s": grace_s(pods),
             "token": secrets.token_hex(8),
         }
 
@@ -65,7 +66,16 @@ class NodeDrain(Fault):
         forbidden = self._evict()
         if forbidden:
             raise NotYet("; ".join(forbidden))
-        return None if self._to_go() else {"schedulable": False, "pods": 0}
+        left = self._to_go()
+        if left:
+            going = len(left) - len(staying(left))
+            raise NotYet(
+                f"{len(left)} Pods are left, {going} of them terminating, which may take {grace_s(left):.0f} s"
+            )
+        return {"schedulable": False, "pods": 0}
+
+    def takes_s(self, state: dict[str, Any]) -> float:
+        return float(state["grace_s"])
 
     def mend(self, state: dict[str, Any]) -> None:
         while True:
@@ -83,7 +93,7 @@ class NodeDrain(Fault):
 
     def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
         node = self._cluster.node(self._name)
-        if node is None or _cordoned(node) or not _ready(node):
+        if node is None or _cordoned(node) or not is_ready(node):
             return None
         if any(t["key"] == _TAINT for t in node["spec"].get("taints") or ()):
             return None  # it goes after the cordon; until then no Pod is put there
@@ -176,10 +186,6 @@ def _stays(pod: dict[str, Any]) -> bool:
 
 def _cordoned(node: dict[str, Any]) -> bool:
     return bool(node["spec"].get("unschedulable"))
-
-
-def _ready(node: dict[str, Any]) -> bool:
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions") or ())
 
 
 def _token(node: dict[str, Any]) -> str | None:

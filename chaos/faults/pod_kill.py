@@ -2,7 +2,8 @@
 
 The oldest ready Pods go first: they serve users the longest. A kill is a delete: no PodDisruptionBudget is asked, and a
 Pod of a node that is unreachable may go on running there. Effective when the killed Pods are gone; mended when as many
-new ones are ready as are wanted, and are served.
+are ready as were before, or as are wanted now where that is fewer, and are served. A target of which none is ready is
+refused.
 """
 
 import math
@@ -12,7 +13,7 @@ from pydantic import Field, model_validator
 
 from chaos.cluster import Cluster
 from chaos.fault import CannotInject, Deadman, Fault, Foreign, Handle, Right
-from chaos.workload import KINDS, Workload
+from chaos.workload import KINDS, Workload, is_ready, staying
 from contract.duration import Duration
 from contract.strict import Strict
 
@@ -55,7 +56,8 @@ class PodKill(Fault):
         workload = self._workload
         found = workload.read()
         uid, selector = found["metadata"]["uid"], found["spec"]["selector"]
-        pods, endpoints = self._look(uid, selector)
+        seen = workload.look(uid, selector)
+        pods = _in_order(seen.pods)
         if not pods:
             raise CannotInject(f"{workload} has no live Pods: there is nothing to take away")
         count = self._options.of(len(pods))
@@ -64,11 +66,7 @@ class PodKill(Fault):
         victims = [_named(p) for p in pods[:count]]
         return {
             "uid": uid,
-            "original": {
-                "replicas": found["spec"].get("replicas", 1),
-                "endpoints": len(endpoints),
-                "pods": [p["metadata"]["name"] for p in pods],
-            },
+            "original": workload.original(found, seen) | {"pods": [p["metadata"]["name"] for p in pods]},
             "set": {"killed": count},
             "selector": selector,
             "victims": victims,
@@ -103,37 +101,37 @@ class PodKill(Fault):
         if seen is None:
             return None
         # Status and endpoints are as old as the last look of who keeps them: just after the kill they count the dead.
-        pods, endpoints = self._look(state["uid"], state["selector"])
-        ready = {p["metadata"]["uid"] for p in pods if _ready(p)}
-        served = {uid for uid, serving in endpoints.items() if serving}
+        now = self._workload.look(state["uid"], state["selector"])
+        ready = {p["metadata"]["uid"] for p in staying(now.pods) if is_ready(p)}
+        served = {uid for uid, serving in now.endpoints.items() if serving}
         if len(ready) < seen["ready"] or (state["original"]["endpoints"] and not ready & served):
             return None
         return seen
+
+    def remarks(self, state: dict[str, Any]) -> list[str]:
+        return self._workload.remarks(state["original"])
 
     def rights(self) -> list[Right]:
         kill = Right("delete", "", "pods", self._workload.namespace)
         return [*self._workload.rights(watched=False), kill]
 
     def _next(self, state: dict[str, Any]) -> list[dict[str, Any]]:
-        pods, _ = self._look(state["uid"], state["selector"])
+        pods = _in_order(self._workload.pods(state["uid"], state["selector"]))
         if not pods:
             raise CannotInject(f"{self._workload} has no live Pods just now")
         return [_named(p) for p in pods[: self._options.of(len(pods))]]
 
-    def _look(self, uid: str, selector: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, bool]]:
-        """Those that are not on their way out, the oldest ready one first; and where they are served."""
-        seen = self._workload.look(uid, selector)
-        pods = [p for p in seen.pods if "deletionTimestamp" not in p["metadata"]]
-        pods.sort(key=lambda p: (not _ready(p), p["metadata"]["creationTimestamp"], p["metadata"]["name"]))
-        return pods, seen.endpoints
+
+def _in_order(pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that are not on their way out, the oldest ready one first."""
+    return sorted(
+        staying(pods),
+        key=lambda p: (not is_ready(p), p["metadata"]["creationTimestamp"], p["metadata"]["name"]),
+    )
 
 
 def _named(pod: dict[str, Any]) -> dict[str, Any]:
     return {"name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
-
-
-def _ready(pod: dict[str, Any]) -> bool:
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions") or ())
 
 
 FAULT = PodKill

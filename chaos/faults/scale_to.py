@@ -1,6 +1,8 @@
 """Scales a Deployment or a StatefulSet to so many replicas, and back to as many as there were.
 
-Effective when no more live Pods than that are left and the endpoints agree; mended when the ready replicas are back.
+Effective when no more live Pods than that are left and the endpoints agree: a Pod may take its whole
+terminationGracePeriodSeconds, which is waited for as long as the step lasts. Mended when as many Pods are ready as were
+before; a target of which none is ready is refused.
 """
 
 import time
@@ -11,8 +13,8 @@ from pydantic import Field
 
 from chaos import movers
 from chaos.cluster import TROUBLE, Cluster
-from chaos.fault import CannotInject, Deadman, Fault, Foreign, Handle, Right
-from chaos.workload import KINDS, Workload
+from chaos.fault import CannotInject, Deadman, Fault, Foreign, Handle, NotYet, Right
+from chaos.workload import KINDS, Workload, grace_s, staying
 from contract.strict import Strict
 
 CONFLICTS = 5  # how often a write that met a newer version reads and judges again
@@ -45,11 +47,13 @@ class ScaleTo(Fault):
         if replicas == self._replicas:
             raise CannotInject(f"{workload} has {replicas} replicas already: there is nothing to change")
         uid, selector = found["metadata"]["uid"], found["spec"]["selector"]
+        seen = workload.look(uid, selector)
         return {
             "uid": uid,
-            "original": {"replicas": replicas, "endpoints": len(workload.look(uid, selector).endpoints)},
+            "original": workload.original(found, seen),
             "set": {"replicas": self._replicas},
             "selector": selector,
+            "grace_s": grace_s(seen.pods) if self._replicas < replicas else 0.0,
         }
 
     def inject(self, state: dict[str, Any]) -> None:
@@ -81,10 +85,16 @@ class ScaleTo(Fault):
         wanted = state["set"]["replicas"]
         if wanted > state["original"]["replicas"]:
             ready = self._workload.ready_now()
-            return {"ready": ready} if ready is not None and ready >= wanted else None
+            if ready is None or ready < wanted:
+                raise NotYet(f"{ready or 0} of {wanted} Pods ready")
+            return {"ready": ready}
         seen = self._workload.look(state["uid"], state["selector"])
         if len(seen.pods) > wanted or len(seen.endpoints) > wanted:
-            return None
+            going = len(seen.pods) - len(staying(seen.pods))
+            raise NotYet(
+                f"{len(seen.pods)} Pods are left, {going} of them terminating, which may take {grace_s(seen.pods):.0f} s; "
+                f"endpoints of {len(seen.endpoints)}"
+            )
         return {"pods": len(seen.pods), "endpoints": len(seen.endpoints)}
 
     def mend(self, state: dict[str, Any]) -> None:
@@ -104,6 +114,12 @@ class ScaleTo(Fault):
     def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
         more = state["set"]["replicas"] > state["original"]["replicas"]
         return self._workload.back(state["original"], no_more=more)
+
+    def takes_s(self, state: dict[str, Any]) -> float:
+        return float(state["grace_s"])
+
+    def remarks(self, state: dict[str, Any]) -> list[str]:
+        return self._workload.remarks(state["original"])
 
     def moved(self, state: dict[str, Any], over: Callable[[], bool]) -> str | None:
         workload, version = self._workload, self._version

@@ -1,6 +1,8 @@
 """Scales a Deployment or a StatefulSet to zero replicas, and back to as many as there were.
 
-Effective when no live Pods are left and the endpoints are empty; mended when the ready replicas are back.
+Effective when no live Pods are left and the endpoints are empty: a Pod may take its whole
+terminationGracePeriodSeconds, which is waited for as long as the step lasts. Mended when as many Pods are ready as were
+before; a target of which none is ready is refused.
 """
 
 from chaos.cluster import Cluster

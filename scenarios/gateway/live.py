@@ -32,7 +32,8 @@ def move_line(said: Mapping[str, Any], status: Mapping[str, Any]) -> str | None:
     """One stage of a move as chaos told it: `01:23 gaming-mode: inject vllm: effective`; None: only its begin."""
     if said["stage"] == "begin" and not said["error"]:
         return None
-    what = f"{said['step']}: {said['move']} {said['target']}: {said['error'] or said['stage']}"
+    stage = f"{said['stage']} ({said['note']})" if said.get("note") else said["stage"]
+    what = f"{said['step']}: {said['move']} {said['target']}: {said['error'] or stage}"
     return f"{_minutes(status['elapsed_s'])} {what}" if "elapsed_s" in status else what
 
 

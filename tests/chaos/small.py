@@ -6,7 +6,7 @@ from typing import Any
 
 from chaos import faults
 from chaos.cluster import Cluster
-from chaos.fault import Fault, Handle
+from chaos.fault import Fault, Handle, NotYet
 from chaos.journal import Undo
 from embedded.apiserver.kubeconfig import write
 from embedded.apiserver.rights import Identity, Rule
@@ -79,7 +79,15 @@ def sleepers(name: str = "engine", *, replicas: int, **more: Any) -> dict[str, A
 
 
 def effective(fault: Fault, state: dict[str, Any]) -> Any:
-    return until(lambda: fault.effective(state), "the fault is effective")
+    return until(lambda: look(fault, state), "the fault is effective")
+
+
+def look(fault: Fault, state: dict[str, Any]) -> Any:
+    """Once; None: not yet."""
+    try:
+        return fault.effective(state)
+    except NotYet:
+        return None
 
 
 def mended(fault: Fault, state: dict[str, Any]) -> Any:

@@ -61,7 +61,7 @@ def policies(small: Small) -> list[str]:
 def test_the_pods_are_cut_off_and_let_in_again(small):
     fault = blackhole(small)
     state = fault.snapshot()
-    assert state["original"] == {"replicas": 1, "endpoints": 1}
+    assert state["original"] == {"replicas": 1, "ready": 1, "endpoints": 1}
     assert state["set"] == {"policy": NAME}
     fault.inject(state)
     assert effective(fault, state) == {"policy": NAME}

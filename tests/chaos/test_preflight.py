@@ -116,7 +116,7 @@ def test_the_plan_tells_what_is_there_now_and_touches_nothing(stand, ground, tmp
     bound = bind(timeline.read(path), stand.topology(), "long.yaml")
     before = stand.deployment()["metadata"]["resourceVersion"]
     told = look(bound, replace(ground, embedded_pid=None), time.time())
-    assert "there now   replicas 1, endpoints 1, would be set to replicas 0" in told
+    assert "there now   replicas 1, ready 1, endpoints 1, would be set to replicas 0" in told
     assert "rights      all held" in told
     assert "dead-man    the reaper, by the Lease past its deadline" in told
     assert "REFUSED     no reaper serves the namespace ml" in told

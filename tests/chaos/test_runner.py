@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from chaos import lease, plan
+from chaos import lease, plan, runner
+from chaos.fault import NotYet
+from chaos.faults.scale_to import ScaleTo
 from chaos.journal import Journal
 from chaos.preflight import ground_of
 from chaos.runner import Surroundings, walk
@@ -114,7 +116,7 @@ def test_no_fault_before_its_undo_record_is_on_disk_and_in_the_lease(stand, tmp_
     found = Walk(stand, tmp_path, on_event=look)
     found.end()
     assert seen["replicas"] == 1
-    assert [r.state["original"] for r in seen["records"]] == [{"replicas": 1, "endpoints": 1}]
+    assert [r.state["original"] for r in seen["records"]] == [{"replicas": 1, "ready": 1, "endpoints": 1}]
     assert [lease["spec"]["holderIdentity"].split()[-1] for lease in seen["leases"]] == ["(a-run)"]
     assert found.journal.records() == []
     assert stand.leases() == []
@@ -366,3 +368,67 @@ def test_an_inject_that_was_given_up_and_arrives_after_the_mend_is_mended_again(
     assert found.told[:2] == ["inject begin", "inject fail"]
     assert found.events[-1].detail["again"] is True
     assert (stand.replicas(), stand.ready()) == (1, 1)
+
+
+def test_a_target_that_was_not_whole_is_restored_when_it_is_as_it_was(stand, tmp_path):
+    stand.scale(2)  # they want one port: the second stays Pending
+    until(lambda: len(stand.client.pods("ml", {"matchLabels": {"app": "vllm-server"}})) == 2, "there are two")
+    found = Walk(stand, tmp_path)
+    assert not found.end().not_restored
+    assert found.told == ALL
+    assert found.events[-1].detail == {"ready": 1, "endpoints": 1}
+    (remark,) = found.events[0].detail["remarks"]
+    assert "is not whole: 1 of 2 Pods ready" in remark
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """The Pods of a scale to zero go when a test says so; what is a minute takes a moment."""
+    gone, really = threading.Event(), ScaleTo.effective
+
+    def effective(self, state):
+        if not gone.is_set():
+            raise NotYet("1 Pods are left, 1 of them terminating, which may take 90 s; endpoints of 1")
+        return really(self, state)
+
+    monkeypatch.setattr(ScaleTo, "effective", effective)
+    monkeypatch.setattr(runner, "EFFECTIVE_WITHIN_S", 0.1)
+    monkeypatch.setattr(runner, "LATE_LOOK_S", 0.02)
+    return gone
+
+
+def test_what_becomes_effective_late_is_recorded_as_effective_and_never_as_failed(stand, tmp_path, slow):
+    found = Walk(stand, tmp_path)
+    found.await_("inject waiting")
+    until(lambda: not stand.client.endpoints("ml"), "it is really gone")
+    slow.set()
+    assert not found.end().not_restored
+    assert found.told == [*ALL[:2], "inject waiting", *ALL[2:]]
+    assert found.events[1].detail == {"terminating_up_to_s": 30.0}
+    assert found.events[2].detail["missing"].startswith("1 Pods are left, 1 of them terminating")
+
+
+def test_what_is_not_effective_by_the_end_of_its_step_has_failed_once_and_is_restored(stand, tmp_path, slow):
+    found = Walk(stand, tmp_path)
+    assert not found.end().not_restored
+    assert found.told == [*ALL[:2], "inject waiting", "inject fail", *ALL[3:]]
+    assert found.events[3].error.startswith("not effective: 1 Pods are left, 1 of them terminating")
+    assert stand.ready() == 1
+
+
+@pytest.mark.parametrize(("takes_s", "more_s"), [(0.0, 0.0), (90.0, 90.0), (172800.0, 900.0)])
+def test_a_deadline_has_room_for_the_grace_of_what_goes_within_reason(
+    stand, tmp_path, monkeypatch, takes_s, more_s
+):
+    monkeypatch.setattr(ScaleTo, "takes_s", lambda self, state: takes_s)
+    seen = {}
+
+    def look(event) -> None:
+        if (event.move, event.stage) == ("inject", "begin"):
+            (record,) = Journal(tmp_path / "journal").records()
+            seen["room"] = record.deadline - (event.at + 2)  # the step lasts two seconds
+
+    found = Walk(stand, tmp_path, on_event=look, mend_within_s=20.0)
+    found.end()
+    late_s = found.events[0].late_ms / 1000
+    assert seen["room"] == pytest.approx(20 + more_s - late_s, abs=0.5)

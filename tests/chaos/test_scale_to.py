@@ -37,7 +37,7 @@ def test_it_goes_there_and_comes_back_by_a_fresh_instance_twice(three, name, opt
     for _ in range(2):
         first = three.fault(name, **options)
         state = json.loads(json.dumps(first.snapshot()))
-        assert state["original"] == {"replicas": 3, "endpoints": 0}
+        assert state["original"] == {"replicas": 3, "ready": 3, "endpoints": 0}
         first.inject(state)
         assert effective(first, state) == left
         second = three.fault(name, **options)

@@ -3,8 +3,8 @@
 import pytest
 
 from chaos import faults
-from chaos.fault import Handle
-from chaos.workload import owns
+from chaos.fault import Handle, NotYet
+from chaos.workload import grace_s, owns
 from tests.chaos.small import Small, effective, engine, mended, sleepers
 from tests.embedded.recorded.stand import service, until
 
@@ -53,7 +53,8 @@ def test_a_scale_to_zero_is_not_effective_while_its_pod_is_on_its_way_out(long):
     assert state["original"]["endpoints"] == 1
     fault.inject(state)
     until(lambda: "deletionTimestamp" in long.pods("engine")[0]["metadata"], "its Pod terminates")
-    assert fault.effective(state) is None
+    with pytest.raises(NotYet, match="1 Pods are left, 1 of them terminating, which may take 30 s"):
+        fault.effective(state)
     assert effective(fault, state) == {"pods": 0, "endpoints": 0}
     assert long.pods("engine") == []
     fault.mend(state)
@@ -150,3 +151,46 @@ SETS = [replica_set("set-1", "ours"), replica_set("set-2", "another's")]
 )  # fmt: skip
 def test_who_owns_a_pod_is_told_by_its_references(what, kind, pod, ours):
     assert owns(kind, "engine", "ours", pod, SETS) is ours
+
+
+def pod_of(grace_s: int | None, deleted_with_s: int | None = None) -> dict:
+    spec = {} if grace_s is None else {"terminationGracePeriodSeconds": grace_s}
+    meta = (
+        {}
+        if deleted_with_s is None
+        else {"deletionGracePeriodSeconds": deleted_with_s, "deletionTimestamp": "…"}
+    )
+    return {"metadata": meta, "spec": spec}
+
+
+@pytest.mark.parametrize(
+    ("pods", "seconds"),
+    [
+        ([], 0),
+        ([pod_of(90)], 90),
+        ([pod_of(30), pod_of(130)], 130),
+        ([pod_of(None)], 30),
+        ([pod_of(90, deleted_with_s=5)], 5),
+        ([pod_of(5, deleted_with_s=90)], 90),
+        ([pod_of(0)], 0),
+    ],
+)
+def test_the_longest_that_pods_may_take_to_end_is_the_grace_that_holds_for_each(pods, seconds):
+    assert grace_s(pods) == seconds
+
+
+@pytest.mark.parametrize("name", ["scale_to_zero", "node_drain"])
+def test_a_pod_that_uses_its_long_grace_is_waited_for_and_said_to_terminate(tmp_path, name):
+    with Small(tmp_path, *engine(grace_s=90, stop_s=1.0)) as small:
+        small.up("engine")
+        handle = Handle("node", "embedded") if name == "node_drain" else Handle("deployment", "ml/engine")
+        fault = faults.make(name, small.admin, handle, {})
+        state = fault.snapshot()
+        assert fault.takes_s(state) == 90
+        fault.inject(state)
+        until(lambda: "deletionTimestamp" in small.pods("engine")[0]["metadata"], "its Pod terminates")
+        with pytest.raises(NotYet, match="1 Pods are left, 1 of them terminating, which may take 90 s"):
+            fault.effective(state)
+        assert effective(fault, state)["pods"] == 0
+        fault.mend(state)
+        mended(fault, state)

@@ -35,3 +35,9 @@ def test_each_stage_of_a_move_but_its_begin_is_a_line(stage, error, line):
     said = {"step": "gaming-mode", "move": "inject", "target": "vllm", "stage": stage, "error": error}
     assert move_line(said, {"elapsed_s": 83.4}) == line
     assert move_line(said, {}) == (line and line.removeprefix("01:23 "))
+
+
+def test_what_is_waited_for_stands_behind_the_stage():
+    said = {"step": "gaming", "move": "inject", "target": "vllm", "stage": "commanded", "error": None}
+    line = move_line(said | {"note": "terminating, up to 1m30s"}, {})
+    assert line == "gaming: inject vllm: commanded (terminating, up to 1m30s)"

@@ -1,0 +1,172 @@
+"""A target that was not whole before a fault: as much of it as there was is enough, whoever brings it back."""
+
+import json
+import time
+from dataclasses import replace
+
+import pytest
+
+from chaos import faults, lease, mender, reaper
+from chaos.fault import CannotInject, Handle
+from chaos.journal import Journal
+from chaos.lookout import look
+from chaos.plan import bind
+from chaos.preflight import Ground
+from chaos.restore import restore
+from chaos.workload import Workload
+from contract import timeline, topology
+from contract.clock import Clock
+from tests.chaos.small import Small, effective, engine, mended, sleepers
+from tests.chaos.stand import LONG
+from tests.chaos.test_reaper import Running
+from tests.embedded.recorded.stand import until
+
+KINDS = {"deployment": "Deployment", "statefulset": "StatefulSet"}
+DEPLOYMENT = Handle("deployment", "ml/engine")
+
+
+def ready(small: Small, kind: str = "deployment") -> int:
+    return small.admin.workload(kind, "ml", "engine")["status"].get("readyReplicas", 0)
+
+
+@pytest.fixture(params=KINDS)
+def half(tmp_path, request):
+    """Two replicas that want one port: one of them is ready, the other is Pending for as long as the first lives."""
+    with Small(tmp_path, *engine(replicas=2, kind=KINDS[request.param])) as made:
+        made.handle = Handle(request.param, "ml/engine")
+        until(
+            lambda: len(made.pods("engine")) == 2 and ready(made, request.param) == 1, "one of two is ready"
+        )
+        until(lambda: any(e["ready"] for e in made.admin.endpoints("ml")), "it is served")
+        yield made
+
+
+@pytest.mark.parametrize("name", ["scale_to_zero", "pod_kill", "network_blackhole"])
+def test_it_counts_as_restored_when_as_many_are_ready_as_before(half, name):
+    first = faults.make(name, half.admin, half.handle, {})
+    state = json.loads(json.dumps(first.snapshot()))
+    assert (state["original"]["replicas"], state["original"]["ready"]) == (2, 1)
+    first.inject(state)
+    effective(first, state)
+    second = faults.make(name, half.admin, half.handle, {})
+    second.mend(state)
+    assert mended(second, state) == {"ready": 1, "endpoints": 1}
+
+
+def abandoned(small: Small):
+    """A fault whose run is dead, past its deadline."""
+    undo = small.undo("scale_to_zero", small.handle, {}, time.time() - 5)
+    fault = faults.make(undo.fault, small.admin, small.handle, {})
+    fault.inject(undo.state)
+    effective(fault, undo.state)
+    return undo
+
+
+def test_the_reaper_goes_by_the_same_measure(half, monkeypatch):
+    monkeypatch.setattr(mender, "WATCH_ON_S", 0.05)
+    monkeypatch.setattr(reaper, "EVERY_S", 0.02)
+    undo = abandoned(half)
+    assert lease.take(half.admin, undo, time.time())
+    with Running(half.admin):
+        until(lambda: lease.read(half.admin, undo) is None, "it is mended, and its Lease is gone")
+    assert ready(half, half.handle.kind) == 1
+
+
+def test_restore_goes_by_the_same_measure(half, monkeypatch, tmp_path):
+    monkeypatch.setattr(mender, "WATCH_ON_S", 0.05)
+    journal = Journal(tmp_path / "journal")
+    journal.open(replace(abandoned(half), kubeconfig=half.admin.kubeconfig))
+    said = []
+    assert restore(journal, None, Clock(), 20, said.append) == 0
+    assert journal.records() == []
+    assert ": mended, {'ready': 1, 'endpoints': 1}" in said[0]
+
+
+@pytest.mark.parametrize("spoiled", ["absent", None, 0, -1, True, "1", 1.0, [1]])
+def test_a_record_that_does_not_say_how_many_were_ready_is_verified_by_all_of_them(tmp_path, spoiled):
+    original = {"replicas": 2, "endpoints": 0} | ({} if spoiled == "absent" else {"ready": spoiled})
+    with Small(tmp_path, *engine(replicas=2)) as small:
+        until(lambda: ready(small) == 1, "one of two is ready")
+        target = Workload(small.admin, DEPLOYMENT)
+        assert target.back(original) is None
+        assert until(lambda: target.back(original | {"ready": 1}), "with the number it is")["ready"] == 1
+        small.scale(1)
+        assert until(lambda: target.back(original), "all of them are ready")["ready"] == 1
+
+
+@pytest.mark.parametrize(("before", "enough"), [(1, True), (3, False)])
+def test_what_somebody_scaled_up_meanwhile_need_not_be_ready_beyond_what_was(tmp_path, before, enough):
+    """An autoscaler that wants more than there is room for."""
+    with Small(tmp_path, *engine(replicas=3)) as small:
+        until(lambda: ready(small) == 1, "one is ready")
+        original = {"replicas": before, "ready": before, "endpoints": 0}
+        assert (Workload(small.admin, DEPLOYMENT).back(original) is not None) is enough
+
+
+@pytest.mark.parametrize("name", ["scale_to_zero", "pod_kill", "network_blackhole"])
+def test_a_target_of_which_nothing_is_ready_is_refused(tmp_path, name):
+    with Small(tmp_path, *engine(ready_s=1000)) as small:
+        until(lambda: small.pods("engine"), "it has a Pod")
+        with pytest.raises(
+            CannotInject, match="deployment ml/engine has 0 of 1 Pods ready: there is nothing"
+        ):
+            faults.make(name, small.admin, DEPLOYMENT, {}).snapshot()
+
+
+def test_a_rollout_that_is_in_progress_is_named(tmp_path, monkeypatch):
+    with Small(tmp_path, sleepers(replicas=2)) as small:
+        small.up("engine")
+        fault = faults.make("scale_to_zero", small.admin, DEPLOYMENT, {})
+        state = fault.snapshot()
+        assert fault.remarks(state) == []
+        found = small.admin.workload("deployment", "ml", "engine")
+        found["status"]["updatedReplicas"] = 1
+        monkeypatch.setattr(small.admin, "workload", lambda *which: found)
+        (line,) = fault.remarks(state)
+        assert line.startswith(
+            "a rollout of deployment ml/engine is in progress: 1 of 2 Pods have its present template"
+        )
+
+
+def planned(small: Small, for_: str) -> str:
+    """What a plan says of a step that takes the engine away."""
+    uid, _ = small.admin.identity()
+    stack = topology.read_text(
+        f"cluster: {uid}\ngateway: {{url: 'http://127.0.0.1:1', model: tiny}}\ntiers:\n"
+        "  - {name: vllm, match: {group: tiny}, url: 'http://127.0.0.1:1', model: tiny, handles: {deployment: ml/engine}}\n"
+    )
+    path = small.folder / "timeline.yaml"
+    path.write_text(LONG.replace("for: 120s", f"for: {for_}"))
+    ground = Ground(small.admin, uid, small.admin.embedded_pid)
+    return look(bind(timeline.read(path), stack, "timeline.yaml"), ground, time.time())
+
+
+def test_a_plan_says_that_a_target_is_not_whole(tmp_path):
+    with Small(tmp_path, *engine(replicas=2)) as small:
+        until(lambda: len(small.pods("engine")) == 2 and ready(small) == 1, "one of two is ready")
+        told = planned(small, "120s")
+        assert "there now   replicas 2, ready 1, endpoints " in told
+        assert (
+            "note        deployment ml/engine is not whole: 1 of 2 Pods ready; it counts as restored when 1 are ready again"
+            in told
+        )
+
+
+@pytest.mark.parametrize(
+    ("grace_s", "for_", "words"),
+    [
+        (90, "120s", "its Pods may take up to 1m30s to terminate\n"),
+        (
+            90, "60s",
+            "its Pods may take up to 1m30s to terminate: it may not be effective before the step ends, which lasts 1m\n",
+        ),
+        (
+            172800, "2m",
+            "its Pods may take up to 2d to terminate (of which a deadline is given 15m): it may not be effective",
+        ),
+    ],
+)  # fmt: skip
+def test_a_plan_says_how_long_pods_may_take_to_terminate(tmp_path, grace_s, for_, words):
+    with Small(tmp_path, *engine(grace_s=grace_s)) as small:
+        small.up("engine")
+        assert words in planned(small, for_)
