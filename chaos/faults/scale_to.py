@@ -119,7 +119,13 @@ class ScaleTo(Fault):
         return float(state["grace_s"])
 
     def remarks(self, state: dict[str, Any]) -> list[str]:
-        return self._workload.remarks(state["original"])
+        told = self._workload.remarks(state["original"])
+        left, original = state["set"]["replicas"], state["original"]
+        if original["ready"] <= left < original["replicas"]:
+            told.append(
+                f"a scale to {left} takes none away that serves: {original['ready']} Pods are ready, and others go first"
+            )
+        return told
 
     def moved(self, state: dict[str, Any], over: Callable[[], bool]) -> str | None:
         workload, version = self._workload, self._version

@@ -170,3 +170,12 @@ def test_a_plan_says_how_long_pods_may_take_to_terminate(tmp_path, grace_s, for_
     with Small(tmp_path, *engine(grace_s=grace_s)) as small:
         small.up("engine")
         assert words in planned(small, for_)
+
+
+@pytest.mark.parametrize(("replicas", "told"), [(0, False), (1, True), (3, False)])
+def test_a_scale_that_takes_none_away_that_serves_is_named(tmp_path, replicas, told):
+    with Small(tmp_path, *engine(replicas=2)) as small:
+        until(lambda: len(small.pods("engine")) == 2 and ready(small) == 1, "one of two is ready")
+        fault = faults.make("scale_to", small.admin, DEPLOYMENT, {"replicas": replicas})
+        remarks = fault.remarks(fault.snapshot())
+        assert any("takes none away that serves" in line for line in remarks) is told
