@@ -34,7 +34,7 @@ INJECT_WITHIN_S = 10.0
 EFFECTIVE_WITHIN_S = (
     60.0  # then it is told to be waited for, and looked for at a calmer pace until the step ends
 )
-LATE_LOOK_S = 1.0
+LATE_LOOK_S = 0.5
 TAKES_MOST_S = 900.0  # of what the target may take by its own account, so much is added to a deadline
 TAKE_OVER_WITHIN_S = 30.0
 GIVE_UP_WITHIN_S = 30.0

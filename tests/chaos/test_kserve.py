@@ -198,7 +198,7 @@ def planned(cluster, tmp_path, monkeypatch, capsys):
 def test_a_plan_says_what_its_controller_will_do_to_the_scale_and_what_to_do_about_it(cluster, planned):
     cluster.serve("none")
     told = planned()
-    assert "there now   replicas 1, endpoints 0, would be set to replicas 0" in told
+    assert "there now   replicas 1, ready 1, endpoints 0, would be set to replicas 0" in told
     assert "rights      all held" in told
     assert "also moved  by KServe (llama-fp8), autoscalerClass none: A SCALE IS SET BACK AT ONCE" in told
     cluster.annotate("external")

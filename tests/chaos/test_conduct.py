@@ -1,0 +1,65 @@
+"""What one run's chaos makes of a move's stages: how fast the probe asks, and what a terminal shows."""
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from chaos.conduct import Conduct
+from chaos.live import FailoverWatch
+from chaos.metronome import FAST_S, SETTLED_ANSWERS, Metronome
+from contract.records import Event
+
+
+@pytest.fixture
+def conduct():
+    """As much of one as hears of stages."""
+    made = Conduct.__new__(Conduct)
+    made.said = []
+    made._recording = SimpleNamespace(event=lambda event: None)
+    made._probe = SimpleNamespace(lock=threading.Lock())
+    made._metronome, made._failover = Metronome([]), FailoverWatch()
+    made._open, made._waiting, made._say = set(), set(), made.said.append
+    return made
+
+
+def tell(conduct: Conduct, stage: str, step: str = "gaming", move: str = "inject", **more) -> None:
+    conduct._tell(
+        Event(
+            at=1.0, run="a-run", move=move, stage=stage, by="timeline", step=step, trial=1, fault="scale_to_zero",
+            target="vllm", **more,
+        )
+    )  # fmt: skip
+
+
+def fast(conduct: Conduct) -> bool:
+    for _ in range(SETTLED_ANSWERS):
+        conduct._metronome.answered(1, 0.01)
+    return conduct._metronome.interval_s(100.0) == FAST_S
+
+
+def test_a_move_that_is_waited_for_does_not_keep_the_probe_fast_and_does_not_end_another_ones_haste(conduct):
+    tell(conduct, "begin")
+    tell(conduct, "commanded")
+    assert fast(conduct)
+    tell(conduct, "waiting", detail={"missing": "1 Pods are left"})
+    assert not fast(conduct)
+    tell(conduct, "begin", step="other")
+    tell(conduct, "effective")  # late: it was counted as ended already
+    assert fast(conduct)
+    tell(conduct, "effective", step="other")
+    assert not fast(conduct)
+
+
+@pytest.mark.parametrize(
+    ("detail", "note"),
+    [
+        ({"terminating_up_to_s": 90.0}, "terminating, up to 1m30s"),
+        ({"missing": "2 of 3 Pods ready"}, "2 of 3 Pods ready"),
+        ({"pods": 0, "endpoints": 0}, None),
+        (None, None),
+    ],
+)
+def test_what_is_waited_for_is_told_with_the_stage(conduct, detail, note):
+    tell(conduct, "commanded", detail=detail)
+    assert conduct.said[-1]["note"] == note
