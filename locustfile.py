@@ -26,6 +26,7 @@ from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
 from contract import duration, proxies, timeline, topology
 from contract.clock import Clock, share
+from contract.command_line import refuse_with_64
 from contract.counters import AFTER, BEFORE
 from contract.document import Document
 from contract.document import read as documents
@@ -81,6 +82,7 @@ runners.time = SimpleNamespace(time=Clock().now)
 
 @events.init_command_line_parser.add_listener
 def _arguments(parser: LocustArgumentParser) -> None:
+    refuse_with_64(parser)
     add = parser.add_argument
     add("--topology", default="topologies/embedded.yaml", help="the stack under test")
     add(

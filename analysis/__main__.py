@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from contract import timeline, topology
+from contract.command_line import Parser
 from contract.refusal import EXIT_BAD_INPUT, EXIT_PASS, Refusal
 
 EXAMPLES = """examples:
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = _Parser(
+    top = Parser(
         prog="python -m analysis", description="What came of a run.", epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
@@ -85,14 +86,6 @@ def parser() -> argparse.ArgumentParser:
     )
     one.set_defaults(do=_schema)
     return top
-
-
-class _Parser(argparse.ArgumentParser):
-    """A wrong command line is bad input like any other: 64, not argparse's 2, which no reader of exit codes expects."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        self.print_usage(sys.stderr)
-        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {message}\n")
 
 
 def _report(given: argparse.Namespace) -> int:

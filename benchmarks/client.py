@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from contract.command_line import Parser
 from contract.endpoint import Endpoint
 
 PROMPT = "Count upwards from one in words, without end. " * 5
@@ -81,7 +82,7 @@ def is_token(line: bytes) -> bool:
 
 
 def main(clients: dict[str, Callable[[Run], None]], given: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     parser.add_argument("client", choices=clients)
     parser.add_argument("--url", required=True, help="with its mode")
     parser.add_argument("--streams", type=int, required=True, help="how many at once")

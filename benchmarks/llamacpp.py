@@ -26,6 +26,7 @@ from typing import Any, Self
 
 import yaml
 
+from contract.command_line import Parser
 from contract.refusal import no_such
 from embedded import gateway
 from embedded.ports import Reserved, free_port
@@ -312,7 +313,7 @@ def cells(found: ToldToGo | Busy | LongPrompt) -> tuple[str, ...]:
 
 
 def main() -> int:
-    line = argparse.ArgumentParser(prog="python -m benchmarks.llamacpp", description=__doc__)
+    line = Parser(prog="python -m benchmarks.llamacpp", description=__doc__)
     line.add_argument("measures", nargs="*", type=_measure, help=f"of {', '.join(MEASURES)}; by default all")
     wanted = line.parse_args().measures or list(MEASURES)
     for name in wanted:

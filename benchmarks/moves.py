@@ -3,7 +3,6 @@
 python -m benchmarks.moves --steps 30
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -12,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from contract.command_line import Parser, count_from
 from tests.chaos.stand import ROOT, Stand
 
 EVERY_S = 2.0
@@ -28,8 +28,8 @@ class Busy(User):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.moves", description=__doc__)
-    parser.add_argument("--steps", type=int, default=30, help="two moves each")
+    parser = Parser(prog="python -m benchmarks.moves", description=__doc__)
+    parser.add_argument("--steps", type=count_from(1), default=30, help="two moves each")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for busy in (False, True):

@@ -3,7 +3,6 @@
 python -m benchmarks.report [--records 10000000]    those alone; else 100 k and 1 M
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import time
 from pathlib import Path
 
 from benchmarks.streams import machine
+from contract.command_line import Parser, count_from
 from tests.synthetic import Hole, rounds
 from tests.synthetic_columns import make_big
 
@@ -22,13 +22,14 @@ EXPECT = {
 
 
 def main() -> None:
-    given = argparse.ArgumentParser(description=__doc__)
-    given.add_argument("--records", type=int, nargs="*", default=[100_000, 1_000_000])
+    line = Parser(prog="python -m benchmarks.report", description=__doc__)
+    line.add_argument("--records", type=count_from(1), nargs="*", default=[100_000, 1_000_000])
+    given = line.parse_args()
     print(machine())
     print(
         "\n| records | made in | report, s | CPU, s | peak memory | exit code |\n| --- " + "| --- " * 5 + "|"
     )
-    for records in given.parse_args().records:
+    for records in given.records:
         with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
             print(f"| {records:,} | {' | '.join(_one(Path(folder), records))} |", flush=True)
 

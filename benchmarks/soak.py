@@ -18,6 +18,7 @@ from typing import Any, TextIO
 import psutil
 
 from benchmarks.truth import Mode, TruthServer
+from contract.command_line import Parser, count_from
 
 ROOT = Path(__file__).parent.parent
 MODE = Mode(tokens=10, every_ms=10, after_ms=50)
@@ -27,13 +28,13 @@ WARM_MINUTES = 10  # by then Locust's histograms have their buckets, and the all
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.soak",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--minutes", type=int, default=60)
-    parser.add_argument("--rate", type=int, default=200, help="asks a second")
+    parser.add_argument("--minutes", type=count_from(1), default=60)
+    parser.add_argument("--rate", type=count_from(1), default=200, help="asks a second")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "soak_memory.csv")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

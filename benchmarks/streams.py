@@ -26,6 +26,7 @@ import pandas as pd
 from analysis.overload import overloaded_seconds
 from benchmarks.client import WARM_S
 from benchmarks.truth import Mode, TruthServer
+from contract.command_line import Parser, count_from
 
 ROOT = Path(__file__).parent.parent
 CLIENTS = {
@@ -80,12 +81,12 @@ class Figures:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.streams",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=count_from(1), default=3)
     parser.add_argument("--only", default=",".join(CASES), help="of these")
     parser.add_argument("--clients", default=",".join(CLIENTS), help="of these")
     args = parser.parse_args()

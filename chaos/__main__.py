@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from chaos import catalogue
 from chaos.cluster import Cluster
@@ -31,6 +31,7 @@ from chaos.stop import Stop
 from chaos.watch import command as watch
 from contract import duration, proxies, timeline, topology
 from contract.clock import Clock, shared
+from contract.command_line import Parser
 from contract.refusal import EXIT_BAD_INPUT, EXIT_NOT_RESTORED, EXIT_PASS, Refusal
 from contract.run import ABORTED, FINISHED, open_run
 
@@ -44,14 +45,8 @@ def main() -> int:
         return EXIT_BAD_INPUT
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {message}\n")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

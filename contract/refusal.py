@@ -1,6 +1,5 @@
 """Bad input, refused before anything is touched: where, what, and what would be right."""
 
-import difflib
 from collections.abc import Iterable
 
 EXIT_PASS = 0
@@ -17,6 +16,8 @@ class Refusal(Exception):
 
 def no_such(kind: str, name: object, known: Iterable[str]) -> str:
     """`no fault 'scale_to_zer'; did you mean 'scale_to_zero'?`, or the list of what there is."""
+    import difflib  # only here: it is not cheap to import, and an engine starts with every Pod
+
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1)
     if near:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from contract import topology as topologies
+from contract.command_line import Parser
 from contract.refusal import EXIT_BAD_INPUT, Refusal
 from embedded.stack import Stack, describe, hold
 
@@ -39,7 +40,7 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m embedded", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

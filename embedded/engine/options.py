@@ -5,18 +5,18 @@ The names are those of llm-d-inference-sim, where it has one.
 
 import argparse
 import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from contract.command_line import Parser, count_from
+from contract.refusal import no_such
 from embedded.engine.pace import Pace
 
 if TYPE_CHECKING:
     from contract.document import Document
 
-BAD_INPUT = 64
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)")
 
@@ -57,34 +57,11 @@ class Options:
     pidfile: Path | None
 
 
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message}", file=sys.stderr)
-        raise SystemExit(BAD_INPUT)
-
-    def parse_known(self, argv: Sequence[str]) -> argparse.Namespace:
-        """As parse_args, but a parameter that there is not is told with the one that was meant."""
-        given, unknown = self.parse_known_args(argv)
-        if unknown:
-            flags = [flag for action in self._actions for flag in action.option_strings]
-            self.error(f"no parameter '{unknown[0]}'{_did_you_mean(unknown[0], flags)}")
-        return given
-
-
 def duration_s(text: str) -> float:
     found = DURATION.fullmatch(text)
     if found is None:
         raise argparse.ArgumentTypeError(f"'{text}' is no duration; write a unit, as in 108ms, 0.35s or 2m")
     return float(found[1]) * UNITS_S[found[2]]
-
-
-def count_from(least: int) -> Callable[[str], int]:
-    def count(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least {least}")
-        return int(text)
-
-    return count
 
 
 def factor(text: str) -> float:
@@ -109,7 +86,7 @@ def share(text: str) -> float:
 
 def parser(personalities: Sequence[str]) -> Parser:
     about = "One simulated LLM engine on one port of 127.0.0.1; durations carry a unit (108ms, 0.35s, 2m)."
-    line = Parser(prog="python -m embedded.engine", description=about, allow_abbrev=False)
+    line = Parser(prog="python -m embedded.engine", description=about)
     add = line.add_argument
     add("--personality", required=True, help=f"which engine to be: {', '.join(personalities)}")
     add("--port", required=True, type=count_from(1), help="on 127.0.0.1; replicas may share it")
@@ -145,10 +122,9 @@ def parse(
     argv: Sequence[str], personalities: Mapping[str, Defaults], environment: Mapping[str, str]
 ) -> Options:
     line = parser(tuple(personalities))
-    given = line.parse_known(argv)
+    given = line.parse_args(argv)
     if given.personality not in personalities:
-        hint = _did_you_mean(given.personality, personalities)
-        line.error(f"no personality '{given.personality}'{hint}; there are {', '.join(personalities)}")
+        line.error(no_such("personality", given.personality, personalities))
     defaults = personalities[given.personality]
     line.set_defaults(**{one.name: getattr(defaults, one.name) for one in fields(defaults)})
     given = line.parse_args(argv)
@@ -207,10 +183,3 @@ def _api_key(line: Parser, name: str | None, environment: Mapping[str, str]) -> 
     if not environment.get(name):
         line.error(f"--api-key-env: the environment variable {name} is not set; put the key there")
     return environment[name]
-
-
-def _did_you_mean(word: str, known: Sequence[str] | Mapping[str, object]) -> str:
-    from difflib import get_close_matches  # only here: it is not cheap to import
-
-    near = get_close_matches(word, list(known), 1)
-    return f"; did you mean '{near[0]}'?" if near else ""

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedded.engine.options import Parser, count_from, duration_s
+from contract.command_line import Parser, count_from
+from embedded.engine.options import duration_s
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Options:
 def parse(argv: Sequence[str]) -> Options:
     """Exits with 64 where something is wrong, and says what would be right."""
     line = Parser(
-        prog="python -m embedded.llamacpp", allow_abbrev=False,
+        prog="python -m embedded.llamacpp",
         description="llama.cpp's own server on one port of 127.0.0.1, with a small model of random weights.",
     )  # fmt: skip
     add = line.add_argument
@@ -50,7 +51,7 @@ def parse(argv: Sequence[str]) -> Options:
     add("--seed", type=int, default=0, help="of the model's weights (default 0)")
     add("--models", type=Path, metavar="FOLDER", required=True, help="where the model's file is kept")
     add("--pidfile", type=Path, metavar="PATH", help="where its own pid is written when it starts")
-    return Options(**vars(line.parse_known(argv)))
+    return Options(**vars(line.parse_args(argv)))
 
 
 def _whole_seconds(text: str) -> float:

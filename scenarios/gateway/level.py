@@ -1,6 +1,7 @@
 """What a load shape is here: a factor over time, on the users of a closed loop or on the rate of an open one."""
 
 import argparse
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -69,6 +70,8 @@ def seconds(options: argparse.Namespace, name: str) -> float:
 def positive(options: argparse.Namespace, name: str) -> float:
     """The number that this option gives. Raises Refusal."""
     value = float(getattr(options, name))
-    if not value > 0:
-        raise Refusal(f"--{name.replace('_', '-')}: {value:g} is not above 0")
+    if not value > 0 or value == math.inf:
+        raise Refusal(
+            f"--{name.replace('_', '-')}: {value:g} is {'not above 0' if not value > 0 else 'no finite number'}"
+        )
     return value

@@ -6,6 +6,7 @@
 """
 
 import argparse
+import math
 
 from locust import events
 from locust.argument_parser import LocustArgumentParser
@@ -29,7 +30,7 @@ class Steps(Level):
             self._factors = [float(factor) for factor in options.steps_factors.split(",")]
         except ValueError:
             self._factors = []
-        if not self._factors or min(self._factors) < 0:
+        if not self._factors or not all(0 <= factor < math.inf for factor in self._factors):
             raise Refusal(
                 f"--steps-factors: {options.steps_factors!r} are no levels; write them like 0.5,1,2"
             )

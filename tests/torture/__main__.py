@@ -15,6 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from contract.command_line import Parser, count_from
 from tests.torture.cells import matrix
 from tests.torture.trial import work
 
@@ -53,11 +54,11 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
-    parser.add_argument("--trials", type=int, default=20, help="of each cell")
+    parser = Parser(prog="python -m tests.torture", description=__doc__)
+    parser.add_argument("--trials", type=count_from(1), default=20, help="of each cell")
     parser.add_argument("--only", default="", help="cells whose name this pattern is found in")
     parser.add_argument(
-        "--jobs", type=int, default=6, help="trials at a time, each with a cluster of its own"
+        "--jobs", type=count_from(1), default=6, help="trials at a time, each with a cluster of its own"
     )
     parser.add_argument("--results", type=Path, default=Path("results/torture"))
     parser.add_argument("--keep", type=Path, help="where the folders of trials that went wrong are kept")

@@ -40,6 +40,8 @@ def refused(tmp_path: Path, topology: Path, timeline: str, *more: str) -> str:
         ("", "", ("--duration", "24"), "write 24s"),
         ("", "", ("--arrivals", "poison:8/s"), "--arrivals: 'poison:8/s': no kind of arrivals 'poison'; did you mean 'poisson'?"),
         ("", "", ("--results", "/dev/null/x"), "cannot be written to"),
+        ("", "", ("--bogus",), "unrecognized arguments: --bogus"),
+        ("", "", ("--max-in-flight", "nan"), "argument --max-in-flight: invalid int value: 'nan'"),
     ],
 )  # fmt: skip
 def test_a_wrong_word_is_refused(tmp_path, old, new, more, words):

@@ -1,0 +1,63 @@
+"""A command line, read strictly: what is wrong with it is bad input like any other, exit code 64 and not argparse's 2."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from contract.refusal import EXIT_BAD_INPUT, no_such
+
+_USAGE_ERROR = 2  # argparse's own exit status
+
+
+class Parser(argparse.ArgumentParser):
+    """Options are written in full; an unknown one is refused with the one that was probably meant. Exits with 64."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        named.setdefault("allow_abbrev", False)
+        super().__init__(*given, **named)
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """The options as attributes of a namespace."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            one = unknown[0].partition("=")[0]
+            option = one.startswith("-")
+            self.error(no_such("option", one, _options(self)) if option else f"unexpected argument {one!r}")
+        return found
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {message} (--help lists what there is)\n")
+
+
+def refuse_with_64(parser: argparse.ArgumentParser) -> None:
+    """Give a parser that another library has made the same exit code."""
+    leave = parser.exit
+
+    def strictly(status: int = 0, message: str | None = None) -> NoReturn:
+        leave(EXIT_BAD_INPUT if status == _USAGE_ERROR else status, message)
+
+    parser.exit = strictly  # type: ignore[method-assign]
+
+
+def count_from(least: int) -> Callable[[str], int]:
+    """The type of an option that is a whole number of at least so many."""
+
+    def count(text: str) -> int:
+        try:
+            found = int(text) if text.isascii() and text.isdecimal() else None
+        except ValueError:  # of more digits than Python reads
+            found = None
+        if found is None or found < least:
+            raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least {least}")
+        return found
+
+    return count
+
+
+def _options(parser: argparse.ArgumentParser) -> set[str]:
+    """Its own, and those of its commands."""
+    found = {flag for action in parser._actions for flag in action.option_strings}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found |= {flag for one in action.choices.values() for flag in _options(one)}
+    return found
