@@ -9,7 +9,6 @@ import numpy as np
 from analysis.evidence import Evidence
 from analysis.trials import wilson
 from analysis.windows import Trial
-from contract.ranks import rank_of
 
 CALM = "calm"
 
@@ -125,10 +124,8 @@ def _back_at(trial: Trial, own: np.ndarray) -> float:
 
 
 def rank_of_group(run: Evidence, group: str) -> list[str]:
-    """The deployments of a group; none where the topology has no such group."""
-    named = [t.name for t in run.frames.topology.tiers if t.match.group == group]
-    place = rank_of(run.frames.ranks, named[0]) if named else None
-    return [] if place is None else list(run.frames.ranks[place])
+    """The deployments of a group that it balances between, those of the lowest order; none where there are no several."""
+    return run.frames.topology.balanced.get(group, [])
 
 
 def told(share: Share) -> str:

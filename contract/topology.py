@@ -154,6 +154,8 @@ class Match(Strict):
     group: str | None = None  # x-litellm-model-group
     # x-litellm-model-api-base; in an embedded topology the api_base that the gateway's configuration gives the deployment
     api_base: str | None = None
+    # The deployment's order in the gateway's configuration: those of a higher one are asked when those below cannot answer.
+    order: int | None = Field(default=None, ge=0, strict=True)
 
     @field_validator("api_base")
     @classmethod
@@ -164,14 +166,23 @@ class Match(Strict):
     def _known(self) -> Self:
         if self.group is None and self.api_base is None:
             raise ValueError("give group, or api_base, or both for one of several deployments of a group")
+        if self.order is not None and not self.of_several:
+            raise ValueError(
+                "order is for one of several deployments of a group: give its group and api_base too"
+            )
         return self
+
+    @property
+    def of_several(self) -> bool:
+        """Whether it is one deployment of a group: known by both."""
+        return self.group is not None and self.api_base is not None
 
     def fits(self, group: str | None, api_base: str | None) -> bool:
         """Whether an answer with these headers is this tier's."""
         return self.group in (None, group) and self.api_base in (None, (api_base or "").rstrip("/"))
 
     def told(self) -> str:
-        """`group vllm-qwen, api_base http://vllm-a:8000/v1`."""
+        """`group vllm-qwen, api_base http://vllm-a:8000/v1`: all that an answer shows of it."""
         parts = (("group", self.group), ("api_base", self.api_base))
         return ", ".join(f"{word} {value}" for word, value in parts if value is not None)
 
@@ -292,7 +303,7 @@ class Topology(Strict):
         """Every answer must be one tier's, and every tier's place in the fallback's order one."""
         for a, b in combinations(self.tiers, 2):
             one, other, which = a.match, b.match, f"tiers {a.name!r} and {b.name!r}"
-            if one == other:
+            if (one.group, one.api_base) == (other.group, other.api_base):
                 raise ValueError(
                     f"{which}: match: both are {one.told()}; deployments of one group are told apart by their api_base"
                 )
@@ -304,24 +315,58 @@ class Topology(Strict):
                         f"{which}: match: {kind} {value!r} stands alone in one of them, which takes the other's answers "
                         f"too; give both {told_by}"
                     )
-        groups = [t.match.group for rank in self.ranks if (t := self.tier(rank[0])).match.api_base]
-        for rank in self.ranks:
-            tier = self.tier(rank[0])
-            if tier.match.group is not None and groups.count(tier.match.group) > 1:
+        groups: dict[str | None, list[Tier]] = {}
+        for tier in self.tiers:
+            if tier.match.of_several:
+                groups.setdefault(tier.match.group, []).append(tier)
+        for group, deployments in groups.items():
+            self._refuse_a_group(group, deployments)
+
+    def _refuse_a_group(self, group: str | None, deployments: list[Tier]) -> None:
+        """The deployments of a group stand together, in their order, and those of one rank are alike in what they cost."""
+        first = self.tiers.index(deployments[0])
+        if self.tiers[first : first + len(deployments)] != deployments:
+            raise ValueError(
+                f"tiers: the deployments of group {group!r} stand apart; the gateway tries all of a group before it falls "
+                "back to another one: write them one after the other"
+            )
+        orders = [t.match.order for t in deployments]
+        given = [order for order in orders if order is not None]
+        if given and len(given) < len(orders):
+            raise ValueError(
+                f"tiers: group {group!r} has deployments with an order and others without; give it for all of them: one that "
+                "has none in the gateway's configuration comes last, and only when all others are cooled down"
+            )
+        if given != sorted(given):
+            raise ValueError(
+                f"tiers: the deployments of group {group!r} stand in the order {', '.join(map(str, given))}; the lowest is "
+                "asked first: write them in that order"
+            )
+        for _, rank in groupby(deployments, key=_rank):
+            if len({t.cloud for t in rank}) > 1:
                 raise ValueError(
-                    f"tiers: the deployments of group {tier.match.group!r} stand apart; the gateway balances between them, "
-                    "so they are of one rank: write them one after the other"
-                )
-            if len({self.tier(name).cloud for name in rank}) > 1:
-                raise ValueError(
-                    f"tiers: group {tier.match.group!r} has deployments that are cloud and others that are not; the gateway "
-                    "would balance into the cloud without need: give the cloud a group of its own"
+                    f"tiers: group {group!r} has deployments that are cloud and others that are not, and balances between "
+                    "them, into the cloud without need: give the cloud a group of its own, or a higher "
+                    "order (in the gateway's configuration too)"
                 )
 
     @property
     def ranks(self) -> list[list[str]]:
-        """The tiers' names in the order of the fallback; deployments of one group stand in one rank (see `contract.ranks`)."""
+        """The tiers' names in the order of the fallback (see `contract.ranks`).
+
+        Deployments of one group and one order stand in one rank; those of a higher order stand below them.
+        """
         return [[t.name for t in found] for _, found in groupby(self.tiers, key=_rank)]
+
+    @property
+    def balanced(self) -> dict[str, list[str]]:
+        """Group → the deployments that a request for it is spread over, where there are several: those of the lowest order."""
+        topmost: dict[str, list[str]] = {}
+        for rank in self.ranks:
+            match = self.tier(rank[0]).match
+            if match.of_several:
+                topmost.setdefault(str(match.group), rank)
+        return {group: rank for group, rank in topmost.items() if len(rank) > 1}
 
     def targets(self) -> dict[str, Handles]:
         """What a step may name, and what chaos may take hold of there: the gateway, and the tiers in their order."""
@@ -346,10 +391,10 @@ class Topology(Strict):
         return next((word for word in words if word is not None), "length") == "length"
 
 
-def _rank(tier: Tier) -> tuple[str | None, str | None]:
-    """Equal for deployments of one group, and for no others."""
-    balanced = tier.match.group is not None and tier.match.api_base is not None
-    return (tier.match.group, None) if balanced else (None, tier.name)
+def _rank(tier: Tier) -> tuple[str | None, int | None, str | None]:
+    """Equal for deployments of one group and one order, and for no others."""
+    match = tier.match
+    return (match.group, match.order, None) if match.of_several else (None, None, tier.name)
 
 
 def read(path: Path) -> Topology:

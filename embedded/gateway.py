@@ -6,7 +6,7 @@ from typing import Any
 
 from contract.refusal import Refusal
 from contract.strict import read_yaml
-from contract.topology import Topology
+from contract.topology import Tier, Topology
 
 # Offline: no price list, no telemetry, no admin page is fetched.
 ENVIRONMENT = {
@@ -35,11 +35,21 @@ def configuration(path: Path, topology: Topology, urls: dict[str, str]) -> dict[
             several = any(t.match.group == group for t in topology.tiers)
             what = f"with api_base {params.get('api_base')!r} " if several else ""
             raise Refusal(f"{path}: model_name {group!r} {what}is no group of an embedded tier")
+        _same_order(f"{path}: model_name {group!r}", entry, topology.tier(tier))
         found.add(tier)
         params["api_base"] = placed(params.get("api_base"), urls[tier])
     for missing in (t for t in topology.tiers if t.match.api_base and t.name not in found):
         raise Refusal(f"{path}: has no entry for tier {missing.name!r} ({missing.match.told()})")
     return config
+
+
+def _same_order(where: str, entry: dict[str, Any], tier: Tier) -> None:
+    """As LiteLLM reads it: the parameters' own, else the one of model_info."""
+    order = entry["litellm_params"].get("order", (entry.get("model_info") or {}).get("order"))
+    if order != tier.match.order:
+        raise Refusal(
+            f"{where} has the order {order}, and tier {tier.name!r} the order {tier.match.order}; give both the same"
+        )
 
 
 def placed(api_base: str | None, url: str) -> str:

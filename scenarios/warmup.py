@@ -32,7 +32,7 @@ def warm_up(stage: Stage) -> list[Ask]:
     if any(_answered(a) for a in asks):
         for woken in gevent.pool.Group().map(lambda way: _wake(stage, *way), others):
             asks += woken
-        for rank in (r for r in stage.topology.ranks if len(r) > 1):
+        for rank in stage.topology.balanced.values():
             asks += _wake_each(stage, rank)
     return asks
 

@@ -18,6 +18,7 @@ ITEMS = {
     "systemd": "One host under systemd, and the gateway's own restart",
     "llamacpp": "llama.cpp as a tier of its own",
     "balancing": "Several deployments in one group: shares, and one of them gone",
+    "order": "A group with an order: the cloud's deployment answers only in need",
     "capacity": "The highest rate within the objective, tier by tier",
 }
 TRIED_ON = (

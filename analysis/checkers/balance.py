@@ -24,9 +24,9 @@ class Params(Common):
     shares: dict[str, Weight] | None = None
 
     def problems(self, topology: Topology) -> Iterator[str]:
-        ranks = {topology.tier(r[0]).match.group: r for r in topology.ranks if len(r) > 1}
+        ranks = topology.balanced
         if self.group not in ranks:
-            yield f"group: {no_such('group of several deployments', self.group, [str(g) for g in ranks])}"
+            yield f"group: {no_such('group of several deployments', self.group, ranks)}"
         elif self.shares is not None and set(self.shares) != set(ranks[self.group]):
             yield f"shares: give one for each deployment of the group: {', '.join(ranks[self.group])}"
         elif self.shares is not None and abs(sum(self.shares.values()) - 1) > 0.001:

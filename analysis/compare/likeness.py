@@ -136,7 +136,8 @@ def _topology(topology: Topology) -> dict[str, object]:
         "tiers": ranks.told(topology.ranks),
     }
     for tier in topology.tiers:
-        match = ", ".join(m for m in (tier.match.group, _place(tier.match.api_base)) if m)
+        order = None if tier.match.order is None else f"order {tier.match.order}"
+        match = ", ".join(m for m in (tier.match.group, _place(tier.match.api_base), order) if m)
         told |= {
             f"tier {tier.name}.{field}": value
             for field, value in (

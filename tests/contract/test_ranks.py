@@ -3,7 +3,7 @@
 import pytest
 
 from contract.ranks import above, peers_of, rank_of, told
-from contract.topology import Topology
+from contract.topology import Topology, dump, read_text
 
 
 def topology(*matches, **more):
@@ -11,8 +11,8 @@ def topology(*matches, **more):
     return Topology.model_validate({"gateway": {"url": "http://g:4000", "model": "g"}, "tiers": tiers})
 
 
-def of(group, base):
-    return {"group": group, "api_base": base}
+def of(group, base, order=None):
+    return {"group": group, "api_base": base} | ({} if order is None else {"order": order})
 
 
 THREE = (
@@ -56,6 +56,15 @@ def test_an_answer_is_that_tiers_whose_match_it_fits_in_all_that_it_names(group,
         ((("a", of("g", "http://x")), ("b", {"api_base": "http://x"})), {}, "api_base 'http://x' stands alone in one"),
         ((("a", of("g", "http://x")), ("c", {"group": "c"}), ("b", of("g", "http://y"))), {}, "of group 'g' stand apart"),
         ((("a", of("g", "http://x")), ("b", of("g", "http://y"))), {"b": {"cloud": True}}, "give the cloud a group of its own"),
+        ((("a", of("g", "http://x", 1)), ("b", of("g", "http://y", 1))), {"b": {"cloud": True}}, "or a higher order"),
+        ((("a", of("g", "http://x", 1)), ("b", of("g", "http://x", 2))), {}, "match: both are group g, api_base http://x"),
+        ((("a", of("g", "http://x", 2)), ("b", of("g", "http://y", 1))), {}, "stand in the order 2, 1; the lowest is asked first"),
+        ((("a", of("g", "http://x", 1)), ("b", of("g", "http://y"))), {}, "others without; give it for all of them"),
+        ((("a", of("g", "http://x", 1)), ("c", {"group": "c"}), ("b", of("g", "http://y", 2))), {}, "of group 'g' stand apart"),
+        ((("a", {"group": "g", "order": 1}),), {}, "give its group and api_base too"),
+        ((("a", of("g", "http://x", True)),), {}, "valid integer"),
+        ((("a", of("g", "http://x", 1.5)),), {}, "valid integer"),
+        ((("a", of("g", "http://x", -1)),), {}, "greater than or equal to 0"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_told_apart_or_has_no_one_place_is_refused(matches, more, words):
@@ -65,3 +74,28 @@ def test_what_cannot_be_told_apart_or_has_no_one_place_is_refused(matches, more,
 
 def test_one_server_may_stand_in_two_groups():
     assert topology(("a", of("g", "http://x")), ("b", of("h", "http://x"))).tier_of("h", "http://x") == "b"
+
+
+def test_deployments_of_another_order_are_a_rank_of_their_own_and_those_of_the_same_are_peers():
+    """As LiteLLM asks them: the lowest order first, a higher one when none of the lower can answer."""
+    matches = (
+        ("a", of("g", "http://a", 1)), ("b", of("g", "http://b", 1)), ("cloud", of("g", "https://api.openai.com", 2)), ("cpu", {"group": "c"}),
+    )  # fmt: skip
+    found = topology(*matches, cloud={"cloud": True})
+    assert found.ranks == [["a", "b"], ["cloud"], ["cpu"]]
+    assert above(found.ranks, "cloud") == ["a", "b"]
+    assert found.tier_of("g", "https://api.openai.com") == "cloud"
+    assert found.balanced == {"g": ["a", "b"]}
+
+
+def test_a_group_is_balanced_only_where_several_deployments_share_its_lowest_order():
+    found = topology(
+        ("a", of("g", "http://a", 1)), ("b", of("g", "http://b", 2)), ("c", of("g", "http://c", 2))
+    )
+    assert found.ranks == [["a"], ["b", "c"]]
+    assert found.balanced == {}
+
+
+def test_an_order_survives_being_written_and_read_again():
+    found = topology(("a", of("g", "http://a", 1)), ("b", of("g", "http://b", 2)))
+    assert read_text(dump(found)) == found

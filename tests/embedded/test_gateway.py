@@ -39,3 +39,13 @@ def test_an_entry_or_a_deployment_without_the_other_is_refused(tmp_path):
         Refusal, match=r"has no entry for tier 'vllm-b' \(group vllm-qwen, api_base http://vllm-b"
     ):
         configuration(tmp_path, lambda entries: entries.pop(1))
+
+
+def test_the_gateways_order_of_a_deployment_and_the_topologys_are_the_same(tmp_path):
+    def ordered(entries):
+        entries[0]["litellm_params"]["order"] = 1
+
+    with pytest.raises(
+        Refusal, match="has the order 1, and tier 'vllm-a' the order None; give both the same"
+    ):
+        configuration(tmp_path, ordered)
