@@ -24,7 +24,7 @@ from locust.env import Environment
 from locust.exception import StopUser
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
-from contract import duration, proxies, timeline, topology
+from contract import duration, proxies, textfile, timeline, topology
 from contract.clock import Clock, share
 from contract.command_line import refuse_with_64
 from contract.counters import AFTER, BEFORE
@@ -39,7 +39,7 @@ from scenarios.chat import ChatUser
 from scenarios.classify import ClassifyUser
 from scenarios.direct import DirectUser
 from scenarios.gateway import counters
-from scenarios.gateway.arrivals import open_or_closed, parse
+from scenarios.gateway.arrivals import Arrivals, open_or_closed, parse
 from scenarios.gateway.gathering import Gathering
 from scenarios.gateway.level import Level, Search
 from scenarios.gateway.live import live_line, move_line
@@ -123,7 +123,8 @@ def _arguments(parser: LocustArgumentParser) -> None:
     add(
         "--arrivals",
         default="",
-        help="an open loop, which asks on schedule whatever hangs: constant:8/s, poisson:90/m or replay:trace.csv; "
+        help="an open loop, which asks on schedule whatever hangs: constant:8/s, poisson:90/m or replay:trace.csv "
+        "(replay:trace.csv@ms where the unit of its times is not known by itself); "
         "by default users ask in a closed one. --users is then only what Locust needs",
     )
     add(
@@ -272,7 +273,10 @@ class Conductor:
                 raise Refusal(f"{where}: {no_such('scenario', name, KNOWN)}")
         chosen = [KNOWN[name] for name in wanted] if wanted else list(SCENARIOS)
         self._corpus = _corpus(self._options) if ClassifyUser in chosen else []
-        self._arrivals = parse(self._options.arrivals) if self._options.arrivals else None
+        self._arrivals = None
+        if self._options.arrivals:
+            self._arrivals = parse(self._options.arrivals, any_length=bool(self._options.duration))
+            self._tell_of_the_trace(self._arrivals)
         if self._options.max_in_flight < 1:
             raise Refusal(
                 f"--max-in-flight: {self._options.max_in_flight} lets no ask be made; give 1 or more"
@@ -282,6 +286,12 @@ class Conductor:
             self._opened, stay = open_or_closed(chosen)
             chosen = [open_loop(self._opened), *stay] if self._workers is None else stay or [Idle]
         self._environment.user_classes = chosen
+
+    def _tell_of_the_trace(self, arrivals: Arrivals) -> None:
+        """Before anything is touched: a unit that was read wrongly shows in the length."""
+        if (lasting := arrivals.lasting()) is not None:
+            round_s = duration.text(self._timeline.round_s)
+            print(f"{self._options.arrivals}: {lasting}; a round of the timeline takes {round_s}", flush=True)
 
     def _for_open_loops(self) -> dict[str, Any]:
         """What every worker needs to make its share of the arrivals."""
@@ -460,7 +470,7 @@ class Conductor:
             inputs["timeline.yaml"] = self._timeline_path.read_text()
         gateway = self._topology_path.parent / "gateway.yaml"
         if gateway.exists():
-            inputs["gateway.yaml"] = redact(gateway.read_text())
+            inputs["gateway.yaml"] = redact(textfile.read(gateway))
         arguments = {name: getattr(options, name) for name in ARGUMENTS}
         if self._shape is not None:
             arguments |= {"shape": type(self._shape).__name__, "num_users": self._shape.users}

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from contract import textfile
 from contract.refusal import Refusal
 from contract.strict import Strict, validate
 
@@ -98,17 +99,17 @@ def read(folder: Path) -> list[Document]:
     mistakes: list[str] = []
     for path in paths:
         try:
-            documents.append(read_text(path.stem, path.read_text(encoding="utf-8"), str(path)))
-        except UnicodeDecodeError as e:
-            mistakes.append(f"{path}: is not UTF-8 at byte {e.start}; save it as UTF-8")
-        except OSError as e:
-            mistakes.append(f"{path}: cannot be read: {e.strerror}")
+            documents.append(read_text(path.stem, _unix(textfile.read(path)), str(path)))
         except Refusal as e:
             mistakes.append(str(e))
     mistakes += _alike(folder, documents)
     if mistakes:
         raise Refusal("\n".join(mistakes))
     return documents
+
+
+def _unix(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_text(id: str, content: str, where: str) -> Document:

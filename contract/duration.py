@@ -6,7 +6,9 @@ from typing import Annotated
 from pydantic import BeforeValidator
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+LONGEST_S = 3650 * 86_400.0
+"""Ten years: more than any clock here is asked to wait."""
 
 
 def parse(text: object) -> float:
@@ -22,7 +24,10 @@ def parse(text: object) -> float:
             f"; write {whole}s" if re.fullmatch(r"\d+(\.\d+)?", whole) else "; write it like 40s, 8m or 1h30m"
         )
         raise ValueError(f"{text!r} is not a duration{hint}")
-    return sum(float(n) * _SECONDS[u] for n, u in parts)
+    seconds = sum(float(n) * _SECONDS[u] for n, u in parts)
+    if seconds > LONGEST_S:
+        raise ValueError(f"{whole[:40]!r} is too long a duration; 3650d is the longest")
+    return seconds
 
 
 def text(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """YAML into a strict model: every mistake of a file in one message, each with its place and what would be right."""
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from types import UnionType
@@ -8,13 +9,14 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from contract import textfile
 from contract.refusal import Refusal, no_such
 
 
 class Strict(BaseModel):
-    """A model of input: unknown keys are errors, and what was read does not change."""
+    """A model of input: unknown keys are errors, a number is a finite one, and what was read does not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
 M = TypeVar("M", bound=Strict)
@@ -34,16 +36,27 @@ class _UniqueKeys(yaml.SafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep)
 
+    def construct_finite(self, node: yaml.ScalarNode) -> float:
+        value = float(self.construct_yaml_float(node))
+        if not math.isfinite(value):
+            raise yaml.constructor.ConstructorError(
+                None,
+                None,
+                f"{node.value} is no finite number; write one, or leave the key out",
+                node.start_mark,
+            )
+        return value
+
+
+_UniqueKeys.add_constructor("tag:yaml.org,2002:float", _UniqueKeys.construct_finite)
+
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The file's mapping, keys unique. Raises Refusal."""
-    try:
-        text = path.read_text()
-    except OSError as e:
-        raise Refusal(f"{path}: cannot be read: {e.strerror}") from None
+    text = textfile.read(path)
     try:
         data = yaml.load(text, Loader=_UniqueKeys)
-    except yaml.YAMLError as e:
+    except (yaml.YAMLError, ValueError, RecursionError) as e:  # a date that there is not, a nest without end
         raise Refusal(f"{path}: {str(e).strip()}") from None
     if not isinstance(data, dict):
         raise Refusal(f"{path}: holds no keys; a mapping is expected")

@@ -1,11 +1,13 @@
 """A baseline: a run's samples in one small file that git keeps, to compare later runs with when the run itself is gone."""
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from analysis.compare.estimate import Curve, Estimate, Number, Proportion, Sample, Side, Trials
+from contract import textfile
 from contract.refusal import Refusal
 
 FORMAT = 1
@@ -38,8 +40,8 @@ def text(side: Side) -> str:
 def read(path: Path) -> Side:
     """The baseline in this file. Raises Refusal where it is none, or one of another format."""
     try:
-        data = json.loads(path.read_text())
-    except (OSError, ValueError) as e:
+        data = json.loads(textfile.read(path), parse_constant=_no_json, parse_float=_finite)
+    except (ValueError, RecursionError) as e:
         raise Refusal(f"{path}: cannot be read as a baseline: {e}") from None
     if not isinstance(data, dict) or data.get("kind") != KIND:
         raise Refusal(f"{path}: is no baseline; make one with: python -m analysis baseline RUN > {path}")
@@ -56,6 +58,17 @@ def read(path: Path) -> Side:
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError) as e:
         raise Refusal(f"{path}: is a broken baseline: {type(e).__name__}: {e}") from None
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text} is no finite number")
+    return value
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _sample(sample: Sample) -> dict[str, Any]:

@@ -4,8 +4,6 @@ A closed loop asks again when its answer has come: in a hang it falls silent, an
 came meanwhile. An open loop asks when it is time to.
 """
 
-import csv
-import datetime
 import itertools
 import random
 import re
@@ -14,21 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from contract import duration
 from contract.refusal import Refusal, no_such
+from scenarios.gateway import trace
+from scenarios.gateway.trace import Arrival
 
 KINDS = ("constant", "poisson", "replay")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_RATE = re.compile(r"(\d+(?:\.\d+)?)/([smh])")
-_COLUMNS = ("time", "prompt tokens", "output tokens")
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """One ask to come, `at_s` after the start. The lengths: of a trace; None: the scenario's own."""
-
-    at_s: float
-    prompt_tokens: int | None = None
-    output_tokens: int | None = None
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)/([smh])")
+MOST_PER_S = 1e5
+"""More than any load generator makes."""
+LONGEST_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +47,15 @@ class Arrivals:
     kind: str
     rate: float = 0.0  # a second; of a replay nothing is said
     trace: tuple[Arrival, ...] = ()
+    read_as: str = ""  # what a trace's times were read as
+
+    def lasting(self) -> str | None:
+        """How long a trace lasts and how dense it is, as an operator reads it before the run; None of a rate, which has no end."""
+        if self.kind != "replay":
+            return None
+        lasts_s, n = self.trace[-1].at_s, len(self.trace)
+        rate = f" ({n / lasts_s:.3g}/s)" if lasts_s else ""
+        return f"{n:,} arrivals over {duration.text(lasts_s)}{rate}, times read as {self.read_as}"
 
     def schedule(
         self, seed: str, share: Share = Share(), factor: Callable[[float], float] = lambda at_s: 1.0
@@ -112,66 +115,38 @@ def open_or_closed(chosen: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     return (load, [user for user in chosen if user.fixed_count]) if load else (list(chosen), [])
 
 
-def parse(text: str) -> Arrivals:
-    """`constant:8/s`, `poisson:90/m` or `replay:trace.csv`. Raises Refusal, saying what would be right."""
+def parse(text: str, any_length: bool = False) -> Arrivals:
+    """`constant:8/s`, `poisson:90/m`, `replay:trace.csv` or, with the unit of its times, `replay:trace.csv@ms`.
+
+    `any_length`: the run has a length of its own, so that a trace of more than a day is no mistake. Raises Refusal, saying
+    what would be right.
+    """
     kind, _, rest = text.partition(":")
     if kind not in KINDS:
         raise Refusal(f"--arrivals: {text!r}: {no_such('kind of arrivals', kind, KINDS)}")
     if kind == "replay":
-        return Arrivals(kind, trace=read_trace(Path(rest)))
+        return _replayed(rest, any_length)
     found = _RATE.fullmatch(rest)
-    if found is None or not float(found[1]):
+    rate = float(found[1]) / _SECONDS[found[2]] if found else 0.0
+    if not 0.0 < rate <= MOST_PER_S:
+        above = f"more than {MOST_PER_S:g}/s" if rate > 0 else "no rate above 0"
         raise Refusal(
-            f"--arrivals: {text!r}: {rest!r} is no rate above 0; write it like {kind}:8/s or {kind}:90/m"
+            f"--arrivals: {text!r}: {rest[:40]!r} is {above}; write it like {kind}:8/s or {kind}:90/m"
         )
-    return Arrivals(kind, float(found[1]) / _SECONDS[found[2]])
+    return Arrivals(kind, rate)
 
 
-def read_trace(path: Path) -> tuple[Arrival, ...]:
-    """A CSV of three columns: time, prompt tokens, output tokens; a heading is skipped. Raises Refusal.
-
-    The time is in seconds, or an instant (2023-11-16 18:17:03.979); the first row is at the start.
-    """
-    try:
-        with open(path, newline="") as f:
-            rows = [(line, row) for line, row in enumerate(csv.reader(f), start=1) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as e:
-        raise Refusal(f"--arrivals: {path}: cannot be read: {getattr(e, 'strerror', None) or e}") from None
-    if rows and rows[0][0] == 1 and _time(rows[0][1][0]) is None:
-        del rows[0]
-    if not rows:
-        raise Refusal(f"--arrivals: {path}: holds no arrivals; its columns are {', '.join(_COLUMNS)}")
-    found: list[Arrival] = []
-    first_s = last_s = None
-    for line, row in rows:
-        where = f"--arrivals: {path} line {line}"
-        if len(row) != len(_COLUMNS):
-            raise Refusal(f"{where}: holds {len(row)} columns; there are three: {', '.join(_COLUMNS)}")
-        at_s = _time(row[0])
-        if at_s is None:
-            raise Refusal(f"{where}: {row[0]!r} is no time; write seconds, or like 2023-11-16 18:17:03.979")
-        if last_s is not None and at_s < last_s:
-            raise Refusal(f"{where}: its time {row[0]} is before that of the line above; sort the trace")
-        first_s, last_s = at_s if first_s is None else first_s, at_s
-        found.append(
-            Arrival(at_s - first_s, _tokens(where, row[1], _COLUMNS[1]), _tokens(where, row[2], _COLUMNS[2]))
+def _replayed(rest: str, any_length: bool) -> Arrivals:
+    if not rest:
+        raise Refusal(
+            "--arrivals: 'replay:' names no trace; write it like replay:trace.csv or replay:trace.csv@ms"
         )
-    return tuple(found)
-
-
-def _time(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        pass  # an instant then
-    try:
-        at = datetime.datetime.fromisoformat(text.strip())
-    except ValueError:
-        return None
-    return (at if at.tzinfo else at.replace(tzinfo=datetime.UTC)).timestamp()
-
-
-def _tokens(where: str, text: str, column: str) -> int:
-    if not re.fullmatch(r"\s*[1-9]\d*\s*", text):
-        raise Refusal(f"{where}: {text!r} is no number of {column}; write a whole number from 1 on")
-    return int(text)
+    path, unit = trace.unit_of(rest)
+    found, read_as = trace.read(Path(path), unit)
+    lasts_s = found[-1].at_s
+    if lasts_s > LONGEST_S and not any_length:
+        raise Refusal(
+            f"--arrivals: {path}: lasts {duration.text(lasts_s)}, its times read as {read_as}; a trace of more than a day needs "
+            "--duration, for example --duration 24h (and is there a unit to give, as in replay:trace.csv@ms?)"
+        )
+    return Arrivals("replay", trace=found, read_as=read_as)

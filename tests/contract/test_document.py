@@ -99,6 +99,15 @@ def test_what_is_no_document_is_refused(tmp_path, content, words):
     assert line.startswith(f"{tmp_path / 'bill.txt'}: {words}")
 
 
+@pytest.mark.parametrize(("old", "new"), [("", "\ufeff"), ("\n", "\r\n")], ids=["a BOM", "CRLF"])
+def test_how_a_document_was_saved_changes_nothing(tmp_path, old, new):
+    write(tmp_path, "bill")
+    (plain,) = read(tmp_path)
+    text = (tmp_path / "bill.txt").read_text()
+    (tmp_path / "bill.txt").write_bytes((new + text if not old else text.replace(old, new)).encode())
+    assert read(tmp_path) == [plain]
+
+
 def test_all_mistakes_of_all_files_are_told_at_once(tmp_path):
     write(tmp_path, "a", document_date="tomorrow", colour="red", text="")
     write(tmp_path, "b", tags=None)

@@ -1,10 +1,11 @@
 """Topologies and timelines: what is wrong is said with its place and with what would be right."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from contract import duration, timeline, topology
+from contract import duration, textfile, timeline, topology
 from contract.refusal import Refusal
 
 TOPOLOGY = """
@@ -64,6 +65,12 @@ def test_a_duration_is_read_and_written(text, seconds):
         ("soon", "like 40s"),
         ("4 s", "like 40s"),
         (None, "like 40s"),
+        ("nan", "like 40s"),
+        ("inf", "like 40s"),
+        ("1e400h", "like 40s"),
+        ("٣s", "like 40s"),
+        (f"{'9' * 400}h", "too long a duration; 3650d is the longest"),
+        ("99999d", "too long a duration"),
         ("", "like 40s"),
     ],
 )
@@ -197,6 +204,52 @@ def test_all_mistakes_of_a_file_are_told_at_once(tmp_path):
     with pytest.raises(Refusal) as e:
         read(tmp_path, TIMELINE.replace("10s\n", "10\n", 1).replace("5s", "5"), timeline)
     assert len(str(e.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("word", [".nan", ".inf", "-.inf", "1.0e+999", ".NaN"])
+@pytest.mark.parametrize("key", ["objectives: {{ttft_ms: {}}}", "abort_when: {{over: 1m, failures: {}}}", "expect: {{failover: {{max_s: {}}}}}"])  # fmt: skip
+def test_a_number_that_is_not_finite_is_refused_wherever_it_stands(tmp_path, key, word):
+    """A limit without an end is passed by everything, and one that is no number by nothing."""
+    with pytest.raises(Refusal, match=r"no finite number; write one.*\n.*line 1"):
+        read(tmp_path, f"{key.format(word)}\n", timeline)
+
+
+def test_a_model_takes_no_number_that_is_not_finite():
+    with pytest.raises(ValueError, match="finite number"):
+        timeline.Objectives(ttft_ms=float("inf"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("", "\ufeff"), ("\n", "\r\n"), ("\n", "\r")], ids=["a BOM", "CRLF", "CR"]
+)
+def test_how_a_file_was_saved_changes_nothing(tmp_path, old, new):
+    written = new + TIMELINE if not old else TIMELINE.replace(old, new)
+    (tmp_path / "saved.yaml").write_bytes(written.encode())
+    assert timeline.read(tmp_path / "saved.yaml") == read(tmp_path, TIMELINE, timeline)
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (lambda path: path.write_bytes(TIMELINE.encode("utf-16")), "is UTF-16; save it as UTF-8"),
+        (lambda path: path.write_bytes(TIMELINE.encode("utf-32")), "is UTF-32; save it as UTF-8"),
+        (lambda path: path.write_bytes(b"hypothesis: caf\xe9\n"), "is not UTF-8 at byte 15"),
+        (lambda path: path.write_bytes(b"hypothesis: \x00\n"), "holds a NUL at byte 12"),
+        (lambda path: path.write_text("a: 2024-99-99\n"), "month must be in"),
+        (lambda path: path.write_text("[" * 5000), "recursion"),
+        (lambda path: path.mkdir(), "cannot be read: Is a directory"),
+        (lambda path: os.mkfifo(path), "cannot be read: it is no regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "cannot be read: it is no regular file"),
+        (lambda path: path.write_bytes(b" " * (textfile.MOST_BYTES + 1)), "is larger than 16 MiB"),
+    ],
+    ids=["UTF-16", "UTF-32", "Latin-1", "NUL", "no date", "a nest", "folder", "FIFO", "device", "huge"],
+)
+def test_what_is_no_text_file_is_refused_and_not_waited_for(tmp_path, write, words):
+    write(tmp_path / "t.yaml")
+    with pytest.raises(Refusal) as e:
+        timeline.read(tmp_path / "t.yaml")
+    assert str(e.value).startswith(f"{tmp_path}/t.yaml: ")
+    assert words in str(e.value)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):

@@ -1,6 +1,7 @@
 """When asks arrive: what the words mean, and that the same words and seed mean the same again."""
 
 import itertools
+import os
 import statistics
 
 import pytest
@@ -140,3 +141,159 @@ def test_a_trace_that_cannot_be_replayed_is_refused_by_its_line(tmp_path, text, 
         parse(_trace(tmp_path, text))
     assert f"--arrivals: {tmp_path}/trace.csv" in str(refusal.value)
     assert words in str(refusal.value)
+
+
+MOONCAKE = '{"timestamp": 0, "input_length": 6955, "output_length": 52, "hash_ids": [46, 47]}\n{"timestamp": 3000, "input_length": 12, "output_length": 5, "hash_ids": [46]}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "lasts_s", "read_as"),
+    [
+        pytest.param(MOONCAKE, "", 3.0, "milliseconds (a Mooncake trace)", id="Mooncake"),
+        pytest.param(
+            '{"chat_id": 1, "parent_chat_id": -1, "timestamp": 61.114, "input_length": 521, "output_length": 132, "type": "text", "turn": 1, "hash_ids": [1]}\n'
+            '{"chat_id": 2, "parent_chat_id": 1, "timestamp": 63.114, "input_length": 5, "output_length": 1, "type": "text", "turn": 2, "hash_ids": [1]}\n',
+            "", 2.0, "seconds (a Bailian trace)", id="Bailian"),
+        pytest.param(
+            "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,ChatGPT,472,18,490,Conversation log\n45,GPT-4,1087,230,1317,API log\n",
+            "", 40.0, "seconds (a BurstGPT trace)", id="BurstGPT"),
+        pytest.param(
+            "arrived_at,num_prefill_tokens,num_decode_tokens\n0.5,20,5\n2.5,20,5\n", "", 2.0, "seconds (a Vidur trace)", id="Vidur"),
+        pytest.param(
+            "TIMESTAMP,ContextTokens,GeneratedTokens\n2024-05-10 00:00:00.009930+00:00,2162,5\n2024-05-10 00:00:01.009930+00:00,2399,6\n",
+            "", 1.0, "dates", id="Azure"),
+        pytest.param("timestamp,input_length,output_length\n1000,20,5\n4000,20,5\n", "@ms", 3.0, "milliseconds (as given)", id="the operator's word"),
+        pytest.param("timestamp_ms,input,output\n1000,20,5\n4000,20,5\n", "", 3.0, "milliseconds (its column is timestamp_ms)", id="the column's name"),
+        pytest.param("output,input,time (ns)\n5,20,1700000000000000000\n5,20,1700000003000000000\n", "", 3.0, "nanoseconds (its column is time_ns)", id="an epoch, and columns in another order"),
+        pytest.param("0,20,5\n3,20,5\n", "", 3.0, "seconds (nothing else is said)", id="no heading"),
+        pytest.param("1700000000,20,5\n1700000003,20,5\n", "", 3.0, "seconds (nothing else is said)", id="seconds of an epoch"),
+    ],
+)  # fmt: skip
+def test_a_trace_is_read_in_the_unit_that_it_is_known_by_and_says_how(tmp_path, text, at, lasts_s, read_as):
+    found = parse(_trace(tmp_path, text) + at)
+    assert found.trace[0].at_s == 0.0
+    assert found.trace[-1].at_s == pytest.approx(lasts_s)
+    assert found.read_as == read_as
+    assert found.lasting().startswith(f"2 arrivals over {lasts_s:g}s")
+    assert found.lasting().endswith(f"times read as {read_as}")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xef\xbb\xbf0,20,5\n3,30,5\n",
+        b"\xef\xbb\xbftime,prompt,output\r\n0,20,5\r\n3,30,5\r\n",
+        b"0,20,5\r3,30,5\r",
+        b'"0","20","5"\n"3","30","5"\n\n',
+        b" 0 , 20,5 \n3,30,5",
+    ],
+    ids=["a BOM and no heading", "a BOM, a heading, CRLF", "bare CR", "quotes", "spaces"],
+)
+def test_no_row_is_lost_to_how_a_file_was_saved(tmp_path, data):
+    path = tmp_path / "trace.csv"
+    path.write_bytes(data)
+    assert parse(f"replay:{path}").trace == (Arrival(0.0, 20, 5), Arrival(3.0, 30, 5))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("nan,20,5\n1,20,5\n", "line 1: 'nan' is no finite time; write seconds"),
+        ("0,20,5\ninf,20,5\n", "line 2: 'inf' is no finite time"),
+        ("0,20,5\n-inf,20,5\n", "line 2: '-inf' is no finite time"),
+        ("0,20,5\n1e999,20,5\n", "line 2: '1e999' is no finite time"),
+        ("-1,20,5\n0,20,5\n", "line 1: its time -1 is before 0"),
+        ("1_000,20,5\n", "line 1: '1_000' is no time"),
+        ("soon,20,5\n0,20,5\n", "line 1: 'soon' is no time"),
+        ("0,20,5\n2023-11-16 18:17:03,20,5\n", "line 2: its time 2023-11-16 18:17:03 is of the kind dates, and those above are numbers"),
+        ("timestamp,input_length,output_length\n0,20,5\n3000,20,5\n", "line 2: the unit of its time 0 is not known"),
+        ('{"timestamp": 0, "input_length": 20, "output_length": 5}\n', "line 1: the unit of its time 0 is not known"),
+        ("1700000000000,20,5\n1700000003000,20,5\n", "line 1: its time 1700000000000 is no instant in seconds; write its unit: replay:"),
+        ("0;20;5\n1;20;5\n", "line 1: its columns are parted by ';'; part them by commas"),
+        ("0\t20\t5\n", "line 1: its columns are parted by tabs"),
+        ('0,"20,5\n1,20,5\n', "line 1: is no CSV"),
+        ("0,20,5\n1,20\n", "line 2: holds 2 columns; there are three"),
+        ("when,model,in,out\n0,x,20,5\n", "line 1: holds 4 columns; there are three: time, prompt tokens, output tokens; no column is named like"),
+        ("Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,GPT-4,472,0,472,API log\n", "line 2: '0' is no number of output tokens; write a whole number from 1 on; leave the rows of failed requests out"),
+        ("Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,GPT-4,472\n", "line 2: holds 3 columns; the heading has 6"),
+        ("0,99999999999,5\n", "line 1: 99999999999 prompt tokens are more than any model takes"),
+        ("0,²,5\n", "is no number of prompt tokens"),
+        ('[{"timestamp": 0}]\n', "is one JSON array; write an object a line"),
+        ('{"timestamp": 0\n', "line 1: is no JSON"),
+        (MOONCAKE + "[1]\n", "line 3: is no JSON object"),
+        (MOONCAKE + '{"timestamp": NaN, "input_length": 1, "output_length": 1}\n', "line 3: 'NaN' is no finite time"),
+        (MOONCAKE + '{"delay": 5, "input_length": 1, "output_length": 1}\n', "line 3: timestamp is missing"),
+        (MOONCAKE + '{"timestamp": true, "input_length": 1, "output_length": 1}\n', "line 3: timestamp is no number"),
+        ('{"messages": []}\n', "line 1: no key is named like time nor prompt tokens nor output tokens"),
+        ("0,20,5\n86401,20,5\n", "lasts 1d1s, its times read as seconds (nothing else is said); a trace of more than a day needs --duration"),
+    ],
+)  # fmt: skip
+def test_what_is_no_time_in_its_order_is_refused_with_its_line(tmp_path, text, words):
+    with pytest.raises(Refusal) as refusal:
+        parse(_trace(tmp_path, text))
+    assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (lambda path: path.write_bytes("0,20,5\n".encode("utf-16")), "is UTF-16; save it as UTF-8"),
+        (lambda path: path.write_bytes(b"0,20,5\n\x00\n"), "holds a NUL at byte 7"),
+        (lambda path: path.write_bytes(b"0,20,5\n\xff\n"), "is not UTF-8 at byte 7"),
+        (lambda path: path.write_bytes(b"\x1f\x8b\x08\x00"), "is compressed by gzip; unpack it first"),
+        (lambda path: path.write_bytes(b"PAR1"), "is Parquet; write it as text first"),
+        (lambda path: path.mkdir(), "cannot be read: Is a directory"),
+        (lambda path: os.mkfifo(path), "cannot be read: it is no regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "cannot be read: it is no regular file"),
+    ],
+    ids=["UTF-16", "NUL", "not UTF-8", "gzip", "Parquet", "folder", "FIFO", "device"],
+)
+def test_what_is_no_text_file_is_refused_and_not_waited_for(tmp_path, write, words):
+    write(tmp_path / "trace.csv")
+    with pytest.raises(Refusal) as refusal:
+        parse(f"replay:{tmp_path}/trace.csv")
+    assert words in str(refusal.value)
+
+
+def test_a_trace_that_is_too_large_is_refused_before_it_is_read_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr("scenarios.gateway.trace.MOST_BYTES", 8)
+    with pytest.raises(Refusal, match="is larger than"):
+        parse(_trace(tmp_path, "0,20,5\n1,20,5\n"))
+    monkeypatch.undo()
+    monkeypatch.setattr("scenarios.gateway.trace.MOST_ARRIVALS", 1)
+    with pytest.raises(Refusal, match="line 2: more than 1 arrivals; cut the trace"):
+        parse(_trace(tmp_path, "0,20,5\n1,20,5\n"))
+
+
+def test_a_trace_of_more_than_a_day_is_taken_by_a_run_that_has_a_length_of_its_own(tmp_path):
+    assert (
+        parse(_trace(tmp_path, "0,20,5\n86401,20,5\n"), any_length=True)
+        .lasting()
+        .startswith("2 arrivals over 1d1s")
+    )
+
+
+@pytest.mark.parametrize(
+    ("heading", "at", "words"),
+    [
+        ("timestamp_ms,a,b", "@s", "its times are named 'timestamp_ms', which is ms, not s; leave @s out"),
+        ("time,a,b", "@min", "no unit 'min'"),
+        ("time,a,b\n2023-11-16 18:17:03,2,2", "@ms", "is a date, which has no unit; leave @ms out"),
+    ],
+)
+def test_a_unit_that_cannot_be_is_refused(tmp_path, heading, at, words):
+    with pytest.raises(Refusal) as refusal:
+        parse(_trace(tmp_path, f"{heading}\n1,2,2\n") + at)
+    assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["poisson:nan/s", "constant:inf/s", "poisson:1e400/s", f"constant:{'9' * 400}/s", "constant:٣/s"]
+)
+def test_a_rate_is_a_finite_number(text):
+    with pytest.raises(Refusal, match="--arrivals"):
+        parse(text)
+
+
+def test_a_rate_lasts_as_long_as_the_run():
+    assert parse("constant:8/s").lasting() is None

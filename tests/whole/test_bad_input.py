@@ -132,3 +132,16 @@ def test_a_proxy_is_refused_by_locust_and_by_chaos_alike(tmp_path, topology, mon
             in said
         )
         assert "s3cret" not in said
+
+
+def test_how_long_a_trace_lasts_is_printed_before_anything_is_touched(tmp_path):
+    """A unit that was read wrongly shows there; and a trace that cannot be replayed ends the run there."""
+    trace, timeline = tmp_path / "trace.csv", ROOT / "chaos/timelines/three_tier.yaml"
+    trace.write_text("timestamp_ms,input_length,output_length\n0,20,5\n3000,20,5\n")
+    nowhere = ("--arrivals", f"replay:{trace}", "--results", "/dev/null/x")
+    out = refused(tmp_path, ROOT / "topologies/embedded.yaml", timeline.read_text(), *nowhere)
+    said = "2 arrivals over 3s (0.667/s), times read as milliseconds (its column is timestamp_ms); a round of the timeline takes"
+    assert said in out
+    trace.write_text("0,20,5\nnan,20,5\n")
+    out = refused(tmp_path, ROOT / "topologies/embedded.yaml", timeline.read_text(), *nowhere)
+    assert f"--arrivals: {trace} line 2: 'nan' is no finite time" in out

@@ -91,7 +91,8 @@ def test_a_baseline_file_stands_for_its_run(runs, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("change", "says"),
-    [({"format": 99}, "format 99; this version reads 1"), ({"kind": "else"}, "is no baseline"), ({"samples": [{}]}, "broken")],
+    [({"format": 99}, "format 99; this version reads 1"), ({"kind": "else"}, "is no baseline"), ({"samples": [{}]}, "broken"),
+     ({"samples": [float("nan")]}, "NaN is no JSON"), ({"samples": [float("-inf")]}, "-Infinity is no JSON")],
 )  # fmt: skip
 def test_a_baseline_of_another_format_is_refused(runs, tmp_path, capsys, change, says):
     assert main(["baseline", str(runs[0])]) == 0
@@ -99,6 +100,16 @@ def test_a_baseline_of_another_format_is_refused(runs, tmp_path, capsys, change,
     file.write_text(json.dumps(json.loads(capsys.readouterr().out) | change))
     assert main(["compare", str(file), str(runs[0]), "--out", str(tmp_path)]) == 64
     assert says in capsys.readouterr().err
+
+
+def test_a_baseline_may_be_saved_with_a_bom_and_holds_no_number_without_end(runs, tmp_path, capsys):
+    assert main(["baseline", str(runs[0])]) == 0
+    text, file = capsys.readouterr().out, tmp_path / "kept.json"
+    file.write_text("\ufeff" + text)
+    assert main(["compare", str(file), str(file), "--out", str(tmp_path)]) in (0, 5)
+    file.write_text(text.replace('"format": 1', '"format": 1e999'))
+    assert main(["compare", str(file), str(file), "--out", str(tmp_path)]) == 64
+    assert "1e999 is no finite number" in capsys.readouterr().err
 
 
 def test_what_is_not_alike_is_refused_field_by_field_unless_told_to(runs, tmp_path, capsys):

@@ -1,0 +1,324 @@
+"""A trace of arrivals from its file: CSV or JSON lines, in the columns and units of the public ones. Nothing in it is guessed.
+
+A number is a time only where its unit is known: by the operator's word, by the column's name, or by a trace that is known by
+its columns. Times count from the first row on.
+"""
+
+import csv
+import datetime
+import io
+import itertools
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from contract import textfile
+from contract.refusal import Refusal, no_such
+
+MOST_BYTES = 512 * 2**20
+MOST_ARRIVALS = 2_000_000
+MOST_TOKENS = 10_000_000
+"""Of one prompt or answer: more than any model takes."""
+UNITS_S = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+_UNIT_WORDS = {
+    "s": ("s", "sec", "secs", "second", "seconds"),
+    "ms": ("ms", "msec", "millis", "millisecond", "milliseconds"),
+    "us": ("us", "usec", "micros", "microsecond", "microseconds"),
+    "ns": ("ns", "nsec", "nanos", "nanosecond", "nanoseconds"),
+}
+_UNIT_OF = {word: unit for unit, words in _UNIT_WORDS.items() for word in words}
+COLUMNS = ("time", "prompt tokens", "output tokens")
+_TIME = (
+    "time", "timestamp", "ts", "t", "at", "arrival", "arrival_time", "arrival_timestamp", "arrived_at", "start_time",
+    "request_time", "created_time", "timestamp_start_unix", "offset",
+)  # fmt: skip
+_PROMPT = (
+    "prompt_tokens", "prompt_length", "prompt_len", "input_tokens", "input_length", "input_len", "context_tokens",
+    "request_tokens", "num_prefill_tokens", "num_prompt_tokens", "prefill_tokens", "prompt", "input",
+)  # fmt: skip
+_OUTPUT = (
+    "output_tokens", "output_length", "output_len", "generated_tokens", "response_tokens", "num_decode_tokens",
+    "num_output_tokens", "decode_tokens", "completion_tokens", "completion", "output",
+)  # fmt: skip
+# By the columns that make them known; the first that fits.
+_KNOWN = (
+    ("Bailian", "s", {"chat_id", "parent_chat_id", "timestamp", "input_length", "output_length"}),
+    ("Mooncake", "ms", {"timestamp", "input_length", "output_length", "hash_ids"}),
+    ("BurstGPT", "s", {"timestamp", "request_tokens", "response_tokens"}),
+    ("Vidur", "s", {"arrived_at", "num_prefill_tokens", "num_decode_tokens"}),
+)
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?|\.[0-9]+")
+_EPOCH_MS = 1e11  # as seconds in the year 5138; as milliseconds in 1973
+_DATES = "dates"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One ask to come, `at_s` after the start. The lengths: of a trace; None: the scenario's own."""
+
+    at_s: float
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Where in a row the three are, and what the time's numbers are; `unit` None: not known."""
+
+    time: int | str
+    prompt: int | str
+    output: int | str
+    unit: str | None
+    known_by: str  # how the unit is known, as an operator reads it
+    sure: bool = True  # False: it is only our own default
+
+
+def read(path: Path, unit: str | None = None) -> tuple[tuple[Arrival, ...], str]:
+    """The arrivals, and what their times were read as (`milliseconds (a Mooncake trace)`). `unit`: the operator's word.
+
+    CSV has a heading or three columns: time, prompt tokens, output tokens; JSON lines have an object a line. Raises Refusal
+    with the line, what is wrong there, and what would be right.
+    """
+    where = f"--arrivals: {path}"
+    text = textfile.read(path, where, MOST_BYTES)
+    begins = text.lstrip()[:1]
+    if begins == "[":
+        raise Refusal(f"{where}: is one JSON array; write an object a line (jq -c '.[]')")
+    columns, rows = (_json_lines if begins == "{" else _csv)(text, where, unit)
+    found: list[Arrival] = []
+    clock = _Clock(columns, str(path))
+    for line, time, prompt, output in rows:
+        at = f"{where} line {line}"
+        if len(found) == MOST_ARRIVALS:
+            raise Refusal(f"{at}: more than {MOST_ARRIVALS:,} arrivals; cut the trace (head, split)")
+        at_s = clock.since_first(at, time)
+        found.append(Arrival(at_s, _tokens(at, prompt, COLUMNS[1]), _tokens(at, output, COLUMNS[2])))
+    if not found:
+        raise Refusal(f"{where}: holds no arrivals; its columns are {', '.join(COLUMNS)}")
+    return tuple(found), clock.read_as()
+
+
+class _Clock:
+    """Times of one kind, in order, as seconds since the first."""
+
+    def __init__(self, columns: _Columns, path: str) -> None:
+        self._columns, self._path = columns, path
+        self._kind: str | None = None
+        self._first = self._last = 0.0
+        self._last_text = ""
+
+    def since_first(self, where: str, text: str) -> float:
+        kind, value = self._value(where, text.strip())
+        if self._kind is None:
+            self._kind, self._first, self._last = kind, value, value
+        if kind != self._kind:
+            raise Refusal(
+                f"{where}: its time {text} is of the kind {kind}, and those above are {self._kind}; write all alike"
+            )
+        if value < self._last:
+            raise Refusal(f"{where}: its time {text} is before that of the line above; sort the trace")
+        self._last = value
+        scale = 1.0 if kind.startswith(_DATES) else UNITS_S[self._columns.unit or "s"]
+        return (value - self._first) * scale
+
+    def read_as(self) -> str:
+        if self._kind is not None and self._kind.startswith(_DATES):
+            return _DATES
+        unit = self._columns.unit or "s"
+        return f"{_UNIT_WORDS[unit][-1]} ({self._columns.known_by})"
+
+    def _value(self, where: str, text: str) -> tuple[str, float]:
+        if _NUMBER.fullmatch(text):
+            return "numbers", self._number(where, text)
+        if _NUMBER.fullmatch(text.removeprefix("-")):
+            raise Refusal(f"{where}: its time {text} is before 0; write times from 0 on, or instants")
+        if text.lstrip("+-").lower() in ("nan", "inf", "infinity"):
+            raise Refusal(f"{where}: {text!r} is no finite time; {_RIGHT}")
+        try:
+            at = datetime.datetime.fromisoformat(text)
+        except ValueError:
+            raise Refusal(f"{where}: {text!r} is no time; {_RIGHT}") from None
+        if self._columns.unit is not None and self._columns.sure and self._columns.known_by == _TOLD:
+            raise Refusal(
+                f"{where}: its time {text} is a date, which has no unit; leave @{self._columns.unit} out"
+            )
+        zoned = at.tzinfo is not None
+        return f"{_DATES} with a zone" if zoned else _DATES, (
+            at if zoned else at.replace(tzinfo=datetime.UTC)
+        ).timestamp()
+
+    def _number(self, where: str, text: str) -> float:
+        value = float(text)
+        if math.isinf(value):
+            raise Refusal(f"{where}: {text!r} is no finite time; {_RIGHT}")
+        if self._columns.unit is None:
+            raise Refusal(
+                f"{where}: the unit of its time {text} is not known: some public traces have their timestamp in milliseconds, "
+                f"others in seconds; write replay:{self._path}@ms or @s, or name the column timestamp_ms or timestamp_s"
+            )
+        if not self._columns.sure and value >= _EPOCH_MS:
+            raise Refusal(
+                f"{where}: its time {text} is no instant in seconds; write its unit: replay:{self._path}@ms (or @us, @ns)"
+            )
+        return value
+
+
+_RIGHT = "write seconds, or like 2023-11-16 18:17:03.979"
+_TOLD = "as given"
+_Rows = Iterable[tuple[int, str, str, str]]
+
+
+def _csv(text: str, where: str, unit: str | None) -> tuple[_Columns, _Rows]:
+    rows = _csv_rows(text, where)
+    first = next(rows, None)
+    if first is None:
+        raise Refusal(f"{where}: holds no arrivals; its columns are {', '.join(COLUMNS)}")
+    line, cells = first
+    for separator in (";", "\t"):
+        if len(cells) == 1 and separator in cells[0]:
+            name = "tabs" if separator == "\t" else repr(separator)
+            raise Refusal(f"{where} line {line}: its columns are parted by {name}; part them by commas")
+    heading = not any(re.fullmatch(r"\s*-?[0-9.]+\s*", cell) for cell in cells[1:]) and len(cells) > 1
+    columns = _chosen(f"{where} line {line}", cells if heading else None, len(cells), unit)
+    width = len(cells)
+
+    def all_rows() -> Iterator[tuple[int, str, str, str]]:
+        for at, row in rows if heading else itertools.chain([first], rows):
+            if len(row) != width:
+                right = (
+                    f"there are three: {', '.join(COLUMNS)}"
+                    if width == len(COLUMNS)
+                    else f"the heading has {width}"
+                )
+                raise Refusal(f"{where} line {at}: holds {len(row)} columns; {right}")
+            yield at, row[int(columns.time)], row[int(columns.prompt)], row[int(columns.output)]
+
+    return columns, all_rows()
+
+
+def _csv_rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
+    """With the line on which each begins."""
+    reader = csv.reader(io.StringIO(text, newline=None), strict=True)
+    begins = 1
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                yield begins, row
+            begins = reader.line_num + 1
+    except csv.Error as e:
+        raise Refusal(f"{where} line {begins}: is no CSV: {e}") from None
+
+
+def _chosen(where: str, heading: Sequence[str] | None, width: int, unit: str | None) -> _Columns:
+    """Which columns are which, by the heading where it names them, else the three in their order."""
+    words = [] if heading is None else [_word(cell) for cell in heading]
+    time = next((i for i, word in enumerate(words) if _timed(word)[0] in _TIME), None)
+    prompt = next((words.index(name) for name in _PROMPT if name in words), None)
+    output = next((words.index(name) for name in _OUTPUT if name in words), None)
+    if time is None or prompt is None or output is None:
+        if width != len(COLUMNS):
+            missing = [c for c, i in zip(COLUMNS, (time, prompt, output), strict=True) if i is None]
+            named = f"; no column is named like {', '.join(missing)}" if heading is not None else ""
+            raise Refusal(f"{where}: holds {width} columns; there are three: {', '.join(COLUMNS)}{named}")
+        time, prompt, output = 0, 1, 2
+    return _Columns(time, prompt, output, *_unit(where, words, words[time] if words else "", unit))
+
+
+def _json_lines(text: str, where: str, unit: str | None) -> tuple[_Columns, _Rows]:
+    objects = _objects(text, where)
+    line, first = next(objects)
+    words = {_word(key): key for key in first}
+    time = next((word for word in words if _timed(word)[0] in _TIME), None)
+    prompt = next((name for name in _PROMPT if name in words), None)
+    output = next((name for name in _OUTPUT if name in words), None)
+    if time is None or prompt is None or output is None:
+        missing = [c for c, w in zip(COLUMNS, (time, prompt, output), strict=True) if w is None]
+        wanted = "; like timestamp, input_length, output_length"
+        raise Refusal(f"{where} line {line}: no key is named like {' nor '.join(missing)}{wanted}")
+    columns = _Columns(
+        words[time], words[prompt], words[output], *_unit(f"{where} line {line}", list(words), time, unit)
+    )
+    keys = (words[time], words[prompt], words[output])
+
+    def all_rows() -> Iterator[tuple[int, str, str, str]]:
+        for at, row in itertools.chain([(line, first)], objects):
+            values = [row.get(key) for key in keys]
+            for key, value in zip(keys, values, strict=True):
+                if not isinstance(value, str):
+                    raise Refusal(
+                        f"{where} line {at}: {key} is {'missing' if value is None else 'no number'}"
+                    )
+            yield at, str(values[0]), str(values[1]), str(values[2])
+
+    return columns, all_rows()
+
+
+def _objects(text: str, where: str) -> Iterator[tuple[int, dict[str, object]]]:
+    """Numbers stay as they are written: they are read as those of a CSV are."""
+    for line, one in enumerate(io.StringIO(text, newline=None), start=1):
+        if not one.strip():
+            continue
+        try:
+            found = json.loads(one, parse_int=str, parse_float=str, parse_constant=str)
+        except (ValueError, RecursionError) as e:
+            raise Refusal(f"{where} line {line}: is no JSON: {e}") from None
+        if not isinstance(found, dict):
+            raise Refusal(f"{where} line {line}: is no JSON object; write one a line")
+        yield line, found
+
+
+def _unit(where: str, words: Sequence[str], time: str, told: str | None) -> tuple[str | None, str, bool]:
+    """The unit of the time's numbers, how it is known, and whether somebody said so."""
+    named = _timed(time)[1]
+    if told is not None:
+        if named not in (None, told):
+            raise Refusal(
+                f"{where}: its times are named {time!r}, which is {named}, not {told}; leave @{told} out"
+            )
+        return told, _TOLD, True
+    if named is not None:
+        return named, f"its column is {time}", True
+    for trace, unit, columns in _KNOWN:
+        if columns <= set(words):
+            return unit, f"a {trace} trace", True
+    if time.startswith("timestamp"):
+        return None, "", True
+    return "s", "nothing else is said", False
+
+
+def _timed(word: str) -> tuple[str, str | None]:
+    """`timestamp_ms` → `timestamp`, `ms`."""
+    base, _, last = word.rpartition("_")
+    return (base, _UNIT_OF[last]) if base and last in _UNIT_OF else (word, None)
+
+
+def _word(name: str) -> str:
+    """`ContextTokens`, `Context tokens` → `context_tokens`."""
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
+    return re.sub(r"[^A-Za-z0-9]+", "_", parted).strip("_").lower()
+
+
+def _tokens(where: str, text: str, column: str) -> int:
+    if not re.fullmatch(r"\s*[1-9][0-9]*\s*", text):
+        failed = "; leave the rows of failed requests out" if text.strip() == "0" else ""
+        raise Refusal(f"{where}: {text!r} is no number of {column}; write a whole number from 1 on{failed}")
+    if len(text.strip()) > len(str(MOST_TOKENS)) or int(text) > MOST_TOKENS:
+        raise Refusal(
+            f"{where}: {text.strip()[:20]} {column} are more than any model takes ({MOST_TOKENS:,})"
+        )
+    return int(text)
+
+
+def unit_of(text: str) -> tuple[str, str | None]:
+    """`trace.csv@ms` → `trace.csv`, `ms`; no unit where none is given. Raises Refusal."""
+    path, at, unit = text.rpartition("@")
+    if not at or Path(text).exists():
+        return text, None
+    if unit in UNITS_S:
+        return path, unit
+    if Path(path).exists():
+        raise Refusal(f"--arrivals: {text!r}: {no_such('unit', unit, UNITS_S)}")
+    return text, None
