@@ -1,19 +1,24 @@
-"""What of a target answers now, before a run: its port, the models that it lists, and whether its answers stream.
+"""What of a target answers now, before a run: its port, the models that it lists, whether its answers are whole and stream, who gave them.
 
 It asks for a few tokens, and so costs a little; a cloud tier is not asked. Each finding is a sentence with what would be
 right; none of them is a refusal, for a run's baseline shows it too.
 """
 
 import json
+import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chaos.probe import PROMPT
+from chaos.watch.foreign import clean, without
 from chaos.wire import Connection, Deadlines
 from contract import page
+from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
-from contract.records import GATEWAY
+from contract.outcome import fill
+from contract.ranks import rank_of
+from contract.records import GATEWAY, Ask, Outcome
 from contract.refusal import Refusal
 from contract.stream import read_answer
 from contract.topology import Topology
@@ -22,6 +27,8 @@ PATIENCE = Deadlines(connect=2.0, silence=20.0, whole=30.0)
 TOKENS = 32  # enough to see whether they come one by one
 AT_ONCE_S = 0.3  # an answer that is made faster than this may come in one piece of its own accord
 TOLD = 6  # so many models are named
+LONGEST_LIST = 8 * 2**20  # bytes
+_NOT_ALLOWED = (401, 403)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,15 @@ class Serving:
     target: str
     well: tuple[str, ...]
     wrong: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One streamed request: its record, and how its tokens came or why that is not well."""
+
+    ask: Ask
+    streams: str | None
+    wrong: str | None
 
 
 class NotStreamed(Exception):
@@ -50,7 +66,7 @@ def look(topology: Topology) -> list[Serving]:
             found.append(Serving(name, (), (str(e),)))
             continue
         if endpoint is not None:
-            found.append(_looked(name, endpoint, tier is not None and tier.ignore_eos))
+            found.append(_looked(name, endpoint, topology))
     return found
 
 
@@ -62,25 +78,141 @@ def told(found: list[Serving]) -> Iterator[str]:
         yield from (f"  {one.target}: NOT WELL: {words}" for words in one.wrong)
 
 
-def _looked(name: str, endpoint: Endpoint, ignore_eos: bool) -> Serving:
+def _looked(name: str, endpoint: Endpoint, topology: Topology) -> Serving:
     where = f"{endpoint.host}:{endpoint.port}"
+    listed, unlisted = None, None
     try:
         listed = models(endpoint)
     except OSError as e:
         return Serving(name, (), (f"nothing answers at {where} ({e}): start it, or set its url right",))
     except ValueError as e:
-        wrong = [f"{where} does not list its models: {e}"]
-    else:
-        wrong = [] if endpoint.model in listed else [_not_listed(name, endpoint.model, listed)]
-    well = [] if wrong else [f"lists {endpoint.model}"]
-    connection = Connection(endpoint, PATIENCE)
-    exchange = connection.exchange(endpoint.request(f"plan-{name}", PROMPT, TOKENS, True, ignore_eos))
-    connection.close()
-    try:
-        well.append(streams(exchange))
-    except NotStreamed as e:
-        wrong.append(str(e))
+        unlisted = f"{where} does not list its models: {clean(str(e))}"
+    if listed is not None and endpoint.model not in listed:
+        unlisted = _not_listed(name, endpoint.model, listed)
+    answered = ask(topology, name, endpoint)
+    well, wrong = [], []
+    if unlisted is None:
+        well.append(f"lists {endpoint.model}")
+    elif answered.wrong is not None:
+        wrong.append(unlisted)
+    if answered.streams is not None:
+        # What answers need not be listed: a wildcard group, a hidden alias, a list that the key may not read.
+        hidden = f" for {endpoint.model}, which it does not list" if unlisted is not None else ""
+        well.append(answered.streams + hidden)
+    if answered.wrong is not None:
+        wrong.append(answered.wrong)
+    if name == GATEWAY:
+        for words, good in _who(topology, endpoint, listed, answered):
+            (well if good else wrong).append(words)
     return Serving(name, tuple(well), tuple(wrong))
+
+
+def ask(topology: Topology, via: str, endpoint: Endpoint) -> Answered:
+    """One streamed request for a few tokens, read and judged as those of a run are."""
+    record = Ask(
+        request_id=f"plan-{uuid.uuid4().hex[:12]}", scenario="plan", lane="plan", via=via, stream=True,
+        intended_at=0.0, max_tokens=TOKENS,
+    )  # fmt: skip
+    ignore_eos = via != GATEWAY and topology.tier(via).ignore_eos
+    connection = Connection(endpoint, PATIENCE)
+    exchange = connection.exchange(endpoint.request(record.request_id, PROMPT, TOKENS, True, ignore_eos))
+    connection.close()
+    fill(record, exchange, Clock().at, topology)
+    try:
+        how = streams(exchange)
+        wrong = None
+    except NotStreamed as e:
+        how, wrong = None, str(e)
+    if record.outcome != Outcome.OK:
+        how, wrong = None, _not_whole(record, endpoint, wrong)
+    return Answered(record, how, wrong)
+
+
+def _not_whole(record: Ask, endpoint: Endpoint, wrong: str | None) -> str:
+    """What kept an answer from being a whole one."""
+    words = clean(without(endpoint.key, record.error or ""))
+    if record.ttft_ms is None and record.outcome != Outcome.FILTERED:
+        hint = (
+            ": is its api_key right, and may it ask for this model?" if record.status in _NOT_ALLOWED else ""
+        )
+        first = wrong.partition(":")[0] if wrong else "a streamed ask was not answered"
+        return f"{first}: {words or record.outcome}{hint}"
+    hint = ""
+    if record.outcome == Outcome.CUT and record.finish_reason == "stop":
+        hint = "; where its model ends early of its own accord, write witness: none"
+    return f"the answer to a streamed ask was {record.outcome}: {words}{hint}"
+
+
+def _who(
+    topology: Topology, endpoint: Endpoint, listed: list[str] | None, answered: Answered
+) -> Iterator[tuple[str, bool]]:
+    """Which tier answered through the gateway, and whether those below it would be known too."""
+    record = answered.ask
+    if record.status != 200:
+        return
+    if record.tier is None:
+        yield _nobodys(topology, record), False
+        return
+    higher = [name for rank in topology.ranks[: rank_of(topology.ranks, record.tier) or 0] for name in rank]
+    if higher:
+        yield (
+            f"answered by {record.tier}, and {', '.join(higher)} stands above it: is it cooled down, or not reached?",
+            False,
+        )
+    else:
+        yield f"answered by {record.tier}", True
+    first = {topology.gateway.model, record.route_group}
+    for group in dict.fromkeys(t.match.group for t in topology.tiers if t.match.group):
+        if group not in first:
+            yield from _group(topology, endpoint, group, listed)
+
+
+def _group(
+    topology: Topology, endpoint: Endpoint, group: str, listed: list[str] | None
+) -> Iterator[tuple[str, bool]]:
+    """A group that the gateway falls back to, asked for by its name."""
+    tiers = [t for t in topology.tiers if t.match.group == group]
+    names = ", ".join(t.name for t in tiers)
+    known = listed is not None and group in listed
+    if all(t.cloud for t in tiers):
+        if not known:
+            yield (
+                f"group {group} of {names} is not listed, and a cloud is not asked: its match is not checked",
+                True,
+            )
+        return
+    answered = ask(topology, GATEWAY, replace(endpoint, model=group))
+    record = answered.ask
+    if record.status == 200 and record.tier in [t.name for t in tiers]:
+        yield f"group {group} answered by {record.tier}", True
+    elif record.status == 200 and record.tier is None:
+        yield f"group {group}: {_nobodys(topology, record)}", False
+    elif record.status == 200:
+        yield (
+            f"group {group} of {names} answered by {record.tier}: is {names} cooled down, or not reached?",
+            False,
+        )
+    elif record.status in _NOT_ALLOWED and not known:
+        yield f"group {group} of {names} may not be asked for with this key: its match is not checked", True
+    else:
+        right = "" if known else f"; match must name a model_name of the gateway's{_some(listed)}"
+        yield f"group {group} of {names} is not answered: {answered.wrong}{right}", False
+
+
+def _nobodys(topology: Topology, record: Ask) -> str:
+    """What was seen of an answer that is no tier's, and what to write."""
+    group, api_base = record.route_group, record.route_api_base
+    why = f"it answers, but {clean(topology.unmatched(group, api_base))}"
+    if group is None and api_base is None:
+        return why
+    several = any(t.match.group == group for t in topology.tiers)
+    parts = [f"group: {json.dumps(clean(group))}"] if group is not None else []
+    parts += (
+        [f"api_base: {json.dumps(clean(api_base))}"]
+        if api_base is not None and (several or not parts)
+        else []
+    )
+    return f"{why}; write match: {{{', '.join(parts)}}} in the tier that it is"
 
 
 def models(endpoint: Endpoint) -> list[str]:
@@ -88,7 +220,7 @@ def models(endpoint: Endpoint) -> list[str]:
     ollama = endpoint.api == "ollama"
     path = "/api/tags" if ollama else endpoint.path.removesuffix("/chat/completions") + "/models"
     key = {} if endpoint.key is None else {"Authorization": f"Bearer {endpoint.key}"}
-    found = page.get(endpoint.url_of(path), PATIENCE.connect, key, endpoint.ca_file)
+    found = page.get(endpoint.url_of(path), PATIENCE.connect, key, endpoint.ca_file, LONGEST_LIST)
     if found.status is None:
         raise OSError(found.error)
     if found.status != 200:
@@ -98,7 +230,7 @@ def models(endpoint: Endpoint) -> list[str]:
     try:
         listed = json.loads(page.body(found))
         return [str(m["name"] if ollama else m["id"]) for m in listed["models" if ollama else "data"]]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ValueError(f"{path} is no list of models") from None
 
 
@@ -110,7 +242,7 @@ def streams(exchange: Exchange) -> str:
     at = answer.content_at
     if not at:
         why = answer.in_band_error or answer.senseless or exchange.error or "no content"
-        raise NotStreamed(f"a streamed ask got no token: {why}")
+        raise NotStreamed(f"a streamed ask got no token: {clean(why)}")
     if at[0] != at[-1]:
         return "streams"
     assert exchange.sent_at is not None, "what was answered was sent"
@@ -124,10 +256,16 @@ def streams(exchange: Exchange) -> str:
 
 
 def _not_listed(name: str, model: str, listed: list[str]) -> str:
-    some = ", ".join(listed[:TOLD]) + (", …" if len(listed) > TOLD else "") or "none"
     right = (
         "add it to its model_list, or name one of those as the gateway's model"
         if name == GATEWAY
         else "serve it by that name (vLLM: --served-model-name, llama.cpp: --alias), or name one of those"
     )
+    some = ", ".join(clean(m) for m in listed[:TOLD]) + (", …" if len(listed) > TOLD else "") or "none"
     return f"it lists {some}, and not {model!r}: {right}"
+
+
+def _some(listed: list[str] | None) -> str:
+    if not listed:
+        return ""
+    return f" ({', '.join(clean(m) for m in listed[:TOLD])}{', …' if len(listed) > TOLD else ''})"

@@ -11,7 +11,7 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from contract.duration import Duration
-from contract.refusal import Refusal
+from contract.refusal import Refusal, no_such
 from contract.strict import Strict, load, validate
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
@@ -382,6 +382,23 @@ class Topology(Strict):
         Definition: facts about LiteLLM's headers: right on every status 200, and on no other.
         """
         return next((t.name for t in self.tiers if t.match.fits(group, api_base)), None)
+
+    def unmatched(self, group: str | None, api_base: str | None) -> str:
+        """Why no tier matches an answer with these headers, in words."""
+        if group is None and api_base is None:
+            return (
+                "without x-litellm-model-group or x-litellm-model-api-base: nobody can say which tier served; "
+                "is it a LiteLLM proxy, and does all before it pass headers on?"
+            )
+        groups = [t.match.group for t in self.tiers if t.match.group]
+        bases = [t.match.api_base for t in self.tiers if t.match.api_base]
+        kind, came, known = (
+            ("group", group, groups)
+            if group and groups and not (bases and group in groups)
+            else ("api_base", api_base, bases)
+        )
+        matches = ", ".join(f"{t.name} ({t.match.told()})" for t in self.tiers)
+        return f"no tier matches its group {group!r}, api_base {api_base!r}: {no_such(kind, came, known)}; tiers: {matches}"
 
     def ends_at_cap(self, via: str, tier: str | None) -> bool:
         """Whether an answer is known to end at its cap: by the tier's word, else the gateway's; else it is."""

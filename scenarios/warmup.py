@@ -10,7 +10,7 @@ import gevent.pool
 
 from contract import health
 from contract.records import GATEWAY, Ask, Lane
-from contract.refusal import Refusal, no_such
+from contract.refusal import Refusal
 from contract.topology import Topology
 from contract.trust import client_context
 from scenarios.gateway.asker import Asker
@@ -91,7 +91,9 @@ def preflight(asks: list[Ask], topology: Topology) -> None:
         raise Refusal(f"gateway: {topology.gateway.url} gives no answer; {why}")
     for ask in answers:
         if ask.tier is None:
-            raise Refusal(f"gateway: {topology.gateway.url} answers, but {_unmatched(ask, topology)}")
+            raise Refusal(
+                f"gateway: {topology.gateway.url} answers, but {topology.unmatched(ask.route_group, ask.route_api_base)}"
+            )
 
 
 def unhealthy(topology: Topology) -> list[str]:
@@ -114,21 +116,3 @@ def gateway_version(topology: Topology) -> str | None:
 
 def _answered(ask: Ask) -> bool:
     return ask.status == 200 and ask.ttft_ms is not None
-
-
-def _unmatched(ask: Ask, topology: Topology) -> str:
-    group, api_base = ask.route_group, ask.route_api_base
-    if group is None and api_base is None:
-        return (
-            "without x-litellm-model-group or x-litellm-model-api-base: nobody can say which tier served; "
-            "is it a LiteLLM proxy, and does all before it pass headers on?"
-        )
-    groups = [t.match.group for t in topology.tiers if t.match.group]
-    bases = [t.match.api_base for t in topology.tiers if t.match.api_base]
-    kind, came, known = (
-        ("group", group, groups)
-        if group and groups and not (bases and group in groups)
-        else ("api_base", api_base, bases)
-    )
-    matches = ", ".join(f"{t.name} ({t.match.told()})" for t in topology.tiers)
-    return f"no tier matches its group {group!r}, api_base {api_base!r}: {no_such(kind, came, known)}; tiers: {matches}"

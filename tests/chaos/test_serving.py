@@ -7,6 +7,7 @@ import pytest
 from chaos import lookout, serving
 from contract.framing import End, Exchange
 from contract.topology import Topology
+from tests.chaos.gateways import Gateway, Group
 from tests.embedded.test_engine import QUICK, running
 from tests.scenarios.server import free_port
 
@@ -25,31 +26,47 @@ def ollama(tmp_path_factory):
         yield found
 
 
-def topology(engine, **tier) -> Topology:
-    url = f"http://127.0.0.1:{engine.port}"
-    given = {"name": "vllm", "match": {"group": "m"}, "url": url, "model": "m"} | tier
-    cloud = {"name": "openai", "match": {"group": "c"}, "url": url, "model": "not-asked", "cloud": True}
-    return Topology.model_validate({"gateway": {"url": url, "model": "m"}, "tiers": [given, cloud]})
+@pytest.fixture
+def gateway():
+    with Gateway({"m": Group("m", "http://vllm:8000/v1")}, ["m", "c"]) as found:
+        yield found
+
+
+@pytest.fixture
+def topology(gateway):
+    def of(engine, **tier) -> Topology:
+        url = f"http://127.0.0.1:{engine.port}"
+        given = {"name": "vllm", "match": {"group": "m"}, "url": url, "model": "m"} | tier
+        cloud = {"name": "openai", "match": {"group": "c"}, "url": url, "model": "not-asked", "cloud": True}
+        return Topology.model_validate(
+            {"gateway": {"url": gateway.url, "model": "m"}, "tiers": [given, cloud]}
+        )
+
+    return of
 
 
 def told(topology) -> list[str]:
     return list(serving.told(serving.look(topology)))
 
 
-def test_what_is_well_is_said_of_the_gateway_and_of_each_tier_and_no_cloud_is_asked(engine):
+def test_what_is_well_is_said_of_the_gateway_and_of_each_tier_and_no_cloud_is_asked(
+    engine, topology, gateway
+):
     before = len(engine.entries())
-    assert told(topology(engine)) == ["  gateway: lists m, streams", "  vllm: lists m, streams"]
-    assert len(engine.ended(before + 2)) == before + 2
+    said = [_settled(line) for line in told(topology(engine))]
+    assert said == ["gateway: lists m, streams, answered by vllm", "vllm: lists m, streams"]
+    assert len(engine.ended(before + 1)) == before + 1
+    assert gateway.asked == ["m"]
 
 
-def test_a_tier_is_asked_in_the_api_that_it_speaks(engine, ollama):
+def test_a_tier_is_asked_in_the_api_that_it_speaks(engine, ollama, topology):
     found = topology(
         engine, url=f"http://127.0.0.1:{ollama.port}", api="ollama", model="qwen:3b", name="ollama"
     )
     assert told(found)[1] == "  ollama: lists qwen:3b, streams"
 
 
-def test_a_model_that_is_not_listed_is_named_with_what_would_be_right(engine):
+def test_a_model_that_is_not_listed_is_named_with_what_would_be_right(engine, topology):
     said = told(topology(engine, model="other"))
     assert said[1] == (
         "  vllm: NOT WELL: it lists m, and not 'other': serve it by that name (vLLM: --served-model-name, llama.cpp: --alias), "
@@ -61,14 +78,14 @@ def test_a_model_that_is_not_listed_is_named_with_what_would_be_right(engine):
     assert "add it to its model_list, or name one of those as the gateway's model" in told(other)[0]
 
 
-def test_a_port_on_which_nobody_answers_is_named(engine):
+def test_a_port_on_which_nobody_answers_is_named(engine, topology):
     port = free_port()
-    (said,) = [line for line in told(topology(engine, url=f"http://127.0.0.1:{port}")) if "vllm" in line]
+    (said,) = [line for line in told(topology(engine, url=f"http://127.0.0.1:{port}")) if "  vllm:" in line]
     assert f"NOT WELL: nothing answers at 127.0.0.1:{port} (" in said
     assert said.endswith("): start it, or set its url right")
 
 
-def test_a_key_that_is_not_in_the_environment_is_named(engine, monkeypatch):
+def test_a_key_that_is_not_in_the_environment_is_named(engine, topology, monkeypatch):
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     assert "NO_SUCH_KEY is not set" in told(topology(engine, api_key="${NO_SUCH_KEY}"))[1]
 
@@ -104,3 +121,124 @@ def test_a_plan_asks_each_health_url_once_a_clouds_too_and_says_what_is_wrong(en
     )
     keyed = cloud.model_copy(update={"api_key": "NO_SUCH_KEY"})
     assert "NO_SUCH_KEY is not set" in lookout.serving_now(found.model_copy(update={"tiers": [keyed]}))
+
+
+def _settled(line: str) -> str:
+    """A busy machine reads all chunks of a quick stand-in at once."""
+    return line.strip().replace(": answers", ": streams").replace(", answers", ", streams")
+
+
+LOCAL, CLOUD = "http://vllm:8000/v1", "https://api.openai.com"
+
+
+def stack(gateway, model="m", **tiers) -> Topology:
+    """tier → its match, and whether it is a cloud; none can be asked directly."""
+    made = [{"name": name, "match": match, "cloud": name == "openai"} for name, match in tiers.items()]
+    return Topology.model_validate({"gateway": {"url": gateway.url, "model": model}, "tiers": made})
+
+
+WELL = Group("m", LOCAL)
+SEEN = [
+    # the gateway's groups, what it lists (or the status of its list), its model, the tiers' matches, what is said
+    pytest.param(
+        {"openai/gpt-4o": Group("openai/gpt-4o", CLOUD)}, ["a", "b"], "openai/gpt-4o", {"openai": {"group": "openai/gpt-4o"}},
+        ["gateway: streams for openai/gpt-4o, which it does not list, answered by openai"],
+        id="a wildcard group"),
+    pytest.param(
+        {"secret": Group("secret", LOCAL)}, ["m"], "secret", {"vllm": {"group": "secret"}},
+        ["gateway: streams for secret, which it does not list, answered by vllm"],
+        id="a hidden alias"),
+    pytest.param(
+        {"secret": Group("secret", LOCAL)}, ["m"], "secret", {"vllm": {"group": "m"}},
+        ["gateway: streams for secret, which it does not list",
+         "gateway: NOT WELL: it answers, but no tier matches its group 'secret', api_base 'http://vllm:8000/v1': no group 'secret'; "
+         'there is m; tiers: vllm (group m); write match: {group: "secret"} in the tier that it is'],
+        id="an alias reports itself, not its target"),
+    pytest.param(
+        {"m": Group("m", "http://other:8000/v1")}, ["m"], "m", {"a": {"group": "m", "api_base": LOCAL}, "b": {"group": "m", "api_base": CLOUD}},
+        ["gateway: lists m, streams",
+         "gateway: NOT WELL: it answers, but no tier matches its group 'm', api_base 'http://other:8000/v1': no api_base 'http://other:8000/v1'; "
+         f"did you mean {LOCAL!r}?; tiers: a (group m, api_base {LOCAL}), b (group m, api_base {CLOUD}); "
+         'write match: {group: "m", api_base: "http://other:8000/v1"} in the tier that it is'],
+        id="a deployment that no tier is"),
+    pytest.param(
+        {"m": Group()}, ["m"], "m", {"vllm": {"group": "m"}},
+        ["gateway: lists m, streams",
+         "gateway: NOT WELL: it answers, but without x-litellm-model-group or x-litellm-model-api-base: nobody can say which tier served; "
+         "is it a LiteLLM proxy, and does all before it pass headers on?"],
+        id="no headers"),
+    pytest.param(
+        {"m": Group("o", "http://o")}, ["m", "o"], "m", {"vllm": {"group": "m"}, "ollama": {"group": "o"}},
+        ["gateway: lists m, streams", "gateway: NOT WELL: answered by ollama, and vllm stands above it: is it cooled down, or not reached?"],
+        id="a lower tier answers"),
+    pytest.param(
+        {"m": WELL, "o": Group("o", "http://o")}, ["m", "o"], "m", {"vllm": {"group": "m"}, "ollama": {"group": "o"}},
+        ["gateway: lists m, streams, answered by vllm, group o answered by ollama"],
+        id="the group that it falls back to"),
+    pytest.param(
+        {"m": WELL}, ["m", "ollama-qwen"], "m", {"vllm": {"group": "m"}, "ollama": {"group": "olama-qwen"}},
+        ["gateway: lists m, streams, answered by vllm",
+         "gateway: NOT WELL: group olama-qwen of ollama is not answered: a streamed ask was not answered: 400: no healthy deployments; "
+         "match must name a model_name of the gateway's (m, ollama-qwen)"],
+        id="a match that nothing answers to"),
+    pytest.param(
+        {"m": WELL, "o": Group(status=401, error="key not allowed to access model")}, ["m"], "m", {"vllm": {"group": "m"}, "ollama": {"group": "o"}},
+        ["gateway: lists m, streams, answered by vllm, group o of ollama may not be asked for with this key: its match is not checked"],
+        id="a key for some models alone"),
+    pytest.param(
+        {"m": WELL}, ["m"], "m", {"vllm": {"group": "m"}, "openai": {"group": "c"}},
+        ["gateway: lists m, streams, answered by vllm, group c of openai is not listed, and a cloud is not asked: its match is not checked"],
+        id="a cloud is not asked"),
+    pytest.param(
+        {"m": WELL}, 404, "m", {"vllm": {"group": "m"}}, ["gateway: streams for m, which it does not list, answered by vllm"], id="no list of models"),
+    pytest.param(
+        {"m": Group(status=401, error="Authentication Error, no key. Received API Key = sk-..abcd")}, 401, "m", {"vllm": {"group": "m"}},
+        ["gateway: NOT WELL: 127.0.0.1:PORT does not list its models: /v1/models says 401",
+         "gateway: NOT WELL: a streamed ask was not answered: 401: Authentication Error, no key: is its api_key right, and may it ask for this model?"],
+        id="a wrong key"),
+    pytest.param(
+        {"m": Group("m", LOCAL, tokens=5, finish="stop")}, ["m"], "m", {"vllm": {"group": "m"}},
+        ["gateway: lists m, answered by vllm",
+         "gateway: NOT WELL: the answer to a streamed ask was cut: finish_reason stop at 5 of 32 tokens; where its model ends early of its own "
+         "accord, write witness: none"],
+        id="a cut answer"),
+    pytest.param(
+        {"m": Group("m", LOCAL, tokens=5, finish=None)}, ["m"], "m", {"vllm": {"group": "m"}},
+        ["gateway: lists m, answered by vllm", "gateway: NOT WELL: the answer to a streamed ask was cut: no finish_reason"],
+        id="an answer without its end"),
+    pytest.param(
+        {"m": Group("m", LOCAL, tokens=0, finish="content_filter")}, ["m"], "m", {"vllm": {"group": "m"}},
+        ["gateway: lists m, answered by vllm", "gateway: NOT WELL: the answer to a streamed ask was filtered: finish_reason content_filter"],
+        id="a filtered answer"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("groups", "listed", "model", "tiers", "lines"), SEEN)
+def test_of_a_gateway_is_said_who_answered_and_nothing_is_both_well_and_not(
+    groups, listed, model, tiers, lines
+):
+    page, status = ((), listed) if isinstance(listed, int) else (listed, 200)
+    with Gateway(groups, page, status) as gateway:
+        said = [
+            _settled(line).replace(gateway.url.rpartition(":")[2], "PORT")
+            for line in told(stack(gateway, model, **tiers))
+        ]
+    assert said == lines
+
+
+def test_the_second_deployment_of_a_group_with_an_order_is_not_asked_for(gateway):
+    matches = {
+        "vllm": {"group": "m", "api_base": LOCAL, "order": 1},
+        "openai": {"group": "m", "api_base": CLOUD, "order": 2},
+    }
+    (said,) = told(stack(gateway, **matches))
+    assert _settled(said) == "gateway: lists m, streams, answered by vllm"
+    assert gateway.asked == ["m"]
+
+
+def test_no_two_plans_send_the_same_prompt_which_a_cache_would_answer(gateway):
+    sent = []
+    for _ in range(2):
+        serving.look(stack(gateway, vllm={"group": "m"}))
+        sent.append(gateway.prompts[-1])
+    assert sent[0] != sent[1]
