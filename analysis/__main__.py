@@ -101,8 +101,13 @@ def _report(given: argparse.Namespace) -> int:
     if not given.quiet:
         from analysis import html
 
-        print(verdict.as_text(found), *page.load(run), sep="\n")
+        load = run.thrown.guarded("load on the terminal", lambda: page.load(run), lambda error: [])
+        print(verdict.as_text(found), *load, sep="\n")
         print(folder / html.NAME)
+    if run.thrown.found:
+        from analysis import thrown
+
+        print(f"threw: {'; '.join(run.thrown.parts())}: {folder / thrown.NAME}", file=sys.stderr)
     return found.exit_code
 
 

@@ -1,6 +1,6 @@
 """What a run's tables show, worked out once: checkers, tables and figures all read from here and agree."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -22,6 +22,7 @@ from analysis import (
 )
 from analysis.frames import Frames
 from analysis.outages import Length
+from analysis.thrown import Thrown
 from analysis.windows import Trial, instant
 
 LOOK_BACK_S = 180.0  # longer than any ask waits
@@ -36,6 +37,8 @@ class Evidence:
     """A run as checkers see it. Everything here is derived from `frames` and can be made again. One is like no other."""
 
     frames: Frames
+    thrown: Thrown = field(default_factory=Thrown)
+    """What threw while it was judged and reported on."""
 
     @property
     def trials(self) -> list[Trial]:

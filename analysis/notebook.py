@@ -69,12 +69,22 @@ class CellFailed(Exception):
 
 def write_all(run: Path, against: Path | None, out: Path, told: Told = silent) -> list[Path]:
     """Every notebook on this run, into the folder `out`; compare.ipynb (A is `against`, B this run) only where there is
-    another run. The pages. Raises CellFailed, and Refusal where what notebooks need is not installed."""
+    another run. The pages. Raises CellFailed once all have been tried, and Refusal where what notebooks need is not installed."""
     books = [(name, {"RUN": str(run)}) for name in OF_ONE_RUN]
     if against is not None:
         books.append((OF_TWO_RUNS, {"A": str(against), "B": str(run)}))
     out.mkdir(parents=True, exist_ok=True)
-    return [write(name, given, out, told) for name, given in books]
+    pages, failed = [], []
+    for name, given in books:
+        try:
+            pages.append(write(name, given, out, told))
+        except Refusal:
+            raise
+        except Exception as e:  # the others do not depend on it
+            failed.append(str(e) if isinstance(e, CellFailed) else f"{name}: {type(e).__name__}: {e}")
+    if failed:
+        raise CellFailed("\n".join(failed))
+    return pages
 
 
 def write(name: str, given: Mapping[str, str], out: Path, told: Told = silent) -> Path:

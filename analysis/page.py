@@ -1,6 +1,9 @@
 """summary.md, the first page of a report: what load there was, what came of it, what an operator pastes into his documents."""
 
-from analysis import attribution, availability, balance, documents, health, metrics, reconciliation
+from collections.abc import Callable
+from functools import partial
+
+from analysis import attribution, availability, balance, documents, health, metrics, reconciliation, thrown
 from analysis.by_tier import TOKENS, OfTier
 from analysis.documents import OfTier as OfDocuments
 from analysis.evidence import Evidence
@@ -22,15 +25,37 @@ def markdown(run: Evidence, verdict: Verdict) -> str:
         ]
     if frames.torn:
         lines += [f"Torn tails were skipped: {', '.join(frames.torn)}.", ""]
-    for words in health.doubts(run.health):
-        lines += [f"Health: {words}.", ""]
-    lines += [
-        *load(run),
-        "",
+    parts: tuple[tuple[str, Callable[[], list[str]]], ...] = (
+        ("load", lambda: [*load(run), *(f"Health: {words}." for words in health.doubts(run.health))]),
+        ("table of the tiers", lambda: _tiers(run)),
+        ("table of the requirements", lambda: _requirements(verdict)),
+        ("latencies", lambda: _latencies(run)),
+        ("reasons of lower tiers' answers", lambda: [*_why(run), *balance.section(run)]),
+        ("documents and quality", lambda: [*_documents(run), *quality(run)]),
+        ("reconciliation", lambda: reconciliation.section(run)),
+    )
+    for part, make in parts:
+        lines += [*run.thrown.guarded(f"summary.md: {part}", make, partial(_not_made, part)), ""]
+    if run.thrown.found:
+        kept = f"Tracebacks of what could not be made: [{thrown.NAME}]({thrown.NAME})."
+        lines[2:2] = [f"**{kept}** {_cell('; '.join(run.thrown.parts()))}", ""]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _not_made(part: str, error: str) -> list[str]:
+    return [f"The part {part!r} could not be made: {_cell(error)}; {thrown.NAME} has its traceback."]
+
+
+def _tiers(run: Evidence) -> list[str]:
+    return [
         f"| tier | engine | model | latency for {TOKENS} tokens (p50 / p95 / p99) | throughput | status |",
         "| --- | --- | --- | --- | --- | --- |",
         *(_tier_row(tier) for tier in run.by_tier),
-        "",
+    ]
+
+
+def _requirements(verdict: Verdict) -> list[str]:
+    return [
         "| requirement | target | measured | status |",
         "| --- | --- | --- | --- |",
         *(
@@ -39,18 +64,7 @@ def markdown(run: Evidence, verdict: Verdict) -> str:
         ),
         "",
         *(f"- {f.status}: {f.name}: {f.evidence}" for f in verdict.findings if f.status != "pass"),
-        "",
-        *_latencies(run),
-        "",
-        *_why(run),
-        *balance.section(run),
-        "",
-        *_documents(run),
-        *quality(run),
-        "",
-        *reconciliation.section(run),
     ]
-    return "\n".join(lines) + "\n"
 
 
 def load(run: Evidence) -> list[str]:

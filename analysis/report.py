@@ -1,11 +1,15 @@
 """Writes RUN/report/: everything in it is derived, may be deleted, and is made again by the same command."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
-from analysis import checkers, columns, expectation, page, reconciliation, tables, verdict
+import pandas as pd
+
+from analysis import checkers, columns, expectation, page, reconciliation, tables, thrown, verdict
 from analysis.evidence import Evidence
 from analysis.progress import Told, silent
+from analysis.thrown import Thrown
 from analysis.verdict import Verdict
 from contract.refusal import Refusal
 from contract.run import write_whole
@@ -26,7 +30,7 @@ def judge(run: Evidence, told: Told = silent) -> Verdict:
 
 
 def write(run: Evidence, found: Verdict, told: Told = silent) -> Path:
-    """Make the report of a run; the folder it is in."""
+    """Make the report of a run; the folder it is in. A part that throws is left out and says so; errors.txt has its traceback."""
     # Here: a report that was only asked for its verdict needs no matplotlib.
     from analysis import figures, html
 
@@ -34,20 +38,44 @@ def write(run: Evidence, found: Verdict, told: Told = silent) -> Path:
     told("writing tables", None)
     write_whole(folder / "verdict.json", json.dumps(verdict.as_json(found, run), indent=1) + "\n")
     write_whole(folder / "junit.xml", verdict.as_junit(found))
-    made = {
-        "summary": tables.summary(run), "failover": tables.failovers(run), "phases": tables.phases(run),
-        "reconciliation": reconciliation.table(run),
-    }  # fmt: skip
-    if run.documents:
-        made["documents"] = tables.documents(run)
-    for name, table in made.items():
-        write_whole(folder / f"{name}.csv", table.to_csv(index=False))
-    write_whole(folder / "summary.md", page.markdown(run, found))
-    columns.give_back()
-    figures.write_all(run, folder, told)
-    told("writing report.html", None)
-    write_whole(folder / html.NAME, html.page(run, found, made))
+    try:
+        made = {name: _table(run, name, make) for name, make in TABLES.items()}
+        for name, table in made.items():
+            if table is not None:
+                write_whole(folder / f"{name}.csv", table.to_csv(index=False))
+        write_whole(folder / "summary.md", page.markdown(run, found))
+        columns.give_back()
+        figures.write_all(run, folder, told)
+        told("writing report.html", None)
+        write_whole(folder / html.NAME, html.page(run, found, made))
+    finally:
+        _keep(run.thrown, folder)
     return folder
+
+
+def _table(run: Evidence, name: str, make: Callable[[Evidence], pd.DataFrame | None]) -> pd.DataFrame | None:
+    return run.thrown.guarded(f"{name}.csv", lambda: make(run), lambda error: None)
+
+
+def _documents(run: Evidence) -> pd.DataFrame | None:
+    return tables.documents(run) if run.documents else None
+
+
+TABLES: dict[str, Callable[[Evidence], pd.DataFrame | None]] = {
+    "summary": tables.summary,
+    "failover": tables.failovers,
+    "phases": tables.phases,
+    "reconciliation": reconciliation.table,
+    "documents": _documents,
+}
+
+
+def _keep(threw: Thrown, folder: Path) -> None:
+    """errors.txt, where anything threw; none is left of a report that was made before."""
+    if threw.found:
+        write_whole(folder / thrown.NAME, threw.text())
+    else:
+        (folder / thrown.NAME).unlink(missing_ok=True)
 
 
 def make_folder(run: Path) -> Path:

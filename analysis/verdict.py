@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from analysis import reconciliation
+from analysis import reconciliation, thrown
 from analysis.evidence import Evidence
 from analysis.expectation import Expectation
 from analysis.finding import Finding, Status, unknown, worst
@@ -32,17 +32,19 @@ def judge(evidence: Evidence, expectations: list[Expectation], told: Told = sile
     """Every expectation, and what every run is asked: is everything back, and did it come to its end?"""
     named = {e.name: e for e in expectations}
     found = [
-        _checked(name, named[name].params, partial(named[name].check, named[name].params, evidence))
+        _checked(evidence, name, named[name].params, partial(named[name].check, named[name].params, evidence))
         for name in each(told, "judging", list(named))
     ]
     if not found:
         found.append(unknown("expect", None, "something", "the timeline expects nothing"))
     found += [
-        _checked("restored", None, lambda: restored(evidence)),
-        _checked("run", None, lambda: run_state(evidence)),
+        _checked(evidence, "restored", None, lambda: restored(evidence)),
+        _checked(evidence, "run", None, lambda: run_state(evidence)),
     ]
     if evidence.frames.has_ledgers:
-        found.append(_checked(reconciliation.NAME, None, lambda: reconciliation.reconciled(evidence)))
+        found.append(
+            _checked(evidence, reconciliation.NAME, None, lambda: reconciliation.reconciled(evidence))
+        )
     status, code = conclude(found)
     return Verdict(evidence.frames.name, status, code, tuple(found))
 
@@ -58,12 +60,14 @@ def conclude(findings: list[Finding]) -> tuple[str, int]:
     return str(status), {Status.FAIL: EXIT_FAIL, Status.UNKNOWN: EXIT_UNKNOWN, Status.PASS: EXIT_PASS}[status]
 
 
-def _checked(name: str, params: Any, check: Callable[[], Finding]) -> Finding:
-    """A checker that throws has found out nothing."""
-    try:
-        return check()
-    except Exception as e:
-        return unknown(name, getattr(params, "id", None), "", f"the checker threw {type(e).__name__}: {e}")
+def _checked(evidence: Evidence, name: str, params: Any, check: Callable[[], Finding]) -> Finding:
+    """A checker that throws has found out nothing; its traceback is kept for the report."""
+
+    def instead(error: str) -> Finding:
+        why = f"the checker threw {error}; its traceback is in report/{thrown.NAME}"
+        return unknown(name, getattr(params, "id", None), "", why)
+
+    return evidence.thrown.guarded(f"expectation {name}", check, instead)
 
 
 def restored(evidence: Evidence) -> Finding:

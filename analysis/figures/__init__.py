@@ -43,6 +43,7 @@ def write_one(run: Evidence, name: str, module: ModuleType, folder: Path) -> Non
         table = module.data(run)
         figure = module.draw(run)
     except Exception as e:  # a picture must not cost the verdict
-        figure = style.empty(run, name.replace("_", " "), f"it could not be drawn: {type(e).__name__}: {e}")
+        said = run.thrown.add(f"figure {name}", e)
+        figure = style.empty(run, name.replace("_", " "), f"it could not be drawn: {said}")
     write_whole(folder / f"{name}.csv", table.to_csv(index=False))
     style.save(figure, folder / f"{name}.png")

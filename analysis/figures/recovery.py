@@ -1,5 +1,6 @@
 """Every trial of every step: how long, from its verified mend on, until the tier served again."""
 
+import sys
 from typing import Any
 
 import pandas as pd
@@ -29,7 +30,7 @@ def data(run: Evidence) -> pd.DataFrame:
         if expected and expected.get("step") in (None, step):
             limits[step] = float(expected["max_s"])
         # As it is judged; what no expectation limits is beyond none.
-        found = judged.check(judged.Params(step=step, max_s=limits.get(step, float("inf"))), run)
+        found = judged.check(judged.Params(step=step, max_s=limits.get(step, sys.float_info.max)), run)
         values = {v.trial: v for v in found.trials}
         for t in run.trials_of(step):
             row: dict[str, Any] = {"step": step, "trial": t.trial, "mark": "recovery", "censored": False}

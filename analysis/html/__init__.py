@@ -5,7 +5,8 @@ that an operator or a server wrote is escaped; the page's own policy lets the br
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,38 +30,80 @@ from analysis.html import (
     timeline,
     trials,
 )
-from analysis.verdict import Verdict
+from analysis.thrown import NAME as ERRORS
+from analysis.verdict import Verdict, as_text
 
 NAME = "report.html"
 _HERE = Path(__file__).parent
 
 
-def page(run: Evidence, verdict: Verdict, tables: Mapping[str, pd.DataFrame]) -> str:
-    """The whole page. `tables`: those of summary.csv, failover.csv and phases.csv, by these names without `.csv`."""
+def page(run: Evidence, verdict: Verdict, tables: Mapping[str, pd.DataFrame | None]) -> str:
+    """The whole page. `tables`: those of summary.csv, failover.csv and phases.csv, by these names without `.csv`.
+
+    A part that throws is left out, and the page says so at its top; where the page itself cannot be made, one stands in its
+    place that has the verdict alone.
+    """
+    return run.thrown.guarded(
+        "report.html", lambda: _whole(run, verdict, tables), lambda error: _bare(run, verdict)
+    )
+
+
+def _whole(run: Evidence, verdict: Verdict, tables: Mapping[str, pd.DataFrame | None]) -> str:
     frames = run.frames
     chosen = drawn.choose(frames.asks)
+    part = partial(_part, run)
+    parts: dict[str, Any] = {
+        "load": part("load", lambda: sentences.load(run)),
+        "tiers": [
+            *part("per tier", lambda: tiers.tables(run, _there(tables, "summary"))),
+            *part("documents", lambda: documents.tables(run)),
+        ],
+        "quality": part("quality", lambda: sentences.quality(run)),
+        "trials": part(
+            "per trial", lambda: trials.tables(run, _there(tables, "failover"), _there(tables, "phases"))
+        ),
+        "checks": part("self-checks", lambda: checks.tables(run)),
+        "trust": part("trust", lambda: checks.sentences(run)),
+        "pictures": part("pictures", lambda: pictures.pictures(run)),
+        "files": part("inputs", lambda: inputs.files(frames)),
+        "facts": part("facts", lambda: inputs.facts(frames)),
+    }
     return _environment().get_template("page.html.j2").render(
         run=frames.name,
         started=inputs.utc(frames.started_at),
         top=headline.headline(run, verdict),
         expectations=headline.rows(verdict),
         exit_code=verdict.exit_code,
-        load=sentences.load(run),
         drawn=chosen,
         marks=timeline.marks(frames.tiers),
-        tiers=[*tiers.tables(run, tables["summary"]), *documents.tables(run)],
-        quality=sentences.quality(run),
-        trials=trials.tables(run, tables["failover"], tables["phases"]),
-        checks=checks.tables(run),
-        trust=checks.sentences(run),
-        pictures=pictures.pictures(run),
-        files=inputs.files(frames),
-        facts=inputs.facts(frames),
         meanings=(("Expectations", meanings.expectations()), ("Metrics", meanings.metrics())),
         timeline_json=_json(timeline.payload(run, chosen)),
         client_json=_json(checks.client(frames.client, frames.started_at, frames.ended_at)),
         plotly=Markup(get_plotlyjs()),
+        **parts,
+        threw=run.thrown.parts(),
+        errors=ERRORS,
     )  # fmt: skip
+
+
+def _part(run: Evidence, name: str, make: Callable[[], Any]) -> Any:
+    return run.thrown.guarded(f"report.html: {name}", make, lambda error: [])
+
+
+def _there(tables: Mapping[str, pd.DataFrame | None], name: str) -> pd.DataFrame:
+    found = tables.get(name)
+    if found is None:
+        raise LookupError(f"{name}.csv could not be made")
+    return found
+
+
+def _bare(run: Evidence, verdict: Verdict) -> str:
+    """What is left when the page cannot be made: the verdict, as the terminal has it."""
+    return Markup(
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{status}: {run}</title></head>\n<body>'
+        '<h1>{status}: {run}</h1>\n<p>This page could not be made; <a href="{errors}">{errors}</a> has the traceback.</p>\n'
+        "<pre>{text}</pre>\n</body></html>\n"
+    ).format(status=verdict.status, run=run.frames.name, errors=ERRORS, text=as_text(verdict))
 
 
 def _environment() -> jinja2.Environment:

@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from analysis import frames, report, verdict
+from analysis.__main__ import main
 from analysis.evidence import Evidence
 from analysis.expectation import Expectation
 from analysis.finding import Finding, Status, judge_at_most, worst
@@ -209,3 +210,82 @@ def test_json_and_junit_say_the_same(tmp_path):
     assert len(suite.findall("testcase")) == len(found.findings)
     assert int(suite.get("errors")) == sum(f["status"] == "unknown" for f in told["findings"])
     assert told["findings"][0]["trials"][0]["step"] == "gaming-mode"
+
+
+def _thrower(params, run):
+    raise KeyError("a column that is missing")
+
+
+def test_a_checker_that_throws_keeps_its_traceback_in_the_runs_report_and_the_rest_is_there(tmp_path):
+    run = Evidence(frames.read(three_tier(tmp_path).path))
+    found = verdict.judge(run, [Expectation("broken", SimpleNamespace(id="X1"), _thrower)])
+    assert (
+        "the checker threw KeyError: 'a column that is missing'; its traceback is in report/errors.txt"
+        in found.findings[0].evidence
+    )
+    assert found.exit_code == 5
+    folder = report.write(run, found)
+    kept = (folder / "errors.txt").read_text()
+    assert "expectation broken\nTraceback (most recent call last):" in kept
+    assert "in _thrower" in kept
+    assert "KeyError: 'a column that is missing'" in kept
+    assert "[errors.txt](errors.txt)" in (folder / "summary.md").read_text()
+    assert '<a href="errors.txt">errors.txt</a>' in (folder / "report.html").read_text()
+    assert "the checker threw KeyError" in json.dumps(json.loads((folder / "verdict.json").read_text()))
+    assert (folder / "timeline.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "part"),
+    [
+        ("analysis.page.quality", "summary.md", "summary.md: documents and quality"),
+        ("analysis.page.load", "summary.md", "summary.md: load"),
+        ("analysis.html.checks.tables", "report.html", "report.html: self-checks"),
+        ("analysis.html.drawn.choose", "report.html", "report.html"),
+        ("analysis.html.headline.headline", "report.html", "report.html"),
+        ("analysis.figures.served_by.data", "served_by.png", "figure served_by"),
+        ("analysis.tables.phases", None, "phases.csv"),
+    ],
+)
+def test_one_part_of_a_report_that_throws_costs_no_other_and_is_not_silent(
+    tmp_path, monkeypatch, capsys, where, name, part
+):
+    made = make(tmp_path, duration_s=20)
+    monkeypatch.setattr(report, "TABLES", dict(report.TABLES))
+
+    def throw(*_: object) -> None:
+        raise ZeroDivisionError(f"in {where}")
+
+    monkeypatch.setattr(where, throw)
+    if where.startswith("analysis.tables"):
+        report.TABLES["phases"] = throw
+    code = main(["report", str(made.path)])
+    said = capsys.readouterr()
+    folder = made.path / "report"
+    assert code == json.loads((folder / "verdict.json").read_text())["exit_code"]
+    assert f"threw: {part} (ZeroDivisionError: in {where})" in said.err
+    assert f"ZeroDivisionError: in {where}" in (folder / "errors.txt").read_text()
+    for other in (
+        "verdict.json",
+        "junit.xml",
+        "summary.md",
+        "report.html",
+        "timeline.png",
+        "summary.csv",
+        name or "failover.csv",
+    ):
+        assert (folder / other).stat().st_size, other
+    assert "errors.txt" in (folder / "report.html").read_text()
+
+
+def test_a_report_that_is_made_again_without_a_mistake_keeps_no_traceback(tmp_path):
+    made = make(tmp_path, duration_s=10)
+    run = Evidence(frames.read(made.path))
+    folder = report.write(
+        run, verdict.judge(run, [Expectation("broken", SimpleNamespace(id=None), _thrower)])
+    )
+    assert (folder / "errors.txt").exists()
+    again = Evidence(frames.read(made.path))
+    report.write(again, report.judge(again))
+    assert not (folder / "errors.txt").exists()
+    assert "errors.txt" not in (folder / "report.html").read_text()

@@ -115,7 +115,7 @@ def test_a_plan_asks_each_health_url_once_a_clouds_too_and_says_what_is_wrong(en
     cloud = found.tiers[1].model_copy(update={"health": f"http://127.0.0.1:{engine.port}/nowhere"})
     said = lookout.serving_now(found.model_copy(update={"tiers": [found.tiers[0], cloud]})).splitlines()
     assert "  vllm: health url answers" in said
-    (wrong,) = [line for line in said if "openai" in line]
+    (wrong,) = [line for line in said if line.startswith("  openai")]
     assert wrong.startswith(
         f"  openai: NOT WELL: its health url http://127.0.0.1:{engine.port}/nowhere answers 404: name a page"
     )
