@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from chaos.probe import PROMPT
-from chaos.watch.foreign import clean, without
+from chaos.watch.foreign import clean, shortened, without
 from chaos.wire import Connection, Deadlines
 from contract import page
 from contract.clock import Clock
@@ -28,6 +28,7 @@ TOKENS = 32  # enough to see whether they come one by one
 AT_ONCE_S = 0.3  # an answer that is made faster than this may come in one piece of its own accord
 TOLD = 6  # so many models are named
 LONGEST_LIST = 8 * 2**20  # bytes
+ROOM = 240  # columns of a server's own words
 _NOT_ALLOWED = (401, 403)
 
 
@@ -130,11 +131,11 @@ def ask(topology: Topology, via: str, endpoint: Endpoint) -> Answered:
 
 def _not_whole(record: Ask, endpoint: Endpoint, wrong: str | None) -> str:
     """What kept an answer from being a whole one."""
-    words = clean(without(endpoint.key, record.error or ""))
+    words = shortened(clean(without(endpoint.key, record.error or "")), ROOM)
     if record.ttft_ms is None and record.outcome != Outcome.FILTERED:
-        hint = (
-            ": is its api_key right, and may it ask for this model?" if record.status in _NOT_ALLOWED else ""
-        )
+        # Without a database LiteLLM says so of every key that is not its master key.
+        refused = record.status in _NOT_ALLOWED or "No connected db" in words
+        hint = ": is its api_key right, and may it ask for this model?" if refused else ""
         first = wrong.partition(":")[0] if wrong else "a streamed ask was not answered"
         return f"{first}: {words or record.outcome}{hint}"
     hint = ""

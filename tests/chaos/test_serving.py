@@ -109,7 +109,7 @@ def test_a_stream_that_comes_all_at_once_is_held_back_on_the_way():
         serving.streams(stream(0.7, 0.7, 0.7))
 
 
-def test_a_plan_asks_each_health_url_once_a_clouds_too_and_says_what_is_wrong(engine, monkeypatch):
+def test_a_plan_asks_each_health_url_once_a_clouds_too_and_says_what_is_wrong(engine, topology, monkeypatch):
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     found = topology(engine, health=f"http://127.0.0.1:{engine.port}/health?model=m")
     cloud = found.tiers[1].model_copy(update={"health": f"http://127.0.0.1:{engine.port}/nowhere"})
@@ -196,6 +196,11 @@ SEEN = [
         ["gateway: NOT WELL: 127.0.0.1:PORT does not list its models: /v1/models says 401",
          "gateway: NOT WELL: a streamed ask was not answered: 401: Authentication Error, no key: is its api_key right, and may it ask for this model?"],
         id="a wrong key"),
+    pytest.param(
+        {"m": Group(status=400, error="No connected db.")}, 400, "m", {"vllm": {"group": "m"}},
+        ["gateway: NOT WELL: 127.0.0.1:PORT does not list its models: /v1/models says 400",
+         "gateway: NOT WELL: a streamed ask was not answered: 400: No connected db.: is its api_key right, and may it ask for this model?"],
+        id="a wrong key, and no database"),
     pytest.param(
         {"m": Group("m", LOCAL, tokens=5, finish="stop")}, ["m"], "m", {"vllm": {"group": "m"}},
         ["gateway: lists m, answered by vllm",
