@@ -19,7 +19,9 @@ from analysis import (
     overhead,
     overload,
     paired,
+    parts,
     retried,
+    tables,
     trials,
     windows,
 )
@@ -32,7 +34,8 @@ The definition of a number is the docstring of the function that computes it. Th
 `expect:`, then the metrics.
 """
 METRICS: dict[str, tuple[Callable[..., Any], ...]] = {
-    "Phases": (windows.phases_of,),
+    "Parts of a run": (parts.window, parts.part_of, parts.span),
+    "Phases": (windows.phases_of, tables.phases),
     "Lost": (lost.lost,),
     "Failover": (outages.failover,),
     "Detection": (outages.detection, outages.calm_ttft_s, outages.detection_by_ledger),
@@ -41,7 +44,7 @@ METRICS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Unavailability": (availability.down, availability.worst_window, availability.unasked),
     "Brown-outs": (availability.brown, availability.brown_answers),
     "Continuity, goodput": (metrics.continuity, metrics.goodput),
-    "Cuts and stalls": (metrics.cuts,),
+    "Cuts and stalls": (metrics.cuts, metrics.in_trial, metrics.cut_rates),
     "Retries": (retried.fates,),
     "Health": (health.believed,),
     "Why a lower tier answered": (attribution.why_lower, attribution.cloud_answers),

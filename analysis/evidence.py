@@ -19,6 +19,7 @@ from analysis import (
     outages,
     overhead,
     overload,
+    parts,
 )
 from analysis.frames import Frames
 from analysis.outages import Length
@@ -46,6 +47,12 @@ class Evidence:
 
     def trials_of(self, step: str) -> list[Trial]:
         return [t for t in self.trials if t.step == step]
+
+    @cached_property
+    def parts(self) -> list[parts.Part]:
+        """The run's parts: each fault's window, and what lies before, between and after."""
+        f = self.frames
+        return parts.parts_of(f.trials, f.started_at, f.ended_at)
 
     def around(self, trial: Trial) -> pd.DataFrame:
         """The asks that can bear on a trial, of each what can: from a while before it (those still waiting) to its end."""

@@ -1,5 +1,6 @@
 """What users got: latency, tokens, continuity, goodput, cuts. Each function's docstring is the metric's definition. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 
 from analysis.counted import counted
 from analysis.gaps import Gaps
+from analysis.parts import COLUMNS, Kind, Part, kinds, part_of, span
 from analysis.windows import Trial
 from contract.records import GATEWAY, Lane, Outcome
 
@@ -336,9 +338,8 @@ def goodput(asks: pd.DataFrame, ttft_max_ms: float | None) -> Share:
 def cuts(asks: pd.DataFrame, trial: Trial, trials: list[Trial]) -> pd.DataFrame:
     """The asks through the gateway that were cut or stalled by one trial of a step.
 
-    They ended between its inject's begin and the next fault on its target (or the end of the run). Where several
-    trials' times hold such an end, it belongs to those whose target gave the answer, or, where that is none of them,
-    to each.
+    They ended in its time (`in_trial`). Where several trials' times hold such an end, it belongs to those whose target gave
+    the answer, or, where that is none of them, to each.
     """
     if trial.gone_from is None:
         return asks.iloc[:0]
@@ -356,6 +357,14 @@ def cuts(asks: pd.DataFrame, trial: Trial, trials: list[Trial]) -> pd.DataFrame:
     return found[mine & ((found["tier"] == trial.target).to_numpy(bool) | ~by_another)]
 
 
+def in_trial(asks: pd.DataFrame, trial: Trial) -> pd.DataFrame:
+    """The requests of a trial's time: they ended between its inject's begin and the next fault on its target, or the run's end.
+
+    So one that was sent before the fault and cut, failed or held up by it is among them.
+    """
+    return asks[_holds(trial, asks["ended_at"].to_numpy(float))]
+
+
 def _begun_at(trial: Trial) -> float | None:
     return trial.begun_at if trial.begun_at is not None else trial.gone_from
 
@@ -366,12 +375,20 @@ def _holds(trial: Trial, at: np.ndarray) -> np.ndarray:
     return np.zeros(len(at), bool) if begun_at is None else (at >= begun_at) & (at <= trial.ends_at)
 
 
-def cut_rate(asks: pd.DataFrame, start: float, end: float) -> tuple[int, int]:
-    """(cut or stalled, all) of the asks through the gateway that were sent in this time; abandoned ones left out.
+def cut_rates(asks: pd.DataFrame, parts: Sequence[Part]) -> dict[Kind, tuple[int, int]]:
+    """(cut or stalled, all) of the requests through the gateway, for each kind of part that the run has; abandoned ones left out.
 
-    Asks come in the order in which they were sent.
+    Where a request counts: `parts.part_of`.
     """
-    first, last = np.searchsorted(asks["sent_at"].to_numpy(float), [start, end])
-    rows = asks[["via", "outcome"]].iloc[first:last]
-    asked = (rows["via"] == GATEWAY) & (rows["outcome"] != Outcome.ABANDONED)
-    return int((asked & rows["outcome"].isin(CUTS)).sum()), int(asked.sum())
+    rows = asks[["via", *COLUMNS]]
+    rows = rows[(rows["via"] == GATEWAY) & (rows["outcome"] != Outcome.ABANDONED)]
+    part = part_of(parts, *span(rows))
+    cut = np.bincount(part[rows["outcome"].isin(CUTS).to_numpy(bool)], minlength=len(parts))
+    every = np.bincount(part, minlength=len(parts))
+    return {
+        kind: (
+            sum(int(n) for n, one in zip(cut, parts, strict=True) if one.kind is kind),
+            sum(int(n) for n, one in zip(every, parts, strict=True) if one.kind is kind),
+        )
+        for kind in kinds(parts)
+    }

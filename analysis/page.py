@@ -3,13 +3,22 @@
 from collections.abc import Callable
 from functools import partial
 
-from analysis import attribution, availability, balance, documents, health, metrics, reconciliation, thrown
+from analysis import (
+    attribution,
+    availability,
+    balance,
+    documents,
+    health,
+    metrics,
+    reconciliation,
+    tables,
+    thrown,
+)
 from analysis.by_tier import TOKENS, OfTier
 from analysis.documents import OfTier as OfDocuments
 from analysis.evidence import Evidence
 from analysis.verdict import Verdict
-from analysis.windows import baseline_of, phases_of
-from analysis.words import UNKNOWN, maybe, ms, share, two
+from analysis.words import UNKNOWN, known, maybe, ms, sent, share, two
 from contract.document import FIELDS
 from contract.records import Witness
 
@@ -30,6 +39,7 @@ def markdown(run: Evidence, verdict: Verdict) -> str:
         ("table of the tiers", lambda: _tiers(run)),
         ("table of the requirements", lambda: _requirements(verdict)),
         ("latencies", lambda: _latencies(run)),
+        ("parts of the run", lambda: _parts(run)),
         ("reasons of lower tiers' answers", lambda: [*_why(run), *balance.section(run)]),
         ("documents and quality", lambda: [*_documents(run), *quality(run)]),
         ("reconciliation", lambda: reconciliation.section(run)),
@@ -133,14 +143,10 @@ def _witnesses(run: Evidence) -> str:
 
 
 def _cut_rates(run: Evidence) -> str:
-    """Before and during faults, side by side: nothing is subtracted."""
-    frames = run.frames
-    base = baseline_of(run.trials, frames.started_at, frames.ended_at)
-    before = metrics.cut_rate(frames.asks, base.start, base.end)
-    spans = [(p.start, p.end) for t in run.trials for p in phases_of(t) if p.name != "settling"]
-    during = [metrics.cut_rate(frames.asks, s, e) for s, e in _union(spans)]
-    cut, asked = sum(c for c, _ in during), sum(n for _, n in during)
-    return f"Cut answers: {_rate(*before)} before the first fault, {_rate(cut, asked)} during faults."
+    """In each kind of part, side by side: nothing is subtracted."""
+    rates = metrics.cut_rates(run.frames.asks, run.parts)
+    told = [f"{_rate(*rate)} {kind}" for kind, rate in rates.items()]
+    return f"Cut answers: {', '.join(told)}."
 
 
 def goodput(run: Evidence) -> str:
@@ -155,16 +161,6 @@ def goodput(run: Evidence) -> str:
 
 def _rate(cut: int, asked: int) -> str:
     return f"{cut} of {asked} ({cut / asked:.2%})" if asked else "none asked"
-
-
-def _union(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    out: list[tuple[float, float]] = []
-    for start, end in sorted(spans):
-        if out and start <= out[-1][1]:
-            out[-1] = (out[-1][0], max(end, out[-1][1]))
-        else:
-            out.append((start, end))
-    return out
 
 
 def _latencies(run: Evidence) -> list[str]:
@@ -183,6 +179,28 @@ def _latencies(run: Evidence) -> list[str]:
         cells.append(maybe(users.answers_per_s, "{:.2f}"))
         cells.append(f"{users.within} of {users.good}")
         lines.append(f"| {' | '.join(_cell(c) for c in cells)} |")
+    return lines
+
+
+def _parts(run: Evidence) -> list[str]:
+    """What users got before, during, between and after faults; each request in one row (`parts.part_of`)."""
+    lines = [
+        "| users' requests | asked | good | failed | cut | stalled | abandoned | continuity | goodput | sent in it | latency (p50 / p99) "
+        "| TTFT (p50 / p99) |",
+        "| --- " * 12 + "|",
+    ]
+    for row in tables.by_part(run).astype(object).to_dict("records"):
+        failed = row["asked"] - sum(row[name] for name in ("good", "cut", "stalled", "abandoned"))
+        cells = [row["part"], row["asked"], row["good"], failed, row["cut"], row["stalled"], row["abandoned"]]
+        cells += [
+            maybe(known(row["continuity"]), "{:.4f}"),
+            maybe(known(row["goodput"]), "{:.2%}"),
+            sent(row["sent"], row["lost_to_fault"]),
+        ]
+        cells += [
+            two({q: known(row[f"{q}_{name}"]) for q in ("p50", "p99")}) for name in ("latency_ms", "ttft_ms")
+        ]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines
 
 

@@ -1,5 +1,6 @@
 """The tables of a report as CSV: one row per tier, way and kind of answer; one per trial; one per phase; one per tier's documents."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,9 @@ import pandas as pd
 
 from analysis import availability, metrics, outages
 from analysis.evidence import Evidence
-from analysis.windows import Trial, baseline_of, phases_of
+from analysis.parts import COLUMNS as PLACED
+from analysis.parts import Kind, kinds, places
+from analysis.windows import Trial
 from contract.document import FIELDS
 from contract.records import Outcome, Witness
 
@@ -123,9 +126,7 @@ def _service(run: Evidence, t: Trial) -> dict[str, object]:
         brown = run.brown.within(t.gone_from, t.ends_at)
         asks = run.around(t)
         row |= {"brown_s": brown.s, "brown_intervals": len(brown)}
-        row["brown_answers"] = availability.brown_answers(
-            asks[asks["sent_at"] >= t.gone_from], run.ttft_max_ms
-        )
+        row["brown_answers"] = availability.brown_answers(metrics.in_trial(asks, t), run.ttft_max_ms)
     return row
 
 
@@ -139,63 +140,102 @@ def _return(run: Evidence, t: Trial) -> dict[str, object]:
     return {"recovery_s": back.s, "recovery_censored": back.censored}
 
 
-PHASE_COLUMNS = [
-    "step", "trial", "target", "phase", "start_s", "length_s", "asked", "good", *map(str, Outcome), "goodput",
-    "p50_latency_ms", "p99_latency_ms", "p50_latency_from_intended_ms", "p99_latency_from_intended_ms",
-    "p50_ttft_ms", "p99_ttft_ms", "touched",
+_OUTCOMES = ["asked", "good", *map(str, Outcome), "goodput"]
+_LENGTHS = [
+    "sent", "lost_to_fault", "p50_latency_ms", "p99_latency_ms", "p50_latency_from_intended_ms",
+    "p99_latency_from_intended_ms", "p50_ttft_ms", "p99_ttft_ms",
 ]  # fmt: skip
-
-
-PHASED = [
-    "lane",
-    "via",
-    "stream",
-    "outcome",
-    "good",
-    "touched",
-    "intended_at",
-    "ended_at",
-    "ttft_ms",
-    "latency_ms",
-]
+PHASE_COLUMNS = [
+    "step", "trial", "target", "phase", "part", "start_s", "length_s", *_OUTCOMES, *_LENGTHS, "touched",
+]  # fmt: skip
+PART_COLUMNS = ["part", *_OUTCOMES, "continuity", *_LENGTHS]
+PHASED = ["lane", "via", "stream", "good", "touched", "ttft_ms", "latency_ms", *PLACED]
 
 
 def phases(run: Evidence) -> pd.DataFrame:
-    """phases.csv: what users got in each phase of each trial of each step: their asks through the gateway intended in it.
+    """phases.csv: what users got in each phase of each trial of each step, one row per phase, in the order of the faults' begins.
 
-    baseline: the run's start to its first fault. transition: commanded → effective. in effect: → the mend is commanded.
-    mending: → verified. settling: → the next fault on the same target, or the end. Steps may overlap, and so may their
-    phases. `touched`: asks under way in a second in which the client was overloaded. `start_s`: since the run's start.
+    baseline: the run's start to its first fault. transition: begun → effective. in effect: → the mend is commanded.
+    mending: → verified. settling: → the next fault, on whatever target, or the end. Steps may overlap, and so may their phases.
+
+    Every request of users through the gateway counts in exactly one row: in that of the first fault's window that it touches
+    (`parts.part_of`), there in the first phase that it touches. So count `asked`, the outcomes, `goodput` and `touched`
+    (requests under way in a second in which the client was overloaded). Latency and TTFT are of the good ones among the
+    requests that were sent in the phase, `sent`; `lost_to_fault` of these were not good and count in a fault that began later.
+    Where faults overlap, a request is sent in a phase of each, and counts in that of the first.
+    `part`: before, during, between or after faults. `start_s`: since the run's start.
     """
-    frames = run.frames
-    users = metrics.users_asks(frames.asks[metrics.for_within(frames.asks, PHASED)])
-    at = users["intended_at"].to_numpy(float)
-    if (at[1:] < at[:-1]).any():
-        order = np.argsort(at, kind="stable")
-        users, at = users.iloc[order], at[order]
-    rows = []
-    for p in [
-        baseline_of(run.trials, frames.started_at, frames.ended_at),
-        *(p for t in run.trials for p in phases_of(t)),
-    ]:
-        first, last = np.searchsorted(at, [p.start, p.end])
-        asks = users.iloc[first:last]
+    users = metrics.users_asks(run.frames.asks[metrics.for_within(run.frames.asks, PHASED)])
+    rows = [(part, phase) for part in run.parts for phase in part.phases]
+    found = places(run.parts, users)
+    counted, at = _by_row(found.row, len(rows)), users["sent_at"].to_numpy(float)
+    told = []
+    for i, (part, p) in enumerate(rows):
+        if p.end <= p.start and part.kind is not Kind.DURING:  # nothing lies between two windows that overlap
+            continue
+        own = users.iloc[counted[i]]
         row: dict[str, object] = {
             "step": p.step or None, "trial": p.trial or None, "target": p.target or None, "phase": p.name,
-            "start_s": p.start - frames.started_at, "length_s": p.end - p.start,
-            "asked": len(asks), "good": int(asks["good"].sum()),
-            "goodput": metrics.goodput(asks, run.ttft_max_ms).ratio, "touched": int(asks["touched"].sum()),
+            "part": str(part.kind), "start_s": p.start - run.frames.started_at, "length_s": p.end - p.start,
+            "touched": int(own["touched"].sum()),
         }  # fmt: skip
-        row |= {str(o): int((asks["outcome"] == o).sum()) for o in Outcome}
-        for name, values in (
-            ("latency_ms", metrics.latency_ms(asks)),
-            ("latency_from_intended_ms", metrics.latency_ms(asks, of="intended")),
-            ("ttft_ms", metrics.ttft_ms(asks)),
-        ):
-            found = metrics.quantiles(values)
-            row |= {f"{q}_{name}": found[q] for q in ("p50", "p99")}
-        rows.append(row)
-    return pd.DataFrame(rows, columns=PHASE_COLUMNS).astype({"trial": "Int64"})
+        row |= _outcomes(own, run.ttft_max_ms)
+        first, last = np.searchsorted(at, [p.start, p.end])
+        told.append(row | _lengths(users.iloc[first:last], found.elsewhere[first:last]))
+    return pd.DataFrame(told, columns=PHASE_COLUMNS).astype({"trial": "Int64"})
+
+
+def by_part(run: Evidence) -> pd.DataFrame:
+    """What users got before, during, between and after faults: one row per kind of part that the run has, and one of all.
+
+    Columns as in `phases`, and `continuity`.
+    """
+    users = metrics.users_asks(run.frames.asks[metrics.for_within(run.frames.asks, PHASED)])
+    there = kinds(run.parts)
+    kind = np.array([there.index(part.kind) if part.kind in there else -1 for part in run.parts])
+    found = places(run.parts, users)
+    counted, sent = _by_row(kind[found.part], len(there)), _by_row(kind[found.sent_in], len(there))
+    rows = []
+    for i, name in enumerate(there):
+        own, begun = users.iloc[counted[i]], users.iloc[sent[i]]
+        lost = found.elsewhere[sent[i]]
+        rows.append(_part_row(str(name), own, run.ttft_max_ms) | _lengths(begun, lost))
+    if len(there) > 1:
+        nowhere = np.zeros(len(users), dtype=bool)
+        rows.append(_part_row("all", users, run.ttft_max_ms) | _lengths(users, nowhere))
+    return pd.DataFrame(rows, columns=PART_COLUMNS)
+
+
+def _by_row(row: np.ndarray, count: int) -> list[np.ndarray]:
+    """The requests of each row, in their order."""
+    order = np.argsort(row, kind="stable")
+    edges = np.searchsorted(row[order], np.arange(count + 1))
+    return [order[first:last] for first, last in pairwise(edges.tolist())]
+
+
+def _part_row(name: str, asks: pd.DataFrame, ttft_max_ms: float | None) -> dict[str, object]:
+    return {"part": name, "continuity": metrics.continuity(asks).good.ratio} | _outcomes(asks, ttft_max_ms)
+
+
+def _outcomes(asks: pd.DataFrame, ttft_max_ms: float | None) -> dict[str, object]:
+    """What came of these requests: the columns of _OUTCOMES."""
+    row: dict[str, object] = {"asked": len(asks), "good": int(asks["good"].sum())}
+    row |= {str(o): int((asks["outcome"] == o).sum()) for o in Outcome}
+    return row | {"goodput": metrics.goodput(asks, ttft_max_ms).ratio}
+
+
+def _lengths(asks: pd.DataFrame, elsewhere: np.ndarray) -> dict[str, object]:
+    """How long those took that were sent in one phase; `elsewhere`: which of them count in a fault that began later."""
+    lost = elsewhere & (~asks["good"] & (asks["outcome"] != Outcome.ABANDONED)).to_numpy(bool)
+    row: dict[str, object] = {"sent": len(asks), "lost_to_fault": int(lost.sum())}
+    for name, values in (
+        ("latency_ms", metrics.latency_ms(asks)),
+        ("latency_from_intended_ms", metrics.latency_ms(asks, of="intended")),
+        ("ttft_ms", metrics.ttft_ms(asks)),
+    ):
+        found = metrics.quantiles(values)
+        row |= {f"{q}_{name}": found[q] for q in ("p50", "p99")}
+    return row
 
 
 DOCUMENT_COLUMNS = [

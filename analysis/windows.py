@@ -102,12 +102,6 @@ def phases_of(trial: Trial) -> list[Phase]:
     return out
 
 
-def baseline_of(trials: list[Trial], started_at: float, ended_at: float) -> Phase:
-    """From the run's start to its first fault; the whole run where there was none."""
-    first = min((t.begun_at for t in trials if t.begun_at is not None), default=ended_at)
-    return Phase("baseline", "", 0, "", started_at, max(started_at, first))
-
-
 def top_at(at: np.ndarray, tier: str, ranks: Ranks, trials: list[Trial]) -> np.ndarray:
     """At which of these instants, in ascending order, `tier` is an expected top of the fallback.
 

@@ -27,3 +27,13 @@ def share(part: int, whole: int) -> str:
 def maybe(value: float | None, form: str) -> str:
     """A number in this form, or that nobody knows it."""
     return UNKNOWN if value is None else form.format(value)
+
+
+def sent(requests: int, lost: int) -> str:
+    """`192, 3 lost to a fault`: how many were sent in a part of the run, and how many of these no latency holds for that."""
+    return f"{requests}, {lost} lost to a fault" if lost else f"{requests}"
+
+
+def known(value: float | None) -> float | None:
+    """A number from a table's cell; None where the cell is empty."""
+    return None if value is None or value != value else value

@@ -27,7 +27,7 @@ def check(params: Params, run: Evidence) -> Finding:
 
     Definition of saved and lost: `retried.fates`. What is refused, answered with a 5xx or broken before its first token is
     saved if anyone who asked a little later was answered well; what was cut or stalled is lost. A trial in which nothing
-    was asked while its target was gone is unknown, and so is one that exceeds the limit only by asks whose fate is. Where
+    was asked while its target was gone, and nothing was under way when it went, is unknown, and so is one that exceeds the limit only by asks whose fate is. Where
     in no trial an ask was under way when the fault was commanded, nothing shows what becomes of one, and all is unknown.
     """
     target = (
@@ -42,12 +42,12 @@ def check(params: Params, run: Evidence) -> Finding:
         asks = run.around(t)
         asks = asks.assign(status=run.frames.asks["status"].loc[asks.index])
         n = int(((asks["via"] == GATEWAY) & asks["sent_at"].between(t.gone_from, t.gone_until)).sum())
-        if n == 0:
+        flying = retried.in_flight(asks, t.gone_from)
+        under_way += flying
+        if n == 0 and not flying:
             values.append(Value(t.step, t.trial, None, why="nothing was asked"))
             told.append(f"{t.name}: nothing was asked")
             continue
-        flying = retried.in_flight(asks, t.gone_from)
-        under_way += flying
         failed = retried.fates(asks, t, params.within, run.frames.ended_at)
         count = {fate: int((failed["fate"] == fate).sum()) for fate in Fate}
         kinds = {fate: kinds[fate] + count[fate] for fate in Fate}

@@ -11,7 +11,6 @@ from analysis import metrics
 from analysis.evidence import Evidence
 from analysis.figures import shading, style
 from analysis.figures.once import once
-from analysis.windows import baseline_of
 
 NOTHING = "no answer came through the gateway whose tier is known"
 COLUMNS = 300
@@ -60,7 +59,7 @@ def says(run: Evidence) -> str:
     wide_s = float(at[1] - at[0]) if len(at) > 1 else end_s
     whole = at + wide_s <= end_s + 1e-6
     start = run.frames.started_at
-    base = baseline_of(run.trials, start, run.frames.ended_at)
+    base = run.parts[0]
     before = whole & (at + wide_s <= base.end - start)
     held = np.zeros(len(at), dtype=bool)
     for p in shading.phases(run):

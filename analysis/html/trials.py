@@ -8,9 +8,10 @@ import pandas as pd
 from analysis.evidence import Evidence
 from analysis.html.anchors import metric
 from analysis.html.table import Cell, Column, Table, cell
+from analysis.tables import by_part
 from analysis.trials import Value, summarise
 from analysis.windows import instant
-from analysis.words import UNKNOWN, ms
+from analysis.words import UNKNOWN, ms, sent
 
 Row = dict[Any, Any]
 
@@ -21,7 +22,7 @@ def tables(run: Evidence, failovers: pd.DataFrame, phases: pd.DataFrame) -> list
     found = [_seen(run, rows), _faults(run, rows)]
     if any(row["trial"] > 1 for row in rows):
         found.insert(0, _repeated(rows))
-    return [*found, _phases(phases)]
+    return [*found, _parts(by_part(run)), _phases(phases)]
 
 
 def _plain(row: Row) -> Row:
@@ -134,25 +135,65 @@ def _faults(run: Evidence, rows: Sequence[Row]) -> Table:
     )  # fmt: skip
 
 
+_COUNTED = (
+    "Each request counts in one row: in the window (inject begun → mend verified) of the first fault that it touches between "
+    "its sending and its end, else in the part in which it was sent. Latency and TTFT are of the good ones among those that "
+    "were sent in it."
+)
+
+
+def _outcomes() -> list[Column]:
+    cuts = metric("Cuts and stalls")
+    return [
+        Column("asked", metric("Parts of a run")), Column("good"), Column("failed"), Column("cut", cuts), Column("stalled", cuts),
+        Column("abandoned"),
+    ]  # fmt: skip
+
+
+def _outcome_cells(row: Row) -> list[Cell]:
+    failed = row["asked"] - row["good"] - row["cut"] - row["stalled"] - row["abandoned"]
+    return [
+        cell(n) for n in (row["asked"], row["good"], failed, row["cut"], row["stalled"], row["abandoned"])
+    ]
+
+
+def _parts(parts: pd.DataFrame) -> Table:
+    rows = [
+        [
+            Cell(row["part"], bold=row["part"] == "all"), *_outcome_cells(row), cell(row["continuity"], "{:.4f}"),
+            cell(row["goodput"], "{:.2%}"), Cell(sent(row["sent"], row["lost_to_fault"])), _pair(row, "latency_ms"), _pair(row, "ttft_ms"),
+        ]
+        for row in map(_plain, parts.to_dict("records"))
+    ]  # fmt: skip
+    rates, latency = metric("Continuity, goodput"), metric("Latency")
+    return Table(
+        f"What users got before, during, between and after faults (lane load, through the gateway). {_COUNTED}",
+        [
+            Column("part", metric("Parts of a run"), number=False), *_outcomes(), Column("continuity", rates),
+            Column("goodput", rates), Column("sent in it", latency), Column("latency p50 / p99", latency),
+            Column("TTFT p50 / p99", metric("Tokens")),
+        ],
+        rows,
+    )  # fmt: skip
+
+
 def _phases(phases: pd.DataFrame) -> Table:
     out = []
     for row in map(_plain, phases.to_dict("records")):
-        failed = row["asked"] - row["good"] - row["cut"] - row["stalled"] - row["abandoned"]
         out.append(
             [
                 Cell(f"{row['step']} #{row['trial']}" if row["step"] else "before any fault"), Cell(row["phase"]),
-                cell(row["start_s"], "+{:.1f} s"), cell(row["length_s"], "{:.1f} s"), cell(row["asked"]), cell(row["good"]),
-                cell(failed), cell(row["cut"]), cell(row["stalled"]), cell(row["goodput"], "{:.2%}"),
-                _pair(row, "latency_ms"), _pair(row, "latency_from_intended_ms"), _pair(row, "ttft_ms"), cell(row["touched"]),
+                cell(row["start_s"], "+{:.1f} s"), cell(row["length_s"], "{:.1f} s"), *_outcome_cells(row),
+                cell(row["goodput"], "{:.2%}"), Cell(sent(row["sent"], row["lost_to_fault"])), _pair(row, "latency_ms"),
+                _pair(row, "latency_from_intended_ms"), _pair(row, "ttft_ms"), cell(row["touched"]),
             ]
         )  # fmt: skip
     about, latency = metric("Phases"), metric("Latency")
     return Table(
-        "What users got in each phase of each trial (lane load, through the gateway; asks intended in it). Steps may overlap.",
+        f"The same in each phase of each trial. {_COUNTED} Where faults overlap, it counts in the one that began first.",
         [
             Column("trial", number=False), Column("phase", about, number=False), Column("from", about), Column("length", about),
-            Column("asked"), Column("good"), Column("failed"), Column("cut", metric("Cuts and stalls")),
-            Column("stalled", metric("Cuts and stalls")), Column("goodput", metric("Continuity, goodput")),
+            *_outcomes(), Column("goodput", metric("Continuity, goodput")), Column("sent in it", latency),
             Column("latency p50 / p99", latency), Column("from intended p50 / p99", latency),
             Column("TTFT p50 / p99", metric("Tokens")), Column("touched by overload", metric("An overloaded client")),
         ],

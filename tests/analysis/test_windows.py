@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.frames import EVENT_COLUMNS
-from analysis.windows import baseline_of, phases_of, top_at, trials_of
+from analysis.windows import phases_of, top_at, trials_of
 
 WHOLE = [("inject", "begin", 10), ("inject", "commanded", 11), ("inject", "effective", 14),
          ("mend", "begin", 30), ("mend", "commanded", 31), ("mend", "effective", 35)]  # fmt: skip
@@ -81,9 +81,8 @@ def test_an_inject_that_was_refused_has_no_phases():
     assert trial.trouble == ("inject: held by another",)
 
 
-def test_without_events_the_whole_run_is_baseline():
+def test_without_events_there_are_no_trials():
     assert trials_of(events([]), 50.0) == []
-    assert baseline_of([], 0.0, 50.0).end == 50.0
 
 
 AT = np.array([10.5, 11.0, 34.9, 35.0])
