@@ -26,6 +26,7 @@ from analysis import (
     windows,
 )
 from analysis.compare import bootstrap, difference, judged, likeness, samples, tolerance
+from contract import quantile
 
 HEAD = """# What is measured
 
@@ -50,7 +51,7 @@ METRICS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Why a lower tier answered": (attribution.why_lower, attribution.cloud_answers),
     "Balancing": (balance.spreads, balance.jain),
     "Gateway overhead": (overhead.pairs_of, overhead.overhead, overhead.said_ms),
-    "Latency": (metrics.latency_ms, delivery.hidden, metrics.quantiles),
+    "Latency": (metrics.latency_ms, delivery.hidden, metrics.quantiles, quantile.rank),
     "Tokens": (
         metrics.ttft_ms,
         metrics.chunk_gaps_ms,

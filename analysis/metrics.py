@@ -10,6 +10,7 @@ from analysis.counted import counted
 from analysis.gaps import Gaps
 from analysis.parts import COLUMNS, Kind, Part, kinds, part_of, span
 from analysis.windows import Trial
+from contract.quantile import rank
 from contract.records import GATEWAY, Lane, Outcome
 
 CUTS = (Outcome.CUT, Outcome.STALLED)
@@ -21,7 +22,7 @@ ANSWERS = 1_000_000  # whose tokens are spread over time at once
 
 
 def quantiles(values: pd.Series) -> dict[str, float | None]:
-    """p50, p95, p99 and the slowest; None where there is no value. A quantile is an observed value, none in between."""
+    """p50, p95, p99 and the slowest; None where there is no value. What a quantile is: `contract.quantile.rank`."""
     known = values.to_numpy(float)
     known = known[~np.isnan(known)]
     if not len(known):
@@ -32,8 +33,14 @@ def quantiles(values: pd.Series) -> dict[str, float | None]:
 
 
 def _ranks(n: int) -> list[int]:
-    """Those of QUANTILES and of the slowest, from 0: never one between two, but the higher."""
-    return [*(int(np.ceil(q * (n - 1))) for q in QUANTILES.values()), n - 1]
+    """Those of QUANTILES and of the slowest, from 0."""
+    return [*(rank(n, q) for q in QUANTILES.values()), n - 1]
+
+
+def quantile(values: np.ndarray, share: float) -> float:
+    """One of them, of at least one value and none that is unknown."""
+    at = rank(len(values), share)
+    return float(np.partition(values, at)[at])
 
 
 def latency_ms(asks: pd.DataFrame, of: str = "sent") -> pd.Series:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.lost import SILENT, given_beside, given_by
+from analysis.metrics import quantile
 from analysis.windows import Trial, phases_of
 from contract.ranks import Ranks, above
 from contract.records import GATEWAY
@@ -246,4 +247,4 @@ def first_in_a_row(good: Sequence[bool] | np.ndarray, length: int = IN_A_ROW) ->
 def _calm_s(rows: pd.DataFrame, tier: str) -> float | None:
     """What 95 % of this tier's good answers among these asks stayed within, to their first token."""
     calm = rows.loc[rows["good"] & (rows["tier"] == tier), "ttft_ms"]
-    return None if calm.empty else float(calm.quantile(0.95)) / 1000
+    return None if calm.empty else quantile(calm.to_numpy(float), 0.95) / 1000

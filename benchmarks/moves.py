@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from contract.command_line import Parser, count_from
+from contract.quantile import quantile
 from tests.chaos.stand import ROOT, Stand
 
 EVERY_S = 2.0
@@ -34,7 +35,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for busy in (False, True):
             late_ms = _run(Path(folder) / str(busy), args.steps, busy)
-            p99 = sorted(late_ms)[max(0, round(0.99 * len(late_ms)) - 1)]
+            p99 = quantile(late_ms, 0.99)
             print(
                 f"{'a busy Locust beside it' if busy else 'an idle machine':<24} {len(late_ms)} moves, late_ms: "
                 f"median {statistics.median(late_ms):.2f}, p99 {p99:.2f}, most {max(late_ms):.2f}",

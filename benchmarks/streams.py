@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from analysis.overload import overloaded_seconds
 from benchmarks.client import WARM_S
 from benchmarks.truth import Mode, TruthServer
 from contract.command_line import Parser, count_from
+from contract.quantile import quantile
 
 ROOT = Path(__file__).parent.parent
 CLIENTS = {
@@ -150,7 +150,7 @@ def figures(case: Case, client: str) -> Figures:
         assert not told.get("bad"), told["bad"]
         errors_ms += [(at - ledger[name].sent_at[0]) * 1000 for name, at in told["found"]]
         seconds += told.get("client", [])
-    p50, p99 = np.percentile(errors_ms, (50, 99))
+    p50, p99 = (quantile(errors_ms, share) for share in (0.5, 0.99))
     late = len(overloaded_seconds(pd.DataFrame(seconds))) if seconds else 0
     cpu_s, wall_s = sum(t["cpu_s"] for t in all_told), max(t["wall_s"] for t in all_told)
     return Figures(

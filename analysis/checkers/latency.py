@@ -9,6 +9,7 @@ from analysis import metrics
 from analysis.evidence import Evidence
 from analysis.expectation import Params as Common
 from analysis.finding import Finding, judge_between, unknown
+from contract.quantile import needs
 from contract.topology import Name
 
 WORDS = {"total": "to its end", "ttft": "to its first token"}
@@ -35,7 +36,7 @@ def check(params: Params, run: Evidence) -> Finding:
     By default from when each ask was *intended*, so that a hang which kept the next ask waiting is not hidden. Failures
     have no latency: they are `continuity`'s and `goodput`'s. Asks touched by overloaded seconds of the client may in truth
     have been faster or slower: they are taken once for 0 and once for endless, and where the limit lies between, it is
-    unknown. So it is where there are too few answers for the quantile to be more than the slowest of them (p95: 20, p99: 100).
+    unknown. So it is where there are too few answers for the quantile to be more than the slowest of them (p95: 21, p99: 101).
     """
     name = f"p{params.quantile * 100:g}"
     who = params.tier or "any tier"
@@ -59,12 +60,12 @@ def check(params: Params, run: Evidence) -> Finding:
     took = (metrics.latency_ms if params.of == "total" else metrics.first_token_ms)(
         good, of=params.from_
     ).dropna()
-    need = round(1 / (1 - params.quantile))
+    need = needs(params.quantile)
     if len(took) < need:
         return unknown("latency", params.id, target, f"{len(took)} good answers; {name} needs {need}")
     late = good.loc[took.index, "touched"].to_numpy(bool)
     low, middle, high = (
-        float(np.quantile(np.where(late, other, took), params.quantile, method="higher"))
+        metrics.quantile(np.where(late, other, took), params.quantile)
         for other in (0.0, took.to_numpy(float), np.inf)
     )
     return Finding(

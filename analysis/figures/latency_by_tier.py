@@ -1,4 +1,4 @@
-"""How long each tier's answers took: the whole distribution, with p50, p95 (from 20 answers on) and p99 (from 100 on) marked."""
+"""How long each tier's answers took: the whole distribution, with p50, p95 (from 21 answers on) and p99 (from 101 on) marked."""
 
 import numpy as np
 import pandas as pd

@@ -9,12 +9,13 @@ from matplotlib.axes import Axes
 from analysis import metrics, thinning
 from analysis.evidence import Evidence
 from analysis.figures import style
+from contract.quantile import needs
 from contract.records import Lane
 
 COLUMNS = ["tier", "measure", "mark", "ms", "share", "n"]
 GRID = (700, 500)  # cells of a panel
 # So many values before a quantile is more than the slowest of them under another name.
-NEEDS = {"p50": 1, "p95": 20, "p99": 100}
+NEEDS = {"p50": 1} | {name: needs(metrics.QUANTILES[name]) for name in ("p95", "p99")}
 
 
 def whose(run: Evidence, columns: list[str]) -> tuple[pd.DataFrame, str]:

@@ -7,7 +7,8 @@ believed only as long as no ask sent after it has said something else.
 from dataclasses import dataclass, field
 
 from chaos.watch.lineup import Lineup
-from chaos.watch.silence import UNANSWERED, Lost, Silence, quantile
+from chaos.watch.silence import UNANSWERED, Lost, Silence
+from contract.quantile import quantile
 from contract.records import Ask, Outcome
 
 PATIENCE_S = 10.0

@@ -1,7 +1,5 @@
 """What lies between two good answers: which asks were lost, and the gap as they bound it. Pure."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from contract.records import Outcome
@@ -70,10 +68,3 @@ class Silence:
             until = max(until, self.first_at - calm_s)
         upper = None if self.before_at is None else self.first_at - self.before_at
         return max(0.0, until - self.from_at), upper
-
-
-def quantile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value that so large a share of them stays within; None of none."""
-    if not values:
-        return None
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]

@@ -6,12 +6,12 @@ from itertools import pairwise
 from statistics import median
 
 from chaos.watch.lineup import Lineup
-from chaos.watch.silence import quantile
 from chaos.watch.trouble import kind
+from contract.quantile import needs, quantile
 from contract.records import Ask, Outcome, Witness
 
 CUT = (Outcome.CUT, Outcome.STALLED)
-P95_FROM = 20  # answers; of fewer the 95th percentile is the slowest one
+P95_FROM = needs(0.95)  # answers; of fewer the 95th percentile is the slowest one
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ import gevent
 import psutil
 
 from contract.clock import Clock
+from contract.quantile import quantile
 from contract.records import Client
-from scenarios.gateway.lag import lag_p99_s, late_p99_s
+from scenarios.gateway.lag import lag_p99_s
 from scenarios.gateway.recorder import Sink
 from scenarios.gateway.tally import Snapshot, Tally
 
@@ -57,7 +58,7 @@ class ClientWatch:
             self._tally.late_s,
         )
         self._before, self._overshoots_s, self._tally.late_s = now, [], []
-        late_p99 = late_p99_s(late_s)
+        late_p99 = quantile(late_s, 0.99)
         return Client(
             at=self._clock.now(), worker=self._worker, cpu_percent=cpu_percent, hub_lag_ms=lag_p99_s(overshoots_s, _ROW_S) * 1000,
             users=self._users(), wanted=now.wanted - before.wanted, sent=now.asked - before.asked,

@@ -1,11 +1,11 @@
 """Where a stack's knee is: the highest rate of arrivals within the objective. Decides alone; shapes/ramp.py makes the load."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from contract.quantile import quantile
 from contract.records import OVERLOADED_CPU_PERCENT, OVERLOADED_LAG_MS, Outcome
 from scenarios.gateway.gauges import Gauges
 
@@ -111,10 +111,10 @@ def summarise(
 ) -> Step:  # fmt: skip
     """A step from its asks' records and the client's rows. An ask that has no record yet was not answered."""
     waited_ms = [
-        None if a["outcome"] != Outcome.OK else (a["sent_at"] - a["intended_at"]) * 1000 + a["ttft_ms"] for a in asks
+        None if a["outcome"] != Outcome.OK else (a["sent_at"] + a["ttft_ms"] / 1000 - a["intended_at"]) * 1000 for a in asks
     ]  # fmt: skip
     good = sum(ms is not None and ms <= objective_ms for ms in waited_ms)
-    streamed = sorted(ms for a, ms in zip(asks, waited_ms, strict=True) if ms is not None and a["stream"])
+    streamed = [ms for a, ms in zip(asks, waited_ms, strict=True) if ms is not None and a["stream"]]
     late = sum(
         s["cpu_percent"] > OVERLOADED_CPU_PERCENT or s["hub_lag_ms"] > OVERLOADED_LAG_MS for s in seconds
     )
@@ -126,7 +126,7 @@ def summarise(
     known = None not in tokens and span_s > 0
     return Step(
         rate=rate, wanted=wanted, capped=capped, delivered=(wanted - capped) / held_s,
-        ttft_p50_ms=_quantile(streamed, 0.5), ttft_p99_ms=_quantile(streamed, 0.99),
+        ttft_p50_ms=quantile(streamed, 0.5), ttft_p99_ms=quantile(streamed, 0.99),
         good=good / wanted if wanted else 0.0, in_flight=in_flight, overloaded=late / len(seconds) if seconds else 0.0,
         in_flight_little=sum(took_s) / held_s if took_s else None, in_flight_mean=_mean([s["in_flight"] for s in seconds]),
         tokens_per_s=sum(tokens) / span_s if known else None,
@@ -141,10 +141,6 @@ def _told(values: Sequence[float | None]) -> list[float]:
 
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
-
-
-def _quantile(ordered: Sequence[float], q: float) -> float | None:
-    return ordered[math.ceil(q * len(ordered)) - 1] if ordered else None
 
 
 HEADING = "  wanted   delivered  p50 TTFT  p99 TTFT    good  in flight  capped  overloaded"

@@ -1,12 +1,6 @@
-"""How late the hub was, from a heartbeat's overshoots, and how late the asks. Pure."""
+"""How late the hub was, from a heartbeat's overshoots. Pure."""
 
-import math
 from collections.abc import Sequence
-
-
-def late_p99_s(late_s: Sequence[float]) -> float | None:
-    """The 99th percentile of how late asks were sent, an observed value; None where none was."""
-    return sorted(late_s)[math.ceil(0.99 * len(late_s)) - 1] if late_s else None
 
 
 def lag_p99_s(overshoots_s: Sequence[float], period_s: float) -> float:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from scenarios.gateway.lag import lag_p99_s, late_p99_s
+from scenarios.gateway.lag import lag_p99_s
 
 
 @pytest.mark.parametrize(
@@ -38,11 +38,3 @@ def test_it_is_what_random_events_meet():
 
     waits = sorted(wait_s(rng.random()) for _ in range(100_000))
     assert lag_p99_s(overshoots_s, 1.0) == pytest.approx(waits[int(0.99 * len(waits))], rel=0.06)
-
-
-@pytest.mark.parametrize(
-    ("late_s", "p99_s"),
-    [([], None), ([0.2], 0.2), ([0.1] * 99 + [5.0], 0.1), ([0.1] * 98 + [5.0] * 2, 5.0)],
-)
-def test_how_late_asks_were_is_an_observed_lateness_or_not_known(late_s, p99_s):
-    assert late_p99_s(late_s) == p99_s
