@@ -31,7 +31,6 @@ from contract.counters import AFTER, BEFORE
 from contract.document import Document
 from contract.document import read as documents
 from contract.leash import Leashed
-from contract.records import Outcome
 from contract.redact import redact
 from contract.refusal import EXIT_BAD_INPUT, EXIT_NOT_RESTORED, EXIT_UNKNOWN, Refusal, no_such
 from contract.run import ABORTED, FINISHED, Run, open_run
@@ -489,6 +488,7 @@ class Conductor:
         self._stopped_early = False
         self._recording = self._record(run.path)
         self._run = run
+        self._began_at: float = run.manifest["started_at"]
         return run
 
     def _record(self, folder: Path) -> Recording | Gathering:
@@ -578,7 +578,7 @@ class Conductor:
         self._stop(quit=self._options.headless)
 
     def _tell_move(self, said: dict[str, Any]) -> None:
-        line = move_line(said, self._status)
+        line = move_line(said, self._began_at)
         if line is not None:
             print(f"\r\x1b[2K{line}" if sys.stdout.isatty() else line, flush=True)
 
@@ -586,10 +586,7 @@ class Conductor:
         """The guards are chaos's; the counts that they rest on are ours."""
         tally = self._recording.tally.snapshot()
         clouds = self._clouds()
-        good = tally.by_outcome.get(Outcome.OK, 0)
-        bad = sum(
-            n for outcome, n in tally.by_outcome.items() if outcome not in (Outcome.OK, Outcome.ABANDONED)
-        )
+        good, bad = tally.good_and_bad
         self._chaos.tell(json.dumps({"cloud": clouds, "good": good, "bad": bad}))
 
     def _clouds(self) -> int:
@@ -603,7 +600,7 @@ class Conductor:
             gevent.sleep(LIVE_TERMINAL_S if terminal else LIVE_PLAIN_S)
             width = shutil.get_terminal_size().columns if terminal else None
             tally, now = self._recording.tally.snapshot(), self._clock.now()
-            line = live_line(self._status, tally, before, now - at, width)
+            line = live_line(self._status, tally, before, now - at, width, self._began_at)
             before, at = tally, now
             print(f"\r\x1b[2K{line}" if terminal else line, end="" if terminal else "\n", flush=True)
 

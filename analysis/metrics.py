@@ -10,6 +10,7 @@ from analysis.counted import counted
 from analysis.gaps import Gaps
 from analysis.parts import COLUMNS, Kind, Part, kinds, part_of, span
 from analysis.windows import Trial
+from contract import records
 from contract.quantile import rank
 from contract.records import GATEWAY, Lane, Outcome
 
@@ -258,7 +259,7 @@ def users_asks(asks: pd.DataFrame) -> pd.DataFrame:
 
 def of_users(asks: pd.DataFrame) -> np.ndarray:
     """Which asks stand for users."""
-    return ((asks["lane"] == Lane.LOAD) & (asks["via"] == GATEWAY)).to_numpy(bool)
+    return records.of_users(asks["lane"], asks["via"]).to_numpy(bool)
 
 
 @dataclass(frozen=True, slots=True)

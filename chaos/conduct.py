@@ -17,7 +17,7 @@ from chaos.guard import AbortGuard, too_many_cloud_answers
 from chaos.guarding import Guarding
 from chaos.health import HealthWatch
 from chaos.journal import Journal
-from chaos.live import FailoverWatch
+from chaos.live import AnswerWatch
 from chaos.metronome import Metronome
 from chaos.plan import Bound, moves, pauses, rounds, total_s
 from chaos.probe import Probe
@@ -77,7 +77,7 @@ class Conduct:
         self._shown += [t.name for t in topology.tiers if not t.cloud]
         self.told = Told()
         self._probe_cloud = 0
-        self._failover = FailoverWatch()
+        self._answered = AnswerWatch()
         self._open: set[str] = set()
         self._waiting: set[tuple[str, int, str]] = (
             set()
@@ -196,20 +196,20 @@ class Conduct:
             elif event.stage in ("effective", "fail"):
                 self._metronome.move_ended()
             if (event.move, event.stage) == ("inject", "commanded"):
-                self._failover.taken(event.at, event.target)
+                self._answered.taken(event.at, event.target)
                 self._open.add(event.target)
             elif (event.move, event.stage) == ("mend", "effective"):
-                self._failover.returned(event.target)
+                self._answered.returned(event.target)
                 self._open.discard(event.target)
         self._say(
-            {"kind": "event", "step": event.step, "target": event.target, "move": event.move, "stage": event.stage,
+            {"kind": "event", "at": event.at, "step": event.step, "target": event.target, "move": event.move, "stage": event.stage,
              "error": event.error, "detail": event.detail, "note": _note(event.detail or {})}
         )  # fmt: skip
 
     def _keep_ask(self, ask: Ask) -> None:
         self._recording.ask(ask)
         with self._probe.lock:
-            self._failover.answered(ask)
+            self._answered.answered(ask)
             if ask.tier in self._clouds:
                 self._probe_cloud += 1
             if self._guard is not None and ask.covered_by is None:
@@ -226,12 +226,12 @@ class Conduct:
             with self._probe.lock:
                 status = {
                     "kind": "status",
+                    "at": now,
                     "elapsed_s": now - self._started_at,
                     "total_s": self._total_s(),
                     "trial": self._trial,
                     "up": {name: self._up(name) for name in self._shown},
-                    "waiting_s": self._failover.current_s(now),
-                    "failover_s": self._failover.last_s,
+                    "probe": self._answered.status(now),
                 }
             self._say(status)
 

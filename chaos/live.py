@@ -1,34 +1,49 @@
-"""What the run looks like right now, for the one live line: how long users have been, or were, without an answer."""
+"""How long the probe had no answer after an inject, right now: a number of the live line, which no report has."""
 
-from contract.records import Ask, Outcome
+from contract.records import GATEWAY, Ask, Outcome
 
 
-class FailoverWatch:
-    """The live figure only; the report's comes from the records, by the definitions of the analysis."""
+class AnswerWatch:
+    """From the last inject's *commanded* to the first token of the first answer to the probe that another tier gave.
+
+    To a request that was intended after it; of a gateway as target, by any tier. This is not the report's failover: that
+    begins where the target was *lost*, and counts the users' requests too.
+    """
 
     def __init__(self) -> None:
         self._commanded_at: float | None = None
-        self._targets: set[str] = set()
-        self.last_s: float | None = None
+        self._gone: set[str] = set()
+        self.target: str | None = None  # of the last inject
+        self.answered_s: float | None = None  # None: not yet
 
     def taken(self, at: float, target: str) -> None:
         """An inject was commanded."""
-        self._commanded_at = at
-        self._targets.add(target)
+        self._commanded_at, self.target, self.answered_s = at, target, None
+        self._gone.add(target)
 
     def returned(self, target: str) -> None:
-        self._targets.discard(target)
+        """Its mend was verified."""
+        self._gone.discard(target)
 
     def answered(self, ask: Ask) -> None:
-        """An ask of the probe ended."""
+        """A request of the probe ended."""
         at = self._commanded_at
-        if at is None or ask.outcome != Outcome.OK or ask.intended_at <= at or ask.tier in self._targets:
+        if at is None or ask.outcome != Outcome.OK or ask.intended_at <= at or ask.tier in self._gone:
             return
         assert ask.sent_at is not None, "a good answer was sent"
         assert ask.ttft_ms is not None, "a good answer has a first token"
-        self.last_s = ask.sent_at + ask.ttft_ms / 1000 - at
+        self.answered_s = ask.sent_at + ask.ttft_ms / 1000 - at
         self._commanded_at = None
 
-    def current_s(self, now: float) -> float | None:
-        """Seconds since a tier was taken away while no other has answered; None: one has."""
-        return None if self._commanded_at is None else now - self._commanded_at
+    def status(self, now: float) -> dict[str, object] | None:
+        """What the live line is told: the inject's target, by whom an answer counts, and the seconds, ended or not. None: no inject yet."""
+        if self.target is None:
+            return None
+        running = self._commanded_at is not None
+        since_s = now - self._commanded_at if self._commanded_at is not None else self.answered_s
+        return {
+            "target": self.target,
+            "of_gateway": self.target == GATEWAY,
+            "s": since_s,
+            "answered": not running,
+        }

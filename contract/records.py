@@ -46,6 +46,11 @@ class Lane(StrEnum):
     WARMUP = "warmup"  # before the clock starts; no metric rests on it
 
 
+def of_users(lane: Any, via: Any) -> Any:
+    """Whether a request stands for users: lane load, through the gateway. Of columns: for each of them."""
+    return (lane == Lane.LOAD) & (via == GATEWAY)
+
+
 class Witness(StrEnum):
     """How an answer was verified to be whole."""
 

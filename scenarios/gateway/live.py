@@ -9,32 +9,53 @@ _BAR = 20  # characters
 
 
 def live_line(
-    status: Mapping[str, Any], now: Snapshot, before: Snapshot, seconds: float, width: int | None
+    status: Mapping[str, Any],
+    now: Snapshot,
+    before: Snapshot,
+    seconds: float,
+    width: int | None,
+    started_at: float,
 ) -> str:
-    """`status` as chaos last told it, empty where there is none; the two snapshots are `seconds` apart; `width`: of the terminal, None: a log."""
-    elapsed, total = status.get("elapsed_s", 0.0), status.get("total_s", 0.0)
-    parts = [f"{_minutes(elapsed)}/{_minutes(total)}"] if total else []
-    if total and width is not None:
-        parts[0] = f"{_bar(elapsed / total)} {parts[0]}"
+    """`status` as chaos last told it, empty where there is none; the two snapshots are `seconds` apart; `width`: of the terminal, None: a log.
+
+    What bears a word of the report is counted as the report counts it: times since the run's start (`started_at`), `wanted`,
+    `capped` and `in flight` of all requests but the probe's, `users` (lane load, through the gateway) by outcome and by
+    who answered them well. What was asked otherwise (straight to a tier, pairs for the overhead) stands apart.
+    """
+    parts = []
+    if status.get("total_s"):
+        elapsed = status["at"] - started_at
+        total = elapsed - status["elapsed_s"] + status["total_s"]
+        bar = "" if width is None else f"{_bar(elapsed / total)} "
+        parts.append(f"{bar}{_minutes(elapsed)}/{_minutes(total)}")
     parts.append(" ".join(f"{tier} {_state(up)}" for tier, up in status.get("up", {}).items()))
-    parts.append(f"{_asked(now, before, seconds)}, {now.in_flight} waiting")
-    parts.append(" ".join(f"{tier} {count}" for tier, count in sorted(now.by_tier.items())))
-    parts.append(_trouble(now.by_outcome))
-    if status.get("waiting_s") is not None:
-        parts.append(f"no failover for {status['waiting_s']:.1f} s")
-    elif status.get("failover_s") is not None:
-        parts.append(f"failover {status['failover_s']:.2f} s")
+    parts.append(f"{_asked(now, before, seconds)}, {now.in_flight} in flight")
+    served = " ".join(f"{tier} {count}" for tier, count in sorted(now.served.items()))
+    parts.append(f"users: {', '.join(filter(None, [served, _failed(now.users) or 'no errors']))}")
+    others = _failed(now.others)
+    parts.append(f"direct and overhead: {others}" if others else "")
+    parts.append(_probe(status.get("probe")))
     line = " │ ".join(p for p in parts if p)
     return line if width is None else line[: max(1, width - 1)]
 
 
-def move_line(said: Mapping[str, Any], status: Mapping[str, Any]) -> str | None:
-    """One stage of a move as chaos told it: `01:23 gaming-mode: inject vllm: effective`; None: only its begin."""
+def _probe(found: Mapping[str, Any] | None) -> str:
+    """How long after an inject the probe had an answer again; no number of the report, so none of its words."""
+    if found is None:
+        return ""
+    by = "" if found["of_gateway"] else " by another tier"
+    if found["answered"]:
+        return f"probe answered{by} {found['s']:.2f} s after inject {found['target']}"
+    return f"probe not answered{by} for {found['s']:.1f} s since inject {found['target']}"
+
+
+def move_line(said: Mapping[str, Any], started_at: float) -> str | None:
+    """One stage of a move as chaos told it: `01:23 gaming-mode: inject vllm: effective`, at its time since the run's start; None: only its begin."""
     if said["stage"] == "begin" and not said["error"]:
         return None
     stage = f"{said['stage']} ({said['note']})" if said.get("note") else said["stage"]
     what = f"{said['step']}: {said['move']} {said['target']}: {said['error'] or stage}"
-    return f"{_minutes(status['elapsed_s'])} {what}" if "elapsed_s" in status else what
+    return f"{_minutes(said['at'] - started_at)} {what}"
 
 
 def _asked(now: Snapshot, before: Snapshot, seconds: float) -> str:
@@ -48,9 +69,8 @@ def _asked(now: Snapshot, before: Snapshot, seconds: float) -> str:
     return f"{said}, {now.capped} capped" if now.capped else said
 
 
-def _trouble(by_outcome: Mapping[str, int]) -> str:
-    bad = [f"{count} {outcome}" for outcome, count in sorted(by_outcome.items()) if outcome != "ok" and count]
-    return ", ".join(bad) or "no errors"
+def _failed(by_outcome: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {outcome}" for outcome, n in sorted(by_outcome.items()) if outcome != "ok" and n)
 
 
 def _bar(share: float) -> str:
@@ -59,7 +79,7 @@ def _bar(share: float) -> str:
 
 
 def _minutes(seconds: float) -> str:
-    whole = int(seconds)
+    whole = max(0, int(seconds))
     hours, rest = divmod(whole, 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60:02d}:{rest % 60:02d}"
 

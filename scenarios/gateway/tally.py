@@ -1,9 +1,10 @@
 """How many asks there were and what became of them: a few numbers for the live line and the client's watch."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from contract.records import Ask
+from contract.records import Ask, Outcome, of_users
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,22 @@ class Snapshot:
     in_flight: int
     by_outcome: dict[str, int]
     by_tier: dict[str, int]  # only answers whose tier is known
+    users: dict[str, int] = field(
+        default_factory=dict
+    )  # by outcome, of the users' requests (through the gateway) alone
+    served: dict[str, int] = field(default_factory=dict)  # of these the good ones, by tier
+
+    @property
+    def others(self) -> dict[str, int]:
+        """By outcome, all other requests: straight to a tier, and the pairs that measure the gateway's overhead."""
+        left = {outcome: n - self.users.get(outcome, 0) for outcome, n in self.by_outcome.items()}
+        return {outcome: n for outcome, n in left.items() if n}
+
+    @property
+    def good_and_bad(self) -> tuple[int, int]:
+        """Of the users' requests; abandoned ones are neither. What was asked straight of a tier that is away says nothing of users."""
+        good = self.users.get(Outcome.OK, 0)
+        return good, sum(self.users.values()) - good - self.users.get(Outcome.ABANDONED, 0)
 
 
 @dataclass(slots=True)
@@ -28,6 +45,8 @@ class Tally:
     kept: int = 0
     by_outcome: Counter[str] = field(default_factory=Counter)
     by_tier: Counter[str] = field(default_factory=Counter)
+    users: Counter[str] = field(default_factory=Counter)
+    served: Counter[str] = field(default_factory=Counter)
     late_s: list[float] = field(default_factory=list)  # of the asks sent since it was last emptied
 
     def due(self) -> None:
@@ -51,6 +70,10 @@ class Tally:
         self.by_outcome[str(ask.outcome)] += 1
         if ask.tier is not None:
             self.by_tier[ask.tier] += 1
+        if of_users(ask.lane, ask.via):
+            self.users[str(ask.outcome)] += 1
+            if ask.outcome == Outcome.OK and ask.tier is not None:
+                self.served[ask.tier] += 1
 
     def snapshot(self) -> Snapshot:
         return Snapshot(
@@ -60,6 +83,8 @@ class Tally:
             self.asked - self.kept,
             dict(self.by_outcome),
             dict(self.by_tier),
+            dict(self.users),
+            dict(self.served),
         )
 
 
@@ -74,12 +99,12 @@ class Tallies:
 
     def snapshot(self) -> Snapshot:
         all_ = list(self._of.values())
-        by_outcome: Counter[str] = Counter()
-        by_tier: Counter[str] = Counter()
-        for one in all_:
-            by_outcome.update(one.by_outcome)
-            by_tier.update(one.by_tier)
+
+        def together(counts: Callable[[Snapshot], dict[str, int]]) -> dict[str, int]:
+            return dict(sum((Counter(counts(one)) for one in all_), Counter()))
+
         return Snapshot(
             sum(one.wanted for one in all_), sum(one.asked for one in all_), sum(one.capped for one in all_),
-            sum(one.in_flight for one in all_), dict(by_outcome), dict(by_tier),
+            sum(one.in_flight for one in all_), together(lambda s: s.by_outcome), together(lambda s: s.by_tier),
+            together(lambda s: s.users), together(lambda s: s.served),
         )  # fmt: skip

@@ -1,9 +1,15 @@
-"""What the live line says of asks wanted and delivered."""
+"""What the live line says of a run, and that the report of the same run says the same under the same word."""
 
 import pytest
 
+from analysis import frames, metrics
+from analysis.evidence import Evidence
+from analysis.metrics import PROBES
+from chaos.live import AnswerWatch
+from contract.records import Lane, Outcome
 from scenarios.gateway.live import live_line, move_line
-from scenarios.gateway.tally import Snapshot
+from scenarios.gateway.tally import Snapshot, Tallies, Tally
+from tests.synthetic import START, Hole, make, three_tier
 
 BEFORE = Snapshot(wanted=100, asked=100, capped=0, in_flight=0, by_outcome={}, by_tier={})
 
@@ -11,14 +17,45 @@ BEFORE = Snapshot(wanted=100, asked=100, capped=0, in_flight=0, by_outcome={}, b
 @pytest.mark.parametrize(
     ("wanted", "asked", "capped", "said"),
     [
-        (120, 120, 0, "4.0 asks/s, 3 waiting"),
-        (160, 145, 0, "12.0 wanted, 9.0 asks/s, 3 waiting"),  # this process is late
-        (160, 122, 38, "12.0 wanted, 4.4 asks/s, 38 capped, 3 waiting"),
+        (120, 120, 0, "4.0 asks/s, 3 in flight"),
+        (160, 145, 0, "12.0 wanted, 9.0 asks/s, 3 in flight"),  # this process is late
+        (160, 122, 38, "12.0 wanted, 4.4 asks/s, 38 capped, 3 in flight"),
     ],
 )
 def test_wanted_is_said_where_it_was_not_delivered(wanted, asked, capped, said):
-    now = Snapshot(wanted, asked, capped, 3, {"ok": asked}, {"vllm": asked})
-    assert live_line({}, now, BEFORE, 5.0, None) == f"{said} │ vllm {asked} │ no errors"
+    counts = ({"ok": asked}, {"vllm": asked}) * 2
+    now = Snapshot(wanted, asked, capped, 3, *counts)
+    assert live_line({}, now, BEFORE, 5.0, None, START) == f"{said} │ users: vllm {asked}, no errors"
+
+
+def test_what_was_asked_straight_of_a_tier_that_is_away_is_no_error_of_users():
+    now = Snapshot(
+        100, 100, 0, 0, {"ok": 88, "refused": 9, "cut": 3}, {"vllm": 91}, {"ok": 60, "cut": 3}, {"vllm": 60}
+    )
+    assert now.good_and_bad == (60, 3), "what the guards hear"
+    line = live_line({}, now, BEFORE, 5.0, None, START)
+    assert line.endswith("users: vllm 60, 3 cut │ direct and overhead: 9 refused")
+
+
+@pytest.mark.parametrize(
+    ("target", "answered", "said"),
+    [
+        ("vllm", True, "probe answered by another tier 3.09 s after inject vllm"),
+        ("vllm", False, "probe not answered by another tier for 3.1 s since inject vllm"),
+        ("gateway", True, "probe answered 3.09 s after inject gateway"),
+        ("gateway", False, "probe not answered for 3.1 s since inject gateway"),
+    ],
+)
+def test_the_probe_s_wait_since_an_inject_is_not_called_a_failover(target, answered, said):
+    probe = {"target": target, "of_gateway": target == "gateway", "s": 3.09, "answered": answered}
+    line = live_line({"probe": probe}, BEFORE, BEFORE, 5.0, None, START)
+    assert line.endswith(f" │ {said}")
+    assert "failover" not in line
+
+
+def test_times_are_since_the_run_s_start_as_in_the_report():
+    status = {"at": START + 64.0, "elapsed_s": 60.0, "total_s": 200.0}  # chaos was ready 4 s after
+    assert live_line(status, BEFORE, BEFORE, 5.0, None, START).startswith("01:04/03:24 │")
 
 
 @pytest.mark.parametrize(
@@ -32,12 +69,90 @@ def test_wanted_is_said_where_it_was_not_delivered(wanted, asked, capped, said):
     ],
 )
 def test_each_stage_of_a_move_but_its_begin_is_a_line(stage, error, line):
-    said = {"step": "gaming-mode", "move": "inject", "target": "vllm", "stage": stage, "error": error}
-    assert move_line(said, {"elapsed_s": 83.4}) == line
-    assert move_line(said, {}) == (line and line.removeprefix("01:23 "))
+    said = {
+        "at": START + 83.4,
+        "step": "gaming-mode",
+        "move": "inject",
+        "target": "vllm",
+        "stage": stage,
+        "error": error,
+    }
+    assert move_line(said, START) == line
 
 
 def test_what_is_waited_for_stands_behind_the_stage():
-    said = {"step": "gaming", "move": "inject", "target": "vllm", "stage": "commanded", "error": None}
-    line = move_line(said | {"note": "terminating, up to 1m30s"}, {})
-    assert line == "gaming: inject vllm: commanded (terminating, up to 1m30s)"
+    said = {
+        "at": START + 83.4,
+        "step": "gaming",
+        "move": "inject",
+        "target": "vllm",
+        "stage": "commanded",
+        "error": None,
+    }
+    line = move_line(said | {"note": "terminating, up to 1m30s"}, START)
+    assert line == "01:23 gaming: inject vllm: commanded (terminating, up to 1m30s)"
+
+
+def _refused_directly(folder):
+    return make(folder, [Hole("s", "vllm", 20, 30, hole_s=3)], duration_s=80, pairs=60)
+
+
+@pytest.mark.parametrize(
+    "made", [three_tier, _refused_directly], ids=["three tiers", "direct requests refused"]
+)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_live_line_and_the_report_count_the_same_of_the_same_records(tmp_path, made, workers):
+    made = made(tmp_path)
+    run = Evidence(frames.read(made.path))
+    tallies, together = [Tally() for _ in range(workers)], Tallies()
+    for i, ask in enumerate(a for a in made.asks if a.lane not in PROBES):
+        tallies[i % workers].began(arrived=False)
+        tallies[i % workers].ended(ask)
+    for i, tally in enumerate(tallies):
+        together.tell(f"w{i}", tally.snapshot())
+    now, found = together.snapshot(), metrics.continuity(run.frames.asks)
+    assert now.asked == run.delivered.sent
+    assert sum(now.users.values()) == found.good.asked + found.cut + found.stalled + found.abandoned
+    assert now.users.get(Outcome.OK, 0) == found.good.hits
+    assert now.users.get(Outcome.CUT, 0) == found.cut
+    assert now.good_and_bad == (
+        found.good.hits,
+        found.good.asked - found.good.hits + found.cut + found.stalled,
+    )
+    assert now.served == {of.tier.name: of.users.good for of in run.by_tier if of.users.good}
+    elsewhere = [a for a in made.asks if a.lane == Lane.OVERHEAD]
+    assert sum(now.others.values()) == len(elsewhere)
+
+
+def test_the_probe_s_answer_after_an_inject_is_the_one_in_the_records(tmp_path):
+    made = make(tmp_path, [Hole("s", "vllm", 20, 30, hang_s=3.0)], duration_s=80)
+    run = frames.read(made.path)
+    (trial,) = run.trials
+    watch = AnswerWatch()
+    assert watch.status(START) is None
+    ended = [(a.sent_at + a.latency_ms / 1000, a) for a in made.asks if a.lane in PROBES]
+    for at, ask in sorted(ended, key=lambda e: e[0]):
+        if watch.target is None and at > trial.commanded_at:
+            watch.taken(trial.commanded_at, "vllm")
+            assert watch.status(trial.commanded_at + 1) == {
+                "target": "vllm", "of_gateway": False, "s": pytest.approx(1.0), "answered": False,
+            }  # fmt: skip
+        watch.answered(ask)
+    probe = run.asks[run.asks["lane"].isin(PROBES) & run.asks["good"] & (run.asks["tier"] != "vllm")]
+    first = probe.loc[probe["intended_at"] > trial.commanded_at, "first_at"].min()
+    found = watch.status(START + 80)
+    assert found["answered"]
+    assert found["s"] == pytest.approx(first - trial.commanded_at, abs=1e-4)
+
+
+def test_an_answer_of_the_tier_that_is_away_ends_no_wait(tmp_path):
+    made = make(tmp_path, [], duration_s=20)
+    watch = AnswerWatch()
+    watch.taken(START + 5, "vllm")
+    answers = [a for a in made.asks if a.lane in PROBES and a.intended_at > START + 5]
+    for ask in answers:
+        watch.answered(ask)
+    assert not watch.status(START + 20)["answered"]
+    watch.returned("vllm")
+    watch.answered(answers[-1])
+    assert watch.status(START + 20)["answered"]
