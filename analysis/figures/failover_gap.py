@@ -8,6 +8,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from analysis import metrics, outages
 from analysis.checkers import failover as judged
@@ -18,9 +19,10 @@ from analysis.trials import summarise
 from analysis.windows import Trial
 
 NOTHING = "no fault was injected"
+_HATCH = "//////"
 _LANES = {
-    metrics.PROBES[0]: ("gap_new", "#777777", -0.22, "gap [lower, upper], new connection"),
-    metrics.PROBES[1]: ("gap_kept", "#BBBBBB", 0.22, "gap, kept connection"),
+    metrics.PROBES[0]: ("gap_new", "#666666", -0.22, "new"),
+    metrics.PROBES[1]: ("gap_kept", "#A6A6A6", 0.22, "kept"),
 }
 
 
@@ -28,8 +30,8 @@ _LANES = {
 def data(run: Evidence) -> pd.DataFrame:
     """A row for each mark of each `step` and `trial`: `failover` (`s`, to `tier`), `gap_new` and `gap_kept` (`lower_s`, `upper_s`).
 
-    And of each step the `median` with its interval, and the `limit`. `censored`: it took longer than `s`; of a gap, its end
-    was not seen, and `upper_s` is where the fault ended. Where a failover is unknown, `s` is empty and `why_unknown` says why.
+    And of each step the `median` with its interval, the `limit` of the failover and the `gap_limit`. `censored`: it took longer
+    than `s`; of a gap, its end was not seen, and `upper_s` is where the fault ended. Where a failover is unknown, `s` is empty and `why_unknown` says why.
     """
     expected: dict[str, Any] = run.frames.timeline.expect.get("failover", {}) if run.frames.timeline else {}
     rows: list[dict[str, Any]] = []
@@ -39,6 +41,9 @@ def data(run: Evidence) -> pd.DataFrame:
         rows += _to_named(run, trials, expected) if named else [_to_first(run, t) for t in trials]
         rows += [gap for t in trials for gap in _gaps(run, t)]
     limits = {expected["step"]: float(expected["max_s"])} if expected else {}
+    gap = run.frames.timeline.expect.get("failover_gap") if run.frames.timeline else None
+    if gap and any(t.step == gap.get("step") for t in run.trials):
+        rows.append({"step": gap["step"], "mark": "gap_limit", "s": float(gap["max_s"]), "censored": False})
     return spread.with_summaries(pd.DataFrame(rows, columns=spread.COLUMNS), "failover", limits)
 
 
@@ -83,12 +88,23 @@ def _gaps(run: Evidence, trial: Trial) -> list[dict[str, Any]]:
 
 
 def says(run: Evidence) -> str:
-    """`Failover took 0.43 s in gaming-mode, 0.54 s (median of 9; max 0.9 s) in cpu-tier-too`."""
+    """`Failover took 0.43 s in gaming-mode; the probe's longest gap: at least 0.2 s, at most 1.4 s`."""
     rows = data(run)
     if rows.empty:
         return f"Nothing to show: {NOTHING}"
     seen = {step: summarise(spread.values(rows, "failover", step)) for step in rows["step"].unique()}
-    return spread.says("Failover", seen)
+    return "; ".join(filter(None, [spread.says("Failover", seen), _longest(rows)]))
+
+
+def _longest(rows: pd.DataFrame) -> str:
+    """Of all gaps: the one that may have been the longest, what is certain of it and what is possible."""
+    gaps = rows[rows["mark"].isin([mark for mark, *_ in _LANES.values()])]
+    if gaps.empty:
+        return ""
+    longest = gaps.sort_values(["censored", "upper_s"]).iloc[-1]
+    least, most = (style.seconds_text(float(longest[name])) for name in ("lower_s", "upper_s"))
+    end = "and its end was not seen" if longest["censored"] else f"at most {most}"
+    return f"the probe's longest gap: at least {least}, {end}"
 
 
 def draw(run: Evidence) -> Figure:
@@ -96,8 +112,11 @@ def draw(run: Evidence) -> Figure:
 
     A dot is the failover: lost → first token of the first answer by the tier that the expectation names (else by whoever
     answered first). A hollow one with an arrow: it outlasted the fault or the run. Bars are the failover gap of the
-    probe's two lanes, from its lower to its upper bound. Red is the limit, the dashes the median of a step, the band
-    its exact interval (from six trials on).
+    probe's two lanes, how long it had no good answer: filled what is certain (up to the lower bound), hatched what is
+    possible (up to the upper one: between two of its requests it saw nothing); with an arrow, its end was not seen. The red line is the
+    limit of the failover, the dotted one that of the gap: it is kept where the hatched part too ends before it, broken where
+    the filled one goes beyond it, else it is unknown. The dashes are the median of a step, the band its exact interval (from
+    six trials on).
     """
     rows = data(run)
     if rows.empty:
@@ -106,13 +125,14 @@ def draw(run: Evidence) -> Figure:
         made = style.figure(height=1.5 + spread.height(rows))
         axes = made.add_subplot()
         spread.panel(axes, run, rows, "failover", _bars)
-        axes.set_xlabel("seconds since the tier was lost")
-        marks = spread.legend(run, rows, "failover", "failover to {tier}")
-        marks += [
-            Line2D([], [], color=colour, lw=5, label=label)
-            for mark, colour, _, label in _LANES.values()
-            if (rows["mark"] == mark).any()
-        ]
+        axes.set_xlabel("seconds: of a dot since the tier was lost, of a bar without a good answer")
+        marks = spread.legend(run, rows, "failover", "failover to {tier}", "limit of the failover")
+        for mark, colour, _, lane in _LANES.values():
+            if (rows["mark"] == mark).any():
+                marks.append(Patch(color=colour, label=f"gap, {lane} connection: certain"))
+                marks.append(_possible(colour, f"gap, {lane} connection: possible"))
+        for s in rows.loc[rows["mark"] == "gap_limit", "s"].unique():
+            marks.append(Line2D([], [], color=style.LIMIT, lw=2, ls=":", label=f"limit of the gap {s:g} s"))
         style.legend(axes, marks, most=4)
     n = int((rows["mark"] == "failover").sum())
     style.title(made, says(run), run, f"n = {n} trial{'s' if n != 1 else ''}")
@@ -120,10 +140,18 @@ def draw(run: Evidence) -> Figure:
 
 
 def _bars(axes: Axes, rows: pd.DataFrame, pitch: float) -> None:
-    """The gaps of the two lanes."""
+    """The gaps of the two lanes: what is certain, and beyond it what is possible."""
     for mark, colour, shift, _ in _LANES.values():
         mine = rows[rows["mark"] == mark]
+        at, more_s = mine["at"] + shift * pitch, np.maximum(mine["upper_s"] - mine["lower_s"], 0.0)
+        axes.barh(at, mine["lower_s"], height=0.34 * pitch, color=colour, lw=0, zorder=1.6)
         axes.barh(
-            mine["at"] + shift * pitch, np.maximum(mine["upper_s"] - mine["lower_s"], 0.0), left=mine["lower_s"],
-            height=0.34 * pitch, color=colour, lw=0, zorder=1.5,
+            at, more_s, left=mine["lower_s"], height=0.34 * pitch, facecolor="white", edgecolor=colour, hatch=_HATCH,
+            lw=0.6, zorder=1.5,
         )  # fmt: skip
+        for end_s, y in zip(mine.loc[mine["censored"], "upper_s"], at[mine["censored"]], strict=True):
+            spread.onward(axes, end_s, y, colour)
+
+
+def _possible(colour: str, label: str) -> Patch:
+    return Patch(facecolor="white", edgecolor=colour, hatch=_HATCH, lw=0.6, label=label)

@@ -130,8 +130,7 @@ def _dots(axes: Axes, dots: pd.DataFrame, colours: dict[str, str], pitch: float)
     axes.scatter(dots["s"][seen], dots["at"][seen], s=size**2, c=list(paint[seen]), lw=0, alpha=0.9, zorder=4)
     for s, at in zip(dots["s"][censored & known], dots["at"][censored & known], strict=True):
         axes.plot(s, at, marker="o", ms=size, color="white", mec=style.FAILED, mew=1.1, zorder=4)
-        axes.annotate("", (s, at), (s + 0.045 * axes.get_xlim()[1], at), zorder=3, annotation_clip=False,
-                      arrowprops={"arrowstyle": "<-", "color": style.FAILED, "shrinkA": 0, "shrinkB": size / 2})  # fmt: skip
+        onward(axes, s, at, style.FAILED, size / 2)
     for at, why in zip(dots["at"][~known], dots["why_unknown"][~known], strict=True):
         words = "unknown" if pd.isna(why) else f"unknown: {why}"
         if pitch >= 0.15:
@@ -139,6 +138,12 @@ def _dots(axes: Axes, dots: pd.DataFrame, colours: dict[str, str], pitch: float)
                       color="#555555")  # fmt: skip
         else:
             axes.plot(0.004, at, marker="x", ms=4, color=style.UNKNOWN, transform=axes.get_yaxis_transform())
+
+
+def onward(axes: Axes, s: float, at: float, colour: str, beside: float = 0.0) -> None:
+    """An arrow to the right: its end was not seen."""
+    axes.annotate("", (s, at), (s + 0.045 * axes.get_xlim()[1], at), zorder=3, annotation_clip=False,
+                  arrowprops={"arrowstyle": "<-", "color": colour, "shrinkA": 0, "shrinkB": beside})  # fmt: skip
 
 
 def _summary(axes: Axes, rows: pd.DataFrame, top: float, bottom: float) -> None:
@@ -150,12 +155,13 @@ def _summary(axes: Axes, rows: pd.DataFrame, top: float, bottom: float) -> None:
             end_s = upper_s if np.isfinite(upper_s) else axes.get_xlim()[1]
             axes.fill_betweenx([top, bottom], lower_s, end_s, color=style.INK, alpha=0.13, lw=0, zorder=1)
         axes.plot([s, s], [top, bottom], color=style.INK, lw=1.6, ls="--", zorder=3)
-    for s in rows.loc[rows["mark"] == "limit", "s"]:
-        axes.plot([s, s], [top, bottom], color=style.LIMIT, lw=2, zorder=2)
+    for mark, dashes in (("limit", "-"), ("gap_limit", ":")):
+        for s in rows.loc[rows["mark"] == mark, "s"]:
+            axes.plot([s, s], [top, bottom], color=style.LIMIT, lw=2, ls=dashes, zorder=2)
 
 
-def legend(run: Evidence, rows: pd.DataFrame, mark: str, words: str) -> list[Any]:
-    """What the marks mean that are in it; `words`: what a tier's dot is, `failover to {tier}`."""
+def legend(run: Evidence, rows: pd.DataFrame, mark: str, words: str, limit: str = "limit") -> list[Any]:
+    """What the marks mean that are in it; `words`: what a tier's dot is, `failover to {tier}`; `limit`: whose it is."""
     dots = rows[rows["mark"] == mark]
     by = set(dots.loc[~dots["censored"] & dots["s"].notna(), "tier"].dropna().astype(str))
     marks: list[Any] = [
@@ -175,6 +181,8 @@ def legend(run: Evidence, rows: pd.DataFrame, mark: str, words: str) -> list[Any
     limits = rows.loc[rows["mark"] == "limit", "s"].unique()
     if len(limits):
         marks.append(
-            Line2D([], [], color=style.LIMIT, lw=2, label=f"limit {' and '.join(f'{s:g} s' for s in limits)}")
+            Line2D(
+                [], [], color=style.LIMIT, lw=2, label=f"{limit} {' and '.join(f'{s:g} s' for s in limits)}"
+            )
         )
     return marks

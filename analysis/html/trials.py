@@ -97,6 +97,7 @@ def _seen(run: Evidence, rows: Sequence[Row]) -> Table:
     gap, down = metric("Failover gap"), metric("Unavailability")
     return Table(
         "What users saw of each trial. A trial's name shows it in the timeline. > : at least so long, its end was not seen. "
+        "A gap lies between two bounds: what is certain is the first, for between two of its requests the probe saw nothing. "
         f"{UNKNOWN}: not seen.",
         [
             Column("trial", number=False), Column("fault", number=False), Column("lost, after commanded", metric("Lost")),
@@ -230,7 +231,10 @@ def _gap(row: Row, word: str) -> Cell:
     low, high = row[f"gap_{word}_lower_s"], row[f"gap_{word}_upper_s"]
     if low is None:
         return cell(None)
-    return Cell(f"[{low:.2f}, {high:.2f}] s" if high is not None else f"> {low:.2f} s")
+    return Cell(
+        f"at least {low:.2f} s, "
+        + ("its end was not seen" if high is None else f"in [{low:.2f}, {high:.2f}] s")
+    )
 
 
 def _brown(row: Row) -> Cell:

@@ -141,9 +141,13 @@ def test_the_tables_show_the_numbers_of_the_csv_files(page, three):
     failover = pd.read_csv(three.path / "report" / "failover.csv")
     for row in failover.to_dict("records"):
         assert f"{row['failover_s']:.2f} s" in page.text
-        assert f"[{row['gap_new_lower_s']:.2f}, {row['gap_new_upper_s']:.2f}] s" in page.text
+        least, most = row["gap_new_lower_s"], row["gap_new_upper_s"]
+        assert f"at least {least:.2f} s, in [{least:.2f}, {most:.2f}] s" in page.text
         assert f"{row['recovery_s']:.2f} s" in page.text
     run = Evidence(frames.read(three.path))
+    for part in tables.by_part(run).to_dict("records"):
+        counts = " ".join(str(part[name]) for name in ("asked", "good"))
+        assert f"{part['part']} {counts} " in page.text
     for of in run.by_tier:
         p50 = of.users.latency["p50"]
         assert f"latency, from sent {of.users.good} {p50 / 1000:.2f} s" in page.text or (

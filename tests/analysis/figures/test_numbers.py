@@ -3,6 +3,7 @@
 import pytest
 
 from analysis import frames
+from analysis.checkers import failover_gap as judged
 from analysis.evidence import Evidence
 from analysis.figures import (
     availability,
@@ -88,6 +89,56 @@ def test_every_trial_its_failover_the_median_its_interval_and_the_limit(tmp_path
     back = recovery.data(run)
     assert back.loc[back["mark"] == "recovery", "s"].tolist() == pytest.approx([3.1] * 6, abs=0.4)
     assert back.loc[back["mark"] == "limit", "s"].tolist() == [60.0]
+
+
+def _bars(figure):
+    """(from, to, hatched) of every bar in it, in data's seconds."""
+    return [
+        (round(b.get_x(), 3), round(b.get_x() + b.get_width(), 3), bool(b.get_hatch()))
+        for b in figure.axes[0].patches
+        if b.get_width()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("probe_rate", "max_s", "status"), [(0.4, 5.0, "unknown"), (0.4, 9.0, "pass"), (5, 1.0, "fail")]
+)
+def test_what_is_certain_of_a_gap_is_drawn_apart_from_what_is_possible(tmp_path, probe_rate, max_s, status):
+    """A probe that asks seldom knows little: a bar up to the upper bound looked like a gap beyond the limit."""
+    expect = {
+        "failover": {"step": "freeze", "to": "ollama", "max_s": 5},
+        "failover_gap": {"step": "freeze", "max_s": max_s},
+    }
+    hole = Hole("freeze", "vllm", 20, 20, hang_s=2.5)
+    run = read(make(tmp_path, [hole], duration_s=80, probe_rate=probe_rate, expect=expect))
+    rows = failover_gap.data(run)
+    gaps = rows[rows["mark"].isin(["gap_new", "gap_kept"])]
+    bars = _bars(failover_gap.draw(run))
+    for lower_s, upper_s in gaps[["lower_s", "upper_s"]].round(3).to_numpy(float):
+        assert (lower_s, upper_s, True) in bars, "possible: hatched"
+        assert not lower_s or (0.0, lower_s, False) in bars, "certain: filled"
+    assert rows.loc[rows["mark"] == "gap_limit", "s"].tolist() == [max_s]
+    longest = gaps.loc[gaps["upper_s"].idxmax()]
+    assert failover_gap.says(run).endswith(
+        f"the probe's longest gap: at least {longest['lower_s']:.2f} s, at most {longest['upper_s']:.2f} s"
+    )
+    # What is drawn is what is judged: filled beyond the limit fails, hatched within it passes, between the two is unknown.
+    drawn = (
+        "fail"
+        if (gaps["lower_s"] > max_s).any()
+        else "pass"
+        if (gaps["upper_s"] <= max_s).all()
+        else "unknown"
+    )
+    found = judged.check(judged.Params(step="freeze", max_s=max_s), run)
+    assert (found.status, drawn) == (status, status)
+
+
+def test_a_gap_whose_end_was_not_seen_says_so(tmp_path):
+    run = read(make(tmp_path, [Hole("s", "vllm", 10, 60, hole_s=60)], duration_s=60, pairs=0, status=None,
+                    drop=[("mend", "begin"), ("mend", "commanded"), ("mend", "effective")]))  # fmt: skip
+    assert failover_gap.says(run).endswith(", and its end was not seen")
+    assert failover_gap.draw(run).axes[0].texts, "an arrow goes on from it"
 
 
 def test_a_failover_that_nobody_saw_end_is_censored_and_one_without_asks_unknown(tmp_path):
