@@ -191,7 +191,7 @@ def _phases(phases: pd.DataFrame) -> Table:
         )  # fmt: skip
     about, latency = metric("Phases"), metric("Latency")
     return Table(
-        f"The same in each phase of each trial. {_COUNTED} Where faults overlap, it counts in the one that began first.",
+        "The same in each phase of each trial. Where faults overlap, a request counts in the one that began first.",
         [
             Column("trial", number=False), Column("phase", about, number=False), Column("from", about), Column("length", about),
             *_outcomes(), Column("goodput", metric("Continuity, goodput")), Column("sent in it", latency),
