@@ -49,7 +49,7 @@ from scenarios.gateway.recording import Memory, Recording, copy_evidence
 from scenarios.gateway.stage import MAX_IN_FLIGHT, Stage, endpoints
 from scenarios.gateway.workers import Workers
 from scenarios.overhead import OverheadUser
-from scenarios.warmup import gateway_version, preflight, unhealthy, warm_up
+from scenarios.warmup import preflight, unhealthy, warm_up
 
 ARGUMENTS = (
     "topology",
@@ -62,6 +62,9 @@ ARGUMENTS = (
     "spawn_rate",
     "headless",
     "stop_timeout",
+    "documents",
+    "instances",
+    "without_reaper",
 )
 SCENARIOS = (ChatUser, DirectUser, OverheadUser)
 ON_REQUEST = (ClassifyUser,)  # played only where the timeline or --scenarios names them
@@ -370,8 +373,9 @@ class Conductor:
         workers = self._workers.rest() if self._workers is not None else []
         self._recording.close()
         reason = self._reason(code)
-        counts = self._recording.tally.snapshot().by_outcome
-        run.close(ABORTED if reason else FINISHED, self._clock.now(), reason, counts, workers)
+        tally = self._recording.tally.snapshot()
+        ended = ABORTED if reason else FINISHED
+        run.close(ended, self._clock.now(), reason, tally.by_outcome, workers, tally.by_version)
         counters.keep(run.path, self._topology, AFTER, self._clock)
         try:
             copy_evidence(self._environment, run.path, self._topology_path.parent / "ledger")
@@ -480,7 +484,7 @@ class Conductor:
             inputs,
             arguments,
             options.seed,
-            gateway_version(self._topology),
+            self._stage.recorder.tally.snapshot().by_version,
             self._workers.cast if self._workers is not None else (),
         )
         print(f"run {run.path}", flush=True)

@@ -17,6 +17,7 @@ from analysis import clocks, columns, ledger
 from analysis.overload import overloaded_seconds, touched
 from analysis.progress import Told, silent
 from analysis.windows import Trial, instant, trials_of
+from contract import gateway_version
 from contract import timeline as timelines
 from contract import topology as topologies
 from contract.ranks import Ranks
@@ -135,6 +136,17 @@ class Frames:
             if reason
             else "the run was never closed: killed, or still running"
         )
+
+    @property
+    def gateway_versions(self) -> dict[str, int]:
+        """Version of the gateway → answers that named it, the earliest first; none where no answer named one."""
+        return dict(self.manifest.get("gateway_versions") or {})
+
+    @property
+    def gateway_version(self) -> str | None:
+        """`litellm 1.108.7`; of several with the answers of each. None where no answer named one."""
+        of_older = (self.manifest.get("versions") or {}).get("gateway")
+        return gateway_version.text(self.gateway_versions) or of_older
 
     @property
     def open_loop(self) -> bool:

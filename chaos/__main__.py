@@ -161,7 +161,8 @@ def _run(args: argparse.Namespace) -> int:
         leash(stop, conduct.told)
     code = conduct.run()
     if own:
-        own.close(ABORTED if stop.reason else FINISHED, clock.now(), stop.reason, {})
+        ended = ABORTED if stop.reason else FINISHED
+        own.close(ended, clock.now(), stop.reason, {}, gateway=conduct.gateway_versions)
     if code == EXIT_NOT_RESTORED:
         print(f"NOT RESTORED; by hand: {_by_hand(args)}", file=sys.stderr)
     return code

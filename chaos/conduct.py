@@ -76,6 +76,9 @@ class Conduct:
         self._shown = [GATEWAY] if topology.gateway.health else []
         self._shown += [t.name for t in topology.tiers if not t.cloud]
         self.told = Told()
+        self.gateway_versions: dict[
+            str, int
+        ] = {}  # version → the probe's answers that named it, when it has ended
         self._probe_cloud = 0
         self._answered = AnswerWatch()
         self._open: set[str] = set()
@@ -123,6 +126,7 @@ class Conduct:
             not_restored = self._walk_rounds(around)
         finally:
             self._probe.stop(PROBE_DRAIN_S)
+            self.gateway_versions |= self._probe.gateway_versions
             self._health.stop()
             over.set()
             watch.join()

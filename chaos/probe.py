@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from chaos.metronome import Metronome
 from chaos.stop import Stop
 from chaos.wire import Connection, Deadlines
+from contract import gateway_version
 from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
@@ -32,7 +33,10 @@ class _Slot:
 
 
 class Probe:
-    """Starts with `start`, ends with `stop`; `keep` gets each record."""
+    """Starts with `start`, ends with `stop`; `keep` gets each record.
+
+    `gateway_versions`: version → answers that named it.
+    """
 
     def __init__(
         self,
@@ -46,6 +50,7 @@ class Probe:
         self._endpoint, self._topology, self._prefix = endpoint, topology, prefix
         self._clock, self._keep = clock, keep
         self.metronome = metronome
+        self.gateway_versions: dict[str, int] = {}
         self.lock = threading.Lock()  # guards the metronome and what is in flight
         self._over = Stop()
         self._count = 0
@@ -141,9 +146,13 @@ class Probe:
                 if isinstance(found, Exception):
                     raise found
                 fill(ask, found, self._clock.at, self._topology)
+                version = gateway_version.named(ask.via, found.status, found.headers)
             except Exception as e:  # ours; a lane that fell silent would look like a quiet one
                 ours(ask, e)
+                version = None
             with self.lock:
+                if version is not None:
+                    gateway_version.count(self.gateway_versions, version)
                 good = ask.outcome == Outcome.OK
                 served_s = ask.latency_ms / 1000 if good and ask.latency_ms is not None else None
                 self.metronome.answered(rank_of(self._topology.ranks, ask.tier) if good else None, served_s)

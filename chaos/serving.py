@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from chaos.probe import PROMPT
 from chaos.watch.foreign import clean, shortened, without
 from chaos.wire import Connection, Deadlines
-from contract import page
+from contract import gateway_version, page
 from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
@@ -48,6 +48,7 @@ class Answered:
     ask: Ask
     streams: str | None
     wrong: str | None
+    version: str | None = None  # of the gateway, as the answer names it
 
 
 class NotStreamed(Exception):
@@ -96,6 +97,8 @@ def _looked(name: str, endpoint: Endpoint, topology: Topology) -> Serving:
         well.append(f"lists {endpoint.model}")
     elif answered.wrong is not None:
         wrong.append(unlisted)
+    if answered.version is not None:
+        well.append(f"answers as {gateway_version.names([answered.version])}")
     if answered.streams is not None:
         # What answers need not be listed: a wildcard group, a hidden alias, a list that the key may not read.
         hidden = f" for {endpoint.model}, which it does not list" if unlisted is not None else ""
@@ -126,7 +129,7 @@ def ask(topology: Topology, via: str, endpoint: Endpoint) -> Answered:
         how, wrong = None, str(e)
     if record.outcome != Outcome.OK:
         how, wrong = None, _not_whole(record, endpoint, wrong)
-    return Answered(record, how, wrong)
+    return Answered(record, how, wrong, gateway_version.named(via, exchange.status, exchange.headers))
 
 
 def _not_whole(record: Ask, endpoint: Endpoint, wrong: str | None) -> str:

@@ -15,10 +15,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 
+from contract import gateway_version
 from contract.records import FORMAT, READ, Worker, columns
 from contract.refusal import Refusal
 
@@ -34,17 +36,22 @@ class Run:
 
     def close(
         self, status: str, at: float, reason: str | None, counts: Mapping[str, int],
-        workers: Sequence[Worker] = (),
+        workers: Sequence[Worker] = (), gateway: Mapping[str, int] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         """Close the manifest: `finished`, or `aborted` and why (`guard: …`, `signal: …`, `error: …`), and the counts.
 
-        `workers`: how each of them ended; none where one process did it all.
+        `workers`: how each of them ended; none where one process did it all. `gateway`: version → answers since the run
+        was opened, which are added to those from before it.
         """
         assert status in (FINISHED, ABORTED)
         assert (status == ABORTED) == (reason is not None)
         self.manifest |= {"status": status, "closed_at": at, "reason": reason, "counts": dict(counts)}
         self.manifest["hosts"] = _hosts(workers)
         self.manifest["workers"] = [asdict(w) for w in workers]
+        seen = self.manifest["gateway_versions"]
+        for version, answers in gateway.items():
+            gateway_version.count(seen, version, answers)
+        self.manifest["versions"]["gateway"] = gateway_version.names(seen)
         self._write()
 
     def reported(self, exit_code: int) -> None:
@@ -63,12 +70,12 @@ def open_run(
     inputs: Mapping[str, str],
     arguments: Mapping[str, Any],
     seed: int,
-    gateway: str | None = None,
+    gateway: Mapping[str, int] = MappingProxyType({}),
     workers: Sequence[Worker] = (),
 ) -> Run:
     """A new run folder with its manifest and its inputs (file name → text). Raises Refusal where none can be made.
 
-    `gateway`: the version that the gateway tells of itself. `workers`: those that will make its asks; none where this
+    `gateway`: version → answers of the warm-up that named it. `workers`: those that will make its asks; none where this
     process does.
     """
     stamp = datetime.datetime.fromtimestamp(started_at, datetime.UTC).strftime("%Y-%m-%dT%H%M%SZ")
@@ -84,7 +91,8 @@ def open_run(
             "status": RUNNING,
             "started_at": started_at,
             "git_commit": _git_commit(),
-            "versions": {**_versions(), "gateway": gateway},
+            "versions": {**_versions(), "gateway": gateway_version.names(gateway)},
+            "gateway_versions": dict(gateway),
             "arguments": dict(arguments),
             "seed": seed,
             "hosts": _hosts(workers),

@@ -3,16 +3,12 @@
 The first answer after a gateway's boot takes seconds; no metric may rest on it.
 """
 
-import json
-import urllib.request
-
 import gevent.pool
 
 from contract import health
 from contract.records import GATEWAY, Ask, Lane
 from contract.refusal import Refusal
 from contract.topology import Topology
-from contract.trust import client_context
 from scenarios.gateway.asker import Asker
 from scenarios.gateway.stage import Stage
 
@@ -101,17 +97,6 @@ def unhealthy(topology: Topology) -> list[str]:
     asked = [(url, url.headers()) for url in health.urls_of(topology)]
     found = gevent.pool.Group().map(lambda of: health.wrong(of[0], health.check(*of)), asked)
     return [f"{url.name}: {wrong}" for (url, _), wrong in zip(asked, found, strict=True) if wrong]
-
-
-def gateway_version(topology: Topology) -> str | None:
-    """What a LiteLLM proxy tells of itself on its readiness page; None where nobody tells."""
-    try:
-        url, context = f"{topology.gateway.url}/health/readiness", client_context(topology.gateway.ca_file)
-        with urllib.request.urlopen(url, timeout=5, context=context) as answer:
-            found = json.load(answer).get("litellm_version")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return f"litellm {found}" if found else None
 
 
 def _answered(ask: Ask) -> bool:

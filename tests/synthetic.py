@@ -9,10 +9,11 @@ after `hole_s`; what it has under way it ends, unless it is killed (`unit_kill`)
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -124,6 +125,7 @@ class World:
     engines: Sequence[Engine]
     holes: Sequence[Hole]
     random: random.Random
+    shunned: Sequence[tuple[str, float, float]] = ()
     counter: int = 0
     asks: list[Ask] = field(default_factory=list)
 
@@ -150,6 +152,9 @@ class World:
             return ask
         wait_s, hops = 0.0, 0
         for engine in self._in_turn():
+            if any(name == engine.name and start <= at < end for name, start, end in self.shunned):
+                hops = 1
+                continue
             hole = self._avoided(engine, at, kept=lane == Lane.PROBE_KEPT)
             if hole is None:
                 self._serve(ask, at, engine, wait_s, tokens, hops)
@@ -267,21 +272,25 @@ def make(
     health: bool | Sequence[Health] = True,
     overloaded: Sequence[tuple[float, float]] = (),
     stalled: Sequence[tuple[float, float]] = (),
+    shunned: Sequence[tuple[str, float, float]] = (),
+    gateway: Mapping[str, int] = MappingProxyType({"1.106.2": 12}),
     seed: int = 1,
     name: str = "synthetic",
 ) -> Made:
     """A run folder. `status` None: never closed. `drop`: (move, stage) that were not written. `extra`: further asks.
 
     `overloaded`: (from, to) in which the load generator was late. `stalled`: (from, to) in which the probe did not ask.
+    `shunned`: (tier, from, to) in which the gateway leaves a tier out although it serves, as LiteLLM 1.108.7 does with a healthy
+    fallback. `gateway`: version → answers that named it.
     """
-    world = World(engines, steps, random.Random(seed))
+    world = World(engines, steps, random.Random(seed), shunned)
     _load(world, duration_s, rate)
     _probe(world, duration_s, probe_rate, stalled)
     _pairs(world, duration_s, pairs, overhead_ms / 1000, first_slower_ms / 1000)
     inputs = {"topology.yaml": topology_text(engines, cooldown), "gateway.yaml": "{}\n"}
     if steps or expect is not None:
         inputs["timeline.yaml"] = timeline_text(steps, expect or {}, duration_s)
-    run = open_run(results, name, START, inputs, {"made": "by tests"}, seed)
+    run = open_run(results, name, START, inputs, {"made": "by tests"}, seed, gateway)
     written = [*world.asks, *extra]
     _write(run.path / "requests.arrow", REQUESTS, [a for a in written if not a.lane.startswith("probe")])
     _write(run.path / "probe.arrow", REQUESTS, [a for a in written if a.lane.startswith("probe")])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from gevent import GreenletExit
 
+from contract import gateway_version
 from contract.classification import Classification
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
@@ -91,6 +92,7 @@ class Asker:
                 lambda at: tally.sent(stage.clock.at(at) - ask.intended_at),
             )  # fmt: skip
             self.headers = exchange.headers
+            tally.named(gateway_version.named(via, exchange.status, exchange.headers))
             fill(ask, exchange, stage.clock.at, stage.topology, proper_end, classification)
             return ask
         except GreenletExit:  # the run ends, and we stop waiting

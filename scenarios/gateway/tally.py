@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from contract import gateway_version
 from contract.records import Ask, Outcome, of_users
 
 
@@ -21,6 +22,7 @@ class Snapshot:
         default_factory=dict
     )  # by outcome, of the users' requests (through the gateway) alone
     served: dict[str, int] = field(default_factory=dict)  # of these the good ones, by tier
+    by_version: dict[str, int] = field(default_factory=dict)  # only answers that name the gateway's version
 
     @property
     def others(self) -> dict[str, int]:
@@ -47,6 +49,7 @@ class Tally:
     by_tier: Counter[str] = field(default_factory=Counter)
     users: Counter[str] = field(default_factory=Counter)
     served: Counter[str] = field(default_factory=Counter)
+    by_version: dict[str, int] = field(default_factory=dict)
     late_s: list[float] = field(default_factory=list)  # of the asks sent since it was last emptied
 
     def due(self) -> None:
@@ -75,6 +78,11 @@ class Tally:
             if ask.outcome == Outcome.OK and ask.tier is not None:
                 self.served[ask.tier] += 1
 
+    def named(self, version: str | None) -> None:
+        """An answer named this version of the gateway; None: it named none."""
+        if version is not None:
+            gateway_version.count(self.by_version, version)
+
     def snapshot(self) -> Snapshot:
         return Snapshot(
             self.wanted,
@@ -85,6 +93,7 @@ class Tally:
             dict(self.by_tier),
             dict(self.users),
             dict(self.served),
+            dict(self.by_version),
         )
 
 
@@ -103,8 +112,12 @@ class Tallies:
         def together(counts: Callable[[Snapshot], dict[str, int]]) -> dict[str, int]:
             return dict(sum((Counter(counts(one)) for one in all_), Counter()))
 
+        by_version: dict[str, int] = {}
+        for one in all_:
+            for version, answers in one.by_version.items():
+                gateway_version.count(by_version, version, answers)
         return Snapshot(
             sum(one.wanted for one in all_), sum(one.asked for one in all_), sum(one.capped for one in all_),
             sum(one.in_flight for one in all_), together(lambda s: s.by_outcome), together(lambda s: s.by_tier),
-            together(lambda s: s.users), together(lambda s: s.served),
+            together(lambda s: s.users), together(lambda s: s.served), by_version,
         )  # fmt: skip

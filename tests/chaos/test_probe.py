@@ -56,6 +56,19 @@ def test_a_mistake_of_ours_has_its_record_and_the_lane_goes_on(probe):
     columns(records, REQUESTS)
 
 
+def test_the_probe_counts_the_versions_of_the_gateway_that_its_answers_name(probe):
+    def named(version):
+        return [
+            head("200 OK", "transfer-encoding: chunked", f"x-litellm-version: {version}") + chunked(*WHOLE)
+        ]
+
+    with Server(named("1.106.2"), named("1.108.7"), named("none of yours")) as server:
+        found, records = probe(server.url, Groups())
+        until(lambda: len(records) >= 4, "it asks on")
+        found.stop(5)
+    assert found.gateway_versions == {"1.106.2": 1, "1.108.7": 1}
+
+
 def test_what_is_in_flight_at_the_end_is_abandoned_once(probe):
     begun = head("200 OK", "transfer-encoding: chunked") + chunked(token(), last=False)
     with Server([begun, HANG]) as server:

@@ -8,8 +8,9 @@ from chaos import lookout, serving
 from contract.framing import End, Exchange
 from contract.topology import Topology
 from tests.chaos.gateways import Gateway, Group
+from tests.contract.exchanges import WHOLE, chunked, head
 from tests.embedded.test_engine import QUICK, running
-from tests.scenarios.server import free_port
+from tests.scenarios.server import Server, free_port
 
 SLOWLY = (*QUICK, "--inter-token-latency", "20ms")  # so that its chunks are not read together
 
@@ -57,6 +58,17 @@ def test_what_is_well_is_said_of_the_gateway_and_of_each_tier_and_no_cloud_is_as
     assert said == ["gateway: lists m, streams, answered by vllm", "vllm: lists m, streams"]
     assert len(engine.ended(before + 1)) == before + 1
     assert gateway.asked == ["m"]
+
+
+def test_a_plan_says_which_version_of_the_gateway_answers(engine, topology):
+    listed = b'{"data": [{"id": "m"}]}'
+    models = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(listed), listed)
+    answer = head("200 OK", "transfer-encoding: chunked", "x-litellm-version: 1.108.7") + chunked(*WHOLE)
+    with Server([models], [answer]) as gateway:
+        found = topology(engine)
+        there = found.gateway.model_copy(update={"url": gateway.url})
+        said = told(found.model_copy(update={"gateway": there}))
+    assert said[0].startswith("  gateway: lists m, answers as litellm 1.108.7, ")
 
 
 def test_a_tier_is_asked_in_the_api_that_it_speaks(engine, ollama, topology):

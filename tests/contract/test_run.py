@@ -8,7 +8,16 @@ import pytest
 
 from contract.records import CLIENT, HEALTH, REQUESTS, Ask, Client, Event, Health
 from contract.refusal import Refusal
-from contract.run import ABORTED, ArrowFile, JsonLines, open_run, read_arrow, read_lines, read_manifest
+from contract.run import (
+    ABORTED,
+    FINISHED,
+    ArrowFile,
+    JsonLines,
+    open_run,
+    read_arrow,
+    read_lines,
+    read_manifest,
+)
 
 
 def opened(tmp_path, **changes):
@@ -173,3 +182,24 @@ def test_events_are_lines_and_a_torn_one_is_left_out(tmp_path):
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(Refusal, match="is no run folder"):
         read_manifest(tmp_path)
+
+
+def test_a_manifest_names_the_gateways_version_from_the_warm_up_on(tmp_path):
+    run = opened(tmp_path, gateway={"1.106.2": 4})
+    found = read_manifest(run.path)
+    assert (found["versions"]["gateway"], found["gateway_versions"]) == ("litellm 1.106.2", {"1.106.2": 4})
+
+
+def test_a_gateway_that_was_upgraded_under_load_has_every_version_in_the_manifest(tmp_path):
+    run = opened(tmp_path, gateway={"1.106.2": 4})
+    run.close(FINISHED, 9.0, None, {"ok": 3}, gateway={"1.106.2": 100, "1.108.7": 300})
+    found = read_manifest(run.path)
+    assert found["versions"]["gateway"] == "litellm 1.106.2, 1.108.7"
+    assert found["gateway_versions"] == {"1.106.2": 104, "1.108.7": 300}
+
+
+def test_a_version_that_no_answer_named_is_null(tmp_path):
+    run = opened(tmp_path)
+    run.close(ABORTED, 9.0, "guard: too long", {})
+    found = read_manifest(run.path)
+    assert (found["versions"]["gateway"], found["gateway_versions"]) == (None, {})

@@ -9,7 +9,7 @@ from contract.records import CLIENT, REQUESTS, Ask, Outcome
 from contract.run import ArrowFile, read_arrow
 from scenarios.gateway.client import ClientWatch
 from scenarios.gateway.recorder import Recorder
-from scenarios.gateway.tally import Snapshot, Tally
+from scenarios.gateway.tally import Snapshot, Tallies, Tally
 
 
 def _ask(number: int = 1, **given) -> Ask:
@@ -136,6 +136,15 @@ def test_the_tally_counts_by_outcome_and_tier():
     tally.ended(_ask(outcome=Outcome.OK, tier="ollama"))
     tally.ended(_ask(outcome=Outcome.REFUSED))
     assert tally.snapshot() == Snapshot(5, 4, 1, 1, *({"ok": 2, "refused": 1}, {"vllm": 1, "ollama": 1}) * 2)
+
+
+def test_a_master_adds_up_the_versions_that_its_workers_saw():
+    tally, tallies = Tally(), Tallies()
+    for version in ("1.106.2", None, "1.108.7", "1.106.2"):
+        tally.named(version)
+    for worker in ("worker-0", "worker-1"):
+        tallies.tell(worker, tally.snapshot())
+    assert tallies.snapshot().by_version == {"1.106.2": 4, "1.108.7": 2}
 
 
 def test_the_client_is_watched_once_a_second_and_its_lag_is_seen(tmp_path):

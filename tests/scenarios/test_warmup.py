@@ -36,6 +36,21 @@ def test_every_group_and_every_engine_is_asked_both_ways_and_the_cloud_never():
     preflight(asks, s.topology)
 
 
+VERSIONS = [
+    # of two answers of the gateway each: what the header says, what is known then
+    (["x-litellm-version: 1.108.7"], {"1.108.7": 4}), ([], {}), (["x-litellm-version: <script>"], {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("headers", "versions"), VERSIONS)
+def test_the_warm_up_knows_the_gateways_version_from_its_answers_and_no_engines(headers, versions):
+    named = ANSWER.replace(b"\r\n\r\n", "".join(f"\r\n{h}" for h in headers).encode() + b"\r\n\r\n", 1)
+    with Server([named]) as gateway, Server([named]) as engine:
+        s = stage(gateway.url, vllm=engine.url)
+        warm_up(s)
+    assert s.recorder.tally.snapshot().by_version == versions
+
+
 def test_a_tier_without_a_url_or_a_group_is_not_woken():
     assert ways(stage(URL)) == [("gateway", None), ("gateway", "b")]
 

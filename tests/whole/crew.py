@@ -15,7 +15,9 @@ from tests.chaos.stand import ROOT
 from tests.contract.exchanges import WHOLE, chunked, head
 from tests.scenarios.server import Server
 
-GOOD = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: b") + chunked(*WHOLE)
+GOOD = head(
+    "200 OK", "transfer-encoding: chunked", "x-litellm-model-group: b", "x-litellm-version: 1.108.7"
+) + chunked(*WHOLE)  # fmt: skip
 TIMELINE = """
 hypothesis: the workers' records are whole
 baseline: {baseline}

@@ -48,6 +48,14 @@ def whole(run: Path, gateway: Server) -> None:
     client = read_arrow(run / "client.arrow", CLIENT)[0].to_pylist()
     assert {r["worker"] for r in client} == {"worker-0", "worker-1"}
     manifest = read_manifest(run)
+    # Who made the requests saw the version; the master, which made only the warm-up's, has it from them.
+    through = [
+        r
+        for r in found
+        if r["via"] == "gateway" and r["status"] == 200 and not (r["lane"] == "warmup" and r["worker"])
+    ]
+    assert manifest["versions"]["gateway"] == "litellm 1.108.7"
+    assert manifest["gateway_versions"] == {"1.108.7": len(through)}
     for who in manifest["workers"]:
         assert who["asks"] == who["records"] == played[who["worker"]]
     offsets = read_lines(run / "clocks.jsonl")[0]
