@@ -274,6 +274,20 @@ def by_class(lower: pd.DataFrame, ranks: Ranks) -> pd.DataFrame:
     return counts.reindex(index=[t for rank in ranks[1:] for t in rank], columns=list(SHOWN), fill_value=0)
 
 
+def who_served(spurious: pd.DataFrame) -> str:
+    """`tier ollama was verified serving all along`: which higher tiers, the one that served most often first."""
+    counts: dict[str, int] = {}
+    for because, n in spurious["because"].astype("object").value_counts().items():
+        for told in str(because).split(", "):
+            tier, _, state = told.rpartition(" ")
+            if state == State.SERVING:
+                counts[tier] = counts.get(tier, 0) + int(n)
+    if len(counts) == 1:
+        return f"tier {next(iter(counts))} was verified serving all along"
+    most_first = sorted(counts.items(), key=lambda one: -one[1])
+    return f"a higher tier was verified serving all along: {', '.join(f'{tier} ({n})' for tier, n in most_first)}"
+
+
 def cloud_answers(lower: pd.DataFrame, clouds: list[str]) -> pd.DataFrame:
     """The cloud's answers with their classes. Leaks are those of class spurious; sticky and unknown ones are shown apart."""
     return lower[lower["tier"].isin(clouds)]

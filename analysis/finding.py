@@ -40,6 +40,7 @@ class Finding:
     n: int | None = None  # how many trials, asks or pairs it rests on
     interval: tuple[float, float | None] | None = None  # an upper end of None: it is censored
     trials: tuple[Value, ...] = ()
+    reason: str = ""  # of what is no pass: why, in a sentence that stands by itself; none where measured and target say it
 
 
 def unknown(name: str, id: str | None, target: str, why: str) -> Finding:

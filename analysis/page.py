@@ -17,7 +17,8 @@ from analysis import (
 from analysis.by_tier import TOKENS, OfTier
 from analysis.documents import OfTier as OfDocuments
 from analysis.evidence import Evidence
-from analysis.verdict import Verdict
+from analysis.finding import Status
+from analysis.verdict import Verdict, gateway, reasons
 from analysis.words import UNKNOWN, known, maybe, ms, sent, share, two
 from contract.document import FIELDS
 from contract.records import Witness
@@ -26,7 +27,14 @@ from contract.records import Witness
 def markdown(run: Evidence, verdict: Verdict) -> str:
     """summary.md: what load was delivered, the tables that an operator pastes, and how far all that can be trusted."""
     frames = run.frames
-    lines = [f"# {verdict.run}: {verdict.status}", ""]
+    lines = [
+        f"# {verdict.run}: {verdict.status}",
+        "",
+        *(f"- **{why}**" if status is Status.FAIL else f"- {why}" for status, why in reasons(verdict)),
+    ]
+    lines += [f"- {gateway(verdict)}", ""]
+    if len(frames.gateway_versions) > 1:
+        lines += [f"**{several_versions(run)}**", ""]
     if frames.cut_short:
         lines += [
             f"**The run was cut short: {frames.cut_short}.** What follows rests on what was recorded until then.",
@@ -75,6 +83,11 @@ def _requirements(verdict: Verdict) -> list[str]:
         "",
         *(f"- {f.status}: {f.name}: {f.evidence}" for f in verdict.findings if f.status != "pass"),
     ]
+
+
+def several_versions(run: Evidence) -> str:
+    """What a reader must know of a gateway that was upgraded under load, or has replicas of several versions."""
+    return f"The gateway answered as several versions: {run.frames.gateway_version}. Every number is of all of them together."
 
 
 def load(run: Evidence) -> list[str]:

@@ -141,6 +141,7 @@ def reconciled(run: Evidence) -> Finding:
         NAME, None, target, f"{bad} of {n} answers", Status.FAIL if bad else Status.PASS,
         evidence=_some(wrong + missing) or "every answer is in the ledger of the tier that we name, and ended as we say",
         value=float(bad), unit="answers", n=n,
+        reason=f"{bad} of {n} answers contradict an engine's ledger: {_some(wrong + missing)}" if bad else "",
     )  # fmt: skip
 
 

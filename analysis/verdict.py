@@ -16,6 +16,7 @@ from analysis.verdict_json import VerdictJson
 from contract.refusal import EXIT_ABORTED, EXIT_FAIL, EXIT_NOT_RESTORED, EXIT_PASS, EXIT_UNKNOWN
 
 GUARD = "guard:"
+MOST_CHARACTERS = 300  # of a reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Verdict:
     status: str  # not_restored | aborted | fail | unknown | pass
     exit_code: int
     findings: tuple[Finding, ...]
+    gateway: str | None = None  # which version answered, in words; None: no answer named one
 
 
 def judge(evidence: Evidence, expectations: list[Expectation], told: Told = silent) -> Verdict:
@@ -46,7 +48,8 @@ def judge(evidence: Evidence, expectations: list[Expectation], told: Told = sile
             _checked(evidence, reconciliation.NAME, None, lambda: reconciliation.reconciled(evidence))
         )
     status, code = conclude(found)
-    return Verdict(evidence.frames.name, status, code, tuple(found))
+    frames = evidence.frames
+    return Verdict(frames.name, status, code, tuple(found), frames.gateway_version)
 
 
 def conclude(findings: list[Finding]) -> tuple[str, int]:
@@ -85,11 +88,12 @@ def restored(evidence: Evidence) -> Finding:
     told += [f"{t.name} ({t.fault} on {t.target}): changed by someone else, left alone" for t in foreign]
     by = sorted({t.mended_by for t in begun if t.mended_by not in (None, "timeline")} - {None})
     told += [f"{t.name}: {x}" for t in evidence.trials for x in t.trouble]
+    reason = "; ".join(told[: len(open_)])
     told += [f"mended by {', '.join(map(str, by))}"] if by else []
     return Finding(
         "restored", None, target, f"{len(begun) - len(open_)} of {len(begun)}", status,
         evidence="; ".join(told) or ("no fault was begun" if not begun else "chaos.jsonl has each verified mend"),
-        value=float(len(begun) - len(open_)), unit="injects", n=len(begun),
+        value=float(len(begun) - len(open_)), unit="injects", n=len(begun), reason=reason,
     )  # fmt: skip
 
 
@@ -105,8 +109,9 @@ def run_state(evidence: Evidence) -> Finding:
     torn = f"; torn tails skipped: {', '.join(frames.torn)}" if frames.torn else ""
     told = "; ".join([f"cut short: {why}" if why else "manifest.json says finished", *frames.missing])
     return Finding(
-        "run", None, "came to its end", str(frames.manifest.get("status")), status, evidence=told + torn
-    )
+        "run", None, "came to its end", str(frames.manifest.get("status")), status, evidence=told + torn,
+        reason="" if status is Status.PASS else told,
+    )  # fmt: skip
 
 
 def as_json(verdict: Verdict, evidence: Evidence) -> dict[str, Any]:
@@ -118,6 +123,7 @@ def as_json(verdict: Verdict, evidence: Evidence) -> dict[str, Any]:
         "exit_code": verdict.exit_code,
         "cut_short": frames.cut_short,
         "torn": list(frames.torn),
+        "gateway_versions": frames.gateway_versions or None,
         "findings": verdict.findings,
     }
     return VerdictJson.model_validate(told).plain()
@@ -168,4 +174,34 @@ def as_text(verdict: Verdict) -> str:
     for f in verdict.findings:
         if f.status is not Status.PASS:
             lines.append(f"{f.status}: {f.name}: {f.evidence}")
+    lines.append(gateway(verdict))
     return "\n".join([*lines, f"{verdict.run}: {verdict.status} (exit code {verdict.exit_code})"])
+
+
+def gateway(verdict: Verdict) -> str:
+    """`gateway: litellm 1.108.7`, in every form that a person reads."""
+    return f"gateway: {verdict.gateway or 'version unknown'}"
+
+
+def reason(f: Finding) -> str:
+    """What is no pass, in one line: `cloud_only_in_need: fail: 135 answers of the cloud were not needed: …`.
+
+    The finding's own reason; else what was measured and what was wanted; of what could not be judged, why not.
+    """
+    name = f"{f.id} {f.name}" if f.id else f.name
+    why = f.reason or (f.evidence if f.status is Status.UNKNOWN else f"{f.measured}; wanted: {f.target}")
+    return f"{name}: {f.status}: {why}"
+
+
+def reasons(verdict: Verdict) -> list[tuple[Status, str]]:
+    """Of each finding that is no pass its reason, what failed first: the first thing that a report says."""
+    order = [Status.FAIL, Status.UNKNOWN]
+    missed = [f for f in verdict.findings if f.status in order]
+    return [
+        (f.status, _within(reason(f), MOST_CHARACTERS))
+        for f in sorted(missed, key=lambda f: order.index(f.status))
+    ]
+
+
+def _within(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"

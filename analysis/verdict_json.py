@@ -69,6 +69,8 @@ class VerdictJson(_Told):
     """Why the run did not come to its end; null: it did."""
     torn: list[str]
     """Files whose torn tail was skipped."""
+    gateway_versions: dict[str, int] | None
+    """Each version of the gateway that answers named → how many named it, the earliest first; null: none named one."""
     findings: list[FindingJson]
     """One for each expectation, then what every run is asked."""
 

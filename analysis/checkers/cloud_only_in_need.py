@@ -35,7 +35,8 @@ def check(params: Params, run: Evidence) -> Finding:
         status = Status.FAIL
     else:
         status = Status.UNKNOWN if leaks + blind > params.max_leaks else Status.PASS
-    first = cloud[cloud["why"] == Why.SPURIOUS].head(3)
+    spurious = cloud[cloud["why"] == Why.SPURIOUS]
+    first = spurious.head(3)
     which = "; ".join(
         f"{r['request_id']} at {run.instant(r['sent_at'])}: {r['because']}" for r in first.to_dict("records")
     )
@@ -46,4 +47,6 @@ def check(params: Params, run: Evidence) -> Finding:
         evidence=f"{len(cloud)} cloud answers of {n}" + (f"; leaks: {which}" if which else "")
         + (f"; of {blind} nothing shows whether a higher tier served" if blind else ""),
         value=float(leaks), unit="answers", n=n,
+        reason="" if status is not Status.FAIL
+        else f"{leaks} answers of the cloud were not needed: {attribution.who_served(spurious)}",
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from analysis import attribution
 from analysis.attribution import State, Why
 from analysis.evidence import Evidence
 from analysis.expectation import Params as Common
@@ -34,9 +35,10 @@ def check(params: Params, run: Evidence) -> Finding:
         status = Status.FAIL
     else:
         status = Status.UNKNOWN if down + blind > params.max else Status.PASS
+    spurious = lower[lower["why"] == Why.SPURIOUS]
     which = "; ".join(
         f"{r['request_id']} by {r['tier']} at {run.instant(r['sent_at'])}: {r['because']}"
-        for r in lower[lower["why"] == Why.SPURIOUS].head(3).to_dict("records")
+        for r in spurious.head(3).to_dict("records")
     )
     return Finding(
         "handed_down", params.id, target,
@@ -45,4 +47,6 @@ def check(params: Params, run: Evidence) -> Finding:
         evidence=f"{len(lower)} answers by lower tiers of {n}" + (f"; {which}" if which else "")
         + (f"; of {blind} nothing shows whether a higher tier served" if blind else ""),
         value=float(down), unit="answers", n=n,
+        reason="" if status is not Status.FAIL
+        else f"{down} answers by a lower tier were not needed: {attribution.who_served(spurious)}",
     )  # fmt: skip

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from analysis import health, page
 from analysis.evidence import Evidence
 from analysis.figures import timeline
-from analysis.finding import Finding, Status
+from analysis.finding import Finding
 from analysis.html import anchors, meanings
 from analysis.trials import Value
-from analysis.verdict import Verdict
+from analysis.verdict import Verdict, gateway, reasons
 from analysis.windows import Trial
 from analysis.words import UNKNOWN
 
@@ -23,11 +23,12 @@ MEANS = {
     "aborted": "A guard ended the run before its time. What had been taken away was mended.",
 }
 MOST_PLACES = 6
+MOST_REASONS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """`missed`: the expectations that are no pass, by name. `places`: where faults were, each with the seconds to show."""
+    """`reasons`: of each expectation that is no pass (status, why), those that failed first. `gateway`: which version answered. `places`: where faults were, each with the seconds to show."""
 
     status: str
     mark: str
@@ -35,7 +36,9 @@ class Headline:
     warnings: Sequence[str]
     saw: str
     goodput: str | None
-    missed: Sequence[str]
+    gateway: str
+    reasons: Sequence[tuple[str, str]]
+    more_reasons: int
     places: Sequence[tuple[str, float, float]]
     more_places: int
 
@@ -62,7 +65,9 @@ def headline(run: Evidence, verdict: Verdict) -> Headline:
         warnings=warnings(run),
         saw=_saw(run),
         goodput=None if not run.frames.through_gateway.any() else page.goodput(run),
-        missed=[f"{_name(f)}: {f.status}" for f in verdict.findings if f.status is not Status.PASS],
+        gateway=gateway(verdict),
+        reasons=reasons(verdict)[:MOST_REASONS],
+        more_reasons=max(0, len(reasons(verdict)) - MOST_REASONS),
         places=[_place(run, t) for t in trials[:MOST_PLACES]],
         more_places=max(0, len(trials) - MOST_PLACES),
     )
@@ -75,6 +80,8 @@ def warnings(run: Evidence) -> list[str]:
         told.append(
             f"Cut short: {frames.cut_short}. What follows rests on what was recorded until {run.instant(frames.ended_at)}."
         )
+    if len(frames.gateway_versions) > 1:
+        told.append(page.several_versions(run))
     if frames.torn:
         told.append(f"Torn tails were skipped: {', '.join(frames.torn)}. Their last second or so is missing.")
     told += [f"Missing: {words}." for words in frames.missing]
@@ -96,10 +103,6 @@ def rows(verdict: Verdict) -> list[Row]:
         )
         for f in verdict.findings
     ]
-
-
-def _name(f: Finding) -> str:
-    return f"{f.id} {f.name}" if f.id else f.name
 
 
 def _interval(f: Finding) -> str:

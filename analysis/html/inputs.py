@@ -42,7 +42,10 @@ def facts(frames: Frames) -> list[tuple[str, str]]:
         ("git commit", _known(manifest.get("git_commit"))),
         ("seed", _known(manifest.get("seed"))),
         ("format of the run folder", _known(manifest.get("format"))),
-        *((f"version of {name}", _known(value)) for name, value in versions.items()),
+        *(
+            (f"version of {name}", _known(value))
+            for name, value in (versions | {"gateway": frames.gateway_version}).items()
+        ),
         *(
             (f"argument {name}", _argument(value))
             for name, value in (manifest.get("arguments") or {}).items()

@@ -91,6 +91,27 @@ def page(tmp_path_factory):
     return made.path / "report" / "report.html"
 
 
+def test_why_a_run_failed_and_on_which_gateway_is_seen_without_scrolling(tmp_path):
+    """Even where every other expectation has a reason of its own, at 1280×800."""
+    expect = {
+        "cloud_only_in_need": {"id": "NFR68"},
+        "overhead": {"max_ms": 100},
+        "cuts": {"max_per_trial": 0},
+        "recovery": {"max_s": 0.01},
+    }
+    made = three_tier(
+        tmp_path, shunned=[("ollama", 48, 88)], gateway={"1.106.2": 1, "1.108.7": 9}, pairs=2, expect=expect
+    )
+    assert main(["report", str(made.path), "--quiet"]) == 1
+    with tab(made.path / "report" / "report.html", tmp_path / "browser", 1280) as t:
+        for selector, words in (
+            (".reasons .fail", "answers of the cloud were not needed: tier ollama was verified serving all along"),
+            (".reasons li:last-child", "overhead: unknown"), (".run", "1.108.7 (9 answers)"),
+        ):  # fmt: skip
+            assert words in t.js(f"document.querySelector('{selector}').textContent")
+            assert 0 <= t.js(f"document.querySelector('{selector}').getBoundingClientRect().bottom") <= 800
+
+
 POINT = """(() => {
   const plot = timeline.plot, set = timeline.sets.find(s => s.kind === "cut");
   plot.scrollIntoView({block: "center", behavior: "instant"});

@@ -45,7 +45,7 @@ def test_the_schema_in_docs_is_what_the_command_prints(capsys):
 def test_the_schema_says_what_every_field_is(schema):
     parts = [schema, *(d for d in schema["$defs"].values() if "properties" in d)]
     fields = [(name, field) for part in parts for name, field in part["properties"].items()]
-    assert len(fields) == 22
+    assert len(fields) == 23
     assert not [name for name, field in fields if not field.get("description")]
 
 
@@ -62,7 +62,15 @@ def test_every_verdict_keeps_to_the_schema_and_every_junit_to_its_structure(tmp_
 
 
 def test_what_the_schema_does_not_know_is_not_written(schema):
-    wrong = {"run": "r", "status": "good", "exit_code": 0, "cut_short": None, "torn": [], "findings": []}
+    wrong = {
+        "run": "r",
+        "status": "good",
+        "exit_code": 0,
+        "cut_short": None,
+        "torn": [],
+        "gateway_versions": None,
+        "findings": [],
+    }
     with pytest.raises(jsonschema.ValidationError, match="'good' is not one of"):
         jsonschema.validate(wrong, schema)
     with pytest.raises(ValueError, match="status"):
@@ -77,7 +85,14 @@ def test_a_number_that_is_none_is_null_and_never_0():
         "failover", "N1", "t", "m", Status.UNKNOWN, "e", float("inf"), "s", 2, (1.0, None), trials
     )
     told = verdict_json.FindingJson.model_validate(finding)
-    whole = {"run": "r", "status": "unknown", "exit_code": 5, "cut_short": None, "torn": []}
+    whole = {
+        "run": "r",
+        "status": "unknown",
+        "exit_code": 5,
+        "cut_short": None,
+        "torn": [],
+        "gateway_versions": {"1.108.7": 3},
+    }
     plain = verdict_json.VerdictJson.model_validate(whole | {"findings": [told]}).plain()["findings"][0]
     assert (plain["value"], plain["interval"]) == (None, [1.0, None])
     assert [t["value"] for t in plain["trials"]] == [None, 3.25]

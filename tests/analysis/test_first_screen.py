@@ -1,0 +1,127 @@
+"""What a reader has before he scrolls: how it went, why not, and which version of the gateway it was."""
+
+import json
+
+import pytest
+
+from analysis import frames, html, page, report, tables, verdict
+from analysis.__main__ import main
+from analysis.evidence import Evidence
+from analysis.finding import Finding, Status, unknown
+from tests.analysis.test_html import Page
+from tests.synthetic import Hole, make
+
+STEPS = (Hole("gaming-mode", "vllm", at=12, length=40, mend_s=2, sticky_s=2),)
+COOLS = {
+    "steps": STEPS,
+    "duration_s": 64,
+    "pairs": 0,
+    "shunned": [("ollama", 17, 46)],
+    "gateway": {"1.108.7": 900},
+}
+
+
+@pytest.fixture(scope="module")
+def cools(tmp_path_factory):
+    """As LiteLLM 1.108.7: it cools a fallback that serves, and the cloud answers without need."""
+    made = make(tmp_path_factory.mktemp("cools"), expect={"cloud_only_in_need": {"id": "NFR68"}}, **COOLS)
+    run = Evidence(frames.read(made.path))
+    return run, report.judge(run)
+
+
+def page_of(run, found):
+    csv = {"summary": tables.summary(run), "failover": tables.failovers(run), "phases": tables.phases(run)}
+    return Page(html.page(run, found, csv))
+
+
+def leaks(found):
+    n = next(f.value for f in found.findings if f.name == "cloud_only_in_need")
+    return f"{n:g} answers of the cloud were not needed: tier ollama was verified serving all along"
+
+
+def test_the_reason_of_a_failed_run_stands_below_its_status_and_above_every_number(cools):
+    run, found = cools
+    text = page_of(run, found).text
+    reason = f"NFR68 cloud_only_in_need: fail: {leaks(found)}"
+    assert (
+        text.index("At least one expectation was not met") < text.index(reason) < text.index("What users saw")
+    )
+    assert text.index("gateway: litellm 1.108.7") < text.index(reason)
+
+
+def test_the_first_lines_of_the_summary_are_the_reason_and_the_version(cools):
+    run, found = cools
+    assert page.markdown(run, found).splitlines()[:5] == [
+        f"# {run.frames.name}: fail", "", f"- **NFR68 cloud_only_in_need: fail: {leaks(found)}**", "- gateway: litellm 1.108.7", "",
+    ]  # fmt: skip
+
+
+def test_the_terminal_and_verdict_json_name_the_version(cools):
+    run, found = cools
+    assert verdict.as_text(found).splitlines()[-2:] == [
+        "gateway: litellm 1.108.7",
+        f"{run.frames.name}: fail (exit code 1)",
+    ]
+    assert verdict.as_json(found, run)["gateway_versions"] == {"1.108.7": 900}
+
+
+VERSIONS = [
+    # answers by version, how a reader has them, in verdict.json, whether he is warned
+    ({}, "gateway: version unknown", None, False),
+    ({"1.106.2": 7}, "gateway: litellm 1.106.2", {"1.106.2": 7}, False),
+    ({"1.106.2": 7, "1.108.7": 1}, "gateway: litellm 1.106.2 (7 answers), 1.108.7 (1 answer)", {"1.106.2": 7, "1.108.7": 1}, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("gateway", "words", "written", "warned"), VERSIONS)
+def test_each_version_that_answered_is_shown_and_several_are_warned_of(
+    tmp_path, gateway, words, written, warned
+):
+    made = make(tmp_path, duration_s=20, pairs=0, expect={}, gateway=gateway)
+    run = Evidence(frames.read(made.path))
+    found = report.judge(run)
+    assert words in verdict.as_text(found).splitlines()
+    assert f"- {words}" in page.markdown(run, found).splitlines()
+    assert words in page_of(run, found).text
+    assert verdict.as_json(found, run)["gateway_versions"] == written
+    for text in (page.markdown(run, found), page_of(run, found).text):
+        assert ("The gateway answered as several versions" in text) is warned
+
+
+def test_a_run_of_an_older_version_shows_what_its_manifest_knew(tmp_path):
+    made = make(tmp_path, duration_s=20, pairs=0, expect={})
+    file = made.path / "manifest.json"
+    manifest = json.loads(file.read_text())
+    del manifest["gateway_versions"]
+    manifest["versions"]["gateway"] = "litellm 1.79.0"
+    file.write_text(json.dumps(manifest))
+    run = frames.read(made.path)
+    assert (run.gateway_version, run.gateway_versions) == ("litellm 1.79.0", {})
+
+
+REASONS = [
+    (Finding("cuts", "N1", "at most 5", "9 a trial", Status.FAIL, "in which"), "N1 cuts: fail: 9 a trial; wanted: at most 5"),
+    (Finding("cuts", None, "t", "m", Status.FAIL, "e", reason="nine were cut"), "cuts: fail: nine were cut"),
+    (unknown("overhead", None, "t", "no pair counts"), "overhead: unknown: no pair counts"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("finding", "words"), REASONS)
+def test_a_reason_is_a_line_that_stands_by_itself(finding, words):
+    assert verdict.reason(finding) == words
+
+
+def test_what_failed_comes_before_what_is_unknown_and_no_reason_fills_the_screen():
+    long = Finding("restored", None, "t", "m", Status.FAIL, "e", reason="not mended, " * 100)
+    found = verdict.Verdict("r", "fail", 1, (unknown("overhead", None, "t", "no pair"), long))
+    (first, text), (second, _) = verdict.reasons(found)
+    assert (first, second) == (Status.FAIL, Status.UNKNOWN)
+    assert len(text) <= verdict.MOST_CHARACTERS
+    assert text.endswith("…")
+
+
+def test_a_fault_that_was_not_mended_is_named_in_the_first_line(tmp_path, capsys):
+    made = make(tmp_path, steps=STEPS, duration_s=64, pairs=0, expect={}, drop=[("mend", "effective")])
+    assert main(["report", str(made.path), "--quiet"]) == 4
+    line = (made.path / "report" / "summary.md").read_text().splitlines()[2]
+    assert line == "- **restored: fail: gaming-mode #1 (scale_to_zero on vllm): not mended**"
