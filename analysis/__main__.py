@@ -1,7 +1,7 @@
 """What came of a run: `python -m analysis report | compare | baseline | check | export | notebooks | lab | definitions | schema`.
 
-Exit codes: 0 pass, 1 an expectation failed, 3 aborted by a guard, 4 not restored, 5 unknown, 64 bad input. Of compare: 1 something
-got worse beyond its tolerance, 5 nothing could be told, 0 neither.
+Exit codes: 0 pass, 1 an expectation failed, 3 aborted by a guard, 4 not restored, 5 unknown, 64 bad input. Of compare: 1 an
+expectation went from pass to fail or a metric got worse beyond its tolerance, 5 one may have, or nothing could be told, 0 neither.
 """
 
 import argparse
@@ -46,7 +46,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--quiet", action="store_true", help="print nothing; the exit code tells")
     one.set_defaults(do=_report)
     one = commands.add_parser(
-        "compare", help="what got better or worse since A; exits with 1 beyond the tolerance"
+        "compare",
+        help="what got better or worse since A; exits with 1 where a pass became a fail, or beyond the tolerance",
     )
     what = "a run's folder, its name in results/, latest, or a baseline file"
     one.add_argument("a", metavar="A", help=f"what the others are compared with: {what}")

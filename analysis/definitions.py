@@ -25,7 +25,7 @@ from analysis import (
     trials,
     windows,
 )
-from analysis.compare import bootstrap, difference, judged, likeness, samples, tolerance
+from analysis.compare import bootstrap, difference, expected, judged, kept, likeness, samples, tolerance
 from contract import quantile
 
 HEAD = """# What is measured
@@ -83,6 +83,9 @@ METRICS: dict[str, tuple[Callable[..., Any], ...]] = {
         judged.judge,
         judged.Judged,
         judged.exit_code,
+        expected.judge,
+        expected.exit_code,
+        kept.counts,
         tolerance.parse,
         difference.of_estimates,
         bootstrap.block_s,

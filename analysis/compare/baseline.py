@@ -6,12 +6,30 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from analysis.compare.estimate import Curve, Estimate, Number, Proportion, Sample, Side, Trials
+from analysis.compare.estimate import (
+    Count,
+    Curve,
+    Estimate,
+    Judgement,
+    Kept,
+    Number,
+    Proportion,
+    Sample,
+    Side,
+    Trials,
+)
+from analysis.finding import Status
 from contract import textfile
 from contract.refusal import Refusal
 
-FORMAT = 1
-"""The number of this shape of the file. One of another number was made by other definitions, and is refused."""
+FORMAT = 2
+"""The number of this shape of the file. 1: the first. 2: it keeps the verdict, the counts, and shares of each kind of failure."""
+READ = (1, 2)
+"""One of another number was made by other definitions, and is refused. What an older one did not know is None."""
+OLDER = (
+    "a baseline of format 1: it keeps no verdict, no answers by class and no kinds of failure, so that these cannot be "
+    "compared; make it anew from its run"
+)
 KIND = "brownout baseline"
 DIGITS = 5
 _KINDS: dict[str, type] = {"estimate": Estimate, "trials": Trials, "proportion": Proportion}
@@ -21,13 +39,15 @@ def text(side: Side) -> str:
     """The file's text, one sample a line.
 
     `format` · `kind` · `name` the run · `conditions` what it was made under, topic by topic · `notes` what a reader must know of
-    the run · `tiers` · `samples`, each with `metric`, `statistic`, `of`, `via`, `unit` and a `number`: an estimate (value, n, parts,
+    the run · `tiers` · `verdict` its `status`, `exit_code` and `findings` (null: it cannot be made) · `counts` plain numbers · `samples`, each with `metric`, `statistic`, `of`, `via`, `unit` and a `number`: an estimate (value, n, parts,
     standard error, quantiles of its bootstrap), trials (their values) or a proportion (hits, asked, design effect) · `curves`
     for pictures.
     """
     head = {
         "format": FORMAT, "kind": KIND, "name": side.name, "conditions": side.conditions,
         "notes": list(side.notes), "tiers": list(side.tiers),
+        "verdict": _rounded(asdict(side.verdict)) if side.verdict else None,
+        "counts": None if side.counts is None else [_rounded(asdict(c)) for c in side.counts],
     }  # fmt: skip
     samples = [_line(_sample(s)) for s in side.samples]
     curves = [_line(asdict(c)) for c in side.curves]
@@ -45,18 +65,22 @@ def read(path: Path) -> Side:
         raise Refusal(f"{path}: cannot be read as a baseline: {e}") from None
     if not isinstance(data, dict) or data.get("kind") != KIND:
         raise Refusal(f"{path}: is no baseline; make one with: python -m analysis baseline RUN > {path}")
-    if data.get("format") != FORMAT:
+    if data.get("format") not in READ:
+        known = " and ".join(map(str, READ))
         raise Refusal(
-            f"{path}: is a baseline of format {data.get('format')}; this version reads {FORMAT}. Make it anew from its run: "
+            f"{path}: is a baseline of format {data.get('format')}; this version reads {known}. Make it anew from its run: "
             f"python -m analysis baseline {data.get('name')} > {path}"
         )
     try:
+        older = data["format"] < FORMAT
         return Side(
-            data["name"], data["conditions"], tuple(data["notes"]), tuple(data["tiers"]),
+            data["name"], data["conditions"], (*data["notes"], *([OLDER] if older else [])), tuple(data["tiers"]),
             tuple(Sample(**{**s, "number": _number(s["number"])}) for s in data["samples"]),
             tuple(Curve(**_tuples(c)) for c in data["curves"]),
+            None if older or data["verdict"] is None else _judgement(data["verdict"]),
+            None if older or data["counts"] is None else tuple(Count(**c) for c in data["counts"]),
         )  # fmt: skip
-    except (KeyError, TypeError, AttributeError) as e:
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise Refusal(f"{path}: is a broken baseline: {type(e).__name__}: {e}") from None
 
 
@@ -69,6 +93,11 @@ def _finite(text: str) -> float:
 
 def _no_json(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
+
+
+def _judgement(data: dict[str, Any]) -> Judgement:
+    findings = tuple(Kept(**{**f, "status": Status(f["status"])}) for f in data["findings"])
+    return Judgement(data["status"], data["exit_code"], findings)
 
 
 def _sample(sample: Sample) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def compare(
         tell(f"writing {folder.name}", None)
         write(one, folder)
         written.append((one, folder))
-    return written, judged.exit_code([list(c.rows) for c in found])
+    return written, told.worst(c.exit_code for c in found)
 
 
 def write(comparison: Comparison, folder: Path) -> None:

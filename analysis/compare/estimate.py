@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from analysis.finding import Status
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -69,8 +71,41 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """One finding of a verdict: see `analysis.finding.Finding`."""
+
+    name: str
+    id: str | None
+    target: str
+    measured: str
+    status: Status
+    value: float | None
+    unit: str | None
+    n: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A run's verdict."""
+
+    status: str
+    exit_code: int
+    findings: tuple[Kept, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A plain number of one run, which is shown and not judged. None: nobody knows it."""
+
+    what: str
+    of: str
+    value: float | None
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
 class Side:
-    """What is kept of one run."""
+    """What is kept of one run. Verdict and counts of None: the baseline is older than they are; it does not know."""
 
     name: str
     conditions: dict[str, dict[str, object]]  # topic → field → value, see `likeness.conditions`
@@ -78,6 +113,8 @@ class Side:
     tiers: tuple[str, ...]
     samples: tuple[Sample, ...]
     curves: tuple[Curve, ...] = field(default=())
+    verdict: Judgement | None = None
+    counts: tuple[Count, ...] | None = None
 
     def sample(self, key: tuple[str, str, str, str]) -> Sample | None:
         return next((s for s in self.samples if s.key == key), None)

@@ -9,7 +9,7 @@ from statistics import median
 from analysis.compare import difference
 from analysis.compare.difference import Difference
 from analysis.compare.estimate import Estimate, Number, Proportion, Sample, Side, Trials
-from analysis.compare.tolerance import PROPORTIONS, RATES, Tolerance, Tolerances
+from analysis.compare.tolerance import BAD, GOOD, RATES, Tolerance, Tolerances
 from contract.refusal import EXIT_FAIL, EXIT_PASS, EXIT_UNKNOWN
 
 ALPHA = 1 - difference.CONFIDENCE
@@ -52,7 +52,7 @@ class Row:
     @property
     def worse_if(self) -> int:
         """+1: more is worse; −1: less is."""
-        return -1 if self.metric in (*PROPORTIONS, *RATES) else 1
+        return -1 if self.metric in (*GOOD, *RATES) else 1
 
     @property
     def may_grow_by(self) -> float:
@@ -69,6 +69,7 @@ def judge(a: Side, b: Side, tolerances: Tolerances) -> list[Row]:
     """
     keys = dict.fromkeys(s.key for side in (a, b) for s in side.samples)
     rows = [_row(a.sample(key), b.sample(key), tolerances) for key in keys]
+    rows = [r for r in rows if not _never_happened(r)]
     rows = [replace(r, why=why) if (why := _in_the_way(r)) else _measured(r) for r in rows]
     by_family: dict[type, list[int]] = {}
     for i, row in enumerate(rows):
@@ -83,7 +84,10 @@ def judge(a: Side, b: Side, tolerances: Tolerances) -> list[Row]:
 
 
 def exit_code(comparisons: Iterable[list[Row]]) -> int:
-    """1 where anything got worse beyond its tolerance; else 5 where of one of the runs nothing could be told; else 0."""
+    """Of metrics: 1 where anything got worse beyond its tolerance; else 5 where of one of the runs nothing could be told; else 0.
+
+    The comparison's own is the worst of this one and that of the expectations, 1 before 5 before 0.
+    """
     codes = []
     for rows in comparisons:
         said = {r.judged for r in rows}
@@ -115,6 +119,12 @@ def _row(a: Sample | None, b: Sample | None, tolerances: Tolerances) -> Row:
         one.metric, one.statistic, one.of, one.via, one.unit,
         None if a is None else a.number, None if b is None else b.number, tolerances[one.metric],
     )  # fmt: skip
+
+
+def _never_happened(row: Row) -> bool:
+    """A kind of failure that neither run had: nothing to compare, and no comparison that the others must pay for."""
+    known = [n for n in (row.a, row.b) if isinstance(n, Proportion)]
+    return row.metric in BAD and all(n.hits == 0 for n in known)
 
 
 def _in_the_way(row: Row) -> str | None:

@@ -43,7 +43,9 @@ class Unlike:
 
     @property
     def text(self) -> str:
-        return f"{self.topic}: {self.field}: {_said(self.a)} and {_said(self.b)}"
+        nothing = "unknown" if self.topic == "versions" else "nothing"
+        a, b = (_said(value, nothing) for value in (self.a, self.b))
+        return f"{self.topic}: {self.field}: {a} and {b}"
 
 
 def conditions(run: Frames) -> Conditions:
@@ -113,10 +115,10 @@ def _ends(value: object) -> tuple[float, float] | None:
     return (value[0], value[1]) if isinstance(value, list) else None
 
 
-def _said(value: object) -> str:
+def _said(value: object, nothing: str) -> str:
     if isinstance(value, list):
         return " to ".join(f"{v:g}" for v in value)
-    return "nothing" if value in (None, "") else str(value)
+    return nothing if value in (None, "") else str(value)
 
 
 def _place(url: str | None) -> str | None:

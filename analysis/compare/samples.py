@@ -4,14 +4,15 @@ The metrics are those of `metrics`, `overhead` and `tables`; nothing is defined 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
-from analysis import metrics, outages, overhead, tables, verdict
-from analysis.compare import bootstrap, likeness
-from analysis.compare.estimate import Curve, Estimate, Number, Proportion, Sample, Side, Trials
+from analysis import attribution, metrics, outages, overhead, tables, verdict
+from analysis.compare import bootstrap, kept, likeness
+from analysis.compare.estimate import Curve, Estimate, Proportion, Sample, Side, Trials
 from analysis.evidence import Evidence
 from analysis.finding import Status
 from contract.records import GATEWAY, Lane, Outcome
@@ -23,6 +24,8 @@ MOST_ANSWERS = 20_000  # whose chunk gaps are looked at; of more, evenly over th
 OVERLOADED = 0.1  # of the seconds: beyond that a rate is the load generator's own
 CURVE = 201
 GAPS = ("gap_new", "gap_kept")
+FAILED = tuple(o for o in Outcome if o not in (Outcome.OK, Outcome.ABANDONED))  # abandoned: the run's own end
+LATE = (Outcome.TIMEOUT, Outcome.STALLED)  # what an overloaded load generator may have made itself
 
 
 def side(run: Evidence) -> Side:
@@ -33,9 +36,13 @@ def side(run: Evidence) -> Side:
         samples += list(answers.samples(of, via))
         curves += list(answers.curves(of, via))
     samples += [*_overhead(run), *_trials(run), *_proportions(run)]
-    frames = run.frames
+    frames, told = run.frames, notes(run)
+    judged = kept.verdict(run)
+    if isinstance(judged, str):
+        told.append(f"its verdict cannot be made: {judged}")
     return Side(
-        frames.name, likeness.conditions(frames), tuple(notes(run)), tuple(frames.tiers), tuple(samples), tuple(curves)
+        frames.name, likeness.conditions(frames), tuple(told), tuple(frames.tiers), tuple(samples), tuple(curves),
+        None if isinstance(judged, str) else judged, kept.counts(run),
     )  # fmt: skip
 
 
@@ -253,24 +260,63 @@ def _values(values: pd.Series, censored: pd.Series) -> Trials | None:
 
 
 def _proportions(run: Evidence) -> Iterator[Sample]:
+    """Of users' asks: what was answered well, and what became of the others, kind by kind; of all answers through the
+    gateway: what a lower tier gave needlessly; of the arrivals of an open loop: what the cap refused; of documents: what
+    was classified rightly."""
     users = metrics.users_asks(run.frames.asks)
-    if users.empty:
-        return
-    place = np.floor(
-        (users["intended_at"].to_numpy(float) - run.frames.started_at)
-        / bootstrap.block_s(run.frames.ended_at - run.frames.started_at, 0.0)
-    ).astype(int)
+    if not users.empty:
+        yield from _outcomes(run, users)
+    yield from _needless(run)
+    for of in run.documents:
+        if of.answered:
+            yield Sample(
+                "documents_right", "share", of.tier, GATEWAY, "share", Proportion(of.right, of.answered)
+            )
+    if run.delivered.capped or (run.frames.open_loop and run.delivered.wanted):
+        client = run.frames.client
+        number = _proportion(run, client["at"], client["capped"], client["wanted"])
+        yield Sample("capped", "share", ALL, GATEWAY, "share", number)
+
+
+def _outcomes(run: Evidence, users: pd.DataFrame) -> Iterator[Sample]:
     apart = [*metrics.CUTS, Outcome.ABANDONED]
-    for metric, found, hit, asked in (
+    waited_for = users["outcome"] != Outcome.ABANDONED
+    for metric, share, hit, asked in (
         ("continuity", metrics.continuity(users).good, users["good"], ~users["outcome"].isin(apart)),
-        ("goodput", metrics.goodput(users, run.ttft_max_ms), metrics.within(users, run.ttft_max_ms),
-         users["outcome"] != Outcome.ABANDONED),
+        ("goodput", metrics.goodput(users, run.ttft_max_ms), metrics.within(users, run.ttft_max_ms), waited_for),
     ):  # fmt: skip
-        if not found.asked:
-            continue
-        hits_of = np.bincount(place[(hit & asked).to_numpy(bool)], minlength=place.max() + 1).astype(float)
-        asked_of = np.bincount(place[asked.to_numpy(bool)], minlength=place.max() + 1).astype(float)
-        kept = asked_of > 0
-        effect = bootstrap.design_effect(hits_of[kept], asked_of[kept])
-        number: Number = Proportion(found.hits, found.asked, effect, found.doubtful)
-        yield Sample(metric, "share", ALL, GATEWAY, "share", number)
+        if share.asked:
+            effect = _proportion(run, users["intended_at"], hit & asked, asked).design_effect
+            number = Proportion(share.hits, share.asked, effect, share.doubtful)
+            yield Sample(metric, "share", ALL, GATEWAY, "share", number)
+    if waited_for.any():
+        for outcome in FAILED:
+            hit = users["outcome"] == outcome
+            number = _proportion(run, users["intended_at"], hit, waited_for)
+            doubtful = int((hit & users["touched"]).sum()) if outcome in LATE else 0
+            yield Sample(outcome, "share", ALL, GATEWAY, "share", replace(number, doubtful=doubtful))
+
+
+def _needless(run: Evidence) -> Iterator[Sample]:
+    """As `cloud_only_in_need` counts leaks, of every tier that stands below another."""
+    frames, ranks = run.frames, run.frames.ranks
+    answered = frames.asks.loc[frames.through_gateway & frames.asks["tier"].notna().to_numpy(bool), "sent_at"]
+    if answered.empty:
+        return
+    spurious = run.lower[run.lower["why"] == attribution.Why.SPURIOUS]
+    for tier in (t for rank in ranks[1:] for t in rank):
+        at = pd.concat([answered, spurious.loc[spurious["tier"] == tier, "sent_at"]], ignore_index=True)
+        of = pd.Series(np.arange(len(at)) < len(answered))
+        yield Sample("needless_answers", "share", tier, GATEWAY, "share", _proportion(run, at, ~of, of))
+
+
+def _proportion(run: Evidence, at: pd.Series, hits: pd.Series, asked: pd.Series) -> Proportion:
+    """Hits of asked, rows that lie at these instants, with the design effect over blocks of time."""
+    frames = run.frames
+    length_s = bootstrap.block_s(frames.ended_at - frames.started_at, 0.0)
+    place = np.floor((at.to_numpy(float) - frames.started_at) / length_s).astype(int)
+    place -= min(0, int(place.min(initial=0)))
+    hits_of, asked_of = (np.bincount(place, weights=of.to_numpy(float)) for of in (hits, asked))
+    kept_ = asked_of > 0
+    effect = bootstrap.design_effect(hits_of[kept_], asked_of[kept_])
+    return Proportion(int(hits_of.sum()), int(asked_of.sum()), effect)

@@ -17,7 +17,19 @@ LENGTHS_MS = (
     "overhead_latency",
 )
 LENGTHS_S = ("failover", "gap_new", "gap_kept", "recovery", "unavailability")
-PROPORTIONS = ("continuity", "goodput")
+GOOD = ("continuity", "goodput", "documents_right")  # proportions of what there should be more of
+BAD = (
+    "needless_answers",
+    "refused",
+    "rejected",
+    "filtered",
+    "broken",
+    "cut",
+    "stalled",
+    "timeout",
+    "capped",
+)  # and less of
+PROPORTIONS = (*GOOD, *BAD)
 RATES = ("tokens_per_s", "answers_per_s")
 COUNTS = ("cuts",)
 METRICS = (*LENGTHS_MS, *LENGTHS_S, *PROPORTIONS, *RATES, *COUNTS)

@@ -19,7 +19,7 @@ _TOLERATED = "#E8F0E8"
 
 
 def says(c: Comparison) -> str:
-    return told.says(c)
+    return told.of_metrics(c)
 
 
 def draw(c: Comparison) -> Figure | None:
@@ -68,7 +68,7 @@ def draw(c: Comparison) -> Figure | None:
 
 
 def _rows(c: Comparison) -> list[Row]:
-    shown = [r for r in c.rows if r.judged in FOUND]
+    shown = sorted((r for r in c.rows if r.judged in FOUND), key=lambda r: FOUND.index(r.judged))
     shown += [r for r in c.rows if r.found is not None and r not in shown and r.statistic in HEADLINES]
     return shown[:MOST_ROWS]
 

@@ -1,0 +1,59 @@
+"""What a comparison keeps of a run besides its samples: how it was judged, and plain counts of what came of it."""
+
+from collections.abc import Iterator
+
+from analysis import attribution, availability, report
+from analysis.compare.estimate import Count, Judgement, Kept
+from analysis.evidence import Evidence
+from analysis.metrics import users_asks
+from contract.records import Outcome
+from contract.refusal import Refusal
+
+MOST_STATUSES = 12
+
+
+def verdict(run: Evidence) -> Judgement | str:
+    """How the run is judged now, by this version; or why it cannot be."""
+    try:
+        found = report.judge(run)
+    except Refusal as e:
+        return str(e)
+    kept = tuple(
+        Kept(f.name, f.id, f.target, f.measured, f.status, f.value, f.unit, f.n) for f in found.findings
+    )
+    return Judgement(found.status, found.exit_code, kept)
+
+
+def counts(run: Evidence) -> tuple[Count, ...]:
+    """What came of the run in plain numbers: answers by lower tiers by class, users' asks by outcome, the load, the service.
+
+    They are shown where they differ, and are not judged: how many there are depends on the length of a run too.
+    """
+    return tuple(_counts(run))
+
+
+def _counts(run: Evidence) -> Iterator[Count]:
+    for tier, row in attribution.by_class(run.lower, run.frames.ranks).iterrows():
+        of = f"{tier} (cloud)" if tier in run.clouds else str(tier)
+        for why in attribution.SHOWN:
+            yield Count(f"answers {why}", of, float(row[why]), "answers")
+    users = users_asks(run.frames.asks)[["outcome", "status"]]
+    for outcome in Outcome:
+        yield Count(f"asks {outcome}", "users", float((users["outcome"] == outcome).sum()), "asks")
+    statuses = users.loc[users["outcome"] == Outcome.REJECTED, "status"].value_counts()
+    for status, n in list(statuses.items())[:MOST_STATUSES]:
+        yield Count(f"asks rejected with {status}", "users", float(n), "asks")
+    d = run.delivered
+    yield from (
+        Count("asks wanted", "load", float(d.wanted), "asks"),
+        Count("asks sent", "load", float(d.sent), "asks"),
+        Count("arrivals capped", "load", float(d.capped), "asks"),
+        Count("sent late, p99", "load", d.late_p99_ms, "ms"),
+        Count("seconds overloaded", "load generator", float(d.overloaded) if d.seconds else None, "s"),
+        Count("unavailable", "probe", None if run.down is None else run.down.s, "s"),
+        Count("browned out", "probe", None if run.brown is None else run.brown.s, "s"),
+        Count("not asked", "probe", run.unasked.s, "s"),
+    )
+    if run.ttft_max_ms is not None:
+        late = availability.brown_answers(run.frames.asks, run.ttft_max_ms)
+        yield Count("answers outside the objective", "users", float(late), "answers")
