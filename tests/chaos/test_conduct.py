@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from chaos.conduct import Conduct
-from chaos.live import FailoverWatch
+from chaos.live import AnswerWatch
 from chaos.metronome import FAST_S, SETTLED_ANSWERS, Metronome
 from contract.records import Event
 
@@ -18,7 +18,7 @@ def conduct():
     made.said = []
     made._recording = SimpleNamespace(event=lambda event: None)
     made._probe = SimpleNamespace(lock=threading.Lock())
-    made._metronome, made._failover = Metronome([]), FailoverWatch()
+    made._metronome, made._answered = Metronome([]), AnswerWatch()
     made._open, made._waiting, made._say = set(), set(), made.said.append
     return made
 
