@@ -48,6 +48,7 @@ METRICS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Latency": (metrics.latency_ms, delivery.hidden, metrics.quantiles),
     "Tokens": (
         metrics.ttft_ms,
+        metrics.first_thought_ms,
         metrics.chunk_gaps_ms,
         metrics.chunk_gaps,
         metrics.clumped,

@@ -41,7 +41,7 @@ class Frames:
     """The tables of one run.
 
     `asks` are those that metrics rest on: requests and probe (`file` tells which), without warm-up and without the
-    probe's covered slots. Added to the record's columns: `good` (outcome ok), `first_at` (the first token's instant),
+    probe's covered slots. Added to the record's columns: `good` (outcome ok), `first_at` (the first token's instant, be it a thought),
     `headers_at`, `ended_at`, all unix seconds, `touched` (see `overload.touched`) and `clock_uncertainty_s`. Instants of
     all tables are of one clock, the master's (see `clocks.one_clock`).
 
@@ -256,6 +256,10 @@ def _derived(asks: pd.DataFrame, client: pd.DataFrame) -> pd.DataFrame:
         ("ended_at", "latency_ms"),
     ):
         asks[name] = asks["sent_at"] + asks[length_ms] / 1000
+    thoughtful = asks["thought_ms"].notna()
+    if thoughtful.any():  # a thought shows that the tier serves
+        first_at = asks["sent_at"] + asks["thought_ms"] / 1000
+        asks.loc[thoughtful, "first_at"] = first_at[thoughtful]
     asks["touched"] = touched(asks, overloaded_seconds(client))
     return asks
 

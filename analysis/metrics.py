@@ -46,16 +46,24 @@ def latency_ms(asks: pd.DataFrame, of: str = "sent") -> pd.Series:
 
 
 def first_token_ms(asks: pd.DataFrame, of: str = "sent") -> pd.Series:
-    """Of good answers: sent (or intended) → first chunk with content; of a plain answer, its whole body."""
+    """Of good answers: sent (or intended) → first chunk with content; of a plain answer, its whole body.
+
+    A thought is no content: a reasoning model's first content comes when it has thought.
+    """
     good = asks["good"]
     if of == "sent":
         return asks.loc[good, "ttft_ms"]
-    return (asks.loc[good, "first_at"] - asks.loc[good, "intended_at"]) * 1000
+    return asks.loc[good, "ttft_ms"] + (asks.loc[good, "sent_at"] - asks.loc[good, "intended_at"]) * 1000
 
 
 def ttft_ms(asks: pd.DataFrame) -> pd.Series:
-    """Of good streamed answers: sent → first chunk with content (an empty role delta is not a token)."""
+    """Of good streamed answers: sent → first chunk with content (an empty role delta is not a token, a thought is no content)."""
     return asks.loc[_streamed(asks), "ttft_ms"]
+
+
+def first_thought_ms(asks: pd.DataFrame) -> pd.Series:
+    """Of good streamed answers of reasoning models: sent → first chunk with thoughts; NaN of answers without any."""
+    return asks.loc[_streamed(asks), "thought_ms"]
 
 
 def _streamed(asks: pd.DataFrame) -> np.ndarray:
@@ -64,7 +72,10 @@ def _streamed(asks: pd.DataFrame) -> np.ndarray:
 
 
 def tpot_ms(asks: pd.DataFrame) -> pd.Series:
-    """Of good streamed answers of two tokens or more: (last − first content) / (output_tokens − 1)."""
+    """Of good streamed answers of two tokens or more: (last − first token) / (output_tokens − 1).
+
+    Thoughts are tokens here, as they are in the usage.
+    """
     some = (asks["output_tokens"] > 1).to_numpy(bool, na_value=False)
     rows = asks.loc[_streamed(asks) & some, ["gaps_ms", "output_tokens"]]
     gaps: Gaps = rows["gaps_ms"].array
@@ -72,7 +83,7 @@ def tpot_ms(asks: pd.DataFrame) -> pd.Series:
 
 
 def chunk_gaps_ms(asks: pd.DataFrame) -> np.ndarray:
-    """Of good streamed answers: the times between chunks with content, all of them together.
+    """Of good streamed answers: the times between chunks with content or thoughts, all of them together.
 
     Of a long run these are hundreds of millions: who wants their quantiles asks `chunk_gaps`, which copies none.
     """
@@ -145,14 +156,15 @@ def who_clumps(asks: pd.DataFrame) -> str | None:
 def latency_for_tokens_ms(asks: pd.DataFrame, tokens: int) -> tuple[pd.Series, bool]:
     """How long a good answer of so many tokens takes from sent to its end, and whether that is only estimated.
 
-    Measured where answers of exactly so many tokens are there; else, for each streamed answer, its TTFT plus
-    (tokens − 1) times its TPOT: estimated.
+    Measured where answers of exactly so many tokens are there; else, for each streamed answer, the time to its first token
+    (be it a thought) plus (tokens − 1) times its TPOT: estimated.
     """
     exact = asks["good"].to_numpy(bool) & (asks["output_tokens"] == tokens).to_numpy(bool, na_value=False)
     if exact.any():
         return asks.loc[exact, "latency_ms"], False
     tpot = tpot_ms(asks)
-    return (asks["ttft_ms"].reindex(tpot.index) + (tokens - 1) * tpot), True
+    rows = asks.loc[tpot.index]
+    return (rows["first_at"] - rows["sent_at"]) * 1000 + (tokens - 1) * tpot, True
 
 
 def tokens_over_time(asks: pd.DataFrame, tiers: list[str], edges: np.ndarray) -> pd.DataFrame:

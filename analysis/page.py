@@ -167,6 +167,14 @@ def _latencies(run: Evidence) -> list[str]:
         cells.append(maybe(users.answers_per_s, "{:.2f}"))
         cells.append(f"{users.within} of {users.good}")
         lines.append(f"| {' | '.join(_cell(c) for c in cells)} |")
+    thoughts = [
+        f"{of.tier.name} {two(of.users.thought)} (n {of.users.thoughtful})" for of in run.by_tier if of.users.thoughtful
+    ]  # fmt: skip
+    if thoughts:
+        lines += [
+            "",
+            f"First thought (p50 / p99): {', '.join(thoughts)}. TTFT is the first content, behind the thoughts.",
+        ]
     return lines
 
 

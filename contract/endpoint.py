@@ -83,6 +83,7 @@ class Endpoint:
             f"Host: {self.host}:{self.port}",
             "Content-Type: application/json",
             f"Accept: {self._accepted(stream)}",
+            "Accept-Encoding: identity",  # chunks that are compressed come when the compressor likes
             f"Content-Length: {len(payload)}",
         ]
         if self.key is not None:

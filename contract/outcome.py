@@ -4,19 +4,22 @@ One truth for the users' asks and the probe's.
 """
 
 import itertools
-import json
 import math
 import re
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
-from contract.answer import Answer, told
+from contract.answer import Answer, rejection_of, told
 from contract.classification import Classification
-from contract.framing import End, Exchange
+from contract.framing import End, Exchange, encoded
 from contract.proper_end import AT_CAP, UNKNOWN, ProperEnd
 from contract.records import GATEWAY, Ask, Outcome, Witness
 from contract.stream import read_answer
 from contract.topology import Topology
 
+_BROKEN_OFF = ("abort", "error", "network_error", "insufficient_system_resource")
+"""Reasons that are no end: vLLM and SGLang; vLLM and OpenRouter; GLM; DeepSeek."""
+_FILTERED = ("content_filter", "sensitive")  # the second is GLM's
 _FILTER = re.compile(r"content[_ ]?(?:filter|policy|management)", re.IGNORECASE)
 
 
@@ -30,17 +33,17 @@ def judge(exchange: Exchange, answer: Answer | None, max_tokens: int | None, pro
         return Outcome.REFUSED, exchange.error, None
     if status is not None and status >= 400:
         return _rejection(exchange)
-    tokens = answer is not None and bool(answer.content_at)
+    tokens = answer is not None and bool(answer.token_at)
     if end is End.STOPPED:
         return Outcome.ABANDONED, exchange.error, None
     if end in (End.LATE, End.SILENT):
         return (Outcome.STALLED if tokens else Outcome.TIMEOUT), exchange.error, None
     if status != 200:
-        return Outcome.BROKEN, exchange.error or f"status {status}", None
+        return Outcome.BROKEN, unanswered(exchange), None
     assert answer is not None, "a status 200 has been read"
     wrong = answer.in_band_error or answer.senseless
-    if answer.finish_reason == "content_filter" and not wrong:  # often with no token at all
-        return Outcome.FILTERED, "finish_reason content_filter", None
+    if answer.finish_reason in _FILTERED and not wrong:  # often with no token at all
+        return Outcome.FILTERED, f"finish_reason {answer.finish_reason}", None
     if not tokens:
         return Outcome.BROKEN, wrong or exchange.error or "no content", None
     if wrong:
@@ -55,11 +58,11 @@ def _whole(exchange: Exchange, answer: Answer, max_tokens: int | None, proper_en
     reason, output = answer.finish_reason, answer.output_tokens
     if reason is None:
         return Outcome.CUT, exchange.error or "no finish_reason", None
-    if reason == "abort":
-        return Outcome.CUT, "finish_reason abort", None
+    if reason in _BROKEN_OFF:
+        return Outcome.CUT, f"finish_reason {reason}", None
     if proper_end.shows is not None:
         assert answer.text is not None, "the content has been kept for its witness"
-        whole = proper_end.shows("".join(answer.text))
+        whole = False if answer.thinking else proper_end.shows("".join(answer.text))
         if whole is None:
             return Outcome.OK, None, Witness.NONE
         if whole:
@@ -110,10 +113,11 @@ def fill(
     if exchange.sent_at is not None:
         sent = exchange.sent_at
         ask.sent_at = instant(sent)
-        at = answer.content_at if answer else []
         ask.headers_ms = _ms(sent, exchange.headers_at)
-        ask.ttft_ms = _ms(sent, at[0]) if at else None
-        ask.gaps_ms = [(b - a) * 1000 for a, b in itertools.pairwise(at)]
+        if answer is not None:
+            ask.thought_ms = _ms(sent, answer.thought_at[0]) if answer.thought_at else None
+            ask.ttft_ms = _ms(sent, answer.content_at[0]) if answer.content_at else None
+            ask.gaps_ms = [(b - a) * 1000 for a, b in itertools.pairwise(answer.token_at)]
         ask.latency_ms = _ms(sent, exchange.ended_at)
     if answer is not None:
         ask.finish_reason = answer.finish_reason
@@ -143,17 +147,37 @@ def _length(header: str | None) -> float | None:
     return found if 0 <= found < math.inf else None
 
 
-def _rejection(exchange: Exchange) -> tuple[Outcome, str, None]:
-    text = b"".join(piece for _, piece in exchange.pieces).decode("utf-8", "replace")
-    message = told(f"{exchange.status}: {_message(text)}")
-    filtered = exchange.status == 400 and _FILTER.search(text)
-    return (Outcome.FILTERED if filtered else Outcome.REJECTED), message, None
+def unanswered(exchange: Exchange) -> str:
+    """Why an exchange without an error's status is no answer: how it ended, or where it redirects to.
+
+    No redirect is followed: who is asked is what the topology says, and nobody else.
+    """
+    return (
+        exchange.error
+        or f"status {exchange.status}{redirected(exchange.status, exchange.headers.get('location'))}"
+    )
 
 
-def _message(body: str) -> str:
-    """The error's own words, without the prompt that some servers echo."""
+def redirected(status: int | None, location: str | None) -> str:
+    """Where a redirect points to, as words behind its status: without user, query and fragment, which may be secret."""
+    if status is None or not 300 <= status < 400 or not location:
+        return ""
     try:
-        error = json.loads(body)["error"]
-        return str(error["message"] if isinstance(error, dict) else error)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return re.sub(r"<[^>]*>|\s+", " ", body).strip()
+        parts = urlsplit(location)
+        host, port = parts.hostname or "", f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return ", a redirect to no URL"
+    host = f"[{host}]" if ":" in host else host
+    scheme = f"{parts.scheme}:" if parts.scheme else ""
+    return told(
+        f", a redirect to {scheme}{'//' if host else ''}{host}{port}{parts.path}, which is not followed"
+    )
+
+
+def _rejection(exchange: Exchange) -> tuple[Outcome, str, None]:
+    body = b"".join(piece for _, piece in exchange.pieces)
+    text = body.decode("utf-8", "replace")
+    encoding = encoded(exchange.headers)
+    words = encoding or rejection_of(body) or re.sub(r"<[^>]*>|\s+", " ", text).strip()
+    filtered = exchange.status == 400 and _FILTER.search(text)
+    return (Outcome.FILTERED if filtered else Outcome.REJECTED), told(f"{exchange.status}: {words}"), None

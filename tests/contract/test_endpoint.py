@@ -76,3 +76,10 @@ def test_an_authority_that_cannot_be_used_is_refused(tmp_path, text, words):
 def test_an_authority_is_handed_on(tmp_path):
     path, _ = tls.certificate(tmp_path)
     assert Endpoint.of_gateway(Gateway(url="https://h", model="m", ca_file=str(path))).ca_file == str(path)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("api", ["openai", "ollama"])
+def test_no_request_lets_its_answer_be_compressed(api, stream):
+    request = Endpoint.of("http://h/v1", "m", api=api).request("ask-1", "hi", 5, stream)
+    assert b"\r\nAccept-Encoding: identity\r\n" in request.partition(b"\r\n\r\n")[0] + b"\r\n"
