@@ -13,6 +13,7 @@ from chaos.probe import PROMPT
 from chaos.wire import Connection, Deadlines
 from contract.endpoint import Endpoint
 from contract.framing import Exchange
+from contract.outcome import redirected, unanswered
 from contract.records import GATEWAY
 from contract.refusal import Refusal
 from contract.stream import read_answer
@@ -101,7 +102,9 @@ def models(endpoint: Endpoint) -> list[str]:
     finally:
         connection.close()
     if answer.status != 200:
-        raise ValueError(f"{path} says {answer.status}")
+        raise ValueError(
+            f"{path} says {answer.status}{redirected(answer.status, answer.getheader('location'))}"
+        )
     try:
         page = json.loads(body)
         return [str(m["name"] if ollama else m["id"]) for m in page["models" if ollama else "data"]]
@@ -112,7 +115,7 @@ def models(endpoint: Endpoint) -> list[str]:
 def streams(exchange: Exchange) -> str:
     """`streams`, where its answer came piece by piece; `answers`, where nobody can tell. Raises NotStreamed."""
     if exchange.status != 200:
-        raise NotStreamed(f"a streamed ask was not answered: {exchange.error or f'status {exchange.status}'}")
+        raise NotStreamed(f"a streamed ask was not answered: {unanswered(exchange)}")
     answer = read_answer(exchange)
     at = answer.content_at
     if not at:

@@ -7,8 +7,9 @@ import pytest
 from chaos import serving
 from contract.framing import End, Exchange
 from contract.topology import Topology
+from tests.contract.exchanges import head
 from tests.embedded.test_engine import QUICK, running
-from tests.scenarios.server import free_port
+from tests.scenarios.server import Server, free_port
 
 SLOWLY = (*QUICK, "--inter-token-latency", "20ms")  # so that its chunks are not read together
 
@@ -71,6 +72,21 @@ def test_a_port_on_which_nobody_answers_is_named(engine):
 def test_a_key_that_is_not_in_the_environment_is_named(engine, monkeypatch):
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     assert "NO_SUCH_KEY is not set" in told(topology(engine, api_key="${NO_SUCH_KEY}"))[1]
+
+
+def test_a_redirect_is_named_with_where_to_and_not_followed(engine):
+    moved = head(
+        "308 Permanent", "content-length: 0", f"location: http://127.0.0.1:{engine.port}/v1/x?key=secret"
+    )
+    before = len(engine.entries())
+    with Server([moved]) as server:
+        said = [line for line in told(topology(engine, url=server.url)) if "  vllm" in line]
+    place = f"308, a redirect to http://127.0.0.1:{engine.port}/v1/x, which is not followed"
+    assert said == [
+        f"  vllm: NOT WELL: 127.0.0.1:{server.port} does not list its models: /v1/models says {place}",
+        f"  vllm: NOT WELL: a streamed ask was not answered: status {place}",
+    ]
+    assert len(engine.ended(before + 1)) == before + 1  # the gateway's
 
 
 def stream(*at: float) -> Exchange:
