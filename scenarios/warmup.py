@@ -8,7 +8,7 @@ import urllib.request
 
 import gevent.pool
 
-from contract.records import GATEWAY, Ask, Lane
+from contract.records import GATEWAY, Ask, Lane, Outcome
 from contract.refusal import Refusal, no_such
 from contract.topology import Topology
 from contract.trust import client_context
@@ -105,7 +105,7 @@ def gateway_version(topology: Topology) -> str | None:
 
 
 def _answered(ask: Ask) -> bool:
-    return ask.status == 200 and ask.ttft_ms is not None
+    return ask.status == 200 and (ask.ttft_ms is not None or ask.outcome == Outcome.OK)
 
 
 def _unmatched(ask: Ask, topology: Topology) -> str:
