@@ -117,7 +117,7 @@ def streams(exchange: Exchange) -> str:
     if exchange.status != 200:
         raise NotStreamed(f"a streamed ask was not answered: {unanswered(exchange)}")
     answer = read_answer(exchange)
-    at = answer.content_at
+    at = answer.token_at
     if not at:
         why = answer.in_band_error or answer.senseless or exchange.error or "no content"
         raise NotStreamed(f"a streamed ask got no token: {why}")
