@@ -12,7 +12,7 @@ from contract.topology import Tier
 
 COLUMNS = [
     "lane", "via", "tier", "stream", "good", "touched", "intended_at", "sent_at", "ended_at", "ttft_ms", "latency_ms",
-    "output_tokens", "gaps_ms",
+    "output_tokens", "unseen_tokens", "gaps_ms",
 ]  # fmt: skip
 TOKENS = 10  # the length of answer that a tier's latency is told for
 

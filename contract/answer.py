@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _ERROR_LENGTH = 300  # characters of an error that a record keeps
-_TOKEN_KEYS = ("content", "reasoning_content", "reasoning", "thinking", "tool_calls")
+_THOUGHT_KEYS = ("reasoning_content", "reasoning", "reasoning_details", "thinking", "thinking_blocks")
+_TOKEN_KEYS = ("content", "refusal", "tool_calls", *_THOUGHT_KEYS)
+"""What a model made: its content, a refusal in place of it, or its thoughts. vLLM and Ollama say reasoning, DeepSeek and
+llama.cpp reasoning_content, OpenRouter reasoning_details, Anthropic's models through LiteLLM thinking_blocks."""
 
 
 @dataclass(slots=True)
@@ -19,6 +22,8 @@ class Answer:
     finish_reason: str | None = None
     prompt_tokens: int | None = None
     output_tokens: int | None = None
+    thought_tokens: int | None = None  # of them those that the usage calls reasoning
+    thinks: bool = False  # a thought was shown
     in_band_error: str | None = None
     done: bool = False  # `data: [DONE]`, or Ollama's last line
     senseless: str | None = None  # a part that no JSON reader takes
@@ -45,6 +50,9 @@ def take(data: bytes, at: float, answer: Answer) -> None:
     if isinstance(usage, dict):
         answer.prompt_tokens = _tokens(usage.get("prompt_tokens"), answer.prompt_tokens)
         answer.output_tokens = _tokens(usage.get("completion_tokens"), answer.output_tokens)
+        details = usage.get("completion_tokens_details")
+        if isinstance(details, dict):
+            answer.thought_tokens = _tokens(details.get("reasoning_tokens"), answer.thought_tokens)
     choices = found.get("choices") or []
     for choice in choices if isinstance(choices, list) else [choices]:
         _take_choice(choice, at, answer)
@@ -80,8 +88,11 @@ def _take_ollama(line: dict[str, Any], at: float, answer: Answer) -> None:
 
 
 def _take_part(part: dict[str, Any], at: float, answer: Answer) -> None:
-    # An empty role delta is not a token.
-    if any(part.get(key) for key in _TOKEN_KEYS):
+    # An empty role delta is not a token. LiteLLM keeps what it does not know of a plain message in a place of its own.
+    more = part.get("provider_specific_fields")
+    places = (part, more) if isinstance(more, dict) else (part,)
+    answer.thinks = answer.thinks or any(place.get(key) for place in places for key in _THOUGHT_KEYS)
+    if any(place.get(key) for place in places for key in _TOKEN_KEYS):
         answer.content_at.append(at)
     if answer.text is not None and isinstance(part.get("content"), str):
         answer.text.append(part["content"])

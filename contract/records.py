@@ -25,7 +25,7 @@ GATEWAY = "gateway"
 class Outcome(StrEnum):
     """What became of an ask; exactly one each."""
 
-    OK = "ok"  # status 200, content, a proper end, no in-band error
+    OK = "ok"  # status 200, content (or a cap that was spent on tokens which are not shown), a proper end, no in-band error
     REFUSED = "refused"  # no connection
     REJECTED = "rejected"  # 4xx or 5xx
     FILTERED = "filtered"  # a content-policy rejection
@@ -81,6 +81,9 @@ class Ask:
     route_overhead_ms: float | None = None  # what the gateway says that it added; it knows about half of that
     prompt_tokens: int | None = None
     output_tokens: int | None = None
+    unseen_tokens: int | None = (
+        None  # of output_tokens the thoughts that were not shown, as the server counts them
+    )
     max_tokens: int | None = None
     finish_reason: str | None = None
     witness: str | None = None  # None: the answer was not verified
@@ -93,6 +96,11 @@ class Ask:
     attempt: int | None = None  # which call for this document this is, from 1: the client's own retries
     valid: bool | None = None  # the content was what the client can use; None: no answer came to its end
     wrong: list[str] | None = None  # the judged fields answered wrongly or left out; None: not valid
+
+    @property
+    def first_ms(self) -> float | None:
+        """Sent → the first token; of an answer that is whole and shows none, its end. None: nothing came."""
+        return self.latency_ms if self.ttft_ms is None and self.outcome == Outcome.OK else self.ttft_ms
 
 
 REQUESTS = pa.schema(
@@ -119,6 +127,7 @@ REQUESTS = pa.schema(
         pa.field("route_overhead_ms", pa.float64()),
         pa.field("prompt_tokens", pa.int32()),
         pa.field("output_tokens", pa.int32()),
+        pa.field("unseen_tokens", pa.int32()),
         pa.field("max_tokens", pa.int32()),
         pa.field("finish_reason", pa.string()),
         pa.field("witness", pa.string()),

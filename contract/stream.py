@@ -12,7 +12,8 @@ from contract.framing import End, Exchange
 
 # Enough to tell, while bytes arrive, that a first token is there; the answer itself is read after the end.
 HAS_CONTENT = re.compile(
-    rb'"(?:content|reasoning_content|reasoning|thinking|text)"\s*:\s*"[^"]|"tool_calls"\s*:\s*\[\s*\{'
+    rb'"(?:content|reasoning_content|reasoning|thinking|refusal|text)"\s*:\s*"[^"]'
+    rb'|"(?:tool_calls|reasoning_details|thinking_blocks)"\s*:\s*\[\s*\{'
 )
 
 _CONTENT = re.compile(rb'"content"\s*:\s*"')

@@ -63,6 +63,14 @@ def test_tpot_is_the_time_between_tokens_by_the_usage_not_by_the_chunks(tmp_path
     assert metrics.tpot_ms(asks_of(tmp_path, [ask])).tolist() == [pytest.approx(50)]
 
 
+def test_thoughts_that_are_counted_and_not_shown_make_no_tpot_smaller(tmp_path):
+    ask = good(world(), 5, 0.2, [0.1, 0.3])
+    ask.output_tokens, ask.unseen_tokens = 109, 100
+    other = good(world(), 6, 0.2, [])
+    other.output_tokens, other.unseen_tokens = 101, 100  # one token was shown: there is no time between two
+    assert metrics.tpot_ms(asks_of(tmp_path, [ask, other])).tolist() == [pytest.approx(50)]
+
+
 def test_latency_for_ten_tokens_is_measured_or_said_to_be_estimated(tmp_path):
     w = world()
     exact, longer = good(w, 5, 0.2, [0.1] * 9), good(w, 6, 0.2, [0.1] * 19)
