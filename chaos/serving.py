@@ -11,17 +11,19 @@ from dataclasses import dataclass
 
 from chaos.probe import PROMPT
 from chaos.wire import Connection, Deadlines
+from contract.caps import Use, advice, cap
 from contract.endpoint import Endpoint
 from contract.framing import Exchange
-from contract.outcome import redirected, unanswered
-from contract.records import GATEWAY
+from contract.outcome import judge, redirected
+from contract.proper_end import UNKNOWN
+from contract.records import GATEWAY, Outcome
+from contract.redact import without
 from contract.refusal import Refusal
 from contract.stream import read_answer
 from contract.topology import Topology
 from contract.trust import client_context
 
 PATIENCE = Deadlines(connect=2.0, silence=20.0, whole=30.0)
-TOKENS = 32  # enough to see whether they come one by one
 AT_ONCE_S = 0.3  # an answer that is made faster than this may come in one piece of its own accord
 TOLD = 6  # so many models are named
 
@@ -52,7 +54,9 @@ def look(topology: Topology) -> list[Serving]:
             found.append(Serving(name, (), (str(e),)))
             continue
         if endpoint is not None:
-            found.append(_looked(name, endpoint, tier is not None and tier.ignore_eos))
+            found.append(
+                _looked(name, endpoint, cap(topology, Use.PLAN, name), tier is not None and tier.ignore_eos)
+            )
     return found
 
 
@@ -64,7 +68,7 @@ def told(found: list[Serving]) -> Iterator[str]:
         yield from (f"  {one.target}: NOT WELL: {words}" for words in one.wrong)
 
 
-def _looked(name: str, endpoint: Endpoint, ignore_eos: bool) -> Serving:
+def _looked(name: str, endpoint: Endpoint, most: int, ignore_eos: bool) -> Serving:
     where = f"{endpoint.host}:{endpoint.port}"
     try:
         listed = models(endpoint)
@@ -76,12 +80,12 @@ def _looked(name: str, endpoint: Endpoint, ignore_eos: bool) -> Serving:
         wrong = [] if endpoint.model in listed else [_not_listed(name, endpoint.model, listed)]
     well = [] if wrong else [f"lists {endpoint.model}"]
     connection = Connection(endpoint, PATIENCE)
-    exchange = connection.exchange(endpoint.request(f"plan-{name}", PROMPT, TOKENS, True, ignore_eos))
+    exchange = connection.exchange(endpoint.request(f"plan-{name}", PROMPT, most, True, ignore_eos))
     connection.close()
     try:
-        well.append(streams(exchange))
+        well.append(streams(exchange, most, name == GATEWAY))
     except NotStreamed as e:
-        wrong.append(str(e))
+        wrong.append(without(endpoint.secrets, str(e)))
     return Serving(name, tuple(well), tuple(wrong))
 
 
@@ -94,9 +98,8 @@ def models(endpoint: Endpoint) -> list[str]:
         connection = http.client.HTTPSConnection(host, port, timeout=patience_s, context=trusted)
     ollama = endpoint.api == "ollama"
     path = "/api/tags" if ollama else endpoint.path.removesuffix("/chat/completions") + "/models"
-    key = {} if endpoint.key is None else {"Authorization": f"Bearer {endpoint.key}"}
     try:
-        connection.request("GET", path, headers=key)
+        connection.request("GET", path, headers=dict(endpoint.headers))
         answer = connection.getresponse()
         body = answer.read()
     finally:
@@ -112,15 +115,25 @@ def models(endpoint: Endpoint) -> list[str]:
         raise ValueError(f"{path} is no list of models") from None
 
 
-def streams(exchange: Exchange) -> str:
-    """`streams`, where its answer came piece by piece; `answers`, where nobody can tell. Raises NotStreamed."""
-    if exchange.status != 200:
-        raise NotStreamed(f"a streamed ask was not answered: {unanswered(exchange)}")
-    answer = read_answer(exchange)
+def streams(exchange: Exchange, most: int | None = None, through_gateway: bool = False) -> str:
+    """`streams`, where its answer came piece by piece; `answers`, where nobody can tell. Raises NotStreamed.
+
+    `most`: the ask's cap.
+    """
+    answer = read_answer(exchange) if exchange.status == 200 else None
+    outcome, error, _ = judge(exchange, answer, most, UNKNOWN, through_gateway)
+    if answer is None:
+        helps = advice(error)
+        right = f": {helps}" if helps else ""
+        raise NotStreamed(f"a streamed ask was not answered: {error}{right}")
     at = answer.token_at
+    if not at and outcome is Outcome.OK:
+        return (
+            f"answers, and shows none of its first {answer.output_tokens} tokens (a reasoning model? with a larger "
+            "probe_max_tokens it would)"
+        )
     if not at:
-        why = answer.in_band_error or answer.senseless or exchange.error or "no content"
-        raise NotStreamed(f"a streamed ask got no token: {why}")
+        raise NotStreamed(f"a streamed ask got no token: {error}")
     if at[0] != at[-1]:
         return "streams"
     assert exchange.sent_at is not None, "what was answered was sent"

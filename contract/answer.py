@@ -12,6 +12,8 @@ from contract import thoughts
 _ERROR_LENGTH = 300  # characters of an error that a record keeps
 _CONTENT_KEYS = ("content", "tool_calls", "refusal")
 _THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks")
+"""vLLM and Ollama say reasoning, DeepSeek and llama.cpp reasoning_content, OpenRouter reasoning_details, Anthropic's models
+through LiteLLM thinking_blocks."""
 NO_WORD = "an error without a word"
 _NO_ERROR = (200, "0", "200", "success", "ok")  # codes
 _WORDS = ("message", "detail", "msg", "error_msg")  # where an error says what it is, if not in `error`
@@ -198,19 +200,21 @@ def _take_ollama(line: dict[str, Any], at: float, answer: Answer) -> None:
 
 
 def _take_part(part: dict[str, Any], at: float, answer: Answer) -> None:
-    """An empty role delta is not a token. A chunk with content and thoughts is one with content."""
-    content = part.get("content")
+    """An empty role delta is not a token. A chunk with content and thoughts is one with content. LiteLLM keeps what it does
+    not know of a plain message in a place of its own."""
+    content, more = part.get("content"), part.get("provider_specific_fields")
+    places = (part, more) if isinstance(more, dict) else (part,)
     if isinstance(content, list):
         text, thought = _parts(content)
         has_content = bool(text)
     else:
         text, thought = content if isinstance(content, str) else "", False
         has_content = bool(content)
-    if has_content or any(part.get(key) for key in _CONTENT_KEYS[1:]):
+    if has_content or any(place.get(key) for place in places for key in _CONTENT_KEYS[1:]):
         answer.content_at.append(at)
         if answer.text is not None:
             answer.text.append(text)
-    elif thought or any(part.get(key) for key in _THOUGHT_KEYS):
+    elif thought or any(place.get(key) for place in places for key in _THOUGHT_KEYS):
         answer.thought_at.append(at)
 
 

@@ -6,7 +6,7 @@ One truth for the users' asks and the probe's.
 import itertools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from contract.answer import Answer, rejection_of, told
@@ -14,6 +14,7 @@ from contract.classification import Classification
 from contract.framing import End, Exchange, encoded
 from contract.proper_end import AT_CAP, UNKNOWN, ProperEnd
 from contract.records import GATEWAY, Ask, Outcome, Witness
+from contract.redact import without
 from contract.stream import read_answer
 from contract.topology import Topology
 
@@ -23,10 +24,18 @@ _FILTERED = ("content_filter", "sensitive")  # the second is GLM's
 _FILTER = re.compile(r"content[_ ]?(?:filter|policy|management)", re.IGNORECASE)
 
 
-def judge(exchange: Exchange, answer: Answer | None, max_tokens: int | None, proper_end: ProperEnd) -> tuple[
-    Outcome, str | None, Witness | None
-]:  # fmt: skip
-    """The outcome, its error, and the witness that verified an `ok`."""
+Judgement = tuple[Outcome, str | None, Witness | None]
+"""The outcome, its error, and the witness that verified an `ok`."""
+
+
+def judge(
+    exchange: Exchange,
+    answer: Answer | None,
+    max_tokens: int | None,
+    proper_end: ProperEnd,
+    through_gateway: bool = False,
+) -> Judgement:
+    """What an exchange amounts to. `through_gateway`: what it says of tokens that it does not show may be invented."""
     end, status = exchange.end, exchange.status
     assert end is not None, "an exchange is judged after its end"
     if end is End.REFUSED:
@@ -45,15 +54,46 @@ def judge(exchange: Exchange, answer: Answer | None, max_tokens: int | None, pro
     if answer.finish_reason in _FILTERED and not wrong:  # often with no token at all
         return Outcome.FILTERED, f"finish_reason {answer.finish_reason}", None
     if not tokens:
-        return Outcome.BROKEN, wrong or exchange.error or "no content", None
+        outcome, error, witness = _unseen(answer, max_tokens, proper_end, through_gateway)
+        if outcome is Outcome.OK and not wrong:
+            return outcome, error, witness
+        return Outcome.BROKEN, wrong or exchange.error or error, None
     if wrong:
         return Outcome.CUT, wrong, None
     return _whole(exchange, answer, max_tokens, proper_end)
 
 
-def _whole(exchange: Exchange, answer: Answer, max_tokens: int | None, proper_end: ProperEnd) -> tuple[
-    Outcome, str | None, Witness | None
-]:  # fmt: skip
+def _unseen(
+    answer: Answer, max_tokens: int | None, proper_end: ProperEnd, through_gateway: bool
+) -> Judgement:
+    """Nothing was shown and nothing spoke of an error: did the model spend its cap on thoughts that nobody sees?
+
+    Such an answer is whole where the cap ended it and at least one token is counted. A gateway invents a "stop", and a
+    usage, for a stream that merely ended, so behind one only "length" is the cap's word. An ask that is verified by its
+    content has none without any.
+    """
+    reason, output = answer.finish_reason, answer.output_tokens
+    if reason is None:
+        return Outcome.BROKEN, "no content", None
+    if output is None:
+        return (
+            Outcome.BROKEN,
+            f"no content: finish_reason {reason}, and no usage says that a token was made",
+            None,
+        )
+    if output == 0:
+        return Outcome.BROKEN, f"no content: finish_reason {reason} at 0 tokens", None
+    reached = max_tokens is not None and output >= max_tokens and not through_gateway
+    if proper_end.shows is not None or (reason != "length" and not (reason == "stop" and reached)):
+        of = "" if max_tokens is None else f" of {max_tokens}"
+        doubt = ", which a gateway may have invented" if through_gateway and reason == "stop" else ""
+        return Outcome.BROKEN, f"no content: finish_reason {reason} at {output}{of} tokens{doubt}", None
+    if not proper_end.at_cap or max_tokens is None:
+        return Outcome.OK, None, Witness.NONE
+    return Outcome.OK, None, Witness.END if reason == "length" else Witness.USAGE
+
+
+def _whole(exchange: Exchange, answer: Answer, max_tokens: int | None, proper_end: ProperEnd) -> Judgement:
     """Tokens came and nothing spoke of an error: did the answer end as it had to?"""
     reason, output = answer.finish_reason, answer.output_tokens
     if reason is None:
@@ -85,12 +125,14 @@ def fill(
     topology: Topology,
     proper_end: ProperEnd | None = None,
     classification: Classification | None = None,
+    secrets: Sequence[str] = (),
 ) -> None:
     """Write into an ask's record all that its exchange tells.
 
     `instant` turns a reading of the exchange's clock into unix seconds. `proper_end`: the ask's own; else it is the
     cap, where the topology does not say that whoever served ends early of its own accord. `classification`: judges the
-    content of an answer that is whole. The gateway's headers are believed on a status 200 only.
+    content of an answer that is whole. `secrets`: the endpoint's; a server may repeat them in an error. The gateway's headers
+    are believed on a status 200 only.
     """
     ask.status = exchange.status
     headers = exchange.headers
@@ -106,7 +148,10 @@ def fill(
         proper_end = AT_CAP if topology.ends_at_cap(ask.via, ask.tier) else UNKNOWN
     text = proper_end.shows is not None or classification is not None
     answer = read_answer(exchange, text) if exchange.status == 200 else None
-    ask.outcome, ask.error, ask.witness = judge(exchange, answer, ask.max_tokens, proper_end)
+    ask.outcome, ask.error, ask.witness = judge(
+        exchange, answer, ask.max_tokens, proper_end, ask.via == GATEWAY
+    )
+    ask.error = None if ask.error is None else without(secrets, ask.error)
     if classification is not None and ask.outcome == Outcome.OK:
         assert answer is not None, "what is ok has been read"
         ask.valid, ask.wrong = classification.judge("".join(answer.text or []))

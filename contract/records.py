@@ -26,7 +26,7 @@ GATEWAY = "gateway"
 class Outcome(StrEnum):
     """What became of an ask; exactly one each."""
 
-    OK = "ok"  # status 200, content, a proper end, no in-band error
+    OK = "ok"  # status 200, content (or a cap that was spent on tokens which are not shown), a proper end, no in-band error
     REFUSED = "refused"  # no connection
     REJECTED = "rejected"  # 4xx or 5xx
     FILTERED = "filtered"  # a content-policy rejection

@@ -265,6 +265,7 @@ def make(
     status: str | None = FINISHED,
     reason: str | None = None,
     health: bool = True,
+    unseen: Sequence[str] = (),
     overloaded: Sequence[tuple[float, float]] = (),
     stalled: Sequence[tuple[float, float]] = (),
     seed: int = 1,
@@ -273,6 +274,7 @@ def make(
     """A run folder. `status` None: never closed. `drop`: (move, stage) that were not written. `extra`: further asks.
 
     `overloaded`: (from, to) in which the load generator was late. `stalled`: (from, to) in which the probe did not ask.
+    `unseen`: tiers whose good answers show no token, since their caps were spent on thoughts.
     """
     world = World(engines, steps, random.Random(seed))
     _load(world, duration_s, rate)
@@ -283,6 +285,9 @@ def make(
         inputs["timeline.yaml"] = timeline_text(steps, expect or {}, duration_s)
     run = open_run(results, name, START, inputs, {"made": "by tests"}, seed)
     written = [*world.asks, *extra]
+    for ask in written:
+        if ask.outcome == Outcome.OK and ask.tier in unseen:
+            ask.ttft_ms, ask.gaps_ms = None, []
     _write(run.path / "requests.arrow", REQUESTS, [a for a in written if not a.lane.startswith("probe")])
     _write(run.path / "probe.arrow", REQUESTS, [a for a in written if a.lane.startswith("probe")])
     if health:

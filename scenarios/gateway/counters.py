@@ -9,7 +9,7 @@ import re
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ import gevent.pool
 
 from contract.clock import Clock
 from contract.counters import LABELS, WANTED, Scrape
+from contract.endpoint import headers_of
 from contract.records import GATEWAY
 from contract.run import JsonLines
-from contract.topology import Topology, secret
+from contract.topology import Topology
 from contract.trust import client_context
 
 PATIENCE_S = 5.0  # for one page
@@ -52,7 +53,7 @@ class Source:
 
     name: str  # `gateway`, or a tier's
     url: str
-    key: str | None = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
     ca_file: str | None
 
 
@@ -61,11 +62,11 @@ def sources(topology: Topology) -> list[Source]:
     gateway = topology.gateway
     assert gateway.url is not None, "an embedded stack's urls are filled in before the run"
     # Without the slash LiteLLM answers with a redirect, which would be followed with the key in hand.
-    found = [Source(GATEWAY, f"{gateway.url}/metrics/", secret(gateway.api_key), gateway.ca_file)]
+    found = [Source(GATEWAY, f"{gateway.url}/metrics/", headers_of(gateway), gateway.ca_file)]
     for tier in topology.tiers:
         if tier.url is not None and not tier.cloud:
             url = f"{tier.url.removesuffix('/v1')}/metrics"
-            found.append(Source(tier.name, url, secret(tier.api_key), tier.ca_file))
+            found.append(Source(tier.name, url, headers_of(tier), tier.ca_file))
     return found
 
 
@@ -115,11 +116,12 @@ def _scrape(source: Source, when: str, clock: Clock) -> Scrape:
 
 def page(source: Source) -> str:
     """What it tells now. Raises OSError, ValueError or HTTPException."""
-    headers = {"Authorization": f"Bearer {source.key}"} if source.key else {}
     tls = urllib.request.HTTPSHandler(context=client_context(source.ca_file))
     # As asks do, it goes straight there: no proxy of the environment's.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect(), tls)
-    with opener.open(urllib.request.Request(source.url, headers=headers), timeout=PATIENCE_S) as answer:
+    with opener.open(
+        urllib.request.Request(source.url, headers=dict(source.headers)), timeout=PATIENCE_S
+    ) as answer:
         return answer.read(LARGEST).decode("utf-8", "replace")
 
 

@@ -7,7 +7,7 @@ import pytest
 from chaos import serving
 from contract.framing import End, Exchange
 from contract.topology import Topology
-from tests.contract.exchanges import head
+from tests.contract.exchanges import head, plain
 from tests.embedded.test_engine import QUICK, running
 from tests.scenarios.server import Server, free_port
 
@@ -87,6 +87,51 @@ def test_a_redirect_is_named_with_where_to_and_not_followed(engine):
         f"  vllm: NOT WELL: a streamed ask was not answered: status {place}",
     ]
     assert len(engine.ended(before + 1)) == before + 1  # the gateway's
+
+
+def test_the_words_that_a_newer_model_asks_for_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("TEST_TIER_KEY", "k")
+    newer = ("--unsupported-parameters", "max_tokens", "--least-output-tokens", "64")
+    with running(
+        "cloud", tmp_path, *QUICK, *newer, "--model", "m", "--reasoning", "hidden", "--reasoning-tokens", "48"
+    ) as cloud:
+        tier = {"api_key": "${TEST_TIER_KEY}"}
+        assert told(topology(cloud, **tier))[-1].endswith(
+            " instead.: set max_tokens_field: max_completion_tokens"
+        )
+        tier |= {"max_tokens_field": "max_completion_tokens"}
+        assert told(topology(cloud, **tier))[-1].endswith(
+            ": the model needs a larger cap: set probe_max_tokens, and max_tokens for users"
+        )
+        assert told(topology(cloud, **tier, probe_max_tokens=64))[-1].startswith("  vllm: lists m, ")
+
+
+@pytest.mark.parametrize("reasoning", ["hidden", "reasoning"])
+def test_a_reasoning_model_is_well(tmp_path, reasoning):
+    thinking = ("--reasoning", reasoning, "--reasoning-tokens", "100")
+    with running(
+        "vllm", tmp_path, *QUICK, "--inter-token-latency", "20ms", "--model", "m", *thinking
+    ) as engine:
+        shown = {
+            "reasoning": "streams",
+            "hidden": "answers, and shows none of its first 32 tokens (a reasoning model? with a larger probe_max_tokens it would)",
+        }[reasoning]
+        assert told(topology(engine)) == [f"  gateway: lists m, {shown}", f"  vllm: lists m, {shown}"]
+
+
+def test_headers_of_its_own_go_out_and_are_not_shown(monkeypatch):
+    monkeypatch.setenv("TEST_SSO", "s3cret-of-the-proxy")
+    echo = plain({"error": {"message": "bad token s3cret-of-the-proxy"}}, "403 Forbidden")
+    with Server([echo], [echo]) as server:
+        headers = {"X-Sso": "${TEST_SSO}"}
+        data = {
+            "gateway": {"url": server.url, "model": "m", "headers": headers},
+            "tiers": [{"name": "v", "match": {"group": "m"}}],
+        }
+        said = told(Topology.model_validate(data))
+    assert [b"\r\nX-Sso: s3cret-of-the-proxy\r\n" in request for request in server.requests] == [True, True]
+    assert "bad token (key)" in said[-1]
+    assert "s3cret" not in "".join(said)
 
 
 def stream(*at: float) -> Exchange:

@@ -40,6 +40,25 @@ def test_what_an_api_is_told(api, stream, cap, ignore_eos, temperature, beside):
     assert f"Accept: {accepted}".encode() in head
 
 
+@pytest.mark.parametrize(
+    ("words", "beside"),
+    [
+        ({}, {"max_tokens": 5, "temperature": 0.3}),
+        ({"max_tokens_field": "max_completion_tokens"}, {"max_completion_tokens": 5, "temperature": 0.3}),
+        ({"drop_params": ["temperature"]}, {"max_tokens": 5}),
+    ],
+)
+def test_newer_models_have_the_cap_under_its_newer_name_and_no_temperature(words, beside):
+    for endpoint in (
+        Endpoint.of_gateway(Gateway(url="http://h", model="m", **words)),
+        Endpoint.of_tier(Tier(name="t", match=Match(group="g"), url="http://h", model="m", **words)),
+    ):
+        body = json.loads(
+            endpoint.request("ask-1", "hi", 5, False, temperature=0.3).partition(b"\r\n\r\n")[2]
+        )
+        assert {k: v for k, v in body.items() if k not in ("model", "messages", "stream")} == beside
+
+
 def test_a_key_is_not_shown():
     assert "the-key" not in repr(Endpoint.of("http://h:1", "m", "the-key"))
 
