@@ -7,6 +7,7 @@ otherwise is read as JSON.
 
 import json
 import re
+from itertools import count
 
 from contract import thoughts
 from contract.answer import Answer, is_json, is_object, take, take_event
@@ -210,9 +211,7 @@ def _likeness(event: bytes) -> tuple[bytes, bytes] | None:
     if content is None:
         return None
     before, after = event[: content.start()], event[content.end() :]
-    own = b"x"
-    while own in event:
-        own += b"x"
+    own = next(own for n in count() if (own := b"x%d" % n) not in event)
     tried = read_events([(1.0, before + own + after)], text=True, likenesses=0)
     return (before, after) if tried == Answer(content_at=[1.0], text=[own.decode()]) else None
 

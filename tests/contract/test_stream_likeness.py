@@ -25,14 +25,14 @@ def plainly(pieces, complete):
             line += byte
             continue
         if line:
-            named |= _kept(line, at, block, named)
+            named = _kept(line, at, block, named)
         else:
             _take_block(block, at, named, answer)
             block, named = [], False
         line = b""
     at = came[-1][0] if came else 0.0
     if complete and line.startswith(b"data:") and _is_whole(line[5:].strip()):
-        _kept(line, at, block, named)
+        named = _kept(line, at, block, named)
     _take_block(block, at, named, answer, cut=not complete)
     answer.set_thoughts_aside()
     answer.text = None
@@ -40,7 +40,7 @@ def plainly(pieces, complete):
 
 
 def _kept(line, at, block, named):
-    """Whether the line names an error."""
+    """Whether the event is named an error from here on."""
     name, _, value = line.partition(b":")
     if name == b"event":
         return value.strip() == b"error"
@@ -48,7 +48,7 @@ def _kept(line, at, block, named):
         named |= name == b"error"
         block.append((at, value.strip(), named))
         return named
-    return False
+    return named
 
 
 def _take_block(block, at, named, answer, cut=False):
