@@ -79,7 +79,7 @@ def _as(
 
 def brown_answers(asks: pd.DataFrame, ttft_max_ms: float | None) -> int:
     """How many of the users' asks were answered well, but outside the objectives."""
-    users = users_asks(asks[for_within(asks, ["lane", "via", "good", "ttft_ms"])])
+    users = users_asks(asks[for_within(asks, ["lane", "via", "good", "ttft_ms", "latency_ms"])])
     return int((users["good"] & ~within(users, ttft_max_ms)).sum())
 
 

@@ -11,8 +11,8 @@ from contract.records import GATEWAY
 from contract.topology import Tier
 
 COLUMNS = [
-    "lane", "via", "tier", "stream", "good", "touched", "intended_at", "sent_at", "ended_at", "ttft_ms", "latency_ms",
-    "output_tokens", "gaps_ms",
+    "lane", "via", "tier", "stream", "good", "touched", "intended_at", "sent_at", "first_at", "ended_at", "ttft_ms",
+    "thought_ms", "latency_ms", "output_tokens", "gaps_ms",
 ]  # fmt: skip
 TOKENS = 10  # the length of answer that a tier's latency is told for
 
@@ -28,6 +28,8 @@ class OfUsers:
     latency_from_intended: Quantiles
     ttft: Quantiles
     streamed: int  # answers that `ttft` rests on
+    thought: Quantiles  # the first thought; all None where no model thinks aloud
+    thoughtful: int  # answers that `thought` rests on
     chunk_gap: Quantiles
     gaps: int
     tpot: Quantiles
@@ -89,12 +91,15 @@ def _of_tier(tier: Tier, asks: pd.DataFrame, users: OfUsers, left: bool) -> OfTi
 
 def _of_users(asks: pd.DataFrame, ttft_max_ms: float | None) -> OfUsers:
     ttft, tpot, gaps = metrics.ttft_ms(asks), metrics.tpot_ms(asks), metrics.chunk_gaps(asks)
+    thought = metrics.first_thought_ms(asks)
     return OfUsers(
         good=int(asks["good"].sum()),
         latency=metrics.quantiles(metrics.latency_ms(asks)),
         latency_from_intended=metrics.quantiles(metrics.latency_ms(asks, of="intended")),
         ttft=metrics.quantiles(ttft),
         streamed=int(ttft.notna().sum()),
+        thought=metrics.quantiles(thought),
+        thoughtful=int(thought.notna().sum()),
         chunk_gap=gaps.ms,
         gaps=gaps.n,
         tpot=metrics.quantiles(tpot),

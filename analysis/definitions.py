@@ -54,6 +54,7 @@ METRICS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Latency": (metrics.latency_ms, delivery.hidden, metrics.quantiles, quantile.rank),
     "Tokens": (
         metrics.ttft_ms,
+        metrics.first_thought_ms,
         metrics.chunk_gaps_ms,
         metrics.chunk_gaps,
         metrics.clumped,

@@ -28,8 +28,8 @@ from analysis.windows import Trial, instant
 
 LOOK_BACK_S = 180.0  # longer than any ask waits
 BEARING = [
-    "request_id", "scenario", "lane", "via", "stream", "sent_at", "outcome", "tier", "good", "ttft_ms", "headers_at",
-    "first_at", "ended_at", "intended_at", "touched", "clock_uncertainty_s",
+    "request_id", "scenario", "lane", "via", "stream", "sent_at", "outcome", "tier", "good", "ttft_ms", "latency_ms",
+    "headers_at", "first_at", "ended_at", "intended_at", "touched", "clock_uncertainty_s",
 ]  # fmt: skip
 
 
@@ -153,7 +153,7 @@ class Evidence:
     @cached_property
     def _probe(self) -> pd.DataFrame:
         asks = self.frames.asks
-        return asks[[*BEARING, "latency_ms"]][asks["lane"].isin(metrics.PROBES)]
+        return asks[BEARING][asks["lane"].isin(metrics.PROBES)]
 
     @cached_property
     def unasked(self) -> availability.Stretches:

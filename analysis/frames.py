@@ -42,8 +42,9 @@ class Frames:
     """The tables of one run.
 
     `asks` are those that metrics rest on: requests and probe (`file` tells which), without warm-up and without the
-    probe's covered slots. Added to the record's columns: `good` (outcome ok), `first_at` (the first token's instant),
-    `headers_at`, `ended_at`, all unix seconds, `touched` (see `overload.touched`) and `clock_uncertainty_s`. Instants of
+    probe's covered slots. Added to the record's columns: `good` (outcome ok), `first_at` (the first token's instant, be it a
+    thought; of an answer that is good and shows none, its end, by which one was made), `headers_at`, `ended_at`, all unix
+    seconds, `touched` (see `overload.touched`) and `clock_uncertainty_s`. Instants of
     all tables are of one clock, the master's (see `clocks.one_clock`).
 
     `classified` are those of `asks` that classify a document, in the order in which they were sent: of each CLASSIFIED of the
@@ -268,6 +269,13 @@ def _derived(asks: pd.DataFrame, client: pd.DataFrame) -> pd.DataFrame:
         ("ended_at", "latency_ms"),
     ):
         asks[name] = asks["sent_at"] + asks[length_ms] / 1000
+    unseen = asks["good"].to_numpy(bool) & asks["ttft_ms"].isna().to_numpy()
+    if unseen.any():
+        asks.loc[unseen, "first_at"] = asks.loc[unseen, "ended_at"]
+    thoughtful = asks["thought_ms"].notna()
+    if thoughtful.any():  # a thought shows that the tier serves
+        first_at = asks["sent_at"] + asks["thought_ms"] / 1000
+        asks.loc[thoughtful, "first_at"] = first_at[thoughtful]
     asks["touched"] = touched(asks, overloaded_seconds(client))
     return asks
 

@@ -56,16 +56,34 @@ def latency_ms(asks: pd.DataFrame, of: str = "sent") -> pd.Series:
 
 
 def first_token_ms(asks: pd.DataFrame, of: str = "sent") -> pd.Series:
-    """Of good answers: sent (or intended) → first chunk with content; of a plain answer, its whole body."""
-    good = asks["good"]
+    """Of good answers: sent (or intended) → first chunk with content; of a plain answer, its whole body.
+
+    A thought is no content: a reasoning model's first content comes when it has thought. One that shows no content has none,
+    and is left out.
+    """
+    good = asks.loc[asks["good"] & asks["ttft_ms"].notna()]
     if of == "sent":
-        return asks.loc[good, "ttft_ms"]
-    return (asks.loc[good, "first_at"] - asks.loc[good, "intended_at"]) * 1000
+        return good["ttft_ms"]
+    return good["ttft_ms"] + (good["sent_at"] - good["intended_at"]) * 1000
+
+
+def until_first_ms(asks: pd.DataFrame) -> pd.Series:
+    """Sent → the first token; of an answer that shows none, its end: sooner its user had nothing."""
+    return asks["ttft_ms"].where(asks["ttft_ms"].notna(), asks["latency_ms"])
 
 
 def ttft_ms(asks: pd.DataFrame) -> pd.Series:
-    """Of good streamed answers: sent → first chunk with content (an empty role delta is not a token)."""
-    return asks.loc[_streamed(asks), "ttft_ms"]
+    """Of good streamed answers: sent → first chunk with content (an empty role delta is not a token, a thought is no content).
+
+    A reasoning model that spent its cap on thoughts which are not shown has no first chunk with content: such an answer is
+    good, and has no TTFT, which is not 0.
+    """
+    return asks.loc[_streamed(asks), "ttft_ms"].dropna()
+
+
+def first_thought_ms(asks: pd.DataFrame) -> pd.Series:
+    """Of good streamed answers of reasoning models: sent → first chunk with thoughts; NaN of answers without any."""
+    return asks.loc[_streamed(asks), "thought_ms"]
 
 
 def _streamed(asks: pd.DataFrame) -> np.ndarray:
@@ -74,15 +92,19 @@ def _streamed(asks: pd.DataFrame) -> np.ndarray:
 
 
 def tpot_ms(asks: pd.DataFrame) -> pd.Series:
-    """Of good streamed answers of two tokens or more: (last − first content) / (output_tokens − 1)."""
-    some = (asks["output_tokens"] > 1).to_numpy(bool, na_value=False)
+    """Of good streamed answers of two tokens or more: (last − first token) / (output_tokens − 1).
+
+    Thoughts are tokens here, as they are in the usage. An answer that shows neither content nor thoughts has none.
+    """
+    shown = asks["ttft_ms"].notna().to_numpy() | asks["thought_ms"].notna().to_numpy()
+    some = (asks["output_tokens"] > 1).to_numpy(bool, na_value=False) & shown
     rows = asks.loc[_streamed(asks) & some, ["gaps_ms", "output_tokens"]]
     gaps: Gaps = rows["gaps_ms"].array
     return pd.Series(gaps.sums() / (rows["output_tokens"].to_numpy(float) - 1), index=rows.index)
 
 
 def chunk_gaps_ms(asks: pd.DataFrame) -> np.ndarray:
-    """Of good streamed answers: the times between chunks with content, all of them together.
+    """Of good streamed answers: the times between chunks with content or thoughts, all of them together.
 
     Of a long run these are hundreds of millions: who wants their quantiles asks `chunk_gaps`, which copies none.
     """
@@ -155,21 +177,22 @@ def who_clumps(asks: pd.DataFrame) -> str | None:
 def latency_for_tokens_ms(asks: pd.DataFrame, tokens: int) -> tuple[pd.Series, bool]:
     """How long a good answer of so many tokens takes from sent to its end, and whether that is only estimated.
 
-    Measured where answers of exactly so many tokens are there; else, for each streamed answer, its TTFT plus
-    (tokens − 1) times its TPOT: estimated.
+    Measured where answers of exactly so many tokens are there; else, for each streamed answer, the time to its first token
+    (be it a thought) plus (tokens − 1) times its TPOT: estimated.
     """
     exact = asks["good"].to_numpy(bool) & (asks["output_tokens"] == tokens).to_numpy(bool, na_value=False)
     if exact.any():
         return asks.loc[exact, "latency_ms"], False
     tpot = tpot_ms(asks)
-    return (asks["ttft_ms"].reindex(tpot.index) + (tokens - 1) * tpot), True
+    rows = asks.loc[tpot.index]
+    return (rows["first_at"] - rows["sent_at"]) * 1000 + (tokens - 1) * tpot, True
 
 
 def tokens_over_time(asks: pd.DataFrame, tiers: list[str], edges: np.ndarray) -> pd.DataFrame:
     """Throughput: output tokens a second between each two edges, per tier.
 
-    An answer's tokens (cut ones' too) are spread evenly from its first token to its end; a plain answer's over its
-    whole exchange. Answers whose usage nobody told are not in it.
+    An answer's tokens (cut ones' too) are spread evenly from its first token to its end; a plain answer's, and one's that
+    shows no token, over its whole exchange. Answers whose usage nobody told are not in it.
     """
     out = {}
     known = asks["output_tokens"].notna().to_numpy() & asks["ended_at"].notna().to_numpy()
@@ -182,13 +205,13 @@ def tokens_over_time(asks: pd.DataFrame, tiers: list[str], edges: np.ndarray) ->
     return pd.DataFrame(out, index=edges[:-1])
 
 
-_SPREAD = ["sent_at", "first_at", "ended_at", "stream", "output_tokens"]
+_SPREAD = ["sent_at", "ttft_ms", "ended_at", "stream", "output_tokens"]
 
 
 def _tokens_between(answers: pd.DataFrame, edges: np.ndarray) -> np.ndarray:
     sent = answers["sent_at"].to_numpy(float)
-    first = np.where(answers["stream"].to_numpy(bool), answers["first_at"].to_numpy(float), sent)
-    start = np.where(np.isnan(first), sent, first)
+    ttft_ms = answers["ttft_ms"].to_numpy(float)
+    start = sent + np.where(answers["stream"].to_numpy(bool) & ~np.isnan(ttft_ms), ttft_ms, 0.0) / 1000
     end = np.maximum(answers["ended_at"].to_numpy(float), start + 1e-3)
     return _spread(start, end, answers["output_tokens"].to_numpy(float), edges)
 
@@ -305,13 +328,14 @@ def continuity(asks: pd.DataFrame) -> Continuity:
 
 
 def within(asks: pd.DataFrame, ttft_max_ms: float | None) -> pd.Series:
-    """Good, and within the objective for TTFT where there is one (of a plain answer: its whole body).
+    """Good, and within the objective for TTFT where there is one (of a plain answer: its whole body; of one that shows no
+    token: its end).
 
     A document that is classified has only to be classified well: nobody waits for a first token of it.
     """
     if ttft_max_ms is None:
         return asks["good"]
-    hit = asks["good"] & (asks["ttft_ms"] <= ttft_max_ms)
+    hit = asks["good"] & (until_first_ms(asks) <= ttft_max_ms)
     if "scenario" not in asks.columns:  # see `for_within`
         return hit
     return hit | (asks["good"] & asks["scenario"].isin(UNATTENDED))
@@ -333,7 +357,7 @@ def goodput(asks: pd.DataFrame, ttft_max_ms: float | None) -> Share:
     Abandoned ones are left out. Misses by slowness, timeouts and stalls in seconds in which the client was overloaded
     are doubtful.
     """
-    columns = ["lane", "via", "outcome", "good", "ttft_ms", "touched"]
+    columns = ["lane", "via", "outcome", "good", "ttft_ms", "latency_ms", "touched"]
     users = users_asks(asks[for_within(asks, columns)])
     asked = users["outcome"] != Outcome.ABANDONED
     hit = within(users, ttft_max_ms)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.lost import SILENT, given_beside, given_by
-from analysis.metrics import quantile
+from analysis.metrics import quantile, until_first_ms
 from analysis.windows import Trial, phases_of
 from contract.ranks import Ranks, above
 from contract.records import GATEWAY
@@ -42,6 +42,9 @@ class Gap:
 def failover(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: float, to: str) -> Length:
     """Lost → first token of the first good answer by the tier `to`, to an ask through the gateway from lost on.
 
+    Of an answer that shows no token (a reasoning model that spent its cap on thoughts) its end stands for the first token,
+    here and in all that follows: by then one was made, and sooner nothing shows it.
+
     From lost on: sent at or after it (the ask that is itself the evidence counts: its user waited from lost on), or
     covering a slot of the probe that was intended then and found no place. Another ask sent before lost does not count,
     whoever answered it. Censored where no such answer came before the mend was verified. It rests on asks that no overloaded
@@ -71,7 +74,7 @@ def calm_ttft_s(asks: pd.DataFrame, trials: list[Trial], tier: str, scenario: st
     there is no such answer.
     """
     which = asks["good"] & asks["stream"] & (asks["tier"] == tier) & ~asks["touched"]
-    rows = asks.loc[which & (asks["scenario"] == scenario), ["sent_at", "ttft_ms"]]
+    rows = asks.loc[which & (asks["scenario"] == scenario), ["sent_at", "ttft_ms", "latency_ms"]]
     at = rows["sent_at"].to_numpy(float)
     away = np.ones(len(rows), dtype=bool)
     for t in trials:
@@ -79,8 +82,8 @@ def calm_ttft_s(asks: pd.DataFrame, trials: list[Trial], tier: str, scenario: st
             if phase.name in ("transition", "mending"):
                 first, last = np.searchsorted(at, [phase.start, phase.end])
                 away[first:last] = False
-    ttft = rows.loc[away, "ttft_ms"]
-    return float(ttft.median()) / 1000 if len(ttft) else None
+    first_ms = until_first_ms(rows[away])
+    return float(first_ms.median()) / 1000 if len(first_ms) else None
 
 
 def detection(took: Length, calm_s: float | None) -> float | None:
@@ -246,5 +249,5 @@ def first_in_a_row(good: Sequence[bool] | np.ndarray, length: int = IN_A_ROW) ->
 
 def _calm_s(rows: pd.DataFrame, tier: str) -> float | None:
     """What 95 % of this tier's good answers among these asks stayed within, to their first token."""
-    calm = rows.loc[rows["good"] & (rows["tier"] == tier), "ttft_ms"]
+    calm = until_first_ms(rows[rows["good"] & (rows["tier"] == tier)])
     return None if calm.empty else quantile(calm.to_numpy(float), 0.95) / 1000

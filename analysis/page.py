@@ -144,7 +144,15 @@ def status(of: OfTier) -> str:
 def quality(run: Evidence) -> list[str]:
     """How far answers were verified, how many were cut, how many within the objectives, how the gateway served: a sentence each."""
     clumps = [f"Chunks of {of.tier.name} came in clumps: {of.clumps}." for of in run.by_tier if of.clumps]
-    return [_witnesses(run), _cut_rates(run), goodput(run), *clumps, *_service(run), *scans(run)]
+    return [
+        _witnesses(run),
+        *_unseen(run),
+        _cut_rates(run),
+        goodput(run),
+        *clumps,
+        *_service(run),
+        *scans(run),
+    ]
 
 
 def _witnesses(run: Evidence) -> str:
@@ -153,6 +161,17 @@ def _witnesses(run: Evidence) -> str:
     missing = int(good["witness"].isna().sum())
     told = ", ".join(f"{w} {n}" for w, n in counts.items()) + (f", not told {missing}" if missing else "")
     return f"{len(good)} good answers, verified by witness: {told}."
+
+
+def _unseen(run: Evidence) -> list[str]:
+    """The good answers without a first token, if there are any."""
+    asks = run.frames.asks
+    count = int((asks["good"].to_numpy(bool) & asks["ttft_ms"].isna().to_numpy()).sum())
+    words = (
+        f"{count} good answers show no token: a reasoning model spent their cap on thoughts. They have no TTFT, no chunk gap and "
+        "no TPOT; for failover, gap, recovery and goodput their end counts as the first token."
+    )
+    return [words] if count else []
 
 
 def _cut_rates(run: Evidence) -> str:
@@ -192,6 +211,14 @@ def _latencies(run: Evidence) -> list[str]:
         cells.append(maybe(users.answers_per_s, "{:.2f}"))
         cells.append(f"{users.within} of {users.good}")
         lines.append(f"| {' | '.join(_cell(c) for c in cells)} |")
+    thoughts = [
+        f"{of.tier.name} {two(of.users.thought)} (n {of.users.thoughtful})" for of in run.by_tier if of.users.thoughtful
+    ]  # fmt: skip
+    if thoughts:
+        lines += [
+            "",
+            f"First thought (p50 / p99): {', '.join(thoughts)}. TTFT is the first content, behind the thoughts.",
+        ]
     return lines
 
 

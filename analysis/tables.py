@@ -42,7 +42,10 @@ def _summed(every: pd.DataFrame, which: np.ndarray) -> dict[str, object]:
             metrics.latency_ms(asks("good", "intended_at", "ended_at"), of="intended"),
         ),
         ("ttft_ms", metrics.ttft_ms(asks("good", "stream", "ttft_ms"))),
-        ("tpot_ms", metrics.tpot_ms(asks("good", "stream", "output_tokens", "gaps_ms"))),
+        (
+            "tpot_ms",
+            metrics.tpot_ms(asks("good", "stream", "output_tokens", "gaps_ms", "ttft_ms", "thought_ms")),
+        ),
     ):
         row |= {f"{q}_{name}": v for q, v in metrics.quantiles(values).items()}
     gaps = metrics.chunk_gaps(asks("good", "stream", "gaps_ms"))

@@ -21,7 +21,7 @@ from scenarios.prompts import prompt
 
 PROMPT_TOKENS = 60
 TOPOLOGY = """
-gateway: {{url: "{url}", model: tiny}}
+gateway: {{url: "{url}", model: tiny, max_tokens: {tokens}}}
 tiers: [{{name: vllm, match: {{group: tiny}}, url: "{url}", model: tiny, ignore_eos: true}}]
 """
 
@@ -48,11 +48,11 @@ def _open(environment: Environment, **_: Any) -> None:
 
 
 def stage_of(url: str, tokens: int, prefix: str = "be9c00") -> Stage:
-    found = topology.read_text(TOPOLOGY.format(url=url))
+    found = topology.read_text(TOPOLOGY.format(url=url, tokens=tokens))
     gateway, tiers = endpoints(found)
     return Stage(
         topology=found, recorder=Recorder(Memory(), print), clock=Clock(), seed=1, prefix=prefix, gateway=gateway,
-        tiers=tiers, max_tokens=tokens,
+        tiers=tiers,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from chaos.probe import PROMPT
 from chaos.wire import Connection, Deadlines
+from contract.caps import Use, advice, cap
 from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.outcome import fill
@@ -30,18 +31,23 @@ class Answers:
         endpoint = self._endpoints[target]
         if endpoint is None:
             return None
+        most = cap(self._topology, Use.PROBE, target)
         ask = Ask(
             request_id=f"ask-{uuid.uuid4().hex[:12]}", scenario="verify", lane="verify", via=target, stream=False,
-            intended_at=self._clock.now(), max_tokens=1,
+            intended_at=self._clock.now(), max_tokens=most,
         )  # fmt: skip
         connection = Connection(
             endpoint, Deadlines(connect=min(CONNECT_S, patience_s), silence=patience_s, whole=patience_s)
         )
         ignore_eos = target != GATEWAY and self._topology.tier(target).ignore_eos
-        exchange = connection.exchange(endpoint.request(ask.request_id, PROMPT, 1, False, ignore_eos))
+        exchange = connection.exchange(endpoint.request(ask.request_id, PROMPT, most, False, ignore_eos))
         connection.close()
-        fill(ask, exchange, self._clock.at, self._topology)
-        return None if ask.outcome == Outcome.OK else f"{target} does not answer: {ask.outcome}: {ask.error}"
+        fill(ask, exchange, self._clock.at, self._topology, secrets=endpoint.secrets)
+        if ask.outcome == Outcome.OK:
+            return None
+        helps = advice(ask.error)
+        right = f" ({helps} of {target})" if helps else ""
+        return f"{target} does not answer: {ask.outcome}: {ask.error}{right}"
 
     def _endpoint(self, target: str) -> Endpoint | None:
         if target == GATEWAY:

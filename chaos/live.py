@@ -31,8 +31,8 @@ class AnswerWatch:
         if at is None or ask.outcome != Outcome.OK or ask.intended_at <= at or ask.tier in self._gone:
             return
         assert ask.sent_at is not None, "a good answer was sent"
-        assert ask.ttft_ms is not None, "a good answer has a first token"
-        self.answered_s = ask.sent_at + ask.ttft_ms / 1000 - at
+        assert ask.first_ms is not None, "a good answer came"
+        self.answered_s = ask.sent_at + ask.first_ms / 1000 - at
         self._commanded_at = None
 
     def status(self, now: float) -> dict[str, object] | None:

@@ -1,6 +1,6 @@
 """The metronome: asks through the gateway at a fixed rate, whatever became of the asks before, and measures silence.
 
-One token an ask, at most two in flight, new and kept connections in turn. A slot that finds no place is recorded as
+One token an ask (see `contract.caps`), at most two in flight, new and kept connections in turn. A slot that finds no place is recorded as
 covered by the ask that is still waiting. It never asks a tier directly.
 """
 
@@ -13,6 +13,7 @@ from chaos.metronome import Metronome
 from chaos.stop import Stop
 from chaos.wire import Connection, Deadlines
 from contract import gateway_version
+from contract.caps import Use, cap
 from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
@@ -23,7 +24,6 @@ from contract.topology import Topology
 
 PROMPT = "Count upwards from one in words, without end."
 SCENARIO = "probe"
-MAX_TOKENS = 1
 _TICK_S = 0.05
 
 
@@ -49,6 +49,7 @@ class Probe:
     ) -> None:
         self._endpoint, self._topology, self._prefix = endpoint, topology, prefix
         self._clock, self._keep = clock, keep
+        self._cap = cap(topology, Use.PROBE)
         self.metronome = metronome
         self.gateway_versions: dict[str, int] = {}
         self.lock = threading.Lock()  # guards the metronome and what is in flight
@@ -112,7 +113,7 @@ class Probe:
         other = self._lanes[(self._count + 1) % 2]
         ask = Ask(
             request_id=f"ask-{self._prefix}-p{self._count:06x}", scenario=SCENARIO, lane=preferred, via=GATEWAY,
-            stream=True, intended_at=intended_at, max_tokens=MAX_TOKENS,
+            stream=True, intended_at=intended_at, max_tokens=self._cap,
         )  # fmt: skip
         with self.lock:
             free = next((lane for lane in (preferred, other) if lane not in self._waiting), None)
@@ -131,7 +132,7 @@ class Probe:
         connection = Connection(self._endpoint, Deadlines())
         while (slot := self._work[lane].get()) is not None:
             ask = slot.ask
-            request = self._endpoint.request(ask.request_id, PROMPT, MAX_TOKENS, stream=True)
+            request = self._endpoint.request(ask.request_id, PROMPT, self._cap, stream=True)
             try:
                 found: Exchange | Exception = connection.exchange(request)
             except Exception as e:
@@ -145,7 +146,7 @@ class Probe:
             try:
                 if isinstance(found, Exception):
                     raise found
-                fill(ask, found, self._clock.at, self._topology)
+                fill(ask, found, self._clock.at, self._topology, secrets=self._endpoint.secrets)
                 version = gateway_version.named(ask.via, found.status, found.headers)
             except Exception as e:  # ours; a lane that fell silent would look like a quiet one
                 ours(ask, e)

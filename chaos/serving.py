@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from chaos.probe import PROMPT
-from chaos.watch.foreign import clean, shortened, without
+from chaos.watch.foreign import clean, shortened
 from chaos.wire import Connection, Deadlines
 from contract import gateway_version, page
+from contract.caps import Use, advice, cap
 from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
-from contract.outcome import fill
+from contract.outcome import fill, judge, redirected
+from contract.proper_end import UNKNOWN
 from contract.ranks import rank_of
 from contract.records import GATEWAY, Ask, Outcome
 from contract.refusal import Refusal
@@ -24,7 +26,6 @@ from contract.stream import read_answer
 from contract.topology import Topology
 
 PATIENCE = Deadlines(connect=2.0, silence=20.0, whole=30.0)
-TOKENS = 32  # enough to see whether they come one by one
 AT_ONCE_S = 0.3  # an answer that is made faster than this may come in one piece of its own accord
 TOLD = 6  # so many models are named
 LONGEST_LIST = 8 * 2**20  # bytes
@@ -113,32 +114,35 @@ def _looked(name: str, endpoint: Endpoint, topology: Topology) -> Serving:
 
 def ask(topology: Topology, via: str, endpoint: Endpoint) -> Answered:
     """One streamed request for a few tokens, read and judged as those of a run are."""
+    most = cap(topology, Use.PLAN, via)
     record = Ask(
         request_id=f"plan-{uuid.uuid4().hex[:12]}", scenario="plan", lane="plan", via=via, stream=True,
-        intended_at=0.0, max_tokens=TOKENS,
+        intended_at=0.0, max_tokens=most,
     )  # fmt: skip
     ignore_eos = via != GATEWAY and topology.tier(via).ignore_eos
     connection = Connection(endpoint, PATIENCE)
-    exchange = connection.exchange(endpoint.request(record.request_id, PROMPT, TOKENS, True, ignore_eos))
+    exchange = connection.exchange(endpoint.request(record.request_id, PROMPT, most, True, ignore_eos))
     connection.close()
-    fill(record, exchange, Clock().at, topology)
+    fill(record, exchange, Clock().at, topology, secrets=endpoint.secrets)
     try:
-        how = streams(exchange)
+        how = streams(exchange, most, via == GATEWAY)
         wrong = None
     except NotStreamed as e:
         how, wrong = None, str(e)
     if record.outcome != Outcome.OK:
-        how, wrong = None, _not_whole(record, endpoint, wrong)
+        how, wrong = None, _not_whole(record, wrong)
     return Answered(record, how, wrong, gateway_version.named(via, exchange.status, exchange.headers))
 
 
-def _not_whole(record: Ask, endpoint: Endpoint, wrong: str | None) -> str:
+def _not_whole(record: Ask, wrong: str | None) -> str:
     """What kept an answer from being a whole one."""
-    words = shortened(clean(without(endpoint.key, record.error or "")), ROOM)
-    if record.ttft_ms is None and record.outcome != Outcome.FILTERED:
+    words = shortened(clean(record.error or ""), ROOM)
+    if record.ttft_ms is None and record.outcome not in (Outcome.FILTERED, Outcome.CUT, Outcome.STALLED):
         # Without a database LiteLLM says so of every key that is not its master key.
         refused = record.status in _NOT_ALLOWED or "No connected db" in words
         hint = ": is its api_key right, and may it ask for this model?" if refused else ""
+        helps = advice(record.error)
+        hint = f": {helps}" if helps else hint
         first = wrong.partition(":")[0] if wrong else "a streamed ask was not answered"
         return f"{first}: {words or record.outcome}{hint}"
     hint = ""
@@ -223,12 +227,14 @@ def models(endpoint: Endpoint) -> list[str]:
     """What it lists. Raises OSError where nothing answers, ValueError where what answers is no list."""
     ollama = endpoint.api == "ollama"
     path = "/api/tags" if ollama else endpoint.path.removesuffix("/chat/completions") + "/models"
-    key = {} if endpoint.key is None else {"Authorization": f"Bearer {endpoint.key}"}
-    found = page.get(endpoint.url_of(path), PATIENCE.connect, key, endpoint.ca_file, LONGEST_LIST)
+    found = page.get(
+        endpoint.url_of(path), PATIENCE.connect, endpoint.headers, endpoint.ca_file, LONGEST_LIST
+    )
     if found.status is None:
         raise OSError(found.error)
     if found.status != 200:
-        raise ValueError(f"{path} says {found.status}")
+        where = redirected(found.status, found.headers.get("location"))
+        raise ValueError(f"{path} says {found.status}{where}")
     if found.end is not End.COMPLETE:
         raise ValueError(f"{path}: {found.error}")
     try:
@@ -238,15 +244,25 @@ def models(endpoint: Endpoint) -> list[str]:
         raise ValueError(f"{path} is no list of models") from None
 
 
-def streams(exchange: Exchange) -> str:
-    """`streams`, where its answer came piece by piece; `answers`, where nobody can tell. Raises NotStreamed."""
-    if exchange.status != 200:
-        raise NotStreamed(f"a streamed ask was not answered: {exchange.error or f'status {exchange.status}'}")
-    answer = read_answer(exchange)
-    at = answer.content_at
+def streams(exchange: Exchange, most: int | None = None, through_gateway: bool = False) -> str:
+    """`streams`, where its answer came piece by piece; `answers`, where nobody can tell. Raises NotStreamed.
+
+    `most`: the ask's cap.
+    """
+    answer = read_answer(exchange) if exchange.status == 200 else None
+    outcome, error, _ = judge(exchange, answer, most, UNKNOWN, through_gateway)
+    if answer is None:
+        helps = advice(error)
+        right = f": {helps}" if helps else ""
+        raise NotStreamed(f"a streamed ask was not answered: {error}{right}")
+    at = answer.token_at
+    if not at and outcome is Outcome.OK:
+        return (
+            f"answers, and shows none of its first {answer.output_tokens} tokens (a reasoning model? with a larger "
+            "probe_max_tokens it would)"
+        )
     if not at:
-        why = answer.in_band_error or answer.senseless or exchange.error or "no content"
-        raise NotStreamed(f"a streamed ask got no token: {clean(why)}")
+        raise NotStreamed(f"a streamed ask got no token: {clean(error or '')}")
     if at[0] != at[-1]:
         return "streams"
     assert exchange.sent_at is not None, "what was answered was sent"

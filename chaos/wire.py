@@ -11,15 +11,20 @@ from dataclasses import dataclass
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange, Framing
 from contract.keepalive import closing, lost_unread, was_read
+from contract.stream import Said
 from contract.trust import client_context
 
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds."""
+    """Seconds.
+
+    Pings are no life: silence is counted from what was said last (`contract.stream.Said`); before anything was, from the
+    headers, and before these from sent. So a server that pings while it reads the prompt has as long as one that does not.
+    """
 
     connect: float = 5.0
-    silence: float = 30.0  # nothing came
+    silence: float = 30.0
     whole: float = 60.0
 
 
@@ -60,19 +65,24 @@ class Connection:
             return exchange
         self._socket = sock
         exchange.sent_at = time.monotonic()
-        whole = exchange.sent_at + self._deadlines.whole
+        whole, silence_s = exchange.sent_at + self._deadlines.whole, self._deadlines.silence
+        last_at, said_at, looked = exchange.sent_at, Said(exchange.pieces), False
         try:
-            sock.settimeout(self._deadlines.silence)
+            sock.settimeout(silence_s)
             sock.sendall(request)
             let_go = closing(sock)
             while not framing.done:
-                left = whole - time.monotonic()
-                sock.settimeout(max(0.001, min(left, self._deadlines.silence)))
+                left = min(whole, last_at + silence_s) - time.monotonic()
+                if left <= 0 and looked:
+                    raise TimeoutError
+                looked = left <= 0  # once more: this process may have been held up, and the bytes are there
+                sock.settimeout(max(0.001, left))
                 data = sock.recv(65536)
                 at = time.monotonic()
                 if data:
                     self._heard = True
                     framing.feed(data, at)
+                    last_at = max(last_at, exchange.headers_at or last_at, said_at() or last_at)
                     if self._told is not None:
                         self._told(exchange)
                 else:

@@ -1,4 +1,4 @@
-"""What one JSON object of an answer says: tokens, end, usage, an error in band. Pure.
+"""What one JSON object of an answer says: tokens, thoughts, end, usage, an error in band. Pure.
 
 OpenAI's chunks and plain answers, and the lines of Ollama's own API.
 """
@@ -7,8 +7,16 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from contract import thoughts
+
 _ERROR_LENGTH = 300  # characters of an error that a record keeps
-_TOKEN_KEYS = ("content", "reasoning_content", "reasoning", "thinking", "tool_calls")
+_CONTENT_KEYS = ("content", "tool_calls", "refusal")
+_THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks")
+"""vLLM and Ollama say reasoning, DeepSeek and llama.cpp reasoning_content, OpenRouter reasoning_details, Anthropic's models
+through LiteLLM thinking_blocks."""
+NO_WORD = "an error without a word"
+_NO_ERROR = (200, "0", "200", "success", "ok")  # codes
+_WORDS = ("message", "detail", "msg", "error_msg")  # where an error says what it is, if not in `error`
 
 
 @dataclass(slots=True)
@@ -16,28 +24,99 @@ class Answer:
     """What was found in a body."""
 
     content_at: list[float] = field(default_factory=list)  # instants of the chunks with content
+    thought_at: list[float] = field(default_factory=list)  # of those with thoughts, and no content
     finish_reason: str | None = None
     prompt_tokens: int | None = None
     output_tokens: int | None = None
     in_band_error: str | None = None
     done: bool = False  # `data: [DONE]`, or Ollama's last line
     senseless: str | None = None  # a part that no JSON reader takes
-    text: list[str] | None = None  # the content itself, where somebody asks for it; never recorded
+    thinking: bool = False  # thoughts in the content began, and have no end
+    # The content itself, where somebody asks for it: a text for each of `content_at`. Never recorded.
+    text: list[str] | None = None
+
+    @property
+    def token_at(self) -> list[float]:
+        """Instants of the chunks with tokens of either kind, in order."""
+        return sorted(self.thought_at + self.content_at) if self.thought_at else self.content_at
+
+    def set_thoughts_aside(self) -> None:
+        """What leads the content as thoughts is content no more. A chunk that holds the end of both is content."""
+        assert self.text is not None, "the content has been kept"
+        whole = "".join(self.text)
+        found = thoughts.leading(whole)
+        self.thinking = not found.over
+        if not found.length:
+            return
+        passed = chunks = 0
+        for text in self.text:
+            passed += len(text)
+            if passed > found.length or (not text and passed == found.length):  # a tool call has no text
+                break
+            chunks += 1
+        self.thought_at += self.content_at[:chunks]
+        self.content_at = self.content_at[chunks:]
+        self.text = self.text[chunks:]
+        if self.text:
+            self.text[0] = self.text[0][len(self.text[0]) - (passed - found.length) :]
 
 
-def take(data: bytes, at: float, answer: Answer) -> None:
-    """Add what a chunk, or a plain answer, says; it was whole at the instant `at`."""
-    try:
-        found = json.loads(data)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+def take(data: bytes, at: float, answer: Answer, error: bool = False) -> None:
+    """Add what a JSON object says, a chunk or a plain answer; it was whole at the instant `at`. All else is senseless.
+
+    A list is what stands in it (Gemini wraps its errors so). `error`: the event was named one.
+    """
+    found = _json(data)
+    objects = found if isinstance(found, list) else [found]
+    if not objects or not all(isinstance(one, dict) for one in objects):
         answer.senseless = answer.senseless or f"not a JSON object: {len(data)} bytes"
         return
-    if found.get("error"):
-        error = found["error"]
-        message = error.get("message") if isinstance(error, dict) else error
-        answer.in_band_error = answer.in_band_error or told(message)
+    for one in objects:
+        _take_object(one, at, answer, error)
+
+
+def take_event(data: bytes, at: float, answer: Answer, error: bool = False) -> None:
+    """Add what the data of a server-sent event, or a line of a stream, say.
+
+    The law: a JSON object is a chunk. Another JSON value (`null`, `""`, `[]`, a number) and words (`ping`) are a sign of
+    life of something on the way: no token and no error. What has a brace and is no JSON is a broken chunk: an error. So is
+    whatever an event says that is named `error`.
+    """
+    found = _json(data)
+    if isinstance(found, dict) or (isinstance(found, list) and any(isinstance(one, dict) for one in found)):
+        for one in found if isinstance(found, list) else [found]:
+            if isinstance(one, dict):
+                _take_object(one, at, answer, error)
+    elif found is _NO_JSON and (b"{" in data or b"}" in data):
+        answer.senseless = answer.senseless or f"not a JSON object: {len(data)} bytes"
+    elif error:
+        words = found if isinstance(found, str) else data.decode("utf-8", "replace")
+        answer.in_band_error = answer.in_band_error or told(words or NO_WORD)
+
+
+def is_object(data: bytes) -> bool:
+    return isinstance(_json(data), dict)
+
+
+def is_json(data: bytes) -> bool:
+    return _json(data) is not _NO_JSON
+
+
+_NO_JSON = object()
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return _NO_JSON
+
+
+def _take_object(found: dict[str, Any], at: float, answer: Answer, named_error: bool) -> None:
+    error = error_of(found)
+    if error is None and named_error:
+        error = told(_words_in(found))
+    answer.in_band_error = answer.in_band_error or error
     if "done" in found:
         _take_ollama(found, at, answer)
         return
@@ -48,6 +127,47 @@ def take(data: bytes, at: float, answer: Answer) -> None:
     choices = found.get("choices") or []
     for choice in choices if isinstance(choices, list) else [choices]:
         _take_choice(choice, at, answer)
+
+
+def error_of(found: dict[str, Any]) -> str | None:
+    """The words of an object that is an error; None: it is none.
+
+    `error` (OpenAI, Ollama, TGI); `object` or `type` "error" (vLLM of old); where there is no answer beside it, `detail`
+    (FastAPI), or an error's code with words beside it (DashScope, Baidu).
+    """
+    error = found.get("error")
+    if error:
+        return told(_words_in(error) if isinstance(error, dict) else error)
+    if "error" in (found.get("object"), found.get("type")):
+        return told(_words_in(found))
+    if "choices" in found or "done" in found:
+        return None
+    code = found.get("code") or found.get("error_code")
+    return told(_words_in(found)) if found.get("detail") or (code and code not in _NO_ERROR) else None
+
+
+def rejection_of(body: bytes) -> str | None:
+    """The words of an error's body, and not the prompt that some servers echo beside them; None: it has none."""
+    found = _json(body)
+    found = found[0] if isinstance(found, list) and found else found
+    if not isinstance(found, dict):
+        return None
+    error = error_of(found)
+    return error if error is not None else told(_words_in(found, "")) or None
+
+
+def _words_in(error: dict[str, Any], otherwise: str = NO_WORD) -> str:
+    """A list is FastAPI's, whose entries also hold the input: only their own words are taken."""
+    for name in _WORDS:
+        words = error.get(name)
+        if isinstance(words, list):
+            words = "; ".join(str(one["msg"]) for one in words if isinstance(one, dict) and one.get("msg"))
+        if words and isinstance(words, str):
+            return words
+    known = [
+        str(error[name]) for name in ("type", "code", "status") if isinstance(error.get(name), str | int)
+    ]
+    return " ".join(known) if known and otherwise else otherwise
 
 
 def told(words: object) -> str:
@@ -80,11 +200,36 @@ def _take_ollama(line: dict[str, Any], at: float, answer: Answer) -> None:
 
 
 def _take_part(part: dict[str, Any], at: float, answer: Answer) -> None:
-    # An empty role delta is not a token.
-    if any(part.get(key) for key in _TOKEN_KEYS):
+    """An empty role delta is not a token. A chunk with content and thoughts is one with content. LiteLLM keeps what it does
+    not know of a plain message in a place of its own."""
+    content, more = part.get("content"), part.get("provider_specific_fields")
+    places = (part, more) if isinstance(more, dict) else (part,)
+    if isinstance(content, list):
+        text, thought = _parts(content)
+        has_content = bool(text)
+    else:
+        text, thought = content if isinstance(content, str) else "", False
+        has_content = bool(content)
+    if has_content or any(place.get(key) for place in places for key in _CONTENT_KEYS[1:]):
         answer.content_at.append(at)
-    if answer.text is not None and isinstance(part.get("content"), str):
-        answer.text.append(part["content"])
+        if answer.text is not None:
+            answer.text.append(text)
+    elif thought or any(place.get(key) for place in places for key in _THOUGHT_KEYS):
+        answer.thought_at.append(at)
+
+
+def _parts(content: list[Any]) -> tuple[str, bool]:
+    """The text of a content in parts (`[{"type": "text", "text": …}]`), and whether thoughts are among them (Mistral)."""
+    text, thought = "", False
+    for one in content:
+        if isinstance(one, str):
+            text += one
+        elif isinstance(one, dict):
+            if one.get("thinking") or one.get("reasoning") or one.get("type") in ("thinking", "reasoning"):
+                thought = True
+            elif isinstance(one.get("text"), str):
+                text += one["text"]
+    return text, thought
 
 
 def _tokens(count: object, before: int | None) -> int | None:

@@ -13,6 +13,11 @@ class Classification:
     attempt: int  # from 1; more are the client's own retries
 
     def judge(self, content: str) -> tuple[bool, list[str] | None]:
-        """The record's `valid` and `wrong`. The content is looked at and let go."""
+        """The record's `valid` and `wrong`. The content is looked at and let go.
+
+        It comes without the thoughts that lead it: what is judged is the model's answer. Paperless-AI itself sets none aside
+        (a `<think>` before the object is "Invalid JSON" to it, but for a short one), so whoever runs it keeps thoughts out of the
+        content: with a reasoning parser at the engine, or with thinking switched off.
+        """
         found = usable(content)
         return (False, None) if found is None else (True, wrong_fields(self.document, found))

@@ -4,12 +4,14 @@ One truth for the users' asks and the probe's. Does no I/O.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 from contract import trust
-from contract.topology import Api, Gateway, Tier, chat_url, secret
+from contract.headers import bare, resolved
+from contract.topology import Api, CapField, Gateway, Server, Tier, chat_url, secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +23,13 @@ class Endpoint:
     tls: bool
     path: str
     model: str
-    key: str | None = None
+    headers: Mapping[str, str] = field(
+        default_factory=dict
+    )  # as whom: the authorization, and the operator's own
     api: Api = "openai"
     ca_file: str | None = None
+    cap_field: CapField = "max_tokens"
+    dropped: frozenset[str] = frozenset()  # parameters that it never gets
 
     @classmethod
     def of(
@@ -34,14 +40,15 @@ class Endpoint:
         tls = parts.scheme == "https"
         assert parts.hostname, "a topology's urls have been checked"
         port = parts.port or (443 if tls else 80)
-        return cls(parts.hostname, port, tls, parts.path, model, key, api, ca_file)
+        return cls(parts.hostname, port, tls, parts.path, model, _authorization(key), api, ca_file)
 
     @classmethod
     def of_gateway(cls, gateway: Gateway) -> Self:
-        """Raises Refusal where its key is not in the environment, or its authority's certificate not in its file."""
+        """Raises Refusal where its key or a header is not in the environment, or its authority's certificate not in its
+        file."""
         assert gateway.url, "an embedded stack's urls are filled in before the run"
         trust.check(gateway.ca_file, "gateway")
-        return cls.of(gateway.url, gateway.model, secret(gateway.api_key), ca_file=gateway.ca_file)
+        return replace(cls.of(gateway.url, gateway.model), **_words(gateway))
 
     @classmethod
     def of_tier(cls, tier: Tier) -> Self | None:
@@ -49,9 +56,14 @@ class Endpoint:
         if tier.url is None or tier.model is None:
             return None
         trust.check(tier.ca_file, f"tier {tier.name!r}")
-        return cls.of(tier.url, tier.model, secret(tier.api_key), tier.api, tier.ca_file)
+        return replace(cls.of(tier.url, tier.model, api=tier.api), **_words(tier))
 
-    def __repr__(self) -> str:  # the key stays out of logs and tracebacks
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What of its headers must be seen nowhere."""
+        return tuple(bare(value) for value in self.headers.values())
+
+    def __repr__(self) -> str:  # keys stay out of logs and tracebacks
         return f"Endpoint({self.host}:{self.port}{self.path}, {self.model})"
 
     def url_of(self, path: str) -> str:
@@ -71,27 +83,29 @@ class Endpoint:
     ) -> bytes:
         """The whole request. The prompt is led by its nonce, the request id.
 
-        `max_tokens`, `temperature`: None leaves them to the server. `ignore_eos` is for engines that honour it and are
+        `max_tokens` (see `contract.caps`), `temperature`: None leaves them to the server. `ignore_eos` is for engines that honour it and are
         asked directly: a gateway passes unknown parameters on, and a cloud provider answers them with 400.
         """
         messages = [{"role": "user", "content": f"{request_id} {prompt}"}]
         if system is not None:
             messages.insert(0, {"role": "system", "content": system})
         body: dict[str, Any] = {"model": self.model, "messages": messages, "stream": stream}
+        if "temperature" in self.dropped:
+            temperature = None
         if self.api == "ollama":
             body |= _ollama(max_tokens, temperature)
         else:
-            body |= _openai(max_tokens, temperature, stream, ignore_eos)
+            body |= _openai({self.cap_field: max_tokens}, temperature, stream, ignore_eos)
         payload = json.dumps(body).encode()
         lines = [
             f"POST {self.path} HTTP/1.1",
             f"Host: {self.host}:{self.port}",
             "Content-Type: application/json",
             f"Accept: {self._accepted(stream)}",
+            "Accept-Encoding: identity",  # chunks that are compressed come when the compressor likes
             f"Content-Length: {len(payload)}",
         ]
-        if self.key is not None:
-            lines.append(f"Authorization: Bearer {self.key}")
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + payload
 
     def _accepted(self, stream: bool) -> str:
@@ -100,14 +114,33 @@ class Endpoint:
         return "application/x-ndjson" if self.api == "ollama" else "text/event-stream"
 
 
+def headers_of(server: Server) -> dict[str, str]:
+    """As whom the gateway or a tier is asked, on every request to it: the authorization, and the operator's own headers.
+
+    Raises Refusal where a value is not in the environment, or no header can carry it.
+    """
+    own = {name: resolved(reference) for name, reference in server.headers.items()}
+    return dict(_authorization(secret(server.api_key))) | own
+
+
+def _authorization(key: str | None) -> Mapping[str, str]:
+    return {} if key is None else {"Authorization": f"Bearer {key}"}
+
+
+def _words(server: Server) -> dict[str, Any]:
+    """What of an endpoint the gateway's words and a tier's say alike."""
+    return {
+        "headers": headers_of(server), "ca_file": server.ca_file, "cap_field": server.max_tokens_field,
+        "dropped": frozenset(server.drop_params),
+    }  # fmt: skip
+
+
 def _openai(
-    max_tokens: int | None, temperature: float | None, stream: bool, ignore_eos: bool
+    cap: Mapping[CapField, int | None], temperature: float | None, stream: bool, ignore_eos: bool
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {name: count for name, count in cap.items() if count is not None}
     if stream:
         found["stream_options"] = {"include_usage": True}  # tokens are counted from usage, never from chunks
-    if max_tokens is not None:
-        found["max_tokens"] = max_tokens
     if ignore_eos:
         found["ignore_eos"] = True
     if temperature is not None:

@@ -3,6 +3,7 @@
 Does no I/O and reads no clock. Bodies are kept, not read: see `stream`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -19,6 +20,16 @@ class End(StrEnum):
     LATE = "late"  # nothing came before the deadline
     SILENT = "silent"  # something came, then nothing until the deadline
     STOPPED = "stopped"  # we stopped waiting
+
+
+def encoded(headers: Mapping[str, str]) -> str | None:
+    """How a body was encoded on the way, in words; None: it was not. We ask for `identity`, and read nothing else."""
+    for name, plain in (("content-encoding", ("identity",)), ("transfer-encoding", ("identity", "chunked"))):
+        codings = [coding.strip().lower() for coding in headers.get(name, "").split(",")]
+        found = [coding for coding in codings if coding and coding not in plain]
+        if found:
+            return f"{name} {', '.join(found)}"
+    return None
 
 
 @dataclass(slots=True)
@@ -85,7 +96,7 @@ class Framing:
             self.reusable = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.done:
+        if not self.done and self._exchange.headers_at is None:  # else it is a trailer
             self._exchange.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:

@@ -4,12 +4,13 @@ One truth for the watch during a run, for the plan and the warm-up, and for the 
 """
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from contract import page
+from contract.endpoint import headers_of
 from contract.framing import Exchange
+from contract.outcome import redirected
 from contract.records import GATEWAY
-from contract.topology import Gateway, Tier, Topology, secret
+from contract.topology import Server, Topology
 
 TIMEOUT_S = 0.9
 """So long may one check take: a page that is slower than this is no answer to whether a tier serves now."""
@@ -17,32 +18,27 @@ TIMEOUT_S = 0.9
 
 @dataclass(frozen=True, slots=True)
 class HealthUrl:
-    """A health url, whose it is (a tier's name, or the gateway), and how it is asked: with that one's own key and authority."""
+    """A health url, whose it is (a tier's name, or the gateway), and as whom it is asked: with that one's key, headers and authority."""
 
     name: str
     url: str
-    api_key: str | None = None  # the environment variable that holds it
-    ca_file: str | None = None
+    server: Server
 
     def headers(self) -> dict[str, str]:
-        """What is sent along. Raises Refusal where the key is not in the environment."""
-        key = secret(self.api_key)
-        return {} if key is None else {"Authorization": f"Bearer {key}"}
+        """What is sent along. Raises Refusal where a value is not in the environment."""
+        return headers_of(self.server)
 
 
 def urls_of(topology: Topology) -> list[HealthUrl]:
     """All that the topology gives a health url; the tiers first, in their order."""
-    parts: list[tuple[str, Tier | Gateway]] = [(t.name, t) for t in topology.tiers]
-    return [
-        HealthUrl(name, part.health, part.api_key, part.ca_file)
-        for name, part in [*parts, (GATEWAY, topology.gateway)]
-        if part.health
-    ]
+    parts: list[tuple[str, str | None, Server]] = [(t.name, t.health, t) for t in topology.tiers]
+    parts.append((GATEWAY, topology.gateway.health, topology.gateway))
+    return [HealthUrl(name, url, server) for name, url, server in parts if url]
 
 
 def check(of: HealthUrl, headers: dict[str, str], within_s: float = TIMEOUT_S) -> Exchange:
     """Send one request. Redirects are not followed."""
-    return page.get(of.url, within_s, headers, of.ca_file)
+    return page.get(of.url, within_s, headers, of.server.ca_file)
 
 
 def up(status: int | None) -> bool | None:
@@ -71,16 +67,11 @@ def wrong(of: HealthUrl, exchange: Exchange) -> str | None:
     if status in (401, 403):
         key = (
             "give it api_key: ${NAME}"
-            if of.api_key is None
-            else f"the key in {of.api_key} is not accepted there"
+            if of.server.api_key is None
+            else f"the key in {of.server.api_key} is not accepted there"
         )
         return f"{said}: {key}; until then its health is unknown"
+    to = redirected(status, exchange.headers.get("location"))
     if 300 <= status < 400:
-        to = _place(exchange.headers.get("location", ""))
-        return f"{said}, a redirect{f' to {to}' if to else ''}, which is not followed: name the url that answers; until then its health is unknown"
+        return f"{said}{to}: name the url that answers; until then its health is unknown"
     return f"{said}: name a page that answers 200 while it serves (vLLM, llama.cpp: /health, Ollama: /api/tags, LiteLLM: /health/liveliness); until then its health is unknown"
-
-
-def _place(location: str) -> str:
-    parts = urlsplit(location)
-    return f"{parts.scheme}://{parts.hostname}{parts.path}" if parts.hostname else parts.path

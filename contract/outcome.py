@@ -4,62 +4,105 @@ One truth for the users' asks and the probe's.
 """
 
 import itertools
-import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
 
-from contract.answer import Answer, told
+from contract.answer import Answer, rejection_of, told
 from contract.classification import Classification
-from contract.framing import End, Exchange
+from contract.framing import End, Exchange, encoded
 from contract.proper_end import AT_CAP, UNKNOWN, ProperEnd
 from contract.records import GATEWAY, Ask, Outcome, Witness
+from contract.redact import without
 from contract.stream import read_answer
 from contract.topology import Topology
 
+_BROKEN_OFF = ("abort", "error", "network_error", "insufficient_system_resource")
+"""Reasons that are no end: vLLM and SGLang; vLLM and OpenRouter; GLM; DeepSeek."""
+_FILTERED = ("content_filter", "sensitive")  # the second is GLM's
 _FILTER = re.compile(r"content[_ ]?(?:filter|policy|management)", re.IGNORECASE)
 
 
-def judge(exchange: Exchange, answer: Answer | None, max_tokens: int | None, proper_end: ProperEnd) -> tuple[
-    Outcome, str | None, Witness | None
-]:  # fmt: skip
-    """The outcome, its error, and the witness that verified an `ok`."""
+Judgement = tuple[Outcome, str | None, Witness | None]
+"""The outcome, its error, and the witness that verified an `ok`."""
+
+
+def judge(
+    exchange: Exchange,
+    answer: Answer | None,
+    max_tokens: int | None,
+    proper_end: ProperEnd,
+    through_gateway: bool = False,
+) -> Judgement:
+    """What an exchange amounts to. `through_gateway`: what it says of tokens that it does not show may be invented."""
     end, status = exchange.end, exchange.status
     assert end is not None, "an exchange is judged after its end"
     if end is End.REFUSED:
         return Outcome.REFUSED, exchange.error, None
     if status is not None and status >= 400:
         return _rejection(exchange)
-    tokens = answer is not None and bool(answer.content_at)
+    tokens = answer is not None and bool(answer.token_at)
     if end is End.STOPPED:
         return Outcome.ABANDONED, exchange.error, None
     if end in (End.LATE, End.SILENT):
         return (Outcome.STALLED if tokens else Outcome.TIMEOUT), exchange.error, None
     if status != 200:
-        return Outcome.BROKEN, exchange.error or f"status {status}", None
+        return Outcome.BROKEN, unanswered(exchange), None
     assert answer is not None, "a status 200 has been read"
     wrong = answer.in_band_error or answer.senseless
-    if answer.finish_reason == "content_filter" and not wrong:  # often with no token at all
-        return Outcome.FILTERED, "finish_reason content_filter", None
+    if answer.finish_reason in _FILTERED and not wrong:  # often with no token at all
+        return Outcome.FILTERED, f"finish_reason {answer.finish_reason}", None
     if not tokens:
-        return Outcome.BROKEN, wrong or exchange.error or "no content", None
+        outcome, error, witness = _unseen(answer, max_tokens, proper_end, through_gateway)
+        if outcome is Outcome.OK and not wrong:
+            return outcome, error, witness
+        return Outcome.BROKEN, wrong or exchange.error or error, None
     if wrong:
         return Outcome.CUT, wrong, None
     return _whole(exchange, answer, max_tokens, proper_end)
 
 
-def _whole(exchange: Exchange, answer: Answer, max_tokens: int | None, proper_end: ProperEnd) -> tuple[
-    Outcome, str | None, Witness | None
-]:  # fmt: skip
+def _unseen(
+    answer: Answer, max_tokens: int | None, proper_end: ProperEnd, through_gateway: bool
+) -> Judgement:
+    """Nothing was shown and nothing spoke of an error: did the model spend its cap on thoughts that nobody sees?
+
+    Such an answer is whole where the cap ended it and at least one token is counted. A gateway invents a "stop", and a
+    usage, for a stream that merely ended, so behind one only "length" is the cap's word. An ask that is verified by its
+    content has none without any.
+    """
+    reason, output = answer.finish_reason, answer.output_tokens
+    if reason is None:
+        return Outcome.BROKEN, "no content", None
+    if output is None:
+        return (
+            Outcome.BROKEN,
+            f"no content: finish_reason {reason}, and no usage says that a token was made",
+            None,
+        )
+    if output == 0:
+        return Outcome.BROKEN, f"no content: finish_reason {reason} at 0 tokens", None
+    reached = max_tokens is not None and output >= max_tokens and not through_gateway
+    if proper_end.shows is not None or (reason != "length" and not (reason == "stop" and reached)):
+        of = "" if max_tokens is None else f" of {max_tokens}"
+        doubt = ", which a gateway may have invented" if through_gateway and reason == "stop" else ""
+        return Outcome.BROKEN, f"no content: finish_reason {reason} at {output}{of} tokens{doubt}", None
+    if not proper_end.at_cap or max_tokens is None:
+        return Outcome.OK, None, Witness.NONE
+    return Outcome.OK, None, Witness.END if reason == "length" else Witness.USAGE
+
+
+def _whole(exchange: Exchange, answer: Answer, max_tokens: int | None, proper_end: ProperEnd) -> Judgement:
     """Tokens came and nothing spoke of an error: did the answer end as it had to?"""
     reason, output = answer.finish_reason, answer.output_tokens
     if reason is None:
         return Outcome.CUT, exchange.error or "no finish_reason", None
-    if reason == "abort":
-        return Outcome.CUT, "finish_reason abort", None
+    if reason in _BROKEN_OFF:
+        return Outcome.CUT, f"finish_reason {reason}", None
     if proper_end.shows is not None:
         assert answer.text is not None, "the content has been kept for its witness"
-        whole = proper_end.shows("".join(answer.text))
+        whole = False if answer.thinking else proper_end.shows("".join(answer.text))
         if whole is None:
             return Outcome.OK, None, Witness.NONE
         if whole:
@@ -82,12 +125,14 @@ def fill(
     topology: Topology,
     proper_end: ProperEnd | None = None,
     classification: Classification | None = None,
+    secrets: Sequence[str] = (),
 ) -> None:
     """Write into an ask's record all that its exchange tells.
 
     `instant` turns a reading of the exchange's clock into unix seconds. `proper_end`: the ask's own; else it is the
     cap, where the topology does not say that whoever served ends early of its own accord. `classification`: judges the
-    content of an answer that is whole. The gateway's headers are believed on a status 200 only.
+    content of an answer that is whole. `secrets`: the endpoint's; a server may repeat them in an error. The gateway's headers
+    are believed on a status 200 only.
     """
     ask.status = exchange.status
     headers = exchange.headers
@@ -103,17 +148,21 @@ def fill(
         proper_end = AT_CAP if topology.ends_at_cap(ask.via, ask.tier) else UNKNOWN
     text = proper_end.shows is not None or classification is not None
     answer = read_answer(exchange, text) if exchange.status == 200 else None
-    ask.outcome, ask.error, ask.witness = judge(exchange, answer, ask.max_tokens, proper_end)
+    ask.outcome, ask.error, ask.witness = judge(
+        exchange, answer, ask.max_tokens, proper_end, ask.via == GATEWAY
+    )
+    ask.error = None if ask.error is None else without(secrets, ask.error)
     if classification is not None and ask.outcome == Outcome.OK:
         assert answer is not None, "what is ok has been read"
         ask.valid, ask.wrong = classification.judge("".join(answer.text or []))
     if exchange.sent_at is not None:
         sent = exchange.sent_at
         ask.sent_at = instant(sent)
-        at = answer.content_at if answer else []
         ask.headers_ms = _ms(sent, exchange.headers_at)
-        ask.ttft_ms = _ms(sent, at[0]) if at else None
-        ask.gaps_ms = [(b - a) * 1000 for a, b in itertools.pairwise(at)]
+        if answer is not None:
+            ask.thought_ms = _ms(sent, answer.thought_at[0]) if answer.thought_at else None
+            ask.ttft_ms = _ms(sent, answer.content_at[0]) if answer.content_at else None
+            ask.gaps_ms = [(b - a) * 1000 for a, b in itertools.pairwise(answer.token_at)]
         ask.latency_ms = _ms(sent, exchange.ended_at)
     if answer is not None:
         ask.finish_reason = answer.finish_reason
@@ -143,17 +192,37 @@ def _length(header: str | None) -> float | None:
     return found if 0 <= found < math.inf else None
 
 
-def _rejection(exchange: Exchange) -> tuple[Outcome, str, None]:
-    text = b"".join(piece for _, piece in exchange.pieces).decode("utf-8", "replace")
-    message = told(f"{exchange.status}: {_message(text)}")
-    filtered = exchange.status == 400 and _FILTER.search(text)
-    return (Outcome.FILTERED if filtered else Outcome.REJECTED), message, None
+def unanswered(exchange: Exchange) -> str:
+    """Why an exchange without an error's status is no answer: how it ended, or where it redirects to.
+
+    No redirect is followed: who is asked is what the topology says, and nobody else.
+    """
+    return (
+        exchange.error
+        or f"status {exchange.status}{redirected(exchange.status, exchange.headers.get('location'))}"
+    )
 
 
-def _message(body: str) -> str:
-    """The error's own words, without the prompt that some servers echo."""
+def redirected(status: int | None, location: str | None) -> str:
+    """Where a redirect points to, as words behind its status: without user, query and fragment, which may be secret."""
+    if status is None or not 300 <= status < 400 or not location:
+        return ""
     try:
-        error = json.loads(body)["error"]
-        return str(error["message"] if isinstance(error, dict) else error)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return re.sub(r"<[^>]*>|\s+", " ", body).strip()
+        parts = urlsplit(location)
+        host, port = parts.hostname or "", f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return ", a redirect to no URL"
+    host = f"[{host}]" if ":" in host else host
+    scheme = f"{parts.scheme}:" if parts.scheme else ""
+    return told(
+        f", a redirect to {scheme}{'//' if host else ''}{host}{port}{parts.path}, which is not followed"
+    )
+
+
+def _rejection(exchange: Exchange) -> tuple[Outcome, str, None]:
+    body = b"".join(piece for _, piece in exchange.pieces)
+    text = body.decode("utf-8", "replace")
+    encoding = encoded(exchange.headers)
+    words = encoding or rejection_of(body) or re.sub(r"<[^>]*>|\s+", " ", text).strip()
+    filtered = exchange.status == 400 and _FILTER.search(text)
+    return (Outcome.FILTERED if filtered else Outcome.REJECTED), told(f"{exchange.status}: {words}"), None

@@ -12,11 +12,12 @@ from typing import Any
 
 import pyarrow as pa
 
-FORMAT = 3
+FORMAT = 4
 """The number of this shape of a run, in its manifest. 1: the first. 2: the client tells what was wanted of it, an ask
-what the gateway says that it added. 3: an ask tells which document it was about, and how that was classified."""
+what the gateway says that it added. 3: an ask tells which document it was about, and how that was classified.
+4: an ask tells when its first thought came, which is no content."""
 
-READ = (2, 3)
+READ = (2, 3, 4)
 """The formats that can be read. What an older one did not know is None in all its records."""
 
 GATEWAY = "gateway"
@@ -25,11 +26,11 @@ GATEWAY = "gateway"
 class Outcome(StrEnum):
     """What became of an ask; exactly one each."""
 
-    OK = "ok"  # status 200, content, a proper end, no in-band error
+    OK = "ok"  # status 200, content (or a cap that was spent on tokens which are not shown), a proper end, no in-band error
     REFUSED = "refused"  # no connection
     REJECTED = "rejected"  # 4xx or 5xx
     FILTERED = "filtered"  # a content-policy rejection
-    BROKEN = "broken"  # the exchange died or made no sense before the first token
+    BROKEN = "broken"  # the exchange died or made no sense before the first token; a thought is one
     CUT = "cut"  # tokens came, then no proper end
     STALLED = "stalled"  # tokens came, then silence past the deadline
     TIMEOUT = "timeout"  # nothing came in time
@@ -76,7 +77,8 @@ class Ask:
     error: str | None = None
     headers_ms: float | None = None  # sent → the response's headers
     ttft_ms: float | None = None  # sent → first chunk with content; of a plain answer its whole body
-    gaps_ms: list[float] = field(default_factory=list)  # between chunks with content
+    thought_ms: float | None = None  # sent → first chunk with thoughts and no content; None: none came
+    gaps_ms: list[float] = field(default_factory=list)  # between chunks with content or thoughts
     latency_ms: float | None = None  # sent → the end of the exchange
     tier: str | None = None  # who served; only ever known of a status 200
     route_group: str | None = None  # the gateway's headers as found
@@ -99,6 +101,12 @@ class Ask:
     valid: bool | None = None  # the content was what the client can use; None: no answer came to its end
     wrong: list[str] | None = None  # the judged fields answered wrongly or left out; None: not valid
 
+    @property
+    def first_ms(self) -> float | None:
+        """Sent → the first token, be it a thought; of an answer without either that is whole, its end. None: nothing came."""
+        first = self.ttft_ms if self.thought_ms is None else self.thought_ms
+        return self.latency_ms if first is None and self.outcome == Outcome.OK else first
+
 
 REQUESTS = pa.schema(
     [
@@ -114,6 +122,7 @@ REQUESTS = pa.schema(
         pa.field("error", pa.string()),
         pa.field("headers_ms", pa.float64()),
         pa.field("ttft_ms", pa.float64()),
+        pa.field("thought_ms", pa.float64()),
         pa.field("gaps_ms", pa.list_(pa.float32()), nullable=False),
         pa.field("latency_ms", pa.float64()),
         pa.field("tier", pa.string()),

@@ -1,6 +1,8 @@
-"""A gateway's configuration without what is secret in it: its copy in a run must be fit to be handed on."""
+"""Texts of others without what is secret in them: a gateway's configuration, whose copy in a run must be fit to be handed
+on, and the words of a server's errors."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
@@ -8,6 +10,26 @@ import yaml
 _SECRET = re.compile(r"key|token|secret|password|credential|database_url|authorization", re.IGNORECASE)
 _NOT_SECRET = re.compile(r"os\.environ/\w+|\$\{\w+\}")  # the name of an environment variable
 NOTE = "# As it was used; values that may be secret are replaced by (redacted).\n"
+
+
+_TELLS_KEY = re.compile(r"[,.]?\s*Received API Key\b.*", re.DOTALL)  # LiteLLM shows its end, and its hash
+_WORTH = 6  # so many characters of a key tell something of it
+
+
+def without(secrets: Iterable[str], words: str) -> str:
+    """The words without these secrets, also where one was cut at their end. One of a few characters is looked for as a
+    word of its own."""
+    words = _TELLS_KEY.sub("", words)
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) < _WORTH:
+            words = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "(key)", words)
+            continue
+        words = words.replace(secret, "(key)")
+        for length in range(len(secret) - 1, _WORTH - 1, -1):
+            if words.endswith(secret[:length]):
+                words = words[:-length] + "(key)"
+                break
+    return words
 
 
 def redact(text: str) -> str:

@@ -169,7 +169,7 @@ def read_manifest(run: Path) -> dict[str, Any]:
     except (OSError, ValueError) as e:
         raise Refusal(f"{run}/manifest.json: cannot be read: {e}") from None
     if manifest.get("format") not in READ:
-        known = " and ".join(map(str, READ))
+        known = f"{', '.join(map(str, READ[:-1]))} and {READ[-1]}"
         raise Refusal(f"{run}: has format {manifest.get('format')}; this version reads {known}")
     return manifest
 

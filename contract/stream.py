@@ -5,16 +5,29 @@ stamped; and nearly every event of a stream is like the one before but for its c
 otherwise is read as JSON.
 """
 
+import json
 import re
+from itertools import count
 
-from contract.answer import Answer, take
-from contract.framing import End, Exchange
+from contract import thoughts
+from contract.answer import Answer, is_json, is_object, take, take_event
+from contract.framing import End, Exchange, encoded
 
-# Enough to tell, while bytes arrive, that a first token is there; the answer itself is read after the end.
-HAS_CONTENT = re.compile(
-    rb'"(?:content|reasoning_content|reasoning|thinking|text)"\s*:\s*"[^"]|"tool_calls"\s*:\s*\[\s*\{'
+# Enough to tell, while bytes arrive, that a first token is there, be it a thought; the answer itself is read after the end.
+_TOKEN = (
+    rb'"(?:content|reasoning_content|reasoning|thinking|text|refusal|response)"\s*:\s*"[^"]'
+    rb'|"(?:tool_calls|reasoning_details|thinking_blocks)"\s*:\s*\[\s*\{'
 )
+HAS_CONTENT = re.compile(_TOKEN)
+_SAYS = re.compile(
+    _TOKEN + rb'|"(?:finish_reason|error)"\s*:\s*(?:"[^"]|\{)|"usage"\s*:\s*\{|"done"\s*:\s*true'
+)
+SEAM_BYTES = 48  # what is looked for may be cut between pieces
 
+_BOM = b"\xef\xbb\xbf"
+_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*")
+_FIELD = re.compile(rb"(?:data|event|id|retry|error)?:|data[\r\n]")
+_RETURN = re.compile(rb"\r\n?|\n")
 _CONTENT = re.compile(rb'"content"\s*:\s*"')
 _TEXT = re.compile(rb'(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))++')  # inside a JSON string
 # A stream that says something new in each event gains nothing from looking for what stays.
@@ -23,36 +36,91 @@ _LIKENESSES = 4
 Pieces = list[tuple[float, bytes]]
 
 
+class Said:
+    """When something was last said by an answer under way: a token, a thought, the end's reason, a usage, an error. Comments,
+    empty deltas, white space and words say nothing. `pieces` grow meanwhile.
+    """
+
+    def __init__(self, pieces: Pieces) -> None:
+        self._pieces = pieces
+        self._seen = 0
+
+    def __call__(self) -> float | None:
+        """The instant, of what came since the last call; None: nothing was said.
+
+        Looks from the end backwards and no further than it must: of a stream that goes on that is one piece.
+        """
+        pieces, since = self._pieces, self._seen
+        self._seen = len(pieces)
+        after = b""
+        for number in range(len(pieces) - 1, max(0, since - SEAM_BYTES) - 1, -1):
+            at, piece = pieces[number]
+            window = piece + after
+            if _SAYS.search(window):
+                return at
+            after = window[:SEAM_BYTES]
+        return None
+
+
 def read_answer(exchange: Exchange, text: bool = False) -> Answer:
-    """Read the body of a status-200 exchange, whatever its content-type says that it is. `text`: the content too."""
-    kind = exchange.headers.get("content-type", "")
-    if "text/event-stream" in kind:
-        return read_events(exchange.pieces, text)
-    answer = Answer(text=[] if text else None)
-    if "ndjson" in kind:
-        _read_lines(exchange, answer)
-    elif exchange.end is End.COMPLETE:  # half a JSON object is no token
+    """Read the body of a status-200 exchange. `text`: the content too, without the thoughts that lead it.
+
+    What it is its first character tells, since servers mislabel: a brace begins JSON, one object or one a line; a field's
+    name or a colon begins server-sent events. The content-type is asked where neither is there.
+    """
+    answer = Answer(text=[])
+    encoding = encoded(exchange.headers)
+    if encoding is not None:
+        answer.senseless = f"{encoding}, though none was asked for"
+        return answer
+    kind = exchange.headers.get("content-type", "").lower()
+    body = b"".join([piece for _, piece in exchange.pieces])
+    begins = _START.match(body).end()  # type: ignore[union-attr]  # it matches anything
+    if body[begins : begins + 1] in (b"{", b"["):
+        if "ndjson" in kind or _is_lines(body, begins):
+            _read_lines(exchange, answer)
+        elif exchange.end is End.COMPLETE:  # half a JSON object is no token
+            take(body, exchange.pieces[-1][0], answer)
+    elif "text/event-stream" in kind or _FIELD.match(body, begins):
+        return _read_events(exchange.pieces, body, exchange.end is End.COMPLETE, text, _LIKENESSES)
+    elif "ndjson" not in kind and exchange.end is End.COMPLETE:
         at = exchange.pieces[-1][0] if exchange.pieces else 0.0
-        take(b"".join([piece for _, piece in exchange.pieces]), at, answer)
+        take(body, at, answer)
+    answer.set_thoughts_aside()
+    if not text:
+        answer.text = None
     return answer
 
 
-def read_events(pieces: Pieces, text: bool = False, likenesses: int = _LIKENESSES) -> Answer:
-    """Server-sent events: each is stamped with the piece that completed it.
+def read_events(
+    pieces: Pieces, complete: bool = True, text: bool = False, likenesses: int = _LIKENESSES
+) -> Answer:
+    """Server-sent events. Lines end with LF, CRLF or CR; a byte-order mark may lead them.
+
+    An empty line ends an event, and stamps it with the piece that it came in. Several lines of data are one event where
+    they are JSON together, as the standard has it; where not, each is one by itself, stamped with the piece that ended its
+    line (servers that part events with a single newline). A line without its end is one only where the whole body is
+    `complete` and the line is a whole object or [DONE]. What data may be: `answer.take_event`.
 
     `text`: the content itself is wanted. `likenesses`: how many events are looked at for what stays the same, so
     that those like them need no JSON reader; with 0 all are read, which finds the same.
     """
-    answer = Answer(text=[] if text else None)
-    body = b"".join([piece for _, piece in pieces])
-    if text or not _is_utf8(body):
+    return _read_events(pieces, b"".join([piece for _, piece in pieces]), complete, text, likenesses)
+
+
+def _read_events(pieces: Pieces, body: bytes, complete: bool, text: bool, likenesses: int) -> Answer:
+    thoughtful = thoughts.may_hold(body)
+    answer = Answer(text=[] if text or thoughtful else None)
+    if not _is_utf8(body):
         likenesses = 0
+    returns = b"\r" in body
     before = after = b""
-    content_at = answer.content_at
+    content_at, texts = answer.content_at, answer.text
     stamps, at, stamped = iter(pieces), 0.0, 0  # the byte before `stamped` came at `at`
-    data_lines: list[bytes] = []
-    start = here = 0  # of the event, of the line
-    while True:
+    data_lines: list[_Line] = []
+    error = over = False
+    start = here = len(_BOM) if body.startswith(_BOM) else 0  # of the event, of the line
+    while not over:
         if before and here == start and body.startswith(before, here):
             content = _TEXT.match(body, here + len(before))
             if content is not None and body.startswith(after, content.end()):
@@ -61,29 +129,78 @@ def read_events(pieces: Pieces, text: bool = False, likenesses: int = _LIKENESSE
                     at, piece = next(stamps)
                     stamped += len(piece)
                 content_at.append(at)
+                if texts is not None:
+                    texts.append(_spelt(content.group()))
                 continue
-        end = body.find(b"\n", here)
-        if end < 0:
-            return answer  # an event that no empty line ended is none
-        line = body[here:end].removesuffix(b"\r")
-        here = end + 1
+        if returns:
+            line_end = _RETURN.search(body, here)
+            end, behind = line_end.span() if line_end else (-1, 0)
+        else:
+            end = body.find(b"\n", here)
+            behind = end + 1
+        if end >= 0:
+            line, here = body[here:end], behind
+        else:  # this line has no end
+            over, line, here = True, body[here:], len(body)
+            if not (complete and _is_whole(line)):
+                line = b""
         if line:
-            if line.startswith(b"data:"):
-                data_lines.append(line[5:].strip())
-            continue  # comments (": ping") and other fields carry no tokens
+            name, _, value = line.partition(b":")
+            if name == b"event":
+                error = value.strip() == b"error"
+            elif name in (b"data", b"error"):  # llama.cpp of old has a field for errors
+                error = error or name == b"error"
+                data_lines.append((here, value.strip(), error))
+            if not over:
+                continue  # comments (": ping") and other fields carry no tokens
         if data_lines:
-            while stamped < here:
-                at, piece = next(stamps)
-                stamped += len(piece)
             tokens = len(content_at)
-            _take_event(b"\n".join(data_lines), at, answer)
+            for ends, data, is_error in _events(data_lines, here, error, complete or not over):
+                while stamped < ends:
+                    at, piece = next(stamps)
+                    stamped += len(piece)
+                if data == b"[DONE]":
+                    answer.done = True
+                else:
+                    take_event(data, at, answer, is_error)
             data_lines.clear()
             if likenesses and len(content_at) > tokens:
                 found = _likeness(body[start:here])
                 if found is not None:
                     likenesses -= 1
                     before, after = found
-        start = here
+        start, error = here, False
+    if thoughtful:
+        answer.set_thoughts_aside()
+    if not text:
+        answer.text = None
+    return answer
+
+
+_Line = tuple[int, bytes, bool]  # where it ends, its data, whether it stands in an event named error
+
+
+def _spelt(content: bytes) -> str:
+    """What stands between the quotes of a JSON string."""
+    if b"\\" not in content:
+        return content.decode("utf-8", "surrogatepass")
+    spelt: str = json.loads(b'"%b"' % content)
+    return spelt
+
+
+def _is_whole(line: bytes) -> bool:
+    name, _, value = line.partition(b":")
+    return name == b"data" and (value.strip() == b"[DONE]" or is_object(value))
+
+
+def _events(lines: list[_Line], end: int, error: bool, ended: bool) -> list[_Line]:
+    """What stands between two empty lines, as events. Not `ended`: it was cut, and only what is whole is one."""
+    if len(lines) > 1:
+        together = b"\n".join([data for _, data, _ in lines])
+        lines = [(end, together, error)] if is_json(together) else lines
+    else:
+        lines = [(end, lines[0][1], error)]
+    return lines if ended else [line for line in lines if line[1] == b"[DONE]" or is_object(line[1])]
 
 
 def _likeness(event: bytes) -> tuple[bytes, bytes] | None:
@@ -94,8 +211,9 @@ def _likeness(event: bytes) -> tuple[bytes, bytes] | None:
     if content is None:
         return None
     before, after = event[: content.start()], event[content.end() :]
-    tried = read_events([(1.0, before + b"x" + after)], text=True)
-    return (before, after) if tried == Answer(content_at=[1.0], text=["x"]) else None
+    own = next(own for n in count() if (own := b"x%d" % n) not in event)
+    tried = read_events([(1.0, before + own + after)], text=True, likenesses=0)
+    return (before, after) if tried == Answer(content_at=[1.0], text=[own.decode()]) else None
 
 
 def _is_utf8(body: bytes) -> bool:
@@ -109,11 +227,10 @@ def _is_utf8(body: bytes) -> bool:
     return True
 
 
-def _take_event(data: bytes, at: float, answer: Answer) -> None:
-    if data == b"[DONE]":
-        answer.done = True
-    elif data:
-        take(data, at, answer)
+def _is_lines(body: bytes, begins: int) -> bool:
+    """Whether the first line of this JSON is an object by itself."""
+    end = body.find(b"\n", begins)
+    return end >= 0 and is_object(body[begins:end])
 
 
 def _read_lines(exchange: Exchange, answer: Answer) -> None:
@@ -123,6 +240,6 @@ def _read_lines(exchange: Exchange, answer: Answer) -> None:
         *lines, rest = (rest + piece).split(b"\n")
         for line in lines:
             if line.strip():
-                take(line, at, answer)
+                take_event(line, at, answer)
     if rest.strip() and exchange.end is End.COMPLETE:  # the last one needs no newline
-        take(rest, at, answer)
+        take_event(rest, at, answer)

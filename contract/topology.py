@@ -1,6 +1,5 @@
 """The stack under test: a gateway, the tiers behind it in the order of the fallback, and what chaos may take hold of."""
 
-import os
 import re
 from itertools import combinations, groupby
 from pathlib import Path
@@ -11,7 +10,8 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from contract.duration import Duration
-from contract.refusal import Refusal, no_such
+from contract.headers import Headers, environment
+from contract.refusal import no_such
 from contract.strict import Strict, load, validate
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
@@ -83,6 +83,8 @@ SshHost = Annotated[str, AfterValidator(_ssh_host)]
 Argv = Annotated[list[str], Field(min_length=1)]
 Api = Literal["openai", "ollama"]
 WitnessWord = Literal["length", "none"]
+CapField = Literal["max_tokens", "max_completion_tokens"]
+Droppable = Literal["temperature"]
 
 
 class Unit(Strict):
@@ -187,7 +189,33 @@ class Match(Strict):
         return ", ".join(f"{word} {value}" for word, value in parts if value is not None)
 
 
-class Tier(Strict):
+class Server(Strict):
+    """What is said alike of the gateway and of a tier: as whom it is asked, and in which words."""
+
+    api_key: SecretName | None = None
+    headers: Headers = Field(default_factory=dict)  # they go out with every request to it, whatever it is for
+    ca_file: str | None = (
+        None  # PEM: who vouches for its certificate, in place of those whom this machine trusts
+    )
+    # none: the model ends early of its own accord, at the end that it chooses. Of a tier that says nothing the gateway's
+    # word holds.
+    witness: WitnessWord | None = None
+    # See `contract.caps`. Users' prompts call for some ten thousand words, the probe's for counting without end.
+    max_tokens: int | None = Field(default=None, ge=1, le=8192, strict=True)
+    probe_max_tokens: int | None = Field(default=None, ge=1, le=4096, strict=True)
+    max_tokens_field: CapField = "max_tokens"  # what it calls the cap
+    drop_params: list[Droppable] = Field(
+        default_factory=list
+    )  # parameters that it refuses: it never gets them
+
+    @model_validator(mode="after")
+    def _authorized_once(self) -> Self:
+        if self.api_key is not None and any(name.lower() == "authorization" for name in self.headers):
+            raise ValueError("headers: Authorization: api_key sets it too; give one of them")
+        return self
+
+
+class Tier(Server):
     """One of the backends that the gateway falls through."""
 
     name: Name
@@ -197,14 +225,7 @@ class Tier(Strict):
     api: Api = "openai"  # how it is asked directly
     model: str | None = None
     health: Url | None = None
-    api_key: SecretName | None = None
-    ca_file: str | None = (
-        None  # PEM: who vouches for its certificate, in place of those whom this machine trusts
-    )
     ignore_eos: bool = False  # the engine honours it; it is sent on direct asks only
-    witness: WitnessWord | None = (
-        None  # none: its model ends early of its own accord, at the end that it chooses
-    )
     cloud: bool = False  # costs money; must serve only when nothing above can
     handles: Handles = Handles()
 
@@ -217,19 +238,20 @@ class Tier(Strict):
                 raise ValueError(
                     f"tier {self.name!r}: api ollama is asked at /api/chat; give the url without /v1"
                 )
+            if self.max_tokens_field != "max_tokens":
+                raise ValueError(
+                    f"tier {self.name!r}: api ollama calls the cap num_predict; leave max_tokens_field out"
+                )
             if self.ignore_eos:
                 raise ValueError(f"tier {self.name!r}: api ollama knows no ignore_eos; leave it out")
         return self
 
 
-class Gateway(Strict):
+class Gateway(Server):
     """The gateway and what clients ask it for."""
 
     url: Url | None = None
     model: str
-    api_key: SecretName | None = None
-    ca_file: str | None = None  # as with a tier
-    witness: WitnessWord | None = None  # for the answers of tiers that say nothing themselves
     cooldown: Duration | None = None  # its router's cooldown_time: tells sticky from spurious answers
     health: Url | None = None  # one that asks no tier: /health/liveliness
     handles: Handles = Handles()
@@ -433,13 +455,8 @@ def chat_url(url: str, api: Api = "openai") -> str:
 
 
 def secret(name: str | None) -> str | None:
-    """The key from the environment. Raises Refusal where it is not set."""
-    if name is None:
-        return None
-    value = os.environ.get(name)
-    if not value:
-        raise Refusal(f"the environment variable {name} is not set; the topology takes a key from it")
-    return value
+    """The key from the environment. Raises Refusal where it is not set, or no header can carry it."""
+    return None if name is None else environment(name, "a key")
 
 
 def dump(topology: Topology) -> str:

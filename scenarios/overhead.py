@@ -7,6 +7,7 @@ import random
 
 from locust import task
 
+from contract.caps import Use, cap
 from contract.records import GATEWAY, Lane
 from scenarios.gateway.user import GatewayUser
 from scenarios.prompts import prompt
@@ -31,9 +32,10 @@ class OverheadUser(GatewayUser):
         if not tiers or not time_for_a_pair(self.stage.clock.now(), self.stage.overhead_until):
             return
         text = prompt(self.random, PROMPT_TOKENS)
-        pair = self.stage.next_pair_id()
+        pair, most = self.stage.next_pair_id(), cap(self.stage.topology, Use.USERS)
         for via in order(self.random, tiers[0].name):
-            self.ask(text, stream=True, via=via, lane=Lane.OVERHEAD, pair=pair)
+            # Both sides of a pair are alike in their cap too, whatever the tier's own is.
+            self.ask(text, stream=True, via=via, lane=Lane.OVERHEAD, pair=pair, max_tokens=most)
 
 
 def order(rng: random.Random, tier: str) -> list[str]:

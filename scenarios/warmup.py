@@ -6,14 +6,14 @@ The first answer after a gateway's boot takes seconds; no metric may rest on it.
 import gevent.pool
 
 from contract import health
-from contract.records import GATEWAY, Ask, Lane
+from contract.caps import Use, advice, cap
+from contract.records import GATEWAY, Ask, Lane, Outcome
 from contract.refusal import Refusal
 from contract.topology import Topology
 from scenarios.gateway.asker import Asker
 from scenarios.gateway.stage import Stage
 
 PROMPT = "Count upwards from one in words, without end."
-MAX_TOKENS = 2
 TURNS = 5  # so many asks for each deployment of a group, streamed and plain: a shuffle leaves one out seldom enough
 
 
@@ -40,9 +40,10 @@ def knock(stage: Stage) -> list[Ask]:
 
 def _wake(stage: Stage, via: str, model: str | None) -> list[Ask]:
     asker = Asker(stage, "warmup", lambda ask, body_bytes: None)
+    most = cap(stage.topology, Use.WARMUP, via)
     try:
         return [
-            asker.ask(PROMPT, stream=stream, via=via, model=model, lane=Lane.WARMUP, max_tokens=MAX_TOKENS)
+            asker.ask(PROMPT, stream=stream, via=via, model=model, lane=Lane.WARMUP, max_tokens=most)
             for stream in (True, False)
         ]
     finally:
@@ -55,6 +56,7 @@ def _wake_each(stage: Stage, rank: list[str]) -> list[Ask]:
     if tier.cloud:
         return []
     asker, asks = Asker(stage, "warmup", lambda ask, body_bytes: None), []
+    most = cap(stage.topology, Use.WARMUP)
     try:
         for stream in (True, False):
             missing = set(rank)
@@ -62,7 +64,7 @@ def _wake_each(stage: Stage, rank: list[str]) -> list[Ask]:
                 if not missing:
                     break
                 asks.append(
-                    asker.ask(PROMPT, stream=stream, via=GATEWAY, model=tier.match.group, lane=Lane.WARMUP, max_tokens=MAX_TOKENS)
+                    asker.ask(PROMPT, stream=stream, via=GATEWAY, model=tier.match.group, lane=Lane.WARMUP, max_tokens=most)
                 )  # fmt: skip
                 missing.discard(asks[-1].tier or "")
     finally:
@@ -84,7 +86,9 @@ def preflight(asks: list[Ask], topology: Topology) -> None:
     answers = [a for a in through if _answered(a)]
     if not answers:
         why = next((f"{a.outcome}: {a.error}" for a in through), "it was not asked")
-        raise Refusal(f"gateway: {topology.gateway.url} gives no answer; {why}")
+        helps = advice(next((a.error for a in through), None))
+        right = f"; {helps} (in the part gateway)" if helps else ""
+        raise Refusal(f"gateway: {topology.gateway.url} gives no answer; {why}{right}")
     for ask in answers:
         if ask.tier is None:
             raise Refusal(
@@ -100,4 +104,4 @@ def unhealthy(topology: Topology) -> list[str]:
 
 
 def _answered(ask: Ask) -> bool:
-    return ask.status == 200 and ask.ttft_ms is not None
+    return ask.status == 200 and (ask.ttft_ms is not None or ask.outcome == Outcome.OK)

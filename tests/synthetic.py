@@ -270,6 +270,7 @@ def make(
     status: str | None = FINISHED,
     reason: str | None = None,
     health: bool | Sequence[Health] = True,
+    unseen: Sequence[str] = (),
     overloaded: Sequence[tuple[float, float]] = (),
     stalled: Sequence[tuple[float, float]] = (),
     shunned: Sequence[tuple[str, float, float]] = (),
@@ -282,6 +283,7 @@ def make(
     `overloaded`: (from, to) in which the load generator was late. `stalled`: (from, to) in which the probe did not ask.
     `shunned`: (tier, from, to) in which the gateway leaves a tier out although it serves, as LiteLLM 1.108.7 does with a healthy
     fallback. `gateway`: version → answers that named it.
+    `unseen`: tiers whose good answers show no token, since their caps were spent on thoughts.
     """
     world = World(engines, steps, random.Random(seed), shunned)
     _load(world, duration_s, rate)
@@ -292,6 +294,9 @@ def make(
         inputs["timeline.yaml"] = timeline_text(steps, expect or {}, duration_s)
     run = open_run(results, name, START, inputs, {"made": "by tests"}, seed, gateway)
     written = [*world.asks, *extra]
+    for ask in written:
+        if ask.outcome == Outcome.OK and ask.tier in unseen:
+            ask.ttft_ms, ask.gaps_ms = None, []
     _write(run.path / "requests.arrow", REQUESTS, [a for a in written if not a.lane.startswith("probe")])
     _write(run.path / "probe.arrow", REQUESTS, [a for a in written if a.lane.startswith("probe")])
     if health:

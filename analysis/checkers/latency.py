@@ -51,7 +51,7 @@ def check(params: Params, run: Evidence) -> Finding:
             "latency_ms",
             "ttft_ms",
             "intended_at",
-            "first_at",
+            "sent_at",
             "ended_at",
         ]
     ]

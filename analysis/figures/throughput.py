@@ -15,7 +15,7 @@ from analysis.figures.once import once
 NOTHING = "no answer came through the gateway whose tier is known"
 COLUMNS = 300
 LEAST_S = 2.0  # narrower columns show single answers
-_NEEDED = ["tier", "good", "stream", "sent_at", "first_at", "ended_at", "output_tokens"]
+_NEEDED = ["tier", "good", "stream", "sent_at", "ttft_ms", "ended_at", "output_tokens"]
 
 
 def _edges(run: Evidence) -> np.ndarray:

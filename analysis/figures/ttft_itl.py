@@ -13,7 +13,7 @@ from analysis.figures.once import once
 NOTHING = "no streamed answer came through the gateway"
 _TTFT, _GAP = "ttft_ms", "chunk_gap_ms"
 _MANY = 2_000_000  # gaps: of more the steps stand to within a hundredth, the quantiles exactly
-_NEEDED = ["tier", "good", "stream", "touched", "ttft_ms", "gaps_ms", "output_tokens"]
+_NEEDED = ["tier", "good", "stream", "touched", "ttft_ms", "thought_ms", "gaps_ms", "output_tokens"]
 
 
 @once

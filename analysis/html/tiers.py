@@ -35,6 +35,7 @@ def _lengths(run: Evidence) -> Table:
             ("latency, from sent", latency, u.good, u.latency, ms),
             ("latency, from intended", latency, u.good, u.latency_from_intended, ms),
             ("TTFT of streamed answers", tokens, u.streamed, u.ttft, ms),
+            *([("first thought", tokens, u.thoughtful, u.thought, ms)] if u.thoughtful else []),
             ("chunk gap", tokens, u.gaps, u.chunk_gap, fine),
             ("TPOT", tokens, u.timed, u.tpot, fine),
         ):

@@ -6,7 +6,7 @@ The text is handed on to be shown, and kept nowhere.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chaos.watch.foreign import clean, without
+from chaos.watch.foreign import clean
 from chaos.wire import Connection, Deadlines
 from contract.clock import Clock
 from contract.endpoint import Endpoint
@@ -14,6 +14,7 @@ from contract.framing import Exchange
 from contract.outcome import fill, ours
 from contract.proper_end import ProperEnd
 from contract.records import GATEWAY, Ask
+from contract.redact import without
 from contract.stream import HAS_CONTENT, read_answer
 from contract.topology import Topology
 
@@ -44,7 +45,7 @@ class Asking:
         text = ""
         try:
             exchange = self._exchange(ask, _Begin(begun))
-            fill(ask, exchange, self.clock.at, self.topology, self.proper_end)
+            fill(ask, exchange, self.clock.at, self.topology, self.proper_end, secrets=self.endpoint.secrets)
             text = _text(exchange)
         except Exception as e:  # ours; a thread that died would look like an ask that waits
             ours(ask, e)
@@ -63,7 +64,7 @@ class Asking:
             connection.close()
 
     def _shown(self, words: str) -> str:
-        return clean(without(self.endpoint.key, words))
+        return clean(without(self.endpoint.secrets, words))
 
 
 @dataclass(slots=True)

@@ -141,8 +141,9 @@ class Changes:
 
     def _answered(self, n: int, ask: Ask, name: str | None) -> Change | None:
         assert ask.sent_at is not None, "a good answer was sent"
-        assert ask.ttft_ms is not None, "a good answer has a first token"
-        first_at = ask.sent_at + ask.ttft_ms / 1000
+        assert ask.first_ms is not None, "a good answer came"
+        first_s = ask.first_ms / 1000
+        first_at = ask.sent_at + first_s
         before = self._good
         overtaken = n < before.n or any(m > n for m in self._lost)
         change = None
@@ -152,8 +153,8 @@ class Changes:
         if n > before.n and (not overtaken or as_before):
             self._good = _Good(n, ask.sent_at, name or before.name)
             self._lost = {m: lost for m, lost in self._lost.items() if m > n}
-        latency_s = (ask.latency_ms or ask.ttft_ms) / 1000
-        self._answers.setdefault(name or "", []).append((ask.sent_at, ask.ttft_ms / 1000, latency_s))
+        latency_s = first_s if ask.latency_ms is None else ask.latency_ms / 1000
+        self._answers.setdefault(name or "", []).append((ask.sent_at, first_s, latency_s))
         self._slowest_s = max(self._slowest_s, latency_s)
         return change
 

@@ -18,6 +18,7 @@ from chaos.watch.screen import Screen, coloured, moves
 from chaos.watch.watch import View, Watch
 from chaos.wire import Deadlines
 from contract import proxies, topology
+from contract.caps import DEFAULT, Use, cap
 from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.proper_end import AT_CAP, UNKNOWN, ProperEnd
@@ -28,7 +29,6 @@ from contract.topology import Topology
 UP = Path(".stack/up/topology.yaml")
 """What `make up` writes."""
 PROMPT = "Say hello in one hundred languages, one after another."
-MAX_TOKENS = 8  # a CPU tier makes two or three a second, and an answer is judged at its end
 ENDS_AT = 64  # tokens: with a cap of no more than that the prompt above calls for more than its cap
 CONNECT_S = 5.0
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -48,6 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser, seconds: Callable[[str], floa
     what.add_argument(
         "--api-key-env", metavar="NAME", help="with --url: the environment variable that holds the gateway's key"
     )  # fmt: skip
+    what.add_argument(
+        "--header", action="append", default=[], metavar="'NAME: ${VARIABLE}'",
+        help="with --url, as curl's: a header of your own, its value in the environment; may be given several times",
+    )  # fmt: skip
+    what.add_argument(
+        "--max-tokens-field", choices=["max_tokens", "max_completion_tokens"],
+        help="with --url: what the gateway calls the cap (default max_tokens)",
+    )  # fmt: skip
     how = parser.add_argument_group("how it is asked")
     how.add_argument("--every", type=seconds, default=3.0, help="one ask every so often (default 3s)")
     how.add_argument("--count", type=int, help="end after so many asks; by default at Ctrl-C")
@@ -61,8 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser, seconds: Callable[[str], floa
     stream.add_argument("--plain", dest="stream", action="store_false", help="answers in one piece")
     how.add_argument("--prompt", help=f"by default {PROMPT!r}")
     how.add_argument(
-        "--max-tokens", type=int, default=MAX_TOKENS, help=f"the cap of an answer (default {MAX_TOKENS})"
-    )
+        "--max-tokens", type=int,
+        help=f"the cap of an answer (default {DEFAULT[Use.WATCH]}, or the topology's probe_max_tokens if that is more)",
+    )  # fmt: skip
     how.add_argument(
         "--witness", choices=["length", "none"],
         help="length: the prompt calls for more than the cap allows, so that an answer which stops below it was cut; "
@@ -88,10 +97,11 @@ def run(args: argparse.Namespace) -> int:
     stack = _stack(args)
     proxies.refuse(stack, os.environ)
     clock, stop, out = Clock(), Stop(), sys.stdout
+    most = cap(stack, Use.WATCH) if args.max_tokens is None else args.max_tokens
     asking = Asking(
         endpoint=Endpoint.of_gateway(stack.gateway), topology=stack, prefix=secrets.token_hex(3),
-        prompt=PROMPT if args.prompt is None else args.prompt, max_tokens=args.max_tokens, stream=args.stream,
-        proper_end=_proper_end(args),
+        prompt=PROMPT if args.prompt is None else args.prompt, max_tokens=most, stream=args.stream,
+        proper_end=_proper_end(args, most),
         deadlines=Deadlines(min(CONNECT_S, args.timeout), args.timeout, args.timeout), clock=clock,
     )  # fmt: skip
     lineup = Lineup([] if args.url else stack.ranks)
@@ -116,11 +126,11 @@ def _view(args: argparse.Namespace, out: TextIO, environment: Mapping[str, str])
     return Screen(out, coloured(args.color, out, environment), moves(out, environment))
 
 
-def _proper_end(args: argparse.Namespace) -> ProperEnd | None:
-    """None: as the topology says."""
+def _proper_end(args: argparse.Namespace, most: int) -> ProperEnd | None:
+    """None: as the topology says. `most`: the cap of an answer."""
     if args.witness is not None:
         return AT_CAP if args.witness == "length" else UNKNOWN
-    return None if args.prompt is None and args.max_tokens <= ENDS_AT else UNKNOWN
+    return None if args.prompt is None and most <= ENDS_AT else UNKNOWN
 
 
 def _stack(args: argparse.Namespace) -> Topology:
@@ -128,6 +138,10 @@ def _stack(args: argparse.Namespace) -> Topology:
         return _of_url(args)
     if args.api_key_env is not None:
         raise Refusal("--api-key-env belongs to --url; a topology names its gateway's key itself")
+    if args.header:
+        raise Refusal("--header belongs to --url; a topology names its gateway's headers itself")
+    if args.max_tokens_field is not None:
+        raise Refusal("--max-tokens-field belongs to --url; a topology has the word itself")
     path = args.topology or UP
     if args.topology is None and not UP.exists():
         raise Refusal(
@@ -165,7 +179,9 @@ def _of_url(args: argparse.Namespace) -> Topology:
         raise Refusal("--topology and --url: give one of them; a topology names its gateway's url itself")
     if args.model is None:
         raise Refusal("--url: --model is missing: what the gateway is asked for, as vllm-qwen")
-    gateway = {"url": args.url, "model": args.model}
+    gateway: dict[str, object] = {"url": args.url, "model": args.model, "headers": _headers(args.header)}
+    if args.max_tokens_field is not None:
+        gateway["max_tokens_field"] = args.max_tokens_field
     if args.api_key_env is not None:
         # What was given is not repeated: somebody may have given the key itself.
         if not _NAME.fullmatch(args.api_key_env):
@@ -180,3 +196,18 @@ def _of_url(args: argparse.Namespace) -> Topology:
         "match": {"group": args.model},
     }  # a topology has one; nothing is told by its name
     return validate({"gateway": gateway, "tiers": [tier]}, Topology, "--url")
+
+
+def _headers(given: list[str]) -> dict[str, str]:
+    """What was given is not repeated: a shell may have put the value in the place of its name."""
+    found = {}
+    for header in given:
+        name, colon, reference = header.partition(":")
+        if not colon or not name.strip():
+            raise Refusal(
+                "--header: write 'NAME: ${VARIABLE}', in single quotes so that no shell fills it in"
+            )
+        if name.strip() in found:
+            raise Refusal("--header: a name is given twice")
+        found[name.strip()] = reference.strip()
+    return found

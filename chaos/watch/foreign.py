@@ -1,12 +1,9 @@
-"""Words that a server sent, as a terminal may see them: no control characters, no key, no longer than there is room."""
+"""Words that a server sent, as a terminal may see them: no control characters, and no longer than there is room."""
 
-import re
 import unicodedata
 from itertools import accumulate
 
 LONGEST = 2000  # characters that are looked at
-_TELLS_KEY = re.compile(r"[,.]?\s*Received API Key\b.*", re.DOTALL)  # LiteLLM shows its end, and its hash
-_WORTH = 6  # so many characters of a key tell something of it
 
 
 def clean(words: str) -> str:
@@ -14,18 +11,6 @@ def clean(words: str) -> str:
     escape, and with it their meaning)."""
     kept = [c if c.isprintable() else " " if c.isspace() else "" for c in words[:LONGEST]]
     return " ".join("".join(kept).split())
-
-
-def without(key: str | None, words: str) -> str:
-    """The words without this key, also where it was cut at their end."""
-    words = _TELLS_KEY.sub("", words)
-    if not key:
-        return words
-    words = words.replace(key, "(key)")
-    for length in range(len(key) - 1, _WORTH - 1, -1):
-        if words.endswith(key[:length]):
-            return words[:-length] + "(key)"
-    return words
 
 
 def cells(words: str) -> int:

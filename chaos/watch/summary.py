@@ -106,7 +106,7 @@ class Tally:
         )  # fmt: skip
 
     def _silence(self, good: list[Ask], now: float) -> Longest:
-        first = sorted(ask.sent_at + ask.ttft_ms / 1000 for ask in good if ask.sent_at and ask.ttft_ms)
+        first = sorted(ask.sent_at + ask.first_ms / 1000 for ask in good if ask.sent_at and ask.first_ms)
         found = [Longest(a, b, True) for a, b in pairwise([self.began_at, *first])]
         last = Longest(first[-1] if first else self.began_at, now, False)
         return max([*found, last], key=lambda silence: silence.s)

@@ -37,6 +37,7 @@ class Ask:
     prompt_tokens: int
     given: frozenset[str]
     """The names of all parameters given, known or not."""
+    temperature: float | None
     said: str
     """What the user said last."""
 
@@ -114,6 +115,7 @@ def _ask(
         include_usage=_flag(options, "include_usage", False),
         prompt_tokens=count_tokens(prompt),
         given=frozenset(body),
+        temperature=_number(body, "temperature"),
         said=said[-1] if said else "",
     )
 
@@ -158,6 +160,13 @@ def _ollama_cap(body: Mapping[str, Any]) -> int | None:
 
 def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(body: Mapping[str, Any], name: str) -> float | None:
+    value = body.get(name)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise BadAsk(f"'{name}' must be a number.", name)
+    return None if value is None else float(value)
 
 
 def _flag(body: Mapping[str, Any], name: str, default: bool) -> bool:

@@ -73,7 +73,10 @@ class Engine:
         # Seeded by a text: the same ask draws the same words and lengths in every run, whatever else is running.
         chance = Random(f"{options.seed} {ask.prompt}")
         spelt = self._classifier.tokens(ask.said, ask.nonce) if self._classifier is not None else None
+        thoughts = options.reasoning_tokens
         natural_length = options.natural_length if spelt is None else len(spelt)
+        if natural_length is not None:
+            natural_length += thoughts
         length, reason = ask.end(natural_length, options.max_model_len - ask.prompt_tokens)
         due = TokenClock(options.pace, chance, loop.time())
         if hit is not None:
@@ -84,10 +87,10 @@ class Engine:
         try:
             for position in range(length):
                 due_s = due.next_due_s(self.slots.running)
-                if spelt is None:
+                if spelt is None or position < thoughts:
                     text = word(chance, position)
                 else:  # what is to go on after the answer's end is blank
-                    text = spelt[position] if position < len(spelt) else " "
+                    text = spelt[position - thoughts] if position - thoughts < len(spelt) else " "
                 if loop.time() < due_s and not self.stopping:
                     await self._nap_until(due_s)
                 if hit is not None:
@@ -96,7 +99,8 @@ class Engine:
                     return "abort"
                 if ask.stream and position == 0:
                     self.ledger.begins(entry)
-                self._note_content(entry, shape.token(text))
+                write = shape.thought if position < thoughts else shape.token
+                self._note_content(entry, write(text))
                 entry.output_tokens = position + 1
                 meter.generation_tokens += 1
                 meter.tokens_held += 1

@@ -11,6 +11,7 @@ from typing import Any
 
 from embedded.engine.ask import Ask
 from embedded.engine.ledger import Entry
+from embedded.engine.thoughts import HIDDEN, spelt
 from embedded.engine.wire import Reply
 
 EVENTS = "text/event-stream; charset=utf-8"
@@ -34,15 +35,25 @@ class Dialect:
     """What else a plain choice carries."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """What else the object carries, streamed or plain."""
+    thoughts: str | None = None
+    """How a reasoning model's thoughts are spelled."""
 
 
 def to_json(body: object) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode()
 
 
-def usage_of(entry: Entry) -> dict[str, int]:
+def usage_of(entry: Entry, thoughts: int | None = None) -> dict[str, Any]:
+    """`thoughts`: how many of the tokens were some; None: it is no reasoning model."""
     prompt, output = entry.prompt_tokens or 0, entry.output_tokens or 0
-    return {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output}
+    usage: dict[str, Any] = {
+        "prompt_tokens": prompt,
+        "completion_tokens": output,
+        "total_tokens": prompt + output,
+    }
+    if thoughts is not None:
+        usage["completion_tokens_details"] = {"reasoning_tokens": thoughts}
+    return usage
 
 
 class ChatStream:
@@ -67,6 +78,7 @@ class ChatStream:
             self._opening = self._event(dialect.first_delta, "null")
         before, after = self._event(dialect.delta, "null").split(b"\0")
         self._before, self._after = before + b'"', b'"' + after
+        self._thoughts: int | None = None if dialect.thoughts is None else 0
 
     def _event(self, delta: str, reason: str) -> bytes:
         choice = f'{{"index":0,"{self.part}":{delta},"logprobs":null,"finish_reason":{reason}}}'
@@ -88,11 +100,24 @@ class ChatStream:
             data, self._opening = self._opening + data, b""
         return self._reply.send(data)
 
+    def thought(self, text: str) -> float | None:
+        assert self._dialect.thoughts is not None, "only a reasoning model has thoughts"
+        self._thoughts = (self._thoughts or 0) + 1
+        part = spelt(self._dialect.thoughts, text)
+        if not part:
+            return None
+        delta = {"content": None} | part if self._dialect.thoughts == "reasoning_content" else part
+        data, self._opening = self._opening + self._event(to_json(delta).decode(), "null"), b""
+        return self._reply.send(data)
+
     def finish(self, reason: str, entry: Entry, done: bool = True) -> None:
         self.started()
         last = self._opening + self._event(self._dialect.last_delta, f'"{reason}"')
         if self._ask.include_usage:
-            last += b'data: %b,"choices":[],"usage":%b}\n\n' % (self._head, to_json(usage_of(entry)))
+            last += b'data: %b,"choices":[],"usage":%b}\n\n' % (
+                self._head,
+                to_json(usage_of(entry, self._thoughts)),
+            )
         self._reply.end(last + DONE if done else last)
 
     def refuse(self, body: bytes, done: bool = True) -> None:
@@ -109,10 +134,13 @@ class ChatStream:
 
 
 class TextStream(ChatStream):
-    """The older /v1/completions with `stream`: a delta is bare text."""
+    """The older /v1/completions with `stream`: a delta is bare text, and so is a thought."""
 
     kind = "text_completion"
     part = "text"
+
+    def thought(self, text: str) -> float | None:
+        return self.token(text)
 
 
 class ChatPlain:
@@ -125,6 +153,7 @@ class ChatPlain:
         self._reply = reply
         self._model = model
         self._words: list[str] = []
+        self._thoughts: list[str] = []
         self._garbled = False
 
     def arrived(self) -> None:
@@ -135,6 +164,9 @@ class ChatPlain:
 
     def token(self, text: str) -> None:
         self._words.append(text)
+
+    def thought(self, text: str) -> None:
+        self._thoughts.append(text)
 
     def finish(self, reason: str, entry: Entry, done: bool = True) -> float:
         body = self._body(reason, entry)
@@ -160,18 +192,27 @@ class ChatPlain:
             "created": int(time.time()),
             "model": self._model,
             "choices": [choice | dict(self._dialect.last_choice)],
-            "usage": usage_of(entry),
+            "usage": usage_of(entry, None if self._dialect.thoughts is None else len(self._thoughts)),
         }
         return to_json(body | dict(self._dialect.extra))
 
     def _said(self, text: str) -> dict[str, Any]:
-        return {"message": {"role": "assistant", "content": text}}
+        message: dict[str, Any] = {"role": "assistant", "content": text}
+        if self._thoughts:
+            assert self._dialect.thoughts is not None, "only a reasoning model has thoughts"
+            message |= spelt(self._dialect.thoughts, "".join(self._thoughts))
+            if not text and self._dialect.thoughts != HIDDEN:
+                message["content"] = None
+        return {"message": message}
 
 
 class TextPlain(ChatPlain):
     """The older /v1/completions in one piece."""
 
     kind = "text_completion"
+
+    def thought(self, text: str) -> None:
+        self.token(text)
 
     def _said(self, text: str) -> dict[str, Any]:
         return {"text": text}

@@ -8,15 +8,19 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from contract.command_line import Parser, count_from
 from contract.refusal import no_such
 from embedded.engine.pace import Pace
+from embedded.engine.thoughts import SPELLINGS
 
 if TYPE_CHECKING:
     from contract.document import Document
 
+T = TypeVar("T")
+THOUGHTS = 16
+REFUSABLE = ("max_tokens", "temperature")
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)")
 
@@ -47,6 +51,14 @@ class Options:
     max_waiting: int | None
     max_model_len: int
     natural_length: int | None
+    reasoning: str | None
+    """How the model's thoughts are spelled, one of `thoughts.SPELLINGS`; None: it has none."""
+    reasoning_tokens: int
+    """So many tokens of each answer are thoughts, before the first of its content."""
+    unsupported: frozenset[str]
+    """Parameters that this model refuses although its API knows them."""
+    least_output: int
+    """A smaller cap is refused: the model could not even finish its thoughts."""
     documents: "tuple[Document, ...]"
     """Those that the model can classify; nothing else is a document to it."""
     accuracy: float
@@ -84,6 +96,14 @@ def share(text: str) -> float:
     return value
 
 
+def unsupported(text: str) -> frozenset[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in REFUSABLE:
+            raise argparse.ArgumentTypeError(f"'{name}' is none of {', '.join(REFUSABLE)}")
+    return frozenset(names)
+
+
 def parser(personalities: Sequence[str]) -> Parser:
     about = "One simulated LLM engine on one port of 127.0.0.1; durations carry a unit (108ms, 0.35s, 2m)."
     line = Parser(prog="python -m embedded.engine", description=about)
@@ -102,6 +122,16 @@ def parser(personalities: Sequence[str]) -> Parser:
     add("--max-waiting-queue-length", type=count_from(0), help="asks beyond slots and queue are refused")
     add("--max-model-len", type=count_from(2), help="tokens of prompt and answer together")
     add("--natural-length", type=count_from(1), help="tokens after which the model ends of its own accord")
+    add(
+        "--reasoning", choices=SPELLINGS,
+        help="a reasoning model: each answer begins with thoughts, in this field of its deltas; hidden: only usage counts them",
+    )  # fmt: skip
+    add("--reasoning-tokens", type=count_from(1), help=f"how many thoughts there are (default {THOUGHTS})")
+    add(
+        "--unsupported-parameters", type=unsupported, metavar="NAMES",
+        help=f"cloud: refuses these of {', '.join(REFUSABLE)}, as newer models do; separated by commas",
+    )  # fmt: skip
+    add("--least-output-tokens", type=count_from(1), help="cloud: a smaller cap is answered with 400")
     add(
         "--documents", type=Path, metavar="FOLDER", help="an ask about one of these is answered with its JSON"
     )
@@ -149,6 +179,10 @@ def parse(
         max_waiting=given.max_waiting_queue_length,
         max_model_len=given.max_model_len,
         natural_length=given.natural_length,
+        reasoning=given.reasoning,
+        reasoning_tokens=_thoughts(line, given),
+        unsupported=_of_cloud(line, given, "unsupported_parameters", frozenset()),
+        least_output=_of_cloud(line, given, "least_output_tokens", 1),
         documents=_documents(line, given),
         accuracy=1.0 - (given.invalid_json or 0.0) if given.accuracy is None else given.accuracy,
         invalid_json=given.invalid_json or 0.0,
@@ -157,6 +191,21 @@ def parse(
         ledger=given.ledger,
         pidfile=given.pidfile,
     )
+
+
+def _thoughts(line: Parser, given: argparse.Namespace) -> int:
+    if given.reasoning is None and given.reasoning_tokens is not None:
+        line.error("--reasoning-tokens: of which kind? give --reasoning too")
+    return 0 if given.reasoning is None else int(given.reasoning_tokens or THOUGHTS)
+
+
+def _of_cloud(line: Parser, given: argparse.Namespace, name: str, default: T) -> T:
+    value: T | None = getattr(given, name)
+    if value is not None and given.personality != "cloud":
+        line.error(
+            f"--{name.replace('_', '-')}: {given.personality} refuses no such parameter; only cloud does"
+        )
+    return default if value is None else value
 
 
 def _documents(line: Parser, given: argparse.Namespace) -> "tuple[Document, ...]":

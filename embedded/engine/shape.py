@@ -20,6 +20,9 @@ class Shape(Protocol):
     def token(self, text: str) -> float | None:
         """One more token; None where nothing is written yet."""
 
+    def thought(self, text: str) -> float | None:
+        """One more token of the model's thoughts; None where nothing is written yet, or ever."""
+
     def finish(self, reason: str, entry: Entry, done: bool = True) -> float | None:
         """That was all, and why: length, stop, abort, ...; without `done` what tells that a stream is over is left out."""
 

@@ -19,6 +19,7 @@ from typing import cast
 import httptools
 
 from contract.clock import Clock
+from embedded.engine.spelling import Spelling
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +44,20 @@ class Reply:
         self.keep_alive = keep_alive
         self.opened = False
         self.ended = False
+        self.spelling: Spelling | None = None  # a fault's
 
     def open(self, content_type: str) -> None:
         """Sends the headers of a streamed 200."""
         self.opened = True
-        self._transport.write(self._head(200, content_type, b"transfer-encoding: chunked"))
+        headers = None
+        if self.spelling is not None:
+            content_type, headers = self.spelling.content_type(content_type), self.spelling.headers()
+        self._transport.write(self._head(200, content_type, b"transfer-encoding: chunked", headers))
 
     def send(self, data: bytes) -> float:
         """Sends one chunk; the instant just before the write."""
+        if self.spelling is not None:
+            data = self.spelling.chunk(data)
         frame = b"%x\r\n%b\r\n" % (len(data), data)
         at = self._clock.now()
         self._transport.write(frame)
@@ -58,6 +65,8 @@ class Reply:
 
     def end(self, data: bytes) -> None:
         """Sends the last chunk and the stream's proper end."""
+        if self.spelling is not None:
+            data = self.spelling.chunk(data, last=True)
         # An empty chunk is itself the end.
         last = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
         self._transport.write(last + b"0\r\n\r\n")
@@ -68,6 +77,9 @@ class Reply:
     ) -> float:
         """Sends an answer in one piece; the instant just before the write."""
         self.opened = self.ended = True
+        if self.spelling is not None:
+            content_type, body = self.spelling.content_type(content_type), self.spelling.whole(body)
+            headers = {**(headers or {}), **self.spelling.headers()}
         message = self._head(status, content_type, b"content-length: %d" % len(body), headers)
         if not self._head_only:
             message += body

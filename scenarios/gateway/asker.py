@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from gevent import GreenletExit
 
 from contract import gateway_version
+from contract.caps import Use, cap
 from contract.classification import Classification
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
@@ -57,13 +58,13 @@ class Asker:
     ) -> Ask:
         """Ask once. Without a proper end of its own the prompt must call for more than the cap allows.
 
-        `model`: another of the gateway's groups. `max_tokens`: the run's cap where none is given. `capped`: without a
+        `model`: another of the gateway's groups. `max_tokens`: the topology's cap where none is given. `capped`: without a
         cap the answer ends where it chooses, and nobody asks an engine to go on.
         """
         stage = self._stage
         self.headers = {}
         if capped and max_tokens is None:
-            max_tokens = stage.max_tokens
+            max_tokens = cap(stage.topology, Use.USERS, via)
         ask = Ask(
             request_id=stage.next_request_id(), scenario=self._scenario, lane=lane, via=via, stream=stream,
             intended_at=stage.clock.now() if intended_at is None else intended_at,
@@ -93,7 +94,9 @@ class Asker:
             )  # fmt: skip
             self.headers = exchange.headers
             tally.named(gateway_version.named(via, exchange.status, exchange.headers))
-            fill(ask, exchange, stage.clock.at, stage.topology, proper_end, classification)
+            fill(
+                ask, exchange, stage.clock.at, stage.topology, proper_end, classification, endpoint.secrets
+            )  # fmt: skip
             return ask
         except GreenletExit:  # the run ends, and we stop waiting
             exchange = connection.latest if connection else None

@@ -7,7 +7,7 @@ here; a page's other lines are not looked at.
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,12 @@ import gevent.pool
 from contract import page as pages
 from contract.clock import Clock
 from contract.counters import LABELS, WANTED, Scrape
+from contract.endpoint import headers_of
 from contract.framing import End
+from contract.outcome import redirected
 from contract.records import GATEWAY
 from contract.run import JsonLines
-from contract.topology import Topology, secret
+from contract.topology import Topology
 
 PATIENCE_S = 5.0  # for one page
 LARGEST = 16 * 2**20
@@ -51,7 +53,7 @@ class Source:
 
     name: str  # `gateway`, or a tier's
     url: str
-    key: str | None = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
     ca_file: str | None
 
 
@@ -60,11 +62,11 @@ def sources(topology: Topology) -> list[Source]:
     gateway = topology.gateway
     assert gateway.url is not None, "an embedded stack's urls are filled in before the run"
     # Without the slash LiteLLM answers with a redirect, which would be followed with the key in hand.
-    found = [Source(GATEWAY, f"{gateway.url}/metrics/", secret(gateway.api_key), gateway.ca_file)]
+    found = [Source(GATEWAY, f"{gateway.url}/metrics/", headers_of(gateway), gateway.ca_file)]
     for tier in topology.tiers:
         if tier.url is not None and not tier.cloud:
             url = f"{tier.url.removesuffix('/v1')}/metrics"
-            found.append(Source(tier.name, url, secret(tier.api_key), tier.ca_file))
+            found.append(Source(tier.name, url, headers_of(tier), tier.ca_file))
     return found
 
 
@@ -113,10 +115,9 @@ def _scrape(source: Source, when: str, clock: Clock) -> Scrape:
 
 def page(source: Source, within_s: float = PATIENCE_S) -> str:
     """What it tells now. Raises OSError where no whole page came, ValueError where it is none of metrics."""
-    headers = {"Authorization": f"Bearer {source.key}"} if source.key else {}
-    found = pages.get(source.url, within_s, headers, source.ca_file, LARGEST)
+    found = pages.get(source.url, within_s, source.headers, source.ca_file, LARGEST)
     if found.status is not None and found.status != 200:
-        raise ValueError(f"status {found.status}")
+        raise ValueError(f"status {found.status}{redirected(found.status, found.headers.get('location'))}")
     if found.end is not End.COMPLETE:
         raise OSError(found.error)
     return pages.body(found).decode("utf-8", "replace")

@@ -1,4 +1,9 @@
-"""How long an ask may take, and which deadline it is held to now. Pure; the watchdog does the closing."""
+"""How long an ask may take, and which deadline it is held to now. Pure; the watchdog does the closing.
+
+Pings are no life: comments, empty deltas, words and white space move no deadline, as if they had not come. Until the first
+token (be it a thought) the deadline for that holds, whatever a server pings while it reads the prompt; from then on silence
+is counted from what was said last (`contract.stream.Said`).
+"""
 
 from dataclasses import dataclass
 
@@ -10,8 +15,8 @@ class Deadlines:
     """Seconds."""
 
     connect: float = 5.0  # name lookup, TCP and TLS together
-    first_token: float = 60.0  # from sent to the first content; of a plain answer, its body
-    silence: float = 30.0  # between two receptions, once a token is there
+    first_token: float = 60.0  # from sent to the first token, shown or thought; of a plain answer, its body
+    silence: float = 30.0  # from what was said last, once a token is there
     whole: float = 300.0  # from sent to the end
 
 
@@ -25,7 +30,7 @@ class Due:
 
 
 def due(deadlines: Deadlines, sent_at: float, last_at: float | None) -> Due:
-    """The deadline that comes first. `last_at`: the latest reception, None as long as there is no token."""
+    """The deadline that comes first. `last_at`: when something was last said, None as long as there is no token."""
     whole_at = sent_at + deadlines.whole
     if last_at is None:
         first_at = sent_at + deadlines.first_token

@@ -109,9 +109,14 @@ def summarise(
     rate: float, held_s: float, wanted: int, capped: int, in_flight: int, objective_ms: float,
     asks: Sequence[Mapping[str, Any]], seconds: Sequence[Mapping[str, Any]], gauges: Sequence[Gauges] = (),
 ) -> Step:  # fmt: skip
-    """A step from its asks' records and the client's rows. An ask that has no record yet was not answered."""
+    """A step from its asks' records and the client's rows. An ask that has no record yet was not answered.
+
+    Of an answer that shows no token its end stands for its first: sooner its user had nothing.
+    """
+    first_ms = [a["latency_ms"] if a["ttft_ms"] is None else a["ttft_ms"] for a in asks]
     waited_ms = [
-        None if a["outcome"] != Outcome.OK else (a["sent_at"] + a["ttft_ms"] / 1000 - a["intended_at"]) * 1000 for a in asks
+        None if a["outcome"] != Outcome.OK else (a["sent_at"] - a["intended_at"]) * 1000 + ms
+        for a, ms in zip(asks, first_ms, strict=True)
     ]  # fmt: skip
     good = sum(ms is not None and ms <= objective_ms for ms in waited_ms)
     streamed = [ms for a, ms in zip(asks, waited_ms, strict=True) if ms is not None and a["stream"]]

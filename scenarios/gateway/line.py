@@ -13,12 +13,11 @@ from gevent.hub import Waiter
 
 from contract.framing import Exchange, Framing
 from contract.keepalive import closing
-from contract.stream import HAS_CONTENT
+from contract.stream import HAS_CONTENT, SEAM_BYTES
 from scenarios.gateway.received import ANCILLARY_BYTES, Told, ask_for_stamps, received_at, wall_ahead_s
 from scenarios.gateway.watchdog import Watch
 
 _READ_BYTES = 65536  # one reception a turn of the hub: a stream that floods does not starve the others
-_SEAM_BYTES = 48  # a key may be cut between two pieces
 _EVENT_END = b"\n\n"
 _CHUNK_END_BYTES = 64  # what may follow an event without being one
 _READABLE = 1
@@ -43,7 +42,7 @@ class Line:
         """Send, and feed the framing until it is done. Raises OSError, and GreenletExit when the greenlet is killed."""
         assert exchange.sent_at is not None
         self._exchange, self._framing, self._watch = exchange, framing, watch
-        self._seen, self._token_seen = 0, False
+        self._seen, self._seam, self._token_seen = 0, b"", False
         self._at, self._ahead_s = exchange.sent_at, wall_ahead_s()
         self.heard = False
         self.socket.sendall(request)
@@ -107,14 +106,14 @@ class Line:
         self.heard = True
         self._at = at = received_at(told, wall_s, now, self._ahead_s, self._at)
         framing.feed(data, at)
-        if not self._token_seen:
-            self._token_seen = self._token_in_new_pieces()
-        if self._token_seen:
+        if not self._token_seen and self._token_in_new_pieces():
+            self._token_seen = True
             watch.last_at = at
 
     def _token_in_new_pieces(self) -> bool:
-        """Whether what came since the last look holds content; the end of the piece before is looked at with it."""
+        """Whether what came since the last look holds a token; the end of what came before is looked at with it."""
         pieces, since = self._exchange.pieces, self._seen
         self._seen = len(pieces)
-        before = pieces[since - 1][1][-_SEAM_BYTES:] if since else b""
-        return bool(HAS_CONTENT.search(before + b"".join([piece for _, piece in pieces[since:]])))
+        new = self._seam + b"".join([piece for _, piece in pieces[since:]])
+        self._seam = new[-SEAM_BYTES:]
+        return HAS_CONTENT.search(new) is not None

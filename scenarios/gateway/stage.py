@@ -18,9 +18,8 @@ from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.watchdog import Watchdog
 from scenarios.walk import Walk
 
-MAX_TOKENS = 10
 MAX_IN_FLIGHT = 1000
-TOLD = ("seed", "max_tokens", "max_in_flight")
+TOLD = ("seed", "max_in_flight")
 """What a master tells of its stage to its workers, besides the topology, the arrivals and who they are. Never a key."""
 
 
@@ -37,7 +36,6 @@ class Stage:
     tiers: dict[str, Endpoint | None]  # None: the topology gives no url, so it is never asked directly
     deadlines: Deadlines = field(default_factory=Deadlines)
     watchdog: Watchdog = field(default_factory=Watchdog)
-    max_tokens: int = MAX_TOKENS
     overhead_until: float | None = None  # unix seconds; None: as long as the run lasts
     worker: str | None = None
     arrivals: Arrivals | None = None  # of the open loop; None: users ask in a closed one

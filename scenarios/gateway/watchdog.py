@@ -16,12 +16,18 @@ _TICK_S = 0.05
 
 @dataclass(slots=True, eq=False)
 class Watch:
-    """One exchange under way. Its owner moves `last_at` on; the watchdog sets `overdue` before it shuts the socket."""
+    """One exchange under way. Its owner sets `last_at` when the first token is there; from then on the watchdog asks `said_at`
+    when something was last said, and only where the exchange would be overdue: a stream under way costs it nothing. The
+    watchdog sets `overdue` before it shuts the socket.
+    """
 
     socket: gevent.socket.socket
     deadlines: Deadlines
     sent_at: float
-    last_at: float | None = None  # the latest reception; None as long as there is no token
+    said_at: Callable[[], float | None]  # since it was asked last; None: nothing was
+    last_at: float | None = (
+        None  # when something was last said, as far as is known; None as long as there is no token
+    )
     suspect: Due | None = None
     overdue: Due | None = None
 
@@ -34,9 +40,15 @@ class Watchdog:
         self._watches: set[Watch] = set()
         self._greenlet: gevent.Greenlet | None = None
 
-    def watch(self, socket: gevent.socket.socket, deadlines: Deadlines, sent_at: float) -> Watch:
+    def watch(
+        self,
+        socket: gevent.socket.socket,
+        deadlines: Deadlines,
+        sent_at: float,
+        said_at: Callable[[], float | None],
+    ) -> Watch:
         """Watch until `forget`."""
-        watch = Watch(socket, deadlines, sent_at)
+        watch = Watch(socket, deadlines, sent_at, said_at)
         self._watches.add(watch)
         if self._greenlet is None:
             self._greenlet = gevent.spawn(self._run)
@@ -56,6 +68,11 @@ class Watchdog:
             held_to = due(watch.deadlines, watch.sent_at, watch.last_at)
             if now < held_to.at:
                 continue
+            if watch.last_at is not None and (said_at := watch.said_at()) is not None:
+                watch.last_at = max(watch.last_at, said_at)
+                held_to = due(watch.deadlines, watch.sent_at, watch.last_at)
+                if now < held_to.at:
+                    continue
             if watch.suspect != held_to:
                 watch.suspect = held_to
                 continue

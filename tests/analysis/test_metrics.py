@@ -63,6 +63,27 @@ def test_tpot_is_the_time_between_tokens_by_the_usage_not_by_the_chunks(tmp_path
     assert metrics.tpot_ms(asks_of(tmp_path, [ask])).tolist() == [pytest.approx(50)]
 
 
+def thinking(w, at):
+    """The first thought after 0.2 s, the first content after 1 s; nine tokens, 0.2 s apart."""
+    ask = good(w, at, 0.2, [0.2] * 8)
+    ask.thought_ms, ask.ttft_ms, ask.output_tokens = 200.0, 1000.0, 9
+    return ask
+
+
+def test_a_reasoning_models_first_token_is_a_thought_and_its_first_content_comes_later(tmp_path):
+    asks = asks_of(tmp_path, [thinking(world(), 5), good(world(), 6, 0.3, [0.1])])
+    assert metrics.first_thought_ms(asks).dropna().tolist() == [200.0]
+    assert metrics.ttft_ms(asks).tolist() == [1000.0, pytest.approx(300)]
+    assert metrics.first_token_ms(asks, of="intended").tolist() == [pytest.approx(1000), pytest.approx(300)]
+    assert (asks["first_at"] - asks["sent_at"]).tolist() == [pytest.approx(0.2), pytest.approx(0.3)]
+    assert metrics.tpot_ms(asks).iloc[0] == pytest.approx(200)
+
+
+def test_an_answer_that_thinks_first_is_estimated_from_its_first_thought(tmp_path):
+    guessed, estimated = metrics.latency_for_tokens_ms(asks_of(tmp_path, [thinking(world(), 5)]), 10)
+    assert (guessed.tolist(), estimated) == ([pytest.approx(2000)], True)
+
+
 def test_latency_for_ten_tokens_is_measured_or_said_to_be_estimated(tmp_path):
     w = world()
     exact, longer = good(w, 5, 0.2, [0.1] * 9), good(w, 6, 0.2, [0.1] * 19)

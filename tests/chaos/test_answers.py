@@ -49,6 +49,50 @@ def test_what_is_missing_is_said():
         assert _missing(url=server.url, api="ollama", witness="none") is None
 
 
+@pytest.mark.parametrize(
+    ("personality", "api"),
+    [("vllm", "openai"), ("ollama", "openai"), ("ollama", "ollama"), ("cloud", "openai")],
+)
+@pytest.mark.parametrize("reasoning", ["reasoning", "hidden"])
+def test_one_token_of_a_reasoning_model_verifies_a_mend(personality, api, reasoning, tmp_path, monkeypatch):
+    monkeypatch.setenv("TEST_TIER_KEY", "k")
+    with running(personality, tmp_path, *QUICK, "--model", "qwen", "--reasoning", reasoning) as engine:
+        url = f"http://127.0.0.1:{engine.port}"
+        assert _missing(url=url, api=api, api_key="${TEST_TIER_KEY}") is None
+        assert engine.ended(1)[0].max_tokens == 1
+
+
+def test_an_answer_without_a_token_verifies_none():
+    choice = {"message": {"content": None}, "finish_reason": "length"}
+    for usage, words in (
+        ({"completion_tokens": 0}, "finish_reason length at 0 tokens"),
+        (None, "finish_reason length, and no usage says that a token was made"),
+    ):
+        with Server([plain({"choices": [choice], "usage": usage})]) as server:
+            assert _missing(url=server.url) == f"ollama does not answer: broken: no content: {words}"
+
+
+def test_a_newer_model_is_asked_in_its_own_words_which_a_refusal_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("TEST_TIER_KEY", "k")
+    newer = ("--unsupported-parameters", "max_tokens", "--least-output-tokens", "8")
+    with running("cloud", tmp_path, *QUICK, *newer, "--model", "qwen", "--reasoning", "hidden") as engine:
+        tier = {"url": f"http://127.0.0.1:{engine.port}", "api_key": "${TEST_TIER_KEY}"}
+        assert _missing(**tier).endswith(" instead. (set max_tokens_field: max_completion_tokens of ollama)")
+        tier["max_tokens_field"] = "max_completion_tokens"
+        assert "set probe_max_tokens, and max_tokens for users of ollama)" in _missing(**tier)
+        assert _missing(**tier, probe_max_tokens=8) is None
+        assert engine.ended(3)[-1].max_tokens == 8
+
+
+def test_headers_of_its_own_go_out_and_an_error_that_repeats_one_loses_it(monkeypatch):
+    monkeypatch.setenv("TEST_SSO", "s3cret-of-the-proxy")
+    echo = plain({"error": {"message": "bad token s3cret-of-the-proxy"}}, "401 Unauthorized")
+    with Server([echo]) as server:
+        said = _missing(url=server.url, headers={"Authorization": "Bearer ${TEST_SSO}"})
+    assert said == "ollama does not answer: rejected: 401: bad token (key)"
+    assert b"\r\nAuthorization: Bearer s3cret-of-the-proxy\r\n" in server.requests[0]
+
+
 def test_a_key_that_is_not_there_is_refused_before_any_fault(monkeypatch):
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     with pytest.raises(Refusal, match="NO_SUCH_KEY is not set"):

@@ -4,13 +4,16 @@ import threading
 
 import pytest
 
+from chaos.live import AnswerWatch
 from chaos.metronome import Metronome
 from chaos.probe import Probe
 from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.records import REQUESTS, columns
+from contract.topology import Gateway
 from tests.chaos.stand import until
 from tests.contract.exchanges import WHOLE, Groups, chunked, head, streamed, token
+from tests.embedded.test_engine import QUICK, running
 from tests.scenarios.server import HANG, Server
 
 
@@ -67,6 +70,34 @@ def test_the_probe_counts_the_versions_of_the_gateway_that_its_answers_name(prob
         until(lambda: len(records) >= 4, "it asks on")
         found.stop(5)
     assert found.gateway_versions == {"1.106.2": 1, "1.108.7": 1}
+
+
+@pytest.mark.parametrize("reasoning", ["reasoning", "hidden"])
+def test_a_reasoning_model_is_not_called_broken_and_its_end_is_when_it_answered(probe, reasoning, tmp_path):
+    with running("vllm", tmp_path, *QUICK, "--model", "m", "--reasoning", reasoning) as engine:
+        found, records = probe(f"http://127.0.0.1:{engine.port}", Groups())
+        until(lambda: len(records) >= 4, "it asks on")
+        found.stop(5)
+        assert {e.max_tokens for e in engine.entries()} == {1}
+    assert {(r.outcome, r.witness, r.output_tokens) for r in records} == {("ok", "end", 1)}
+    if reasoning == "hidden":
+        assert {r.ttft_ms for r in records} == {None}
+        watch = AnswerWatch()
+        watch.taken(records[-1].intended_at - 1.0, "ollama")
+        watch.answered(records[-1])
+        assert watch.answered_s == pytest.approx(1.0 + records[-1].latency_ms / 1000, abs=0.5)
+
+
+def test_its_cap_is_the_topologys(probe):
+    class Larger(Groups):
+        gateway = Gateway(url="http://127.0.0.1:1", model="vllm", probe_max_tokens=16)
+
+    with Server([streamed(*WHOLE)]) as server:
+        found, records = probe(server.url, Larger())
+        until(lambda: records, "it asks")
+        found.stop(5)
+    assert records[0].max_tokens == 16
+    assert b'"max_tokens": 16' in server.requests[0]
 
 
 def test_what_is_in_flight_at_the_end_is_abandoned_once(probe):

@@ -8,7 +8,7 @@ from chaos import lookout, serving
 from contract.framing import End, Exchange
 from contract.topology import Topology
 from tests.chaos.gateways import Gateway, Group
-from tests.contract.exchanges import WHOLE, chunked, head
+from tests.contract.exchanges import WHOLE, chunked, head, plain
 from tests.embedded.test_engine import QUICK, running
 from tests.scenarios.server import Server, free_port
 
@@ -100,6 +100,66 @@ def test_a_port_on_which_nobody_answers_is_named(engine, topology):
 def test_a_key_that_is_not_in_the_environment_is_named(engine, topology, monkeypatch):
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     assert "NO_SUCH_KEY is not set" in told(topology(engine, api_key="${NO_SUCH_KEY}"))[1]
+
+
+def test_a_redirect_is_named_with_where_to_and_not_followed(engine, topology):
+    moved = head(
+        "308 Permanent", "content-length: 0", f"location: http://127.0.0.1:{engine.port}/v1/x?key=secret"
+    )
+    before = len(engine.entries())
+    with Server([moved]) as server:
+        said = [line for line in told(topology(engine, url=server.url)) if "  vllm" in line]
+    place = f"308, a redirect to http://127.0.0.1:{engine.port}/v1/x, which is not followed"
+    assert said == [
+        f"  vllm: NOT WELL: 127.0.0.1:{server.port} does not list its models: /v1/models says {place}",
+        f"  vllm: NOT WELL: a streamed ask was not answered: status {place}",
+    ]
+    assert len(engine.entries()) == before
+
+
+def test_the_words_that_a_newer_model_asks_for_are_named(tmp_path, topology, monkeypatch):
+    monkeypatch.setenv("TEST_TIER_KEY", "k")
+    newer = ("--unsupported-parameters", "max_tokens", "--least-output-tokens", "64")
+    with running(
+        "cloud", tmp_path, *QUICK, *newer, "--model", "m", "--reasoning", "hidden", "--reasoning-tokens", "48"
+    ) as cloud:
+        tier = {"api_key": "${TEST_TIER_KEY}"}
+        assert told(topology(cloud, **tier))[-1].endswith(
+            " instead.: set max_tokens_field: max_completion_tokens"
+        )
+        tier |= {"max_tokens_field": "max_completion_tokens"}
+        assert told(topology(cloud, **tier))[-1].endswith(
+            ": the model needs a larger cap: set probe_max_tokens, and max_tokens for users"
+        )
+        assert told(topology(cloud, **tier, probe_max_tokens=64))[-1].startswith("  vllm: lists m, ")
+
+
+@pytest.mark.parametrize("reasoning", ["hidden", "reasoning"])
+def test_a_reasoning_model_is_well(tmp_path, topology, reasoning):
+    thinking = ("--reasoning", reasoning, "--reasoning-tokens", "100")
+    with running(
+        "vllm", tmp_path, *QUICK, "--inter-token-latency", "20ms", "--model", "m", *thinking
+    ) as engine:
+        shown = {
+            "reasoning": "streams",
+            "hidden": "answers, and shows none of its first 32 tokens (a reasoning model? with a larger probe_max_tokens it would)",
+        }[reasoning]
+        assert told(topology(engine))[-1] == f"  vllm: lists m, {shown}"
+
+
+def test_headers_of_its_own_go_out_and_are_not_shown(monkeypatch):
+    monkeypatch.setenv("TEST_SSO", "s3cret-of-the-proxy")
+    echo = plain({"error": {"message": "bad token s3cret-of-the-proxy"}}, "403 Forbidden")
+    with Server([echo], [echo]) as server:
+        headers = {"X-Sso": "${TEST_SSO}"}
+        data = {
+            "gateway": {"url": server.url, "model": "m", "headers": headers},
+            "tiers": [{"name": "v", "match": {"group": "m"}}],
+        }
+        said = told(Topology.model_validate(data))
+    assert [b"\r\nX-Sso: s3cret-of-the-proxy\r\n" in request for request in server.requests] == [True, True]
+    assert "bad token (key)" in said[-1]
+    assert "s3cret" not in "".join(said)
 
 
 def stream(*at: float) -> Exchange:

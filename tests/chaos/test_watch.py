@@ -216,6 +216,37 @@ def test_the_key_is_in_no_output_and_in_no_process_list():
     assert "(key)" in out
 
 
+def test_headers_and_caps_of_ones_own_reach_the_gateway_and_no_output(watched):
+    echo = plain({"error": {"message": "bad token s3cret-of-the-proxy"}}, "403 Forbidden")
+    with Server([echo]) as server:
+        more = [
+            "--header",
+            "X-Sso: ${WATCHED_SSO}",
+            "--max-tokens",
+            "5",
+            "--max-tokens-field",
+            "max_completion_tokens",
+        ]
+        done = watched(*arguments(server.url, "--count", "1", *more), WATCHED_SSO="s3cret-of-the-proxy")
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    assert b"\r\nX-Sso: s3cret-of-the-proxy" in head
+    assert json.loads(body)["max_completion_tokens"] == 5
+    assert "bad token (key)" in done.stdout
+    assert "s3cret" not in done.stdout + done.stderr
+
+
+UNSEEN = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: vllm-qwen") + chunked(
+    ROLE, finish("length"), usage(8)
+)
+
+
+def test_an_answer_of_a_reasoning_model_that_shows_no_token_is_good(watched):
+    with Server([UNSEEN]) as server:
+        (ask, *_, summary) = objects(watched(*arguments(server.url, "--count", "2", "--json")))
+    assert (ask["outcome"], ask["witness"], ask["ttft_ms"]) == ("ok", "end", None)
+    assert (summary["good"], summary["failed"]) == (2, 0)
+
+
 class Screen:
     """A watch on a terminal of its own."""
 
@@ -320,6 +351,27 @@ def test_an_encoding_without_its_letters_does_not_end_it(watched, monkeypatch):
         (["--url", "http://h:1", "--model", "m", "--every", "0s"], "--every: 0 is too little"),
         (["--url", "http://h:1", "--model", "m", "--count", "0"], "--count: 0 is too little"),
         (["--api-key-env", "WATCHED_KEY", "--topology", "topologies/k3s.yaml"], "belongs to --url"),
+        (
+            ["--header", "X-A: ${WATCHED_KEY}", "--topology", "topologies/k3s.yaml"],
+            "--header belongs to --url",
+        ),
+        (
+            ["--max-tokens-field", "max_tokens", "--topology", "topologies/k3s.yaml"],
+            "--max-tokens-field belongs to --url",
+        ),
+        (
+            ["--url", "http://h:1", "--model", "m", "--header", f"X-A: {KEY}"],
+            "X-A: a literal value is refused",
+        ),
+        (["--url", "http://h:1", "--model", "m", "--header", KEY], "--header: write 'NAME: ${VARIABLE}'"),
+        (
+            ["--url", "http://h:1", "--model", "m", "--header", "Host: ${WATCHED_KEY}"],
+            "Host: is set by the request itself",
+        ),
+        (
+            ["--url", "http://h:1", "--model", "m", "--header", "X-A: ${NOT_SET_HERE}"],
+            "NOT_SET_HERE is not set",
+        ),
         ([], "start the embedded stack with make up first"),
         (
             ["--topology", "topologies/embedded.yaml"],

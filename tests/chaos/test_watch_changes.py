@@ -31,6 +31,11 @@ def utc(monkeypatch):
             [*WELL, asked(6, "ollama", 3.5, 3.1)],
             ["FAILOVER vllm → ollama after 3.1 s without an answer (between 0.0 and 6.1 s)"],
         ),
+        # the same, and the second tier is a reasoning model that shows no token: it answered when its answer ended
+        (
+            [*WELL, asked(6, "ollama", 3.5, ttft_ms=None)],
+            ["FAILOVER vllm → ollama after 3.5 s without an answer (between 0.0 and 6.5 s)"],
+        ),
         # an ask fails, then the second tier answers
         (
             [*WELL, bad(6), asked(9, "ollama")],

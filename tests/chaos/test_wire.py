@@ -6,10 +6,11 @@ from chaos.health import check
 from chaos.wire import Connection, Deadlines
 from contract.clock import Clock
 from contract.endpoint import Endpoint
-from contract.framing import End
+from contract.framing import End, Exchange
 from contract.health import HealthUrl
+from contract.topology import Server as Asked
 from tests import tls
-from tests.contract.exchanges import WHOLE, streamed
+from tests.contract.exchanges import ROLE, WHOLE, chunked, event, head, streamed, token
 from tests.scenarios.server import CLOSE, RST, Server
 
 GOOD = streamed(*WHOLE)
@@ -54,7 +55,7 @@ def test_a_certificate_is_believed_by_its_own_authority_and_name_alone(certifica
         connection = Connection(endpoint, Deadlines(connect=2, silence=2, whole=3))
         found = connection.exchange(endpoint.request("ask-1", "hi", 5, True))
         connection.close()
-        assert check(HealthUrl("vllm", url, ca_file=ca_file), {}, Clock()).up is (error is None)
+        assert check(HealthUrl("vllm", url, Asked(ca_file=ca_file)), {}, Clock()).up is (error is None)
     assert found.end is (End.REFUSED if error else End.COMPLETE)
     assert (error or "") in (found.error or "")
 
@@ -63,3 +64,41 @@ def test_a_name_that_no_lookup_takes_is_refused():
     endpoint = Endpoint.of("http://no..name:1", "m")
     found = Connection(endpoint, Deadlines()).exchange(endpoint.request("ask-1", "hi", 5, True))
     assert found.end is End.REFUSED
+
+
+HEAD = head("200 OK", "transfer-encoding: chunked")
+PINGS = [b": ping\n\n", b"data: ping\n\n", b"data: {}\n\n", b"\n"]
+
+
+def pinged(ping: bytes, times: int) -> list:
+    return [step for _ in range(times) for step in (chunked(ping, last=False), 0.05)]
+
+
+@pytest.mark.parametrize("begun", [[token()], [ROLE], []])
+@pytest.mark.parametrize("ping", PINGS)
+def test_pings_are_no_life(begun, ping):
+    with Server([HEAD + chunked(*begun, last=False), *pinged(ping, 80)]) as server:
+        found = exchanged(server)
+    assert (found.end, found.error) == (End.SILENT, "silence")
+    assert len(found.pieces) > 1
+
+
+def test_a_stream_that_goes_on_lives_as_long_as_it_says_something():
+    thought = event({"choices": [{"index": 0, "delta": {"reasoning": "so"}, "finish_reason": None}]})
+    with Server([HEAD, *pinged(thought, 20), *pinged(token(), 20), chunked(*WHOLE)]) as server:
+        assert exchanged(server).end is End.COMPLETE
+
+
+def test_a_flood_of_pings_ends_too():
+    flood = chunked(b": " + b"x" * 60_000 + b"\n\n", last=False)
+    with Server([HEAD + chunked(token(), last=False), *[flood] * 100_000]) as server:
+        assert exchanged(server).end is End.SILENT
+
+
+def exchanged(server: Server) -> Exchange:
+    endpoint = Endpoint.of(server.url, "m")
+    connection = Connection(endpoint, Deadlines(connect=1, silence=0.5, whole=4))
+    try:
+        return connection.exchange(endpoint.request("ask-1", "hi", 5, True))
+    finally:
+        connection.close()

@@ -7,6 +7,7 @@ from contract.framing import Exchange, Framing
 from contract.outcome import fill
 from contract.proper_end import ProperEnd
 from contract.records import REQUESTS, Ask, columns
+from contract.topology import Gateway, Match, Tier
 
 CAP = 5
 DONE = b"data: [DONE]\n\n"
@@ -75,6 +76,8 @@ class Groups:
     """Stands in for a topology: the tier has the name of its group, and all answers end at their cap."""
 
     ranks = (("vllm",), ("ollama",))
+    gateway = Gateway(url="http://127.0.0.1:1", model="vllm")
+    tiers = (Tier(name="vllm", match=Match(group="vllm")), Tier(name="ollama", match=Match(group="ollama")))
 
     def tier_of(self, group: str | None, api_base: str | None) -> str | None:
         return group

@@ -40,6 +40,25 @@ def test_what_an_api_is_told(api, stream, cap, ignore_eos, temperature, beside):
     assert f"Accept: {accepted}".encode() in head
 
 
+@pytest.mark.parametrize(
+    ("words", "beside"),
+    [
+        ({}, {"max_tokens": 5, "temperature": 0.3}),
+        ({"max_tokens_field": "max_completion_tokens"}, {"max_completion_tokens": 5, "temperature": 0.3}),
+        ({"drop_params": ["temperature"]}, {"max_tokens": 5}),
+    ],
+)
+def test_newer_models_have_the_cap_under_its_newer_name_and_no_temperature(words, beside):
+    for endpoint in (
+        Endpoint.of_gateway(Gateway(url="http://h", model="m", **words)),
+        Endpoint.of_tier(Tier(name="t", match=Match(group="g"), url="http://h", model="m", **words)),
+    ):
+        body = json.loads(
+            endpoint.request("ask-1", "hi", 5, False, temperature=0.3).partition(b"\r\n\r\n")[2]
+        )
+        assert {k: v for k, v in body.items() if k not in ("model", "messages", "stream")} == beside
+
+
 def test_a_key_is_not_shown():
     assert "the-key" not in repr(Endpoint.of("http://h:1", "m", "the-key"))
 
@@ -76,3 +95,10 @@ def test_an_authority_that_cannot_be_used_is_refused(tmp_path, text, words):
 def test_an_authority_is_handed_on(tmp_path):
     path, _ = tls.certificate(tmp_path)
     assert Endpoint.of_gateway(Gateway(url="https://h", model="m", ca_file=str(path))).ca_file == str(path)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("api", ["openai", "ollama"])
+def test_no_request_lets_its_answer_be_compressed(api, stream):
+    request = Endpoint.of("http://h/v1", "m", api=api).request("ask-1", "hi", 5, stream)
+    assert b"\r\nAccept-Encoding: identity\r\n" in request.partition(b"\r\n\r\n")[0] + b"\r\n"

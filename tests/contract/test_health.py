@@ -2,7 +2,7 @@
 
 import pytest
 
-from contract import health
+from contract import health, topology
 from contract.health import HealthUrl
 from contract.refusal import Refusal
 from contract.topology import Topology
@@ -33,7 +33,7 @@ SAYS = [
 def test_a_status_that_does_not_come_from_the_engine_says_nothing_of_it(status, up, said):
     more = ["location: https://user:secret@there/health?token=secret"] if status == 308 else []
     with Server([head(f"{status} X", "content-length: 0", *more)]) as server:
-        url = HealthUrl("vllm", f"{server.url}/health?token=secret")
+        url = HealthUrl("vllm", f"{server.url}/health?token=secret", topology.Server())
         exchange = health.check(url, {})
     wrong = health.wrong(url, exchange)
     assert health.up(exchange.status) is up
@@ -43,30 +43,35 @@ def test_a_status_that_does_not_come_from_the_engine_says_nothing_of_it(status, 
 
 
 def test_a_server_that_does_not_answer_is_down():
-    url = HealthUrl("vllm", f"http://127.0.0.1:{free_port()}/health")
+    url = HealthUrl("vllm", f"http://127.0.0.1:{free_port()}/health", topology.Server())
     exchange = health.check(url, {})
     assert health.up(exchange.status) is False
     assert "does not answer: ConnectionRefusedError" in (health.wrong(url, exchange) or "")
 
 
-def test_every_health_url_has_its_own_key_and_query(monkeypatch):
+def test_every_health_url_has_its_own_key_headers_and_query(monkeypatch):
     monkeypatch.setenv("ENGINE_KEY", "e")
     monkeypatch.setenv("GATEWAY_KEY", "g")
+    monkeypatch.setenv("TENANT", "t")
     found = Topology.model_validate(
         {
             "gateway": {"url": "http://g", "model": "m", "health": "http://g/up?all=0", "api_key": "${GATEWAY_KEY}"},
             "tiers": [
                 {"name": "a", "match": {"group": "a"}, "health": "http://a/health?model=a", "api_key": "${ENGINE_KEY}"},
-                {"name": "b", "match": {"group": "b"}, "health": "http://b/health", "ca_file": "b.pem"},
+                {"name": "b", "match": {"group": "b"}, "health": "http://b/health", "ca_file": "b.pem", "headers": {"X-Tenant": "${TENANT}"}},
                 {"name": "c", "match": {"group": "c"}},
             ],
         }
     )  # fmt: skip
     urls = health.urls_of(found)
-    assert [(u.name, u.url, u.ca_file) for u in urls] == [
+    assert [(u.name, u.url, u.server.ca_file) for u in urls] == [
         ("a", "http://a/health?model=a", None), ("b", "http://b/health", "b.pem"), ("gateway", "http://g/up?all=0", None),
     ]  # fmt: skip
-    assert [u.headers() for u in urls] == [{"Authorization": "Bearer e"}, {}, {"Authorization": "Bearer g"}]
+    assert [u.headers() for u in urls] == [
+        {"Authorization": "Bearer e"},
+        {"X-Tenant": "t"},
+        {"Authorization": "Bearer g"},
+    ]
     monkeypatch.delenv("ENGINE_KEY")
     with pytest.raises(Refusal, match="ENGINE_KEY"):
         urls[0].headers()
@@ -78,7 +83,9 @@ def test_an_engine_behind_a_proxy_that_authenticates_is_up_with_its_key_and_unkn
     monkeypatch.setenv("ENGINE_KEY", "sk-right")
     env = {"ENGINE_KEY": "sk-right"}
     with running("vllm", tmp_path, *QUICK, "--api-key-env", "ENGINE_KEY", env=env) as engine:
-        url = HealthUrl("vllm", f"http://127.0.0.1:{engine.port}/health", "ENGINE_KEY")
+        url = HealthUrl(
+            "vllm", f"http://127.0.0.1:{engine.port}/health", topology.Server(api_key="${ENGINE_KEY}")
+        )
         assert health.up(health.check(url, url.headers()).status) is True
         assert health.up(health.check(url, {}).status) is None
         monkeypatch.setenv("ENGINE_KEY", "sk-wrong")

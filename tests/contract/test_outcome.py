@@ -15,6 +15,7 @@ from tests.contract.exchanges import (
     CAP,
     DONE,
     WHOLE,
+    event,
     finish,
     head,
     lines,
@@ -144,3 +145,11 @@ def test_what_never_came_is_neither_valid_nor_not():
     framing.given_up(End.LATE, 2.0, "why")
     ask = recorded(exchange, proper_end=JSON_OBJECT, classification=Classification(BILL, 1))
     assert (ask.outcome, ask.valid, ask.wrong) == (Outcome.TIMEOUT, None, None)
+
+
+def test_the_first_token_of_a_model_that_thinks_is_its_first_thought():
+    thought = event({"choices": [{"delta": {"reasoning": "so"}}]})
+    pieces = [(1.0, head()), (2.0, thought), (3.0, token()), (4.0, finish("length"))]
+    assert recorded(received(*pieces, closed_at=5.0)[0]).first_ms == 2000.0
+    silent = recorded(received(*pieces[:2], pieces[3], closed_at=5.0)[0])
+    assert (silent.outcome, silent.ttft_ms, silent.first_ms) == (Outcome.OK, None, 2000.0)

@@ -108,21 +108,23 @@ def test_records_come_back_as_they_were(tmp_path, schema, row):
     assert table.to_pylist()[2] == {f.name: getattr(row, f.name) for f in schema}
 
 
-@pytest.mark.parametrize("number", [1, 4, None])
+@pytest.mark.parametrize("number", [1, 5, None])
 def test_a_run_of_a_format_that_nobody_here_knows_is_refused(tmp_path, number):
     run = opened(tmp_path)
     run.manifest["format"] = number
     run.close(ABORTED, 9.0, "guard: too long", {})
-    with pytest.raises(Refusal, match=rf"has format {number}; this version reads 2 and 3"):
+    with pytest.raises(Refusal, match=rf"has format {number}; this version reads 2, 3 and 4"):
         read_manifest(run.path)
 
 
-def test_what_an_older_format_did_not_know_is_told_by_nobody(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "new"), [(2, ("thought_ms", "document", "attempt", "valid", "wrong")), (3, ("thought_ms",))]
+)
+def test_what_an_older_format_did_not_know_is_told_by_nobody(tmp_path, number, new):
     run = opened(tmp_path)
-    run.manifest["format"] = 2
+    run.manifest["format"] = number
     run.close(ABORTED, 9.0, "guard: too long", {})
-    assert read_manifest(run.path)["format"] == 2
-    new = ("document", "attempt", "valid", "wrong")
+    assert read_manifest(run.path)["format"] == number
     older = pa.schema([field for field in REQUESTS if field.name not in new])
     file = ArrowFile(tmp_path / "x.arrow", older)
     file.append([ask(1)])

@@ -7,28 +7,66 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contract import answer as answers
-from contract.answer import Answer, take
+from contract.answer import Answer, is_json, is_object, take_event
 from contract.stream import read_events
 from tests.contract.exchanges import DONE, event, finish, token, usage
 
 
-def plainly(pieces):
-    """The reading of which the one in use is a faster form: line by line, every event as JSON."""
-    answer, rest, data_lines = Answer(), b"", []
-    for at, piece in pieces:
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            line = line.removesuffix(b"\r")
-            if line.startswith(b"data:"):
-                data_lines.append(line[5:].strip())
-            elif not line and data_lines:
-                data = b"\n".join(data_lines)
-                data_lines.clear()
-                if data == b"[DONE]":
-                    answer.done = True
-                elif data:
-                    take(data, at, answer)
+def plainly(pieces, complete):
+    """The reading of which the one in use is a faster form: byte by byte into lines, every event as JSON."""
+    answer, block, line, named = Answer(text=[]), [], b"", False
+    came = [(at, bytes([byte])) for at, piece in pieces for byte in piece]
+    if b"".join(byte for _, byte in came[:3]) == b"\xef\xbb\xbf":
+        came = came[3:]
+    for (at, byte), behind in zip(came, [*(byte for _, byte in came[1:]), b""], strict=False):
+        if byte == b"\r" and behind == b"\n":
+            continue
+        if byte not in b"\r\n":
+            line += byte
+            continue
+        if line:
+            named = _kept(line, at, block, named)
+        else:
+            _take_block(block, at, named, answer)
+            block, named = [], False
+        line = b""
+    at = came[-1][0] if came else 0.0
+    if complete and line.startswith(b"data:") and _is_whole(line[5:].strip()):
+        named = _kept(line, at, block, named)
+    _take_block(block, at, named, answer, cut=not complete)
+    answer.set_thoughts_aside()
+    answer.text = None
     return answer
+
+
+def _kept(line, at, block, named):
+    """Whether the event is named an error from here on."""
+    name, _, value = line.partition(b":")
+    if name == b"event":
+        return value.strip() == b"error"
+    if name in (b"data", b"error"):
+        named |= name == b"error"
+        block.append((at, value.strip(), named))
+        return named
+    return named
+
+
+def _take_block(block, at, named, answer, cut=False):
+    if len(block) > 1 and is_json(together := b"\n".join(data for _, data, _ in block)):
+        block = [(at, together, named)]
+    elif len(block) == 1:
+        block = [(at, block[0][1], named)]
+    for when, data, error in block:
+        if cut and not _is_whole(data):
+            continue
+        if data == b"[DONE]":
+            answer.done = True
+        else:
+            take_event(data, when, answer, error)
+
+
+def _is_whole(data):
+    return data == b"[DONE]" or is_object(data)
 
 
 def _chunk(delta, **more):
@@ -85,13 +123,28 @@ _data = st.one_of(
 )  # fmt: skip
 _blocks = st.one_of(
     st.tuples(st.sampled_from([b"data: ", b"data: ", b"data:", b"id: 7\ndata: ", b": ping\ndata: "]), _data).map(b"".join),
-    st.sampled_from([b": ping", b"", b"event: x", b"\r", b"data"]),
+    st.sampled_from([b": ping", b"", b"event: x", b"event: error", b"\r", b"data", b"data: ping", b"data: 3"]),
 )  # fmt: skip
 
 
 _contents = st.one_of(
     st.sampled_from(
-        [b"hi", b" the", "日本".encode(), b"\\u00fc", b"\\ud800", b"\xed\xa0\x80", b"\\\\", b'\\"']
+        [
+            b"hi",
+            b" the",
+            "日本".encode(),
+            b"\\u00fc",
+            b"\\ud800",
+            b"\xed\xa0\x80",
+            b"\\\\",
+            b'\\"',
+            b"<think>",
+            b"</think>",
+            b"\\u003cthink\\u003e",
+            b"</",
+            b"think>",
+            b"\\n",
+        ]
     ),
     st.sampled_from(
         [b"", b"\xff", b"\xc3", b"a\tb", b"\x00", b"\\x", b"\\u12", b"\\", b'"', b'x"}}],"error":"no', b"\r"]
@@ -129,8 +182,9 @@ def _alike(draw):
 def streams(draw):
     """Pieces with an instant each."""
     runs = draw(st.lists(_alike() | st.lists(_blocks, max_size=2), max_size=4))
-    lines = draw(st.sampled_from([b"\n", b"\n", b"\r\n"]))
-    body = b"".join(block.replace(b"\n", lines) + lines * 2 for run in runs for block in run)
+    lines = draw(st.sampled_from([b"\n", b"\n", b"\r\n", b"\r"]))
+    parted = draw(st.sampled_from([1, 2, 2, 2]))
+    body = b"".join(block.replace(b"\n", lines) + lines * parted for run in runs for block in run)
     body = body[: draw(st.just(len(body)) | st.integers(0, len(body)))]
     cuts = sorted(draw(st.sets(st.integers(0, len(body)), max_size=8)))
     if draw(st.booleans()):
@@ -140,12 +194,21 @@ def streams(draw):
 
 
 @settings(deadline=None, max_examples=600)
-@given(streams())
-@example([(1.0, b"\xef\xbb\xbf" + token() * 2)])
-@example([(1.0, token() + b'data: {"choices": [{"index": 0, "delta": {"content": "\xed\xa0\x80"}}]}\n\n')])
-def test_an_answer_is_the_same_as_if_all_of_it_were_read_plainly(pieces):
-    assert read_events(pieces) == plainly(pieces)
-    assert read_events(pieces, likenesses=0) == plainly(pieces)
+@given(streams(), st.booleans())
+@example([(1.0, b"\xef\xbb\xbf" + token() * 2)], True)
+@example(
+    [(1.0, token() + b'data: {"choices": [{"index": 0, "delta": {"content": "\xed\xa0\x80"}}]}\n\n')], True
+)
+@example([(1.0, token("<think>") + token("a") * 2 + token("</think>") + token("b") * 2)], True)
+def test_an_answer_is_the_same_as_if_all_of_it_were_read_plainly(pieces, complete):
+    assert read_events(pieces, complete) == plainly(pieces, complete)
+    assert read_events(pieces, complete, likenesses=0) == plainly(pieces, complete)
+
+
+@settings(deadline=None, max_examples=200)
+@given(streams(), st.booleans())
+def test_a_text_that_is_wanted_is_the_same_too(pieces, complete):
+    assert read_events(pieces, complete, text=True) == read_events(pieces, complete, text=True, likenesses=0)
 
 
 ALIKE = [

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from chaos.wire import Connection, Deadlines
+from contract.endpoint import Endpoint
 from contract.framing import End, Exchange, Framing
 from contract.outcome import judge
 from contract.proper_end import AT_CAP
@@ -182,6 +184,28 @@ VLLM: list[tuple[Any, ...]] = [
     # As under --max-num-queued-reqs; the entry has the status that the stream's error speaks of.
     ("prefill_refused", {}, S, 200, "eof", True, b"[DONE]", b"choices", "refused", 0, "broken"),
     ("prefill_refused", {}, P, 503, "eof", True, b"overloaded", b"retry-after", "refused", 0, "rejected"),
+    # Whole, in other bytes.
+    *[("spelling", {"how": how}, S, 200, "eof", True, has, lacks, "length", 5, outcome) for how, has, lacks, outcome in (
+        ("single_newline", b"}\ndata: [DONE]\n\r\n", b"\n\n", "ok"),
+        ("bare_cr", b"}\r\rdata: [DONE]\r\r", b"\n\n", "ok"),
+        ("crlf", b"}\r\n\r\ndata: [DONE]\r\n\r\n", b"\n\n", "ok"),
+        ("no_space", b"\n\ndata:[DONE]", b"data: ", "ok"),
+        ("comments", b"\n: PROCESSING\n\ndata: {", b"error", "ok"),
+        ("nothings", b"\ndata: ping\n\ndata: null\n\n", b"error", "ok"),
+        ("byte_order_mark", b"\r\n\xef\xbb\xbfdata: {", b"error", "ok"),
+        ("unended", b"data: [DONE]\r\n0\r\n", b"[DONE]\n", "ok"),
+        ("no_content_type", b"[DONE]\n\n", b"content-type", "ok"),
+        ("white_space", b"\r\n\n \r\n\ndata: {", b"error", "ok"),
+        ("gzip", b"content-encoding: gzip\r\n", b"data:", "broken"),
+    )],
+    ("spelling", {"how": "gzip"}, P, 200, "eof", True, b"content-encoding: gzip\r\n", b"choices", "length", 5, "broken"),
+    ("spelling", {"how": "white_space"}, P, 200, "eof", True, b'\n \r\n\n{"', b"error", "length", 5, "ok"),
+    ("spelling", {"how": "byte_order_mark"}, P, 200, "eof", True, b'\xef\xbb\xbf{"', b"error", "length", 5, "ok"),
+    ("spelling", {"how": "no_content_type"}, P, 200, "eof", True, b'"choices"', b"content-type", "length", 5, "ok"),
+    ("thoughts_in_content", {}, S, 200, "eof", True, b'"content":"<think>"', b"error", "length", 5, "ok"),
+    ("thoughts_in_content", {"how": "unopened"}, S, 200, "eof", True, b'"content":"</think>"', b"<think>", "length", 5, "ok"),
+    ("thoughts_in_content", {"how": "unclosed"}, S, 200, "eof", True, b'"content":"<think>"', b"</think>", "length", 5, "ok"),
+    ("thoughts_in_content", {}, P, 200, "eof", True, b'"content":"<think> So it', b"error", "length", 5, "ok"),
     ("flapping", {}, S, 503, "eof", True, b"ServiceUnavailableError", b"data:", "refused", 0, "rejected"),
 ]  # fmt: skip
 
@@ -293,6 +317,20 @@ CLOUD: list[tuple[Any, ...]] = [
 @pytest.mark.parametrize("row", CLOUD, ids=named)
 def test_a_fault_on_the_cloud(cloud: Running, row: tuple[Any, ...]) -> None:
     check(cloud, PATH, row)
+
+
+@pytest.mark.parametrize("ping", ["comment", "data", "delta", "newline"])
+def test_a_stall_may_ping_and_is_a_stall_to_a_client_all_the_same(vllm: Running, ping: str) -> None:
+    endpoint = Endpoint.of(f"http://127.0.0.1:{vllm.port}", "m")
+    connection = Connection(endpoint, Deadlines(connect=1, silence=SHORT_S, whole=DEADLINE_S))
+    with fault(vllm, "stall", after_tokens=2, ping_every_s=0.1, ping=ping):
+        found = connection.exchange(endpoint.request(f"ask-f-{next(NUMBERS):05d}", "hi", 5, True))
+    connection.close()
+    assert found.end is End.SILENT
+    answer = read_answer(found)
+    assert len(answer.content_at) == 2
+    assert found.pieces[-1][0] > answer.content_at[-1]
+    assert judge(found, answer, 5, AT_CAP)[0] == "stalled"
 
 
 def test_a_garbled_line_costs_no_token_and_is_the_only_one_that_is_no_json(vllm: Running) -> None:

@@ -34,6 +34,16 @@ def options(*argv: str, **environment: str) -> Options:
         ((*GOOD, "--ledger", "/no/such/folder/l.jsonl"), "there is no folder /no/such/folder; make it first"),
         ((*GOOD, "--pidfile", "/no/such/folder/pid"), "--pidfile: there is no folder /no/such/folder"),
         (("--personality", "cloud", "--port", "1", "--api-key-env", "K"), "variable K is not set"),
+        ((*GOOD, "--reasoning", "thoughts"), "invalid choice: 'thoughts'"),
+        ((*GOOD, "--reasoning-tokens", "4"), "--reasoning-tokens: of which kind? give --reasoning too"),
+        (
+            (*GOOD, "--unsupported-parameters", "max_tokens"),
+            "vllm refuses no such parameter; only cloud does",
+        ),
+        (
+            ("--personality", "cloud", "--port", "1", "--unsupported-parameters", "n"),
+            "'n' is none of max_tokens, temperature",
+        ),
         ((*GOOD, "--accuracy", "0.9"), "--accuracy: of which documents? give --documents FOLDER too"),
         ((*GOOD, "--invalid-json", "0"), "--invalid-json: of which documents?"),
         ((*GOOD, *KNOWING, "--accuracy", "96"), "'96' is not a share, from 0 to 1"),

@@ -7,7 +7,7 @@ from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.stage import Stage, endpoints
 
-CAP = 5
+CAP, DIRECT_CAP = 5, 4
 
 
 class Kept:
@@ -29,9 +29,16 @@ def topology(
 ) -> Topology:
     return Topology.model_validate(
         {
-            "gateway": {"url": gateway, "model": "a"},
+            "gateway": {"url": gateway, "model": "a", "max_tokens": CAP},
             "tiers": [
-                {"name": "vllm", "match": {"group": "a"}, "url": vllm, "model": "qwen", "ignore_eos": True},
+                {
+                    "name": "vllm",
+                    "match": {"group": "a"},
+                    "url": vllm,
+                    "model": "qwen",
+                    "ignore_eos": True,
+                    "max_tokens": DIRECT_CAP,
+                },
                 {"name": "ollama", "match": {"group": "b"}, "url": ollama, "model": "qwen", "api": api},
                 {"name": "openai", "match": {"group": "c"}, "url": gateway, "model": "gpt", "cloud": True},
             ],
@@ -51,7 +58,7 @@ def stage(
     front, tiers = endpoints(found)
     return Stage(
         topology=found, recorder=recorder or Recorder(Kept(), print), clock=Clock(), seed=1, prefix="3f9c01",
-        gateway=front, tiers=tiers, max_tokens=CAP,
+        gateway=front, tiers=tiers,
         **({"deadlines": Deadlines(connect=1, first_token=0.5, silence=0.4, whole=2)} | given),
     )  # fmt: skip
 

@@ -1,13 +1,17 @@
 """Exactly one record for each ask, whatever happens: killed in any phase, a mistake of ours anywhere, a closed recorder."""
 
+import dataclasses
+import json
 import logging
 
 import gevent
 import pytest
 
 from contract.records import REQUESTS, columns
+from contract.topology import Topology
 from scenarios.gateway.asker import Asker
 from scenarios.gateway.deadlines import Deadlines
+from scenarios.gateway.stage import endpoints
 from tests.contract.exchanges import ROLE, WHOLE, chunked, head, plain, streamed, token
 from tests.scenarios.server import HANG, Server
 from tests.scenarios.stages import kept, stage
@@ -36,6 +40,36 @@ def _until(ask, arrived):
         while not arrived():
             assert not ask.dead, ask.value
             gevent.sleep(0.01)
+
+
+def test_the_cap_is_that_of_who_is_asked_and_an_error_loses_what_is_secret(monkeypatch):
+    monkeypatch.setenv("TEST_SSO", "s3cret-of-the-proxy")
+    echo = plain({"error": {"message": "bad token s3cret-of-the-proxy"}}, "403 Forbidden")
+    with Server([echo]) as server:
+        words = {"headers": {"X-Sso": "${TEST_SSO}"}}
+        data = {
+            "gateway": {"url": server.url, "model": "a", "max_tokens": 50, **words},
+            "tiers": [
+                {"name": "vllm", "match": {"group": "a"}, "url": server.url, "model": "m", "max_tokens": 400,
+                 "max_tokens_field": "max_completion_tokens", **words},
+            ],
+        }  # fmt: skip
+        front, tiers = endpoints(found := Topology.model_validate(data))
+        one = dataclasses.replace(stage(server.url), topology=found, gateway=front, tiers=tiers)
+        asker = Asker(one, "test", lambda ask, body_bytes: None)
+        for via in ("gateway", "vllm"):
+            asker.ask("hi", stream=False, via=via)
+        asker.close()
+    bodies = [json.loads(request.partition(b"\r\n\r\n")[2]) for request in server.requests]
+    assert [(b.get("max_tokens"), b.get("max_completion_tokens")) for b in bodies] == [
+        (50, None),
+        (None, 400),
+    ]
+    assert all(b"\r\nX-Sso: s3cret-of-the-proxy" in request for request in server.requests)
+    assert [(r.max_tokens, r.error) for r in kept(one)] == [
+        (50, "403: bad token (key)"),
+        (400, "403: bad token (key)"),
+    ]
 
 
 PHASES = {

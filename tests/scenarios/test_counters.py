@@ -43,11 +43,12 @@ def test_a_page_of_something_else_tells_nothing(page) -> None:
 
 
 class Pages(http.server.BaseHTTPRequestHandler):
-    asked: list[tuple[str, str | None]]
+    asked: list[tuple[str, str]]
     counts: int
 
     def do_GET(self) -> None:
-        self.asked.append((self.path, self.headers["Authorization"]))
+        told = (self.headers["Authorization"], self.headers["X-Sso"])
+        self.asked.append((self.path, " ".join(word for word in told if word)))
         if self.path == "/gone/metrics":
             self.send_response(302)
             self.send_header("Location", "/elsewhere")
@@ -76,6 +77,7 @@ def server() -> Iterator[int]:
 
 def test_both_scrapes_stand_in_the_run_with_what_could_not_be_read(server, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("G_KEY", "sk-secret")
+    monkeypatch.setenv("G_SSO", "sso-secret")
     url = f"http://127.0.0.1:{server}"
 
     def tier(name: str) -> dict:
@@ -83,7 +85,7 @@ def test_both_scrapes_stand_in_the_run_with_what_could_not_be_read(server, tmp_p
 
     found = topology.Topology.model_validate(
         {
-            "gateway": {"url": url, "model": "g", "api_key": "${G_KEY}"},
+            "gateway": {"url": url, "model": "g", "api_key": "${G_KEY}", "headers": {"X-Sso": "${G_SSO}"}},
             "tiers": [
                 {"url": f"{url}/gone/v1", **tier("gone")}, {"url": f"{url}/none", **tier("none")},
                 {"url": "http://127.0.0.1:1", **tier("refused")},
@@ -94,7 +96,7 @@ def test_both_scrapes_stand_in_the_run_with_what_could_not_be_read(server, tmp_p
     for when in (BEFORE, AFTER):
         counters.keep(tmp_path, found, when, Clock())
     text = (tmp_path / "counters.jsonl").read_text()
-    assert "sk-secret" not in text
+    assert "secret" not in text
     lines = [json.loads(line) for line in text.splitlines()]
     assert [(line["when"], line["source"]) for line in lines] == [
         (when, source) for when in (BEFORE, AFTER) for source in ("gateway", "gone", "none", "refused")
@@ -105,7 +107,7 @@ def test_both_scrapes_stand_in_the_run_with_what_could_not_be_read(server, tmp_p
     assert "404" in none["error"]
     assert "refused" in refused["error"]
     # The key goes to the gateway alone, and follows no redirect.
-    assert {path for path, key in Pages.asked if key} == {"/metrics/"}
+    assert {(path, key) for path, key in Pages.asked if key} == {("/metrics/", "Bearer sk-secret sso-secret")}
     assert {path for path, _ in Pages.asked} == {"/metrics/", "/gone/metrics", "/none/metrics"}
 
 

@@ -41,7 +41,7 @@ def shut(monkeypatch):
 
 def _watchdog(sock):
     watchdog = Watchdog()
-    watch = Watch(sock, Deadlines(silence=5, whole=100), 0.0, 5.0)
+    watch = Watch(sock, Deadlines(silence=5, whole=100), 0.0, lambda: None, 5.0)
     watchdog._watches.add(watch)
     return watchdog, watch
 
@@ -63,6 +63,21 @@ def test_bytes_that_were_merely_unread_save_an_exchange(shut):
     watchdog.look(15.05)
     watchdog.look(44.0)
     assert shut == []
+
+
+def test_what_was_said_is_asked_for_where_an_exchange_would_be_overdue_and_not_before(shut):
+    watchdog, watch = _watchdog(Socket())
+    asked, said = [], [7.0, 6.0, None, None]
+    watch.said_at = lambda: asked.append(1) or said.pop(0)
+    watchdog.look(9.9)
+    assert not asked
+    watchdog.look(10.0)
+    assert (watch.last_at, len(asked)) == (7.0, 1)
+    watchdog.look(11.9)
+    assert len(asked) == 1
+    for now in (12.0, 12.05, 12.1):
+        watchdog.look(now)
+    assert (watch.last_at, watch.overdue.why, len(shut)) == (7.0, "silent for 5 s", 1)
 
 
 def test_the_whole_has_its_end_even_while_tokens_come(shut):

@@ -112,6 +112,12 @@ def test_a_step_counts_from_intended_and_takes_failures_and_the_unanswered_for_m
     assert (found.delivered, found.capped, found.in_flight, found.overloaded) == (10.0, 2, 5, 0.5)
 
 
+def test_of_an_answer_that_shows_no_token_its_end_stands_for_the_first():
+    asks = [_ask(ttft_ms=None) | {"latency_ms": ms} for ms in (300.0, 2500.0)]
+    found = summarise(2, 10.0, 2, 0, 0, OBJECTIVE_MS, asks, [])
+    assert (found.good, found.ttft_p99_ms) == (0.5, pytest.approx(2500))
+
+
 def test_a_step_without_an_answer_has_no_ttft():
     found = summarise(2, 10.0, 20, 0, 20, OBJECTIVE_MS, [], [])
     assert (found.ttft_p50_ms, found.ttft_p99_ms, found.good) == (None, None, 0.0)

@@ -8,7 +8,7 @@ import pytest
 
 from contract.framing import End
 from scenarios.gateway.line import Line
-from tests.contract.exchanges import WHOLE, chunked, head, streamed, token
+from tests.contract.exchanges import WHOLE, chunked, event, head, streamed, token
 from tests.scenarios.server import HANG, Server
 from tests.scenarios.test_wire import DEADLINES, GOOD, _connection
 
@@ -105,3 +105,61 @@ def test_a_mistake_of_ours_on_the_hub_reaches_who_asks(monkeypatch):
         connection, request = _connection(server.url)
         with pytest.raises(AssertionError, match="ours"):
             connection.exchange(request, DEADLINES)
+
+
+BEGUN = HEAD + chunked(token(), last=False)
+PINGS = [
+    b": ping\n\n",
+    b"data: ping\n\n",
+    b"data: {}\n\n",
+    b"\n",
+    event(
+        {"choices": [{"delta": {"role": "assistant", "content": ""}, "finish_reason": None}], "usage": None}
+    ),
+]
+
+
+def pinged(ping: bytes, times: int) -> list:
+    return [step for _ in range(times) for step in (chunked(ping, last=False), 0.05)]
+
+
+@pytest.mark.parametrize("ping", PINGS)
+def test_pings_are_no_life(ping):
+    with Server([BEGUN, *pinged(ping, 80)]) as server:
+        connection, request = _connection(server.url)
+        found = connection.exchange(request, DEADLINES)
+        connection.close()
+    assert (found.end, found.error) == (End.SILENT, "silent for 0.4 s")
+    assert len(found.pieces) > 1
+
+
+def test_pings_before_the_first_token_are_no_life_and_no_silence():
+    with Server(
+        [HEAD, *pinged(b": ping\n\n", 12), chunked(*WHOLE)], [HEAD, *pinged(b": ping\n\n", 80)]
+    ) as server:
+        connection, request = _connection(server.url)
+        found = [connection.exchange(request, DEADLINES) for _ in range(2)]
+        connection.close()
+    assert [f.end for f in found] == [End.COMPLETE, End.LATE]
+    assert found[1].error == "no first token in 2 s"
+
+
+@pytest.mark.parametrize("said", [{"reasoning_content": "so"}, {"content": "so"}, {"thinking": "so"}])
+def test_a_stream_that_goes_on_lives_as_long_as_it_says_something(said):
+    thought = event({"choices": [{"index": 0, "delta": said, "finish_reason": None}]})
+    with Server([HEAD, *pinged(thought, 50), chunked(*WHOLE)]) as server:
+        connection, request = _connection(server.url)
+        found = connection.exchange(
+            request, DEADLINES
+        )  # its first token's deadline is 2 s, and so it thinks for 2.5 s
+        connection.close()
+    assert found.end is End.COMPLETE
+
+
+def test_a_first_token_is_seen_though_it_comes_byte_by_byte():
+    spelt = [chunked(bytes([byte]), last=False) for byte in token()]
+    with Server([HEAD, *[step for byte in spelt for step in (byte, 0.001)], HANG]) as server:
+        connection, request = _connection(server.url)
+        found = connection.exchange(request, DEADLINES)
+        connection.close()
+    assert (found.end, found.error) == (End.SILENT, "silent for 0.4 s")

@@ -10,6 +10,7 @@ import pytest
 
 from tests.contract.exchanges import WHOLE, chunked, head, plain, token
 from tests.scenarios.server import HANG, Server
+from tests.scenarios.stages import CAP, DIRECT_CAP
 
 ROOT = Path(__file__).parents[2]
 SERVED = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: b")
@@ -100,6 +101,14 @@ def test_chat_streams_most_and_direct_takes_turns(well):
     assert {r["stream"] for r in run["records"] if r["scenario"] == "chat"} == {True, False}
     direct = [r["stream"] for r in run["records"] if r["scenario"] == "direct"]
     assert direct == [n % 2 == 0 for n in range(len(direct))]
+
+
+def test_a_direct_ask_has_its_tiers_cap_and_both_sides_of_a_pair_the_gateways(well):
+    run, *_ = well
+    caps = {(r["scenario"], r["via"]): r["max_tokens"] for r in run["records"]}
+    assert caps == {
+        ("chat", "gateway"): CAP, ("direct", "vllm"): DIRECT_CAP, ("overhead", "gateway"): CAP, ("overhead", "vllm"): CAP
+    }  # fmt: skip
 
 
 def test_a_pair_is_four_asks_in_turn_of_one_prompt_with_fresh_nonces(well):

@@ -46,4 +46,4 @@ def test_keys_come_from_the_environment(monkeypatch):
     with pytest.raises(Refusal, match="TEST_GATEWAY_KEY is not set"):
         endpoints(topology)
     monkeypatch.setenv("TEST_GATEWAY_KEY", "sk-x")
-    assert endpoints(topology)[0].key == "sk-x"
+    assert endpoints(topology)[0].headers == {"Authorization": "Bearer sk-x"}

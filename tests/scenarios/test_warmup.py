@@ -8,7 +8,7 @@ from contract.records import Ask
 from contract.refusal import Refusal
 from contract.topology import Topology
 from scenarios.warmup import preflight, unhealthy, warm_up, ways
-from tests.contract.exchanges import chunked, finish, head, token
+from tests.contract.exchanges import ROLE, chunked, finish, head, plain, token, usage
 from tests.scenarios.server import Server, free_port
 from tests.scenarios.stages import kept, stage, topology
 
@@ -53,6 +53,27 @@ def test_the_warm_up_knows_the_gateways_version_from_its_answers_and_no_engines(
 
 def test_a_tier_without_a_url_or_a_group_is_not_woken():
     assert ways(stage(URL)) == [("gateway", None), ("gateway", "b")]
+
+
+def test_a_reasoning_model_that_shows_no_token_of_its_two_is_awake():
+    unseen = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: a") + chunked(
+        ROLE, finish("length"), usage(2)
+    )
+    with Server([unseen]) as gateway:
+        s = stage(gateway.url)
+        asks = warm_up(s)
+        assert {(a.outcome, a.ttft_ms, a.max_tokens) for a in asks} == {("ok", None, 2)}
+        preflight(asks, s.topology)
+
+
+def test_a_gateway_that_refuses_the_cap_is_refused_with_the_word_that_helps():
+    said = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+    with Server([plain({"error": {"message": said}}, "400 Bad Request")]) as gateway:
+        s = stage(gateway.url)
+        with pytest.raises(
+            Refusal, match=r"instead\.; set max_tokens_field: max_completion_tokens \(in the part gateway\)"
+        ):
+            preflight(warm_up(s), s.topology)
 
 
 def test_a_gateway_that_does_not_answer_is_refused_without_asking_on():

@@ -56,13 +56,14 @@ def main(
 ) -> dict:
     """`arrivals`: asked in an open loop, until `asks` were; else by `users`, each every `pace_s`."""
     found, clock = topology.read(Path(path)), Clock()
+    found = found.model_copy(update={"gateway": found.gateway.model_copy(update={"max_tokens": max_tokens})})
     gateway, tiers = endpoints(found)
     CrowdUser.wanted, CrowdUser.streamed, CrowdUser.wait_time = asks, streamed, constant_pacing(pace_s)
     playing, count = (CrowdUser, users) if arrivals is None else (open_loop([CrowdUser]), 1)
     environment = Environment(user_classes=[playing], stop_timeout=60)
     stage = environment.brownout = Stage(
         topology=found, recorder=Recorder(Memory(), print), clock=clock, seed=1, prefix=prefix, gateway=gateway,
-        tiers=tiers, max_tokens=max_tokens, arrivals=arrivals and parse(arrivals),
+        tiers=tiers, arrivals=arrivals and parse(arrivals),
     )  # fmt: skip
     runner = environment.create_local_runner()
     run = open_run(Path(results), "crowd", clock.now(), {"topology.yaml": topology.dump(found)}, {}, 1)

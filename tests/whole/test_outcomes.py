@@ -105,6 +105,31 @@ def test_an_empty_answer_told_as_whole_is_broken(scripted, stack):
     assert (record["outcome"], record["status"]) == ("broken", 200)
 
 
+def counted(tokens: int) -> bytes:
+    told = f'{{"id":"x","object":"chat.completion.chunk","created":1,"model":"gpt-4o-mini","choices":[],"usage":{{"prompt_tokens":5,"completion_tokens":{tokens},"total_tokens":{5 + tokens}}}}}'
+    return b"data: " + told.encode() + b"\n\n"
+
+
+UNSEEN = {
+    # what the engine sends before its end; finish_reason and tokens as LiteLLM tells them, and what that amounts to
+    "length, counted": ((event(finish="length"), counted(2)), ("length", 2, "ok")),
+    "length, nobody counts": ((event(finish="length"),), ("length", 0, "broken")),
+    "stop at the cap": ((event(finish="stop"), counted(2)), ("stop", 2, "broken")),
+    "counted, without a reason": ((event(), counted(2)), ("stop", 2, "broken")),
+    "nothing": ((), ("stop", None, "broken")),
+    "an empty chunk": ((event(),), ("stop", 0, "broken")),
+}
+
+
+@pytest.mark.parametrize("case", UNSEEN)
+def test_of_an_answer_that_shows_no_token_only_the_engines_length_proves_anything(scripted, stack, case):
+    sent, (reason, tokens, outcome) = UNSEEN[case]
+    scripted(head(), *sent, b"data: [DONE]\n\n", CLOSE)
+    record = one(stack.path, model=CLOUD, max_tokens=2)
+    assert (record["finish_reason"], record["output_tokens"], record["outcome"]) == (reason, tokens, outcome)
+    assert (record["ttft_ms"], record["status"]) == (None, 200)
+
+
 @pytest.mark.parametrize(
     "end", [(CLOSE,), (RST,), (event(finish="stop"), b"data: [DONE]\n\n", CLOSE)], ids=["FIN", "RST", "abort"]
 )

@@ -3,6 +3,8 @@
 What an embedded cloud cannot show is what it costs, and its rate limits by tokens.
 """
 
+from dataclasses import replace
+
 from embedded.engine.ask import Ask, read_chat
 from embedded.engine.engine import Engine
 from embedded.engine.ledger import Entry
@@ -48,6 +50,7 @@ class Cloud(Personality):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
+        self._dialect = replace(CHAT, thoughts=engine.options.reasoning)
         self.asks = {"/v1/chat/completions": (read_chat, self._chat)}
         self.pages = {"/v1/models": lambda: (JSON, to_json(models(engine.options.names, "system")))}
 
@@ -124,14 +127,41 @@ class Cloud(Personality):
                 None,
                 "model_not_found",
             )
+        self._check_supported(ask)
         longest = self.engine.options.max_model_len
         wanted = ask.prompt_tokens + (ask.max_tokens or 1)
         if wanted > longest:
             raise self.too_long(ask, longest)
 
+    def _check_supported(self, ask: Ask) -> None:
+        """What newer models refuse; OpenAI's own words."""
+        options = self.engine.options
+        if "max_tokens" in ask.given & options.unsupported:
+            raise self.problem(
+                400,
+                "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' "
+                "instead.",
+                "max_tokens",
+                "unsupported_parameter",
+            )
+        if "temperature" in options.unsupported and ask.temperature not in (None, 1):
+            raise self.problem(
+                400,
+                f"Unsupported value: 'temperature' does not support {ask.temperature:g} with this model. Only the default "
+                "(1) value is supported.",
+                "temperature",
+                "unsupported_value",
+            )
+        if ask.max_tokens is not None and ask.max_tokens < options.least_output:
+            raise self.problem(
+                400,
+                "Could not finish the message because max_tokens or model output limit was reached. Please try again "
+                "with higher max_tokens.",
+            )
+
     def _chat(self, reply: Reply, ask: Ask, entry: Entry) -> ChatStream | ChatPlain:
         shape = ChatStream if ask.stream else ChatPlain
-        return shape(CHAT, reply, ask, entry, self.engine.options.names[0])
+        return shape(self._dialect, reply, ask, entry, self.engine.options.names[0])
 
 
 PERSONALITY = Cloud

@@ -1,6 +1,7 @@
 """Ollama: its own API in lines of JSON, and OpenAI's beside it; no headers before a slot is free; SIGTERM hangs up."""
 
 import time
+from dataclasses import replace
 
 from embedded.engine.ask import Ask, read_chat, read_ollama_chat, read_ollama_generate
 from embedded.engine.engine import Engine
@@ -9,6 +10,7 @@ from embedded.engine.openai import JSON, ChatPlain, ChatStream, Dialect, models,
 from embedded.engine.options import Defaults
 from embedded.engine.personality import Personality
 from embedded.engine.refusal import Refusal
+from embedded.engine.thoughts import HIDDEN
 from embedded.engine.wire import Reply, Request
 
 CHAT = Dialect(
@@ -28,12 +30,14 @@ WHOLE = "application/json; charset=utf-8"
 class Native:
     """/api/generate and /api/chat, streamed or in one piece."""
 
-    def __init__(self, reply: Reply, ask: Ask, entry: Entry, chat: bool) -> None:
+    def __init__(self, reply: Reply, ask: Ask, entry: Entry, chat: bool, hidden: bool) -> None:
         self._reply = reply
         self._ask = ask
         self._entry = entry
         self._chat = chat
+        self._hidden = hidden  # thoughts are not shown, as with a template that Ollama does not know
         self._words: list[str] = []
+        self._thoughts: list[str] = []
         self._garbled = False
 
     def arrived(self) -> None:
@@ -48,6 +52,14 @@ class Native:
             self._words.append(text)
             return None
         return self._reply.send(to_json(self._line(text) | {"done": False}) + b"\n")
+
+    def thought(self, text: str) -> float | None:
+        if self._hidden:
+            return None
+        if not self._ask.stream:
+            self._thoughts.append(text)
+            return None
+        return self._reply.send(to_json(self._line("", text) | {"done": False}) + b"\n")
 
     def finish(self, reason: str, entry: Entry, done: bool = True) -> float | None:
         last = self._last(reason)
@@ -71,16 +83,19 @@ class Native:
         self._garbled = True
 
     def _last(self, reason: str) -> bytes:
-        line = self._line("".join(self._words)) | {"done": True, "done_reason": reason} | self._account()
+        line = (
+            self._line("".join(self._words), "".join(self._thoughts))
+            | {"done": True, "done_reason": reason}
+            | self._account()
+        )
         return to_json(line)
 
-    def _line(self, text: str) -> dict[str, object]:
-        said: object = {"role": "assistant", "content": text} if self._chat else text
-        return {
-            "model": self._ask.model,
-            "created_at": _rfc3339_now(),
-            "message" if self._chat else "response": said,
-        }
+    def _line(self, text: str, thought: str = "") -> dict[str, object]:
+        thinking = {"thinking": thought} if thought else {}
+        head: dict[str, object] = {"model": self._ask.model, "created_at": _rfc3339_now()}
+        if self._chat:
+            return head | {"message": {"role": "assistant", "content": text} | thinking}
+        return head | {"response": text} | thinking
 
     def _account(self) -> dict[str, int]:
         """What the last line tells; lengths in nanoseconds."""
@@ -116,12 +131,17 @@ class Ollama(Personality):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
+        self._dialect = replace(CHAT, thoughts=engine.options.reasoning)
+        hidden = engine.options.reasoning == HIDDEN
         self.asks = {
             "/api/generate": (
                 read_ollama_generate,
-                lambda reply, ask, entry: Native(reply, ask, entry, False),
+                lambda reply, ask, entry: Native(reply, ask, entry, False, hidden),
             ),
-            "/api/chat": (read_ollama_chat, lambda reply, ask, entry: Native(reply, ask, entry, True)),
+            "/api/chat": (
+                read_ollama_chat,
+                lambda reply, ask, entry: Native(reply, ask, entry, True, hidden),
+            ),
             "/v1/chat/completions": (read_chat, self._openai_chat),
         }
         self.pages = {
@@ -166,7 +186,7 @@ class Ollama(Personality):
 
     def _openai_chat(self, reply: Reply, ask: Ask, entry: Entry) -> ChatStream | ChatPlain:
         shape = ChatStream if ask.stream else ChatPlain
-        return shape(CHAT, reply, ask, entry, ask.model)
+        return shape(self._dialect, reply, ask, entry, ask.model)
 
     def _tags(self) -> dict[str, object]:
         return {

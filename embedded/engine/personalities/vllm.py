@@ -2,6 +2,8 @@
 error inside a 200 when streamed; SIGTERM ends answers with finish_reason "abort".
 """
 
+from dataclasses import replace
+
 from embedded.engine.ask import Ask, read_chat, read_completion
 from embedded.engine.engine import Engine
 from embedded.engine.ledger import Entry
@@ -57,6 +59,7 @@ class Vllm(Personality):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
+        self._dialect = replace(CHAT, thoughts=engine.options.reasoning)
         self.asks = {
             "/v1/chat/completions": (read_chat, self._chat),
             "/v1/completions": (read_completion, self._text),
@@ -116,7 +119,7 @@ class Vllm(Personality):
 
     def _chat(self, reply: Reply, ask: Ask, entry: Entry) -> ChatStream | ChatPlain:
         shape = ChatStream if ask.stream else ChatPlain
-        return shape(CHAT, reply, ask, entry, self.engine.options.names[0])
+        return shape(self._dialect, reply, ask, entry, self.engine.options.names[0])
 
     def _text(self, reply: Reply, ask: Ask, entry: Entry) -> ChatStream | ChatPlain:
         shape = TextStream if ask.stream else TextPlain

@@ -1,0 +1,95 @@
+"""Headers of an operator's own: a topology names them, and their values come from the environment alone.
+
+A topology is copied into every run and sent to every worker, so that no value may stand in it. Pure but for the
+environment.
+"""
+
+import os
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+from contract.refusal import Refusal
+
+SCHEMES = ("Bearer", "Basic", "Token")
+"""Words that may stand before a reference; nothing else may."""
+MOST, LONGEST = 32, 8192  # headers; characters of a value
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110, 5.6.2
+_VALUE = re.compile(rf"((?:{'|'.join(SCHEMES)}) )?\$\{{([A-Za-z_][A-Za-z0-9_]*)\}}")
+_PRINTABLE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+# What a request says of itself and of its connection.
+_RESERVED = frozenset(
+    (
+        "accept",
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "http2-settings",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+
+
+def _headers(value: object) -> dict[str, str]:
+    # A value is never repeated, nor is a name that is none: either may be a secret in the wrong place.
+    if not isinstance(value, dict) or len(value) > MOST:
+        raise ValueError(f"write a mapping of at most {MOST} names to values, as X-Tenant: ${{TENANT}}")
+    seen: set[str] = set()
+    for name, reference in value.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ValueError(
+                "a name holds characters that the name of a header may not; use letters, digits and -"
+            )
+        if name.lower() in _RESERVED:
+            raise ValueError(f"{name}: is set by the request itself; leave it out")
+        if name.lower() in seen:
+            raise ValueError(f"{name}: stands twice; names of headers are the same in upper and lower case")
+        seen.add(name.lower())
+        if not isinstance(reference, str) or not _VALUE.fullmatch(reference):
+            raise ValueError(
+                f"{name}: a literal value is refused; write ${{NAME}} or {SCHEMES[0]} ${{NAME}} and put the rest into "
+                "the environment"
+            )
+    return value
+
+
+Headers = Annotated[dict[str, str], BeforeValidator(_headers)]
+"""Name → `${NAME}` or `Bearer ${NAME}`, as written; `resolved` reads the value where it is used."""
+
+
+def resolved(reference: str) -> str:
+    """The value that a reference stands for. Raises Refusal where the environment holds none that a header can carry."""
+    found = _VALUE.fullmatch(reference)
+    assert found is not None, "a topology's headers have been checked"
+    return (found[1] or "") + environment(found[2], "a header")
+
+
+def environment(name: str, what: str) -> str:
+    """A secret's value, fit for a header; `what` the topology takes from it. Raises Refusal, which names the variable only."""
+    value = os.environ.get(name)
+    if not value:
+        raise Refusal(f"the environment variable {name} is not set; the topology takes {what} from it")
+    if len(value) > LONGEST or not _PRINTABLE.fullmatch(value):
+        raise Refusal(
+            f"the environment variable {name} cannot go out as {what}: it holds a line end, white space at an edge, "
+            f"characters other than printable ASCII, or more than {LONGEST} of them"
+        )
+    return value
+
+
+def bare(value: str) -> str:
+    """A header's value without the scheme before it: the part that is secret."""
+    scheme, _, rest = value.partition(" ")
+    return rest if scheme in SCHEMES and rest else value

@@ -1,0 +1,22 @@
+from dataclasses import dataclass
+
+from embedded.engine.fault import Fault, Hit
+from embedded.engine.parameters import one_of
+from embedded.engine.spelling import HOWS, Spelling
+
+
+@dataclass(kw_only=True)
+class OtherSpelling(Fault):
+    """The same answer in other bytes, which servers in the field send: `how` is one of single_newline (between events),
+    bare_cr, crlf, no_space (behind data:), comments, nothings (`data: ping`, `null`, `""`, `[]` between events),
+    byte_order_mark, unended (the last event), no_content_type, white_space (before the answer), gzip (though nobody asked).
+    """
+
+    how: str = one_of(*HOWS)
+
+    async def at_door(self, hit: Hit) -> None:
+        hit.mark()
+        hit.reply.spelling = Spelling(self.how)
+
+
+FAULT = OtherSpelling

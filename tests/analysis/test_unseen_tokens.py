@@ -1,0 +1,89 @@
+"""A run whose answers show no token: nothing is lost, nothing is 0, and their ends stand for what was not shown."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import frames, metrics, outages, overhead
+from analysis.__main__ import main
+from analysis.evidence import Evidence
+from tests.synthetic import OLLAMA, three_tier
+
+ALL = ("vllm", "ollama", "openai")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The same run, its tokens shown and not."""
+    folder = tmp_path_factory.mktemp("unseen")
+    made = [three_tier(folder, unseen=unseen, name=name) for name, unseen in (("shown", ()), ("unseen", ALL))]
+    return [Evidence(frames.read(m.path)) for m in made]
+
+
+def test_the_end_of_an_answer_stands_for_its_first_token(runs):
+    _, run = runs
+    asks = run.frames.asks
+    good = asks[asks["good"]]
+    assert good["ttft_ms"].isna().all()
+    assert (good["first_at"] == good["ended_at"]).all()
+    assert asks.loc[~asks["good"] & asks["ttft_ms"].isna(), "first_at"].isna().all(), "what failed had none"
+
+
+def test_what_was_not_shown_is_not_measured_and_not_0(runs):
+    _, run = runs
+    asks = run.frames.asks
+    for found in (metrics.ttft_ms(asks), metrics.tpot_ms(asks), metrics.first_token_ms(asks, "intended")):
+        assert found.empty
+    assert metrics.chunk_gaps(asks).n == 0
+    pairs = run.pairs
+    assert overhead.overhead(pairs, "ttft_ms") is None
+    assert overhead.overhead(pairs, "latency_ms").ms == pytest.approx(14, abs=3)
+
+
+def test_tokens_that_are_not_shown_are_spread_over_the_whole_exchange(runs):
+    shown, unseen = (
+        metrics.tokens_over_time(r.frames.asks, list(ALL), r.frames.started_at + np.arange(0.0, 206.0, 0.5))
+        for r in runs
+    )
+    assert unseen.to_numpy().sum() == pytest.approx(shown.to_numpy().sum(), rel=0.001)
+    assert unseen.to_numpy().max() < 1.5 * shown.to_numpy().max(), "no burst where an answer ends"
+
+
+def test_failover_gap_and_recovery_are_those_of_the_answers_ends(runs):
+    found = []
+    for run in runs:
+        (trial,) = run.trials_of("gaming-mode")
+        lost_at = run.lost_at(trial)
+        asks, covered = run.fit(trial), run.frames.covered
+        took = outages.failover(asks, covered, trial, lost_at, "ollama")
+        back, _ = run.recovery(trial, 60.0)
+        calm = outages.calm_ttft_s(run.frames.asks, run.trials, "ollama", "probe_new")
+        found.append((took.s, back.s, calm))
+    (shown, back, calm), (unseen, back_unseen, calm_unseen) = found
+    assert shown <= unseen < shown + 1.0
+    assert back_unseen == pytest.approx(back, abs=0.5)
+    assert calm_unseen == pytest.approx(calm, abs=0.01), "a probe's one token is its end"
+    assert calm == pytest.approx(OLLAMA.ttft_s, abs=0.05)
+
+
+def test_goodput_judges_by_the_end_what_showed_no_token(runs):
+    _, run = runs
+    asks = run.frames.asks
+    assert metrics.goodput(asks, 10_000).ratio == metrics.goodput(asks, None).ratio
+    assert metrics.goodput(asks, 100).ratio == 0.0, "no answer ended so soon"
+    assert not metrics.within(asks, 100)[asks["good"] & (asks["latency_ms"] > 100)].any()
+
+
+def test_the_whole_report_is_made_and_says_how_many_there_were(runs):
+    _, run = runs
+    assert main(["report", str(run.frames.path), "--quiet"]) == 0
+    report = run.frames.path / "report"
+    assert json.loads((report / "verdict.json").read_text())["exit_code"] == 0
+    good = int(run.frames.asks["good"].sum())
+    assert f"{good} good answers show no token" in (report / "summary.md").read_text()
+    assert "NaN" not in (report / "verdict.json").read_text()
+    phases = pd.read_csv(report / "phases.csv")
+    assert phases["p50_ttft_ms"].isna().all()
+    assert (phases.loc[phases["phase"] == "baseline", "goodput"] == 1.0).all()
