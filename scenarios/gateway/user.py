@@ -101,17 +101,18 @@ class GatewayUser(User):
         self._asker.close()
 
     def _tell(self, ask: Ask, body_bytes: int) -> None:
-        fire = self.environment.events.request.fire
+        """One event of Locust's for each ask, so that its totals count asks and nothing else.
+
+        A time to first token has a row of its own, of type TTFT, which no total contains: `RequestStats.log_request`
+        adds to both. A worker sends its rows and its total to the master apart from each other.
+        """
         ok = ask.outcome == Outcome.OK
-        fire(
+        self.environment.events.request.fire(
             request_type=self.scenario, name=name(ask), response_time=ask.latency_ms, response_length=body_bytes,
             exception=None if ok else OutcomeError(str(ask.outcome), ask.error), context={},
         )  # fmt: skip
         if ask.stream and ask.ttft_ms is not None:
-            fire(
-                request_type="TTFT", name=name(ask), response_time=ask.ttft_ms, response_length=0,
-                exception=None, context={},
-            )  # fmt: skip
+            self.environment.stats.get(name(ask), "TTFT").log(ask.ttft_ms, 0)
 
 
 def _stage_of(environment: Any) -> Stage:

@@ -11,6 +11,8 @@ from pathlib import Path
 import gevent
 import gevent.monkey
 from locust.env import Environment
+from locust.event import Events
+from locust.stats import RequestStats, setup_distributed_stats_event_listeners
 
 from contract.document import read
 from scenarios import chat, classify, direct, overhead
@@ -23,6 +25,21 @@ USERS = {
     "chat": chat.ChatUser, "direct": direct.DirectUser, "overhead": overhead.OverheadUser, "classify": classify.ClassifyUser,
 }  # fmt: skip
 DOCUMENTS = Path(__file__).parents[2] / "scenarios" / "documents"
+
+
+def _of_a_master(environment: Environment) -> dict[str, object]:
+    """What the statistics of a master hold that a worker with these reports to."""
+    report: dict[str, object] = {}
+    sent, heard, master = Events(), Events(), RequestStats()
+    setup_distributed_stats_event_listeners(sent, environment.stats)
+    setup_distributed_stats_event_listeners(heard, master)
+    sent.report_to_master.fire(client_id="w", data=report)
+    heard.worker_report.fire(client_id="w", data=report)
+    return {
+        "stats": master.total.num_requests,
+        "failures": master.total.num_failures,
+        "rows": [(row.method, row.name, row.num_requests) for row in master.entries.values()],
+    }
 
 
 def play(
@@ -83,6 +100,9 @@ def play(
         "capped": tally.capped,
         "stats": environment.stats.total.num_requests,
         "failures": environment.stats.total.num_failures,
+        "mean_ms": environment.stats.total.avg_response_time,
+        "rows": [(row.method, row.name, row.num_requests) for row in environment.stats.entries.values()],
+        "master": _of_a_master(environment),
     }
 
 

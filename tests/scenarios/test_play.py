@@ -83,17 +83,36 @@ def test_a_stop_that_waits_abandons_nothing(well):
     assert run["failures"] == 0
 
 
-def test_every_ask_is_told_once_by_scenario_and_tier_and_its_ttft_beside(well):
+def test_every_ask_is_told_once_by_scenario_and_tier(well):
     run, gateway, vllm = well
     records = run["records"]
     assert len(records) == len(gateway.requests) + len(vllm.requests)
     told = Counter((t["type"], t["name"]) for t in run["told"])
-    wanted = Counter((r["scenario"], _name(r)) for r in records)
-    wanted += Counter(("TTFT", _name(r)) for r in records if r["stream"] and r["ttft_ms"] is not None)
-    assert told == wanted
+    assert told == Counter((r["scenario"], _name(r)) for r in records)
     assert {r["scenario"] for r in records} == {"chat", "direct", "overhead"}
     assert {name for _, name in told} >= {"gateway → ollama", "vllm direct"}
-    assert all(t["bytes"] > 0 for t in run["told"] if t["type"] != "TTFT")
+    assert all(t["bytes"] > 0 for t in run["told"])
+
+
+def test_locusts_totals_count_asks_and_nothing_else(well):
+    run, *_ = well
+    records = run["records"]
+    assert run["stats"] == len(records)
+    assert run["mean_ms"] == pytest.approx(sum(r["latency_ms"] for r in records) / len(records))
+    assert run["master"]["stats"] == len(records)
+
+
+def test_failures_are_a_share_of_asks(stopped):
+    run, asked = stopped
+    assert (run["failures"], run["stats"]) == (asked, asked)
+    assert (run["master"]["failures"], run["master"]["stats"]) == (asked, asked)
+
+
+@pytest.mark.parametrize("of", [lambda run: run, lambda run: run["master"]], ids=["alone", "master"])
+def test_first_tokens_have_rows_of_their_own(well, of):
+    run, *_ = well
+    streams = Counter(_name(r) for r in run["records"] if r["stream"] and r["ttft_ms"] is not None)
+    assert {name: count for kind, name, count in of(run)["rows"] if kind == "TTFT"} == streams
 
 
 def test_chat_streams_most_and_direct_takes_turns(well):

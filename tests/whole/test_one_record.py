@@ -68,8 +68,9 @@ def check(run: Path, gateway: Server) -> list[dict]:
     users = [r for r in records if r["lane"] != "warmup"]
     assert read_manifest(run)["counts"] == Counter(r["outcome"] for r in users)
     with open(run / "locust_stats.csv") as f:
-        told = [int(row["Request Count"]) for row in csv.DictReader(f) if row["Type"] not in ("", "TTFT")]
-    assert sum(told) == len(users)
+        told = {(row["Type"], row["Name"]): int(row["Request Count"]) for row in csv.DictReader(f)}
+    assert told.pop(("", "Aggregated")) == len(users)
+    assert sum(count for (kind, _), count in told.items() if kind != "TTFT") == len(users)
     return users
 
 
