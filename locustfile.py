@@ -4,6 +4,7 @@ Everything but the users runs as a process of its own, started here and held by 
 however it went, chaos mends and leaves, and an embedded stack goes down after it.
 """
 
+import argparse
 import ctypes
 import json
 import os
@@ -12,17 +13,18 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import gevent
 import gevent.event
-from locust import events, runners
+from locust import User, events, runners
 from locust.argument_parser import LocustArgumentParser, default_args_dict
 from locust.env import Environment
-from locust.exception import StopUser
-from locust.runners import LocalRunner, MasterRunner, WorkerRunner
+from locust.runners import MasterRunner, WorkerRunner
 
 from contract import duration, proxies, textfile, timeline, topology
 from contract.clock import Clock, share
@@ -47,6 +49,8 @@ from scenarios.gateway.player import STACK_KEY, Player
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.recording import Memory, Recording, copy_evidence
 from scenarios.gateway.stage import MAX_IN_FLIGHT, Stage, endpoints
+from scenarios.gateway.user import GatewayUser
+from scenarios.gateway.web_ui import Page
 from scenarios.gateway.workers import Workers
 from scenarios.overhead import OverheadUser
 from scenarios.warmup import preflight, unhealthy, warm_up
@@ -60,6 +64,7 @@ ARGUMENTS = (
     "max_in_flight",
     "num_users",
     "spawn_rate",
+    "run_time",
     "headless",
     "stop_timeout",
     "documents",
@@ -86,22 +91,27 @@ runners.time = SimpleNamespace(time=Clock().now)
 def _arguments(parser: LocustArgumentParser) -> None:
     refuse_with_64(parser)
     add = parser.add_argument
-    add("--topology", default="topologies/embedded.yaml", help="the stack under test")
+    add(
+        "--topology",
+        default="topologies/embedded.yaml",
+        help="the stack under test",
+        include_in_web_ui=False,  # chosen by who started Locust: the stack is up already
+    )
     add(
         "--timeline",
         default="chaos/timelines/three_tier.yaml",
-        help="what is taken away when, and what is expected",
+        help="path: which faults are injected when, and what is expected",
     )
     add(
         "--duration",
         default="",
-        help="walk the timeline as often as fits, for example 24h; at least once; by default its trials",
+        help="repeat the timeline as often as fits, for example 24h; at least once; empty: its trials",
     )
     add("--results", default="results", help="where the run's folder is made", include_in_web_ui=False)
     add(
         "--scenarios",
         default="",
-        help="only these, for example chat,direct; by default those of the timeline, where it names none all but classify",
+        help="only these, for example chat,direct; empty: the timeline's, or all but classify",
     )
     add(
         "--documents",
@@ -125,9 +135,8 @@ def _arguments(parser: LocustArgumentParser) -> None:
     add(
         "--arrivals",
         default="",
-        help="an open loop, which asks on schedule whatever hangs: constant:8/s, poisson:90/m or replay:trace.csv "
-        "(replay:trace.csv@ms where the unit of its times is not known by itself); "
-        "by default users ask in a closed one. --users is then only what Locust needs",
+        help="an open loop: constant:8/s, poisson:90/m or replay:trace.csv (replay:trace.csv@ms where the unit of its times is "
+        "not known by itself); empty: a closed loop",
     )
     add(
         "--max-in-flight",
@@ -140,7 +149,7 @@ def _arguments(parser: LocustArgumentParser) -> None:
         "--seed",
         type=int,
         default=1,
-        help="of prompts, think times, arrivals, pairs, and the random whiles before rounds",
+        help="of prompts, think times, arrivals, pairs, and random pauses before rounds",
     )
     add("--leash", action="store_true", help="stop when the parent process ends", include_in_web_ui=False)
 
@@ -161,6 +170,8 @@ def _init(environment: Environment, **_: Any) -> None:
         conductor.prepare()
     except Refusal as e:
         conductor.refuse(e)
+    if environment.web_ui is not None:
+        Page(environment, conductor)
     environment.events.test_start.add_listener(conductor.raise_curtain)
     environment.events.test_stopping.add_listener(conductor.let_go)
     environment.events.test_stop.add_listener(conductor.lower_curtain)
@@ -181,6 +192,18 @@ def _new_key() -> str:
     return "sk-" + secrets.token_hex(16)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a run is to be, read at each start. `opened`: the users of the open loop."""
+
+    timeline_path: Path
+    timeline: timeline.Timeline
+    user_classes: Sequence[type[User]]
+    opened: Sequence[type[GatewayUser]]
+    arrivals: Arrivals | None
+    corpus: Sequence[Document]
+
+
 class Conductor:
     """A stack and its runs, one at a time: of the one Locust process that there is, or of the master."""
 
@@ -195,10 +218,13 @@ class Conductor:
         )
         self._rising: gevent.Greenlet | None = None
         self._closing: gevent.Greenlet | None = None
+        self._letting_go = False
         self._clock = Clock()
         self._stack: Leashed | None = None
         self._topology_path = Path(self._options.topology)
-        self._timeline_path = Path(self._options.timeline)
+        self._checked: Inputs | None = None  # read and checked, for the run that is started next
+        self._starting = False  # a start is being checked, or was checked and Locust has not begun it
+        self.notice: str | None = None
         self._run: Run | None = None
         self._broken: str | None = None
         self._stopped_early = False
@@ -207,28 +233,20 @@ class Conductor:
     def prepare(self) -> None:
         """Read all inputs, and start the embedded stack where the topology asks for one. Raises Refusal."""
         options = self._options
+        _refuse_what_does_nothing(options)
         self._topology = topology.read(self._topology_path)
         proxies.refuse(self._topology, os.environ)
-        self._timeline = timeline.read(self._timeline_path)
-        self._choose_shape()
-        self._choose_scenarios()
-        try:
-            if options.duration:
-                duration.parse(options.duration)
-        except ValueError as e:
-            raise Refusal(f"--duration: {e}") from None
+        self._take_shape()
+        inputs = self._read(options)
         _must_be_writable(Path(options.results))
         if self._topology.embedded is not None:
             self._start_stack()
         # The stack boots meanwhile: it is ours, and nothing of the operator's is touched by it.
-        inputs = ["--topology", str(self._topology_path), "--timeline", str(self._timeline_path)]
-        if self._search is None:
-            _must_pass(
-                [PYTHON, "-m", "chaos", "check", *inputs],
-                [PYTHON, "-m", "analysis", "check", str(self._timeline_path), *inputs[:2]],
-            )
+        self._check(inputs)
+        self._take(inputs)
         if self._stack is not None:
             self._await_stack(self._stack)
+        self._environment.host = self._topology.gateway.url  # what Locust's page shows as the host
         if options.headless:
             self._warm_up()
             self._say_who_is_missing()
@@ -248,14 +266,13 @@ class Conductor:
             if missing > 0:
                 print(f"waiting for {missing} more workers of {self._options.expect_workers}", flush=True)
 
-    def _choose_shape(self) -> None:
+    def _take_shape(self) -> None:
         shape, self._environment.shape_class = self._environment.shape_class, None
         assert shape is None or isinstance(shape, Level), "shapes of a run are in scenarios/shapes/"
         self._shape: Level | None = shape
         if shape is not None:
             shape.read(self._options)
-            shape.users = self._options.num_users or 1
-            self._options.num_users = shape.tick()[0]  # Locust begins with so many
+            self._options.num_users = self._first_users(self._options.num_users or 1)
         self._search = shape if isinstance(shape, Search) else None
         if self._search is not None:
             if self._workers is not None or not self._options.headless:
@@ -265,52 +282,130 @@ class Conductor:
             self._options.arrivals = self._search.arrivals
             self._options.scenarios = self._options.scenarios or self._search.scenarios
 
-    def _choose_scenarios(self) -> None:
-        wanted = [name.strip() for name in self._options.scenarios.split(",") if name.strip()]
+    def _first_users(self, users: int) -> int:
+        """How many of them Locust begins with."""
+        if self._shape is None:
+            return users
+        self._shape.users = users
+        self._shape.reset_time()
+        return self._shape.tick()[0]
+
+    def _read(self, options: argparse.Namespace) -> Inputs:
+        """All that a run is made of but the stack. Raises Refusal."""
+        path = Path(options.timeline)
+        lines = timeline.read(path)
+        if self._shape is not None:
+            self._shape.read(options)
+        wanted = [name.strip() for name in options.scenarios.split(",") if name.strip()]
         where = "--scenarios"
-        if not wanted and self._timeline.scenarios is not None:
-            wanted, where = self._timeline.scenarios, f"{self._timeline_path}: scenarios"
+        if not wanted and lines.scenarios is not None:
+            wanted, where = lines.scenarios, f"{path}: scenarios"
         for name in wanted:
             if name not in KNOWN:
                 raise Refusal(f"{where}: {no_such('scenario', name, KNOWN)}")
         chosen = [KNOWN[name] for name in wanted] if wanted else list(SCENARIOS)
-        self._corpus = _corpus(self._options) if ClassifyUser in chosen else []
-        self._arrivals = None
-        if self._options.arrivals:
-            self._arrivals = parse(self._options.arrivals, any_length=bool(self._options.duration))
-            self._tell_of_the_trace(self._arrivals)
-        if self._options.max_in_flight < 1:
-            raise Refusal(
-                f"--max-in-flight: {self._options.max_in_flight} lets no ask be made; give 1 or more"
-            )
-        self._opened: list[Any] = []
-        if self._arrivals is not None:
-            self._opened, stay = open_or_closed(chosen)
-            chosen = [open_loop(self._opened), *stay] if self._workers is None else stay or [Idle]
-        self._environment.user_classes = chosen
+        corpus = _corpus(options) if ClassifyUser in chosen else []
+        arrivals = None
+        if options.arrivals:
+            arrivals = parse(options.arrivals, any_length=bool(options.duration))
+            _report_trace(options.arrivals, arrivals, lines)
+        if options.max_in_flight < 1:
+            raise Refusal(f"--max-in-flight: {options.max_in_flight} lets no ask be made; give 1 or more")
+        opened: list[Any] = []
+        if arrivals is not None:
+            opened, stay = open_or_closed(chosen)
+            chosen = [open_loop(opened), *stay] if self._workers is None else stay or [Idle]
+        try:
+            if options.duration:
+                duration.parse(options.duration)
+        except ValueError as e:
+            raise Refusal(f"--duration: {e}") from None
+        return Inputs(
+            timeline_path=path, timeline=lines, user_classes=chosen, opened=opened, arrivals=arrivals, corpus=corpus
+        )  # fmt: skip
 
-    def _tell_of_the_trace(self, arrivals: Arrivals) -> None:
-        """Before anything is touched: a unit that was read wrongly shows in the length."""
-        if (lasting := arrivals.lasting()) is not None:
-            round_s = duration.text(self._timeline.round_s)
-            print(f"{self._options.arrivals}: {lasting}; a round of the timeline takes {round_s}", flush=True)
+    def _check(self, inputs: Inputs) -> None:
+        """What chaos and the analysis would refuse is refused now. Raises Refusal."""
+        given = ["--topology", str(self._topology_path), "--timeline", str(inputs.timeline_path)]
+        if self._search is None:
+            _must_pass(
+                [PYTHON, "-m", "chaos", "check", *given],
+                [PYTHON, "-m", "analysis", "check", str(inputs.timeline_path), *given[:2]],
+            )
+
+    def _take(self, inputs: Inputs) -> None:
+        self._inputs = self._checked = inputs
+        self._environment.user_classes = inputs.user_classes
+
+    # --- what the web UI asks for
+
+    def state(self) -> str:
+        """The runner's, but for a run that is being opened or closed: see `scenarios.gateway.web_ui`."""
+        state = self._environment.runner.state
+        if self._starting or _at_it(self._rising):
+            return runners.STATE_SPAWNING
+        on = self._run is not None or _at_it(self._closing)
+        if (on and state != runners.STATE_SPAWNING) or state in (
+            runners.STATE_CLEANUP,
+            runners.STATE_STOPPING,
+        ):
+            return runners.STATE_RUNNING
+        return state
+
+    def users(self) -> int:
+        return self._shape.users if self._shape is not None else self._options.num_users or 1
+
+    def is_on(self) -> bool:
+        if self._starting or _at_it(self._rising):
+            raise Refusal("a run is being opened already; wait until it is running")
+        running = self._environment.runner.state in (runners.STATE_SPAWNING, runners.STATE_RUNNING)
+        if running and self._run is not None and not self._letting_go:
+            return True
+        if self.state() == runners.STATE_RUNNING:
+            raise Refusal(
+                "the last run is being closed: faults are restored, the report is made; start again when it has stopped"
+            )
+        return False
+
+    def check_start(self, options: argparse.Namespace, users: int) -> int:
+        self._starting = True
+        inputs = self._read(options)
+        _must_be_writable(Path(options.results))
+        self._check(inputs)
+        if self._workers is not None and not self._environment.runner.worker_count:  # Locust would do nothing
+            raise Refusal("no worker is here; start one, and start the run again")
+        self._checked = inputs
+        return self._first_users(users)
+
+    def check_edit(self) -> None:
+        if self._shape is not None:
+            raise Refusal(f"users: shape {type(self._shape).__name__} sets the number of users during a run")
+
+    def take_start(self) -> None:
+        assert self._checked is not None, "a start is taken after its check"
+        self._take(self._checked)
+
+    def drop_start(self) -> None:
+        self._starting, self._checked = False, None
 
     def _for_open_loops(self) -> dict[str, Any]:
         """What every worker needs to make its share of the arrivals."""
         own = {k: v for k, v in vars(self._options).items() if k not in default_args_dict()}
         return {
-            "scenarios": [user.scenario for user in self._opened],
+            "scenarios": [user.scenario for user in self._inputs.opened],
             "shape": None if self._shape is None else type(self._shape).__name__,
             "options": own,
         }
 
     def raise_curtain(self, **_: Any) -> None:
         """A test starts: open a run, start chaos; the users come when it is ready."""
+        runner = self._environment.runner
+        before = runner.state
         # Not in Locust's own greenlet, which it kills where it is stopped meanwhile: half a curtain cannot be lowered.
         self._rising = gevent.spawn(self._rise)
-        if isinstance(self._environment.runner, LocalRunner):
-            # A second run's stop would be taken for done already while the run is being opened, and nobody told of it.
-            self._environment.runner.update_state(runners.STATE_INIT)
+        # A runner that is "ready" or "stopped" ignores a stop; and the page would stop polling.
+        runner.update_state(runners.STATE_SPAWNING)
+        self._starting = False
         refusal = self._rising.get()
         if refusal is None:
             return
@@ -319,11 +414,22 @@ class Conductor:
         if self._workers is not None:
             self._workers.forget()
         print(refusal, file=sys.stderr, flush=True)
-        raise StopUser  # the one kind of exception that keeps Locust from starting the users
+        runner._users_dispatcher = None  # a master has one already, of the users of this start
+        runner.update_state(before)
+        if self._options.autostart:
+            self._environment.process_exit_code = EXIT_BAD_INPUT
+            gevent.spawn(self._quit_by_itself)
+        raise gevent.GreenletExit  # Locust starts no users, and logs no error
 
     def _rise(self) -> Refusal | None:
         """Why there will be no run; None: it is open."""
+        self.notice, self._letting_go = None, False
         try:
+            if self._checked is None:  # not started by the form: files may have changed since they were read
+                inputs = self._read(self._options)
+                self._check(inputs)
+                self._take(inputs)
+            self._checked = None
             if not self._options.headless:
                 self._warm_up()
             if self._workers is not None:
@@ -336,6 +442,7 @@ class Conductor:
                 self._start_search(self._search, run)
             self._let_users_in()
         except Refusal as e:
+            self.notice = str(e)
             return e
         return None
 
@@ -344,6 +451,7 @@ class Conductor:
         if self._rising is not None:
             self._rising.join()
         if self._run is not None:
+            self._letting_go = True
             self._stopped_early = self._stopped_early or not self._chaos_over.ready()
             if self._search is None:
                 self._chaos.let_go()
@@ -455,7 +563,7 @@ class Conductor:
         self._stage = Stage(
             topology=self._topology, recorder=Recorder(self._warm, self._cannot_record), clock=self._clock,
             seed=self._options.seed, prefix=secrets.token_hex(3), gateway=gateway, tiers=tiers,
-            arrivals=self._arrivals, max_in_flight=self._options.max_in_flight, corpus=self._corpus,
+            arrivals=self._inputs.arrivals, max_in_flight=self._options.max_in_flight, corpus=self._inputs.corpus,
         )  # fmt: skip
         if self._shape is not None:
             self._stage.factor = self._shape.factor
@@ -463,14 +571,14 @@ class Conductor:
         for wrong in unhealthy(self._topology):
             print(f"NOT WELL: {wrong}", file=sys.stderr, flush=True)
         if self._search is not None:
-            self._search.objective_ms = self._search.objective_ms or self._timeline.objectives.ttft_ms
+            self._search.objective_ms = self._search.objective_ms or self._inputs.timeline.objectives.ttft_ms
             self._search.prepare(self._stage)
 
     def _open_run(self) -> Run:
         options = self._options
         inputs = {"topology.yaml": topology.dump(self._topology)}
         if self._search is None:
-            inputs["timeline.yaml"] = self._timeline_path.read_text()
+            inputs["timeline.yaml"] = self._inputs.timeline_path.read_text()
         gateway = self._topology_path.parent / "gateway.yaml"
         if gateway.exists():
             inputs["gateway.yaml"] = redact(textfile.read(gateway))
@@ -479,7 +587,7 @@ class Conductor:
             arguments |= {"shape": type(self._shape).__name__, "num_users": self._shape.users}
         run = open_run(
             Path(options.results),
-            self._timeline_path.stem if self._search is None else type(self._search).__name__,
+            self._inputs.timeline_path.stem if self._search is None else type(self._search).__name__,
             self._clock.now(),
             inputs,
             arguments,
@@ -504,7 +612,7 @@ class Conductor:
     def _start_chaos(self) -> None:
         assert self._run is not None
         argv = [PYTHON, "-m", "chaos", "run", "--leash", "--run", str(self._run.path)]
-        argv += ["--topology", str(self._topology_path), "--timeline", str(self._timeline_path)]
+        argv += ["--topology", str(self._topology_path), "--timeline", str(self._inputs.timeline_path)]
         argv += ["--seed", str(self._options.seed)]
         argv += ["--duration", self._options.duration] if self._options.duration else []
         argv += ["--without-reaper"] if self._options.without_reaper else []
@@ -513,13 +621,16 @@ class Conductor:
         self._chaos = Leashed(argv)
         self._chaos_over: gevent.event.AsyncResult[int] = gevent.event.AsyncResult()
         ready = self._chaos.first()
-        if ready is None:
+        if ready is None or ready["kind"] == "refused":
             code = self._chaos.wait()
             self._recording.close()
             self._run.close(ABORTED, self._clock.now(), "error: chaos did not start", {})
             self._run = None
-            raise Refusal(f"chaos did not start (exit {code}); the line above says why")
-        self._stage.overhead_until = ready["started_at"] + self._timeline.baseline - QUIET_BEFORE_MOVE_S
+            raise Refusal(
+                ready["why"] if ready else f"chaos did not start (exit {code}); the line above says why"
+            )
+        quiet_s = self._inputs.timeline.baseline - QUIET_BEFORE_MOVE_S
+        self._stage.overhead_until = ready["started_at"] + quiet_s
         gevent.spawn(self._follow_chaos)
         self._shaping = gevent.spawn(self._walk_shape)
 
@@ -539,7 +650,7 @@ class Conductor:
 
     def _too_many_clouds(self) -> str | None:
         """The guard of the timeline that stands where no fault is made: its answers cost money all the same."""
-        clouds, most = self._clouds(), self._timeline.max_cloud_answers
+        clouds, most = self._clouds(), self._inputs.timeline.max_cloud_answers
         if most is None or clouds <= most:
             return None
         return f"guard: {clouds} answers of a cloud tier, max_cloud_answers is {most}"
@@ -555,7 +666,7 @@ class Conductor:
     def _walk_shape(self) -> None:
         """In an open loop the arrivals ask the shape themselves."""
         shape, runner = self._shape, self._environment.runner
-        if shape is None or self._arrivals is not None:
+        if shape is None or self._inputs.arrivals is not None:
             return
         while not runner.user_count:  # the first ones are Locust's to start
             gevent.sleep(SHAPE_EVERY_S / 10)
@@ -580,6 +691,15 @@ class Conductor:
             self._chaos.let_go()
             self._chaos_over.set(self._chaos.wait())
         self._stop(quit=self._options.headless)
+        if self._options.autostart and not self._options.headless:
+            self._quit_by_itself()
+
+    def _quit_by_itself(self) -> None:
+        """--autoquit, which Locust itself heeds only where --run-time has ended the run."""
+        if self._options.autoquit != -1:
+            gevent.sleep(self._options.autoquit)
+            self._environment.runner.quit()
+            self._environment.web_ui.stop()
 
     def _tell_move(self, said: dict[str, Any]) -> None:
         line = move_line(said, self._began_at)
@@ -614,7 +734,7 @@ class Conductor:
 
     def _break_off(self, reason: str) -> None:
         if self._broken is None:
-            self._broken = reason
+            self._broken = self.notice = reason
             print(f"\n{reason}", file=sys.stderr, flush=True)
             gevent.spawn(self._stop, quit=True)
 
@@ -631,12 +751,34 @@ class Conductor:
         return self._end_reason if chaos_code else None
 
 
+def _report_trace(name: str, arrivals: Arrivals, lines: timeline.Timeline) -> None:
+    """Before anything is touched: a unit that was read wrongly shows in the length."""
+    if (lasting := arrivals.lasting()) is not None:
+        print(f"{name}: {lasting}; a round of the timeline takes {duration.text(lines.round_s)}", flush=True)
+
+
 def _corpus(options: Any) -> list[Document]:
     """What classifiers are given; and how many there are of them is theirs from here on. Raises Refusal."""
     if options.instances < 1:
         raise Refusal(f"--instances: {options.instances} asks about no document; give 1 or more")
     ClassifyUser.fixed_count = options.instances
     return documents(Path(options.documents))
+
+
+def _at_it(greenlet: gevent.Greenlet | None) -> bool:
+    return greenlet is not None and not greenlet.ready()
+
+
+def _refuse_what_does_nothing(options: argparse.Namespace) -> None:
+    """Locust's own options that have no effect on a run. Raises Refusal."""
+    if options.host:
+        raise Refusal(f"--host: {options.host!r}: the topology names the gateway; leave it out")
+    if options.class_picker:
+        raise Refusal(
+            "--class-picker: scenarios are chosen with --scenarios, and a shape with -f; leave it out"
+        )
+    if options.profile:
+        raise Refusal(f"--profile: {options.profile!r}: is not used; leave it out")
 
 
 def _must_pass(*commands: list[str]) -> None:

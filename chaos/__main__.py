@@ -41,7 +41,10 @@ def main() -> int:
     try:
         return args.command(args)
     except Refusal as e:
-        print(e, file=sys.stderr)
+        if getattr(args, "leash", False):  # the parent shows it: on its terminal, in its web UI
+            _to_parent({"kind": "refused", "why": str(e)})
+        else:
+            print(e, file=sys.stderr)
         return EXIT_BAD_INPUT
 
 

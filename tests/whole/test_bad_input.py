@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.chaos.stand import ROOT
 from tests.scenarios.server import Server
@@ -46,26 +45,6 @@ def refused(tmp_path: Path, topology: Path, timeline: str, *more: str) -> str:
 )  # fmt: skip
 def test_a_wrong_word_is_refused(tmp_path, old, new, more, words):
     assert words in refused(tmp_path, ROOT / "topologies/embedded.yaml", SHORT.replace(old, new), *more)
-
-
-@pytest.fixture
-def topology(tmp_path):
-    """A topology with urls, for a gateway on a port."""
-
-    def write(port: int, api_key: str | None = None) -> Path:
-        data = yaml.safe_load((ROOT / "topologies/embedded.yaml").read_text())
-        del data["embedded"]
-        data |= {"cluster": "x", "kubeconfig": "/none"}
-        for tier in (data["gateway"], *data["tiers"]):
-            tier["handles"] = {k: v for k, v in tier["handles"].items() if v != "embedded"}
-        data["gateway"] |= {"url": f"http://127.0.0.1:{port}"}
-        del data["gateway"]["api_key"]
-        if api_key:
-            data["gateway"]["api_key"] = api_key
-        (tmp_path / "topology.yaml").write_text(yaml.safe_dump(data))
-        return tmp_path / "topology.yaml"
-
-    return write
 
 
 def test_a_literal_key_is_refused_and_not_repeated(tmp_path, topology):

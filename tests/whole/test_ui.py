@@ -1,69 +1,191 @@
-"""Locust's web UI: Start opens a run with its faults, the timeline's end closes it and reports, and the UI stays."""
+"""Locust's web UI: Start opens a run with its faults, the page follows it to its end, and every field takes effect."""
 
-import json
-import os
-import signal
 import socket
-import urllib.parse
-import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from contract.run import read_manifest
+from contract.records import REQUESTS
+from contract.run import read_arrow
 from tests.chaos.stand import until
-from tests.whole.stack import SHORT, latest, locust
+from tests.scenarios.server import Server
+from tests.whole.stack import SHORT, latest
+from tests.whole.test_bad_input import ANSWER
+from tests.whole.ui import Ui
+
+ANSWERS = ANSWER.replace(b"vlm-qwen\r\n", b"vllm-qwen\r\n")
+
+
+@pytest.fixture(scope="module")
+def nowhere():
+    """The port of a gateway that is not there."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def test_a_start_that_cannot_be_is_refused_in_the_page_before_anything_is_touched(
+    tmp_path, topology, nowhere
+):
+    (tmp_path / "t.yaml").write_text(SHORT)
+    (tmp_path / "bad.yaml").write_text(SHORT.replace("target: vllm}", "target: vlm}"))
+    gateway = f"http://127.0.0.1:{nowhere}"
+    with Ui(topology(nowhere), tmp_path / "t.yaml", tmp_path / "results") as ui:
+        page = ui.template()
+        assert page["host"] == gateway
+        assert not page["missing_host_warning"]
+        assert list(page["extra_options"]) == ["timeline", "duration", "scenarios", "arrivals", "seed"]
+        for form, words in (
+            ({"timeline": "/no/such.yaml"}, "/no/such.yaml: cannot be read: No such file or directory"),
+            ({"timeline": str(tmp_path / "bad.yaml")}, "no tier 'vlm'; did you mean 'vllm'?"),
+            ({"scenarios": "chat,dierct"}, "--scenarios: no scenario 'dierct'; did you mean 'direct'?"),
+            ({"arrivals": "poison:8/s"}, "no kind of arrivals 'poison'; did you mean 'poisson'?"),
+            ({"duration": "24"}, "--duration: '24' is not a duration; write 24s"),
+            ({"seed": "one"}, "--seed: 'one' is not a whole number"),
+            ({"users": "0"}, "users: 0 makes no load; give 1 or more"),
+            ({"users": "six"}, "users: 'six' is not a whole number"),
+            ({"spawn_rate": "0"}, "spawn_rate"),
+            ({"run_time": "soon"}, "run time: 'soon' is not a duration; write it like 90s, 3m or 1h20m"),
+            ({"host": "http://other:4000"}, f"host: is the gateway's url in the topology, {gateway}; leave it"),
+            ({"profile": "nightly"}, "profile: is not used; leave it empty"),
+            ({"topology": "other.yaml"}, "--topology: is given on the command line; it cannot be changed here"),
+            ({"results": "/other"}, "--results: is given on the command line; it cannot be changed here"),
+            ({"user_classes": "ChatUser"}, "--user-classes: is given on the command line"),
+        ):  # fmt: skip
+            answer = ui.post("/swarm", **{"user_count": form.pop("users", 6), "spawn_rate": 6} | form)
+            assert not answer["success"]
+            assert words in answer["message"]
+            assert ui.stats()["state"] == "ready"
+        assert ui.runs() == []
+
+
+def test_why_a_run_did_not_open_is_shown_in_the_page(tmp_path, topology, nowhere):
+    (tmp_path / "t.yaml").write_text(SHORT)
+    with Ui(topology(nowhere), tmp_path / "t.yaml", tmp_path / "results") as ui:
+        for _ in range(2):
+            ui.start()
+            assert ui.states_until("ready") == ["spawning", "ready"]
+            notice = ui.stats()["notice"]
+            assert notice.startswith(f"gateway: http://127.0.0.1:{nowhere} gives no answer; refused")
+        assert ui.runs() == []
+    assert "Traceback" not in "".join(ui.out)
+
+
+def test_what_chaos_refuses_is_shown_in_the_page(tmp_path, topology):
+    (tmp_path / "t.yaml").write_text(SHORT)
+    with (
+        Server([ANSWERS]) as server,
+        Ui(topology(server.port), tmp_path / "t.yaml", tmp_path / "results") as ui,
+    ):
+        ui.start()
+        assert ui.states_until("ready") == ["spawning", "ready"]
+        assert "kubeconfig /none: cannot be used" in ui.stats()["notice"]
+        assert ui.manifest()["status"] == "aborted"
+
+
+def test_a_refused_autostart_ends_with_64_where_autoquit_is_given(tmp_path, topology, nowhere):
+    (tmp_path / "t.yaml").write_text(SHORT)
+    more = ("--autostart", "--autoquit", "0")
+    ui = Ui(topology(nowhere), tmp_path / "t.yaml", tmp_path / "results", *more)
+    assert ui.wait(60) == 64
+    ui.__exit__()
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--host", "http://x"), "--host: 'http://x': the topology names the gateway; leave it out"),
+        (("--class-picker",), "--class-picker: scenarios are chosen with --scenarios"),
+        (("--profile", "p"), "--profile: 'p': is not used; leave it out"),
+    ],
+)
+def test_an_option_of_locusts_that_has_no_effect_on_a_run_is_refused(tmp_path, topology, option, words):
+    (tmp_path / "t.yaml").write_text(SHORT)
+    ui = Ui(topology(1), tmp_path / "t.yaml", tmp_path / "results", *option)
+    assert ui.wait(60) == 64
+    until(lambda: words in "".join(ui.out), "it says why")
+
+
+@pytest.mark.timeout(400)  # two runs, on a machine that may be busy
+@pytest.mark.parametrize("more", [(), pytest.param(("--processes", "2"), marks=pytest.mark.verify)], ids=str)
+def test_the_page_follows_a_run_and_every_field_takes_effect_in_the_next(stack, tmp_path, more):
+    (tmp_path / "short.yaml").write_text(SHORT)
+    (tmp_path / "other.yaml").write_text(SHORT.replace("baseline: 8s", "baseline: 7s"))
+    with (
+        Ui(stack.path, tmp_path / "short.yaml", tmp_path / "results", *more) as ui,
+        ThreadPoolExecutor() as pool,
+    ):
+        if more:
+            until(lambda: ui.stats()["worker_count"] == 2, "the workers are here")
+        ui.start(host=stack.topology.gateway.url, scenarios="chat,direct")
+        assert not (again := ui.swarm())["success"]
+        assert again["message"] == "a run is being opened already; wait until it is running"
+        assert ui.template()["state"] == "spawning"
+        assert ui.states_until("running", users=1) == ["spawning", "running"]
+        until(lambda: ui.aggregated()["num_requests"], "requests are counted")
+
+        assert not ui.swarm(seed=7)["success"]
+        assert ui.stats()["notice"].startswith("--seed: cannot be changed during a run")
+        assert ui.swarm(users=9, scenarios="chat,direct")["success"]
+        until(lambda: ui.stats()["user_count"] == 9, "there are more users")
+        assert ui.stats()["notice"] is None
+
+        stopping = pool.submit(ui.post, "/stop")
+        assert ui.states_until("stopped") == ["running", "stopped"]
+        assert "verdict_exit_code" in ui.manifest(), "the run is reported when it is shown as stopped"
+        assert stopping.result()["success"]
+        first, manifest = latest(ui.results), ui.manifest()
+        assert manifest["reason"] == "signal: stopped before the end of the timeline"
+        assert {r["scenario"] for r in users_of(first)} == {"chat", "direct"}
+        assert ui.aggregated()["num_requests"] == len(users_of(first))
+
+        stack.calm()
+        ui.start(users=3, scenarios="chat", timeline=tmp_path / "other.yaml", seed=7, arrivals="constant:4/s")
+        assert set(ui.states_until("running", users=1)) == {"spawning", "running"}
+        second = latest(ui.results)
+        assert second != first
+        until(lambda: ui.aggregated()["num_requests"] > 8, "requests are counted")
+        ui.post("/stop")
+        arguments = ui.manifest()["arguments"]
+        assert (arguments["scenarios"], arguments["arrivals"]) == ("chat", "constant:4/s")
+        assert (arguments["num_users"], ui.manifest()["seed"]) == (3, 7)
+        assert "baseline: 7s" in (second / "timeline.yaml").read_text()
+        asked = users_of(second)
+        assert {r["scenario"] for r in asked} == {"chat"}
+        assert all(r["intended_at"] is not None for r in asked)
+        assert ui.aggregated()["num_requests"] == len(asked)
+
+
+def users_of(run):
+    rows = read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist()
+    return [r for r in rows if r["lane"] != "warmup"]
 
 
 @pytest.mark.verify
-def test_start_in_the_web_ui_makes_a_run_and_a_report_and_may_be_pressed_again(stack, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
+@pytest.mark.timeout(400)
+def test_the_end_of_the_timeline_ends_the_run_and_autoquit_the_page(stack, tmp_path):
     (tmp_path / "short.yaml").write_text(SHORT)
-    results = tmp_path / "results"
-    process = locust(
-        stack.path,
-        tmp_path / "short.yaml",
-        results,
-        "--web-host",
-        "127.0.0.1",
-        "--web-port",
-        str(port),
-        headless=False,
-    )
+    more = ("--autostart", "--autoquit", "3")
+    with Ui(stack.path, tmp_path / "short.yaml", tmp_path / "results", *more) as ui:
+        seen = ui.states_until("stopped", 180)
+        assert set(seen) <= {"ready", "spawning", "running", "stopped"}
+        assert seen[-2:] == ["running", "stopped"]
+        manifest = ui.manifest()
+        assert (manifest["status"], manifest["verdict_exit_code"]) == ("finished", 0)
+        assert ui.wait(60) == 0
 
-    def get(path: str, form: bytes | None = None) -> str | None:
-        try:
-            # Locust answers /stop when all has stopped: the users have finished, chaos has mended, the report is made.
-            with urllib.request.urlopen(url + path, form, timeout=90) as answer:
-                return answer.read().decode()
-        except OSError:
-            return None
 
-    def swarm() -> None:
-        form = urllib.parse.urlencode({"user_count": 6, "spawn_rate": 6}).encode()
-        with urllib.request.urlopen(f"{url}/swarm", form, timeout=10) as answer:
-            assert json.load(answer)["success"]
-
-    try:
-        page = until(lambda: get("/"), "the web UI answers", 30)
-        assert "three_tier" in page or "timeline" in page
-        swarm()
-        until(lambda: (results / "latest").exists(), "a run was opened", 30)
-        first = latest(results)
-        until(lambda: "verdict_exit_code" in read_manifest(first), "the run was reported", 90)
-        assert read_manifest(first)["status"] == "finished"
-        assert read_manifest(first)["verdict_exit_code"] == 0
-        assert until(lambda: get("/stats/requests"), "the web UI is still there", 15)
-        assert json.loads(get("/stats/requests"))["state"] == "stopped"
-        stack.calm()
-        swarm()
-        until(lambda: latest(results) != first, "a second run was opened", 30)
-        second = latest(results)
-        until(lambda: (second / "chaos.jsonl").exists(), "chaos has started", 30)
-        assert json.loads(get("/stop", b""))["success"]
-        until(lambda: "verdict_exit_code" in read_manifest(second), "the second run was reported", 60)
-        assert read_manifest(second)["reason"] == "signal: stopped before the end of the timeline"
-    finally:
-        os.kill(process.pid, signal.SIGTERM)
-        print(process.communicate(timeout=60)[0])
+@pytest.mark.verify
+@pytest.mark.parametrize("more", [(), ("--processes", "1")], ids=str)
+def test_a_stop_while_the_run_is_being_opened_ends_it(stack, tmp_path, more):
+    (tmp_path / "short.yaml").write_text(SHORT)
+    with Ui(stack.path, tmp_path / "short.yaml", tmp_path / "results", *more) as ui:
+        until(lambda: not more or ui.stats()["worker_count"] == 1, "the worker is here")
+        ui.start(run_time="50s")
+        ui.states_until("spawning")
+        assert ui.post("/stop")["success"]
+        assert set(ui.states_until("stopped")) <= {"running", "stopped"}
+        assert ui.stats()["user_count"] == 0
+        manifest = ui.manifest()
+        assert manifest["reason"] == "signal: stopped before the end of the timeline"
+        assert manifest["arguments"]["run_time"] == 50
+        assert len(ui.runs()) == 1
