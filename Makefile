@@ -87,7 +87,7 @@ PARALLEL = -n 3 --dist loadgroup
 test: setup .venv/dev .venv/notebooks ## the tests: ten to twenty minutes on two cores
 	$(PY) -m pytest -m "not verify" $(PARALLEL)
 
-verify: test ## all tests, also those that take too long for test
+verify: test ## all tests, also those that take too long for test, or need a browser (Chromium)
 	$(PY) -m pytest -m verify $(PARALLEL) tests/torture
 	$(PY) -m pytest -m verify --ignore tests/torture
 

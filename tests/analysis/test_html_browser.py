@@ -1,87 +1,22 @@
 """report.html in a real browser: it draws, answers to the pointer and to the keyboard, asks the network for nothing."""
 
-import json
-import shutil
-import subprocess
-import time
-import urllib.request
 from contextlib import contextmanager
 
 import pytest
-import websocket
 
 from analysis.__main__ import main
+from tests.browser import opened
 from tests.synthetic import three_tier
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.verify,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine"),
-]
-OPTIONS = (
-    "--headless", "--no-sandbox", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--disable-quic", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
-    "--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-port=0", "--remote-allow-origins=*",
-)  # fmt: skip
-
-
-class Tab:
-    """One page over the DevTools protocol. `events`: what the browser told meanwhile."""
-
-    def __init__(self, url):
-        self.socket = websocket.create_connection(url, timeout=60)
-        self.events, self.number = [], 0
-
-    def call(self, method, **given):
-        self.number += 1
-        self.socket.send(json.dumps({"id": self.number, "method": method, "params": given}))
-        while True:
-            told = json.loads(self.socket.recv())
-            if told.get("id") == self.number:
-                return told["result"]
-            self.events.append(told)
-
-    def js(self, text):
-        told = self.call("Runtime.evaluate", expression=text, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in told, told
-        return told["result"].get("value")
-
-    def wait(self, text):
-        until = time.monotonic() + 60
-        while not self.js(text):
-            assert time.monotonic() < until, text
-            time.sleep(0.05)
-
-    def told(self, method):
-        return [e["params"] for e in self.events if e["method"] == method]
+pytestmark = pytest.mark.verify
 
 
 @contextmanager
-def tab(page, folder, width, dark=False):
-    browser = subprocess.Popen(
-        [CHROMIUM, *OPTIONS, f"--user-data-dir={folder}", f"--window-size={width},900", "about:blank"],
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        line = next(x for x in browser.stderr if "DevTools listening on" in x)
-        port = line.split("://")[1].split("/")[0].rsplit(":", 1)[1]
-        tabs = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/json"))
-        opened = Tab(next(t["webSocketDebuggerUrl"] for t in tabs if t["type"] == "page"))
-        for domain in ("Page", "Runtime", "Network", "Log"):
-            opened.call(f"{domain}.enable")
-        opened.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False
-        )
-        if dark:
-            opened.call(
-                "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}]
-            )
-        opened.call("Page.navigate", url=f"file://{page}")
-        opened.wait("document.getElementById('plot')?.dataset.ready === 'yes'")
-        yield opened
-    finally:
-        browser.terminate()
-        browser.wait()
+def tab(path, width, dark=False):
+    scheme = "dark" if dark else "light"
+    with opened(f"file://{path}", viewport={"width": width, "height": 900}, color_scheme=scheme) as found:
+        found.wait_for_function("document.getElementById('plot')?.dataset.ready === 'yes'")
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -120,44 +55,42 @@ POINT = """(() => {
 })()"""
 
 
-def test_an_answer_that_is_pointed_at_shows_its_record(page, tmp_path):
-    with tab(page, tmp_path, 1280) as t:
-        point = t.js(POINT)
-        for step in (4, 0):
-            t.call("Input.dispatchMouseEvent", type="mouseMoved", x=point["x"] + step, y=point["y"])
-            time.sleep(0.1)
-        t.wait("!document.getElementById('tip').hidden")
-        assert point["id"] in t.js("document.getElementById('tip').textContent")
-        assert "outcomecut" in t.js("document.getElementById('tip').textContent")
+def test_an_answer_that_is_pointed_at_shows_its_record(page):
+    with tab(page, 1280) as t:
+        point = t.evaluate(POINT)
+        t.mouse.move(point["x"] + 4, point["y"])
+        t.mouse.move(point["x"], point["y"], steps=4)
+        tip = t.locator("#tip")
+        tip.wait_for()
+        assert point["id"] in tip.text_content()
+        assert "outcomecut" in tip.text_content()
 
 
-def test_the_keyboard_walks_from_answer_to_answer(page, tmp_path):
-    with tab(page, tmp_path, 1280) as t:
-        t.js("timeline.plot.focus()")
+def test_the_keyboard_walks_from_answer_to_answer(page):
+    with tab(page, 1280) as t:
+        t.evaluate("timeline.plot.focus()")
         seen = []
         for key in ("Home", "ArrowRight", "ArrowRight", "ArrowLeft"):
-            t.call("Input.dispatchKeyEvent", type="keyDown", key=key, code=key)
-            seen.append(t.js("document.querySelector('#record dd').textContent"))
+            t.keyboard.press(key)
+            seen.append(t.locator("#record dd").first.text_content())
         assert len(set(seen)) == 3
         assert seen[3] == seen[1]
 
 
-def test_a_trials_name_shows_it_in_the_timeline(page, tmp_path):
-    with tab(page, tmp_path, 1280) as t:
-        t.js("document.querySelector('#trials a[data-from]').click()")
-        t.wait("timeline.plot.layout.xaxis.range[0] > 5")
-        start, end = t.js("timeline.plot.layout.xaxis.range")
+def test_a_trials_name_shows_it_in_the_timeline(page):
+    with tab(page, 1280) as t:
+        t.locator("#trials a[data-from]").first.click()
+        t.wait_for_function("timeline.plot.layout.xaxis.range[0] > 5")
+        start, end = t.evaluate("timeline.plot.layout.xaxis.range")
         assert start < 40 < 150 < end
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, False), (390, True)])
-def test_the_page_fits_and_asks_the_network_for_nothing(page, tmp_path, width, dark):
-    with tab(page, tmp_path, width, dark) as t:
-        t.js("document.querySelectorAll('details').forEach(d => d.open = true)")
-        assert t.js("document.documentElement.scrollWidth") <= width
-        paper = t.js("getComputedStyle(document.body).backgroundColor")
+def test_the_page_fits_and_asks_the_network_for_nothing(page, width, dark):
+    with tab(page, width, dark) as t:
+        t.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert t.evaluate("document.documentElement.scrollWidth") <= width
+        paper = t.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (paper == "rgb(22, 23, 24)") == dark
-        asked = [r["request"]["url"] for r in t.told("Network.requestWillBeSent")]
-        assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
-        assert t.told("Runtime.exceptionThrown") == []
-        assert [e for e in t.told("Log.entryAdded") if e["entry"]["level"] == "error"] == []
+        assert [url for url in t.requested if not url.startswith(("file:", "data:", "blob:"))] == []
+        assert t.errors == []

@@ -1,0 +1,41 @@
+"""A real browser for the tests: Debian's Chromium, driven by Playwright."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+OPTIONS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+)  # fmt: skip
+
+
+@contextmanager
+def opened(url: str, **context: Any) -> Iterator[Any]:
+    """A page of Playwright's at this address. `context`: as `Browser.new_context` takes it.
+
+    Where there is no browser the test fails: who runs these tests wants to know what a browser shows. `page.requested`:
+    the addresses that it asked the network for; `page.errors`: what its console and its scripts complained of.
+    """
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.fail("there is no chromium on this machine; apt-get install chromium")
+    from playwright.sync_api import sync_playwright  # here: only tests that need a browser need it
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(OPTIONS))
+        try:
+            page = browser.new_context(**context).new_page()
+            page.set_default_timeout(60_000)
+            page.requested, page.errors = [], []
+            page.on("request", lambda request: page.requested.append(request.url))
+            page.on("pageerror", lambda error: page.errors.append(str(error)))
+            page.on("console", lambda m: page.errors.append(m.text) if m.type == "error" else None)
+            page.goto(url)
+            yield page
+        finally:
+            browser.close()

@@ -1,0 +1,95 @@
+"""The web UI in a real browser: Start, and the page shows the run and moves without being loaded anew."""
+
+import re
+
+import pytest
+
+from contract.records import REQUESTS
+from contract.run import read_arrow
+from tests.browser import opened
+from tests.chaos.stand import until
+from tests.scenarios.server import Server
+from tests.whole.stack import SHORT, latest
+from tests.whole.test_ui import ANSWERS
+from tests.whole.ui import Ui
+
+pytestmark = pytest.mark.verify
+STATUS = "xpath=//*[text()='Status']/following-sibling::*"
+
+
+def shows(page, state, within_s=90):
+    page.locator(STATUS, has_text=re.compile(f"^{state}$", re.I)).wait_for(timeout=within_s * 1000)
+
+
+def custom(page, name, value):
+    field = page.locator(f"input[name={name}]")
+    if not field.is_visible():
+        page.get_by_text("Custom parameters").click()
+    field.fill(str(value))
+
+
+def press(page, name):
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def aggregated(page):
+    """# Requests of the last row, as the page shows it."""
+    cells = page.locator("tr", has_text="Aggregated").locator("td")
+    return int(cells.nth(2).text_content()) if cells.count() else 0
+
+
+@pytest.mark.timeout(500)
+def test_start_shows_the_run_which_moves_to_its_stop_and_the_next_is_as_the_form_says(stack, tmp_path):
+    (tmp_path / "short.yaml").write_text(SHORT)
+    with Ui(stack.path, tmp_path / "short.yaml", tmp_path / "results") as ui, opened(ui.url) as page:
+        shows(page, "ready")
+        assert "no host attribute" not in page.locator("body").text_content()
+        press(page, "Start")
+        shows(page, "spawning")
+        shows(page, "running")
+        seen = until(lambda: aggregated(page), "the page counts requests", 60)
+        until(lambda: aggregated(page) > seen, "the numbers move", 60)
+        press(page, "Edit")
+        custom(page, "seed", 7)
+        press(page, "Update")
+        page.get_by_role("alert").get_by_text("--seed: cannot be changed during a run").wait_for()
+        page.reload()
+        shows(page, "running")
+        press(page, "Stop")
+        shows(page, "stopped")
+        first = latest(ui.results)
+
+        stack.calm()
+        press(page, "New")
+        custom(page, "scenarios", "direct")
+        press(page, "Start")
+        shows(page, "running")
+        until(lambda: aggregated(page), "the page counts requests", 60)
+        # Nobody presses anything: the timeline ends it.
+        shows(page, "stopped", 120)
+        second = latest(ui.results)
+        assert second != first
+        assert ui.manifest()["arguments"]["scenarios"] == "direct"
+        assert ui.manifest()["status"] == "finished"
+        asked = [
+            r for r in read_arrow(second / "requests.arrow", REQUESTS)[0].to_pylist() if r["lane"] != "warmup"
+        ]
+        assert {r["scenario"] for r in asked} == {"direct"}
+        assert aggregated(page) == len(asked)
+        assert page.errors == []
+
+
+def test_what_was_refused_stands_in_the_page(tmp_path, topology):
+    (tmp_path / "t.yaml").write_text(SHORT)
+    with (
+        Server([ANSWERS]) as server,
+        Ui(topology(server.port), tmp_path / "t.yaml", tmp_path / "results") as ui,
+        opened(ui.url) as page,
+    ):
+        custom(page, "timeline", "/no/such.yaml")
+        press(page, "Start")
+        page.get_by_role("alert").get_by_text("/no/such.yaml: cannot be read").wait_for()
+        custom(page, "timeline", tmp_path / "t.yaml")
+        press(page, "Start")
+        page.get_by_role("alert").get_by_text("kubeconfig /none: cannot be used").wait_for()
+        shows(page, "ready")
