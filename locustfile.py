@@ -80,6 +80,7 @@ PYTHON = sys.executable
 QUIET_BEFORE_MOVE_S = 5.0  # from then on the probe asks more often, which would weigh on the pairs
 LIVE_TERMINAL_S, LIVE_PLAIN_S = 1.0, 5.0
 SHAPE_EVERY_S = 1.0
+WORKERS_BACK_S = 10.0
 PR_SET_PDEATHSIG = 1
 
 # Locust's master and workers look at the wall clock to see whether they still hear each other: stepped by an hour, every
@@ -372,10 +373,19 @@ class Conductor:
         inputs = self._read(options)
         _must_be_writable(Path(options.results))
         self._check(inputs)
-        if self._workers is not None and not self._environment.runner.worker_count:  # Locust would do nothing
-            raise Refusal("no worker is here; start one, and start the run again")
+        if self._workers is not None:
+            self._await_workers()
         self._checked = inputs
         return self._first_users(users)
+
+    def _await_workers(self) -> None:
+        """A worker that was stopped leaves, and comes back. Raises Refusal: without one Locust would do nothing."""
+        runner = self._environment.runner
+        with gevent.Timeout(WORKERS_BACK_S, False):
+            while runner.worker_count < self._options.expect_workers:
+                gevent.sleep(0.05)
+        if not runner.worker_count:
+            raise Refusal("no worker is here; start one, and start the run again")
 
     def check_edit(self) -> None:
         if self._shape is not None:

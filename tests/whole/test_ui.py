@@ -2,6 +2,7 @@
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -114,8 +115,8 @@ def test_the_page_follows_a_run_and_every_field_takes_effect_in_the_next(stack, 
         Ui(stack.path, tmp_path / "short.yaml", tmp_path / "results", *more) as ui,
         ThreadPoolExecutor() as pool,
     ):
-        if more:
-            until(lambda: ui.stats()["worker_count"] == 2, "the workers are here")
+        here = partial(until, lambda: not more or ui.stats()["worker_count"] == 2, "the workers are here")
+        here()
         ui.start(host=stack.topology.gateway.url, scenarios="chat,direct")
         assert not (again := ui.swarm())["success"]
         assert again["message"] == "a run is being opened already; wait until it is running"
@@ -139,6 +140,7 @@ def test_the_page_follows_a_run_and_every_field_takes_effect_in_the_next(stack, 
         assert ui.aggregated()["num_requests"] == len(users_of(first))
 
         stack.calm()
+        here()
         ui.start(users=3, scenarios="chat", timeline=tmp_path / "other.yaml", seed=7, arrivals="constant:4/s")
         assert set(ui.states_until("running", users=1)) == {"spawning", "running"}
         second = latest(ui.results)
@@ -189,3 +191,23 @@ def test_a_stop_while_the_run_is_being_opened_ends_it(stack, tmp_path, more):
         assert manifest["reason"] == "signal: stopped before the end of the timeline"
         assert manifest["arguments"]["run_time"] == 50
         assert len(ui.runs()) == 1
+
+
+@pytest.mark.parametrize("more", [(), pytest.param(("--processes", "1"), marks=pytest.mark.verify)], ids=str)
+def test_a_stop_of_a_start_that_is_refused_meanwhile_leaves_a_page_that_can_start_again(
+    tmp_path, topology, more
+):
+    (tmp_path / "t.yaml").write_text(SHORT)
+    with (
+        Server([1.0, ANSWERS]) as server,
+        Ui(topology(server.port), tmp_path / "t.yaml", tmp_path / "results", *more) as ui,
+    ):
+        for _ in range(2):
+            # A worker that was stopped leaves and comes back.
+            until(lambda: not more or ui.stats()["worker_count"] == 1, "the worker is here")
+            ui.start()
+            assert ui.stats()["state"] == "spawning"
+            assert ui.post("/stop")["success"]
+            until(lambda: ui.stats()["state"] in ("ready", "stopped"), "it is over")
+            assert "kubeconfig /none: cannot be used" in ui.stats()["notice"]
+        assert len(ui.runs()) == 2
