@@ -82,6 +82,9 @@ LIVE_TERMINAL_S, LIVE_PLAIN_S = 1.0, 5.0
 SHAPE_EVERY_S = 1.0
 WORKERS_BACK_S = 10.0
 PR_SET_PDEATHSIG = 1
+# Once its users have gone a worker waits for as long as they were given, and so much more, before it can play again. All
+# that it has is with the master by then: it waits no time at all, and the next start finds it.
+WAIT_AFTER_STOP, MAX_STOP_TIMEOUT_S = "LOCUST_WORKER_ADDITIONAL_WAIT_BEFORE_READY_AFTER_STOP", 86400
 
 # Locust's master and workers look at the wall clock to see whether they still hear each other: stepped by an hour, every
 # worker would leave.
@@ -164,6 +167,7 @@ def _init(environment: Environment, **_: Any) -> None:
     if options.leash or (worker and options.processes):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if worker:
+        os.environ[WAIT_AFTER_STOP] = str(-MAX_STOP_TIMEOUT_S)
         Player(environment, KNOWN, lambda: _corpus(options))
         return
     conductor = Conductor(environment)
