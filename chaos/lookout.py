@@ -14,7 +14,7 @@ from chaos.cluster import TROUBLE
 from chaos.fault import CannotInject, Fault, Handle, handle_of
 from chaos.plan import Bound
 from chaos.preflight import Ground
-from chaos.runner import TAKES_MOST_S
+from chaos.runner import EFFECTIVE_WITHIN_S, TAKES_MOST_S
 from contract import health
 from contract.duration import text
 from contract.records import GATEWAY
@@ -93,7 +93,8 @@ def _slowness(takes_s: float, for_s: float) -> list[str]:
         if takes_s >= for_s
         else ""
     )
-    more = f" (of which a deadline is given {text(TAKES_MOST_S)})" if takes_s > TAKES_MOST_S else ""
+    most_s = EFFECTIVE_WITHIN_S + TAKES_MOST_S
+    more = f" (of which a deadline has room for {text(most_s)})" if takes_s > most_s else ""
     return [f"its Pods may take up to {text(takes_s)} to terminate{more}{late}"]
 
 

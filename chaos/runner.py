@@ -35,7 +35,9 @@ EFFECTIVE_WITHIN_S = (
     60.0  # then it is told to be waited for, and looked for at a calmer pace until the step ends
 )
 LATE_LOOK_S = 0.5
-TAKES_MOST_S = 900.0  # of what the target may take by its own account, so much is added to a deadline
+TAKES_MOST_S = (
+    900.0  # of what the target may take beyond that by its own account, so much is added to a deadline
+)
 TAKE_OVER_WITHIN_S = 30.0
 GIVE_UP_WITHIN_S = 30.0
 ANSWERED_S = 20.0  # so much patience has a real question to a tier that has come back
@@ -163,8 +165,8 @@ class _StepWalk:
             claim = Claim(around.journal, around.ground.cluster, self._undo(deadline, {}))
             claim.must_be_free(around.clock.now(), self._mend_first)
             state = self._fault.snapshot()
-            # What goes slowly makes room slowly for what comes back.
-            deadline += min(self._fault.takes_s(state), TAKES_MOST_S)
+            # What goes slowly makes room slowly for what comes back. What is usual the deadline has room for already.
+            deadline += min(max(0.0, self._fault.takes_s(state) - EFFECTIVE_WITHIN_S), TAKES_MOST_S)
             if bound.handle.on_cluster and around.ground.cluster is not None:
                 ended = preflight.outlived(around.ground.cluster, deadline)
                 if ended:

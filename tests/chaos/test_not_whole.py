@@ -162,7 +162,7 @@ def test_a_plan_says_that_a_target_is_not_whole(tmp_path):
         ),
         (
             172800, "2m",
-            "its Pods may take up to 2d to terminate (of which a deadline is given 15m): it may not be effective",
+            "its Pods may take up to 2d to terminate (of which a deadline has room for 16m): it may not be effective",
         ),
     ],
 )  # fmt: skip

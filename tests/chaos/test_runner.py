@@ -416,7 +416,7 @@ def test_what_is_not_effective_by_the_end_of_its_step_has_failed_once_and_is_res
     assert stand.ready() == 1
 
 
-@pytest.mark.parametrize(("takes_s", "more_s"), [(0.0, 0.0), (90.0, 90.0), (172800.0, 900.0)])
+@pytest.mark.parametrize(("takes_s", "more_s"), [(0.0, 0.0), (30.0, 0.0), (90.0, 30.0), (172800.0, 900.0)])
 def test_a_deadline_has_room_for_the_grace_of_what_goes_within_reason(
     stand, tmp_path, monkeypatch, takes_s, more_s
 ):

@@ -345,7 +345,7 @@ def test_an_encoding_without_its_letters_does_not_end_it(watched, monkeypatch):
         (["--url", "h:1", "--model", "m"], "is no url; write it like http://host:port"),
         (["--url", "http://h:1", "--model", "m", "--topology", "t.yaml"], "give one of them"),
         (["--url", "http://h:1", "--model", "m", "--api-key-env", KEY], "never the key"),
-        (["--url", "http://h:1", "--model", "m", "--api-key", KEY], "never the key"),
+        (["--url", "http://h:1", "--model", "m", "--api-key", KEY], "did you mean '--api-key-env'?"),
         (["--url", "http://h:1", "--model", "m", "--api-key-env", "NOT_SET_HERE"], "export it first"),
         (["--url", "http://h:1", "--model", "m", "--every", "3"], "write 3s"),
         (["--url", "http://h:1", "--model", "m", "--every", "0s"], "--every: 0 is too little"),

@@ -117,7 +117,7 @@ UNSEEN = {
     "stop at the cap": ((event(finish="stop"), counted(2)), ("stop", 2, "broken")),
     "counted, without a reason": ((event(), counted(2)), ("stop", 2, "broken")),
     "nothing": ((), ("stop", None, "broken")),
-    "an empty chunk": ((event(),), ("stop", 0, "broken")),
+    "an empty chunk": ((event(),), ("stop", None, "broken")),
 }
 
 

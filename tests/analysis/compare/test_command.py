@@ -5,6 +5,7 @@ import json
 import pytest
 
 from analysis.__main__ import main
+from analysis.compare import baseline
 from tests import synthetic
 from tests.synthetic import VLLM, Engine, Hole, rounds
 
@@ -107,7 +108,7 @@ def test_a_baseline_may_be_saved_with_a_bom_and_holds_no_number_without_end(runs
     text, file = capsys.readouterr().out, tmp_path / "kept.json"
     file.write_text("\ufeff" + text)
     assert main(["compare", str(file), str(file), "--out", str(tmp_path)]) in (0, 5)
-    file.write_text(text.replace('"format": 1', '"format": 1e999'))
+    file.write_text(text.replace(f'"format": {baseline.FORMAT}', '"format": 1e999'))
     assert main(["compare", str(file), str(file), "--out", str(tmp_path)]) == 64
     assert "1e999 is no finite number" in capsys.readouterr().err
 
