@@ -75,6 +75,7 @@ class Asker:
         tally = stage.recorder.tally
         tally.began(arrived=intended_at is not None)
         exchange: Exchange | None = None
+        endpoint: Endpoint | None = None
         connection: Connection | None = None
         try:
             endpoint = self._endpoint(via, model)
@@ -101,7 +102,10 @@ class Asker:
         except GreenletExit:  # the run ends, and we stop waiting
             exchange = connection.latest if connection else None
             try:
-                fill(ask, exchange or _unsent(), stage.clock.at, stage.topology, proper_end, classification)
+                secrets = endpoint.secrets if endpoint else ()
+                fill(
+                    ask, exchange or _unsent(), stage.clock.at, stage.topology, proper_end, classification, secrets
+                )  # fmt: skip
             except Exception as e:  # the kill goes on all the same
                 ours(ask, e)
             raise

@@ -72,6 +72,28 @@ def test_the_cap_is_that_of_who_is_asked_and_an_error_loses_what_is_secret(monke
     ]
 
 
+def test_a_request_that_is_killed_in_an_errors_body_keeps_no_secret_of_it(monkeypatch):
+    monkeypatch.setenv("TEST_KEY", "s3cret-of-the-gateway")
+    cut = plain(b"no access for s3cret-of-the-gateway", "401 Unauthorized", length=99)
+    with Server([cut, HANG]) as server:
+        data = {
+            "gateway": {"url": server.url, "model": "a", "api_key": "${TEST_KEY}"},
+            "tiers": [{"name": "vllm", "match": {"group": "a"}}],
+        }
+        front, tiers = endpoints(found := Topology.model_validate(data))
+        one = stage(server.url, deadlines=LONG)
+        one = dataclasses.replace(one, topology=found, gateway=front, tiers=tiers)
+        asker = Asker(one, "test", lambda ask, body: None)
+        ask = _spawn(asker)
+
+        def arrived():
+            return bool(server.requests) and bool(asker._connections["gateway"].latest.pieces)
+
+        _until(ask, arrived)
+        ask.kill()
+    assert _one(one).error == "401: no access for (key)"
+
+
 PHASES = {
     # script of the server; what the record has of it
     "before the headers": ([HANG], None, None, False),
