@@ -10,6 +10,7 @@ import io
 import itertools
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -108,7 +109,6 @@ class _Clock:
         self._columns, self._path = columns, path
         self._kind: str | None = None
         self._first = self._last = 0.0
-        self._last_text = ""
 
     def since_first(self, where: str, text: str) -> float:
         kind, value = self._value(where, text.strip())
@@ -181,7 +181,7 @@ def _csv(text: str, where: str, unit: str | None) -> tuple[_Columns, _Rows]:
         if len(cells) == 1 and separator in cells[0]:
             name = "tabs" if separator == "\t" else repr(separator)
             raise Refusal(f"{where} line {line}: its columns are parted by {name}; part them by commas")
-    heading = not any(re.fullmatch(r"\s*-?[0-9.]+\s*", cell) for cell in cells[1:]) and len(cells) > 1
+    heading = len(cells) > 1 and not any(_is_value(cell.strip()) for cell in cells)
     columns = _chosen(f"{where} line {line}", cells if heading else None, len(cells), unit)
     width = len(cells)
 
@@ -197,6 +197,17 @@ def _csv(text: str, where: str, unit: str | None) -> tuple[_Columns, _Rows]:
             yield at, row[int(columns.time)], row[int(columns.prompt)], row[int(columns.output)]
 
     return columns, all_rows()
+
+
+def _is_value(cell: str) -> bool:
+    """Whether it is a number or a date, good or not, and so no column's name: a row that is wrong must not pass for a heading."""
+    for kind in (float, datetime.datetime.fromisoformat):
+        try:
+            kind(cell)
+        except ValueError:
+            continue
+        return True
+    return False
 
 
 def _csv_rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
@@ -315,10 +326,10 @@ def _tokens(where: str, text: str, column: str) -> int:
 def unit_of(text: str) -> tuple[str, str | None]:
     """`trace.csv@ms` → `trace.csv`, `ms`; no unit where none is given. Raises Refusal."""
     path, at, unit = text.rpartition("@")
-    if not at or Path(text).exists():
+    if not at or os.path.exists(text):  # of a name that is too long it says no, and raises nothing
         return text, None
     if unit in UNITS_S:
         return path, unit
-    if Path(path).exists():
+    if os.path.exists(path):
         raise Refusal(f"--arrivals: {text!r}: {no_such('unit', unit, UNITS_S)}")
     return text, None

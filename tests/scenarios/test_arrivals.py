@@ -274,6 +274,27 @@ def test_a_trace_of_more_than_a_day_is_taken_by_a_run_that_has_a_length_of_its_o
 
 
 @pytest.mark.parametrize(
+    ("first", "words"),
+    [
+        ("0,,", "line 1: '' is no number of prompt tokens"),
+        ("0,many,few", "line 1: 'many' is no number of prompt tokens"),
+        ("0,1e3,2e3", "line 1: '1e3' is no number of prompt tokens"),
+        ("0,nan,nan", "line 1: 'nan' is no number of prompt tokens"),
+        ("2023-11-16 18:17:03.979,,", "line 1: '' is no number of prompt tokens"),
+    ],
+)
+def test_a_first_row_that_is_wrong_is_refused_and_not_taken_for_a_heading(tmp_path, first, words):
+    with pytest.raises(Refusal) as refusal:
+        parse(_trace(tmp_path, f"{first}\n1,10,10\n"))
+    assert words in str(refusal.value)
+
+
+def test_a_name_that_no_file_can_have_is_refused():
+    with pytest.raises(Refusal, match="cannot be read: File name too long"):
+        parse(f"replay:{'a' * 5000}@ms")
+
+
+@pytest.mark.parametrize(
     ("heading", "at", "words"),
     [
         ("timestamp_ms,a,b", "@s", "its times are named 'timestamp_ms', which is ms, not s; leave @s out"),
