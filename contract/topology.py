@@ -25,7 +25,24 @@ def _url(text: str) -> str:
         raise ValueError(f"{text!r} is no url; write it like http://host:port")
     if parts.username or parts.password:
         raise ValueError("a url must not carry a user or a password; use api_key: ${NAME}")
-    return text.rstrip("/")
+    shown = text.partition("?")[0]  # a query may be secret
+    if re.search(r"[\x00-\x20\x7f]", text):  # a request's first line cannot hold it
+        raise ValueError(f"{shown!r} holds white space, which a url may not; write it like %20")
+    try:
+        parts.port  # noqa: B018  it is read here, and refused
+    except ValueError:
+        raise ValueError(f"{shown!r} has a port that there is not; write one from 1 to 65535") from None
+    return text if parts.query else text.rstrip("/")
+
+
+def _base_url(text: str) -> str:
+    # A path is put behind it: one put behind a query or a fragment would be no path.
+    url = _url(text)
+    if "?" in url or "#" in url:
+        raise ValueError(
+            f"{url.partition('?')[0].partition('#')[0]!r} has a query or a fragment behind it, which cannot be sent; leave it out"
+        )
+    return url
 
 
 def _name(text: str) -> str:
@@ -73,6 +90,8 @@ def _ssh_host(text: str) -> str:
 
 
 Url = Annotated[str, AfterValidator(_url)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+"""Of a server, whose paths come behind it; a `Url` is one page, with its query."""
 Name = Annotated[str, AfterValidator(_name)]
 SecretName = Annotated[str, BeforeValidator(_secret)]
 """`${NAME}` in YAML; the name of the environment variable in Python. The secret itself is read where it is used."""
@@ -127,7 +146,7 @@ class Handles(Strict):
     unit: Unit | None = None
     process: Process | Literal["embedded"] | None = None
     command: Command | None = None
-    engine: Url | Literal["embedded"] | None = (
+    engine: BaseUrl | Literal["embedded"] | None = (
         None  # an embedded engine's own switch for faults inside answers
     )
     unprotected: bool = (
@@ -221,7 +240,7 @@ class Tier(Server):
     name: Name
     match: Match
     engine: str | None = None  # vLLM, Ollama, ...: a word for the report's table
-    url: Url | None = None
+    url: BaseUrl | None = None
     api: Api = "openai"  # how it is asked directly
     model: str | None = None
     health: Url | None = None
@@ -250,7 +269,7 @@ class Tier(Server):
 class Gateway(Server):
     """The gateway and what clients ask it for."""
 
-    url: Url | None = None
+    url: BaseUrl | None = None
     model: str
     cooldown: Duration | None = None  # its router's cooldown_time: tells sticky from spurious answers
     health: Url | None = None  # one that asks no tier: /health/liveliness

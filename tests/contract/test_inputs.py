@@ -102,6 +102,20 @@ def test_a_topology_is_read_and_written_without_its_secret(tmp_path, monkeypatch
         ("deployment: ml/vllm-server", "deployment: vllm", "write namespace/name"),
         ("http://127.0.0.1:4000", "127.0.0.1:4000", "is no url; write it like http://host:port"),
         ("http://127.0.0.1:4000", "http://me:pw@h:1", "must not carry a user or a password"),
+        ("http://127.0.0.1:4000", "http://h:99999", "'http://h:99999' has a port that there is not"),
+        ("http://127.0.0.1:4000", "http://h:4OOO", "'http://h:4OOO' has a port that there is not"),
+        ("http://127.0.0.1:4000", "http://h/a b", "holds white space, which a url may not"),
+        (
+            "http://127.0.0.1:8000/v1",
+            "http://h/v1?api-version=1",
+            "'http://h/v1' has a query or a fragment behind it",
+        ),
+        ("http://127.0.0.1:8000/v1", "'http://h/v1#a'", "has a query or a fragment behind it"),
+        (
+            "    model: qwen\n",
+            "    model: qwen\n    health: http://h:99999/health?model=a\n",
+            "health: 'http://h:99999/health' has a port that there is not",
+        ),
         ("name: openai", "name: vllm", "the name 'vllm' stands twice"),
         ("name: openai", "name: gateway", "the gateway's own word"),
         (
@@ -145,6 +159,11 @@ def test_a_topology_is_read_and_written_without_its_secret(tmp_path, monkeypatch
             "witness: Input should be 'length' or 'none'",
         ),
         ("cluster: 6f1c", "cluster: 6f1c\ncluster: 7", "the key 'cluster' stands twice"),
+        (
+            "  model: vllm-qwen",
+            "  model: {{ .Values.model }}",
+            "a key is a word, and no list or mapping; quote",
+        ),
     ],
 )
 def test_a_wrong_topology_is_refused_with_what_would_be_right(tmp_path, old, new, words):
