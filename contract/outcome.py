@@ -223,6 +223,6 @@ def _rejection(exchange: Exchange) -> tuple[Outcome, str, None]:
     body = b"".join(piece for _, piece in exchange.pieces)
     text = body.decode("utf-8", "replace")
     encoding = encoded(exchange.headers)
-    words = encoding or rejection_of(body) or re.sub(r"<[^>]*>|\s+", " ", text).strip()
+    words = encoding or rejection_of(body) or re.sub(r"<[^<>]*>|\s+", " ", text).strip()
     filtered = exchange.status == 400 and _FILTER.search(text)
     return (Outcome.FILTERED if filtered else Outcome.REJECTED), told(f"{exchange.status}: {words}"), None

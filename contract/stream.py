@@ -52,9 +52,13 @@ class Said:
         """
         pieces, since = self._pieces, self._seen
         self._seen = len(pieces)
-        after = b""
-        for number in range(len(pieces) - 1, max(0, since - SEAM_BYTES) - 1, -1):
+        after, seam = b"", SEAM_BYTES
+        for number in range(len(pieces) - 1, -1, -1):
             at, piece = pieces[number]
+            if number < since:  # looked at before: no more of it than may be cut
+                if seam <= 0:
+                    break
+                piece, seam = piece[-seam:], seam - len(piece)
             window = piece + after
             if _SAYS.search(window):
                 return at
@@ -235,11 +239,14 @@ def _is_lines(body: bytes, begins: int) -> bool:
 
 def _read_lines(exchange: Exchange, answer: Answer) -> None:
     """Lines of JSON, as Ollama's own API streams them: each has its own instant in it, so all are read."""
-    at, rest = 0.0, b""
+    at, parts = 0.0, []  # of the line that has no end yet; joined once, however many they are
     for at, piece in exchange.pieces:
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
+        first, *rest = piece.split(b"\n")
+        parts.append(first)
+        for begin in rest:
+            line, parts = b"".join(parts), [begin]
             if line.strip():
                 take_event(line, at, answer)
-    if rest.strip() and exchange.end is End.COMPLETE:  # the last one needs no newline
-        take_event(rest, at, answer)
+    last = b"".join(parts)
+    if last.strip() and exchange.end is End.COMPLETE:  # the last one needs no newline
+        take_event(last, at, answer)

@@ -5,11 +5,13 @@ import json
 
 import pytest
 
+from contract import stream
 from contract.classification import Classification
 from contract.document import Document
-from contract.framing import End
-from contract.proper_end import JSON_OBJECT
-from contract.stream import HAS_CONTENT, Said
+from contract.framing import End, Exchange
+from contract.outcome import judge
+from contract.proper_end import AT_CAP, JSON_OBJECT
+from contract.stream import HAS_CONTENT, Said, read_answer
 from tests.contract.exchanges import (
     CAP,
     DONE,
@@ -389,6 +391,43 @@ def test_what_was_said_last_is_looked_for_from_the_end():
     said()
     pieces += [(8.0, token()[half:])]
     assert said() in (7.0, 8.0)
+
+
+def test_what_was_looked_at_before_is_not_looked_at_again_however_large_it_was(monkeypatch):
+    looked, says = [], stream._SAYS
+
+    class Counting:
+        def search(self, window):
+            looked.append(len(window))
+            return says.search(window)
+
+    monkeypatch.setattr(stream, "_SAYS", Counting())
+    pieces = [(1.0, b"x" * 65536)] * 20
+    said = Said(pieces)
+    said()
+    looked.clear()
+    pieces += [(2.0, b": ping\n\n")]
+    assert said() is None
+    assert sum(looked) < 500
+
+
+def test_an_error_of_brackets_without_end_is_read_as_fast_as_another():
+    exchange = Exchange(status=502, sent_at=0.0, ended_at=1.0, end=End.COMPLETE)
+    exchange.pieces = [(1.0, b"<" * 400_000)]  # each looked for its end through all that follows: minutes
+    assert judge(exchange, None, 10, AT_CAP)[0] == "rejected"
+
+
+@pytest.mark.parametrize("cuts", [1, 7, 10**9])
+def test_a_line_of_json_is_one_however_many_pieces_it_came_in(cuts):
+    body = (
+        b'{"message":{"content":"a"},"done":false}\n\n{"message":{"content":"b"},"done":true,"eval_count":2}'
+    )
+    exchange = Exchange(
+        status=200, sent_at=0.0, end=End.COMPLETE, headers={"content-type": "application/x-ndjson"}
+    )
+    exchange.pieces = [(float(i), body[i : i + cuts]) for i in range(0, len(body), cuts)]
+    found = read_answer(exchange, text=True)
+    assert (found.text, found.output_tokens, found.done) == (["a", "b"], 2, True)
 
 
 @pytest.mark.parametrize("data", [choice(delta={"refusal": "no"}), reasoned("a"), token("<think>")])
