@@ -9,6 +9,9 @@ from enum import StrEnum
 
 import httptools
 
+LARGEST = 64 * 2**20
+"""Bytes of one response, all told: several thousand tokens in the widest events take a tenth of it."""
+
 
 class End(StrEnum):
     """How an exchange ended, as the wire saw it."""
@@ -52,7 +55,7 @@ class Framing:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._parser = httptools.HttpResponseParser(self)
-        self._at = 0.0
+        self._at, self._size = 0.0, 0
         self._bounded = (
             False  # the length is told; otherwise the end of the connection is the end of the body
         )
@@ -64,6 +67,10 @@ class Framing:
         self._at = at
         if self.done:
             self.reusable = False
+            return
+        self._size += len(data)
+        if self._size > LARGEST:
+            self._finish(End.UNPARSABLE, at, f"more than {LARGEST // 2**20} MiB")
             return
         try:
             self._parser.feed_data(data)

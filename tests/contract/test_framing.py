@@ -2,6 +2,7 @@
 
 import pytest
 
+from contract import framing
 from contract.framing import End, Exchange, Framing
 from tests.contract.exchanges import chunked, head, received
 
@@ -67,3 +68,22 @@ def test_what_ended_does_not_end_again():
     exchange, framing = received((1.0, b"HTTP/1.1 204 No\r\n\r\n"))
     framing.given_up(End.STOPPED, 9.0, "too late")
     assert (exchange.end, exchange.ended_at, exchange.error) == (End.COMPLETE, 1.0, None)
+
+
+@pytest.mark.parametrize(
+    "begins",
+    [
+        b"HTTP/1.1 200 OK\r\n\r\n",  # a body without end
+        b"HTTP/1.1 200 OK\r\nx: ",  # a header without end
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;",  # a chunk's extension without end
+    ],
+)
+def test_a_response_without_end_is_given_up_before_it_fills_the_memory(begins, monkeypatch):
+    monkeypatch.setattr(framing, "LARGEST", 2**20)
+    found = Framing(exchange := Exchange())
+    found.feed(begins, 1.0)
+    for _ in range(40):
+        found.feed(b"x" * 65536, 2.0)
+    assert (exchange.end, exchange.error) == (End.UNPARSABLE, "more than 1 MiB")
+    assert (found.done, found.reusable) == (True, False)
+    assert sum(len(piece) for _, piece in exchange.pieces) <= 2**20
