@@ -7,7 +7,10 @@ from typing import Any
 
 import yaml
 
-_SECRET = re.compile(r"key|token|secret|password|credential|database_url|authorization", re.IGNORECASE)
+_SECRET = re.compile(
+    r"key|token|secret|passw|credential|database_url|authorization|headers|cookie|webhook|dsn", re.IGNORECASE
+)
+_IN_URL = re.compile(r"(?<=://)[^/?#\s]*@|(?<=\?)[^#\s]+")  # a user's name and password; a query
 _NOT_SECRET = re.compile(r"os\.environ/\w+|\$\{\w+\}")  # the name of an environment variable
 NOTE = "# As it was used; values that may be secret are replaced by (redacted).\n"
 
@@ -45,12 +48,17 @@ def _redacted(value: Any) -> Any:
         return {k: _hidden(v) if _SECRET.search(str(k)) else _redacted(v) for k, v in value.items()}
     if isinstance(value, list):
         return [_redacted(v) for v in value]
+    if isinstance(value, str) and "://" in value:
+        return _IN_URL.sub(lambda found: "(redacted)" + "@" * found[0].endswith("@"), value)
     return value
 
 
 def _hidden(value: Any) -> Any:
-    if isinstance(value, dict | list):
-        return _redacted(value)
+    """All that stands below a secret's name, too: a list of keys, a mapping of headers."""
+    if isinstance(value, dict):
+        return {k: _hidden(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_hidden(v) for v in value]
     if isinstance(value, str) and not _NOT_SECRET.fullmatch(value):
         return "(redacted)"
     return value  # a reference, or a number such as max_tokens

@@ -27,3 +27,25 @@ def test_secrets_are_left_out_and_references_kept():
 
 def test_what_is_no_yaml_is_left_out():
     assert "secret" not in redact("a: [secret").splitlines()[1]
+
+
+def test_what_stands_below_a_secrets_name_and_in_a_url_is_left_out_too():
+    told = redact(
+        """
+litellm_settings:
+  api_keys: [s3cret-1, {deep: s3cret-2}]
+  cache_params: {redis_url: "redis://me:s3cret-3@cache:6379/0"}
+general_settings: {alert_to_webhook_url: {budget: "https://hooks/s3cret-4"}}
+model_list:
+  - model_name: a
+    litellm_params:
+      api_base: https://h/v1?sig=s3cret-5
+      extra_headers: {X-Sso: s3cret-6, Cookie: s3cret-7, X-Tenant: os.environ/TENANT}
+"""
+    )
+    assert "s3cret" not in told
+    found = yaml.safe_load(told)
+    assert found["litellm_settings"]["cache_params"] == {"redis_url": "redis://(redacted)@cache:6379/0"}
+    params = found["model_list"][0]["litellm_params"]
+    assert params["api_base"] == "https://h/v1?(redacted)"
+    assert params["extra_headers"]["X-Tenant"] == "os.environ/TENANT"
