@@ -6,7 +6,6 @@ from math import comb, sqrt
 from statistics import median
 
 CONFIDENCE = 0.95
-MIN_N = 6  # fewer trials have no 95 % interval of the median
 
 
 @dataclass(frozen=True, slots=True)

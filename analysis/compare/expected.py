@@ -25,10 +25,6 @@ class Expected:
     why: str  # of a `cannot tell`
 
     @property
-    def flipped(self) -> bool:
-        return self.judged in (Judged.WORSE, Judged.BETTER)
-
-    @property
     def may_be_worse(self) -> bool:
         """It cannot be told, and A passed what B is not known to pass, or B failed what A is not known to have failed."""
         a, b = (None if kept is None else kept.status for kept in (self.a, self.b))
