@@ -45,6 +45,8 @@ def configuration(path: Path, topology: Topology, urls: dict[str, str]) -> dict[
 
 def _same_order(where: str, entry: dict[str, Any], tier: Tier) -> None:
     """As LiteLLM reads it: the parameters' own, else the one of model_info."""
+    if not tier.match.of_several:
+        return  # an order ranks the deployments of one group: of one alone it says nothing
     order = entry["litellm_params"].get("order", (entry.get("model_info") or {}).get("order"))
     if order != tier.match.order:
         raise Refusal(

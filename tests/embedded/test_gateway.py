@@ -49,3 +49,10 @@ def test_the_gateways_order_of_a_deployment_and_the_topologys_are_the_same(tmp_p
         Refusal, match="has the order 1, and tier 'vllm-a' the order None; give both the same"
     ):
         configuration(tmp_path, ordered)
+
+
+def test_an_order_of_the_one_deployment_of_a_group_ranks_nothing(tmp_path):
+    def ordered(entries):
+        entries[-1]["litellm_params"]["order"] = 2
+
+    assert configuration(tmp_path, ordered)[-1]["litellm_params"]["order"] == 2
