@@ -117,7 +117,9 @@ def _take_object(found: dict[str, Any], at: float, answer: Answer, named_error: 
     if error is None and named_error:
         error = told(_words_in(found))
     answer.in_band_error = answer.in_band_error or error
-    if "done" in found:
+    if (
+        "done" in found and "choices" not in found
+    ):  # with choices it is OpenAI's chunk, whatever else stands in it
         _take_ollama(found, at, answer)
         return
     usage = found.get("usage")

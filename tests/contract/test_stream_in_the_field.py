@@ -393,6 +393,16 @@ def test_what_was_said_last_is_looked_for_from_the_end():
     assert said() in (7.0, 8.0)
 
 
+def test_a_chunk_with_choices_is_one_whatever_else_stands_in_it():
+    exchange = Exchange(
+        status=200, sent_at=0.0, end=End.COMPLETE, headers={"content-type": "text/event-stream"}
+    )
+    chunk = {"done": False, "choices": [{"delta": {"content": "a"}, "finish_reason": "length"}]}
+    exchange.pieces = [(1.0, event(chunk))]
+    found = read_answer(exchange, text=True)
+    assert (found.text, found.finish_reason) == (["a"], "length")
+
+
 def test_what_was_looked_at_before_is_not_looked_at_again_however_large_it_was(monkeypatch):
     looked, says = [], stream._SAYS
 
