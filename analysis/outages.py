@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.lost import SILENT, given_beside, given_by
-from analysis.metrics import quantile, until_first_ms
+from analysis.metrics import quantile
 from analysis.windows import Trial, phases_of
 from contract.ranks import Ranks, above
 from contract.records import GATEWAY
@@ -74,7 +74,7 @@ def calm_ttft_s(asks: pd.DataFrame, trials: list[Trial], tier: str, scenario: st
     there is no such answer.
     """
     which = asks["good"] & asks["stream"] & (asks["tier"] == tier) & ~asks["touched"]
-    rows = asks.loc[which & (asks["scenario"] == scenario), ["sent_at", "ttft_ms", "latency_ms"]]
+    rows = asks.loc[which & (asks["scenario"] == scenario), ["sent_at", "first_at"]]
     at = rows["sent_at"].to_numpy(float)
     away = np.ones(len(rows), dtype=bool)
     for t in trials:
@@ -82,8 +82,8 @@ def calm_ttft_s(asks: pd.DataFrame, trials: list[Trial], tier: str, scenario: st
             if phase.name in ("transition", "mending"):
                 first, last = np.searchsorted(at, [phase.start, phase.end])
                 away[first:last] = False
-    first_ms = until_first_ms(rows[away])
-    return float(first_ms.median()) / 1000 if len(first_ms) else None
+    first_s = _until_first_s(rows[away])
+    return float(first_s.median()) if len(first_s) else None
 
 
 def detection(took: Length, calm_s: float | None) -> float | None:
@@ -249,5 +249,10 @@ def first_in_a_row(good: Sequence[bool] | np.ndarray, length: int = IN_A_ROW) ->
 
 def _calm_s(rows: pd.DataFrame, tier: str) -> float | None:
     """What 95 % of this tier's good answers among these asks stayed within, to their first token."""
-    calm = until_first_ms(rows[rows["good"] & (rows["tier"] == tier)])
-    return None if calm.empty else quantile(calm.to_numpy(float), 0.95) / 1000
+    calm = _until_first_s(rows[rows["good"] & (rows["tier"] == tier)])
+    return None if calm.empty else quantile(calm.to_numpy(float), 0.95)
+
+
+def _until_first_s(good: pd.DataFrame) -> pd.Series:
+    """Sent → the first token as `failover` and `failover_gap` take it: be it a thought, and the end of an answer without one."""
+    return good["first_at"] - good["sent_at"]

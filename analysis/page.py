@@ -164,14 +164,23 @@ def _witnesses(run: Evidence) -> str:
 
 
 def _unseen(run: Evidence) -> list[str]:
-    """The good answers without a first token, if there are any."""
+    """The good answers without any content: those that show thoughts alone, and those that show no token; nothing of none."""
     asks = run.frames.asks
-    count = int((asks["good"].to_numpy(bool) & asks["ttft_ms"].isna().to_numpy()).sum())
-    words = (
-        f"{count} good answers show no token: a reasoning model spent their cap on thoughts. They have no TTFT, no chunk gap and "
-        "no TPOT; for failover, gap, recovery and goodput their end counts as the first token."
-    )
-    return [words] if count else []
+    unseen = asks["good"].to_numpy(bool) & asks["ttft_ms"].isna().to_numpy()
+    thoughtful = asks["thought_ms"].notna().to_numpy()
+    thoughts, nothing = int((unseen & thoughtful).sum()), int((unseen & ~thoughtful).sum())
+    told = []
+    if nothing:
+        told.append(
+            f"{nothing} good answers show no token: a reasoning model spent their cap on thoughts. They have no TTFT, no chunk "
+            "gap and no TPOT; for failover, gap, recovery and goodput their end counts as the first token."
+        )
+    if thoughts:
+        told.append(
+            f"{thoughts} good answers show thoughts and no content. They have no TTFT; for failover, gap and recovery their "
+            "first thought counts as the first token, for goodput their end."
+        )
+    return told
 
 
 def _cut_rates(run: Evidence) -> str:

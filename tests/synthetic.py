@@ -271,6 +271,7 @@ def make(
     reason: str | None = None,
     health: bool | Sequence[Health] = True,
     unseen: Sequence[str] = (),
+    thoughts_s: float | None = None,
     overloaded: Sequence[tuple[float, float]] = (),
     stalled: Sequence[tuple[float, float]] = (),
     shunned: Sequence[tuple[str, float, float]] = (),
@@ -283,7 +284,8 @@ def make(
     `overloaded`: (from, to) in which the load generator was late. `stalled`: (from, to) in which the probe did not ask.
     `shunned`: (tier, from, to) in which the gateway leaves a tier out although it serves, as LiteLLM 1.108.7 does with a healthy
     fallback. `gateway`: version → answers that named it.
-    `unseen`: tiers whose good answers show no token, since their caps were spent on thoughts.
+    `unseen`: tiers whose good answers show no token, since their caps were spent on thoughts. `thoughts_s`: good answers begin
+    with thoughts that are shown, for so long; endless: no content follows.
     """
     world = World(engines, steps, random.Random(seed), shunned)
     _load(world, duration_s, rate)
@@ -297,6 +299,8 @@ def make(
     for ask in written:
         if ask.outcome == Outcome.OK and ask.tier in unseen:
             ask.ttft_ms, ask.gaps_ms = None, []
+        elif ask.outcome == Outcome.OK and ask.ttft_ms is not None and thoughts_s is not None:
+            _think(ask, thoughts_s)
     _write(run.path / "requests.arrow", REQUESTS, [a for a in written if not a.lane.startswith("probe")])
     _write(run.path / "probe.arrow", REQUESTS, [a for a in written if a.lane.startswith("probe")])
     if health:
@@ -317,6 +321,17 @@ def make(
             status, START + duration_s, reason if status == ABORTED else None, {"requests": len(written)}
         )
     return Made(run.path, tuple(steps), tuple(written))
+
+
+def _think(ask: Ask, thoughts_s: float) -> None:
+    """Its first token becomes a thought; the content, if any, comes so much later."""
+    assert ask.ttft_ms is not None
+    assert ask.latency_ms is not None
+    ask.thought_ms = ask.ttft_ms
+    if thoughts_s == float("inf"):
+        ask.ttft_ms = None
+    else:
+        ask.ttft_ms, ask.latency_ms = ask.ttft_ms + thoughts_s * 1000, ask.latency_ms + thoughts_s * 1000
 
 
 def topology_text(engines: Sequence[Engine], cooldown: str | None) -> str:

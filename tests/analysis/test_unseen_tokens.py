@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import frames, metrics, outages, overhead
+from analysis import frames, metrics, outages, overhead, page, tables
 from analysis.__main__ import main
 from analysis.evidence import Evidence
 from tests.synthetic import OLLAMA, three_tier
@@ -87,3 +87,32 @@ def test_the_whole_report_is_made_and_says_how_many_there_were(runs):
     phases = pd.read_csv(report / "phases.csv")
     assert phases["p50_ttft_ms"].isna().all()
     assert (phases.loc[phases["phase"] == "baseline", "goodput"] == 1.0).all()
+
+
+@pytest.fixture(scope="module")
+def thoughtful(tmp_path_factory):
+    """The same run of models that think aloud: for 3 s before their content, and without any content."""
+    folder = tmp_path_factory.mktemp("thoughtful")
+    made = [three_tier(folder, thoughts_s=s, name=name) for s, name in ((3.0, "long"), (np.inf, "alone"))]
+    return [Evidence(frames.read(m.path)) for m in made]
+
+
+def test_a_thought_is_the_first_token_of_a_calm_answer_as_it_is_of_a_failover(runs, thoughtful):
+    shown, _ = runs
+    lengths = ["failover_s", "detection_s", "gap_new_lower_s", "gap_new_upper_s", "recovery_s"]
+    expected = tables.failovers(shown)[lengths].astype(float)
+    assert (expected["detection_s"] > 0.1).all()
+    assert (expected["gap_new_lower_s"] > 0.1).all()
+    for run in thoughtful:
+        pd.testing.assert_frame_equal(tables.failovers(run)[lengths].astype(float), expected, atol=0.01)
+
+
+def test_answers_of_thoughts_alone_are_not_said_to_show_no_token(thoughtful):
+    long, alone = thoughtful
+    good = int(alone.frames.asks["good"].sum())
+    said = "\n".join(page.quality(alone))
+    assert f"{good} good answers show thoughts and no content. They have no TTFT;" in said
+    assert "show no token" not in said
+    assert metrics.chunk_gaps(alone.frames.asks).n > 0
+    assert not metrics.tpot_ms(alone.frames.asks).empty
+    assert "no content" not in "\n".join(page.quality(long))
