@@ -90,7 +90,7 @@ class Frames:
         """The last instant of which anything is known; not the manifest's closing, which may be long after."""
         known = [
             self.started_at, *(float(s.max()) for s in (
-                self.asks["intended_at"], self.asks["ended_at"], self.covered["intended_at"],
+                self.asks["intended_at"], self.asks["sent_at"], self.asks["ended_at"], self.covered["intended_at"],
                 self.health["at"], self.client["at"], self.events["at"],
             ) if s.notna().any()),
         ]  # fmt: skip

@@ -89,9 +89,11 @@ def part_of(parts: Sequence[Part], sent: np.ndarray, ended: np.ndarray) -> np.nd
     one that was sent before a fault and cut by it counts in the fault's window, and so does one that was answered well
     all the same. One that touches several windows counts in the one that began first; so where faults overlap, in the one that
     held already. One that touches none was sent before the first fault, between two, or after the last. An end that
-    nobody knows is endless (`span`).
+    nobody knows is endless (`span`). A window that lasts until the end of what is known holds what was sent then, too.
     """
     ends = np.maximum.accumulate(np.array([p.end for p in parts[1::2]], dtype=float))
+    if parts[-1].end <= parts[-1].start:
+        ends[ends == ends[-1:]] = np.inf
     starts = np.array([p.start for p in parts[1::2]], dtype=float)
     over = np.searchsorted(ends, sent, "right")  # so many windows, the first ones, had ended when it was sent
     touches = np.append(starts, np.inf)[over] <= ended

@@ -230,7 +230,7 @@ def _outcomes(asks: pd.DataFrame, ttft_max_ms: float | None) -> dict[str, object
 def _lengths(asks: pd.DataFrame, elsewhere: np.ndarray) -> dict[str, object]:
     """How long those took that were sent in one phase; `elsewhere`: which of them count in a fault that began later."""
     lost = elsewhere & (~asks["good"] & (asks["outcome"] != Outcome.ABANDONED)).to_numpy(bool)
-    row: dict[str, object] = {"sent": len(asks), "lost_to_fault": int(lost.sum())}
+    row: dict[str, object] = {"sent": int(asks["sent_at"].notna().sum()), "lost_to_fault": int(lost.sum())}
     for name, values in (
         ("latency_ms", metrics.latency_ms(asks)),
         ("latency_from_intended_ms", metrics.latency_ms(asks, of="intended")),

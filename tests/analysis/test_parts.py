@@ -11,9 +11,9 @@ from analysis.evidence import Evidence
 from analysis.finding import Status
 from analysis.parts import COLUMNS, Kind, part_of, parts_of, places, span
 from analysis.windows import trials_of
-from contract.records import Lane, Outcome
+from contract.records import Ask, Lane, Outcome
 from tests.analysis.test_windows import WHOLE, events
-from tests.synthetic import OLLAMA, VLLM, Hole, World, answer, cut, make, refuse, three_tier
+from tests.synthetic import OLLAMA, START, VLLM, Hole, World, answer, cut, make, refuse, three_tier
 
 # Faults on vllm: 10 → 35 and 50 → 75, of a run from 0 to 100.
 TWICE = [*WHOLE, *((move, stage, at + 40) for move, stage, at in WHOLE)]
@@ -124,6 +124,12 @@ def _of_users(asks):
     return [a for a in asks if (a.lane, a.via) == (Lane.LOAD, "gateway")]
 
 
+def unended(name, intended, sent, outcome=Outcome.ABANDONED):
+    """A request of a user whose end nobody knows."""
+    sent_at = None if sent is None else START + sent
+    return Ask(name, "chat", Lane.LOAD, "gateway", True, START + intended, sent_at, outcome)
+
+
 RUNS = {
     "three tiers, the second taken within the first's step": lambda folder: three_tier(folder),
     "three trials": lambda folder: make(
@@ -134,6 +140,22 @@ RUNS = {
     ),
     "killed before the mend": lambda folder: make(
         folder, [Hole("s", "vllm", 20, 20)], duration_s=60, status=None, drop=[("mend", "effective")]
+    ),
+    "killed before the mend, and the last that is known was just sent": lambda folder: make(
+        folder,
+        [Hole("s", "vllm", 20, 20)],
+        duration_s=60,
+        status=None,
+        drop=[("mend", "effective")],
+        extra=[unended("last", 59.9, 60.5)],
+    ),
+    "killed before the mend, and the last that is known was never sent": lambda folder: make(
+        folder,
+        [Hole("s", "vllm", 20, 20)],
+        duration_s=60,
+        status=None,
+        drop=[("mend", "effective")],
+        extra=[unended("early", 10.0, None, Outcome.BROKEN), unended("last", 60.5, None, Outcome.BROKEN)],
     ),
     "without faults": lambda folder: make(folder, duration_s=20),
 }
@@ -150,7 +172,9 @@ def test_the_rows_of_a_table_add_up_to_what_users_sent(tmp_path, name):
             a for a in users if column == "asked" or a.outcome == ("ok" if column == "good" else column)
         ]
         assert phases[column].sum() == parts[column].sum() == len(wanted), column
-    assert parts["sent"].sum() == len(users)
+    was_sent = sum(a.sent_at is not None for a in users)
+    assert parts["sent"].sum() == was_sent, "what was never sent has no place among the sent"
+    assert tables.by_part(run)["sent"].max() == was_sent
     rates = metrics.cut_rates(run.frames.asks, run.parts)
     through = [a for a in made.asks if a.via == "gateway" and a.outcome != Outcome.ABANDONED]
     assert sum(n for _, n in rates.values()) == len(through)
