@@ -47,7 +47,7 @@ def text(side: Side) -> str:
         "format": FORMAT, "kind": KIND, "name": side.name, "conditions": side.conditions,
         "notes": list(side.notes), "tiers": list(side.tiers),
         "verdict": _rounded(asdict(side.verdict)) if side.verdict else None,
-        "counts": None if side.counts is None else [_rounded(asdict(c)) for c in side.counts],
+        "counts": None if side.counts is None else [asdict(c) for c in side.counts],
     }  # fmt: skip
     samples = [_line(_sample(s)) for s in side.samples]
     curves = [_line(asdict(c)) for c in side.curves]

@@ -106,7 +106,11 @@ def test_a_baseline_file_keeps_verdict_and_counts(tmp_path):
     given = judged_side(
         "a",
         kept(FAIL, 135.0),
-        counts=(Count("sent late, p99", "load", None, "ms"), Count("n", "o", 7.0, "asks")),
+        counts=(
+            Count("sent late, p99", "load", None, "ms"),
+            Count("n", "o", 1234567.0, "asks"),  # not rounded: beside its own run nothing differs
+            Count("unavailable", "probe", 12.3456789, "s"),
+        ),
     )
     (tmp_path / "a.json").write_text(baseline.text(given))
     found = baseline.read(tmp_path / "a.json")
