@@ -16,6 +16,7 @@ class Status(StrEnum):
     UNKNOWN = "unknown"
 
 
+UNKNOWN = str(Status.UNKNOWN)  # measured, in words, where nothing was
 _WORST_FIRST = (Status.FAIL, Status.UNKNOWN, Status.PASS)
 
 
@@ -45,7 +46,7 @@ class Finding:
 
 def unknown(name: str, id: str | None, target: str, why: str) -> Finding:
     """Nothing could be judged, and why."""
-    return Finding(name, id, target, "unknown", Status.UNKNOWN, why, n=0)
+    return Finding(name, id, target, UNKNOWN, Status.UNKNOWN, why, n=0)
 
 
 def judge_at_most(values: Iterable[Value], limit: float) -> Status:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 from analysis import reconciliation, thrown
 from analysis.evidence import Evidence
 from analysis.expectation import Expectation
-from analysis.finding import Finding, Status, unknown, worst
+from analysis.finding import UNKNOWN, Finding, Status, unknown, worst
 from analysis.progress import Told, each, silent
 from analysis.verdict_json import VerdictJson
 from contract.refusal import EXIT_ABORTED, EXIT_FAIL, EXIT_NOT_RESTORED, EXIT_PASS, EXIT_UNKNOWN
@@ -186,11 +186,14 @@ def gateway(verdict: Verdict) -> str:
 def reason(f: Finding) -> str:
     """What is no pass, in one line: `cloud_only_in_need: fail: 135 answers of the cloud were not needed: …`.
 
-    The finding's own reason; else what was measured and what was wanted; of what could not be judged, why not.
+    The finding's own reason; else what was measured and what was wanted; of what is unknown the evidence too, and that alone
+    where nothing was measured.
     """
     name = f"{f.id} {f.name}" if f.id else f.name
-    why = f.reason or (f.evidence if f.status is Status.UNKNOWN else f"{f.measured}; wanted: {f.target}")
-    return f"{name}: {f.status}: {why}"
+    missed = f"{f.measured}; wanted: {f.target}"
+    if f.status is Status.UNKNOWN:
+        missed = f.evidence if f.measured == UNKNOWN else f"{missed}; {f.evidence}"
+    return f"{name}: {f.status}: {f.reason or missed}"
 
 
 def reasons(verdict: Verdict) -> list[tuple[Status, str]]:
