@@ -22,7 +22,8 @@ def check(params: Params, run: Evidence) -> Finding:
     """What the gateway adds to TTFT and to the whole, from paired asks, is each ≤ `max_ms`.
 
     Each is judged by its 95 % interval: pass below the limit, fail above it, unknown where the limit lies inside, or
-    below six pairs. The worse of the two is the answer.
+    below six pairs. The worse of the two is the answer. Pairs whose answers show no content have no TTFT: where fewer than six
+    have one, the whole alone is judged, since nothing reached the user before it, and what was measured says so.
     """
     target = f"at most {params.max_ms:g} ms more through the gateway"
     asks = run.frames.asks
@@ -42,8 +43,14 @@ def check(params: Params, run: Evidence) -> Finding:
     )
     words = {"ttft_ms": "TTFT", "latency_ms": "total"}
     largest = max(known.values(), key=lambda o: o.ms)
+    measured = [
+        f"{words[name]} {_told(o)}"
+        if (o := known.get(name))
+        else f"{words[name]} unknown ({int(run.pairs[name].notna().sum())} of {len(run.pairs)} pairs have one)"
+        for name in found
+    ]
     return Finding(
-        "overhead", params.id, target, "; ".join(f"{words[name]} {_told(o)}" for name, o in known.items()),
+        "overhead", params.id, target, "; ".join(measured),
         worst(judge_between(*o.interval_ms, params.max_ms) for o in known.values()),
         evidence=f"{kept}: all asks good, one tier, no fallback or retry, the client not overloaded" + said,
         value=largest.ms, unit="ms", n=largest.pairs, interval=largest.interval_ms,

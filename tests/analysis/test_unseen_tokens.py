@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import frames, metrics, outages, overhead, page, tables
+from analysis import frames, metrics, outages, overhead, page, report, tables
 from analysis.__main__ import main
 from analysis.evidence import Evidence
 from tests.synthetic import OLLAMA, three_tier
@@ -40,6 +40,8 @@ def test_what_was_not_shown_is_not_measured_and_not_0(runs):
     pairs = run.pairs
     assert overhead.overhead(pairs, "ttft_ms") is None
     assert overhead.overhead(pairs, "latency_ms").ms == pytest.approx(14, abs=3)
+    (found,) = [f for f in report.judge(run).findings if f.name == "overhead"]
+    assert found.measured.startswith(f"TTFT unknown (0 of {len(pairs)} pairs have one); total +")
 
 
 def test_tokens_that_are_not_shown_are_spread_over_the_whole_exchange(runs):
@@ -79,12 +81,12 @@ def test_goodput_judges_by_the_end_what_showed_no_token(runs):
 def test_the_whole_report_is_made_and_says_how_many_there_were(runs):
     _, run = runs
     assert main(["report", str(run.frames.path), "--quiet"]) == 0
-    report = run.frames.path / "report"
-    assert json.loads((report / "verdict.json").read_text())["exit_code"] == 0
+    folder = run.frames.path / "report"
+    assert json.loads((folder / "verdict.json").read_text())["exit_code"] == 0
     good = int(run.frames.asks["good"].sum())
-    assert f"{good} good answers show no token" in (report / "summary.md").read_text()
-    assert "NaN" not in (report / "verdict.json").read_text()
-    phases = pd.read_csv(report / "phases.csv")
+    assert f"{good} good answers show no token" in (folder / "summary.md").read_text()
+    assert "NaN" not in (folder / "verdict.json").read_text()
+    phases = pd.read_csv(folder / "phases.csv")
     assert phases["p50_ttft_ms"].isna().all()
     assert (phases.loc[phases["phase"] == "baseline", "goodput"] == 1.0).all()
 
