@@ -1,5 +1,6 @@
 """Reading a run folder, whole and torn."""
 
+import json
 import shutil
 
 import pyarrow as pa
@@ -60,18 +61,24 @@ def test_covered_slots_and_warmup_stand_apart(tmp_path):
     assert not run.asks["request_id"].isin(["slot", "warm"]).any()
 
 
-def test_a_run_of_the_format_before_documents_is_read(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "unknown"), [(2, {*frames.columns.OF_A_DOCUMENT, "thought_ms"}), (3, {"thought_ms"})]
+)
+def test_a_run_of_an_older_format_is_read(tmp_path, number, unknown):
     made = make(tmp_path, SHORT, duration_s=30)
-    manifest = made.path / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"format": 3', '"format": 2'))
-    older = pa.schema([f for f in REQUESTS if f.name not in frames.columns.OF_A_DOCUMENT])
-    for file in ("requests.arrow", "probe.arrow"):
-        table, _ = read_arrow(made.path / file, older)
-        with pa.ipc.new_stream(made.path / file, older) as writer:
+    file = made.path / "manifest.json"
+    manifest = json.loads(file.read_text())
+    file.write_text(json.dumps(manifest | {"format": number}))
+    older = pa.schema([f for f in REQUESTS if f.name not in unknown])
+    for file in (made.path / "requests.arrow", made.path / "probe.arrow"):
+        table, _ = read_arrow(file, older)
+        with pa.ipc.new_stream(file, older) as writer:
             writer.write_table(table.select(older.names))
     run = frames.read(made.path)
+    assert run.manifest["format"] == number
     assert len(run.asks) == len(made.asks)
     assert run.classified.empty
+    assert run.asks["thought_ms"].isna().all()
     assert report.judge(Evidence(run)).findings[-1].status is Status.PASS
 
 
