@@ -135,7 +135,7 @@ def _dots(axes: Axes, dots: pd.DataFrame, colours: dict[str, str], pitch: float)
         words = "unknown" if pd.isna(why) else f"unknown: {why}"
         if pitch >= 0.15:
             axes.text(0.01, at, words, transform=axes.get_yaxis_transform(), va="center", fontsize=7.5,
-                      color="#555555")  # fmt: skip
+                      color="#555555", zorder=5, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2, "alpha": 0.9})  # fmt: skip
         else:
             axes.plot(0.004, at, marker="x", ms=4, color=style.UNKNOWN, transform=axes.get_yaxis_transform())
 
