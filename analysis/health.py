@@ -9,7 +9,7 @@ from contract import health as contract
 from contract.records import GATEWAY
 
 CONTRADICTED_WITHIN_S = 5.0
-"""A failed check is not believed from so long before the first good answer within its row of failures on."""
+"""A failed check is not believed from so long before the first good answer within its row of failures to so long after the last."""
 
 
 def believed(health: pd.DataFrame, asks: pd.DataFrame) -> pd.DataFrame:
@@ -20,9 +20,10 @@ def believed(health: pd.DataFrame, asks: pd.DataFrame) -> pd.DataFrame:
 
     A row of failed checks, without one that succeeded in between, is contradicted by a good answer of that tier that was
     sent after the first of them and whose first token came before the last of them: by one that was asked directly, or
-    through the gateway; of the gateway by any good answer through it. From 5 s before such an answer was sent on, and in the
-    whole row where no check had succeeded before it, `up` is unknown, `doubt` is "answered". What failed earlier in that row
-    stands: the tier was away, and its health url took longer than itself to come back.
+    through the gateway; of the gateway by any good answer through it. From 5 s before the first such answer was sent to 5 s
+    after the last one's first token, and in the whole row where no check had succeeded before it, `up` is unknown, `doubt` is
+    "answered". What failed earlier in that row stands: the tier was away, and its health url took longer than itself to come
+    back. So does what failed later: it drained, and its health url said so before it went.
 
     Asks come in the order in which they were sent.
     """
@@ -39,11 +40,13 @@ def believed(health: pd.DataFrame, asks: pd.DataFrame) -> pd.DataFrame:
         sent_at, first_at = _answers(name, asks)
         at = rows["at"].to_numpy(float)[mine]
         for first, last, rose_before in _failures(up[mine]):
-            since = _contradicted_since(sent_at, first_at, at[first], at[last])
-            if since is None:
+            answered = _contradicted(sent_at, first_at, at[first], at[last])
+            if answered is None:
                 continue
-            from_at = since - CONTRADICTED_WITHIN_S if rose_before else -np.inf
-            row = mine[first : last + 1][at[first : last + 1] >= from_at]
+            around_s = CONTRADICTED_WITHIN_S if rose_before else np.inf
+            from_at, until = answered[0] - around_s, answered[1] + around_s
+            row = mine[first : last + 1]
+            row = row[(at[first : last + 1] >= from_at) & (at[first : last + 1] <= until)]
             failed = row[up[row] == 0.0]
             up[failed], doubt[failed] = np.nan, "answered"
     known = pd.array(np.nan_to_num(up) == 1.0, dtype="boolean")
@@ -85,9 +88,10 @@ def _failures(up: np.ndarray) -> Iterator[tuple[int, int, bool]]:
             yield int(failed[0]), int(failed[-1]), i > 0
 
 
-def _contradicted_since(
+def _contradicted(
     sent_at: np.ndarray, first_at: np.ndarray, begins_at: float, ends_at: float
-) -> float | None:
+) -> tuple[float, float] | None:
+    """When the first answer that contradicts this row was sent, and when the last first token of such answers came."""
     first, last = np.searchsorted(sent_at, [begins_at, ends_at])
     within = np.flatnonzero(first_at[first:last] <= ends_at)
-    return float(sent_at[first + within[0]]) if len(within) else None
+    return (float(sent_at[first + within[0]]), float(first_at[first + within].max())) if len(within) else None

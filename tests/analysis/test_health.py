@@ -56,6 +56,9 @@ UP, DOWN = True, False
         ([DOWN, None, DOWN, DOWN], [(1.0, 1.2)], [None] * 4),  # nobody knows of one second: still the same row
         # It was away for long, came back, and its health url came back later.
         ([UP, *[DOWN] * 20, UP], [(18.6, 18.8)], [UP, *[DOWN] * 13, *[None] * 7, UP]),
+        # It drained: its health url failed before it was gone, and it was gone for long.
+        ([UP, *[DOWN] * 20, UP], [(1.6, 1.8), (2.6, 2.8)], [UP, *[None] * 7, *[DOWN] * 13, UP]),
+        ([UP, *[DOWN] * 20, UP], [(1.6, 1.8), (18.6, 18.8)], [UP, *[None] * 20, UP]),  # it answered all along
         ([UP, DOWN, UP, DOWN, DOWN, UP], [(3.6, 3.9)], [UP, DOWN, UP, None, None, UP]),
     ],
 )  # fmt: skip
