@@ -71,6 +71,7 @@ def check(params: Params, run: Evidence) -> Finding:
     return Finding(
         "latency", params.id, target, f"{middle:.0f} ms", judge_between(low, high, params.max_ms),
         evidence=f"{len(took)} good answers of users"
+        + (f"; {len(good) - len(took)} more show no content and have no TTFT" if len(good) > len(took) else "")
         + (f"; {int(late.sum())} while the client was overloaded" if late.any() else ""),
         value=middle, unit="ms", n=len(took), interval=(low, high if np.isfinite(high) else None) if late.any() else None,
     )  # fmt: skip

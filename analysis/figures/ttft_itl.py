@@ -58,17 +58,24 @@ def _clumps(run: Evidence) -> list[str]:
     return [t for t in run.frames.tiers if rows.loc[rows["tier"] == t, "clumped"].eq(True).any()]
 
 
+def _nothing(run: Evidence) -> str:
+    """Why there is nothing to draw: no streamed answer at all, or none that shows a token."""
+    asks, _ = stairs.whose(run, ["good", "stream"])
+    streamed = int((asks["good"] & asks["stream"]).sum())
+    return f"none of {streamed:,} good streamed answers shows a token" if streamed else NOTHING
+
+
 def says(run: Evidence) -> str:
-    """`At the median a first token took vllm 82 ms, ollama 251 ms, and then a chunk 20 ms, 60 ms`."""
+    """`First token at the median: vllm 82 ms, then 20 ms a chunk; ollama 251 ms, then 60 ms a chunk`."""
     rows = data(run)
     if rows.empty:
-        return f"Nothing to show: {NOTHING}"
+        return f"Nothing to show: {_nothing(run)}"
     parts = []
     for tier in run.frames.tiers:
         first, gap = (stairs.quantile(rows, tier, m, "p50") for m in (_TTFT, _GAP))
-        if first is not None:
+        if first is not None or gap is not None:
             then = "" if gap is None else f", then {style.ms_short(gap)} a chunk"
-            parts.append(f"{tier} {style.ms_short(first)}{then}")
+            parts.append(f"{tier} {'unknown' if first is None else style.ms_short(first)}{then}")
     clumps = _clumps(run)
     told = f"; chunks of {', '.join(clumps)} came in clumps" if clumps else ""
     return f"First token at the median: {'; '.join(parts)}{told}"
@@ -83,7 +90,7 @@ def draw(run: Evidence) -> Figure:
     """
     rows = data(run)
     if rows.empty:
-        return style.empty(run, "TTFT and inter-token latency", NOTHING)
+        return style.empty(run, "TTFT and inter-token latency", _nothing(run))
     clumps = _clumps(run)
     notes = {}
     for tier in run.frames.tiers:
@@ -98,7 +105,7 @@ def draw(run: Evidence) -> Figure:
         left.set_ylabel("share that took at most so long")
         left.set_xlabel("TTFT of streamed answers: sent → first token")
         right.set_xlabel("inter-token latency: between chunks with content")
-    n = rows[rows["measure"] == _TTFT].groupby("tier")["n"].first().sum()
-    words = stairs.whose(run, [])[1].replace("good answers", "good streamed answers")
+    n = int(rows[rows["measure"] == _TTFT].groupby("tier")["n"].first().sum())
+    words = stairs.whose(run, [])[1].replace("good answers", "good streamed answers with content")
     style.title(made, says(run), run, f"n = {n:,} {words} through the gateway")
     return made

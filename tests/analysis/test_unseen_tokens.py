@@ -9,6 +9,7 @@ import pytest
 from analysis import frames, metrics, outages, overhead, page, report, tables
 from analysis.__main__ import main
 from analysis.evidence import Evidence
+from analysis.figures import ttft_itl
 from tests.synthetic import OLLAMA, three_tier
 
 ALL = ("vllm", "ollama", "openai")
@@ -89,6 +90,23 @@ def test_the_whole_report_is_made_and_says_how_many_there_were(runs):
     phases = pd.read_csv(folder / "phases.csv")
     assert phases["p50_ttft_ms"].isna().all()
     assert (phases.loc[phases["phase"] == "baseline", "goodput"] == 1.0).all()
+
+
+def test_the_figure_of_first_tokens_names_what_has_none(runs, thoughtful):
+    (_, unseen), (_, alone) = runs, thoughtful
+    assert "good streamed answers shows a token" in ttft_itl.says(unseen)
+    ttft_itl.draw(unseen)
+    assert ttft_itl.says(alone).startswith(
+        "First token at the median: vllm unknown, then 20 ms a chunk; ollama"
+    )
+    ttft_itl.draw(alone)
+
+
+def test_a_judged_ttft_says_how_many_answers_have_none(tmp_path):
+    params = {"latency": {"quantile": 0.5, "max_ms": 2000, "of": "ttft"}}
+    run = Evidence(frames.read(three_tier(tmp_path, unseen=("ollama",), expect=params).path))
+    (found,) = [f for f in report.judge(run).findings if f.name == "latency"]
+    assert " more show no content and have no TTFT" in found.evidence
 
 
 @pytest.fixture(scope="module")
