@@ -92,7 +92,8 @@ def test_a_stream_that_goes_on_lives_as_long_as_it_says_something():
 def test_a_flood_of_pings_ends_too():
     flood = chunked(b": " + b"x" * 60_000 + b"\n\n", last=False)
     with Server([HEAD + chunked(token(), last=False), *[flood] * 100_000]) as server:
-        assert exchanged(server).end is End.SILENT
+        # By its silence, or by its size where the machine is quick.
+        assert exchanged(server).end in (End.SILENT, End.UNPARSABLE)
 
 
 def exchanged(server: Server) -> Exchange:
