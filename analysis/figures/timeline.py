@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis import outages, thinning
+from analysis import metrics, outages, thinning
 from analysis.evidence import Evidence
 from analysis.figures import shading, style
 from analysis.figures.once import once
@@ -53,11 +53,12 @@ def data(run: Evidence) -> pd.DataFrame:
     return rows[_COLUMNS].reset_index(drop=True)
 
 
-def says(run: Evidence) -> str:
-    """`ollama took over after 0.41 s; 3 answers were cut; 0 asks failed`."""
+def says(run: Evidence, of_users: bool = False) -> str:
+    """`ollama took over after 0.41 s; 3 answers were cut; 0 asks failed`: of all requests through the gateway, which are drawn; or
+    of the users' alone, without the probe's."""
     if data(run).empty:
         return f"Nothing to show: {NOTHING}"
-    cut, failed = _counts(run)
+    cut, failed = _counts(run, of_users)
     took: dict[str, list[float]] = {}
     for t in run.trials:
         found = _took_over(run, t)
@@ -90,9 +91,11 @@ def _took_over(run: Evidence, trial: Trial) -> tuple[str, float] | None:
     return did, float(first["first_at"]) - lost_at
 
 
-def _counts(run: Evidence) -> tuple[int, int]:
-    """(cut or stalled, failed) of the asks through the gateway."""
-    asks = run.frames.gateway(["outcome", "good"])
+def _counts(run: Evidence, of_users: bool = False) -> tuple[int, int]:
+    """(cut or stalled, failed) of the asks through the gateway, or of the users' alone."""
+    asks = run.frames.gateway(["outcome", "good", "lane", "via"])
+    if of_users:
+        asks = asks[metrics.of_users(asks)]
     cut = asks["outcome"].isin(CUTS)
     failed = ~asks["good"] & ~cut & (asks["outcome"] != Outcome.ABANDONED)
     return int(cut.sum()), int(failed.sum())

@@ -119,7 +119,7 @@ def _value(v: Value, unit: str | None) -> str:
 def _saw(run: Evidence) -> str:
     if not run.frames.through_gateway.any():
         return "Nothing was asked through the gateway, so nobody saw anything."
-    said = timeline.says(run)
+    said = timeline.says(run, of_users=True)
     return f"{said[:1].upper()}{said[1:]}."
 
 

@@ -1,13 +1,17 @@
 """What a reader has before he scrolls: how it went, why not, and which version of the gateway it was."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from analysis import frames, html, page, report, tables, verdict
 from analysis.__main__ import main
 from analysis.evidence import Evidence
+from analysis.figures import timeline
 from analysis.finding import Finding, Status, unknown
+from analysis.html import headline
+from contract.records import Lane, Outcome
 from tests.analysis.test_html import Page
 from tests.synthetic import Hole, make
 
@@ -129,3 +133,16 @@ def test_a_fault_that_was_not_mended_is_named_in_the_first_line(tmp_path, capsys
     assert main(["report", str(made.path), "--quiet"]) == 4
     line = (made.path / "report" / "summary.md").read_text().splitlines()[2]
     assert line == "- **restored: fail: gaming-mode #1 (scale_to_zero on vllm): not mended**"
+
+
+def test_what_users_saw_counts_no_request_of_the_probe(tmp_path):
+    made = make(tmp_path, duration_s=20, pairs=0, expect={})
+    for ask in made.asks:
+        if ask.lane == Lane.PROBE_KEPT and ask.outcome == Outcome.OK:
+            broken = replace(
+                ask, request_id="broken", outcome=Outcome.BROKEN, witness=None, ttft_ms=None, gaps_ms=[]
+            )
+    made = make(tmp_path / "second", duration_s=20, pairs=0, expect={}, extra=[broken])
+    run = Evidence(frames.read(made.path))
+    assert timeline.says(run).endswith("1 ask failed")
+    assert headline.headline(run, report.judge(run)).saw.endswith("0 asks failed.")
