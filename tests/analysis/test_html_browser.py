@@ -38,13 +38,15 @@ def test_why_a_run_failed_and_on_which_gateway_is_seen_without_scrolling(tmp_pat
         tmp_path, shunned=[("ollama", 48, 88)], gateway={"1.106.2": 1, "1.108.7": 9}, pairs=2, expect=expect
     )
     assert main(["report", str(made.path), "--quiet"]) == 1
-    with tab(made.path / "report" / "report.html", tmp_path / "browser", 1280) as t:
+    with tab(made.path / "report" / "report.html", 1280) as t:
         for selector, words in (
             (".reasons .fail", "answers of the cloud were not needed: tier ollama was verified serving all along"),
             (".reasons li:last-child", "overhead: unknown"), (".run", "1.108.7 (9 answers)"),
         ):  # fmt: skip
-            assert words in t.js(f"document.querySelector('{selector}').textContent")
-            assert 0 <= t.js(f"document.querySelector('{selector}').getBoundingClientRect().bottom") <= 800
+            assert words in t.evaluate(f"document.querySelector('{selector}').textContent")
+            assert (
+                0 <= t.evaluate(f"document.querySelector('{selector}').getBoundingClientRect().bottom") <= 800
+            )
 
 
 POINT = """(() => {
