@@ -107,6 +107,7 @@ class Ramp(Search):
         assert self.objective_ms is not None
         stage.via, now = via, Ramped(via, [])
         self._ramped.append(now)
+        self._write(folder)  # one that is stopped within its first step has no answer, and says so
         # A gateway's page tells of no cache and no queue.
         told_by = {s.name: s for s in sources(stage.topology) if s.name != GATEWAY}
         watch = Watch(told_by.get(via), stage.clock)
