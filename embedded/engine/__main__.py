@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-from contract.clock import Clock
+from contract.clock import shared
 from embedded import pidfile
 from embedded.engine import options, personalities, punctual
 from embedded.engine.engine import Engine
@@ -19,7 +19,7 @@ GOODBYE_S = 1.0
 def main(argv: list[str]) -> int:
     catalogue = personalities.load()
     chosen = options.parse(argv, {name: each.defaults for name, each in catalogue.items()}, os.environ)
-    clock = Clock()
+    clock = shared()
     engine = Engine(chosen, clock, Ledger(chosen.ledger, clock))
     listener = Listener(catalogue[chosen.personality](engine), clock)
     if chosen.pidfile is not None:
