@@ -19,6 +19,7 @@ EVERY ?= 3s
 SEED     ?= 1
 TRIALS   ?= 20
 WITHOUT_REAPER ?=
+RESTORE_WITHIN ?=
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := uv==0.13.8# a package manager that sets up 72 packages in seconds, and compiles them, which halves the boot of the gateway
@@ -29,11 +30,11 @@ GATEWAY := $(if $(shell grep -s '^embedded:' $(TOPOLOGY)),.venv-gateway/installe
 ENGINES := $(if $(shell grep -sE '^[^\#]*engine: *llamacpp' $(TOPOLOGY)),.venv-engines/installed)
 comma := ,
 LOCUST = $(PY) -m locust -f locustfile.py$(if $(SHAPE),$(comma)scenarios/shapes/$(SHAPE).py) --topology $(TOPOLOGY) --timeline $(TIMELINE) --seed $(SEED) \
-	--results $(RESULTS) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(if $(ARRIVALS),--arrivals $(ARRIVALS)) --stop-timeout 30 --loglevel WARNING $(if $(WORKERS),--processes $(WORKERS)) $(if $(DURATION),--duration $(DURATION)) $(if $(WITHOUT_REAPER),--without-reaper) $(OPTIONS)
+	--results $(RESULTS) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(if $(ARRIVALS),--arrivals $(ARRIVALS)) --stop-timeout 30 --loglevel WARNING $(if $(WORKERS),--processes $(WORKERS)) $(if $(DURATION),--duration $(DURATION)) $(if $(WITHOUT_REAPER),--without-reaper) $(if $(RESTORE_WITHIN),--restore-within $(RESTORE_WITHIN)) $(OPTIONS)
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
-	@echo "  variables: TOPOLOGY TIMELINE USERS ARRIVALS SHAPE WORKERS VIA DURATION SCENARIOS RESULTS RUN A B URL MODEL EVERY MORE TOLERANCE ALTHOUGH SEED TRIALS WITHOUT_REAPER OPTIONS"
+	@echo "  variables: TOPOLOGY TIMELINE USERS ARRIVALS SHAPE WORKERS VIA DURATION SCENARIOS RESULTS RUN A B URL MODEL EVERY MORE TOLERANCE ALTHOUGH SEED TRIALS WITHOUT_REAPER RESTORE_WITHIN OPTIONS"
 
 setup: .venv/installed .venv-gateway/installed .venv-engines/installed ## set up the virtual environments: harness, gateway, engines
 
@@ -49,7 +50,7 @@ ramp: .venv/installed $(GATEWAY) $(ENGINES) ## the highest rate of arrivals with
 
 plan: .venv/installed ## show every move of TIMELINE on TOPOLOGY; touches nothing
 	@$(PY) -m analysis check $(TIMELINE) --topology $(TOPOLOGY)
-	@$(PY) -m chaos plan --topology $(TOPOLOGY) --timeline $(TIMELINE) --seed $(SEED) $(if $(DURATION),--duration $(DURATION)) $(if $(WITHOUT_REAPER),--without-reaper)
+	@$(PY) -m chaos plan --topology $(TOPOLOGY) --timeline $(TIMELINE) --seed $(SEED) $(if $(DURATION),--duration $(DURATION)) $(if $(WITHOUT_REAPER),--without-reaper) $(if $(RESTORE_WITHIN),--restore-within $(RESTORE_WITHIN))
 
 report: .venv/installed ## make the report of RUN again, and print its verdict
 	@$(PY) -m analysis report $(RUN)
@@ -69,8 +70,8 @@ UP_KEYS := $(if $(URL),,$(if $(or $(GATEWAY),$(filter .stack/up/%,$(TOPOLOGY))),
 watch: .venv/installed ## one ask EVERY few seconds, who answered, a banner at each failover; of what make up started, of TOPOLOGY, or of URL and MODEL
 	@$(if $(UP_KEYS),. ./$(UP_KEYS);) exec $(PY) -m chaos watch $(if $(URL),--url $(URL),$(if $(filter file,$(origin TOPOLOGY)),,--topology $(TOPOLOGY))) $(if $(MODEL),--model $(MODEL)) --every $(EVERY) $(OPTIONS)
 
-restore: .venv/installed ## mend whatever any run left open; safe at any time
-	@$(PY) -m chaos restore $(if $(filter-out topologies/embedded.yaml,$(TOPOLOGY)),--topology $(TOPOLOGY))
+restore: .venv/installed ## restore whatever any run left open, with TOPOLOGY verified by an answer; safe at any time
+	@$(if $(UP_KEYS),. ./$(UP_KEYS);) $(PY) -m chaos restore $(if $(filter-out topologies/embedded.yaml,$(TOPOLOGY)),--topology $(TOPOLOGY)) $(if $(RESTORE_WITHIN),--restore-within $(RESTORE_WITHIN))
 
 up: .venv/installed .venv-gateway/installed $(ENGINES) ## start the embedded stack and leave it running
 	@$(PY) -m embedded up --topology $(TOPOLOGY)

@@ -70,6 +70,7 @@ ARGUMENTS = (
     "documents",
     "instances",
     "without_reaper",
+    "restore_within",
 )
 SCENARIOS = (ChatUser, DirectUser, OverheadUser)
 ON_REQUEST = (ClassifyUser,)  # played only where the timeline or --scenarios names them
@@ -110,6 +111,11 @@ def _arguments(parser: LocustArgumentParser) -> None:
         "--duration",
         default="",
         help="repeat the timeline as often as fits, for example 24h; at least once; empty: its trials",
+    )
+    add(
+        "--restore-within",
+        default="",
+        help="how long a restore may take until a real answer verifies it, for example 20m; empty: the timeline's restore_within",
     )
     add("--results", default="results", help="where the run's folder is made", include_in_web_ui=False)
     add(
@@ -325,6 +331,11 @@ class Conductor:
                 duration.parse(options.duration)
         except ValueError as e:
             raise Refusal(f"--duration: {e}") from None
+        try:
+            if options.restore_within:
+                duration.parse(options.restore_within)
+        except ValueError as e:
+            raise Refusal(f"--restore-within: {e}") from None
         return Inputs(
             timeline_path=path, timeline=lines, user_classes=chosen, opened=opened, arrivals=arrivals, corpus=corpus
         )  # fmt: skip
@@ -491,6 +502,7 @@ class Conductor:
         self._shaping.kill()
         if code < 0:  # it was killed: what it left open is mended from its journal
             restore = [PYTHON, "-m", "chaos", "restore", "--topology", str(self._topology_path)]
+            restore += ["--restore-within", self._options.restore_within] if self._options.restore_within else []
             subprocess.run(restore, stdin=subprocess.DEVNULL)
         workers = self._workers.rest() if self._workers is not None else []
         self._recording.close()
@@ -630,6 +642,7 @@ class Conductor:
         argv += ["--seed", str(self._options.seed)]
         argv += ["--duration", self._options.duration] if self._options.duration else []
         argv += ["--without-reaper"] if self._options.without_reaper else []
+        argv += ["--restore-within", self._options.restore_within] if self._options.restore_within else []
         self._status: dict[str, Any] = {}
         self._end_reason: str | None = None
         self._chaos = Leashed(argv)

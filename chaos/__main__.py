@@ -34,6 +34,7 @@ from contract.clock import Clock, shared
 from contract.command_line import Parser
 from contract.refusal import EXIT_BAD_INPUT, EXIT_NOT_RESTORED, EXIT_PASS, Refusal
 from contract.run import ABORTED, FINISHED, open_run
+from contract.timeline import RESTORE_WITHIN_S
 
 
 def main() -> int:
@@ -48,14 +49,14 @@ def main() -> int:
         return EXIT_BAD_INPUT
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
         prog="python -m chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, help: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
-        found = commands.add_parser(name, help=help, description=help)
+    def command(name: str, help: str, run: Callable[[argparse.Namespace], int]) -> Parser:
+        found: Parser = commands.add_parser(name, help=help, description=help)
         found.set_defaults(command=run)
         return found
 
@@ -101,15 +102,20 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--leash", action="store_true", help="mend and leave at the end of file on standard input"
     )
-    run.add_argument(
-        "--mend-within", type=_seconds, default=180.0, help="how long a mend is tried (default 3m)"
-    )
+    for one in (plan, run):
+        one.add_argument(
+            "--restore-within", type=_seconds,
+            help=f"how long a restore may take, in place of the timeline's restore_within (default {duration.text(RESTORE_WITHIN_S)})",
+        )  # fmt: skip
+    run.renamed("--mend-within", "--restore-within")
     back.add_argument(
         "--topology", type=Path, help="look for Leases on this cluster too, not in the journal only"
     )
     back.add_argument(
-        "--within", type=_seconds, default=60.0, help="how long each mend is tried (default 1m)"
-    )
+        "--restore-within", type=_seconds, default=RESTORE_WITHIN_S,
+        help=f"how long a restore may take (default {duration.text(RESTORE_WITHIN_S)})",
+    )  # fmt: skip
+    back.renamed("--within", "--restore-within")
     return parser
 
 
@@ -120,10 +126,16 @@ def _seconds(text: str) -> float:
         raise argparse.ArgumentTypeError(str(e)) from None
 
 
+def _restore_within(args: argparse.Namespace, lines: timeline.Timeline) -> float:
+    """In seconds; the command line wins."""
+    return float(lines.restore_within if args.restore_within is None else args.restore_within)
+
+
 def _plan(args: argparse.Namespace) -> int:
     lines, stack = timeline.read(args.timeline), topology.read(args.topology)
     bound = bind(lines, stack, str(args.timeline))
-    print(describe(lines, bound, pauses(lines, rounds(lines, args.duration), args.seed)))
+    later_s = pauses(lines, rounds(lines, args.duration), args.seed)
+    print(describe(lines, bound, later_s, _restore_within(args, lines)))
     if stack.embedded is not None:
         print(deadmen(bound))
         print("  the stack is not up: what is there now is not known")
@@ -156,7 +168,7 @@ def _run(args: argparse.Namespace) -> int:
     folder = own.path if own else args.run
     conduct = Conduct(
         stack, lines, bound, folder, Journal(default_folder()), clock, stop,
-        say=_to_parent if args.leash else _to_terminal, duration_s=args.duration, mend_within_s=args.mend_within,
+        say=_to_parent if args.leash else _to_terminal, duration_s=args.duration, restore_within_s=_restore_within(args, lines),
         without_reaper=args.without_reaper, seed=args.seed,
     )  # fmt: skip
     stop.on_signals()
@@ -182,7 +194,11 @@ def _guardian(args: argparse.Namespace) -> int:
 def _restore(args: argparse.Namespace) -> int:
     stack = topology.read(args.topology) if args.topology else None
     left = restore(
-        Journal(default_folder()), stack, Clock(), args.within, say=lambda line: print(line, flush=True)
+        Journal(default_folder()),
+        stack,
+        Clock(),
+        args.restore_within,
+        say=lambda line: print(line, flush=True),
     )
     return EXIT_NOT_RESTORED if left else EXIT_PASS
 

@@ -1,9 +1,19 @@
-"""A mend is verified by a real answer: one question, straight to the tier, or to the gateway where that was taken away."""
+"""A restore is verified by a real answer: of the tier itself, or of the gateway where that was taken away.
 
+An engine may load its model at the first request, and give the load up when the client leaves. So one request is left
+waiting for as long as the restore may take; beside it a fresh one is sent now and then, since the first may have been
+lost on its way.
+"""
+
+import queue
+import threading
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
+from chaos.fault import NotYet
 from chaos.probe import PROMPT
+from chaos.retry import Seen
 from chaos.wire import Connection, Deadlines
 from contract.caps import Use, advice, cap
 from contract.clock import Clock
@@ -13,10 +23,18 @@ from contract.records import GATEWAY, Ask, Outcome
 from contract.topology import Topology
 
 CONNECT_S = 2.0
+FRESH_AFTER_S = (
+    20.0  # so long a request is left alone; then a fresh one is sent beside it, and later ever more rarely
+)
+FRESH_PATIENCE_S = 20.0
+LOOK_S = 0.05  # how long one look waits for an answer that is on its way
+
+Request = Callable[[float], str | None]
+"""One request with so many seconds of patience: None where a whole answer came, else what it lacks, in words."""
 
 
 class Answers:
-    """Of the targets that faults are made on. Raises Refusal at once where a key or a certificate is wrong: no mend may
+    """Of the targets that faults are made on. Raises Refusal at once where a key or a certificate is wrong: no restore may
     stumble over it later."""
 
     def __init__(self, topology: Topology, targets: Iterable[str], clock: Clock) -> None:
@@ -29,8 +47,16 @@ class Answers:
         Of the gateway: a whole answer through it, by whichever tier.
         """
         endpoint = self._endpoints[target]
+        return None if endpoint is None else self._sent(endpoint, target, patience_s)
+
+    def question(self, target: str, within_s: float) -> "Question | Unknown":
+        """To verify a restore that may take so many seconds more."""
+        endpoint = self._endpoints[target]
         if endpoint is None:
-            return None
+            return Unknown(f"the topology gives {target} no url")
+        return Question(lambda patience_s: self._sent(endpoint, target, patience_s), self._clock, within_s)
+
+    def _sent(self, endpoint: Endpoint, target: str, patience_s: float) -> str | None:
         most = cap(self._topology, Use.PROBE, target)
         ask = Ask(
             request_id=f"ask-{uuid.uuid4().hex[:12]}", scenario="verify", lane="verify", via=target, stream=False,
@@ -53,3 +79,63 @@ class Answers:
         if target == GATEWAY:
             return Endpoint.of_gateway(self._topology.gateway)
         return Endpoint.of_tier(self._topology.tier(target))
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """No request can be made, and why."""
+
+    why: str
+
+    def look(self) -> Seen:
+        return {"answered": "unknown", "unanswered": self.why}
+
+
+class Question:
+    """One request that is left waiting, and fresh ones beside it: at most two at a time."""
+
+    def __init__(self, send: Request, clock: Clock, within_s: float) -> None:
+        self._send, self._clock = send, clock
+        self._over_at = clock.now() + within_s
+        self._ended: queue.SimpleQueue[tuple[str, str | None]] = queue.SimpleQueue()
+        self._since: dict[str, float] = {}  # which one waits, since when
+        self._patience_s = FRESH_PATIENCE_S
+        self._fresh_at = clock.now() + FRESH_AFTER_S
+        self._why = "no answer yet"
+
+    def look(self) -> Seen:
+        """Raises NotYet with what the last answer lacked, and how long the present request waits."""
+        now = self._clock.now()
+        if "left waiting" not in self._since:
+            self._start("left waiting", max(FRESH_PATIENCE_S, self._over_at - now))
+        elif now >= self._fresh_at and "fresh" not in self._since:
+            self._start("fresh", self._patience_s)
+            self._fresh_at = now + 2 * self._patience_s
+            self._patience_s *= 2
+        try:
+            which, missing = self._ended.get(timeout=LOOK_S)
+        except queue.Empty:
+            raise NotYet(self._words(now)) from None
+        self._since.pop(which)
+        if missing is None:
+            return {"answered": "yes"}
+        self._why = missing
+        raise NotYet(self._words(now))
+
+    def _start(self, which: str, patience_s: float) -> None:
+        self._since[which] = self._clock.now()
+
+        def send() -> None:
+            try:
+                missing = self._send(patience_s)
+            except Exception as e:  # a mistake of ours must not look like a request that waits for ever
+                missing = f"{type(e).__name__}: {e}"
+            self._ended.put((which, missing))
+
+        threading.Thread(target=send, name=f"verify, {which}", daemon=True).start()
+
+    def _words(self, now: float) -> str:
+        waits_s = max((now - since for since in self._since.values()), default=0.0)
+        if waits_s < 1.0:
+            return self._why
+        return f"{self._why}; a request has waited {waits_s:.0f} s"

@@ -1,42 +1,55 @@
 """The claim on a target: its record in the journal and, on a cluster, its Lease. Taken before the inject, given back
-after the verified mend.
+after the verified restore.
 
 A claim that is still open past its deadline belongs to somebody who did not come back: it is taken over, and only by
-mending first.
+restoring first. A claim whose record was deleted by someone, on the cluster or on the disk, is taken again.
 """
 
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from chaos import lease
 from chaos.cluster import Cluster
 from chaos.fault import CannotInject
 from chaos.journal import Journal, Taken, Undo
 
-MendFirst = Callable[[Undo], bool]
-"""Mends what a dead holder left open; whether it is closed."""
+RestoreFirst = Callable[[Undo], bool]
+"""Restores what a dead holder left open; whether it is closed."""
+
+
+class Held(Exception):
+    """Another holds the target: nothing of it is ours to write."""
 
 
 class Claim:
-    """`ours` tells a controller that was held up whether somebody has mended in its place meanwhile."""
+    """One claim, as its controller holds it, or whoever restores in the controller's place.
 
-    def __init__(self, journal: Journal, cluster: Cluster | None, undo: Undo) -> None:
+    `journal`: None where the record came from a Lease: this machine's journal has nothing to do with it.
+    """
+
+    def __init__(self, journal: Journal | None, cluster: Cluster | None, undo: Undo) -> None:
         self._journal, self._undo = journal, undo
         self._cluster = cluster if undo.target_handle.on_cluster else None
         self._lease_uid: str | None = None
+        self._lock = threading.Lock()  # `keep` must not take again what is being given back
+        self._given_back = False
 
-    def must_be_free(self, now: float, mend_first: MendFirst) -> None:
-        """Raises CannotInject, naming the holder. Asked before the target is looked at: one that another run has
+    def must_be_free(self, now: float, restore_first: RestoreFirst) -> None:
+        """Raises CannotInject, naming the holder. Called before the target is looked at: one that another run has
         taken away must not be mistaken for an empty one."""
+        assert self._journal is not None, "who injects has a journal"
         held = self._journal.held(self._undo)
         if held is not None:
-            self._take_over(held, now, mend_first)
+            self._take_over(held, now, restore_first)
             self._journal.close(held)
         if self._cluster is not None and (found := lease.read(self._cluster, self._undo)) is not None:
-            self._take_over(lease.undo_in(found), now, mend_first)
+            self._take_over(lease.undo_in(found), now, restore_first)
 
     def take(self, now: float) -> None:
         """On disk and, on a cluster, in the Lease when it returns. Raises CannotInject, OSError and TROUBLE."""
         undo = self._undo
+        assert self._journal is not None, "who injects has a journal"
         try:
             self._journal.open(undo)
         except Taken as e:
@@ -51,29 +64,98 @@ class Claim:
                 held_by(lease.undo_in(found)) if found else f"{undo.handle} is being taken by another"
             )
 
-    def ours(self) -> bool:
-        """Whether it still stands: whoever mended in our place has given it back."""
+    def stands(self) -> bool:
+        """False: there is no claim on the target, ours or another's. Raises Held where another's stands."""
         if self._cluster is None:
-            return self._journal.holds(self._undo)
+            if self._journal is None:
+                return True
+            try:
+                held = self._journal.held(self._undo)
+            except (OSError, ValueError):
+                return True  # what cannot be read must keep nobody from restoring
+            if held is not None and not held.same_fault(self._undo):
+                raise Held(f"{held_by(held)}; not touched")
+            return held is not None
         found = lease.read(self._cluster, self._undo)
-        return found is not None and found["metadata"]["uid"] == self._lease_uid
+        if found is None:
+            return False
+        if not lease.carries(found, self._undo):
+            holder = (found.get("spec") or {}).get("holderIdentity")
+            raise Held(f"{self._undo.handle} is held by {holder} now; not touched")
+        self._lease_uid = found["metadata"]["uid"]
+        return True
+
+    def closed(self) -> bool:
+        """Where it does not stand: whether it was closed by one of ours, who deletes the journal's record too. Who deletes a
+        Lease leaves that one; without a journal the two cannot be told apart."""
+        return self._journal is not None and not self._recorded()
+
+    def take_again(self, now: float) -> None:
+        """Its record was deleted, and the fault is still there. Raises Held where another was quicker."""
+        if not self._recorded():
+            self._journal_again()
+        if self._cluster is not None:
+            self._lease_uid = lease.take(self._cluster, self._undo, now)
+            if self._lease_uid is None and not self.stands():
+                raise OSError(f"the Lease of {self._undo.handle} came and went; try again")
+
+    def keep(self, now: float) -> bool:
+        """While the fault lasts: whether its record had been deleted, in the journal or on the cluster, and was taken again.
+        Raises Held."""
+        with self._lock:
+            if self._given_back:
+                return False
+            stands = self.stands()
+            if stands and self._recorded():
+                return False
+            if stands:
+                self._journal_again()
+            else:
+                self.take_again(now)
+            return True
+
+    def extend(self, deadline: float) -> Undo:
+        """Move the deadline, on disk and in the Lease: the record as it is from now on."""
+        fresh = replace(self._undo, deadline=deadline)
+        with self._lock:
+            if self._cluster is not None:
+                lease.rewrite(self._cluster, fresh)
+            if self._journal is not None:
+                self._journal.rewrite(fresh)
+            self._undo = fresh
+        return fresh
 
     def give_back(self) -> None:
-        """After the verified mend, or when nothing was injected. Safe to call twice, and after a `take` that failed:
+        """After the verified restore, or when nothing was injected. Safe to call twice, and after a `take` that failed:
         a Lease whose creation was not answered may be there all the same."""
-        if self._cluster is not None and self._lease_uid is None:
-            found = lease.read(self._cluster, self._undo)
-            if found is not None and lease.undo_in(found) == self._undo:
-                self._lease_uid = found["metadata"]["uid"]
-        if self._cluster is not None and self._lease_uid is not None:
-            lease.release(self._cluster, self._undo, self._lease_uid)
-        self._journal.close(self._undo)
+        with self._lock:
+            self._given_back = True
+            if self._cluster is not None:
+                found = lease.read(self._cluster, self._undo)
+                if found is not None and lease.carries(found, self._undo):
+                    lease.release(self._cluster, self._undo, found["metadata"]["uid"])
+            if self._journal is not None:
+                self._journal.close(self._undo)
 
-    def _take_over(self, held: Undo, now: float, mend_first: MendFirst) -> None:
+    def _recorded(self) -> bool:
+        """Whether the journal has the record, as far as can be known."""
+        try:
+            return self._journal is None or self._journal.holds(self._undo)
+        except (OSError, ValueError):
+            return True
+
+    def _journal_again(self) -> None:
+        assert self._journal is not None, "what has no journal is never missing from it"
+        try:
+            self._journal.open(self._undo)
+        except Taken as e:
+            raise Held(f"{held_by(e.undo)}; not touched") from None
+
+    def _take_over(self, held: Undo, now: float, restore_first: RestoreFirst) -> None:
         if now <= held.deadline:
             raise CannotInject(held_by(held))
-        if not mend_first(held):
-            raise CannotInject(f"{held_by(held)}; it is past its deadline, and could not be mended")
+        if not restore_first(held):
+            raise CannotInject(f"{held_by(held)}; it is past its deadline, and could not be restored")
 
 
 def held_by(undo: Undo) -> str:

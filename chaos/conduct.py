@@ -60,14 +60,14 @@ class Conduct:
         stop: Stop,
         say: Callable[[dict[str, Any]], None],
         duration_s: float | None,
-        mend_within_s: float,
+        restore_within_s: float,
         without_reaper: bool,
         seed: int,
     ) -> None:
         self._topology, self._timeline, self._bound = topology, timeline, bound
         self._folder, self._journal, self._clock, self._stop, self._say = folder, journal, clock, stop, say
         self._pauses = pauses(timeline, rounds(timeline, duration_s), seed)
-        self._mend_within_s, self._without_reaper = mend_within_s, without_reaper
+        self._restore_within_s, self._without_reaper = restore_within_s, without_reaper
         self._guard = AbortGuard(timeline.abort_when) if timeline.abort_when else None
         self._gateway = Endpoint.of_gateway(topology.gateway)
         self._answers = Answers(topology, {b.target for b in bound}, clock)
@@ -82,6 +82,7 @@ class Conduct:
         self._probe_cloud = 0
         self._answered = AnswerWatch()
         self._open: set[str] = set()
+        self._injected = 0  # faults that were seen to be effective
         self._waiting: set[tuple[str, int, str]] = (
             set()
         )  # moves that are looked for, and not hurried for any more
@@ -91,7 +92,7 @@ class Conduct:
     def run(self) -> int:
         """Exit codes of design section 5. Raises Refusal before anything was touched."""
         clock, stop = self._clock, self._stop
-        guarding = Guarding(stop, self._topology.cluster is not None)
+        guarding = Guarding(stop, self._topology)
         try:
             ground = preflight.ground_of(self._topology, self._without_reaper)
             self._refuse_early(ground)
@@ -112,7 +113,8 @@ class Conduct:
         around = Surroundings(
             run=self._folder.name, folder=self._folder, clock=clock, stop=stop, ground=ground,
             journal=self._journal, tell=self._tell, guarding=guarding, answers=lambda bound, patience_s: self._answers.missing(bound.target, patience_s),
-            mend_within_s=self._mend_within_s,
+            question=lambda bound, within_s: self._answers.question(bound.target, within_s),
+            restore_within_s=self._restore_within_s, stack=self._topology,
         )  # fmt: skip
         self._started_at = clock.now()
         self._say({"kind": "ready", "started_at": self._started_at, "total_s": self._total_s()})
@@ -137,7 +139,7 @@ class Conduct:
             print(guarding.goes_on, file=sys.stderr, flush=True)
             return EXIT_NOT_RESTORED
         if stop.reason is None:
-            return EXIT_PASS
+            return EXIT_PASS if self._injected else EXIT_UNKNOWN
         return EXIT_ABORTED if stop.reason.startswith("guard:") else EXIT_UNKNOWN
 
     def _refuse_early(self, ground: preflight.Ground) -> None:
@@ -145,7 +147,7 @@ class Conduct:
         problems = []
         for b in self._bound:
             fault = faults.make(b.step.fault, ground.cluster, b.handle, b.step.with_)
-            deadline = self._clock.now() + self._total_s() + self._mend_within_s
+            deadline = self._clock.now() + self._total_s() + self._restore_within_s
             try:
                 preflight.check(fault, b.handle, b.unprotected, ground, deadline, self._clock.now())
                 problems += [f"step {b.step.name!r}: {words}" for words in fault.needs()]
@@ -193,12 +195,18 @@ class Conduct:
             elif (
                 event.stage == "waiting"
             ):  # it may last for as long as the step: the probe must not be the load
-                self._metronome.move_ended()
+                if which not in self._waiting:
+                    self._metronome.move_ended()
                 self._waiting.add(which)
             elif event.stage in ("effective", "fail") and which in self._waiting:
                 self._waiting.discard(which)
+                if event.move == "mend":  # who returns is looked for anew, until its answers have settled
+                    self._metronome.move_began()
+                    self._metronome.move_ended()
             elif event.stage in ("effective", "fail"):
                 self._metronome.move_ended()
+            if (event.move, event.stage) == ("inject", "effective"):
+                self._injected += 1
             if (event.move, event.stage) == ("inject", "commanded"):
                 self._answered.taken(event.at, event.target)
                 self._open.add(event.target)
@@ -257,6 +265,10 @@ def _note(detail: dict[str, Any]) -> str | None:
     """What a terminal shows behind a stage: what is waited for."""
     if "terminating_up_to_s" in detail:
         return f"terminating, up to {text(detail['terminating_up_to_s'])}"
+    if "waited_s" in detail:
+        return f"{detail['missing']}; waiting for {text(round(detail['waited_s']))}"
+    if detail.get("answered") == "unknown":
+        return f"answered: unknown: {detail['unanswered']}"
     return detail.get("missing")
 
 

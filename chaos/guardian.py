@@ -16,14 +16,16 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import asdict
 from typing import Any, TextIO
 
 from chaos.cluster import load_client
+from chaos.deputy import Deputy
 from chaos.journal import Journal, Undo
-from chaos.mender import Mender
+from chaos.retry import words
+from contract import topology
 from contract.clock import Clock
 from contract.refusal import EXIT_NOT_RESTORED, EXIT_PASS
+from contract.topology import Topology
 
 LOG_MOST = 1024 * 1024  # characters that one guardian logs
 TRY_S = 24 * 3600.0  # it goes on long after the controller has given up
@@ -32,14 +34,19 @@ BY = "guardian"
 Key = tuple[str | None, str, str]
 
 
+def stack_line(stack: Topology) -> str:
+    """What the controller says first of all: the stack under test, by which a restore is verified. Keys are references."""
+    return json.dumps({"stack": topology.dump(stack)})
+
+
 def load_line() -> str:
-    """What the controller says first where there is a cluster: so that the first answer does not wait for the client."""
+    """What the controller says next where there is a cluster: so that the first answer does not wait for the client."""
     return json.dumps({"load": "client"})
 
 
 def open_line(undo: Undo) -> str:
-    """What the controller says before it injects."""
-    return json.dumps({"open": asdict(undo)})
+    """What the controller says before it injects, and when the record's deadline has moved."""
+    return json.dumps({"open": json.loads(undo.to_json())})
 
 
 def mark(undo: Undo) -> str:
@@ -48,7 +55,7 @@ def mark(undo: Undo) -> str:
 
 
 def close_line(undo: Undo) -> str:
-    """What it says after the verified mend."""
+    """What it says after the verified restore."""
     return json.dumps({"close": undo.key})
 
 
@@ -58,9 +65,10 @@ class Guardian:
     def __init__(self, journal: Journal, clock: Clock) -> None:
         self._journal, self._clock = journal, clock
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._open: dict[Key, tuple[Undo, Mender]] = {}
+        self._open: dict[Key, tuple[Undo, Deputy]] = {}
         self._mending: list[threading.Thread] = []
         self._left = 0
+        self._stack: Topology | None = None
 
     def run(self) -> int:
         sys.stderr = Bounded(sys.stderr, LOG_MOST)
@@ -90,6 +98,9 @@ class Guardian:
         self._lines.put(None)
 
     def _hear(self, said: dict[str, Any]) -> None:
+        if "stack" in said:
+            self._stack = topology.read_text(said["stack"])
+            return
         if "load" in said:
             load_client()
             _answer({"ready": "the client is loaded"})
@@ -99,13 +110,13 @@ class Guardian:
             return
         undo = Undo(**said["open"])
         of = mark(undo)
-        mender = Mender(undo, BY, self._clock, _log)
+        deputy = Deputy(undo, BY, self._clock, _log, self._journal, stack=self._stack)
         try:
-            mender.connect()
-        except Exception as e:  # also a mistake of ours: whoever is armed already must not lose its guardian
-            _answer({"of": of, "why": f"{type(e).__name__}: {e}"})
+            deputy.connect()
+        except Exception as e:  # also a mistake of ours: what is armed already must not lose its guardian
+            _answer({"of": of, "why": words(e)})
             return
-        self._open[undo.key] = (undo, mender)
+        self._open[undo.key] = (undo, deputy)
         _answer({"of": of})
 
     def _mend_overdue(self) -> None:
@@ -114,19 +125,19 @@ class Guardian:
                 self._mend(key)
 
     def _mend(self, key: Key) -> None:
-        undo, mender = self._open.pop(key)
-        thread = threading.Thread(target=self._mend_one, args=(undo, mender), name=f"mend {undo.handle}")
+        undo, deputy = self._open.pop(key)
+        thread = threading.Thread(target=self._mend_one, args=(undo, deputy), name=f"restore {undo.handle}")
         self._mending.append(thread)
         thread.start()
 
-    def _mend_one(self, undo: Undo, mender: Mender) -> None:
+    def _mend_one(self, undo: Undo, deputy: Deputy) -> None:
         try:
             held = self._journal.held(undo)
         except (OSError, ValueError):
-            held = undo  # what cannot be read must not keep anybody from mending
-        if held is not None and held != undo:
-            return  # somebody has mended, and another fault is open by now
-        if not mender.mend(TRY_S):
+            held = undo  # what cannot be read must keep nobody from restoring
+        if held is not None and not held.same_fault(undo):
+            return  # somebody has restored, and another fault is open by now
+        if not deputy.restore(TRY_S):
             self._left += 1
             return
         try:

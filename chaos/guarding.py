@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from chaos.fault import CannotInject
-from chaos.guardian import TRY_S, close_line, load_line, mark, open_line
+from chaos.guardian import TRY_S, close_line, load_line, mark, open_line, stack_line
 from chaos.journal import Undo, default_folder
 from chaos.stop import Stop
 from contract.leash import Leashed
 from contract.refusal import Refusal
+from contract.topology import Topology
 
 ARMED_WITHIN_S = 10.0
 LOG_MOST = 256 * 1024  # bytes; then it is put aside, in the place of the one before it
@@ -27,15 +28,16 @@ class Guarding:
     It is started by its making, and loads while its caller does something else; it may be armed after `ready`.
     """
 
-    def __init__(self, stop: Stop, on_cluster: bool) -> None:
-        self._stop, self._on_cluster = stop, on_cluster
+    def __init__(self, stop: Stop, stack: Topology) -> None:
+        self._stop, self._on_cluster = stop, stack.cluster is not None
         # A session of its own: what kills the controller's process group must not kill the guardian with it.
         # A log of its own: it may go on for long after the controller has left, and whoever waits for the end of the
         # controller's output must not wait for it. What it logs while the controller lives comes over the pipe as well.
         self._log = GuardianLog(default_folder().with_name("guardian.log"))
         self._guardian = Leashed([sys.executable, "-m", "chaos", "guardian"], self._log.opened())
         self._log.close()
-        if on_cluster:
+        self._guardian.tell(stack_line(stack))
+        if self._on_cluster:
             self._guardian.tell(load_line())
         self._answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._lock = threading.Lock()  # one question at a time: the answers carry no number
@@ -67,7 +69,7 @@ class Guarding:
             raise CannotInject(f"the guardian is not armed: {answer.get('why', 'it is gone')}")
 
     def disarm(self, undo: Undo) -> None:
-        """After the verified mend."""
+        """After the verified restore."""
         with self._lock:
             self._guardian.tell(close_line(undo))
 

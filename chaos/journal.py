@@ -1,4 +1,4 @@
-"""Undo records: written and fsynced before a fault, removed after its verified mend. One file is one open fault.
+"""Undo records: written and fsynced before a fault, removed after its verified restore. One file is one open fault.
 
 They lie in one place per user and machine, so that `restore` finds them without knowing the run. A record is a lock
 too: a second fault on the same target of the same cluster, or of this machine, finds it.
@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,10 @@ from chaos.fault import Handle
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """All that a mender needs, whoever it is."""
+    """All that is needed to restore the target, whoever does it."""
 
     run: str
-    folder: str | None  # the run's, for the events of whoever mends in the controller's place
+    folder: str | None  # the run's, for the events of who restores in the controller's place
     step: str
     trial: int
     fault: str
@@ -34,7 +34,7 @@ class Undo:
     kubeconfig: str | None
     embedded_pid: int | None  # of an embedded stack: when that process is gone, so is the fault
     holder: str  # host:pid of the controller
-    deadline: float  # unix seconds: by then it should have been mended
+    deadline: float  # unix seconds: from then on others restore in the controller's place
     state: dict[str, Any]  # the driver's snapshot
 
     @property
@@ -45,6 +45,14 @@ class Undo:
     def key(self) -> tuple[str | None, str, str]:
         """What is locked: one open fault for each."""
         return self.cluster, self.kind, self.handle
+
+    def same_fault(self, other: "Undo") -> bool:
+        """Whether both are records of one fault: their deadlines may differ, since a restore may move it."""
+        return replace(self, deadline=other.deadline) == other
+
+    def to_json(self, indent: int | None = None) -> str:
+        """As the journal, a Lease and the guardian get it."""
+        return json.dumps(asdict(self), indent=indent)
 
 
 def from_json(text: str) -> Undo:
@@ -73,12 +81,8 @@ class Journal:
         """On the disk when it returns. Raises Taken, and OSError: then nothing may be injected."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(undo)
-        fresh = path.with_name(f".{path.name}.{os.getpid()}.{undo.step}")
+        fresh = self._written(undo)
         try:
-            with open(fresh, "w") as f:
-                f.write(json.dumps(asdict(undo), indent=1) + "\n")
-                f.flush()
-                os.fsync(f.fileno())
             os.link(fresh, path)  # at once whole, and only where there is none
         except FileExistsError:
             held = self._at(path)
@@ -89,16 +93,24 @@ class Journal:
             fresh.unlink(missing_ok=True)
         self._sync()
 
+    def rewrite(self, undo: Undo) -> None:
+        """Replace the record of this very fault, with another deadline. Raises OSError, and ValueError where it is not open."""
+        if not self.holds(undo):
+            raise ValueError(f"there is no record of this fault on {undo.handle}")
+        self._written(undo).replace(self._path(undo))
+        self._sync()
+
     def holds(self, undo: Undo) -> bool:
-        """Whether this very record is open."""
-        return self._at(self._path(undo)) == undo
+        """Whether the record of this very fault is open."""
+        held = self._at(self._path(undo))
+        return held is not None and held.same_fault(undo)
 
     def held(self, undo: Undo) -> Undo | None:
         """The open record of the same target, whosever it is."""
         return self._at(self._path(undo))
 
     def close(self, undo: Undo) -> None:
-        """After the verified mend; safe to call twice, and where another's record is open by now."""
+        """After the verified restore; safe to call twice, and where another's record is open by now."""
         if self.holds(undo):
             self._path(undo).unlink(missing_ok=True)
             self._sync()
@@ -115,6 +127,16 @@ class Journal:
             if undo is not None:
                 undos.append(undo)
         return undos
+
+    def _written(self, undo: Undo) -> Path:
+        """A file beside the record's own, on the disk when it returns."""
+        path = self._path(undo)
+        fresh = path.with_name(f".{path.name}.{os.getpid()}.{undo.step}")
+        with open(fresh, "w") as f:
+            f.write(undo.to_json(indent=1) + "\n")
+            f.flush()
+            os.fsync(f.fileno())
+        return fresh
 
     def _path(self, undo: Undo) -> Path:
         text = "--".join(part or "here" for part in undo.key)

@@ -1,17 +1,15 @@
 """The Lease of a cluster's target: lock and undo record at once, in the target's own namespace.
 
-Written before the inject, deleted after the verified mend. A second experiment finds it and is refused with the
-holder's name; a mender on another machine needs nothing else.
+Written before the inject, deleted after the verified restore. A second experiment finds it and is refused with the
+holder's name; who restores on another machine needs nothing else.
 """
 
 import datetime
-import json
-from dataclasses import asdict
 from typing import Any
 
 from chaos import faults
 from chaos.cluster import Cluster
-from chaos.fault import Right
+from chaos.fault import CannotInject, Right
 from chaos.journal import Undo, from_json
 
 LABEL = "app.kubernetes.io/managed-by=brownout"
@@ -42,7 +40,8 @@ def read(cluster: Cluster, undo: Undo) -> dict[str, Any] | None:
 
 
 def take(cluster: Cluster, undo: Undo, now: float) -> str | None:
-    """Take the target: the uid of the Lease; None: somebody has it."""
+    """Take the target: the uid of the Lease; None: somebody has it. Raises CannotInject where the cluster kept another record
+    than was sent: who restores from it would be misled."""
     key, _, value = LABEL.partition("=")
     body = {
         "apiVersion": "coordination.k8s.io/v1",
@@ -50,20 +49,51 @@ def take(cluster: Cluster, undo: Undo, now: float) -> str | None:
         "metadata": {
             "name": name_of(undo.kind, undo.handle),
             "labels": {key: value},
-            "annotations": {_UNDO: json.dumps(asdict(undo)), _DEADLINE: f"{undo.deadline:.3f}"},
+            "annotations": _annotations(undo),
         },
         "spec": {
-            "holderIdentity": f"{undo.holder} ({undo.run})",
+            "holderIdentity": _holder(undo),
             "leaseDurationSeconds": max(1, round(undo.deadline - now)),
             "acquireTime": instant(now),
         },
     }
     made = cluster.create_lease(namespace_of(undo.kind, undo.handle), body)
-    return None if made is None else str(made["metadata"]["uid"])
+    if made is None:
+        return None
+    uid = str(made["metadata"]["uid"])
+    if not _kept(made, undo):
+        release(cluster, undo, uid)
+        raise CannotInject(
+            f"the cluster changed the Lease of {undo.handle} on its way (an admission policy or webhook): its undo record is not "
+            "what was written; let Leases of brownout pass"
+        )
+    return uid
+
+
+def carries(lease: dict[str, Any], undo: Undo) -> bool:
+    """Whether a Lease holds the target for this very fault. One whose record somebody has spoiled is known by its holder."""
+    try:
+        return undo_in(lease).same_fault(undo)
+    except ValueError:
+        return bool((lease.get("spec") or {}).get("holderIdentity") == _holder(undo))
+
+
+def rewrite(cluster: Cluster, undo: Undo) -> None:
+    """Write the record anew into the target's own Lease, with another deadline. Raises TROUBLE, and ValueError where the
+    Lease is not this fault's, or was written meanwhile."""
+    found = read(cluster, undo)
+    if found is None or not carries(found, undo):
+        raise ValueError(f"the Lease of {undo.handle} is not ours")
+    annotations = (found["metadata"].get("annotations") or {}) | _annotations(undo)
+    acquired = unix(found["spec"].get("acquireTime")) or unix(found["metadata"]["creationTimestamp"])
+    spec = {**found["spec"], "leaseDurationSeconds": max(1, round(undo.deadline - acquired))}
+    fresh = {**found, "metadata": {**found["metadata"], "annotations": annotations}, "spec": spec}
+    if cluster.replace_lease(fresh) is None:
+        raise ValueError(f"the Lease of {undo.handle} was written meanwhile")
 
 
 def release(cluster: Cluster, undo: Undo, uid: str) -> None:
-    """Give the target back, after its verified mend."""
+    """Give the target back, after its verified restore."""
     cluster.delete_lease(namespace_of(undo.kind, undo.handle), name_of(undo.kind, undo.handle), uid)
 
 
@@ -86,6 +116,29 @@ def undo_in(lease: dict[str, Any]) -> Undo:
     if not undo.target_handle.on_cluster or own != (meta["namespace"], meta["name"]):
         raise ValueError(f"the Lease {meta['name']}: its record is of another target: {undo.target_handle}")
     return undo
+
+
+def _kept(made: dict[str, Any], undo: Undo) -> bool:
+    key, _, value = LABEL.partition("=")
+    if (made["metadata"].get("labels") or {}).get(key) != value:
+        return False  # the reaper would not find it
+    try:
+        return undo_in(made) == undo
+    except ValueError:
+        return False
+
+
+def _annotations(undo: Undo) -> dict[str, str]:
+    return {_UNDO: undo.to_json(), _DEADLINE: f"{undo.deadline:.3f}"}
+
+
+def _holder(undo: Undo) -> str:
+    return f"{undo.holder} ({undo.run})"
+
+
+def unix(instant: str | None) -> float:
+    """A MicroTime or a Time of the API in unix seconds; 0.0 where there is none."""
+    return datetime.datetime.fromisoformat(instant.replace("Z", "+00:00")).timestamp() if instant else 0.0
 
 
 def instant(at: float) -> str:

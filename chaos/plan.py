@@ -103,7 +103,7 @@ def total_s(timeline: Timeline, later_s: list[float]) -> float:
     return timeline.round_s * len(later_s) + sum(later_s)
 
 
-def describe(timeline: Timeline, bound: list[Bound], later_s: list[float]) -> str:
+def describe(timeline: Timeline, bound: list[Bound], later_s: list[float], restore_within_s: float) -> str:
     """The plan as an operator reads it."""
     count = len(later_s)
     lines = [
@@ -118,6 +118,9 @@ def describe(timeline: Timeline, bound: list[Bound], later_s: list[float]) -> st
         )
     if count > 1:
         lines.append(f"  {text(round(total_s(timeline, later_s)))} in all, and what the mends take")
+    room_s = timeline.max - (timeline.round_s - timeline.settle)
+    early = f"; after {text(round(room_s))} the run is aborted: max" if room_s < restore_within_s else ""
+    lines.append(f"  a restore may take up to {text(restore_within_s)}{early}")
     for m in moves(bound):
         b = m.bound
         options = "".join(f" {k}={v}" for k, v in b.step.with_.items())

@@ -4,7 +4,6 @@ It runs in the cluster (deploy/reaper.yaml), so that a fault ends although every
 gone. Its heartbeat is a Lease in each namespace that it serves; nothing is injected there while the heartbeat is stale.
 """
 
-import datetime
 import os
 import socket
 import threading
@@ -12,10 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from chaos import lease
-from chaos.cluster import TROUBLE, Cluster
+from chaos.cluster import TROUBLE, Cluster, told
+from chaos.deputy import Deputy
 from chaos.fault import Right
 from chaos.journal import Undo
-from chaos.mender import Mender
 from chaos.stop import Stop
 from contract.clock import Clock
 
@@ -24,7 +23,7 @@ HEARTBEAT = "brownout-reaper"
 EVERY_S = 5.0
 FRESH_S = 30.0  # a heartbeat older than this is no heartbeat
 CLOCKS_AGREE_S = 5.0  # a Lease's deadline was written by one clock and is read by another
-MEND_WITHIN_S = 60.0  # then it looks again, and goes on trying
+RESTORE_WITHIN_S = 60.0  # then it looks again, and goes on trying
 
 
 class Reaper:
@@ -50,7 +49,7 @@ class Reaper:
                     # After the look: a heart that beats though nothing can be seen would be believed.
                     self._beat(namespace)
                 except Exception as e:  # also a mistake of ours: a dead-man that ends mends nothing
-                    self._say(f"{namespace}: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}")
+                    self._say(f"{namespace}: {told(e)}")
             if self._stop.wait(EVERY_S):
                 break
         for thread in self._mending.values():
@@ -90,7 +89,7 @@ class Reaper:
             return  # it looks again soon
         if found is None or found["metadata"]["uid"] != uid:
             return  # given back since it was listed
-        Mender(undo, BY, self._clock, self._say, self._cluster).mend(MEND_WITHIN_S)
+        Deputy(undo, BY, self._clock, self._say, cluster=self._cluster).restore(RESTORE_WITHIN_S)
 
 
 def beats(cluster: Cluster, namespace: str, now: float) -> str | None:
@@ -98,7 +97,7 @@ def beats(cluster: Cluster, namespace: str, now: float) -> str | None:
     found = cluster.lease(namespace, HEARTBEAT)
     if found is None:
         return f"no reaper serves the namespace {namespace}: kubectl apply -f deploy/reaper.yaml"
-    age_s = now - _unix(found["spec"].get("renewTime"))
+    age_s = now - lease.unix(found["spec"].get("renewTime"))
     if age_s > FRESH_S:
         return f"the reaper of the namespace {namespace} was last seen {age_s:.0f} s ago"
     return None
@@ -124,7 +123,3 @@ def _beat(cluster: Cluster, namespace: str, now: float) -> None:
         )
     else:
         cluster.replace_lease({**found, "spec": spec})
-
-
-def _unix(renewed: str | None) -> float:
-    return datetime.datetime.fromisoformat(renewed.replace("Z", "+00:00")).timestamp() if renewed else 0.0

@@ -1,15 +1,17 @@
-"""Mends what is open: from the journal of this machine, and from the Leases of a cluster. Safe at any time.
+"""Restores what is open: from the journal of this machine, and from the Leases of a cluster. Safe at any time.
 
-It shows what is open and what it did about it; an open fault whose run is still alive is mended too, since that is
-what the operator asks for.
+It reports what is open and what it did about it; an open fault whose run is still alive is restored too, since that is
+what the operator asks for. A restore is verified by a real answer, by the topology that is given or by the one in the run's
+folder; where neither has the target the line says `answered: unknown`.
 """
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from chaos import lease
-from chaos.cluster import TROUBLE, Cluster
+from chaos.cluster import TROUBLE, Cluster, told
+from chaos.deputy import Deputy
 from chaos.journal import Journal, Undo
-from chaos.mender import Mender
 from contract.clock import Clock
 from contract.topology import CLUSTER_KINDS, Topology
 
@@ -19,32 +21,32 @@ BY = "restore"
 def restore(
     journal: Journal, topology: Topology | None, clock: Clock, within_s: float, say: Callable[[str], None]
 ) -> int:
-    """How many open faults could not be mended, or not be looked for."""
+    """How many open faults could not be restored, or not be looked for."""
     unreadable: list[str] = []
     records = journal.records(unreadable.append)
     for words in unreadable:
-        say(f"cannot be read, and so not be mended: {words}")
+        say(f"cannot be read, and so not be restored: {words}")
     left = len(unreadable)
-    seen = set()
-    for undo in records:
-        seen.add(undo.key)
-        done = Mender(undo, BY, clock, say).mend(within_s)
-        left += not done
-        if done:
-            journal.close(undo)
+    deputies = {undo.key: Deputy(undo, BY, clock, say, journal, stack=topology) for undo in records}
     if topology is not None and topology.cluster is not None:
         cluster = Cluster(topology.kubeconfig)
         try:
             for undo in held(cluster, namespaces_of(topology), say):
-                if undo.key not in seen:
-                    seen.add(undo.key)
-                    left += not Mender(undo, BY, clock, say, cluster).mend(within_s)
+                if undo.key not in deputies:
+                    deputies[undo.key] = Deputy(undo, BY, clock, say, cluster=cluster, stack=topology)
         except TROUBLE as e:
-            say(f"the Leases cannot be read: {type(e).__name__}: {e}")
+            say(f"the Leases cannot be read: {told(e)}")
             left += 1
-    if not seen and not left:
+    if not deputies and not left:
         say("nothing is open")
-    return left
+        return 0
+    # At once: one that loads its model for minutes must not keep the next one down. (At least one worker is asked for.)
+    with ThreadPoolExecutor(max(1, len(deputies))) as pool:
+        done = dict(zip(deputies, pool.map(lambda d: d.restore(within_s), deputies.values()), strict=True))
+    for undo in records:
+        if done[undo.key]:
+            journal.close(undo)
+    return left + sum(not each for each in done.values())
 
 
 def namespaces_of(topology: Topology) -> list[str]:

@@ -1,33 +1,34 @@
-"""Walks a plan against a clock, tells every move, always mends.
+"""Runs a plan against a clock, reports every move, always restores.
 
 Each step has a thread of its own, so that waiting for one fault to take effect delays no other. Once a step's undo
-record is open, nothing ends its thread before the mend was verified or its deadline passed.
+record is open, nothing ends its thread before the restore was verified or its time was up.
 """
 
-import json
 import os
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from chaos import faults, preflight
-from chaos.claim import Claim
-from chaos.cluster import TROUBLE, process_gone, told
+from chaos.claim import Claim, Held
+from chaos.cluster import TROUBLE, process_gone
+from chaos.deputy import Deputy
 from chaos.fault import CannotInject, Fault, Foreign, NotYet
 from chaos.guarding import Guarding
 from chaos.journal import Journal, Undo, from_json
-from chaos.mender import GONE, WATCH_EVERY_S, WATCH_ON_S, Mender
 from chaos.plan import Bound
 from chaos.preflight import Ground
+from chaos.restorer import GONE, How, Question, Restorer
+from chaos.retry import Seen, until, words
 from chaos.stop import Stop
 from contract.clock import Clock
 from contract.records import Event
+from contract.topology import Topology
 
 PREPARE_S = 3.0  # the undo record is made this long before the inject, so that the inject itself is on time
-POLL_S = 0.15
 LOOK_S = 0.1  # how soon a window ends after somebody else moved the target
 FROZEN_S = 0.5  # later than this, somebody may have acted in our place meanwhile
 INJECT_WITHIN_S = 10.0
@@ -40,9 +41,11 @@ TAKES_MOST_S = (
 )
 TAKE_OVER_WITHIN_S = 30.0
 GIVE_UP_WITHIN_S = 30.0
-ANSWERED_S = 20.0  # so much patience has a real question to a tier that has come back
-UNANSWERED_S = 3.0  # a tier that leaves a question this long is silent
-BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+UNANSWERED_S = 3.0  # a tier that leaves a request unanswered this long is silent
+# A record's deadline is when others act in the controller's place. By then the restore must have been commanded; how long
+# it may take from there, `restore_within` says, and the deadline moves there (see restorer.py).
+COMMANDED_WITHIN_S = 180.0
+KEEP_EVERY_S = 5.0  # how often a fault's record is looked after while the fault lasts
 
 
 @dataclass(slots=True)
@@ -65,14 +68,18 @@ class Surroundings:
     journal: Journal
     tell: Callable[[Event], None]
     guarding: Guarding
-    # A real question to the tier, with so many seconds of patience: None where a whole answer came, or where it cannot
+    # A real request to the tier, with so many seconds of patience: None where a whole answer came, or where it cannot
     # be asked from here; otherwise why it is no answer.
     answers: Callable[[Bound, float], str | None]
-    mend_within_s: float
+    # What verifies a restore that may take so many seconds more.
+    question: Callable[[Bound, float], Question]
+    restore_within_s: float
+    stack: Topology | None = None  # by which what a dead holder left is verified
+    wait: Callable[[float], object] = lambda seconds: threading.Event().wait(seconds)
 
 
 def walk(bound: list[Bound], around: Surroundings, started_at: float, trial: int) -> Outcome:
-    """One round, from its start to its last mend; returns after every step has ended."""
+    """One round, from its start to its last restore; returns after every step has ended."""
     outcome = Outcome()
     lock = threading.Lock()
     threads = []
@@ -150,25 +157,27 @@ class _StepWalk:
         finally:
             # Whatever happened above, known or not: the way back is taken.
             self._over.set()
-            self._mend(undo, claim)
+            self._restore(undo, claim)
 
     def _prepare(self) -> tuple[Undo, Claim, dict[str, list[str]]] | None:
         """The undo record, on disk and in the Lease, and what else is known of the target: who might move it besides,
         and where it is not whole. None: refused, untouched."""
         around, bound = self._around, self._bound
-        deadline = self._mend_at + around.mend_within_s
+        deadline = self._mend_at + min(around.restore_within_s, COMMANDED_WITHIN_S)
+        over_at = self._mend_at + around.restore_within_s  # what we act with must last until then
         taking: tuple[Undo, Claim] | None = None
         try:
             preflight.check(
-                self._fault, bound.handle, bound.unprotected, around.ground, deadline, around.clock.now()
+                self._fault, bound.handle, bound.unprotected, around.ground, over_at, around.clock.now()
             )
             claim = Claim(around.journal, around.ground.cluster, self._undo(deadline, {}))
-            claim.must_be_free(around.clock.now(), self._mend_first)
+            claim.must_be_free(around.clock.now(), self._restore_first)
             state = self._fault.snapshot()
             # What goes slowly makes room slowly for what comes back. What is usual the deadline has room for already.
-            deadline += min(max(0.0, self._fault.takes_s(state) - EFFECTIVE_WITHIN_S), TAKES_MOST_S)
+            more_s = min(max(0.0, self._fault.takes_s(state) - EFFECTIVE_WITHIN_S), TAKES_MOST_S)
+            deadline, over_at = deadline + more_s, over_at + more_s
             if bound.handle.on_cluster and around.ground.cluster is not None:
-                ended = preflight.outlived(around.ground.cluster, deadline)
+                ended = preflight.outlived(around.ground.cluster, over_at)
                 if ended:
                     raise CannotInject("; ".join(ended))
             undo = self._undo(deadline, state)
@@ -178,7 +187,7 @@ class _StepWalk:
             around.guarding.arm(undo)
             self._fault.arm(undo.state, deadline - around.clock.now())
         except (CannotInject, OSError, *TROUBLE) as e:
-            self._tell("inject", "fail", error=_words(e))
+            self._tell("inject", "fail", error=words(e))
             if taking is not None:
                 self._give_up(*taking)
             return None
@@ -196,15 +205,21 @@ class _StepWalk:
             holder=f"{socket.gethostname()}:{os.getpid()}", deadline=deadline, state=state,
         )  # fmt: skip
         # As whoever reads it has it: what is held is known again by its being equal.
-        return from_json(json.dumps(asdict(undo)))
+        return from_json(undo.to_json())
 
-    def _mend_first(self, held: Undo) -> bool:
+    def _restore_first(self, held: Undo) -> bool:
         """What a dead holder left open, past its deadline."""
         around = self._around
         said: list[str] = []
-        done = Mender(held, "takeover", around.clock, said.append, around.ground.cluster).mend(
-            TAKE_OVER_WITHIN_S
-        )
+        done = Deputy(
+            held,
+            "takeover",
+            around.clock,
+            said.append,
+            cluster=around.ground.cluster,
+            stack=around.stack,
+            wait=around.wait,
+        ).restore(TAKE_OVER_WITHIN_S)
         self._tell("inject", "takeover", detail={"from": held.holder, "run": held.run, "said": said})
         return done
 
@@ -212,27 +227,29 @@ class _StepWalk:
         try:
             return self._fault.others()
         except TROUBLE as e:
-            return [f"not known: {_words(e)}"]
+            return [f"not known: {words(e)}"]
 
     def _remarks(self, state: dict[str, Any]) -> list[str]:
         try:
             return self._fault.remarks(state)
         except TROUBLE as e:
-            return [f"not known: {_words(e)}"]
+            return [f"not known: {words(e)}"]
 
-    def _give_up(self, undo: Undo, claim: Claim) -> None:
-        """Nothing was injected: what was armed and claimed is given back."""
+    def _give_up(
+        self, undo: Undo, claim: Claim, what: str = "nothing was injected; the claim is still open"
+    ) -> None:
+        """Nothing is to be restored: what was armed and claimed is given back."""
         done, why = self._until(lambda: self._give_back(undo, claim), GIVE_UP_WITHIN_S, heed=False)
         if done is None:
-            self._tell("inject", "fail", error=f"nothing was injected; the claim is still open: {why}")
+            self._tell("inject", "fail", error=f"{what}: {why}")
         self._around.guarding.disarm(undo)
 
     def _inject(self, undo: Undo, claim: Claim, known: dict[str, list[str]]) -> bool:
         """Whether something may have been done."""
         around = self._around
         late_s = around.clock.now() - self._inject_at
-        if late_s > FROZEN_S and not claim.ours():
-            self._tell("inject", "fail", error="we were held up, and the claim on the target is gone")
+        if late_s > FROZEN_S and not self._still_ours(claim):
+            self._tell("inject", "fail", error="the controller stalled and lost its claim on the target")
             return False
         self._tell("inject", "begin", late_ms=late_s * 1000, detail=known or None)
         if around.stop.is_set():  # the event could not be written: what cannot be told is not done
@@ -242,7 +259,7 @@ class _StepWalk:
         try:
             done, why = self._until(lambda: self._command(undo), INJECT_WITHIN_S)
         except CannotInject as e:
-            self._tell("inject", "fail", error=_words(e))
+            self._tell("inject", "fail", error=words(e))
             return False
         if done is None:
             self._tell("inject", "fail", error=f"not known whether it was done: {why}")
@@ -251,12 +268,21 @@ class _StepWalk:
             takes_s = self._fault.takes_s(undo.state)
             self._tell("inject", "commanded", detail={"terminating_up_to_s": takes_s} if takes_s else None)
         threading.Thread(target=self._watch, args=(undo,), name="watch", daemon=True).start()
+        threading.Thread(target=self._keep, args=(claim,), name="keep", daemon=True).start()
         seen, why = self._until(lambda: self._verify_effective(undo), EFFECTIVE_WITHIN_S)
         if seen is not None:
             self._tell("inject", "effective", detail=seen)
         elif not self._ended():
             self._missing = why or "not seen"
         return True
+
+    @staticmethod
+    def _still_ours(claim: Claim) -> bool:
+        """Nothing was injected yet: who has given the claim back meanwhile has done so for good."""
+        try:
+            return claim.stands()
+        except (Held, OSError, *TROUBLE):
+            return False
 
     def _command(self, undo: Undo) -> dict[str, Any]:
         try:
@@ -272,16 +298,31 @@ class _StepWalk:
         seen = self._fault.effective(undo.state)
         if seen is None or not self._fault.by_asking:
             return seen
-        why = self._around.answers(self._bound, UNANSWERED_S)
+        # A restore that is due must not wait for an answer that does not come.
+        left_s = self._mend_at - self._around.clock.now()
+        why = self._around.answers(self._bound, min(UNANSWERED_S, max(LOOK_S, left_s)))
         if why is None:
             raise NotYet(f"{self._bound.target} still answers")
         return seen | {"asked": why}
 
     def _watch(self, undo: Undo) -> None:
-        words = self._fault.moved(undo.state, self._over.is_set)
-        # Past the deadline it was the guardian or the reaper who moved it: they have mended.
-        if words and self._around.clock.now() < undo.deadline:
-            self._moved = f"{words}; it is left alone"
+        moved = self._fault.moved(undo.state, self._over.is_set)
+        # Past the deadline it was the guardian or the reaper who moved it: they have restored.
+        if moved and self._around.clock.now() < undo.deadline:
+            self._moved = f"{moved}; it is left alone"
+
+    def _keep(self, claim: Claim) -> None:
+        """While the fault lasts its record stands, on the disk and on the cluster: without it nobody could restore in our place."""
+        around = self._around
+        while not self._over.wait(KEEP_EVERY_S):
+            try:
+                if claim.keep(around.clock.now()):
+                    self._tell("inject", "reclaimed")
+            except Held as e:
+                self._moved = str(e)
+                return
+            except (OSError, *TROUBLE):
+                continue  # it is looked at again
 
     def _hold(self, undo: Undo) -> None:
         """Until the window ends: by its time, by a stop, or because somebody else moved the target."""
@@ -304,7 +345,7 @@ class _StepWalk:
                 self._command(undo)
                 self._tell("inject", "again")
             except (CannotInject, OSError, *TROUBLE) as e:
-                self._tell("inject", "again", error=_words(e))
+                self._tell("inject", "again", error=words(e))
         if self._missing is not None and not self._ended():
             self._tell("inject", "fail", error=f"not effective: {self._missing}")
 
@@ -313,7 +354,7 @@ class _StepWalk:
         try:
             seen = self._verify_effective(undo)
         except Exception as e:  # also a mistake of ours: the window's end must come
-            self._missing = str(e) if isinstance(e, NotYet) else _words(e)
+            self._missing = str(e) if isinstance(e, NotYet) else words(e)
             return
         if seen is not None:
             self._missing = None
@@ -322,98 +363,44 @@ class _StepWalk:
     def _ended(self) -> bool:
         return self._moved is not None or self._around.stop.is_set()
 
-    def _mend(self, undo: Undo, claim: Claim) -> None:
+    def _restore(self, undo: Undo, claim: Claim) -> None:
+        """By the one way back of `restorer.py`."""
         around = self._around
         scheduled = around.clock.now() >= self._mend_at
         late_ms = (around.clock.now() - self._mend_at) * 1000 if scheduled else None
         failed = "it is not known whether the inject was done" if self._unsure else "nothing was injected"
         because = None if scheduled else {"because": self._moved or around.stop.reason or failed}
         self._tell("mend", "begin", late_ms=late_ms, detail=because)
-        until_s = max(undo.deadline - around.clock.now(), around.mend_within_s)
-        try:
-            foreign = self._moved or self._bring_back(undo, claim, until_s)
-        except ClaimGone:
-            self._tell("mend", "fail", error="the claim is gone: another has mended in our place")
-            around.stop.set("error: held up past a fault's deadline; another has mended")
-            around.guarding.disarm(undo)
+        if self._moved is not None:
+            self._left_alone(undo, claim, self._moved)
             return
-        except NotBack as e:
-            self._not_restored(f"{undo.handle} {e}")
-            return
-        if foreign is not None:
-            self._tell("mend", "fail", error=foreign, detail={"foreign": True})
-        done, why = self._until(lambda: self._give_back(undo, claim), around.mend_within_s, heed=False)
-        if done is None:
-            self._tell("mend", "fail", error=f"mended; the claim could not be given back: {why}")
-            return
+        end = Restorer(
+            undo, self._fault, claim, lambda within_s: around.question(self._bound, within_s), around.clock, around.wait,
+            lambda stage, detail: self._tell("mend", stage, detail=detail), self._unsure, around.guarding.arm,
+        ).restore(around.clock.now() + around.restore_within_s)  # fmt: skip
+        match end.how:
+            case How.OPEN | How.GONE:
+                self._not_restored(f"{undo.handle}: {end.words}")
+                return
+            case How.ELSEWHERE | How.HELD:
+                self._tell("mend", "fail", error=end.words)
+                around.stop.set(f"error: {end.words}")
+            case How.LEFT_ALONE:
+                self._tell("mend", "fail", error=end.words, detail={"foreign": True})
+            case How.VERIFIED:
+                if not end.given_back:
+                    self._tell("mend", "fail", error=end.words)
+                    return
+                with self._lock:
+                    self._outcome.last_mended_at = max(
+                        self._outcome.last_mended_at or 0.0, around.clock.now()
+                    )
         around.guarding.disarm(undo)
-        with self._lock:
-            self._outcome.last_mended_at = max(self._outcome.last_mended_at or 0.0, around.clock.now())
 
-    def _bring_back(self, undo: Undo, claim: Claim, within_s: float) -> str | None:
-        """None: verified. Otherwise who wanted it otherwise, in words. Raises ClaimGone and NotBack."""
-        try:
-            done, why = self._until(lambda: self._command_mend(undo, claim), within_s, heed=False)
-            if done is None:
-                raise NotBack(f"could not be mended: {why}")
-            self._tell_mend_commanded()
-            seen, why = self._until(lambda: self._verify_mended(undo, claim), within_s, heed=False)
-            if seen is None:
-                raise NotBack(f"mended, but not verified: {why}")
-            self._tell("mend", "effective", detail=seen)
-            if self._unsure:
-                self._watch_on(undo, claim, within_s)
-        except Foreign as e:
-            return str(e)
-        return None
-
-    def _command_mend(self, undo: Undo, claim: Claim) -> dict[str, Any]:
-        if not claim.ours():
-            raise ClaimGone
-        if self._fault.slow:
-            self._tell_mend_commanded()
-        self._fault.mend(undo.state)
-        return {}
-
-    def _tell_mend_commanded(self) -> None:
-        if not self._mend_told:
-            self._mend_told = True
-            self._tell("mend", "commanded")
-
-    def _look(self, undo: Undo, claim: Claim) -> dict[str, Any] | None:
-        """Is it back, as far as its own machinery tells?"""
-        if self._unsure:  # the inject may have arrived since the mend was commanded, and would be waited out
-            self._command_mend(undo, claim)
-        return self._fault.mended(undo.state)
-
-    def _verify_mended(self, undo: Undo, claim: Claim) -> dict[str, Any] | None:
-        seen = self._look(undo, claim)
-        if seen is None:
-            return None
-        missing = self._around.answers(self._bound, ANSWERED_S)
-        if missing is not None:
-            raise NotYet(missing)
-        return seen
-
-    def _watch_on(self, undo: Undo, claim: Claim, within_s: float) -> None:
-        """As a mender does: a try to inject that was not answered may arrive after the mend. Raises NotBack."""
-        over = self._around.clock.now() + WATCH_ON_S
-        while self._around.clock.now() < over:
-            looks: list[dict[str, Any] | None] = []
-
-            def look(looks: list[dict[str, Any] | None] = looks) -> dict[str, Any] | None:
-                looks.append(self._look(undo, claim))
-                return looks[-1]
-
-            seen, why = self._until(look, within_s, heed=False)
-            lost = None in looks
-            if lost and seen is not None:
-                seen, why = self._until(lambda: self._verify_mended(undo, claim), within_s, heed=False)
-            if seen is None:
-                raise NotBack(f"mended, and not seen to be back when it was looked at again: {why}")
-            if lost:
-                self._tell("mend", "effective", detail=seen | {"again": True})
-            threading.Event().wait(WATCH_EVERY_S)
+    def _left_alone(self, undo: Undo, claim: Claim, why: str) -> None:
+        """Someone else moved the target within the window: nothing is written."""
+        self._tell("mend", "fail", error=why, detail={"foreign": True})
+        self._give_up(undo, claim, "left alone; the claim could not be given back")
 
     def _give_back(self, undo: Undo, claim: Claim) -> dict[str, Any]:
         self._fault.disarm(undo.state)
@@ -421,39 +408,27 @@ class _StepWalk:
         return {}
 
     def _until(
-        self, verify: Callable[[], dict[str, Any] | None], within_s: float, heed: bool = True
-    ) -> tuple[dict[str, Any] | None, str | None]:
+        self, holds: Callable[[], Seen | None], within_s: float, heed: bool = True
+    ) -> tuple[Seen | None, str | None]:
         """Try until it holds: (what was seen, None), or (None, why not). `heed`: the window's end ends it too."""
         around = self._around
-        until = around.clock.now() + within_s
-        if heed:
-            until = min(until, self._mend_at)
-        failures = 0
-        why: str | None = "not seen in time"
-        while True:
-            try:
-                seen = verify()
-                if seen is not None:
-                    return seen, None
-                failures, pause = 0, POLL_S
-            except NotYet as e:
-                why, pause = str(e), POLL_S
-            except (Foreign, ClaimGone):
-                raise
-            except Exception as e:  # also a mistake of ours: no mend may end with a traceback
-                if heed and isinstance(e, CannotInject):
-                    raise
-                why = _words(e)
-                if process_gone(around.ground.embedded_pid):
-                    return None, GONE
-                pause = BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]
-                failures += 1
-            if around.clock.now() + pause > until:
-                return None, why
-            if not heed:
-                threading.Event().wait(pause)
-            elif around.stop.wait(pause) or self._moved is not None:
-                return None, self._moved or around.stop.reason
+        over_at = around.clock.now() + within_s
+        gone = lambda: GONE if process_gone(around.ground.embedded_pid) else None  # noqa: E731
+        if not heed:
+            return until(
+                holds, over_at, around.clock.now, lambda pause: _none(around.wait(pause)), (Foreign,), gone
+            )
+
+        def wait(pause: float) -> str | None:
+            return (
+                self._moved or around.stop.reason
+                if around.stop.wait(pause) or self._moved is not None
+                else None
+            )
+
+        return until(
+            holds, min(over_at, self._mend_at), around.clock.now, wait, (Foreign, CannotInject), gone
+        )
 
     def _not_restored(self, why: str) -> None:
         self._tell("mend", "fail", error=why)
@@ -484,16 +459,5 @@ class _StepWalk:
         )
 
 
-class NotBack(Exception):
-    """It could not be mended, or not be seen to be; and why."""
-
-
-class ClaimGone(Exception):
-    """Somebody mended in our place and gave the target back: what we would write now could be another's loss."""
-
-
-def _words(error: Exception) -> str:
-    """One line, short enough for an event."""
-    if isinstance(error, CannotInject):
-        return str(error)[:1000]
-    return told(error)
+def _none(_: object) -> None:
+    """Nothing ends this waiting but its time."""

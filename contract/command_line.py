@@ -1,7 +1,7 @@
 """A command line, read strictly: what is wrong with it is bad input like any other, exit code 64 and not argparse's 2."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from contract.refusal import EXIT_BAD_INPUT, no_such
@@ -15,12 +15,20 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *given: Any, **named: Any) -> None:
         named.setdefault("allow_abbrev", False)
         super().__init__(*given, **named)
+        self._renamed: dict[str, str] = {}
+
+    def renamed(self, old: str, new: str) -> None:
+        """An option that had another name: the old one is refused with the new one."""
+        self._renamed[old] = new
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """The options as attributes of a namespace."""
         found, unknown = self.parse_known_args(args, namespace)
         if unknown:
             one = unknown[0].partition("=")[0]
+            for parser in _parsers(self):
+                if one in parser._renamed:
+                    self.error(f"option {one} is {parser._renamed[one]} now")
             option = one.startswith("-")
             self.error(no_such("option", one, _options(self)) if option else f"unexpected argument {one!r}")
         return found
@@ -52,6 +60,14 @@ def count_from(least: int) -> Callable[[str], int]:
         return found
 
     return count
+
+
+def _parsers(parser: Parser) -> Iterator[Parser]:
+    """It, and those of its commands."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from (one for one in action.choices.values() if isinstance(one, Parser))
 
 
 def _options(parser: argparse.ArgumentParser) -> set[str]:

@@ -213,14 +213,19 @@ class Event:
     `begin` is written before anything is called, `commanded` when the call was answered (when it was made, where it is
     an operator's own command: it may take effect long before it ends), `effective` when it was verified (a mend:
     readiness AND a real answer), `fail` when it could not be done or not be verified. `waiting`: what was commanded is
-    not effective after a minute, and is looked for until the step ends; what is missing stands in `detail`. `again`: a fault that repeats
-    within its step. `takeover`: what a dead holder had left open on the target was mended first.
+    not effective after a minute (a mend: after half a minute, and once a minute), and is looked for further; what is `missing`
+    stands in `detail`, and of a mend for how long it was waited for (`waited_s`). `again`: a fault that repeats within its step.
+    `reclaimed`: the fault's record had been deleted by someone, and was made again. `takeover`: what a dead holder had left open
+    on the target was mended first.
+
+    `detail` of a mend's `effective` has `answered`: `yes`, or `unknown` where no real answer could be asked for; `unanswered` says
+    why. Of its `commanded`: `claimed_again` where the fault's record had been deleted.
     """
 
     at: float
     run: str
     move: str  # inject | mend
-    stage: str  # begin | commanded | waiting | effective | fail | again | takeover
+    stage: str  # begin | commanded | waiting | effective | fail | again | reclaimed | takeover
     by: str  # timeline | guardian | restore | reaper | takeover
     step: str
     trial: int  # rounds of the timeline, from 1

@@ -13,6 +13,9 @@ from contract.duration import Duration, text
 from contract.strict import Strict, load
 from contract.topology import Name
 
+# An engine that loads its model for ten minutes is restored, and not given up.
+RESTORE_WITHIN_S = 900.0
+
 
 class Objectives(Strict):
     """What goodput and brown-outs are judged by."""
@@ -33,11 +36,9 @@ class Step(Strict):
     @model_validator(mode="before")
     @classmethod
     def _of_the_timeline(cls, data: Any) -> Any:
-        for key in ("trials", "phase"):
+        for key in ("trials", "phase", "restore_within"):
             if isinstance(data, dict) and key in data:
-                raise ValueError(
-                    f"{key} stands beside steps:, not in a step: a trial is a walk of the whole timeline"
-                )
+                raise ValueError(f"{key} stands beside steps:, not in a step: it is of the whole timeline")
         return data
 
 
@@ -74,7 +75,9 @@ class Timeline(Strict):
     hypothesis: str
     baseline: Duration
     settle: Duration
-    max: Duration  # of one round
+    max: Duration  # of one round, with what its restores take
+    # How long a restore may take until a real answer verifies it; --restore-within on the command line wins.
+    restore_within: Duration = Field(default=RESTORE_WITHIN_S, gt=0)
     trials: int | None = Field(default=None, ge=1, strict=True)  # so many rounds; None: the command line says
     # Each round begins a random while of up to this later, so that faults meet what the gateway and the probe do in
     # periods (a cooldown, a health check, a slot) at no fixed place.
@@ -117,7 +120,7 @@ class Timeline(Strict):
 
     @property
     def round_s(self) -> float:
-        """Seconds from the start of a round to the end of the settling after the last planned mend."""
+        """Seconds from the start of a round to the end of the settling after the last planned restore."""
         return max(s.at + s.for_ for s in self.steps) + self.settle
 
 

@@ -82,6 +82,11 @@ tiers:
     def ready(self) -> int:
         return self.deployment().get("status", {}).get("readyReplicas", 0)
 
+    def observed(self) -> bool:
+        """Whether the controllers have seen the Deployment as it is."""
+        found = self.deployment()
+        return bool(found.get("status", {}).get("observedGeneration") == found["metadata"]["generation"])
+
     def answers(self) -> bool:
         """Whether the engine gives a whole answer within two seconds."""
         body = {"model": "tiny", "max_tokens": 2, "messages": [{"role": "user", "content": "Count."}]}

@@ -1,11 +1,17 @@
 """What a mend is verified by: a whole answer of the tier itself, in the API that it speaks."""
 
+import queue
+
 import pytest
 
-from chaos.answers import Answers
+from chaos import answers
+from chaos.answers import Answers, Question
+from chaos.fault import NotYet
 from contract.clock import Clock
 from contract.refusal import Refusal
 from contract.topology import Topology
+from tests.chaos.passing import Passing
+from tests.chaos.stand import until
 from tests.contract.exchanges import plain
 from tests.embedded.test_engine import QUICK, running
 from tests.scenarios.server import Server, free_port
@@ -35,8 +41,17 @@ def test_a_tier_is_asked_in_the_api_that_it_speaks(ollama, api):
     )  # fmt: skip
 
 
-def test_a_tier_that_has_no_url_cannot_be_asked_and_is_believed():
+def test_a_tier_that_has_no_url_cannot_be_asked_and_is_not_called_answered():
     assert _missing() is None
+    found = Topology.model_validate(
+        {
+            "gateway": {"url": "http://g", "model": "a"},
+            "tiers": [{"name": "o", "match": {"group": "b"}, "model": "q"}],
+        }
+    )
+    assert Answers(found, ["o"], Clock()).question("o", 1.0).look() == {
+        "answered": "unknown", "unanswered": "the topology gives o no url",
+    }  # fmt: skip
 
 
 def test_what_is_missing_is_said():
@@ -119,3 +134,76 @@ def test_the_gateway_is_asked_itself_and_whichever_tier_answers_will_do(ollama):
         .missing("gateway", 1.0)
         .startswith("gateway does not answer: refused: ")
     )
+
+
+class Sent:
+    """The requests of a question, each with its patience; a test ends them."""
+
+    def __init__(self) -> None:
+        self.patience: list[float] = []
+        self.ends: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def __call__(self, patience_s: float) -> str | None:
+        self.patience.append(patience_s)
+        return self.ends.get()
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    monkeypatch.setattr(answers, "LOOK_S", 0.01)
+    sent, time = Sent(), Passing()
+    yield sent, Question(sent, time, 900.0), time
+    for _ in range(4):
+        sent.ends.put("the test is over")
+
+
+def _looked(question: Question, after: int = 1) -> str:
+    """What is missing at the last of so many looks."""
+    for _ in range(after):
+        with pytest.raises(NotYet) as found:
+            question.look()
+    return str(found.value)
+
+
+def test_one_request_waits_for_as_long_as_the_restore_may_take(asked):
+    sent, question, time = asked
+    assert _looked(question, after=3) == "no answer yet"
+    time.wait(15.0)
+    assert _looked(question) == "no answer yet; a request has waited 15 s"
+    assert sent.patience == [900.0]
+    sent.ends.put(None)
+    assert until(lambda: _answer(question), "the answer") == {"answered": "yes"}
+
+
+def test_a_fresh_request_finds_the_tier_well_where_the_first_was_lost(asked):
+    sent, question, time = asked
+    _looked(question)
+    time.wait(20.0)
+    _looked(question, after=3)
+    assert sent.patience == [900.0, 20.0]
+    sent.ends.put("vllm does not answer: late")  # one of the two; the other goes on
+    assert until(lambda: "late" in _looked(question), "it is heard")
+    time.wait(40.0)
+    until(lambda: _looked(question) and len(sent.patience) == 3, "a third is sent")
+
+
+def test_a_refused_request_is_sent_again(asked):
+    sent, question, _ = asked
+    for _ in range(3):
+        sent.ends.put("vllm does not answer: refused")
+    until(lambda: _looked(question) and len(sent.patience) >= 4, "one after the other")
+    assert _looked(question) == "vllm does not answer: refused"
+
+
+def test_a_mistake_of_ours_is_an_answer_that_lacks_something(monkeypatch):
+    monkeypatch.setattr(answers, "LOOK_S", 1.0)
+    assert (
+        _looked(Question(lambda patience_s: 1 / 0, Passing(), 1.0)) == "ZeroDivisionError: division by zero"
+    )
+
+
+def _answer(question: Question):
+    try:
+        return question.look()
+    except NotYet:
+        return None

@@ -20,9 +20,15 @@ from chaos.guarding import LOG_MOST, GuardianLog, Guarding
 from chaos.journal import Undo, default_folder
 from chaos.stop import Stop
 from contract.refusal import Refusal
+from contract.topology import Topology
 from tests.chaos.stand import LONG, ROOT, events, until
 
 SOON = LONG.replace("for: 120s", "for: 2s")
+
+
+def small_topology() -> Topology:
+    tier = {"name": "vllm", "match": {"group": "a"}, "model": "a"}
+    return Topology.model_validate({"gateway": {"url": "http://g", "model": "a"}, "tiers": [tier]})
 
 
 def guardian_of(process) -> int:
@@ -78,7 +84,7 @@ def test_a_guardian_that_dies_first_makes_the_controller_mend_and_stop(stand, ch
 def test_a_frozen_controllers_fault_is_mended_at_its_deadline_and_its_claim_is_gone_when_it_thaws(
     stand, chaos
 ):
-    process = chaos("--mend-within", "1s", text=SOON)
+    process = chaos("--restore-within", "1s", text=SOON)
     guardian = guardian_of(process)
     os.kill(process.pid, signal.SIGSTOP)
     until(
@@ -89,8 +95,9 @@ def test_a_frozen_controllers_fault_is_mended_at_its_deadline_and_its_claim_is_g
     until(lambda: stand.leases() == [], "the target is free", 30)
     assert stand.ready() == 1
     log = default_folder().with_name("guardian.log").read_text()
-    assert log.count(": mended, {") == 1
+    assert log.count(": restored (ready 1, endpoints 1), verified by an answer") == 1
     stand.scale(2)  # what anybody does now must not be undone by the thawed one
+    until(lambda: stand.observed(), "its status is that of two replicas")
     os.kill(process.pid, signal.SIGCONT)
     process.wait(30)
     assert stand.replicas() == 2
@@ -182,7 +189,7 @@ def test_who_reads_the_controllers_output_reads_its_end_although_the_guardian_go
     theirs, ours = os.pipe()
     more, kept = os.pipe()  # any other descriptor that the job has handed down
     os.set_inheritable(kept, True)
-    process = chaos("--mend-within", "1s", text=SOON, output=ours, pass_fds=(kept,))
+    process = chaos("--restore-within", "1s", text=SOON, output=ours, pass_fds=(kept,))
     os.close(ours)
     os.close(kept)
     guardian = guardian_of(process)
@@ -215,7 +222,7 @@ def test_a_guardian_that_does_not_start_says_why_to_the_controller(tmp_path, mon
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
     with pytest.raises(Refusal, match="the guardian did not start: no module named chaos"):
-        Guarding(Stop(), on_cluster=False).ready()
+        Guarding(Stop(), small_topology()).ready()
 
 
 def test_the_log_of_guardians_is_bounded_and_a_disk_that_takes_none_keeps_nobody_from_starting(tmp_path):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from chaos import faults, lease, mender, reaper
+from chaos import faults, lease, reaper, restorer
 from chaos.fault import CannotInject, Handle
 from chaos.journal import Journal
 from chaos.lookout import look
@@ -63,7 +63,7 @@ def abandoned(small: Small):
 
 
 def test_the_reaper_goes_by_the_same_measure(half, monkeypatch):
-    monkeypatch.setattr(mender, "WATCH_ON_S", 0.05)
+    monkeypatch.setattr(restorer, "WATCH_ON_S", 0.05)
     monkeypatch.setattr(reaper, "EVERY_S", 0.02)
     undo = abandoned(half)
     assert lease.take(half.admin, undo, time.time())
@@ -73,13 +73,13 @@ def test_the_reaper_goes_by_the_same_measure(half, monkeypatch):
 
 
 def test_restore_goes_by_the_same_measure(half, monkeypatch, tmp_path):
-    monkeypatch.setattr(mender, "WATCH_ON_S", 0.05)
+    monkeypatch.setattr(restorer, "WATCH_ON_S", 0.05)
     journal = Journal(tmp_path / "journal")
     journal.open(replace(abandoned(half), kubeconfig=half.admin.kubeconfig))
     said = []
     assert restore(journal, None, Clock(), 20, said.append) == 0
     assert journal.records() == []
-    assert ": mended, {'ready': 1, 'endpoints': 1}" in said[0]
+    assert ": restored (ready 1, endpoints 1), answered: unknown: no topology is at hand" in said[0]
 
 
 @pytest.mark.parametrize("spoiled", ["absent", None, 0, -1, True, "1", 1.0, [1]])

@@ -60,7 +60,7 @@ def test_rounds_begin_at_random_phases_that_a_seed_brings_again(tmp_path):
     assert all(0 <= s <= 10 for s in later_s)
     assert max(later_s) - min(later_s) > 3
     assert plan.total_s(lines, later_s) == pytest.approx(9 * 215 + sum(later_s))
-    told = plan.describe(lines, steps, later_s)
+    told = plan.describe(lines, steps, later_s, 900.0)
     assert "9 rounds of 3m35s" in told
     assert f"each begins a random while of up to 10s later: by {later_s[0]:.1f}s, " in told
 
@@ -87,10 +87,22 @@ def test_a_step_that_cannot_be_bound_is_refused(tmp_path, old, new, words):
 
 def test_the_plan_is_readable(tmp_path):
     lines, steps = bound(tmp_path)
-    told = plan.describe(lines, steps, [0.0])
+    told = plan.describe(lines, steps, [0.0], 900.0)
     assert told.splitlines()[0].startswith("1 round of 3m35s")
     assert "later" not in told
     assert "1m30s  inject  cpu-tier-too" in told
+
+
+@pytest.mark.parametrize(
+    ("max_", "words"),
+    [
+        ("30m", "  a restore may take up to 15m"),
+        ("5m", "  a restore may take up to 15m; after 2m10s the run is aborted: max"),
+    ],
+)
+def test_a_plan_shows_how_long_a_restore_may_take(tmp_path, max_, words):
+    lines, steps = bound(tmp_path, "max: 19m", f"max: {max_}")
+    assert words in plan.describe(lines, steps, [0.0], lines.restore_within).splitlines()
 
 
 def test_the_probe_asks_slowly_until_five_seconds_before_a_move():
@@ -151,7 +163,7 @@ def test_the_gateway_is_a_target_as_any_tier_is(tmp_path):
         True,
     )
     assert "restart           gateway     unit_restart unit here/system/litellm.service" in plan.describe(
-        lines, [bound], [0.0]
+        lines, [bound], [0.0], 900.0
     )
     with pytest.raises(Refusal, match="the topology lists none among the handles of 'gateway'"):
         plan.bind(

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
-from chaos import faults, lease, mender, preflight, reaper
+from chaos import faults, lease, preflight, reaper, restorer
 from chaos.cluster import Cluster
 from chaos.fault import CannotInject, Handle
 from chaos.reaper import FRESH_S, HEARTBEAT, Reaper, beats
@@ -49,7 +49,7 @@ def trouble():
 
 @pytest.fixture
 def small(tmp_path, monkeypatch, trouble):
-    monkeypatch.setattr(mender, "WATCH_ON_S", 0.05)
+    monkeypatch.setattr(restorer, "WATCH_ON_S", 0.05)
     monkeypatch.setattr(reaper, "EVERY_S", 0.02)
     manifests = [sleepers(name, replicas=1) for name in NAMES]
     with Small(tmp_path, *manifests, middlewares=[trouble.__call__]) as made:
@@ -138,7 +138,9 @@ def test_it_has_no_heartbeat_where_it_sees_nothing(small):
         until(lambda: beat(small), "the heart beats where it sees")
         until(lambda: len(running.said) > 1, "it has looked again")
         assert beat(small, lease.NODES) is None
-        assert running.said[0].startswith("kube-node-lease: ForbiddenException: (403)")
+        assert running.said[0].startswith(
+            "kube-node-lease: it says leases.coordination.k8s.io is forbidden: "
+        )
 
 
 @pytest.mark.parametrize("ahead_s", [60, -60])
@@ -164,13 +166,13 @@ def test_it_goes_on_after_an_api_in_trouble(small, trouble):
 
 
 def test_a_mend_that_cannot_be_done_delays_no_other_and_is_tried_again(small, trouble, monkeypatch):
-    monkeypatch.setattr(reaper, "MEND_WITHIN_S", 0.2)
+    monkeypatch.setattr(reaper, "RESTORE_WITHIN_S", 0.2)
     for name in NAMES:
         abandon(small, name, late_s=5)
     trouble.on = lambda request: request.path.endswith("engine/scale")
     with Running(small.admin) as running:
         until(lambda: leases(small) == ["brownout-deployment-engine"], "the other one is mended")
-        until(lambda: any("NOT mended" in line for line in running.said), "it has given up for now")
+        until(lambda: any("NOT restored" in line for line in running.said), "it has given up for now")
         trouble.on = lambda request: False
         until(lambda: leases(small) == [], "it has tried again")
 

@@ -39,11 +39,24 @@ class Armed:
         pass
 
 
+class Answering:
+    """The tier answers at once."""
+
+    def look(self):
+        return {"answered": "yes"}
+
+
 class Walk:
     """One round, walked in a thread so that a test can do something in the middle of it."""
 
     def __init__(
-        self, stand, tmp_path: Path, mend_within_s: float = 20.0, on_event=lambda e: None, text: str = SHORT
+        self,
+        stand,
+        tmp_path: Path,
+        restore_within_s: float = 20.0,
+        on_event=lambda e: None,
+        text: str = SHORT,
+        question=None,
     ) -> None:
         path = tmp_path / "short.yaml"
         path.write_text(text)
@@ -60,7 +73,8 @@ class Walk:
         around = Surroundings(
             run="a-run", folder=tmp_path, clock=clock, stop=self.stop, journal=self.journal, tell=tell, guarding=Armed(),
             ground=ground_of(stand.topology(), without_reaper=False), answers=lambda bound, patience_s: None,
-            mend_within_s=mend_within_s,
+            question=lambda bound, within_s: question or Answering(),
+            restore_within_s=restore_within_s,
         )  # fmt: skip
         self._thread = threading.Thread(target=lambda: self._walk(bound, around, clock))
         self._thread.start()
@@ -220,7 +234,7 @@ def test_a_status_without_a_message_is_trouble_as_any_other(stand, tmp_path):
 
 
 def test_a_step_that_breaks_off_by_a_mistake_of_ours_is_not_called_restored(stand, tmp_path, monkeypatch):
-    monkeypatch.setattr("chaos.runner.told", lambda error: 1 / 0)
+    monkeypatch.setattr("chaos.retry.told", lambda error: 1 / 0)
     monkeypatch.setattr(threading, "excepthook", lambda args: None)
 
     async def trouble(request, handler):
@@ -237,12 +251,12 @@ def test_a_mend_that_cannot_be_done_is_reported_as_not_restored_and_stays_open(s
     async def trouble(request, handler):
         return web.Response(status=500)
 
-    found = Walk(stand, tmp_path, mend_within_s=1.0)
+    found = Walk(stand, tmp_path, restore_within_s=1.0)
     found.await_("inject effective")
     stand.trouble = trouble
     assert found.end().not_restored == ["ml/vllm-server"]
     stand.trouble = None
-    assert "could not be mended" in found.events[-1].error
+    assert "could not be restored" in found.events[-1].error
     assert len(found.journal.records()) == 1
     assert len(stand.leases()) == 1
 
@@ -376,7 +390,7 @@ def test_a_target_that_was_not_whole_is_restored_when_it_is_as_it_was(stand, tmp
     found = Walk(stand, tmp_path)
     assert not found.end().not_restored
     assert found.told == ALL
-    assert found.events[-1].detail == {"ready": 1, "endpoints": 1}
+    assert found.events[-1].detail == {"ready": 1, "endpoints": 1, "answered": "yes"}
     (remark,) = found.events[0].detail["remarks"]
     assert "is not whole: 1 of 2 Pods ready" in remark
 
@@ -428,7 +442,84 @@ def test_a_deadline_has_room_for_the_grace_of_what_goes_within_reason(
             (record,) = Journal(tmp_path / "journal").records()
             seen["room"] = record.deadline - (event.at + 2)  # the step lasts two seconds
 
-    found = Walk(stand, tmp_path, on_event=look, mend_within_s=20.0)
+    found = Walk(stand, tmp_path, on_event=look, restore_within_s=20.0)
     found.end()
     late_s = found.events[0].late_ms / 1000
     assert seen["room"] == pytest.approx(20 + more_s - late_s, abs=0.5)
+
+
+def _delete_leases(stand) -> None:
+    for held in stand.leases():
+        stand.client.delete_lease("ml", held["metadata"]["name"], held["metadata"]["uid"])
+
+
+def test_a_lease_that_somebody_deletes_mid_fault_is_made_again_so_that_a_reaper_finds_it(
+    stand, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(runner, "KEEP_EVERY_S", 0.05)
+    found = Walk(stand, tmp_path, text=SHORT.replace("for: 2s", "for: 45s"))
+    found.await_("inject effective")
+    _delete_leases(stand)
+    found.await_("inject reclaimed")
+    (held,) = stand.leases()
+    assert lease.undo_in(held) == found.journal.records()[0]
+    found.stop.set("enough")
+    assert not found.end().not_restored
+    assert found.told == [*ALL[:3], "inject reclaimed", *ALL[3:]]
+    assert (stand.ready(), stand.leases(), found.journal.records()) == (1, [], [])
+
+
+def test_a_lease_that_was_deleted_just_before_the_restore_keeps_nobody_from_it(stand, tmp_path):
+    def look(event) -> None:
+        if (event.move, event.stage) == ("mend", "begin"):
+            _delete_leases(stand)
+
+    found = Walk(stand, tmp_path, on_event=look)
+    assert not found.end().not_restored
+    assert found.told == ALL
+    assert "claimed_again" in found.events[4].detail
+    assert (stand.ready(), stand.leases(), found.journal.records()) == (1, [], [])
+
+
+def test_a_lease_that_another_has_made_meanwhile_is_his_and_the_target_too(stand, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "KEEP_EVERY_S", 0.05)
+    found = Walk(stand, tmp_path, text=SHORT.replace("for: 2s", "for: 45s"))
+    found.await_("inject effective")
+    (undo,) = found.journal.records()
+    _delete_leases(stand)
+    another = replace(undo, run="another-run", holder="elsewhere:1")
+    until(lambda: lease.take(stand.client, another, time.time()) or _delete_leases(stand), "another holds it")
+    found.await_("mend fail")
+    found.end()
+    assert "is held by elsewhere:1 (another-run) now; not touched" in found.events[-1].error
+    assert stand.replicas() == 0
+    assert [held["spec"]["holderIdentity"] for held in stand.leases()] == ["elsewhere:1 (another-run)"]
+    assert found.journal.records() == []
+
+
+class Loading:
+    """A tier that is ready by its machinery, and answers when a test says so."""
+
+    def __init__(self) -> None:
+        self.answers = threading.Event()
+
+    def look(self):
+        if not self.answers.is_set():
+            raise NotYet("vllm does not answer: refused")
+        return {"answered": "yes"}
+
+
+def test_while_a_tier_loads_its_record_says_that_its_controller_is_at_it(stand, tmp_path, monkeypatch):
+    """Others act at the deadline: three minutes after the planned restore, or when the restore that was commanded must have ended."""
+    monkeypatch.setattr(runner, "COMMANDED_WITHIN_S", 1.0)
+    loading, deadlines = Loading(), []
+    found = Walk(stand, tmp_path, restore_within_s=900.0, question=loading)
+    found.await_("inject effective")
+    deadlines.append(found.journal.records()[0].deadline)
+    found.await_("mend commanded")
+    until(lambda: found.journal.records()[0].deadline > deadlines[0] + 600, "the deadline has moved")
+    (held,) = stand.leases()
+    assert lease.undo_in(held) == found.journal.records()[0]
+    loading.answers.set()
+    assert not found.end().not_restored
+    assert (stand.leases(), found.journal.records()) == ([], [])

@@ -95,3 +95,15 @@ def test_a_count_is_a_whole_number_of_at_least_so_many(text, capsys):
     with pytest.raises(SystemExit) as ended:
         line.parse_args([f"--count={text}"])
     assert ended.value.code == 64
+
+
+def test_an_option_that_was_renamed_is_refused_with_its_new_name(capsys):
+    parser = Parser(prog="p")
+    command = parser.add_subparsers().add_parser("run")
+    command.add_argument("--restore-within")
+    command.renamed("--mend-within", "--restore-within")
+    for given in (["--mend-within", "20m"], ["--mend-within=20m"]):
+        with pytest.raises(SystemExit) as left:
+            parser.parse_args(["run", *given])
+        assert left.value.code == 64
+        assert "option --mend-within is --restore-within now" in capsys.readouterr().err

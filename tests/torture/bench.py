@@ -43,14 +43,14 @@ class Bench:
         self.moved.clear()
 
     def chaos(
-        self, for_s: float, mend_within: str = "60s", url: str | None = None, shell: str = "",
+        self, for_s: float, restore_within: str = "60s", url: str | None = None, shell: str = "",
         fault: str = "scale_to_zero", options: str = "{}",
     ) -> "Controller":  # fmt: skip
         """`python -m chaos run` in a process group of its own. `shell`: said before it, for limits of the process."""
         (self.run / "timeline.yaml").write_text(TIMELINE.format(for_s=for_s, fault=fault, options=options))
         topology = self.stand.write_topology(self.run / "topology.yaml", url)
         argv = [sys.executable, "-m", "chaos", "run", "--topology", str(topology), "--timeline",
-                str(self.run / "timeline.yaml"), "--run", str(self.run), "--mend-within", mend_within]  # fmt: skip
+                str(self.run / "timeline.yaml"), "--run", str(self.run), "--restore-within", restore_within]  # fmt: skip
         if shell:
             argv = ["sh", "-c", f'{shell}; exec "$@"', "sh", *argv]
         return Controller(self._start(argv), self.run)

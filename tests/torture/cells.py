@@ -2,6 +2,7 @@
 AssertionError where the target is not as it should be, and returns the instant of the blow.
 """
 
+import importlib
 import os
 import signal
 import threading
@@ -101,13 +102,13 @@ def _lease_alone(bench: Bench) -> None:
 def _frozen(moment: str, bench: Bench, chance: Random) -> float:
     """Stopped; the guardian mends at the deadline; thawed, it writes nothing that is not its to write."""
     if moment == IN_EFFECT:
-        controller = bench.chaos(SHORT_S, mend_within="1s")
+        controller = bench.chaos(SHORT_S, restore_within="1s")
         controller.await_event("inject", "commanded")
         gate = None
     else:
         gate = Gate(MOMENTS[moment])
         bench.stand.trouble = gate
-        controller = bench.chaos(SHORT_S, mend_within="1s")
+        controller = bench.chaos(SHORT_S, restore_within="1s")
         assert gate.reached.wait(30), f"never {moment}"
     guardian_armed = moment in ("mid-inject", IN_EFFECT, "mid-mend")
     controller.guardian()
@@ -141,7 +142,7 @@ def guardian_first(bench: Bench, chance: Random) -> float:
 
 
 def _both_killed(bench: Bench, **fault: str) -> float:
-    controller = bench.chaos(SHORT_S, mend_within="2s", **fault)
+    controller = bench.chaos(SHORT_S, restore_within="2s", **fault)
     controller.await_event("inject", "commanded")
     guardian = controller.guardian()
     at = time.time()
@@ -260,7 +261,7 @@ def _api_back(bench: Bench, controller: Controller, chance: Random) -> float:
 
 def api_gone_to_the_end(bench: Bench, chance: Random) -> float:
     """Exit 4 with the command to run by hand, which then mends; or the guardian does, which has gone on trying."""
-    controller = bench.chaos(SHORT_S, mend_within="2s")
+    controller = bench.chaos(SHORT_S, restore_within="2s")
     controller.await_event("inject", "effective")
     controller.guardian()
     _gone(bench)
@@ -371,12 +372,19 @@ def disk_full(bench: Bench, chance: Random) -> float:
 
 
 def never_answers(bench: Bench, chance: Random) -> float:
-    """Ready by its own machinery, and silent when asked: not restored."""
-    controller = bench.chaos(SHORT_S, mend_within="2s", url="http://127.0.0.1:9")
+    """Ready by its own machinery, and silent when asked: not restored, whoever looks, until it answers."""
+    controller = bench.chaos(SHORT_S, restore_within="2s", url="http://127.0.0.1:9")
+    controller.await_event("mend", "commanded")
+    controller.guardian()
     assert controller.wait() == 4, controller.said()
-    assert "mended, but not verified" in controller.events()[-1]["error"]
+    assert "restored, but not verified" in controller.events()[-1]["error"]
     at = time.time()
-    bench.command("restore").wait(60)
+    assert bench.command("restore", "--restore-within", "1s").wait(60) == 4, (
+        "restore believed what does not answer"
+    )
+    assert bench.open_records(), "a record was closed without an answer"
+    well = bench.stand.write_topology(bench.run / "well.yaml")
+    assert bench.command("restore", "--topology", str(well)).wait(60) == 0
     _settled(bench, controller)
     return at
 
@@ -422,6 +430,9 @@ def _gone(bench: Bench) -> threading.Event:
     return seen
 
 
+MORE = ("cells_record",)  # files of cells beside this one, which they import
+
+
 def matrix() -> dict[str, Cell]:
     """Every cell by its name."""
     moments = ["before the record", "after the record", "mid-inject", IN_EFFECT, "mid-mend", "after"]
@@ -444,4 +455,6 @@ def matrix() -> dict[str, Cell]:
     for kind in ("409", "429", "500", "502", "dropped after", "hangs"):
         for move in ("inject", "mend"):
             cells[f"API {kind} · {move}"] = partial(_api_trouble, kind, move)
+    for more in MORE:
+        cells |= importlib.import_module(f"tests.torture.{more}").cells()
     return cells

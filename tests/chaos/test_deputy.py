@@ -1,0 +1,125 @@
+"""Who restores in the controller's place: by what it verifies, what it reports, and that several are restored at once."""
+
+import json
+import threading
+from dataclasses import replace
+
+import pytest
+
+from chaos import faults, restorer
+from chaos.deputy import Deputy
+from chaos.journal import Journal
+from chaos.restore import restore
+from contract.clock import Clock
+from tests.chaos.test_journal import UNDO
+from tests.scenarios.server import free_port
+
+UNDO = replace(UNDO, kind="process", handle="/run/engine.pid", cluster=None, kubeconfig=None, target="vllm")
+TOPOLOGY = """
+gateway: {{url: "http://127.0.0.1:1", model: m}}
+tiers: [{{name: vllm, match: {{group: m}}, model: m, {more}handles: {{process: {{pidfile: {pidfile}}}}}}}]
+"""
+
+
+class World:
+    """A target that is up as soon as it is commanded."""
+
+    slow = False
+
+    def __init__(self) -> None:
+        self.commanded = threading.Event()
+
+    def mend(self, state) -> None:
+        self.commanded.set()
+
+    def mended(self, state):
+        return {"up": True}
+
+    def disarm(self, state) -> None:
+        pass
+
+
+@pytest.fixture
+def world(monkeypatch):
+    found = World()
+    monkeypatch.setattr(faults, "make", lambda *given: found)
+    monkeypatch.setattr(restorer, "WATCH_ON_S", 0.02)
+    monkeypatch.setattr(restorer, "WATCH_EVERY_S", 0.01)
+    return found
+
+
+def written(folder, more: str = "", pidfile: str = "/run/engine.pid"):
+    path = folder / "topology.yaml"
+    path.write_text(TOPOLOGY.format(more=more, pidfile=pidfile))
+    return path
+
+
+def restored(tmp_path, journal: bool = True, within_s: float = 5.0) -> tuple[bool, list[str], list[dict]]:
+    undo = replace(UNDO, folder=str(tmp_path))
+    kept = Journal(tmp_path / "journal")
+    kept.open(undo)
+    said: list[str] = []
+    done = Deputy(undo, "guardian", Clock(), said.append, kept if journal else None).restore(within_s)
+    events = [json.loads(line) for line in (tmp_path / "guardian.jsonl").read_text().splitlines()]
+    return done, said, events
+
+
+@pytest.mark.parametrize(
+    ("more", "pidfile", "why"),
+    [
+        (None, "", "no topology is at hand that names this target"),
+        ("", "/run/another.pid", "no topology is at hand that names this target"),
+        ("", "/run/engine.pid", "the topology gives vllm no url"),
+        (
+            'url: "http://127.0.0.1:1", api_key: "${NO_SUCH_KEY}", ',
+            "/run/engine.pid",
+            "NO_SUCH_KEY is not set",
+        ),
+    ],
+    ids=["no topology", "another's", "no url", "no key"],
+)
+def test_what_cannot_be_asked_is_restored_and_its_answer_called_unknown(world, tmp_path, more, pidfile, why):
+    if more is not None:
+        written(tmp_path, more, pidfile)
+    done, said, events = restored(tmp_path)
+    assert done
+    assert [e["stage"] for e in events] == ["begin", "commanded", "effective"]
+    assert events[-1]["detail"]["answered"] == "unknown"
+    assert why in events[-1]["detail"]["unanswered"]
+    assert "answered: unknown: " in said[-1]
+
+
+def test_what_can_be_asked_and_does_not_answer_is_not_restored(world, tmp_path):
+    """A process runs, and nothing listens: an engine that loads, or one that will never."""
+    written(tmp_path, f'url: "http://127.0.0.1:{free_port()}", ')
+    done, said, events = restored(tmp_path, within_s=0.5)
+    assert not done
+    assert [e["stage"] for e in events] == ["begin", "commanded", "fail"]
+    assert "NOT restored: restored, but not verified: vllm does not answer: refused" in said[-1]
+
+
+def test_no_file_is_read_for_a_record_that_another_may_have_written(world, tmp_path):
+    written(tmp_path, f'url: "http://127.0.0.1:{free_port()}", ')
+    done, _, events = restored(tmp_path, journal=False)
+    assert done
+    assert events[-1]["detail"]["unanswered"] == "no topology is at hand that names this target"
+
+
+def test_one_that_does_not_come_back_keeps_no_other_down(monkeypatch, tmp_path):
+    """`make restore` finds several: each is commanded at once, however long the first one loads its model."""
+    worlds = {f"/run/{n}.pid": World() for n in range(3)}
+    both = threading.Barrier(3, timeout=20)
+    monkeypatch.setattr(faults, "make", lambda fault, cluster, handle, options: worlds[handle.name])
+    monkeypatch.setattr(restorer, "WATCH_ON_S", 0.02)
+    for one in worlds.values():
+        monkeypatch.setattr(one, "mend", lambda state, one=one: one.commanded.is_set() or _meet(one, both))
+    journal, said = Journal(tmp_path), []
+    for handle in worlds:
+        journal.open(replace(UNDO, handle=handle, folder=None))
+    assert restore(journal, None, Clock(), 20.0, said.append) == 0
+    assert (journal.records(), len(said)) == ([], 3)
+
+
+def _meet(world: World, others: threading.Barrier) -> None:
+    others.wait()
+    world.commanded.set()

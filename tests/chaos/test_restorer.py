@@ -1,0 +1,246 @@
+"""The one way back: whatever happens to the target, to its record and to the API meanwhile. No second of it is waited for."""
+
+from dataclasses import replace
+
+import pytest
+
+from chaos import restorer
+from chaos.claim import Held
+from chaos.fault import Foreign, NotYet
+from chaos.restorer import How, Restorer
+from tests.chaos.passing import Passing
+from tests.chaos.test_journal import UNDO
+
+UNDO = replace(UNDO, deadline=1180.0)
+
+
+class World:
+    """A target that a fault took away, its claim, and its answers."""
+
+    slow = False
+
+    def __init__(self) -> None:
+        self.time = Passing()
+        self.up = self.ready = self.answering = False
+        self.record = "ours"  # none, another's
+        self.journal = True
+        self.loads_s = 0.0
+        self.foreign: str | None = None
+        self.errors: list[Exception] = []  # the next calls to the API
+        self.unknown: str | None = None
+        self.steps, self.arrives_at = (
+            0,
+            0,
+        )  # an inject that is on its way arrives at the n-th thing that is done
+        self.writes: list[str] = []
+        self.reports: list[tuple[str, dict | None]] = []
+        self.extended: list[float] = []
+
+    # The fault.
+
+    def mend(self, state) -> None:
+        self._step()
+        if self.foreign:
+            raise Foreign(self.foreign)
+        if not self.up:
+            self.writes.append("restore")
+            self.up = True
+            self.time.at(self.loads_s, self._loaded)
+
+    def mended(self, state):
+        self._step()
+        return {"ready": 1} if self.up and self.ready else None
+
+    def disarm(self, state) -> None:
+        self.writes.append("disarm")
+
+    # The claim.
+
+    def stands(self) -> bool:
+        self._step()
+        if self.record == "another's":
+            raise Held("held by another now; not touched")
+        return self.record == "ours"
+
+    def closed(self) -> bool:
+        return not self.journal
+
+    def take_again(self, now: float) -> None:
+        self.writes.append("claim")
+        self.record = "ours"
+
+    def extend(self, deadline: float):
+        self.extended.append(deadline)
+        return replace(UNDO, deadline=deadline)
+
+    def give_back(self) -> None:
+        self.writes.append("give back")
+        self.record = "none"
+
+    # The question.
+
+    def look(self):
+        if self.unknown is not None:
+            return {"answered": "unknown", "unanswered": self.unknown}
+        if not self.answering:
+            raise NotYet("vllm does not answer: refused")
+        return {"answered": "yes"}
+
+    def restore(self, within_s: float = 900.0, unsure: bool = False, extended=None) -> restorer.End:
+        return Restorer(
+            UNDO, self, self, lambda within_s: self, self.time, self.time.wait,
+            lambda stage, detail: self.reports.append((stage, detail)), unsure, extended,
+        ).restore(self.time.now() + within_s)  # fmt: skip
+
+    def _loaded(self) -> None:
+        self.ready = self.answering = True
+
+    def _step(self) -> None:
+        self.steps += 1
+        if self.steps == self.arrives_at:
+            self.up = self.ready = False
+        if self.errors:
+            raise self.errors.pop(0)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def stages(world: World) -> list[str]:
+    return [stage for stage, _ in world.reports]
+
+
+def test_it_is_commanded_verified_by_an_answer_and_given_back(world):
+    end = world.restore()
+    assert (end.how, end.words) == (How.VERIFIED, "restored (ready 1), verified by an answer")
+    assert world.writes == ["restore", "disarm", "give back"]
+    assert world.reports == [("commanded", None), ("effective", {"ready": 1, "answered": "yes"})]
+
+
+def test_an_engine_that_loads_for_ten_minutes_is_restored_with_its_progress_reported(world):
+    world.loads_s = 600.0
+    assert world.restore().how is How.VERIFIED
+    assert stages(world) == ["commanded", *["waiting"] * 10, "effective"]
+    waited = [detail["waited_s"] for stage, detail in world.reports if stage == "waiting"]
+    assert waited == pytest.approx([30 + 60 * n for n in range(10)], abs=5)
+    assert all(detail["missing"] == "not ready" for stage, detail in world.reports if stage == "waiting")
+    assert world.time.now() == pytest.approx(1600, abs=1.5)
+
+
+def test_a_process_that_runs_and_does_not_answer_is_not_restored(world):
+    world.up = world.ready = True
+    end = world.restore(within_s=180.0)
+    assert (end.how, end.words) == (How.OPEN, "restored, but not verified: vllm does not answer: refused")
+    assert "give back" not in world.writes
+    assert world.record == "ours"
+
+
+def test_where_no_answer_can_be_asked_for_it_is_said(world):
+    world.unknown = "no topology is at hand"
+    end = world.restore()
+    assert (end.how, end.words) == (
+        How.VERIFIED,
+        "restored (ready 1), answered: unknown: no topology is at hand",
+    )
+    assert world.reports[-1][1] == {
+        "ready": 1,
+        "answered": "unknown",
+        "unanswered": "no topology is at hand",
+    }
+
+
+@pytest.mark.parametrize("unsure", [False, True], ids=["the controller", "in its place"])
+def test_a_record_that_was_deleted_mid_fault_is_claimed_again_and_the_target_restored(world, unsure):
+    world.record = "none"
+    assert world.restore(unsure=unsure).how is How.VERIFIED
+    assert world.writes == ["claim", "restore", "disarm", "give back"]
+    assert world.up
+    assert list(world.reports[0][1]) == ["claimed_again"]
+
+
+@pytest.mark.parametrize("unsure", [False, True], ids=["the controller", "in its place"])
+@pytest.mark.parametrize("up", [False, True])
+def test_what_another_holds_is_not_touched(world, unsure, up):
+    world.record, world.up = "another's", up
+    assert world.restore(unsure=unsure).how is How.HELD
+    assert world.writes == []
+
+
+def test_what_is_back_and_claimed_by_nobody_was_restored_in_our_place_and_is_not_written(world):
+    world.record, world.up, world.ready = "none", True, True
+    assert world.restore().how is How.ELSEWHERE
+    assert world.writes == []
+
+
+def test_an_inject_on_its_way_is_found_where_the_record_was_deleted_before_it_arrived(world):
+    world.record, world.up, world.ready, world.answering = "none", True, True, True
+    world.time.at(2.0, lambda: setattr(world, "up", False))
+    assert world.restore(unsure=True).how is How.VERIFIED
+    assert world.writes == ["claim", "restore", "disarm", "give back"]
+
+
+@pytest.mark.parametrize("journal", [True, False])
+def test_what_was_closed_by_one_of_ours_is_done_though_an_inject_might_have_been_on_its_way(world, journal):
+    world.record, world.journal, world.up, world.ready, world.answering = "none", journal, True, True, True
+    assert world.restore(unsure=True).how is (How.VERIFIED if journal else How.ELSEWHERE)
+    assert "restore" not in world.writes
+
+
+@pytest.mark.parametrize("arrives_at", [None, *range(1, 16)])
+def test_an_inject_that_arrives_at_any_step_is_put_right(world, arrives_at):
+    world.up = world.ready = world.answering = True
+    world.arrives_at = arrives_at or 0
+    assert world.restore(unsure=True).how is How.VERIFIED
+    assert world.up
+    assert world.writes[-2:] == ["disarm", "give back"]
+    assert stages(world)[:2] == ["commanded", "effective"]
+    assert all((detail or {}).get("again") for stage, detail in world.reports[2:])
+
+
+@pytest.mark.parametrize("error", [OSError("refused"), ValueError("a page"), ZeroDivisionError()])
+def test_errors_of_the_world_and_mistakes_of_ours_delay_it_and_do_not_lose_it(world, error):
+    world.errors = [error] * 12
+    assert world.restore().how is How.VERIFIED
+    assert world.writes == ["restore", "disarm", "give back"]
+
+
+def test_what_does_not_end_stays_open_with_the_last_error(world):
+    world.errors = [OSError("refused")] * 10_000
+    end = world.restore(within_s=60.0)
+    assert (end.how, end.words) == (How.OPEN, "could not be restored: OSError: refused")
+    assert world.time.now() <= 1060
+
+
+def test_what_somebody_else_wanted_meanwhile_is_left_and_given_back(world):
+    world.foreign = "scaled to 2 by someone else"
+    end = world.restore()
+    assert (end.how, end.words) == (How.LEFT_ALONE, "scaled to 2 by someone else")
+    assert world.writes == ["disarm", "give back"]
+
+
+def test_the_deadline_moves_to_the_end_of_the_restore_once_it_was_commanded(world):
+    world.loads_s = 600.0
+    fresh = []
+    world.restore(extended=fresh.append)
+    assert world.extended == [1900.0]
+    assert [undo.deadline for undo in fresh] == [1900.0]
+
+
+def test_a_deadline_that_is_late_enough_is_left(world):
+    world.restore(within_s=180.0, extended=lambda undo: None)
+    assert world.extended == []
+
+
+def test_a_deadline_that_cannot_be_moved_costs_nothing(world, monkeypatch):
+    world.loads_s = 60.0
+    tries = []
+
+    def extend(deadline):
+        tries.append(world.time.now())
+        raise ValueError("403: may not update Leases")
+
+    world.extend = extend
+    assert world.restore(extended=lambda undo: None).how is How.VERIFIED
+    assert len(tries) == 12  # not at every look
