@@ -32,7 +32,7 @@ from chaos.watch import command as watch
 from contract import duration, proxies, timeline, topology
 from contract.clock import Clock, shared
 from contract.command_line import Parser
-from contract.refusal import EXIT_BAD_INPUT, EXIT_NOT_RESTORED, EXIT_PASS, Refusal
+from contract.refusal import EXIT_ABORTED, EXIT_BAD_INPUT, EXIT_NOT_RESTORED, EXIT_PASS, Refusal
 from contract.run import ABORTED, FINISHED, open_run
 from contract.timeline import RESTORE_WITHIN_S
 
@@ -180,6 +180,9 @@ def _run(args: argparse.Namespace) -> int:
         own.close(ended, clock.now(), stop.reason, {}, gateway=conduct.gateway_versions)
     if code == EXIT_NOT_RESTORED:
         print(f"NOT RESTORED; by hand: {_by_hand(args)}", file=sys.stderr)
+    elif code != EXIT_PASS and not args.leash:
+        why = stop.reason or "no fault was seen to be effective, so nothing was tested"
+        print(f"{'aborted' if code == EXIT_ABORTED else 'unknown'}: {why}", file=sys.stderr)
     return code
 
 

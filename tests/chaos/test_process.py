@@ -127,3 +127,10 @@ def test_a_timeline_with_trials_is_walked_so_many_times_each_a_random_while_late
     scheduled_at = begun[2]["at"] - begun[2]["late_ms"] / 1000
     assert scheduled_at - back[1]["at"] >= 0.5 + later_s + 4.0
     assert stand.ready() == 1
+
+
+def test_a_run_in_which_nothing_was_injected_has_no_evidence(stand, chaos):
+    stand.scale(0)
+    process = chaos(text=TRIALS.replace("trials: 2\nphase: 2s\n", ""), wait_for="fail")
+    assert process.wait(60) == 5
+    assert "unknown: no fault was seen to be effective, so nothing was tested" in process.stderr.read()
