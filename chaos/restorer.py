@@ -4,8 +4,9 @@ The controller, the guardian, the reaper and `restore` all call `Restorer.restor
 long they try, and whether the inject may still arrive (`unsure`).
 
 Who restores: a claim of another holder means that another acts, and nothing is touched. Where there is no claim at all
-somebody has restored in our place, or has deleted the record (`kubectl delete lease --all`): the target tells which. Where it
-is back nothing is written; where it is not, it is claimed again and restored.
+somebody has restored in our place, or has deleted the record (`kubectl delete lease --all`). A target that is not back is
+claimed again and restored. One that is back is not written where another may have restored it: past the deadline, or where
+the journal's record is gone too.
 
 Verified is what its own machinery calls ready and what gave a whole answer. Where no answer can be asked for, the event has
 `answered: unknown` and the reason. An engine may load its model for many minutes: what is missing is reported meanwhile.
@@ -134,11 +135,14 @@ class Restorer:
         if self._claim.stands():
             return True
         if self._is_back():
-            if not self._unsure or self._claim.closed():
+            # Others of ours act when the controller is gone, or past its deadline. What came back by itself before that did not
+            # need them: somebody has deleted the record alone.
+            if self._claim.closed() or (not self._unsure and self._clock.now() > self._undo.deadline):
                 raise Elsewhere
-            return False  # nothing to write, unless the inject arrives after all
+            if self._unsure:
+                return False  # nothing to write, unless the inject arrives after all
         self._claim.take_again(self._clock.now())
-        self._note = {"claimed_again": "its record had been deleted, and the target stood as it was set"}
+        self._note = {"claimed_again": "its record had been deleted"}
         return True
 
     def _is_back(self) -> bool:

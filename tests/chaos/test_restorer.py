@@ -168,10 +168,20 @@ def test_what_another_holds_is_not_touched(world, unsure, up):
     assert world.writes == []
 
 
-def test_what_is_back_and_claimed_by_nobody_was_restored_in_our_place_and_is_not_written(world):
-    world.record, world.up, world.ready = "none", True, True
-    assert world.restore().how is How.ELSEWHERE
-    assert world.writes == []
+@pytest.mark.parametrize(
+    ("late_s", "journal", "how", "writes"),
+    [
+        (0.0, False, How.ELSEWHERE, []),
+        (200.0, True, How.ELSEWHERE, []),
+        (0.0, True, How.VERIFIED, ["claim", "disarm", "give back"]),
+    ],
+    ids=["closed by one of ours", "past the deadline", "back by itself, and its record deleted"],
+)
+def test_what_is_back_is_not_written_where_another_may_have_restored_it(world, late_s, journal, how, writes):
+    world.record, world.journal, world.up, world.ready, world.answering = "none", journal, True, True, True
+    world.time.wait(late_s)
+    assert world.restore().how is how
+    assert world.writes == writes
 
 
 def test_an_inject_on_its_way_is_found_where_the_record_was_deleted_before_it_arrived(world):
