@@ -84,7 +84,9 @@ class Deputy:
         if end.how is not How.VERIFIED:
             flags = {How.LEFT_ALONE: {"foreign": True}, How.HELD: {"foreign": True}, How.GONE: {"gone": True}}
             self._tell("fail", error=end.words, detail=flags.get(end.how, {"elsewhere": True}))
-        self._say(f"{self._what}: {end.words}{SHOWN[end.how]}")
+        elif not end.given_back:
+            self._tell("fail", error=end.words, detail={"back": True})
+        self._say(f"{self._what}: {end.words}{SHOWN[end.how] if end.given_back else ''}")
         return end.given_back
 
     def _restore(self, over_at: float) -> End:

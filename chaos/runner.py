@@ -389,7 +389,7 @@ class _StepWalk:
                 self._tell("mend", "fail", error=end.words, detail={"foreign": True})
             case How.VERIFIED:
                 if not end.given_back:
-                    self._tell("mend", "fail", error=end.words)
+                    self._tell("mend", "fail", error=end.words, detail={"back": True})
                     return
                 with self._lock:
                     self._outcome.last_mended_at = max(
