@@ -93,7 +93,8 @@ class Restorer:
 
     def restore(self, over_at: float) -> End:
         """Try until it is verified, somebody else has decided otherwise, or it is `over_at` (unix seconds)."""
-        self._over_at, self._extend_at = over_at, self._clock.now()
+        self._begun = self._extend_at = self._clock.now()
+        self._over_at, self._report_at = over_at, self._begun + REPORT_AFTER_S
         try:
             return self._restore()
         except Held as e:
@@ -103,7 +104,7 @@ class Restorer:
 
     def _restore(self) -> End:
         try:
-            done, why = self._until(self._command, self._over_at)
+            done, why = self._until(self._command, self._over_at, self._missing)
             if done is None:
                 return _open_or_gone("could not be restored", why)
             self._report_commanded()
@@ -111,12 +112,15 @@ class Restorer:
             if seen is None:
                 return _open_or_gone("restored, but not verified", why)
             self._report("effective", seen)
-            if self._unsure:
-                why = self._watch_on()
-                if why is not None:
-                    return _open_or_gone("restored, and lost again", why)
         except Foreign as e:
             return self._give_back(How.LEFT_ALONE, str(e))
+        if self._unsure:
+            try:
+                why = self._watch_on()
+            except (Foreign, Held, Elsewhere):
+                why = None  # it was restored; what others decided after that is theirs
+            if why is not None:
+                return _open_or_gone("restored, and lost again", why)
         return self._give_back(How.VERIFIED, _verified_words(seen))
 
     def _command(self) -> Seen:
@@ -163,8 +167,6 @@ class Restorer:
         return self._fault.mended(self._undo.state)
 
     def _verified(self, over_at: float) -> tuple[Seen | None, str | None]:
-        begun = self._clock.now()
-        report_at = begun + REPORT_AFTER_S
         question: Question | None = None
 
         def verify() -> Seen | None:
@@ -177,15 +179,16 @@ class Restorer:
                 question = self._make_question(max(0.0, over_at - self._clock.now()))
             return seen | question.look()
 
-        def missing(why: str) -> float:
-            nonlocal report_at
-            now = self._clock.now()
-            if now >= report_at:
-                report_at = now + REPORT_EVERY_S
-                self._report("waiting", {"missing": why, "waited_s": round(now - begun, 1)})
-            return min(POLL_MOST_S, max(POLL_S, POLL_SHARE * (now - begun)))
+        return self._until(verify, over_at, self._missing)
 
-        return self._until(verify, over_at, missing)
+    def _missing(self, why: str) -> float:
+        """Report what is missing, once a minute; how long to wait until the next look."""
+        now = self._clock.now()
+        waited_s = now - self._begun
+        if now >= self._report_at:
+            self._report_at = now + REPORT_EVERY_S
+            self._report("waiting", {"missing": why, "waited_s": round(waited_s, 1)})
+        return min(POLL_MOST_S, max(POLL_S, POLL_SHARE * waited_s))
 
     def _watch_on(self) -> str | None:
         """Why it is not back when nothing can arrive any more; None: it is."""

@@ -48,7 +48,7 @@ def until(
             gone = give_up()
             if gone is not None:
                 return None, gone
-            pause = BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]
+            pause = max(missing(why), BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)])
             failures += 1
         if now() + pause > over_at:
             return None, why

@@ -254,3 +254,26 @@ def test_a_deadline_that_cannot_be_moved_costs_nothing(world, monkeypatch):
     world.extend = extend
     assert world.restore(extended=lambda undo: None).how is How.VERIFIED
     assert len(tries) == 12  # not at every look
+
+
+@pytest.mark.parametrize("after", ["foreign", "another's", "none"])
+def test_what_others_decide_after_the_verified_restore_is_theirs_and_the_restore_stands(world, after):
+    world.up = world.ready = world.answering = True
+    change = {
+        "foreign": ("foreign", "scaled to 2"),
+        "another's": ("record", "another's"),
+        "none": ("record", "none"),
+    }
+    world.journal = after != "none"
+    world.time.at(3.0, lambda: setattr(world, *change[after]))
+    assert world.restore(unsure=True).how is How.VERIFIED
+    assert stages(world) == ["commanded", "effective"]
+
+
+def test_an_api_that_does_not_answer_is_reported_while_it_is_waited_for(world):
+    world.errors = [OSError("no route to host")] * 30
+    assert world.restore().how is How.VERIFIED
+    assert world.reports[0] == (
+        "waiting",
+        {"missing": "OSError: no route to host", "waited_s": pytest.approx(30, abs=6)},
+    )
