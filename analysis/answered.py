@@ -22,7 +22,6 @@ def by_answers(trials: Sequence[Trial], asks: pd.DataFrame) -> list[Trial]:
     """
     if all(t.ready_at is None for t in trials):
         return list(trials)
-    asks = asks[COLUMNS]
     return [_by_answer(t, asks) for t in trials]
 
 
@@ -31,7 +30,7 @@ def _by_answer(trial: Trial, asks: pd.DataFrame) -> Trial:
         return trial
     sent_at = asks["sent_at"].to_numpy(float)
     first, last = np.searchsorted(sent_at, [trial.ready_at, trial.ends_at], "right")
-    rows = asks.iloc[first:last]
+    rows = asks.iloc[first:last][COLUMNS]
     own = given_by(rows, trial.target)
     if trial.target != GATEWAY:
         own |= rows["via"] == trial.target
