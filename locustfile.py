@@ -43,7 +43,7 @@ from scenarios.gateway import counters
 from scenarios.gateway.arrivals import Arrivals, open_or_closed, parse
 from scenarios.gateway.gathering import Gathering
 from scenarios.gateway.level import Level, Search
-from scenarios.gateway.live import live_line, move_line
+from scenarios.gateway.live import Restoring, live_line, move_line
 from scenarios.gateway.open_loop import Idle, open_loop
 from scenarios.gateway.player import STACK_KEY, Player
 from scenarios.gateway.recorder import Recorder
@@ -644,6 +644,7 @@ class Conductor:
         argv += ["--without-reaper"] if self._options.without_reaper else []
         argv += ["--restore-within", self._options.restore_within] if self._options.restore_within else []
         self._status: dict[str, Any] = {}
+        self._restoring = Restoring()
         self._end_reason: str | None = None
         self._chaos = Leashed(argv)
         self._chaos_over: gevent.event.AsyncResult[int] = gevent.event.AsyncResult()
@@ -663,6 +664,7 @@ class Conductor:
 
     def _start_search(self, search: Search, run: Run) -> None:
         self._status, self._end_reason = {}, None
+        self._restoring = Restoring()
         self._chaos_over = gevent.event.AsyncResult()
         self._shaping = gevent.spawn(self._follow_search, search, run)
 
@@ -729,6 +731,7 @@ class Conductor:
             self._environment.web_ui.stop()
 
     def _tell_move(self, said: dict[str, Any]) -> None:
+        self._restoring.heard(said)
         line = move_line(said, self._began_at)
         if line is not None:
             print(f"\r\x1b[2K{line}" if sys.stdout.isatty() else line, flush=True)
@@ -751,7 +754,8 @@ class Conductor:
             gevent.sleep(LIVE_TERMINAL_S if terminal else LIVE_PLAIN_S)
             width = shutil.get_terminal_size().columns if terminal else None
             tally, now = self._recording.tally.snapshot(), self._clock.now()
-            line = live_line(self._status, tally, before, now - at, width, self._began_at)
+            restoring = self._restoring.told(now)
+            line = live_line(self._status, tally, before, now - at, width, self._began_at, restoring)
             before, at = tally, now
             print(f"\r\x1b[2K{line}" if terminal else line, end="" if terminal else "\n", flush=True)
 

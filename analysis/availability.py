@@ -103,7 +103,7 @@ def unasked(
 ) -> Stretches:
     """Where the probe should have asked, and neither asked nor had a slot covered: it was stalled, or not there.
 
-    While a move is made (begun → verified) it asks five a second: there, more than a second without a slot. Elsewhere it
+    While a move is made (begun → verified, or waited for) it asks five a second: there, more than a second without a slot. Elsewhere it
     asks every 2 s, or every ten times what the slowest of its last five good answers took, if that is longer: there, more
     than one and a half times that and a second. What was not asked shows no outage, and no service either.
     """
@@ -133,12 +133,16 @@ def unasked(
 
 
 def _moves(trials: Sequence[Trial]) -> list[tuple[float, float]]:
-    """begun → verified, of every inject and mend as far as it is known."""
+    """begun → verified, or waited for, of every inject and mend as far as it is known: who waits asks at the calm pace."""
     spans = []
     for t in trials:
-        for begun, done in ((t.begun_at, t.effective_at), (t.mend_begun_at, t.mended_at)):
-            if begun is not None and done is not None:
-                spans.append((begun, done))
+        for begun, waiting, done in (
+            (t.begun_at, t.inject_waiting_at, t.effective_at),
+            (t.mend_begun_at, t.mend_waiting_at, t.mended_at),
+        ):
+            known = [at for at in (waiting, done) if at is not None]
+            if begun is not None and known:
+                spans.append((begun, min(known)))
     return spans
 
 

@@ -50,7 +50,7 @@ class OfTier:
     tokens_per_s: float | None  # of all lanes and ways
     through: int  # good answers through the gateway
     direct: int  # good answers straight from it
-    left: bool  # a fault on it was begun, and no mend verified
+    left: str | None  # a fault on it was begun, and no mend verified: what is to be said of it
     clumps: str | None  # whose doing it is that its chunks came in clumps; None: they did not
     users: OfUsers
 
@@ -64,7 +64,7 @@ def of_tiers(
     found = []
     for tier in tiers:
         mine = (asks["tier"] == tier.name).to_numpy(bool)
-        left = any(t.target == tier.name and t.begun_at is not None and t.mended_at is None for t in trials)
+        left = _left([t for t in trials if t.target == tier.name])
         by_users = _of_users(
             asks[users & mine], ttft_max_ms
         )  # before the others are taken too: they may be many
@@ -72,7 +72,15 @@ def of_tiers(
     return found
 
 
-def _of_tier(tier: Tier, asks: pd.DataFrame, users: OfUsers, left: bool) -> OfTier:
+def _left(trials: Sequence[Trial]) -> str | None:
+    open_ = [t for t in trials if t.begun_at is not None and t.mended_at is None]
+    if not open_:
+        return None
+    known = all(t.foreign or (t.ready_at is not None and t.refused is None) for t in open_)
+    return "not verified to be restored" if known else "not restored"
+
+
+def _of_tier(tier: Tier, asks: pd.DataFrame, users: OfUsers, left: str | None) -> OfTier:
     values, estimated = metrics.latency_for_tokens_ms(asks, TOKENS)
     good_via = asks.loc[asks["good"], "via"]
     return OfTier(

@@ -80,9 +80,12 @@ class Evidence:
         asks = self.around(trial)
         fit = ~asks["touched"] | (asks["good"] & ~lost.given_by(asks, trial.target))
         took = outages.recovery(asks if fit.all() else asks[fit], trial, self.trials, self.frames.ranks)
-        if took is None or trial.mended_at is None:
+        since = trial.back_from
+        if took is None or since is None:
             return took, None
-        return took, self._doubt(asks, fit, trial.mended_at, took, limit_s)
+        if trial.witness is not None and took.s > limit_s:
+            return took, f"it took at most {took.s:.1f} s: chaos got no answer when {trial.target} was ready"
+        return took, self._doubt(asks, fit, since, took, limit_s)
 
     @cached_property
     def lost(self) -> dict[tuple[str, int], lost.Lost]:

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from analysis import clocks, columns, ledger
+from analysis.answered import by_answers
 from analysis.overload import overloaded_seconds, touched
 from analysis.progress import Told, silent
 from analysis.windows import Trial, instant, trials_of
@@ -87,11 +88,14 @@ class Frames:
 
     @cached_property
     def ended_at(self) -> float:
-        """The last instant of which anything is known; not the manifest's closing, which may be long after."""
+        """The last instant of which anything is known; not the manifest's closing, which may be long after, nor a `make restore`
+        after it."""
+        closed_at = float(self.manifest.get("closed_at") or self.started_at)
+        by_hand = (self.events["by"] == "restore") & (self.events["at"] > closed_at)
         known = [
             self.started_at, *(float(s.max()) for s in (
                 self.asks["intended_at"], self.asks["sent_at"], self.asks["ended_at"], self.covered["intended_at"],
-                self.health["at"], self.client["at"], self.events["at"],
+                self.health["at"], self.client["at"], self.events.loc[~by_hand, "at"],
             ) if s.notna().any()),
         ]  # fmt: skip
         return max(known)
@@ -99,7 +103,7 @@ class Frames:
     @cached_property
     def trials(self) -> list[Trial]:
         """Every step's every trial, in the order in which they began."""
-        return trials_of(self.events, self.ended_at)
+        return by_answers(trials_of(self.events, self.ended_at), self.asks)
 
     def gateway(self, columns: Sequence[str]) -> pd.DataFrame:
         """The asks that went through the gateway, in the order in which they were sent: a copy of these columns."""

@@ -206,7 +206,8 @@ def clocks_s(asks: pd.DataFrame) -> float:
 def recovery(asks: pd.DataFrame, trial: Trial, trials: list[Trial], ranks: Ranks) -> Length | None:
     """Verified mended → first token of the first of three consecutive answers through the gateway by the returned tier.
 
-    Of a gateway that has returned: by whichever tier.
+    Of a gateway that has returned: by whichever tier. Where chaos got no answer and one in the run's records is the proof
+    (`answered.by_answers`), it counts from when the target was ready: it took at most so long.
 
     Only asks sent after the verified mend: one sent while everything was down may land later and proves nothing. Any
     other answer, or a failure, between them begins the count anew; abandoned asks are passed over, and good answers of its
@@ -216,15 +217,16 @@ def recovery(asks: pd.DataFrame, trial: Trial, trials: list[Trial], ranks: Ranks
     overloaded seconds are passed over (not where another tier answered them well: that stands), and where they alone were
     sent it is unknown, as with `failover`.
     """
-    if trial.mended_at is None:
+    since = trial.back_from
+    if since is None:
         return None
     until = trial.ends_at
     for tier in above(ranks, trial.target):
-        holding = [t for t in trials if t.target == tier and t.covers(trial.mended_at)]
+        holding = [t for t in trials if t.target == tier and t.covers(since)]
         if not holding:
             return None
         until = min(until, holding[0].gone_until)
-    first, last = np.searchsorted(asks["sent_at"].to_numpy(float), [trial.mended_at, until], "right")
+    first, last = np.searchsorted(asks["sent_at"].to_numpy(float), [since, until], "right")
     asks = asks.iloc[first:last]
     counts = ((asks["via"] == GATEWAY) & ~asks["outcome"].isin(SILENT)).to_numpy(bool)
     own = (asks["good"] & given_by(asks, trial.target)).to_numpy(bool)
@@ -232,8 +234,8 @@ def recovery(asks: pd.DataFrame, trial: Trial, trials: list[Trial], ranks: Ranks
     counts = counts & (own | ~peers)
     back = first_in_a_row(own[counts])
     if back is None:
-        return Length(max(0.0, until - trial.mended_at), censored=True)
-    return as_length(asks.iloc[np.flatnonzero(counts)[back]], trial.mended_at)
+        return Length(max(0.0, until - since), censored=True)
+    return as_length(asks.iloc[np.flatnonzero(counts)[back]], since)
 
 
 def first_in_a_row(good: Sequence[bool] | np.ndarray, length: int = IN_A_ROW) -> int | None:

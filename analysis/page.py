@@ -11,6 +11,7 @@ from analysis import (
     health,
     metrics,
     reconciliation,
+    restores,
     tables,
     thrown,
 )
@@ -47,7 +48,7 @@ def markdown(run: Evidence, verdict: Verdict) -> str:
         ("table of the tiers", lambda: _tiers(run)),
         ("table of the requirements", lambda: _requirements(verdict)),
         ("latencies", lambda: _latencies(run)),
-        ("parts of the run", lambda: _parts(run)),
+        ("parts of the run", lambda: [*_parts(run), *restores.section(run)]),
         ("reasons of lower tiers' answers", lambda: [*_why(run), *balance.section(run)]),
         ("documents and quality", lambda: [*_documents(run), *quality(run)]),
         ("reconciliation", lambda: reconciliation.section(run)),
@@ -134,11 +135,11 @@ def latency(of: OfTier) -> str:
 
 
 def status(of: OfTier) -> str:
-    """What the tier did in the run; in bold where it was not restored."""
+    """What the tier did in the run; in bold where it was not restored, or nobody knows."""
     said = f"{of.through} good answers through the gateway" + (f", {of.direct} direct" if of.direct else "")
     if not of.through and not of.direct:
         said = "never answered"
-    return f"**not restored**; {said}" if of.left else said
+    return f"**{of.left}**; {said}" if of.left else said
 
 
 def quality(run: Evidence) -> list[str]:

@@ -13,6 +13,7 @@ from analysis.expectation import Expectation
 from analysis.finding import UNKNOWN, Finding, Status, unknown, worst
 from analysis.progress import Told, each, silent
 from analysis.verdict_json import VerdictJson
+from analysis.windows import Trial
 from contract.refusal import EXIT_ABORTED, EXIT_FAIL, EXIT_NOT_RESTORED, EXIT_PASS, EXIT_UNKNOWN
 
 GUARD = "guard:"
@@ -74,20 +75,25 @@ def _checked(evidence: Evidence, name: str, params: Any, check: Callable[[], Fin
 
 
 def restored(evidence: Evidence) -> Finding:
-    """Every inject that was begun was mended, and the mend verified, whoever did it.
+    """Every inject that was begun was restored, and an answer verified it, whoever restored it and whoever got the answer.
 
-    What someone else changed meanwhile was left alone and not verified: unknown.
+    Unknown: what someone else changed meanwhile was left alone; what was ready and was sent no request, and no record of the run
+    holds a later answer by it. Where the controller's own check failed, readiness alone is not restored.
     """
     target = "every inject begun was mended and verified"
     begun = [t for t in evidence.trials if t.begun_at is not None]
     open_ = [t for t in begun if t.mended_at is None]
-    foreign = [t for t in open_ if t.foreign]
-    left = [t for t in open_ if not t.foreign]
-    status = Status.FAIL if left else Status.UNKNOWN if foreign else Status.PASS
-    told = [f"{t.name} ({t.fault} on {t.target}): not mended" for t in left]
-    told += [f"{t.name} ({t.fault} on {t.target}): changed by someone else, left alone" for t in foreign]
+    found = [(t, *_not_verified(evidence, t)) for t in open_]
+    found.sort(key=lambda one: one[1] is not Status.FAIL)
+    status = worst([Status.PASS, *(status for _, status, _ in found)])
+    told = [f"{t.name} ({t.fault} on {t.target}): {why}" for t, _, why in found]
     by = sorted({t.mended_by for t in begun if t.mended_by not in (None, "timeline")} - {None})
     told += [f"{t.name}: {x}" for t in evidence.trials for x in t.trouble]
+    told += [
+        f"{t.name}: verified by {t.witness} at {evidence.instant(t.mended_at)}"
+        for t in begun
+        if t.witness is not None
+    ]
     reason = "; ".join(told[: len(open_)])
     told += [f"mended by {', '.join(map(str, by))}"] if by else []
     return Finding(
@@ -95,6 +101,25 @@ def restored(evidence: Evidence) -> Finding:
         evidence="; ".join(told) or ("no fault was begun" if not begun else "chaos.jsonl has each verified mend"),
         value=float(len(begun) - len(open_)), unit="injects", n=len(begun), reason=reason,
     )  # fmt: skip
+
+
+def _not_verified(evidence: Evidence, trial: Trial) -> tuple[Status, str]:
+    if trial.foreign:
+        return Status.UNKNOWN, "changed by someone else, left alone"
+    if trial.ready_at is None:
+        return Status.FAIL, "not mended" + (
+            f": the controller reports {trial.refused!r}" if trial.refused else ""
+        )
+    at = evidence.instant(trial.ready_at)
+    silent = f"no answer by {trial.target} was recorded after that"
+    if trial.refused is not None:
+        return Status.FAIL, (
+            f"not mended: the controller reports {trial.refused!r}; {trial.ready_by} found it ready at {at} without an answer, "
+            f"and {silent}"
+        )
+    return Status.UNKNOWN, (
+        f"restored by {trial.ready_by} at {at}, not verified by an answer ({trial.unanswered}); {silent}"
+    )
 
 
 def run_state(evidence: Evidence) -> Finding:

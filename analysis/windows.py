@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from analysis.mended import mended_of
 from contract.duration import text
 from contract.ranks import Ranks, above, rank_of
 
@@ -26,11 +27,19 @@ class Trial:
     effective_at: float | None
     mend_begun_at: float | None
     mend_commanded_at: float | None
-    mended_at: float | None  # verified
-    mended_by: str | None  # timeline, guardian, restore, reaper, takeover
+    mended_at: float | None  # verified by an answer
+    mended_by: str | None  # timeline, guardian, restore, reaper, takeover; None: not verified
     ends_at: float  # the next fault on the same target begins, or nothing more is known
     trouble: tuple[str, ...] = ()  # what the events of stage `fail` say
     foreign: bool = False  # someone else changed the target: left alone, and not verified
+    ready_at: float | None = None  # it was ready, and chaos had no answer yet; see `mended.Mended`
+    ready_by: str | None = None
+    unanswered: str | None = None  # why chaos got none
+    witness: str | None = None  # the answer in the run's records that verified it in chaos's place
+    refused: str | None = None  # the controller's error: it commanded the mend, and got no proof
+    inject_waiting_at: float | None = None  # from here on the probe waits with it, and is slow
+    mend_waiting_at: float | None = None
+    missing: tuple[str, ...] = ()  # what the mend waited for
 
     @property
     def name(self) -> str:
@@ -44,7 +53,12 @@ class Trial:
     @property
     def gone_until(self) -> float:
         """Until here it may be missing: its mend was verified, or nothing more is known."""
-        return self.mended_at if self.mended_at is not None else self.ends_at
+        return self.ends_at if self.mended_at is None else min(self.mended_at, self.ends_at)
+
+    @property
+    def back_from(self) -> float | None:
+        """From here on it is looked for in use: verified; where an answer of the run's records is the proof, ready."""
+        return self.ready_at if self.witness is not None else self.mended_at
 
     def covers(self, at: float) -> bool:
         """Whether the target may be missing at this instant."""
@@ -91,7 +105,8 @@ def phases_of(trial: Trial) -> list[Phase]:
         ("mending", mend_at if mend_at is not None else trial.mended_at),
         ("settling", trial.mended_at),
     ]
-    reached = [(name, at) for name, at in stages if at is not None]
+    # A mend by hand may come long after all that is known of the run.
+    reached = [(name, min(at, trial.ends_at)) for name, at in stages if at is not None]
     out = []
     for (name, start), (_, end) in pairwise([*reached, ("end", trial.ends_at)]):
         if end > start:
@@ -133,7 +148,7 @@ def _trial(step: str, trial: int, rows: pd.DataFrame, ended_at: float) -> Trial:
         at = rows.loc[(rows["move"] == move) & (rows["stage"] == stage), "at"]
         return None if at.empty else float(at.iloc[0])
 
-    mended = rows[(rows["move"] == "mend") & (rows["stage"] == "effective")]
+    mended = mended_of(rows)
     failed = rows[rows["stage"] == "fail"]
     trouble = tuple(f"{r['move']}: {r['error'] or 'failed'}" for r in failed.to_dict("records"))
     details = [d for d in failed["detail"] if isinstance(d, dict)]
@@ -147,20 +162,19 @@ def _trial(step: str, trial: int, rows: pd.DataFrame, ended_at: float) -> Trial:
         effective_at=first("inject", "effective"),
         mend_begun_at=first("mend", "begin"),
         mend_commanded_at=first("mend", "commanded"),
-        mended_at=_mended_at(mended),
-        mended_by=None if mended.empty else str(mended["by"].iloc[0]),
+        mended_at=mended.at,
+        mended_by=mended.by,
         ends_at=ended_at,
         trouble=trouble,
         foreign=any(d.get("foreign") for d in details),
+        ready_at=mended.ready_at,
+        ready_by=mended.ready_by,
+        unanswered=mended.unanswered,
+        refused=mended.refused,
+        inject_waiting_at=first("inject", "waiting"),
+        mend_waiting_at=mended.waiting_at,
+        missing=mended.missing,
     )
-
-
-def _mended_at(mended: pd.DataFrame) -> float | None:
-    """The first verification; where an inject arrived after it and was mended again, the last of those."""
-    if mended.empty:
-        return None
-    again = mended[[isinstance(d, dict) and bool(d.get("again")) for d in mended["detail"]]]
-    return float(mended["at"].iloc[0] if again.empty else again["at"].iloc[-1])
 
 
 def _until_next(trial: Trial, all_trials: list[Trial]) -> Trial:

@@ -1,5 +1,7 @@
 """How numbers are told wherever a person reads them: pages, tables, the terminal. Knows no metric."""
 
+from contract.duration import text
+
 UNKNOWN = "–"  # in the cell of a table: nobody knows, or there was none
 
 
@@ -22,6 +24,11 @@ def two(quantiles: dict[str, float | None], upper: str = "p99") -> str:
 def share(part: int, whole: int) -> str:
     """`95.0 %`"""
     return f"{100 * part / whole:.1f} %" if whole else UNKNOWN
+
+
+def length(seconds: float) -> str:
+    """`12.34 s`, and from a minute on `10m12s`"""
+    return f"{seconds:.2f} s" if seconds < 60 else text(round(seconds))
 
 
 def maybe(value: float | None, form: str) -> str:

@@ -211,15 +211,17 @@ class Event:
     """One line of chaos.jsonl: one stage of one move of a fault.
 
     `begin` is written before anything is called, `commanded` when the call was answered (when it was made, where it is
-    an operator's own command: it may take effect long before it ends), `effective` when it was verified (a mend:
-    readiness AND a real answer), `fail` when it could not be done or not be verified. `waiting`: what was commanded is
-    not effective after a minute (a mend: after half a minute, and once a minute), and is looked for further; what is `missing`
-    stands in `detail`, and of a mend for how long it was waited for (`waited_s`). `again`: a fault that repeats within its step.
-    `reclaimed`: the fault's record had been deleted by someone, and was made again. `takeover`: what a dead holder had left open
-    on the target was mended first.
+    an operator's own command: it may take effect long before it ends), `effective` when it was verified, `fail` when it
+    could not be done or not be verified. `waiting`: what was commanded is not effective after a minute (a mend: after half a minute,
+    and once a minute), and is looked for further. `again`: a fault that repeats within its step. `reclaimed`: the fault's record had been
+    deleted by someone, and was made again. `takeover`: what a dead holder had left open on the target was mended first.
 
-    `detail` of a mend's `effective` has `answered`: `yes`, or `unknown` where no real answer could be asked for; `unanswered` says
-    why. Of its `commanded`: `claimed_again` where the fault's record had been deleted.
+    `detail` of a mend. `commanded`: `claimed_again` where the fault's record had been deleted. `effective`: readiness, and `answered`:
+    "yes", a real request was answered; "unknown", none could be sent, and `unanswered` says why. Where it is missing (older recordings),
+    the controller had an answer, and no other mender had. `again`: true: the target was lost after an earlier verification. `waiting`:
+    `missing`, in words, and `waited_s` since the mend began. `fail`: `foreign`: true where someone else changed the target; `gone`: true
+    where its machine is gone; `elsewhere`: true where another of ours had restored it; `back`: true where the target is back and only its
+    claim could not be given back. Any other `fail` revokes an `effective` of the same mender before it.
     """
 
     at: float

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from contract import duration
 from contract.refusal import Refusal, no_such
@@ -13,6 +13,7 @@ from contract.topology import EMBEDDED, Tier
 from embedded.engine import options, personalities
 from embedded.llamacpp import options as llamacpp
 
+T = TypeVar("T")
 HEALTH = {"vllm": "/health", "ollama": "/api/tags", "cloud": "/v1/models"}
 READY = {"vllm": "/health", "ollama": "/api/version"}
 CLOUD_KEY = "EMBEDDED_CLOUD_KEY"
@@ -40,6 +41,8 @@ class Program:
     """The path by which its Pod becomes ready."""
     grace_s: int = TERMINATION_GRACE_S
     """From SIGTERM to SIGKILL."""
+    starts_s: float = 0.0
+    """How long its first start is to take."""
     env: dict[str, str] = field(default_factory=lambda: {"PYTHONPATH": str(ROOT)})
 
 
@@ -73,9 +76,10 @@ def _simulated(tier: Tier, personality: str, given: dict[str, Any], place: Place
     line += ["--api-key-env", CLOUD_KEY] if personality == "cloud" else []
     line += _flags(given)
     known = {name: each.defaults for name, each in personalities.load().items()}
-    _must_parse(lambda: options.parse(line, known, os.environ), where)
+    chosen = _must_parse(lambda: options.parse(line, known, os.environ), where)
+    starts_s = chosen.startup_s if chosen.first_startup_s is None else chosen.first_startup_s
     argv = [sys.executable, "-m", "embedded.engine", *line]
-    return Program(argv, HEALTH[personality], READY.get(personality))
+    return Program(argv, HEALTH[personality], READY.get(personality), starts_s=starts_s)
 
 
 def _llamacpp(tier: Tier, given: dict[str, Any], place: Place, where: str) -> Program:
@@ -108,9 +112,9 @@ def _flags(given: Mapping[str, Any]) -> list[str]:
     return [word for key, value in given.items() for word in (f"--{key}", str(value))]
 
 
-def _must_parse(parse: Callable[[], object], where: str) -> None:
+def _must_parse(parse: Callable[[], T], where: str) -> T:
     """The engine's own parser, before any process is started."""
     try:
-        parse()
+        return parse()
     except SystemExit:
         raise Refusal(f"{where}: a parameter is wrong; the line above says which") from None

@@ -36,7 +36,7 @@ GATEWAY = "ml/litellm"  # its Deployment, where its handles name none
 OUTSIDE = "outside"  # namespace of engines that are not ours to break, like a cloud's
 HOSTNAME = "kubernetes.io/hostname"
 COMMON_NODE = "embedded"
-READY_WITHIN_S = 120.0
+READY_WITHIN_S = 120.0  # beyond what its engines are to take to load
 CRASHES = 2
 
 
@@ -65,6 +65,8 @@ class Stack:
             (folder / part).mkdir(parents=True, exist_ok=True)
         os.environ.setdefault(CLOUD_KEY, "cloud-" + secrets.token_hex(16))
         self._programs = {tier.name: self._program(tier) for tier in self._topology.tiers}
+        for stale in (folder / "pids").iterdir():
+            stale.unlink()  # of a stack that stood here before: an engine would not take its first start for the first
         key = self._topology.gateway.api_key
         if key is not None:
             topologies.secret(key)  # refused here rather than by the gateway half a minute later
@@ -185,7 +187,8 @@ class Stack:
         self._cluster.apply(predictor.marked(made, owner) if owner else made)
 
     async def _until_ready(self) -> None:
-        until = time.monotonic() + READY_WITHIN_S
+        within_s = READY_WITHIN_S + max(program.starts_s for program in self._programs.values())
+        until = time.monotonic() + within_s
         gateway_url = f"http://127.0.0.1:{self._gateway_port}{gateway.READY}"
         waiting = {self._gateway: gateway_url}
         for name, url in self._urls().items():
@@ -197,7 +200,7 @@ class Stack:
             self._refuse_crashes()
             if time.monotonic() > until:
                 raise Refusal(
-                    f"the embedded stack is not ready after {READY_WITHIN_S:.0f} s: no answer from "
+                    f"the embedded stack is not ready after {within_s:.0f} s: no answer from "
                     f"{', '.join(waiting)}; see {self._folder / 'log'}"
                 )
             await asyncio.sleep(0.1)

@@ -4,6 +4,7 @@ from itertools import groupby
 
 from matplotlib.axes import Axes
 
+from analysis import words as words_of
 from analysis.evidence import Evidence
 from analysis.figures import style
 from analysis.windows import Phase, phases_of
@@ -28,7 +29,8 @@ def shade(axes: Axes, run: Evidence) -> None:
     axes.broken_barh(spans, (0, 1), transform=axes.get_xaxis_transform(), color=style.SHADE, alpha=_THROUGH, lw=0,
                      zorder=0)  # fmt: skip
     if len(run.trials) <= MOST_LINES:
-        for at in [a for t in run.trials for a in (t.gone_from, t.mended_at) if a is not None]:
+        edges = [(t.gone_from, None if t.mended_at is None else t.gone_until) for t in run.trials]
+        for at in [at for edge in edges for at in edge if at is not None]:
             axes.axvline(at - started_at, color=style.SHADE, lw=0.7, ls=":", zorder=0)
 
 
@@ -52,10 +54,13 @@ def strips(axes: Axes, run: Evidence) -> None:
         spans = [(p.start - run.frames.started_at, max(p.end - p.start, _LEAST * (high - low))) for p in mine]
         # Grey, never the target's colour: that colour says everywhere else that the tier serves.
         axes.broken_barh(spans, (row - 0.37, 0.74), color=style.SHADE, alpha=_ALPHA[name], lw=0)
-        if name != "in effect":
+        if name == "transition":
             continue
         for p, (start, length) in zip(mine, spans, strict=True):
             words = (f"{faults[p.step, p.trial]} {p.target}", p.target)  # the first that fits is taken
+            if name == "mending":
+                took = words_of.length(p.end - p.start)
+                words = (f"restoring {p.target} {took}", took)
             fits = next((w for w in words if length / (high - low) > len(w) * _FITS), None)
             if fits:
                 axes.text(start + length / 2, row, fits, ha="center", va="center", fontsize=8, color="white",

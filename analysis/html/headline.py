@@ -11,7 +11,7 @@ from analysis.html import anchors, meanings
 from analysis.trials import Value
 from analysis.verdict import Verdict, gateway, reasons
 from analysis.windows import Trial
-from analysis.words import UNKNOWN
+from analysis.words import UNKNOWN, length
 
 MARKS = {"pass": "✓", "fail": "✗", "unknown": "?", "not_restored": "‼", "aborted": "■"}
 MEANS = {
@@ -128,7 +128,7 @@ def _place(run: Evidence, t: Trial) -> tuple[str, float, float]:
     start = t.gone_from - run.frames.started_at
     end = t.gone_until - run.frames.started_at
     back = (
-        f"back after {t.gone_until - t.gone_from:.1f} s"
+        f"back after {length(t.gone_until - t.gone_from)}"
         if t.mended_at is not None
         else "not verified to be back"
     )

@@ -7,7 +7,8 @@ import pandas as pd
 
 from analysis.availability import Stretches, union
 from analysis.evidence import Evidence
-from analysis.windows import phases_of
+from analysis.windows import Phase, Trial, phases_of
+from analysis.words import length
 from contract.records import GATEWAY
 
 TOLD_APART = (
@@ -73,10 +74,16 @@ def _faults(run: Evidence) -> list[dict[str, Any]]:
             strip["start"].append(round(p.start - run.frames.started_at, 3))
             strip["length"].append(round(p.end - p.start, 3))
             strip["full"].append(p.name == "in effect")
-            strip["says"].append(
-                f"{t.name}: {t.fault} on {t.target}, {p.name}{' (its end was never told)' if p.open else ''}"
-            )
+            strip["says"].append(f"{t.name}: {t.fault} on {t.target}, {p.name}{_more(t, p)}")
     return list(rows.values())
+
+
+def _more(trial: Trial, phase: Phase) -> str:
+    """Of a restore how long it took and what it waited for; of what never ended, that."""
+    said = " (its end was never told)" if phase.open else ""
+    if phase.name == "mending":
+        said += f", {length(phase.end - phase.start)}" + "".join(f": {words}" for words in trial.missing[-1:])
+    return said
 
 
 def _strip(run: Evidence, name: str, kind: str, stretches: Stretches) -> dict[str, Any]:

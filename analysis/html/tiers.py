@@ -85,7 +85,7 @@ def _tiers(run: Evidence) -> Table:
         [
             _name(of.tier.name), cell(of.tier.engine), cell(of.tier.model), Cell("yes" if of.tier.cloud else "no"),
             Cell(page.latency(of)), Cell(maybe(of.tokens_per_s, "{:.1f} tokens/s")),
-            Cell(page.status(of).replace("**", ""), bold=of.left),
+            Cell(page.status(of).replace("**", ""), bold=of.left is not None),
         ]
         for of in run.by_tier
     ]  # fmt: skip

@@ -5,13 +5,14 @@ from typing import Any
 
 import pandas as pd
 
+from analysis import restores
 from analysis.evidence import Evidence
 from analysis.html.anchors import metric
 from analysis.html.table import Cell, Column, Table, cell
 from analysis.tables import by_part
 from analysis.trials import Value, summarise
-from analysis.windows import instant
-from analysis.words import UNKNOWN, ms, sent
+from analysis.windows import Trial, instant
+from analysis.words import UNKNOWN, length, ms, sent
 
 Row = dict[Any, Any]
 
@@ -35,11 +36,15 @@ def _plain(row: Row) -> Row:
 
 def _trial(run: Evidence, row: Row) -> Cell:
     name = f"{row['step']} #{row['trial']}"
-    trial = next(t for t in run.trials if (t.step, t.trial) == (row["step"], row["trial"]))
+    trial = _trial_of(run, row)
     if trial.gone_from is None:
         return Cell(name)
     start = run.frames.started_at
     return Cell(name, span=(trial.gone_from - start, trial.gone_until - start))
+
+
+def _trial_of(run: Evidence, row: Row) -> Trial:
+    return next(t for t in run.trials if (t.step, t.trial) == (row["step"], row["trial"]))
 
 
 def _repeated(rows: Sequence[Row]) -> Table:
@@ -119,7 +124,7 @@ def _faults(run: Evidence, rows: Sequence[Row]) -> Table:
         [
             _trial(run, row), Cell(f"{row['fault']} on {row['target']}"),
             Cell(instant(row["commanded_at"], run.frames.started_at)), cell(row["effective_s"], "{:.2f} s"),
-            cell(row["mend_s"], "{:.2f} s") if row["mended_by"] else Cell("not verified", bold=True), cell(row["mended_by"]),
+            _mend(run, row), cell(row["mended_by"]),
         ]
         for row in rows
     ]  # fmt: skip
@@ -134,6 +139,14 @@ def _faults(run: Evidence, rows: Sequence[Row]) -> Table:
         empty="No fault was begun.",
         folded=True,
     )  # fmt: skip
+
+
+def _mend(run: Evidence, row: Row) -> Cell:
+    trial = _trial_of(run, row)
+    more = restores.remarks(run, trial)
+    if trial.mended_at is None:
+        return Cell("not verified", bold=True, more=more)
+    return Cell(UNKNOWN if row["mend_s"] is None else length(row["mend_s"]), more=more)
 
 
 _COUNTED = (

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from embedded.engine.words import count_tokens
 
+KEEP_ALIVE = re.compile(r"(-?\d+(?:\.\d+)?)(ms|s|m|h)")
+UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 NONCE = re.compile(r"\bask-[0-9a-z]+(?:-[0-9a-z]+)*\b")
 
 # LiteLLM's `ollama/` renders a conversation into one prompt; this stands before each thing the user said.
@@ -40,6 +42,8 @@ class Ask:
     temperature: float | None
     said: str
     """What the user said last."""
+    keep_alive_s: float | None = None
+    """Ollama: so long the model is to stay loaded after it; below 0: for ever. None: as the engine was told."""
 
     def end(self, natural_length: int | None, room: int) -> tuple[int, str]:
         """How many tokens the answer will have, and why it ends there; `room` is what the context has left."""
@@ -82,12 +86,14 @@ def read_ollama_generate(body: Mapping[str, Any]) -> Ask:
         raise BadAsk("'prompt' must be a string", "prompt")
     # Of a rendered conversation only what was said last carries the nonce of this ask.
     earlier, mark, last = prompt.rpartition(USER_MARK)
-    return _ask(body, [("earlier", earlier + mark), ("user", last)], _ollama_cap(body), stream_default=True)
+    asked = _ask(body, [("earlier", earlier + mark), ("user", last)], _ollama_cap(body), stream_default=True)
+    return replace(asked, keep_alive_s=_keep_alive(body))
 
 
 def read_ollama_chat(body: Mapping[str, Any]) -> Ask:
     """Ollama's /api/chat; streamed unless told otherwise."""
-    return _ask(body, _texts(body), _ollama_cap(body), stream_default=True)
+    asked = _ask(body, _texts(body), _ollama_cap(body), stream_default=True)
+    return replace(asked, keep_alive_s=_keep_alive(body))
 
 
 def _ask(
@@ -156,6 +162,19 @@ def _ollama_cap(body: Mapping[str, Any]) -> int | None:
         raise BadAsk("'num_predict' must be a whole number", "num_predict")
     # Ollama takes anything below 1 (-1, -2) as: no cap.
     return cap if cap is not None and cap >= 1 else None
+
+
+def _keep_alive(body: Mapping[str, Any]) -> float | None:
+    """Ollama's `keep_alive`: seconds, or a duration as Go writes it (of one unit, here); below 0: for ever."""
+    value = body.get("keep_alive")
+    if value is None:
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    found = KEEP_ALIVE.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise BadAsk("'keep_alive' must be a number of seconds, or a duration as in 5m", "keep_alive")
+    return float(found[1]) * UNITS_S[found[2]]
 
 
 def _whole(value: Any) -> bool:

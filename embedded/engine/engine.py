@@ -11,6 +11,7 @@ from contract.clock import Clock
 from embedded.engine.ask import Ask
 from embedded.engine.fault import Hit, Over
 from embedded.engine.ledger import Entry, Ledger
+from embedded.engine.loading import Model
 from embedded.engine.meter import Meter
 from embedded.engine.options import Options
 from embedded.engine.pace import TokenClock
@@ -30,6 +31,9 @@ class Engine:
         self.ledger = ledger
         self.meter = Meter()
         self.slots = Slots(options.pace.max_num_seqs, options.max_waiting)
+        self.model = Model(options.load_at_first_request_s, options.keep_alive_s, options.max_waiting)
+        self.starting = False
+        """It listens already, and does not serve yet."""
         self.faults = Switch(options.seed, clock)
         self.stopping = False
         self._classifier = _classifier(options)
@@ -44,7 +48,7 @@ class Engine:
         try:
             if hit is not None:
                 hit.in_line(shape)
-            async with self.slots.one():
+            async with self.model.used(ask.keep_alive_s), self.slots.one():
                 how = await self._generate(ask, entry, shape, hit)
         except Closed:
             how = "abort"
@@ -136,6 +140,7 @@ class Engine:
         self.stopping = True
         self.faults.clear()
         self.slots.close()
+        self.model.close()
         for nap in self._naps:
             _wake(nap)
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 THOUGHTS = 16
 REFUSABLE = ("max_tokens", "temperature")
+KEEP_ALIVE_S = 300.0  # as Ollama has it
+REFUSED, ANSWERS_503 = "refused", "503"
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)")
 
@@ -64,6 +66,14 @@ class Options:
     accuracy: float
     invalid_json: float
     startup_s: float
+    """From the start of the process until it serves."""
+    first_startup_s: float | None
+    """The same of the first start, which leaves the pidfile; None: no other than the later ones."""
+    while_loading: str
+    """What a client gets until then: `refused`, no connection, as of vLLM; `503`, as of llama.cpp's server."""
+    load_at_first_request_s: float | None
+    """None: it serves as soon as it listens. Otherwise the first request waits so long, as with Ollama."""
+    keep_alive_s: float
     api_key: str | None
     ledger: Path | None
     pidfile: Path | None
@@ -137,7 +147,27 @@ def parser(personalities: Sequence[str]) -> Parser:
     )
     add("--accuracy", type=share, help="the share of them that is answered rightly (default: all others)")
     add("--invalid-json", type=share, help="the share of them that is answered with no JSON (default 0)")
-    add("--startup-duration", type=duration_s, default=0.0, help="until then the port is not listened on")
+    add(
+        "--startup-duration",
+        type=duration_s,
+        help="how long the model loads before the engine serves (default 0s)",
+    )
+    add(
+        "--first-startup-duration", type=duration_s,
+        help="the same of the first start, where no file stands at --pidfile yet: a stack is up soon, and what is restarted takes long",
+    )  # fmt: skip
+    add(
+        "--while-loading", choices=(REFUSED, ANSWERS_503),
+        help="until then the port refuses, as vLLM's (default), or each request gets 503, as from llama.cpp",
+    )  # fmt: skip
+    add(
+        "--load-at-first-request", type=duration_s,
+        help="ollama: it listens at once, and so long the first request waits for the model; it loads no further when its client leaves",
+    )  # fmt: skip
+    add(
+        "--keep-alive", type=duration_s,
+        help=f"ollama: so long after the last request the model is unloaded (default {KEEP_ALIVE_S:.0f}s)",
+    )  # fmt: skip
     add(
         "--api-key-env",
         metavar="NAME",
@@ -186,11 +216,44 @@ def parse(
         documents=_documents(line, given),
         accuracy=1.0 - (given.invalid_json or 0.0) if given.accuracy is None else given.accuracy,
         invalid_json=given.invalid_json or 0.0,
-        startup_s=given.startup_duration,
+        startup_s=given.startup_duration or 0.0,
+        first_startup_s=_first_startup_s(line, given),
+        while_loading=_while_loading(line, given),
+        load_at_first_request_s=_load_s(line, given),
+        keep_alive_s=KEEP_ALIVE_S if given.keep_alive is None else given.keep_alive,
         api_key=_api_key(line, given.api_key_env, environment),
         ledger=given.ledger,
         pidfile=given.pidfile,
     )
+
+
+def _first_startup_s(line: Parser, given: argparse.Namespace) -> float | None:
+    first_s: float | None = given.first_startup_duration
+    if first_s is not None and given.startup_duration is None:
+        line.error("--first-startup-duration: and the later ones? give --startup-duration too")
+    if first_s is not None and given.pidfile is None:
+        line.error(
+            "--first-startup-duration: give --pidfile too; the first start is the one that finds no such file"
+        )
+    return first_s
+
+
+def _while_loading(line: Parser, given: argparse.Namespace) -> str:
+    if given.while_loading is not None and given.startup_duration is None:
+        line.error("--while-loading: while what is loaded? give --startup-duration too")
+    return given.while_loading or REFUSED
+
+
+def _load_s(line: Parser, given: argparse.Namespace) -> float | None:
+    load_s: float | None = given.load_at_first_request
+    for name in ("load_at_first_request", "keep_alive"):
+        if getattr(given, name) is not None and given.personality != "ollama":
+            line.error(
+                f"--{name.replace('_', '-')}: {given.personality} loads its model when it starts; only ollama does so later"
+            )
+    if given.keep_alive is not None and load_s is None:
+        line.error("--keep-alive: what takes no time to load? give --load-at-first-request too")
+    return load_s
 
 
 def _thoughts(line: Parser, given: argparse.Namespace) -> int:

@@ -22,6 +22,9 @@ from embedded.engine.shape import Shape
 from embedded.engine.slots import Full
 from embedded.engine.wire import Reply, Request
 
+# llama.cpp's words, on every path.
+LOADING = b'{"error":{"message":"Loading model","type":"unavailable_error","code":503}}'
+
 Page = Callable[[], tuple[str, bytes]]
 ShapeMaker = Callable[[Reply, Ask, Entry], Shape]
 
@@ -87,6 +90,8 @@ class Personality(ABC):
         ours = request.path in ("/ledger", control.PATH)
         if not ours and not self.lets_in(request):
             reply.whole(401, "text/plain", b"Unauthorized")
+        elif not ours and self.engine.starting:
+            reply.whole(503, JSON, LOADING)
         elif request.method == "POST" and request.path in self.asks:
             await self._ask(request, reply)
         elif request.method in ("GET", "HEAD") and request.path == "/ledger":

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from contract.duration import text
 from scenarios.gateway.tally import Snapshot
 
 _BAR = 20  # characters
@@ -15,8 +16,10 @@ def live_line(
     seconds: float,
     width: int | None,
     started_at: float,
+    restoring: str = "",
 ) -> str:
-    """`status` as chaos last told it, empty where there is none; the two snapshots are `seconds` apart; `width`: of the terminal, None: a log.
+    """`status` as chaos last told it, empty where there is none; the two snapshots are `seconds` apart; `width`: of the terminal, None: a log;
+    `restoring`: what `Restoring` says.
 
     What bears a word of the report is counted as the report counts it: times since the run's start (`started_at`), `wanted`,
     `capped` and `in flight` of all requests but the probe's, `users` (lane load, through the gateway) by outcome and by
@@ -29,6 +32,7 @@ def live_line(
         bar = "" if width is None else f"{_bar(elapsed / total)} "
         parts.append(f"{bar}{_minutes(elapsed)}/{_minutes(total)}")
     parts.append(" ".join(f"{tier} {_state(up)}" for tier, up in status.get("up", {}).items()))
+    parts.append(restoring)
     parts.append(f"{_asked(now, before, seconds)}, {now.in_flight} in flight")
     served = " ".join(f"{tier} {count}" for tier, count in sorted(now.served.items()))
     parts.append(f"users: {', '.join(filter(None, [served, _failed(now.users) or 'no errors']))}")
@@ -37,6 +41,43 @@ def live_line(
     parts.append(_probe(status.get("probe")))
     line = " │ ".join(p for p in parts if p)
     return line if width is None else line[: max(1, width - 1)]
+
+
+class Restoring:
+    """The restores that take long, as chaos reports them: from the first event of stage `waiting` to what ends the move."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[
+            tuple[str, str], tuple[float, str]
+        ] = {}  # (step, target) → since when, what is missing
+
+    def heard(self, said: Mapping[str, Any]) -> None:
+        """One event of chaos."""
+        key = said["step"], said["target"]
+        if _is_waiting_restore(said):
+            detail = said.get("detail") or {}
+            self._waiting[key] = (
+                said["at"] - (detail.get("waited_s") or 0.0),
+                str(detail.get("missing") or ""),
+            )
+        elif said["stage"] in ("effective", "fail") or said["move"] != "mend":
+            self._waiting.pop(key, None)
+
+    def told(self, now: float) -> str:
+        """`vllm: restoring, 4m: its process runs, does not answer`; nothing where no restore takes long."""
+        return ", ".join(
+            _restoring(target, now - since, why) for (_, target), (since, why) in self._waiting.items()
+        )
+
+
+def _is_waiting_restore(said: Mapping[str, Any]) -> bool:
+    return bool(said["move"] == "mend" and said["stage"] == "waiting")
+
+
+def _restoring(target: str, waited_s: float, missing: str) -> str:
+    """In whole minutes, from the first on: a live line is not read to the second."""
+    whole = int(waited_s) // 60 * 60 or int(waited_s)
+    return f"{target}: restoring, {text(max(1, whole))}" + (f": {missing}" if missing else "")
 
 
 def _probe(found: Mapping[str, Any] | None) -> str:
@@ -53,7 +94,14 @@ def move_line(said: Mapping[str, Any], started_at: float) -> str | None:
     """One stage of a move as chaos told it: `01:23 gaming-mode: inject vllm: effective`, at its time since the run's start; None: only its begin."""
     if said["stage"] == "begin" and not said["error"]:
         return None
-    stage = f"{said['stage']} ({said['note']})" if said.get("note") else said["stage"]
+    detail = said.get("detail") or {}
+    if _is_waiting_restore(said) and not said["error"]:
+        waited = _restoring(said["target"], detail.get("waited_s") or 0.0, str(detail.get("missing") or ""))
+        return f"{_minutes(said['at'] - started_at)} {said['step']}: {waited}"
+    note = said.get("note")
+    if said["move"] == "mend" and detail.get("answered") == "unknown":
+        note = f"not verified by an answer: {detail.get('unanswered') or 'no request was sent'}"
+    stage = f"{said['stage']} ({note})" if note else said["stage"]
     what = f"{said['step']}: {said['move']} {said['target']}: {said['error'] or stage}"
     return f"{_minutes(said['at'] - started_at)} {what}"
 

@@ -11,6 +11,9 @@ WHOLE = [("inject", "begin", 10), ("inject", "commanded", 11), ("inject", "effec
          ("mend", "begin", 30), ("mend", "commanded", 31), ("mend", "effective", 35)]  # fmt: skip
 
 
+LOST = {"again": True, "answered": "yes"}
+
+
 def events(rows, step="s", target="vllm", trial=1, by="timeline", **more):
     table = pd.DataFrame(
         [
@@ -50,7 +53,7 @@ def test_a_transition_that_was_never_verified_lasts_until_the_mend():
 
 
 def test_a_mend_by_the_guardian_closes_the_trial_and_is_named():
-    both = pd.concat([events(WHOLE[:3]), events(WHOLE[3:], by="guardian")])
+    both = pd.concat([events(WHOLE[:3]), events(WHOLE[3:], by="guardian", detail={"answered": "yes"})])
     (trial,) = trials_of(both, 50.0)
     assert (trial.mended_at, trial.mended_by) == (35.0, "guardian")
 
@@ -59,8 +62,8 @@ def test_a_mend_by_the_guardian_closes_the_trial_and_is_named():
     ("later", "mended_at"),
     [
         ([(40, None)], 35.0),  # somebody else looked, too: it was up all the time
-        ([(40, {"again": True})], 40.0),  # an inject arrived behind the first verification
-        ([(40, {"again": True}), (45, {"again": True}), (48, None)], 45.0),
+        ([(40, LOST)], 40.0),  # an inject arrived behind the first verification
+        ([(40, LOST), (45, LOST), (48, None)], 45.0),
     ],
 )
 def test_a_target_that_was_lost_again_is_mended_by_the_last_of_its_mends(later, mended_at):

@@ -7,7 +7,7 @@ from analysis.evidence import Evidence
 from analysis.metrics import PROBES
 from chaos.live import AnswerWatch
 from contract.records import Lane, Outcome
-from scenarios.gateway.live import live_line, move_line
+from scenarios.gateway.live import Restoring, live_line, move_line
 from scenarios.gateway.tally import Snapshot, Tallies, Tally
 from tests.synthetic import START, Hole, make, three_tier
 
@@ -156,3 +156,59 @@ def test_an_answer_of_the_tier_that_is_away_ends_no_wait(tmp_path):
     watch.returned("vllm")
     watch.answered(answers[-1])
     assert watch.status(START + 20)["answered"]
+
+
+MISSING = "its process runs, does not answer"
+
+
+def event(stage, at, move="mend", target="vllm", error=None, **detail):
+    return {
+        "at": START + at,
+        "step": "gaming-mode",
+        "move": move,
+        "target": target,
+        "stage": stage,
+        "error": error,
+        "detail": detail or None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (event("waiting", 312, missing=MISSING, waited_s=241.0), f"05:12 gaming-mode: vllm: restoring, 4m: {MISSING}"),
+        (event("waiting", 312, missing=MISSING, waited_s=31.0), f"05:12 gaming-mode: vllm: restoring, 31s: {MISSING}"),
+        (event("effective", 60, answered="yes"), "01:00 gaming-mode: mend vllm: effective"),
+        (
+            event("effective", 60, answered="unknown", unanswered="vllm has no url"),
+            "01:00 gaming-mode: mend vllm: effective (not verified by an answer: vllm has no url)",
+        ),
+    ],
+)  # fmt: skip
+def test_a_restore_that_takes_long_or_that_no_answer_verified_is_a_line(said, line):
+    assert move_line(said, START) == line
+
+
+@pytest.mark.parametrize(
+    ("events", "told"),
+    [
+        ([], ""),
+        ([event("commanded", 30)], ""),
+        ([event("waiting", 90, missing=MISSING, waited_s=60.0)], f"vllm: restoring, 4m: {MISSING}"),
+        ([event("waiting", 90, waited_s=60.0)], "vllm: restoring, 4m"),
+        # The first event of them is as good as the last: it goes on by itself.
+        ([event("waiting", at, missing=MISSING, waited_s=at - 30.0) for at in (90, 150, 210)], f"vllm: restoring, 4m: {MISSING}"),
+        ([event("waiting", 90, waited_s=60.0), event("waiting", 210, target="ollama", waited_s=30.0)],
+         "vllm: restoring, 4m, ollama: restoring, 1m"),
+        ([event("waiting", 90, waited_s=60.0), event("effective", 200, answered="yes")], ""),
+        ([event("waiting", 90, waited_s=60.0), event("fail", 200, error="not restored")], ""),
+        ([event("waiting", 90, move="inject", missing="2 Pods are left")], ""),
+    ],
+)  # fmt: skip
+def test_the_live_line_shows_what_a_restore_waits_for(events, told):
+    restoring = Restoring()
+    for said in events:
+        restoring.heard(said)
+    assert restoring.told(START + 278) == told
+    line = live_line({"up": {"vllm": False}}, BEFORE, BEFORE, 5.0, None, START, restoring.told(START + 278))
+    assert line.startswith(f"vllm DOWN │ {told} │ " if told else "vllm DOWN │ 0.0 asks/s")

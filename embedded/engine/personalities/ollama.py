@@ -1,5 +1,6 @@
 """Ollama: its own API in lines of JSON, and OpenAI's beside it; no headers before a slot is free; SIGTERM hangs up."""
 
+import asyncio
 import time
 from dataclasses import replace
 
@@ -22,6 +23,8 @@ CHAT = Dialect(
 )
 
 OPENAI_KINDS = {400: "invalid_request_error", 404: "not_found_error"}
+
+FOR_EVER_S = 100 * 365 * 86400.0
 
 LINES = "application/x-ndjson"
 WHOLE = "application/json; charset=utf-8"
@@ -105,7 +108,8 @@ class Native:
         first_at = entry.first_byte_at or ended_at
         return {
             "total_duration": _ns(ended_at - entry.arrived_at),
-            "load_duration": 0,
+            # Until it could be computed: that of a model which is loaded is next to nothing.
+            "load_duration": _ns(entry.started_at - entry.arrived_at),
             "prompt_eval_count": entry.prompt_tokens or 0,
             "prompt_eval_duration": _ns(first_at - entry.started_at),
             "eval_count": entry.output_tokens or 0,
@@ -148,6 +152,7 @@ class Ollama(Personality):
             "/": lambda: ("text/plain; charset=utf-8", b"Ollama is running"),
             "/api/version": lambda: (JSON, to_json({"version": "0.13.0"})),
             "/api/tags": lambda: (JSON, to_json(self._tags())),
+            "/api/ps": lambda: (JSON, to_json(self._loaded())),
             "/v1/models": lambda: (JSON, to_json(models(engine.options.names, "library"))),
         }
 
@@ -203,9 +208,24 @@ class Ollama(Personality):
             ]
         }
 
+    def _loaded(self) -> dict[str, object]:
+        """/api/ps: the models in memory, one that is being loaded among them."""
+        model = self.engine.model
+        if not model.is_listed:
+            return {"models": []}
+        stays_s = (
+            FOR_EVER_S if model.unloads_at is None else model.unloads_at - asyncio.get_running_loop().time()
+        )
+        name = self.engine.options.names[0]
+        row = {"name": name, "model": name, "size": 0, "digest": "", "details": {}, "size_vram": 0}
+        return {"models": [row | {"expires_at": _rfc3339(time.time() + stays_s)}]}
+
 
 def _rfc3339_now() -> str:
-    now = time.time()
+    return _rfc3339(time.time())
+
+
+def _rfc3339(now: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}Z"
 
 

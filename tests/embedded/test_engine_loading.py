@@ -1,0 +1,249 @@
+"""An engine that takes long to load: when it starts, or, as Ollama does, when it is first asked."""
+
+import asyncio
+import selectors
+import sys
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.topology import Tier
+from embedded import program
+from embedded.apiserver.pod import is_ready
+from embedded.engine.loading import Model
+from embedded.engine.slots import Closed, Full
+from embedded.program import Place
+from tests.embedded.recorded.stand import Stand, free_port, until, workload
+from tests.embedded.test_engine import HOUSE, QUICK, Running, chat, next_event, running
+
+SLOW_AGAIN = ("--startup-duration", "10m", "--first-startup-duration", "1ms")
+PAGES = ("/", "/api/tags", "/api/version", "/v1/models")
+
+
+def test_only_the_first_start_is_quick_and_a_restarted_engine_loads_long(tmp_path: Path) -> None:
+    pidfile = tmp_path / "pid"
+    again = (*SLOW_AGAIN, "--pidfile", str(pidfile))
+    with running("vllm", tmp_path, *QUICK, *again) as first:
+        assert first.told("/v1/chat/completions", chat(max_tokens=1))[0] == 200
+    with running("vllm", tmp_path, *QUICK, *again, port=first.port, listening=False) as second:
+        until(lambda: pidfile.read_text() == f"{second.process.pid}\n", "it has begun")
+        assert not second.accepts()
+        assert second.process.poll() is None
+
+
+def test_a_pod_whose_engine_loads_runs_and_is_not_ready(tmp_path: Path) -> None:
+    port, pidfile = free_port(), tmp_path / "pid"
+    command = [sys.executable, "-m", "embedded.engine", "--personality", "vllm", "--port", str(port)]
+    made = workload("vllm", port=port, command=[*command, *SLOW_AGAIN, "--pidfile", str(pidfile)])
+    (container,) = made["spec"]["template"]["spec"]["containers"]
+    container |= {
+        "readinessProbe": {"httpGet": {"path": "/health", "port": port}},
+        "env": [{"name": "PYTHONPATH", "value": str(HOUSE)}],
+    }
+
+    def pods(ready: bool) -> list[dict[str, Any]]:
+        found = stand.pods("vllm")
+        return [pod for pod in found if is_ready(pod) is ready and "deletionTimestamp" not in pod["metadata"]]
+
+    with Stand(made) as stand:
+        (first,) = until(lambda: pods(ready=True), "the first start is quick")
+        was = pidfile.read_text()
+        stand.ask("DELETE", f"/api/v1/namespaces/ml/pods/{first['metadata']['name']}")
+        until(lambda: pidfile.read_text() != was, "its successor runs")
+        (second,) = pods(ready=False)
+        (status,) = second["status"]["containerStatuses"]
+        assert (status["ready"], status["restartCount"], list(status["state"])) == (False, 0, ["running"])
+
+
+def test_an_engine_that_listens_while_it_loads_answers_503_on_every_page(tmp_path: Path) -> None:
+    with running("vllm", tmp_path, "--startup-duration", "10m", "--while-loading", "503") as engine:
+        for path, body in (("/health", None), ("/v1/models", None), ("/v1/chat/completions", chat())):
+            status, told = engine.told(path, body)
+            assert (status, told["error"]["message"]) == (503, "Loading model")
+        assert engine.told("/faults")[0] == 200
+
+
+def test_an_engine_that_listened_while_it_loaded_serves_in_the_end(tmp_path: Path) -> None:
+    loading = ("--startup-duration", "300ms", "--while-loading", "503")
+    with running("vllm", tmp_path, *QUICK, *loading) as engine:
+        until(lambda: engine.ask("/health").status == 200, "it is loaded")
+        assert engine.told("/v1/chat/completions", chat(max_tokens=1))[0] == 200
+
+
+@pytest.fixture(scope="module")
+def loads_long(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("loads_long")
+    with running("ollama", folder, *QUICK, "--load-at-first-request", "10m") as engine:
+        yield engine
+
+
+def listed(engine: Running) -> list[str]:
+    return [row["name"] for row in engine.told("/api/ps")[1]["models"]]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
+def test_ollamas_pages_answer_while_a_request_waits_for_the_model_and_the_load_ends_with_its_client(
+    loads_long: Running, path: str, stream: bool
+) -> None:
+    engine = loads_long
+    before = len(engine.entries())
+    assert listed(engine) == []
+    waiting = engine.send(path, chat(stream=stream))
+    until(lambda: listed(engine) == ["m"], "the load has begun")
+    assert [engine.ask(page).status for page in PAGES] == [200] * len(PAGES)
+    waiting.close()
+    until(lambda: listed(engine) == [], "the load was given up")
+    entry = engine.entries()[before]
+    assert (entry.how, entry.started_at, entry.status) == ("gone", None, None)
+
+
+def test_ollama_loads_at_the_first_request_and_tells_how_long(tmp_path: Path) -> None:
+    with running("ollama", tmp_path, *QUICK, "--load-at-first-request", "300ms") as engine:
+        plain = engine.told("/api/chat", chat(stream=False, options={"num_predict": 2}))[1]
+        assert plain["load_duration"] >= 0.3e9
+        (loaded,) = engine.told("/api/ps")[1]["models"]
+        assert (loaded["name"], loaded["expires_at"] > "2") == ("m", True)
+        # Of a model that is loaded every request is served, streamed ones too.
+        assert next_event(engine.ask("/v1/chat/completions", chat(stream=True, max_tokens=1))) is not None
+        engine.told("/api/chat", chat(stream=False, keep_alive=0, options={"num_predict": 1}))
+        until(lambda: listed(engine) == [], "keep_alive 0 unloads it")
+        entry = engine.entries()[0]
+        assert entry.started_at is not None
+        assert entry.started_at - entry.arrived_at >= 0.3
+
+
+@pytest.mark.parametrize("keep_alive", ["soon", "5 m", True, [1]])
+def test_ollama_refuses_a_keep_alive_that_is_no_duration(loads_long: Running, keep_alive: object) -> None:
+    status, told = loads_long.told("/api/chat", chat(keep_alive=keep_alive))
+    assert (status, "keep_alive" in told["error"]) == (400, True)
+
+
+class _Jumps(selectors.DefaultSelector):
+    """Waits no time: the loop's clock goes on to what is due next."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        self.now += timeout or 0.0
+        return super().select(0)
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._jumps = _Jumps()
+        super().__init__(self._jumps)
+
+    def time(self) -> float:
+        return self._jumps.now
+
+
+def played(story: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=_Loop) as runner:
+        runner.run(story)
+
+
+async def use(model: Model, for_s: float = 0.0, keep_alive_s: float | None = None) -> tuple[float, float]:
+    """When it was loaded, and when the use ended."""
+    loop = asyncio.get_running_loop()
+    async with model.used(keep_alive_s):
+        began = loop.time()
+        await asyncio.sleep(for_s)
+    return began, loop.time()
+
+
+def test_requests_that_wait_for_the_same_load_share_it() -> None:
+    async def story() -> None:
+        model = Model(25.0, 300.0, 512)
+        many = [asyncio.create_task(use(model, 1.0)) for _ in range(3)]
+        assert [began for began, _ in await asyncio.gather(*many)] == [pytest.approx(25.0)] * 3
+
+    played(story())
+
+
+def test_the_next_request_loads_from_the_start_when_the_client_that_began_the_load_leaves() -> None:
+    async def story() -> None:
+        model = Model(25.0, 300.0, 512)
+        first, second = (asyncio.create_task(use(model)) for _ in range(2))
+        await asyncio.sleep(20.0)
+        first.cancel()
+        assert (await second)[0] == pytest.approx(45.0)
+
+    played(story())
+
+
+def test_one_that_only_waited_and_leaves_ends_no_load() -> None:
+    async def story() -> None:
+        model = Model(25.0, 300.0, 512)
+        first, second = (asyncio.create_task(use(model)) for _ in range(2))
+        await asyncio.sleep(20.0)
+        second.cancel()
+        assert (await first)[0] == pytest.approx(25.0)
+
+    played(story())
+
+
+@pytest.mark.parametrize(
+    ("keep_alive_s", "after_s", "loaded"),
+    [
+        (None, 299.0, True), (None, 301.0, False), (0.0, 0.1, False), (-1.0, 1e6, True), (10.0, 9.0, True), (10.0, 11.0, False),
+    ],
+)  # fmt: skip
+def test_the_model_is_unloaded_when_it_was_idle_for_so_long(
+    keep_alive_s: float | None, after_s: float, loaded: bool
+) -> None:
+    async def story() -> None:
+        model = Model(25.0, 300.0, 512)
+        await use(model, 5.0, keep_alive_s)
+        await asyncio.sleep(after_s)
+        assert model.is_listed is loaded
+
+    played(story())
+
+
+def test_a_model_in_use_is_not_unloaded_and_what_one_request_asked_for_ends_with_the_load() -> None:
+    async def story() -> None:
+        model = Model(25.0, 300.0, 512)
+        long = asyncio.create_task(use(model, 1000.0))
+        await use(model, 0.0, keep_alive_s=1.0)
+        await asyncio.sleep(900.0)
+        assert model.is_listed
+        await long
+        await asyncio.sleep(2.0)
+        assert not model.is_listed
+        await use(model)
+        await asyncio.sleep(200.0)
+        assert model.is_listed  # by the engine's own keep-alive again
+
+    played(story())
+
+
+def test_too_many_that_wait_for_a_load_are_refused_and_those_that_wait_go_home_when_it_goes_down() -> None:
+    async def story() -> None:
+        model = Model(25.0, 300.0, 1)
+        waiting = [asyncio.create_task(use(model)) for _ in range(2)]
+        await asyncio.sleep(1.0)
+        with pytest.raises(Full):
+            await use(model)
+        model.close()
+        ends = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(end) for end in ends] == [Closed, Closed]
+
+    played(story())
+
+
+@pytest.mark.parametrize(
+    ("given", "starts_s"),
+    [
+        ({}, 0.0), ({"startup-duration": "10m"}, 600.0),
+        ({"startup-duration": "600s", "first-startup-duration": "1s"}, 1.0),
+    ],
+)  # fmt: skip
+def test_a_stack_waits_for_what_its_engines_take_to_start(
+    tmp_path: Path, given: dict[str, str], starts_s: float
+) -> None:
+    tier = Tier.model_validate({"name": "vllm", "match": {"group": "g"}})
+    place = Place(1, tmp_path / "ledger", tmp_path / "pid")
+    assert program.of(tier, {"personality": "vllm"} | given, place, "here", tmp_path).starts_s == starts_s
