@@ -424,6 +424,8 @@ def _gone(bench: Bench) -> threading.Event:
 
 def matrix() -> dict[str, Cell]:
     """Every cell by its name."""
+    from tests.torture import cells_cluster  # which is made of what is here
+
     moments = ["before the record", "after the record", "mid-inject", IN_EFFECT, "mid-mend", "after"]
     cells: dict[str, Cell] = {}
     for name, blow in SIGNALS.items():
@@ -444,4 +446,4 @@ def matrix() -> dict[str, Cell]:
     for kind in ("409", "429", "500", "502", "dropped after", "hangs"):
         for move in ("inject", "mend"):
             cells[f"API {kind} · {move}"] = partial(_api_trouble, kind, move)
-    return cells
+    return cells | cells_cluster.cells()
