@@ -26,13 +26,18 @@ _LIVE = ("Pending", "Running", "Unknown")  # Failed and Succeeded Pods never go 
 class Cluster:
     """One cluster: by the context that a kubeconfig names, or, in one of its Pods, by the Pod's own account.
 
-    `kubeconfig`, as an attribute, is what leads here from any folder and in any environment; None: the Pod's own account.
+    `kubeconfig` and `context`, as attributes, are what leads here from any folder and in any environment, though somebody
+    makes another context the current one; None: the Pod's own account.
     """
 
-    def __init__(self, kubeconfig: str | None, embedded_pid: int | None = None) -> None:
+    def __init__(
+        self, kubeconfig: str | None, embedded_pid: int | None = None, context: str | None = None
+    ) -> None:
+        """`context`: the one to use, where it is there; otherwise the current one."""
         self.kubeconfig = credentials.absolute(kubeconfig)
         self.embedded_pid = embedded_pid
-        self._wire = Wire(lambda context: credentials.load(self.kubeconfig, context))
+        self._wire = Wire(lambda renewed: credentials.load(self.kubeconfig, renewed or context))
+        self.context = self._wire.credentials.context
         api = self._wire.client()
         self._core, self._apps = client.CoreV1Api(api), client.AppsV1Api(api)
         self._slices, self._leases = client.DiscoveryV1Api(api), client.CoordinationV1Api(api)

@@ -392,7 +392,10 @@ def test_a_switch_of_the_current_context_is_not_followed(small, tmp_path):
     document["users"][0]["user"]["token"] = found.accept()
     document["current-context"] = "other"
     replace(found.path, json.dumps(document))
-    assert found.cluster.identity()
+    uid, _ = found.cluster.identity()
+    again = Cluster(found.cluster.kubeconfig, context=found.cluster.context)
+    assert again.identity()[0] == uid
+    assert Cluster(found.cluster.kubeconfig).context == "other"
 
 
 def test_a_certificate_that_was_rotated_is_taken_up(tmp_path, pair):

@@ -1,16 +1,18 @@
 """What stands between us and the API server is never taken for its word: not for "gone", not for "there", not for a traceback."""
 
+import io
 import json
-import threading
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from chaos import kube_wire
 from chaos.cluster import TROUBLE, Cluster, told
 from chaos.kube_answers import ApiError, asked, found, refusal
 from embedded.apiserver.kubeconfig import write
-from tests.chaos.between import PAGES, Between, Page, as_json, status
+from tests.chaos.between import PAGES, Page, as_json, status
+from tests.chaos.between import Between as Proxy
 
 META = {"name": "vllm", "namespace": "ml", "uid": "u", "resourceVersion": "1"}
 CALLS = {
@@ -44,23 +46,47 @@ CALLS = {
 RECORDED = sorted((Path(__file__).parent.parent / "embedded/recorded").glob("*.json"))
 
 
-@pytest.fixture(scope="module")
+class Between:
+    """Answers everything with one page, without a socket."""
+
+    page: Page
+
+    def request(self, *_: object, **__: object) -> urllib3.HTTPResponse:
+        headers = {"Content-Type": self.page.content_type}
+        return urllib3.HTTPResponse(
+            io.BytesIO(self.page.body), headers, self.page.status, preload_content=False
+        )
+
+
+@pytest.fixture
 def between():
-    with Between() as made:
-        yield made
+    return Between()
 
 
 @pytest.fixture
 def cluster(between, tmp_path):
-    write(tmp_path / "kubeconfig", between.url, "a-token", "ml")
-    return Cluster(str(tmp_path / "kubeconfig"))
+    write(tmp_path / "kubeconfig", "http://127.0.0.1:9", "a-token", "ml")
+    found = Cluster(str(tmp_path / "kubeconfig"))
+    found._wire._held.pool = between
+    return found
+
+
+def test_no_page_is_an_answer_on_the_wire(tmp_path):
+    """As what stands between sends them: cut, redirected, closed."""
+    with Proxy() as proxy:
+        write(tmp_path / "kubeconfig", proxy.url, "a-token", "ml")
+        found = Cluster(str(tmp_path / "kubeconfig"))
+        for page in PAGES.values():
+            proxy.page = lambda *_, page=page: page
+            with pytest.raises(TROUBLE):
+                found.workload("deployment", "ml", "vllm")
 
 
 @pytest.mark.parametrize("call", CALLS)
 def test_no_page_is_an_answer_to_anything(between, cluster, call):
     believed, words = [], []
     for name, page in PAGES.items():
-        between.page = lambda *_, page=page: page
+        between.page = page
         try:
             believed.append(f"{name}: {CALLS[call](cluster)!r}")
         except TROUBLE as e:
@@ -93,20 +119,20 @@ def test_no_page_is_an_answer_to_anything(between, cluster, call):
 )  # fmt: skip
 def test_a_success_that_is_not_what_was_asked_for_is_an_error_of_the_world(between, cluster, call, page):
     body = json.dumps(page).encode() + b"\n"
-    between.page = lambda *_: Page(200, body)
+    between.page = Page(200, body)
     with pytest.raises(TROUBLE):
         CALLS[call](cluster)
 
 
 def test_a_watch_that_ends_at_once_is_not_asked_for_again_without_a_pause(between, cluster):
-    between.page = lambda *_: Page(200, b"")
+    between.page = Page(200, b"")
     with pytest.raises(TROUBLE, match="ended at once"):
         CALLS["watch"](cluster)
 
 
 def test_an_answer_without_an_end_is_given_up(between, cluster, monkeypatch):
     monkeypatch.setattr(kube_wire, "MOST_BYTES", 1000)
-    between.page = lambda *_: Page(200, b" " * 100_000)
+    between.page = Page(200, b" " * 100_000)
     with pytest.raises(TROUBLE, match="an answer of more than"):
         CALLS["pods"](cluster)
 
@@ -152,16 +178,16 @@ def test_what_a_real_api_server_answered_is_its_word(path):
     ],
 )  # fmt: skip
 def test_the_servers_own_word_is_believed(between, cluster, call, page, means):
-    between.page = lambda *_: page
+    between.page = page
     assert CALLS[call](cluster) == means
 
 
 def test_a_group_that_is_not_installed_is_told_by_a_page_and_only_there(between, cluster):
-    between.page = lambda *_: PAGES["a plain 404"]
+    between.page = PAGES["a plain 404"]
     assert cluster.scaled_objects("ml") == []
     assert cluster.inference_service("ml", "vllm") is None
     for name in ("a 404 of HTML", "a 502 of HTML", "a 200 of HTML", "a 404 of other JSON"):
-        between.page = lambda *_, name=name: PAGES[name]
+        between.page = PAGES[name]
         with pytest.raises(TROUBLE):
             cluster.scaled_objects("ml")
         with pytest.raises(TROUBLE):
@@ -171,21 +197,10 @@ def test_a_group_that_is_not_installed_is_told_by_a_page_and_only_there(between,
 @pytest.mark.parametrize("code", [403, 422, 500])
 def test_a_refusal_is_one_line_with_the_servers_words_and_no_headers(between, cluster, code):
     words = "admission webhook denied it:\n  reason one\n\x1b[31m  reason two"
-    between.page = lambda *_: status(code, "Denied", message=words)
+    between.page = status(code, "Denied", message=words)
     with pytest.raises(ApiError) as caught:
         CALLS["set scale"](cluster)
     for text in (str(caught.value), told(caught.value)):
         assert "admission webhook denied it: reason one" in text
         assert "Content-Type" not in text
         assert text.isprintable()
-
-
-def test_threads_read_one_cluster_at_once(between, cluster):
-    between.page = lambda *_: as_json(200, {"kind": "Scale", "metadata": META})
-    came = []
-    threads = [threading.Thread(target=lambda: came.append(CALLS["scale"](cluster))) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(came) == 8
