@@ -137,9 +137,10 @@ class Wire:
 
     def _wrong(self, used: Credentials, fresh: _Held) -> str:
         """Why fresh credentials are not used, in words; empty: they are. Raises what a request raises."""
-        if fresh.credentials.same_as(used):
+        same_server = fresh.credentials.server == used.server
+        if same_server and fresh.credentials.same_as(used):
             return "loaded anew, the credentials are the same"
-        if fresh.credentials.server == used.server and (used.server.proven or self.cluster is None):
+        if same_server and (used.server.proven or self.cluster is None):
             return ""
         if self.cluster is None:
             return "loaded anew, the kubeconfig leads to another server"

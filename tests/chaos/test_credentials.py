@@ -381,6 +381,29 @@ def test_the_same_cluster_at_another_address_is_followed(small, tmp_path):
         assert found.cluster.identity() == (uid, True)
 
 
+def test_a_new_authority_is_followed_where_it_leads_to_the_same_cluster(small, tmp_path, pair):
+    second = certificate.make(tmp_path)
+    token = Rotating(small, tmp_path, "token").accept()
+    context = pair.server_context()
+    with Between(f"http://127.0.0.1:{small.port}") as between:
+        between._server.socket = context.wrap_socket(between._server.socket, server_side=True)
+        url = between.url.replace("http:", "https:")
+
+        def trusting(made: certificate.Certificate) -> Path:
+            authority = {"certificate-authority-data": data(made.certificate)}
+            return kubeconfig(tmp_path / "tls", {"token": token}, url, **authority)
+
+        found = Cluster(str(trusting(pair)))
+        uid, _ = found.identity()
+        context.load_cert_chain(second.certificate, second.key)
+        words = told(refused_by(found))
+        assert "TLS: " in words
+        assert "the credentials are the same" in words
+        trusting(second)
+        found._wire._not_before = 0.0
+        assert found.identity()[0] == uid
+
+
 def test_a_switch_of_the_current_context_is_not_followed(small, tmp_path):
     found = Rotating(small, tmp_path, "token")
     found.cluster.identity()
