@@ -3,48 +3,42 @@
 What can go wrong on the way is TROUBLE; a caller that must not give up catches it and tries again.
 """
 
-import base64
-import binascii
 import email.utils
-import json
-import os
-import ssl
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import urllib3
-from kubernetes import client, config
+from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from contract.refusal import Refusal
+from chaos import credentials
+from chaos.kube_answers import TROUBLE as TROUBLE
+from chaos.kube_answers import NotTheApi, line, no_such_api
+from chaos.kube_answers import told as told
+from chaos.kube_wire import Wire, events
 
-# The client raises its own exception for an answer, urllib3's for no answer, and ValueError for one that is no JSON
-# (an ingress may send a page of HTML).
-TROUBLE = (ApiException, urllib3.exceptions.HTTPError, ValueError)
 EMBEDDED_LABEL = "brownout.dev/embedded"
 EMBEDDED_PID = "brownout.dev/pid"
 _TIMEOUT_S = (3, 10)  # connect, read: without them a hung API server blocks for ever
 _LIVE = ("Pending", "Running", "Unknown")  # Failed and Succeeded Pods never go away by themselves
-_IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
 
 
 class Cluster:
-    """One cluster: by the context that a kubeconfig names, or, in one of its Pods, by the Pod's own account."""
+    """One cluster: by the context that a kubeconfig names, or, in one of its Pods, by the Pod's own account.
 
-    def __init__(self, kubeconfig: str | None, embedded_pid: int | None = None) -> None:
-        self.kubeconfig = kubeconfig
+    `kubeconfig` and `context`, as attributes, are what leads here from any folder and in any environment, though somebody
+    makes another context the current one; None: the Pod's own account.
+    """
+
+    def __init__(
+        self, kubeconfig: str | None, embedded_pid: int | None = None, context: str | None = None
+    ) -> None:
+        """`context`: the one to use, where it is there; otherwise the current one."""
+        self.kubeconfig = credentials.absolute(kubeconfig)
         self.embedded_pid = embedded_pid
-        settings = client.Configuration()
-        try:
-            if kubeconfig is None and os.environ.get(_IN_CLUSTER):
-                config.load_incluster_config(client_configuration=settings)
-            else:
-                config.load_kube_config(config_file=kubeconfig, client_configuration=settings)
-        except (config.ConfigException, OSError) as e:
-            raise Refusal(f"kubeconfig {kubeconfig or '(default)'}: cannot be used: {e}") from None
-        settings.retries = False
-        self._settings = settings
-        api = client.ApiClient(settings)
+        self._wire = Wire(lambda renewed: credentials.load(self.kubeconfig, renewed or context))
+        self.context = self._wire.credentials.context
+        api = self._wire.client()
         self._core, self._apps = client.CoreV1Api(api), client.AppsV1Api(api)
         self._slices, self._leases = client.DiscoveryV1Api(api), client.CoordinationV1Api(api)
         self._policies, self._network = client.PolicyV1Api(api), client.NetworkingV1Api(api)
@@ -54,9 +48,10 @@ class Cluster:
     def identity(self) -> tuple[str, bool]:
         """The uid of kube-system, and whether this is an embedded stack's cluster."""
         meta = _json(self._core.read_namespace("kube-system", **_RAW))["metadata"]
-        embedded = meta.get("labels", {}).get(EMBEDDED_LABEL) == "true"
-        pid = meta.get("annotations", {}).get(EMBEDDED_PID)
+        embedded = (meta.get("labels") or {}).get(EMBEDDED_LABEL) == "true"
+        pid = (meta.get("annotations") or {}).get(EMBEDDED_PID)
         self.embedded_pid = int(pid) if embedded and pid else None
+        self._wire.cluster = self._wire.cluster or meta["uid"]
         return meta["uid"], embedded
 
     def clock_ahead_s(self, now: float) -> float | None:
@@ -69,12 +64,12 @@ class Cluster:
         )  # the header leaves out fractions
 
     def credential_ends_at(self) -> float | None:
-        """When what we show the API server runs out, in unix seconds; None: it does not say, or is renewed by itself."""
-        key = self._settings.get_api_key_with_prefix("authorization") or ""
-        ends = [token_ends_at(key.removeprefix("Bearer ")), certificate_ends_at(self._settings.cert_file)]
-        if self._settings.refresh_api_key_hook is not None:
-            ends[0] = None  # it fetches a fresh one
-        return min((e for e in ends if e is not None), default=None)
+        """When what we show the API server runs out, in unix seconds; None: it does not say, or is renewed."""
+        return self._wire.credentials.ends_at
+
+    def renew_credential(self) -> None:
+        """Read the kubeconfig again, before the API server refuses what was read of it."""
+        self._wire.renew()
 
     def allows(self, verb: str, group: str, resource: str, namespace: str | None, name: str | None) -> bool:
         """Asked of the cluster itself, by a SelfSubjectAccessReview."""
@@ -120,17 +115,19 @@ class Cluster:
         self, kind: str, namespace: str, name: str, version: str, seconds: int
     ) -> Iterator[dict[str, Any]]:
         """Its events after a version, {type, object}, for so many seconds at most."""
+        began, any_came = time.monotonic(), False
         response = getattr(self._apps, f"list_namespaced_{_SNAKE[kind]}")(
             namespace, field_selector=f"metadata.name={name}", resource_version=version, watch=True,
             timeout_seconds=seconds, _preload_content=False, _request_timeout=(_TIMEOUT_S[0], seconds + 5),
         )  # fmt: skip
         try:
-            rest = b""
-            for piece in response.stream(8192, decode_content=False):
-                *lines, rest = (rest + piece).split(b"\n")
-                yield from (json.loads(line) for line in lines if line)
+            for found in events(response, name, namespace, f"{kind}s"):
+                any_came = True
+                yield found
         finally:
             response.close()
+        if not any_came and time.monotonic() - began < min(1, seconds):
+            raise NotTheApi(f"the watch of {kind} {namespace}/{name} ended at once")
 
     # Pods, who owns them, and where they are reached.
 
@@ -190,7 +187,8 @@ class Cluster:
         for part in slices:
             for endpoint in part.get("endpoints") or ():  # null where there is none
                 pod = (endpoint.get("targetRef") or {}).get("uid", "")
-                found.append({"pod": pod, "ready": endpoint.get("conditions", {}).get("ready", False)})
+                conditions = endpoint.get("conditions") or {}
+                found.append({"pod": pod, "ready": conditions.get("ready", False)})
         return found
 
     # Nodes.
@@ -244,13 +242,13 @@ class Cluster:
     def scaled_objects(self, namespace: str) -> list[dict[str, Any]]:
         """KEDA's; none where the cluster has no KEDA."""
         where = ("keda.sh", "v1alpha1", namespace, "scaledobjects")
-        found = _or_none(lambda: self._custom.list_namespaced_custom_object(*where, **_RAW))
+        found = _if_spoken(lambda: self._custom.list_namespaced_custom_object(*where, **_RAW))
         return found["items"] if found else []
 
     def inference_service(self, namespace: str, name: str) -> dict[str, Any] | None:
         """KServe's; None where there is none of this name, or the cluster has no KServe."""
         where = ("serving.kserve.io", "v1beta1", namespace, "inferenceservices", name)
-        return _or_none(lambda: self._custom.get_namespaced_custom_object(*where, **_RAW))
+        return _if_spoken(lambda: self._custom.get_namespaced_custom_object(*where, **_RAW))
 
     # Leases.
 
@@ -286,13 +284,6 @@ def load_client() -> None:
         getattr(client, name)
 
 
-def told(error: Exception) -> str:
-    """What went wrong, in a line: the API server's own words where it has said some."""
-    if isinstance(error, ApiException) and error.status:
-        return f"it says {_message(error)}"[:300]
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:300]
-
-
 def selector_text(selector: dict[str, Any]) -> str:
     """A workload's selector as a list call takes it."""
     parts = [f"{k}={v}" for k, v in (selector.get("matchLabels") or {}).items()]
@@ -321,18 +312,26 @@ _SNAKE = {"deployment": "deployment", "statefulset": "stateful_set"}  # as the c
 
 
 def _json(response: Any) -> dict[str, Any]:
-    found = json.loads(response.data)
-    if not isinstance(found, dict):
-        raise ValueError("the API server's answer is no object")
+    found: dict[str, Any] = response.found  # what came back was looked at on its way
     return found
 
 
 def _or_none(call: Callable[[], Any]) -> dict[str, Any] | None:
-    """None where the API server itself says 404; a page of somebody in between is trouble."""
+    """None where the API server itself says that there is none of this name."""
     try:
         return _json(call())
     except ApiException as e:
-        if e.status == 404 and (_status(e) or "page not found" in str(e.body)):
+        if e.status == 404:
+            return None
+        raise
+
+
+def _if_spoken(call: Callable[[], Any]) -> dict[str, Any] | None:
+    """Of a custom kind: None where the cluster does not have it, or none of the name."""
+    try:
+        return _json(call())
+    except TROUBLE as e:
+        if no_such_api(e):
             return None
         raise
 
@@ -354,39 +353,5 @@ def _unless_gone(call: Callable[[], Any]) -> None:
             raise
 
 
-def _status(error: ApiException) -> dict[str, Any] | None:
-    try:
-        body = json.loads(error.body)
-    except (TypeError, ValueError):
-        return None
-    return body if isinstance(body, dict) and body.get("kind") == "Status" else None
-
-
 def _message(error: ApiException) -> str:
-    said = (_status(error) or {}).get("message")  # a Status need not have one
-    return str(said) if said else f"{error.status} {error.reason}"
-
-
-def token_ends_at(token: str) -> float | None:
-    """`exp` of a JSON Web Token; None where it is none, or does not say."""
-    parts = token.split(".")
-    if len(parts) != 3:
-        return None
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=="))
-    except (binascii.Error, ValueError):
-        return None
-    ends_at = claims.get("exp") if isinstance(claims, dict) else None
-    return float(ends_at) if isinstance(ends_at, int | float) else None
-
-
-def certificate_ends_at(path: str | None) -> float | None:
-    """The end of a client certificate; None where there is none."""
-    if not path:
-        return None
-    try:
-        # What the standard library uses for its own tests; there is no public function that reads a date of a file.
-        found = ssl._ssl._test_decode_cert(path)  # type: ignore[attr-defined]
-    except (OSError, ssl.SSLError):
-        return None
-    return ssl.cert_time_to_seconds(found["notAfter"])
+    return line(str(error))

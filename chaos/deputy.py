@@ -66,7 +66,7 @@ class Deputy:
         if self._question is None:  # before the folder can be moved, or its keys taken out of the environment
             self._question = self._asks()
         if undo.target_handle.on_cluster:
-            cluster = self._given or Cluster(undo.kubeconfig, undo.embedded_pid)
+            cluster = self._given or Cluster(undo.kubeconfig, undo.embedded_pid, undo.context)
             uid, _ = cluster.identity()
             if uid != undo.cluster:
                 where = cluster.kubeconfig or "the default kubeconfig"

@@ -36,6 +36,7 @@ class Undo:
     holder: str  # host:pid of the controller
     deadline: float  # unix seconds: from then on others restore in the controller's place
     state: dict[str, Any]  # the driver's snapshot
+    context: str | None = None  # of the kubeconfig: another may be made the current one meanwhile
 
     @property
     def target_handle(self) -> Handle:

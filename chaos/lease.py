@@ -27,11 +27,11 @@ def name_of(kind: str, handle: str) -> str:
 
 
 def rights(kind: str, handle: str) -> list[Right]:
-    """What the cluster must allow, so that the Lease can be taken and given back."""
+    """What the cluster must allow, so that the Lease can be taken, given back, and found by a restore from elsewhere."""
     where, name = namespace_of(kind, handle), name_of(kind, handle)
     group = "coordination.k8s.io"
     found = [Right(v, group, "leases", where, name) for v in ("get", "delete")]
-    return [Right("create", group, "leases", where), *found]
+    return [*(Right(v, group, "leases", where) for v in ("create", "list")), *found]
 
 
 def read(cluster: Cluster, undo: Undo) -> dict[str, Any] | None:

@@ -45,27 +45,41 @@ def check(
     fault: Fault, handle: Handle, unprotected: bool, ground: Ground, deadline: float, now: float
 ) -> None:
     """Raises CannotInject with all that is missing, and TROUBLE."""
+    cluster = ground.cluster if handle.on_cluster else None
+    off = misdated(cluster, now) if cluster else []  # first, while `now` is now
+    # Before the rights: a fresh credential may be taken up here, and it is its rights that count.
+    ended = outlived(cluster, deadline) if cluster else []
     missing = unguarded(fault, handle, unprotected, ground, now)
-    cluster = ground.cluster
-    if handle.on_cluster and cluster is not None:
+    if cluster:
         missing += [f"the right to {right} is missing" for right in refused(fault, handle, cluster)]
-        ahead_s = cluster.clock_ahead_s(now)
-        if ahead_s is not None and abs(ahead_s) > reaper.CLOCKS_AGREE_S:
-            missing.append(
-                f"this machine's clock is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the API server's: "
-                "who mends by the Lease would come too late or too early; set it right"
-            )
-        missing += outlived(cluster, deadline)
+    missing += off + ended
     if missing:
         raise CannotInject("; ".join(missing))
 
 
+def misdated(cluster: Cluster, now: float) -> list[str]:
+    """Whether this machine's clock is not the cluster's."""
+    ahead_s = cluster.clock_ahead_s(now)
+    if ahead_s is None or abs(ahead_s) <= reaper.CLOCKS_AGREE_S:
+        return []
+    return [
+        f"this machine's clock is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the API server's: "
+        "who mends by the Lease would come too late or too early; set it right"
+    ]
+
+
 def outlived(cluster: Cluster, deadline: float) -> list[str]:
-    """Whether the credential ends before a fault's deadline."""
+    """Whether the credential ends before a fault's deadline, and nobody has written a better one into the kubeconfig."""
     ends_at = cluster.credential_ends_at()
+    if ends_at is not None and ends_at < deadline:
+        cluster.renew_credential()
+        ends_at = cluster.credential_ends_at()
     if ends_at is None or ends_at >= deadline:
         return []
-    return [f"the credential of the kubeconfig ends {deadline - ends_at:.0f} s before the fault's deadline"]
+    return [
+        f"the credential of the kubeconfig ends {deadline - ends_at:.0f} s before the fault's deadline, and nothing could be "
+        "restored from then on: give one that lasts longer, or that is renewed (a tokenFile, an exec plugin)"
+    ]
 
 
 def unguarded(fault: Fault, handle: Handle, unprotected: bool, ground: Ground, now: float) -> list[str]:

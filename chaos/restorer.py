@@ -197,8 +197,13 @@ class Restorer:
             looks: list[Seen | None] = []
 
             def look(looks: list[Seen | None] = looks) -> Seen | None:
-                looks.append(self._look())
-                return looks[-1]
+                try:
+                    seen = self._look()
+                except NotYet:
+                    looks.append(None)
+                    raise
+                looks.append(seen)
+                return seen
 
             again_by = max(self._over_at, self._clock.now() + AGAIN_WITHIN_S)
             seen, why = self._until(look, again_by)

@@ -201,7 +201,8 @@ class _StepWalk:
             fault=bound.step.fault, options=bound.step.with_, target=bound.target,
             kind=handle.kind, handle=handle.name, given=handle.given,
             cluster=ground.uid if handle.on_cluster or ground.embedded else None,
-            kubeconfig=ground.cluster.kubeconfig if ground.cluster else None, embedded_pid=ground.embedded_pid,
+            kubeconfig=ground.cluster.kubeconfig if ground.cluster else None,
+            context=ground.cluster.context if ground.cluster else None, embedded_pid=ground.embedded_pid,
             holder=f"{socket.gethostname()}:{os.getpid()}", deadline=deadline, state=state,
         )  # fmt: skip
         # As whoever reads it has it: what is held is known again by its being equal.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
+import json
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +32,7 @@ class Identity:
     token: str
     rules: tuple[Rule, ...] = ()
     admin: bool = False
+    ends_at: float | None = None  # in unix seconds; from then on the token is refused
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,16 @@ def rules_of(role: dict[str, Any], namespace: str | None = None) -> tuple[Rule, 
     )
 
 
-def who(identities: Iterable[Identity], authorization: str | None) -> Identity | None:
-    """The identity of an Authorization header; without one the anonymous, None for a token nobody has."""
+def web_token(user: str, ends_at: float) -> str:
+    """A token as the API server issues one to an account: whoever holds it can read when it ends. Each is another."""
+    claims = {"sub": user, "exp": int(ends_at), "jti": secrets.token_hex(8)}
+    parts = ({"alg": "RS256", "typ": "JWT"}, claims, secrets.token_hex(16))
+    return ".".join(base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts)
+
+
+def who(identities: Iterable[Identity], authorization: str | None, now: float = 0.0) -> Identity | None:
+    """The identity of an Authorization header; without one the anonymous, None for a token nobody has, or that has ended
+    (a real API server leaves it a minute more)."""
     if authorization is None:
         return ANONYMOUS
     scheme, _, token = authorization.partition(" ")
@@ -74,7 +86,7 @@ def who(identities: Iterable[Identity], authorization: str | None) -> Identity |
     token = token.strip()
     for identity in identities:
         if hmac.compare_digest(identity.token.encode(), token.encode()):
-            return identity
+            return None if identity.ends_at is not None and now >= identity.ends_at else identity
     return None
 
 

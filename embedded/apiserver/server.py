@@ -74,7 +74,8 @@ class Api:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         try:
-            identity = rights.who(self.cluster.tokens, request.headers.get("Authorization"))
+            now = self.cluster.controllers.now()
+            identity = rights.who(self.cluster.tokens, request.headers.get("Authorization"), now)
             if identity is None:
                 raise unauthorized()
             asked = read(request.method, request.path, request.query)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from chaos import faults, preflight
-from chaos.cluster import Cluster, certificate_ends_at, token_ends_at
+from chaos.credentials import certificate_ends_at, token_ends_at
 from chaos.fault import CannotInject, Deadman, Handle
 from chaos.lookout import look
 from chaos.plan import bind
@@ -16,6 +16,8 @@ from chaos.preflight import Ground, ground_of
 from contract import timeline
 from contract.refusal import Refusal
 from embedded.apiserver import certificate
+from embedded.apiserver.kubeconfig import write
+from embedded.apiserver.rights import Identity, web_token
 from tests.chaos.stand import LONG
 
 TARGET = Handle("deployment", "ml/vllm-server")
@@ -65,14 +67,26 @@ def test_a_fault_that_only_the_guardian_mends_needs_an_embedded_stack_or_the_ope
     assert preflight.unguarded(frozen, handle, False, ground, 0.0) == []
 
 
-@pytest.mark.parametrize(("left_s", "refused"), [(10, True), (100, False), (None, False)])
-def test_a_credential_that_ends_before_the_deadline_is_refused(stand, ground, monkeypatch, left_s, refused):
-    ends_at = None if left_s is None else time.time() + left_s
-    monkeypatch.setattr(Cluster, "credential_ends_at", lambda self: ends_at)
+@pytest.mark.parametrize(
+    ("left_s", "kept_as", "refused"),
+    [(30, "token", True), (100, "token", False), (30, "tokenFile", False)],
+)
+def test_a_credential_that_ends_before_the_deadline_is_refused(stand, tmp_path, left_s, kept_as, refused):
+    """A tokenFile is not: whoever writes it renews it, which is what it is for."""
+    token = web_token("operator", time.time() + left_s)
+    stand.cluster.tokens = (*stand.cluster.tokens[:1], Identity("operator", token, admin=True))
+    path = tmp_path / "kubeconfig"
+    write(path, stand.url, token, "ml")
+    if kept_as == "tokenFile":
+        (tmp_path / "token").write_text(token)
+        path.write_text(path.read_text().replace(f'"token": "{token}"', '"tokenFile": "token"'))
+    ground = ground_of(stand.topology().model_copy(update={"kubeconfig": str(path)}), without_reaper=False)
     if not refused:
         check(stand, ground)
         return
-    with pytest.raises(CannotInject, match="the credential of the kubeconfig ends"):
+    with pytest.raises(
+        CannotInject, match=r"the credential of the kubeconfig ends 3[01] s before the fault's"
+    ):
         check(stand, ground)
 
 

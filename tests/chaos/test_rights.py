@@ -38,7 +38,6 @@ NAMESPACES = ("ml", lease.NODES)
 # Not looked for before a run: each is used at another time, and what happens without it is said there.
 AT_ANOTHER_TIME = {
     "get namespaces": "asked first of all: without it a run does not begin",
-    "list leases": "make restore looks for open faults by it",
     "update leases": "a record's deadline is moved by it; without it others join in at the deadline, which changes nothing",
     "list horizontalpodautoscalers": "without it a plan says that it is not known who else scales",
     "list scaledobjects": "the same",

@@ -18,7 +18,7 @@ ROLE, REAPER = ROOT / "deploy/openshift-role.yaml", ROOT / "deploy/reaper.yaml"
 TARGET = Handle("deployment", HANDLE)
 # What a plan does without, and says so.
 NOT_ASKED_BEFORE = (
-    "get namespaces", "list leases", "update leases", "list horizontalpodautoscalers", "list scaledobjects", "get inferenceservices",
+    "get namespaces", "update leases", "list horizontalpodautoscalers", "list scaledobjects", "get inferenceservices",
 )  # fmt: skip
 
 

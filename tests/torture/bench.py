@@ -133,7 +133,7 @@ class Controller:
             self._guardian = until(self._look, "the guardian has been started")
         return self._guardian
 
-    def await_event(self, move: str, stage: str, within_s: float = 30.0) -> None:
+    def await_event(self, move: str, stage: str, within_s: float = 90.0) -> None:
         until(lambda: (move, stage) in self.told(), f"{move} {stage}", within_s)
 
     def told(self) -> list[tuple[str, str]]:

@@ -82,7 +82,7 @@ def deleted_mid_mend(bench: Bench, chance: Random) -> float:
     gate = Gate(MOMENTS["mid-mend"])
     bench.stand.trouble = gate
     controller = bench.chaos(SHORT_S)
-    assert gate.reached.wait(30)
+    assert gate.reached.wait(90)
     controller.guardian()
     at = time.time()
     _delete_leases(bench)

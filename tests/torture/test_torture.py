@@ -20,6 +20,8 @@ HANDFUL = (
     "disk full",
     "API dropped after · inject",
     "API 502 · mend",
+    "credentials rotated mid-fault",
+    "a page from between while restoring · guardian",
 )
 
 

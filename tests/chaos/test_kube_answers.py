@@ -1,0 +1,206 @@
+"""What stands between us and the API server is never taken for its word: not for "gone", not for "there", not for a traceback."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from chaos import kube_wire
+from chaos.cluster import TROUBLE, Cluster, told
+from chaos.kube_answers import ApiError, asked, found, refusal
+from embedded.apiserver.kubeconfig import write
+from tests.chaos.between import PAGES, Page, as_json, status
+from tests.chaos.between import Between as Proxy
+
+META = {"name": "vllm", "namespace": "ml", "uid": "u", "resourceVersion": "1"}
+CALLS = {
+    "identity": lambda c: c.identity(),
+    "clock": lambda c: c.clock_ahead_s(0.0),
+    "allows": lambda c: c.allows("get", "", "pods", "ml", None),
+    "workload": lambda c: c.workload("deployment", "ml", "vllm"),
+    "statefulset": lambda c: c.workload("statefulset", "ml", "vllm"),
+    "scale": lambda c: c.scale("deployment", "ml", "vllm"),
+    "set scale": lambda c: c.set_scale("deployment", {"metadata": META}, 1),
+    "watch": lambda c: list(c.watch_workload("deployment", "ml", "vllm", "1", 1)),
+    "pods": lambda c: c.pods("ml", {}),
+    "replica sets": lambda c: c.replica_sets("ml", {}),
+    "pods on": lambda c: c.pods_on("n"),
+    "delete pod": lambda c: c.delete_pod("ml", "vllm", "u", 0),
+    "evict": lambda c: c.evict("ml", "vllm", "u"),
+    "endpoints": lambda c: c.endpoints("ml"),
+    "node": lambda c: c.node("vllm"),
+    "cordon": lambda c: c.set_schedulable({"metadata": META}, False, {}),
+    "policies": lambda c: c.network_policies("ml"),
+    "policy": lambda c: c.network_policy("ml", "vllm"),
+    "create policy": lambda c: c.create_network_policy("ml", {"metadata": META}),
+    "delete policy": lambda c: c.delete_network_policy("ml", "vllm", "u"),
+    "autoscalers": lambda c: c.autoscalers("ml"),
+    "create lease": lambda c: c.create_lease("ml", {"metadata": META}),
+    "lease": lambda c: c.lease("ml", "vllm"),
+    "leases": lambda c: c.leases("ml", "a=b"),
+    "replace lease": lambda c: c.replace_lease({"metadata": META}),
+    "delete lease": lambda c: c.delete_lease("ml", "vllm", "u"),
+}
+RECORDED = sorted((Path(__file__).parent.parent / "embedded/recorded").glob("*.json"))
+
+
+class Between:
+    """Answers everything with one page, without a socket."""
+
+    page: Page
+
+    def request(self, *_: object, **__: object) -> urllib3.HTTPResponse:
+        headers = {"Content-Type": self.page.content_type}
+        return urllib3.HTTPResponse(
+            io.BytesIO(self.page.body), headers, self.page.status, preload_content=False
+        )
+
+
+@pytest.fixture
+def between():
+    return Between()
+
+
+@pytest.fixture
+def cluster(between, tmp_path):
+    write(tmp_path / "kubeconfig", "http://127.0.0.1:9", "a-token", "ml")
+    found = Cluster(str(tmp_path / "kubeconfig"))
+    found._wire._held.pool = between
+    return found
+
+
+def test_no_page_is_an_answer_on_the_wire(tmp_path):
+    """As what stands between sends them: cut, redirected, closed."""
+    with Proxy() as proxy:
+        write(tmp_path / "kubeconfig", proxy.url, "a-token", "ml")
+        found = Cluster(str(tmp_path / "kubeconfig"))
+        for page in PAGES.values():
+            proxy.page = lambda *_, page=page: page
+            with pytest.raises(TROUBLE):
+                found.workload("deployment", "ml", "vllm")
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_no_page_is_an_answer_to_anything(between, cluster, call):
+    believed, words = [], []
+    for name, page in PAGES.items():
+        between.page = page
+        try:
+            believed.append(f"{name}: {CALLS[call](cluster)!r}")
+        except TROUBLE as e:
+            words.append(told(e))
+    assert believed == []
+    assert [w for w in words if "\n" in w or len(w) > 300] == []
+
+
+@pytest.mark.parametrize(
+    ("call", "page"),
+    [
+        ("pods", {"kind": "PodList", "items": None}),
+        ("pods", {"kind": "PodList"}),
+        ("pods", {"kind": "PodList", "items": {}}),
+        ("pods", {"kind": "PodList", "items": [None]}),
+        ("pods", {"kind": "PodList", "items": [{"metadata": {"name": "a"}}]}),
+        ("pods", {"kind": "PodList", "items": [], "metadata": {"continue": "more"}}),
+        ("leases", {"kind": "PodList", "items": []}),
+        ("lease", {"kind": "Lease", "metadata": META | {"namespace": "others"}, "spec": {}}),
+        ("lease", {"kind": "Lease", "metadata": META, "spec": None}),
+        ("scale", {"kind": "Scale", "metadata": META, "spec": {"replicas": "1"}}),
+        ("scale", {"kind": "Scale", "metadata": META, "spec": {"replicas": None}}),
+        ("workload", {"kind": "Deployment", "metadata": META, "spec": {"selector": {}}}),
+        ("workload", {"kind": "Deployment", "metadata": META, "spec": {"replicas": True, "selector": {}}}),
+        ("allows", {"kind": "SelfSubjectAccessReview", "status": {}}),
+        ("watch", {"type": "DELETED", "object": {"kind": "Deployment", "metadata": META | {"name": "other"}}}),
+        ("watch", {"type": "DELETED"}),
+        ("watch", {"type": "ERROR", "object": {}}),
+    ],
+)  # fmt: skip
+def test_a_success_that_is_not_what_was_asked_for_is_an_error_of_the_world(between, cluster, call, page):
+    body = json.dumps(page).encode() + b"\n"
+    between.page = Page(200, body)
+    with pytest.raises(TROUBLE):
+        CALLS[call](cluster)
+
+
+def test_a_watch_that_ends_at_once_is_not_asked_for_again_without_a_pause(between, cluster):
+    between.page = Page(200, b"")
+    with pytest.raises(TROUBLE, match="ended at once"):
+        CALLS["watch"](cluster)
+
+
+def test_an_answer_without_an_end_is_given_up(between, cluster, monkeypatch):
+    monkeypatch.setattr(kube_wire, "MOST_BYTES", 1000)
+    between.page = Page(200, b" " * 100_000)
+    with pytest.raises(TROUBLE, match="an answer of more than"):
+        CALLS["pods"](cluster)
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda p: p.stem)
+def test_what_a_real_api_server_answered_is_its_word(path):
+    """Every recorded exchange about what is read here."""
+    for exchange in json.loads(path.read_text())["exchanges"]:
+        request, response = exchange["request"], exchange["response"]
+        body, code = response.get("body"), response["status"]
+        address = request["path"].partition("?")
+        of = asked(
+            request["method"], address[0], request["body"] if isinstance(request["body"], dict) else None
+        )
+        if (
+            not of.kind
+            or not isinstance(body, dict)
+            or "watch" in address[2]
+            or "limit" in address[2]
+            or "Table" in json.dumps(body)[:40]
+        ):
+            continue
+        data = json.dumps(body).encode()
+        if code < 300:
+            found(of, data)
+        else:
+            error = refusal(of, code, {}, data)
+            assert isinstance(error, ApiError) or not of.name, f"{of}: {error}"
+
+
+@pytest.mark.parametrize(
+    ("call", "page", "means"),
+    [
+        ("workload", status(404, "NotFound", details={"name": "vllm", "group": "apps", "kind": "deployments"}), None),
+        ("workload", status(404, "NotFound", message='deployments.apps "vllm" not found'), None),
+        ("set scale", status(409, "Conflict", details={"name": "vllm", "group": "apps", "kind": "deployments/scale"}), None),
+        ("create lease", status(409, "AlreadyExists", details={"name": "vllm", "kind": "leases"}), None),
+        ("delete pod", status(404, "NotFound", details={"name": "vllm", "kind": "pods"}), False),
+        ("delete pod", status(409, "Conflict", details={"name": "vllm", "kind": "Pod"}), False),
+        ("evict", status(404, "NotFound", details={"name": "vllm", "kind": "pods"}), None),
+        ("delete lease", status(409, "Conflict", details={"name": "vllm", "kind": "Lease"}), None),
+        ("scale", as_json(200, {"kind": "Scale", "metadata": META}), {"kind": "Scale", "metadata": META, "spec": {}}),
+    ],
+)  # fmt: skip
+def test_the_servers_own_word_is_believed(between, cluster, call, page, means):
+    between.page = page
+    assert CALLS[call](cluster) == means
+
+
+def test_a_group_that_is_not_installed_is_told_by_a_page_and_only_there(between, cluster):
+    between.page = PAGES["a plain 404"]
+    assert cluster.scaled_objects("ml") == []
+    assert cluster.inference_service("ml", "vllm") is None
+    for name in ("a 404 of HTML", "a 502 of HTML", "a 200 of HTML", "a 404 of other JSON"):
+        between.page = PAGES[name]
+        with pytest.raises(TROUBLE):
+            cluster.scaled_objects("ml")
+        with pytest.raises(TROUBLE):
+            cluster.inference_service("ml", "vllm")
+
+
+@pytest.mark.parametrize("code", [403, 422, 500])
+def test_a_refusal_is_one_line_with_the_servers_words_and_no_headers(between, cluster, code):
+    words = "admission webhook denied it:\n  reason one\n\x1b[31m  reason two"
+    between.page = status(code, "Denied", message=words)
+    with pytest.raises(ApiError) as caught:
+        CALLS["set scale"](cluster)
+    for text in (str(caught.value), told(caught.value)):
+        assert "admission webhook denied it: reason one" in text
+        assert "Content-Type" not in text
+        assert text.isprintable()
