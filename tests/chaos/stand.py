@@ -120,6 +120,10 @@ tiers:
         finally:
             self._call(self._system(before))
 
+    def serve_again(self, name: str, families: list[str]) -> None:
+        """One Service more before the engine's Pods."""
+        self._call(self._serve_again(name, families))
+
     def touch(self) -> None:
         """Write the Deployment and leave its replicas alone: its version moves."""
         self._call(self._touch())
@@ -162,6 +166,11 @@ tiers:
         found = store.put(NAMESPACES, fresh) if fresh else store.get(NAMESPACES, "", "kube-system")
         assert found is not None
         return found
+
+    async def _serve_again(self, name: str, families: list[str]) -> None:
+        spec = {"selector": {"app": "vllm-server"}, "ports": [{"port": self.port}], "ipFamilies": families}
+        meta = {"name": name, "namespace": "ml"}
+        self.cluster.apply({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec})
 
     async def _touch(self) -> None:
         found = self.cluster.store.get(DEPLOYMENTS, "ml", "vllm-server")

@@ -425,7 +425,9 @@ def _gone(bench: Bench) -> threading.Event:
 def matrix() -> dict[str, Cell]:
     """Every cell by its name."""
     moments = ["before the record", "after the record", "mid-inject", IN_EFFECT, "mid-mend", "after"]
-    cells: dict[str, Cell] = {}
+    from tests.torture import cells_admission  # which is made of what stands here
+
+    cells: dict[str, Cell] = cells_admission.matrix()
     for name, blow in SIGNALS.items():
         for moment in moments:
             cells[f"{name} · {moment}"] = partial(_struck, moment, blow)

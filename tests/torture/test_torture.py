@@ -20,6 +20,9 @@ HANDFUL = (
     "disk full",
     "API dropped after · inject",
     "API 502 · mend",
+    "admission changes the inject · KILL · mid-inject",
+    "admission clamps the restore",
+    "two Services · KILL · in effect",
 )
 
 
