@@ -31,7 +31,7 @@ def seen_before(bench: Bench, chance: Random) -> float:
     """A dry run shows it: nothing is claimed and nothing written."""
     bench.stand.cluster.writes.admission = [admission.replicas("two-of-none", _two_of_none)]
     controller = bench.chaos(SHORT_S)
-    controller.wait()
+    controller.wait(WITHIN_S)
     assert controller.told() == [("inject", "fail")]
     assert "the cluster makes 2 of a scale" in controller.events()[0]["error"]
     assert {wanted for _, wanted, _ in bench.moved} <= {1}, "it was written all the same"
@@ -46,7 +46,7 @@ def not_seen_before(bench: Bench, chance: Random) -> float:
     at = time.time()
     controller.await_event("mend", "effective", WITHIN_S)
     assert ("inject", "effective") not in controller.told()
-    controller.wait()
+    controller.wait(WITHIN_S)
     _settled(bench, controller)
     return at
 
@@ -79,7 +79,7 @@ def _both_killed(bench: Bench, chance: Random) -> float:
     os.kill(guardian, signal.SIGSTOP)
     os.killpg(controller.pid, signal.SIGKILL)
     os.kill(guardian, signal.SIGKILL)
-    controller.wait()
+    controller.wait(WITHIN_S)
     assert bench.stand.replicas() == 2, "somebody has restored it though all of ours were killed"
     _restored(bench, chance)
     gate.open()  # what the controller had sent arrives when it changes nothing any more
@@ -124,7 +124,7 @@ def two_services(bench: Bench, chance: Random) -> float:
     seen = next(e for e in controller.events() if e["stage"] == "effective")["detail"]
     assert seen == {"pods": 0, "endpoints": 0}
     at = time.time()
-    assert controller.wait() == 0, controller.said()
+    assert controller.wait(WITHIN_S) == 0, controller.said()
     _settled(bench, controller)
     return at
 
