@@ -17,7 +17,9 @@ from chaos.fault import Altered, CannotInject, Deadman, Fault, Foreign, Handle, 
 from chaos.workload import KINDS, Workload, grace_s, is_ready, staying
 from contract.strict import Strict
 
-CONFLICTS = 20  # how often a write that met a newer version reads and judges again: annotations make versions, too
+CONFLICTS = (
+    20  # how often a write that met a newer version reads and judges again: annotations make versions, too
+)
 WATCH_S = 5  # how long one watch lasts
 PAUSE_S = 0.5
 
