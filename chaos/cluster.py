@@ -17,6 +17,7 @@ from chaos.kube_answers import NotTheApi, line, no_such_api
 from chaos.kube_answers import told as told
 from chaos.kube_wire import Wire, events
 
+MANAGER = "brownout"  # as whom we write: managedFields name it where a field is as our own write left it
 EMBEDDED_LABEL = "brownout.dev/embedded"
 EMBEDDED_PID = "brownout.dev/pid"
 _TIMEOUT_S = (3, 10)  # connect, read: without them a hung API server blocks for ever
@@ -101,15 +102,29 @@ class Cluster:
             lambda: getattr(self._apps, f"read_namespaced_{_SNAKE[kind]}_scale")(name, namespace, **_RAW)
         )
 
-    def set_scale(self, kind: str, scale: dict[str, Any], replicas: int) -> dict[str, Any] | None:
-        """Scale, provided that nothing changed since `scale` was read: the new Scale; None: something did."""
+    def set_scale(
+        self, kind: str, scale: dict[str, Any], replicas: int, manager: str = MANAGER
+    ) -> dict[str, Any] | None:
+        """Scale, provided that nothing changed since `scale`, or the workload itself, was read: the new Scale, in which
+        admission may have made another number of ours; None: something did."""
         meta = scale["metadata"]
         body = {
             "metadata": {"resourceVersion": meta["resourceVersion"], "uid": meta["uid"]},
             "spec": {"replicas": replicas},
         }
         patch = getattr(self._apps, f"patch_namespaced_{_SNAKE[kind]}_scale")
-        return _unless_conflict(lambda: patch(meta["name"], meta["namespace"], body, **_RAW))
+        return _unless_conflict(
+            lambda: patch(meta["name"], meta["namespace"], body, field_manager=manager, **_RAW)
+        )
+
+    def try_scale(self, kind: str, workload: dict[str, Any], replicas: int) -> dict[str, Any]:
+        """The Scale that a scale would come to: it is admitted as a real one is, and not written."""
+        meta = workload["metadata"]
+        body = {"metadata": {"uid": meta["uid"]}, "spec": {"replicas": replicas}}
+        patch = getattr(self._apps, f"patch_namespaced_{_SNAKE[kind]}_scale")
+        return _json(
+            patch(meta["name"], meta["namespace"], body, dry_run="All", field_manager=MANAGER, **_RAW)
+        )
 
     def watch_workload(
         self, kind: str, namespace: str, name: str, version: str, seconds: int
@@ -162,7 +177,8 @@ class Cluster:
         return True
 
     def evict(self, namespace: str, name: str, uid: str) -> str | None:
-        """Ask for that very Pod to be evicted. None: it is on its way, or gone; otherwise why it may not."""
+        """Request that this very Pod be evicted. None: it is on its way, or gone; otherwise why it is not evicted. Raises
+        what is in TROUBLE where the API server did not answer."""
         body = {
             "apiVersion": "policy/v1",
             "kind": "Eviction",
@@ -170,13 +186,11 @@ class Cluster:
             "deleteOptions": {"preconditions": {"uid": uid}},
         }
         try:
-            self._core.create_namespaced_pod_eviction(name, namespace, body, **_RAW)
+            answer = _json(self._core.create_namespaced_pod_eviction(name, namespace, body, **_RAW))
         except ApiException as e:
-            if e.status in (404, 409):
-                return None
-            if e.status == 429:  # a PodDisruptionBudget
-                return _message(e)
-            raise
+            return None if e.status in (404, 409) else _message(e)
+        if answer.get("kind") == "Status" and answer.get("status") == "Failure":
+            return str(answer.get("message") or answer.get("reason") or "refused without a reason")
         return None
 
     def endpoints(self, namespace: str) -> list[dict[str, Any]]:
@@ -197,10 +211,14 @@ class Cluster:
         return _or_none(lambda: self._core.read_node(name, **_RAW))
 
     def set_schedulable(
-        self, node: dict[str, Any], schedulable: bool, annotations: dict[str, str | None]
+        self,
+        node: dict[str, Any],
+        schedulable: bool,
+        annotations: dict[str, str | None],
+        manager: str = MANAGER,
     ) -> dict[str, Any] | None:
-        """Cordon or uncordon, provided that nothing changed since `node` was read; None: something did. An annotation
-        of None is taken away."""
+        """Cordon or uncordon, provided that nothing changed since `node` was read: the node as it is then, which admission
+        may have changed; None: something did. An annotation of None is taken away."""
         meta = node["metadata"]
         body = {
             "metadata": {
@@ -210,7 +228,9 @@ class Cluster:
             },
             "spec": {"unschedulable": None if schedulable else True},
         }
-        return _unless_conflict(lambda: self._core.patch_node(meta["name"], body, **_RAW))
+        return _unless_conflict(
+            lambda: self._core.patch_node(meta["name"], body, field_manager=manager, **_RAW)
+        )
 
     # Network policies.
 
@@ -220,12 +240,10 @@ class Cluster:
     def network_policy(self, namespace: str, name: str) -> dict[str, Any] | None:
         return _or_none(lambda: self._network.read_namespaced_network_policy(name, namespace, **_RAW))
 
-    def create_network_policy(self, namespace: str, body: dict[str, Any]) -> bool:
-        """False: there is one of this name already."""
-        return (
-            _unless_conflict(lambda: self._network.create_namespaced_network_policy(namespace, body, **_RAW))
-            is not None
-        )
+    def create_network_policy(self, namespace: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        """What came of it, which admission may have changed; None: there is one of this name already."""
+        create = self._network.create_namespaced_network_policy
+        return _unless_conflict(lambda: create(namespace, body, field_manager=MANAGER, **_RAW))
 
     def delete_network_policy(self, namespace: str, name: str, uid: str) -> None:
         """Delete that very policy; one that is gone, or another of its name, is left as it is."""
@@ -282,6 +300,28 @@ def load_client() -> None:
         "DiscoveryV1Api", "NetworkingV1Api", "PolicyV1Api", "VersionApi",
     ):  # fmt: skip
         getattr(client, name)
+
+
+def managers(found: dict[str, Any], *path: str) -> set[str] | None:
+    """Who wrote a field of an object last, by its managedFields; empty: nobody, as after a scale to zero, which takes the
+    field away; None: they do not say. Admission may have changed what they wrote."""
+    entries = found["metadata"].get("managedFields")
+    if not entries:
+        return None
+    wrote = set()
+    for entry in entries:
+        fields: Any = entry.get("fieldsV1") or {}
+        for step in path:
+            fields = fields.get(f"f:{step}") if isinstance(fields, dict) else None
+        if fields is not None:
+            wrote.add(str(entry.get("manager")))
+    return wrote
+
+
+def refused(error: Exception) -> str | None:
+    """The API server's words where admission or validation denies a write for good (403, 422); None: it is another error."""
+    # What is no Status of the API server's is raised as another error, see kube_answers.py.
+    return _message(error) if isinstance(error, ApiException) and error.status in (403, 422) else None
 
 
 def selector_text(selector: dict[str, Any]) -> str:

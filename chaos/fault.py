@@ -19,7 +19,11 @@ from contract.topology import CLUSTER_KINDS, Handles
 
 
 class CannotInject(Exception):
-    """The target is not as the fault needs it; nothing was changed."""
+    """The target is not as the fault needs it; nothing was changed, or what was changed is not the fault, and is restored."""
+
+
+class Altered(ValueError):
+    """The cluster took our write, and made something else of it: tried again, as any error of the world is."""
 
 
 class Foreign(Exception):

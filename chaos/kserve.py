@@ -27,8 +27,11 @@ def is_owner(reference: dict[str, Any]) -> bool:
     return reference["kind"] == "InferenceService"
 
 
-def told(deployment: dict[str, Any], service: dict[str, Any] | None, unread: str | None) -> str:
-    """One sentence. `service`: the InferenceService; None where it could not be read, and `unread` says why."""
+def told(
+    deployment: dict[str, Any], service: dict[str, Any] | None, unread: str | None, replicas: int = 0
+) -> str:
+    """One sentence on a scale to so many replicas. `service`: the InferenceService; None where it could not be read, and
+    `unread` says why."""
     meta = deployment["metadata"]
     name, given = owner(deployment), (meta.get("annotations") or {}).get(CLASS)
     mode = _mode(meta, service)
@@ -39,9 +42,10 @@ def told(deployment: dict[str, Any], service: dict[str, Any] | None, unread: str
     else:
         least = _least(service)
         word = _ZERO if (given, least) == ("none", 0) else given or _DEFAULT
-        said = _BY_CLASS.get(word, "not one that is known here: whether a scale sticks will be seen")
+        by_class = _BY_CLASS | (_BY_CLASS_ABOVE_ZERO if replicas else {})
+        said = by_class.get(word, "not one that is known here: whether a scale sticks will be seen")
         words = f"autoscalerClass {given or f'not given, which is {_DEFAULT}'}: " + said.format(
-            least=least, ns=meta["namespace"], deployment=meta["name"], isvc=name
+            least=least, to=replicas, ns=meta["namespace"], deployment=meta["name"], isvc=name
         )
     return f"KServe ({name}), {words}" + (f" (its InferenceService was not read: {unread})" if unread else "")
 
@@ -76,5 +80,14 @@ _BY_CLASS = {
     "step will end there, and at most the engine was restarted. To have it stick: oc -n {ns} annotate --overwrite "
     f"inferenceservice {{isvc}} {CLASS}=external, which replaces the Pods once",
     _ZERO: "its controller keeps the replicas at 0, the minReplicas: a scale to zero sticks, but THE MEND WILL BE UNDONE; "
+    "give minReplicas 1 first",
+}
+# Of a scale to one or more, where something else becomes of it.
+_BY_CLASS_ABOVE_ZERO = {
+    "hpa": "its controller leaves the replicas alone; what the autoscaler that it has made does to a scale to {to} is named here too",
+    "keda": "its controller leaves the replicas alone, but the autoscaler that KEDA has made does not: A SCALE TO {to} IS UNDONE "
+    "where it is outside its bounds, and may be moved within them. To have it stick: oc -n {ns} annotate --overwrite "
+    "scaledobject {deployment} autoscaling.keda.sh/paused=true",
+    _ZERO: "A SCALE IS SET BACK AT ONCE: its controller keeps the replicas at 0, the minReplicas; THE RESTORE WILL BE UNDONE, TOO; "
     "give minReplicas 1 first",
 }

@@ -20,17 +20,16 @@ _GITOPS = {
 }
 
 
-def of(cluster: Cluster, workload: Workload) -> list[str]:
-    """A sentence for each. Raises TROUBLE and CannotInject."""
+def of(cluster: Cluster, workload: Workload, replicas: int) -> list[str]:
+    """A sentence for each: what it will do to a scale to so many. Raises TROUBLE and CannotInject."""
     found = workload.read()
     told = [
-        f"HorizontalPodAutoscaler {_name(h)}: zero replicas stick while it is disabled by them; after the mend it may "
-        "move away from the original"
+        f"HorizontalPodAutoscaler {_name(h)}: {_by_autoscaler(h['spec'], replicas)}"
         for h in cluster.autoscalers(workload.namespace)
         if _targets(h["spec"].get("scaleTargetRef"), workload)
     ]
     told += [
-        f"KEDA's ScaledObject {_name(s)}: it undoes a scale within its polling interval; the annotation "
+        f"KEDA's ScaledObject {_name(s)}: {_by_keda(s['spec'], replicas)}; the annotation "
         'autoscaling.keda.sh/paused: "true" stops it'
         for s in cluster.scaled_objects(workload.namespace)
         if _targets(s["spec"].get("scaleTargetRef"), workload)
@@ -43,10 +42,42 @@ def of(cluster: Cluster, workload: Workload) -> list[str]:
     ]
     marks = {**(meta.get("annotations") or {}), **(meta.get("labels") or {})}
     told += [words.format(marks[key]) for key, words in _GITOPS.items() if key in marks]
-    return told + _by_kserve(cluster, found)
+    return told + _by_kserve(cluster, found, replicas)
 
 
-def _by_kserve(cluster: Cluster, deployment: dict[str, Any]) -> list[str]:
+def _by_autoscaler(spec: dict[str, Any], replicas: int) -> str:
+    """It does nothing at zero, and puts what is outside its bounds back into them, whatever its metrics say."""
+    least, most = spec.get("minReplicas", 1), spec["maxReplicas"]
+    if replicas == 0 and least:
+        return (
+            "zero replicas stick, since they disable it; after the restore it may move away from the original"
+        )
+    if replicas < least:
+        return f"A SCALE TO {replicas} WILL BE UNDONE within seconds, and the step ends there: its minReplicas is {least}"
+    if replicas > most:
+        return f"A SCALE TO {replicas} WILL BE UNDONE within seconds, and the step ends there: its maxReplicas is {most}"
+    return (
+        f"it may move away from {replicas} by its metrics at any time (minReplicas {least}, maxReplicas {most}), and the "
+        "step ends there; after the restore it may move away from the original"
+    )
+
+
+def _by_keda(spec: dict[str, Any], replicas: int) -> str:
+    """KEDA itself scales from zero and to zero; between its bounds the autoscaler that it has made does."""
+    least, most = spec.get("minReplicaCount", 0), spec.get("maxReplicaCount", 100)
+    if replicas == 0:
+        return "it undoes a scale to 0 within its polling interval"
+    if not max(least, 1) <= replicas <= most:
+        return (
+            f"the autoscaler that it has made undoes a scale to {replicas} within seconds (minReplicaCount {least}, "
+            f"maxReplicaCount {most}), and the step ends there"
+        )
+    return (
+        f"the autoscaler that it has made may move away from {replicas} at any time, and the step ends there"
+    )
+
+
+def _by_kserve(cluster: Cluster, deployment: dict[str, Any], replicas: int) -> list[str]:
     name = kserve.owner(deployment)
     if name is None:
         return []
@@ -57,7 +88,7 @@ def _by_kserve(cluster: Cluster, deployment: dict[str, Any]) -> list[str]:
         if e.status != 403:  # a right that need not be held
             raise
         service, unread = None, "get inferenceservices is not granted"
-    return [kserve.told(deployment, service, unread)]
+    return [kserve.told(deployment, service, unread, replicas)]
 
 
 def _targets(ref: Any, workload: Workload) -> bool:

@@ -120,6 +120,7 @@ class _StepWalk:
         self._over = threading.Event()  # the window has ended
         self._moved: str | None = None  # by somebody else, in words
         self._mend_told = False  # as commanded
+        self._refused: str | None = None  # why the inject was not made as it should be
         self._unsure = False  # a try to inject was not answered: it may still arrive
         self._missing: str | None = None  # what a fault that was made lacks to be effective
 
@@ -260,7 +261,8 @@ class _StepWalk:
         try:
             done, why = self._until(lambda: self._command(undo), INJECT_WITHIN_S)
         except CannotInject as e:
-            self._tell("inject", "fail", error=words(e))
+            self._refused = words(e)  # a write that the cluster altered was made all the same
+            self._tell("inject", "fail", error=self._refused)
             return False
         if done is None:
             self._tell("inject", "fail", error=f"not known whether it was done: {why}")
@@ -369,7 +371,11 @@ class _StepWalk:
         around = self._around
         scheduled = around.clock.now() >= self._mend_at
         late_ms = (around.clock.now() - self._mend_at) * 1000 if scheduled else None
-        failed = "it is not known whether the inject was done" if self._unsure else "nothing was injected"
+        failed = (
+            "it is not known whether the inject was done"
+            if self._unsure
+            else self._refused or "nothing was injected"
+        )
         because = None if scheduled else {"because": self._moved or around.stop.reason or failed}
         self._tell("mend", "begin", late_ms=late_ms, detail=because)
         if self._moved is not None:

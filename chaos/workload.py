@@ -33,6 +33,10 @@ class Workload:
         self._uids: set[str] = (
             set()
         )  # of all its Pods that were ever seen: a list of endpoints may outlive them
+        self._wanted: tuple[str, int] | None = (
+            None  # uid and replicas, as they were first seen to be wanted …
+        )
+        self._since = 0  # … at this generation
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"
@@ -64,10 +68,9 @@ class Workload:
                 endpoints[one["pod"]] = endpoints.get(one["pod"], True) and one["ready"]
         return Seen(pods, endpoints)
 
-    def ready_now(self) -> int | None:
-        """How many Pods are ready; None: there is no such workload, or its status is older than its spec."""
-        found = self.cluster.workload(self.kind, self.namespace, self.name)
-        return None if found is None else _ready(found)
+    def written(self) -> None:
+        """After a write of ours to it: what its status says of earlier replicas says nothing of these."""
+        self._wanted = None
 
     def original(self, found: dict[str, Any], seen: Seen) -> dict[str, Any]:
         """How it is before a fault, for the undo record. Raises CannotInject where none of its Pods is ready: nothing
@@ -101,16 +104,31 @@ class Workload:
         `no_more`: what a fault had added has gone, too.
         """
         found = self.cluster.workload(self.kind, self.namespace, self.name)
-        ready = None if found is None else _ready(found)
-        wanted = max(1, found["spec"].get("replicas", 1)) if found else 1
-        if ready is None or ready < min(wanted, _before(original) or wanted):
+        if found is None or not self._has_seen(found):
             return None
-        # A StatefulSet counts a Pod until it has gone; a Deployment's surge, though, may be somebody's rollout.
-        if ready > wanted and (no_more or self.kind == "statefulset"):
+        wanted = max(1, found["spec"].get("replicas", 1))
+        seen = self.look(found["metadata"]["uid"], found["spec"]["selector"])
+        # The Pods themselves: under a storm of writes a status may be late for as long as it lasts.
+        live = sum(is_ready(p) for p in seen.pods)
+        ready = sum(is_ready(p) for p in staying(seen.pods))
+        if ready < min(wanted, _before(original) or wanted):
             return None
-        assert found is not None, "what is ready is there"
-        endpoints = sum(self.look(found["metadata"]["uid"], found["spec"]["selector"]).endpoints.values())
+        # A StatefulSet's Pod counts until it has gone; a Deployment's surge, though, may be somebody's rollout.
+        if (self.kind == "statefulset" and live > wanted) or (no_more and ready > wanted):
+            return None
+        endpoints = sum(seen.endpoints.values())
         return {"ready": ready, "endpoints": endpoints} if endpoints or not original["endpoints"] else None
+
+    def _has_seen(self, found: dict[str, Any]) -> bool:
+        """Whether its controller has seen that so many replicas are wanted: until then it may still take Pods away.
+
+        Not whether it has seen the newest generation. A Deployment's goes up with each of its annotations, so that under a
+        storm of them the two are never equal.
+        """
+        wanted = found["metadata"]["uid"], int(found["spec"].get("replicas", 1))
+        if self._wanted != wanted:
+            self._wanted, self._since = wanted, int(found["metadata"].get("generation", 0))
+        return bool(found.get("status", {}).get("observedGeneration", 0) >= self._since)
 
     def abandoned(self, uid: str) -> str | None:
         """Whether someone else has taken away what a fault took hold of, in words. For faults that leave the replicas
@@ -196,10 +214,3 @@ def _before(original: dict[str, Any]) -> int | None:
     then verified by the stricter measure, for it must be made all the same."""
     ready = original.get("ready")
     return ready if isinstance(ready, int) and not isinstance(ready, bool) and ready > 0 else None
-
-
-def _ready(found: dict[str, Any]) -> int | None:
-    status = found.get("status", {})
-    if status.get("observedGeneration", 0) < found["metadata"].get("generation", 0):
-        return None
-    return int(status.get("readyReplicas", 0))  # absent at zero

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chaos import lease
-from chaos.cluster import TROUBLE, Cluster
+from chaos.cluster import MANAGER, TROUBLE, Cluster, managers
 from chaos.fault import CannotInject, Deadman, Fault, Foreign, Handle, NoOptions, Right
 from chaos.workload import KINDS, Workload
 
@@ -61,13 +61,17 @@ class NetworkBlackhole(Fault):
         words = self._workload.abandoned(state["uid"])
         if words:
             raise CannotInject(words)
-        if self._cluster.create_network_policy(self._workload.namespace, self._body(state)):
-            return
-        if not self._is_ours(self._policy(), state):  # else an earlier try arrived, though its answer did not
+        made = self._cluster.create_network_policy(self._workload.namespace, self._body(state))
+        made = made or self._policy()  # else an earlier try arrived, though its answer did not
+        if not self._is_ours(made, state):
             raise CannotInject(f"{self} was made by someone else since it was looked for")
+        if not self._cuts_off(made, state):
+            raise CannotInject(f"{self} is not as it was requested: the cluster's admission changes it")
 
     def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:
-        return {"policy": self._name} if self._is_ours(self._policy(), state) else None
+        found = self._policy()
+        ours = self._is_ours(found, state) and self._cuts_off(found, state)
+        return {"policy": self._name} if ours else None
 
     def mend(self, state: dict[str, Any]) -> None:
         found = self._policy()
@@ -128,8 +132,19 @@ class NetworkBlackhole(Fault):
         }
 
     def _is_ours(self, found: dict[str, Any] | None, state: dict[str, Any]) -> bool:
-        annotations = (found or {}).get("metadata", {}).get("annotations") or {}
-        return annotations.get(OURS) == state["token"]
+        if found is None:
+            return False
+        token = (found["metadata"].get("annotations") or {}).get(OURS)
+        # Where admission has taken the token away, by who wrote it.
+        return token == state["token"] or (
+            token is None and managers(found, "spec", "podSelector") == {MANAGER}
+        )
+
+    def _cuts_off(self, found: dict[str, Any] | None, state: dict[str, Any]) -> bool:
+        """Whether it selects these Pods and lets nobody in, whatever else admission has made of it."""
+        spec = (found or {}).get("spec") or {}
+        selects = (spec.get("podSelector") or {}) == state["selector"]
+        return selects and "Ingress" in (spec.get("policyTypes") or ()) and not spec.get("ingress")
 
     def _allowing(self, of: list[dict[str, Any]]) -> list[str]:
         """The policies that let somebody in to these Pods. Which Pods they select is left to the cluster to say."""

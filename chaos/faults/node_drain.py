@@ -2,7 +2,7 @@
 
 All Pods of the node go, whosever they are, but for those of DaemonSets, static ones, and brownout's own (labelled
 app.kubernetes.io/part-of: brownout): what mends must not be evicted. One that has no controller would be lost for ever,
-so the fault is refused. An eviction that a PodDisruptionBudget forbids is asked for again. Effective when no Pod is left
+so the fault is refused. An eviction that is refused, by a PodDisruptionBudget or for another reason, is requested again, and keeps no other Pod. Effective when no Pod is left
 that was to go: a Pod may take its whole terminationGracePeriodSeconds, which is waited for as long as the step lasts; mended when the node is ready and takes Pods. Those that found another node stay there.
 """
 
@@ -11,11 +11,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from chaos.cluster import TROUBLE, Cluster
-from chaos.fault import CannotInject, Deadman, Fault, Foreign, Handle, NoOptions, NotYet, Right
+from chaos.cluster import MANAGER, TROUBLE, Cluster, managers, told
+from chaos.fault import Altered, CannotInject, Deadman, Fault, Foreign, Handle, NoOptions, NotYet, Right
 from chaos.workload import controller, grace_s, is_ready, staying
 
 CONFLICTS = 5  # a kubelet writes its node's status too
+NAMED = 10  # so many refused evictions are named; of the others there is the number
+UNANSWERED = (
+    2  # evictions in a row that got no answer: the API server is away, and each may take its whole timeout
+)
 LOOK_S = 1.0
 OURS = "brownout.dev/cordon"  # the token of whoever cordoned: one cordon looks like any other
 _TAINT = "node.kubernetes.io/unschedulable"
@@ -30,6 +34,7 @@ class NodeDrain(Fault):
     def __init__(self, cluster: Cluster | None, handle: Handle, options: NoOptions) -> None:
         assert cluster is not None
         self._cluster, self._name = cluster, handle.name
+        self._tried = False
 
     def snapshot(self) -> dict[str, Any]:
         node = self._cluster.node(self._name)
@@ -63,9 +68,10 @@ class NodeDrain(Fault):
         self._evict()
 
     def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:
-        forbidden = self._evict()
-        if forbidden:
-            raise NotYet("; ".join(forbidden))
+        refused = self._evict()
+        if refused:
+            more = [f"and {len(refused) - NAMED} others"] if len(refused) > NAMED else []
+            raise NotYet("; ".join([*refused[:NAMED], *more]))
         left = self._to_go()
         if left:
             going = len(left) - len(staying(left))
@@ -84,11 +90,25 @@ class NodeDrain(Fault):
                 raise Foreign(f"{self} was taken out of the cluster by someone else")
             if node["metadata"]["uid"] != state["uid"]:
                 raise Foreign(f"{self} was re-created; the new one is left alone")
-            ours = _token(node) == state["token"]
+            ours = self._is_ours(node, state)
             if _cordoned(node) and not ours:
                 raise Foreign(f"{self} was cordoned by someone else and is left alone")
             # One that someone else has uncordoned still wears our token.
-            if not ours or self._cluster.set_schedulable(node, True, {OURS: None}) is not None:
+            if not ours:
+                return
+            done = self._cluster.set_schedulable(node, True, {OURS: None})
+            if done is not None:
+                if _cordoned(done) or _token(done) is not None:
+                    raise Altered(f"{self} was to be uncordoned, and the cluster made {_shown(done)} of it")
+                return
+
+    def disarm(self, state: dict[str, Any]) -> None:
+        """Where the mend had nothing to do, since someone else has uncordoned it: our token goes, and nothing else."""
+        while True:
+            node = self._cluster.node(self._name)
+            if node is None or node["metadata"]["uid"] != state["uid"] or _token(node) != state["token"]:
+                return
+            if self._cluster.set_schedulable(node, not _cordoned(node), {OURS: None}) is not None:
                 return
 
     def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
@@ -128,14 +148,14 @@ class NodeDrain(Fault):
         pods = self._to_go()
         if not pods:
             return []
-        told = [
+        found = [
             f"the eviction of all Pods of the node, whosever they are: {', '.join(_name(p) for p in pods)}; those that "
             "find another node stay there after the mend"
         ]
         emptied = [_name(p) for p in pods if any("emptyDir" in v for v in p["spec"].get("volumes") or ())]
         if emptied:
-            told.append(f"the loss of what lies in an emptyDir of {', '.join(emptied)}")
-        return told
+            found.append(f"the loss of what lies in an emptyDir of {', '.join(emptied)}")
+        return found
 
     def __str__(self) -> str:
         return f"node {self._name}"
@@ -148,20 +168,45 @@ class NodeDrain(Fault):
             if _cordoned(node):
                 if _token(node) == state["token"]:
                     return  # an earlier try arrived, though its answer did not
+                if self._tried and self._is_ours(node, state):
+                    raise CannotInject(self._altered(node))
                 raise CannotInject(f"{self} was cordoned by someone else since it was looked at")
             # Conditional on the version just read: a write that was held up on its way finds a conflict.
-            if self._cluster.set_schedulable(node, False, {OURS: state["token"]}) is not None:
+            self._tried = True
+            done = self._cluster.set_schedulable(node, False, {OURS: state["token"]})
+            if done is not None:
+                if not _cordoned(done) or _token(done) != state["token"]:
+                    raise CannotInject(self._altered(done))
                 return
         raise CannotInject(f"{self} is being changed by someone else: {CONFLICTS} conflicts in a row")
 
+    def _is_ours(self, node: dict[str, Any], state: dict[str, Any]) -> bool:
+        """By our token; or, where admission has taken that away, by who wrote the cordon. One that nobody wrote is one that
+        admission made of an uncordon, which takes the field away."""
+        found = _token(node)
+        return found == state["token"] or (
+            found is None
+            and _cordoned(node)
+            and managers(node, "spec", "unschedulable") in ({MANAGER}, set())
+        )
+
+    def _altered(self, node: dict[str, Any]) -> str:
+        return f"{self} was to be cordoned, and the cluster made {_shown(node)} of it: its admission changes a cordon"
+
     def _evict(self) -> list[str]:
-        """Ask for all that have to go; which may not yet, and why."""
-        refused = []
-        for pod in self._to_go():
+        """Request the eviction of all that have to go; which were refused, and why: one that is keeps no other. Raises
+        TROUBLE where the API server does not answer."""
+        refused, unanswered = [], 0
+        for pod in staying(self._to_go()):
             meta = pod["metadata"]
-            if "deletionTimestamp" in meta:
-                continue
-            why = self._cluster.evict(meta["namespace"], meta["name"], meta["uid"])
+            try:
+                why = self._cluster.evict(meta["namespace"], meta["name"], meta["uid"])
+                unanswered = 0
+            except TROUBLE as e:
+                unanswered += 1
+                if unanswered == UNANSWERED:
+                    raise
+                why = told(e)
             if why:
                 refused.append(f"{_name(pod)}: {why}")
         return refused
@@ -191,6 +236,11 @@ def _cordoned(node: dict[str, Any]) -> bool:
 def _token(node: dict[str, Any]) -> str | None:
     found = (node["metadata"].get("annotations") or {}).get(OURS)
     return None if found is None else str(found)
+
+
+def _shown(node: dict[str, Any]) -> str:
+    token = "without" if _token(node) is None else "with"
+    return f"a node that is {'cordoned' if _cordoned(node) else 'not cordoned'} and {token} our mark"
 
 
 def _name(pod: dict[str, Any]) -> str:

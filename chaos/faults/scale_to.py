@@ -2,7 +2,7 @@
 
 Effective when no more live Pods than that are left and the endpoints agree: a Pod may take its whole
 terminationGracePeriodSeconds, which is waited for as long as the step lasts. Mended when as many Pods are ready as were
-before; a target of which none is ready is refused.
+before; a target of which none is ready is refused, and so is one of whose scale the cluster's admission makes another number.
 """
 
 import time
@@ -12,12 +12,14 @@ from typing import Any
 from pydantic import Field
 
 from chaos import movers
-from chaos.cluster import TROUBLE, Cluster
-from chaos.fault import CannotInject, Deadman, Fault, Foreign, Handle, NotYet, Right
-from chaos.workload import KINDS, Workload, grace_s, staying
+from chaos.cluster import MANAGER, TROUBLE, Cluster, managers, refused, told
+from chaos.fault import Altered, CannotInject, Deadman, Fault, Foreign, Handle, NotYet, Right
+from chaos.workload import KINDS, Workload, grace_s, is_ready, staying
 from contract.strict import Strict
 
-CONFLICTS = 5  # how often a write that met a newer version reads and judges again
+CONFLICTS = (
+    20  # how often a write that met a newer version reads and judges again: annotations make versions, too
+)
 WATCH_S = 5  # how long one watch lasts
 PAUSE_S = 0.5
 
@@ -48,13 +50,32 @@ class ScaleTo(Fault):
             raise CannotInject(f"{workload} has {replicas} replicas already: there is nothing to change")
         uid, selector = found["metadata"]["uid"], found["spec"]["selector"]
         seen = workload.look(uid, selector)
-        return {
+        state = {
             "uid": uid,
             "original": workload.original(found, seen),
             "set": {"replicas": self._replicas},
             "selector": selector,
             "grace_s": grace_s(seen.pods) if self._replicas < replicas else 0.0,
         }
+        untried = self._try(found)
+        return state | ({"untried": untried} if untried else {})
+
+    def _try(self, found: dict[str, Any]) -> str | None:
+        """A dry run of the scale, which is admitted as a real one: None where it comes to what is requested; otherwise why
+        that is unknown. Raises CannotInject."""
+        scale = f"a scale of {self._workload} to {self._replicas}"
+        try:
+            came = _replicas(self._cluster.try_scale(self._workload.kind, found, self._replicas))
+        except TROUBLE as e:
+            why = refused(e)
+            if why is not None:
+                raise CannotInject(f"the cluster denies {scale}: {why}") from None
+            return (
+                f"a dry run of {scale} gave no answer, so what the cluster makes of it is unknown: {told(e)}"
+            )
+        if came != self._replicas:
+            raise CannotInject(f"the cluster makes {came} of {scale}: its admission changes it")
+        return None
 
     def inject(self, state: dict[str, Any]) -> None:
         for _ in range(CONFLICTS):
@@ -68,6 +89,8 @@ class ScaleTo(Fault):
                 self._version = scale["metadata"]["resourceVersion"]
                 return  # an earlier try arrived, though its answer did not
             if found != state["original"]["replicas"]:
+                if self._tried and self._is_ours(self._cluster.workload(*self._where), state):
+                    raise CannotInject(self._altered(found, state["set"]["replicas"]))
                 raise CannotInject(
                     f"{self._workload} was scaled to {found} by someone else since it was looked at"
                 )
@@ -76,6 +99,8 @@ class ScaleTo(Fault):
             done = self._cluster.set_scale(self._workload.kind, scale, state["set"]["replicas"])
             if done is not None:
                 self._version = done["metadata"]["resourceVersion"]
+                if _replicas(done) != state["set"]["replicas"]:
+                    raise CannotInject(self._altered(_replicas(done), state["set"]["replicas"]))
                 return
         raise CannotInject(
             f"{self._workload} is being changed by someone else: {CONFLICTS} conflicts in a row"
@@ -84,9 +109,10 @@ class ScaleTo(Fault):
     def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:
         wanted = state["set"]["replicas"]
         if wanted > state["original"]["replicas"]:
-            ready = self._workload.ready_now()
-            if ready is None or ready < wanted:
-                raise NotYet(f"{ready or 0} of {wanted} Pods ready")
+            pods = self._workload.pods(state["uid"], state["selector"])
+            ready = sum(is_ready(p) for p in staying(pods))
+            if ready < wanted:
+                raise NotYet(f"{ready} of {wanted} Pods ready")
             return {"ready": ready}
         seen = self._workload.look(state["uid"], state["selector"])
         if len(seen.pods) > wanted or len(seen.endpoints) > wanted:
@@ -101,17 +127,26 @@ class ScaleTo(Fault):
         original = state["original"]["replicas"]
         assert original, "an original of nothing is never recorded"
         while True:
-            scale = self._scale()
-            words = self._foreign(scale, state)
+            found = self._there(state)
+            words = self._foreign(found, state)
             if words:
                 raise Foreign(words)
-            assert scale is not None, "what is gone is foreign"
-            if _replicas(scale) == original:
+            assert found is not None, "what is gone is foreign"
+            if _replicas(found) == original:
                 return
-            if self._cluster.set_scale(self._workload.kind, scale, original) is not None:
+            done = self._cluster.set_scale(self._workload.kind, found, original)
+            if done is not None:
+                self._workload.written()
+                if _replicas(done) != original:
+                    raise Altered(self._altered(_replicas(done), original))
                 return
 
     def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
+        original = state["original"]["replicas"]
+        found = self._cluster.workload(*self._where)
+        # Another may scale it after our restore, as an autoscaler does. What our own write came to is no restore.
+        if found is not None and _replicas(found) != original and self._is_ours(found, state):
+            raise NotYet(self._altered(_replicas(found), original))
         more = state["set"]["replicas"] > state["original"]["replicas"]
         return self._workload.back(state["original"], no_more=more)
 
@@ -119,17 +154,16 @@ class ScaleTo(Fault):
         return float(state["grace_s"])
 
     def remarks(self, state: dict[str, Any]) -> list[str]:
-        told = self._workload.remarks(state["original"])
+        found = self._workload.remarks(state["original"])
         left, original = state["set"]["replicas"], state["original"]
         if original["ready"] <= left < original["replicas"]:
-            told.append(
+            found.append(
                 f"a scale to {left} takes none away that serves: {original['ready']} Pods are ready, and others go first"
             )
-        return told
+        return found + ([state["untried"]] if "untried" in state else [])
 
     def moved(self, state: dict[str, Any], over: Callable[[], bool]) -> str | None:
-        workload, version = self._workload, self._version
-        where = (workload.kind, workload.namespace, workload.name)
+        workload, version, where = self._workload, self._version, self._where
         while version is not None and not over():
             try:
                 for event in self._cluster.watch_workload(*where, version, WATCH_S):
@@ -144,8 +178,8 @@ class ScaleTo(Fault):
                     if event["type"] == "MODIFIED":
                         found = event["object"]
                         version = found["metadata"]["resourceVersion"]
-                        if found["metadata"]["uid"] != state["uid"] or _of(found) != state["set"]["replicas"]:
-                            return f"{workload} was scaled to {_of(found)} by someone else"
+                        if self._left(found, state):
+                            return f"{workload} was scaled to {_replicas(found)} by someone else"
             except TROUBLE:
                 time.sleep(PAUSE_S)
         return None
@@ -154,29 +188,60 @@ class ScaleTo(Fault):
         return self._workload.rights("get", "patch")
 
     def others(self) -> list[str]:
-        return movers.of(self._cluster, self._workload)
+        return movers.of(self._cluster, self._workload, self._replicas)
+
+    @property
+    def _where(self) -> tuple[str, str, str]:
+        return self._workload.kind, self._workload.namespace, self._workload.name
 
     def _scale(self) -> dict[str, Any] | None:
-        return self._cluster.scale(self._workload.kind, self._workload.namespace, self._workload.name)
+        return self._cluster.scale(*self._where)
 
-    def _foreign(self, scale: dict[str, Any] | None, state: dict[str, Any]) -> str | None:
-        """Whether it is no longer what we left, in words."""
-        if scale is None:
+    def _there(self, state: dict[str, Any]) -> dict[str, Any] | None:
+        """Its Scale; or the workload itself, which says who wrote its replicas, where they are neither the original nor
+        what was set."""
+        scale = self._scale()
+        if scale is None or _replicas(scale) in (state["original"]["replicas"], state["set"]["replicas"]):
+            return scale
+        return self._cluster.workload(*self._where)
+
+    def _foreign(self, found: dict[str, Any] | None, state: dict[str, Any]) -> str | None:
+        """Whether it is no longer what we left, in words. `found`: by `_there`."""
+        if found is None:
             return f"{self._workload} was deleted by someone else; there is nothing left to bring back"
-        found = _replicas(scale)
-        if scale["metadata"]["uid"] != state["uid"]:
-            return f"{self._workload} was re-created; the new one has {found} replicas and is left alone"
-        if found not in (state["original"]["replicas"], state["set"]["replicas"]):
-            return f"{self._workload} was scaled to {found} by someone else and is left alone"
+        replicas = _replicas(found)
+        if found["metadata"]["uid"] != state["uid"]:
+            return f"{self._workload} was re-created; the new one has {replicas} replicas and is left alone"
+        known = (state["original"]["replicas"], state["set"]["replicas"])
+        if replicas not in known and not self._is_ours(found, state):
+            return f"{self._workload} was scaled to {replicas} by someone else and is left alone"
         return None
 
+    def _left(self, workload: dict[str, Any], state: dict[str, Any]) -> bool:
+        """Whether somebody has moved it off what was set. A restore has, whoever made it."""
+        replicas = _replicas(workload)
+        if workload["metadata"]["uid"] != state["uid"] or replicas == state["original"]["replicas"]:
+            return True
+        return replicas != state["set"]["replicas"] and not self._is_ours(workload, state)
 
-def _replicas(scale: dict[str, Any]) -> int:
-    return scale["spec"].get("replicas") or 0  # at zero the field is omitted
+    def _is_ours(self, workload: dict[str, Any] | None, state: dict[str, Any]) -> bool:
+        """Whether its replicas are what a write of ours came to, though admission made another number of it.
+
+        Known by the manager of the field. After a scale to zero the field has none, for a Scale omits it: a number that
+        nobody wrote is one that admission made of a zero.
+        """
+        if workload is None or workload["metadata"]["uid"] != state["uid"]:
+            return False
+        wrote = managers(workload, "spec", "replicas")
+        return wrote == {MANAGER} or (wrote == set() and not state["set"]["replicas"])
+
+    def _altered(self, came: int, requested: int) -> str:
+        return f"{self._workload}: {requested} replicas were requested, and the cluster made {came} of them: its admission changes a scale"
 
 
-def _of(workload: dict[str, Any]) -> int:
-    return int(workload["spec"].get("replicas", 1))
+def _replicas(found: dict[str, Any]) -> int:
+    """Of a Scale, which omits them at zero, and of a workload, which never does."""
+    return found["spec"].get("replicas") or 0
 
 
 FAULT = ScaleTo

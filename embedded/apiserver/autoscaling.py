@@ -1,6 +1,7 @@
-"""What a HorizontalPodAutoscaler says of itself where nothing is measured. Pure: it and its target in, its status out.
+"""What a HorizontalPodAutoscaler does and says of itself where nothing is measured. Pure: it and its target in.
 
-There is no metrics server here, so it never moves any replicas; it says why, and that it is disabled at zero.
+There is no metrics server here, so it moves replicas only into its bounds, which needs no metrics: below minReplicas up, above
+maxReplicas down. Zero disables it. It says why it does no more.
 """
 
 from __future__ import annotations
@@ -27,6 +28,21 @@ DISABLED = (
     "scaling is disabled since the replica count of the target is zero",
 )
 UNMEASURED = ("False", "FailedGetResourceMetric", NO_METRICS)
+
+
+# As whom its controller writes.
+MANAGER = "kube-controller-manager"
+
+
+def moves_to(scaler: Object, target: Object) -> int | None:
+    """How many replicas it gives its target; None: it leaves them as they are."""
+    replicas, least, most = (
+        target["spec"]["replicas"],
+        scaler["spec"]["minReplicas"],
+        scaler["spec"]["maxReplicas"],
+    )
+    wanted = min(max(replicas, least), most)
+    return None if replicas in (0, wanted) else int(wanted)
 
 
 def status_of(scaler: Object, target: Object | None, now: str) -> Object:

@@ -71,7 +71,7 @@ class Cluster:
                 f"{manifest.get('apiVersion')} {manifest.get('kind')}: no such kind can be applied here"
             )
         namespace = manifest["metadata"].get("namespace", "default") if resource.namespaced else ""
-        options = Options(validation="Strict")
+        options = Options(validation="Strict", manager="kubectl-client-side-apply")
         if self.store.get(resource, namespace, manifest["metadata"]["name"]) is None:
             return self.writes.create(resource, namespace, manifest, options)
         if "update" not in resource.verbs:

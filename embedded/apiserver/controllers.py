@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from embedded.apiserver import autoscaling, budgets, errors, replicaset, status
 from embedded.apiserver import node as nodes
 from embedded.apiserver import pod as pods
-from embedded.apiserver.endpoints import Seen, slice_of
+from embedded.apiserver.endpoints import Seen, families_of, slice_of
 from embedded.apiserver.resources import (
     AUTOSCALERS,
     BUDGETS,
@@ -44,6 +44,8 @@ class Controllers:
         self.store = store
         self.now = now
         self.delay_s = delay_s
+        # How a controller scales, which is through the API as anybody does; set by whoever has the writes.
+        self.scale: Callable[[Resource, str, str, int, str], None]
         self._woken: dict[Key, asyncio.Event] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._seen: dict[Key, Seen] = {}
@@ -165,7 +167,6 @@ class Controllers:
 
     async def _service(self, namespace: str, name: str) -> None:
         service = self.store.get(SERVICES, namespace, name)
-        key = (SERVICES.plural, namespace, name)
         labelled = {"kubernetes.io/service-name": name}
         found = [
             s
@@ -177,11 +178,18 @@ class Controllers:
                 self.store.remove(ENDPOINTSLICES, namespace, old["metadata"]["name"])
             return
         selected = [p for p in self.store.list(PODS, namespace) if _selects(service, p)]
-        self._seen.setdefault(key, {})
-        made, self._seen[key] = slice_of(
-            service, selected, found[0] if found else None, self._seen[key], pods.stamp(self.now())
-        )
-        self.store.put(ENDPOINTSLICES, made)
+        for family in families_of(service):
+            key = (f"{SERVICES.plural}/{family}", namespace, name)
+            there = [s for s in found if s["addressType"] == family]
+            made, self._seen[key] = slice_of(
+                service,
+                family,
+                selected,
+                there[0] if there else None,
+                self._seen.get(key, {}),
+                pods.stamp(self.now()),
+            )
+            self.store.put(ENDPOINTSLICES, made)
 
     async def _node(self, _: str, name: str) -> None:
         node = self.store.get(NODES, "", name)
@@ -201,6 +209,9 @@ class Controllers:
         wanted = scaler["spec"]["scaleTargetRef"]
         resource = next((r for r in WORKLOADS if r.kind == wanted.get("kind")), None)
         target = self.store.get(resource, namespace, wanted["name"]) if resource else None
+        if resource and target and (replicas := autoscaling.moves_to(scaler, target)) is not None:
+            self.scale(resource, namespace, wanted["name"], replicas, autoscaling.MANAGER)
+            target = self.store.get(resource, namespace, wanted["name"])
         made = autoscaling.status_of(scaler, target, pods.stamp(self.now()))
         self.store.put(AUTOSCALERS, {**scaler, "status": made})
 
@@ -229,7 +240,6 @@ class Controllers:
             return errors.ApiError(
                 500,
                 "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
-                "InternalError",
             )
         return budgets.refusal(found[0], self._budget_status(found[0]), pod)
 

@@ -1,4 +1,4 @@
-"""The EndpointSlice of a Service: which of its Pods take traffic. Pure."""
+"""The EndpointSlices of a Service, one for each of its families of addresses: which of its Pods take traffic. Pure."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time"
 
 
 def slice_of(
-    service: Object, selected: list[Object], old: Object | None, seen: Seen, now: str
+    service: Object, family: str, selected: list[Object], old: Object | None, seen: Seen, now: str
 ) -> tuple[Object, Seen]:
     """The slice as it should be, and what is to be remembered; an empty one has `endpoints: null`.
 
     A Pod that is going is not ready, but still serving; one without an address, or in phase Failed, is no endpoint.
     """
     shown = [p for p in selected if not pods.is_over(p) and p["status"].get("podIP")]
-    endpoints = [_endpoint(p) for p in shown]
+    endpoints = [_endpoint(p, family) for p in shown]
     changed_now = {p["metadata"]["uid"]: _readiness(p) for p in selected if pods.ready_condition(p)}
     body = {
-        "addressType": "IPv4",
+        "addressType": family,
         "endpoints": endpoints or None,
         "ports": _ports(service, shown[0]) if shown else None,
     }
@@ -51,11 +51,16 @@ def slice_of(
     return made, changed_now
 
 
-def _endpoint(pod: Object) -> Object:
+def families_of(service: Object) -> list[str]:
+    """A Pod here has one address, of IPv4; behind a Service of two families it stands in a slice of each."""
+    return list(service["spec"].get("ipFamilies") or ["IPv4"])
+
+
+def _endpoint(pod: Object, family: str) -> Object:
     serving, terminating = pods.is_ready(pod), pods.is_terminating(pod)
     meta = pod["metadata"]
     return {
-        "addresses": [pod["status"]["podIP"]],
+        "addresses": [pod["status"]["podIP"] if family == "IPv4" else "::1"],
         "conditions": {"ready": serving and not terminating, "serving": serving, "terminating": terminating},
         "targetRef": {
             "kind": "Pod",

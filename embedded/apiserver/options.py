@@ -1,4 +1,4 @@
-"""What a write asks beside its body: dryRun and fieldValidation. Pure."""
+"""What a write asks beside its body: dryRun, fieldManager and fieldValidation. Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ class Options:
 
     dry_run: bool = False
     validation: str = "Warn"
+    manager: str = "unknown"  # whose the fields are that are written
     warnings: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, query: Mapping[str, str], verb: str) -> Options:
+    def of(cls, query: Mapping[str, str], verb: str, agent: str = "") -> Options:
+        """`agent` is the User-Agent, by whose first word a writer is known that names no manager."""
         kind = {"create": "CreateOptions", "update": "UpdateOptions", "delete": "DeleteOptions"}.get(
             verb, "PatchOptions"
         )
@@ -32,7 +34,8 @@ class Options:
             named = ", ".join(f'"{value}"' for value in VALIDATIONS)
             message = f'Unsupported value: "{validation}": supported values: {named}'
             raise invalid(kind, "meta.k8s.io", "", "fieldValidation", message, "FieldValueNotSupported")
-        return cls(dry_run == "All", validation or "Warn")
+        manager = query.get("fieldManager") or agent.partition("/")[0] or "unknown"
+        return cls(dry_run == "All", validation or "Warn", manager)
 
     def warn(self, unknown: list[str]) -> None:
         if self.validation == "Warn":

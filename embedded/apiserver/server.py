@@ -167,7 +167,7 @@ class Api:
     async def _write(
         self, request: web.Request, identity: rights.Identity, resource: Resource, asked: Asked
     ) -> web.Response:
-        options = Options.of(asked.query, asked.verb)
+        options = Options.of(asked.query, asked.verb, request.headers.get("User-Agent", ""))
         writes, body = self.cluster.writes, await request.read()
         content_type = request.content_type
         where = (resource, asked.namespace, asked.name)

@@ -9,7 +9,8 @@ import random
 import uuid
 from typing import Any
 
-from embedded.apiserver import decoding, defaults, errors, pod, refusals
+from embedded.apiserver import decoding, defaults, errors, managed, pod, refusals
+from embedded.apiserver.admission import Admission, admitted
 from embedded.apiserver.controllers import Controllers
 from embedded.apiserver.options import Options
 from embedded.apiserver.resources import NAMESPACES, NODES, PODS, WORKLOADS, Resource
@@ -26,6 +27,8 @@ class Writes:
     def __init__(self, store: Store, controllers: Controllers) -> None:
         self.store = store
         self.controllers = controllers
+        self.admission: list[Admission] = []
+        controllers.scale = self._scale_for
 
     def create(self, resource: Resource, namespace: str, body: Any, options: Options) -> Object:
         obj = decoding.whole(resource.api_version, resource.kind, body, options)
@@ -94,7 +97,7 @@ class Writes:
             raise errors.invalid(resource.kind, resource.group, name, "metadata.uid", message, times=2)
         if subresource == "status":
             obj = {**current, "status": obj.get("status", {})}
-        return self._rewritten(resource, current, obj, options, keep_status=subresource != "status")
+        return self._rewritten(resource, current, obj, options, subresource)
 
     def scale(self, resource: Resource, namespace: str, name: str, scale: Object, options: Options) -> Object:
         """`scale` is the Scale that shall be, as a PUT brings it or a patch leaves it."""
@@ -107,8 +110,10 @@ class Writes:
         self._check(
             resource, current, meta.get("uid"), meta.get("resourceVersion"), f"{resource.plural}/scale"
         )
-        changed = {**current, "spec": {**current["spec"], "replicas": wanted}}
-        return scale_of(self._rewritten(resource, current, changed, options))
+        entries = managed.scaled(current, wanted, options.manager)
+        scale = admitted(self.admission, f"{resource.plural}/scale", scale, options.dry_run)
+        changed = {**current, "spec": {**current["spec"], "replicas": wanted_of(scale)}}
+        return scale_of(self._rewritten(resource, current, changed, options, "scale", entries))
 
     def patch_scale(
         self, resource: Resource, namespace: str, name: str, content_type: str, patch: Any, options: Options
@@ -123,6 +128,9 @@ class Writes:
         return self.scale(
             resource, namespace, name, decoding.in_place(resource, scale, namespace, name), options
         )
+
+    def _scale_for(self, resource: Resource, namespace: str, name: str, replicas: int, manager: str) -> None:
+        self.scale(resource, namespace, name, {"spec": {"replicas": replicas}}, Options(manager=manager))
 
     def delete(self, resource: Resource, namespace: str, name: str, body: Any, options: Options) -> Object:
         """`body` is a DeleteOptions or nothing. Dependents go in the background; nothing is orphaned here."""
@@ -189,17 +197,17 @@ class Writes:
         given = {
             key: value for key, value in obj["metadata"].items() if key not in (*OWN_META, "managedFields")
         }
-        meta: Object = {
-            **given,
-            "uid": str(uuid.uuid4()),
-            "creationTimestamp": pod.stamp(self.controllers.now()),
-        }
+        now = pod.stamp(self.controllers.now())
+        meta: Object = {**given, "uid": str(uuid.uuid4()), "creationTimestamp": now}
         if resource.has_generation:
             meta["generation"] = 1
         # Only a kubelet brings a status along.
         if "status" in resource.subresources and resource is not NODES:
             obj = {key: value for key, value in obj.items() if key != "status"}
         obj = defaults.filled(resource.kind, {**obj, "metadata": meta})
+        entries = managed.written(None, obj, options.manager, now)
+        obj = admitted(self.admission, resource.plural, obj, options.dry_run)
+        obj = managed.put(defaults.filled(resource.kind, obj), entries)
         if resource in WORKLOADS:
             obj["status"] = {}
         if refusal := refusals.refusal(resource, obj):
@@ -207,21 +215,33 @@ class Writes:
         return obj if options.dry_run else self.store.put(resource, obj)
 
     def _rewritten(
-        self, resource: Resource, current: Object, obj: Object, options: Options, keep_status: bool = True
+        self,
+        resource: Resource,
+        current: Object,
+        obj: Object,
+        options: Options,
+        subresource: str = "",
+        entries: list[Object] | None = None,
     ) -> Object:
+        """`entries`: the owners of its fields, where they are known already."""
+        if entries is None:
+            obj = defaults.filled(resource.kind, obj)
+            entries = managed.written(current, obj, options.manager, pod.stamp(self.controllers.now()))
+        if not subresource:
+            obj = admitted(self.admission, resource.plural, obj, options.dry_run)
         meta = {
             key: value for key, value in obj["metadata"].items() if key not in (*OWN_META, "managedFields")
         }
         meta |= {key: current["metadata"][key] for key in OWN_META if key in current["metadata"]}
         meta["resourceVersion"] = current["metadata"]["resourceVersion"]
-        obj = defaults.filled(resource.kind, {**obj, "metadata": meta})
-        if keep_status:
+        obj = managed.put(defaults.filled(resource.kind, {**obj, "metadata": meta}), entries)
+        if subresource != "status":
             obj.pop("status", None)
             obj |= {"status": current["status"]} if "status" in current else {}
         if refusal := refusals.refusal(resource, obj):
             raise refusal
         if _generation_moves(resource, current, obj):
-            meta["generation"] = obj["metadata"]["generation"] = current["metadata"]["generation"] + 1
+            obj["metadata"]["generation"] = current["metadata"]["generation"] + 1
         return obj if options.dry_run else self.store.put(resource, obj)
 
 

@@ -56,7 +56,7 @@ class Predictors(Small):
     def scaled(self, replicas: int) -> None:
         until(
             lambda: self.admin.set_scale(
-                "deployment", self.admin.scale("deployment", NAMESPACE, NAME), replicas
+                "deployment", self.admin.scale("deployment", NAMESPACE, NAME), replicas, manager="kubectl"
             ),
             f"it is scaled to {replicas}",
         )

@@ -49,7 +49,7 @@ class Small(Stand):
     def scale(self, replicas: int, name: str = "engine") -> None:
         def scaled() -> Any:
             found = self.admin.scale("deployment", "ml", name)
-            return found and self.admin.set_scale("deployment", found, replicas)
+            return found and self.admin.set_scale("deployment", found, replicas, manager="kubectl")
 
         until(scaled, "it is scaled: a controller may have written in between")
 

@@ -112,7 +112,7 @@ tiers:
     def _scaled(self, replicas: int) -> bool:
         found = self.client.scale("deployment", "ml", "vllm-server")
         assert found is not None
-        return self.client.set_scale("deployment", found, replicas) is not None
+        return self.client.set_scale("deployment", found, replicas, manager="kubectl") is not None
 
     @contextlib.contextmanager
     def as_if_real(self) -> Iterator[None]:
@@ -124,6 +124,10 @@ tiers:
             yield
         finally:
             self._call(self._system(before))
+
+    def serve_again(self, name: str, families: list[str]) -> None:
+        """One Service more before the engine's Pods."""
+        self._call(self._serve_again(name, families))
 
     def touch(self) -> None:
         """Write the Deployment and leave its replicas alone: its version moves."""
@@ -168,6 +172,11 @@ tiers:
         assert found is not None
         return found
 
+    async def _serve_again(self, name: str, families: list[str]) -> None:
+        spec = {"selector": {"app": "vllm-server"}, "ports": [{"port": self.port}], "ipFamilies": families}
+        meta = {"name": name, "namespace": "ml"}
+        self.cluster.apply({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec})
+
     async def _touch(self) -> None:
         found = self.cluster.store.get(DEPLOYMENTS, "ml", "vllm-server")
         assert found is not None
@@ -186,7 +195,8 @@ tiers:
 
         @web.middleware
         async def trouble(request: web.Request, handler: Any) -> Any:
-            if self.trouble is not None:
+            # A dry run changes nothing, and what it meets delays nothing.
+            if self.trouble is not None and "dryRun" not in request.query:
                 return await self.trouble(request, handler)
             return await handler(request)
 

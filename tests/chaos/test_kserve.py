@@ -60,6 +60,23 @@ def test_what_becomes_of_a_scale_is_told_by_class_and_mode(annotations, of_servi
     assert words in told
 
 
+@pytest.mark.parametrize(
+    ("annotations", "of_service", "words"),
+    [
+        ({CLASS: "hpa"}, service(2), "does to a scale to 1 is named here too"),
+        ({CLASS: "keda"}, service(2), "A SCALE TO 1 IS UNDONE where it is outside its bounds"),
+        ({CLASS: "none"}, service(2), "A SCALE IS SET BACK AT ONCE: its controller keeps the replicas at 2,"),
+        ({CLASS: "none"}, service(0), "its controller keeps the replicas at 0, the minReplicas; THE RESTORE WILL BE UNDONE, TOO"),
+        ({CLASS: "external"}, service(2), "makes no autoscaler and leaves the replicas alone: a scale sticks"),
+    ],
+    ids=lambda v: v[:60] if isinstance(v, str) else "",
+)  # fmt: skip
+def test_a_scale_to_one_is_not_told_what_becomes_of_a_scale_to_zero(annotations, of_service, words):
+    told = kserve.told(deployment(annotations), of_service, None, 1)
+    assert words in told
+    assert "scale to zero" not in told
+
+
 def test_a_revision_of_knative_is_known_by_its_label():
     found = deployment(labels={"serving.knative.dev/revision": f"{NAME}-00001"})
     assert "mode Knative: Knative's autoscaler owns these replicas" in kserve.told(found, None, "it is not")

@@ -28,29 +28,29 @@ def small(cluster):
             cluster.delete(f"{path}/{found['metadata']['name']}")
 
 
-def target(small: Small, kind: str = "Deployment", **meta) -> list[str]:
+def target(small: Small, kind: str = "Deployment", to: int = 0, **meta) -> list[str]:
     """What is told of a workload that has these marks."""
     made = sleepers(replicas=0, kind=kind)
     made["metadata"] |= meta
     small.apply(made)
-    return movers.of(small.admin, Workload(small.admin, Handle(kind.lower(), "ml/engine")))
+    return movers.of(small.admin, Workload(small.admin, Handle(kind.lower(), "ml/engine")), to)
 
 
-def autoscaler(ref: dict) -> dict:
+def autoscaler(ref: dict, **bounds) -> dict:
     meta = {"name": "by-load", "namespace": "ml"}
-    spec = {"scaleTargetRef": {"apiVersion": "apps/v1", **ref}, "maxReplicas": 3}
+    spec = {"scaleTargetRef": {"apiVersion": "apps/v1", **ref}, "maxReplicas": 3, **bounds}
     return {
         "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": meta, "spec": spec,
     }  # fmt: skip
 
 
-def scaled_object(ref: dict) -> dict:
+def scaled_object(ref: dict, **bounds) -> dict:
     meta = {"name": "by-queue", "namespace": "ml"}
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
         "metadata": meta,
-        "spec": {"scaleTargetRef": ref},
+        "spec": {"scaleTargetRef": ref, **bounds},
     }
 
 
@@ -116,6 +116,39 @@ def test_a_scaled_object_is_named_where_it_scales_this_target(small, ref, kind, 
     assert [line.startswith("KEDA's ScaledObject by-queue: it undoes a scale") for line in told] == [
         True
     ] * named
+
+
+@pytest.mark.parametrize(
+    ("to", "bounds", "words"),
+    [
+        (0, {"minReplicas": 2}, "zero replicas stick, since they disable it"),
+        (1, {"minReplicas": 2}, "A SCALE TO 1 WILL BE UNDONE within seconds, and the step ends there: its minReplicas is 2"),
+        (2, {"minReplicas": 2}, "it may move away from 2 by its metrics at any time (minReplicas 2, maxReplicas 3)"),
+        (1, {}, "it may move away from 1 by its metrics at any time (minReplicas 1, maxReplicas 3)"),
+        (4, {}, "A SCALE TO 4 WILL BE UNDONE within seconds, and the step ends there: its maxReplicas is 3"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_an_autoscaler_does_to_a_scale_is_told_by_its_bounds(small, to, bounds, words):
+    small.apply(autoscaler({"kind": "Deployment", "name": "engine"}, **bounds))
+    (told,) = target(small, to=to)
+    assert told.startswith(f"HorizontalPodAutoscaler by-load: {words}")
+
+
+@pytest.mark.parametrize(
+    ("to", "bounds", "words"),
+    [
+        (0, {}, "it undoes a scale to 0 within its polling interval"),
+        (1, {"minReplicaCount": 2}, "the autoscaler that it has made undoes a scale to 1 within seconds"),
+        (1, {}, "the autoscaler that it has made may move away from 1 at any time"),
+        (9, {"maxReplicaCount": 3}, "the autoscaler that it has made undoes a scale to 9 within seconds"),
+    ],
+    ids=str,
+)
+def test_what_keda_does_to_a_scale_is_told_by_its_bounds(small, to, bounds, words):
+    small.apply(scaled_object({"name": "engine"}, **bounds))
+    (told,) = target(small, to=to)
+    assert told.startswith(f"KEDA's ScaledObject by-queue: {words}")
 
 
 def test_all_of_them_are_named_at_once(small):

@@ -1,8 +1,11 @@
 """node_drain: who is evicted, whose cordon is taken away, and what a disruption budget delays."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
+import urllib3
+from kubernetes.client.exceptions import ApiException
 
 from chaos import lease
 from chaos.fault import CannotInject, Foreign, Handle, NoOptions, NotYet
@@ -33,7 +36,8 @@ def drain(small: Small, node: str = "embedded") -> NodeDrain:
 def cordon(small: Small, cordoned: bool = True) -> None:
     # The taint that follows a cordon may be written in between.
     until(
-        lambda: small.admin.set_schedulable(small.admin.node("embedded"), not cordoned, {}), "it is written"
+        lambda: small.admin.set_schedulable(small.admin.node("embedded"), not cordoned, {}, "kubectl"),
+        "it is written",
     )
 
 
@@ -290,3 +294,113 @@ def test_missing_rights_are_named(small):
         "list pods",
         "create pods/eviction",
     ]
+
+
+def another_budget(small: Small, name: str, of: str) -> None:
+    spec = {"minAvailable": 0, "selector": {"matchLabels": {"app": of}}}
+    meta = {"name": name, "namespace": "ml"}
+    small.apply({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": meta, "spec": spec})
+
+
+def test_a_pod_with_two_budgets_keeps_no_other_pod_and_is_named(small):
+    small.apply(sleepers("store", replicas=2))
+    small.up("store")
+    another_budget(small, "one", "engine")
+    another_budget(small, "two", "engine")
+    kept = small.uids()
+    fault = drain(small)
+    state = fault.snapshot()
+    fault.inject(state)
+    until(lambda: all("nodeName" not in p["spec"] for p in small.pods("store")), "the others are evicted")
+    with pytest.raises(NotYet) as seen:
+        fault.effective(state)
+    assert str(seen.value).count("This pod has more than one PodDisruptionBudget") == 2
+    assert str(seen.value).count("ml/engine-") == 2
+    assert small.uids() == kept
+    small.delete(f"{BUDGETS}/two")
+    effective(fault, state)
+
+
+class Refusing:
+    """Answers the evictions of the first Pod so, twice, and lets all others pass."""
+
+    def __init__(self, small: Small, answer) -> None:
+        self.really, self.answer = small.admin._core.create_namespaced_pod_eviction, answer
+        self.first, self.left = "", 2
+
+    def __call__(self, name, namespace, body, **more):
+        self.first = self.first or name
+        if name != self.first or not self.left:
+            return self.really(name, namespace, body, **more)
+        self.left -= 1
+        return self.answer()
+
+
+def raising(error: Exception):
+    def raised():
+        raise error
+
+    return raised
+
+
+def answered(status: int, body: str) -> ApiException:
+    found = ApiException(status=status, reason="as it says")
+    found.body = body
+    return found
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (raising(answered(500, '{"kind": "Status", "message": "more than one"}')), "more than one"),
+        (raising(answered(403, '{"kind": "Status", "message": "not yours"}')), "not yours"),
+        (raising(answered(404, "404 page not found")), "404 as it says"),
+        (raising(urllib3.exceptions.ReadTimeoutError(None, "/", "too slow")), "ReadTimeoutError"),
+        (lambda: SimpleNamespace(data='{"kind": "Status", "status": "Failure", "message": "no"}'), ": no"),
+    ],
+    ids=["500", "403", "a page in between", "no answer in time", "201 and a failure"],
+)
+def test_an_eviction_that_fails_is_collected_and_the_others_are_made(small, monkeypatch, answer, words):
+    fault = drain(small)
+    state = fault.snapshot()
+    monkeypatch.setattr(small.admin._core, "create_namespaced_pod_eviction", Refusing(small, answer))
+    fault.inject(state)
+    with pytest.raises(NotYet, match=f"^ml/engine-[^;]*{words}[^;]*$"):
+        fault.effective(state)
+    effective(fault, state)
+
+
+def test_a_drain_does_not_wait_for_an_eviction_of_each_pod_where_nothing_answers(small, monkeypatch):
+    fault = drain(small)
+    state = fault.snapshot()
+    tried = []
+
+    def away(*_, **__):
+        tried.append(1)
+        raise urllib3.exceptions.ConnectTimeoutError(None, "away")
+
+    monkeypatch.setattr(small.admin._core, "create_namespaced_pod_eviction", away)
+    with pytest.raises(urllib3.exceptions.HTTPError):
+        fault.effective(state)
+    assert len(tried) == node_drain.UNANSWERED
+
+
+@pytest.mark.parametrize("cordoned", [False, True], ids=["uncordoned", "uncordoned and cordoned again"])
+def test_what_someone_else_has_uncordoned_loses_our_mark_and_nothing_else(small, cordoned):
+    fault = drain(small)
+    state = fault.snapshot()
+    fault.inject(state)
+    cordon(small, False)
+    if cordoned:
+        cordon(small)
+    drain(small).disarm(state)  # as whoever gives the claim back does, where nothing is to be restored
+    assert OURS not in small.get(PATH)["metadata"].get("annotations", {})
+    assert is_cordoned(small) == cordoned
+
+
+def test_a_mark_of_another_is_left_where_it_is(small):
+    fault = drain(small)
+    state = fault.snapshot()
+    fault.inject(state)
+    drain(small).disarm(state | {"token": "another"})
+    assert small.get(PATH)["metadata"]["annotations"][OURS] == state["token"]

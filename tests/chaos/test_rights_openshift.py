@@ -66,7 +66,7 @@ def test_without_the_right_to_read_the_inference_service_all_is_done_as_well(clu
     operator = cluster.may("lesser", less)
     operate(cluster, operator, "scale_to_zero", TARGET)
     cluster.up_again()
-    (line,) = movers.of(operator, Workload(operator, TARGET))
+    (line,) = movers.of(operator, Workload(operator, TARGET), 0)
     assert "was not read: get inferenceservices is not granted" in line
 
 

@@ -9,6 +9,7 @@ from chaos.fault import CannotInject, Foreign, Handle
 from contract.refusal import Refusal
 from contract.strict import validate
 from tests.chaos.small import Small, effective, mended, sleepers
+from tests.embedded.recorded.stand import until
 
 KINDS = {"deployment": "Deployment", "statefulset": "StatefulSet"}
 
@@ -20,6 +21,12 @@ def three(tmp_path, request):
         made.up("engine", request.param + "s")
         handle = Handle(request.param, "ml/engine")
         made.fault = lambda name, **options: faults.make(name, made.admin, handle, options)
+        made.others = lambda replicas: until(
+            lambda: made.admin.set_scale(
+                request.param, made.admin.scale(request.param, "ml", "engine"), replicas, manager="kubectl"
+            ),
+            "another scales it",
+        )
         made.wanted = lambda: made.admin.workload(request.param, "ml", "engine")["spec"].get("replicas")
         yield made
 
@@ -60,8 +67,7 @@ def test_what_would_change_nothing_or_makes_no_sense_is_refused(three, replicas,
 def test_what_changed_since_the_snapshot_is_not_injected_and_a_third_number_is_foreign(three):
     fault = three.fault("scale_to", replicas=1)
     state = fault.snapshot()
-    other = three.fault("scale_to", replicas=2)
-    other.inject(other.snapshot())
+    three.others(2)
     with pytest.raises(CannotInject, match="was scaled to 2 by someone else since it was looked at"):
         fault.inject(state)
     with pytest.raises(Foreign, match="was scaled to 2 by someone else and is left alone"):

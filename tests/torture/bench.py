@@ -39,6 +39,7 @@ class Bench:
     def trial(self, name: str) -> None:
         self.run = self.folder / name
         self.run.mkdir()
+        self.stand.cluster.writes.admission = []
         self.stand.back()
         self.moved.clear()
 

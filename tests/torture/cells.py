@@ -430,7 +430,11 @@ def _gone(bench: Bench) -> threading.Event:
     return seen
 
 
-MORE = ("cells_cluster", "cells_record")  # files of cells beside this one, which they import
+MORE = (
+    "cells_admission",
+    "cells_cluster",
+    "cells_record",
+)  # files of cells beside this one, which they import
 
 
 def matrix() -> dict[str, Cell]:

@@ -22,6 +22,9 @@ HANDFUL = (
     "API 502 · mend",
     "credentials rotated mid-fault",
     "a page from between while restoring · guardian",
+    "admission changes the inject · KILL · mid-inject",
+    "admission clamps the restore",
+    "two Services · KILL · in effect",
 )
 
 

@@ -61,7 +61,9 @@ def scaled(cluster: Cluster, namespace: str, name: str, replicas: int) -> None:
     """As kubectl does it: read and set anew where the status was written in between."""
     until(
         lambda: (
-            cluster.set_scale("deployment", cluster.scale("deployment", namespace, name), replicas)
+            cluster.set_scale(
+                "deployment", cluster.scale("deployment", namespace, name), replicas, manager="kubectl"
+            )
             is not None
         ),
         f"{name} is scaled to {replicas}",

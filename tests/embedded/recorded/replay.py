@@ -48,6 +48,7 @@ MASKS: list[tuple[str, str, str]] = [
 # Fields that only ours have, and why.
 ONLY_OURS = {
     "command": "a Pod is a process",
+    "managedFields": "left out of the recordings",
     "readinessProbe": "the recordings' Pods were made ready by a simulated kubelet",
     "brownout.dev/pid": "the process of the Pod, for tests and faults",
     "brownout.dev/embedded": "how the harness knows the embedded cluster",

@@ -1,0 +1,267 @@
+"""What came back of a write is compared with what was requested: admission may change a write on its way, or deny it."""
+
+import json
+
+import pytest
+
+from chaos import faults, lookout
+from chaos.cluster import TROUBLE
+from chaos.deputy import Deputy
+from chaos.fault import Altered, CannotInject, Foreign, Handle, NotYet
+from chaos.faults.node_drain import OURS
+from chaos.journal import Undo
+from chaos.plan import Bound
+from chaos.preflight import Ground
+from contract.clock import Clock
+from contract.timeline import Step
+from embedded.apiserver import admission
+from embedded.apiserver.admission import Admission
+from tests.chaos.small import Small, effective, in_an_hour, look, mended, sleepers
+from tests.embedded.recorded.stand import until
+
+ENGINE = Handle("deployment", "ml/engine")
+NODE = Handle("node", "embedded")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with Small(tmp_path_factory.mktemp("admission"), sleepers(replicas=3)) as made:
+        yield made
+
+
+@pytest.fixture
+def small(cluster):
+    cluster.up("engine")
+    yield cluster
+    rules(cluster)
+    node = cluster.admin.node("embedded")
+    if node["spec"].get("unschedulable"):
+        until(
+            lambda: cluster.admin.set_schedulable(cluster.admin.node("embedded"), True, {OURS: None}), "again"
+        )
+    for policy in cluster.admin.network_policies("ml"):
+        cluster.admin.delete_network_policy("ml", policy["metadata"]["name"], policy["metadata"]["uid"])
+    cluster.scale(3)
+
+
+def rules(small: Small, *found: Admission) -> None:
+    small.cluster.writes.admission = list(found)
+
+
+def at_least_one(side_effects: bool = False) -> Admission:
+    return admission.replicas("at-least-one", lambda n: max(n, 1), side_effects)
+
+
+def at_most(most: int) -> Admission:
+    return admission.replicas("at-most", lambda n: min(n, most))
+
+
+def denying(code: int) -> Admission:
+    def acts(scale):
+        raise admission.denied("no-scale", "not on a Friday", code)
+
+    return Admission("no-scale", "deployments/scale", acts)
+
+
+def fault(small: Small, name: str = "scale_to_zero", handle: Handle = ENGINE, **options):
+    return faults.make(name, small.admin, handle, options)
+
+
+def replicas(small: Small) -> int:
+    return small.admin.workload("deployment", "ml", "engine")["spec"]["replicas"]
+
+
+def writer(small: Small) -> list[str]:
+    entries = small.admin.workload("deployment", "ml", "engine")["metadata"]["managedFields"]
+    return [e["manager"] for e in entries if "f:replicas" in e["fieldsV1"]["f:spec"]]
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (
+            at_least_one(),
+            "the cluster makes 1 of a scale of deployment ml/engine to 0: its admission changes it",
+        ),
+        (denying(403), "the cluster denies a scale of deployment ml/engine to 0: .*not on a Friday"),
+        (denying(422), "the cluster denies a scale of deployment ml/engine to 0: .*not on a Friday"),
+    ],
+    ids=["changed", "denied by a webhook", "denied by a policy"],
+)
+def test_a_scale_that_admission_changes_or_denies_is_refused_before_it_is_made_and_a_plan_says_so(
+    small, rule, words
+):
+    rules(small, rule)
+    version = small.admin.workload("deployment", "ml", "engine")["metadata"]["resourceVersion"]
+    with pytest.raises(CannotInject, match=words):
+        fault(small).snapshot()
+    step = Step(name="gaming", at="1s", **{"for": "2s"}, fault="scale_to_zero", target="engine")
+    planned = lookout.look([Bound(step, ENGINE)], Ground(small.admin, "uid", 1), 0.0)
+    assert "there now   cannot be injected: the cluster " in planned
+    assert small.admin.workload("deployment", "ml", "engine")["metadata"]["resourceVersion"] == version
+
+
+def test_where_a_dry_run_is_not_possible_it_goes_on_and_says_that_it_is_unknown(small):
+    rules(small, Admission("counts", "deployments/scale", lambda scale: scale, side_effects=True))
+    one = fault(small)
+    state = one.snapshot()
+    (words,) = one.remarks(state)
+    assert "what the cluster makes of it is unknown: it says admission webhook" in words
+    assert "does not support dry run" in words
+    one.inject(state)
+    effective(one, state)
+    one.mend(state)
+    assert mended(one, state)["ready"] == 3
+
+
+def record(small: Small, name: str, handle: Handle, options: dict) -> Undo:
+    """As another process reads it."""
+    return small.undo(name, handle, options, in_an_hour())
+
+
+@pytest.mark.parametrize("by", ["its own process", "another process"])
+@pytest.mark.parametrize(
+    ("options", "made", "owner"),
+    [
+        ({"replicas": 0}, lambda n: max(n, 1), []),  # a Scale of zero has no replicas: nobody owns them
+        ({"replicas": 1}, lambda n: max(n, 2), ["brownout"]),
+    ],
+    ids=["0 became 1", "1 became 2"],
+)
+def test_an_inject_that_admission_changed_is_no_fault_and_is_taken_back_by_whoever_restores(
+    small, options, made, owner, by
+):
+    undo = record(small, "scale_to", ENGINE, options)
+    rules(small, admission.replicas("at-least", made))
+    one = fault(small, "scale_to", **options)
+    with pytest.raises(CannotInject, match=r"replicas were requested, and the cluster made \d of them"):
+        one.inject(undo.state)
+    assert replicas(small) not in (3, options["replicas"])
+    assert writer(small) == owner
+    if by == "its own process":
+        one.mend(undo.state)
+        assert mended(one, undo.state)["ready"] == 3
+    else:
+        one = fault(small, "scale_to", **options)
+        one.mend(json.loads(json.dumps(undo.state)))
+        assert mended(one, undo.state)["ready"] == 3
+    assert replicas(small) == 3
+
+
+def test_an_inject_that_was_changed_and_not_answered_is_known_by_its_next_try(small, monkeypatch):
+    one = fault(small)
+    state = one.snapshot()
+    rules(small, at_least_one())
+    really = small.admin.set_scale
+
+    def lost(*args, **more):
+        really(*args, **more)
+        raise TROUBLE[1]("the answer was lost")
+
+    monkeypatch.setattr(small.admin, "set_scale", lost)
+    with pytest.raises(TROUBLE[1]):
+        one.inject(state)
+    with pytest.raises(CannotInject, match="0 replicas were requested, and the cluster made 1 of them"):
+        one.inject(state)
+
+
+def test_the_same_number_by_another_is_left_alone(small):
+    one = fault(small)
+    state = one.snapshot()
+    one.inject(state)
+    small.scale(1)
+    assert writer(small) == ["kubectl"]
+    with pytest.raises(Foreign, match="was scaled to 1 by someone else and is left alone"):
+        fault(small).mend(state)
+
+
+def test_a_restore_that_admission_clamps_is_not_verified_and_tried_again(small):
+    one = fault(small)
+    state = one.snapshot()
+    one.inject(state)
+    rules(small, at_most(1))
+    for _ in range(2):
+        with pytest.raises(Altered, match="3 replicas were requested, and the cluster made 1 of them"):
+            fault(small).mend(state)
+    until(lambda: len(small.uids()) == 1, "it is short")
+    with pytest.raises(NotYet, match="3 replicas were requested, and the cluster made 1 of them"):
+        fault(small).mended(state)
+    rules(small)
+    one.mend(state)
+    assert mended(one, state)["ready"] == 3
+
+
+def test_a_restore_that_an_autoscaler_moves_afterwards_is_a_restore(small):
+    one = fault(small)
+    state = one.snapshot()
+    one.inject(state)
+    one.mend(state)
+    small.scale(2)
+    assert mended(one, state)["ready"] == 2
+
+
+def test_a_deputy_of_a_clamped_restore_says_not_restored_and_then_ends_it(small):
+    undo = record(small, "scale_to_zero", ENGINE, {})
+    fault(small).inject(undo.state)
+    rules(small, at_most(1))
+    said: list[str] = []
+    assert Deputy(undo, "restore", Clock(), said.append, cluster=small.admin).restore(0.5) is False
+    assert "NOT restored" in said[0]
+    assert "the cluster made 1 of them" in said[0]
+    rules(small)
+    fault(small).mend(undo.state)
+    assert mended(fault(small), undo.state)["ready"] == 3
+
+
+def changed(on: str, **spec) -> Admission:
+    """Takes every annotation away, and sets these fields of the spec; None: takes them away."""
+
+    def acts(obj):
+        meta = {key: value for key, value in obj["metadata"].items() if key != "annotations"}
+        made = {key: value for key, value in {**obj["spec"], **spec}.items() if value is not None}
+        return {**obj, "metadata": meta, "spec": made}
+
+    return Admission("changed", on, acts)
+
+
+@pytest.mark.parametrize(
+    ("name", "handle", "rule", "words"),
+    [
+        ("node_drain", NODE, changed("nodes"), "a node that is cordoned and without our mark"),
+        ("node_drain", NODE, changed("nodes", unschedulable=None), "a node that is not cordoned and without our mark"),
+        ("network_blackhole", ENGINE, changed("networkpolicies", ingress=[{}]), "is not as it was requested"),
+        ("network_blackhole", ENGINE, changed("networkpolicies", podSelector={}), "is not as it was requested"),
+    ],
+    ids=["a cordon without its mark", "no cordon", "a policy that lets in", "a policy of all Pods"],
+)  # fmt: skip
+def test_a_cordon_and_a_policy_that_admission_changed_are_no_fault_and_are_taken_back(
+    small, name, handle, rule, words
+):
+    one = fault(small, name, handle)
+    state = one.snapshot()
+    rules(small, rule)
+    with pytest.raises(CannotInject, match=words):
+        one.inject(state)
+    rules(small)
+    assert look(one, state) is None or name == "node_drain"
+    other = fault(small, name, handle)
+    other.mend(state)
+    other.disarm(state)
+    mended(other, state)
+    node = small.admin.node("embedded")
+    assert not node["spec"].get("unschedulable")
+    assert OURS not in (node["metadata"].get("annotations") or {})
+    assert small.admin.network_policies("ml") == []
+
+
+def test_an_uncordon_that_admission_undoes_is_not_verified(small):
+    one = fault(small, "node_drain", NODE)
+    state = one.snapshot()
+    one.inject(state)
+    rules(small, Admission("stay", "nodes", lambda n: {**n, "spec": {**n["spec"], "unschedulable": True}}))
+    with pytest.raises(Altered, match="was to be uncordoned, and the cluster made a node that is cordoned"):
+        one.mend(state)
+    rules(small)
+    one = fault(small, "node_drain", NODE)
+    one.mend(state)
+    mended(one, state)
