@@ -21,7 +21,7 @@ def main(argv: list[str]) -> int:
     chosen = options.parse(argv, {name: each.defaults for name, each in catalogue.items()}, os.environ)
     clock = shared()
     engine = Engine(chosen, clock, Ledger(chosen.ledger, clock))
-    listener = Listener(catalogue[chosen.personality](engine), clock)
+    listener = Listener(catalogue[chosen.personality](engine), clock, chosen.after_stream == "close")
     if chosen.pidfile is not None:
         # Before the model is loaded: one that loads can be killed, too.
         pidfile.write(chosen.pidfile)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 THOUGHTS = 16
 REFUSABLE = ("max_tokens", "temperature")
+AFTER_STREAM = ("keep", "close")
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)")
 
@@ -64,6 +65,8 @@ class Options:
     accuracy: float
     invalid_json: float
     startup_s: float
+    after_stream: str
+    """What becomes of a connection after a stream, one of AFTER_STREAM."""
     api_key: str | None
     ledger: Path | None
     pidfile: Path | None
@@ -139,6 +142,10 @@ def parser(personalities: Sequence[str]) -> Parser:
     add("--invalid-json", type=share, help="the share of them that is answered with no JSON (default 0)")
     add("--startup-duration", type=duration_s, default=0.0, help="until then the port is not listened on")
     add(
+        "--after-stream", choices=AFTER_STREAM, default="keep",
+        help="close: promises to keep the connection of a stream, and closes it at once, as llama.cpp does",
+    )  # fmt: skip
+    add(
         "--api-key-env",
         metavar="NAME",
         help="the environment variable that holds the one right key: of cloud for requests, of all others for every page",
@@ -187,6 +194,7 @@ def parse(
         accuracy=1.0 - (given.invalid_json or 0.0) if given.accuracy is None else given.accuracy,
         invalid_json=given.invalid_json or 0.0,
         startup_s=given.startup_duration,
+        after_stream=given.after_stream,
         api_key=_api_key(line, given.api_key_env, environment),
         ledger=given.ledger,
         pidfile=given.pidfile,
