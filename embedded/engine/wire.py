@@ -49,8 +49,8 @@ class Reply:
         self._transport = transport
         self._clock = clock
         self._head_only = head_only
-        self._closes_after_stream = closes_after_stream
         self.keep_alive = keep_alive
+        self.closes_after_stream = closes_after_stream
         self.opened = False
         self.ended = False
         self.spelling: Spelling | None = None  # a fault's
@@ -62,7 +62,7 @@ class Reply:
         if self.spelling is not None:
             content_type, headers = self.spelling.content_type(content_type), self.spelling.headers()
         self._transport.write(self._head(200, content_type, b"transfer-encoding: chunked", headers))
-        if self._closes_after_stream:
+        if self.closes_after_stream:
             self.keep_alive = False  # after its headers, which promise otherwise
 
     def send(self, data: bytes) -> float:
@@ -121,7 +121,7 @@ class Reply:
             lines.append(b"content-type: " + content_type.encode())
         if not self.keep_alive:
             lines.append(b"connection: close")
-        elif self._closes_after_stream:
+        elif self.closes_after_stream:
             lines.append(PROMISE)
         return b"\r\n".join(lines) + b"\r\n\r\n"
 

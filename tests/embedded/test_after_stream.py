@@ -9,6 +9,7 @@ import pytest
 
 from tests.embedded.llamacpp import llama
 from tests.embedded.test_engine import DEADLINE_S, QUICK, Running, chat, running
+from tests.embedded.test_engine_faults import fault
 
 PROMISE = "timeout=5, max=100"
 
@@ -85,4 +86,23 @@ def test_what_an_engine_promises_of_a_connection_and_whether_it_keeps_it(
     assert headers is not None
     assert (headers.get("keep-alive"), headers.get("connection")) == (promise, word)
     assert (client.answer(stream, wish) is not None) is again
+    client.close()
+
+
+@pytest.mark.parametrize(("stream", "again"), [(True, False), (False, True)])
+def test_as_a_fault_it_lasts_as_long_as_the_fault(
+    engines: dict[str, Running], stream: bool, again: bool
+) -> None:
+    engine = engines["simulated, keep"]
+    client = Client(engine.port)
+    assert client.answer(stream, None) is not None
+    with fault(engine, "closed_after_stream"):
+        headers = client.answer(stream, None)
+        assert headers is not None
+        assert headers.get("keep-alive") == (PROMISE if stream else None)
+        assert (client.answer(stream, None) is not None) is again
+    client.close()
+    client = Client(engine.port)
+    assert client.answer(stream, None) is not None
+    assert client.answer(stream, None) is not None
     client.close()
