@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from chaos.probe import PROMPT
 from chaos.watch.foreign import clean, shortened
 from chaos.wire import Connection, Deadlines
-from contract import gateway_version, page
+from contract import early_end, gateway_version, page
 from contract.caps import Use, advice, cap
 from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
-from contract.outcome import fill, judge, redirected
+from contract.outcome import ended_early, fill, judge, redirected
 from contract.proper_end import UNKNOWN
 from contract.ranks import rank_of
 from contract.records import GATEWAY, Ask, Outcome
@@ -113,7 +113,21 @@ def _looked(name: str, endpoint: Endpoint, topology: Topology) -> Serving:
 
 
 def ask(topology: Topology, via: str, endpoint: Endpoint) -> Answered:
-    """One streamed request for a few tokens, read and judged as those of a run are."""
+    """One streamed request for a few tokens, and a second one where the first answer ended early.
+
+    One early end does not show whether the model or a cut ended it. Where the second answer is another tier's, or none, the
+    first stands alone.
+    """
+    first = _ask(topology, via, endpoint)
+    if not ended_early(first.ask):
+        return first
+    second = _ask(topology, via, endpoint)
+    asks = [first.ask, *([second.ask] if second.ask.tier == first.ask.tier else [])]
+    return replace(first, wrong=early_end.sentence(asks, topology))
+
+
+def _ask(topology: Topology, via: str, endpoint: Endpoint) -> Answered:
+    """One streamed request, read and judged as those of a run are."""
     most = cap(topology, Use.PLAN, via)
     record = Ask(
         request_id=f"plan-{uuid.uuid4().hex[:12]}", scenario="plan", lane="plan", via=via, stream=True,
@@ -145,10 +159,7 @@ def _not_whole(record: Ask, wrong: str | None) -> str:
         hint = f": {helps}" if helps else hint
         first = wrong.partition(":")[0] if wrong else "a streamed ask was not answered"
         return f"{first}: {words or record.outcome}{hint}"
-    hint = ""
-    if record.outcome == Outcome.CUT and record.finish_reason == "stop":
-        hint = "; where its model ends early of its own accord, write witness: none"
-    return f"the answer to a streamed ask was {record.outcome}: {words}{hint}"
+    return f"the answer to a streamed ask was {record.outcome}: {words}"
 
 
 def _who(
@@ -193,6 +204,8 @@ def _group(
     record = answered.ask
     if record.status == 200 and record.tier in [t.name for t in tiers]:
         yield f"group {group} answered by {record.tier}", True
+        if answered.wrong is not None:
+            yield f"group {group}: {answered.wrong}", False
     elif record.status == 200 and record.tier is None:
         yield f"group {group}: {_nobodys(topology, record)}", False
     elif record.status == 200:

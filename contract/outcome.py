@@ -114,8 +114,19 @@ def _whole(exchange: Exchange, answer: Answer, max_tokens: int | None, proper_en
         return Outcome.OK, None, Witness.END
     if output is not None and output >= max_tokens:
         return Outcome.OK, None, Witness.USAGE
+    return Outcome.CUT, _early(reason, output, max_tokens), None
+
+
+def _early(reason: str, output: int | None, max_tokens: int) -> str:
     count = "no usage" if output is None else f"{output}"
-    return Outcome.CUT, f"finish_reason {reason} at {count} of {max_tokens} tokens", None
+    return f"finish_reason {reason} at {count} of {max_tokens} tokens"
+
+
+def ended_early(ask: Ask) -> bool:
+    """Whether nothing but its end below the cap made this answer a cut: the model may have ended it of its own accord."""
+    if ask.outcome != Outcome.CUT or ask.finish_reason is None or ask.max_tokens is None:
+        return False
+    return ask.error == _early(ask.finish_reason, ask.output_tokens, ask.max_tokens)
 
 
 def fill(

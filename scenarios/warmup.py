@@ -5,7 +5,7 @@ The first answer after a gateway's boot takes seconds; no metric may rest on it.
 
 import gevent.pool
 
-from contract import health
+from contract import early_end, health
 from contract.caps import Use, advice, cap
 from contract.records import GATEWAY, Ask, Lane, Outcome
 from contract.refusal import Refusal
@@ -94,6 +94,14 @@ def preflight(asks: list[Ask], topology: Topology) -> None:
             raise Refusal(
                 f"gateway: {topology.gateway.url} answers, but {topology.unmatched(ask.route_group, ask.route_api_base)}"
             )
+
+
+def ended_early(asks: list[Ask], topology: Topology) -> list[str]:
+    """Of which tiers answers ended before their cap, in the sentence that a plan has for it.
+
+    The cap of a warm-up is small, so that many a model that ends early is found by a plan alone.
+    """
+    return early_end.by_tier(asks, topology)
 
 
 def unhealthy(topology: Topology) -> list[str]:

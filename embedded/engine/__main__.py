@@ -22,7 +22,7 @@ def main(argv: list[str]) -> int:
     chosen = options.parse(argv, {name: each.defaults for name, each in catalogue.items()}, os.environ)
     clock = shared()
     engine = Engine(chosen, clock, Ledger(chosen.ledger, clock))
-    listener = Listener(catalogue[chosen.personality](engine), clock)
+    listener = Listener(catalogue[chosen.personality](engine), clock, chosen.after_stream == "close")
     loads_s = chosen.startup_s
     if chosen.pidfile is not None:
         if chosen.first_startup_s is not None and not chosen.pidfile.exists():

@@ -23,6 +23,7 @@ THOUGHTS = 16
 REFUSABLE = ("max_tokens", "temperature")
 KEEP_ALIVE_S = 300.0  # as Ollama has it
 REFUSED, ANSWERS_503 = "refused", "503"
+AFTER_STREAM = ("keep", "close")
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)")
 
@@ -74,6 +75,8 @@ class Options:
     load_at_first_request_s: float | None
     """None: it serves as soon as it listens. Otherwise the first request waits so long, as with Ollama."""
     keep_alive_s: float
+    after_stream: str
+    """What becomes of a connection after a stream, one of AFTER_STREAM."""
     api_key: str | None
     ledger: Path | None
     pidfile: Path | None
@@ -169,6 +172,10 @@ def parser(personalities: Sequence[str]) -> Parser:
         help=f"ollama: so long after the last request the model is unloaded (default {KEEP_ALIVE_S:.0f}s)",
     )  # fmt: skip
     add(
+        "--after-stream", choices=AFTER_STREAM, default="keep",
+        help="close: promises to keep the connection of a stream, and closes it at once, as llama.cpp does",
+    )  # fmt: skip
+    add(
         "--api-key-env",
         metavar="NAME",
         help="the environment variable that holds the one right key: of cloud for requests, of all others for every page",
@@ -221,6 +228,7 @@ def parse(
         while_loading=_while_loading(line, given),
         load_at_first_request_s=_load_s(line, given),
         keep_alive_s=KEEP_ALIVE_S if given.keep_alive is None else given.keep_alive,
+        after_stream=given.after_stream,
         api_key=_api_key(line, given.api_key_env, environment),
         ledger=given.ledger,
         pidfile=given.pidfile,

@@ -32,16 +32,25 @@ class Request:
     arrived_at: float
 
 
+PROMISE = b"keep-alive: timeout=5, max=100"  # as llama.cpp has it
+
+
 class Reply:
     """The answer to one request. The place where a fault can come between an engine and its client."""
 
     def __init__(
-        self, transport: asyncio.Transport, clock: Clock, keep_alive: bool, head_only: bool = False
+        self,
+        transport: asyncio.Transport,
+        clock: Clock,
+        keep_alive: bool,
+        head_only: bool = False,
+        closes_after_stream: bool = False,
     ) -> None:
         self._transport = transport
         self._clock = clock
         self._head_only = head_only
         self.keep_alive = keep_alive
+        self.closes_after_stream = closes_after_stream
         self.opened = False
         self.ended = False
         self.spelling: Spelling | None = None  # a fault's
@@ -53,6 +62,8 @@ class Reply:
         if self.spelling is not None:
             content_type, headers = self.spelling.content_type(content_type), self.spelling.headers()
         self._transport.write(self._head(200, content_type, b"transfer-encoding: chunked", headers))
+        if self.closes_after_stream:
+            self.keep_alive = False  # after its headers, which promise otherwise
 
     def send(self, data: bytes) -> float:
         """Sends one chunk; the instant just before the write."""
@@ -110,6 +121,8 @@ class Reply:
             lines.append(b"content-type: " + content_type.encode())
         if not self.keep_alive:
             lines.append(b"connection: close")
+        elif self.closes_after_stream:
+            lines.append(PROMISE)
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
@@ -119,10 +132,13 @@ Handler = Callable[[Request, Reply], Awaitable[None]]
 class Connection(asyncio.Protocol):
     """One client: reads requests, has them answered one after the other, cancels the answer of a client that left."""
 
-    def __init__(self, handler: Handler, clock: Clock, others: set["Connection"]) -> None:
+    def __init__(
+        self, handler: Handler, clock: Clock, others: set["Connection"], closes_after_stream: bool = False
+    ) -> None:
         self._handler = handler
         self._clock = clock
         self._others = others
+        self._closes_after_stream = closes_after_stream
         self._pending: deque[tuple[Request, bool]] = deque()
         self.answering: asyncio.Task[None] | None = None
         self._parser = httptools.HttpRequestParser(self)
@@ -183,7 +199,8 @@ class Connection(asyncio.Protocol):
     async def _answer(self) -> None:
         while self._pending:
             request, keep_alive = self._pending.popleft()
-            reply = Reply(self.transport, self._clock, keep_alive, head_only=request.method == "HEAD")
+            head_only, closes = request.method == "HEAD", self._closes_after_stream
+            reply = Reply(self.transport, self._clock, keep_alive, head_only, closes)
             try:
                 await self._handler(request, reply)
             except Exception:
@@ -200,15 +217,16 @@ class Connection(asyncio.Protocol):
 class Listener:
     """A port on 127.0.0.1 that replicas may share, and the connections that came by it."""
 
-    def __init__(self, handler: Handler, clock: Clock) -> None:
+    def __init__(self, handler: Handler, clock: Clock, closes_after_stream: bool = False) -> None:
         self._handler = handler
         self._clock = clock
+        self._closes_after_stream = closes_after_stream
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
 
     async def open(self, port: int) -> None:
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self._handler, self._clock, self._connections),
+            lambda: Connection(self._handler, self._clock, self._connections, self._closes_after_stream),
             "127.0.0.1",
             port,
             reuse_port=True,

@@ -18,6 +18,7 @@ class Group:
     error: str = "no"
     tokens: int = 32
     finish: str | None = "length"
+    then: "Group | None" = None  # what comes of the requests after the first; None: the same
 
 
 @dataclass
@@ -47,9 +48,10 @@ class Gateway:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 gateway.asked.append(body["model"])
                 gateway.prompts.append(body["messages"][-1]["content"])
-                self._answer(
-                    gateway.groups.get(body["model"], Group(status=400, error="no healthy deployments"))
-                )
+                of = gateway.groups.get(body["model"], Group(status=400, error="no healthy deployments"))
+                if of.then is not None:
+                    gateway.groups[body["model"]] = of.then
+                self._answer(of)
 
             def _answer(self, of: Group) -> None:
                 if of.status != 200:

@@ -210,6 +210,8 @@ def stack(gateway, model="m", **tiers) -> Topology:
 
 
 WELL = Group("m", LOCAL)
+NONE = "write witness: none in tier 'vllm', and a cut of its answers is no longer detected"
+EITHER = "the model ends early now and then, or an answer was cut; only if it is the model"
 SEEN = [
     # the gateway's groups, what it lists (or the status of its list), its model, the tiers' matches, what is said
     pytest.param(
@@ -276,9 +278,42 @@ SEEN = [
     pytest.param(
         {"m": Group("m", LOCAL, tokens=5, finish="stop")}, ["m"], "m", {"vllm": {"group": "m"}},
         ["gateway: lists m, answered by vllm",
-         "gateway: NOT WELL: the answer to a streamed ask was cut: finish_reason stop at 5 of 32 tokens; where its model ends early of its own "
-         "accord, write witness: none"],
-        id="a cut answer"),
+         "gateway: NOT WELL: 2 of 2 answers ended before the cap (finish_reason stop at 5 of 32 tokens): if the model ends early of its own "
+         f"accord, {NONE}"],
+        id="two answers that ended early"),
+    pytest.param(
+        {"m": Group("m", LOCAL, tokens=5, finish="stop", then=WELL)}, ["m"], "m", {"vllm": {"group": "m"}},
+        ["gateway: lists m, answered by vllm",
+         f"gateway: NOT WELL: 1 of 2 answers ended before the cap (finish_reason stop at 5 of 32 tokens): {EITHER}, {NONE}"],
+        id="one of two answers ended early"),
+    pytest.param(
+        {"m": Group("m", LOCAL, tokens=5, finish="stop", then=Group("o", "http://o"))}, ["m"], "m", {"vllm": {"group": "m"}, "ollama": {"group": "o"}},
+        ["gateway: lists m, answered by vllm",
+         f"gateway: NOT WELL: 1 of 1 answers ended before the cap (finish_reason stop at 5 of 32 tokens): {EITHER}, {NONE}",
+         "gateway: NOT WELL: group o of ollama is not answered: a streamed ask was not answered: 400: no healthy deployments; "
+         "match must name a model_name of the gateway's (m)"],
+        id="one ended early, and another tier answered the next"),
+    pytest.param(
+        {"m": WELL, "o": Group("o", "http://o", tokens=7, finish="stop")}, ["m", "o"], "m", {"vllm": {"group": "m"}, "ollama": {"group": "o"}},
+        ["gateway: lists m, streams, answered by vllm, group o answered by ollama",
+         "gateway: NOT WELL: group o: 2 of 2 answers ended before the cap (finish_reason stop at 7 of 32 tokens): if the model ends early of "
+         f"its own accord, {NONE.replace('vllm', 'ollama')}"],
+        id="the group that it falls back to ends early"),
+    pytest.param(
+        {"m": Group("m", LOCAL, tokens=5, finish="eos_token")}, ["m"], "m", {"vllm": {"group": "m"}},
+        ["gateway: lists m, answered by vllm",
+         "gateway: NOT WELL: 2 of 2 answers ended before the cap (finish_reason eos_token at 5 of 32 tokens): if the model ends early of its own "
+         f"accord, {NONE}"],
+        id="an early end by another word"),
+    pytest.param(
+        {"m": Group("m", LOCAL, tokens=5, finish="abort")}, ["m"], "m", {"vllm": {"group": "m"}},
+        ["gateway: lists m, answered by vllm", "gateway: NOT WELL: the answer to a streamed ask was cut: finish_reason abort"],
+        id="an aborted answer"),
+    pytest.param(
+        {"m": Group("m", LOCAL, tokens=0, finish="stop")}, ["m"], "m", {"vllm": {"group": "m"}},
+        ["gateway: lists m, answered by vllm",
+         "gateway: NOT WELL: a streamed ask got no token: no content: finish_reason stop at 0 tokens"],
+        id="an end before the first token, which witness none would not make whole"),
     pytest.param(
         {"m": Group("m", LOCAL, tokens=5, finish=None)}, ["m"], "m", {"vllm": {"group": "m"}},
         ["gateway: lists m, answered by vllm", "gateway: NOT WELL: the answer to a streamed ask was cut: no finish_reason"],
@@ -301,6 +336,57 @@ def test_of_a_gateway_is_said_who_answered_and_nothing_is_both_well_and_not(
             for line in told(stack(gateway, model, **tiers))
         ]
     assert said == lines
+
+
+NEVER_EARLY = [
+    # what stands in the gateway's part and in the tier's, and whether an early end is reported
+    ({}, {}, True), ({}, {"witness": "none"}, False), ({"witness": "none"}, {}, False),
+    ({"witness": "none"}, {"witness": "length"}, True), ({"witness": "length"}, {"witness": "none"}, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("finish", "tokens"), [("stop", 5), ("length", 32)])
+@pytest.mark.parametrize(("gateways", "tiers", "reported"), NEVER_EARLY)
+def test_where_the_topology_says_witness_none_an_early_end_is_well(finish, tokens, gateways, tiers, reported):
+    with Gateway({"m": Group("m", LOCAL, tokens=tokens, finish=finish)}, ["m"]) as gateway:
+        data = {
+            "gateway": {"url": gateway.url, "model": "m"} | gateways,
+            "tiers": [{"name": "vllm", "match": {"group": "m"}} | tiers],
+        }
+        said = told(Topology.model_validate(data))
+    early = [line for line in said if "NOT WELL" in line]
+    assert len(early) == (finish == "stop" and reported)
+    assert all("ended before the cap (finish_reason stop at 5 of 32 tokens)" in line for line in early)
+
+
+ENDS_EARLY = [
+    # the engine's personality, its parameters, what stands in the tier, how its answers end
+    ("vllm", ("--natural-length", "5"), {}, "stop at 5 of 32"),
+    ("vllm", ("--natural-length", "5", "--reasoning", "reasoning", "--reasoning-tokens", "8"), {}, "stop at 13 of 32"),
+    ("vllm", ("--natural-length", "5", "--reasoning", "hidden", "--reasoning-tokens", "8"), {}, "stop at 13 of 32"),
+    ("ollama", ("--natural-length", "9"), {"api": "ollama"}, "stop at 9 of 32"),
+    ("vllm", ("--natural-length", "32"), {}, None), ("vllm", ("--natural-length", "5"), {"ignore_eos": True}, None),
+    ("vllm", ("--natural-length", "5"), {"witness": "none"}, None),
+    ("ollama", ("--natural-length", "9"), {"ignore_eos": True}, "stop at 9 of 32"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("personality", "parameters", "tier", "end"), ENDS_EARLY)
+def test_of_an_engine_that_ends_early_of_its_own_accord_a_plan_says_so(
+    tmp_path, topology, personality, parameters, tier, end
+):
+    with running(personality, tmp_path, *SLOWLY, *parameters) as engine:
+        (said,) = [line for line in told(topology(engine, **tier))[1:] if end is None or "NOT WELL" in line]
+    if end is None:
+        assert "NOT WELL" not in said
+    else:
+        ignored = (
+            ", although ignore_eos was sent: this engine does not honour it" if "ignore_eos" in tier else ""
+        )
+        assert said == (
+            f"  vllm: NOT WELL: 2 of 2 answers ended before the cap (finish_reason {end} tokens){ignored}: "
+            f"if the model ends early of its own accord, {NONE}"
+        )
 
 
 def test_the_second_deployment_of_a_group_with_an_order_is_not_asked_for(gateway):

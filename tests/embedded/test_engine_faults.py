@@ -185,6 +185,7 @@ VLLM: list[tuple[Any, ...]] = [
     ("prefill_refused", {}, S, 200, "eof", True, b"[DONE]", b"choices", "refused", 0, "broken"),
     ("prefill_refused", {}, P, 503, "eof", True, b"overloaded", b"retry-after", "refused", 0, "rejected"),
     # Whole, in other bytes.
+    ("closed_after_stream", {}, S, 200, "eof", True, b"[DONE]", b"keep-alive", "length", 5, "ok"),  # by a client that closes
     *[("spelling", {"how": how}, S, 200, "eof", True, has, lacks, "length", 5, outcome) for how, has, lacks, outcome in (
         ("single_newline", b"}\ndata: [DONE]\n\r\n", b"\n\n", "ok"),
         ("bare_cr", b"}\r\rdata: [DONE]\r\r", b"\n\n", "ok"),
@@ -552,7 +553,7 @@ GOOD = {"fault": "cut", "for_s": 30, "id": "a"}
         ({"fault": "cut", "id": "a"}, "for_s is missing"),
         ({"fault": "cut", "for_s": 1}, "id is missing"),
         (GOOD | {"fault": "stal"}, "no fault 'stal'; did you mean 'stall'?"),
-        (GOOD | {"fault": "fire"}, "no fault 'fire'; there is content_filter, context_length"),
+        (GOOD | {"fault": "fire"}, "no fault 'fire'; there is closed_after_stream, content_filter"),
         (GOOD | {"fault": None}, "no fault 'None'"),
         (GOOD | {"fault": ["cut"]}, "no fault"),
         (GOOD | {"for_s": 0}, "for_s must be a number of seconds, more than 0"),

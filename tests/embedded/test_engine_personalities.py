@@ -123,10 +123,16 @@ def test_the_cloud_takes_every_parameter_of_the_api_that_a_chat_needs(cloud: Run
     )
 
 
-def test_only_vllm_goes_on_past_the_natural_end_when_told_to_ignore_it(tmp_path: Path) -> None:
-    with running("vllm", tmp_path, *QUICK, "--natural-length", "5") as engine:
+PAST_ITS_END = [("vllm", ("length", 8)), ("ollama", ("stop", 5))]
+
+
+@pytest.mark.parametrize(("personality", "told_to_go_on"), PAST_ITS_END)
+def test_only_vllm_goes_on_past_the_natural_end_when_told_to_ignore_it(
+    tmp_path: Path, personality: str, told_to_go_on: tuple[str, int]
+) -> None:
+    with running(personality, tmp_path, *QUICK, "--natural-length", "5") as engine:
         reasons = []
         for body in (chat(max_tokens=8), chat(max_tokens=8, ignore_eos=True), chat(max_tokens=5), chat()):
             answer = engine.told("/v1/chat/completions", body)[1]
             reasons.append((answer["choices"][0]["finish_reason"], answer["usage"]["completion_tokens"]))
-    assert reasons == [("stop", 5), ("length", 8), ("length", 5), ("stop", 5)]
+    assert reasons == [("stop", 5), told_to_go_on, ("length", 5), ("stop", 5)]

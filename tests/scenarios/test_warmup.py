@@ -7,7 +7,7 @@ import pytest
 from contract.records import Ask
 from contract.refusal import Refusal
 from contract.topology import Topology
-from scenarios.warmup import preflight, unhealthy, warm_up, ways
+from scenarios.warmup import ended_early, preflight, unhealthy, warm_up, ways
 from tests.contract.exchanges import ROLE, chunked, finish, head, plain, token, usage
 from tests.scenarios.server import Server, free_port
 from tests.scenarios.stages import kept, stage, topology
@@ -145,3 +145,30 @@ def test_each_health_url_is_asked_once_and_what_is_wrong_is_said():
     )
     assert [len(server.requests) for server in (closed, well)] == [1, 1]
     assert closed.requests[0].startswith(b"GET /health?model=a HTTP/1.1")
+
+
+EARLY = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: a") + chunked(
+    token(), finish("stop"), usage(1)
+)
+WARM = [
+    # what the gateway and the engine answer, which ways are named
+    (ANSWER, ANSWER, []), (EARLY, ANSWER, ["gateway"]), (EARLY, EARLY, ["gateway", "vllm"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("through", "direct", "named"), WARM)
+def test_a_warm_up_reports_answers_that_ended_early_as_a_plan_does(through, direct, named):
+    with Server([through]) as gateway, Server([direct]) as engine:
+        s = stage(gateway.url, vllm=engine.url)
+        said = ended_early(warm_up(s), s.topology)
+    assert [line.partition(":")[0] for line in said] == named
+    assert all("answers ended before the cap (finish_reason stop at 1 of 2 tokens)" in line for line in said)
+    assert all(line.endswith("a cut of its answers is no longer detected") for line in said)
+
+
+def test_where_the_topology_says_witness_none_a_warm_up_reports_no_early_end():
+    with Server([EARLY]) as gateway:
+        s = stage(gateway.url)
+        tiers = [tier.model_copy(update={"witness": "none"}) for tier in s.topology.tiers]
+        s.topology = s.topology.model_copy(update={"tiers": tiers})
+        assert ended_early(warm_up(s), s.topology) == []

@@ -1,0 +1,43 @@
+"""Answers that ended before their cap by a reason that is an end: was that the model, or a cut? One sentence for plan and warm-up. Pure.
+
+One such answer proves neither. An engine that is terminated looks the same behind a gateway, which makes "stop" of its "abort".
+So the sentence counts, and says what to write where it was the model.
+"""
+
+from collections.abc import Sequence
+
+from contract.outcome import ended_early
+from contract.records import GATEWAY, Ask, Outcome
+from contract.topology import Topology
+
+
+def sentence(asks: Sequence[Ask], topology: Topology) -> str | None:
+    """Of requests that one server answered for one tier; None: no answer ended early.
+
+    Only answers that were judged by their cap count.
+    """
+    early = [a for a in asks if ended_early(a)]
+    if not early:
+        return None
+    empty = sum(a.outcome == Outcome.BROKEN and a.finish_reason is not None for a in asks)
+    judged = len(early) + empty + sum(a.outcome == Outcome.OK for a in asks)
+    first = early[0]
+    counted = f"{len(early)} of {judged} answers ended before the cap ({first.error})"
+    if empty:
+        counted += f" and {empty} before the first token, which is broken with any witness"
+    where = f"tier {first.tier!r}" if first.tier is not None else "the part gateway"
+    if first.via != GATEWAY and topology.tier(first.via).ignore_eos:
+        counted += ", although ignore_eos was sent: this engine does not honour it"
+    right = f"write witness: none in {where}, and a cut of its answers is no longer detected"
+    if len(early) == judged > 1:
+        return f"{counted}: if the model ends early of its own accord, {right}"
+    return f"{counted}: the model ends early now and then, or an answer was cut; only if it is the model, {right}"
+
+
+def by_tier(asks: Sequence[Ask], topology: Topology) -> list[str]:
+    """A sentence for each way to a tier whose answers ended early, in the order of the requests."""
+    ways: dict[tuple[str, str | None], list[Ask]] = {}
+    for ask in asks:
+        ways.setdefault((ask.via, ask.tier), []).append(ask)
+    found = ((via, sentence(of, topology)) for (via, _), of in ways.items())
+    return [f"{via}: {words}" for via, words in found if words is not None]

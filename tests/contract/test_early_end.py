@@ -1,0 +1,73 @@
+"""What is said of answers that ended before their cap: counted, and never taken for more than they show."""
+
+import pytest
+
+from contract import early_end
+from contract.records import Ask
+from contract.topology import Topology
+
+TOPOLOGY = Topology.model_validate(
+    {
+        "gateway": {"url": "http://127.0.0.1:1", "model": "a"},
+        "tiers": [
+            {"name": "vllm", "match": {"group": "a"}},
+            {"name": "llamacpp", "match": {"group": "b"}, "ignore_eos": True},
+        ],
+    }
+)
+WORDS = "finish_reason stop at 1 of 2 tokens"
+
+
+def answer(**given) -> Ask:
+    usual = {
+        "status": 200,
+        "outcome": "ok",
+        "finish_reason": "length",
+        "output_tokens": 2,
+        "max_tokens": 2,
+        "tier": "vllm",
+    }
+    return Ask("r-1", "warmup", "warmup", given.pop("via", "gateway"), True, 0.0, **(usual | given))
+
+
+def early(**given) -> Ask:
+    return answer(**{"outcome": "cut", "finish_reason": "stop", "output_tokens": 1, "error": WORDS} | given)
+
+
+SAID = [
+    # the answers, the sentences without what to write
+    ([], []),
+    ([answer(), answer()], []),
+    ([early(), early()], ["gateway: 2 of 2 answers ended before the cap (finish_reason stop at 1 of 2 tokens): if the model ends early of"]),
+    ([early(), answer()], ["gateway: 1 of 2 answers ended before the cap (finish_reason stop at 1 of 2 tokens): the model ends early now and"]),
+    ([early()], ["gateway: 1 of 1 answers ended before the cap (finish_reason stop at 1 of 2 tokens): the model ends early now and"]),
+    # what is no answer, or was cut for another reason, does not count
+    ([early(), answer(outcome="rejected", status=429, finish_reason=None), early()], ["gateway: 2 of 2 answers"]),
+    ([early(error="upstream error: gone")], []),
+    ([early(finish_reason="abort", error="finish_reason abort")], []),
+    ([answer(outcome="cut", finish_reason=None, error="no finish_reason")], []),
+    # each way to each tier for itself
+    ([early(), answer(tier="llamacpp")], ["gateway: 1 of 1 answers"]),
+    ([early(), early(), early(via="llamacpp", tier="llamacpp"), early(via="llamacpp", tier="llamacpp")],
+     ["gateway: 2 of 2 answers", "llamacpp: 2 of 2 answers ended before the cap (finish_reason stop at 1 of 2 tokens), although ignore_eos was"]),
+    # an end before the first token is one too, and witness: none makes no answer of it
+    ([early(), answer(outcome="broken", finish_reason="stop", output_tokens=1)],
+     ["gateway: 1 of 2 answers ended before the cap (finish_reason stop at 1 of 2 tokens) and 1 before the first token, which is broken with any"]),
+    ([answer(outcome="broken", finish_reason="stop", output_tokens=1)], []),
+    # a server that counts no tokens
+    ([early(output_tokens=None, error="finish_reason stop at no usage of 2 tokens")], ["gateway: 1 of 1 answers ended before the cap (finish_"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("asks", "sentences"), SAID)
+def test_of_each_way_to_each_tier_it_is_said_how_many_answers_ended_early(asks, sentences):
+    said = early_end.by_tier(asks, TOPOLOGY)
+    assert len(said) == len(sentences)
+    for found, begins in zip(said, sentences, strict=True):
+        assert found.startswith(begins)
+        assert "write witness: none in tier " in found
+
+
+def test_an_answer_that_no_tier_matches_is_the_gateways():
+    (said,) = early_end.by_tier([early(tier=None)], TOPOLOGY)
+    assert "write witness: none in the part gateway" in said
