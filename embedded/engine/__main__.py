@@ -8,12 +8,10 @@ import sys
 from contract.clock import shared
 from embedded import pidfile
 from embedded.engine import options, personalities, punctual
+from embedded.engine.departure import leave
 from embedded.engine.engine import Engine
 from embedded.engine.ledger import Ledger
 from embedded.engine.wire import Listener
-
-# A real vLLM refuses its port a tenth of a second after SIGTERM; whoever is slower to end is cut.
-GOODBYE_S = 1.0
 
 
 def main(argv: list[str]) -> int:
@@ -21,7 +19,8 @@ def main(argv: list[str]) -> int:
     chosen = options.parse(argv, {name: each.defaults for name, each in catalogue.items()}, os.environ)
     clock = shared()
     engine = Engine(chosen, clock, Ledger(chosen.ledger, clock))
-    listener = Listener(catalogue[chosen.personality](engine), clock)
+    personality = catalogue[chosen.personality]
+    listener = Listener(personality(engine), clock, personality.keep_alive_s)
     if chosen.pidfile is not None:
         # Before the model is loaded: one that loads can be killed, too.
         pidfile.write(chosen.pidfile)
@@ -48,9 +47,7 @@ async def serve(engine: Engine, listener: Listener) -> None:
         pass
     await listener.open(engine.options.port)
     await told_to_go.wait()
-    listener.refuse()
-    engine.stop()
-    await listener.close(GOODBYE_S)
+    await leave(engine, listener)
 
 
 if __name__ == "__main__":

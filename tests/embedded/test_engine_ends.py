@@ -2,64 +2,16 @@
 
 import http.client
 import itertools
-import json
-import re
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.embedded.test_engine import QUICK, SLOW, Running, chat, events, next_token, running, until
+from tests.embedded.test_engine import QUICK, SLOW, chat, events, next_token, running
 
 PATH = "/v1/chat/completions"
 LONG = chat(stream=True, max_tokens=4000, stream_options={"include_usage": True})
-
-
-def test_vllms_sigterm_ends_a_stream_at_once_with_abort_usage_and_done(tmp_path: Path) -> None:
-    with running("vllm", tmp_path, *SLOW) as engine:
-        response = engine.ask(PATH, LONG)
-        next_token(response)
-        engine.process.send_signal(signal.SIGTERM)
-        *tokens, last, usage, done = events(response)
-        assert (last["choices"][0]["finish_reason"], done) == ("abort", "[DONE]")
-        assert not engine.accepts()
-        assert engine.process.wait() == 0
-        entry = engine.entries()[0]
-        assert (entry.how, entry.status) == ("abort", 200)
-        assert entry.output_tokens == usage["usage"]["completion_tokens"] == len(tokens) + 1
-
-
-def counted(engine: Running) -> int:
-    """Tokens that the engine has generated so far, by its own metrics."""
-    page = engine.ask("/metrics").read().decode()
-    return int(re.findall(r"^vllm:generation_tokens_total{.*} (\d+)$", page, re.MULTILINE)[0])
-
-
-def test_vllms_sigterm_answers_a_plain_ask_with_200_and_the_text_so_far(tmp_path: Path) -> None:
-    with running("vllm", tmp_path, *SLOW) as engine:
-        plain = engine.send(PATH, chat(max_tokens=4000))
-        until(lambda: counted(engine) >= 3)
-        engine.process.send_signal(signal.SIGTERM)
-        response = plain.getresponse()
-        body = json.loads(response.read())
-        assert response.status == 200
-        assert body["choices"][0]["finish_reason"] == "abort"
-        words = body["choices"][0]["message"]["content"].split()
-        assert 0 < body["usage"]["completion_tokens"] == len(words) < 4000
-
-
-def test_vllms_sigterm_aborts_who_still_waits_for_a_slot(tmp_path: Path) -> None:
-    with running("vllm", tmp_path, *SLOW, "--max-num-seqs", "1") as engine:
-        first = engine.ask(PATH, LONG)
-        next_token(first)
-        second = engine.ask(PATH, LONG)
-        engine.process.send_signal(signal.SIGTERM)
-        last, usage, done = events(second)[-3:]
-        assert (last["choices"][0]["finish_reason"], usage["usage"]["completion_tokens"]) == ("abort", 0)
-        assert done == "[DONE]"
-        assert engine.process.wait() == 0
-        assert [entry.started_at is None for entry in engine.entries()] == [False, True]
 
 
 @pytest.mark.parametrize("personality", ["vllm", "ollama", "cloud"])
@@ -175,8 +127,8 @@ def read_all(connection: http.client.HTTPConnection) -> bytes:
 @pytest.mark.parametrize(
     ("personality", "path", "stream", "status", "words"),
     [
-        ("vllm", PATH, False, 503, "overloaded"),
-        ("vllm", PATH, True, 200, "overloaded"),  # the refusal is inside the stream
+        ("vllm", PATH, False, 503, "currently busy"),
+        ("vllm", PATH, True, 503, "currently busy"),
         ("ollama", PATH, True, 503, "server busy"),
         ("ollama", "/api/chat", False, 503, "server busy"),
         ("ollama", "/api/chat", True, 503, "server busy"),
@@ -194,14 +146,9 @@ def test_beyond_the_queue_each_engine_refuses_in_its_own_way(
         response = engine.ask(path, chat(stream=stream), authorization="Bearer k")
         assert response.status == status
         assert "retry-after" not in response.headers
-        if status == 200:
-            error, done = events(response)
-            assert (error["error"]["code"], done) == (503, "[DONE]")
-        else:
-            error = json.loads(response.read())
-        assert words in json.dumps(error)
+        assert words in response.read().decode()
         refused = engine.ended(1)[1]
-        assert (refused.how, refused.status) == ("refused", 503 if personality == "vllm" else status)
+        assert (refused.how, refused.status) == ("refused", status)
 
 
 def test_a_client_that_leaves_while_it_waits_gives_up_its_place(tmp_path: Path) -> None:
