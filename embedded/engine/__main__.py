@@ -19,8 +19,7 @@ def main(argv: list[str]) -> int:
     chosen = options.parse(argv, {name: each.defaults for name, each in catalogue.items()}, os.environ)
     clock = shared()
     engine = Engine(chosen, clock, Ledger(chosen.ledger, clock))
-    personality = catalogue[chosen.personality]
-    listener = Listener(personality(engine), clock, personality.keep_alive_s)
+    listener = Listener(catalogue[chosen.personality](engine), clock, chosen.keep_alive_connection_s)
     if chosen.pidfile is not None:
         # Before the model is loaded: one that loads can be killed, too.
         pidfile.write(chosen.pidfile)

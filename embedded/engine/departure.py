@@ -2,7 +2,8 @@
 
 Its server passes the signal on to the core and kills it in the same breath, so that it is a race how the answers under
 way end: with "abort"; with an error; or not at all, and then the process stays until its clients have left. With a
---shutdown-timeout it lets them come to their end first, and answers whatever is new with an error meanwhile.
+--shutdown-timeout it lets them come to their end first, and answers whatever is new with an error meanwhile; what is
+not through by then ends with an error, or not at all.
 """
 
 import os
@@ -29,7 +30,8 @@ async def leave(engine: "Engine", listener: "Listener") -> None:
     if options.shutdown_timeout_s:
         # It listens, and says that it is well, for as long as this takes.
         engine.leaving = True
-        end = ABORT if await engine.idle(options.shutdown_timeout_s) else ERROR
+        if not await engine.idle(options.shutdown_timeout_s) and end == ABORT:
+            end = ERROR  # the core does not come to abort what is left: it is killed
     listener.refuse()
     engine.stop(end)
     if end == SILENCE:

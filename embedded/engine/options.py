@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 THOUGHTS = 16
 REFUSABLE = ("max_tokens", "temperature")
+KEPT_S = 5.0  # as uvicorn has it, which serves vLLM
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)")
 
@@ -68,6 +69,8 @@ class Options:
     accuracy: float
     invalid_json: float
     startup_s: float
+    keep_alive_connection_s: float | None
+    """A kept connection is closed when it was idle for so long; None: never."""
     sigterm: str
     """How answers under way end at SIGTERM: one of `departure.ENDS`, or the race between them."""
     shutdown_timeout_s: float
@@ -160,6 +163,10 @@ def parser(personalities: Sequence[str]) -> Parser:
     add("--invalid-json", type=share, help="the share of them that is answered with no JSON (default 0)")
     add("--startup-duration", type=duration_s, default=0.0, help="until then the port is not listened on")
     add(
+        "--http-timeout-keep-alive", type=duration_s,
+        help=f"vllm: a kept connection is closed when it was idle for so long (default {KEPT_S:.0f}s)",
+    )  # fmt: skip
+    add(
         "--sigterm", choices=(RACE, *ENDS),
         help="vllm: how a SIGTERM ends the answers under way; the race draws one, with the odds of a real one (default)",
     )  # fmt: skip
@@ -213,6 +220,9 @@ def parse(
         accuracy=1.0 - (given.invalid_json or 0.0) if given.accuracy is None else given.accuracy,
         invalid_json=given.invalid_json or 0.0,
         startup_s=given.startup_duration,
+        keep_alive_connection_s=_of_vllm(
+            line, given, "http_timeout_keep_alive", KEPT_S if given.personality == "vllm" else None
+        ),
         sigterm=_of_vllm(line, given, "sigterm", RACE if given.personality == "vllm" else ABORT),
         shutdown_timeout_s=_of_vllm(line, given, "shutdown_timeout", 0.0),
         dev_mode=_of_vllm(line, given, "dev_mode", False),

@@ -30,8 +30,6 @@ ShapeMaker = Callable[[Reply, Ask, Entry], Shape]
 class Personality(ABC):
     defaults: ClassVar[Defaults]
     manners: ClassVar[Manners]
-    keep_alive_s: ClassVar[float | None] = None
-    """A kept connection is closed when it was idle for so long; None: never."""
     health: ClassVar[tuple[str, ...]]
     """The pages by which others tell whether it lives."""
 

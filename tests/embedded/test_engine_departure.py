@@ -174,11 +174,24 @@ def test_a_shutdown_timeout_lets_answers_end_whole_and_refuses_new_ones_while_al
         assert not engine.accepts()
 
 
-def test_past_its_shutdown_timeout_an_answer_ends_with_an_error(tmp_path: Path) -> None:
-    with running("vllm", tmp_path, *SLOW, "--shutdown-timeout", "300ms", "--sigterm", "silence") as engine:
+@pytest.mark.parametrize("end", ["error", "abort"])
+def test_past_its_shutdown_timeout_an_answer_ends_with_an_error(end: str, tmp_path: Path) -> None:
+    with running("vllm", tmp_path, *SLOW, "--shutdown-timeout", "300ms", "--sigterm", end) as engine:
         stream = engine.ask(PATH, LONG)
         next_token(stream)
         engine.process.send_signal(signal.SIGTERM)
         *_, error, done = events(stream)
         assert (error["error"]["code"], done) == (500, "[DONE]")
+        assert engine.process.wait() == 0
+
+
+def test_or_it_falls_silent(tmp_path: Path) -> None:
+    with running("vllm", tmp_path, *SLOW, "--shutdown-timeout", "200ms", "--sigterm", "silence") as engine:
+        stream = engine.send(PATH, LONG)
+        until(lambda: generated(engine) >= 2)
+        engine.process.send_signal(signal.SIGTERM)
+        until(lambda: not engine.accepts())
+        assert silent(stream)
+        assert engine.process.poll() is None
+        stream.close()
         assert engine.process.wait() == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.embedded.test_engine import QUICK, SLOW, chat, events, next_token, running
+from tests.embedded.test_engine import QUICK, SLOW, Running, chat, events, next_token, running
 
 PATH = "/v1/chat/completions"
 LONG = chat(stream=True, max_tokens=4000, stream_options={"include_usage": True})
@@ -32,25 +32,61 @@ def test_a_sigkill_ends_a_stream_without_a_finish_and_the_ledger_shows_it_as_nev
         assert entry.begun_at is not None
 
 
-def test_after_a_freeze_the_tokens_that_fell_due_meanwhile_come_at_once(tmp_path: Path) -> None:
-    with running("vllm", tmp_path, *SLOW) as engine:
-        response = engine.ask(PATH, LONG | {"max_tokens": 80})
+@pytest.mark.parametrize(
+    ("personality", "frozen_s", "joins"), [("vllm", 1.6, True), ("vllm", 0.5, False), ("ollama", 1.6, False)]
+)
+def test_after_a_freeze_what_fell_due_meanwhile_comes_at_once_and_from_vllm_in_one_chunk(
+    personality: str, frozen_s: float, joins: bool, tmp_path: Path
+) -> None:
+    with running(personality, tmp_path, *SLOW) as engine:
+        response = engine.ask(PATH, LONG | {"max_tokens": 120})
         next_token(response)
         engine.process.send_signal(signal.SIGSTOP)
-        time.sleep(0.6)
+        time.sleep(frozen_s)
         engine.process.send_signal(signal.SIGCONT)
-        assert events(response)[-1] == "[DONE]"
+        *_, usage, done = events(response)
+        assert (usage["usage"]["completion_tokens"], done) == (120, "[DONE]")
         entry = engine.ended(1)[0]
     chunks, started_at = entry.chunks, entry.started_at
     assert started_at is not None
+    assert (entry.how, entry.written_tokens, len(chunks) + entry.joined) == ("length", 120, 120)
     gaps = [later - earlier for earlier, later in itertools.pairwise(chunks)]
     longest = max(gaps)
-    assert longest > 0.5
-    # Thirty tokens fell due; half of a gap's length tells those that were due from those that were waited for.
+    assert longest > frozen_s * 0.9
+    # At least half of the freeze's tokens fell due in it; half of a gap's length tells those that were due from those that
+    # were waited for.
     after = gaps[gaps.index(longest) + 1 :]
-    assert sum(gap < 0.01 for gap in after) >= 20
-    # Nothing comes before its time, freeze or no freeze.
-    assert all(at >= started_at + 0.02 * n for n, at in enumerate(chunks))
+    due = int(frozen_s / 0.02 / 2)
+    assert (
+        entry.joined >= due if joins else (entry.joined, sum(gap < 0.01 for gap in after) >= due) == (0, True)
+    )
+    if not joins and personality == "vllm":
+        # Nothing comes before its time, freeze or no freeze.
+        assert all(at >= started_at + 0.02 * n for n, at in enumerate(chunks))
+
+
+def kept(engine: Running) -> http.client.HTTPConnection:
+    connection = engine.send("/v1/models")
+    connection.getresponse().read()
+    # One more answer: by then the engine has put the first one away.
+    engine.ask("/v1/models").read()
+    return connection
+
+
+def test_vllm_closes_a_connection_that_was_idle_for_too_long_and_resets_one_that_asks_after_a_freeze_of_that_length(
+    tmp_path: Path,
+) -> None:
+    with running("vllm", tmp_path, *QUICK, "--http-timeout-keep-alive", "500ms") as engine:
+        assert kept(engine).sock.recv(1) == b""
+        idle, asking = kept(engine), kept(engine)
+        engine.process.send_signal(signal.SIGSTOP)
+        asking.request("GET", "/v1/models")
+        time.sleep(0.6)
+        engine.process.send_signal(signal.SIGCONT)
+        with pytest.raises(ConnectionResetError) as reset:
+            asking.getresponse()
+        assert not isinstance(reset.value, http.client.RemoteDisconnected)
+        assert idle.sock.recv(1) == b""
 
 
 @pytest.mark.parametrize(

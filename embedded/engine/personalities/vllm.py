@@ -68,7 +68,6 @@ class Vllm(Personality):
         max_model_len=32768,
     )
     manners = Manners(tells_abort=True, joins_late_tokens=True)
-    keep_alive_s = 5.0
     health = ("/health",)
 
     def __init__(self, engine: Engine) -> None:
