@@ -8,7 +8,8 @@ import sys
 from contract.clock import shared
 from embedded import pidfile
 from embedded.engine import options, personalities, punctual
-from embedded.engine.departure import leave
+from embedded.engine.core import Core
+from embedded.engine.departure import die, leave
 from embedded.engine.engine import Engine
 from embedded.engine.ledger import Ledger
 from embedded.engine.wire import Listener
@@ -17,6 +18,8 @@ from embedded.engine.wire import Listener
 def main(argv: list[str]) -> int:
     catalogue = personalities.load()
     chosen = options.parse(argv, {name: each.defaults for name, each in catalogue.items()}, os.environ)
+    # Before the ledger is opened: the core would keep it open.
+    core = Core() if chosen.engine_core else None
     clock = shared()
     engine = Engine(chosen, clock, Ledger(chosen.ledger, clock))
     listener = Listener(catalogue[chosen.personality](engine), clock, chosen.keep_alive_connection_s)
@@ -25,28 +28,38 @@ def main(argv: list[str]) -> int:
         pidfile.write(chosen.pidfile)
     try:
         with asyncio.Runner(loop_factory=punctual.loop) as runner:
-            runner.run(serve(engine, listener))
+            return runner.run(serve(engine, listener, core))
     except OSError as error:
         print(
             f"python -m embedded.engine: port {chosen.port} of 127.0.0.1: {error.strerror}", file=sys.stderr
         )
         return 1
-    return 0
+    finally:
+        if core is not None:
+            core.kill()
 
 
-async def serve(engine: Engine, listener: Listener) -> None:
+async def serve(engine: Engine, listener: Listener, core: Core | None) -> int:
+    """The exit code."""
     told_to_go = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told_to_go.set)
     try:
         # A real engine loads its model first and does not listen meanwhile.
         await asyncio.wait_for(told_to_go.wait(), engine.options.startup_s or 0.0)
-        return
+        return 0
     except TimeoutError:
         pass
     await listener.open(engine.options.port)
-    await told_to_go.wait()
+    ends = {asyncio.create_task(told_to_go.wait())}
+    if core is not None:
+        ends.add(asyncio.create_task(core.death()))
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    if not told_to_go.is_set():
+        await die(engine, listener)
+        return 1
     await leave(engine, listener)
+    return 0
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ way end: with "abort"; with an error; or not at all, and then the process stays 
 not through by then ends with an error, or not at all.
 """
 
+import asyncio
 import os
 from pathlib import Path
 from random import Random
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 # A real vLLM refuses its port a tenth of a second after SIGTERM; whoever is slower to end is cut.
 GOODBYE_S = 1.0
+# So long it says of itself that it is not well, before it goes, when its core has died.
+UNHEALTHY_S = 1.5
 ABORT, ERROR, SILENCE = "abort", "error", "silence"
 RACE = "race"
 ENDS = {ABORT: 1, ERROR: 7, SILENCE: 9}
@@ -39,6 +42,15 @@ async def leave(engine: "Engine", listener: "Listener") -> None:
         await listener.left()
     else:
         await listener.close(GOODBYE_S)
+
+
+async def die(engine: "Engine", listener: "Listener") -> None:
+    """From the death of the core until the process ends."""
+    engine.dead = True
+    engine.stop(ERROR)
+    await asyncio.sleep(UNHEALTHY_S)
+    listener.refuse()
+    await listener.close(GOODBYE_S)
 
 
 def drawn(choice: str, seed: int, ledger: Path | None) -> str:

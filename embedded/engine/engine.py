@@ -54,6 +54,8 @@ class Engine:
         self.sleep = Sleep()
         self.leaving = False
         """It was told to go, and lets what is under way come to its end; whatever is new is refused."""
+        self.dead = False
+        """Its core is gone, and soon it goes too."""
         self.answering = 0
         """Requests that were let in and have not ended."""
         self._stopped: str | None = None

@@ -75,6 +75,8 @@ class Options:
     """How answers under way end at SIGTERM: one of `departure.ENDS`, or the race between them."""
     shutdown_timeout_s: float
     """So long they may take to come to their own end first."""
+    engine_core: bool
+    """It has a core in a process of its own, which can be killed and left behind."""
     dev_mode: bool
     """It can be sent to sleep."""
     api_key: str | None
@@ -175,6 +177,10 @@ def parser(personalities: Sequence[str]) -> Parser:
         help="vllm: at SIGTERM they may take so long to come to their own end, and new requests get 500 meanwhile (default 0s)",
     )  # fmt: skip
     add(
+        "--engine-core", type=yes, nargs="?", const=True,
+        help="vllm: has a second process, its EngineCore; killed, it takes the answers with it, and it outlives a SIGKILL of the first",
+    )  # fmt: skip
+    add(
         "--dev-mode", type=yes, nargs="?", const=True,
         help="vllm: has POST /sleep?level=&mode=, POST /wake_up and GET /is_sleeping",
     )  # fmt: skip
@@ -225,6 +231,7 @@ def parse(
         ),
         sigterm=_of_vllm(line, given, "sigterm", RACE if given.personality == "vllm" else ABORT),
         shutdown_timeout_s=_of_vllm(line, given, "shutdown_timeout", 0.0),
+        engine_core=_of_vllm(line, given, "engine_core", False),
         dev_mode=_of_vllm(line, given, "dev_mode", False),
         api_key=_api_key(line, given.api_key_env, environment),
         ledger=given.ledger,

@@ -171,6 +171,8 @@ class Personality(ABC):
         return Hit(standing, entry, reply, self, partial(self._said, request)) if standing else None
 
     def _is_healthy(self) -> bool:
+        if self.engine.dead:
+            return False
         standing = self.engine.faults.standing
         return standing is None or standing.fault.is_healthy(standing.age_s)
 

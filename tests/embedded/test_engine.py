@@ -84,6 +84,7 @@ def running(
     port: int = 0,
     env: Mapping[str, str] | None = None,
     listening: bool = True,
+    own_session: bool = False,
 ) -> Iterator[Running]:
     if port == 0:
         with socket.socket() as probe:
@@ -92,7 +93,9 @@ def running(
     path = folder / "ledger.jsonl"
     command = [sys.executable, "-m", "embedded.engine", "--personality", personality, "--port", str(port)]
     command += ["--model", "m", "--ledger", str(path), *parameters]
-    process = subprocess.Popen(command, cwd=HOUSE, env={**os.environ, **(env or {})})
+    process = subprocess.Popen(
+        command, cwd=HOUSE, env={**os.environ, **(env or {})}, start_new_session=own_session
+    )
     engine = Running(process, port, path)
     try:
         if listening:

@@ -137,6 +137,8 @@ class Vllm(Personality):
                 " tokens.",
                 name,
             )
+        if self.engine.dead:
+            raise self.failed()
         if self.engine.leaving:
             raise self.problem(500, "cannot schedule new futures after shutdown")
 
