@@ -145,8 +145,9 @@ class Engine:
                     how = await self._end_early()
                     if position == 0 or not manners.tells_abort:
                         return how
-                    # The token that was being made goes out beside the reason.
-                    length, reason = position + 1, how
+                    # The token that was being made goes out beside the reason; where it is the last, the answer is whole.
+                    if position + 1 < length:
+                        length, reason = position + 1, how
                 if ask.stream and position == 0:
                     self.ledger.begins(entry)
                 # What stops of its own accord does so by one token more, which has no text.
