@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from typing import Any
 
 from contract.clock import shared
 from embedded import pidfile
@@ -51,7 +52,7 @@ async def serve(engine: Engine, listener: Listener, core: Core | None) -> int:
     except TimeoutError:
         pass
     await listener.open(engine.options.port)
-    ends = {asyncio.create_task(told_to_go.wait())}
+    ends: set[asyncio.Task[Any]] = {asyncio.create_task(told_to_go.wait())}
     if core is not None:
         ends.add(asyncio.create_task(core.death()))
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
