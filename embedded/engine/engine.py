@@ -4,11 +4,13 @@ A fault comes in between a token that is due and its being told.
 """
 
 import asyncio
+from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
 from contract.clock import Clock
 from embedded.engine.ask import Ask
+from embedded.engine.departure import ERROR, SILENCE
 from embedded.engine.fault import Hit, Over
 from embedded.engine.ledger import Entry, Ledger
 from embedded.engine.loading import Model
@@ -16,12 +18,30 @@ from embedded.engine.meter import Meter
 from embedded.engine.options import Options
 from embedded.engine.pace import TokenClock
 from embedded.engine.shape import Shape
+from embedded.engine.sleep import Sleep
 from embedded.engine.slots import Closed, Slots
 from embedded.engine.switch import Switch
 from embedded.engine.words import word
 
 if TYPE_CHECKING:
     from embedded.engine.classifier import Classifier
+
+# Of a process that was frozen, and of none that a busy machine held up: counts must not hang on that.
+LATE_S = 1.0
+
+
+class Died(Exception):
+    """The engine's core is gone; the answer ends with an error."""
+
+
+@dataclass(frozen=True)
+class Manners:
+    """What a personality's answers do beside giving tokens."""
+
+    tells_abort: bool
+    """Those that the engine ends before their time say so; else they are left without their end."""
+    joins_late_tokens: bool = False
+    """What fell due in a long silence of the process comes in one chunk."""
 
 
 class Engine:
@@ -35,23 +55,37 @@ class Engine:
         self.starting = False
         """It listens already, and does not serve yet."""
         self.faults = Switch(options.seed, clock)
-        self.stopping = False
+        self.sleep = Sleep()
+        self.leaving = False
+        """It was told to go, and lets what is under way come to its end; whatever is new is refused."""
+        self.dead = False
+        """Its core is gone, and soon it goes too."""
+        self.answering = 0
+        """Requests that were let in and have not ended."""
+        self._stopped: str | None = None
+        self._aborts = 0
         self._classifier = _classifier(options)
         self._naps: set[asyncio.Future[None]] = set()
+        self._idle = asyncio.Event()
 
     async def answer(
-        self, ask: Ask, entry: Entry, shape: Shape, tells_abort: bool, hit: Hit | None = None
+        self, ask: Ask, entry: Entry, shape: Shape, manners: Manners, hit: Hit | None = None
     ) -> None:
-        """Raises slots.Full where there is no room to wait, and says nothing then; a Refusal, where a fault wants it."""
+        """Raises slots.Full where there is no room to wait, and says nothing then; Died; a Refusal, where a fault wants it."""
         entry.prompt_tokens = ask.prompt_tokens
+        # Before any header: no engine opens a 200 for what it has no room for.
+        if hit is not None:
+            hit.in_line(shape)
+        self.slots.look_for_room()
         shape.arrived()
+        self.answering += 1
         try:
-            if hit is not None:
-                hit.in_line(shape)
+            aborts = self._aborts
+            await self.sleep.over()
             async with self.model.used(ask.keep_alive_s), self.slots.one():
-                how = await self._generate(ask, entry, shape, hit)
+                how = await self._generate(ask, entry, shape, manners, hit, aborts)
         except Closed:
-            how = "abort"
+            how = await self._end_early()
         except Over as over:
             entry.how = over.how
             self._note_content(entry, over.written_at)
@@ -62,14 +96,21 @@ class Engine:
             # The client went away; to the engine that is an abort.
             self.meter.ended["abort"] += 1
             raise
+        finally:
+            self.answering -= 1
+            if self.answering == 0:
+                self._idle.set()
         garbled = hit is not None and hit.garbled and how != "abort"
         entry.how = "garbled" if garbled else how
-        if how != "abort" or tells_abort:
-            self.ledger.ends(entry)
+        if how != "abort" or manners.tells_abort:
+            if entry.ending is None:
+                self.ledger.ends(entry)
             self._note_content(entry, shape.finish(how, entry))
         self.meter.ended[how] += 1
 
-    async def _generate(self, ask: Ask, entry: Entry, shape: Shape, hit: Hit | None) -> str:
+    async def _generate(
+        self, ask: Ask, entry: Entry, shape: Shape, manners: Manners, hit: Hit | None, aborts: int
+    ) -> str:
         loop, options, meter = asyncio.get_running_loop(), self.options, self.meter
         entry.started_at = round(self.clock.now(), 6)
         entry.output_tokens = 0
@@ -82,40 +123,73 @@ class Engine:
         if natural_length is not None:
             natural_length += thoughts
         length, reason = ask.end(natural_length, options.max_model_len - ask.prompt_tokens)
-        due = TokenClock(options.pace, chance, loop.time())
+        due = TokenClock(options.pace, chance, loop.time(), ask.prompt_tokens)
         if hit is not None:
             hit.due, hit.length, hit.reason = due, length, reason
         meter.prompt_tokens += ask.prompt_tokens
         meter.tokens_held += ask.prompt_tokens
         told_at = entry.arrived_at
+        joins = manners.joins_late_tokens and ask.stream and hit is None
+        held: list[str] = []
+        due_s = due.next_due_s(self.slots.running)
         try:
             for position in range(length):
-                due_s = due.next_due_s(self.slots.running)
                 if spelt is None or position < thoughts:
                     text = word(chance, position)
                 else:  # what is to go on after the answer's end is blank
                     text = spelt[position - thoughts] if position - thoughts < len(spelt) else " "
-                if loop.time() < due_s and not self.stopping:
+                if loop.time() < due_s and self._stopped is None:
                     await self._nap_until(due_s)
+                if self.sleep.asleep and aborts == self._aborts:
+                    await self.sleep.over()
+                    due.resume(loop.time())
                 if hit is not None:
                     await hit.before(position)
-                if self.stopping:
-                    return "abort"
+                if self._stopped is not None or aborts != self._aborts:
+                    how = await self._end_early()
+                    if position == 0 or not manners.tells_abort:
+                        return how
+                    # The token that was being made goes out beside the reason; where it is the last, the answer is whole.
+                    if position + 1 < length:
+                        length, reason = position + 1, how
                 if ask.stream and position == 0:
                     self.ledger.begins(entry)
-                write = shape.thought if position < thoughts else shape.token
-                self._note_content(entry, write(text))
+                # What stops of its own accord does so by one token more, which has no text.
+                is_last = position + 1 == length and reason != "stop" and hit is None
+                if is_last:
+                    entry.how = reason
+                    self.ledger.ends(entry)
                 entry.output_tokens = position + 1
                 meter.generation_tokens += 1
                 meter.tokens_held += 1
+                is_late = joins and (bool(held) or loop.time() - due_s > LATE_S)
+                held.append(text)
+                due_s = due.next_due_s(self.slots.running)
+                ends = position + 1 in (length, thoughts)
+                if not is_late or ends or due_s > loop.time():
+                    beside = reason if is_last else hit.reason_with(position) if hit is not None else None
+                    write = shape.thought if position < thoughts else shape.token
+                    self._note_content(entry, write("".join(held), beside))
+                    entry.joined += len(held) - 1
+                    held.clear()
                 now = self.clock.now()
                 (meter.itl if position else meter.ttft).observe(now - told_at)
                 told_at = now
-            if hit is not None:
+                if position + 1 == length:
+                    break
+            if hit is not None and reason != "abort":
                 await hit.before(length)
             return reason
         finally:
             meter.tokens_held -= ask.prompt_tokens + entry.output_tokens
+
+    async def _end_early(self) -> str:
+        """What becomes of an answer that the engine does not give to its end. Raises Died."""
+        if self._stopped == SILENCE:
+            await asyncio.get_running_loop().create_future()
+        if self._stopped == ERROR:
+            raise Died
+        return "abort"
 
     def _note_content(self, entry: Entry, written_at: float | None) -> None:
         if written_at is None:
@@ -135,12 +209,34 @@ class Engine:
             alarm.cancel()
             self._naps.discard(nap)
 
-    def stop(self) -> None:
-        """Every ask under way ends here and now, with "abort"."""
-        self.stopping = True
+    def stop(self, end: str) -> None:
+        """Every ask under way ends here and now, in one of the ways of `departure`."""
+        self._stopped = end
         self.faults.clear()
+        if end != SILENCE:
+            self.slots.close()
+            self.model.close()
+        self.sleep.wake()
+        self._wake_all()
+
+    def abort(self) -> None:
+        """Every ask under way ends here and now, with "abort"; the engine lives on."""
+        self._aborts += 1
         self.slots.close()
-        self.model.close()
+        self._wake_all()
+
+    async def idle(self, within_s: float) -> bool:
+        """Waits until no ask is under way; was that so in time?"""
+        self._idle.clear()
+        if self.answering == 0:
+            return True
+        try:
+            await asyncio.wait_for(self._idle.wait(), within_s)
+        except TimeoutError:
+            return False
+        return True
+
+    def _wake_all(self) -> None:
         for nap in self._naps:
             _wake(nap)
 

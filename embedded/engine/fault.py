@@ -44,6 +44,10 @@ class Fault:
     async def before(self, hit: "Hit", position: int) -> None:
         """Token `position` is due and was not told; or, at hit.length, the end is."""
 
+    def reason_with(self, position: int) -> str | None:
+        """Where token `position` is the last before an end of the fault's, and the engine says the reason beside it: which."""
+        return None
+
     def is_healthy(self, age_s: float) -> bool:
         """What the health page says, so long after the fault was set."""
         return True
@@ -88,6 +92,9 @@ class Hit:
     async def before(self, position: int) -> None:
         if self.standing.lasts:
             await self._fault.before(self, position)
+
+    def reason_with(self, position: int) -> str | None:
+        return self._fault.reason_with(position) if self.standing.lasts else None
 
     def mark(self) -> None:
         """From here on the fault has done something to this ask."""

@@ -38,7 +38,9 @@ class Entry:
     first_byte_at: float | None = None
     """Just after the first content was written to the socket."""
     chunks: list[float] = field(default_factory=list)
-    """Just before each write of content: one a token when streamed, one in all when plain."""
+    """Just before each write of content: when streamed one a token, but for those that were `joined`; one in all when plain."""
+    joined: int = 0
+    """Tokens beyond the first of a write, where several went out in one."""
     ended_at: float | None = None
     prompt_tokens: int | None = None
     output_tokens: int | None = None
@@ -59,7 +61,7 @@ class Entry:
     def written_tokens(self) -> int:
         """How many tokens went out to the client."""
         if self.stream:
-            return len(self.chunks)
+            return len(self.chunks) + self.joined
         return (self.output_tokens or 0) if self.chunks else 0
 
 

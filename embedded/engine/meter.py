@@ -71,6 +71,6 @@ class Meter:
         self.generation_tokens = 0
         self.tokens_held = 0
         """Of the sequences that run now: what a KV cache would hold."""
-        self.ended = {"stop": 0, "length": 0, "abort": 0}
+        self.ended = {"stop": 0, "length": 0, "abort": 0, "error": 0, "repetition": 0}
         self.ttft = Histogram(TTFT_BUCKETS_S)
         self.itl = Histogram(ITL_BUCKETS_S)

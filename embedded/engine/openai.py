@@ -17,6 +17,7 @@ from embedded.engine.wire import Reply
 EVENTS = "text/event-stream; charset=utf-8"
 JSON = "application/json"
 DONE = b"data: [DONE]\n\n"
+NO_REASON = b'"finish_reason":null'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,8 @@ class Dialect:
     """A token's; the token stands where the NUL is, which JSON cannot hold."""
     last_delta: str
     """A delta without content, beside the finish reason."""
+    reason_with_last_token: bool = False
+    """Where a token is known to be the last, it and the finish reason come in one delta."""
     last_choice: Mapping[str, Any] = field(default_factory=dict)
     """What else a plain choice carries."""
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -79,6 +82,7 @@ class ChatStream:
         before, after = self._event(dialect.delta, "null").split(b"\0")
         self._before, self._after = before + b'"', b'"' + after
         self._thoughts: int | None = None if dialect.thoughts is None else 0
+        self._reason_told = False
 
     def _event(self, delta: str, reason: str) -> bytes:
         choice = f'{{"index":0,"{self.part}":{delta},"logprobs":null,"finish_reason":{reason}}}'
@@ -92,27 +96,34 @@ class ChatStream:
         if not self._reply.opened:
             self._reply.open(EVENTS)
 
-    def token(self, text: str) -> float:
+    def token(self, text: str, reason: str | None = None) -> float:
         # A word needs no escaping; a piece of JSON does.
         spelt = json.dumps(text)[1:-1] if '"' in text else text
-        data = self._before + spelt.encode() + self._after
+        return self._say(self._before + spelt.encode() + self._after, reason)
+
+    def _say(self, data: bytes, reason: str | None) -> float:
+        if reason is not None and self._dialect.reason_with_last_token:
+            self._reason_told = True
+            before, after = data.rsplit(NO_REASON, 1)
+            data = b'%b"finish_reason":"%b","stop_reason":null%b' % (before, reason.encode(), after)
         if self._opening:
             data, self._opening = self._opening + data, b""
         return self._reply.send(data)
 
-    def thought(self, text: str) -> float | None:
+    def thought(self, text: str, reason: str | None = None) -> float | None:
         assert self._dialect.thoughts is not None, "only a reasoning model has thoughts"
         self._thoughts = (self._thoughts or 0) + 1
         part = spelt(self._dialect.thoughts, text)
         if not part:
             return None
         delta = {"content": None} | part if self._dialect.thoughts == "reasoning_content" else part
-        data, self._opening = self._opening + self._event(to_json(delta).decode(), "null"), b""
-        return self._reply.send(data)
+        return self._say(self._event(to_json(delta).decode(), "null"), reason)
 
     def finish(self, reason: str, entry: Entry, done: bool = True) -> None:
         self.started()
-        last = self._opening + self._event(self._dialect.last_delta, f'"{reason}"')
+        last = (
+            b"" if self._reason_told else self._opening + self._event(self._dialect.last_delta, f'"{reason}"')
+        )
         if self._ask.include_usage:
             last += b'data: %b,"choices":[],"usage":%b}\n\n' % (
                 self._head,
@@ -139,8 +150,8 @@ class TextStream(ChatStream):
     kind = "text_completion"
     part = "text"
 
-    def thought(self, text: str) -> float | None:
-        return self.token(text)
+    def thought(self, text: str, reason: str | None = None) -> float | None:
+        return self.token(text, reason)
 
 
 class ChatPlain:
@@ -162,10 +173,10 @@ class ChatPlain:
     def started(self) -> None:
         pass
 
-    def token(self, text: str) -> None:
+    def token(self, text: str, reason: str | None = None) -> None:
         self._words.append(text)
 
-    def thought(self, text: str) -> None:
+    def thought(self, text: str, reason: str | None = None) -> None:
         self._thoughts.append(text)
 
     def finish(self, reason: str, entry: Entry, done: bool = True) -> float:
@@ -211,7 +222,7 @@ class TextPlain(ChatPlain):
 
     kind = "text_completion"
 
-    def thought(self, text: str) -> None:
+    def thought(self, text: str, reason: str | None = None) -> None:
         self.token(text)
 
     def _said(self, text: str) -> dict[str, Any]:

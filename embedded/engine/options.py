@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from contract.command_line import Parser, count_from
 from contract.refusal import no_such
-from embedded.engine.pace import Pace
+from embedded.engine.departure import ABORT, ENDS, RACE
+from embedded.engine.pace import PER_SEQUENCE, PREFILL_PER_TOKEN, Pace
 from embedded.engine.thoughts import SPELLINGS
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ REFUSABLE = ("max_tokens", "temperature")
 KEEP_ALIVE_S = 300.0  # as Ollama has it
 REFUSED, ANSWERS_503 = "refused", "503"
 AFTER_STREAM = ("keep", "close")
+KEPT_S = 5.0  # as uvicorn has it, which serves vLLM
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)")
 
@@ -37,7 +39,10 @@ class Defaults:
     time_to_first_token_std_dev: str
     inter_token_latency: str
     inter_token_latency_std_dev: str
-    time_factor_under_load: float
+    time_factor_under_load: float | None
+    """None: as much more for each sequence as a vLLM was measured to take."""
+    prefill_time_per_token: str | None
+    """None: such a part of the time to the first token as a vLLM was measured to take."""
     max_num_seqs: int
     max_waiting_queue_length: int | None
     max_model_len: int
@@ -77,6 +82,16 @@ class Options:
     keep_alive_s: float
     after_stream: str
     """What becomes of a connection after a stream, one of AFTER_STREAM."""
+    keep_alive_connection_s: float | None
+    """A kept connection is closed when it was idle for so long; None: never."""
+    sigterm: str
+    """How answers under way end at SIGTERM: one of `departure.ENDS`, or the race between them."""
+    shutdown_timeout_s: float
+    """So long they may take to come to their own end first."""
+    engine_core: bool
+    """It has a core in a process of its own, which can be killed and left behind."""
+    dev_mode: bool
+    """It can be sent to sleep."""
     api_key: str | None
     ledger: Path | None
     pidfile: Path | None
@@ -109,6 +124,12 @@ def share(text: str) -> float:
     return value
 
 
+def yes(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"'{text}' is neither true nor false")
+    return text.lower() == "true"
+
+
 def unsupported(text: str) -> frozenset[str]:
     names = text.split(",")
     for name in names:
@@ -130,6 +151,11 @@ def parser(personalities: Sequence[str]) -> Parser:
     add("--time-to-first-token-std-dev", type=duration_s)
     add("--inter-token-latency", type=duration_s, help="from each token to the next")
     add("--inter-token-latency-std-dev", type=duration_s)
+    add(
+        "--prefill-time-per-token",
+        type=duration_s,
+        help="what each token of a longer prompt adds to the first",
+    )
     add("--time-factor-under-load", type=factor, help="what both are multiplied by when every slot is taken")
     add("--max-num-seqs", type=count_from(1), help="slots")
     add("--max-waiting-queue-length", type=count_from(0), help="asks beyond slots and queue are refused")
@@ -176,6 +202,26 @@ def parser(personalities: Sequence[str]) -> Parser:
         help="close: promises to keep the connection of a stream, and closes it at once, as llama.cpp does",
     )  # fmt: skip
     add(
+        "--http-timeout-keep-alive", type=duration_s,
+        help=f"vllm: a kept connection is closed when it was idle for so long (default {KEPT_S:.0f}s)",
+    )  # fmt: skip
+    add(
+        "--sigterm", choices=(RACE, *ENDS),
+        help="vllm: how a SIGTERM ends the answers under way; the race draws one, with the odds of a real one (default)",
+    )  # fmt: skip
+    add(
+        "--shutdown-timeout", type=duration_s,
+        help="vllm: at SIGTERM they may take so long to come to their own end, and new requests get 500 meanwhile (default 0s)",
+    )  # fmt: skip
+    add(
+        "--engine-core", type=yes, nargs="?", const=True,
+        help="vllm: has a second process, its EngineCore; killed, it takes the answers with it, and it outlives a SIGKILL of the first",
+    )  # fmt: skip
+    add(
+        "--dev-mode", type=yes, nargs="?", const=True,
+        help="vllm: has POST /sleep?level=&mode=, POST /wake_up and GET /is_sleeping",
+    )  # fmt: skip
+    add(
         "--api-key-env",
         metavar="NAME",
         help="the environment variable that holds the one right key: of cloud for requests, of all others for every page",
@@ -205,14 +251,7 @@ def parse(
         port=given.port,
         names=tuple(given.served_model_name or (given.model,)),
         seed=given.seed,
-        pace=Pace(
-            time_to_first_token_s=given.time_to_first_token,
-            time_to_first_token_std_dev_s=given.time_to_first_token_std_dev,
-            inter_token_latency_s=given.inter_token_latency,
-            inter_token_latency_std_dev_s=given.inter_token_latency_std_dev,
-            time_factor_under_load=given.time_factor_under_load,
-            max_num_seqs=given.max_num_seqs,
-        ),
+        pace=_pace(given),
         max_waiting=given.max_waiting_queue_length,
         max_model_len=given.max_model_len,
         natural_length=given.natural_length,
@@ -229,6 +268,13 @@ def parse(
         load_at_first_request_s=_load_s(line, given),
         keep_alive_s=KEEP_ALIVE_S if given.keep_alive is None else given.keep_alive,
         after_stream=given.after_stream,
+        keep_alive_connection_s=_of_vllm(
+            line, given, "http_timeout_keep_alive", KEPT_S if given.personality == "vllm" else None
+        ),
+        sigterm=_of_vllm(line, given, "sigterm", RACE if given.personality == "vllm" else ABORT),
+        shutdown_timeout_s=_of_vllm(line, given, "shutdown_timeout", 0.0),
+        engine_core=_of_vllm(line, given, "engine_core", False),
+        dev_mode=_of_vllm(line, given, "dev_mode", False),
         api_key=_api_key(line, given.api_key_env, environment),
         ledger=given.ledger,
         pidfile=given.pidfile,
@@ -264,6 +310,23 @@ def _load_s(line: Parser, given: argparse.Namespace) -> float | None:
     return load_s
 
 
+def _pace(given: argparse.Namespace) -> Pace:
+    prefill_s, factor = given.prefill_time_per_token, given.time_factor_under_load
+    if prefill_s is None:
+        prefill_s = PREFILL_PER_TOKEN * given.time_to_first_token
+    if factor is None:
+        factor = 1.0 + PER_SEQUENCE * (given.max_num_seqs - 1)
+    return Pace(
+        time_to_first_token_s=given.time_to_first_token,
+        time_to_first_token_std_dev_s=given.time_to_first_token_std_dev,
+        inter_token_latency_s=given.inter_token_latency,
+        inter_token_latency_std_dev_s=given.inter_token_latency_std_dev,
+        time_factor_under_load=factor,
+        max_num_seqs=given.max_num_seqs,
+        prefill_time_per_token_s=prefill_s,
+    )
+
+
 def _thoughts(line: Parser, given: argparse.Namespace) -> int:
     if given.reasoning is None and given.reasoning_tokens is not None:
         line.error("--reasoning-tokens: of which kind? give --reasoning too")
@@ -276,6 +339,13 @@ def _of_cloud(line: Parser, given: argparse.Namespace, name: str, default: T) ->
         line.error(
             f"--{name.replace('_', '-')}: {given.personality} refuses no such parameter; only cloud does"
         )
+    return default if value is None else value
+
+
+def _of_vllm(line: Parser, given: argparse.Namespace, name: str, default: T) -> T:
+    value: T | None = getattr(given, name)
+    if value is not None and given.personality != "vllm":
+        line.error(f"--{name.replace('_', '-')}: {given.personality} has no such option; only vllm has it")
     return default if value is None else value
 
 

@@ -8,11 +8,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from embedded.engine import control, faults
 from embedded.engine.ask import Ask, BadAsk, Reader, find_nonce
-from embedded.engine.engine import Engine
+from embedded.engine.engine import Died, Engine, Manners
 from embedded.engine.fault import Hit, Over
 from embedded.engine.ledger import Entry, read
 from embedded.engine.openai import JSON, to_json
@@ -26,13 +26,13 @@ from embedded.engine.wire import Reply, Request
 LOADING = b'{"error":{"message":"Loading model","type":"unavailable_error","code":503}}'
 
 Page = Callable[[], tuple[str, bytes]]
+Action = Callable[[Request], dict[str, Any]]
 ShapeMaker = Callable[[Reply, Ask, Entry], Shape]
 
 
 class Personality(ABC):
     defaults: ClassVar[Defaults]
-    tells_abort: ClassVar[bool]
-    """At SIGTERM answers under way are ended and say so; else they are left without their end."""
+    manners: ClassVar[Manners]
     health: ClassVar[tuple[str, ...]]
     """The pages by which others tell whether it lives."""
 
@@ -40,6 +40,8 @@ class Personality(ABC):
         self.engine = engine
         self.asks: dict[str, tuple[Reader, ShapeMaker]] = {}
         self.pages: dict[str, Page] = {}
+        self.actions: dict[str, Action] = {}
+        """What a POST does, and the JSON that it is answered with; may raise a Refusal."""
         self._control = control.Control(engine.faults, faults.load())
 
     @abstractmethod
@@ -102,11 +104,19 @@ class Personality(ABC):
                 return
             content_type, body = self.pages[request.path]()
             reply.whole(200, content_type, body)
+        elif request.method == "POST" and request.path in self.actions:
+            self._act(request, reply)
         elif request.path == control.PATH:
             status, told = self._control.answer(request)
             reply.whole(status, JSON, to_json(told))
         else:
             refusal = self.nowhere(request)
+            reply.whole(refusal.status, JSON, to_json(refusal.body))
+
+    def _act(self, request: Request, reply: Reply) -> None:
+        try:
+            reply.whole(200, JSON, to_json(self.actions[request.path](request)))
+        except Refusal as refusal:
             reply.whole(refusal.status, JSON, to_json(refusal.body))
 
     async def _ask(self, request: Request, reply: Reply) -> None:
@@ -130,7 +140,7 @@ class Personality(ABC):
                 self.check(request, ask)
                 shape = shape_for(reply, ask, entry)
                 try:
-                    await self.engine.answer(ask, entry, shape, self.tells_abort, hit)
+                    await self.engine.answer(ask, entry, shape, self.manners, hit)
                 except Full:
                     raise self.overloaded() from None
             except Refusal as refusal:
@@ -141,9 +151,20 @@ class Personality(ABC):
                     reply.whole(refusal.status, JSON, self._said(request, refusal), refusal.headers)
             except Over as over:
                 entry.how = over.how
+            except Died:
+                self._end_with_error(reply, shape, entry, self._said(request, self.failed()))
             finally:
                 if reply.opened and entry.status is None:
                     entry.status = 200
+
+    def _end_with_error(self, reply: Reply, shape: Shape | None, entry: Entry, body: bytes) -> None:
+        """As the core's death ends an answer."""
+        entry.how = "abort"
+        if reply.opened and shape is not None:
+            shape.refuse(body)
+        else:
+            entry.status = 500
+            reply.whole(500, JSON, body)
 
     def _said(self, request: Request, refusal: Refusal) -> bytes:
         return to_json(self.reworded(request, refusal).body)
@@ -155,6 +176,8 @@ class Personality(ABC):
         return Hit(standing, entry, reply, self, partial(self._said, request)) if standing else None
 
     def _is_healthy(self) -> bool:
+        if self.engine.dead:
+            return False
         standing = self.engine.faults.standing
         return standing is None or standing.fault.is_healthy(standing.age_s)
 

@@ -17,10 +17,10 @@ class Shape(Protocol):
     def started(self) -> None:
         """It has a slot."""
 
-    def token(self, text: str) -> float | None:
-        """One more token; None where nothing is written yet."""
+    def token(self, text: str, reason: str | None = None) -> float | None:
+        """One more token; None where nothing is written yet. `reason`: it is known to be the last, and why; `finish` follows."""
 
-    def thought(self, text: str) -> float | None:
+    def thought(self, text: str, reason: str | None = None) -> float | None:
         """One more token of the model's thoughts; None where nothing is written yet, or ever."""
 
     def finish(self, reason: str, entry: Entry, done: bool = True) -> float | None:

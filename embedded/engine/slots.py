@@ -34,12 +34,17 @@ class Slots:
         finally:
             self._give_back()
 
+    def look_for_room(self) -> None:
+        """Raises Full where `one` would."""
+        taken = self.running >= self._max_running
+        if taken and self._max_waiting is not None and len(self._line) >= self._max_waiting:
+            raise Full
+
     async def _take(self) -> None:
+        self.look_for_room()
         if self.running < self._max_running:
             self.running += 1
             return
-        if self._max_waiting is not None and len(self._line) >= self._max_waiting:
-            raise Full
         turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._line.append(turn)
         try:

@@ -108,9 +108,7 @@ class Reply:
 
     def reset(self) -> None:
         """Resets the connection: the client reads ECONNRESET where it would read on."""
-        no_lingering = struct.pack("ii", 1, 0)
-        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_lingering)
-        self._transport.abort()
+        reset(self._transport)
 
     def _head(
         self, status: int, content_type: str, framing: bytes, headers: Mapping[str, str] | None = None
@@ -126,6 +124,12 @@ class Reply:
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
+def reset(transport: asyncio.Transport) -> None:
+    no_lingering = struct.pack("ii", 1, 0)
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_lingering)
+    transport.abort()
+
+
 Handler = Callable[[Request, Reply], Awaitable[None]]
 
 
@@ -133,10 +137,17 @@ class Connection(asyncio.Protocol):
     """One client: reads requests, has them answered one after the other, cancels the answer of a client that left."""
 
     def __init__(
-        self, handler: Handler, clock: Clock, others: set["Connection"], closes_after_stream: bool = False
+        self,
+        handler: Handler,
+        clock: Clock,
+        others: set["Connection"],
+        keep_alive_s: float | None = None,
+        closes_after_stream: bool = False,
     ) -> None:
         self._handler = handler
         self._clock = clock
+        self._keep_alive_s = keep_alive_s
+        self._expiry: asyncio.TimerHandle | None = None
         self._others = others
         self._closes_after_stream = closes_after_stream
         self._pending: deque[tuple[Request, bool]] = deque()
@@ -149,11 +160,20 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._others.discard(self)
+        if self._expiry is not None:
+            self._expiry.cancel()
         if self.answering is not None:
             self.answering.cancel()
 
     def data_received(self, data: bytes) -> None:
         self._read_at = self._clock.now()
+        if self._expiry is not None:
+            # After a freeze the bytes are met before the timer is. A server whose timers come first closes with them unread.
+            if self._expiry.when() < asyncio.get_running_loop().time():
+                reset(self.transport)
+                return
+            self._expiry.cancel()
+            self._expiry = None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -212,21 +232,34 @@ class Connection(asyncio.Protocol):
                 self.transport.close()
                 break
         self.answering = None
+        if self._keep_alive_s is not None and not self.transport.is_closing():
+            loop = asyncio.get_running_loop()
+            self._expiry = loop.call_later(self._keep_alive_s, self.transport.close)
 
 
 class Listener:
     """A port on 127.0.0.1 that replicas may share, and the connections that came by it."""
 
-    def __init__(self, handler: Handler, clock: Clock, closes_after_stream: bool = False) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        clock: Clock,
+        keep_alive_s: float | None = None,
+        closes_after_stream: bool = False,
+    ) -> None:
+        """`keep_alive_s`: a kept connection is closed when it was idle for so long; None: never."""
         self._handler = handler
         self._clock = clock
+        self._keep_alive_s = keep_alive_s
         self._closes_after_stream = closes_after_stream
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
 
     async def open(self, port: int) -> None:
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self._handler, self._clock, self._connections, self._closes_after_stream),
+            lambda: Connection(
+                self._handler, self._clock, self._connections, self._keep_alive_s, self._closes_after_stream
+            ),
             "127.0.0.1",
             port,
             reuse_port=True,
@@ -237,6 +270,17 @@ class Listener:
         """From now on nobody new gets in."""
         if self._server is not None:
             self._server.close()
+
+    def hang_up_on_idle(self) -> None:
+        """Closes the connections on which nothing is under way."""
+        for one in list(self._connections):
+            if one.answering is None:
+                one.transport.close()
+
+    async def left(self) -> None:
+        """Waits until every client has gone."""
+        while self._connections:
+            await asyncio.sleep(0.02)
 
     async def close(self, within_s: float) -> None:
         """Lets the answers under way come to their end, then hangs up on everybody."""

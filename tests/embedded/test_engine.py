@@ -84,6 +84,7 @@ def running(
     port: int = 0,
     env: Mapping[str, str] | None = None,
     listening: bool = True,
+    own_session: bool = False,
 ) -> Iterator[Running]:
     if port == 0:
         with socket.socket() as probe:
@@ -92,7 +93,9 @@ def running(
     path = folder / "ledger.jsonl"
     command = [sys.executable, "-m", "embedded.engine", "--personality", personality, "--port", str(port)]
     command += ["--model", "m", "--ledger", str(path), *parameters]
-    process = subprocess.Popen(command, cwd=HOUSE, env={**os.environ, **(env or {})})
+    process = subprocess.Popen(
+        command, cwd=HOUSE, env={**os.environ, **(env or {})}, start_new_session=own_session
+    )
     engine = Running(process, port, path)
     try:
         if listening:
@@ -136,18 +139,35 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield engine
 
 
-def test_a_stream_opens_with_an_empty_role_delta_then_one_token_a_chunk_then_the_reason_then_done(
+def test_a_stream_opens_with_an_empty_role_delta_and_the_reason_comes_with_the_last_token(
     vllm: Running,
 ) -> None:
     response = vllm.ask("/v1/chat/completions", chat(stream=True, max_tokens=3))
     assert response.headers["content-type"].startswith("text/event-stream")
     *chunks, done = events(response)
     assert done == "[DONE]"
-    role, *tokens, last = [chunk["choices"][0] for chunk in chunks]
+    role, *tokens = [chunk["choices"][0] for chunk in chunks]
     assert role["delta"] == {"role": "assistant", "content": ""}
-    assert [token["finish_reason"] for token in tokens] == [None, None, None]
+    assert [token["finish_reason"] for token in tokens] == [None, None, "length"]
     assert all(token["delta"]["content"].strip() for token in tokens)
-    assert (last["delta"], last["finish_reason"]) == ({"content": ""}, "length")
+    assert tokens[-1]["stop_reason"] is None
+
+
+def test_a_token_that_ends_an_answer_of_its_own_accord_has_no_text(tmp_path: Path) -> None:
+    with running("vllm", tmp_path, *QUICK, "--natural-length", "2") as engine:
+        *_, token, last, done = events(engine.ask("/v1/chat/completions", chat(stream=True, max_tokens=9)))
+    assert token["choices"][0]["finish_reason"] is None
+    assert (last["choices"][0]["delta"], last["choices"][0]["finish_reason"]) == ({"content": ""}, "stop")
+    assert done == "[DONE]"
+
+
+@pytest.mark.parametrize("asked", [{"max_tokens": 200}, {"max_tokens": 197}, {"ignore_eos": True}])
+def test_an_answer_ends_where_the_context_does_whatever_cap_was_asked_for(
+    vllm: Running, asked: dict[str, Any]
+) -> None:
+    status, body = vllm.told("/v1/chat/completions", chat(**asked))
+    assert (status, body["choices"][0]["finish_reason"]) == (200, "length")
+    assert (body["usage"]["prompt_tokens"], body["usage"]["total_tokens"]) == (4, 200)
 
 
 def test_usage_comes_in_a_chunk_without_choices_and_only_to_who_asks_for_it(vllm: Running) -> None:
@@ -182,7 +202,18 @@ def test_the_older_completions_are_served_too(vllm: Running) -> None:
         # what is asked, what comes of it, and what LiteLLM looks for in the message
         (chat(model="n"), 404, "NotFoundError", "The model `n` does not exist."),
         (chat("x" * 804), 400, "BadRequestError", "This model's maximum context length is 200 tokens"),
-        (chat(max_tokens=300), 400, "BadRequestError", "is too large: 300"),
+        (
+            chat(max_tokens=201),
+            400,
+            "BadRequestError",
+            "max_tokens=201 cannot be greater than max_model_len=200",
+        ),
+        (
+            chat(max_completion_tokens=201),
+            400,
+            "BadRequestError",
+            "max_completion_tokens=201 cannot be greater",
+        ),
         (chat(max_tokens=0), 400, "BadRequestError", "max_tokens must be at least 1, got 0"),
         ({"model": "m"}, 400, "BadRequestError", "'messages' must be a list"),
         (b"{", 400, "BadRequestError", "not JSON"),

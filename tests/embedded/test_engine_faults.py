@@ -181,9 +181,9 @@ VLLM: list[tuple[Any, ...]] = [
     ("content_filter", {}, S, 200, "eof", True, b'"finish_reason":"content_filter"', b'content":" ', "content_filter", 0, "filtered"),
     ("content_filter", {"after_tokens": 3}, S, 200, "eof", True, b"[DONE]", b"error", "content_filter", 3, "filtered"),
     ("content_filter", {"after_tokens": 3}, P, 200, "eof", True, b'"completion_tokens":3', b"error", "content_filter", 3, "filtered"),
-    # As under --max-num-queued-reqs; the entry has the status that the stream's error speaks of.
-    ("prefill_refused", {}, S, 200, "eof", True, b"[DONE]", b"choices", "refused", 0, "broken"),
-    ("prefill_refused", {}, P, 503, "eof", True, b"overloaded", b"retry-after", "refused", 0, "rejected"),
+    # As under --max-num-queued-reqs: before any header.
+    ("prefill_refused", {}, S, 503, "eof", True, b"currently busy", b"data:", "refused", 0, "rejected"),
+    ("prefill_refused", {}, P, 503, "eof", True, b"currently busy", b"retry-after", "refused", 0, "rejected"),
     # Whole, in other bytes.
     ("closed_after_stream", {}, S, 200, "eof", True, b"[DONE]", b"keep-alive", "length", 5, "ok"),  # by a client that closes
     *[("spelling", {"how": how}, S, 200, "eof", True, has, lacks, "length", 5, outcome) for how, has, lacks, outcome in (
@@ -664,7 +664,7 @@ def test_a_share_of_asks_is_hit_and_the_same_in_every_run_of_a_seed(tmp_path: Pa
 
 
 def test_a_sigterm_lets_go_of_a_stalled_stream_which_ends_as_ever(tmp_path: Path) -> None:
-    with running("vllm", tmp_path, *QUICK) as engine:
+    with running("vllm", tmp_path, *QUICK, "--sigterm", "abort") as engine:
         put(engine, "stall")
         response = engine.ask(PATH, chat("ask-t-1", stream=True, max_tokens=50))
         next_token(response)
@@ -672,7 +672,7 @@ def test_a_sigterm_lets_go_of_a_stalled_stream_which_ends_as_ever(tmp_path: Path
         assert b'"finish_reason":"abort"' in response.read()
         assert engine.process.wait(DEADLINE_S) == 0
         entry = engine.entries()[0]
-    assert (entry.how, entry.written_tokens) == ("abort", 1)
+    assert (entry.how, entry.written_tokens) == ("abort", 2)
 
 
 def test_a_sigterm_hangs_up_on_who_waits_for_a_response(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from contract.clock import SHARED, Clock, share
 from embedded.engine import ledger, options
 from embedded.engine.ask import read_chat
-from embedded.engine.engine import Engine
+from embedded.engine.engine import Engine, Manners
 from embedded.engine.personalities.vllm import Vllm
 from embedded.engine.shape import Shape
 from tests.embedded.test_engine import QUICK, SLOW, chat, next_token, running
@@ -135,7 +135,7 @@ class Watching:
     def started(self) -> None:
         pass
 
-    def token(self, text: str) -> float | None:
+    def token(self, text: str, reason: str | None = None) -> float | None:
         return self._look("token") if self.stream else None
 
     def finish(self, reason: str, entry: ledger.Entry, done: bool = True) -> float | None:
@@ -145,7 +145,7 @@ class Watching:
 @pytest.mark.parametrize(
     ("stream", "seen"),
     [
-        (True, [("token", True, None), ("token", True, None), ("finish", True, "length")]),
+        (True, [("token", True, None), ("token", True, "length"), ("finish", True, "length")]),
         (False, [("finish", False, "length")]),
     ],
 )
@@ -161,7 +161,7 @@ def test_what_is_about_to_be_written_is_on_record_before(
     async def answer() -> None:
         ask = read_chat(chat(stream=stream, max_tokens=2))
         with engine.ledger.ask("ask-1-1", PATH, stream, 2, clock.now()) as entry:
-            await engine.answer(ask, entry, cast(Shape, shape), tells_abort=True)
+            await engine.answer(ask, entry, cast(Shape, shape), Manners(tells_abort=True))
 
     asyncio.run(answer())
     assert shape.seen == seen

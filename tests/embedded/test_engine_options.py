@@ -54,6 +54,29 @@ def options(*argv: str, **environment: str) -> Options:
             ("--personality", "cloud", "--port", "1", "--unsupported-parameters", "n"),
             "'n' is none of max_tokens, temperature",
         ),
+        (
+            (*GOOD, "--sigterm", "kill"),
+            "invalid choice: 'kill' (choose from 'race', 'abort', 'error', 'silence')",
+        ),
+        ((*GOOD, "--shutdown-timeout", "20"), "'20' is no duration"),
+        ((*GOOD, "--dev-mode", "on"), "'on' is neither true nor false"),
+        ((*GOOD, "--prefill-time-per-token", "1"), "'1' is no duration"),
+        (
+            ("--personality", "ollama", "--port", "1", "--sigterm", "abort"),
+            "--sigterm: ollama has no such option",
+        ),
+        (
+            ("--personality", "cloud", "--port", "1", "--shutdown-timeout", "1s"),
+            "--shutdown-timeout: cloud has no such",
+        ),
+        (
+            ("--personality", "ollama", "--port", "1", "--dev-mode"),
+            "--dev-mode: ollama has no such option; only vllm",
+        ),
+        (
+            ("--personality", "cloud", "--port", "1", "--http-timeout-keep-alive", "1s"),
+            "--http-timeout-keep-alive: cloud",
+        ),
         ((*GOOD, "--accuracy", "0.9"), "--accuracy: of which documents? give --documents FOLDER too"),
         ((*GOOD, "--invalid-json", "0"), "--invalid-json: of which documents?"),
         ((*GOOD, *KNOWING, "--accuracy", "96"), "'96' is not a share, from 0 to 1"),

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from embedded.engine.ask import BadAsk, read_chat, read_completion, read_ollama_chat, read_ollama_generate
-from embedded.engine.options import duration_s
+from embedded.engine.options import duration_s, parse
 from embedded.engine.pace import Pace, TokenClock
 from embedded.engine.personalities import load
 from embedded.engine.slots import Closed, Full, Slots
+from embedded.engine.words import count_tokens
 
 STEADY = Pace(0.5, 0.0, 0.1, 0.0, time_factor_under_load=3.0, max_num_seqs=5)
 
@@ -33,6 +34,50 @@ def due(pace: Pace, running: list[int], seed: int = 0) -> list[float]:
 )
 def test_each_token_is_due_after_the_one_before_was_due(running: list[int], expected: list[float]) -> None:
     assert due(STEADY, running) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("words", "running", "first_ms", "next_ms"),
+    [(10, 1, 20.0, 6.7), (300, 1, 50.0, 6.7), (1500, 1, 190.0, 6.7), (10, 4, None, 7.7), (10, 8, None, 9.4), (10, 16, None, 12.0)],
+)  # fmt: skip
+def test_a_vllm_takes_longer_for_longer_prompts_and_more_sequences_as_was_measured(
+    words: int, running: int, first_ms: float | None, next_ms: float
+) -> None:
+    line = [
+        "--personality",
+        "vllm",
+        "--port",
+        "1",
+        "--time-to-first-token",
+        "20ms",
+        "--inter-token-latency",
+        "6.7ms",
+    ]
+    line += ["--time-to-first-token-std-dev", "0ms", "--inter-token-latency-std-dev", "0ms"]
+    pace = parse(line, {name: each.defaults for name, each in load().items()}, {}).pace
+    clock = TokenClock(pace, Random(0), 0.0, prompt_tokens=count_tokens("tokens " * words) * 10 // 12)
+    first_s, second_s = clock.next_due_s(running), clock.next_due_s(running)
+    if first_ms is not None:
+        assert first_s * 1000 == pytest.approx(first_ms, rel=0.1)
+    assert (second_s - first_s) * 1000 == pytest.approx(next_ms, rel=0.06)
+
+
+@pytest.mark.parametrize(
+    ("argv", "factor", "prefill_s"),
+    [
+        (("vllm",), 14.515, 0.0041 * 0.108),
+        (("vllm", "--max-num-seqs=4"), 1.159, 0.0041 * 0.108),
+        (("vllm", "--time-factor-under-load=2", "--prefill-time-per-token=1ms"), 2.0, 0.001),
+        (("ollama",), 1.5, 0.0),
+        (("cloud",), 1.0, 0.0),
+    ],
+)
+def test_how_much_longer_is_the_personalitys_unless_it_is_given(
+    argv: tuple[str, ...], factor: float, prefill_s: float
+) -> None:
+    line = ["--port", "1", "--personality", *argv]
+    pace = parse(line, {name: each.defaults for name, each in load().items()}, {}).pace
+    assert (pace.time_factor_under_load, pace.prefill_time_per_token_s) == pytest.approx((factor, prefill_s))
 
 
 def test_one_slot_is_not_slower_than_itself() -> None:

@@ -144,9 +144,18 @@ def test_an_object_that_was_cut_is_a_cut_though_it_is_told_as_whole(found, broke
     assert (ask.document, ask.valid, ask.wrong) == (DOCUMENTS[0].id, None, None)
 
 
-@pytest.mark.parametrize("stream", [True, False])
-def test_an_object_whose_engine_is_terminated_is_a_cut(tmp_path, stream):
-    with running("vllm", tmp_path, *SLOW, "--inter-token-latency=300ms", *NAMES, *KNOWING) as engine:
+@pytest.mark.parametrize(
+    ("stream", "end", "outcome", "error"),
+    [
+        (True, "abort", "cut", "finish_reason abort"),
+        (False, "abort", "cut", "finish_reason abort"),
+        (True, "error", "cut", "EngineCore encountered an issue"),
+        (False, "error", "rejected", "EngineCore encountered an issue"),
+    ],
+)
+def test_an_object_whose_engine_is_terminated_is_no_answer(tmp_path, stream, end, outcome, error):
+    options = (*SLOW, "--inter-token-latency=300ms", "--sigterm", end, *NAMES, *KNOWING)
+    with running("vllm", tmp_path, *options) as engine:
         found = _stage(vllm=f"http://127.0.0.1:{engine.port}")
         ask = gevent.spawn(_classify, found, stream=stream, via="vllm")
         with gevent.Timeout(UNTIL_S):
@@ -155,7 +164,8 @@ def test_an_object_whose_engine_is_terminated_is_a_cut(tmp_path, stream):
             gevent.sleep(0.5)  # a token or two
             engine.process.send_signal(signal.SIGTERM)
             ask.join()
-    assert (ask.value.outcome, ask.value.error) == ("cut", "finish_reason abort")
+    assert ask.value.outcome == outcome
+    assert error in ask.value.error
 
 
 @pytest.mark.parametrize("via", ["vllm", "ollama"])

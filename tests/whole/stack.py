@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,10 @@ from tests.chaos.stand import ROOT, until
 
 KEY = "sk-of-the-tests"
 COOLDOWN_S = 5
+# Of the race one end, so that each run of a test is like the others.
+ENDS_WITH = "abort"
 FASTER = {
-    "vllm": {"startup-duration": "200ms"},
+    "vllm": {"startup-duration": "200ms", "sigterm": ENDS_WITH},
     "ollama": {"startup-duration": "200ms", "time-to-first-token": "100ms", "inter-token-latency": "40ms"},
     "openai": {"time-to-first-token": "120ms", "inter-token-latency": "30ms"},
 }
@@ -101,6 +105,30 @@ class Shared:
                 self.scale(namespace, name, 1)
             until(lambda n=namespace, d=name: self.ready(n, d), f"{name} is ready")
         until(lambda: self.ask()[0] == "vllm-qwen", "the gateway asks vllm again", 60)
+
+    @contextmanager
+    def going_with(self, end: str) -> Iterator[None]:
+        """In the block a SIGTERM ends the vLLM's answers so."""
+        if end != ENDS_WITH:
+            self._choose(end)
+        try:
+            yield
+        finally:
+            if end != ENDS_WITH:
+                self._choose(ENDS_WITH)
+
+    def _choose(self, end: str) -> None:
+        deployment = self.cluster.workload("deployment", "ml", "vllm-server")
+        assert deployment is not None
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        argv = container["command"]
+        at = argv.index("--sigterm") + 1
+        container |= {"command": [*argv[:at], end, *argv[at + 1 :]]}
+        self.scale("ml", "vllm-server", 0)
+        until(lambda: not self.cluster.pods("ml", {"matchLabels": {"app": "vllm-server"}}), "it has gone", 60)
+        patch = {"spec": {"template": {"spec": {"containers": [container]}}}}
+        self.cluster._apps.patch_namespaced_deployment("vllm-server", "ml", patch)
+        self.calm()
 
     def scale(self, namespace: str, name: str, replicas: int) -> None:
         scaled(self.cluster, namespace, name, replicas)

@@ -154,24 +154,50 @@ def test_an_ask_that_nobody_waits_for_any_more_is_abandoned(stack):
     assert record["outcome"] == "abandoned"
 
 
-def test_a_scale_down_in_mid_stream_is_cut_in_our_records_and_aborted_in_the_ledger(stack):
-    """Directly the engine says "abort"; the gateway makes "stop" of it, with status 200 and a true usage."""
+# (via, streamed) → what we record: outcome, status, finish_reason, who answered.
+SCALED_DOWN = {
+    "abort": {
+        ("gateway", True): ("cut", 200, "abort", "vllm"),
+        ("gateway", False): ("cut", 200, "stop", "vllm"),  # reported as complete
+        ("vllm", True): ("cut", 200, "abort", "vllm"),
+        ("vllm", False): ("cut", 200, "abort", "vllm"),
+    },
+    "error": {
+        ("gateway", True): ("cut", 200, None, "vllm"),
+        ("gateway", False): ("ok", 200, "stop", "ollama"),
+        ("vllm", True): ("cut", 200, None, "vllm"),
+        ("vllm", False): ("rejected", 500, None, None),
+    },
+    "silence": {
+        ("gateway", True): ("cut", 200, None, "vllm"),  # by the gateway, after its timeout
+        ("gateway", False): ("ok", 200, "stop", "ollama"),
+        ("vllm", True): ("stalled", 200, None, "vllm"),
+        ("vllm", False): ("timeout", None, None, None),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "end", ["abort", *(pytest.param(e, marks=pytest.mark.verify) for e in ("error", "silence"))]
+)
+def test_a_scale_down_in_mid_answer_is_recorded_as_what_it_was(stack, end):
+    """What a client is told of it: the ledger says that none was given to its end."""
     asks = [
-        {"stream": s, "max_tokens": 800, "via": via} for via in ("gateway", "vllm") for s in (True, False)
+        {"stream": s, "max_tokens": 200, "via": via} for via in ("gateway", "vllm") for s in (True, False)
     ]
-    before = stack.generated("vllm")
-    asking = Asking(stack.path, asks, at_once=4)
-    until(lambda: stack.generated("vllm") > before + 500, "all four have begun to answer")
-    stack.scale("ml", "vllm-server", 0)
-    records = asking.records()
-    ledger = stack.ledger("vllm")
-    assert {ledger[r["request_id"]].how for r in records} == {"abort"}
-    told = {(r["via"], r["stream"]): (r["outcome"], r["status"], r["finish_reason"]) for r in records}
-    assert told == {
-        ("gateway", True): ("cut", 200, "stop"),
-        ("gateway", False): ("cut", 200, "stop"),
-        ("vllm", True): ("cut", 200, "abort"),
-        ("vllm", False): ("cut", 200, "abort"),
+    deadlines = {"connect": 2, "first_token": 20, "silence": 8, "whole": 20}
+    with stack.going_with(end):
+        before = stack.generated("vllm")
+        asking = Asking(stack.path, asks, at_once=4, deadlines=deadlines)
+        until(lambda: stack.generated("vllm") > before + 100, "all four have begun to answer")
+        stack.scale("ml", "vllm-server", 0)
+        records = asking.records()
+        ledger = stack.ledger("vllm")
+    told = {
+        (r["via"], r["stream"]): (r["outcome"], r["status"], r["finish_reason"], r["tier"]) for r in records
     }
+    assert told == SCALED_DOWN[end]
+    assert {ledger[r["request_id"]].how for r in records} == {"gone" if end == "silence" else "abort"}
     for record in records:
-        assert record["output_tokens"] == ledger[record["request_id"]].output_tokens < 800
+        if record["outcome"] == "cut" and end == "abort":
+            assert record["output_tokens"] == ledger[record["request_id"]].output_tokens < 200

@@ -72,8 +72,12 @@ def told_as_whole(ask):
     return ask["status"] == 200 and ask["finish_reason"] is not None
 
 
-def test_a_run_agrees_with_the_ledgers_and_the_gateways_counts(stack, tmp_path):
-    run, out, code, counted = play(stack, tmp_path, SHORT, users=12)
+@pytest.mark.parametrize(
+    "end", ["abort", *(pytest.param(e, marks=pytest.mark.verify) for e in ("error", "silence"))]
+)
+def test_a_run_agrees_with_the_ledgers_and_the_gateways_counts(stack, tmp_path, end):
+    with stack.going_with(end):
+        run, out, code, counted = play(stack, tmp_path, SHORT, users=12)
     asks = check_truth(stack, run, counted)
     assert len(asks) > 60
     assert code == 0, out

@@ -13,11 +13,14 @@ from embedded.engine.parameters import one_of, tokens
 class Cut(Fault):
     """After so many tokens an answer ends as it should not: `how` is one of fin (end of file, the framing unfinished),
     rst (TCP RST), clean_end (the framing finished, no finish_reason, no [DONE]), error (an error in the stream, then
-    [DONE]), error_without_done, abort (finish_reason "abort" and [DONE], as vLLM does at SIGTERM).
+    [DONE]), error_without_done, abort (finish_reason "abort" and [DONE], as vLLM does at times at SIGTERM).
     """
 
     after_tokens: int = tokens(1)
     how: str = one_of("fin", "rst", "clean_end", "error", "error_without_done", "abort")
+
+    def reason_with(self, position: int) -> str | None:
+        return "abort" if self.how == "abort" and position + 1 == self.after_tokens else None
 
     async def before(self, hit: Hit, position: int) -> None:
         if position != self.after_tokens:

@@ -6,7 +6,7 @@ What an embedded cloud cannot show is what it costs, and its rate limits by toke
 from dataclasses import replace
 
 from embedded.engine.ask import Ask, read_chat
-from embedded.engine.engine import Engine
+from embedded.engine.engine import Engine, Manners
 from embedded.engine.ledger import Entry
 from embedded.engine.openai import JSON, ChatPlain, ChatStream, Dialect, models, to_json
 from embedded.engine.options import Defaults
@@ -41,11 +41,12 @@ class Cloud(Personality):
         inter_token_latency="450ms",
         inter_token_latency_std_dev="15ms",
         time_factor_under_load=1.0,
+        prefill_time_per_token="0ms",
         max_num_seqs=64,
         max_waiting_queue_length=256,
         max_model_len=128000,
     )
-    tells_abort = False
+    manners = Manners(tells_abort=False)
     health = ("/v1/models",)
 
     def __init__(self, engine: Engine) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from embedded.engine.ask import Ask, read_chat, read_ollama_chat, read_ollama_generate
-from embedded.engine.engine import Engine
+from embedded.engine.engine import Engine, Manners
 from embedded.engine.ledger import Entry
 from embedded.engine.openai import JSON, ChatPlain, ChatStream, Dialect, models, to_json
 from embedded.engine.options import Defaults
@@ -52,13 +52,13 @@ class Native:
         if self._ask.stream:
             self._reply.open(LINES)
 
-    def token(self, text: str) -> float | None:
+    def token(self, text: str, reason: str | None = None) -> float | None:
         if not self._ask.stream:
             self._words.append(text)
             return None
         return self._reply.send(to_json(self._line(text) | {"done": False}) + b"\n")
 
-    def thought(self, text: str) -> float | None:
+    def thought(self, text: str, reason: str | None = None) -> float | None:
         if self._hidden:
             return None
         if not self._ask.stream:
@@ -133,11 +133,12 @@ class Ollama(Personality):
         inter_token_latency="333ms",
         inter_token_latency_std_dev="10ms",
         time_factor_under_load=1.5,
+        prefill_time_per_token="0ms",
         max_num_seqs=4,
         max_waiting_queue_length=512,
         max_model_len=32768,
     )
-    tells_abort = False
+    manners = Manners(tells_abort=False)
     health = ("/", "/api/version", "/api/tags")
 
     def __init__(self, engine: Engine) -> None:

@@ -1,11 +1,13 @@
-"""vLLM's OpenAI server, 0.32: headers at once, so that queueing shows in the time to the first token; an overload is an
-error inside a 200 when streamed; SIGTERM ends answers with finish_reason "abort".
+"""vLLM's OpenAI server, 0.32: headers at once, so that queueing shows in the time to the first token; an overload is a 503
+before any header; the finish reason comes with the last token; SIGTERM: see `departure`.
 """
 
 from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qsl
 
 from embedded.engine.ask import Ask, read_chat, read_completion
-from embedded.engine.engine import Engine
+from embedded.engine.engine import Engine, Manners
 from embedded.engine.ledger import Entry
 from embedded.engine.openai import (
     JSON,
@@ -20,17 +22,27 @@ from embedded.engine.openai import (
 from embedded.engine.options import Defaults
 from embedded.engine.personality import Personality
 from embedded.engine.refusal import Refusal
+from embedded.engine.sleep import STATES
 from embedded.engine.wire import Reply, Request
 
 CHAT = Dialect(
     headers_at_once=True,
     first_delta='{"role":"assistant","content":""}',
     last_delta='{"content":""}',
+    reason_with_last_token=True,
     last_choice={"stop_reason": None},
 )
 TEXT = Dialect(
-    headers_at_once=True, first_delta=None, delta="\0", last_delta='""', last_choice={"stop_reason": None}
+    headers_at_once=True,
+    first_delta=None,
+    delta="\0",
+    last_delta='""',
+    reason_with_last_token=True,
+    last_choice={"stop_reason": None},
 )
+
+MODES = ("abort", "keep")
+"""What becomes of the answers under way when it is sent to sleep."""
 
 KINDS = {
     400: "BadRequestError",
@@ -49,12 +61,13 @@ class Vllm(Personality):
         time_to_first_token_std_dev="4ms",
         inter_token_latency="18.5ms",
         inter_token_latency_std_dev="0.5ms",
-        time_factor_under_load=1.0,
+        time_factor_under_load=None,
+        prefill_time_per_token=None,
         max_num_seqs=256,
         max_waiting_queue_length=None,
         max_model_len=32768,
     )
-    tells_abort = True
+    manners = Manners(tells_abort=True, joins_late_tokens=True)
     health = ("/health",)
 
     def __init__(self, engine: Engine) -> None:
@@ -69,6 +82,9 @@ class Vllm(Personality):
             "/v1/models": self._models,
             "/metrics": lambda: ("text/plain; version=0.0.4; charset=utf-8", self._metrics().encode()),
         }
+        if engine.options.dev_mode:
+            self.actions = {"/sleep": self._sleep, "/wake_up": self._wake_up}
+            self.pages["/is_sleeping"] = lambda: (JSON, to_json({"is_sleeping": engine.sleep.asleep}))
 
     def problem(self, status: int, message: str, param: str | None = None) -> Refusal:
         error = {"message": message, "type": KINDS[status], "param": param, "code": status}
@@ -79,7 +95,9 @@ class Vllm(Personality):
 
     def overloaded(self) -> Refusal:
         return self.problem(
-            503, "The server is overloaded: too many requests are queued. Please try again later."
+            503,
+            "The engine is currently busy and cannot accept new requests. Please try again later or on a different"
+            " instance.",
         )
 
     def limited(self) -> Refusal:
@@ -97,8 +115,9 @@ class Vllm(Personality):
     def too_long(self, ask: Ask, longest: int) -> Refusal:
         return self.problem(
             400,
-            f"This model's maximum context length is {longest} tokens. However, your request has"
-            f" {ask.prompt_tokens} input tokens. Please reduce the length of the input messages.",
+            f"This model's maximum context length is {longest} tokens. However, your prompt contains {ask.prompt_tokens}"
+            " input tokens, which exceeds this limit even without any output tokens. Please reduce the length of the"
+            " input prompt.",
             "input_tokens",
         )
 
@@ -108,14 +127,20 @@ class Vllm(Personality):
         longest = self.engine.options.max_model_len
         if ask.prompt_tokens >= longest:
             raise self.too_long(ask, longest)
-        if ask.max_tokens is not None and ask.prompt_tokens + ask.max_tokens > longest:
+        # What fits into the context by itself but not beside the prompt is not refused: the answer ends where the context
+        # does, with "length".
+        if ask.max_tokens is not None and ask.max_tokens > longest:
+            name = "max_completion_tokens" if "max_completion_tokens" in ask.given else "max_tokens"
             raise self.problem(
                 400,
-                f"'max_tokens' or 'max_completion_tokens' is too large: {ask.max_tokens}. This model's maximum"
-                f" context length is {longest} tokens and your request has {ask.prompt_tokens} input tokens"
-                f" ({ask.max_tokens} > {longest} - {ask.prompt_tokens}).",
-                "max_tokens",
+                f"{name}={ask.max_tokens} cannot be greater than max_model_len={longest}. Please request fewer output"
+                " tokens.",
+                name,
             )
+        if self.engine.dead:
+            raise self.failed()
+        if self.engine.leaving:
+            raise self.problem(500, "cannot schedule new futures after shutdown")
 
     def _chat(self, reply: Reply, ask: Ask, entry: Entry) -> ChatStream | ChatPlain:
         shape = ChatStream if ask.stream else ChatPlain
@@ -124,6 +149,22 @@ class Vllm(Personality):
     def _text(self, reply: Reply, ask: Ask, entry: Entry) -> ChatStream | ChatPlain:
         shape = TextStream if ask.stream else TextPlain
         return shape(TEXT, reply, ask, entry, self.engine.options.names[0])
+
+    def _sleep(self, request: Request) -> dict[str, Any]:
+        asked = {"level": "1", "mode": "abort"} | dict(parse_qsl(request.query))
+        for name, known in (("level", ("0", "1", "2")), ("mode", (*MODES,))):
+            if asked[name] not in known:
+                raise self.problem(
+                    400, f"{name} must be one of {', '.join(known)}; it is {asked[name]!r}", name
+                )
+        self.engine.sleep.fall(int(asked["level"]))
+        if asked["mode"] == "abort":
+            self.engine.abort()
+        return {"status": "sleeping", "level": int(asked["level"])}
+
+    def _wake_up(self, request: Request) -> dict[str, Any]:
+        self.engine.sleep.wake()
+        return {"status": "awake", "tags": None}
 
     def _models(self) -> tuple[str, bytes]:
         options = self.engine.options
@@ -143,6 +184,10 @@ class Vllm(Personality):
             ("counter", "vllm:generation_tokens_total", meter.generation_tokens),
         ):
             lines += [f"# TYPE {name} {kind}", f"{name}{{{labels}}} {value}"]
+        lines.append("# TYPE vllm:engine_sleep_state gauge")
+        for state in STATES:
+            now = int(state == engine.sleep.state)
+            lines.append(f'vllm:engine_sleep_state{{{labels},sleep_state="{state}"}} {now}')
         lines.append("# TYPE vllm:request_success_total counter")
         for reason, count in meter.ended.items():
             lines.append(f'vllm:request_success_total{{{labels},finished_reason="{reason}"}} {count}')

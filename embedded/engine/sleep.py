@@ -1,0 +1,34 @@
+"""An engine that sleeps: it is there, says that it is well, and gives no token until it is woken."""
+
+import asyncio
+
+STATES = ("awake", "weights_offloaded", "discard_all")
+"""As `vllm:engine_sleep_state` names them; the second is level 1, the third level 2."""
+
+
+class Sleep:
+    def __init__(self) -> None:
+        self._awake = asyncio.Event()
+        self._awake.set()
+        self.level = 0
+
+    @property
+    def asleep(self) -> bool:
+        return not self._awake.is_set()
+
+    @property
+    def state(self) -> str | None:
+        """None: asleep, with everything kept."""
+        if not self.asleep:
+            return STATES[0]
+        return STATES[self.level] if self.level else None
+
+    def fall(self, level: int) -> None:
+        self.level = level
+        self._awake.clear()
+
+    def wake(self) -> None:
+        self._awake.set()
+
+    async def over(self) -> None:
+        await self._awake.wait()
