@@ -53,7 +53,7 @@ from scenarios.gateway.user import GatewayUser
 from scenarios.gateway.web_ui import Page
 from scenarios.gateway.workers import Workers
 from scenarios.overhead import OverheadUser
-from scenarios.warmup import preflight, unhealthy, warm_up
+from scenarios.warmup import ended_early, preflight, unhealthy, warm_up
 
 ARGUMENTS = (
     "topology",
@@ -593,8 +593,9 @@ class Conductor:
         )  # fmt: skip
         if self._shape is not None:
             self._stage.factor = self._shape.factor
-        preflight(warm_up(self._stage), self._topology)
-        for wrong in unhealthy(self._topology):
+        asks = warm_up(self._stage)
+        preflight(asks, self._topology)
+        for wrong in (*ended_early(asks, self._topology), *unhealthy(self._topology)):
             print(f"NOT WELL: {wrong}", file=sys.stderr, flush=True)
         if self._search is not None:
             self._search.objective_ms = self._search.objective_ms or self._inputs.timeline.objectives.ttft_ms

@@ -23,6 +23,7 @@ from chaos.plan import Bound, moves, pauses, rounds, total_s
 from chaos.probe import Probe
 from chaos.recording import Recording
 from chaos.runner import Surroundings, walk
+from chaos.stdin import own_stdin
 from chaos.stop import Stop
 from contract.clock import Clock
 from contract.duration import text
@@ -275,8 +276,10 @@ def _note(detail: dict[str, Any]) -> str | None:
 def leash(stop: Stop, told: Told) -> threading.Thread:
     """Read the parent's lines until its end of file: that is the leash, and it means mend and leave."""
 
+    lines = own_stdin()
+
     def follow() -> None:
-        for line in sys.stdin:
+        for line in lines:
             try:
                 said = json.loads(line)
                 told.cloud, told.good, told.bad = int(said["cloud"]), int(said["good"]), int(said["bad"])

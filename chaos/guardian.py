@@ -22,6 +22,7 @@ from chaos.cluster import load_client
 from chaos.deputy import Deputy
 from chaos.journal import Journal, Undo
 from chaos.retry import words
+from chaos.stdin import own_stdin
 from contract import topology
 from contract.clock import Clock
 from contract.refusal import EXIT_NOT_RESTORED, EXIT_PASS
@@ -74,7 +75,8 @@ class Guardian:
         sys.stderr = Bounded(sys.stderr, LOG_MOST)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, signal.SIG_IGN)
-        threading.Thread(target=self._read, daemon=True).start()
+        lines = own_stdin()
+        threading.Thread(target=self._read, args=(lines,), daemon=True).start()
         _answer({"ready": "the clock may start"})
         while True:
             try:
@@ -91,8 +93,8 @@ class Guardian:
             thread.join()
         return EXIT_NOT_RESTORED if self._left else EXIT_PASS
 
-    def _read(self) -> None:
-        for line in sys.stdin:
+    def _read(self, lines: TextIO) -> None:
+        for line in lines:
             if line.endswith("\n"):  # one that was torn by the controller's end was never armed
                 self._lines.put(line)
         self._lines.put(None)

@@ -14,6 +14,7 @@ from chaos.cluster import TROUBLE
 from chaos.fault import CannotInject, Fault, Handle, handle_of
 from chaos.plan import Bound
 from chaos.preflight import Ground
+from chaos.retry import words
 from chaos.runner import EFFECTIVE_WITHIN_S, TAKES_MOST_S
 from contract import health
 from contract.duration import text
@@ -79,7 +80,7 @@ def _there(fault: Fault, for_s: float) -> list[str]:
     except CannotInject as e:
         return [f"    there now   cannot be injected: {e}"]
     except (OSError, *TROUBLE) as e:
-        return [f"    there now   not known: {type(e).__name__}: {e}"]
+        return [f"    there now   not known: {words(e)}"]
     now = f"{_short(state.get('original'))}, would be set to {_short(state.get('set'))}"
     notes = [*remarks, *_slowness(fault.takes_s(state), for_s)]
     return [f"    there now   {now}", *(f"    note        {line}" for line in notes)]
@@ -104,7 +105,7 @@ def _rights(fault: Fault, b: Bound, ground: Ground) -> list[str]:
     try:
         missing = preflight.refused(fault, b.handle, ground.cluster)
     except TROUBLE as e:
-        return [f"not known: {type(e).__name__}: {e}"]
+        return [f"not known: {words(e)}"]
     return [f"MISSING: {right}" for right in missing] or ["all held"]
 
 
@@ -114,14 +115,14 @@ def _others(fault: Fault) -> list[str]:
             "nobody that is known here; a person who wants the same cannot be told from us"
         ]
     except (CannotInject, OSError, *TROUBLE) as e:
-        return [f"somebody? not known: {type(e).__name__}: {e}"]
+        return [f"somebody? not known: {words(e)}"]
 
 
 def _unguarded(fault: Fault, b: Bound, ground: Ground, now: float) -> list[str]:
     try:
         return preflight.unguarded(fault, b.handle, b.unprotected, ground, now)
     except TROUBLE as e:
-        return [f"not known whether anything would mend: {type(e).__name__}: {e}"]
+        return [f"not known whether anything would mend: {words(e)}"]
 
 
 def _short(value: Any) -> str:
