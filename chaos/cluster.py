@@ -186,11 +186,9 @@ class Cluster:
             "deleteOptions": {"preconditions": {"uid": uid}},
         }
         try:
-            answer = _json(self._core.create_namespaced_pod_eviction(name, namespace, body, **_RAW))
+            self._core.create_namespaced_pod_eviction(name, namespace, body, **_RAW)
         except ApiException as e:
             return None if e.status in (404, 409) else _message(e)
-        if answer.get("kind") == "Status" and answer.get("status") == "Failure":
-            return str(answer.get("message") or answer.get("reason") or "refused without a reason")
         return None
 
     def endpoints(self, namespace: str) -> list[dict[str, Any]]:

@@ -125,8 +125,7 @@ def found(of: Asked, data: bytes) -> dict[str, Any]:
         return body
     kind = body.get("kind")
     if kind == "Status" and (of.method == "DELETE" or of.sub == "eviction"):
-        # An eviction's may be a failure of the API server's own, which its caller looks at.
-        if body.get("status") != "Success" and of.sub != "eviction":
+        if body.get("status") != "Success":
             raise NotTheApi(f"{of}: a Status that is no success: {body.get('message')}")
         return body
     if of.method == "GET" and not of.name:
