@@ -85,7 +85,8 @@ def restored(evidence: Evidence) -> Finding:
     open_ = [t for t in begun if t.mended_at is None]
     found = [(t, *_not_verified(evidence, t)) for t in open_]
     found.sort(key=lambda one: one[1] is not Status.FAIL)
-    status = worst([Status.PASS, *(status for _, status, _ in found)])
+    untested = not begun and evidence.frames.timeline is not None  # a ramp has no timeline, and makes no faults
+    status = worst([Status.UNKNOWN if untested else Status.PASS, *(status for _, status, _ in found)])
     told = [f"{t.name} ({t.fault} on {t.target}): {why}" for t, _, why in found]
     by = sorted({t.mended_by for t in begun if t.mended_by not in (None, "timeline")} - {None})
     told += [f"{t.name}: {x}" for t in evidence.trials for x in t.trouble]
@@ -94,7 +95,7 @@ def restored(evidence: Evidence) -> Finding:
         for t in begun
         if t.witness is not None
     ]
-    reason = "; ".join(told[: len(open_)])
+    reason = "no fault was begun, so nothing was tested" if untested else "; ".join(told[: len(open_)])
     told += [f"mended by {', '.join(map(str, by))}"] if by else []
     return Finding(
         "restored", None, target, f"{len(begun) - len(open_)} of {len(begun)}", status,
