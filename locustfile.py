@@ -333,7 +333,7 @@ class Conductor:
             raise Refusal(f"--duration: {e}") from None
         try:
             if options.restore_within:
-                duration.parse(options.restore_within)
+                duration.positive(options.restore_within, "lets no restore end; write it like 15m")
         except ValueError as e:
             raise Refusal(f"--restore-within: {e}") from None
         return Inputs(

@@ -104,7 +104,7 @@ def _parser() -> Parser:
     )
     for one in (plan, run):
         one.add_argument(
-            "--restore-within", type=_seconds,
+            "--restore-within", type=_patience,
             help=f"how long a restore may take, in place of the timeline's restore_within (default {duration.text(RESTORE_WITHIN_S)})",
         )  # fmt: skip
     run.renamed("--mend-within", "--restore-within")
@@ -112,7 +112,7 @@ def _parser() -> Parser:
         "--topology", type=Path, help="look for Leases on this cluster too, not in the journal only"
     )
     back.add_argument(
-        "--restore-within", type=_seconds, default=RESTORE_WITHIN_S,
+        "--restore-within", type=_patience, default=RESTORE_WITHIN_S,
         help=f"how long a restore may take (default {duration.text(RESTORE_WITHIN_S)})",
     )  # fmt: skip
     back.renamed("--within", "--restore-within")
@@ -122,6 +122,13 @@ def _parser() -> Parser:
 def _seconds(text: str) -> float:
     try:
         return duration.parse(text)
+    except ValueError as e:
+        raise argparse.ArgumentTypeError(str(e)) from None
+
+
+def _patience(text: str) -> float:
+    try:
+        return duration.positive(text, "lets no restore end; write it like 15m")
     except ValueError as e:
         raise argparse.ArgumentTypeError(str(e)) from None
 

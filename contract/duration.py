@@ -30,6 +30,14 @@ def parse(text: object) -> float:
     return seconds
 
 
+def positive(text: str, why: str) -> float:
+    """Seconds, more than none. Raises ValueError; `why`: what is wrong with none."""
+    seconds = parse(text)
+    if not seconds:
+        raise ValueError(f"{text.strip()} {why}")
+    return seconds
+
+
 def text(seconds: float) -> str:
     """`110.0` → `1m50s`: the shortest form that `parse` reads back, to the millisecond."""
     ms = round(seconds * 1000)

@@ -37,20 +37,20 @@ def stream(engine: Running, **more: Any) -> tuple[Any, list[Any]]:
     return response, events(response)
 
 
-def part(chunk: dict[str, Any]) -> str:
-    """What a chunk is for, to whoever reads it."""
+def parts(chunk: dict[str, Any]) -> list[str]:
+    """What a chunk is for: vLLM's last token comes with the reason of the end, llama.cpp's has a chunk after it. A role
+    delta without content is no part of the answer, and some send none."""
     if not chunk["choices"]:
-        return "usage"
+        return ["usage"]
     (choice,) = chunk["choices"]
-    if choice["finish_reason"]:
-        return f"end: {choice['finish_reason']}"
-    return "token" if choice["delta"].get("content") else "role"
+    token = ["token"] if choice["delta"].get("content") else []
+    return token + ([f"end: {choice['finish_reason']}"] if choice["finish_reason"] else [])
 
 
 def outline(chunks: list[Any]) -> list[str]:
-    """The parts in their order; a role delta without content is no part of the answer, and some send none."""
+    """The parts in their order."""
     *whole, done = chunks
-    return [p for p in map(part, whole) if p != "role"] + [done]
+    return [p for chunk in whole for p in parts(chunk)] + [done]
 
 
 @pytest.mark.parametrize("name", PERSONALITIES)

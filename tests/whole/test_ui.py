@@ -34,13 +34,15 @@ def test_a_start_that_cannot_be_is_refused_in_the_page_before_anything_is_touche
         page = ui.template()
         assert page["host"] == gateway
         assert not page["missing_host_warning"]
-        assert list(page["extra_options"]) == ["timeline", "duration", "scenarios", "arrivals", "seed"]
+        assert list(page["extra_options"]) == ["timeline", "duration", "restore_within", "scenarios", "arrivals", "seed"]
         for form, words in (
             ({"timeline": "/no/such.yaml"}, "/no/such.yaml: cannot be read: No such file or directory"),
             ({"timeline": str(tmp_path / "bad.yaml")}, "no tier 'vlm'; did you mean 'vllm'?"),
             ({"scenarios": "chat,dierct"}, "--scenarios: no scenario 'dierct'; did you mean 'direct'?"),
             ({"arrivals": "poison:8/s"}, "no kind of arrivals 'poison'; did you mean 'poisson'?"),
             ({"duration": "24"}, "--duration: '24' is not a duration; write 24s"),
+            ({"restore_within": "20"}, "--restore-within: '20' is not a duration; write 20s"),
+            ({"restore_within": "0s"}, "--restore-within: 0s lets no restore end; write it like 15m"),
             ({"seed": "one"}, "--seed: 'one' is not a whole number"),
             ({"users": "0"}, "users: 0 makes no load; give 1 or more"),
             ({"users": "six"}, "users: 'six' is not a whole number"),
