@@ -13,7 +13,7 @@ from kubernetes.client.exceptions import ApiException
 
 from chaos import credentials
 from chaos.kube_answers import TROUBLE as TROUBLE
-from chaos.kube_answers import NotTheApi, line, no_such_api
+from chaos.kube_answers import NotTheApi, conflict, denies, gone, line, no_such_api
 from chaos.kube_answers import told as told
 from chaos.kube_wire import Wire, events
 
@@ -171,7 +171,7 @@ class Cluster:
         try:
             self._core.delete_namespaced_pod(name, namespace, body=body, **_RAW)
         except ApiException as e:
-            if e.status in (404, 409):
+            if gone(e) or conflict(e):
                 return False
             raise
         return True
@@ -188,7 +188,7 @@ class Cluster:
         try:
             self._core.create_namespaced_pod_eviction(name, namespace, body, **_RAW)
         except ApiException as e:
-            return None if e.status in (404, 409) else _message(e)
+            return None if gone(e) or conflict(e) else _message(e)
         return None
 
     def endpoints(self, namespace: str) -> list[dict[str, Any]]:
@@ -317,9 +317,21 @@ def managers(found: dict[str, Any], *path: str) -> set[str] | None:
 
 
 def refused(error: Exception) -> str | None:
-    """The API server's words where admission or validation denies a write for good (403, 422); None: it is another error."""
+    """The API server's words where admission or validation denies a write for good; None: it is another error.
+
+    A webhook denies with any code, 400 where it gives none; a policy with 403, 413 or 422.
+    """
     # What is no Status of the API server's is raised as another error, see kube_answers.py.
-    return _message(error) if isinstance(error, ApiException) and error.status in (403, 422) else None
+    if not isinstance(error, ApiException) or not_tried(error):
+        return None
+    status = error.status or 0
+    final = 400 <= status <= 499 and status not in (401, 404, 409, 429)
+    return _message(error) if final or denies(error) else None
+
+
+def not_tried(error: Exception) -> bool:
+    """Whether the API server has not made a dry run, for the sake of a webhook that has side effects (400)."""
+    return isinstance(error, ApiException) and error.status == 400 and _NO_DRY_RUN in str(error)
 
 
 def selector_text(selector: dict[str, Any]) -> str:
@@ -345,6 +357,7 @@ def process_gone(pid: int | None) -> bool:
     return state == "Z"  # killed, and its parent has not looked yet
 
 
+_NO_DRY_RUN = "does not support dry run"
 _RAW = {"_preload_content": False, "_request_timeout": _TIMEOUT_S}
 _SNAKE = {"deployment": "deployment", "statefulset": "stateful_set"}  # as the client's methods are named
 
@@ -359,7 +372,7 @@ def _or_none(call: Callable[[], Any]) -> dict[str, Any] | None:
     try:
         return _json(call())
     except ApiException as e:
-        if e.status == 404:
+        if gone(e):
             return None
         raise
 
@@ -378,7 +391,7 @@ def _unless_conflict(call: Callable[[], Any]) -> dict[str, Any] | None:
     try:
         return _json(call())
     except ApiException as e:
-        if e.status == 409:
+        if conflict(e):
             return None
         raise
 
@@ -387,7 +400,7 @@ def _unless_gone(call: Callable[[], Any]) -> None:
     try:
         call()
     except ApiException as e:
-        if e.status not in (404, 409):
+        if not (gone(e) or conflict(e)):
             raise
 
 

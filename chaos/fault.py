@@ -121,7 +121,8 @@ class Fault(ABC):
 
     @abstractmethod
     def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
-        """Is it back, as far as its own machinery tells? (The runner asks the tier a real question besides.)"""
+        """Is it back, as far as its own machinery tells? (The runner asks the tier a real question besides.) Raises Foreign where
+        somebody else has deleted it."""
 
     def arm(self, state: dict[str, Any], seconds: float) -> None:  # noqa: B027  most drivers have none
         """Arm the dead-man where it is the driver's own, to act after so many seconds. Raises CannotInject."""

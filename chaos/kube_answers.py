@@ -45,6 +45,7 @@ _MAY_BE_ABSENT = {
 }
 _WATCHED = ("ADDED", "MODIFIED", "DELETED")
 _LINE = 300  # characters of a message
+_DENIED = "denied the request"
 
 
 class ApiError(ApiException):
@@ -58,6 +59,21 @@ class ApiError(ApiException):
 
     def __str__(self) -> str:
         return self.message
+
+
+def gone(error: ApiException) -> bool:
+    """Whether it says that what the request is about is not there. A webhook denies with any code, 404 and 409 too."""
+    return error.status == 404 and not denies(error)
+
+
+def conflict(error: ApiException) -> bool:
+    """Whether it says that somebody was faster."""
+    return error.status == 409 and not denies(error)
+
+
+def denies(error: ApiException) -> bool:
+    """Whether a webhook has denied the request, by the words that the API server puts around the webhook's own."""
+    return _DENIED in str(error)
 
 
 class NotTheApi(urllib3.exceptions.HTTPError):
@@ -194,7 +210,7 @@ def _not_about(of: Asked, status: int, found: dict[str, Any]) -> str | None:
         return "a Status of success"
     if found.get("code") not in (None, status):
         return f"a Status of code {_shown(found['code'])}"
-    if status not in (404, 409):
+    if status not in (404, 409) or _DENIED in str(found.get("message")):
         return None
     # These two alone are acted upon, as "it is gone" and "somebody was faster".
     reasons = ("NotFound",) if status == 404 else ("AlreadyExists",) if _creates(of) else ("Conflict",)
@@ -204,6 +220,13 @@ def _not_about(of: Asked, status: int, found: dict[str, Any]) -> str | None:
     details = details if isinstance(details, dict) else {}
     kinds = (of.plural, f"{of.plural}/{of.sub}", KINDS.get(of.plural), of.kind)
     kind, name = details.get("kind"), details.get("name")
+    if (
+        status == 404
+        and kind == "namespaces"
+        and name == of.namespace
+        and (_creates(of) or of.method == "PUT")
+    ):
+        return None  # nothing can be created where there is no namespace
     if kind is not None and kind not in kinds:
         return f"a Status about {_shown(kind)}"
     if name is not None and of.name and name != of.name:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaos.cluster import Cluster
-from chaos.fault import CannotInject, Handle, Right
+from chaos.fault import CannotInject, Foreign, Handle, Right
 
 KINDS = ("deployment", "statefulset")
 _PLURAL = {"deployment": "deployments", "statefulset": "statefulsets"}
@@ -99,12 +99,14 @@ class Workload:
 
     def back(self, original: dict[str, Any], no_more: bool = False) -> dict[str, Any] | None:
         """Whether as many Pods are ready as were before, or as are wanted now where that is fewer, and are served where
-        they were: what was seen.
+        they were: what was seen. Raises Foreign where it was deleted: nothing will ever be back.
 
         `no_more`: what a fault had added has gone, too.
         """
         found = self.cluster.workload(self.kind, self.namespace, self.name)
-        if found is None or not self._has_seen(found):
+        if found is None:
+            raise Foreign(self._deleted())
+        if not self._has_seen(found):
             return None
         wanted = max(1, found["spec"].get("replicas", 1))
         seen = self.look(found["metadata"]["uid"], found["spec"]["selector"])
@@ -135,12 +137,15 @@ class Workload:
         as they are: what is at zero was scaled there by another."""
         found = self.cluster.workload(self.kind, self.namespace, self.name)
         if found is None:
-            return f"{self} was deleted by someone else; there is nothing left to bring back"
+            return self._deleted()
         if found["metadata"]["uid"] != uid:
             return f"{self} was re-created by someone else; the new one is left alone"
         if found["spec"].get("replicas", 1) == 0:
             return f"{self} was scaled to 0 by someone else and is left alone"
         return None
+
+    def _deleted(self) -> str:
+        return f"{self} was deleted by someone else; there is nothing left to bring back"
 
     def rights(self, *verbs_of_scale: str, watched: bool = True) -> list[Right]:
         """To look at it, and to do with its scale what is asked for."""

@@ -15,7 +15,9 @@ from chaos.cluster import MANAGER, TROUBLE, Cluster, managers, told
 from chaos.fault import Altered, CannotInject, Deadman, Fault, Foreign, Handle, NoOptions, NotYet, Right
 from chaos.workload import controller, grace_s, is_ready, staying
 
-CONFLICTS = 5  # a kubelet writes its node's status too
+CONFLICTS_S = (
+    5.0  # so long a write that met a newer version is made again: a kubelet writes its node's status too
+)
 NAMED = 10  # so many refused evictions are named; of the others there is the number
 UNANSWERED = (
     2  # evictions in a row that got no answer: the API server is away, and each may take its whole timeout
@@ -161,7 +163,8 @@ class NodeDrain(Fault):
         return f"node {self._name}"
 
     def _cordon(self, state: dict[str, Any]) -> None:
-        for _ in range(CONFLICTS):
+        over = time.monotonic() + CONFLICTS_S
+        while True:
             node = self._cluster.node(self._name)
             if node is None or node["metadata"]["uid"] != state["uid"]:
                 raise CannotInject(f"{self} was taken away or re-created since it was looked at")
@@ -178,7 +181,10 @@ class NodeDrain(Fault):
                 if not _cordoned(done) or _token(done) != state["token"]:
                     raise CannotInject(self._altered(done))
                 return
-        raise CannotInject(f"{self} is being changed by someone else: {CONFLICTS} conflicts in a row")
+            if time.monotonic() > over:
+                raise CannotInject(
+                    f"{self} is being changed by someone else: nothing but conflicts for {CONFLICTS_S:.0f} s"
+                )
 
     def _is_ours(self, node: dict[str, Any], state: dict[str, Any]) -> bool:
         """By our token; or, where admission has taken that away, by who wrote the cordon. One that nobody wrote is one that

@@ -3,8 +3,12 @@
 Effective when no more live Pods than that are left and the endpoints agree: a Pod may take its whole
 terminationGracePeriodSeconds, which is waited for as long as the step lasts. Mended when as many Pods are ready as were
 before; a target of which none is ready is refused, and so is one of whose scale the cluster's admission makes another number.
+
+A number that is not the original is restored where it is ours, and left alone where somebody else has made it: docs/design.md
+has the rule.
 """
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,14 +16,13 @@ from typing import Any
 from pydantic import Field
 
 from chaos import movers
-from chaos.cluster import MANAGER, TROUBLE, Cluster, managers, refused, told
+from chaos.cluster import MANAGER, TROUBLE, Cluster, managers, not_tried, refused, told
 from chaos.fault import Altered, CannotInject, Deadman, Fault, Foreign, Handle, NotYet, Right
 from chaos.workload import KINDS, Workload, grace_s, is_ready, staying
 from contract.strict import Strict
 
-CONFLICTS = (
-    20  # how often a write that met a newer version reads and judges again: annotations make versions, too
-)
+# So long a write that met a newer version is made again: annotations make versions, too, twenty a second in a storm of them.
+CONFLICTS_S = 5.0
 WATCH_S = 5  # how long one watch lasts
 PAUSE_S = 0.5
 
@@ -39,6 +42,10 @@ class ScaleTo(Fault):
         self._workload = Workload(cluster, handle)
         self._tried = False
         self._version: str | None = None  # of our own write: what comes after it is somebody else's
+        # Until when nobody of ours but this process writes: the controller, up to the deadline of its record.
+        self._alone_until = 0.0
+        # As our last write left it, or the snapshot found it; None: its answer was lost, or we have written nothing.
+        self._came: int | None = None
 
     def snapshot(self) -> dict[str, Any]:
         workload = self._workload
@@ -50,8 +57,10 @@ class ScaleTo(Fault):
             raise CannotInject(f"{workload} has {replicas} replicas already: there is nothing to change")
         uid, selector = found["metadata"]["uid"], found["spec"]["selector"]
         seen = workload.look(uid, selector)
+        self._alone_until, self._came = math.inf, replicas
         state = {
             "uid": uid,
+            "generation": found["metadata"].get("generation"),
             "original": workload.original(found, seen),
             "set": {"replicas": self._replicas},
             "selector": selector,
@@ -77,34 +86,45 @@ class ScaleTo(Fault):
             raise CannotInject(f"the cluster makes {came} of {scale}: its admission changes it")
         return None
 
+    def arm(self, state: dict[str, Any], seconds: float) -> None:
+        self._alone_until = time.monotonic() + seconds
+
     def inject(self, state: dict[str, Any]) -> None:
-        for _ in range(CONFLICTS):
-            scale = self._scale()
+        over = time.monotonic() + CONFLICTS_S
+        while True:
+            scale = self._cluster.scale(*self._where)
             if scale is None:
                 raise CannotInject(f"{self._workload} was deleted since it was looked at")
-            found = _replicas(scale)
             if scale["metadata"]["uid"] != state["uid"]:
                 raise CannotInject(f"{self._workload} was re-created since it was looked at")
-            if found == state["set"]["replicas"] and self._tried:
-                self._version = scale["metadata"]["resourceVersion"]
-                return  # an earlier try arrived, though its answer did not
-            if found != state["original"]["replicas"]:
-                if self._tried and self._is_ours(self._cluster.workload(*self._where), state):
-                    raise CannotInject(self._altered(found, state["set"]["replicas"]))
-                raise CannotInject(
-                    f"{self._workload} was scaled to {found} by someone else since it was looked at"
-                )
+            if _replicas(scale) != state["original"]["replicas"]:
+                self._arrived(state)
+                return
             # Conditional on the version just read: a write that was held up on its way finds a conflict.
             self._tried = True
-            done = self._cluster.set_scale(self._workload.kind, scale, state["set"]["replicas"])
+            done = self._write(scale, state["set"]["replicas"])
             if done is not None:
-                self._version = done["metadata"]["resourceVersion"]
-                if _replicas(done) != state["set"]["replicas"]:
-                    raise CannotInject(self._altered(_replicas(done), state["set"]["replicas"]))
+                self._must_be_as_set(done, state)
                 return
-        raise CannotInject(
-            f"{self._workload} is being changed by someone else: {CONFLICTS} conflicts in a row"
-        )
+            if time.monotonic() > over:
+                raise CannotInject(
+                    f"{self._workload} is being changed by someone else: nothing but conflicts for {CONFLICTS_S:.0f} s"
+                )
+
+    def _arrived(self, state: dict[str, Any]) -> None:
+        """It is not as the snapshot found it: an earlier try has arrived, though its answer has not. Raises CannotInject where it
+        is somebody else's number, or not what was requested."""
+        found = self._cluster.workload(*self._where)
+        if found is None or not self._tried or not self._is_ours(found, state, self._came):
+            now = "deleted" if found is None else f"scaled to {_replicas(found)}"
+            raise CannotInject(f"{self._workload} was {now} by someone else since it was looked at")
+        self._came = _replicas(found)
+        self._must_be_as_set(found, state)
+
+    def _must_be_as_set(self, came: dict[str, Any], state: dict[str, Any]) -> None:
+        self._version = came["metadata"]["resourceVersion"]
+        if _replicas(came) != state["set"]["replicas"]:
+            raise CannotInject(self._altered(_replicas(came), state["set"]["replicas"]))
 
     def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:
         wanted = state["set"]["replicas"]
@@ -127,14 +147,14 @@ class ScaleTo(Fault):
         original = state["original"]["replicas"]
         assert original, "an original of nothing is never recorded"
         while True:
-            found = self._there(state)
+            found = self._cluster.workload(*self._where)
             words = self._foreign(found, state)
             if words:
                 raise Foreign(words)
             assert found is not None, "what is gone is foreign"
             if _replicas(found) == original:
                 return
-            done = self._cluster.set_scale(self._workload.kind, found, original)
+            done = self._write(found, original)
             if done is not None:
                 self._workload.written()
                 if _replicas(done) != original:
@@ -145,8 +165,15 @@ class ScaleTo(Fault):
         original = state["original"]["replicas"]
         found = self._cluster.workload(*self._where)
         # Another may scale it after our restore, as an autoscaler does. What our own write came to is no restore.
-        if found is not None and _replicas(found) != original and self._is_ours(found, state):
-            raise NotYet(self._altered(_replicas(found), original))
+        if (
+            found is not None
+            and (replicas := _replicas(found)) != original
+            and self._is_ours(found, state, self._came)
+        ):
+            as_set = f"{self._workload} has {replicas} of {original} replicas, as the fault has set it"
+            raise NotYet(
+                as_set if replicas == state["set"]["replicas"] else self._altered(replicas, original)
+            )
         more = state["set"]["replicas"] > state["original"]["replicas"]
         return self._workload.back(state["original"], no_more=more)
 
@@ -163,7 +190,7 @@ class ScaleTo(Fault):
         return found + ([state["untried"]] if "untried" in state else [])
 
     def moved(self, state: dict[str, Any], over: Callable[[], bool]) -> str | None:
-        workload, version, where = self._workload, self._version, self._where
+        workload, version, where, came = self._workload, self._version, self._where, self._came
         while version is not None and not over():
             try:
                 for event in self._cluster.watch_workload(*where, version, WATCH_S):
@@ -178,7 +205,7 @@ class ScaleTo(Fault):
                     if event["type"] == "MODIFIED":
                         found = event["object"]
                         version = found["metadata"]["resourceVersion"]
-                        if self._left(found, state):
+                        if self._left(found, state, came):
                             return f"{workload} was scaled to {_replicas(found)} by someone else"
             except TROUBLE:
                 time.sleep(PAUSE_S)
@@ -194,46 +221,71 @@ class ScaleTo(Fault):
     def _where(self) -> tuple[str, str, str]:
         return self._workload.kind, self._workload.namespace, self._workload.name
 
-    def _scale(self) -> dict[str, Any] | None:
-        return self._cluster.scale(*self._where)
-
-    def _there(self, state: dict[str, Any]) -> dict[str, Any] | None:
-        """Its Scale; or the workload itself, which says who wrote its replicas, where they are neither the original nor
-        what was set."""
-        scale = self._scale()
-        if scale is None or _replicas(scale) in (state["original"]["replicas"], state["set"]["replicas"]):
-            return scale
-        return self._cluster.workload(*self._where)
+    def _write(self, found: dict[str, Any], replicas: int) -> dict[str, Any] | None:
+        """Scale it, unless somebody was faster: None. What it came to is kept."""
+        before, self._came = self._came, None
+        try:
+            done = self._cluster.set_scale(self._workload.kind, found, replicas)
+        except TROUBLE as e:
+            if refused(e) is not None:
+                self._came = before  # nothing was written
+            raise
+        self._came = before if done is None else _replicas(done)
+        return done
 
     def _foreign(self, found: dict[str, Any] | None, state: dict[str, Any]) -> str | None:
-        """Whether it is no longer what we left, in words. `found`: by `_there`."""
+        """Whether it is no longer what we left, in words."""
         if found is None:
             return f"{self._workload} was deleted by someone else; there is nothing left to bring back"
         replicas = _replicas(found)
         if found["metadata"]["uid"] != state["uid"]:
             return f"{self._workload} was re-created; the new one has {replicas} replicas and is left alone"
-        known = (state["original"]["replicas"], state["set"]["replicas"])
-        if replicas not in known and not self._is_ours(found, state):
+        if replicas != state["original"]["replicas"] and not self._is_ours(found, state, self._came):
             return f"{self._workload} was scaled to {replicas} by someone else and is left alone"
         return None
 
-    def _left(self, workload: dict[str, Any], state: dict[str, Any]) -> bool:
-        """Whether somebody has moved it off what was set. A restore has, whoever made it."""
-        replicas = _replicas(workload)
-        if workload["metadata"]["uid"] != state["uid"] or replicas == state["original"]["replicas"]:
-            return True
-        return replicas != state["set"]["replicas"] and not self._is_ours(workload, state)
+    def _left(self, workload: dict[str, Any], state: dict[str, Any], came: int | None) -> bool:
+        """Whether somebody has moved it off what our write came to. A restore has, whoever made it."""
+        return _replicas(workload) == state["original"]["replicas"] or not self._is_ours(
+            workload, state, came
+        )
 
-    def _is_ours(self, workload: dict[str, Any] | None, state: dict[str, Any]) -> bool:
-        """Whether its replicas are what a write of ours came to, though admission made another number of it.
+    def _is_ours(self, workload: dict[str, Any], state: dict[str, Any], came: int | None) -> bool:
+        """Whether its replicas, which are not the original, are what a write of ours came to.
 
-        Known by the manager of the field. After a scale to zero the field has none, for a Scale omits it: a number that
-        nobody wrote is one that admission made of a zero.
+        Who owns the field has changed it last, before admission did. But a scale to zero takes the field away, for a Scale omits
+        zero, and from then on nobody who scales it becomes its owner, neither we nor anybody else. Then it is known by `came`, what
+        our own write came to. Without that: it is what was set; or it is the first change of the spec since the snapshot; or the
+        cluster makes just this number of one of our two writes.
         """
-        if workload is None or workload["metadata"]["uid"] != state["uid"]:
+        if workload["metadata"]["uid"] != state["uid"]:
             return False
-        wrote = managers(workload, "spec", "replicas")
-        return wrote == {MANAGER} or (wrote == set() and not state["set"]["replicas"])
+        wrote, replicas = managers(workload, "spec", "replicas") or set(), _replicas(workload)
+        if wrote - {MANAGER}:
+            return False
+        if replicas == came:
+            return True
+        if came is not None and time.monotonic() < self._alone_until:
+            return False
+        before = state.get("generation")
+        if before is not None and workload["metadata"].get("generation") == before + 1:
+            return True
+        if replicas == state["set"]["replicas"]:
+            return True
+        return any(
+            self._would_be(workload, wanted) == replicas
+            for wanted in (state["set"]["replicas"], state["original"]["replicas"])
+        )
+
+    def _would_be(self, workload: dict[str, Any], replicas: int) -> int | None:
+        """What the cluster would make of a scale now; None: it denies it, or makes no dry run. Raises TROUBLE: no answer decides
+        nothing."""
+        try:
+            return _replicas(self._cluster.try_scale(self._workload.kind, workload, replicas))
+        except TROUBLE as e:
+            if not_tried(e) or refused(e) is not None:
+                return None
+            raise
 
     def _altered(self, came: int, requested: int) -> str:
         return f"{self._workload}: {requested} replicas were requested, and the cluster made {came} of them: its admission changes a scale"

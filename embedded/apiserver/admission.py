@@ -36,19 +36,27 @@ def admitted(rules: list[Admission], on: str, obj: Object, dry_run: bool) -> Obj
     return obj
 
 
-def denied(name: str, why: str, code: int = 403) -> ApiError:
-    """As a webhook denies (403), or a policy (422)."""
-    if code == 422:
-        message = f"ValidatingAdmissionPolicy '{name}' with binding '{name}' denied request: {why}"
-        return ApiError(code, message, "Invalid", {})
-    return ApiError(code, f'admission webhook "{name}" denied the request: {why}')
+def denied(name: str, why: str = "", code: int = 400, reason: str | None = None) -> ApiError:
+    """As a webhook denies: by a code and a reason of its own, whatever they mean elsewhere; 400 where it gives none."""
+    why = why or reason or ""
+    words = f": {why}" if why else " without explanation"
+    return ApiError(code, f'admission webhook "{name}" denied the request{words}', reason)
 
 
-def replicas(name: str, made: Callable[[int], int], side_effects: bool = False) -> Admission:
+def denied_by_policy(name: str, why: str, on: str, code: int = 422) -> ApiError:
+    """As a ValidatingAdmissionPolicy denies a write to the object `on`, by one of the three reasons that it may give."""
+    reason = {403: "Forbidden", 413: "RequestEntityTooLarge", 422: "Invalid"}[code]
+    words = f"ValidatingAdmissionPolicy '{name}' with binding '{name}' denied request: {why}"
+    return ApiError(code, f"{on} is forbidden: {words}", reason, {"causes": [{"message": words}]})
+
+
+def replicas(
+    name: str, made: Callable[[int], int], side_effects: bool = False, on: str = "deployments/scale"
+) -> Admission:
     """One that makes so many of so many replicas that a scale asks for."""
 
     def acts(scale: Object) -> Object:
         wanted = made((scale.get("spec") or {}).get("replicas") or 0)
         return {**scale, "spec": {"replicas": wanted} if wanted else {}}
 
-    return Admission(name, "deployments/scale", acts, side_effects)
+    return Admission(name, on, acts, side_effects)

@@ -3,8 +3,10 @@
 As the server does it (structured-merge-diff, and the handler of the scale subresource): whoever changes a field owns it from
 then on, a field that is taken away has no owner, and a write that changes nothing leaves the owners as they are. Owners are
 noted before admission changes the object, so a value that admission has made is its writer's all the same. At zero a Scale
-has no `replicas`: a scale to zero takes the field away and leaves it without an owner. An entry that was made by way of the
-scale subresource carries no time.
+has no `replicas`: a scale to zero takes the field away and leaves it without an owner. From then on no write to the scale
+subresource gets an owner, whoever makes it: the server notes owners only on an object that has some, and a Scale has those
+of the replicas alone. A write of the object itself with another value has an owner again. An entry that was made by way of
+the scale subresource carries no time.
 """
 
 from __future__ import annotations
@@ -43,13 +45,13 @@ def written(before: Object | None, after: Object, manager: str, now: str) -> lis
 def scaled(before: Object, replicas: int, manager: str) -> list[Object]:
     """The entries after a write to the scale subresource that asks for so many."""
     entries = _entries(before)
-    if before["spec"]["replicas"] == replicas:
+    others = _without(entries, REPLICAS)
+    if before["spec"]["replicas"] == replicas or len(others) == len(entries):
         return entries
-    entries = _without(entries, REPLICAS)
     if not replicas:
-        return entries
+        return others
     made = {"manager": manager, "apiVersion": before["apiVersion"], "subresource": "scale"}
-    return _with(entries, REPLICAS, made)
+    return _with(others, REPLICAS, made)
 
 
 def put(obj: Object, entries: list[Object]) -> Object:

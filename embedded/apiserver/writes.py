@@ -34,8 +34,7 @@ class Writes:
         obj = decoding.whole(resource.api_version, resource.kind, body, options)
         obj = decoding.in_place(resource, obj, namespace)
         meta = obj["metadata"]
-        if resource.namespaced and self.store.get(NAMESPACES, "", namespace) is None:
-            raise errors.not_found(NAMESPACES, namespace)
+        self._must_have(resource, namespace)
         if not meta.get("name") and meta.get("generateName"):
             meta["name"] = meta["generateName"] + pod.letters(random.getrandbits(32), 5)
         if meta.get("name") and self.store.get(resource, meta.get("namespace", ""), meta["name"]):
@@ -63,6 +62,7 @@ class Writes:
                     f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
                     f"Precondition failed: UID in precondition: {uid}, UID in object meta: ",
                 )
+            self._must_have(resource, namespace)
             obj["metadata"].pop("resourceVersion", None)
             return True, self._born(resource, obj, options)
         if not version and not resource.unconditional_update:
@@ -171,6 +171,11 @@ class Writes:
             raise refusal
         self.delete(PODS, namespace, name, eviction.get("deleteOptions"), options)
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+
+    def _must_have(self, resource: Resource, namespace: str) -> None:
+        """Nothing is created in a namespace that is not there: the server names the namespace then, and not the object."""
+        if resource.namespaced and self.store.get(NAMESPACES, "", namespace) is None:
+            raise errors.not_found(NAMESPACES, namespace)
 
     def _current(self, resource: Resource, namespace: str, name: str) -> Object:
         found = self.store.get(resource, namespace if resource.namespaced else "", name)

@@ -1,13 +1,12 @@
 """What came back of a write is compared with what was requested: admission may change a write on its way, or deny it."""
 
-import json
-
 import pytest
+from kubernetes.client.exceptions import ApiException
 
-from chaos import faults, lookout
+from chaos import faults, lease, lookout, restorer
 from chaos.cluster import TROUBLE
 from chaos.deputy import Deputy
-from chaos.fault import Altered, CannotInject, Foreign, Handle, NotYet
+from chaos.fault import Altered, CannotInject, Handle, NotYet
 from chaos.faults.node_drain import OURS
 from chaos.journal import Undo
 from chaos.plan import Bound
@@ -16,6 +15,7 @@ from contract.clock import Clock
 from contract.timeline import Step
 from embedded.apiserver import admission
 from embedded.apiserver.admission import Admission
+from embedded.apiserver.resources import NAMESPACES
 from tests.chaos.small import Small, effective, in_an_hour, look, mended, sleepers
 from tests.embedded.recorded.stand import until
 
@@ -56,9 +56,11 @@ def at_most(most: int) -> Admission:
     return admission.replicas("at-most", lambda n: min(n, most))
 
 
-def denying(code: int) -> Admission:
+def denying(code: int, reason: str | None = None, policy: bool = False) -> Admission:
     def acts(scale):
-        raise admission.denied("no-scale", "not on a Friday", code)
+        if policy:
+            raise admission.denied_by_policy("no-scale", "not on a Friday", 'deployments.apps "engine"', code)
+        raise admission.denied("no-scale", "not on a Friday", code, reason)
 
     return Admission("no-scale", "deployments/scale", acts)
 
@@ -71,9 +73,7 @@ def replicas(small: Small) -> int:
     return small.admin.workload("deployment", "ml", "engine")["spec"]["replicas"]
 
 
-def writer(small: Small) -> list[str]:
-    entries = small.admin.workload("deployment", "ml", "engine")["metadata"]["managedFields"]
-    return [e["manager"] for e in entries if "f:replicas" in e["fieldsV1"]["f:spec"]]
+DENIES = "the cluster denies a scale of deployment ml/engine to 0: .*not on a Friday"
 
 
 @pytest.mark.parametrize(
@@ -83,10 +83,26 @@ def writer(small: Small) -> list[str]:
             at_least_one(),
             "the cluster makes 1 of a scale of deployment ml/engine to 0: its admission changes it",
         ),
-        (denying(403), "the cluster denies a scale of deployment ml/engine to 0: .*not on a Friday"),
-        (denying(422), "the cluster denies a scale of deployment ml/engine to 0: .*not on a Friday"),
+        (denying(400), DENIES),
+        (denying(401), DENIES),
+        (denying(403), DENIES),
+        (denying(404, "NotFound"), DENIES),
+        (denying(409, "Conflict"), DENIES),
+        (denying(409, "AlreadyExists"), DENIES),
+        (denying(429), DENIES),
+        (denying(500), DENIES),
+        (denying(403, policy=True), DENIES),
+        (denying(413, policy=True), DENIES),
+        (denying(422, policy=True), DENIES),
     ],
-    ids=["changed", "denied by a webhook", "denied by a policy"],
+    ids=[
+        "changed",
+        *(
+            f"denied by a webhook: {code}"
+            for code in (400, 401, 403, 404, 409, "409, as one that exists", 429, 500)
+        ),
+        *(f"denied by a policy: {code}" for code in (403, 413, 422)),
+    ],
 )
 def test_a_scale_that_admission_changes_or_denies_is_refused_before_it_is_made_and_a_plan_says_so(
     small, rule, words
@@ -119,35 +135,6 @@ def record(small: Small, name: str, handle: Handle, options: dict) -> Undo:
     return small.undo(name, handle, options, in_an_hour())
 
 
-@pytest.mark.parametrize("by", ["its own process", "another process"])
-@pytest.mark.parametrize(
-    ("options", "made", "owner"),
-    [
-        ({"replicas": 0}, lambda n: max(n, 1), []),  # a Scale of zero has no replicas: nobody owns them
-        ({"replicas": 1}, lambda n: max(n, 2), ["brownout"]),
-    ],
-    ids=["0 became 1", "1 became 2"],
-)
-def test_an_inject_that_admission_changed_is_no_fault_and_is_taken_back_by_whoever_restores(
-    small, options, made, owner, by
-):
-    undo = record(small, "scale_to", ENGINE, options)
-    rules(small, admission.replicas("at-least", made))
-    one = fault(small, "scale_to", **options)
-    with pytest.raises(CannotInject, match=r"replicas were requested, and the cluster made \d of them"):
-        one.inject(undo.state)
-    assert replicas(small) not in (3, options["replicas"])
-    assert writer(small) == owner
-    if by == "its own process":
-        one.mend(undo.state)
-        assert mended(one, undo.state)["ready"] == 3
-    else:
-        one = fault(small, "scale_to", **options)
-        one.mend(json.loads(json.dumps(undo.state)))
-        assert mended(one, undo.state)["ready"] == 3
-    assert replicas(small) == 3
-
-
 def test_an_inject_that_was_changed_and_not_answered_is_known_by_its_next_try(small, monkeypatch):
     one = fault(small)
     state = one.snapshot()
@@ -165,30 +152,21 @@ def test_an_inject_that_was_changed_and_not_answered_is_known_by_its_next_try(sm
         one.inject(state)
 
 
-def test_the_same_number_by_another_is_left_alone(small):
-    one = fault(small)
-    state = one.snapshot()
-    one.inject(state)
-    small.scale(1)
-    assert writer(small) == ["kubectl"]
-    with pytest.raises(Foreign, match="was scaled to 1 by someone else and is left alone"):
-        fault(small).mend(state)
-
-
 def test_a_restore_that_admission_clamps_is_not_verified_and_tried_again(small):
     one = fault(small)
     state = one.snapshot()
     one.inject(state)
     rules(small, at_most(1))
+    other = fault(small)
     for _ in range(2):
         with pytest.raises(Altered, match="3 replicas were requested, and the cluster made 1 of them"):
-            fault(small).mend(state)
+            other.mend(state)
     until(lambda: len(small.uids()) == 1, "it is short")
     with pytest.raises(NotYet, match="3 replicas were requested, and the cluster made 1 of them"):
         fault(small).mended(state)
     rules(small)
-    one.mend(state)
-    assert mended(one, state)["ready"] == 3
+    other.mend(state)
+    assert mended(other, state)["ready"] == 3
 
 
 def test_a_restore_that_an_autoscaler_moves_afterwards_is_a_restore(small):
@@ -200,17 +178,19 @@ def test_a_restore_that_an_autoscaler_moves_afterwards_is_a_restore(small):
     until(lambda: (one.mended(state) or {}).get("ready") == 2, "two are ready, and the third is gone")
 
 
-def test_a_deputy_of_a_clamped_restore_says_not_restored_and_then_ends_it(small):
+def test_a_deputy_of_a_clamped_restore_says_not_restored_and_then_ends_it(small, monkeypatch):
+    monkeypatch.setattr(restorer, "WATCH_ON_S", 0.2)
     undo = record(small, "scale_to_zero", ENGINE, {})
     fault(small).inject(undo.state)
     rules(small, at_most(1))
     said: list[str] = []
-    assert Deputy(undo, "restore", Clock(), said.append, cluster=small.admin).restore(0.5) is False
+    deputy = Deputy(undo, "restore", Clock(), said.append, cluster=small.admin)
+    assert deputy.restore(0.5) is False
     assert "NOT restored" in said[0]
     assert "the cluster made 1 of them" in said[0]
     rules(small)
-    fault(small).mend(undo.state)
-    assert mended(fault(small), undo.state)["ready"] == 3
+    assert deputy.restore(20) is True
+    assert replicas(small) == 3
 
 
 def changed(on: str, **spec) -> Admission:
@@ -265,3 +245,21 @@ def test_an_uncordon_that_admission_undoes_is_not_verified(small):
     one = fault(small, "node_drain", NODE)
     one.mend(state)
     mended(one, state)
+
+
+def test_a_target_whose_namespace_was_deleted_is_left_alone_at_once_and_closed(tmp_path):
+    """A Lease cannot be taken again there: the API server names the namespace."""
+    with Small(tmp_path, sleepers(replicas=1)) as small:
+        small.up("engine")
+        undo = small.undo("scale_to_zero", ENGINE, {}, in_an_hour())
+        one = fault(small)
+        one.inject(undo.state)
+        small.delete("/apis/apps/v1/namespaces/ml/deployments/engine")
+        small.call(small.cluster.store.remove, NAMESPACES, "", "ml")
+        with pytest.raises(ApiException, match='namespaces "ml" not found'):
+            lease.take(small.admin, undo, 0.0)
+        said: list[str] = []
+        assert Deputy(undo, "restore", Clock(), said.append, cluster=small.admin).restore(20) is True
+        assert (
+            "was deleted by someone else; there is nothing left to bring back; left alone, closed" in said[0]
+        )

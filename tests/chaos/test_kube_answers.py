@@ -8,8 +8,8 @@ import pytest
 import urllib3
 
 from chaos import kube_wire
-from chaos.cluster import TROUBLE, Cluster, told
-from chaos.kube_answers import ApiError, asked, found, refusal
+from chaos.cluster import TROUBLE, Cluster, refused, told
+from chaos.kube_answers import ApiError, NotTheApi, asked, found, refusal
 from embedded.apiserver.kubeconfig import write
 from tests.chaos.between import PAGES, Page, as_json, status
 from tests.chaos.between import Between as Proxy
@@ -180,6 +180,66 @@ def test_what_a_real_api_server_answered_is_its_word(path):
 def test_the_servers_own_word_is_believed(between, cluster, call, page, means):
     between.page = page
     assert CALLS[call](cluster) == means
+
+
+DENIED = 'admission webhook "a" denied the request: no'
+NO_NAMESPACE = status(
+    404, "NotFound", message='namespaces "ml" not found', details={"name": "ml", "kind": "namespaces"}
+)
+OTHER_NAMESPACE = status(404, "NotFound", details={"name": "others", "kind": "namespaces"})
+
+
+@pytest.mark.parametrize("call", ["set scale", "delete pod", "evict", "create policy", "delete policy", "create lease",
+                                  "replace lease", "delete lease"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("code", "reason"), [(400, ""), (401, ""), (403, ""), (404, "NotFound"), (409, "Conflict"), (409, "AlreadyExists"), (500, "")]
+)  # fmt: skip
+def test_what_a_webhook_denies_by_whatever_code_is_denied_and_neither_gone_nor_a_conflict(
+    between, cluster, call, code, reason
+):
+    between.page = status(code, reason, message=DENIED)
+    if call == "evict":  # which returns why it is not evicted
+        assert str(CALLS[call](cluster)).startswith(DENIED)
+        return
+    with pytest.raises(ApiError, match="denied the request: no") as caught:
+        CALLS[call](cluster)
+    assert str(refused(caught.value)).startswith(DENIED)
+
+
+@pytest.mark.parametrize("call", ["create lease", "replace lease", "create policy"])
+def test_a_namespace_that_is_not_there_is_the_servers_word_where_something_is_created(between, cluster, call):
+    between.page = NO_NAMESPACE
+    with pytest.raises(ApiError, match=r'^namespaces "ml" not found$') as caught:
+        CALLS[call](cluster)
+    assert told(caught.value) == 'it says namespaces "ml" not found'
+    between.page = OTHER_NAMESPACE
+    with pytest.raises(NotTheApi):
+        CALLS[call](cluster)
+
+
+@pytest.mark.parametrize(
+    "call", ["scale", "workload", "lease", "set scale", "delete lease", "evict", "delete pod"]
+)
+def test_a_namespace_that_is_not_there_is_nobodys_word_where_nothing_is_created(between, cluster, call):
+    between.page = NO_NAMESPACE
+    with pytest.raises(NotTheApi):
+        CALLS[call](cluster)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "denied"),
+    [
+        (400, "no", True), (403, "no", True), (413, "no", True), (422, "no", True), (499, "no", True),
+        (401, "no", False), (429, "no", False), (500, "no", False), (503, "no", False),
+        (400, 'admission webhook "a" does not support dry run', False),
+        (429, DENIED, True), (500, DENIED, True),
+    ],
+)  # fmt: skip
+def test_which_refusals_of_a_write_are_denials(code, message, denied):
+    of = asked("PATCH", "/apis/apps/v1/namespaces/ml/deployments/vllm/scale")
+    page = status(code, "", message=message)
+    error = refusal(of, code, {}, page.body)
+    assert refused(error) == (message if denied else None)
 
 
 def test_a_group_that_is_not_installed_is_told_by_a_page_and_only_there(between, cluster):

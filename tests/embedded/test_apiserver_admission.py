@@ -23,6 +23,10 @@ def scaled(stand, replicas, manager="brownout", dry_run=False):
     return stand.ask("PATCH", f"{ENGINE}/scale{query}", {"spec": {"replicas": replicas}}, MERGE)
 
 
+def edited(stand, body):
+    assert stand.ask("PATCH", f"{ENGINE}?fieldManager=kubectl-edit", body, MERGE).status == 200
+
+
 def owners(stand):
     entries = stand.get(ENGINE)["metadata"]["managedFields"]
     return [(e["manager"], e.get("subresource"), "time" in e) for e in entries if "f:replicas" in e["fieldsV1"]["f:spec"]]  # fmt: skip
@@ -37,10 +41,85 @@ def test_whoever_changes_the_replicas_owns_them_and_a_zero_has_no_owner(stand):
     scaled(stand, 0)
     assert owners(stand) == []
     assert stand.get(ENGINE)["metadata"]["managedFields"] != []
+    for replicas, manager in (
+        (1, "kubectl"),
+        (3, "brownout"),
+        (2, "kube-controller-manager"),
+        (0, "kubectl"),
+        (2, "kubectl"),
+    ):
+        scaled(stand, replicas, manager)
+        assert owners(stand) == [], "nobody who scales owns them again"
+    edited(stand, {"metadata": {"annotations": {"k": "v"}}})
+    edited(stand, {"spec": {"replicas": 2}})  # which changes nothing
+    assert owners(stand) == []
+    edited(stand, {"spec": {"replicas": 1}})
+    assert owners(stand) == [("kubectl-edit", None, True)]
+    scaled(stand, 2, "kubectl")
+    assert owners(stand) == [("kubectl", "scale", False)]
+    edited(stand, {"spec": {"replicas": 0}})  # the object has a zero, a Scale has none
+    assert owners(stand) == [("kubectl-edit", None, True)]
     scaled(stand, 1, "kubectl")
     assert owners(stand) == [("kubectl", "scale", False)]
-    stand.ask("PATCH", f"{ENGINE}?fieldManager=kubectl-edit", {"spec": {"replicas": 2}}, MERGE)
-    assert owners(stand) == [("kubectl-edit", None, True)]
+
+
+@pytest.mark.parametrize(("kind", "annotated"), [("Deployment", 1), ("StatefulSet", 0)])
+def test_a_new_spec_is_a_new_generation_and_for_a_deployment_annotations_are(stand, kind, annotated):
+    made = workload("other", kind=kind, replicas=1, command=["sleep", "1000"])
+    del made["spec"]["template"]["spec"]["containers"][0]["ports"]
+    stand.call(stand.cluster.apply, made)
+    path = f"/apis/apps/v1/namespaces/ml/{kind.lower()}s/other"
+    steps = [
+        ("/scale", {"spec": {"replicas": 2}}, 1),
+        ("/scale", {"spec": {"replicas": 2}}, 0),
+        ("", {"metadata": {"annotations": {"k": "v"}}}, annotated),
+        ("", {"metadata": {"labels": {"k": "v"}}}, 0),
+        ("", {"spec": {"replicas": 1}}, 1),
+        ("/scale", {"spec": {"replicas": 0}}, 1),
+    ]
+    generation = 1
+    for sub, body, more in steps:
+        assert stand.ask("PATCH", f"{path}{sub}", body, MERGE).status == 200
+        generation += more
+        assert stand.get(path)["metadata"]["generation"] == generation, (sub, body)
+
+
+W = "00000000-0000-0000-0000-000000000000"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/{}/leases"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "kind"),
+    [
+        ("PATCH", f"{ENGINE}/scale", {"metadata": {"resourceVersion": "1"}, "spec": {"replicas": 0}}, "deployments"),
+        ("PATCH", f"{ENGINE}/scale", {"metadata": {"uid": W}, "spec": {"replicas": 0}}, "deployments/scale"),
+        ("PATCH", ENGINE, {"metadata": {"resourceVersion": "1"}}, "deployments"),
+        ("DELETE", ENGINE, {"preconditions": {"uid": W}}, "Deployment"),
+    ],
+)  # fmt: skip
+def test_a_conflict_names_the_resource_and_a_wrong_uid_another_word(stand, method, path, body, kind):
+    answer = stand.ask(method, path, body, MERGE if method == "PATCH" else None)
+    assert (answer.status, answer.body["reason"], answer.body["details"]["kind"]) == (409, "Conflict", kind)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "meta", "about"),
+    [
+        ("POST", LEASES.format("gone"), {"name": "x"}, {"name": "gone", "kind": "namespaces"}),
+        ("PUT", LEASES.format("gone") + "/x", {"name": "x"}, {"name": "gone", "kind": "namespaces"}),
+        ("PUT", LEASES.format("ml") + "/x", {"name": "x"}, None),
+    ],
+)  # fmt: skip
+def test_what_would_be_created_in_a_namespace_that_is_not_there_is_refused_with_its_name(
+    stand, method, path, meta, about
+):
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": {}}
+    answer = stand.ask(method, path, lease)
+    if about is None:
+        assert answer.status == 201
+        return
+    assert (answer.status, answer.body["reason"], answer.body["details"]) == (404, "NotFound", about)
+    assert answer.body["message"] == 'namespaces "gone" not found'
 
 
 def test_a_writer_that_names_no_manager_is_known_by_its_user_agent(stand):
@@ -67,14 +146,31 @@ def test_a_webhook_with_side_effects_is_not_called_for_a_dry_run(stand):
     assert scaled(stand, 1).status == 200
 
 
-@pytest.mark.parametrize("code", [403, 422])
-def test_a_scale_may_be_denied_in_earnest_and_in_a_dry_run(stand, code):
+HOOK = 'admission webhook "a-rule" denied the request'
+POLICY = "deployments.apps \"engine\" is forbidden: ValidatingAdmissionPolicy 'a-rule' with binding 'a-rule' denied request: not now"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code", "reason", "message"),
+    [
+        (lambda: admission.denied("a-rule"), 400, None, f"{HOOK} without explanation"),
+        (lambda: admission.denied("a-rule", "not now"), 400, None, f"{HOOK}: not now"),
+        (lambda: admission.denied("a-rule", "not now", 403), 403, None, f"{HOOK}: not now"),
+        (lambda: admission.denied("a-rule", "", 404, "NotFound"), 404, "NotFound", f"{HOOK}: NotFound"),
+        (lambda: admission.denied("a-rule", "no", 409, "Conflict"), 409, "Conflict", f"{HOOK}: no"),
+        (lambda: admission.denied_by_policy("a-rule", "not now", 'deployments.apps "engine"'), 422, "Invalid", POLICY),
+        (lambda: admission.denied_by_policy("a-rule", "not now", 'deployments.apps "engine"', 413), 413, "RequestEntityTooLarge", POLICY),
+        (lambda: admission.denied_by_policy("a-rule", "not now", 'deployments.apps "engine"', 403), 403, "Forbidden", POLICY),
+    ],
+)  # fmt: skip
+def test_a_scale_may_be_denied_in_earnest_and_in_a_dry_run(stand, refusal, code, reason, message):
     def acts(_):
-        raise admission.denied("a-rule", "not now", code)
+        raise refusal()
 
     stand.cluster.writes.admission = [Admission("a-rule", "deployments/scale", acts)]
     for dry_run in (True, False):
-        assert scaled(stand, 1, dry_run=dry_run).status == code
+        answer = scaled(stand, 1, dry_run=dry_run)
+        assert (answer.status, answer.body.get("reason"), answer.body["message"]) == (code, reason, message)
     assert stand.get(ENGINE)["spec"]["replicas"] == 2
 
 
