@@ -7,7 +7,6 @@ restoring first. A claim whose record was deleted by someone, on the cluster or 
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 
 from chaos import lease
 from chaos.cluster import Cluster
@@ -114,16 +113,16 @@ class Claim:
                 self.take_again(now)
             return True
 
-    def extend(self, deadline: float) -> Undo:
-        """Move the deadline, on disk and in the Lease: the record as it is from now on."""
-        fresh = replace(self._undo, deadline=deadline)
+    def rewrite(self, fresh: Undo) -> None:
+        """The record with another deadline, or with what came of a write of ours, on disk and in the Lease. Raises TROUBLE, OSError
+        and ValueError."""
+        assert fresh.same_fault(self._undo)
         with self._lock:
             if self._cluster is not None:
                 lease.rewrite(self._cluster, fresh)
             if self._journal is not None:
                 self._journal.rewrite(fresh)
             self._undo = fresh
-        return fresh
 
     def give_back(self) -> None:
         """After the verified restore, or when nothing was injected. Safe to call twice, and after a `take` that failed:

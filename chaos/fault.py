@@ -23,7 +23,14 @@ class CannotInject(Exception):
 
 
 class Altered(ValueError):
-    """The cluster took our write, and made something else of it: tried again, as any error of the world is."""
+    """The cluster took our write, and made something else of it: tried again, as any error of the world is.
+
+    `came`: what it made, which goes into the record's state: who restores after us must not take it for another's.
+    """
+
+    def __init__(self, words: str, came: dict[str, Any] | None = None) -> None:
+        super().__init__(words)
+        self.came = came or {}
 
 
 class Foreign(Exception):

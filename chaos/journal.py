@@ -48,12 +48,19 @@ class Undo:
         return self.cluster, self.kind, self.handle
 
     def same_fault(self, other: "Undo") -> bool:
-        """Whether both are records of one fault: their deadlines may differ, since a restore may move it."""
-        return replace(self, deadline=other.deadline) == other
+        """Whether both are records of one fault. Their deadlines may differ, since a restore may move it, and what the cluster
+        made of a restore (`came`)."""
+        return replace(self, deadline=other.deadline, state=_as_taken(self)) == replace(
+            other, state=_as_taken(other)
+        )
 
     def to_json(self, indent: int | None = None) -> str:
         """As the journal, a Lease and the guardian get it."""
         return json.dumps(asdict(self), indent=indent)
+
+
+def _as_taken(undo: Undo) -> dict[str, Any]:
+    return {key: value for key, value in undo.state.items() if key != "came"}
 
 
 def from_json(text: str) -> Undo:

@@ -12,14 +12,15 @@ Verified is what its own machinery calls ready and what gave a whole answer. Whe
 `answered: unknown` and the reason. An engine may load its model for many minutes: what is missing is reported meanwhile.
 """
 
+import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
 from chaos.claim import Claim, Held
 from chaos.cluster import process_gone
-from chaos.fault import Fault, Foreign, NotYet
+from chaos.fault import Altered, Fault, Foreign, NotYet
 from chaos.journal import Undo
 from chaos.retry import POLL_S, Seen, Wait, until
 from contract.clock import Clock
@@ -131,8 +132,21 @@ class Restorer:
             return {}
         if self._fault.slow:
             self._report_commanded()
-        self._fault.mend(self._undo.state)
+        try:
+            self._fault.mend(self._undo.state)
+        except Altered as e:
+            self._record(e.came)
+            raise
         return {}
+
+    def _record(self, came: dict[str, Any]) -> None:
+        """What the cluster made of our write is in the record from now on, as far as it can be written there: in a process that
+        restores after us it would look like another's."""
+        fresh = replace(self._undo, state=self._undo.state | came)
+        if fresh != self._undo:
+            self._undo = fresh
+            with contextlib.suppress(Exception):  # the restore goes on
+                self._claim.rewrite(fresh)
 
     def _ours(self) -> bool:
         """Whether we may write; the claim is ours then. Raises Held and Elsewhere."""
@@ -228,8 +242,10 @@ class Restorer:
         ):
             return
         self._extend_at = now + EXTEND_EVERY_S
+        fresh = replace(self._undo, deadline=self._over_at)
         try:
-            self._undo = self._claim.extend(self._over_at)
+            self._claim.rewrite(fresh)
+            self._undo = fresh
             self._extended(self._undo)
         except Exception:  # the restore goes on
             return

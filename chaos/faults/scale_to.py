@@ -158,7 +158,7 @@ class ScaleTo(Fault):
             if done is not None:
                 self._workload.written()
                 if _replicas(done) != original:
-                    raise Altered(self._altered(_replicas(done), original))
+                    raise Altered(self._altered(_replicas(done), original), {"came": _replicas(done)})
                 return
 
     def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
@@ -255,7 +255,7 @@ class ScaleTo(Fault):
 
         Who owns the field has changed it last, before admission did. But a scale to zero takes the field away, for a Scale omits
         zero, and from then on nobody who scales it becomes its owner, neither we nor anybody else. Then it is known by `came`, what
-        our own write came to. Without that: it is what was set; or it is the first change of the spec since the snapshot; or the
+        our own write came to, or one that is in the record. Without that: it is what was set; or it is the first change of the spec since the snapshot; or the
         cluster makes just this number of one of our two writes.
         """
         if workload["metadata"]["uid"] != state["uid"]:
@@ -263,7 +263,7 @@ class ScaleTo(Fault):
         wrote, replicas = managers(workload, "spec", "replicas") or set(), _replicas(workload)
         if wrote - {MANAGER}:
             return False
-        if replicas == came:
+        if replicas in (came, state.get("came")):
             return True
         if came is not None and time.monotonic() < self._alone_until:
             return False

@@ -8,7 +8,7 @@ from chaos.cluster import TROUBLE
 from chaos.deputy import Deputy
 from chaos.fault import Altered, CannotInject, Handle, NotYet
 from chaos.faults.node_drain import OURS
-from chaos.journal import Undo
+from chaos.journal import Journal, Undo
 from chaos.plan import Bound
 from chaos.preflight import Ground
 from contract.clock import Clock
@@ -191,6 +191,24 @@ def test_a_deputy_of_a_clamped_restore_says_not_restored_and_then_ends_it(small,
     rules(small)
     assert deputy.restore(20) is True
     assert replicas(small) == 3
+
+
+def test_what_was_clamped_is_restored_by_the_next_restore_once_the_policy_is_gone(
+    small, tmp_path, monkeypatch
+):
+    """Nothing on the cluster shows whose the clamped number is: the record does."""
+    monkeypatch.setattr(restorer, "WATCH_ON_S", 0.2)
+    undo = record(small, "scale_to_zero", ENGINE, {})
+    journal, said = Journal(tmp_path / "journal"), []
+    journal.open(undo)
+    fault(small).inject(undo.state)
+    rules(small, at_most(1))
+    assert not Deputy(undo, "restore", Clock(), said.append, journal, small.admin).restore(0.5)
+    rules(small)
+    (left,) = journal.records()
+    assert left.state["came"] == 1
+    assert Deputy(left, "restore", Clock(), said.append, journal, small.admin).restore(20)
+    assert small.admin.workload("deployment", "ml", "engine")["spec"]["replicas"] == 3
 
 
 def changed(on: str, **spec) -> Admission:

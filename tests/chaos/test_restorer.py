@@ -6,7 +6,8 @@ import pytest
 
 from chaos import restorer
 from chaos.claim import Held
-from chaos.fault import Foreign, NotYet
+from chaos.fault import Altered, Foreign, NotYet
+from chaos.journal import Undo
 from chaos.restorer import How, Restorer
 from tests.chaos.passing import Passing
 from tests.chaos.test_journal import UNDO
@@ -34,7 +35,7 @@ class World:
         )  # an inject that is on its way arrives at the n-th thing that is done
         self.writes: list[str] = []
         self.reports: list[tuple[str, dict | None]] = []
-        self.extended: list[float] = []
+        self.records: list[Undo] = []  # as they were written anew
 
     # The fault.
 
@@ -69,9 +70,8 @@ class World:
         self.writes.append("claim")
         self.record = "ours"
 
-    def extend(self, deadline: float):
-        self.extended.append(deadline)
-        return replace(UNDO, deadline=deadline)
+    def rewrite(self, fresh) -> None:
+        self.records.append(fresh)
 
     def give_back(self) -> None:
         self.writes.append("give back")
@@ -234,24 +234,24 @@ def test_the_deadline_moves_to_the_end_of_the_restore_once_it_was_commanded(worl
     world.loads_s = 600.0
     fresh = []
     world.restore(extended=fresh.append)
-    assert world.extended == [1900.0]
-    assert [undo.deadline for undo in fresh] == [1900.0]
+    assert [undo.deadline for undo in world.records] == [1900.0]
+    assert fresh == world.records
 
 
 def test_a_deadline_that_is_late_enough_is_left(world):
     world.restore(within_s=180.0, extended=lambda undo: None)
-    assert world.extended == []
+    assert world.records == []
 
 
 def test_a_deadline_that_cannot_be_moved_costs_nothing(world, monkeypatch):
     world.loads_s = 60.0
     tries = []
 
-    def extend(deadline):
+    def rewrite(fresh):
         tries.append(world.time.now())
         raise ValueError("403: may not update Leases")
 
-    world.extend = extend
+    world.rewrite = rewrite
     assert world.restore(extended=lambda undo: None).how is How.VERIFIED
     assert len(tries) == 12  # not at every look
 
@@ -277,3 +277,14 @@ def test_an_api_that_does_not_answer_is_reported_while_it_is_waited_for(world):
         "waiting",
         {"missing": "OSError: no route to host", "waited_s": pytest.approx(30, abs=6)},
     )
+
+
+def test_what_the_cluster_made_of_a_restore_is_in_the_record_of_who_restores_after_us(world, monkeypatch):
+    def clamped(state):
+        raise Altered("3 replicas were requested, and the cluster made 1 of them", {"came": 1})
+
+    monkeypatch.setattr(world, "mend", clamped)
+    end = world.restore(within_s=60.0)
+    assert (end.how, world.records) == (How.OPEN, [replace(UNDO, state=UNDO.state | {"came": 1})])
+    assert world.records[0].same_fault(UNDO)
+    assert not replace(UNDO, state={}).same_fault(UNDO)
