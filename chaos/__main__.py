@@ -188,7 +188,11 @@ def _run(args: argparse.Namespace) -> int:
     if code == EXIT_NOT_RESTORED:
         print(f"NOT RESTORED; by hand: {_by_hand(args)}", file=sys.stderr)
     elif code != EXIT_PASS and not args.leash:
-        why = stop.reason or "no fault was seen to be effective, so nothing was tested"
+        why = (
+            stop.reason
+            or "; ".join(conduct.left_alone)
+            or "no fault was seen to be effective, so nothing was tested"
+        )
         print(f"{'aborted' if code == EXIT_ABORTED else 'unknown'}: {why}", file=sys.stderr)
     return code
 

@@ -84,6 +84,9 @@ class Conduct:
         self._answered = AnswerWatch()
         self._open: set[str] = set()
         self._injected = 0  # faults that were seen to be effective
+        self.left_alone: list[
+            str
+        ] = []  # what someone else changed meanwhile: nobody verified that it is back
         self._waiting: set[tuple[str, int, str]] = (
             set()
         )  # moves that are looked for, and not hurried for any more
@@ -140,7 +143,7 @@ class Conduct:
             print(guarding.goes_on, file=sys.stderr, flush=True)
             return EXIT_NOT_RESTORED
         if stop.reason is None:
-            return EXIT_PASS if self._injected else EXIT_UNKNOWN
+            return EXIT_PASS if self._injected and not self.left_alone else EXIT_UNKNOWN
         return EXIT_ABORTED if stop.reason.startswith("guard:") else EXIT_UNKNOWN
 
     def _refuse_early(self, ground: preflight.Ground) -> None:
@@ -208,6 +211,8 @@ class Conduct:
                 self._metronome.move_ended()
             if (event.move, event.stage) == ("inject", "effective"):
                 self._injected += 1
+            if (event.move, event.stage) == ("mend", "fail") and (event.detail or {}).get("foreign"):
+                self.left_alone.append(f"{event.step}: {event.error}")
             if (event.move, event.stage) == ("inject", "commanded"):
                 self._answered.taken(event.at, event.target)
                 self._open.add(event.target)

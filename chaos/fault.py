@@ -131,6 +131,11 @@ class Fault(ABC):
         """Is it back, as far as its own machinery tells? (The runner asks the tier a real question besides.) Raises Foreign where
         somebody else has deleted it."""
 
+    @property
+    def missing(self) -> str:
+        """What it lacked to be back when `mended` last looked, in words."""
+        return "not ready"
+
     def arm(self, state: dict[str, Any], seconds: float) -> None:  # noqa: B027  most drivers have none
         """Arm the dead-man where it is the driver's own, to act after so many seconds. Raises CannotInject."""
 

@@ -188,7 +188,7 @@ class Restorer:
             self._extend()
             seen = self._look()
             if seen is None:
-                return None
+                raise NotYet(self._fault.missing)
             if question is None:
                 question = self._make_question(max(0.0, over_at - self._clock.now()))
             return seen | question.look()

@@ -29,6 +29,7 @@ class Workload:
     def __init__(self, cluster: Cluster, handle: Handle) -> None:
         assert handle.kind in KINDS
         self.cluster, self.kind = cluster, handle.kind
+        self.missing = "not ready"  # what `back` lacked when it last looked
         self.namespace, self.name = handle.name.split("/")
         self._uids: set[str] = (
             set()
@@ -107,17 +108,22 @@ class Workload:
         if found is None:
             raise Foreign(self._deleted())
         if not self._has_seen(found):
+            self.missing = "its controller has not seen its replicas yet"
             return None
         wanted = max(1, found["spec"].get("replicas", 1))
         seen = self.look(found["metadata"]["uid"], found["spec"]["selector"])
         # The Pods themselves: under a storm of writes a status may be late for as long as it lasts.
         live = sum(is_ready(p) for p in seen.pods)
         ready = sum(is_ready(p) for p in staying(seen.pods))
-        if ready < min(wanted, _before(original) or wanted):
+        least = min(wanted, _before(original) or wanted)
+        if ready < least:
+            self.missing = f"{ready} of {least} Pods ready"
             return None
         # A StatefulSet's Pod counts until it has gone; a Deployment's surge, though, may be somebody's rollout.
         if (self.kind == "statefulset" and live > wanted) or (no_more and ready > wanted):
+            self.missing = f"{live} Pods ready, and {wanted} are wanted"
             return None
+        self.missing = "its Pods are ready, and no Service sends to them yet"
         endpoints = sum(seen.endpoints.values())
         return {"ready": ready, "endpoints": endpoints} if endpoints or not original["endpoints"] else None
 

@@ -99,6 +99,10 @@ class NetworkBlackhole(Fault):
             time.sleep(LOOK_S)
         return None
 
+    @property
+    def missing(self) -> str:
+        return self._workload.missing
+
     def remarks(self, state: dict[str, Any]) -> list[str]:
         return self._workload.remarks(state["original"])
 

@@ -115,7 +115,9 @@ class NodeDrain(Fault):
 
     def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
         node = self._cluster.node(self._name)
-        if node is None or _cordoned(node) or not is_ready(node):
+        if node is None:
+            raise Foreign(f"{self} was taken out of the cluster by someone else")
+        if _cordoned(node) or not is_ready(node):
             return None
         if any(t["key"] == _TAINT for t in node["spec"].get("taints") or ()):
             return None  # it goes after the cordon; until then no Pod is put there

@@ -108,6 +108,10 @@ class PodKill(Fault):
             return None
         return seen
 
+    @property
+    def missing(self) -> str:
+        return self._workload.missing
+
     def remarks(self, state: dict[str, Any]) -> list[str]:
         return self._workload.remarks(state["original"])
 

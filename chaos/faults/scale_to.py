@@ -177,6 +177,10 @@ class ScaleTo(Fault):
         more = state["set"]["replicas"] > state["original"]["replicas"]
         return self._workload.back(state["original"], no_more=more)
 
+    @property
+    def missing(self) -> str:
+        return self._workload.missing
+
     def takes_s(self, state: dict[str, Any]) -> float:
         return float(state["grace_s"])
 

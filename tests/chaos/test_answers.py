@@ -209,13 +209,20 @@ def _answer(question: Question):
         return None
 
 
-def test_a_model_that_loads_at_the_first_request_is_waited_for_and_its_load_not_given_up(tmp_path, monkeypatch):
+def test_a_model_that_loads_at_the_first_request_is_waited_for_and_its_load_not_given_up(
+    tmp_path, monkeypatch
+):
     """Ollama's way: the load ends with the client that began it. Requests that leave after half a second never see its end."""
     monkeypatch.setattr(answers, "FRESH_AFTER_S", 0.5)
     monkeypatch.setattr(answers, "FRESH_PATIENCE_S", 0.5)
     load = ("--load-at-first-request", "1500ms", "--model", "qwen")
     with running("ollama", tmp_path, *QUICK, *load) as engine:
-        tier = {"name": "ollama", "match": {"group": "b"}, "model": "qwen", "url": f"http://127.0.0.1:{engine.port}"}
+        tier = {
+            "name": "ollama",
+            "match": {"group": "b"},
+            "model": "qwen",
+            "url": f"http://127.0.0.1:{engine.port}",
+        }
         found = Topology.model_validate({"gateway": {"url": "http://g", "model": "a"}, "tiers": [tier]})
         asked = Answers(found, ["ollama"], Clock())
         for _ in range(2):

@@ -20,7 +20,7 @@ def conduct():
     made._probe = SimpleNamespace(lock=threading.Lock())
     made._metronome, made._answered = Metronome([]), AnswerWatch()
     made._open, made._waiting, made._say = set(), set(), made.said.append
-    made._injected = 0
+    made._injected, made.left_alone = 0, []
     return made
 
 

@@ -25,6 +25,7 @@ class World:
     """A target that is up as soon as it is commanded."""
 
     slow = False
+    missing = "not ready"
 
     def __init__(self) -> None:
         self.commanded = threading.Event()

@@ -134,3 +134,13 @@ def test_a_run_in_which_nothing_was_injected_has_no_evidence(stand, chaos):
     process = chaos(text=TRIALS.replace("trials: 2\nphase: 2s\n", ""), wait_for="fail")
     assert process.wait(60) == 5
     assert "unknown: no fault was seen to be effective, so nothing was tested" in process.stderr.read()
+
+
+def test_a_target_that_someone_else_changed_is_left_and_the_run_has_no_pass(stand, chaos):
+    process = chaos()
+    stand.scale(2)
+    assert process.wait(60) == 5
+    assert (
+        "unknown: gaming: deployment ml/vllm-server was scaled to 2 by someone else" in process.stderr.read()
+    )
+    assert stand.replicas() == 2

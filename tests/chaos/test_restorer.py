@@ -19,6 +19,7 @@ class World:
     """A target that a fault took away, its claim, and its answers."""
 
     slow = False
+    missing = "0 of 1 Pods ready"
 
     def __init__(self) -> None:
         self.time = Passing()
@@ -125,7 +126,9 @@ def test_an_engine_that_loads_for_ten_minutes_is_restored_with_its_progress_repo
     assert stages(world) == ["commanded", *["waiting"] * 10, "effective"]
     waited = [detail["waited_s"] for stage, detail in world.reports if stage == "waiting"]
     assert waited == pytest.approx([30 + 60 * n for n in range(10)], abs=5)
-    assert all(detail["missing"] == "not ready" for stage, detail in world.reports if stage == "waiting")
+    assert all(
+        detail["missing"] == "0 of 1 Pods ready" for stage, detail in world.reports if stage == "waiting"
+    )
     assert world.time.now() == pytest.approx(1600, abs=1.5)
 
 
