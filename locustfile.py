@@ -502,7 +502,9 @@ class Conductor:
         self._shaping.kill()
         if code < 0:  # it was killed: what it left open is mended from its journal
             restore = [PYTHON, "-m", "chaos", "restore", "--topology", str(self._topology_path)]
-            restore += ["--restore-within", self._options.restore_within] if self._options.restore_within else []
+            restore += (
+                ["--restore-within", self._options.restore_within] if self._options.restore_within else []
+            )
             subprocess.run(restore, stdin=subprocess.DEVNULL)
         workers = self._workers.rest() if self._workers is not None else []
         self._recording.close()

@@ -85,7 +85,8 @@ def restored(evidence: Evidence) -> Finding:
     open_ = [t for t in begun if t.mended_at is None]
     found = [(t, *_not_verified(evidence, t)) for t in open_]
     found.sort(key=lambda one: one[1] is not Status.FAIL)
-    untested = not begun and evidence.frames.timeline is not None  # a ramp has no timeline, and makes no faults
+    # A ramp has no timeline, and makes no faults.
+    untested = not begun and evidence.frames.timeline is not None
     status = worst([Status.UNKNOWN if untested else Status.PASS, *(status for _, status, _ in found)])
     told = [f"{t.name} ({t.fault} on {t.target}): {why}" for t, _, why in found]
     by = sorted({t.mended_by for t in begun if t.mended_by not in (None, "timeline")} - {None})

@@ -60,7 +60,11 @@ def test_every_program_and_command_refuses_what_it_does_not_know_with_64_and_one
     [
         ("embedded", ["up", "--topologie", "x"], "no option '--topologie'; did you mean '--topology'?"),
         ("embedded", ["stack", "--topol=x"], "no option '--topol'; did you mean '--topology'?"),
-        ("chaos", ["restore", "--restore-withn", "1m"], "no option '--restore-withn'; did you mean '--restore-within'?"),
+        (
+            "chaos",
+            ["restore", "--restore-withn", "1m"],
+            "no option '--restore-withn'; did you mean '--restore-within'?",
+        ),
         ("analysis", ["report", "a", "b"], "unexpected argument 'b'"),
         ("tests.torture", ["--trials", "0"], "'0' is not a whole number of at least 1"),
         ("benchmarks.moves", ["--steps", "nan"], "'nan' is not a whole number of at least 1"),

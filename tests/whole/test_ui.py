@@ -34,7 +34,14 @@ def test_a_start_that_cannot_be_is_refused_in_the_page_before_anything_is_touche
         page = ui.template()
         assert page["host"] == gateway
         assert not page["missing_host_warning"]
-        assert list(page["extra_options"]) == ["timeline", "duration", "restore_within", "scenarios", "arrivals", "seed"]
+        assert list(page["extra_options"]) == [
+            "timeline",
+            "duration",
+            "restore_within",
+            "scenarios",
+            "arrivals",
+            "seed",
+        ]
         for form, words in (
             ({"timeline": "/no/such.yaml"}, "/no/such.yaml: cannot be read: No such file or directory"),
             ({"timeline": str(tmp_path / "bad.yaml")}, "no tier 'vlm'; did you mean 'vllm'?"),
