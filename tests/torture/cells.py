@@ -417,7 +417,11 @@ def _api_trouble(kind: str, move: str, bench: Bench, chance: Random) -> float:
         bench.stand.trouble = trouble(kind, fits, 1 + chance.randrange(2), bench.stand.touch)
     at = time.time()
     code = controller.wait(90)
-    assert code == 0, f"exit {code}: {controller.said()}"
+    made = (
+        "inject",
+        "effective",
+    ) in controller.told()  # one that hung for too long was given up: no evidence
+    assert code == (0 if made else 5), f"exit {code}: {controller.said()}"
     mends = [e for e in controller.events() if e["move"] == "mend"]
     assert [e["stage"] for e in mends][-1:] == ["effective"], mends
     _settled(bench, controller)
