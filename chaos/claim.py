@@ -30,7 +30,6 @@ class Claim:
     def __init__(self, journal: Journal | None, cluster: Cluster | None, undo: Undo) -> None:
         self._journal, self._undo = journal, undo
         self._cluster = cluster if undo.target_handle.on_cluster else None
-        self._lease_uid: str | None = None
         self._lock = threading.Lock()  # `keep` must not take again what is being given back
         self._given_back = False
 
@@ -55,8 +54,7 @@ class Claim:
             raise CannotInject(held_by(e.undo)) from None
         if self._cluster is None:
             return
-        self._lease_uid = lease.take(self._cluster, undo, now)
-        if self._lease_uid is None:
+        if lease.take(self._cluster, undo, now) is None:
             self._journal.close(undo)
             found = lease.read(self._cluster, undo)
             raise CannotInject(
@@ -81,7 +79,6 @@ class Claim:
         if not lease.carries(found, self._undo):
             holder = (found.get("spec") or {}).get("holderIdentity")
             raise Held(f"{self._undo.handle} is held by {holder} now; not touched")
-        self._lease_uid = found["metadata"]["uid"]
         return True
 
     def closed(self) -> bool:
@@ -93,10 +90,10 @@ class Claim:
         """Its record was deleted, and the fault is still there. Raises Held where another was quicker."""
         if not self._recorded():
             self._journal_again()
-        if self._cluster is not None:
-            self._lease_uid = lease.take(self._cluster, self._undo, now)
-            if self._lease_uid is None and not self.stands():
-                raise OSError(f"the Lease of {self._undo.handle} came and went; try again")
+        if self._cluster is None or lease.take(self._cluster, self._undo, now) is not None:
+            return
+        if not self.stands():
+            raise OSError(f"the Lease of {self._undo.handle} came and went; try again")
 
     def keep(self, now: float) -> bool:
         """While the fault lasts: whether its record had been deleted, in the journal or on the cluster, and was taken again.
