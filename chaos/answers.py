@@ -97,7 +97,7 @@ class Question:
     def __init__(self, send: Request, clock: Clock, within_s: float) -> None:
         self._send, self._clock = send, clock
         self._over_at = clock.now() + within_s
-        self._ended: queue.SimpleQueue[tuple[str, str | None]] = queue.SimpleQueue()
+        self._ended: queue.Queue[tuple[str, str | None]] = queue.Queue()
         self._since: dict[str, float] = {}  # which one waits, since when
         self._patience_s = FRESH_PATIENCE_S
         self._fresh_at = clock.now() + FRESH_AFTER_S

@@ -65,7 +65,7 @@ class Guardian:
 
     def __init__(self, journal: Journal, clock: Clock) -> None:
         self._journal, self._clock = journal, clock
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._lines: queue.Queue[str | None] = queue.Queue()
         self._open: dict[Key, tuple[Undo, Deputy]] = {}
         self._mending: list[threading.Thread] = []
         self._left = 0

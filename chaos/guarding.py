@@ -39,7 +39,7 @@ class Guarding:
         self._guardian.tell(stack_line(stack))
         if self._on_cluster:
             self._guardian.tell(load_line())
-        self._answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._answers: queue.Queue[dict[str, Any]] = queue.Queue()
         self._lock = threading.Lock()  # one question at a time: the answers carry no number
         self._leaving = False
 

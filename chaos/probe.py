@@ -57,9 +57,7 @@ class Probe:
         self._count = 0
         self._lanes = (Lane.PROBE_NEW, Lane.PROBE_KEPT)
         self._waiting: dict[Lane, Ask] = {}
-        self._work: dict[Lane, queue.SimpleQueue[_Slot | None]] = {
-            lane: queue.SimpleQueue() for lane in self._lanes
-        }
+        self._work: dict[Lane, queue.Queue[_Slot | None]] = {lane: queue.Queue() for lane in self._lanes}
         self._threads = [threading.Thread(target=self._schedule, name="probe", daemon=True)]
         self._threads += [
             threading.Thread(target=self._serve, args=(lane,), name=lane, daemon=True) for lane in self._lanes

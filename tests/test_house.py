@@ -72,6 +72,12 @@ def test_every_timeline_is_parsed_and_bound(path):
     )
 
 
+def test_no_wait_with_a_timeout_is_on_a_simple_queue():
+    """Before Python 3.13, `SimpleQueue.get(timeout=…)` that a signal interrupts until after the timeout waits for ever."""
+    files = [p for wing in WINGS for p in sources(wing)] + [ROOT / "locustfile.py"]
+    assert [p for p in files if "SimpleQueue" in p.read_text()] == []
+
+
 def test_every_make_target_has_its_sentence():
     text = (ROOT / "Makefile").read_text()
     phony = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE).group(1).split()

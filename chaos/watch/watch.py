@@ -46,9 +46,7 @@ class Watch:
         self._clock, self._stop, self._view = clock, stop, view
         self._n = 0
         self._waiting: dict[int, float] = {}
-        self._found: queue.SimpleQueue[tuple[int, Ask | None, str]] = (
-            queue.SimpleQueue()
-        )  # None: it has begun
+        self._found: queue.Queue[tuple[int, Ask | None, str]] = queue.Queue()  # None: it has begun
         self._lineup = lineup
         self._changes = Changes(lineup)
         self._tally = Tally(lineup, every_s, clock.now())

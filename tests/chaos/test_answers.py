@@ -1,6 +1,10 @@
 """What a mend is verified by: a whole answer of the tier itself, in the API that it speaks."""
 
+import os
 import queue
+import signal
+import threading
+import time
 
 import pytest
 
@@ -141,7 +145,7 @@ class Sent:
 
     def __init__(self) -> None:
         self.patience: list[float] = []
-        self.ends: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self.ends: queue.Queue[str | None] = queue.Queue()
 
     def __call__(self, patience_s: float) -> str | None:
         self.patience.append(patience_s)
@@ -151,8 +155,8 @@ class Sent:
 @pytest.fixture
 def asked(monkeypatch):
     monkeypatch.setattr(answers, "LOOK_S", 0.01)
-    sent, time = Sent(), Passing()
-    yield sent, Question(sent, time, 900.0), time
+    sent, clock = Sent(), Passing()
+    yield sent, Question(sent, clock, 900.0), clock
     for _ in range(4):
         sent.ends.put("the test is over")
 
@@ -165,10 +169,21 @@ def _looked(question: Question, after: int = 1) -> str:
     return str(found.value)
 
 
+def test_a_look_that_a_signal_interrupts_for_longer_than_it_waits_ends_all_the_same(asked, monkeypatch):
+    _, question, _ = asked
+    monkeypatch.setattr(answers, "LOOK_S", 0.2)
+    before = signal.signal(signal.SIGUSR1, lambda *_: time.sleep(0.5))
+    try:
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        assert _looked(question) == "no answer yet"
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
 def test_one_request_waits_for_as_long_as_the_restore_may_take(asked):
-    sent, question, time = asked
+    sent, question, clock = asked
     assert _looked(question, after=3) == "no answer yet"
-    time.wait(15.0)
+    clock.wait(15.0)
     assert _looked(question) == "no answer yet; a request has waited 15 s"
     assert sent.patience == [900.0]
     sent.ends.put(None)
@@ -176,14 +191,14 @@ def test_one_request_waits_for_as_long_as_the_restore_may_take(asked):
 
 
 def test_a_fresh_request_finds_the_tier_well_where_the_first_was_lost(asked):
-    sent, question, time = asked
+    sent, question, clock = asked
     _looked(question)
-    time.wait(20.0)
+    clock.wait(20.0)
     _looked(question, after=3)
     assert sent.patience == [900.0, 20.0]
     sent.ends.put("vllm does not answer: late")  # one of the two; the other goes on
     assert until(lambda: "late" in _looked(question), "it is heard")
-    time.wait(40.0)
+    clock.wait(40.0)
     until(lambda: _looked(question) and len(sent.patience) == 3, "a third is sent")
 
 

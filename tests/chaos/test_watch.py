@@ -200,7 +200,7 @@ def test_the_key_is_in_no_output_and_in_no_process_list():
         [echo], [plain({"error": {"message": f"no such key {KEY}"}}, "401 Unauthorized")], [HANG]
     ) as server:
         process = subprocess.Popen(
-            command(server.url, "--timeout", "10s"), cwd=ROOT, env=environment(), stdout=subprocess.PIPE,
+            command(server.url), cwd=ROOT, env=environment(), stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         try:
