@@ -97,21 +97,29 @@ def _of_tier(tier: Tier, asks: pd.DataFrame, users: OfUsers, left: str | None) -
     )
 
 
+def _known(values: pd.Series) -> tuple[dict[str, float | None], int]:
+    """Their quantiles, and how many there are."""
+    return metrics.quantiles(values), int(values.notna().sum())
+
+
 def _of_users(asks: pd.DataFrame, ttft_max_ms: float | None) -> OfUsers:
-    ttft, tpot, gaps = metrics.ttft_ms(asks), metrics.tpot_ms(asks), metrics.chunk_gaps(asks)
-    thought = metrics.first_thought_ms(asks)
+    # One series at a time: each has a number for every request.
+    ttft, streamed = _known(metrics.ttft_ms(asks))
+    tpot, timed = _known(metrics.tpot_ms(asks))
+    thought, thoughtful = _known(metrics.first_thought_ms(asks))
+    gaps = metrics.chunk_gaps(asks)
     return OfUsers(
         good=int(asks["good"].sum()),
         latency=metrics.quantiles(metrics.latency_ms(asks)),
         latency_from_intended=metrics.quantiles(metrics.latency_ms(asks, of="intended")),
-        ttft=metrics.quantiles(ttft),
-        streamed=int(ttft.notna().sum()),
-        thought=metrics.quantiles(thought),
-        thoughtful=int(thought.notna().sum()),
+        ttft=ttft,
+        streamed=streamed,
+        thought=thought,
+        thoughtful=thoughtful,
         chunk_gap=gaps.ms,
         gaps=gaps.n,
-        tpot=metrics.quantiles(tpot),
-        timed=int(tpot.notna().sum()),
+        tpot=tpot,
+        timed=timed,
         tokens_per_s=metrics.tokens_per_s(asks),
         answers_per_s=metrics.answers_per_s(asks),
         within=int(metrics.within(asks, ttft_max_ms).sum()),

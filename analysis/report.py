@@ -46,6 +46,7 @@ def write(run: Evidence, found: Verdict, told: Told = silent) -> Path:
         write_whole(folder / "summary.md", page.markdown(run, found))
         columns.give_back()
         figures.write_all(run, folder, told)
+        columns.give_back()
         told("writing report.html", None)
         write_whole(folder / html.NAME, html.page(run, found, made))
     finally:
@@ -54,7 +55,9 @@ def write(run: Evidence, found: Verdict, told: Told = silent) -> Path:
 
 
 def _table(run: Evidence, name: str, make: Callable[[Evidence], pd.DataFrame | None]) -> pd.DataFrame | None:
-    return run.thrown.guarded(f"{name}.csv", lambda: make(run), lambda error: None)
+    made = run.thrown.guarded(f"{name}.csv", lambda: make(run), lambda error: None)
+    columns.give_back()
+    return made
 
 
 def _documents(run: Evidence) -> pd.DataFrame | None:

@@ -28,6 +28,11 @@ def summary(run: Evidence) -> pd.DataFrame:
     )
 
 
+def _of_all(name: str, values: pd.Series) -> dict[str, object]:
+    """p50, p95, p99 and the slowest of these, each by its name."""
+    return {f"{q}_{name}": v for q, v in metrics.quantiles(values).items()}
+
+
 def _summed(every: pd.DataFrame, which: np.ndarray) -> dict[str, object]:
     def asks(*columns: str) -> pd.DataFrame:
         return every[list(columns)].iloc[which]  # no more columns at a time: these may be most asks of a day
@@ -35,19 +40,14 @@ def _summed(every: pd.DataFrame, which: np.ndarray) -> dict[str, object]:
     answered = asks("outcome", "good", "witness")
     row: dict[str, object] = {"n": len(which)}
     row |= {str(o): int((answered["outcome"] == o).sum()) for o in Outcome}
-    for name, values in (
-        ("latency_ms", metrics.latency_ms(asks("good", "latency_ms"))),
-        (
-            "latency_from_intended_ms",
-            metrics.latency_ms(asks("good", "intended_at", "ended_at"), of="intended"),
-        ),
-        ("ttft_ms", metrics.ttft_ms(asks("good", "stream", "ttft_ms"))),
-        (
-            "tpot_ms",
-            metrics.tpot_ms(asks("good", "stream", "output_tokens", "gaps_ms", "ttft_ms", "thought_ms")),
-        ),
-    ):
-        row |= {f"{q}_{name}": v for q, v in metrics.quantiles(values).items()}
+    # One by one, so that of most asks of a day only one column of numbers is there at a time.
+    row |= _of_all("latency_ms", metrics.latency_ms(asks("good", "latency_ms")))
+    intended = asks("good", "intended_at", "ended_at")
+    row |= _of_all("latency_from_intended_ms", metrics.latency_ms(intended, of="intended"))
+    del intended
+    row |= _of_all("ttft_ms", metrics.ttft_ms(asks("good", "stream", "ttft_ms")))
+    tokens = "output_tokens", "gaps_ms", "ttft_ms", "thought_ms"
+    row |= _of_all("tpot_ms", metrics.tpot_ms(asks("good", "stream", *tokens)))
     gaps = metrics.chunk_gaps(asks("good", "stream", "gaps_ms"))
     row |= {f"{q}_chunk_gap_ms": v for q, v in gaps.ms.items()}
     row["mean_chunk_gap_ms"] = gaps.mean_ms
@@ -155,6 +155,7 @@ PHASE_COLUMNS = [
     "step", "trial", "target", "phase", "part", "start_s", "length_s", *_OUTCOMES, *_LENGTHS, "touched",
 ]  # fmt: skip
 PART_COLUMNS = ["part", *_OUTCOMES, "continuity", *_LENGTHS]
+_COUNTED = ["lane", "via", "outcome", "good", "touched", "ttft_ms", "latency_ms"]
 PHASED = ["lane", "via", "stream", "good", "touched", "ttft_ms", "latency_ms", *PLACED]
 
 
@@ -187,7 +188,7 @@ def phases(run: Evidence) -> pd.DataFrame:
         }  # fmt: skip
         row |= _outcomes(own, run.ttft_max_ms)
         first, last = np.searchsorted(at, [p.start, p.end])
-        told.append(row | _lengths(users.iloc[first:last], found.elsewhere[first:last]))
+        told.append(row | _lengths(users, slice(first, last), found.elsewhere[first:last]))
     return pd.DataFrame(told, columns=PHASE_COLUMNS).astype({"trial": "Int64"})
 
 
@@ -196,19 +197,26 @@ def by_part(run: Evidence) -> pd.DataFrame:
 
     Columns as in `phases`, and `continuity`.
     """
-    users = metrics.users_asks(run.frames.asks[metrics.for_within(run.frames.asks, PHASED)])
+    asks = run.frames.asks
+    outcomes = metrics.for_within(asks, _COUNTED)
+    users = np.flatnonzero(metrics.of_users(asks))
     there = kinds(run.parts)
-    kind = np.array([there.index(part.kind) if part.kind in there else -1 for part in run.parts])
-    found = places(run.parts, users)
+    kind = np.array(
+        [there.index(part.kind) if part.kind in there else -1 for part in run.parts], dtype=np.int8
+    )
+    found = places(run.parts, asks[PLACED].iloc[users])
     counted, sent = _by_row(kind[found.part], len(there)), _by_row(kind[found.sent_in], len(there))
+
+    def row(name: str, counted: np.ndarray, sent: np.ndarray, elsewhere: np.ndarray) -> dict[str, object]:
+        # No more columns at a time than are looked at: these may be most requests of a day.
+        told = _part_row(name, asks[outcomes].iloc[counted], run.ttft_max_ms)
+        return told | _lengths(asks, sent, elsewhere)
+
     rows = []
     for i, name in enumerate(there):
-        own, begun = users.iloc[counted[i]], users.iloc[sent[i]]
-        lost = found.elsewhere[sent[i]]
-        rows.append(_part_row(str(name), own, run.ttft_max_ms) | _lengths(begun, lost))
+        rows.append(row(str(name), users[counted[i]], users[sent[i]], found.elsewhere[sent[i]]))
     if len(there) > 1:
-        nowhere = np.zeros(len(users), dtype=bool)
-        rows.append(_part_row("all", users, run.ttft_max_ms) | _lengths(users, nowhere))
+        rows.append(row("all", users, users, np.zeros(len(users), dtype=bool)))
     return pd.DataFrame(rows, columns=PART_COLUMNS)
 
 
@@ -230,16 +238,27 @@ def _outcomes(asks: pd.DataFrame, ttft_max_ms: float | None) -> dict[str, object
     return row | {"goodput": metrics.goodput(asks, ttft_max_ms).ratio}
 
 
-def _lengths(asks: pd.DataFrame, elsewhere: np.ndarray) -> dict[str, object]:
+def _lengths(asks: pd.DataFrame, which: np.ndarray | slice, elsewhere: np.ndarray) -> dict[str, object]:
     """How long those took that were sent in one phase; `elsewhere`: which of them count in a fault that began later."""
-    lost = elsewhere & (~asks["good"] & (asks["outcome"] != Outcome.ABANDONED)).to_numpy(bool)
-    row: dict[str, object] = {"sent": int(asks["sent_at"].notna().sum()), "lost_to_fault": int(lost.sum())}
+
+    def of(*columns: str) -> pd.DataFrame:
+        return asks[list(columns)].iloc[which]  # as in `_summed`
+
+    ends = of("outcome", "good")
+    lost = elsewhere & (~ends["good"] & (ends["outcome"] != Outcome.ABANDONED)).to_numpy(bool)
+    row: dict[str, object] = {
+        "sent": int(of("sent_at")["sent_at"].notna().sum()),
+        "lost_to_fault": int(lost.sum()),
+    }
     for name, values in (
-        ("latency_ms", metrics.latency_ms(asks)),
-        ("latency_from_intended_ms", metrics.latency_ms(asks, of="intended")),
-        ("ttft_ms", metrics.ttft_ms(asks)),
+        ("latency_ms", lambda: metrics.latency_ms(of("good", "latency_ms"))),
+        (
+            "latency_from_intended_ms",
+            lambda: metrics.latency_ms(of("good", "intended_at", "ended_at"), of="intended"),
+        ),
+        ("ttft_ms", lambda: metrics.ttft_ms(of("good", "stream", "ttft_ms"))),
     ):
-        found = metrics.quantiles(values)
+        found = metrics.quantiles(values())
         row |= {f"{q}_{name}": found[q] for q in ("p50", "p99")}
     return row
 
