@@ -438,9 +438,9 @@ class _StepWalk:
         )
 
     def _not_restored(self, why: str) -> None:
-        self._tell("mend", "fail", error=why)
-        with self._lock:
+        with self._lock:  # before it is told: that it is not restored must not depend on who listens
             self._outcome.not_restored.append(self._bound.handle.name)
+        self._tell("mend", "fail", error=why)
 
     def _tell(
         self, move: str, stage: str, late_ms: float | None = None, detail: dict[str, Any] | None = None,

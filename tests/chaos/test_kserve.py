@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from chaos import faults, kserve, preflight
+from chaos import aloud, faults, kserve, preflight
 from chaos.__main__ import _parser
 from chaos.fault import Handle
 from contract import topology
@@ -202,6 +202,7 @@ def planned(cluster, tmp_path, monkeypatch, capsys):
     def plan() -> str:
         args = _parser().parse_args(["plan", "--topology", str(path), "--timeline", str(timeline)])
         assert args.command(args) == 0
+        aloud.flush()
         return capsys.readouterr().out
 
     return plan

@@ -247,6 +247,18 @@ def test_a_step_that_breaks_off_by_a_mistake_of_ours_is_not_called_restored(stan
     assert "broke off: ZeroDivisionError" in found.events[-1].error
 
 
+def test_a_step_that_breaks_off_where_nobody_can_be_told_is_not_called_restored(stand, tmp_path, monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+
+    def look(event) -> None:
+        if event.move == "mend":
+            raise OSError("nobody listens")
+
+    found = Walk(stand, tmp_path, on_event=look)
+    assert found.end().not_restored == ["ml/vllm-server"]
+    assert len(found.journal.records()) == 1
+
+
 def test_a_mend_that_cannot_be_done_is_reported_as_not_restored_and_stays_open(stand, tmp_path):
     async def trouble(request, handler):
         return web.Response(status=500)
