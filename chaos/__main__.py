@@ -22,7 +22,7 @@ from chaos.conduct import Conduct, leash
 from chaos.guardian import Guardian
 from chaos.journal import Journal, default_folder
 from chaos.lookout import deadmen, look, serving_now
-from chaos.plan import bind, describe, pauses, rounds
+from chaos.plan import bind, describe, pauses, rounds, total_s
 from chaos.preflight import ground_of
 from chaos.reaper import Reaper
 from chaos.restore import restore
@@ -143,13 +143,16 @@ def _plan(args: argparse.Namespace) -> int:
     lines, stack = timeline.read(args.timeline), topology.read(args.topology)
     bound = bind(lines, stack, str(args.timeline))
     later_s = pauses(lines, rounds(lines, args.duration), args.seed)
-    print(describe(lines, bound, later_s, _restore_within(args, lines)))
+    within_s = _restore_within(args, lines)
+    aloud.out(describe(lines, bound, later_s, within_s))
     if stack.embedded is not None:
-        print(deadmen(bound))
-        print("  the stack is not up: what is there now is not known")
+        aloud.out(deadmen(bound))
+        aloud.out("  the stack is not up: what is there now is not known")
         return EXIT_PASS
-    print(look(bound, ground_of(stack, args.without_reaper), Clock().now()))
-    print(serving_now(stack))
+    ground, clock = ground_of(stack, args.without_reaper), Clock()
+    deadline = clock.now() + total_s(lines, later_s) + within_s
+    aloud.out(look(bound, ground, clock.now, deadline))
+    aloud.out(serving_now(stack))
     return EXIT_PASS
 
 

@@ -1,5 +1,7 @@
 """What came back of a write is compared with what was requested: admission may change a write on its way, or deny it."""
 
+import time
+
 import pytest
 from kubernetes.client.exceptions import ApiException
 
@@ -112,7 +114,7 @@ def test_a_scale_that_admission_changes_or_denies_is_refused_before_it_is_made_a
     with pytest.raises(CannotInject, match=words):
         fault(small).snapshot()
     step = Step(name="gaming", at="1s", **{"for": "2s"}, fault="scale_to_zero", target="engine")
-    planned = lookout.look([Bound(step, ENGINE)], Ground(small.admin, "uid", 1), 0.0)
+    planned = lookout.look([Bound(step, ENGINE)], Ground(small.admin, "uid", 1), time.time, 0.0)
     assert "there now   cannot be injected: the cluster " in planned
     assert small.admin.workload("deployment", "ml", "engine")["metadata"]["resourceVersion"] == version
 
