@@ -18,7 +18,18 @@ RestoreFirst = Callable[[Undo], bool]
 
 
 class Held(Exception):
-    """Another holds the target: nothing of it is ours to write."""
+    """Another holds the target: nothing of it is ours to write. `since`: when the claim was taken, in unix seconds; None: it is
+    not known."""
+
+    def __init__(self, words: str, since: float | None = None) -> None:
+        super().__init__(words)
+        self.since = since
+
+    def displaces(self, undo: Undo) -> bool:
+        """Whether that claim was taken while ours was in force. Before our deadline nobody takes over, so our record had been
+        deleted, and what was found and will be restored is the target as our fault had left it. A claim that was taken later
+        was taken by restoring ours first."""
+        return self.since is not None and self.since <= undo.deadline
 
 
 class Claim:
@@ -78,7 +89,7 @@ class Claim:
             return False
         if not lease.carries(found, self._undo):
             holder = (found.get("spec") or {}).get("holderIdentity")
-            raise Held(f"{self._undo.handle} is held by {holder} now; not touched")
+            raise Held(f"{self._undo.handle} is held by {holder} now; not touched", lease.taken_at(found))
         return True
 
     def closed(self) -> bool:

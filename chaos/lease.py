@@ -78,6 +78,11 @@ def carries(lease: dict[str, Any], undo: Undo) -> bool:
         return bool((lease.get("spec") or {}).get("holderIdentity") == _holder(undo))
 
 
+def taken_at(lease: dict[str, Any]) -> float:
+    """In unix seconds."""
+    return unix(lease["spec"].get("acquireTime")) or unix(lease["metadata"].get("creationTimestamp"))
+
+
 def rewrite(cluster: Cluster, undo: Undo) -> None:
     """Write the record anew into the target's own Lease, with another deadline. Raises TROUBLE, and ValueError where the
     Lease is not this fault's, or was written meanwhile."""
@@ -85,8 +90,7 @@ def rewrite(cluster: Cluster, undo: Undo) -> None:
     if found is None or not carries(found, undo):
         raise ValueError(f"the Lease of {undo.handle} is not ours")
     annotations = (found["metadata"].get("annotations") or {}) | _annotations(undo)
-    acquired = unix(found["spec"].get("acquireTime")) or unix(found["metadata"]["creationTimestamp"])
-    spec = {**found["spec"], "leaseDurationSeconds": max(1, round(undo.deadline - acquired))}
+    spec = {**found["spec"], "leaseDurationSeconds": max(1, round(undo.deadline - taken_at(found)))}
     fresh = {**found, "metadata": {**found["metadata"], "annotations": annotations}, "spec": spec}
     if cluster.replace_lease(fresh) is None:
         raise ValueError(f"the Lease of {undo.handle} was written meanwhile")

@@ -493,20 +493,51 @@ def test_a_lease_that_was_deleted_just_before_the_restore_keeps_nobody_from_it(s
     assert (stand.ready(), stand.leases(), found.journal.records()) == (1, [], [])
 
 
-def test_a_lease_that_another_has_made_meanwhile_is_his_and_the_target_too(stand, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "KEEP_EVERY_S", 0.05)
-    found = Walk(stand, tmp_path, text=SHORT.replace("for: 2s", "for: 45s"))
-    found.await_("inject effective")
+def _taken_by_another(stand, found):
+    """The Lease is deleted, and another experiment takes the target."""
     (undo,) = found.journal.records()
     _delete_leases(stand)
     another = replace(undo, run="another-run", holder="elsewhere:1")
     until(lambda: lease.take(stand.client, another, time.time()) or _delete_leases(stand), "another holds it")
-    found.await_("mend fail")
-    found.end()
-    assert "is held by elsewhere:1 (another-run) now; not touched" in found.events[-1].error
+
+
+HELD = "is held by elsewhere:1 (another-run) now; not touched"
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["it is as we set it", "it was moved at once"])
+def test_who_takes_the_target_after_its_lease_was_deleted_is_waited_for_and_the_target_restored(
+    stand, tmp_path, monkeypatch, moved
+):
+    """He restores what he found, which is what our fault had left."""
+    monkeypatch.setattr(runner, "KEEP_EVERY_S", 60.0 if moved else 0.05)
+    found = Walk(stand, tmp_path, text=SHORT.replace("for: 2s", "for: 45s"))
+    found.await_("inject effective")
+    _taken_by_another(stand, found)
+    if moved:
+        stand.scale(2)
+    found.await_("mend begin")
+    assert HELD in found.events[-1].detail["because"]
+    time.sleep(0.5)
+    assert stand.replicas() == (2 if moved else 0)
+    assert [held["spec"]["holderIdentity"] for held in stand.leases()] == ["elsewhere:1 (another-run)"]
+    if moved:
+        stand.scale(0)
+    _delete_leases(stand)
+    assert not found.end().not_restored
+    assert (stand.ready(), stand.leases(), found.journal.records()) == (1, [], [])
+    assert HELD in found.stop.reason
+
+
+def test_where_he_does_not_give_it_back_it_is_not_restored_and_the_record_stays(stand, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "KEEP_EVERY_S", 0.05)
+    found = Walk(stand, tmp_path, restore_within_s=1.0, text=SHORT.replace("for: 2s", "for: 45s"))
+    found.await_("inject effective")
+    _taken_by_another(stand, found)
+    assert found.end().not_restored == ["ml/vllm-server"]
+    assert f"could not be restored: ml/vllm-server {HELD}" in found.events[-1].error
     assert stand.replicas() == 0
     assert [held["spec"]["holderIdentity"] for held in stand.leases()] == ["elsewhere:1 (another-run)"]
-    assert found.journal.records() == []
+    assert len(found.journal.records()) == 1
 
 
 class Loading:
