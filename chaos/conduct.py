@@ -267,14 +267,14 @@ class Conduct:
 
 
 def _note(detail: dict[str, Any]) -> str | None:
-    """What a terminal shows behind a stage: what is waited for."""
+    """What a terminal shows behind a stage: what is waited for, and what a restore could not be measured by."""
     if "terminating_up_to_s" in detail:
         return f"terminating, up to {text(detail['terminating_up_to_s'])}"
     if "waited_s" in detail:
         return f"{detail['missing']}; waiting for {text(round(detail['waited_s']))}"
     if detail.get("answered") == "unknown":
         return f"answered: unknown: {detail['unanswered']}"
-    return detail.get("missing")
+    return detail.get("missing") or detail.get("fewer")
 
 
 def leash(stop: Stop, told: Told) -> threading.Thread:

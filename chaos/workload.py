@@ -125,7 +125,13 @@ class Workload:
             return None
         self.missing = "its Pods are ready, and no Service sends to them yet"
         endpoints = sum(seen.endpoints.values())
-        return {"ready": ready, "endpoints": endpoints} if endpoints or not original["endpoints"] else None
+        if original["endpoints"] and not endpoints:
+            return None
+        told: dict[str, Any] = {"ready": ready, "endpoints": endpoints}
+        before = original.get("replicas")
+        if isinstance(before, int) and wanted < before:
+            told["fewer"] = f"{wanted} replicas are wanted by now, and {before} were before"
+        return told
 
     def _has_seen(self, found: dict[str, Any]) -> bool:
         """Whether its controller has seen that so many replicas are wanted: until then it may still take Pods away.

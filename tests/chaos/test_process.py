@@ -176,6 +176,7 @@ def test_a_target_that_someone_else_changed_is_left_and_the_run_has_no_pass(stan
     stand.scale(2)
     assert process.wait(60) == 5
     assert (
-        "unknown: gaming: deployment ml/vllm-server was scaled to 2 by someone else" in process.stderr.read()
+        "unknown: gaming: deployment ml/vllm-server (replicas before the fault: 1) was scaled to 2 by someone else"
+        in process.stderr.read()
     )
     assert stand.replicas() == 2
