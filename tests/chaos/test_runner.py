@@ -481,6 +481,28 @@ def test_a_lease_that_somebody_deletes_mid_fault_is_made_again_so_that_a_reaper_
     assert (stand.ready(), stand.leases(), found.journal.records()) == (1, [], [])
 
 
+@pytest.mark.parametrize("spoiled", ["the record", "the label"])
+def test_a_lease_that_somebody_spoils_mid_fault_is_made_whole_so_that_a_reaper_can_act(
+    stand, tmp_path, monkeypatch, spoiled
+):
+    monkeypatch.setattr(runner, "KEEP_EVERY_S", 0.05)
+    found = Walk(stand, tmp_path, text=SHORT.replace("for: 2s", "for: 45s"))
+    found.await_("inject effective")
+    (held,) = stand.leases()
+    if spoiled == "the record":
+        held["metadata"]["annotations"] = {"brownout.dev/undo": "nonsense", "theirs": "stays"}
+    else:
+        held["metadata"]["labels"] = {}
+    assert stand.client.replace_lease(held)
+    found.await_("inject reclaimed")
+    (held,) = stand.client.leases("ml", lease.LABEL)
+    assert lease.undo_in(held) == found.journal.records()[0]
+    assert spoiled == "the label" or held["metadata"]["annotations"]["theirs"] == "stays"
+    found.stop.set("enough")
+    assert not found.end().not_restored
+    assert (stand.ready(), stand.leases(), found.journal.records()) == (1, [], [])
+
+
 def test_a_lease_that_was_deleted_just_before_the_restore_keeps_nobody_from_it(stand, tmp_path):
     def look(event) -> None:
         if (event.move, event.stage) == ("mend", "begin"):
