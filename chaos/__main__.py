@@ -11,19 +11,18 @@ import argparse
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from chaos import catalogue
+from chaos import aloud, catalogue
 from chaos.cluster import Cluster
 from chaos.conduct import Conduct, leash
 from chaos.guardian import Guardian
 from chaos.journal import Journal, default_folder
 from chaos.lookout import deadmen, look, serving_now
-from chaos.plan import bind, describe, pauses, rounds
+from chaos.plan import bind, describe, pauses, rounds, total_s
 from chaos.preflight import ground_of
 from chaos.reaper import Reaper
 from chaos.restore import restore
@@ -40,13 +39,15 @@ from contract.timeline import RESTORE_WITHIN_S
 def main() -> int:
     args = _parser().parse_args()
     try:
-        return args.command(args)
+        return int(args.command(args))
     except Refusal as e:
         if getattr(args, "leash", False):  # the parent shows it: on its terminal, in its web UI
             _to_parent({"kind": "refused", "why": str(e)})
         else:
-            print(e, file=sys.stderr)
+            aloud.err(str(e))
         return EXIT_BAD_INPUT
+    finally:
+        aloud.flush()
 
 
 def _parser() -> Parser:
@@ -142,13 +143,16 @@ def _plan(args: argparse.Namespace) -> int:
     lines, stack = timeline.read(args.timeline), topology.read(args.topology)
     bound = bind(lines, stack, str(args.timeline))
     later_s = pauses(lines, rounds(lines, args.duration), args.seed)
-    print(describe(lines, bound, later_s, _restore_within(args, lines)))
+    within_s = _restore_within(args, lines)
+    aloud.out(describe(lines, bound, later_s, within_s))
     if stack.embedded is not None:
-        print(deadmen(bound))
-        print("  the stack is not up: what is there now is not known")
+        aloud.out(deadmen(bound))
+        aloud.out("  the stack is not up: what is there now is not known")
         return EXIT_PASS
-    print(look(bound, ground_of(stack, args.without_reaper), Clock().now()))
-    print(serving_now(stack))
+    ground, clock = ground_of(stack, args.without_reaper), Clock()
+    deadline = clock.now() + total_s(lines, later_s) + within_s
+    aloud.out(look(bound, ground, clock.now, deadline))
+    aloud.out(serving_now(stack))
     return EXIT_PASS
 
 
@@ -186,14 +190,14 @@ def _run(args: argparse.Namespace) -> int:
         ended = ABORTED if stop.reason else FINISHED
         own.close(ended, clock.now(), stop.reason, {}, gateway=conduct.gateway_versions)
     if code == EXIT_NOT_RESTORED:
-        print(f"NOT RESTORED; by hand: {_by_hand(args)}", file=sys.stderr)
+        aloud.err(f"NOT RESTORED; by hand: {_by_hand(args)}")
     elif code != EXIT_PASS and not args.leash:
         why = (
             stop.reason
             or "; ".join(conduct.left_alone)
             or "no fault was seen to be effective, so nothing was tested"
         )
-        print(f"{'aborted' if code == EXIT_ABORTED else 'unknown'}: {why}", file=sys.stderr)
+        aloud.err(f"{'aborted' if code == EXIT_ABORTED else 'unknown'}: {why}")
     return code
 
 
@@ -207,18 +211,12 @@ def _guardian(args: argparse.Namespace) -> int:
 
 def _restore(args: argparse.Namespace) -> int:
     stack = topology.read(args.topology) if args.topology else None
-    left = restore(
-        Journal(default_folder()),
-        stack,
-        Clock(),
-        args.restore_within,
-        say=lambda line: print(line, flush=True),
-    )
+    left = restore(Journal(default_folder()), stack, Clock(), args.restore_within, say=aloud.out)
     return EXIT_NOT_RESTORED if left else EXIT_PASS
 
 
 def _faults(args: argparse.Namespace) -> int:
-    print(catalogue.text(args.name))
+    aloud.out(catalogue.text(args.name))
     return EXIT_PASS
 
 
@@ -227,26 +225,19 @@ def _reaper(args: argparse.Namespace) -> int:
     stop.on_signals()
     # It lives for months: the wall clock, which is kept right, and not the one that was right at its start.
     clock = Clock(time.time, time.time)
-    Reaper(Cluster(args.kubeconfig), args.namespace, clock, stop, lambda line: print(line, flush=True)).run()
+    Reaper(Cluster(args.kubeconfig), args.namespace, clock, stop, aloud.out).run()
     return EXIT_PASS
 
 
-_SPEAKING = threading.Lock()  # one line at a time: print writes a line and its end in two
-
-
 def _to_parent(line: dict[str, Any]) -> None:
-    with _SPEAKING:
-        try:
-            print(json.dumps(line), flush=True)
-        except OSError:
-            pass  # the parent is gone; its leash says so too, and a mend must not end because nobody listens
+    aloud.out(json.dumps(line))
 
 
 def _to_terminal(line: dict[str, Any]) -> None:
     if line["kind"] == "event":
         what = " ".join(str(line[k]) for k in ("step", "move", "stage", "target"))
         more = line["error"] or line["note"]
-        print(what + (f": {more}" if more else ""), flush=True)
+        aloud.out(what + (f": {more}" if more else ""))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,18 @@ RestoreFirst = Callable[[Undo], bool]
 
 
 class Held(Exception):
-    """Another holds the target: nothing of it is ours to write."""
+    """Another holds the target: nothing of it is ours to write. `since`: when the claim was taken, in unix seconds; None: it is
+    not known."""
+
+    def __init__(self, words: str, since: float | None = None) -> None:
+        super().__init__(words)
+        self.since = since
+
+    def displaces(self, undo: Undo) -> bool:
+        """Whether that claim was taken while ours was in force. Before our deadline nobody takes over, so our record had been
+        deleted, and what was found and will be restored is the target as our fault had left it. A claim that was taken later
+        was taken by restoring ours first."""
+        return self.since is not None and self.since <= undo.deadline
 
 
 class Claim:
@@ -32,6 +43,7 @@ class Claim:
         self._cluster = cluster if undo.target_handle.on_cluster else None
         self._lock = threading.Lock()  # `keep` must not take again what is being given back
         self._given_back = False
+        self._whole = True  # the Lease, when it was last looked at
 
     def must_be_free(self, now: float, restore_first: RestoreFirst) -> None:
         """Raises CannotInject, naming the holder. Called before the target is looked at: one that another run has
@@ -78,7 +90,8 @@ class Claim:
             return False
         if not lease.carries(found, self._undo):
             holder = (found.get("spec") or {}).get("holderIdentity")
-            raise Held(f"{self._undo.handle} is held by {holder} now; not touched")
+            raise Held(f"{self._undo.handle} is held by {holder} now; not touched", lease.taken_at(found))
+        self._whole = lease.whole(found, self._undo)
         return True
 
     def closed(self) -> bool:
@@ -96,19 +109,21 @@ class Claim:
             raise OSError(f"the Lease of {self._undo.handle} came and went; try again")
 
     def keep(self, now: float) -> bool:
-        """While the fault lasts: whether its record had been deleted, in the journal or on the cluster, and was taken again.
-        Past the deadline it is not: another may have restored, which is for the restore to find out. Raises Held."""
+        """While the fault lasts: whether its record had been deleted or spoiled, in the journal or on the cluster, and was made
+        again. Past the deadline it is not: another may have restored, which is for the restore to find out. Raises Held."""
         with self._lock:
             if self._given_back or now > self._undo.deadline:
                 return False
-            stands = self.stands()
-            if stands and self._recorded():
-                return False
-            if stands:
-                self._journal_again()
-            else:
+            stands, recorded = self.stands(), self._recorded()
+            if not stands:
                 self.take_again(now)
-            return True
+                return True
+            if not recorded:
+                self._journal_again()
+            if not self._whole:
+                assert self._cluster is not None, "it is a Lease that is not whole"
+                lease.rewrite(self._cluster, self._undo)
+            return not (recorded and self._whole)
 
     def rewrite(self, fresh: Undo) -> None:
         """The record with another deadline, or with what came of a write of ours, on disk and in the Lease. Raises TROUBLE, OSError

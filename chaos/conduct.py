@@ -1,7 +1,6 @@
 """One run's chaos, from the preflight to the last row: rounds of the timeline, the probe, the health watch, the guards."""
 
 import json
-import sys
 import threading
 import uuid
 from collections.abc import Callable
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chaos import faults, preflight
+from chaos import aloud, faults, preflight
 from chaos.answers import Answers
 from chaos.cluster import TROUBLE, told
 from chaos.fault import CannotInject
@@ -140,7 +139,7 @@ class Conduct:
             guarding.leave()
         self._say({"kind": "end", "reason": stop.reason, "not_restored": not_restored})
         if not_restored:
-            print(guarding.goes_on, file=sys.stderr, flush=True)
+            aloud.err(guarding.goes_on)
             return EXIT_NOT_RESTORED
         if stop.reason is None:
             return EXIT_PASS if self._injected and not self.left_alone else EXIT_UNKNOWN
@@ -268,14 +267,14 @@ class Conduct:
 
 
 def _note(detail: dict[str, Any]) -> str | None:
-    """What a terminal shows behind a stage: what is waited for."""
+    """What a terminal shows behind a stage: what is waited for, and what a restore could not be measured by."""
     if "terminating_up_to_s" in detail:
         return f"terminating, up to {text(detail['terminating_up_to_s'])}"
     if "waited_s" in detail:
         return f"{detail['missing']}; waiting for {text(round(detail['waited_s']))}"
     if detail.get("answered") == "unknown":
         return f"answered: unknown: {detail['unanswered']}"
-    return detail.get("missing")
+    return detail.get("missing") or detail.get("fewer")
 
 
 def leash(stop: Stop, told: Told) -> threading.Thread:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
+from chaos import aloud
 from chaos.fault import CannotInject
 from chaos.guardian import TRY_S, close_line, load_line, mark, open_line, stack_line
 from chaos.journal import Undo, default_folder
@@ -89,13 +90,13 @@ class Guarding:
     def _watch(self) -> None:
         for answer in self._guardian.lines():
             if "log" in answer:
-                _show(f"guardian: {answer['log']}")
+                aloud.err(f"guardian: {answer['log']}")
             else:
                 self._answers.put(answer)
         self._guardian.wait()
         self._answers.put({})
         if not self._leaving:
-            _show(f"the guardian has died; its log: {self._log.path}")
+            aloud.err(f"the guardian has died; its log: {self._log.path}")
             self._stop.set("error: the guardian has died")
 
 
@@ -131,8 +132,3 @@ class GuardianLog:
         except OSError:
             said = []
         return said[-1][:WORDS_MOST] if said else f"it ended without a word; its log: {self.path}"
-
-
-def _show(words: str) -> None:
-    with contextlib.suppress(OSError):  # nobody listens; no mend may end of that
-        print(words, file=sys.stderr, flush=True)

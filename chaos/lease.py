@@ -61,7 +61,7 @@ def take(cluster: Cluster, undo: Undo, now: float) -> str | None:
     if made is None:
         return None
     uid = str(made["metadata"]["uid"])
-    if not _kept(made, undo):
+    if not whole(made, undo):
         release(cluster, undo, uid)
         raise CannotInject(
             f"the cluster changed the Lease of {undo.handle} on its way (an admission policy or webhook): its undo record is not "
@@ -78,16 +78,34 @@ def carries(lease: dict[str, Any], undo: Undo) -> bool:
         return bool((lease.get("spec") or {}).get("holderIdentity") == _holder(undo))
 
 
+def taken_at(lease: dict[str, Any]) -> float:
+    """In unix seconds."""
+    return unix(lease["spec"].get("acquireTime")) or unix(lease["metadata"].get("creationTimestamp"))
+
+
+def whole(lease: dict[str, Any], undo: Undo) -> bool:
+    """Whether it carries this very record, and is found by who looks for records."""
+    key, _, value = LABEL.partition("=")
+    if (lease["metadata"].get("labels") or {}).get(key) != value:
+        return False  # the reaper would not find it
+    try:
+        return undo_in(lease) == undo
+    except ValueError:
+        return False
+
+
 def rewrite(cluster: Cluster, undo: Undo) -> None:
-    """Write the record anew into the target's own Lease, with another deadline. Raises TROUBLE, and ValueError where the
-    Lease is not this fault's, or was written meanwhile."""
+    """Write the record anew into the target's own Lease. Raises TROUBLE, and ValueError where the Lease is not this fault's,
+    or was written meanwhile."""
     found = read(cluster, undo)
     if found is None or not carries(found, undo):
         raise ValueError(f"the Lease of {undo.handle} is not ours")
+    key, _, value = LABEL.partition("=")
+    labels = (found["metadata"].get("labels") or {}) | {key: value}
     annotations = (found["metadata"].get("annotations") or {}) | _annotations(undo)
-    acquired = unix(found["spec"].get("acquireTime")) or unix(found["metadata"]["creationTimestamp"])
-    spec = {**found["spec"], "leaseDurationSeconds": max(1, round(undo.deadline - acquired))}
-    fresh = {**found, "metadata": {**found["metadata"], "annotations": annotations}, "spec": spec}
+    spec = {**found["spec"], "leaseDurationSeconds": max(1, round(undo.deadline - taken_at(found)))}
+    meta = {**found["metadata"], "labels": labels, "annotations": annotations}
+    fresh = {**found, "metadata": meta, "spec": spec}
     if cluster.replace_lease(fresh) is None:
         raise ValueError(f"the Lease of {undo.handle} was written meanwhile")
 
@@ -116,16 +134,6 @@ def undo_in(lease: dict[str, Any]) -> Undo:
     if not undo.target_handle.on_cluster or own != (meta["namespace"], meta["name"]):
         raise ValueError(f"the Lease {meta['name']}: its record is of another target: {undo.target_handle}")
     return undo
-
-
-def _kept(made: dict[str, Any], undo: Undo) -> bool:
-    key, _, value = LABEL.partition("=")
-    if (made["metadata"].get("labels") or {}).get(key) != value:
-        return False  # the reaper would not find it
-    try:
-        return undo_in(made) == undo
-    except ValueError:
-        return False
 
 
 def _annotations(undo: Undo) -> dict[str, str]:

@@ -5,7 +5,7 @@ every process of ours is gone; then what of the gateway and of each tier answers
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from chaos import faults, preflight, serving, unit_needs
@@ -23,9 +23,9 @@ from contract.refusal import Refusal
 from contract.topology import Topology
 
 
-def look(bound: list[Bound], ground: Ground, now: float) -> str:
-    """A paragraph for each step."""
-    return "\n".join(line for b in bound for line in _step(b, ground, now))
+def look(bound: list[Bound], ground: Ground, now: Callable[[], float], deadline: float) -> str:
+    """A paragraph for each step. `deadline`: the end of the time that the restores have, by the clock of `now`."""
+    return "\n".join(line for b in bound for line in _step(b, ground, now, deadline))
 
 
 def serving_now(topology: Topology) -> str:
@@ -61,7 +61,7 @@ def deadmen(bound: list[Bound]) -> str:
     return "\n".join(f"  {b.step.name}: dead-man: {deadman_of(b.step.fault)}" for b in bound)
 
 
-def _step(b: Bound, ground: Ground, now: float) -> list[str]:
+def _step(b: Bound, ground: Ground, now: Callable[[], float], deadline: float) -> list[str]:
     fault = faults.make(b.step.fault, ground.cluster, b.handle, b.step.with_)
     return [
         f"  {b.step.name}: {b.step.fault} on {b.handle}",
@@ -69,7 +69,7 @@ def _step(b: Bound, ground: Ground, now: float) -> list[str]:
         *(f"    rights      {line}" for line in _rights(fault, b, ground)),
         *(f"    also moved  by {line}" for line in _others(fault)),
         f"    dead-man    {fault.deadman}",
-        *(f"    REFUSED     {line}" for line in _unguarded(fault, b, ground, now)),
+        *(f"    REFUSED     {line}" for line in _against(fault, b, ground, now, deadline)),
     ]
 
 
@@ -118,9 +118,10 @@ def _others(fault: Fault) -> list[str]:
         return [f"somebody? not known: {words(e)}"]
 
 
-def _unguarded(fault: Fault, b: Bound, ground: Ground, now: float) -> list[str]:
+def _against(fault: Fault, b: Bound, ground: Ground, now: Callable[[], float], deadline: float) -> list[str]:
+    """As a run would refuse it."""
     try:
-        return preflight.unguarded(fault, b.handle, b.unprotected, ground, now)
+        return preflight.against(fault, b.handle, b.unprotected, ground, deadline, now())
     except TROUBLE as e:
         return [f"not known whether anything would mend: {words(e)}"]
 

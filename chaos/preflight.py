@@ -45,16 +45,23 @@ def check(
     fault: Fault, handle: Handle, unprotected: bool, ground: Ground, deadline: float, now: float
 ) -> None:
     """Raises CannotInject with all that is missing, and TROUBLE."""
-    cluster = ground.cluster if handle.on_cluster else None
-    off = misdated(cluster, now) if cluster else []  # first, while `now` is now
-    # Before the rights: a fresh credential may be taken up here, and it is its rights that count.
-    ended = outlived(cluster, deadline) if cluster else []
-    missing = unguarded(fault, handle, unprotected, ground, now)
-    if cluster:
-        missing += [f"the right to {right} is missing" for right in refused(fault, handle, cluster)]
-    missing += off + ended
+    # Before the rights: a fresh credential may be taken up there, and it is its rights that count.
+    missing = against(fault, handle, unprotected, ground, deadline, now)
+    if handle.on_cluster and ground.cluster:
+        rights = refused(fault, handle, ground.cluster)
+        missing += [f"the right to {right} is missing" for right in rights]
     if missing:
         raise CannotInject("; ".join(missing))
+
+
+def against(
+    fault: Fault, handle: Handle, unprotected: bool, ground: Ground, deadline: float, now: float
+) -> list[str]:
+    """Why nothing is injected, besides rights that are missing; empty: nothing is against it. Raises TROUBLE."""
+    cluster = ground.cluster if handle.on_cluster else None
+    off = misdated(cluster, now) if cluster else []  # first, while `now` is now
+    ended = outlived(cluster, deadline) if cluster else []
+    return unguarded(fault, handle, unprotected, ground, now) + off + ended
 
 
 def misdated(cluster: Cluster, now: float) -> list[str]:

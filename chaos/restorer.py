@@ -3,7 +3,8 @@
 The controller, the guardian, the reaper and `restore` all call `Restorer.restore`. They differ in when they begin, how
 long they try, and whether the inject may still arrive (`unsure`).
 
-Who restores: a claim of another holder means that another acts, and nothing is touched. Where there is no claim at all
+Who restores: a claim of another holder means that another acts, and nothing is touched. One that was taken in the place of our
+deleted record (see `Held.displaces`) is waited for: it ends with the target as our fault has left it. Where there is no claim at all
 somebody has restored in our place, or has deleted the record (`kubectl delete lease --all`). A target that is not back is
 claimed again and restored. One that is back is not written where another may have restored it: past the deadline, or where
 the journal's record is gone too.
@@ -89,7 +90,7 @@ class Restorer:
         self._undo, self._fault, self._claim, self._clock = undo, fault, claim, clock
         self._make_question, self._sleep, self._report, self._unsure = question, wait, report, unsure
         self._extended = extended
-        self._commanded = False
+        self._commanded = self._restored = False
         self._note: dict[str, Any] = {}
 
     def restore(self, over_at: float) -> End:
@@ -115,6 +116,7 @@ class Restorer:
             self._report("effective", seen)
         except Foreign as e:
             return self._give_back(How.LEFT_ALONE, str(e))
+        self._restored = True
         if self._unsure:
             try:
                 why = self._watch_on()
@@ -149,7 +151,15 @@ class Restorer:
                 self._claim.rewrite(fresh)
 
     def _ours(self) -> bool:
-        """Whether we may write; the claim is ours then. Raises Held and Elsewhere."""
+        """Whether we may write; the claim is ours then. Raises Held, Elsewhere, and NotYet while another must be waited for."""
+        try:
+            return self._claimed()
+        except Held as e:
+            if self._restored or not e.displaces(self._undo):
+                raise
+            raise NotYet(str(e)) from None
+
+    def _claimed(self) -> bool:
         if self._claim.stands():
             return True
         if self._is_back():

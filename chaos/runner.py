@@ -271,7 +271,7 @@ class _StepWalk:
             takes_s = self._fault.takes_s(undo.state)
             self._tell("inject", "commanded", detail={"terminating_up_to_s": takes_s} if takes_s else None)
         threading.Thread(target=self._watch, args=(undo,), name="watch", daemon=True).start()
-        threading.Thread(target=self._keep, args=(claim,), name="keep", daemon=True).start()
+        threading.Thread(target=self._keep, args=(undo, claim), name="keep", daemon=True).start()
         seen, why = self._until(lambda: self._verify_effective(undo), EFFECTIVE_WITHIN_S)
         if seen is not None:
             self._tell("inject", "effective", detail=seen)
@@ -314,7 +314,7 @@ class _StepWalk:
         if moved and self._around.clock.now() < undo.deadline:
             self._moved = f"{moved}; it is left alone"
 
-    def _keep(self, claim: Claim) -> None:
+    def _keep(self, undo: Undo, claim: Claim) -> None:
         """While the fault lasts its record stands, on the disk and on the cluster: without it nobody could restore in our place."""
         around = self._around
         while not self._over.wait(KEEP_EVERY_S):
@@ -322,7 +322,10 @@ class _StepWalk:
                 if claim.keep(around.clock.now()):
                     self._tell("inject", "reclaimed")
             except Held as e:
-                self._moved = str(e)
+                if e.displaces(undo):  # to be restored all the same, see restorer.py
+                    around.stop.set(f"error: {e}")
+                else:
+                    self._moved = str(e)
                 return
             except (OSError, *TROUBLE):
                 continue  # it is looked at again
@@ -369,6 +372,10 @@ class _StepWalk:
     def _restore(self, undo: Undo, claim: Claim) -> None:
         """By the one way back of `restorer.py`."""
         around = self._around
+        displaced = self._displaced(undo, claim) if self._moved is not None else None
+        if displaced is not None:  # it is that one's fault which has moved the target
+            self._moved = None
+            around.stop.set(f"error: {displaced}")
         scheduled = around.clock.now() >= self._mend_at
         late_ms = (around.clock.now() - self._mend_at) * 1000 if scheduled else None
         failed = (
@@ -404,6 +411,17 @@ class _StepWalk:
                     )
         around.guarding.disarm(undo)
 
+    @staticmethod
+    def _displaced(undo: Undo, claim: Claim) -> str | None:
+        """Who has taken the target in the place of our deleted record, in words; None: nobody, as far as can be known."""
+        try:
+            claim.stands()
+        except Held as e:
+            return str(e) if e.displaces(undo) else None
+        except (OSError, *TROUBLE):
+            return None
+        return None
+
     def _left_alone(self, undo: Undo, claim: Claim, why: str) -> None:
         """Someone else moved the target within the window: nothing is written."""
         self._tell("mend", "fail", error=why, detail={"foreign": True})
@@ -438,9 +456,9 @@ class _StepWalk:
         )
 
     def _not_restored(self, why: str) -> None:
-        self._tell("mend", "fail", error=why)
-        with self._lock:
+        with self._lock:  # before it is told: that it is not restored must not depend on who listens
             self._outcome.not_restored.append(self._bound.handle.name)
+        self._tell("mend", "fail", error=why)
 
     def _tell(
         self, move: str, stage: str, late_ms: float | None = None, detail: dict[str, Any] | None = None,

@@ -6,6 +6,7 @@ from typing import Any
 
 from chaos.cluster import Cluster
 from chaos.fault import CannotInject, Foreign, Handle, Right
+from chaos.kube_answers import line
 
 KINDS = ("deployment", "statefulset")
 _PLURAL = {"deployment": "deployments", "statefulset": "statefulsets"}
@@ -117,7 +118,8 @@ class Workload:
         ready = sum(is_ready(p) for p in staying(seen.pods))
         least = min(wanted, _before(original) or wanted)
         if ready < least:
-            self.missing = f"{ready} of {least} Pods ready"
+            why = _denied(found)
+            self.missing = f"{ready} of {least} Pods ready{f': {why}' if why else ''}"
             return None
         # A StatefulSet's Pod counts until it has gone; a Deployment's surge, though, may be somebody's rollout.
         if (self.kind == "statefulset" and live > wanted) or (no_more and ready > wanted):
@@ -125,7 +127,13 @@ class Workload:
             return None
         self.missing = "its Pods are ready, and no Service sends to them yet"
         endpoints = sum(seen.endpoints.values())
-        return {"ready": ready, "endpoints": endpoints} if endpoints or not original["endpoints"] else None
+        if original["endpoints"] and not endpoints:
+            return None
+        told: dict[str, Any] = {"ready": ready, "endpoints": endpoints}
+        before = original.get("replicas")
+        if isinstance(before, int) and wanted < before:
+            told["fewer"] = f"{wanted} replicas are wanted by now, and {before} were before"
+        return told
 
     def _has_seen(self, found: dict[str, Any]) -> bool:
         """Whether its controller has seen that so many replicas are wanted: until then it may still take Pods away.
@@ -218,6 +226,15 @@ def controller(found: dict[str, Any]) -> dict[str, Any] | None:
     """The reference to the one owner that controls an object."""
     owners: list[dict[str, Any]] = found["metadata"].get("ownerReferences") or []
     return next((o for o in owners if o.get("controller")), None)
+
+
+def _denied(found: dict[str, Any]) -> str:
+    """Why no Pod can be made (a quota, an admission policy), in the words of a Deployment's status; empty: it can. A
+    StatefulSet does not tell."""
+    for condition in found.get("status", {}).get("conditions") or ():
+        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+            return line(str(condition.get("message")))
+    return ""
 
 
 def _before(original: dict[str, Any]) -> int | None:

@@ -107,9 +107,7 @@ class ScaleTo(Fault):
                 self._must_be_as_set(done, state)
                 return
             if time.monotonic() > over:
-                raise CannotInject(
-                    f"{self._workload} is being changed by someone else: nothing but conflicts for {CONFLICTS_S:.0f} s"
-                )
+                raise CannotInject(self._conflicts())
 
     def _arrived(self, state: dict[str, Any]) -> None:
         """It is not as the snapshot found it: an earlier try has arrived, though its answer has not. Raises CannotInject where it
@@ -146,6 +144,7 @@ class ScaleTo(Fault):
     def mend(self, state: dict[str, Any]) -> None:
         original = state["original"]["replicas"]
         assert original, "an original of nothing is never recorded"
+        over = time.monotonic() + CONFLICTS_S
         while True:
             found = self._cluster.workload(*self._where)
             words = self._foreign(found, state)
@@ -160,20 +159,23 @@ class ScaleTo(Fault):
                 if _replicas(done) != original:
                     raise Altered(self._altered(_replicas(done), original), {"came": _replicas(done)})
                 return
+            if time.monotonic() > over:
+                raise NotYet(self._conflicts())
 
     def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
         original = state["original"]["replicas"]
         found = self._cluster.workload(*self._where)
+        if found is not None and found["metadata"]["uid"] != state["uid"]:
+            raise Foreign(self._foreign(found, state))
         # Another may scale it after our restore, as an autoscaler does. What our own write came to is no restore.
-        if (
-            found is not None
-            and (replicas := _replicas(found)) != original
-            and self._is_ours(found, state, self._came)
-        ):
-            as_set = f"{self._workload} has {replicas} of {original} replicas, as the fault has set it"
-            raise NotYet(
-                as_set if replicas == state["set"]["replicas"] else self._altered(replicas, original)
-            )
+        if found is not None and (replicas := _replicas(found)) != original:
+            if self._is_ours(found, state, self._came):
+                as_set = f"{self._workload} has {replicas} of {original} replicas, as the fault has set it"
+                raise NotYet(
+                    as_set if replicas == state["set"]["replicas"] else self._altered(replicas, original)
+                )
+            if not replicas:
+                raise NotYet(f"{self._scaled(found, state)} since it was restored")
         more = state["set"]["replicas"] > state["original"]["replicas"]
         return self._workload.back(state["original"], no_more=more)
 
@@ -210,7 +212,7 @@ class ScaleTo(Fault):
                         found = event["object"]
                         version = found["metadata"]["resourceVersion"]
                         if self._left(found, state, came):
-                            return f"{workload} was scaled to {_replicas(found)} by someone else"
+                            return self._scaled(found, state)
             except TROUBLE:
                 time.sleep(PAUSE_S)
         return None
@@ -245,8 +247,13 @@ class ScaleTo(Fault):
         if found["metadata"]["uid"] != state["uid"]:
             return f"{self._workload} was re-created; the new one has {replicas} replicas and is left alone"
         if replicas != state["original"]["replicas"] and not self._is_ours(found, state, self._came):
-            return f"{self._workload} was scaled to {replicas} by someone else and is left alone"
+            return f"{self._scaled(found, state)} and is left alone"
         return None
+
+    def _scaled(self, found: dict[str, Any], state: dict[str, Any]) -> str:
+        """That somebody has scaled it, and what it had: its record is closed then, and nothing else would tell."""
+        before = state["original"]["replicas"]
+        return f"{self._workload} (replicas before the fault: {before}) was scaled to {_replicas(found)} by someone else"
 
     def _left(self, workload: dict[str, Any], state: dict[str, Any], came: int | None) -> bool:
         """Whether somebody has moved it off what our write came to. A restore has, whoever made it."""
@@ -290,6 +297,9 @@ class ScaleTo(Fault):
             if not_tried(e) or refused(e) is not None:
                 return None
             raise
+
+    def _conflicts(self) -> str:
+        return f"{self._workload} is being changed by someone else: nothing but conflicts for {CONFLICTS_S:.0f} s"
 
     def _altered(self, came: int, requested: int) -> str:
         return f"{self._workload}: {requested} replicas were requested, and the cluster made {came} of them: its admission changes a scale"

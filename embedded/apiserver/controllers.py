@@ -9,6 +9,7 @@ Each waits a little before it acts, as the real ones lag: whoever reads right af
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 import uuid
 from collections.abc import Awaitable, Callable
@@ -35,6 +36,7 @@ from embedded.apiserver.selectors import matches
 from embedded.apiserver.store import Event, Object, Store
 
 Key = tuple[str, str, str]  # plural, namespace, name
+DENIED_AGAIN_S = 0.5  # after a Pod was denied; a real one waits ever longer
 
 
 class Controllers:
@@ -46,6 +48,8 @@ class Controllers:
         self.delay_s = delay_s
         # How a controller scales, which is through the API as anybody does; set by whoever has the writes.
         self.scale: Callable[[Resource, str, str, int, str], None]
+        # What admission makes of a Pod; by the same.
+        self.admit: Callable[[Object], Object]
         self._woken: dict[Key, asyncio.Event] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._seen: dict[Key, Seen] = {}
@@ -126,10 +130,14 @@ class Controllers:
         hash_ = pods.template_hash(workload["spec"]["template"])
         owner = self._replica_set(workload, hash_)
         prefix = f"{owner['name']}-"
+        denied = None
         for _ in range(plan.create):
             made = pods.generated(prefix, random.getrandbits(32))
-            self._create(workload, owner, made, prefix, {replicaset.HASH: hash_})
-        self._put_status(DEPLOYMENTS, namespace, name, status.deployment_counted)
+            denied = denied or self._create(workload, owner, made, prefix, {replicaset.HASH: hash_})
+        counted = functools.partial(status.deployment_counted, denied=denied)
+        self._put_status(DEPLOYMENTS, namespace, name, counted)
+        if denied:
+            await self._again(DEPLOYMENTS, namespace, name)
 
     def _replica_set(self, workload: Object, hash_: str) -> Object:
         """The reference to the one that owns the Pods of the present template; earlier ones stay, at zero."""
@@ -155,6 +163,7 @@ class Controllers:
         meta = workload["metadata"]
         owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name, "uid": meta["uid"]}
         revision = f"{name}-{pods.template_hash(workload['spec']['template'])}"
+        denied = None
         # A label's value is no longer: of a name of more than 52 characters the API server refuses every Pod.
         for ordinal in plan.ordinals if len(revision) <= pods.NAME_MOST else ():
             labels = {
@@ -162,8 +171,10 @@ class Controllers:
                 "controller-revision-hash": revision,
                 "statefulset.kubernetes.io/pod-name": f"{name}-{ordinal}",
             }
-            self._create(workload, owner, f"{name}-{ordinal}", f"{name}-", labels)
+            denied = denied or self._create(workload, owner, f"{name}-{ordinal}", f"{name}-", labels)
         self._put_status(STATEFULSETS, namespace, name, lambda w, found, _: status.stateful_counted(w, found))
+        if denied:  # which its status does not tell
+            await self._again(STATEFULSETS, namespace, name)
 
     async def _service(self, namespace: str, name: str) -> None:
         service = self.store.get(SERVICES, namespace, name)
@@ -260,9 +271,19 @@ class Controllers:
 
     def _create(
         self, workload: Object, owner: Object, name: str, prefix: str, labels: dict[str, str]
-    ) -> None:
+    ) -> str | None:
+        """None, or why it was denied, in the API server's words."""
         made = pods.new(workload, owner, name, prefix, labels, str(uuid.uuid4()), self.now())
+        try:
+            made = self.admit(made)
+        except errors.ApiError as e:
+            return str(e)
         self.store.put(PODS, self._scheduled(made))
+        return None
+
+    async def _again(self, resource: Resource, namespace: str, name: str) -> None:
+        await asyncio.sleep(DENIED_AGAIN_S)
+        self._woken[(resource.plural, namespace, name)].set()
 
     def _delete(self, namespace: str, names: list[str]) -> None:
         for name in names:

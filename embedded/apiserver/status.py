@@ -29,8 +29,9 @@ def deployment_seen(workload: Object, pods: list[Object], now: str) -> Object:
     }
 
 
-def deployment_counted(workload: Object, pods: list[Object], now: str) -> Object:
-    """A count of zero is absent: Go leaves it out. Terminating Pods are counted apart, from 1.35 on."""
+def deployment_counted(workload: Object, pods: list[Object], now: str, denied: str | None = None) -> Object:
+    """A count of zero is absent: Go leaves it out. Terminating Pods are counted apart, from 1.35 on. `denied`: why a Pod could
+    not be made, which is told for as long as it lasts."""
     live = [p for p in pods if pod.is_live(p)]
     ready = sum(pod.is_ready(p) for p in live)
     current = pod.template_hash(workload["spec"]["template"])
@@ -45,7 +46,7 @@ def deployment_counted(workload: Object, pods: list[Object], now: str) -> Object
         "observedGeneration": _generation(workload),
         **{key: count for key, count in counts.items() if count},
         "terminatingReplicas": sum(pod.is_terminating(p) for p in pods),
-        "conditions": _conditions(workload, pods, now),
+        "conditions": _failure(_conditions(workload, pods, now), denied, now),
     }
 
 
@@ -148,6 +149,13 @@ def _conditions(workload: Object, pods: list[Object], now: str) -> list[Object]:
             f'ReplicaSet "{replica_set}" is progressing.',
             now,
         )
+    return conditions
+
+
+def _failure(conditions: list[Object], denied: str | None, now: str) -> list[Object]:
+    if denied is None:
+        return [c for c in conditions if c["type"] != "ReplicaFailure"]
+    _set(conditions, "ReplicaFailure", "True", "FailedCreate", denied, now)
     return conditions
 
 

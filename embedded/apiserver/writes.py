@@ -29,6 +29,7 @@ class Writes:
         self.controllers = controllers
         self.admission: list[Admission] = []
         controllers.scale = self._scale_for
+        controllers.admit = lambda made: admitted(self.admission, "pods", made, dry_run=False)
 
     def create(self, resource: Resource, namespace: str, body: Any, options: Options) -> Object:
         obj = decoding.whole(resource.api_version, resource.kind, body, options)

@@ -1,5 +1,7 @@
 """What came back of a write is compared with what was requested: admission may change a write on its way, or deny it."""
 
+import time
+
 import pytest
 from kubernetes.client.exceptions import ApiException
 
@@ -112,7 +114,7 @@ def test_a_scale_that_admission_changes_or_denies_is_refused_before_it_is_made_a
     with pytest.raises(CannotInject, match=words):
         fault(small).snapshot()
     step = Step(name="gaming", at="1s", **{"for": "2s"}, fault="scale_to_zero", target="engine")
-    planned = lookout.look([Bound(step, ENGINE)], Ground(small.admin, "uid", 1), 0.0)
+    planned = lookout.look([Bound(step, ENGINE)], Ground(small.admin, "uid", 1), time.time, 0.0)
     assert "there now   cannot be injected: the cluster " in planned
     assert small.admin.workload("deployment", "ml", "engine")["metadata"]["resourceVersion"] == version
 
@@ -281,3 +283,25 @@ def test_a_target_whose_namespace_was_deleted_is_left_alone_at_once_and_closed(t
         assert (
             "was deleted by someone else; there is nothing left to bring back; left alone, closed" in said[0]
         )
+
+
+def test_a_restore_whose_pods_are_denied_says_why_and_goes_on(small):
+    """As a registry that is not allowed, or a quota that is used up."""
+
+    def deny(pod):
+        name = f'pods "{pod["metadata"]["name"]}"'
+        raise admission.denied_by_policy("images", "images of this registry are not allowed", name)
+
+    one = fault(small)
+    state = one.snapshot()
+    one.inject(state)
+    effective(one, state)
+    rules(small, Admission("images", "pods", deny))
+    one.mend(state)
+    until(lambda: one.mended(state) is None and "not allowed" in one.missing, "it says why")
+    assert one.missing.startswith('0 of 3 Pods ready: pods "engine-')
+    assert "denied request: images of this registry are not allowed" in one.missing
+    rules(small)
+    assert mended(one, state)["ready"] == 3
+    conditions = small.admin.workload("deployment", "ml", "engine")["status"]["conditions"]
+    assert "ReplicaFailure" not in {c["type"] for c in conditions}

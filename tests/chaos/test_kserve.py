@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from chaos import faults, kserve, preflight
+from chaos import aloud, faults, kserve, preflight
 from chaos.__main__ import _parser
 from chaos.fault import Handle
 from contract import topology
@@ -178,7 +178,7 @@ def test_with_the_class_none_the_step_ends_where_the_scale_is_set_back_and_nothi
     (begin,) = [e for e in found.events if (e.move, e.stage) == ("inject", "begin")]
     assert "A SCALE IS SET BACK AT ONCE" in begin.detail["others"][0]
     (mend,) = [e for e in found.events if (e.move, e.stage) == ("mend", "begin")]
-    moved = f"deployment {HANDLE} was scaled to 1 by someone else; it is left alone"
+    moved = f"deployment {HANDLE} (replicas before the fault: 1) was scaled to 1 by someone else; it is left alone"
     assert mend.detail == {"because": moved}
     assert mend.late_ms is None  # long before its time
     (left,) = [e for e in found.events if (e.move, e.stage) == ("mend", "fail")]
@@ -202,6 +202,7 @@ def planned(cluster, tmp_path, monkeypatch, capsys):
     def plan() -> str:
         args = _parser().parse_args(["plan", "--topology", str(path), "--timeline", str(timeline)])
         assert args.command(args) == 0
+        aloud.flush()
         return capsys.readouterr().out
 
     return plan

@@ -5,6 +5,7 @@ import json
 import sys
 import threading
 
+from chaos import aloud
 from chaos.__main__ import _to_parent
 
 
@@ -22,6 +23,7 @@ def test_lines_of_several_threads_do_not_mix(monkeypatch):
             thread.start()
         for thread in threads:
             thread.join()
+        aloud.flush()
     finally:
         sys.setswitchinterval(interval)
     lines = [json.loads(line) for line in said.buffer.getvalue().decode().splitlines()]

@@ -138,7 +138,7 @@ def planned(small: Small, for_: str) -> str:
     path = small.folder / "timeline.yaml"
     path.write_text(LONG.replace("for: 120s", f"for: {for_}"))
     ground = Ground(small.admin, uid, small.admin.embedded_pid)
-    return look(bind(timeline.read(path), stack, "timeline.yaml"), ground, time.time())
+    return look(bind(timeline.read(path), stack, "timeline.yaml"), ground, time.time, time.time() + 60)
 
 
 def test_a_plan_says_that_a_target_is_not_whole(tmp_path):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import time
 from dataclasses import replace
 
@@ -129,13 +130,29 @@ def test_the_plan_tells_what_is_there_now_and_touches_nothing(stand, ground, tmp
     path.write_text(LONG)
     bound = bind(timeline.read(path), stand.topology(), "long.yaml")
     before = stand.deployment()["metadata"]["resourceVersion"]
-    told = look(bound, replace(ground, embedded_pid=None), time.time())
+    told = look(bound, replace(ground, embedded_pid=None), time.time, time.time() + 60)
     assert "there now   replicas 1, ready 1, endpoints 1, would be set to replicas 0" in told
     assert "rights      all held" in told
     assert "dead-man    the reaper, by the Lease past its deadline" in told
     assert "REFUSED     no reaper serves the namespace ml" in told
     assert stand.deployment()["metadata"]["resourceVersion"] == before
     assert stand.leases() == []
+
+
+def test_a_plan_says_of_a_credential_and_a_clock_what_a_run_would_be_refused_for(stand, tmp_path):
+    token = web_token("operator", time.time() + 60)
+    stand.cluster.tokens = (*stand.cluster.tokens[:1], Identity("operator", token, admin=True))
+    path = tmp_path / "kubeconfig"
+    write(path, stand.url, token, "ml")
+    lines = tmp_path / "long.yaml"
+    lines.write_text(LONG)
+    stack = stand.topology().model_copy(update={"kubeconfig": str(path)})
+    bound, ground = bind(timeline.read(lines), stack, "long.yaml"), ground_of(stack, without_reaper=False)
+    soon, late = time.time() + 30, time.time() + 120
+    assert "REFUSED" not in look(bound, ground, time.time, soon)
+    assert "REFUSED     the credential of the kubeconfig ends" in look(bound, ground, time.time, late)
+    ahead = look(bound, ground, lambda: time.time() + 60, soon)
+    assert re.search(r"REFUSED     this machine's clock is \d\d s ahead of", ahead)
 
 
 @pytest.mark.parametrize("namespace", ["kube-system", "openshift-etcd"])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from aiohttp import web
 
 from chaos.plan import pauses
 from contract import timeline
@@ -129,6 +130,40 @@ def test_a_timeline_with_trials_is_walked_so_many_times_each_a_random_while_late
     assert stand.ready() == 1
 
 
+def test_a_run_whose_reader_leaves_in_mid_fault_restores_and_verifies_as_any_other(stand, chaos):
+    """As `python -m chaos run … 2>&1 | head -3` has it."""
+    read, write = os.pipe()
+    once = TRIALS.replace("trials: 2\nphase: 2s\n", "").replace("for: 4s", "for: 8s")
+    process = chaos(text=once, output=write)
+    os.close(write)
+    os.close(read)
+    assert process.wait(60) == 0
+    assert [(e["move"], e["stage"], e["by"]) for e in events(process.folder)][-1] == (
+        "mend",
+        "effective",
+        "timeline",
+    )
+    assert (stand.ready(), stand.leases()) == (1, [])
+    assert not (process.folder / "guardian.jsonl").exists()  # it was not needed
+
+
+def test_what_is_not_restored_has_its_exit_code_though_nobody_listens(stand, chaos):
+    read, write = os.pipe()
+    process = chaos("--restore-within", "2s", output=write)
+    os.close(write)
+    os.close(read)
+
+    async def trouble(request, handler):
+        return web.Response(status=500)
+
+    stand.trouble = trouble
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 4
+    stand.trouble = None
+    until(lambda: not stand.leases(), "the guardian has restored")
+    assert stand.ready() == 1
+
+
 def test_a_run_in_which_nothing_was_injected_has_no_evidence(stand, chaos):
     stand.scale(0)
     process = chaos(text=TRIALS.replace("trials: 2\nphase: 2s\n", ""), wait_for="fail")
@@ -141,6 +176,7 @@ def test_a_target_that_someone_else_changed_is_left_and_the_run_has_no_pass(stan
     stand.scale(2)
     assert process.wait(60) == 5
     assert (
-        "unknown: gaming: deployment ml/vllm-server was scaled to 2 by someone else" in process.stderr.read()
+        "unknown: gaming: deployment ml/vllm-server (replicas before the fault: 1) was scaled to 2 by someone else"
+        in process.stderr.read()
     )
     assert stand.replicas() == 2

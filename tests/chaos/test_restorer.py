@@ -25,6 +25,7 @@ class World:
         self.time = Passing()
         self.up = self.ready = self.answering = False
         self.record = "ours"  # none, another's
+        self.since: float | None = UNDO.deadline + 1  # when another took the claim
         self.journal = True
         self.loads_s = 0.0
         self.foreign: str | None = None
@@ -61,7 +62,7 @@ class World:
     def stands(self) -> bool:
         self._step()
         if self.record == "another's":
-            raise Held("held by another now; not touched")
+            raise Held("held by another now; not touched", self.since)
         return self.record == "ours"
 
     def closed(self) -> bool:
@@ -169,6 +170,24 @@ def test_what_another_holds_is_not_touched(world, unsure, up):
     world.record, world.up = "another's", up
     assert world.restore(unsure=unsure).how is How.HELD
     assert world.writes == []
+
+
+@pytest.mark.parametrize("unsure", [False, True], ids=["the controller", "in its place"])
+def test_who_took_the_target_in_the_place_of_a_deleted_record_is_waited_for(world, unsure):
+    """That one restores what it found, which is what our fault had left: nobody else knows of what was there before."""
+    world.record, world.since = "another's", UNDO.deadline - 1
+    world.time.at(300.0, lambda: setattr(world, "record", "none"))
+    assert world.restore(unsure=unsure).how is How.VERIFIED
+    assert world.writes == ["claim", "restore", "disarm", "give back"]
+    assert world.reports[0] == ("waiting", {"missing": "held by another now; not touched", "waited_s": 30.0})
+    assert world.up
+
+
+def test_where_that_one_does_not_give_it_back_the_record_stays_open(world):
+    world.record, world.since = "another's", UNDO.deadline - 1
+    end = world.restore(within_s=300.0)
+    assert (end.how, world.writes) == (How.OPEN, [])
+    assert end.words == "could not be restored: held by another now; not touched"
 
 
 @pytest.mark.parametrize(

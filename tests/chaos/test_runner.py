@@ -247,6 +247,18 @@ def test_a_step_that_breaks_off_by_a_mistake_of_ours_is_not_called_restored(stan
     assert "broke off: ZeroDivisionError" in found.events[-1].error
 
 
+def test_a_step_that_breaks_off_where_nobody_can_be_told_is_not_called_restored(stand, tmp_path, monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+
+    def look(event) -> None:
+        if event.move == "mend":
+            raise OSError("nobody listens")
+
+    found = Walk(stand, tmp_path, on_event=look)
+    assert found.end().not_restored == ["ml/vllm-server"]
+    assert len(found.journal.records()) == 1
+
+
 def test_a_mend_that_cannot_be_done_is_reported_as_not_restored_and_stays_open(stand, tmp_path):
     async def trouble(request, handler):
         return web.Response(status=500)
@@ -469,6 +481,28 @@ def test_a_lease_that_somebody_deletes_mid_fault_is_made_again_so_that_a_reaper_
     assert (stand.ready(), stand.leases(), found.journal.records()) == (1, [], [])
 
 
+@pytest.mark.parametrize("spoiled", ["the record", "the label"])
+def test_a_lease_that_somebody_spoils_mid_fault_is_made_whole_so_that_a_reaper_can_act(
+    stand, tmp_path, monkeypatch, spoiled
+):
+    monkeypatch.setattr(runner, "KEEP_EVERY_S", 0.05)
+    found = Walk(stand, tmp_path, text=SHORT.replace("for: 2s", "for: 45s"))
+    found.await_("inject effective")
+    (held,) = stand.leases()
+    if spoiled == "the record":
+        held["metadata"]["annotations"] = {"brownout.dev/undo": "nonsense", "theirs": "stays"}
+    else:
+        held["metadata"]["labels"] = {}
+    assert stand.client.replace_lease(held)
+    found.await_("inject reclaimed")
+    (held,) = stand.client.leases("ml", lease.LABEL)
+    assert lease.undo_in(held) == found.journal.records()[0]
+    assert spoiled == "the label" or held["metadata"]["annotations"]["theirs"] == "stays"
+    found.stop.set("enough")
+    assert not found.end().not_restored
+    assert (stand.ready(), stand.leases(), found.journal.records()) == (1, [], [])
+
+
 def test_a_lease_that_was_deleted_just_before_the_restore_keeps_nobody_from_it(stand, tmp_path):
     def look(event) -> None:
         if (event.move, event.stage) == ("mend", "begin"):
@@ -481,20 +515,51 @@ def test_a_lease_that_was_deleted_just_before_the_restore_keeps_nobody_from_it(s
     assert (stand.ready(), stand.leases(), found.journal.records()) == (1, [], [])
 
 
-def test_a_lease_that_another_has_made_meanwhile_is_his_and_the_target_too(stand, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "KEEP_EVERY_S", 0.05)
-    found = Walk(stand, tmp_path, text=SHORT.replace("for: 2s", "for: 45s"))
-    found.await_("inject effective")
+def _taken_by_another(stand, found):
+    """The Lease is deleted, and another experiment takes the target."""
     (undo,) = found.journal.records()
     _delete_leases(stand)
     another = replace(undo, run="another-run", holder="elsewhere:1")
     until(lambda: lease.take(stand.client, another, time.time()) or _delete_leases(stand), "another holds it")
-    found.await_("mend fail")
-    found.end()
-    assert "is held by elsewhere:1 (another-run) now; not touched" in found.events[-1].error
+
+
+HELD = "is held by elsewhere:1 (another-run) now; not touched"
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["it is as we set it", "it was moved at once"])
+def test_who_takes_the_target_after_its_lease_was_deleted_is_waited_for_and_the_target_restored(
+    stand, tmp_path, monkeypatch, moved
+):
+    """He restores what he found, which is what our fault had left."""
+    monkeypatch.setattr(runner, "KEEP_EVERY_S", 60.0 if moved else 0.05)
+    found = Walk(stand, tmp_path, text=SHORT.replace("for: 2s", "for: 45s"))
+    found.await_("inject effective")
+    _taken_by_another(stand, found)
+    if moved:
+        stand.scale(2)
+    found.await_("mend begin")
+    assert HELD in found.events[-1].detail["because"]
+    time.sleep(0.5)
+    assert stand.replicas() == (2 if moved else 0)
+    assert [held["spec"]["holderIdentity"] for held in stand.leases()] == ["elsewhere:1 (another-run)"]
+    if moved:
+        stand.scale(0)
+    _delete_leases(stand)
+    assert not found.end().not_restored
+    assert (stand.ready(), stand.leases(), found.journal.records()) == (1, [], [])
+    assert HELD in found.stop.reason
+
+
+def test_where_he_does_not_give_it_back_it_is_not_restored_and_the_record_stays(stand, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "KEEP_EVERY_S", 0.05)
+    found = Walk(stand, tmp_path, restore_within_s=1.0, text=SHORT.replace("for: 2s", "for: 45s"))
+    found.await_("inject effective")
+    _taken_by_another(stand, found)
+    assert found.end().not_restored == ["ml/vllm-server"]
+    assert f"could not be restored: ml/vllm-server {HELD}" in found.events[-1].error
     assert stand.replicas() == 0
     assert [held["spec"]["holderIdentity"] for held in stand.leases()] == ["elsewhere:1 (another-run)"]
-    assert found.journal.records() == []
+    assert len(found.journal.records()) == 1
 
 
 class Loading:

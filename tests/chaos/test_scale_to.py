@@ -5,7 +5,8 @@ import json
 import pytest
 
 from chaos import faults
-from chaos.fault import CannotInject, Foreign, Handle
+from chaos.fault import CannotInject, Foreign, Handle, NotYet
+from chaos.faults import scale_to
 from contract.refusal import Refusal
 from contract.strict import validate
 from tests.chaos.small import Small, effective, mended, sleepers
@@ -78,3 +79,44 @@ def test_what_changed_since_the_snapshot_is_not_injected_and_a_third_number_is_f
 def test_what_is_not_there_is_refused(three):
     with pytest.raises(CannotInject, match="there is no deployment ml/none"):
         faults.make("scale_to_zero", three.admin, Handle("deployment", "ml/none"), {}).snapshot()
+
+
+@pytest.fixture
+def restored(three):
+    """The controller's own driver, after its restore; and the record."""
+    fault = three.fault("scale_to_zero")
+    state = fault.snapshot()
+    fault.inject(state)
+    effective(fault, state)
+    fault.mend(state)
+    return fault, state
+
+
+def test_who_scales_a_restored_target_is_told_with_what_it_had(three, restored):
+    fault, state = restored
+    three.others(2)
+    assert mended(fault, state)["fewer"] == "2 replicas are wanted by now, and 3 were before"
+    three.others(0)
+    words = r"\(replicas before the fault: 3\) was scaled to 0 by someone else since it was restored"
+    with pytest.raises(NotYet, match=words):
+        fault.mended(state)
+
+
+def test_a_target_that_is_made_anew_while_its_restore_is_verified_is_left_alone(three, restored, request):
+    fault, state = restored
+    kind = request.node.callspec.params["three"]
+    three.delete(f"/apis/apps/v1/namespaces/ml/{kind}s/engine")
+    three.apply(sleepers("engine", replicas=2, kind=KINDS[kind]))
+    with pytest.raises(Foreign, match="was re-created; the new one has 2 replicas and is left alone"):
+        fault.mended(state)
+
+
+def test_a_restore_that_meets_nothing_but_conflicts_is_told_and_not_tried_for_ever(three, monkeypatch):
+    """What tries it again has a clock, and reports what it waits for."""
+    monkeypatch.setattr(scale_to, "CONFLICTS_S", 0.0)
+    fault = three.fault("scale_to_zero")
+    state = fault.snapshot()
+    fault.inject(state)
+    monkeypatch.setattr(three.admin, "set_scale", lambda *args, **more: None)
+    with pytest.raises(NotYet, match="is being changed by someone else: nothing but conflicts"):
+        fault.mend(state)

@@ -67,5 +67,8 @@ def test_with_the_class_none_the_run_says_who_set_it_back_and_leaves_nothing_ope
     assert "changed by someone else, left alone" in evidence
     assert found["exercised"][0] != "pass"
     (left,) = [e for e in told if (e["move"], e["stage"]) == ("mend", "fail")]
-    assert "llm/llama-fp8-predictor was scaled to 1 by someone else" in left["error"]
+    assert (
+        "llm/llama-fp8-predictor (replicas before the fault: 1) was scaled to 1 by someone else"
+        in left["error"]
+    )
     assert left["detail"] == {"foreign": True}
