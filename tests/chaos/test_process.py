@@ -8,9 +8,11 @@ import sys
 import pytest
 from aiohttp import web
 
+from chaos.cluster import process_gone
 from chaos.plan import pauses
 from contract import timeline
 from tests.chaos.stand import LONG, ROOT, events, until
+from tests.chaos.test_guardian import guardian_of
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
@@ -32,24 +34,32 @@ def test_the_end_of_the_leash_mends_and_leaves(stand, chaos):
     assert stand.ready() == 1
 
 
-def test_a_killed_controllers_fault_is_found_and_mended_by_restore(stand, chaos, tmp_path):
+def restore() -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "chaos", "restore"]
+    return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=60)
+
+
+def test_a_killed_controllers_fault_is_found_and_mended_by_restore(stand, chaos):
     process = chaos()
-    process.kill()
-    process.wait()
-    assert stand.replicas() == 0
-
-    def restore() -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "chaos", "restore"]
-        return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=60)
-
-    done = restore()
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "scale_to_zero on ml/vllm-server" in done.stdout
-    assert "restored" in done.stdout  # by it, or by the guardian, which is at it too
+    guardian = guardian_of(process)
+    os.kill(guardian, signal.SIGSTOP)  # it would be at it too, and might be the first
+    try:
+        process.kill()
+        process.wait()
+        assert stand.replicas() == 0
+        done = restore()
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "scale_to_zero on ml/vllm-server" in done.stdout
+        assert "restored" in done.stdout
+        assert stand.ready() == 1
+        assert stand.leases() == []
+        assert "by" in (process.folder / "restore.jsonl").read_text()
+        assert restore().stdout == "nothing is open\n"
+    finally:
+        os.kill(guardian, signal.SIGCONT)
+    until(lambda: process_gone(guardian), "the guardian finds nothing left to do, and has left")
     assert stand.ready() == 1
     assert stand.leases() == []
-    assert "by" in (process.folder / "restore.jsonl").read_text()
-    assert restore().stdout == "nothing is open\n"
 
 
 def test_restore_finds_a_fault_by_its_lease_alone(stand, chaos, tmp_path, monkeypatch):
