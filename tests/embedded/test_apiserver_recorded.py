@@ -28,6 +28,9 @@ LAG_S = 60.0
 # … and where they are waited for: as long as a state must last to be seen.
 PATIENT_LAG_S = 0.5
 
+# How long a Pod is on its way out: some forty requests of a replay look at it meanwhile, on a machine that may be slow.
+STOP_S = 6.0
+
 # Files in which a GET is asked again until it matches: they show states in their order, not instants.
 PATIENT = ("03-scale-to-zero", "05-scale-up", "14-failed-pod", "16-statefulset-scale", "17-hpa")
 
@@ -87,7 +90,7 @@ def as_recorded(name: str, kind: str = "Deployment", replicas: int = 1) -> list[
         name,
         kind=kind,
         ready_s=1.0,
-        stop_s=1.0,
+        stop_s=STOP_S,
         port=held_port(),
         container_port=port,
         image=image,

@@ -36,7 +36,9 @@ def inputs(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     stack = yaml.safe_load((ROOT / "topologies/embedded.yaml").read_text())
     stack["tiers"] = stack["tiers"][:1]
-    stack["embedded"]["engines"] = {"vllm": {"personality": "vllm", "startup-duration": "200ms"}}
+    # Kept connections outlast the hang: one that had been kept for longer than the engine keeps it would be reset after it.
+    vllm = {"personality": "vllm", "startup-duration": "200ms", "http-timeout-keep-alive": "60s"}
+    stack["embedded"]["engines"] = {"vllm": vllm}
     (tmp_path / "one.yaml").write_text(yaml.safe_dump(stack))
     gateway = yaml.safe_load((ROOT / "topologies/litellm.yaml").read_text())
     gateway["model_list"] = gateway["model_list"][:1]
