@@ -187,7 +187,7 @@ def test_a_gateway_that_is_killed_in_mid_stream_loses_what_no_retry_saves(one, t
 
 
 def test_a_unit_that_would_not_start_again_is_named_before_it_is_taken_away(one, tmp_path):
-    assert "gateway: lists vllm-qwen, streams" in one.plan()
+    assert "gateway: lists vllm-qwen, " in one.plan()  # then its version, and that it streams
     away = one.config.rename(one.folder / "moved.yaml")
     try:
         wanted = (
