@@ -203,17 +203,25 @@ class _Lists:
         return Gaps.one_after_another(self._lengths.whole(), self._numbers.whole())
 
 
-def split(rows: pd.DataFrame, by: Sequence[str], parts: Sequence[np.ndarray]) -> list[pd.DataFrame]:
+def of_table(rows: pd.DataFrame) -> dict[str, Column]:
+    """Its columns, which are not copied."""
+    return {
+        str(name): column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array
+        for name, column in rows.items()
+    }
+
+
+def split(rows: dict[str, Column], by: Sequence[str], parts: Sequence[np.ndarray]) -> list[pd.DataFrame]:
     """Of each part (which rows are in it) a table, in the order of these columns; missing ones last, equals as they stand.
 
-    Takes the columns out of `rows` one after another, so that the whole is never there twice.
+    Takes the columns out of `rows` one after another, so that the whole is never there twice where nobody else holds it.
+    They are no table: a table makes itself anew for each column that is taken out of it.
     """
-    order = np.lexsort([rows[name].to_numpy(float) for name in reversed(by)])
+    order = np.lexsort([np.asarray(rows[name], float) for name in reversed(by)])
     taken = [order[part[order]] for part in parts]
     found: list[dict[str, Column]] = [{} for _ in parts]
-    for name in map(str, rows.columns):
-        column = rows.pop(name)
-        values = column.to_numpy() if isinstance(column.dtype, np.dtype) else column.array
+    for name in list(rows):
+        values = rows.pop(name)
         for columns, which in zip(found, taken, strict=True):
             columns[name] = values.take(which)
     return [pd.DataFrame(columns, copy=False) for columns in found]

@@ -213,7 +213,9 @@ def read(path: Path, told: Told = silent) -> Frames:
     asks, of_documents = _asks(path, torn, told)
     asks = _derived(clocks.one_clock(asks, ["intended_at", "sent_at"], offsets), client)
     classified = _classified(asks, of_documents)
-    asks, covered, warmup = _split(asks)
+    held = columns.of_table(asks)
+    del asks
+    asks, covered, warmup = _split(held)
     columns.give_back()
     return Frames(
         path=path,
@@ -296,16 +298,16 @@ def _classified(asks: pd.DataFrame, of_documents: pa.Table) -> pd.DataFrame:
     wrong = [None if w is None else tuple(w) for w in of_documents["wrong"].to_pylist()]
     told["wrong"] = pd.Series(wrong, dtype=object)
     at = of_documents["row"].to_numpy()
-    rows = {name: asks[name].take(at).reset_index(drop=True) for name in CLASSIFIED}
+    rows = {name: asks[name].array.take(at) for name in CLASSIFIED}
     found = pd.concat([pd.DataFrame(rows), told], axis=1)
     found = found[(found["lane"] != Lane.WARMUP) & found["sent_at"].notna()]
     return found.sort_values("sent_at", kind="stable", ignore_index=True)
 
 
-def _split(asks: pd.DataFrame) -> list[pd.DataFrame]:
+def _split(asks: dict[str, columns.Column]) -> list[pd.DataFrame]:
     """[asks that metrics rest on, covered slots, warm-up]."""
-    covered = asks["covered_by"].notna().to_numpy(bool)
-    warm = (asks["lane"] == Lane.WARMUP).to_numpy(bool)
+    covered = ~np.asarray(pd.isna(asks["covered_by"]), bool)
+    warm = np.asarray(asks["lane"] == Lane.WARMUP, bool)
     return columns.split(
         asks, by=("sent_at", "intended_at"), parts=(~covered & ~warm, covered, warm & ~covered)
     )

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from math import sqrt
+from statistics import NormalDist
 
-from scipy import optimize, stats
+from analysis.trials import wilson
 
 CONFIDENCE = 0.95
-_Z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+_Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 _EDGE = 1e-12  # from −1 and 1, where a difference has no variance
 _MOST = 100_000  # pairs: who would need more will not play them
 
@@ -31,8 +32,8 @@ class Paired:
 
 def share_interval(hits: int, n: int) -> tuple[float, float]:
     """Wilson's 95 % score interval of a share (Wilson 1927, JASA 22:209-212): within 0 and 1, and no point at either end."""
-    found = stats.binomtest(hits, n).proportion_ci(CONFIDENCE, method="wilson")
-    return float(found.low), float(found.high)
+    _, low, high = wilson(hits / n, n, _Z)
+    return (0.0 if hits == 0 else low), (1.0 if hits == n else high)
 
 
 def score_interval(gained: float, lost: float, n: float) -> tuple[float, float]:
@@ -42,6 +43,9 @@ def score_interval(gained: float, lost: float, n: float) -> tuple[float, float]:
     likely share of the lost if the difference is δ. It stays within −1 and 1, and where no pair differs it is not a point
     but ± z² / (n + z²): that nothing differed in few pairs shows little.
     """
+    # Here: it takes most of a second, and a run without documents needs none.
+    from scipy.optimize import brentq
+
     assert n > 0
     assert 0 <= gained + lost <= n + 1e-9
     d = (gained - lost) / n
@@ -49,8 +53,8 @@ def score_interval(gained: float, lost: float, n: float) -> tuple[float, float]:
     def beyond(delta: float, side: int) -> float:
         return side * _score(delta, gained, lost, n) - _Z
 
-    low = -1.0 if lost >= n else optimize.brentq(beyond, _EDGE - 1, d, args=(1,))
-    high = 1.0 if gained >= n else optimize.brentq(beyond, d, 1 - _EDGE, args=(-1,))
+    low = -1.0 if lost >= n else brentq(beyond, _EDGE - 1, d, args=(1,))
+    high = 1.0 if gained >= n else brentq(beyond, d, 1 - _EDGE, args=(-1,))
     return float(low), float(high)
 
 

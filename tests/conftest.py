@@ -5,6 +5,8 @@ import pytest
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for n, item in enumerate(items):
+        if item.get_closest_marker("xdist_group"):
+            continue  # it says itself with which others it shares something
         part = item.path.parent.name
         if part == "whole":
             group = part  # one gateway for all of them

@@ -190,5 +190,12 @@ def percent(part: float, whole: float) -> str:
 
 
 def save(made: Figure, path: Path) -> None:
+    """Lay it out and draw it once. `savefig` draws every figure twice, the first time for its layout alone."""
     with rc_context(LOOK):
-        made.savefig(path, dpi=DPI, metadata={"Software": None})
+        layout = made.get_layout_engine()
+        if layout is not None:
+            layout.execute(made)
+            made.set_layout_engine("none")
+        canvas = made.canvas
+        assert isinstance(canvas, FigureCanvasAgg)  # as `figure` gave it
+        canvas.print_png(path, metadata={"Software": None})

@@ -172,12 +172,12 @@ def _served(axes: Axes, run: Evidence, high: float) -> None:
     good, place = asks["good"].to_numpy(bool), style.places(asks["tier"], run.frames.tiers)
     asked = np.histogram(at, edges)[0]
     counts = np.array([np.histogram(at[good & (place == i)], edges)[0] for i in range(len(run.frames.tiers))])
-    colours, wide = list(style.tier_colours(run.frames.tiers).values()), np.diff(edges)
+    colours = list(style.tier_colours(run.frames.tiers).values())
     _carry(axes, counts, asked, edges, colours)
     share = counts / np.maximum(1, counts.sum(axis=0))
-    bottom = np.zeros(len(wide))
+    bottom = np.zeros(len(edges) - 1)
     for colour, part in zip(colours, share, strict=True):
-        axes.bar(edges[:-1], part, wide, bottom, align="edge", color=colour, lw=0)
+        axes.stairs(bottom + part, edges, baseline=bottom, fill=True, color=colour)
         bottom = bottom + part
     axes.set_ylim(0, 1)
     axes.set_yticks([0.5], ["who served"])
@@ -188,8 +188,12 @@ def _served(axes: Axes, run: Evidence, high: float) -> None:
 def _carry(axes: Axes, counts: np.ndarray, asked: np.ndarray, edges: np.ndarray, colours: list[str]) -> None:
     """Where nobody asked, whoever served last, pale."""
     last = None
+    pale = np.zeros(counts.shape)
     for i in range(len(asked)):
         here = np.flatnonzero(counts[:, i])
         if not asked[i] and last is not None:
-            axes.bar(edges[i], 1, edges[i + 1] - edges[i], align="edge", color=colours[last], alpha=0.3, lw=0)
+            pale[last, i] = 1
         last = here[-1] if len(here) else last
+    for colour, part in zip(colours, pale, strict=True):
+        if part.any():
+            axes.stairs(part, edges, fill=True, color=colour, alpha=0.3)

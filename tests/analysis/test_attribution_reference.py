@@ -202,19 +202,18 @@ def random_run(seed):
 
 @pytest.fixture(scope="module")
 def looped():
-    """Of each run the outages and the classes that the loop finds."""
+    """Of each run what it is, and the outages and the classes that the loop finds."""
     found = []
     for seed in range(RUNS):
-        asks, ranks, trials, lost_at, health, cooldown_s = random_run(seed)
+        run = asks, ranks, trials, lost_at, health, cooldown_s = random_run(seed)
         outages = outages_looped(trials, lost_at, asks, cooldown_s)
-        found.append((outages, why_looped(asks, ranks, outages, health)))
+        found.append((run, outages, why_looped(asks, ranks, outages, health)))
     return found
 
 
 @pytest.mark.parametrize("seed", range(RUNS))
 def test_over_columns_every_answer_has_the_same_class_for_the_same_reason(looped, seed):
-    asks, ranks, trials, lost_at, health, cooldown_s = random_run(seed)
-    outages, classes = looped[seed]
+    (asks, ranks, trials, lost_at, health, cooldown_s), outages, classes = looped[seed]
     assert outages_of(trials, lost_at, asks, cooldown_s) == outages
     found = why_lower(asks, ranks, outages, health)
     assert found.columns.tolist() == TOLD
@@ -224,7 +223,7 @@ def test_over_columns_every_answer_has_the_same_class_for_the_same_reason(looped
 
 
 def test_the_random_runs_have_every_class_for_every_reason(looped):
-    classes = pd.concat([found for _, found in looped])
+    classes = pd.concat([found for _, _, found in looped])
     whys = Counter(classes["why"])
     assert all(whys[why] > 30 for why in Why), whys
     states = Counter(word for told in classes["because"] for word in told.replace(",", "").split())

@@ -12,6 +12,7 @@ from analysis.figures import timeline
 from analysis.finding import Finding, Status, unknown
 from analysis.html import headline
 from contract.records import Lane, Outcome
+from tests.analysis.reports import pictures
 from tests.analysis.test_html import Page
 from tests.synthetic import Hole, make
 
@@ -130,7 +131,8 @@ def test_what_failed_comes_before_what_is_unknown_and_no_reason_fills_the_screen
 
 def test_a_fault_that_was_not_mended_is_named_in_the_first_line(tmp_path, capsys):
     made = make(tmp_path, steps=STEPS, duration_s=64, pairs=0, expect={}, drop=[("mend", "effective")])
-    assert main(["report", str(made.path), "--quiet"]) == 4
+    with pictures():
+        assert main(["report", str(made.path), "--quiet"]) == 4
     line = (made.path / "report" / "summary.md").read_text().splitlines()[2]
     assert line == "- **restored: fail: gaming-mode #1 (scale_to_zero on vllm): not mended**"
 

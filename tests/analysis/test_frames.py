@@ -12,6 +12,7 @@ from analysis.finding import Status
 from contract.records import REQUESTS, Ask, Lane
 from contract.refusal import Refusal
 from contract.run import read_arrow
+from tests.analysis.reports import pictures
 from tests.synthetic import Hole, make, three_tier
 
 SHORT = [Hole("s", "vllm", 10, 10)]
@@ -48,7 +49,8 @@ def test_missing_files_are_empty_tables(tmp_path):
     assert run.trials == []
     assert run.ended_at == run.started_at
     found = report.judge(Evidence(run))
-    report.write(Evidence(run), found)
+    with pictures():
+        report.write(Evidence(run), found)
     assert found.exit_code == 5
 
 

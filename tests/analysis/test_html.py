@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 
 from analysis import frames, html, report, tables
-from analysis.__main__ import main
 from analysis.evidence import Evidence
 from analysis.html import checks, drawn, headline, records, strips, timeline
 from contract.records import Lane, Outcome
@@ -67,15 +66,8 @@ def page_of(made):
 
 
 @pytest.fixture(scope="module")
-def three(tmp_path_factory):
-    made = three_tier(tmp_path_factory.mktemp("three"))
-    assert main(["report", str(made.path), "--quiet"]) == 0
-    return made
-
-
-@pytest.fixture(scope="module")
-def page(three):
-    return Page((three.path / "report" / "report.html").read_text())
+def page(reported):
+    return Page((reported.path / "report" / "report.html").read_text())
 
 
 def test_the_page_is_well_nested_and_its_headings_are_in_order(page):
@@ -100,9 +92,9 @@ def test_every_link_within_the_page_arrives_and_no_id_is_there_twice(page):
     assert {a["href"][1:] for a in page.of("a") if a["href"].startswith("#")} <= set(ids)
 
 
-def test_links_to_files_beside_the_page_arrive(page, three):
+def test_links_to_files_beside_the_page_arrive(page, reported):
     for name in (a["href"] for a in page.of("a") if not a["href"].startswith("#")):
-        assert (three.path / "report" / name).exists(), name
+        assert (reported.path / "report" / name).exists(), name
 
 
 def test_nothing_is_loaded_from_anywhere(page):
@@ -121,8 +113,8 @@ def test_nothing_is_loaded_from_anywhere(page):
     assert not re.search(r"@import|url\(", next(iter(page.scripts.values())))  # the stylesheet
 
 
-def test_each_finding_of_the_verdict_is_a_row_with_its_numbers(page, three):
-    verdict = json.loads((three.path / "report" / "verdict.json").read_text())
+def test_each_finding_of_the_verdict_is_a_row_with_its_numbers(page, reported):
+    verdict = json.loads((reported.path / "report" / "verdict.json").read_text())
     text = page.text
     assert f"{verdict['status']} Every expectation was met" in text
     for f in verdict["findings"]:
@@ -137,14 +129,14 @@ def test_each_finding_of_the_verdict_is_a_row_with_its_numbers(page, three):
             assert " ".join(part.split()) in text
 
 
-def test_the_tables_show_the_numbers_of_the_csv_files(page, three):
-    failover = pd.read_csv(three.path / "report" / "failover.csv")
+def test_the_tables_show_the_numbers_of_the_csv_files(page, reported):
+    failover = pd.read_csv(reported.path / "report" / "failover.csv")
     for row in failover.to_dict("records"):
         assert f"{row['failover_s']:.2f} s" in page.text
         least, most = row["gap_new_lower_s"], row["gap_new_upper_s"]
         assert f"at least {least:.2f} s, in [{least:.2f}, {most:.2f}] s" in page.text
         assert f"{row['recovery_s']:.2f} s" in page.text
-    run = Evidence(frames.read(three.path))
+    run = Evidence(frames.read(reported.path))
     for part in tables.by_part(run).to_dict("records"):
         counts = " ".join(str(part[name]) for name in ("asked", "good"))
         assert f"{part['part']} {counts} " in page.text
@@ -155,10 +147,10 @@ def test_the_tables_show_the_numbers_of_the_csv_files(page, three):
         )
 
 
-def test_the_timeline_holds_every_ask_that_was_sent_with_its_record(page, three):
+def test_the_timeline_holds_every_ask_that_was_sent_with_its_record(page, reported):
     shown = json.loads(page.scripts["timeline-json"])
     kept = shown["records"]
-    asks = {a.request_id: a for a in three.asks if a.sent_at is not None}
+    asks = {a.request_id: a for a in reported.asks if a.sent_at is not None}
     assert set(kept["id"]) == set(asks)
     for i in (0, 100, kept["n"] - 1):
         ask = asks[kept["id"][i]]
@@ -300,16 +292,16 @@ def test_strips_mark_what_was_put_in(tmp_path):
     assert sum(found["vllm unwell"]["length"]) == pytest.approx(22, abs=2)
 
 
-def test_who_served_counts_what_was_asked(three):
-    run = Evidence(frames.read(three.path))
+def test_who_served_counts_what_was_asked(reported):
+    run = Evidence(frames.read(reported.path))
     f = run.frames
     found = timeline.served(f.asks[f.through_gateway], f.tiers, f.started_at, f.ended_at)
     assert sum(found["asked"]) == len(f.asks[f.through_gateway])
     assert sum(map(sum, found["good"].values())) == int(f.asks[f.through_gateway]["good"].sum())
 
 
-def test_the_clients_health_shows_its_worst_second(three):
-    f = frames.read(three.path)
+def test_the_clients_health_shows_its_worst_second(reported):
+    f = frames.read(reported.path)
     client = f.client.copy()
     client.loc[100, "hub_lag_ms"] = 77.0
     found = checks.client(client, f.started_at, f.ended_at)

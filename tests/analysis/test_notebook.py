@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+from matplotlib.figure import Figure
 
 from analysis import notebook
 from analysis.__main__ import main
@@ -15,6 +16,9 @@ from tests.synthetic import Hole, make
 
 BOOKS = sorted(notebook.NOTEBOOKS.glob("*.ipynb"))
 NAMES = [*notebook.OF_ONE_RUN, notebook.OF_TWO_RUNS]
+# One in a kernel of its own, with all that comes of it, and all of them cell by cell in this process; make verify has each
+# in its kernel.
+IN_KERNELS = [pytest.param(n, marks=() if n == notebook.OF_TWO_RUNS else pytest.mark.verify) for n in NAMES]
 PICTURES = {"per_tier_latency": 2, "failover_gap": 3, "throughput": 3, "compare": 3}
 
 
@@ -24,10 +28,44 @@ def small(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pages(small):
-    """Every notebook executed, compare.ipynb on a run and itself."""
-    assert main(["notebooks", str(small.path), "--against", str(small.path)]) == 0
-    return small.path / "report" / "notebooks"
+def page(small):
+    """The page of a notebook, executed once; compare.ipynb on a run and itself."""
+    written = {}
+
+    def of(name):
+        if name not in written:
+            two = name == notebook.OF_TWO_RUNS
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(notebook, "OF_ONE_RUN", () if two else (name,))
+                against = ["--against", str(small.path)] if two else []
+                assert main(["notebooks", str(small.path), *against]) == 0
+            written[name] = small.path / "report" / "notebooks" / f"{name}.html"
+        return written[name]
+
+    return of
+
+
+def shown(path):
+    """What each cell shows that ends in a value, executed in this process."""
+    names, values = {}, []
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            lines = [line for line in cell.source.splitlines() if not line.startswith("%")]
+            tree = ast.parse("\n".join(lines))
+            last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+            exec(compile(tree, path.name, "exec"), names)
+            if last is not None:
+                values.append(eval(compile(ast.Expression(last.value), path.name, "eval"), names))
+    return values
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
+def test_the_cells_of_a_notebook_run_and_show_its_pictures(small, monkeypatch, path):
+    for name in ("RUN", "A", "B"):
+        monkeypatch.setenv(name, str(small.path))
+    first, *others = shown(path)
+    assert small.path.name in str(first)
+    assert sum(isinstance(value, Figure) for value in others) == PICTURES[path.stem]
 
 
 def test_these_are_the_notebooks():
@@ -73,36 +111,44 @@ def test_stripping_takes_out_what_a_run_has_put_in(tmp_path):
     assert json.loads((tmp_path / "book.ipynb").read_text()) == json.loads(clean)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_leaves_its_page_and_its_pictures(pages, small, name):
-    assert len(list(pages.glob(f"{name}-*.png"))) == PICTURES[name]
-    assert (pages / f"{name}-1.png").read_bytes().startswith(b"\x89PNG")
-    text = (pages / f"{name}.html").read_text()
+@pytest.mark.parametrize("name", IN_KERNELS)
+def test_a_notebook_leaves_its_page_and_its_pictures(page, small, name):
+    folder = page(name).parent
+    assert len(list(folder.glob(f"{name}-*.png"))) == PICTURES[name]
+    assert (folder / f"{name}-1.png").read_bytes().startswith(b"\x89PNG")
+    text = page(name).read_text()
     assert text.count("data:image/png;base64,") == PICTURES[name]
     assert small.path.name in text
     assert "Warning" not in text
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_page_needs_no_network(pages, name):
+@pytest.mark.parametrize("name", IN_KERNELS)
+def test_a_page_needs_no_network(page, name):
     wants = Wants()
-    wants.feed((pages / f"{name}.html").read_text())
+    wants.feed(page(name).read_text())
     assert wants.scripts == 0
     assert wants.from_elsewhere == []
     assert "default-src 'none'" in wants.policy
 
 
-def test_a_run_compared_with_itself_shows_no_difference(pages):
-    text = (pages / "compare.html").read_text()
+def test_a_run_compared_with_itself_shows_no_difference(page):
+    text = page(notebook.OF_TWO_RUNS).read_text()
     assert "No difference found" in text
     assert "B is worse" not in text
 
 
-def test_without_another_run_nothing_is_compared(tmp_path, monkeypatch):
+def test_every_notebook_is_run_and_without_another_run_nothing_is_compared(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(notebook, "write", lambda name, given, out, told: written.append((name, given)))
+    of_one = [(name, {"RUN": str(tmp_path)}) for name in notebook.OF_ONE_RUN]
     notebook.write_all(tmp_path, None, tmp_path / "out")
-    assert written == [(name, {"RUN": str(tmp_path)}) for name in notebook.OF_ONE_RUN]
+    assert written == of_one
+    written.clear()
+    notebook.write_all(tmp_path, tmp_path / "before", tmp_path / "out")
+    assert written == [
+        *of_one,
+        (notebook.OF_TWO_RUNS, {"A": str(tmp_path / "before"), "B": str(tmp_path)}),
+    ]
 
 
 def test_a_cell_that_throws_is_told_with_its_text_and_ends_the_command(small, tmp_path, monkeypatch):

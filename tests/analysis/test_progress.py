@@ -108,7 +108,8 @@ def test_each_tells_every_item_before_its_turn():
     assert told == [("drawing a", 0.0), ("drawing b", 0.5)]
 
 
-def test_a_report_tells_each_of_its_stages(tmp_path):
+def test_a_report_tells_each_of_its_stages(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "write_one", lambda *_: None)
     said = []
     run = Evidence(frames.read(three_tier(tmp_path).path, lambda *a: said.append(a)))
     found = report.judge(run, lambda *a: said.append(a))

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 
 import pandas as pd
 import pytest
@@ -10,7 +11,8 @@ from analysis import figures, frames, tables
 from analysis.__main__ import main
 from analysis.evidence import Evidence
 from contract.records import Lane, Outcome
-from tests.synthetic import VLLM, Hole, World, answer, cut, make, three_tier
+from tests.analysis.reports import pictures
+from tests.synthetic import VLLM, Hole, World, answer, cut, make
 
 FILES = {
     "verdict.json", "junit.xml", "summary.csv", "failover.csv", "phases.csv", "reconciliation.csv", "summary.md", "report.html",
@@ -18,24 +20,18 @@ FILES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def three(tmp_path_factory):
-    """A report of the three tiers as they ought to go, made once."""
-    made = three_tier(tmp_path_factory.mktemp("three"))
-    assert main(["report", str(made.path), "--quiet"]) == 0
-    return made
-
-
-def test_a_report_holds_its_files_and_can_be_made_again(three, capsys):
-    assert {p.name for p in (three.path / "report").iterdir()} == FILES
-    before = (three.path / "report" / "verdict.json").read_text()
-    assert main(["report", str(three.path)]) == 0
-    assert (three.path / "report" / "verdict.json").read_text() == before
+def test_a_report_holds_its_files_and_can_be_made_again(reported, tmp_path, capsys):
+    assert {p.name for p in (reported.path / "report").iterdir()} == FILES
+    again = shutil.copytree(reported.path, tmp_path / reported.path.name)
+    with pictures("timeline"):
+        assert main(["report", str(again)]) == 0
+    for name in ("verdict.json", "junit.xml", "summary.csv", "timeline.csv", "timeline.png"):
+        assert (again / "report" / name).read_bytes() == (reported.path / "report" / name).read_bytes(), name
     assert "three_tier: pass (exit code 0)" in capsys.readouterr().out
 
 
-def test_the_failover_table_finds_what_was_put_in(three):
-    table = pd.read_csv(three.path / "report" / "failover.csv").set_index("step")
+def test_the_failover_table_finds_what_was_put_in(reported):
+    table = pd.read_csv(reported.path / "report" / "failover.csv").set_index("step")
     row = table.loc["gaming-mode"]
     assert row["first_answer_by"] == "ollama"
     assert row["effective_s"] == pytest.approx(3.0)
@@ -45,11 +41,11 @@ def test_the_failover_table_finds_what_was_put_in(three):
     assert table["cuts"].tolist() == [1, 4]
 
 
-def test_the_phases_add_up_to_what_users_asked_and_hold_what_befell_them(three):
-    table = pd.read_csv(three.path / "report" / "phases.csv")
+def test_the_phases_add_up_to_what_users_asked_and_hold_what_befell_them(reported):
+    table = pd.read_csv(reported.path / "report" / "phases.csv")
     first = table[table["step"].isna() | (table["step"] == "gaming-mode")]
     assert first["phase"].tolist() == ["baseline", "transition", "in effect", "mending", "settling"]
-    users = [a for a in three.asks if (a.lane, a.via) == ("load", "gateway")]
+    users = [a for a in reported.asks if (a.lane, a.via) == ("load", "gateway")]
     assert table["asked"].sum() == first["asked"].sum() == len(users)
     assert first["length_s"].tolist() == pytest.approx([39.95, 3, 107, 4, 51], abs=1)
     assert first["cut"].tolist() == [0, 1, 4, 0, 0]
@@ -93,16 +89,16 @@ def test_cuts_and_stalls_stand_apart_in_the_failover_table(tmp_path):
     assert row["detection_s"] == pytest.approx(3.15, abs=0.3)
 
 
-def test_the_summary_adds_up_to_the_asks(three):
-    table = pd.read_csv(three.path / "report" / "summary.csv")
-    assert table["n"].sum() == len(three.asks)
+def test_the_summary_adds_up_to_the_asks(reported):
+    table = pd.read_csv(reported.path / "report" / "summary.csv")
+    assert table["n"].sum() == len(reported.asks)
     through = table[(table["tier"] == "vllm") & (table["via"] == "gateway")].iloc[0]
     assert through["p50_ttft_ms"] == pytest.approx(82, abs=3)
     assert through["witness_end"] == through["ok"]
 
 
-def test_the_tables_for_documents_hold_both_tables_and_the_witnesses(three):
-    text = (three.path / "report" / "summary.md").read_text()
+def test_the_tables_for_documents_hold_both_tables_and_the_witnesses(reported):
+    text = (reported.path / "report" / "summary.md").read_text()
     assert "| ollama | ollama (synthetic) | model-of-ollama |" in text
     assert "| NFR65 failover |" in text
     assert "verified by witness: end" in text
@@ -113,7 +109,8 @@ def test_a_report_of_a_killed_run_says_that_it_was_cut_short(tmp_path):
     made = make(
         tmp_path, [Hole("s", "vllm", 10, 20)], duration_s=30, status=None, drop=[("mend", "effective")]
     )
-    assert main(["report", str(made.path), "--quiet"]) == 4
+    with pictures():
+        assert main(["report", str(made.path), "--quiet"]) == 4
     text = (made.path / "report" / "summary.md").read_text()
     assert "**The run was cut short: the run was never closed" in text
     assert "**not restored**" in text

@@ -10,6 +10,7 @@ from analysis import frames, metrics, outages, overhead, page, report, tables
 from analysis.__main__ import main
 from analysis.evidence import Evidence
 from analysis.figures import ttft_itl
+from tests.analysis.reports import pictures
 from tests.synthetic import OLLAMA, three_tier
 
 ALL = ("vllm", "ollama", "openai")
@@ -81,8 +82,10 @@ def test_goodput_judges_by_the_end_what_showed_no_token(runs):
 
 def test_the_whole_report_is_made_and_says_how_many_there_were(runs):
     _, run = runs
-    assert main(["report", str(run.frames.path), "--quiet"]) == 0
+    with pictures():
+        assert main(["report", str(run.frames.path), "--quiet"]) == 0
     folder = run.frames.path / "report"
+    assert not (folder / "errors.txt").exists()
     assert json.loads((folder / "verdict.json").read_text())["exit_code"] == 0
     good = int(run.frames.asks["good"].sum())
     assert f"{good} good answers show no token" in (folder / "summary.md").read_text()

@@ -14,6 +14,7 @@ from analysis.finding import Finding, Status, judge_at_most, worst
 from analysis.trials import Value
 from contract.records import Event
 from contract.run import ABORTED
+from tests.analysis.reports import pictures
 from tests.synthetic import START, VLLM, Hole, make, rounds, three_tier
 
 P, F, U = Status.PASS, Status.FAIL, Status.UNKNOWN
@@ -224,7 +225,8 @@ def test_a_checker_that_throws_keeps_its_traceback_in_the_runs_report_and_the_re
         in found.findings[0].evidence
     )
     assert found.exit_code == 5
-    folder = report.write(run, found)
+    with pictures("timeline"):
+        folder = report.write(run, found)
     kept = (folder / "errors.txt").read_text()
     assert "expectation broken\nTraceback (most recent call last):" in kept
     assert "in _thrower" in kept
@@ -259,7 +261,8 @@ def test_one_part_of_a_report_that_throws_costs_no_other_and_is_not_silent(
     monkeypatch.setattr(where, throw)
     if where.startswith("analysis.tables"):
         report.TABLES["phases"] = throw
-    code = main(["report", str(made.path)])
+    with pictures("served_by", "timeline"):
+        code = main(["report", str(made.path)])
     said = capsys.readouterr()
     folder = made.path / "report"
     assert code == json.loads((folder / "verdict.json").read_text())["exit_code"]
@@ -281,11 +284,11 @@ def test_one_part_of_a_report_that_throws_costs_no_other_and_is_not_silent(
 def test_a_report_that_is_made_again_without_a_mistake_keeps_no_traceback(tmp_path):
     made = make(tmp_path, duration_s=10)
     run = Evidence(frames.read(made.path))
-    folder = report.write(
-        run, verdict.judge(run, [Expectation("broken", SimpleNamespace(id=None), _thrower)])
-    )
-    assert (folder / "errors.txt").exists()
+    broken = verdict.judge(run, [Expectation("broken", SimpleNamespace(id=None), _thrower)])
     again = Evidence(frames.read(made.path))
-    report.write(again, report.judge(again))
+    with pictures():
+        folder = report.write(run, broken)
+        assert (folder / "errors.txt").exists()
+        report.write(again, report.judge(again))
     assert not (folder / "errors.txt").exists()
     assert "errors.txt" not in (folder / "report.html").read_text()

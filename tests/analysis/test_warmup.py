@@ -5,6 +5,7 @@ import pytest
 from analysis import frames, report
 from analysis.evidence import Evidence
 from contract.records import GATEWAY, Ask, Lane, Outcome
+from tests.analysis.reports import pictures
 from tests.synthetic import START, three_tier
 
 WARM = [
@@ -28,7 +29,8 @@ def reports(tmp_path_factory):
     for extra in ((), WARM):
         run = Evidence(frames.read(three_tier(tmp_path_factory.mktemp("run"), extra=extra).path))
         verdict = report.judge(run)
-        folder = report.write(run, verdict)
+        with pictures():
+            folder = report.write(run, verdict)
         found.append(
             (len(run.frames.warmup), verdict.findings, {f: (folder / f).read_text() for f in DERIVED})
         )

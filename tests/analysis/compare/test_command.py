@@ -1,11 +1,14 @@
 """From run folders to the exit code: what is found, what is refused, and that a baseline file stands for its run."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from analysis import progress
 from analysis.__main__ import main
-from analysis.compare import baseline
+from analysis.compare import baseline, command, figures
+from analysis.figures import style
 from tests import synthetic
 from tests.synthetic import VLLM, Engine, Hole, rounds
 
@@ -21,6 +24,32 @@ def run(results, name, seed=1, **more):
 def told(folder):
     data = json.loads((folder / "comparison.json").read_text())
     return data, {(r["metric"], r["statistic"], r["of"], r["via"] or ""): r for r in data["rows"]}
+
+
+@pytest.fixture(scope="module")
+def known():
+    """The sides of run folders that were worked out before."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def each_run_is_worked_out_once(known, monkeypatch):
+    work_out = command.side
+
+    def side(text, tell=progress.silent):
+        if not Path(text).is_dir():
+            return work_out(text, tell)
+        if text not in known:
+            known[text] = work_out(text, tell)
+        return known[text]
+
+    monkeypatch.setattr(command, "side", side)
+    monkeypatch.setattr(style, "DPI", 50)  # fewer pixels; a picture's layout is in inches
+
+
+@pytest.fixture
+def without_pictures(monkeypatch):
+    monkeypatch.setattr(figures, "FIGURES", {})
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +81,7 @@ def test_50_ms_more_are_found_and_the_gate_falls(runs, tmp_path, capsys):
         assert (tmp_path / name).stat().st_size > 500
 
 
-def test_a_tolerance_opens_the_gate(runs, tmp_path):
+def test_a_tolerance_opens_the_gate(runs, tmp_path, without_pictures):
     calm, _, slower = runs
     assert (
         main(["compare", str(calm), str(slower), "--tolerance", "100%,overhead=80ms", "--out", str(tmp_path)])
@@ -68,7 +97,7 @@ def test_a_run_and_itself(runs, tmp_path):
     assert {r["difference"] for r in rows.values()} <= {0.0, None}
 
 
-def test_the_same_truth_with_another_seed(runs, tmp_path):
+def test_the_same_truth_with_another_seed(runs, tmp_path, without_pictures):
     calm, again, _ = runs
     assert main(["compare", str(calm), str(again), "--out", str(tmp_path)]) == 0
 
@@ -103,7 +132,9 @@ def test_a_baseline_of_another_format_is_refused(runs, tmp_path, capsys, change,
     assert says in capsys.readouterr().err
 
 
-def test_a_baseline_may_be_saved_with_a_bom_and_holds_no_number_without_end(runs, tmp_path, capsys):
+def test_a_baseline_may_be_saved_with_a_bom_and_holds_no_number_without_end(
+    runs, tmp_path, capsys, without_pictures
+):
     assert main(["baseline", str(runs[0])]) == 0
     text, file = capsys.readouterr().out, tmp_path / "kept.json"
     file.write_text("\ufeff" + text)

@@ -253,16 +253,23 @@ def test_a_fault_that_was_not_mended_and_a_run_that_did_not_end_are_compared_too
 KINDS = ("refused", "rejected", "broken", "cut", "stalled", "timeout", "filtered")
 
 
-@pytest.mark.parametrize("outcome", KINDS)
-def test_every_kind_of_failure_is_compared_by_itself(sides, tmp_path, outcome):
+@pytest.fixture(scope="module")
+def failing(sides, tmp_path_factory):
+    """A run that is well, and one in which the requests of users failed in each way, 50 in each."""
     lost = [
-        Ask(f"ask-x{i}", "chat", Lane.LOAD, GATEWAY, True, START + 3 + i, START + 3 + i, outcome, latency_ms=9.0)
+        Ask(f"ask-{outcome}-{i}", "chat", Lane.LOAD, GATEWAY, True, START + 3 + i, START + 3 + i, outcome, latency_ms=9.0)
+        for outcome in KINDS
         for i in range(50)
     ]  # fmt: skip
-    c = compared(sides[0], _side(_made(tmp_path, extra=lost)))
-    row = next(r for r in c.rows if (r.metric, r.of) == (outcome, "all tiers"))
+    return compared(sides[0], _side(_made(tmp_path_factory.mktemp("failing"), extra=lost)))
+
+
+@pytest.mark.parametrize("outcome", KINDS)
+def test_every_kind_of_failure_is_compared_by_itself(failing, outcome):
+    row = next(r for r in failing.rows if (r.metric, r.of) == (outcome, "all tiers"))
     assert row.judged is Judged.WORSE
-    assert c.exit_code == 1
+    assert 50 <= row.b.hits < 100
+    assert failing.exit_code == 1
 
 
 def test_what_neither_run_had_is_no_comparison_that_the_others_must_pay_for():

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from analysis import figures, frames
 from analysis.evidence import Evidence
 from analysis.figures import timeline
+from tests.analysis.reports import pictures
 from tests.synthetic import START, VLLM, Hole, make, rounds, three_tier
 from tests.synthetic_documents import classify
 
@@ -58,7 +59,8 @@ def run(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", figures.catalogue())
-def test_a_figure_is_drawn_of_every_run_and_says_what_it_shows(run, name, tmp_path):
+def test_a_figure_is_drawn_of_every_run_and_says_what_it_shows(run, name, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures.style, "DPI", 50)  # fewer pixels; its layout is in inches
     module = figures.catalogue()[name]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -101,6 +103,9 @@ def test_a_figure_that_throws_costs_no_report(tmp_path, monkeypatch):
 
     monkeypatch.setattr(timeline, "draw", draw)
     run = Evidence(frames.read(make(tmp_path, rate=1, probe_rate=0, pairs=0, duration_s=10).path))
-    figures.write_all(run, tmp_path)
-    assert (tmp_path / "timeline.png").stat().st_size > 1000
-    assert len(pd.read_csv(tmp_path / "timeline.csv"))
+    with pictures("timeline", "ttft_itl"):
+        figures.write_all(run, tmp_path)
+    for name in ("timeline", "ttft_itl"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 1000
+        assert len(pd.read_csv(tmp_path / f"{name}.csv"))
+    assert run.thrown.parts() == ["figure timeline (KeyError: 'latency')"]
