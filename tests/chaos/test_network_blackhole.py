@@ -222,12 +222,12 @@ def test_missing_rights_are_named(small):
 def test_a_run_finds_it_effective_by_asking_and_mends_it(stand, chaos):
     text = """
 hypothesis: it comes back
-baseline: 1s
+baseline: 0s
 settle: 1s
 max: 5m
-steps: [{name: cut-off, at: 3s, for: 120s, fault: network_blackhole, target: vllm}]
+steps: [{name: cut-off, at: 0s, for: 120s, fault: network_blackhole, target: vllm}]
 """
-    process = chaos(text=text)
+    process = chaos(stand, text=text)
     (found,) = [e for e in events(process.folder) if e["stage"] == "effective"]
     assert found["detail"]["policy"] == "brownout-deployment-vllm-server"
     assert "vllm does not answer" in found["detail"]["asked"]

@@ -252,7 +252,7 @@ settle: 1s
 max: 1m
 steps: [{name: restart, at: 1500ms, for: 3s, fault: pod_kill, target: vllm, with: {every: 1s}}]
 """
-    found = Walk(stand, tmp_path, text=text)
+    found = Walk(stand, tmp_path, text=text, hold=True)
     assert not found.end().not_restored
     assert found.told.count("inject again") == 2
     assert found.told[-2:] == ["mend commanded", "mend effective"]
