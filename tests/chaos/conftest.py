@@ -73,7 +73,7 @@ def chaos(tmp_path, state_home):
         started.append(process)
         process.folder = folder
         if wait_for:
-            until(lambda: [e for e in events(folder) if e["stage"] == wait_for], f"inject {wait_for}", 60)
+            until(lambda: _reached(process, wait_for), f"inject {wait_for}", 60)
         return process
 
     yield start
@@ -84,6 +84,13 @@ def chaos(tmp_path, state_home):
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+def _reached(process: subprocess.Popen, stage: str) -> bool:
+    if any(e["stage"] == stage for e in events(process.folder)):
+        return True
+    assert process.poll() is None, process.stderr and process.stderr.read()
+    return False
 
 
 def written(tmp_path: Path, target, text: str | None) -> Path:

@@ -258,7 +258,7 @@ tiers:
         return f"http://127.0.0.1:{port}"
 
 
-def until(holds: Callable[[], Any], what: str, within_s: float = 20.0) -> Any:
+def until(holds: Callable[[], Any], what: str, within_s: float = 60.0) -> Any:
     """Wait for a condition; the test fails with its words when it does not come."""
     over = time.monotonic() + within_s
     while not (seen := holds()):
@@ -268,5 +268,7 @@ def until(holds: Callable[[], Any], what: str, within_s: float = 20.0) -> Any:
 
 
 def events(folder: Path) -> list[dict[str, Any]]:
+    """What chaos has told so far; a line that is being written is none yet."""
     path = folder / "chaos.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]

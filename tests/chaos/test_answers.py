@@ -18,7 +18,8 @@ from tests.chaos.passing import Passing
 from tests.chaos.stand import until
 from tests.contract.exchanges import plain
 from tests.embedded.test_engine import QUICK, running
-from tests.scenarios.server import Server, free_port
+from tests.ports import held_port
+from tests.scenarios.server import Server
 
 
 def _missing(patience_s=10.0, **tier):
@@ -59,7 +60,7 @@ def test_a_tier_that_has_no_url_cannot_be_asked_and_is_not_called_answered():
 
 
 def test_what_is_missing_is_said():
-    assert _missing(url=f"http://127.0.0.1:{free_port()}").startswith("ollama does not answer: refused: ")
+    assert _missing(url=f"http://127.0.0.1:{held_port()}").startswith("ollama does not answer: refused: ")
     with Server(
         [plain({"message": {"content": "x"}, "done": True, "done_reason": "stop", "eval_count": 0})]
     ) as server:
@@ -123,7 +124,7 @@ def test_the_gateway_is_asked_itself_and_whichever_tier_answers_will_do(ollama):
         "name": "vllm",
         "match": {"group": "b"},
         "model": "qwen",
-        "url": f"http://127.0.0.1:{free_port()}",
+        "url": f"http://127.0.0.1:{held_port()}",
     }
     gateway = {"url": f"http://127.0.0.1:{ollama.port}", "model": "qwen"}
     found = Topology.model_validate({"gateway": gateway, "tiers": [tier]})
@@ -131,7 +132,7 @@ def test_the_gateway_is_asked_itself_and_whichever_tier_answers_will_do(ollama):
     assert asked.missing("gateway", 10.0) is None
     assert asked.missing("vllm", 10.0).startswith("vllm does not answer: refused: ")
     gone = Topology.model_validate(
-        {"gateway": gateway | {"url": f"http://127.0.0.1:{free_port()}"}, "tiers": [tier]}
+        {"gateway": gateway | {"url": f"http://127.0.0.1:{held_port()}"}, "tiers": [tier]}
     )
     assert (
         Answers(gone, ["gateway"], Clock())
@@ -185,6 +186,7 @@ def test_one_request_waits_for_as_long_as_the_restore_may_take(asked):
     assert _looked(question, after=3) == "no answer yet"
     clock.wait(15.0)
     assert _looked(question) == "no answer yet; a request has waited 15 s"
+    until(lambda: sent.patience, "it is sent, by a thread of its own")
     assert sent.patience == [900.0]
     sent.ends.put(None)
     assert until(lambda: _answer(question), "the answer") == {"answered": "yes"}
@@ -195,6 +197,7 @@ def test_a_fresh_request_finds_the_tier_well_where_the_first_was_lost(asked):
     _looked(question)
     clock.wait(20.0)
     _looked(question, after=3)
+    until(lambda: len(sent.patience) == 2, "a second is sent")
     assert sent.patience == [900.0, 20.0]
     sent.ends.put("vllm does not answer: late")  # one of the two; the other goes on
     assert until(lambda: "late" in _looked(question), "it is heard")

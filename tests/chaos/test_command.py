@@ -95,18 +95,19 @@ def test_what_is_not_there_cannot_be_taken_away(target):
 
 
 @pytest.mark.parametrize(
-    ("inject", "words"),
+    ("inject", "timeout", "words"),
     [
-        (["sh", "-c", "echo no such host >&2; exit 4"], r"inject: sh -c .*: exit 4: no such host$"),
+        (["sh", "-c", "echo no such host >&2; exit 4"], "30s", r"inject: sh -c .*: exit 4: no such host$"),
         (
             ["no-such-program"],
+            "30s",
             r"inject: no-such-program: exit 127: no-such-program: No such file or directory",
         ),
-        (["sleep", "600"], r"inject: sleep 600: no end within 0\.3 s"),
+        (["sleep", "600"], "300ms", r"inject: sleep 600: no end within 0\.3 s"),
     ],
 )
-def test_an_inject_that_fails_is_told_and_never_run_again(target, inject, words):
-    fault = target.make({"timeout": "300ms"}, inject=inject)
+def test_an_inject_that_fails_is_told_and_never_run_again(target, inject, timeout, words):
+    fault = target.make({"timeout": timeout}, inject=inject)
     state = kept(fault.snapshot())
     with pytest.raises(CannotInject, match=words):
         fault.inject(state)

@@ -12,7 +12,7 @@ from chaos.journal import Journal
 from chaos.restore import restore
 from contract.clock import Clock
 from tests.chaos.test_journal import UNDO
-from tests.scenarios.server import free_port
+from tests.ports import held_port
 
 UNDO = replace(UNDO, kind="process", handle="/run/engine.pid", cluster=None, kubeconfig=None, target="vllm")
 TOPOLOGY = """
@@ -92,7 +92,7 @@ def test_what_cannot_be_asked_is_restored_and_its_answer_called_unknown(world, t
 
 def test_what_can_be_asked_and_does_not_answer_is_not_restored(world, tmp_path):
     """A process runs, and nothing listens: an engine that loads, or one that will never."""
-    written(tmp_path, f'url: "http://127.0.0.1:{free_port()}", ')
+    written(tmp_path, f'url: "http://127.0.0.1:{held_port()}", ')
     done, said, events = restored(tmp_path, within_s=0.5)
     assert not done
     assert [e["stage"] for e in events] == ["begin", "commanded", "fail"]
@@ -100,7 +100,7 @@ def test_what_can_be_asked_and_does_not_answer_is_not_restored(world, tmp_path):
 
 
 def test_no_file_is_read_for_a_record_that_another_may_have_written(world, tmp_path):
-    written(tmp_path, f'url: "http://127.0.0.1:{free_port()}", ')
+    written(tmp_path, f'url: "http://127.0.0.1:{held_port()}", ')
     done, _, events = restored(tmp_path, journal=False)
     assert done
     assert events[-1]["detail"]["unanswered"] == "no topology is at hand that names this target"

@@ -42,10 +42,10 @@ def test_an_embedded_cluster_needs_no_reaper(stand, ground):
     check(stand, ground)
 
 
-@pytest.mark.parametrize(("off_s", "words"), [(60, "60 s ahead of"), (-60, "60 s behind")])
+@pytest.mark.parametrize(("off_s", "words"), [(60, "ahead of"), (-60, "behind")])
 def test_a_machine_whose_clock_is_not_the_clusters_is_refused(stand, ground, off_s, words):
     now = time.time() + off_s
-    with pytest.raises(CannotInject, match=f"this machine's clock is {words} the API server's"):
+    with pytest.raises(CannotInject, match=rf"this machine's clock is (59|60|61) s {words} the API server's"):
         preflight.check(scale_to_zero(stand), TARGET, False, ground, deadline=now + 60, now=now)
 
 
@@ -84,9 +84,7 @@ def test_a_credential_that_ends_before_the_deadline_is_refused(stand, tmp_path, 
     if not refused:
         check(stand, ground)
         return
-    with pytest.raises(
-        CannotInject, match=r"the credential of the kubeconfig ends 3[01] s before the fault's"
-    ):
+    with pytest.raises(CannotInject, match=r"the credential of the kubeconfig ends 3\d s before the fault's"):
         check(stand, ground)
 
 

@@ -119,7 +119,12 @@ def test_what_is_past_its_deadline_is_mended_and_nothing_else_is(small):
         running.ahead_s = 3700
         until(lambda: leases(small) == [], "the other one is late now, and mended too")
         assert replicas(small, "other") == 1
-        assert [line.split(":")[0] for line in running.said if "no heartbeat" not in line] == [
+
+        def mends() -> list[str]:
+            return [line.split(":")[0] for line in running.said if "no heartbeat" not in line]
+
+        until(lambda: len(mends()) == 2, "it has said so, which it does once a Lease is gone")
+        assert mends() == [
             f"scale_to_zero on ml/{name} (run a-run, step a-step, held by elsewhere" for name in NAMES
         ]
 
@@ -152,7 +157,10 @@ def test_it_has_no_heartbeat_while_its_clock_is_wrong(small, ahead_s):
         last = beat(small)
         until(lambda: len(running.said) > 2, "it has looked again")
         assert beat(small) == last
-        assert f"no heartbeat: this clock is {ahead_s:+} s off" in running.said[0]
+        # The API server tells its clock in whole seconds.
+        said = re.search(r"no heartbeat: this clock is ([+-]\d+) s off", running.said[0])
+        assert said is not None
+        assert abs(int(said[1]) - ahead_s) <= 1
 
 
 def test_it_goes_on_after_an_api_in_trouble(small, trouble):
@@ -192,7 +200,8 @@ def test_a_lease_that_cannot_be_read_is_left_alone_and_ends_nothing(small):
         )
     with Running(small.admin) as running:
         until(lambda: leases(small) == sorted(texts), "the fault is mended, and the others are left")
-        assert any("the Lease empty carries no undo record; left alone" in line for line in running.said)
+        words = "the Lease empty carries no undo record; left alone"
+        until(lambda: any(words in line for line in running.said), "it says why")
 
 
 @pytest.mark.parametrize(

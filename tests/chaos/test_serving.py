@@ -10,7 +10,8 @@ from contract.topology import Topology
 from tests.chaos.gateways import Gateway, Group
 from tests.contract.exchanges import WHOLE, chunked, head, plain
 from tests.embedded.test_engine import QUICK, running
-from tests.scenarios.server import Server, free_port
+from tests.ports import held_port
+from tests.scenarios.server import Server
 
 SLOWLY = (*QUICK, "--inter-token-latency", "20ms")  # so that its chunks are not read together
 
@@ -91,7 +92,7 @@ def test_a_model_that_is_not_listed_is_named_with_what_would_be_right(engine, to
 
 
 def test_a_port_on_which_nobody_answers_is_named(engine, topology):
-    port = free_port()
+    port = held_port()
     (said,) = [line for line in told(topology(engine, url=f"http://127.0.0.1:{port}")) if "  vllm:" in line]
     assert f"NOT WELL: nothing answers at 127.0.0.1:{port} (" in said
     assert said.endswith("): start it, or set its url right")

@@ -67,7 +67,7 @@ def test_what_its_controller_has_not_yet_seen_is_not_taken_for_restored(tmp_path
         fault = faults.make("scale_to_zero", small.admin, Handle(kind, "ml/engine"), {})
         state = fault.snapshot()
         assert fault.mended(state)["ready"] == 2
-        small.lag(0.5)
+        small.lag(3.0)
         fault.inject(state)
         fault.mend(state)
         assert len(small.pods("engine")) == 2

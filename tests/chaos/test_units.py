@@ -277,13 +277,22 @@ def test_somebody_who_moves_it_is_seen(host, name, somebody, words, monkeypatch)
     monkeypatch.setattr("chaos.units.LOOK_S", 0.02)
     fault = make(name)
     state = kept(fault.snapshot())
-    over, moved = threading.Event(), []
+    over, moved, looks, really = threading.Event(), [], [], fault.look
+
+    def look(unit=None):
+        found = really(unit)
+        if threading.current_thread() is watch:
+            looks.append(found)
+        return found
+
+    monkeypatch.setattr(fault, "look", look)
     # It looks before the inject has arrived: that is no move.
     watch = threading.Thread(target=lambda: moved.append(fault.moved(state, over.is_set)))
     watch.start()
     fault.inject(state)
     until(lambda: fault.effective(state), "it is gone")
-    threading.Event().wait(0.3)  # let it be seen as we set it
+    before = len(looks)
+    until(lambda: len(looks) >= before + 2, "it was seen as we set it, by a look that began since")
     host.systemctl(*somebody, "engine.service")
     watch.join(20)
     over.set()

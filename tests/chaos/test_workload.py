@@ -27,7 +27,7 @@ def named(name: str, **more) -> list[dict]:
 
 @pytest.fixture(params=LONG, ids=lambda name: f"{len(name)} characters")
 def long(tmp_path, request):
-    with Small(tmp_path, *named(request.param, stop_s=0.6)) as made:
+    with Small(tmp_path, *named(request.param)) as made:
         made.up(request.param)
         until(lambda: [e for e in made.admin.endpoints("ml") if e["ready"]], "it is served")
         made.handle = Handle("deployment", f"ml/{request.param}")
@@ -51,10 +51,11 @@ def test_a_scale_to_zero_is_not_effective_while_its_pod_is_on_its_way_out(long):
     fault = faults.make("scale_to_zero", long.admin, long.handle, {})
     state = fault.snapshot()
     assert state["original"]["endpoints"] == 1
-    fault.inject(state)
-    until(lambda: "deletionTimestamp" in long.pods("engine")[0]["metadata"], "its Pod terminates")
-    with pytest.raises(NotYet, match="1 Pods are left, 1 of them terminating, which may take 30 s"):
-        fault.effective(state)
+    with long.stopped():
+        fault.inject(state)
+        until(lambda: "deletionTimestamp" in long.pods("engine")[0]["metadata"], "its Pod terminates")
+        with pytest.raises(NotYet, match="1 Pods are left, 1 of them terminating, which may take 30 s"):
+            fault.effective(state)
     assert effective(fault, state) == {"pods": 0, "endpoints": 0}
     assert long.pods("engine") == []
     fault.mend(state)
@@ -184,20 +185,21 @@ def test_the_longest_that_pods_may_take_to_end_is_the_grace_that_holds_for_each(
 
 @pytest.mark.parametrize("name", ["scale_to_zero", "node_drain"])
 def test_a_pod_that_uses_its_long_grace_is_waited_for_and_said_to_terminate(tmp_path, name):
-    with Small(tmp_path, *engine(grace_s=90, stop_s=1.0)) as small:
+    with Small(tmp_path, *engine(grace_s=90)) as small:
         small.up("engine")
         handle = Handle("node", "embedded") if name == "node_drain" else Handle("deployment", "ml/engine")
         fault = faults.make(name, small.admin, handle, {})
         state = fault.snapshot()
         assert fault.takes_s(state) == 90
-        fault.inject(state)
-        # Its owner has made another by then, which waits for a node.
-        until(
-            lambda: any("deletionTimestamp" in p["metadata"] for p in small.pods("engine")),
-            "its Pod terminates",
-        )
-        with pytest.raises(NotYet, match="1 Pods are left, 1 of them terminating, which may take 90 s"):
-            fault.effective(state)
+        with small.stopped():
+            fault.inject(state)
+            # Its owner has made another by then, which waits for a node.
+            until(
+                lambda: any("deletionTimestamp" in p["metadata"] for p in small.pods("engine")),
+                "its Pod terminates",
+            )
+            with pytest.raises(NotYet, match="1 Pods are left, 1 of them terminating, which may take 90 s"):
+                fault.effective(state)
         assert effective(fault, state)["pods"] == 0
         fault.mend(state)
         mended(fault, state)

@@ -8,7 +8,8 @@ from contract.refusal import Refusal
 from contract.topology import Topology
 from tests.contract.exchanges import head
 from tests.embedded.test_engine import QUICK, running
-from tests.scenarios.server import Server, free_port
+from tests.ports import held_port
+from tests.scenarios.server import Server
 
 SAYS = [
     # status, up, what a plan says of it and what would be right
@@ -43,7 +44,7 @@ def test_a_status_that_does_not_come_from_the_engine_says_nothing_of_it(status, 
 
 
 def test_a_server_that_does_not_answer_is_down():
-    url = HealthUrl("vllm", f"http://127.0.0.1:{free_port()}/health", topology.Server())
+    url = HealthUrl("vllm", f"http://127.0.0.1:{held_port()}/health", topology.Server())
     exchange = health.check(url, {})
     assert health.up(exchange.status) is False
     assert "does not answer: ConnectionRefusedError" in (health.wrong(url, exchange) or "")

@@ -40,31 +40,32 @@ def test_an_end_that_came_within_a_round_trip_had_crossed_the_request(pair):
 
 
 def test_an_end_that_waited_for_a_busy_client_is_as_old_as_it_is(pair):
-    """Seen half a second after the request went out; but it had been there all the time."""
+    """Seen a tenth of a second after the request went out; but it had been there all the time."""
     ours, theirs = pair
-    sent_at = time.monotonic()
     ours.sendall(b"ask")
     assert theirs.recv(9) == b"ask"
     theirs.shutdown(socket.SHUT_WR)
+    # Counted from here, and not from the request: what holds this process up between the two would be a server's thinking.
+    ended_at = time.monotonic()
     time.sleep(0.1)  # the client is busy
     assert ours.recv(9) == b""
-    assert not was_read(ours, time.monotonic() - sent_at, time.sleep)
+    assert not was_read(ours, 0.0005 + time.monotonic() - ended_at, time.sleep)
 
 
 def test_what_a_server_took_long_to_acknowledge_is_no_long_way(pair):
     """The kernel's smoothed round trip counts how long a server thought before it answered."""
     ours, theirs = pair
-    for _ in range(20):
+    for _ in range(5):
         ours.sendall(b"ask")
         assert theirs.recv(9) == b"ask"
-        time.sleep(0.03)  # it thinks
+        time.sleep(0.3)  # it thinks
         theirs.sendall(b"answer")
         assert ours.recv(9) == b"answer"
     ours.sendall(b"ask")
     assert theirs.recv(9) == b"ask"
     theirs.close()
     assert ours.recv(9) == b""
-    assert was_read(ours, 0.02, time.sleep)
+    assert was_read(ours, 0.3, time.sleep)
 
 
 def test_a_server_that_is_done_is_seen_to_be_when_the_request_goes_out(pair):

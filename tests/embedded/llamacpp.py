@@ -1,6 +1,5 @@
 """A real llama.cpp for tests, and a topology by which the harness's own client asks it."""
 
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from tests.embedded.test_engine import HOUSE, Running, until
+from tests.ports import held_port
 
 PYTHON = HOUSE / ".venv-engines" / "bin" / "python"
 MODELS = HOUSE / ".stack" / "models"
@@ -49,9 +49,7 @@ class Llama(Running):
 
 @contextmanager
 def llama(*parameters: str, healthy: bool = True) -> Iterator[Llama]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = held_port()
     command = [
         PYTHON,
         "-m",

@@ -10,7 +10,7 @@ from kubernetes import client
 
 from tests.embedded.recorded.stand import Stand, until, workload
 from tests.embedded.test_apiserver import MERGE, ML, alive, refused, scale_to
-from tests.embedded.test_apiserver_pods import STUBBORN, pid_of
+from tests.embedded.test_apiserver_pods import STUBBORN, child_of, pid_of
 
 PODS = "/api/v1/namespaces/ml/pods"
 BUDGETS = "/apis/policy/v1/namespaces/ml/poddisruptionbudgets"
@@ -44,15 +44,16 @@ def replaced(stand: Stand, name: str, before: str, kind: str = "deployments") ->
 
 
 def test_an_evicted_pod_goes_with_its_grace_and_is_replaced() -> None:
-    with Stand(workload("engine", stop_s=0.3, grace_s=20)) as stand:
+    with Stand(workload("engine", grace_s=20)) as stand:
         stand.up("engine")
         (before,) = stand.pods("engine")
-        name, pid = before["metadata"]["name"], pid_of(stand)
+        name = before["metadata"]["name"]
         core = client.CoreV1Api(stand.client())
-        core.create_namespaced_pod_eviction(name, "ml", client.V1Eviction(metadata={"name": name}))
-        going = stand.get(f"{PODS}/{name}")
-        assert going["metadata"]["deletionGracePeriodSeconds"] == 20
-        assert alive(pid)
+        with stand.stopped() as pid:
+            core.create_namespaced_pod_eviction(name, "ml", client.V1Eviction(metadata={"name": name}))
+            going = stand.get(f"{PODS}/{name}")
+            assert going["metadata"]["deletionGracePeriodSeconds"] == 20
+            assert alive(pid)
         replaced(stand, "engine", before["metadata"]["uid"])
         assert not alive(pid)
 
@@ -235,6 +236,7 @@ def test_the_grace_of_one_that_is_going_can_become_shorter_and_not_longer(tmp_pa
     with Stand(stubborn, log_dir=tmp_path) as stand:
         stand.up("engine")
         name, pid = name_of(stand), pid_of(stand)
+        child_of(tmp_path)  # by then it hears a TERM: before, it would die of it
         stand.ask("DELETE", f"{PODS}/{name}")
         until(lambda: "heard TERM" in (tmp_path / f"{name}.log").read_text(), "it was told")
         stand.ask("DELETE", f"{PODS}/{name}?gracePeriodSeconds=900")

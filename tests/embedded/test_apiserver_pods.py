@@ -18,8 +18,9 @@ import pytest
 
 from embedded.apiserver import certificate, kubeconfig
 from embedded.apiserver.server import serve
-from tests.embedded.recorded.stand import ADMIN, Stand, free_port, until, workload
+from tests.embedded.recorded.stand import ADMIN, Stand, until, workload
 from tests.embedded.test_apiserver import MERGE, ML, alive, gone, scale_to
+from tests.ports import held_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -156,13 +157,14 @@ def test_a_pod_waits_until_its_port_is_free() -> None:
         stand.up("engine")
         first = pid_of(stand)
         scale_to(stand, 0)
+        # Two PATCHes that come before the controller looks are none.
+        until(lambda: running_pid(stand, "engine") is None, "the old one is going")
         scale_to(stand, 1)
+        assert pid_of(stand) != first
+        assert not alive(first)
         stand.up("engine")
-        until(lambda: len(stand.pods("engine")) == 1, "the old one is gone")
-        second = pid_of(stand)
-        if second != first:  # both PATCHes may have come before the controller looked
-            assert not alive(first)
-            assert restarts(stand) == 0
+        assert [p["metadata"].get("deletionTimestamp") for p in stand.pods("engine")] == [None]
+        assert restarts(stand) == 0
 
 
 def test_a_deleted_deployment_takes_its_pods_along() -> None:
@@ -284,7 +286,7 @@ def lease() -> dict[str, Any]:
 
 
 def test_a_watch_ends_when_the_server_goes() -> None:
-    with Stand(workload("engine", port=free_port())) as stand:
+    with Stand(workload("engine", port=held_port())) as stand:
         stand.up("engine")
         begun = time.monotonic()
         stand.loop.call_soon_threadsafe(lambda: stand.loop.create_task(cleanup_soon(stand)))

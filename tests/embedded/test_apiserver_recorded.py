@@ -11,7 +11,8 @@ import pytest
 
 from tests.embedded.recorded import stand as stands
 from tests.embedded.recorded.replay import Comparison, load
-from tests.embedded.recorded.stand import Answer, Stand, free_port, until
+from tests.embedded.recorded.stand import Answer, Stand, until
+from tests.ports import held_port
 
 ML = "/apis/apps/v1/namespaces/ml"
 TOKENS = {
@@ -23,7 +24,9 @@ TOKENS = {
 }
 
 # How slow the controllers are once a replay begins, so that what was read at once is read before they act.
-LAG_S = 0.25
+LAG_S = 60.0
+# … and where they are waited for: as long as a state must last to be seen.
+PATIENT_LAG_S = 0.5
 
 # Files in which a GET is asked again until it matches: they show states in their order, not instants.
 PATIENT = ("03-scale-to-zero", "05-scale-up", "14-failed-pod", "16-statefulset-scale", "17-hpa")
@@ -85,7 +88,7 @@ def as_recorded(name: str, kind: str = "Deployment", replicas: int = 1) -> list[
         kind=kind,
         ready_s=1.0,
         stop_s=1.0,
-        port=free_port(),
+        port=held_port(),
         container_port=port,
         image=image,
         replicas=replicas,
@@ -112,7 +115,7 @@ def set_up(stand: Stand, case: str) -> None:
         stand.up("vllm-server")
     # The last reaction of a controller to what was done above must be over before versions are compared.
     until(lambda: settled(stand), "the controllers are quiet")
-    stand.lag(LAG_S)
+    stand.lag(PATIENT_LAG_S if case in PATIENT else LAG_S)
 
 
 MERGE = "application/merge-patch+json"
@@ -203,7 +206,7 @@ def test_it_answers_as_the_real_one_did(case: str) -> None:
             if (case, number) == ("14-failed-pod", 1):
                 evict(stand)
             deadline = time.monotonic() + (
-                10 if case in PATIENT and exchange["request"]["method"] == "GET" else 0
+                30 if case in PATIENT and exchange["request"]["method"] == "GET" else 0
             )
             while True:
                 found = differences(case, number, exchange, send(stand, exchange, comparison), comparison)
@@ -254,7 +257,9 @@ def test_a_watch_tells_the_same_story_as_the_real_one() -> None:
             assert not comparison.matches(theirs, ours)
         first = json.loads(stand.ask("GET", watch).body.splitlines()[0])
         assert (first["type"], first["object"]["kind"]) == ("ADDED", "Deployment")
-        quiet = f"{watch.replace('vllm-server', 'ollama')}&allowWatchBookmarks=true"
+        # The bookmark comes in the second half of its time.
+        watch = watch.replace("vllm-server", "ollama").replace("timeoutSeconds=0.3", "timeoutSeconds=3")
+        quiet = f"{watch}&allowWatchBookmarks=true"
         latest = stand.get(f"{ML}/deployments")["metadata"]["resourceVersion"]
         marks = [
             json.loads(line)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import pytest
 
 from embedded.engine import ledger
+from tests.ports import held_port
 
 HOUSE = Path(__file__).parents[2]
 DEADLINE_S = 30.0
@@ -86,10 +87,7 @@ def running(
     listening: bool = True,
     own_session: bool = False,
 ) -> Iterator[Running]:
-    if port == 0:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+    port = port or held_port()
     path = folder / "ledger.jsonl"
     command = [sys.executable, "-m", "embedded.engine", "--personality", personality, "--port", str(port)]
     command += ["--model", "m", "--ledger", str(path), *parameters]

@@ -76,12 +76,12 @@ def kept(engine: Running) -> http.client.HTTPConnection:
 def test_vllm_closes_a_connection_that_was_idle_for_too_long_and_resets_one_that_asks_after_a_freeze_of_that_length(
     tmp_path: Path,
 ) -> None:
-    with running("vllm", tmp_path, *QUICK, "--http-timeout-keep-alive", "500ms") as engine:
+    with running("vllm", tmp_path, *QUICK, "--http-timeout-keep-alive", "1500ms") as engine:
         assert kept(engine).sock.recv(1) == b""
         idle, asking = kept(engine), kept(engine)
         engine.process.send_signal(signal.SIGSTOP)
         asking.request("GET", "/v1/models")
-        time.sleep(0.6)
+        time.sleep(1.6)
         engine.process.send_signal(signal.SIGCONT)
         with pytest.raises(ConnectionResetError) as reset:
             asking.getresponse()

@@ -15,8 +15,9 @@ from embedded.apiserver.pod import is_ready
 from embedded.engine.loading import Model
 from embedded.engine.slots import Closed, Full
 from embedded.program import Place
-from tests.embedded.recorded.stand import Stand, free_port, until, workload
+from tests.embedded.recorded.stand import Stand, until, workload
 from tests.embedded.test_engine import HOUSE, QUICK, Running, chat, next_event, running
+from tests.ports import held_port
 
 SLOW_AGAIN = ("--startup-duration", "10m", "--first-startup-duration", "1ms")
 PAGES = ("/", "/api/tags", "/api/version", "/v1/models")
@@ -34,7 +35,7 @@ def test_only_the_first_start_is_quick_and_a_restarted_engine_loads_long(tmp_pat
 
 
 def test_a_pod_whose_engine_loads_runs_and_is_not_ready(tmp_path: Path) -> None:
-    port, pidfile = free_port(), tmp_path / "pid"
+    port, pidfile = held_port(), tmp_path / "pid"
     command = [sys.executable, "-m", "embedded.engine", "--personality", "vllm", "--port", str(port)]
     made = workload("vllm", port=port, command=[*command, *SLOW_AGAIN, "--pidfile", str(pidfile)])
     (container,) = made["spec"]["template"]["spec"]["containers"]

@@ -14,7 +14,7 @@ from tests.scenarios.test_play import play
 
 GOOD = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: b") + chunked(*WHOLE)
 HANG_S = 3.0
-SLACK_S = 0.2  # two clocks, and threads that are let in late
+SLACK_S = 0.5  # two clocks, and threads that are let in late
 
 
 class Hanging:
@@ -62,7 +62,8 @@ def test_through_a_hang_an_open_loop_asks_on_and_its_latency_from_intended_shows
             chat=1,
         )
     due = _in_hang(run, hanging)
-    assert len(due) == pytest.approx((HANG_S - 2 * SLACK_S) * 20, abs=2)
+    lasted_s = hanging.back_at - hanging.hung_at  # a busy machine sleeps longer than it is told to
+    assert len(due) == pytest.approx((lasted_s - 2 * SLACK_S) * 20, abs=2)
     intended = sorted(r["intended_at"] for r in run["records"])
     assert [b - a for a, b in itertools.pairwise(intended)] == pytest.approx(
         [0.05] * (len(intended) - 1), abs=1e-4

@@ -18,7 +18,8 @@ from tests.contract.exchanges import (
     token,
     usage,
 )  # fmt: skip
-from tests.scenarios.server import CLOSE, HANG, RST, Server, free_port
+from tests.ports import held_port
+from tests.scenarios.server import CLOSE, HANG, RST, Server
 from tests.scenarios.stages import kept, stage
 
 HEAD = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: b")
@@ -59,7 +60,7 @@ CASES = {
     "headers and no token": ([_begun(ROLE), HANG], "timeout", "no first token in 0.5 s", None),
     "pings and no token": ([HEAD, *[0.1, chunked(b": ping\n\n", last=False)] * 8, HANG], "timeout",
                            "no first token", None),
-    "tokens without end": ([HEAD, *[0.2, chunked(token(), last=False)] * 20], "stalled", "not whole in 2 s", None),
+    "tokens without end": ([HEAD, *[0.05, chunked(token(), last=False)] * 80], "stalled", "not whole in 2 s", None),
 }  # fmt: skip
 
 
@@ -104,7 +105,7 @@ def test_an_answer_names_its_tier(records):
 
 
 def test_nobody_listens_is_refused():
-    s = stage(f"http://127.0.0.1:{free_port()}")
+    s = stage(f"http://127.0.0.1:{held_port()}")
     ask = Asker(s, "test", lambda ask, body: None).ask("hi", stream=True)
     assert (ask.outcome, ask.error.split(":")[0]) == (Outcome.REFUSED, "ConnectionRefusedError")
     assert kept(s) == [ask]

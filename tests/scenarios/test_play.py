@@ -48,7 +48,7 @@ def _name(record: dict) -> str:
 @pytest.fixture(scope="module")
 def stopped():
     with Server([BEGUN, HANG]) as gateway:
-        return play(gateway, run_s=0.3, chat=6), len(gateway.requests)
+        return play(gateway, run_s=1.5, patient=True, chat=6), len(gateway.requests)
 
 
 def test_a_run_stopped_in_mid_stream_has_exactly_one_record_per_ask(stopped):
@@ -73,7 +73,7 @@ def test_an_ask_that_was_stopped_is_told_to_locust_once(stopped):
 @pytest.fixture(scope="module")
 def well():
     with Server([0.02, GOOD]) as gateway, Server([GOOD]) as vllm:
-        run = play(gateway, vllm, run_s=1.2, stop_timeout=5, chat=2, direct=1, overhead=1)
+        run = play(gateway, vllm, run_s=1.2, stop_timeout=5, patient=True, chat=2, direct=1, overhead=1)
         return run, gateway, vllm
 
 

@@ -9,7 +9,8 @@ from contract.refusal import Refusal
 from contract.topology import Topology
 from scenarios.warmup import ended_early, preflight, unhealthy, warm_up, ways
 from tests.contract.exchanges import ROLE, chunked, finish, head, plain, token, usage
-from tests.scenarios.server import Server, free_port
+from tests.ports import held_port
+from tests.scenarios.server import Server
 from tests.scenarios.stages import kept, stage, topology
 
 URL = "http://127.0.0.1:1"
@@ -77,7 +78,7 @@ def test_a_gateway_that_refuses_the_cap_is_refused_with_the_word_that_helps():
 
 
 def test_a_gateway_that_does_not_answer_is_refused_without_asking_on():
-    s = stage(f"http://127.0.0.1:{free_port()}", vllm=URL)
+    s = stage(f"http://127.0.0.1:{held_port()}", vllm=URL)
     asks = warm_up(s)
     assert len(asks) == 2
     with pytest.raises(

@@ -13,7 +13,8 @@ from scenarios.gateway.watchdog import Watchdog
 from scenarios.gateway.wire import Connection
 from tests import tls
 from tests.contract.exchanges import WHOLE, chunked, head, plain, streamed, token
-from tests.scenarios.server import CLOSE, HANG, RST, Server, free_port
+from tests.ports import held_port
+from tests.scenarios.server import CLOSE, HANG, RST, Server
 
 DEADLINES = Deadlines(connect=1, first_token=2, silence=0.4, whole=3)
 GOOD = streamed(*WHOLE)
@@ -114,11 +115,12 @@ def test_pieces_are_stamped_when_they_come():
     first, second = chunked(token(), last=False), chunked(token())
     with Server([head("200 OK", "transfer-encoding: chunked"), 0.1, first, 0.2, second]) as server:
         connection, request = _connection(server.url)
-        found = connection.exchange(request, DEADLINES)
+        found = connection.exchange(request, Deadlines())
     (a, _), (b, _) = found.pieces
-    assert found.headers_at - found.sent_at == pytest.approx(0.0, abs=0.1)
-    assert a - found.sent_at == pytest.approx(0.1, abs=0.1)
-    assert b - a == pytest.approx(0.2, abs=0.1)
+    # How much later than it slept the server sends them is the machine's doing.
+    assert found.sent_at <= found.headers_at
+    assert 0.09 < a - found.headers_at < 1.0
+    assert 0.19 < b - a < 1.0
 
 
 def test_a_server_that_reads_nothing_is_overdue_too():
@@ -129,7 +131,7 @@ def test_a_server_that_reads_nothing_is_overdue_too():
 
 
 def test_a_connection_can_be_closed_twice_and_before_it_was_opened():
-    connection, _ = _connection(f"http://127.0.0.1:{free_port()}")
+    connection, _ = _connection(f"http://127.0.0.1:{held_port()}")
     connection.close()
     connection.close()
 

@@ -1,8 +1,8 @@
 """A small run with a master and its workers: a server of the tests for a gateway, and a tier that is a file."""
 
 import os
+import random
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from embedded.ports import free_port
 from tests.chaos.stand import ROOT
 from tests.contract.exchanges import WHOLE, chunked, head
 from tests.scenarios.server import Server
@@ -58,8 +59,7 @@ class Crew:
         self.topology.write_text(yaml.safe_dump(topology))
         self.timeline = folder / "crew.yaml"
         self.timeline.write_text(TIMELINE.format(baseline=baseline))
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = str(listener.getsockname()[1])
+        self.port = str(free_port(random.Random()))
         self.started: list[subprocess.Popen] = []
 
     def start(

@@ -1,6 +1,5 @@
 """Bad input is refused before anything is touched: exit 64, and one message that says where, what, and what would be right."""
 
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.stand import ROOT
+from tests.ports import held_port
 from tests.scenarios.server import Server
 from tests.whole.stack import SHORT, locust
 
@@ -61,8 +61,7 @@ def test_a_key_that_is_not_in_the_environment_is_refused(tmp_path, topology, mon
 
 
 def test_a_gateway_that_does_not_answer_is_refused(tmp_path, topology):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = held_port()
     out = refused(tmp_path, topology(port), SHORT)
     assert f"gateway: http://127.0.0.1:{port} gives no answer; refused" in out
 

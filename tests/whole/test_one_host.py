@@ -6,6 +6,7 @@ restarted under load, and killed under load.
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +18,9 @@ from contract import topology
 from contract.records import GATEWAY
 from contract.refusal import EXIT_BAD_INPUT
 from embedded import gateway
+from embedded.ports import free_port
 from tests.chaos.hosts import RealHost, why_not_real
 from tests.chaos.stand import ROOT, events, until
-from tests.scenarios.server import free_port
 from tests.whole.stack import KEY, latest, locust
 
 pytestmark = [pytest.mark.verify, pytest.mark.timeout(900)]  # a gateway that boots twice
@@ -36,7 +37,8 @@ class OneHost:
         self.host, self.folder = host, folder
         given = yaml.safe_load((ROOT / "topologies/one_host.yaml").read_text())
         given["tiers"] = given["tiers"][: len(TIERS)]
-        ports = {name: free_port() for name in (GATEWAY, *TIERS)}
+        chance = random.Random()
+        ports = {name: free_port(chance) for name in (GATEWAY, *TIERS)}
         old = {GATEWAY: 4000, "vllm": 8000, "llama-server": 8080}
         for part, name in ((given["gateway"], GATEWAY), *zip(given["tiers"], TIERS, strict=True)):
             for key in ("url", "health"):

@@ -2,9 +2,9 @@
 
 import json
 import os
+import random
 import re
 import signal
-import socket
 import threading
 import urllib.parse
 import urllib.request
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.run import read_manifest
+from embedded.ports import free_port
 from tests.chaos.stand import until
 from tests.whole.stack import latest, locust
 
@@ -20,8 +21,7 @@ class Ui:
     """A context: from the first page that it serves until it has ended. `out`: its lines so far."""
 
     def __init__(self, topology: Path, timeline: Path, results: Path, *more: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
+        port = free_port(random.Random())
         self.url, self.results, self.out = f"http://127.0.0.1:{port}", results, []
         where = ("--web-host", "127.0.0.1", "--web-port", str(port))
         self._process = locust(topology, timeline, results, *where, *more, headless=False)

@@ -4,8 +4,8 @@ What it prints and how it exits was seen on systemd 252.38; the same tests run o
 Usage: systemd.py FOLDER NAME ARGUMENT…, NAME being which of the three it is called as.
 """
 
+import fcntl
 import json
-import os
 import re
 import subprocess
 import sys
@@ -21,13 +21,16 @@ def main(folder: Path, name: str, given: list[str]) -> int:
     if name == "ssh":
         # What a real one does with it: the other side's shell gets one line, and nothing on its standard input.
         return subprocess.run(["sh", "-c", given[-1]], stdin=subprocess.DEVNULL).returncode
-    units = json.loads((folder / "units.json").read_text())
     options = [a for a in given if a.startswith("-")]
     plain = [a for a in given if not a.startswith("-")]
-    code = run(units, options) if name == "systemd-run" else systemctl(units, plain[0], plain[1], options)
-    fresh = folder / f"units.{os.getpid()}"
-    fresh.write_text(json.dumps(units))
-    fresh.rename(folder / "units.json")
+    # One at a time, as a manager does them: what is looked at must not be written back over what another has changed.
+    with open(folder / "lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        units = json.loads((folder / "units.json").read_text())
+        code = run(units, options) if name == "systemd-run" else systemctl(units, plain[0], plain[1], options)
+        fresh = folder / "units.fresh"
+        fresh.write_text(json.dumps(units))
+        fresh.rename(folder / "units.json")
     return code
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-import socket
+import os
+import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,7 @@ import kubernetes.client
 from embedded.apiserver.cluster import Cluster
 from embedded.apiserver.rights import Identity, Rule
 from embedded.apiserver.server import serve
+from tests.ports import held_port
 
 ADMIN = "token-of-the-admin"
 SCALER = "token-of-the-scaler"
@@ -49,7 +52,7 @@ def stop(*_):
     time.sleep(stop_s)
     os._exit(0)
 signal.signal(signal.SIGTERM, stop)
-server, born = socket.create_server(("127.0.0.1", port)), time.monotonic()
+server, born = socket.create_server(("127.0.0.1", port), reuse_port=True), time.monotonic()
 while True:
     asker, _ = server.accept()
     asker.recv(4096)
@@ -69,12 +72,6 @@ class Answer:
     body: Any
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def workload(
     name: str,
     *,
@@ -89,7 +86,7 @@ def workload(
     command: list[str] | None = None,
 ) -> dict[str, Any]:
     """A workload of one container; its probe asks `port`, `container_port` is what the Pod says of itself."""
-    port = port or free_port()
+    port = port or held_port()
     container: dict[str, Any] = {
         "name": "server",
         "image": image,
@@ -115,7 +112,7 @@ def service(name: str, port: int) -> dict[str, Any]:
     return {"kind": "Service", "apiVersion": "v1", "metadata": meta, "spec": spec}
 
 
-def until(condition: Callable[[], Any], what: str, within_s: float = 15.0) -> Any:
+def until(condition: Callable[[], Any], what: str, within_s: float = 60.0) -> Any:
     """Polls until the condition is true, and answers with what it gave."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
@@ -203,6 +200,18 @@ class Stand:
 
     def get(self, path: str) -> Any:
         return self.ask("GET", path).body
+
+    @contextmanager
+    def stopped(self, name: str = "engine") -> Iterator[int]:
+        """In the block the process of a Pod stands still. It hears its TERM after it, so that it is on its way out for as long
+        as a test looks, however slow the machine is."""
+        (pod,) = self.pods(name)
+        pid = int(self.call(self.cluster.pid_of, pod["metadata"]["name"]))
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield pid
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def pods(self, name: str) -> list[dict[str, Any]]:
         return list(self.get(f"/api/v1/namespaces/ml/pods?labelSelector=app%3D{name}")["items"])
