@@ -36,18 +36,14 @@ def stand(cluster, state_home):
 @pytest.fixture
 def commands(tmp_path, state_home):
     """A tier without a cluster, in processes of its own too."""
-    found = plain.Commands(tmp_path)
-    yield found
-    found.close()
+    return plain.Commands(tmp_path)
 
 
 @pytest.fixture
 def file(tmp_path, state_home, monkeypatch):
     """A tier without a cluster and without a process; its fault is `noop`."""
-    monkeypatch.setattr(faults, "__path__", [*faults.__path__, str(Path(__file__).parent / "faults")])
-    found = plain.File(tmp_path)
-    yield found
-    found.close()
+    monkeypatch.setattr(faults, "__path__", [*faults.__path__, plain.FAULTS])
+    return plain.File(tmp_path)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Tiers without a cluster: one that a file stands for, one that commands take away and bring back."""
 
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +7,10 @@ from chaos import faults
 from chaos.fault import Fault
 from contract import topology
 from contract.topology import Topology
+from tests.ports import held_port
 
 UP, DOWN = "up", "down"
+FAULTS = str(Path(__file__).parent / "faults")  # the tests' own, beside the catalogue's
 
 LONG = """
 hypothesis: it comes back whatever happens to us
@@ -31,13 +32,7 @@ class _Tier:
     """Its gateway is a port on which nobody listens, and its own answer cannot be asked for."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._held = socket.socket()  # bound, and nobody listens: no other gets this port
-        self._held.bind(("127.0.0.1", 0))
-        self._port = self._held.getsockname()[1]
-
-    def close(self) -> None:
-        self._held.close()
+        self.folder, self._port = folder, held_port()
 
     def handles(self) -> dict[str, Any]:
         raise NotImplementedError
