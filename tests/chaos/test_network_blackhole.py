@@ -164,15 +164,6 @@ def test_an_inject_that_arrives_after_the_mend_is_mended_by_the_next_one(small):
     assert policies(small) == []
 
 
-def test_a_mender_that_never_injected_finds_it_by_the_record_alone(small):
-    state = blackhole(small).snapshot()
-    blackhole(small).inject(state)
-    mender = blackhole(small)
-    mender.mend(state)
-    mended(mender, state)
-    assert policies(small) == []
-
-
 def test_a_delete_by_someone_else_is_seen(small, monkeypatch):
     monkeypatch.setattr(network_blackhole, "LOOK_S", 0.02)
     fault = blackhole(small)

@@ -228,16 +228,6 @@ def test_a_unit_that_is_still_stopping_is_started_behind_its_stop(real, monkeypa
     assert real.show("slow.service", "InvocationID") != state["invocation"]
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_a_mend_with_nothing_broken_changes_nothing(host, name):
-    fault = make(name)
-    state = kept(fault.snapshot())
-    before = host.show("engine.service", "InvocationID")
-    fault.mend(state)
-    assert fault.mended(state)
-    assert host.show("engine.service", "InvocationID") == before
-
-
 def test_what_does_not_run_cannot_be_taken_away(host):
     host.systemctl("stop", "engine.service")
     for name in ALL:
