@@ -97,9 +97,9 @@ class Claim:
 
     def keep(self, now: float) -> bool:
         """While the fault lasts: whether its record had been deleted, in the journal or on the cluster, and was taken again.
-        Raises Held."""
+        Past the deadline it is not: another may have restored, which is for the restore to find out. Raises Held."""
         with self._lock:
-            if self._given_back:
+            if self._given_back or now > self._undo.deadline:
                 return False
             stands = self.stands()
             if stands and self._recorded():
