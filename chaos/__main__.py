@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,10 @@ from contract.run import ABORTED, FINISHED, open_run
 from contract.timeline import RESTORE_WITHIN_S
 
 
-def main() -> int:
-    args = _parser().parse_args()
+def main(argv: Sequence[str] | None = None) -> int:
+    """`argv`: by default the process's own."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = _parser().parse_args(argv, argparse.Namespace(argv=list(argv)))
     try:
         return int(args.command(args))
     except Refusal as e:
@@ -174,7 +176,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.run is None:
         inputs = {"topology.yaml": topology.dump(stack), "timeline.yaml": args.timeline.read_text()}
         own = open_run(
-            Path("results"), args.timeline.stem, clock.now(), inputs, {"chaos": sys.argv[1:]}, args.seed
+            Path("results"), args.timeline.stem, clock.now(), inputs, {"chaos": args.argv}, args.seed
         )
     folder = own.path if own else args.run
     conduct = Conduct(

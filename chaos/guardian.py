@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 from chaos.cluster import load_client
@@ -63,8 +64,16 @@ def close_line(undo: Undo) -> str:
 class Guardian:
     """Reads lines from standard input, answers on standard output; `run` returns when nothing is open any more."""
 
-    def __init__(self, journal: Journal, clock: Clock) -> None:
-        self._journal, self._clock = journal, clock
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        answer: Callable[[dict[str, Any]], None] | None = None,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> None:
+        """`answer`: by default a line on standard output."""
+        self._journal, self._clock, self._wait = journal, clock, wait
+        self._answer = answer or _answer
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._open: dict[Key, tuple[Undo, Deputy]] = {}
         self._mending: list[threading.Thread] = []
@@ -75,9 +84,12 @@ class Guardian:
         sys.stderr = Bounded(sys.stderr, LOG_MOST)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, signal.SIG_IGN)
-        lines = own_stdin()
+        return self.follow(own_stdin())
+
+    def follow(self, lines: Iterable[str]) -> int:
+        """The controller's lines, to their end; returns the exit code. Nothing here is a process's own."""
         threading.Thread(target=self._read, args=(lines,), daemon=True).start()
-        _answer({"ready": "the clock may start"})
+        self._answer({"ready": "the clock may start"})
         while True:
             try:
                 line = self._lines.get(timeout=LOOK_EVERY_S)
@@ -93,7 +105,7 @@ class Guardian:
             thread.join()
         return EXIT_NOT_RESTORED if self._left else EXIT_PASS
 
-    def _read(self, lines: TextIO) -> None:
+    def _read(self, lines: Iterable[str]) -> None:
         for line in lines:
             if line.endswith("\n"):  # one that was torn by the controller's end was never armed
                 self._lines.put(line)
@@ -105,21 +117,21 @@ class Guardian:
             return
         if "load" in said:
             load_client()
-            _answer({"ready": "the client is loaded"})
+            self._answer({"ready": "the client is loaded"})
             return
         if "close" in said:
             self._open.pop(_key(said["close"]), None)
             return
         undo = Undo(**said["open"])
         of = mark(undo)
-        deputy = Deputy(undo, BY, self._clock, _log, self._journal, stack=self._stack)
+        deputy = Deputy(undo, BY, self._clock, self._log, self._journal, stack=self._stack, wait=self._wait)
         try:
             deputy.connect()
         except Exception as e:  # also a mistake of ours: what is armed already must not lose its guardian
-            _answer({"of": of, "why": words(e)})
+            self._answer({"of": of, "why": words(e)})
             return
         self._open[undo.key] = (undo, deputy)
-        _answer({"of": of})
+        self._answer({"of": of})
 
     def _mend_overdue(self) -> None:
         for key, (undo, _) in list(self._open.items()):
@@ -147,6 +159,11 @@ class Guardian:
         except (OSError, ValueError):
             pass  # it stays for restore, which finds nothing left to do
 
+    def _log(self, line: str) -> None:
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        sys.stderr.write(f"{at} [{os.getpid()}] {line}\n")
+        self._answer({"log": line})
+
 
 def _key(said: list[Any]) -> Key:
     cluster, kind, handle = said
@@ -168,12 +185,6 @@ class Bounded(io.TextIOBase):
         except OSError:
             pass  # the disk is full; no mend may end of that
         return len(text)
-
-
-def _log(line: str) -> None:
-    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    sys.stderr.write(f"{at} [{os.getpid()}] {line}\n")
-    _answer({"log": line})
 
 
 def _answer(line: dict[str, Any]) -> None:

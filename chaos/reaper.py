@@ -7,6 +7,7 @@ gone. Its heartbeat is a Lease in each namespace that it serves; nothing is inje
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +31,13 @@ class Reaper:
     """`run` returns when `stop` is set. A mend has a thread of its own: one that hangs delays no other."""
 
     def __init__(
-        self, cluster: Cluster, namespaces: list[str], clock: Clock, stop: Stop, say: Callable[[str], None]
+        self,
+        cluster: Cluster,
+        namespaces: list[str],
+        clock: Clock,
+        stop: Stop,
+        say: Callable[[str], None],
+        wait: Callable[[float], object] = time.sleep,
     ) -> None:
         self._cluster, self._namespaces, self._clock, self._stop, self._say = (
             cluster,
@@ -39,6 +46,7 @@ class Reaper:
             stop,
             say,
         )
+        self._wait = wait
         self._mending: dict[str, threading.Thread] = {}
 
     def run(self) -> None:
@@ -89,7 +97,9 @@ class Reaper:
             return  # it looks again soon
         if found is None or found["metadata"]["uid"] != uid:
             return  # given back since it was listed
-        Deputy(undo, BY, self._clock, self._say, cluster=self._cluster).restore(RESTORE_WITHIN_S)
+        Deputy(undo, BY, self._clock, self._say, cluster=self._cluster, wait=self._wait).restore(
+            RESTORE_WITHIN_S
+        )
 
 
 def beats(cluster: Cluster, namespace: str, now: float) -> str | None:

@@ -7,6 +7,7 @@ record is open, nothing ends its thread before the restore was verified or its t
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from chaos.plan import Bound
 from chaos.preflight import Ground
 from chaos.restorer import GONE, How, Question, Restorer
 from chaos.retry import Seen, until, words
-from chaos.stop import Stop
+from chaos.stop import Stop, Wait
 from contract.clock import Clock
 from contract.records import Event
 from contract.topology import Topology
@@ -75,7 +76,8 @@ class Surroundings:
     question: Callable[[Bound, float], Question]
     restore_within_s: float
     stack: Topology | None = None  # by which what a dead holder left is verified
-    wait: Callable[[float], object] = lambda seconds: threading.Event().wait(seconds)
+    wait: Wait = threading.Event.wait
+    sleep: Callable[[float], object] = time.sleep
 
 
 def walk(bound: list[Bound], around: Surroundings, started_at: float, trial: int) -> Outcome:
@@ -220,7 +222,7 @@ class _StepWalk:
             said.append,
             cluster=around.ground.cluster,
             stack=around.stack,
-            wait=around.wait,
+            wait=around.sleep,
         ).restore(TAKE_OVER_WITHIN_S)
         self._tell("inject", "takeover", detail={"from": held.holder, "run": held.run, "said": said})
         return done
@@ -317,7 +319,7 @@ class _StepWalk:
     def _keep(self, undo: Undo, claim: Claim) -> None:
         """While the fault lasts its record stands, on the disk and on the cluster: without it nobody could restore in our place."""
         around = self._around
-        while not self._over.wait(KEEP_EVERY_S):
+        while not around.wait(self._over, KEEP_EVERY_S):
             try:
                 if claim.keep(around.clock.now()):
                     self._tell("inject", "reclaimed")
@@ -389,7 +391,7 @@ class _StepWalk:
             self._left_alone(undo, claim, self._moved)
             return
         end = Restorer(
-            undo, self._fault, claim, lambda within_s: around.question(self._bound, within_s), around.clock, around.wait,
+            undo, self._fault, claim, lambda within_s: around.question(self._bound, within_s), around.clock, around.sleep,
             lambda stage, detail: self._tell("mend", stage, detail=detail), self._unsure, around.guarding.arm,
         ).restore(around.clock.now() + around.restore_within_s)  # fmt: skip
         match end.how:
@@ -440,9 +442,8 @@ class _StepWalk:
         over_at = around.clock.now() + within_s
         gone = lambda: GONE if process_gone(around.ground.embedded_pid) else None  # noqa: E731
         if not heed:
-            return until(
-                holds, over_at, around.clock.now, lambda pause: _none(around.wait(pause)), (Foreign,), gone
-            )
+            sleep = lambda pause: (around.sleep(pause), None)[1]  # noqa: E731
+            return until(holds, over_at, around.clock.now, sleep, (Foreign,), gone)
 
         def wait(pause: float) -> str | None:
             return (
@@ -482,7 +483,3 @@ class _StepWalk:
                 error=error,
             )
         )
-
-
-def _none(_: object) -> None:
-    """Nothing ends this waiting but its time."""

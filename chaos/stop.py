@@ -2,16 +2,21 @@
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
+Wait = Callable[[threading.Event, float], bool]
+"""Waits for an event, for so many seconds at most; whether it is set. Handed in as the clock is."""
+
+
 class Stop:
     """Set at most once; who comes second changes nothing, so that no second signal cuts a mend short."""
 
-    def __init__(self) -> None:
-        self._event = threading.Event()
+    def __init__(self, wait: Wait = threading.Event.wait) -> None:
+        self._event, self._wait = threading.Event(), wait
         self._lock = threading.Lock()
         self.reason: str | None = None
 
@@ -26,7 +31,7 @@ class Stop:
 
     def wait(self, seconds: float) -> bool:
         """Whether it was set before the time was up."""
-        return self._event.wait(max(0.0, seconds))
+        return self._wait(self._event, max(0.0, seconds))
 
     def on_signals(self) -> None:
         """From now on the signals that end a program only ask it to mend and leave."""

@@ -1,8 +1,13 @@
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from chaos import __main__, conduct, faults
+from chaos.stop import SIGNALS
+from tests.chaos import plain
 from tests.chaos.stand import LONG, ROOT, Stand, events, until
 
 
@@ -15,35 +20,56 @@ def cluster(tmp_path_factory):
 
 
 @pytest.fixture
-def stand(cluster, monkeypatch, tmp_path):
-    """The cluster as it should be, and a journal of the test's own."""
+def state_home(monkeypatch, tmp_path):
+    """A journal of the test's own."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def stand(cluster, state_home):
+    """The cluster as it should be."""
     cluster.back()
     yield cluster
     cluster.back()
 
 
 @pytest.fixture
-def chaos(stand, tmp_path):
+def commands(tmp_path, state_home):
+    """A tier without a cluster, in processes of its own too."""
+    return plain.Commands(tmp_path)
+
+
+@pytest.fixture
+def file(tmp_path, state_home, monkeypatch):
+    """A tier without a cluster and without a process; its fault is `noop`."""
+    monkeypatch.setattr(faults, "__path__", [*faults.__path__, plain.FAULTS])
+    return plain.File(tmp_path)
+
+
+@pytest.fixture
+def chaos(tmp_path, state_home):
     """Starts `python -m chaos run` in mid-fault; ends it if the test did not."""
     started = []
 
     def start(
-        *more: str, text: str = LONG, wait_for: str = "effective", output: int = subprocess.PIPE, pass_fds=()
+        target,
+        *more: str,
+        text: str | None = None,
+        wait_for: str = "effective",
+        output: int = subprocess.PIPE,
+        pass_fds=(),
     ) -> subprocess.Popen:
-        (tmp_path / "long.yaml").write_text(text)
-        folder = tmp_path / "run"
-        folder.mkdir(exist_ok=True)
+        """`target`: the cluster's `stand`, or the tier without one, `commands`."""
+        folder = written(tmp_path, target, text)
         process = subprocess.Popen(
-            [sys.executable, "-m", "chaos", "run", "--topology", str(stand.write_topology()), "--timeline",
-             str(tmp_path / "long.yaml"), "--run", str(folder), *more],
+            [sys.executable, "-m", *run_arguments(folder, target, *more)],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=output, stderr=output, text=True, start_new_session=True,
             pass_fds=pass_fds,
         )  # fmt: skip
         started.append(process)
         process.folder = folder
         if wait_for:
-            until(lambda: [e for e in events(folder) if e["stage"] == wait_for], f"inject {wait_for}")
+            until(lambda: _reached(process, wait_for), f"inject {wait_for}", 60)
         return process
 
     yield start
@@ -54,3 +80,70 @@ def chaos(stand, tmp_path):
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+def _reached(process: subprocess.Popen, stage: str) -> bool:
+    if any(e["stage"] == stage for e in events(process.folder)):
+        return True
+    assert process.poll() is None, process.stderr and process.stderr.read()
+    return False
+
+
+def written(tmp_path: Path, target, text: str | None) -> Path:
+    """The run's folder, and the timeline beside it."""
+    (tmp_path / "long.yaml").write_text(text or (LONG if isinstance(target, Stand) else plain.LONG))
+    folder = tmp_path / "run"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def run_arguments(folder: Path, target, *more: str) -> list[str]:
+    timeline = folder.with_name("long.yaml")
+    return [
+        "chaos",
+        "run",
+        "--topology",
+        str(target.write_topology()),
+        "--timeline",
+        str(timeline),
+        "--run",
+        str(folder),
+        *more,
+    ]
+
+
+class NoGuardian:
+    """A guardian that is always ready and never needed; the real one: test_guardian.py."""
+
+    goes_on = "no guardian"
+
+    def __init__(self, stop=None, stack=None) -> None:
+        pass
+
+    def ready(self) -> None:
+        pass
+
+    def arm(self, undo) -> None:
+        pass
+
+    def disarm(self, undo) -> None:
+        pass
+
+    def leave(self) -> None:
+        pass
+
+
+@pytest.fixture
+def run_here(tmp_path, state_home, monkeypatch):
+    """`python -m chaos run` in this process and without a guardian; returns its exit code and what chaos.jsonl has."""
+    monkeypatch.setattr(conduct, "Guarding", NoGuardian)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def run(target, *more: str, text: str | None = None) -> tuple[int, list[dict]]:
+        folder = written(tmp_path, target, text)
+        code = __main__.main(run_arguments(folder, target, *more)[1:])
+        return code, events(folder)
+
+    yield run
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -2,13 +2,19 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from chaos import spawn
+from tests.chaos.recorded import systemd
 from tests.chaos.stand import until
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -47,7 +53,7 @@ class Host:
 
 
 class RecordedHost(Host):
-    """The double of tests/chaos/recorded/systemd.py."""
+    """The double of tests/chaos/recorded/systemd.py, as commands, and, where it `answers_here`, without a process for each."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -73,6 +79,25 @@ class RecordedHost(Host):
         for name, change in changes.items():
             self.units.setdefault(name, {}).update(change)
         (self.folder / "units.json").write_text(json.dumps(self.units))
+
+    def answers_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What the drivers run is answered in this process: dozens of commands a test, each two processes otherwise."""
+        really = spawn.run
+
+        def run(argv: Sequence[str], timeout_s: float, env: Mapping[str, str] | None = None) -> spawn.Ended:
+            name, *given = shlex.split(argv[-1]) if argv[0] == "ssh" else argv
+            if name not in ("systemctl", "systemd-run"):
+                return really(argv, timeout_s, env)
+            if argv[0] == "ssh":
+                systemd.log(self.folder, argv[0], list(argv[1:]))
+            return spawn.Ended(tuple(argv), *systemd.answer(self.folder, name, given))
+
+        monkeypatch.setattr(spawn, "run", run)
+
+    def systemctl(self, *arguments: str, check: bool = True) -> str:
+        found = systemd.answer(self.folder, "systemctl", list(arguments))
+        assert not (check and found.code), found.err
+        return found.out
 
     def back(self) -> None:
         pass

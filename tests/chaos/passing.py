@@ -1,6 +1,9 @@
-"""Time that passes when somebody waits, and not otherwise."""
+"""Time that passes when somebody waits, or when a test says so, and not otherwise."""
 
+import threading
 from collections.abc import Callable
+
+from contract.clock import Clock
 
 
 class Passing:
@@ -21,3 +24,40 @@ class Passing:
         self._now += seconds
         while self._due and self._due[0][0] <= self._now:
             self._due.pop(0)[1]()
+
+
+class Ahead(Clock):
+    """Real time, for tests beside what lives in real time; a test puts it forward, and who waits for an instant that has come
+    by then waits no longer. Who only sleeps does so for a moment, and the rest of that time passes at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ahead_s = 0.0
+        self._stands_at: float | None = None
+
+    def now(self) -> float:
+        return (super().now() if self._stands_at is None else self._stands_at) + self._ahead_s
+
+    def forward(self, seconds: float) -> None:
+        self._ahead_s += seconds
+
+    def stand_still(self) -> None:
+        """From now on no time passes, until `go_on`, but by `forward`."""
+        self._stands_at = super().now()
+
+    def go_on(self) -> None:
+        self._stands_at = None
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """As `chaos.stop.Wait`."""
+        over_at = self.now() + seconds
+        while (left_s := over_at - self.now()) > 0:
+            if event.wait(min(left_s, 0.02)):
+                return True
+        return event.is_set()
+
+    def sleep(self, seconds: float) -> None:
+        really_s = min(seconds, 0.05)
+        threading.Event().wait(really_s)
+        if self._stands_at is None:
+            self.forward(seconds - really_s)

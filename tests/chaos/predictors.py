@@ -18,6 +18,8 @@ SERVICES = f"/apis/serving.kserve.io/v1beta1/namespaces/{NAMESPACE}/inferenceser
 class Predictors(Small):
     """Use as a context manager."""
 
+    fault = "scale_to_zero"  # see Stand
+
     def __init__(self, folder: Path, **settings: Any) -> None:
         super().__init__(folder, **{"keda": True, "kserve": True} | settings)
 

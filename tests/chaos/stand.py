@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from chaos import lease
+from chaos import faults, lease
 from chaos.cluster import Cluster as Client
+from chaos.fault import Handle
+from chaos.journal import Undo
 from contract import topology
 from contract.topology import Topology
 from embedded.apiserver.cluster import EMBEDDED, Cluster, Identity
@@ -27,15 +29,17 @@ ROOT = Path(__file__).parent.parent.parent
 TOKEN = "a-token-of-the-tests"
 LONG = """
 hypothesis: it comes back whatever happens to us
-baseline: 1s
-settle: 1s
+baseline: 0s
+settle: 0s
 max: 5m
-steps: [{name: gaming, at: 2s, for: 120s, fault: scale_to_zero, target: vllm}]
+steps: [{name: gaming, at: 0s, for: 120s, fault: scale_to_zero, target: vllm}]
 """
 
 
 class Stand:
     """Runs the API server in a thread; `trouble` is a middleware that a test may set."""
+
+    fault = "scale_to_zero"  # what it is taken away with, where a test takes anything
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -67,6 +71,17 @@ tiers:
        command: {{inject: [sh, -c, "touch {self.flag}; exec sleep 1"], check: [test, "!", -e, {self.flag}], mend: [rm, -f, {self.flag}]}}}}}}
 """
         )
+
+    def undo(self, deadline: float, folder: Path) -> Undo:
+        """The record of a fault that nobody has made yet: its snapshot is taken now."""
+        handle = Handle("deployment", "ml/vllm-server")
+        uid, _ = self.client.identity()
+        return Undo(
+            run="a-run", folder=str(folder), step="gaming", trial=1, fault=self.fault, options={}, target="vllm",
+            kind=handle.kind, handle=handle.name, given={}, cluster=uid, kubeconfig=str(self.kubeconfig),
+            embedded_pid=self.client.embedded_pid, holder="elsewhere:1", deadline=deadline,
+            state=faults.make(self.fault, self.client, handle, {}).snapshot(),
+        )  # fmt: skip
 
     def write_topology(self, path: Path | None = None, url: str | None = None) -> Path:
         path = path or self.folder / "topology.yaml"

@@ -4,26 +4,36 @@ import asyncio
 import io
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
+from chaos import faults, guardian, lease
 from chaos.cluster import process_gone
-from chaos.guardian import Bounded, mark, open_line
+from chaos.guardian import Bounded, Guardian, close_line, mark, open_line, stack_line
 from chaos.guarding import LOG_MOST, GuardianLog, Guarding
-from chaos.journal import Undo, default_folder
-from chaos.stop import Stop
+from chaos.journal import Journal, Undo, default_folder
+from chaos.stop import SIGNALS, Stop
 from contract.refusal import Refusal
 from contract.topology import Topology
-from tests.chaos.stand import LONG, ROOT, events, until
+from tests.chaos.passing import Ahead, Passing
+from tests.chaos.plain import DOWN, UP
+from tests.chaos.plain import LONG as PLAIN
+from tests.chaos.stand import LONG, events, until
 
+# The step ends, and so much later whoever is not the controller may act.
 SOON = LONG.replace("for: 120s", "for: 4s")
+BRIEF = PLAIN.replace("for: 120s", "for: 1s")
 
 
 def small_topology() -> Topology:
@@ -38,45 +48,32 @@ def guardian_of(process) -> int:
     return pid
 
 
-def guardian_told(process) -> list[dict]:
-    path = process.folder / "guardian.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+def guardian_told(folder: Path) -> list[dict]:
+    path = folder / "guardian.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-@pytest.mark.parametrize("who", ["the controller", "its group"])
-def test_a_killed_controllers_fault_is_mended_without_anybodys_doing(stand, chaos, who):
-    process = chaos()
+def test_a_killed_groups_fault_is_mended_by_a_guardian_whom_no_signal_ends(stand, chaos):
+    process = chaos(stand)
     guardian = guardian_of(process)
-    if who == "the controller":
-        process.kill()
-    else:
-        os.killpg(process.pid, signal.SIGKILL)
+    for number in SIGNALS:
+        os.kill(guardian, number)
+    os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     until(lambda: stand.ready() == 1, "the target is back")
     until(lambda: process_gone(guardian), "the guardian has left")
     assert stand.leases() == []
-    told = guardian_told(process)
-    assert [(e["move"], e["stage"], e["by"]) for e in told] == [
+    assert [(e["move"], e["stage"], e["by"]) for e in guardian_told(process.folder)] == [
         ("mend", "begin", "guardian"), ("mend", "commanded", "guardian"), ("mend", "effective", "guardian"),
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
-def test_a_signal_does_not_end_the_guardian(stand, chaos, number):
-    process = chaos()
-    guardian = guardian_of(process)
-    os.kill(guardian, number)
-    process.kill()
-    process.wait()
-    until(lambda: stand.ready() == 1, "the target is back")
-    until(lambda: process_gone(guardian), "the guardian has left")
-
-
-def test_a_guardian_that_dies_first_makes_the_controller_mend_and_stop(stand, chaos):
-    process = chaos()
+def test_a_guardian_that_dies_first_makes_the_controller_mend_and_stop(commands, chaos):
+    process = chaos(commands)
     os.kill(guardian_of(process), signal.SIGKILL)
     assert process.wait(30) == 5
-    assert stand.ready() == 1
+    assert not commands.gone.exists()
     mend = next(e for e in events(process.folder) if e["move"] == "mend")
     assert mend["detail"] == {"because": "error: the guardian has died"}
 
@@ -84,11 +81,11 @@ def test_a_guardian_that_dies_first_makes_the_controller_mend_and_stop(stand, ch
 def test_a_frozen_controllers_fault_is_mended_at_its_deadline_and_its_claim_is_gone_when_it_thaws(
     stand, chaos
 ):
-    process = chaos("--restore-within", "1s", text=SOON)
+    process = chaos(stand, "--restore-within", "1s", text=SOON)
     guardian = guardian_of(process)
     os.kill(process.pid, signal.SIGSTOP)
     until(
-        lambda: [e for e in guardian_told(process) if e["stage"] == "effective"],
+        lambda: [e for e in guardian_told(process.folder) if e["stage"] == "effective"],
         "the guardian has mended",
         30,
     )
@@ -108,90 +105,191 @@ def test_a_frozen_controllers_fault_is_mended_at_its_deadline_and_its_claim_is_g
     until(lambda: process_gone(guardian), "the guardian has left")
 
 
+class Alone:
+    """A guardian in this process and without a controller: what is said to it is the test's own. Use as a context manager."""
+
+    def __init__(self, journal: Journal, time: Any) -> None:
+        self._said: queue.Queue[str] = queue.Queue()
+        self._answers: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._guardian = Guardian(
+            journal, time, self._answers.put, time.wait if isinstance(time, Passing) else time.sleep
+        )
+        self._thread = threading.Thread(target=self._follow)
+
+    def __enter__(self) -> "Alone":
+        self._thread.start()
+        assert "ready" in self.answer()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    def say(self, line: str) -> None:
+        self._said.put(line)
+
+    def answer(self) -> dict[str, Any]:
+        return self._answers.get(timeout=20)
+
+    def arm(self, undo: Undo) -> None:
+        self.say(open_line(undo) + "\n")
+        assert self.answer() == {"of": mark(undo)}
+
+    def end(self) -> None:
+        """The controller is gone."""
+        self.say("")
+
+    def leave(self) -> int:
+        """Returns when the guardian has left, with its exit code."""
+        self.end()
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+        return self.code
+
+    def _follow(self) -> None:
+        lines: Iterator[str] = iter(self._said.get, "")
+        self.code = self._guardian.follow(lines)
+
+
 @pytest.fixture
-def alone(tmp_path, monkeypatch):
-    """A guardian without a controller: what is said to it is the test's own."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "chaos", "guardian"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        text=True, start_new_session=True,
-    )  # fmt: skip
-    assert "ready" in json.loads(process.stdout.readline())
-    yield process
-    if process.poll() is None:
-        process.kill()
-    process.wait()
-    process.stdin.close()
-    process.stdout.close()
+def journal(state_home):
+    return Journal(default_folder())
 
 
-def touching(path: Path) -> Undo:
-    """Of a fault whose mend makes a file."""
-    given = {"inject": ["true"], "check": ["test", "-e", str(path)], "mend": ["touch", str(path)]}
+@pytest.fixture
+def time():
+    return Passing()
+
+
+@pytest.fixture
+def alone(journal, time, monkeypatch):
+    monkeypatch.setattr(guardian, "LOOK_EVERY_S", 0.01)
+    with Alone(journal, time) as found:
+        yield found
+
+
+def undo_of(name: str, deadline: float, tmp_path: Path) -> Undo:
+    """Of a fault `noop`; its target is down."""
+    file = tmp_path / name
+    file.write_text(DOWN)
     return Undo(
-        run="a-run", folder=None, step="gaming", trial=1, fault="command", options={}, target="vllm", kind="command",
-        handle=path.name, given=given, cluster=None, kubeconfig=None, embedded_pid=None, holder="host:1",
-        deadline=1e12, state={"group_file": f"{path}.group"},
+        run="a-run", folder=str(tmp_path), step="gaming", trial=1, fault="noop", options={}, target="vllm", kind="process",
+        handle=str(file), given={}, cluster=None, kubeconfig=None, embedded_pid=None, holder="host:1",
+        deadline=deadline, state={},
     )  # fmt: skip
 
 
-def test_a_record_that_it_cannot_act_on_is_told_and_costs_the_others_nothing(alone, tmp_path):
-    undo = touching(tmp_path / "mended")
+@pytest.fixture
+def taken(file, journal, tmp_path):
+    """Makes a target that a controller has taken away, and its record in the journal."""
+
+    def make(name: str, deadline: float = 1e12) -> Undo:
+        undo = undo_of(name, deadline, tmp_path)
+        journal.open(undo)
+        return undo
+
+    return make
+
+
+def is_(undo: Undo) -> str:
+    return Path(undo.handle).read_text()
+
+
+def test_what_is_open_when_its_controller_ends_is_mended_and_what_was_closed_is_not(alone, taken, journal):
+    opened, closed = taken("opened"), taken("closed")
+    alone.arm(opened)
+    alone.arm(closed)
+    alone.say(close_line(closed) + "\n")
+    assert alone.leave() == 0
+    assert (is_(opened), is_(closed)) == (UP, DOWN)
+    assert journal.records() == [closed]
+
+
+def test_what_is_past_its_deadline_is_mended_though_its_controller_is_there(alone, taken, journal, time):
+    late, early = taken("late", deadline=1100.0), taken("early", deadline=9000.0)
+    alone.arm(late)
+    alone.arm(early)
+    assert is_(late) == DOWN
+    time.wait(150)
+    until(lambda: journal.records() == [early], "the late one is closed")
+    assert (is_(late), is_(early)) == (UP, DOWN)
+
+
+def test_a_target_that_is_another_runs_by_now_is_left_to_it(alone, taken, journal):
+    undo = taken("a")
+    alone.arm(undo)
+    journal.close(undo)
+    another = replace(undo, run="another-run")
+    journal.open(another)
+    assert alone.leave() == 0
+    assert is_(undo) == DOWN
+    assert journal.records() == [another]
+
+
+def test_a_record_that_it_cannot_act_on_is_told_and_costs_the_others_nothing(alone, taken):
+    undo = taken("a")
     for one in (undo, replace(undo, fault="no_such_fault", handle="another")):
-        alone.stdin.write(open_line(one) + "\n")
-        alone.stdin.flush()
-        answer = json.loads(alone.stdout.readline())
+        alone.say(open_line(one) + "\n")
+        answer = alone.answer()
         assert answer["of"] == mark(one)
         assert ("why" in answer) == (one is not undo)
-    alone.stdin.close()
-    assert alone.wait(30) == 0
-    assert (tmp_path / "mended").exists()
+    assert alone.leave() == 0
+    assert is_(undo) == UP
 
 
-def test_a_line_that_was_torn_by_its_controllers_end_arms_nothing(alone, tmp_path):
-    alone.stdin.write(open_line(touching(tmp_path / "mended")))
-    alone.stdin.close()
-    assert alone.wait(30) == 0
-    assert not (tmp_path / "mended").exists()
+def test_a_line_that_was_torn_by_its_controllers_end_arms_nothing(alone, taken):
+    undo = taken("a")
+    alone.say(open_line(undo))
+    assert alone.leave() == 0
+    assert is_(undo) == DOWN
 
 
-def test_an_inject_that_arrives_after_its_controller_died_is_found_and_mended(stand, chaos):
-    """The server holds the write back; the controller is killed between sending it and its arrival."""
-    held = []
+def test_an_inject_that_arrives_after_its_controller_died_is_found_and_mended(stand, tmp_path, journal):
+    """The server holds the write back; the controller is dead between sending it and its arrival."""
+    held, arrives = [], threading.Event()
 
     async def trouble(request: web.Request, handler):
         if request.method != "PATCH" or held:
             return await handler(request)
         await request.read()
+        held.append(request)
+        while not arrives.is_set():
+            await asyncio.sleep(0.02)
+        return await handler(request)
 
-        async def later() -> web.StreamResponse:
-            await asyncio.sleep(2.0)
-            return await handler(request)
-
-        held.append(asyncio.ensure_future(later()))
-        return await asyncio.shield(held[0])  # the client's death does not take it back
-
+    time = Ahead()
+    undo = stand.undo(deadline=time.now() + 600, folder=tmp_path)
+    journal.open(undo)
+    assert lease.take(stand.client, undo, time.now())
     stand.trouble = trouble
-    process = chaos(wait_for="begin")
+    inject = faults.make(undo.fault, stand.client, undo.target_handle, {}).inject
+    controller = ThreadPoolExecutor(1).submit(inject, undo.state)
     until(lambda: held, "the inject is on its way")
-    process.kill()
-    process.wait()
-    until(lambda: stand.leases() == [], "the guardian has watched on and given the target back", 40)
+    time.stand_still()
+    with Alone(journal, time) as alone:
+        alone.say(stack_line(stand.topology()) + "\n")
+        alone.arm(undo)
+        alone.end()
+        until(lambda: "effective" in stages(tmp_path), "it is as it was, so far")
+        arrives.set()
+        controller.result(20)
+        until(lambda: (guardian_told(tmp_path)[-1]["detail"] or {}).get("again"), "it was mended again")
+        time.go_on()
+        assert alone.leave() == 0
+    assert stand.leases() == []
     assert (stand.replicas(), stand.ready()) == (1, 1)
 
 
-def test_who_reads_the_controllers_output_reads_its_end_although_the_guardian_goes_on(stand, chaos, tmp_path):
+def stages(folder: Path) -> list[str]:
+    return [e["stage"] for e in guardian_told(folder)]
+
+
+def test_who_reads_the_controllers_output_reads_its_end_although_the_guardian_goes_on(commands, chaos):
     """As `2>&1 | tee log` in a job does: the job ends with the controller, and the guardian mends all the same."""
-    down = threading.Event()
-
-    async def trouble(request: web.Request, handler):
-        return web.Response(status=503) if down.is_set() else await handler(request)
-
-    stand.trouble = trouble
+    commands.mend_by(f"test -e {commands.folder}/may && rm -f {commands.gone}")
     theirs, ours = os.pipe()
     more, kept = os.pipe()  # any other descriptor that the job has handed down
     os.set_inheritable(kept, True)
-    process = chaos("--restore-within", "1s", text=SOON, output=ours, pass_fds=(kept,))
+    process = chaos(commands, "--restore-within", "1s", text=BRIEF, output=ours, pass_fds=(kept,))
     os.close(ours)
     os.close(kept)
     guardian = guardian_of(process)
@@ -200,7 +298,6 @@ def test_who_reads_the_controllers_output_reads_its_end_although_the_guardian_go
     }
     assert held["2"] == str(default_folder().with_name("guardian.log"))
     assert not {os.fstat(theirs).st_ino, os.fstat(more).st_ino} & {_pipe(to) for to in held.values()}
-    down.set()
     with open(theirs) as output:
         said = output.read()  # to its end: this hung
     assert process.wait(30) == 4
@@ -208,9 +305,9 @@ def test_who_reads_the_controllers_output_reads_its_end_although_the_guardian_go
     assert f"the guardian (process {guardian}) goes on trying for 24 h; its log: " in said
     assert not process_gone(guardian)
     os.close(more)
-    down.clear()
+    (commands.folder / "may").touch()
     until(lambda: process_gone(guardian), "it has mended and left", 60)
-    assert stand.ready() == 1
+    assert not commands.gone.exists()
 
 
 def _pipe(to: str) -> int | None:

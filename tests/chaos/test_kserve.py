@@ -150,9 +150,11 @@ def test_with_a_class_that_leaves_the_replicas_alone_the_step_lasts_as_long_as_i
     cluster, tmp_path, word
 ):
     cluster.serve(word)
-    found = Walk(cluster, tmp_path)
+    found = Walk(cluster, tmp_path, hold=True)
     found.await_("inject effective")
     assert cluster.replicas() == 0
+    cluster.gone()
+    found.pass_()
     assert not found.end().not_restored
     assert found.told == ALL
     (begin,) = [e for e in found.events if (e.move, e.stage) == ("inject", "begin")]
@@ -172,7 +174,7 @@ def test_with_the_class_none_the_step_ends_where_the_scale_is_set_back_and_nothi
     cluster, tmp_path
 ):
     cluster.serve("none")
-    found = Walk(cluster, tmp_path)
+    found = Walk(cluster, tmp_path, hold=True)
     outcome = found.end()
     assert not outcome.not_restored
     (begin,) = [e for e in found.events if (e.move, e.stage) == ("inject", "begin")]

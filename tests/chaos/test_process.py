@@ -4,34 +4,63 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
 
+from chaos import __main__, faults, lease
 from chaos.cluster import process_gone
+from chaos.journal import Journal
 from chaos.plan import pauses
+from chaos.stop import SIGNALS, Stop
 from contract import timeline
+from tests.chaos.plain import LONG as PLAIN
+from tests.chaos.plain import put
 from tests.chaos.stand import LONG, ROOT, events, until
 from tests.chaos.test_guardian import guardian_of
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
-def test_a_signal_and_a_second_one_mend_and_leave(stand, chaos, number):
-    process = chaos()
-    process.send_signal(number)
+def test_a_signal_and_more_of_them_mend_and_leave(commands, chaos):
+    commands.mend_by(f"until [ -e {commands.folder}/may ]; do sleep 0.05; done; rm -f {commands.gone}")
+    process = chaos(commands)
+    process.send_signal(signal.SIGTERM)
     until(lambda: [e for e in events(process.folder) if e["move"] == "mend"], "the mend has begun")
-    process.send_signal(number)
+    for number in SIGNALS:
+        process.send_signal(number)
+    (commands.folder / "may").touch()
     assert process.wait(30) == 5
-    assert stand.ready() == 1
-    assert events(process.folder)[-1]["stage"] == "effective"
-    assert stand.leases() == []
+    assert not commands.gone.exists()
+    told = events(process.folder)
+    assert told[-1]["stage"] == "effective"
+    mend = next(e for e in told if e["move"] == "mend")
+    assert mend["detail"] == {"because": "signal: SIGTERM"}
+    assert Journal(commands.folder / "state/brownout/journal").records() == []
 
 
-def test_the_end_of_the_leash_mends_and_leaves(stand, chaos):
-    process = chaos("--leash")
+@pytest.mark.parametrize("number", SIGNALS)
+def test_each_signal_that_ends_a_program_is_a_reason_to_stop_and_a_second_one_changes_nothing(number):
+    before = {each: signal.getsignal(each) for each in SIGNALS}
+    stop = Stop()
+    try:
+        stop.on_signals()
+        signal.raise_signal(number)
+        assert stop.wait(20)
+        for each in SIGNALS:
+            signal.raise_signal(each)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert stop.reason == f"signal: {number.name}"
+
+
+def test_the_end_of_the_leash_mends_and_leaves(commands, chaos):
+    process = chaos(commands, "--leash")
     process.stdin.close()
     assert process.wait(30) == 5
-    assert stand.ready() == 1
+    assert not commands.gone.exists()
 
 
 def restore() -> subprocess.CompletedProcess:
@@ -39,8 +68,8 @@ def restore() -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=60)
 
 
-def test_a_killed_controllers_fault_is_found_and_mended_by_restore(stand, chaos):
-    process = chaos()
+def test_a_killed_controllers_fault_is_found_and_mended_by_restore(stand, chaos, capsys):
+    process = chaos(stand)
     guardian = guardian_of(process)
     os.kill(guardian, signal.SIGSTOP)  # it would be at it too, and might be the first
     try:
@@ -54,7 +83,8 @@ def test_a_killed_controllers_fault_is_found_and_mended_by_restore(stand, chaos)
         assert stand.ready() == 1
         assert stand.leases() == []
         assert "by" in (process.folder / "restore.jsonl").read_text()
-        assert restore().stdout == "nothing is open\n"
+        assert __main__.main(["restore"]) == 0
+        assert capsys.readouterr().out == "nothing is open\n"
     finally:
         os.kill(guardian, signal.SIGCONT)
     until(lambda: process_gone(guardian), "the guardian finds nothing left to do, and has left")
@@ -62,89 +92,75 @@ def test_a_killed_controllers_fault_is_found_and_mended_by_restore(stand, chaos)
     assert stand.leases() == []
 
 
-def test_restore_finds_a_fault_by_its_lease_alone(stand, chaos, tmp_path, monkeypatch):
-    process = chaos()
-    process.kill()
-    process.wait()
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another machine"))
-    done = subprocess.run(
-        [sys.executable, "-m", "chaos", "restore", "--topology", str(stand.write_topology())],
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_restore_finds_a_fault_by_its_lease_alone(stand, tmp_path, capsys):
+    """On another machine than that of the controller, which is gone: the journal here is empty."""
+    undo = stand.undo(deadline=time.time() + 600, folder=tmp_path / "of another machine")
+    assert lease.take(stand.client, undo, time.time())
+    faults.make(undo.fault, stand.client, undo.target_handle, {}).inject(undo.state)
+    assert __main__.main(["restore", "--topology", str(stand.write_topology())]) == 0
+    assert "scale_to_zero on ml/vllm-server" in capsys.readouterr().out
     assert stand.ready() == 1
     assert stand.leases() == []
 
 
-def test_another_cluster_than_the_topologys_is_not_touched(stand, tmp_path):
+def test_another_cluster_than_the_topologys_is_not_touched(stand, run_here, capsys):
     path = stand.write_topology()
     path.write_text(path.read_text().replace(stand.cluster.uid, "another"))
-    (tmp_path / "long.yaml").write_text(LONG)
-    done = subprocess.run(
-        [sys.executable, "-m", "chaos", "run", "--topology", str(path), "--timeline", str(tmp_path / "long.yaml"),
-         "--run", str(tmp_path)],
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 64
-    assert "chaos touches that one and no other" in done.stderr
+    code, told = run_here(SimpleNamespace(write_topology=lambda: path), text=LONG)
+    assert (code, told) == (64, [])
+    assert "chaos touches that one and no other" in capsys.readouterr().err
     assert stand.replicas() == 1
 
 
-def test_abort_when_mends_and_ends_the_run_with_exit_code_3(stand, chaos):
-    """There is no other tier here: while it is gone every answer of the probe fails."""
-    process = chaos(text=LONG + "abort_when: {over: 10s, failures: 0.9, at_least: 5}\n")
-    assert process.wait(60) == 3
-    assert stand.ready() == 1
-    mend = next(e for e in events(process.folder) if e["move"] == "mend")
+def test_abort_when_mends_and_ends_the_run_with_exit_code_3(commands, run_here):
+    """There is no gateway here: every answer of the probe fails."""
+    code, told = run_here(commands, text=PLAIN + "abort_when: {over: 10s, failures: 0.9, at_least: 5}\n")
+    assert code == 3
+    assert not commands.gone.exists()
+    assert [e["stage"] for e in told] == ["begin", "commanded", "effective"] * 2
+    mend = next(e for e in told if e["move"] == "mend")
     assert mend["detail"]["because"].startswith("guard: ")
     assert "abort_when allows 0.9" in mend["detail"]["because"]
 
 
-def test_a_cluster_that_is_not_embedded_is_refused_before_anything_is_touched(stand, tmp_path):
+def test_a_cluster_that_is_not_embedded_is_refused_before_anything_is_touched(stand, run_here, capsys):
     """No reaper's heart beats here; the stand says that it is embedded by a label, which is taken off."""
-    (tmp_path / "long.yaml").write_text(LONG)
     with stand.as_if_real():
-        done = subprocess.run(
-            [sys.executable, "-m", "chaos", "run", "--topology", str(stand.write_topology()), "--timeline",
-             str(tmp_path / "long.yaml"), "--run", str(tmp_path)],
-            cwd=ROOT, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
-    assert done.returncode == 64
-    assert "step 'gaming': no reaper serves the namespace ml" in done.stderr
+        code, told = run_here(stand)
+    assert (code, told) == (64, [])
+    assert "step 'gaming': no reaper serves the namespace ml" in capsys.readouterr().err
     assert (stand.replicas(), stand.leases()) == (1, [])
 
 
 TRIALS = """
 hypothesis: it comes back
 trials: 2
-phase: 2s
-baseline: 1s
-settle: 500ms
+phase: 1s
+baseline: 0s
+settle: 100ms
 max: 2m
 steps:
-  - {name: gaming, at: 4s, for: 4s, fault: scale_to_zero, target: vllm}
+  - {name: gaming, at: 500ms, for: 1s, fault: noop, target: vllm}
 """
 
 
-def test_a_timeline_with_trials_is_walked_so_many_times_each_a_random_while_later(stand, chaos, tmp_path):
-    process = chaos("--seed", "7", text=TRIALS, wait_for="")
-    assert process.wait(90) == 0, process.stderr.read()
-    told = events(process.folder)
+def test_a_timeline_with_trials_is_walked_so_many_times_each_a_random_while_later(file, run_here, tmp_path):
+    code, told = run_here(file, "--seed", "7", text=TRIALS)
+    assert code == 0
     begun = {e["trial"]: e for e in told if (e["move"], e["stage"]) == ("inject", "begin")}
     back = {e["trial"]: e for e in told if (e["move"], e["stage"]) == ("mend", "effective")}
     assert list(begun) == list(back) == [1, 2]
     later_s = pauses(timeline.read(tmp_path / "long.yaml"), 2, seed=7)[1]
     assert later_s > 0
     scheduled_at = begun[2]["at"] - begun[2]["late_ms"] / 1000
-    assert scheduled_at - back[1]["at"] >= 0.5 + later_s + 4.0
-    assert stand.ready() == 1
+    assert scheduled_at - back[1]["at"] >= 0.1 + later_s + 0.5
+    assert file.is_() == "up"
 
 
-def test_a_run_whose_reader_leaves_in_mid_fault_restores_and_verifies_as_any_other(stand, chaos):
+def test_a_run_whose_reader_leaves_in_mid_fault_restores_and_verifies_as_any_other(commands, chaos):
     """As `python -m chaos run … 2>&1 | head -3` has it."""
     read, write = os.pipe()
-    once = TRIALS.replace("trials: 2\nphase: 2s\n", "").replace("for: 4s", "for: 8s")
-    process = chaos(text=once, output=write)
+    process = chaos(commands, text=PLAIN.replace("for: 120s", "for: 2s"), output=write)
     os.close(write)
     os.close(read)
     assert process.wait(60) == 0
@@ -153,13 +169,13 @@ def test_a_run_whose_reader_leaves_in_mid_fault_restores_and_verifies_as_any_oth
         "effective",
         "timeline",
     )
-    assert (stand.ready(), stand.leases()) == (1, [])
+    assert not commands.gone.exists()
     assert not (process.folder / "guardian.jsonl").exists()  # it was not needed
 
 
 def test_what_is_not_restored_has_its_exit_code_though_nobody_listens(stand, chaos):
     read, write = os.pipe()
-    process = chaos("--restore-within", "2s", output=write)
+    process = chaos(stand, "--restore-within", "2s", output=write)
     os.close(write)
     os.close(read)
 
@@ -174,19 +190,25 @@ def test_what_is_not_restored_has_its_exit_code_though_nobody_listens(stand, cha
     assert stand.ready() == 1
 
 
-def test_a_run_in_which_nothing_was_injected_has_no_evidence(stand, chaos):
-    stand.scale(0)
-    process = chaos(text=TRIALS.replace("trials: 2\nphase: 2s\n", ""), wait_for="fail")
-    assert process.wait(60) == 5
-    assert "unknown: no fault was seen to be effective, so nothing was tested" in process.stderr.read()
+ONCE = TRIALS.replace("trials: 2\nphase: 1s\n", "")
 
 
-def test_a_target_that_someone_else_changed_is_left_and_the_run_has_no_pass(stand, chaos):
-    process = chaos()
-    stand.scale(2)
-    assert process.wait(60) == 5
-    assert (
-        "unknown: gaming: deployment ml/vllm-server (replicas before the fault: 1) was scaled to 2 by someone else"
-        in process.stderr.read()
-    )
-    assert stand.replicas() == 2
+def test_a_run_in_which_nothing_was_injected_has_no_evidence(file, run_here, capsys):
+    file.path.write_text("down")
+    code, told = run_here(file, text=ONCE)
+    assert code == 5
+    assert [(e["move"], e["stage"]) for e in told] == [("inject", "fail")]
+    assert "unknown: no fault was seen to be effective, so nothing was tested" in capsys.readouterr().err
+
+
+def test_a_target_that_someone_else_changed_is_left_and_the_run_has_no_pass(file, run_here, tmp_path, capsys):
+    def someone() -> None:
+        until(lambda: [e for e in events(tmp_path / "run") if e["stage"] == "effective"], "it is down")
+        put(file.path, "another")
+
+    Thread(target=someone).start()
+    code, told = run_here(file, text=ONCE.replace("for: 1s", "for: 60s"))
+    assert code == 5
+    assert f"unknown: gaming: {file.path} was set to another by someone else" in capsys.readouterr().err
+    assert told[-1]["detail"] == {"foreign": True}
+    assert file.is_() == "another"

@@ -50,7 +50,7 @@ def trouble():
 @pytest.fixture
 def small(tmp_path, monkeypatch, trouble):
     monkeypatch.setattr(restorer, "WATCH_ON_S", 0.05)
-    monkeypatch.setattr(reaper, "EVERY_S", 0.02)
+    monkeypatch.setattr(reaper, "EVERY_S", 0.1)
     manifests = [sleepers(name, replicas=1) for name in NAMES]
     with Small(tmp_path, *manifests, middlewares=[trouble.__call__]) as made:
         for name in NAMES:

@@ -17,7 +17,9 @@ from chaos.preflight import ground_of
 from chaos.runner import Surroundings, walk
 from chaos.stop import Stop
 from contract import timeline
-from contract.clock import Clock
+from tests.chaos.conftest import NoGuardian
+from tests.chaos.passing import Ahead
+from tests.chaos.plain import UP
 from tests.chaos.stand import until
 
 SHORT = """
@@ -25,18 +27,9 @@ hypothesis: it comes back
 baseline: 0s
 settle: 1s
 max: 1m
-steps: [{name: gaming, at: 1500ms, for: 2s, fault: scale_to_zero, target: vllm}]
+steps: [{name: gaming, at: 0s, for: 45s, fault: scale_to_zero, target: vllm}]
 """
-
-
-class Armed:
-    """A guardian that is always ready and never needed; the real one: test_guardian.py."""
-
-    def arm(self, undo) -> None:
-        pass
-
-    def disarm(self, undo) -> None:
-        pass
+PASSES_S = 45.0  # a step's time, which passes at once when its fault is effective
 
 
 class Answering:
@@ -51,33 +44,41 @@ class Walk:
 
     def __init__(
         self,
-        stand,
+        target,
         tmp_path: Path,
-        restore_within_s: float = 20.0,
+        restore_within_s: float = 120.0,
         on_event=lambda e: None,
         text: str = SHORT,
         question=None,
+        hold: bool = False,
     ) -> None:
+        """`hold`: the step's time passes when the test says so (`pass_`), or somebody ends it; otherwise at once when the fault
+        is effective."""
         path = tmp_path / "short.yaml"
-        path.write_text(text)
-        bound = plan.bind(timeline.read(path), stand.topology(), "short.yaml")
-        self.stop, self.events, self.journal = Stop(), [], Journal(tmp_path / "journal")
-        clock = Clock()
+        path.write_text(text.replace("scale_to_zero", target.fault))
+        bound = plan.bind(timeline.read(path), target.topology(), "short.yaml")
+        self.time = Ahead()
+        self.stop, self.events, self.journal = Stop(self.time.wait), [], Journal(tmp_path / "journal")
         self.seen: dict[str, threading.Event] = {}
 
         def tell(event) -> None:
             on_event(event)
             self.events.append(event)
             self.passed(f"{event.move} {event.stage}").set()
+            if (event.move, event.stage) == ("inject", "effective") and not hold:
+                self.pass_()
 
         around = Surroundings(
-            run="a-run", folder=tmp_path, clock=clock, stop=self.stop, journal=self.journal, tell=tell, guarding=Armed(),
-            ground=ground_of(stand.topology(), without_reaper=False), answers=lambda bound, patience_s: None,
-            question=lambda bound, within_s: question or Answering(),
-            restore_within_s=restore_within_s,
+            run="a-run", folder=tmp_path, clock=self.time, stop=self.stop, journal=self.journal, tell=tell,
+            guarding=NoGuardian(), ground=ground_of(target.topology(), without_reaper=False),
+            answers=lambda bound, patience_s: None, question=lambda bound, within_s: question or Answering(),
+            restore_within_s=restore_within_s, wait=self.time.wait, sleep=self.time.sleep,
         )  # fmt: skip
-        self._thread = threading.Thread(target=lambda: self._walk(bound, around, clock))
+        self._thread = threading.Thread(target=lambda: self._walk(bound, around))
         self._thread.start()
+
+    def pass_(self) -> None:
+        self.time.forward(PASSES_S)
 
     def passed(self, what: str) -> threading.Event:
         return self.seen.setdefault(what, threading.Event())
@@ -90,8 +91,8 @@ class Walk:
         assert not self._thread.is_alive()
         return self.outcome
 
-    def _walk(self, bound, around, clock) -> None:
-        self.outcome = walk(bound, around, clock.now(), trial=1)
+    def _walk(self, bound, around) -> None:
+        self.outcome = walk(bound, around, around.clock.now(), trial=1)
 
     @property
     def told(self) -> list[str]:
@@ -109,9 +110,10 @@ ALL = [
 
 
 def test_a_step_takes_the_target_away_and_brings_it_back(stand, tmp_path):
-    found = Walk(stand, tmp_path)
+    found = Walk(stand, tmp_path, hold=True)
     found.await_("inject effective")
     assert stand.replicas() == 0
+    found.pass_()
     assert not found.end().not_restored
     assert found.told == ALL
     assert (stand.replicas(), stand.ready()) == (1, 1)
@@ -136,18 +138,18 @@ def test_no_fault_before_its_undo_record_is_on_disk_and_in_the_lease(stand, tmp_
     assert stand.leases() == []
 
 
-def test_a_stop_in_mid_fault_mends_at_once_and_says_why(stand, tmp_path):
-    found = Walk(stand, tmp_path)
+def test_a_stop_in_mid_fault_mends_at_once_and_says_why(file, tmp_path):
+    found = Walk(file, tmp_path, hold=True)
     found.await_("inject commanded")
     found.stop.set("signal: SIGTERM")
     found.stop.set("signal: SIGTERM")
     found.end()
-    assert stand.ready() == 1
+    assert file.is_() == UP
     assert next(e for e in found.events if e.move == "mend").detail == {"because": "signal: SIGTERM"}
 
 
-def test_a_stop_before_the_step_touches_nothing(stand, tmp_path):
-    found = Walk(stand, tmp_path)
+def test_a_stop_before_the_step_touches_nothing(file, tmp_path):
+    found = Walk(file, tmp_path, text=SHORT.replace("at: 0s", "at: 10s"))
     found.stop.set("leash")
     found.end()
     assert found.told == []
@@ -155,7 +157,7 @@ def test_a_stop_before_the_step_touches_nothing(stand, tmp_path):
 
 def test_a_second_experiment_is_refused_with_the_holders_name(stand, tmp_path):
     (tmp_path / "a").mkdir()
-    first = Walk(stand, tmp_path / "a")
+    first = Walk(stand, tmp_path / "a", hold=True)
     first.await_("inject commanded")
     (tmp_path / "b").mkdir()
     second = Walk(stand, tmp_path / "b")
@@ -165,6 +167,7 @@ def test_a_second_experiment_is_refused_with_the_holders_name(stand, tmp_path):
     second.end()
     assert second.told == ["inject fail"]
     assert second.journal.records() == []
+    first.pass_()
     first.end()
     assert first.told == ALL
 
@@ -188,7 +191,7 @@ def test_an_undo_record_that_cannot_be_written_keeps_the_fault_away(stand, tmp_p
 
 
 def test_what_someone_else_scaled_is_left_as_he_wants_it_and_reported(stand, tmp_path):
-    found = Walk(stand, tmp_path)
+    found = Walk(stand, tmp_path, hold=True)
     found.await_("inject effective")
     stand.scale(2)
     found.end()
@@ -208,9 +211,10 @@ def test_an_api_server_in_trouble_delays_the_mend_and_does_not_lose_it(stand, tm
             return web.Response(status=status, text="<html>Bad Gateway</html>", content_type="text/html")
         return await handler(request)
 
-    found = Walk(stand, tmp_path)
+    found = Walk(stand, tmp_path, hold=True)
     found.await_("inject effective")
     stand.trouble = trouble
+    found.pass_()
     assert not found.end().not_restored
     assert len(refused) == 4
     assert stand.ready() == 1
@@ -225,25 +229,25 @@ def test_a_status_without_a_message_is_trouble_as_any_other(stand, tmp_path):
         left[0] -= 1
         return web.json_response({"kind": "Status", "status": "Failure", "code": 500}, status=500)
 
-    found = Walk(stand, tmp_path)
+    found = Walk(stand, tmp_path, hold=True)
     found.await_("inject effective")
     stand.trouble = trouble
+    found.pass_()
     assert not found.end().not_restored
     assert left == [0]
     assert stand.ready() == 1
 
 
-def test_a_step_that_breaks_off_by_a_mistake_of_ours_is_not_called_restored(stand, tmp_path, monkeypatch):
+def test_a_step_that_breaks_off_by_a_mistake_of_ours_is_not_called_restored(file, tmp_path, monkeypatch):
     monkeypatch.setattr("chaos.retry.told", lambda error: 1 / 0)
     monkeypatch.setattr(threading, "excepthook", lambda args: None)
 
-    async def trouble(request, handler):
-        return web.Response(status=500) if request.path.endswith("/scale") else await handler(request)
+    def mend(self, state):
+        raise OSError
 
-    found = Walk(stand, tmp_path)
-    found.await_("inject effective")
-    stand.trouble = trouble
-    assert found.end().not_restored == ["ml/vllm-server"]
+    monkeypatch.setattr(file.driver(), "mend", mend)
+    found = Walk(file, tmp_path)
+    assert found.end().not_restored == [str(file.path)]
     assert "broke off: ZeroDivisionError" in found.events[-1].error
 
 
@@ -263,9 +267,10 @@ def test_a_mend_that_cannot_be_done_is_reported_as_not_restored_and_stays_open(s
     async def trouble(request, handler):
         return web.Response(status=500)
 
-    found = Walk(stand, tmp_path, restore_within_s=1.0)
+    found = Walk(stand, tmp_path, restore_within_s=1.0, hold=True)
     found.await_("inject effective")
     stand.trouble = trouble
+    found.pass_()
     assert found.end().not_restored == ["ml/vllm-server"]
     stand.trouble = None
     assert "could not be restored" in found.events[-1].error
@@ -275,7 +280,7 @@ def test_a_mend_that_cannot_be_done_is_reported_as_not_restored_and_stays_open(s
 
 def test_someone_who_scales_up_and_down_again_wants_it_down(stand, tmp_path):
     """0 → 1 → 0 in the window ends where it began; only who watched knows that it is no longer ours."""
-    found = Walk(stand, tmp_path)
+    found = Walk(stand, tmp_path, hold=True)
     found.await_("inject effective")
     stand.scale(1)
     stand.scale(0)
@@ -288,7 +293,7 @@ def test_someone_who_scales_up_and_down_again_wants_it_down(stand, tmp_path):
 
 
 def test_the_window_ends_when_someone_moves_the_target(stand, tmp_path):
-    found = Walk(stand, tmp_path, text=SHORT.replace("for: 2s", "for: 45s"))
+    found = Walk(stand, tmp_path, hold=True)
     found.await_("inject effective")
     stand.scale(1)
     found.await_("mend begin")
@@ -299,9 +304,10 @@ def test_the_window_ends_when_someone_moves_the_target(stand, tmp_path):
 
 
 def test_a_target_that_was_deleted_or_made_anew_is_left_alone_and_reported(stand, tmp_path):
-    found = Walk(stand, tmp_path)
+    found = Walk(stand, tmp_path, hold=True)
     found.await_("inject effective")
     stand.remake()
+    found.pass_()
     found.end()
     assert found.events[-1].detail == {"foreign": True}
     assert "by someone else" in found.events[-1].error
@@ -311,13 +317,14 @@ def test_a_target_that_was_deleted_or_made_anew_is_left_alone_and_reported(stand
 def test_a_claim_past_its_deadline_is_taken_over_by_mending_first(stand, tmp_path):
     """A controller that died on another machine: only its Lease is left, and the target is at zero."""
     (tmp_path / "dead").mkdir()
-    dead = Walk(stand, tmp_path / "dead")
+    dead = Walk(stand, tmp_path / "dead", hold=True)
     dead.await_("inject commanded")
     (undo,) = dead.journal.records()
+    dead.pass_()
     dead.end()
     stand.scale(0)
     lease.take(stand.client, replace(undo, deadline=time.time() - 1), time.time())
-    found = Walk(stand, tmp_path, text=SHORT.replace("for: 2s", "for: 45s"))
+    found = Walk(stand, tmp_path, hold=True)
     found.await_("inject effective")
     found.stop.set("enough")
     found.end()
@@ -329,9 +336,10 @@ def test_a_claim_past_its_deadline_is_taken_over_by_mending_first(stand, tmp_pat
 
 def test_a_claim_before_its_deadline_is_not_taken_over(stand, tmp_path):
     (tmp_path / "alive").mkdir()
-    alive = Walk(stand, tmp_path / "alive")
+    alive = Walk(stand, tmp_path / "alive", hold=True)
     alive.await_("inject commanded")
     (undo,) = alive.journal.records()
+    alive.pass_()
     alive.end()
     lease.take(stand.client, replace(undo, deadline=time.time() + 60), time.time())
     found = Walk(stand, tmp_path)
@@ -356,10 +364,12 @@ def test_an_inject_whose_answer_is_lost_is_found_to_have_been_done(stand, tmp_pa
     assert stand.ready() == 1
 
 
-def test_steps_on_one_target_follow_each_other_however_close_they_are(stand, tmp_path):
+def test_steps_on_one_target_follow_each_other_however_close_they_are(file, tmp_path):
     """The second one's record is due before the first one's mend was verified: it waits for it."""
-    steps = "{name: first, at: 500ms, for: 1s, fault: scale_to_zero, target: vllm}, {name: second, at: 1600ms, for: 20s, fault: scale_to_zero, target: vllm}"
-    found = Walk(stand, tmp_path, text=SHORT[: SHORT.index("steps:")] + f"steps: [{steps}]\n")
+    steps = "{name: first, at: 0s, for: 10s, fault: scale_to_zero, target: vllm}, {name: second, at: 10001ms, for: 40s, fault: scale_to_zero, target: vllm}"
+    found = Walk(file, tmp_path, hold=True, text=SHORT[: SHORT.index("steps:")] + f"steps: [{steps}]\n")
+    found.await_("inject effective")
+    found.time.forward(10)
     until(lambda: found.told == [*ALL, *ALL[:3]], "the second is in effect")
     found.stop.set("enough")
     found.end()
@@ -388,6 +398,14 @@ def test_an_inject_that_was_given_up_and_arrives_after_the_mend_is_mended_again(
 
     stand.trouble = trouble
     found = Walk(stand, tmp_path)
+    until(lambda: held, "the inject is on its way")
+    found.time.stand_still()
+    found.time.forward(runner.INJECT_WITHIN_S)
+    until(
+        lambda: found.told[-1:] == ["mend effective"] and found.events[-1].detail.get("again"),
+        "it has come, and was mended",
+    )
+    found.time.go_on()
     assert not found.end().not_restored
     assert held
     assert held[1].done()
@@ -435,7 +453,9 @@ def test_what_becomes_effective_late_is_recorded_as_effective_and_never_as_faile
 
 
 def test_what_is_not_effective_by_the_end_of_its_step_has_failed_once_and_is_restored(stand, tmp_path, slow):
-    found = Walk(stand, tmp_path)
+    found = Walk(stand, tmp_path, hold=True)
+    found.await_("inject waiting")
+    found.pass_()
     assert not found.end().not_restored
     assert found.told == [*ALL[:2], "inject waiting", "inject fail", *ALL[3:]]
     assert found.events[3].error.startswith("not effective: 1 Pods are left, 1 of them terminating")
@@ -444,20 +464,19 @@ def test_what_is_not_effective_by_the_end_of_its_step_has_failed_once_and_is_res
 
 @pytest.mark.parametrize(("takes_s", "more_s"), [(0.0, 0.0), (30.0, 0.0), (90.0, 30.0), (172800.0, 900.0)])
 def test_a_deadline_has_room_for_the_grace_of_what_goes_within_reason(
-    stand, tmp_path, monkeypatch, takes_s, more_s
+    file, tmp_path, monkeypatch, takes_s, more_s
 ):
-    monkeypatch.setattr(ScaleTo, "takes_s", lambda self, state: takes_s)
+    monkeypatch.setattr(file.driver(), "takes_s", lambda self, state: takes_s)
     seen = {}
 
     def look(event) -> None:
         if (event.move, event.stage) == ("inject", "begin"):
             (record,) = Journal(tmp_path / "journal").records()
-            seen["room"] = record.deadline - (event.at + 2)  # the step lasts two seconds
+            seen["room"] = record.deadline - (event.at - event.late_ms / 1000 + PASSES_S)
 
-    found = Walk(stand, tmp_path, on_event=look, restore_within_s=20.0)
+    found = Walk(file, tmp_path, on_event=look, restore_within_s=20.0)
     found.end()
-    late_s = found.events[0].late_ms / 1000
-    assert seen["room"] == pytest.approx(20 + more_s - late_s, abs=0.5)
+    assert seen["room"] == pytest.approx(20 + more_s, abs=0.05)
 
 
 def _delete_leases(stand) -> None:
@@ -469,7 +488,7 @@ def test_a_lease_that_somebody_deletes_mid_fault_is_made_again_so_that_a_reaper_
     stand, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(runner, "KEEP_EVERY_S", 0.05)
-    found = Walk(stand, tmp_path, text=SHORT.replace("for: 2s", "for: 45s"))
+    found = Walk(stand, tmp_path, hold=True)
     found.await_("inject effective")
     _delete_leases(stand)
     found.await_("inject reclaimed")
@@ -486,7 +505,7 @@ def test_a_lease_that_somebody_spoils_mid_fault_is_made_whole_so_that_a_reaper_c
     stand, tmp_path, monkeypatch, spoiled
 ):
     monkeypatch.setattr(runner, "KEEP_EVERY_S", 0.05)
-    found = Walk(stand, tmp_path, text=SHORT.replace("for: 2s", "for: 45s"))
+    found = Walk(stand, tmp_path, hold=True)
     found.await_("inject effective")
     (held,) = stand.leases()
     if spoiled == "the record":
@@ -532,7 +551,7 @@ def test_who_takes_the_target_after_its_lease_was_deleted_is_waited_for_and_the_
 ):
     """He restores what he found, which is what our fault had left."""
     monkeypatch.setattr(runner, "KEEP_EVERY_S", 60.0 if moved else 0.05)
-    found = Walk(stand, tmp_path, text=SHORT.replace("for: 2s", "for: 45s"))
+    found = Walk(stand, tmp_path, hold=True)
     found.await_("inject effective")
     _taken_by_another(stand, found)
     if moved:
@@ -552,7 +571,7 @@ def test_who_takes_the_target_after_its_lease_was_deleted_is_waited_for_and_the_
 
 def test_where_he_does_not_give_it_back_it_is_not_restored_and_the_record_stays(stand, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "KEEP_EVERY_S", 0.05)
-    found = Walk(stand, tmp_path, restore_within_s=1.0, text=SHORT.replace("for: 2s", "for: 45s"))
+    found = Walk(stand, tmp_path, restore_within_s=1.0, hold=True)
     found.await_("inject effective")
     _taken_by_another(stand, found)
     assert found.end().not_restored == ["ml/vllm-server"]

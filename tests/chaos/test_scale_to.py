@@ -1,6 +1,4 @@
-"""scale_to and scale_to_zero on both kinds of workloads: there and back by fresh instances, and what is refused."""
-
-import json
+"""scale_to on both kinds of workloads: what is refused, and whose number it is."""
 
 import pytest
 
@@ -15,10 +13,12 @@ from tests.embedded.recorded.stand import until
 KINDS = {"deployment": "Deployment", "statefulset": "StatefulSet"}
 
 
-@pytest.fixture(params=KINDS)
-def three(tmp_path, request):
+@pytest.fixture(scope="module", params=KINDS)
+def cluster(tmp_path_factory, request):
     """Three Pods, and what makes a driver for their workload anew."""
-    with Small(tmp_path, sleepers("engine", replicas=3, kind=KINDS[request.param])) as made:
+    with Small(
+        tmp_path_factory.mktemp("three"), sleepers("engine", replicas=3, kind=KINDS[request.param])
+    ) as made:
         made.up("engine", request.param + "s")
         handle = Handle(request.param, "ml/engine")
         made.fault = lambda name, **options: faults.make(name, made.admin, handle, options)
@@ -32,26 +32,11 @@ def three(tmp_path, request):
         yield made
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "left"),
-    [
-        ("scale_to_zero", {}, {"pods": 0, "endpoints": 0}),
-        ("scale_to", {"replicas": 0}, {"pods": 0, "endpoints": 0}),
-        ("scale_to", {"replicas": 1}, {"pods": 1, "endpoints": 0}),
-        ("scale_to", {"replicas": 4}, {"ready": 4}),
-    ],
-)
-def test_it_goes_there_and_comes_back_by_a_fresh_instance_twice(three, name, options, left):
-    for _ in range(2):
-        first = three.fault(name, **options)
-        state = json.loads(json.dumps(first.snapshot()))
-        assert state["original"] == {"replicas": 3, "ready": 3, "endpoints": 0}
-        first.inject(state)
-        assert effective(first, state) == left
-        second = three.fault(name, **options)
-        second.mend(state)
-        second.mend(state)
-        assert mended(second, state)["ready"] == 3
+@pytest.fixture
+def three(cluster):
+    yield cluster
+    if cluster.wanted() != 3:
+        cluster.others(3)
 
 
 @pytest.mark.parametrize(("replicas", "words"), [(3, "has 3 replicas already"), (-1, None), (None, None)])

@@ -114,17 +114,27 @@ def real(tmp_path_factory):
 @pytest.fixture(params=["recorded", pytest.param("real", marks=pytest.mark.verify)])
 def host(request, monkeypatch, tmp_path):
     """Every unit of it runs; the drivers' commands lead there."""
-    found = RecordedHost(tmp_path) if request.param == "recorded" else request.getfixturevalue("real")
+    if request.param == "recorded":
+        return request.getfixturevalue("recorded")
+    found = request.getfixturevalue("real")
     monkeypatch.setenv("PATH", f"{found.folder}{os.pathsep}{os.environ['PATH']}")
     found.back()
     return found
 
 
 @pytest.fixture
-def recorded(monkeypatch, tmp_path):
+def commands(monkeypatch, tmp_path):
+    """The recorded one, whose commands are run as processes."""
     found = RecordedHost(tmp_path)
     monkeypatch.setenv("PATH", f"{found.folder}{os.pathsep}{os.environ['PATH']}")
     return found
+
+
+@pytest.fixture
+def recorded(commands, monkeypatch):
+    """The same without a process for each command."""
+    commands.answers_here(monkeypatch)
+    return commands
 
 
 def make(name: str, unit: str = "engine.service", **given) -> Fault:
@@ -165,8 +175,16 @@ def test_the_way_there_and_the_way_back_by_another_process(host, name, unit):
     assert host.show(timer_of(unit), "LoadState") == "not-found"
 
 
+def test_the_command_lines_are_run_as_processes_are_and_through_a_shell_over_ssh(commands):
+    over_ssh_and_back(commands, "unit_stop")
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_over_ssh_it_is_the_same(host, name):
+    over_ssh_and_back(host, name)
+
+
+def over_ssh_and_back(host, name: str) -> None:
     fault = make(name, ssh="ops@gpu1")
     state = kept(fault.snapshot())
     fault.arm(state, 300)
@@ -208,16 +226,6 @@ def test_a_unit_that_is_still_stopping_is_started_behind_its_stop(real, monkeypa
     assert fault.mended(state) is None
     until(lambda: fault.mended(state), "it is back")
     assert real.show("slow.service", "InvocationID") != state["invocation"]
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_a_mend_with_nothing_broken_changes_nothing(host, name):
-    fault = make(name)
-    state = kept(fault.snapshot())
-    before = host.show("engine.service", "InvocationID")
-    fault.mend(state)
-    assert fault.mended(state)
-    assert host.show("engine.service", "InvocationID") == before
 
 
 def test_what_does_not_run_cannot_be_taken_away(host):

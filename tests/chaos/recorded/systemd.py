@@ -10,61 +10,79 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 ABSENT = {"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead", "CanFreeze": "yes"}
 RUNNING = {"ActiveState": "active", "SubState": "running", "FreezerState": "running", "Result": "success"}
 
 
+class Answer(NamedTuple):
+    """What a command comes to."""
+
+    code: int = 0
+    out: str = ""
+    err: str = ""
+
+
 def main(folder: Path, name: str, given: list[str]) -> int:
-    with open(folder / "calls.jsonl", "a") as f:
-        f.write(json.dumps([name, *given]) + "\n")
     if name == "ssh":
+        log(folder, name, given)
         # What a real one does with it: the other side's shell gets one line, and nothing on its standard input.
         return subprocess.run(["sh", "-c", given[-1]], stdin=subprocess.DEVNULL).returncode
+    found = answer(folder, name, given)
+    print(found.out, end="")
+    print(found.err, end="", file=sys.stderr)
+    return found.code
+
+
+def log(folder: Path, name: str, given: list[str]) -> None:
+    with open(folder / "calls.jsonl", "a") as f:
+        f.write(json.dumps([name, *given]) + "\n")
+
+
+def answer(folder: Path, name: str, given: list[str]) -> Answer:
+    """Of systemctl or systemd-run, also for tests that start no process for it."""
+    log(folder, name, given)
     options = [a for a in given if a.startswith("-")]
     plain = [a for a in given if not a.startswith("-")]
     # One at a time, as a manager does them: what is looked at must not be written back over what another has changed.
     with open(folder / "lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         units = json.loads((folder / "units.json").read_text())
-        code = run(units, options) if name == "systemd-run" else systemctl(units, plain[0], plain[1], options)
+        found = (
+            run(units, options) if name == "systemd-run" else systemctl(units, plain[0], plain[1], options)
+        )
         fresh = folder / "units.fresh"
         fresh.write_text(json.dumps(units))
         fresh.rename(folder / "units.json")
-    return code
+    return found
 
 
-def run(units: dict, options: list[str]) -> int:
+def run(units: dict, options: list[str]) -> Answer:
     told = dict(o[2:].split("=", 1) for o in options if "=" in o)
     if told["unit"] in units:
-        print(
-            f"Failed to start transient timer unit: Unit {told['unit']} was already loaded or has a fragment file.",
-            file=sys.stderr,
+        return failed(
+            f"Failed to start transient timer unit: Unit {told['unit']} was already loaded or has a fragment file."
         )
-        return 1
     units[told["unit"]] = {
         "LoadState": "loaded",
         "ActiveState": "active",
         "SubState": "waiting",
         "Description": told.get("description", ""),
     }
-    return 0
+    return Answer()
 
 
-def systemctl(units: dict, verb: str, name: str, options: list[str]) -> int:
+def systemctl(units: dict, verb: str, name: str, options: list[str]) -> Answer:
     unit = units.get(name)
     if verb == "show":
         wanted = next(o for o in options if o.startswith("--property=")).partition("=")[2].split(",")
-        for key in wanted:
-            if key in (unit or ABSENT):
-                print(f"{key}={(unit or ABSENT)[key]}")
-        return 0
+        known = unit or ABSENT
+        return Answer(out="".join(f"{key}={known[key]}\n" for key in wanted if key in known))
     if unit is None:
-        print(f"Failed to {verb} {name}: Unit {name} not loaded.", file=sys.stderr)
-        return 5
+        return failed(f"Failed to {verb} {name}: Unit {name} not loaded.", 5)
     if verb in unit.get("refuses", ()):
-        print(f"Failed to {verb} {name}: Access denied", file=sys.stderr)
-        return 4
+        return failed(f"Failed to {verb} {name}: Access denied", 4)
     if verb == "stop":
         if name.endswith(".timer"):
             del units[name]  # a transient one is forgotten
@@ -82,12 +100,15 @@ def systemctl(units: dict, verb: str, name: str, options: list[str]) -> int:
             unit |= RUNNING | {"InvocationID": later(unit["InvocationID"])}
     elif verb in ("freeze", "thaw"):
         if unit["ActiveState"] != "active":
-            print(f"Failed to {verb} unit {name}: Unit is inactive.", file=sys.stderr)
-            return 1
+            return failed(f"Failed to {verb} unit {name}: Unit is inactive.")
         unit["FreezerState"] = "frozen" if verb == "freeze" else "running"
     elif verb == "reset-failed" and unit["ActiveState"] == "failed":
         unit |= {"ActiveState": "inactive", "SubState": "dead"}
-    return 0
+    return Answer()
+
+
+def failed(words: str, code: int = 1) -> Answer:
+    return Answer(code, err=words + "\n")
 
 
 def later(invocation: str) -> str:

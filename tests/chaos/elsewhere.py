@@ -1,0 +1,34 @@
+"""What another process does that has nothing but a fault's record."""
+
+import os
+import time
+from typing import Any
+
+from chaos import faults
+from chaos.cluster import Cluster
+from chaos.fault import NotYet
+from chaos.journal import from_json
+from tests.chaos.plain import FAULTS
+
+WITHIN_S = 100.0
+
+
+def restored(record: str, environ: dict[str, str]) -> dict[str, Any] | None:
+    """Restore, until it is seen to be restored; what was seen. None: it was not in time."""
+    os.environ.update(environ)
+    if FAULTS not in faults.__path__:
+        faults.__path__.append(FAULTS)
+    undo = from_json(record)
+    cluster = Cluster(undo.kubeconfig) if undo.target_handle.on_cluster else None
+    fault = faults.make(undo.fault, cluster, undo.target_handle, undo.options)
+    over = time.monotonic() + WITHIN_S
+    while time.monotonic() < over:
+        fault.mend(undo.state)
+        try:
+            seen = fault.mended(undo.state)
+        except NotYet:
+            seen = None
+        if seen is not None:
+            return seen
+        time.sleep(0.05)
+    return None

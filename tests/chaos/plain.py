@@ -1,0 +1,97 @@
+"""Tiers without a cluster: one that a file stands for, one that commands take away and bring back."""
+
+from pathlib import Path
+from typing import Any
+
+from chaos import faults
+from chaos.fault import Fault
+from contract import topology
+from contract.topology import Topology
+from tests.ports import held_port
+
+UP, DOWN = "up", "down"
+FAULTS = str(Path(__file__).parent / "faults")  # the tests' own, beside the catalogue's
+
+LONG = """
+hypothesis: it comes back whatever happens to us
+baseline: 0s
+settle: 0s
+max: 5m
+steps: [{name: gaming, at: 0s, for: 120s, fault: command, target: vllm}]
+"""
+
+
+def put(path: Path, text: str) -> None:
+    """At once: nobody reads an empty file."""
+    fresh = path.with_name(f"{path.name}.fresh")
+    fresh.write_text(text)
+    fresh.rename(path)
+
+
+class _Tier:
+    """Its gateway is a port on which nobody listens, and its own answer cannot be asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._port = folder, held_port()
+
+    def handles(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def topology(self) -> Topology:
+        tier = {
+            "name": "vllm",
+            "match": {"group": "tiny"},
+            "model": "tiny",
+            "handles": {"unprotected": True, **self.handles()},
+        }
+        gateway = {"url": f"http://127.0.0.1:{self._port}", "model": "tiny"}
+        return Topology.model_validate({"gateway": gateway, "tiers": [tier]})
+
+    def write_topology(self) -> Path:
+        path = self.folder / "topology.yaml"
+        path.write_text(topology.dump(self.topology()))
+        return path
+
+
+class File(_Tier):
+    """The target of the fault `noop`."""
+
+    fault = "noop"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.path = folder / "a-tier"
+        self.path.write_text(UP)
+
+    def handles(self) -> dict[str, Any]:
+        return {"process": {"pidfile": str(self.path)}}
+
+    def driver(self) -> type[Fault]:
+        """What the catalogue has made of `noop`'s file."""
+        return faults.driver(self.fault)
+
+    def is_(self) -> str:
+        return self.path.read_text()
+
+
+class Commands(_Tier):
+    """Up where `gone` is not there. `mend_by`: the shell's lines that bring it back."""
+
+    fault = "command"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.gone, self._mend = folder / "gone", folder / "mend.sh"
+        self.mend_by(f"rm -f {self.gone}")
+
+    def mend_by(self, lines: str) -> None:
+        self._mend.write_text(lines + "\n")
+
+    def handles(self) -> dict[str, Any]:
+        return {
+            "command": {
+                "inject": ["touch", str(self.gone)],
+                "check": ["test", "!", "-e", str(self.gone)],
+                "mend": ["sh", str(self._mend)],
+            }
+        }
