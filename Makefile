@@ -83,7 +83,7 @@ status: .venv/installed ## what of that stack answers
 	@$(PY) -m embedded status
 
 # Most tests wait for something, so three are walked at a time; those that kill whole stacks want the machine alone.
-PARALLEL = -n 3 --dist loadgroup
+PARALLEL = -n 3 --dist loadgroup --no-loadscope-reorder
 
 test: setup .venv/dev .venv/notebooks ## the tests: ten to twenty minutes on two cores
 	$(PY) -m pytest -m "not verify" $(PARALLEL)

@@ -1,17 +1,47 @@
-"""Which tests are walked by one process, where several walk: those of one file, which share a cluster, a server, a stack."""
+"""Which tests are walked by one process, where several walk, and in which order they are begun.
+
+Those that share something dear (a stack, a cluster, a report) are walked by one process, and the dearest begin: what
+begins last should be short, or all but one process wait for its end. xdist keeps to this order with
+--no-loadscope-reorder.
+"""
+
+from collections import Counter
 
 import pytest
 
+# The groups that take longest, longest first; those that are not named come after them.
+DEAREST = (
+    "stack",
+    "torture 0",
+    "torture 1",
+    "torture 2",
+    "whole test_ui.py",
+    "whole test_one_record.py",
+    "whole test_bad_input.py",
+    "embedded test_llamacpp.py",
+    "scenarios test_open_loop.py",
+    "scenarios test_classify.py",
+)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for n, item in enumerate(items):
-        if item.get_closest_marker("xdist_group"):
-            continue  # it says itself with which others it shares something
-        part = item.path.parent.name
-        if part == "whole":
-            group = part  # one gateway for all of them
-        elif part == "torture":
-            group = f"{part} {n % 3}"  # a cluster for each process
+    of_torture: Counter[bool] = Counter()
+    groups: dict[pytest.Item, str] = {}
+    for item in items:
+        if mark := item.get_closest_marker(
+            "xdist_group"
+        ):  # it says itself with which others it shares something
+            groups[item] = mark.args[0] if mark.args else mark.kwargs["name"]
+            continue
+        folder = item.path.parent.name
+        if "shared" in item.fixturenames and folder == "whole":
+            groups[item] = "stack"  # one gateway for all of them
+        elif folder == "torture":
+            slow = item.get_closest_marker("verify") is not None
+            groups[item] = f"torture {of_torture[slow] % 3}"  # a cluster for each process
+            of_torture[slow] += 1
         else:
-            group = f"{part} {item.path.name}"
-        item.add_marker(pytest.mark.xdist_group(group))
+            groups[item] = f"{folder} {item.path.name}"
+        item.add_marker(pytest.mark.xdist_group(groups[item]))
+    rank = {group: n for n, group in enumerate(DEAREST)}
+    items.sort(key=lambda item: rank.get(groups[item], len(rank)))

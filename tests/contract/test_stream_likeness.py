@@ -193,7 +193,13 @@ def streams(draw):
     return [(float(i), part) for i, part in enumerate(parts)]
 
 
-@settings(deadline=None, max_examples=600)
+def the_same_as_plainly(pieces, complete):
+    wanted = plainly(pieces, complete)
+    assert read_events(pieces, complete) == wanted
+    assert read_events(pieces, complete, likenesses=0) == wanted
+
+
+@settings(deadline=None, max_examples=200)
 @given(streams(), st.booleans())
 @example([(1.0, b"\xef\xbb\xbf" + token() * 2)], True)
 @example(
@@ -201,11 +207,17 @@ def streams(draw):
 )
 @example([(1.0, token("<think>") + token("a") * 2 + token("</think>") + token("b") * 2)], True)
 def test_an_answer_is_the_same_as_if_all_of_it_were_read_plainly(pieces, complete):
-    assert read_events(pieces, complete) == plainly(pieces, complete)
-    assert read_events(pieces, complete, likenesses=0) == plainly(pieces, complete)
+    the_same_as_plainly(pieces, complete)
 
 
-@settings(deadline=None, max_examples=200)
+@pytest.mark.verify
+@settings(deadline=None, max_examples=3000)
+@given(streams(), st.booleans())
+def test_so_is_each_of_thousands_of_answers(pieces, complete):
+    the_same_as_plainly(pieces, complete)
+
+
+@settings(deadline=None, max_examples=100)
 @given(streams(), st.booleans())
 def test_a_text_that_is_wanted_is_the_same_too(pieces, complete):
     assert read_events(pieces, complete, text=True) == read_events(pieces, complete, text=True, likenesses=0)

@@ -5,7 +5,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 import pytest
 
 from embedded.engine import ledger
+from tests.forked import Forked
 from tests.ports import held_port
 
 HOUSE = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def until(question: Callable[[], T]) -> T:
 
 @dataclass
 class Running:
-    process: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[bytes] | Forked"
     port: int
     ledger_path: Path
 
@@ -85,15 +85,11 @@ def running(
     port: int = 0,
     env: Mapping[str, str] | None = None,
     listening: bool = True,
-    own_session: bool = False,
 ) -> Iterator[Running]:
     port = port or held_port()
     path = folder / "ledger.jsonl"
-    command = [sys.executable, "-m", "embedded.engine", "--personality", personality, "--port", str(port)]
-    command += ["--model", "m", "--ledger", str(path), *parameters]
-    process = subprocess.Popen(
-        command, cwd=HOUSE, env={**os.environ, **(env or {})}, start_new_session=own_session
-    )
+    given = ["--personality", personality, "--port", str(port), "--model", "m", "--ledger", str(path)]
+    process = Forked("embedded.engine", *given, *parameters, env={**os.environ, **(env or {})})
     engine = Running(process, port, path)
     try:
         if listening:

@@ -106,7 +106,7 @@ def test_only_a_sigkill_of_the_server_alone_leaves_the_core_behind(
 
 
 def test_a_sigkill_of_the_group_leaves_nothing(tmp_path: Path) -> None:
-    with running("vllm", tmp_path, *SLOW, "--engine-core", own_session=True) as engine:
+    with running("vllm", tmp_path, *SLOW, "--engine-core") as engine:
         core = core_of(engine)
         os.killpg(engine.process.pid, signal.SIGKILL)
         engine.process.wait()

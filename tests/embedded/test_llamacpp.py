@@ -125,7 +125,7 @@ def test_busy_it_is_healthy_and_its_slots_say_that_none_is_free(tmp_path):
 
 def test_with_every_slot_busy_not_even_headers_come(tmp_path):
     with llama("--slots", "1") as engine:
-        asks = [{"stream": True, "max_tokens": 1500}, {"stream": True, "max_tokens": 1500}]
+        asks = [{"stream": True, "max_tokens": 600}, {"stream": True, "max_tokens": 600}]
         first, second = sorted(
             asked(engine, tmp_path, *asks, at_once=2).records(), key=lambda r: r["headers_ms"]
         )

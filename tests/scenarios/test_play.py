@@ -1,18 +1,15 @@
 """Real Locust runs: every ask has one record and is told once, also when the run is stopped in mid-stream."""
 
 import json
-import subprocess
-import sys
 from collections import Counter, defaultdict
-from pathlib import Path
 
 import pytest
 
 from tests.contract.exchanges import WHOLE, chunked, head, plain, token
+from tests.forked import run
 from tests.scenarios.server import HANG, Server
 from tests.scenarios.stages import CAP, DIRECT_CAP
 
-ROOT = Path(__file__).parents[2]
 SERVED = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: b")
 GOOD = SERVED + chunked(*WHOLE)
 BEGUN = SERVED + chunked(token(), last=False)
@@ -27,10 +24,7 @@ def play(
         "stop_timeout": stop_timeout, "overhead_left_s": left_s, "arrivals": arrivals, "max_in_flight": max_in_flight,
         "held_up_s": held_up_s, "patient": patient,
     }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.scenarios.play"], input=json.dumps(given), cwd=ROOT,
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    done = run("tests.scenarios.play", input=json.dumps(given))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

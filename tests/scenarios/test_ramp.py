@@ -1,17 +1,14 @@
 """A real ramp against a server whose capacity is known finds it again."""
 
 import json
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 from contract.records import REQUESTS
 from contract.run import read_arrow
 from tests.contract.exchanges import WHOLE, chunked, head
+from tests.forked import run
 from tests.scenarios.server import Server, Step
 
-ROOT = Path(__file__).parents[2]
 GOOD = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: b") + chunked(*WHOLE)
 SERVICE_S = 0.05
 
@@ -32,10 +29,7 @@ def test_the_knee_of_a_server_that_answers_twenty_a_second_is_found_below_that(t
     options = "--ramp-from 4 --ramp-to 200 --ramp-factor 12 --ramp-hold 3s --objective-ttft-ms 1500"
     with OneAtATime() as server:
         given = {"gateway": server.url, "folder": str(tmp_path), "options": options.split()}
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.scenarios.ramped"], input=json.dumps(given), cwd=ROOT,
-            capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+        done = run("tests.scenarios.ramped", input=json.dumps(given), timeout=120)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "ramp.json").read_text())
     (ramp,) = found["ramps"]

@@ -1,20 +1,14 @@
 """How much load, when: each shape's factor over time, and what it refuses."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.forked import run
 
 
 def _factors(shape: str, options: str, at_s: list[float]) -> list[float] | str:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.scenarios.shaped"], input=json.dumps([shape, options.split(), at_s]), cwd=ROOT,
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    done = run("tests.scenarios.shaped", input=json.dumps([shape, options.split(), at_s]))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

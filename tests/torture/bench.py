@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from chaos.cluster import process_gone
 from chaos.journal import Journal, Undo
 from embedded.apiserver.resources import DEPLOYMENTS
 from tests.chaos.stand import ROOT, Stand, events, until
+from tests.forked import Forked
+
+Process = subprocess.Popen[str] | Forked
 
 TIMELINE = """
 hypothesis: it comes back whatever happens to us
@@ -25,15 +29,18 @@ steps: [{{name: gaming, at: 3s, for: {for_s}s, fault: {fault}, target: vllm, wit
 
 
 class Bench:
-    """One trial after another on the same Stand; `trial` makes it ready for the next."""
+    """One trial after another on the same Stand; `trial` makes it ready for the next.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    `forked`: chaos is forked from a process that has imported it, which spares a second of CPU for each.
+    """
+
+    def __init__(self, folder: Path, forked: bool = False) -> None:
+        self.folder, self._forked = folder, forked
         folder.mkdir(parents=True, exist_ok=True)
         self.stand = Stand(folder)
         self.moved: list[tuple[float, int, int]] = []  # when, wanted and ready replicas of the target
         self.stand.cluster.store.listen(self._hear)
-        self._started: list[subprocess.Popen[str]] = []
+        self._started: list[Process] = []
         self.run = folder
 
     def trial(self, name: str) -> None:
@@ -50,15 +57,13 @@ class Bench:
         """`python -m chaos run` in a process group of its own. `shell`: said before it, for limits of the process."""
         (self.run / "timeline.yaml").write_text(TIMELINE.format(for_s=for_s, fault=fault, options=options))
         topology = self.stand.write_topology(self.run / "topology.yaml", url)
-        argv = [sys.executable, "-m", "chaos", "run", "--topology", str(topology), "--timeline",
-                str(self.run / "timeline.yaml"), "--run", str(self.run), "--restore-within", restore_within]  # fmt: skip
-        if shell:
-            argv = ["sh", "-c", f'{shell}; exec "$@"', "sh", *argv]
-        return Controller(self._start(argv), self.run)
+        argv = ["run", "--topology", str(topology), "--timeline", str(self.run / "timeline.yaml"), "--run", str(self.run),
+                "--restore-within", restore_within]  # fmt: skip
+        return Controller(self._start(argv, shell=shell), self.run)
 
-    def command(self, *argv: str, state: str = "state") -> subprocess.Popen[str]:
+    def command(self, *argv: str, state: str = "state") -> "Process":
         """`python -m chaos …` as another process; `state`: a machine of its own has a journal of its own."""
-        return self._start([sys.executable, "-m", "chaos", *argv], state)
+        return self._start(argv, state)
 
     @property
     def journal(self) -> Journal:
@@ -104,14 +109,19 @@ class Bench:
         self.end_all()
         self.stand.close()
 
-    def _start(self, argv: list[str], state: str = "state") -> subprocess.Popen[str]:
-        log = open(self.run / "log", "a")  # noqa: SIM115  the child's
+    def _start(self, argv: Sequence[str], state: str = "state", shell: str = "") -> "Process":
+        process: Process
         env = {**os.environ, "XDG_STATE_HOME": str(self.run / state)}
-        process = subprocess.Popen(
-            argv, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, text=True,
-            start_new_session=True, restore_signals=True, preexec_fn=_hear_signals,
-        )  # fmt: skip
-        log.close()
+        with open(self.run / "log", "a") as log:
+            if self._forked and not shell:
+                process = Forked("chaos", *argv, stdout=log, stderr=log, env=env)
+            else:
+                limited = ["sh", "-c", f'{shell}; exec "$@"', "sh"] if shell else []
+                process = subprocess.Popen(
+                    [*limited, sys.executable, "-m", "chaos", *argv], cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
+                    stdout=log, stderr=log, text=True, start_new_session=True, restore_signals=True,
+                    preexec_fn=_hear_signals,
+                )  # fmt: skip
         self._started.append(process)
         return process
 
@@ -124,7 +134,7 @@ class Bench:
 class Controller:
     """The process under test, and its guardian."""
 
-    def __init__(self, process: "subprocess.Popen[str]", run: Path) -> None:
+    def __init__(self, process: "Process", run: Path) -> None:
         self.process, self.run, self.pid = process, run, process.pid
         self._guardian: int | None = None
 

@@ -1,4 +1,5 @@
-"""Every cell of the torture once; a handful of them with the fast tests. `make torture` does each twenty times."""
+"""Every cell of the torture once; a handful of them with the fast tests. `make torture` does each twenty times, and starts
+every process anew."""
 
 import pytest
 
@@ -30,7 +31,7 @@ HANDFUL = (
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
-    found = Bench(tmp_path_factory.mktemp("bench"))
+    found = Bench(tmp_path_factory.mktemp("bench"), forked=True)
     yield found
     found.close()
 

@@ -4,11 +4,10 @@ import json
 import os
 import secrets
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.stand import ROOT
+from tests.forked import Forked
 
 
 class Asking:
@@ -18,10 +17,8 @@ class Asking:
         self, path: Path, asks: list[dict[str, Any]], at_once: int = 1, deadlines: dict[str, float] | None = None,
         env: dict[str, str] | None = None,
     ) -> None:  # fmt: skip
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.whole.ask"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True, env={**os.environ, **(env or {})},
-        )  # fmt: skip
+        pipe = subprocess.PIPE
+        self._process = Forked("tests.whole.ask", stdin=pipe, stdout=pipe, env={**os.environ, **(env or {})})
         self._input = json.dumps(
             {"path": str(path), "prefix": secrets.token_hex(3), "asks": asks, "deadlines": deadlines or {}, "at_once": at_once}
         )  # fmt: skip

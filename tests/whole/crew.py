@@ -14,6 +14,7 @@ import yaml
 from embedded.ports import free_port
 from tests.chaos.stand import ROOT
 from tests.contract.exchanges import WHOLE, chunked, head
+from tests.forked import Forked
 from tests.scenarios.server import Server
 
 GOOD = head(
@@ -60,28 +61,32 @@ class Crew:
         self.timeline = folder / "crew.yaml"
         self.timeline.write_text(TIMELINE.format(baseline=baseline))
         self.port = str(free_port(random.Random()))
-        self.started: list[subprocess.Popen] = []
+        self.started: list[subprocess.Popen | Forked] = []
 
     def start(
         self, *more: str, within: Sequence[str] = (), env: Mapping[str, str] | None = None
-    ) -> subprocess.Popen:
+    ) -> subprocess.Popen | Forked:
         """`within`: a command that runs it. `env`: on top of this process's own."""
-        process = subprocess.Popen(
-            [*within, sys.executable, "-m", "locust", "-f", "locustfile.py", "--loglevel", "WARNING", *more],
-            cwd=ROOT, env=os.environ | (env or {}), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            start_new_session=True,
+        arguments = ("-f", "locustfile.py", "--loglevel", "WARNING", *more)
+        given = {"env": os.environ | (env or {}), "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        process = (
+            subprocess.Popen(
+                [*within, sys.executable, "-m", "locust", *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, text=True,
+                start_new_session=True, **given,
+            )
+            if within else Forked("locust", *arguments, **given)
         )  # fmt: skip
         self.started.append(process)
         return process
 
-    def master(self, *more: str, users: int = 60) -> subprocess.Popen:
+    def master(self, *more: str, users: int = 60) -> subprocess.Popen | Forked:
         return self.start(
             "--headless", "--only-summary", "--topology", str(self.topology), "--timeline", str(self.timeline),
             "--results", str(self.results), "--users", str(users), "--spawn-rate", str(users), "--stop-timeout", "10",
             "--master-bind-host", "127.0.0.1", "--master-bind-port", self.port, "--master-host", "127.0.0.1", "--master-port", self.port, *more,
         )  # fmt: skip
 
-    def worker(self, *more: str, **where: Any) -> subprocess.Popen:
+    def worker(self, *more: str, **where: Any) -> subprocess.Popen | Forked:
         return self.start(
             "--worker", "--master-host", "127.0.0.1", "--master-port", self.port, *more, **where
         )

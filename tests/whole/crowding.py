@@ -2,15 +2,13 @@
 
 import json
 import secrets
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.chaos.stand import ROOT
+from tests.forked import run
 
 
 def crowd(
@@ -32,9 +30,7 @@ def crowd(
         "path": str(path), "results": str(folder / "results"), "prefix": secrets.token_hex(3), "users": users,
         "pace_s": pace_s, "asks": asks, "max_tokens": max_tokens, "streamed": streamed, "arrivals": arrivals,
     }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.whole.crowd"], input=json.dumps(given), cwd=ROOT, capture_output=True, text=True
-    )  # fmt: skip
+    done = run("tests.whole.crowd", input=json.dumps(given), timeout=None)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.splitlines()[-1])
     return said, Path(said["run"])

@@ -16,6 +16,7 @@ from chaos.cluster import Cluster
 from contract import topology
 from contract.leash import Leashed
 from tests.chaos.stand import ROOT, until
+from tests.forked import Forked
 
 KEY = "sk-of-the-tests"
 COOLDOWN_S = 5
@@ -57,6 +58,22 @@ def write_inputs(folder: Path) -> Path:
     gateway["router_settings"]["cooldown_time"] = COOLDOWN_S
     (folder / "litellm.yaml").write_text(yaml.safe_dump(gateway))
     path = folder / "embedded.yaml"
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+def with_urls(folder: Path, port: int, api_key: str | None = None) -> Path:
+    """A topology of a gateway on a port, and of a cluster that cannot be reached."""
+    data = yaml.safe_load((ROOT / "topologies/embedded.yaml").read_text())
+    del data["embedded"]
+    data |= {"cluster": "x", "kubeconfig": "/none"}
+    for tier in (data["gateway"], *data["tiers"]):
+        tier["handles"] = {k: v for k, v in tier["handles"].items() if v != "embedded"}
+    data["gateway"] |= {"url": f"http://127.0.0.1:{port}"}
+    del data["gateway"]["api_key"]
+    if api_key:
+        data["gateway"]["api_key"] = api_key
+    path = folder / "topology.yaml"
     path.write_text(yaml.safe_dump(data))
     return path
 
@@ -184,16 +201,32 @@ class Shared:
         return found
 
 
+def locust_arguments(
+    topology_path: Path, timeline: Path, results: Path, *more: str, users: int = 6
+) -> list[str]:
+    return [
+        "-f", "locustfile.py", "--loglevel", "WARNING", "--topology", str(topology_path), "--timeline", str(timeline),
+        "--results", str(results), "--users", str(users), "--spawn-rate", str(users), "--stop-timeout", "30", *more,
+    ]  # fmt: skip
+
+
+HEADLESS = ("--headless", "--only-summary")
+
+
 def locust(
     topology_path: Path, timeline: Path, results: Path, *more: str, users: int = 6, headless: bool = True
-) -> subprocess.Popen:
+) -> Forked:
     """`make soak` or `make ui` without make: a Locust with the project's locustfile."""
+    given = locust_arguments(topology_path, timeline, results, *more, users=users)
+    pipe, out = subprocess.PIPE, subprocess.STDOUT
+    return Forked("locust", *(HEADLESS if headless else ()), *given, stdout=pipe, stderr=out)
+
+
+def locust_process(topology_path: Path, timeline: Path, results: Path) -> subprocess.Popen:
+    """The same as `python -m locust …`, which is found by its command line and its environment."""
     return subprocess.Popen(
-        [sys.executable, "-m", "locust", "-f", "locustfile.py", *(["--headless", "--only-summary"] if headless else []), "--loglevel", "WARNING",
-         "--topology", str(topology_path), "--timeline", str(timeline), "--results", str(results),
-         "--users", str(users), "--spawn-rate", str(users), "--stop-timeout", "30", *more],
-        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
+        [sys.executable, "-m", "locust", *HEADLESS, *locust_arguments(topology_path, timeline, results)], cwd=ROOT,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
 
 

@@ -1,12 +1,11 @@
 """Bad input is refused before anything is touched: exit 64, and one message that says where, what, and what would be right."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.stand import ROOT
+from tests.forked import run
 from tests.ports import held_port
 from tests.scenarios.server import Server
 from tests.whole.stack import SHORT, locust
@@ -92,17 +91,8 @@ def test_a_proxy_is_refused_by_locust_and_by_chaos_alike(tmp_path, topology, mon
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     out = refused(tmp_path, topology(1), SHORT)
-    run = [
-        sys.executable,
-        "-m",
-        "chaos",
-        "run",
-        "--topology",
-        tmp_path / "topology.yaml",
-        "--timeline",
-        tmp_path / "t.yaml",
-    ]
-    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
+    topology_path, timeline = str(tmp_path / "topology.yaml"), str(tmp_path / "t.yaml")
+    done = run("chaos", "run", "--topology", topology_path, "--timeline", timeline)
     assert done.returncode == 64
     for said in (out, done.stderr):
         assert (

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from contract.run import read_manifest
+from tests import forked
 from tests.chaos.stand import ROOT, events, until
-from tests.whole.stack import SHORT, latest, locust, write_inputs
+from tests.whole.stack import SHORT, latest, locust_process, write_inputs
 
 # The fault holds long enough to be killed in its middle.
 HOLD = SHORT.replace("for: 12s", "for: 90s").replace("for: 4s", "for: 60s")
@@ -82,7 +83,7 @@ def in_mid_fault(results: Path) -> Path:
 def test_a_killed_locust_leaves_nothing_broken_and_a_run_that_can_be_reported(
     stack, marked, timeline, tmp_path
 ):
-    process = locust(stack.path, timeline, tmp_path / "results")
+    process = locust_process(stack.path, timeline, tmp_path / "results")
     run = in_mid_fault(tmp_path / "results")
     process.kill()
     process.communicate()
@@ -91,9 +92,7 @@ def test_a_killed_locust_leaves_nothing_broken_and_a_run_that_can_be_reported(
     assert {e["target"] for e in mends} == {"vllm", "ollama"}
     assert stack.ready("ml", "vllm-server") == stack.ready("ml", "ollama") == 1
     assert read_manifest(run)["status"] == "running"
-    report = subprocess.run(
-        [sys.executable, "-m", "analysis", "report", str(run)], cwd=ROOT, capture_output=True, text=True
-    )
+    report = forked.run("analysis", "report", str(run))
     verdict = json.loads((run / "report" / "verdict.json").read_text())
     assert verdict["exit_code"] == report.returncode != 0
     assert "cut short" in report.stdout + (run / "report" / "summary.md").read_text()
@@ -194,7 +193,7 @@ def test_two_stacks_run_side_by_side(marked, tmp_path, monkeypatch):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         inputs = write_inputs(tmp_path / name)
-        both.append(locust(inputs, tmp_path / "short.yaml", tmp_path / name / "results"))
+        both.append(locust_process(inputs, tmp_path / "short.yaml", tmp_path / name / "results"))
     for process in both:
         out, _ = process.communicate(timeout=170)
         assert process.returncode == 0, out

@@ -41,7 +41,7 @@ def play(crew: Crew, gateway: Server, how: str, *more: str) -> tuple[Path, str]:
     process = crew.start(
         "--headless", "--only-summary", "--topology", str(crew.topology), "--timeline", str(crew.timeline),
         "--results", str(crew.results), "--users", str(USERS), "--spawn-rate", str(USERS),
-        *(["-f", "tests/whole/quitting.py"] if how == "quit" else []), *more,
+        "-f", "tests/whole/unreported.py", *(["-f", "tests/whole/quitting.py"] if how == "quit" else []), *more,
     )  # fmt: skip
     if how.startswith("SIG"):
         until(lambda: len(gateway.requests) > 60, "the users ask", 90)

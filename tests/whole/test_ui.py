@@ -2,6 +2,7 @@
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import pytest
@@ -10,11 +11,14 @@ from contract.records import REQUESTS
 from contract.run import read_arrow
 from tests.chaos.stand import until
 from tests.scenarios.server import Server
-from tests.whole.stack import SHORT, latest
+from tests.whole.stack import SHORT, latest, with_urls
 from tests.whole.test_bad_input import ANSWER
 from tests.whole.ui import Ui
 
 ANSWERS = ANSWER.replace(b"vlm-qwen\r\n", b"vllm-qwen\r\n")
+
+
+UNREPORTED = ("-f", "tests/whole/unreported.py")
 
 
 @pytest.fixture(scope="module")
@@ -24,72 +28,90 @@ def nowhere():
         return listener.getsockname()[1]
 
 
-def test_a_start_that_cannot_be_is_refused_in_the_page_before_anything_is_touched(
-    tmp_path, topology, nowhere
-):
-    (tmp_path / "t.yaml").write_text(SHORT)
-    (tmp_path / "bad.yaml").write_text(SHORT.replace("target: vllm}", "target: vlm}"))
+@pytest.fixture(scope="module")
+def of_nowhere(tmp_path_factory, nowhere):
+    """The page before a gateway that is not there; and its folder."""
+    folder = tmp_path_factory.mktemp("nowhere")
+    (folder / "t.yaml").write_text(SHORT)
+    with Ui(with_urls(folder, nowhere), folder / "t.yaml", folder / "results", *UNREPORTED) as ui:
+        yield ui, folder
+
+
+@pytest.fixture(scope="module")
+def of_no_cluster(tmp_path_factory):
+    """The page before a gateway that answers after a second, and a cluster that cannot be reached: chaos refuses."""
+    folder = tmp_path_factory.mktemp("no-cluster")
+    with on_no_cluster(folder) as ui:
+        yield ui
+
+
+@contextmanager
+def on_no_cluster(folder, *more):
+    (folder / "t.yaml").write_text(SHORT)
+    with Server([1.0, ANSWERS]) as server:
+        path = with_urls(folder, server.port)
+        with Ui(path, folder / "t.yaml", folder / "results", *UNREPORTED, *more) as ui:
+            yield ui
+
+
+def test_a_start_that_cannot_be_is_refused_in_the_page_before_anything_is_touched(of_nowhere, nowhere):
+    ui, folder = of_nowhere
+    (folder / "bad.yaml").write_text(SHORT.replace("target: vllm}", "target: vlm}"))
     gateway = f"http://127.0.0.1:{nowhere}"
-    with Ui(topology(nowhere), tmp_path / "t.yaml", tmp_path / "results") as ui:
-        page = ui.template()
-        assert page["host"] == gateway
-        assert not page["missing_host_warning"]
-        assert list(page["extra_options"]) == [
-            "timeline",
-            "duration",
-            "restore_within",
-            "scenarios",
-            "arrivals",
-            "seed",
-        ]
-        for form, words in (
-            ({"timeline": "/no/such.yaml"}, "/no/such.yaml: cannot be read: No such file or directory"),
-            ({"timeline": str(tmp_path / "bad.yaml")}, "no tier 'vlm'; did you mean 'vllm'?"),
-            ({"scenarios": "chat,dierct"}, "--scenarios: no scenario 'dierct'; did you mean 'direct'?"),
-            ({"arrivals": "poison:8/s"}, "no kind of arrivals 'poison'; did you mean 'poisson'?"),
-            ({"duration": "24"}, "--duration: '24' is not a duration; write 24s"),
-            ({"restore_within": "20"}, "--restore-within: '20' is not a duration; write 20s"),
-            ({"restore_within": "0s"}, "--restore-within: 0s lets no restore end; write it like 15m"),
-            ({"seed": "one"}, "--seed: 'one' is not a whole number"),
-            ({"users": "0"}, "users: 0 makes no load; give 1 or more"),
-            ({"users": "six"}, "users: 'six' is not a whole number"),
-            ({"spawn_rate": "0"}, "spawn_rate"),
-            ({"run_time": "soon"}, "run time: 'soon' is not a duration; write it like 90s, 3m or 1h20m"),
-            ({"host": "http://other:4000"}, f"host: is the gateway's url in the topology, {gateway}; leave it"),
-            ({"profile": "nightly"}, "profile: is not used; leave it empty"),
-            ({"topology": "other.yaml"}, "--topology: is given on the command line; it cannot be changed here"),
-            ({"results": "/other"}, "--results: is given on the command line; it cannot be changed here"),
-            ({"user_classes": "ChatUser"}, "--user-classes: is given on the command line"),
-        ):  # fmt: skip
-            answer = ui.post("/swarm", **{"user_count": form.pop("users", 6), "spawn_rate": 6} | form)
-            assert not answer["success"]
-            assert words in answer["message"]
-            assert ui.stats()["state"] == "ready"
-        assert ui.runs() == []
+    page = ui.template()
+    assert page["host"] == gateway
+    assert not page["missing_host_warning"]
+    assert list(page["extra_options"]) == [
+        "timeline",
+        "duration",
+        "restore_within",
+        "scenarios",
+        "arrivals",
+        "seed",
+    ]
+    for form, words in (
+        ({"timeline": "/no/such.yaml"}, "/no/such.yaml: cannot be read: No such file or directory"),
+        ({"timeline": str(folder / "bad.yaml")}, "no tier 'vlm'; did you mean 'vllm'?"),
+        ({"scenarios": "chat,dierct"}, "--scenarios: no scenario 'dierct'; did you mean 'direct'?"),
+        ({"arrivals": "poison:8/s"}, "no kind of arrivals 'poison'; did you mean 'poisson'?"),
+        ({"duration": "24"}, "--duration: '24' is not a duration; write 24s"),
+        ({"restore_within": "20"}, "--restore-within: '20' is not a duration; write 20s"),
+        ({"restore_within": "0s"}, "--restore-within: 0s lets no restore end; write it like 15m"),
+        ({"seed": "one"}, "--seed: 'one' is not a whole number"),
+        ({"users": "0"}, "users: 0 makes no load; give 1 or more"),
+        ({"users": "six"}, "users: 'six' is not a whole number"),
+        ({"spawn_rate": "0"}, "spawn_rate"),
+        ({"run_time": "soon"}, "run time: 'soon' is not a duration; write it like 90s, 3m or 1h20m"),
+        ({"host": "http://other:4000"}, f"host: is the gateway's url in the topology, {gateway}; leave it"),
+        ({"profile": "nightly"}, "profile: is not used; leave it empty"),
+        ({"topology": "other.yaml"}, "--topology: is given on the command line; it cannot be changed here"),
+        ({"results": "/other"}, "--results: is given on the command line; it cannot be changed here"),
+        ({"user_classes": "ChatUser"}, "--user-classes: is given on the command line"),
+    ):  # fmt: skip
+        answer = ui.post("/swarm", **{"user_count": form.pop("users", 6), "spawn_rate": 6} | form)
+        assert not answer["success"]
+        assert words in answer["message"]
+        assert ui.stats()["state"] == "ready"
+    assert ui.runs() == []
 
 
-def test_why_a_run_did_not_open_is_shown_in_the_page(tmp_path, topology, nowhere):
-    (tmp_path / "t.yaml").write_text(SHORT)
-    with Ui(topology(nowhere), tmp_path / "t.yaml", tmp_path / "results") as ui:
-        for _ in range(2):
-            ui.start()
-            assert ui.states_until("ready") == ["spawning", "ready"]
-            notice = ui.stats()["notice"]
-            assert notice.startswith(f"gateway: http://127.0.0.1:{nowhere} gives no answer; refused")
-        assert ui.runs() == []
+def test_why_a_run_did_not_open_is_shown_in_the_page(of_nowhere, nowhere):
+    ui, _ = of_nowhere
+    for _ in range(2):
+        ui.start()
+        assert ui.states_until("ready") == ["spawning", "ready"]
+        notice = ui.stats()["notice"]
+        assert notice.startswith(f"gateway: http://127.0.0.1:{nowhere} gives no answer; refused")
+    assert ui.runs() == []
     assert "Traceback" not in "".join(ui.out)
 
 
-def test_what_chaos_refuses_is_shown_in_the_page(tmp_path, topology):
-    (tmp_path / "t.yaml").write_text(SHORT)
-    with (
-        Server([ANSWERS]) as server,
-        Ui(topology(server.port), tmp_path / "t.yaml", tmp_path / "results") as ui,
-    ):
-        ui.start()
-        assert ui.states_until("ready") == ["spawning", "ready"]
-        assert "kubeconfig /none: cannot be used" in ui.stats()["notice"]
-        assert ui.manifest()["status"] == "aborted"
+def test_what_chaos_refuses_is_shown_in_the_page(of_no_cluster):
+    ui = of_no_cluster
+    ui.start()
+    assert ui.states_until("ready") == ["spawning", "ready"]
+    assert "kubeconfig /none: cannot be used" in ui.stats()["notice"]
+    assert ui.manifest()["status"] == "aborted"
 
 
 def test_a_refused_autostart_ends_with_64_where_autoquit_is_given(tmp_path, topology, nowhere):
@@ -204,13 +226,10 @@ def test_a_stop_while_the_run_is_being_opened_ends_it(stack, tmp_path, more):
 
 @pytest.mark.parametrize("more", [(), pytest.param(("--processes", "1"), marks=pytest.mark.verify)], ids=str)
 def test_a_stop_of_a_start_that_is_refused_meanwhile_leaves_a_page_that_can_start_again(
-    tmp_path, topology, more
+    of_no_cluster, tmp_path, more
 ):
-    (tmp_path / "t.yaml").write_text(SHORT)
-    with (
-        Server([1.0, ANSWERS]) as server,
-        Ui(topology(server.port), tmp_path / "t.yaml", tmp_path / "results", *more) as ui,
-    ):
+    with on_no_cluster(tmp_path, *more) if more else nullcontext(of_no_cluster) as ui:
+        before = len(ui.runs())
         for _ in range(2):
             # A worker that was stopped leaves and comes back.
             until(lambda: not more or ui.stats()["worker_count"] == 1, "the worker is here")
@@ -219,4 +238,4 @@ def test_a_stop_of_a_start_that_is_refused_meanwhile_leaves_a_page_that_can_star
             assert ui.post("/stop")["success"]
             until(lambda: ui.stats()["state"] in ("ready", "stopped"), "it is over")
             assert "kubeconfig /none: cannot be used" in ui.stats()["notice"]
-        assert len(ui.runs()) == 2
+        assert len(ui.runs()) == before + 2

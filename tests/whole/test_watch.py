@@ -3,18 +3,17 @@
 import json
 import signal
 import subprocess
-import sys
 
 import pytest
 
-from tests.chaos.stand import ROOT
+from tests.forked import Forked
 
 
 @pytest.mark.shows("watch", "make watch", on="embedded + real LiteLLM")
 def test_the_banners_come_in_order_when_a_tier_goes_and_comes_back(stack):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "chaos", "watch", "--topology", str(stack.path), "--every", "500ms", "--json"],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    process = Forked(
+        "chaos", "watch", "--topology", str(stack.path), "--every", "500ms", "--json", stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )  # fmt: skip
     told: list[dict] = []
 
