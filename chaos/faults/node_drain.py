@@ -189,14 +189,13 @@ class NodeDrain(Fault):
                 )
 
     def _is_ours(self, node: dict[str, Any], state: dict[str, Any]) -> bool:
-        """By our token; or, where admission has taken that away, by who wrote the cordon. One that nobody wrote is one that
-        admission made of an uncordon, which takes the field away."""
-        found = _token(node)
-        return found == state["token"] or (
-            found is None
-            and _cordoned(node)
-            and managers(node, "spec", "unschedulable") in ({MANAGER}, set())
-        )
+        """By our token, which a cordon that someone else made after his uncordon wears too; or, where admission has taken the
+        token away, by who wrote the cordon alone. One that nobody wrote is one that admission made of an uncordon, which
+        takes the field away."""
+        found, wrote = _token(node), managers(node, "spec", "unschedulable")
+        if found == state["token"]:
+            return not (_cordoned(node) and wrote and MANAGER not in wrote)
+        return found is None and _cordoned(node) and wrote in ({MANAGER}, set())
 
     def _altered(self, node: dict[str, Any]) -> str:
         return f"{self} was to be cordoned, and the cluster made {_shown(node)} of it: its admission changes a cordon"

@@ -84,7 +84,7 @@ class Walk:
         return self.seen.setdefault(what, threading.Event())
 
     def await_(self, what: str) -> None:
-        assert self.passed(what).wait(20), f"no {what}; there was {self.told}"
+        assert self.passed(what).wait(60), f"no {what}; there was {self.told}"
 
     def end(self):
         self._thread.join(60)
@@ -167,6 +167,7 @@ def test_a_second_experiment_is_refused_with_the_holders_name(stand, tmp_path):
     second.end()
     assert second.told == ["inject fail"]
     assert second.journal.records() == []
+    first.await_("inject effective")
     first.pass_()
     first.end()
     assert first.told == ALL

@@ -19,7 +19,7 @@ def cluster(tmp_path_factory, request):
     with Small(
         tmp_path_factory.mktemp("three"), sleepers("engine", replicas=3, kind=KINDS[request.param])
     ) as made:
-        made.up("engine", request.param + "s")
+        made.kind = request.param
         handle = Handle(request.param, "ml/engine")
         made.fault = lambda name, **options: faults.make(name, made.admin, handle, options)
         made.others = lambda replicas: until(
@@ -34,9 +34,10 @@ def cluster(tmp_path_factory, request):
 
 @pytest.fixture
 def three(cluster):
-    yield cluster
     if cluster.wanted() != 3:
         cluster.others(3)
+    cluster.up("engine", f"{cluster.kind}s")
+    return cluster
 
 
 @pytest.mark.parametrize(("replicas", "words"), [(3, "has 3 replicas already"), (-1, None), (None, None)])
@@ -87,9 +88,9 @@ def test_who_scales_a_restored_target_is_told_with_what_it_had(three, restored):
         fault.mended(state)
 
 
-def test_a_target_that_is_made_anew_while_its_restore_is_verified_is_left_alone(three, restored, request):
+def test_a_target_that_is_made_anew_while_its_restore_is_verified_is_left_alone(three, restored):
     fault, state = restored
-    kind = request.node.callspec.params["three"]
+    kind = three.kind
     three.delete(f"/apis/apps/v1/namespaces/ml/{kind}s/engine")
     three.apply(sleepers("engine", replicas=2, kind=KINDS[kind]))
     with pytest.raises(Foreign, match="was re-created; the new one has 2 replicas and is left alone"):
