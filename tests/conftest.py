@@ -5,9 +5,13 @@ begins last should be short, or all but one process wait for its end. xdist keep
 --no-loadscope-reorder.
 """
 
+import os
 from collections import Counter
 
 import pytest
+
+# Several processes walk the tests: the threads of each would wait for those of the others. Before numpy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # The groups that take longest, longest first; those that are not named come after them.
 DEAREST = (
@@ -28,9 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     of_torture: Counter[bool] = Counter()
     groups: dict[pytest.Item, str] = {}
     for item in items:
-        if mark := item.get_closest_marker(
-            "xdist_group"
-        ):  # it says itself with which others it shares something
+        mark = item.get_closest_marker("xdist_group")
+        if mark is not None:  # it says itself with which others it shares something
             groups[item] = mark.args[0] if mark.args else mark.kwargs["name"]
             continue
         folder = item.path.parent.name
