@@ -28,30 +28,20 @@ def kept(state: dict) -> dict:
     return json.loads(json.dumps(state))
 
 
-def test_the_way_there_and_the_way_back_by_another_process(engine):
+def test_the_engine_is_told_what_to_do_and_for_how_long_and_only_by_the_inject(engine):
     fault = make(engine.url, tokens=3, share=0.5)
     assert fault.deadman is Deadman.ENGINE
     state = kept(fault.snapshot())
     assert state["set"] == {"fault": "cut_after", "tokens": 3, "share": 0.5}
-    assert engine.fault is None
     fault.arm(state, 97.5)
     assert engine.fault is None
-    assert fault.effective(state) is None
     fault.inject(state)
     assert engine.told[-1] == (
         "PUT",
         "/faults",
         {"fault": "cut_after", "for_s": 97.5, "id": state["id"], "tokens": 3, "share": 0.5},
     )
-    assert fault.effective(state) == {"fault": "cut_after"}
     assert fault.mended(state) is None
-
-    mender = make(engine.url, tokens=3, share=0.5)
-    for _ in range(3):
-        mender.mend(state)
-    assert mender.mended(state) == {"fault": None}
-    mender.disarm(state)
-    assert engine.fault is None
 
 
 def test_an_inject_that_is_told_twice_is_one(engine):
