@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import runpy
+import secrets
 import select
 import shutil
 import signal
@@ -34,9 +35,9 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = dict(os.environ)  # of a nest: what one test has changed in its own is not for the next
 # What each nest imports: a module, what a file imports, or what a function loads.
+# No shape: by its import alone Locust has its options.
 LOCUST = (
     "locust.main", "locustfile.py", "tests/whole/ask.py", "tests/whole/crowd.py", "tests/scenarios/play.py",
-    "tests/scenarios/ramped.py", "tests/scenarios/shaped.py",
 )  # fmt: skip
 CHAOS = ("chaos/__main__.py", "chaos.cluster:load_client")
 ENGINE = ("embedded/engine/__main__.py",)
@@ -164,7 +165,7 @@ class Nest:
     def __init__(self, imported: tuple[str, ...]) -> None:
         ours, theirs = socket.socketpair()
         self._socket, self._lock = ours, threading.Lock()
-        self.address = f"brownout-tests-{os.getpid()}-{theirs.fileno()}"
+        self.address = f"brownout-tests-{secrets.token_hex(8)}"
         with socket.socket(socket.AF_UNIX) as listener, theirs:
             listener.bind(f"\0{self.address}")
             listener.listen()

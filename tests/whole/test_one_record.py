@@ -116,5 +116,8 @@ def test_a_run_that_is_stopped_before_it_has_begun_is_closed_all_the_same(crew):
     """Locust counts its run time from before the run is open, and kills who is about to open it."""
     run, out = play(*crew, "run time", "--run-time", "1s")
     check(run, crew[1])
-    assert read_manifest(run)["status"] == "aborted", out
-    assert "stopped before the end of the timeline" in out
+    manifest = read_manifest(run)
+    assert (manifest["status"], manifest["reason"]) == (
+        "aborted",
+        "signal: stopped before the end of the timeline",
+    ), out
