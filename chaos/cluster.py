@@ -8,19 +8,17 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from chaos import credentials
 from chaos.kube_answers import TROUBLE as TROUBLE
 from chaos.kube_answers import NotTheApi, conflict, denies, gone, line, no_such_api
 from chaos.kube_answers import told as told
-from chaos.kube_wire import Wire, events
+from chaos.kube_wire import KUBE_SYSTEM, Answer, Wire, events, path
 
 MANAGER = "brownout"  # as whom we write: managedFields name it where a field is as our own write left it
 EMBEDDED_LABEL = "brownout.dev/embedded"
 EMBEDDED_PID = "brownout.dev/pid"
-_TIMEOUT_S = (3, 10)  # connect, read: without them a hung API server blocks for ever
 _LIVE = ("Pending", "Running", "Unknown")  # Failed and Succeeded Pods never go away by themselves
 
 
@@ -39,16 +37,10 @@ class Cluster:
         self.embedded_pid = embedded_pid
         self._wire = Wire(lambda renewed: credentials.load(self.kubeconfig, renewed or context))
         self.context = self._wire.credentials.context
-        api = self._wire.client()
-        self._core, self._apps = client.CoreV1Api(api), client.AppsV1Api(api)
-        self._slices, self._leases = client.DiscoveryV1Api(api), client.CoordinationV1Api(api)
-        self._policies, self._network = client.PolicyV1Api(api), client.NetworkingV1Api(api)
-        self._scaling, self._custom = client.AutoscalingV2Api(api), client.CustomObjectsApi(api)
-        self._reviews, self._version = client.AuthorizationV1Api(api), client.VersionApi(api)
 
     def identity(self) -> tuple[str, bool]:
         """The uid of kube-system, and whether this is an embedded stack's cluster."""
-        meta = _json(self._core.read_namespace("kube-system", **_RAW))["metadata"]
+        meta = self._wire.get(KUBE_SYSTEM).found["metadata"]
         embedded = (meta.get("labels") or {}).get(EMBEDDED_LABEL) == "true"
         pid = (meta.get("annotations") or {}).get(EMBEDDED_PID)
         self.embedded_pid = int(pid) if embedded and pid else None
@@ -57,7 +49,7 @@ class Cluster:
 
     def clock_ahead_s(self, now: float) -> float | None:
         """How far `now` is ahead of the API server's clock, to about a second; None: its answers bear no date."""
-        told = self._version.get_code(**_RAW).headers.get("Date")
+        told = self._wire.get("/version/").headers.get("Date")
         if told is None:
             return None
         return (
@@ -85,22 +77,18 @@ class Cluster:
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": attributes},
         }
-        answer = _json(self._reviews.create_self_subject_access_review(body, **_RAW))
-        return bool(answer["status"].get("allowed"))
+        answer = self._wire.post(path(*_REVIEWS, "selfsubjectaccessreviews"), body)
+        return bool(answer.found["status"].get("allowed"))
 
     # Workloads. `kind` is deployment or statefulset.
 
     def workload(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         """None: the cluster says that there is none of this name."""
-        return _or_none(
-            lambda: getattr(self._apps, f"read_namespaced_{_SNAKE[kind]}")(name, namespace, **_RAW)
-        )
+        return _or_none(lambda: self._wire.get(_workload(kind, namespace, name)))
 
     def scale(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         """The autoscaling/v1 Scale; `spec.replicas` is absent at zero."""
-        return _or_none(
-            lambda: getattr(self._apps, f"read_namespaced_{_SNAKE[kind]}_scale")(name, namespace, **_RAW)
-        )
+        return _or_none(lambda: self._wire.get(_workload(kind, namespace, name, "scale")))
 
     def set_scale(
         self, kind: str, scale: dict[str, Any], replicas: int, manager: str = MANAGER
@@ -112,29 +100,23 @@ class Cluster:
             "metadata": {"resourceVersion": meta["resourceVersion"], "uid": meta["uid"]},
             "spec": {"replicas": replicas},
         }
-        patch = getattr(self._apps, f"patch_namespaced_{_SNAKE[kind]}_scale")
-        return _unless_conflict(
-            lambda: patch(meta["name"], meta["namespace"], body, field_manager=manager, **_RAW)
-        )
+        where = _workload(kind, meta["namespace"], meta["name"], "scale")
+        return _unless_conflict(lambda: self._wire.patch(where, body, fieldManager=manager))
 
     def try_scale(self, kind: str, workload: dict[str, Any], replicas: int) -> dict[str, Any]:
         """The Scale that a scale would come to: it is admitted as a real one is, and not written."""
         meta = workload["metadata"]
         body = {"metadata": {"uid": meta["uid"]}, "spec": {"replicas": replicas}}
-        patch = getattr(self._apps, f"patch_namespaced_{_SNAKE[kind]}_scale")
-        return _json(
-            patch(meta["name"], meta["namespace"], body, dry_run="All", field_manager=MANAGER, **_RAW)
-        )
+        where = _workload(kind, meta["namespace"], meta["name"], "scale")
+        return self._wire.patch(where, body, dryRun="All", fieldManager=MANAGER).found
 
     def watch_workload(
         self, kind: str, namespace: str, name: str, version: str, seconds: int
     ) -> Iterator[dict[str, Any]]:
         """Its events after a version, {type, object}, for so many seconds at most."""
         began, any_came = time.monotonic(), False
-        response = getattr(self._apps, f"list_namespaced_{_SNAKE[kind]}")(
-            namespace, field_selector=f"metadata.name={name}", resource_version=version, watch=True,
-            timeout_seconds=seconds, _preload_content=False, _request_timeout=(_TIMEOUT_S[0], seconds + 5),
-        )  # fmt: skip
+        query = {"fieldSelector": f"metadata.name={name}", "resourceVersion": version}
+        response = self._wire.watch(_workload(kind, namespace), seconds, **query)
         try:
             for found in events(response, name, namespace, f"{kind}s"):
                 any_came = True
@@ -148,28 +130,24 @@ class Cluster:
 
     def pods(self, namespace: str, selector: dict[str, Any]) -> list[dict[str, Any]]:
         """Those that still live, terminating ones included. `selector` as a workload's spec has it."""
-        found = _json(
-            self._core.list_namespaced_pod(namespace, label_selector=selector_text(selector), **_RAW)
-        )
+        found = self._wire.get(path(*_CORE, namespace, "pods"), labelSelector=selector_text(selector)).found
         return [p for p in found["items"] if p.get("status", {}).get("phase") in _LIVE]
 
     def replica_sets(self, namespace: str, selector: dict[str, Any]) -> list[dict[str, Any]]:
         """What stands between a Deployment of this selector and its Pods."""
-        found = self._apps.list_namespaced_replica_set(
-            namespace, label_selector=selector_text(selector), **_RAW
-        )
-        return _json(found)["items"]
+        where = path(*_APPS, namespace, "replicasets")
+        return _items(self._wire.get(where, labelSelector=selector_text(selector)))
 
     def pods_on(self, node: str) -> list[dict[str, Any]]:
         """The living Pods of all namespaces that a node has."""
-        found = _json(self._core.list_pod_for_all_namespaces(field_selector=f"spec.nodeName={node}", **_RAW))
-        return [p for p in found["items"] if p.get("status", {}).get("phase") in _LIVE]
+        found = self._wire.get("/api/v1/pods", fieldSelector=f"spec.nodeName={node}")
+        return [p for p in _items(found) if p.get("status", {}).get("phase") in _LIVE]
 
     def delete_pod(self, namespace: str, name: str, uid: str, grace_s: int) -> bool:
         """Delete that very Pod; False: it is gone already, or another has its name."""
         body = {"gracePeriodSeconds": grace_s, "preconditions": {"uid": uid}}
         try:
-            self._core.delete_namespaced_pod(name, namespace, body=body, **_RAW)
+            self._wire.delete(path(*_CORE, namespace, "pods", name), body)
         except ApiException as e:
             if gone(e) or conflict(e):
                 return False
@@ -186,7 +164,7 @@ class Cluster:
             "deleteOptions": {"preconditions": {"uid": uid}},
         }
         try:
-            self._core.create_namespaced_pod_eviction(name, namespace, body, **_RAW)
+            self._wire.post(path(*_CORE, namespace, "pods", name, "eviction"), body)
         except ApiException as e:
             return None if gone(e) or conflict(e) else _message(e)
         return None
@@ -194,7 +172,7 @@ class Cluster:
     def endpoints(self, namespace: str) -> list[dict[str, Any]]:
         """What the Services of a namespace would send traffic to: {pod: its uid, ready}. A Pod stands there once for
         each Service and each family of addresses."""
-        slices = _json(self._slices.list_namespaced_endpoint_slice(namespace, **_RAW))["items"]
+        slices = _items(self._wire.get(path(*_DISCOVERY, namespace, "endpointslices")))
         found = []
         for part in slices:
             for endpoint in part.get("endpoints") or ():  # null where there is none
@@ -206,7 +184,7 @@ class Cluster:
     # Nodes.
 
     def node(self, name: str) -> dict[str, Any] | None:
-        return _or_none(lambda: self._core.read_node(name, **_RAW))
+        return _or_none(lambda: self._wire.get(path("api", "v1", "nodes", name)))
 
     def set_schedulable(
         self,
@@ -226,78 +204,65 @@ class Cluster:
             },
             "spec": {"unschedulable": None if schedulable else True},
         }
-        return _unless_conflict(
-            lambda: self._core.patch_node(meta["name"], body, field_manager=manager, **_RAW)
-        )
+        where = path("api", "v1", "nodes", meta["name"])
+        return _unless_conflict(lambda: self._wire.patch(where, body, fieldManager=manager))
 
     # Network policies.
 
     def network_policies(self, namespace: str) -> list[dict[str, Any]]:
-        return _json(self._network.list_namespaced_network_policy(namespace, **_RAW))["items"]
+        return _items(self._wire.get(_policy(namespace)))
 
     def network_policy(self, namespace: str, name: str) -> dict[str, Any] | None:
-        return _or_none(lambda: self._network.read_namespaced_network_policy(name, namespace, **_RAW))
+        return _or_none(lambda: self._wire.get(_policy(namespace, name)))
 
     def create_network_policy(self, namespace: str, body: dict[str, Any]) -> dict[str, Any] | None:
         """What came of it, which admission may have changed; None: there is one of this name already."""
-        create = self._network.create_namespaced_network_policy
-        return _unless_conflict(lambda: create(namespace, body, field_manager=MANAGER, **_RAW))
+        return _unless_conflict(lambda: self._wire.post(_policy(namespace), body, fieldManager=MANAGER))
 
     def delete_network_policy(self, namespace: str, name: str, uid: str) -> None:
         """Delete that very policy; one that is gone, or another of its name, is left as it is."""
         body = {"preconditions": {"uid": uid}}
-        _unless_gone(
-            lambda: self._network.delete_namespaced_network_policy(name, namespace, body=body, **_RAW)
-        )
+        _unless_gone(lambda: self._wire.delete(_policy(namespace, name), body))
 
     # Who else scales.
 
     def autoscalers(self, namespace: str) -> list[dict[str, Any]]:
-        return _json(self._scaling.list_namespaced_horizontal_pod_autoscaler(namespace, **_RAW))["items"]
+        return _items(self._wire.get(path(*_SCALING, namespace, "horizontalpodautoscalers")))
 
     def scaled_objects(self, namespace: str) -> list[dict[str, Any]]:
         """KEDA's; none where the cluster has no KEDA."""
-        where = ("keda.sh", "v1alpha1", namespace, "scaledobjects")
-        found = _if_spoken(lambda: self._custom.list_namespaced_custom_object(*where, **_RAW))
+        where = path("apis", "keda.sh", "v1alpha1", "namespaces", namespace, "scaledobjects")
+        found = _if_spoken(lambda: self._wire.get(where))
         return found["items"] if found else []
 
     def inference_service(self, namespace: str, name: str) -> dict[str, Any] | None:
         """KServe's; None where there is none of this name, or the cluster has no KServe."""
-        where = ("serving.kserve.io", "v1beta1", namespace, "inferenceservices", name)
-        return _if_spoken(lambda: self._custom.get_namespaced_custom_object(*where, **_RAW))
+        where = path(
+            "apis", "serving.kserve.io", "v1beta1", "namespaces", namespace, "inferenceservices", name
+        )
+        return _if_spoken(lambda: self._wire.get(where))
 
     # Leases.
 
     def create_lease(self, namespace: str, body: dict[str, Any]) -> dict[str, Any] | None:
         """None: there is one of this name already."""
-        return _unless_conflict(lambda: self._leases.create_namespaced_lease(namespace, body, **_RAW))
+        return _unless_conflict(lambda: self._wire.post(_lease(namespace), body))
 
     def lease(self, namespace: str, name: str) -> dict[str, Any] | None:
-        return _or_none(lambda: self._leases.read_namespaced_lease(name, namespace, **_RAW))
+        return _or_none(lambda: self._wire.get(_lease(namespace, name)))
 
     def leases(self, namespace: str, label: str) -> list[dict[str, Any]]:
-        return _json(self._leases.list_namespaced_lease(namespace, label_selector=label, **_RAW))["items"]
+        return _items(self._wire.get(_lease(namespace), labelSelector=label))
 
     def replace_lease(self, lease: dict[str, Any]) -> dict[str, Any] | None:
         """Provided that nothing changed since it was read; None: something did."""
         meta = lease["metadata"]
-        return _unless_conflict(
-            lambda: self._leases.replace_namespaced_lease(meta["name"], meta["namespace"], lease, **_RAW)
-        )
+        return _unless_conflict(lambda: self._wire.put(_lease(meta["namespace"], meta["name"]), lease))
 
     def delete_lease(self, namespace: str, name: str, uid: str) -> None:
         """Delete that very Lease; one that is gone, or another of its name, is left as it is."""
         body = {"preconditions": {"uid": uid}}
-        _unless_gone(lambda: self._leases.delete_namespaced_lease(name, namespace, body=body, **_RAW))
-
-
-def load_client() -> None:
-    """The client loads each API when it is first named: a second of CPU and more, at a time of our own choosing."""
-    for name in (
-        "AppsV1Api", "AuthorizationV1Api", "AutoscalingV2Api", "CoordinationV1Api", "CoreV1Api", "CustomObjectsApi",
-        "DiscoveryV1Api", "NetworkingV1Api", "PolicyV1Api", "VersionApi",
-    ):  # fmt: skip
-        getattr(client, name)
+        _unless_gone(lambda: self._wire.delete(_lease(namespace, name), body))
 
 
 def managers(found: dict[str, Any], *path: str) -> set[str] | None:
@@ -358,45 +323,60 @@ def process_gone(pid: int | None) -> bool:
 
 
 _NO_DRY_RUN = "does not support dry run"
-_RAW = {"_preload_content": False, "_request_timeout": _TIMEOUT_S}
-_SNAKE = {"deployment": "deployment", "statefulset": "stateful_set"}  # as the client's methods are named
+_CORE = ("api", "v1", "namespaces")
+_APPS = ("apis", "apps", "v1", "namespaces")
+_DISCOVERY = ("apis", "discovery.k8s.io", "v1", "namespaces")
+_SCALING = ("apis", "autoscaling", "v2", "namespaces")
+_REVIEWS = ("apis", "authorization.k8s.io", "v1")
 
 
-def _json(response: Any) -> dict[str, Any]:
-    found: dict[str, Any] = response.found  # what came back was looked at on its way
+def _workload(kind: str, namespace: str, *rest: str) -> str:
+    return path(*_APPS, namespace, f"{kind}s", *rest)
+
+
+def _policy(namespace: str, *rest: str) -> str:
+    return path("apis", "networking.k8s.io", "v1", "namespaces", namespace, "networkpolicies", *rest)
+
+
+def _lease(namespace: str, *rest: str) -> str:
+    return path("apis", "coordination.k8s.io", "v1", "namespaces", namespace, "leases", *rest)
+
+
+def _items(listed: Answer) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = listed.found["items"]
     return found
 
 
-def _or_none(call: Callable[[], Any]) -> dict[str, Any] | None:
+def _or_none(call: Callable[[], Answer]) -> dict[str, Any] | None:
     """None where the API server itself says that there is none of this name."""
     try:
-        return _json(call())
+        return call().found
     except ApiException as e:
         if gone(e):
             return None
         raise
 
 
-def _if_spoken(call: Callable[[], Any]) -> dict[str, Any] | None:
+def _if_spoken(call: Callable[[], Answer]) -> dict[str, Any] | None:
     """Of a custom kind: None where the cluster does not have it, or none of the name."""
     try:
-        return _json(call())
+        return call().found
     except TROUBLE as e:
         if no_such_api(e):
             return None
         raise
 
 
-def _unless_conflict(call: Callable[[], Any]) -> dict[str, Any] | None:
+def _unless_conflict(call: Callable[[], Answer]) -> dict[str, Any] | None:
     try:
-        return _json(call())
+        return call().found
     except ApiException as e:
         if conflict(e):
             return None
         raise
 
 
-def _unless_gone(call: Callable[[], Any]) -> None:
+def _unless_gone(call: Callable[[], Answer]) -> None:
     try:
         call()
     except ApiException as e:

@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
-from chaos.cluster import load_client
 from chaos.deputy import Deputy
 from chaos.journal import Journal, Undo
 from chaos.retry import words
@@ -39,11 +38,6 @@ Key = tuple[str | None, str, str]
 def stack_line(stack: Topology) -> str:
     """What the controller says first of all: the stack under test, by which a restore is verified. Keys are references."""
     return json.dumps({"stack": topology.dump(stack)})
-
-
-def load_line() -> str:
-    """What the controller says next where there is a cluster: so that the first answer does not wait for the client."""
-    return json.dumps({"load": "client"})
 
 
 def open_line(undo: Undo) -> str:
@@ -114,10 +108,6 @@ class Guardian:
     def _hear(self, said: dict[str, Any]) -> None:
         if "stack" in said:
             self._stack = topology.read_text(said["stack"])
-            return
-        if "load" in said:
-            load_client()
-            self._answer({"ready": "the client is loaded"})
             return
         if "close" in said:
             self._open.pop(_key(said["close"]), None)

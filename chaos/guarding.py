@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from chaos import aloud
 from chaos.fault import CannotInject
-from chaos.guardian import TRY_S, close_line, load_line, mark, open_line, stack_line
+from chaos.guardian import TRY_S, close_line, mark, open_line, stack_line
 from chaos.journal import Undo, default_folder
 from chaos.stop import Stop
 from contract.leash import Leashed
@@ -30,7 +30,7 @@ class Guarding:
     """
 
     def __init__(self, stop: Stop, stack: Topology) -> None:
-        self._stop, self._on_cluster = stop, stack.cluster is not None
+        self._stop = stop
         # A session of its own: what kills the controller's process group must not kill the guardian with it.
         # A log of its own: it may go on for long after the controller has left, and whoever waits for the end of the
         # controller's output must not wait for it. What it logs while the controller lives comes over the pipe as well.
@@ -38,8 +38,6 @@ class Guarding:
         self._guardian = Leashed([sys.executable, "-m", "chaos", "guardian"], self._log.opened())
         self._log.close()
         self._guardian.tell(stack_line(stack))
-        if self._on_cluster:
-            self._guardian.tell(load_line())
         self._answers: queue.Queue[dict[str, Any]] = queue.Queue()
         self._lock = threading.Lock()  # one question at a time: the answers carry no number
         self._leaving = False
@@ -48,10 +46,6 @@ class Guarding:
         """Returns when it can be armed at once. Raises Refusal."""
         if self._guardian.first() is None:
             raise Refusal(f"the guardian did not start: {self._log.last_words()}")
-        if self._on_cluster and self._guardian.first() is None:
-            raise Refusal(
-                f"the guardian ended while it loaded the Kubernetes client: {self._log.last_words()}"
-            )
         threading.Thread(target=self._watch, name="guardian", daemon=True).start()
 
     def arm(self, undo: Undo) -> None:

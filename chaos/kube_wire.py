@@ -1,6 +1,8 @@
 """The one way of every request to the Kubernetes API: strict about what comes back, and with fresh credentials after a 401.
 
-It stands where the client has its pool of connections. On a 401 the credentials are loaded anew (kubeconfig, tokenFile,
+The connections are those of the kubernetes package's client, by its configuration; the requests are made here, as plain JSON. The
+classes that the package has for each API would take two seconds of CPU to load, and leave out of what is written back
+what they do not know. On a 401 the credentials are loaded anew (kubeconfig, tokenFile,
 plugin, certificate, a Pod's own token) and the request is made once more. A kubeconfig that leads to another cluster by
 then is not followed.
 """
@@ -11,9 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import urllib3
-from kubernetes import client
+from kubernetes.client.api_client import ApiClient
 
 from chaos.credentials import Credentials
 from chaos.kube_answers import TROUBLE, Asked, NotTheApi, asked, event, found, line, refusal
@@ -21,6 +24,7 @@ from contract.refusal import Refusal
 
 MOST_BYTES = 32 * 1024 * 1024  # of an answer
 MOST_LINE = 4 * 1024 * 1024  # of an event of a watch
+CONNECT_S, READ_S = 3, 10  # without them a hung API server blocks for ever
 WITHIN_S = 20.0  # for the whole of an answer; each part of it has the timeout of the request
 LOAD_WITHIN_S = 30.0  # a plugin may wait for a person
 # Between two loads, doubled while the API server goes on refusing what is loaded: plugins may cost a login each.
@@ -28,6 +32,8 @@ PAUSE_S = 1.0
 PAUSE_MOST_S = 10.0
 KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
 _PIECE = 64 * 1024
+JSON, MERGE = "application/json", "application/strategic-merge-patch+json"
+AGENT = "brownout"  # in the API server's audit log
 
 Load = Callable[[str | None], Credentials]
 """Loads the credentials of a context. Raises Refusal."""
@@ -35,13 +41,15 @@ Load = Callable[[str | None], Credentials]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A success, as the client hands it on."""
+    """A success."""
 
-    status: int
-    reason: str | None
     headers: Any
-    data: bytes
     found: dict[str, Any]
+
+
+def path(*steps: str) -> str:
+    """From the server's root on; each step is quoted."""
+    return "".join(f"/{quote(step, safe='')}" for step in steps)
 
 
 class _Held:
@@ -49,17 +57,36 @@ class _Held:
 
     def __init__(self, credentials: Credentials) -> None:
         self.credentials = credentials
-        self.pool = client.ApiClient(credentials.settings).rest_client.pool_manager
+        self.pool = ApiClient(credentials.settings).rest_client.pool_manager
 
-    def send(self, method: str, path: str, more: dict[str, Any]) -> urllib3.BaseHTTPResponse:
-        headers = {k: v for k, v in (more.get("headers") or {}).items() if k.lower() != "authorization"}
-        if self.credentials.authorization:
-            headers["authorization"] = self.credentials.authorization
-        more = {**more, "headers": headers, "redirect": False, "preload_content": False}
+    def send(self, request: "_Request") -> urllib3.BaseHTTPResponse:
+        shown = {"Authorization": self.credentials.authorization} if self.credentials.authorization else {}
         response: urllib3.BaseHTTPResponse = self.pool.request(
-            method, self.credentials.server.host + path, **more
-        )
+            request.method, self.credentials.server.host + request.url, headers=request.headers | shown,
+            body=request.body, timeout=urllib3.Timeout(connect=CONNECT_S, read=request.read_s), redirect=False,
+            preload_content=False,
+        )  # fmt: skip
         return response
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    url: str  # from the server's root on
+    body: bytes | None
+    headers: dict[str, str]
+    read_s: float
+    of: Asked
+
+
+def _request(
+    method: str, path: str, query: dict[str, str], body: dict[str, Any] | None = None, content_type: str = JSON,
+    read_s: float = READ_S,
+) -> _Request:  # fmt: skip
+    headers = {"Accept": JSON, "User-Agent": AGENT} | ({} if body is None else {"Content-Type": content_type})
+    url = path + (f"?{urlencode(query, safe='/', quote_via=quote)}" if query else "")
+    data = None if body is None else json.dumps(body).encode()
+    return _Request(method, url, data, headers, read_s, asked(method, path, body))
 
 
 class Wire:
@@ -68,7 +95,6 @@ class Wire:
     def __init__(self, load: Load, clock: Callable[[], float] = time.monotonic) -> None:
         self._load, self._clock = load, clock
         self._held = _Held(load(None))
-        self._host = self._held.credentials.server.host  # that the client's urls begin with
         self._lock = threading.Lock()
         self._loading: _Loading | None = None
         self._pause_s, self._not_before, self._why = 0.0, 0.0, ""
@@ -78,39 +104,53 @@ class Wire:
     def credentials(self) -> Credentials:
         return self._held.credentials
 
-    def client(self) -> client.ApiClient:
-        """The client's own, whose every request goes this way."""
-        made = client.ApiClient(client.Configuration(host=self._host))
-        made.rest_client.pool_manager = self
-        return made
+    def get(self, path: str, **query: str) -> Answer:
+        """As all of these: raises what is in TROUBLE."""
+        return self._answer(_request("GET", path, query))
 
-    def clear(self) -> None:
-        """As the client's pool has it."""
-        self._held.pool.clear()
+    def post(self, path: str, body: dict[str, Any], **query: str) -> Answer:
+        return self._answer(_request("POST", path, query, body))
 
-    def request(self, method: str, url: str, **more: Any) -> Any:
-        """As the client's pool has it; raises ApiError and NotTheApi besides. An Answer, or, of a watch, the response."""
-        path = url.removeprefix(self._host)
-        of = asked(method, path.partition("?")[0], _body(more.get("body")))
-        held = self._held
-        response, refused = _sent(held, method, path, more)
+    def put(self, path: str, body: dict[str, Any]) -> Answer:
+        return self._answer(_request("PUT", path, {}, body))
+
+    def patch(self, path: str, body: dict[str, Any], **query: str) -> Answer:
+        """By a strategic merge: a member of None is taken away."""
+        return self._answer(_request("PATCH", path, query, body, MERGE))
+
+    def delete(self, path: str, body: dict[str, Any]) -> Answer:
+        return self._answer(_request("DELETE", path, {}, body))
+
+    def watch(self, path: str, seconds: int, **query: str) -> urllib3.BaseHTTPResponse:
+        """Of a list; its events, for so many seconds at most, are read from the response, which the caller closes."""
+        query |= {"timeoutSeconds": str(seconds), "watch": "true"}
+        response, _ = self._success(_request("GET", path, query, read_s=seconds + 5))
+        return response
+
+    def _answer(self, request: _Request) -> Answer:
+        response, data = self._success(request, whole=True)
+        return Answer(response.headers, found(request.of, data))
+
+    def _success(self, request: _Request, whole: bool = False) -> tuple[urllib3.BaseHTTPResponse, bytes]:
+        """The response to what was granted, and, where it is to be read whole, what it holds."""
+        of, held = request.of, self._held
+        response, refused = _sent(held, request)
         why = ""
         if response is None or response.status == 401:
             fresh, why = self._renewed(held)
             if fresh is not None:
                 if response is not None:
                     _drop(response)
-                response, refused = _sent(fresh, method, path, more)
+                response, refused = _sent(fresh, request)
         if response is None:
             raise NotTheApi(f"{of}: TLS: {refused}{f' ({why})' if why else ''}")
         if response.status != 401:
             self._pause_s = 0.0
-        if "watch=" in path and 200 <= response.status <= 299:
-            return response
-        data = _read(response, of)
-        if not 200 <= response.status <= 299:
+        granted = 200 <= response.status <= 299
+        data = _read(response, of) if whole or not granted else b""
+        if not granted:
             raise refusal(of, response.status, response.headers, data, f" ({why})" if why else "")
-        return Answer(response.status, response.reason, response.headers, data, found(of, data))
+        return response, data
 
     def renew(self) -> None:
         """Load the credentials anew, though those that are held are not refused yet."""
@@ -145,12 +185,12 @@ class Wire:
         if self.cluster is None:
             return "loaded anew, the kubeconfig leads to another server"
         # An address and its certificates may change, and an address alone proves nothing: the cluster itself is asked.
-        of = asked("GET", KUBE_SYSTEM)
-        response = fresh.send("GET", KUBE_SYSTEM, {"timeout": urllib3.Timeout(connect=3, read=10)})
-        data = _read(response, of)
+        request = _request("GET", KUBE_SYSTEM, {})
+        response = fresh.send(request)
+        data = _read(response, request.of)
         if response.status != 200:
-            raise refusal(of, response.status, response.headers, data)
-        if found(of, data)["metadata"]["uid"] != self.cluster:
+            raise refusal(request.of, response.status, response.headers, data)
+        if found(request.of, data)["metadata"]["uid"] != self.cluster:
             return "loaded anew, the kubeconfig leads to another cluster"
         return ""
 
@@ -199,19 +239,12 @@ def events(response: Any, name: str, namespace: str, plural: str) -> Iterator[di
         raise NotTheApi(f"{of}: it ended in mid-event: {rest[:80]!r}")
 
 
-def _sent(
-    held: _Held, method: str, path: str, more: dict[str, Any]
-) -> tuple[urllib3.BaseHTTPResponse | None, str]:
-    """None, and why: TLS refuses a certificate, ours or the server's. The client would make several lines of it."""
+def _sent(held: _Held, request: _Request) -> tuple[urllib3.BaseHTTPResponse | None, str]:
+    """None, and why: TLS refuses a certificate, ours or the server's."""
     try:
-        return held.send(method, path, more), ""
+        return held.send(request), ""
     except urllib3.exceptions.SSLError as e:
         return None, line(str(e))
-
-
-def _body(text: Any) -> dict[str, Any] | None:
-    found = json.loads(text) if isinstance(text, str) else None
-    return found if isinstance(found, dict) else None
 
 
 def _read(response: urllib3.BaseHTTPResponse, of: Asked) -> bytes:

@@ -39,7 +39,7 @@ ENVIRONMENT = dict(os.environ)  # of a nest: what one test has changed in its ow
 LOCUST = (
     "locust.main", "locustfile.py", "tests/whole/ask.py", "tests/whole/crowd.py", "tests/scenarios/play.py",
 )  # fmt: skip
-CHAOS = ("chaos/__main__.py", "chaos.cluster:load_client")
+CHAOS = ("chaos/__main__.py", "chaos.guardian")
 ENGINE = ("embedded/engine/__main__.py",)
 ANALYSIS = ("analysis/__main__.py", "analysis.checkers:catalogue", "analysis.report")
 NESTS = {"locust": LOCUST, "tests": LOCUST, "chaos": CHAOS, "embedded": ENGINE, "analysis": ANALYSIS}

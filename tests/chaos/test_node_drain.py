@@ -324,13 +324,14 @@ class Refusing:
     """Answers the evictions of the first Pod so, twice, and lets all others pass."""
 
     def __init__(self, small: Small, answer) -> None:
-        self.really, self.answer = small.admin._core.create_namespaced_pod_eviction, answer
+        self.really, self.answer = small.admin._wire.post, answer
         self.first, self.left = "", 2
 
-    def __call__(self, name, namespace, body, **more):
-        self.first = self.first or name
-        if name != self.first or not self.left:
-            return self.really(name, namespace, body, **more)
+    def __call__(self, path, body):
+        assert path.endswith("/eviction")
+        self.first = self.first or path
+        if path != self.first or not self.left:
+            return self.really(path, body)
         self.left -= 1
         return self.answer()
 
@@ -360,7 +361,7 @@ def answered(status: int, body: str) -> Exception:
 def test_an_eviction_that_fails_is_collected_and_the_others_are_made(small, monkeypatch, answer, words):
     fault = drain(small)
     state = fault.snapshot()
-    monkeypatch.setattr(small.admin._core, "create_namespaced_pod_eviction", Refusing(small, answer))
+    monkeypatch.setattr(small.admin._wire, "post", Refusing(small, answer))
     fault.inject(state)
     with pytest.raises(NotYet, match=f"^ml/engine-[^;]*{words}[^;]*$"):
         fault.effective(state)
@@ -376,7 +377,7 @@ def test_a_drain_does_not_wait_for_an_eviction_of_each_pod_where_nothing_answers
         tried.append(1)
         raise urllib3.exceptions.ConnectTimeoutError(None, "away")
 
-    monkeypatch.setattr(small.admin._core, "create_namespaced_pod_eviction", away)
+    monkeypatch.setattr(small.admin._wire, "post", away)
     with pytest.raises(urllib3.exceptions.HTTPError):
         fault.effective(state)
     assert len(tried) == node_drain.UNANSWERED
