@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.embedded.test_engine import HOUSE, Running, until
+from tests.embedded.engine import HOUSE, Running, until
 from tests.ports import held_port
 
 PYTHON = HOUSE / ".venv-engines" / "bin" / "python"
