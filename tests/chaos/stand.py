@@ -90,7 +90,9 @@ tiers:
         return path
 
     def deployment(self) -> dict[str, Any]:
-        return self.client.workload("deployment", "ml", "vllm-server")
+        found = self.client.workload("deployment", "ml", "vllm-server")
+        assert found is not None
+        return found
 
     def replicas(self) -> int:
         return self.deployment()["spec"]["replicas"]

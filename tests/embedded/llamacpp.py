@@ -51,7 +51,7 @@ class Llama(Running):
 def llama(*parameters: str, healthy: bool = True) -> Iterator[Llama]:
     port = held_port()
     command = [
-        PYTHON,
+        str(PYTHON),
         "-m",
         "embedded.llamacpp",
         "--port",
