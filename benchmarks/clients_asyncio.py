@@ -14,6 +14,7 @@ def floor(run: Run) -> None:
 
     class Floor(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.WriteTransport)
             self._transport = transport
             self._ask()
 

@@ -7,6 +7,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from contract.clock import Clock
@@ -27,7 +28,7 @@ class Timed:
         self._file = ArrowFile(path, REQUESTS)
         self.held_s: list[float] = []
 
-    def append(self, records: list[Ask]) -> None:
+    def append(self, records: Sequence[Ask]) -> None:
         before = time.process_time()
         self._file.append(records)
         self.held_s.append(time.process_time() - before)

@@ -151,6 +151,8 @@ def figures(case: Case, client: str) -> Figures:
         errors_ms += [(at - ledger[name].sent_at[0]) * 1000 for name, at in told["found"]]
         seconds += told.get("client", [])
     p50, p99 = (quantile(errors_ms, share) for share in (0.5, 0.99))
+    assert p50 is not None
+    assert p99 is not None
     late = len(overloaded_seconds(pd.DataFrame(seconds))) if seconds else 0
     cpu_s, wall_s = sum(t["cpu_s"] for t in all_told), max(t["wall_s"] for t in all_told)
     return Figures(

@@ -31,11 +31,14 @@ def opened(url: str, **context: Any) -> Iterator[Any]:
         try:
             page = browser.new_context(**context).new_page()
             page.set_default_timeout(60_000)
-            page.requested, page.errors = [], []
-            page.on("request", lambda request: page.requested.append(request.url))
-            page.on("pageerror", lambda error: page.errors.append(str(error)))
-            page.on("console", lambda m: page.errors.append(m.text) if m.type == "error" else None)
+            requested: list[str] = []
+            errors: list[str] = []
+            page.on("request", lambda request: requested.append(request.url))
+            page.on("pageerror", lambda error: errors.append(str(error)))
+            page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
             page.goto(url)
-            yield page
+            known: Any = page  # Playwright's own class has no place for them
+            known.requested, known.errors = requested, errors
+            yield known
         finally:
             browser.close()

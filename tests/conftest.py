@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             groups[item] = mark.args[0] if mark.args else mark.kwargs["name"]
             continue
         folder = item.path.parent.name
-        if "shared" in item.fixturenames and folder == "whole":
+        if isinstance(item, pytest.Function) and "shared" in item.fixturenames and folder == "whole":
             groups[item] = "stack"  # one gateway for all of them
         elif folder == "torture":
             slow = item.get_closest_marker("verify") is not None

@@ -272,14 +272,14 @@ def _serve(control: socket.socket, listener: socket.socket) -> list[str] | None:
                 with suppress(OSError):  # a launcher that was killed meanwhile
                     asker.sendall(os.getpid().to_bytes(4, "little"))
                 sockets = {each.detach() for each in (control, listener, asker)}
-                for each in [*sockets - {-1}, *alive, *(to for _, to in alive.values()), fds[3]]:
-                    close(each)
+                for one in [*sockets - {-1}, *alive, *(to for _, to in alive.values()), fds[3]]:
+                    close(one)
                 return told["argv"]
             pidfd = pidfd_open(pid)
             alive[pidfd] = (pid, fds[3])
             poll.register(pidfd, select.POLLIN)
-            for each in fds[:3]:
-                close(each)
+            for one in fds[:3]:
+                close(one)
             if asker is not control:
                 close(asker.detach())
 

@@ -449,6 +449,5 @@ def three_tier(results: Path, **more: Any) -> Made:
         "recovery": {"max_s": 60},
         "exercised": {"gaming-mode": {"ollama": 5}, "cpu-tier-too": {"openai": 3}},
     }
-    return make(
-        results, **({"steps": steps, "expect": expect, "duration_s": 205, "name": "three_tier"} | more)
-    )
+    given: dict[str, Any] = {"steps": steps, "expect": expect, "duration_s": 205, "name": "three_tier"}
+    return make(results, **given | more)

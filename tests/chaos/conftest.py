@@ -1,18 +1,33 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 
 from chaos import __main__, conduct, faults
+from chaos.journal import Undo
 from chaos.stop import SIGNALS
 from tests.chaos import plain
 from tests.chaos.stand import LONG, ROOT, Stand, events, until
 
 
+class Target(Protocol):
+    """The cluster's `stand`, or a tier without one."""
+
+    def write_topology(self) -> Path: ...
+
+
+class Run(subprocess.Popen[str]):
+    """`python -m chaos run`."""
+
+    folder: Path
+
+
 @pytest.fixture(scope="package")
-def cluster(tmp_path_factory):
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """One cluster for the tests of chaos; each gets it whole by `stand`."""
     found = Stand(tmp_path_factory.mktemp("cluster"))
     yield found
@@ -20,13 +35,13 @@ def cluster(tmp_path_factory):
 
 
 @pytest.fixture
-def state_home(monkeypatch, tmp_path):
+def state_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A journal of the test's own."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture
-def stand(cluster, state_home):
+def stand(cluster: Stand, state_home: None) -> Iterator[Stand]:
     """The cluster as it should be."""
     cluster.back()
     yield cluster
@@ -34,34 +49,33 @@ def stand(cluster, state_home):
 
 
 @pytest.fixture
-def commands(tmp_path, state_home):
+def commands(tmp_path: Path, state_home: None) -> plain.Commands:
     """A tier without a cluster, in processes of its own too."""
     return plain.Commands(tmp_path)
 
 
 @pytest.fixture
-def file(tmp_path, state_home, monkeypatch):
+def file(tmp_path: Path, state_home: None, monkeypatch: pytest.MonkeyPatch) -> plain.File:
     """A tier without a cluster and without a process; its fault is `noop`."""
     monkeypatch.setattr(faults, "__path__", [*faults.__path__, plain.FAULTS])
     return plain.File(tmp_path)
 
 
 @pytest.fixture
-def chaos(tmp_path, state_home):
+def chaos(tmp_path: Path, state_home: None) -> Iterator[Callable[..., Run]]:
     """Starts `python -m chaos run` in mid-fault; ends it if the test did not."""
-    started = []
+    started: list[Run] = []
 
     def start(
-        target,
+        target: Target,
         *more: str,
         text: str | None = None,
         wait_for: str = "effective",
         output: int = subprocess.PIPE,
-        pass_fds=(),
-    ) -> subprocess.Popen:
-        """`target`: the cluster's `stand`, or the tier without one, `commands`."""
+        pass_fds: Collection[int] = (),
+    ) -> Run:
         folder = written(tmp_path, target, text)
-        process = subprocess.Popen(
+        process = Run(
             [sys.executable, "-m", *run_arguments(folder, target, *more)],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=output, stderr=output, text=True, start_new_session=True,
             pass_fds=pass_fds,
@@ -82,14 +96,14 @@ def chaos(tmp_path, state_home):
                 pipe.close()
 
 
-def _reached(process: subprocess.Popen, stage: str) -> bool:
+def _reached(process: Run, stage: str) -> bool:
     if any(e["stage"] == stage for e in events(process.folder)):
         return True
     assert process.poll() is None, process.stderr and process.stderr.read()
     return False
 
 
-def written(tmp_path: Path, target, text: str | None) -> Path:
+def written(tmp_path: Path, target: Target, text: str | None) -> Path:
     """The run's folder, and the timeline beside it."""
     (tmp_path / "long.yaml").write_text(text or (LONG if isinstance(target, Stand) else plain.LONG))
     folder = tmp_path / "run"
@@ -97,7 +111,7 @@ def written(tmp_path: Path, target, text: str | None) -> Path:
     return folder
 
 
-def run_arguments(folder: Path, target, *more: str) -> list[str]:
+def run_arguments(folder: Path, target: Target, *more: str) -> list[str]:
     timeline = folder.with_name("long.yaml")
     return [
         "chaos",
@@ -117,16 +131,16 @@ class NoGuardian:
 
     goes_on = "no guardian"
 
-    def __init__(self, stop=None, stack=None) -> None:
+    def __init__(self, stop: object = None, stack: object = None) -> None:
         pass
 
     def ready(self) -> None:
         pass
 
-    def arm(self, undo) -> None:
+    def arm(self, undo: Undo) -> None:
         pass
 
-    def disarm(self, undo) -> None:
+    def disarm(self, undo: Undo) -> None:
         pass
 
     def leave(self) -> None:
@@ -134,12 +148,14 @@ class NoGuardian:
 
 
 @pytest.fixture
-def run_here(tmp_path, state_home, monkeypatch):
+def run_here(
+    tmp_path: Path, state_home: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., tuple[int, list[dict[str, Any]]]]]:
     """`python -m chaos run` in this process and without a guardian; returns its exit code and what chaos.jsonl has."""
     monkeypatch.setattr(conduct, "Guarding", NoGuardian)
     before = {number: signal.getsignal(number) for number in SIGNALS}
 
-    def run(target, *more: str, text: str | None = None) -> tuple[int, list[dict]]:
+    def run(target: Target, *more: str, text: str | None = None) -> tuple[int, list[dict[str, Any]]]:
         folder = written(tmp_path, target, text)
         code = __main__.main(run_arguments(folder, target, *more)[1:])
         return code, events(folder)

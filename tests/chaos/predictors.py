@@ -1,7 +1,7 @@
 """A cluster with KServe and KEDA, and in it the predictor of an InferenceService whose Pods are tiny processes."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from contract import topology
 from contract.topology import InferenceService, Topology
@@ -28,7 +28,9 @@ class Predictors(Small):
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         return self
 
-    def serve(self, autoscaler_class: str | None = None, **more: Any) -> None:
+    def serve(
+        self, autoscaler_class: Literal["hpa", "keda", "external", "none"] | None = None, **more: Any
+    ) -> None:
         """The InferenceService and its predictor, anew; `more`: as in a topology's embedded: kserve:"""
         given = InferenceService(autoscaler_class=autoscaler_class, **more)
         owner = self.call(self.cluster.apply, predictor.service(HANDLE, given))
@@ -56,12 +58,12 @@ class Predictors(Small):
         until(lambda: not self.living(), "the last Pod has gone")
 
     def scaled(self, replicas: int) -> None:
-        until(
-            lambda: self.admin.set_scale(
-                "deployment", self.admin.scale("deployment", NAMESPACE, NAME), replicas, manager="kubectl"
-            ),
-            f"it is scaled to {replicas}",
-        )
+        def done() -> Any:
+            found = self.admin.scale("deployment", NAMESPACE, NAME)
+            assert found is not None
+            return self.admin.set_scale("deployment", found, replicas, manager="kubectl")
+
+        until(done, f"it is scaled to {replicas}")
 
     def annotate(self, autoscaler_class: str | None) -> None:
         """As `oc annotate --overwrite inferenceservice` does it."""

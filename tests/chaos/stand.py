@@ -15,6 +15,7 @@ from typing import Any
 from chaos import faults, lease
 from chaos.cluster import Cluster as Client
 from chaos.fault import Handle
+from chaos.faults.node_drain import OURS
 from chaos.journal import Undo
 from contract import topology
 from contract.topology import Topology
@@ -89,7 +90,9 @@ tiers:
         return path
 
     def deployment(self) -> dict[str, Any]:
-        return self.client.workload("deployment", "ml", "vllm-server")
+        found = self.client.workload("deployment", "ml", "vllm-server")
+        assert found is not None
+        return found
 
     def replicas(self) -> int:
         return self.deployment()["spec"]["replicas"]
@@ -173,7 +176,9 @@ tiers:
     def _schedulable(self) -> bool:
         node = self.client.node("embedded")
         assert node is not None
-        return not node["spec"].get("unschedulable") or self.client.set_schedulable(node, True) is not None
+        if not node["spec"].get("unschedulable"):
+            return True
+        return self.client.set_schedulable(node, True, {OURS: None}) is not None
 
     def close(self) -> None:
         self._call(self.cluster.close())

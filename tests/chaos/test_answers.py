@@ -17,7 +17,7 @@ from contract.topology import Topology
 from tests.chaos.passing import Passing
 from tests.chaos.stand import until
 from tests.contract.exchanges import plain
-from tests.embedded.test_engine import QUICK, running
+from tests.embedded.engine import QUICK, running
 from tests.ports import held_port
 from tests.scenarios.server import Server
 

@@ -12,38 +12,14 @@ import pytest
 import yaml
 
 from chaos import faults, pidfile
-from chaos.fault import CannotInject, Deadman, Fault, handle_of
+from chaos.fault import CannotInject, Deadman
 from chaos.launched import Launched
 from chaos.launcher import BARRED, NOT_FOUND
 from contract.refusal import Refusal
 from contract.strict import validate
 from contract.topology import Handles
+from tests.chaos.commands import Target
 from tests.chaos.stand import ROOT, until
-
-
-class Target:
-    """A file is the tier: there, or away. Each command leaves a line in the log."""
-
-    def __init__(self, folder: Path) -> None:
-        self.up, self.log = folder / "up", folder / "log"
-        self.up.touch()
-        self.log.touch()
-        self.given = {
-            "inject": self._sh("inject", f"rm -f {self.up}"),
-            "check": ["test", "-e", str(self.up)],
-            "mend": self._sh("mend", f"touch {self.up}"),
-        }
-
-    def _sh(self, word: str, line: str) -> list[str]:
-        return ["sh", "-c", f"echo {word} >> {self.log}; {line}"]
-
-    def done(self) -> list[str]:
-        return self.log.read_text().split()
-
-    def make(self, options: dict | None = None, **other) -> Fault:
-        handle = handle_of(Handles.model_validate({"command": self.given | other}), "vllm", ("command",))
-        assert handle.name == "vllm"
-        return faults.make("command", None, handle, options or {})
 
 
 @pytest.fixture

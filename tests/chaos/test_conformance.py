@@ -16,13 +16,13 @@ import pytest
 from chaos import faults
 from chaos.fault import Fault, Foreign
 from chaos.journal import Undo, from_json
+from tests.chaos.commands import Target
 from tests.chaos.elsewhere import restored
 from tests.chaos.hosts import RealHost, RecordedHost, why_not_real
+from tests.chaos.processes import Server
 from tests.chaos.recorded.engine import FaultyEngine
 from tests.chaos.small import effective, look
 from tests.chaos.stand import until
-from tests.chaos.test_command import Target
-from tests.chaos.test_processes import Server
 from tests.chaos.worlds import Command, Engine, OfFile, Process, Units, Workloads, World
 
 

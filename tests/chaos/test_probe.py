@@ -13,7 +13,7 @@ from contract.records import REQUESTS, columns
 from contract.topology import Gateway
 from tests.chaos.stand import until
 from tests.contract.exchanges import WHOLE, Groups, chunked, head, streamed, token
-from tests.embedded.test_engine import QUICK, running
+from tests.embedded.engine import QUICK, running
 from tests.scenarios.server import HANG, Server
 
 

@@ -9,7 +9,7 @@ from contract.framing import End, Exchange
 from contract.topology import Topology
 from tests.chaos.gateways import Gateway, Group
 from tests.contract.exchanges import WHOLE, chunked, head, plain
-from tests.embedded.test_engine import QUICK, running
+from tests.embedded.engine import QUICK, running
 from tests.ports import held_port
 from tests.scenarios.server import Server
 

@@ -1,6 +1,8 @@
 """A sequence of asks written down by hand, and what the watch makes of it."""
 
-from chaos.watch.changes import Changes
+from typing import Any, Literal
+
+from chaos.watch.changes import Change, Changes
 from chaos.watch.lines import banner, plain
 from chaos.watch.lineup import Lineup
 from chaos.watch.summary import Summary, Tally
@@ -12,11 +14,12 @@ RANKS = [["vllm", "vllm-b"], ["ollama"], ["openai"]]
 
 
 def asked(
-    sent_at: float, by: str | None = None, took_s: float = 0.4, ttft_s: float = 0.1, outcome: str = "ok", **told
+    sent_at: float, by: str | None = None, took_s: float = 0.4, ttft_s: float = 0.1, outcome: str = "ok",
+    **told: Any,
 ) -> Ask:  # fmt: skip
     """A good answer by that tier, or whatever became of it."""
     came = outcome in ("ok", "cut", "stalled")
-    said = {
+    said: dict[str, Any] = {
         "status": 200 if came else None,
         "tier": by if by in TIERS else None,
         "route_group": by,
@@ -30,7 +33,7 @@ def asked(
 
 
 def bad(
-    sent_at: float, outcome: str = "rejected", took_s: float = 0.1, error: str = "500: boom", **told
+    sent_at: float, outcome: str = "rejected", took_s: float = 0.1, error: str = "500: boom", **told: Any
 ) -> Ask:
     status = 500 if outcome == "rejected" else None
     return asked(sent_at, None, took_s, outcome=outcome, **({"error": error, "status": status} | told))
@@ -43,13 +46,13 @@ class Walk:
         lineup = Lineup(ranks)
         self.changes, tally = Changes(lineup), Tally(lineup, 3.0, 0.0)
         self.banners: list[str] = []
-        happens = [(a.sent_at, n, None) for n, a in enumerate(asks, 1)]
-        happens += [(a.sent_at + a.latency_ms / 1000, n, a) for n, a in enumerate(asks, 1)]
-        happens += [
-            (a.sent_at + a.ttft_ms / 1000, n, "begun")
-            for n, a in enumerate(asks, 1)
-            if a.stream and a.ttft_ms is not None and a.ttft_ms < a.latency_ms
-        ]
+        happens: list[tuple[float, int, Ask | Literal["begun"] | None]] = []
+        for n, a in enumerate(asks, 1):
+            assert a.sent_at is not None
+            assert a.latency_ms is not None
+            happens += [(a.sent_at, n, None), (a.sent_at + a.latency_ms / 1000, n, a)]
+            if a.stream and a.ttft_ms is not None and a.ttft_ms < a.latency_ms:
+                happens.append((a.sent_at + a.ttft_ms / 1000, n, "begun"))
         happens += [(second, 0, None) for second in range(int(min(until, max(h[0] for h in happens))))]
         waiting = 0
         for at, n, ask in sorted((h for h in happens if h[0] <= until), key=lambda h: h[:2]):
@@ -66,6 +69,6 @@ class Walk:
                 self._tell(self.changes.ended(n, ask))
         self.summary: Summary = tally.summary(min(until, max(h[0] for h in happens)), waiting)
 
-    def _tell(self, change) -> None:
+    def _tell(self, change: Change | None) -> None:
         if change is not None:
             self.banners.append(plain(banner(change, self.changes)).strip("─ "))

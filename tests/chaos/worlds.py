@@ -2,17 +2,18 @@
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from chaos.fault import Handle, handle_of
 from contract.topology import Handles
+from tests.chaos.commands import Target
 from tests.chaos.hosts import Host
 from tests.chaos.plain import File, put
+from tests.chaos.processes import Server
 from tests.chaos.recorded.engine import FaultyEngine
 from tests.chaos.small import Small, sleepers
-from tests.chaos.test_command import Target
-from tests.chaos.test_processes import Server
 from tests.embedded.recorded.stand import until
 
 POLICIES = "/apis/networking.k8s.io/v1/namespaces/ml/networkpolicies"
@@ -80,7 +81,7 @@ class Workloads(World):
     def another(self, fault: str) -> None:
         if fault == "node_drain":
             for schedulable in (True, False):
-                until(lambda to=schedulable: self._cordon(to), "somebody writes the node")
+                until(partial(self._cordon, schedulable), "somebody writes the node")
         elif fault == "network_blackhole":
             (ours,) = self.small.get(POLICIES)["items"]
             name = ours["metadata"]["name"]

@@ -1,13 +1,14 @@
 """Responses as bytes, and what our reading makes of them, for tests of framing and stream."""
 
 import json
+from typing import cast
 
 from contract.classification import Classification
 from contract.framing import Exchange, Framing
 from contract.outcome import fill
 from contract.proper_end import ProperEnd
 from contract.records import REQUESTS, Ask, columns
-from contract.topology import Gateway, Match, Tier
+from contract.topology import Gateway, Match, Tier, Topology
 
 CAP = 5
 DONE = b"data: [DONE]\n\n"
@@ -90,11 +91,12 @@ def recorded(
     exchange: Exchange,
     via: str = "gateway",
     proper_end: ProperEnd | None = None,
-    topology=None,
+    topology: Topology | None = None,
     classification: Classification | None = None,
 ) -> Ask:
     """Its record, which must be one that can be written."""
     ask = Ask("ask-1", "test", "load", via, True, 0.0, max_tokens=CAP)
-    fill(ask, exchange, lambda reading: 1000.0 + reading, topology or Groups(), proper_end, classification)
+    names = topology or cast(Topology, Groups())
+    fill(ask, exchange, lambda reading: 1000.0 + reading, names, proper_end, classification)
     columns([ask], REQUESTS)
     return ask

@@ -7,7 +7,7 @@ from contract.health import HealthUrl
 from contract.refusal import Refusal
 from contract.topology import Topology
 from tests.contract.exchanges import head
-from tests.embedded.test_engine import QUICK, running
+from tests.embedded.engine import QUICK, running
 from tests.ports import held_port
 from tests.scenarios.server import Server
 

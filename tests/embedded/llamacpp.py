@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.embedded.test_engine import HOUSE, Running, until
+from tests.embedded.engine import HOUSE, Running, until
 from tests.ports import held_port
 
 PYTHON = HOUSE / ".venv-engines" / "bin" / "python"
@@ -51,7 +51,7 @@ class Llama(Running):
 def llama(*parameters: str, healthy: bool = True) -> Iterator[Llama]:
     port = held_port()
     command = [
-        PYTHON,
+        str(PYTHON),
         "-m",
         "embedded.llamacpp",
         "--port",

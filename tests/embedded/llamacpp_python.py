@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from embedded.ports import free_port
+from tests.embedded.engine import HOUSE, until
 from tests.embedded.llamacpp import MODELS, PYTHON, Llama
-from tests.embedded.test_engine import HOUSE, until
 
 HAS_IT = Path(
     os.environ.get("LLAMA_CPP_PYTHON", HOUSE / ".venv-llama-cpp-python" / "bin" / "python")

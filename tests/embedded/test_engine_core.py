@@ -17,7 +17,7 @@ from embedded.engine.engine import Engine
 from embedded.engine.ledger import Ledger
 from embedded.engine.personalities.vllm import Vllm
 from embedded.engine.wire import Reply, Request
-from tests.embedded.test_engine import SLOW, Running, chat, events, next_token, running, until
+from tests.embedded.engine import SLOW, Running, chat, events, next_token, running, until
 
 PATH = "/v1/chat/completions"
 

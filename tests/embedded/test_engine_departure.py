@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from embedded.engine.departure import ENDS, RACE, drawn
-from tests.embedded.test_engine import QUICK, SLOW, Running, chat, events, next_token, running, until
+from tests.embedded.engine import QUICK, SLOW, Running, chat, events, next_token, running, until
 
 PATH = "/v1/chat/completions"
 LONG = chat(stream=True, max_tokens=4000, stream_options={"include_usage": True})

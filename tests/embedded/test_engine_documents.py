@@ -9,7 +9,7 @@ import pytest
 from contract.document import FIELDS, Document, read, right_answer, usable, wrong_fields
 from embedded.engine.ask import read_chat, read_ollama_chat, read_ollama_generate
 from embedded.engine.classifier import NO_JSON, Classifier
-from tests.embedded.test_engine import HOUSE, QUICK, running
+from tests.embedded.engine import HOUSE, QUICK, running
 
 FOLDER = HOUSE / "scenarios" / "documents"
 CORPUS = read(FOLDER)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.embedded.test_engine import QUICK, SLOW, Running, chat, events, next_token, running
+from tests.embedded.engine import QUICK, SLOW, Running, chat, events, next_token, running
 
 PATH = "/v1/chat/completions"
 LONG = chat(stream=True, max_tokens=4000, stream_options={"include_usage": True})

@@ -26,7 +26,7 @@ from embedded.engine import faults
 from embedded.engine.faults.flapping import Flapping
 from embedded.engine.ledger import Entry
 from embedded.engine.parameters import read, shown
-from tests.embedded.test_engine import DEADLINE_S, QUICK, Running, chat, next_token, running, until
+from tests.embedded.engine import DEADLINE_S, QUICK, Running, chat, next_token, running, until
 
 PATH = "/v1/chat/completions"
 WHOLE = b"\r\n0\r\n\r\n"

@@ -16,7 +16,7 @@ from embedded.engine.ask import read_chat
 from embedded.engine.engine import Engine, Manners
 from embedded.engine.personalities.vllm import Vllm
 from embedded.engine.shape import Shape
-from tests.embedded.test_engine import QUICK, SLOW, chat, next_token, running
+from tests.embedded.engine import QUICK, SLOW, chat, next_token, running
 
 PATH = "/v1/chat/completions"
 

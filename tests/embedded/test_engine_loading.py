@@ -15,8 +15,8 @@ from embedded.apiserver.pod import is_ready
 from embedded.engine.loading import Model
 from embedded.engine.slots import Closed, Full
 from embedded.program import Place
+from tests.embedded.engine import HOUSE, QUICK, Running, chat, next_event, running
 from tests.embedded.recorded.stand import Stand, until, workload
-from tests.embedded.test_engine import HOUSE, QUICK, Running, chat, next_event, running
 from tests.ports import held_port
 
 SLOW_AGAIN = ("--startup-duration", "10m", "--first-startup-duration", "1ms")

@@ -8,7 +8,7 @@ import pytest
 
 from embedded.engine.options import Options, parse
 from embedded.engine.personalities import load
-from tests.embedded.test_engine import HOUSE
+from tests.embedded.engine import HOUSE
 
 GOOD = ("--personality", "vllm", "--port", "8000")
 KNOWING = ("--documents", str(HOUSE / "scenarios" / "documents"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.embedded.test_engine import QUICK, Running, chat, events, running
+from tests.embedded.engine import QUICK, Running, chat, events, running
 
 KEY = "sk-right"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from contract.document import read
-from tests.embedded.test_engine import HOUSE, QUICK, chat, events, running
+from tests.embedded.engine import HOUSE, QUICK, chat, events, running
 
 PATH = "/v1/chat/completions"
 KEY = {"authorization": "Bearer k"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.embedded.test_engine import QUICK, SLOW, Running, chat, events, next_token, running, until
+from tests.embedded.engine import QUICK, SLOW, Running, chat, events, next_token, running, until
 
 PATH = "/v1/chat/completions"
 STATES = ("awake", "weights_offloaded", "discard_all")

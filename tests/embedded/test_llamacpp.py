@@ -11,8 +11,8 @@ from contract.refusal import Refusal
 from contract.topology import Handles, Match, Tier
 from embedded import program
 from embedded.llamacpp.options import parse
+from tests.embedded.engine import until
 from tests.embedded.llamacpp import Llama, llama
-from tests.embedded.test_engine import until
 from tests.whole.asking import Asking
 
 LONG = 12_000  # tokens: seconds of answer

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.embedded.engine import QUICK, Running, chat, events, running
 from tests.embedded.llamacpp import llama
-from tests.embedded.test_engine import QUICK, Running, chat, events, running
 
 PATH = "/v1/chat/completions"
 KEY = {"authorization": "Bearer k"}

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import gevent
 import gevent.monkey
@@ -63,7 +64,7 @@ def play(
         opened, stay = open_or_closed(classes)
         classes = [open_loop(opened), *stay]
     environment = Environment(user_classes=classes, stop_timeout=stop_timeout)
-    deadlines = {"deadlines": Deadlines()} if patient else {}
+    deadlines: dict[str, Any] = {"deadlines": Deadlines()} if patient else {}
     environment.brownout = found = stage(
         gateway,
         vllm,
@@ -76,7 +77,15 @@ def play(
         found.overhead_until = found.clock.now() + overhead_left_s
     told: list[dict[str, object]] = []
 
-    def listen(request_type, name, response_time, response_length, exception, context, **_):
+    def listen(
+        request_type: str,
+        name: str,
+        response_time: float,
+        response_length: int,
+        exception: BaseException | None,
+        context: object,
+        **_: object,
+    ) -> None:
         told.append({"type": request_type, "name": name, "ms": response_time, "bytes": response_length,
                      "error": str(exception) if exception else None})  # fmt: skip
 

@@ -1,5 +1,8 @@
 """Stages for tests: a topology of three tiers, of which some have urls, and a recorder that keeps its records."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from contract.clock import Clock
 from contract.records import Ask
 from contract.topology import Topology
@@ -17,7 +20,7 @@ class Kept:
         self.records: list[Ask] = []
         self.closed = 0
 
-    def append(self, records: list[Ask]) -> None:
+    def append(self, records: Sequence[Ask]) -> None:
         self.records += records
 
     def close(self) -> None:
@@ -50,9 +53,9 @@ def stage(
     gateway: str,
     vllm: str | None = None,
     ollama: str | None = None,
-    recorder=None,
+    recorder: Recorder | None = None,
     api: str = "openai",
-    **given,
+    **given: Any,
 ) -> Stage:
     found = topology(gateway, vllm, ollama, api)
     front, tiers = endpoints(found)
@@ -66,4 +69,6 @@ def stage(
 def kept(stage: Stage) -> list[Ask]:
     """The records so far."""
     stage.recorder.flush()
-    return stage.recorder._file.records
+    file = stage.recorder._file
+    assert isinstance(file, Kept)
+    return file.records

@@ -16,7 +16,7 @@ from contract.document import read
 from contract.proper_end import JSON_OBJECT
 from scenarios.gateway.asker import Asker
 from scenarios.gateway.deadlines import Deadlines
-from tests.embedded.test_engine import QUICK, SLOW, running
+from tests.embedded.engine import QUICK, SLOW, running
 from tests.scenarios.stages import CAP, stage
 
 CORPUS = Path(__file__).parents[2] / "scenarios" / "documents"

@@ -406,6 +406,7 @@ def inject_on_its_way(bench: Bench, chance: Random) -> float:
 
 def _api_trouble(kind: str, move: str, bench: Bench, chance: Random) -> float:
     """The API answers the scale calls of a move so; nothing is lost, and the exit code tells the truth."""
+    fits: Callable[[str, str, dict[str, Any]], bool]
     if move == "inject":
         fits = patch_of_scale if kind in ("409", "dropped after", "hangs") else any_scale
         bench.stand.trouble = trouble(kind, fits, 1 + chance.randrange(2), bench.stand.touch)

@@ -68,13 +68,13 @@ class Crew:
     ) -> subprocess.Popen | Forked:
         """`within`: a command that runs it. `env`: on top of this process's own."""
         arguments = ("-f", "locustfile.py", "--loglevel", "WARNING", *more)
-        given = {"env": os.environ | (env or {}), "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        around, out, err = os.environ | (env or {}), subprocess.PIPE, subprocess.STDOUT
         process = (
             subprocess.Popen(
                 [*within, sys.executable, "-m", "locust", *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, text=True,
-                start_new_session=True, **given,
+                start_new_session=True, env=around, stdout=out, stderr=err,
             )
-            if within else Forked("locust", *arguments, **given)
+            if within else Forked("locust", *arguments, env=around, stdout=out, stderr=err)
         )  # fmt: skip
         self.started.append(process)
         return process

@@ -63,7 +63,7 @@ def main(
     environment = Environment(user_classes=[playing], stop_timeout=60)
     stage = environment.brownout = Stage(
         topology=found, recorder=Recorder(Memory(), print), clock=clock, seed=1, prefix=prefix, gateway=gateway,
-        tiers=tiers, arrivals=arrivals and parse(arrivals),
+        tiers=tiers, arrivals=None if arrivals is None else parse(arrivals),
     )  # fmt: skip
     runner = environment.create_local_runner()
     run = open_run(Path(results), "crowd", clock.now(), {"topology.yaml": topology.dump(found)}, {}, 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from chaos.cluster import Cluster
 from contract import topology
 from contract.leash import Leashed
+from contract.topology import Process
 from tests.chaos.stand import ROOT
 from tests.whole.stack import KEY, scaled
 
@@ -46,7 +47,9 @@ class Real:
         return '"is_processing":true' in self.page("/slots").replace(" ", "")
 
     def signal(self, number: int) -> None:
-        os.kill(int(Path(self.tier.handles.process.pidfile).read_text()), number)
+        process = self.tier.handles.process
+        assert isinstance(process, Process)
+        os.kill(int(Path(process.pidfile).read_text()), number)
 
     def scale(self, name: str, replicas: int) -> None:
         scaled(self.cluster, "ml", name, replicas)

@@ -7,6 +7,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,15 +81,13 @@ def with_urls(folder: Path, port: int, api_key: str | None = None) -> Path:
 
 def scaled(cluster: Cluster, namespace: str, name: str, replicas: int) -> None:
     """As kubectl does it: read and set anew where the status was written in between."""
-    until(
-        lambda: (
-            cluster.set_scale(
-                "deployment", cluster.scale("deployment", namespace, name), replicas, manager="kubectl"
-            )
-            is not None
-        ),
-        f"{name} is scaled to {replicas}",
-    )
+
+    def done() -> bool:
+        found = cluster.scale("deployment", namespace, name)
+        assert found is not None
+        return cluster.set_scale("deployment", found, replicas, manager="kubectl") is not None
+
+    until(done, f"{name} is scaled to {replicas}")
 
 
 class Shared:
@@ -118,9 +117,10 @@ class Shared:
         """All Pods are ready and the gateway asks the first tier again."""
         for namespace, name in (("ml", "vllm-server"), ("ml", "ollama"), ("outside", "openai")):
             scale = self.cluster.scale("deployment", namespace, name)
+            assert scale is not None
             if not scale["spec"].get("replicas"):
                 self.scale(namespace, name, 1)
-            until(lambda n=namespace, d=name: self.ready(n, d), f"{name} is ready")
+            until(partial(self.ready, namespace, name), f"{name} is ready")
         until(lambda: self.ask()[0] == "vllm-qwen", "the gateway asks vllm again", 60)
 
     @contextmanager
@@ -151,7 +151,9 @@ class Shared:
         scaled(self.cluster, namespace, name, replicas)
 
     def ready(self, namespace: str, name: str) -> int:
-        return self.cluster.workload("deployment", namespace, name).get("status", {}).get("readyReplicas", 0)
+        found = self.cluster.workload("deployment", namespace, name)
+        assert found is not None
+        return found.get("status", {}).get("readyReplicas", 0)
 
     def ask(self, model: str = "vllm-qwen", max_tokens: int = 2) -> tuple[str | None, dict[str, Any]]:
         """One plain ask with nobody's client: the model group that served, and the body."""

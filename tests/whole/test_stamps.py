@@ -10,7 +10,7 @@ import pytest
 
 from contract.records import REQUESTS
 from contract.run import read_arrow
-from tests.embedded.test_engine import running
+from tests.embedded.engine import running
 from tests.whole.crowding import crowd
 
 TOKENS = 32

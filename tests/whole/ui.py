@@ -22,10 +22,13 @@ class Ui:
 
     def __init__(self, topology: Path, timeline: Path, results: Path, *more: str) -> None:
         port = free_port(random.Random())
-        self.url, self.results, self.out = f"http://127.0.0.1:{port}", results, []
+        self.url, self.results = f"http://127.0.0.1:{port}", results
+        self.out: list[str] = []
         where = ("--web-host", "127.0.0.1", "--web-port", str(port))
         self._process = locust(topology, timeline, results, *where, *more, headless=False)
-        threading.Thread(target=lambda: self.out.extend(self._process.stdout), daemon=True).start()
+        lines = self._process.stdout
+        assert lines is not None
+        threading.Thread(target=self.out.extend, args=(lines,), daemon=True).start()
 
     def __enter__(self) -> "Ui":
         try:

@@ -7,7 +7,7 @@ import numpy as np
 from analysis.compare import samples
 from analysis.compare.estimate import Number, Proportion, Sample, Side, Trials
 
-CONDITIONS = {
+CONDITIONS: dict[str, dict[str, object]] = {
     "topology": {"tiers": "vllm → ollama"},
     "prompts": {"chat.max_tokens": "32", "chat.median_prompt_tokens": [190.0, 230.0]},
     "load": {"users": 6, "recorded_s": 200.0},

@@ -128,7 +128,11 @@ class Stand:
     def __init__(self, *manifests: dict[str, Any], middlewares: Any = (), **settings: Any) -> None:
         self.manifests = manifests
         self.middlewares = middlewares
-        quick = {"controller_delay_s": 0.005, "restart_backoff_s": (0.05, 0.2), "probe_period_s": 0.02}
+        quick: dict[str, Any] = {
+            "controller_delay_s": 0.005,
+            "restart_backoff_s": (0.05, 0.2),
+            "probe_period_s": 0.02,
+        }
         self.settings = quick | settings
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)

@@ -1,0 +1,34 @@
+"""A tier that commands of the tests take away and bring back, and what they have done."""
+
+from pathlib import Path
+from typing import Any
+
+from chaos import faults
+from chaos.fault import Fault, handle_of
+from contract.topology import Handles
+
+
+class Target:
+    """A file is the tier: there, or away. Each command leaves a line in the log."""
+
+    def __init__(self, folder: Path) -> None:
+        self.up, self.log = folder / "up", folder / "log"
+        self.up.touch()
+        self.log.touch()
+        self.given = {
+            "inject": self._sh("inject", f"rm -f {self.up}"),
+            "check": ["test", "-e", str(self.up)],
+            "mend": self._sh("mend", f"touch {self.up}"),
+        }
+
+    def _sh(self, word: str, line: str) -> list[str]:
+        return ["sh", "-c", f"echo {word} >> {self.log}; {line}"]
+
+    def done(self) -> list[str]:
+        return self.log.read_text().split()
+
+    def make(self, options: dict[str, Any] | None = None, **other: Any) -> Fault:
+        handle = handle_of(Handles.model_validate({"command": self.given | other}), "vllm", ("command",))
+        assert handle is not None
+        assert handle.name == "vllm"
+        return faults.make("command", None, handle, options or {})
