@@ -144,7 +144,7 @@ class Shared:
         self.scale("ml", "vllm-server", 0)
         until(lambda: not self.cluster.pods("ml", {"matchLabels": {"app": "vllm-server"}}), "it has gone", 60)
         patch = {"spec": {"template": {"spec": {"containers": [container]}}}}
-        self.cluster._apps.patch_namespaced_deployment("vllm-server", "ml", patch)
+        self.cluster._wire.patch("/apis/apps/v1/namespaces/ml/deployments/vllm-server", patch)
         self.calm()
 
     def scale(self, namespace: str, name: str, replicas: int) -> None:
