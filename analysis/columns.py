@@ -18,8 +18,8 @@ from pandas.api.extensions import ExtensionArray
 
 from analysis.gaps import NUMBER, Gaps
 from analysis.progress import Told, silent
-from contract.records import REQUESTS
 from contract.run import Batches
+from contract.schemas import REQUESTS
 
 ROWS = 100_000  # records taken together
 THREADS = 2  # that make columns of them; Arrow lets go of the interpreter meanwhile

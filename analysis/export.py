@@ -17,8 +17,8 @@ from pyarrow import csv, parquet
 from analysis import clocks
 from analysis.frames import Frames
 from analysis.progress import Told, silent
-from contract.records import CLIENT, HEALTH, REQUESTS
 from contract.run import read_lines
+from contract.schemas import CLIENT, HEALTH, REQUESTS
 
 CSV, PARQUET = "csv", "parquet"
 ROWS = 100_000  # of a slice; in Parquet a row group each

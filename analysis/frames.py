@@ -22,9 +22,10 @@ from contract import gateway_version
 from contract import timeline as timelines
 from contract import topology as topologies
 from contract.ranks import Ranks
-from contract.records import CLIENT, GATEWAY, HEALTH, REQUESTS, Lane, Outcome, WorkerEnd
+from contract.records import GATEWAY, Lane, Outcome, WorkerEnd
 from contract.refusal import Refusal, no_such
 from contract.run import FINISHED, Batches, read_arrow, read_lines, read_manifest
+from contract.schemas import CLIENT, HEALTH, REQUESTS
 from contract.timeline import Timeline
 from contract.topology import Tier, Topology
 

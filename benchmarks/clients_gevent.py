@@ -16,7 +16,7 @@ from locust.stats import stats_history
 
 from benchmarks.client import END, WARM_S, Measure, Run, is_token, main
 from benchmarks.load import LoadUser, stage_of
-from contract.records import CLIENT, REQUESTS
+from contract.schemas import CLIENT, REQUESTS
 from contract.run import read_arrow
 from scenarios.gateway.recording import Memory, Recording
 

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contract.clock import Clock
-from contract.records import GATEWAY, REQUESTS, Ask, Lane
+from contract.records import GATEWAY, Ask, Lane
 from contract.run import ArrowFile
+from contract.schemas import REQUESTS
 from scenarios.gateway.recorder import Recorder
 
 TOKENS = 32

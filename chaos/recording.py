@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from chaos.stop import Stop
-from contract.records import HEALTH, REQUESTS, Ask, Event, Health
+from contract.records import Ask, Event, Health
 from contract.run import ArrowFile, JsonLines
+from contract.schemas import HEALTH, REQUESTS
 
 EVERY_S = 1.0
 

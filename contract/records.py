@@ -1,16 +1,18 @@
 """What is recorded: one record per ask, one event per move of a fault, one row a second of health and of the client.
 
 Instants are unix seconds UTC, lengths are milliseconds. None is "nobody told us"; it is never 0.
-The columns' meanings stand here, and `results/README.md` is checked against them.
+The columns' types and meanings stand here; `schemas.py` makes the files' schemas of them, and `results/README.md` is
+checked against them.
 """
 
-import operator
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-import pyarrow as pa
+# How many bits a number has in a file, where they are not those of Python's own: 32 of an integer, 64 of a float.
+Int8 = Annotated[int, "int8"]
+Int16 = Annotated[int, "int16"]
+Float32 = Annotated[float, "float32"]
 
 FORMAT = 4
 """The number of this shape of a run, in its manifest. 1: the first. 2: the client tells what was wanted of it, an ask
@@ -73,18 +75,18 @@ class Ask:
     intended_at: float
     sent_at: float | None = None  # None: it never got as far
     outcome: str = Outcome.ABANDONED
-    status: int | None = None
+    status: Int16 | None = None
     error: str | None = None
     headers_ms: float | None = None  # sent → the response's headers
     ttft_ms: float | None = None  # sent → first chunk with content; of a plain answer its whole body
     thought_ms: float | None = None  # sent → first chunk with thoughts and no content; None: none came
-    gaps_ms: list[float] = field(default_factory=list)  # between chunks with content or thoughts
+    gaps_ms: list[Float32] = field(default_factory=list)  # between chunks with content or thoughts
     latency_ms: float | None = None  # sent → the end of the exchange
     tier: str | None = None  # who served; only ever known of a status 200
     route_group: str | None = None  # the gateway's headers as found
     route_api_base: str | None = None
-    route_fallbacks: int | None = None
-    route_retries: int | None = None
+    route_fallbacks: Int16 | None = None
+    route_retries: Int16 | None = None
     route_overhead_ms: float | None = None  # what the gateway says that it added; it knows about half of that
     prompt_tokens: int | None = None
     output_tokens: int | None = None
@@ -97,7 +99,7 @@ class Ask:
     document: str | None = (
         None  # the id of the document that was to be classified; None: the ask was about none
     )
-    attempt: int | None = None  # which call for this document this is, from 1: the client's own retries
+    attempt: Int8 | None = None  # which call for this document this is, from 1: the client's own retries
     valid: bool | None = None  # the content was what the client can use; None: no answer came to its end
     wrong: list[str] | None = None  # the judged fields answered wrongly or left out; None: not valid
 
@@ -108,46 +110,6 @@ class Ask:
         return self.latency_ms if first is None and self.outcome == Outcome.OK else first
 
 
-REQUESTS = pa.schema(
-    [
-        pa.field("request_id", pa.string(), nullable=False),
-        pa.field("scenario", pa.string(), nullable=False),
-        pa.field("lane", pa.string(), nullable=False),
-        pa.field("via", pa.string(), nullable=False),
-        pa.field("stream", pa.bool_(), nullable=False),
-        pa.field("intended_at", pa.float64(), nullable=False),
-        pa.field("sent_at", pa.float64()),
-        pa.field("outcome", pa.string(), nullable=False),
-        pa.field("status", pa.int16()),
-        pa.field("error", pa.string()),
-        pa.field("headers_ms", pa.float64()),
-        pa.field("ttft_ms", pa.float64()),
-        pa.field("thought_ms", pa.float64()),
-        pa.field("gaps_ms", pa.list_(pa.float32()), nullable=False),
-        pa.field("latency_ms", pa.float64()),
-        pa.field("tier", pa.string()),
-        pa.field("route_group", pa.string()),
-        pa.field("route_api_base", pa.string()),
-        pa.field("route_fallbacks", pa.int16()),
-        pa.field("route_retries", pa.int16()),
-        pa.field("route_overhead_ms", pa.float64()),
-        pa.field("prompt_tokens", pa.int32()),
-        pa.field("output_tokens", pa.int32()),
-        pa.field("max_tokens", pa.int32()),
-        pa.field("finish_reason", pa.string()),
-        pa.field("witness", pa.string()),
-        pa.field("pair", pa.string()),
-        pa.field("covered_by", pa.string()),
-        pa.field("worker", pa.string()),
-        pa.field("document", pa.string()),
-        pa.field("attempt", pa.int8()),
-        pa.field("valid", pa.bool_()),
-        pa.field("wrong", pa.list_(pa.string())),
-    ]
-)
-"""requests.arrow and probe.arrow. No dictionary types: batches of several makers must follow each other."""
-
-
 @dataclass(slots=True)
 class Health:
     """One row of health.arrow: did this tier's health url answer?"""
@@ -155,19 +117,8 @@ class Health:
     at: float
     tier: str
     up: bool | None  # None: not known, the watch itself was late
-    status: int | None = None
+    status: Int16 | None = None
     latency_ms: float | None = None
-
-
-HEALTH = pa.schema(
-    [
-        pa.field("at", pa.float64(), nullable=False),
-        pa.field("tier", pa.string(), nullable=False),
-        pa.field("up", pa.bool_()),
-        pa.field("status", pa.int16()),
-        pa.field("latency_ms", pa.float64()),
-    ]
-)
 
 
 @dataclass(slots=True)
@@ -189,21 +140,6 @@ class Client:
 OVERLOADED_CPU_PERCENT = 80.0
 OVERLOADED_LAG_MS = 10.0
 """A second with more than one of these is one in which the load generator was overloaded, and its times are fiction."""
-
-CLIENT = pa.schema(
-    [
-        pa.field("at", pa.float64(), nullable=False),
-        pa.field("worker", pa.string()),
-        pa.field("cpu_percent", pa.float64(), nullable=False),
-        pa.field("hub_lag_ms", pa.float64(), nullable=False),
-        pa.field("users", pa.int32(), nullable=False),
-        pa.field("wanted", pa.int32(), nullable=False),
-        pa.field("sent", pa.int32(), nullable=False),
-        pa.field("capped", pa.int32(), nullable=False),
-        pa.field("late_ms", pa.float64()),
-        pa.field("in_flight", pa.int32(), nullable=False),
-    ]
-)
 
 
 @dataclass(slots=True)
@@ -271,14 +207,3 @@ class Offset:
     worker: str
     offset_s: float
     uncertainty_s: float
-
-
-def columns(records: Sequence[Any], schema: pa.Schema) -> pa.RecordBatch:
-    """Records of one of the dataclasses above as a batch of its schema."""
-    if not records:
-        return pa.RecordBatch.from_pylist([], schema=schema)
-    rows = map(operator.attrgetter(*schema.names), records)
-    arrays = [
-        pa.array(column, type=f.type) for column, f in zip(zip(*rows, strict=True), schema, strict=True)
-    ]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)

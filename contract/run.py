@@ -21,8 +21,9 @@ from typing import Any
 import pyarrow as pa
 
 from contract import gateway_version
-from contract.records import FORMAT, READ, Worker, columns
+from contract.records import FORMAT, READ, Worker
 from contract.refusal import Refusal
+from contract.schemas import columns
 
 RUNNING, FINISHED, ABORTED = "running", "finished", "aborted"
 

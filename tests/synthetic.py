@@ -19,10 +19,7 @@ from typing import Any
 import yaml
 
 from contract.records import (
-    CLIENT,
     GATEWAY,
-    HEALTH,
-    REQUESTS,
     Ask,
     Client,
     Event,
@@ -33,6 +30,7 @@ from contract.records import (
     Witness,
 )
 from contract.run import ABORTED, FINISHED, ArrowFile, JsonLines, open_run
+from contract.schemas import CLIENT, HEALTH, REQUESTS
 
 START = 1_795_000_000.0
 FALLBACK_S = 0.15  # what the gateway takes to turn to the next tier, once it does

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from contract.records import CLIENT, GATEWAY, HEALTH, REQUESTS, Lane, Offset, Outcome, Witness
+from contract.records import GATEWAY, Lane, Offset, Outcome, Witness
 from contract.run import FINISHED, ArrowFile, JsonLines, open_run
+from contract.schemas import CLIENT, HEALTH, REQUESTS
 from tests.synthetic import (
     FALLBACK_S,
     OLLAMA,

@@ -105,7 +105,7 @@ def test_every_file_of_a_run_is_explained():
         "clocks.jsonl",
     ):
         assert name in told
-    from contract.records import CLIENT, HEALTH, REQUESTS
+    from contract.schemas import CLIENT, HEALTH, REQUESTS
 
     for schema in (REQUESTS, HEALTH, CLIENT):
         for field in schema:

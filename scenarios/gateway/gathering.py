@@ -7,8 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from contract.records import CLIENT, REQUESTS, Ask, Offset
+from contract.records import Ask, Offset
 from contract.run import ArrowFile, JsonLines
+from contract.schemas import CLIENT, REQUESTS
 from scenarios.gateway.messages import unpacked
 from scenarios.gateway.tally import Tallies
 

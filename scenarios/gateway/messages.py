@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from contract.records import columns
+from contract.schemas import columns
 
 HELLO = "brownout_hello"  # worker: I can hear you
 STAGE = "brownout_stage"  # master: what you need to play; no key is in it

@@ -17,8 +17,8 @@ from contract import proxies
 from contract import topology as topologies
 from contract.clock import Clock, boot
 from contract.document import Document
-from contract.records import CLIENT, REQUESTS
 from contract.refusal import EXIT_BAD_INPUT, EXIT_PASS, Refusal
+from contract.schemas import CLIENT, REQUESTS
 from contract.topology import Topology
 from scenarios.gateway.arrivals import Share
 from scenarios.gateway.client import ClientWatch

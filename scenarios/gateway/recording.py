@@ -9,8 +9,9 @@ from typing import Any
 from locust.env import Environment
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
 
-from contract.records import CLIENT, REQUESTS, Ask
+from contract.records import Ask
 from contract.run import ArrowFile
+from contract.schemas import CLIENT, REQUESTS
 from scenarios.gateway.client import ClientWatch
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.stage import Stage

@@ -19,9 +19,10 @@ import gevent
 from locust import events
 from locust.argument_parser import LocustArgumentParser
 
-from contract.records import CLIENT, GATEWAY, REQUESTS, Lane
+from contract.records import GATEWAY, Lane
 from contract.refusal import EXIT_PASS, EXIT_UNKNOWN, Refusal, no_such
 from contract.run import read_arrow, write_whole
+from contract.schemas import CLIENT, REQUESTS
 from scenarios.gateway import capacity
 from scenarios.gateway.capacity import Ramped
 from scenarios.gateway.counters import sources

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from multiprocessing.synchronize import Event, Semaphore
 from pathlib import Path
 
-from contract.records import GATEWAY, REQUESTS, Ask, Lane
+from contract.records import GATEWAY, Ask, Lane
 from contract.run import ArrowFile
+from contract.schemas import REQUESTS
 from tests.synthetic import START, answer
 
 BATCH = 40  # records

@@ -11,7 +11,8 @@ from pyarrow import parquet
 from analysis import export, frames
 from analysis.__main__ import main
 from analysis.columns import OF_A_DOCUMENT
-from contract.records import CLIENT, HEALTH, REQUESTS, Lane
+from contract.records import Lane
+from contract.schemas import CLIENT, HEALTH, REQUESTS
 from tests.synthetic import Hole, make
 from tests.synthetic_documents import classify
 

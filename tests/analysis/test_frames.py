@@ -9,9 +9,10 @@ import pytest
 from analysis import frames, report
 from analysis.evidence import Evidence
 from analysis.finding import Status
-from contract.records import REQUESTS, Ask, Lane
+from contract.records import Ask, Lane
 from contract.refusal import Refusal
 from contract.run import read_arrow
+from contract.schemas import REQUESTS
 from tests.analysis.reports import pictures
 from tests.synthetic import Hole, make, three_tier
 

@@ -9,8 +9,8 @@ import pytest
 from analysis import frames, report
 from analysis.__main__ import main
 from analysis.evidence import Evidence
-from contract.records import REQUESTS
 from contract.run import ArrowFile, read_arrow
+from contract.schemas import REQUESTS
 from tests.analysis.appending import AWAITED, BATCH, ask, writer
 from tests.analysis.reports import pictures
 from tests.synthetic import START, Hole, make

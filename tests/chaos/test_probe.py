@@ -9,7 +9,7 @@ from chaos.metronome import Metronome
 from chaos.probe import Probe
 from contract.clock import Clock
 from contract.endpoint import Endpoint
-from contract.records import REQUESTS, columns
+from contract.schemas import REQUESTS, columns
 from contract.topology import Gateway
 from tests.chaos.stand import until
 from tests.contract.exchanges import WHOLE, Groups, chunked, head, streamed, token

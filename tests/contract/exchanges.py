@@ -7,7 +7,8 @@ from contract.classification import Classification
 from contract.framing import Exchange, Framing
 from contract.outcome import fill
 from contract.proper_end import ProperEnd
-from contract.records import REQUESTS, Ask, columns
+from contract.records import Ask
+from contract.schemas import REQUESTS, columns
 from contract.topology import Gateway, Match, Tier, Topology
 
 CAP = 5

@@ -12,8 +12,9 @@ from analysis.gaps import Gaps
 from chaos.watch.lineup import Lineup
 from chaos.watch.summary import Tally
 from contract import quantile
-from contract.records import GATEWAY, REQUESTS, Ask, Lane, Outcome
+from contract.records import GATEWAY, Ask, Lane, Outcome
 from contract.run import read_arrow
+from contract.schemas import REQUESTS
 from scenarios.gateway.knee import summarise
 from tests.synthetic import make
 

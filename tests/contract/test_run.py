@@ -6,7 +6,7 @@ import os
 import pyarrow as pa
 import pytest
 
-from contract.records import CLIENT, HEALTH, REQUESTS, Ask, Client, Event, Health
+from contract.records import Ask, Client, Event, Health
 from contract.refusal import Refusal
 from contract.run import (
     ABORTED,
@@ -18,6 +18,7 @@ from contract.run import (
     read_lines,
     read_manifest,
 )
+from contract.schemas import CLIENT, HEALTH, REQUESTS
 
 
 def opened(tmp_path, **changes):

@@ -7,7 +7,7 @@ import logging
 import gevent
 import pytest
 
-from contract.records import REQUESTS, columns
+from contract.schemas import REQUESTS, columns
 from contract.topology import Topology
 from scenarios.gateway.asker import Asker
 from scenarios.gateway.deadlines import Deadlines

@@ -3,8 +3,8 @@
 import json
 import threading
 
-from contract.records import REQUESTS
 from contract.run import read_arrow
+from contract.schemas import REQUESTS
 from tests.contract.exchanges import WHOLE, chunked, head
 from tests.forked import run
 from tests.scenarios.server import Server, Step

@@ -5,8 +5,9 @@ import time
 import gevent
 
 from contract.clock import Clock
-from contract.records import CLIENT, REQUESTS, Ask, Outcome
+from contract.records import Ask, Outcome
 from contract.run import ArrowFile, read_arrow
+from contract.schemas import CLIENT, REQUESTS
 from scenarios.gateway.client import ClientWatch
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.tally import Snapshot, Tallies, Tally

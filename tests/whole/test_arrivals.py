@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from contract.records import REQUESTS, Lane
+from contract.records import Lane
 from contract.run import read_arrow, read_manifest
+from contract.schemas import REQUESTS
 from tests.whole.stack import SHORT, latest, locust, write_inputs
 
 RAMP = ("-f", "locustfile.py,scenarios/shapes/ramp.py", "--ramp-hold", "4s", "--ramp-factor", "2")

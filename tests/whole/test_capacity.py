@@ -6,8 +6,8 @@ import json
 import pytest
 import yaml
 
-from contract.records import REQUESTS
 from contract.run import read_arrow
+from contract.schemas import REQUESTS
 from tests.chaos.stand import ROOT
 from tests.whole.stack import SHORT, latest, locust, write_inputs
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from contract.document import read, wrong_fields
-from contract.records import REQUESTS
 from contract.run import read_arrow
+from contract.schemas import REQUESTS
 from embedded.engine.classifier import Classifier
 from tests.chaos.stand import ROOT
 from tests.whole.asking import Asking

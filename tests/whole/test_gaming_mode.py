@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from contract.records import GATEWAY, REQUESTS
+from contract.records import GATEWAY
 from contract.run import read_arrow
+from contract.schemas import REQUESTS
 from tests.chaos.hosts import RecordedHost
 from tests.chaos.stand import ROOT, events, until
 from tests.whole.stack import latest, locust

@@ -10,8 +10,8 @@ import sys
 import pytest
 import yaml
 
-from contract.records import CLIENT, REQUESTS
 from contract.run import read_arrow, read_lines
+from contract.schemas import CLIENT, REQUESTS
 from tests.chaos.stand import ROOT
 from tests.whole.stack import KEY, latest, locust
 

@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 import pytest
 
-from contract.records import CLIENT, REQUESTS
 from contract.run import read_arrow
+from contract.schemas import CLIENT, REQUESTS
 from embedded.engine.ledger import Entry, read
 from embedded.ports import Reserved
 from tests.forked import Forked

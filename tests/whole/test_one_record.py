@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.records import REQUESTS
 from contract.run import read_arrow, read_manifest
+from contract.schemas import REQUESTS
 from tests.chaos.stand import until
 from tests.contract.exchanges import WHOLE, chunked, head, token
 from tests.scenarios.server import Server

@@ -5,8 +5,8 @@ import json
 import pytest
 import yaml
 
-from contract.records import REQUESTS
 from contract.run import read_arrow, read_lines
+from contract.schemas import REQUESTS
 from embedded.engine.ledger import read
 from tests.chaos.stand import ROOT
 from tests.whole.stack import latest, locust

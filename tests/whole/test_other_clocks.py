@@ -6,8 +6,8 @@ import time
 import pytest
 
 from analysis import frames
-from contract.records import REQUESTS
 from contract.run import read_arrow, read_lines
+from contract.schemas import REQUESTS
 from tests.scenarios.server import Server
 from tests.whole.crew import GOOD, Crew
 from tests.whole.stack import latest

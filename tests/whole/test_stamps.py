@@ -8,8 +8,8 @@ import itertools
 
 import pytest
 
-from contract.records import REQUESTS
 from contract.run import read_arrow
+from contract.schemas import REQUESTS
 from tests.embedded.engine import running
 from tests.whole.crowding import crowd
 

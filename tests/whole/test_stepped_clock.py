@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from contract.records import CLIENT, HEALTH, REQUESTS
 from contract.run import read_arrow, read_lines, read_manifest
+from contract.schemas import CLIENT, HEALTH, REQUESTS
 from tests.chaos.stand import until
 from tests.scenarios.server import Server
 from tests.whole.crew import GOOD, Crew

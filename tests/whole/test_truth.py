@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from contract.records import CLIENT, HEALTH, REQUESTS
 from contract.run import read_arrow, read_lines, read_manifest
+from contract.schemas import CLIENT, HEALTH, REQUESTS
 from tests.whole.stack import SHORT, latest, locust
 
 MANY = (

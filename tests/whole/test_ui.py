@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
-from contract.records import REQUESTS
 from contract.run import read_arrow
+from contract.schemas import REQUESTS
 from tests.chaos.stand import until
 from tests.scenarios.server import Server
 from tests.whole.stack import SHORT, latest, with_urls

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from contract.records import REQUESTS
 from contract.run import read_arrow
+from contract.schemas import REQUESTS
 from tests.browser import opened
 from tests.chaos.stand import until
 from tests.scenarios.server import Server

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.records import CLIENT, REQUESTS
 from contract.run import read_arrow, read_lines, read_manifest
+from contract.schemas import CLIENT, REQUESTS
 from tests.chaos.stand import until
 from tests.scenarios.server import Server
 from tests.whole.crew import GOOD, Crew, nonces

@@ -1,0 +1,53 @@
+"""The Arrow schemas of a run's files, each made of the dataclass that declares its records."""
+
+import operator
+from collections.abc import Sequence
+from dataclasses import fields
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import pyarrow as pa
+
+from contract.records import Ask, Client, Health
+
+_TYPES = {str: pa.string(), bool: pa.bool_(), int: pa.int32(), float: pa.float64()}
+
+
+def schema(record: type) -> pa.Schema:
+    """One column for each field, in their order; where the field may be None the column may be null."""
+    hints = get_type_hints(record, include_extras=True)
+    return pa.schema([_column(field.name, hints[field.name]) for field in fields(record)])
+
+
+def columns(records: Sequence[Any], schema: pa.Schema) -> pa.RecordBatch:
+    """Records of one of the dataclasses as a batch of its schema."""
+    if not records:
+        return pa.RecordBatch.from_pylist([], schema=schema)
+    rows = map(operator.attrgetter(*schema.names), records)
+    arrays = [
+        pa.array(column, type=f.type) for column, f in zip(zip(*rows, strict=True), schema, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _column(name: str, hint: Any) -> pa.Field:
+    if get_origin(hint) not in (Union, UnionType):
+        return pa.field(name, _type(hint), nullable=False)
+    (told,) = (each for each in get_args(hint) if each is not NoneType)
+    return pa.field(name, _type(told))
+
+
+def _type(hint: Any) -> pa.DataType:
+    """No dictionary types: batches of several makers must follow each other."""
+    match get_origin(hint):
+        case None:
+            return _TYPES[hint]
+        case origin if origin is list:
+            return pa.list_(_type(*get_args(hint)))
+        case origin if origin is Annotated:
+            return pa.type_for_alias(get_args(hint)[1])
+    raise TypeError(f"{hint} is no type of a column")
+
+
+REQUESTS, HEALTH, CLIENT = schema(Ask), schema(Health), schema(Client)
+"""requests.arrow and probe.arrow; health.arrow; client.arrow."""
