@@ -5,6 +5,7 @@ A renamed value may be another one, but must be the same one wherever the record
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -75,6 +76,11 @@ def load(name: str) -> list[dict[str, Any]]:
     return exchanges
 
 
+@functools.cache
+def _how(path: str) -> str | None:
+    return next((how for pattern, how, _ in MASKS if re.search(pattern, path)), None)
+
+
 def _order(entry: dict[str, Any]) -> str:
     """Conditions by their type, Pods by their phase; everything else stays in its place."""
     return str(entry["type"] if "type" in entry else (entry.get("status") or {}).get("phase", ""))
@@ -138,7 +144,7 @@ class Comparison:
         return found
 
     def _differences(self, theirs: Any, ours: Any, path: str, owner: str) -> Iterator[str]:
-        how = next((how for pattern, how, _ in MASKS if re.search(pattern, path)), None)
+        how = _how(path)
         if isinstance(theirs, dict) and isinstance(ours, dict):
             yield from self._objects(theirs, ours, path, owner)
         elif isinstance(theirs, list) and isinstance(ours, list):

@@ -118,7 +118,7 @@ def until(condition: Callable[[], Any], what: str, within_s: float = 60.0) -> An
     while time.monotonic() < deadline:
         if found := condition():
             return found
-        time.sleep(0.01)
+        time.sleep(0.03)
     raise AssertionError(f"not within {within_s} s: {what}")
 
 
