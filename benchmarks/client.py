@@ -10,6 +10,7 @@ from typing import Any
 
 from contract.command_line import Parser
 from contract.endpoint import Endpoint
+from contract.request import Request
 
 PROMPT = "Count upwards from one in words, without end. " * 5
 WARM_S = 1.0
@@ -30,12 +31,13 @@ class Run:
         self.endpoint = Endpoint.of(given.url, "tiny")
         self.found: list[tuple[str, float]] = []
         self._asks = 0
+        self._request = Request(prompt=PROMPT, stream=True, max_tokens=self.tokens, ignore_eos=True)
 
     def request(self) -> tuple[str, bytes]:
         """A fresh id, and the whole request."""
         self._asks += 1
         name = f"ask-{self.prefix}-{self._asks:06x}"
-        return name, self.endpoint.request(name, PROMPT, self.tokens, True, True)
+        return name, self.endpoint.request(name, self._request)
 
     def parts(self) -> tuple[str, dict[str, str], bytes]:
         """The same for clients that write HTTP themselves: id, headers, body."""

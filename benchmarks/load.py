@@ -13,6 +13,7 @@ from locust.env import Environment
 
 from contract import topology
 from contract.clock import Clock
+from contract.request import Request
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.recording import Memory, Recording
 from scenarios.gateway.stage import Stage, endpoints
@@ -72,4 +73,6 @@ class LoadUser(GatewayUser):
 
     @task
     def load(self) -> None:
-        self.ask(prompt(self.random, PROMPT_TOKENS), stream=self.random.random() >= self._plain)
+        self.send(
+            Request(prompt=prompt(self.random, PROMPT_TOKENS), stream=self.random.random() >= self._plain)
+        )

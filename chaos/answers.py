@@ -15,11 +15,12 @@ from chaos.fault import NotYet
 from chaos.probe import PROMPT
 from chaos.retry import Seen
 from chaos.wire import Connection, Deadlines
-from contract.caps import Use, advice, cap
+from contract.caps import Use, advice
 from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.outcome import fill
-from contract.records import GATEWAY, Ask, Outcome
+from contract.records import GATEWAY, Outcome
+from contract.request import Request
 from contract.topology import Topology
 
 CONNECT_S = 2.0
@@ -29,8 +30,8 @@ FRESH_AFTER_S = (
 FRESH_PATIENCE_S = 20.0
 LOOK_S = 0.05  # how long one look waits for an answer that is on its way
 
-Request = Callable[[float], str | None]
-"""One request with so many seconds of patience: None where a whole answer came, else what it lacks, in words."""
+Send = Callable[[float], str | None]
+"""Sends one request with so many seconds of patience: None where a whole answer came, else what it lacks, in words."""
 
 
 class Answers:
@@ -57,18 +58,16 @@ class Answers:
         return Question(lambda patience_s: self._sent(endpoint, target, patience_s), self._clock, within_s)
 
     def _sent(self, endpoint: Endpoint, target: str, patience_s: float) -> str | None:
-        most = cap(self._topology, Use.PROBE, target)
-        ask = Ask(
-            request_id=f"ask-{uuid.uuid4().hex[:12]}", scenario="verify", lane="verify", via=target, stream=False,
-            intended_at=self._clock.now(), max_tokens=most,
-        )  # fmt: skip
+        request = Request(prompt=PROMPT, stream=False, use=Use.PROBE, via=target, lane="verify").on(
+            self._topology
+        )
+        ask = request.record(f"ask-{uuid.uuid4().hex[:12]}", "verify", self._clock.now())
         connection = Connection(
             endpoint, Deadlines(connect=min(CONNECT_S, patience_s), silence=patience_s, whole=patience_s)
         )
-        ignore_eos = target != GATEWAY and self._topology.tier(target).ignore_eos
-        exchange = connection.exchange(endpoint.request(ask.request_id, PROMPT, most, False, ignore_eos))
+        exchange = connection.exchange(endpoint.request(ask.request_id, request))
         connection.close()
-        fill(ask, exchange, self._clock.at, self._topology, secrets=endpoint.secrets)
+        fill(ask, request, exchange, self._clock.at, self._topology, endpoint.secrets)
         if ask.outcome == Outcome.OK:
             return None
         helps = advice(ask.error)
@@ -94,7 +93,7 @@ class Unknown:
 class Question:
     """One request that is left waiting, and fresh ones beside it: at most two at a time."""
 
-    def __init__(self, send: Request, clock: Clock, within_s: float) -> None:
+    def __init__(self, send: Send, clock: Clock, within_s: float) -> None:
         self._send, self._clock = send, clock
         self._over_at = clock.now() + within_s
         self._ended: queue.Queue[tuple[str, str | None]] = queue.Queue()

@@ -7,19 +7,20 @@ covered by the ask that is still waiting. It never asks a tier directly.
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chaos.metronome import Metronome
 from chaos.stop import Stop
 from chaos.wire import Connection, Deadlines
 from contract import gateway_version
-from contract.caps import Use, cap
+from contract.caps import Use
 from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
 from contract.outcome import fill, ours
 from contract.ranks import rank_of
-from contract.records import GATEWAY, Ask, Lane, Outcome
+from contract.records import Ask, Lane, Outcome
+from contract.request import Request
 from contract.topology import Topology
 
 PROMPT = "Count upwards from one in words, without end."
@@ -49,7 +50,7 @@ class Probe:
     ) -> None:
         self._endpoint, self._topology, self._prefix = endpoint, topology, prefix
         self._clock, self._keep = clock, keep
-        self._cap = cap(topology, Use.PROBE)
+        self._request = Request(prompt=PROMPT, stream=True, use=Use.PROBE).on(topology)
         self.metronome = metronome
         self.gateway_versions: dict[str, int] = {}
         self.lock = threading.Lock()  # guards the metronome and what is in flight
@@ -79,7 +80,7 @@ class Probe:
             left, self._waiting = list(self._waiting.values()), {}
         for ask in left:
             exchange = Exchange(end=End.STOPPED, error="the run ended")
-            fill(ask, exchange, self._clock.at, self._topology)
+            fill(ask, self._request, exchange, self._clock.at, self._topology)
             self._keep(ask)
 
     def waiting_since(self) -> list[float]:
@@ -109,10 +110,8 @@ class Probe:
         self._count += 1
         preferred = self._lanes[self._count % 2]
         other = self._lanes[(self._count + 1) % 2]
-        ask = Ask(
-            request_id=f"ask-{self._prefix}-p{self._count:06x}", scenario=SCENARIO, lane=preferred, via=GATEWAY,
-            stream=True, intended_at=intended_at, max_tokens=self._cap,
-        )  # fmt: skip
+        request = replace(self._request, lane=preferred, scheduled_at=intended_at)
+        ask = request.record(f"ask-{self._prefix}-p{self._count:06x}", SCENARIO, intended_at)
         with self.lock:
             free = next((lane for lane in (preferred, other) if lane not in self._waiting), None)
             if free is not None:
@@ -130,7 +129,7 @@ class Probe:
         connection = Connection(self._endpoint, Deadlines())
         while (slot := self._work[lane].get()) is not None:
             ask = slot.ask
-            request = self._endpoint.request(ask.request_id, PROMPT, self._cap, stream=True)
+            request = self._endpoint.request(ask.request_id, self._request)
             try:
                 found: Exchange | Exception = connection.exchange(request)
             except Exception as e:
@@ -144,7 +143,7 @@ class Probe:
             try:
                 if isinstance(found, Exception):
                     raise found
-                fill(ask, found, self._clock.at, self._topology, secrets=self._endpoint.secrets)
+                fill(ask, self._request, found, self._clock.at, self._topology, self._endpoint.secrets)
                 version = gateway_version.named(ask.via, found.status, found.headers)
             except Exception as e:  # ours; a lane that fell silent would look like a quiet one
                 ours(ask, e)

@@ -13,7 +13,7 @@ from chaos.probe import PROMPT
 from chaos.watch.foreign import clean, shortened
 from chaos.wire import Connection, Deadlines
 from contract import early_end, gateway_version, page
-from contract.caps import Use, advice, cap
+from contract.caps import Use, advice
 from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
@@ -22,6 +22,7 @@ from contract.proper_end import UNKNOWN
 from contract.ranks import rank_of
 from contract.records import GATEWAY, Ask, Outcome
 from contract.refusal import Refusal
+from contract.request import Request
 from contract.stream import read_answer
 from contract.topology import Topology
 
@@ -128,18 +129,14 @@ def ask(topology: Topology, via: str, endpoint: Endpoint) -> Answered:
 
 def _ask(topology: Topology, via: str, endpoint: Endpoint) -> Answered:
     """One streamed request, read and judged as those of a run are."""
-    most = cap(topology, Use.PLAN, via)
-    record = Ask(
-        request_id=f"plan-{uuid.uuid4().hex[:12]}", scenario="plan", lane="plan", via=via, stream=True,
-        intended_at=0.0, max_tokens=most,
-    )  # fmt: skip
-    ignore_eos = via != GATEWAY and topology.tier(via).ignore_eos
+    request = Request(prompt=PROMPT, stream=True, use=Use.PLAN, via=via, lane="plan").on(topology)
+    record = request.record(f"plan-{uuid.uuid4().hex[:12]}", "plan", now=0.0)
     connection = Connection(endpoint, PATIENCE)
-    exchange = connection.exchange(endpoint.request(record.request_id, PROMPT, most, True, ignore_eos))
+    exchange = connection.exchange(endpoint.request(record.request_id, request))
     connection.close()
-    fill(record, exchange, Clock().at, topology, secrets=endpoint.secrets)
+    fill(record, request, exchange, Clock().at, topology, endpoint.secrets)
     try:
-        how = streams(exchange, most, via == GATEWAY)
+        how = streams(exchange, request.max_tokens, via == GATEWAY)
         wrong = None
     except NotStreamed as e:
         how, wrong = None, str(e)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from contract import trust
 from contract.headers import bare, resolved
+from contract.request import Request
 from contract.topology import Api, CapField, Gateway, Server, Tier, chat_url, secret
 
 
@@ -71,37 +72,28 @@ class Endpoint:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}{path}"
 
-    def request(
-        self,
-        request_id: str,
-        prompt: str,
-        max_tokens: int | None,
-        stream: bool,
-        ignore_eos: bool = False,
-        system: str | None = None,
-        temperature: float | None = None,
-    ) -> bytes:
-        """The whole request. The prompt is led by its nonce, the request id.
-
-        `max_tokens` (see `contract.caps`), `temperature`: None leaves them to the server. `ignore_eos` is for engines that honour it and are
-        asked directly: a gateway passes unknown parameters on, and a cloud provider answers them with 400.
-        """
-        messages = [{"role": "user", "content": f"{request_id} {prompt}"}]
-        if system is not None:
-            messages.insert(0, {"role": "system", "content": system})
-        body: dict[str, Any] = {"model": self.model, "messages": messages, "stream": stream}
-        if "temperature" in self.dropped:
-            temperature = None
+    def request(self, request_id: str, request: Request) -> bytes:
+        """The whole request. The prompt is led by its nonce, the request id."""
+        messages = [{"role": "user", "content": f"{request_id} {request.prompt}"}]
+        if request.system is not None:
+            messages.insert(0, {"role": "system", "content": request.system})
+        body: dict[str, Any] = {
+            "model": request.model or self.model,
+            "messages": messages,
+            "stream": request.stream,
+        }
+        temperature = None if "temperature" in self.dropped else request.temperature
         if self.api == "ollama":
-            body |= _ollama(max_tokens, temperature)
+            body |= _ollama(request.max_tokens, temperature)
         else:
-            body |= _openai({self.cap_field: max_tokens}, temperature, stream, ignore_eos)
+            cap = {self.cap_field: request.max_tokens}
+            body |= _openai(cap, temperature, request.stream, request.ignore_eos)
         payload = json.dumps(body).encode()
         lines = [
             f"POST {self.path} HTTP/1.1",
             f"Host: {self.host}:{self.port}",
             "Content-Type: application/json",
-            f"Accept: {self._accepted(stream)}",
+            f"Accept: {self._accepted(request.stream)}",
             "Accept-Encoding: identity",  # chunks that are compressed come when the compressor likes
             f"Content-Length: {len(payload)}",
         ]

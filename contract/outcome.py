@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from contract.answer import Answer, rejection_of, told
-from contract.classification import Classification
 from contract.framing import End, Exchange, encoded
 from contract.proper_end import AT_CAP, UNKNOWN, ProperEnd
 from contract.records import GATEWAY, Ask, Outcome, Witness
 from contract.redact import without
+from contract.request import Request
 from contract.stream import read_answer
 from contract.topology import Topology
 
@@ -131,20 +131,20 @@ def ended_early(ask: Ask) -> bool:
 
 def fill(
     ask: Ask,
+    request: Request,
     exchange: Exchange,
     instant: Callable[[float], float],
     topology: Topology,
-    proper_end: ProperEnd | None = None,
-    classification: Classification | None = None,
     secrets: Sequence[str] = (),
 ) -> None:
-    """Write into an ask's record all that its exchange tells.
+    """Write into a request's record all that its exchange shows. Nothing else writes what was observed.
 
-    `instant` turns a reading of the exchange's clock into unix seconds. `proper_end`: the ask's own; else it is the
-    cap, where the topology does not say that whoever served ends early of its own accord. `classification`: judges the
+    `instant` turns a reading of the exchange's clock into unix seconds. Without a proper end of its own the request ends at its
+    cap, where the topology does not say that whoever served ends early of its own accord. Its classification judges the
     content of an answer that is whole. `secrets`: the endpoint's; a server may repeat them in an error. The gateway's headers
     are believed on a status 200 only.
     """
+    proper_end, classification = request.proper_end, request.classification
     ask.status = exchange.status
     headers = exchange.headers
     ask.route_group = headers.get("x-litellm-model-group")

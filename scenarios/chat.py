@@ -2,6 +2,7 @@
 
 from locust import task
 
+from contract.request import Request
 from scenarios.gateway.user import GatewayUser
 from scenarios.prompts import prompt
 
@@ -21,4 +22,4 @@ class ChatUser(GatewayUser):
         # Drawn in this order whatever becomes of the ask, so that a run repeats.
         streamed = self.random.random() < STREAMED
         text = prompt(self.random, self.prompt_tokens(self.random.randint(*PROMPT_TOKENS)))
-        self.ask(text, stream=streamed)
+        self.send(Request(prompt=text, stream=streamed))

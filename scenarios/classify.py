@@ -11,6 +11,7 @@ from contract.classification import Classification
 from contract.document import Document
 from contract.proper_end import JSON_OBJECT
 from contract.records import Ask
+from contract.request import Request
 from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.user import GatewayUser
 from scenarios.retries import RETRIES, asks_again, wait_s
@@ -55,10 +56,11 @@ class ClassifyUser(GatewayUser):
     def _answered(self, document: Document) -> Ask:
         """The last of the calls that the client makes for it."""
         for attempt in range(1, RETRIES + 2):
-            ask = self.ask(
-                document.text[:LONGEST], stream=False, capped=False, system=SYSTEM, temperature=TEMPERATURE,
+            request = Request(
+                prompt=document.text[:LONGEST], stream=False, capped=False, system=SYSTEM, temperature=TEMPERATURE,
                 proper_end=JSON_OBJECT, classification=Classification(document, attempt),
             )  # fmt: skip
+            ask = self.send(request)
             if attempt > RETRIES or not asks_again(ask, self.headers):
                 break
             gevent.sleep(wait_s(attempt - 1, self.headers, self.stage.clock.now(), self.random.random()))

@@ -2,6 +2,7 @@
 
 from locust import task
 
+from contract.request import Request
 from scenarios.gateway.user import GatewayUser
 from scenarios.prompts import prompt
 
@@ -21,7 +22,8 @@ class DirectUser(GatewayUser):
         tiers = self.stage.direct_tiers()
         if tiers:
             tier, streamed = turn(self.stage.next_turn(self.scenario), [t.name for t in tiers])
-            self.ask(prompt(self.random, self.prompt_tokens(PROMPT_TOKENS)), stream=streamed, via=tier)
+            text = prompt(self.random, self.prompt_tokens(PROMPT_TOKENS))
+            self.send(Request(prompt=text, stream=streamed, via=tier))
 
 
 def turn(number: int, tiers: list[str]) -> tuple[str, bool]:

@@ -9,6 +9,7 @@ from locust import task
 
 from contract.caps import Use, cap
 from contract.records import GATEWAY, Lane
+from contract.request import Request
 from scenarios.gateway.user import GatewayUser
 from scenarios.prompts import prompt
 
@@ -35,7 +36,9 @@ class OverheadUser(GatewayUser):
         pair, most = self.stage.next_pair_id(), cap(self.stage.topology, Use.USERS)
         for via in order(self.random, tiers[0].name):
             # Both sides of a pair are alike in their cap too, whatever the tier's own is.
-            self.ask(text, stream=True, via=via, lane=Lane.OVERHEAD, pair=pair, max_tokens=most)
+            self.send(
+                Request(prompt=text, stream=True, via=via, lane=Lane.OVERHEAD, pair=pair, max_tokens=most)
+            )
 
 
 def order(rng: random.Random, tier: str) -> list[str]:

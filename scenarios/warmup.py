@@ -6,9 +6,10 @@ The first answer after a gateway's boot takes seconds; no metric may rest on it.
 import gevent.pool
 
 from contract import early_end, health
-from contract.caps import Use, advice, cap
+from contract.caps import Use, advice
 from contract.records import GATEWAY, Ask, Lane, Outcome
 from contract.refusal import Refusal
+from contract.request import Request
 from contract.topology import Topology
 from scenarios.gateway.asker import Asker
 from scenarios.gateway.stage import Stage
@@ -40,12 +41,8 @@ def knock(stage: Stage) -> list[Ask]:
 
 def _wake(stage: Stage, via: str, model: str | None) -> list[Ask]:
     asker = Asker(stage, "warmup", lambda ask, body_bytes: None)
-    most = cap(stage.topology, Use.WARMUP, via)
     try:
-        return [
-            asker.ask(PROMPT, stream=stream, via=via, model=model, lane=Lane.WARMUP, max_tokens=most)
-            for stream in (True, False)
-        ]
+        return [asker.send(_request(stream, via, model)) for stream in (True, False)]
     finally:
         asker.close()
 
@@ -56,20 +53,21 @@ def _wake_each(stage: Stage, rank: list[str]) -> list[Ask]:
     if tier.cloud:
         return []
     asker, asks = Asker(stage, "warmup", lambda ask, body_bytes: None), []
-    most = cap(stage.topology, Use.WARMUP)
     try:
         for stream in (True, False):
             missing = set(rank)
             for _ in range(TURNS * len(rank)):
                 if not missing:
                     break
-                asks.append(
-                    asker.ask(PROMPT, stream=stream, via=GATEWAY, model=tier.match.group, lane=Lane.WARMUP, max_tokens=most)
-                )  # fmt: skip
+                asks.append(asker.send(_request(stream, GATEWAY, tier.match.group)))
                 missing.discard(asks[-1].tier or "")
     finally:
         asker.close()
     return asks
+
+
+def _request(stream: bool, via: str, model: str | None) -> Request:
+    return Request(prompt=PROMPT, stream=stream, use=Use.WARMUP, via=via, model=model, lane=Lane.WARMUP)
 
 
 def ways(stage: Stage) -> list[tuple[str, str | None]]:

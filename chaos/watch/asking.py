@@ -12,9 +12,9 @@ from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.framing import Exchange
 from contract.outcome import fill, ours
-from contract.proper_end import ProperEnd
-from contract.records import GATEWAY, Ask
+from contract.records import Ask
 from contract.redact import without
+from contract.request import Request
 from contract.stream import HAS_CONTENT, read_answer
 from contract.topology import Topology
 
@@ -26,10 +26,7 @@ class Asking:
     endpoint: Endpoint
     topology: Topology
     prefix: str  # of the request ids
-    prompt: str
-    max_tokens: int
-    stream: bool
-    proper_end: ProperEnd | None  # None: as the topology says of who serves
+    request: Request
     deadlines: Deadlines
     clock: Clock
 
@@ -38,14 +35,12 @@ class Asking:
 
         `begun` is called once, when the first token of a stream is there.
         """
-        ask = Ask(
-            request_id=f"ask-{self.prefix}-w{n:06x}", scenario=SCENARIO, lane=SCENARIO, via=GATEWAY, stream=self.stream,
-            intended_at=intended_at, sent_at=self.clock.now(), max_tokens=self.max_tokens,
-        )  # fmt: skip
+        ask = self.request.record(f"ask-{self.prefix}-w{n:06x}", SCENARIO, intended_at)
+        ask.sent_at = self.clock.now()
         text = ""
         try:
             exchange = self._exchange(ask, _Begin(begun))
-            fill(ask, exchange, self.clock.at, self.topology, self.proper_end, secrets=self.endpoint.secrets)
+            fill(ask, self.request, exchange, self.clock.at, self.topology, self.endpoint.secrets)
             text = _text(exchange)
         except Exception as e:  # ours; a thread that died would look like an ask that waits
             ours(ask, e)
@@ -57,9 +52,7 @@ class Asking:
     def _exchange(self, ask: Ask, begin: "_Begin") -> Exchange:
         connection = Connection(self.endpoint, self.deadlines, begin.heard)
         try:
-            return connection.exchange(
-                self.endpoint.request(ask.request_id, self.prompt, self.max_tokens, self.stream)
-            )
+            return connection.exchange(self.endpoint.request(ask.request_id, self.request))
         finally:
             connection.close()
 

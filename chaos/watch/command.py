@@ -7,22 +7,24 @@ import re
 import secrets
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
 from chaos.stop import Stop
-from chaos.watch.asking import Asking
+from chaos.watch.asking import SCENARIO, Asking
 from chaos.watch.lineup import Lineup
 from chaos.watch.objects import Objects
 from chaos.watch.screen import Screen, coloured, moves
 from chaos.watch.watch import View, Watch
 from chaos.wire import Deadlines
 from contract import proxies, topology
-from contract.caps import DEFAULT, Use, cap
+from contract.caps import DEFAULT, Use
 from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.proper_end import AT_CAP, UNKNOWN, ProperEnd
 from contract.refusal import EXIT_PASS, EXIT_UNKNOWN, Refusal
+from contract.request import Request
 from contract.strict import validate
 from contract.topology import Topology
 
@@ -97,11 +99,14 @@ def run(args: argparse.Namespace) -> int:
     stack = _stack(args)
     proxies.refuse(stack, os.environ)
     clock, stop, out = Clock(), Stop(), sys.stdout
-    most = cap(stack, Use.WATCH) if args.max_tokens is None else args.max_tokens
+    request = Request(
+        prompt=PROMPT if args.prompt is None else args.prompt, stream=args.stream, use=Use.WATCH, lane=SCENARIO,
+        max_tokens=args.max_tokens,
+    ).on(stack)  # fmt: skip
+    assert request.max_tokens is not None
+    request = replace(request, proper_end=_proper_end(args, request.max_tokens))
     asking = Asking(
-        endpoint=Endpoint.of_gateway(stack.gateway), topology=stack, prefix=secrets.token_hex(3),
-        prompt=PROMPT if args.prompt is None else args.prompt, max_tokens=most, stream=args.stream,
-        proper_end=_proper_end(args, most),
+        endpoint=Endpoint.of_gateway(stack.gateway), topology=stack, prefix=secrets.token_hex(3), request=request,
         deadlines=Deadlines(min(CONNECT_S, args.timeout), args.timeout, args.timeout), clock=clock,
     )  # fmt: skip
     lineup = Lineup([] if args.url else stack.ranks)

@@ -1,19 +1,16 @@
-"""One ask, from its intent to its one record, whatever happens to it. Knows nothing of Locust."""
+"""One request, from its schedule to its one record, whatever happens to it. Knows nothing of Locust."""
 
-import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 
 from gevent import GreenletExit
 
 from contract import gateway_version
-from contract.caps import Use, cap
-from contract.classification import Classification
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
 from contract.outcome import fill, ours
-from contract.proper_end import ProperEnd
-from contract.records import GATEWAY, Ask, Lane
+from contract.records import GATEWAY, Ask
+from contract.request import Request
 from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.stage import Stage
 from scenarios.gateway.wire import Connection
@@ -22,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Asker:
-    """Asks for one scenario, over kept connections of its own. `tell` gets each record, and the body's bytes.
+    """Sends the requests of one scenario, over kept connections of its own. `tell` gets each record, and the body's bytes.
 
     `headers`: those of the latest response, names in lower case; none where none came. `deadlines`: its own in place of
     the run's.
@@ -39,77 +36,37 @@ class Asker:
         self.headers: Mapping[str, str] = {}
         self._connections: dict[str, Connection] = {}
 
-    def ask(
-        self,
-        prompt: str,
-        *,
-        stream: bool,
-        via: str = GATEWAY,
-        model: str | None = None,
-        lane: Lane = Lane.LOAD,
-        pair: str | None = None,
-        intended_at: float | None = None,
-        max_tokens: int | None = None,
-        capped: bool = True,
-        system: str | None = None,
-        temperature: float | None = None,
-        proper_end: ProperEnd | None = None,
-        classification: Classification | None = None,
-    ) -> Ask:
-        """Ask once. Without a proper end of its own the prompt must call for more than the cap allows.
-
-        `model`: another of the gateway's groups. `max_tokens`: the topology's cap where none is given. `capped`: without a
-        cap the answer ends where it chooses, and nobody asks an engine to go on.
-        """
+    def send(self, request: Request) -> Ask:
+        """Send it once; its record, whatever becomes of it."""
         stage = self._stage
         self.headers = {}
-        if capped and max_tokens is None:
-            max_tokens = cap(stage.topology, Use.USERS, via)
-        ask = Ask(
-            request_id=stage.next_request_id(), scenario=self._scenario, lane=lane, via=via, stream=stream,
-            intended_at=stage.clock.now() if intended_at is None else intended_at,
-            max_tokens=max_tokens if capped else None, pair=pair, worker=stage.worker,
-            document=classification.document.id if classification else None,
-            attempt=classification.attempt if classification else None,
-        )  # fmt: skip
+        request = request.on(stage.topology, stage.via)
+        ask = request.record(stage.next_request_id(), self._scenario, stage.clock.now(), stage.worker)
         tally = stage.recorder.tally
-        tally.began(arrived=intended_at is not None)
+        tally.began(arrived=request.scheduled_at is not None)
         exchange: Exchange | None = None
         endpoint: Endpoint | None = None
         connection: Connection | None = None
         try:
-            endpoint = self._endpoint(via, model)
-            connection = self._connection(via, endpoint)
-            request = endpoint.request(
-                ask.request_id,
-                prompt,
-                ask.max_tokens,
-                stream,
-                capped and self._ignore_eos(via),
-                system,
-                temperature,
-            )
+            endpoint = self._endpoint(ask.via)
+            connection = self._connection(ask.via, endpoint)
             exchange = connection.exchange(
-                request, self._deadlines or stage.deadlines,
+                endpoint.request(ask.request_id, request), self._deadlines or stage.deadlines,
                 lambda at: tally.sent(stage.clock.at(at) - ask.intended_at),
             )  # fmt: skip
             self.headers = exchange.headers
-            tally.named(gateway_version.named(via, exchange.status, exchange.headers))
-            fill(
-                ask, exchange, stage.clock.at, stage.topology, proper_end, classification, endpoint.secrets
-            )  # fmt: skip
+            tally.named(gateway_version.named(ask.via, exchange.status, exchange.headers))
+            fill(ask, request, exchange, stage.clock.at, stage.topology, endpoint.secrets)
             return ask
         except GreenletExit:  # the run ends, and we stop waiting
             exchange = connection.latest if connection else None
             try:
                 secrets = endpoint.secrets if endpoint else ()
-                fill(
-                    ask, exchange or _unsent(), stage.clock.at, stage.topology, proper_end, classification, secrets
-                )  # fmt: skip
+                fill(ask, request, exchange or _unsent(), stage.clock.at, stage.topology, secrets)
             except Exception as e:  # the kill goes on all the same
                 ours(ask, e)
             raise
-        except Exception as e:  # ours; the ask has its record all the same
+        except Exception as e:  # ours; the request has its record all the same
             ours(ask, e)
             self.close()  # nobody knows in which state a connection was left
             raise
@@ -129,19 +86,15 @@ class Asker:
         except Exception:
             log.exception("%s has its record, but could not be told of", ask.request_id)
 
-    def _endpoint(self, via: str, model: str | None) -> Endpoint:
+    def _endpoint(self, via: str) -> Endpoint:
         endpoint = self._stage.gateway if via == GATEWAY else self._stage.tiers[via]
         assert endpoint is not None, f"{via} has no url"
-        return endpoint if model is None else dataclasses.replace(endpoint, model=model)
+        return endpoint
 
     def _connection(self, via: str, endpoint: Endpoint) -> Connection:
         if via not in self._connections:
             self._connections[via] = Connection(endpoint, self._stage.watchdog)
         return self._connections[via]
-
-    def _ignore_eos(self, via: str) -> bool:
-        """On direct asks only: behind the gateway a cloud tier would refuse the unknown parameter."""
-        return via != GATEWAY and self._stage.topology.tier(via).ignore_eos
 
 
 def _unsent() -> Exchange:

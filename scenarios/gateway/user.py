@@ -2,15 +2,15 @@
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import gevent
 from locust import User
 from locust.exception import StopUser
 
-from contract.classification import Classification
-from contract.proper_end import ProperEnd
-from contract.records import GATEWAY, Ask, Lane, Outcome
+from contract.records import GATEWAY, Ask, Outcome
+from contract.request import Request
 from scenarios.gateway.arrivals import Arrival
 from scenarios.gateway.asker import Asker
 from scenarios.gateway.deadlines import Deadlines
@@ -28,7 +28,7 @@ class OutcomeError(Exception):
 
 
 class GatewayUser(User):
-    """Scenarios give `scenario`, their name in the records, and tasks that call `ask`.
+    """Scenarios give `scenario`, their name in the records, and tasks that call `send`.
 
     Locust has a user do his tasks again and again (a closed loop); the open loop has him do one for each arrival.
     """
@@ -44,11 +44,11 @@ class GatewayUser(User):
         self._asker = Asker(self.stage, self.scenario, self._tell, self.deadlines)
         self._killed = False
         self._arrival: Arrival | None = None
-        self._intended_at: float | None = None
+        self._scheduled_at: float | None = None
 
-    def arrive(self, arrival: Arrival, intended_at: float, drawn: random.Random) -> None:
-        """Do one task, whose first ask was intended for this instant, and whatever is drawn for it is drawn here."""
-        self._arrival, self._intended_at, self.random = arrival, intended_at, drawn
+    def arrive(self, arrival: Arrival, scheduled_at: float, drawn: random.Random) -> None:
+        """Do one task, whose first request was scheduled for this instant, and whatever is drawn for it is drawn here."""
+        self._arrival, self._scheduled_at, self.random = arrival, scheduled_at, drawn
         drawn.choice(self.tasks)(self)
 
     def prompt_tokens(self, own: int) -> int:
@@ -56,33 +56,16 @@ class GatewayUser(User):
         told = self._arrival.prompt_tokens if self._arrival else None
         return own if told is None else told
 
-    def ask(
-        self,
-        prompt: str,
-        *,
-        stream: bool,
-        via: str | None = None,
-        lane: Lane = Lane.LOAD,
-        pair: str | None = None,
-        max_tokens: int | None = None,
-        capped: bool = True,
-        system: str | None = None,
-        temperature: float | None = None,
-        proper_end: ProperEnd | None = None,
-        classification: Classification | None = None,
-    ) -> Ask:
-        """See `Asker.ask`."""
+    def send(self, request: Request) -> Ask:
+        """See `Asker.send`. An arrival says when its first request was scheduled, and what a trace says of its length."""
         if self._killed:
             raise StopUser
-        # What follows is intended when its turn comes.
-        intended_at, self._intended_at = self._intended_at, None
+        # What follows is scheduled when its turn comes.
+        scheduled_at, self._scheduled_at = self._scheduled_at, None
+        request = replace(request, scheduled_at=scheduled_at)
         if self._arrival is not None and self._arrival.output_tokens is not None:
-            max_tokens = self._arrival.output_tokens
-        return self._asker.ask(
-            prompt, stream=stream, via=self.stage.via if via is None else via, lane=lane, pair=pair,
-            intended_at=intended_at, max_tokens=max_tokens, capped=capped, system=system, temperature=temperature,
-            proper_end=proper_end, classification=classification,
-        )  # fmt: skip
+            request = replace(request, max_tokens=self._arrival.output_tokens)
+        return self._asker.send(request)
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
 from contract.health import HealthUrl
+from contract.request import Request
 from contract.topology import Server as Asked
 from tests import tls
 from tests.contract.exchanges import ROLE, WHOLE, chunked, event, head, streamed, token
@@ -28,7 +29,10 @@ def test_the_second_ask_on_a_kept_connection(script, end, asked):
     with Server([GOOD], script, [GOOD]) as server:
         endpoint = Endpoint.of(server.url, "m")
         connection = Connection(endpoint, Deadlines(connect=1, silence=2, whole=3))
-        found = [connection.exchange(endpoint.request("ask-1", "hi", 5, True)) for _ in range(2)]
+        found = [
+            connection.exchange(endpoint.request("ask-1", Request(prompt="hi", max_tokens=5, stream=True)))
+            for _ in range(2)
+        ]
         connection.close()
         assert [f.end for f in found] == [End.COMPLETE, end]
         assert len(server.requests) == asked
@@ -53,7 +57,9 @@ def test_a_certificate_is_believed_by_its_own_authority_and_name_alone(certifica
         url = server.url.replace("127.0.0.1", host)
         endpoint = Endpoint.of(url, "m", ca_file=ca_file)
         connection = Connection(endpoint, Deadlines(connect=2, silence=2, whole=3))
-        found = connection.exchange(endpoint.request("ask-1", "hi", 5, True))
+        found = connection.exchange(
+            endpoint.request("ask-1", Request(prompt="hi", max_tokens=5, stream=True))
+        )
         connection.close()
         assert check(HealthUrl("vllm", url, Asked(ca_file=ca_file)), {}, Clock()).up is (error is None)
     assert found.end is (End.REFUSED if error else End.COMPLETE)
@@ -62,7 +68,9 @@ def test_a_certificate_is_believed_by_its_own_authority_and_name_alone(certifica
 
 def test_a_name_that_no_lookup_takes_is_refused():
     endpoint = Endpoint.of("http://no..name:1", "m")
-    found = Connection(endpoint, Deadlines()).exchange(endpoint.request("ask-1", "hi", 5, True))
+    found = Connection(endpoint, Deadlines()).exchange(
+        endpoint.request("ask-1", Request(prompt="hi", max_tokens=5, stream=True))
+    )
     assert found.end is End.REFUSED
 
 
@@ -100,6 +108,6 @@ def exchanged(server: Server) -> Exchange:
     endpoint = Endpoint.of(server.url, "m")
     connection = Connection(endpoint, Deadlines(connect=1, silence=0.5, whole=4))
     try:
-        return connection.exchange(endpoint.request("ask-1", "hi", 5, True))
+        return connection.exchange(endpoint.request("ask-1", Request(prompt="hi", max_tokens=5, stream=True)))
     finally:
         connection.close()

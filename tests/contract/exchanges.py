@@ -8,6 +8,7 @@ from contract.framing import Exchange, Framing
 from contract.outcome import fill
 from contract.proper_end import ProperEnd
 from contract.records import Ask
+from contract.request import Request
 from contract.schemas import REQUESTS, columns
 from contract.topology import Gateway, Match, Tier, Topology
 
@@ -96,8 +97,11 @@ def recorded(
     classification: Classification | None = None,
 ) -> Ask:
     """Its record, which must be one that can be written."""
-    ask = Ask("ask-1", "test", "load", via, True, 0.0, max_tokens=CAP)
+    request = Request(
+        prompt="", stream=True, via=via, max_tokens=CAP, proper_end=proper_end, classification=classification
+    )
+    ask = request.record("ask-1", "test", now=0.0)
     names = topology or cast(Topology, Groups())
-    fill(ask, exchange, lambda reading: 1000.0 + reading, names, proper_end, classification)
+    fill(ask, request, exchange, lambda reading: 1000.0 + reading, names)
     columns([ask], REQUESTS)
     return ask

@@ -6,6 +6,7 @@ import pytest
 
 from contract.endpoint import Endpoint
 from contract.refusal import Refusal
+from contract.request import Request
 from contract.topology import Gateway, Match, Tier
 from tests import tls
 
@@ -26,7 +27,15 @@ BODIES = [
 @pytest.mark.parametrize(("api", "stream", "cap", "ignore_eos", "temperature", "beside"), BODIES)
 def test_what_an_api_is_told(api, stream, cap, ignore_eos, temperature, beside):
     endpoint = Endpoint.of("http://h:1", "m", "the-key", api)
-    request = endpoint.request("ask-1", "hi", cap, stream, ignore_eos, "be brief", temperature)
+    asked = Request(
+        prompt="hi",
+        stream=stream,
+        max_tokens=cap,
+        ignore_eos=ignore_eos,
+        system="be brief",
+        temperature=temperature,
+    )
+    request = endpoint.request("ask-1", asked)
     head, _, body = request.partition(b"\r\n\r\n")
     assert json.loads(body) == {"model": "m", "messages": SAID} | beside
     assert head.startswith(b"POST /api/chat " if api == "ollama" else b"POST /v1/chat/completions ")
@@ -54,7 +63,9 @@ def test_newer_models_have_the_cap_under_its_newer_name_and_no_temperature(words
         Endpoint.of_tier(Tier(name="t", match=Match(group="g"), url="http://h", model="m", **words)),
     ):
         body = json.loads(
-            endpoint.request("ask-1", "hi", 5, False, temperature=0.3).partition(b"\r\n\r\n")[2]
+            endpoint.request(
+                "ask-1", Request(prompt="hi", max_tokens=5, stream=False, temperature=0.3)
+            ).partition(b"\r\n\r\n")[2]
         )
         assert {k: v for k, v in body.items() if k not in ("model", "messages", "stream")} == beside
 
@@ -100,5 +111,7 @@ def test_an_authority_is_handed_on(tmp_path):
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("api", ["openai", "ollama"])
 def test_no_request_lets_its_answer_be_compressed(api, stream):
-    request = Endpoint.of("http://h/v1", "m", api=api).request("ask-1", "hi", 5, stream)
+    request = Endpoint.of("http://h/v1", "m", api=api).request(
+        "ask-1", Request(prompt="hi", max_tokens=5, stream=stream)
+    )
     assert b"\r\nAccept-Encoding: identity\r\n" in request.partition(b"\r\n\r\n")[0] + b"\r\n"

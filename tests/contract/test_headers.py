@@ -6,6 +6,7 @@ from contract import topology
 from contract.endpoint import Endpoint, headers_of
 from contract.redact import without
 from contract.refusal import Refusal
+from contract.request import Request
 from contract.strict import validate
 from contract.topology import Topology
 
@@ -29,7 +30,11 @@ def test_they_go_out_with_every_request_and_only_their_references_are_written(mo
     assert headers_of(found.gateway) == {"Authorization": f"Bearer {SECRET}", "X-Tenant": "home lab"}
     assert headers_of(found.tiers[0]) == {"Authorization": f"Bearer {SECRET}"}
     endpoint = Endpoint.of_gateway(found.gateway)
-    head = endpoint.request("ask-1", "hi", 1, True).partition(b"\r\n\r\n")[0].split(b"\r\n")
+    head = (
+        endpoint.request("ask-1", Request(prompt="hi", max_tokens=1, stream=True))
+        .partition(b"\r\n\r\n")[0]
+        .split(b"\r\n")
+    )
     assert f"Authorization: Bearer {SECRET}".encode() in head
     assert b"X-Tenant: home lab" in head
     assert endpoint.secrets == (SECRET, "home lab")

@@ -7,6 +7,7 @@ import logging
 import gevent
 import pytest
 
+from contract.request import Request
 from contract.schemas import REQUESTS, columns
 from contract.topology import Topology
 from scenarios.gateway.asker import Asker
@@ -22,7 +23,7 @@ LONG = Deadlines(connect=30, first_token=30, silence=30, whole=60)
 
 
 def _spawn(asker, **how):
-    return gevent.spawn(asker.ask, "hi", stream=True, **how)
+    return gevent.spawn(asker.send, Request(prompt="hi", stream=True, **how))
 
 
 def _one(found):
@@ -58,7 +59,7 @@ def test_the_cap_is_that_of_who_is_asked_and_an_error_loses_what_is_secret(monke
         one = dataclasses.replace(stage(server.url), topology=found, gateway=front, tiers=tiers)
         asker = Asker(one, "test", lambda ask, body_bytes: None)
         for via in ("gateway", "vllm"):
-            asker.ask("hi", stream=False, via=via)
+            asker.send(Request(prompt="hi", stream=False, via=via))
         asker.close()
     bodies = [json.loads(request.partition(b"\r\n\r\n")[2]) for request in server.requests]
     assert [(b.get("max_tokens"), b.get("max_completion_tokens")) for b in bodies] == [
@@ -117,7 +118,7 @@ def test_an_ask_that_is_killed_has_one_record(phase, kept_open):
         found = stage(server.url, deadlines=LONG)
         asker = Asker(found, "test", lambda ask, body: None)
         if kept_open:
-            asker.ask("hi", stream=True)
+            asker.send(Request(prompt="hi", stream=True))
             assert len(kept(found)) == 1
         ask = _spawn(asker)
         body = status is not None and script[0] != HEAD
@@ -160,9 +161,9 @@ def test_who_is_killed_between_two_asks_leaves_no_record_of_the_one_that_was_not
         asker = Asker(found, "test", lambda ask, body: None)
 
         def user():
-            asker.ask("hi", stream=True)
+            asker.send(Request(prompt="hi", stream=True))
             gevent.sleep(WITHIN_S)
-            asker.ask("hi", stream=True)
+            asker.send(Request(prompt="hi", stream=True))
 
         playing = gevent.spawn(user)
         _until(playing, lambda: kept(found))
@@ -192,7 +193,7 @@ def test_a_mistake_of_ours_leaves_one_record_and_is_raised(place, monkeypatch):
         found, told = stage(server.url), []
         monkeypatch.setattr(MISTAKES[place], _fails)
         with pytest.raises(ZeroDivisionError):
-            Asker(found, "test", lambda ask, body: told.append(ask)).ask("hi", stream=True)
+            Asker(found, "test", lambda ask, body: told.append(ask)).send(Request(prompt="hi", stream=True))
     record = _one(found)
     assert (record.outcome, record.error, record.witness) == (
         "broken", "in the harness: ZeroDivisionError: by nought", None,

@@ -14,6 +14,7 @@ import pytest
 from contract.classification import Classification
 from contract.document import read
 from contract.proper_end import JSON_OBJECT
+from contract.request import Request
 from scenarios.gateway.asker import Asker
 from scenarios.gateway.deadlines import Deadlines
 from tests.embedded.engine import QUICK, SLOW, running
@@ -31,7 +32,7 @@ def _stage(**urls):
 
 
 def _ask(found, prompt="hi", **how):
-    return Asker(found, "test", lambda ask, body: None).ask(prompt, **how)
+    return Asker(found, "test", lambda ask, body: None).send(Request(prompt=prompt, **how))
 
 
 def _classify(found, document=DOCUMENTS[0], **how):

@@ -4,6 +4,7 @@ import gevent
 import pytest
 
 from contract.records import Outcome
+from contract.request import Request
 from scenarios.gateway.asker import Asker
 from tests.contract.exchanges import (
     DONE,
@@ -73,7 +74,7 @@ def records():
         server.__enter__()
         stages[name] = stage(server.url)
         asker = Asker(stages[name], "test", lambda ask, body: None)
-        asks.append(gevent.spawn(asker.ask, "hi", stream=True))
+        asks.append(gevent.spawn(asker.send, Request(prompt="hi", stream=True)))
     gevent.joinall(asks, timeout=20, raise_error=True)
     for server in servers.values():
         server.__exit__()
@@ -106,14 +107,17 @@ def test_an_answer_names_its_tier(records):
 
 def test_nobody_listens_is_refused():
     s = stage(f"http://127.0.0.1:{held_port()}")
-    ask = Asker(s, "test", lambda ask, body: None).ask("hi", stream=True)
+    ask = Asker(s, "test", lambda ask, body: None).send(Request(prompt="hi", stream=True))
     assert (ask.outcome, ask.error.split(":")[0]) == (Outcome.REFUSED, "ConnectionRefusedError")
     assert kept(s) == [ask]
 
 
 def test_a_name_that_no_lookup_takes_is_refused():
     s = stage("http://no..name:1")
-    assert Asker(s, "test", lambda ask, body: None).ask("hi", stream=True).outcome == Outcome.REFUSED
+    assert (
+        Asker(s, "test", lambda ask, body: None).send(Request(prompt="hi", stream=True)).outcome
+        == Outcome.REFUSED
+    )
 
 
 @pytest.mark.parametrize(("script", "tokens"), [([HANG], False), ([_begun(token()), HANG], True)])
@@ -121,7 +125,7 @@ def test_an_ask_that_is_killed_is_abandoned_once_and_the_kill_goes_on(script, to
     with Server(script) as server:
         s, told = stage(server.url), []
         asker = Asker(s, "test", lambda ask, body: told.append((ask, body)))
-        ask = gevent.spawn(asker.ask, "hi", stream=True)
+        ask = gevent.spawn(asker.send, Request(prompt="hi", stream=True))
         gevent.sleep(0.25)
         assert s.recorder.tally.snapshot().in_flight == 1
         ask.kill()
@@ -136,7 +140,7 @@ def test_an_ask_that_is_killed_is_abandoned_once_and_the_kill_goes_on(script, to
 def test_an_ask_that_is_killed_while_connecting_was_never_sent(monkeypatch):
     s = stage("http://127.0.0.1:1")
     monkeypatch.setattr("gevent.socket.create_connection", lambda address: gevent.sleep(5))
-    ask = gevent.spawn(Asker(s, "test", lambda ask, body: None).ask, "hi", stream=True)
+    ask = gevent.spawn(Asker(s, "test", lambda ask, body: None).send, Request(prompt="hi", stream=True))
     gevent.sleep(0.05)
     ask.kill()
     assert [(a.outcome, a.sent_at, a.error) for a in kept(s)] == [
@@ -147,7 +151,7 @@ def test_an_ask_that_is_killed_while_connecting_was_never_sent(monkeypatch):
 def test_a_connection_that_does_not_come_about_is_refused_in_time(monkeypatch):
     s = stage("http://127.0.0.1:1")
     monkeypatch.setattr("gevent.socket.create_connection", lambda address: gevent.sleep(5))
-    ask = Asker(s, "test", lambda ask, body: None).ask("hi", stream=True)
+    ask = Asker(s, "test", lambda ask, body: None).send(Request(prompt="hi", stream=True))
     assert (ask.outcome, ask.error) == (Outcome.REFUSED, "TimeoutError: no connection in 1 s")
     assert 1000 <= ask.latency_ms < 1700
 
@@ -156,7 +160,7 @@ def test_a_mistake_of_ours_is_recorded_as_broken_and_raised(monkeypatch):
     s = stage("http://127.0.0.1:1")
     monkeypatch.setattr("scenarios.gateway.wire.Connection.exchange", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        Asker(s, "test", lambda ask, body: None).ask("hi", stream=True)
+        Asker(s, "test", lambda ask, body: None).send(Request(prompt="hi", stream=True))
     [record] = kept(s)
     assert (record.outcome, record.error) == ("broken", "in the harness: ZeroDivisionError: division by zero")
 
@@ -165,7 +169,9 @@ def test_only_a_direct_ask_of_a_tier_that_honours_it_says_ignore_eos():
     with Server([streamed(*WHOLE)]) as server:
         s = stage(server.url, vllm=server.url, ollama=server.url)
         asker = Asker(s, "test", lambda ask, body: None)
-        asks = [asker.ask("hi", stream=True, via=via) for via in ("gateway", "vllm", "ollama")]
+        asks = [
+            asker.send(Request(prompt="hi", stream=True, via=via)) for via in ("gateway", "vllm", "ollama")
+        ]
         assert [b"ignore_eos" in request for request in server.requests] == [False, True, False]
         for ask, request in zip(asks, server.requests, strict=True):
             assert f'"content": "{ask.request_id} hi"'.encode() in request

@@ -8,6 +8,7 @@ import pytest
 
 from contract.endpoint import Endpoint
 from contract.framing import End
+from contract.request import Request
 from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.watchdog import Watchdog
 from scenarios.gateway.wire import Connection
@@ -23,7 +24,9 @@ KEPT_THEN_CLOSED = [0.02, CLOSE]
 
 def _connection(url: str) -> tuple[Connection, bytes]:
     endpoint = Endpoint.of(url, "m")
-    return Connection(endpoint, Watchdog()), endpoint.request("ask-1", "hi", 5, True)
+    return Connection(endpoint, Watchdog()), endpoint.request(
+        "ask-1", Request(prompt="hi", max_tokens=5, stream=True)
+    )
 
 
 def _twice(server: Server, pause_s: float = 0.0):
@@ -165,7 +168,9 @@ def test_a_certificate_is_believed_by_its_own_authority_and_name_alone(certifica
         url = server.url.replace("127.0.0.1", host)
         endpoint = Endpoint.of(url, "m", ca_file=str(certificate[0]) if given else None)
         connection = Connection(endpoint, Watchdog())
-        found = connection.exchange(endpoint.request("ask-1", "hi", 5, True), DEADLINES)
+        found = connection.exchange(
+            endpoint.request("ask-1", Request(prompt="hi", max_tokens=5, stream=True)), DEADLINES
+        )
         connection.close()
     assert found.end is (End.REFUSED if error else End.COMPLETE)
     assert (error or "") in (found.error or "")

@@ -19,6 +19,7 @@ from contract.classification import Classification  # noqa: E402
 from contract.clock import Clock  # noqa: E402
 from contract.document import read  # noqa: E402
 from contract.proper_end import JSON_OBJECT  # noqa: E402
+from contract.request import Request  # noqa: E402
 from scenarios.classify import LONGEST, SYSTEM, TEMPERATURE  # noqa: E402
 from scenarios.gateway.asker import Asker  # noqa: E402
 from scenarios.gateway.deadlines import Deadlines  # noqa: E402
@@ -31,7 +32,7 @@ PROMPT = "Count upwards from one in words, without end."
 
 
 def main(path: str, prefix: str, asks: list[dict], deadlines: dict, at_once: int) -> list[dict]:
-    """`asks`: arguments of Asker.ask, plus `prompt`, `repeat` (default 1), `kill_after_s` and `document` (an id, to be
+    """`asks`: fields of a Request, plus, `repeat` (default 1), `kill_after_s` and `document` (an id, to be
     classified); `at_once`: how many in flight."""
     corpus = (
         {document.id: document for document in read(CORPUS)} if any("document" in one for one in asks) else {}
@@ -49,18 +50,17 @@ def main(path: str, prefix: str, asks: list[dict], deadlines: dict, at_once: int
         while todo:
             one = dict(todo.pop(0))
             kill_after_s = one.pop("kill_after_s", None)
-            prompt = one.pop("prompt", PROMPT)
             if "document" in one:
                 document = corpus[one.pop("document")]
-                prompt = document.text[:LONGEST]
                 one = {
-                    "stream": False, "capped": False, "system": SYSTEM, "temperature": TEMPERATURE,
+                    "prompt": document.text[:LONGEST], "stream": False, "capped": False, "system": SYSTEM, "temperature": TEMPERATURE,
                     "proper_end": JSON_OBJECT, "classification": Classification(document, 1),
                 } | one  # fmt: skip
+            request = Request(**{"prompt": PROMPT} | one)
             if kill_after_s is None:
-                asker.ask(prompt, **one)
+                asker.send(request)
             else:
-                asking = gevent.spawn(asker.ask, prompt, **one)
+                asking = gevent.spawn(asker.send, request)
                 gevent.sleep(kill_after_s)
                 asking.kill()
         asker.close()

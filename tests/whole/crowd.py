@@ -15,6 +15,7 @@ from locust.exception import StopUser
 
 from contract import topology
 from contract.clock import Clock
+from contract.request import Request
 from contract.run import FINISHED, open_run
 from scenarios.gateway.arrivals import parse
 from scenarios.gateway.open_loop import open_loop
@@ -40,7 +41,7 @@ class CrowdUser(GatewayUser):
             raise StopUser
         tier = self.random.choice(self.stage.direct_tiers()).name
         streamed = self.random.random() < self.streamed
-        self.ask(prompt(self.random, PROMPT_TOKENS), stream=streamed, via=tier)
+        self.send(Request(prompt=prompt(self.random, PROMPT_TOKENS), stream=streamed, via=tier))
 
 
 def main(

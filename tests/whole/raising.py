@@ -5,6 +5,7 @@ from typing import Any
 from locust import task
 
 import locustfile as house
+from contract.request import Request
 from locustfile import *  # noqa: F403  Locust looks for what it takes in this file
 from scenarios.gateway.user import GatewayUser
 
@@ -21,7 +22,7 @@ class RaisingUser(GatewayUser):
         self.turn += 1
         if self.turn % 3 == 0:
             raise RuntimeError("before the ask")
-        self.ask("Count.", stream=True, via="nowhere" if self.turn == 2 else "gateway")
+        self.send(Request(prompt="Count.", stream=True, via="nowhere" if self.turn == 2 else "gateway"))
         if self.turn % 3 == 1:
             raise RuntimeError("after the ask")
 

@@ -1,0 +1,58 @@
+"""A request as it is decided before it is sent: one value from a scenario, the probe or a plan to the wire. Pure.
+
+What is observed of it is its record (`records.Ask`), which `outcome.fill` writes.
+"""
+
+from dataclasses import dataclass, replace
+
+from contract.caps import Use, cap
+from contract.classification import Classification
+from contract.proper_end import ProperEnd
+from contract.records import GATEWAY, Ask, Lane
+from contract.topology import Topology
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Without a proper end of its own the prompt must call for more than the cap allows."""
+
+    prompt: str
+    stream: bool
+    use: Use = Use.USERS
+    via: str | None = None  # GATEWAY, or the tier that it is sent to; None: where the run sends its users
+    model: str | None = None  # another of the gateway's groups
+    lane: str = Lane.LOAD
+    pair: str | None = None
+    scheduled_at: float | None = None  # unix seconds; None: when its turn comes
+    max_tokens: int | None = None  # None: the topology's cap for this use
+    capped: bool = True  # False: no cap is sent, and the answer ends where it chooses
+    ignore_eos: bool = False
+    system: str | None = None
+    temperature: float | None = None  # None: the server's own
+    proper_end: ProperEnd | None = (
+        None  # None: the cap, where the topology does not say otherwise of who served
+    )
+    classification: Classification | None = None
+
+    def on(self, topology: Topology, via: str = GATEWAY) -> "Request":
+        """The same with all that the topology decides. `via`: where the run sends its users.
+
+        An engine is told to ignore its end of sequence on direct requests only: behind the gateway a cloud tier would refuse
+        the unknown parameter.
+        """
+        via = self.via or via
+        most = self.max_tokens
+        if most is None and self.capped:
+            most = cap(topology, self.use, via)
+        ignore_eos = self.capped and via != GATEWAY and topology.tier(via).ignore_eos
+        return replace(self, via=via, max_tokens=most if self.capped else None, ignore_eos=ignore_eos)
+
+    def record(self, request_id: str, scenario: str, now: float, worker: str | None = None) -> Ask:
+        """Its record, as long as nothing is observed of it. `now`: unix seconds, where nothing was scheduled."""
+        assert self.via is not None, "a request is recorded when it is known where it goes"
+        of = self.classification
+        return Ask(
+            request_id=request_id, scenario=scenario, lane=self.lane, via=self.via, stream=self.stream,
+            intended_at=now if self.scheduled_at is None else self.scheduled_at, max_tokens=self.max_tokens,
+            pair=self.pair, worker=worker, document=of.document.id if of else None, attempt=of.attempt if of else None,
+        )  # fmt: skip
