@@ -152,7 +152,7 @@ class Frames:
     def gateway_version(self) -> str | None:
         """`litellm 1.108.7`; of several with the answers of each. None where no answer named one."""
         of_older = (self.manifest.get("versions") or {}).get("gateway")
-        return gateway_version.text(self.gateway_versions) or of_older
+        return gateway_version.text(self.topology.gateway.kind, self.gateway_versions) or of_older
 
     @property
     def open_loop(self) -> bool:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.evidence import Evidence
 from analysis.finding import Finding, Status, unknown
-from contract.counters import AFTER, BEFORE, BORN_AT, GATEWAY_ANSWERS, LLAMACPP_TOKENS, VLLM_ANSWERS
+from contract.counters import AFTER, BEFORE, BORN_AT, LLAMACPP_TOKENS, VLLM_ANSWERS
 from contract.records import GATEWAY, Outcome
 from contract.topology import Tier
 
@@ -52,7 +52,7 @@ def rows(run: Evidence) -> list[Row]:
 
 
 def through_gateway(run: Evidence, tier: Tier) -> Row:
-    """Our answers through the gateway by this tier, and those that LiteLLM counts as its successes.
+    """Our answers through the gateway by this tier, and those that the gateway counts as its successes.
 
     LiteLLM calls an answer a success that it has told to an end: ours are the asks with status 200 and a finish_reason,
     good or cut (an engine that was terminated is told as whole). An ask of ours with a status 200 and no end, or whose
@@ -64,13 +64,16 @@ def through_gateway(run: Evidence, tier: Tier) -> Row:
     ours = int(named["finish_reason"].notna().sum())
     at_most = len(named) + _untold(asks)
 
-    def is_mine(name: str, labels: Labels) -> bool:
-        served = frames.topology.tier_of(labels.get("model_group"), labels.get("api_base"))
-        return name == GATEWAY_ANSWERS and served == tier.name
+    kind = frames.topology.gateway.of_kind
+    if kind.answers is None:
+        why = f"{kind.name} counts no answers"
+        return _compared(Row(tier.name, GATEWAY, "answers", ours, at_most, None, UNKNOWN, why))
 
-    theirs, why = _unless_begun_anew(
-        run, GATEWAY, *counted(frames.counters, GATEWAY, GATEWAY_ANSWERS, is_mine)
-    )
+    def is_mine(name: str, labels: Labels) -> bool:
+        group, api_base = labels.get(kind.answers_group), labels.get(kind.answers_api_base)
+        return name == kind.answers and frames.topology.tier_of(group, api_base) == tier.name
+
+    theirs, why = _unless_begun_anew(run, GATEWAY, *counted(frames.counters, GATEWAY, kind.answers, is_mine))
     return _compared(Row(tier.name, GATEWAY, "answers", ours, at_most, theirs, UNKNOWN, why))
 
 

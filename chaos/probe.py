@@ -144,7 +144,9 @@ class Probe:
                 if isinstance(found, Exception):
                     raise found
                 fill(ask, self._request, found, self._clock.at, self._topology, self._endpoint.secrets)
-                version = gateway_version.named(ask.via, found.status, found.headers)
+                version = gateway_version.named(
+                    self._topology.gateway.of_kind, ask.via, found.status, found.headers
+                )
             except Exception as e:  # ours; a lane that fell silent would look like a quiet one
                 ours(ask, e)
                 version = None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from chaos.probe import PROMPT
 from chaos.watch.foreign import clean, shortened
 from chaos.wire import Connection, Deadlines
-from contract import early_end, gateway_version, page
+from contract import early_end, gateway_version, gateways, page
 from contract.caps import Use, advice
 from contract.clock import Clock
 from contract.endpoint import Endpoint
@@ -100,7 +100,7 @@ def _looked(name: str, endpoint: Endpoint, topology: Topology) -> Serving:
     elif answered.wrong is not None:
         wrong.append(unlisted)
     if answered.version is not None:
-        well.append(f"answers as {gateway_version.names([answered.version])}")
+        well.append(f"answers as {gateway_version.names(topology.gateway.kind, [answered.version])}")
     if answered.streams is not None:
         # What answers need not be listed: a wildcard group, a hidden alias, a list that the key may not read.
         hidden = f" for {endpoint.model}, which it does not list" if unlisted is not None else ""
@@ -142,15 +142,17 @@ def _ask(topology: Topology, via: str, endpoint: Endpoint) -> Answered:
         how, wrong = None, str(e)
     if record.outcome != Outcome.OK:
         how, wrong = None, _not_whole(record, wrong)
-    return Answered(record, how, wrong, gateway_version.named(via, exchange.status, exchange.headers))
+    version = gateway_version.named(topology.gateway.of_kind, via, exchange.status, exchange.headers)
+    return Answered(record, how, wrong, version)
 
 
 def _not_whole(record: Ask, wrong: str | None) -> str:
     """What kept an answer from being a whole one."""
     words = shortened(clean(record.error or ""), ROOM)
     if record.ttft_ms is None and record.outcome not in (Outcome.FILTERED, Outcome.CUT, Outcome.STALLED):
-        # Without a database LiteLLM says so of every key that is not its master key.
-        refused = record.status in _NOT_ALLOWED or "No connected db" in words
+        refused = record.status in _NOT_ALLOWED or any(
+            kind.wrong_key and kind.wrong_key[0] in words for kind in gateways.every()
+        )
         hint = ": is its api_key right, and may it ask for this model?" if refused else ""
         helps = advice(record.error)
         hint = f": {helps}" if helps else hint

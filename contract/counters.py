@@ -6,10 +6,10 @@ Only the counters named here are kept, and of their labels only those named here
 from dataclasses import dataclass, field
 from typing import Any
 
+from contract.gateway_kind import GatewayKind
+
 BEFORE, AFTER = "before", "after"
 
-GATEWAY_ANSWERS = "litellm_deployment_success_responses_total"
-"""LiteLLM: answers that it calls a success, by the group that served (`model_group`)."""
 VLLM_ANSWERS = "vllm:request_success_total"
 """vLLM: ended answers by `finished_reason`; "abort" is among them."""
 LLAMACPP_TOKENS = "llamacpp:tokens_predicted_total"
@@ -17,8 +17,17 @@ LLAMACPP_TOKENS = "llamacpp:tokens_predicted_total"
 BORN_AT = "process_start_time_seconds"
 """When the process was started whose counters these are: another one counts from nothing."""
 
-WANTED = (GATEWAY_ANSWERS, VLLM_ANSWERS, LLAMACPP_TOKENS, BORN_AT)
-LABELS = ("model_group", "api_base", "finished_reason")
+WANTED = (VLLM_ANSWERS, LLAMACPP_TOKENS, BORN_AT)
+"""And the gateway's own, see `gateway_kind.GatewayKind.answers`."""
+LABELS = ("finished_reason",)
+
+
+def wanted(kind: GatewayKind) -> tuple[str, ...]:
+    return WANTED if kind.answers is None else (kind.answers, *WANTED)
+
+
+def labels(kind: GatewayKind) -> tuple[str, ...]:
+    return tuple(label for label in (kind.answers_group, kind.answers_api_base, *LABELS) if label)
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from contract.outcome import redirected
 from contract.records import GATEWAY
 from contract.topology import Server, Topology
 
+_PAGES = "vLLM, llama.cpp: /health, Ollama: /api/tags, LiteLLM: /health/liveliness"
 TIMEOUT_S = 0.9
 """So long may one check take: a page that is slower than this is no answer to whether a tier serves now."""
 
@@ -74,4 +75,6 @@ def wrong(of: HealthUrl, exchange: Exchange) -> str | None:
     to = redirected(status, exchange.headers.get("location"))
     if 300 <= status < 400:
         return f"{said}{to}: name the url that answers; until then its health is unknown"
-    return f"{said}: name a page that answers 200 while it serves (vLLM, llama.cpp: /health, Ollama: /api/tags, LiteLLM: /health/liveliness); until then its health is unknown"
+    return (
+        f"{said}: name a page that answers 200 while it serves ({_PAGES}); until then its health is unknown"
+    )

@@ -6,7 +6,7 @@ One truth for the users' asks and the probe's.
 import itertools
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from contract.answer import Answer, rejection_of, told
@@ -147,11 +147,12 @@ def fill(
     proper_end, classification = request.proper_end, request.classification
     ask.status = exchange.status
     headers = exchange.headers
-    ask.route_group = headers.get("x-litellm-model-group")
-    ask.route_api_base = headers.get("x-litellm-model-api-base")
-    ask.route_fallbacks = _count(headers.get("x-litellm-attempted-fallbacks"))
-    ask.route_retries = _count(headers.get("x-litellm-attempted-retries"))
-    ask.route_overhead_ms = _length(headers.get("x-litellm-overhead-duration-ms"))
+    kind = topology.gateway.of_kind
+    ask.route_group = _header(headers, kind.group)
+    ask.route_api_base = _header(headers, kind.api_base)
+    ask.route_fallbacks = _count(_header(headers, kind.fallbacks))
+    ask.route_retries = _count(_header(headers, kind.retries))
+    ask.route_overhead_ms = _length(_header(headers, kind.overhead_ms))
     if exchange.status == 200:
         through = ask.via == GATEWAY
         ask.tier = topology.tier_of(ask.route_group, ask.route_api_base) if through else ask.via
@@ -188,6 +189,10 @@ def ours(ask: Ask, error: Exception) -> None:
 
 def _ms(sent: float, instant: float | None) -> float | None:
     return None if instant is None else (instant - sent) * 1000
+
+
+def _header(headers: Mapping[str, str], name: str | None) -> str | None:
+    return None if name is None else headers.get(name)
 
 
 def _count(header: str | None) -> int | None:

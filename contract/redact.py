@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from contract import gateways
+
 _SECRET = re.compile(
     r"key|token|secret|passw|credential|database_url|authorization|headers|cookie|webhook|dsn", re.IGNORECASE
 )
@@ -15,14 +17,14 @@ _NOT_SECRET = re.compile(r"os\.environ/\w+|\$\{\w+\}")  # the name of an environ
 NOTE = "# As it was used; values that may be secret are replaced by (redacted).\n"
 
 
-_TELLS_KEY = re.compile(r"[,.]?\s*Received API Key\b.*", re.DOTALL)  # LiteLLM shows its end, and its hash
 _WORTH = 6  # so many characters of a key tell something of it
 
 
 def without(secrets: Iterable[str], words: str) -> str:
     """The words without these secrets, also where one was cut at their end. One of a few characters is looked for as a
     word of its own."""
-    words = _TELLS_KEY.sub("", words)
+    for kind in gateways.every():
+        words = kind.shows_key.sub("", words) if kind.shows_key else words
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) < _WORTH:
             words = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "(key)", words)

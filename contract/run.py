@@ -20,7 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from contract import gateway_version
+from contract import gateway_version, gateways
 from contract.records import FORMAT, READ, Worker
 from contract.refusal import Refusal
 from contract.schemas import columns
@@ -52,7 +52,7 @@ class Run:
         seen = self.manifest["gateway_versions"]
         for version, answers in gateway.items():
             gateway_version.count(seen, version, answers)
-        self.manifest["versions"]["gateway"] = gateway_version.names(seen)
+        self.manifest["versions"]["gateway"] = gateway_version.names(self.manifest["gateway_kind"], seen)
         self._write()
 
     def reported(self, exit_code: int) -> None:
@@ -73,6 +73,7 @@ def open_run(
     seed: int,
     gateway: Mapping[str, int] = MappingProxyType({}),
     workers: Sequence[Worker] = (),
+    gateway_kind: str = gateways.DEFAULT,
 ) -> Run:
     """A new run folder with its manifest and its inputs (file name → text). Raises Refusal where none can be made.
 
@@ -92,7 +93,8 @@ def open_run(
             "status": RUNNING,
             "started_at": started_at,
             "git_commit": _git_commit(),
-            "versions": {**_versions(), "gateway": gateway_version.names(gateway)},
+            "versions": {**_versions(), "gateway": gateway_version.names(gateway_kind, gateway)},
+            "gateway_kind": gateway_kind,
             "gateway_versions": dict(gateway),
             "arguments": dict(arguments),
             "seed": seed,

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from contract import gateways
 from contract.duration import Duration
+from contract.gateway_kind import GatewayKind
 from contract.headers import Headers, environment
 from contract.refusal import no_such
 from contract.strict import Strict, load, validate
@@ -172,8 +174,8 @@ CLUSTER_KINDS = ("deployment", "statefulset", "node")
 class Match(Strict):
     """How a tier's answers are known by the gateway's headers; by both where it is one of several deployments of a group."""
 
-    group: str | None = None  # x-litellm-model-group
-    # x-litellm-model-api-base; in an embedded topology the api_base that the gateway's configuration gives the deployment
+    group: str | None = None  # by the header with the group that served, see contract/gateways/
+    # By the header with the deployment; in an embedded topology the api_base that the gateway's configuration gives the deployment
     api_base: str | None = None
     # The deployment's order in the gateway's configuration: those of a higher one are asked when those below cannot answer.
     order: int | None = Field(default=None, ge=0, strict=True)
@@ -269,11 +271,23 @@ class Tier(Server):
 class Gateway(Server):
     """The gateway and what clients ask it for."""
 
+    kind: str = gateways.DEFAULT  # one of contract/gateways/
     url: BaseUrl | None = None
     model: str
     cooldown: Duration | None = None  # its router's cooldown_time: tells sticky from spurious answers
     health: Url | None = None  # one that asks no tier: /health/liveliness
     handles: Handles = Handles()
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in gateways.names():
+            raise ValueError(no_such("kind of gateway", name, gateways.names()))
+        return name
+
+    @property
+    def of_kind(self) -> GatewayKind:
+        return gateways.find(self.kind)
 
     @model_validator(mode="after")
     def _no_engine(self) -> Self:
@@ -420,16 +434,18 @@ class Topology(Strict):
     def tier_of(self, group: str | None, api_base: str | None) -> str | None:
         """Who served, from the gateway's headers; None where no tier matches.
 
-        Definition: facts about LiteLLM's headers: right on every status 200, and on no other.
+        Definition: LiteLLM's headers are right on every status 200, and on no other.
         """
         return next((t.name for t in self.tiers if t.match.fits(group, api_base)), None)
 
     def unmatched(self, group: str | None, api_base: str | None) -> str:
         """Why no tier matches an answer with these headers, in words."""
         if group is None and api_base is None:
+            program = self.gateway.of_kind
+            names = [name for name in (program.group, program.api_base) if name]
             return (
-                "without x-litellm-model-group or x-litellm-model-api-base: nobody can say which tier served; "
-                "is it a LiteLLM proxy, and does all before it pass headers on?"
+                f"without {' or '.join(names)}: nobody can say which tier served; "
+                f"is it a {program.title} proxy, and does all before it pass headers on?"
             )
         groups = [t.match.group for t in self.tiers if t.match.group]
         bases = [t.match.api_base for t in self.tiers if t.match.api_base]

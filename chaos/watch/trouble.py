@@ -2,12 +2,11 @@
 
 import re
 
+from contract import gateways
 from contract.records import Ask, Outcome
 
-_COOLING = re.compile(r"in[ _]cooldown|No deployments available", re.IGNORECASE)
 _RAISED = re.compile(r"^\w*(?:Error|Exception|Timeout|timeout|gaierror): ")
 _ERRNO = re.compile(r"^\[(?:Errno -?\d+|SSL: \w+)\] ")
-_LITELLM = re.compile(r"(?:litellm\.(\w+): )(?:\1: )?")  # it names its class twice
 _PLACE = re.compile(r" \(_ssl\.c:\d+\)")
 
 
@@ -20,7 +19,9 @@ def kind(ask: Ask) -> str:
 
 def words(ask: Ask) -> str:
     """What is known of it; begins with the status where there is one."""
-    said = _LITELLM.sub("", (ask.error or "").strip())
+    said = (ask.error or "").strip()
+    for gateway in gateways.every():
+        said = gateway.error_prefix.sub("", said) if gateway.error_prefix else said
     said = _PLACE.sub("", _ERRNO.sub("", _RAISED.sub("", said)))
     match ask.outcome:
         case Outcome.REFUSED:
@@ -29,13 +30,20 @@ def words(ask: Ask) -> str:
             return "429: all in cooldown (no rate limit)"
         case Outcome.REJECTED if ask.status in (401, 403):
             return f"{said} (is it the gateway's key?)"
-        case Outcome.REJECTED if "No connected db" in said:  # what LiteLLM says without a database
-            return f"{said} (LiteLLM's word for a key that is not its master key)"
+        case Outcome.REJECTED if meaning := _wrong_key(said):
+            return f"{said} ({meaning})"
         case Outcome.REJECTED | Outcome.FILTERED | Outcome.CUT | Outcome.STALLED:
             return said
     return f"{ask.outcome}: {said}" if said else str(ask.outcome)
 
 
 def cooling(ask: Ask) -> bool:
-    """LiteLLM answers 429 while all it could ask is cooled down after failures: an outage, not somebody's limit."""
-    return ask.status == 429 and _COOLING.search(ask.error or "") is not None
+    """A gateway may answer 429 while all it could ask is cooled down after failures: an outage, not somebody's limit."""
+    said = ask.error or ""
+    return ask.status == 429 and any(g.cooling and g.cooling.search(said) for g in gateways.every())
+
+
+def _wrong_key(said: str) -> str | None:
+    """What a gateway's refusal means, where it is its word for a wrong key."""
+    known = (g.wrong_key for g in gateways.every() if g.wrong_key)
+    return next((meaning for words, meaning in known if words in said), None)

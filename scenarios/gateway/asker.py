@@ -55,7 +55,11 @@ class Asker:
                 lambda at: tally.sent(stage.clock.at(at) - ask.intended_at),
             )  # fmt: skip
             self.headers = exchange.headers
-            tally.named(gateway_version.named(ask.via, exchange.status, exchange.headers))
+            tally.named(
+                gateway_version.named(
+                    stage.topology.gateway.of_kind, ask.via, exchange.status, exchange.headers
+                )
+            )
             fill(ask, request, exchange, stage.clock.at, stage.topology, endpoint.secrets)
             return ask
         except GreenletExit:  # the run ends, and we stop waiting

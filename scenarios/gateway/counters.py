@@ -17,9 +17,10 @@ import gevent.pool
 
 from contract import page as pages
 from contract.clock import Clock
-from contract.counters import LABELS, WANTED, Scrape
+from contract.counters import Scrape, labels, wanted
 from contract.endpoint import headers_of
 from contract.framing import End
+from contract.gateway_kind import GatewayKind
 from contract.outcome import redirected
 from contract.records import GATEWAY
 from contract.run import JsonLines
@@ -37,7 +38,8 @@ _ESCAPED = re.compile(r"\\(.)")
 
 def keep(folder: Path, topology: Topology, when: str, clock: Clock) -> None:
     """Read all sources side by side and append what they told to the run. Never raises for what it cannot read or write."""
-    told = gevent.pool.Group().map(lambda source: _settled(source, when, clock), sources(topology))
+    kind = topology.gateway.of_kind
+    told = gevent.pool.Group().map(lambda source: _settled(source, kind, when, clock), sources(topology))
     try:
         lines = JsonLines(folder / "counters.jsonl")
         for scrape in told:
@@ -61,8 +63,10 @@ def sources(topology: Topology) -> list[Source]:
     """The gateway's page and the engines'. A cloud tier has none, and is left alone."""
     gateway = topology.gateway
     assert gateway.url is not None, "an embedded stack's urls are filled in before the run"
-    # Without the slash LiteLLM answers with a redirect, which would be followed with the key in hand.
-    found = [Source(GATEWAY, f"{gateway.url}/metrics/", headers_of(gateway), gateway.ca_file)]
+    found = []
+    if gateway.of_kind.metrics is not None:
+        url = f"{gateway.url}{gateway.of_kind.metrics}"
+        found.append(Source(GATEWAY, url, headers_of(gateway), gateway.ca_file))
     for tier in topology.tiers:
         if tier.url is not None and not tier.cloud:
             url = f"{tier.url.removesuffix('/v1')}/metrics"
@@ -70,11 +74,12 @@ def sources(topology: Topology) -> list[Source]:
     return found
 
 
-def read(text: str) -> list[dict[str, Any]]:
+def read(text: str, kind: GatewayKind) -> list[dict[str, Any]]:
     """The wanted counters of a page in Prometheus' text format, with the wanted labels."""
+    kept = labels(kind)
     return [
-        {"name": name, "labels": {k: labels[k] for k in LABELS if k in labels}, "value": value}
-        for name, labels, value in samples(text, WANTED)
+        {"name": name, "labels": {k: of[k] for k in kept if k in of}, "value": value}
+        for name, of, value in samples(text, wanted(kind))
     ]
 
 
@@ -93,21 +98,21 @@ def samples(text: str, wanted: tuple[str, ...]) -> Iterator[tuple[str, dict[str,
         yield sample[1], {k: _ESCAPED.sub(_unescaped, v) for k, v in _LABEL.findall(sample[2] or "")}, value
 
 
-def _settled(source: Source, when: str, clock: Clock) -> Scrape:
+def _settled(source: Source, kind: GatewayKind, when: str, clock: Clock) -> Scrape:
     until = time.monotonic() + SETTLED_WITHIN_S
-    found = _scrape(source, when, clock)
+    found = _scrape(source, kind, when, clock)
     while found.error is None and time.monotonic() < until:
         gevent.sleep(AGAIN_S)
-        before, found = found, _scrape(source, when, clock)
+        before, found = found, _scrape(source, kind, when, clock)
         if found.counters == before.counters:
             break
     return found
 
 
-def _scrape(source: Source, when: str, clock: Clock) -> Scrape:
+def _scrape(source: Source, kind: GatewayKind, when: str, clock: Clock) -> Scrape:
     found = Scrape(clock.now(), when, source.name, source.url)
     try:
-        found.counters = read(page(source))
+        found.counters = read(page(source), kind)
     except (OSError, ValueError) as e:
         found.error = f"{type(e).__name__}: {e}"
     return found

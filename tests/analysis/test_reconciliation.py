@@ -16,7 +16,6 @@ from contract.counters import (
     AFTER,
     BEFORE,
     BORN_AT,
-    GATEWAY_ANSWERS,
     LLAMACPP_TOKENS,
     VLLM_ANSWERS,
     Scrape,
@@ -42,7 +41,10 @@ def told(made: Made, source: str) -> list[dict[str, Any]]:
     """What a source that tells the truth has counted over the run."""
     if source == GATEWAY:
         ends = [a.tier for a in made.asks if a.via == GATEWAY and a.finish_reason]
-        return [counter(GATEWAY_ANSWERS, ends.count(t), model_group=t) for t in ("vllm", "ollama", "openai")]
+        return [
+            counter("litellm_deployment_success_responses_total", ends.count(t), model_group=t)
+            for t in ("vllm", "ollama", "openai")
+        ]
     if source == "ollama":
         return [counter(LLAMACPP_TOKENS, sum(a.output_tokens or 0 for a in served(made, "ollama")))]
     good = sum(a.outcome == Outcome.OK for a in served(made, "vllm"))

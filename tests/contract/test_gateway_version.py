@@ -3,7 +3,8 @@
 import pytest
 
 from contract import gateway_version
-from contract.gateway_version import HEADER, MOST, OTHERS
+from contract.gateway_version import MOST, OTHERS
+from contract.gateways.litellm import GATEWAY as LITELLM
 
 NAMED = [
     # what stands in the header, what is recorded
@@ -15,18 +16,18 @@ NAMED = [
 
 @pytest.mark.parametrize(("header", "version"), NAMED)
 def test_what_does_not_read_as_a_version_names_none(header, version):
-    assert gateway_version.named("gateway", 200, {HEADER: header}) == version
+    assert gateway_version.named(LITELLM, "gateway", 200, {LITELLM.version: header}) == version
 
 
 @pytest.mark.parametrize(
     ("via", "status"), [("vllm", 200), ("gateway", 500), ("gateway", 429), ("gateway", None)]
 )
 def test_only_an_answer_of_the_gateway_names_its_version(via, status):
-    assert gateway_version.named(via, status, {HEADER: "1.108.7"}) is None
+    assert gateway_version.named(LITELLM, via, status, {LITELLM.version: "1.108.7"}) is None
 
 
 def test_an_answer_without_the_header_names_none():
-    assert gateway_version.named("gateway", 200, {}) is None
+    assert gateway_version.named(LITELLM, "gateway", 200, {}) is None
 
 
 def test_a_gateway_that_names_another_version_in_each_answer_fills_no_manifest():
@@ -48,4 +49,7 @@ TEXTS = [
 
 @pytest.mark.parametrize(("counts", "names", "text"), TEXTS)
 def test_versions_as_a_reader_has_them(counts, names, text):
-    assert (gateway_version.names(counts), gateway_version.text(counts)) == (names, text)
+    assert (gateway_version.names("litellm", counts), gateway_version.text("litellm", counts)) == (
+        names,
+        text,
+    )

@@ -11,6 +11,7 @@ import pytest
 from contract import topology
 from contract.clock import Clock
 from contract.counters import AFTER, BEFORE
+from contract.gateways.litellm import GATEWAY as LITELLM
 from scenarios.gateway import counters
 
 ANSWERS = "litellm_deployment_success_responses_total"
@@ -33,13 +34,13 @@ KEPT = [
 
 
 def test_of_a_page_only_the_wanted_counters_are_kept_and_no_key() -> None:
-    assert counters.read(PAGE) == KEPT
-    assert "88dc" not in str(counters.read(PAGE))
+    assert counters.read(PAGE, LITELLM) == KEPT
+    assert "88dc" not in str(counters.read(PAGE, LITELLM))
 
 
 @pytest.mark.parametrize("page", ["", "<html>", "\0", ANSWERS, ANSWERS + "{", f"{ANSWERS}{{}} ", '{"a": 1}'])
 def test_a_page_of_something_else_tells_nothing(page) -> None:
-    assert counters.read(page) == []
+    assert counters.read(page, LITELLM) == []
 
 
 class Pages(http.server.BaseHTTPRequestHandler):
