@@ -429,7 +429,10 @@ class Topology(Strict):
 
     def tier(self, name: str) -> Tier:
         """The tier of that name; it must exist."""
-        return next(t for t in self.tiers if t.name == name)
+        for tier in self.tiers:
+            if tier.name == name:
+                return tier
+        raise KeyError(name)
 
     def tier_of(self, group: str | None, api_base: str | None) -> str | None:
         """Who served, from the gateway's headers; None where no tier matches.

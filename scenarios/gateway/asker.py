@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from gevent import GreenletExit
 
@@ -40,7 +41,7 @@ class Asker:
         """Send it once; its record, whatever becomes of it."""
         stage = self._stage
         self.headers = {}
-        request = request.on(stage.topology, stage.via)
+        request = replace(request, via=request.via or stage.via)
         ask = request.record(stage.next_request_id(), self._scenario, stage.clock.now(), stage.worker)
         tally = stage.recorder.tally
         tally.began(arrived=request.scheduled_at is not None)
@@ -48,6 +49,8 @@ class Asker:
         endpoint: Endpoint | None = None
         connection: Connection | None = None
         try:
+            request = request.on(stage.topology)
+            ask.max_tokens = request.max_tokens
             endpoint = self._endpoint(ask.via)
             connection = self._connection(ask.via, endpoint)
             exchange = connection.exchange(

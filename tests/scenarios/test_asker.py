@@ -238,3 +238,10 @@ def test_an_ask_that_ends_after_its_recorder_was_closed_is_counted_and_said(capl
     assert kept(found) == []
     assert found.recorder.tally.snapshot().by_outcome == {"ok": 1}
     assert "its record is lost" in caplog.text
+
+
+def test_a_request_to_a_tier_that_is_not_there_has_its_record_too():
+    found = stage("http://127.0.0.1:1")
+    with pytest.raises(KeyError):
+        Asker(found, "test", lambda ask, body: None).send(Request(prompt="hi", stream=True, via="nowhere"))
+    assert (_one(found).outcome, _one(found).error) == ("broken", "in the harness: KeyError: 'nowhere'")
