@@ -14,7 +14,8 @@
     was cut short: `ending.py`).
 12. Report, print the verdict (`verdict.py`), take down the stack (`stack.py`).
 
-`context.py` has what is on between 7 and 11. `lifecycle.py` puts the steps in their order, one run at a time.
+`context.py` has what is on between 7 and 11. `preparation.py` puts the steps 1 to 4 in their order, `lifecycle.py` all of them,
+one run at a time.
 `locust_events.py` alone imports Locust: its events call the lifecycle, and `load.py` says what the lifecycle needs of it.
 `page_state.py` decides what Locust's web UI shows of a run.
 """

@@ -13,7 +13,7 @@ from contract.run import Run, open_run
 from scenarios.gateway.gathering import Gathering
 from scenarios.gateway.recording import Recording
 from scenarios.run.arguments import RECORDED
-from scenarios.run.inputs import Inputs
+from scenarios.run.preparation import Prepared
 from scenarios.run.stack import Stack
 from scenarios.run.warming import Warmed
 
@@ -24,23 +24,21 @@ if TYPE_CHECKING:
 
 def open_folder(
     options: argparse.Namespace,
-    inputs: Inputs,
-    stack: Stack,
-    warmed: Warmed,
+    prepared: Prepared,
     shape: "Level | None",
     search: "Search | None",
     workers: Sequence[Worker],
 ) -> Run:
     """Raises Refusal where none can be made."""
-    timeline = inputs.timeline_path if search is None else None
+    stage, timeline = prepared.warmed.stage, prepared.inputs.timeline_path
     run = open_run(
         Path(options.results),
-        inputs.timeline_path.stem if search is None else type(search).__name__,
-        warmed.stage.clock.now(),
-        copied(stack, timeline),
+        timeline.stem if search is None else type(search).__name__,
+        stage.clock.now(),
+        copied(prepared.stack, timeline if search is None else None),
         recorded(options, shape),
         options.seed,
-        warmed.stage.recorder.tally.snapshot().by_version,
+        stage.recorder.tally.snapshot().by_version,
         workers,
     )
     print(f"run {run.path}", flush=True)
