@@ -123,7 +123,7 @@ def harness(run: Run) -> None:
 
     stage = stage_of(run.url, run.tokens, run.prefix)
     runner = _start(run, LoadUser, brownout=stage)
-    recording = Recording(runner.environment, stage, run.folder, Memory(), sys.exit)
+    recording = Recording(lambda: runner.user_count, stage, run.folder, Memory(), sys.exit)
     measure = _measured(run, lambda: stage.recorder.tally.kept)
     runner.stop()
     recording.close()

@@ -44,7 +44,7 @@ def _open(environment: Environment, **_: Any) -> None:
     options = environment.parsed_options
     environment.brownout = stage = stage_of(options.url, options.tokens)
     options.folder.mkdir(parents=True, exist_ok=True)
-    recording = Recording(environment, stage, options.folder, Memory(), print)
+    recording = Recording(lambda: environment.runner.user_count, stage, options.folder, Memory(), print)
     environment.events.test_stop.add_listener(lambda **_: recording.close())
 
 

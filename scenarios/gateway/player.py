@@ -19,7 +19,7 @@ from contract.clock import Clock, boot
 from contract.document import Document
 from contract.refusal import EXIT_BAD_INPUT, EXIT_PASS, Refusal
 from contract.schemas import CLIENT, REQUESTS
-from contract.topology import Topology
+from scenarios.gateway import stack_key
 from scenarios.gateway.arrivals import Share
 from scenarios.gateway.client import ClientWatch
 from scenarios.gateway.level import Level
@@ -43,9 +43,6 @@ from scenarios.gateway.recording import Memory
 from scenarios.gateway.stage import Stage, of_told
 from scenarios.gateway.user import GatewayUser
 from scenarios.warmup import knock, preflight
-
-STACK_KEY = "BROWNOUT_STACK_KEY"
-"""The environment variable with the embedded stack's key, where workers were forked from the master."""
 
 _TALLY_S = 1.0
 
@@ -92,7 +89,7 @@ class Player:
         }  # fmt: skip
         warm = Memory()
         try:
-            _take_the_stacks_key(topologies.read_text(msg.data["topology"]))
+            stack_key.take(topologies.read_text(msg.data["topology"]))
             recorder = Recorder(warm, self._cannot_record)
             stage = of_told(msg.data, recorder, self._clock, msg.data["worker"], msg.data["prefix"])
             proxies.refuse(stage.topology, os.environ)
@@ -195,10 +192,3 @@ class Player:
 
     def _cannot_record(self, why: str) -> None:
         self._say(BROKEN, {"why": why})
-
-
-def _take_the_stacks_key(topology: Topology) -> None:
-    """The key of a stack that the master started, where this process was forked from the master."""
-    key, name = os.environ.get(STACK_KEY), topology.gateway.api_key
-    if key is not None and name is not None:
-        os.environ.setdefault(name, key)

@@ -1,13 +1,7 @@
-"""What one process that drives a whole run writes into it: its asks and its own health; and copies at its end."""
+"""What one process that drives a whole run writes into it: its asks and its own health."""
 
-import csv
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from locust.env import Environment
-from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
 
 from contract.records import Ask
 from contract.run import ArrowFile
@@ -31,20 +25,20 @@ class Recording:
 
     def __init__(
         self,
-        environment: Environment,
+        users: Callable[[], int],
         stage: Stage,
         folder: Path,
         warm: Memory,
         on_failure: Callable[[str], None],
     ) -> None:
-        self._environment = environment
+        """`users`: how many there are now."""
         asks = ArrowFile(folder / "requests.arrow", REQUESTS)
         stage.recorder.flush()
         asks.append(warm)  # asked before there was a run, and counted nowhere
         stage.recorder = self._recorder = Recorder(asks, on_failure)
         self.tally = self._recorder.tally
         self._client = ClientWatch(
-            ArrowFile(folder / "client.arrow", CLIENT), self.tally, self._users, stage.clock, on_failure
+            ArrowFile(folder / "client.arrow", CLIENT), self.tally, users, stage.clock, on_failure
         )
         self._recorder.start()
         self._client.start()
@@ -52,19 +46,3 @@ class Recording:
     def close(self) -> None:
         self._client.stop()
         self._recorder.close()
-
-    def _users(self) -> int:
-        runner: Any = self._environment.runner
-        return runner.user_count
-
-
-def copy_evidence(environment: Environment, folder: Path, ledgers: Path) -> None:
-    """Locust's own statistics, and the embedded engines' ledgers where there are any. Raises OSError."""
-    stats = StatsCSV(environment, PERCENTILES_TO_REPORT)
-    for name, write in (
-        ("stats", stats.requests_csv), ("failures", stats.failures_csv), ("exceptions", stats.exceptions_csv),
-    ):  # fmt: skip
-        with open(folder / f"locust_{name}.csv", "w", newline="") as f:
-            write(csv.writer(f))
-    if ledgers.is_dir():
-        shutil.copytree(ledgers, folder / "ledger")

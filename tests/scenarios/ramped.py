@@ -33,7 +33,7 @@ def ramped(gateway: str, folder: str, options: list[str]) -> dict[str, object]:
     environment.brownout = found = stage(
         gateway, arrivals=parse(shape.arrivals), factor=shape.factor, deadlines=Deadlines()
     )
-    recording = Recording(environment, found, Path(folder), Memory(), print)
+    recording = Recording(lambda: runner.user_count, found, Path(folder), Memory(), print)
     shape.prepare(found)
     walking = gevent.spawn(shape.walk, found, Path(folder), lambda: None)
     runner.spawn_users({"OpenLoopUser": 1}, wait=False)

@@ -24,8 +24,11 @@ print(len(names))
 """
 
 LOCUST_FREE = """
-import sys
-import scenarios.prompts, scenarios.warmup
+import pkgutil, sys
+import scenarios.prompts, scenarios.warmup, scenarios.run
+for module in pkgutil.iter_modules(scenarios.run.__path__, "scenarios.run."):
+    if module.name != "scenarios.run.locust_events":
+        __import__(module.name)
 assert "locust" not in sys.modules
 """
 

@@ -69,7 +69,7 @@ def main(
     runner = environment.create_local_runner()
     run = open_run(Path(results), "crowd", clock.now(), {"topology.yaml": topology.dump(found)}, {}, 1)
     failures: list[str] = []
-    recording = Recording(environment, stage, run.path, Memory(), failures.append)
+    recording = Recording(lambda: runner.user_count, stage, run.path, Memory(), failures.append)
     process, seen = psutil.Process(), []
     began_at = clock.now()
     runner.spawn_users({playing.__name__: count}, wait=False)

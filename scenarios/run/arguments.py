@@ -1,0 +1,102 @@
+"""The options of a run on Locust's command line and in the form of its web UI."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from contract.command_line import refuse_with_64
+from scenarios.gateway.stage import MAX_IN_FLIGHT
+
+if TYPE_CHECKING:
+    from locust.argument_parser import LocustArgumentParser
+
+RECORDED = (
+    "topology",
+    "timeline",
+    "duration",
+    "scenarios",
+    "arrivals",
+    "max_in_flight",
+    "num_users",
+    "spawn_rate",
+    "run_time",
+    "headless",
+    "stop_timeout",
+    "documents",
+    "instances",
+    "without_reaper",
+    "restore_within",
+)
+"""The options that the manifest of a run keeps."""
+DOCUMENTS = Path(__file__).parents[1] / "documents"
+
+
+def declare(parser: "LocustArgumentParser", instances: int) -> None:
+    """`instances`: how many users classify by default."""
+    refuse_with_64(parser)
+    add = parser.add_argument
+    add(
+        "--topology",
+        default="topologies/embedded.yaml",
+        help="the stack under test",
+        include_in_web_ui=False,  # chosen by who started Locust: the stack is up already
+    )
+    add(
+        "--timeline",
+        default="chaos/timelines/three_tier.yaml",
+        help="path: which faults are injected when, and what is expected",
+    )
+    add(
+        "--duration",
+        default="",
+        help="repeat the timeline as often as fits, for example 24h; at least once; empty: its trials",
+    )
+    add(
+        "--restore-within",
+        default="",
+        help="how long a restore may take until a real answer verifies it, for example 20m; empty: the timeline's restore_within",
+    )
+    add("--results", default="results", help="where the run's folder is made", include_in_web_ui=False)
+    add(
+        "--scenarios",
+        default="",
+        help="only these, for example chat,direct; empty: the timeline's, or all but classify",
+    )
+    add(
+        "--documents",
+        default=str(DOCUMENTS),
+        help="the folder of documents that classify asks about, each with its right answer",
+        include_in_web_ui=False,
+    )
+    add(
+        "--instances",
+        type=int,
+        default=instances,
+        help="of classify: each has one document under way",
+        include_in_web_ui=False,
+    )
+    add(
+        "--without-reaper",
+        action="store_true",
+        help="inject although nothing in the cluster would mend if every process here were killed",
+        include_in_web_ui=False,
+    )
+    add(
+        "--arrivals",
+        default="",
+        help="an open loop: constant:8/s, poisson:90/m or replay:trace.csv (replay:trace.csv@ms where the unit of its times is "
+        "not known by itself); empty: a closed loop",
+    )
+    add(
+        "--max-in-flight",
+        type=int,
+        default=MAX_IN_FLIGHT,
+        help="of an open loop: arrivals beyond so many unanswered asks are refused, and counted",
+        include_in_web_ui=False,
+    )
+    add(
+        "--seed",
+        type=int,
+        default=1,
+        help="of prompts, think times, arrivals, pairs, and random pauses before rounds",
+    )
+    add("--leash", action="store_true", help="stop when the parent process ends", include_in_web_ui=False)

@@ -1,0 +1,48 @@
+"""Before anything is touched: what chaos or the analysis would refuse later is refused now."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from contract.refusal import Refusal
+
+
+def commands(topology: Path, timeline: Path) -> tuple[list[str], list[str]]:
+    """The steps of a timeline are checked by chaos, its expectations by the analysis."""
+    where = ["--topology", str(topology)]
+    return (
+        [sys.executable, "-m", "chaos", "check", *where, "--timeline", str(timeline)],
+        [sys.executable, "-m", "analysis", "check", str(timeline), *where],
+    )
+
+
+def must_pass(*argvs: Sequence[str], popen: Callable[..., Any] = subprocess.Popen) -> None:
+    """Run the commands side by side. Raises Refusal with the messages of all that fail."""
+    running = [
+        popen(c, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        for c in argvs
+    ]
+    messages = [process.communicate()[1].strip() for process in running]
+    failed = [
+        message or f"{' '.join(argv)} failed"
+        for argv, process, message in zip(argvs, running, messages, strict=True)
+        if process.returncode
+    ]
+    if failed:
+        raise Refusal("\n".join(failed))
+
+
+def must_be_writable(results: Path) -> None:
+    """Raises Refusal where no run folder could be made."""
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        trial = results / f".write-{os.getpid()}"
+        trial.touch()
+        trial.unlink()
+    except OSError as e:
+        raise Refusal(
+            f"{results}: cannot be written to: {e.strerror}; make it writable or give --results"
+        ) from None

@@ -1,0 +1,39 @@
+"""What a terminal or a log shows of a run that is on: each event of chaos, and the live line."""
+
+import shutil
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import gevent
+
+from scenarios.gateway.live import live_line, move_line
+from scenarios.run.context import RunContext
+
+TERMINAL_S, LOG_S = 1.0, 5.0  # between two live lines
+_ERASE = "\r\x1b[2K"
+
+
+def shown(line: str, terminal: bool) -> str:
+    """In the place of the live line, where there is one."""
+    return f"{_ERASE}{line}" if terminal else line
+
+
+def print_event(event: Mapping[str, Any], started_at: float) -> None:
+    line = move_line(event, started_at)
+    if line is not None:
+        print(shown(line, sys.stdout.isatty()), flush=True)
+
+
+def follow(context: RunContext) -> None:
+    """Print the live line for as long as this greenlet lives."""
+    terminal, progress = sys.stdout.isatty(), context.experiment.progress
+    before, at = context.recording.tally.snapshot(), context.clock.now()
+    while True:
+        gevent.sleep(TERMINAL_S if terminal else LOG_S)
+        width = shutil.get_terminal_size().columns if terminal else None
+        tally, now = context.recording.tally.snapshot(), context.clock.now()
+        restoring = progress.restoring.told(now)
+        line = live_line(progress.status, tally, before, now - at, width, context.started_at, restoring)
+        before, at = tally, now
+        print(shown(line, terminal), end="" if terminal else "\n", flush=True)

@@ -1,0 +1,24 @@
+"""Why a run was cut short. Pure."""
+
+import signal
+
+from contract.refusal import EXIT_NOT_RESTORED
+
+
+def why_cut_short(
+    broken: str | None, stopped_early: bool, exit_code: int, end_reason: str | None
+) -> str | None:
+    """The first that applies; None: the run was not cut short.
+
+    `broken`: the load generator cannot go on. `stopped_early`: stopped before the experiment's own end. `exit_code` and
+    `end_reason`: the experiment's; a negative exit code is the signal that killed chaos.
+    """
+    if broken:
+        return broken
+    if stopped_early:
+        return "signal: stopped before the end of the timeline"
+    if exit_code < 0:
+        return f"error: chaos was ended by {signal.Signals(-exit_code).name}"
+    if exit_code == EXIT_NOT_RESTORED:
+        return end_reason or "error: a fault could not be mended"
+    return end_reason if exit_code else None

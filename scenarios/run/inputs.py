@@ -1,0 +1,123 @@
+"""What a run is to be, read from the options and the files that they name. Each start reads them anew."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contract import duration, timeline
+from contract.document import Document
+from contract.document import read as documents
+from contract.refusal import Refusal, no_such
+from scenarios.gateway.arrivals import Arrivals, open_or_closed, parse
+
+if TYPE_CHECKING:
+    from scenarios.gateway.level import Level
+    from scenarios.gateway.user import GatewayUser
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenarios:
+    """The users that a run may have, by scenario."""
+
+    default: Sequence[type["GatewayUser"]]  # where neither --scenarios nor the timeline names any
+    on_request: Sequence[type["GatewayUser"]]
+    of_documents: type["GatewayUser"]  # reads --documents; there are --instances of it
+
+    @property
+    def known(self) -> dict[str, type["GatewayUser"]]:
+        return {user.scenario: user for user in (*self.default, *self.on_request)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a run is made of, but for its stack."""
+
+    timeline_path: Path
+    timeline: timeline.Timeline
+    opened: Sequence[type["GatewayUser"]]  # the open loop makes their requests; none in a closed loop
+    closed: Sequence[type["GatewayUser"]]
+    arrivals: Arrivals | None
+    corpus: Sequence[Document]
+
+
+def read(options: argparse.Namespace, scenarios: Scenarios, shape: "Level | None") -> Inputs:
+    """Read everything. Raises Refusal."""
+    path = Path(options.timeline)
+    lines = timeline.read(path)
+    if shape is not None:
+        shape.read(options)
+    chosen = choose(options.scenarios, lines.scenarios, path, scenarios)
+    corpus = read_corpus(options, scenarios) if scenarios.of_documents in chosen else []
+    arrivals = None
+    if options.arrivals:
+        arrivals = parse(options.arrivals, any_length=bool(options.duration))
+        if (length := trace_length(options.arrivals, arrivals, lines)) is not None:
+            # Before anything is touched: a unit that was read wrongly shows in the length.
+            print(length, flush=True)
+    refuse_limits(options)
+    opened: Sequence[Any] = []
+    if arrivals is not None:
+        opened, chosen = open_or_closed(chosen)
+    return Inputs(
+        timeline_path=path, timeline=lines, opened=opened, closed=chosen, arrivals=arrivals, corpus=corpus
+    )
+
+
+def choose(
+    option: str, of_timeline: Sequence[str] | None, path: Path, scenarios: Scenarios
+) -> list[type["GatewayUser"]]:
+    """--scenarios decides, then the timeline, then the default. Raises Refusal where a name is unknown."""
+    names, where = [name.strip() for name in option.split(",") if name.strip()], "--scenarios"
+    if not names and of_timeline is not None:
+        names, where = list(of_timeline), f"{path}: scenarios"
+    known = scenarios.known
+    for name in names:
+        if name not in known:
+            raise Refusal(f"{where}: {no_such('scenario', name, known)}")
+    return [known[name] for name in names] if names else list(scenarios.default)
+
+
+def read_corpus(options: argparse.Namespace, scenarios: Scenarios) -> list[Document]:
+    """The documents that are classified. Sets how many users classify. Raises Refusal."""
+    if options.instances < 1:
+        raise Refusal(f"--instances: {options.instances} asks about no document; give 1 or more")
+    scenarios.of_documents.fixed_count = options.instances
+    return documents(Path(options.documents))
+
+
+def trace_length(name: str, arrivals: Arrivals, lines: timeline.Timeline) -> str | None:
+    """How long a trace lasts, beside a round of the timeline; None: the arrivals are no trace."""
+    lasting = arrivals.lasting()
+    if lasting is None:
+        return None
+    return f"{name}: {lasting}; a round of the timeline takes {duration.text(lines.round_s)}"
+
+
+def refuse_limits(options: argparse.Namespace) -> None:
+    """The options that limit a run. Raises Refusal."""
+    if options.max_in_flight < 1:
+        raise Refusal(f"--max-in-flight: {options.max_in_flight} lets no ask be made; give 1 or more")
+    try:
+        if options.duration:
+            duration.parse(options.duration)
+    except ValueError as e:
+        raise Refusal(f"--duration: {e}") from None
+    try:
+        if options.restore_within:
+            duration.positive(options.restore_within, "lets no restore end; write it like 15m")
+    except ValueError as e:
+        raise Refusal(f"--restore-within: {e}") from None
+
+
+def refuse_ineffective(options: argparse.Namespace) -> None:
+    """Locust's own options that have no effect on a run. Raises Refusal."""
+    if options.host:
+        raise Refusal(f"--host: {options.host!r}: the topology names the gateway; leave it out")
+    if options.class_picker:
+        raise Refusal(
+            "--class-picker: scenarios are chosen with --scenarios, and a shape with -f; leave it out"
+        )
+    if options.profile:
+        raise Refusal(f"--profile: {options.profile!r}: is not used; leave it out")

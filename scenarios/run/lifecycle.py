@@ -1,0 +1,301 @@
+"""The steps of a run in their order, one run at a time, as events of the load generator call for them."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import gevent
+
+from contract.counters import BEFORE
+from contract.leash import Leashed
+from contract.refusal import EXIT_BAD_INPUT, EXIT_UNKNOWN, Refusal
+from contract.run import ABORTED, Run
+from scenarios.gateway import counters
+from scenarios.gateway.gathering import Gathering
+from scenarios.gateway.recording import Recording
+from scenarios.run import closing, display, faults, opening, page_state, search, users, workers
+from scenarios.run.context import RunContext
+from scenarios.run.ending import why_cut_short
+from scenarios.run.experiment import Experiment
+from scenarios.run.inputs import Inputs, Scenarios
+from scenarios.run.load import Load
+from scenarios.run.preparation import Launch, Preparation, Prepared
+from scenarios.run.verdict import Report, Verdict
+
+if TYPE_CHECKING:
+    from scenarios.gateway.level import Level, Search
+    from scenarios.gateway.workers import Workers
+
+Fail = Callable[[str], None]
+
+
+class RunLifecycle:
+    """A stack and its runs: of the only Locust process, or of the master.
+
+    `notice`: what the web UI shows; why there is no run, or why an edit was refused.
+    """
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        load: Load,
+        scenarios: Scenarios,
+        report: Report,
+        shape: "Level | None" = None,
+        search: "Search | None" = None,
+        workers: Callable[[Fail], "Workers | None"] = lambda fail: None,
+        launch: Launch = Leashed,
+    ) -> None:
+        """`search`: the shape, where it is one. `workers`: makes a master's, given what to call when one fails.
+
+        `launch`: starts the processes that live as long as the stack or a run.
+        """
+        self._options, self._load, self._report = options, load, report
+        self._shape, self._search, self._launch = shape, search, launch
+        # Before anything that takes time: workers may be there already.
+        self._workers = workers(self._cannot_record)
+        master = self._workers is not None
+        self._preparation = Preparation(
+            options, load, scenarios, shape, search, master, launch, self._cannot_record
+        )
+        self._opening: gevent.Greenlet | None = None
+        self._context: RunContext | None = None
+        self._closing: gevent.Greenlet | None = None
+        self._broken: str | None = None  # why the load generator cannot go on
+        self._verdict: str | None = None  # not printed yet
+        self.notice: str | None = None
+
+    # --- before the first run
+
+    def prepare(self) -> None:
+        """Raises Refusal."""
+        self._preparation.first(partial(self._break_off, "error: the embedded stack has ended"))
+
+    def refuse(self, why: Refusal) -> NoReturn:
+        """There will be no run: send the workers home, take the stack down, exit."""
+        if self._workers is not None:
+            self._workers.dismiss()
+        self._preparation.take_down()
+        print(why, file=sys.stderr, flush=True)
+        raise SystemExit(EXIT_BAD_INPUT)
+
+    # --- the web UI: `scenarios.gateway.web_ui.Runs`
+
+    def state(self) -> str:
+        return page_state.shown(self._moment())
+
+    def is_on(self) -> bool:
+        return page_state.takes_edits(self._moment())
+
+    def _moment(self) -> page_state.Moment:
+        context = self._context
+        return page_state.Moment(
+            runner=self._load.state(), starting=self._preparation.starting, opening=_is_running(self._opening),
+            on=context is not None, stopping=context is not None and context.stopping, closing=_is_running(self._closing),
+        )  # fmt: skip
+
+    def users(self) -> int:
+        return self._preparation.users()
+
+    def check_start(self, options: argparse.Namespace, users: int) -> int:
+        return self._preparation.check_start(options, users)
+
+    def check_edit(self) -> None:
+        self._preparation.check_edit()
+
+    def take_start(self) -> None:
+        self._preparation.take_start()
+
+    def drop_start(self) -> None:
+        self._preparation.drop_start()
+
+    # --- a run is opened
+
+    def start(self, **_: Any) -> None:
+        """The load generator starts: open a run. Returns when users may come."""
+        before = self._load.state()
+        # Not in Locust's own greenlet, which a stop meanwhile kills: what is half open cannot be closed.
+        self._opening = gevent.spawn(self._open)
+        self._load.show_opening()
+        self._preparation.starting = False
+        try:
+            refusal = self._opening.get()
+        except Exception as e:  # ours; gevent has printed the traceback
+            self._load.exit_with(EXIT_UNKNOWN)
+            self._break_off(f"error: {type(e).__name__}: {e}")
+            raise gevent.GreenletExit from e
+        if refusal is None:
+            return
+        if self._options.headless:
+            self.refuse(refusal)
+        if self._workers is not None:
+            self._workers.forget()
+        print(refusal, file=sys.stderr, flush=True)
+        self._load.withdraw_start(before)
+        if self._options.autostart:
+            self._load.exit_with(EXIT_BAD_INPUT)
+            gevent.spawn(self._autoquit)
+        raise gevent.GreenletExit  # Locust starts no users, and logs no error
+
+    def _open(self) -> Refusal | None:
+        """Why there will be no run; None: it is on."""
+        self.notice = None
+        try:
+            self._context = self._open_run(self._preparation.for_start())
+        except Refusal as e:
+            self.notice = str(e)
+            return e
+        return None
+
+    def _open_run(self, prepared: Prepared) -> RunContext:
+        options, crew = self._options, self._workers
+        found, stack, stage = prepared.inputs, prepared.stack, prepared.warmed.stage
+        clock, topology = stage.clock, stack.topology
+        if crew is not None:
+            needs = workers.for_open_loop(found, self._shape, vars(options), self._load.own_options())
+            crew.call(stage, clock, needs)
+        known = crew.cast if crew is not None else ()
+        run = opening.open_folder(options, prepared, self._shape, self._search, known)
+        self._broken = None
+        recording = opening.record(run.path, prepared.warmed, crew, self._load.users, self._cannot_record)
+        experiment = self._experiment(run, recording, prepared)
+        counters.keep(run.path, topology, BEFORE, clock)
+        try:
+            started_at = experiment.start()
+        except Refusal:
+            recording.close()
+            run.close(ABORTED, clock.now(), "error: chaos did not start", {})
+            raise
+        context = RunContext(
+            run=run, topology=topology, clock=clock, recording=recording, experiment=experiment
+        )
+        if started_at is not None:
+            stage.overhead_until = faults.overhead_until(started_at, found.timeline.baseline)
+        if isinstance(recording, Gathering):
+            assert crew is not None, "a master gathers what its workers record"
+            crew.play(recording)
+        else:
+            self._load.let_in(stage)
+        self._begin_following(context, found)
+        return context
+
+    def _experiment(self, run: Run, recording: Recording | Gathering, prepared: Prepared) -> Experiment:
+        found, stack, tally = prepared.inputs, prepared.stack, recording.tally
+        if self._search is None:
+            return faults.Chaos(
+                faults.argv(run.path, stack.path, found.timeline_path, self._options),
+                lambda: faults.counts(tally.snapshot(), stack.topology),
+                partial(display.print_event, started_at=run.manifest["started_at"]),
+                self._launch,
+            )
+        return search.SearchExperiment(
+            self._search, prepared.warmed.stage, run.path,
+            lambda: search.too_many_cloud_answers(
+                faults.cloud_answers(tally.snapshot(), stack.topology), found.timeline.max_cloud_answers
+            ),
+            ended=partial(self._stop, quit=True), failed=self._break_off,
+        )  # fmt: skip
+
+    def _begin_following(self, context: RunContext, found: Inputs) -> None:
+        if isinstance(context.experiment, faults.Chaos):
+            gevent.spawn(self._follow_chaos, context.experiment)
+        context.greenlets.append(gevent.spawn(display.follow, context))
+        if self._shape is not None and found.arrivals is None:
+            context.greenlets.append(gevent.spawn(users.follow, self._shape, self._load))
+
+    def _follow_chaos(self, chaos: faults.Chaos) -> None:
+        chaos.follow()
+        self._stop(quit=self._options.headless)
+        if self._options.autostart and not self._options.headless:
+            self._autoquit()
+
+    # --- a run is stopped and closed
+
+    def stopping(self, **_: Any) -> None:
+        """The load generator is stopping: chaos restores now, while the users still finish."""
+        if self._opening is not None:
+            self._opening.join()
+        context = self._context
+        if context is not None:
+            context.stopping = True
+            context.stopped_early = context.stopped_early or not context.experiment.over.ready()
+            context.experiment.stop()
+            if self._workers is not None:
+                self._workers.let_go(home=self._options.headless)
+
+    def stopped(self, **_: Any) -> None:
+        """The users have gone: close the run. Returns when it is closed, to a second caller too."""
+        context, self._context = self._context, None
+        if context is not None:
+            # Not in the greenlet of the caller: Locust kills its own when its last worker leaves.
+            self._closing = gevent.spawn(self._close, context)
+        if self._closing is not None:
+            self._closing.join()
+
+    def _close(self, context: RunContext) -> None:
+        stack = self._preparation.stack
+        self._load.exit_with(EXIT_UNKNOWN)  # until the report is made
+        experiment, run = context.experiment, context.run
+        code = experiment.over.get()
+        for greenlet in context.greenlets:
+            greenlet.kill()
+        experiment.close()
+        closing.restore_left_open(code, faults.restore_argv(stack.path, self._options))
+        ended = self._workers.rest() if self._workers is not None else []
+        context.recording.close()
+        why = why_cut_short(self._broken, context.stopped_early, code, experiment.progress.end_reason)
+        closing.close_folder(context, why, ended)
+        closing.copy_evidence(run.path, stack.path.parent / "ledger", self._load.write_statistics)
+        made = self._report(run.path)
+        run.reported(made.exit_code)
+        self._keep_verdict(experiment.conclude(made, run.path))
+
+    def _keep_verdict(self, verdict: Verdict) -> None:
+        self._load.exit_with(verdict.exit_code)
+        self._verdict = verdict.text
+        if not self._options.headless:
+            self.print_verdict()
+
+    def print_verdict(self, **_: Any) -> None:
+        """Headless it is the last that is printed, after Locust's own summary."""
+        text, self._verdict = self._verdict, None
+        if text:
+            print(text, flush=True)
+
+    # --- the end
+
+    def _stop(self, quit: bool) -> None:
+        """Stop the users, wait until the run is closed; `quit`: let Locust end then."""
+        self._load.stop()
+        self.stopped()  # another caller may be closing it; a quit now would cut that short
+        if quit:
+            self._load.quit()
+
+    def quitting(self, **_: Any) -> None:
+        """Locust quits: close the run that is on, so that the exit code is known in time, and take the stack down."""
+        self._stop(quit=False)
+        if self._workers is not None:
+            self._workers.dismiss()
+        self._preparation.take_down()
+
+    def _autoquit(self) -> None:
+        """--autoquit, which Locust itself heeds only where --run-time has ended the run."""
+        if self._options.autoquit != -1:
+            gevent.sleep(self._options.autoquit)
+            self._load.quit_page()
+
+    def _cannot_record(self, why: str) -> None:
+        """Locust only logs what a listener raises: a run that cannot be recorded is stopped here."""
+        self._break_off(f"error: {why}")
+
+    def _break_off(self, reason: str) -> None:
+        if self._broken is None:
+            self._broken = self.notice = reason
+            print(f"\n{reason}", file=sys.stderr, flush=True)
+            gevent.spawn(self._stop, quit=True)
+
+
+def _is_running(greenlet: gevent.Greenlet | None) -> bool:
+    return greenlet is not None and not greenlet.ready()

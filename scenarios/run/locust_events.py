@@ -1,0 +1,156 @@
+"""Binds the life of a run to Locust: its events, its runner, its web UI. The only file of the room that imports Locust."""
+
+import csv
+import ctypes
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from locust import User, runners
+from locust.argument_parser import default_args_dict
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
+
+from contract.clock import Clock
+from contract.refusal import Refusal
+from scenarios.gateway import stack_key
+from scenarios.gateway.level import Level, Search
+from scenarios.gateway.open_loop import Idle, open_loop
+from scenarios.gateway.player import Player
+from scenarios.gateway.stage import Stage
+from scenarios.gateway.web_ui import Page
+from scenarios.gateway.workers import Workers
+from scenarios.run.inputs import Inputs, Scenarios, read_corpus
+from scenarios.run.lifecycle import RunLifecycle
+from scenarios.run.verdict import Report
+
+PR_SET_PDEATHSIG = 1
+# After its users have gone a worker waits for as long as they were given to finish, and this long more, before it can take
+# another run. By then the master has all that it recorded: it need not wait, and the next start finds it.
+WAIT_AFTER_STOP, MAX_STOP_TIMEOUT_S = "LOCUST_WORKER_ADDITIONAL_WAIT_BEFORE_READY_AFTER_STOP", 86400
+
+
+def before_start() -> None:
+    """As soon as Locust has loaded the locustfile: before it forks workers, and before a runner is made."""
+    # With --processes Locust forks before the event `init`.
+    os.register_at_fork(before=stack_key.draw)
+    # Master and workers read the wall clock to see whether they still hear each other: a step of an hour would make every
+    # worker leave.
+    runners.time = SimpleNamespace(time=Clock().now)
+
+
+def bind(environment: Environment, scenarios: Scenarios, report: Report) -> None:
+    """At the event `init`."""
+    options = environment.parsed_options
+    if options is None:  # locust as a library, in a test
+        return
+    worker = isinstance(environment.runner, WorkerRunner)
+    if options.leash or (worker and options.processes):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if worker:
+        os.environ[WAIT_AFTER_STOP] = str(-MAX_STOP_TIMEOUT_S)
+        Player(environment, scenarios.known, lambda: read_corpus(options, scenarios))
+        return
+    shape = _take_shape(environment)
+    lifecycle = RunLifecycle(
+        options, LocustLoad(environment), scenarios, report, shape, shape if isinstance(shape, Search) else None,
+        lambda fail: Workers(environment, fail) if isinstance(environment.runner, MasterRunner) else None,
+    )  # fmt: skip
+    try:
+        lifecycle.prepare()
+    except Refusal as e:
+        lifecycle.refuse(e)
+    if environment.web_ui is not None:
+        Page(environment, lifecycle)
+    events = environment.events
+    events.test_start.add_listener(lifecycle.start)
+    events.test_stopping.add_listener(lifecycle.stopping)
+    events.test_stop.add_listener(lifecycle.stopped)
+    events.quitting.add_listener(lifecycle.quitting)
+    events.quit.add_listener(lifecycle.print_verdict)
+
+
+def _take_shape(environment: Environment) -> Level | None:
+    """A run follows its shape itself: see `Level`."""
+    shape, environment.shape_class = environment.shape_class, None
+    assert shape is None or isinstance(shape, Level), "shapes of a run are in scenarios/shapes/"
+    return shape
+
+
+class LocustLoad:
+    """Locust as the `Load` of a run."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment, self._runner = environment, environment.runner
+
+    def state(self) -> str:
+        return str(self._runner.state)
+
+    def users(self) -> int:
+        return int(self._runner.user_count)
+
+    def target_users(self) -> int:
+        return int(self._runner.target_user_count)
+
+    def workers(self) -> int:
+        return int(self._runner.worker_count)
+
+    def ready_workers(self) -> int:
+        return len(self._runner.clients.ready)
+
+    def choose_users(self, inputs: Inputs) -> None:
+        self._environment.user_classes = user_classes(inputs, isinstance(self._runner, MasterRunner))
+
+    def let_in(self, stage: Stage) -> None:
+        self._environment.brownout = stage
+
+    def scale(self, users: int, spawn_rate: float) -> None:
+        self._runner.start(users, spawn_rate)
+
+    def show_host(self, url: str | None) -> None:
+        self._environment.host = url
+
+    def show_opening(self) -> None:
+        # A runner that is "ready" or "stopped" ignores a stop; and the page would stop polling.
+        self._runner.update_state(runners.STATE_SPAWNING)
+
+    def withdraw_start(self, state: str) -> None:
+        self._runner._users_dispatcher = None  # a master has one already, of the users of this start
+        self._runner.update_state(state)
+
+    def stop(self) -> None:
+        self._runner.stop()
+
+    def quit(self) -> None:
+        self._runner.quit()
+
+    def quit_page(self) -> None:
+        self._runner.quit()
+        self._environment.web_ui.stop()
+
+    def exit_with(self, code: int) -> None:
+        self._environment.process_exit_code = code
+
+    def own_options(self) -> Mapping[str, Any]:
+        return dict(default_args_dict())
+
+    def write_statistics(self, folder: Path) -> None:
+        stats = StatsCSV(self._environment, PERCENTILES_TO_REPORT)
+        for name, write in (
+            ("stats", stats.requests_csv), ("failures", stats.failures_csv), ("exceptions", stats.exceptions_csv),
+        ):  # fmt: skip
+            with open(folder / f"locust_{name}.csv", "w", newline="") as f:
+                write(csv.writer(f))
+
+
+def user_classes(inputs: Inputs, master: bool) -> list[type[User]]:
+    """What Locust spawns. Each worker has an open loop of its own, of which the master's Locust does not know."""
+    if inputs.arrivals is None:
+        return list(inputs.closed)
+    if master:
+        return list(inputs.closed) or [Idle]
+    return [open_loop(inputs.opened), *inputs.closed]

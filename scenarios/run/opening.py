@@ -1,0 +1,78 @@
+"""Opens a run: its folder with the inputs, and the files that its requests are recorded in."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contract import textfile
+from contract import topology as topologies
+from contract.records import Worker
+from contract.redact import redact
+from contract.run import Run, open_run
+from scenarios.gateway.gathering import Gathering
+from scenarios.gateway.recording import Recording
+from scenarios.run.arguments import RECORDED
+from scenarios.run.preparation import Prepared
+from scenarios.run.stack import Stack
+from scenarios.run.warming import Warmed
+
+if TYPE_CHECKING:
+    from scenarios.gateway.level import Level, Search
+    from scenarios.gateway.workers import Workers
+
+
+def open_folder(
+    options: argparse.Namespace,
+    prepared: Prepared,
+    shape: "Level | None",
+    search: "Search | None",
+    workers: Sequence[Worker],
+) -> Run:
+    """Raises Refusal where none can be made."""
+    stage, timeline = prepared.warmed.stage, prepared.inputs.timeline_path
+    run = open_run(
+        Path(options.results),
+        timeline.stem if search is None else type(search).__name__,
+        stage.clock.now(),
+        copied(prepared.stack, timeline if search is None else None),
+        recorded(options, shape),
+        options.seed,
+        stage.recorder.tally.snapshot().by_version,
+        workers,
+    )
+    print(f"run {run.path}", flush=True)
+    return run
+
+
+def copied(stack: Stack, timeline: Path | None) -> dict[str, str]:
+    """File name → text of the inputs that a run folder keeps. `timeline`: None where no fault is made."""
+    found = {"topology.yaml": topologies.dump(stack.topology)}
+    if timeline is not None:
+        found["timeline.yaml"] = timeline.read_text()
+    gateway = stack.path.parent / "gateway.yaml"
+    if gateway.exists():
+        found["gateway.yaml"] = redact(textfile.read(gateway))
+    return found
+
+
+def recorded(options: argparse.Namespace, shape: "Level | None") -> dict[str, Any]:
+    """The arguments in the manifest. With a shape `num_users` is how many there are where its factor is 1."""
+    found = {name: getattr(options, name) for name in RECORDED}
+    if shape is not None:
+        found |= {"shape": type(shape).__name__, "num_users": shape.users}
+    return found
+
+
+def record(
+    folder: Path,
+    warmed: Warmed,
+    workers: "Workers | None",
+    users: Callable[[], int],
+    on_failure: Callable[[str], None],
+) -> Recording | Gathering:
+    """The records of this process's own users (`users`: how many there are now), or those that workers send."""
+    if workers is None:
+        return Recording(users, warmed.stage, folder, warmed.records, on_failure)
+    warmed.stage.recorder.flush()
+    return Gathering(folder, warmed.records, workers.warm, on_failure)

@@ -1,0 +1,78 @@
+"""A search in the place of chaos: its shape decides the rate, no fault is made, and its end is the end of the run."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gevent
+import gevent.event
+
+from contract.refusal import Refusal
+from scenarios.gateway.stage import Stage
+from scenarios.run.experiment import Progress
+from scenarios.run.verdict import Verdict
+
+if TYPE_CHECKING:
+    from scenarios.gateway.level import Search
+
+
+def take_over(search: "Search", options: argparse.Namespace, workers: bool) -> None:
+    """Put the search's own arrivals and scenarios into the options. Raises Refusal where they cannot go together."""
+    name = type(search).__name__
+    if workers or not options.headless:
+        raise Refusal(f"shape {name}: needs one Locust process, --headless")
+    if options.arrivals:
+        raise Refusal(f"--arrivals: shape {name} makes its own; leave them out")
+    options.arrivals = search.arrivals
+    options.scenarios = options.scenarios or search.scenarios
+
+
+def too_many_cloud_answers(cloud: int, most: int | None) -> str | None:
+    """The timeline's guard `max_cloud_answers`: where no fault is made, answers cost money all the same."""
+    if most is None or cloud <= most:
+        return None
+    return f"guard: {cloud} answers of a cloud tier, max_cloud_answers is {most}"
+
+
+class SearchExperiment:
+    """An experiment. `ended`: called when the search ends by itself; `failed`: when it raises."""
+
+    def __init__(
+        self,
+        search: "Search",
+        stage: Stage,
+        folder: Path,
+        guard: Callable[[], str | None],
+        ended: Callable[[], None],
+        failed: Callable[[str], None],
+    ) -> None:
+        self.progress = Progress()
+        self.over: gevent.event.AsyncResult = gevent.event.AsyncResult()
+        self._search, self._stage, self._folder, self._guard = search, stage, folder, guard
+        self._ended, self._failed = ended, failed
+        self._greenlet: gevent.Greenlet | None = None
+
+    def start(self) -> None:
+        self._greenlet = gevent.spawn(self._run)
+
+    def _run(self) -> None:
+        try:
+            self._search.walk(self._stage, self._folder, self._guard)
+        except Exception as e:  # ours; a search that broke off must not leave its arrivals behind
+            self._failed(f"error: {type(e).__name__}: {e}")
+            raise
+        self.over.set(0)
+        gevent.spawn(self._ended)  # the stop that it begins ends this greenlet
+
+    def stop(self) -> None:
+        self.close()
+        self.over.set(0)
+
+    def close(self) -> None:
+        if self._greenlet is not None:
+            self._greenlet.kill()
+
+    def conclude(self, report: Verdict, folder: Path) -> Verdict:
+        found, exit_code = self._search.conclusion()
+        return Verdict(f"{found}\n{folder}", exit_code)

@@ -1,0 +1,58 @@
+"""The stack under test: its topology, and its process where the topology describes an embedded one."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from contract import topology as topologies
+from contract.leash import Leashed
+from contract.refusal import Refusal
+from scenarios.gateway import stack_key
+
+
+def argv(path: Path) -> list[str]:
+    """The command that runs an embedded stack until the end of file on its standard input."""
+    return [sys.executable, "-m", "embedded", "stack", "--leash", "--topology", str(path)]
+
+
+class Stack:
+    """`path` and `topology` change when an embedded stack is ready: it writes the topology that it is, with urls."""
+
+    def __init__(self, path: Path, launch: Callable[[Sequence[str]], Leashed] = Leashed) -> None:
+        """Raises Refusal."""
+        self.path, self.topology = path, topologies.read(path)
+        self._launch = launch
+        self._process: Leashed | None = None
+
+    def start(self) -> None:
+        """Start an embedded stack; returns at once. Does nothing for any other stack."""
+        if self.topology.embedded is not None:
+            stack_key.give(self.topology)
+            print("starting the embedded stack", flush=True)
+            self._process = self._launch(argv(self.path))
+
+    def wait_ready(self) -> bool:
+        """Whether there is a process to watch from now on. Raises Refusal where it did not start."""
+        if self._process is None:
+            return False
+        ready = self._process.first()
+        if ready is None:
+            raise Refusal("the embedded stack did not start; the line above says why")
+        self.path = Path(ready["topology"])
+        self.topology = topologies.read(self.path)
+        return True
+
+    def watch(self, ended: Callable[[], None]) -> None:
+        """Call `ended` when the process ends though it was not taken down."""
+        process = self._process
+        if process is not None:
+            process.wait()
+            if self._process is process:
+                ended()
+
+    def take_down(self) -> None:
+        """End an embedded stack and wait for its end; safe to call twice."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.let_go()
+            process.wait()

@@ -1,0 +1,34 @@
+"""How many users there are: at the start, and while a shape changes their number."""
+
+from typing import TYPE_CHECKING
+
+import gevent
+
+from scenarios.run.load import Load
+
+if TYPE_CHECKING:
+    from scenarios.gateway.level import Level
+
+LOOK_EVERY_S = 1.0
+_BEGIN_S = 0.1
+
+
+def first(shape: "Level | None", users: int) -> int:
+    """How many of them a run starts with."""
+    if shape is None:
+        return users
+    shape.users = users
+    shape.reset_time()
+    return shape.tick()[0]
+
+
+def follow(shape: "Level", load: Load) -> None:
+    """In a closed loop: start and stop users as the shape has it. (An open loop multiplies its rate with the shape.)"""
+    while not load.users():  # the first ones are Locust's to start
+        gevent.sleep(_BEGIN_S)
+    shape.reset_time()
+    while True:
+        users, spawn_rate = shape.tick()
+        if users != load.target_users():
+            load.scale(users, spawn_rate)
+        gevent.sleep(LOOK_EVERY_S)

@@ -1,0 +1,29 @@
+"""Has the analysis report on a closed run, and keeps its verdict until it is printed."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is printed at the end, and the exit code."""
+
+    text: str
+    exit_code: int
+
+
+Report = Callable[[Path], Verdict]
+"""Reports on the run in this folder."""
+
+
+def argv(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "analysis", "report", str(folder)]
+
+
+def report(folder: Path) -> Verdict:
+    """The analysis writes report/ into the folder."""
+    done = subprocess.run(argv(folder), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    return Verdict(done.stdout, done.returncode)

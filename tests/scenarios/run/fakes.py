@@ -1,0 +1,164 @@
+"""What stands in for Locust and for processes, where a step of a run is tested alone."""
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gevent.event
+import gevent.queue
+
+from scenarios.run.inputs import Inputs, Scenarios
+
+
+class Chat:
+    scenario, fixed_count = "chat", 0
+
+
+class Direct:
+    scenario, fixed_count = "direct", 1
+
+
+class Classify:
+    scenario, fixed_count = "classify", 3
+
+
+class Overhead:
+    scenario, fixed_count = "overhead", 1
+
+
+SCENARIOS = Scenarios(
+    default=(Chat, Direct, Overhead),  # type: ignore[arg-type]  # what is read of them is there
+    on_request=(Classify,),  # type: ignore[arg-type]
+    of_documents=Classify,  # type: ignore[arg-type]
+)
+
+
+def options(**given: Any) -> argparse.Namespace:
+    """The options of a run, with their defaults."""
+    return argparse.Namespace(
+        **{
+            "topology": "topologies/k3s.yaml", "timeline": "chaos/timelines/three_tier.yaml", "duration": "", "restore_within": "",
+            "results": "results", "scenarios": "", "documents": "scenarios/documents", "instances": 3, "without_reaper": False,
+            "arrivals": "", "max_in_flight": 1000, "seed": 1, "num_users": 6, "spawn_rate": 6.0, "run_time": None, "headless": True,
+            "stop_timeout": 30.0, "host": None, "class_picker": False, "profile": None, "autostart": False, "autoquit": -1,
+        } | given
+    )  # fmt: skip
+
+
+class Process:
+    """A process on a leash. What it reports is `put`; it ends when it is let go, or with `end`."""
+
+    def __init__(self, *lines: dict[str, Any], code: int = 0) -> None:
+        self.argv: Sequence[str] = ()
+        self.heard: list[str] = []
+        self.let_go_of = False
+        self._code: gevent.event.AsyncResult = gevent.event.AsyncResult()
+        self._lines: gevent.queue.Queue = gevent.queue.Queue()
+        self._at_leash_end = code
+        for line in lines:
+            self.put(line)
+
+    def launch(self, argv: Sequence[str]) -> Any:
+        """In the place of `Leashed`."""
+        self.argv = argv
+        return self
+
+    def put(self, line: dict[str, Any]) -> None:
+        self._lines.put(line)
+
+    def end(self, code: int) -> None:
+        if not self._code.ready():
+            self._lines.put(None)
+            self._code.set(code)
+
+    def first(self) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self._lines.get()
+        return found
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        while (line := self._lines.get()) is not None:
+            yield line
+
+    def tell(self, line: str) -> None:
+        self.heard.append(line)
+
+    def let_go(self) -> None:
+        self.let_go_of = True
+        self.end(self._at_leash_end)
+
+    def wait(self) -> int:
+        code: int = self._code.get()
+        return code
+
+
+class FakeLoad:
+    """Locust: `calls` is what was done with it, in order."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.exit_code: int | None = None
+        self.runner = "ready"
+        self.count = 0
+        self.stopping: Any = None
+        self.stopped: Any = None
+
+    def state(self) -> str:
+        return self.runner
+
+    def users(self) -> int:
+        return self.count
+
+    def target_users(self) -> int:
+        return self.count
+
+    def workers(self) -> int:
+        return 0
+
+    def ready_workers(self) -> int:
+        return 0
+
+    def choose_users(self, inputs: Inputs) -> None:
+        self.calls.append("choose users")
+
+    def let_in(self, stage: Any) -> None:
+        self.calls.append("let in")
+        self.runner = "running"
+
+    def scale(self, users: int, spawn_rate: float) -> None:
+        self.count = users
+        self.calls.append(f"scale to {users}")
+
+    def show_host(self, url: str | None) -> None:
+        self.calls.append(f"host {url}")
+
+    def show_opening(self) -> None:
+        self.runner = "spawning"
+
+    def withdraw_start(self, state: str) -> None:
+        self.runner = state
+        self.calls.append(f"withdraw to {state}")
+
+    def stop(self) -> None:
+        """As Locust stops: the listeners of both events, the users in between."""
+        if self.runner in ("ready", "stopped"):
+            return
+        self.stopping()
+        self.runner = "stopped"
+        self.calls.append("stop")
+        self.stopped()
+
+    def quit(self) -> None:
+        self.calls.append("quit")
+
+    def quit_page(self) -> None:
+        self.calls.append("quit page")
+
+    def exit_with(self, code: int) -> None:
+        self.exit_code = code
+
+    def own_options(self) -> Mapping[str, Any]:
+        return {"headless": True}
+
+    def write_statistics(self, folder: Path) -> None:
+        self.calls.append("statistics")
