@@ -176,7 +176,13 @@ def _run(args: argparse.Namespace) -> int:
     if args.run is None:
         inputs = {"topology.yaml": topology.dump(stack), "timeline.yaml": args.timeline.read_text()}
         own = open_run(
-            Path("results"), args.timeline.stem, clock.now(), inputs, {"chaos": args.argv}, args.seed
+            Path("results"),
+            args.timeline.stem,
+            clock.now(),
+            inputs,
+            {"chaos": args.argv},
+            args.seed,
+            gateway_kind=stack.gateway.kind,
         )
     folder = own.path if own else args.run
     conduct = Conduct(

@@ -40,6 +40,7 @@ def open_folder(
         options.seed,
         stage.recorder.tally.snapshot().by_version,
         workers,
+        prepared.stack.topology.gateway.kind,
     )
     print(f"run {run.path}", flush=True)
     return run
