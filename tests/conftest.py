@@ -28,6 +28,7 @@ DEAREST = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook too, and would find none
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     of_torture: Counter[bool] = Counter()
     groups: dict[pytest.Item, str] = {}

@@ -1,6 +1,7 @@
 """The house rules that a test can keep: who may import whom, what is parsed, what is said about it."""
 
 import ast
+import os
 import re
 from pathlib import Path
 
@@ -110,3 +111,9 @@ def test_every_file_of_a_run_is_explained():
     for schema in (REQUESTS, HEALTH, CLIENT):
         for field in schema:
             assert f"`{field.name}`" in told, f"results/README.md does not say what {field.name} is"
+
+
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="one process runs all tests")
+def test_tests_that_share_something_run_in_one_process(request):
+    """xdist deals out by the group behind the @; without one it deals out every test by itself."""
+    assert request.node.nodeid.endswith("@tests test_house.py")
