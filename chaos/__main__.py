@@ -8,13 +8,11 @@ python -m chaos faults
 """
 
 import argparse
-import json
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from chaos import aloud, catalogue
 from chaos.cluster import Cluster
@@ -28,9 +26,10 @@ from chaos.reaper import Reaper
 from chaos.restore import restore
 from chaos.stop import Stop
 from chaos.watch import command as watch
-from contract import duration, proxies, timeline, topology
+from contract import duration, messages, proxies, timeline, topology
 from contract.clock import Clock, shared
 from contract.command_line import Parser
+from contract.messages import FaultEvent, Message, Refused
 from contract.refusal import EXIT_ABORTED, EXIT_BAD_INPUT, EXIT_NOT_RESTORED, EXIT_PASS, Refusal
 from contract.run import ABORTED, FINISHED, open_run
 from contract.timeline import RESTORE_WITHIN_S
@@ -44,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(args.command(args))
     except Refusal as e:
         if getattr(args, "leash", False):  # the parent shows it: on its terminal, in its web UI
-            _to_parent({"kind": "refused", "why": str(e)})
+            _to_parent(Refused(str(e)))
         else:
             aloud.err(str(e))
         return EXIT_BAD_INPUT
@@ -192,7 +191,7 @@ def _run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     stop.on_signals()
     if args.leash:
-        leash(stop, conduct.told)
+        leash(stop, conduct.count)
     code = conduct.run()
     if own:
         ended = ABORTED if stop.reason else FINISHED
@@ -237,14 +236,14 @@ def _reaper(args: argparse.Namespace) -> int:
     return EXIT_PASS
 
 
-def _to_parent(line: dict[str, Any]) -> None:
-    aloud.out(json.dumps(line))
+def _to_parent(message: Message) -> None:
+    aloud.out(messages.write(message))
 
 
-def _to_terminal(line: dict[str, Any]) -> None:
-    if line["kind"] == "event":
-        what = " ".join(str(line[k]) for k in ("step", "move", "stage", "target"))
-        more = line["error"] or line["note"]
+def _to_terminal(message: Message) -> None:
+    if isinstance(message, FaultEvent):
+        what = f"{message.step} {message.move} {message.stage} {message.target}"
+        more = message.error or message.note
         aloud.out(what + (f": {more}" if more else ""))
 
 

@@ -1,10 +1,8 @@
 """One run's chaos, from the preflight to the last row: rounds of the timeline, the probe, the health watch, the guards."""
 
-import json
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +22,12 @@ from chaos.recording import Recording
 from chaos.runner import Surroundings, walk
 from chaos.stdin import own_stdin
 from chaos.stop import Stop
+from contract import messages
 from contract.clock import Clock
 from contract.duration import text
 from contract.endpoint import Endpoint
 from contract.health import urls_of
+from contract.messages import BadMessage, Counts, End, FaultEvent, Message, Ready, Status
 from contract.records import GATEWAY, Ask, Event, Outcome
 from contract.refusal import EXIT_ABORTED, EXIT_NOT_RESTORED, EXIT_PASS, EXIT_UNKNOWN, Refusal
 from contract.timeline import Timeline
@@ -35,15 +35,6 @@ from contract.topology import Topology
 
 STATUS_EVERY_S = 1.0
 PROBE_DRAIN_S = 10.0
-
-
-@dataclass(slots=True)
-class Told:
-    """What the load generator has last told, of the whole run: the guards are ours, the counts are its."""
-
-    cloud: int = 0  # answers of a cloud tier: they cost money
-    good: int = 0
-    bad: int = 0
 
 
 class Conduct:
@@ -58,7 +49,7 @@ class Conduct:
         journal: Journal,
         clock: Clock,
         stop: Stop,
-        say: Callable[[dict[str, Any]], None],
+        say: Callable[[Message], None],
         duration_s: float | None,
         restore_within_s: float,
         without_reaper: bool,
@@ -75,7 +66,7 @@ class Conduct:
         self._clouds = {t.name for t in topology.tiers if t.cloud}
         self._shown = [GATEWAY] if topology.gateway.health else []
         self._shown += [t.name for t in topology.tiers if not t.cloud]
-        self.told = Told()
+        self._counts = Counts(0, 0, 0)  # of the load generator
         self.gateway_versions: dict[
             str, int
         ] = {}  # version → the probe's answers that named it, when it has ended
@@ -91,6 +82,10 @@ class Conduct:
         )  # moves that are looked for, and not hurried for any more
         self._trial = 0
         self._started_at = 0.0
+
+    def count(self, counts: Counts) -> None:
+        """What the load generator has counted."""
+        self._counts = counts
 
     def run(self) -> int:
         """Exit codes of design section 5. Raises Refusal before anything was touched."""
@@ -120,7 +115,7 @@ class Conduct:
             restore_within_s=self._restore_within_s, stack=self._topology,
         )  # fmt: skip
         self._started_at = clock.now()
-        self._say({"kind": "ready", "started_at": self._started_at, "total_s": self._total_s()})
+        self._say(Ready(self._started_at, self._total_s()))
         over = threading.Event()
         watch = threading.Thread(target=self._watch, args=(over,), name="status", daemon=True)
         self._health.start()
@@ -137,7 +132,7 @@ class Conduct:
             watch.join()
             self._recording.close()
             guarding.leave()
-        self._say({"kind": "end", "reason": stop.reason, "not_restored": not_restored})
+        self._say(End(stop.reason, not_restored))
         if not_restored:
             aloud.err(guarding.goes_on)
             return EXIT_NOT_RESTORED
@@ -219,8 +214,10 @@ class Conduct:
                 self._answered.returned(event.target)
                 self._open.discard(event.target)
         self._say(
-            {"kind": "event", "at": event.at, "step": event.step, "target": event.target, "move": event.move, "stage": event.stage,
-             "error": event.error, "detail": event.detail, "note": _note(event.detail or {})}
+            FaultEvent(
+                event.at, event.step, event.target, event.move, event.stage, event.error, event.detail,
+                _note(event.detail or {}),
+            )
         )  # fmt: skip
 
     def _keep_ask(self, ask: Ask) -> None:
@@ -235,21 +232,20 @@ class Conduct:
     def _watch(self, over: threading.Event) -> None:
         while not over.wait(STATUS_EVERY_S):
             now = self._clock.now()
-            used = self._probe_cloud + self.told.cloud
+            used = self._probe_cloud + self._counts.cloud
             too_many = too_many_cloud_answers(used, self._timeline.max_cloud_answers, self._trial)
             if too_many is not None:
                 self._stop.set(too_many)
             self._abort_when(now)
             with self._probe.lock:
-                status = {
-                    "kind": "status",
-                    "at": now,
-                    "elapsed_s": now - self._started_at,
-                    "total_s": self._total_s(),
-                    "trial": self._trial,
-                    "up": {name: self._up(name) for name in self._shown},
-                    "probe": self._answered.status(now),
-                }
+                status = Status(
+                    at=now,
+                    elapsed_s=now - self._started_at,
+                    total_s=self._total_s(),
+                    trial=self._trial,
+                    up={name: self._up(name) for name in self._shown},
+                    probe=self._answered.status(now),
+                )
             self._say(status)
 
     def _abort_when(self, now: float) -> None:
@@ -257,7 +253,7 @@ class Conduct:
             return
         with self._probe.lock:
             waiting_ms = [(now - at) * 1000 for at in self._probe.waiting_since()]
-            self._guard.told(now, self.told.good, self.told.bad)
+            self._guard.told(now, self._counts.good, self._counts.bad)
             why = self._guard.why(now, waiting_ms)
         if why is not None:
             self._stop.set(f"guard: {why}")
@@ -277,18 +273,22 @@ def _note(detail: dict[str, Any]) -> str | None:
     return detail.get("missing") or detail.get("fewer")
 
 
-def leash(stop: Stop, told: Told) -> threading.Thread:
-    """Read the parent's lines until its end of file: that is the leash, and it means mend and leave."""
+def leash(stop: Stop, count: Callable[[Counts], None]) -> threading.Thread:
+    """Read the parent's messages until its end of file: that is the leash, and it means restore and exit."""
 
     lines = own_stdin()
 
     def follow() -> None:
         for line in lines:
+            if not line.endswith("\n"):  # cut off by the parent's end
+                break
             try:
-                said = json.loads(line)
-                told.cloud, told.good, told.bad = int(said["cloud"]), int(said["good"]), int(said["bad"])
-            except (ValueError, KeyError, TypeError):
-                continue  # a line that was cut off; the next one is whole
+                message = messages.read(line)
+                if not isinstance(message, Counts):
+                    raise BadMessage(f"{message.kind!r} is no message of a load generator")
+                count(message)
+            except BadMessage as e:  # guards that rest on no counts would let everything pass
+                stop.set(f"error: from the load generator: {e}")
         stop.set("leash: the load generator has gone, or lets go")
 
     thread = threading.Thread(target=follow, name="leash", daemon=True)

@@ -17,14 +17,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, TextIO
+from dataclasses import asdict
+from typing import TextIO
 
 from chaos.deputy import Deputy
-from chaos.journal import Journal, Undo
+from chaos.journal import Journal, Undo, from_json
 from chaos.retry import words
 from chaos.stdin import own_stdin
-from contract import topology
+from contract import messages, topology
 from contract.clock import Clock
+from contract.messages import Armed, Closed, Listening, Log, Message, NotArmed, Open, UnderTest
 from contract.refusal import EXIT_NOT_RESTORED, EXIT_PASS
 from contract.topology import Topology
 
@@ -35,14 +37,12 @@ BY = "guardian"
 Key = tuple[str | None, str, str]
 
 
-def stack_line(stack: Topology) -> str:
-    """What the controller says first of all: the stack under test, by which a restore is verified. Keys are references."""
-    return json.dumps({"stack": topology.dump(stack)})
+def under_test(stack: Topology) -> UnderTest:
+    return UnderTest(topology.dump(stack))
 
 
-def open_line(undo: Undo) -> str:
-    """What the controller says before it injects, and when the record's deadline has moved."""
-    return json.dumps({"open": json.loads(undo.to_json())})
+def opening(undo: Undo) -> Open:
+    return Open(asdict(undo))
 
 
 def mark(undo: Undo) -> str:
@@ -50,9 +50,8 @@ def mark(undo: Undo) -> str:
     return f"{undo.target_handle}, {undo.step} #{undo.trial}"
 
 
-def close_line(undo: Undo) -> str:
-    """What it says after the verified restore."""
-    return json.dumps({"close": undo.key})
+def closing(undo: Undo) -> Closed:
+    return Closed(*undo.key)
 
 
 class Guardian:
@@ -62,7 +61,7 @@ class Guardian:
         self,
         journal: Journal,
         clock: Clock,
-        answer: Callable[[dict[str, Any]], None] | None = None,
+        answer: Callable[[Message], None] | None = None,
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
         """`answer`: by default a line on standard output."""
@@ -83,7 +82,7 @@ class Guardian:
     def follow(self, lines: Iterable[str]) -> int:
         """The controller's lines, to their end; returns the exit code. Nothing here is a process's own."""
         threading.Thread(target=self._read, args=(lines,), daemon=True).start()
-        self._answer({"ready": "the clock may start"})
+        self._answer(Listening())
         while True:
             try:
                 line = self._lines.get(timeout=LOOK_EVERY_S)
@@ -92,7 +91,10 @@ class Guardian:
                 continue
             if line is None:
                 break
-            self._hear(json.loads(line))
+            try:
+                self._hear(messages.read(line))
+            except ValueError as e:  # what is armed already must not lose its guardian
+                self._log(f"from the controller: {e}")
         for key in list(self._open):
             self._mend(key)
         for thread in self._mending:
@@ -105,23 +107,28 @@ class Guardian:
                 self._lines.put(line)
         self._lines.put(None)
 
-    def _hear(self, said: dict[str, Any]) -> None:
-        if "stack" in said:
-            self._stack = topology.read_text(said["stack"])
-            return
-        if "close" in said:
-            self._open.pop(_key(said["close"]), None)
-            return
-        undo = Undo(**said["open"])
+    def _hear(self, message: Message) -> None:
+        """Raises ValueError where it is none for a guardian."""
+        match message:
+            case UnderTest():
+                self._stack = topology.read_text(message.topology)
+            case Closed():
+                self._open.pop((message.cluster, message.of, message.handle), None)
+            case Open():
+                self._arm(from_json(json.dumps(message.undo)))
+            case _:
+                raise ValueError(f"{message.kind!r} is no message for a guardian")
+
+    def _arm(self, undo: Undo) -> None:
         of = mark(undo)
         deputy = Deputy(undo, BY, self._clock, self._log, self._journal, stack=self._stack, wait=self._wait)
         try:
             deputy.connect()
         except Exception as e:  # also a mistake of ours: what is armed already must not lose its guardian
-            self._answer({"of": of, "why": words(e)})
+            self._answer(NotArmed(of, words(e)))
             return
         self._open[undo.key] = (undo, deputy)
-        self._answer({"of": of})
+        self._answer(Armed(of))
 
     def _mend_overdue(self) -> None:
         for key, (undo, _) in list(self._open.items()):
@@ -152,12 +159,7 @@ class Guardian:
     def _log(self, line: str) -> None:
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         sys.stderr.write(f"{at} [{os.getpid()}] {line}\n")
-        self._answer({"log": line})
-
-
-def _key(said: list[Any]) -> Key:
-    cluster, kind, handle = said
-    return cluster, kind, handle
+        self._answer(Log(line))
 
 
 class Bounded(io.TextIOBase):
@@ -177,9 +179,9 @@ class Bounded(io.TextIOBase):
         return len(text)
 
 
-def _answer(line: dict[str, Any]) -> None:
+def _answer(message: Message) -> None:
     try:
         # In one piece, since several threads answer; and past the buffer, which would keep what could not be sent.
-        os.write(sys.stdout.fileno(), (json.dumps(line) + "\n").encode())
+        os.write(sys.stdout.fileno(), (messages.write(message) + "\n").encode())
     except OSError:
         pass  # the controller is gone; the end of file comes next

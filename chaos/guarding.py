@@ -7,14 +7,15 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from chaos import aloud
 from chaos.fault import CannotInject
-from chaos.guardian import TRY_S, close_line, mark, open_line, stack_line
+from chaos.guardian import TRY_S, closing, mark, opening, under_test
 from chaos.journal import Undo, default_folder
 from chaos.stop import Stop
 from contract.leash import Leashed
+from contract.messages import Armed, BadMessage, Listening, Log, NotArmed
 from contract.refusal import Refusal
 from contract.topology import Topology
 
@@ -37,36 +38,42 @@ class Guarding:
         self._log = GuardianLog(default_folder().with_name("guardian.log"))
         self._guardian = Leashed([sys.executable, "-m", "chaos", "guardian"], self._log.opened())
         self._log.close()
-        self._guardian.tell(stack_line(stack))
-        self._answers: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._guardian.send(under_test(stack))
+        self._answers: queue.Queue[Armed | NotArmed | None] = queue.Queue()  # None: it is gone
         self._lock = threading.Lock()  # one question at a time: the answers carry no number
         self._leaving = False
 
     def ready(self) -> None:
         """Returns when it can be armed at once. Raises Refusal."""
-        if self._guardian.first() is None:
+        try:
+            first = self._guardian.message()
+        except BadMessage as e:
+            raise Refusal(f"the guardian did not start: {e}") from None
+        if not isinstance(first, Listening):
             raise Refusal(f"the guardian did not start: {self._log.last_words()}")
         threading.Thread(target=self._watch, name="guardian", daemon=True).start()
 
     def arm(self, undo: Undo) -> None:
         """Returns when the guardian holds the undo record. Raises CannotInject."""
         with self._lock:
-            self._guardian.tell(open_line(undo))
+            self._guardian.send(opening(undo))
             until = time.monotonic() + ARMED_WITHIN_S
             while True:
                 try:
                     answer = self._answers.get(timeout=max(0.0, until - time.monotonic()))
                 except queue.Empty:
                     raise CannotInject(f"the guardian did not answer within {ARMED_WITHIN_S:.0f} s") from None
-                if answer.get("of") in (mark(undo), None):  # else a late one, to a question that was given up
+                if answer is None or answer.of == mark(
+                    undo
+                ):  # else a late one, to a record that was given up
                     break
-        if answer.get("of") is None or "why" in answer:
-            raise CannotInject(f"the guardian is not armed: {answer.get('why', 'it is gone')}")
+        if not isinstance(answer, Armed):
+            raise CannotInject(f"the guardian is not armed: {answer.why if answer else 'it is gone'}")
 
     def disarm(self, undo: Undo) -> None:
         """After the verified restore."""
         with self._lock:
-            self._guardian.tell(close_line(undo))
+            self._guardian.send(closing(undo))
 
     def leave(self) -> None:
         """Let go: it ends at once where nothing is open, and goes on trying where something is."""
@@ -82,16 +89,30 @@ class Guarding:
         )
 
     def _watch(self) -> None:
-        for answer in self._guardian.lines():
-            if "log" in answer:
-                aloud.err(f"guardian: {answer['log']}")
-            else:
-                self._answers.put(answer)
+        while self._heard():
+            pass
         self._guardian.wait()
-        self._answers.put({})
+        self._answers.put(None)
         if not self._leaving:
             aloud.err(f"the guardian has died; its log: {self._log.path}")
             self._stop.set("error: the guardian has died")
+
+    def _heard(self) -> bool:
+        """Whether there was a message. After a wrong one the next is read all the same: a guardian must not wait for a reader."""
+        try:
+            match message := self._guardian.message():
+                case None:
+                    return False
+                case Log():
+                    aloud.err(f"guardian: {message.line}")
+                case Armed() | NotArmed():
+                    self._answers.put(message)
+                case _:
+                    raise BadMessage(f"{message.kind!r} is no message of a guardian")
+        except BadMessage as e:
+            aloud.err(f"guardian: {e}")
+            self._stop.set(f"error: from the guardian: {e}")
+        return True
 
 
 class GuardianLog:

@@ -1,5 +1,6 @@
 """How long the probe had no answer after an inject, right now: a number of the live line, which no report has."""
 
+from contract.messages import ProbeWait
 from contract.records import GATEWAY, Ask, Outcome
 
 
@@ -35,15 +36,11 @@ class AnswerWatch:
         self.answered_s = ask.sent_at + ask.first_ms / 1000 - at
         self._commanded_at = None
 
-    def status(self, now: float) -> dict[str, object] | None:
-        """What the live line is told: the inject's target, by whom an answer counts, and the seconds, ended or not. None: no inject yet."""
+    def status(self, now: float) -> ProbeWait | None:
+        """For the live line. None: no inject yet."""
         if self.target is None:
             return None
         running = self._commanded_at is not None
         since_s = now - self._commanded_at if self._commanded_at is not None else self.answered_s
-        return {
-            "target": self.target,
-            "of_gateway": self.target == GATEWAY,
-            "s": since_s,
-            "answered": not running,
-        }
+        assert since_s is not None, "an answer has ended the wait"
+        return ProbeWait(self.target, self.target == GATEWAY, since_s, answered=not running)

@@ -1,4 +1,4 @@
-"""A process of another wing, started and held on a leash: it speaks JSON lines, it leaves at its end of file.
+"""A process of another wing, started and held on a leash: it sends messages, a line each, and leaves at its end of file.
 
 When this process is gone, however it went, the kernel closes the pipe, and that is the end of file.
 """
@@ -7,6 +7,9 @@ import json
 import subprocess
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
+
+from contract import messages
+from contract.messages import Message
 
 
 class Leashed:
@@ -26,19 +29,29 @@ class Leashed:
         self.pid = self._child.pid
 
     def first(self) -> dict[str, Any] | None:
-        """Its first line; None: it ended without one."""
+        """The first line of an embedded stack, which sends no other; None: it ended without one."""
         line = self._from.readline()
         return json.loads(line) if line else None
 
-    def lines(self) -> Iterator[dict[str, Any]]:
-        """What it says from now on, until it ends."""
-        for line in self._from:
-            yield json.loads(line)
+    def message(self) -> Message | None:
+        """Its next message; None: it has ended. Raises BadMessage."""
+        line = self._from.readline()
+        return messages.read(line) if line.endswith("\n") else None
 
-    def tell(self, line: str) -> None:
-        """Say one line; a child that has ended does not hear it."""
+    def messages(self) -> Iterator[Message]:
+        """Its messages from now on, until it ends: a line that its end has cut off is none. Raises BadMessage."""
+        while (message := self.message()) is not None:
+            yield message
+
+    def drain(self) -> None:
+        """Read all that is left until it ends, and drop it: it must not wait for a reader."""
+        for _ in self._from:
+            pass
+
+    def send(self, message: Message) -> None:
+        """Send one message; a child that has ended does not get it."""
         try:
-            self._to.write(line + "\n")
+            self._to.write(messages.write(message) + "\n")
             self._to.flush()
         except (OSError, ValueError):
             pass

@@ -1,16 +1,16 @@
 """The one live line of a run: where it stands, which tiers are up, who served, what went wrong, how long it took. Pure."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from contract.duration import text
+from contract.messages import FaultEvent, ProbeWait, Status
 from scenarios.gateway.tally import Snapshot
 
 _BAR = 20  # characters
 
 
 def live_line(
-    status: Mapping[str, Any],
+    status: Status | None,
     now: Snapshot,
     before: Snapshot,
     seconds: float,
@@ -18,7 +18,7 @@ def live_line(
     started_at: float,
     restoring: str = "",
 ) -> str:
-    """`status` as chaos last told it, empty where there is none; the two snapshots are `seconds` apart; `width`: of the terminal, None: a log;
+    """`status`: the latest of chaos, None where there is none; the two snapshots are `seconds` apart; `width`: of the terminal, None: a log;
     `restoring`: what `Restoring` says.
 
     What bears a word of the report is counted as the report counts it: times since the run's start (`started_at`), `wanted`,
@@ -26,19 +26,19 @@ def live_line(
     who answered them well. What was asked otherwise (straight to a tier, pairs for the overhead) stands apart.
     """
     parts = []
-    if status.get("total_s"):
-        elapsed = status["at"] - started_at
-        total = elapsed - status["elapsed_s"] + status["total_s"]
+    if status is not None and status.total_s:
+        elapsed = status.at - started_at
+        total = elapsed - status.elapsed_s + status.total_s
         bar = "" if width is None else f"{_bar(elapsed / total)} "
         parts.append(f"{bar}{_minutes(elapsed)}/{_minutes(total)}")
-    parts.append(" ".join(f"{tier} {_state(up)}" for tier, up in status.get("up", {}).items()))
+    parts.append(" ".join(f"{tier} {_state(up)}" for tier, up in (status.up if status else {}).items()))
     parts.append(restoring)
     parts.append(f"{_asked(now, before, seconds)}, {now.in_flight} in flight")
     served = " ".join(f"{tier} {count}" for tier, count in sorted(now.served.items()))
     parts.append(f"users: {', '.join(filter(None, [served, _failed(now.users) or 'no errors']))}")
     others = _failed(now.others)
     parts.append(f"direct and overhead: {others}" if others else "")
-    parts.append(_probe(status.get("probe")))
+    parts.append(_probe(status.probe if status else None))
     line = " │ ".join(p for p in parts if p)
     return line if width is None else line[: max(1, width - 1)]
 
@@ -51,16 +51,16 @@ class Restoring:
             tuple[str, str], tuple[float, str]
         ] = {}  # (step, target) → since when, what is missing
 
-    def heard(self, said: Mapping[str, Any]) -> None:
+    def heard(self, said: FaultEvent) -> None:
         """One event of chaos."""
-        key = said["step"], said["target"]
+        key = said.step, said.target
         if _is_waiting_restore(said):
-            detail = said.get("detail") or {}
+            detail = said.detail or {}
             self._waiting[key] = (
-                said["at"] - (detail.get("waited_s") or 0.0),
+                said.at - (detail.get("waited_s") or 0.0),
                 str(detail.get("missing") or ""),
             )
-        elif said["stage"] in ("effective", "fail") or said["move"] != "mend":
+        elif said.stage in ("effective", "fail") or said.move != "mend":
             self._waiting.pop(key, None)
 
     def told(self, now: float) -> str:
@@ -70,8 +70,8 @@ class Restoring:
         )
 
 
-def _is_waiting_restore(said: Mapping[str, Any]) -> bool:
-    return bool(said["move"] == "mend" and said["stage"] == "waiting")
+def _is_waiting_restore(said: FaultEvent) -> bool:
+    return said.move == "mend" and said.stage == "waiting"
 
 
 def _restoring(target: str, waited_s: float, missing: str) -> str:
@@ -80,30 +80,30 @@ def _restoring(target: str, waited_s: float, missing: str) -> str:
     return f"{target}: restoring, {text(max(1, whole))}" + (f": {missing}" if missing else "")
 
 
-def _probe(found: Mapping[str, Any] | None) -> str:
+def _probe(found: ProbeWait | None) -> str:
     """How long after an inject the probe had an answer again; no number of the report, so none of its words."""
     if found is None:
         return ""
-    by = "" if found["of_gateway"] else " by another tier"
-    if found["answered"]:
-        return f"probe answered{by} {found['s']:.2f} s after inject {found['target']}"
-    return f"probe not answered{by} for {found['s']:.1f} s since inject {found['target']}"
+    by = "" if found.of_gateway else " by another tier"
+    if found.answered:
+        return f"probe answered{by} {found.s:.2f} s after inject {found.target}"
+    return f"probe not answered{by} for {found.s:.1f} s since inject {found.target}"
 
 
-def move_line(said: Mapping[str, Any], started_at: float) -> str | None:
+def move_line(said: FaultEvent, started_at: float) -> str | None:
     """One stage of a move as chaos told it: `01:23 gaming-mode: inject vllm: effective`, at its time since the run's start; None: only its begin."""
-    if said["stage"] == "begin" and not said["error"]:
+    if said.stage == "begin" and not said.error:
         return None
-    detail = said.get("detail") or {}
-    if _is_waiting_restore(said) and not said["error"]:
-        waited = _restoring(said["target"], detail.get("waited_s") or 0.0, str(detail.get("missing") or ""))
-        return f"{_minutes(said['at'] - started_at)} {said['step']}: {waited}"
-    note = said.get("note")
-    if said["move"] == "mend" and detail.get("answered") == "unknown":
+    detail = said.detail or {}
+    if _is_waiting_restore(said) and not said.error:
+        waited = _restoring(said.target, detail.get("waited_s") or 0.0, str(detail.get("missing") or ""))
+        return f"{_minutes(said.at - started_at)} {said.step}: {waited}"
+    note = said.note
+    if said.move == "mend" and detail.get("answered") == "unknown":
         note = f"not verified by an answer: {detail.get('unanswered') or 'no request was sent'}"
-    stage = f"{said['stage']} ({note})" if note else said["stage"]
-    what = f"{said['step']}: {said['move']} {said['target']}: {said['error'] or stage}"
-    return f"{_minutes(said['at'] - started_at)} {what}"
+    stage = f"{said.stage} ({note})" if note else said.stage
+    what = f"{said.step}: {said.move} {said.target}: {said.error or stage}"
+    return f"{_minutes(said.at - started_at)} {what}"
 
 
 def _asked(now: Snapshot, before: Snapshot, seconds: float) -> str:

@@ -2,11 +2,10 @@
 
 import shutil
 import sys
-from collections.abc import Mapping
-from typing import Any
 
 import gevent
 
+from contract.messages import FaultEvent
 from scenarios.gateway.live import live_line, move_line
 from scenarios.run.context import RunContext
 
@@ -19,7 +18,7 @@ def shown(line: str, terminal: bool) -> str:
     return f"{_ERASE}{line}" if terminal else line
 
 
-def print_event(event: Mapping[str, Any], started_at: float) -> None:
+def print_event(event: FaultEvent, started_at: float) -> None:
     line = move_line(event, started_at)
     if line is not None:
         print(shown(line, sys.stdout.isatty()), flush=True)

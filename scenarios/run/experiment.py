@@ -1,12 +1,12 @@
 """What a run is made for while its users send requests: chaos runs a timeline, or a search looks for a rate."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import gevent.event
 
+from contract.messages import Status
 from scenarios.gateway.live import Restoring
 from scenarios.run.verdict import Verdict
 
@@ -15,7 +15,7 @@ from scenarios.run.verdict import Verdict
 class Progress:
     """What an experiment has reported so far."""
 
-    status: Mapping[str, Any] = field(default_factory=dict)
+    status: Status | None = None  # the latest
     restoring: Restoring = field(default_factory=Restoring)
     end_reason: str | None = None  # None: it ended by itself, or goes on
 

@@ -1,16 +1,14 @@
 """The chaos process of a run: started, followed, sent the counts that its guards rest on, stopped."""
 
 import argparse
-import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import gevent.event
 
 from contract.leash import Leashed
+from contract.messages import BadMessage, Counts, End, FaultEvent, Message, Ready, Refused, Status
 from contract.refusal import Refusal
 from contract.topology import Topology
 from scenarios.gateway.tally import Snapshot
@@ -19,15 +17,6 @@ from scenarios.run.verdict import Verdict
 
 QUIET_BEFORE_FAULT_S = 5.0
 """From then on the probe sends requests more often, which would weigh on the pairs of the scenario overhead."""
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Of the whole run so far: answers of cloud tiers, and the users' good and bad requests."""
-
-    cloud: int
-    good: int
-    bad: int
 
 
 def argv(run: Path, topology: Path, timeline: Path, options: argparse.Namespace) -> list[str]:
@@ -70,7 +59,7 @@ class Chaos:
         self,
         argv: Sequence[str],
         counts: Callable[[], Counts],
-        on_event: Callable[[Mapping[str, Any]], None],
+        on_event: Callable[[FaultEvent], None],
         launch: Callable[[Sequence[str]], Leashed] = Leashed,
     ) -> None:
         self.progress = Progress()
@@ -81,36 +70,45 @@ class Chaos:
     def start(self) -> float:
         """When its clock started. Raises Refusal; the process has ended then."""
         self._process = process = self._launch(self._argv)
-        ready = process.first()
-        if ready is None or ready["kind"] == "refused":
-            code = process.wait()
-            raise Refusal(
-                ready["why"] if ready else f"chaos did not start (exit {code}); the line above says why"
-            )
-        return float(ready["started_at"])
+        why = "the line above says why"
+        try:
+            first = process.message()
+        except BadMessage as e:
+            first, why = None, str(e)
+        if isinstance(first, Ready):
+            return first.started_at
+        process.let_go()
+        process.drain()
+        code = process.wait()
+        if isinstance(first, Refused):
+            raise Refusal(first.why)
+        raise Refusal(f"chaos did not start (exit {code}); {why}")
 
     def follow(self) -> None:
-        """Read what it reports until it has ended."""
+        """Read what it reports until it has ended. Raises BadMessage; it has ended then, too."""
         process = self._process
         assert process is not None, "chaos is started before it is followed"
         try:
-            for message in process.lines():
+            for message in process.messages():
                 self._take(process, message)
-        finally:  # whatever was wrong with a line: what waits for its end must not wait for ever
+        finally:  # whatever was wrong with a message: what waits for its end must not wait for ever
             process.let_go()
+            process.drain()
             self.over.set(process.wait())
 
-    def _take(self, process: Leashed, message: Mapping[str, Any]) -> None:
-        match message["kind"]:
-            case "status":
+    def _take(self, process: Leashed, message: Message) -> None:
+        match message:
+            case Status():
                 self.progress.status = message
                 # Chaos has the guards; the counts that they rest on are here.
-                process.tell(json.dumps(asdict(self._counts())))
-            case "end":
-                self.progress.end_reason = message["reason"]
-            case "event":
+                process.send(self._counts())
+            case End():
+                self.progress.end_reason = message.reason
+            case FaultEvent():
                 self.progress.restoring.heard(message)
                 self._on_event(message)
+            case _:
+                raise BadMessage(f"{message.kind!r} is no message of a chaos process that has started")
 
     def stop(self) -> None:
         """Its end of file: it restores now."""

@@ -10,6 +10,7 @@ import gevent
 
 from contract.counters import BEFORE
 from contract.leash import Leashed
+from contract.messages import BadMessage
 from contract.refusal import EXIT_BAD_INPUT, EXIT_UNKNOWN, Refusal
 from contract.run import ABORTED, Run
 from scenarios.gateway import counters
@@ -206,7 +207,11 @@ class RunLifecycle:
             context.greenlets.append(gevent.spawn(users.follow, self._shape, self._load))
 
     def _follow_chaos(self, chaos: faults.Chaos) -> None:
-        chaos.follow()
+        try:
+            chaos.follow()
+        except BadMessage as e:
+            self._break_off(f"error: from chaos: {e}")
+            return
         self._stop(quit=self._options.headless)
         if self._options.autostart and not self._options.headless:
             self._autoquit()

@@ -5,9 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from chaos.conduct import Conduct
+from chaos.conduct import Conduct, leash
 from chaos.live import AnswerWatch
 from chaos.metronome import FAST_S, SETTLED_ANSWERS, Metronome
+from chaos.stop import Stop
+from contract.messages import Counts, Log, write
 from contract.records import Event
 
 
@@ -64,4 +66,26 @@ def test_a_move_that_is_waited_for_does_not_keep_the_probe_fast_and_does_not_end
 )
 def test_what_is_waited_for_is_told_with_the_stage(conduct, detail, note):
     tell(conduct, "commanded", detail=detail)
-    assert conduct.said[-1]["note"] == note
+    assert conduct.said[-1].note == note
+
+
+GONE = "leash: the load generator has gone, or lets go"
+
+
+@pytest.mark.parametrize(
+    ("last", "reason"),
+    [
+        ([], GONE),
+        (['{"kind": "counts", "clo'], GONE),  # cut off by its end
+        (['{"kind": "counts", "clo\n'], "error: from the load generator: no message: Invalid JSON"),
+        (['{"kind": "counts", "cloud": 1}\n'], "error: from the load generator: no message: counts.good: Field required"),
+        ([write(Log("a line")) + "\n"], "error: from the load generator: 'log' is no message of a load generator"),
+    ],
+)  # fmt: skip
+def test_what_the_load_generator_sends_are_counts_and_its_end_is_a_stop(monkeypatch, last, reason):
+    lines = [write(counts) + "\n" for counts in (Counts(1, 2, 3), Counts(2, 3, 4))] + last
+    monkeypatch.setattr("chaos.conduct.own_stdin", lambda: iter(lines))
+    found, stop = [], Stop()
+    leash(stop, found.append).join(10)
+    assert found == [Counts(1, 2, 3), Counts(2, 3, 4)]
+    assert stop.reason.startswith(reason)

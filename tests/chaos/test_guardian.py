@@ -20,10 +20,12 @@ from aiohttp import web
 
 from chaos import faults, guardian, lease
 from chaos.cluster import process_gone
-from chaos.guardian import Bounded, Guardian, close_line, mark, open_line, stack_line
+from chaos.fault import CannotInject
+from chaos.guardian import Bounded, Guardian, closing, mark, opening, under_test
 from chaos.guarding import LOG_MOST, GuardianLog, Guarding
 from chaos.journal import Journal, Undo, default_folder
 from chaos.stop import SIGNALS, Stop
+from contract.messages import Armed, Counts, Listening, Log, Message, NotArmed, Open, write
 from contract.refusal import Refusal
 from contract.topology import Topology
 from tests.chaos.passing import Ahead, Passing
@@ -110,7 +112,7 @@ class Alone:
 
     def __init__(self, journal: Journal, time: Any) -> None:
         self._said: queue.Queue[str] = queue.Queue()
-        self._answers: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._answers: queue.Queue[Message] = queue.Queue()
         self._guardian = Guardian(
             journal, time, self._answers.put, time.wait if isinstance(time, Passing) else time.sleep
         )
@@ -118,25 +120,28 @@ class Alone:
 
     def __enter__(self) -> "Alone":
         self._thread.start()
-        assert "ready" in self.answer()
+        assert self.answer() == Listening()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.leave()
 
-    def say(self, line: str) -> None:
+    def say(self, message: Message) -> None:
+        self.say_line(write(message) + "\n")
+
+    def say_line(self, line: str) -> None:
         self._said.put(line)
 
-    def answer(self) -> dict[str, Any]:
+    def answer(self) -> Message:
         return self._answers.get(timeout=20)
 
     def arm(self, undo: Undo) -> None:
-        self.say(open_line(undo) + "\n")
-        assert self.answer() == {"of": mark(undo)}
+        self.say(opening(undo))
+        assert self.answer() == Armed(mark(undo))
 
     def end(self) -> None:
         """The controller is gone."""
-        self.say("")
+        self.say_line("")
 
     def leave(self) -> int:
         """Returns when the guardian has left, with its exit code."""
@@ -198,7 +203,7 @@ def test_what_is_open_when_its_controller_ends_is_mended_and_what_was_closed_is_
     opened, closed = taken("opened"), taken("closed")
     alone.arm(opened)
     alone.arm(closed)
-    alone.say(close_line(closed) + "\n")
+    alone.say(closing(closed))
     assert alone.leave() == 0
     assert (is_(opened), is_(closed)) == (UP, DOWN)
     assert journal.records() == [closed]
@@ -228,17 +233,33 @@ def test_a_target_that_is_another_runs_by_now_is_left_to_it(alone, taken, journa
 def test_a_record_that_it_cannot_act_on_is_told_and_costs_the_others_nothing(alone, taken):
     undo = taken("a")
     for one in (undo, replace(undo, fault="no_such_fault", handle="another")):
-        alone.say(open_line(one) + "\n")
+        alone.say(opening(one))
         answer = alone.answer()
-        assert answer["of"] == mark(one)
-        assert ("why" in answer) == (one is not undo)
+        assert answer.of == mark(one)
+        assert isinstance(answer, Armed if one is undo else NotArmed)
+    assert alone.leave() == 0
+    assert is_(undo) == UP
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["nonsense\n", '{"kind": "opne"}\n', write(Counts(1, 2, 3)) + "\n", write(Open({"run": "r"})) + "\n"],
+    ids=["no JSON", "an unknown kind", "another's message", "no undo record"],
+)
+def test_a_line_that_cannot_be_is_told_and_costs_what_is_armed_nothing(alone, taken, line):
+    undo = taken("a")
+    alone.arm(undo)
+    alone.say_line(line)
+    answer = alone.answer()
+    assert isinstance(answer, Log)
+    assert answer.line.startswith("from the controller: ")
     assert alone.leave() == 0
     assert is_(undo) == UP
 
 
 def test_a_line_that_was_torn_by_its_controllers_end_arms_nothing(alone, taken):
     undo = taken("a")
-    alone.say(open_line(undo))
+    alone.say_line(write(opening(undo)))
     assert alone.leave() == 0
     assert is_(undo) == DOWN
 
@@ -266,7 +287,7 @@ def test_an_inject_that_arrives_after_its_controller_died_is_found_and_mended(st
     until(lambda: held, "the inject is on its way")
     time.stand_still()
     with Alone(journal, time) as alone:
-        alone.say(stack_line(stand.topology()) + "\n")
+        alone.say(under_test(stand.topology()))
         alone.arm(undo)
         alone.end()
         until(lambda: "effective" in stages(tmp_path), "it is as it was, so far")
@@ -314,14 +335,37 @@ def _pipe(to: str) -> int | None:
     return int(to.removeprefix("pipe:[")[:-1]) if to.startswith("pipe:[") else None
 
 
-def test_a_guardian_that_does_not_start_says_why_to_the_controller(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("echo 'no module named chaos' >&2; exit 1", "no module named chaos"),
+        ("echo nonsense", "no message: Invalid JSON"),
+    ],
+)
+def test_a_guardian_that_does_not_start_says_why_to_the_controller(tmp_path, monkeypatch, script, words):
+    with pytest.raises(Refusal, match=f"the guardian did not start: {words}"):
+        guarding_by(script, tmp_path, monkeypatch).ready()
+
+
+def guarding_by(script: str, tmp_path: Path, monkeypatch) -> Guarding:
+    """With a shell script for a guardian."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     program = tmp_path / "python"
-    program.write_text("#!/bin/sh\necho 'no module named chaos' >&2\nexit 1\n")
+    program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
-    with pytest.raises(Refusal, match="the guardian did not start: no module named chaos"):
-        Guarding(Stop(), small_topology()).ready()
+    return Guarding(Stop(), small_topology())
+
+
+def test_a_guardian_s_message_that_cannot_be_is_an_error_and_arms_nothing(tmp_path, monkeypatch, taken):
+    lines = f"echo '{write(Listening())}'; echo '{write(Counts(1, 2, 3))}'; cat >/dev/null"
+    guarding = guarding_by(lines, tmp_path, monkeypatch)
+    guarding.ready()
+    until(lambda: guarding._stop.reason, "the controller stops")
+    assert guarding._stop.reason == "error: from the guardian: 'counts' is no message of a guardian"
+    guarding.leave()
+    with pytest.raises(CannotInject, match="the guardian is not armed: it is gone"):
+        guarding.arm(taken("a"))
 
 
 def test_the_log_of_guardians_is_bounded_and_a_disk_that_takes_none_keeps_nobody_from_starting(tmp_path):

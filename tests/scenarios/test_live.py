@@ -1,16 +1,20 @@
 """What the live line says of a run, and that the report of the same run says the same under the same word."""
 
+from dataclasses import replace
+
 import pytest
 
 from analysis import frames, metrics
 from analysis.evidence import Evidence
 from analysis.metrics import PROBES
 from chaos.live import AnswerWatch
+from contract.messages import FaultEvent, ProbeWait, Status
 from contract.records import Lane, Outcome
 from scenarios.gateway.live import Restoring, live_line, move_line
 from scenarios.gateway.tally import Snapshot, Tallies, Tally
 from tests.synthetic import START, Hole, make, three_tier
 
+STATUS = Status(at=START, elapsed_s=0.0, total_s=0.0, trial=1, up={}, probe=None)
 BEFORE = Snapshot(wanted=100, asked=100, capped=0, in_flight=0, by_outcome={}, by_tier={})
 
 
@@ -25,7 +29,7 @@ BEFORE = Snapshot(wanted=100, asked=100, capped=0, in_flight=0, by_outcome={}, b
 def test_wanted_is_said_where_it_was_not_delivered(wanted, asked, capped, said):
     counts = ({"ok": asked}, {"vllm": asked}) * 2
     now = Snapshot(wanted, asked, capped, 3, *counts)
-    assert live_line({}, now, BEFORE, 5.0, None, START) == f"{said} │ users: vllm {asked}, no errors"
+    assert live_line(None, now, BEFORE, 5.0, None, START) == f"{said} │ users: vllm {asked}, no errors"
 
 
 def test_what_was_asked_straight_of_a_tier_that_is_away_is_no_error_of_users():
@@ -33,7 +37,7 @@ def test_what_was_asked_straight_of_a_tier_that_is_away_is_no_error_of_users():
         100, 100, 0, 0, {"ok": 88, "refused": 9, "cut": 3}, {"vllm": 91}, {"ok": 60, "cut": 3}, {"vllm": 60}
     )
     assert now.good_and_bad == (60, 3), "what the guards hear"
-    line = live_line({}, now, BEFORE, 5.0, None, START)
+    line = live_line(None, now, BEFORE, 5.0, None, START)
     assert line.endswith("users: vllm 60, 3 cut │ direct and overhead: 9 refused")
 
 
@@ -47,14 +51,14 @@ def test_what_was_asked_straight_of_a_tier_that_is_away_is_no_error_of_users():
     ],
 )
 def test_the_probe_s_wait_since_an_inject_is_not_called_a_failover(target, answered, said):
-    probe = {"target": target, "of_gateway": target == "gateway", "s": 3.09, "answered": answered}
-    line = live_line({"probe": probe}, BEFORE, BEFORE, 5.0, None, START)
+    probe = ProbeWait(target, target == "gateway", 3.09, answered)
+    line = live_line(replace(STATUS, probe=probe), BEFORE, BEFORE, 5.0, None, START)
     assert line.endswith(f" │ {said}")
     assert "failover" not in line
 
 
 def test_times_are_since_the_run_s_start_as_in_the_report():
-    status = {"at": START + 64.0, "elapsed_s": 60.0, "total_s": 200.0}  # chaos was ready 4 s after
+    status = replace(STATUS, at=START + 64.0, elapsed_s=60.0, total_s=200.0)  # chaos was ready 4 s after
     assert live_line(status, BEFORE, BEFORE, 5.0, None, START).startswith("01:04/03:24 │")
 
 
@@ -69,27 +73,15 @@ def test_times_are_since_the_run_s_start_as_in_the_report():
     ],
 )
 def test_each_stage_of_a_move_but_its_begin_is_a_line(stage, error, line):
-    said = {
-        "at": START + 83.4,
-        "step": "gaming-mode",
-        "move": "inject",
-        "target": "vllm",
-        "stage": stage,
-        "error": error,
-    }
+    said = FaultEvent(START + 83.4, "gaming-mode", "vllm", "inject", stage, error, None, None)
     assert move_line(said, START) == line
 
 
 def test_what_is_waited_for_stands_behind_the_stage():
-    said = {
-        "at": START + 83.4,
-        "step": "gaming",
-        "move": "inject",
-        "target": "vllm",
-        "stage": "commanded",
-        "error": None,
-    }
-    line = move_line(said | {"note": "terminating, up to 1m30s"}, START)
+    said = FaultEvent(
+        START + 83.4, "gaming", "vllm", "inject", "commanded", None, None, "terminating, up to 1m30s"
+    )
+    line = move_line(said, START)
     assert line == "01:23 gaming: inject vllm: commanded (terminating, up to 1m30s)"
 
 
@@ -134,15 +126,13 @@ def test_the_probe_s_answer_after_an_inject_is_the_one_in_the_records(tmp_path):
     for at, ask in sorted(ended, key=lambda e: e[0]):
         if watch.target is None and at > trial.commanded_at:
             watch.taken(trial.commanded_at, "vllm")
-            assert watch.status(trial.commanded_at + 1) == {
-                "target": "vllm", "of_gateway": False, "s": pytest.approx(1.0), "answered": False,
-            }  # fmt: skip
+            assert watch.status(trial.commanded_at + 1) == ProbeWait("vllm", False, pytest.approx(1.0), False)
         watch.answered(ask)
     probe = run.asks[run.asks["lane"].isin(PROBES) & run.asks["good"] & (run.asks["tier"] != "vllm")]
     first = probe.loc[probe["intended_at"] > trial.commanded_at, "first_at"].min()
     found = watch.status(START + 80)
-    assert found["answered"]
-    assert found["s"] == pytest.approx(first - trial.commanded_at, abs=1e-4)
+    assert found.answered
+    assert found.s == pytest.approx(first - trial.commanded_at, abs=1e-4)
 
 
 def test_an_answer_of_the_tier_that_is_away_ends_no_wait(tmp_path):
@@ -152,25 +142,17 @@ def test_an_answer_of_the_tier_that_is_away_ends_no_wait(tmp_path):
     answers = [a for a in made.asks if a.lane in PROBES and a.intended_at > START + 5]
     for ask in answers:
         watch.answered(ask)
-    assert not watch.status(START + 20)["answered"]
+    assert not watch.status(START + 20).answered
     watch.returned("vllm")
     watch.answered(answers[-1])
-    assert watch.status(START + 20)["answered"]
+    assert watch.status(START + 20).answered
 
 
 MISSING = "its process runs, does not answer"
 
 
 def event(stage, at, move="mend", target="vllm", error=None, **detail):
-    return {
-        "at": START + at,
-        "step": "gaming-mode",
-        "move": move,
-        "target": target,
-        "stage": stage,
-        "error": error,
-        "detail": detail or None,
-    }
+    return FaultEvent(START + at, "gaming-mode", target, move, stage, error, detail or None, None)
 
 
 @pytest.mark.parametrize(
@@ -210,5 +192,7 @@ def test_the_live_line_shows_what_a_restore_waits_for(events, told):
     for said in events:
         restoring.heard(said)
     assert restoring.told(START + 278) == told
-    line = live_line({"up": {"vllm": False}}, BEFORE, BEFORE, 5.0, None, START, restoring.told(START + 278))
+    line = live_line(
+        replace(STATUS, up={"vllm": False}), BEFORE, BEFORE, 5.0, None, START, restoring.told(START + 278)
+    )
     assert line.startswith(f"vllm DOWN │ {told} │ " if told else "vllm DOWN │ 0.0 asks/s")

@@ -8,6 +8,7 @@ from typing import Any
 import gevent.event
 import gevent.queue
 
+from contract.messages import BadMessage, Message
 from scenarios.run.inputs import Inputs, Scenarios
 
 
@@ -47,41 +48,50 @@ def options(**given: Any) -> argparse.Namespace:
 
 
 class Process:
-    """A process on a leash. What it reports is `put`; it ends when it is let go, or with `end`."""
+    """A process on a leash. What it sends is `put`; it ends when it is let go, or with `end`."""
 
-    def __init__(self, *lines: dict[str, Any], code: int = 0) -> None:
+    def __init__(self, *messages: Message | dict[str, str], code: int = 0) -> None:
+        """`messages`: the ones that it has sent already; of an embedded stack, its one line."""
         self.argv: Sequence[str] = ()
-        self.heard: list[str] = []
+        self.received: list[Message] = []
         self.let_go_of = False
         self._code: gevent.event.AsyncResult = gevent.event.AsyncResult()
         self._lines: gevent.queue.Queue = gevent.queue.Queue()
         self._at_leash_end = code
-        for line in lines:
-            self.put(line)
+        for message in messages:
+            self.put(message)
 
     def launch(self, argv: Sequence[str]) -> Any:
         """In the place of `Leashed`."""
         self.argv = argv
         return self
 
-    def put(self, line: dict[str, Any]) -> None:
-        self._lines.put(line)
+    def put(self, message: Message | dict[str, str]) -> None:
+        self._lines.put(message)
 
     def end(self, code: int) -> None:
         if not self._code.ready():
             self._lines.put(None)
             self._code.set(code)
 
-    def first(self) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = self._lines.get()
+    def first(self) -> Any:
+        return self._lines.get()
+
+    def message(self) -> Any:
+        found = self._lines.get()
+        if isinstance(found, dict):
+            raise BadMessage("no message")
         return found
 
-    def lines(self) -> Iterator[dict[str, Any]]:
-        while (line := self._lines.get()) is not None:
-            yield line
+    def messages(self) -> Iterator[Any]:
+        while (message := self.message()) is not None:
+            yield message
 
-    def tell(self, line: str) -> None:
-        self.heard.append(line)
+    def drain(self) -> None:
+        pass
+
+    def send(self, message: Message) -> None:
+        self.received.append(message)
 
     def let_go(self) -> None:
         self.let_go_of = True

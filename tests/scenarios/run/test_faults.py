@@ -1,15 +1,15 @@
 """The chaos process: its command, what it is sent, what its end means."""
 
-import json
 import sys
 from pathlib import Path
 
 import gevent
 import pytest
 
+from contract.messages import BadMessage, Counts, End, FaultEvent, Ready, Refused, Status
 from contract.refusal import Refusal
 from scenarios.gateway.tally import Snapshot
-from scenarios.run.faults import Chaos, Counts, argv, counts, overhead_until, restore_argv
+from scenarios.run.faults import Chaos, argv, counts, overhead_until, restore_argv
 from scenarios.run.verdict import Verdict
 from tests.scenarios.run.fakes import Process, options
 from tests.scenarios.stages import topology
@@ -17,8 +17,9 @@ from tests.scenarios.stages import topology
 RUN = [
     sys.executable, "-m", "chaos", "run", "--leash", "--run", "r", "--topology", "t.yaml", "--timeline", "l.yaml",
 ]  # fmt: skip
-READY = {"kind": "ready", "started_at": 1000.5, "total_s": 60.0}
-EVENT = {"kind": "event", "at": 1010.0, "step": "s", "target": "vllm", "move": "inject", "stage": "effective", "error": None, "detail": None, "note": None}  # fmt: skip
+READY = Ready(1000.5, 60.0)
+EVENT = FaultEvent(1010.0, "s", "vllm", "inject", "effective", None, None, None)
+STATUS = Status(1001.0, 1.0, 60.0, 1, {"vllm": True}, None)
 
 
 @pytest.mark.parametrize(
@@ -66,10 +67,9 @@ def test_chaos_that_is_ready_says_when_its_clock_started():
 @pytest.mark.parametrize(
     ("lines", "why"),
     [
-        (
-            [{"kind": "refused", "why": "kubeconfig /none: cannot be used"}],
-            "kubeconfig /none: cannot be used",
-        ),
+        ([Refused("kubeconfig /none: cannot be used")], "kubeconfig /none: cannot be used"),
+        ([{"a": "traceback"}], r"chaos did not start \(exit 64\); no message"),
+        ([STATUS], r"chaos did not start \(exit 64\); the line above says why"),
         ([], r"chaos did not start \(exit 64\); the line above says why"),
     ],
 )
@@ -82,14 +82,13 @@ def test_chaos_that_does_not_start_refuses_the_run(lines, why):
 
 def test_chaos_is_followed_to_its_end():
     events = []
-    status = {"kind": "status", "at": 1001.0, "elapsed_s": 1.0}
-    process = Process(READY, status, EVENT, {"kind": "end", "reason": "guard: g", "not_restored": []})
+    process = Process(READY, STATUS, EVENT, End("guard: g", []))
     process.end(3)
     found = chaos(process, events)
     found.start()
     found.follow()
-    assert found.progress.status == status
-    assert [json.loads(line) for line in process.heard] == [{"cloud": 1, "good": 2, "bad": 3}]
+    assert found.progress.status == STATUS
+    assert process.received == [Counts(1, 2, 3)]
     assert events == [EVENT]
     assert found.progress.end_reason == "guard: g"
     assert found.over.get(timeout=0) == 3
@@ -109,10 +108,13 @@ def test_a_stop_is_the_end_of_file_and_chaos_is_over_when_it_has_restored():
     assert found.over.get(timeout=0) == 5
 
 
-def test_a_line_that_cannot_be_read_leaves_nobody_waiting():
-    process = Process(READY, {"no kind": 1}, code=5)
+@pytest.mark.parametrize(
+    "wrong", [{"no": "kind"}, READY, Counts(1, 2, 3)], ids=["no message", "a second start", "our own"]
+)
+def test_a_message_that_cannot_be_leaves_nobody_waiting(wrong):
+    process = Process(READY, wrong, code=5)
     found = chaos(process)
     found.start()
-    with pytest.raises(KeyError):
+    with pytest.raises(BadMessage):
         found.follow()
     assert found.over.get(timeout=0) == 5

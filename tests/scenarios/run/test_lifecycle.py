@@ -1,11 +1,11 @@
 """The life of a run from its inputs to its verdict, with a chaos process and a load generator that are none."""
 
-import json
 from functools import partial
 
 import gevent
 import pytest
 
+from contract.messages import Counts, End, Ready, Refused, Status
 from contract.refusal import EXIT_ABORTED, EXIT_BAD_INPUT, EXIT_NOT_RESTORED, EXIT_PASS, EXIT_UNKNOWN, Refusal
 from contract.run import read_manifest
 from scenarios.gateway import counters
@@ -19,8 +19,7 @@ from tests.chaos.stand import ROOT
 from tests.scenarios.run.fakes import SCENARIOS, FakeLoad, Process, options
 from tests.scenarios.stages import stage
 
-READY = {"kind": "ready", "started_at": 1000.5, "total_s": 60.0}
-NO_CLUSTER = {"kind": "refused", "why": "kubeconfig /none: cannot be used"}
+READY, NO_CLUSTER = Ready(1000.5, 60.0), Refused("kubeconfig /none: cannot be used")
 
 
 class Life:
@@ -89,7 +88,7 @@ def test_a_run_whose_timeline_ends_is_closed_reported_and_quit(life, capsys):
     assert found.load.calls == ["choose users", "host http://127.0.0.1:9", "let in"]
     assert found.stage.overhead_until is not None
     assert found.manifest()["status"] == "running"
-    found.process.put({"kind": "end", "reason": None, "not_restored": []})
+    found.process.put(End(None, []))
     found.process.end(EXIT_PASS)
     until(lambda: "quit" in found.load.calls)
     assert found.steps[4:] == ["counters after", "report"]
@@ -128,7 +127,7 @@ def test_a_run_that_is_stopped_restores_first_and_is_aborted(life):
 def test_the_manifest_has_why_chaos_cut_the_run_short(life, code, reason, why, steps):
     found = life(Process(READY))
     found.open()
-    found.process.put({"kind": "end", "reason": reason, "not_restored": []})
+    found.process.put(End(reason, []))
     found.process.end(code)
     until(lambda: "quit" in found.load.calls)
     assert (found.manifest()["status"], found.manifest()["reason"]) == ("aborted", why)
@@ -212,9 +211,16 @@ def test_an_error_of_ours_while_a_run_is_opened_is_no_pass(life, monkeypatch):
 def test_the_counts_that_the_guards_rest_on_are_sent_with_each_status(life):
     found = life(Process(READY))
     found.open()
-    found.process.put(
-        {"kind": "status", "at": 1001.0, "elapsed_s": 1.0, "total_s": 60.0, "up": {}, "probe": None}
-    )
-    until(lambda: found.process.heard)
-    assert json.loads(found.process.heard[0]) == {"cloud": 0, "good": 0, "bad": 0}
+    found.process.put(Status(1001.0, 1.0, 60.0, 1, {}, None))
+    until(lambda: found.process.received)
+    assert found.process.received == [Counts(0, 0, 0)]
     found.life.quitting()
+
+
+def test_a_message_of_chaos_that_cannot_be_breaks_the_run_off(life):
+    found = life(Process(READY, code=EXIT_UNKNOWN))
+    found.open()
+    found.process.put({"no": "kind"})
+    until(lambda: "quit" in found.load.calls)
+    assert found.process.let_go_of
+    assert found.manifest()["reason"] == "error: from chaos: no message"
