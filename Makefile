@@ -82,10 +82,10 @@ down: .venv/installed ## end the stack that `make up` started
 status: .venv/installed ## what of that stack answers
 	@$(PY) -m embedded status
 
-# Most tests wait for something, so three are walked at a time; those that kill whole stacks want the machine alone.
-PARALLEL = -n 3 --dist loadgroup --no-loadscope-reorder
+# Most tests wait for something, so four are walked at a time; those that kill whole stacks want the machine alone.
+PARALLEL = -n 4 --dist loadgroup --no-loadscope-reorder
 
-test: setup .venv/dev .venv/notebooks ## the tests: ten to twenty minutes on two cores
+test: setup .venv/dev .venv/notebooks ## the tests: about seven minutes on two cores
 	$(PY) -m pytest -m "not verify" $(PARALLEL)
 
 verify: test ## all tests, also those that take too long for test, or need a browser (Chromium)

@@ -21,6 +21,7 @@ from contract.endpoint import Endpoint
 from contract.framing import End, Exchange, Framing
 from contract.outcome import judge
 from contract.proper_end import AT_CAP
+from contract.request import Request
 from contract.stream import read_answer
 from embedded.engine import faults
 from embedded.engine.faults.flapping import Flapping
@@ -325,7 +326,8 @@ def test_a_stall_may_ping_and_is_a_stall_to_a_client_all_the_same(vllm: Running,
     endpoint = Endpoint.of(f"http://127.0.0.1:{vllm.port}", "m")
     connection = Connection(endpoint, Deadlines(connect=DEADLINE_S, silence=SHORT_S, whole=DEADLINE_S))
     with fault(vllm, "stall", after_tokens=2, ping_every_s=0.1, ping=ping):
-        found = connection.exchange(endpoint.request(f"ask-f-{next(NUMBERS):05d}", "hi", 5, True))
+        request = Request(prompt="hi", max_tokens=5, stream=True)
+        found = connection.exchange(endpoint.request(f"ask-f-{next(NUMBERS):05d}", request))
     connection.close()
     assert found.end is End.SILENT
     answer = read_answer(found)
