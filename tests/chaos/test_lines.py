@@ -1,12 +1,12 @@
 """What the chaos process says to its parent: whole lines, also when several of its threads speak at once."""
 
 import io
-import json
 import sys
 import threading
 
 from chaos import aloud
 from chaos.__main__ import _to_parent
+from contract.messages import End, read
 
 
 def test_lines_of_several_threads_do_not_mix(monkeypatch):
@@ -16,7 +16,7 @@ def test_lines_of_several_threads_do_not_mix(monkeypatch):
     sys.setswitchinterval(1e-6)
     try:
         threads = [
-            threading.Thread(target=lambda n=n: [_to_parent({"thread": n, "n": i}) for i in range(300)])
+            threading.Thread(target=lambda n=n: [_to_parent(End(f"{n} {i}", [])) for i in range(300)])
             for n in range(6)
         ]
         for thread in threads:
@@ -26,6 +26,6 @@ def test_lines_of_several_threads_do_not_mix(monkeypatch):
         aloud.flush()
     finally:
         sys.setswitchinterval(interval)
-    lines = [json.loads(line) for line in said.buffer.getvalue().decode().splitlines()]
+    lines = [read(line).reason.split() for line in said.buffer.getvalue().decode().splitlines()]
     for n in range(6):
-        assert [line["n"] for line in lines if line["thread"] == n] == list(range(300))
+        assert [int(i) for thread, i in lines if int(thread) == n] == list(range(300))
