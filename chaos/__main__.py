@@ -172,6 +172,8 @@ def _run(args: argparse.Namespace) -> int:
     bound = bind(lines, stack, str(args.timeline))
     clock, stop = shared(), Stop()
     own = None
+    if args.run is not None and not args.run.is_dir():
+        raise Refusal(f"--run: {args.run} is no folder; make it, or leave --run out")
     if args.run is None:
         inputs = {"topology.yaml": topology.dump(stack), "timeline.yaml": args.timeline.read_text()}
         own = open_run(

@@ -17,6 +17,7 @@ from chaos.journal import Journal
 from chaos.plan import pauses
 from chaos.stop import SIGNALS, Stop
 from contract import timeline
+from tests.chaos.conftest import run_arguments
 from tests.chaos.plain import LONG as PLAIN
 from tests.chaos.plain import put
 from tests.chaos.stand import LONG, ROOT, events, until
@@ -212,3 +213,10 @@ def test_a_target_that_someone_else_changed_is_left_and_the_run_has_no_pass(file
     assert f"unknown: gaming: {file.path} was set to another by someone else" in capsys.readouterr().err
     assert told[-1]["detail"] == {"foreign": True}
     assert file.is_() == "another"
+
+
+def test_a_run_folder_that_is_not_there_is_refused(file, tmp_path, capsys):
+    (tmp_path / "long.yaml").write_text(TRIALS)
+    code = __main__.main(run_arguments(tmp_path / "none", file)[1:])
+    assert (code, file.is_()) == (64, "up")
+    assert f"--run: {tmp_path}/none is no folder; make it, or leave --run out" in capsys.readouterr().err
