@@ -68,12 +68,14 @@ def test_the_shares_are_those_of_the_ledgers_and_one_of_three_goes_and_comes_bac
     # Whom a shuffle asks is chance: what is beyond chance fails, what few answers leave open is unknown.
     assert found["balance"]["status"] in ("pass", "unknown"), out
     assert "one-gone: in effect" in found["balance"]["evidence"]
-    # LiteLLM itself hands one down now and then, with retries too: what matters is that it is seen.
-    assert found["handed_down"]["status"] == "pass", found["handed_down"]["evidence"]
-    spurious = [
-        a for a in asks if a["tier"] == "ollama" and a["request_id"] in found["handed_down"]["evidence"]
+    # LiteLLM draws retries by the same shuffle and hands some down: how many is its chance, that each is seen is ours.
+    down = [a["request_id"] for a in asks if a["tier"] == "ollama"]
+    assert set(down) <= ledgers["ollama"]
+    handed_down = found["handed_down"]
+    assert handed_down["evidence"].startswith(f"{len(down)} answers by lower tiers of "), handed_down[
+        "evidence"
     ]
-    assert all(a["request_id"] in ledgers["ollama"] for a in spurious)
+    assert (handed_down["status"] == "fail") == (handed_down["value"] > 3)
     assert found["recovery"]["status"] in ("pass", "unknown"), found["recovery"]["evidence"]
     assert "| one-gone: in effect |" in (run / "report/summary.md").read_text()
     tiers = (run / "report/report.html").read_text()
