@@ -85,7 +85,7 @@ status: .venv/installed ## what of that stack answers
 # Most tests wait for something, so four are walked at a time; those that kill whole stacks want the machine alone.
 PARALLEL = -n 4 --dist loadgroup --no-loadscope-reorder
 
-test: setup .venv/dev .venv/notebooks ## the tests: about seven minutes on two cores
+test: setup .venv/dev .venv/notebooks ## the tests: about eight minutes on two cores
 	$(PY) -m pytest -m "not verify" $(PARALLEL)
 
 verify: test ## all tests, also those that take too long for test, or need a browser (Chromium)
