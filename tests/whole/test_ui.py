@@ -99,7 +99,8 @@ def test_why_a_run_did_not_open_is_shown_in_the_page(of_nowhere, nowhere):
     ui, _ = of_nowhere
     for _ in range(2):
         ui.start()
-        assert ui.states_until("ready") == ["spawning", "ready"]
+        # It is refused within milliseconds: whether a poll finds it "spawning" is chance.
+        assert ui.states_until("ready") in (["spawning", "ready"], ["ready"])
         notice = ui.stats()["notice"]
         assert notice.startswith(f"gateway: http://127.0.0.1:{nowhere} gives no answer; refused")
     assert ui.runs() == []
