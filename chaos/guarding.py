@@ -63,9 +63,8 @@ class Guarding:
                     answer = self._answers.get(timeout=max(0.0, until - time.monotonic()))
                 except queue.Empty:
                     raise CannotInject(f"the guardian did not answer within {ARMED_WITHIN_S:.0f} s") from None
-                if answer is None or answer.of == mark(
-                    undo
-                ):  # else a late one, to a record that was given up
+                # Any other is a late one, to a record that was given up.
+                if answer is None or answer.of == mark(undo):
                     break
         if not isinstance(answer, Armed):
             raise CannotInject(f"the guardian is not armed: {answer.why if answer else 'it is gone'}")

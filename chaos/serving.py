@@ -150,9 +150,7 @@ def _not_whole(record: Ask, wrong: str | None) -> str:
     """What kept an answer from being a whole one."""
     words = shortened(clean(record.error or ""), ROOM)
     if record.ttft_ms is None and record.outcome not in (Outcome.FILTERED, Outcome.CUT, Outcome.STALLED):
-        refused = record.status in _NOT_ALLOWED or any(
-            kind.wrong_key and kind.wrong_key[0] in words for kind in gateways.every()
-        )
+        refused = record.status in _NOT_ALLOWED or gateways.wrong_key(words) is not None
         hint = ": is its api_key right, and may it ask for this model?" if refused else ""
         helps = advice(record.error)
         hint = f": {helps}" if helps else hint

@@ -5,14 +5,13 @@ One truth for the watch during a run, for the plan and the warm-up, and for the 
 
 from dataclasses import dataclass
 
-from contract import page
+from contract import gateways, page
 from contract.endpoint import headers_of
 from contract.framing import Exchange
 from contract.outcome import redirected
 from contract.records import GATEWAY
 from contract.topology import Server, Topology
 
-_PAGES = "vLLM, llama.cpp: /health, Ollama: /api/tags, LiteLLM: /health/liveliness"
 TIMEOUT_S = 0.9
 """So long may one check take: a page that is slower than this is no answer to whether a tier serves now."""
 
@@ -76,5 +75,10 @@ def wrong(of: HealthUrl, exchange: Exchange) -> str | None:
     if 300 <= status < 400:
         return f"{said}{to}: name the url that answers; until then its health is unknown"
     return (
-        f"{said}: name a page that answers 200 while it serves ({_PAGES}); until then its health is unknown"
+        f"{said}: name a page that answers 200 while it serves ({_pages()}); until then its health is unknown"
     )
+
+
+def _pages() -> str:
+    of_gateways = (f"{kind.title}: {kind.health}" for kind in gateways.every() if kind.health)
+    return ", ".join(["vLLM, llama.cpp: /health", "Ollama: /api/tags", *of_gateways])

@@ -30,7 +30,7 @@ def words(ask: Ask) -> str:
             return "429: all in cooldown (no rate limit)"
         case Outcome.REJECTED if ask.status in (401, 403):
             return f"{said} (is it the gateway's key?)"
-        case Outcome.REJECTED if meaning := _wrong_key(said):
+        case Outcome.REJECTED if meaning := gateways.wrong_key(said):
             return f"{said} ({meaning})"
         case Outcome.REJECTED | Outcome.FILTERED | Outcome.CUT | Outcome.STALLED:
             return said
@@ -41,9 +41,3 @@ def cooling(ask: Ask) -> bool:
     """A gateway may answer 429 while all it could ask is cooled down after failures: an outage, not somebody's limit."""
     said = ask.error or ""
     return ask.status == 429 and any(g.cooling and g.cooling.search(said) for g in gateways.every())
-
-
-def _wrong_key(said: str) -> str | None:
-    """What a gateway's refusal means, where it is its word for a wrong key."""
-    known = (g.wrong_key for g in gateways.every() if g.wrong_key)
-    return next((meaning for words, meaning in known if words in said), None)

@@ -28,3 +28,9 @@ def find(name: str) -> GatewayKind:
 def every() -> Iterator[GatewayKind]:
     """For words of errors: an error is read without its topology, and these words are one gateway's each."""
     return map(find, names())
+
+
+def wrong_key(words: str) -> str | None:
+    """What a refusal means, where it is a gateway's word for a wrong key; None: it is not."""
+    known = (kind.wrong_key for kind in every() if kind.wrong_key)
+    return next((meaning for said, meaning in known if said in words), None)
