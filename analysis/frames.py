@@ -30,6 +30,7 @@ from contract.timeline import Timeline
 from contract.topology import Tier, Topology
 
 RESULTS = Path("results")
+UNATTENDED = ("classify",)  # of manifests that do not name them
 EVENT_FILES = (
     "chaos.jsonl",
     "guardian.jsonl",
@@ -46,8 +47,8 @@ class Frames:
     `asks` are those that metrics rest on: requests and probe (`file` tells which), without warm-up and without the
     probe's covered slots. Added to the record's columns: `good` (outcome ok), `first_at` (the first token's instant, be it a
     thought; of an answer that is good and shows none, its end, by which one was made), `headers_at`, `ended_at`, all unix
-    seconds, `touched` (see `overload.touched`) and `clock_uncertainty_s`. Instants of
-    all tables are of one clock, the master's (see `clocks.one_clock`).
+    seconds, `touched` (see `overload.touched`), `clock_uncertainty_s` and, where the run has such asks, `unattended` (of a scenario
+    in which no person waits for a first token). Instants of all tables are of one clock, the master's (see `clocks.one_clock`).
 
     `classified` are those of `asks` that classify a document, in the order in which they were sent: of each CLASSIFIED of the
     record's columns and of those that were added. No column of `asks` is of them alone, since most runs have none.
@@ -213,6 +214,7 @@ def read(path: Path, told: Told = silent) -> Frames:
     client = client.sort_values("at", ignore_index=True)
     asks, of_documents = _asks(path, torn, told)
     asks = _derived(clocks.one_clock(asks, ["intended_at", "sent_at"], offsets), client)
+    _mark_unattended(asks, manifest.get("unattended", UNATTENDED))
     classified = _classified(asks, of_documents)
     held = columns.of_table(asks)
     del asks
@@ -285,6 +287,13 @@ def _derived(asks: pd.DataFrame, client: pd.DataFrame) -> pd.DataFrame:
         asks.loc[thoughtful, "first_at"] = first_at[thoughtful]
     asks["touched"] = touched(asks, overloaded_seconds(client))
     return asks
+
+
+def _mark_unattended(asks: pd.DataFrame, scenarios: Sequence[str]) -> None:
+    """No column where it would be False throughout: of ten million asks it would cost memory."""
+    found = asks["scenario"].isin(scenarios)
+    if found.any():
+        asks["unattended"] = found
 
 
 CLASSIFIED = [

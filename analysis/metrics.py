@@ -17,7 +17,6 @@ from contract.records import GATEWAY, Lane, Outcome
 CUTS = (Outcome.CUT, Outcome.STALLED)
 PROBES = (Lane.PROBE_NEW, Lane.PROBE_KEPT)
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
-UNATTENDED = ("classify",)  # scenarios in which no person waits for the first token
 CLUMPS_NEED = 20  # gaps
 ANSWERS = 1_000_000  # whose tokens are spread over time at once
 
@@ -331,23 +330,19 @@ def within(asks: pd.DataFrame, ttft_max_ms: float | None) -> pd.Series:
     """Good, and within the objective for TTFT where there is one (of a plain answer: its whole body; of one that shows no
     token: its end).
 
-    A document that is classified has only to be classified well: nobody waits for a first token of it.
+    Of a scenario that is unattended an answer has only to be good: no person waits for its first token.
     """
     if ttft_max_ms is None:
         return asks["good"]
     hit = asks["good"] & (until_first_ms(asks) <= ttft_max_ms)
-    if "scenario" not in asks.columns:  # see `for_within`
+    if "unattended" not in asks.columns:  # see `for_within`
         return hit
-    return hit | (asks["good"] & asks["scenario"].isin(UNATTENDED))
+    return hit | (asks["good"] & asks["unattended"])
 
 
 def for_within(asks: pd.DataFrame, columns: list[str]) -> list[str]:
-    """These columns, and the scenario where some asks were about documents: of ten million others it would cost memory."""
-    if "scenario" not in asks.columns:
-        return columns
-    names = asks["scenario"]
-    known = names.cat.categories if names.dtype == "category" else names.unique()
-    return [*columns, "scenario"] if any(name in known for name in UNATTENDED) else columns
+    """These columns, and `unattended` where the run has such asks."""
+    return [*columns, "unattended"] if "unattended" in asks.columns else columns
 
 
 def goodput(asks: pd.DataFrame, ttft_max_ms: float | None) -> Share:

@@ -14,11 +14,11 @@ from locust.env import Environment
 from contract import topology
 from contract.clock import Clock
 from contract.request import Request
+from scenarios.gateway.prompts import prompt
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.recording import Memory, Recording
 from scenarios.gateway.stage import Stage, endpoints
 from scenarios.gateway.user import GatewayUser
-from scenarios.prompts import prompt
 
 PROMPT_TOKENS = 60
 TOPOLOGY = """

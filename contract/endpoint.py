@@ -74,9 +74,8 @@ class Endpoint:
 
     def request(self, request_id: str, request: Request) -> bytes:
         """The whole request. The prompt is led by its nonce, the request id."""
-        messages = [{"role": "user", "content": f"{request_id} {request.prompt}"}]
-        if request.system is not None:
-            messages.insert(0, {"role": "system", "content": request.system})
+        messages = [{"role": role, "content": content} for role, content in request.history]
+        messages.append({"role": "user", "content": f"{request_id} {request.prompt}"})
         body: dict[str, Any] = {
             "model": request.model or self.model,
             "messages": messages,

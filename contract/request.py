@@ -27,7 +27,7 @@ class Request:
     max_tokens: int | None = None  # None: the topology's cap for this use
     capped: bool = True  # False: no cap is sent, and the answer ends where it chooses
     ignore_eos: bool = False
-    system: str | None = None
+    history: tuple[tuple[str, str], ...] = ()  # (role, content) of the messages before the prompt
     temperature: float | None = None  # None: the server's own
     proper_end: ProperEnd | None = (
         None  # None: the cap, where the topology does not say otherwise of who served

@@ -74,11 +74,12 @@ def open_run(
     gateway: Mapping[str, int] = MappingProxyType({}),
     workers: Sequence[Worker] = (),
     gateway_kind: str = gateways.DEFAULT,
+    unattended: Sequence[str] = (),
 ) -> Run:
     """A new run folder with its manifest and its inputs (file name → text). Raises Refusal where none can be made.
 
     `gateway`: version → answers of the warm-up that named it. `workers`: those that will make its asks; none where this
-    process does.
+    process does. `unattended`: the scenarios in which no person waits for a first token.
     """
     stamp = datetime.datetime.fromtimestamp(started_at, datetime.UTC).strftime("%Y-%m-%dT%H%M%SZ")
     path = results / f"{stamp}-{re.sub(r'[^a-z0-9_]+', '_', name.lower())}"
@@ -96,6 +97,7 @@ def open_run(
             "versions": {**_versions(), "gateway": gateway_version.names(gateway_kind, gateway)},
             "gateway_kind": gateway_kind,
             "gateway_versions": dict(gateway),
+            "unattended": list(unattended),
             "arguments": dict(arguments),
             "seed": seed,
             "hosts": _hosts(workers),

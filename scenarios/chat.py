@@ -3,8 +3,8 @@
 from locust import task
 
 from contract.request import Request
+from scenarios.gateway.prompts import prompt
 from scenarios.gateway.user import GatewayUser
-from scenarios.prompts import prompt
 
 STREAMED = 0.7
 PROMPT_TOKENS = (20, 400)
@@ -23,3 +23,6 @@ class ChatUser(GatewayUser):
         streamed = self.random.random() < STREAMED
         text = prompt(self.random, self.prompt_tokens(self.random.randint(*PROMPT_TOKENS)))
         self.send(Request(prompt=text, stream=streamed))
+
+
+USER = ChatUser

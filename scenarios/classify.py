@@ -4,18 +4,26 @@ Each instance has one document under way. Nothing caps the answer and no schema 
 content: a JSON object that was cut does not close. Each retry of the client's is an ask with a record of its own.
 """
 
+import argparse
+from pathlib import Path
+from typing import ClassVar
+
 import gevent
 from locust import task
 
 from contract.classification import Classification
 from contract.document import Document
+from contract.document import read as documents
 from contract.proper_end import JSON_OBJECT
 from contract.records import Ask
+from contract.refusal import Refusal
 from contract.request import Request
 from scenarios.gateway.deadlines import Deadlines
+from scenarios.gateway.retries import RETRIES, asks_again, wait_s
 from scenarios.gateway.user import GatewayUser
-from scenarios.retries import RETRIES, asks_again, wait_s
+from scenarios.gateway.walk import Walk
 
+DOCUMENTS = Path(__file__).parent / "documents"
 TEMPERATURE = 0.3
 LONGEST = 50_000  # characters of a document's text
 PAUSE_S = 0.5  # what was found is written back, the next document fetched
@@ -36,8 +44,29 @@ class ClassifyUser(GatewayUser):
     """One instance."""
 
     scenario = "classify"
+    by_default = False
+    unattended = True
     fixed_count = 3
+    arguments: ClassVar = {
+        "documents": {
+            "default": str(DOCUMENTS),
+            "help": "the folder of documents that classify asks about, each with its right answer",
+        },
+        "instances": {
+            "type": int,
+            "default": fixed_count,
+            "help": "of classify: each has one document under way",
+        },
+    }
     deadlines = Deadlines(first_token=TIMEOUT_S, silence=TIMEOUT_S, whole=TIMEOUT_S)
+
+    @classmethod
+    def read(cls, options: argparse.Namespace) -> list[Document]:
+        """The documents. Sets how many instances there are."""
+        if options.instances < 1:
+            raise Refusal(f"--instances: {options.instances} asks about no document; give 1 or more")
+        cls.fixed_count = options.instances
+        return documents(Path(options.documents))
 
     def wait_time(self) -> float:
         return PAUSE_S
@@ -45,7 +74,7 @@ class ClassifyUser(GatewayUser):
     @task
     def classify(self) -> None:
         """One document. Whatever becomes of it, it waits for its next turn then."""
-        walk = self.stage.documents
+        walk = self._walk
         document = walk.next()
         ask: Ask | None = None
         try:
@@ -53,11 +82,25 @@ class ClassifyUser(GatewayUser):
         finally:
             walk.done(document, ask.tier if ask is not None else None)
 
+    @property
+    def _walk(self) -> Walk:
+        """The one walk through the documents that all instances of this process share.
+
+        A worker begins at a place of its own in the same order, and goes round: where workers without an instance left out
+        their shares, these documents would never be asked about.
+        """
+        stage = self.stage
+        share = stage.share
+        walk: Walk = stage.shared(
+            self.scenario, lambda found: Walk(found, stage.seed, share.index / share.of)
+        )
+        return walk
+
     def _answered(self, document: Document) -> Ask:
         """The last of the calls that the client makes for it."""
         for attempt in range(1, RETRIES + 2):
             request = Request(
-                prompt=document.text[:LONGEST], stream=False, capped=False, system=SYSTEM, temperature=TEMPERATURE,
+                prompt=document.text[:LONGEST], stream=False, capped=False, history=(("system", SYSTEM),), temperature=TEMPERATURE,
                 proper_end=JSON_OBJECT, classification=Classification(document, attempt),
             )  # fmt: skip
             ask = self.send(request)
@@ -65,3 +108,6 @@ class ClassifyUser(GatewayUser):
                 break
             gevent.sleep(wait_s(attempt - 1, self.headers, self.stage.clock.now(), self.random.random()))
         return ask
+
+
+USER = ClassifyUser

@@ -3,8 +3,8 @@
 from locust import task
 
 from contract.request import Request
+from scenarios.gateway.prompts import prompt
 from scenarios.gateway.user import GatewayUser
-from scenarios.prompts import prompt
 
 EVERY_S = 10.0
 PROMPT_TOKENS = 60
@@ -30,3 +30,6 @@ def turn(number: int, tiers: list[str]) -> tuple[str, bool]:
     """Whose turn it is, and whether streamed: every tier streamed, then every tier plain."""
     round_, place = divmod(number, len(tiers))
     return tiers[place], round_ % 2 == 0
+
+
+USER = DirectUser

@@ -10,8 +10,8 @@ from locust import task
 from contract.caps import Use, cap
 from contract.records import GATEWAY, Lane
 from contract.request import Request
+from scenarios.gateway.prompts import prompt
 from scenarios.gateway.user import GatewayUser
-from scenarios.prompts import prompt
 
 PAUSE_S = 1.0
 # A pair that is cut off by a fault would be compared with itself under another sky.
@@ -49,3 +49,6 @@ def order(rng: random.Random, tier: str) -> list[str]:
 def time_for_a_pair(now: float, until: float | None) -> bool:
     """Whether a pair begun now is whole before `until`."""
     return until is None or now + LEAST_LEFT_S <= until
+
+
+USER = OverheadUser

@@ -33,6 +33,7 @@ from contract.run import ABORTED, FINISHED, ArrowFile, JsonLines, open_run
 from contract.schemas import CLIENT, HEALTH, REQUESTS
 
 START = 1_795_000_000.0
+UNATTENDED = ("classify", "nightly")
 FALLBACK_S = 0.15  # what the gateway takes to turn to the next tier, once it does
 
 
@@ -292,7 +293,7 @@ def make(
     inputs = {"topology.yaml": topology_text(engines, cooldown), "gateway.yaml": "{}\n"}
     if steps or expect is not None:
         inputs["timeline.yaml"] = timeline_text(steps, expect or {}, duration_s)
-    run = open_run(results, name, START, inputs, {"made": "by tests"}, seed, gateway)
+    run = open_run(results, name, START, inputs, {"made": "by tests"}, seed, gateway, unattended=UNATTENDED)
     written = [*world.asks, *extra]
     for ask in written:
         if ask.outcome == Outcome.OK and ask.tier in unseen:

@@ -5,7 +5,7 @@ It writes no file. What it cannot do it says to the master, in words.
 
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -16,7 +16,6 @@ from locust.env import Environment
 from contract import proxies
 from contract import topology as topologies
 from contract.clock import Clock, boot
-from contract.document import Document
 from contract.refusal import EXIT_BAD_INPUT, EXIT_PASS, Refusal
 from contract.schemas import CLIENT, REQUESTS
 from scenarios.gateway import stack_key
@@ -42,7 +41,7 @@ from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.recording import Memory
 from scenarios.gateway.stage import Stage, of_told
 from scenarios.gateway.user import GatewayUser
-from scenarios.warmup import knock, preflight
+from scenarios.gateway.warmup import knock, preflight
 
 _TALLY_S = 1.0
 
@@ -54,10 +53,8 @@ class Player:
         self,
         environment: Environment,
         scenarios: Mapping[str, type[GatewayUser]],
-        corpus: Callable[[], Sequence[Document]],
     ) -> None:
-        """`scenarios`: the users by the names of their scenarios. `corpus`: reads it where documents are classified."""
-        self._corpus = corpus
+        """`scenarios`: the users by the names of their scenarios."""
         self._environment, self._runner, self._scenarios = environment, environment.runner, scenarios
         self._clock = Clock()
         self._stage: Stage | None = None
@@ -93,8 +90,10 @@ class Player:
             recorder = Recorder(warm, self._cannot_record)
             stage = of_told(msg.data, recorder, self._clock, msg.data["worker"], msg.data["prefix"])
             proxies.refuse(stage.topology, os.environ)
-            if msg.data["classifies"]:
-                stage.corpus = self._corpus()
+            options = self._environment.parsed_options
+            stage.scenario_inputs = {
+                name: self._scenarios[name].read(options) for name in msg.data["scenario_inputs"]
+            }
             self._opened = self._open_loop(stage, msg.data)
             preflight(knock(stage), stage.topology)
             recorder.flush()

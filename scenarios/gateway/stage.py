@@ -2,13 +2,12 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from contract import topology as topologies
 from contract.clock import Clock
-from contract.document import Document
 from contract.endpoint import Endpoint
 from contract.records import GATEWAY
 from contract.topology import Tier, Topology
@@ -16,7 +15,6 @@ from scenarios.gateway.arrivals import Arrival, Arrivals, Share
 from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.watchdog import Watchdog
-from scenarios.walk import Walk
 
 MAX_IN_FLIGHT = 1000
 TOLD = ("seed", "max_in_flight")
@@ -43,12 +41,14 @@ class Stage:
     factor: Callable[[float], float] = lambda at_s: 1.0  # of the rate, so many seconds after the start
     via: str = GATEWAY  # whom the users of the load ask
     max_in_flight: int = MAX_IN_FLIGHT  # of this process's arrivals; more are refused, and counted
-    corpus: Sequence[Document] = ()  # that classifiers are given
+    scenario_inputs: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # scenario → what it has read for this run
     _asks: int = field(default=0, init=False)
     _pairs: int = field(default=0, init=False)
     _users: Counter[str] = field(default_factory=Counter, init=False)
     _turns: Counter[str] = field(default_factory=Counter, init=False)
-    _walk: Walk | None = field(default=None, init=False)
+    _shared: dict[str, Any] = field(default_factory=dict, init=False)
 
     def next_request_id(self) -> str:
         """The nonce of one ask, unique over the run."""
@@ -64,17 +64,11 @@ class Stage:
         self._turns[scenario] += 1
         return self._turns[scenario] - 1
 
-    @property
-    def documents(self) -> Walk:
-        """The one walk through the corpus that all its classifiers share.
-
-        A worker begins at a place of its own in the same order, and goes round: where workers without a classifier left
-        out their shares, these documents would never be asked about.
-        """
-        if self._walk is None:
-            assert self.corpus, "a corpus is read where documents are classified"
-            self._walk = Walk(self.corpus, self.seed, self.share.index / self.share.of)
-        return self._walk
+    def shared(self, scenario: str, make: Callable[[Any], Any]) -> Any:
+        """What all of the scenario's users in this process have in common: made once, of what the scenario has read."""
+        if scenario not in self._shared:
+            self._shared[scenario] = make(self.scenario_inputs[scenario])
+        return self._shared[scenario]
 
     def random_of_next(self, scenario: str) -> random.Random:
         """The next user's own generator: the same run draws the same again, user by user."""
@@ -90,8 +84,8 @@ class Stage:
 def told(stage: Stage) -> dict[str, Any]:
     """A master's stage as plain values, for its workers' own."""
     arrivals = None if stage.arrivals is None else asdict(stage.arrivals)
-    classifies = bool(stage.corpus)  # every worker reads the documents itself
-    return {"topology": topologies.dump(stage.topology), "arrivals": arrivals, "classifies": classifies} | {
+    inputs = list(stage.scenario_inputs)  # every worker reads them itself
+    return {"topology": topologies.dump(stage.topology), "arrivals": arrivals, "scenario_inputs": inputs} | {
         name: getattr(stage, name) for name in TOLD
     }
 

@@ -1,5 +1,6 @@
 """The Locust user that every scenario is made of: asks, has each ask recorded once, and tells Locust of it."""
 
+import argparse
 import random
 from collections.abc import Mapping
 from dataclasses import replace
@@ -35,7 +36,12 @@ class GatewayUser(User):
 
     abstract = True
     scenario: ClassVar[str]
+    by_default: ClassVar[bool] = True  # in a run for which neither --scenarios nor the timeline names any
+    unattended: ClassVar[bool] = (
+        False  # no person waits for a first token: an objective for TTFT does not bind it
+    )
     deadlines: ClassVar[Deadlines | None] = None  # the scenario's own in place of the run's
+    arguments: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # its options: name → what `add_argument` takes
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
@@ -45,6 +51,12 @@ class GatewayUser(User):
         self._killed = False
         self._arrival: Arrival | None = None
         self._scheduled_at: float | None = None
+
+    @classmethod
+    def read(cls, options: argparse.Namespace) -> Any:
+        """What it needs for a run besides its stage (see `Stage.shared`), read before anything is touched; each worker reads
+        it too. Raises Refusal."""
+        return None
 
     def arrive(self, arrival: Arrival, scheduled_at: float, drawn: random.Random) -> None:
         """Do one task, whose first request was scheduled for this instant, and whatever is drawn for it is drawn here."""

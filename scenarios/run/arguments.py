@@ -1,6 +1,5 @@
 """The options of a run on Locust's command line and in the form of its web UI."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contract.command_line import refuse_with_64
@@ -8,6 +7,8 @@ from scenarios.gateway.stage import MAX_IN_FLIGHT
 
 if TYPE_CHECKING:
     from locust.argument_parser import LocustArgumentParser
+
+    from scenarios.run.inputs import Scenarios
 
 RECORDED = (
     "topology",
@@ -21,19 +22,17 @@ RECORDED = (
     "run_time",
     "headless",
     "stop_timeout",
-    "documents",
-    "instances",
     "without_reaper",
     "restore_within",
 )
-"""The options that the manifest of a run keeps."""
-DOCUMENTS = Path(__file__).parents[1] / "documents"
+"""The options that the manifest of a run keeps, besides those of its scenarios."""
 
 
-def declare(parser: "LocustArgumentParser", instances: int) -> None:
-    """`instances`: how many users classify by default."""
+def declare(parser: "LocustArgumentParser", scenarios: "Scenarios") -> None:
+    """Those of a run, and those of the scenarios' own."""
     refuse_with_64(parser)
     add = parser.add_argument
+    default = [name for name, user in scenarios.items() if user.by_default]
     add(
         "--topology",
         default="topologies/embedded.yaml",
@@ -59,21 +58,11 @@ def declare(parser: "LocustArgumentParser", instances: int) -> None:
     add(
         "--scenarios",
         default="",
-        help="only these, for example chat,direct; empty: the timeline's, or all but classify",
+        help=f"only these, for example chat,direct; empty: the timeline's, or {', '.join(default)}; there are: {', '.join(scenarios)}",
     )
-    add(
-        "--documents",
-        default=str(DOCUMENTS),
-        help="the folder of documents that classify asks about, each with its right answer",
-        include_in_web_ui=False,
-    )
-    add(
-        "--instances",
-        type=int,
-        default=instances,
-        help="of classify: each has one document under way",
-        include_in_web_ui=False,
-    )
+    for user in scenarios.values():
+        for name, given in user.arguments.items():
+            add(f"--{name.replace('_', '-')}", include_in_web_ui=False, **given)
     add(
         "--without-reaper",
         action="store_true",

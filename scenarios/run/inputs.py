@@ -1,14 +1,12 @@
 """What a run is to be, read from the options and the files that they name. Each start reads them anew."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contract import duration, timeline
-from contract.document import Document
-from contract.document import read as documents
 from contract.refusal import Refusal, no_such
 from scenarios.gateway.arrivals import Arrivals, open_or_closed, parse
 
@@ -16,18 +14,8 @@ if TYPE_CHECKING:
     from scenarios.gateway.level import Level
     from scenarios.gateway.user import GatewayUser
 
-
-@dataclass(frozen=True, kw_only=True)
-class Scenarios:
-    """The users that a run may have, by scenario."""
-
-    default: Sequence[type["GatewayUser"]]  # where neither --scenarios nor the timeline names any
-    on_request: Sequence[type["GatewayUser"]]
-    of_documents: type["GatewayUser"]  # reads --documents; there are --instances of it
-
-    @property
-    def known(self) -> dict[str, type["GatewayUser"]]:
-        return {user.scenario: user for user in (*self.default, *self.on_request)}
+Scenarios = Mapping[str, type["GatewayUser"]]
+"""The users that a run may have, by scenario."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +27,12 @@ class Inputs:
     opened: Sequence[type["GatewayUser"]]  # the open loop makes their requests; none in a closed loop
     closed: Sequence[type["GatewayUser"]]
     arrivals: Arrivals | None
-    corpus: Sequence[Document]
+    of_scenarios: Mapping[str, Any]  # scenario → what it has read
+
+    @property
+    def users(self) -> list[type["GatewayUser"]]:
+        """All that the run has, whichever loop they are in."""
+        return [*self.opened, *self.closed]
 
 
 def read(options: argparse.Namespace, scenarios: Scenarios, shape: "Level | None") -> Inputs:
@@ -49,7 +42,7 @@ def read(options: argparse.Namespace, scenarios: Scenarios, shape: "Level | None
     if shape is not None:
         shape.read(options)
     chosen = choose(options.scenarios, lines.scenarios, path, scenarios)
-    corpus = read_corpus(options, scenarios) if scenarios.of_documents in chosen else []
+    of_scenarios = {user.scenario: found for user in chosen if (found := user.read(options)) is not None}
     arrivals = None
     if options.arrivals:
         arrivals = parse(options.arrivals, any_length=bool(options.duration))
@@ -61,7 +54,12 @@ def read(options: argparse.Namespace, scenarios: Scenarios, shape: "Level | None
     if arrivals is not None:
         opened, chosen = open_or_closed(chosen)
     return Inputs(
-        timeline_path=path, timeline=lines, opened=opened, closed=chosen, arrivals=arrivals, corpus=corpus
+        timeline_path=path,
+        timeline=lines,
+        opened=opened,
+        closed=chosen,
+        arrivals=arrivals,
+        of_scenarios=of_scenarios,
     )
 
 
@@ -72,19 +70,10 @@ def choose(
     names, where = [name.strip() for name in option.split(",") if name.strip()], "--scenarios"
     if not names and of_timeline is not None:
         names, where = list(of_timeline), f"{path}: scenarios"
-    known = scenarios.known
     for name in names:
-        if name not in known:
-            raise Refusal(f"{where}: {no_such('scenario', name, known)}")
-    return [known[name] for name in names] if names else list(scenarios.default)
-
-
-def read_corpus(options: argparse.Namespace, scenarios: Scenarios) -> list[Document]:
-    """The documents that are classified. Sets how many users classify. Raises Refusal."""
-    if options.instances < 1:
-        raise Refusal(f"--instances: {options.instances} asks about no document; give 1 or more")
-    scenarios.of_documents.fixed_count = options.instances
-    return documents(Path(options.documents))
+        if name not in scenarios:
+            raise Refusal(f"{where}: {no_such('scenario', name, scenarios)}")
+    return [scenarios[name] for name in names] if names else [u for u in scenarios.values() if u.by_default]
 
 
 def trace_length(name: str, arrivals: Arrivals, lines: timeline.Timeline) -> str | None:

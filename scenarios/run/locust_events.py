@@ -24,7 +24,7 @@ from scenarios.gateway.player import Player
 from scenarios.gateway.stage import Stage
 from scenarios.gateway.web_ui import Page
 from scenarios.gateway.workers import Workers
-from scenarios.run.inputs import Inputs, Scenarios, read_corpus
+from scenarios.run.inputs import Inputs, Scenarios
 from scenarios.run.lifecycle import RunLifecycle
 from scenarios.run.verdict import Report
 
@@ -53,7 +53,7 @@ def bind(environment: Environment, scenarios: Scenarios, report: Report) -> None
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if worker:
         os.environ[WAIT_AFTER_STOP] = str(-MAX_STOP_TIMEOUT_S)
-        Player(environment, scenarios.known, lambda: read_corpus(options, scenarios))
+        Player(environment, scenarios)
         return
     shape = _take_shape(environment)
     lifecycle = RunLifecycle(

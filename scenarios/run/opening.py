@@ -19,6 +19,7 @@ from scenarios.run.warming import Warmed
 
 if TYPE_CHECKING:
     from scenarios.gateway.level import Level, Search
+    from scenarios.gateway.user import GatewayUser
     from scenarios.gateway.workers import Workers
 
 
@@ -36,11 +37,12 @@ def open_folder(
         timeline.stem if search is None else type(search).__name__,
         stage.clock.now(),
         copied(prepared.stack, timeline if search is None else None),
-        recorded(options, shape),
+        recorded(options, shape, prepared.inputs.users),
         options.seed,
         stage.recorder.tally.snapshot().by_version,
         workers,
         prepared.stack.topology.gateway.kind,
+        [user.scenario for user in prepared.inputs.users if user.unattended],
     )
     print(f"run {run.path}", flush=True)
     return run
@@ -57,9 +59,12 @@ def copied(stack: Stack, timeline: Path | None) -> dict[str, str]:
     return found
 
 
-def recorded(options: argparse.Namespace, shape: "Level | None") -> dict[str, Any]:
+def recorded(
+    options: argparse.Namespace, shape: "Level | None", users: Sequence[type["GatewayUser"]]
+) -> dict[str, Any]:
     """The arguments in the manifest. With a shape `num_users` is how many there are where its factor is 1."""
-    found = {name: getattr(options, name) for name in RECORDED}
+    of_scenarios = [name for user in users for name in user.arguments]
+    found = {name: getattr(options, name) for name in (*RECORDED, *of_scenarios)}
     if shape is not None:
         found |= {"shape": type(shape).__name__, "num_users": shape.users}
     return found

@@ -12,8 +12,8 @@ from contract.topology import Topology
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.recording import Memory
 from scenarios.gateway.stage import Stage, endpoints
+from scenarios.gateway.warmup import ended_early, preflight, unhealthy, warm_up
 from scenarios.run.inputs import Inputs
-from scenarios.warmup import ended_early, preflight, unhealthy, warm_up
 
 if TYPE_CHECKING:
     from scenarios.gateway.level import Level
@@ -44,7 +44,7 @@ def warm(
     stage = Stage(
         topology=topology, recorder=Recorder(records, on_failure), clock=clock, seed=options.seed,
         prefix=secrets.token_hex(3), gateway=gateway, tiers=tiers, arrivals=inputs.arrivals,
-        max_in_flight=options.max_in_flight, corpus=inputs.corpus,
+        max_in_flight=options.max_in_flight, scenario_inputs=inputs.of_scenarios,
     )  # fmt: skip
     if shape is not None:
         stage.factor = shape.factor

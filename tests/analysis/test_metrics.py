@@ -1,5 +1,6 @@
 """Each metric on asks whose number is known."""
 
+import json
 import random
 
 import numpy as np
@@ -122,13 +123,30 @@ def test_goodput_takes_failures_and_slow_answers_for_misses(tmp_path):
     assert metrics.goodput(asks_of(tmp_path, asks), 2000) == metrics.Share(1, 3)
 
 
-def test_a_document_has_no_first_token_that_anybody_waits_for(tmp_path):
+@pytest.mark.parametrize(
+    ("scenario", "waited_for"), [("chat", True), ("classify", False), ("nightly", False)]
+)
+def test_an_unattended_scenario_has_no_first_token_that_a_person_waits_for(tmp_path, scenario, waited_for):
+    """The run says which of its scenarios are."""
+    w = world()
+    slow = good(w, 2, 3.0)
+    slow.scenario = scenario
+    failed = refuse(w.new(3, Lane.LOAD), Outcome.REFUSED, None)
+    failed.scenario = scenario
+    asks = asks_of(tmp_path, [good(w, 1, 3.0), slow, failed])
+    assert metrics.goodput(asks, 2000) == metrics.Share(0 if waited_for else 1, 3)
+    assert ("unattended" in asks.columns) == (not waited_for)
+
+
+def test_a_recording_that_names_no_unattended_scenario_is_read_as_it_was(tmp_path):
     w = world()
     slow = good(w, 2, 3.0)
     slow.scenario = "classify"
-    failed = refuse(w.new(3, Lane.LOAD), Outcome.REFUSED, None)
-    failed.scenario = "classify"
-    assert metrics.goodput(asks_of(tmp_path, [good(w, 1, 3.0), slow, failed]), 2000) == metrics.Share(1, 3)
+    made = make(tmp_path, rate=0, probe_rate=0, pairs=0, extra=[slow])
+    manifest = json.loads((made.path / "manifest.json").read_text())
+    del manifest["unattended"]
+    (made.path / "manifest.json").write_text(json.dumps(manifest))
+    assert metrics.goodput(frames.read(made.path).asks, 2000) == metrics.Share(1, 1)
 
 
 def test_a_cut_belongs_to_the_fault_on_the_tier_that_gave_the_answer(tmp_path):

@@ -10,7 +10,8 @@ from contract.request import Request
 from contract.topology import Gateway, Match, Tier
 from tests import tls
 
-SAID = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "ask-1 hi"}]
+BEFORE = (("system", "be brief"), ("user", "a"), ("assistant", "b"))
+SAID = [*({"role": role, "content": text} for role, text in BEFORE), {"role": "user", "content": "ask-1 hi"}]
 BODIES = [
     # api, streamed, cap, ignore_eos, temperature; what stands beside model and messages
     ("openai", True, 5, False, None, {"stream": True, "stream_options": {"include_usage": True}, "max_tokens": 5}),
@@ -32,7 +33,7 @@ def test_what_an_api_is_told(api, stream, cap, ignore_eos, temperature, beside):
         stream=stream,
         max_tokens=cap,
         ignore_eos=ignore_eos,
-        system="be brief",
+        history=BEFORE,
         temperature=temperature,
     )
     request = endpoint.request("ask-1", asked)

@@ -15,6 +15,7 @@ from locust.env import Environment
 from locust.event import Events
 from locust.stats import RequestStats, setup_distributed_stats_event_listeners
 
+import scenarios
 from contract.document import read
 from scenarios import chat, classify, direct, overhead
 from scenarios.gateway.arrivals import open_or_closed, parse
@@ -22,9 +23,7 @@ from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.open_loop import open_loop
 from tests.scenarios.stages import kept, stage
 
-USERS = {
-    "chat": chat.ChatUser, "direct": direct.DirectUser, "overhead": overhead.OverheadUser, "classify": classify.ClassifyUser,
-}  # fmt: skip
+USERS = scenarios.users()
 DOCUMENTS = Path(__file__).parents[2] / "scenarios" / "documents"
 
 
@@ -70,7 +69,7 @@ def play(
         vllm,
         arrivals=arrivals and parse(arrivals),
         max_in_flight=max_in_flight,
-        corpus=read(DOCUMENTS) if "classify" in users else (),
+        scenario_inputs={"classify": read(DOCUMENTS)} if "classify" in users else {},
         **deadlines,
     )
     if overhead_left_s is not None:

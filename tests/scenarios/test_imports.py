@@ -25,7 +25,7 @@ print(len(names))
 
 LOCUST_FREE = """
 import pkgutil, sys
-import scenarios.prompts, scenarios.warmup, scenarios.run
+import scenarios.gateway.prompts, scenarios.gateway.warmup, scenarios.run
 for module in pkgutil.iter_modules(scenarios.run.__path__, "scenarios.run."):
     if module.name != "scenarios.run.locust_events":
         __import__(module.name)

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from scenarios.prompts import approximate_tokens, prompt
+from scenarios.gateway.prompts import approximate_tokens, prompt
 
 
 @pytest.mark.parametrize("tokens", [20, 21, 22, 50, 100, 400, 4000])

@@ -5,7 +5,7 @@ from email.utils import formatdate
 import pytest
 
 from contract.records import Ask, Outcome
-from scenarios.retries import asks_again, wait_s
+from scenarios.gateway.retries import asks_again, wait_s
 
 NOW = 1_795_000_000.0
 AGAIN = [

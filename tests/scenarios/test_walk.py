@@ -5,7 +5,7 @@ import datetime
 import pytest
 
 from contract.document import Document
-from scenarios.walk import Walk
+from scenarios.gateway.walk import Walk
 
 
 def paper(id: str) -> Document:

@@ -7,7 +7,7 @@ import pytest
 from contract.records import Ask
 from contract.refusal import Refusal
 from contract.topology import Topology
-from scenarios.warmup import ended_early, preflight, unhealthy, warm_up, ways
+from scenarios.gateway.warmup import ended_early, preflight, unhealthy, warm_up, ways
 from tests.contract.exchanges import ROLE, chunked, finish, head, plain, token, usage
 from tests.ports import held_port
 from tests.scenarios.server import Server

@@ -19,11 +19,11 @@ from contract.request import Request
 from contract.run import FINISHED, open_run
 from scenarios.gateway.arrivals import parse
 from scenarios.gateway.open_loop import open_loop
+from scenarios.gateway.prompts import prompt
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.recording import Memory, Recording
 from scenarios.gateway.stage import Stage, endpoints
 from scenarios.gateway.user import GatewayUser
-from scenarios.prompts import prompt
 
 PROMPT_TOKENS = 20
 

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gevent.event
 import gevent.queue
@@ -12,27 +12,39 @@ from contract.messages import BadMessage, Message
 from scenarios.run.inputs import Inputs, Scenarios
 
 
-class Chat:
-    scenario, fixed_count = "chat", 0
+class User:
+    """What is read of a scenario's user where Locust is not there."""
+
+    by_default, unattended, fixed_count = True, False, 0
+    arguments: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    def read(cls, options: argparse.Namespace) -> Any:
+        return None
 
 
-class Direct:
+class Chat(User):
+    scenario = "chat"
+
+
+class Direct(User):
     scenario, fixed_count = "direct", 1
 
 
-class Classify:
-    scenario, fixed_count = "classify", 3
+class Classify(User):
+    scenario, fixed_count, by_default, unattended = "classify", 3, False, True
+    arguments: ClassVar = {"documents": {}, "instances": {}}
+
+    @classmethod
+    def read(cls, options: argparse.Namespace) -> list[str]:
+        return [options.documents]
 
 
-class Overhead:
+class Overhead(User):
     scenario, fixed_count = "overhead", 1
 
 
-SCENARIOS = Scenarios(
-    default=(Chat, Direct, Overhead),  # type: ignore[arg-type]  # what is read of them is there
-    on_request=(Classify,),  # type: ignore[arg-type]
-    of_documents=Classify,  # type: ignore[arg-type]
-)
+SCENARIOS: Scenarios = {user.scenario: user for user in (Chat, Classify, Direct, Overhead)}  # type: ignore[misc]
 
 
 def options(**given: Any) -> argparse.Namespace:

@@ -8,7 +8,7 @@ from contract import timeline
 from contract.refusal import Refusal
 from scenarios.gateway.arrivals import Arrivals, parse
 from scenarios.gateway.trace import Arrival
-from scenarios.run.inputs import choose, read, read_corpus, refuse_ineffective, refuse_limits, trace_length
+from scenarios.run.inputs import choose, read, refuse_ineffective, refuse_limits, trace_length
 from tests.chaos.stand import ROOT
 from tests.scenarios.run.fakes import SCENARIOS, Chat, Classify, Direct, Overhead, options
 
@@ -55,14 +55,13 @@ def test_an_open_loop_takes_the_place_of_the_load_s_users(given, opened, closed)
     given = {"scenarios": "chat,direct"} | given
     found = read(options(timeline=str(THREE_TIER), **given), SCENARIOS, None)
     assert (found.opened, found.closed) == (opened, closed)
-    assert found.corpus == []
+    assert found.of_scenarios == {}
+    assert found.users == [*opened, *closed]
 
 
-def test_documents_are_read_where_they_are_classified(monkeypatch):
-    monkeypatch.setattr(Classify, "fixed_count", 3)
-    given = options(scenarios="classify", instances=2, documents=str(ROOT / "scenarios/documents"))
-    assert read_corpus(given, SCENARIOS)
-    assert Classify.fixed_count == 2
+def test_what_a_scenario_needs_is_read_where_it_is_chosen():
+    given = options(timeline=str(THREE_TIER), scenarios="chat,classify", documents="papers")
+    assert read(given, SCENARIOS, None).of_scenarios == {"classify": ["papers"]}
 
 
 @pytest.mark.parametrize(

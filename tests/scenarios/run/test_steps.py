@@ -16,7 +16,7 @@ from scenarios.run.search import SearchExperiment, take_over, too_many_cloud_ans
 from scenarios.run.stack import Stack
 from scenarios.run.verdict import Verdict
 from tests.chaos.stand import ROOT
-from tests.scenarios.run.fakes import Chat, FakeLoad, Process, options
+from tests.scenarios.run.fakes import Chat, Classify, FakeLoad, Process, options
 from tests.scenarios.stages import topology
 
 EMBEDDED, K3S = ROOT / "topologies/embedded.yaml", ROOT / "topologies/k3s.yaml"
@@ -178,12 +178,21 @@ def test_a_shape_starts_and_stops_users_only_where_their_number_changes(monkeypa
     assert load.calls == ["scale to 6", "scale to 10"]
 
 
-def test_the_manifest_keeps_the_options_and_the_users_of_a_shape():
-    found = opening.recorded(options(num_users=12), None)
-    assert (found["num_users"], "shape" in found, "results" in found) == (12, False, False)
+def test_the_manifest_keeps_the_options_of_the_run_and_of_its_scenarios():
+    found = opening.recorded(options(num_users=12), None, [Chat])
+    assert (found["num_users"], "shape" in found, "results" in found, "instances" in found) == (
+        12,
+        False,
+        False,
+        False,
+    )
+    assert opening.recorded(options(instances=2), None, [Chat, Classify])["instances"] == 2
+
+
+def test_the_manifest_keeps_the_users_of_a_shape():
     shape = Spike()
     shape.users = 6
-    found = opening.recorded(options(num_users=12), shape)
+    found = opening.recorded(options(num_users=12), shape, [])
     assert (found["num_users"], found["shape"]) == (6, "Spike")
 
 
