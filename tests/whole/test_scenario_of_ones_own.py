@@ -71,7 +71,8 @@ def project(tmp_path):
     return folder
 
 
-def test_a_file_under_scenarios_is_used_from_the_timeline_to_the_report(project, tmp_path):
+@pytest.mark.parametrize("more", [(), pytest.param(("--processes", "2"), marks=pytest.mark.verify)])
+def test_a_file_under_scenarios_is_used_from_the_timeline_to_the_report(project, tmp_path, more):
     with Server([GOOD]) as gateway:
         crew = Crew(tmp_path, gateway, baseline="1s")
         timeline = yaml.safe_load(crew.timeline.read_text())
@@ -81,7 +82,7 @@ def test_a_file_under_scenarios_is_used_from_the_timeline_to_the_report(project,
             "expect": {"goodput": {"min": 1.0}},
         }
         crew.timeline.write_text(yaml.safe_dump(timeline))
-        done = locust(project, crew, "--turns", "3")
+        done = locust(project, crew, "--turns", "3", *more)
         assert done.returncode == EXIT_PASS, done.stdout
         asked = [
             json.loads(r.partition(b"\r\n\r\n")[2])["messages"]
