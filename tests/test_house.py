@@ -53,6 +53,32 @@ def test_a_wing_imports_only_what_it_may(wing):
         assert not heavy, f"{path} imports {heavy}, which {wing} must do without"
 
 
+QUANTILES = {"quantile", "quantiles", "percentile", "nanquantile", "nanpercentile"}
+OURS = {"quantile", "metrics", "stairs"}  # modules whose quantiles are those of contract/quantile.py
+OF_A_STATISTIC = {  # drawn or ordered again: a number between two of them is no value that a report shows as observed
+    "analysis/compare/bootstrap.py",
+    "analysis/compare/difference.py",
+    "analysis/compare/likeness.py",
+    "analysis/overhead.py",
+}
+
+
+def test_what_a_quantile_of_observed_values_is_stands_in_one_file():
+    """numpy, pandas and statistics each have a definition of their own; a report and a ramp once differed by one rank."""
+    found = set()
+    for path in [p for wing in (*WINGS, "benchmarks") for p in sources(wing)]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in QUANTILES
+            ):
+                of = node.func.value
+                if not (isinstance(of, ast.Name) and of.id in OURS):
+                    found.add(str(path.relative_to(ROOT)))
+    assert found == OF_A_STATISTIC
+
+
 # The gateways' configurations stand beside the topologies that name them; the stack's tests start them.
 TOPOLOGIES = [p for p in sorted((ROOT / "topologies").glob("*.yaml")) if not p.name.startswith("litellm")]
 
