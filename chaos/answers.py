@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from chaos.fault import NotYet
-from chaos.probe import PROMPT
 from chaos.retry import Seen
 from chaos.wire import Connection, Deadlines
 from contract.caps import Use, advice
 from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.outcome import fill
+from contract.prompt import COUNT_UPWARDS
 from contract.records import GATEWAY, Outcome
 from contract.request import Request
 from contract.topology import Topology
@@ -58,7 +58,7 @@ class Answers:
         return Question(lambda patience_s: self._sent(endpoint, target, patience_s), self._clock, within_s)
 
     def _sent(self, endpoint: Endpoint, target: str, patience_s: float) -> str | None:
-        request = Request(prompt=PROMPT, stream=False, use=Use.PROBE, via=target, lane="verify").on(
+        request = Request(prompt=COUNT_UPWARDS, stream=False, use=Use.PROBE, via=target, lane="verify").on(
             self._topology
         )
         ask = request.record(f"ask-{uuid.uuid4().hex[:12]}", "verify", self._clock.now())

@@ -18,12 +18,12 @@ from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
 from contract.outcome import fill, ours
+from contract.prompt import COUNT_UPWARDS
 from contract.ranks import rank_of
 from contract.records import Ask, Lane, Outcome
 from contract.request import Request
 from contract.topology import Topology
 
-PROMPT = "Count upwards from one in words, without end."
 SCENARIO = "probe"
 _TICK_S = 0.05
 
@@ -50,7 +50,7 @@ class Probe:
     ) -> None:
         self._endpoint, self._topology, self._prefix = endpoint, topology, prefix
         self._clock, self._keep = clock, keep
-        self._request = Request(prompt=PROMPT, stream=True, use=Use.PROBE).on(topology)
+        self._request = Request(prompt=COUNT_UPWARDS, stream=True, use=Use.PROBE).on(topology)
         self.metronome = metronome
         self.gateway_versions: dict[str, int] = {}
         self.lock = threading.Lock()  # guards the metronome and what is in flight

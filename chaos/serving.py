@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from chaos.probe import PROMPT
 from chaos.watch.foreign import clean, shortened
 from chaos.wire import Connection, Deadlines
 from contract import early_end, gateway_version, gateways, page
@@ -18,6 +17,7 @@ from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
 from contract.outcome import ended_early, fill, judge, redirected
+from contract.prompt import COUNT_UPWARDS
 from contract.proper_end import UNKNOWN
 from contract.ranks import rank_of
 from contract.records import GATEWAY, Ask, Outcome
@@ -129,7 +129,7 @@ def ask(topology: Topology, via: str, endpoint: Endpoint) -> Answered:
 
 def _ask(topology: Topology, via: str, endpoint: Endpoint) -> Answered:
     """One streamed request, read and judged as those of a run are."""
-    request = Request(prompt=PROMPT, stream=True, use=Use.PLAN, via=via, lane="plan").on(topology)
+    request = Request(prompt=COUNT_UPWARDS, stream=True, use=Use.PLAN, via=via, lane="plan").on(topology)
     record = request.record(f"plan-{uuid.uuid4().hex[:12]}", "plan", now=0.0)
     connection = Connection(endpoint, PATIENCE)
     exchange = connection.exchange(endpoint.request(record.request_id, request))

@@ -79,6 +79,12 @@ def test_what_a_quantile_of_observed_values_is_stands_in_one_file():
     assert found == OF_A_STATISTIC
 
 
+def test_the_prompt_of_requests_that_nobody_reads_stands_in_one_file():
+    """Its proper end is the cap, so that a plan, a warm-up and the probe find the same models to end early."""
+    files = [p for wing in (*WINGS, "benchmarks", "tests") for p in sources(wing) if p != Path(__file__)]
+    assert [p for p in files if "Count upwards" in p.read_text()] == [ROOT / "contract/prompt.py"]
+
+
 # The gateways' configurations stand beside the topologies that name them; the stack's tests start them.
 TOPOLOGIES = [p for p in sorted((ROOT / "topologies").glob("*.yaml")) if not p.name.startswith("litellm")]
 

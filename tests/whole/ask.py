@@ -18,6 +18,7 @@ from contract import topology  # noqa: E402
 from contract.classification import Classification  # noqa: E402
 from contract.clock import Clock  # noqa: E402
 from contract.document import read  # noqa: E402
+from contract.prompt import COUNT_UPWARDS  # noqa: E402
 from contract.proper_end import JSON_OBJECT  # noqa: E402
 from contract.request import Request  # noqa: E402
 from scenarios.classify import LONGEST, SYSTEM, TEMPERATURE  # noqa: E402
@@ -28,7 +29,6 @@ from scenarios.gateway.stage import Stage, endpoints  # noqa: E402
 from tests.scenarios.stages import Kept, kept  # noqa: E402
 
 CORPUS = Path(__file__).parents[2] / "scenarios" / "documents"
-PROMPT = "Count upwards from one in words, without end."
 
 
 def main(path: str, prefix: str, asks: list[dict], deadlines: dict, at_once: int) -> list[dict]:
@@ -56,7 +56,7 @@ def main(path: str, prefix: str, asks: list[dict], deadlines: dict, at_once: int
                     "prompt": document.text[:LONGEST], "stream": False, "capped": False, "system": SYSTEM, "temperature": TEMPERATURE,
                     "proper_end": JSON_OBJECT, "classification": Classification(document, 1),
                 } | one  # fmt: skip
-            request = Request(**{"prompt": PROMPT} | one)
+            request = Request(**{"prompt": COUNT_UPWARDS} | one)
             if kill_after_s is None:
                 asker.send(request)
             else:
