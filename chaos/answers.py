@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from chaos.fault import NotYet
 from chaos.retry import Seen
-from chaos.wire import Connection, Deadlines
+from chaos.wire import Connection
 from contract.caps import Use, advice
 from contract.clock import Clock
+from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint
 from contract.outcome import fill
 from contract.prompt import COUNT_UPWARDS
@@ -62,9 +63,8 @@ class Answers:
             self._topology
         )
         ask = request.record(f"ask-{uuid.uuid4().hex[:12]}", "verify", self._clock.now())
-        connection = Connection(
-            endpoint, Deadlines(connect=min(CONNECT_S, patience_s), silence=patience_s, whole=patience_s)
-        )
+        deadlines = Deadlines(min(CONNECT_S, patience_s), patience_s, patience_s, patience_s)
+        connection = Connection(endpoint, deadlines)
         exchange = connection.exchange(endpoint.request(ask.request_id, request))
         connection.close()
         fill(ask, request, exchange, self._clock.at, self._topology, endpoint.secrets)

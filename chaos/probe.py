@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 
 from chaos.metronome import Metronome
 from chaos.stop import Stop
-from chaos.wire import Connection, Deadlines
+from chaos.wire import Connection
 from contract import gateway_version
 from contract.caps import Use
 from contract.clock import Clock
+from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
 from contract.outcome import fill, ours
@@ -25,6 +26,7 @@ from contract.request import Request
 from contract.topology import Topology
 
 SCENARIO = "probe"
+DEADLINES = Deadlines(connect=5.0, first_token=30.0, silence=30.0, whole=60.0)
 _TICK_S = 0.05
 
 
@@ -126,7 +128,7 @@ class Probe:
             self._keep(ask)
 
     def _serve(self, lane: Lane) -> None:
-        connection = Connection(self._endpoint, Deadlines())
+        connection = Connection(self._endpoint, DEADLINES)
         while (slot := self._work[lane].get()) is not None:
             ask = slot.ask
             request = self._endpoint.request(ask.request_id, self._request)

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from chaos.watch.foreign import clean, shortened
-from chaos.wire import Connection, Deadlines
+from chaos.wire import Connection
 from contract import early_end, gateway_version, gateways, page
 from contract.caps import Use, advice
 from contract.clock import Clock
+from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
 from contract.outcome import ended_early, fill, judge, redirected
@@ -26,7 +27,7 @@ from contract.request import Request
 from contract.stream import read_answer
 from contract.topology import Topology
 
-PATIENCE = Deadlines(connect=2.0, silence=20.0, whole=30.0)
+PATIENCE = Deadlines(connect=2.0, first_token=20.0, silence=20.0, whole=30.0)
 AT_ONCE_S = 0.3  # an answer that is made faster than this may come in one piece of its own accord
 TOLD = 6  # so many models are named
 LONGEST_LIST = 8 * 2**20  # bytes

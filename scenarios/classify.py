@@ -4,6 +4,8 @@ Each instance has one document under way. Nothing caps the answer and no schema 
 content: a JSON object that was cut does not close. Each retry of the client's is an ask with a record of its own.
 """
 
+from dataclasses import replace
+
 import gevent
 from locust import task
 
@@ -12,7 +14,7 @@ from contract.document import Document
 from contract.proper_end import JSON_OBJECT
 from contract.records import Ask
 from contract.request import Request
-from scenarios.gateway.deadlines import Deadlines
+from scenarios.gateway.stage import DEADLINES
 from scenarios.gateway.user import GatewayUser
 from scenarios.retries import RETRIES, asks_again, wait_s
 
@@ -37,7 +39,7 @@ class ClassifyUser(GatewayUser):
 
     scenario = "classify"
     fixed_count = 3
-    deadlines = Deadlines(first_token=TIMEOUT_S, silence=TIMEOUT_S, whole=TIMEOUT_S)
+    deadlines = replace(DEADLINES, first_token=TIMEOUT_S, silence=TIMEOUT_S, whole=TIMEOUT_S)
 
     def wait_time(self) -> float:
         return PAUSE_S

@@ -85,6 +85,22 @@ def test_the_prompt_of_requests_that_nobody_reads_stands_in_one_file():
     assert [p for p in files if "Count upwards" in p.read_text()] == [ROOT / "contract/prompt.py"]
 
 
+DECIDES_DEADLINES = {
+    "scenarios/gateway/stage.py",  # users
+    "chaos/probe.py",
+    "chaos/serving.py",  # a plan
+    "chaos/answers.py",  # the verification of a restore
+    "chaos/watch/command.py",
+}
+
+
+def test_how_long_a_request_may_take_is_decided_in_few_places_and_none_is_a_default():
+    files = [p for wing in WINGS for p in sources(wing)]
+    found = {str(p.relative_to(ROOT)) for p in files if re.search(r"\bDeadlines\(", p.read_text())}
+    assert found == DECIDES_DEADLINES
+    assert [p for p in files if "class Deadlines" in p.read_text()] == [ROOT / "contract/deadlines.py"]
+
+
 # The gateways' configurations stand beside the topologies that name them; the stack's tests start them.
 TOPOLOGIES = [p for p in sorted((ROOT / "topologies").glob("*.yaml")) if not p.name.startswith("litellm")]
 
