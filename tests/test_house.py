@@ -101,6 +101,19 @@ def test_how_long_a_request_may_take_is_decided_in_few_places_and_none_is_a_defa
     assert [p for p in files if "class Deadlines" in p.read_text()] == [ROOT / "contract/deadlines.py"]
 
 
+def test_every_command_line_is_read_by_the_one_strict_parser():
+    """argparse's own takes a beginning for an option, and leaves with 2. Locust makes the one of a run itself."""
+    files = [p for wing in (*WINGS, "benchmarks", "tests/torture") for p in sources(wing)]
+    made = {
+        path
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text()))
+        for one in ([node.func] if isinstance(node, ast.Call) else node.bases if isinstance(node, ast.ClassDef) else [])
+        if "ArgumentParser" in (getattr(one, "attr", ""), getattr(one, "id", ""))
+    }  # fmt: skip
+    assert made == {ROOT / "contract/command_line.py"}
+
+
 # The gateways' configurations stand beside the topologies that name them; the stack's tests start them.
 TOPOLOGIES = [p for p in sorted((ROOT / "topologies").glob("*.yaml")) if not p.name.startswith("litellm")]
 
