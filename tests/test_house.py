@@ -114,6 +114,26 @@ def test_every_command_line_is_read_by_the_one_strict_parser():
     assert made == {ROOT / "contract/command_line.py"}
 
 
+OTHER_CLIENTS = {"http.client", "urllib.request", "requests", "httpx"}
+NO_SMALL_PAGE = {
+    "benchmarks/kept_connections.py",  # it measures what a plain request costs on a kept connection
+    "chaos/faults/engine.py",  # it sets and takes away faults, with PUT and DELETE
+}
+
+
+def test_a_small_page_is_fetched_by_one_client():
+    """Others follow redirects, go through proxies, believe other authorities, and have a bound for each wait only."""
+    found = set()
+    for path in [p for wing in (*WINGS, "benchmarks") for p in sources(wing)]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [str(node.module), *(f"{node.module}.{a.name}" for a in node.names)]
+            if OTHER_CLIENTS & {*names}:
+                found.add(str(path.relative_to(ROOT)))
+    assert found <= NO_SMALL_PAGE
+
+
 # The gateways' configurations stand beside the topologies that name them; the stack's tests start them.
 TOPOLOGIES = [p for p in sorted((ROOT / "topologies").glob("*.yaml")) if not p.name.startswith("litellm")]
 
