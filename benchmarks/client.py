@@ -10,9 +10,10 @@ from typing import Any
 
 from contract.command_line import Parser
 from contract.endpoint import Endpoint
+from contract.prompt import COUNT_UPWARDS
 from contract.request import Request
 
-PROMPT = "Count upwards from one in words, without end. " * 5
+PROMPT = f"{COUNT_UPWARDS} " * 5
 WARM_S = 1.0
 END = b"0\r\n\r\n"  # the truth server writes it last, and together with what it ends
 

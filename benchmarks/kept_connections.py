@@ -20,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +29,7 @@ from typing import Any
 import yaml
 
 from analysis.trials import CONFIDENCE, median_interval, wilson
+from contract import page
 from contract.command_line import Parser, count_from
 from embedded import gateway
 from embedded.ports import Reserved, free_port
@@ -97,11 +97,7 @@ class Gateway:
         ends.callback(process.kill)
 
     def ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{gateway.READY}", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
+        return page.get(f"http://127.0.0.1:{self._port}{gateway.READY}", 5.0).status == 200
 
     def trial(self, requests: int, clients: int) -> Leak:
         until(self._calm, "the engine serves again", 3 * COOLDOWN_S)

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from typing import Any, Self
 
 import yaml
 
+from contract import page
 from contract.command_line import Parser
 from contract.refusal import no_such
 from embedded import gateway
@@ -185,11 +185,7 @@ class Behind:
         return self.asking(group, max_tokens=2).records()[0]["tier"]
 
     def _ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{gateway.READY}", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
+        return page.get(f"http://127.0.0.1:{self._port}{gateway.READY}", 5.0).status == 200
 
     def _at(self, name: str) -> str:
         return str(self._ports[name].port)

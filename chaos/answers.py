@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from chaos.fault import NotYet
-from chaos.probe import PROMPT
 from chaos.retry import Seen
-from chaos.wire import Connection, Deadlines
+from chaos.wire import Connection
 from contract.caps import Use, advice
 from contract.clock import Clock
+from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint
 from contract.outcome import fill
+from contract.prompt import COUNT_UPWARDS
 from contract.records import GATEWAY, Outcome
 from contract.request import Request
 from contract.topology import Topology
@@ -58,13 +59,12 @@ class Answers:
         return Question(lambda patience_s: self._sent(endpoint, target, patience_s), self._clock, within_s)
 
     def _sent(self, endpoint: Endpoint, target: str, patience_s: float) -> str | None:
-        request = Request(prompt=PROMPT, stream=False, use=Use.PROBE, via=target, lane="verify").on(
+        request = Request(prompt=COUNT_UPWARDS, stream=False, use=Use.PROBE, via=target, lane="verify").on(
             self._topology
         )
         ask = request.record(f"ask-{uuid.uuid4().hex[:12]}", "verify", self._clock.now())
-        connection = Connection(
-            endpoint, Deadlines(connect=min(CONNECT_S, patience_s), silence=patience_s, whole=patience_s)
-        )
+        deadlines = Deadlines(min(CONNECT_S, patience_s), patience_s, patience_s, patience_s)
+        connection = Connection(endpoint, deadlines)
         exchange = connection.exchange(endpoint.request(ask.request_id, request))
         connection.close()
         fill(ask, request, exchange, self._clock.at, self._topology, endpoint.secrets)

@@ -9,7 +9,6 @@ It holds none of the controller's descriptors but the two pipes. What it logs go
 """
 
 import io
-import json
 import os
 import queue
 import signal
@@ -17,11 +16,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from typing import TextIO
 
 from chaos.deputy import Deputy
-from chaos.journal import Journal, Undo, from_json
+from chaos.journal import Journal, Undo
 from chaos.retry import words
 from chaos.stdin import own_stdin
 from contract import messages, topology
@@ -42,7 +40,7 @@ def under_test(stack: Topology) -> UnderTest:
 
 
 def opening(undo: Undo) -> Open:
-    return Open(asdict(undo))
+    return Open(undo.to_json())
 
 
 def mark(undo: Undo) -> str:
@@ -115,7 +113,7 @@ class Guardian:
             case Closed():
                 self._open.pop((message.cluster, message.of, message.handle), None)
             case Open():
-                self._arm(from_json(json.dumps(message.undo)))
+                self._arm(Undo.of_json(message.undo))
             case _:
                 raise ValueError(f"{message.kind!r} is no message for a guardian")
 

@@ -58,17 +58,17 @@ class Undo:
         """As the journal, a Lease and the guardian get it."""
         return json.dumps(asdict(self), indent=indent)
 
+    @classmethod
+    def of_json(cls, text: str) -> "Undo":
+        """A record as it was written, also before a field with a default was added. Raises ValueError where it is none of ours."""
+        try:
+            return cls(**json.loads(text))
+        except TypeError as e:
+            raise ValueError(f"no undo record of this version: {e}") from None
+
 
 def _as_taken(undo: Undo) -> dict[str, Any]:
     return {key: value for key, value in undo.state.items() if key != "came"}
-
-
-def from_json(text: str) -> Undo:
-    """A record as it was written. Raises ValueError where it is none of ours."""
-    try:
-        return Undo(**json.loads(text))
-    except TypeError as e:
-        raise ValueError(f"no undo record of this version: {e}") from None
 
 
 class Taken(Exception):
@@ -154,7 +154,7 @@ class Journal:
 
     def _at(self, path: Path) -> Undo | None:
         try:
-            return from_json(path.read_text())
+            return Undo.of_json(path.read_text())
         except FileNotFoundError:
             return None
 

@@ -10,7 +10,7 @@ from typing import Any
 from chaos import faults
 from chaos.cluster import Cluster
 from chaos.fault import CannotInject, Right
-from chaos.journal import Undo, from_json
+from chaos.journal import Undo
 
 LABEL = "app.kubernetes.io/managed-by=brownout"
 NODES = "kube-node-lease"  # every cluster has it: the Leases of nodes are in no namespace of a topology's
@@ -125,7 +125,7 @@ def undo_in(lease: dict[str, Any]) -> Undo:
     text = (meta.get("annotations") or {}).get(_UNDO)
     if text is None:
         raise ValueError(f"the Lease {meta['name']} carries no undo record")
-    undo = from_json(text)
+    undo = Undo.of_json(text)
     if undo.fault not in faults.names() or undo.kind not in faults.driver(undo.fault).kinds:
         raise ValueError(
             f"the Lease {meta['name']}: its record is of no fault that is known here: {undo.fault}"

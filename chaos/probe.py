@@ -11,20 +11,22 @@ from dataclasses import dataclass, replace
 
 from chaos.metronome import Metronome
 from chaos.stop import Stop
-from chaos.wire import Connection, Deadlines
+from chaos.wire import Connection
 from contract import gateway_version
 from contract.caps import Use
 from contract.clock import Clock
+from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
 from contract.outcome import fill, ours
+from contract.prompt import COUNT_UPWARDS
 from contract.ranks import rank_of
 from contract.records import Ask, Lane, Outcome
 from contract.request import Request
 from contract.topology import Topology
 
-PROMPT = "Count upwards from one in words, without end."
 SCENARIO = "probe"
+DEADLINES = Deadlines(connect=5.0, first_token=30.0, silence=30.0, whole=60.0)
 _TICK_S = 0.05
 
 
@@ -50,7 +52,7 @@ class Probe:
     ) -> None:
         self._endpoint, self._topology, self._prefix = endpoint, topology, prefix
         self._clock, self._keep = clock, keep
-        self._request = Request(prompt=PROMPT, stream=True, use=Use.PROBE).on(topology)
+        self._request = Request(prompt=COUNT_UPWARDS, stream=True, use=Use.PROBE).on(topology)
         self.metronome = metronome
         self.gateway_versions: dict[str, int] = {}
         self.lock = threading.Lock()  # guards the metronome and what is in flight
@@ -126,7 +128,7 @@ class Probe:
             self._keep(ask)
 
     def _serve(self, lane: Lane) -> None:
-        connection = Connection(self._endpoint, Deadlines())
+        connection = Connection(self._endpoint, DEADLINES)
         while (slot := self._work[lane].get()) is not None:
             ask = slot.ask
             request = self._endpoint.request(ask.request_id, self._request)

@@ -19,7 +19,7 @@ from chaos.cluster import TROUBLE, process_gone
 from chaos.deputy import Deputy
 from chaos.fault import CannotInject, Fault, Foreign, NotYet
 from chaos.guarding import Guarding
-from chaos.journal import Journal, Undo, from_json
+from chaos.journal import Journal, Undo
 from chaos.plan import Bound
 from chaos.preflight import Ground
 from chaos.restorer import GONE, How, Question, Restorer
@@ -209,7 +209,7 @@ class _StepWalk:
             holder=f"{socket.gethostname()}:{os.getpid()}", deadline=deadline, state=state,
         )  # fmt: skip
         # As whoever reads it has it: what is held is known again by its being equal.
-        return from_json(undo.to_json())
+        return Undo.of_json(undo.to_json())
 
     def _restore_first(self, held: Undo) -> bool:
         """What a dead holder left open, past its deadline."""

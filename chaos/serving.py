@@ -9,15 +9,16 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from chaos.probe import PROMPT
 from chaos.watch.foreign import clean, shortened
-from chaos.wire import Connection, Deadlines
+from chaos.wire import Connection
 from contract import early_end, gateway_version, gateways, page
 from contract.caps import Use, advice
 from contract.clock import Clock
+from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
 from contract.outcome import ended_early, fill, judge, redirected
+from contract.prompt import COUNT_UPWARDS
 from contract.proper_end import UNKNOWN
 from contract.ranks import rank_of
 from contract.records import GATEWAY, Ask, Outcome
@@ -26,7 +27,7 @@ from contract.request import Request
 from contract.stream import read_answer
 from contract.topology import Topology
 
-PATIENCE = Deadlines(connect=2.0, silence=20.0, whole=30.0)
+PATIENCE = Deadlines(connect=2.0, first_token=20.0, silence=20.0, whole=30.0)
 AT_ONCE_S = 0.3  # an answer that is made faster than this may come in one piece of its own accord
 TOLD = 6  # so many models are named
 LONGEST_LIST = 8 * 2**20  # bytes
@@ -129,7 +130,7 @@ def ask(topology: Topology, via: str, endpoint: Endpoint) -> Answered:
 
 def _ask(topology: Topology, via: str, endpoint: Endpoint) -> Answered:
     """One streamed request, read and judged as those of a run are."""
-    request = Request(prompt=PROMPT, stream=True, use=Use.PLAN, via=via, lane="plan").on(topology)
+    request = Request(prompt=COUNT_UPWARDS, stream=True, use=Use.PLAN, via=via, lane="plan").on(topology)
     record = request.record(f"plan-{uuid.uuid4().hex[:12]}", "plan", now=0.0)
     connection = Connection(endpoint, PATIENCE)
     exchange = connection.exchange(endpoint.request(record.request_id, request))

@@ -1,31 +1,18 @@
 """One HTTP/1.1 exchange on one blocking socket, for the threads of the probe and the verification of mends.
 
-Every wait has an end: connect, first byte, whole.
+Every wait has an end (`contract/deadlines.py`).
 """
 
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from contract.deadlines import Deadlines, due
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange, Framing
 from contract.keepalive import closing, lost_unread, was_read
 from contract.stream import Said
 from contract.trust import client_context
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """Seconds.
-
-    Pings are no life: silence is counted from what was said last (`contract.stream.Said`); before anything was, from the
-    headers, and before these from sent. So a server that pings while it reads the prompt has as long as one that does not.
-    """
-
-    connect: float = 5.0
-    silence: float = 30.0
-    whole: float = 60.0
 
 
 class Connection:
@@ -64,15 +51,15 @@ class Connection:
             framing.given_up(End.REFUSED, time.monotonic(), f"{type(e).__name__}: {e}")
             return exchange
         self._socket = sock
-        exchange.sent_at = time.monotonic()
-        whole, silence_s = exchange.sent_at + self._deadlines.whole, self._deadlines.silence
-        last_at, said_at, looked = exchange.sent_at, Said(exchange.pieces), False
+        sent_at = exchange.sent_at = time.monotonic()
+        said_at, looked = Said(exchange.pieces), False
+        last_at: float | None = None
         try:
-            sock.settimeout(silence_s)
+            sock.settimeout(self._deadlines.first_token)
             sock.sendall(request)
             let_go = closing(sock)
             while not framing.done:
-                left = min(whole, last_at + silence_s) - time.monotonic()
+                left = due(self._deadlines, sent_at, last_at).at - time.monotonic()
                 if left <= 0 and looked:
                     raise TimeoutError
                 looked = left <= 0  # once more: this process may have been held up, and the bytes are there
@@ -82,7 +69,7 @@ class Connection:
                 if data:
                     self._heard = True
                     framing.feed(data, at)
-                    last_at = max(last_at, exchange.headers_at or last_at, said_at() or last_at)
+                    last_at = said_at() or last_at
                     if self._told is not None:
                         self._told(exchange)
                 else:
@@ -91,9 +78,8 @@ class Connection:
                         not self._heard and not let_go and was_read(sock, at - exchange.sent_at, time.sleep)
                     )
         except TimeoutError:
-            came = exchange.headers_at is not None
-            end = End.SILENT if came else End.LATE
-            framing.given_up(end, time.monotonic(), "silence" if came else "nothing came in time")
+            overdue = due(self._deadlines, sent_at, last_at)
+            framing.given_up(overdue.end, time.monotonic(), overdue.why)
         except OSError as e:
             framing.closed(time.monotonic(), f"{type(e).__name__}: {e}")
         if not framing.reusable:

@@ -110,7 +110,7 @@ class UnderTest(_Strict):
 class Open(_Strict):
     """Before an inject, and when the record's deadline has moved."""
 
-    undo: dict[str, Any]  # an undo record
+    undo: str  # an undo record, as JSON
     kind: Literal["open"] = "open"
 
 

@@ -10,7 +10,6 @@ import os
 import random
 import secrets
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,9 @@ from typing import Any
 import yaml
 from aiohttp import web
 
+from contract import page
 from contract import topology as topologies
+from contract.framing import End
 from contract.records import GATEWAY as GATEWAY_NAME
 from contract.refusal import Refusal
 from contract.topology import EMBEDDED, Handles, Process, Tier, Topology
@@ -284,15 +285,8 @@ def _open(lease: dict[str, Any], now: float) -> bool:
 
 
 def _answers(url: str) -> bool:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    request = urllib.request.Request(
-        url, headers={"Authorization": f"Bearer {os.environ.get(CLOUD_KEY, '')}"}
-    )
-    try:
-        with opener.open(request, timeout=2) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
+    found = page.get(url, 2.0, {"Authorization": f"Bearer {os.environ.get(CLOUD_KEY, '')}"})
+    return found.status == 200 and found.end is End.COMPLETE
 
 
 def describe(folder: Path) -> str:

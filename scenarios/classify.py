@@ -5,6 +5,7 @@ content: a JSON object that was cut does not close. Each retry of the client's i
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,8 +19,8 @@ from contract.proper_end import JSON_OBJECT
 from contract.records import Ask
 from contract.refusal import Refusal
 from contract.request import Request
-from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.retries import RETRIES, asks_again, wait_s
+from scenarios.gateway.stage import DEADLINES
 from scenarios.gateway.user import GatewayUser
 from scenarios.gateway.walk import Walk
 
@@ -58,7 +59,7 @@ class ClassifyUser(GatewayUser):
             "help": "of classify: each has one document under way",
         },
     }
-    deadlines = Deadlines(first_token=TIMEOUT_S, silence=TIMEOUT_S, whole=TIMEOUT_S)
+    deadlines = replace(DEADLINES, first_token=TIMEOUT_S, silence=TIMEOUT_S, whole=TIMEOUT_S)
 
     @classmethod
     def read(cls, options: argparse.Namespace) -> list[Document]:

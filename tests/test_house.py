@@ -53,6 +53,87 @@ def test_a_wing_imports_only_what_it_may(wing):
         assert not heavy, f"{path} imports {heavy}, which {wing} must do without"
 
 
+QUANTILES = {"quantile", "quantiles", "percentile", "nanquantile", "nanpercentile"}
+OURS = {"quantile", "metrics", "stairs"}  # modules whose quantiles are those of contract/quantile.py
+OF_A_STATISTIC = {  # drawn or ordered again: a number between two of them is no value that a report shows as observed
+    "analysis/compare/bootstrap.py",
+    "analysis/compare/difference.py",
+    "analysis/compare/likeness.py",
+    "analysis/overhead.py",
+}
+
+
+def test_what_a_quantile_of_observed_values_is_stands_in_one_file():
+    """numpy, pandas and statistics each have a definition of their own; a report and a ramp once differed by one rank."""
+    found = set()
+    for path in [p for wing in (*WINGS, "benchmarks") for p in sources(wing)]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in QUANTILES
+            ):
+                of = node.func.value
+                if not (isinstance(of, ast.Name) and of.id in OURS):
+                    found.add(str(path.relative_to(ROOT)))
+    assert found == OF_A_STATISTIC
+
+
+def test_the_prompt_of_requests_that_nobody_reads_stands_in_one_file():
+    """Its proper end is the cap, so that a plan, a warm-up and the probe find the same models to end early."""
+    files = [p for wing in (*WINGS, "benchmarks", "tests") for p in sources(wing) if p != Path(__file__)]
+    assert [p for p in files if "Count upwards" in p.read_text()] == [ROOT / "contract/prompt.py"]
+
+
+DECIDES_DEADLINES = {
+    "scenarios/gateway/stage.py",  # users
+    "chaos/probe.py",
+    "chaos/serving.py",  # a plan
+    "chaos/answers.py",  # the verification of a restore
+    "chaos/watch/command.py",
+}
+
+
+def test_how_long_a_request_may_take_is_decided_in_few_places_and_none_is_a_default():
+    files = [p for wing in WINGS for p in sources(wing)]
+    found = {str(p.relative_to(ROOT)) for p in files if re.search(r"\bDeadlines\(", p.read_text())}
+    assert found == DECIDES_DEADLINES
+    assert [p for p in files if "class Deadlines" in p.read_text()] == [ROOT / "contract/deadlines.py"]
+
+
+def test_every_command_line_is_read_by_the_one_strict_parser():
+    """argparse's own takes a beginning for an option, and leaves with 2. Locust makes the one of a run itself."""
+    files = [p for wing in (*WINGS, "benchmarks", "tests/torture") for p in sources(wing)]
+    made = {
+        path
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text()))
+        for one in ([node.func] if isinstance(node, ast.Call) else node.bases if isinstance(node, ast.ClassDef) else [])
+        if "ArgumentParser" in (getattr(one, "attr", ""), getattr(one, "id", ""))
+    }  # fmt: skip
+    assert made == {ROOT / "contract/command_line.py"}
+
+
+OTHER_CLIENTS = {"http.client", "urllib.request", "requests", "httpx"}
+NO_SMALL_PAGE = {
+    "benchmarks/kept_connections.py",  # it measures what a plain request costs on a kept connection
+    "chaos/faults/engine.py",  # it sets and takes away faults, with PUT and DELETE
+}
+
+
+def test_a_small_page_is_fetched_by_one_client():
+    """Others follow redirects, go through proxies, believe other authorities, and have a bound for each wait only."""
+    found = set()
+    for path in [p for wing in (*WINGS, "benchmarks") for p in sources(wing)]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [str(node.module), *(f"{node.module}.{a.name}" for a in node.names)]
+            if OTHER_CLIENTS & {*names}:
+                found.add(str(path.relative_to(ROOT)))
+    assert found <= NO_SMALL_PAGE
+
+
 # The gateways' configurations stand beside the topologies that name them; the stack's tests start them.
 TOPOLOGIES = [p for p in sorted((ROOT / "topologies").glob("*.yaml")) if not p.name.startswith("litellm")]
 

@@ -9,6 +9,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from contract.quantile import rank
+
 BOOTSTRAPS = 1000
 KEPT = 101  # of the bootstrap's distribution
 GRID = 1000  # values that a drawn quantile can have, beyond the tails
@@ -41,8 +43,8 @@ def quantiles_again(
     total = came[:, -1]
     found = []
     for q in at:
-        rank = np.ceil(q * (total - 1) - 1e-9) + 1  # as metrics.quantiles: the observed value at or above it
-        found.append(grid[np.argmax(came >= rank[:, None] - 1e-6, axis=1)])
+        needed = np.array([rank(round(n), q) + 1 for n in total.tolist()])
+        found.append(grid[np.argmax(came >= needed[:, None] - 1e-6, axis=1)])
     return found
 
 
@@ -83,5 +85,5 @@ def _draw(parts: int, seed: int) -> np.ndarray:
 def _grid(values: np.ndarray) -> np.ndarray:
     if len(values) <= GRID:
         return np.unique(values)
-    ranks = np.concatenate([np.linspace(0, 0.9, GRID // 2), 1 - 0.1 * np.linspace(1, 0, GRID // 2) ** 2])
-    return np.unique(np.quantile(values, ranks, method="higher"))
+    shares = np.concatenate([np.linspace(0, 0.9, GRID // 2), 1 - 0.1 * np.linspace(1, 0, GRID // 2) ** 2])
+    return np.unique(np.sort(values)[[rank(len(values), share) for share in shares.tolist()]])

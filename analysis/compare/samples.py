@@ -15,6 +15,7 @@ from analysis.compare import bootstrap, kept, likeness
 from analysis.compare.estimate import Curve, Estimate, Proportion, Sample, Side, Trials
 from analysis.evidence import Evidence
 from analysis.finding import Status
+from contract.quantile import rank
 from contract.records import GATEWAY, Lane, Outcome
 
 ALL = "all tiers"
@@ -106,7 +107,7 @@ class _Answers:
         ):  # fmt: skip
             known = np.sort(values.dropna().to_numpy(float))
             if len(known):
-                at = np.quantile(known, np.linspace(0, 1, CURVE), method="higher")
+                at = known[[rank(len(known), share) for share in np.linspace(0, 1, CURVE).tolist()]]
                 yield Curve(metric, of, via, len(known), tuple(float(x) for x in at))
 
     def _block(self, asks: pd.DataFrame) -> np.ndarray:
@@ -193,9 +194,9 @@ def _quantiles(
 
 def touched_bounds(ordered: np.ndarray, touched: int, q: float) -> tuple[float, float | None]:
     """The quantile if all touched answers had taken no time, and if they had been endless (None: then it is, too)."""
-    rank = int(np.ceil(q * (len(ordered) + touched - 1) - 1e-9))
-    low = float(ordered[rank - touched]) if rank >= touched else 0.0
-    return low, float(ordered[rank]) if rank < len(ordered) else None
+    at = rank(len(ordered) + touched, q)
+    low = float(ordered[at - touched]) if at >= touched else 0.0
+    return low, float(ordered[at]) if at < len(ordered) else None
 
 
 def _overhead(run: Evidence) -> Iterator[Sample]:
@@ -304,7 +305,7 @@ def _needless(run: Evidence) -> Iterator[Sample]:
     if answered.empty:
         return
     spurious = run.lower[run.lower["why"] == attribution.Why.SPURIOUS]
-    for tier in (t for rank in ranks[1:] for t in rank):
+    for tier in (t for peers in ranks[1:] for t in peers):
         at = pd.concat([answered, spurious.loc[spurious["tier"] == tier, "sent_at"]], ignore_index=True)
         of = pd.Series(np.arange(len(at)) < len(answered))
         yield Sample("needless_answers", "share", tier, GATEWAY, "share", _proportion(run, at, ~of, of))

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from chaos.watch.foreign import clean
-from chaos.wire import Connection, Deadlines
+from chaos.wire import Connection
 from contract.clock import Clock
+from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint
 from contract.framing import Exchange
 from contract.outcome import fill, ours

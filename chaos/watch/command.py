@@ -17,10 +17,10 @@ from chaos.watch.lineup import Lineup
 from chaos.watch.objects import Objects
 from chaos.watch.screen import Screen, coloured, moves
 from chaos.watch.watch import View, Watch
-from chaos.wire import Deadlines
 from contract import proxies, topology
 from contract.caps import DEFAULT, Use
 from contract.clock import Clock
+from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint
 from contract.proper_end import AT_CAP, UNKNOWN, ProperEnd
 from contract.refusal import EXIT_PASS, EXIT_UNKNOWN, Refusal
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     request = replace(request, proper_end=_proper_end(args, request.max_tokens))
     asking = Asking(
         endpoint=Endpoint.of_gateway(stack.gateway), topology=stack, prefix=secrets.token_hex(3), request=request,
-        deadlines=Deadlines(min(CONNECT_S, args.timeout), args.timeout, args.timeout), clock=clock,
+        deadlines=Deadlines(min(CONNECT_S, args.timeout), args.timeout, args.timeout, args.timeout), clock=clock,
     )  # fmt: skip
     lineup = Lineup([] if args.url else stack.ranks)
     stop.on_signals()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from embedded.engine.words import count_tokens
+from contract.tokens import approximate
 
 KEEP_ALIVE = re.compile(r"(-?\d+(?:\.\d+)?)(ms|s|m|h)")
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -119,7 +119,7 @@ def _ask(
         max_tokens=max_tokens,
         ignore_eos=ignore_eos,
         include_usage=_flag(options, "include_usage", False),
-        prompt_tokens=count_tokens(prompt),
+        prompt_tokens=approximate(prompt),
         given=frozenset(body),
         temperature=_number(body, "temperature"),
         said=said[-1] if said else "",

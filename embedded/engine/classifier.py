@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 from contract.document import BEGINNING, FIELDS, Document, right_answer, usable, wrong_fields
+from contract.tokens import pieces
 
 NO_JSON = "I am sorry, but this text is too hard to read for me to say what kind of document it is."
 _OTHERS = {
@@ -19,7 +20,6 @@ _OTHERS = {
     "document_type": ("Warranty", "Delivery note", "Minutes"),
     "language": ("de", "en", "fr"),
 }
-_TOKEN = 4  # characters of an answer that are one token, by the same rule of thumb as in prompts
 
 
 class Classifier:
@@ -43,7 +43,7 @@ class Classifier:
                 said = json.dumps(
                     wrong_answer(document, Random(f"{seed} {model} {document.id}")), ensure_ascii=False
                 )
-            self._said[document.id] = [said[at : at + _TOKEN] for at in range(0, len(said), _TOKEN)]
+            self._said[document.id] = pieces(said)
 
     def tokens(self, said: str, nonce: str | None) -> list[str] | None:
         """The answer to who said this; None: it is no document that is known here."""

@@ -9,9 +9,9 @@ from random import Random
 
 # Of a vLLM 0.32, relative to its time with a prompt of ten words (190 ms with 1500 words to 20 ms), and with one sequence
 # (6.7, 7.7, 9.4 and 12.0 ms a token with 1, 4, 8 and 16 of them).
-PREFILL_PER_TOKEN = 0.0041
+PREFILL_PER_TOKEN = 0.0057
 PER_SEQUENCE = 0.053
-SHORT_PROMPT = 14  # tokens
+SHORT_PROMPT = 10  # tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,9 @@
-"""The text of an answer, and how many tokens a text is. No I/O.
+"""The text of an answer. No I/O.
 
-Common English words: each is one token for the usual tokenizers, so a count that a gateway makes of the text agrees
-with the engine's own.
+Common English words: each is one token (`contract/tokens.py`), for the usual tokenizers too, so a count that a gateway
+makes of the text agrees with the engine's own.
 """
 
-import math
 from random import Random
 
 _TEXT = """
@@ -20,8 +19,3 @@ def word(chance: Random, position: int) -> str:
     """One token of an answer; a space stands before every word but the first."""
     drawn = WORDS[int(chance.random() * len(WORDS))]
     return drawn if position == 0 else " " + drawn
-
-
-def count_tokens(text: str) -> int:
-    """Tokens of a prompt, by the rule of thumb of four characters each."""
-    return math.ceil(len(text) / 4)

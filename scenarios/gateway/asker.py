@@ -7,12 +7,12 @@ from dataclasses import replace
 from gevent import GreenletExit
 
 from contract import gateway_version
+from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
 from contract.outcome import fill, ours
 from contract.records import GATEWAY, Ask
 from contract.request import Request
-from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.stage import Stage
 from scenarios.gateway.wire import Connection
 

@@ -1,10 +1,12 @@
 """Seeded prompts of a wanted length, each calling for a text far longer than any cap. Pure; asks no tokenizer.
 
-Lengths are in approximate tokens: the words here are short and common, and such a word is about one token. What a
-prompt really came to is in its record, told by the engine.
+Lengths are in tokens as `contract/tokens.py` counts them: the words here are short and common, one token each. What a
+prompt really came to is in its record, from the engine's usage.
 """
 
 import random
+
+from contract.tokens import approximate
 
 _TOPICS = "rivers bridges winter bread clocks gardens ships music maps stone trains birds".split()  # noqa: SIM905
 _WORDS = (  # noqa: SIM905  a word per line would be a page of them
@@ -19,12 +21,7 @@ _SENTENCE_WORDS = (6, 14)
 def prompt(rng: random.Random, tokens: int) -> str:
     """About `tokens` tokens: notes as filler, then the demand. Never shorter than the demand alone."""
     demand = f"Write a book about {rng.choice(_TOPICS)}, at least ten thousand words, all chapters, without stopping."
-    return " ".join([*_notes(rng, tokens - approximate_tokens(demand)), demand])
-
-
-def approximate_tokens(text: str) -> int:
-    """Words and marks, one each."""
-    return len(text.split()) + sum(text.count(mark) for mark in ".,")
+    return " ".join([*_notes(rng, tokens - approximate(demand)), demand])
 
 
 def _notes(rng: random.Random, tokens: int) -> list[str]:

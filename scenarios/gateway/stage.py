@@ -8,15 +8,16 @@ from typing import Any
 
 from contract import topology as topologies
 from contract.clock import Clock
+from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint
 from contract.records import GATEWAY
 from contract.topology import Tier, Topology
 from scenarios.gateway.arrivals import Arrival, Arrivals, Share
-from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.watchdog import Watchdog
 
 MAX_IN_FLIGHT = 1000
+DEADLINES = Deadlines(connect=5.0, first_token=60.0, silence=30.0, whole=300.0)
 TOLD = ("seed", "max_in_flight")
 """What a master tells of its stage to its workers, besides the topology, the arrivals and who they are. Never a key."""
 
@@ -32,7 +33,7 @@ class Stage:
     prefix: str
     gateway: Endpoint
     tiers: dict[str, Endpoint | None]  # None: the topology gives no url, so it is never asked directly
-    deadlines: Deadlines = field(default_factory=Deadlines)
+    deadlines: Deadlines = DEADLINES
     watchdog: Watchdog = field(default_factory=Watchdog)
     overhead_until: float | None = None  # unix seconds; None: as long as the run lasts
     worker: str | None = None

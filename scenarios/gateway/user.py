@@ -10,11 +10,11 @@ import gevent
 from locust import User
 from locust.exception import StopUser
 
+from contract.deadlines import Deadlines
 from contract.records import GATEWAY, Ask, Outcome
 from contract.request import Request
 from scenarios.gateway.arrivals import Arrival
 from scenarios.gateway.asker import Asker
-from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.stage import Stage
 
 _STAGE_S = 90.0

@@ -7,6 +7,7 @@ import gevent.pool
 
 from contract import early_end, health
 from contract.caps import Use, advice
+from contract.prompt import COUNT_UPWARDS
 from contract.records import GATEWAY, Ask, Lane, Outcome
 from contract.refusal import Refusal
 from contract.request import Request
@@ -14,7 +15,6 @@ from contract.topology import Topology
 from scenarios.gateway.asker import Asker
 from scenarios.gateway.stage import Stage
 
-PROMPT = "Count upwards from one in words, without end."
 TURNS = 5  # so many asks for each deployment of a group, streamed and plain: a shuffle leaves one out seldom enough
 
 
@@ -67,7 +67,9 @@ def _wake_each(stage: Stage, rank: list[str]) -> list[Ask]:
 
 
 def _request(stream: bool, via: str, model: str | None) -> Request:
-    return Request(prompt=PROMPT, stream=stream, use=Use.WARMUP, via=via, model=model, lane=Lane.WARMUP)
+    return Request(
+        prompt=COUNT_UPWARDS, stream=stream, use=Use.WARMUP, via=via, model=model, lane=Lane.WARMUP
+    )
 
 
 def ways(stage: Stage) -> list[tuple[str, str | None]]:

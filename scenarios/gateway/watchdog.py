@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import gevent
 import gevent.socket
 
-from scenarios.gateway.deadlines import Deadlines, Due, due
+from contract.deadlines import Deadlines, Due, due
 
 _TICK_S = 0.05
 

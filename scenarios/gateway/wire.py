@@ -13,12 +13,12 @@ import gevent.socket
 import gevent.ssl
 from gevent import GreenletExit, monkey
 
+from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange, Framing
 from contract.keepalive import lost_unread, was_read
 from contract.stream import Said
 from contract.trust import client_context
-from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.line import Line
 from scenarios.gateway.watchdog import Watchdog
 

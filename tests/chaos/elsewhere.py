@@ -7,7 +7,7 @@ from typing import Any
 from chaos import faults
 from chaos.cluster import Cluster
 from chaos.fault import NotYet
-from chaos.journal import from_json
+from chaos.journal import Undo
 from tests.chaos.plain import FAULTS
 
 WITHIN_S = 100.0
@@ -18,7 +18,7 @@ def restored(record: str, environ: dict[str, str]) -> dict[str, Any] | None:
     os.environ.update(environ)
     if FAULTS not in faults.__path__:
         faults.__path__.append(FAULTS)
-    undo = from_json(record)
+    undo = Undo.of_json(record)
     cluster = Cluster(undo.kubeconfig) if undo.target_handle.on_cluster else None
     fault = faults.make(undo.fault, cluster, undo.target_handle, undo.options)
     over = time.monotonic() + WITHIN_S

@@ -15,7 +15,7 @@ import pytest
 
 from chaos import faults
 from chaos.fault import Fault, Foreign
-from chaos.journal import Undo, from_json
+from chaos.journal import Undo
 from tests.chaos.commands import Target
 from tests.chaos.elsewhere import restored
 from tests.chaos.hosts import RealHost, RecordedHost, why_not_real
@@ -159,7 +159,7 @@ class Made:
             kubeconfig=world.cluster and world.cluster.kubeconfig, embedded_pid=None, holder="elsewhere:1",
             deadline=time.time() + 600, state=self.fault.snapshot(),
         )  # fmt: skip
-        self.state = from_json(self.undo.to_json()).state
+        self.state = Undo.of_json(self.undo.to_json()).state
 
     def fresh(self) -> Fault:
         """As by a process that has nothing but the record."""

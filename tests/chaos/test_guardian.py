@@ -243,7 +243,7 @@ def test_a_record_that_it_cannot_act_on_is_told_and_costs_the_others_nothing(alo
 
 @pytest.mark.parametrize(
     "line",
-    ["nonsense\n", '{"kind": "opne"}\n', write(Counts(1, 2, 3)) + "\n", write(Open({"run": "r"})) + "\n"],
+    ["nonsense\n", '{"kind": "opne"}\n', write(Counts(1, 2, 3)) + "\n", write(Open('{"run": "r"}')) + "\n"],
     ids=["no JSON", "an unknown kind", "another's message", "no undo record"],
 )
 def test_a_line_that_cannot_be_is_told_and_costs_what_is_armed_nothing(alone, taken, line):

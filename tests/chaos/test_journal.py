@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from chaos import lease
+from chaos.guardian import opening
 from chaos.journal import Journal, Taken, Undo
 
 UNDO = Undo(
@@ -68,6 +70,39 @@ def test_a_record_that_cannot_be_written_leaves_nothing_behind(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         Journal(tmp_path / "file" / "journal").open(UNDO)
+
+
+WRITTEN_BEFORE = """{
+ "run": "a-run", "folder": null, "step": "gaming", "trial": 1, "fault": "scale_to_zero", "options": {}, "target": "vllm",
+ "kind": "deployment", "handle": "ml/vllm-server", "given": {}, "cluster": "uid-1", "kubeconfig": null, "embedded_pid": null,
+ "holder": "host:1", "deadline": 100.0, "state": {"original": {"replicas": 1}}
+}"""
+
+
+def test_a_record_that_was_written_before_the_context_was_kept_is_read():
+    assert Undo.of_json(WRITTEN_BEFORE) == UNDO
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        UNDO.to_json(),
+        UNDO.to_json(indent=1) + "\n",
+        lease._annotations(UNDO)["brownout.dev/undo"],
+        opening(UNDO).undo,
+    ],
+    ids=["the record", "the journal", "a Lease", "the guardian"],
+)
+def test_whoever_gets_a_record_reads_what_it_wrote(text):
+    assert Undo.of_json(text) == UNDO
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"run": "old"}', WRITTEN_BEFORE.replace("run", "ran")]
+)
+def test_what_is_no_record_is_a_value_error(text):
+    with pytest.raises(ValueError):
+        Undo.of_json(text)
 
 
 def test_a_record_of_another_version_is_told_and_hides_no_other(journal, tmp_path):

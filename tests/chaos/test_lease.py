@@ -1,8 +1,7 @@
 """The Lease carries the undo record, and only of its own target: what it says is acted on by whoever finds it."""
 
-import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +10,7 @@ from tests.chaos.test_journal import UNDO
 
 
 def carrying(undo, namespace: str = "ml", name: str = "brownout-deployment-vllm-server") -> dict:
-    annotations = {"brownout.dev/undo": json.dumps(asdict(undo))}
+    annotations = {"brownout.dev/undo": undo.to_json()}
     return {"metadata": {"namespace": namespace, "name": name, "annotations": annotations}}
 
 

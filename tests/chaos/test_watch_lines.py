@@ -88,7 +88,7 @@ def test_a_line_is_no_wider_than_the_terminal(room, text):
             bad(0, "refused", error="SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate (_ssl.c:1006)"),
             "refused", "no connection: certificate verify failed: self-signed certificate",
         ),
-        (bad(0, "timeout", error="nothing came in time"), "timeout", "timeout: nothing came in time"),
+        (bad(0, "timeout", error="no first token in 30 s"), "timeout", "timeout: no first token in 30 s"),
         (bad(0, "broken", error="ConnectionResetError: [Errno 104] Connection reset by peer"), "broken", "broken: Connection reset by peer"),
         (bad(0, status=400, error="400: No connected db."), "400", "400: No connected db. (LiteLLM's word for a key that is not its master key)"),
         (bad(0, status=401, error="401: Authentication Error"), "401", "401: Authentication Error (is it the gateway's key?)"),

@@ -3,8 +3,10 @@
 import pytest
 
 from chaos.health import check
-from chaos.wire import Connection, Deadlines
+from chaos.probe import DEADLINES
+from chaos.wire import Connection
 from contract.clock import Clock
+from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
 from contract.health import HealthUrl
@@ -28,7 +30,7 @@ GOOD = streamed(*WHOLE)
 def test_the_second_ask_on_a_kept_connection(script, end, asked):
     with Server([GOOD], script, [GOOD]) as server:
         endpoint = Endpoint.of(server.url, "m")
-        connection = Connection(endpoint, Deadlines(connect=1, silence=2, whole=3))
+        connection = Connection(endpoint, Deadlines(connect=1, first_token=2, silence=2, whole=3))
         found = [
             connection.exchange(endpoint.request("ask-1", Request(prompt="hi", max_tokens=5, stream=True)))
             for _ in range(2)
@@ -56,7 +58,7 @@ def test_a_certificate_is_believed_by_its_own_authority_and_name_alone(certifica
     with Server([GOOD], tls=certificate[1]) as server:
         url = server.url.replace("127.0.0.1", host)
         endpoint = Endpoint.of(url, "m", ca_file=ca_file)
-        connection = Connection(endpoint, Deadlines(connect=2, silence=2, whole=3))
+        connection = Connection(endpoint, Deadlines(connect=2, first_token=2, silence=2, whole=3))
         found = connection.exchange(
             endpoint.request("ask-1", Request(prompt="hi", max_tokens=5, stream=True))
         )
@@ -68,7 +70,7 @@ def test_a_certificate_is_believed_by_its_own_authority_and_name_alone(certifica
 
 def test_a_name_that_no_lookup_takes_is_refused():
     endpoint = Endpoint.of("http://no..name:1", "m")
-    found = Connection(endpoint, Deadlines()).exchange(
+    found = Connection(endpoint, DEADLINES).exchange(
         endpoint.request("ask-1", Request(prompt="hi", max_tokens=5, stream=True))
     )
     assert found.end is End.REFUSED
@@ -82,12 +84,19 @@ def pinged(ping: bytes, times: int) -> list:
     return [step for _ in range(times) for step in (chunked(ping, last=False), 0.05)]
 
 
-@pytest.mark.parametrize("begun", [[token()], [ROLE], []])
+@pytest.mark.parametrize(
+    ("begun", "end", "error"),
+    [
+        ([token()], End.SILENT, "silent for 0.5 s"),
+        ([ROLE], End.LATE, "no first token in 0.6 s"),
+        ([], End.LATE, "no first token in 0.6 s"),
+    ],
+)
 @pytest.mark.parametrize("ping", PINGS)
-def test_pings_are_no_life(begun, ping):
+def test_pings_are_no_life(begun, end, error, ping):
     with Server([HEAD + chunked(*begun, last=False), *pinged(ping, 80)]) as server:
         found = exchanged(server)
-    assert (found.end, found.error) == (End.SILENT, "silence")
+    assert (found.end, found.error) == (end, error)
     assert len(found.pieces) > 1
 
 
@@ -106,7 +115,7 @@ def test_a_flood_of_pings_ends_too():
 
 def exchanged(server: Server) -> Exchange:
     endpoint = Endpoint.of(server.url, "m")
-    connection = Connection(endpoint, Deadlines(connect=1, silence=0.5, whole=4))
+    connection = Connection(endpoint, Deadlines(connect=1, first_token=0.6, silence=0.5, whole=4))
     try:
         return connection.exchange(endpoint.request("ask-1", Request(prompt="hi", max_tokens=5, stream=True)))
     finally:

@@ -8,6 +8,9 @@ import sys
 import pytest
 
 from contract.command_line import Parser, count_from, refuse_with_64
+from embedded.engine import options as engine
+from embedded.engine.personalities import load
+from embedded.llamacpp import options as llamacpp
 from tests.chaos.stand import ROOT
 
 PROGRAMS = {
@@ -20,6 +23,7 @@ PROGRAMS = {
     "benchmarks.moves": (),
     "benchmarks.soak": (),
     "benchmarks.llamacpp": (),
+    "benchmarks.kept_connections": (),
 }  # fmt: skip
 LINES = [
     (program, line)
@@ -72,6 +76,20 @@ def test_every_program_and_command_refuses_what_it_does_not_know_with_64_and_one
 )
 def test_a_near_miss_is_told_what_was_meant(program, line, words, monkeypatch, capsys):
     assert words in _refused(program, line, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(
+    "parse",
+    [
+        lambda line: engine.parse(line, {name: each.defaults for name, each in load().items()}, {}),
+        llamacpp.parse,
+    ],
+    ids=["engine", "llamacpp"],
+)
+def test_the_program_of_an_embedded_engine_does_too(parse, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse(["--bogus"])
+    assert ended.value.code == 64
 
 
 def test_the_process_of_the_embedded_stack_ends_with_64():

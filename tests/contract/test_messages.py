@@ -37,7 +37,7 @@ MESSAGES = [
     End("guard: too slow", ["vllm"]),
     Counts(0, 1, 2),
     UnderTest("gateway: {}\n"),
-    Open({"run": "r", "deadline": 1000.5, "state": {}}),
+    Open('{"run": "r", "deadline": 1000.5, "state": {}}'),
     Closed(None, "process", "/run/vllm.pid"),
     Closed("uid", "deployment", "ml/vllm"),
     Listening(),

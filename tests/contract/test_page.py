@@ -1,11 +1,19 @@
-"""One small page: what is sent, and that nothing that answers can hold the client up or fill it."""
+"""One small page: what is sent, and that nothing that answers can hold the client up or fill it, whoever fetches it."""
 
+import json
 import threading
+from collections.abc import Callable
 
 import pytest
 
-from contract import page
+from chaos import serving
+from contract import health, page
+from contract.endpoint import Endpoint
 from contract.framing import End
+from contract.health import HealthUrl
+from contract.topology import Server as Asked
+from embedded import stack
+from scenarios.gateway import counters
 from tests import tls
 from tests.contract.exchanges import head
 from tests.ports import held_port
@@ -66,9 +74,14 @@ def test_nobody_there_and_a_name_that_no_lookup_takes_are_refused():
         assert (found.end, found.status) == (End.REFUSED, None)
 
 
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    return tls.certificate(tmp_path_factory.mktemp("tls"))
+
+
 @pytest.mark.parametrize("trusted", [True, False])
-def test_a_certificate_is_believed_by_its_own_authority_alone(tmp_path, trusted):
-    file, context = tls.certificate(tmp_path)
+def test_a_certificate_is_believed_by_its_own_authority_alone(certificate, trusted):
+    file, context = certificate
     with Server([OK], tls=context) as server:
         found = page.get(server.url, 5, ca_file=str(file) if trusted else None)
     assert (found.status == 200) is trusted
@@ -82,3 +95,68 @@ def test_a_server_that_takes_no_connection_is_given_up_in_time():
         found = page.get(server.url, 0.2)
         over.set()
     assert found.end is End.LATE
+
+
+def _health(url: str, ca_file: str | None) -> bool:
+    found = health.check(HealthUrl("vllm", url, Asked(ca_file=ca_file)), {})
+    return found.status == 200 and found.end is End.COMPLETE
+
+
+def _metrics(url: str, ca_file: str | None) -> bool:
+    try:
+        return bool(counters.page(counters.Source("vllm", url, {}, ca_file), within_s=1.0))
+    except (OSError, ValueError):
+        return False
+
+
+def _models(url: str, ca_file: str | None) -> bool:
+    try:
+        return serving.models(Endpoint.of(url, "m", ca_file=ca_file)) == ["m"]
+    except (OSError, ValueError):
+        return False
+
+
+def _stack(url: str, ca_file: str | None) -> bool:
+    return stack._answers(url)
+
+
+CALLERS: dict[str, Callable[[str, str | None], bool]] = {
+    "health": _health, "metrics": _metrics, "models": _models, "stack": _stack,
+}  # fmt: skip
+LISTED = json.dumps({"data": [{"id": "m"}]}).encode()
+GOOD = head("200 OK", f"content-length: {len(LISTED)}") + LISTED
+OWN = {"stack"}  # fetches pages of its own servers alone, which speak no TLS
+callers = pytest.mark.parametrize("caller", CALLERS)
+
+
+@pytest.mark.parametrize("caller", sorted({*CALLERS} - {"models"}))  # its base url is refused with a query
+def test_whoever_fetches_a_page_sends_its_query(caller):
+    with Server([GOOD]) as server:
+        assert CALLERS[caller](f"{server.url}/health?model=a", None)
+    assert server.requests[0].startswith(b"GET /health?model=a HTTP/1.1\r\n")
+
+
+@callers
+@pytest.mark.parametrize("trusted", [True, False])
+def test_whoever_fetches_a_page_believes_the_authority_that_it_is_given_alone(caller, trusted, certificate):
+    file, context = certificate
+    with Server([GOOD], tls=context) as server:
+        good = CALLERS[caller](server.url, str(file) if trusted else None)
+    assert good is (trusted and caller not in OWN)
+
+
+@callers
+@pytest.mark.parametrize(
+    "script",
+    [
+        [head("302 Found", "location: /elsewhere", "content-length: 0")],
+        [HANG],
+        [head("200 OK", "content-length: 5") + b"h", HANG],
+        [head("200 OK", "content-length: 1000000000"), *[b"x" * 2**20] * 1000],
+    ],
+    ids=["redirect", "nothing comes", "half of it comes", "too much comes"],
+)
+def test_whoever_fetches_a_page_follows_no_redirect_and_is_held_up_or_filled_by_nothing(caller, script):
+    with Server(script) as server:
+        good = CALLERS[caller](server.url, None)
+    assert (good, len(server.requests)) == (False, 1)

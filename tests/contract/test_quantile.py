@@ -8,6 +8,7 @@ import pytest
 
 from analysis import frames, metrics
 from analysis.compare import bootstrap
+from analysis.compare.samples import touched_bounds
 from analysis.gaps import Gaps
 from chaos.watch.lineup import Lineup
 from chaos.watch.summary import Tally
@@ -66,6 +67,12 @@ def test_every_wing_finds_the_same_quantile(seed):
     assert _of_gaps(values) == right
     drawn = bootstrap.quantiles_again(np.array(values), np.zeros(n, dtype=int), SHARES, seed=0)
     assert [set(d) for d in drawn] == [{v} for v in right.values()], "one block, drawn again: the same values"
+    for touched in (0, 5):  # as many more that took no time, and as many that never ended
+        bounds = touched_bounds(np.sort(values), touched, 0.95)
+        endless = quantile.quantile([*values, *[np.inf] * touched], 0.95)
+        assert bounds == (
+            quantile.quantile([*[0.0] * touched, *values], 0.95), None if endless == np.inf else endless
+        )  # fmt: skip
     assert _of_watch(values) == (right["p95"] if n >= quantile.needs(0.95) else None)
     step = summarise(1.0, 60.0, n, 0, 0, 1e9, [_streamed(v) for v in values], [])
     assert (step.ttft_p50_ms, step.ttft_p99_ms) == (pytest.approx(right["p50"]), pytest.approx(right["p99"]))

@@ -46,7 +46,7 @@ def test_an_answer_ends_where_the_context_does_whatever_cap_was_asked_for(
 ) -> None:
     status, body = vllm.told("/v1/chat/completions", chat(**asked))
     assert (status, body["choices"][0]["finish_reason"]) == (200, "length")
-    assert (body["usage"]["prompt_tokens"], body["usage"]["total_tokens"]) == (4, 200)
+    assert (body["usage"]["prompt_tokens"], body["usage"]["total_tokens"]) == (7, 200)
 
 
 def test_usage_comes_in_a_chunk_without_choices_and_only_to_who_asks_for_it(vllm: Running) -> None:
@@ -54,7 +54,7 @@ def test_usage_comes_in_a_chunk_without_choices_and_only_to_who_asks_for_it(vllm
     usage, done = events(vllm.ask("/v1/chat/completions", body))[-2:]
     assert done == "[DONE]"
     assert usage["choices"] == []
-    assert usage["usage"] == {"prompt_tokens": 4, "completion_tokens": 3, "total_tokens": 7}
+    assert usage["usage"] == {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 
 
 def test_a_plain_answer_is_the_text_of_the_streamed_one(vllm: Running) -> None:
@@ -64,7 +64,7 @@ def test_a_plain_answer_is_the_text_of_the_streamed_one(vllm: Running) -> None:
     assert status == 200
     assert body["choices"][0]["message"] == {"role": "assistant", "content": text}
     assert body["choices"][0]["finish_reason"] == "length"
-    assert body["usage"] == {"prompt_tokens": 4, "completion_tokens": 5, "total_tokens": 9}
+    assert body["usage"] == {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
 
 
 def test_the_older_completions_are_served_too(vllm: Running) -> None:
@@ -80,7 +80,7 @@ def test_the_older_completions_are_served_too(vllm: Running) -> None:
     [
         # what is asked, what comes of it, and what LiteLLM looks for in the message
         (chat(model="n"), 404, "NotFoundError", "The model `n` does not exist."),
-        (chat("x" * 804), 400, "BadRequestError", "This model's maximum context length is 200 tokens"),
+        (chat("x" * 1601), 400, "BadRequestError", "This model's maximum context length is 200 tokens"),
         (
             chat(max_tokens=201),
             400,
@@ -137,7 +137,7 @@ def test_metrics_count_what_was_answered(tmp_path: Path) -> None:
     labels = 'engine="0",model_name="m"'
     assert told[f"vllm:num_requests_running{{{labels}}}"] == "0"
     assert told[f"vllm:generation_tokens_total{{{labels}}}"] == "7"
-    assert told[f"vllm:prompt_tokens_total{{{labels}}}"] == "8"
+    assert told[f"vllm:prompt_tokens_total{{{labels}}}"] == "14"
     assert told[f'vllm:request_success_total{{{labels},finished_reason="length"}}'] == "1"
     assert told[f'vllm:request_success_total{{{labels},finished_reason="stop"}}'] == "1"
     assert told[f'vllm:time_to_first_token_seconds_bucket{{le="+Inf",{labels}}}'] == "2"

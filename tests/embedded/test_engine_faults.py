@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from chaos.wire import Connection, Deadlines
+from chaos.wire import Connection
+from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange, Framing
 from contract.outcome import judge
@@ -324,7 +325,7 @@ def test_a_fault_on_the_cloud(cloud: Running, row: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize("ping", ["comment", "data", "delta", "newline"])
 def test_a_stall_may_ping_and_is_a_stall_to_a_client_all_the_same(vllm: Running, ping: str) -> None:
     endpoint = Endpoint.of(f"http://127.0.0.1:{vllm.port}", "m")
-    connection = Connection(endpoint, Deadlines(connect=DEADLINE_S, silence=SHORT_S, whole=DEADLINE_S))
+    connection = Connection(endpoint, Deadlines(DEADLINE_S, DEADLINE_S, SHORT_S, DEADLINE_S))
     with fault(vllm, "stall", after_tokens=2, ping_every_s=0.1, ping=ping):
         request = Request(prompt="hi", max_tokens=5, stream=True)
         found = connection.exchange(endpoint.request(f"ask-f-{next(NUMBERS):05d}", request))

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from contract.tokens import approximate
 from embedded.engine.ask import BadAsk, read_chat, read_completion, read_ollama_chat, read_ollama_generate
 from embedded.engine.options import duration_s, parse
 from embedded.engine.pace import Pace, TokenClock
 from embedded.engine.personalities import load
 from embedded.engine.slots import Closed, Full, Slots
-from embedded.engine.words import count_tokens
 
 STEADY = Pace(0.5, 0.0, 0.1, 0.0, time_factor_under_load=3.0, max_num_seqs=5)
 
@@ -55,7 +55,7 @@ def test_a_vllm_takes_longer_for_longer_prompts_and_more_sequences_as_was_measur
     ]
     line += ["--time-to-first-token-std-dev", "0ms", "--inter-token-latency-std-dev", "0ms"]
     pace = parse(line, {name: each.defaults for name, each in load().items()}, {}).pace
-    clock = TokenClock(pace, Random(0), 0.0, prompt_tokens=count_tokens("tokens " * words) * 10 // 12)
+    clock = TokenClock(pace, Random(0), 0.0, prompt_tokens=approximate("tokens " * words))
     first_s, second_s = clock.next_due_s(running), clock.next_due_s(running)
     if first_ms is not None:
         assert first_s * 1000 == pytest.approx(first_ms, rel=0.1)
@@ -65,8 +65,8 @@ def test_a_vllm_takes_longer_for_longer_prompts_and_more_sequences_as_was_measur
 @pytest.mark.parametrize(
     ("argv", "factor", "prefill_s"),
     [
-        (("vllm",), 14.515, 0.0041 * 0.108),
-        (("vllm", "--max-num-seqs=4"), 1.159, 0.0041 * 0.108),
+        (("vllm",), 14.515, 0.0057 * 0.108),
+        (("vllm", "--max-num-seqs=4"), 1.159, 0.0057 * 0.108),
         (("vllm", "--time-factor-under-load=2", "--prefill-time-per-token=1ms"), 2.0, 0.001),
         (("ollama",), 1.5, 0.0),
         (("cloud",), 1.0, 0.0),

@@ -40,7 +40,7 @@ def test_ollama_streams_lines_unless_told_otherwise_and_the_last_tells_the_count
     *lines, last = [json.loads(line) for line in response.read().splitlines()]
     assert [line["done"] for line in lines] == [False] * tokens
     assert (last["done"], last["done_reason"]) == (True, reason)
-    assert (last["eval_count"], last["prompt_eval_count"]) == (tokens, 4)
+    assert (last["eval_count"], last["prompt_eval_count"]) == (tokens, 7)
     assert last["total_duration"] >= last["eval_duration"] > 0
 
     plain = ollama.told(path, native(path, cap, stream=False))[1]

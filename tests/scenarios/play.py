@@ -19,8 +19,8 @@ import scenarios
 from contract.document import read
 from scenarios import chat, classify, direct, overhead
 from scenarios.gateway.arrivals import open_or_closed, parse
-from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.open_loop import open_loop
+from scenarios.gateway.stage import DEADLINES
 from tests.scenarios.stages import kept, stage
 
 USERS = scenarios.users()
@@ -63,7 +63,7 @@ def play(
         opened, stay = open_or_closed(classes)
         classes = [open_loop(opened), *stay]
     environment = Environment(user_classes=classes, stop_timeout=stop_timeout)
-    deadlines: dict[str, Any] = {"deadlines": Deadlines()} if patient else {}
+    deadlines: dict[str, Any] = {"deadlines": DEADLINES} if patient else {}
     environment.brownout = found = stage(
         gateway,
         vllm,

@@ -14,9 +14,9 @@ from locust.env import Environment
 
 from scenarios.chat import ChatUser
 from scenarios.gateway.arrivals import parse
-from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.open_loop import open_loop
 from scenarios.gateway.recording import Memory, Recording
+from scenarios.gateway.stage import DEADLINES
 from scenarios.shapes import ramp
 from tests.scenarios.stages import stage
 
@@ -31,7 +31,7 @@ def ramped(gateway: str, folder: str, options: list[str]) -> dict[str, object]:
     runner = environment.create_local_runner()
     shape.runner = runner
     environment.brownout = found = stage(
-        gateway, arrivals=parse(shape.arrivals), factor=shape.factor, deadlines=Deadlines()
+        gateway, arrivals=parse(shape.arrivals), factor=shape.factor, deadlines=DEADLINES
     )
     recording = Recording(lambda: runner.user_count, found, Path(folder), Memory(), print)
     shape.prepare(found)

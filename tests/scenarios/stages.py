@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from contract.clock import Clock
+from contract.deadlines import Deadlines
 from contract.records import Ask
 from contract.topology import Topology
-from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.stage import Stage, endpoints
 

@@ -7,11 +7,11 @@ import logging
 import gevent
 import pytest
 
+from contract.deadlines import Deadlines
 from contract.request import Request
 from contract.schemas import REQUESTS, columns
 from contract.topology import Topology
 from scenarios.gateway.asker import Asker
-from scenarios.gateway.deadlines import Deadlines
 from scenarios.gateway.stage import endpoints
 from tests.contract.exchanges import ROLE, WHOLE, chunked, head, plain, streamed, token
 from tests.scenarios.server import HANG, Server

@@ -16,7 +16,7 @@ from contract.document import read
 from contract.proper_end import JSON_OBJECT
 from contract.request import Request
 from scenarios.gateway.asker import Asker
-from scenarios.gateway.deadlines import Deadlines
+from scenarios.gateway.stage import DEADLINES
 from tests.embedded.engine import QUICK, SLOW, running
 from tests.scenarios.stages import CAP, stage
 
@@ -28,7 +28,7 @@ UNTIL_S = 20.0
 
 
 def _stage(**urls):
-    return stage("http://127.0.0.1:1", api="ollama", deadlines=Deadlines(), **urls)
+    return stage("http://127.0.0.1:1", api="ollama", deadlines=DEADLINES, **urls)
 
 
 def _ask(found, prompt="hi", **how):

@@ -4,13 +4,14 @@ import random
 
 import pytest
 
-from scenarios.gateway.prompts import approximate_tokens, prompt
+from contract.tokens import approximate
+from scenarios.gateway.prompts import prompt
 
 
 @pytest.mark.parametrize("tokens", [20, 21, 22, 50, 100, 400, 4000])
 def test_a_prompt_is_of_the_wanted_length(tokens):
     for seed in range(20):
-        assert approximate_tokens(prompt(random.Random(seed), tokens)) == pytest.approx(tokens, abs=3)
+        assert approximate(prompt(random.Random(seed), tokens)) == pytest.approx(tokens, abs=3)
 
 
 def test_a_prompt_is_never_shorter_than_its_demand():

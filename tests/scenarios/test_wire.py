@@ -2,14 +2,16 @@
 
 import socket
 import time
+from dataclasses import replace
 
 import gevent
 import pytest
 
+from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint
 from contract.framing import End
 from contract.request import Request
-from scenarios.gateway.deadlines import Deadlines
+from scenarios.gateway.stage import DEADLINES as USERS
 from scenarios.gateway.watchdog import Watchdog
 from scenarios.gateway.wire import Connection
 from tests import tls
@@ -118,7 +120,7 @@ def test_pieces_are_stamped_when_they_come():
     first, second = chunked(token(), last=False), chunked(token())
     with Server([head("200 OK", "transfer-encoding: chunked"), 0.1, first, 0.2, second]) as server:
         connection, request = _connection(server.url)
-        found = connection.exchange(request, Deadlines())
+        found = connection.exchange(request, USERS)
     (a, _), (b, _) = found.pieces
     # How much later than it slept the server sends them is the machine's doing.
     assert found.sent_at <= found.headers_at
@@ -129,7 +131,7 @@ def test_pieces_are_stamped_when_they_come():
 def test_a_server_that_reads_nothing_is_overdue_too():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         connection, _ = _connection(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        found = connection.exchange(b"x" * 50_000_000, Deadlines(first_token=0.3))
+        found = connection.exchange(b"x" * 50_000_000, replace(USERS, first_token=0.3))
     assert (found.end, found.error) == (End.LATE, "no first token in 0.3 s")
 
 

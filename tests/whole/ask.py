@@ -18,17 +18,16 @@ from contract import topology  # noqa: E402
 from contract.classification import Classification  # noqa: E402
 from contract.clock import Clock  # noqa: E402
 from contract.document import read  # noqa: E402
+from contract.prompt import COUNT_UPWARDS  # noqa: E402
 from contract.proper_end import JSON_OBJECT  # noqa: E402
 from contract.request import Request  # noqa: E402
 from scenarios.classify import LONGEST, SYSTEM, TEMPERATURE  # noqa: E402
 from scenarios.gateway.asker import Asker  # noqa: E402
-from scenarios.gateway.deadlines import Deadlines  # noqa: E402
 from scenarios.gateway.recorder import Recorder  # noqa: E402
-from scenarios.gateway.stage import Stage, endpoints  # noqa: E402
+from scenarios.gateway.stage import DEADLINES, Stage, endpoints  # noqa: E402
 from tests.scenarios.stages import Kept, kept  # noqa: E402
 
 CORPUS = Path(__file__).parents[2] / "scenarios" / "documents"
-PROMPT = "Count upwards from one in words, without end."
 
 
 def main(path: str, prefix: str, asks: list[dict], deadlines: dict, at_once: int) -> list[dict]:
@@ -41,7 +40,7 @@ def main(path: str, prefix: str, asks: list[dict], deadlines: dict, at_once: int
     gateway, tiers = endpoints(found)
     stage = Stage(
         topology=found, recorder=Recorder(Kept(), print), clock=Clock(), seed=1, prefix=prefix, gateway=gateway,
-        tiers=tiers, deadlines=Deadlines(**deadlines),
+        tiers=tiers, deadlines=dataclasses.replace(DEADLINES, **deadlines),
     )  # fmt: skip
     todo = [one for one in asks for _ in range(one.pop("repeat", 1))]
 
@@ -56,7 +55,7 @@ def main(path: str, prefix: str, asks: list[dict], deadlines: dict, at_once: int
                     "prompt": document.text[:LONGEST], "stream": False, "capped": False, "system": SYSTEM, "temperature": TEMPERATURE,
                     "proper_end": JSON_OBJECT, "classification": Classification(document, 1),
                 } | one  # fmt: skip
-            request = Request(**{"prompt": PROMPT} | one)
+            request = Request(**{"prompt": COUNT_UPWARDS} | one)
             if kill_after_s is None:
                 asker.send(request)
             else:

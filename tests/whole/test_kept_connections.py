@@ -14,6 +14,7 @@ import pytest
 
 from benchmarks.kept_connections import CLOSE, NO_POOL, NOTHING, OWN, gateways, leaks
 from contract import topology
+from contract.prompt import COUNT_UPWARDS
 from contract.strict import read_yaml
 from tests.chaos.stand import ROOT
 from tests.whole.stack import KEY
@@ -49,7 +50,7 @@ def answered(stack, count: int, headers: dict[str, str] | None = None) -> Counte
     def client() -> None:
         connection = http.client.HTTPConnection(url.netloc, timeout=60)
         while left and set(found) <= {GROUP}:
-            content = f"{left.pop()} Count upwards from one in words, without end."
+            content = f"{left.pop()} {COUNT_UPWARDS}"
             body = {
                 "model": GROUP,
                 "stream": True,

@@ -1,31 +1,9 @@
-"""Which deadline holds, and that the watchdog looks twice."""
+"""The watchdog looks twice before it shuts what is overdue."""
 
 import pytest
 
-from contract.framing import End
-from scenarios.gateway.deadlines import Deadlines, Due, due
+from contract.deadlines import Deadlines
 from scenarios.gateway.watchdog import Watch, Watchdog
-
-DEADLINES = Deadlines(connect=5, first_token=60, silence=30, whole=300)
-
-TABLE = [
-    # sent, latest reception, due at, ended as
-    (0.0, None, 60.0, End.LATE),
-    (0.0, 10.0, 40.0, End.SILENT),
-    (0.0, 269.0, 299.0, End.SILENT),
-    (0.0, 280.0, 300.0, End.SILENT),  # the whole has its end even while tokens come
-    (100.0, None, 160.0, End.LATE),
-]
-
-
-@pytest.mark.parametrize(("sent_at", "last_at", "at", "end"), TABLE)
-def test_the_deadline_that_comes_first_holds(sent_at, last_at, at, end):
-    found = due(DEADLINES, sent_at, last_at)
-    assert (found.at, found.end) == (at, end)
-
-
-def test_a_first_token_is_not_waited_for_longer_than_for_the_whole():
-    assert due(Deadlines(first_token=60, whole=7), 0.0, None) == Due(7.0, End.LATE, "no first token in 7 s")
 
 
 class Socket:
@@ -41,7 +19,7 @@ def shut(monkeypatch):
 
 def _watchdog(sock):
     watchdog = Watchdog()
-    watch = Watch(sock, Deadlines(silence=5, whole=100), 0.0, lambda: None, 5.0)
+    watch = Watch(sock, Deadlines(connect=5, first_token=60, silence=5, whole=100), 0.0, lambda: None, 5.0)
     watchdog._watches.add(watch)
     return watchdog, watch
 

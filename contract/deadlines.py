@@ -1,4 +1,6 @@
-"""How long an ask may take, and which deadline it is held to now. Pure; the watchdog does the closing.
+"""How long a request may take, and which deadline it is held to now: of users, probe, inspection and verification. Pure.
+
+How long it is stands where it is decided: of users in `scenarios/gateway/stage.py`, of the probe in `chaos/probe.py`.
 
 Pings are no life: comments, empty deltas, words and white space move no deadline, as if they had not come. Until the first
 token (be it a thought) the deadline for that holds, whatever a server pings while it reads the prompt; from then on silence
@@ -14,10 +16,10 @@ from contract.framing import End
 class Deadlines:
     """Seconds."""
 
-    connect: float = 5.0  # name lookup, TCP and TLS together
-    first_token: float = 60.0  # from sent to the first token, shown or thought; of a plain answer, its body
-    silence: float = 30.0  # from what was said last, once a token is there
-    whole: float = 300.0  # from sent to the end
+    connect: float  # name lookup, TCP and TLS together
+    first_token: float  # from sent to the first token, shown or thought; of a plain answer, its body
+    silence: float  # from what was said last, once a token is there
+    whole: float  # from sent to the end
 
 
 @dataclass(frozen=True, slots=True)
