@@ -189,7 +189,7 @@ class Evidence:
     @cached_property
     def health(self) -> pd.DataFrame:
         """The health checks as far as they may be believed."""
-        return health.believed(self.frames.health, self.frames.asks)
+        return health.believed(self.frames.samples["health"], self.frames.asks)
 
     @cached_property
     def clouds(self) -> list[str]:
@@ -197,7 +197,7 @@ class Evidence:
 
     @cached_property
     def overloaded(self) -> pd.DataFrame:
-        return overload.overloaded_seconds(self.frames.client)
+        return overload.overloaded_seconds(self.frames.samples["client"])
 
     @cached_property
     def by_tier(self) -> list[by_tier.OfTier]:
@@ -206,7 +206,7 @@ class Evidence:
 
     @cached_property
     def delivered(self) -> delivery.Delivery:
-        return delivery.delivery(self.frames.asks, self.frames.client, self.overloaded)
+        return delivery.delivery(self.frames.asks, self.frames.samples["client"], self.overloaded)
 
     @cached_property
     def hidden(self) -> tuple[float, float, bool] | None:

@@ -17,8 +17,9 @@ from pyarrow import csv, parquet
 from analysis import clocks
 from analysis.frames import Frames
 from analysis.progress import Told, silent
+from contract import samplers
 from contract.run import read_lines
-from contract.schemas import CLIENT, HEALTH, REQUESTS
+from contract.schemas import REQUESTS
 
 CSV, PARQUET = "csv", "parquet"
 ROWS = 100_000  # of a slice; in Parquet a row group each
@@ -42,8 +43,8 @@ _COUNTERS = pa.schema(
 def export(frames: Frames, out: Path, forms: list[str], told: Told = silent) -> list[Path]:
     """Every table of the run in the folder `out`, in each form (`csv`, `parquet`); the files.
 
-    asks, classified, covered, warmup, health, client, events, clocks, counters, and ledger where engines kept one. An empty table is a
-    file with its columns and no row. None is null, in CSV an empty cell; a list in CSV is JSON text.
+    asks, classified, covered, warmup, that of each sampler, events, clocks, counters, and ledger where engines kept one. An empty
+    table is a file with its columns and no row. None is null, in CSV an empty cell; a list in CSV is JSON text.
     """
     out.mkdir(parents=True, exist_ok=True)
     tables = list(_tables(frames))
@@ -67,8 +68,8 @@ def _tables(frames: Frames) -> Iterator[tuple[str, pd.DataFrame, pa.Schema]]:
     """(name, the table, the types of what was recorded)"""
     for name in ("asks", "classified", "covered", "warmup"):
         yield name, getattr(frames, name), REQUESTS
-    yield "health", frames.health, HEALTH
-    yield "client", frames.client, CLIENT
+    for name, table in frames.samples.items():
+        yield name, table, samplers.find(name).schema
     yield "events", _told_as_text(frames.events, "detail"), _EVENTS
     offsets = clocks.table(read_lines(frames.path / "clocks.jsonl")[0])
     yield "clocks", offsets, pa.schema([("worker", _TEXT)])

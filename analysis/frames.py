@@ -3,7 +3,7 @@
 A run that was killed is read like any other: what is missing is an empty table, a torn tail is skipped, and both are said.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,14 +18,14 @@ from analysis.answered import by_answers
 from analysis.overload import overloaded_seconds, touched
 from analysis.progress import Told, silent
 from analysis.windows import Trial, instant, trials_of
-from contract import gateway_version
+from contract import gateway_version, samplers
 from contract import timeline as timelines
 from contract import topology as topologies
 from contract.ranks import Ranks
 from contract.records import GATEWAY, Lane, Outcome, WorkerEnd
 from contract.refusal import Refusal, no_such
-from contract.run import FINISHED, Batches, read_arrow, read_lines, read_manifest
-from contract.schemas import CLIENT, HEALTH, REQUESTS
+from contract.run import FINISHED, Batches, read_lines, read_manifest
+from contract.schemas import REQUESTS
 from contract.timeline import Timeline
 from contract.topology import Tier, Topology
 
@@ -53,6 +53,9 @@ class Frames:
     `classified` are those of `asks` that classify a document, in the order in which they were sent: of each CLASSIFIED of the
     record's columns and of those that were added. No column of `asks` is of them alone, since most runs have none.
 
+    `samples` are the tables of the samplers, by name; each has the columns of the sampler's rows, in the order of `at`. A run
+    that was recorded without a sampler has its table without rows.
+
     Ten million asks must fit: texts that repeat are categories (see `columns`), gaps share one array (see `gaps`), and
     whoever selects rows takes the columns that he needs first.
     """
@@ -65,8 +68,7 @@ class Frames:
     classified: pd.DataFrame
     covered: pd.DataFrame  # the probe's slots that found no place; each waits with the ask `covered_by`
     warmup: pd.DataFrame
-    health: pd.DataFrame
-    client: pd.DataFrame
+    samples: Mapping[str, pd.DataFrame]  # see `contract.samplers`
     events: pd.DataFrame  # of EVENT_FILES, in the order of their instants
     torn: tuple[str, ...]  # files whose tail was torn
 
@@ -91,13 +93,14 @@ class Frames:
     @cached_property
     def ended_at(self) -> float:
         """The last instant of which anything is known; not the manifest's closing, which may be long after, nor a `make restore`
-        after it."""
+        after it. Of what was sampled, health and client count: other samplers go on until the files are closed.
+        """
         closed_at = float(self.manifest.get("closed_at") or self.started_at)
         by_hand = (self.events["by"] == "restore") & (self.events["at"] > closed_at)
         known = [
             self.started_at, *(float(s.max()) for s in (
                 self.asks["intended_at"], self.asks["sent_at"], self.asks["ended_at"], self.covered["intended_at"],
-                self.health["at"], self.client["at"], self.events.loc[~by_hand, "at"],
+                self.samples["health"]["at"], self.samples["client"]["at"], self.events.loc[~by_hand, "at"],
             ) if s.notna().any()),
         ]  # fmt: skip
         return max(known)
@@ -210,10 +213,9 @@ def read(path: Path, told: Told = silent) -> Frames:
     manifest = read_manifest(path)
     torn: list[str] = []
     offsets = clocks.table(_lines(path, "clocks.jsonl", torn))
-    client = clocks.one_clock(_table(path, "client.arrow", CLIENT, torn), ["at"], offsets)
-    client = client.sort_values("at", ignore_index=True)
+    samples = {name: _samples(path, name, offsets, torn) for name in samplers.names()}
     asks, of_documents = _asks(path, torn, told)
-    asks = _derived(clocks.one_clock(asks, ["intended_at", "sent_at"], offsets), client)
+    asks = _derived(clocks.one_clock(asks, ["intended_at", "sent_at"], offsets), samples["client"])
     _mark_unattended(asks, manifest.get("unattended", UNATTENDED))
     classified = _classified(asks, of_documents)
     held = columns.of_table(asks)
@@ -229,8 +231,7 @@ def read(path: Path, told: Told = silent) -> Frames:
         classified=classified,
         covered=covered,
         warmup=warmup,
-        health=_table(path, "health.arrow", HEALTH, torn).sort_values("at", ignore_index=True),
-        client=client,
+        samples=samples,
         events=_events(path, torn),
         torn=tuple(torn),
     )
@@ -256,11 +257,14 @@ _PANDAS = {
 }  # so that None stays apart from False and 0
 
 
-def _table(path: Path, file: str, schema: pa.Schema, torn: list[str]) -> pd.DataFrame:
-    table, tail_torn = read_arrow(path / file, schema)
+def _samples(path: Path, name: str, offsets: pd.DataFrame, torn: list[str]) -> pd.DataFrame:
+    found, tail_torn = samplers.read(path, name)
     if tail_torn:
-        torn.append(file)
-    return table.to_pandas(types_mapper=_PANDAS.get)
+        torn.append(samplers.file(name))
+    table = found.to_pandas(types_mapper=_PANDAS.get)
+    if "worker" in found.schema.names:  # the rows of each load generator, by its own clock
+        table = clocks.one_clock(table, ["at"], offsets)
+    return table.sort_values("at", ignore_index=True)
 
 
 def _asks(path: Path, torn: list[str], told: Told) -> tuple[pd.DataFrame, pa.Table]:

@@ -16,7 +16,8 @@ from locust.stats import stats_history
 
 from benchmarks.client import END, WARM_S, Measure, Run, is_token, main
 from benchmarks.load import LoadUser, stage_of
-from contract.schemas import CLIENT, REQUESTS
+from contract import samplers
+from contract.schemas import REQUESTS
 from contract.run import read_arrow
 from scenarios.gateway.recording import Memory, Recording
 
@@ -138,7 +139,7 @@ def harness(run: Run) -> None:
         elif measure.began_at <= ask["sent_at"] - monotonic + ask["latency_ms"] / 1000 <= measure.ended_at:
             found.append((ask["request_id"], ask["sent_at"] - monotonic + ask["ttft_ms"] / 1000))
     seconds = [
-        s for s in read_arrow(run.folder / "client.arrow", CLIENT)[0].to_pylist()
+        s for s in samplers.read(run.folder, "client")[0].to_pylist()
         if measure.began_at + 1 <= s["at"] - monotonic <= measure.ended_at
     ]  # fmt: skip
     measure.tell(found, bad=bad[:3], client=seconds)

@@ -1,4 +1,4 @@
-"""One run's chaos, from the preflight to the last row: rounds of the timeline, the probe, the health watch, the guards."""
+"""One run's chaos, from the preflight to the last row: rounds of the timeline, the probe, the samplers, the guards."""
 
 import threading
 import uuid
@@ -12,7 +12,6 @@ from chaos.cluster import TROUBLE, told
 from chaos.fault import CannotInject
 from chaos.guard import AbortGuard, too_many_cloud_answers
 from chaos.guarding import Guarding
-from chaos.health import HealthWatch
 from chaos.journal import Journal
 from chaos.live import AnswerWatch
 from chaos.metronome import Metronome
@@ -20,13 +19,13 @@ from chaos.plan import Bound, moves, pauses, rounds, total_s
 from chaos.probe import Probe
 from chaos.recording import Recording
 from chaos.runner import Surroundings, walk
+from chaos.sampling import Sampling
 from chaos.stdin import own_stdin
 from chaos.stop import Stop
 from contract import messages
 from contract.clock import Clock
 from contract.duration import text
 from contract.endpoint import Endpoint
-from contract.health import urls_of
 from contract.messages import BadMessage, Counts, End, FaultEvent, Message, Ready, Status
 from contract.records import GATEWAY, Ask, Event, Outcome
 from contract.refusal import EXIT_ABORTED, EXIT_NOT_RESTORED, EXIT_PASS, EXIT_UNKNOWN, Refusal
@@ -62,7 +61,9 @@ class Conduct:
         self._guard = AbortGuard(timeline.abort_when) if timeline.abort_when else None
         self._gateway = Endpoint.of_gateway(topology.gateway)
         self._answers = Answers(topology, {b.target for b in bound}, clock)
-        self._health = HealthWatch(urls_of(topology), clock, lambda row: self._recording.health(row))
+        self._sampling = Sampling(
+            topology, clock, lambda name, rows: self._recording.sample(name, rows), stop
+        )
         self._clouds = {t.name for t in topology.tiers if t.cloud}
         self._shown = [GATEWAY] if topology.gateway.health else []
         self._shown += [t.name for t in topology.tiers if not t.cloud]
@@ -118,7 +119,7 @@ class Conduct:
         self._say(Ready(self._started_at, self._total_s()))
         over = threading.Event()
         watch = threading.Thread(target=self._watch, args=(over,), name="status", daemon=True)
-        self._health.start()
+        self._sampling.start()
         self._probe.start()
         watch.start()
         not_restored: list[str] = []
@@ -127,7 +128,7 @@ class Conduct:
         finally:
             self._probe.stop(PROBE_DRAIN_S)
             self.gateway_versions |= self._probe.gateway_versions
-            self._health.stop()
+            self._sampling.stop()
             over.set()
             watch.join()
             self._recording.close()
@@ -259,7 +260,8 @@ class Conduct:
             self._stop.set(f"guard: {why}")
 
     def _up(self, tier: str) -> bool | None:
-        return self._health.up.get(tier)
+        row = self._sampling.latest.get(("health", tier))
+        return None if row is None else row.up
 
 
 def _note(detail: dict[str, Any]) -> str | None:

@@ -1,14 +1,17 @@
-"""What the chaos process writes into the run folder: events at once, the probe's and the health's rows once a second."""
+"""What the chaos process writes into the run folder: events at once, the probe's rows and the samplers' once a second."""
 
 import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from chaos.stop import Stop
-from contract.records import Ask, Event, Health
+from contract import samplers
+from contract.records import Ask, Event
 from contract.run import ArrowFile, JsonLines
-from contract.schemas import HEALTH, REQUESTS
+from contract.sampler import Process, Rows
+from contract.schemas import REQUESTS
 
 EVERY_S = 1.0
 
@@ -20,9 +23,9 @@ class Recording:
         self._stop = stop
         self._events = JsonLines(folder / "chaos.jsonl")
         self._probe = ArrowFile(folder / "probe.arrow", REQUESTS)
-        self._health = ArrowFile(folder / "health.arrow", HEALTH)
+        self._samples = {name: samplers.create(folder, name) for name in samplers.every(Process.CHAOS)}
         self._asks: list[Ask] = []
-        self._rows: list[Health] = []
+        self._rows: dict[str, list[Any]] = {}
         self._lock = threading.Lock()
         self._over = Stop()
         self._thread = threading.Thread(target=self._flush_often, name="recording", daemon=True)
@@ -37,16 +40,18 @@ class Recording:
         with self._lock:
             self._asks.append(ask)
 
-    def health(self, row: Health) -> None:
+    def sample(self, name: str, rows: Rows) -> None:
+        """Rows of the sampler of this name."""
         with self._lock:
-            self._rows.append(row)
+            self._rows.setdefault(name, []).extend(rows)
 
     def close(self) -> None:
         self._over.set("closed")
         self._thread.join()
         self._guarded("chaos.jsonl", self._events.close)
         self._guarded("probe.arrow", self._probe.close)
-        self._guarded("health.arrow", self._health.close)
+        for name, file in self._samples.items():
+            self._guarded(samplers.file(name), file.close)
 
     def _flush_often(self) -> None:
         over = False
@@ -54,12 +59,15 @@ class Recording:
             over = self._over.wait(EVERY_S)
             with self._lock:
                 asks, self._asks = self._asks, []
-                rows, self._rows = self._rows, []
+                rows, self._rows = self._rows, {}
             self._guarded("probe.arrow", partial(self._probe.append, asks))
-            self._guarded("health.arrow", partial(self._health.append, rows))
+            for name, sampled in rows.items():
+                self._guarded(samplers.file(name), partial(self._samples[name].append, sampled))
 
     def _guarded(self, file: str, write: Callable[[], None]) -> None:
         try:
             write()
-        except (OSError, ValueError) as e:  # ValueError: the file was closed after an earlier failure
+        except (
+            Exception
+        ) as e:  # a full disk, a file closed after an earlier failure, a row that its schema does not take
             self._stop.set(f"error: {file} cannot be written: {e}")

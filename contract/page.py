@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from contract.framing import End, Exchange, Framing
-from contract.trust import client_context
+from contract.trust import kept_context
 
 LARGEST = 2**20
 
@@ -81,7 +81,7 @@ def _connected(url: str, until: float, ca_file: str | None) -> socket.socket:
         return sock
     try:
         sock.settimeout(_left(until))
-        return client_context(ca_file).wrap_socket(sock, server_hostname=parts.hostname)
+        return kept_context(ca_file).wrap_socket(sock, server_hostname=parts.hostname)
     except BaseException:
         sock.close()
         raise

@@ -1,4 +1,4 @@
-"""What is recorded: one record per ask, one event per move of a fault, one row a second of health and of the client.
+"""What is recorded: one record per ask, one event per move of a fault. The rows of samplers: `contract.samplers`.
 
 Instants are unix seconds UTC, lengths are milliseconds. None is "nobody told us"; it is never 0.
 The columns' types and meanings stand here; `schemas.py` makes the files' schemas of them, and `results/README.md` is
@@ -110,36 +110,9 @@ class Ask:
         return self.latency_ms if first is None and self.outcome == Outcome.OK else first
 
 
-@dataclass(slots=True)
-class Health:
-    """One row of health.arrow: did this tier's health url answer?"""
-
-    at: float
-    tier: str
-    up: bool | None  # None: not known, the watch itself was late
-    status: Int16 | None = None
-    latency_ms: float | None = None
-
-
-@dataclass(slots=True)
-class Client:
-    """One row of client.arrow: what the load generator itself was doing in this second."""
-
-    at: float  # the end of the second that the row tells of
-    worker: str | None
-    cpu_percent: float  # of one core, this process alone
-    hub_lag_ms: float  # p99 of what an event at a random instant of this second waited for the hub
-    users: int
-    wanted: int  # asks intended: in an open loop the arrivals that were due, in a closed one what was sent
-    sent: int  # asks begun
-    capped: int  # arrivals that the cap on asks in flight refused
-    late_ms: float | None  # p99 of sent_at − intended_at, over the asks sent in this second; None: none was
-    in_flight: int
-
-
 OVERLOADED_CPU_PERCENT = 80.0
 OVERLOADED_LAG_MS = 10.0
-"""A second with more than one of these is one in which the load generator was overloaded, and its times are fiction."""
+"""Of the client's rows (`samplers/client.py`): a second with more than one of these is one in which the load generator was overloaded, and its times are fiction."""
 
 
 @dataclass(slots=True)

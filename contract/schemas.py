@@ -8,7 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 
-from contract.records import Ask, Client, Health
+from contract.records import Ask
 
 _TYPES = {str: pa.string(), bool: pa.bool_(), int: pa.int32(), float: pa.float64()}
 
@@ -49,5 +49,5 @@ def _type(hint: Any) -> pa.DataType:
     raise TypeError(f"{hint} is no type of a column")
 
 
-REQUESTS, HEALTH, CLIENT = schema(Ask), schema(Health), schema(Client)
-"""requests.arrow and probe.arrow; health.arrow; client.arrow."""
+REQUESTS = schema(Ask)
+"""requests.arrow and probe.arrow. Those of samplers: `contract.sampler.Sampler.schema`."""

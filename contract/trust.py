@@ -3,6 +3,8 @@
 In their place, as with curl's --cacert: where an own authority is named, a certificate from any other is a surprise.
 """
 
+import functools
+import os
 import ssl
 
 from contract.refusal import Refusal
@@ -16,6 +18,19 @@ def client_context(ca_file: str | None, make: type[ssl.SSLContext] = ssl.SSLCont
     else:
         context.load_verify_locations(cafile=ca_file)
     return context
+
+
+def kept_context(ca_file: str | None) -> ssl.SSLContext:
+    """The same for requests that come once a second: made once, and anew when the file changes. Raises OSError.
+
+    Reading the machine's own authorities takes 30 ms, in which a load generator would be late.
+    """
+    return _context(ca_file, None if ca_file is None else os.stat(ca_file).st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=16)
+def _context(ca_file: str | None, _changed_ns: int | None) -> ssl.SSLContext:
+    return client_context(ca_file)
 
 
 def check(ca_file: str | None, where: str) -> None:

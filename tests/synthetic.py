@@ -18,19 +18,20 @@ from typing import Any
 
 import yaml
 
+from contract import samplers
 from contract.records import (
     GATEWAY,
     Ask,
-    Client,
     Event,
-    Health,
     Lane,
     Offset,
     Outcome,
     Witness,
 )
 from contract.run import ABORTED, FINISHED, ArrowFile, JsonLines, open_run
-from contract.schemas import CLIENT, HEALTH, REQUESTS
+from contract.samplers.client import Client
+from contract.samplers.health import Health
+from contract.schemas import REQUESTS
 
 START = 1_795_000_000.0
 UNATTENDED = ("classify", "nightly")
@@ -300,12 +301,15 @@ def make(
             ask.ttft_ms, ask.gaps_ms = None, []
         elif ask.outcome == Outcome.OK and ask.ttft_ms is not None and thoughts_s is not None:
             _think(ask, thoughts_s)
-    _write(run.path / "requests.arrow", REQUESTS, [a for a in written if not a.lane.startswith("probe")])
-    _write(run.path / "probe.arrow", REQUESTS, [a for a in written if a.lane.startswith("probe")])
+    _write(
+        ArrowFile(run.path / "requests.arrow", REQUESTS),
+        [a for a in written if not a.lane.startswith("probe")],
+    )
+    _write(ArrowFile(run.path / "probe.arrow", REQUESTS), [a for a in written if a.lane.startswith("probe")])
     if health:
         rows = _health(world, duration_s) if health is True else health
-        _write(run.path / "health.arrow", HEALTH, rows)
-    _write(run.path / "client.arrow", CLIENT, _client(duration_s, rate, overloaded))
+        _write(samplers.create(run.path, "health"), rows)
+    _write(samplers.create(run.path, "client"), _client(duration_s, rate, overloaded))
     clocks = JsonLines(run.path / "clocks.jsonl")
     clocks.append(Offset(START, "w1", 0.0, 0.0))
     clocks.close()
@@ -421,8 +425,7 @@ def _client(duration_s: float, rate: float, overloaded: Sequence[tuple[float, fl
     return rows
 
 
-def _write(path: Path, schema: Any, records: Sequence[Any]) -> None:
-    file = ArrowFile(path, schema)
+def _write(file: ArrowFile, records: Sequence[Any]) -> None:
     for i in range(0, len(records), 200):  # as a run does: batch after batch
         file.append(records[i : i + 200])
     file.close()

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from contract import samplers
 from contract.records import GATEWAY, Lane, Offset, Outcome, Witness
 from contract.run import FINISHED, ArrowFile, JsonLines, open_run
-from contract.schemas import CLIENT, HEALTH, REQUESTS
+from contract.schemas import REQUESTS
 from tests.synthetic import (
     FALLBACK_S,
     OLLAMA,
@@ -284,7 +285,7 @@ def _ids(first: int, n: int) -> pa.Array:
 def _watch(path: Path, world: _World, duration_s: float, at: np.ndarray) -> None:
     """health.arrow and client.arrow."""
     second = np.arange(int(duration_s)) + 0.5
-    file = ArrowFile(path / "health.arrow", HEALTH)
+    file, schema = samplers.create(path, "health"), samplers.find("health").schema
     for engine in world.engines:
         up = world.hole(engine, second, False, sticky=False) < 0
         told = {
@@ -292,7 +293,7 @@ def _watch(path: Path, world: _World, duration_s: float, at: np.ndarray) -> None
             "status": _numbers(np.where(up, 200, -1), pa.int16()),
             "latency_ms": pa.array(np.where(up, 1.5, np.nan), from_pandas=True),
         }  # fmt: skip
-        file.append_batch(_batch(told, HEALTH))
+        file.append_batch(_batch(told, schema))
     file.close()
     sent = np.bincount(at.astype(int), minlength=len(second))[: len(second)]
     n = len(second)
@@ -301,8 +302,8 @@ def _watch(path: Path, world: _World, duration_s: float, at: np.ndarray) -> None
         "users": np.full(n, 4), "wanted": np.concatenate([[0], sent[:-1]]), "sent": np.concatenate([[0], sent[:-1]]),
         "capped": np.zeros(n, int), "late_ms": np.full(n, 0.4), "in_flight": np.ones(n, int),
     }  # fmt: skip
-    file = ArrowFile(path / "client.arrow", CLIENT)
-    file.append_batch(_batch(told, CLIENT))
+    file = samplers.create(path, "client")
+    file.append_batch(_batch(told, samplers.find("client").schema))
     file.close()
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from chaos import plan
-from contract import timeline, topology
+from contract import samplers, timeline, topology
+from contract.schemas import REQUESTS
 
 ROOT = Path(__file__).parent.parent
 WINGS = ("scenarios", "chaos", "analysis", "embedded", "contract", "locustfile")
@@ -181,17 +182,17 @@ def test_every_file_of_a_run_is_explained():
         "requests.arrow",
         "probe.arrow",
         "chaos.jsonl",
-        "health.arrow",
-        "client.arrow",
         "counters.jsonl",
         "clocks.jsonl",
+        *map(samplers.file, samplers.names()),
     ):
-        assert name in told
-    from contract.schemas import CLIENT, HEALTH, REQUESTS
-
-    for schema in (REQUESTS, HEALTH, CLIENT):
+        assert f"| `{name}`" in told
+    tables = {"requests.arrow and probe.arrow": REQUESTS}
+    tables |= {samplers.file(name): sampler.schema for name, sampler in samplers.every().items()}
+    for title, schema in tables.items():
+        section = told[told.index(f"\n## {title}\n") + 1 :].partition("\n## ")[0]
         for field in schema:
-            assert f"`{field.name}`" in told, f"results/README.md does not say what {field.name} is"
+            assert f"`{field.name}`" in section, f"results/README.md does not say what {field.name} is"
 
 
 @pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="one process runs all tests")

@@ -58,7 +58,7 @@ def notes(run: Evidence) -> list[str]:
     restored = verdict.restored(run)
     if restored.status is not Status.PASS:
         told.append(f"not restored: {restored.evidence}")
-    seconds = len(frames.client)
+    seconds = len(frames.samples["client"])
     if len(run.overloaded):
         told.append(f"the load generator was overloaded in {len(run.overloaded)} of {seconds} seconds")
     return told
@@ -166,7 +166,7 @@ class _Answers:
         )
 
     def _rate_doubt(self) -> str | None:
-        seconds, late = len(self._run.frames.client), len(self._run.overloaded)
+        seconds, late = len(self._run.frames.samples["client"]), len(self._run.overloaded)
         if seconds and late / seconds > OVERLOADED:
             return f"the load generator was overloaded in {late} of {seconds} seconds"
         return None
@@ -274,7 +274,7 @@ def _proportions(run: Evidence) -> Iterator[Sample]:
                 "documents_right", "share", of.tier, GATEWAY, "share", Proportion(of.right, of.answered)
             )
     if run.delivered.capped or (run.frames.open_loop and run.delivered.wanted):
-        client = run.frames.client
+        client = run.frames.samples["client"]
         number = _proportion(run, client["at"], client["capped"], client["wanted"])
         yield Sample("capped", "share", ALL, GATEWAY, "share", number)
 

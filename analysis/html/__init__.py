@@ -78,7 +78,7 @@ def _whole(run: Evidence, verdict: Verdict, tables: Mapping[str, pd.DataFrame | 
         marks=timeline.marks(frames.tiers),
         meanings=(("Expectations", meanings.expectations()), ("Metrics", meanings.metrics())),
         timeline_json=_json(timeline.payload(run, chosen)),
-        client_json=_json(checks.client(frames.client, frames.started_at, frames.ended_at)),
+        client_json=_json(checks.client(frames.samples["client"], frames.started_at, frames.ended_at)),
         plotly=Markup(get_plotlyjs()),
         **parts,
         threw=run.thrown.parts(),

@@ -1,4 +1,4 @@
-"""What a master writes into an open run: its workers' asks and their own health, as it comes in, and their clocks."""
+"""What a master writes into an open run: its workers' asks and samples, as they come in, their clocks, and its own samples."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -7,10 +7,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from contract import samplers
 from contract.records import Ask, Offset
 from contract.run import ArrowFile, JsonLines
-from contract.schemas import CLIENT, REQUESTS
+from contract.sampler import Process
+from contract.schemas import REQUESTS
 from scenarios.gateway.messages import unpacked
+from scenarios.gateway.sampling import Sampling
+from scenarios.gateway.stage import Stage
 from scenarios.gateway.tally import Tallies
 
 
@@ -18,27 +22,39 @@ class Gathering:
     """Open from its making until `close`. What cannot be written is said once, with `on_failure`."""
 
     def __init__(
-        self, folder: Path, warm: list[Ask], theirs: Iterable[bytes], on_failure: Callable[[str], None]
+        self,
+        folder: Path,
+        stage: Stage,
+        warm: list[Ask],
+        theirs: Iterable[bytes],
+        on_failure: Callable[[str], None],
     ) -> None:
         self._on_failure, self._failed = on_failure, False
         self._asks = ArrowFile(folder / "requests.arrow", REQUESTS)
-        self._client = ArrowFile(folder / "client.arrow", CLIENT)
+        self._theirs = samplers.every(Process.EACH)
+        self._samples = {name: samplers.create(folder, name) for name in self._theirs}
         self._clocks = JsonLines(folder / "clocks.jsonl")
         self.tally = Tallies()
         self._asks.append(warm)
-        self.keep({"asks": theirs, "client": []})
+        self.keep({"asks": theirs, "samples": {}})
+        self._own = Sampling(
+            samplers.every(Process.RUN), stage, None, partial(samplers.create, folder), on_failure
+        )
+        self._own.start()
 
     def keep(self, parcel: dict[str, Any]) -> int:
         """Append finished batches; how many asks there were in them."""
         try:
             asks = [unpacked(data, REQUESTS) for data in parcel["asks"]]
-            rows = [unpacked(data, CLIENT) for data in parcel["client"]]
-        except pa.ArrowInvalid as e:
+            found = [(self._asks, batch) for batch in asks]
+            for name, parts in parcel["samples"].items():
+                schema = self._theirs[name].schema
+                found += [(self._samples[name], unpacked(data, schema)) for data in parts]
+        except (pa.ArrowInvalid, KeyError) as e:  # KeyError: a sampler that this process does not have
             self._fail(f"a worker's records cannot be read: {e}")
             return 0
-        for file, batches in ((self._asks, asks), (self._client, rows)):
-            for batch in batches:
-                self._write(partial(file.append_batch, batch))
+        for file, batch in found:
+            self._write(partial(file.append_batch, batch))
         return sum(batch.num_rows for batch in asks)
 
     def clock(self, offset: Offset) -> None:
@@ -46,8 +62,9 @@ class Gathering:
 
     def close(self) -> None:
         """Safe to call twice."""
-        for file in (self._asks, self._client, self._clocks):
-            self._write(file.close)
+        self._own.stop()
+        for close in (self._asks.close, *(file.close for file in self._samples.values()), self._clocks.close):
+            self._write(close)
 
     def _write(self, write: Callable[[], None]) -> None:
         """After a failure nothing more is written: a file's tail may be torn."""

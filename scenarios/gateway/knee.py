@@ -7,7 +7,6 @@ from typing import Any
 
 from contract.quantile import quantile
 from contract.records import OVERLOADED_CPU_PERCENT, OVERLOADED_LAG_MS, Outcome
-from scenarios.gateway.gauges import Gauges
 
 LEAST_GOOD = 0.99
 # A miss may be this process's own doing where it was late in more of a step's seconds than this share.
@@ -107,9 +106,11 @@ def miss(step: Step, objective_ms: float) -> str | None:
 
 def summarise(
     rate: float, held_s: float, wanted: int, capped: int, in_flight: int, objective_ms: float,
-    asks: Sequence[Mapping[str, Any]], seconds: Sequence[Mapping[str, Any]], gauges: Sequence[Gauges] = (),
+    asks: Sequence[Mapping[str, Any]], seconds: Sequence[Mapping[str, Any]], gauges: Sequence[Mapping[str, Any]] = (),
 ) -> Step:  # fmt: skip
-    """A step from its asks' records and the client's rows. An ask that has no record yet was not answered.
+    """A step from its asks' records, the rows of the client and of the engine's gauges.
+
+    An ask that has no record yet was not answered.
 
     Of an answer that shows no token its end stands for its first: sooner its user had nothing.
     """
@@ -135,8 +136,8 @@ def summarise(
         good=good / wanted if wanted else 0.0, in_flight=in_flight, overloaded=late / len(seconds) if seconds else 0.0,
         in_flight_little=sum(took_s) / held_s if took_s else None, in_flight_mean=_mean([s["in_flight"] for s in seconds]),
         tokens_per_s=sum(tokens) / span_s if known else None,
-        kv_cache=max(_told([g.kv_cache for g in gauges]), default=None), running=_mean(_told([g.running for g in gauges])),
-        waiting=max(_told([g.waiting for g in gauges]), default=None),
+        kv_cache=max(_told([g["kv_cache"] for g in gauges]), default=None), running=_mean(_told([g["running"] for g in gauges])),
+        waiting=max(_told([g["waiting"] for g in gauges]), default=None),
     )  # fmt: skip
 
 

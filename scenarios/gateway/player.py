@@ -13,14 +13,14 @@ import gevent
 import gevent.lock
 from locust.env import Environment
 
-from contract import proxies
+from contract import proxies, samplers
 from contract import topology as topologies
 from contract.clock import Clock, boot
 from contract.refusal import EXIT_BAD_INPUT, EXIT_PASS, Refusal
-from contract.schemas import CLIENT, REQUESTS
+from contract.sampler import Process
+from contract.schemas import REQUESTS
 from scenarios.gateway import stack_key
 from scenarios.gateway.arrivals import Share
-from scenarios.gateway.client import ClientWatch
 from scenarios.gateway.level import Level
 from scenarios.gateway.messages import (
     BROKEN,
@@ -39,6 +39,7 @@ from scenarios.gateway.messages import (
 from scenarios.gateway.open_loop import Idle, OpenLoop, open_loop
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.recording import Memory
+from scenarios.gateway.sampling import Sampling
 from scenarios.gateway.stage import Stage, of_told
 from scenarios.gateway.user import GatewayUser
 from scenarios.gateway.warmup import knock, preflight
@@ -126,14 +127,14 @@ class Player:
         assert stage is not None, "a curtain comes after its stage"
         said = msg.data
         stage.overhead_until = said["overhead_until"]
-        self._asks, self._rows = Batches(REQUESTS), Batches(CLIENT)
+        self._asks = Batches(REQUESTS)
         stage.recorder = self._recorder = Recorder(self._asks, self._cannot_record)
-        self._client = ClientWatch(
-            self._rows, self._recorder.tally, lambda: self._runner.user_count, self._clock, self._cannot_record,
-            stage.worker,
+        self._samples: dict[str, Batches] = {}
+        self._sampling = Sampling(
+            samplers.every(Process.EACH), stage, lambda: self._runner.user_count, self._batches, self._cannot_record
         )  # fmt: skip
         self._recorder.start()
-        self._client.start()
+        self._sampling.start()
         self._ticker = gevent.spawn(self._tell_tally)
         self._playing = True
         self._environment.brownout = stage
@@ -163,7 +164,12 @@ class Player:
 
     def _parcel(self) -> dict[str, Any]:
         tally = asdict(self._recorder.tally.snapshot())
-        return {"asks": self._asks.take(), "client": self._rows.take(), "tally": tally}
+        samples = {name: batches.take() for name, batches in self._samples.items()}
+        return {"asks": self._asks.take(), "samples": samples, "tally": tally}
+
+    def _batches(self, name: str) -> Batches:
+        self._samples[name] = found = Batches(samplers.find(name).schema)
+        return found
 
     def _over(self, **_: Any) -> None:
         """The users have gone. This goes to the master before Locust's word that this worker has stopped.
@@ -178,7 +184,7 @@ class Player:
 
     def _hand_over(self) -> None:
         self._ticker.kill()
-        self._client.stop()
+        self._sampling.stop()
         self._recorder.close()
         self._say(OVER, self._parcel())
         self._stage = self._environment.brownout = None

@@ -1,13 +1,16 @@
-"""What one process that drives a whole run writes into it: its asks and its own health."""
+"""What one process that drives a whole run writes into it: its asks, and what it samples."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from contract import samplers
 from contract.records import Ask
 from contract.run import ArrowFile
-from contract.schemas import CLIENT, REQUESTS
-from scenarios.gateway.client import ClientWatch
+from contract.sampler import Process
+from contract.schemas import REQUESTS
 from scenarios.gateway.recorder import Recorder
+from scenarios.gateway.sampling import Sampling
 from scenarios.gateway.stage import Stage
 
 
@@ -37,12 +40,16 @@ class Recording:
         asks.append(warm)  # asked before there was a run, and counted nowhere
         stage.recorder = self._recorder = Recorder(asks, on_failure)
         self.tally = self._recorder.tally
-        self._client = ClientWatch(
-            ArrowFile(folder / "client.arrow", CLIENT), self.tally, users, stage.clock, on_failure
+        self._sampling = Sampling(
+            samplers.every(Process.RUN, Process.EACH),
+            stage,
+            users,
+            partial(samplers.create, folder),
+            on_failure,
         )
         self._recorder.start()
-        self._client.start()
+        self._sampling.start()
 
     def close(self) -> None:
-        self._client.stop()
+        self._sampling.stop()
         self._recorder.close()

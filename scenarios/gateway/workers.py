@@ -271,7 +271,7 @@ class Workers:
         same = said["boot"] is not None and said["boot"] == boot()
         self._seats[msg.node_id] = _Seat(who, said["anchor_s"] if same else None, said["warm"])
         if self._gathering is not None:  # the run is on already
-            self._gathering.keep({"asks": said["warm"], "client": []})
+            self._gathering.keep({"asks": said["warm"], "samples": {}})
             self._runner.send_message(PING, {"sent_at": self._clock.now()}, msg.node_id)
             self._send_curtain(msg.node_id)
             print(f"\n{_name(who)} plays from now on", flush=True)

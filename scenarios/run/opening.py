@@ -81,4 +81,4 @@ def record(
     if workers is None:
         return Recording(users, warmed.stage, folder, warmed.records, on_failure)
     warmed.stage.recorder.flush()
-    return Gathering(folder, warmed.records, workers.warm, on_failure)
+    return Gathering(folder, warmed.stage, warmed.records, workers.warm, on_failure)

@@ -14,19 +14,19 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import gevent
 from locust import events
 from locust.argument_parser import LocustArgumentParser
 
+from contract import samplers
 from contract.records import GATEWAY, Lane
 from contract.refusal import EXIT_PASS, EXIT_UNKNOWN, Refusal, no_such
 from contract.run import read_arrow, write_whole
-from contract.schemas import CLIENT, REQUESTS
+from contract.schemas import REQUESTS
 from scenarios.gateway import capacity
 from scenarios.gateway.capacity import Ramped
-from scenarios.gateway.counters import sources
-from scenarios.gateway.gauges import Watch
 from scenarios.gateway.knee import (
     HEADING,
     LEAST_GOOD,
@@ -109,25 +109,18 @@ class Ramp(Search):
         stage.via, now = via, Ramped(via, [])
         self._ramped.append(now)
         self._write(folder)  # one that is stopped within its first step has no answer, and says so
-        # A gateway's page tells of no cache and no queue.
-        told_by = {s.name: s for s in sources(stage.topology) if s.name != GATEWAY}
-        watch = Watch(told_by.get(via), stage.clock)
-        watch.start()
-        try:
-            while self._ramped[-1].answer is None:
-                found, answer = decide(now.steps, self._range, self.objective_ms), None
-                if isinstance(found, Answer):
-                    answer = found
-                else:
-                    now.steps.append(self._held(found.rate, stage, folder, guard, watch))
-                    print(f"\nramp {via}: {row(now.steps[-1]).strip()}", flush=True)
-                    if (why := guard()) is not None:
-                        before = [s.rate for s in now.steps[:-1] if miss(s, self.objective_ms) is None]
-                        answer = Answer(Bound.UNKNOWN_BEYOND, max(before, default=None), why)
-                self._ramped[-1] = Ramped(via, now.steps, answer)
-                self._write(folder)
-        finally:
-            watch.stop()
+        while self._ramped[-1].answer is None:
+            found, answer = decide(now.steps, self._range, self.objective_ms), None
+            if isinstance(found, Answer):
+                answer = found
+            else:
+                now.steps.append(self._held(found.rate, stage, folder, guard))
+                print(f"\nramp {via}: {row(now.steps[-1]).strip()}", flush=True)
+                if (why := guard()) is not None:
+                    before = [s.rate for s in now.steps[:-1] if miss(s, self.objective_ms) is None]
+                    answer = Answer(Bound.UNKNOWN_BEYOND, max(before, default=None), why)
+            self._ramped[-1] = Ramped(via, now.steps, answer)
+            self._write(folder)
 
     def conclusion(self) -> tuple[str, int]:
         assert self.objective_ms is not None
@@ -147,9 +140,7 @@ class Ramp(Search):
         found = {one.via: one for one in self._ramped}
         return [capacity.of(found.get(via, Ramped(via, [])), self.objective_ms) for via in self._ways]
 
-    def _held(
-        self, rate: float, stage: Stage, folder: Path, guard: Callable[[], str | None], watch: Watch
-    ) -> Step:
+    def _held(self, rate: float, stage: Stage, folder: Path, guard: Callable[[], str | None]) -> Step:
         assert self.objective_ms is not None
         tally, begun_at, before = stage.recorder.tally, stage.clock.now(), stage.recorder.tally.snapshot()
         held_s = max(self._hold_s, LEAST_ASKS / rate)
@@ -158,21 +149,19 @@ class Ramp(Search):
             gevent.sleep(min(1.0, left_s))
         self._rate = 0.0
         ended_at, in_flight = stage.clock.now(), tally.snapshot().in_flight
-        gevent.sleep(1.0)  # until the arrivals have seen it, and the row of the last second is written
+        gevent.sleep(1.0)  # until the arrivals have seen it, and the rows of the last second are written
         with gevent.Timeout(REST_S, False):
             while tally.snapshot().in_flight:
                 gevent.sleep(0.1)
         stage.recorder.flush()
         after = tally.snapshot()
-        asks, client = (
-            read_arrow(folder / "requests.arrow", REQUESTS)[0],
-            read_arrow(folder / "client.arrow", CLIENT)[0],
-        )
+        asks = read_arrow(folder / "requests.arrow", REQUESTS)[0].to_pylist()
+        client, gauges = _sampled(folder, "client"), _sampled(folder, "gauges")
         return summarise(
             rate, held_s, after.wanted - before.wanted, after.capped - before.capped, in_flight, self.objective_ms,
-            [a for a in asks.to_pylist() if a["lane"] == Lane.LOAD and a["intended_at"] >= begun_at],
-            [c for c in client.to_pylist() if begun_at < c["at"] <= ended_at + 1],
-            watch.between(begun_at, ended_at),
+            [a for a in asks if a["lane"] == Lane.LOAD and a["intended_at"] >= begun_at],
+            [c for c in client if begun_at < c["at"] <= ended_at + 1],
+            [g for g in gauges if g["tier"] == stage.via and begun_at <= g["at"] <= ended_at],
         )  # fmt: skip
 
     def _write(self, folder: Path) -> None:
@@ -185,3 +174,8 @@ class Ramp(Search):
         }
         write_whole(folder / FILE, json.dumps(told, indent=1) + "\n")
         write_whole(folder / TABLE, capacity.table(self._table()))
+
+
+def _sampled(folder: Path, name: str) -> list[dict[str, Any]]:
+    """The rows that this sampler has written so far."""
+    return samplers.read(folder, name)[0].to_pylist()

@@ -72,9 +72,9 @@ def test_an_answer_by_a_peer_is_no_fallback_and_no_loss(tmp_path):
     assert run.lower.empty
     trial = run.trials[0]
     whole = run.around(trial)[run.around(trial)["outcome"] != "cut"]
-    seen = lost.lost(whole, run.frames.health, trial, run.trials, run.frames.ranks)
+    seen = lost.lost(whole, run.frames.samples["health"], trial, run.trials, run.frames.ranks)
     assert seen.evidence == "its health check failed"
-    blind = lost.lost(whole, run.frames.health[:0], trial, run.trials, run.frames.ranks)
+    blind = lost.lost(whole, run.frames.samples["health"][:0], trial, run.trials, run.frames.ranks)
     assert blind is None, "an answer by a peer shows nothing"
     for lane in (Lane.PROBE_NEW, Lane.PROBE_KEPT):
         assert (

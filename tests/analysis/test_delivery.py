@@ -23,7 +23,9 @@ def run_of(tmp_path, asks, **more):
 
 
 def delivered(run):
-    return delivery(run.frames.asks, run.frames.client, overloaded_seconds(run.frames.client))
+    return delivery(
+        run.frames.asks, run.frames.samples["client"], overloaded_seconds(run.frames.samples["client"])
+    )
 
 
 def late_by(w, at, s, takes_s=0.2):
@@ -45,7 +47,7 @@ def test_what_was_wanted_was_sent_or_not(tmp_path):
 
 def test_arrivals_that_the_cap_refused_were_wanted_too(tmp_path):
     run = run_of(tmp_path, [late_by(world(), 5, 0.0)])
-    run.frames.client.loc[3, ["wanted", "capped"]] = [9, 8]
+    run.frames.samples["client"].loc[3, ["wanted", "capped"]] = [9, 8]
     found = delivered(run)
     assert (found.wanted, found.sent, found.capped) == (9, 1, 8)
 
@@ -59,10 +61,10 @@ def test_the_most_asks_in_flight_at_one_instant(tmp_path):
 
 def test_users_of_several_load_generators_are_added(tmp_path):
     run = run_of(tmp_path, [])
-    other = run.frames.client.assign(worker="w2", at=run.frames.client["at"] + 0.4)
+    other = run.frames.samples["client"].assign(worker="w2", at=run.frames.samples["client"]["at"] + 0.4)
     import pandas as pd
 
-    found = delivery(run.frames.asks, pd.concat([run.frames.client, other]), run.overloaded)
+    found = delivery(run.frames.asks, pd.concat([run.frames.samples["client"], other]), run.overloaded)
     assert found.users_max == 8
 
 

@@ -11,13 +11,14 @@ from pyarrow import parquet
 from analysis import export, frames
 from analysis.__main__ import main
 from analysis.columns import OF_A_DOCUMENT
+from contract import samplers
 from contract.records import Lane
-from contract.schemas import CLIENT, HEALTH, REQUESTS
+from contract.schemas import REQUESTS
 from tests.synthetic import Hole, make
 from tests.synthetic_documents import classify
 
 TABLES = {
-    "asks", "classified", "covered", "warmup", "health", "client", "events", "clocks", "counters", "ledger",
+    "asks", "classified", "covered", "warmup", *samplers.names(), "events", "clocks", "counters", "ledger",
 }  # fmt: skip
 ASKS = [n for n in REQUESTS.names if n not in OF_A_DOCUMENT]
 
@@ -97,7 +98,8 @@ def test_what_was_recorded_of_documents_is_found_again_exactly(made, exported, f
 
 
 def test_parquet_has_the_recorded_types_and_is_compressed(exported):
-    for name, recorded in (("asks", REQUESTS), ("covered", REQUESTS), ("health", HEALTH), ("client", CLIENT)):
+    sampled = {name: sampler.schema for name, sampler in samplers.every().items()}
+    for name, recorded in {"asks": REQUESTS, "covered": REQUESTS, **sampled}.items():
         schema = parquet.read_schema(exported / f"{name}.parquet")
         names = ASKS if recorded is REQUESTS else recorded.names
         assert {n: schema.field(n).type for n in names} == {n: recorded.field(n).type for n in names}

@@ -9,6 +9,7 @@ import pytest
 from analysis import frames, report
 from analysis.evidence import Evidence
 from analysis.finding import Status
+from contract import samplers
 from contract.records import Ask, Lane
 from contract.refusal import Refusal
 from contract.run import read_arrow
@@ -16,6 +17,11 @@ from contract.schemas import REQUESTS
 from tests.analysis.reports import pictures
 from tests.synthetic import Hole, make, three_tier
 
+COLUMNS = {
+    "client": [*samplers.find("client").schema.names, "clock_uncertainty_s"],
+    "gauges": ["at", "tier", "kv_cache", "running", "waiting"],
+    "health": ["at", "tier", "up", "status", "latency_ms"],
+}
 SHORT = [Hole("s", "vllm", 10, 10)]
 
 
@@ -47,6 +53,7 @@ def test_missing_files_are_empty_tables(tmp_path):
         (made.path / file).unlink()
     run = frames.read(made.path)
     assert run.asks.empty
+    assert {name: list(table) for name, table in run.samples.items() if table.empty} == COLUMNS
     assert run.trials == []
     assert run.ended_at == run.started_at
     found = report.judge(Evidence(run))
@@ -87,7 +94,7 @@ def test_a_run_of_an_older_format_is_read(tmp_path, number, unknown):
 
 def test_a_health_that_nobody_knew_stays_apart_from_down(tmp_path):
     run = frames.read(make(tmp_path, SHORT, duration_s=30).path)
-    assert run.health["up"].dtype == "boolean"
+    assert run.samples["health"]["up"].dtype == "boolean"
 
 
 def test_the_mend_of_restore_is_read_beside_that_of_chaos(tmp_path):

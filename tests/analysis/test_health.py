@@ -10,7 +10,8 @@ from analysis.attribution import Why
 from analysis.evidence import Evidence
 from analysis.finding import Status
 from analysis.health import believed, doubts
-from contract.records import Health, Lane
+from contract.records import Lane
+from contract.samplers.health import Health
 from tests.synthetic import OLLAMA, OPENAI, START, VLLM, Hole, World, answer, make
 
 NEED = {"cloud_only_in_need": {"id": "NFR68"}}

@@ -302,7 +302,7 @@ def test_who_served_counts_what_was_asked(reported):
 
 def test_the_clients_health_shows_its_worst_second(reported):
     f = frames.read(reported.path)
-    client = f.client.copy()
+    client = f.samples["client"].copy()
     client.loc[100, "hub_lag_ms"] = 77.0
     found = checks.client(client, f.started_at, f.ended_at)
     assert max(found["hub_lag_ms"]) == 77.0

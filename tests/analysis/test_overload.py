@@ -8,7 +8,8 @@ import pytest
 from analysis import frames, overload, report
 from analysis.evidence import Evidence
 from analysis.finding import Status
-from contract.records import Client, Lane, Outcome
+from contract.records import Lane, Outcome
+from contract.samplers.client import Client
 from tests.synthetic import FALLBACK_S, OLLAMA, OPENAI, START, VLLM, Hole, World, answer, make, refuse
 
 P, F, U = Status.PASS, Status.FAIL, Status.UNKNOWN

@@ -42,7 +42,7 @@ def test_the_truths_that_were_put_into_a_big_run_are_found_again(run):
     lower = run.lower
     assert not (lower["why"] == "spurious").any()
     assert (lower.loc[lower["sent_at"] > run.lost_at(run.trials[0]) + 10, "why"] == "needed").mean() > 0.5
-    assert len(run.frames.client) == 1800
+    assert len(run.frames.samples["client"]) == 1800
 
 
 def test_the_gaps_of_a_tier_have_its_time_for_a_token(run):

@@ -2,7 +2,6 @@
 
 import pytest
 
-from chaos.health import check
 from chaos.probe import DEADLINES
 from chaos.wire import Connection
 from contract.clock import Clock
@@ -11,6 +10,7 @@ from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
 from contract.health import HealthUrl
 from contract.request import Request
+from contract.samplers.health import check
 from contract.topology import Server as Asked
 from tests import tls
 from tests.contract.exchanges import ROLE, WHOLE, chunked, event, head, streamed, token
@@ -63,7 +63,8 @@ def test_a_certificate_is_believed_by_its_own_authority_and_name_alone(certifica
             endpoint.request("ask-1", Request(prompt="hi", max_tokens=5, stream=True))
         )
         connection.close()
-        assert check(HealthUrl("vllm", url, Asked(ca_file=ca_file)), {}, Clock()).up is (error is None)
+        (row,) = check(HealthUrl("vllm", url, Asked(ca_file=ca_file)), {}, Clock())
+        assert row.up is (error is None)
     assert found.end is (End.REFUSED if error else End.COMPLETE)
     assert (error or "") in (found.error or "")
 

@@ -6,7 +6,8 @@ import os
 import pyarrow as pa
 import pytest
 
-from contract.records import Ask, Client, Event, Health
+from contract import samplers
+from contract.records import Ask, Event
 from contract.refusal import Refusal
 from contract.run import (
     ABORTED,
@@ -18,7 +19,10 @@ from contract.run import (
     read_lines,
     read_manifest,
 )
-from contract.schemas import CLIENT, HEALTH, REQUESTS
+from contract.samplers.client import Client
+from contract.samplers.gauges import Gauges
+from contract.samplers.health import Health
+from contract.schemas import REQUESTS
 
 
 def opened(tmp_path, **changes):
@@ -93,10 +97,11 @@ def test_results_that_cannot_be_written_are_refused(tmp_path):
         (REQUESTS, ask(1)),
         (REQUESTS, classified(["language"])),
         (REQUESTS, classified([])),
-        (HEALTH, Health(1.0, "vllm", None)),
-        (CLIENT, Client(1.0, None, 12.5, 0.3, 4, 3, 2, 1, None, 1)),
+        (samplers.find("health").schema, Health(1.0, "vllm", None)),
+        (samplers.find("client").schema, Client(1.0, None, 12.5, 0.3, 4, 3, 2, 1, None, 1)),
+        (samplers.find("gauges").schema, Gauges(1.0, "vllm", None, 0.0, 2.0)),
     ],
-    ids=["requests", "wrong", "right", "health", "client"],
+    ids=["requests", "wrong", "right", "health", "client", "gauges"],
 )
 def test_records_come_back_as_they_were(tmp_path, schema, row):
     file = ArrowFile(tmp_path / "x.arrow", schema)

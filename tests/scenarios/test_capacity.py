@@ -2,15 +2,15 @@
 
 import csv
 import io
-import math
 import random
+from dataclasses import asdict
 from heapq import heappop, heappush
 
 import pytest
 
+from contract.samplers.gauges import Gauges
 from scenarios.gateway import capacity
 from scenarios.gateway.capacity import Ramped
-from scenarios.gateway.gauges import Gauges, read
 from scenarios.gateway.knee import Answer, Bound, Range, decide, summarise
 
 OBJECTIVE_MS = 1000.0
@@ -65,7 +65,7 @@ def _steps(rate, **more):
 
 
 def test_the_table_says_what_is_unknown_and_takes_none_for_nothing():
-    told = [Gauges(0.0, 0.2, 3.0, 0.0), Gauges(1.0, 0.4, None, 2.0)]
+    told = [asdict(Gauges(0.0, "vllm", 0.2, 3.0, 0.0)), asdict(Gauges(1.0, "vllm", 0.4, None, 2.0))]
     rows = [
         capacity.of(one, OBJECTIVE_MS)
         for one in (
@@ -87,27 +87,3 @@ def test_the_table_says_what_is_unknown_and_takes_none_for_nothing():
     assert [r["bound"] for r in kept] == ["highest", "unknown_beyond", "none", "", "unknown_beyond"]
     assert kept[1]["kv_cache"] == ""
     assert float(kept[0]["waiting"]) == 2.0
-
-
-PAGES = {
-    "vLLM": (
-        'vllm:kv_cache_usage_perc{engine="0"} 0.25\nvllm:kv_cache_usage_perc{engine="1"} 0.75\n'
-        'vllm:num_requests_running{engine="0"} 3\nvllm:num_requests_running{engine="1"} 4\n'
-        'vllm:num_requests_waiting{engine="0"} 0\nvllm:num_requests_waiting_by_reason{reason="capacity"} 9\n',
-        (0.75, 7.0, 0.0),
-    ),
-    "llama.cpp": (
-        "llamacpp:kv_cache_usage_ratio 0.5\nllamacpp:requests_processing 2\nllamacpp:requests_deferred 1\n",
-        (0.5, 2.0, 1.0),
-    ),
-    "one that tells of no cache": ("llamacpp:requests_processing 2\n", (None, 2.0, None)),
-    "another's": ("up 1\n", (None, None, None)),
-}
-
-
-@pytest.mark.parametrize("engine", PAGES)
-def test_an_engines_page_is_read_and_what_it_does_not_tell_is_none(engine):
-    text, told = PAGES[engine]
-    found = read(text, 5.0)
-    assert (found.kv_cache, found.running, found.waiting) == told
-    assert not math.isnan(found.at)

@@ -1,14 +1,10 @@
 """Records reach the file about once a second and at the end; a write that fails is said once."""
 
-import time
-
 import gevent
 
-from contract.clock import Clock
 from contract.records import Ask, Outcome
 from contract.run import ArrowFile, read_arrow
-from contract.schemas import CLIENT, REQUESTS
-from scenarios.gateway.client import ClientWatch
+from contract.schemas import REQUESTS
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.tally import Snapshot, Tallies, Tally
 
@@ -146,40 +142,3 @@ def test_a_master_adds_up_the_versions_that_its_workers_saw():
     for worker in ("worker-0", "worker-1"):
         tallies.tell(worker, tally.snapshot())
     assert tallies.snapshot().by_version == {"1.106.2": 4, "1.108.7": 2}
-
-
-def test_the_client_is_watched_once_a_second_and_its_lag_is_seen(tmp_path):
-    path, failures, tally = tmp_path / "client.arrow", [], Tally()
-    watch = ClientWatch(ArrowFile(path, CLIENT), tally, lambda: 3, Clock(), failures.append)
-    watch.start()
-    tally.due()
-    tally.due()
-    tally.refused()
-    tally.began(arrived=True)
-    tally.sent(0.25)
-    gevent.sleep(0.3)
-    time.sleep(0.2)  # not gevent's: nothing else runs meanwhile
-    with gevent.Timeout(20):
-        while read_arrow(path, CLIENT)[0].num_rows < 2:
-            gevent.sleep(0.05)
-    watch.stop()
-    watch.stop()
-    rows = read_arrow(path, CLIENT)[0].to_pylist()[:2]
-    counted = [[r[c] for c in ("users", "wanted", "sent", "capped", "late_ms", "in_flight")] for r in rows]
-    assert counted == [[3, 2, 1, 1, 250.0, 1], [3, 0, 0, 0, None, 1]]
-    assert rows[0]["hub_lag_ms"] > 150
-    assert rows[1]["hub_lag_ms"] < rows[0]["hub_lag_ms"]
-    assert failures == []
-
-
-def test_a_watch_that_cannot_write_says_so():
-    class Full(Broken):
-        def close(self):
-            pass
-
-    failures = []
-    watch = ClientWatch(Full(), Tally(), lambda: 0, Clock(), failures.append)
-    watch.start()
-    gevent.sleep(1.2)
-    watch.stop()
-    assert len(failures) == 1

@@ -10,8 +10,9 @@ import sys
 import pytest
 import yaml
 
+from contract import samplers
 from contract.run import read_arrow, read_lines
-from contract.schemas import CLIENT, REQUESTS
+from contract.schemas import REQUESTS
 from tests.chaos.stand import ROOT
 from tests.whole.stack import KEY, latest, locust
 
@@ -61,7 +62,7 @@ def play(inputs, name: str, *more: str, users: int) -> tuple[dict, str]:
     report = subprocess.run(
         [sys.executable, "-m", "analysis", "report", str(run)], cwd=ROOT, capture_output=True, text=True
     )
-    client = read_arrow(run / "client.arrow", CLIENT)[0].to_pylist()
+    client = samplers.read(run, "client")[0].to_pylist()
     return {
         "run": run, "asks": asks, "client": client,
         "stopped_at": at["inject", "effective"], "goes_on_at": at["mend", "begin"],

@@ -11,8 +11,9 @@ from typing import BinaryIO
 
 import pytest
 
+from contract import samplers
 from contract.run import read_arrow
-from contract.schemas import CLIENT, REQUESTS
+from contract.schemas import REQUESTS
 from embedded.engine.ledger import Entry, read
 from embedded.ports import Reserved
 from tests.forked import Forked
@@ -193,7 +194,7 @@ def test_every_ask_of_engines_that_are_killed_again_and_again_has_one_record_tha
 
 def print_cost(said: dict, engines: dict[str, Mortal], records: list[dict], run: Path) -> None:
     kills = Counter(k.name for e in engines.values() for k in e.kills)
-    lag = [row["hub_lag_ms"] for row in read_arrow(run / "client.arrow", CLIENT)[0].to_pylist()]
+    lag = [row["hub_lag_ms"] for row in samplers.read(run, "client")[0].to_pylist()]
     print(
         f"\n{len(records)} asks in {said['seconds']:.0f} s, {len(records) / said['seconds']:.0f}/s, "
         f"{said['cpu_s']:.0f} s of CPU, hub lag at most {max(lag, default=0):.0f} ms; {dict(kills)}; "

@@ -7,8 +7,9 @@ import time
 
 import pytest
 
+from contract import samplers
 from contract.run import read_arrow, read_lines, read_manifest
-from contract.schemas import CLIENT, HEALTH, REQUESTS
+from contract.schemas import REQUESTS
 from tests.chaos.stand import until
 from tests.scenarios.server import Server
 from tests.whole.crew import GOOD, Crew
@@ -52,8 +53,8 @@ def test_a_wall_clock_that_is_stepped_in_mid_run_changes_nothing(tmp_path, monke
     run, ended_at = latest(crew.results), time.time()
     asks = read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist()
     probe = read_arrow(run / "probe.arrow", REQUESTS)[0].to_pylist()
-    client = read_arrow(run / "client.arrow", CLIENT)[0].to_pylist()
-    health = read_arrow(run / "health.arrow", HEALTH)[0].to_pylist()
+    client = samplers.read(run, "client")[0].to_pylist()
+    health = samplers.read(run, "health")[0].to_pylist()
     events = read_lines(run / "chaos.jsonl")[0]
     instants = [a[k] for a in asks + probe for k in ("intended_at", "sent_at") if a[k] is not None]
     instants += [row["at"] for row in client + health + events]

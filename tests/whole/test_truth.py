@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 
+from contract import samplers
 from contract.run import read_arrow, read_lines, read_manifest
-from contract.schemas import CLIENT, HEALTH, REQUESTS
+from contract.schemas import REQUESTS
 from tests.whole.stack import SHORT, latest, locust
 
 MANY = (
@@ -91,8 +92,8 @@ def test_a_run_agrees_with_the_ledgers_and_the_gateways_counts(stack, tmp_path, 
     assert "sk-of-the-tests" not in "".join(
         p.read_text(errors="replace") for p in run.rglob("*") if p.is_file()
     )
-    assert read_arrow(run / "health.arrow", HEALTH)[0].num_rows > 50
-    assert read_arrow(run / "client.arrow", CLIENT)[0].num_rows > 25
+    assert samplers.read(run, "health")[0].num_rows > 50
+    assert samplers.read(run, "client")[0].num_rows > 25
     assert [e["stage"] for e in read_lines(run / "chaos.jsonl")[0]].count("effective") == 4
     with open(run / "locust_stats.csv") as f:
         assert any(row["Name"] == "gateway → vllm" for row in csv.DictReader(f))

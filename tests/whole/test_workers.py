@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from contract import samplers
 from contract.run import read_arrow, read_lines, read_manifest
-from contract.schemas import CLIENT, REQUESTS
+from contract.schemas import REQUESTS
 from tests.chaos.stand import until
 from tests.scenarios.server import Server
 from tests.whole.crew import GOOD, Crew, nonces
@@ -45,7 +46,7 @@ def whole(run: Path, gateway: Server) -> None:
     played = Counter(r["worker"] for r in found if r["lane"] == "load")
     assert set(played) == {"worker-0", "worker-1"}
     assert sum(played.values()) > 60
-    client = read_arrow(run / "client.arrow", CLIENT)[0].to_pylist()
+    client = samplers.read(run, "client")[0].to_pylist()
     assert {r["worker"] for r in client} == {"worker-0", "worker-1"}
     manifest = read_manifest(run)
     # Who made the requests saw the version; the master, which made only the warm-up's, has it from them.

@@ -1,0 +1,70 @@
+"""Once a second, what a load generator itself was doing. Where it was late, its numbers are fiction."""
+
+from dataclasses import dataclass
+
+from contract.quantile import quantile
+from contract.sampler import Given, Process, Sampler, Source
+
+EVERY_S = 1.0
+
+
+@dataclass(slots=True)
+class Client:
+    """One row: what the load generator itself was doing in this second."""
+
+    at: float  # the end of the second that the row tells of
+    worker: str | None
+    cpu_percent: float  # of one core, this process alone
+    hub_lag_ms: float  # p99 of what an event at a random instant of this second waited for the hub
+    users: int
+    wanted: int  # asks intended: in an open loop the arrivals that were due, in a closed one what was sent
+    sent: int  # asks begun
+    capped: int  # arrivals that the cap on asks in flight refused
+    late_ms: float | None  # p99 of sent_at − intended_at, over the asks sent in this second; None: none was
+    in_flight: int
+
+
+class _Seconds:
+    """Each row is of what was seen since the one before; the first sample is the mark from which the first row counts."""
+
+    def __init__(self, given: Given) -> None:
+        import psutil
+
+        assert given.load is not None, "it samples a process that makes requests"
+        self._load, self._clock = given.load, given.clock
+        self._process = psutil.Process()
+        self._process.cpu_percent()  # the first call only sets the mark
+        self._begun = False
+        self._before = self._load.tally.snapshot()
+
+    def rows(self) -> list[Client]:
+        if not self._begun:
+            self._begun = True
+            return []
+        return [self._row()]
+
+    def last(self) -> list[Client]:
+        """The last second was not a whole one."""
+        now, before = self._load.tally.snapshot(), self._before
+        counted = (now.wanted, now.asked, now.capped) != (before.wanted, before.asked, before.capped)
+        return [self._row()] if counted else []
+
+    def _row(self) -> Client:
+        tally = self._load.tally
+        now, before, late_s = tally.snapshot(), self._before, tally.late_s
+        self._before, tally.late_s = now, []
+        late_p99 = quantile(late_s, 0.99)
+        return Client(
+            at=self._clock.now(), worker=self._load.worker, cpu_percent=self._process.cpu_percent(),
+            hub_lag_ms=self._load.lag_s(EVERY_S) * 1000, users=self._load.users(), wanted=now.wanted - before.wanted,
+            sent=now.asked - before.asked, capped=now.capped - before.capped,
+            late_ms=None if late_p99 is None else late_p99 * 1000, in_flight=now.in_flight,
+        )  # fmt: skip
+
+
+def _sources(given: Given) -> list[Source]:
+    seconds = _Seconds(given)
+    return [Source("client", seconds.rows, last=seconds.last)]
+
+
+SAMPLER = Sampler(Client, every_s=EVERY_S, process=Process.EACH, sources=_sources)

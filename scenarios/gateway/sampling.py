@@ -1,0 +1,68 @@
+"""Runs the samplers of a load generator, a greenlet for each of their sources."""
+
+from collections.abc import Callable, Mapping
+
+import gevent
+
+from contract.sampler import Given, Load, Rows, Sampler, Source, sampled
+from scenarios.gateway.beat import Beat
+from scenarios.gateway.recorder import Sink
+from scenarios.gateway.stage import Stage
+
+
+class Sampling:
+    """`start` after any fork; `stop` is safe to call twice."""
+
+    def __init__(
+        self,
+        of: Mapping[str, Sampler],
+        stage: Stage,
+        users: Callable[[], int] | None,
+        sink: Callable[[str], Sink],
+        on_failure: Callable[[str], None],
+    ) -> None:
+        """`users`: how many there are now; None: this process makes no requests. `sink`: by a sampler's name, where its rows go.
+
+        `on_failure`: called once for a sampler whose rows cannot be made or written; it makes no more.
+        """
+        self._of, self._stage, self._users, self._on_failure = of, stage, users, on_failure
+        self._sinks = {name: sink(name) for name in of}
+        self._failed: set[str] = set()
+        self._beat = Beat()
+        self._greenlets: dict[gevent.Greenlet, tuple[str, Source]] = {}
+
+    def start(self) -> None:
+        load = None
+        if self._users is not None:
+            load = Load(self._users, self._stage.recorder.tally, self._beat.lag_s, self._stage.worker)
+            self._beat.start()
+        given = Given(self._stage.topology, self._stage.clock, load)
+        for name, sampler in self._of.items():
+            for source in sampler.sources(given):
+                self._greenlets[gevent.spawn(self._follow, name, sampler, source)] = (name, source)
+
+    def stop(self) -> None:
+        greenlets, self._greenlets = self._greenlets, {}
+        gevent.killall([g for g in greenlets if g is not gevent.getcurrent()])
+        self._beat.stop()
+        for name, source in greenlets.values():
+            self._keep(name, source.last)
+        for sink in self._sinks.values():
+            sink.close()
+
+    def _follow(self, name: str, sampler: Sampler, source: Source) -> None:
+        samples = sampled(source, sampler.every_s, self._stage.clock.now, gevent.sleep)
+        while self._keep(name, lambda: next(samples)):
+            pass
+
+    def _keep(self, name: str, rows: Callable[[], Rows]) -> bool:
+        """False: this sampler has failed. After a failure nothing more is written: the file's tail may be torn."""
+        if name in self._failed:
+            return False
+        try:
+            self._sinks[name].append(rows())
+        except Exception as e:  # a sampler that fell silent would look like a calm second
+            self._failed.add(name)
+            self._on_failure(f"sampler {name}: {type(e).__name__}: {e}")
+            return False
+        return True
