@@ -328,9 +328,12 @@ def _measure(name: str) -> str:
     return name
 
 
-def _streaming(server: Llama) -> int:
-    """Slots that have begun to generate."""
-    slots = server.told("/slots")[1]
+def _streaming(server: Llama) -> int | None:
+    """Slots that have begun to generate. None: not known, for the server reports its slots only between two of its batches."""
+    try:
+        slots = server.told("/slots")[1]
+    except TimeoutError:
+        return None
     return sum(s["is_processing"] and s["next_token"][0]["n_decoded"] > 5 for s in slots)
 
 

@@ -7,13 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from chaos import serving
-from contract import health, page
+from contract import health, metrics_page, page
 from contract.endpoint import Endpoint
 from contract.framing import End
 from contract.health import HealthUrl
 from contract.topology import Server as Asked
 from embedded import stack
-from scenarios.gateway import counters
 from tests import tls
 from tests.contract.exchanges import head
 from tests.ports import held_port
@@ -104,7 +103,7 @@ def _health(url: str, ca_file: str | None) -> bool:
 
 def _metrics(url: str, ca_file: str | None) -> bool:
     try:
-        return bool(counters.page(counters.Source("vllm", url, {}, ca_file), within_s=1.0))
+        return bool(metrics_page.read(metrics_page.Page("vllm", url, {}, ca_file), within_s=1.0))
     except (OSError, ValueError):
         return False
 

@@ -179,7 +179,9 @@ def test_every_ask_of_engines_that_are_killed_again_and_again_has_one_record_tha
         entry = entries.get(record["request_id"])
         if record["outcome"] == "ok":
             assert entry.output_tokens in (MAX_TOKENS, None)  # None: killed before it said so
-            assert record["output_tokens"] == MAX_TOKENS
+            # Killed between the end of its answer and the usage, it was whole all the same.
+            unsaid = told(entry).startswith("killed at its end") and record["output_tokens"] is None
+            assert unsaid or record["output_tokens"] == MAX_TOKENS
             assert record["witness"] == "end"
         elif entry is not None and entry.how == "abort" and record["outcome"] == "cut":
             # An error tells no usage.
