@@ -85,6 +85,9 @@ status: .venv/installed ## what of that stack answers
 # Most tests wait for something, so four are walked at a time; those that kill whole stacks want the machine alone.
 PARALLEL = -n 4 --dist loadgroup --no-loadscope-reorder
 
+# Each test file and each program that a test starts would be compiled anew, where the environment says so.
+test verify: export PYTHONDONTWRITEBYTECODE :=
+
 test: setup .venv/dev .venv/notebooks ## the tests: about eight minutes on two cores
 	$(PY) -m pytest -m "not verify" $(PARALLEL)
 

@@ -1,12 +1,12 @@
 """The notebooks: they define nothing, carry no outputs, run on a small run, and their pages need no network."""
 
 import ast
+import importlib
 import json
 import re
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
-import nbformat
 import pytest
 from matplotlib.figure import Figure
 
@@ -45,10 +45,22 @@ def page(small):
     return of
 
 
+@pytest.fixture(scope="module")
+def nbformat():
+    return importlib.import_module("nbformat")  # takes seconds, which each process that collects would pay
+
+
+def read(path):
+    nbformat = importlib.import_module("nbformat")
+    book = nbformat.read(path, as_version=4)
+    nbformat.validate(book)
+    return book
+
+
 def shown(path):
     """What each cell shows that ends in a value, executed in this process."""
     names, values = {}, []
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in read(path).cells:
         if cell.cell_type == "code":
             lines = [line for line in cell.source.splitlines() if not line.startswith("%")]
             tree = ast.parse("\n".join(lines))
@@ -74,8 +86,7 @@ def test_these_are_the_notebooks():
 
 @pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
 def test_a_notebook_defines_nothing_and_carries_no_outputs(path):
-    book = nbformat.read(path, as_version=4)
-    nbformat.validate(book)
+    book = read(path)
     assert set(book.metadata) == {"kernelspec"}
     assert book.metadata.kernelspec.name == "python3"
     for cell in book.cells:
@@ -91,14 +102,14 @@ def test_a_notebook_defines_nothing_and_carries_no_outputs(path):
 @pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
 def test_a_notebook_says_how_each_figure_is_read_and_what_would_be_bad(path):
     told = ""
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in read(path).cells:
         if cell.cell_type == "markdown":
             told = cell.source
         elif ".draw(" in cell.source:
             assert re.search(r"\*Bad signs?:\*", told), cell.source
 
 
-def test_stripping_takes_out_what_a_run_has_put_in(tmp_path):
+def test_stripping_takes_out_what_a_run_has_put_in(tmp_path, nbformat):
     clean = BOOKS[0].read_text()
     book = nbformat.reads(clean, as_version=4)
     for n, cell in enumerate(c for c in book.cells if c.cell_type == "code"):
@@ -151,7 +162,9 @@ def test_every_notebook_is_run_and_without_another_run_nothing_is_compared(tmp_p
     ]
 
 
-def test_a_cell_that_throws_is_told_with_its_text_and_ends_the_command(small, tmp_path, monkeypatch):
+def test_a_cell_that_throws_is_told_with_its_text_and_ends_the_command(
+    small, tmp_path, monkeypatch, nbformat
+):
     cells = [
         nbformat.v4.new_code_cell("first = 1"),
         nbformat.v4.new_code_cell("first / 0  # what a cell says"),

@@ -52,7 +52,13 @@ RUNS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=RUNS)
+# The fast tests draw of the richest runs and of the poorest.
+FAST = ("as it ought to go", "nine trials", "documents", "one tier", "nothing at all")
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(n, marks=() if n in FAST else pytest.mark.verify) for n in RUNS]
+)
 def run(request, tmp_path_factory):
     made = RUNS[request.param](tmp_path_factory.mktemp("run"))
     return Evidence(frames.read(made.path))
