@@ -9,11 +9,11 @@ import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from chaos.fault import Handle
+from chaos.target import Handle, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,11 @@ class Undo:
     deadline: float  # unix seconds: from then on others restore in the controller's place
     state: dict[str, Any]  # the driver's snapshot
     context: str | None = None  # of the kubeconfig: another may be made the current one meanwhile
+    server: dict[str, Any] = field(default_factory=dict)  # of a fault `by_http`: how its target is reached
+
+    @property
+    def made_on(self) -> Target:
+        return Target.recorded(self.target, self.target_handle, self.server)
 
     @property
     def target_handle(self) -> Handle:

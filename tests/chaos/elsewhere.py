@@ -20,7 +20,7 @@ def restored(record: str, environ: dict[str, str]) -> dict[str, Any] | None:
         faults.__path__.append(FAULTS)
     undo = from_json(record)
     cluster = Cluster(undo.kubeconfig) if undo.target_handle.on_cluster else None
-    fault = faults.make(undo.fault, cluster, undo.target_handle, undo.options)
+    fault = faults.make(undo.fault, cluster, undo.made_on, undo.options)
     over = time.monotonic() + WITHIN_S
     while time.monotonic() < over:
         fault.mend(undo.state)

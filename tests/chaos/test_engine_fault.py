@@ -5,11 +5,11 @@ import json
 import pytest
 
 from chaos import faults
-from chaos.fault import CannotInject, Deadman, Fault, handle_of
+from chaos.fault import CannotInject, Deadman, Fault
 from contract.refusal import Refusal
 from contract.strict import validate
-from contract.topology import Handles
 from tests.chaos.recorded.engine import FaultyEngine
+from tests.chaos.targets import given, on
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def engine():
 
 
 def make(url: str, **options) -> Fault:
-    handle = handle_of(Handles.model_validate({"engine": url}), "vllm", ("engine",))
-    return faults.make("engine", None, handle, {"answer": "cut_after"} | options)
+    handle = given("engine", url)
+    return faults.make("engine", None, on(handle), {"answer": "cut_after"} | options)
 
 
 def kept(state: dict) -> dict:
