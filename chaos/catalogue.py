@@ -41,6 +41,8 @@ def _one(name: str) -> str:
     ]
     if driver.by_asking:
         lines.append("- it is effective only when a question to the tier goes unanswered")
+    if driver.by_http:
+        lines.append("- it sends requests to its target, with the target's key, headers and authority")
     for key, field in driver.options.model_fields.items():
         default = "required" if field.is_required() else f"default {field.get_default()}"
         lines.append(

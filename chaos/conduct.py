@@ -145,7 +145,7 @@ class Conduct:
         """What the preflight before each inject would refuse is refused before the load begins. Raises Refusal."""
         problems = []
         for b in self._bound:
-            fault = faults.make(b.step.fault, ground.cluster, b.handle, b.step.with_)
+            fault = faults.make(b.step.fault, ground.cluster, b.on, b.step.with_)
             deadline = self._clock.now() + self._total_s() + self._restore_within_s
             try:
                 preflight.check(fault, b.handle, b.unprotected, ground, deadline, self._clock.now())

@@ -12,10 +12,11 @@ from chaos import faults
 from chaos.answers import Answers, Unknown
 from chaos.claim import Claim
 from chaos.cluster import Cluster, process_gone
-from chaos.fault import Fault, handle_of
+from chaos.fault import Fault
 from chaos.journal import Journal, Undo
 from chaos.restorer import GONE, End, How, Question, Restorer
 from chaos.retry import until, words
+from chaos.target import Target, target_of
 from contract import topology
 from contract.clock import Clock
 from contract.records import Event
@@ -71,7 +72,7 @@ class Deputy:
             if uid != undo.cluster:
                 where = cluster.kubeconfig or "the default kubeconfig"
                 raise Refusal(f"{where} leads to another cluster; not touched")
-        self._ready = faults.make(undo.fault, cluster, undo.target_handle, undo.options), cluster
+        self._ready = faults.make(undo.fault, cluster, self._made_on(), undo.options), cluster
 
     def restore(self, within_s: float) -> bool:
         """Try until it is restored and verified, or nothing is left to restore, or the time is up."""
@@ -137,13 +138,22 @@ class Deputy:
 
     def _stack_of(self, undo: Undo) -> Topology | None:
         """The topology that was given, or the one in the run's folder; each only where it has this very handle."""
-        if self._stack is not None and _has(self._stack, undo):
+        if self._stack is not None and _in(self._stack, undo) is not None:
             return self._stack
         # What a Lease says is another's word: no file is read for it.
         if self._journal is None or self._folder is None or not (self._folder / "topology.yaml").is_file():
             return None
         found = topology.read(self._folder / "topology.yaml")
-        return found if _has(found, undo) else None
+        return found if _in(found, undo) is not None else None
+
+    def _made_on(self) -> Target:
+        """As the record has it. What a Lease says is another's word: to its url no secret is sent, and no file is read for it,
+        unless the topology that was given has this very handle."""
+        undo = self._undo
+        if self._journal is not None:
+            return undo.made_on
+        found = None if self._stack is None else _in(self._stack, undo)
+        return found or undo.made_on.without_credentials()
 
     @property
     def _what(self) -> str:
@@ -167,9 +177,9 @@ class Deputy:
             pass  # a restore must not end because the disk is full
 
 
-def _has(stack: Topology, undo: Undo) -> bool:
-    handles = stack.targets().get(undo.target)
-    if handles is None:
-        return False
-    found = handle_of(handles, undo.target, (undo.kind,))
-    return found is not None and found.name == undo.handle
+def _in(stack: Topology, undo: Undo) -> Target | None:
+    """The record's target where the topology has this very handle."""
+    if undo.target not in stack.targets():
+        return None
+    found = target_of(stack, undo.target, (undo.kind,))
+    return found if found is not None and found.handle.name == undo.handle else None

@@ -9,13 +9,13 @@ recovered.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
 from chaos.cluster import Cluster
+from chaos.target import Target
 from contract.strict import Strict
-from contract.topology import CLUSTER_KINDS, Handles
 
 
 class CannotInject(Exception):
@@ -53,24 +53,6 @@ class Deadman(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Handle:
-    """What a fault takes hold of."""
-
-    kind: str  # the word among the topology's handles
-    name: str  # unique among the handles of its kind: it names the lock
-    given: dict[str, Any] = field(
-        default_factory=dict
-    )  # the handle as the topology gives it, where it is more than a name
-
-    @property
-    def on_cluster(self) -> bool:
-        return self.kind in CLUSTER_KINDS
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name}"
-
-
-@dataclass(frozen=True, slots=True)
 class Right:
     """One thing that the cluster must allow us."""
 
@@ -98,12 +80,15 @@ class Fault(ABC):
     kinds: ClassVar[tuple[str, ...]]  # the handles it can take hold of; the first that the topology gives
     options: ClassVar[type[Strict]] = NoOptions  # what the timeline may give under `with`
     by_asking: ClassVar[bool] = False  # it is effective only when a real question to the tier goes unanswered
+    by_http: ClassVar[bool] = (
+        False  # it sends requests to its target itself: its record holds how that is reached
+    )
     slow: ClassVar[bool] = False  # a call may take effect long before it ends: it counts from where it begins
     every_s: float | None = None  # inject again so often while the step lasts
 
     @abstractmethod
-    def __init__(self, cluster: Cluster | None, handle: Handle, options: Any) -> None:
-        """No call is made yet. `cluster` is None only where the handle is none of a cluster's."""
+    def __init__(self, cluster: Cluster | None, target: Target, options: Any) -> None:
+        """No call is made yet. `cluster` is None only where the target's handle is none of a cluster's."""
 
     @property
     @abstractmethod
@@ -168,22 +153,3 @@ class Fault(ABC):
     def others(self) -> list[str]:
         """Who else might move the target, a sentence each: what will happen then."""
         return []
-
-
-def handle_of(handles: Handles, tier: str, kinds: tuple[str, ...]) -> Handle | None:
-    """The first of these kinds that the topology gives; None: it is not ours to break."""
-    for kind in kinds:
-        assert kind in Handles.model_fields
-        value = getattr(handles, kind)
-        if value is None:
-            continue
-        if isinstance(value, str):
-            return Handle(kind, value)
-        given = value.model_dump(mode="json")
-        names = {
-            "unit": lambda v: "/".join((v.ssh or "here", "user" if v.user else "system", v.name)),
-            "process": lambda v: v.pidfile,
-            "command": lambda v: tier,
-        }
-        return Handle(kind, names[kind](value), given)
-    return None

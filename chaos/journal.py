@@ -9,11 +9,11 @@ import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from chaos.fault import Handle
+from chaos.target import Handle, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,11 @@ class Undo:
     deadline: float  # unix seconds: from then on others restore in the controller's place
     state: dict[str, Any]  # the driver's snapshot
     context: str | None = None  # of the kubeconfig: another may be made the current one meanwhile
+    server: dict[str, Any] = field(default_factory=dict)  # of a fault `by_http`: how its target is reached
+
+    @property
+    def made_on(self) -> Target:
+        return Target.recorded(self.target, self.target_handle, self.server)
 
     @property
     def target_handle(self) -> Handle:
@@ -55,8 +60,14 @@ class Undo:
         )
 
     def to_json(self, indent: int | None = None) -> str:
-        """As the journal, a Lease and the guardian get it."""
-        return json.dumps(asdict(self), indent=indent)
+        """As the journal, a Lease and the guardian get it.
+
+        What is as by default is left out, so that a reader of an older version (a reaper's image) takes a record that does
+        without what was added.
+        """
+        return json.dumps(
+            {name: v for name, v in asdict(self).items() if v or name not in _ADDED}, indent=indent
+        )
 
     @classmethod
     def of_json(cls, text: str) -> "Undo":
@@ -65,6 +76,9 @@ class Undo:
             return cls(**json.loads(text))
         except TypeError as e:
             raise ValueError(f"no undo record of this version: {e}") from None
+
+
+_ADDED = ("context", "server")  # the fields with a default
 
 
 def _as_taken(undo: Undo) -> dict[str, Any]:

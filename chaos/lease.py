@@ -11,15 +11,18 @@ from chaos import faults
 from chaos.cluster import Cluster
 from chaos.fault import CannotInject, Right
 from chaos.journal import Undo
+from contract import handles
 
 LABEL = "app.kubernetes.io/managed-by=brownout"
-NODES = "kube-node-lease"  # every cluster has it: the Leases of nodes are in no namespace of a topology's
 _UNDO = "brownout.dev/undo"
 _DEADLINE = "brownout.dev/deadline"
 
 
 def namespace_of(kind: str, handle: str) -> str:
-    return NODES if kind == "node" else handle.split("/")[0]
+    """Of a handle of the cluster's, by kind and name."""
+    lock_in = handles.find(kind).lock_in
+    assert lock_in is not None, "a Lease is of a cluster's handle"
+    return lock_in(handle)
 
 
 def name_of(kind: str, handle: str) -> str:
@@ -130,8 +133,11 @@ def undo_in(lease: dict[str, Any]) -> Undo:
         raise ValueError(
             f"the Lease {meta['name']}: its record is of no fault that is known here: {undo.fault}"
         )
-    own = (namespace_of(undo.kind, undo.handle), name_of(undo.kind, undo.handle))
-    if not undo.target_handle.on_cluster or own != (meta["namespace"], meta["name"]):
+    own = (meta["namespace"], meta["name"])
+    if not undo.target_handle.on_cluster or own != (
+        namespace_of(undo.kind, undo.handle),
+        name_of(undo.kind, undo.handle),
+    ):
         raise ValueError(f"the Lease {meta['name']}: its record is of another target: {undo.target_handle}")
     return undo
 

@@ -11,11 +11,12 @@ from typing import Any
 from chaos import faults, preflight, serving, unit_needs
 from chaos.catalogue import deadman_of
 from chaos.cluster import TROUBLE
-from chaos.fault import CannotInject, Fault, Handle, handle_of
+from chaos.fault import CannotInject, Fault
 from chaos.plan import Bound
 from chaos.preflight import Ground
 from chaos.retry import words
 from chaos.runner import EFFECTIVE_WITHIN_S, TAKES_MOST_S
+from chaos.target import Handle, handle_of
 from contract import health
 from contract.duration import text
 from contract.records import GATEWAY
@@ -33,7 +34,7 @@ def serving_now(topology: Topology) -> str:
     lines = [*serving.told(serving.look(topology)), *_health(topology)]
     urls = {t.name: t.url for t in topology.tiers} | {GATEWAY: topology.gateway.url}
     for name, handles in topology.targets().items():
-        handle = handle_of(handles, name, ("unit",))
+        handle = handle_of(handles, topology.place(name), ("unit",))
         if handle is not None:
             lines += [f"  {name}: NOT WELL: {words}" for words in _of_unit(handle, urls[name])]
     return "\n".join(lines)
@@ -62,7 +63,7 @@ def deadmen(bound: list[Bound]) -> str:
 
 
 def _step(b: Bound, ground: Ground, now: Callable[[], float], deadline: float) -> list[str]:
-    fault = faults.make(b.step.fault, ground.cluster, b.handle, b.step.with_)
+    fault = faults.make(b.step.fault, ground.cluster, b.on, b.step.with_)
     return [
         f"  {b.step.name}: {b.step.fault} on {b.handle}",
         *_there(fault, b.step.for_),

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from random import Random
 
 from chaos import faults
-from chaos.fault import Handle, handle_of
+from chaos.target import Handle, Target, target_of
 from contract.duration import text
-from contract.records import GATEWAY
 from contract.refusal import Refusal, no_such
 from contract.strict import validate
 from contract.timeline import Step, Timeline
@@ -20,12 +19,16 @@ class Bound:
     """A step with what it takes hold of: of a tier, or of the gateway."""
 
     step: Step
-    handle: Handle
+    on: Target
     unprotected: bool = False
 
     @property
     def target(self) -> str:
         return self.step.target
+
+    @property
+    def handle(self) -> Handle:
+        return self.on.handle
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,6 @@ def bind(timeline: Timeline, topology: Topology, where: str) -> list[Bound]:
     """Every step with its tier and handle. Raises Refusal with all mistakes; `where` begins each line."""
     bound, problems = [], []
     targets = topology.targets()
-    urls = {t.name: t.url for t in topology.tiers} | {GATEWAY: topology.gateway.url}
     for step in timeline.steps:
         place = f"{where}: step {step.name!r}: "
         handles = targets.get(step.target)
@@ -57,19 +59,22 @@ def bind(timeline: Timeline, topology: Topology, where: str) -> list[Bound]:
         except Refusal as e:
             problems.append(str(e))
             continue
-        handle = handle_of(handles, step.target, driver.kinds)
-        if handle is None:
+        on = target_of(topology, step.target, driver.kinds)
+        if on is None:
             problems.append(
                 f"{place}{step.fault} takes hold of a {' or '.join(driver.kinds)}, and the topology lists none among "
                 f"the handles of {step.target!r}; chaos touches nothing that is not listed there"
             )
             continue
-        if driver.by_asking and topology.embedded is None and urls[step.target] is None:
-            problems.append(
-                f"{place}{step.fault} is verified by asking the tier, and the topology gives {step.target!r} no url"
-            )
+        no_url = f"and the topology gives {step.target!r} no url"
+        filled_in = topology.embedded is not None
+        if driver.by_asking and not filled_in and topology.server(step.target).url is None:
+            problems.append(f"{place}{step.fault} is verified by asking the tier, {no_url}")
             continue
-        bound.append(Bound(step, handle, handles.unprotected))
+        if driver.by_http and not filled_in and on.url is None:
+            problems.append(f"{place}{step.fault} sends requests to the tier, {no_url}")
+            continue
+        bound.append(Bound(step, on, handles.unprotected))
     if problems:
         raise Refusal("\n".join(problems))
     return bound

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from chaos import lease, reaper
 from chaos.cluster import TROUBLE, Cluster, told
-from chaos.fault import CannotInject, Deadman, Fault, Handle
+from chaos.fault import CannotInject, Deadman, Fault
+from chaos.target import Handle
 from contract.refusal import Refusal
 from contract.topology import Topology
 

@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 
 from chaos import pidfile
 from chaos.cluster import Cluster
-from chaos.fault import CannotInject, Fault, Handle, NoOptions
+from chaos.fault import CannotInject, Fault, NoOptions
 from chaos.pidfile import SLACK_S, Seen
+from chaos.target import Target
 
 
 class ProcessFault(Fault):
@@ -15,9 +16,9 @@ class ProcessFault(Fault):
     kinds = ("process",)
     set_to: ClassVar[str]
 
-    def __init__(self, cluster: Cluster | None, handle: Handle, options: NoOptions) -> None:
-        self.pidfile: str = handle.given["pidfile"]
-        self.start: list[str] | None = handle.given.get("start")
+    def __init__(self, cluster: Cluster | None, target: Target, options: NoOptions) -> None:
+        self.pidfile: str = target.handle.given["pidfile"]
+        self.start: list[str] | None = target.handle.given.get("start")
 
     def snapshot(self) -> dict[str, Any]:
         named = pidfile.named(self.pidfile)

@@ -12,8 +12,9 @@ from chaos import lease
 from chaos.cluster import TROUBLE, Cluster, told
 from chaos.deputy import Deputy
 from chaos.journal import Journal, Undo
+from chaos.target import handles_of
 from contract.clock import Clock
-from contract.topology import CLUSTER_KINDS, Topology
+from contract.topology import Topology
 
 BY = "restore"
 
@@ -51,15 +52,8 @@ def restore(
 
 def namespaces_of(topology: Topology) -> list[str]:
     """Where the Leases of its targets lie."""
-    handles = [topology.gateway.handles, *(t.handles for t in topology.tiers)]
-    return sorted(
-        {
-            lease.namespace_of(kind, getattr(h, kind))
-            for h in handles
-            for kind in CLUSTER_KINDS
-            if getattr(h, kind) is not None
-        }
-    )
+    handles = [handle for name in topology.targets() for handle in handles_of(topology, name)]
+    return sorted({lease.namespace_of(h.kind, h.name) for h in handles if h.on_cluster})
 
 
 def held(cluster: Cluster, namespaces: Iterable[str], say: Callable[[str], None]) -> Iterable[Undo]:

@@ -116,9 +116,7 @@ class _StepWalk:
         self._outcome, self._lock = outcome, lock
         self._inject_at = started_at + bound.step.at
         self._mend_at = self._inject_at + bound.step.for_
-        self._fault: Fault = faults.make(
-            bound.step.fault, around.ground.cluster, bound.handle, bound.step.with_
-        )
+        self._fault: Fault = faults.make(bound.step.fault, around.ground.cluster, bound.on, bound.step.with_)
         self._over = threading.Event()  # the window has ended
         self._moved: str | None = None  # by somebody else, in words
         self._mend_told = False  # as commanded
@@ -207,6 +205,7 @@ class _StepWalk:
             kubeconfig=ground.cluster.kubeconfig if ground.cluster else None,
             context=ground.cluster.context if ground.cluster else None, embedded_pid=ground.embedded_pid,
             holder=f"{socket.gethostname()}:{os.getpid()}", deadline=deadline, state=state,
+            server=bound.on.record() if self._fault.by_http else {},
         )  # fmt: skip
         # As whoever reads it has it: what is held is known again by its being equal.
         return Undo.of_json(undo.to_json())

@@ -14,8 +14,8 @@ from pathlib import Path
 from pwd import getpwnam
 
 from chaos import listeners
-from chaos.fault import Handle
 from chaos.systemd import Manager, shown
+from chaos.target import Handle
 
 PROPERTIES = (
     "LoadState", "FragmentPath", "WorkingDirectory", "ExecStart", "Environment", "User", "RootDirectory", "RootImage",

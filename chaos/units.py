@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 
 from chaos import unit_needs
 from chaos.cluster import Cluster
-from chaos.fault import CannotInject, Deadman, Fault, Handle, NoOptions
+from chaos.fault import CannotInject, Deadman, Fault, NoOptions
 from chaos.systemd import Manager, shown, timer_of
+from chaos.target import Target
 
 START_AGAIN_S = 5.0  # a unit that fails as soon as it is started is not started in a loop
 LOOK_S = 1.0
@@ -31,8 +32,9 @@ class UnitFault(Fault):
     back: ClassVar[str] = "start"
     set_to: ClassVar[str]
 
-    def __init__(self, cluster: Cluster | None, handle: Handle, options: NoOptions) -> None:
-        self._handle, given = handle, handle.given
+    def __init__(self, cluster: Cluster | None, target: Target, options: NoOptions) -> None:
+        self._handle = target.handle
+        given = target.handle.given
         self.name: str = given["name"]
         self.manager = Manager(bool(given.get("user")), given.get("ssh"))
         self._started_at: float | None = None

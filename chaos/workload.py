@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaos.cluster import Cluster
-from chaos.fault import CannotInject, Foreign, Handle, Right
+from chaos.fault import CannotInject, Foreign, Right
 from chaos.kube_answers import line
+from chaos.target import Handle
 
 KINDS = ("deployment", "statefulset")
 _PLURAL = {"deployment": "deployments", "statefulset": "statefulsets"}

@@ -6,7 +6,7 @@ One truth for the users' asks and the probe's. Does no I/O.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
 from contract import trust
@@ -105,7 +105,16 @@ class Endpoint:
         return "application/x-ndjson" if self.api == "ollama" else "text/event-stream"
 
 
-def headers_of(server: Server) -> dict[str, str]:
+class Named(Protocol):
+    """As whom a server is asked: a key and headers by the names under which the environment has them."""
+
+    @property
+    def api_key(self) -> str | None: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+
+def headers_of(server: Named) -> dict[str, str]:
     """As whom the gateway or a tier is asked, on every request to it: the authorization, and the operator's own headers.
 
     Raises Refusal where a value is not in the environment, or no header can carry it.

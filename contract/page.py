@@ -1,4 +1,4 @@
-"""One small page over HTTP: health, metrics, a list of models. One GET, bounded in time and size; no redirect is followed.
+"""One small page over HTTP: health, metrics, a list of models. One request, bounded in time and size; no redirect is followed.
 
 One client for every wing: it sends the query, the headers that it is given, and believes the authority that it is given.
 """
@@ -21,10 +21,24 @@ def get(
     ca_file: str | None = None,
     largest: int = LARGEST,
 ) -> Exchange:
-    """Send one GET; whatever happens is in the exchange, whose `end` is COMPLETE where a whole response came.
+    """Send one GET, as `send` does."""
+    return send("GET", url, within_s, headers, ca_file, largest=largest)
+
+
+def send(
+    method: str,
+    url: str,
+    within_s: float,
+    headers: Mapping[str, str] | None = None,
+    ca_file: str | None = None,
+    payload: bytes | None = None,
+    largest: int = LARGEST,
+) -> Exchange:
+    """Send one request; whatever happens is in the exchange, whose `end` is COMPLETE where a whole response came.
 
     `within_s`: for all of it, from connecting on (a lookup of the host's name is bounded by the system's resolver).
-    `largest`: bytes of the body; a larger one ends the exchange. The name `Host` and `Accept-Encoding` are the client's own.
+    `payload`: JSON; None: no body. `largest`: bytes of the answer's body; a larger one ends the exchange. The names `Host`,
+    `Accept-Encoding` and those that describe the payload are the client's own.
     """
     exchange = Exchange()
     framing = Framing(exchange)
@@ -37,7 +51,7 @@ def get(
         return exchange
     try:
         exchange.sent_at = time.monotonic()
-        sock.sendall(_request(url, headers or {}))
+        sock.sendall(_request(method, url, headers or {}, payload))
         size = 0
         while not framing.done:
             sock.settimeout(_left(until))
@@ -87,17 +101,19 @@ def _connected(url: str, until: float, ca_file: str | None) -> socket.socket:
         raise
 
 
-def _request(url: str, headers: Mapping[str, str]) -> bytes:
+def _request(method: str, url: str, headers: Mapping[str, str], payload: bytes | None) -> bytes:
     parts = urlsplit(url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     lines = [
-        f"GET {target} HTTP/1.1",
+        f"{method} {target} HTTP/1.1",
         f"Host: {parts.netloc}",
         "Accept-Encoding: identity",
         "Connection: close",
     ]
+    if payload is not None:
+        lines += ["Content-Type: application/json", f"Content-Length: {len(payload)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + (payload or b"")
 
 
 def _left(until: float) -> float:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -17,6 +17,11 @@ class Strict(BaseModel):
     """A model of input: unknown keys are errors, a number is a finite one, and what was read does not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+    @classmethod
+    def known_keys(cls) -> dict[str, Any]:
+        """The keys that it takes, under the names that YAML uses, and the type of each one's value."""
+        return {field.alias or name: field.annotation for name, field in cls.model_fields.items()}
 
 
 M = TypeVar("M", bound=Strict)
@@ -103,7 +108,7 @@ def _place(data: object, loc: Iterable[int | str]) -> str:
     return "".join(f"{p}: " for p in out)
 
 
-def _what(model: type[BaseModel], error: Any) -> str:
+def _what(model: type[Strict], error: Any) -> str:
     kind, loc = error["type"], error["loc"]
     if kind == "extra_forbidden":
         return no_such("key", loc[-1], _keys_at(model, loc[:-1]))
@@ -113,25 +118,26 @@ def _what(model: type[BaseModel], error: Any) -> str:
     return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
-def _keys_at(model: type[BaseModel], loc: Iterable[int | str]) -> list[str]:
+def _keys_at(model: type[Strict], loc: Iterable[int | str]) -> list[str]:
     """The keys that the model at this place knows, under the names that YAML uses."""
     here: Any = model
     for part in loc:
         if isinstance(part, int):  # an entry of a list: `here` is its model already
             continue
-        if isinstance(here, type) and issubclass(here, BaseModel):
-            fields = {f.alias or n: f.annotation for n, f in here.model_fields.items()}
-            here = _model_in(fields.get(str(part)))
-    if not (isinstance(here, type) and issubclass(here, BaseModel)):
-        return []
-    return [f.alias or n for n, f in here.model_fields.items()]
+        if _is_model(here):
+            here = _model_in(here.known_keys().get(str(part)))
+    return list(here.known_keys()) if _is_model(here) else []
+
+
+def _is_model(found: Any) -> bool:
+    return isinstance(found, type) and issubclass(found, Strict)
 
 
 def _model_in(annotation: Any) -> Any:
-    """The model inside `list[Tier]`, `dict[str, Tier]` or `Tier | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    """The model inside `list[Tier]`, `dict[str, Tier]`, `Tier | None` or `Annotated[Tier, …]`."""
+    if _is_model(annotation):
         return annotation
-    if get_origin(annotation) in (list, tuple, dict, Union, UnionType):
+    if get_origin(annotation) in (list, tuple, dict, Union, UnionType, Annotated):
         for arg in get_args(annotation):
             found = _model_in(arg)
             if found is not None:

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from contract.duration import Duration, text
+from contract.fields import Name
 from contract.strict import Strict, load
-from contract.topology import Name
 
 # An engine that loads its model for ten minutes is restored, and not given up.
 RESTORE_WITHIN_S = 900.0

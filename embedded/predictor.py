@@ -5,7 +5,7 @@ As kserve/kserve has them: components/predictor.go (buildObjectMeta), reconciler
 
 from typing import Any
 
-from contract.topology import InferenceService
+from contract.embedded import InferenceService
 from embedded.apiserver.kserve import CLASS, LABEL, MODE, reference
 
 SUFFIX = "-predictor"

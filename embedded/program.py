@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from contract import duration
+from contract.handle_kind import EMBEDDED
 from contract.refusal import Refusal, no_such
-from contract.topology import EMBEDDED, Tier
+from contract.topology import Tier
 from embedded.engine import options, personalities
 from embedded.llamacpp import options as llamacpp
 
@@ -83,7 +84,7 @@ def _simulated(tier: Tier, personality: str, given: dict[str, Any], place: Place
 
 
 def _llamacpp(tier: Tier, given: dict[str, Any], place: Place, where: str) -> Program:
-    if tier.handles.engine == EMBEDDED:
+    if tier.handles.get("engine") == EMBEDDED:
         raise Refusal(f"{where}: llama.cpp is real: it has no switch for faults; leave out handles: engine")
     python = ROOT / ".venv-engines" / "bin" / "python"
     if not python.exists():

@@ -17,12 +17,15 @@ from typing import Any
 import yaml
 from aiohttp import web
 
+from contract import handles as handle_kinds
 from contract import page
 from contract import topology as topologies
+from contract.blast_radius import Handles
 from contract.framing import End
+from contract.handle_kind import EMBEDDED, Started
 from contract.records import GATEWAY as GATEWAY_NAME
 from contract.refusal import Refusal
-from contract.topology import EMBEDDED, Handles, Process, Tier, Topology
+from contract.topology import Tier, Topology
 from embedded import gateway, predictor, program
 from embedded.apiserver import certificate
 from embedded.apiserver.cluster import Cluster, Identity
@@ -53,7 +56,7 @@ class Stack:
         if missing:
             raise Refusal(f"{where}: embedded: engines: tier {missing[0]!r} has no engine")
         self._ports = {t.name: Reserved() for t in topology.tiers}
-        self._gateway = topology.gateway.handles.deployment or GATEWAY
+        self._gateway = topology.gateway.handles.get("deployment") or GATEWAY
         self._gateway_port = free_port(random.Random())
         self._programs: dict[str, Program] = {}
         self._cluster: Cluster | None = None
@@ -79,7 +82,8 @@ class Stack:
         self._runner, port = await serve(self._cluster, certificate=made)
         url = f"{'https' if made else 'http'}://127.0.0.1:{port}"
         write_kubeconfig(folder / "kubeconfig", url, token, NAMESPACE, made.certificate if made else None)
-        theirs = (t.handles.deployment.split("/")[0] for t in self._topology.tiers if t.handles.deployment)
+        deployments = (t.handles.get("deployment") for t in self._topology.tiers)
+        theirs = (handle.split("/")[0] for handle in deployments if handle)
         for name in dict.fromkeys((NAMESPACE, OUTSIDE, *theirs)):
             self._cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         self._start_gateway()
@@ -113,7 +117,9 @@ class Stack:
         argv = gateway.command(path, self._gateway_port, self._pidfile(GATEWAY_NAME))
         env, grace_s = gateway.ENVIRONMENT, gateway.TERMINATION_GRACE_S
         handles = self._topology.gateway.handles
-        self._deploy(self._gateway, argv, self._gateway_port, gateway.READY, env, grace_s, handles.node)
+        self._deploy(
+            self._gateway, argv, self._gateway_port, gateway.READY, env, grace_s, handles.get("node")
+        )
 
     def _program(self, tier: Tier) -> Program:
         folder = self._folder
@@ -126,8 +132,8 @@ class Stack:
     def _start_engine(self, tier: Tier) -> None:
         assert self._cluster is not None
         runs = self._programs[tier.name]
-        handle = tier.handles.deployment or f"{OUTSIDE}/{tier.name}"
-        port, node = self._ports[tier.name].port, tier.handles.node
+        handle = tier.handles.get("deployment") or f"{OUTSIDE}/{tier.name}"
+        port, node = self._ports[tier.name].port, tier.handles.get("node")
         served = self._embedded.kserve.get(tier.name)
         owner = self._cluster.apply(predictor.service(handle, served)) if served else None
         self._deploy(handle, runs.argv, port, runs.ready, runs.env, runs.grace_s, node, owner)
@@ -239,7 +245,7 @@ class Stack:
                 }
             tiers.append(tier.model_copy(update=where))
         url, given = f"http://127.0.0.1:{self._gateway_port}", self._topology.gateway
-        handles = self._filled(given.handles, GATEWAY_NAME)
+        handles = self._filled(given.handles, GATEWAY_NAME, url)
         reached = given.model_copy(update={"url": url, "health": url + gateway.ALIVE, "handles": handles})
         return self._topology.model_copy(
             update={
@@ -251,13 +257,14 @@ class Stack:
             }
         )
 
-    def _filled(self, handles: Handles, name: str, url: str | None = None) -> Handles:
+    def _filled(self, handles: Handles, name: str, url: str) -> Handles:
         """The word `embedded` filled in; what the author does not give, chaos does not get."""
+        started = Started(str(self._pidfile(name)), url)
         found: dict[str, Any] = {}
-        if handles.process == EMBEDDED:
-            found["process"] = Process(pidfile=str(self._pidfile(name)))
-        if handles.engine == EMBEDDED:
-            found["engine"] = url
+        for kind in handles.kinds():
+            fill = handle_kinds.find(kind).embedded
+            if fill is not None and handles.get(kind) == EMBEDDED:
+                found[kind] = fill(started)
         return handles.model_copy(update=found)
 
 

@@ -10,7 +10,7 @@ from analysis.evidence import Evidence
 from analysis.expectation import Params as Common
 from analysis.finding import Finding, Status, unknown
 from analysis.paired import Paired, would_tell
-from contract.topology import Name
+from contract.fields import Name
 
 NOTHING = "no document was classified through the gateway: play the scenario classify"
 

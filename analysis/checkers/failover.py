@@ -8,7 +8,7 @@ from analysis.expectation import Params as Common
 from analysis.finding import Finding, judge_at_most, unknown
 from analysis.trials import Value, summarise
 from analysis.windows import Trial
-from contract.topology import Name
+from contract.fields import Name
 
 
 class Params(Common):

@@ -6,7 +6,7 @@ from analysis import metrics, outages
 from analysis.evidence import Evidence
 from analysis.expectation import Params as Common
 from analysis.finding import Finding, judge_between, unknown, worst
-from contract.topology import Name
+from contract.fields import Name
 
 
 class Params(Common):

@@ -9,8 +9,8 @@ from analysis import metrics
 from analysis.evidence import Evidence
 from analysis.expectation import Params as Common
 from analysis.finding import Finding, judge_between, unknown
+from contract.fields import Name
 from contract.quantile import needs
-from contract.topology import Name
 
 WORDS = {"total": "to its end", "ttft": "to its first token"}
 

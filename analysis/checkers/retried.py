@@ -10,8 +10,8 @@ from analysis.finding import Finding, judge_at_most, unknown
 from analysis.retried import Fate
 from analysis.trials import Value, summarise
 from contract.duration import Duration, text
+from contract.fields import Name
 from contract.records import GATEWAY
-from contract.topology import Name
 
 
 class Params(Common):

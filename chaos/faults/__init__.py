@@ -6,7 +6,8 @@ from types import ModuleType
 from typing import Any
 
 from chaos.cluster import Cluster
-from chaos.fault import Fault, Handle
+from chaos.fault import Fault
+from chaos.target import Target
 
 
 def names() -> list[str]:
@@ -25,7 +26,7 @@ def driver(name: str) -> type[Fault]:
     return found
 
 
-def make(name: str, cluster: Cluster | None, handle: Handle, options: dict[str, Any]) -> Fault:
+def make(name: str, cluster: Cluster | None, target: Target, options: dict[str, Any]) -> Fault:
     """A driver for one target, from what a plan or an undo record says; the options have been validated."""
     kind = driver(name)
-    return kind(cluster, handle, kind.options.model_validate(options))
+    return kind(cluster, target, kind.options.model_validate(options))

@@ -11,8 +11,9 @@ from typing import Any
 
 from chaos import spawn
 from chaos.cluster import Cluster
-from chaos.fault import CannotInject, Deadman, Fault, Handle
+from chaos.fault import CannotInject, Deadman, Fault
 from chaos.launched import Launched, folder
+from chaos.target import Target
 from contract.duration import Duration
 from contract.strict import Strict
 
@@ -32,8 +33,8 @@ class Command(Fault):
     options = Options
     slow = True
 
-    def __init__(self, cluster: Cluster | None, handle: Handle, options: Options) -> None:
-        given = handle.given
+    def __init__(self, cluster: Cluster | None, target: Target, options: Options) -> None:
+        given = target.handle.given
         self._inject, self._check, self._mend = given["inject"], given["check"], given["mend"]
         self._deadman: list[str] | None = given.get("deadman")
         self._timeout_s = options.timeout

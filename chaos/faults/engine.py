@@ -4,16 +4,16 @@ What there is the engine's own catalogue tells (`GET /faults`); `answer` names o
 `with` are its parameters. The engine itself ends the fault at its deadline. One that was started anew has forgotten it.
 """
 
-import http.client
 import json
 import secrets
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from pydantic import ConfigDict, model_validator
 
 from chaos.cluster import Cluster
-from chaos.fault import CannotInject, Deadman, Fault, Handle
+from chaos.fault import CannotInject, Deadman, Fault
+from chaos.target import Target
 from contract.refusal import no_such
 from contract.strict import Strict
 
@@ -42,11 +42,12 @@ class Options(Strict):
 
 class Engine(Fault):
     kinds = ("engine",)
+    by_http = True
     options = Options
     deadman = Deadman.ENGINE
 
-    def __init__(self, cluster: Cluster | None, handle: Handle, options: Options) -> None:
-        self._url = handle.name
+    def __init__(self, cluster: Cluster | None, target: Target, options: Options) -> None:
+        self._target, self._url = target, target.url
         self._answer, self._parameters = options.answer, dict(options.model_extra or {})
         self._for_s: float | None = None
         self._accepted: dict[str, Any] | None = None
@@ -105,25 +106,16 @@ class Engine(Fault):
 
     def _ask(self, method: str, path: str, told: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
         """Status and JSON. Raises OSError."""
-        parts = urlsplit(self._url)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
+        payload = None if told is None else json.dumps(told).encode()
+        status, text = self._target.send(method, path, TIMEOUT_S, payload)
         try:
-            body = None if told is None else json.dumps(told)
-            connection.request(
-                method, parts.path.rstrip("/") + path, body, {"content-type": "application/json"}
-            )
-            response = connection.getresponse()
-            text = response.read()
             said = json.loads(text) if text else {}
-            return response.status, said if isinstance(said, dict) else {"said": said}
-        except (http.client.HTTPException, ValueError) as e:
+        except ValueError as e:
             raise OSError(f"{method} {self._url}/faults: {type(e).__name__}: {e}") from None
-        finally:
-            connection.close()
+        return status, said if isinstance(said, dict) else {"said": said}
 
 
-def _must_be_ok(method: str, url: str, status: int, said: dict[str, Any]) -> None:
+def _must_be_ok(method: str, url: str | None, status: int, said: dict[str, Any]) -> None:
     if not 200 <= status < 300:
         raise OSError(f"{method} {url}/faults: status {status}: {str(said.get('error', said))[:200]}")
 

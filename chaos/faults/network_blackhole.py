@@ -13,7 +13,8 @@ from typing import Any
 
 from chaos import lease
 from chaos.cluster import MANAGER, TROUBLE, Cluster, managers
-from chaos.fault import CannotInject, Deadman, Fault, Foreign, Handle, NoOptions, Right
+from chaos.fault import CannotInject, Deadman, Fault, Foreign, NoOptions, Right
+from chaos.target import Target
 from chaos.workload import KINDS, Workload
 
 GROUP = "networking.k8s.io"
@@ -26,10 +27,10 @@ class NetworkBlackhole(Fault):
     deadman = Deadman.REAPER
     by_asking = True
 
-    def __init__(self, cluster: Cluster | None, handle: Handle, options: NoOptions) -> None:
+    def __init__(self, cluster: Cluster | None, target: Target, options: NoOptions) -> None:
         assert cluster is not None
-        self._cluster, self._workload = cluster, Workload(cluster, handle)
-        self._name = lease.name_of(handle.kind, handle.name)
+        self._cluster, self._workload = cluster, Workload(cluster, target.handle)
+        self._name = lease.name_of(target.handle.kind, target.handle.name)
 
     def snapshot(self) -> dict[str, Any]:
         workload = self._workload

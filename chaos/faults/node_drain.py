@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from chaos.cluster import MANAGER, TROUBLE, Cluster, managers, told
-from chaos.fault import Altered, CannotInject, Deadman, Fault, Foreign, Handle, NoOptions, NotYet, Right
+from chaos.fault import Altered, CannotInject, Deadman, Fault, Foreign, NoOptions, NotYet, Right
+from chaos.target import Target
 from chaos.workload import controller, grace_s, is_ready, staying
 
 CONFLICTS_S = (
@@ -33,9 +34,9 @@ class NodeDrain(Fault):
     kinds = ("node",)
     deadman = Deadman.REAPER
 
-    def __init__(self, cluster: Cluster | None, handle: Handle, options: NoOptions) -> None:
+    def __init__(self, cluster: Cluster | None, target: Target, options: NoOptions) -> None:
         assert cluster is not None
-        self._cluster, self._name = cluster, handle.name
+        self._cluster, self._name = cluster, target.handle.name
         self._tried = False
 
     def snapshot(self) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from chaos.cluster import Cluster
-from chaos.fault import CannotInject, Deadman, Fault, Foreign, Handle, Right
+from chaos.fault import CannotInject, Deadman, Fault, Foreign, Right
+from chaos.target import Target
 from chaos.workload import KINDS, Workload, is_ready, staying
 from contract.duration import Duration
 from contract.strict import Strict
@@ -45,10 +46,10 @@ class PodKill(Fault):
     options = Options
     deadman = Deadman.NOT_NEEDED
 
-    def __init__(self, cluster: Cluster | None, handle: Handle, options: Options) -> None:
+    def __init__(self, cluster: Cluster | None, target: Target, options: Options) -> None:
         assert cluster is not None
         self._cluster, self._options, self.every_s = cluster, options, options.every
-        self._workload = Workload(cluster, handle)
+        self._workload = Workload(cluster, target.handle)
         self._victims: list[dict[str, Any]] | None = None  # of an inject that has not come to its end
         self._tried: set[str] = set()  # uids: what of them is gone now is gone by us
 

@@ -10,10 +10,11 @@ import time
 from typing import Any
 
 from chaos.cluster import Cluster
-from chaos.fault import Deadman, Handle, NoOptions
+from chaos.fault import Deadman, NoOptions
 from chaos.launched import Launched, folder
 from chaos.launcher import BARRED
 from chaos.processes import ProcessFault
+from chaos.target import Target
 
 START_AGAIN_S = 10.0  # a server that writes its pidfile late must not be started twice
 
@@ -21,8 +22,8 @@ START_AGAIN_S = 10.0  # a server that writes its pidfile late must not be starte
 class ProcessKill(ProcessFault):
     set_to = "killed"
 
-    def __init__(self, cluster: Cluster | None, handle: Handle, options: NoOptions) -> None:
-        super().__init__(cluster, handle, options)
+    def __init__(self, cluster: Cluster | None, target: Target, options: NoOptions) -> None:
+        super().__init__(cluster, target, options)
         self._child: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
 

@@ -17,7 +17,8 @@ from pydantic import Field
 
 from chaos import movers
 from chaos.cluster import MANAGER, TROUBLE, Cluster, managers, not_tried, refused, told
-from chaos.fault import Altered, CannotInject, Deadman, Fault, Foreign, Handle, NotYet, Right
+from chaos.fault import Altered, CannotInject, Deadman, Fault, Foreign, NotYet, Right
+from chaos.target import Target
 from chaos.workload import KINDS, Workload, grace_s, is_ready, staying
 from contract.strict import Strict
 
@@ -36,10 +37,10 @@ class ScaleTo(Fault):
     options = Options
     deadman = Deadman.REAPER
 
-    def __init__(self, cluster: Cluster | None, handle: Handle, options: Options) -> None:
+    def __init__(self, cluster: Cluster | None, target: Target, options: Options) -> None:
         assert cluster is not None
         self._cluster, self._replicas = cluster, options.replicas
-        self._workload = Workload(cluster, handle)
+        self._workload = Workload(cluster, target.handle)
         self._tried = False
         self._version: str | None = None  # of our own write: what comes after it is somebody else's
         # Until when nobody of ours but this process writes: the controller, up to the deadline of its record.

@@ -6,15 +6,16 @@ before; a target of which none is ready is refused.
 """
 
 from chaos.cluster import Cluster
-from chaos.fault import Handle, NoOptions
+from chaos.fault import NoOptions
 from chaos.faults.scale_to import Options, ScaleTo
+from chaos.target import Target
 
 
 class ScaleToZero(ScaleTo):
     options = NoOptions  # type: ignore[assignment]
 
-    def __init__(self, cluster: Cluster | None, handle: Handle, options: NoOptions) -> None:
-        super().__init__(cluster, handle, Options(replicas=0))
+    def __init__(self, cluster: Cluster | None, target: Target, options: NoOptions) -> None:
+        super().__init__(cluster, target, Options(replicas=0))
 
 
 FAULT = ScaleToZero

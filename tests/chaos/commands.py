@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from chaos import faults
-from chaos.fault import Fault, handle_of
-from contract.topology import Handles
+from chaos.fault import Fault
+from tests.chaos.targets import given, on
 
 
 class Target:
@@ -28,7 +28,6 @@ class Target:
         return self.log.read_text().split()
 
     def make(self, options: dict[str, Any] | None = None, **other: Any) -> Fault:
-        handle = handle_of(Handles.model_validate({"command": self.given | other}), "vllm", ("command",))
-        assert handle is not None
+        handle = given("command", self.given | other)
         assert handle.name == "vllm"
-        return faults.make("command", None, handle, options or {})
+        return faults.make("command", None, on(handle), options or {})

@@ -13,14 +13,15 @@ from tests.chaos.plain import FAULTS
 WITHIN_S = 100.0
 
 
-def restored(record: str, environ: dict[str, str]) -> dict[str, Any] | None:
-    """Restore, until it is seen to be restored; what was seen. None: it was not in time."""
+def restored(record: str, environ: dict[str, str], folder: str = FAULTS) -> dict[str, Any] | None:
+    """Restore, until it is seen to be restored; what was seen. None: it was not in time. `folder`: of faults that are no
+    members of the catalogue."""
     os.environ.update(environ)
-    if FAULTS not in faults.__path__:
-        faults.__path__.append(FAULTS)
+    if folder not in faults.__path__:
+        faults.__path__.append(folder)
     undo = Undo.of_json(record)
     cluster = Cluster(undo.kubeconfig) if undo.target_handle.on_cluster else None
-    fault = faults.make(undo.fault, cluster, undo.target_handle, undo.options)
+    fault = faults.make(undo.fault, cluster, undo.made_on, undo.options)
     over = time.monotonic() + WITHIN_S
     while time.monotonic() < over:
         fault.mend(undo.state)

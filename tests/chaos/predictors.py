@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from contract import topology
-from contract.topology import InferenceService, Topology
+from contract.embedded import InferenceService
+from contract.topology import Topology
 from embedded import predictor
 from embedded.apiserver.kserve import CLASS
 from tests.chaos.small import Small, sleepers

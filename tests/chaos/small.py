@@ -6,10 +6,12 @@ from typing import Any
 
 from chaos import faults
 from chaos.cluster import Cluster
-from chaos.fault import Fault, Handle, NotYet
+from chaos.fault import Fault, NotYet
 from chaos.journal import Undo
+from chaos.target import Handle
 from embedded.apiserver.kubeconfig import write
 from embedded.apiserver.rights import Identity, Rule
+from tests.chaos.targets import on
 from tests.embedded.recorded.stand import ADMIN, Stand, service, until, workload
 
 
@@ -56,7 +58,7 @@ class Small(Stand):
     def undo(self, name: str, handle: Handle, options: dict[str, Any], deadline: float) -> Undo:
         """The record of a fault that nobody has made yet: its snapshot is taken now."""
         uid, _ = self.admin.identity()
-        fault = faults.make(name, self.admin, handle, options)
+        fault = faults.make(name, self.admin, on(handle), options)
         return Undo(
             run="a-run", folder=None, step="a-step", trial=1, fault=name, options=options, target="engine",
             kind=handle.kind, handle=handle.name, given=handle.given, cluster=uid, kubeconfig=None,

@@ -14,10 +14,11 @@ from typing import Any
 
 from chaos import faults, lease
 from chaos.cluster import Cluster as Client
-from chaos.fault import Handle
 from chaos.faults.node_drain import OURS
 from chaos.journal import Undo
+from chaos.target import Handle
 from contract import topology
+from contract.handles.node import LOCKS
 from contract.topology import Topology
 from embedded.apiserver.cluster import EMBEDDED, Cluster, Identity
 from embedded.apiserver.kubeconfig import write
@@ -25,6 +26,7 @@ from embedded.apiserver.options import Options
 from embedded.apiserver.resources import DEPLOYMENTS, NAMESPACES
 from embedded.apiserver.server import serve
 from embedded.ports import Reserved
+from tests.chaos.targets import on
 
 ROOT = Path(__file__).parent.parent.parent
 TOKEN = "a-token-of-the-tests"
@@ -81,7 +83,7 @@ tiers:
             run="a-run", folder=str(folder), step="gaming", trial=1, fault=self.fault, options={}, target="vllm",
             kind=handle.kind, handle=handle.name, given={}, cluster=uid, kubeconfig=str(self.kubeconfig),
             embedded_pid=self.client.embedded_pid, holder="elsewhere:1", deadline=deadline,
-            state=faults.make(self.fault, self.client, handle, {}).snapshot(),
+            state=faults.make(self.fault, self.client, on(handle), {}).snapshot(),
         )  # fmt: skip
 
     def write_topology(self, path: Path | None = None, url: str | None = None) -> Path:
@@ -166,7 +168,7 @@ tiers:
             meta = policy["metadata"]
             self.client.delete_network_policy("ml", meta["name"], meta["uid"])
         until(self._schedulable, "the node takes Pods again")
-        for held in self.leases() + self.client.leases(lease.NODES, lease.LABEL):
+        for held in self.leases() + self.client.leases(LOCKS, lease.LABEL):
             meta = held["metadata"]
             self.client.delete_lease(meta["namespace"], meta["name"], meta["uid"])
         if self.replicas() != 1:

@@ -8,17 +8,19 @@ from kubernetes.client.exceptions import ApiException
 from chaos import faults, lease, lookout, restorer
 from chaos.cluster import TROUBLE
 from chaos.deputy import Deputy
-from chaos.fault import Altered, CannotInject, Handle, NotYet
+from chaos.fault import Altered, CannotInject, NotYet
 from chaos.faults.node_drain import OURS
 from chaos.journal import Journal, Undo
 from chaos.plan import Bound
 from chaos.preflight import Ground
+from chaos.target import Handle
 from contract.clock import Clock
 from contract.timeline import Step
 from embedded.apiserver import admission
 from embedded.apiserver.admission import Admission
 from embedded.apiserver.resources import NAMESPACES
 from tests.chaos.small import Small, effective, in_an_hour, look, mended, sleepers
+from tests.chaos.targets import on
 from tests.embedded.recorded.stand import until
 
 ENGINE = Handle("deployment", "ml/engine")
@@ -68,7 +70,7 @@ def denying(code: int, reason: str | None = None, policy: bool = False) -> Admis
 
 
 def fault(small: Small, name: str = "scale_to_zero", handle: Handle = ENGINE, **options):
-    return faults.make(name, small.admin, handle, options)
+    return faults.make(name, small.admin, on(handle), options)
 
 
 def replicas(small: Small) -> int:
@@ -114,7 +116,7 @@ def test_a_scale_that_admission_changes_or_denies_is_refused_before_it_is_made_a
     with pytest.raises(CannotInject, match=words):
         fault(small).snapshot()
     step = Step(name="gaming", at="1s", **{"for": "2s"}, fault="scale_to_zero", target="engine")
-    planned = lookout.look([Bound(step, ENGINE)], Ground(small.admin, "uid", 1), time.time, 0.0)
+    planned = lookout.look([Bound(step, on(ENGINE))], Ground(small.admin, "uid", 1), time.time, 0.0)
     assert "there now   cannot be injected: the cluster " in planned
     assert small.admin.workload("deployment", "ml", "engine")["metadata"]["resourceVersion"] == version
 

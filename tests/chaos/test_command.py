@@ -15,9 +15,9 @@ from chaos import faults, pidfile
 from chaos.fault import CannotInject, Deadman
 from chaos.launched import Launched
 from chaos.launcher import BARRED, NOT_FOUND
+from contract.blast_radius import Handles
 from contract.refusal import Refusal
 from contract.strict import validate
-from contract.topology import Handles
 from tests.chaos.commands import Target
 from tests.chaos.stand import ROOT, until
 
@@ -113,7 +113,7 @@ def test_a_check_that_cannot_look_says_nothing(target, status):
 class Controller:
     """A process of its own that injects, and can be killed in the midst of it."""
 
-    CODE = "import json, sys; from chaos import faults; from chaos.fault import Handle; faults.make('command', None, Handle('command', 'vllm', json.loads(sys.argv[1])), {}).inject(json.loads(sys.argv[2]))"
+    CODE = "import json, sys; from chaos import faults; from chaos.target import Handle, Target; faults.make('command', None, Target('vllm', Handle('command', 'vllm', json.loads(sys.argv[1]))), {}).inject(json.loads(sys.argv[2]))"
 
     def __init__(self, target: Target, state: dict, **other) -> None:
         given = json.dumps(target.given | other)
@@ -249,15 +249,16 @@ def recipes() -> list[dict]:
 @pytest.mark.parametrize("given", recipes(), ids=str)
 def test_every_recipe_is_a_handle_and_its_shell_lines_are_no_nonsense(given):
     handles = Handles.model_validate(given)
-    if handles.command is None:
+    command = handles.get("command")
+    if command is None:
         return
-    assert handles.command.deadman, "a recipe shows its dead-man"
-    assert "{seconds}" in " ".join(handles.command.deadman)
+    assert command.deadman, "a recipe shows its dead-man"
+    assert "{seconds}" in " ".join(command.deadman)
     for argv in (
-        handles.command.inject,
-        handles.command.check,
-        handles.command.mend,
-        handles.command.deadman,
+        command.inject,
+        command.check,
+        command.mend,
+        command.deadman,
     ):
         if argv[:2] == ["sh", "-c"] or argv[0] == "ssh":
             line = argv[-1].replace("{seconds}", "90")

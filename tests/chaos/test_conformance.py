@@ -23,6 +23,7 @@ from tests.chaos.processes import Server
 from tests.chaos.recorded.engine import FaultyEngine
 from tests.chaos.small import effective, look
 from tests.chaos.stand import until
+from tests.chaos.targets import on
 from tests.chaos.worlds import Command, Engine, OfFile, Process, Units, Workloads, World
 
 
@@ -163,7 +164,7 @@ class Made:
 
     def fresh(self) -> Fault:
         """As by a process that has nothing but the record."""
-        return faults.make(self._case.fault, self._world.cluster, self.handle, self._case.options)
+        return faults.make(self._case.fault, self._world.cluster, on(self.handle), self._case.options)
 
     def take_away(self) -> Any:
         self.fault.arm(self.state, 300)

@@ -110,7 +110,7 @@ def test_one_that_does_not_come_back_keeps_no_other_down(monkeypatch, tmp_path):
     """`make restore` finds several: each is commanded at once, however long the first one loads its model."""
     worlds = {f"/run/{n}.pid": World() for n in range(3)}
     both = threading.Barrier(3, timeout=20)
-    monkeypatch.setattr(faults, "make", lambda fault, cluster, handle, options: worlds[handle.name])
+    monkeypatch.setattr(faults, "make", lambda fault, cluster, target, options: worlds[target.handle.name])
     monkeypatch.setattr(restorer, "WATCH_ON_S", 0.02)
     for one in worlds.values():
         monkeypatch.setattr(one, "mend", lambda state, one=one: one.commanded.is_set() or _meet(one, both))

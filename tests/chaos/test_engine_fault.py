@@ -1,15 +1,21 @@
 """Faults inside an engine's answers: asked for by name, refused before anything is touched, ended by our id alone."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from chaos import faults
-from chaos.fault import CannotInject, Deadman, Fault, handle_of
+from chaos.fault import CannotInject, Deadman, Fault
+from chaos.journal import from_json
+from chaos.target import target_of
+from contract import topology
 from contract.refusal import Refusal
 from contract.strict import validate
-from contract.topology import Handles
+from tests import tls
 from tests.chaos.recorded.engine import FaultyEngine
+from tests.chaos.targets import given, on
+from tests.chaos.test_journal import UNDO
 
 
 @pytest.fixture
@@ -20,8 +26,21 @@ def engine():
 
 
 def make(url: str, **options) -> Fault:
-    handle = handle_of(Handles.model_validate({"engine": url}), "vllm", ("engine",))
-    return faults.make("engine", None, handle, {"answer": "cut_after"} | options)
+    handle = given("engine", url)
+    return faults.make("engine", None, on(handle), {"answer": "cut_after"} | options)
+
+
+STACK = """
+gateway: {{url: "http://127.0.0.1:1", model: m}}
+tiers: [{{name: vllm, match: {{group: m}}, url: "{url}", model: m, api_key: "${{VLLM_KEY}}", {more}handles: {{engine: {engine}}}}}]
+"""
+
+
+def of_topology(url: str, engine: str, more: str = "") -> Fault:
+    stack = topology.read_text(STACK.format(url=url, engine=engine, more=more))
+    target = target_of(stack, "vllm", ("engine",))
+    assert target is not None
+    return faults.make("engine", None, target, {"answer": "cut_after"})
 
 
 def kept(state: dict) -> dict:
@@ -42,6 +61,54 @@ def test_the_engine_is_told_what_to_do_and_for_how_long_and_only_by_the_inject(e
         {"fault": "cut_after", "for_s": 97.5, "id": state["id"], "tokens": 3, "share": 0.5},
     )
     assert fault.mended(state) is None
+
+
+@pytest.mark.parametrize("path", ["", "/v1"])
+def test_the_tiers_own_url_is_spoken_to_without_its_v1_and_with_its_key(engine, monkeypatch, path):
+    monkeypatch.setenv("VLLM_KEY", "a-key")
+    of_topology(engine.url + path, "true").snapshot()
+    assert engine.told == [("GET", "/faults", None)]
+    assert engine.keys == ["Bearer a-key"]
+
+
+def test_an_address_that_is_the_tiers_own_is_the_same_and_any_other_gets_no_key(engine, monkeypatch):
+    monkeypatch.setenv("VLLM_KEY", "a-key")
+    of_topology(f"{engine.url}/v1", engine.url).snapshot()
+    of_topology("http://127.0.0.1:9/v1", engine.url).snapshot()
+    assert engine.keys == ["Bearer a-key", None]
+
+
+def test_the_tiers_authority_is_believed_and_no_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("VLLM_KEY", "a-key")
+    ca_file, context = tls.certificate(tmp_path)
+    engine = FaultyEngine(context)
+    try:
+        assert of_topology(engine.url, "true", f"ca_file: {ca_file}, ").snapshot()["set"]
+        with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
+            of_topology(engine.url, "true").snapshot()
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize(
+    ("stack", "words"),
+    [
+        ('{name: vllm, match: {group: m}, handles: {engine: true}}', "'vllm': handles: engine: true is the tier's own url, and it has none"),
+        ('{name: vllm, match: {group: m}, handles: {engine: flase}}', "handles: engine: 'flase' is no url; write it like http://host:port"),
+    ],
+)  # fmt: skip
+def test_an_engine_that_has_no_address_is_refused(stack, words):
+    with pytest.raises(Refusal) as e:
+        topology.read_text(f'{{gateway: {{url: "http://127.0.0.1:1", model: m}}, tiers: [{stack}]}}')
+    assert words in str(e.value)
+
+
+def test_a_record_that_was_written_before_it_held_a_server_is_restored_by_its_handle(engine):
+    record = json.loads(replace(UNDO, fault="engine", kind="engine", handle=engine.url).to_json())
+    del record["server"]
+    undo = from_json(json.dumps(record))
+    faults.make("engine", None, undo.made_on, {"answer": "cut_after"}).mend({"id": "ours"})
+    assert engine.told == [("DELETE", "/faults?id=ours", None)]
 
 
 def test_an_inject_that_is_told_twice_is_one(engine):

@@ -282,7 +282,7 @@ def test_an_inject_that_arrives_after_its_controller_died_is_found_and_mended(st
     journal.open(undo)
     assert lease.take(stand.client, undo, time.now())
     stand.trouble = trouble
-    inject = faults.make(undo.fault, stand.client, undo.target_handle, {}).inject
+    inject = faults.make(undo.fault, stand.client, undo.made_on, {}).inject
     controller = ThreadPoolExecutor(1).submit(inject, undo.state)
     until(lambda: held, "the inject is on its way")
     time.stand_still()

@@ -27,6 +27,13 @@ def test_what_is_written_is_read_back(journal):
     assert journal.held(replace(UNDO, run="another")) == UNDO
 
 
+def test_a_record_that_does_without_what_was_added_is_read_by_an_older_version():
+    assert json.loads(UNDO.to_json()).keys().isdisjoint({"context", "server"})
+    of_http = replace(UNDO, context="prod", server={"url": "http://127.0.0.1:1"})
+    assert json.loads(of_http.to_json()).keys() >= {"context", "server"}
+    assert Undo.of_json(of_http.to_json()) == of_http
+
+
 @pytest.mark.parametrize(
     ("other", "free"),
     [

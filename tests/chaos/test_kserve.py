@@ -6,11 +6,12 @@ import pytest
 
 from chaos import aloud, faults, kserve, preflight
 from chaos.__main__ import _parser
-from chaos.fault import Handle
+from chaos.target import Handle
 from contract import topology
 from embedded.apiserver.rights import Rule
 from tests.chaos.predictors import HANDLE, NAME, NAMESPACE, SERVICE, Predictors
 from tests.chaos.stand import ROOT
+from tests.chaos.targets import on
 from tests.chaos.test_runner import ALL, Walk
 
 TARGET = Handle("deployment", HANDLE)
@@ -106,7 +107,7 @@ def cluster(shared, monkeypatch, tmp_path):
 
 def others(cluster, rules=None):
     seen = cluster.admin if rules is None else cluster.may("somebody", rules)
-    return faults.make("scale_to_zero", seen, TARGET, {}).others()
+    return faults.make("scale_to_zero", seen, on(TARGET), {}).others()
 
 
 READ = (
@@ -138,7 +139,7 @@ def test_an_inference_service_that_is_not_there_is_said_too(cluster, tmp_path):
         {**made, "spec": {**made["spec"], "replicas": 0}, "metadata": {**meta, "namespace": "elsewhere"}}
     )
     (told,) = faults.make(
-        "scale_to_zero", cluster.admin, Handle("deployment", f"elsewhere/{NAME}"), {}
+        "scale_to_zero", cluster.admin, on(Handle("deployment", f"elsewhere/{NAME}")), {}
     ).others()
     assert told.endswith(
         "(its InferenceService was not read: there is none of this name, or its API is not spoken here)"
@@ -198,7 +199,7 @@ def planned(cluster, tmp_path, monkeypatch, capsys):
     text = text.replace("00000000-0000-0000-0000-000000000000", cluster.admin.identity()[0])
     path = tmp_path / "openshift.yaml"
     path.write_text(f"kubeconfig: {cluster.admin.kubeconfig}\n{text}")
-    assert topology.read(path).tier("vllm").handles.deployment == HANDLE
+    assert topology.read(path).tier("vllm").handles.get("deployment") == HANDLE
     timeline = ROOT / "chaos/timelines/predictor.yaml"
 
     def plan() -> str:
@@ -229,7 +230,7 @@ def test_a_plan_says_what_its_controller_will_do_to_the_scale_and_what_to_do_abo
 
 def test_the_right_to_read_the_inference_service_is_not_asked_for_before_a_run(cluster):
     cluster.serve("external")
-    fault = faults.make("scale_to_zero", cluster.admin, TARGET, {})
+    fault = faults.make("scale_to_zero", cluster.admin, on(TARGET), {})
     assert not any(right.resource == "inferenceservices" for right in fault.rights())
     assert preflight.refused(fault, TARGET, cluster.admin) == []
 

@@ -3,9 +3,10 @@
 import pytest
 
 from chaos import faults, movers
-from chaos.fault import Handle
+from chaos.target import Handle
 from chaos.workload import Workload
 from tests.chaos.small import Small, sleepers
+from tests.chaos.targets import on
 
 ENGINE = Handle("deployment", "ml/engine")
 
@@ -165,4 +166,4 @@ def test_a_cluster_without_keda_has_no_scaled_objects(tmp_path):
 def test_a_scale_fault_names_them(small):
     small.apply(autoscaler({"kind": "Deployment", "name": "engine"}))
     target(small)
-    assert len(faults.make("scale_to_zero", small.admin, ENGINE, {}).others()) == 1
+    assert len(faults.make("scale_to_zero", small.admin, on(ENGINE), {}).others()) == 1

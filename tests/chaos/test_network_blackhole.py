@@ -6,14 +6,16 @@ import threading
 import pytest
 
 from chaos.cluster import Cluster
-from chaos.fault import CannotInject, Foreign, Handle, NoOptions
+from chaos.fault import CannotInject, Foreign, NoOptions
 from chaos.faults import network_blackhole
 from chaos.faults.network_blackhole import NetworkBlackhole
 from chaos.preflight import refused
+from chaos.target import Handle
 from embedded.apiserver.rights import Rule
 from tests.chaos.small import Small, effective, engine, mended
 from tests.chaos.stand import events
 from tests.chaos.stand import until as holds
+from tests.chaos.targets import on
 from tests.embedded.recorded.stand import until
 
 ENGINE = Handle("deployment", "ml/engine")
@@ -32,7 +34,7 @@ def small(tmp_path):
 
 
 def blackhole(small: Small, handle: Handle = ENGINE) -> NetworkBlackhole:
-    return NetworkBlackhole(small.admin, handle, NoOptions())
+    return NetworkBlackhole(small.admin, on(handle), NoOptions())
 
 
 def policy(name: str, selector: dict, **spec) -> dict:
@@ -201,7 +203,7 @@ def test_a_target_that_was_re_created_is_not_cut_off(small):
 
 def test_missing_rights_are_named(small):
     cluster = small.may("nobody", (Rule(("get",), ("apps",), ("deployments",), (), "ml"),))
-    missing = refused(NetworkBlackhole(cluster, ENGINE, NoOptions()), ENGINE, cluster)
+    missing = refused(NetworkBlackhole(cluster, on(ENGINE), NoOptions()), ENGINE, cluster)
     assert [m for m in missing if "networkpolicies" in m] == [
         "create networkpolicies.networking.k8s.io in ml",
         "list networkpolicies.networking.k8s.io in ml",

@@ -6,14 +6,16 @@ import pytest
 import urllib3
 
 from chaos import lease
-from chaos.fault import CannotInject, Foreign, Handle, NoOptions, NotYet
+from chaos.fault import CannotInject, Foreign, NoOptions, NotYet
 from chaos.faults import node_drain
 from chaos.faults.node_drain import OURS, NodeDrain
 from chaos.kube_answers import asked, refusal
 from chaos.preflight import refused
+from chaos.target import Handle
 from embedded.apiserver.resources import NODES, PODS
 from embedded.apiserver.rights import Rule
 from tests.chaos.small import Small, effective, mended, sleepers
+from tests.chaos.targets import on
 from tests.embedded.recorded.stand import until
 
 NODE = Handle("node", "embedded")
@@ -29,7 +31,7 @@ def small(tmp_path):
 
 
 def drain(small: Small, node: str = "embedded") -> NodeDrain:
-    return NodeDrain(small.admin, Handle("node", node), NoOptions())
+    return NodeDrain(small.admin, on(Handle("node", node)), NoOptions())
 
 
 def cordon(small: Small, cordoned: bool = True) -> None:
@@ -233,7 +235,7 @@ def test_our_own_uncordon_is_not_taken_for_anothers(small):
         fault.mend(state)
         return really(name)
 
-    fault_seen = NodeDrain(small.seen_by("token-of-the-admin"), NODE, NoOptions())
+    fault_seen = NodeDrain(small.seen_by("token-of-the-admin"), on(NODE), NoOptions())
     fault_seen._cluster.node = slow
     assert fault_seen.moved(state, over.is_set) is None
 
@@ -287,7 +289,7 @@ def test_the_lease_of_a_node_lies_where_every_cluster_has_room_for_it():
 
 def test_missing_rights_are_named(small):
     cluster = small.may("nobody", (Rule(("get",), ("",), ("nodes",)),))
-    missing = refused(NodeDrain(cluster, NODE, NoOptions()), NODE, cluster)
+    missing = refused(NodeDrain(cluster, on(NODE), NoOptions()), NODE, cluster)
     assert [m for m in missing if "leases" not in m] == [
         "patch nodes embedded",
         "list pods",

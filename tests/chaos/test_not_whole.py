@@ -7,17 +7,19 @@ from dataclasses import replace
 import pytest
 
 from chaos import faults, lease, reaper, restorer
-from chaos.fault import CannotInject, Handle
+from chaos.fault import CannotInject
 from chaos.journal import Journal
 from chaos.lookout import look
 from chaos.plan import bind
 from chaos.preflight import Ground
 from chaos.restore import restore
+from chaos.target import Handle
 from chaos.workload import Workload
 from contract import timeline, topology
 from contract.clock import Clock
 from tests.chaos.small import Small, effective, engine, mended, sleepers
 from tests.chaos.stand import LONG
+from tests.chaos.targets import on
 from tests.chaos.test_reaper import Running
 from tests.embedded.recorded.stand import until
 
@@ -43,12 +45,12 @@ def half(tmp_path, request):
 
 @pytest.mark.parametrize("name", ["scale_to_zero", "pod_kill", "network_blackhole"])
 def test_it_counts_as_restored_when_as_many_are_ready_as_before(half, name):
-    first = faults.make(name, half.admin, half.handle, {})
+    first = faults.make(name, half.admin, on(half.handle), {})
     state = json.loads(json.dumps(first.snapshot()))
     assert (state["original"]["replicas"], state["original"]["ready"]) == (2, 1)
     first.inject(state)
     effective(first, state)
-    second = faults.make(name, half.admin, half.handle, {})
+    second = faults.make(name, half.admin, on(half.handle), {})
     second.mend(state)
     assert mended(second, state) == {"ready": 1, "endpoints": 1}
 
@@ -56,7 +58,7 @@ def test_it_counts_as_restored_when_as_many_are_ready_as_before(half, name):
 def abandoned(small: Small):
     """A fault whose run is dead, past its deadline."""
     undo = small.undo("scale_to_zero", small.handle, {}, time.time() - 5)
-    fault = faults.make(undo.fault, small.admin, small.handle, {})
+    fault = faults.make(undo.fault, small.admin, on(small.handle), {})
     fault.inject(undo.state)
     effective(fault, undo.state)
     return undo
@@ -110,13 +112,13 @@ def test_a_target_of_which_nothing_is_ready_is_refused(tmp_path, name):
         with pytest.raises(
             CannotInject, match="deployment ml/engine has 0 of 1 Pods ready: there is nothing"
         ):
-            faults.make(name, small.admin, DEPLOYMENT, {}).snapshot()
+            faults.make(name, small.admin, on(DEPLOYMENT), {}).snapshot()
 
 
 def test_a_rollout_that_is_in_progress_is_named(tmp_path, monkeypatch):
     with Small(tmp_path, sleepers(replicas=2)) as small:
         small.up("engine")
-        fault = faults.make("scale_to_zero", small.admin, DEPLOYMENT, {})
+        fault = faults.make("scale_to_zero", small.admin, on(DEPLOYMENT), {})
         state = fault.snapshot()
         assert fault.remarks(state) == []
         found = small.admin.workload("deployment", "ml", "engine")
@@ -176,6 +178,6 @@ def test_a_plan_says_how_long_pods_may_take_to_terminate(tmp_path, grace_s, for_
 def test_a_scale_that_takes_none_away_that_serves_is_named(tmp_path, replicas, told):
     with Small(tmp_path, *engine(replicas=2)) as small:
         until(lambda: len(small.pods("engine")) == 2 and ready(small) == 1, "one of two is ready")
-        fault = faults.make("scale_to", small.admin, DEPLOYMENT, {"replicas": replicas})
+        fault = faults.make("scale_to", small.admin, on(DEPLOYMENT), {"replicas": replicas})
         remarks = fault.remarks(fault.snapshot())
         assert any("takes none away that serves" in line for line in remarks) is told

@@ -5,8 +5,8 @@ import pytest
 from chaos import plan
 from chaos.metronome import FAST_S, SLOW_S, Metronome
 from contract import timeline, topology
+from contract.blast_radius import Handles
 from contract.refusal import Refusal
-from contract.topology import Handles
 from tests.chaos.stand import ROOT
 
 THREE_TIER = ROOT / "chaos/timelines/three_tier.yaml"

@@ -2,13 +2,15 @@
 
 import pytest
 
-from chaos.fault import CannotInject, Foreign, Handle
+from chaos.fault import CannotInject, Foreign
 from chaos.faults.pod_kill import Options, PodKill
 from chaos.preflight import refused
+from chaos.target import Handle
 from contract.refusal import Refusal
 from contract.strict import validate
 from embedded.apiserver.rights import Rule
 from tests.chaos.small import Small, effective, engine, mended, sleepers
+from tests.chaos.targets import on
 from tests.chaos.test_runner import Walk
 from tests.embedded.recorded.stand import until
 
@@ -32,7 +34,7 @@ def three(tmp_path):
 
 
 def kill(small: Small, handle: Handle = ENGINE, **options) -> PodKill:
-    return PodKill(small.admin, handle, Options.model_validate(options))
+    return PodKill(small.admin, on(handle), Options.model_validate(options))
 
 
 def test_the_pod_is_killed_and_its_owner_makes_another(small):
@@ -230,7 +232,7 @@ def test_a_scale_by_someone_else_counts_for_the_mend(three):
 
 def test_a_missing_right_is_named(three):
     cluster = three.may("nobody", (Rule(("get",), ("apps",), ("deployments",), (), "ml"),))
-    missing = refused(PodKill(cluster, ENGINE, Options()), ENGINE, cluster)
+    missing = refused(PodKill(cluster, on(ENGINE), Options()), ENGINE, cluster)
     assert "delete pods in ml" in missing
     assert not [m for m in missing if m.startswith(("get deployments", "watch"))]
 

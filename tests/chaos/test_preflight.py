@@ -10,22 +10,24 @@ import pytest
 
 from chaos import faults, preflight
 from chaos.credentials import certificate_ends_at, token_ends_at
-from chaos.fault import CannotInject, Deadman, Handle
+from chaos.fault import CannotInject, Deadman
 from chaos.lookout import look
 from chaos.plan import bind
 from chaos.preflight import Ground, ground_of
+from chaos.target import Handle
 from contract import timeline
 from contract.refusal import Refusal
 from embedded.apiserver import certificate
 from embedded.apiserver.kubeconfig import write
 from embedded.apiserver.rights import Identity, web_token
 from tests.chaos.stand import LONG
+from tests.chaos.targets import on
 
 TARGET = Handle("deployment", "ml/vllm-server")
 
 
 def scale_to_zero(stand):
-    return faults.make("scale_to_zero", stand.client, TARGET, {})
+    return faults.make("scale_to_zero", stand.client, on(TARGET), {})
 
 
 def check(stand, ground: Ground, unprotected: bool = False) -> None:
@@ -60,7 +62,7 @@ def test_a_cluster_without_a_reaper_is_refused_unless_the_operator_says_so(stand
 
 def test_a_fault_that_only_the_guardian_mends_needs_an_embedded_stack_or_the_operators_word(ground):
     handle = Handle("process", "/run/vllm.pid", {"pidfile": "/run/vllm.pid", "start": None})
-    frozen = faults.make("process_freeze", None, handle, {})
+    frozen = faults.make("process_freeze", None, on(handle), {})
     assert frozen.deadman is Deadman.GUARDIAN
     nowhere = Ground(None, None, None)
     assert "say unprotected: true" in preflight.unguarded(frozen, handle, False, nowhere, 0.0)[0]

@@ -97,7 +97,7 @@ def test_restore_finds_a_fault_by_its_lease_alone(stand, tmp_path, capsys):
     """On another machine than that of the controller, which is gone: the journal here is empty."""
     undo = stand.undo(deadline=time.time() + 600, folder=tmp_path / "of another machine")
     assert lease.take(stand.client, undo, time.time())
-    faults.make(undo.fault, stand.client, undo.target_handle, {}).inject(undo.state)
+    faults.make(undo.fault, stand.client, undo.made_on, {}).inject(undo.state)
     assert __main__.main(["restore", "--topology", str(stand.write_topology())]) == 0
     assert "scale_to_zero on ml/vllm-server" in capsys.readouterr().out
     assert stand.ready() == 1

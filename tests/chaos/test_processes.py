@@ -10,8 +10,8 @@ import time
 import pytest
 
 from chaos import faults, pidfile
-from chaos.fault import CannotInject, Deadman, Fault, handle_of
-from contract.topology import Handles
+from chaos.fault import CannotInject, Deadman, Fault
+from tests.chaos import targets
 from tests.chaos.processes import Server
 from tests.chaos.stand import until
 
@@ -27,8 +27,8 @@ def server(tmp_path, monkeypatch):
 
 def make(name: str, server: Server, start: bool = True) -> Fault:
     given = {"pidfile": str(server.pidfile), "start": server.start if start else None}
-    handle = handle_of(Handles.model_validate({"process": given}), "vllm", ("process",))
-    return faults.make(name, None, handle, {})
+    handle = targets.given("process", given)
+    return faults.make(name, None, targets.on(handle), {})
 
 
 def kept(state: dict) -> dict:

@@ -13,13 +13,16 @@ from aiohttp import web
 
 from chaos import faults, lease, preflight, reaper, restorer
 from chaos.cluster import Cluster
-from chaos.fault import CannotInject, Handle
+from chaos.fault import CannotInject
 from chaos.reaper import FRESH_S, HEARTBEAT, Reaper, beats
 from chaos.stop import Stop
+from chaos.target import Handle
 from contract.clock import Clock
+from contract.handles.node import LOCKS
 from embedded.apiserver.rights import Rule
 from tests.chaos.small import Small, effective, sleepers
 from tests.chaos.stand import ROOT
+from tests.chaos.targets import on
 from tests.chaos.test_runner import Walk
 from tests.embedded.recorded.stand import until
 
@@ -85,7 +88,7 @@ def abandon(small: Small, name: str, late_s: float) -> Handle:
     handle, now = Handle("deployment", f"ml/{name}"), time.time()
     undo = small.undo("scale_to_zero", handle, {}, now - late_s)
     assert lease.take(small.admin, undo, now)
-    fault = faults.make(undo.fault, small.admin, handle, {})
+    fault = faults.make(undo.fault, small.admin, on(handle), {})
     fault.inject(undo.state)
     effective(fault, undo.state)
     return handle
@@ -130,19 +133,19 @@ def test_what_is_past_its_deadline_is_mended_and_nothing_else_is(small):
 
 
 def test_its_heart_beats_in_every_namespace_that_it_serves(small):
-    with Running(small.admin, ("ml", lease.NODES)):
-        for namespace in ("ml", lease.NODES):
+    with Running(small.admin, ("ml", LOCKS)):
+        for namespace in ("ml", LOCKS):
             first = until(lambda ns=namespace: beat(small, ns), f"the heart beats in {namespace}")
             until(lambda ns=namespace, then=first: beat(small, ns) != then, f"and again in {namespace}")
 
 
 def test_it_has_no_heartbeat_where_it_sees_nothing(small):
     rights = Rule(("*",), ("*",), ("*",), (), "ml")
-    blind = Rule(("get", "create", "update"), ("coordination.k8s.io",), ("leases",), (), lease.NODES)
-    with Running(small.may("half-blind", (rights, blind)), (lease.NODES, "ml")) as running:
+    blind = Rule(("get", "create", "update"), ("coordination.k8s.io",), ("leases",), (), LOCKS)
+    with Running(small.may("half-blind", (rights, blind)), (LOCKS, "ml")) as running:
         until(lambda: beat(small), "the heart beats where it sees")
         until(lambda: len(running.said) > 1, "it has looked again")
-        assert beat(small, lease.NODES) is None
+        assert beat(small, LOCKS) is None
         assert running.said[0].startswith(
             "kube-node-lease: it says leases.coordination.k8s.io is forbidden: "
         )
@@ -290,7 +293,7 @@ def test_a_real_cluster_wants_a_fresh_heartbeat_or_the_operators_word(
         small.admin, small.admin.identity()[0], small.admin.embedded_pid, without_reaper
     )
     handle = Handle("deployment", "ml/engine")
-    fault = faults.make("scale_to_zero", small.admin, handle, {})
+    fault = faults.make("scale_to_zero", small.admin, on(handle), {})
     if refused:
         with pytest.raises(CannotInject, match="or say --without-reaper"):
             preflight.check(fault, handle, False, ground, now + 60, now)

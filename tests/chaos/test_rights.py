@@ -18,11 +18,13 @@ from aiohttp import web
 from chaos import faults, lease, preflight, reaper, restore, restorer
 from chaos.__main__ import _parser
 from chaos.cluster import Cluster
-from chaos.fault import Handle
+from chaos.target import Handle
+from contract.handles.node import LOCKS
 from embedded.apiserver.asked import read
 from embedded.apiserver.rights import Attributes, Identity, Rule, allowed, rules_of
 from tests.chaos.small import Small, effective, engine, mended, sleepers
 from tests.chaos.stand import ROOT
+from tests.chaos.targets import on
 from tests.chaos.test_reaper import Running
 from tests.embedded.recorded.stand import until
 
@@ -34,7 +36,7 @@ CASES = {
     "network_blackhole": ("network_blackhole", Handle("deployment", "ml/vllm-server")),
     "node_drain": ("node_drain", Handle("node", "gpu-1")),
 }
-NAMESPACES = ("ml", lease.NODES)
+NAMESPACES = ("ml", LOCKS)
 # Not looked for before a run: each is used at another time, and what happens without it is said there.
 AT_ANOTHER_TIME = {
     "get namespaces": "asked first of all: without it a run does not begin",
@@ -153,7 +155,7 @@ def abandon(small: Small, operator: Cluster, name: str, handle: Handle) -> None:
     """A fault whose run is dead, past its deadline."""
     undo = small.undo(name, handle, {}, time.time() - 5)
     assert lease.take(operator, undo, time.time())
-    fault = faults.make(name, operator, handle, {})
+    fault = faults.make(name, operator, on(handle), {})
     fault.inject(undo.state)
     effective(fault, undo.state)
 
@@ -165,7 +167,7 @@ def where(handle: Handle) -> tuple[str, str]:
 def operate(small: Small, operator: Cluster, name: str, handle: Handle) -> None:
     """As the runner does it."""
     ground = preflight.Ground(operator, operator.identity()[0], operator.embedded_pid)
-    fault, now = faults.make(name, operator, handle, {}), time.time()
+    fault, now = faults.make(name, operator, on(handle), {}), time.time()
     preflight.check(fault, handle, False, ground, now + 60, now)
     assert operator.lease(*where(handle)) is None
     state = fault.snapshot()
@@ -246,7 +248,7 @@ def missing(cluster: Small, rules: tuple[Rule, ...]) -> list[str]:
     return [
         line
         for name, handle in CASES.values()
-        for line in preflight.refused(faults.make(name, seen, handle, {}), handle, seen)
+        for line in preflight.refused(faults.make(name, seen, on(handle), {}), handle, seen)
     ]
 
 

@@ -7,11 +7,12 @@ import pytest
 import yaml
 
 from chaos import faults, movers, preflight, restore
-from chaos.fault import Handle
+from chaos.target import Handle
 from chaos.workload import Workload
 from embedded.apiserver.rights import Identity, allowed
 from tests.chaos.predictors import HANDLE, NAMESPACE, Predictors
 from tests.chaos.stand import ROOT
+from tests.chaos.targets import on
 from tests.chaos.test_rights import Seen, granted, is_needed, operate, told, without, word
 
 ROLE, REAPER = ROOT / "deploy/openshift-role.yaml", ROOT / "deploy/reaper.yaml"
@@ -56,7 +57,7 @@ def test_each_of_them_is_needed(done, rule):
 @pytest.mark.parametrize("rule", [r for r in granted(ROLE) if word(r) not in NOT_ASKED_BEFORE], ids=told)
 def test_the_preflight_names_the_one_that_is_missing(cluster, rule):
     seen = cluster.may("somebody", without(granted(ROLE), rule))
-    lines = preflight.refused(faults.make("scale_to_zero", seen, TARGET, {}), TARGET, seen)
+    lines = preflight.refused(faults.make("scale_to_zero", seen, on(TARGET), {}), TARGET, seen)
     assert lines
     assert all(line.startswith(word(rule)) for line in lines)
 
@@ -82,7 +83,7 @@ def test_the_reaper_mends_a_predictor_with_its_own_rights_in_that_project(cluste
     rules = tuple(
         replace(r, namespace=NAMESPACE if r.namespace == "ml" else r.namespace) for r in granted(REAPER)
     )
-    fault = faults.make("scale_to_zero", cluster.may("reaper", rules), TARGET, {})
+    fault = faults.make("scale_to_zero", cluster.may("reaper", rules), on(TARGET), {})
     cluster.up_again()
     undo = cluster.undo("scale_to_zero", TARGET, {}, time.time() + 60)
     cluster.scaled(0)

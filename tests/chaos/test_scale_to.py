@@ -3,11 +3,13 @@
 import pytest
 
 from chaos import faults
-from chaos.fault import CannotInject, Foreign, Handle, NotYet
+from chaos.fault import CannotInject, Foreign, NotYet
 from chaos.faults import scale_to
+from chaos.target import Handle
 from contract.refusal import Refusal
 from contract.strict import validate
 from tests.chaos.small import Small, effective, mended, sleepers
+from tests.chaos.targets import on
 from tests.embedded.recorded.stand import until
 
 KINDS = {"deployment": "Deployment", "statefulset": "StatefulSet"}
@@ -21,7 +23,7 @@ def cluster(tmp_path_factory, request):
     ) as made:
         made.kind = request.param
         handle = Handle(request.param, "ml/engine")
-        made.fault = lambda name, **options: faults.make(name, made.admin, handle, options)
+        made.fault = lambda name, **options: faults.make(name, made.admin, on(handle), options)
         made.others = lambda replicas: until(
             lambda: made.admin.set_scale(
                 request.param, made.admin.scale(request.param, "ml", "engine"), replicas, manager="kubectl"
@@ -64,7 +66,7 @@ def test_what_changed_since_the_snapshot_is_not_injected_and_a_third_number_is_f
 
 def test_what_is_not_there_is_refused(three):
     with pytest.raises(CannotInject, match="there is no deployment ml/none"):
-        faults.make("scale_to_zero", three.admin, Handle("deployment", "ml/none"), {}).snapshot()
+        faults.make("scale_to_zero", three.admin, on(Handle("deployment", "ml/none")), {}).snapshot()
 
 
 @pytest.fixture

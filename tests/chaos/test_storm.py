@@ -3,9 +3,10 @@
 import pytest
 
 from chaos import faults
-from chaos.fault import Handle
+from chaos.target import Handle
 from embedded.apiserver.resources import DEPLOYMENTS
 from tests.chaos.small import Small, effective, mended, sleepers
+from tests.chaos.targets import on
 from tests.embedded.recorded.stand import until
 
 ENGINE = Handle("deployment", "ml/engine")
@@ -35,7 +36,7 @@ class Storm:
 def test_under_a_storm_of_annotations_a_target_is_seen_to_be_effective_and_restored(tmp_path, name, options):
     with Small(tmp_path, sleepers(replicas=3)) as small:
         small.up("engine")
-        fault = faults.make(name, small.admin, ENGINE, options)
+        fault = faults.make(name, small.admin, on(ENGINE), options)
         state = fault.snapshot()
         small.lag(0.05)  # as often as that it is annotated, too
         storm = Storm(small)
@@ -64,7 +65,7 @@ def test_what_its_controller_has_not_yet_seen_is_not_taken_for_restored(tmp_path
     kinds = {"deployment": "Deployment", "statefulset": "StatefulSet"}
     with Small(tmp_path, sleepers(replicas=2, kind=kinds[kind])) as small:
         small.up("engine", f"{kind}s")
-        fault = faults.make("scale_to_zero", small.admin, Handle(kind, "ml/engine"), {})
+        fault = faults.make("scale_to_zero", small.admin, on(Handle(kind, "ml/engine")), {})
         state = fault.snapshot()
         assert fault.mended(state)["ready"] == 2
         small.lag(3.0)

@@ -6,11 +6,10 @@ import socket
 import pytest
 
 from chaos import listeners, unit_needs
-from chaos.fault import handle_of
 from chaos.listeners import Listener
 from chaos.systemd import shown
 from chaos.unit_needs import Needs
-from contract.topology import Handles
+from tests.chaos import targets
 from tests.chaos.hosts import RecordedHost
 from tests.chaos.test_units import make
 
@@ -149,7 +148,7 @@ def elsewhere(
     monkeypatch, found: list[Listener], url: str = "http://127.0.0.1:8000/v1", **given
 ) -> list[str]:
     monkeypatch.setattr(listeners, "here", lambda: found)
-    handle = handle_of(Handles.model_validate({"unit": {"name": "vllm.service", **given}}), "vllm", ("unit",))
+    handle = targets.given("unit", {"name": "vllm.service", **given})
     assert handle is not None
     return unit_needs.elsewhere(handle, url)
 

@@ -9,9 +9,9 @@ import threading
 import pytest
 
 from chaos import faults, spawn
-from chaos.fault import CannotInject, Deadman, Fault, Foreign, handle_of
+from chaos.fault import CannotInject, Deadman, Fault, Foreign
 from chaos.systemd import PROPERTIES, Manager, shown, timer_of
-from contract.topology import Handles
+from tests.chaos import targets
 from tests.chaos.hosts import RealHost, RecordedHost, why_not_real
 from tests.chaos.stand import until
 
@@ -139,8 +139,8 @@ def recorded(commands, monkeypatch):
 
 def make(name: str, unit: str = "engine.service", **given) -> Fault:
     """A driver as the runner makes it: from what the topology gives."""
-    handle = handle_of(Handles.model_validate({"unit": {"name": unit, **given}}), "vllm", ("unit",))
-    return faults.make(name, None, handle, {})
+    handle = targets.given("unit", {"name": unit, **given})
+    return faults.make(name, None, targets.on(handle), {})
 
 
 def kept(state: dict) -> dict:

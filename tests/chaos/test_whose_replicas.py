@@ -11,9 +11,11 @@ import pytest
 
 from chaos import faults
 from chaos.cluster import TROUBLE
-from chaos.fault import Altered, CannotInject, Foreign, Handle, NotYet
+from chaos.fault import Altered, CannotInject, Foreign, NotYet
+from chaos.target import Handle
 from embedded.apiserver import admission
 from tests.chaos.small import Small, sleepers
+from tests.chaos.targets import on
 
 MERGE = "application/merge-patch+json"
 KINDS = {"deployment": "Deployment", "statefulset": "StatefulSet"}
@@ -55,7 +57,7 @@ class Target:
         self.write({"metadata": {"annotations": {"k": value}}}, "x")
 
     def fault(self, to: int):
-        return faults.make("scale_to", self.small.admin, self.handle, {"replicas": to})
+        return faults.make("scale_to", self.small.admin, on(self.handle), {"replicas": to})
 
     @property
     def there(self):

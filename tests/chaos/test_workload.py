@@ -3,9 +3,11 @@
 import pytest
 
 from chaos import faults
-from chaos.fault import Handle, NotYet
+from chaos.fault import NotYet
+from chaos.target import Handle
 from chaos.workload import grace_s, owns
 from tests.chaos.small import Small, effective, engine, mended, sleepers
+from tests.chaos.targets import on
 from tests.embedded.recorded.stand import service, until
 
 LONG = [
@@ -48,7 +50,7 @@ def test_the_server_cuts_the_names_of_pods_and_not_that_of_their_replica_set(lon
 
 
 def test_a_scale_to_zero_is_not_effective_while_its_pod_is_on_its_way_out(long):
-    fault = faults.make("scale_to_zero", long.admin, long.handle, {})
+    fault = faults.make("scale_to_zero", long.admin, on(long.handle), {})
     state = fault.snapshot()
     assert state["original"]["endpoints"] == 1
     with long.stopped():
@@ -64,7 +66,7 @@ def test_a_scale_to_zero_is_not_effective_while_its_pod_is_on_its_way_out(long):
 
 @pytest.mark.parametrize("name", ["pod_kill", "network_blackhole"])
 def test_the_other_faults_of_a_workload_find_its_pods(long, name):
-    fault = faults.make(name, long.admin, long.handle, {})
+    fault = faults.make(name, long.admin, on(long.handle), {})
     state = fault.snapshot()
     fault.inject(state)
     effective(fault, state)
@@ -99,7 +101,7 @@ def test_a_pod_behind_two_services_is_one_pod(tmp_path, kind):
         until(
             lambda: len([e for e in small.admin.endpoints("ml") if e["ready"]]) == 6, "three slices list both"
         )
-        fault = faults.make("scale_to", small.admin, Handle(kind, "ml/engine"), {"replicas": 1})
+        fault = faults.make("scale_to", small.admin, on(Handle(kind, "ml/engine")), {"replicas": 1})
         state = fault.snapshot()
         assert state["original"]["endpoints"] == 2
         fault.inject(state)
@@ -114,7 +116,7 @@ def test_two_deployments_of_the_same_labels_do_not_answer_for_each_other(tmp_pat
     with Small(tmp_path, sleepers(replicas=1), canary) as small:
         for name in ("engine", "engine-canary"):
             small.up(name)
-        fault = faults.make("scale_to_zero", small.admin, Handle("deployment", "ml/engine"), {})
+        fault = faults.make("scale_to_zero", small.admin, on(Handle("deployment", "ml/engine")), {})
         state = fault.snapshot()
         fault.inject(state)
         assert effective(fault, state) == {"pods": 0, "endpoints": 0}
@@ -188,7 +190,7 @@ def test_a_pod_that_uses_its_long_grace_is_waited_for_and_said_to_terminate(tmp_
     with Small(tmp_path, *engine(grace_s=90)) as small:
         small.up("engine")
         handle = Handle("node", "embedded") if name == "node_drain" else Handle("deployment", "ml/engine")
-        fault = faults.make(name, small.admin, handle, {})
+        fault = faults.make(name, small.admin, on(handle), {})
         state = fault.snapshot()
         assert fault.takes_s(state) == 90
         with small.stopped():

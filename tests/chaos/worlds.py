@@ -6,14 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from chaos.fault import Handle, handle_of
-from contract.topology import Handles
+from chaos.target import Handle
 from tests.chaos.commands import Target
 from tests.chaos.hosts import Host
 from tests.chaos.plain import File, put
 from tests.chaos.processes import Server
 from tests.chaos.recorded.engine import FaultyEngine
 from tests.chaos.small import Small, sleepers
+from tests.chaos.targets import given
 from tests.embedded.recorded.stand import until
 
 POLICIES = "/apis/networking.k8s.io/v1/namespaces/ml/networkpolicies"
@@ -40,12 +40,6 @@ class World:
         """Until what is on its way is there."""
 
 
-def _handle(kind: str, given: Any) -> Handle:
-    found = handle_of(Handles.model_validate({kind: given}), "vllm", (kind,))
-    assert found is not None
-    return found
-
-
 class Workloads(World):
     """On a cluster: two Pods of a Deployment, two of a StatefulSet, and their node."""
 
@@ -62,8 +56,8 @@ class Workloads(World):
         self.uid = self.cluster.identity()[0]
         return self
 
-    def __exit__(self, *given: Any) -> None:
-        self.small.__exit__(*given)
+    def __exit__(self, *_: Any) -> None:
+        self.small.__exit__(*_)
 
     def handle(self, kind: str) -> Handle:
         self._kind, self._name = kind, self.NAMES[kind]
@@ -135,7 +129,7 @@ class Units(World):
         self._host, self._unit = host, unit
 
     def handle(self, kind: str) -> Handle:
-        return _handle(kind, {"name": self._unit})
+        return given(kind, {"name": self._unit})
 
     def at(self) -> Any:
         return [self._host.show(self._unit, key) for key in ("InvocationID", "ActiveState", "FreezerState")]
@@ -152,7 +146,7 @@ class Process(World):
         self._server = server
 
     def handle(self, kind: str) -> Handle:
-        return _handle(kind, {"pidfile": str(self._server.pidfile), "start": self._server.start})
+        return given(kind, {"pidfile": str(self._server.pidfile), "start": self._server.start})
 
     def at(self) -> Any:
         return self._server.pid()
@@ -173,7 +167,7 @@ class Engine(World):
         self._engine = engine
 
     def handle(self, kind: str) -> Handle:
-        return _handle(kind, self._engine.url)
+        return given(kind, self._engine.url)
 
     def at(self) -> Any:
         return self._engine.fault and self._engine.fault["id"]
@@ -189,7 +183,7 @@ class Command(World):
         self._target = target
 
     def handle(self, kind: str) -> Handle:
-        return _handle(kind, self._target.given)
+        return given(kind, self._target.given)
 
     def at(self) -> Any:
         return self._target.up.exists()
@@ -202,7 +196,7 @@ class OfFile(World):
         self._file = file
 
     def handle(self, kind: str) -> Handle:
-        return _handle(kind, {"pidfile": str(self._file.path)})
+        return given(kind, {"pidfile": str(self._file.path)})
 
     def at(self) -> Any:
         return self._file.is_()

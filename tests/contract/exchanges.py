@@ -5,12 +5,13 @@ from typing import cast
 
 from contract.classification import Classification
 from contract.framing import Exchange, Framing
+from contract.match import Match
 from contract.outcome import fill
 from contract.proper_end import ProperEnd
 from contract.records import Ask
 from contract.request import Request
 from contract.schemas import REQUESTS, columns
-from contract.topology import Gateway, Match, Tier, Topology
+from contract.topology import Gateway, Tier, Topology
 
 CAP = 5
 DONE = b"data: [DONE]\n\n"

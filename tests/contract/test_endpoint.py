@@ -5,9 +5,10 @@ import json
 import pytest
 
 from contract.endpoint import Endpoint
+from contract.match import Match
 from contract.refusal import Refusal
 from contract.request import Request
-from contract.topology import Gateway, Match, Tier
+from contract.topology import Gateway, Tier
 from tests import tls
 
 BEFORE = (("system", "be brief"), ("user", "a"), ("assistant", "b"))

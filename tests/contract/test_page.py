@@ -32,6 +32,15 @@ def test_the_query_and_the_headers_are_sent():
     }
 
 
+def test_a_payload_is_sent_with_what_describes_it():
+    with Server([OK]) as server:
+        found = page.send("PUT", f"{server.url}/faults", 5, payload=b'{"a": 1}')
+    sent, _, payload = server.requests[0].decode().partition("\r\n\r\n")
+    request, *lines = sent.split("\r\n")
+    assert (found.status, request, payload) == (200, "PUT /faults HTTP/1.1", '{"a": 1}')
+    assert {"Content-Type: application/json", "Content-Length: 8"} <= {*lines}
+
+
 def test_a_url_without_a_path_is_its_root():
     with Server([OK]) as server:
         page.get(f"{server.url}?a=1", 5)

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from contract.blast_radius import Handles
+from contract.match import Match
 from contract.refusal import Refusal
-from contract.topology import Handles, Match, Tier
+from contract.topology import Tier
 from embedded import program
 from embedded.llamacpp.options import parse
 from tests.embedded.engine import until

@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from chaos import lease
-from chaos.lease import NODES
+from contract.handles.node import LOCKS
 from tests.chaos.stand import until
 from tests.torture.bench import Bench, Controller
 from tests.torture.gate import MOMENTS, Gate, any_scale, gone, patch_of_scale, trouble
@@ -162,7 +162,7 @@ def both_killed_reaper(bench: Bench, chance: Random) -> float:
 
 def _reaped(bench: Bench) -> None:
     reaper = bench.command(
-        "reaper", "--kubeconfig", str(bench.stand.kubeconfig), "--namespace", "ml", "--namespace", NODES,
+        "reaper", "--kubeconfig", str(bench.stand.kubeconfig), "--namespace", "ml", "--namespace", LOCKS,
         state="another-machine",
     )  # fmt: skip
     bench.await_up()
@@ -192,7 +192,7 @@ def _restored(bench: Bench, chance: Random) -> None:
 
 
 def _leases(bench: Bench) -> list[dict[str, Any]]:
-    return bench.stand.leases() + bench.stand.client.leases(NODES, lease.LABEL)
+    return bench.stand.leases() + bench.stand.client.leases(LOCKS, lease.LABEL)
 
 
 # Every other driver, in effect when its controller is struck; and what mends when the guardian is killed, too.

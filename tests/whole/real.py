@@ -7,8 +7,8 @@ from pathlib import Path
 
 from chaos.cluster import Cluster
 from contract import topology
+from contract.handles.process import Process
 from contract.leash import Leashed
-from contract.topology import Process
 from tests.chaos.stand import ROOT
 from tests.whole.stack import KEY, scaled
 
@@ -47,7 +47,7 @@ class Real:
         return '"is_processing":true' in self.page("/slots").replace(" ", "")
 
     def signal(self, number: int) -> None:
-        process = self.tier.handles.process
+        process = self.tier.handles.get("process")
         assert isinstance(process, Process)
         os.kill(int(Path(process.pidfile).read_text()), number)
 

@@ -29,7 +29,7 @@ def _asks(documents, **more):
 @contextmanager
 def cut(stack, tier):
     fault = {"fault": "cut", "how": "clean_end", "after_tokens": 6, "for_s": 60, "id": "classify"}
-    url = f"{stack.topology.tier(tier).handles.engine}/faults"  # a cloud tier has no other url
+    url = f"{stack.topology.tier(tier).handles.get('engine')}/faults"  # a cloud tier has no other url
     urllib.request.urlopen(urllib.request.Request(url, json.dumps(fault).encode(), method="PUT")).close()
     try:
         yield

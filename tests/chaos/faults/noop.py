@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from chaos.cluster import Cluster
-from chaos.fault import CannotInject, Deadman, Fault, Foreign, Handle, NoOptions
+from chaos.fault import CannotInject, Deadman, Fault, Foreign, NoOptions
+from chaos.target import Target
 from tests.chaos.plain import DOWN, UP, put
 
 
@@ -14,8 +15,8 @@ class Noop(Fault):
     kinds = ("process",)
     deadman = Deadman.GUARDIAN
 
-    def __init__(self, cluster: Cluster | None, handle: Handle, options: NoOptions) -> None:
-        self._file = Path(handle.name)
+    def __init__(self, cluster: Cluster | None, target: Target, options: NoOptions) -> None:
+        self._file = Path(target.handle.name)
 
     def snapshot(self) -> dict[str, Any]:
         found = self._file.read_text()

@@ -3,6 +3,7 @@
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ssl import SSLContext
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,11 +14,12 @@ CATALOGUE = {
 
 
 class FaultyEngine:
-    """`fault` is the one that is set; `told` what was asked, in order; `answer` overrides the next answers."""
+    """`fault` is the one that is set; `told` what was asked, in order, and `keys` as whom; `answer` overrides the next answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: SSLContext | None = None) -> None:
         self.fault: dict[str, Any] | None = None
         self.told: list[tuple[str, str, Any]] = []
+        self.keys: list[str | None] = []
         self.answer: tuple[int, bytes] | None = None
         engine = self
 
@@ -43,6 +45,7 @@ class FaultyEngine:
 
             def _reply(self, status: int, body: Any, told: Any = None) -> None:
                 engine.told.append((self.command, self.path, told))
+                engine.keys.append(self.headers["authorization"])
                 status, text = engine.answer or (status, json.dumps(body).encode())
                 self.send_response(status)
                 self.send_header("content-length", str(len(text)))
@@ -53,7 +56,9 @@ class FaultyEngine:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
 

@@ -1,0 +1,63 @@
+"""What chaos may take hold of at one target: the handles of `contract/handles/` that the topology gives."""
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, create_model, model_validator
+
+from contract import handles
+from contract.handle_kind import EMBEDDED, Place
+from contract.strict import Strict
+
+
+class Handles(Strict):
+    """What is not listed here is not touched. The keys are the catalogue's as it is when the topology is read."""
+
+    model_config = ConfigDict(extra="allow")
+
+    unprotected: bool = (
+        False  # a fault may be made though nothing mends it when every process of ours is killed
+    )
+
+    @classmethod
+    def known_keys(cls) -> dict[str, Any]:
+        return {name: handles.find(name).given for name in handles.names()} | super().known_keys()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_catalogue(cls, given: object) -> object:
+        if not isinstance(given, dict):
+            return given
+        fields: dict[str, Any] = {
+            name: (_type(name, given.get(name)) | None, None) for name in handles.names()
+        }
+        fields["unprotected"] = (bool, False)
+        checked = create_model(cls.__name__, __base__=Strict, **fields).model_validate(given)
+        return {name: value for name, value in checked if value is not None}
+
+    def get(self, kind: str) -> Any:
+        """The handle of this kind as its file has it; None: it is not given."""
+        return (self.model_extra or {}).get(kind)
+
+    def kinds(self) -> list[str]:
+        """The words of the handles that are given."""
+        return list(self.model_extra or {})
+
+    def on_cluster(self) -> bool:
+        return any(handles.find(kind).on_cluster for kind in self.kinds())
+
+    def refused(self, place: Place, embedded: bool) -> str | None:
+        """What of them may not stand there, in words. `embedded`: the topology has a part of that name."""
+        for kind in self.kinds():
+            of, value = handles.find(kind), self.get(kind)
+            why = of.refused(value, place)
+            if why is not None:
+                return why
+            if of.embedded is not None and value == EMBEDDED and not embedded:
+                return "the word embedded needs a part embedded"
+        return None
+
+
+def _type(kind: str, value: object) -> Any:
+    found = handles.find(kind)
+    # For no other value, so that a mistake in a mapping is told in the words of what it should be.
+    return found.given | Literal[EMBEDDED] if found.embedded and isinstance(value, str) else found.given

@@ -1,0 +1,34 @@
+"""A tier's HTTP interface, for faults that speak to it: `true` is the tier's own url, any other address is written out.
+
+In an embedded topology the word `embedded` is the address of the engine that is started.
+"""
+
+from typing import Literal
+
+from contract.fields import RESERVED, BaseUrl
+from contract.handle_kind import HandleKind, Place
+
+
+def _refused(value: object, place: Place) -> str | None:
+    if place.target in RESERVED:
+        return "engine is for tiers: a gateway has no switch for faults"
+    if value is True and place.url is None and not place.filled_in:
+        return (
+            "engine: true is the tier's own url, and it has none; give it a url, or write the engine's address "
+            "(in an embedded topology the word embedded)"
+        )
+    return None
+
+
+def _name(value: str | bool, place: Place) -> str:
+    # In a topology whose stack is not up yet there is no address to name it by.
+    return value if isinstance(value, str) else place.url or place.target
+
+
+HANDLE = HandleKind(
+    given=BaseUrl | Literal[True],
+    name=_name,
+    embedded=lambda started: started.url,
+    refused=_refused,
+    url=lambda name: name if "://" in name else None,
+)

@@ -1,0 +1,19 @@
+"""What a test makes a fault on, where it has no topology."""
+
+from typing import Any
+
+from chaos.target import Handle, Target, handle_of
+from contract.blast_radius import Handles
+from contract.handle_kind import Place
+
+
+def given(kind: str, value: Any) -> Handle:
+    """The handle of a tier whose topology has this value."""
+    found = handle_of(Handles.model_validate({kind: value}), Place("vllm", None), (kind,))
+    assert found is not None
+    return found
+
+
+def on(handle: Handle) -> Target:
+    """A tier by this handle, of whose server nothing is known but what the handle holds."""
+    return Target.recorded("vllm", handle, {})

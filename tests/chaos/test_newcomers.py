@@ -1,0 +1,405 @@
+"""A fault and a kind of handle are one file each: used from YAML to the report, restored by the record alone."""
+
+import json
+import multiprocessing
+import os
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from analysis.__main__ import main as analysis
+from chaos import faults, plan, restorer
+from chaos.__main__ import main as chaos
+from chaos.deputy import Deputy
+from chaos.journal import Journal, Undo, default_folder, from_json
+from contract import handles, timeline, topology
+from contract.clock import Clock
+from contract.refusal import Refusal
+from contract.run import FINISHED, Run, open_run
+from tests.chaos.elsewhere import restored
+from tests.chaos.test_journal import UNDO
+from tests.ports import held_port
+
+KEY, TENANT = "the-key-of-the-tests", "the-tenant-of-the-tests"
+PAUSE = '''
+"""Has its target pause: POST /pause, until POST /resume."""
+
+import json
+
+from chaos.fault import CannotInject, Deadman, Fault
+
+
+class Pause(Fault):
+    kinds = ("engine",)
+    deadman = Deadman.GUARDIAN
+    by_http = True
+
+    def __init__(self, cluster, target, options):
+        self._target = target
+
+    def snapshot(self):
+        if self._asked("GET", "/state") != "serves":
+            raise CannotInject("it is paused already")
+        return {"original": "serves", "set": "paused"}
+
+    def inject(self, state):
+        self._asked("POST", "/pause")
+
+    def effective(self, state):
+        return {"state": "paused"} if self._asked("GET", "/state") == "paused" else None
+
+    def mend(self, state):
+        self._asked("POST", "/resume")
+
+    def mended(self, state):
+        return {"state": "serves"} if self._asked("GET", "/state") == "serves" else None
+
+    def _asked(self, method, path):
+        status, text = self._target.send(method, path, 5.0)
+        if status != 200:
+            raise OSError(f"{method} {path}: status {status}: {text}")
+        return json.loads(text)["state"]
+
+
+FAULT = Pause
+'''
+TOPOLOGY = """
+gateway: {{url: "http://127.0.0.1:{port}", model: m}}
+tiers:
+  - {{name: vllm, match: {{group: m}}, url: "{url}/v1", model: m, api_key: "${{VLLM_KEY}}", headers: {{X-Tenant: "${{TENANT}}"}},
+     handles: {{engine: true, unprotected: true}}}}
+"""
+TIMELINE = """
+hypothesis: it goes on where it stood
+baseline: 0s
+settle: 100ms
+max: 2m
+steps: [{name: paused, at: 500ms, for: 1s, fault: pause, target: vllm}]
+"""
+
+
+class Pausing:
+    """An engine that pauses where it is told to; all of it is behind a key. `during`: the journal's records, when it paused."""
+
+    def __init__(self) -> None:
+        self.state, self.during = "serves", list[str]()
+        self.asked: list[tuple[str, str | None, str | None]] = []
+        engine = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._answer()
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["content-length"] or 0))
+                self._answer()
+
+            def _answer(self) -> None:
+                key = self.headers["authorization"]
+                engine.asked.append((self.path, key, self.headers["x-tenant"]))
+                if key != f"Bearer {KEY}":
+                    self._reply(401, {"error": f"no such key: {key}"})
+                elif self.path == "/v1/chat/completions":
+                    whole = {
+                        "choices": [{"index": 0, "message": {"content": "1 2"}, "finish_reason": "length"}]
+                    }
+                    self._reply(200, whole) if engine.state == "serves" else self._reply(503, {})
+                else:
+                    engine.told(self.path)
+                    self._reply(200, {"state": engine.state, "seen": [key]})
+
+            def _reply(self, status: int, body: dict[str, Any]) -> None:
+                text = json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def told(self, path: str) -> None:
+        if path == "/pause":
+            self.state = "paused"
+            self.during = [record.read_text() for record in default_folder().glob("*.json")]
+        elif path == "/resume":
+            self.state = "serves"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def member(tmp_path, monkeypatch):
+    """Puts one file into a catalogue, for one test."""
+    made = []
+
+    def add(catalogue, name: str, text: str) -> Path:
+        folder = tmp_path / f"more-{catalogue.__name__}"
+        folder.mkdir()
+        (folder / f"{name}.py").write_text(text)
+        monkeypatch.setattr(catalogue, "__path__", [*catalogue.__path__, str(folder)])
+        made.append(f"{catalogue.__name__}.{name}")
+        return folder
+
+    yield add
+    handles.find.cache_clear()
+    for name in made:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def engine(state_home, monkeypatch):
+    monkeypatch.setenv("VLLM_KEY", KEY)
+    monkeypatch.setenv("TENANT", TENANT)
+    found = Pausing()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def stack(engine, tmp_path):
+    path = tmp_path / "topology.yaml"
+    path.write_text(TOPOLOGY.format(url=engine.url, port=held_port()))
+    return path
+
+
+def secrets_in(*texts: str) -> list[str]:
+    return [secret for secret in (KEY, TENANT) for text in texts if secret in text]
+
+
+def test_a_fault_that_speaks_http_is_used_from_yaml_to_the_report(
+    member, engine, stack, run_here, tmp_path, capsys
+):
+    """It took one file: the fault's. Its address, key, headers and authority are the topology's."""
+    member(faults, "pause", PAUSE)
+    made = open_run(
+        tmp_path / "results", "pause", time.time(), {"topology.yaml": stack.read_text(), "timeline.yaml": TIMELINE}, {}, 1
+    )  # fmt: skip
+    folder = made.path.rename(tmp_path / "run")
+    code, told = run_here(SimpleNamespace(write_topology=lambda: stack), text=TIMELINE)
+    assert code == 0
+    assert [f"{e['move']} {e['stage']}" for e in told] == [
+        "inject begin", "inject commanded", "inject effective", "mend begin", "mend commanded", "mend effective",
+    ]  # fmt: skip
+    assert told[-1]["detail"] == {"state": "serves", "answered": "yes"}
+    assert {("/pause", f"Bearer {KEY}", TENANT), ("/resume", f"Bearer {KEY}", TENANT)} <= {*engine.asked}
+    (record,) = engine.during
+    assert from_json(record).server == {"url": engine.url, "api": "openai", "api_key": "VLLM_KEY", "headers": {"X-Tenant": "${TENANT}"}}  # fmt: skip
+    Run(folder, made.manifest).close(FINISHED, time.time(), None, {})
+    chaos(["plan", "--topology", str(stack), "--timeline", str(tmp_path / "long.yaml")])
+    planned = capsys.readouterr().out
+    assert f"pause on engine {engine.url}" in planned
+    analysis(["report", str(folder)])
+    said = capsys.readouterr().out
+    findings = json.loads((folder / "report/verdict.json").read_text())["findings"]
+    assert [(c["status"], c["measured"]) for c in findings if c["name"] == "restored"] == [("pass", "1 of 1")]
+    kept = [p.read_text(errors="replace") for p in folder.rglob("*") if p.is_file()]
+    assert secrets_in(record, planned, said, *kept) == []
+
+
+def test_its_record_is_all_that_another_process_needs(member, engine, stack, tmp_path):
+    """Which has the fault's file, and the key in its environment."""
+    folder = member(faults, "pause", PAUSE)
+    record = paused(stack, tmp_path)
+    assert engine.state == "paused"
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        assert pool.submit(restored, record, dict(os.environ), str(folder)).result(120) == {"state": "serves"}
+    assert engine.state == "serves"
+    assert secrets_in(record) == []
+
+
+def test_where_the_key_is_not_in_the_environment_it_is_not_restored_and_says_so(
+    member, engine, stack, tmp_path, monkeypatch
+):
+    member(faults, "pause", PAUSE)
+    record = paused(stack, tmp_path)
+    monkeypatch.delenv("VLLM_KEY")
+    done, said = by_deputy(record, journal=True)
+    assert not done
+    assert "VLLM_KEY is not set" in said
+    assert engine.state == "paused"
+
+
+def test_no_secret_is_sent_to_a_url_that_a_lease_alone_names(member, engine, stack, tmp_path, monkeypatch):
+    """Its words are another's: whoever may write Leases could have any variable of the environment sent anywhere."""
+    member(faults, "pause", PAUSE)
+    monkeypatch.setattr(restorer, "WATCH_ON_S", 0.02)
+    record = paused(stack, tmp_path)
+    engine.asked.clear()
+    done, said = by_deputy(record, journal=False)
+    assert not done
+    assert "status 401" in said
+    assert {(key, tenant) for _, key, tenant in engine.asked} == {(None, None)}
+    done, _ = by_deputy(record, journal=False, stack=topology.read(stack))
+    assert done
+    assert engine.state == "serves"
+
+
+def test_what_a_server_shows_of_a_key_is_not_kept(member, engine, stack, tmp_path, monkeypatch):
+    member(faults, "pause", PAUSE)
+    monkeypatch.setenv("VLLM_KEY", "another-key-of-the-tests")
+    with pytest.raises(OSError, match=r"status 401: .*no such key: Bearer \(key\)") as e:
+        made(bound(stack, tmp_path, TIMELINE)).snapshot()
+    assert "another-key" not in str(e.value)
+
+
+def test_a_fault_that_speaks_http_is_refused_where_the_target_has_no_url(member, tmp_path):
+    member(faults, "pause", PAUSE.replace('("engine",)', '("process",)'))
+    path = tmp_path / "topology.yaml"
+    path.write_text(
+        'gateway: {url: "http://127.0.0.1:1", model: m}\n'
+        "tiers: [{name: vllm, match: {group: m}, handles: {process: {pidfile: /run/vllm.pid}}}]\n"
+    )
+    with pytest.raises(
+        Refusal, match="pause sends requests to the tier, and the topology gives 'vllm' no url"
+    ):
+        bound(path, tmp_path, TIMELINE)
+
+
+def bound(stack: Path, tmp_path: Path, text: str) -> plan.Bound:
+    path = tmp_path / "t.yaml"
+    path.write_text(text)
+    (found,) = plan.bind(timeline.read(path), topology.read(stack), "t.yaml")
+    return found
+
+
+def made(step: plan.Bound):
+    return faults.make(step.step.fault, None, step.on, step.step.with_)
+
+
+def paused(stack: Path, tmp_path: Path) -> str:
+    """Taken away, and by whom nobody knows any more: the record as JSON."""
+    step = bound(stack, tmp_path, TIMELINE)
+    fault = made(step)
+    undo = record_of(step, fault.snapshot())
+    fault.inject(undo.state)
+    return undo.to_json()
+
+
+def record_of(step: plan.Bound, state: dict[str, Any]) -> Undo:
+    handle, server = step.handle, step.on.record()
+    return replace(
+        UNDO, fault=step.step.fault, target=step.target, kind=handle.kind, handle=handle.name, given=handle.given,
+        cluster=None, deadline=time.time() + 600, state=state, server=server,
+    )  # fmt: skip
+
+
+def by_deputy(record: str, journal: bool, stack: Any = None) -> tuple[bool, str]:
+    undo, said = from_json(record), list[str]()
+    kept = Journal(default_folder())
+    if journal:
+        kept.open(undo)
+    done = Deputy(undo, "restore", Clock(), said.append, kept if journal else None, stack=stack).restore(0.5)
+    return done, said[-1]
+
+
+VM = '''
+"""A virtual machine of this host, by its name."""
+
+from contract.fields import Name
+from contract.handle_kind import HandleKind
+
+HANDLE = HandleKind(given=Name)
+'''
+VM_STOP = '''
+"""Shuts a virtual machine down, which a file stands for."""
+
+import os
+from pathlib import Path
+
+from chaos.fault import Deadman, Fault
+
+
+class VmStop(Fault):
+    kinds = ("vm",)
+    deadman = Deadman.GUARDIAN
+
+    def __init__(self, cluster, target, options):
+        self._file = Path(os.environ["VMS"]) / target.handle.name
+
+    def snapshot(self):
+        return {"original": self._file.read_text(), "set": "down"}
+
+    def inject(self, state):
+        self._file.write_text("down")
+
+    def effective(self, state):
+        return {"vm": "down"} if self._file.read_text() == "down" else None
+
+    def mend(self, state):
+        self._file.write_text(state["original"])
+
+    def mended(self, state):
+        return {"vm": "up"} if self._file.read_text() == "up" else None
+
+
+FAULT = VmStop
+'''
+ON_VM = """
+gateway: {{url: "http://127.0.0.1:{port}", model: m}}
+tiers: [{{name: vllm, match: {{group: m}}, handles: {{vm: gpu-vm, unprotected: true}}}}]
+"""
+
+
+@pytest.fixture
+def vm(member, state_home, tmp_path, monkeypatch):
+    """Its topology."""
+    member(handles, "vm", VM)
+    member(faults, "vm_stop", VM_STOP)
+    monkeypatch.setenv("VMS", str(tmp_path))
+    (tmp_path / "gpu-vm").write_text("up")
+    path = tmp_path / "topology.yaml"
+    path.write_text(ON_VM.format(port=held_port()))
+    return path
+
+
+def test_a_kind_of_handle_is_named_in_yaml_taken_hold_of_and_let_go(vm, run_here, tmp_path, capsys):
+    """It took one file for the kind, and one for the fault that takes hold of it."""
+    text = TIMELINE.replace("pause,", "vm_stop,")
+    assert topology.read_text(topology.dump(topology.read(vm))) == topology.read(vm)
+    code, told = run_here(SimpleNamespace(write_topology=lambda: vm), text=text)
+    assert code == 0
+    assert [f"{e['move']} {e['stage']}" for e in told][-1] == "mend effective"
+    assert (tmp_path / "gpu-vm").read_text() == "up"
+    chaos(["plan", "--topology", str(vm), "--timeline", str(tmp_path / "long.yaml")])
+    assert "vm_stop on vm gpu-vm" in capsys.readouterr().out
+
+
+def test_it_is_locked_by_its_name(vm, run_here, tmp_path):
+    text = TIMELINE.replace("pause,", "vm_stop,")
+    journal = Journal(default_folder())
+    journal.open(record_of(bound(vm, tmp_path, text), {"original": "up"}))
+    code, told = run_here(SimpleNamespace(write_topology=lambda: vm), text=text)
+    assert (code, [f"{e['move']} {e['stage']}" for e in told]) == (5, ["inject fail"])
+    assert told[0]["error"].startswith("gpu-vm is held by host:1")
+    assert (tmp_path / "gpu-vm").read_text() == "up"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("vmm: gpu-vm", "tier 'vllm': handles: vmm: no key 'vmm'; did you mean 'vm'?"),
+        ("vm: GPU", "tier 'vllm': handles: vm: 'GPU' is no name; use lower-case letters"),
+        ("vm: [gpu-vm]", "tier 'vllm': handles: vm: Input should be a valid string"),
+    ],
+)
+def test_it_is_refused_where_it_is_misspelt(vm, given, words):
+    vm.write_text(vm.read_text().replace("vm: gpu-vm", given))
+    with pytest.raises(Refusal) as e:
+        topology.read(vm)
+    assert words in str(e.value)
