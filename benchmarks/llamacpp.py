@@ -329,7 +329,7 @@ def _measure(name: str) -> str:
 
 
 def _streaming(server: Llama) -> int | None:
-    """Slots that have begun to generate. None: not known, for the server reports its slots only between two of its batches."""
+    """Slots that have begun to generate. None: not known, for requests that wait have taken all of its threads."""
     try:
         slots = server.told("/slots")[1]
     except TimeoutError:
@@ -346,11 +346,19 @@ def _hold(server: Llama, over: threading.Event) -> None:
         for _ in range(SLOTS)
     ]
     while not over.wait(0.1):
-        if server.metric("requests_deferred"):
+        if _somebody_waits(server):
             over.wait(HELD_S)
             break
     for ask in asks:
         ask.close()
+
+
+def _somebody_waits(server: Llama) -> bool:
+    """Its threads for HTTP are few: where requests that wait have taken all of them, no page is answered either."""
+    try:
+        return server.metric("requests_deferred") > 0
+    except TimeoutError:
+        return True
 
 
 def _name(tier: str | None, own: str) -> str:

@@ -11,6 +11,7 @@ from tests.embedded.engine import HOUSE, Running, until
 from tests.ports import held_port
 
 PYTHON = HOUSE / ".venv-engines" / "bin" / "python"
+PAGE_S = 3.0
 MODELS = HOUSE / ".stack" / "models"
 
 
@@ -25,7 +26,9 @@ class Llama(Running):
             return False
 
     def metric(self, name: str) -> float:
-        lines = self.ask("/metrics").read().decode().splitlines()
+        connection = self.send("/metrics")
+        connection.sock.settimeout(PAGE_S)
+        lines = connection.getresponse().read().decode().splitlines()
         return next(float(line.split()[1]) for line in lines if line.startswith(f"llamacpp:{name} "))
 
     def answering(self) -> bool:
