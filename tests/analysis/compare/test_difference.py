@@ -28,6 +28,7 @@ def test_the_interval_of_a_median_holds_the_truth_nineteen_times_in_twenty():
     assert held >= 0.91 * 150
 
 
+@pytest.mark.verify
 def test_the_interval_of_a_p95_holds_the_truth_nineteen_times_in_twenty():
     held = 0
     for seed in range(150):
@@ -131,6 +132,7 @@ def test_how_many_trials_are_needed():
     assert difference.trials_needed(0.05 / 12) == 6
 
 
+@pytest.mark.verify
 def test_what_would_have_been_seen_is_seen_four_times_in_five():
     a = latencies(0)[0].number
     found = difference.of_estimates(a, a)

@@ -30,6 +30,7 @@ def test_what_is_tolerated_is_told_and_lets_the_gate_stay_open():
     assert judged.exit_code([rows]) == 0
 
 
+@pytest.mark.verify
 def test_of_200_pairs_of_the_same_truth_hardly_any_is_worse():
     """Even with nothing tolerated at most one in twenty; with the usual tolerance none."""
     worse_at_all = worse = seen = 0
