@@ -3,6 +3,7 @@
 What a run is, step by step: `scenarios/run/__init__.py`.
 """
 
+import sys
 from typing import Any
 
 from locust import events
@@ -10,10 +11,15 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
 import scenarios
+from contract.refusal import EXIT_BAD_INPUT, Refusal
 from scenarios.gateway.open_loop import Idle
 from scenarios.run import arguments, locust_events, verdict
 
-USERS = scenarios.users()
+try:
+    USERS = scenarios.users()
+except Refusal as e:
+    print(e, file=sys.stderr)
+    sys.exit(EXIT_BAD_INPUT)
 REPORT = verdict.report
 # Locust takes the users that it finds here by name.
 globals().update({user.__name__: user for user in (*USERS.values(), Idle)})

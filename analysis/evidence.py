@@ -65,7 +65,7 @@ class Evidence:
 
     @cached_property
     def _bearing(self) -> pd.DataFrame:
-        return self.frames.asks[BEARING]
+        return self.frames.asks[metrics.for_within(self.frames.asks, BEARING)]
 
     def fit(self, trial: Trial) -> pd.DataFrame:
         """`around`, less the asks that an overloaded load generator's seconds touch: what a failover may rest on."""

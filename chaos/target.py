@@ -3,6 +3,7 @@
 It holds no secret: a key and the values of headers are read from the environment where a request is sent.
 """
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -71,24 +72,43 @@ class Target:
         """The same, to which no secret is sent and for which no file is read."""
         return replace(self, api_key=None, headers={}, ca_file=None)
 
-    def send(self, method: str, path: str, within_s: float, payload: bytes | None = None) -> tuple[int, str]:
-        """Send one request to its server: the answer's status and body, without what is secret in it.
+    def send(self, method: str, path: str, within_s: float, payload: bytes | None = None) -> tuple[int, Any]:
+        """Send one request to its server: the answer's status, and its body as values of JSON, or as text where it is no JSON.
 
-        `path` begins with a slash; `within_s` bounds all of it; `payload` is JSON. Raises OSError where no whole answer came,
-        or a key or header is not in the environment.
+        `path` begins with a slash; `within_s` bounds all of it; `payload` is JSON. Texts in the body come without what is
+        secret. Where a key or header is not in the environment the request goes without: a restore may be allowed all the
+        same. Raises OSError where no whole answer came, or one that refuses the missing key.
         """
         where = f"{method} {page.shown(f'{self.url}{path}')}"
         if self.url is None:
             raise OSError(f"{method} {path}: no url of {self.name} is known here")
+        headers, missing = {}, None
         try:
             headers = headers_of(self)
         except Refusal as e:
-            raise OSError(f"{where}: {e}") from None
+            missing = e
         exchange = page.send(method, self.url + path, within_s, headers, self.ca_file, payload)
         secrets = [bare(value) for value in headers.values()]
         if exchange.end is not End.COMPLETE or exchange.status is None:
             raise OSError(redact.without(secrets, f"{where}: {exchange.error or exchange.end}"))
-        return exchange.status, redact.without(secrets, page.body(exchange).decode(errors="replace"))
+        if missing is not None and exchange.status in (401, 403):
+            raise OSError(f"{where}: status {exchange.status}: {missing}")
+        text = page.body(exchange).decode(errors="replace")
+        try:
+            return exchange.status, _without(secrets, json.loads(text))
+        except (ValueError, RecursionError):
+            return exchange.status, redact.without(secrets, text)
+
+
+def _without(secrets: Sequence[str], body: Any) -> Any:
+    """Of JSON the texts alone: a key that is a number or a word of JSON's own would take the body apart."""
+    if isinstance(body, str):
+        return redact.without(secrets, body)
+    if isinstance(body, list):
+        return [_without(secrets, each) for each in body]
+    if isinstance(body, dict):
+        return {key: _without(secrets, value) for key, value in body.items()}
+    return body
 
 
 def handle_of(handles: Handles, place: Place, kinds: Sequence[str]) -> Handle | None:

@@ -59,5 +59,5 @@ class Handles(Strict):
 
 def _type(kind: str, value: object) -> Any:
     found = handles.find(kind)
-    # For no other value, so that a mistake in a mapping is told in the words of what it should be.
-    return found.given | Literal[EMBEDDED] if found.embedded and isinstance(value, str) else found.given
+    # For no other value, so that a mistake is told in the words of what it should be.
+    return Literal[EMBEDDED] if found.embedded and value == EMBEDDED else found.given

@@ -27,7 +27,7 @@ def _url(text: str) -> str:
     return text if parts.query else text.rstrip("/")
 
 
-def _base_url(text: str) -> str:
+def base_url(text: str) -> str:
     # A path is put behind it: one put behind a query or a fragment would be no path.
     url = _url(text)
     if "?" in url or "#" in url:
@@ -63,7 +63,7 @@ def _handle(text: str) -> str:
 
 
 Url = Annotated[str, AfterValidator(_url)]
-BaseUrl = Annotated[str, AfterValidator(_base_url)]
+BaseUrl = Annotated[str, AfterValidator(base_url)]
 """Of a server, whose paths come behind it; a `Url` is one page, with its query."""
 Name = Annotated[str, AfterValidator(_name)]
 SecretName = Annotated[str, BeforeValidator(_secret)]

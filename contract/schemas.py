@@ -23,10 +23,7 @@ def columns(records: Sequence[Any], schema: pa.Schema) -> pa.RecordBatch:
     """Records of one of the dataclasses as a batch of its schema."""
     if not records:
         return pa.RecordBatch.from_pylist([], schema=schema)
-    rows = map(operator.attrgetter(*schema.names), records)
-    arrays = [
-        pa.array(column, type=f.type) for column, f in zip(zip(*rows, strict=True), schema, strict=True)
-    ]
+    arrays = [pa.array(map(operator.attrgetter(f.name), records), type=f.type) for f in schema]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 

@@ -107,12 +107,8 @@ class Engine(Fault):
     def _ask(self, method: str, path: str, told: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
         """Status and JSON. Raises OSError."""
         payload = None if told is None else json.dumps(told).encode()
-        status, text = self._target.send(method, path, TIMEOUT_S, payload)
-        try:
-            said = json.loads(text) if text else {}
-        except ValueError as e:
-            raise OSError(f"{method} {self._url}/faults: {type(e).__name__}: {e}") from None
-        return status, said if isinstance(said, dict) else {"said": said}
+        status, said = self._target.send(method, path, TIMEOUT_S, payload)
+        return status, said if isinstance(said, dict) else {"error": said}
 
 
 def _must_be_ok(method: str, url: str | None, status: int, said: dict[str, Any]) -> None:

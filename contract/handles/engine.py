@@ -3,9 +3,11 @@
 In an embedded topology the word `embedded` is the address of the engine that is started.
 """
 
-from typing import Literal
+from typing import Annotated
 
-from contract.fields import RESERVED, BaseUrl
+from pydantic import PlainValidator
+
+from contract.fields import RESERVED, base_url
 from contract.handle_kind import HandleKind, Place
 
 
@@ -25,8 +27,19 @@ def _name(value: str | bool, place: Place) -> str:
     return value if isinstance(value, str) else place.url or place.target
 
 
+def _address(value: object) -> str | bool:
+    if value is True:
+        return True
+    if isinstance(value, str):
+        return base_url(value)
+    raise ValueError(
+        f"{value!r} is no address; write one like http://host:port, true for the tier's own url, or in an embedded topology "
+        "the word embedded"
+    )
+
+
 HANDLE = HandleKind(
-    given=BaseUrl | Literal[True],
+    given=Annotated[str | bool, PlainValidator(_address)],
     name=_name,
     embedded=lambda started: started.url,
     refused=_refused,

@@ -1,5 +1,9 @@
 """A process of this machine, known by its pidfile; in an embedded topology the word `embedded`."""
 
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
 from contract.fields import Argv
 from contract.handle_kind import HandleKind
 from contract.strict import Strict
@@ -12,8 +16,16 @@ class Process(Strict):
     start: Argv | None = None
 
 
+def _mapping(value: object) -> object:
+    if isinstance(value, dict | Process):
+        return value
+    raise ValueError(
+        f"{value!r} is no process; write pidfile: PATH below it, or in an embedded topology the word embedded"
+    )
+
+
 HANDLE = HandleKind(
-    given=Process,
+    given=Annotated[Process, BeforeValidator(_mapping)],
     name=lambda process, place: process.pidfile,
     embedded=lambda started: Process(pidfile=started.pidfile),
 )

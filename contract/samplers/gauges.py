@@ -3,6 +3,7 @@
 What its page does not hold, or not in time, is None: of an engine that reports no queue, the queue is unknown.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -36,7 +37,8 @@ def gauges(text: str, at: float, tier: str) -> Gauges:
     """From a page in Prometheus' text format. Of several models or ranks of one server requests are summed."""
     found: dict[str, list[float]] = {}
     for name, _, value in samples(text, (*KV_CACHE, *RUNNING, *WAITING)):
-        found.setdefault(name, []).append(value)
+        if 0 <= value < math.inf:  # NaN, too, is no report
+            found.setdefault(name, []).append(value)
 
     def of(names: Sequence[str]) -> list[float]:
         return next((found[name] for name in names if name in found), [])
@@ -56,7 +58,8 @@ class _Engine:
 
     def __init__(self, page: Page, clock: Clock) -> None:
         self._page, self._clock = page, clock
-        self._next_at = float("-inf")
+        self._next_at = -math.inf
+        self._has_served = False  # gauges: whatever its page says later, it may serve them again at any time
 
     def rows(self) -> list[Gauges]:
         at = self._clock.now()
@@ -66,11 +69,12 @@ class _Engine:
         try:
             row = gauges(read(self._page, PATIENCE_S), at, self._page.name)
             has_none = (row.kv_cache, row.running, row.waiting) == (None, None, None)
+            self._has_served = self._has_served or not has_none
         except NotServed as e:
             has_none = e.for_good
         except OSError:
             pass  # this second is not known; the engine may be away, and come back
-        if has_none:
+        if has_none and not self._has_served:
             self._next_at = at + LOOK_AGAIN_S
         return [row]
 

@@ -32,14 +32,18 @@ class Sampling:
         self._greenlets: dict[gevent.Greenlet, tuple[str, Source]] = {}
 
     def start(self) -> None:
+        """Raises Refusal where a sampler cannot run; then none does."""
         load = None
         if self._users is not None:
             load = Load(self._users, self._stage.recorder.tally, self._beat.lag_s, self._stage.worker)
-            self._beat.start()
         given = Given(self._stage.topology, self._stage.clock, load)
-        for name, sampler in self._of.items():
-            for source in sampler.sources(given):
-                self._greenlets[gevent.spawn(self._follow, name, sampler, source)] = (name, source)
+        sources = [
+            (name, sampler, source) for name, sampler in self._of.items() for source in sampler.sources(given)
+        ]
+        if load is not None:
+            self._beat.start()
+        for name, sampler, source in sources:
+            self._greenlets[gevent.spawn(self._follow, name, sampler, source)] = (name, source)
 
     def stop(self) -> None:
         greenlets, self._greenlets = self._greenlets, {}
@@ -47,8 +51,11 @@ class Sampling:
         self._beat.stop()
         for name, source in greenlets.values():
             self._keep(name, source.last)
-        for sink in self._sinks.values():
-            sink.close()
+        for name, sink in self._sinks.items():
+            try:
+                sink.close()
+            except Exception as e:
+                self._fail(name, e)
 
     def _follow(self, name: str, sampler: Sampler, source: Source) -> None:
         samples = sampled(source, sampler.every_s, self._stage.clock.now, gevent.sleep)
@@ -57,12 +64,15 @@ class Sampling:
 
     def _keep(self, name: str, rows: Callable[[], Rows]) -> bool:
         """False: this sampler has failed. After a failure nothing more is written: the file's tail may be torn."""
-        if name in self._failed:
-            return False
         try:
-            self._sinks[name].append(rows())
+            found = () if name in self._failed else rows()
+            if name not in self._failed:  # another source of it may have failed meanwhile
+                self._sinks[name].append(found)
         except Exception as e:  # a sampler that fell silent would look like a calm second
+            self._fail(name, e)
+        return name not in self._failed
+
+    def _fail(self, name: str, e: Exception) -> None:
+        if name not in self._failed:
             self._failed.add(name)
             self._on_failure(f"sampler {name}: {type(e).__name__}: {e}")
-            return False
-        return True

@@ -8,6 +8,7 @@ from scenarios.gateway.stage import MAX_IN_FLIGHT
 if TYPE_CHECKING:
     from locust.argument_parser import LocustArgumentParser
 
+    from scenarios.gateway.user import GatewayUser
     from scenarios.run.inputs import Scenarios
 
 RECORDED = (
@@ -60,9 +61,6 @@ def declare(parser: "LocustArgumentParser", scenarios: "Scenarios") -> None:
         default="",
         help=f"only these, for example chat,direct; empty: the timeline's, or {', '.join(default)}; there are: {', '.join(scenarios)}",
     )
-    for user in scenarios.values():
-        for name, given in user.arguments.items():
-            add(f"--{name.replace('_', '-')}", include_in_web_ui=False, **given)
     add(
         "--without-reaper",
         action="store_true",
@@ -89,3 +87,17 @@ def declare(parser: "LocustArgumentParser", scenarios: "Scenarios") -> None:
         help="of prompts, think times, arrivals, pairs, and random pauses before rounds",
     )
     add("--leash", action="store_true", help="stop when the parent process ends", include_in_web_ui=False)
+    for user in scenarios.values():
+        _declare_own(parser, user)
+
+
+def _declare_own(parser: "LocustArgumentParser", user: type["GatewayUser"]) -> None:
+    """A scenario's own options. Exits with 64 where one cannot be: Locust would swallow what is raised here."""
+    where = f"scenarios/{user.scenario}.py: arguments"
+    for name, given in user.arguments.items():
+        option = f"--{name.replace('_', '-')}"
+        if not name.isidentifier():
+            parser.error(f"{where}: {name!r} is no name of an option; write it with _ between its words")
+        if option in parser._option_string_actions:
+            parser.error(f"{where}: there is an option {option} already; give it another name")
+        parser.add_argument(option, include_in_web_ui=False, **given)

@@ -160,7 +160,11 @@ class RunLifecycle:
         known = crew.cast if crew is not None else ()
         run = opening.open_folder(options, prepared, self._shape, self._search, known)
         self._broken = None
-        recording = opening.record(run.path, prepared.warmed, crew, self._load.users, self._cannot_record)
+        try:
+            recording = opening.record(run.path, prepared.warmed, crew, self._load.users, self._cannot_record)
+        except Refusal as e:
+            run.close(ABORTED, clock.now(), f"error: {e}", {})
+            raise
         experiment = self._experiment(run, recording, prepared)
         counters.keep(run.path, topology, BEFORE, clock)
         try:

@@ -285,6 +285,10 @@ def test_slow_answers_of_a_trial_are_those_that_ended_in_it(tmp_path):
     )
     run = Evidence(frames.read(made.path))
     assert tables.failovers(run)["brown_answers"].tolist() == [2]
+    for ask in held:
+        ask.scenario = "classify"  # no person waits for a first token of it
+    made = make(tmp_path / "unattended", TWO[:1], rate=0, probe_rate=5, pairs=0, extra=held, duration_s=100)
+    assert tables.failovers(Evidence(frames.read(made.path)))["brown_answers"].tolist() == [0]
 
 
 def test_the_columns_that_a_place_rests_on_are_in_a_run(tmp_path):

@@ -19,20 +19,21 @@ from analysis.__main__ import main as analysis
 from chaos import faults, plan, restorer
 from chaos.__main__ import main as chaos
 from chaos.deputy import Deputy
-from chaos.journal import Journal, Undo, default_folder, from_json
+from chaos.journal import Journal, Undo, default_folder
+from chaos.target import Handle, Target
 from contract import handles, timeline, topology
 from contract.clock import Clock
 from contract.refusal import Refusal
 from contract.run import FINISHED, Run, open_run
 from tests.chaos.elsewhere import restored
 from tests.chaos.test_journal import UNDO
+from tests.contract.exchanges import head
 from tests.ports import held_port
+from tests.scenarios.server import Server
 
 KEY, TENANT = "the-key-of-the-tests", "the-tenant-of-the-tests"
 PAUSE = '''
 """Has its target pause: POST /pause, until POST /resume."""
-
-import json
 
 from chaos.fault import CannotInject, Deadman, Fault
 
@@ -63,10 +64,10 @@ class Pause(Fault):
         return {"state": "serves"} if self._asked("GET", "/state") == "serves" else None
 
     def _asked(self, method, path):
-        status, text = self._target.send(method, path, 5.0)
+        status, said = self._target.send(method, path, 5.0)
         if status != 200:
-            raise OSError(f"{method} {path}: status {status}: {text}")
-        return json.loads(text)["state"]
+            raise OSError(f"{method} {path}: status {status}: {said}")
+        return said["state"]
 
 
 FAULT = Pause
@@ -199,7 +200,7 @@ def test_a_fault_that_speaks_http_is_used_from_yaml_to_the_report(
     assert told[-1]["detail"] == {"state": "serves", "answered": "yes"}
     assert {("/pause", f"Bearer {KEY}", TENANT), ("/resume", f"Bearer {KEY}", TENANT)} <= {*engine.asked}
     (record,) = engine.during
-    assert from_json(record).server == {"url": engine.url, "api": "openai", "api_key": "VLLM_KEY", "headers": {"X-Tenant": "${TENANT}"}}  # fmt: skip
+    assert Undo.of_json(record).server == {"url": engine.url, "api": "openai", "api_key": "VLLM_KEY", "headers": {"X-Tenant": "${TENANT}"}}  # fmt: skip
     Run(folder, made.manifest).close(FINISHED, time.time(), None, {})
     chaos(["plan", "--topology", str(stack), "--timeline", str(tmp_path / "long.yaml")])
     planned = capsys.readouterr().out
@@ -248,6 +249,30 @@ def test_no_secret_is_sent_to_a_url_that_a_lease_alone_names(member, engine, sta
     done, _ = by_deputy(record, journal=False, stack=topology.read(stack))
     assert done
     assert engine.state == "serves"
+
+
+@pytest.mark.parametrize("key", ["null", "1", "state", "serves"])
+def test_a_key_that_is_a_word_of_the_answer_does_not_take_it_apart(key):
+    with Server([head("200 OK", "content-length: 34") + b'{"state": 1, "x": null, "y": "a1"}']) as server:
+        target = Target(
+            "vllm", Handle("engine", server.url), server.url, headers={"Authorization": "Bearer ${K}"}
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("K", key)
+            assert target.send("GET", "/", 5.0) == (200, {"state": 1, "x": None, "y": "a1"})
+
+
+def test_where_a_key_is_missing_the_request_goes_without_and_a_refusal_names_it(monkeypatch):
+    monkeypatch.delenv("K", raising=False)
+    for status, said in (("200 OK", (200, "")), ("401 Unauthorized", "status 401: .*K is not set")):
+        with Server([head(status, "content-length: 0")]) as server:
+            target = Target("vllm", Handle("engine", server.url), server.url, api_key="K")
+            if isinstance(said, tuple):
+                assert target.send("DELETE", "/faults", 5.0) == said
+            else:
+                with pytest.raises(OSError, match=said):
+                    target.send("DELETE", "/faults", 5.0)
+        assert b"uthorization" not in server.requests[0]
 
 
 def test_what_a_server_shows_of_a_key_is_not_kept(member, engine, stack, tmp_path, monkeypatch):
@@ -300,7 +325,7 @@ def record_of(step: plan.Bound, state: dict[str, Any]) -> Undo:
 
 
 def by_deputy(record: str, journal: bool, stack: Any = None) -> tuple[bool, str]:
-    undo, said = from_json(record), list[str]()
+    undo, said = Undo.of_json(record), list[str]()
     kept = Journal(default_folder())
     if journal:
         kept.open(undo)

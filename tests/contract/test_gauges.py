@@ -23,6 +23,10 @@ PAGES = {
     ),
     "one that tells of no cache": ("llamacpp:requests_processing 2\n", (None, 2.0, None)),
     "another's": ("up 1\n", (None, None, None)),
+    "one that tells what is no number": (
+        "vllm:kv_cache_usage_perc NaN\nvllm:kv_cache_usage_perc 0.4\nvllm:num_requests_running +Inf\nvllm:num_requests_waiting -1\n",
+        (0.4, None, None),
+    ),
 }
 
 
@@ -70,6 +74,17 @@ def test_an_engine_without_a_page_gets_a_request_seldom_and_what_is_unknown_is_n
     assert paths == {b"/metrics"}
     assert found[:2] == [Gauges(1000.0, "vllm", *values), Gauges(1000.0 + next_s, "vllm", *VALUES)]
     assert len(found) == 41 - next_s
+
+
+@pytest.mark.parametrize("away", ["404 Not Found", "302 Found", "200 OK"])
+def test_an_engine_that_has_served_its_page_is_looked_at_each_second_whatever_comes_then(away):
+    clock = SimpleNamespace(now=lambda: 1000.0)
+    with Server(GOOD, answer(away), GOOD) as server:
+        (source,) = samplers.find("gauges").sources(
+            Given(topology(server.url, vllm=f"{server.url}/v1"), clock)
+        )
+        found = [row for _ in range(3) for row in source.rows()]
+    assert [row.running for row in found] == [7.0, None, 7.0]
 
 
 def test_a_tier_without_a_url_and_one_that_costs_money_get_no_request():

@@ -4,9 +4,11 @@ import time
 from functools import partial
 
 import gevent
+import gevent.event
 import pytest
 
 from contract import samplers
+from contract.refusal import Refusal
 from contract.sampler import Process, Sampler, Source
 from contract.samplers.client import Client
 from contract.samplers.gauges import Gauges
@@ -106,6 +108,52 @@ def test_the_run_may_be_stopped_from_within_the_failure():
     sampling.start()
     until(lambda: stopped)
     assert len(stopped) == file.closed == 1
+
+
+class Torn(Full):
+    def close(self):
+        super().close()
+        raise OSError(28, "No space left on device")
+
+
+def test_where_one_source_has_failed_the_other_writes_no_more_and_a_close_that_fails_ends_no_run():
+    failures, tried, file = [], [], Torn()
+    file.append = lambda found: (tried.append(found), Full.append(file, found))
+    begun = gevent.event.Event()
+
+    def waits():
+        begun.wait()
+        return [1]
+
+    def fails():
+        begun.set()
+        return [2]
+
+    broken = {
+        "broken": Sampler(Client, 0.01, Process.RUN, lambda given: [Source("a", waits), Source("b", fails)])
+    }
+    sampling = Sampling(broken, stage(GATEWAY), None, lambda name: file, failures.append)
+    sampling.start()
+    until(lambda: failures)
+    gevent.sleep(0.05)
+    sampling.stop()
+    assert (tried, file.closed) == ([[2]], 1)
+    assert failures == ["sampler broken: OSError: [Errno 28] No space left on device"]
+
+
+def test_a_sampler_that_cannot_run_refuses_all_of_them():
+    def cannot(given):
+        raise Refusal("VLLM_KEY is not set")
+
+    made = []
+    of = {
+        "a": Sampler(Client, 0.01, Process.RUN, lambda given: [Source("a", lambda: made.append(1) or [])]),
+        "b": Sampler(Client, 0.01, Process.RUN, cannot),
+    }
+    with pytest.raises(Refusal, match="VLLM_KEY is not set"):
+        Sampling(of, stage(GATEWAY), None, lambda name: Kept(), print).start()
+    gevent.sleep(0.03)
+    assert made == []
 
 
 @pytest.fixture
