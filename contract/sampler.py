@@ -58,6 +58,7 @@ class Load:
 
     Each call begins the next period, so only one sampler may call it; so it is with `tally.late_s`.
     """
+    cpu_percent: Callable[[], float]  # of one core, by this process alone, since the call before
     worker: str | None  # this process's name among several
 
 

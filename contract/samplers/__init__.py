@@ -2,7 +2,7 @@
 
 A file holds `SAMPLER`, a `contract.sampler.Sampler`. Its name is that of the file `<name>.arrow` in the run folder, of the
 table in an export, and the one by which the analysis finds the table (`frames.samples[name]`). To add a sampler is to add
-a file; `health.py` is the example. The analysis imports them all: what is heavy is imported inside functions.
+a file; `health.py` is the example.
 """
 
 import importlib

@@ -28,12 +28,9 @@ class _Seconds:
     """Each row is of what was seen since the one before; the first sample is the mark from which the first row counts."""
 
     def __init__(self, given: Given) -> None:
-        import psutil
-
         assert given.load is not None, "it samples a process that makes requests"
         self._load, self._clock = given.load, given.clock
-        self._process = psutil.Process()
-        self._process.cpu_percent()  # the first call only sets the mark
+        self._load.cpu_percent()  # the first call only sets the mark
         self._begun = False
         self._before = self._load.tally.snapshot()
 
@@ -55,7 +52,7 @@ class _Seconds:
         self._before, tally.late_s = now, []
         late_p99 = quantile(late_s, 0.99)
         return Client(
-            at=self._clock.now(), worker=self._load.worker, cpu_percent=self._process.cpu_percent(),
+            at=self._clock.now(), worker=self._load.worker, cpu_percent=self._load.cpu_percent(),
             hub_lag_ms=self._load.lag_s(EVERY_S) * 1000, users=self._load.users(), wanted=now.wanted - before.wanted,
             sent=now.asked - before.asked, capped=now.capped - before.capped,
             late_ms=None if late_p99 is None else late_p99 * 1000, in_flight=now.in_flight,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 import gevent
+import psutil
 
 from contract.sampler import Given, Load, Rows, Sampler, Source, sampled
 from scenarios.gateway.beat import Beat
@@ -35,7 +36,8 @@ class Sampling:
         """Raises Refusal where a sampler cannot run; then none does."""
         load = None
         if self._users is not None:
-            load = Load(self._users, self._stage.recorder.tally, self._beat.lag_s, self._stage.worker)
+            tally, own = self._stage.recorder.tally, psutil.Process()
+            load = Load(self._users, tally, self._beat.lag_s, own.cpu_percent, self._stage.worker)
         given = Given(self._stage.topology, self._stage.clock, load)
         sources = [
             (name, sampler, source) for name, sampler in self._of.items() for source in sampler.sources(given)

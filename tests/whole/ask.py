@@ -52,7 +52,7 @@ def main(path: str, prefix: str, asks: list[dict], deadlines: dict, at_once: int
             if "document" in one:
                 document = corpus[one.pop("document")]
                 one = {
-                    "prompt": document.text[:LONGEST], "stream": False, "capped": False, "system": SYSTEM, "temperature": TEMPERATURE,
+                    "prompt": document.text[:LONGEST], "stream": False, "capped": False, "history": (("system", SYSTEM),), "temperature": TEMPERATURE,
                     "proper_end": JSON_OBJECT, "classification": Classification(document, 1),
                 } | one  # fmt: skip
             request = Request(**{"prompt": COUNT_UPWARDS} | one)
