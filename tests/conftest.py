@@ -5,8 +5,10 @@ begins last should be short, or all but one process wait for its end. xdist keep
 --no-loadscope-reorder.
 """
 
+import gc
 import os
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -26,6 +28,27 @@ DEAREST = (
     "scenarios test_open_loop.py",
     "scenarios test_classify.py",
 )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """xdist is about to start a process that walks the tests."""
+    from tests import forked  # after the environment of its nests is set
+
+    node.workerinput["nests"] = forked.addresses()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    from tests import forked
+
+    forked.share(getattr(config, "workerinput", {}).get("nests", {}))
+    # What is collected lives to the end: Python would look through all of it again and again for garbage.
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook too, and would find none

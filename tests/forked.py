@@ -186,13 +186,39 @@ class Nest:
         self._process.wait()
 
 
+class Shared:
+    """A nest of another process of the same tests, by its address."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def fork(self, argv: list[str], env: Mapping[str, str], fds: list[int]) -> int:
+        """See `Nest.fork`."""
+        with socket.socket(socket.AF_UNIX) as nest:
+            nest.connect(f"\0{self.address}")
+            return _ask(nest, argv, env, fds)
+
+
+_shared: dict[str, str] = {}
+
+
+def addresses() -> dict[str, str]:
+    """Wing → where its nest is asked. Each imports from now on."""
+    return {wing: _nest(wing).address for wing in NESTS}
+
+
+def share(given: Mapping[str, str]) -> None:
+    """Fork from these nests, which `addresses` of another process returned: several processes that run tests import once."""
+    _shared.update(given)
+
+
 @functools.cache
 def _nest_of(imported: tuple[str, ...]) -> Nest:
     return Nest(imported)
 
 
-def _nest(wing: str) -> Nest:
-    return _nest_of(NESTS[wing])
+def _nest(wing: str) -> Nest | Shared:
+    return Shared(_shared[wing]) if wing in _shared else _nest_of(NESTS[wing])
 
 
 LAUNCHER, PYTHON, BRIEFLY = "BROWNOUT_TESTS_LAUNCHER", "BROWNOUT_TESTS_PYTHON", "BROWNOUT_TESTS_BRIEFLY"
