@@ -72,7 +72,8 @@ def test_50_ms_in_front_of_the_gateway_are_found(stack, tmp_path, capsys):
     told_of = [rows[key] for key in seen if rows[key]["judged"] != "cannot tell"]
     assert told_of, "the machine was too busy for both"
     for row in told_of:
-        assert row["judged"] == "worse", row
+        # A tenth of a latency may be nearly as much as was put in, so that it cannot be told to be beyond the tolerance.
+        assert row["judged"] in ("worse", "slightly worse"), row
         assert row["high"] >= DELAY_MS, row
         assert row["low"] <= 2 * DELAY_MS, row  # a busy machine adds its own to proxy and gateway
     assert rows["chunk_gap", "p50", "vllm", "gateway"]["judged"] != "worse"
