@@ -15,8 +15,7 @@ from tests.synthetic import START, answer
 BATCH = 40  # records
 PIECES = 4  # of a batch
 EVERY_S = 0.004  # what the writer waits between two batches, or two pieces
-# It may write three times as many of them as are waited for, so that a slow reader is not outrun; 39 pieces, at the end
-# of which a writer that outran the reader stands in the midst of a batch three times of four.
+# It may write three times as many of them as are waited for, so that a slow reader is not outrun.
 AWAITED, AHEAD = 13, 3
 
 
@@ -57,8 +56,9 @@ def append_until(stop: Event, may: Semaphore, wrote: Semaphore, path: Path, slow
 
 
 @contextmanager
-def writer(path: Path, slowly: bool) -> Iterator[Callable[[int], None]]:
-    """The process, on this file; given: waits until it has written so often from now on.
+def writer(path: Path, slowly: bool) -> Iterator[Callable[[int | None], None]]:
+    """The process, on this file; given: waits until it has written so often from now on; with None, until it has written all
+    that it may, and rests.
 
     `slowly`: the disk takes a batch in four pieces, and the writer is ended in the midst of one.
     """
@@ -67,13 +67,21 @@ def writer(path: Path, slowly: bool) -> Iterator[Callable[[int], None]]:
     process = context.Process(target=append_until, args=(stop, may, wrote, path, slowly))
     process.start()
 
-    def wait(times: int) -> None:
-        while wrote.acquire(block=False):
-            pass
-        for _ in range(AHEAD * times):
-            may.release()
+    left = 0
+
+    def wait(times: int | None) -> None:
+        nonlocal left
+        if times is None:
+            times = left
+        else:
+            while wrote.acquire(block=False):
+                left -= 1
+            for _ in range(AHEAD * times):
+                may.release()
+            left += AHEAD * times
         for _ in range(times):
             assert wrote.acquire(timeout=150)
+            left -= 1
 
     try:
         wait(AWAITED)  # a batch at least is there
