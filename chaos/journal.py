@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ class Undo:
             raise ValueError(f"no undo record of this version: {e}") from None
 
 
-_ADDED = ("context", "server")  # the fields with a default
+_ADDED = {f.name for f in fields(Undo) if (f.default, f.default_factory) != (MISSING, MISSING)}
 
 
 def _as_taken(undo: Undo) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from tests.torture.cells import matrix
 from tests.torture.trial import run
 
 CELLS = matrix()
-# Each way back once (controller, guardian, reaper, restore by hand), and each kind of thing that may stand in it.
+# Each way back once (controller, guardian, reaper, restore by hand), and some of what may stand in it: the long tests have all.
 HANDFUL = (
     "KILL of the group · in effect",
     "KILL · mid-mend",
