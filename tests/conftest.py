@@ -49,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
+    gc.set_threshold(100_000)  # data frames make much that is no garbage
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook too, and would find none

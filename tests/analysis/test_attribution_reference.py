@@ -1,5 +1,6 @@
 """The classes of lower tiers' answers, over columns, are those of a plain loop over answers: on random small runs."""
 
+import functools
 import random
 from collections import Counter
 
@@ -12,6 +13,7 @@ from analysis.windows import Trial
 from contract.records import GATEWAY
 
 RUNS = 200
+FAST = 60  # of them the fast tests compare
 LENGTH_S = 40
 TOLD = ["request_id", "lane", "tier", "sent_at", "headers_at", "ended_at", "why", "because"]
 
@@ -200,20 +202,19 @@ def random_run(seed):
     return asks, random_ranks(rng, tiers), trials, lost_at, health, rng.choice((None, 0.5, 5.0, 15.0))
 
 
-@pytest.fixture(scope="module")
-def looped():
-    """Of each run what it is, and the outages and the classes that the loop finds."""
-    found = []
-    for seed in range(RUNS):
-        run = asks, ranks, trials, lost_at, health, cooldown_s = random_run(seed)
-        outages = outages_looped(trials, lost_at, asks, cooldown_s)
-        found.append((run, outages, why_looped(asks, ranks, outages, health)))
-    return found
+@functools.cache
+def looped(seed):
+    """A seed's run, and the outages and the classes that the loop finds."""
+    run = asks, ranks, trials, lost_at, health, cooldown_s = random_run(seed)
+    outages = outages_looped(trials, lost_at, asks, cooldown_s)
+    return run, outages, why_looped(asks, ranks, outages, health)
 
 
-@pytest.mark.parametrize("seed", range(RUNS))
-def test_over_columns_every_answer_has_the_same_class_for_the_same_reason(looped, seed):
-    (asks, ranks, trials, lost_at, health, cooldown_s), outages, classes = looped[seed]
+@pytest.mark.parametrize(
+    "seed", [pytest.param(s, marks=[pytest.mark.verify] if s >= FAST else []) for s in range(RUNS)]
+)
+def test_over_columns_every_answer_has_the_same_class_for_the_same_reason(seed):
+    (asks, ranks, trials, lost_at, health, cooldown_s), outages, classes = looped(seed)
     assert outages_of(trials, lost_at, asks, cooldown_s) == outages
     found = why_lower(asks, ranks, outages, health)
     assert found.columns.tolist() == TOLD
@@ -222,8 +223,9 @@ def test_over_columns_every_answer_has_the_same_class_for_the_same_reason(looped
     )
 
 
-def test_the_random_runs_have_every_class_for_every_reason(looped):
-    classes = pd.concat([found for _, _, found in looped])
+@pytest.mark.verify
+def test_the_random_runs_have_every_class_for_every_reason():
+    classes = pd.concat([looped(seed)[2] for seed in range(RUNS)])
     whys = Counter(classes["why"])
     assert all(whys[why] > 30 for why in Why), whys
     states = Counter(word for told in classes["because"] for word in told.replace(",", "").split())

@@ -14,6 +14,7 @@ from contract.framing import End, Exchange
 from contract.refusal import Refusal
 from contract.run import JsonLines
 from scenarios.gateway import counters
+from tests.analysis.reports import pictures
 from tests.contract.exchanges import WHOLE, event, recorded
 from tests.synthetic import START, make
 
@@ -87,7 +88,8 @@ def test_its_own_counters_are_kept_and_compared_and_the_report_names_it(bifrost,
     run = Evidence(frames.read(made.path))
     compared = {r.tier: (r.ours, r.theirs) for r in rows(run) if r.source == "gateway"}
     assert compared["vllm"] == (ends.count("vllm"), ends.count("vllm"))
-    main(["report", str(made.path)])
+    with pictures():
+        main(["report", str(made.path)])
     assert "gateway: bifrost 2.0.1" in capsys.readouterr().out
 
 

@@ -16,9 +16,6 @@ from tests.synthetic import Hole, make
 
 BOOKS = sorted(notebook.NOTEBOOKS.glob("*.ipynb"))
 NAMES = [*notebook.OF_ONE_RUN, notebook.OF_TWO_RUNS]
-# One in a kernel of its own, with all that comes of it, and all of them cell by cell in this process; make verify has each
-# in its kernel.
-IN_KERNELS = [pytest.param(n, marks=() if n == notebook.OF_TWO_RUNS else pytest.mark.verify) for n in NAMES]
 PICTURES = {"per_tier_latency": 2, "failover_gap": 3, "throughput": 3, "compare": 3}
 
 
@@ -122,7 +119,8 @@ def test_stripping_takes_out_what_a_run_has_put_in(tmp_path, nbformat):
     assert json.loads((tmp_path / "book.ipynb").read_text()) == json.loads(clean)
 
 
-@pytest.mark.parametrize("name", IN_KERNELS)
+@pytest.mark.verify
+@pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_leaves_its_page_and_its_pictures(page, small, name):
     folder = page(name).parent
     assert len(list(folder.glob(f"{name}-*.png"))) == PICTURES[name]
@@ -133,7 +131,8 @@ def test_a_notebook_leaves_its_page_and_its_pictures(page, small, name):
     assert "Warning" not in text
 
 
-@pytest.mark.parametrize("name", IN_KERNELS)
+@pytest.mark.verify
+@pytest.mark.parametrize("name", NAMES)
 def test_a_page_needs_no_network(page, name):
     wants = Wants()
     wants.feed(page(name).read_text())
@@ -142,6 +141,7 @@ def test_a_page_needs_no_network(page, name):
     assert "default-src 'none'" in wants.policy
 
 
+@pytest.mark.verify
 def test_a_run_compared_with_itself_shows_no_difference(page):
     text = page(notebook.OF_TWO_RUNS).read_text()
     assert "No difference found" in text

@@ -39,7 +39,13 @@ def is_a_whole_beginning(asks):
     return True
 
 
-@pytest.mark.parametrize("slowly", [False, True], ids=["batch after batch", "piece after piece"])
+@pytest.mark.parametrize(
+    "slowly",
+    [
+        pytest.param(False, id="batch after batch", marks=pytest.mark.verify),
+        pytest.param(True, id="piece after piece"),
+    ],
+)
 def test_what_is_read_while_it_is_written_is_a_whole_beginning_and_grows(going_on, slowly):
     with writer(going_on / "requests.arrow", slowly) as wait:
         seen = [0]

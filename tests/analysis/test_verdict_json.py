@@ -1,11 +1,11 @@
 """What CI reads: verdict.json keeps to its schema, junit.xml to the structure that its readers know."""
 
+import importlib
 import json
 import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-import jsonschema
 import pytest
 
 from analysis import frames, report, verdict, verdict_json
@@ -29,7 +29,12 @@ RUNS = {
 
 
 @pytest.fixture(scope="module")
-def schema():
+def jsonschema():
+    return importlib.import_module("jsonschema")  # takes seconds, which each process that collects would pay
+
+
+@pytest.fixture
+def schema(jsonschema):
     found = json.loads(PAGE.read_text())
     jsonschema.Draft202012Validator.check_schema(found)
     return found
@@ -50,7 +55,9 @@ def test_the_schema_says_what_every_field_is(schema):
 
 
 @pytest.mark.parametrize("made", RUNS.values(), ids=RUNS)
-def test_every_verdict_keeps_to_the_schema_and_every_junit_to_its_structure(tmp_path, schema, made):
+def test_every_verdict_keeps_to_the_schema_and_every_junit_to_its_structure(
+    tmp_path, jsonschema, schema, made
+):
     run = Evidence(frames.read(made(tmp_path).path))
     found = report.judge(run)
     told = json.loads(json.dumps(verdict.as_json(found, run), allow_nan=False))
@@ -61,7 +68,7 @@ def test_every_verdict_keeps_to_the_schema_and_every_junit_to_its_structure(tmp_
     check_junit(verdict.as_junit(found), found)
 
 
-def test_what_the_schema_does_not_know_is_not_written(schema):
+def test_what_the_schema_does_not_know_is_not_written(jsonschema, schema):
     wrong = {
         "run": "r",
         "status": "good",

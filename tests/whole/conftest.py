@@ -1,6 +1,6 @@
 """One embedded stack, with a real LiteLLM proxy, shared by the tests that need one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -8,12 +8,22 @@ import pytest
 
 from tests.whole.stack import Shared, with_urls
 
+_started: list[Shared] = []
 
-@pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
-    found = Shared(tmp_path_factory.mktemp("stack"))
-    yield found
-    found.close()
+
+@pytest.fixture
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    if not _started:
+        _started.append(Shared(tmp_path_factory.mktemp("stack")))
+    return _started[0]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """Its users are run one after the other. An idle proxy takes a tenth of a core, so it ends with the last of them."""
+    if "shared" not in getattr(nextitem, "fixturenames", ()):
+        while _started:
+            _started.pop().close()
 
 
 @pytest.fixture

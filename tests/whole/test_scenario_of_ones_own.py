@@ -71,7 +71,8 @@ def project(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("more", [(), pytest.param(("--processes", "2"), marks=pytest.mark.verify)])
+@pytest.mark.verify
+@pytest.mark.parametrize("more", [(), ("--processes", "2")])
 def test_a_file_under_scenarios_is_used_from_the_timeline_to_the_report(project, tmp_path, more):
     with Server([GOOD]) as gateway:
         crew = Crew(tmp_path, gateway, baseline="1s")

@@ -1,14 +1,11 @@
 """From run folders to the exit code: what is found, what is refused, and that a baseline file stands for its run."""
 
 import json
-from pathlib import Path
 
 import pytest
 
-from analysis import progress
 from analysis.__main__ import main
-from analysis.compare import baseline, command, figures
-from analysis.figures import style
+from analysis.compare import baseline
 from tests import synthetic
 from tests.synthetic import VLLM, Engine, Hole, rounds
 
@@ -27,32 +24,6 @@ def told(folder):
 
 
 @pytest.fixture(scope="module")
-def known():
-    """The sides of run folders that were worked out before."""
-    return {}
-
-
-@pytest.fixture(autouse=True)
-def each_run_is_worked_out_once(known, monkeypatch):
-    work_out = command.side
-
-    def side(text, tell=progress.silent):
-        if not Path(text).is_dir():
-            return work_out(text, tell)
-        if text not in known:
-            known[text] = work_out(text, tell)
-        return known[text]
-
-    monkeypatch.setattr(command, "side", side)
-    monkeypatch.setattr(style, "DPI", 50)  # fewer pixels; a picture's layout is in inches
-
-
-@pytest.fixture
-def without_pictures(monkeypatch):
-    monkeypatch.setattr(figures, "FIGURES", {})
-
-
-@pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     results = tmp_path_factory.mktemp("results")
     calm = run(results, "calm")
@@ -62,7 +33,7 @@ def runs(tmp_path_factory):
     return calm, again, slower
 
 
-def test_50_ms_more_are_found_and_the_gate_falls(runs, tmp_path, capsys):
+def test_50_ms_more_are_found_and_the_gate_falls(runs, tmp_path, capsys, with_pictures):
     calm, _, slower = runs
     assert main(["compare", str(calm), str(slower), "--out", str(tmp_path)]) == 1
     data, rows = told(tmp_path)
@@ -81,7 +52,7 @@ def test_50_ms_more_are_found_and_the_gate_falls(runs, tmp_path, capsys):
         assert (tmp_path / name).stat().st_size > 500
 
 
-def test_a_tolerance_opens_the_gate(runs, tmp_path, without_pictures):
+def test_a_tolerance_opens_the_gate(runs, tmp_path):
     calm, _, slower = runs
     assert (
         main(["compare", str(calm), str(slower), "--tolerance", "100%,overhead=80ms", "--out", str(tmp_path)])
@@ -97,7 +68,7 @@ def test_a_run_and_itself(runs, tmp_path):
     assert {r["difference"] for r in rows.values()} <= {0.0, None}
 
 
-def test_the_same_truth_with_another_seed(runs, tmp_path, without_pictures):
+def test_the_same_truth_with_another_seed(runs, tmp_path):
     calm, again, _ = runs
     assert main(["compare", str(calm), str(again), "--out", str(tmp_path)]) == 0
 
@@ -132,9 +103,7 @@ def test_a_baseline_of_another_format_is_refused(runs, tmp_path, capsys, change,
     assert says in capsys.readouterr().err
 
 
-def test_a_baseline_may_be_saved_with_a_bom_and_holds_no_number_without_end(
-    runs, tmp_path, capsys, without_pictures
-):
+def test_a_baseline_may_be_saved_with_a_bom_and_holds_no_number_without_end(runs, tmp_path, capsys):
     assert main(["baseline", str(runs[0])]) == 0
     text, file = capsys.readouterr().out, tmp_path / "kept.json"
     file.write_text("\ufeff" + text)
@@ -174,6 +143,7 @@ def test_what_is_not_alike_is_refused_field_by_field_unless_told_to(runs, tmp_pa
     assert "differs, and was let pass: topology" in capsys.readouterr().out
 
 
+@pytest.mark.verify
 def test_a_failover_that_got_two_seconds_longer(tmp_path):
     def nine(name, hole_s, seed):
         steps = rounds(Hole("gone", "vllm", at=12, length=8, hole_s=hole_s), 9, 24)

@@ -4,13 +4,11 @@ import json
 
 import pytest
 
-from analysis import frames
 from analysis.__main__ import main
-from analysis.compare import baseline, expected, judged, samples, told, tolerance
+from analysis.compare import baseline, command, expected, judged, told, tolerance
 from analysis.compare.estimate import Count, Judgement, Kept, Proportion, Sample, Side
 from analysis.compare.judged import Judged
 from analysis.compare.told import Comparison
-from analysis.evidence import Evidence
 from analysis.finding import Status
 from contract.records import GATEWAY, Ask, Lane
 from contract.run import ABORTED
@@ -163,7 +161,7 @@ def _made(results, **more):
 
 
 def _side(run):
-    return samples.side(Evidence(frames.read(run)))
+    return command.side(str(run))
 
 
 @pytest.fixture(scope="module")
