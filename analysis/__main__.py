@@ -8,6 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from analysis import judge
 from contract import timeline, topology
 from contract.command_line import Parser
 from contract.refusal import EXIT_BAD_INPUT, EXIT_PASS, Refusal
@@ -90,37 +91,39 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _report(given: argparse.Namespace) -> int:
-    from analysis import frames, page, progress, report, verdict
+    from analysis import frames, progress, report
     from analysis.evidence import Evidence
+    from analysis.judging import verdict
+    from analysis.reporting import summary
 
     path = frames.find_run(given.run)
     with progress.shown(sys.stderr) as told:
         told("reading", None)
         run = Evidence(frames.read(path, told))
-        found = report.judge(run, told)
+        found = judge.judge(run, told)
         folder = report.write(run, found, told)
     if not given.quiet:
         from analysis import html
 
-        load = run.thrown.guarded("load on the terminal", lambda: page.load(run), lambda error: [])
+        load = run.thrown.guarded("load on the terminal", lambda: summary.load(run), lambda error: [])
         print(verdict.as_text(found), *load, sep="\n")
         print(folder / html.NAME)
     if run.thrown.found:
-        from analysis import thrown
+        from analysis import part_errors
 
-        print(f"threw: {'; '.join(run.thrown.parts())}: {folder / thrown.NAME}", file=sys.stderr)
+        print(f"threw: {'; '.join(run.thrown.parts())}: {folder / part_errors.NAME}", file=sys.stderr)
     return found.exit_code
 
 
 def _compare(given: argparse.Namespace) -> int:
     from analysis import progress
-    from analysis.compare import command, told
+    from analysis.compare import command, summary
 
     with progress.shown(sys.stderr) as tell:
         names = [given.a, *given.others]
         found, code = command.compare(names, given.although, given.tolerance, given.out, tell)
     for comparison, folder in found:
-        print(told.text(comparison), folder, sep="\n")
+        print(summary.text(comparison), folder, sep="\n")
     return code
 
 
@@ -135,7 +138,8 @@ def _baseline(given: argparse.Namespace) -> int:
 
 
 def _check(given: argparse.Namespace) -> int:
-    from analysis import checkers, expectation
+    from analysis import checkers
+    from analysis.judging import expectation
 
     stack = None if given.topology is None else topology.read(given.topology)
     expectation.bind(timeline.read(given.timeline), stack, str(given.timeline), checkers.catalogue())
@@ -184,7 +188,7 @@ def _lab(given: argparse.Namespace) -> int:
 
 
 def _schema(given: argparse.Namespace) -> int:
-    from analysis import verdict_json
+    from analysis.judging import verdict_json
 
     print(verdict_json.schema(), end="")
     return EXIT_PASS

@@ -5,27 +5,32 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from analysis import (
+from analysis import checkers
+from analysis.compare import bootstrap, difference, expected, judged, kept, likeness, samples, tolerance
+from analysis.judging import balance
+from analysis.metrics import (
     attribution,
     availability,
-    balance,
-    checkers,
+    chunks,
+    client_retries,
+    cuts,
     delivery,
     documents,
     health,
-    lost,
-    metrics,
+    latency,
     outages,
     overhead,
     overload,
     paired,
     parts,
-    retried,
-    tables,
+    quantiles,
+    rates,
+    shares,
+    target_loss,
     trials,
     windows,
 )
-from analysis.compare import bootstrap, difference, expected, judged, kept, likeness, samples, tolerance
+from analysis.reporting import tables
 from contract import quantile
 
 HEAD = """# What is measured
@@ -37,35 +42,35 @@ The definition of a number is the docstring of the function that computes it. Th
 METRICS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Parts of a run": (parts.window, parts.part_of, parts.span),
     "Phases": (windows.phases_of, tables.phases),
-    "Lost": (lost.lost,),
+    "Lost": (target_loss.lost,),
     "Failover": (outages.failover,),
     "Detection": (outages.detection, outages.calm_ttft_s, outages.detection_by_ledger),
     "Failover gap": (outages.failover_gap,),
     "Recovery": (outages.recovery,),
     "Unavailability": (availability.down, availability.worst_window, availability.unasked),
     "Brown-outs": (availability.brown, availability.brown_answers),
-    "Continuity, goodput": (metrics.continuity, metrics.goodput),
-    "Cuts and stalls": (metrics.cuts, metrics.in_trial, metrics.cut_rates),
-    "Retries": (retried.fates,),
+    "Continuity, goodput": (shares.continuity, shares.goodput),
+    "Cuts and stalls": (cuts.cuts, cuts.in_trial, cuts.cut_rates),
+    "Retries": (client_retries.fates,),
     "Health": (health.believed,),
     "Why a lower tier answered": (attribution.why_lower, attribution.cloud_answers),
     "Balancing": (balance.spreads, balance.jain),
     "Gateway overhead": (overhead.pairs_of, overhead.overhead, overhead.said_ms),
-    "Latency": (metrics.latency_ms, delivery.hidden, metrics.quantiles, quantile.rank),
+    "Latency": (latency.latency_ms, delivery.hidden, quantiles.quantiles, quantile.rank),
     "Tokens": (
-        metrics.ttft_ms,
-        metrics.first_thought_ms,
-        metrics.chunk_gaps_ms,
-        metrics.chunk_gaps,
-        metrics.clumped,
-        metrics.who_clumps,
-        metrics.tpot_ms,
+        latency.ttft_ms,
+        latency.first_thought_ms,
+        chunks.chunk_gaps_ms,
+        chunks.chunk_gaps,
+        chunks.clumped,
+        chunks.who_clumps,
+        latency.tpot_ms,
     ),
     "Throughput": (
-        metrics.tokens_per_s,
-        metrics.answers_per_s,
-        metrics.tokens_over_time,
-        metrics.answers_over_time,
+        rates.tokens_per_s,
+        rates.answers_per_s,
+        rates.tokens_over_time,
+        rates.answers_over_time,
     ),
     "Load wanted and delivered": (delivery.delivery,),
     "An overloaded client": (overload.overloaded_seconds, overload.touched, overload.rests_on_overload),
@@ -126,8 +131,11 @@ def _expectation(name: str, checker: ModuleType) -> str:
 
 
 def named(function: Callable[..., Any]) -> str:
-    """`metrics.goodput`"""
-    return f"{function.__module__.removeprefix('analysis.')}.{function.__name__}"
+    """`shares.goodput`: a metric's room goes without saying."""
+    module = function.__module__.removeprefix("analysis.")
+    for room in ("metrics.", "judging.", "reporting."):
+        module = module.removeprefix(room)
+    return f"{module}.{function.__name__}"
 
 
 def said(of: Any) -> str:

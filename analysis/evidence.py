@@ -6,7 +6,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from analysis import (
+from analysis.frames import Frames
+from analysis.metrics import (
     attribution,
     availability,
     by_tier,
@@ -14,17 +15,16 @@ from analysis import (
     documents,
     health,
     ledger,
-    lost,
-    metrics,
     outages,
     overhead,
     overload,
     parts,
+    shares,
+    target_loss,
 )
-from analysis.frames import Frames
-from analysis.outages import Length
-from analysis.thrown import Thrown
-from analysis.windows import Trial, instant
+from analysis.metrics.outages import Length
+from analysis.metrics.windows import Trial, instant
+from analysis.part_errors import Thrown
 
 LOOK_BACK_S = 180.0  # longer than any ask waits
 BEARING = [
@@ -65,7 +65,7 @@ class Evidence:
 
     @cached_property
     def _bearing(self) -> pd.DataFrame:
-        return self.frames.asks[metrics.for_within(self.frames.asks, BEARING)]
+        return self.frames.asks[shares.for_within(self.frames.asks, BEARING)]
 
     def fit(self, trial: Trial) -> pd.DataFrame:
         """`around`, less the asks that an overloaded load generator's seconds touch: what a failover may rest on."""
@@ -78,7 +78,7 @@ class Evidence:
         A touched ask that another tier answered well shows that this one did not, whatever its times are worth.
         """
         asks = self.around(trial)
-        fit = ~asks["touched"] | (asks["good"] & ~lost.given_by(asks, trial.target))
+        fit = ~asks["touched"] | (asks["good"] & ~target_loss.given_by(asks, trial.target))
         took = outages.recovery(asks if fit.all() else asks[fit], trial, self.trials, self.frames.ranks)
         since = trial.back_from
         if took is None or since is None:
@@ -88,12 +88,12 @@ class Evidence:
         return took, self._doubt(asks, fit, since, took, limit_s)
 
     @cached_property
-    def lost(self) -> dict[tuple[str, int], lost.Lost]:
+    def lost(self) -> dict[tuple[str, int], target_loss.Lost]:
         """(step, trial) → when and by what its target was seen to be lost; those without evidence are missing."""
         f = self.frames
         found = {}
         for t in self.trials:
-            seen = lost.lost(self.around(t), self.health, t, self.trials, f.ranks)
+            seen = target_loss.lost(self.around(t), self.health, t, self.trials, f.ranks)
             if seen is not None:
                 found[(t.step, t.trial)] = seen
         return found
@@ -156,7 +156,7 @@ class Evidence:
     @cached_property
     def _probe(self) -> pd.DataFrame:
         asks = self.frames.asks
-        return asks[BEARING][asks["lane"].isin(metrics.PROBES)]
+        return asks[BEARING][asks["lane"].isin(shares.PROBES)]
 
     @cached_property
     def unasked(self) -> availability.Stretches:

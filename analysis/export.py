@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
-from analysis import clocks
 from analysis.frames import Frames
+from analysis.metrics import clocks
 from analysis.progress import Told, silent
 from contract import samplers
 from contract.run import read_lines

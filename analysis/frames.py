@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from analysis import clocks, columns, ledger
-from analysis.answered import by_answers
-from analysis.overload import overloaded_seconds, touched
+from analysis.columnar import columns
+from analysis.metrics import clocks, ledger
+from analysis.metrics.answered import by_answers
+from analysis.metrics.overload import overloaded_seconds, touched
+from analysis.metrics.windows import Trial, instant, trials_of
 from analysis.progress import Told, silent
-from analysis.windows import Trial, instant, trials_of
 from contract import gateway_version, samplers
 from contract import timeline as timelines
 from contract import topology as topologies

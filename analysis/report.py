@@ -6,27 +6,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import checkers, columns, expectation, page, reconciliation, tables, thrown, verdict
+from analysis import part_errors
+from analysis.columnar import columns
 from analysis.evidence import Evidence
+from analysis.judging import reconciliation, verdict
+from analysis.judging.verdict import Verdict
+from analysis.part_errors import Thrown
 from analysis.progress import Told, silent
-from analysis.thrown import Thrown
-from analysis.verdict import Verdict
+from analysis.reporting import summary, tables
 from contract.refusal import Refusal
 from contract.run import write_whole
 
 FOLDER = "report"
-
-
-def judge(run: Evidence, told: Told = silent) -> Verdict:
-    """The run's verdict. Raises Refusal where its timeline's `expect:` half is wrong."""
-    frames, expectations = run.frames, []
-    if frames.timeline is not None:
-        expectations = expectation.bind(
-            frames.timeline, frames.topology, str(frames.path / "timeline.yaml"), checkers.catalogue()
-        )
-    found = verdict.judge(run, expectations, told)
-    columns.give_back()
-    return found
 
 
 def write(run: Evidence, found: Verdict, told: Told = silent) -> Path:
@@ -43,7 +34,7 @@ def write(run: Evidence, found: Verdict, told: Told = silent) -> Path:
         for name, table in made.items():
             if table is not None:
                 write_whole(folder / f"{name}.csv", table.to_csv(index=False))
-        write_whole(folder / "summary.md", page.markdown(run, found))
+        write_whole(folder / "summary.md", summary.markdown(run, found))
         columns.give_back()
         figures.write_all(run, folder, told)
         columns.give_back()
@@ -76,9 +67,9 @@ TABLES: dict[str, Callable[[Evidence], pd.DataFrame | None]] = {
 def _keep(threw: Thrown, folder: Path) -> None:
     """errors.txt, where anything threw; none is left of a report that was made before."""
     if threw.found:
-        write_whole(folder / thrown.NAME, threw.text())
+        write_whole(folder / part_errors.NAME, threw.text())
     else:
-        (folder / thrown.NAME).unlink(missing_ok=True)
+        (folder / part_errors.NAME).unlink(missing_ok=True)
 
 
 def make_folder(run: Path) -> Path:

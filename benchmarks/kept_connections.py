@@ -28,7 +28,7 @@ from typing import Any
 
 import yaml
 
-from analysis.trials import CONFIDENCE, median_interval, wilson
+from analysis.metrics.trials import CONFIDENCE, median_interval, wilson
 from contract import page
 from contract.command_line import Parser, count_from
 from embedded import gateway

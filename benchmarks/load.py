@@ -17,8 +17,8 @@ from contract.request import Request
 from scenarios.gateway.prompts import prompt
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.recording import Memory, Recording
-from scenarios.gateway.stage import Stage, endpoints
 from scenarios.gateway.user import GatewayUser
+from scenarios.gateway.user_context import Stage, endpoints
 
 PROMPT_TOKENS = 60
 TOPOLOGY = """

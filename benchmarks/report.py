@@ -12,8 +12,9 @@ from pathlib import Path
 
 from benchmarks.streams import machine
 from contract.command_line import Parser, count_from
-from tests.synthetic import Hole, rounds
+from tests.synthetic import rounds
 from tests.synthetic_columns import make_big
+from tests.synthetic_world import Hole
 
 EXPECT = {
     "failover": {"step": "gaming-mode", "to": "ollama", "max_s": 5}, "continuity": {"min_good": 0.9},

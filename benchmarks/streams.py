@@ -22,7 +22,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.overload import overloaded_seconds
+from analysis.metrics.overload import overloaded_seconds
 from benchmarks.client import WARM_S
 from benchmarks.truth import Mode, TruthServer
 from contract.command_line import Parser, count_from

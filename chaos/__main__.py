@@ -14,17 +14,18 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from chaos import aloud, catalogue
-from chaos.cluster import Cluster
-from chaos.conduct import Conduct, leash
-from chaos.guardian import Guardian
-from chaos.journal import Journal, default_folder
-from chaos.lookout import deadmen, look, serving_now
+from chaos import catalogue, output
+from chaos.inspection import deadmen, look, serving_now
+from chaos.kube.cluster import Cluster
 from chaos.plan import bind, describe, pauses, rounds, total_s
 from chaos.preflight import ground_of
-from chaos.reaper import Reaper
-from chaos.restore import restore
+from chaos.run import ChaosRun, leash
+from chaos.state_folder import default_folder
 from chaos.stop import Stop
+from chaos.undo.guardian import Guardian
+from chaos.undo.journal import Journal
+from chaos.undo.reaper import Reaper
+from chaos.undo.restore import restore
 from chaos.watch import command as watch
 from contract import duration, messages, proxies, timeline, topology
 from contract.clock import Clock, shared
@@ -45,10 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(args, "leash", False):  # the parent shows it: on its terminal, in its web UI
             _to_parent(Refused(str(e)))
         else:
-            aloud.err(str(e))
+            output.err(str(e))
         return EXIT_BAD_INPUT
     finally:
-        aloud.flush()
+        output.flush()
 
 
 def _parser() -> Parser:
@@ -145,15 +146,15 @@ def _plan(args: argparse.Namespace) -> int:
     bound = bind(lines, stack, str(args.timeline))
     later_s = pauses(lines, rounds(lines, args.duration), args.seed)
     within_s = _restore_within(args, lines)
-    aloud.out(describe(lines, bound, later_s, within_s))
+    output.out(describe(lines, bound, later_s, within_s))
     if stack.embedded is not None:
-        aloud.out(deadmen(bound))
-        aloud.out("  the stack is not up: what is there now is not known")
+        output.out(deadmen(bound))
+        output.out("  the stack is not up: what is there now is not known")
         return EXIT_PASS
     ground, clock = ground_of(stack, args.without_reaper), Clock()
     deadline = clock.now() + total_s(lines, later_s) + within_s
-    aloud.out(look(bound, ground, clock.now, deadline))
-    aloud.out(serving_now(stack))
+    output.out(look(bound, ground, clock.now, deadline))
+    output.out(serving_now(stack))
     return EXIT_PASS
 
 
@@ -186,27 +187,27 @@ def _run(args: argparse.Namespace) -> int:
             gateway_kind=stack.gateway.kind,
         )
     folder = own.path if own else args.run
-    conduct = Conduct(
+    chaos_run = ChaosRun(
         stack, lines, bound, folder, Journal(default_folder()), clock, stop,
         say=_to_parent if args.leash else _to_terminal, duration_s=args.duration, restore_within_s=_restore_within(args, lines),
         without_reaper=args.without_reaper, seed=args.seed,
     )  # fmt: skip
     stop.on_signals()
     if args.leash:
-        leash(stop, conduct.count)
-    code = conduct.run()
+        leash(stop, chaos_run.count)
+    code = chaos_run.run()
     if own:
         ended = ABORTED if stop.reason else FINISHED
-        own.close(ended, clock.now(), stop.reason, {}, gateway=conduct.gateway_versions)
+        own.close(ended, clock.now(), stop.reason, {}, gateway=chaos_run.gateway_versions)
     if code == EXIT_NOT_RESTORED:
-        aloud.err(f"NOT RESTORED; by hand: {_by_hand(args)}")
+        output.err(f"NOT RESTORED; by hand: {_by_hand(args)}")
     elif code != EXIT_PASS and not args.leash:
         why = (
             stop.reason
-            or "; ".join(conduct.left_alone)
+            or "; ".join(chaos_run.left_alone)
             or "no fault was seen to be effective, so nothing was tested"
         )
-        aloud.err(f"{'aborted' if code == EXIT_ABORTED else 'unknown'}: {why}")
+        output.err(f"{'aborted' if code == EXIT_ABORTED else 'unknown'}: {why}")
     return code
 
 
@@ -220,12 +221,12 @@ def _guardian(args: argparse.Namespace) -> int:
 
 def _restore(args: argparse.Namespace) -> int:
     stack = topology.read(args.topology) if args.topology else None
-    left = restore(Journal(default_folder()), stack, Clock(), args.restore_within, say=aloud.out)
+    left = restore(Journal(default_folder()), stack, Clock(), args.restore_within, say=output.out)
     return EXIT_NOT_RESTORED if left else EXIT_PASS
 
 
 def _faults(args: argparse.Namespace) -> int:
-    aloud.out(catalogue.text(args.name))
+    output.out(catalogue.text(args.name))
     return EXIT_PASS
 
 
@@ -234,19 +235,19 @@ def _reaper(args: argparse.Namespace) -> int:
     stop.on_signals()
     # It lives for months: the wall clock, which is kept right, and not the one that was right at its start.
     clock = Clock(time.time, time.time)
-    Reaper(Cluster(args.kubeconfig), args.namespace, clock, stop, aloud.out).run()
+    Reaper(Cluster(args.kubeconfig), args.namespace, clock, stop, output.out).run()
     return EXIT_PASS
 
 
 def _to_parent(message: Message) -> None:
-    aloud.out(messages.write(message))
+    output.out(messages.write(message))
 
 
 def _to_terminal(message: Message) -> None:
     if isinstance(message, FaultEvent):
         what = f"{message.step} {message.move} {message.stage} {message.target}"
         more = message.error or message.note
-        aloud.out(what + (f": {more}" if more else ""))
+        output.out(what + (f": {more}" if more else ""))
 
 
 if __name__ == "__main__":

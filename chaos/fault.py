@@ -9,36 +9,13 @@ recovered.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from chaos.cluster import Cluster
+from chaos.kube.cluster import Cluster
+from chaos.kube.right import Right
 from chaos.target import Target
 from contract.strict import Strict
-
-
-class CannotInject(Exception):
-    """The target is not as the fault needs it; nothing was changed, or what was changed is not the fault, and is restored."""
-
-
-class Altered(ValueError):
-    """The cluster took our write, and made something else of it: tried again, as any error of the world is.
-
-    `came`: what it made, which goes into the record's state: who restores after us must not take it for another's.
-    """
-
-    def __init__(self, words: str, came: dict[str, Any] | None = None) -> None:
-        super().__init__(words)
-        self.came = came or {}
-
-
-class Foreign(Exception):
-    """Someone else changed the target: it is left as they wanted it, and reported."""
-
-
-class NotYet(Exception):
-    """Not verified so far, and what is missing."""
 
 
 class Deadman(StrEnum):
@@ -52,24 +29,6 @@ class Deadman(StrEnum):
     GUARDIAN = "none but the guardian: on embedded stacks, or where the handles say unprotected: true"
 
 
-@dataclass(frozen=True, slots=True)
-class Right:
-    """One thing that the cluster must allow us."""
-
-    verb: str
-    group: str
-    resource: str  # deployments, deployments/scale
-    namespace: str | None  # None: it is not in a namespace
-    name: str | None = None
-
-    def __str__(self) -> str:
-        where = f" in {self.namespace}" if self.namespace else ""
-        return (
-            f"{self.verb} {self.resource}{'.' + self.group if self.group else ''} {self.name or ''}".rstrip()
-            + where
-        )
-
-
 class NoOptions(Strict):
     """The timeline gives this fault nothing under `with`."""
 
@@ -80,9 +39,8 @@ class Fault(ABC):
     kinds: ClassVar[tuple[str, ...]]  # the handles it can take hold of; the first that the topology gives
     options: ClassVar[type[Strict]] = NoOptions  # what the timeline may give under `with`
     by_asking: ClassVar[bool] = False  # it is effective only when a real question to the tier goes unanswered
-    by_http: ClassVar[bool] = (
-        False  # it sends requests to its target itself: its record holds how that is reached
-    )
+    # It sends requests to its target itself: its record holds how that is reached.
+    by_http: ClassVar[bool] = False
     slow: ClassVar[bool] = False  # a call may take effect long before it ends: it counts from where it begins
     every_s: float | None = None  # inject again so often while the step lasts
 

@@ -3,10 +3,11 @@ every process of ours is gone."""
 
 from dataclasses import dataclass
 
-from chaos import lease, reaper
-from chaos.cluster import TROUBLE, Cluster, told
-from chaos.fault import CannotInject, Deadman, Fault
+from chaos.errors import CannotInject
+from chaos.fault import Deadman, Fault
+from chaos.kube.cluster import TROUBLE, Cluster, told
 from chaos.target import Handle
+from chaos.undo import lease, reaper
 from contract.refusal import Refusal
 from contract.topology import Topology
 

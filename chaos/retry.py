@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from chaos.cluster import told
-from chaos.fault import CannotInject, NotYet
+from chaos.errors import CannotInject, NotYet
+from chaos.kube.cluster import told
 
 POLL_S = 0.15
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)

@@ -14,9 +14,8 @@ class Handles(Strict):
 
     model_config = ConfigDict(extra="allow")
 
-    unprotected: bool = (
-        False  # a fault may be made though nothing mends it when every process of ours is killed
-    )
+    # A fault may be made though nothing mends it when every process of ours is killed.
+    unprotected: bool = False
 
     @classmethod
     def known_keys(cls) -> dict[str, Any]:

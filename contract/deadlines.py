@@ -1,6 +1,6 @@
 """How long a request may take, and which deadline it is held to now: of users, probe, inspection and verification. Pure.
 
-How long it is stands where it is decided: of users in `scenarios/gateway/stage.py`, of the probe in `chaos/probe.py`.
+How long it is stands where it is decided: of users in `scenarios/gateway/user_context.py`, of the probe in `chaos/probe/probe.py`.
 
 Pings are no life: comments, empty deltas, words and white space move no deadline, as if they had not come. Until the first
 token (be it a thought) the deadline for that holds, whatever a server pings while it reads the prompt; from then on silence

@@ -12,9 +12,8 @@ from contract.strict import Strict
 class InferenceService(Strict):
     """A tier of an embedded stack as KServe would serve it: its Deployment is that of a predictor."""
 
-    autoscaler_class: Literal["hpa", "keda", "external", "none"] | None = (
-        None  # None: the annotation is not given
-    )
+    # None: the annotation is not given.
+    autoscaler_class: Literal["hpa", "keda", "external", "none"] | None = None
     min_replicas: int = Field(default=1, ge=0)
 
 

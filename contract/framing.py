@@ -56,9 +56,8 @@ class Framing:
         self._exchange = exchange
         self._parser = httptools.HttpResponseParser(self)
         self._at, self._size = 0.0, 0
-        self._bounded = (
-            False  # the length is told; otherwise the end of the connection is the end of the body
-        )
+        # The length is told; otherwise the end of the connection is the end of the body.
+        self._bounded = False
         self.done = False
         self.reusable = False
 

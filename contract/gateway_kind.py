@@ -21,9 +21,8 @@ class GatewayKind:
     answers_group: str = ""  # that counter's label with the group that served
     answers_api_base: str = ""  # and with the deployment
     health: str = ""  # a page that answers 200 while it serves, for an operator who gave another
-    cooling: re.Pattern[str] | None = (
-        None  # in a 429: it has put aside all that it could ask, and limits nobody
-    )
+    # In a 429: it has put aside all that it could ask, and limits nobody.
+    cooling: re.Pattern[str] | None = None
     wrong_key: tuple[str, str] | None = None  # how it refuses a key, and what that means
     error_prefix: re.Pattern[str] | None = None  # before an error's own words
     shows_key: re.Pattern[str] | None = None  # in an error: a part of the key that it got

@@ -33,12 +33,10 @@ class HandleKind:
     name: Callable[[Any, Place], str] = lambda value, place: str(
         value
     )  # unique among the handles of its kind
-    lock_in: Callable[[str], str] | None = (
-        None  # its Lease's namespace, by its name; None: it is of no cluster
-    )
-    embedded: Callable[[Started], Any] | None = (
-        None  # what `embedded` stands for; None: the word is not known
-    )
+    # Its Lease's namespace, by its name; None: it is of no cluster.
+    lock_in: Callable[[str], str] | None = None
+    # What `embedded` stands for; None: the word is not known.
+    embedded: Callable[[Started], Any] | None = None
     refused: Callable[[Any, Place], str | None] = lambda value, place: None  # why it may not stand there
     url: Callable[[str], str | None] = lambda name: None  # the address that its name is, for faults over HTTP
 

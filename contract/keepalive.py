@@ -13,9 +13,8 @@ from contract.framing import End, Exchange
 
 # A server that lets go of an idle connection does so at once, on seeing the request or before.
 _RACE_S = 1.0
-_CROSSED_S = (
-    0.005  # on top of a round trip: the kernel counts its ticks, and 250 a second is its slowest usual clock
-)
+# On top of a round trip: the kernel counts its ticks, and 250 a second is its slowest usual clock.
+_CROSSED_S = 0.005
 _LOOK_S, _LOOKS = 0.002, 10  # a reset takes the same way as the end of file, right behind it
 # In struct tcp_info of Linux. The shortest round trip, not the smoothed one: an engine acknowledges when it answers, which
 # makes milliseconds of a microsecond.

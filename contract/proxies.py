@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 from contract.refusal import Refusal
 from contract.topology import Topology
 
-_LOOPBACK = (
-    "http://127.0.0.1"  # of an embedded stack; a proxy named for it applies to it as to any other host
-)
+# Of an embedded stack; a proxy named for it applies to it as to any other host.
+_LOOPBACK = "http://127.0.0.1"
 
 
 def refuse(topology: Topology, environment: Mapping[str, str]) -> None:

@@ -43,8 +43,8 @@ class Lane(StrEnum):
     """Why an ask was made."""
 
     LOAD = "load"
-    PROBE_NEW = "probe_new"  # the metronome, on a connection of its own
-    PROBE_KEPT = "probe_kept"  # the metronome, on a kept connection
+    PROBE_NEW = "probe_new"  # the probe, on a connection of its own
+    PROBE_KEPT = "probe_kept"  # the probe, on a kept connection
     OVERHEAD = "overhead"  # pairs: the same ask through the gateway and directly
     WARMUP = "warmup"  # before the clock starts; no metric rests on it
 
@@ -96,9 +96,8 @@ class Ask:
     pair: str | None = None  # overhead: the asks of one pair share it
     covered_by: str | None = None  # probe: this slot was not asked; that waiting ask covers it
     worker: str | None = None
-    document: str | None = (
-        None  # the id of the document that was to be classified; None: the ask was about none
-    )
+    # The id of the document that was to be classified; None: the ask was about none.
+    document: str | None = None
     attempt: Int8 | None = None  # which call for this document this is, from 1: the client's own retries
     valid: bool | None = None  # the content was what the client can use; None: no answer came to its end
     wrong: list[str] | None = None  # the judged fields answered wrongly or left out; None: not valid
@@ -165,9 +164,8 @@ class Worker:
     joined_at: float
     end: str | None = None
     heard_at: float | None = None  # its last word of any kind
-    reported_at: float | None = (
-        None  # its last records; of what ended after that, a lost one has told nothing
-    )
+    # Its last records; of what ended after that, a lost one has told nothing.
+    reported_at: float | None = None
     asks: int = 0  # that had ended, as it counted them itself when it was last heard
     records: int = 0  # of them that arrived
 

@@ -29,9 +29,8 @@ class Request:
     ignore_eos: bool = False
     history: tuple[tuple[str, str], ...] = ()  # (role, content) of the messages before the prompt
     temperature: float | None = None  # None: the server's own
-    proper_end: ProperEnd | None = (
-        None  # None: the cap, where the topology does not say otherwise of who served
-    )
+    # None: the cap, where the topology does not say otherwise of who served.
+    proper_end: ProperEnd | None = None
     classification: Classification | None = None
 
     def on(self, topology: Topology, via: str = GATEWAY) -> "Request":

@@ -21,9 +21,8 @@ class Process(StrEnum):
 
     CHAOS = "chaos"
     RUN = "run"  # the load generator that owns the run folder: the only one, or the master
-    EACH = (
-        "each"  # each load generator that makes requests; a worker's rows reach the master with its records
-    )
+    # Each load generator that makes requests; a worker's rows reach the master with its records.
+    EACH = "each"
 
 
 class Counts(Protocol):

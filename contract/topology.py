@@ -30,9 +30,8 @@ class Server(Strict):
 
     api_key: SecretName | None = None
     headers: Headers = Field(default_factory=dict)  # they go out with every request to it, whatever it is for
-    ca_file: str | None = (
-        None  # PEM: who vouches for its certificate, in place of those whom this machine trusts
-    )
+    # PEM: who vouches for its certificate, in place of those whom this machine trusts.
+    ca_file: str | None = None
     # none: the model ends early of its own accord, at the end that it chooses. Of a tier that says nothing the gateway's
     # word holds.
     witness: WitnessWord | None = None

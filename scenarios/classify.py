@@ -19,10 +19,10 @@ from contract.proper_end import JSON_OBJECT
 from contract.records import Ask
 from contract.refusal import Refusal
 from contract.request import Request
+from scenarios.gateway.document_order import Walk
 from scenarios.gateway.retries import RETRIES, asks_again, wait_s
-from scenarios.gateway.stage import DEADLINES
 from scenarios.gateway.user import GatewayUser
-from scenarios.gateway.walk import Walk
+from scenarios.gateway.user_context import DEADLINES
 
 DOCUMENTS = Path(__file__).parent / "documents"
 TEMPERATURE = 0.3

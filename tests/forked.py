@@ -39,7 +39,7 @@ ENVIRONMENT = dict(os.environ)  # of a nest: what one test has changed in its ow
 LOCUST = (
     "locust.main", "locustfile.py", "tests/whole/ask.py", "tests/whole/crowd.py", "tests/scenarios/play.py",
 )  # fmt: skip
-CHAOS = ("chaos/__main__.py", "chaos.guardian")
+CHAOS = ("chaos/__main__.py", "chaos.undo.guardian")
 ENGINE = ("embedded/engine/__main__.py",)
 ANALYSIS = ("analysis/__main__.py", "analysis.checkers:catalogue", "analysis.report")
 NESTS = {"locust": LOCUST, "tests": LOCUST, "chaos": CHAOS, "embedded": ENGINE, "analysis": ANALYSIS}
@@ -286,18 +286,18 @@ def _serve(control: socket.socket, listener: socket.socket) -> list[str] | None:
                 poll.unregister(fd)
                 _bury(fd, *alive.pop(fd))
                 continue
-            asker = control if fd == control.fileno() else listener.accept()[0]
-            head, fds, _, _ = socket.recv_fds(asker, 4, 4)
+            sender = control if fd == control.fileno() else listener.accept()[0]
+            head, fds, _, _ = socket.recv_fds(sender, 4, 4)
             if not head:
-                if asker is control:
+                if sender is control:
                     return None
                 continue  # a launcher that was killed
-            told = json.loads(_exactly(asker, int.from_bytes(head, "little")))
+            told = json.loads(_exactly(sender, int.from_bytes(head, "little")))
             if not (pid := fork()):
                 _become(told["env"], fds[:3])
                 with suppress(OSError):  # a launcher that was killed meanwhile
-                    asker.sendall(os.getpid().to_bytes(4, "little"))
-                sockets = {each.detach() for each in (control, listener, asker)}
+                    sender.sendall(os.getpid().to_bytes(4, "little"))
+                sockets = {each.detach() for each in (control, listener, sender)}
                 for one in [*sockets - {-1}, *alive, *(to for _, to in alive.values()), fds[3]]:
                     close(one)
                 return told["argv"]
@@ -306,8 +306,8 @@ def _serve(control: socket.socket, listener: socket.socket) -> list[str] | None:
             poll.register(pidfd, select.POLLIN)
             for one in fds[:3]:
                 close(one)
-            if asker is not control:
-                close(asker.detach())
+            if sender is not control:
+                close(sender.detach())
 
 
 def _load(names: list[str]) -> None:

@@ -3,15 +3,12 @@
     made = make(tmp_path, steps=[Hole("gaming-mode", "vllm", at=40, length=60, hole_s=7.3)])
     made.path, made.lost_at("gaming-mode")
 
-A small world without clocks: tiers in order, each serving but for its holes; a gateway that answers nothing for `hole_s`
-after a loss, then takes the next tier, and stays with it for `sticky_s` after the return. A hole of the gateway itself is over
-after `hole_s`; what it has under way it ends, unless it is killed (`unit_kill`). No Locust, no chaos.
+Who answers in it, and how: `tests/synthetic_world.py`. No Locust, no chaos.
 """
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import groupby
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,88 +16,14 @@ from typing import Any
 import yaml
 
 from contract import samplers
-from contract.records import (
-    GATEWAY,
-    Ask,
-    Event,
-    Lane,
-    Offset,
-    Outcome,
-    Witness,
-)
+from contract.records import GATEWAY, Ask, Event, Lane, Offset, Outcome
 from contract.run import ABORTED, FINISHED, ArrowFile, JsonLines, open_run
 from contract.samplers.client import Client
 from contract.samplers.health import Health
 from contract.schemas import REQUESTS
+from tests.synthetic_world import OLLAMA, OPENAI, START, VLLM, Engine, Hole, World, answer
 
-START = 1_795_000_000.0
 UNATTENDED = ("classify", "nightly")
-FALLBACK_S = 0.15  # what the gateway takes to turn to the next tier, once it does
-
-
-@dataclass(frozen=True)
-class Engine:
-    """A tier: how long it takes to its first token, and between two."""
-
-    name: str
-    ttft_s: float
-    tpot_s: float
-    cloud: bool = False
-    group: str | None = None  # one of several deployments, between which the gateway draws lots
-    weight: float = 1.0  # of its lot
-
-
-VLLM, OLLAMA, OPENAI = (
-    Engine("vllm", 0.08, 0.02), Engine("ollama", 0.25, 0.06), Engine("openai", 0.35, 0.03, cloud=True),
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Hole:
-    """One trial of one step. Seconds from the run's start, or from the stage before."""
-
-    step: str
-    target: str
-    at: float  # inject commanded
-    length: float  # commanded → the mend is commanded
-    hole_s: float = 0.0  # lost → the gateway turns to the next tier; asks fail at once
-    hang_s: float = (
-        0.0  # asks sent within this after lost are answered by the next tier, but only when it is over
-    )
-    lost_after_s: float = 0.2  # commanded → no longer serving
-    effective_after_s: float = 1.5  # commanded → verified gone
-    mend_s: float = 2.0  # mend commanded → verified
-    sticky_s: float = 0.0  # verified → the gateway comes back to it
-    trial: int = 1
-    fault: str = "scale_to_zero"
-    kept_s: float = 0.0  # kept connections are served so much longer than new ones
-
-    @property
-    def lost(self) -> float:
-        return self.at + self.lost_after_s
-
-    @property
-    def mend(self) -> float:
-        return self.at + self.length
-
-    @property
-    def back(self) -> float:
-        return self.mend + self.mend_s
-
-    def events(self, run: str) -> list[Event]:
-        def event(at: float, move: str, stage: str) -> Event:
-            return Event(
-                START + at, run, move, stage, "timeline", self.step, self.trial, self.fault, self.target, None
-            )
-
-        return [
-            event(self.at - 0.05, "inject", "begin"),
-            event(self.at, "inject", "commanded"),
-            event(self.at + self.effective_after_s, "inject", "effective"),
-            event(self.mend - 0.05, "mend", "begin"),
-            event(self.mend, "mend", "commanded"),
-            event(self.back, "mend", "effective"),
-        ]
 
 
 @dataclass(frozen=True)
@@ -116,140 +39,6 @@ class Made:
 
     def lost_at(self, step: str, trial: int = 1) -> float:
         return START + self.hole(step, trial).lost
-
-
-@dataclass
-class World:
-    """Who answers an ask that is sent at `at`, and how."""
-
-    engines: Sequence[Engine]
-    holes: Sequence[Hole]
-    random: random.Random
-    shunned: Sequence[tuple[str, float, float]] = ()
-    counter: int = 0
-    asks: list[Ask] = field(default_factory=list)
-
-    def new(self, at: float, lane: str, via: str = GATEWAY, tokens: int = 10, **more: Any) -> Ask:
-        self.counter += 1
-        return Ask(
-            request_id=f"ask-{self.counter:05d}", scenario="chat" if lane == Lane.LOAD else str(lane), lane=lane,
-            via=via, stream=True, intended_at=START + at, sent_at=START + at, max_tokens=tokens, prompt_tokens=12,
-            worker="w1", **more,
-        )  # fmt: skip
-
-    def down(self, engine: Engine, at: float, kept: bool = False) -> Hole | None:
-        for h in self.holes:
-            if h.target == engine.name and h.lost + (h.kept_s if kept else 0) <= at < h.back:
-                return h
-        return None
-
-    def through(self, at: float, lane: str, tokens: int = 10, **more: Any) -> Ask:
-        """One ask through the gateway."""
-        ask = self.new(at, lane, tokens=tokens, **more)
-        if any(h.target == GATEWAY and h.lost <= at < h.lost + h.hole_s for h in self.holes):
-            refuse(ask, Outcome.REFUSED, None)
-            self.asks.append(ask)
-            return ask
-        wait_s, hops = 0.0, 0
-        for engine in self._in_turn():
-            if any(name == engine.name and start <= at < end for name, start, end in self.shunned):
-                hops = 1
-                continue
-            hole = self._avoided(engine, at, kept=lane == Lane.PROBE_KEPT)
-            if hole is None:
-                self._serve(ask, at, engine, wait_s, tokens, hops)
-                break
-            lost = hole.lost + (hole.kept_s if lane == Lane.PROBE_KEPT else 0)
-            if lost <= at < lost + hole.hole_s:
-                refuse(ask, Outcome.REJECTED, 500)
-                break
-            hops = 1
-            if lost <= at < lost + hole.hang_s:
-                wait_s += lost + hole.hang_s - at
-            elif at < hole.back:
-                wait_s += FALLBACK_S if at < lost + hole.hang_s + 1 else 0.0  # then it is in cooldown
-        else:
-            refuse(ask, Outcome.REJECTED, 429)
-        self.asks.append(ask)
-        return ask
-
-    def _in_turn(self) -> list[Engine]:
-        """As the gateway tries them: of a group's deployments by lot, before the next tier."""
-        found = []
-        for group, peers in groupby(self.engines, key=lambda e: e.group):
-            left = list(peers)
-            while group is not None and len(left) > 1:
-                drawn = self.random.choices(left, [e.weight for e in left])[0]
-                found.append(drawn)
-                left.remove(drawn)
-            found += left
-        return found
-
-    def direct(self, at: float, engine: Engine, lane: str, tokens: int = 10, **more: Any) -> Ask:
-        ask = self.new(at, lane, via=engine.name, tokens=tokens, **more)
-        if self.down(engine, at):
-            refuse(ask, Outcome.REFUSED, None)
-        else:
-            self._serve(ask, at, engine, 0.0, tokens, None)
-        self.asks.append(ask)
-        return ask
-
-    def _avoided(self, engine: Engine, at: float, kept: bool) -> Hole | None:
-        for h in self.holes:
-            kept_s = h.kept_s if kept else 0.0
-            if h.target == engine.name and h.lost + kept_s <= at < h.back + h.sticky_s:
-                return h
-        return None
-
-    def _serve(
-        self, ask: Ask, at: float, engine: Engine, wait_s: float, tokens: int, hops: int | None
-    ) -> None:
-        jitter = self.random.uniform(0.9, 1.15)
-        ttft_s = wait_s + engine.ttft_s * jitter
-        gaps = [engine.tpot_s * self.random.uniform(0.8, 1.2) for _ in range(tokens - 1)]
-        answer(ask, engine.name, ttft_s, gaps, hops)
-        for h in self.holes:  # a stream that was running when its tier went
-            ended = at + (ask.latency_ms or 0) / 1000
-            gone = h.target == engine.name or (h.target == ask.via == GATEWAY and h.fault == "unit_kill")
-            if gone and at < h.lost < ended and tokens > 1:
-                cut(ask, h.lost - at)
-
-
-def answer(
-    ask: Ask, tier: str, ttft_s: float, gaps_s: Sequence[float] = (), fallbacks: int | None = 0
-) -> Ask:
-    """Make it a good answer by this tier."""
-    ask.outcome, ask.status, ask.error, ask.tier = Outcome.OK, 200, None, tier
-    ask.headers_ms = ttft_s * 1000 - 1
-    ask.ttft_ms, ask.gaps_ms = ttft_s * 1000, [g * 1000 for g in gaps_s]
-    ask.latency_ms = (ttft_s + sum(gaps_s)) * 1000 + 1
-    ask.output_tokens, ask.finish_reason, ask.witness = len(gaps_s) + 1, "length", Witness.END
-    if ask.via == GATEWAY:
-        ask.route_group, ask.route_fallbacks, ask.route_retries = tier, fallbacks, 0
-    return ask
-
-
-def refuse(ask: Ask, outcome: str, status: int | None, after_s: float = 0.004) -> Ask:
-    """Make it a failure that came so soon."""
-    ask.outcome, ask.status, ask.error = outcome, status, f"{status or 'connection refused'}"
-    ask.tier = ask.ttft_ms = ask.witness = ask.output_tokens = None
-    ask.gaps_ms, ask.latency_ms = [], after_s * 1000
-    return ask
-
-
-def cut(ask: Ask, after_s: float) -> Ask:
-    """Cut it so long after it was sent; before its first token the gateway would have turned to the next tier."""
-    ask.outcome, ask.error, ask.finish_reason, ask.witness = Outcome.CUT, "no finish_reason", None, None
-    ask.ttft_ms = min(ask.ttft_ms or 0.0, after_s * 1000)
-    ask.latency_ms = after_s * 1000
-    came, kept = ask.ttft_ms, []
-    for gap in ask.gaps_ms:
-        came += gap
-        if came > ask.latency_ms:
-            break
-        kept.append(gap)
-    ask.gaps_ms, ask.output_tokens = kept, len(kept) + 1
-    return ask
 
 
 def make(

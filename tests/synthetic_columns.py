@@ -1,4 +1,4 @@
-"""The world of `tests/synthetic.py` in columns: a day of ten million asks in well under two minutes, with the same truths.
+"""The world of `tests/synthetic_world.py` in columns: a day of ten million asks in well under two minutes, with the same truths.
 
     made = make_big(tmp_path, records=10_000_000, duration_s=86400, steps=rounds(hole, 140, 600))
 
@@ -19,18 +19,8 @@ from contract import samplers
 from contract.records import GATEWAY, Lane, Offset, Outcome, Witness
 from contract.run import FINISHED, ArrowFile, JsonLines, open_run
 from contract.schemas import REQUESTS
-from tests.synthetic import (
-    FALLBACK_S,
-    OLLAMA,
-    OPENAI,
-    START,
-    VLLM,
-    Engine,
-    Hole,
-    Made,
-    timeline_text,
-    topology_text,
-)
+from tests.synthetic import Made, timeline_text, topology_text
+from tests.synthetic_world import FALLBACK_S, OLLAMA, OPENAI, START, VLLM, Engine, Hole
 
 AT_ONCE = 400_000  # asks that are made together
 TOKENS = np.array([10, 10, 24])  # what load asks for, in turns

@@ -1,4 +1,4 @@
-"""Documents that are classified in the world of `tests/synthetic.py`, by tiers of a stated accuracy.
+"""Documents that are classified in the world of `tests/synthetic_world.py`, by tiers of a stated accuracy.
 
     made = make(tmp_path, steps, extra=classify(steps, {"vllm": 0.95, "ollama": 0.9}, duration_s=200))
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from contract.document import FIELDS
 from contract.records import Ask, Lane, Outcome, Witness
-from tests.synthetic import OLLAMA, OPENAI, VLLM, Engine, Hole, World
+from tests.synthetic_world import OLLAMA, OPENAI, VLLM, Engine, Hole, World
 
 CALLS = 3
 

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from analysis import checkers, expectation
+from analysis import checkers
+from analysis.judging import expectation
 from chaos import plan
 from contract import timeline, topology
 from tests.coverage import ROOT, shown, table

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from analysis import availability
 from analysis.evidence import Evidence
-from analysis.expectation import Params as Common
-from analysis.finding import Finding, judge_between, unknown
+from analysis.judging.expectation import Params as Common
+from analysis.judging.finding import Finding, judge_between, unknown
+from analysis.metrics import availability
 from contract.duration import Duration, text
 
 

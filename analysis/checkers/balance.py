@@ -5,11 +5,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from analysis import balance
-from analysis.balance import CALM, Share, Spread
 from analysis.evidence import Evidence
-from analysis.expectation import Params as Common
-from analysis.finding import Finding, Status, unknown, worst
+from analysis.judging import balance
+from analysis.judging.balance import CALM, Share, Spread
+from analysis.judging.expectation import Params as Common
+from analysis.judging.finding import Finding, Status, unknown, worst
 from contract.refusal import no_such
 from contract.topology import Topology
 

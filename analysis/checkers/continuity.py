@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from analysis import metrics
 from analysis.evidence import Evidence
-from analysis.expectation import Params as Common
-from analysis.finding import Finding, judge_share, unknown
+from analysis.judging.expectation import Params as Common
+from analysis.judging.finding import Finding, judge_share, unknown
+from analysis.metrics import shares
 
 
 class Params(Common):
@@ -21,11 +21,11 @@ def check(params: Params, run: Evidence) -> Finding:
     it is missed only by timeouts in seconds in which the client was overloaded.
     """
     target = f"at least {params.min_good:.4g} of the asks are answered well"
-    found = metrics.continuity(run.frames.asks)
+    found = shares.continuity(run.frames.asks)
     apart = f"{found.cut} cut, {found.stalled} stalled and {found.abandoned} abandoned apart"
     if found.good.ratio is None:
         return unknown("continuity", params.id, target, f"users asked nothing through the gateway; {apart}")
-    users = metrics.users_asks(run.frames.asks[["lane", "via", "good", "outcome"]])
+    users = shares.users_asks(run.frames.asks[["lane", "via", "good", "outcome"]])
     bad = users.loc[~users["good"], "outcome"].value_counts()
     kinds = ", ".join(f"{n} {kind}" for kind, n in bad.items() if n) or "none failed"
     doubt = (

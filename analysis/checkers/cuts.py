@@ -2,11 +2,11 @@
 
 from pydantic import Field
 
-from analysis import metrics
 from analysis.evidence import Evidence
-from analysis.expectation import Params as Common
-from analysis.finding import Finding, judge_at_most, unknown
-from analysis.trials import Value, summarise
+from analysis.judging.expectation import Params as Common
+from analysis.judging.finding import Finding, judge_at_most, unknown
+from analysis.metrics import cuts
+from analysis.metrics.trials import Value, summarise
 from contract.records import GATEWAY, Outcome
 
 
@@ -30,11 +30,11 @@ def check(params: Params, run: Evidence) -> Finding:
     values, told = [], []
     for t in trials:
         asks = run.around(t)
-        n = int((metrics.in_trial(asks, t)["via"] == GATEWAY).sum())
+        n = int((cuts.in_trial(asks, t)["via"] == GATEWAY).sum())
         if n == 0:
             values.append(Value(t.step, t.trial, None, why="nothing was asked"))
             continue
-        found = metrics.cuts(asks, t, trials)
+        found = cuts.cuts(asks, t, trials)
         stalled = found["outcome"] == Outcome.STALLED
         count, own = len(found), int((stalled & found["touched"]).sum())
         said = f"{t.name}: {count} of {n} asks ({int(stalled.sum())} of them stalled)"

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import pandas as pd
 from pydantic import Field
 
-from analysis import documents
 from analysis.evidence import Evidence
-from analysis.expectation import Params as Common
-from analysis.finding import Finding, Status, unknown
-from analysis.paired import Paired, would_tell
+from analysis.judging.expectation import Params as Common
+from analysis.judging.finding import Finding, Status, unknown
+from analysis.metrics import documents
+from analysis.metrics.paired import Paired, would_tell
 from contract.fields import Name
 
 NOTHING = "no document was classified through the gateway: play the scenario classify"

@@ -7,9 +7,9 @@ import numpy as np
 from pydantic import ConfigDict, Field
 
 from analysis.evidence import Evidence
-from analysis.expectation import Params as Common
-from analysis.finding import Finding, Status, unknown
-from analysis.trials import Value
+from analysis.judging.expectation import Params as Common
+from analysis.judging.finding import Finding, Status, unknown
+from analysis.metrics.trials import Value
 
 Count = Annotated[int, Field(gt=0, strict=True)]
 

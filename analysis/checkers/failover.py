@@ -2,12 +2,12 @@
 
 from pydantic import Field
 
-from analysis import outages
 from analysis.evidence import Evidence
-from analysis.expectation import Params as Common
-from analysis.finding import Finding, judge_at_most, unknown
-from analysis.trials import Value, summarise
-from analysis.windows import Trial
+from analysis.judging.expectation import Params as Common
+from analysis.judging.finding import Finding, judge_at_most, unknown
+from analysis.metrics import outages
+from analysis.metrics.trials import Value, summarise
+from analysis.metrics.windows import Trial
 from contract.fields import Name
 
 

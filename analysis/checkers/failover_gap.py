@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from analysis import metrics, outages
 from analysis.evidence import Evidence
-from analysis.expectation import Params as Common
-from analysis.finding import Finding, judge_between, unknown, worst
+from analysis.judging.expectation import Params as Common
+from analysis.judging.finding import Finding, judge_between, unknown, worst
+from analysis.metrics import outages, shares
 from contract.fields import Name
 
 
@@ -35,7 +35,7 @@ def check(params: Params, run: Evidence) -> Finding:
             if lost_at is None
             else [
                 g
-                for lane in metrics.PROBES
+                for lane in shares.PROBES
                 if (g := outages.failover_gap(run.around(t), t, lost_at, lane, run.frames.ranks))
             ]
         )

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from analysis import metrics
 from analysis.evidence import Evidence
-from analysis.expectation import Params as Common
-from analysis.finding import Finding, judge_share, unknown
+from analysis.judging.expectation import Params as Common
+from analysis.judging.finding import Finding, judge_share, unknown
+from analysis.metrics import shares
 
 
 class Params(Common):
@@ -23,7 +23,7 @@ def check(params: Params, run: Evidence) -> Finding:
     target = f"at least {params.min:.4g} of the asks are answered well and in time"
     if run.ttft_max_ms is None:
         return unknown("goodput", params.id, target, "the timeline has no objectives: ttft_ms")
-    found = metrics.goodput(run.frames.asks, run.ttft_max_ms)
+    found = shares.goodput(run.frames.asks, run.ttft_max_ms)
     if found.ratio is None:
         return unknown("goodput", params.id, target, "users asked nothing through the gateway")
     doubt = f"; {found.doubtful} misses while the client was overloaded" if found.doubtful else ""

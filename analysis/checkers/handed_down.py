@@ -2,11 +2,11 @@
 
 from pydantic import Field
 
-from analysis import attribution
-from analysis.attribution import State, Why
 from analysis.evidence import Evidence
-from analysis.expectation import Params as Common
-from analysis.finding import Finding, Status, unknown
+from analysis.judging.expectation import Params as Common
+from analysis.judging.finding import Finding, Status, unknown
+from analysis.metrics import attribution
+from analysis.metrics.attribution import State, Why
 
 
 class Params(Common):

@@ -5,10 +5,10 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from analysis import metrics
 from analysis.evidence import Evidence
-from analysis.expectation import Params as Common
-from analysis.finding import Finding, judge_between, unknown
+from analysis.judging.expectation import Params as Common
+from analysis.judging.finding import Finding, judge_between, unknown
+from analysis.metrics import latency, quantiles, shares
 from contract.fields import Name
 from contract.quantile import needs
 
@@ -55,9 +55,9 @@ def check(params: Params, run: Evidence) -> Finding:
             "ended_at",
         ]
     ]
-    which = metrics.of_users(asks) & asks["good"]
+    which = shares.of_users(asks) & asks["good"]
     good = asks[which if params.tier is None else which & (asks["tier"] == params.tier)]
-    took = (metrics.latency_ms if params.of == "total" else metrics.first_token_ms)(
+    took = (latency.latency_ms if params.of == "total" else latency.first_token_ms)(
         good, of=params.from_
     ).dropna()
     need = needs(params.quantile)
@@ -65,7 +65,7 @@ def check(params: Params, run: Evidence) -> Finding:
         return unknown("latency", params.id, target, f"{len(took)} good answers; {name} needs {need}")
     late = good.loc[took.index, "touched"].to_numpy(bool)
     low, middle, high = (
-        metrics.quantile(np.where(late, other, took), params.quantile)
+        quantiles.quantile(np.where(late, other, took), params.quantile)
         for other in (0.0, took.to_numpy(float), np.inf)
     )
     return Finding(

@@ -2,11 +2,11 @@
 
 from pydantic import Field
 
-from analysis import overhead
 from analysis.evidence import Evidence
-from analysis.expectation import Params as Common
-from analysis.finding import Finding, judge_between, unknown, worst
-from analysis.overhead import Overhead
+from analysis.judging.expectation import Params as Common
+from analysis.judging.finding import Finding, judge_between, unknown, worst
+from analysis.metrics import overhead
+from analysis.metrics.overhead import Overhead
 from contract.records import Lane
 
 MIN_PAIRS = 6  # below, an interval of a median says nothing

@@ -3,9 +3,9 @@
 from pydantic import Field
 
 from analysis.evidence import Evidence
-from analysis.expectation import Params as Common
-from analysis.finding import Finding, judge_at_most, unknown
-from analysis.trials import Value, summarise
+from analysis.judging.expectation import Params as Common
+from analysis.judging.finding import Finding, judge_at_most, unknown
+from analysis.metrics.trials import Value, summarise
 from contract.fields import Name
 
 

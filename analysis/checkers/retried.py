@@ -3,12 +3,12 @@
 import pandas as pd
 from pydantic import Field
 
-from analysis import retried
 from analysis.evidence import Evidence
-from analysis.expectation import Params as Common
-from analysis.finding import Finding, judge_at_most, unknown
-from analysis.retried import Fate
-from analysis.trials import Value, summarise
+from analysis.judging.expectation import Params as Common
+from analysis.judging.finding import Finding, judge_at_most, unknown
+from analysis.metrics import client_retries
+from analysis.metrics.client_retries import Fate
+from analysis.metrics.trials import Value, summarise
 from contract.duration import Duration, text
 from contract.fields import Name
 from contract.records import GATEWAY
@@ -25,7 +25,7 @@ class Params(Common):
 def check(params: Params, run: Evidence) -> Finding:
     """In every trial, at most `max_lost` asks were lost that a client's retry `within` so long would not have saved.
 
-    Definition of saved and lost: `retried.fates`. What is refused, answered with a 5xx or broken before its first token is
+    Definition of saved and lost: `client_retries.fates`. What is refused, answered with a 5xx or broken before its first token is
     saved if anyone who asked a little later was answered well; what was cut or stalled is lost. A trial in which nothing
     was asked while its target was gone, and nothing was under way when it went, is unknown, and so is one that exceeds the limit only by asks whose fate is. Where
     in no trial an ask was under way when the fault was commanded, nothing shows what becomes of one, and all is unknown.
@@ -42,16 +42,16 @@ def check(params: Params, run: Evidence) -> Finding:
         asks = run.around(t)
         asks = asks.assign(status=run.frames.asks["status"].loc[asks.index])
         n = int(((asks["via"] == GATEWAY) & asks["sent_at"].between(t.gone_from, t.gone_until)).sum())
-        flying = retried.in_flight(asks, t.gone_from)
+        flying = client_retries.in_flight(asks, t.gone_from)
         under_way += flying
         if n == 0 and not flying:
             values.append(Value(t.step, t.trial, None, why="nothing was asked"))
             told.append(f"{t.name}: nothing was asked")
             continue
-        failed = retried.fates(asks, t, params.within, run.frames.ended_at)
+        failed = client_retries.fates(asks, t, params.within, run.frames.ended_at)
         count = {fate: int((failed["fate"] == fate).sum()) for fate in Fate}
         kinds = {fate: kinds[fate] + count[fate] for fate in Fate}
-        cut += int(failed["outcome"].isin(retried.CUTS).sum())
+        cut += int(failed["outcome"].isin(client_retries.CUTS).sum())
         told.append(
             f"{t.name}: {flying} under way when it went, {n} asked while it was gone; {_told(failed)}"
         )

@@ -18,7 +18,7 @@ from analysis.compare.estimate import (
     Side,
     Trials,
 )
-from analysis.finding import Status
+from analysis.judging.finding import Status
 from contract import textfile
 from contract.refusal import Refusal
 

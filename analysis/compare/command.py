@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis import frames, progress
-from analysis.compare import baseline, judged, likeness, samples, told, tolerance
+from analysis.compare import baseline, export, judged, likeness, samples, summary, tolerance
+from analysis.compare.comparison import Comparison, worst
 from analysis.compare.estimate import Side
-from analysis.compare.told import Comparison
 from analysis.evidence import Evidence
 from contract.refusal import Refusal
 from contract.run import write_whole
@@ -56,7 +56,7 @@ def compare(
         tell(f"writing {folder.name}", None)
         write(one, folder)
         written.append((one, folder))
-    return written, told.worst(c.exit_code for c in found)
+    return written, worst(c.exit_code for c in found)
 
 
 def write(comparison: Comparison, folder: Path) -> None:
@@ -67,9 +67,9 @@ def write(comparison: Comparison, folder: Path) -> None:
     from analysis.compare import figures  # here: matplotlib takes a second, and a refusal needs none
     from analysis.figures import style
 
-    write_whole(folder / "comparison.md", told.markdown(comparison))
-    write_whole(folder / "comparison.csv", told.as_csv(comparison))
-    write_whole(folder / "comparison.json", told.as_json(comparison))
+    write_whole(folder / "comparison.md", summary.markdown(comparison))
+    write_whole(folder / "comparison.csv", export.as_csv(comparison))
+    write_whole(folder / "comparison.json", export.as_json(comparison))
     for name in figures.FIGURES:
         style.save(figures.draw(name, comparison), folder / f"{name}.png")
 

@@ -13,7 +13,7 @@ from scipy import special, stats
 
 from analysis.compare.bootstrap import MIN_PARTS
 from analysis.compare.estimate import Estimate, Proportion, Trials
-from analysis.trials import wilson
+from analysis.metrics.trials import wilson
 
 CONFIDENCE = 0.95
 POWER = 0.8

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from analysis.finding import Status
+from analysis.judging.finding import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """One finding of a verdict: see `analysis.finding.Finding`."""
+    """One finding of a verdict: see `analysis.judging.finding.Finding`."""
 
     name: str
     id: str | None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from analysis.compare.estimate import Kept, Side
 from analysis.compare.judged import Judged
-from analysis.finding import Status
+from analysis.judging.finding import Status
 from contract.refusal import EXIT_FAIL, EXIT_PASS, EXIT_UNKNOWN
 
 NEVER = "nothing"  # in words, where a run has no such expectation

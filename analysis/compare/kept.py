@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from analysis import attribution, availability, report
+from analysis import judge
 from analysis.compare.estimate import Count, Judgement, Kept
 from analysis.evidence import Evidence
-from analysis.metrics import users_asks
+from analysis.metrics import attribution, availability
+from analysis.metrics.shares import users_asks
 from contract.records import Outcome
 from contract.refusal import Refusal
 
@@ -15,7 +16,7 @@ MOST_STATUSES = 12
 def verdict(run: Evidence) -> Judgement | str:
     """How the run is judged now, by this version; or why it cannot be."""
     try:
-        found = report.judge(run)
+        found = judge.judge(run)
     except Refusal as e:
         return str(e)
     kept = tuple(

@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from analysis.frames import Frames
-from analysis.metrics import PROBES, users_asks
+from analysis.metrics.shares import PROBES, users_asks
 from contract import ranks
 from contract.duration import text
 from contract.refusal import Refusal, no_such

@@ -10,11 +10,13 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from analysis import attribution, metrics, outages, overhead, tables, verdict
 from analysis.compare import bootstrap, kept, likeness
 from analysis.compare.estimate import Curve, Estimate, Proportion, Sample, Side, Trials
 from analysis.evidence import Evidence
-from analysis.finding import Status
+from analysis.judging import verdict
+from analysis.judging.finding import Status
+from analysis.metrics import attribution, chunks, cuts, latency, outages, overhead, quantiles, rates, shares
+from analysis.reporting import tables
 from contract.quantile import rank
 from contract.records import GATEWAY, Lane, Outcome
 
@@ -68,7 +70,7 @@ def _groups(run: Evidence) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """(whose, way, asks): the users' through the gateway, together and by tier; those straight to a tier."""
     asks = run.frames.asks
     load = asks[(asks["lane"] == Lane.LOAD) & asks["sent_at"].notna()]
-    users = metrics.users_asks(load)
+    users = shares.users_asks(load)
     yield ALL, GATEWAY, users
     for tier in run.frames.tiers:
         yield tier, GATEWAY, users[users["tier"] == tier]
@@ -82,19 +84,19 @@ class _Answers:
     def __init__(self, run: Evidence, asks: pd.DataFrame) -> None:
         self._run, self._asks = run, asks
         length_s = run.frames.ended_at - run.frames.started_at
-        p95_ms = metrics.quantiles(metrics.latency_ms(asks))["p95"] or 0.0
+        p95_ms = quantiles.quantiles(latency.latency_ms(asks))["p95"] or 0.0
         self._block_s = bootstrap.block_s(length_s, p95_ms / 1000)
 
     def samples(self, of: str, via: str) -> Iterator[Sample]:
         if not self._asks["good"].any():
             return
-        yield from self._lengths(of, via, "latency", metrics.latency_ms(self._asks))
+        yield from self._lengths(of, via, "latency", latency.latency_ms(self._asks))
         if self._run.frames.open_loop:  # a closed one intends an ask when it sends it
-            intended = metrics.latency_ms(self._asks, of="intended")
+            intended = latency.latency_ms(self._asks, of="intended")
             yield from self._lengths(of, via, "latency_from_intended", intended)
-        yield from self._lengths(of, via, "ttft", metrics.ttft_ms(self._asks))
+        yield from self._lengths(of, via, "ttft", latency.ttft_ms(self._asks))
         if of != ALL:
-            yield from self._lengths(of, via, "tpot", metrics.tpot_ms(self._asks), ("p50", "p95"))
+            yield from self._lengths(of, via, "tpot", latency.tpot_ms(self._asks), ("p50", "p95"))
             yield from self._gaps(of, via)
         for metric, unit in (("answers_per_s", "answers/s"), ("tokens_per_s", "tokens/s")):
             rate = self._rate(metric)
@@ -103,7 +105,7 @@ class _Answers:
 
     def curves(self, of: str, via: str) -> Iterator[Curve]:
         for metric, values in (
-            ("latency", metrics.latency_ms(self._asks)), ("ttft", metrics.ttft_ms(self._asks)),
+            ("latency", latency.latency_ms(self._asks)), ("ttft", latency.ttft_ms(self._asks)),
         ):  # fmt: skip
             known = np.sort(values.dropna().to_numpy(float))
             if len(known):
@@ -131,7 +133,7 @@ class _Answers:
         untouched = asks[~asks["touched"]]
         few = untouched.iloc[:: max(1, -(-len(untouched) // MOST_ANSWERS))]
         places = self._block(few)
-        parts = [(b, metrics.chunk_gaps_ms(few[places == b])) for b in np.unique(places)]
+        parts = [(b, chunks.chunk_gaps_ms(few[places == b])) for b in np.unique(places)]
         gaps_ms = np.concatenate([np.zeros(0), *(g for _, g in parts)])
         block = np.concatenate([np.zeros(0, int), *(np.full(len(g), b) for b, g in parts)])
         if len(gaps_ms):
@@ -142,7 +144,7 @@ class _Answers:
 
     def _rate(self, metric: str) -> Estimate | None:
         """Over the busy time; its blocks' busy times overlap at their edges, so the bootstrap's mean is put on the value."""
-        whole = {"answers_per_s": metrics.answers_per_s, "tokens_per_s": metrics.tokens_per_s}[metric]
+        whole = {"answers_per_s": rates.answers_per_s, "tokens_per_s": rates.tokens_per_s}[metric]
         value = whole(self._asks)
         if value is None:
             return None
@@ -151,18 +153,18 @@ class _Answers:
         place = self._block(rows)
         order = np.argsort(place, kind="stable")
         edges = [*np.flatnonzero(np.diff(place[order], prepend=-1)).tolist(), len(rows)]
-        rates = []
+        spans = []
         for first, last in pairwise(edges):
             part = rows.iloc[order[first:last]]
             amount = len(part) if metric == "answers_per_s" else float(part["output_tokens"].sum())
             rate = whole(part)
             if rate:
-                rates.append((amount, amount / rate))
-        amounts, lengths = (np.array(x, float) for x in zip(*rates, strict=True))
+                spans.append((amount, amount / rate))
+        amounts, lengths = (np.array(x, float) for x in zip(*spans, strict=True))
         again = bootstrap.rate_again(amounts, lengths, seed=0)
         again = again * (value / (amounts.sum() / lengths.sum()))
         return Estimate(
-            value, len(rows), len(rates), float(again.std()), bootstrap.kept(again), doubt=self._rate_doubt()
+            value, len(rows), len(spans), float(again.std()), bootstrap.kept(again), doubt=self._rate_doubt()
         )
 
     def _rate_doubt(self) -> str | None:
@@ -177,14 +179,14 @@ def _quantiles(
 ) -> Iterator[Sample]:
     if not len(ms):
         return
-    again = bootstrap.quantiles_again(ms, block, [metrics.QUANTILES[q] for q in at], seed=0)
+    again = bootstrap.quantiles_again(ms, block, [quantiles.QUANTILES[q] for q in at], seed=0)
     ordered = np.sort(ms)
-    values = metrics.quantiles(pd.Series(ms))
+    values = quantiles.quantiles(pd.Series(ms))
     medians = pd.Series(ms).groupby(block).median()
     for name, drawn in zip(at, again, strict=True):
         value = values[name]
         assert value is not None
-        low, high = touched_bounds(ordered, touched, metrics.QUANTILES[name])
+        low, high = touched_bounds(ordered, touched, quantiles.QUANTILES[name])
         estimate = Estimate(
             value, len(ms), len(medians), float(drawn.std()), bootstrap.kept(drawn),
             tuple(float(m) for m in medians) if name == "p50" else (), low, high, NEEDS[name],
@@ -264,7 +266,7 @@ def _proportions(run: Evidence) -> Iterator[Sample]:
     """Of users' asks: what was answered well, and what became of the others, kind by kind; of all answers through the
     gateway: what a lower tier gave needlessly; of the arrivals of an open loop: what the cap refused; of documents: what
     was classified rightly."""
-    users = metrics.users_asks(run.frames.asks)
+    users = shares.users_asks(run.frames.asks)
     if not users.empty:
         yield from _outcomes(run, users)
     yield from _needless(run)
@@ -280,11 +282,11 @@ def _proportions(run: Evidence) -> Iterator[Sample]:
 
 
 def _outcomes(run: Evidence, users: pd.DataFrame) -> Iterator[Sample]:
-    apart = [*metrics.CUTS, Outcome.ABANDONED]
+    apart = [*cuts.CUTS, Outcome.ABANDONED]
     waited_for = users["outcome"] != Outcome.ABANDONED
     for metric, share, hit, asked in (
-        ("continuity", metrics.continuity(users).good, users["good"], ~users["outcome"].isin(apart)),
-        ("goodput", metrics.goodput(users, run.ttft_max_ms), metrics.within(users, run.ttft_max_ms), waited_for),
+        ("continuity", shares.continuity(users).good, users["good"], ~users["outcome"].isin(apart)),
+        ("goodput", shares.goodput(users, run.ttft_max_ms), shares.within(users, run.ttft_max_ms), waited_for),
     ):  # fmt: skip
         if share.asked:
             effect = _proportion(run, users["intended_at"], hit & asked, asked).design_effect

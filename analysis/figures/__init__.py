@@ -15,7 +15,7 @@ from types import ModuleType
 
 import pandas as pd
 
-from analysis import columns
+from analysis.columnar import columns
 from analysis.evidence import Evidence
 from analysis.figures import style
 from analysis.progress import Told, each, silent

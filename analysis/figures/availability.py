@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from analysis import availability
 from analysis.checkers.availability import Params
 from analysis.evidence import Evidence
 from analysis.figures import shading, style
 from analysis.figures.once import once
+from analysis.metrics import availability
 
 NOTHING = "the probe asked nothing"
 _COLOURS = {"down": "#B2182B", "brown": "#8C6D31", "not asked": "#9A9A9A"}

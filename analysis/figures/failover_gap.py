@@ -10,19 +10,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from analysis import metrics, outages
 from analysis.checkers import failover as judged
 from analysis.evidence import Evidence
 from analysis.figures import spread, style
 from analysis.figures.once import once
-from analysis.trials import summarise
-from analysis.windows import Trial
+from analysis.metrics import outages, shares
+from analysis.metrics.trials import summarise
+from analysis.metrics.windows import Trial
 
 NOTHING = "no fault was injected"
 _HATCH = "//////"
 _LANES = {
-    metrics.PROBES[0]: ("gap_new", "#666666", -0.22, "new"),
-    metrics.PROBES[1]: ("gap_kept", "#A6A6A6", 0.22, "kept"),
+    shares.PROBES[0]: ("gap_new", "#666666", -0.22, "new"),
+    shares.PROBES[1]: ("gap_kept", "#A6A6A6", 0.22, "kept"),
 }
 
 

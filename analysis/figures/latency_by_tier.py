@@ -5,10 +5,10 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from analysis import metrics
 from analysis.evidence import Evidence
 from analysis.figures import stairs, style
 from analysis.figures.once import once
+from analysis.metrics import latency
 
 NOTHING = "no good answer came through the gateway"
 _SENT, _INTENDED = "latency_ms", "latency_from_intended_ms"
@@ -24,7 +24,7 @@ def data(run: Evidence) -> pd.DataFrame:
     for i, tier in enumerate(run.frames.tiers):
         rows = asks[place == i]
         for measure, of in ((_SENT, "sent"), (_INTENDED, "intended")):
-            found.append((tier, measure, metrics.latency_ms(rows, of).dropna().to_numpy(float)))
+            found.append((tier, measure, latency.latency_ms(rows, of).dropna().to_numpy(float)))
     return stairs.table(found)
 
 

@@ -9,11 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis import overhead, thinning
 from analysis.checkers.overhead import MIN_PAIRS
+from analysis.columnar import thinning
 from analysis.evidence import Evidence
 from analysis.figures import style
 from analysis.figures.once import once
+from analysis.metrics import overhead
 
 _MEASURES = {"ttft_ms": "TTFT", "latency_ms": "whole answer"}
 _ORDERS = {"gateway first": True, "tier first": False}

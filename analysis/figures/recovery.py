@@ -12,7 +12,7 @@ from analysis.checkers import recovery as judged
 from analysis.evidence import Evidence
 from analysis.figures import spread, style
 from analysis.figures.once import once
-from analysis.trials import summarise
+from analysis.metrics.trials import summarise
 
 NOTHING = "no fault was injected"
 

@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from analysis.attribution import SHOWN
 from analysis.evidence import Evidence
 from analysis.figures import shading, style
 from analysis.figures.once import once
+from analysis.metrics.attribution import SHOWN
 
 NOTHING = "no answer came through the gateway whose tier is known"
 COLUMNS = 300

@@ -4,10 +4,10 @@ from itertools import groupby
 
 from matplotlib.axes import Axes
 
-from analysis import words as words_of
 from analysis.evidence import Evidence
 from analysis.figures import style
-from analysis.windows import Phase, phases_of
+from analysis.metrics.windows import Phase, phases_of
+from analysis.reporting import formatting as words_of
 
 _ALPHA = {"transition": 0.45, "in effect": 0.85, "mending": 0.45}
 _THROUGH = 0.10  # alpha of the shade through the plot

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from analysis.evidence import Evidence
 from analysis.figures import style
-from analysis.trials import Summary, Value, summarise
+from analysis.metrics.trials import Summary, Value, summarise
 from contract.records import GATEWAY
 
 COLUMNS = ["step", "trial", "mark", "s", "lower_s", "upper_s", "censored", "tier", "why_unknown"]

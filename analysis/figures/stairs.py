@@ -6,16 +6,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis import metrics, thinning
+from analysis.columnar import thinning
 from analysis.evidence import Evidence
 from analysis.figures import style
+from analysis.metrics import chunks, quantiles
 from contract.quantile import needs
 from contract.records import Lane
 
 COLUMNS = ["tier", "measure", "mark", "ms", "share", "n"]
 GRID = (700, 500)  # cells of a panel
 # So many values before a quantile is more than the slowest of them under another name.
-NEEDS = {"p50": 1} | {name: needs(metrics.QUANTILES[name]) for name in ("p95", "p99")}
+NEEDS = {"p50": 1} | {name: needs(quantiles.QUANTILES[name]) for name in ("p95", "p99")}
 
 
 def whose(run: Evidence, columns: list[str]) -> tuple[pd.DataFrame, str]:
@@ -28,7 +29,7 @@ def whose(run: Evidence, columns: list[str]) -> tuple[pd.DataFrame, str]:
     return asks[columns][good], "good answers, the probe's among them"
 
 
-def table(found: Iterable[tuple[str, str, np.ndarray | metrics.ChunkGaps]]) -> pd.DataFrame:
+def table(found: Iterable[tuple[str, str, np.ndarray | chunks.ChunkGaps]]) -> pd.DataFrame:
     """Of (tier, measure, values in ms): a row for each `mark`: `step`s of the stairs, thinned, and p50, p95, p99.
 
     `share`: of the tier's `n` values, so many took at most `ms`. Quantiles that so few values do not give are missing.
@@ -37,27 +38,27 @@ def table(found: Iterable[tuple[str, str, np.ndarray | metrics.ChunkGaps]]) -> p
     return pd.concat(parts, ignore_index=True)[COLUMNS] if parts else pd.DataFrame(columns=COLUMNS)
 
 
-def _n(values: np.ndarray | metrics.ChunkGaps) -> int:
-    return values.n if isinstance(values, metrics.ChunkGaps) else len(values)
+def _n(values: np.ndarray | chunks.ChunkGaps) -> int:
+    return values.n if isinstance(values, chunks.ChunkGaps) else len(values)
 
 
-def _one(tier: str, measure: str, values_ms: np.ndarray | metrics.ChunkGaps) -> pd.DataFrame:
+def _one(tier: str, measure: str, values_ms: np.ndarray | chunks.ChunkGaps) -> pd.DataFrame:
     n = _n(values_ms)
-    if isinstance(values_ms, metrics.ChunkGaps):
-        (ms, share), quantiles = values_ms.steps, values_ms.ms
+    if isinstance(values_ms, chunks.ChunkGaps):
+        (ms, share), at = values_ms.steps, values_ms.ms
     else:
-        ms, share, quantiles = (
+        ms, share, at = (
             np.sort(values_ms),
             np.arange(1, n + 1) / n,
-            metrics.quantiles(pd.Series(values_ms)),
+            quantiles.quantiles(pd.Series(values_ms)),
         )
     drawn = thinning.kept(np.log10(np.maximum(ms, 0.01)), share, np.zeros(len(ms), np.int8), *GRID)
     marks = [name for name, least in NEEDS.items() if n >= least]
     rows = pd.DataFrame(
         {
             "mark": ["step"] * len(drawn) + marks,
-            "ms": np.append(ms[drawn], [float(quantiles[name] or 0.0) for name in marks]),
-            "share": np.append(share[drawn], [metrics.QUANTILES[name] for name in marks]),
+            "ms": np.append(ms[drawn], [float(at[name] or 0.0) for name in marks]),
+            "share": np.append(share[drawn], [quantiles.QUANTILES[name] for name in marks]),
         }
     )
     return rows.assign(tier=tier, measure=measure, n=n)

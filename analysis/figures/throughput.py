@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from analysis import metrics
 from analysis.evidence import Evidence
 from analysis.figures import shading, style
 from analysis.figures.once import once
+from analysis.metrics import rates
 
 NOTHING = "no answer came through the gateway whose tier is known"
 COLUMNS = 300
@@ -29,7 +29,7 @@ def _edges(run: Evidence) -> np.ndarray:
 def data(run: Evidence) -> pd.DataFrame:
     """A row for each column of time and tier: `at_s` (its begin, since the run's start), `tier`, `tokens_per_s`, `answers_per_s`.
 
-    Tokens are those whose usage was told (`metrics.tokens_over_time`), answers the good ones that ended in it.
+    Tokens are those whose usage was told (`rates.tokens_over_time`), answers the good ones that ended in it.
     """
     asks = run.frames.asks[_NEEDED]
     asks = asks[run.frames.through_gateway & asks["tier"].notna()]
@@ -38,8 +38,8 @@ def data(run: Evidence) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     edges = _edges(run)
     instants = edges + run.frames.started_at
-    tokens = metrics.tokens_over_time(asks, run.frames.tiers, instants)
-    answers = metrics.answers_over_time(asks, run.frames.tiers, instants)
+    tokens = rates.tokens_over_time(asks, run.frames.tiers, instants)
+    answers = rates.answers_over_time(asks, run.frames.tiers, instants)
     parts = [
         pd.DataFrame({"at_s": edges[:-1], "tier": t, "tokens_per_s": tokens[t].round(6).abs().to_numpy(),
                       "answers_per_s": answers[t].to_numpy()})

@@ -7,12 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis import metrics, outages, thinning
+from analysis.columnar import thinning
 from analysis.evidence import Evidence
 from analysis.figures import shading, style
 from analysis.figures.once import once
-from analysis.metrics import CUTS
-from analysis.windows import Trial
+from analysis.metrics import outages, shares
+from analysis.metrics.cuts import CUTS
+from analysis.metrics.windows import Trial
 from contract.records import GATEWAY, Outcome
 
 NOTHING = "nothing was asked through the gateway"
@@ -95,7 +96,7 @@ def _counts(run: Evidence, of_users: bool = False) -> tuple[int, int]:
     """(cut or stalled, failed) of the asks through the gateway, or of the users' alone."""
     asks = run.frames.gateway(["outcome", "good", "lane", "via"])
     if of_users:
-        asks = asks[metrics.of_users(asks)]
+        asks = asks[shares.of_users(asks)]
     cut = asks["outcome"].isin(CUTS)
     failed = ~asks["good"] & ~cut & (asks["outcome"] != Outcome.ABANDONED)
     return int(cut.sum()), int(failed.sum())

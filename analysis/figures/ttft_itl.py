@@ -5,10 +5,10 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from analysis import metrics
 from analysis.evidence import Evidence
 from analysis.figures import stairs, style
 from analysis.figures.once import once
+from analysis.metrics import chunks, latency, quantiles
 
 NOTHING = "no streamed answer came through the gateway"
 _TTFT, _GAP = "ttft_ms", "chunk_gap_ms"
@@ -26,16 +26,16 @@ def data(run: Evidence) -> pd.DataFrame:
     asks, _ = stairs.whose(run, _NEEDED)
     asks = asks[asks["stream"]]
     place = style.places(asks["tier"], run.frames.tiers)
-    found: list[tuple[str, str, np.ndarray | metrics.ChunkGaps]] = []
+    found: list[tuple[str, str, np.ndarray | chunks.ChunkGaps]] = []
     tpot, clumped = [], {}
     for i, tier in enumerate(run.frames.tiers):
         rows = asks[place == i]
-        gaps = metrics.chunk_gaps(rows)
-        found.append((tier, _TTFT, metrics.ttft_ms(rows).dropna().to_numpy(float)))
-        found.append((tier, _GAP, gaps if gaps.n > _MANY else metrics.chunk_gaps_ms(rows)))
+        gaps = chunks.chunk_gaps(rows)
+        found.append((tier, _TTFT, latency.ttft_ms(rows).dropna().to_numpy(float)))
+        found.append((tier, _GAP, gaps if gaps.n > _MANY else chunks.chunk_gaps_ms(rows)))
         clumped[tier] = gaps.clumped
-        each_ms = metrics.tpot_ms(rows).dropna()
-        p50 = metrics.quantiles(each_ms)["p50"]
+        each_ms = latency.tpot_ms(rows).dropna()
+        p50 = quantiles.quantiles(each_ms)["p50"]
         if p50 is not None:
             tpot.append(
                 {

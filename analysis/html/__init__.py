@@ -15,7 +15,6 @@ import pandas as pd
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from analysis import page as sentences
 from analysis.evidence import Evidence
 from analysis.html import (
     checks,
@@ -30,8 +29,9 @@ from analysis.html import (
     timeline,
     trials,
 )
-from analysis.thrown import NAME as ERRORS
-from analysis.verdict import Verdict, as_text
+from analysis.judging.verdict import Verdict, as_text
+from analysis.part_errors import NAME as ERRORS
+from analysis.reporting import summary as sentences
 
 NAME = "report.html"
 _HERE = Path(__file__).parent

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import reconciliation
 from analysis.evidence import Evidence
 from analysis.html.anchors import expectation, metric
 from analysis.html.table import Cell, Column, Table, cell
-from analysis.words import maybe, ms
+from analysis.judging import reconciliation
+from analysis.reporting.formatting import maybe, ms
 from contract.records import OVERLOADED_CPU_PERCENT, OVERLOADED_LAG_MS, Outcome
 
 PARTS = 600  # of a run's length in the picture of the client's health; of each the worst second is shown

@@ -1,10 +1,10 @@
 """The part of the page about documents: how each tier classified them. Nothing where none was classified."""
 
-from analysis import page
 from analysis.evidence import Evidence
 from analysis.html.anchors import metric
 from analysis.html.table import Cell, Column, Table, cell
-from analysis.words import maybe, share, two
+from analysis.reporting import summary
+from analysis.reporting.formatting import maybe, share, two
 from contract.document import FIELDS
 
 
@@ -16,7 +16,7 @@ def tables(run: Evidence) -> list[Table]:
         rows.append(
             [
                 Cell(of.tier, tier=of.tier), cell(of.answered), Cell(share(of.valid, of.answered)),
-                *(Cell(share(n, of.answered)) for n in of.right_fields.values()), Cell(page.accuracy(of)),
+                *(Cell(share(n, of.answered)) for n in of.right_fields.values()), Cell(summary.accuracy(of)),
                 Cell(maybe(of.per_minute, "{:.1f}")), Cell(two(of.latency, "p95")), cell(of.cut),
             ]
         )  # fmt: skip

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.metrics import PROBES
-from analysis.thinning import kept
+from analysis.columnar.thinning import kept
+from analysis.metrics.shares import PROBES
 from contract.records import GATEWAY, Outcome
 
 MOST_GOOD, MOST_FAILED = 24_000, 12_000  # so that a page stays under 10 MB, Plotly included

@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis import health, page
 from analysis.evidence import Evidence
 from analysis.figures import timeline
-from analysis.finding import Finding
 from analysis.html import anchors, meanings
-from analysis.trials import Value
-from analysis.verdict import Verdict, gateway, reasons
-from analysis.windows import Trial
-from analysis.words import UNKNOWN, length
+from analysis.judging.finding import Finding
+from analysis.judging.verdict import Verdict, gateway, reasons
+from analysis.metrics import health
+from analysis.metrics.trials import Value
+from analysis.metrics.windows import Trial
+from analysis.reporting import summary
+from analysis.reporting.formatting import UNKNOWN, length
 
 MARKS = {"pass": "✓", "fail": "✗", "unknown": "?", "not_restored": "‼", "aborted": "■"}
 MEANS = {
@@ -64,7 +65,7 @@ def headline(run: Evidence, verdict: Verdict) -> Headline:
         means=MEANS[verdict.status],
         warnings=warnings(run),
         saw=_saw(run),
-        goodput=None if not run.frames.through_gateway.any() else page.goodput(run),
+        goodput=None if not run.frames.through_gateway.any() else summary.goodput(run),
         gateway=gateway(verdict),
         reasons=reasons(verdict)[:MOST_REASONS],
         more_reasons=max(0, len(reasons(verdict)) - MOST_REASONS),
@@ -81,7 +82,7 @@ def warnings(run: Evidence) -> list[str]:
             f"Cut short: {frames.cut_short}. What follows rests on what was recorded until {run.instant(frames.ended_at)}."
         )
     if len(frames.gateway_versions) > 1:
-        told.append(page.several_versions(run))
+        told.append(summary.several_versions(run))
     if frames.torn:
         told.append(f"Torn tails were skipped: {', '.join(frames.torn)}. Their last second or so is missing.")
     told += [f"Missing: {words}." for words in frames.missing]

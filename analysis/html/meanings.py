@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis import checkers, definitions, reconciliation, verdict
+from analysis import checkers, definitions
 from analysis.html import anchors
+from analysis.judging import reconciliation, verdict
 
 ALWAYS = {
     "restored": verdict.restored,

@@ -5,15 +5,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.availability import Stretches, union
 from analysis.evidence import Evidence
-from analysis.windows import Phase, Trial, phases_of
-from analysis.words import length
+from analysis.metrics.availability import Stretches, union
+from analysis.metrics.windows import Phase, Trial, phases_of
+from analysis.reporting.formatting import length
 from contract.records import GATEWAY
 
-TOLD_APART = (
-    3000  # so many parts of a run's length an eye can tell apart; shorter pauses between two marks are closed
-)
+# So many parts of a run's length an eye can tell apart; shorter pauses between two marks are closed.
+TOLD_APART = 3000
 HEALTH_S = 2.5  # a row of health tells of no longer than this
 
 FAULT, DOWN, SLOW, UNWELL, SILENT, LATE = "fault", "down", "slow", "unwell", "silent", "late"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from analysis.words import UNKNOWN
+from analysis.reporting.formatting import UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

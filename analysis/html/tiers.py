@@ -2,12 +2,14 @@
 
 import pandas as pd
 
-from analysis import attribution, balance, page
-from analysis.by_tier import TOKENS
 from analysis.evidence import Evidence
 from analysis.html.anchors import metric
 from analysis.html.table import Cell, Column, Table, cell
-from analysis.words import UNKNOWN, fine, maybe, ms
+from analysis.judging import balance
+from analysis.metrics import attribution
+from analysis.metrics.by_tier import TOKENS
+from analysis.reporting import summary
+from analysis.reporting.formatting import UNKNOWN, fine, maybe, ms
 from contract.records import Outcome
 
 QUANTILES = ("p50", "p95", "p99", "max")
@@ -84,8 +86,8 @@ def _tiers(run: Evidence) -> Table:
     rows = [
         [
             _name(of.tier.name), cell(of.tier.engine), cell(of.tier.model), Cell("yes" if of.tier.cloud else "no"),
-            Cell(page.latency(of)), Cell(maybe(of.tokens_per_s, "{:.1f} tokens/s")),
-            Cell(page.status(of).replace("**", ""), bold=of.left is not None),
+            Cell(summary.latency(of)), Cell(maybe(of.tokens_per_s, "{:.1f} tokens/s")),
+            Cell(summary.status(of).replace("**", ""), bold=of.left is not None),
         ]
         for of in run.by_tier
     ]  # fmt: skip

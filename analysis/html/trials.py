@@ -5,14 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import restores
 from analysis.evidence import Evidence
 from analysis.html.anchors import metric
 from analysis.html.table import Cell, Column, Table, cell
-from analysis.tables import by_part
-from analysis.trials import Value, summarise
-from analysis.windows import Trial, instant
-from analysis.words import UNKNOWN, length, ms, sent
+from analysis.metrics.trials import Value, summarise
+from analysis.metrics.windows import Trial, instant
+from analysis.reporting import restores
+from analysis.reporting.formatting import UNKNOWN, length, ms, sent
+from analysis.reporting.tables import by_part
 
 Row = dict[Any, Any]
 

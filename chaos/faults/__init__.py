@@ -5,8 +5,8 @@ import pkgutil
 from types import ModuleType
 from typing import Any
 
-from chaos.cluster import Cluster
 from chaos.fault import Fault
+from chaos.kube.cluster import Cluster
 from chaos.target import Target
 
 

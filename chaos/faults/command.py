@@ -9,10 +9,11 @@ import secrets
 import time
 from typing import Any
 
-from chaos import spawn
-from chaos.cluster import Cluster
-from chaos.fault import CannotInject, Deadman, Fault
-from chaos.launched import Launched, folder
+from chaos.errors import CannotInject
+from chaos.fault import Deadman, Fault
+from chaos.host import spawn
+from chaos.host.launched import Launched, folder
+from chaos.kube.cluster import Cluster
 from chaos.target import Target
 from contract.duration import Duration
 from contract.strict import Strict

@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 from pydantic import ConfigDict, model_validator
 
-from chaos.cluster import Cluster
-from chaos.fault import CannotInject, Deadman, Fault
+from chaos.errors import CannotInject
+from chaos.fault import Deadman, Fault
+from chaos.kube.cluster import Cluster
 from chaos.target import Target
 from contract.refusal import no_such
 from contract.strict import Strict
@@ -65,9 +66,8 @@ class Engine(Fault):
         }
 
     def arm(self, state: dict[str, Any], seconds: float) -> None:
-        self._for_s = (
-            seconds  # it is told with the fault itself: there is no instant in which one is there alone
-        )
+        # It is told with the fault itself: there is no instant in which one is there alone.
+        self._for_s = seconds
 
     def inject(self, state: dict[str, Any]) -> None:
         assert self._for_s is not None, "the runner arms before it injects"

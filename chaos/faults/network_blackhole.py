@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from chaos import lease
-from chaos.cluster import MANAGER, TROUBLE, Cluster, managers
-from chaos.fault import CannotInject, Deadman, Fault, Foreign, NoOptions, Right
+from chaos.errors import CannotInject, Foreign
+from chaos.fault import Deadman, Fault, NoOptions
+from chaos.kube.cluster import MANAGER, TROUBLE, Cluster, managers
+from chaos.kube.names import LABEL, name_of
+from chaos.kube.right import Right
+from chaos.kube.workload import KINDS, Workload
 from chaos.target import Target
-from chaos.workload import KINDS, Workload
 
 GROUP = "networking.k8s.io"
 LOOK_S = 1.0
@@ -30,7 +32,7 @@ class NetworkBlackhole(Fault):
     def __init__(self, cluster: Cluster | None, target: Target, options: NoOptions) -> None:
         assert cluster is not None
         self._cluster, self._workload = cluster, Workload(cluster, target.handle)
-        self._name = lease.name_of(target.handle.kind, target.handle.name)
+        self._name = name_of(target.handle.kind, target.handle.name)
 
     def snapshot(self) -> dict[str, Any]:
         workload = self._workload
@@ -127,7 +129,7 @@ class NetworkBlackhole(Fault):
         return self._cluster.network_policy(self._workload.namespace, self._name)
 
     def _body(self, state: dict[str, Any]) -> dict[str, Any]:
-        key, _, value = lease.LABEL.partition("=")
+        key, _, value = LABEL.partition("=")
         meta = {"name": self._name, "labels": {key: value}, "annotations": {OURS: state["token"]}}
         return {
             "apiVersion": f"{GROUP}/v1",

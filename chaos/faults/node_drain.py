@@ -11,18 +11,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from chaos.cluster import MANAGER, TROUBLE, Cluster, managers, told
-from chaos.fault import Altered, CannotInject, Deadman, Fault, Foreign, NoOptions, NotYet, Right
+from chaos.errors import Altered, CannotInject, Foreign, NotYet
+from chaos.fault import Deadman, Fault, NoOptions
+from chaos.kube.cluster import MANAGER, TROUBLE, Cluster, managers, told
+from chaos.kube.right import Right
+from chaos.kube.workload import controller, grace_s, is_ready, staying
 from chaos.target import Target
-from chaos.workload import controller, grace_s, is_ready, staying
 
-CONFLICTS_S = (
-    5.0  # so long a write that met a newer version is made again: a kubelet writes its node's status too
-)
+# So long a write that met a newer version is made again: a kubelet writes its node's status too.
+CONFLICTS_S = 5.0
 NAMED = 10  # so many refused evictions are named; of the others there is the number
-UNANSWERED = (
-    2  # evictions in a row that got no answer: the API server is away, and each may take its whole timeout
-)
+# Evictions in a row that got no answer: the API server is away, and each may take its whole timeout.
+UNANSWERED = 2
 LOOK_S = 1.0
 OURS = "brownout.dev/cordon"  # the token of whoever cordoned: one cordon looks like any other
 _TAINT = "node.kubernetes.io/unschedulable"

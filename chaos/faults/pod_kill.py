@@ -11,10 +11,12 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from chaos.cluster import Cluster
-from chaos.fault import CannotInject, Deadman, Fault, Foreign, Right
+from chaos.errors import CannotInject, Foreign
+from chaos.fault import Deadman, Fault
+from chaos.kube.cluster import Cluster
+from chaos.kube.right import Right
+from chaos.kube.workload import KINDS, Workload, is_ready, staying
 from chaos.target import Target
-from chaos.workload import KINDS, Workload, is_ready, staying
 from contract.duration import Duration
 from contract.strict import Strict
 

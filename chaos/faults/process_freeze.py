@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from chaos import pidfile
 from chaos.fault import Deadman
-from chaos.processes import ProcessFault
+from chaos.host import pidfile
+from chaos.host.processes import ProcessFault
 
 LOOK_S = 0.2
 

@@ -9,11 +9,11 @@ import subprocess
 import time
 from typing import Any
 
-from chaos.cluster import Cluster
 from chaos.fault import Deadman, NoOptions
-from chaos.launched import Launched, folder
-from chaos.launcher import BARRED
-from chaos.processes import ProcessFault
+from chaos.host.launched import Launched, folder
+from chaos.host.launcher import BARRED
+from chaos.host.processes import ProcessFault
+from chaos.kube.cluster import Cluster
 from chaos.target import Target
 
 START_AGAIN_S = 10.0  # a server that writes its pidfile late must not be started twice

@@ -15,11 +15,13 @@ from typing import Any
 
 from pydantic import Field
 
-from chaos import movers
-from chaos.cluster import MANAGER, TROUBLE, Cluster, managers, not_tried, refused, told
-from chaos.fault import Altered, CannotInject, Deadman, Fault, Foreign, NotYet, Right
+from chaos.errors import Altered, CannotInject, Foreign, NotYet
+from chaos.fault import Deadman, Fault
+from chaos.kube import other_controllers
+from chaos.kube.cluster import MANAGER, TROUBLE, Cluster, managers, not_tried, refused, told
+from chaos.kube.right import Right
+from chaos.kube.workload import KINDS, Workload, grace_s, is_ready, staying
 from chaos.target import Target
-from chaos.workload import KINDS, Workload, grace_s, is_ready, staying
 from contract.strict import Strict
 
 # So long a write that met a newer version is made again: annotations make versions, too, twenty a second in a storm of them.
@@ -222,7 +224,7 @@ class ScaleTo(Fault):
         return self._workload.rights("get", "patch")
 
     def others(self) -> list[str]:
-        return movers.of(self._cluster, self._workload, self._replicas)
+        return other_controllers.of(self._cluster, self._workload, self._replicas)
 
     @property
     def _where(self) -> tuple[str, str, str]:

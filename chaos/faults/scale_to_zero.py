@@ -5,9 +5,9 @@ terminationGracePeriodSeconds, which is waited for as long as the step lasts. Me
 before; a target of which none is ready is refused.
 """
 
-from chaos.cluster import Cluster
 from chaos.fault import NoOptions
 from chaos.faults.scale_to import Options, ScaleTo
+from chaos.kube.cluster import Cluster
 from chaos.target import Target
 
 

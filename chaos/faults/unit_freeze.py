@@ -7,10 +7,10 @@ started again; one that someone stopped meanwhile is left as they wanted it.
 from collections.abc import Callable
 from typing import Any
 
-from chaos import spawn
-from chaos.fault import CannotInject, Foreign
-from chaos.systemd import TIMEOUT_S
-from chaos.units import UnitFault
+from chaos.errors import CannotInject, Foreign
+from chaos.host import spawn
+from chaos.host.systemd import TIMEOUT_S
+from chaos.host.units import UnitFault
 
 _UNIFIED = "/sys/fs/cgroup/cgroup.controllers"  # there in version 2 of cgroups, and in no other
 

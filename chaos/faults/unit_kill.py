@@ -6,7 +6,7 @@ step is over; with Restart=no it stays failed until the mend. Effective when it 
 
 from typing import Any
 
-from chaos.units import UP, UnitFault
+from chaos.host.units import UP, UnitFault
 
 
 class UnitKill(UnitFault):

@@ -6,7 +6,7 @@ not. Effective when that run of the unit has ended.
 
 from typing import Any
 
-from chaos.units import DOWN, UnitFault
+from chaos.host.units import DOWN, UnitFault
 
 
 class UnitRestart(UnitFault):

@@ -6,7 +6,7 @@ Effective when it is inactive; mended when it is active. A unit that someone els
 from collections.abc import Callable
 from typing import Any
 
-from chaos.units import DOWN, UnitFault
+from chaos.host.units import DOWN, UnitFault
 
 
 class UnitStop(UnitFault):

@@ -6,8 +6,8 @@ The text is handed on to be shown, and kept nowhere.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chaos.watch.foreign import clean
-from chaos.wire import Connection
+from chaos.printable import clean
+from chaos.probe.wire import Connection
 from contract.clock import Clock
 from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint

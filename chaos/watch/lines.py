@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Literal
 
+from chaos.printable import cells, narrowed, shortened
 from chaos.watch.changes import Change, Changes, Failover, Outage, Recovery
-from chaos.watch.foreign import cells, narrowed, shortened
 from chaos.watch.lineup import FIRST
 from chaos.watch.summary import CUT, Share, Summary
 from chaos.watch.trouble import words

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, TextIO
 
+from chaos.printable import shortened
 from chaos.watch.changes import Change, Changes, Failover, Outage
-from chaos.watch.foreign import shortened
 from chaos.watch.lines import TEXT
 from chaos.watch.lineup import FIRST
 from chaos.watch.summary import Summary

@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import TextIO
 
+from chaos.printable import cells
 from chaos.watch.changes import Change, Changes
-from chaos.watch.foreign import cells
 from chaos.watch.lines import Line, Style, ask_line, banner, closing, covered_line, plain, waiting_line
 from chaos.watch.summary import Summary
 from contract.records import Ask

@@ -13,8 +13,8 @@ import gevent.pool
 from locust import User, task
 
 from scenarios.gateway.arrivals import Arrival, Schedule
-from scenarios.gateway.stage import Stage
 from scenarios.gateway.user import GatewayUser
+from scenarios.gateway.user_context import Stage
 
 IDLE_S = 1.0
 _LOOK_S = 0.1  # how long a rate that changes may go unseen

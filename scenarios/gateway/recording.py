@@ -11,7 +11,7 @@ from contract.sampler import Process
 from contract.schemas import REQUESTS
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.sampling import Sampling
-from scenarios.gateway.stage import Stage
+from scenarios.gateway.user_context import Stage
 
 
 class Memory(list[Ask]):

@@ -6,9 +6,9 @@ import gevent
 import psutil
 
 from contract.sampler import Given, Load, Rows, Sampler, Source, sampled
-from scenarios.gateway.beat import Beat
+from scenarios.gateway.heartbeat import Heartbeat
 from scenarios.gateway.recorder import Sink
-from scenarios.gateway.stage import Stage
+from scenarios.gateway.user_context import Stage
 
 
 class Sampling:
@@ -29,7 +29,7 @@ class Sampling:
         self._of, self._stage, self._users, self._on_failure = of, stage, users, on_failure
         self._sinks = {name: sink(name) for name in of}
         self._failed: set[str] = set()
-        self._beat = Beat()
+        self._beat = Heartbeat()
         self._greenlets: dict[gevent.Greenlet, tuple[str, Source]] = {}
 
     def start(self) -> None:

@@ -14,8 +14,8 @@ from contract.deadlines import Deadlines
 from contract.records import GATEWAY, Ask, Outcome
 from contract.request import Request
 from scenarios.gateway.arrivals import Arrival
-from scenarios.gateway.asker import Asker
-from scenarios.gateway.stage import Stage
+from scenarios.gateway.sender import Sender
+from scenarios.gateway.user_context import Stage
 
 _STAGE_S = 90.0
 
@@ -37,9 +37,8 @@ class GatewayUser(User):
     abstract = True
     scenario: ClassVar[str]
     by_default: ClassVar[bool] = True  # in a run for which neither --scenarios nor the timeline names any
-    unattended: ClassVar[bool] = (
-        False  # no person waits for a first token: an objective for TTFT does not bind it
-    )
+    # No person waits for a first token: an objective for TTFT does not bind it.
+    unattended: ClassVar[bool] = False
     deadlines: ClassVar[Deadlines | None] = None  # the scenario's own in place of the run's
     arguments: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # its options: name → what `add_argument` takes
 
@@ -47,7 +46,7 @@ class GatewayUser(User):
         super().__init__(environment)
         self.stage = _stage_of(environment)
         self.random = self.stage.random_of_next(self.scenario)
-        self._asker = Asker(self.stage, self.scenario, self._tell, self.deadlines)
+        self._sender = Sender(self.stage, self.scenario, self._tell, self.deadlines)
         self._killed = False
         self._arrival: Arrival | None = None
         self._scheduled_at: float | None = None
@@ -69,7 +68,7 @@ class GatewayUser(User):
         return own if told is None else told
 
     def send(self, request: Request) -> Ask:
-        """See `Asker.send`. An arrival says when its first request was scheduled, and what a trace says of its length."""
+        """See `Sender.send`. An arrival says when its first request was scheduled, and what a trace says of its length."""
         if self._killed:
             raise StopUser
         # What follows is scheduled when its turn comes.
@@ -77,12 +76,12 @@ class GatewayUser(User):
         request = replace(request, scheduled_at=scheduled_at)
         if self._arrival is not None and self._arrival.output_tokens is not None:
             request = replace(request, max_tokens=self._arrival.output_tokens)
-        return self._asker.send(request)
+        return self._sender.send(request)
 
     @property
     def headers(self) -> Mapping[str, str]:
         """Of the latest response; names in lower case."""
-        return self._asker.headers
+        return self._sender.headers
 
     def stop(self, force: bool = False) -> bool:
         """Locust kills a user whom it sees waiting. One whose wait ends in that same turn would begin an ask first,
@@ -93,7 +92,7 @@ class GatewayUser(User):
         return killed
 
     def on_stop(self) -> None:
-        self._asker.close()
+        self._sender.close()
 
     def _tell(self, ask: Ask, body_bytes: int) -> None:
         """One event of Locust's for each ask, so that its totals count asks and nothing else.

@@ -12,8 +12,8 @@ from contract.records import GATEWAY, Ask, Lane, Outcome
 from contract.refusal import Refusal
 from contract.request import Request
 from contract.topology import Topology
-from scenarios.gateway.asker import Asker
-from scenarios.gateway.stage import Stage
+from scenarios.gateway.sender import Sender
+from scenarios.gateway.user_context import Stage
 
 TURNS = 5  # so many asks for each deployment of a group, streamed and plain: a shuffle leaves one out seldom enough
 
@@ -40,11 +40,11 @@ def knock(stage: Stage) -> list[Ask]:
 
 
 def _wake(stage: Stage, via: str, model: str | None) -> list[Ask]:
-    asker = Asker(stage, "warmup", lambda ask, body_bytes: None)
+    sender = Sender(stage, "warmup", lambda ask, body_bytes: None)
     try:
-        return [asker.send(_request(stream, via, model)) for stream in (True, False)]
+        return [sender.send(_request(stream, via, model)) for stream in (True, False)]
     finally:
-        asker.close()
+        sender.close()
 
 
 def _wake_each(stage: Stage, rank: list[str]) -> list[Ask]:
@@ -52,17 +52,17 @@ def _wake_each(stage: Stage, rank: list[str]) -> list[Ask]:
     tier = stage.topology.tier(rank[0])
     if tier.cloud:
         return []
-    asker, asks = Asker(stage, "warmup", lambda ask, body_bytes: None), []
+    sender, asks = Sender(stage, "warmup", lambda ask, body_bytes: None), []
     try:
         for stream in (True, False):
             missing = set(rank)
             for _ in range(TURNS * len(rank)):
                 if not missing:
                     break
-                asks.append(asker.send(_request(stream, GATEWAY, tier.match.group)))
+                asks.append(sender.send(_request(stream, GATEWAY, tier.match.group)))
                 missing.discard(asks[-1].tier or "")
     finally:
-        asker.close()
+        sender.close()
     return asks
 
 

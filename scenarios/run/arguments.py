@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from contract.command_line import refuse_with_64
-from scenarios.gateway.stage import MAX_IN_FLIGHT
+from scenarios.gateway.user_context import MAX_IN_FLIGHT
 
 if TYPE_CHECKING:
     from locust.argument_parser import LocustArgumentParser

@@ -7,7 +7,7 @@ import gevent
 from contract.clock import Clock
 from contract.run import Run
 from contract.topology import Topology
-from scenarios.gateway.gathering import Gathering
+from scenarios.gateway.distributed.gathering import Gathering
 from scenarios.gateway.recording import Recording
 from scenarios.run.experiment import Experiment
 

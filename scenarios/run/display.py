@@ -6,7 +6,7 @@ import sys
 import gevent
 
 from contract.messages import FaultEvent
-from scenarios.gateway.live import live_line, move_line
+from scenarios.gateway.status_line import live_line, move_line
 from scenarios.run.context import RunContext
 
 TERMINAL_S, LOG_S = 1.0, 5.0  # between two live lines

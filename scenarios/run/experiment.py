@@ -7,7 +7,7 @@ from typing import Protocol
 import gevent.event
 
 from contract.messages import Status
-from scenarios.gateway.live import Restoring
+from scenarios.gateway.status_line import Restoring
 from scenarios.run.verdict import Verdict
 
 

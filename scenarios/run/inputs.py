@@ -11,7 +11,7 @@ from contract.refusal import Refusal, no_such
 from scenarios.gateway.arrivals import Arrivals, open_or_closed, parse
 
 if TYPE_CHECKING:
-    from scenarios.gateway.level import Level
+    from scenarios.gateway.load_shape import LoadShape
     from scenarios.gateway.user import GatewayUser
 
 Scenarios = Mapping[str, type["GatewayUser"]]
@@ -35,7 +35,7 @@ class Inputs:
         return [*self.opened, *self.closed]
 
 
-def read(options: argparse.Namespace, scenarios: Scenarios, shape: "Level | None") -> Inputs:
+def read(options: argparse.Namespace, scenarios: Scenarios, shape: "LoadShape | None") -> Inputs:
     """Read everything. Raises Refusal."""
     path = Path(options.timeline)
     lines = timeline.read(path)

@@ -14,7 +14,7 @@ from contract.messages import BadMessage
 from contract.refusal import EXIT_BAD_INPUT, EXIT_UNKNOWN, Refusal
 from contract.run import ABORTED, Run
 from scenarios.gateway import counters
-from scenarios.gateway.gathering import Gathering
+from scenarios.gateway.distributed.gathering import Gathering
 from scenarios.gateway.recording import Recording
 from scenarios.run import closing, display, faults, opening, page_state, search, users, workers
 from scenarios.run.context import RunContext
@@ -26,8 +26,8 @@ from scenarios.run.preparation import Launch, Preparation, Prepared
 from scenarios.run.verdict import Report, Verdict
 
 if TYPE_CHECKING:
-    from scenarios.gateway.level import Level, Search
-    from scenarios.gateway.workers import Workers
+    from scenarios.gateway.distributed.workers import Workers
+    from scenarios.gateway.load_shape import LoadShape, Search
 
 Fail = Callable[[str], None]
 
@@ -44,7 +44,7 @@ class RunLifecycle:
         load: Load,
         scenarios: Scenarios,
         report: Report,
-        shape: "Level | None" = None,
+        shape: "LoadShape | None" = None,
         search: "Search | None" = None,
         workers: Callable[[Fail], "Workers | None"] = lambda fail: None,
         launch: Launch = Leashed,

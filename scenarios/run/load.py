@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from scenarios.gateway.stage import Stage
+from scenarios.gateway.user_context import Stage
 from scenarios.run.inputs import Inputs
 
 

@@ -18,12 +18,12 @@ from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
 from contract.clock import Clock
 from contract.refusal import Refusal
 from scenarios.gateway import stack_key
-from scenarios.gateway.level import Level, Search
+from scenarios.gateway.distributed.worker import LoadWorker
+from scenarios.gateway.distributed.workers import Workers
+from scenarios.gateway.load_shape import LoadShape, Search
 from scenarios.gateway.open_loop import Idle, open_loop
-from scenarios.gateway.player import Player
-from scenarios.gateway.stage import Stage
+from scenarios.gateway.user_context import Stage
 from scenarios.gateway.web_ui import Page
-from scenarios.gateway.workers import Workers
 from scenarios.run.inputs import Inputs, Scenarios
 from scenarios.run.lifecycle import RunLifecycle
 from scenarios.run.verdict import Report
@@ -53,7 +53,7 @@ def bind(environment: Environment, scenarios: Scenarios, report: Report) -> None
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if worker:
         os.environ[WAIT_AFTER_STOP] = str(-MAX_STOP_TIMEOUT_S)
-        Player(environment, scenarios)
+        LoadWorker(environment, scenarios)
         return
     shape = _take_shape(environment)
     lifecycle = RunLifecycle(
@@ -74,10 +74,10 @@ def bind(environment: Environment, scenarios: Scenarios, report: Report) -> None
     events.quit.add_listener(lifecycle.print_verdict)
 
 
-def _take_shape(environment: Environment) -> Level | None:
-    """A run follows its shape itself: see `Level`."""
+def _take_shape(environment: Environment) -> LoadShape | None:
+    """A run follows its shape itself: see `LoadShape`."""
     shape, environment.shape_class = environment.shape_class, None
-    assert shape is None or isinstance(shape, Level), "shapes of a run are in scenarios/shapes/"
+    assert shape is None or isinstance(shape, LoadShape), "shapes of a run are in scenarios/shapes/"
     return shape
 
 

@@ -10,7 +10,7 @@ from contract import topology as topologies
 from contract.records import Worker
 from contract.redact import redact
 from contract.run import Run, open_run
-from scenarios.gateway.gathering import Gathering
+from scenarios.gateway.distributed.gathering import Gathering
 from scenarios.gateway.recording import Recording
 from scenarios.run.arguments import RECORDED
 from scenarios.run.preparation import Prepared
@@ -18,15 +18,15 @@ from scenarios.run.stack import Stack
 from scenarios.run.warming import Warmed
 
 if TYPE_CHECKING:
-    from scenarios.gateway.level import Level, Search
+    from scenarios.gateway.distributed.workers import Workers
+    from scenarios.gateway.load_shape import LoadShape, Search
     from scenarios.gateway.user import GatewayUser
-    from scenarios.gateway.workers import Workers
 
 
 def open_folder(
     options: argparse.Namespace,
     prepared: Prepared,
-    shape: "Level | None",
+    shape: "LoadShape | None",
     search: "Search | None",
     workers: Sequence[Worker],
 ) -> Run:
@@ -60,7 +60,7 @@ def copied(stack: Stack, timeline: Path | None) -> dict[str, str]:
 
 
 def recorded(
-    options: argparse.Namespace, shape: "Level | None", users: Sequence[type["GatewayUser"]]
+    options: argparse.Namespace, shape: "LoadShape | None", users: Sequence[type["GatewayUser"]]
 ) -> dict[str, Any]:
     """The arguments in the manifest. With a shape `num_users` is how many there are where its factor is 1."""
     of_scenarios = [name for user in users for name in user.arguments]

@@ -19,7 +19,7 @@ from scenarios.run.stack import Stack
 from scenarios.run.warming import Warmed
 
 if TYPE_CHECKING:
-    from scenarios.gateway.level import Level, Search
+    from scenarios.gateway.load_shape import LoadShape, Search
 
 Launch = Callable[[Sequence[str]], Leashed]
 
@@ -44,7 +44,7 @@ class Preparation:
         options: argparse.Namespace,
         load: Load,
         scenarios: Scenarios,
-        shape: "Level | None",
+        shape: "LoadShape | None",
         search: "Search | None",
         master: bool,
         launch: Launch,

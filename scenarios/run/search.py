@@ -9,12 +9,12 @@ import gevent
 import gevent.event
 
 from contract.refusal import Refusal
-from scenarios.gateway.stage import Stage
+from scenarios.gateway.user_context import Stage
 from scenarios.run.experiment import Progress
 from scenarios.run.verdict import Verdict
 
 if TYPE_CHECKING:
-    from scenarios.gateway.level import Search
+    from scenarios.gateway.load_shape import Search
 
 
 def take_over(search: "Search", options: argparse.Namespace, workers: bool) -> None:

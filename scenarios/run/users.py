@@ -7,13 +7,13 @@ import gevent
 from scenarios.run.load import Load
 
 if TYPE_CHECKING:
-    from scenarios.gateway.level import Level
+    from scenarios.gateway.load_shape import LoadShape
 
 LOOK_EVERY_S = 1.0
 _BEGIN_S = 0.1
 
 
-def first(shape: "Level | None", users: int) -> int:
+def first(shape: "LoadShape | None", users: int) -> int:
     """How many of them a run starts with."""
     if shape is None:
         return users
@@ -22,7 +22,7 @@ def first(shape: "Level | None", users: int) -> int:
     return shape.tick()[0]
 
 
-def follow(shape: "Level", load: Load) -> None:
+def follow(shape: "LoadShape", load: Load) -> None:
     """In a closed loop: start and stop users as the shape has it. (An open loop multiplies its rate with the shape.)"""
     while not load.users():  # the first ones are Locust's to start
         gevent.sleep(_BEGIN_S)

@@ -11,12 +11,12 @@ from contract.clock import Clock, share
 from contract.topology import Topology
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.recording import Memory
-from scenarios.gateway.stage import Stage, endpoints
+from scenarios.gateway.user_context import Stage, endpoints
 from scenarios.gateway.warmup import ended_early, preflight, unhealthy, warm_up
 from scenarios.run.inputs import Inputs
 
 if TYPE_CHECKING:
-    from scenarios.gateway.level import Level
+    from scenarios.gateway.load_shape import LoadShape
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def warm(
     topology: Topology,
     inputs: Inputs,
     options: argparse.Namespace,
-    shape: "Level | None",
+    shape: "LoadShape | None",
     on_failure: Callable[[str], None],
 ) -> Warmed:
     """`on_failure`: called where records cannot be kept. Raises Refusal where the gateway gives no usable answer."""

@@ -9,7 +9,7 @@ from contract.refusal import Refusal
 from scenarios.run.inputs import Inputs
 
 if TYPE_CHECKING:
-    from scenarios.gateway.level import Level
+    from scenarios.gateway.load_shape import LoadShape
 
 BACK_WITHIN_S = 10.0
 _LOOK_S = 0.05
@@ -31,7 +31,7 @@ def await_return(count: Callable[[], int], expected: int, within_s: float = BACK
 
 
 def for_open_loop(
-    inputs: Inputs, shape: "Level | None", options: Mapping[str, Any], locusts: Mapping[str, Any]
+    inputs: Inputs, shape: "LoadShape | None", options: Mapping[str, Any], locusts: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What a worker needs to make its share of the arrivals. `locusts`: the options that are Locust's own."""
     return {

@@ -25,9 +25,10 @@ from contract.records import GATEWAY, Lane
 from contract.refusal import EXIT_PASS, EXIT_UNKNOWN, Refusal, no_such
 from contract.run import read_arrow, write_whole
 from contract.schemas import REQUESTS
-from scenarios.gateway import capacity
-from scenarios.gateway.capacity import Ramped
-from scenarios.gateway.knee import (
+from scenarios.gateway.load_shape import Search, positive, seconds
+from scenarios.gateway.ramp import capacity
+from scenarios.gateway.ramp.capacity import Ramped
+from scenarios.gateway.ramp.knee import (
     HEADING,
     LEAST_GOOD,
     Answer,
@@ -40,8 +41,7 @@ from scenarios.gateway.knee import (
     said,
     summarise,
 )
-from scenarios.gateway.level import Search, positive, seconds
-from scenarios.gateway.stage import Stage
+from scenarios.gateway.user_context import Stage
 
 LEAST_ASKS = 50  # of fewer, a p99 or a share of 99 % says little
 REST_S = 60.0  # at most, for what is under way at the end of a step; what is not answered then is a miss

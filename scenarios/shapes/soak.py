@@ -10,7 +10,7 @@ import argparse
 from locust import events
 from locust.argument_parser import LocustArgumentParser
 
-from scenarios.gateway.level import Level, seconds
+from scenarios.gateway.load_shape import LoadShape, seconds
 
 
 @events.init_command_line_parser.add_listener
@@ -18,7 +18,7 @@ def _arguments(parser: LocustArgumentParser) -> None:
     parser.add_argument("--soak-ramp-up", default="2m", help="shape soak: how long it takes to the full load")
 
 
-class Soak(Level):
+class Soak(LoadShape):
     def read(self, options: argparse.Namespace) -> None:
         self._ramp_up_s = seconds(options, "soak_ramp_up")
 

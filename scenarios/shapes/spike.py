@@ -11,7 +11,7 @@ import argparse
 from locust import events
 from locust.argument_parser import LocustArgumentParser
 
-from scenarios.gateway.level import Level, positive, seconds
+from scenarios.gateway.load_shape import LoadShape, positive, seconds
 
 
 @events.init_command_line_parser.add_listener
@@ -21,7 +21,7 @@ def _arguments(parser: LocustArgumentParser) -> None:
     parser.add_argument("--spike-factor", type=float, default=5.0, help="shape spike: times the usual load")
 
 
-class Spike(Level):
+class Spike(LoadShape):
     def read(self, options: argparse.Namespace) -> None:
         self._begins_s = seconds(options, "spike_at")
         self._ends_s = self._begins_s + seconds(options, "spike_for")

@@ -12,7 +12,7 @@ from locust import events
 from locust.argument_parser import LocustArgumentParser
 
 from contract.refusal import Refusal
-from scenarios.gateway.level import Level, seconds
+from scenarios.gateway.load_shape import LoadShape, seconds
 
 
 @events.init_command_line_parser.add_listener
@@ -21,7 +21,7 @@ def _arguments(parser: LocustArgumentParser) -> None:
     parser.add_argument("--steps-each", default="1m", help="shape steps: how long each level lasts")
 
 
-class Steps(Level):
+class Steps(LoadShape):
     def read(self, options: argparse.Namespace) -> None:
         self._each_s = seconds(options, "steps_each")
         if not self._each_s:

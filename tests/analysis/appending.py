@@ -10,7 +10,7 @@ from pathlib import Path
 from contract.records import GATEWAY, Ask, Lane
 from contract.run import ArrowFile
 from contract.schemas import REQUESTS
-from tests.synthetic import START, answer
+from tests.synthetic_world import START, answer
 
 BATCH = 40  # records
 PIECES = 4  # of a batch

@@ -5,10 +5,11 @@ import random
 import pytest
 
 from analysis import frames
-from analysis.attribution import Why, by_class
 from analysis.evidence import Evidence
+from analysis.metrics.attribution import Why, by_class
 from contract.records import Lane
-from tests.synthetic import OLLAMA, OPENAI, VLLM, Hole, World, answer, make, three_tier
+from tests.synthetic import make, three_tier
+from tests.synthetic_world import OLLAMA, OPENAI, VLLM, Hole, World, answer
 
 VLLM_GONE = Hole("gpu", "vllm", 30, 60, mend_s=4)  # gone 30.2–94, mend commanded at 90
 OLLAMA_GONE = Hole("cpu", "ollama", 96, 20, mend_s=4)  # gone 96.2–120, while vllm may still be in cooldown

@@ -8,8 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.attribution import ANSWER_WITHIN_S, HEALTH_WITHIN_S, Outage, State, Why, outages_of, why_lower
-from analysis.windows import Trial
+from analysis.metrics.attribution import (
+    ANSWER_WITHIN_S,
+    HEALTH_WITHIN_S,
+    Outage,
+    State,
+    Why,
+    outages_of,
+    why_lower,
+)
+from analysis.metrics.windows import Trial
 from contract.records import GATEWAY
 
 RUNS = 200

@@ -5,12 +5,14 @@ import random
 import numpy as np
 import pytest
 
-from analysis import availability, frames, report
-from analysis.availability import Stretches, worst_window
+from analysis import frames, judge
 from analysis.evidence import Evidence
-from analysis.finding import Status
+from analysis.judging.finding import Status
+from analysis.metrics import availability
+from analysis.metrics.availability import Stretches, worst_window
 from contract.records import Lane
-from tests.synthetic import OLLAMA, OPENAI, START, VLLM, Hole, World, answer, make
+from tests.synthetic import make
+from tests.synthetic_world import OLLAMA, OPENAI, START, VLLM, Hole, World, answer
 
 P, F, U = Status.PASS, Status.FAIL, Status.UNKNOWN
 HOLE = Hole("s", "vllm", 20, 30, hole_s=7.3)
@@ -136,7 +138,7 @@ def test_behind_a_slow_tier_the_probe_may_ask_as_seldom_as_it_must(tmp_path):
 
 def judged(made):
     run = seen(made)
-    return report.judge(run).findings[0], run
+    return judge.judge(run).findings[0], run
 
 
 @pytest.mark.parametrize(

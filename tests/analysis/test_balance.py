@@ -2,16 +2,19 @@
 
 import pytest
 
-from analysis import balance, frames, lost, outages, report
-from analysis.balance import jain
+from analysis import frames, judge
 from analysis.checkers import balance as checker
 from analysis.evidence import Evidence
-from analysis.expectation import bind
-from analysis.finding import Status
+from analysis.judging import balance
+from analysis.judging.balance import jain
+from analysis.judging.expectation import bind
+from analysis.judging.finding import Status
+from analysis.metrics import outages, target_loss
 from contract import timeline, topology
 from contract.records import Lane
 from contract.refusal import Refusal
-from tests.synthetic import OLLAMA, START, Engine, Hole, answer, make
+from tests.synthetic import make
+from tests.synthetic_world import OLLAMA, START, Engine, Hole, answer
 
 GONE = Hole("one-gone", "b", at=60, length=60, mend_s=4, sticky_s=6)
 
@@ -72,9 +75,9 @@ def test_an_answer_by_a_peer_is_no_fallback_and_no_loss(tmp_path):
     assert run.lower.empty
     trial = run.trials[0]
     whole = run.around(trial)[run.around(trial)["outcome"] != "cut"]
-    seen = lost.lost(whole, run.frames.samples["health"], trial, run.trials, run.frames.ranks)
+    seen = target_loss.lost(whole, run.frames.samples["health"], trial, run.trials, run.frames.ranks)
     assert seen.evidence == "its health check failed"
-    blind = lost.lost(whole, run.frames.samples["health"][:0], trial, run.trials, run.frames.ranks)
+    blind = target_loss.lost(whole, run.frames.samples["health"][:0], trial, run.trials, run.frames.ranks)
     assert blind is None, "an answer by a peer shows nothing"
     for lane in (Lane.PROBE_NEW, Lane.PROBE_KEPT):
         assert (
@@ -100,7 +103,7 @@ def test_who_is_handed_down_while_the_others_serve_is_told(tmp_path):
     expect = {"handed_down": {"max": 0}, "balance": {"group": "g", "max_deviation": 0.1}}
     assert base.lower.empty
     run = run_of(tmp_path / "again", [GONE], extra=[ask], expect=expect)
-    verdict = report.judge(run)
+    verdict = judge.judge(run)
     down = next(f for f in verdict.findings if f.name == "handed_down")
     assert down.status is Status.FAIL
     assert "ask-handed-down by ollama" in down.evidence

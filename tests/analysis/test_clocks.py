@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import clocks, frames, outages, report
+from analysis import frames, judge
 from analysis.checkers.failover import Params, check
 from analysis.evidence import Evidence
+from analysis.metrics import clocks, outages
 from contract.records import Ask, Lane, Offset, Worker, WorkerEnd
 from contract.run import JsonLines, read_manifest, write_whole
-from tests.synthetic import START, Hole, make
+from tests.synthetic import make
+from tests.synthetic_world import START, Hole
 
 
 def _rows(worker: str | None, true_at: np.ndarray, ahead_s: np.ndarray | float) -> pd.DataFrame:
@@ -85,7 +87,7 @@ def test_a_run_of_one_machine_has_no_uncertainty(tmp_path):
 def test_no_verdict_passes_on_a_clock_that_was_not_measured(tmp_path):
     run = _run(tmp_path, [], 0.0)
     assert run.clock_uncertainty_s is None
-    finding = report.judge(Evidence(run)).findings[-1]
+    finding = judge.judge(Evidence(run)).findings[-1]
     assert (finding.name, finding.status) == ("run", "unknown")
     assert "nobody measured the clock of worker-0" in finding.evidence
 
@@ -107,7 +109,7 @@ def test_no_verdict_passes_on_a_clock_that_was_not_measured(tmp_path):
 def test_no_verdict_passes_on_what_a_lost_worker_did_not_tell(tmp_path, end, asks, records, words):
     who = Worker("worker-0", "far", 7, START, end, START + 31, START + 29.5, asks, records)
     run = _run(tmp_path, [Offset(START, "worker-0", 0.0, 0.0)], 0.0, who)
-    finding = report.judge(Evidence(run)).findings[-1]
+    finding = judge.judge(Evidence(run)).findings[-1]
     assert finding.status == ("pass" if words is None else "unknown")
     assert words is None or words in finding.evidence
 

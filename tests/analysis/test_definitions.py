@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis import availability, definitions, metrics, outages, overhead, tables
+from analysis import definitions
 from analysis.__main__ import main
+from analysis.metrics import availability, chunks, cuts, latency, outages, overhead, quantiles, rates, shares
+from analysis.reporting import tables
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 HELPERS = {"for_within", "quantile",
@@ -22,7 +24,11 @@ def test_the_page_of_definitions_is_what_the_command_prints(capsys):
     )
 
 
-@pytest.mark.parametrize("module", [availability, metrics, outages, overhead], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "module",
+    [availability, chunks, cuts, latency, quantiles, rates, shares, outages, overhead],
+    ids=lambda m: m.__name__,
+)
 def test_every_metric_is_on_the_page(module):
     here = {n for n, f in inspect.getmembers(module, inspect.isfunction) if f.__module__ == module.__name__}
     listed = {f.__name__ for functions in definitions.METRICS.values() for f in functions}

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from analysis import frames, report
+from analysis import frames, judge
 from analysis.checkers import degraded
 from analysis.evidence import Evidence
-from analysis.finding import Status
+from analysis.judging.finding import Status
 from contract.records import Outcome
-from tests.synthetic import START, Hole, make
+from tests.synthetic import make
 from tests.synthetic_documents import classify
+from tests.synthetic_world import START, Hole
 
 GONE = Hole("gaming-mode", "vllm", at=60, length=90, hole_s=0.6, mend_s=3, sticky_s=15)
 EXPECT = {"degraded": {"id": "NFR67", "step": "gaming-mode", "to": "ollama", "max_drop": 0.15}}
@@ -117,6 +118,6 @@ def test_a_step_that_never_began_is_unknown(tmp_path):
 
 def test_it_stands_in_the_verdict_as_the_others_do(tmp_path):
     run = read(tmp_path, classify([GONE], {"vllm": 0.95, "ollama": 0.6}, duration_s=180))
-    found = report.judge(run)
+    found = judge.judge(run)
     assert [f.status for f in found.findings if f.id == "NFR67"] == [Status.FAIL]
     assert found.exit_code == 1

@@ -4,12 +4,14 @@ import random
 
 import pytest
 
-from analysis import frames, page
-from analysis.delivery import delivery, hidden
+from analysis import frames, judge
 from analysis.evidence import Evidence
-from analysis.overload import overloaded_seconds
+from analysis.metrics.delivery import delivery, hidden
+from analysis.metrics.overload import overloaded_seconds
+from analysis.reporting import summary
 from contract.records import Lane
-from tests.synthetic import OLLAMA, OPENAI, VLLM, Hole, World, answer, make
+from tests.synthetic import make
+from tests.synthetic_world import OLLAMA, OPENAI, VLLM, Hole, World, answer
 
 
 def world():
@@ -72,7 +74,7 @@ def test_an_open_loop_that_waited_says_that_latency_from_sent_hides_it(tmp_path)
     w = world()
     run = run_of(tmp_path, [late_by(w, 5 + i, 4.0 if i < 10 else 0.0) for i in range(40)])
     assert hidden(run.frames.asks)[2]
-    assert "201 ms from sent, 4.20 s from intended: asks waited to be sent" in page.load(run)[1]
+    assert "201 ms from sent, 4.20 s from intended: asks waited to be sent" in summary.load(run)[1]
 
 
 @pytest.mark.parametrize(
@@ -83,23 +85,22 @@ def test_where_both_latencies_agree_it_is_said_whether_that_means_anything(tmp_p
     run = run_of(tmp_path, [late_by(world(), 5 + i, 0.0) for i in range(40)])
     if open_loop:
         run.frames.manifest["arguments"]["arrivals"] = "poisson:4/s"
-    assert page.load(run)[1].endswith(words)
+    assert summary.load(run)[1].endswith(words)
 
 
 def test_of_no_answers_no_latency_is_said(tmp_path):
     run = run_of(tmp_path, [])
     assert hidden(run.frames.asks) is None
-    assert page.load(run) == [
+    assert summary.load(run) == [
         "Load: 0 asks wanted, 0 sent (late by an unknown time), 0 capped; at most 0 in flight, 4 users; "
         "the client was overloaded in 0 of 60 seconds."
     ]
 
 
 def test_the_first_page_begins_with_the_load_and_has_both_latencies(tmp_path):
-    from analysis import report
 
     run = Evidence(frames.read(make(tmp_path, [Hole("s", "vllm", 20, 20, hang_s=6)], duration_s=60).path))
-    lines = page.markdown(run, report.judge(run)).splitlines()
+    lines = summary.markdown(run, judge.judge(run)).splitlines()
     assert lines[2] == "- expect: unknown: the timeline expects nothing"
     assert lines[3] == "- gateway: litellm 1.106.2"
     assert lines[5].startswith("Load: ")

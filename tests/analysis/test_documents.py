@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from analysis import documents, frames, html, page, report, tables
+from analysis import frames, html, judge
 from analysis.evidence import Evidence
+from analysis.metrics import documents
+from analysis.reporting import summary, tables
 from contract.document import FIELDS
 from contract.records import GATEWAY, Ask, Lane, Outcome
-from tests.synthetic import START, Hole, make
+from tests.synthetic import make
 from tests.synthetic_documents import classify
+from tests.synthetic_world import START, Hole
 
 GONE = Hole("gaming-mode", "vllm", at=80, length=100, hole_s=0.6, mend_s=3)
 ALL = {"vllm": 0.95, "ollama": 0.85, "openai": 1.0}
@@ -165,7 +168,7 @@ def test_every_field_that_is_judged_has_its_count(run):
 
 
 def test_the_pages_tell_of_documents_and_of_those_that_wait(run):
-    told = page.markdown(run, report.judge(run))
+    told = summary.markdown(run, judge.judge(run))
     assert "| vllm | 40 | 100.0 % |" in told
     assert "| 85.0 % [70.9, 92.9] |" in told  # ollama: 34 of 40
     c = documents.client(run.classified)
@@ -180,7 +183,7 @@ def test_the_pages_tell_of_documents_and_of_those_that_wait(run):
 
 def test_the_pages_say_nothing_of_documents_where_there_are_none(tmp_path):
     run = read(tmp_path, [], duration_s=20, steps=[])
-    told = page.markdown(run, report.judge(run))
+    told = summary.markdown(run, judge.judge(run))
     assert "documents" not in told.lower()
     assert html.documents.tables(run) == []
     assert tables.documents(run).empty

@@ -10,12 +10,13 @@ from pyarrow import parquet
 
 from analysis import export, frames
 from analysis.__main__ import main
-from analysis.columns import OF_A_DOCUMENT
+from analysis.columnar.columns import OF_A_DOCUMENT
 from contract import samplers
 from contract.records import Lane
 from contract.schemas import REQUESTS
-from tests.synthetic import Hole, make
+from tests.synthetic import make
 from tests.synthetic_documents import classify
+from tests.synthetic_world import Hole
 
 TABLES = {
     "asks", "classified", "covered", "warmup", *samplers.names(), "events", "clocks", "counters", "ledger",

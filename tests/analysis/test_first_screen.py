@@ -5,16 +5,19 @@ from dataclasses import replace
 
 import pytest
 
-from analysis import frames, html, page, report, tables, verdict
+from analysis import frames, html, judge
 from analysis.__main__ import main
 from analysis.evidence import Evidence
 from analysis.figures import timeline
-from analysis.finding import Finding, Status, unknown
 from analysis.html import headline
+from analysis.judging import verdict
+from analysis.judging.finding import Finding, Status, unknown
+from analysis.reporting import summary, tables
 from contract.records import Lane, Outcome
 from tests.analysis.reports import pictures
 from tests.analysis.test_html import Page
-from tests.synthetic import Hole, make
+from tests.synthetic import make
+from tests.synthetic_world import Hole
 
 STEPS = (Hole("gaming-mode", "vllm", at=12, length=40, mend_s=2, sticky_s=2),)
 COOLS = {
@@ -31,7 +34,7 @@ def cools(tmp_path_factory):
     """As LiteLLM 1.108.7: it cools a fallback that serves, and the cloud answers without need."""
     made = make(tmp_path_factory.mktemp("cools"), expect={"cloud_only_in_need": {"id": "NFR68"}}, **COOLS)
     run = Evidence(frames.read(made.path))
-    return run, report.judge(run)
+    return run, judge.judge(run)
 
 
 def page_of(run, found):
@@ -56,7 +59,7 @@ def test_the_reason_of_a_failed_run_stands_below_its_status_and_above_every_numb
 
 def test_the_first_lines_of_the_summary_are_the_reason_and_the_version(cools):
     run, found = cools
-    assert page.markdown(run, found).splitlines()[:5] == [
+    assert summary.markdown(run, found).splitlines()[:5] == [
         f"# {run.frames.name}: fail", "", f"- **NFR68 cloud_only_in_need: fail: {leaks(found)}**", "- gateway: litellm 1.108.7", "",
     ]  # fmt: skip
 
@@ -84,12 +87,12 @@ def test_each_version_that_answered_is_shown_and_several_are_warned_of(
 ):
     made = make(tmp_path, duration_s=20, pairs=0, expect={}, gateway=gateway)
     run = Evidence(frames.read(made.path))
-    found = report.judge(run)
+    found = judge.judge(run)
     assert words in verdict.as_text(found).splitlines()
-    assert f"- {words}" in page.markdown(run, found).splitlines()
+    assert f"- {words}" in summary.markdown(run, found).splitlines()
     assert words in page_of(run, found).text
     assert verdict.as_json(found, run)["gateway_versions"] == written
-    for text in (page.markdown(run, found), page_of(run, found).text):
+    for text in (summary.markdown(run, found), page_of(run, found).text):
         assert ("The gateway answered as several versions" in text) is warned
 
 
@@ -147,4 +150,4 @@ def test_what_users_saw_counts_no_request_of_the_probe(tmp_path):
     made = make(tmp_path / "second", duration_s=20, pairs=0, expect={}, extra=[broken])
     run = Evidence(frames.read(made.path))
     assert timeline.says(run).endswith("1 ask failed")
-    assert headline.headline(run, report.judge(run)).saw.endswith("0 asks failed.")
+    assert headline.headline(run, judge.judge(run)).saw.endswith("0 asks failed.")

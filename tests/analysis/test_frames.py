@@ -6,16 +6,17 @@ import shutil
 import pyarrow as pa
 import pytest
 
-from analysis import frames, report
+from analysis import frames, judge, report
 from analysis.evidence import Evidence
-from analysis.finding import Status
+from analysis.judging.finding import Status
 from contract import samplers
 from contract.records import Ask, Lane
 from contract.refusal import Refusal
 from contract.run import read_arrow
 from contract.schemas import REQUESTS
 from tests.analysis.reports import pictures
-from tests.synthetic import Hole, make, three_tier
+from tests.synthetic import make, three_tier
+from tests.synthetic_world import Hole
 
 COLUMNS = {
     "client": [*samplers.find("client").schema.names, "clock_uncertainty_s"],
@@ -36,7 +37,7 @@ def test_a_torn_tail_is_skipped_and_said(tmp_path):
     run = frames.read(made.path)
     assert 0 < len(run.asks) < whole
     assert run.torn == ("requests.arrow", "probe.arrow", "chaos.jsonl")
-    assert "requests.arrow" in report.judge(Evidence(run)).findings[-1].evidence
+    assert "requests.arrow" in judge.judge(Evidence(run)).findings[-1].evidence
 
 
 def test_a_file_torn_anywhere_can_be_read(tmp_path):
@@ -56,7 +57,7 @@ def test_missing_files_are_empty_tables(tmp_path):
     assert {name: list(table) for name, table in run.samples.items() if table.empty} == COLUMNS
     assert run.trials == []
     assert run.ended_at == run.started_at
-    found = report.judge(Evidence(run))
+    found = judge.judge(Evidence(run))
     with pictures():
         report.write(Evidence(run), found)
     assert found.exit_code == 5
@@ -89,7 +90,7 @@ def test_a_run_of_an_older_format_is_read(tmp_path, number, unknown):
     assert len(run.asks) == len(made.asks)
     assert run.classified.empty
     assert run.asks["thought_ms"].isna().all()
-    assert report.judge(Evidence(run)).findings[-1].status is Status.PASS
+    assert judge.judge(Evidence(run)).findings[-1].status is Status.PASS
 
 
 def test_a_health_that_nobody_knew_stays_apart_from_down(tmp_path):
@@ -106,7 +107,7 @@ def test_the_mend_of_restore_is_read_beside_that_of_chaos(tmp_path):
         if '"mend"' in line and '"effective"' in line
     ]
     (made.path / "restore.jsonl").write_text("\n".join(late) + "\n")
-    found = report.judge(Evidence(frames.read(made.path)))
+    found = judge.judge(Evidence(frames.read(made.path)))
     assert found.exit_code == 0
     assert "mended by restore" in next(f.evidence for f in found.findings if f.name == "restored")
 

@@ -3,18 +3,20 @@
 import pandas as pd
 import pytest
 
-from analysis import frames, outages, retried
-from analysis.attribution import Why
+from analysis import frames
 from analysis.checkers import catalogue
 from analysis.evidence import Evidence
-from analysis.expectation import bind
-from analysis.reconciliation import rows
-from analysis.retried import Fate
-from analysis.windows import Trial
+from analysis.judging.expectation import bind
+from analysis.judging.reconciliation import rows
+from analysis.metrics import client_retries, outages
+from analysis.metrics.attribution import Why
+from analysis.metrics.client_retries import Fate
+from analysis.metrics.windows import Trial
 from contract import timeline
 from contract.records import GATEWAY, Lane, Outcome
 from contract.refusal import Refusal
-from tests.synthetic import START, Hole, make
+from tests.synthetic import make
+from tests.synthetic_world import START, Hole
 
 RESTART = Hole("restart", GATEWAY, at=30, length=40, hole_s=8.0, fault="unit_restart")
 KILLED = Hole("restart", GATEWAY, at=30, length=40, hole_s=8.0, fault="unit_kill")
@@ -149,7 +151,7 @@ def test_the_fate_of_a_failed_ask(case):
             for i, at, s, o, c, t in sorted(table, key=lambda r: r[1])
         ]
     ).astype({"status": "Int16"})  # fmt: skip
-    found = retried.fates(asks, TRIAL, 20.0, 100.0).set_index("request_id")["fate"]
+    found = client_retries.fates(asks, TRIAL, 20.0, 100.0).set_index("request_id")["fate"]
     assert found.get("this") == fate
 
 
@@ -158,8 +160,8 @@ def test_a_run_that_ended_first_says_nothing_of_who_would_have_asked_again():
         {"request_id": ["a", "b"], "via": GATEWAY, "sent_at": [50.0, 51.0], "ended_at": [50.1, 51.1],
          "outcome": Outcome.REFUSED, "status": pd.array([None, None], "Int16"), "good": False, "touched": False}
     )  # fmt: skip
-    assert list(retried.fates(asks, TRIAL, 20.0, 60.0)["fate"]) == [Fate.UNKNOWN, Fate.UNKNOWN]
-    assert list(retried.fates(asks, TRIAL, 5.0, 60.0)["fate"]) == [Fate.LOST, Fate.UNKNOWN]
+    assert list(client_retries.fates(asks, TRIAL, 20.0, 60.0)["fate"]) == [Fate.UNKNOWN, Fate.UNKNOWN]
+    assert list(client_retries.fates(asks, TRIAL, 5.0, 60.0)["fate"]) == [Fate.LOST, Fate.UNKNOWN]
 
 
 def test_no_tier_takes_over_from_the_gateway_and_who_expects_it_is_told_what_to_expect(tmp_path):

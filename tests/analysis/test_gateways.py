@@ -7,7 +7,7 @@ import pytest
 from analysis import frames
 from analysis.__main__ import main
 from analysis.evidence import Evidence
-from analysis.reconciliation import rows
+from analysis.judging.reconciliation import rows
 from contract import gateway_version, gateways, topology
 from contract.counters import AFTER, BEFORE, BORN_AT, Scrape
 from contract.framing import End, Exchange
@@ -16,7 +16,8 @@ from contract.run import JsonLines
 from scenarios.gateway import counters
 from tests.analysis.reports import pictures
 from tests.contract.exchanges import WHOLE, event, recorded
-from tests.synthetic import START, make
+from tests.synthetic import make
+from tests.synthetic_world import START
 
 FILE = """
 from contract.gateway_kind import GatewayKind

@@ -5,14 +5,15 @@ import random
 import pandas as pd
 import pytest
 
-from analysis import frames, report
-from analysis.attribution import Why
+from analysis import frames, judge
 from analysis.evidence import Evidence
-from analysis.finding import Status
-from analysis.health import believed, doubts
+from analysis.judging.finding import Status
+from analysis.metrics.attribution import Why
+from analysis.metrics.health import believed, doubts
 from contract.records import Lane
 from contract.samplers.health import Health
-from tests.synthetic import OLLAMA, OPENAI, START, VLLM, Hole, World, answer, make
+from tests.synthetic import make
+from tests.synthetic_world import OLLAMA, OPENAI, START, VLLM, Hole, World, answer
 
 NEED = {"cloud_only_in_need": {"id": "NFR68"}}
 
@@ -89,7 +90,7 @@ def judged(tmp_path, health, asks, **more):
         **more,
     )
     run = Evidence(frames.read(made.path))
-    return run, next(f for f in report.judge(run).findings if f.name == "cloud_only_in_need")
+    return run, next(f for f in judge.judge(run).findings if f.name == "cloud_only_in_need")
 
 
 LEAKS = [by("openai", 10 + i) for i in range(10)]

@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import frames, html, report, tables
+from analysis import frames, html, judge
 from analysis.evidence import Evidence
 from analysis.html import checks, drawn, headline, records, strips, timeline
+from analysis.reporting import tables
 from contract.records import Lane, Outcome
-from tests.synthetic import OLLAMA, VLLM, Engine, Hole, World, answer, cut, make, rounds, three_tier
+from tests.synthetic import make, rounds, three_tier
+from tests.synthetic_world import OLLAMA, VLLM, Engine, Hole, World, answer, cut
 
 VOID = {"meta", "link", "br", "img", "input"}
 NASTY = '</script><script>document.title="owned"</script><img src=x onerror="1"> & "q"'
@@ -60,7 +62,7 @@ class Page(HTMLParser):
 
 def page_of(made):
     run = Evidence(frames.read(made.path))
-    found = report.judge(run)
+    found = judge.judge(run)
     csv = {"summary": tables.summary(run), "failover": tables.failovers(run), "phases": tables.phases(run)}
     return html.page(run, found, csv)
 

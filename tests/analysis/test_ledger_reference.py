@@ -7,8 +7,8 @@ import random
 import pandas as pd
 import pytest
 
-from analysis import ledger
-from analysis.ledger import CLOCKS_S, ENDED_WELL, GAVE_ALL, Checked
+from analysis.metrics import ledger
+from analysis.metrics.ledger import CLOCKS_S, ENDED_WELL, GAVE_ALL, Checked
 from contract.records import Outcome, Witness
 
 RUNS = 150

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from analysis import notebook
 from analysis.__main__ import main
-from tests.synthetic import Hole, make
+from tests.synthetic import make
+from tests.synthetic_world import Hole
 
 BOOKS = sorted(notebook.NOTEBOOKS.glob("*.ipynb"))
 NAMES = [*notebook.OF_ONE_RUN, notebook.OF_TWO_RUNS]

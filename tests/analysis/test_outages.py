@@ -6,22 +6,12 @@ import shutil
 
 import pytest
 
-from analysis import frames, outages, report
+from analysis import frames, judge
 from analysis.evidence import Evidence
+from analysis.metrics import outages
 from contract.records import Lane, Outcome
-from tests.synthetic import (
-    FALLBACK_S,
-    OLLAMA,
-    OPENAI,
-    START,
-    VLLM,
-    Hole,
-    World,
-    answer,
-    make,
-    refuse,
-    three_tier,
-)
+from tests.synthetic import make, three_tier
+from tests.synthetic_world import FALLBACK_S, OLLAMA, OPENAI, START, VLLM, Hole, World, answer, refuse
 
 LANES = (Lane.PROBE_NEW, Lane.PROBE_KEPT)
 
@@ -242,7 +232,7 @@ def test_detection_by_the_ledger_is_the_arrival_of_the_ask_that_ended_the_failov
     lost_at = run.lost_at(the(run))
     assert run.detection(took, lost_at, "ollama")[1] == pytest.approx(arrived_at - lost_at)
     assert run.detection(took, lost_at, "vllm")[1] is None
-    assert "by its ledger)" in report.judge(seen(make_expecting(tmp_path, made))).findings[0].evidence
+    assert "by its ledger)" in judge.judge(seen(make_expecting(tmp_path, made))).findings[0].evidence
 
 
 def make_expecting(tmp_path, made):
@@ -294,7 +284,7 @@ def test_a_censored_trial_is_no_pass(tmp_path, limit_s, status):
         tmp_path, [Hole("freeze", "vllm", 20, 20, sticky_s=500)], duration_s=80,
         expect={"recovery": {"max_s": limit_s}},
     )  # fmt: skip
-    found = report.judge(seen(made)).findings[0]
+    found = judge.judge(seen(made)).findings[0]
     assert (found.status, found.trials[0].censored) == (status, True)
     assert found.measured.startswith("> 3")
 
@@ -312,7 +302,7 @@ def test_asks_from_a_time_when_all_was_down_that_land_after_a_return_prove_nothi
     assert back.censored  # the three answers by ollama were asked before its mend was verified
     cloud = run.lower[run.lower["tier"] == "openai"]
     assert set(cloud["why"]) == {"needed"}
-    assert report.judge(run).findings[0].status == "pass"
+    assert judge.judge(run).findings[0].status == "pass"
 
 
 @pytest.mark.parametrize(
@@ -331,7 +321,7 @@ def test_a_gap_is_judged_by_its_bounds(tmp_path, max_s, more, status):
     made = make(
         tmp_path, [Hole("freeze", "vllm", 20, 40, hole_s=7.3)], duration_s=80, pairs=0, expect=expect, **more
     )
-    assert report.judge(seen(made)).findings[0].status == status
+    assert judge.judge(seen(made)).findings[0].status == status
 
 
 def test_a_gap_whose_end_was_not_seen_passes_nothing(tmp_path):
@@ -339,6 +329,6 @@ def test_a_gap_whose_end_was_not_seen_passes_nothing(tmp_path):
     made = make(
         tmp_path, [Hole("freeze", "vllm", 20, 60)], engines=(VLLM,), duration_s=70, pairs=0, expect=expect
     )
-    found = report.judge(seen(made)).findings[0]
+    found = judge.judge(seen(made)).findings[0]
     assert (found.status, found.value) == ("unknown", None)
     assert "an end that was not seen" in found.measured

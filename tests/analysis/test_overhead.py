@@ -4,10 +4,12 @@ import random
 
 import pytest
 
-from analysis import frames, overhead, report
+from analysis import frames, judge
 from analysis.evidence import Evidence
+from analysis.metrics import overhead
 from contract.records import GATEWAY, Lane, Outcome
-from tests.synthetic import OLLAMA, OPENAI, VLLM, World, answer, make, refuse
+from tests.synthetic import make
+from tests.synthetic_world import OLLAMA, OPENAI, VLLM, World, answer, refuse
 
 
 def world():
@@ -82,7 +84,7 @@ def test_the_gateways_own_header_is_shown_beside_what_was_measured_and_judges_no
     run.frames.asks["route_overhead_ms"] = 900.0
     run.frames.asks.loc[run.frames.asks["via"] == GATEWAY, "route_overhead_ms"] = 8.1
     run.frames.asks.loc[run.frames.asks["lane"] == Lane.LOAD, "route_overhead_ms"] = 700.0
-    found = report.judge(run).findings[0]
+    found = judge.judge(run).findings[0]
     assert (
         "what the gateway says of itself (its header), about half of what is measured: 8.1 ms"
         in found.evidence
@@ -94,4 +96,4 @@ def test_a_gateway_that_says_nothing_of_itself_is_not_quoted(tmp_path):
     run = Evidence(frames.read(make(tmp_path, pairs=8, expect={"overhead": {"max_ms": 100}}).path))
     run.frames.asks["route_overhead_ms"] = float("nan")
     assert overhead.said_ms(run.frames.asks, run.pairs) is None
-    assert "says of itself" not in report.judge(run).findings[0].evidence
+    assert "says of itself" not in judge.judge(run).findings[0].evidence

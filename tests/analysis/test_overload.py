@@ -5,12 +5,14 @@ import random
 import pandas as pd
 import pytest
 
-from analysis import frames, overload, report
+from analysis import frames, judge
 from analysis.evidence import Evidence
-from analysis.finding import Status
+from analysis.judging.finding import Status
+from analysis.metrics import overload
 from contract.records import Lane, Outcome
 from contract.samplers.client import Client
-from tests.synthetic import FALLBACK_S, OLLAMA, OPENAI, START, VLLM, Hole, World, answer, make, refuse
+from tests.synthetic import make
+from tests.synthetic_world import FALLBACK_S, OLLAMA, OPENAI, START, VLLM, Hole, World, answer, refuse
 
 P, F, U = Status.PASS, Status.FAIL, Status.UNKNOWN
 HOLE = Hole("s", "vllm", 20, 30, hole_s=1.0)
@@ -21,7 +23,7 @@ def world():
 
 
 def judged(made):
-    found = report.judge(Evidence(frames.read(made.path)))
+    found = judge.judge(Evidence(frames.read(made.path)))
     return found.findings[0]
 
 
@@ -98,7 +100,7 @@ def test_a_client_overloaded_during_the_recovery_makes_it_unknown(tmp_path):
 
 def test_a_cut_that_an_overloaded_client_saw_counts_from_commanded_on(tmp_path):
     # Nobody knows how long before its client looked the stream had ended.
-    from tests.synthetic import cut
+    from tests.synthetic_world import cut
 
     late = cut(answer(world().new(15.0, Lane.LOAD), "vllm", 0.1, [0.5] * 30), 8.0)  # seen at 23
     quiet = {"rate": 0, "probe_rate": 0, "pairs": 0, "health": False, "duration_s": 70, "extra": [late]}

@@ -6,7 +6,7 @@ from math import log, sqrt
 import pytest
 from scipy import optimize, stats
 
-from analysis.paired import Paired, score_interval, share_interval, would_tell
+from analysis.metrics.paired import Paired, score_interval, share_interval, would_tell
 
 Z2 = stats.norm.ppf(0.975) ** 2
 

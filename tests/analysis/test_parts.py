@@ -6,14 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import checkers, frames, metrics, page, tables
+from analysis import checkers, frames
 from analysis.evidence import Evidence
-from analysis.finding import Status
-from analysis.parts import COLUMNS, Kind, part_of, parts_of, places, span
-from analysis.windows import trials_of
+from analysis.judging.finding import Status
+from analysis.metrics import cuts
+from analysis.metrics.parts import COLUMNS, Kind, part_of, parts_of, places, span
+from analysis.metrics.windows import trials_of
+from analysis.reporting import summary, tables
 from contract.records import Ask, Lane, Outcome
 from tests.analysis.test_windows import WHOLE, events
-from tests.synthetic import OLLAMA, START, VLLM, Hole, World, answer, cut, make, refuse, three_tier
+from tests.synthetic import make, three_tier
+from tests.synthetic_world import OLLAMA, START, VLLM, Hole, World, answer, cut, refuse
 
 # Faults on vllm: 10 → 35 and 50 → 75, of a run from 0 to 100.
 TWICE = [*WHOLE, *((move, stage, at + 40) for move, stage, at in WHOLE)]
@@ -175,10 +178,10 @@ def test_the_rows_of_a_table_add_up_to_what_users_sent(tmp_path, name):
     was_sent = sum(a.sent_at is not None for a in users)
     assert parts["sent"].sum() == was_sent, "what was never sent has no place among the sent"
     assert tables.by_part(run)["sent"].max() == was_sent
-    rates = metrics.cut_rates(run.frames.asks, run.parts)
+    rates = cuts.cut_rates(run.frames.asks, run.parts)
     through = [a for a in made.asks if a.via == "gateway" and a.outcome != Outcome.ABANDONED]
     assert sum(n for _, n in rates.values()) == len(through)
-    assert sum(n for n, _ in rates.values()) == sum(a.outcome in metrics.CUTS for a in through)
+    assert sum(n for n, _ in rates.values()) == sum(a.outcome in cuts.CUTS for a in through)
 
 
 def held_up(asks, steps, **more):
@@ -206,19 +209,19 @@ def test_what_a_fault_cut_stands_during_faults_and_not_before_the_first(tmp_path
     run = held_up(asks, TWO[:1], folder=tmp_path)
     assert (
         "Cut answers: 0 of 9 (0.00%) before the first fault, 3 of 7 (42.86%) during faults, none asked after the last fault."
-        in page.quality(run)
+        in summary.quality(run)
     )
     before, during, _, every = tables.by_part(run).to_dict("records")
     assert (before["asked"], before["sent"], before["lost_to_fault"]) == (9, 12, 3)
     assert (during["asked"], during["cut"], during["sent"]) == (7, 3, 4)
     assert (every["asked"], every["cut"]) == (16, 3)
-    assert "| before the first fault | 9 | 9 | 0 | 0 | 0 | 0 | 1.0000 |" in "\n".join(page._parts(run))
-    assert "12, 3 lost to a fault" in "\n".join(page._parts(run))
+    assert "| before the first fault | 9 | 9 | 0 | 0 | 0 | 0 | 1.0000 |" in "\n".join(summary._parts(run))
+    assert "12, 3 lost to a fault" in "\n".join(summary._parts(run))
 
 
 def test_cuts_between_two_faults_and_after_the_last_have_their_own_words(tmp_path):
     asks = [cut(a, 1.0) for at, n in ((40, 2), (80, 1)) for a in streams(at, n)]
-    said = page.quality(held_up(asks, TWO, folder=tmp_path))
+    said = summary.quality(held_up(asks, TWO, folder=tmp_path))
     assert (
         "Cut answers: none asked before the first fault, none asked during faults, 2 of 2 (100.00%) between faults, "
         "1 of 1 (100.00%) after the last fault." in said
@@ -255,7 +258,7 @@ def test_where_faults_overlap_the_first_counts_and_each_has_its_latency(tmp_path
     assert table.loc[("outer", "in effect"), ["asked", "sent"]].tolist() == [4, 4]
     assert table.loc[("inner", "in effect"), ["asked", "sent"]].tolist() == [0, 4]
     assert table.loc[("inner", "in effect"), "p50_latency_ms"] == pytest.approx(1101, abs=1)
-    assert "between" not in page.quality(run)[1], "nothing lies between two faults that overlap"
+    assert "between" not in summary.quality(run)[1], "nothing lies between two faults that overlap"
 
 
 @pytest.mark.parametrize(("most", "status"), [(2, Status.FAIL), (3, Status.PASS)])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import figures, frames, progress, report
+from analysis import figures, frames, judge, progress, report
 from analysis.evidence import Evidence
 from tests.synthetic import three_tier
 
@@ -112,7 +112,7 @@ def test_a_report_tells_each_of_its_stages(tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "write_one", lambda *_: None)
     said = []
     run = Evidence(frames.read(three_tier(tmp_path).path, lambda *a: said.append(a)))
-    found = report.judge(run, lambda *a: said.append(a))
+    found = judge.judge(run, lambda *a: said.append(a))
     report.write(run, found, lambda *a: said.append(a))
     words = [what for what, _ in said]
     assert words[:3] == ["reading requests.arrow", "reading probe.arrow", "judging failover"]

@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis import frames, report
+from analysis import frames, judge
 from analysis.__main__ import main
 from analysis.evidence import Evidence
-from analysis.ledger import Entry, contradiction
-from analysis.reconciliation import Row, reconciled, rows, section
+from analysis.judging.reconciliation import Row, reconciled, rows, section
+from analysis.metrics.ledger import Entry, contradiction
 from contract.counters import (
     AFTER,
     BEFORE,
@@ -23,7 +23,8 @@ from contract.counters import (
 from contract.records import GATEWAY, Ask, Outcome
 from contract.run import JsonLines
 from tests.analysis.reports import pictures
-from tests.synthetic import START, Hole, Made, make
+from tests.synthetic import Made, make
+from tests.synthetic_world import START, Hole
 
 HOLE = Hole("gone", "vllm", at=30, length=20, mend_s=2)
 TRUE = 7.0  # what was counted before the load
@@ -231,7 +232,7 @@ def test_a_ledger_that_contradicts_one_record_fails_the_run(made, end, words):
     run = Evidence(frames.read(made.path))
     finding = reconciled(run)
     assert (finding.status, finding.value, finding.evidence) == ("fail", 1.0, f"{name}: {words}")
-    assert report.judge(run).exit_code == 1
+    assert judge.judge(run).exit_code == 1
     assert next(r for r in rows(run) if (r.tier, r.source) == ("vllm", "ledger")).judgement == "CONTRADICTS"
 
 

@@ -7,12 +7,14 @@ import shutil
 import pandas as pd
 import pytest
 
-from analysis import figures, frames, tables
+from analysis import figures, frames
 from analysis.__main__ import main
 from analysis.evidence import Evidence
+from analysis.reporting import tables
 from contract.records import Lane, Outcome
 from tests.analysis.reports import pictures
-from tests.synthetic import VLLM, Hole, World, answer, cut, make
+from tests.synthetic import make
+from tests.synthetic_world import VLLM, Hole, World, answer, cut
 
 FILES = {
     "verdict.json", "junit.xml", "summary.csv", "failover.csv", "phases.csv", "reconciliation.csv", "summary.md", "report.html",

@@ -6,14 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import frames, report
+from analysis import frames, judge
 from analysis.__main__ import main
 from analysis.evidence import Evidence
 from contract.run import ArrowFile, read_arrow
 from contract.schemas import REQUESTS
 from tests.analysis.appending import AHEAD, AWAITED, BATCH, PIECES, ask, writer
 from tests.analysis.reports import pictures
-from tests.synthetic import START, Hole, make
+from tests.synthetic import make
+from tests.synthetic_world import START, Hole
 
 HOLE = Hole("gone", "vllm", 10, 10)
 READINGS = 10
@@ -107,5 +108,5 @@ def test_a_run_cut_in_the_midst_of_its_last_batch_has_those_before_and_says_it(g
             assert is_a_whole_beginning(run.asks)
             assert run.torn == (("requests.arrow",) if torn else ())
     path.write_bytes(whole[: ends - 1])
-    found = report.judge(Evidence(frames.read(going_on)))
+    found = judge.judge(Evidence(frames.read(going_on)))
     assert "torn tails skipped: requests.arrow" in next(f.evidence for f in found.findings if f.name == "run")

@@ -47,8 +47,8 @@ SAMPLER = Sampler(Disk, every_s=0.01, process=Process.{process}, sources=sources
 CHECKER = '''
 """So much of the disk stays free."""
 
-from analysis.expectation import Params as Common
-from analysis.finding import Finding, Status
+from analysis.judging.expectation import Params as Common
+from analysis.judging.finding import Finding, Status
 
 
 class Params(Common):

@@ -7,11 +7,13 @@ import sys
 import numpy as np
 import pytest
 
-from analysis import frames, metrics, tables
-from analysis.counted import counted
+from analysis import frames
+from analysis.columnar.selection import counted
 from analysis.evidence import Evidence
-from tests.synthetic import Hole
+from analysis.metrics import chunks, latency
+from analysis.reporting import tables
 from tests.synthetic_columns import make_big
+from tests.synthetic_world import Hole
 
 HOLES = [
     Hole("gaming-mode", "vllm", 300, 120, hole_s=2.5, sticky_s=12),
@@ -47,13 +49,13 @@ def test_the_truths_that_were_put_into_a_big_run_are_found_again(run):
 
 def test_the_gaps_of_a_tier_have_its_time_for_a_token(run):
     asks = run.frames.asks[run.frames.asks["tier"] == "vllm"]
-    gaps, every = metrics.chunk_gaps(asks), np.sort(metrics.chunk_gaps_ms(asks))
+    gaps, every = chunks.chunk_gaps(asks), np.sort(chunks.chunk_gaps_ms(asks))
     assert gaps.n == len(every)
     assert gaps.ms["p50"] == every[int(np.ceil(0.5 * (gaps.n - 1)))] == pytest.approx(20, abs=0.2)
     assert gaps.ms["p99"] == every[int(np.ceil(0.99 * (gaps.n - 1)))]
     assert gaps.ms["max"] == every[-1]
     assert gaps.mean_ms == pytest.approx(every.mean(dtype=float))
-    assert metrics.tpot_ms(asks).median() == pytest.approx(20, abs=0.3)
+    assert latency.tpot_ms(asks).median() == pytest.approx(20, abs=0.3)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 1000, 50_000])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis import thinning
+from analysis.columnar import thinning
 
 NUMBERS = st.floats(-1e6, 1e6, width=32)
 POINTS = st.lists(

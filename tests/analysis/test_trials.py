@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.trials import Value, interval_ranks, median_interval, summarise
+from analysis.metrics.trials import Value, interval_ranks, median_interval, summarise
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import frames, metrics, outages, overhead, page, report, tables
+from analysis import frames, judge
 from analysis.__main__ import main
 from analysis.evidence import Evidence
 from analysis.figures import ttft_itl
+from analysis.metrics import chunks, latency, outages, overhead, rates, shares
+from analysis.reporting import summary, tables
 from tests.analysis.reports import pictures
-from tests.synthetic import OLLAMA, three_tier
+from tests.synthetic import three_tier
+from tests.synthetic_world import OLLAMA
 
 ALL = ("vllm", "ollama", "openai")
 
@@ -36,19 +39,19 @@ def test_the_end_of_an_answer_stands_for_its_first_token(runs):
 def test_what_was_not_shown_is_not_measured_and_not_0(runs):
     _, run = runs
     asks = run.frames.asks
-    for found in (metrics.ttft_ms(asks), metrics.tpot_ms(asks), metrics.first_token_ms(asks, "intended")):
+    for found in (latency.ttft_ms(asks), latency.tpot_ms(asks), latency.first_token_ms(asks, "intended")):
         assert found.empty
-    assert metrics.chunk_gaps(asks).n == 0
+    assert chunks.chunk_gaps(asks).n == 0
     pairs = run.pairs
     assert overhead.overhead(pairs, "ttft_ms") is None
     assert overhead.overhead(pairs, "latency_ms").ms == pytest.approx(14, abs=3)
-    (found,) = [f for f in report.judge(run).findings if f.name == "overhead"]
+    (found,) = [f for f in judge.judge(run).findings if f.name == "overhead"]
     assert found.measured.startswith(f"TTFT unknown (0 of {len(pairs)} pairs have one); total +")
 
 
 def test_tokens_that_are_not_shown_are_spread_over_the_whole_exchange(runs):
     shown, unseen = (
-        metrics.tokens_over_time(r.frames.asks, list(ALL), r.frames.started_at + np.arange(0.0, 206.0, 0.5))
+        rates.tokens_over_time(r.frames.asks, list(ALL), r.frames.started_at + np.arange(0.0, 206.0, 0.5))
         for r in runs
     )
     assert unseen.to_numpy().sum() == pytest.approx(shown.to_numpy().sum(), rel=0.001)
@@ -75,9 +78,9 @@ def test_failover_gap_and_recovery_are_those_of_the_answers_ends(runs):
 def test_goodput_judges_by_the_end_what_showed_no_token(runs):
     _, run = runs
     asks = run.frames.asks
-    assert metrics.goodput(asks, 10_000).ratio == metrics.goodput(asks, None).ratio
-    assert metrics.goodput(asks, 100).ratio == 0.0, "no answer ended so soon"
-    assert not metrics.within(asks, 100)[asks["good"] & (asks["latency_ms"] > 100)].any()
+    assert shares.goodput(asks, 10_000).ratio == shares.goodput(asks, None).ratio
+    assert shares.goodput(asks, 100).ratio == 0.0, "no answer ended so soon"
+    assert not shares.within(asks, 100)[asks["good"] & (asks["latency_ms"] > 100)].any()
 
 
 def test_the_whole_report_is_made_and_says_how_many_there_were(runs):
@@ -108,7 +111,7 @@ def test_the_figure_of_first_tokens_names_what_has_none(runs, thoughtful):
 def test_a_judged_ttft_says_how_many_answers_have_none(tmp_path):
     params = {"latency": {"quantile": 0.5, "max_ms": 2000, "of": "ttft"}}
     run = Evidence(frames.read(three_tier(tmp_path, unseen=("ollama",), expect=params).path))
-    (found,) = [f for f in report.judge(run).findings if f.name == "latency"]
+    (found,) = [f for f in judge.judge(run).findings if f.name == "latency"]
     assert " more show no content and have no TTFT" in found.evidence
 
 
@@ -133,9 +136,9 @@ def test_a_thought_is_the_first_token_of_a_calm_answer_as_it_is_of_a_failover(ru
 def test_answers_of_thoughts_alone_are_not_said_to_show_no_token(thoughtful):
     long, alone = thoughtful
     good = int(alone.frames.asks["good"].sum())
-    said = "\n".join(page.quality(alone))
+    said = "\n".join(summary.quality(alone))
     assert f"{good} good answers show thoughts and no content. They have no TTFT;" in said
     assert "show no token" not in said
-    assert metrics.chunk_gaps(alone.frames.asks).n > 0
-    assert not metrics.tpot_ms(alone.frames.asks).empty
-    assert "no content" not in "\n".join(page.quality(long))
+    assert chunks.chunk_gaps(alone.frames.asks).n > 0
+    assert not latency.tpot_ms(alone.frames.asks).empty
+    assert "no content" not in "\n".join(summary.quality(long))

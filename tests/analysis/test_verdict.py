@@ -6,16 +6,18 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from analysis import frames, report, verdict
+from analysis import frames, judge, report
 from analysis.__main__ import main
 from analysis.evidence import Evidence
-from analysis.expectation import Expectation
-from analysis.finding import Finding, Status, judge_at_most, worst
-from analysis.trials import Value
+from analysis.judging import verdict
+from analysis.judging.expectation import Expectation
+from analysis.judging.finding import Finding, Status, judge_at_most, worst
+from analysis.metrics.trials import Value
 from contract.records import Event
 from contract.run import ABORTED
 from tests.analysis.reports import pictures
-from tests.synthetic import START, VLLM, Hole, make, rounds, three_tier
+from tests.synthetic import make, rounds, three_tier
+from tests.synthetic_world import START, VLLM, Hole
 
 P, F, U = Status.PASS, Status.FAIL, Status.UNKNOWN
 
@@ -62,7 +64,7 @@ def test_of_no_statuses_the_worst_is_unknown():
 
 def judged(made):
     run = Evidence(frames.read(made.path))
-    return report.judge(run), run
+    return judge.judge(run), run
 
 
 def status_of(found, name):
@@ -240,15 +242,17 @@ def test_a_checker_that_throws_keeps_its_traceback_in_the_runs_report_and_the_re
 @pytest.mark.parametrize(
     ("where", "name", "part"),
     [
-        ("analysis.page.quality", "summary.md", "summary.md: documents and quality"),
-        pytest.param("analysis.page.load", "summary.md", "summary.md: load", marks=pytest.mark.verify),
+        ("analysis.reporting.summary.quality", "summary.md", "summary.md: documents and quality"),
+        pytest.param(
+            "analysis.reporting.summary.load", "summary.md", "summary.md: load", marks=pytest.mark.verify
+        ),
         ("analysis.html.checks.tables", "report.html", "report.html: self-checks"),
         pytest.param("analysis.html.drawn.choose", "report.html", "report.html", marks=pytest.mark.verify),
         pytest.param(
             "analysis.html.headline.headline", "report.html", "report.html", marks=pytest.mark.verify
         ),
         ("analysis.figures.served_by.data", "served_by.png", "figure served_by"),
-        ("analysis.tables.phases", None, "phases.csv"),
+        ("analysis.reporting.tables.phases", None, "phases.csv"),
     ],
 )
 def test_one_part_of_a_report_that_throws_costs_no_other_and_is_not_silent(
@@ -261,7 +265,7 @@ def test_one_part_of_a_report_that_throws_costs_no_other_and_is_not_silent(
         raise ZeroDivisionError(f"in {where}")
 
     monkeypatch.setattr(where, throw)
-    if where.startswith("analysis.tables"):
+    if where.startswith("analysis.reporting.tables"):
         report.TABLES["phases"] = throw
     with pictures("served_by", "timeline"):
         code = main(["report", str(made.path)])
@@ -291,6 +295,6 @@ def test_a_report_that_is_made_again_without_a_mistake_keeps_no_traceback(tmp_pa
     with pictures():
         folder = report.write(run, broken)
         assert (folder / "errors.txt").exists()
-        report.write(again, report.judge(again))
+        report.write(again, judge.judge(again))
     assert not (folder / "errors.txt").exists()
     assert "errors.txt" not in (folder / "report.html").read_text()

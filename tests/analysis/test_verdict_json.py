@@ -8,13 +8,15 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from analysis import frames, report, verdict, verdict_json
+from analysis import frames, judge
 from analysis.__main__ import main
 from analysis.evidence import Evidence
-from analysis.finding import Finding, Status
-from analysis.trials import Value
+from analysis.judging import verdict, verdict_json
+from analysis.judging.finding import Finding, Status
+from analysis.metrics.trials import Value
 from contract.run import ABORTED
-from tests.synthetic import VLLM, Hole, make, three_tier
+from tests.synthetic import make, three_tier
+from tests.synthetic_world import VLLM, Hole
 
 PAGE = Path(__file__).parents[2] / "docs" / "verdict.schema.json"
 
@@ -59,7 +61,7 @@ def test_every_verdict_keeps_to_the_schema_and_every_junit_to_its_structure(
     tmp_path, jsonschema, schema, made
 ):
     run = Evidence(frames.read(made(tmp_path).path))
-    found = report.judge(run)
+    found = judge.judge(run)
     told = json.loads(json.dumps(verdict.as_json(found, run), allow_nan=False))
     jsonschema.validate(told, schema)
     assert [(f["name"], f["status"]) for f in told["findings"]] == [

@@ -2,11 +2,12 @@
 
 import pytest
 
-from analysis import frames, report
+from analysis import frames, judge, report
 from analysis.evidence import Evidence
 from contract.records import GATEWAY, Ask, Lane, Outcome
 from tests.analysis.reports import pictures
-from tests.synthetic import START, three_tier
+from tests.synthetic import three_tier
+from tests.synthetic_world import START
 
 WARM = [
     Ask(
@@ -28,7 +29,7 @@ def reports(tmp_path_factory):
     found = []
     for extra in ((), WARM):
         run = Evidence(frames.read(three_tier(tmp_path_factory.mktemp("run"), extra=extra).path))
-        verdict = report.judge(run)
+        verdict = judge.judge(run)
         with pictures():
             folder = report.write(run, verdict)
         found.append(

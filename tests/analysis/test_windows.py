@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.frames import EVENT_COLUMNS
-from analysis.windows import phases_of, top_at, trials_of
+from analysis.metrics.windows import phases_of, top_at, trials_of
 
 WHOLE = [("inject", "begin", 10), ("inject", "commanded", 11), ("inject", "effective", 14),
          ("mend", "begin", 30), ("mend", "commanded", 31), ("mend", "effective", 35)]  # fmt: skip

@@ -3,15 +3,22 @@ import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import pytest
 
-from chaos import __main__, conduct, faults
-from chaos.journal import Undo
+from chaos import __main__, faults
+from chaos import run as chaos_run
 from chaos.stop import SIGNALS
+from chaos.undo.journal import Undo
+from contract import handles
+from contract.topology import Topology
+from embedded.apiserver import certificate
 from tests.chaos import plain
+from tests.chaos.gateways import Gateway, Group
 from tests.chaos.stand import LONG, ROOT, Stand, events, until
+from tests.embedded.engine import Running
 
 
 class Target(Protocol):
@@ -126,6 +133,66 @@ def run_arguments(folder: Path, target: Target, *more: str) -> list[str]:
     ]
 
 
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> certificate.Certificate:
+    """A certificate that ends in a day, as files and as data."""
+    folder = tmp_path_factory.mktemp("pair")
+    made = certificate.Certificate(folder / "client.crt", folder / "client.key")
+    command = certificate.COMMAND.replace("-days 3650", "-days 1").split()
+    try:
+        subprocess.run(
+            [*command, "-out", str(made.certificate), "-keyout", str(made.key)],
+            check=True,
+            capture_output=True,
+        )
+    except OSError:
+        pytest.skip("no openssl here")
+    return made
+
+
+@pytest.fixture
+def member(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[ModuleType, str, str], Path]]:
+    """Puts one file into a catalogue, for one test."""
+    made: list[str] = []
+
+    def add(catalogue: ModuleType, name: str, text: str) -> Path:
+        folder = tmp_path / f"more-{catalogue.__name__}"
+        folder.mkdir()
+        (folder / f"{name}.py").write_text(text)
+        monkeypatch.setattr(catalogue, "__path__", [*catalogue.__path__, str(folder)])
+        made.append(f"{catalogue.__name__}.{name}")
+        return folder
+
+    yield add
+    handles.find.cache_clear()
+    for name in made:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    """It lists m and c, and answers for m as the tier vllm."""
+    with Gateway({"m": Group("m", "http://vllm:8000/v1")}, ["m", "c"]) as found:
+        yield found
+
+
+@pytest.fixture
+def topology(gateway: Gateway) -> Callable[..., Topology]:
+    """A tier that is this engine, as far as a test says nothing else, and a cloud."""
+
+    def of(engine: Running, **tier: Any) -> Topology:
+        url = f"http://127.0.0.1:{engine.port}"
+        given = {"name": "vllm", "match": {"group": "m"}, "url": url, "model": "m"} | tier
+        cloud = {"name": "openai", "match": {"group": "c"}, "url": url, "model": "not-asked", "cloud": True}
+        return Topology.model_validate(
+            {"gateway": {"url": gateway.url, "model": "m"}, "tiers": [given, cloud]}
+        )
+
+    return of
+
+
 class NoGuardian:
     """A guardian that is always ready and never needed; the real one: test_guardian.py."""
 
@@ -152,7 +219,7 @@ def run_here(
     tmp_path: Path, state_home: None, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., tuple[int, list[dict[str, Any]]]]]:
     """`python -m chaos run` in this process and without a guardian; returns its exit code and what chaos.jsonl has."""
-    monkeypatch.setattr(conduct, "Guarding", NoGuardian)
+    monkeypatch.setattr(chaos_run, "GuardianLink", NoGuardian)
     before = {number: signal.getsignal(number) for number in SIGNALS}
 
     def run(target: Target, *more: str, text: str | None = None) -> tuple[int, list[dict[str, Any]]]:

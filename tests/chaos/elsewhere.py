@@ -5,9 +5,9 @@ import time
 from typing import Any
 
 from chaos import faults
-from chaos.cluster import Cluster
-from chaos.fault import NotYet
-from chaos.journal import Undo
+from chaos.errors import NotYet
+from chaos.kube.cluster import Cluster
+from chaos.undo.journal import Undo
 from tests.chaos.plain import FAULTS
 
 WITHIN_S = 100.0

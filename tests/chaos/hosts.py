@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from chaos import spawn
+from chaos.host import spawn
 from tests.chaos.recorded import systemd
 from tests.chaos.stand import until
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from chaos import pidfile
+from chaos.host import pidfile
 from tests.chaos.stand import until
 
 # Writes its pid, and its child's beside it, as an engine with a worker process does.

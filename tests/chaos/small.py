@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from chaos import faults
-from chaos.cluster import Cluster
-from chaos.fault import Fault, NotYet
-from chaos.journal import Undo
+from chaos.errors import NotYet
+from chaos.fault import Fault
+from chaos.kube.cluster import Cluster
 from chaos.target import Handle
+from chaos.undo.journal import Undo
 from embedded.apiserver.kubeconfig import write
 from embedded.apiserver.rights import Identity, Rule
 from tests.chaos.targets import on

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from chaos import faults, lease
-from chaos.cluster import Cluster as Client
+from chaos import faults
 from chaos.faults.node_drain import OURS
-from chaos.journal import Undo
+from chaos.kube.cluster import Cluster as Client
+from chaos.kube.names import LABEL
 from chaos.target import Handle
+from chaos.undo.journal import Undo
 from contract import topology
 from contract.handles.node import LOCKS
 from contract.topology import Topology
@@ -158,7 +159,7 @@ tiers:
         self._call(self._remake())
 
     def leases(self) -> list[dict[str, Any]]:
-        return self.client.leases("ml", lease.LABEL)
+        return self.client.leases("ml", LABEL)
 
     def back(self) -> None:
         """As it was, whatever a test did."""
@@ -168,7 +169,7 @@ tiers:
             meta = policy["metadata"]
             self.client.delete_network_policy("ml", meta["name"], meta["uid"])
         until(self._schedulable, "the node takes Pods again")
-        for held in self.leases() + self.client.leases(LOCKS, lease.LABEL):
+        for held in self.leases() + self.client.leases(LOCKS, LABEL):
             meta = held["metadata"]
             self.client.delete_lease(meta["namespace"], meta["name"], meta["uid"])
         if self.replicas() != 1:

@@ -5,15 +5,16 @@ import time
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from chaos import faults, lease, lookout, restorer
-from chaos.cluster import TROUBLE
-from chaos.deputy import Deputy
-from chaos.fault import Altered, CannotInject, NotYet
+from chaos import faults, inspection
+from chaos.errors import Altered, CannotInject, NotYet
 from chaos.faults.node_drain import OURS
-from chaos.journal import Journal, Undo
+from chaos.kube.cluster import TROUBLE
 from chaos.plan import Bound
 from chaos.preflight import Ground
 from chaos.target import Handle
+from chaos.undo import lease, restorer
+from chaos.undo.deputy import Deputy
+from chaos.undo.journal import Journal, Undo
 from contract.clock import Clock
 from contract.timeline import Step
 from embedded.apiserver import admission
@@ -116,7 +117,7 @@ def test_a_scale_that_admission_changes_or_denies_is_refused_before_it_is_made_a
     with pytest.raises(CannotInject, match=words):
         fault(small).snapshot()
     step = Step(name="gaming", at="1s", **{"for": "2s"}, fault="scale_to_zero", target="engine")
-    planned = lookout.look([Bound(step, on(ENGINE))], Ground(small.admin, "uid", 1), time.time, 0.0)
+    planned = inspection.look([Bound(step, on(ENGINE))], Ground(small.admin, "uid", 1), time.time, 0.0)
     assert "there now   cannot be injected: the cluster " in planned
     assert small.admin.workload("deployment", "ml", "engine")["metadata"]["resourceVersion"] == version
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from chaos.claim import Claim
-from chaos.journal import Journal
-from tests.chaos.test_journal import UNDO
+from chaos.undo.claim import Claim
+from chaos.undo.journal import Journal
+from tests.chaos.records import UNDO
 
 ON_THE_HOST = replace(UNDO, kind="process", handle="/run/vllm.pid", cluster=None)  # deadline: 100.0
 

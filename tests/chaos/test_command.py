@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chaos import faults, pidfile
-from chaos.fault import CannotInject, Deadman
-from chaos.launched import Launched
-from chaos.launcher import BARRED, NOT_FOUND
+from chaos import faults
+from chaos.errors import CannotInject
+from chaos.fault import Deadman
+from chaos.host import pidfile
+from chaos.host.launched import Launched
+from chaos.host.launcher import BARRED, NOT_FOUND
 from contract.blast_radius import Handles
 from contract.refusal import Refusal
 from contract.strict import validate
@@ -132,7 +134,7 @@ class Controller:
 @pytest.mark.parametrize("ends", ["when it is asked to", "only when it is killed"])
 def test_an_inject_that_outlives_its_controller_is_ended_before_the_mend(target, tmp_path, ends, monkeypatch):
     """The controller is killed with its group; its inject would take the tier away after the mend."""
-    monkeypatch.setattr("chaos.launched.ASKED_S", 0.3)
+    monkeypatch.setattr("chaos.host.launched.ASKED_S", 0.3)
     begun, hold = tmp_path / "begun", tmp_path / "hold"
     os.mkfifo(hold)
     deaf = "trap '' TERM; " if ends == "only when it is killed" else ""

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from chaos import faults
-from chaos.fault import Fault, Foreign
-from chaos.journal import Undo
+from chaos.errors import Foreign
+from chaos.fault import Fault
+from chaos.undo.journal import Undo
 from tests.chaos.commands import Target
 from tests.chaos.elsewhere import restored
 from tests.chaos.hosts import RealHost, RecordedHost, why_not_real

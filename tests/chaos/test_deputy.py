@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from chaos import faults, restorer
-from chaos.deputy import Deputy
-from chaos.journal import Journal
-from chaos.restore import restore
+from chaos import faults
+from chaos.undo import restorer
+from chaos.undo.deputy import Deputy
+from chaos.undo.journal import Journal
+from chaos.undo.restore import restore
 from contract.clock import Clock
-from tests.chaos.test_journal import UNDO
+from tests.chaos.records import UNDO
 from tests.ports import held_port
 
 UNDO = replace(UNDO, kind="process", handle="/run/engine.pid", cluster=None, kubeconfig=None, target="vllm")

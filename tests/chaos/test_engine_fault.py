@@ -6,16 +6,17 @@ from dataclasses import replace
 import pytest
 
 from chaos import faults
-from chaos.fault import CannotInject, Deadman, Fault
-from chaos.journal import Undo
+from chaos.errors import CannotInject
+from chaos.fault import Deadman, Fault
 from chaos.target import target_of
+from chaos.undo.journal import Undo
 from contract import topology
 from contract.refusal import Refusal
 from contract.strict import validate
 from tests import tls
 from tests.chaos.recorded.engine import FaultyEngine
+from tests.chaos.records import UNDO
 from tests.chaos.targets import given, on
-from tests.chaos.test_journal import UNDO
 
 
 @pytest.fixture

@@ -18,13 +18,15 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from chaos import faults, guardian, lease
-from chaos.cluster import process_gone
-from chaos.fault import CannotInject
-from chaos.guardian import Bounded, Guardian, closing, mark, opening, under_test
-from chaos.guarding import LOG_MOST, GuardianLog, Guarding
-from chaos.journal import Journal, Undo, default_folder
+from chaos import faults
+from chaos.errors import CannotInject
+from chaos.kube.cluster import process_gone
+from chaos.state_folder import default_folder
 from chaos.stop import SIGNALS, Stop
+from chaos.undo import guardian, lease
+from chaos.undo.guardian import Bounded, Guardian, closing, mark, opening, under_test
+from chaos.undo.guardian_link import LOG_MOST, GuardianLink, GuardianLog
+from chaos.undo.journal import Journal, Undo
 from contract.messages import Armed, Counts, Listening, Log, Message, NotArmed, Open, write
 from contract.refusal import Refusal
 from contract.topology import Topology
@@ -347,25 +349,25 @@ def test_a_guardian_that_does_not_start_says_why_to_the_controller(tmp_path, mon
         guarding_by(script, tmp_path, monkeypatch).ready()
 
 
-def guarding_by(script: str, tmp_path: Path, monkeypatch) -> Guarding:
+def guarding_by(script: str, tmp_path: Path, monkeypatch) -> GuardianLink:
     """With a shell script for a guardian."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     program = tmp_path / "python"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
-    return Guarding(Stop(), small_topology())
+    return GuardianLink(Stop(), small_topology())
 
 
 def test_a_guardian_s_message_that_cannot_be_is_an_error_and_arms_nothing(tmp_path, monkeypatch, taken):
     lines = f"echo '{write(Listening())}'; echo '{write(Counts(1, 2, 3))}'; cat >/dev/null"
-    guarding = guarding_by(lines, tmp_path, monkeypatch)
-    guarding.ready()
-    until(lambda: guarding._stop.reason, "the controller stops")
-    assert guarding._stop.reason == "error: from the guardian: 'counts' is no message of a guardian"
-    guarding.leave()
+    guardian_link = guarding_by(lines, tmp_path, monkeypatch)
+    guardian_link.ready()
+    until(lambda: guardian_link._stop.reason, "the controller stops")
+    assert guardian_link._stop.reason == "error: from the guardian: 'counts' is no message of a guardian"
+    guardian_link.leave()
     with pytest.raises(CannotInject, match="the guardian is not armed: it is gone"):
-        guarding.arm(taken("a"))
+        guardian_link.arm(taken("a"))
 
 
 def test_the_log_of_guardians_is_bounded_and_a_disk_that_takes_none_keeps_nobody_from_starting(tmp_path):

@@ -5,15 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from chaos import lease
-from chaos.guardian import opening
-from chaos.journal import Journal, Taken, Undo
-
-UNDO = Undo(
-    run="a-run", folder=None, step="gaming", trial=1, fault="scale_to_zero", options={}, target="vllm",
-    kind="deployment", handle="ml/vllm-server", given={}, cluster="uid-1", kubeconfig=None, embedded_pid=None,
-    holder="host:1", deadline=100.0, state={"original": {"replicas": 1}},
-)  # fmt: skip
+from chaos.undo import lease
+from chaos.undo.guardian import opening
+from chaos.undo.journal import Journal, Taken, Undo
+from tests.chaos.records import UNDO
 
 
 @pytest.fixture

@@ -4,15 +4,16 @@ import re
 
 import pytest
 
-from chaos import aloud, faults, kserve, preflight
+from chaos import faults, output, preflight
 from chaos.__main__ import _parser
+from chaos.kube import kserve
 from chaos.target import Handle
 from contract import topology
 from embedded.apiserver.rights import Rule
 from tests.chaos.predictors import HANDLE, NAME, NAMESPACE, SERVICE, Predictors
 from tests.chaos.stand import ROOT
 from tests.chaos.targets import on
-from tests.chaos.test_runner import ALL, Walk
+from tests.chaos.walk import ALL, Walk
 
 TARGET = Handle("deployment", HANDLE)
 MINE = {"serving.kserve.io/inferenceservice": SERVICE}
@@ -205,7 +206,7 @@ def planned(cluster, tmp_path, monkeypatch, capsys):
     def plan() -> str:
         args = _parser().parse_args(["plan", "--topology", str(path), "--timeline", str(timeline)])
         assert args.command(args) == 0
-        aloud.flush()
+        output.flush()
         return capsys.readouterr().out
 
     return plan

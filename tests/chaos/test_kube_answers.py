@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from chaos import kube_wire
-from chaos.cluster import TROUBLE, Cluster, refused, told
-from chaos.kube_answers import ApiError, NotTheApi, asked, found, refusal
+from chaos.kube import wire
+from chaos.kube.answers import ApiError, NotTheApi, asked, found, refusal
+from chaos.kube.cluster import TROUBLE, Cluster, refused, told
 from embedded.apiserver.kubeconfig import write
 from tests.chaos.between import PAGES, Page, as_json, status
 from tests.chaos.between import Between as Proxy
@@ -131,7 +131,7 @@ def test_a_watch_that_ends_at_once_is_not_asked_for_again_without_a_pause(betwee
 
 
 def test_an_answer_without_an_end_is_given_up(between, cluster, monkeypatch):
-    monkeypatch.setattr(kube_wire, "MOST_BYTES", 1000)
+    monkeypatch.setattr(wire, "MOST_BYTES", 1000)
     between.page = Page(200, b" " * 100_000)
     with pytest.raises(TROUBLE, match="an answer of more than"):
         CALLS["pods"](cluster)

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from chaos import lease
-from tests.chaos.test_journal import UNDO
+from chaos.kube.names import name_of
+from chaos.undo import lease
+from tests.chaos.records import UNDO
 
 
 def carrying(undo, namespace: str = "ml", name: str = "brownout-deployment-vllm-server") -> dict:
@@ -54,4 +55,4 @@ def test_a_record_that_is_not_of_the_leases_own_target_is_left_alone(found, word
     ],
 )
 def test_each_target_has_one_lease_in_a_fixed_place(kind, handle, where):
-    assert (lease.namespace_of(kind, handle), lease.name_of(kind, handle)) == where
+    assert (lease.namespace_of(kind, handle), name_of(kind, handle)) == where

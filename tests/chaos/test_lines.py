@@ -4,7 +4,7 @@ import io
 import sys
 import threading
 
-from chaos import aloud
+from chaos import output
 from chaos.__main__ import _to_parent
 from contract.messages import End, read
 
@@ -23,7 +23,7 @@ def test_lines_of_several_threads_do_not_mix(monkeypatch):
             thread.start()
         for thread in threads:
             thread.join()
-        aloud.flush()
+        output.flush()
     finally:
         sys.setswitchinterval(interval)
     lines = [read(line).reason.split() for line in said.buffer.getvalue().decode().splitlines()]

@@ -5,10 +5,11 @@ import threading
 
 import pytest
 
-from chaos.cluster import Cluster
-from chaos.fault import CannotInject, Foreign, NoOptions
+from chaos.errors import CannotInject, Foreign
+from chaos.fault import NoOptions
 from chaos.faults import network_blackhole
 from chaos.faults.network_blackhole import NetworkBlackhole
+from chaos.kube.cluster import Cluster
 from chaos.preflight import refused
 from chaos.target import Handle
 from embedded.apiserver.rights import Rule

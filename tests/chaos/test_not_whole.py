@@ -6,15 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from chaos import faults, lease, reaper, restorer
-from chaos.fault import CannotInject
-from chaos.journal import Journal
-from chaos.lookout import look
+from chaos import faults
+from chaos.errors import CannotInject
+from chaos.inspection import look
+from chaos.kube.workload import Workload
 from chaos.plan import bind
 from chaos.preflight import Ground
-from chaos.restore import restore
 from chaos.target import Handle
-from chaos.workload import Workload
+from chaos.undo import lease, reaper, restorer
+from chaos.undo.journal import Journal
+from chaos.undo.restore import restore
 from contract import timeline, topology
 from contract.clock import Clock
 from tests.chaos.small import Small, effective, engine, mended, sleepers

@@ -1,9 +1,9 @@
-"""The plan and the metronome: pure, so tested with tables and no clock."""
+"""The plan and the probe: pure, so tested with tables and no clock."""
 
 import pytest
 
 from chaos import plan
-from chaos.metronome import FAST_S, SLOW_S, Metronome
+from chaos.probe.pace import FAST_S, SLOW_S, Pace
 from contract import timeline, topology
 from contract.blast_radius import Handles
 from contract.refusal import Refusal
@@ -106,40 +106,40 @@ def test_a_plan_shows_how_long_a_restore_may_take(tmp_path, max_, words):
 
 
 def test_the_probe_asks_slowly_until_five_seconds_before_a_move():
-    metronome = Metronome([100.0])
-    assert [metronome.interval_s(t) for t in (0.0, 94.9, 95.0, 100.1)] == [SLOW_S, SLOW_S, FAST_S, FAST_S]
+    pace = Pace([100.0])
+    assert [pace.interval_s(t) for t in (0.0, 94.9, 95.0, 100.1)] == [SLOW_S, SLOW_S, FAST_S, FAST_S]
 
 
 def test_the_probe_asks_fast_until_ten_answers_in_a_row_came_from_one_rank():
-    metronome = Metronome([])
-    metronome.move_began()
+    pace = Pace([])
+    pace.move_began()
     for _ in range(20):  # the move is not verified yet: these do not count
-        metronome.answered(0, 0.1)
-    assert metronome.interval_s(0) == FAST_S
-    metronome.move_ended()
+        pace.answered(0, 0.1)
+    assert pace.interval_s(0) == FAST_S
+    pace.move_ended()
     for rank in [0] * 9 + [1] * 9:
-        metronome.answered(rank, 0.1)
-    assert metronome.interval_s(0) == FAST_S
-    metronome.answered(1, 0.1)
-    assert metronome.interval_s(0) == SLOW_S
+        pace.answered(rank, 0.1)
+    assert pace.interval_s(0) == FAST_S
+    pace.answered(1, 0.1)
+    assert pace.interval_s(0) == SLOW_S
 
 
 def test_a_failure_breaks_the_row():
-    metronome = Metronome([])
-    metronome.move_began()
-    metronome.move_ended()
+    pace = Pace([])
+    pace.move_began()
+    pace.move_ended()
     for rank in [1] * 9 + [None] + [1] * 9:
-        metronome.answered(rank, 0.1)
-    assert metronome.interval_s(0) == FAST_S
+        pace.answered(rank, 0.1)
+    assert pace.interval_s(0) == FAST_S
 
 
 def test_the_probe_takes_at_most_a_tenth_of_a_slow_tier():
-    metronome = Metronome([])
+    pace = Pace([])
     for _ in range(5):
-        metronome.answered(1, 0.6)
-    assert metronome.interval_s(0) == pytest.approx(6.0)
-    metronome.answered(0, 0.1)  # another tier: what was known of the slow one no longer holds
-    assert metronome.interval_s(0) == SLOW_S
+        pace.answered(1, 0.6)
+    assert pace.interval_s(0) == pytest.approx(6.0)
+    pace.answered(0, 0.1)  # another tier: what was known of the slow one no longer holds
+    assert pace.interval_s(0) == SLOW_S
 
 
 ON_HOST = """

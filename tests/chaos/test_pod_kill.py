@@ -2,7 +2,7 @@
 
 import pytest
 
-from chaos.fault import CannotInject, Foreign
+from chaos.errors import CannotInject, Foreign
 from chaos.faults.pod_kill import Options, PodKill
 from chaos.preflight import refused
 from chaos.target import Handle
@@ -11,7 +11,7 @@ from contract.strict import validate
 from embedded.apiserver.rights import Rule
 from tests.chaos.small import Small, effective, engine, mended, sleepers
 from tests.chaos.targets import on
-from tests.chaos.test_runner import Walk
+from tests.chaos.walk import Walk
 from tests.embedded.recorded.stand import until
 
 ENGINE = Handle("deployment", "ml/engine")

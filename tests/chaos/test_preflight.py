@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 
 from chaos import faults, preflight
-from chaos.credentials import certificate_ends_at, token_ends_at
-from chaos.fault import CannotInject, Deadman
-from chaos.lookout import look
+from chaos.errors import CannotInject
+from chaos.fault import Deadman
+from chaos.inspection import look
+from chaos.kube.credentials import certificate_ends_at, token_ends_at
 from chaos.plan import bind
 from chaos.preflight import Ground, ground_of
 from chaos.target import Handle

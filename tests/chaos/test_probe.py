@@ -1,12 +1,12 @@
-"""The metronome's records: one for each slot, whatever happens to it."""
+"""The probe's records: one for each slot, whatever happens to it."""
 
 import threading
 
 import pytest
 
-from chaos.live import AnswerWatch
-from chaos.metronome import Metronome
-from chaos.probe import Probe
+from chaos.probe.pace import Pace
+from chaos.probe.probe import Probe
+from chaos.probe.silence import AnswerWatch
 from contract.clock import Clock
 from contract.endpoint import Endpoint
 from contract.schemas import REQUESTS, columns
@@ -37,8 +37,8 @@ def probe():
 
     def start(url, topology):
         records, clock = [], Clock()
-        metronome = Metronome([clock.now() + 2])  # near a move it asks often
-        found = Probe(Endpoint.of(url, "m"), topology, "3f9c01", metronome, clock, records.append)
+        pace = Pace([clock.now() + 2])  # near a move it asks often
+        found = Probe(Endpoint.of(url, "m"), topology, "3f9c01", pace, clock, records.append)
         made.append(found)
         found.start()
         return found, records

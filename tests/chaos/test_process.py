@@ -11,11 +11,12 @@ from types import SimpleNamespace
 import pytest
 from aiohttp import web
 
-from chaos import __main__, faults, lease
-from chaos.cluster import process_gone
-from chaos.journal import Journal
+from chaos import __main__, faults
+from chaos.kube.cluster import process_gone
 from chaos.plan import pauses
 from chaos.stop import SIGNALS, Stop
+from chaos.undo import lease
+from chaos.undo.journal import Journal
 from contract import timeline
 from tests.chaos.conftest import run_arguments
 from tests.chaos.plain import LONG as PLAIN

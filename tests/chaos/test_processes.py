@@ -9,8 +9,10 @@ import time
 
 import pytest
 
-from chaos import faults, pidfile
-from chaos.fault import CannotInject, Deadman, Fault
+from chaos import faults
+from chaos.errors import CannotInject
+from chaos.fault import Deadman, Fault
+from chaos.host import pidfile
 from tests.chaos import targets
 from tests.chaos.processes import Server
 from tests.chaos.stand import until

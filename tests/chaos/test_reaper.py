@@ -11,19 +11,21 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
-from chaos import faults, lease, preflight, reaper, restorer
-from chaos.cluster import Cluster
-from chaos.fault import CannotInject
-from chaos.reaper import FRESH_S, HEARTBEAT, Reaper, beats
+from chaos import faults, preflight
+from chaos.errors import CannotInject
+from chaos.kube.cluster import Cluster
+from chaos.kube.names import LABEL
 from chaos.stop import Stop
 from chaos.target import Handle
+from chaos.undo import lease, reaper, restorer
+from chaos.undo.reaper import FRESH_S, HEARTBEAT, Reaper, beats
 from contract.clock import Clock
 from contract.handles.node import LOCKS
 from embedded.apiserver.rights import Rule
 from tests.chaos.small import Small, effective, sleepers
 from tests.chaos.stand import ROOT
 from tests.chaos.targets import on
-from tests.chaos.test_runner import Walk
+from tests.chaos.walk import Walk
 from tests.embedded.recorded.stand import until
 
 NAMES = ("engine", "other")
@@ -99,7 +101,7 @@ def replicas(small: Small, name: str) -> int:
 
 
 def leases(small: Small) -> list[str]:
-    return sorted(found["metadata"]["name"] for found in small.admin.leases("ml", lease.LABEL))
+    return sorted(found["metadata"]["name"] for found in small.admin.leases("ml", LABEL))
 
 
 def beat(small: Small, namespace: str = "ml") -> str | None:
@@ -190,7 +192,7 @@ def test_a_mend_that_cannot_be_done_delays_no_other_and_is_tried_again(small, tr
 
 def test_a_lease_that_cannot_be_read_is_left_alone_and_ends_nothing(small):
     abandon(small, "engine", late_s=5)
-    key, _, value = lease.LABEL.partition("=")
+    key, _, value = LABEL.partition("=")
     texts = {"empty": None, "no-json": "{", "old": '{"run": "of another version"}'}
     for name, text in texts.items():
         meta = {

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from chaos import restorer
-from chaos.claim import Held
-from chaos.fault import Altered, Foreign, NotYet
-from chaos.journal import Undo
-from chaos.restorer import How, Restorer
+from chaos.errors import Altered, Foreign, NotYet
+from chaos.undo import restorer
+from chaos.undo.claim import Held
+from chaos.undo.journal import Undo
+from chaos.undo.restorer import How, Restorer
 from tests.chaos.passing import Passing
-from tests.chaos.test_journal import UNDO
+from tests.chaos.records import UNDO
 
 UNDO = replace(UNDO, deadline=1180.0)
 

@@ -15,10 +15,12 @@ import pytest
 import yaml
 from aiohttp import web
 
-from chaos import faults, lease, preflight, reaper, restore, restorer
+from chaos import faults, preflight
 from chaos.__main__ import _parser
-from chaos.cluster import Cluster
+from chaos.kube.cluster import Cluster
+from chaos.kube.names import name_of
 from chaos.target import Handle
+from chaos.undo import lease, reaper, restore, restorer
 from contract.handles.node import LOCKS
 from embedded.apiserver.asked import read
 from embedded.apiserver.rights import Attributes, Identity, Rule, allowed, rules_of
@@ -161,7 +163,7 @@ def abandon(small: Small, operator: Cluster, name: str, handle: Handle) -> None:
 
 
 def where(handle: Handle) -> tuple[str, str]:
-    return lease.namespace_of(handle.kind, handle.name), lease.name_of(handle.kind, handle.name)
+    return lease.namespace_of(handle.kind, handle.name), name_of(handle.kind, handle.name)
 
 
 def operate(small: Small, operator: Cluster, name: str, handle: Handle) -> None:

@@ -6,9 +6,11 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from chaos import faults, movers, preflight, restore
+from chaos import faults, preflight
+from chaos.kube import other_controllers
+from chaos.kube.workload import Workload
 from chaos.target import Handle
-from chaos.workload import Workload
+from chaos.undo import restore
 from embedded.apiserver.rights import Identity, allowed
 from tests.chaos.predictors import HANDLE, NAMESPACE, Predictors
 from tests.chaos.stand import ROOT
@@ -67,7 +69,7 @@ def test_without_the_right_to_read_the_inference_service_all_is_done_as_well(clu
     operator = cluster.may("lesser", less)
     operate(cluster, operator, "scale_to_zero", TARGET)
     cluster.up_again()
-    (line,) = movers.of(operator, Workload(operator, TARGET), 0)
+    (line,) = other_controllers.of(operator, Workload(operator, TARGET), 0)
     assert "was not read: get inferenceservices is not granted" in line
 
 

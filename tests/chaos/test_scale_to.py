@@ -3,7 +3,7 @@
 import pytest
 
 from chaos import faults
-from chaos.fault import CannotInject, Foreign, NotYet
+from chaos.errors import CannotInject, Foreign, NotYet
 from chaos.faults import scale_to
 from chaos.target import Handle
 from contract.refusal import Refusal

@@ -4,16 +4,16 @@ import json
 
 import pytest
 
-from chaos import lookout, serving
+from chaos import inspection
+from chaos.probe import serving
 from contract.framing import End, Exchange
 from contract.topology import Topology
+from tests.chaos.answering import CLOUD, LOCAL, NONE, SLOWLY, told
 from tests.chaos.gateways import Gateway, Group
 from tests.contract.exchanges import WHOLE, chunked, head, plain
 from tests.embedded.engine import QUICK, running
 from tests.ports import held_port
 from tests.scenarios.server import Server
-
-SLOWLY = (*QUICK, "--inter-token-latency", "20ms")  # so that its chunks are not read together
 
 
 @pytest.fixture(scope="module")
@@ -26,29 +26,6 @@ def engine(tmp_path_factory):
 def ollama(tmp_path_factory):
     with running("ollama", tmp_path_factory.mktemp("o"), *SLOWLY, "--model", "qwen:3b") as found:
         yield found
-
-
-@pytest.fixture
-def gateway():
-    with Gateway({"m": Group("m", "http://vllm:8000/v1")}, ["m", "c"]) as found:
-        yield found
-
-
-@pytest.fixture
-def topology(gateway):
-    def of(engine, **tier) -> Topology:
-        url = f"http://127.0.0.1:{engine.port}"
-        given = {"name": "vllm", "match": {"group": "m"}, "url": url, "model": "m"} | tier
-        cloud = {"name": "openai", "match": {"group": "c"}, "url": url, "model": "not-asked", "cloud": True}
-        return Topology.model_validate(
-            {"gateway": {"url": gateway.url, "model": "m"}, "tiers": [given, cloud]}
-        )
-
-    return of
-
-
-def told(topology) -> list[str]:
-    return list(serving.told(serving.look(topology)))
 
 
 def test_what_is_well_is_said_of_the_gateway_and_of_each_tier_and_no_cloud_is_asked(
@@ -186,22 +163,19 @@ def test_a_plan_asks_each_health_url_once_a_clouds_too_and_says_what_is_wrong(en
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     found = topology(engine, health=f"http://127.0.0.1:{engine.port}/health?model=m")
     cloud = found.tiers[1].model_copy(update={"health": f"http://127.0.0.1:{engine.port}/nowhere"})
-    said = lookout.serving_now(found.model_copy(update={"tiers": [found.tiers[0], cloud]})).splitlines()
+    said = inspection.serving_now(found.model_copy(update={"tiers": [found.tiers[0], cloud]})).splitlines()
     assert "  vllm: health url answers" in said
     (wrong,) = [line for line in said if line.startswith("  openai")]
     assert wrong.startswith(
         f"  openai: NOT WELL: its health url http://127.0.0.1:{engine.port}/nowhere answers 404: name a page"
     )
     keyed = cloud.model_copy(update={"api_key": "NO_SUCH_KEY"})
-    assert "NO_SUCH_KEY is not set" in lookout.serving_now(found.model_copy(update={"tiers": [keyed]}))
+    assert "NO_SUCH_KEY is not set" in inspection.serving_now(found.model_copy(update={"tiers": [keyed]}))
 
 
 def _settled(line: str) -> str:
     """A busy machine reads all chunks of a quick stand-in at once."""
     return line.strip().replace(": answers", ": streams").replace(", answers", ", streams")
-
-
-LOCAL, CLOUD = "http://vllm:8000/v1", "https://api.openai.com"
 
 
 def stack(gateway, model="m", **tiers) -> Topology:
@@ -211,7 +185,6 @@ def stack(gateway, model="m", **tiers) -> Topology:
 
 
 WELL = Group("m", LOCAL)
-NONE = "write witness: none in tier 'vllm', and a cut of its answers is no longer detected"
 EITHER = "the model ends early now and then, or an answer was cut; only if it is the model"
 SEEN = [
     # the gateway's groups, what it lists (or the status of its list), its model, the tiers' matches, what is said
@@ -337,57 +310,6 @@ def test_of_a_gateway_is_said_who_answered_and_nothing_is_both_well_and_not(
             for line in told(stack(gateway, model, **tiers))
         ]
     assert said == lines
-
-
-NEVER_EARLY = [
-    # what stands in the gateway's part and in the tier's, and whether an early end is reported
-    ({}, {}, True), ({}, {"witness": "none"}, False), ({"witness": "none"}, {}, False),
-    ({"witness": "none"}, {"witness": "length"}, True), ({"witness": "length"}, {"witness": "none"}, False),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("finish", "tokens"), [("stop", 5), ("length", 32)])
-@pytest.mark.parametrize(("gateways", "tiers", "reported"), NEVER_EARLY)
-def test_where_the_topology_says_witness_none_an_early_end_is_well(finish, tokens, gateways, tiers, reported):
-    with Gateway({"m": Group("m", LOCAL, tokens=tokens, finish=finish)}, ["m"]) as gateway:
-        data = {
-            "gateway": {"url": gateway.url, "model": "m"} | gateways,
-            "tiers": [{"name": "vllm", "match": {"group": "m"}} | tiers],
-        }
-        said = told(Topology.model_validate(data))
-    early = [line for line in said if "NOT WELL" in line]
-    assert len(early) == (finish == "stop" and reported)
-    assert all("ended before the cap (finish_reason stop at 5 of 32 tokens)" in line for line in early)
-
-
-ENDS_EARLY = [
-    # the engine's personality, its parameters, what stands in the tier, how its answers end
-    ("vllm", ("--natural-length", "5"), {}, "stop at 5 of 32"),
-    ("vllm", ("--natural-length", "5", "--reasoning", "reasoning", "--reasoning-tokens", "8"), {}, "stop at 13 of 32"),
-    ("vllm", ("--natural-length", "5", "--reasoning", "hidden", "--reasoning-tokens", "8"), {}, "stop at 13 of 32"),
-    ("ollama", ("--natural-length", "9"), {"api": "ollama"}, "stop at 9 of 32"),
-    ("vllm", ("--natural-length", "32"), {}, None), ("vllm", ("--natural-length", "5"), {"ignore_eos": True}, None),
-    ("vllm", ("--natural-length", "5"), {"witness": "none"}, None),
-    ("ollama", ("--natural-length", "9"), {"ignore_eos": True}, "stop at 9 of 32"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("personality", "parameters", "tier", "end"), ENDS_EARLY)
-def test_of_an_engine_that_ends_early_of_its_own_accord_a_plan_says_so(
-    tmp_path, topology, personality, parameters, tier, end
-):
-    with running(personality, tmp_path, *SLOWLY, *parameters) as engine:
-        (said,) = [line for line in told(topology(engine, **tier))[1:] if end is None or "NOT WELL" in line]
-    if end is None:
-        assert "NOT WELL" not in said
-    else:
-        ignored = (
-            ", although ignore_eos was sent: this engine does not honour it" if "ignore_eos" in tier else ""
-        )
-        assert said == (
-            f"  vllm: NOT WELL: 2 of 2 answers ended before the cap (finish_reason {end} tokens){ignored}: "
-            f"if the model ends early of its own accord, {NONE}"
-        )
 
 
 def test_the_second_deployment_of_a_group_with_an_order_is_not_asked_for(gateway):

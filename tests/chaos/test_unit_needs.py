@@ -5,10 +5,10 @@ import socket
 
 import pytest
 
-from chaos import listeners, unit_needs
-from chaos.listeners import Listener
-from chaos.systemd import shown
-from chaos.unit_needs import Needs
+from chaos.host import ports, unit_needs
+from chaos.host.ports import Listener
+from chaos.host.systemd import shown
+from chaos.host.unit_needs import Needs
 from tests.chaos import targets
 from tests.chaos.hosts import RecordedHost
 from tests.chaos.test_units import make
@@ -147,7 +147,7 @@ def test_a_unit_that_is_not_loaded_is_told_with_the_way_out(host, state, words):
 def elsewhere(
     monkeypatch, found: list[Listener], url: str = "http://127.0.0.1:8000/v1", **given
 ) -> list[str]:
-    monkeypatch.setattr(listeners, "here", lambda: found)
+    monkeypatch.setattr(ports, "here", lambda: found)
     handle = targets.given("unit", {"name": "vllm.service", **given})
     assert handle is not None
     return unit_needs.elsewhere(handle, url)
@@ -172,5 +172,5 @@ def test_a_port_that_is_another_units_or_nobodys_is_named(monkeypatch):
 def test_who_listens_is_found_by_proc():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert any(entry.port == port and entry.units for entry in listeners.here())
-    assert not any(entry.port == port for entry in listeners.here())
+        assert any(entry.port == port and entry.units for entry in ports.here())
+    assert not any(entry.port == port for entry in ports.here())

@@ -1,104 +1,20 @@
-"""Units: the exact command lines, and what the three faults do on a recorded systemd and on a real one."""
+"""Units: what the faults of them do on a recorded systemd and on a real one."""
 
 import json
 import os
-import shlex
-import signal
 import threading
 
 import pytest
 
-from chaos import faults, spawn
-from chaos.fault import CannotInject, Deadman, Fault, Foreign
-from chaos.systemd import PROPERTIES, Manager, shown, timer_of
+from chaos import faults
+from chaos.errors import CannotInject, Foreign
+from chaos.fault import Deadman, Fault
+from chaos.host.systemd import timer_of
 from tests.chaos import targets
 from tests.chaos.hosts import RealHost, RecordedHost, why_not_real
 from tests.chaos.stand import until
 
 ALL = ("unit_stop", "unit_kill", "unit_freeze", "unit_restart")
-SSH = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "ServerAliveInterval=5", "--"]
-XDG = 'XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/run/user/$(id -u)}" exec "$@"'
-SHOW = f"--property={','.join(PROPERTIES)}"
-
-
-@pytest.mark.parametrize(
-    ("manager", "line", "argv"),
-    [
-        # the system's manager, here
-        (Manager(), lambda m: m.show("x.service"), ["systemctl", "show", SHOW, "x.service"]),
-        (
-            Manager(),
-            lambda m: m.act("start", "x.service", "--no-block"),
-            ["systemctl", "start", "--no-block", "x.service"],
-        ),
-        # the user's
-        (
-            Manager(user=True),
-            lambda m: m.act("thaw", "x.service"),
-            ["systemctl", "--user", "thaw", "x.service"],
-        ),
-        # on another host: one line for the other side's shell
-        (
-            Manager(ssh="ops@gpu1"),
-            lambda m: m.act("stop", r"a\x2db@1.service", "--no-block"),
-            [*SSH, "ops@gpu1", r"systemctl stop --no-block 'a\x2db@1.service'"],
-        ),
-        # the user's there: his shell may not have been told where his manager listens
-        (
-            Manager(user=True, ssh="gpu1"),
-            lambda m: m.act("start", "x.service"),
-            [*SSH, "gpu1", shlex.join(["sh", "-c", XDG, "sh", "systemctl", "--user", "start", "x.service"])],
-        ),
-        # the dead-man, in whole seconds, never earlier than it was asked for
-        (
-            Manager(),
-            lambda m: m.arm("engine@1.service", "start", 90.2, "brownout: start"),
-            ["systemd-run", "--quiet", "--collect", r"--unit=brownout-mend-engine\x401.timer",
-             "--description=brownout: start", "--on-active=91s", "--timer-property=AccuracySec=1s",
-             "systemctl", "start", "engine@1.service"],
-        ),
-        (
-            Manager(user=True),
-            lambda m: m.arm("x.service", "thaw", 5, "d"),
-            ["systemd-run", "--user", "--quiet", "--collect", "--unit=brownout-mend-x.timer", "--description=d",
-             "--on-active=5s", "--timer-property=AccuracySec=1s", "systemctl", "--user", "thaw", "x.service"],
-        ),
-    ],
-)  # fmt: skip
-def test_the_command_line(manager, line, argv):
-    assert line(manager) == argv
-
-
-def test_each_unit_has_a_timer_of_its_own():
-    names = ["a.service", "a-b.service", r"a\x2db.service", "a@b.service", "a.b.service", "a.socket.service"]
-    timers = [timer_of(n) for n in names]
-    assert timers[:2] == ["brownout-mend-a.timer", "brownout-mend-a-b.timer"]
-    assert len(set(timers)) == len(timers)
-
-
-def test_what_show_prints_is_read_and_what_it_does_not_know_is_missing():
-    assert shown("ActiveState=active\nDescription=a=b\n\nJob=\n") == {
-        "ActiveState": "active",
-        "Description": "a=b",
-        "Job": "",
-    }
-
-
-def test_the_users_manager_is_found_without_a_session():
-    assert Manager(user=True).environment({})["XDG_RUNTIME_DIR"] == f"/run/user/{os.getuid()}"
-    assert Manager(user=True).environment({"XDG_RUNTIME_DIR": "/r"})["XDG_RUNTIME_DIR"] == "/r"
-    assert "XDG_RUNTIME_DIR" not in Manager().environment({})
-
-
-def test_a_command_that_hangs_is_killed_and_one_that_fails_is_told_by_its_last_line():
-    with pytest.raises(TimeoutError, match=r"sleep 600: no end within 0\.05 s"):
-        spawn.run(["sleep", "600"], 0.05)
-    with pytest.raises(OSError, match=r"exit 3: second$"):
-        spawn.must(["sh", "-c", "echo first >&2; echo second >&2; exit 3"], 5)
-    assert "ended by SIGKILL" in str(spawn.run(["sh", "-c", "kill -9 $$"], 5))
-    # What is left behind keeps the output open: nobody waits for it.
-    left = spawn.run(["sh", "-c", "sleep 600 & echo $!"], 5).out
-    os.kill(int(left), signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
@@ -274,7 +190,7 @@ def test_an_inject_still_on_its_way_is_mended_when_it_arrives(host):
     ],
 )
 def test_somebody_who_moves_it_is_seen(host, name, somebody, words, monkeypatch):
-    monkeypatch.setattr("chaos.units.LOOK_S", 0.02)
+    monkeypatch.setattr("chaos.host.units.LOOK_S", 0.02)
     fault = make(name)
     state = kept(fault.snapshot())
     over, moved, looks, really = threading.Event(), [], [], fault.look
@@ -300,7 +216,7 @@ def test_somebody_who_moves_it_is_seen(host, name, somebody, words, monkeypatch)
 
 
 def test_our_own_mend_is_no_move(host, monkeypatch):
-    monkeypatch.setattr("chaos.units.LOOK_S", 0.02)
+    monkeypatch.setattr("chaos.host.units.LOOK_S", 0.02)
     fault = make("unit_stop")
     state = kept(fault.snapshot())
     fault.inject(state)
@@ -367,7 +283,7 @@ def test_a_unit_that_fails_when_it_is_started_is_tried_again_but_not_in_a_loop(r
         ["systemctl", "reset-failed", "engine.service"],
         ["systemctl", "start", "--no-block", "engine.service"],
     ]
-    monkeypatch.setattr("chaos.units.START_AGAIN_S", 0.0)
+    monkeypatch.setattr("chaos.host.units.START_AGAIN_S", 0.0)
     assert fault.mended(state) is None
     assert len(recorded.calls()) == 5
 

@@ -1,10 +1,7 @@
 """`python -m chaos watch` against a gateway that goes away, hangs, cuts and answers as another tier."""
 
-import codecs
 import io
 import json
-import os
-import pty
 import re
 import signal
 import socket
@@ -18,38 +15,16 @@ import pytest
 from chaos.__main__ import main
 from chaos.stop import SIGNALS
 from tests.chaos.stand import ROOT, until
-from tests.contract.exchanges import DONE, ROLE, chunked, finish, head, plain, token, usage
+from tests.chaos.watching import KEY, OLLAMA, VLLM, answer, arguments, command, environment
+from tests.contract.exchanges import ROLE, chunked, finish, head, plain, token, usage
 from tests.ports import held_port
 from tests.scenarios.server import HANG, RST, Server
 
-KEY = "sk-of-a-watch-0123456789"
-CAP = 8
-
-
-def answer(group: str, *words: str, end: str = "length", output: int = CAP, fallbacks: int = 0) -> bytes:
-    headers = [f"x-litellm-model-group: {group}", f"x-litellm-attempted-fallbacks: {fallbacks}"]
-    events = [ROLE, *map(token, words or ("Hello",)), finish(end), usage(output), DONE]
-    return head("200 OK", "transfer-encoding: chunked", *headers) + chunked(*events)
-
-
-VLLM, OLLAMA = answer("vllm-qwen"), answer("ollama-qwen", "Hallo", fallbacks=1)
 CUT = answer("vllm-qwen", "Hel", end="stop", output=2)
 DOWN = plain({"error": {"message": "boom"}}, "500 Internal Server Error")
 COOLING = plain(
     {"error": {"message": "No deployments available for selected model", "code": "429"}}, "429 Too Many Requests"
 )  # fmt: skip
-
-
-def arguments(url: str, *more: str) -> list[str]:
-    return ["--url", url, "--model", "vllm-qwen", "--api-key-env", "WATCHED_KEY", "--every", "50ms", *more]
-
-
-def command(url: str, *more: str) -> list[str]:
-    return [sys.executable, "-m", "chaos", "watch", *arguments(url, *more)]
-
-
-def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "WATCHED_KEY": KEY, "TERM": "xterm", **more}
 
 
 @dataclass
@@ -248,75 +223,6 @@ def test_an_answer_of_a_reasoning_model_that_shows_no_token_is_good(watched):
         (ask, *_, summary) = objects(watched(*arguments(server.url, "--count", "2", "--json")))
     assert (ask["outcome"], ask["witness"], ask["ttft_ms"]) == ("ok", "end", None)
     assert (summary["good"], summary["failed"]) == (2, 0)
-
-
-class Screen:
-    """A watch on a terminal of its own."""
-
-    def __init__(self, url: str, *more: str, **env: str) -> None:
-        self._master, slave = pty.openpty()
-        self.process = subprocess.Popen(
-            command(url, *more), cwd=ROOT, env=environment(**env), stdin=slave, stdout=slave, stderr=slave,
-            start_new_session=True, preexec_fn=lambda: _own_terminal(slave),
-        )  # fmt: skip
-        os.close(slave)
-        self.shown = ""
-        # What is read may end in the midst of a character.
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-
-    def until(self, words: str) -> None:
-        while words not in self.shown:
-            self.shown += self._decoder.decode(os.read(self._master, 65536))
-
-    def type(self, keys: bytes) -> None:
-        os.write(self._master, keys)
-
-    def rest(self) -> str:
-        try:
-            while data := os.read(self._master, 65536):
-                self.shown += self._decoder.decode(data)
-        except OSError:
-            pass  # the other side has closed
-        return self.shown
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._master)
-
-
-def _own_terminal(slave: int) -> None:
-    import fcntl
-    import termios
-
-    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-
-
-def test_ctrl_c_on_a_terminal_gives_the_summary_while_an_ask_hangs():
-    with Server([VLLM], [HANG]) as server:
-        screen = Screen(server.url, "--every", "1s")
-        try:
-            screen.until("… waiting")
-            screen.type(b"\x03")
-            shown = screen.rest()
-            assert screen.process.wait(30) == 0
-        finally:
-            screen.close()
-    assert "Traceback" not in shown
-    assert "\x1b[32mPRIMARY \x1b[0m" in shown
-    assert re.search(r"watched \d+ s: \d asked, 1 good, 0 cut, 0 failed, \d still waiting", shown)
-
-
-@pytest.mark.verify
-def test_no_color_is_respected_on_a_terminal():
-    with Server([VLLM]) as server:
-        screen = Screen(server.url, "--count", "2", NO_COLOR="1")
-        try:
-            shown = screen.rest()
-        finally:
-            screen.close()
-    assert not re.search(r"\x1b\[[0-9;]+m", shown)
-    assert "watched" in shown
 
 
 def test_who_reads_may_leave():

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from chaos.watch.foreign import cells, clean, narrowed, shortened
+from chaos.printable import cells, clean, narrowed, shortened
 from chaos.watch.lines import ask_line, closing, plain, waiting_line
 from chaos.watch.objects import Objects
 from chaos.watch.screen import Screen, coloured, wrapped

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import pytest
 
 from chaos import faults
-from chaos.cluster import TROUBLE
-from chaos.fault import Altered, CannotInject, Foreign, NotYet
+from chaos.errors import Altered, CannotInject, Foreign, NotYet
+from chaos.kube.cluster import TROUBLE
 from chaos.target import Handle
 from embedded.apiserver import admission
 from tests.chaos.small import Small, sleepers

@@ -2,8 +2,8 @@
 
 import pytest
 
-from chaos.probe import DEADLINES
-from chaos.wire import Connection
+from chaos.probe.probe import DEADLINES
+from chaos.probe.wire import Connection
 from contract.clock import Clock
 from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint

@@ -3,9 +3,9 @@
 import pytest
 
 from chaos import faults
-from chaos.fault import NotYet
+from chaos.errors import NotYet
+from chaos.kube.workload import grace_s, owns
 from chaos.target import Handle
-from chaos.workload import grace_s, owns
 from tests.chaos.small import Small, effective, engine, mended, sleepers
 from tests.chaos.targets import on
 from tests.embedded.recorded.stand import service, until

@@ -26,6 +26,14 @@ def token(content: str | None = "hi", finish: str | None = None) -> bytes:
     return event({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
 
 
+def choice(**more: object) -> bytes:
+    return event({"choices": [{"index": 0, **more}]})
+
+
+def reasoned(word: str) -> bytes:
+    return choice(delta={"reasoning_content": word, "content": None})
+
+
 def finish(reason: str) -> bytes:
     return event({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
 

@@ -41,10 +41,10 @@ def test_what_another_machine_shared_is_not_taken(monkeypatch, told):
 
 MAY_READ_THE_WALL_CLOCK = {
     "contract/clock.py": "the one anchor",
-    "scenarios/gateway/line.py": "the kernel stamps what it received by the wall clock",
-    "scenarios/gateway/received.py": "and this tells it in monotonic time, or not at all where it was stepped",
+    "scenarios/gateway/wire/connection.py": "the kernel stamps what it received by the wall clock",
+    "scenarios/gateway/wire/receive_time.py": "and this tells it in monotonic time, or not at all where it was stepped",
     "chaos/__main__.py": "the reaper lives for months, and reads a clock that is kept right",
-    "chaos/pidfile.py": "the kernel tells when a process began as seconds since boot",
+    "chaos/host/pidfile.py": "the kernel tells when a process began as seconds since boot",
     "embedded/apiserver/cluster.py": "creationTimestamp and its like, as an API server tells them",
     "embedded/stack.py": "waits for a Lease's deadline, which is a wall clock's",
     "embedded/engine/openai.py": "`created`, as engines tell it",

@@ -4,10 +4,10 @@ from dataclasses import astuple, replace
 
 import pytest
 
-from chaos import probe, serving
+from chaos.probe import probe, serving
 from contract.deadlines import Deadlines, Due, due
 from contract.framing import End
-from scenarios.gateway import stage
+from scenarios.gateway import user_context
 
 DEADLINES = Deadlines(connect=5, first_token=60, silence=30, whole=300)
 
@@ -34,7 +34,7 @@ def test_a_first_token_is_not_waited_for_longer_than_for_the_whole():
 @pytest.mark.parametrize(
     ("found", "connect", "first_token", "silence", "whole"),
     [
-        (stage.DEADLINES, 5, 60, 30, 300),
+        (user_context.DEADLINES, 5, 60, 30, 300),
         (probe.DEADLINES, 5, 30, 30, 60),
         (serving.PATIENCE, 2, 20, 20, 30),
     ],

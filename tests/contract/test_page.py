@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chaos import serving
+from chaos.probe import serving
 from contract import health, metrics_page, page
 from contract.endpoint import Endpoint
 from contract.framing import End

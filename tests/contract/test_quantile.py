@@ -6,17 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import frames, metrics
+from analysis import frames
+from analysis.columnar.lists import Gaps
 from analysis.compare import bootstrap
 from analysis.compare.samples import touched_bounds
-from analysis.gaps import Gaps
+from analysis.metrics import chunks, latency, quantiles
 from chaos.watch.lineup import Lineup
 from chaos.watch.summary import Tally
 from contract import quantile
 from contract.records import GATEWAY, Ask, Lane, Outcome
 from contract.run import read_arrow
 from contract.schemas import REQUESTS
-from scenarios.gateway.knee import summarise
+from scenarios.gateway.ramp.knee import summarise
 from tests.synthetic import make
 
 SHARES = (0.5, 0.95, 0.99)
@@ -60,9 +61,9 @@ def test_every_wing_finds_the_same_quantile(seed):
     n = some.choice([1, 2, 3, 19, 20, 21, 99, 100, 101, 102, 640])
     values = [float(np.float32(some.lognormvariate(5, 1))) for _ in range(n)]
     right = {f"p{share * 100:g}": quantile.quantile(values, share) for share in SHARES}
-    of_analysis = metrics.quantiles(pd.Series(values))
+    of_analysis = quantiles.quantiles(pd.Series(values))
     assert {name: of_analysis[name] for name in right} == right
-    assert [metrics.quantile(np.array(values), s) for s in SHARES] == list(right.values())
+    assert [quantiles.quantile(np.array(values), s) for s in SHARES] == list(right.values())
     assert [np.quantile(values, s, method="higher") for s in SHARES] == list(right.values())
     assert _of_gaps(values) == right
     drawn = bootstrap.quantiles_again(np.array(values), np.zeros(n, dtype=int), SHARES, seed=0)
@@ -84,7 +85,7 @@ def _of_gaps(values):
     asks["gaps_ms"] = pd.Series(
         Gaps.one_after_another(np.array([len(values)]), np.array(values, dtype="float32")), index=asks.index
     )
-    found = metrics.chunk_gaps(asks).ms
+    found = chunks.chunk_gaps(asks).ms
     return {name: found[name] for name in ("p50", "p95", "p99")}
 
 
@@ -113,5 +114,5 @@ def test_a_ramp_and_its_own_report_agree_to_the_last_digit(tmp_path, count):
     assert len(records) == count
     step = summarise(12.0, 80.0, count, 0, 0, 2000.0, records, [])
     asks = frames.read(made.path).asks.iloc[:count]
-    found = metrics.quantiles(metrics.first_token_ms(asks[asks["stream"]], of="intended"))
+    found = quantiles.quantiles(latency.first_token_ms(asks[asks["stream"]], of="intended"))
     assert (step.ttft_p50_ms, step.ttft_p99_ms) == (found["p50"], found["p99"])

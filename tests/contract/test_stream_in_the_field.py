@@ -1,22 +1,19 @@
 """Bodies as servers in the field send them, which the standard or their clients allow: whole, or wrong with their own words."""
 
-import datetime
 import json
 
 import pytest
 
-from contract import stream
-from contract.classification import Classification
-from contract.document import Document
 from contract.framing import End, Exchange
 from contract.outcome import judge
-from contract.proper_end import AT_CAP, JSON_OBJECT
-from contract.stream import HAS_CONTENT, Said, read_answer
+from contract.proper_end import AT_CAP
+from contract.stream import read_answer
 from tests.contract.exchanges import (
     CAP,
     DONE,
     ROLE,
     WHOLE,
+    choice,
     chunked,
     event,
     finish,
@@ -34,10 +31,6 @@ BODY = b"".join(WHOLE)
 SINGLE = BODY.replace(b"\n\n", b"\n")
 ANSWER = {"choices": [{"message": {"content": "hi"}, "finish_reason": "length"}]}
 PIECES = [b'data: {"choices":', b'data: [{"delta": {"content": "hi"}}', b"data: ]}"]
-
-
-def choice(**more) -> bytes:
-    return event({"choices": [{"index": 0, **more}]})
 
 
 def between(data: bytes) -> bytes:
@@ -207,192 +200,6 @@ def test_a_trailer_is_no_header():
     assert (ask.outcome, ask.tier) == ("ok", "a")
 
 
-REDIRECTS = [
-    # Location, words
-    ("https://user:pass@llm.example:8443/v1/chat?key=secret#x", "https://llm.example:8443/v1/chat"),
-    ("/v1/chat/completions/", "/v1/chat/completions/"),
-    ("//other.example/v1?token=a", "//other.example/v1"),
-    ("https://[2001:db8::1]/v1", "https://[2001:db8::1]/v1"),
-    ("v1?key=secret", "v1"),
-]
-
-
-@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 Other", "307 Temporary", "308 Permanent"])
-@pytest.mark.parametrize(("location", "place"), REDIRECTS)
-def test_a_redirect_says_where_to_and_nothing_that_may_be_secret(status, location, place):
-    raw = head(status, "content-length: 0", f"Location: {location}")
-    ask = recorded(received((1.0, raw))[0])
-    assert ask.outcome == "broken"
-    assert ask.error == f"status {status[:3]}, a redirect to {place}, which is not followed"
-
-
-@pytest.mark.parametrize(
-    ("location", "error"),
-    [(None, "status 308"), ("", "status 308"), ("http://[", "status 308, a redirect to no URL"),
-     ("http://a:b/", "status 308, a redirect to no URL")],
-)  # fmt: skip
-def test_a_redirect_to_nowhere_is_one_all_the_same(location, error):
-    given = [] if location is None else [f"location: {location}"]
-    ask = recorded(received((1.0, head("308 Permanent", "content-length: 0", *given)))[0])
-    assert (ask.outcome, ask.error) == ("broken", error)
-
-
-BILL = Document(
-    "bill", "A bill", ("Stadtwerke",), ("Invoice",), datetime.date(2024, 3, 12), "de", "Bill", ("a",)
-)
-RIGHT = json.dumps({"correspondent": "Stadtwerke", "tags": ["a"], "document_type": "invoice",
-                    "document_date": "2024-03-12", "language": "de"})  # fmt: skip
-WHOLE_JSON = ("ok", "content", True)
-CUT = ("cut", None, None)
-NO_JSON = ("ok", "none", False)
-IN_THOUGHT = '\nIt begins with {"title": "x and so\n'
-
-THOUGHTS = [
-    # content, (outcome, witness, valid), characters of thoughts
-    (f"<think>{IN_THOUGHT}</think>\n\n{RIGHT}", WHOLE_JSON),
-    (f"<think>{IN_THOUGHT}</think>{RIGHT}", WHOLE_JSON),
-    (f" \n<think>{IN_THOUGHT}</think>\n```json\n{RIGHT}\n```", WHOLE_JSON),
-    (f"<THINK>{IN_THOUGHT}</Think>{RIGHT}", WHOLE_JSON),
-    (f"<think>\n\n</think>\n\n{RIGHT}", WHOLE_JSON),
-    (f"<thinking>{IN_THOUGHT}</thinking>{RIGHT}", WHOLE_JSON),
-    (f"<thought>{IN_THOUGHT}</thought>{RIGHT}", WHOLE_JSON),
-    (f"<reasoning>{IN_THOUGHT}</reasoning>{RIGHT}", WHOLE_JSON),
-    (f"<seed:think>{IN_THOUGHT}</seed:think>{RIGHT}", WHOLE_JSON),
-    (f"[THINK]{IN_THOUGHT}[/THINK]{RIGHT}", WHOLE_JSON),
-    (f"◁think▷{IN_THOUGHT}◁/think▷{RIGHT}", WHOLE_JSON),
-    (f"<thinking>a </think> in it{IN_THOUGHT}</thinking>{RIGHT}", WHOLE_JSON),
-    (f"Okay, I read it.{IN_THOUGHT}</think>\n\n{RIGHT}", WHOLE_JSON),  # the template has opened them
-    (f"</think>{RIGHT}", WHOLE_JSON),
-    (f"<think>{IN_THOUGHT}</think>{RIGHT[:40]}", CUT),
-    (f"Okay.{IN_THOUGHT}</think>{RIGHT[:40]}", CUT),
-    (f"<think>{IN_THOUGHT}", CUT),
-    ("<think>It is a bill", CUT),
-    ("<think>", CUT),
-    ("<think>So.</think>I cannot read this.", NO_JSON),
-    (f"{RIGHT[:-1]}, \"title\": \"The tag </think> in a page\"}}", WHOLE_JSON),  # a part of the answer
-    (f"```json\n{RIGHT[:-1]}, \"title\": \"<think>\"}}\n```", WHOLE_JSON),
-]  # fmt: skip
-
-
-def _split(content: str, size: int) -> list[str]:
-    return [content[i : i + size] for i in range(0, len(content), size)] or [""]
-
-
-@pytest.mark.parametrize("size", [1, 3, 7, 10**6])
-@pytest.mark.parametrize("spelt", ["as it is", "as Go spells it", "lines"])
-@pytest.mark.parametrize(("content", "found"), THOUGHTS)
-def test_thoughts_that_lead_the_content_are_not_the_content(content, found, spelt, size):
-    if spelt == "lines":
-        said = [{"message": {"content": part}, "done": False} for part in _split(content, size)]
-        raw = lines(*said, {"message": {"content": ""}, "done": True, "done_reason": "stop"})
-    else:
-        raw = streamed(*[token(part) for part in _split(content, size)], finish("stop"), DONE)
-    if spelt == "as Go spells it":
-        raw = streamed(*[token(part).replace(b"<", b"\\u003c").replace(b">", b"\\u003e") for part in _split(content, size)],
-                       finish("stop"))  # fmt: skip
-    ask = recorded(
-        received((1.0, raw), closed_at=2.0)[0],
-        proper_end=JSON_OBJECT,
-        classification=Classification(BILL, 1),
-    )
-    assert (ask.outcome, ask.witness, ask.valid) == found
-
-
-@pytest.mark.parametrize(("content", "found"), THOUGHTS)
-def test_thoughts_in_a_plain_answer_are_not_its_content(content, found):
-    raw = plain({"choices": [{"message": {"content": content}, "finish_reason": "stop"}]})
-    ask = recorded(received((1.0, raw))[0], proper_end=JSON_OBJECT, classification=Classification(BILL, 1))
-    assert (ask.outcome, ask.witness, ask.valid) == found
-
-
-def reasoned(word: str) -> bytes:
-    return choice(delta={"reasoning_content": word, "content": None})
-
-
-FIRSTS = [
-    # chunks, a second apart from 2 s on; the first thought, the first content, the gaps between tokens of either kind
-    ([ROLE, token(), token()], None, 3000.0, [1000.0]),
-    ([ROLE, reasoned("a"), reasoned("b"), token()], 3000.0, 5000.0, [1000.0, 1000.0]),
-    ([token("<think>"), token("a"), token("</think>"), token("\n\n"), token("x"), token("y")], 2000.0, 6000.0, [1000.0] * 5),
-    ([token("<th"), token("ink>a</"), token("think>x"), token("y")], 2000.0, 4000.0, [1000.0] * 3),
-    ([token("a"), token("b"), token("</think>"), token("x")], 2000.0, 5000.0, [1000.0] * 3),
-    ([token("<think>"), token("a")], 2000.0, None, [1000.0]),
-    ([reasoned("a"), choice(delta={"reasoning_content": "b", "content": "x"})], 2000.0, 3000.0, [1000.0]),
-    ([token("<think>a</think>"), choice(delta={"tool_calls": [{"index": 0}]})], 2000.0, 3000.0, [1000.0]),
-    ([token("1 < 2"), token("</b>")], None, 2000.0, [1000.0]),
-    ([choice(delta={"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "so"}]}]}), token()], 2000.0, 3000.0,
-     [1000.0]),
-    ([choice(delta={"reasoning_details": [{"type": "reasoning.encrypted"}]}), token()], 2000.0, 3000.0, [1000.0]),
-    ([choice(delta={"thinking_blocks": [{"type": "thinking"}]}), token()], 2000.0, 3000.0, [1000.0]),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("chunks", "thought", "first", "gaps"), FIRSTS)
-@pytest.mark.parametrize("end", [End.COMPLETE, End.CLOSED])
-def test_the_first_thought_is_no_first_content(chunks, thought, first, gaps, end):
-    pieces = [(float(i), chunked(part, last=False)) for i, part in enumerate(chunks, 2)]
-    last = [(8.0, chunked(finish("length")))] if end is End.COMPLETE else []
-    raw = head("200 OK", "transfer-encoding: chunked")
-    ask = recorded(received((1.0, raw), *pieces, *last, closed_at=9.0)[0])
-    assert (ask.thought_ms, ask.ttft_ms, ask.gaps_ms) == (thought, first, gaps)
-    assert ask.outcome == ("ok" if last else "cut")
-
-
-SAYS = [
-    # bytes, whether something is said
-    (token(), True),
-    (reasoned("so"), True),
-    (token("<think>"), True),
-    (finish("stop"), True),
-    (usage(3), True),
-    (event({"error": "died"}), True),
-    (event({"message": {"content": ""}, "done": True}), True),
-    (choice(delta={"refusal": "no"}), True),
-    (ROLE, False),
-    (b": ping\n\n", False),
-    (b"data: ping\n\n", False),
-    (b"data: {}\n\n", False),
-    (b"\n", False),
-    (b"data: [DONE]\n\n", False),
-    (event({"choices": [{"delta": {"content": ""}, "finish_reason": None}], "usage": None}), False),
-    (
-        event(
-            {
-                "choices": [],
-                "prompt_filter_results": [{"content_filter_results": {"hate": {"filtered": False}}}],
-            }
-        ),
-        False,
-    ),
-    (event({"message": {"content": ""}, "done": False}), False),
-    (token('"content": "x'), True),
-]
-
-
-@pytest.mark.parametrize(("data", "says"), SAYS)
-@pytest.mark.parametrize("step", [1, 5, 10**9])
-def test_pings_are_no_sign_that_an_answer_goes_on(data, says, step):
-    pieces = [(float(i), data[i : i + step]) for i in range(0, len(data), step)]
-    assert (Said(pieces)() is not None) is says
-
-
-def test_what_was_said_last_is_looked_for_from_the_end():
-    pieces = []
-    said = Said(pieces)
-    assert said() is None
-    pieces += [(1.0, token()), (2.0, token()), (3.0, b": ping\n\n"), (4.0, ROLE)]
-    assert said() == 2.0
-    pieces += [(5.0, b": ping\n\n")] * 99
-    said()
-    pieces += [(6.0, b": ping\n\n")] * 9
-    assert said() is None
-    half = len(token()) // 2
-    pieces += [(7.0, token()[:half])]
-    said()
-    pieces += [(8.0, token()[half:])]
-    assert said() in (7.0, 8.0)
-
-
 def test_a_chunk_with_choices_is_one_whatever_else_stands_in_it():
     exchange = Exchange(
         status=200, sent_at=0.0, end=End.COMPLETE, headers={"content-type": "text/event-stream"}
@@ -401,24 +208,6 @@ def test_a_chunk_with_choices_is_one_whatever_else_stands_in_it():
     exchange.pieces = [(1.0, event(chunk))]
     found = read_answer(exchange, text=True)
     assert (found.text, found.finish_reason) == (["a"], "length")
-
-
-def test_what_was_looked_at_before_is_not_looked_at_again_however_large_it_was(monkeypatch):
-    looked, says = [], stream._SAYS
-
-    class Counting:
-        def search(self, window):
-            looked.append(len(window))
-            return says.search(window)
-
-    monkeypatch.setattr(stream, "_SAYS", Counting())
-    pieces = [(1.0, b"x" * 65536)] * 20
-    said = Said(pieces)
-    said()
-    looked.clear()
-    pieces += [(2.0, b": ping\n\n")]
-    assert said() is None
-    assert sum(looked) < 500
 
 
 def test_an_error_of_brackets_without_end_is_read_as_fast_as_another():
@@ -438,8 +227,3 @@ def test_a_line_of_json_is_one_however_many_pieces_it_came_in(cuts):
     exchange.pieces = [(float(i), body[i : i + cuts]) for i in range(0, len(body), cuts)]
     found = read_answer(exchange, text=True)
     assert (found.text, found.output_tokens, found.done) == (["a", "b"], 2, True)
-
-
-@pytest.mark.parametrize("data", [choice(delta={"refusal": "no"}), reasoned("a"), token("<think>")])
-def test_thoughts_and_refusals_are_seen_in_passing(data):
-    assert HAS_CONTENT.search(data)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.embedded.engine import DEADLINE_S, QUICK, Running, chat, running
+from tests.embedded.faults import fault
 from tests.embedded.llamacpp import llama
-from tests.embedded.test_engine_faults import fault
 
 PROMISE = "timeout=5, max=100"
 

@@ -13,8 +13,7 @@ from aiohttp import web
 from kubernetes import client, watch
 from kubernetes.client import ApiException
 
-from embedded.apiserver.rights import Attributes, Identity, allowed, rules_of
-from tests.embedded.recorded.stand import ADMIN, OPERATOR, SCALER, Stand, service, until, workload
+from tests.embedded.recorded.stand import ADMIN, SCALER, Stand, service, until, workload
 
 ML = "/apis/apps/v1/namespaces/ml"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/ml/leases"
@@ -361,47 +360,6 @@ def test_a_pod_has_no_half_seconds(field: str, value: Any, code: int) -> None:
     assert (answer.status, answer.body["kind"]) == (code, "Status")
 
 
-# Identity and rights
-def test_the_embedded_cluster_says_that_it_is_one_and_which() -> None:
-    with Stand() as one, Stand() as other:
-        found = [client.CoreV1Api(s.client()).read_namespace("kube-system").metadata for s in (one, other)]
-        assert all(meta.labels["brownout.dev/embedded"] == "true" for meta in found)
-        assert found[0].uid != found[1].uid
-        assert found[0].uid == one.call(lambda: one.cluster.uid)
-
-
-@pytest.mark.parametrize(
-    ("token", "verb", "resource", "subresource", "name", "expected"),
-    [
-        (SCALER, "patch", "deployments", "scale", "vllm-server", True),
-        (SCALER, "patch", "deployments", "scale", "ollama", False),  # another name
-        (SCALER, "patch", "deployments", "scale", None, False),  # no name: the rule is by name
-        (SCALER, "get", "deployments", None, "vllm-server", False),
-        (OPERATOR, "watch", "deployments", None, "vllm-server", True),
-        (ADMIN, "delete", "deployments", None, "ollama", True),
-    ],
-)
-def test_an_access_review_says_beforehand_what_is_allowed(
-    token: str, verb: str, resource: str, subresource: str | None, name: str | None, expected: bool
-) -> None:
-    attributes = client.V1ResourceAttributes(
-        group="apps", namespace="ml", verb=verb, resource=resource, subresource=subresource, name=name
-    )
-    review = client.V1SelfSubjectAccessReview(
-        spec=client.V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)
-    )
-    with Stand() as stand:
-        answer = client.AuthorizationV1Api(stand.client(token)).create_self_subject_access_review(review)
-    assert answer.status.allowed is expected
-
-
-def test_a_role_manifest_can_be_tried() -> None:
-    role = {"rules": [{"verbs": ["create"], "apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}]}
-    identity = Identity("chaos", "token-of-chaos", rules_of(role, "ml"))
-    assert allowed(identity, Attributes("create", "coordination.k8s.io", "leases", namespace="ml"))
-    assert not allowed(identity, Attributes("create", "coordination.k8s.io", "leases", namespace="other"))
-
-
 @pytest.mark.parametrize(
     ("path", "code", "plain"),
     [
@@ -419,20 +377,3 @@ def test_what_is_not_spoken_is_not_there(path: str, code: int, plain: bool) -> N
         answer = stand.ask("GET", path)
     assert answer.status == code
     assert answer.content_type == ("text/plain; charset=utf-8" if plain else "application/json")
-
-
-@pytest.mark.parametrize(
-    ("time_", "code"),
-    [
-        ("2026-11-20T17:20:00.000000Z", 201),
-        ("2026-11-20T18:20:00.000000+01:00", 201),  # as Python's client writes it; kept in UTC
-        ("2026-11-20T17:20:00Z", 400),  # as Python's isoformat writes an even second
-        ("now", 400),
-    ],
-)
-def test_a_lease_time_has_six_digits_after_the_second(time_: str, code: int) -> None:
-    with Stand() as stand:
-        answer = stand.ask("POST", LEASES, lease(renewTime=time_))
-    assert answer.status == code
-    if code == 201:
-        assert answer.body["spec"]["renewTime"] == "2026-11-20T17:20:00.000000Z"

@@ -73,3 +73,20 @@ def test_a_lease_of_a_node_has_its_namespace() -> None:
         assert stand.ask("POST", path, made).status == 201
         listed = client.CoordinationV1Api(stand.client()).list_lease_for_all_namespaces().items
     assert [found.metadata.namespace for found in listed] == ["kube-node-lease"]
+
+
+@pytest.mark.parametrize(
+    ("time_", "code"),
+    [
+        ("2026-11-20T17:20:00.000000Z", 201),
+        ("2026-11-20T18:20:00.000000+01:00", 201),  # as Python's client writes it; kept in UTC
+        ("2026-11-20T17:20:00Z", 400),  # as Python's isoformat writes an even second
+        ("now", 400),
+    ],
+)
+def test_a_lease_time_has_six_digits_after_the_second(time_: str, code: int) -> None:
+    with Stand() as stand:
+        answer = stand.ask("POST", LEASES, lease(renewTime=time_))
+    assert answer.status == code
+    if code == 201:
+        assert answer.body["spec"]["renewTime"] == "2026-11-20T17:20:00.000000Z"

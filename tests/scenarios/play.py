@@ -20,7 +20,7 @@ from contract.document import read
 from scenarios import chat, classify, direct, overhead
 from scenarios.gateway.arrivals import open_or_closed, parse
 from scenarios.gateway.open_loop import open_loop
-from scenarios.gateway.stage import DEADLINES
+from scenarios.gateway.user_context import DEADLINES
 from tests.scenarios.stages import kept, stage
 
 USERS = scenarios.users()

@@ -16,7 +16,7 @@ from scenarios.chat import ChatUser
 from scenarios.gateway.arrivals import parse
 from scenarios.gateway.open_loop import open_loop
 from scenarios.gateway.recording import Memory, Recording
-from scenarios.gateway.stage import DEADLINES
+from scenarios.gateway.user_context import DEADLINES
 from scenarios.shapes import ramp
 from tests.scenarios.stages import stage
 

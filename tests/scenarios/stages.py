@@ -8,7 +8,7 @@ from contract.deadlines import Deadlines
 from contract.records import Ask
 from contract.topology import Topology
 from scenarios.gateway.recorder import Recorder
-from scenarios.gateway.stage import Stage, endpoints
+from scenarios.gateway.user_context import Stage, endpoints
 
 CAP, DIRECT_CAP = 5, 4
 

@@ -9,9 +9,9 @@ from heapq import heappop, heappush
 import pytest
 
 from contract.samplers.gauges import Gauges
-from scenarios.gateway import capacity
-from scenarios.gateway.capacity import Ramped
-from scenarios.gateway.knee import Answer, Bound, Range, decide, summarise
+from scenarios.gateway.ramp import capacity
+from scenarios.gateway.ramp.capacity import Ramped
+from scenarios.gateway.ramp.knee import Answer, Bound, Range, decide, summarise
 
 OBJECTIVE_MS = 1000.0
 HELD_S = 300.0

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from scenarios.gateway.knee import Answer, Bound, Next, Range, Step, decide, row, said, summarise
+from scenarios.gateway.ramp.knee import Answer, Bound, Next, Range, Step, decide, row, said, summarise
 
 RATES = Range(start=2, most=32, factor=2)
 OBJECTIVE_MS = 2000.0

@@ -15,8 +15,8 @@ from contract.classification import Classification
 from contract.document import read
 from contract.proper_end import JSON_OBJECT
 from contract.request import Request
-from scenarios.gateway.asker import Asker
-from scenarios.gateway.stage import DEADLINES
+from scenarios.gateway.sender import Sender
+from scenarios.gateway.user_context import DEADLINES
 from tests.embedded.engine import QUICK, SLOW, running
 from tests.scenarios.stages import CAP, stage
 
@@ -32,7 +32,7 @@ def _stage(**urls):
 
 
 def _ask(found, prompt="hi", **how):
-    return Asker(found, "test", lambda ask, body: None).send(Request(prompt=prompt, **how))
+    return Sender(found, "test", lambda ask, body: None).send(Request(prompt=prompt, **how))
 
 
 def _classify(found, document=DOCUMENTS[0], **how):

@@ -5,7 +5,7 @@ import pytest
 
 from contract.records import Outcome
 from contract.request import Request
-from scenarios.gateway.asker import Asker
+from scenarios.gateway.sender import Sender
 from tests.contract.exchanges import (
     DONE,
     ROLE,
@@ -73,8 +73,8 @@ def records():
     for name, server in servers.items():
         server.__enter__()
         stages[name] = stage(server.url)
-        asker = Asker(stages[name], "test", lambda ask, body: None)
-        asks.append(gevent.spawn(asker.send, Request(prompt="hi", stream=True)))
+        sender = Sender(stages[name], "test", lambda ask, body: None)
+        asks.append(gevent.spawn(sender.send, Request(prompt="hi", stream=True)))
     gevent.joinall(asks, timeout=20, raise_error=True)
     for server in servers.values():
         server.__exit__()
@@ -107,7 +107,7 @@ def test_an_answer_names_its_tier(records):
 
 def test_nobody_listens_is_refused():
     s = stage(f"http://127.0.0.1:{held_port()}")
-    ask = Asker(s, "test", lambda ask, body: None).send(Request(prompt="hi", stream=True))
+    ask = Sender(s, "test", lambda ask, body: None).send(Request(prompt="hi", stream=True))
     assert (ask.outcome, ask.error.split(":")[0]) == (Outcome.REFUSED, "ConnectionRefusedError")
     assert kept(s) == [ask]
 
@@ -115,7 +115,7 @@ def test_nobody_listens_is_refused():
 def test_a_name_that_no_lookup_takes_is_refused():
     s = stage("http://no..name:1")
     assert (
-        Asker(s, "test", lambda ask, body: None).send(Request(prompt="hi", stream=True)).outcome
+        Sender(s, "test", lambda ask, body: None).send(Request(prompt="hi", stream=True)).outcome
         == Outcome.REFUSED
     )
 
@@ -124,8 +124,8 @@ def test_a_name_that_no_lookup_takes_is_refused():
 def test_an_ask_that_is_killed_is_abandoned_once_and_the_kill_goes_on(script, tokens):
     with Server(script) as server:
         s, told = stage(server.url), []
-        asker = Asker(s, "test", lambda ask, body: told.append((ask, body)))
-        ask = gevent.spawn(asker.send, Request(prompt="hi", stream=True))
+        sender = Sender(s, "test", lambda ask, body: told.append((ask, body)))
+        ask = gevent.spawn(sender.send, Request(prompt="hi", stream=True))
         gevent.sleep(0.25)
         assert s.recorder.tally.snapshot().in_flight == 1
         ask.kill()
@@ -140,7 +140,7 @@ def test_an_ask_that_is_killed_is_abandoned_once_and_the_kill_goes_on(script, to
 def test_an_ask_that_is_killed_while_connecting_was_never_sent(monkeypatch):
     s = stage("http://127.0.0.1:1")
     monkeypatch.setattr("gevent.socket.create_connection", lambda address: gevent.sleep(5))
-    ask = gevent.spawn(Asker(s, "test", lambda ask, body: None).send, Request(prompt="hi", stream=True))
+    ask = gevent.spawn(Sender(s, "test", lambda ask, body: None).send, Request(prompt="hi", stream=True))
     gevent.sleep(0.05)
     ask.kill()
     assert [(a.outcome, a.sent_at, a.error) for a in kept(s)] == [
@@ -151,16 +151,16 @@ def test_an_ask_that_is_killed_while_connecting_was_never_sent(monkeypatch):
 def test_a_connection_that_does_not_come_about_is_refused_in_time(monkeypatch):
     s = stage("http://127.0.0.1:1")
     monkeypatch.setattr("gevent.socket.create_connection", lambda address: gevent.sleep(5))
-    ask = Asker(s, "test", lambda ask, body: None).send(Request(prompt="hi", stream=True))
+    ask = Sender(s, "test", lambda ask, body: None).send(Request(prompt="hi", stream=True))
     assert (ask.outcome, ask.error) == (Outcome.REFUSED, "TimeoutError: no connection in 1 s")
     assert 1000 <= ask.latency_ms < 1700
 
 
 def test_a_mistake_of_ours_is_recorded_as_broken_and_raised(monkeypatch):
     s = stage("http://127.0.0.1:1")
-    monkeypatch.setattr("scenarios.gateway.wire.Connection.exchange", lambda *_: 1 / 0)
+    monkeypatch.setattr("scenarios.gateway.wire.exchange.Connection.exchange", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        Asker(s, "test", lambda ask, body: None).send(Request(prompt="hi", stream=True))
+        Sender(s, "test", lambda ask, body: None).send(Request(prompt="hi", stream=True))
     [record] = kept(s)
     assert (record.outcome, record.error) == ("broken", "in the harness: ZeroDivisionError: division by zero")
 
@@ -168,9 +168,9 @@ def test_a_mistake_of_ours_is_recorded_as_broken_and_raised(monkeypatch):
 def test_only_a_direct_ask_of_a_tier_that_honours_it_says_ignore_eos():
     with Server([streamed(*WHOLE)]) as server:
         s = stage(server.url, vllm=server.url, ollama=server.url)
-        asker = Asker(s, "test", lambda ask, body: None)
+        sender = Sender(s, "test", lambda ask, body: None)
         asks = [
-            asker.send(Request(prompt="hi", stream=True, via=via)) for via in ("gateway", "vllm", "ollama")
+            sender.send(Request(prompt="hi", stream=True, via=via)) for via in ("gateway", "vllm", "ollama")
         ]
         assert [b"ignore_eos" in request for request in server.requests] == [False, True, False]
         for ask, request in zip(asks, server.requests, strict=True):

@@ -12,8 +12,8 @@ from contract.refusal import Refusal
 from contract.sampler import Process, Sampler, Source
 from contract.samplers.client import Client
 from contract.samplers.gauges import Gauges
-from scenarios.gateway.gathering import Gathering
-from scenarios.gateway.messages import Batches
+from scenarios.gateway.distributed.gathering import Gathering
+from scenarios.gateway.distributed.messages import Batches
 from scenarios.gateway.recording import Memory, Recording
 from scenarios.gateway.sampling import Sampling
 from tests.scenarios.stages import Kept, stage

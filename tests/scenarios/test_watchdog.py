@@ -3,7 +3,7 @@
 import pytest
 
 from contract.deadlines import Deadlines
-from scenarios.gateway.watchdog import Watch, Watchdog
+from scenarios.gateway.wire.watchdog import Watch, Watchdog
 
 
 class Socket:
@@ -13,7 +13,7 @@ class Socket:
 @pytest.fixture
 def shut(monkeypatch):
     found = []
-    monkeypatch.setattr("scenarios.gateway.watchdog.shut", found.append)
+    monkeypatch.setattr("scenarios.gateway.wire.watchdog.shut", found.append)
     return found
 
 

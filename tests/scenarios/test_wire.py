@@ -11,9 +11,9 @@ from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint
 from contract.framing import End
 from contract.request import Request
-from scenarios.gateway.stage import DEADLINES as USERS
-from scenarios.gateway.watchdog import Watchdog
-from scenarios.gateway.wire import Connection
+from scenarios.gateway.user_context import DEADLINES as USERS
+from scenarios.gateway.wire.exchange import Connection
+from scenarios.gateway.wire.watchdog import Watchdog
 from tests import tls
 from tests.contract.exchanges import WHOLE, chunked, head, plain, streamed, token
 from tests.ports import held_port

@@ -11,8 +11,8 @@ from typing import Any
 
 import psutil
 
-from chaos.cluster import process_gone
-from chaos.journal import Journal, Undo
+from chaos.kube.cluster import process_gone
+from chaos.undo.journal import Journal, Undo
 from embedded.apiserver.resources import DEPLOYMENTS
 from tests.chaos.stand import ROOT, Stand, events, until
 from tests.forked import Forked

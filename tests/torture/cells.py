@@ -5,18 +5,17 @@ AssertionError where the target is not as it should be, and returns the instant 
 import importlib
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from random import Random
 from typing import Any
 
-from chaos import lease
+from chaos.kube.names import LABEL
 from contract.handles.node import LOCKS
 from tests.chaos.stand import until
 from tests.torture.bench import Bench, Controller
-from tests.torture.gate import MOMENTS, Gate, any_scale, gone, patch_of_scale, trouble
+from tests.torture.gate import MOMENTS, Gate
 
 Blow = Callable[[Controller, Random], None]
 Cell = Callable[[Bench, Random], float]
@@ -65,8 +64,8 @@ def _struck(moment: str, blow: Blow, bench: Bench, chance: Random) -> float:
         gate = Gate(MOMENTS[moment], delay_s=chance.uniform(0.0, 0.2))
         bench.stand.trouble = gate
         controller = bench.chaos(lasts)
-        assert gate.reached.wait(90), f"never {moment}: {controller.said()}"
         controller.guardian()
+        assert gate.reached.wait(90), f"never {moment}: {controller.said()}"
         at = time.time()
         blow(controller, chance)
         gate.open()
@@ -109,6 +108,8 @@ def _frozen(moment: str, bench: Bench, chance: Random) -> float:
         gate = Gate(MOMENTS[moment])
         bench.stand.trouble = gate
         controller = bench.chaos(SHORT_S, restore_within="1s")
+        # Now: on a busy machine it is the guardian that has restored by then, and the controller leaves soon after.
+        controller.guardian()
         assert gate.reached.wait(90), f"never {moment}"
     guardian_armed = moment in ("mid-inject", IN_EFFECT, "mid-mend")
     controller.guardian()
@@ -192,7 +193,7 @@ def _restored(bench: Bench, chance: Random) -> None:
 
 
 def _leases(bench: Bench) -> list[dict[str, Any]]:
-    return bench.stand.leases() + bench.stand.client.leases(LOCKS, lease.LABEL)
+    return bench.stand.leases() + bench.stand.client.leases(LOCKS, LABEL)
 
 
 # Every other driver, in effect when its controller is struck; and what mends when the guardian is killed, too.
@@ -228,92 +229,6 @@ def _driver_both_killed(fault: str, bench: Bench, chance: Random) -> float:
         assert bench.command("restore").wait(60) == 0
     until(bench.stand.answers, "the engine answers", 30)
     _closed(bench)
-    return at
-
-
-def api_gone_in_the_fault(bench: Bench, chance: Random) -> float:
-    controller = bench.chaos(SHORT_S + 1)
-    controller.await_event("inject", "effective")
-    _gone(bench)
-    return _api_back(bench, controller, chance)
-
-
-def api_gone_in_the_mend(bench: Bench, chance: Random) -> float:
-    gate = Gate(MOMENTS["mid-mend"])
-    bench.stand.trouble = gate
-    controller = bench.chaos(SHORT_S)
-    assert gate.reached.wait(90)
-    seen = _gone(bench)
-    gate.open()
-    assert seen.wait(30)
-    return _api_back(bench, controller, chance)
-
-
-def _api_back(bench: Bench, controller: Controller, chance: Random) -> float:
-    """After a while the API answers again, and the run ends as if it had never been gone."""
-    time.sleep(chance.uniform(0.5, 3.0))
-    at = time.time()
-    bench.stand.trouble = None
-    assert controller.wait() == 0, controller.said()
-    _settled(bench, controller)
-    return at
-
-
-def api_gone_to_the_end(bench: Bench, chance: Random) -> float:
-    """Exit 4 with the command to run by hand, which then mends; or the guardian does, which has gone on trying."""
-    controller = bench.chaos(SHORT_S, restore_within="2s")
-    controller.await_event("inject", "effective")
-    controller.guardian()
-    _gone(bench)
-    assert controller.wait() == 4, controller.said()
-    said = controller.said()
-    assert "NOT RESTORED; by hand: " in said
-    by_hand = next(x for x in said.splitlines() if x.startswith("NOT RESTORED")).split("-m chaos ")[1]
-    at = time.time()
-    bench.stand.trouble = None
-    assert bench.command(*by_hand.split()).wait(90) == 0, controller.said()
-    _settled(bench, controller)
-    return at
-
-
-def scaled_to_2(bench: Bench, chance: Random) -> float:
-    controller = bench.chaos(LONG_S)
-    controller.await_event("inject", "commanded")
-    time.sleep(chance.uniform(0.0, 0.5))
-    at = time.time()
-    bench.stand.scale(2)
-    _left_alone(bench, controller, 2)
-    return at
-
-
-def up_and_down_again(bench: Bench, chance: Random) -> float:
-    controller = bench.chaos(LONG_S)
-    controller.await_event("inject", "commanded")
-    time.sleep(chance.uniform(0.0, 0.5))
-    at = time.time()
-    bench.stand.scale(1)
-    bench.stand.scale(0)
-    _left_alone(bench, controller, 0)
-    return at
-
-
-def _left_alone(bench: Bench, controller: Controller, wanted: int) -> None:
-    controller.await_event("mend", "fail")
-    assert controller.events()[-1]["detail"] == {"foreign": True}
-    assert controller.wait() == 5, "what nobody verified is no pass"
-    assert bench.stand.replicas() == wanted, "it is not as he wanted it"
-    assert not bench.open_records()
-    assert not bench.stand.leases()
-
-
-def remade(bench: Bench, chance: Random) -> float:
-    controller = bench.chaos(LONG_S)
-    controller.await_event("inject", "commanded")
-    time.sleep(chance.uniform(0.0, 0.5))
-    at = time.time()
-    bench.stand.remake()
-    _left_alone(bench, controller, 1)
-    bench.await_up()
     return at
 
 
@@ -404,40 +319,11 @@ def inject_on_its_way(bench: Bench, chance: Random) -> float:
     return at
 
 
-def _api_trouble(kind: str, move: str, bench: Bench, chance: Random) -> float:
-    """The API answers the scale calls of a move so; nothing is lost, and the exit code tells the truth."""
-    fits: Callable[[str, str, dict[str, Any]], bool]
-    if move == "inject":
-        fits = patch_of_scale if kind in ("409", "dropped after", "hangs") else any_scale
-        bench.stand.trouble = trouble(kind, fits, 1 + chance.randrange(2), bench.stand.touch)
-        controller = bench.chaos(15.0 if kind == "hangs" else 4.0)
-    else:
-        controller = bench.chaos(SHORT_S + 1)
-        controller.await_event("inject", "effective")
-        fits = MOMENTS["mid-mend"] if kind in ("409", "dropped after", "hangs") else any_scale
-        bench.stand.trouble = trouble(kind, fits, 1 + chance.randrange(2), bench.stand.touch)
-    at = time.time()
-    code = controller.wait(90)
-    made = (
-        "inject",
-        "effective",
-    ) in controller.told()  # one that hung for too long was given up: no evidence
-    assert code == (0 if made else 5), f"exit {code}: {controller.said()}"
-    mends = [e for e in controller.events() if e["move"] == "mend"]
-    assert [e["stage"] for e in mends][-1:] == ["effective"], mends
-    _settled(bench, controller)
-    return at
-
-
-def _gone(bench: Bench) -> threading.Event:
-    seen = threading.Event()
-    bench.stand.trouble = gone(seen)
-    return seen
-
-
 MORE = (
     "cells_admission",
+    "cells_api",
     "cells_cluster",
+    "cells_foreign",
     "cells_record",
 )  # files of cells beside this one, which they import
 
@@ -452,8 +338,7 @@ def matrix() -> dict[str, Cell]:
     for moment in moments:
         cells[f"STOP to the deadline · {moment}"] = partial(_frozen, moment)
     for cell in (
-        guardian_first, both_killed_reaper, both_killed_restore, inject_on_its_way, api_gone_in_the_fault,
-        api_gone_in_the_mend, api_gone_to_the_end, scaled_to_2, up_and_down_again, remade, original_zero,
+        guardian_first, both_killed_reaper, both_killed_restore, inject_on_its_way, original_zero,
         second_controller, stale_lock, disk_full, never_answers,
     ):  # fmt: skip
         cells[cell.__name__.replace("_", " ")] = cell
@@ -461,9 +346,6 @@ def matrix() -> dict[str, Cell]:
         for name in ("TERM", "KILL", "KILL of the group"):
             cells[f"{name} · in effect · {fault}"] = partial(_driver_struck, fault, SIGNALS[name])
         cells[f"both killed · {fault}"] = partial(_driver_both_killed, fault)
-    for kind in ("409", "429", "500", "502", "dropped after", "hangs"):
-        for move in ("inject", "mend"):
-            cells[f"API {kind} · {move}"] = partial(_api_trouble, kind, move)
     for more in MORE:
         cells |= importlib.import_module(f"tests.torture.{more}").cells()
     return cells

@@ -22,9 +22,9 @@ from contract.prompt import COUNT_UPWARDS  # noqa: E402
 from contract.proper_end import JSON_OBJECT  # noqa: E402
 from contract.request import Request  # noqa: E402
 from scenarios.classify import LONGEST, SYSTEM, TEMPERATURE  # noqa: E402
-from scenarios.gateway.asker import Asker  # noqa: E402
 from scenarios.gateway.recorder import Recorder  # noqa: E402
-from scenarios.gateway.stage import DEADLINES, Stage, endpoints  # noqa: E402
+from scenarios.gateway.sender import Sender  # noqa: E402
+from scenarios.gateway.user_context import DEADLINES, Stage, endpoints  # noqa: E402
 from tests.scenarios.stages import Kept, kept  # noqa: E402
 
 CORPUS = Path(__file__).parents[2] / "scenarios" / "documents"
@@ -45,7 +45,7 @@ def main(path: str, prefix: str, asks: list[dict], deadlines: dict, at_once: int
     todo = [one for one in asks for _ in range(one.pop("repeat", 1))]
 
     def work() -> None:
-        asker = Asker(stage, "test", lambda ask, size: None)
+        sender = Sender(stage, "test", lambda ask, size: None)
         while todo:
             one = dict(todo.pop(0))
             kill_after_s = one.pop("kill_after_s", None)
@@ -57,12 +57,12 @@ def main(path: str, prefix: str, asks: list[dict], deadlines: dict, at_once: int
                 } | one  # fmt: skip
             request = Request(**{"prompt": COUNT_UPWARDS} | one)
             if kill_after_s is None:
-                asker.send(request)
+                sender.send(request)
             else:
-                asking = gevent.spawn(asker.send, request)
+                asking = gevent.spawn(sender.send, request)
                 gevent.sleep(kill_after_s)
                 asking.kill()
-        asker.close()
+        sender.close()
 
     gevent.joinall([gevent.spawn(work) for _ in range(at_once)], raise_error=True)
     return [dataclasses.asdict(ask) for ask in kept(stage)]

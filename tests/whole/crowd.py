@@ -22,8 +22,8 @@ from scenarios.gateway.open_loop import open_loop
 from scenarios.gateway.prompts import prompt
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.recording import Memory, Recording
-from scenarios.gateway.stage import Stage, endpoints
 from scenarios.gateway.user import GatewayUser
+from scenarios.gateway.user_context import Stage, endpoints
 
 PROMPT_TOKENS = 20
 

@@ -5,7 +5,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from chaos.cluster import Cluster
+from chaos.kube.cluster import Cluster
 from contract import topology
 from contract.handles.process import Process
 from contract.leash import Leashed

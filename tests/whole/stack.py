@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from chaos.cluster import Cluster
+from chaos.kube.cluster import Cluster
 from contract import topology
 from contract.leash import Leashed
 from tests.chaos.stand import ROOT, until

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chaos import serving
+from chaos.probe import serving
 from contract import topology as topologies
 from contract.topology import Topology
 from tests.chaos.stand import ROOT

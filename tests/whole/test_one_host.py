@@ -94,9 +94,8 @@ def units(one: OneHost, ports: dict[str, int]) -> dict[str, str]:
     )
     ours = f"Environment=PYTHONPATH={ROOT}\nWorkingDirectory={ROOT}"
     vllm, llama = one.topology.tiers
-    slow = (
-        "--startup-duration 200ms --inter-token-latency 60ms"  # so that answers are under way at any instant
-    )
+    # So that answers are under way at any instant.
+    slow = "--startup-duration 200ms --inter-token-latency 60ms"
     return {
         "litellm.service": f"""[Service]
 {env}

@@ -3,8 +3,8 @@
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from analysis.compare.comparison import Comparison
 from analysis.compare.figures import differences, latency, trials
-from analysis.compare.told import Comparison
 from analysis.figures import style
 
 FIGURES = {"differences": differences, "latency": latency, "trials": trials}

@@ -4,9 +4,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from analysis.compare import told
+from analysis.compare import comparison, summary
+from analysis.compare.comparison import FOUND, HEADLINES, Comparison
 from analysis.compare.judged import Judged, Row, value_of
-from analysis.compare.told import FOUND, HEADLINES, Comparison
 from analysis.figures import style
 
 COLOURS = {
@@ -19,7 +19,7 @@ _TOLERATED = "#E8F0E8"
 
 
 def says(c: Comparison) -> str:
-    return told.of_metrics(c)
+    return summary.of_metrics(c)
 
 
 def draw(c: Comparison) -> Figure | None:
@@ -47,7 +47,7 @@ def draw(c: Comparison) -> Figure | None:
                   clip_on=False)  # fmt: skip
         assert row.found is not None
         axes.annotate(
-            told.change(row.found.value, row.unit), (1.01, at), xycoords=("axes fraction", "data"), va="center",
+            comparison.change(row.found.value, row.unit), (1.01, at), xycoords=("axes fraction", "data"), va="center",
             fontsize=7.5, color=style.INK if row.judged in FOUND else "#777777",
         )  # fmt: skip
     axes.axvline(0, color=style.INK, lw=0.9, zorder=1)

@@ -5,10 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.compare import told
+from analysis.compare import comparison
+from analysis.compare.comparison import Comparison
 from analysis.compare.estimate import Curve, Side
 from analysis.compare.judged import Judged, value_of
-from analysis.compare.told import Comparison
 from analysis.figures import style
 from contract.records import GATEWAY
 
@@ -24,7 +24,7 @@ def says(c: Comparison) -> str:
         if r.metric == "ttft" and r.statistic == "p50" and r.of in c.a.tiers and r.via == GATEWAY
     ]
     parts = [
-        f"{r.of} {told.value(value_of(r.a), r.unit)} → {told.value(value_of(r.b), r.unit)} ({r.judged})"
+        f"{r.of} {comparison.value(value_of(r.a), r.unit)} → {comparison.value(value_of(r.b), r.unit)} ({r.judged})"
         for r in rows
         if r.a is not None and r.b is not None and (r.judged is not Judged.CANNOT_TELL or len(rows) < 3)
     ]

@@ -3,10 +3,10 @@
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.compare import told
+from analysis.compare import comparison
+from analysis.compare.comparison import Comparison
 from analysis.compare.estimate import Trials
 from analysis.compare.judged import Row, value_of
-from analysis.compare.told import Comparison
 from analysis.figures import style
 
 METRICS = ("failover", "gap_new", "gap_kept", "recovery", "unavailability")
@@ -16,7 +16,7 @@ A, B = "#777777", "#0072B2"
 def says(c: Comparison) -> str:
     """`Failover: gone 0.44 s → 0.61 s (slightly worse)`"""
     parts = [
-        f"{r.of} {told.value(value_of(r.a), r.unit)} → {told.value(value_of(r.b), r.unit)} ({r.judged})"
+        f"{r.of} {comparison.value(value_of(r.a), r.unit)} → {comparison.value(value_of(r.b), r.unit)} ({r.judged})"
         for r in _rows(c)
         if r.metric == "failover" and r.a is not None and r.b is not None
     ]

@@ -7,7 +7,8 @@ import pytest
 from analysis.__main__ import main
 from analysis.compare import baseline
 from tests import synthetic
-from tests.synthetic import VLLM, Engine, Hole, rounds
+from tests.synthetic import rounds
+from tests.synthetic_world import OLLAMA, OPENAI, VLLM, Engine, Hole
 
 MORE_MS = 50
 GONE = Hole("gone", "vllm", at=12, length=8, hole_s=0.4)
@@ -28,7 +29,7 @@ def runs(tmp_path_factory):
     results = tmp_path_factory.mktemp("results")
     calm = run(results, "calm")
     again = run(results, "again", seed=2)
-    slower = run(results, "slower", seed=3, engines=(SLOWER, synthetic.OLLAMA, synthetic.OPENAI),
+    slower = run(results, "slower", seed=3, engines=(SLOWER, OLLAMA, OPENAI),
                  overhead_ms=14.0 + MORE_MS)  # fmt: skip
     return calm, again, slower
 
@@ -115,7 +116,7 @@ def test_a_baseline_may_be_saved_with_a_bom_and_holds_no_number_without_end(runs
 
 def test_what_is_not_alike_is_refused_field_by_field_unless_told_to(runs, tmp_path, capsys):
     calm = runs[0]
-    other = run(tmp_path, "other", engines=(VLLM, synthetic.OPENAI), duration_s=60, steps=[GONE])
+    other = run(tmp_path, "other", engines=(VLLM, OPENAI), duration_s=60, steps=[GONE])
     assert main(["compare", str(calm), str(other), "--out", str(tmp_path / "c")]) == 64
     err = capsys.readouterr().err
     for says in (

@@ -5,15 +5,16 @@ import json
 import pytest
 
 from analysis.__main__ import main
-from analysis.compare import baseline, command, expected, judged, told, tolerance
+from analysis.compare import baseline, command, comparison, expected, export, judged, summary, tolerance
+from analysis.compare.comparison import Comparison
 from analysis.compare.estimate import Count, Judgement, Kept, Proportion, Sample, Side
 from analysis.compare.judged import Judged
-from analysis.compare.told import Comparison
-from analysis.finding import Status
+from analysis.judging.finding import Status
 from contract.records import GATEWAY, Ask, Lane
 from contract.run import ABORTED
 from tests.analysis.compare.sides import CONDITIONS, share, side
-from tests.synthetic import START, Hole, make
+from tests.synthetic import make
+from tests.synthetic_world import START, Hole
 
 PASS, FAIL, UNKNOWN = Status.PASS, Status.FAIL, Status.UNKNOWN
 
@@ -70,10 +71,10 @@ def test_no_tolerance_lets_a_flip_pass_and_it_is_told_before_anything_else():
     c = Comparison(a, b, [], judged.judge(a, b, tolerance.parse("1000%")))
     assert c.exit_code == 1
     assert [e.name for e in c.expected] == ["leaks", "failover", "recovery"]
-    first, second, *_ = told.text(c).splitlines()
+    first, second, *_ = summary.text(c).splitlines()
     assert first == "B fails what A passed: leaks, 0 answers → 135 answers"
     assert second == "Whether B got worse cannot be told: recovery, unknown in B"
-    assert told.says(c).startswith(first)
+    assert summary.says(c).startswith(first)
 
 
 def old_baseline(folder):
@@ -93,10 +94,10 @@ def test_an_older_baseline_knows_no_verdict_and_is_not_taken_for_a_pass(tmp_path
     )
     assert [(e.judged, e.why) for e in c.expected] == [(Judged.CANNOT_TELL, "A keeps no verdict")]
     assert c.exit_code == code
-    lines = told.text(c).splitlines()
+    lines = summary.text(c).splitlines()
     assert "A: old: verdict unknown, gateway 1.106.0" in lines
     assert any(line.startswith("A: a baseline of format 1: it keeps no verdict") for line in lines)
-    data = json.loads(told.as_json(c))
+    data = json.loads(export.as_json(c))
     assert (data["a"]["verdict"], data["counts"]) == (None, None)
 
 
@@ -140,11 +141,13 @@ def test_counts_are_shown_where_they_differ_and_never_judged():
     ]
     c = compared(*(judged_side(name, kept(PASS), counts=of) for name, of in zip("ab", counts, strict=True)))
     shown = [
-        line.split() for line in told.text(c).splitlines() if line.startswith(("answers spurious", "asks ok"))
+        line.split()
+        for line in summary.text(c).splitlines()
+        if line.startswith(("answers spurious", "asks ok"))
     ]
     assert shown == [["answers", "spurious", "openai", "(cloud)", "0", "135", "+135"]]
     assert c.exit_code == 0
-    assert json.loads(told.as_json(c))["counts"][0] == {
+    assert json.loads(export.as_json(c))["counts"][0] == {
         "what": "answers spurious", "of": "openai (cloud)", "unit": "answers", "a": 0.0, "b": 135.0,
     }  # fmt: skip
 
@@ -220,7 +223,7 @@ def test_a_run_that_failed_by_needless_answers_of_the_cloud_is_worse_than_one_th
 def test_the_other_way_round_it_is_better(sides):
     c = compared(sides[1], sides[0])
     assert (c.exit_code, c.expected[0].judged) == (0, Judged.BETTER)
-    assert told.text(c).startswith("B passes what A failed: cloud_only_in_need, ")
+    assert summary.text(c).startswith("B passes what A failed: cloud_only_in_need, ")
 
 
 def test_a_baseline_in_git_finds_the_flip_as_its_run_does(sides, tmp_path):
@@ -228,7 +231,7 @@ def test_a_baseline_in_git_finds_the_flip_as_its_run_does(sides, tmp_path):
     by_file, by_run = (compared(a, sides[1]) for a in (baseline.read(tmp_path / "well.json"), sides[0]))
     assert by_file.exit_code == by_run.exit_code == 1
     assert [(e.name, e.judged) for e in by_file.expected] == [(e.name, e.judged) for e in by_run.expected]
-    assert len(told.differing(by_file)) == len(told.differing(by_run)) > 0
+    assert len(comparison.differing(by_file)) == len(comparison.differing(by_run)) > 0
 
 
 ENDINGS = [
@@ -289,5 +292,5 @@ def share_of_failures(hits: int):
 
 
 def test_the_worst_code_of_several_comparisons_is_the_answer():
-    assert [told.worst(codes) for codes in ([0, 5, 1], [5, 0], [0], [])] == [1, 5, 0, 0]
+    assert [comparison.worst(codes) for codes in ([0, 5, 1], [5, 0], [0], [])] == [1, 5, 0, 0]
     assert expected.exit_code([]) == 0

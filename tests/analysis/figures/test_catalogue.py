@@ -14,8 +14,9 @@ from analysis import figures, frames
 from analysis.evidence import Evidence
 from analysis.figures import timeline
 from tests.analysis.reports import pictures
-from tests.synthetic import START, VLLM, Hole, make, rounds, three_tier
+from tests.synthetic import make, rounds, three_tier
 from tests.synthetic_documents import classify
+from tests.synthetic_world import START, VLLM, Hole
 
 EXPECT = {"failover": {"step": "gone", "to": "ollama", "max_s": 5}, "recovery": {"max_s": 60}}
 DEGRADED = {"degraded": {"step": "gone", "to": "ollama", "max_drop": 0.15}}

@@ -16,7 +16,8 @@ from analysis.figures import (
     throughput,
     ttft_itl,
 )
-from tests.synthetic import Hole, make, rounds, three_tier
+from tests.synthetic import make, rounds, three_tier
+from tests.synthetic_world import Hole
 
 
 def read(made):

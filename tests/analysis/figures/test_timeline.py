@@ -5,7 +5,8 @@ import pytest
 from analysis import frames
 from analysis.evidence import Evidence
 from analysis.figures import timeline
-from tests.synthetic import Hole, make, rounds, three_tier
+from tests.synthetic import make, rounds, three_tier
+from tests.synthetic_world import Hole
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from chaos.cluster import Cluster
-from chaos.fault import CannotInject, Deadman, Fault, Foreign, NoOptions
+from chaos.errors import CannotInject, Foreign
+from chaos.fault import Deadman, Fault, NoOptions
+from chaos.kube.cluster import Cluster
 from chaos.target import Target
 from tests.chaos.plain import DOWN, UP, put
 

@@ -54,11 +54,11 @@ def stop(*_):
 signal.signal(signal.SIGTERM, stop)
 server, born = socket.create_server(("127.0.0.1", port), reuse_port=True), time.monotonic()
 while True:
-    asker, _ = server.accept()
-    asker.recv(4096)
+    sender, _ = server.accept()
+    sender.recv(4096)
     ready = time.monotonic() - born >= ready_s
-    asker.sendall(b"HTTP/1.1 %s\\r\\nContent-Length: 0\\r\\n\\r\\n" % (b"200 OK" if ready else b"503 No"))
-    asker.close()
+    sender.sendall(b"HTTP/1.1 %s\\r\\nContent-Length: 0\\r\\n\\r\\n" % (b"200 OK" if ready else b"503 No"))
+    sender.close()
 """
 
 

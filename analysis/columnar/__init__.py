@@ -1,0 +1,1 @@
+"""How tables of ten million records fit into memory."""

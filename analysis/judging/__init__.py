@@ -1,0 +1,1 @@
+"""How expectations are judged, and what the verdict is."""

@@ -1,0 +1,146 @@
+"""How a gateway spreads its answers over the deployments of one group: their shares, phase by phase. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from analysis.evidence import Evidence
+from analysis.metrics.trials import wilson
+from analysis.metrics.windows import Trial
+
+CALM = "calm"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One deployment's part of a phase's answers; the interval is of its group's taken together."""
+
+    tier: str
+    answers: int
+    wanted: float  # 0 while a fault holds it
+    share: float | None = None  # None: there was no answer
+    low: float = 0.0
+    high: float = 1.0
+
+    @property
+    def off(self) -> float | None:
+        """How far it is from what is wanted."""
+        return None if self.share is None else abs(self.share - self.wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """One phase: `calm`, `before any fault`, or a step's `in effect` and `returned`."""
+
+    phase: str
+    n: int
+    shares: tuple[Share, ...]
+    jain: float | None  # None: there was no answer
+    held: str | None = None  # the deployment that a fault holds
+
+
+def groups(run: Evidence) -> list[list[str]]:
+    """The ranks in which the gateway balances."""
+    return [list(rank) for rank in run.frames.ranks if len(rank) > 1]
+
+
+def spreads(run: Evidence, rank: list[str], wanted: Mapping[str, float] | None = None) -> list[Spread]:
+    """The share of each deployment of a group in the group's good answers through the gateway, for each phase; all lanes.
+
+    calm: no deployment of the group was held by a fault or still to return. It is told in parts as well: before any fault,
+    and after each step's returns. A deployment has returned with its first good answer to an ask sent after its mend was
+    verified; what it takes until then is the recovery. in effect: sent from effective on and answered before the mend is
+    commanded (one that waits longer may be answered by the one that returned), while no other deployment was away; the one
+    that is held is to have nothing then, and the others share as they are to among themselves.
+
+    wanted: by default the same for each. The intervals hold for all deployments of a phase together with 95 % (Wilson's score
+    intervals at Bonferroni's level) if each ask is routed without regard to the one before, as a shuffle does; a router that
+    takes turns or looks at the load varies less. Steps that were walked more than once are taken together.
+    """
+    weights = dict.fromkeys(rank, 1.0) if wanted is None else dict(wanted)
+    f = run.frames
+    asks = f.asks.loc[
+        f.through_gateway & f.asks["good"] & f.asks["tier"].isin(rank), ["sent_at", "first_at", "tier"]
+    ]
+    at, first_at = asks["sent_at"].to_numpy(float), asks["first_at"].to_numpy(float)
+    tier = asks["tier"].astype(str).to_numpy()
+    mine = [t for t in run.trials if t.target in rank and t.gone_from is not None]
+    until = {id(t): _back_at(t, at[tier == t.target]) for t in mine}
+    away = {id(t): (at >= (t.gone_from or 0.0)) & (at <= until[id(t)]) for t in mine}
+    any_away = np.logical_or.reduce([*away.values(), np.zeros(len(at), dtype=bool)])
+    first = min((t.gone_from or 0.0 for t in mine), default=np.inf)
+
+    def spread(phase: str, which: np.ndarray, held: str | None = None) -> Spread:
+        return _spread(phase, {t: int((which & (tier == t)).sum()) for t in rank}, weights, held)
+
+    found = [spread(CALM, ~any_away)]
+    if mine:
+        found.append(spread("before any fault", at < first))
+    for step in dict.fromkeys(t.step for t in mine):
+        walks = [t for t in mine if t.step == step]
+        gone = np.zeros(len(at), dtype=bool)
+        returned = gone.copy()
+        for t in walks:
+            others = np.logical_or.reduce([a for k, a in away.items() if k != id(t)] or [gone & False])
+            mend_at = t.mend_commanded_at if t.mend_commanded_at is not None else t.gone_until
+            if t.effective_at is not None:
+                gone |= (at >= t.effective_at) & (first_at < mend_at) & ~others
+            returned |= (at > until[id(t)]) & (at < t.ends_at) & ~any_away
+        found.append(spread(f"{step}: in effect", gone, walks[0].target))
+        found.append(spread(f"{step}: returned", returned))
+    return found
+
+
+def jain(values: list[float]) -> float | None:
+    """Jain's fairness index (Jain, Chiu and Hawe 1984): 1 where all have the same, 1/n where one has it all.
+
+    Of the deployments' answers, each divided by the share that is wanted of it, without those that a fault holds.
+    """
+    squares = sum(v * v for v in values)
+    return sum(values) ** 2 / (len(values) * squares) if squares else None
+
+
+def _spread(phase: str, answers: Mapping[str, int], weights: Mapping[str, float], held: str | None) -> Spread:
+    n = sum(answers.values())
+    wanted = {t: 0.0 if t == held else w for t, w in weights.items()}
+    whole = sum(wanted.values())
+    z = NormalDist().inv_cdf(1 - 0.05 / 2 / len(answers))
+    shares = []
+    for tier, count in answers.items():
+        low, high = wilson(count / n, n, z)[1:] if n else (0.0, 1.0)
+        shares.append(Share(tier, count, wanted[tier] / whole, count / n if n else None, low, high))
+    fair = jain([s.answers / s.wanted for s in shares if s.wanted])
+    return Spread(phase, n, tuple(shares), fair, held)
+
+
+def _back_at(trial: Trial, own: np.ndarray) -> float:
+    """When the first ask was sent that it answered after its verified mend; else the end of what is known of it."""
+    if trial.mended_at is None:
+        return trial.ends_at
+    after = own[np.searchsorted(own, trial.mended_at, "right") :]
+    return min(float(after[0]), trial.ends_at) if len(after) else trial.ends_at
+
+
+def rank_of_group(run: Evidence, group: str) -> list[str]:
+    """The deployments of a group that it balances between, those of the lowest order; none where there are no several."""
+    return run.frames.topology.balanced.get(group, [])
+
+
+def told(share: Share) -> str:
+    """`33.1 % (28–39 %)`; of one that a fault holds `0 %, held`."""
+    if share.share is None:
+        return "unknown"
+    said = f"{share.share:.1%} ({share.low:.0%}–{share.high:.0%})".replace("%", " %").replace(" %–", "–")
+    return f"{said}, held" if not share.wanted else said
+
+
+def section(run: Evidence) -> list[str]:
+    """The part of summary.md; nothing where the gateway balances between no tiers."""
+    lines: list[str] = []
+    for rank in groups(run):
+        lines += ["", f"| share of good answers | n | {' | '.join(rank)} |", "| --- " * (2 + len(rank)) + "|"]
+        for s in spreads(run, rank):
+            lines.append(f"| {s.phase} | {s.n} | {' | '.join(told(x) for x in s.shares)} |")
+    return lines

@@ -1,0 +1,46 @@
+"""Where no mender got an answer, the run's own records may hold one: the target was back when it answered. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from analysis.metrics.target_loss import given_by
+from analysis.metrics.windows import Trial
+from contract.records import GATEWAY
+
+COLUMNS = ["request_id", "lane", "via", "tier", "good", "sent_at", "ended_at"]
+
+
+def by_answers(trials: Sequence[Trial], asks: pd.DataFrame) -> list[Trial]:
+    """The trials; those that were ready and not verified by chaos are verified by the first good answer, if there is one.
+
+    An answer counts that the target itself gave (a tier directly or through the gateway; the gateway any that came through
+    it), to a request that was sent after the target was ready and before the next fault on it. It was verified when that
+    answer ended. Requests come in the order in which they were sent.
+    """
+    if all(t.ready_at is None for t in trials):
+        return list(trials)
+    return [_by_answer(t, asks) for t in trials]
+
+
+def _by_answer(trial: Trial, asks: pd.DataFrame) -> Trial:
+    if trial.ready_at is None:
+        return trial
+    sent_at = asks["sent_at"].to_numpy(float)
+    first, last = np.searchsorted(sent_at, [trial.ready_at, trial.ends_at], "right")
+    rows = asks.iloc[first:last][COLUMNS]
+    own = given_by(rows, trial.target)
+    if trial.target != GATEWAY:
+        own |= rows["via"] == trial.target
+    rows = rows[rows["good"] & own]
+    if rows.empty:
+        return trial
+    answer = rows.iloc[int(rows["ended_at"].to_numpy(float).argmin())]
+    at = min(float(answer["ended_at"]), trial.ends_at)
+    if trial.mended_at is not None and trial.mended_at <= at:
+        return trial
+    whose = "the probe" if str(answer["lane"]).startswith("probe") else "users"
+    witness = f"an answer of {whose} ({answer['request_id']})"
+    return replace(trial, mended_at=at, mended_by=trial.ready_by, witness=witness)

@@ -1,0 +1,126 @@
+"""What each tier gave: the numbers that every page tells of a tier, worked out once. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.metrics import chunks, latency, quantiles, rates, shares
+from analysis.metrics.windows import Trial
+from contract.records import GATEWAY
+from contract.topology import Tier
+
+COLUMNS = [
+    "lane", "via", "tier", "stream", "good", "touched", "intended_at", "sent_at", "first_at", "ended_at", "ttft_ms",
+    "thought_ms", "latency_ms", "output_tokens", "gaps_ms",
+]  # fmt: skip
+TOKENS = 10  # the length of answer that a tier's latency is told for
+
+Quantiles = dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class OfUsers:
+    """Of the users' asks that one tier answered (lane load, through the gateway). Lengths in ms; quantiles of good answers."""
+
+    good: int
+    latency: Quantiles  # from sent
+    latency_from_intended: Quantiles
+    ttft: Quantiles
+    streamed: int  # answers that `ttft` rests on
+    thought: Quantiles  # the first thought; all None where no model thinks aloud
+    thoughtful: int  # answers that `thought` rests on
+    chunk_gap: Quantiles
+    gaps: int
+    tpot: Quantiles
+    timed: int  # answers that `tpot` rests on
+    tokens_per_s: float | None
+    answers_per_s: float | None
+    within: int  # of the good ones, within the objectives
+
+
+@dataclass(frozen=True, slots=True)
+class OfTier:
+    """One tier in one run."""
+
+    tier: Tier
+    latency: Quantiles  # of an answer of TOKENS tokens, from all lanes and ways
+    latency_n: int
+    latency_estimated: bool
+    tokens_per_s: float | None  # of all lanes and ways
+    through: int  # good answers through the gateway
+    direct: int  # good answers straight from it
+    left: str | None  # a fault on it was begun, and no mend verified: what is to be said of it
+    clumps: str | None  # whose doing it is that its chunks came in clumps; None: they did not
+    users: OfUsers
+
+
+def of_tiers(
+    asks: pd.DataFrame, tiers: Sequence[Tier], trials: Sequence[Trial], ttft_max_ms: float | None
+) -> list[OfTier]:
+    """Every tier, in the order in which the gateway falls through them."""
+    asks = asks[shares.for_within(asks, COLUMNS)]
+    users = shares.of_users(asks)
+    found = []
+    for tier in tiers:
+        mine = (asks["tier"] == tier.name).to_numpy(bool)
+        left = _left([t for t in trials if t.target == tier.name])
+        by_users = _of_users(
+            asks[users & mine], ttft_max_ms
+        )  # before the others are taken too: they may be many
+        found.append(_of_tier(tier, asks[mine], by_users, left))
+    return found
+
+
+def _left(trials: Sequence[Trial]) -> str | None:
+    open_ = [t for t in trials if t.begun_at is not None and t.mended_at is None]
+    if not open_:
+        return None
+    known = all(t.foreign or (t.ready_at is not None and t.refused is None) for t in open_)
+    return "not verified to be restored" if known else "not restored"
+
+
+def _of_tier(tier: Tier, asks: pd.DataFrame, users: OfUsers, left: str | None) -> OfTier:
+    values, estimated = latency.latency_for_tokens_ms(asks, TOKENS)
+    good_via = asks.loc[asks["good"], "via"]
+    return OfTier(
+        tier=tier,
+        latency=quantiles.quantiles(values),
+        latency_n=int(values.notna().sum()),
+        latency_estimated=estimated,
+        tokens_per_s=rates.tokens_per_s(asks),
+        through=int((good_via == GATEWAY).sum()),
+        direct=int((good_via == tier.name).sum()),
+        left=left,
+        clumps=chunks.who_clumps(asks),
+        users=users,
+    )
+
+
+def _known(values: pd.Series) -> tuple[dict[str, float | None], int]:
+    """Their quantiles, and how many there are."""
+    return quantiles.quantiles(values), int(values.notna().sum())
+
+
+def _of_users(asks: pd.DataFrame, ttft_max_ms: float | None) -> OfUsers:
+    # One series at a time: each has a number for every request.
+    ttft, streamed = _known(latency.ttft_ms(asks))
+    tpot, timed = _known(latency.tpot_ms(asks))
+    thought, thoughtful = _known(latency.first_thought_ms(asks))
+    gaps = chunks.chunk_gaps(asks)
+    return OfUsers(
+        good=int(asks["good"].sum()),
+        latency=quantiles.quantiles(latency.latency_ms(asks)),
+        latency_from_intended=quantiles.quantiles(latency.latency_ms(asks, of="intended")),
+        ttft=ttft,
+        streamed=streamed,
+        thought=thought,
+        thoughtful=thoughtful,
+        chunk_gap=gaps.ms,
+        gaps=gaps.n,
+        tpot=tpot,
+        timed=timed,
+        tokens_per_s=rates.tokens_per_s(asks),
+        answers_per_s=rates.answers_per_s(asks),
+        within=int(shares.within(asks, ttft_max_ms).sum()),
+    )

@@ -1,0 +1,260 @@
+"""What users saw of one fault: failover, detection, gap, recovery. Each docstring is the definition. Pure.
+
+Asks come in the order in which they were sent (see `frames`); lengths here are seconds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.metrics.quantiles import quantile
+from analysis.metrics.target_loss import SILENT, given_beside, given_by
+from analysis.metrics.windows import Trial, phases_of
+from contract.ranks import Ranks, above
+from contract.records import GATEWAY
+
+IN_A_ROW = 3  # so many good answers, and it counts as back
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """Seconds; `censored`: at least so long, its end was not seen."""
+
+    s: float
+    censored: bool = False
+    ask: str | None = None  # the ask that ended it
+    at: float | None = None  # when it ended
+    sent_at: float | None = None  # when that ask was sent
+    scenario: str | None = None  # whose ask it was
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Silence of one lane, between the asks that bound it; an upper of None: its end was not seen."""
+
+    lane: str
+    lower_s: float
+    upper_s: float | None
+
+
+def failover(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: float, to: str) -> Length:
+    """Lost → first token of the first good answer by the tier `to`, to an ask through the gateway from lost on.
+
+    Of an answer that shows no token (a reasoning model that spent its cap on thoughts) its end stands for the first token,
+    here and in all that follows: by then one was made, and sooner nothing shows it.
+
+    From lost on: sent at or after it (the ask that is itself the evidence counts: its user waited from lost on), or
+    covering a slot of the probe that was intended then and found no place. Another ask sent before lost does not count,
+    whoever answered it. Censored where no such answer came before the mend was verified. It rests on asks that no overloaded
+    second of their load generator touches (`overload.touched`); where before the one that ended it only others were
+    sent for too long (`overload.rests_on_overload`), it is unknown.
+    """
+    answers = _asked_from(asks, covered, trial, lost_at)
+    found = _earliest(asks, answers & (asks["tier"] == to) & (asks["first_at"] <= trial.gone_until))
+    if found is None:
+        return Length(max(0.0, trial.gone_until - lost_at), censored=True)
+    return as_length(found, lost_at)
+
+
+def as_length(ask: pd.Series, since: float) -> Length:
+    """From an instant to this ask's first token."""
+    first_at = float(ask["first_at"])
+    return Length(
+        first_at - since, False, str(ask["request_id"]), first_at, float(ask["sent_at"]), str(ask["scenario"])
+    )
+
+
+def calm_ttft_s(asks: pd.DataFrame, trials: list[Trial], tier: str, scenario: str) -> float | None:
+    """What this tier takes for a first token when calm: the median of its good streamed answers away from faults.
+
+    To asks of one scenario, for a long prompt takes longer. Away: sent while no fault was being injected or mended
+    (transition, mending). A tier that serves only while a higher one is gone is calm once that fault is in effect. None where
+    there is no such answer.
+    """
+    which = asks["good"] & asks["stream"] & (asks["tier"] == tier) & ~asks["touched"]
+    rows = asks.loc[which & (asks["scenario"] == scenario), ["sent_at", "first_at"]]
+    at = rows["sent_at"].to_numpy(float)
+    away = np.ones(len(rows), dtype=bool)
+    for t in trials:
+        for phase in phases_of(t):
+            if phase.name in ("transition", "mending"):
+                first, last = np.searchsorted(at, [phase.start, phase.end])
+                away[first:last] = False
+    first_s = _until_first_s(rows[away])
+    return float(first_s.median()) if len(first_s) else None
+
+
+def detection(took: Length, calm_s: float | None) -> float | None:
+    """How long it took to turn to the next tier: the failover less what that tier takes for a first token when calm.
+
+    0 where the first answer came sooner than its tier's calm median. None where the failover was not seen to end, or where
+    nobody knows what is calm.
+    """
+    return None if took.censored or calm_s is None else max(0.0, took.s - calm_s)
+
+
+def detection_by_ledger(took: Length, lost_at: float, ledger: pd.DataFrame | None) -> float | None:
+    """The same by the engine's own account: lost → the arrival of the ask that ended the failover, in its tier's ledger.
+
+    0 where it had arrived before (an ask that covers a slot was on its way already). None where there is no ledger
+    (embedded engines keep one), or the ask is not in it.
+    """
+    if ledger is None:
+        return None
+    at = ledger.loc[ledger["nonce"] == took.ask, "arrived_at"]
+    return max(0.0, float(at.iloc[-1]) - lost_at) if len(at) else None
+
+
+def was_in_use(asks: pd.DataFrame, trial: Trial, ranks: Ranks) -> bool | None:
+    """Whether the gateway was on the tier when the fault was commanded: it, or a peer, gave the last good answer before.
+
+    The gateway itself was where it gave any.
+
+    Where it was not (a cooldown from an earlier fault, say), whoever answered went on answering, and no failover was
+    seen. None: there was no good answer before.
+    """
+    if trial.gone_from is None:
+        return None
+    before = asks.loc[(asks["via"] == GATEWAY) & asks["good"] & (asks["first_at"] < trial.gone_from)]
+    return None if before.empty else bool(given_beside(before.iloc[-1:], trial.target, ranks).iloc[0])
+
+
+def first_answer(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: float) -> pd.Series | None:
+    """Of the asks that `failover` looks at: the good answer, by whomever, whose first token came first."""
+    return _earliest(asks, _asked_from(asks, covered, trial, lost_at) & (asks["sent_at"] <= trial.ends_at))
+
+
+def _earliest(asks: pd.DataFrame, which: pd.Series) -> pd.Series | None:
+    """Of these asks the one whose first token came first."""
+    at = asks["first_at"].to_numpy(float)
+    rows = np.flatnonzero(which.to_numpy(bool) & ~np.isnan(at))
+    return asks.iloc[int(rows[at[rows].argmin()])] if len(rows) else None
+
+
+def _asked_from(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: float) -> pd.Series:
+    """Which are the good answers through the gateway to what was asked from lost on.
+
+    Of those that cover a slot and were sent before, the faulted tier's own do not count: it was still giving them.
+    """
+    covering = covered.loc[covered["intended_at"] >= lost_at, "covered_by"]
+    late = asks["sent_at"] >= lost_at
+    if len(covering):
+        late |= asks["request_id"].isin(covering) & ~given_by(asks, trial.target)
+    return (asks["via"] == GATEWAY) & asks["good"] & (asks["first_at"] >= lost_at) & late
+
+
+def failover_gap(asks: pd.DataFrame, trial: Trial, lost_at: float, lane: str, ranks: Ranks) -> Gap | None:
+    """How long a lane of the probe had no good answer: last good one before lost → first of three consecutive good after.
+
+    In the lane, lost is its own first ask that at lost was still waiting, or was sent later, and that was not answered
+    well by the faulted tier (a kept connection may be served longer than a new one) or by a peer of it. Upper: last good ask before it sent →
+    first token of the first of three consecutive good answers from there on; service was seen at both. Lower: that ask
+    sent, or lost if that is later → the last failed one before the three sent; or, where the first of the three itself waited longer than
+    95 % of that tier's answers to asks sent after it was over, its first token less that time. None: the lane lost nothing,
+    or had no good answer before. An upper of None: three in a row were not seen.
+    It rests on the probe alone, so no second of the load generator touches it; where the probe was stalled, the bounds
+    lie so much further apart, and so they do where several machines' clocks agree only to within something.
+    """
+    rows = asks[
+        (asks["lane"] == lane)
+        & (asks["via"] == GATEWAY)
+        & asks["sent_at"].between(-np.inf, trial.ends_at)
+        & ~asks["outcome"].isin(SILENT)
+    ]
+    waiting = (rows["first_at"].fillna(rows["ended_at"]) >= lost_at) | (rows["sent_at"] >= lost_at)
+    missed = rows[waiting & ~(rows["good"] & given_beside(rows, trial.target, ranks))]
+    if missed.empty:
+        return None
+    own_lost = float(missed["sent_at"].iloc[0])
+    if own_lost > trial.gone_until:  # what failed later is not this fault's doing
+        return None
+    before = rows[(rows["sent_at"] < own_lost) & rows["good"]]
+    if before.empty:
+        return None
+    last_good_at = float(before["sent_at"].iloc[-1])
+    after = rows[rows["sent_at"] >= own_lost]
+    silent_from = max(own_lost, lost_at)
+    back = first_in_a_row(after["good"].to_numpy(dtype=bool))
+    if back is None:
+        failed = after.loc[~after["good"], "sent_at"]
+        lower_s = float(failed.iloc[-1]) - silent_from if len(failed) else 0.0
+        return Gap(lane, max(0.0, lower_s - clocks_s(asks)), None)
+    ask, earlier = after.iloc[back], after.iloc[:back]
+    failed = earlier.loc[~earlier["good"], "sent_at"]
+    silent_until = float(failed.iloc[-1]) if len(failed) else own_lost
+    first_at = float(ask["first_at"])
+    calm_s = _calm_s(rows[rows["sent_at"] > first_at], str(ask["tier"]))
+    if calm_s is not None and first_at - calm_s > float(ask["sent_at"]):
+        silent_until = max(silent_until, first_at - calm_s)
+    # The lower bound may begin where a worker's ask showed the loss; the upper one is between two of the lane's own.
+    lower_s = silent_until - silent_from - clocks_s(asks)
+    return Gap(lane, max(0.0, lower_s), first_at - last_good_at + clocks_s(rows))
+
+
+def clocks_s(asks: pd.DataFrame) -> float:
+    """Give or take how many seconds the instants of these asks can be set against one another.
+
+    The largest uncertainty of a worker's clock among them; 0 where all are of one machine. A clock that nobody measured
+    is told of elsewhere, and leaves no pass (`verdict.run_state`).
+    """
+    known = asks["clock_uncertainty_s"].dropna()
+    return float(known.max()) if len(known) else 0.0
+
+
+def recovery(asks: pd.DataFrame, trial: Trial, trials: list[Trial], ranks: Ranks) -> Length | None:
+    """Verified mended → first token of the first of three consecutive answers through the gateway by the returned tier.
+
+    Of a gateway that has returned: by whichever tier. Where chaos got no answer and one in the run's records is the proof
+    (`answered.by_answers`), it counts from when the target was ready: it took at most so long.
+
+    Only asks sent after the verified mend: one sent while everything was down may land later and proves nothing. Any
+    other answer, or a failure, between them begins the count anew; abandoned asks are passed over, and good answers of its
+    peers too: behind a balancer no tier answers three in succession, and it is back when it has its turns. It is looked for
+    while the tier is an expected top (no higher tier serves); censored where that time, or the run, ended first.
+    None: the mend was not verified, or a higher tier served all along, so that nobody could have seen it. Asks touched by
+    overloaded seconds are passed over (not where another tier answered them well: that stands), and where they alone were
+    sent it is unknown, as with `failover`.
+    """
+    since = trial.back_from
+    if since is None:
+        return None
+    until = trial.ends_at
+    for tier in above(ranks, trial.target):
+        holding = [t for t in trials if t.target == tier and t.covers(since)]
+        if not holding:
+            return None
+        until = min(until, holding[0].gone_until)
+    first, last = np.searchsorted(asks["sent_at"].to_numpy(float), [since, until], "right")
+    asks = asks.iloc[first:last]
+    counts = ((asks["via"] == GATEWAY) & ~asks["outcome"].isin(SILENT)).to_numpy(bool)
+    own = (asks["good"] & given_by(asks, trial.target)).to_numpy(bool)
+    peers = (asks["good"] & given_beside(asks, trial.target, ranks)).to_numpy(bool)
+    counts = counts & (own | ~peers)
+    back = first_in_a_row(own[counts])
+    if back is None:
+        return Length(max(0.0, until - since), censored=True)
+    return as_length(asks.iloc[np.flatnonzero(counts)[back]], since)
+
+
+def first_in_a_row(good: Sequence[bool] | np.ndarray, length: int = IN_A_ROW) -> int | None:
+    """Where the first run of so many begins; None where there is none."""
+    held = np.asarray(good, dtype=bool)
+    if len(held) < length:
+        return None
+    begins = held[: len(held) - length + 1].copy()
+    for i in range(1, length):
+        begins &= held[i : i + len(begins)]
+    return int(begins.argmax()) if begins.any() else None
+
+
+def _calm_s(rows: pd.DataFrame, tier: str) -> float | None:
+    """What 95 % of this tier's good answers among these asks stayed within, to their first token."""
+    calm = _until_first_s(rows[rows["good"] & (rows["tier"] == tier)])
+    return None if calm.empty else quantile(calm.to_numpy(float), 0.95)
+
+
+def _until_first_s(good: pd.DataFrame) -> pd.Series:
+    """Sent → the first token as `failover` and `failover_gap` take it: be it a thought, and the end of an answer without one."""
+    return good["first_at"] - good["sent_at"]

@@ -1,0 +1,90 @@
+"""Tokens and answers over time, and per second. Each docstring is the definition. Pure."""
+
+import numpy as np
+import pandas as pd
+
+ANSWERS = 1_000_000  # whose tokens are spread over time at once
+_SPREAD = ["sent_at", "ttft_ms", "ended_at", "stream", "output_tokens"]
+
+
+def tokens_over_time(asks: pd.DataFrame, tiers: list[str], edges: np.ndarray) -> pd.DataFrame:
+    """Throughput: output tokens a second between each two edges, per tier.
+
+    An answer's tokens (cut ones' too) are spread evenly from its first token to its end; a plain answer's, and one's that
+    shows no token, over its whole exchange. Answers whose usage nobody told are not in it.
+    """
+    out = {}
+    known = asks["output_tokens"].notna().to_numpy() & asks["ended_at"].notna().to_numpy()
+    for tier in tiers:
+        came = np.zeros(len(edges) - 1)
+        which = np.flatnonzero(known & (asks["tier"] == tier).to_numpy())
+        for i in range(0, len(which), ANSWERS):
+            came += _tokens_between(asks[_SPREAD].iloc[which[i : i + ANSWERS]], edges)
+        out[tier] = came / np.diff(edges)
+    return pd.DataFrame(out, index=edges[:-1])
+
+
+def _tokens_between(answers: pd.DataFrame, edges: np.ndarray) -> np.ndarray:
+    sent = answers["sent_at"].to_numpy(float)
+    ttft_ms = answers["ttft_ms"].to_numpy(float)
+    start = sent + np.where(answers["stream"].to_numpy(bool) & ~np.isnan(ttft_ms), ttft_ms, 0.0) / 1000
+    end = np.maximum(answers["ended_at"].to_numpy(float), start + 1e-3)
+    return _spread(start, end, answers["output_tokens"].to_numpy(float), edges)
+
+
+def answers_over_time(asks: pd.DataFrame, tiers: list[str], edges: np.ndarray) -> pd.DataFrame:
+    """Throughput: good answers a second between each two edges, per tier; an answer counts where it ended."""
+    good = asks.loc[asks["good"] & asks["ended_at"].notna(), ["tier", "ended_at"]]
+    out = {}
+    for tier in tiers:
+        ended_at = good.loc[good["tier"] == tier, "ended_at"].to_numpy(float)
+        out[tier] = np.histogram(ended_at, edges)[0] / np.diff(edges)
+    return pd.DataFrame(out, index=edges[:-1])
+
+
+def _spread(start: np.ndarray, end: np.ndarray, tokens: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Tokens that came between each two edges."""
+    n = len(edges)
+    rate = tokens / (end - start)
+    slope, came = (
+        np.zeros(n),
+        np.zeros(n),
+    )  # at an edge, how many tokens a second; in the time before it, how many
+    for at, change in ((start, rate), (end, -rate)):
+        until = np.searchsorted(edges, at)  # the first edge that is not before it
+        within = until < n
+        slope += np.bincount(until[within], change[within], n)
+        rest_s = edges[until[within]] - at[within]
+        came += np.bincount(until[within], change[within] * rest_s, n)
+    return came[1:] + np.cumsum(slope)[:-1] * np.diff(edges)
+
+
+def tokens_per_s(asks: pd.DataFrame) -> float | None:
+    """Throughput: output tokens of all answers ÷ the time in which at least one of these was under way.
+
+    What a tier does while it has something to do, at the concurrency it met; None where no usage was told.
+    """
+    told = asks["output_tokens"].notna() & asks["ended_at"].notna() & asks["tier"].notna()
+    busy_s = _busy_s(asks, told)
+    return float(asks.loc[told, "output_tokens"].sum()) / busy_s if busy_s > 0 else None
+
+
+def answers_per_s(asks: pd.DataFrame) -> float | None:
+    """Throughput: good answers ÷ the time in which at least one of them was under way; None where there is none."""
+    ended = asks["good"] & asks["ended_at"].notna()
+    busy_s = _busy_s(asks, ended)
+    return int(ended.sum()) / busy_s if busy_s > 0 else None
+
+
+def _busy_s(asks: pd.DataFrame, which: pd.Series) -> float:
+    """The union of [sent, ended] of these asks."""
+    start, end = (asks.loc[which, name].to_numpy(float) for name in ("sent_at", "ended_at"))
+    if not len(start):
+        return 0.0
+    if (start[1:] < start[:-1]).any():
+        order = np.argsort(start, kind="stable")
+        start, end = start[order], end[order]
+    first_s = float(end[0] - start[0])
+    reached = np.maximum.accumulate(end)[:-1]
+    end = end[1:]
+    return max(0.0, first_s) + float(np.clip(end - np.maximum(start[1:], reached), 0, None).sum())

@@ -1,0 +1,95 @@
+"""The events of one mend → who brought the target back, when, and whether an answer verified it. Pure.
+
+Law: readiness is no answer. An `effective` event is verified where it says `answered: yes`. One that lacks the word is an
+older recording's: the controller had sent a real request before it wrote one, and no other mender had.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+CONTROLLER = "timeline"
+YES = "yes"
+OLDER = "it was recorded by an older version, which sent no request after a restore in the controller's place"
+# What a mender writes after its own `effective` event, and what does not revoke that event.
+NOT_GIVEN_BACK = "mended; the claim could not be given back"
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """Instants are unix seconds. All None: nobody saw the target ready again."""
+
+    at: float | None = None  # verified by an answer
+    by: str | None = None  # timeline, guardian, restore, reaper, takeover
+    # Ready, and not verified by an answer; None where nothing was ready before `at`.
+    ready_at: float | None = None
+    ready_by: str | None = None
+    unanswered: str | None = None  # why no answer verified `ready_at`
+    # The controller's error: it commanded the mend, and got no proof that the target was back.
+    refused: str | None = None
+    waiting_at: float | None = None  # the first event of stage `waiting`
+    missing: tuple[str, ...] = ()  # what those events say was missing, each once
+
+
+def mended_of(rows: pd.DataFrame) -> Mended:
+    """`rows`: the events of one trial, in the order of their instants.
+
+    The first verification counts. Where the target was lost again and brought back (`again`), those before it are void;
+    so are those of a mender that has reported a failure after them.
+    """
+    events = [
+        row | {"detail": row["detail"] if isinstance(row["detail"], dict) else {}}
+        for row in rows[rows["move"] == "mend"].to_dict("records")
+    ]
+    waiting = [e for e in events if e["stage"] == "waiting"]
+    missing = (e["detail"].get("missing") for e in waiting)
+    found = [
+        e for i, e in enumerate(events) if e["stage"] == "effective" and not _revoked(e, events[i + 1 :])
+    ]
+    last_again = max((i for i, e in enumerate(found) if e["detail"].get("again")), default=0)
+    found = found[last_again:]
+    verified = next((e for e in found if _answered(e)), None)
+    ready = found[0] if found and not _answered(found[0]) else None
+    return Mended(
+        at=None if verified is None else float(verified["at"]),
+        by=None if verified is None else str(verified["by"]),
+        ready_at=None if ready is None else float(ready["at"]),
+        ready_by=None if ready is None else str(ready["by"]),
+        unanswered=None if ready is None else str(ready["detail"].get("unanswered") or _no_word(ready)),
+        refused=_refused(events),
+        waiting_at=float(waiting[0]["at"]) if waiting else None,
+        missing=tuple(dict.fromkeys(str(words) for words in missing if words)),
+    )
+
+
+def _answered(effective: Mapping[Any, Any]) -> bool:
+    word = effective["detail"].get("answered")
+    return bool(effective["by"] == CONTROLLER) if word is None else word == YES
+
+
+def _no_word(ready: Mapping[Any, Any]) -> str:
+    return OLDER if "answered" not in ready["detail"] else "its event does not say why"
+
+
+def _revoked(effective: Mapping[Any, Any], later: list[dict[Any, Any]]) -> bool:
+    """Whether the one who wrote it has reported since then that the target is not back."""
+    return any(e["by"] == effective["by"] and _failed(e) for e in later)
+
+
+def _failed(event: Mapping[Any, Any]) -> bool:
+    """A failure to bring the target back: not that someone else wants it otherwise, that its machine is gone, or that the target
+    is back and only its claim is not (`back`; older recordings have words alone)."""
+    detail = event["detail"]
+    if event["stage"] != "fail" or any(detail.get(word) for word in ("foreign", "gone", "back")):
+        return False
+    return not str(event["error"] or "").startswith(NOT_GIVEN_BACK)
+
+
+def _refused(events: list[dict[Any, Any]]) -> str | None:
+    mine = [e for e in events if e["by"] == CONTROLLER]
+    commanded = next((i for i, e in enumerate(mine) if e["stage"] == "commanded"), None)
+    if commanded is None:
+        return None
+    return next((str(e["error"] or "it failed") for e in reversed(mine[commanded:]) if _failed(e)), None)

@@ -1,0 +1,125 @@
+"""When a target was lost: the first evidence in the records that a tier, or the gateway, no longer serves. Pure.
+
+Asks come in the order in which they were sent (see `frames`).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.metrics.cuts import CUTS
+from analysis.metrics.windows import Trial, top_at
+from contract.ranks import Ranks, peers_of
+from contract.records import GATEWAY, Outcome
+
+# Outcomes that say nothing about the tier: nobody waited for the end, or the content was refused.
+SILENT = (Outcome.ABANDONED, Outcome.FILTERED)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The first evidence that a tier no longer serves."""
+
+    at: float
+    evidence: str
+
+
+def lost(
+    asks: pd.DataFrame, health: pd.DataFrame, trial: Trial, trials: list[Trial], ranks: Ranks
+) -> Lost | None:
+    """The first evidence after *commanded* that the tier no longer serves; None where there is none.
+
+    Evidence is, before the mend is commanded: an ask sent after commanded, straight to the tier, that failed; an ask
+    sent through the gateway while the tier was an expected top (every tier above it held by a fault) that failed or
+    was answered by a tier of another rank; a health check that failed. An answer by a peer is none: the gateway balances
+    between them; and where a fault holds a peer as well, nobody knows for whose sake an ask through the gateway failed. Such an ask counts from when it was sent: from then on its
+    user was waiting. An answer by the tier that was cut counts from when it stopped, for until then the tier served (from
+    commanded, where the client was overloaded and may have seen it late); and not at all where the tier answered a later
+    ask well (a model may end early of its own accord). *Effective* is not waited for: users notice long before the last Pod
+    is gone. Abandoned and filtered asks are no evidence.
+
+    Of the gateway: an ask through it that failed, whoever should have answered; an answer that was cut before the first of
+    those, unless one that was asked for after it came well before then (that was a tier's cut); a health check that failed.
+    """
+    if trial.commanded_at is None:
+        return None
+    until = next(
+        (a for a in (trial.mend_commanded_at, trial.mend_begun_at) if a is not None), trial.gone_until
+    )
+    sent = asks["sent_at"]
+    first, last = np.searchsorted(sent.to_numpy(float), [trial.commanded_at, until])
+    window = asks.iloc[first:last]
+    window = window[~window["outcome"].isin(SILENT)]
+    others = [t for t in trials if t is not trial and t.target != trial.target]
+    failed = _first_failed_ask(window, trial.target, ranks, others)
+    if trial.target == GATEWAY and failed is not None:
+        # It comes back by itself, maybe long before the mend: what was answered then says nothing of a cut before.
+        until = failed.at
+        window = window[window["sent_at"] < until]
+    found = [
+        failed,
+        _first_cut(asks, window, trial.target, trial.commanded_at, until),
+        _first_failed_check(health, trial.target, trial.commanded_at, until),
+    ]
+    return min((f for f in found if f is not None), key=lambda f: f.at, default=None)
+
+
+def _first_failed_ask(window: pd.DataFrame, target: str, ranks: Ranks, others: list[Trial]) -> Lost | None:
+    whole = window[~window["outcome"].isin(CUTS)]
+    direct = (whole["via"] == target) & ~whole["good"]  # of the gateway: what was asked through it
+    peers = peers_of(ranks, target)
+    through = (whole["via"] == GATEWAY) & (~whole["good"] | ~whole["tier"].isin(peers))
+    rows = whole[direct if target == GATEWAY else direct | through]
+    columns = ["request_id", "sent_at", "via", "good", "tier", "outcome"]
+    sent_at = rows["sent_at"].to_numpy(float)
+    shows = top_at(sent_at, target, ranks, others)
+    for t in others:
+        if t.target in peers and t.gone_from is not None:
+            shows &= (sent_at < t.gone_from) | (sent_at >= t.gone_until)
+    shows |= (rows["via"] == target).to_numpy(bool)
+    if not shows.any():
+        return None
+    name, at, via, good, tier, outcome = rows[columns].iloc[int(shows.argmax())]
+    if via == target:
+        return Lost(float(at), f"{name} {'through' if target == GATEWAY else 'straight to'} it was {outcome}")
+    return Lost(float(at), f"{name} through the gateway was {f'answered by {tier}' if good else outcome}")
+
+
+def _first_cut(
+    asks: pd.DataFrame, window: pd.DataFrame, target: str, commanded_at: float, until: float
+) -> Lost | None:
+    good = window[window["good"] & given_by(window, target)]
+    last_good_at = float(good["sent_at"].max()) if len(good) else commanded_at
+    cut = asks[
+        asks["outcome"].isin(CUTS)
+        & given_by(asks, target)
+        & (asks["ended_at"] >= max(commanded_at, last_good_at))
+        & (asks["ended_at"] < until)
+    ]
+    if cut.empty:
+        return None
+    at = cut["ended_at"].where(~cut["touched"], commanded_at)
+    ask = cut.iloc[int(at.argmin())]
+    how = "told" if target == GATEWAY else "answered"
+    return Lost(float(at.min()), f"{ask['request_id']}, {how} by it, was {ask['outcome']}")
+
+
+def given_by(asks: pd.DataFrame, target: str) -> pd.Series:
+    """Which answers this target gave: a tier those that it made, the gateway all that came through it."""
+    return asks["via" if target == GATEWAY else "tier"] == target
+
+
+def given_beside(asks: pd.DataFrame, target: str, ranks: Ranks) -> pd.Series:
+    """Which answers it or a peer gave, between which the gateway balances."""
+    return given_by(asks, target) if target == GATEWAY else asks["tier"].isin(peers_of(ranks, target))
+
+
+def _first_failed_check(health: pd.DataFrame, target: str, commanded_at: float, until: float) -> Lost | None:
+    down = health[
+        (health["tier"] == target)
+        & (health["at"] >= commanded_at)
+        & (health["at"] < until)
+        & health["up"].eq(False).fillna(False)
+    ]
+    return Lost(float(down["at"].iloc[0]), "its health check failed") if len(down) else None

@@ -1,0 +1,55 @@
+"""How each target came back, in words: how long it took, what was waited for, and whose answer verified it."""
+
+from analysis.evidence import Evidence
+from analysis.metrics.windows import Trial
+from analysis.reporting.formatting import length
+
+LONG_S = 60.0  # a restore of less is told in the tables alone
+
+
+def section(run: Evidence) -> list[str]:
+    """The part of summary.md: a line for each restore that took long, or that no answer to chaos verified."""
+    lines = [f"- {line(run, t)}" for t in run.trials if t.begun_at is not None and _is_worth_a_line(t)]
+    return ["", *lines] if lines else []
+
+
+def line(run: Evidence, trial: Trial) -> str:
+    """`gaming-mode #1: vllm was back 10m12s after its restore began; it waited for: its process runs and does not answer`"""
+    return f"{trial.name}: {trial.target} {'; '.join([_how(run, trial), *remarks(run, trial)])}"
+
+
+def remarks(run: Evidence, trial: Trial) -> list[str]:
+    """What there is to say of it besides its length."""
+    said = [f"it waited for: {', '.join(trial.missing)}"] if trial.missing else []
+    if trial.witness is not None:
+        said.append(f"verified by {trial.witness} at {run.instant(trial.mended_at)}")
+    if trial.ready_at is not None and (trial.mended_at is None or trial.witness is not None):
+        said.append(
+            f"{trial.ready_by} found it ready at {run.instant(trial.ready_at)}, without an answer: {trial.unanswered}"
+        )
+    if trial.refused is not None and trial.mended_at is None:
+        said.append(f"the controller reports: {trial.refused}")
+    return said
+
+
+def took_s(trial: Trial) -> float | None:
+    """From its begin to the verification; None: not verified, or nobody wrote when it began."""
+    begun_at = trial.mend_begun_at if trial.mend_begun_at is not None else trial.mend_commanded_at
+    return None if trial.mended_at is None or begun_at is None else trial.mended_at - begun_at
+
+
+def _is_worth_a_line(trial: Trial) -> bool:
+    took = took_s(trial)
+    return bool(trial.missing) or trial.ready_at is not None or took is None or took >= LONG_S
+
+
+def _how(run: Evidence, trial: Trial) -> str:
+    took = took_s(trial)
+    if trial.mended_at is None:
+        began_at = trial.mend_begun_at
+        return "is not verified to be back" + (
+            "" if began_at is None else f", its restore began at {run.instant(began_at)}"
+        )
+    if took is None:
+        return f"was verified to be back at {run.instant(trial.mended_at)}"
+    return f"was back {length(took)} after its restore began"

@@ -1,0 +1,73 @@
+"""What the faults of processes have in common: which process the pidfile names, and that it is still that one."""
+
+import os
+from typing import Any, ClassVar
+
+from chaos.errors import CannotInject
+from chaos.fault import Fault, NoOptions
+from chaos.host import pidfile
+from chaos.host.pidfile import SLACK_S, Seen
+from chaos.kube.cluster import Cluster
+from chaos.target import Target
+
+
+class ProcessFault(Fault):
+    """A fault of the process that a pidfile names."""
+
+    kinds = ("process",)
+    set_to: ClassVar[str]
+
+    def __init__(self, cluster: Cluster | None, target: Target, options: NoOptions) -> None:
+        self.pidfile: str = target.handle.given["pidfile"]
+        self.start: list[str] | None = target.handle.given.get("start")
+
+    def snapshot(self) -> dict[str, Any]:
+        named = pidfile.named(self.pidfile)
+        if named is None:
+            raise CannotInject(f"{self.pidfile} does not hold a pid: there is nothing to take away")
+        found = pidfile.seen(named.pid)
+        if found is None or found.gone:
+            raise CannotInject(f"{self.pidfile} names process {named.pid}, which does not live")
+        if found.began_at > named.written / 1e9 + SLACK_S:
+            raise CannotInject(
+                f"{self.pidfile} is older than process {named.pid}: it named another, which is gone"
+            )
+        if found.state in "Tt":
+            raise CannotInject(f"process {named.pid} is stopped already")
+        if found.pid == os.getpid():
+            raise CannotInject(f"{self.pidfile} names the controller itself")
+        try:
+            os.kill(found.pid, 0)
+        except PermissionError:
+            raise CannotInject(
+                f"process {found.pid} is another user's: no signal may be sent to it"
+            ) from None
+        return {
+            "original": {"pid": found.pid},
+            "set": self.set_to,
+            "pid": found.pid,
+            "start": found.start,
+            "written": named.written,
+        }
+
+    def original(self, state: dict[str, Any]) -> Seen | None:
+        """The process that the snapshot found, while it lives."""
+        return pidfile.living(state["pid"], state["start"])
+
+    def current(self, state: dict[str, Any]) -> Seen | None:
+        """The process that the pidfile names now, while it lives."""
+        named = pidfile.named(self.pidfile)
+        found = pidfile.seen(named.pid) if named else None
+        if named is None or found is None or found.gone:
+            return None
+        # A file not written since names the original; whoever else has its pid by now has nothing to do with it.
+        if named.written == state["written"] and not found.same_as(state):
+            return None
+        return found
+
+    def signal(self, state: dict[str, Any], number: int) -> None:
+        """Send it, provided that the process is still the one that was looked at. Raises CannotInject."""
+        found = self.original(state)
+        if found is None:
+            raise CannotInject(f"process {state['pid']} of {self.pidfile} ended since it was looked at")
+        pidfile.tell(found, number)

@@ -1,0 +1,134 @@
+"""What a plan finds there now, for every step: read, and nothing written.
+
+The target as it is and as it would be set, the rights that are held or missing, who else might move it, what mends when
+every process of ours is gone; then what of the gateway and of each tier answers, and whether its unit would start again.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from chaos import faults, preflight
+from chaos.catalogue import deadman_of
+from chaos.errors import CannotInject
+from chaos.fault import Fault
+from chaos.host import unit_needs
+from chaos.kube.cluster import TROUBLE
+from chaos.plan import Bound
+from chaos.preflight import Ground
+from chaos.probe import serving
+from chaos.retry import words
+from chaos.step import EFFECTIVE_WITHIN_S, TAKES_MOST_S
+from chaos.target import Handle, handle_of
+from contract import health
+from contract.duration import text
+from contract.records import GATEWAY
+from contract.refusal import Refusal
+from contract.topology import Topology
+
+
+def look(bound: list[Bound], ground: Ground, now: Callable[[], float], deadline: float) -> str:
+    """A paragraph for each step. `deadline`: the end of the time that the restores have, by the clock of `now`."""
+    return "\n".join(line for b in bound for line in _step(b, ground, now, deadline))
+
+
+def serving_now(topology: Topology) -> str:
+    """What answers: the gateway and each tier, and their units."""
+    lines = [*serving.told(serving.look(topology)), *_health(topology)]
+    urls = {t.name: t.url for t in topology.tiers} | {GATEWAY: topology.gateway.url}
+    for name, handles in topology.targets().items():
+        handle = handle_of(handles, topology.place(name), ("unit",))
+        if handle is not None:
+            lines += [f"  {name}: NOT WELL: {words}" for words in _of_unit(handle, urls[name])]
+    return "\n".join(lines)
+
+
+def _health(topology: Topology) -> Iterator[str]:
+    """A line for each health url, a cloud's too: a run asks each of them once a second."""
+    for url in health.urls_of(topology):
+        try:
+            wrong = health.wrong(url, health.check(url, url.headers()))
+        except Refusal as e:  # the key is not in the environment
+            wrong = str(e)
+        yield f"  {url.name}: NOT WELL: {wrong}" if wrong else f"  {url.name}: health url answers"
+
+
+def _of_unit(handle: Handle, url: str | None) -> list[str]:
+    try:
+        return unit_needs.missing(handle) + (unit_needs.elsewhere(handle, url) if url else [])
+    except OSError as e:
+        return [f"what {handle} needs is not known: {e}"]
+
+
+def deadmen(bound: list[Bound]) -> str:
+    """The dead-man of each step, where no more can be known: the stack is not up."""
+    return "\n".join(f"  {b.step.name}: dead-man: {deadman_of(b.step.fault)}" for b in bound)
+
+
+def _step(b: Bound, ground: Ground, now: Callable[[], float], deadline: float) -> list[str]:
+    fault = faults.make(b.step.fault, ground.cluster, b.on, b.step.with_)
+    return [
+        f"  {b.step.name}: {b.step.fault} on {b.handle}",
+        *_there(fault, b.step.for_),
+        *(f"    rights      {line}" for line in _rights(fault, b, ground)),
+        *(f"    also moved  by {line}" for line in _others(fault)),
+        f"    dead-man    {fault.deadman}",
+        *(f"    REFUSED     {line}" for line in _against(fault, b, ground, now, deadline)),
+    ]
+
+
+def _there(fault: Fault, for_s: float) -> list[str]:
+    try:
+        state = fault.snapshot()
+        remarks = fault.remarks(state)
+    except CannotInject as e:
+        return [f"    there now   cannot be injected: {e}"]
+    except (OSError, *TROUBLE) as e:
+        return [f"    there now   not known: {words(e)}"]
+    now = f"{_short(state.get('original'))}, would be set to {_short(state.get('set'))}"
+    notes = [*remarks, *_slowness(fault.takes_s(state), for_s)]
+    return [f"    there now   {now}", *(f"    note        {line}" for line in notes)]
+
+
+def _slowness(takes_s: float, for_s: float) -> list[str]:
+    if not takes_s:
+        return []
+    late = (
+        f": it may not be effective before the step ends, which lasts {text(for_s)}"
+        if takes_s >= for_s
+        else ""
+    )
+    most_s = EFFECTIVE_WITHIN_S + TAKES_MOST_S
+    more = f" (of which a deadline has room for {text(most_s)})" if takes_s > most_s else ""
+    return [f"its Pods may take up to {text(takes_s)} to terminate{more}{late}"]
+
+
+def _rights(fault: Fault, b: Bound, ground: Ground) -> list[str]:
+    if not b.handle.on_cluster or ground.cluster is None:
+        return ["none of a cluster are needed"]
+    try:
+        missing = preflight.refused(fault, b.handle, ground.cluster)
+    except TROUBLE as e:
+        return [f"not known: {words(e)}"]
+    return [f"MISSING: {right}" for right in missing] or ["all held"]
+
+
+def _others(fault: Fault) -> list[str]:
+    try:
+        return fault.others() or [
+            "nobody that is known here; a person who wants the same cannot be told from us"
+        ]
+    except (CannotInject, OSError, *TROUBLE) as e:
+        return [f"somebody? not known: {words(e)}"]
+
+
+def _against(fault: Fault, b: Bound, ground: Ground, now: Callable[[], float], deadline: float) -> list[str]:
+    """As a run would refuse it."""
+    try:
+        return preflight.against(fault, b.handle, b.unprotected, ground, deadline, now())
+    except TROUBLE as e:
+        return [f"not known whether anything would mend: {words(e)}"]
+
+
+def _short(value: Any) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else json.dumps(value)

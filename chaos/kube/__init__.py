@@ -1,0 +1,1 @@
+"""What is spoken with a Kubernetes API server. Alone imports the Kubernetes client."""

@@ -1,0 +1,272 @@
+"""The one way of every request to the Kubernetes API: strict about what comes back, and with fresh credentials after a 401.
+
+The connections are those of the kubernetes package's client, by its configuration; the requests are made here, as plain JSON. The
+classes that the package has for each API would take two seconds of CPU to load, and leave out of what is written back
+what they do not know. On a 401 the credentials are loaded anew (kubeconfig, tokenFile,
+plugin, certificate, a Pod's own token) and the request is made once more. A kubeconfig that leads to another cluster by
+then is not followed.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import urllib3
+from kubernetes.client.api_client import ApiClient
+
+from chaos.kube.answers import TROUBLE, Asked, NotTheApi, asked, event, found, line, refusal
+from chaos.kube.credentials import Credentials
+from contract.refusal import Refusal
+
+MOST_BYTES = 32 * 1024 * 1024  # of an answer
+MOST_LINE = 4 * 1024 * 1024  # of an event of a watch
+CONNECT_S, READ_S = 3, 10  # without them a hung API server blocks for ever
+WITHIN_S = 20.0  # for the whole of an answer; each part of it has the timeout of the request
+LOAD_WITHIN_S = 30.0  # a plugin may wait for a person
+# Between two loads, doubled while the API server goes on refusing what is loaded: plugins may cost a login each.
+PAUSE_S = 1.0
+PAUSE_MOST_S = 10.0
+KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
+_PIECE = 64 * 1024
+JSON, MERGE = "application/json", "application/strategic-merge-patch+json"
+AGENT = "brownout"  # in the API server's audit log
+
+Load = Callable[[str | None], Credentials]
+"""Loads the credentials of a context. Raises Refusal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A success."""
+
+    headers: Any
+    found: dict[str, Any]
+
+
+def path(*steps: str) -> str:
+    """From the server's root on; each step is quoted."""
+    return "".join(f"/{quote(step, safe='')}" for step in steps)
+
+
+class _Held:
+    """Credentials, and connections that show them. Never changed: the next ones have an object of their own."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self.credentials = credentials
+        self.pool = ApiClient(credentials.settings).rest_client.pool_manager
+
+    def send(self, request: "_Request") -> urllib3.BaseHTTPResponse:
+        shown = {"Authorization": self.credentials.authorization} if self.credentials.authorization else {}
+        response: urllib3.BaseHTTPResponse = self.pool.request(
+            request.method, self.credentials.server.host + request.url, headers=request.headers | shown,
+            body=request.body, timeout=urllib3.Timeout(connect=CONNECT_S, read=request.read_s), redirect=False,
+            preload_content=False,
+        )  # fmt: skip
+        return response
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    url: str  # from the server's root on
+    body: bytes | None
+    headers: dict[str, str]
+    read_s: float
+    of: Asked
+
+
+def _request(
+    method: str, path: str, query: dict[str, str], body: dict[str, Any] | None = None, content_type: str = JSON,
+    read_s: float = READ_S,
+) -> _Request:  # fmt: skip
+    headers = {"Accept": JSON, "User-Agent": AGENT} | ({} if body is None else {"Content-Type": content_type})
+    url = path + (f"?{urlencode(query, safe='/', quote_via=quote)}" if query else "")
+    data = None if body is None else json.dumps(body).encode()
+    return _Request(method, url, data, headers, read_s, asked(method, path, body))
+
+
+class Wire:
+    """Several threads use one at once."""
+
+    def __init__(self, load: Load, clock: Callable[[], float] = time.monotonic) -> None:
+        self._load, self._clock = load, clock
+        self._held = _Held(load(None))
+        self._lock = threading.Lock()
+        self._loading: _Loading | None = None
+        self._pause_s, self._not_before, self._why = 0.0, 0.0, ""
+        self.cluster: str | None = None  # its identity, once it was seen
+
+    @property
+    def credentials(self) -> Credentials:
+        return self._held.credentials
+
+    def get(self, path: str, **query: str) -> Answer:
+        """As all of these: raises what is in TROUBLE."""
+        return self._answer(_request("GET", path, query))
+
+    def post(self, path: str, body: dict[str, Any], **query: str) -> Answer:
+        return self._answer(_request("POST", path, query, body))
+
+    def put(self, path: str, body: dict[str, Any]) -> Answer:
+        return self._answer(_request("PUT", path, {}, body))
+
+    def patch(self, path: str, body: dict[str, Any], **query: str) -> Answer:
+        """By a strategic merge: a member of None is taken away."""
+        return self._answer(_request("PATCH", path, query, body, MERGE))
+
+    def delete(self, path: str, body: dict[str, Any]) -> Answer:
+        return self._answer(_request("DELETE", path, {}, body))
+
+    def watch(self, path: str, seconds: int, **query: str) -> urllib3.BaseHTTPResponse:
+        """Of a list; its events, for so many seconds at most, are read from the response, which the caller closes."""
+        query |= {"timeoutSeconds": str(seconds), "watch": "true"}
+        response, _ = self._success(_request("GET", path, query, read_s=seconds + 5))
+        return response
+
+    def _answer(self, request: _Request) -> Answer:
+        response, data = self._success(request, whole=True)
+        return Answer(response.headers, found(request.of, data))
+
+    def _success(self, request: _Request, whole: bool = False) -> tuple[urllib3.BaseHTTPResponse, bytes]:
+        """The response to what was granted, and, where it is to be read whole, what it holds."""
+        of, held = request.of, self._held
+        response, refused = _sent(held, request)
+        why = ""
+        if response is None or response.status == 401:
+            fresh, why = self._renewed(held)
+            if fresh is not None:
+                if response is not None:
+                    _drop(response)
+                response, refused = _sent(fresh, request)
+        if response is None:
+            raise NotTheApi(f"{of}: TLS: {refused}{f' ({why})' if why else ''}")
+        if response.status != 401:
+            self._pause_s = 0.0
+        granted = 200 <= response.status <= 299
+        data = _read(response, of) if whole or not granted else b""
+        if not granted:
+            raise refusal(of, response.status, response.headers, data, f" ({why})" if why else "")
+        return response, data
+
+    def renew(self) -> None:
+        """Load the credentials anew, though those that are held are not refused yet."""
+        self._renewed(self._held)
+
+    def _renewed(self, used: _Held) -> tuple[_Held | None, str]:
+        """What to use in the place of what was refused; None: there is nothing better, and why."""
+        with self._lock:
+            if self._held is not used:
+                return self._held, ""  # another thread was here
+            if self._clock() < self._not_before:
+                return None, self._why
+            try:
+                fresh = _Held(self._loaded(used.credentials.context))
+                self._why = self._wrong(used.credentials, fresh)
+            except (Refusal, *TROUBLE) as e:
+                self._why = f"no fresh credential: {line(str(e))}"
+            self._pause_s = min(2 * self._pause_s or PAUSE_S, PAUSE_MOST_S)
+            self._not_before = self._clock() + self._pause_s
+            if self._why:
+                return None, self._why
+            self._held = fresh
+            return fresh, ""
+
+    def _wrong(self, used: Credentials, fresh: _Held) -> str:
+        """Why fresh credentials are not used, in words; empty: they are. Raises what a request raises."""
+        same_server = fresh.credentials.server == used.server
+        if same_server and fresh.credentials.same_as(used):
+            return "loaded anew, the credentials are the same"
+        if same_server and (used.server.proven or self.cluster is None):
+            return ""
+        if self.cluster is None:
+            return "loaded anew, the kubeconfig leads to another server"
+        # An address and its certificates may change, and an address alone proves nothing: the cluster itself is asked.
+        request = _request("GET", KUBE_SYSTEM, {})
+        response = fresh.send(request)
+        data = _read(response, request.of)
+        if response.status != 200:
+            raise refusal(request.of, response.status, response.headers, data)
+        if found(request.of, data)["metadata"]["uid"] != self.cluster:
+            return "loaded anew, the kubeconfig leads to another cluster"
+        return ""
+
+    def _loaded(self, context: str | None) -> Credentials:
+        """In a thread of its own: a plugin that waits for a person must not hold up a mend for ever."""
+        if self._loading is None or not self._loading.is_alive():
+            self._loading = _Loading(self._load, context)
+            self._loading.start()
+        self._loading.join(LOAD_WITHIN_S)
+        if self._loading.is_alive():
+            raise Refusal(f"nothing within {LOAD_WITHIN_S:.0f} s")
+        return self._loading.result()
+
+
+class _Loading(threading.Thread):
+    def __init__(self, load: Load, context: str | None) -> None:
+        super().__init__(name="load credentials", daemon=True)
+        self._load, self._context = load, context
+        self._made: Credentials | None = None
+        self._why = "it was not loaded"
+
+    def run(self) -> None:
+        try:
+            self._made = self._load(self._context)
+        except Refusal as e:
+            self._why = str(e)
+
+    def result(self) -> Credentials:
+        if self._made is None:
+            raise Refusal(self._why)
+        return self._made
+
+
+def events(response: Any, name: str, namespace: str, plural: str) -> Iterator[dict[str, Any]]:
+    """The events of a watch. Raises NotTheApi."""
+    of = Asked("WATCH", f"{plural} {namespace}/{name}", plural, "", "", namespace)
+    rest = b""
+    for piece in response.stream(8192, decode_content=False):
+        *lines, rest = (rest + piece).split(b"\n")
+        if len(rest) > MOST_LINE:
+            raise NotTheApi(f"{of}: an event without an end")
+        for text in lines:
+            if text:
+                yield event(of, name, text)
+    if rest:
+        raise NotTheApi(f"{of}: it ended in mid-event: {rest[:80]!r}")
+
+
+def _sent(held: _Held, request: _Request) -> tuple[urllib3.BaseHTTPResponse | None, str]:
+    """None, and why: TLS refuses a certificate, ours or the server's."""
+    try:
+        return held.send(request), ""
+    except urllib3.exceptions.SSLError as e:
+        return None, line(str(e))
+
+
+def _read(response: urllib3.BaseHTTPResponse, of: Asked) -> bytes:
+    """The whole body, which must not be endless."""
+    until = time.monotonic() + WITHIN_S
+    pieces, size = [], 0
+    try:
+        while piece := response.read1(_PIECE):
+            pieces.append(piece)
+            size += len(piece)
+            if size > MOST_BYTES:
+                raise NotTheApi(f"{of}: an answer of more than {MOST_BYTES // 1024**2} MiB")
+            if time.monotonic() > until:
+                raise NotTheApi(f"{of}: an answer that has not ended after {WITHIN_S:.0f} s")
+    except BaseException:
+        response.close()
+        raise
+    response.release_conn()
+    return b"".join(pieces)
+
+
+def _drop(response: urllib3.BaseHTTPResponse) -> None:
+    """Of a refusal nothing is read that could be long."""
+    response.close()
+    response.release_conn()

@@ -1,0 +1,139 @@
+"""A restore is verified by a real answer: of the tier itself, or of the gateway where that was taken away.
+
+An engine may load its model at the first request, and give the load up when the client leaves. So one request is left
+waiting for as long as the restore may take; beside it a fresh one is sent now and then, since the first may have been
+lost on its way.
+"""
+
+import queue
+import threading
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from chaos.errors import NotYet
+from chaos.probe.wire import Connection
+from chaos.retry import Seen
+from contract.caps import Use, advice
+from contract.clock import Clock
+from contract.deadlines import Deadlines
+from contract.endpoint import Endpoint
+from contract.outcome import fill
+from contract.prompt import COUNT_UPWARDS
+from contract.records import GATEWAY, Outcome
+from contract.request import Request
+from contract.topology import Topology
+
+CONNECT_S = 2.0
+# So long a request is left alone; then a fresh one is sent beside it, and later ever more rarely.
+FRESH_AFTER_S = 20.0
+FRESH_PATIENCE_S = 20.0
+LOOK_S = 0.05  # how long one look waits for an answer that is on its way
+
+Send = Callable[[float], str | None]
+"""Sends one request with so many seconds of patience: None where a whole answer came, else what it lacks, in words."""
+
+
+class Answers:
+    """Of the targets that faults are made on. Raises Refusal at once where a key or a certificate is wrong: no restore may
+    stumble over it later."""
+
+    def __init__(self, topology: Topology, targets: Iterable[str], clock: Clock) -> None:
+        self._topology, self._clock = topology, clock
+        self._endpoints = {name: self._endpoint(name) for name in targets}
+
+    def missing(self, target: str, patience_s: float) -> str | None:
+        """What the answer lacks, in words. None: a whole one came, or the tier cannot be asked from here.
+
+        Of the gateway: a whole answer through it, by whichever tier.
+        """
+        endpoint = self._endpoints[target]
+        return None if endpoint is None else self._sent(endpoint, target, patience_s)
+
+    def question(self, target: str, within_s: float) -> "Question | Unknown":
+        """To verify a restore that may take so many seconds more."""
+        endpoint = self._endpoints[target]
+        if endpoint is None:
+            return Unknown(f"the topology gives {target} no url")
+        return Question(lambda patience_s: self._sent(endpoint, target, patience_s), self._clock, within_s)
+
+    def _sent(self, endpoint: Endpoint, target: str, patience_s: float) -> str | None:
+        request = Request(prompt=COUNT_UPWARDS, stream=False, use=Use.PROBE, via=target, lane="verify").on(
+            self._topology
+        )
+        ask = request.record(f"ask-{uuid.uuid4().hex[:12]}", "verify", self._clock.now())
+        deadlines = Deadlines(min(CONNECT_S, patience_s), patience_s, patience_s, patience_s)
+        connection = Connection(endpoint, deadlines)
+        exchange = connection.exchange(endpoint.request(ask.request_id, request))
+        connection.close()
+        fill(ask, request, exchange, self._clock.at, self._topology, endpoint.secrets)
+        if ask.outcome == Outcome.OK:
+            return None
+        helps = advice(ask.error)
+        right = f" ({helps} of {target})" if helps else ""
+        return f"{target} does not answer: {ask.outcome}: {ask.error}{right}"
+
+    def _endpoint(self, target: str) -> Endpoint | None:
+        if target == GATEWAY:
+            return Endpoint.of_gateway(self._topology.gateway)
+        return Endpoint.of_tier(self._topology.tier(target))
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """No request can be made, and why."""
+
+    why: str
+
+    def look(self) -> Seen:
+        return {"answered": "unknown", "unanswered": self.why}
+
+
+class Question:
+    """One request that is left waiting, and fresh ones beside it: at most two at a time."""
+
+    def __init__(self, send: Send, clock: Clock, within_s: float) -> None:
+        self._send, self._clock = send, clock
+        self._over_at = clock.now() + within_s
+        self._ended: queue.Queue[tuple[str, str | None]] = queue.Queue()
+        self._since: dict[str, float] = {}  # which one waits, since when
+        self._patience_s = FRESH_PATIENCE_S
+        self._fresh_at = clock.now() + FRESH_AFTER_S
+        self._why = "no answer yet"
+
+    def look(self) -> Seen:
+        """Raises NotYet with what the last answer lacked, and how long the present request waits."""
+        now = self._clock.now()
+        if "left waiting" not in self._since:
+            self._start("left waiting", max(FRESH_PATIENCE_S, self._over_at - now))
+        elif now >= self._fresh_at and "fresh" not in self._since:
+            self._start("fresh", self._patience_s)
+            self._fresh_at = now + 2 * self._patience_s
+            self._patience_s *= 2
+        try:
+            which, missing = self._ended.get(timeout=LOOK_S)
+        except queue.Empty:
+            raise NotYet(self._words(now)) from None
+        self._since.pop(which)
+        if missing is None:
+            return {"answered": "yes"}
+        self._why = missing
+        raise NotYet(self._words(now))
+
+    def _start(self, which: str, patience_s: float) -> None:
+        self._since[which] = self._clock.now()
+
+        def send() -> None:
+            try:
+                missing = self._send(patience_s)
+            except Exception as e:  # a mistake of ours must not look like a request that waits for ever
+                missing = f"{type(e).__name__}: {e}"
+            self._ended.put((which, missing))
+
+        threading.Thread(target=send, name=f"verify, {which}", daemon=True).start()
+
+    def _words(self, now: float) -> str:
+        waits_s = max((now - since for since in self._since.values()), default=0.0)
+        if waits_s < 1.0:
+            return self._why
+        return f"{self._why}; a request has waited {waits_s:.0f} s"

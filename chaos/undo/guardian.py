@@ -1,0 +1,185 @@
+"""The second process that mends when the first one is killed, or frozen.
+
+It hears of every fault before the fault is made, over a pipe whose other end only the controller holds. The pipe's end
+of file means that the controller is gone: whatever is open then is mended. A fault past its deadline is mended even
+while the controller lives, for it may be frozen. Signals that end a program do not end this one.
+
+It holds none of the controller's descriptors but the two pipes. What it logs goes to its standard error, which is a file
+(see guardian_link.py), and as a line to the controller for as long as that one lives.
+"""
+
+import io
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import TextIO
+
+from chaos.retry import words
+from chaos.stdin import own_stdin
+from chaos.undo.deputy import Deputy
+from chaos.undo.journal import Journal, Undo
+from contract import messages, topology
+from contract.clock import Clock
+from contract.messages import Armed, Closed, Listening, Log, Message, NotArmed, Open, UnderTest
+from contract.refusal import EXIT_NOT_RESTORED, EXIT_PASS
+from contract.topology import Topology
+
+LOG_MOST = 1024 * 1024  # characters that one guardian logs
+TRY_S = 24 * 3600.0  # it goes on long after the controller has given up
+LOOK_EVERY_S = 0.5
+BY = "guardian"
+Key = tuple[str | None, str, str]
+
+
+def under_test(stack: Topology) -> UnderTest:
+    return UnderTest(topology.dump(stack))
+
+
+def opening(undo: Undo) -> Open:
+    return Open(undo.to_json())
+
+
+def mark(undo: Undo) -> str:
+    """What tells the answer to one record from the answer to another."""
+    return f"{undo.target_handle}, {undo.step} #{undo.trial}"
+
+
+def closing(undo: Undo) -> Closed:
+    return Closed(*undo.key)
+
+
+class Guardian:
+    """Reads lines from standard input, answers on standard output; `run` returns when nothing is open any more."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        answer: Callable[[Message], None] | None = None,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> None:
+        """`answer`: by default a line on standard output."""
+        self._journal, self._clock, self._wait = journal, clock, wait
+        self._answer = answer or _answer
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._open: dict[Key, tuple[Undo, Deputy]] = {}
+        self._mending: list[threading.Thread] = []
+        self._left = 0
+        self._stack: Topology | None = None
+
+    def run(self) -> int:
+        sys.stderr = Bounded(sys.stderr, LOG_MOST)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_IGN)
+        return self.follow(own_stdin())
+
+    def follow(self, lines: Iterable[str]) -> int:
+        """The controller's lines, to their end; returns the exit code. Nothing here is a process's own."""
+        threading.Thread(target=self._read, args=(lines,), daemon=True).start()
+        self._answer(Listening())
+        while True:
+            try:
+                line = self._lines.get(timeout=LOOK_EVERY_S)
+            except queue.Empty:
+                self._mend_overdue()
+                continue
+            if line is None:
+                break
+            try:
+                self._hear(messages.read(line))
+            except ValueError as e:  # what is armed already must not lose its guardian
+                self._log(f"from the controller: {e}")
+        for key in list(self._open):
+            self._mend(key)
+        for thread in self._mending:
+            thread.join()
+        return EXIT_NOT_RESTORED if self._left else EXIT_PASS
+
+    def _read(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            if line.endswith("\n"):  # one that was torn by the controller's end was never armed
+                self._lines.put(line)
+        self._lines.put(None)
+
+    def _hear(self, message: Message) -> None:
+        """Raises ValueError where it is none for a guardian."""
+        match message:
+            case UnderTest():
+                self._stack = topology.read_text(message.topology)
+            case Closed():
+                self._open.pop((message.cluster, message.of, message.handle), None)
+            case Open():
+                self._arm(Undo.of_json(message.undo))
+            case _:
+                raise ValueError(f"{message.kind!r} is no message for a guardian")
+
+    def _arm(self, undo: Undo) -> None:
+        of = mark(undo)
+        deputy = Deputy(undo, BY, self._clock, self._log, self._journal, stack=self._stack, wait=self._wait)
+        try:
+            deputy.connect()
+        except Exception as e:  # also a mistake of ours: what is armed already must not lose its guardian
+            self._answer(NotArmed(of, words(e)))
+            return
+        self._open[undo.key] = (undo, deputy)
+        self._answer(Armed(of))
+
+    def _mend_overdue(self) -> None:
+        for key, (undo, _) in list(self._open.items()):
+            if self._clock.now() > undo.deadline:
+                self._mend(key)
+
+    def _mend(self, key: Key) -> None:
+        undo, deputy = self._open.pop(key)
+        thread = threading.Thread(target=self._mend_one, args=(undo, deputy), name=f"restore {undo.handle}")
+        self._mending.append(thread)
+        thread.start()
+
+    def _mend_one(self, undo: Undo, deputy: Deputy) -> None:
+        try:
+            held = self._journal.held(undo)
+        except (OSError, ValueError):
+            held = undo  # what cannot be read must keep nobody from restoring
+        if held is not None and not held.same_fault(undo):
+            return  # somebody has restored, and another fault is open by now
+        if not deputy.restore(TRY_S):
+            self._left += 1
+            return
+        try:
+            self._journal.close(undo)
+        except (OSError, ValueError):
+            pass  # it stays for restore, which finds nothing left to do
+
+    def _log(self, line: str) -> None:
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        sys.stderr.write(f"{at} [{os.getpid()}] {line}\n")
+        self._answer(Log(line))
+
+
+class Bounded(io.TextIOBase):
+    """A text stream that takes so many characters and drops the rest; what cannot be written is dropped, too."""
+
+    def __init__(self, to: TextIO, most: int) -> None:
+        self._to, self._left = to, most
+
+    def write(self, text: str) -> int:
+        kept = text[: self._left]
+        self._left -= len(kept)
+        try:
+            self._to.write(kept)
+            self._to.flush()
+        except OSError:
+            pass  # the disk is full; no mend may end of that
+        return len(text)
+
+
+def _answer(message: Message) -> None:
+    try:
+        # In one piece, since several threads answer; and past the buffer, which would keep what could not be sent.
+        os.write(sys.stdout.fileno(), (messages.write(message) + "\n").encode())
+    except OSError:
+        pass  # the controller is gone; the end of file comes next

@@ -1,0 +1,149 @@
+"""The controller's side of the guardian: starts it, arms it before each fault, notices at once when it dies."""
+
+import contextlib
+import queue
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import IO
+
+from chaos import output
+from chaos.errors import CannotInject
+from chaos.state_folder import default_folder
+from chaos.stop import Stop
+from chaos.undo.guardian import TRY_S, closing, mark, opening, under_test
+from chaos.undo.journal import Undo
+from contract.leash import Leashed
+from contract.messages import Armed, BadMessage, Listening, Log, NotArmed
+from contract.refusal import Refusal
+from contract.topology import Topology
+
+ARMED_WITHIN_S = 10.0
+LOG_MOST = 256 * 1024  # bytes; then it is put aside, in the place of the one before it
+WORDS_MOST = 500
+
+
+class GuardianLink:
+    """Without an armed guardian nothing is injected; when it dies, `stop` is set: what is open is mended.
+
+    It is started by its making, and loads while its caller does something else; it may be armed after `ready`.
+    """
+
+    def __init__(self, stop: Stop, stack: Topology) -> None:
+        self._stop = stop
+        # A session of its own: what kills the controller's process group must not kill the guardian with it.
+        # A log of its own: it may go on for long after the controller has left, and whoever waits for the end of the
+        # controller's output must not wait for it. What it logs while the controller lives comes over the pipe as well.
+        self._log = GuardianLog(default_folder().with_name("guardian.log"))
+        self._guardian = Leashed([sys.executable, "-m", "chaos", "guardian"], self._log.opened())
+        self._log.close()
+        self._guardian.send(under_test(stack))
+        self._answers: queue.Queue[Armed | NotArmed | None] = queue.Queue()  # None: it is gone
+        self._lock = threading.Lock()  # one question at a time: the answers carry no number
+        self._leaving = False
+
+    def ready(self) -> None:
+        """Returns when it can be armed at once. Raises Refusal."""
+        try:
+            first = self._guardian.message()
+        except BadMessage as e:
+            raise Refusal(f"the guardian did not start: {e}") from None
+        if not isinstance(first, Listening):
+            raise Refusal(f"the guardian did not start: {self._log.last_words()}")
+        threading.Thread(target=self._watch, name="guardian", daemon=True).start()
+
+    def arm(self, undo: Undo) -> None:
+        """Returns when the guardian holds the undo record. Raises CannotInject."""
+        with self._lock:
+            self._guardian.send(opening(undo))
+            until = time.monotonic() + ARMED_WITHIN_S
+            while True:
+                try:
+                    answer = self._answers.get(timeout=max(0.0, until - time.monotonic()))
+                except queue.Empty:
+                    raise CannotInject(f"the guardian did not answer within {ARMED_WITHIN_S:.0f} s") from None
+                # Any other is a late one, to a record that was given up.
+                if answer is None or answer.of == mark(undo):
+                    break
+        if not isinstance(answer, Armed):
+            raise CannotInject(f"the guardian is not armed: {answer.why if answer else 'it is gone'}")
+
+    def disarm(self, undo: Undo) -> None:
+        """After the verified restore."""
+        with self._lock:
+            self._guardian.send(closing(undo))
+
+    def leave(self) -> None:
+        """Let go: it ends at once where nothing is open, and goes on trying where something is."""
+        self._leaving = True
+        self._guardian.let_go()
+
+    @property
+    def goes_on(self) -> str:
+        """What becomes of it where something is left open, for the operator."""
+        return (
+            f"the guardian (process {self._guardian.pid}) goes on trying for {TRY_S / 3600:.0f} h; "
+            f"its log: {self._log.path}"
+        )
+
+    def _watch(self) -> None:
+        while self._heard():
+            pass
+        self._guardian.wait()
+        self._answers.put(None)
+        if not self._leaving:
+            output.err(f"the guardian has died; its log: {self._log.path}")
+            self._stop.set("error: the guardian has died")
+
+    def _heard(self) -> bool:
+        """Whether there was a message. After a wrong one the next is read all the same: a guardian must not wait for a reader."""
+        try:
+            match message := self._guardian.message():
+                case None:
+                    return False
+                case Log():
+                    output.err(f"guardian: {message.line}")
+                case Armed() | NotArmed():
+                    self._answers.put(message)
+                case _:
+                    raise BadMessage(f"{message.kind!r} is no message of a guardian")
+        except BadMessage as e:
+            output.err(f"guardian: {e}")
+            self._stop.set(f"error: from the guardian: {e}")
+        return True
+
+
+class GuardianLog:
+    """The file that guardians write to, one for all runs of a user. Where it cannot be written they go without."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._before = 0  # bytes that others have written
+        self._file = None
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and path.stat().st_size > LOG_MOST:
+                path.replace(path.with_name(f"{path.name}.1"))
+            self._file = open(path, "ab")  # noqa: SIM115  a child's
+            self._before = path.stat().st_size
+
+    def opened(self) -> IO[bytes] | int:
+        """To be given to a child as its standard error."""
+        return self._file or subprocess.DEVNULL
+
+    def close(self) -> None:
+        """The child has it now."""
+        if self._file is not None:
+            self._file.close()
+
+    def last_words(self) -> str:
+        """The last line since it was opened."""
+        try:
+            with open(self.path, "rb") as f:
+                f.seek(self._before)
+                said = f.read(LOG_MOST).decode(errors="replace").strip().splitlines()
+        except OSError:
+            said = []
+        return said[-1][:WORDS_MOST] if said else f"it ended without a word; its log: {self.path}"

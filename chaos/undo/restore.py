@@ -1,0 +1,67 @@
+"""Restores what is open: from the journal of this machine, and from the Leases of a cluster. Safe at any time.
+
+It reports what is open and what it did about it; an open fault whose run is still alive is restored too, since that is
+what the operator asks for. A restore is verified by a real answer, by the topology that is given or by the one in the run's
+folder; where neither has the target the line says `answered: unknown`.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from chaos.kube.cluster import TROUBLE, Cluster, told
+from chaos.kube.names import LABEL
+from chaos.target import handles_of
+from chaos.undo import lease
+from chaos.undo.deputy import Deputy
+from chaos.undo.journal import Journal, Undo
+from contract.clock import Clock
+from contract.topology import Topology
+
+BY = "restore"
+
+
+def restore(
+    journal: Journal, topology: Topology | None, clock: Clock, within_s: float, say: Callable[[str], None]
+) -> int:
+    """How many open faults could not be restored, or not be looked for."""
+    unreadable: list[str] = []
+    records = journal.records(unreadable.append)
+    for words in unreadable:
+        say(f"cannot be read, and so not be restored: {words}")
+    left = len(unreadable)
+    deputies = {undo.key: Deputy(undo, BY, clock, say, journal, stack=topology) for undo in records}
+    if topology is not None and topology.cluster is not None:
+        cluster = Cluster(topology.kubeconfig)
+        try:
+            for undo in held(cluster, namespaces_of(topology), say):
+                if undo.key not in deputies:
+                    deputies[undo.key] = Deputy(undo, BY, clock, say, cluster=cluster, stack=topology)
+        except TROUBLE as e:
+            say(f"the Leases cannot be read: {told(e)}")
+            left += 1
+    if not deputies and not left:
+        say("nothing is open")
+        return 0
+    # At once: one that loads its model for minutes must not keep the next one down. (At least one worker is asked for.)
+    with ThreadPoolExecutor(max(1, len(deputies))) as pool:
+        done = dict(zip(deputies, pool.map(lambda d: d.restore(within_s), deputies.values()), strict=True))
+    for undo in records:
+        if done[undo.key]:
+            journal.close(undo)
+    return left + sum(not each for each in done.values())
+
+
+def namespaces_of(topology: Topology) -> list[str]:
+    """Where the Leases of its targets lie."""
+    handles = [handle for name in topology.targets() for handle in handles_of(topology, name)]
+    return sorted({lease.namespace_of(h.kind, h.name) for h in handles if h.on_cluster})
+
+
+def held(cluster: Cluster, namespaces: Iterable[str], say: Callable[[str], None]) -> Iterable[Undo]:
+    """The undo records that the Leases of these namespaces carry. Raises TROUBLE."""
+    for namespace in namespaces:
+        for found in cluster.leases(namespace, LABEL):
+            try:
+                yield lease.undo_in(found)
+            except ValueError as e:
+                say(f"{namespace}: {e}; left alone")

@@ -1,0 +1,1 @@
+"""A run whose load comes from several processes: a master and its workers."""

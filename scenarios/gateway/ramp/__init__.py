@@ -1,0 +1,1 @@
+"""What a ramp finds: the highest rate within the objective."""

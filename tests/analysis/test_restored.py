@@ -1,0 +1,306 @@
+"""A restore counts as verified by an answer alone: one that chaos got, or one that the run's own records hold."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from analysis import frames, judge
+from analysis.evidence import Evidence
+from analysis.frames import EVENT_COLUMNS
+from analysis.html import trials as trials_part
+from analysis.judging.finding import Status
+from analysis.metrics import availability
+from analysis.metrics.answered import by_answers
+from analysis.metrics.restored import OLDER, mended_of
+from analysis.metrics.windows import phases_of, trials_of
+from analysis.reporting import summary, tables
+from contract.records import Event
+from contract.run import JsonLines
+from tests.synthetic import make
+from tests.synthetic_world import START, Hole
+
+YES = {"answered": "yes"}
+SILENT = {"answered": "unknown", "unanswered": "no topology was at hand"}
+FOREIGN, AGAIN = {"foreign": True}, {"again": True}
+NOT_SEEN = "ml/vllm mended, but not verified: vllm does not answer: refused"
+GIVEN_BACK = "mended; the claim could not be given back: no answer"
+
+
+def mend(*told, target="vllm"):
+    """A fault from 10 to 30, and then (by, stage, at, detail or error) of its mend."""
+    rows = [
+        ("timeline", "inject", "begin", 10, None), ("timeline", "inject", "commanded", 11, None),
+        ("timeline", "inject", "effective", 12, None),
+        *((by, "mend", stage, at, more) for by, stage, at, more in told),
+    ]  # fmt: skip
+    table = pd.DataFrame(
+        [
+            {"at": float(at), "move": move, "stage": stage, "by": by, "step": "s", "trial": 1, "fault": "f", "target": target,
+             "detail": more if isinstance(more, dict) else None, "error": more if isinstance(more, str) else None}
+            for by, move, stage, at, more in rows
+        ],
+        columns=list(EVENT_COLUMNS),
+    )  # fmt: skip
+    return table.sort_values("at", kind="stable")
+
+
+COMMANDED = ("timeline", "commanded", 31, None)
+
+
+@pytest.mark.parametrize(
+    ("told", "at", "by", "ready_at"),
+    [
+        ([("timeline", "effective", 35, YES)], 35, "timeline", None),
+        ([("timeline", "effective", 35, SILENT)], None, None, 35),
+        ([("guardian", "effective", 35, YES)], 35, "guardian", None),
+        ([("guardian", "effective", 35, SILENT)], None, None, 35),
+        # As older versions wrote it: the controller had an answer, the others had none.
+        ([("timeline", "effective", 35, {"replicas": 1})], 35, "timeline", None),
+        ([("timeline", "effective", 35, None)], 35, "timeline", None),
+        *(([(by, "effective", 35, None)], None, None, 35) for by in ("guardian", "restore", "reaper", "takeover")),
+        # The first answer counts, whoever was ready before it.
+        ([("guardian", "effective", 35, SILENT), ("restore", "effective", 95, YES)], 95, "restore", 35),
+        ([("timeline", "effective", 35, YES), ("guardian", "effective", 40, SILENT)], 35, "timeline", None),
+        # Lost again: what was verified before is void.
+        ([("timeline", "effective", 35, YES), ("guardian", "effective", 40, SILENT | AGAIN)], None, None, 40),
+        ([("timeline", "effective", 35, YES), ("timeline", "effective", 40, YES | AGAIN)], 40, "timeline", None),
+        ([("guardian", "effective", 35, SILENT), ("guardian", "effective", 40, YES | AGAIN)], 40, "guardian", None),
+        # The one who saw it back has reported that it was lost for good.
+        ([("timeline", "effective", 35, YES), ("timeline", "fail", 40, "mended, and not seen to be back")], None, None, None),
+        ([("guardian", "effective", 35, YES), ("guardian", "fail", 40, "mended, lost again, and not ready in time"),
+          ("guardian", "effective", 50, YES)], 50, "guardian", None),
+        # No such report.
+        ([("timeline", "effective", 35, YES), ("timeline", "fail", 40, GIVEN_BACK)], 35, "timeline", None),
+        ([("timeline", "effective", 35, YES), ("timeline", "fail", 40, {"back": True})], 35, "timeline", None),
+        ([("timeline", "effective", 35, YES), ("guardian", "fail", 40, "Unauthorized")], 35, "timeline", None),
+        ([("guardian", "effective", 35, YES), ("guardian", "fail", 40, FOREIGN)], 35, "guardian", None),
+        ([], None, None, None),
+    ],
+)  # fmt: skip
+def test_a_mend_is_verified_by_an_answer_and_by_nothing_else(told, at, by, ready_at):
+    found = mended_of(mend(COMMANDED, *told))
+    assert (found.at, found.by, found.ready_at) == (at, by, ready_at)
+
+
+@pytest.mark.parametrize(
+    ("detail", "why"),
+    [
+        (SILENT, "no topology was at hand"),
+        (None, OLDER),
+        ({"answered": "unknown"}, "its event does not say why"),
+    ],
+)
+def test_why_a_ready_target_was_not_verified_is_known(detail, why):
+    assert mended_of(mend(("guardian", "effective", 35, detail))).unanswered == why
+
+
+@pytest.mark.parametrize(
+    ("told", "refused"),
+    [
+        ([COMMANDED, ("timeline", "fail", 40, NOT_SEEN)], NOT_SEEN),
+        ([COMMANDED, ("timeline", "fail", 40, FOREIGN)], None),
+        # It never commanded anything: it saw nothing of the target.
+        ([("timeline", "fail", 40, "the claim is gone: another has mended in our place")], None),
+        (
+            [("guardian", "commanded", 31, None), ("guardian", "fail", 40, "mended, but not ready in time")],
+            None,
+        ),
+    ],
+)
+def test_the_controllers_own_check_failed_only_where_it_had_commanded_the_mend(told, refused):
+    assert mended_of(mend(*told)).refused == refused
+
+
+def asks(*rows):
+    """(via, tier, sent_at, ended_at) of good answers."""
+    made = [
+        {"request_id": f"ask-{i}", "lane": "load", "via": via, "tier": tier, "good": True, "sent_at": float(sent), "ended_at": float(ended)}
+        for i, (via, tier, sent, ended) in enumerate(rows)
+    ]  # fmt: skip
+    columns = ["request_id", "lane", "via", "tier", "good", "sent_at", "ended_at"]
+    return pd.DataFrame(made, columns=columns).sort_values("sent_at", ignore_index=True)
+
+
+READY = ("guardian", "effective", 35, SILENT)
+
+
+@pytest.mark.parametrize(
+    ("target", "rows", "at"),
+    [
+        ("vllm", [("gateway", "vllm", 36, 38)], 38),
+        ("vllm", [("vllm", "vllm", 36, 38)], 38),
+        ("vllm", [("gateway", "vllm", 36, 44), ("gateway", "vllm", 37, 39)], 39),
+        ("gateway", [("gateway", "openai", 36, 38)], 38),
+        ("vllm", [], None),
+        ("vllm", [("gateway", "openai", 36, 38)], None),  # another tier's
+        ("vllm", [("ollama", "ollama", 36, 38)], None),
+        ("gateway", [("vllm", "vllm", 36, 38)], None),  # not through it
+        (
+            "vllm",
+            [("gateway", "vllm", 34, 38)],
+            None,
+        ),  # sent before it was ready: a Pod that terminates may have given it
+        ("vllm", [("gateway", "vllm", 61, 62)], None),  # after the end of what is looked at
+    ],
+)
+def test_a_good_answer_by_the_target_itself_verifies_a_ready_target(target, rows, at):
+    (trial,) = by_answers(trials_of(mend(READY, target=target), ended_at=60.0), asks(*rows))
+    assert trial.mended_at == at
+    assert (trial.mended_by, trial.witness is not None) == (("guardian", True) if at else (None, False))
+
+
+def test_an_answer_that_failed_verifies_nothing():
+    rows = asks(("gateway", "vllm", 36, 38)).assign(good=False)
+    (trial,) = by_answers(trials_of(mend(READY), 60.0), rows)
+    assert trial.mended_at is None
+
+
+def test_an_answer_to_users_counts_where_it_came_before_the_one_to_a_later_mender():
+    events = mend(READY, ("restore", "effective", 50, YES))
+    (early,) = by_answers(trials_of(events, 60.0), asks(("gateway", "vllm", 36, 38)))
+    (late,) = by_answers(trials_of(events, 60.0), asks(("gateway", "vllm", 51, 52)))
+    assert (early.mended_at, early.mended_by, early.back_from) == (38, "guardian", 35)
+    assert (late.mended_at, late.mended_by, late.witness, late.back_from) == (50, "restore", None, 50)
+
+
+def test_an_answer_after_the_next_fault_on_the_target_says_nothing_of_the_first():
+    later = mend(READY).assign(trial=2)
+    later["at"] += 40.0
+    trials = trials_of(pd.concat([mend(READY), later]), 100.0)
+    first, second = by_answers(trials, asks(("gateway", "vllm", 51, 52), ("gateway", "vllm", 80, 81)))
+    assert (first.mended_at, second.mended_at) == (None, 81)
+
+
+WAITING = [
+    ("timeline", "waiting", 91, {"missing": "its process runs and does not answer", "waited_s": 60.0}),
+    ("timeline", "waiting", 151, {"missing": "its process runs and does not answer", "waited_s": 120.0}),
+]
+
+
+def test_what_a_mend_waits_for_ends_no_phase():
+    (trial,) = trials_of(mend(COMMANDED, *WAITING, ("timeline", "effective", 631, YES)), 700.0)
+    spans = [(p.name, p.start, p.end, p.open) for p in phases_of(trial)]
+    assert spans[-2:] == [("mending", 31, 631, False), ("settling", 631, 700, False)]
+    assert (trial.missing, trial.mend_waiting_at) == (("its process runs and does not answer",), 91)
+
+
+@pytest.mark.parametrize("move", ["inject", "mend"])
+def test_the_probe_is_not_taken_for_silent_while_it_waits_with_a_slow_move(move):
+    events = mend(COMMANDED, ("timeline", "begin", 30, None), *WAITING, ("timeline", "effective", 631, YES))
+    events["move"] = move
+    (trial,) = trials_of(events, 700.0)
+    trial = replace(trial, begun_at=30.0, mend_begun_at=30.0 if move == "mend" else None)
+    probe = pd.DataFrame(
+        {"sent_at": [30.0 + 0.2 * i for i in range(305)] + [91.0 + 2.0 * i for i in range(305)]}
+    )
+    probe = probe.assign(
+        intended_at=probe["sent_at"], lane="probe_new", via="gateway", good=True, latency_ms=20.0
+    )
+    covered = probe.iloc[:0]
+    assert availability.unasked(probe, covered, [trial], 30.0, 700.0).s == 0
+
+
+HOLE = Hole("s", "vllm", at=10, length=10)
+
+
+def in_place(*told):
+    """The run's events, with these in the place of its mend."""
+    kept = [e for e in HOLE.events("r") if e.move == "inject"]
+    for by, stage, at, more in told:
+        detail, error = (more, None) if isinstance(more, dict) else (None, more)
+        kept.append(
+            Event(START + at, "r", "mend", stage, by, "s", 1, HOLE.fault, "vllm", detail=detail, error=error)
+        )
+    return kept
+
+
+def judged(made):
+    run = Evidence(frames.read(made.path))
+    found = judge.judge(run)
+    return next(f for f in found.findings if f.name == "restored"), found, run
+
+
+def test_a_guardians_mend_passes_by_an_answer_of_users_and_that_is_said(tmp_path):
+    told = [
+        ("guardian", "begin", 20, None),
+        ("guardian", "commanded", 20, None),
+        ("guardian", "effective", 22.5, SILENT),
+    ]
+    finding, _, run = judged(
+        make(tmp_path, [HOLE], 60, rate=2, probe_rate=0, pairs=0, events=in_place(*told))
+    )
+    assert finding.status is Status.PASS
+    assert "s #1: verified by an answer of users (ask-" in finding.evidence
+    assert "mended by guardian" in finding.evidence
+    (trial,) = run.trials
+    assert trial.mended_at > trial.ready_at
+    assert "verified by an answer of users" in summary.markdown(run, judge.judge(run))
+    # Timed from when it was ready, since nobody knows how soon after that it would have answered.
+    took, doubt = run.recovery(trial, 60.0)
+    assert took.at - took.s == pytest.approx(START + 22.5)
+    assert doubt is None
+    assert "it took at most" in run.recovery(trial, 0.01)[1]
+
+
+def test_a_mend_without_an_answer_is_unknown_where_nobody_asked_the_target_later(tmp_path):
+    told = [
+        ("guardian", "begin", 20, None),
+        ("guardian", "commanded", 20, None),
+        ("guardian", "effective", 22.5, SILENT),
+    ]
+    made = make(
+        tmp_path, [replace(HOLE, sticky_s=100)], 60, rate=2, probe_rate=0, pairs=0, events=in_place(*told)
+    )
+    finding, found, run = judged(made)
+    assert (finding.status, found.exit_code) == (Status.UNKNOWN, 5)
+    words = "s #1 (scale_to_zero on vllm): restored by guardian at +22.5s, not verified by an answer (no topology was at hand); no answer by vllm"
+    assert words in finding.reason
+    assert "**not verified to be restored**" in summary.markdown(run, found)
+    assert "not verified" in str(trials_part.tables(run, tables.failovers(run), tables.phases(run)))
+
+
+def test_no_word_without_an_answer_makes_restored_of_a_controllers_not_verified_and_restore_by_hand_does(
+    tmp_path,
+):
+    told = [
+        ("timeline", "begin", 20, None), ("timeline", "commanded", 20, None), ("timeline", "fail", 40, NOT_SEEN),
+        ("guardian", "begin", 41, None), ("guardian", "commanded", 41, None), ("guardian", "effective", 41.5, SILENT),
+    ]  # fmt: skip
+    made = make(
+        tmp_path, [replace(HOLE, sticky_s=100)], 60, rate=2, probe_rate=0, pairs=0, events=in_place(*told)
+    )
+    finding, found, run = judged(made)
+    assert (finding.status, found.status, found.exit_code) == (Status.FAIL, "not_restored", 4)
+    assert "vllm does not answer: refused" in finding.reason
+    assert "guardian found it ready at +41.5s without an answer" in finding.reason
+    was = run.frames.ended_at
+
+    by_hand = JsonLines(made.path / "restore.jsonl")
+    by_hand.append(in_place(("restore", "effective", 7200, YES))[-1])
+    by_hand.close()
+    finding, found, run = judged(made)
+    assert finding.status is Status.PASS
+    assert "mended by restore" in finding.evidence
+    assert run.frames.ended_at == was  # nothing else is known of those two hours
+    assert "vllm was back 1h59m40s after its restore began" in summary.markdown(run, found)
+
+
+def test_a_restore_of_ten_minutes_reads_well(tmp_path):
+    told = [("timeline", "begin", 20, None), ("timeline", "commanded", 20, None)]
+    told += [
+        ("timeline", "waiting", at, {"missing": "its process runs and does not answer"}) for at in (80, 320)
+    ]
+    told += [("timeline", "effective", 632, YES)]
+    made = make(
+        tmp_path, [replace(HOLE, mend_s=612)], 660, rate=0.2, probe_rate=0.5, pairs=0, events=in_place(*told)
+    )
+    finding, found, run = judged(made)
+    assert finding.status is Status.PASS
+    line = "- s #1: vllm was back 10m12s after its restore began; it waited for: its process runs and does not answer"
+    assert line in summary.markdown(run, found)
+    shown = str(trials_part.tables(run, tables.failovers(run), tables.phases(run)))
+    assert "'10m12s'" in shown
+    row = tables.failovers(run).iloc[0]
+    assert (row["mend_s"], row["mend_verified_by"]) == (612, "an answer to chaos")
+    assert row["mend_waited_for"] == "its process runs and does not answer"

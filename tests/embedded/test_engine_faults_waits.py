@@ -1,0 +1,126 @@
+"""Faults that keep an ask waiting: for how long, and what ends the wait."""
+
+import pytest
+
+from chaos.probe.wire import Connection
+from contract.deadlines import Deadlines
+from contract.endpoint import Endpoint
+from contract.framing import End
+from contract.outcome import judge
+from contract.proper_end import AT_CAP
+from contract.request import Request
+from contract.stream import read_answer
+from tests.embedded.engine import DEADLINE_S, Running, chat, until
+from tests.embedded.faults import NUMBERS, PATH, SHORT_S, P, S, control, entry_of, fault, opened, put, see
+
+
+@pytest.mark.parametrize("ping", ["comment", "data", "delta", "newline"])
+def test_a_stall_may_ping_and_is_a_stall_to_a_client_all_the_same(vllm: Running, ping: str) -> None:
+    endpoint = Endpoint.of(f"http://127.0.0.1:{vllm.port}", "m")
+    connection = Connection(endpoint, Deadlines(DEADLINE_S, DEADLINE_S, SHORT_S, DEADLINE_S))
+    with fault(vllm, "stall", after_tokens=2, ping_every_s=0.1, ping=ping):
+        request = Request(prompt="hi", max_tokens=5, stream=True)
+        found = connection.exchange(endpoint.request(f"ask-f-{next(NUMBERS):05d}", request))
+    connection.close()
+    assert found.end is End.SILENT
+    answer = read_answer(found)
+    assert len(answer.content_at) == 2
+    assert found.pieces[-1][0] > answer.content_at[-1]
+    assert judge(found, answer, 5, AT_CAP)[0] == "stalled"
+
+
+@pytest.mark.parametrize("stream", [S, P])
+def test_no_response_holds_an_ask_until_the_deadline_and_then_hangs_up_without_a_byte(
+    vllm: Running, stream: bool
+) -> None:
+    told = put(vllm, "no_response", for_s=SHORT_S)
+    seen = see(vllm, stream)
+    assert (seen.raw, seen.end) == (b"", "eof")
+    entry = entry_of(vllm, seen.nonce)
+    assert (entry.how, entry.fault, entry.status) == ("no_response", "no_response", None)
+    assert (entry.started_at, entry.written_tokens) == (None, 0)
+    assert entry.ended_at is not None
+    assert entry.ended_at >= told["until"]
+    # The deadline itself mended it.
+    assert see(vllm, stream).status == 200
+    assert control(vllm, "GET")[1]["fault"] is None
+
+
+def test_a_client_that_leaves_an_ask_without_response_is_gone(vllm: Running) -> None:
+    with fault(vllm, "no_response"):
+        line = opened(vllm, PATH, chat("ask-left-1"))
+        until(lambda: any(one.nonce == "ask-left-1" for one in vllm.entries()))
+        line.close()
+        entry = entry_of(vllm, "ask-left-1")
+    assert (entry.how, entry.fault) == ("gone", "no_response")
+
+
+def test_whoever_is_held_is_let_go_by_a_delete(vllm: Running) -> None:
+    with fault(vllm, "no_response"):
+        line = opened(vllm, PATH, chat("ask-held-1"))
+        until(lambda: any(one.nonce == "ask-held-1" for one in vllm.entries()))
+    with line:
+        assert line.recv(1) == b""
+    assert entry_of(vllm, "ask-held-1").how == "no_response"
+
+
+@pytest.mark.parametrize("stream", [S, P])
+def test_a_stall_is_silence_until_the_deadline_and_then_it_goes_on_at_its_pace(
+    vllm: Running, stream: bool
+) -> None:
+    told = put(vllm, "stall", for_s=SHORT_S, after_tokens=2)
+    seen = see(vllm, stream)
+    entry = entry_of(vllm, seen.nonce)
+    assert (entry.how, entry.fault, entry.written_tokens) == ("length", "stall", 5)
+    assert seen.outcome() == "ok"
+    before = [at for at in entry.chunks if at < told["until"]]
+    assert len(before) == (2 if stream else 0)
+    assert entry.started_at is not None
+    # The last three were not generated meanwhile.
+    if stream:
+        assert entry.chunks[-1] - told["until"] > 0.0019
+    assert see(vllm, stream).status == 200
+
+
+def test_a_stalled_stream_whose_client_leaves_is_gone_with_what_was_written(ollama: Running) -> None:
+    with fault(ollama, "stall", after_tokens=3):
+        with opened(ollama, PATH, chat("ask-left-2", stream=True, max_tokens=50)) as line:
+            told = b""
+            while told.count(b"data:") < 3:
+                told += line.recv(65536)
+            line.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                line.recv(65536)
+        entry = entry_of(ollama, "ask-left-2")
+    assert (entry.how, entry.fault, entry.written_tokens) == ("gone", "stall", 3)
+
+
+@pytest.mark.parametrize("stream", [S, P])
+def test_the_first_token_is_slow_by_the_delay(vllm: Running, stream: bool) -> None:
+    with fault(vllm, "slow_first_token", delay_s=0.3):
+        seen = see(vllm, stream)
+    entry = entry_of(vllm, seen.nonce)
+    assert (entry.how, entry.fault, entry.written_tokens, seen.outcome()) == (
+        "length",
+        "slow_first_token",
+        5,
+        "ok",
+    )
+    assert entry.started_at is not None
+    assert 0.3 <= entry.chunks[0] - entry.started_at < 10.0
+
+
+@pytest.mark.parametrize("personality", ["vllm", "cloud"])
+def test_the_first_token_comes_at_the_latest_when_the_fault_ends_and_headers_when_they_always_do(
+    personality: str, request: pytest.FixtureRequest
+) -> None:
+    engine: Running = request.getfixturevalue(personality)
+    told = put(engine, "slow_first_token", for_s=SHORT_S, delay_s=600)
+    response = engine.ask(
+        PATH, chat("ask-slow-" + personality, stream=True, max_tokens=2), authorization="Bearer k"
+    )
+    assert response.status == 200
+    assert control(engine, "GET")[1]["fault"] is not None  # headers came first
+    response.read()
+    entry = entry_of(engine, "ask-slow-" + personality)
+    assert told["until"] <= entry.chunks[0] < told["until"] + 10.0

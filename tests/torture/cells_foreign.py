@@ -1,0 +1,53 @@
+"""Cells in which somebody else moves the target while it is taken away, and it is left as he wants it."""
+
+import time
+from random import Random
+
+from tests.torture.bench import Bench, Controller
+from tests.torture.cells import LONG_S, Cell
+
+
+def scaled_to_2(bench: Bench, chance: Random) -> float:
+    controller = bench.chaos(LONG_S)
+    controller.await_event("inject", "commanded")
+    time.sleep(chance.uniform(0.0, 0.5))
+    at = time.time()
+    bench.stand.scale(2)
+    _left_alone(bench, controller, 2)
+    return at
+
+
+def up_and_down_again(bench: Bench, chance: Random) -> float:
+    controller = bench.chaos(LONG_S)
+    controller.await_event("inject", "commanded")
+    time.sleep(chance.uniform(0.0, 0.5))
+    at = time.time()
+    bench.stand.scale(1)
+    bench.stand.scale(0)
+    _left_alone(bench, controller, 0)
+    return at
+
+
+def _left_alone(bench: Bench, controller: Controller, wanted: int) -> None:
+    controller.await_event("mend", "fail")
+    assert controller.events()[-1]["detail"] == {"foreign": True}
+    assert controller.wait() == 5, "what nobody verified is no pass"
+    assert bench.stand.replicas() == wanted, "it is not as he wanted it"
+    assert not bench.open_records()
+    assert not bench.stand.leases()
+
+
+def remade(bench: Bench, chance: Random) -> float:
+    controller = bench.chaos(LONG_S)
+    controller.await_event("inject", "commanded")
+    time.sleep(chance.uniform(0.0, 0.5))
+    at = time.time()
+    bench.stand.remake()
+    _left_alone(bench, controller, 1)
+    bench.await_up()
+    return at
+
+
+def cells() -> dict[str, Cell]:
+    """Every cell by its name."""
+    return {"scaled to 2": scaled_to_2, "up and down again": up_and_down_again, "remade": remade}
