@@ -22,7 +22,13 @@ def test_the_page_is_the_table_that_the_tests_make():
     assert (ROOT / "docs/coverage.md").read_text() == table(), "python -m tests.coverage > docs/coverage.md"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(c, marks=[pytest.mark.verify] if c.startswith("python -m benchmarks") else [])
+        for c in COMMANDS
+    ],
+)
 def test_a_command_of_the_page_can_be_given(command):
     program, *words = shlex.split(command)
     given = dict(word.split("=", 1) for word in words if "=" in word and not word.startswith("-"))

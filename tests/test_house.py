@@ -10,6 +10,7 @@ import pytest
 from chaos import plan
 from contract import samplers, timeline, topology
 from contract.schemas import REQUESTS
+from tests.parsed import nodes
 
 ROOT = Path(__file__).parent.parent
 WINGS = ("scenarios", "chaos", "analysis", "embedded", "contract", "locustfile")
@@ -34,7 +35,7 @@ def sources(wing: str) -> list[Path]:
 
 def imports(path: Path) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -68,7 +69,7 @@ def test_what_a_quantile_of_observed_values_is_stands_in_one_file():
     """numpy, pandas and statistics each have a definition of their own; a report and a ramp once differed by one rank."""
     found = set()
     for path in [p for wing in (*WINGS, "benchmarks") for p in sources(wing)]:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if (
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Attribute)
@@ -108,7 +109,7 @@ def test_every_command_line_is_read_by_the_one_strict_parser():
     made = {
         path
         for path in files
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path)
         for one in ([node.func] if isinstance(node, ast.Call) else node.bases if isinstance(node, ast.ClassDef) else [])
         if "ArgumentParser" in (getattr(one, "attr", ""), getattr(one, "id", ""))
     }  # fmt: skip
@@ -126,7 +127,7 @@ def test_a_small_page_is_fetched_by_one_client():
     """Others follow redirects, go through proxies, believe other authorities, and have a bound for each wait only."""
     found = set()
     for path in [p for wing in (*WINGS, "benchmarks") for p in sources(wing)]:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
                 names = [str(node.module), *(f"{node.module}.{a.name}" for a in node.names)]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.parsed import nodes
+
 ROOT = Path(__file__).parent.parent
 WINGS = ("analysis", "chaos", "contract", "embedded", "scenarios")
 LINES = 400
@@ -31,7 +33,7 @@ def module(path: Path) -> str:
 
 def imported(path: Path, known: set[str]) -> Iterator[str]:
     """The modules of the project that a file imports, wherever in it."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
         elif isinstance(node, ast.ImportFrom) and node.module in known:
@@ -59,7 +61,7 @@ def test_no_file_has_more_lines_than_a_reader_keeps_in_mind(folder):
 def test_a_heavy_package_is_imported_in_few_rooms(package):
     found = set()
     for path in files():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             names = (
                 [a.name for a in node.names]
                 if isinstance(node, ast.Import)

@@ -76,7 +76,7 @@ def test_the_terminal_and_verdict_json_name_the_version(cools):
 VERSIONS = [
     # answers by version, how a reader has them, in verdict.json, whether he is warned
     ({}, "gateway: version unknown", None, False),
-    ({"1.106.2": 7}, "gateway: litellm 1.106.2", {"1.106.2": 7}, False),
+    pytest.param({"1.106.2": 7}, "gateway: litellm 1.106.2", {"1.106.2": 7}, False, marks=pytest.mark.verify),
     ({"1.106.2": 7, "1.108.7": 1}, "gateway: litellm 1.106.2 (7 answers), 1.108.7 (1 answer)", {"1.106.2": 7, "1.108.7": 1}, True),
 ]  # fmt: skip
 

@@ -70,6 +70,7 @@ def test_what_is_read_while_it_is_written_is_a_whole_beginning_and_grows(going_o
     assert run.torn == (("requests.arrow",) if slowly else ())  # the writer was ended where it rested
 
 
+@pytest.mark.verify
 def test_each_report_of_a_running_run_says_so_and_has_more_than_the_one_before(going_on):
     folder, counts = going_on / "report", []
     with writer(going_on / "requests.arrow", slowly=True) as wait:

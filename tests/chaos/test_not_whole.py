@@ -32,7 +32,7 @@ def ready(small: Small, kind: str = "deployment") -> int:
     return small.admin.workload(kind, "ml", "engine")["status"].get("readyReplicas", 0)
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=["deployment", pytest.param("statefulset", marks=pytest.mark.verify)])
 def half(tmp_path, request):
     """Two replicas that want one port: one of them is ready, the other is Pending for as long as the first lives."""
     with Small(tmp_path, *engine(replicas=2, kind=KINDS[request.param])) as made:

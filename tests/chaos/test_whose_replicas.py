@@ -84,7 +84,7 @@ class Target:
         self.small.up(self.kind, f"{self.kind}s")
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=["deployment", pytest.param("statefulset", marks=pytest.mark.verify)])
 def target(cluster, request):
     yield Target(cluster, request.param)
     cluster.cluster.writes.admission = []

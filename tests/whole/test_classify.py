@@ -81,6 +81,7 @@ def test_half_an_object_is_a_cut_though_the_gateway_calls_it_whole(stack, model,
     assert all(r["valid"] is None and r["wrong"] is None for r in records)
 
 
+@pytest.mark.verify
 def test_documents_are_known_again_behind_the_gateways_rendering_for_ollama(stack):
     longest = max(CORPUS, key=lambda document: len(document.text))
     asked = [longest, *CORPUS[:3]]

@@ -73,6 +73,7 @@ def answered(stack, count: int, headers: dict[str, str] | None = None) -> Counte
     return found
 
 
+@pytest.mark.verify
 def test_users_go_to_the_next_tier_although_the_engine_is_well(closing):
     before = len(closing.entries("vllm"))
     found = answered(closing, MANY)
@@ -82,6 +83,7 @@ def test_users_go_to_the_next_tier_although_the_engine_is_well(closing):
     assert {e.how for e in of_vllm} == {"length"}, "each request that reached it was answered whole"
 
 
+@pytest.mark.verify
 def test_where_the_gateway_sends_connection_close_none_does(closing):
     assert answered(closing, SOME, {"Connection": "close"}) == {GROUP: SOME}
 

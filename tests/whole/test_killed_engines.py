@@ -123,9 +123,8 @@ POSSIBLE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "asks", [3_000, pytest.param(100_000, marks=[pytest.mark.verify, pytest.mark.timeout(1200)])]
-)
+@pytest.mark.verify
+@pytest.mark.parametrize("asks", [3_000, pytest.param(100_000, marks=pytest.mark.timeout(1200))])
 def test_every_ask_of_engines_that_are_killed_again_and_again_has_one_record_that_the_ledgers_bear_out(
     tmp_path, asks
 ):

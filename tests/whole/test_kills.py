@@ -80,6 +80,7 @@ def in_mid_fault(results: Path) -> Path:
     return latest(results)
 
 
+@pytest.mark.verify
 def test_a_killed_locust_leaves_nothing_broken_and_a_run_that_can_be_reported(
     stack, marked, timeline, tmp_path
 ):

@@ -112,6 +112,7 @@ def test_what_a_users_task_raises_costs_no_record(crew):
     assert {"before the ask", "after the ask", "'nowhere'"} <= set(said), said
 
 
+@pytest.mark.verify
 def test_a_run_that_is_stopped_before_it_has_begun_is_closed_all_the_same(crew):
     """Locust counts its run time from before the run is open, and kills who is about to open it."""
     run, out = play(*crew, "run time", "--run-time", "1s")

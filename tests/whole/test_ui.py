@@ -139,7 +139,8 @@ def test_an_option_of_locusts_that_has_no_effect_on_a_run_is_refused(tmp_path, t
 
 
 @pytest.mark.timeout(400)  # two runs, on a machine that may be busy
-@pytest.mark.parametrize("more", [(), pytest.param(("--processes", "2"), marks=pytest.mark.verify)], ids=str)
+@pytest.mark.verify
+@pytest.mark.parametrize("more", [(), ("--processes", "2")], ids=str)
 def test_the_page_follows_a_run_and_every_field_takes_effect_in_the_next(stack, tmp_path, more):
     (tmp_path / "short.yaml").write_text(SHORT)
     (tmp_path / "other.yaml").write_text(SHORT.replace("baseline: 8s", "baseline: 7s"))
@@ -225,7 +226,8 @@ def test_a_stop_while_the_run_is_being_opened_ends_it(stack, tmp_path, more):
         assert len(ui.runs()) == 1
 
 
-@pytest.mark.parametrize("more", [(), pytest.param(("--processes", "1"), marks=pytest.mark.verify)], ids=str)
+@pytest.mark.verify
+@pytest.mark.parametrize("more", [(), ("--processes", "1")], ids=str)
 def test_a_stop_of_a_start_that_is_refused_meanwhile_leaves_a_page_that_can_start_again(
     of_no_cluster, tmp_path, more
 ):

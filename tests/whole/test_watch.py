@@ -9,6 +9,7 @@ import pytest
 from tests.forked import Forked
 
 
+@pytest.mark.verify
 @pytest.mark.shows("watch", "make watch", on="embedded + real LiteLLM")
 def test_the_banners_come_in_order_when_a_tier_goes_and_comes_back(stack):
     process = Forked(

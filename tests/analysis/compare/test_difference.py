@@ -19,6 +19,7 @@ def test_the_median_shift_of_a_gateway_that_takes_50_ms_more_is_found():
     assert found.p < 1e-4
 
 
+@pytest.mark.verify
 def test_the_interval_of_a_median_holds_the_truth_nineteen_times_in_twenty():
     held = 0
     for seed in range(150):
