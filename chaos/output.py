@@ -26,7 +26,7 @@ class _Voice:
             return
         with self._lock:
             if self._speaking is None:
-                self._speaking = threading.Thread(target=self._speak, name="aloud", daemon=True)
+                self._speaking = threading.Thread(target=self._speak, name="output", daemon=True)
                 self._speaking.start()
         with contextlib.suppress(queue.Full):
             self._waiting.put_nowait((line, to))

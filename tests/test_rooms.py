@@ -75,6 +75,7 @@ def test_a_heavy_package_is_imported_in_few_rooms(package):
 
 
 def test_no_two_rooms_need_each_other():
+    """But for a room and one inside it."""
     paths = {module(p): p for p in files()}
     packages = {module(p) for p in files() if p.name == "__init__.py"}
     needs: dict[str, set[str]] = defaultdict(set)

@@ -155,3 +155,11 @@ def test_ties_are_dealt_out_anew():
     a, b = Trials((0.0,) * 6, (False,) * 6), Trials((0.0, 0.0, 1.0, 2.0, 2.0, 3.0), (False,) * 6)
     found = difference.of_trials(a, b)
     assert found.p == pytest.approx(stats.fisher_exact([[6, 0], [2, 4]]).pvalue, abs=0.01)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_with_ties_p_is_that_of_the_exact_test_over_all_dealings_or_as_many_as_are_drawn(seed):
+    rng = np.random.default_rng(seed)
+    a, b = (rng.integers(0, 6, rng.integers(3, 30)).astype(float) for _ in range(2))
+    dealt = stats.PermutationMethod(n_resamples=difference.EXACT_UP_TO, rng=np.random.default_rng(0))
+    assert difference._mann_whitney(a, b) == stats.mannwhitneyu(b, a, method=dealt).pvalue
