@@ -38,7 +38,7 @@ help: ## this list
 
 setup: .venv/installed .venv-gateway/installed .venv-engines/installed ## set up the virtual environments: harness, gateway, engines
 
-soak: .venv/installed $(GATEWAY) $(ENGINES) ## the main job: stack up, load, faults and mends, report, verdict, stack down
+soak: .venv/installed $(GATEWAY) $(ENGINES) ## the main job: stack up, load, faults and restores, report, verdict, stack down
 	@exec $(LOCUST) --headless --leash --only-summary --users $(USERS) --spawn-rate $(USERS)
 
 ui: .venv/installed $(GATEWAY) $(ENGINES) ## the same from Locust's web UI, on http://127.0.0.1:8089

@@ -69,9 +69,11 @@ def _parser() -> Parser:
     )
     run = command("run", "walk a timeline, with probe and health watch", _run)
     command(
-        "guardian", "the second process of a run, started by it: mends when the first one is gone", _guardian
+        "guardian",
+        "the second process of a run, started by it: restores when the first one is gone",
+        _guardian,
     )
-    back = command("restore", "mend whatever is open; safe at any time", _restore)
+    back = command("restore", "restore whatever is open; safe at any time", _restore)
     for one in (plan, checked, run):
         one.add_argument("--topology", type=Path, required=True, help="the stack under test")
         one.add_argument("--timeline", type=Path, required=True, help="the experiment")
@@ -97,13 +99,13 @@ def _parser() -> Parser:
     for one in (plan, run):
         one.add_argument(
             "--without-reaper", action="store_true",
-            help="inject although nothing in the cluster would mend if every process here were killed",
+            help="inject although nothing in the cluster would restore if every process here were killed",
         )  # fmt: skip
     run.add_argument(
         "--run", type=Path, help="an open run folder to write into; by default one is made in results/"
     )
     run.add_argument(
-        "--leash", action="store_true", help="mend and leave at the end of file on standard input"
+        "--leash", action="store_true", help="restore and leave at the end of file on standard input"
     )
     for one in (plan, run):
         one.add_argument(

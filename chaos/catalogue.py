@@ -8,7 +8,7 @@ from contract.refusal import Refusal, no_such
 HEAD = """# Faults
 
 What a timeline may take away, by the word that it is named with. This page is what `python -m chaos faults` prints.
-`handle` is what the topology must give chaos to take hold of; `dead-man` is what mends when every process of ours is
+`handle` is what the topology must give chaos to take hold of; `dead-man` is what restores when every process of ours is
 gone; what stands under `with` are the options of a step.
 """
 
@@ -23,7 +23,7 @@ def text(name: str | None) -> str:
 
 
 def deadman_of(name: str) -> str:
-    """What mends when every process of ours is gone; where it hangs on the handle, the words for that."""
+    """What restores when every process of ours is gone; where it hangs on the handle, the words for that."""
     deadman = faults.driver(name).deadman
     return inspect.getdoc(deadman) or "" if isinstance(deadman, property) else str(deadman)
 

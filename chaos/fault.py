@@ -1,7 +1,7 @@
 """The Fault: what a driver must do. One driver is one file in `faults/`; the file's name is the word in the timeline.
 
 The law: no fault before its undo record is on disk, fsynced, and, on a cluster, in the target's Lease; no record closed
-before its mend is verified. The runner keeps the law; a driver only has to tell it what the undo record holds.
+before its restore is verified. The runner keeps the law; a driver only has to tell it what the undo record holds.
 
 The verbs are those of CockroachDB's failure injection: set up, inject, wait until it took effect, recover, wait until
 recovered.
@@ -19,7 +19,7 @@ from contract.strict import Strict
 
 
 class Deadman(StrEnum):
-    """What mends when every process of ours is gone."""
+    """What restores when every process of ours is gone."""
 
     REAPER = "the reaper, by the Lease past its deadline"
     TIMER = "a transient systemd timer on the unit's host, armed before the inject"
@@ -51,7 +51,7 @@ class Fault(ABC):
     @property
     @abstractmethod
     def deadman(self) -> Deadman:
-        """What mends when every process of ours is gone."""
+        """What restores when every process of ours is gone."""
 
     @abstractmethod
     def snapshot(self) -> dict[str, Any]:
@@ -66,24 +66,24 @@ class Fault(ABC):
         """Is it gone? What was seen, as an event's detail; None, or NotYet with what is missing: not yet."""
 
     @abstractmethod
-    def mend(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Bring it back. Idempotent, and safe when nothing is broken: it is called again and again. Raises Foreign."""
 
     @abstractmethod
-    def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
+    def restored(self, state: dict[str, Any]) -> dict[str, Any] | None:
         """Is it back, as far as its own machinery tells? (The runner asks the tier a real question besides.) Raises Foreign where
         somebody else has deleted it."""
 
     @property
     def missing(self) -> str:
-        """What it lacked to be back when `mended` last looked, in words."""
+        """What it lacked to be back when `restored` last looked, in words."""
         return "not ready"
 
     def arm(self, state: dict[str, Any], seconds: float) -> None:  # noqa: B027  most drivers have none
         """Arm the dead-man where it is the driver's own, to act after so many seconds. Raises CannotInject."""
 
     def disarm(self, state: dict[str, Any]) -> None:  # noqa: B027
-        """After the verified mend; safe when nothing is armed."""
+        """After the verified restore; safe when nothing is armed."""
 
     def moved(self, state: dict[str, Any], over: Callable[[], bool]) -> str | None:
         """Watch the target until someone else moves it off what was set: the words for it. None: `over` came first,
@@ -105,7 +105,7 @@ class Fault(ABC):
         return []
 
     def rights(self) -> list[Right]:
-        """What the cluster must allow, to inject as well as to mend."""
+        """What the cluster must allow, to inject as well as to restore."""
         return []
 
     def others(self) -> list[str]:

@@ -1,6 +1,6 @@
 """What a plan finds there now, for every step: read, and nothing written.
 
-The target as it is and as it would be set, the rights that are held or missing, who else might move it, what mends when
+The target as it is and as it would be set, the rights that are held or missing, who else might move it, what restores when
 every process of ours is gone; then what of the gateway and of each tier answers, and whether its unit would start again.
 """
 
@@ -127,7 +127,7 @@ def _against(fault: Fault, b: Bound, ground: Ground, now: Callable[[], float], d
     try:
         return preflight.against(fault, b.handle, b.unprotected, ground, deadline, now())
     except TROUBLE as e:
-        return [f"not known whether anything would mend: {words(e)}"]
+        return [f"not known whether anything would restore: {words(e)}"]
 
 
 def _short(value: Any) -> str:

@@ -1,7 +1,7 @@
 """What a command says on its standard output and its standard error, where nobody may listen any more.
 
 A reader may have left (`| head`) or be stopped (Ctrl-S, Ctrl-Z, a pager), a terminal may be closed, a disk full, an encoding without
-the letters of a foreign message. No mend may end or wait because of that, and no exit code may change: so a thread of its own
+the letters of a foreign message. No restore may end or wait because of that, and no exit code may change: so a thread of its own
 writes what is said, in its order, and `flush` waits for it when a command has nothing else left to do.
 """
 

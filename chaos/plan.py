@@ -36,7 +36,7 @@ class Move:
     """One line of the plan: `at_s` seconds after the start of a round."""
 
     at_s: float
-    move: str  # inject | mend
+    move: str  # inject | restore
     bound: Bound
 
 
@@ -81,10 +81,10 @@ def bind(timeline: Timeline, topology: Topology, where: str) -> list[Bound]:
 
 
 def moves(bound: list[Bound]) -> list[Move]:
-    """One round's moves in the order of their times; at the same instant mends come first."""
+    """One round's moves in the order of their times; at the same instant restores come first."""
     found = [Move(b.step.at, "inject", b) for b in bound]
-    found += [Move(b.step.at + b.step.for_, "mend", b) for b in bound]
-    return sorted(found, key=lambda m: (m.at_s, m.move != "mend"))
+    found += [Move(b.step.at + b.step.for_, "restore", b) for b in bound]
+    return sorted(found, key=lambda m: (m.at_s, m.move != "restore"))
 
 
 def rounds(timeline: Timeline, duration_s: float | None) -> int:
@@ -104,7 +104,7 @@ def pauses(timeline: Timeline, count: int, seed: int) -> list[float]:
 
 
 def total_s(timeline: Timeline, later_s: list[float]) -> float:
-    """What all rounds take where every mend is verified at once."""
+    """What all rounds take where every restore is verified at once."""
     return timeline.round_s * len(later_s) + sum(later_s)
 
 
@@ -122,7 +122,7 @@ def describe(timeline: Timeline, bound: list[Bound], later_s: list[float], resto
             + (", …" if count > TOLD else "")
         )
     if count > 1:
-        lines.append(f"  {text(round(total_s(timeline, later_s)))} in all, and what the mends take")
+        lines.append(f"  {text(round(total_s(timeline, later_s)))} in all, and what the restores take")
     room_s = timeline.max - (timeline.round_s - timeline.settle)
     early = f"; after {text(round(room_s))} the run is aborted: max" if room_s < restore_within_s else ""
     lines.append(f"  a restore may take up to {text(restore_within_s)}{early}")

@@ -1,4 +1,4 @@
-"""What must hold before anything is touched: the right cluster, the rights to mend, and something that mends when
+"""What must hold before anything is touched: the right cluster, the rights to restore, and something that restores when
 every process of ours is gone."""
 
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ def misdated(cluster: Cluster, now: float) -> list[str]:
         return []
     return [
         f"this machine's clock is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the API server's: "
-        "who mends by the Lease would come too late or too early; set it right"
+        "who restores by the Lease would come too late or too early; set it right"
     ]
 
 
@@ -92,12 +92,12 @@ def outlived(cluster: Cluster, deadline: float) -> list[str]:
 
 
 def unguarded(fault: Fault, handle: Handle, unprotected: bool, ground: Ground, now: float) -> list[str]:
-    """Why nothing would mend if every process of ours were killed; empty: something would. Raises TROUBLE."""
+    """Why nothing would restore if every process of ours were killed; empty: something would. Raises TROUBLE."""
     if ground.embedded or unprotected:
         return []  # an embedded stack goes down with its faults
     if fault.deadman is Deadman.GUARDIAN:
         return [
-            f"nothing would mend {handle} if every process of ours were killed: give it a dead-man, or say "
+            f"nothing would restore {handle} if every process of ours were killed: give it a dead-man, or say "
             "unprotected: true among its handles"
         ]
     if fault.deadman is Deadman.REAPER and not ground.without_reaper:

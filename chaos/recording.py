@@ -32,7 +32,7 @@ class Recording:
         self._thread.start()
 
     def event(self, event: Event) -> None:
-        """On the disk when it returns. Never raises: a mend must not end because the disk is full."""
+        """On the disk when it returns. Never raises: a restore must not end because the disk is full."""
         with self._lock:
             self._guarded("chaos.jsonl", partial(self._events.append, event))
 

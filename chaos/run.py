@@ -174,7 +174,7 @@ class ChaosRun:
             outcome = runner.run(self._bound, around, started_at, trial)
             if outcome.not_restored:
                 return outcome.not_restored
-            # The next round begins a settled while after the last verified mend, so that rounds cannot overlap.
+            # The next round begins a settled while after the last verified restore, so that rounds cannot overlap.
             started_at = (outcome.last_restored_at or clock.now()) + self._timeline.settle
             settled = not stop.wait(started_at - clock.now())
             guard.cancel()
@@ -199,19 +199,19 @@ class ChaosRun:
                 self._waiting.add(which)
             elif event.stage in ("effective", "fail") and which in self._waiting:
                 self._waiting.discard(which)
-                if event.move == "mend":  # who returns is looked for anew, until its answers have settled
+                if event.move == "restore":  # who returns is looked for anew, until its answers have settled
                     self._pace.move_began()
                     self._pace.move_ended()
             elif event.stage in ("effective", "fail"):
                 self._pace.move_ended()
             if (event.move, event.stage) == ("inject", "effective"):
                 self._injected += 1
-            if (event.move, event.stage) == ("mend", "fail") and (event.detail or {}).get("foreign"):
+            if (event.move, event.stage) == ("restore", "fail") and (event.detail or {}).get("foreign"):
                 self.left_alone.append(f"{event.step}: {event.error}")
             if (event.move, event.stage) == ("inject", "commanded"):
                 self._answered.taken(event.at, event.target)
                 self._open.add(event.target)
-            elif (event.move, event.stage) == ("mend", "effective"):
+            elif (event.move, event.stage) == ("restore", "effective"):
                 self._answered.returned(event.target)
                 self._open.discard(event.target)
         self._say(

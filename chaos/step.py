@@ -69,7 +69,7 @@ class StepRun:
                 before.wait()
             self._run()
         except Exception as e:
-            # A mistake of ours. The guardian mends when we leave; that all is well must not be said.
+            # A mistake of ours. The guardian restores when we leave; that all is well must not be said.
             self._not_restored(f"the step broke off: {type(e).__name__}: {e}")
             raise
         finally:
@@ -302,26 +302,26 @@ class StepRun:
             else self._refused or "nothing was injected"
         )
         because = None if scheduled else {"because": self._moved or around.stop.reason or failed}
-        self._tell("mend", "begin", late_ms=late_ms, detail=because)
+        self._tell("restore", "begin", late_ms=late_ms, detail=because)
         if self._moved is not None:
             self._left_alone(undo, claim, self._moved)
             return
         end = Restorer(
             undo, self._fault, claim, lambda within_s: around.question(self._bound, within_s), around.clock, around.sleep,
-            lambda stage, detail: self._tell("mend", stage, detail=detail), self._unsure, around.guardian_link.arm,
+            lambda stage, detail: self._tell("restore", stage, detail=detail), self._unsure, around.guardian_link.arm,
         ).restore(around.clock.now() + around.restore_within_s)  # fmt: skip
         match end.how:
             case How.OPEN | How.GONE:
                 self._not_restored(f"{undo.handle}: {end.words}")
                 return
             case How.ELSEWHERE | How.HELD:
-                self._tell("mend", "fail", error=end.words)
+                self._tell("restore", "fail", error=end.words)
                 around.stop.set(f"error: {end.words}")
             case How.LEFT_ALONE:
-                self._tell("mend", "fail", error=end.words, detail={"foreign": True})
+                self._tell("restore", "fail", error=end.words, detail={"foreign": True})
             case How.VERIFIED:
                 if not end.given_back:
-                    self._tell("mend", "fail", error=end.words, detail={"back": True})
+                    self._tell("restore", "fail", error=end.words, detail={"back": True})
                     return
                 with self._lock:
                     self._outcome.last_restored_at = max(
@@ -331,7 +331,7 @@ class StepRun:
 
     def _left_alone(self, undo: Undo, claim: Claim, why: str) -> None:
         """Someone else moved the target within the window: nothing is written."""
-        self._tell("mend", "fail", error=why, detail={"foreign": True})
+        self._tell("restore", "fail", error=why, detail={"foreign": True})
         self._give_up(undo, claim, "left alone; the claim could not be given back")
 
     def _give_back(self, undo: Undo, claim: Claim) -> dict[str, Any]:
@@ -364,7 +364,7 @@ class StepRun:
     def _not_restored(self, why: str) -> None:
         with self._lock:  # before it is told: that it is not restored must not depend on who listens
             self._outcome.not_restored.append(self._bound.handle.name)
-        self._tell("mend", "fail", error=why)
+        self._tell("restore", "fail", error=why)
 
     def _tell(
         self, move: str, stage: str, late_ms: float | None = None, detail: dict[str, Any] | None = None,

@@ -13,7 +13,7 @@ Wait = Callable[[threading.Event, float], bool]
 
 
 class Stop:
-    """Set at most once; who comes second changes nothing, so that no second signal cuts a mend short."""
+    """Set at most once; who comes second changes nothing, so that no second signal cuts a restore short."""
 
     def __init__(self, wait: Wait = threading.Event.wait) -> None:
         self._event, self._wait = threading.Event(), wait
@@ -34,7 +34,7 @@ class Stop:
         return self._wait(self._event, max(0.0, seconds))
 
     def on_signals(self) -> None:
-        """From now on the signals that end a program only ask it to mend and leave."""
+        """From now on the signals that end a program only ask it to restore and leave."""
 
         def handler(number: int, frame: FrameType | None) -> None:
             # Not from inside the handler: it may have interrupted a thread that holds the lock.

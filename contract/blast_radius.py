@@ -14,7 +14,7 @@ class Handles(Strict):
 
     model_config = ConfigDict(extra="allow")
 
-    # A fault may be made though nothing mends it when every process of ours is killed.
+    # A fault may be made though nothing restores it when every process of ours is killed.
     unprotected: bool = False
 
     @classmethod

@@ -120,21 +120,21 @@ class Event:
 
     `begin` is written before anything is called, `commanded` when the call was answered (when it was made, where it is
     an operator's own command: it may take effect long before it ends), `effective` when it was verified, `fail` when it
-    could not be done or not be verified. `waiting`: what was commanded is not effective after a minute (a mend: after half a minute,
+    could not be done or not be verified. `waiting`: what was commanded is not effective after a minute (a restore: after half a minute,
     and once a minute), and is looked for further. `again`: a fault that repeats within its step. `reclaimed`: the fault's record had been
-    deleted by someone, and was made again. `takeover`: what a dead holder had left open on the target was mended first.
+    deleted by someone, and was made again. `takeover`: what a dead holder had left open on the target was restored first.
 
-    `detail` of a mend. `commanded`: `claimed_again` where the fault's record had been deleted. `effective`: readiness, and `answered`:
+    `detail` of a restore. `commanded`: `claimed_again` where the fault's record had been deleted. `effective`: readiness, and `answered`:
     "yes", a real request was answered; "unknown", none could be sent, and `unanswered` says why. Where it is missing (older recordings),
-    the controller had an answer, and no other mender had. `again`: true: the target was lost after an earlier verification. `waiting`:
-    `missing`, in words, and `waited_s` since the mend began. `fail`: `foreign`: true where someone else changed the target; `gone`: true
+    the controller had an answer, and no other restorer had. `again`: true: the target was lost after an earlier verification. `waiting`:
+    `missing`, in words, and `waited_s` since the restore began. `fail`: `foreign`: true where someone else changed the target; `gone`: true
     where its machine is gone; `elsewhere`: true where another of ours had restored it; `back`: true where the target is back and only its
-    claim could not be given back. Any other `fail` revokes an `effective` of the same mender before it.
+    claim could not be given back. Any other `fail` revokes an `effective` of the same restorer before it.
     """
 
     at: float
     run: str
-    move: str  # inject | mend
+    move: str  # inject | restore
     stage: str  # begin | commanded | waiting | effective | fail | again | reclaimed | takeover
     by: str  # timeline | guardian | restore | reaper | takeover
     step: str

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -17,6 +17,8 @@ class Strict(BaseModel):
     """A model of input: unknown keys are errors, a number is a finite one, and what was read does not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+    renamed: ClassVar[dict[str, str]] = {}
+    """Keys that had another name, old to new: an old one is refused with the new one."""
 
     @classmethod
     def known_keys(cls) -> dict[str, Any]:
@@ -111,22 +113,25 @@ def _place(data: object, loc: Iterable[int | str]) -> str:
 def _what(model: type[Strict], error: Any) -> str:
     kind, loc = error["type"], error["loc"]
     if kind == "extra_forbidden":
-        return no_such("key", loc[-1], _keys_at(model, loc[:-1]))
+        at = _model_at(model, loc[:-1])
+        if at is not None and loc[-1] in at.renamed:
+            return f"the key {loc[-1]!r} is {at.renamed[loc[-1]]!r} now"
+        return no_such("key", loc[-1], [] if at is None else at.known_keys())
     if kind == "missing":
         return "is missing"
     message = error["msg"]
     return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
-def _keys_at(model: type[Strict], loc: Iterable[int | str]) -> list[str]:
-    """The keys that the model at this place knows, under the names that YAML uses."""
+def _model_at(model: type[Strict], loc: Iterable[int | str]) -> type[Strict] | None:
+    """The model at this place; None: none is known there."""
     here: Any = model
     for part in loc:
         if isinstance(part, int):  # an entry of a list: `here` is its model already
             continue
         if _is_model(here):
             here = _model_in(here.known_keys().get(str(part)))
-    return list(here.known_keys()) if _is_model(here) else []
+    return here if _is_model(here) else None
 
 
 def _is_model(found: Any) -> bool:

@@ -43,7 +43,7 @@ class Step(Strict):
 
 
 class AbortWhen(Strict):
-    """A guard: when it holds over the window, everything is mended and the run is aborted.
+    """A guard: when it holds over the window, everything is restored and the run is aborted.
 
     `failures`: this share of the answers of users and probe were no good ones. `ttft_ms`: the median time to the
     first token of the probe's answers; one that has not come yet counts with the time it has waited so far.

@@ -2,7 +2,7 @@
 
 python -m embedded up        start it and leave it running: make up
 python -m embedded status    what answers and what does not
-python -m embedded down      end it; not before whoever holds a Lease has mended
+python -m embedded down      end it; not before whoever holds a Lease has restored
 python -m embedded stack     hold it in this process, until end of file on standard input or a signal
 """
 

@@ -1,7 +1,7 @@
 """A whole stack on this machine: gateway and engines as Pods of a small Kubernetes API, and a topology that says where.
 
 One process holds it all: when that process is killed, the kernel ends the Pods with it. It goes down when it is told
-to, but not while a Lease is held: somebody still has to mend through it.
+to, but not while a Lease is held: somebody still has to restore through it.
 """
 
 import asyncio
@@ -269,7 +269,7 @@ class Stack:
 
 
 async def hold(stack: Stack, told: asyncio.Event, say: Callable[[dict[str, Any]], None]) -> None:
-    """Up, say where, wait until told, wait for those who still mend, down."""
+    """Up, say where, wait until told, wait for those who still restore, down."""
     try:
         starting = asyncio.ensure_future(stack.up())
         telling = asyncio.ensure_future(told.wait())

@@ -147,7 +147,7 @@ def timeline_text(steps: Sequence[Hole], expect: dict[str, Any], duration_s: flo
         "hypothesis": "what was put in is found again",
         "baseline": f"{first:g}s",
         "settle": "5s",
-        "max": f"{max(duration_s, max((h.mend for h in once), default=0.0) + 6):g}s",
+        "max": f"{max(duration_s, max((h.restore for h in once), default=0.0) + 6):g}s",
         "objectives": {"ttft_ms": 2000},
         "steps": [
             {"name": h.step, "at": f"{h.at:g}s", "for": f"{h.length:g}s", "fault": h.fault, "target": h.target}
@@ -228,8 +228,8 @@ def rounds(hole: Hole, count: int, every_s: float) -> list[Hole]:
 def three_tier(results: Path, **more: Any) -> Made:
     """The timeline three_tier as it ought to go: the GPU tier leaves, the CPU tier too for a while, both return."""
     steps = [
-        Hole("gaming-mode", "vllm", at=40, length=110, mend_s=4, sticky_s=12, effective_after_s=3),
-        Hole("cpu-tier-too", "ollama", at=90, length=40, mend_s=3, effective_after_s=2),
+        Hole("gaming-mode", "vllm", at=40, length=110, restore_s=4, sticky_s=12, effective_after_s=3),
+        Hole("cpu-tier-too", "ollama", at=90, length=40, restore_s=3, effective_after_s=2),
     ]
     expect = {
         "failover": {"id": "NFR65", "step": "gaming-mode", "to": "ollama", "max_s": 5},

@@ -40,14 +40,14 @@ class Hole:
     step: str
     target: str
     at: float  # inject commanded
-    length: float  # commanded → the mend is commanded
+    length: float  # commanded → the restore is commanded
     hole_s: float = 0.0  # lost → the gateway turns to the next tier; asks fail at once
     hang_s: float = (
         0.0  # asks sent within this after lost are answered by the next tier, but only when it is over
     )
     lost_after_s: float = 0.2  # commanded → no longer serving
     effective_after_s: float = 1.5  # commanded → verified gone
-    mend_s: float = 2.0  # mend commanded → verified
+    restore_s: float = 2.0  # restore commanded → verified
     sticky_s: float = 0.0  # verified → the gateway comes back to it
     trial: int = 1
     fault: str = "scale_to_zero"
@@ -58,12 +58,12 @@ class Hole:
         return self.at + self.lost_after_s
 
     @property
-    def mend(self) -> float:
+    def restore(self) -> float:
         return self.at + self.length
 
     @property
     def back(self) -> float:
-        return self.mend + self.mend_s
+        return self.restore + self.restore_s
 
     def events(self, run: str) -> list[Event]:
         def event(at: float, move: str, stage: str) -> Event:
@@ -75,9 +75,9 @@ class Hole:
             event(self.at - 0.05, "inject", "begin"),
             event(self.at, "inject", "commanded"),
             event(self.at + self.effective_after_s, "inject", "effective"),
-            event(self.mend - 0.05, "mend", "begin"),
-            event(self.mend, "mend", "commanded"),
-            event(self.back, "mend", "effective"),
+            event(self.restore - 0.05, "restore", "begin"),
+            event(self.restore, "restore", "commanded"),
+            event(self.back, "restore", "effective"),
         ]
 
 

@@ -32,7 +32,7 @@ class Params(Common):
 
 
 def check(params: Params, run: Evidence) -> Finding:
-    """In every trial of each step, each tier gave so many good answers through the gateway, sent commanded → mend verified.
+    """In every trial of each step, each tier gave so many good answers through the gateway, sent commanded → restore verified.
 
     Fewer is no failure of the stack but a lack of evidence: unknown.
     """

@@ -23,7 +23,7 @@ def check(params: Params, run: Evidence) -> Finding:
     """In every trial of `step`: lost → first token of the first good answer by `to`, to an ask from lost on, ≤ `max_s`.
 
     A trial in which nothing showed the loss is unknown, and so is one before which the gateway was not on the tier (the
-    last good answer was another's): nothing had to fail over. One in which `to` never answered before the mend was
+    last good answer was another's): nothing had to fail over. One in which `to` never answered before the restore was
     verified is "> x s": a fail where x is beyond the limit, else unknown. Unknown, too, is one that rests on asks of an
     overloaded load generator, one beyond the limit in which the probe did not ask, and one so near to the limit that the
     clocks of several machines cannot tell on which side it is.

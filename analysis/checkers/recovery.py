@@ -1,4 +1,4 @@
-"""After its mend, a tier serves again within so many seconds."""
+"""After its restore, a tier serves again within so many seconds."""
 
 from pydantic import Field
 
@@ -17,21 +17,21 @@ class Params(Common):
 
 
 def check(params: Params, run: Evidence) -> Finding:
-    """In every trial: mend verified → first token of the first of three consecutive answers by the returned tier, ≤ `max_s`.
+    """In every trial: restore verified → first token of the first of three consecutive answers by the returned tier, ≤ `max_s`.
 
-    A trial whose run ended first is "> x s": a fail where x is beyond the limit, else unknown. One whose mend was never
+    A trial whose run ended first is "> x s": a fail where x is beyond the limit, else unknown. One whose restore was never
     verified is unknown, and so is one that rests on asks of an overloaded load generator, or one beyond the limit in which
     the probe did not ask. One whose tier nobody could see return, because a higher tier served, is left out and said.
     """
-    target = f"the returned tier serves within {params.max_s:g} s of its verified mend"
+    target = f"the returned tier serves within {params.max_s:g} s of its verified restore"
     trials = [t for t in run.trials if params.step in (None, t.step) and t.begun_at is not None]
     if not trials:
         return unknown("recovery", params.id, target, "no fault was begun")
     values, told = [], []
     for t in trials:
-        if t.mended_at is None:
-            values.append(Value(t.step, t.trial, None, why="the mend was not verified"))
-            told.append(f"{t.name}: the mend was not verified")
+        if t.restored_at is None:
+            values.append(Value(t.step, t.trial, None, why="the restore was not verified"))
+            told.append(f"{t.name}: the restore was not verified")
             continue
         took, doubt = run.recovery(t, params.max_s)
         if took is None:
@@ -43,7 +43,7 @@ def check(params: Params, run: Evidence) -> Finding:
             continue
         values.append(Value(t.step, t.trial, took.s, took.censored))
         first = "no three in a row" if took.ask is None else f"{took.ask} was the first of three"
-        told.append(f"{t.name}: mended at {run.instant(t.mended_at)}, {first}")
+        told.append(f"{t.name}: restored at {run.instant(t.restored_at)}, {first}")
     seen = summarise(values)
     steps = list(dict.fromkeys(v.step for v in values))
     by_step = {s: summarise([v for v in values if v.step == s]) for s in steps}

@@ -1,4 +1,4 @@
-"""Every trial of every step: how long, from its verified mend on, until the tier served again."""
+"""Every trial of every step: how long, from its verified restore on, until the tier served again."""
 
 import sys
 from typing import Any
@@ -65,7 +65,7 @@ def says(run: Evidence) -> str:
 def draw(run: Evidence) -> Figure:
     """How to read it: whether every trial keeps the limit, and how far the trials lie apart.
 
-    A dot is the recovery: mend verified → first token of the first of three consecutive answers by the returned tier. A
+    A dot is the recovery: restore verified → first token of the first of three consecutive answers by the returned tier. A
     hollow one with an arrow: that was not seen before the next fault, or the run's end. Red is the limit, the dashes the
     median of a step, the band its exact interval (from six trials on).
     """
@@ -76,7 +76,7 @@ def draw(run: Evidence) -> Figure:
         made = style.figure(height=1.5 + spread.height(rows))
         axes = made.add_subplot()
         spread.panel(axes, run, rows, "recovery", _nothing_beside)
-        axes.set_xlabel("seconds since the mend was verified")
+        axes.set_xlabel("seconds since the restore was verified")
         style.legend(axes, spread.legend(run, rows, "recovery", "{tier} serves again"), most=4)
     n = int((rows["mark"] == "recovery").sum())
     style.title(made, says(run), run, f"n = {n} trial{'s' if n != 1 else ''}")

@@ -9,7 +9,7 @@ from analysis.figures import style
 from analysis.metrics.windows import Phase, phases_of
 from analysis.reporting import formatting as words_of
 
-_ALPHA = {"transition": 0.45, "in effect": 0.85, "mending": 0.45}
+_ALPHA = {"transition": 0.45, "in effect": 0.85, "restoring": 0.45}
 _THROUGH = 0.10  # alpha of the shade through the plot
 _FITS = 0.0092  # share of the width that one letter of a label takes, about
 _LEAST = 0.0012  # share of the width below which a strip could not be seen
@@ -22,20 +22,20 @@ def phases(run: Evidence) -> list[Phase]:
 
 
 def shade(axes: Axes, run: Evidence) -> None:
-    """Where any fault is in force, from commanded to verified mended."""
+    """Where any fault is in force, from commanded to verified restored."""
     started_at = run.frames.started_at
     spans = [(p.start - started_at, p.end - p.start) for p in phases(run)]
     # In the axes' own height, so that the plot's limits stay what its points make them.
     axes.broken_barh(spans, (0, 1), transform=axes.get_xaxis_transform(), color=style.SHADE, alpha=_THROUGH, lw=0,
                      zorder=0)  # fmt: skip
     if len(run.trials) <= MOST_LINES:
-        edges = [(t.gone_from, None if t.mended_at is None else t.gone_until) for t in run.trials]
+        edges = [(t.gone_from, None if t.restored_at is None else t.gone_until) for t in run.trials]
         for at in [at for edge in edges for at in edge if at is not None]:
             axes.axvline(at - started_at, color=style.SHADE, lw=0.7, ls=":", zorder=0)
 
 
 def strips(axes: Axes, run: Evidence) -> None:
-    """One strip for each step: pale in transition and mending, full in effect, its name in it or beside it."""
+    """One strip for each step: pale in transition and restoring, full in effect, its name in it or beside it."""
     steps = list(dict.fromkeys(t.step for t in run.trials))
     axes.set_ylim(len(steps) - 0.5 if steps else 0.5, -0.5)
     axes.set_yticks(range(len(steps)), [style.shortened(s) for s in steps])
@@ -58,7 +58,7 @@ def strips(axes: Axes, run: Evidence) -> None:
             continue
         for p, (start, length) in zip(mine, spans, strict=True):
             words = (f"{faults[p.step, p.trial]} {p.target}", p.target)  # the first that fits is taken
-            if name == "mending":
+            if name == "restoring":
                 took = words_of.length(p.end - p.start)
                 words = (f"restoring {p.target} {took}", took)
             fits = next((w for w in words if length / (high - low) > len(w) * _FITS), None)

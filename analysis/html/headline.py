@@ -19,9 +19,9 @@ MEANS = {
     "pass": "Every expectation was met, and everything that was taken away is verified to be back.",
     "fail": "At least one expectation was not met. Everything that was taken away is verified to be back, unless a row below says otherwise.",
     "unknown": "Nothing is known to have failed, but evidence is missing: no evidence is not a pass.",
-    "not_restored": "A fault was begun and nobody verified that it was mended: something may still be down. "
-    "`make restore` mends what any run left open.",
-    "aborted": "A guard ended the run before its time. What had been taken away was mended.",
+    "not_restored": "A fault was begun and nobody verified that it was restored: something may still be down. "
+    "`make restore` restores what any run left open.",
+    "aborted": "A guard ended the run before its time. What had been taken away was restored.",
 }
 MOST_PLACES = 6
 MOST_REASONS = 4
@@ -130,7 +130,7 @@ def _place(run: Evidence, t: Trial) -> tuple[str, float, float]:
     end = t.gone_until - run.frames.started_at
     back = (
         f"back after {length(t.gone_until - t.gone_from)}"
-        if t.mended_at is not None
+        if t.restored_at is not None
         else "not verified to be back"
     )
     return f"{run.instant(t.gone_from)} {t.name}: {t.fault} on {t.target}, {back}", start, end

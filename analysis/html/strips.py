@@ -80,7 +80,7 @@ def _faults(run: Evidence) -> list[dict[str, Any]]:
 def _more(trial: Trial, phase: Phase) -> str:
     """Of a restore how long it took and what it waited for; of what never ended, that."""
     said = " (its end was never told)" if phase.open else ""
-    if phase.name == "mending":
+    if phase.name == "restoring":
         said += f", {length(phase.end - phase.start)}" + "".join(f": {words}" for words in trial.missing[-1:])
     return said
 

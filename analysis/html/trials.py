@@ -124,7 +124,7 @@ def _faults(run: Evidence, rows: Sequence[Row]) -> Table:
         [
             _trial(run, row), Cell(f"{row['fault']} on {row['target']}"),
             Cell(instant(row["commanded_at"], run.frames.started_at)), cell(row["effective_s"], "{:.2f} s"),
-            _mend(run, row), cell(row["mended_by"]),
+            _restore(run, row), cell(row["restored_by"]),
         ]
         for row in rows
     ]  # fmt: skip
@@ -133,7 +133,7 @@ def _faults(run: Evidence, rows: Sequence[Row]) -> Table:
         "What chaos did in each trial.",
         [
             Column("trial", number=False), Column("fault", number=False), Column("commanded", about),
-            Column("effective after", about), Column("mend verified after", about), Column("mended by", number=False),
+            Column("effective after", about), Column("restore verified after", about), Column("restored by", number=False),
         ],
         out,
         empty="No fault was begun.",
@@ -141,16 +141,16 @@ def _faults(run: Evidence, rows: Sequence[Row]) -> Table:
     )  # fmt: skip
 
 
-def _mend(run: Evidence, row: Row) -> Cell:
+def _restore(run: Evidence, row: Row) -> Cell:
     trial = _trial_of(run, row)
     more = restores.remarks(run, trial)
-    if trial.mended_at is None:
+    if trial.restored_at is None:
         return Cell("not verified", bold=True, more=more)
-    return Cell(UNKNOWN if row["mend_s"] is None else length(row["mend_s"]), more=more)
+    return Cell(UNKNOWN if row["restore_s"] is None else length(row["restore_s"]), more=more)
 
 
 _COUNTED = (
-    "Each request counts in one row: in the window (inject begun → mend verified) of the first fault that it touches between "
+    "Each request counts in one row: in the window (inject begun → restore verified) of the first fault that it touches between "
     "its sending and its end, else in the part in which it was sent. Latency and TTFT are of the good ones among those that "
     "were sent in it."
 )

@@ -50,8 +50,8 @@ def spreads(run: Evidence, rank: list[str], wanted: Mapping[str, float] | None =
     """The share of each deployment of a group in the group's good answers through the gateway, for each phase; all lanes.
 
     calm: no deployment of the group was held by a fault or still to return. It is told in parts as well: before any fault,
-    and after each step's returns. A deployment has returned with its first good answer to an ask sent after its mend was
-    verified; what it takes until then is the recovery. in effect: sent from effective on and answered before the mend is
+    and after each step's returns. A deployment has returned with its first good answer to an ask sent after its restore was
+    verified; what it takes until then is the recovery. in effect: sent from effective on and answered before the restore is
     commanded (one that waits longer may be answered by the one that returned), while no other deployment was away; the one
     that is held is to have nothing then, and the others share as they are to among themselves.
 
@@ -84,9 +84,9 @@ def spreads(run: Evidence, rank: list[str], wanted: Mapping[str, float] | None =
         returned = gone.copy()
         for t in walks:
             others = np.logical_or.reduce([a for k, a in away.items() if k != id(t)] or [gone & False])
-            mend_at = t.mend_commanded_at if t.mend_commanded_at is not None else t.gone_until
+            restore_at = t.restore_commanded_at if t.restore_commanded_at is not None else t.gone_until
             if t.effective_at is not None:
-                gone |= (at >= t.effective_at) & (first_at < mend_at) & ~others
+                gone |= (at >= t.effective_at) & (first_at < restore_at) & ~others
             returned |= (at > until[id(t)]) & (at < t.ends_at) & ~any_away
         found.append(spread(f"{step}: in effect", gone, walks[0].target))
         found.append(spread(f"{step}: returned", returned))
@@ -116,10 +116,10 @@ def _spread(phase: str, answers: Mapping[str, int], weights: Mapping[str, float]
 
 
 def _back_at(trial: Trial, own: np.ndarray) -> float:
-    """When the first ask was sent that it answered after its verified mend; else the end of what is known of it."""
-    if trial.mended_at is None:
+    """When the first ask was sent that it answered after its verified restore; else the end of what is known of it."""
+    if trial.restored_at is None:
         return trial.ends_at
-    after = own[np.searchsorted(own, trial.mended_at, "right") :]
+    after = own[np.searchsorted(own, trial.restored_at, "right") :]
     return min(float(after[0]), trial.ends_at) if len(after) else trial.ends_at
 
 

@@ -82,7 +82,7 @@ def at_engine(run: Evidence, tier: Tier) -> Row:
 
     vLLM counts its ended answers by their reason: "length" and "stop" are compared, "abort" is left out. llama.cpp
     counts the tokens of ended answers. An engine whose process was taken away in the run counts from nothing, so that
-    nothing can be compared; chaos's own asks, by which it verifies a mend, are the engine's and not ours.
+    nothing can be compared; chaos's own asks, by which it verifies a restore, are the engine's and not ours.
     """
     asks = run.frames.asks[["tier", "outcome", "good", "output_tokens"]]
     named = asks[asks["tier"] == tier.name]

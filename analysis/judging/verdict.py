@@ -81,27 +81,27 @@ def restored(evidence: Evidence) -> Finding:
     Unknown: what someone else changed meanwhile was left alone; what was ready and was sent no request, and no record of the run
     holds a later answer by it. Where the controller's own check failed, readiness alone is not restored.
     """
-    target = "every inject begun was mended and verified"
+    target = "every inject begun was restored and verified"
     begun = [t for t in evidence.trials if t.begun_at is not None]
-    open_ = [t for t in begun if t.mended_at is None]
+    open_ = [t for t in begun if t.restored_at is None]
     found = [(t, *_not_verified(evidence, t)) for t in open_]
     found.sort(key=lambda one: one[1] is not Status.FAIL)
     # A ramp has no timeline, and makes no faults.
     untested = not begun and evidence.frames.timeline is not None
     status = worst([Status.UNKNOWN if untested else Status.PASS, *(status for _, status, _ in found)])
     told = [f"{t.name} ({t.fault} on {t.target}): {why}" for t, _, why in found]
-    by = sorted({t.mended_by for t in begun if t.mended_by not in (None, "timeline")} - {None})
+    by = sorted({t.restored_by for t in begun if t.restored_by not in (None, "timeline")} - {None})
     told += [f"{t.name}: {x}" for t in evidence.trials for x in t.trouble]
     told += [
-        f"{t.name}: verified by {t.witness} at {evidence.instant(t.mended_at)}"
+        f"{t.name}: verified by {t.witness} at {evidence.instant(t.restored_at)}"
         for t in begun
         if t.witness is not None
     ]
     reason = "no fault was begun, so nothing was tested" if untested else "; ".join(told[: len(open_)])
-    told += [f"mended by {', '.join(map(str, by))}"] if by else []
+    told += [f"restored by {', '.join(map(str, by))}"] if by else []
     return Finding(
         "restored", None, target, f"{len(begun) - len(open_)} of {len(begun)}", status,
-        evidence="; ".join(told) or ("no fault was begun" if not begun else "chaos.jsonl has each verified mend"),
+        evidence="; ".join(told) or ("no fault was begun" if not begun else "chaos.jsonl has each verified restore"),
         value=float(len(begun) - len(open_)), unit="injects", n=len(begun), reason=reason,
     )  # fmt: skip
 
@@ -110,14 +110,14 @@ def _not_verified(evidence: Evidence, trial: Trial) -> tuple[Status, str]:
     if trial.foreign:
         return Status.UNKNOWN, "changed by someone else, left alone"
     if trial.ready_at is None:
-        return Status.FAIL, "not mended" + (
+        return Status.FAIL, "not restored" + (
             f": the controller reports {trial.refused!r}" if trial.refused else ""
         )
     at = evidence.instant(trial.ready_at)
     silent = f"no answer by {trial.target} was recorded after that"
     if trial.refused is not None:
         return Status.FAIL, (
-            f"not mended: the controller reports {trial.refused!r}; {trial.ready_by} found it ready at {at} without an answer, "
+            f"not restored: the controller reports {trial.refused!r}; {trial.ready_by} found it ready at {at} without an answer, "
             f"and {silent}"
         )
     return Status.UNKNOWN, (

@@ -1,4 +1,4 @@
-"""Where no mender got an answer, the run's own records may hold one: the target was back when it answered. Pure."""
+"""Where no restorer got an answer, the run's own records may hold one: the target was back when it answered. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,8 +39,8 @@ def _by_answer(trial: Trial, asks: pd.DataFrame) -> Trial:
         return trial
     answer = rows.iloc[int(rows["ended_at"].to_numpy(float).argmin())]
     at = min(float(answer["ended_at"]), trial.ends_at)
-    if trial.mended_at is not None and trial.mended_at <= at:
+    if trial.restored_at is not None and trial.restored_at <= at:
         return trial
     whose = "the probe" if str(answer["lane"]).startswith("probe") else "users"
     witness = f"an answer of {whose} ({answer['request_id']})"
-    return replace(trial, mended_at=at, mended_by=trial.ready_by, witness=witness)
+    return replace(trial, restored_at=at, restored_by=trial.ready_by, witness=witness)

@@ -63,8 +63,8 @@ def outages_of(
 ) -> list[Outage]:
     """The faults as outages of tiers; one on the gateway takes no tier away.
 
-    Down: from lost (or effective, where nothing showed a loss) until the mend is commanded.
-    Back: the mend was verified, or, earlier, a good answer by the tier itself to an ask sent after the mend was commanded.
+    Down: from lost (or effective, where nothing showed a loss) until the restore is commanded.
+    Back: the restore was verified, or, earlier, a good answer by the tier itself to an ask sent after the restore was commanded.
     Asks come in the order in which they were sent.
     """
     out = []
@@ -72,13 +72,16 @@ def outages_of(
     for t in trials:
         if t.gone_from is None or t.target == GATEWAY:
             continue
-        mend_at = t.mend_commanded_at if t.mend_commanded_at is not None else t.mend_begun_at
+        restore_at = t.restore_commanded_at if t.restore_commanded_at is not None else t.restore_begun_at
         known = [a for a in (lost_at.get((t.step, t.trial)), t.effective_at) if a is not None]
-        down_until = next((a for a in (mend_at, t.mended_at) if a is not None), t.ends_at)
-        back_at = t.mended_at
-        if mend_at is not None:
+        down_until = next((a for a in (restore_at, t.restored_at) if a is not None), t.ends_at)
+        back_at = t.restored_at
+        if restore_at is not None:
             sent_at, first_at = own[t.target]
-            first, last = np.searchsorted(sent_at, mend_at), np.searchsorted(sent_at, t.gone_until, "right")
+            first, last = (
+                np.searchsorted(sent_at, restore_at),
+                np.searchsorted(sent_at, t.gone_until, "right"),
+            )
             shown = first_at[first:last]
             shown = shown[shown <= t.gone_until]
             if len(shown):

@@ -133,12 +133,12 @@ def unasked(
 
 
 def _moves(trials: Sequence[Trial]) -> list[tuple[float, float]]:
-    """begun → verified, or waited for, of every inject and mend as far as it is known: who waits asks at the calm pace."""
+    """begun → verified, or waited for, of every inject and restore as far as it is known: who waits asks at the calm pace."""
     spans = []
     for t in trials:
         for begun, waiting, done in (
             (t.begun_at, t.inject_waiting_at, t.effective_at),
-            (t.mend_begun_at, t.mend_waiting_at, t.mended_at),
+            (t.restore_begun_at, t.restore_waiting_at, t.restored_at),
         ):
             known = [at for at in (waiting, done) if at is not None]
             if begun is not None and known:

@@ -50,7 +50,7 @@ class OfTier:
     tokens_per_s: float | None  # of all lanes and ways
     through: int  # good answers through the gateway
     direct: int  # good answers straight from it
-    left: str | None  # a fault on it was begun, and no mend verified: what is to be said of it
+    left: str | None  # a fault on it was begun, and no restore verified: what is to be said of it
     clumps: str | None  # whose doing it is that its chunks came in clumps; None: they did not
     users: OfUsers
 
@@ -73,7 +73,7 @@ def of_tiers(
 
 
 def _left(trials: Sequence[Trial]) -> str | None:
-    open_ = [t for t in trials if t.begun_at is not None and t.mended_at is None]
+    open_ = [t for t in trials if t.begun_at is not None and t.restored_at is None]
     if not open_:
         return None
     known = all(t.foreign or (t.ready_at is not None and t.refused is None) for t in open_)

@@ -28,7 +28,7 @@ class Fate(StrEnum):
 def fates(asks: pd.DataFrame, trial: Trial, within_s: float, ended_at: float) -> pd.DataFrame:
     """Every ask through the gateway that failed by a fault, with its `fate` were its client to ask again.
 
-    They ended after the fault was commanded, and were sent before its mend was verified; abandoned and filtered ones are
+    They ended after the fault was commanded, and were sent before its restore was verified; abandoned and filtered ones are
     left out. lost: tokens were out (cut, stalled), for no client takes back what it has shown; or a client does not ask
     again (a status below 500 but 408, 409 and 429); or the failure was told later than `within_s` after it was sent; or
     nobody who asked between the failure and then was answered well. saved: some ask through the gateway that was sent

@@ -47,7 +47,7 @@ def failover(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: f
 
     From lost on: sent at or after it (the ask that is itself the evidence counts: its user waited from lost on), or
     covering a slot of the probe that was intended then and found no place. Another ask sent before lost does not count,
-    whoever answered it. Censored where no such answer came before the mend was verified. It rests on asks that no overloaded
+    whoever answered it. Censored where no such answer came before the restore was verified. It rests on asks that no overloaded
     second of their load generator touches (`overload.touched`); where before the one that ended it only others were
     sent for too long (`overload.rests_on_overload`), it is unknown.
     """
@@ -69,8 +69,8 @@ def as_length(ask: pd.Series, since: float) -> Length:
 def calm_ttft_s(asks: pd.DataFrame, trials: list[Trial], tier: str, scenario: str) -> float | None:
     """What this tier takes for a first token when calm: the median of its good streamed answers away from faults.
 
-    To asks of one scenario, for a long prompt takes longer. Away: sent while no fault was being injected or mended
-    (transition, mending). A tier that serves only while a higher one is gone is calm once that fault is in effect. None where
+    To asks of one scenario, for a long prompt takes longer. Away: sent while no fault was being injected or restored
+    (transition, restoring). A tier that serves only while a higher one is gone is calm once that fault is in effect. None where
     there is no such answer.
     """
     which = asks["good"] & asks["stream"] & (asks["tier"] == tier) & ~asks["touched"]
@@ -79,7 +79,7 @@ def calm_ttft_s(asks: pd.DataFrame, trials: list[Trial], tier: str, scenario: st
     away = np.ones(len(rows), dtype=bool)
     for t in trials:
         for phase in phases_of(t):
-            if phase.name in ("transition", "mending"):
+            if phase.name in ("transition", "restoring"):
                 first, last = np.searchsorted(at, [phase.start, phase.end])
                 away[first:last] = False
     first_s = _until_first_s(rows[away])
@@ -204,16 +204,16 @@ def clocks_s(asks: pd.DataFrame) -> float:
 
 
 def recovery(asks: pd.DataFrame, trial: Trial, trials: list[Trial], ranks: Ranks) -> Length | None:
-    """Verified mended → first token of the first of three consecutive answers through the gateway by the returned tier.
+    """Verified restored → first token of the first of three consecutive answers through the gateway by the returned tier.
 
     Of a gateway that has returned: by whichever tier. Where chaos got no answer and one in the run's records is the proof
     (`answered.by_answers`), it counts from when the target was ready: it took at most so long.
 
-    Only asks sent after the verified mend: one sent while everything was down may land later and proves nothing. Any
+    Only asks sent after the verified restore: one sent while everything was down may land later and proves nothing. Any
     other answer, or a failure, between them begins the count anew; abandoned asks are passed over, and good answers of its
     peers too: behind a balancer no tier answers three in succession, and it is back when it has its turns. It is looked for
     while the tier is an expected top (no higher tier serves); censored where that time, or the run, ended first.
-    None: the mend was not verified, or a higher tier served all along, so that nobody could have seen it. Asks touched by
+    None: the restore was not verified, or a higher tier served all along, so that nobody could have seen it. Asks touched by
     overloaded seconds are passed over (not where another tier answered them well: that stands), and where they alone were
     sent it is unknown, as with `failover`.
     """

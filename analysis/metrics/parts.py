@@ -34,9 +34,9 @@ class Part:
 
 
 def window(trial: Trial) -> tuple[float, float] | None:
-    """A fault's window: its inject's begin → its mend is verified. None: the inject never began.
+    """A fault's window: its inject's begin → its restore is verified. None: the inject never began.
 
-    A mend that nobody verified leaves the window open until the next fault on the same target, or the end of what is
+    A restore that nobody verified leaves the window open until the next fault on the same target, or the end of what is
     known. The begin, and not the command: a command may take effect long before it has returned.
     """
     if trial.gone_from is None:
@@ -76,7 +76,7 @@ def kinds(parts: Sequence[Part]) -> list[Kind]:
 def _within(trial: Trial, start: float, end: float) -> tuple[Phase, ...]:
     """The trial's phases but for its settling, the first of them from the window's begin on."""
     phases = [p for p in phases_of(trial) if p.name != "settling"]
-    if not phases:  # it was mended in the instant in which it began
+    if not phases:  # it was restored in the instant in which it began
         return (Phase("transition", trial.step, trial.trial, trial.target, start, end),)
     first, *rest = phases
     return (Phase(first.name, first.step, first.trial, first.target, start, first.end, first.open), *rest)

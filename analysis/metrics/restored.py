@@ -1,7 +1,7 @@
-"""The events of one mend → who brought the target back, when, and whether an answer verified it. Pure.
+"""The events of one restore → who brought the target back, when, and whether an answer verified it. Pure.
 
 Law: readiness is no answer. An `effective` event is verified where it says `answered: yes`. One that lacks the word is an
-older recording's: the controller had sent a real request before it wrote one, and no other mender had.
+older recording's: the controller had sent a real request before it wrote one, and no other restorer had.
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ import pandas as pd
 CONTROLLER = "timeline"
 YES = "yes"
 OLDER = "it was recorded by an older version, which sent no request after a restore in the controller's place"
-# What a mender writes after its own `effective` event, and what does not revoke that event.
-NOT_GIVEN_BACK = "mended; the claim could not be given back"
+# What a restorer writes after its own `effective` event, and what does not revoke that event.
+NOT_GIVEN_BACK = "restored; the claim could not be given back"
 
 
 @dataclass(frozen=True, slots=True)
-class Mended:
+class Restored:
     """Instants are unix seconds. All None: nobody saw the target ready again."""
 
     at: float | None = None  # verified by an answer
@@ -27,21 +27,21 @@ class Mended:
     ready_at: float | None = None
     ready_by: str | None = None
     unanswered: str | None = None  # why no answer verified `ready_at`
-    # The controller's error: it commanded the mend, and got no proof that the target was back.
+    # The controller's error: it commanded the restore, and got no proof that the target was back.
     refused: str | None = None
     waiting_at: float | None = None  # the first event of stage `waiting`
     missing: tuple[str, ...] = ()  # what those events say was missing, each once
 
 
-def mended_of(rows: pd.DataFrame) -> Mended:
+def restored_of(rows: pd.DataFrame) -> Restored:
     """`rows`: the events of one trial, in the order of their instants.
 
     The first verification counts. Where the target was lost again and brought back (`again`), those before it are void;
-    so are those of a mender that has reported a failure after them.
+    so are those of a restorer that has reported a failure after them.
     """
     events = [
         row | {"detail": row["detail"] if isinstance(row["detail"], dict) else {}}
-        for row in rows[rows["move"] == "mend"].to_dict("records")
+        for row in rows[rows["move"] == "restore"].to_dict("records")
     ]
     waiting = [e for e in events if e["stage"] == "waiting"]
     missing = (e["detail"].get("missing") for e in waiting)
@@ -52,7 +52,7 @@ def mended_of(rows: pd.DataFrame) -> Mended:
     found = found[last_again:]
     verified = next((e for e in found if _answered(e)), None)
     ready = found[0] if found and not _answered(found[0]) else None
-    return Mended(
+    return Restored(
         at=None if verified is None else float(verified["at"]),
         by=None if verified is None else str(verified["by"]),
         ready_at=None if ready is None else float(ready["at"]),

@@ -55,7 +55,7 @@ class Continuity:
 def continuity(asks: pd.DataFrame) -> Continuity:
     """Good ÷ asked, over the users' asks through the gateway.
 
-    Abandoned ones (we stopped waiting), and cut and stalled ones (no fallback mends a stream whose first token is out)
+    Abandoned ones (we stopped waiting), and cut and stalled ones (no fallback restores a stream whose first token is out)
     are not among the asked; they are counted apart and shown. Timeouts in seconds in which the client was overloaded are
     doubtful: it may not have looked in time. Every other failure is one, whatever the client was doing.
     """

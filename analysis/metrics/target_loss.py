@@ -30,7 +30,7 @@ def lost(
 ) -> Lost | None:
     """The first evidence after *commanded* that the tier no longer serves; None where there is none.
 
-    Evidence is, before the mend is commanded: an ask sent after commanded, straight to the tier, that failed; an ask
+    Evidence is, before the restore is commanded: an ask sent after commanded, straight to the tier, that failed; an ask
     sent through the gateway while the tier was an expected top (every tier above it held by a fault) that failed or
     was answered by a tier of another rank; a health check that failed. An answer by a peer is none: the gateway balances
     between them; and where a fault holds a peer as well, nobody knows for whose sake an ask through the gateway failed. Such an ask counts from when it was sent: from then on its
@@ -45,7 +45,7 @@ def lost(
     if trial.commanded_at is None:
         return None
     until = next(
-        (a for a in (trial.mend_commanded_at, trial.mend_begun_at) if a is not None), trial.gone_until
+        (a for a in (trial.restore_commanded_at, trial.restore_begun_at) if a is not None), trial.gone_until
     )
     sent = asks["sent_at"]
     first, last = np.searchsorted(sent.to_numpy(float), [trial.commanded_at, until])
@@ -54,7 +54,7 @@ def lost(
     others = [t for t in trials if t is not trial and t.target != trial.target]
     failed = _first_failed_ask(window, trial.target, ranks, others)
     if trial.target == GATEWAY and failed is not None:
-        # It comes back by itself, maybe long before the mend: what was answered then says nothing of a cut before.
+        # It comes back by itself, maybe long before the restore: what was answered then says nothing of a cut before.
         until = failed.at
         window = window[window["sent_at"] < until]
     found = [

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from analysis.metrics.restored import mended_of
+from analysis.metrics.restored import restored_of
 from contract.duration import text
 from contract.ranks import Ranks, above, rank_of
 
@@ -25,21 +25,21 @@ class Trial:
     begun_at: float | None  # inject
     commanded_at: float | None
     effective_at: float | None
-    mend_begun_at: float | None
-    mend_commanded_at: float | None
-    mended_at: float | None  # verified by an answer
-    mended_by: str | None  # timeline, guardian, restore, reaper, takeover; None: not verified
+    restore_begun_at: float | None
+    restore_commanded_at: float | None
+    restored_at: float | None  # verified by an answer
+    restored_by: str | None  # timeline, guardian, restore, reaper, takeover; None: not verified
     ends_at: float  # the next fault on the same target begins, or nothing more is known
     trouble: tuple[str, ...] = ()  # what the events of stage `fail` say
     foreign: bool = False  # someone else changed the target: left alone, and not verified
-    ready_at: float | None = None  # it was ready, and chaos had no answer yet; see `mended.Mended`
+    ready_at: float | None = None  # it was ready, and chaos had no answer yet; see `restored.Restored`
     ready_by: str | None = None
     unanswered: str | None = None  # why chaos got none
     witness: str | None = None  # the answer in the run's records that verified it in chaos's place
-    refused: str | None = None  # the controller's error: it commanded the mend, and got no proof
+    refused: str | None = None  # the controller's error: it commanded the restore, and got no proof
     inject_waiting_at: float | None = None  # from here on the probe waits with it, and is slow
-    mend_waiting_at: float | None = None
-    missing: tuple[str, ...] = ()  # what the mend waited for
+    restore_waiting_at: float | None = None
+    missing: tuple[str, ...] = ()  # what the restore waited for
 
     @property
     def name(self) -> str:
@@ -52,13 +52,13 @@ class Trial:
 
     @property
     def gone_until(self) -> float:
-        """Until here it may be missing: its mend was verified, or nothing more is known."""
-        return self.ends_at if self.mended_at is None else min(self.mended_at, self.ends_at)
+        """Until here it may be missing: its restore was verified, or nothing more is known."""
+        return self.ends_at if self.restored_at is None else min(self.restored_at, self.ends_at)
 
     @property
     def back_from(self) -> float | None:
         """From here on it is looked for in use: verified; where an answer of the run's records is the proof, ready."""
-        return self.ready_at if self.witness is not None else self.mended_at
+        return self.ready_at if self.witness is not None else self.restored_at
 
     def covers(self, at: float) -> bool:
         """Whether the target may be missing at this instant."""
@@ -69,7 +69,7 @@ class Trial:
 class Phase:
     """A part of a trial's time. `open`: its end was never told, `end` is where the knowledge ends."""
 
-    name: str  # baseline | transition | in effect | mending | settling
+    name: str  # baseline | transition | in effect | restoring | settling
     step: str
     trial: int
     target: str
@@ -93,19 +93,21 @@ def trials_of(events: pd.DataFrame, ended_at: float) -> list[Trial]:
 def phases_of(trial: Trial) -> list[Phase]:
     """The trial's phases in order; none where the inject never began.
 
-    transition: commanded → effective. in effect: → the mend is commanded. mending: → verified. settling: → the next
-    fault on the same target, or the end. A transition that was never verified lasts until the mend is commanded.
+    transition: commanded → effective. in effect: → the restore is commanded. restoring: → verified. settling: → the next
+    fault on the same target, or the end. A transition that was never verified lasts until the restore is commanded.
     """
     if trial.gone_from is None:
         return []
-    mend_at = trial.mend_commanded_at if trial.mend_commanded_at is not None else trial.mend_begun_at
+    restore_at = (
+        trial.restore_commanded_at if trial.restore_commanded_at is not None else trial.restore_begun_at
+    )
     stages = [
         ("transition", trial.gone_from),
         ("in effect", trial.effective_at),
-        ("mending", mend_at if mend_at is not None else trial.mended_at),
-        ("settling", trial.mended_at),
+        ("restoring", restore_at if restore_at is not None else trial.restored_at),
+        ("settling", trial.restored_at),
     ]
-    # A mend by hand may come long after all that is known of the run.
+    # A restore by hand may come long after all that is known of the run.
     reached = [(name, min(at, trial.ends_at)) for name, at in stages if at is not None]
     out = []
     for (name, start), (_, end) in pairwise([*reached, ("end", trial.ends_at)]):
@@ -139,7 +141,13 @@ def instant(at: float | None, started_at: float) -> str:
 
 
 def _began(trial: Trial) -> float:
-    stages = (trial.begun_at, trial.commanded_at, trial.effective_at, trial.mend_begun_at, trial.mended_at)
+    stages = (
+        trial.begun_at,
+        trial.commanded_at,
+        trial.effective_at,
+        trial.restore_begun_at,
+        trial.restored_at,
+    )
     return min((s for s in stages if s is not None), default=trial.ends_at)
 
 
@@ -148,7 +156,7 @@ def _trial(step: str, trial: int, rows: pd.DataFrame, ended_at: float) -> Trial:
         at = rows.loc[(rows["move"] == move) & (rows["stage"] == stage), "at"]
         return None if at.empty else float(at.iloc[0])
 
-    mended = mended_of(rows)
+    restored = restored_of(rows)
     failed = rows[rows["stage"] == "fail"]
     trouble = tuple(f"{r['move']}: {r['error'] or 'failed'}" for r in failed.to_dict("records"))
     details = [d for d in failed["detail"] if isinstance(d, dict)]
@@ -160,20 +168,20 @@ def _trial(step: str, trial: int, rows: pd.DataFrame, ended_at: float) -> Trial:
         begun_at=first("inject", "begin"),
         commanded_at=first("inject", "commanded"),
         effective_at=first("inject", "effective"),
-        mend_begun_at=first("mend", "begin"),
-        mend_commanded_at=first("mend", "commanded"),
-        mended_at=mended.at,
-        mended_by=mended.by,
+        restore_begun_at=first("restore", "begin"),
+        restore_commanded_at=first("restore", "commanded"),
+        restored_at=restored.at,
+        restored_by=restored.by,
         ends_at=ended_at,
         trouble=trouble,
         foreign=any(d.get("foreign") for d in details),
-        ready_at=mended.ready_at,
-        ready_by=mended.ready_by,
-        unanswered=mended.unanswered,
-        refused=mended.refused,
+        ready_at=restored.ready_at,
+        ready_by=restored.ready_by,
+        unanswered=restored.unanswered,
+        refused=restored.refused,
         inject_waiting_at=first("inject", "waiting"),
-        mend_waiting_at=mended.waiting_at,
-        missing=mended.missing,
+        restore_waiting_at=restored.waiting_at,
+        missing=restored.missing,
     )
 
 

@@ -22,20 +22,20 @@ def remarks(run: Evidence, trial: Trial) -> list[str]:
     """What there is to say of it besides its length."""
     said = [f"it waited for: {', '.join(trial.missing)}"] if trial.missing else []
     if trial.witness is not None:
-        said.append(f"verified by {trial.witness} at {run.instant(trial.mended_at)}")
-    if trial.ready_at is not None and (trial.mended_at is None or trial.witness is not None):
+        said.append(f"verified by {trial.witness} at {run.instant(trial.restored_at)}")
+    if trial.ready_at is not None and (trial.restored_at is None or trial.witness is not None):
         said.append(
             f"{trial.ready_by} found it ready at {run.instant(trial.ready_at)}, without an answer: {trial.unanswered}"
         )
-    if trial.refused is not None and trial.mended_at is None:
+    if trial.refused is not None and trial.restored_at is None:
         said.append(f"the controller reports: {trial.refused}")
     return said
 
 
 def took_s(trial: Trial) -> float | None:
     """From its begin to the verification; None: not verified, or nobody wrote when it began."""
-    begun_at = trial.mend_begun_at if trial.mend_begun_at is not None else trial.mend_commanded_at
-    return None if trial.mended_at is None or begun_at is None else trial.mended_at - begun_at
+    begun_at = trial.restore_begun_at if trial.restore_begun_at is not None else trial.restore_commanded_at
+    return None if trial.restored_at is None or begun_at is None else trial.restored_at - begun_at
 
 
 def _is_worth_a_line(trial: Trial) -> bool:
@@ -45,11 +45,11 @@ def _is_worth_a_line(trial: Trial) -> bool:
 
 def _how(run: Evidence, trial: Trial) -> str:
     took = took_s(trial)
-    if trial.mended_at is None:
-        began_at = trial.mend_begun_at
+    if trial.restored_at is None:
+        began_at = trial.restore_begun_at
         return "is not verified to be back" + (
             "" if began_at is None else f", its restore began at {run.instant(began_at)}"
         )
     if took is None:
-        return f"was verified to be back at {run.instant(trial.mended_at)}"
+        return f"was verified to be back at {run.instant(trial.restored_at)}"
     return f"was back {length(took)} after its restore began"

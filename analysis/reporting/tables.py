@@ -64,7 +64,7 @@ FAILOVER_COLUMNS = [
     "first_answer_by", "failover_s", "detection_s", "detection_ledger_s", "failover_doubt",
     "gap_new_lower_s", "gap_new_upper_s", "gap_kept_lower_s", "gap_kept_upper_s",
     "unavailable_s", "worst_1_s", "worst_10_s", "worst_60_s", "unasked_s", "brown_s", "brown_intervals", "brown_answers",
-    "effective_s", "mend_s", "mended_by", "mend_verified_by", "mend_ready_s", "mend_waited_for", "recovery_s", "recovery_censored", "recovery_doubt", "cuts", "stalls",
+    "effective_s", "restore_s", "restored_by", "restore_verified_by", "restore_ready_s", "restore_waited_for", "recovery_s", "recovery_censored", "recovery_doubt", "cuts", "stalls",
 ]  # fmt: skip
 
 
@@ -72,8 +72,8 @@ def failovers(run: Evidence) -> pd.DataFrame:
     """failover.csv: one row per trial of a step.
 
     `failover_s` is to the tier that answered first after the loss (`first_answer_by`); the verdict's is to the tier that
-    the expectation names. `…_doubt`: why that number is none, and the cell empty. `mend_s`: commanded → verified by an answer
-    (`mend_verified_by`); `mend_ready_s`: → ready, where chaos got no answer then; `mend_waited_for`: what was missing meanwhile. Lengths in seconds, from the fault to the
+    the expectation names. `…_doubt`: why that number is none, and the cell empty. `restore_s`: commanded → verified by an answer
+    (`restore_verified_by`); `restore_ready_s`: → ready, where chaos got no answer then; `restore_waited_for`: what was missing meanwhile. Lengths in seconds, from the fault to the
     next one on its target; an empty cell is "not seen".
     """
     rows = []
@@ -81,11 +81,11 @@ def failovers(run: Evidence) -> pd.DataFrame:
         seen = run.lost.get((t.step, t.trial))
         row: dict[str, object] = {
             "step": t.step, "trial": t.trial, "fault": t.fault, "target": t.target, "commanded_at": t.commanded_at,
-            "lost_at": run.lost_at(t), "lost_evidence": seen.evidence if seen else None, "mended_by": t.mended_by,
+            "lost_at": run.lost_at(t), "lost_evidence": seen.evidence if seen else None, "restored_by": t.restored_by,
             "lost_after_s": _less(run.lost_at(t), t.commanded_at), "effective_s": _less(t.effective_at, t.commanded_at),
-            "mend_s": _less(t.mended_at, t.mend_commanded_at), "mend_ready_s": _less(t.ready_at, t.mend_commanded_at),
-            "mend_verified_by": t.witness or (None if t.mended_at is None else "an answer to chaos"),
-            "mend_waited_for": "; ".join(t.missing) or None,
+            "restore_s": _less(t.restored_at, t.restore_commanded_at), "restore_ready_s": _less(t.ready_at, t.restore_commanded_at),
+            "restore_verified_by": t.witness or (None if t.restored_at is None else "an answer to chaos"),
+            "restore_waited_for": "; ".join(t.missing) or None,
         }  # fmt: skip
         rows.append(row | _failover(run, t) | _service(run, t) | _return(run, t))
     return pd.DataFrame(rows, columns=FAILOVER_COLUMNS)
@@ -162,8 +162,8 @@ PHASED = ["lane", "via", "stream", "good", "touched", "ttft_ms", "latency_ms", *
 def phases(run: Evidence) -> pd.DataFrame:
     """phases.csv: what users got in each phase of each trial of each step, one row per phase, in the order of the faults' begins.
 
-    baseline: the run's start to its first fault. transition: begun → effective. in effect: → the mend is commanded.
-    mending: → verified. settling: → the next fault, on whatever target, or the end. Steps may overlap, and so may their phases.
+    baseline: the run's start to its first fault. transition: begun → effective. in effect: → the restore is commanded.
+    restoring: → verified. settling: → the next fault, on whatever target, or the end. Steps may overlap, and so may their phases.
 
     Every request of users through the gateway counts in exactly one row: in that of the first fault's window that it touches
     (`parts.part_of`), there in the first phase that it touches. So count `asked`, the outcomes, `goodput` and `touched`

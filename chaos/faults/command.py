@@ -1,6 +1,6 @@
-"""Runs the operator's own commands: `inject` takes the tier away, `mend` brings it back, `check` tells which it is.
+"""Runs the operator's own commands: `inject` takes the tier away, `restore` brings it back, `check` tells which it is.
 
-Each is a list of arguments; there is no shell but one that the list itself names. `mend` must be safe to run twice and
+Each is a list of arguments; there is no shell but one that the list itself names. `restore` must be safe to run twice and
 while nothing is broken. Recipes: docs/recipes.md.
 """
 
@@ -19,14 +19,14 @@ from contract.duration import Duration
 from contract.strict import Strict
 
 CHECK_S = 10.0
-MEND_AGAIN_S = 5.0  # a tier that loads its model is not told every tenth of a second to come back
+RESTORE_AGAIN_S = 5.0  # a tier that loads its model is not told every tenth of a second to come back
 FAILED_AGAIN_S = 1.0
 # A shell that cannot run what it was given, ssh that cannot get there: that says nothing about the target.
 SAYS_NOTHING = (126, 127, 255)
 
 
 class Options(Strict):
-    timeout: Duration = 30.0  # for inject, for mend, and for arming the dead-man
+    timeout: Duration = 30.0  # for inject, for restore, and for arming the dead-man
 
 
 class Command(Fault):
@@ -36,10 +36,10 @@ class Command(Fault):
 
     def __init__(self, cluster: Cluster | None, target: Target, options: Options) -> None:
         given = target.handle.given
-        self._inject, self._check, self._mend = given["inject"], given["check"], given["mend"]
+        self._inject, self._check, self._restore = given["inject"], given["check"], given["restore"]
         self._deadman: list[str] | None = given.get("deadman")
         self._timeout_s = options.timeout
-        self._mended_at: float | None = None
+        self._restored_at: float | None = None
         self._failed_at: float | None = None
         self._failure = ""
 
@@ -83,23 +83,23 @@ class Command(Fault):
         code = self._checked()
         return {"check": code} if code else None
 
-    def mend(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         launched = Launched(state["group_file"])
         launched.bar()
         was_running = launched.end()
-        done = self._mended_at is not None and not was_running
-        if done and (_lately(self._mended_at, MEND_AGAIN_S) or self._checked() == 0):
+        done = self._restored_at is not None and not was_running
+        if done and (_lately(self._restored_at, RESTORE_AGAIN_S) or self._checked() == 0):
             return
         if _lately(self._failed_at, FAILED_AGAIN_S):
             raise OSError(self._failure)
         try:
-            spawn.must(self._mend, self._timeout_s)
+            spawn.must(self._restore, self._timeout_s)
         except OSError as e:
-            self._failed_at, self._failure = time.monotonic(), f"mend: {e}"
+            self._failed_at, self._failure = time.monotonic(), f"restore: {e}"
             raise OSError(self._failure) from None
-        self._mended_at = time.monotonic()
+        self._restored_at = time.monotonic()
 
-    def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
+    def restored(self, state: dict[str, Any]) -> dict[str, Any] | None:
         return {"check": 0} if self._checked() == 0 else None
 
     def disarm(self, state: dict[str, Any]) -> None:

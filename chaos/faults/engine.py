@@ -84,13 +84,13 @@ class Engine(Fault):
         # One that is used up by its first answer was there, too.
         return {"fault": self._answer, "used_up": True} if self._accepted is not None else None
 
-    def mend(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         status, said = self._ask("DELETE", f"/faults?id={quote(state['id'])}")
         if status == 409:
             return  # another's is set by now, so ours is not
         _must_be_ok("DELETE", self._url, status, said)
 
-    def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
+    def restored(self, state: dict[str, Any]) -> dict[str, Any] | None:
         return None if self._is_set(state) else {"fault": None}
 
     def _is_set(self, state: dict[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 The Pods run on and are ready, for a kubelet's probes are let through. It needs a network plugin that enforces policies;
 refused where another policy allows traffic to these Pods, for policies add up. Effective when the policy is there and a
-question goes unanswered; mended when the policy is gone, and as many Pods are ready as were before and are served. A
+question goes unanswered; restored when the policy is gone, and as many Pods are ready as were before and are served. A
 target of which none is ready is refused.
 """
 
@@ -43,7 +43,7 @@ class NetworkBlackhole(Fault):
             raise CannotInject(f"{workload} has no live Pods: there is nothing to take away")
         if self._policy() is not None:
             raise CannotInject(
-                f"{self} is there already, left by a run that did not mend, or somebody's own: make restore, "
+                f"{self} is there already, left by a run that did not restore, or somebody's own: make restore, "
                 f"or kubectl delete networkpolicy -n {workload.namespace} {self._name}"
             )
         allowing = self._allowing(seen.pods)
@@ -76,7 +76,7 @@ class NetworkBlackhole(Fault):
         ours = self._is_ours(found, state) and self._cuts_off(found, state)
         return {"policy": self._name} if ours else None
 
-    def mend(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         found = self._policy()
         if found is not None and not self._is_ours(found, state):
             raise Foreign(f"{self} is another's and is left alone; ours is gone")
@@ -88,7 +88,7 @@ class NetworkBlackhole(Fault):
         if words:
             raise Foreign(words)
 
-    def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
+    def restored(self, state: dict[str, Any]) -> dict[str, Any] | None:
         return None if self._policy() is not None else self._workload.back(state["original"])
 
     def moved(self, state: dict[str, Any], over: Callable[[], bool]) -> str | None:

@@ -1,9 +1,9 @@
 """Cordons a node and evicts its Pods, as kubectl drain does; then uncordons it.
 
 All Pods of the node go, whosever they are, but for those of DaemonSets, static ones, and brownout's own (labelled
-app.kubernetes.io/part-of: brownout): what mends must not be evicted. One that has no controller would be lost for ever,
+app.kubernetes.io/part-of: brownout): what restores must not be evicted. One that has no controller would be lost for ever,
 so the fault is refused. An eviction that is refused, by a PodDisruptionBudget or for another reason, is requested again, and keeps no other Pod. Effective when no Pod is left
-that was to go: a Pod may take its whole terminationGracePeriodSeconds, which is waited for as long as the step lasts; mended when the node is ready and takes Pods. Those that found another node stay there.
+that was to go: a Pod may take its whole terminationGracePeriodSeconds, which is waited for as long as the step lasts; restored when the node is ready and takes Pods. Those that found another node stay there.
 """
 
 import secrets
@@ -45,7 +45,7 @@ class NodeDrain(Fault):
             raise CannotInject(f"there is no {self}")
         if _cordoned(node):
             raise CannotInject(
-                f"{self} is cordoned already: whose cordon it is cannot be told, and the mend would take it away; "
+                f"{self} is cordoned already: whose cordon it is cannot be told, and the restore would take it away; "
                 f"kubectl uncordon {self._name}"
             )
         if not is_ready(node):
@@ -86,7 +86,7 @@ class NodeDrain(Fault):
     def takes_s(self, state: dict[str, Any]) -> float:
         return float(state["grace_s"])
 
-    def mend(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         while True:
             node = self._cluster.node(self._name)
             if node is None:
@@ -106,7 +106,7 @@ class NodeDrain(Fault):
                 return
 
     def disarm(self, state: dict[str, Any]) -> None:
-        """Where the mend had nothing to do, since someone else has uncordoned it: our token goes, and nothing else."""
+        """Where the restore had nothing to do, since someone else has uncordoned it: our token goes, and nothing else."""
         while True:
             node = self._cluster.node(self._name)
             if node is None or node["metadata"]["uid"] != state["uid"] or _token(node) != state["token"]:
@@ -114,7 +114,7 @@ class NodeDrain(Fault):
             if self._cluster.set_schedulable(node, not _cordoned(node), {OURS: None}) is not None:
                 return
 
-    def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
+    def restored(self, state: dict[str, Any]) -> dict[str, Any] | None:
         node = self._cluster.node(self._name)
         if node is None:
             raise Foreign(f"{self} was taken out of the cluster by someone else")
@@ -155,7 +155,7 @@ class NodeDrain(Fault):
             return []
         found = [
             f"the eviction of all Pods of the node, whosever they are: {', '.join(_name(p) for p in pods)}; those that "
-            "find another node stay there after the mend"
+            "find another node stay there after the restore"
         ]
         emptied = [_name(p) for p in pods if any("emptyDir" in v for v in p["spec"].get("volumes") or ())]
         if emptied:

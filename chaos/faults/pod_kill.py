@@ -1,7 +1,7 @@
 """Kills Pods of a Deployment or a StatefulSet without grace, and leaves it to their owner to make new ones.
 
 The oldest ready Pods go first: they serve users the longest. A kill is a delete: no PodDisruptionBudget is asked, and a
-Pod of a node that is unreachable may go on running there. Effective when the killed Pods are gone; mended when as many
+Pod of a node that is unreachable may go on running there. Effective when the killed Pods are gone; restored when as many
 are ready as were before, or as are wanted now where that is fewer, and are served. A target of which none is ready is
 refused.
 """
@@ -93,13 +93,13 @@ class PodKill(Fault):
         gone = [v["name"] for v in state["victims"] if v["uid"] not in left]
         return {"killed": gone} if len(gone) == len(state["victims"]) else None
 
-    def mend(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Their owner makes new ones; what is looked for is whether there still is an owner who wants some."""
         words = self._workload.abandoned(state["uid"])
         if words:
             raise Foreign(words)
 
-    def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
+    def restored(self, state: dict[str, Any]) -> dict[str, Any] | None:
         seen = self._workload.back(state["original"])
         if seen is None:
             return None

@@ -1,6 +1,6 @@
 """Stops a process and its group (SIGSTOP), and continues them: connections stay open, nothing answers.
 
-Effective when /proc shows it stopped; mended when it runs. One that was killed meanwhile stays gone.
+Effective when /proc shows it stopped; restored when it runs. One that was killed meanwhile stays gone.
 """
 
 import signal
@@ -26,12 +26,12 @@ class ProcessFreeze(ProcessFault):
         found = self.original(state)
         return {"process": "stopped", "pid": found.pid} if found is not None and found.state == "T" else None
 
-    def mend(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         found = self.original(state)
         if found is not None:
             pidfile.tell(found, signal.SIGCONT)  # to one that runs it means nothing
 
-    def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
+    def restored(self, state: dict[str, Any]) -> dict[str, Any] | None:
         found = self.original(state)
         if found is None:
             return {"process": "gone", "pid": state["pid"]}  # whether the tier is back its answers tell

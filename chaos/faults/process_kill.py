@@ -1,7 +1,7 @@
 """Kills a process and its group (SIGKILL), and starts it again with the handle's `start`.
 
-Without `start` something else must start it (a Pod's kubelet, a supervisor), and the mend waits for it. Effective when
-that process is gone; mended when the pidfile names a living one.
+Without `start` something else must start it (a Pod's kubelet, a supervisor), and the restore waits for it. Effective when
+that process is gone; restored when the pidfile names a living one.
 """
 
 import signal
@@ -42,14 +42,14 @@ class ProcessKill(ProcessFault):
     def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:
         return {"process": "gone", "pid": state["pid"]} if self.original(state) is None else None
 
-    def mend(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         if self.start and self.current(state) is None:
             self._start(self.start, Launched(state["starting"]))
 
-    def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
+    def restored(self, state: dict[str, Any]) -> dict[str, Any] | None:
         found = self.current(state)
         if found is None:
-            self.mend(state)  # what was started may have ended at once: nobody else tries again
+            self.restore(state)  # what was started may have ended at once: nobody else tries again
             return None
         return {"process": "runs", "pid": found.pid}
 
@@ -63,7 +63,7 @@ class ProcessKill(ProcessFault):
                 if code:
                     raise OSError(f"start of {self.pidfile}: exit {code}")
                 return
-        # What a mender before us started, or is about to: the launcher lets only one of us through.
+        # What a restorer before us started, or is about to: the launcher lets only one of us through.
         if not launched.over():
             return
         self._started_at = time.monotonic()

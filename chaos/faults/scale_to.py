@@ -1,7 +1,7 @@
 """Scales a Deployment or a StatefulSet to so many replicas, and back to as many as there were.
 
 Effective when no more live Pods than that are left and the endpoints agree: a Pod may take its whole
-terminationGracePeriodSeconds, which is waited for as long as the step lasts. Mended when as many Pods are ready as were
+terminationGracePeriodSeconds, which is waited for as long as the step lasts. Restored when as many Pods are ready as were
 before; a target of which none is ready is refused, and so is one of whose scale the cluster's admission makes another number.
 
 A number that is not the original is restored where it is ours, and left alone where somebody else has made it: docs/design.md
@@ -144,7 +144,7 @@ class ScaleTo(Fault):
             )
         return {"pods": len(seen.pods), "endpoints": len(seen.endpoints)}
 
-    def mend(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         original = state["original"]["replicas"]
         assert original, "an original of nothing is never recorded"
         over = time.monotonic() + CONFLICTS_S
@@ -165,7 +165,7 @@ class ScaleTo(Fault):
             if time.monotonic() > over:
                 raise NotYet(self._conflicts())
 
-    def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
+    def restored(self, state: dict[str, Any]) -> dict[str, Any] | None:
         original = state["original"]["replicas"]
         found = self._cluster.workload(*self._where)
         if found is not None and found["metadata"]["uid"] != state["uid"]:

@@ -1,7 +1,7 @@
 """Scales a Deployment or a StatefulSet to zero replicas, and back to as many as there were.
 
 Effective when no live Pods are left and the endpoints are empty: a Pod may take its whole
-terminationGracePeriodSeconds, which is waited for as long as the step lasts. Mended when as many Pods are ready as were
+terminationGracePeriodSeconds, which is waited for as long as the step lasts. Restored when as many Pods are ready as were
 before; a target of which none is ready is refused.
 """
 

@@ -42,7 +42,7 @@ class UnitFreeze(UnitFault):
         found = self.look()
         return {"unit": "frozen"} if _frozen(found) else None
 
-    def mend(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         found = self.look()
         if found["ActiveState"] == "active":
             if found.get("FreezerState") != "running":
@@ -52,7 +52,7 @@ class UnitFreeze(UnitFault):
         else:
             self.start(found)
 
-    def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
+    def restored(self, state: dict[str, Any]) -> dict[str, Any] | None:
         found = self.look()
         if found["ActiveState"] == "failed":
             self.start(found)
@@ -63,7 +63,7 @@ class UnitFreeze(UnitFault):
     def moved(self, state: dict[str, Any], over: Callable[[], bool]) -> str | None:
         found = self.watch(over, _frozen)
         if found is None or found["ActiveState"] == "failed":
-            return None  # nobody wanted that: the mend starts it
+            return None  # nobody wanted that: the restore starts it
         return f"{self} was thawed, stopped or started by someone else"
 
 

@@ -1,7 +1,7 @@
 """Kills all processes of a systemd unit (`systemctl kill --signal=SIGKILL`), and sees to it that the unit is back.
 
 With Restart=always or on-failure systemd brings it back by itself, after its RestartSec, and maybe long before the
-step is over; with Restart=no it stays failed until the mend. Effective when it is no longer the same run of the unit.
+step is over; with Restart=no it stays failed until the restore. Effective when it is no longer the same run of the unit.
 """
 
 from typing import Any
@@ -23,10 +23,10 @@ class UnitKill(UnitFault):
             return None
         return {"unit": found["ActiveState"], "sub": found["SubState"], "restart": found.get("Restart")}
 
-    def mend(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         self.start(self.look())
 
-    def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
+    def restored(self, state: dict[str, Any]) -> dict[str, Any] | None:
         return self.up()
 
 

@@ -1,6 +1,6 @@
 """Restarts a systemd unit (`systemctl restart`): it is told to stop, ends what it has under way or not, and is started anew.
 
-It comes back by itself, maybe long before the step is over; the mend sees to it that it is there, and starts it where it is
+It comes back by itself, maybe long before the step is over; the restore sees to it that it is there, and starts it where it is
 not. Effective when that run of the unit has ended.
 """
 
@@ -33,10 +33,10 @@ class UnitRestart(UnitFault):
             return None
         return {"unit": found["ActiveState"], "sub": found["SubState"]}
 
-    def mend(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         self.start(self.look())
 
-    def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
+    def restored(self, state: dict[str, Any]) -> dict[str, Any] | None:
         return self.up()
 
 

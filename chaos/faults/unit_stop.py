@@ -1,6 +1,6 @@
 """Stops a systemd unit (`systemctl stop`), and starts it again.
 
-Effective when it is inactive; mended when it is active. A unit that someone else started meanwhile is as it should be.
+Effective when it is inactive; restored when it is active. A unit that someone else started meanwhile is as it should be.
 """
 
 from collections.abc import Callable
@@ -21,10 +21,10 @@ class UnitStop(UnitFault):
         found = self.look()
         return {"unit": found["ActiveState"]} if found["ActiveState"] in DOWN else None
 
-    def mend(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         self.start(self.look())
 
-    def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
+    def restored(self, state: dict[str, Any]) -> dict[str, Any] | None:
         return self.up()
 
     def moved(self, state: dict[str, Any], over: Callable[[], bool]) -> str | None:

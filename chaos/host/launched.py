@@ -1,6 +1,6 @@
-"""A command that may outlive whoever began it: its process group is on disk before it runs, so that a mender finds it.
+"""A command that may outlive whoever began it: its process group is on disk before it runs, so that a restorer finds it.
 
-A file of its own for each. Whoever makes it first wins: the launcher, and the command runs; a mender, and it never will.
+A file of its own for each. Whoever makes it first wins: the launcher, and the command runs; a restorer, and it never will.
 """
 
 import json
@@ -43,7 +43,7 @@ class Launched:
             finally:
                 fresh.unlink(missing_ok=True)
         except OSError:
-            pass  # it has begun; or the disk is full, and no mend may fail of that
+            pass  # it has begun; or the disk is full, and no restore may fail of that
 
     def running(self) -> list[Seen]:
         """What of its process group lives."""

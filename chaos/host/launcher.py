@@ -1,6 +1,6 @@
 """python launcher.py FILE COMMAND…: writes down in FILE which process it is, then becomes COMMAND.
 
-FILE is made whole and once. Where it exists COMMAND is not run: a mender has been here, and what it mended must not be
+FILE is made whole and once. Where it exists COMMAND is not run: a restorer has been here, and what it restored must not be
 broken after it. Stands alone: it imports nothing of ours, so that it begins quickly and from any folder.
 """
 
@@ -23,7 +23,7 @@ def main(file: str, command: list[str]) -> int:
     try:
         os.link(fresh, file)
     except FileExistsError:
-        print("barred: it was begun before, or mended already", file=sys.stderr)
+        print("barred: it was begun before, or restored already", file=sys.stderr)
         return BARRED
     finally:
         os.unlink(fresh)

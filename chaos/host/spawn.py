@@ -62,7 +62,7 @@ def words(argv: Sequence[str]) -> str:
 
 
 def _memory(name: str) -> IO[bytes]:
-    # Memory where there is such a file: no mend must fail because the disk is full.
+    # Memory where there is such a file: no restore must fail because the disk is full.
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create(name), "w+b")
     return tempfile.TemporaryFile()

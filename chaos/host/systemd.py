@@ -53,7 +53,7 @@ class Manager:
                 "systemd-run",
                 *self._scope,
                 "--quiet",
-                "--collect",  # a mend that failed must not keep the name
+                "--collect",  # a restore that failed must not keep the name
                 f"--unit={timer_of(unit)}",
                 f"--description={description}",
                 f"--on-active={max(1, math.ceil(seconds))}s",
@@ -87,10 +87,10 @@ class Manager:
 
 
 def timer_of(unit: str) -> str:
-    """The dead-man's name: one for each unit, for whoever wants to break it. `ollama.service` → `brownout-mend-ollama.timer`."""
+    """The dead-man's name: one for each unit, for whoever wants to break it. `ollama.service` → `brownout-restore-ollama.timer`."""
     stem = unit.removesuffix(".service")
     plain = "".join(c if c.isalnum() or c in ":_.-" else f"\\x{ord(c):02x}" for c in stem)
-    return f"brownout-mend-{plain}.timer"
+    return f"brownout-restore-{plain}.timer"
 
 
 def shown(text: str) -> dict[str, str]:

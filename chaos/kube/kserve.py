@@ -65,12 +65,12 @@ def _least(service: dict[str, Any] | None) -> int | str:
 
 _BY_KNATIVE = (
     "Knative's autoscaler owns these replicas and sets them by the traffic: A SCALE WILL BE UNDONE when it next acts, and a "
-    "mend too; take the tier away otherwise (pod_kill, network_blackhole), or have it served in mode Standard (RawDeployment)"
+    "restore too; take the tier away otherwise (pod_kill, network_blackhole), or have it served in mode Standard (RawDeployment)"
 )
 _ZERO = "none, of zero"
 _BY_CLASS = {
     "hpa": "its controller leaves the replicas alone, and zero disables the autoscaler that it has made: a scale to zero "
-    "sticks; after the mend that autoscaler may move away from the original",
+    "sticks; after the restore that autoscaler may move away from the original",
     "keda": "its controller leaves the replicas alone, but KEDA does not: A SCALE TO ZERO WILL BE UNDONE within the polling "
     "interval of the ScaledObject that it has made. To have it stick: oc -n {ns} annotate --overwrite scaledobject "
     "{deployment} autoscaling.keda.sh/paused=true",
@@ -79,7 +79,7 @@ _BY_CLASS = {
     "none": "A SCALE IS SET BACK AT ONCE: its controller keeps the replicas at {least}, and the scale itself wakes it; the "
     "step will end there, and at most the engine was restarted. To have it stick: oc -n {ns} annotate --overwrite "
     f"inferenceservice {{isvc}} {CLASS}=external, which replaces the Pods once",
-    _ZERO: "its controller keeps the replicas at 0, the minReplicas: a scale to zero sticks, but THE MEND WILL BE UNDONE; "
+    _ZERO: "its controller keeps the replicas at 0, the minReplicas: a scale to zero sticks, but THE RESTORE WILL BE UNDONE; "
     "give minReplicas 1 first",
 }
 # Of a scale to one or more, where something else becomes of it.

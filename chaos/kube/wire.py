@@ -195,7 +195,7 @@ class Wire:
         return ""
 
     def _loaded(self, context: str | None) -> Credentials:
-        """In a thread of its own: a plugin that waits for a person must not hold up a mend for ever."""
+        """In a thread of its own: a plugin that waits for a person must not hold up a restore for ever."""
         if self._loading is None or not self._loading.is_alive():
             self._loading = _Loading(self._load, context)
             self._loading.start()

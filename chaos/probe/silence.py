@@ -23,7 +23,7 @@ class AnswerWatch:
         self._gone.add(target)
 
     def returned(self, target: str) -> None:
-        """Its mend was verified."""
+        """Its restore was verified."""
         self._gone.discard(target)
 
     def answered(self, ask: Ask) -> None:

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 exchange on one blocking socket, for the threads of the probe and the verification of mends.
+"""One HTTP/1.1 exchange on one blocking socket, for the threads of the probe and the verification of restores.
 
 Every wait has an end (`contract/deadlines.py`).
 """

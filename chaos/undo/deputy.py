@@ -167,7 +167,7 @@ class Deputy:
             return
         u = self._undo
         event = Event(
-            at=self._clock.now(), run=u.run, move="mend", stage=stage, by=self._by, step=u.step, trial=u.trial,
+            at=self._clock.now(), run=u.run, move="restore", stage=stage, by=self._by, step=u.step, trial=u.trial,
             fault=u.fault, target=u.target, detail=detail, error=error,
         )  # fmt: skip
         try:

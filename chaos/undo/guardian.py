@@ -1,7 +1,7 @@
-"""The second process that mends when the first one is killed, or frozen.
+"""The second process that restores when the first one is killed, or frozen.
 
 It hears of every fault before the fault is made, over a pipe whose other end only the controller holds. The pipe's end
-of file means that the controller is gone: whatever is open then is mended. A fault past its deadline is mended even
+of file means that the controller is gone: whatever is open then is restored. A fault past its deadline is restored even
 while the controller lives, for it may be frozen. Signals that end a program do not end this one.
 
 It holds none of the controller's descriptors but the two pipes. What it logs goes to its standard error, which is a file
@@ -67,7 +67,7 @@ class Guardian:
         self._answer = answer or _answer
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._open: dict[Key, tuple[Undo, Deputy]] = {}
-        self._mending: list[threading.Thread] = []
+        self._restoring: list[threading.Thread] = []
         self._left = 0
         self._stack: Topology | None = None
 
@@ -85,7 +85,7 @@ class Guardian:
             try:
                 line = self._lines.get(timeout=LOOK_EVERY_S)
             except queue.Empty:
-                self._mend_overdue()
+                self._restore_overdue()
                 continue
             if line is None:
                 break
@@ -94,8 +94,8 @@ class Guardian:
             except ValueError as e:  # what is armed already must not lose its guardian
                 self._log(f"from the controller: {e}")
         for key in list(self._open):
-            self._mend(key)
-        for thread in self._mending:
+            self._restore(key)
+        for thread in self._restoring:
             thread.join()
         return EXIT_NOT_RESTORED if self._left else EXIT_PASS
 
@@ -128,18 +128,20 @@ class Guardian:
         self._open[undo.key] = (undo, deputy)
         self._answer(Armed(of))
 
-    def _mend_overdue(self) -> None:
+    def _restore_overdue(self) -> None:
         for key, (undo, _) in list(self._open.items()):
             if self._clock.now() > undo.deadline:
-                self._mend(key)
+                self._restore(key)
 
-    def _mend(self, key: Key) -> None:
+    def _restore(self, key: Key) -> None:
         undo, deputy = self._open.pop(key)
-        thread = threading.Thread(target=self._mend_one, args=(undo, deputy), name=f"restore {undo.handle}")
-        self._mending.append(thread)
+        thread = threading.Thread(
+            target=self._restore_one, args=(undo, deputy), name=f"restore {undo.handle}"
+        )
+        self._restoring.append(thread)
         thread.start()
 
-    def _mend_one(self, undo: Undo, deputy: Deputy) -> None:
+    def _restore_one(self, undo: Undo, deputy: Deputy) -> None:
         try:
             held = self._journal.held(undo)
         except (OSError, ValueError):
@@ -173,7 +175,7 @@ class Bounded(io.TextIOBase):
             self._to.write(kept)
             self._to.flush()
         except OSError:
-            pass  # the disk is full; no mend may end of that
+            pass  # the disk is full; no restore may end of that
         return len(text)
 
 

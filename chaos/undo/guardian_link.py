@@ -26,7 +26,7 @@ WORDS_MOST = 500
 
 
 class GuardianLink:
-    """Without an armed guardian nothing is injected; when it dies, `stop` is set: what is open is mended.
+    """Without an armed guardian nothing is injected; when it dies, `stop` is set: what is open is restored.
 
     It is started by its making, and loads while its caller does something else; it may be armed after `ready`.
     """

@@ -71,11 +71,22 @@ class Undo:
 
     @classmethod
     def of_json(cls, text: str) -> "Undo":
-        """A record as it was written, also before a field with a default was added. Raises ValueError where it is none of ours."""
+        """A record as it was written, also by the previous version. Raises ValueError where it is none of ours."""
         try:
-            return cls(**json.loads(text))
+            return _renamed(cls(**json.loads(text)))
         except TypeError as e:
             raise ValueError(f"no undo record of this version: {e}") from None
+
+
+def _renamed(undo: Undo) -> Undo:
+    """With the names of today: a fault that an older version left open must stay restorable.
+
+    Until runs had format 5, a command handle's `restore` was called `mend`.
+    """
+    if undo.kind != "command" or "mend" not in undo.given:
+        return undo
+    given = dict(undo.given)
+    return replace(undo, given={"restore": given.pop("mend"), **given})
 
 
 _ADDED = {f.name for f in fields(Undo) if (f.default, f.default_factory) != (MISSING, MISSING)}

@@ -118,7 +118,7 @@ def release(cluster: Cluster, undo: Undo, uid: str) -> None:
 def undo_in(lease: dict[str, Any]) -> Undo:
     """The undo record that a Lease carries. Raises ValueError where it carries none that may be acted on.
 
-    Whoever may write Leases could have a mender do what the record says: it must be of the Lease's own target, and of
+    Whoever may write Leases could have a restorer do what the record says: it must be of the Lease's own target, and of
     a fault of the cluster's. A record with commands in it is never one of those.
     """
     meta = lease["metadata"]

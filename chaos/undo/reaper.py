@@ -1,4 +1,4 @@
-"""The dead-man of a cluster: mends what is past its deadline by the Leases alone, and nothing that is not.
+"""The dead-man of a cluster: restores what is past its deadline by the Leases alone, and nothing that is not.
 
 It runs in the cluster (deploy/reaper.yaml), so that a fault ends although every process of ours, or their machine, is
 gone. Its heartbeat is a Lease in each namespace that it serves; nothing is injected there while the heartbeat is stale.
@@ -29,7 +29,7 @@ RESTORE_WITHIN_S = 60.0  # then it looks again, and goes on trying
 
 
 class Reaper:
-    """`run` returns when `stop` is set. A mend has a thread of its own: one that hangs delays no other."""
+    """`run` returns when `stop` is set. A restore has a thread of its own: one that hangs delays no other."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Reaper:
             say,
         )
         self._wait = wait
-        self._mending: dict[str, threading.Thread] = {}
+        self._restoring: dict[str, threading.Thread] = {}
 
     def run(self) -> None:
         while True:
@@ -57,15 +57,15 @@ class Reaper:
                     self.look(namespace)
                     # After the look: a heart that beats though nothing can be seen would be believed.
                     self._beat(namespace)
-                except Exception as e:  # also a mistake of ours: a dead-man that ends mends nothing
+                except Exception as e:  # also a mistake of ours: a dead-man that ends restores nothing
                     self._say(f"{namespace}: {told(e)}")
             if self._stop.wait(EVERY_S):
                 break
-        for thread in self._mending.values():
+        for thread in self._restoring.values():
             thread.join()
 
     def _beat(self, namespace: str) -> None:
-        """By a clock that is wrong deadlines are misread: it goes on mending, and nothing may rely on it."""
+        """By a clock that is wrong deadlines are misread: it goes on restoring, and nothing may rely on it."""
         now = self._clock.now()
         ahead_s = self._cluster.clock_ahead_s(now)
         if ahead_s is not None and abs(ahead_s) > CLOCKS_AGREE_S:
@@ -76,7 +76,7 @@ class Reaper:
         _beat(self._cluster, namespace, now)
 
     def look(self, namespace: str) -> None:
-        """Begin to mend what is past its deadline. Raises TROUBLE."""
+        """Begin to restore what is past its deadline. Raises TROUBLE."""
         for found in self._cluster.leases(namespace, LABEL):
             uid = found["metadata"]["uid"]
             try:
@@ -84,14 +84,16 @@ class Reaper:
             except ValueError as e:
                 self._say(f"{namespace}: {e}; left alone")
                 continue
-            busy = self._mending.get(uid)
+            busy = self._restoring.get(uid)
             if self._clock.now() > undo.deadline and not (busy and busy.is_alive()):
-                thread = threading.Thread(target=self._mend, args=(undo, uid), name=f"mend {undo.handle}")
-                self._mending[uid] = thread
+                thread = threading.Thread(
+                    target=self._restore, args=(undo, uid), name=f"restore {undo.handle}"
+                )
+                self._restoring[uid] = thread
                 thread.start()
-        self._mending = {uid: t for uid, t in self._mending.items() if t.is_alive()}
+        self._restoring = {uid: t for uid, t in self._restoring.items() if t.is_alive()}
 
-    def _mend(self, undo: Undo, uid: str) -> None:
+    def _restore(self, undo: Undo, uid: str) -> None:
         try:
             found = lease.read(self._cluster, undo)
         except TROUBLE:

@@ -136,7 +136,7 @@ class Restorer:
         if self._fault.slow:
             self._report_commanded()
         try:
-            self._fault.mend(self._undo.state)
+            self._fault.restore(self._undo.state)
         except Altered as e:
             self._record(e.came)
             raise
@@ -176,7 +176,7 @@ class Restorer:
 
     def _is_back(self) -> bool:
         try:
-            return self._fault.mended(self._undo.state) is not None
+            return self._fault.restored(self._undo.state) is not None
         except NotYet:
             return False
 
@@ -189,7 +189,7 @@ class Restorer:
         """Is it back, as far as its own machinery shows?"""
         if self._unsure:  # the inject may have arrived since, and would be waited out for ever
             self._command()
-        return self._fault.mended(self._undo.state)
+        return self._fault.restored(self._undo.state)
 
     def _verified(self, over_at: float) -> tuple[Seen | None, str | None]:
         question: Question | None = None

@@ -11,10 +11,12 @@ class Command(Strict):
     `check` succeeds while the target is there, and fails while it is away.
     """
 
+    renamed = {"mend": "restore"}
+
     inject: Argv
     check: Argv
-    mend: Argv
-    deadman: Argv | None = None  # arms what mends without us; {seconds} is replaced by the time it has
+    restore: Argv
+    deadman: Argv | None = None  # arms what restores without us; {seconds} is replaced by the time it has
 
 
 HANDLE = HandleKind(given=Command, name=lambda command, place: place.target)

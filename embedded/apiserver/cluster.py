@@ -57,7 +57,7 @@ class Cluster:
         self._kserve = KServe(self.store, self.writes, self.controllers) if kserve else None
         hearers = (self.controllers, self.kubelet, *((self._kserve,) if self._kserve else ()))
         self._deaf = [self.store.listen(each.hear) for each in hearers]
-        # Whoever has to mend can tell by the process whether there is still anything to mend.
+        # Whoever has to restore can tell by the process whether there is still anything to restore.
         system = {"name": "kube-system", "labels": {EMBEDDED: "true"}, "annotations": {PID: str(os.getpid())}}
         for meta in ({"name": "default"}, system, {"name": "kube-node-lease"}):
             self.apply({"kind": "Namespace", "apiVersion": "v1", "metadata": meta})

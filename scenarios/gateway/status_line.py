@@ -60,7 +60,7 @@ class Restoring:
                 said.at - (detail.get("waited_s") or 0.0),
                 str(detail.get("missing") or ""),
             )
-        elif said.stage in ("effective", "fail") or said.move != "mend":
+        elif said.stage in ("effective", "fail") or said.move != "restore":
             self._waiting.pop(key, None)
 
     def told(self, now: float) -> str:
@@ -71,7 +71,7 @@ class Restoring:
 
 
 def _is_waiting_restore(said: FaultEvent) -> bool:
-    return said.move == "mend" and said.stage == "waiting"
+    return said.move == "restore" and said.stage == "waiting"
 
 
 def _restoring(target: str, waited_s: float, missing: str) -> str:
@@ -99,7 +99,7 @@ def move_line(said: FaultEvent, started_at: float) -> str | None:
         waited = _restoring(said.target, detail.get("waited_s") or 0.0, str(detail.get("missing") or ""))
         return f"{_minutes(said.at - started_at)} {said.step}: {waited}"
     note = said.note
-    if said.move == "mend" and detail.get("answered") == "unknown":
+    if said.move == "restore" and detail.get("answered") == "unknown":
         note = f"not verified by an answer: {detail.get('unanswered') or 'no request was sent'}"
     stage = f"{said.stage} ({note})" if note else said.stage
     what = f"{said.step}: {said.move} {said.target}: {said.error or stage}"

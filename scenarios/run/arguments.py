@@ -64,7 +64,7 @@ def declare(parser: "LocustArgumentParser", scenarios: "Scenarios") -> None:
     add(
         "--without-reaper",
         action="store_true",
-        help="inject although nothing in the cluster would mend if every process here were killed",
+        help="inject although nothing in the cluster would restore if every process here were killed",
         include_in_web_ui=False,
     )
     add(

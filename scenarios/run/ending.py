@@ -20,5 +20,5 @@ def why_cut_short(
     if exit_code < 0:
         return f"error: chaos was ended by {signal.Signals(-exit_code).name}"
     if exit_code == EXIT_NOT_RESTORED:
-        return end_reason or "error: a fault could not be mended"
+        return end_reason or "error: a fault could not be restored"
     return end_reason if exit_code else None

@@ -11,8 +11,8 @@ from contract.records import Lane
 from tests.synthetic import make, three_tier
 from tests.synthetic_world import OLLAMA, OPENAI, VLLM, Hole, World, answer
 
-VLLM_GONE = Hole("gpu", "vllm", 30, 60, mend_s=4)  # gone 30.2–94, mend commanded at 90
-OLLAMA_GONE = Hole("cpu", "ollama", 96, 20, mend_s=4)  # gone 96.2–120, while vllm may still be in cooldown
+VLLM_GONE = Hole("gpu", "vllm", 30, 60, restore_s=4)  # gone 30.2–94, restore commanded at 90
+OLLAMA_GONE = Hole("cpu", "ollama", 96, 20, restore_s=4)  # gone 96.2–120, while vllm may still be in cooldown
 
 
 def classes(tmp_path, asks, **more):
@@ -41,7 +41,7 @@ CASES = [
     ("openai", 118, 9.0, Why.NEEDED),  # sent while ollama was gone, its headers came after the return
     ("openai", 29.9, 1.0, Why.SPURIOUS),  # vllm went while it was asked, but ollama served all along
     ("ollama", 29.9, 1.0, Why.NEEDED),  # vllm went between sent and headers
-    ("ollama", 93.9, 0.01, Why.UNKNOWN),  # vllm's mend was commanded, not verified
+    ("ollama", 93.9, 0.01, Why.UNKNOWN),  # vllm's restore was commanded, not verified
 ]
 
 
@@ -70,7 +70,7 @@ def test_good_answers_around_it_show_that_a_tier_served_where_no_health_was_watc
 
 
 def test_a_cooldown_that_nobody_told_makes_it_unknown_until_the_tier_answers_again(tmp_path):
-    hole = Hole("gpu", "vllm", 30, 60, mend_s=4, sticky_s=12)  # answers again from 106 on
+    hole = Hole("gpu", "vllm", 30, 60, restore_s=4, sticky_s=12)  # answers again from 106 on
     asks = [by("ollama", 100), by("ollama", 150)]
     made = make(tmp_path, [hole], duration_s=200, rate=0, pairs=0, extra=asks, cooldown=None)
     found = Evidence(frames.read(made.path)).lower.set_index("request_id")["why"]

@@ -34,15 +34,15 @@ def outages_looped(trials, lost_at, asks, cooldown_s):
     for t in trials:
         if t.gone_from is None:
             continue
-        mend_at = t.mend_commanded_at if t.mend_commanded_at is not None else t.mend_begun_at
+        restore_at = t.restore_commanded_at if t.restore_commanded_at is not None else t.restore_begun_at
         known = [a for a in (lost_at.get((t.step, t.trial)), t.effective_at) if a is not None]
-        down_until = next((a for a in (mend_at, t.mended_at) if a is not None), t.ends_at)
-        back_at = t.mended_at
-        if mend_at is not None:
+        down_until = next((a for a in (restore_at, t.restored_at) if a is not None), t.ends_at)
+        back_at = t.restored_at
+        if restore_at is not None:
             own = asks[
                 (asks["tier"] == t.target)
                 & asks["good"]
-                & (asks["sent_at"] >= mend_at)
+                & (asks["sent_at"] >= restore_at)
                 & (asks["first_at"] <= t.gone_until)
             ]
             if len(own):

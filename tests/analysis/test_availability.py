@@ -108,7 +108,7 @@ def test_without_an_objective_nothing_is_known_of_brown_outs(tmp_path):
         ([(5, 7)], 0),  # away from faults it asks every two seconds, and may be late by some
         ([(5, 15)], 10 - 4),
         ([(19.5, 22.5)], 1.55),  # begun at 19.95, verified at 21.5
-        # 2 s while the mend is verified (49.95 to 52), and what is beyond 5.3 s, behind a tier that takes 0.28 s
+        # 2 s while the restore is verified (49.95 to 52), and what is beyond 5.3 s, behind a tier that takes 0.28 s
         ([(49, 60)], 2.05 + 11.2 - 5.3),
     ],
 )

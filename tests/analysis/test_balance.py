@@ -16,7 +16,7 @@ from contract.refusal import Refusal
 from tests.synthetic import make
 from tests.synthetic_world import OLLAMA, START, Engine, Hole, answer
 
-GONE = Hole("one-gone", "b", at=60, length=60, mend_s=4, sticky_s=6)
+GONE = Hole("one-gone", "b", at=60, length=60, restore_s=4, sticky_s=6)
 
 
 def three(*weights):

@@ -13,7 +13,7 @@ from tests.synthetic import make
 from tests.synthetic_documents import classify
 from tests.synthetic_world import START, Hole
 
-GONE = Hole("gaming-mode", "vllm", at=60, length=90, hole_s=0.6, mend_s=3, sticky_s=15)
+GONE = Hole("gaming-mode", "vllm", at=60, length=90, hole_s=0.6, restore_s=3, sticky_s=15)
 EXPECT = {"degraded": {"id": "NFR67", "step": "gaming-mode", "to": "ollama", "max_drop": 0.15}}
 PARAMS = degraded.Params(id="NFR67", step="gaming-mode", to="ollama", max_drop=0.15)
 
@@ -69,7 +69,7 @@ def test_a_difference_at_the_limit_is_unknown(tmp_path):
 
 
 def test_only_what_the_fallback_answered_while_the_step_held_counts(tmp_path):
-    """It answers on for a while after the mend, and all of that is right."""
+    """It answers on for a while after the restore, and all of that is right."""
     asks = classify([GONE], {"vllm": 1.0, "ollama": 0.5}, documents=300, duration_s=180)
     back = START + GONE.back
     asks = [replace(a, wrong=[]) if a.tier == "ollama" and a.sent_at >= back else a for a in asks]

@@ -14,7 +14,7 @@ from tests.synthetic import make
 from tests.synthetic_documents import classify
 from tests.synthetic_world import START, Hole
 
-GONE = Hole("gaming-mode", "vllm", at=80, length=100, hole_s=0.6, mend_s=3)
+GONE = Hole("gaming-mode", "vllm", at=80, length=100, hole_s=0.6, restore_s=3)
 ALL = {"vllm": 0.95, "ollama": 0.85, "openai": 1.0}
 
 

@@ -19,7 +19,7 @@ from tests.analysis.test_html import Page
 from tests.synthetic import make
 from tests.synthetic_world import Hole
 
-STEPS = (Hole("gaming-mode", "vllm", at=12, length=40, mend_s=2, sticky_s=2),)
+STEPS = (Hole("gaming-mode", "vllm", at=12, length=40, restore_s=2, sticky_s=2),)
 COOLS = {
     "steps": STEPS,
     "duration_s": 64,
@@ -124,7 +124,7 @@ def test_a_reason_is_a_line_that_stands_by_itself(finding, words):
 
 
 def test_what_failed_comes_before_what_is_unknown_and_no_reason_fills_the_screen():
-    long = Finding("restored", None, "t", "m", Status.FAIL, "e", reason="not mended, " * 100)
+    long = Finding("restored", None, "t", "m", Status.FAIL, "e", reason="not restored, " * 100)
     found = verdict.Verdict("r", "fail", 1, (unknown("overhead", None, "t", "no pair"), long))
     (first, text), (second, _) = verdict.reasons(found)
     assert (first, second) == (Status.FAIL, Status.UNKNOWN)
@@ -132,12 +132,12 @@ def test_what_failed_comes_before_what_is_unknown_and_no_reason_fills_the_screen
     assert text.endswith("…")
 
 
-def test_a_fault_that_was_not_mended_is_named_in_the_first_line(tmp_path, capsys):
-    made = make(tmp_path, steps=STEPS, duration_s=64, pairs=0, expect={}, drop=[("mend", "effective")])
+def test_a_fault_that_was_not_restored_is_named_in_the_first_line(tmp_path, capsys):
+    made = make(tmp_path, steps=STEPS, duration_s=64, pairs=0, expect={}, drop=[("restore", "effective")])
     with pictures():
         assert main(["report", str(made.path), "--quiet"]) == 4
     line = (made.path / "report" / "summary.md").read_text().splitlines()[2]
-    assert line == "- **restored: fail: gaming-mode #1 (scale_to_zero on vllm): not mended**"
+    assert line == "- **restored: fail: gaming-mode #1 (scale_to_zero on vllm): not restored**"
 
 
 def test_what_users_saw_counts_no_request_of_the_probe(tmp_path):

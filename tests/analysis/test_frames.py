@@ -98,18 +98,18 @@ def test_a_health_that_nobody_knew_stays_apart_from_down(tmp_path):
     assert run.samples["health"]["up"].dtype == "boolean"
 
 
-def test_the_mend_of_restore_is_read_beside_that_of_chaos(tmp_path):
-    made = three_tier(tmp_path, drop=[("mend", "effective")])
+def test_the_restore_of_restore_is_read_beside_that_of_chaos(tmp_path):
+    made = three_tier(tmp_path, drop=[("restore", "effective")])
     lines = (three_tier(tmp_path).path / "chaos.jsonl").read_text().splitlines()
     late = [
         line.replace('"timeline"', '"restore"')
         for line in lines
-        if '"mend"' in line and '"effective"' in line
+        if '"restore"' in line and '"effective"' in line
     ]
     (made.path / "restore.jsonl").write_text("\n".join(late) + "\n")
     found = judge.judge(Evidence(frames.read(made.path)))
     assert found.exit_code == 0
-    assert "mended by restore" in next(f.evidence for f in found.findings if f.name == "restored")
+    assert "restored by restore" in next(f.evidence for f in found.findings if f.name == "restored")
 
 
 def test_what_is_no_run_is_refused_with_what_would_be_right(tmp_path, monkeypatch):

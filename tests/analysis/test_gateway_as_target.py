@@ -129,7 +129,7 @@ CASES = [
     (5.0, 24.0, Outcome.TIMEOUT, None, False, Fate.LOST),  # told later than the client asks again
     (31.0, 0.1, Outcome.REFUSED, None, False, Fate.LOST),  # asked again at 32, and not answered well
     (45.0, 0.1, Outcome.REFUSED, None, False, Fate.UNKNOWN),  # nobody asked for 20 s after it
-    (90.0, 0.1, Outcome.REFUSED, None, False, None),  # after the verified mend: not this fault's doing
+    (90.0, 0.1, Outcome.REFUSED, None, False, None),  # after the verified restore: not this fault's doing
     (5.0, 1.0, Outcome.CUT, 200, False, None),  # before it
     (12.0, 0.1, Outcome.ABANDONED, None, False, None),
     (12.0, 0.1, Outcome.OK, 200, False, None),

@@ -132,7 +132,7 @@ def test_what_was_really_down_is_still_needed(tmp_path):
 
 
 def test_a_loss_is_not_shown_by_a_health_url_that_failed_all_along(tmp_path):
-    hole = Hole("gpu", "vllm", 20, 20, mend_s=2)
+    hole = Hole("gpu", "vllm", 20, 20, restore_s=2)
     direct = [by("vllm", 5.1 + i, via="vllm") for i in range(12)]
     made = make(
         tmp_path,

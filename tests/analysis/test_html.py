@@ -161,7 +161,7 @@ def test_the_timeline_holds_every_ask_that_was_sent_with_its_record(page, report
         place = kept["outcome"]["at"][i]
         assert kept["outcome"]["values"][place] == ask.outcome
     assert [s["name"] for s in shown["strips"]][:2] == ["gaming-mode", "cpu-tier-too"]
-    assert len(shown["strips"][0]["start"]) == 3  # transition, in effect, mending
+    assert len(shown["strips"][0]["start"]) == 3  # transition, in effect, restoring
 
 
 def test_what_operators_and_servers_wrote_is_text_and_nothing_else(tmp_path):
@@ -204,7 +204,7 @@ def _whole(made):
 
 def test_a_killed_run_says_so_before_anything_else(tmp_path):
     made = make(
-        tmp_path, [Hole("s", "vllm", 10, 20)], duration_s=30, status=None, drop=[("mend", "effective")]
+        tmp_path, [Hole("s", "vllm", 10, 20)], duration_s=30, status=None, drop=[("restore", "effective")]
     )
     file = made.path / "probe.arrow"
     file.write_bytes(file.read_bytes()[:-700])

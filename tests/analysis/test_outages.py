@@ -89,7 +89,7 @@ def test_one_flapping_answer_does_not_end_a_gap(tmp_path):
     assert gap.lower_s <= 6.0 <= gap.upper_s
 
 
-def test_an_ask_sent_before_the_mend_that_lands_after_it_is_no_recovery(tmp_path):
+def test_an_ask_sent_before_the_restore_that_lands_after_it_is_no_recovery(tmp_path):
     hole = Hole("freeze", "vllm", 20, 20, sticky_s=9.0)
     early = [answer(world().new(hole.back - 1 + i / 10, Lane.LOAD), "vllm", 1.5) for i in range(4)]
     run = seen(make(tmp_path, [hole], duration_s=80, extra=early))
@@ -122,7 +122,7 @@ def test_a_lower_tier_that_returns_while_the_higher_one_is_gone_is_seen(tmp_path
     assert back.s == pytest.approx(OLLAMA.ttft_s, abs=0.3)
 
 
-def test_without_a_fallback_failover_is_censored_by_the_mend(tmp_path):
+def test_without_a_fallback_failover_is_censored_by_the_restore(tmp_path):
     run = seen(make(tmp_path, [Hole("freeze", "vllm", 20, 20)], duration_s=60, engines=(VLLM,), pairs=0))
     took = failover(run)
     assert took.censored
@@ -205,9 +205,9 @@ def test_what_is_calm_is_asked_of_the_same_kind_of_asks(tmp_path):
 
 
 def test_what_is_calm_is_not_asked_while_a_fault_begins_or_ends(tmp_path):
-    hole = Hole("freeze", "vllm", 20, 10, effective_after_s=9.9, mend_s=8, hang_s=9)
+    hole = Hole("freeze", "vllm", 20, 10, effective_after_s=9.9, restore_s=8, hang_s=9)
     run = seen(make(tmp_path, [hole], duration_s=60))
-    assert calm(run, "ollama", "probe_new") is None  # it answered in transition and mending alone
+    assert calm(run, "ollama", "probe_new") is None  # it answered in transition and restoring alone
     assert outages.detection(failover(run), None) is None
 
 
@@ -299,7 +299,7 @@ def test_asks_from_a_time_when_all_was_down_that_land_after_a_return_prove_nothi
     quiet = {"rate": 0, "probe_rate": 0, "pairs": 0, "duration_s": 80}
     run = seen(make(tmp_path, steps, extra=asks, expect={"cloud_only_in_need": {}}, **quiet))
     back = outages.recovery(run.frames.asks, the(run, "cpu"), run.trials, run.frames.ranks)
-    assert back.censored  # the three answers by ollama were asked before its mend was verified
+    assert back.censored  # the three answers by ollama were asked before its restore was verified
     cloud = run.lower[run.lower["tier"] == "openai"]
     assert set(cloud["why"]) == {"needed"}
     assert judge.judge(run).findings[0].status == "pass"

@@ -46,8 +46,8 @@ def requests(*rows):
         (8.0, 20.0, "ok", FIRST, "transition"),  # answered well all the same
         (8.0, 20.0, "timeout", FIRST, "transition"),
         (20.0, 33.0, "cut", FIRST, "in effect"),  # the first phase that it touches
-        (32.0, 40.0, "ok", FIRST, "mending"),
-        (34.9, 55.0, "cut", FIRST, "mending"),  # it touches both windows
+        (32.0, 40.0, "ok", FIRST, "restoring"),
+        (34.9, 55.0, "cut", FIRST, "restoring"),  # it touches both windows
         (35.0, 49.9, "cut", BETWEEN, "settling"),
         (35.0, 50.0, "cut", SECOND, "transition"),
         (8.0, 90.0, "ok", FIRST, "transition"),
@@ -97,8 +97,8 @@ def test_every_request_counts_in_exactly_one_part_whatever_overlaps(seed):
     steps = []
     for i in range(some.randrange(6)):
         begun, target = some.uniform(0, 90), some.choice(["vllm", "ollama", "gateway"])
-        rows = [("inject", "begin", begun), ("inject", "commanded", begun + 0.1), ("mend", "begin", begun + 5),
-                ("mend", "effective", begun + some.uniform(5, 40))]  # fmt: skip
+        rows = [("inject", "begin", begun), ("inject", "commanded", begun + 0.1), ("restore", "begin", begun + 5),
+                ("restore", "effective", begun + some.uniform(5, 40))]  # fmt: skip
         steps.append(events(rows[: some.choice([1, 2, 4, 4, 4])], step=f"s{i}", target=target))
     told = pd.concat(steps).sort_values("at", kind="stable") if steps else events([])
     parts = parts_of(trials_of(told, 140.0), 0.0, 140.0)
@@ -141,23 +141,23 @@ RUNS = {
     "a gateway that is gone for a while": lambda folder: make(
         folder, [Hole("g", "gateway", 20, 10, hole_s=5, fault="unit_kill")], duration_s=60
     ),
-    "killed before the mend": lambda folder: make(
-        folder, [Hole("s", "vllm", 20, 20)], duration_s=60, status=None, drop=[("mend", "effective")]
+    "killed before the restore": lambda folder: make(
+        folder, [Hole("s", "vllm", 20, 20)], duration_s=60, status=None, drop=[("restore", "effective")]
     ),
-    "killed before the mend, and the last that is known was just sent": lambda folder: make(
+    "killed before the restore, and the last that is known was just sent": lambda folder: make(
         folder,
         [Hole("s", "vllm", 20, 20)],
         duration_s=60,
         status=None,
-        drop=[("mend", "effective")],
+        drop=[("restore", "effective")],
         extra=[unended("last", 59.9, 60.5)],
     ),
-    "killed before the mend, and the last that is known was never sent": lambda folder: make(
+    "killed before the restore, and the last that is known was never sent": lambda folder: make(
         folder,
         [Hole("s", "vllm", 20, 20)],
         duration_s=60,
         status=None,
-        drop=[("mend", "effective")],
+        drop=[("restore", "effective")],
         extra=[unended("early", 10.0, None, Outcome.BROKEN), unended("last", 60.5, None, Outcome.BROKEN)],
     ),
     "without faults": lambda folder: make(folder, duration_s=20),
@@ -200,7 +200,7 @@ def streams(at, count, length_s=3.0, **more):
     return made
 
 
-TWO = [Hole("first", "vllm", 20, 10, mend_s=2), Hole("second", "vllm", 60, 10, trial=1, mend_s=2)]
+TWO = [Hole("first", "vllm", 20, 10, restore_s=2), Hole("second", "vllm", 60, 10, trial=1, restore_s=2)]
 
 
 def test_what_a_fault_cut_stands_during_faults_and_not_before_the_first(tmp_path):
@@ -252,7 +252,7 @@ def test_latency_and_first_token_are_of_what_was_sent_there(tmp_path):
 
 
 def test_where_faults_overlap_the_first_counts_and_each_has_its_latency(tmp_path):
-    steps = [Hole("outer", "vllm", 20, 50, mend_s=2), Hole("inner", "ollama", 30, 10, mend_s=2)]
+    steps = [Hole("outer", "vllm", 20, 50, restore_s=2), Hole("inner", "ollama", 30, 10, restore_s=2)]
     run = held_up(streams(35, 4, length_s=1.0), steps, folder=tmp_path)
     table = tables.phases(run).set_index(["step", "phase"])
     assert table.loc[("outer", "in effect"), ["asked", "sent"]].tolist() == [4, 4]

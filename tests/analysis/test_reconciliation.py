@@ -26,7 +26,7 @@ from tests.analysis.reports import pictures
 from tests.synthetic import Made, make
 from tests.synthetic_world import START, Hole
 
-HOLE = Hole("gone", "vllm", at=30, length=20, mend_s=2)
+HOLE = Hole("gone", "vllm", at=30, length=20, restore_s=2)
 TRUE = 7.0  # what was counted before the load
 
 

@@ -37,7 +37,7 @@ def test_the_failover_table_finds_what_was_put_in(reported):
     row = table.loc["gaming-mode"]
     assert row["first_answer_by"] == "ollama"
     assert row["effective_s"] == pytest.approx(3.0)
-    assert row["mend_s"] == pytest.approx(4.0)
+    assert row["restore_s"] == pytest.approx(4.0)
     assert row["recovery_s"] == pytest.approx(12.1, abs=0.2)
     assert table.loc["cpu-tier-too", "first_answer_by"] == "openai"
     assert table["cuts"].tolist() == [1, 4]
@@ -46,7 +46,7 @@ def test_the_failover_table_finds_what_was_put_in(reported):
 def test_the_phases_add_up_to_what_users_asked_and_hold_what_befell_them(reported):
     table = pd.read_csv(reported.path / "report" / "phases.csv")
     first = table[table["step"].isna() | (table["step"] == "gaming-mode")]
-    assert first["phase"].tolist() == ["baseline", "transition", "in effect", "mending", "settling"]
+    assert first["phase"].tolist() == ["baseline", "transition", "in effect", "restoring", "settling"]
     users = [a for a in reported.asks if (a.lane, a.via) == ("load", "gateway")]
     assert table["asked"].sum() == first["asked"].sum() == len(users)
     assert first["length_s"].tolist() == pytest.approx([39.95, 3, 107, 4, 51], abs=1)
@@ -109,7 +109,7 @@ def test_the_tables_for_documents_hold_both_tables_and_the_witnesses(reported):
 
 def test_a_report_of_a_killed_run_says_that_it_was_cut_short(tmp_path):
     made = make(
-        tmp_path, [Hole("s", "vllm", 10, 20)], duration_s=30, status=None, drop=[("mend", "effective")]
+        tmp_path, [Hole("s", "vllm", 10, 20)], duration_s=30, status=None, drop=[("restore", "effective")]
     )
     with pictures():
         assert main(["report", str(made.path), "--quiet"]) == 4

@@ -12,7 +12,7 @@ from analysis.html import trials as trials_part
 from analysis.judging.finding import Status
 from analysis.metrics import availability
 from analysis.metrics.answered import by_answers
-from analysis.metrics.restored import OLDER, mended_of
+from analysis.metrics.restored import OLDER, restored_of
 from analysis.metrics.windows import phases_of, trials_of
 from analysis.reporting import summary, tables
 from contract.records import Event
@@ -23,16 +23,16 @@ from tests.synthetic_world import START, Hole
 YES = {"answered": "yes"}
 SILENT = {"answered": "unknown", "unanswered": "no topology was at hand"}
 FOREIGN, AGAIN = {"foreign": True}, {"again": True}
-NOT_SEEN = "ml/vllm mended, but not verified: vllm does not answer: refused"
-GIVEN_BACK = "mended; the claim could not be given back: no answer"
+NOT_SEEN = "ml/vllm restored, but not verified: vllm does not answer: refused"
+GIVEN_BACK = "restored; the claim could not be given back: no answer"
 
 
-def mend(*told, target="vllm"):
-    """A fault from 10 to 30, and then (by, stage, at, detail or error) of its mend."""
+def restore(*told, target="vllm"):
+    """A fault from 10 to 30, and then (by, stage, at, detail or error) of its restore."""
     rows = [
         ("timeline", "inject", "begin", 10, None), ("timeline", "inject", "commanded", 11, None),
         ("timeline", "inject", "effective", 12, None),
-        *((by, "mend", stage, at, more) for by, stage, at, more in told),
+        *((by, "restore", stage, at, more) for by, stage, at, more in told),
     ]  # fmt: skip
     table = pd.DataFrame(
         [
@@ -67,8 +67,8 @@ COMMANDED = ("timeline", "commanded", 31, None)
         ([("timeline", "effective", 35, YES), ("timeline", "effective", 40, YES | AGAIN)], 40, "timeline", None),
         ([("guardian", "effective", 35, SILENT), ("guardian", "effective", 40, YES | AGAIN)], 40, "guardian", None),
         # The one who saw it back has reported that it was lost for good.
-        ([("timeline", "effective", 35, YES), ("timeline", "fail", 40, "mended, and not seen to be back")], None, None, None),
-        ([("guardian", "effective", 35, YES), ("guardian", "fail", 40, "mended, lost again, and not ready in time"),
+        ([("timeline", "effective", 35, YES), ("timeline", "fail", 40, "restored, and not seen to be back")], None, None, None),
+        ([("guardian", "effective", 35, YES), ("guardian", "fail", 40, "restored, lost again, and not ready in time"),
           ("guardian", "effective", 50, YES)], 50, "guardian", None),
         # No such report.
         ([("timeline", "effective", 35, YES), ("timeline", "fail", 40, GIVEN_BACK)], 35, "timeline", None),
@@ -78,8 +78,8 @@ COMMANDED = ("timeline", "commanded", 31, None)
         ([], None, None, None),
     ],
 )  # fmt: skip
-def test_a_mend_is_verified_by_an_answer_and_by_nothing_else(told, at, by, ready_at):
-    found = mended_of(mend(COMMANDED, *told))
+def test_a_restore_is_verified_by_an_answer_and_by_nothing_else(told, at, by, ready_at):
+    found = restored_of(restore(COMMANDED, *told))
     assert (found.at, found.by, found.ready_at) == (at, by, ready_at)
 
 
@@ -92,7 +92,7 @@ def test_a_mend_is_verified_by_an_answer_and_by_nothing_else(told, at, by, ready
     ],
 )
 def test_why_a_ready_target_was_not_verified_is_known(detail, why):
-    assert mended_of(mend(("guardian", "effective", 35, detail))).unanswered == why
+    assert restored_of(restore(("guardian", "effective", 35, detail))).unanswered == why
 
 
 @pytest.mark.parametrize(
@@ -101,15 +101,18 @@ def test_why_a_ready_target_was_not_verified_is_known(detail, why):
         ([COMMANDED, ("timeline", "fail", 40, NOT_SEEN)], NOT_SEEN),
         ([COMMANDED, ("timeline", "fail", 40, FOREIGN)], None),
         # It never commanded anything: it saw nothing of the target.
-        ([("timeline", "fail", 40, "the claim is gone: another has mended in our place")], None),
+        ([("timeline", "fail", 40, "the claim is gone: another has restored in our place")], None),
         (
-            [("guardian", "commanded", 31, None), ("guardian", "fail", 40, "mended, but not ready in time")],
+            [
+                ("guardian", "commanded", 31, None),
+                ("guardian", "fail", 40, "restored, but not ready in time"),
+            ],
             None,
         ),
     ],
 )
-def test_the_controllers_own_check_failed_only_where_it_had_commanded_the_mend(told, refused):
-    assert mended_of(mend(*told)).refused == refused
+def test_the_controllers_own_check_failed_only_where_it_had_commanded_the_restore(told, refused):
+    assert restored_of(restore(*told)).refused == refused
 
 
 def asks(*rows):
@@ -145,31 +148,31 @@ READY = ("guardian", "effective", 35, SILENT)
     ],
 )
 def test_a_good_answer_by_the_target_itself_verifies_a_ready_target(target, rows, at):
-    (trial,) = by_answers(trials_of(mend(READY, target=target), ended_at=60.0), asks(*rows))
-    assert trial.mended_at == at
-    assert (trial.mended_by, trial.witness is not None) == (("guardian", True) if at else (None, False))
+    (trial,) = by_answers(trials_of(restore(READY, target=target), ended_at=60.0), asks(*rows))
+    assert trial.restored_at == at
+    assert (trial.restored_by, trial.witness is not None) == (("guardian", True) if at else (None, False))
 
 
 def test_an_answer_that_failed_verifies_nothing():
     rows = asks(("gateway", "vllm", 36, 38)).assign(good=False)
-    (trial,) = by_answers(trials_of(mend(READY), 60.0), rows)
-    assert trial.mended_at is None
+    (trial,) = by_answers(trials_of(restore(READY), 60.0), rows)
+    assert trial.restored_at is None
 
 
-def test_an_answer_to_users_counts_where_it_came_before_the_one_to_a_later_mender():
-    events = mend(READY, ("restore", "effective", 50, YES))
+def test_an_answer_to_users_counts_where_it_came_before_the_one_to_a_later_restorer():
+    events = restore(READY, ("restore", "effective", 50, YES))
     (early,) = by_answers(trials_of(events, 60.0), asks(("gateway", "vllm", 36, 38)))
     (late,) = by_answers(trials_of(events, 60.0), asks(("gateway", "vllm", 51, 52)))
-    assert (early.mended_at, early.mended_by, early.back_from) == (38, "guardian", 35)
-    assert (late.mended_at, late.mended_by, late.witness, late.back_from) == (50, "restore", None, 50)
+    assert (early.restored_at, early.restored_by, early.back_from) == (38, "guardian", 35)
+    assert (late.restored_at, late.restored_by, late.witness, late.back_from) == (50, "restore", None, 50)
 
 
 def test_an_answer_after_the_next_fault_on_the_target_says_nothing_of_the_first():
-    later = mend(READY).assign(trial=2)
+    later = restore(READY).assign(trial=2)
     later["at"] += 40.0
-    trials = trials_of(pd.concat([mend(READY), later]), 100.0)
+    trials = trials_of(pd.concat([restore(READY), later]), 100.0)
     first, second = by_answers(trials, asks(("gateway", "vllm", 51, 52), ("gateway", "vllm", 80, 81)))
-    assert (first.mended_at, second.mended_at) == (None, 81)
+    assert (first.restored_at, second.restored_at) == (None, 81)
 
 
 WAITING = [
@@ -178,19 +181,21 @@ WAITING = [
 ]
 
 
-def test_what_a_mend_waits_for_ends_no_phase():
-    (trial,) = trials_of(mend(COMMANDED, *WAITING, ("timeline", "effective", 631, YES)), 700.0)
+def test_what_a_restore_waits_for_ends_no_phase():
+    (trial,) = trials_of(restore(COMMANDED, *WAITING, ("timeline", "effective", 631, YES)), 700.0)
     spans = [(p.name, p.start, p.end, p.open) for p in phases_of(trial)]
-    assert spans[-2:] == [("mending", 31, 631, False), ("settling", 631, 700, False)]
-    assert (trial.missing, trial.mend_waiting_at) == (("its process runs and does not answer",), 91)
+    assert spans[-2:] == [("restoring", 31, 631, False), ("settling", 631, 700, False)]
+    assert (trial.missing, trial.restore_waiting_at) == (("its process runs and does not answer",), 91)
 
 
-@pytest.mark.parametrize("move", ["inject", "mend"])
+@pytest.mark.parametrize("move", ["inject", "restore"])
 def test_the_probe_is_not_taken_for_silent_while_it_waits_with_a_slow_move(move):
-    events = mend(COMMANDED, ("timeline", "begin", 30, None), *WAITING, ("timeline", "effective", 631, YES))
+    events = restore(
+        COMMANDED, ("timeline", "begin", 30, None), *WAITING, ("timeline", "effective", 631, YES)
+    )
     events["move"] = move
     (trial,) = trials_of(events, 700.0)
-    trial = replace(trial, begun_at=30.0, mend_begun_at=30.0 if move == "mend" else None)
+    trial = replace(trial, begun_at=30.0, restore_begun_at=30.0 if move == "restore" else None)
     probe = pd.DataFrame(
         {"sent_at": [30.0 + 0.2 * i for i in range(305)] + [91.0 + 2.0 * i for i in range(305)]}
     )
@@ -205,12 +210,14 @@ HOLE = Hole("s", "vllm", at=10, length=10)
 
 
 def in_place(*told):
-    """The run's events, with these in the place of its mend."""
+    """The run's events, with these in the place of its restore."""
     kept = [e for e in HOLE.events("r") if e.move == "inject"]
     for by, stage, at, more in told:
         detail, error = (more, None) if isinstance(more, dict) else (None, more)
         kept.append(
-            Event(START + at, "r", "mend", stage, by, "s", 1, HOLE.fault, "vllm", detail=detail, error=error)
+            Event(
+                START + at, "r", "restore", stage, by, "s", 1, HOLE.fault, "vllm", detail=detail, error=error
+            )
         )
     return kept
 
@@ -221,7 +228,7 @@ def judged(made):
     return next(f for f in found.findings if f.name == "restored"), found, run
 
 
-def test_a_guardians_mend_passes_by_an_answer_of_users_and_that_is_said(tmp_path):
+def test_a_guardians_restore_passes_by_an_answer_of_users_and_that_is_said(tmp_path):
     told = [
         ("guardian", "begin", 20, None),
         ("guardian", "commanded", 20, None),
@@ -232,9 +239,9 @@ def test_a_guardians_mend_passes_by_an_answer_of_users_and_that_is_said(tmp_path
     )
     assert finding.status is Status.PASS
     assert "s #1: verified by an answer of users (ask-" in finding.evidence
-    assert "mended by guardian" in finding.evidence
+    assert "restored by guardian" in finding.evidence
     (trial,) = run.trials
-    assert trial.mended_at > trial.ready_at
+    assert trial.restored_at > trial.ready_at
     assert "verified by an answer of users" in summary.markdown(run, judge.judge(run))
     # Timed from when it was ready, since nobody knows how soon after that it would have answered.
     took, doubt = run.recovery(trial, 60.0)
@@ -243,7 +250,7 @@ def test_a_guardians_mend_passes_by_an_answer_of_users_and_that_is_said(tmp_path
     assert "it took at most" in run.recovery(trial, 0.01)[1]
 
 
-def test_a_mend_without_an_answer_is_unknown_where_nobody_asked_the_target_later(tmp_path):
+def test_a_restore_without_an_answer_is_unknown_where_nobody_asked_the_target_later(tmp_path):
     told = [
         ("guardian", "begin", 20, None),
         ("guardian", "commanded", 20, None),
@@ -281,7 +288,7 @@ def test_no_word_without_an_answer_makes_restored_of_a_controllers_not_verified_
     by_hand.close()
     finding, found, run = judged(made)
     assert finding.status is Status.PASS
-    assert "mended by restore" in finding.evidence
+    assert "restored by restore" in finding.evidence
     assert run.frames.ended_at == was  # nothing else is known of those two hours
     assert "vllm was back 1h59m40s after its restore began" in summary.markdown(run, found)
 
@@ -293,7 +300,13 @@ def test_a_restore_of_ten_minutes_reads_well(tmp_path):
     ]
     told += [("timeline", "effective", 632, YES)]
     made = make(
-        tmp_path, [replace(HOLE, mend_s=612)], 660, rate=0.2, probe_rate=0.5, pairs=0, events=in_place(*told)
+        tmp_path,
+        [replace(HOLE, restore_s=612)],
+        660,
+        rate=0.2,
+        probe_rate=0.5,
+        pairs=0,
+        events=in_place(*told),
     )
     finding, found, run = judged(made)
     assert finding.status is Status.PASS
@@ -302,5 +315,5 @@ def test_a_restore_of_ten_minutes_reads_well(tmp_path):
     shown = str(trials_part.tables(run, tables.failovers(run), tables.phases(run)))
     assert "'10m12s'" in shown
     row = tables.failovers(run).iloc[0]
-    assert (row["mend_s"], row["mend_verified_by"]) == (612, "an answer to chaos")
-    assert row["mend_waited_for"] == "its process runs and does not answer"
+    assert (row["restore_s"], row["restore_verified_by"]) == (612, "an answer to chaos")
+    assert row["restore_waited_for"] == "its process runs and does not answer"

@@ -138,14 +138,14 @@ def test_a_fault_on_a_tier_that_the_gateway_was_not_using_proves_no_failover(tmp
 
 
 def test_what_someone_else_changed_is_left_unknown(tmp_path):
-    foreign = Event(START + 160, "r", "mend", "fail", "timeline", "gaming-mode", 1, "scale_to_zero", "vllm",
+    foreign = Event(START + 160, "r", "restore", "fail", "timeline", "gaming-mode", 1, "scale_to_zero", "vllm",
                     detail={"foreign": True}, error="replicas are 3")  # fmt: skip
     made = three_tier(tmp_path)
     kept = [
         e
         for h in made.steps
         for e in h.events("r")
-        if (e.step, e.stage, e.move) != ("gaming-mode", "effective", "mend")
+        if (e.step, e.stage, e.move) != ("gaming-mode", "effective", "restore")
     ]
     found, _ = judged(three_tier(tmp_path / "again", events=[*kept, foreign]))
     assert status_of(found, "restored") is U
@@ -160,8 +160,8 @@ def test_one_tier_alone_has_no_cloud_and_no_lower_tier(tmp_path):
     assert status_of(found, "continuity") is P
 
 
-def test_a_killed_run_that_was_not_mended_says_not_restored(tmp_path):
-    made = three_tier(tmp_path, status=None, drop=[("mend", "effective")])
+def test_a_killed_run_that_was_not_restored_says_not_restored(tmp_path):
+    made = three_tier(tmp_path, status=None, drop=[("restore", "effective")])
     found, run = judged(made)
     assert (found.status, found.exit_code) == ("not_restored", 4)
     assert "never closed" in run.frames.cut_short

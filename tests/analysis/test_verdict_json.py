@@ -22,7 +22,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "verdict.schema.json"
 
 RUNS = {
     "as it ought to go": lambda at: three_tier(at),
-    "killed, and not mended": lambda at: three_tier(at, status=None, drop=[("mend", "effective")]),
+    "killed, and not restored": lambda at: three_tier(at, status=None, drop=[("restore", "effective")]),
     "aborted by a guard": lambda at: three_tier(at, status=ABORTED, reason="guard: 201 cloud answers"),
     "no asks": lambda at: three_tier(at, rate=0, probe_rate=0, pairs=0),
     "no fallback": lambda at: make(at, [Hole("s", "vllm", 10, 20)], 60, engines=(VLLM,)),

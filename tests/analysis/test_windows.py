@@ -8,7 +8,7 @@ from analysis.frames import EVENT_COLUMNS
 from analysis.metrics.windows import phases_of, top_at, trials_of
 
 WHOLE = [("inject", "begin", 10), ("inject", "commanded", 11), ("inject", "effective", 14),
-         ("mend", "begin", 30), ("mend", "commanded", 31), ("mend", "effective", 35)]  # fmt: skip
+         ("restore", "begin", 30), ("restore", "commanded", 31), ("restore", "effective", 35)]  # fmt: skip
 
 
 LOST = {"again": True, "answered": "yes"}
@@ -33,9 +33,9 @@ def spans(trial):
 @pytest.mark.parametrize(
     ("stages", "expected"),
     [
-        (6, [("transition", 11, 14, False), ("in effect", 14, 31, False), ("mending", 31, 35, False), ("settling", 35, 50, False)]),
-        (5, [("transition", 11, 14, False), ("in effect", 14, 31, False), ("mending", 31, 50, True)]),
-        (4, [("transition", 11, 14, False), ("in effect", 14, 30, False), ("mending", 30, 50, True)]),
+        (6, [("transition", 11, 14, False), ("in effect", 14, 31, False), ("restoring", 31, 35, False), ("settling", 35, 50, False)]),
+        (5, [("transition", 11, 14, False), ("in effect", 14, 31, False), ("restoring", 31, 50, True)]),
+        (4, [("transition", 11, 14, False), ("in effect", 14, 30, False), ("restoring", 30, 50, True)]),
         (3, [("transition", 11, 14, False), ("in effect", 14, 50, True)]),
         (2, [("transition", 11, 50, True)]),  # killed before the fault was verified
         (1, [("transition", 10, 50, True)]),  # begun, and perhaps commanded: nobody knows
@@ -46,30 +46,33 @@ def test_a_run_killed_after_each_stage_leaves_an_open_phase(stages, expected):
     assert spans(trial) == expected
 
 
-def test_a_transition_that_was_never_verified_lasts_until_the_mend():
+def test_a_transition_that_was_never_verified_lasts_until_the_restore():
     rows = [r for r in WHOLE if r[:2] != ("inject", "effective")]
     (trial,) = trials_of(events(rows), 50.0)
     assert spans(trial)[0] == ("transition", 11, 31, False)
 
 
-def test_a_mend_by_the_guardian_closes_the_trial_and_is_named():
+def test_a_restore_by_the_guardian_closes_the_trial_and_is_named():
     both = pd.concat([events(WHOLE[:3]), events(WHOLE[3:], by="guardian", detail={"answered": "yes"})])
     (trial,) = trials_of(both, 50.0)
-    assert (trial.mended_at, trial.mended_by) == (35.0, "guardian")
+    assert (trial.restored_at, trial.restored_by) == (35.0, "guardian")
 
 
 @pytest.mark.parametrize(
-    ("later", "mended_at"),
+    ("later", "restored_at"),
     [
         ([(40, None)], 35.0),  # somebody else looked, too: it was up all the time
         ([(40, LOST)], 40.0),  # an inject arrived behind the first verification
         ([(40, LOST), (45, LOST), (48, None)], 45.0),
     ],
 )
-def test_a_target_that_was_lost_again_is_mended_by_the_last_of_its_mends(later, mended_at):
-    rows = [events(WHOLE), *(events([("mend", "effective", at)], detail=d, by="guardian") for at, d in later)]
+def test_a_target_that_was_lost_again_is_restored_by_the_last_of_its_restores(later, restored_at):
+    rows = [
+        events(WHOLE),
+        *(events([("restore", "effective", at)], detail=d, by="guardian") for at, d in later),
+    ]
     (trial,) = trials_of(pd.concat(rows), 50.0)
-    assert trial.mended_at == mended_at
+    assert trial.restored_at == restored_at
 
 
 def test_settling_ends_where_the_next_trial_on_the_target_begins():

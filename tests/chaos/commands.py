@@ -18,7 +18,7 @@ class Target:
         self.given = {
             "inject": self._sh("inject", f"rm -f {self.up}"),
             "check": ["test", "-e", str(self.up)],
-            "mend": self._sh("mend", f"touch {self.up}"),
+            "restore": self._sh("restore", f"touch {self.up}"),
         }
 
     def _sh(self, word: str, line: str) -> list[str]:

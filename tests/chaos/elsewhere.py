@@ -24,9 +24,9 @@ def restored(record: str, environ: dict[str, str], folder: str = FAULTS) -> dict
     fault = faults.make(undo.fault, cluster, undo.made_on, undo.options)
     over = time.monotonic() + WITHIN_S
     while time.monotonic() < over:
-        fault.mend(undo.state)
+        fault.restore(undo.state)
         try:
-            seen = fault.mended(undo.state)
+            seen = fault.restored(undo.state)
         except NotYet:
             seen = None
         if seen is not None:

@@ -75,23 +75,23 @@ class File(_Tier):
 
 
 class Commands(_Tier):
-    """Up where `gone` is not there. `mend_by`: the shell's lines that bring it back."""
+    """Up where `gone` is not there. `restore_by`: the shell's lines that bring it back."""
 
     fault = "command"
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.gone, self._mend = folder / "gone", folder / "mend.sh"
-        self.mend_by(f"rm -f {self.gone}")
+        self.gone, self._restore = folder / "gone", folder / "restore.sh"
+        self.restore_by(f"rm -f {self.gone}")
 
-    def mend_by(self, lines: str) -> None:
-        self._mend.write_text(lines + "\n")
+    def restore_by(self, lines: str) -> None:
+        self._restore.write_text(lines + "\n")
 
     def handles(self) -> dict[str, Any]:
         return {
             "command": {
                 "inject": ["touch", str(self.gone)],
                 "check": ["test", "!", "-e", str(self.gone)],
-                "mend": ["sh", str(self._mend)],
+                "restore": ["sh", str(self._restore)],
             }
         }

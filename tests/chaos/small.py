@@ -93,8 +93,8 @@ def look(fault: Fault, state: dict[str, Any]) -> Any:
         return None
 
 
-def mended(fault: Fault, state: dict[str, Any]) -> Any:
-    return until(lambda: fault.mended(state), "the fault is mended")
+def restored(fault: Fault, state: dict[str, Any]) -> Any:
+    return until(lambda: fault.restored(state), "the fault is restored")
 
 
 def in_an_hour() -> float:

@@ -72,7 +72,7 @@ gateway: {{url: "{url}", model: tiny}}
 tiers:
   - {{name: vllm, match: {{group: tiny}}, url: "{url}", model: tiny, health: "{url}/health",
      handles: {{deployment: ml/vllm-server, node: embedded, process: {{pidfile: {self.pidfile}}}, engine: "{url}",
-       command: {{inject: [sh, -c, "touch {self.flag}; exec sleep 1"], check: [test, "!", -e, {self.flag}], mend: [rm, -f, {self.flag}]}}}}}}
+       command: {{inject: [sh, -c, "touch {self.flag}; exec sleep 1"], check: [test, "!", -e, {self.flag}], restore: [rm, -f, {self.flag}]}}}}}}
 """
         )
 

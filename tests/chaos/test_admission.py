@@ -20,7 +20,7 @@ from contract.timeline import Step
 from embedded.apiserver import admission
 from embedded.apiserver.admission import Admission
 from embedded.apiserver.resources import NAMESPACES
-from tests.chaos.small import Small, effective, in_an_hour, look, mended, sleepers
+from tests.chaos.small import Small, effective, in_an_hour, look, restored, sleepers
 from tests.chaos.targets import on
 from tests.embedded.recorded.stand import until
 
@@ -131,8 +131,8 @@ def test_where_a_dry_run_is_not_possible_it_goes_on_and_says_that_it_is_unknown(
     assert "does not support dry run" in words
     one.inject(state)
     effective(one, state)
-    one.mend(state)
-    assert mended(one, state)["ready"] == 3
+    one.restore(state)
+    assert restored(one, state)["ready"] == 3
 
 
 def record(small: Small, name: str, handle: Handle, options: dict) -> Undo:
@@ -165,22 +165,22 @@ def test_a_restore_that_admission_clamps_is_not_verified_and_tried_again(small):
     other = fault(small)
     for _ in range(2):
         with pytest.raises(Altered, match="3 replicas were requested, and the cluster made 1 of them"):
-            other.mend(state)
+            other.restore(state)
     until(lambda: len(small.uids()) == 1, "it is short")
     with pytest.raises(NotYet, match="3 replicas were requested, and the cluster made 1 of them"):
-        fault(small).mended(state)
+        fault(small).restored(state)
     rules(small)
-    other.mend(state)
-    assert mended(other, state)["ready"] == 3
+    other.restore(state)
+    assert restored(other, state)["ready"] == 3
 
 
 def test_a_restore_that_an_autoscaler_moves_afterwards_is_a_restore(small):
     one = fault(small)
     state = one.snapshot()
     one.inject(state)
-    one.mend(state)
+    one.restore(state)
     small.scale(2)
-    until(lambda: (one.mended(state) or {}).get("ready") == 2, "two are ready, and the third is gone")
+    until(lambda: (one.restored(state) or {}).get("ready") == 2, "two are ready, and the third is gone")
 
 
 def test_a_deputy_of_a_clamped_restore_says_not_restored_and_then_ends_it(small, monkeypatch):
@@ -248,9 +248,9 @@ def test_a_cordon_and_a_policy_that_admission_changed_are_no_fault_and_are_taken
     rules(small)
     assert look(one, state) is None or name == "node_drain"
     other = fault(small, name, handle)
-    other.mend(state)
+    other.restore(state)
     other.disarm(state)
-    mended(other, state)
+    restored(other, state)
     node = small.admin.node("embedded")
     assert not node["spec"].get("unschedulable")
     assert OURS not in (node["metadata"].get("annotations") or {})
@@ -263,11 +263,11 @@ def test_an_uncordon_that_admission_undoes_is_not_verified(small):
     one.inject(state)
     rules(small, Admission("stay", "nodes", lambda n: {**n, "spec": {**n["spec"], "unschedulable": True}}))
     with pytest.raises(Altered, match="was to be uncordoned, and the cluster made a node that is cordoned"):
-        one.mend(state)
+        one.restore(state)
     rules(small)
     one = fault(small, "node_drain", NODE)
-    one.mend(state)
-    mended(one, state)
+    one.restore(state)
+    restored(one, state)
 
 
 def test_a_target_whose_namespace_was_deleted_is_left_alone_at_once_and_closed(tmp_path):
@@ -300,11 +300,11 @@ def test_a_restore_whose_pods_are_denied_says_why_and_goes_on(small):
     one.inject(state)
     effective(one, state)
     rules(small, Admission("images", "pods", deny))
-    one.mend(state)
-    until(lambda: one.mended(state) is None and "not allowed" in one.missing, "it says why")
+    one.restore(state)
+    until(lambda: one.restored(state) is None and "not allowed" in one.missing, "it says why")
     assert one.missing.startswith('0 of 3 Pods ready: pods "engine-')
     assert "denied request: images of this registry are not allowed" in one.missing
     rules(small)
-    assert mended(one, state)["ready"] == 3
+    assert restored(one, state)["ready"] == 3
     conditions = small.admin.workload("deployment", "ml", "engine")["status"]["conditions"]
     assert "ReplicaFailure" not in {c["type"] for c in conditions}

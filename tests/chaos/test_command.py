@@ -38,28 +38,28 @@ def test_each_command_runs_once_and_leaves_no_note_of_it(target):
     fault = target.make()
     state = kept(fault.snapshot())
     fault.inject(state)
-    mender = target.make()
-    assert mender.mended(state) is None
+    restorer = target.make()
+    assert restorer.restored(state) is None
     for _ in range(4):  # watched on: a look
-        mender.mend(state)
-    assert mender.mended(state) == {"check": 0}
-    mender.disarm(state)
-    assert target.done() == ["inject", "mend"]
+        restorer.restore(state)
+    assert restorer.restored(state) == {"check": 0}
+    restorer.disarm(state)
+    assert target.done() == ["inject", "restore"]
     assert not list(Path(state["group_file"]).parent.iterdir())
 
 
-def test_the_first_mend_always_runs_and_later_ones_only_where_the_check_fails(target, monkeypatch):
+def test_the_first_restore_always_runs_and_later_ones_only_where_the_check_fails(target, monkeypatch):
     fault = target.make()
     state = kept(fault.snapshot())
-    fault.mend(state)
-    assert target.done() == ["mend"]
+    fault.restore(state)
+    assert target.done() == ["restore"]
     target.up.unlink()
-    fault.mend(state)  # only just done: a tier that loads its model is not told again and again
-    assert target.done() == ["mend"]
-    monkeypatch.setattr("chaos.faults.command.MEND_AGAIN_S", 0.0)
-    fault.mend(state)
-    fault.mend(state)
-    assert target.done() == ["mend", "mend"]
+    fault.restore(state)  # only just done: a tier that loads its model is not told again and again
+    assert target.done() == ["restore"]
+    monkeypatch.setattr("chaos.faults.command.RESTORE_AGAIN_S", 0.0)
+    fault.restore(state)
+    fault.restore(state)
+    assert target.done() == ["restore", "restore"]
 
 
 def test_what_is_not_there_cannot_be_taken_away(target):
@@ -89,16 +89,16 @@ def test_an_inject_that_fails_is_told_and_never_run_again(target, inject, timeou
         fault.inject(state)
 
 
-def test_a_mend_that_fails_is_told_by_its_last_line_and_tried_again_a_little_later(target, monkeypatch):
-    fault = target.make(mend=["sh", "-c", f"echo try >> {target.log}; printf '%0300d' 7 >&2; exit 1"])
+def test_a_restore_that_fails_is_told_by_its_last_line_and_tried_again_a_little_later(target, monkeypatch):
+    fault = target.make(restore=["sh", "-c", f"echo try >> {target.log}; printf '%0300d' 7 >&2; exit 1"])
     state = kept(fault.snapshot())
     for _ in range(5):
-        with pytest.raises(OSError, match=r"mend: sh -c .*: exit 1: 0{200}$"):
-            fault.mend(state)
+        with pytest.raises(OSError, match=r"restore: sh -c .*: exit 1: 0{200}$"):
+            fault.restore(state)
     assert target.done() == ["try"]
     monkeypatch.setattr("chaos.faults.command.FAILED_AGAIN_S", 0.0)
     with pytest.raises(OSError, match="exit 1"):
-        fault.mend(state)
+        fault.restore(state)
     assert target.done() == ["try", "try"]
 
 
@@ -107,7 +107,7 @@ def test_a_check_that_cannot_look_says_nothing(target, status):
     fault = target.make(check=["sh", "-c", f"test -e {target.up} || exit {status}"])
     state = kept(fault.snapshot())
     fault.inject(state)
-    for verb in (fault.effective, fault.mended):
+    for verb in (fault.effective, fault.restored):
         with pytest.raises(OSError, match=f"check: .*exit {status}"):
             verb(state)
 
@@ -132,8 +132,10 @@ class Controller:
 
 
 @pytest.mark.parametrize("ends", ["when it is asked to", "only when it is killed"])
-def test_an_inject_that_outlives_its_controller_is_ended_before_the_mend(target, tmp_path, ends, monkeypatch):
-    """The controller is killed with its group; its inject would take the tier away after the mend."""
+def test_an_inject_that_outlives_its_controller_is_ended_before_the_restore(
+    target, tmp_path, ends, monkeypatch
+):
+    """The controller is killed with its group; its inject would take the tier away after the restore."""
     monkeypatch.setattr("chaos.host.launched.ASKED_S", 0.3)
     begun, hold = tmp_path / "begun", tmp_path / "hold"
     os.mkfifo(hold)
@@ -144,41 +146,41 @@ def test_an_inject_that_outlives_its_controller_is_ended_before_the_mend(target,
     until(begun.exists, "the inject runs")
     controller.kill()
 
-    mender = target.make()
+    restorer = target.make()
     group = Launched(state["group_file"]).running()
     assert group
-    mender.mend(state)
+    restorer.restore(state)
     assert not Launched(state["group_file"]).running()
-    assert target.done() == ["mend"]
-    assert mender.mended(state)
-    mender.mend(state)
-    mender.disarm(state)
-    assert target.done() == ["mend"]
+    assert target.done() == ["restore"]
+    assert restorer.restored(state)
+    restorer.restore(state)
+    restorer.disarm(state)
+    assert target.done() == ["restore"]
 
 
-def test_what_an_inject_left_running_is_ended_and_mended_after(target):
+def test_what_an_inject_left_running_is_ended_and_restored_after(target):
     """It ended, and its work goes on in the background: `sh -c 'stress &'`."""
     fault = target.make(inject=["sh", "-c", f"sleep 600 & rm {target.up}"])
     state = kept(fault.snapshot())
     fault.inject(state)
     left = Launched(state["group_file"]).running()
     assert len(left) == 1
-    fault.mend(state)
+    fault.restore(state)
     assert pidfile.living(left[0].pid, left[0].start) is None
-    assert target.done() == ["mend"]
+    assert target.done() == ["restore"]
 
 
-def test_an_inject_that_has_not_begun_when_the_mender_comes_never_does(target):
+def test_an_inject_that_has_not_begun_when_the_restorer_comes_never_does(target):
     """The controller was killed between starting the launcher and the launcher's first line."""
     state = kept(target.make().snapshot())
-    mender = target.make()
-    mender.mend(state)
+    restorer = target.make()
+    restorer.restore(state)
     late = subprocess.run(Launched(state["group_file"]).command(target.given["inject"]), capture_output=True)
     assert late.returncode == BARRED
-    mender.disarm(state)  # the bar stays: the launcher may come later still
+    restorer.disarm(state)  # the bar stays: the launcher may come later still
     late = subprocess.run(Launched(state["group_file"]).command(target.given["inject"]), capture_output=True)
     assert late.returncode == BARRED
-    assert target.done() == ["mend"]
+    assert target.done() == ["restore"]
     assert target.up.exists()
 
 
@@ -203,14 +205,14 @@ def test_what_is_launched_is_on_disk_before_it_runs_and_a_reused_pid_is_not_take
     )
 
 
-def test_a_full_disk_does_not_hinder_the_mend(target, tmp_path):
+def test_a_full_disk_does_not_hinder_the_restore(target, tmp_path):
     state = kept(target.make().snapshot())
     blocked = tmp_path / "a-file"
     blocked.touch()
     target.up.unlink()
     fault = target.make()
-    fault.mend(state | {"group_file": str(blocked / "under" / "it")})
-    assert fault.mended(state)
+    fault.restore(state | {"group_file": str(blocked / "under" / "it")})
+    assert fault.restored(state)
 
 
 def test_the_dead_man_is_the_handles_own_and_is_told_how_long(target, tmp_path):
@@ -259,7 +261,7 @@ def test_every_recipe_is_a_handle_and_its_shell_lines_are_no_nonsense(given):
     for argv in (
         command.inject,
         command.check,
-        command.mend,
+        command.restore,
         command.deadman,
     ):
         if argv[:2] == ["sh", "-c"] or argv[0] == "ssh":

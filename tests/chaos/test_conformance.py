@@ -200,8 +200,8 @@ def test_it_goes_and_comes_back_by_another_process_and_twice_is_as_once(case, wo
     at = world.at()
     here = made.fresh()
     for _ in range(2):
-        here.mend(made.state)
-        until(lambda: here.mended(made.state), "it is restored")
+        here.restore(made.state)
+        until(lambda: here.restored(made.state), "it is restored")
         here.disarm(made.state)
     assert world.at() == at
     assert json.dumps(made.fresh().snapshot()), "it could be taken away again"
@@ -211,8 +211,8 @@ def test_it_goes_and_comes_back_by_another_process_and_twice_is_as_once(case, wo
 def test_a_restore_of_what_is_not_broken_changes_nothing(case, world, made):
     at = world.at()
     for _ in range(2):
-        made.fault.mend(made.state)
-        until(lambda: made.fault.mended(made.state), "it is as it was")
+        made.fault.restore(made.state)
+        until(lambda: made.fault.restored(made.state), "it is as it was")
     assert world.at() == at
 
 
@@ -224,7 +224,7 @@ def test_what_somebody_else_makes_of_it_meanwhile_is_left_so(case, world, made):
     at = world.at()
     for fault in (made.fault, made.fresh()):
         try:
-            fault.mend(made.state)
+            fault.restore(made.state)
         except Foreign:
             pass  # some say so, and some find nothing left to do
     world.settle()

@@ -31,10 +31,10 @@ class World:
     def __init__(self) -> None:
         self.commanded = threading.Event()
 
-    def mend(self, state) -> None:
+    def restore(self, state) -> None:
         self.commanded.set()
 
-    def mended(self, state):
+    def restored(self, state):
         return {"up": True}
 
     def disarm(self, state) -> None:
@@ -114,7 +114,7 @@ def test_one_that_does_not_come_back_keeps_no_other_down(monkeypatch, tmp_path):
     monkeypatch.setattr(faults, "make", lambda fault, cluster, target, options: worlds[target.handle.name])
     monkeypatch.setattr(restorer, "WATCH_ON_S", 0.02)
     for one in worlds.values():
-        monkeypatch.setattr(one, "mend", lambda state, one=one: one.commanded.is_set() or _meet(one, both))
+        monkeypatch.setattr(one, "restore", lambda state, one=one: one.commanded.is_set() or _meet(one, both))
     journal, said = Journal(tmp_path), []
     for handle in worlds:
         journal.open(replace(UNDO, handle=handle, folder=None))

@@ -61,7 +61,7 @@ def test_the_engine_is_told_what_to_do_and_for_how_long_and_only_by_the_inject(e
         "/faults",
         {"fault": "cut_after", "for_s": 97.5, "id": state["id"], "tokens": 3, "share": 0.5},
     )
-    assert fault.mended(state) is None
+    assert fault.restored(state) is None
 
 
 @pytest.mark.parametrize("path", ["", "/v1"])
@@ -108,7 +108,7 @@ def test_a_record_that_was_written_before_it_held_a_server_is_restored_by_its_ha
     record = json.loads(replace(UNDO, fault="engine", kind="engine", handle=engine.url).to_json())
     record.pop("server", None)
     undo = Undo.of_json(json.dumps(record))
-    faults.make("engine", None, undo.made_on, {"answer": "cut_after"}).mend({"id": "ours"})
+    faults.make("engine", None, undo.made_on, {"answer": "cut_after"}).restore({"id": "ours"})
     assert engine.told == [("DELETE", "/faults?id=ours", None)]
 
 
@@ -128,7 +128,7 @@ def test_one_that_was_used_up_by_its_first_answer_was_effective(engine):
     fault.inject(state)
     engine.fault = None
     assert fault.effective(state) == {"fault": "cut_after", "used_up": True}
-    assert fault.mended(state)
+    assert fault.restored(state)
 
 
 def test_another_ones_fault_is_neither_replaced_nor_ended(engine):
@@ -139,8 +139,8 @@ def test_another_ones_fault_is_neither_replaced_nor_ended(engine):
     with pytest.raises(CannotInject, match="set by theirs"):
         fault.inject(state)
     assert fault.effective(state) is None
-    fault.mend(state)
-    assert fault.mended(state)
+    fault.restore(state)
+    assert fault.restored(state)
     assert engine.fault["id"] == "theirs"
     with pytest.raises(CannotInject, match=r"has a fault already: .*theirs"):
         make(engine.url).snapshot()
@@ -195,11 +195,11 @@ def test_what_is_no_embedded_engine_is_trouble_of_the_world(engine, status, body
     with pytest.raises(OSError, match=words):
         fault.snapshot()
     with pytest.raises(OSError):
-        fault.mended({"id": "x"})
+        fault.restored({"id": "x"})
 
 
 def test_an_engine_that_is_gone_is_trouble_of_the_world_too(engine):
     fault = make("http://127.0.0.1:9")
-    for verb in (fault.mend, fault.mended):
+    for verb in (fault.restore, fault.restored):
         with pytest.raises(OSError):
             verb({"id": "x"})

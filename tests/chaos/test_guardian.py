@@ -1,4 +1,4 @@
-"""The guardian mends when the controller is killed, with its whole group, or frozen; and when it dies first, nothing goes on."""
+"""The guardian restores when the controller is killed, with its whole group, or frozen; and when it dies first, nothing goes on."""
 
 import asyncio
 import io
@@ -58,7 +58,7 @@ def guardian_told(folder: Path) -> list[dict]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def test_a_killed_groups_fault_is_mended_by_a_guardian_whom_no_signal_ends(stand, chaos):
+def test_a_killed_groups_fault_is_restored_by_a_guardian_whom_no_signal_ends(stand, chaos):
     process = chaos(stand)
     guardian = guardian_of(process)
     for number in SIGNALS:
@@ -69,20 +69,20 @@ def test_a_killed_groups_fault_is_mended_by_a_guardian_whom_no_signal_ends(stand
     until(lambda: process_gone(guardian), "the guardian has left")
     assert stand.leases() == []
     assert [(e["move"], e["stage"], e["by"]) for e in guardian_told(process.folder)] == [
-        ("mend", "begin", "guardian"), ("mend", "commanded", "guardian"), ("mend", "effective", "guardian"),
+        ("restore", "begin", "guardian"), ("restore", "commanded", "guardian"), ("restore", "effective", "guardian"),
     ]  # fmt: skip
 
 
-def test_a_guardian_that_dies_first_makes_the_controller_mend_and_stop(commands, chaos):
+def test_a_guardian_that_dies_first_makes_the_controller_restore_and_stop(commands, chaos):
     process = chaos(commands)
     os.kill(guardian_of(process), signal.SIGKILL)
     assert process.wait(30) == 5
     assert not commands.gone.exists()
-    mend = next(e for e in events(process.folder) if e["move"] == "mend")
-    assert mend["detail"] == {"because": "error: the guardian has died"}
+    restore = next(e for e in events(process.folder) if e["move"] == "restore")
+    assert restore["detail"] == {"because": "error: the guardian has died"}
 
 
-def test_a_frozen_controllers_fault_is_mended_at_its_deadline_and_its_claim_is_gone_when_it_thaws(
+def test_a_frozen_controllers_fault_is_restored_at_its_deadline_and_its_claim_is_gone_when_it_thaws(
     stand, chaos
 ):
     process = chaos(stand, "--restore-within", "1s", text=SOON)
@@ -90,7 +90,7 @@ def test_a_frozen_controllers_fault_is_mended_at_its_deadline_and_its_claim_is_g
     os.kill(process.pid, signal.SIGSTOP)
     until(
         lambda: [e for e in guardian_told(process.folder) if e["stage"] == "effective"],
-        "the guardian has mended",
+        "the guardian has restored",
         30,
     )
     until(lambda: stand.leases() == [], "the target is free", 30)
@@ -201,7 +201,7 @@ def is_(undo: Undo) -> str:
     return Path(undo.handle).read_text()
 
 
-def test_what_is_open_when_its_controller_ends_is_mended_and_what_was_closed_is_not(alone, taken, journal):
+def test_what_is_open_when_its_controller_ends_is_restored_and_what_was_closed_is_not(alone, taken, journal):
     opened, closed = taken("opened"), taken("closed")
     alone.arm(opened)
     alone.arm(closed)
@@ -211,7 +211,7 @@ def test_what_is_open_when_its_controller_ends_is_mended_and_what_was_closed_is_
     assert journal.records() == [closed]
 
 
-def test_what_is_past_its_deadline_is_mended_though_its_controller_is_there(alone, taken, journal, time):
+def test_what_is_past_its_deadline_is_restored_though_its_controller_is_there(alone, taken, journal, time):
     late, early = taken("late", deadline=1100.0), taken("early", deadline=9000.0)
     alone.arm(late)
     alone.arm(early)
@@ -266,7 +266,7 @@ def test_a_line_that_was_torn_by_its_controllers_end_arms_nothing(alone, taken):
     assert is_(undo) == DOWN
 
 
-def test_an_inject_that_arrives_after_its_controller_died_is_found_and_mended(stand, tmp_path, journal):
+def test_an_inject_that_arrives_after_its_controller_died_is_found_and_restored(stand, tmp_path, journal):
     """The server holds the write back; the controller is dead between sending it and its arrival."""
     held, arrives = [], threading.Event()
 
@@ -316,8 +316,8 @@ def stages(folder: Path) -> list[str]:
 
 
 def test_who_reads_the_controllers_output_reads_its_end_although_the_guardian_goes_on(commands, chaos):
-    """As `2>&1 | tee log` in a job does: the job ends with the controller, and the guardian mends all the same."""
-    commands.mend_by(f"test -e {commands.folder}/may && rm -f {commands.gone}")
+    """As `2>&1 | tee log` in a job does: the job ends with the controller, and the guardian restores all the same."""
+    commands.restore_by(f"test -e {commands.folder}/may && rm -f {commands.gone}")
     theirs, ours = os.pipe()
     more, kept = os.pipe()  # any other descriptor that the job has handed down
     os.set_inheritable(kept, True)
@@ -338,7 +338,7 @@ def test_who_reads_the_controllers_output_reads_its_end_although_the_guardian_go
     assert not process_gone(guardian)
     os.close(more)
     (commands.folder / "may").touch()
-    until(lambda: process_gone(guardian), "it has mended and left", 60)
+    until(lambda: process_gone(guardian), "it has restored and left", 60)
     assert not commands.gone.exists()
 
 

@@ -44,7 +44,7 @@ def service(least=None, annotations=None, mode="Standard"):
         ({CLASS: "none"}, service(), "keeps the replicas at 1,"),
         ({CLASS: "none"}, None, "keeps the replicas at minReplicas,"),
         ({CLASS: "none"}, service(1), "oc -n llm annotate --overwrite inferenceservice llama-fp8 serving.kserve.io/autoscalerClass=external"),
-        ({CLASS: "none"}, service(0), f"keeps the replicas at 0, the minReplicas: {STICKS}, but THE MEND WILL BE UNDONE"),
+        ({CLASS: "none"}, service(0), f"keeps the replicas at 0, the minReplicas: {STICKS}, but THE RESTORE WILL BE UNDONE"),
         ({CLASS: "wva"}, service(1), "autoscalerClass wva: not one that is known here"),
         ({CLASS: "hpa"}, service(1, {STOP: "true"}), "serving.kserve.io/stop is true: its controller deletes this Deployment"),
         ({CLASS: "hpa"}, service(1, {STOP: "false"}), STICKS),
@@ -181,11 +181,11 @@ def test_with_the_class_none_the_step_ends_where_the_scale_is_set_back_and_nothi
     assert not outcome.not_restored
     (begin,) = [e for e in found.events if (e.move, e.stage) == ("inject", "begin")]
     assert "A SCALE IS SET BACK AT ONCE" in begin.detail["others"][0]
-    (mend,) = [e for e in found.events if (e.move, e.stage) == ("mend", "begin")]
+    (restore,) = [e for e in found.events if (e.move, e.stage) == ("restore", "begin")]
     moved = f"deployment {HANDLE} (replicas before the fault: 1) was scaled to 1 by someone else; it is left alone"
-    assert mend.detail == {"because": moved}
-    assert mend.late_ms is None  # long before its time
-    (left,) = [e for e in found.events if (e.move, e.stage) == ("mend", "fail")]
+    assert restore.detail == {"because": moved}
+    assert restore.late_ms is None  # long before its time
+    (left,) = [e for e in found.events if (e.move, e.stage) == ("restore", "fail")]
     assert (left.error, left.detail) == (moved, {"foreign": True})
     cluster.up_again()
     assert cluster.replicas() == 1

@@ -13,7 +13,7 @@ from chaos.kube.cluster import Cluster
 from chaos.preflight import refused
 from chaos.target import Handle
 from embedded.apiserver.rights import Rule
-from tests.chaos.small import Small, effective, engine, mended
+from tests.chaos.small import Small, effective, engine, restored
 from tests.chaos.stand import events
 from tests.chaos.stand import until as holds
 from tests.chaos.targets import on
@@ -72,8 +72,8 @@ def test_the_pods_are_cut_off_and_let_in_again(small):
     (made,) = small.get(POLICIES)["items"]
     assert made["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "brownout"}
     assert made["spec"] == {"podSelector": SELECTS_IT, "policyTypes": ["Ingress"]}
-    fault.mend(state)
-    assert mended(fault, state) == {"ready": 1, "endpoints": 1}
+    fault.restore(state)
+    assert restored(fault, state) == {"ready": 1, "endpoints": 1}
     until(lambda: answers(small), "it answers")
     assert policies(small) == []
 
@@ -142,7 +142,7 @@ def test_one_of_that_name_that_was_made_meanwhile_is_left_alone(small):
         fault.inject(state)
     assert fault.effective(state) is None
     with pytest.raises(Foreign, match="is another's and is left alone"):
-        fault.mend(state)
+        fault.restore(state)
     assert policies(small) == [NAME]
 
 
@@ -151,19 +151,19 @@ def test_an_inject_whose_answer_was_lost_is_known_again(small):
     state = fault.snapshot()
     fault.inject(state)
     fault.inject(state)
-    fault.mend(state)
-    mended(fault, state)
+    fault.restore(state)
+    restored(fault, state)
     assert policies(small) == []
 
 
-def test_an_inject_that_arrives_after_the_mend_is_mended_by_the_next_one(small):
+def test_an_inject_that_arrives_after_the_restore_is_restored_by_the_next_one(small):
     fault = blackhole(small)
     state = fault.snapshot()
-    fault.mend(state)
-    mended(fault, state)
+    fault.restore(state)
+    restored(fault, state)
     fault.inject(state)
-    fault.mend(state)
-    mended(fault, state)
+    fault.restore(state)
+    restored(fault, state)
     assert policies(small) == []
 
 
@@ -178,8 +178,8 @@ def test_a_delete_by_someone_else_is_seen(small, monkeypatch):
     small.delete(f"{POLICIES}/{NAME}")
     watch.join(10)
     assert seen == [f"NetworkPolicy ml/{NAME} was deleted by someone else"]
-    fault.mend(state)
-    mended(fault, state)
+    fault.restore(state)
+    restored(fault, state)
 
 
 def test_the_policy_goes_even_where_its_target_is_gone(small):
@@ -188,7 +188,7 @@ def test_the_policy_goes_even_where_its_target_is_gone(small):
     fault.inject(state)
     small.delete(DEPLOYMENT)
     with pytest.raises(Foreign, match="was deleted by someone else"):
-        fault.mend(state)
+        fault.restore(state)
     assert policies(small) == []
 
 
@@ -213,7 +213,7 @@ def test_missing_rights_are_named(small):
     ]
 
 
-def test_a_run_finds_it_effective_by_asking_and_mends_it(stand, chaos):
+def test_a_run_finds_it_effective_by_asking_and_restores_it(stand, chaos):
     text = """
 hypothesis: it comes back
 baseline: 0s

@@ -58,10 +58,10 @@ class Pause(Fault):
     def effective(self, state):
         return {"state": "paused"} if self._asked("GET", "/state") == "paused" else None
 
-    def mend(self, state):
+    def restore(self, state):
         self._asked("POST", "/resume")
 
-    def mended(self, state):
+    def restored(self, state):
         return {"state": "serves"} if self._asked("GET", "/state") == "serves" else None
 
     def _asked(self, method, path):
@@ -170,7 +170,7 @@ def test_a_fault_that_speaks_http_is_used_from_yaml_to_the_report(
     code, told = run_here(SimpleNamespace(write_topology=lambda: stack), text=TIMELINE)
     assert code == 0
     assert [f"{e['move']} {e['stage']}" for e in told] == [
-        "inject begin", "inject commanded", "inject effective", "mend begin", "mend commanded", "mend effective",
+        "inject begin", "inject commanded", "inject effective", "restore begin", "restore commanded", "restore effective",
     ]  # fmt: skip
     assert told[-1]["detail"] == {"state": "serves", "answered": "yes"}
     assert {("/pause", f"Bearer {KEY}", TENANT), ("/resume", f"Bearer {KEY}", TENANT)} <= {*engine.asked}

@@ -46,10 +46,10 @@ class VmStop(Fault):
     def effective(self, state):
         return {"vm": "down"} if self._file.read_text() == "down" else None
 
-    def mend(self, state):
+    def restore(self, state):
         self._file.write_text(state["original"])
 
-    def mended(self, state):
+    def restored(self, state):
         return {"vm": "up"} if self._file.read_text() == "up" else None
 
 
@@ -79,7 +79,7 @@ def test_a_kind_of_handle_is_named_in_yaml_taken_hold_of_and_let_go(vm, run_here
     assert topology.read_text(topology.dump(topology.read(vm))) == topology.read(vm)
     code, told = run_here(SimpleNamespace(write_topology=lambda: vm), text=text)
     assert code == 0
-    assert [f"{e['move']} {e['stage']}" for e in told][-1] == "mend effective"
+    assert [f"{e['move']} {e['stage']}" for e in told][-1] == "restore effective"
     assert (tmp_path / "gpu-vm").read_text() == "up"
     chaos(["plan", "--topology", str(vm), "--timeline", str(tmp_path / "long.yaml")])
     assert "vm_stop on vm gpu-vm" in capsys.readouterr().out

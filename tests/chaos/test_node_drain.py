@@ -13,7 +13,7 @@ from chaos.undo import lease
 from embedded.apiserver.resources import NODES, PODS
 from embedded.apiserver.rights import Rule
 from tests.chaos.draining import NODE, PATH, changed, cordon, drain, is_cordoned, two_pods
-from tests.chaos.small import effective, mended, sleepers
+from tests.chaos.small import effective, restored, sleepers
 from tests.chaos.targets import on
 from tests.embedded.recorded.stand import until
 
@@ -36,8 +36,8 @@ def test_the_node_is_cordoned_and_emptied_and_takes_pods_again(small):
     until(lambda: len(small.uids()) == 2, "their owner has made others")
     assert not small.uids() & before
     assert not any("nodeName" in p["spec"] for p in small.pods("engine"))
-    fault.mend(state)
-    assert mended(fault, state) == {"schedulable": True, "ready": True}
+    fault.restore(state)
+    assert restored(fault, state) == {"schedulable": True, "ready": True}
     small.up("engine")
     assert OURS not in small.get(PATH)["metadata"].get("annotations", {})
 
@@ -49,8 +49,8 @@ def test_pods_that_find_another_node_stay_there(small):
     fault.inject(state)
     effective(fault, state)
     small.up("engine")
-    fault.mend(state)
-    mended(fault, state)
+    fault.restore(state)
+    restored(fault, state)
     assert {p["spec"]["nodeName"] for p in small.pods("engine")} == {"second"}
 
 
@@ -131,8 +131,8 @@ def test_a_kubelet_that_writes_its_node_meanwhile_does_not_keep_the_cordon_away(
     fault.inject(state)
     effective(fault, state)
     met.clear()
-    fault.mend(state)
-    mended(fault, state)
+    fault.restore(state)
+    restored(fault, state)
     assert len(met) == 2
 
 
@@ -144,12 +144,12 @@ def test_someone_elses_cordon_is_neither_built_upon_nor_taken_away(small):
     with pytest.raises(CannotInject, match="was cordoned by someone else since it was looked at"):
         fault.inject(state)
     with pytest.raises(Foreign, match="was cordoned by someone else and is left alone"):
-        fault.mend(state)
+        fault.restore(state)
     assert is_cordoned(small)
     assert small.uids() == before
 
 
-def test_an_uncordon_by_someone_else_is_seen_and_the_mend_agrees_with_it(small, monkeypatch):
+def test_an_uncordon_by_someone_else_is_seen_and_the_restore_agrees_with_it(small, monkeypatch):
     monkeypatch.setattr(node_drain, "LOOK_S", 0.02)
     fault = drain(small)
     state = fault.snapshot()
@@ -160,8 +160,8 @@ def test_an_uncordon_by_someone_else_is_seen_and_the_mend_agrees_with_it(small, 
     cordon(small, False)
     watch.join(10)
     assert seen == ["node embedded was uncordoned by someone else"]
-    fault.mend(state)
-    mended(fault, state)
+    fault.restore(state)
+    restored(fault, state)
     assert OURS not in small.get(PATH)["metadata"].get("annotations", {})
 
 
@@ -174,7 +174,7 @@ def test_our_own_uncordon_is_not_taken_for_anothers(small):
 
     def slow(name):
         over.set()  # the window ends while the watch asks
-        fault.mend(state)
+        fault.restore(state)
         return really(name)
 
     fault_seen = NodeDrain(small.seen_by("token-of-the-admin"), on(NODE), NoOptions())
@@ -188,7 +188,7 @@ def test_a_node_that_was_re_created_is_left_alone(small):
     fault.inject(state)
     changed(small, NODES, small.get(PATH), uid="another", annotations={})
     with pytest.raises(Foreign, match="node embedded was re-created; the new one is left alone"):
-        fault.mend(state)
+        fault.restore(state)
     assert fault.moved(state, lambda: False) == "node embedded was re-created by someone else"
     assert is_cordoned(small)
 
@@ -199,16 +199,16 @@ def test_a_node_that_is_gone_is_not_waited_for(small):
     fault.inject(state)
     small.call(small.cluster.store.remove, NODES, "", "embedded")
     with pytest.raises(Foreign, match="was taken out of the cluster by someone else"):
-        fault.mend(state)
+        fault.restore(state)
     assert "taken out of the cluster" in fault.moved(state, lambda: False)
 
 
-def test_a_mend_of_what_is_not_broken_does_nothing(small):
+def test_a_restore_of_what_is_not_broken_does_nothing(small):
     fault = drain(small)
     state = fault.snapshot()
     version = small.get(PATH)["metadata"]["resourceVersion"]
-    fault.mend(state)
-    assert mended(fault, state)
+    fault.restore(state)
+    assert restored(fault, state)
     assert small.get(PATH)["metadata"]["resourceVersion"] == version
 
 

@@ -7,7 +7,7 @@ from chaos.errors import NotYet
 from chaos.faults import node_drain
 from chaos.kube.answers import asked, refusal
 from tests.chaos.draining import drain, is_cordoned, two_pods
-from tests.chaos.small import Small, effective, mended, sleepers
+from tests.chaos.small import Small, effective, restored, sleepers
 from tests.embedded.recorded.stand import until
 
 BUDGETS = "/apis/policy/v1/namespaces/ml/poddisruptionbudgets"
@@ -40,13 +40,13 @@ def test_a_disruption_budget_delays_it_and_is_named(small):
     effective(fault, state)
 
 
-def test_what_a_budget_kept_is_mended_like_any_other(small):
+def test_what_a_budget_kept_is_restored_like_any_other(small):
     budget(small)
     fault = drain(small)
     state = fault.snapshot()
     fault.inject(state)
-    fault.mend(state)
-    mended(fault, state)
+    fault.restore(state)
+    restored(fault, state)
     assert not is_cordoned(small)
 
 

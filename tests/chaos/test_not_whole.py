@@ -18,7 +18,7 @@ from chaos.undo.journal import Journal
 from chaos.undo.restore import restore
 from contract import timeline, topology
 from contract.clock import Clock
-from tests.chaos.small import Small, effective, engine, mended, sleepers
+from tests.chaos.small import Small, effective, engine, restored, sleepers
 from tests.chaos.stand import LONG
 from tests.chaos.targets import on
 from tests.chaos.test_reaper import Running
@@ -52,8 +52,8 @@ def test_it_counts_as_restored_when_as_many_are_ready_as_before(half, name):
     first.inject(state)
     effective(first, state)
     second = faults.make(name, half.admin, on(half.handle), {})
-    second.mend(state)
-    assert mended(second, state) == {"ready": 1, "endpoints": 1}
+    second.restore(state)
+    assert restored(second, state) == {"ready": 1, "endpoints": 1}
 
 
 def abandoned(small: Small):
@@ -71,7 +71,7 @@ def test_the_reaper_goes_by_the_same_measure(half, monkeypatch):
     undo = abandoned(half)
     assert lease.take(half.admin, undo, time.time())
     with Running(half.admin):
-        until(lambda: lease.read(half.admin, undo) is None, "it is mended, and its Lease is gone")
+        until(lambda: lease.read(half.admin, undo) is None, "it is restored, and its Lease is gone")
     assert ready(half, half.handle.kind) == 1
 
 

@@ -24,8 +24,8 @@ def test_moves_come_in_the_order_of_their_times(tmp_path):
     assert [(m.at_s, m.move, m.bound.step.name) for m in plan.moves(steps)] == [
         (40, "inject", "gaming-mode"),
         (90, "inject", "cpu-tier-too"),
-        (130, "mend", "cpu-tier-too"),
-        (170, "mend", "gaming-mode"),
+        (130, "restore", "cpu-tier-too"),
+        (170, "restore", "gaming-mode"),
     ]
 
 

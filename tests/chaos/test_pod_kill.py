@@ -1,4 +1,4 @@
-"""pod_kill: which Pods go, that no others do, and when it counts as mended."""
+"""pod_kill: which Pods go, that no others do, and when it counts as restored."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from chaos.target import Handle
 from contract.refusal import Refusal
 from contract.strict import validate
 from embedded.apiserver.rights import Rule
-from tests.chaos.small import Small, effective, engine, mended, sleepers
+from tests.chaos.small import Small, effective, engine, restored, sleepers
 from tests.chaos.targets import on
 from tests.chaos.walk import Walk
 from tests.embedded.recorded.stand import until
@@ -46,8 +46,8 @@ def test_the_pod_is_killed_and_its_owner_makes_another(small):
     assert state["set"] == {"killed": 1}
     fault.inject(state)
     assert effective(fault, state) == {"killed": [name]}
-    fault.mend(state)
-    assert mended(fault, state) == {"ready": 1, "endpoints": 1}
+    fault.restore(state)
+    assert restored(fault, state) == {"ready": 1, "endpoints": 1}
     assert not small.uids() & before
 
 
@@ -58,7 +58,7 @@ def test_a_stateful_set_gets_a_pod_of_the_same_name_back(tmp_path):
         state = fault.snapshot()
         fault.inject(state)
         effective(fault, state)
-        assert mended(fault, state)["ready"] == 2
+        assert restored(fault, state)["ready"] == 2
         assert {p["metadata"]["name"] for p in small.pods("store")} == {"store-0", "store-1"}
         assert state["victims"][0]["uid"] not in small.uids("store")
 
@@ -74,7 +74,7 @@ def test_so_many_of_three_pods_are_killed(three, options, killed):
     state = fault.snapshot()
     fault.inject(state)
     effective(fault, state)
-    assert mended(fault, state)["ready"] == 3
+    assert restored(fault, state)["ready"] == 3
     assert len(before - three.uids()) == killed
 
 
@@ -159,7 +159,7 @@ def test_a_try_that_is_repeated_kills_no_second_pod(three, monkeypatch):
         fault.inject(state)
     fault.inject(state)
     effective(fault, state)
-    mended(fault, state)
+    restored(fault, state)
     assert before - three.uids() == {v["uid"] for v in state["victims"]}
 
 
@@ -171,7 +171,7 @@ def test_a_later_inject_chooses_anew(three):
         before = three.uids()
         fault.inject(state)
         effective(fault, state)
-        mended(fault, state)
+        restored(fault, state)
         assert len(until(lambda then=before: then - three.uids(), "one is gone")) == 1
 
 
@@ -181,22 +181,22 @@ def test_pods_that_went_meanwhile_are_not_replaced_by_others(three):
     faster = kill(three)
     faster.inject(state)
     effective(faster, state)
-    mended(faster, state)
+    restored(faster, state)
     before = three.uids()
     with pytest.raises(CannotInject, match="went before they could be killed"):
         fault.inject(state)
     assert three.uids() == before
 
 
-def test_it_is_not_mended_while_a_lagging_status_still_counts_the_dead(small):
+def test_it_is_not_restored_while_a_lagging_status_still_counts_the_dead(small):
     fault = kill(small)
     state = fault.snapshot()
     small.lag(0.3)
     fault.inject(state)
     effective(fault, state)
     assert small.admin.workload("deployment", "ml", "engine")["status"]["readyReplicas"] == 1
-    assert fault.mended(state) is None
-    assert mended(fault, state) == {"ready": 1, "endpoints": 1}
+    assert fault.restored(state) is None
+    assert restored(fault, state) == {"ready": 1, "endpoints": 1}
 
 
 @pytest.mark.parametrize(
@@ -218,16 +218,16 @@ def test_what_someone_else_took_away_is_not_waited_for(three, how, words):
     if how == "re-created":
         three.apply(sleepers(replicas=3))
     with pytest.raises(Foreign, match=words):
-        fault.mend(state)
+        fault.restore(state)
 
 
-def test_a_scale_by_someone_else_counts_for_the_mend(three):
+def test_a_scale_by_someone_else_counts_for_the_restore(three):
     fault = kill(three)
     state = fault.snapshot()
     fault.inject(state)
     three.scale(2)
-    fault.mend(state)
-    assert mended(fault, state)["ready"] == 2
+    fault.restore(state)
+    assert restored(fault, state)["ready"] == 2
 
 
 def test_a_missing_right_is_named(three):
@@ -237,7 +237,7 @@ def test_a_missing_right_is_named(three):
     assert not [m for m in missing if m.startswith(("get deployments", "watch"))]
 
 
-def test_a_round_kills_again_and_again_and_ends_mended(stand, tmp_path):
+def test_a_round_kills_again_and_again_and_ends_restored(stand, tmp_path):
     text = """
 hypothesis: it comes back
 baseline: 0s
@@ -248,6 +248,6 @@ steps: [{name: restart, at: 1500ms, for: 3s, fault: pod_kill, target: vllm, with
     found = Walk(stand, tmp_path, text=text, hold=True)
     assert not found.end().not_restored
     assert found.told.count("inject again") == 2
-    assert found.told[-2:] == ["mend commanded", "mend effective"]
+    assert found.told[-2:] == ["restore commanded", "restore effective"]
     assert stand.ready() == 1
     assert stand.leases() == []

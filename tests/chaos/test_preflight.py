@@ -61,7 +61,7 @@ def test_a_cluster_without_a_reaper_is_refused_unless_the_operator_says_so(stand
     check(stand, real, unprotected=True)
 
 
-def test_a_fault_that_only_the_guardian_mends_needs_an_embedded_stack_or_the_operators_word(ground):
+def test_a_fault_that_only_the_guardian_restores_needs_an_embedded_stack_or_the_operators_word(ground):
     handle = Handle("process", "/run/vllm.pid", {"pidfile": "/run/vllm.pid", "start": None})
     frozen = faults.make("process_freeze", None, on(handle), {})
     assert frozen.deadman is Deadman.GUARDIAN

@@ -25,11 +25,11 @@ from tests.chaos.stand import LONG, ROOT, events, until
 from tests.chaos.test_guardian import guardian_of
 
 
-def test_a_signal_and_more_of_them_mend_and_leave(commands, chaos):
-    commands.mend_by(f"until [ -e {commands.folder}/may ]; do sleep 0.05; done; rm -f {commands.gone}")
+def test_a_signal_and_more_of_them_restore_and_leave(commands, chaos):
+    commands.restore_by(f"until [ -e {commands.folder}/may ]; do sleep 0.05; done; rm -f {commands.gone}")
     process = chaos(commands)
     process.send_signal(signal.SIGTERM)
-    until(lambda: [e for e in events(process.folder) if e["move"] == "mend"], "the mend has begun")
+    until(lambda: [e for e in events(process.folder) if e["move"] == "restore"], "the restore has begun")
     for number in SIGNALS:
         process.send_signal(number)
     (commands.folder / "may").touch()
@@ -37,8 +37,8 @@ def test_a_signal_and_more_of_them_mend_and_leave(commands, chaos):
     assert not commands.gone.exists()
     told = events(process.folder)
     assert told[-1]["stage"] == "effective"
-    mend = next(e for e in told if e["move"] == "mend")
-    assert mend["detail"] == {"because": "signal: SIGTERM"}
+    restore = next(e for e in told if e["move"] == "restore")
+    assert restore["detail"] == {"because": "signal: SIGTERM"}
     assert Journal(commands.folder / "state/brownout/journal").records() == []
 
 
@@ -58,7 +58,7 @@ def test_each_signal_that_ends_a_program_is_a_reason_to_stop_and_a_second_one_ch
     assert stop.reason == f"signal: {number.name}"
 
 
-def test_the_end_of_the_leash_mends_and_leaves(commands, chaos):
+def test_the_end_of_the_leash_restores_and_leaves(commands, chaos):
     process = chaos(commands, "--leash")
     process.stdin.close()
     assert process.wait(30) == 5
@@ -70,7 +70,7 @@ def restore() -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=60)
 
 
-def test_a_killed_controllers_fault_is_found_and_mended_by_restore(stand, chaos, capsys):
+def test_a_killed_controllers_fault_is_found_and_restored_by_restore(stand, chaos, capsys):
     process = chaos(stand)
     guardian = guardian_of(process)
     os.kill(guardian, signal.SIGSTOP)  # it would be at it too, and might be the first
@@ -114,15 +114,15 @@ def test_another_cluster_than_the_topologys_is_not_touched(stand, run_here, caps
     assert stand.replicas() == 1
 
 
-def test_abort_when_mends_and_ends_the_run_with_exit_code_3(commands, run_here):
+def test_abort_when_restores_and_ends_the_run_with_exit_code_3(commands, run_here):
     """There is no gateway here: every answer of the probe fails."""
     code, told = run_here(commands, text=PLAIN + "abort_when: {over: 10s, failures: 0.9, at_least: 5}\n")
     assert code == 3
     assert not commands.gone.exists()
     assert [e["stage"] for e in told] == ["begin", "commanded", "effective"] * 2
-    mend = next(e for e in told if e["move"] == "mend")
-    assert mend["detail"]["because"].startswith("guard: ")
-    assert "abort_when allows 0.9" in mend["detail"]["because"]
+    restore = next(e for e in told if e["move"] == "restore")
+    assert restore["detail"]["because"].startswith("guard: ")
+    assert "abort_when allows 0.9" in restore["detail"]["because"]
 
 
 def test_a_cluster_that_is_not_embedded_is_refused_before_anything_is_touched(stand, run_here, capsys):
@@ -150,7 +150,7 @@ def test_a_timeline_with_trials_is_walked_so_many_times_each_a_random_while_late
     code, told = run_here(file, "--seed", "7", text=TRIALS)
     assert code == 0
     begun = {e["trial"]: e for e in told if (e["move"], e["stage"]) == ("inject", "begin")}
-    back = {e["trial"]: e for e in told if (e["move"], e["stage"]) == ("mend", "effective")}
+    back = {e["trial"]: e for e in told if (e["move"], e["stage"]) == ("restore", "effective")}
     assert list(begun) == list(back) == [1, 2]
     later_s = pauses(timeline.read(tmp_path / "long.yaml"), 2, seed=7)[1]
     assert later_s > 0
@@ -167,7 +167,7 @@ def test_a_run_whose_reader_leaves_in_mid_fault_restores_and_verifies_as_any_oth
     os.close(read)
     assert process.wait(60) == 0
     assert [(e["move"], e["stage"], e["by"]) for e in events(process.folder)][-1] == (
-        "mend",
+        "restore",
         "effective",
         "timeline",
     )

@@ -51,34 +51,34 @@ def test_a_killed_process_is_started_again_by_another_process_of_ours_and_once(s
     until(lambda: fault.effective(state), "it is gone")
     until(lambda: state_of(child) in ("gone", "Z"), "its group is gone with it")
 
-    mender = make("process_kill", server)
-    assert mender.current(state) is None
+    restorer = make("process_kill", server)
+    assert restorer.current(state) is None
     for _ in range(3):
-        mender.mend(state)
-    another = make("process_kill", server)  # the first mender was killed, too
-    another.mend(state)
-    until(lambda: mender.mended(state), "it is back")
+        restorer.restore(state)
+    another = make("process_kill", server)  # the first restorer was killed, too
+    another.restore(state)
+    until(lambda: restorer.restored(state), "it is back")
     first = server.pid()
     assert first != killed
-    for one in (mender, another, make("process_kill", server)):
-        one.mend(state)
-        assert one.mended(state) == {"process": "runs", "pid": first}
+    for one in (restorer, another, make("process_kill", server)):
+        one.restore(state)
+        assert one.restored(state) == {"process": "runs", "pid": first}
         one.disarm(state)
     assert server.pid() == first
 
 
-def test_without_a_start_the_mend_waits_for_whoever_starts_it(server):
+def test_without_a_start_the_restore_waits_for_whoever_starts_it(server):
     fault = make("process_kill", server, start=False)
     assert fault.deadman is Deadman.NOT_NEEDED
     state = kept(fault.snapshot())
     fault.inject(state)
     until(lambda: fault.effective(state), "it is gone")
-    fault.mend(state)
-    assert fault.mended(state) is None
+    fault.restore(state)
+    assert fault.restored(state) is None
     server.pidfile.unlink()
-    assert fault.mended(state) is None
+    assert fault.restored(state) is None
     server.begin()
-    assert fault.mended(state) == {"process": "runs", "pid": server.pid()}
+    assert fault.restored(state) == {"process": "runs", "pid": server.pid()}
 
 
 def test_a_start_that_fails_is_told_and_tried_again_but_not_in_a_loop(server, monkeypatch):
@@ -89,13 +89,13 @@ def test_a_start_that_fails_is_told_and_tried_again_but_not_in_a_loop(server, mo
     # However long the machine takes to run it, it is the first start that is told of.
     monkeypatch.setattr("chaos.faults.process_kill.START_AGAIN_S", 600.0)
     right, fault.start = fault.start, ["false"]
-    fault.mend(state)
+    fault.restore(state)
     fault._child.wait()
     with pytest.raises(OSError, match=r"start of .*server\.pid: exit 1"):
-        fault.mended(state)
+        fault.restored(state)
     fault.start = right
     monkeypatch.setattr("chaos.faults.process_kill.START_AGAIN_S", 0.0)
-    until(lambda: fault.mended(state), "it is back")
+    until(lambda: fault.restored(state), "it is back")
     server.pid()
 
 
@@ -107,14 +107,14 @@ def test_a_frozen_process_stands_still_with_its_group_and_goes_on(server):
     fault.inject(state)
     until(lambda: fault.effective(state), "it stands still")
     until(lambda: state_of(server.child()) == "T", "its child, too")
-    assert fault.mended(state) is None
+    assert fault.restored(state) is None
     with pytest.raises(CannotInject, match="is stopped already"):
         make("process_freeze", server).snapshot()
 
-    mender = make("process_freeze", server)
+    restorer = make("process_freeze", server)
     for _ in range(3):
-        mender.mend(state)
-    until(lambda: mender.mended(state), "it goes on")
+        restorer.restore(state)
+    until(lambda: restorer.restored(state), "it goes on")
     until(lambda: state_of(server.child()) != "T", "its child, too")
 
 
@@ -123,9 +123,9 @@ def test_a_frozen_process_that_was_killed_stays_gone(server):
     state = kept(fault.snapshot())
     fault.inject(state)
     os.killpg(server.pid(), signal.SIGKILL)
-    until(lambda: state_of(state["pid"]) in ("gone", "Z"), "it is gone: nothing is left to mend")
-    fault.mend(state)
-    assert fault.mended(state) == {"process": "gone", "pid": state["pid"]}
+    until(lambda: state_of(state["pid"]) in ("gone", "Z"), "it is gone: nothing is left to restore")
+    fault.restore(state)
+    assert fault.restored(state) == {"process": "gone", "pid": state["pid"]}
 
 
 def test_somebody_who_continues_it_is_seen(server, monkeypatch):
@@ -162,7 +162,7 @@ def test_a_process_that_was_replaced_since_is_not_touched(server, name):
     later = server.begin()
     with pytest.raises(CannotInject, match="ended since it was looked at"):
         fault.inject(state)
-    fault.mend(state)
+    fault.restore(state)
     assert state_of(later) in ("S", "R")
 
 

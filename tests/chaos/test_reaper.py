@@ -1,4 +1,4 @@
-"""The dead-man of a cluster: it mends what is past its deadline, by the Lease alone, and nothing that is not."""
+"""The dead-man of a cluster: it restores what is past its deadline, by the Lease alone, and nothing that is not."""
 
 import ast
 import json
@@ -109,27 +109,27 @@ def beat(small: Small, namespace: str = "ml") -> str | None:
     return found and found["spec"]["renewTime"]
 
 
-def test_what_is_past_its_deadline_is_mended_and_nothing_else_is(small):
+def test_what_is_past_its_deadline_is_restored_and_nothing_else_is(small):
     abandon(small, "engine", late_s=5)
     abandon(small, "other", late_s=-3600)
     with Running(small.admin) as running:
         until(
             lambda: leases(small) == ["brownout-deployment-other"],
-            "the late one is mended, and its Lease is gone",
+            "the late one is restored, and its Lease is gone",
         )
         assert (replicas(small, "engine"), replicas(small, "other")) == (1, 0)
         beaten = beat(small)
         until(lambda: beat(small) != beaten, "it has looked again")
         assert replicas(small, "other") == 0
         running.ahead_s = 3700
-        until(lambda: leases(small) == [], "the other one is late now, and mended too")
+        until(lambda: leases(small) == [], "the other one is late now, and restored too")
         assert replicas(small, "other") == 1
 
-        def mends() -> list[str]:
+        def restores() -> list[str]:
             return [line.split(":")[0] for line in running.said if "no heartbeat" not in line]
 
-        until(lambda: len(mends()) == 2, "it has said so, which it does once a Lease is gone")
-        assert mends() == [
+        until(lambda: len(restores()) == 2, "it has said so, which it does once a Lease is gone")
+        assert restores() == [
             f"scale_to_zero on ml/{name} (run a-run, step a-step, held by elsewhere" for name in NAMES
         ]
 
@@ -174,17 +174,17 @@ def test_it_goes_on_after_an_api_in_trouble(small, trouble):
     with Running(small.admin):
         until(lambda: len(trouble.met) > 3, "it has met the trouble")
         trouble.on = lambda request: False
-        until(lambda: leases(small) == [], "it has mended")
+        until(lambda: leases(small) == [], "it has restored")
         assert replicas(small, "engine") == 1
 
 
-def test_a_mend_that_cannot_be_done_delays_no_other_and_is_tried_again(small, trouble, monkeypatch):
+def test_a_restore_that_cannot_be_done_delays_no_other_and_is_tried_again(small, trouble, monkeypatch):
     monkeypatch.setattr(reaper, "RESTORE_WITHIN_S", 0.2)
     for name in NAMES:
         abandon(small, name, late_s=5)
     trouble.on = lambda request: request.path.endswith("engine/scale")
     with Running(small.admin) as running:
-        until(lambda: leases(small) == ["brownout-deployment-engine"], "the other one is mended")
+        until(lambda: leases(small) == ["brownout-deployment-engine"], "the other one is restored")
         until(lambda: any("NOT restored" in line for line in running.said), "it has given up for now")
         trouble.on = lambda request: False
         until(lambda: leases(small) == [], "it has tried again")
@@ -204,7 +204,7 @@ def test_a_lease_that_cannot_be_read_is_left_alone_and_ends_nothing(small):
             "ml", {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta}
         )
     with Running(small.admin) as running:
-        until(lambda: leases(small) == sorted(texts), "the fault is mended, and the others are left")
+        until(lambda: leases(small) == sorted(texts), "the fault is restored, and the others are left")
         words = "the Lease empty carries no undo record; left alone"
         until(lambda: any(words in line for line in running.said), "it says why")
 
@@ -224,7 +224,7 @@ def test_a_lease_that_cannot_be_read_is_left_alone_and_ends_nothing(small):
 def test_a_lease_gets_nothing_done_but_to_its_own_target(small, tmp_path, change, words):
     """Who may write a Lease is not who may run commands in the reaper's Pod."""
     canary = tmp_path / "canary"
-    given = {"inject": ["true"], "check": ["true"], "mend": ["touch", str(canary)]}
+    given = {"inject": ["true"], "check": ["true"], "restore": ["touch", str(canary)]}
     now = time.time()
     undo = small.undo("scale_to_zero", Handle("deployment", "ml/engine"), {}, now - 5)
     assert lease.take(small.admin, undo, now)

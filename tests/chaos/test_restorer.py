@@ -41,7 +41,7 @@ class World:
 
     # The fault.
 
-    def mend(self, state) -> None:
+    def restore(self, state) -> None:
         self._step()
         if self.foreign:
             raise Foreign(self.foreign)
@@ -50,7 +50,7 @@ class World:
             self.up = True
             self.time.at(self.loads_s, self._loaded)
 
-    def mended(self, state):
+    def restored(self, state):
         self._step()
         return {"ready": 1} if self.up and self.ready else None
 
@@ -88,7 +88,7 @@ class World:
             raise NotYet("vllm does not answer: refused")
         return {"answered": "yes"}
 
-    def restore(self, within_s: float = 900.0, unsure: bool = False, extended=None) -> restorer.End:
+    def run(self, within_s: float = 900.0, unsure: bool = False, extended=None) -> restorer.End:
         return Restorer(
             UNDO, self, self, lambda within_s: self, self.time, self.time.wait,
             lambda stage, detail: self.reports.append((stage, detail)), unsure, extended,
@@ -115,7 +115,7 @@ def stages(world: World) -> list[str]:
 
 
 def test_it_is_commanded_verified_by_an_answer_and_given_back(world):
-    end = world.restore()
+    end = world.run()
     assert (end.how, end.words) == (How.VERIFIED, "restored (ready 1), verified by an answer")
     assert world.writes == ["restore", "disarm", "give back"]
     assert world.reports == [("commanded", None), ("effective", {"ready": 1, "answered": "yes"})]
@@ -123,7 +123,7 @@ def test_it_is_commanded_verified_by_an_answer_and_given_back(world):
 
 def test_an_engine_that_loads_for_ten_minutes_is_restored_with_its_progress_reported(world):
     world.loads_s = 600.0
-    assert world.restore().how is How.VERIFIED
+    assert world.run().how is How.VERIFIED
     assert stages(world) == ["commanded", *["waiting"] * 10, "effective"]
     waited = [detail["waited_s"] for stage, detail in world.reports if stage == "waiting"]
     assert waited == pytest.approx([30 + 60 * n for n in range(10)], abs=5)
@@ -135,7 +135,7 @@ def test_an_engine_that_loads_for_ten_minutes_is_restored_with_its_progress_repo
 
 def test_a_process_that_runs_and_does_not_answer_is_not_restored(world):
     world.up = world.ready = True
-    end = world.restore(within_s=180.0)
+    end = world.run(within_s=180.0)
     assert (end.how, end.words) == (How.OPEN, "restored, but not verified: vllm does not answer: refused")
     assert "give back" not in world.writes
     assert world.record == "ours"
@@ -143,7 +143,7 @@ def test_a_process_that_runs_and_does_not_answer_is_not_restored(world):
 
 def test_where_no_answer_can_be_asked_for_it_is_said(world):
     world.unknown = "no topology is at hand"
-    end = world.restore()
+    end = world.run()
     assert (end.how, end.words) == (
         How.VERIFIED,
         "restored (ready 1), answered: unknown: no topology is at hand",
@@ -158,7 +158,7 @@ def test_where_no_answer_can_be_asked_for_it_is_said(world):
 @pytest.mark.parametrize("unsure", [False, True], ids=["the controller", "in its place"])
 def test_a_record_that_was_deleted_mid_fault_is_claimed_again_and_the_target_restored(world, unsure):
     world.record = "none"
-    assert world.restore(unsure=unsure).how is How.VERIFIED
+    assert world.run(unsure=unsure).how is How.VERIFIED
     assert world.writes == ["claim", "restore", "disarm", "give back"]
     assert world.up
     assert list(world.reports[0][1]) == ["claimed_again"]
@@ -168,7 +168,7 @@ def test_a_record_that_was_deleted_mid_fault_is_claimed_again_and_the_target_res
 @pytest.mark.parametrize("up", [False, True])
 def test_what_another_holds_is_not_touched(world, unsure, up):
     world.record, world.up = "another's", up
-    assert world.restore(unsure=unsure).how is How.HELD
+    assert world.run(unsure=unsure).how is How.HELD
     assert world.writes == []
 
 
@@ -177,7 +177,7 @@ def test_who_took_the_target_in_the_place_of_a_deleted_record_is_waited_for(worl
     """That one restores what it found, which is what our fault had left: nobody else knows of what was there before."""
     world.record, world.since = "another's", UNDO.deadline - 1
     world.time.at(300.0, lambda: setattr(world, "record", "none"))
-    assert world.restore(unsure=unsure).how is How.VERIFIED
+    assert world.run(unsure=unsure).how is How.VERIFIED
     assert world.writes == ["claim", "restore", "disarm", "give back"]
     assert world.reports[0] == ("waiting", {"missing": "held by another now; not touched", "waited_s": 30.0})
     assert world.up
@@ -185,7 +185,7 @@ def test_who_took_the_target_in_the_place_of_a_deleted_record_is_waited_for(worl
 
 def test_where_that_one_does_not_give_it_back_the_record_stays_open(world):
     world.record, world.since = "another's", UNDO.deadline - 1
-    end = world.restore(within_s=300.0)
+    end = world.run(within_s=300.0)
     assert (end.how, world.writes) == (How.OPEN, [])
     assert end.words == "could not be restored: held by another now; not touched"
 
@@ -202,21 +202,21 @@ def test_where_that_one_does_not_give_it_back_the_record_stays_open(world):
 def test_what_is_back_is_not_written_where_another_may_have_restored_it(world, late_s, journal, how, writes):
     world.record, world.journal, world.up, world.ready, world.answering = "none", journal, True, True, True
     world.time.wait(late_s)
-    assert world.restore().how is how
+    assert world.run().how is how
     assert world.writes == writes
 
 
 def test_an_inject_on_its_way_is_found_where_the_record_was_deleted_before_it_arrived(world):
     world.record, world.up, world.ready, world.answering = "none", True, True, True
     world.time.at(2.0, lambda: setattr(world, "up", False))
-    assert world.restore(unsure=True).how is How.VERIFIED
+    assert world.run(unsure=True).how is How.VERIFIED
     assert world.writes == ["claim", "restore", "disarm", "give back"]
 
 
 @pytest.mark.parametrize("journal", [True, False])
 def test_what_was_closed_by_one_of_ours_is_done_though_an_inject_might_have_been_on_its_way(world, journal):
     world.record, world.journal, world.up, world.ready, world.answering = "none", journal, True, True, True
-    assert world.restore(unsure=True).how is (How.VERIFIED if journal else How.ELSEWHERE)
+    assert world.run(unsure=True).how is (How.VERIFIED if journal else How.ELSEWHERE)
     assert "restore" not in world.writes
 
 
@@ -224,7 +224,7 @@ def test_what_was_closed_by_one_of_ours_is_done_though_an_inject_might_have_been
 def test_an_inject_that_arrives_at_any_step_is_put_right(world, arrives_at):
     world.up = world.ready = world.answering = True
     world.arrives_at = arrives_at or 0
-    assert world.restore(unsure=True).how is How.VERIFIED
+    assert world.run(unsure=True).how is How.VERIFIED
     assert world.up
     assert world.writes[-2:] == ["disarm", "give back"]
     assert stages(world)[:2] == ["commanded", "effective"]
@@ -234,20 +234,20 @@ def test_an_inject_that_arrives_at_any_step_is_put_right(world, arrives_at):
 @pytest.mark.parametrize("error", [OSError("refused"), ValueError("a page"), ZeroDivisionError()])
 def test_errors_of_the_world_and_mistakes_of_ours_delay_it_and_do_not_lose_it(world, error):
     world.errors = [error] * 12
-    assert world.restore().how is How.VERIFIED
+    assert world.run().how is How.VERIFIED
     assert world.writes == ["restore", "disarm", "give back"]
 
 
 def test_what_does_not_end_stays_open_with_the_last_error(world):
     world.errors = [OSError("refused")] * 10_000
-    end = world.restore(within_s=60.0)
+    end = world.run(within_s=60.0)
     assert (end.how, end.words) == (How.OPEN, "could not be restored: OSError: refused")
     assert world.time.now() <= 1060
 
 
 def test_what_somebody_else_wanted_meanwhile_is_left_and_given_back(world):
     world.foreign = "scaled to 2 by someone else"
-    end = world.restore()
+    end = world.run()
     assert (end.how, end.words) == (How.LEFT_ALONE, "scaled to 2 by someone else")
     assert world.writes == ["disarm", "give back"]
 
@@ -255,13 +255,13 @@ def test_what_somebody_else_wanted_meanwhile_is_left_and_given_back(world):
 def test_the_deadline_moves_to_the_end_of_the_restore_once_it_was_commanded(world):
     world.loads_s = 600.0
     fresh = []
-    world.restore(extended=fresh.append)
+    world.run(extended=fresh.append)
     assert [undo.deadline for undo in world.records] == [1900.0]
     assert fresh == world.records
 
 
 def test_a_deadline_that_is_late_enough_is_left(world):
-    world.restore(within_s=180.0, extended=lambda undo: None)
+    world.run(within_s=180.0, extended=lambda undo: None)
     assert world.records == []
 
 
@@ -274,7 +274,7 @@ def test_a_deadline_that_cannot_be_moved_costs_nothing(world, monkeypatch):
         raise ValueError("403: may not update Leases")
 
     world.rewrite = rewrite
-    assert world.restore(extended=lambda undo: None).how is How.VERIFIED
+    assert world.run(extended=lambda undo: None).how is How.VERIFIED
     assert len(tries) == 12  # not at every look
 
 
@@ -288,13 +288,13 @@ def test_what_others_decide_after_the_verified_restore_is_theirs_and_the_restore
     }
     world.journal = after != "none"
     world.time.at(3.0, lambda: setattr(world, *change[after]))
-    assert world.restore(unsure=True).how is How.VERIFIED
+    assert world.run(unsure=True).how is How.VERIFIED
     assert stages(world) == ["commanded", "effective"]
 
 
 def test_an_api_that_does_not_answer_is_reported_while_it_is_waited_for(world):
     world.errors = [OSError("no route to host")] * 30
-    assert world.restore().how is How.VERIFIED
+    assert world.run().how is How.VERIFIED
     assert world.reports[0] == (
         "waiting",
         {"missing": "OSError: no route to host", "waited_s": pytest.approx(30, abs=6)},
@@ -305,8 +305,8 @@ def test_what_the_cluster_made_of_a_restore_is_in_the_record_of_who_restores_aft
     def clamped(state):
         raise Altered("3 replicas were requested, and the cluster made 1 of them", {"came": 1})
 
-    monkeypatch.setattr(world, "mend", clamped)
-    end = world.restore(within_s=60.0)
+    monkeypatch.setattr(world, "restore", clamped)
+    end = world.run(within_s=60.0)
     assert (end.how, world.records) == (How.OPEN, [replace(UNDO, state=UNDO.state | {"came": 1})])
     assert world.records[0].same_fault(UNDO)
     assert not replace(UNDO, state={}).same_fault(UNDO)

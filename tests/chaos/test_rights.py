@@ -1,7 +1,7 @@
 """The rights that are shipped (deploy/*.yaml): enough for the reaper and for a controller, and none too many.
 
-Each fault of a cluster is made and mended by somebody who has the operator's rights and no others; then it is made
-again and abandoned, and the reaper mends it with its own. What both of them asked of the API is kept: a right is
+Each fault of a cluster is made and restored by somebody who has the operator's rights and no others; then it is made
+again and abandoned, and the reaper restores it with its own. What both of them asked of the API is kept: a right is
 needed when a call that was made would be refused without it.
 """
 
@@ -24,7 +24,7 @@ from chaos.undo import lease, reaper, restore, restorer
 from contract.handles.node import LOCKS
 from embedded.apiserver.asked import read
 from embedded.apiserver.rights import Attributes, Identity, Rule, allowed, rules_of
-from tests.chaos.small import Small, effective, engine, mended, sleepers
+from tests.chaos.small import Small, effective, engine, restored, sleepers
 from tests.chaos.stand import ROOT
 from tests.chaos.targets import on
 from tests.chaos.test_reaper import Running
@@ -142,7 +142,7 @@ def cluster(tmp_path_factory, patched):
 
 @pytest.fixture(scope="module")
 def done(cluster):
-    """Every fault: made and mended by the operator, made again and abandoned, mended by the reaper."""
+    """Every fault: made and restored by the operator, made again and abandoned, restored by the reaper."""
     operator = cluster.may("operator", granted(OPERATOR))
     keeper = cluster.may("reaper", granted(REAPER))
     for name, (fault, handle) in CASES.items():
@@ -181,9 +181,9 @@ def operate(small: Small, operator: Cluster, name: str, handle: Handle) -> None:
     effective(fault, state)
     over = iter([False])
     fault.moved(state, lambda: next(over, True))
-    fault.mend(state)
+    fault.restore(state)
     lease.rewrite(operator, replace(undo, deadline=now + 900))
-    mended(fault, state)
+    restored(fault, state)
     lease.release(operator, undo, uid)
 
 
@@ -198,7 +198,7 @@ def reap(small: Small, operator: Cluster, keeper: Cluster, name: str, handle: Ha
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_reaper_mends_with_the_rights_that_are_shipped(done, name):
+def test_the_reaper_restores_with_the_rights_that_are_shipped(done, name):
     (line,) = done.said[name]
     assert ": restored (" in line
 
@@ -240,7 +240,7 @@ def test_without_one_of_its_rights_the_reaper_leaves_the_fault_open_and_says_so(
         until(lambda: any(open_words in line for line in running.said), "it has given up for now")
     assert cluster.admin.lease(*where(handle)) is not None
     with Running(cluster.may("reaper", granted(REAPER))):
-        until(lambda: cluster.admin.lease(*where(handle)) is None, "with all of them it mends")
+        until(lambda: cluster.admin.lease(*where(handle)) is None, "with all of them it restores")
     up(cluster)
 
 

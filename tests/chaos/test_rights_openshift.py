@@ -36,7 +36,7 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def done(cluster):
-    """Scaled to zero and mended by somebody who has these rights and no others."""
+    """Scaled to zero and restored by somebody who has these rights and no others."""
     operator = cluster.may("operator", granted(ROLE))
     operate(cluster, operator, "scale_to_zero", TARGET)
     list(restore.held(operator, (NAMESPACE,), print))
@@ -80,7 +80,7 @@ def test_the_role_names_the_targets_of_the_topology():
     assert [(scaled.namespace, name) for name in scaled.resource_names] == [tuple(h) for h in handles]
 
 
-def test_the_reaper_mends_a_predictor_with_its_own_rights_in_that_project(cluster):
+def test_the_reaper_restores_a_predictor_with_its_own_rights_in_that_project(cluster):
     """reaper.yaml, with the project in the place of ml."""
     rules = tuple(
         replace(r, namespace=NAMESPACE if r.namespace == "ml" else r.namespace) for r in granted(REAPER)
@@ -90,7 +90,7 @@ def test_the_reaper_mends_a_predictor_with_its_own_rights_in_that_project(cluste
     undo = cluster.undo("scale_to_zero", TARGET, {}, time.time() + 60)
     cluster.scaled(0)
     cluster.gone()
-    fault.mend(undo.state)
+    fault.restore(undo.state)
     cluster.up_again()
     assert cluster.replicas() == 1
 

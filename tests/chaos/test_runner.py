@@ -1,4 +1,4 @@
-"""Chaos always mends: the course of a step against a real API, and how it ends where it is stopped or breaks off."""
+"""Chaos always restores: the course of a step against a real API, and how it ends where it is stopped or breaks off."""
 
 import threading
 
@@ -37,14 +37,14 @@ def test_no_fault_before_its_undo_record_is_on_disk_and_in_the_lease(stand, tmp_
     assert stand.leases() == []
 
 
-def test_a_stop_in_mid_fault_mends_at_once_and_says_why(file, tmp_path):
+def test_a_stop_in_mid_fault_restores_at_once_and_says_why(file, tmp_path):
     found = Walk(file, tmp_path, hold=True)
     found.await_("inject commanded")
     found.stop.set("signal: SIGTERM")
     found.stop.set("signal: SIGTERM")
     found.end()
     assert file.is_() == UP
-    assert next(e for e in found.events if e.move == "mend").detail == {"because": "signal: SIGTERM"}
+    assert next(e for e in found.events if e.move == "restore").detail == {"because": "signal: SIGTERM"}
 
 
 def test_a_stop_before_the_step_touches_nothing(file, tmp_path):
@@ -76,10 +76,10 @@ def test_a_step_that_breaks_off_by_a_mistake_of_ours_is_not_called_restored(file
     monkeypatch.setattr("chaos.retry.told", lambda error: 1 / 0)
     monkeypatch.setattr(threading, "excepthook", lambda args: None)
 
-    def mend(self, state):
+    def restore(self, state):
         raise OSError
 
-    monkeypatch.setattr(file.driver(), "mend", mend)
+    monkeypatch.setattr(file.driver(), "restore", restore)
     found = Walk(file, tmp_path)
     assert found.end().not_restored == [str(file.path)]
     assert "broke off: ZeroDivisionError" in found.events[-1].error
@@ -89,7 +89,7 @@ def test_a_step_that_breaks_off_where_nobody_can_be_told_is_not_called_restored(
     monkeypatch.setattr(threading, "excepthook", lambda args: None)
 
     def look(event) -> None:
-        if event.move == "mend":
+        if event.move == "restore":
             raise OSError("nobody listens")
 
     found = Walk(stand, tmp_path, on_event=look)
@@ -98,7 +98,7 @@ def test_a_step_that_breaks_off_where_nobody_can_be_told_is_not_called_restored(
 
 
 def test_steps_on_one_target_follow_each_other_however_close_they_are(file, tmp_path):
-    """The second one's record is due before the first one's mend was verified: it waits for it."""
+    """The second one's record is due before the first one's restore was verified: it waits for it."""
     steps = "{name: first, at: 0s, for: 10s, fault: scale_to_zero, target: vllm}, {name: second, at: 10001ms, for: 40s, fault: scale_to_zero, target: vllm}"
     found = Walk(file, tmp_path, hold=True, text=SHORT[: SHORT.index("steps:")] + f"steps: [{steps}]\n")
     found.await_("inject effective")

@@ -30,7 +30,7 @@ def test_a_second_experiment_is_refused_with_the_holders_name(stand, tmp_path):
     assert first.told == ALL
 
 
-def test_a_claim_past_its_deadline_is_taken_over_by_mending_first(stand, tmp_path):
+def test_a_claim_past_its_deadline_is_taken_over_by_restoring_first(stand, tmp_path):
     """A controller that died on another machine: only its Lease is left, and the target is at zero."""
     (tmp_path / "dead").mkdir()
     dead = Walk(stand, tmp_path / "dead", hold=True)
@@ -109,7 +109,7 @@ def test_a_lease_that_somebody_spoils_mid_fault_is_made_whole_so_that_a_reaper_c
 
 def test_a_lease_that_was_deleted_just_before_the_restore_keeps_nobody_from_it(stand, tmp_path):
     def look(event) -> None:
-        if (event.move, event.stage) == ("mend", "begin"):
+        if (event.move, event.stage) == ("restore", "begin"):
             _delete_leases(stand)
 
     found = Walk(stand, tmp_path, on_event=look)
@@ -141,7 +141,7 @@ def test_who_takes_the_target_after_its_lease_was_deleted_is_waited_for_and_the_
     _taken_by_another(stand, found)
     if moved:
         stand.scale(2)
-    found.await_("mend begin")
+    found.await_("restore begin")
     assert HELD in found.events[-1].detail["because"]
     time.sleep(0.5)
     assert stand.replicas() == (2 if moved else 0)

@@ -86,7 +86,7 @@ def test_while_a_tier_loads_its_record_says_that_its_controller_is_at_it(stand, 
     found = Walk(stand, tmp_path, restore_within_s=900.0, question=loading)
     found.await_("inject effective")
     deadlines.append(found.journal.records()[0].deadline)
-    found.await_("mend commanded")
+    found.await_("restore commanded")
     until(lambda: found.journal.records()[0].deadline > deadlines[0] + 600, "the deadline has moved")
     (held,) = stand.leases()
     assert lease.undo_in(held) == found.journal.records()[0]

@@ -22,7 +22,7 @@ def test_someone_who_scales_up_and_down_again_wants_it_down(stand, tmp_path):
     stand.scale(0)
     assert not found.end().not_restored
     assert stand.replicas() == 0
-    assert found.told[-2:] == ["mend begin", "mend fail"]  # nothing was commanded
+    assert found.told[-2:] == ["restore begin", "restore fail"]  # nothing was commanded
     assert "scaled to 1 by someone else" in found.events[-1].error
     assert found.events[-1].detail == {"foreign": True}
     assert (stand.leases(), found.journal.records()) == ([], [])
@@ -32,9 +32,9 @@ def test_the_window_ends_when_someone_moves_the_target(stand, tmp_path):
     found = Walk(stand, tmp_path, hold=True)
     found.await_("inject effective")
     stand.scale(1)
-    found.await_("mend begin")
+    found.await_("restore begin")
     found.end()
-    begin = next(e for e in found.events if (e.move, e.stage) == ("mend", "begin"))
+    begin = next(e for e in found.events if (e.move, e.stage) == ("restore", "begin"))
     assert begin.late_ms is None
     assert "scaled to 1 by someone else" in begin.detail["because"]
 

@@ -12,7 +12,7 @@ from tests.chaos.walk import ALL, Walk
 
 
 @pytest.mark.parametrize("status", [500, 429, 502], ids=["500", "429", "a page of HTML"])
-def test_an_api_server_in_trouble_delays_the_mend_and_does_not_lose_it(stand, tmp_path, status):
+def test_an_api_server_in_trouble_delays_the_restore_and_does_not_lose_it(stand, tmp_path, status):
     refused = []
 
     async def trouble(request, handler):
@@ -48,7 +48,7 @@ def test_a_status_without_a_message_is_trouble_as_any_other(stand, tmp_path):
     assert stand.ready() == 1
 
 
-def test_a_mend_that_cannot_be_done_is_reported_as_not_restored_and_stays_open(stand, tmp_path):
+def test_a_restore_that_cannot_be_done_is_reported_as_not_restored_and_stays_open(stand, tmp_path):
     async def trouble(request, handler):
         return web.Response(status=500)
 
@@ -79,7 +79,7 @@ def test_an_inject_whose_answer_is_lost_is_found_to_have_been_done(stand, tmp_pa
     assert stand.ready() == 1
 
 
-def test_an_inject_that_was_given_up_and_arrives_after_the_mend_is_mended_again(stand, tmp_path):
+def test_an_inject_that_was_given_up_and_arrives_after_the_restore_is_restored_again(stand, tmp_path):
     """Its first try is held back and its connection cut; so are the next ones, which never arrive."""
     held = []
 
@@ -90,7 +90,7 @@ def test_an_inject_that_was_given_up_and_arrives_after_the_mend_is_mended_again(
             held.append(request)
 
             async def later() -> None:
-                while "mend effective" not in found.told:
+                while "restore effective" not in found.told:
                     await asyncio.sleep(0.05)
                 # Whether something has changed the object's version meanwhile, so that it is refused, is chance.
                 body = json.loads(await request.read())
@@ -121,5 +121,5 @@ def test_an_inject_that_was_given_up_and_arrives_after_the_mend_is_mended_again(
     assert held
     assert held[1].done()
     assert found.told[:2] == ["inject begin", "inject fail"]
-    assert found.told[-1] == "mend effective"
+    assert found.told[-1] == "restore effective"
     assert (stand.replicas(), stand.ready()) == (1, 1)

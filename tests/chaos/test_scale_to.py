@@ -8,7 +8,7 @@ from chaos.faults import scale_to
 from chaos.target import Handle
 from contract.refusal import Refusal
 from contract.strict import validate
-from tests.chaos.small import Small, effective, mended, sleepers
+from tests.chaos.small import Small, effective, restored, sleepers
 from tests.chaos.targets import on
 from tests.embedded.recorded.stand import until
 
@@ -60,7 +60,7 @@ def test_what_changed_since_the_snapshot_is_not_injected_and_a_third_number_is_f
     with pytest.raises(CannotInject, match="was scaled to 2 by someone else since it was looked at"):
         fault.inject(state)
     with pytest.raises(Foreign, match="was scaled to 2 by someone else and is left alone"):
-        fault.mend(state)
+        fault.restore(state)
     assert three.wanted() == 2
 
 
@@ -70,33 +70,33 @@ def test_what_is_not_there_is_refused(three):
 
 
 @pytest.fixture
-def restored(three):
+def after(three):
     """The controller's own driver, after its restore; and the record."""
     fault = three.fault("scale_to_zero")
     state = fault.snapshot()
     fault.inject(state)
     effective(fault, state)
-    fault.mend(state)
+    fault.restore(state)
     return fault, state
 
 
-def test_who_scales_a_restored_target_is_told_with_what_it_had(three, restored):
-    fault, state = restored
+def test_who_scales_a_restored_target_is_told_with_what_it_had(three, after):
+    fault, state = after
     three.others(2)
-    assert mended(fault, state)["fewer"] == "2 replicas are wanted by now, and 3 were before"
+    assert restored(fault, state)["fewer"] == "2 replicas are wanted by now, and 3 were before"
     three.others(0)
     words = r"\(replicas before the fault: 3\) was scaled to 0 by someone else since it was restored"
     with pytest.raises(NotYet, match=words):
-        fault.mended(state)
+        fault.restored(state)
 
 
-def test_a_target_that_is_made_anew_while_its_restore_is_verified_is_left_alone(three, restored):
-    fault, state = restored
+def test_a_target_that_is_made_anew_while_its_restore_is_verified_is_left_alone(three, after):
+    fault, state = after
     kind = three.kind
     three.delete(f"/apis/apps/v1/namespaces/ml/{kind}s/engine")
     three.apply(sleepers("engine", replicas=2, kind=KINDS[kind]))
     with pytest.raises(Foreign, match="was re-created; the new one has 2 replicas and is left alone"):
-        fault.mended(state)
+        fault.restored(state)
 
 
 def test_a_restore_that_meets_nothing_but_conflicts_is_told_and_not_tried_for_ever(three, monkeypatch):
@@ -107,4 +107,4 @@ def test_a_restore_that_meets_nothing_but_conflicts_is_told_and_not_tried_for_ev
     fault.inject(state)
     monkeypatch.setattr(three.admin, "set_scale", lambda *args, **more: None)
     with pytest.raises(NotYet, match="is being changed by someone else: nothing but conflicts"):
-        fault.mend(state)
+        fault.restore(state)

@@ -5,7 +5,7 @@ import pytest
 from chaos import faults
 from chaos.target import Handle
 from embedded.apiserver.resources import DEPLOYMENTS
-from tests.chaos.small import Small, effective, mended, sleepers
+from tests.chaos.small import Small, effective, restored, sleepers
 from tests.chaos.targets import on
 from tests.embedded.recorded.stand import until
 
@@ -44,8 +44,8 @@ def test_under_a_storm_of_annotations_a_target_is_seen_to_be_effective_and_resto
         small.call(lambda: storm(_written(small)))
         fault.inject(state)
         effective(fault, state)
-        fault.mend(state)
-        assert mended(fault, state)["ready"] == 3
+        fault.restore(state)
+        assert restored(fault, state)["ready"] == 3
         now = small.admin.workload("deployment", "ml", "engine")
         assert now["status"]["observedGeneration"] < now["metadata"]["generation"]
         assert storm.written > 3
@@ -67,11 +67,11 @@ def test_what_its_controller_has_not_yet_seen_is_not_taken_for_restored(tmp_path
         small.up("engine", f"{kind}s")
         fault = faults.make("scale_to_zero", small.admin, on(Handle(kind, "ml/engine")), {})
         state = fault.snapshot()
-        assert fault.mended(state)["ready"] == 2
+        assert fault.restored(state)["ready"] == 2
         small.lag(3.0)
         fault.inject(state)
-        fault.mend(state)
+        fault.restore(state)
         assert len(small.pods("engine")) == 2
-        assert fault.mended(state) is None
+        assert fault.restored(state) is None
         small.lag(0.005)
-        until(lambda: fault.mended(state), "its controller has seen it")
+        until(lambda: fault.restored(state), "its controller has seen it")

@@ -46,14 +46,14 @@ SHOW = f"--property={','.join(PROPERTIES)}"
         (
             Manager(),
             lambda m: m.arm("engine@1.service", "start", 90.2, "brownout: start"),
-            ["systemd-run", "--quiet", "--collect", r"--unit=brownout-mend-engine\x401.timer",
+            ["systemd-run", "--quiet", "--collect", r"--unit=brownout-restore-engine\x401.timer",
              "--description=brownout: start", "--on-active=91s", "--timer-property=AccuracySec=1s",
              "systemctl", "start", "engine@1.service"],
         ),
         (
             Manager(user=True),
             lambda m: m.arm("x.service", "thaw", 5, "d"),
-            ["systemd-run", "--user", "--quiet", "--collect", "--unit=brownout-mend-x.timer", "--description=d",
+            ["systemd-run", "--user", "--quiet", "--collect", "--unit=brownout-restore-x.timer", "--description=d",
              "--on-active=5s", "--timer-property=AccuracySec=1s", "systemctl", "--user", "thaw", "x.service"],
         ),
     ],
@@ -65,7 +65,7 @@ def test_the_command_line(manager, line, argv):
 def test_each_unit_has_a_timer_of_its_own():
     names = ["a.service", "a-b.service", r"a\x2db.service", "a@b.service", "a.b.service", "a.socket.service"]
     timers = [timer_of(n) for n in names]
-    assert timers[:2] == ["brownout-mend-a.timer", "brownout-mend-a-b.timer"]
+    assert timers[:2] == ["brownout-restore-a.timer", "brownout-restore-a-b.timer"]
     assert len(set(timers)) == len(timers)
 
 

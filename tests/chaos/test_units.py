@@ -75,10 +75,10 @@ def test_while_it_is_gone_a_timer_of_its_own_would_bring_it_back(host, name):
     assert host.show(timer_of(unit), "ActiveState") == "active"
     fault.inject(state)
     until(lambda: fault.effective(state), "it is gone")
-    mender = make(name, unit)
-    mender.mend(state)
-    until(lambda: mender.mended(state), "it is back")
-    mender.disarm(state)
+    restorer = make(name, unit)
+    restorer.restore(state)
+    until(lambda: restorer.restored(state), "it is back")
+    restorer.disarm(state)
     assert (host.show(unit, "InvocationID") == before) is (name == "unit_freeze")
     assert host.show(timer_of(unit), "LoadState") == "not-found"
 
@@ -98,8 +98,8 @@ def over_ssh_and_back(host, name: str) -> None:
     fault.arm(state, 300)
     fault.inject(state)
     until(lambda: fault.effective(state), "it is gone")
-    fault.mend(state)
-    until(lambda: fault.mended(state), "it is back")
+    fault.restore(state)
+    until(lambda: fault.restored(state), "it is back")
     fault.disarm(state)
     assert {c[-2] for c in host.calls() if c[0] == "ssh"} == {"ops@gpu1"}
 
@@ -130,9 +130,9 @@ def test_a_unit_that_is_still_stopping_is_started_behind_its_stop(real, monkeypa
     state = kept(fault.snapshot())
     fault.inject(state)
     assert real.show("slow.service", "ActiveState") == "deactivating"
-    fault.mend(state)
-    assert fault.mended(state) is None
-    until(lambda: fault.mended(state), "it is back")
+    fault.restore(state)
+    assert fault.restored(state) is None
+    until(lambda: fault.restored(state), "it is back")
     assert real.show("slow.service", "InvocationID") != state["invocation"]
 
 
@@ -163,23 +163,23 @@ def test_an_armed_timer_is_the_lock_and_only_ours_is_disarmed(host):
     ours.arm(state, 300)
     ours.arm(state, 300)  # a call that was given up had arrived
     with pytest.raises(
-        CannotInject, match=r"the timer brownout-mend-engine\.timer is armed already \(brownout: start"
+        CannotInject, match=r"the timer brownout-restore-engine\.timer is armed already \(brownout: start"
     ):
         theirs.arm(other, 300)
     theirs.disarm(other)
-    assert host.show("brownout-mend-engine.timer", "ActiveState") == "active"
+    assert host.show("brownout-restore-engine.timer", "ActiveState") == "active"
     ours.disarm(state)
     theirs.arm(other, 300)  # the name is free at once
     theirs.disarm(other)
 
 
-def test_an_inject_still_on_its_way_is_mended_when_it_arrives(host):
+def test_an_inject_still_on_its_way_is_restored_when_it_arrives(host):
     state = kept(make("unit_stop").snapshot())
-    mender = make("unit_stop")
-    mender.mend(state)
+    restorer = make("unit_stop")
+    restorer.restore(state)
     host.systemctl("stop", "engine.service")  # the dead controller's
-    mender.mend(state)
-    until(lambda: mender.mended(state), "it is back")
+    restorer.restore(state)
+    until(lambda: restorer.restored(state), "it is back")
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_somebody_who_moves_it_is_seen(host, name, somebody, words, monkeypatch)
     assert words in moved[0]
 
 
-def test_our_own_mend_is_no_move(host, monkeypatch):
+def test_our_own_restore_is_no_move(host, monkeypatch):
     monkeypatch.setattr("chaos.host.units.LOOK_S", 0.02)
     fault = make("unit_stop")
     state = kept(fault.snapshot())
@@ -225,7 +225,7 @@ def test_our_own_mend_is_no_move(host, monkeypatch):
     watch.start()
     until(lambda: fault.effective(state), "it is gone")
     over.set()
-    fault.mend(state)
+    fault.restore(state)
     watch.join(20)
     assert moved == [None]
 
@@ -236,19 +236,19 @@ def test_one_that_was_stopped_while_frozen_stays_stopped_and_one_that_died_is_st
     fault.inject(state)
     host.systemctl("kill", "--signal=SIGKILL", "engine.service", check=False)
     until(lambda: host.show("engine.service", "ActiveState") == "failed", "it has died")
-    fault.mend(state)
-    until(lambda: fault.mended(state), "it is back")
+    fault.restore(state)
+    until(lambda: fault.restored(state), "it is back")
 
     fault = make("unit_freeze")
     state = kept(fault.snapshot())
     fault.inject(state)
     host.systemctl("stop", "engine.service")
     with pytest.raises(Foreign, match="stopped by someone else and is left alone"):
-        fault.mend(state)
+        fault.restore(state)
 
 
 @pytest.mark.verify
-def test_the_dead_man_alone_mends(real, monkeypatch):
+def test_the_dead_man_alone_restores(real, monkeypatch):
     """Every process of ours is gone: nothing is called after the inject."""
     real.back()
     monkeypatch.setenv("PATH", f"{real.folder}{os.pathsep}{os.environ['PATH']}")
@@ -266,7 +266,8 @@ def test_the_dead_man_alone_mends(real, monkeypatch):
             "the timer has brought it back",
         )
         until(
-            lambda: real.show("brownout-mend-engine.timer", "LoadState") == "not-found", "it leaves no trace"
+            lambda: real.show("brownout-restore-engine.timer", "LoadState") == "not-found",
+            "it leaves no trace",
         )
         fault.disarm(state)
 
@@ -277,24 +278,24 @@ def test_a_unit_that_fails_when_it_is_started_is_tried_again_but_not_in_a_loop(r
     fault.inject(state)
     recorded.set({"engine.service": {"ActiveState": "failed", "SubState": "failed", "broken": True}})
     for _ in range(5):
-        fault.mend(state)
-        assert fault.mended(state) is None
+        fault.restore(state)
+        assert fault.restored(state) is None
     assert recorded.calls()[1:] == [
         ["systemctl", "reset-failed", "engine.service"],
         ["systemctl", "start", "--no-block", "engine.service"],
     ]
     monkeypatch.setattr("chaos.host.units.START_AGAIN_S", 0.0)
-    assert fault.mended(state) is None
+    assert fault.restored(state) is None
     assert len(recorded.calls()) == 5
 
 
-def test_a_stop_that_was_not_yet_carried_out_does_not_pass_for_mended(recorded):
+def test_a_stop_that_was_not_yet_carried_out_does_not_pass_for_restored(recorded):
     fault = make("unit_stop")
     state = kept(fault.snapshot())
     recorded.set({"engine.service": {"Job": "71"}})
-    fault.mend(state)
+    fault.restore(state)
     assert recorded.calls() == [["systemctl", "start", "--no-block", "engine.service"]]
-    assert fault.mended(state) is None
+    assert fault.restored(state) is None
 
 
 def test_what_the_manager_refuses_is_told_in_its_words(recorded):
@@ -306,7 +307,7 @@ def test_what_the_manager_refuses_is_told_in_its_words(recorded):
         with pytest.raises(
             OSError, match=r"systemctl start --no-block engine\.service: exit 4: Failed to start .*denied"
         ):
-            fault.mend(state)
+            fault.restore(state)
 
 
 @pytest.mark.parametrize(
@@ -329,7 +330,7 @@ def test_a_host_without_unified_cgroups_is_refused(recorded):
 
 
 def test_a_socket_that_would_start_it_again_is_told(recorded):
-    recorded.set({"engine.service": {"TriggeredBy": "engine.socket brownout-mend-engine.timer"}})
+    recorded.set({"engine.service": {"TriggeredBy": "engine.socket brownout-restore-engine.timer"}})
     assert make("unit_stop").others() == [
         "engine.socket starts engine.service again when it is next triggered"
     ]

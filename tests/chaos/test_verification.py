@@ -1,4 +1,4 @@
-"""What a mend is verified by: a whole answer of the tier itself, in the API that it speaks."""
+"""What a restore is verified by: a whole answer of the tier itself, in the API that it speaks."""
 
 import os
 import queue
@@ -74,7 +74,9 @@ def test_what_is_missing_is_said():
     [("vllm", "openai"), ("ollama", "openai"), ("ollama", "ollama"), ("cloud", "openai")],
 )
 @pytest.mark.parametrize("reasoning", ["reasoning", "hidden"])
-def test_one_token_of_a_reasoning_model_verifies_a_mend(personality, api, reasoning, tmp_path, monkeypatch):
+def test_one_token_of_a_reasoning_model_verifies_a_restore(
+    personality, api, reasoning, tmp_path, monkeypatch
+):
     monkeypatch.setenv("TEST_TIER_KEY", "k")
     with running(personality, tmp_path, *QUICK, "--model", "qwen", "--reasoning", reasoning) as engine:
         url = f"http://127.0.0.1:{engine.port}"

@@ -153,7 +153,7 @@ def step(target: Target, restorer, state, who: str, value: int) -> None:
             with pytest.raises(
                 Altered, match=f"3 replicas were requested, and the cluster made {value} of them"
             ):
-                restorer.mend(state)
+                restorer.restore(state)
 
 
 @pytest.mark.parametrize("by", ["its controller's process", "another process"])
@@ -168,18 +168,18 @@ def test_what_is_ours_is_restored_and_what_is_anothers_is_left_alone(target, row
     restorer = one if same else target.fault(row.to)
     if row.whose == ANOTHERS:
         with pytest.raises(Foreign, match=f"was scaled to {row.stands} by someone else and is left alone"):
-            restorer.mend(state)
+            restorer.restore(state)
         assert target.replicas == row.stands
         return
     with pytest.raises(NotYet):
-        restorer.mended(state)
+        restorer.restored(state)
     if row.ceiling < 3:
         with pytest.raises(Altered):
-            restorer.mend(state)
+            restorer.restore(state)
         with pytest.raises(NotYet, match="the cluster made 2 of them"):
-            (one if same else target.fault(row.to)).mended(state)
+            (one if same else target.fault(row.to)).restored(state)
         target.policies()
-    restorer.mend(state)
+    restorer.restore(state)
     assert target.replicas == 3
 
 
@@ -201,7 +201,7 @@ def test_the_watch_of_the_controller_sees_an_annotation_and_goes_on(target):
     target.annotate("b")
     looks = itertools.count()
     assert one.moved(state, lambda: next(looks) > 3) is None
-    one.mend(state)
+    one.restore(state)
     assert target.replicas == 3
 
 
@@ -213,7 +213,7 @@ def test_where_no_dry_run_is_made_the_first_change_of_the_spec_since_the_snapsho
     target.policies(floor=2, side_effects=True)
     with pytest.raises(CannotInject, match="the cluster made 2 of them"):
         one.inject(state)
-    target.fault(1).mend(state)
+    target.fault(1).restore(state)
     assert target.replicas == 3
 
 
@@ -234,9 +234,9 @@ def test_a_dry_run_that_is_not_answered_decides_nothing(target, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(target.small.admin, "try_scale", silent)
         with pytest.raises(TROUBLE[1], match="no answer"):
-            other.mend(state)
+            other.restore(state)
     assert target.replicas == 1
-    other.mend(state)
+    other.restore(state)
     assert target.replicas == 3
 
 
@@ -257,7 +257,7 @@ def test_a_lost_answer_of_ours_is_not_taken_for_anothers(target, monkeypatch):
     one.inject(state)
     target.scale(1)
     with pytest.raises(Foreign):
-        one.mend(state)
+        one.restore(state)
 
 
 def test_what_another_scaled_to_before_our_inject_is_not_taken_for_ours(target):
@@ -268,7 +268,7 @@ def test_what_another_scaled_to_before_our_inject_is_not_taken_for_ours(target):
     with pytest.raises(CannotInject, match="was scaled to 0 by someone else since it was looked at"):
         one.inject(state)
     with pytest.raises(Foreign):
-        one.mend(state)
+        one.restore(state)
 
 
 def test_past_the_deadline_the_controller_does_not_take_a_deputys_restore_for_anothers(target):
@@ -279,11 +279,11 @@ def test_past_the_deadline_the_controller_does_not_take_a_deputys_restore_for_an
     one.inject(state)
     target.policies(ceiling=2)
     with pytest.raises(Altered):
-        target.fault(0).mend(state)
+        target.fault(0).restore(state)
     with pytest.raises(Altered):
-        one.mend(state)
+        one.restore(state)
     target.policies()
-    one.mend(state)
+    one.restore(state)
     assert target.replicas == 3
 
 
@@ -311,5 +311,5 @@ def test_a_record_of_before_the_generation_was_kept_is_restored(target):
     state = one.snapshot()
     assert state["generation"] == target.there["metadata"]["generation"]
     one.inject(state)
-    target.fault(0).mend({key: value for key, value in state.items() if key != "generation"})
+    target.fault(0).restore({key: value for key, value in state.items() if key != "generation"})
     assert target.replicas == 3

@@ -6,7 +6,7 @@ from chaos import faults
 from chaos.errors import NotYet
 from chaos.kube.workload import grace_s, owns
 from chaos.target import Handle
-from tests.chaos.small import Small, effective, engine, mended, sleepers
+from tests.chaos.small import Small, effective, engine, restored, sleepers
 from tests.chaos.targets import on
 from tests.embedded.recorded.stand import service, until
 
@@ -60,8 +60,8 @@ def test_a_scale_to_zero_is_not_effective_while_its_pod_is_on_its_way_out(long):
             fault.effective(state)
     assert effective(fault, state) == {"pods": 0, "endpoints": 0}
     assert long.pods("engine") == []
-    fault.mend(state)
-    assert mended(fault, state) == {"ready": 1, "endpoints": 1}
+    fault.restore(state)
+    assert restored(fault, state) == {"ready": 1, "endpoints": 1}
 
 
 @pytest.mark.parametrize("name", ["pod_kill", "network_blackhole"])
@@ -70,8 +70,8 @@ def test_the_other_faults_of_a_workload_find_its_pods(long, name):
     state = fault.snapshot()
     fault.inject(state)
     effective(fault, state)
-    fault.mend(state)
-    assert mended(fault, state) == {"ready": 1, "endpoints": 1}
+    fault.restore(state)
+    assert restored(fault, state) == {"ready": 1, "endpoints": 1}
 
 
 def test_a_stateful_set_whose_name_leaves_no_room_for_a_label_gets_no_pods(tmp_path):
@@ -106,8 +106,8 @@ def test_a_pod_behind_two_services_is_one_pod(tmp_path, kind):
         assert state["original"]["endpoints"] == 2
         fault.inject(state)
         assert effective(fault, state) == {"pods": 1, "endpoints": 1}
-        fault.mend(state)
-        assert mended(fault, state)["ready"] == 2
+        fault.restore(state)
+        assert restored(fault, state)["ready"] == 2
 
 
 def test_two_deployments_of_the_same_labels_do_not_answer_for_each_other(tmp_path):
@@ -203,5 +203,5 @@ def test_a_pod_that_uses_its_long_grace_is_waited_for_and_said_to_terminate(tmp_
             with pytest.raises(NotYet, match="1 Pods are left, 1 of them terminating, which may take 90 s"):
                 fault.effective(state)
         assert effective(fault, state)["pods"] == 0
-        fault.mend(state)
-        mended(fault, state)
+        fault.restore(state)
+        restored(fault, state)

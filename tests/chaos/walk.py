@@ -108,7 +108,7 @@ ALL = [
     "inject begin",
     "inject commanded",
     "inject effective",
-    "mend begin",
-    "mend commanded",
-    "mend effective",
+    "restore begin",
+    "restore commanded",
+    "restore effective",
 ]

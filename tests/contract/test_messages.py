@@ -32,7 +32,9 @@ MESSAGES = [
     Status(1000.0, 1.0, 60.0, 1, {"gateway": True, "vllm": False, "ollama": None}, None),
     Status(1000, 1, 60, 1, {}, ProbeWait("vllm", False, 3.09, True)),
     FaultEvent(1000.0, "gaming-mode", "vllm", "inject", "effective", None, None, None),
-    FaultEvent(1000.0, "ü", "vllm", "mend", "fail", "no such", {"ready": 1, "deep": {"a": [None]}}, "a note"),
+    FaultEvent(
+        1000.0, "ü", "vllm", "restore", "fail", "no such", {"ready": 1, "deep": {"a": [None]}}, "a note"
+    ),
     End(None, []),
     End("guard: too slow", ["vllm"]),
     Counts(0, 1, 2),

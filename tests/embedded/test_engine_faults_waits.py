@@ -41,7 +41,7 @@ def test_no_response_holds_an_ask_until_the_deadline_and_then_hangs_up_without_a
     assert (entry.started_at, entry.written_tokens) == (None, 0)
     assert entry.ended_at is not None
     assert entry.ended_at >= told["until"]
-    # The deadline itself mended it.
+    # The deadline itself restored it.
     assert see(vllm, stream).status == 200
     assert control(vllm, "GET")[1]["fault"] is None
 

@@ -153,7 +153,7 @@ def test_an_answer_of_the_tier_that_is_away_ends_no_wait(tmp_path):
 MISSING = "its process runs, does not answer"
 
 
-def event(stage, at, move="mend", target="vllm", error=None, **detail):
+def event(stage, at, move="restore", target="vllm", error=None, **detail):
     return FaultEvent(START + at, "gaming-mode", target, move, stage, error, detail or None, None)
 
 
@@ -162,10 +162,10 @@ def event(stage, at, move="mend", target="vllm", error=None, **detail):
     [
         (event("waiting", 312, missing=MISSING, waited_s=241.0), f"05:12 gaming-mode: vllm: restoring, 4m: {MISSING}"),
         (event("waiting", 312, missing=MISSING, waited_s=31.0), f"05:12 gaming-mode: vllm: restoring, 31s: {MISSING}"),
-        (event("effective", 60, answered="yes"), "01:00 gaming-mode: mend vllm: effective"),
+        (event("effective", 60, answered="yes"), "01:00 gaming-mode: restore vllm: effective"),
         (
             event("effective", 60, answered="unknown", unanswered="vllm has no url"),
-            "01:00 gaming-mode: mend vllm: effective (not verified by an answer: vllm has no url)",
+            "01:00 gaming-mode: restore vllm: effective (not verified by an answer: vllm has no url)",
         ),
     ],
 )  # fmt: skip

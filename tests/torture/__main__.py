@@ -1,4 +1,4 @@
-"""The torture of the promise that chaos always mends: every cell of the matrix so many times, and a table of it.
+"""The torture of the promise that chaos always restores: every cell of the matrix so many times, and a table of it.
 
 python -m tests.torture --trials 20
 
@@ -79,7 +79,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         by_cell[row["cell"]].append(row)
     lines = [
-        "| cell | trials | restored | mend commanded, median s | ready again, median s | maximum s |",
+        "| cell | trials | restored | restore commanded, median s | ready again, median s | maximum s |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name in matrix():

@@ -95,7 +95,7 @@ class Bench:
         return back - at if back and back > at else None
 
     def end_all(self) -> None:
-        """Whatever a trial started and did not wait for, guardians too: none may mend in the next trial."""
+        """Whatever a trial started and did not wait for, guardians too: none may restore in the next trial."""
         for process in self._started:
             if process.poll() is None:
                 process.kill()

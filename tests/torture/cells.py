@@ -52,7 +52,7 @@ SIGNALS: dict[str, Blow] = {
 
 def _struck(moment: str, blow: Blow, bench: Bench, chance: Random) -> float:
     """A blow to the controller at a moment; then the target is up, nobody of ours is left and nothing is open."""
-    lasts = SHORT_S if moment in ("mid-mend", "after") else LONG_S
+    lasts = SHORT_S if moment in ("mid-restore", "after") else LONG_S
     if moment == IN_EFFECT:
         controller = bench.chaos(lasts)
         controller.await_event("inject", "effective")
@@ -99,7 +99,7 @@ def _lease_alone(bench: Bench) -> None:
 
 
 def _frozen(moment: str, bench: Bench, chance: Random) -> float:
-    """Stopped; the guardian mends at the deadline; thawed, it writes nothing that is not its to write."""
+    """Stopped; the guardian restores at the deadline; thawed, it writes nothing that is not its to write."""
     if moment == IN_EFFECT:
         controller = bench.chaos(SHORT_S, restore_within="1s")
         controller.await_event("inject", "commanded")
@@ -111,7 +111,7 @@ def _frozen(moment: str, bench: Bench, chance: Random) -> float:
         # Now: on a busy machine it is the guardian that has restored by then, and the controller leaves soon after.
         controller.guardian()
         assert gate.reached.wait(90), f"never {moment}"
-    guardian_armed = moment in ("mid-inject", IN_EFFECT, "mid-mend")
+    guardian_armed = moment in ("mid-inject", IN_EFFECT, "mid-restore")
     controller.guardian()
     at = time.time()
     os.kill(controller.pid, signal.SIGSTOP)
@@ -119,7 +119,7 @@ def _frozen(moment: str, bench: Bench, chance: Random) -> float:
         if gate:
             gate.open()
         if guardian_armed:
-            until(lambda: bench.stand.leases() == [], "the guardian has mended and given back", 60)
+            until(lambda: bench.stand.leases() == [], "the guardian has restored and given back", 60)
             assert bench.up()
         else:
             time.sleep(chance.uniform(2.5, 4.0))  # past the step, frozen
@@ -136,8 +136,8 @@ def guardian_first(bench: Bench, chance: Random) -> float:
     at = time.time()
     os.kill(guardian, signal.SIGKILL)
     assert controller.wait() == 5
-    mend = next(e for e in controller.events() if e["move"] == "mend")
-    assert mend["at"] - at < 1.0, f"noticed after {mend['at'] - at:.2f} s"
+    restore = next(e for e in controller.events() if e["move"] == "restore")
+    assert restore["at"] - at < 1.0, f"noticed after {restore['at'] - at:.2f} s"
     _settled(bench, controller)
     return at
 
@@ -156,7 +156,7 @@ def _both_killed(bench: Bench, **fault: str) -> float:
 
 def both_killed_reaper(bench: Bench, chance: Random) -> float:
     at = _both_killed(bench)
-    assert bench.stand.replicas() == 0, "somebody mended though all of ours were killed"
+    assert bench.stand.replicas() == 0, "somebody restored though all of ours were killed"
     _reaped(bench)
     return at
 
@@ -176,7 +176,7 @@ def _reaped(bench: Bench) -> None:
 def both_killed_restore(bench: Bench, chance: Random) -> float:
     """From the journal, or from another machine by the Lease alone."""
     at = _both_killed(bench)
-    assert bench.stand.replicas() == 0, "somebody mended though all of ours were killed"
+    assert bench.stand.replicas() == 0, "somebody restored though all of ours were killed"
     _restored(bench, chance)
     return at
 
@@ -196,7 +196,7 @@ def _leases(bench: Bench) -> list[dict[str, Any]]:
     return bench.stand.leases() + bench.stand.client.leases(LOCKS, LABEL)
 
 
-# Every other driver, in effect when its controller is struck; and what mends when the guardian is killed, too.
+# Every other driver, in effect when its controller is struck; and what restores when the guardian is killed, too.
 DRIVERS = {
     "network_blackhole": {},
     "node_drain": {},
@@ -255,14 +255,14 @@ def second_controller(bench: Bench, chance: Random) -> float:
     assert second.told() == [("inject", "fail")]
     assert "is held by" in second.events()[0]["error"]
     bench.run = home
-    assert ("mend", "begin") not in first.told(), "the first was over before the second began"
+    assert ("restore", "begin") not in first.told(), "the first was over before the second began"
     first.process.terminate()
     _settled(bench, first)
     return at
 
 
 def stale_lock(bench: Bench, chance: Random) -> float:
-    """What both killed left open is past its deadline: the next run mends first, and goes on."""
+    """What both killed left open is past its deadline: the next run restores first, and goes on."""
     at = _both_killed(bench)
     home, bench.run = bench.run, bench.run / "second"
     bench.run.mkdir()
@@ -289,7 +289,7 @@ def disk_full(bench: Bench, chance: Random) -> float:
 def never_answers(bench: Bench, chance: Random) -> float:
     """Ready by its own machinery, and silent when asked: not restored, whoever looks, until it answers."""
     controller = bench.chaos(SHORT_S, restore_within="2s", url="http://127.0.0.1:9")
-    controller.await_event("mend", "commanded")
+    controller.await_event("restore", "commanded")
     controller.guardian()
     assert controller.wait() == 4, controller.said()
     assert "restored, but not verified" in controller.events()[-1]["error"]
@@ -330,7 +330,7 @@ MORE = (
 
 def matrix() -> dict[str, Cell]:
     """Every cell by its name."""
-    moments = ["before the record", "after the record", "mid-inject", IN_EFFECT, "mid-mend", "after"]
+    moments = ["before the record", "after the record", "mid-inject", IN_EFFECT, "mid-restore", "after"]
     cells: dict[str, Cell] = {}
     for name, blow in SIGNALS.items():
         for moment in moments:

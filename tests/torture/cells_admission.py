@@ -44,7 +44,7 @@ def not_seen_before(bench: Bench, chance: Random) -> float:
     _changed(bench)
     controller = bench.chaos(LONG_S)
     at = time.time()
-    controller.await_event("mend", "effective", WITHIN_S)
+    controller.await_event("restore", "effective", WITHIN_S)
     assert ("inject", "effective") not in controller.told()
     controller.wait(WITHIN_S)
     _settled(bench, controller)
@@ -70,7 +70,7 @@ def _struck(moment: str, blow: str, bench: Bench, chance: Random) -> float:
 def _both_killed(bench: Bench, chance: Random) -> float:
     """All of ours are killed while the inject that comes to 2 of 0 is on its way: restore by the record alone."""
     _changed(bench)
-    gate = Gate(MOMENTS["mid-mend"])
+    gate = Gate(MOMENTS["mid-restore"])
     bench.stand.trouble = gate
     controller = bench.chaos(SHORT_S, restore_within="2s")
     assert gate.reached.wait(WITHIN_S), controller.said()
@@ -105,7 +105,7 @@ def _clamped(blow: str | None, bench: Bench, chance: Random) -> float:
         SIGNALS[blow](controller, chance)
     assert asked.wait(WITHIN_S), "nobody restores"
     time.sleep(chance.uniform(0.2, 2.0))  # it is tried again meanwhile
-    assert ("mend", "effective") not in controller.told(), "verified at 0 of 1"
+    assert ("restore", "effective") not in controller.told(), "verified at 0 of 1"
     at = time.time()
     bench.stand.cluster.writes.admission = []
     _settled(bench, controller)
@@ -150,7 +150,7 @@ def cells() -> dict[str, Cell]:
         "two Services": two_services,
     }
     for blow in BLOWS:
-        for moment in ("after the record", "mid-inject", "mid-mend", "after"):
+        for moment in ("after the record", "mid-inject", "mid-restore", "after"):
             cells[f"admission changes the inject · {blow} · {moment}"] = partial(_struck, moment, blow)
         cells[f"admission clamps the restore · {blow}"] = partial(_clamped, blow)
         cells[f"two Services · {blow} · {IN_EFFECT}"] = partial(_two_services_struck, blow)

@@ -19,8 +19,8 @@ def api_gone_in_the_fault(bench: Bench, chance: Random) -> float:
     return _api_back(bench, controller, chance)
 
 
-def api_gone_in_the_mend(bench: Bench, chance: Random) -> float:
-    gate = Gate(MOMENTS["mid-mend"])
+def api_gone_in_the_restore(bench: Bench, chance: Random) -> float:
+    gate = Gate(MOMENTS["mid-restore"])
     bench.stand.trouble = gate
     controller = bench.chaos(SHORT_S)
     assert gate.reached.wait(90)
@@ -41,7 +41,7 @@ def _api_back(bench: Bench, controller: Controller, chance: Random) -> float:
 
 
 def api_gone_to_the_end(bench: Bench, chance: Random) -> float:
-    """Exit 4 with the command to run by hand, which then mends; or the guardian does, which has gone on trying."""
+    """Exit 4 with the command to run by hand, which then restores; or the guardian does, which has gone on trying."""
     controller = bench.chaos(SHORT_S, restore_within="2s")
     controller.await_event("inject", "effective")
     controller.guardian()
@@ -67,7 +67,7 @@ def _api_trouble(kind: str, move: str, bench: Bench, chance: Random) -> float:
     else:
         controller = bench.chaos(SHORT_S + 1)
         controller.await_event("inject", "effective")
-        fits = MOMENTS["mid-mend"] if kind in ("409", "dropped after", "hangs") else any_scale
+        fits = MOMENTS["mid-restore"] if kind in ("409", "dropped after", "hangs") else any_scale
         bench.stand.trouble = trouble(kind, fits, 1 + chance.randrange(2), bench.stand.touch)
     at = time.time()
     code = controller.wait(90)
@@ -76,8 +76,8 @@ def _api_trouble(kind: str, move: str, bench: Bench, chance: Random) -> float:
         "effective",
     ) in controller.told()  # one that hung for too long was given up: no evidence
     assert code == (0 if made else 5), f"exit {code}: {controller.said()}"
-    mends = [e for e in controller.events() if e["move"] == "mend"]
-    assert [e["stage"] for e in mends][-1:] == ["effective"], mends
+    restores = [e for e in controller.events() if e["move"] == "restore"]
+    assert [e["stage"] for e in restores][-1:] == ["effective"], restores
     _settled(bench, controller)
     return at
 
@@ -92,10 +92,10 @@ def cells() -> dict[str, Cell]:
     """Every cell by its name."""
     found: dict[str, Cell] = {
         "api gone in the fault": api_gone_in_the_fault,
-        "api gone in the mend": api_gone_in_the_mend,
+        "api gone in the restore": api_gone_in_the_restore,
         "api gone to the end": api_gone_to_the_end,
     }
     for kind in ("409", "429", "500", "502", "dropped after", "hangs"):
-        for move in ("inject", "mend"):
+        for move in ("inject", "restore"):
             found[f"API {kind} · {move}"] = partial(_api_trouble, kind, move)
     return found

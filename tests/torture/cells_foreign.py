@@ -29,7 +29,7 @@ def up_and_down_again(bench: Bench, chance: Random) -> float:
 
 
 def _left_alone(bench: Bench, controller: Controller, wanted: int) -> None:
-    controller.await_event("mend", "fail")
+    controller.await_event("restore", "fail")
     assert controller.events()[-1]["detail"] == {"foreign": True}
     assert controller.wait() == 5, "what nobody verified is no pass"
     assert bench.stand.replicas() == wanted, "it is not as he wanted it"

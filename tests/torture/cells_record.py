@@ -78,8 +78,8 @@ def both_killed_after_the_record_was_made_again(bench: Bench, chance: Random) ->
     return at
 
 
-def deleted_mid_mend(bench: Bench, chance: Random) -> float:
-    gate = Gate(MOMENTS["mid-mend"])
+def deleted_mid_restore(bench: Bench, chance: Random) -> float:
+    gate = Gate(MOMENTS["mid-restore"])
     bench.stand.trouble = gate
     controller = bench.chaos(SHORT_S)
     assert gate.reached.wait(90)
@@ -101,5 +101,5 @@ def cells() -> dict[str, Cell]:
         found[f"{what} deleted · KILL"] = partial(_killed, what, "scale_to_zero")
     found["journal deleted · KILL · process_freeze"] = partial(_killed, "journal", "process_freeze")
     found["Lease deleted · both killed, reaper"] = both_killed_after_the_record_was_made_again
-    found["Lease deleted · mid-mend"] = deleted_mid_mend
+    found["Lease deleted · mid-restore"] = deleted_mid_restore
     return found

@@ -17,7 +17,7 @@ MOMENTS: dict[str, Callable[[str, str, dict[str, Any]], bool]] = {
     ),
     "after the record": lambda method, path, _: method == "POST" and path.endswith("/leases"),
     "mid-inject": lambda method, path, body: method == "PATCH" and replicas(body) == 0,
-    "mid-mend": lambda method, path, body: method == "PATCH" and bool(replicas(body)),
+    "mid-restore": lambda method, path, body: method == "PATCH" and bool(replicas(body)),
     "after": lambda method, path, _: method == "DELETE" and "/leases/" in path,
 }
 

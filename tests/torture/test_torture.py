@@ -11,13 +11,13 @@ CELLS = matrix()
 # Each way back once (controller, guardian, reaper, restore by hand), and some of what may stand in it: the long tests have all.
 HANDFUL = (
     "KILL of the group · in effect",
-    "KILL · mid-mend",
+    "KILL · mid-restore",
     "TERM twice · in effect",
     "both killed reaper",
     "both killed restore",
     "up and down again",
     "disk full",
-    "API 502 · mend",
+    "API 502 · restore",
     "credentials rotated mid-fault",
     "admission changes the inject · KILL · mid-inject",
 )

@@ -25,7 +25,7 @@ def work(tasks: Any, results: Any, keep: Path | None) -> None:
 def run(
     bench: Bench, name: str, trial: int, cells: dict[str, Any], keep: Path | None = None
 ) -> dict[str, Any]:
-    """One trial, as the row that is kept of it: seconds from the blow to the mend commanded, and to ready again."""
+    """One trial, as the row that is kept of it: seconds from the blow to the restore commanded, and to ready again."""
     began = time.monotonic()
     why = None
     at = None

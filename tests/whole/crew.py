@@ -49,7 +49,7 @@ class Crew:
                         "command": {
                             "inject": ["rm", "-f", str(there)],
                             "check": ["test", "-e", str(there)],
-                            "mend": ["touch", str(there)],
+                            "restore": ["touch", str(there)],
                         },
                         "unprotected": True,
                     },

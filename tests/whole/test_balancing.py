@@ -56,7 +56,7 @@ def test_the_shares_are_those_of_the_ledgers_and_one_of_three_goes_and_comes_bac
     ledgers = {tier: {e.nonce for e in read(run / "ledger" / f"{tier}.jsonl")} for tier in (*PEERS, "ollama")}
     assert all(a["request_id"] in ledgers[a["tier"]] for a in asks if a["tier"] in PEERS)
     events = {(e["move"], e["stage"]): e["at"] for e in read_lines(run / "chaos.jsonl")[0]}
-    gone = (events["inject", "effective"], events["mend", "commanded"])
+    gone = (events["inject", "effective"], events["restore", "commanded"])
     meanwhile = Counter(
         a["tier"] for a in asks if gone[0] <= a["sent_at"] and a["sent_at"] + a["ttft_ms"] / 1000 < gone[1]
     )

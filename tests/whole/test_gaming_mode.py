@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.verify, pytest.mark.timeout(600)]  # each walks a time
 
 SURE = ("restored", "exercised", "cloud_only_in_need")
 TIMED = ("failover", "overhead", "recovery", "continuity", "cuts")
-TIMER = "brownout-mend-gpu-mode.timer"
+TIMER = "brownout-restore-gpu-mode.timer"
 
 
 class Switch:
@@ -110,8 +110,8 @@ def walked(topology: Path, timeline: Path, folder: Path) -> Path:
         phase: {tier for sent_at, tier in good if since <= sent_at < until}
         for phase, since, until in (
             ("before", 0.0, at["inject", "begin"]),
-            ("away", at["inject", "effective"], at["mend", "commanded"]),
-            ("back", at["mend", "effective"], math.inf),
+            ("away", at["inject", "effective"], at["restore", "commanded"]),
+            ("back", at["restore", "effective"], math.inf),
         )
     }
     assert "vllm" in by["before"]
@@ -132,7 +132,7 @@ def test_while_the_gpu_is_for_games_users_are_served_by_the_next_tier_and_then_a
     run = walked(switch.topology, shortened("gaming_mode", tmp_path), tmp_path)
     assert switch.log() == ["gaming", "ml"]
     assert switch.mode() == "ml"
-    told = [" ".join(c) for c in switch.host.calls() if "brownout-mend" in " ".join(c)]
+    told = [" ".join(c) for c in switch.host.calls() if "brownout-restore" in " ".join(c)]
     assert [line.split()[0] for line in told] == ["systemd-run", "systemctl"]
     assert TIMER in told[0]
     assert told[0].endswith("gpu-mode ml")
@@ -144,7 +144,7 @@ def test_while_the_gpu_is_for_games_users_are_served_by_the_next_tier_and_then_a
         at["inject", "commanded"] - at["inject", "begin"]
         < at["inject", "effective"] - at["inject", "commanded"]
     )
-    assert at["mend", "effective"] - at["mend", "commanded"] > 1
+    assert at["restore", "effective"] - at["restore", "commanded"] > 1
     assert stack.ask()[0] == "vllm-qwen"
 
 
@@ -179,7 +179,7 @@ def test_a_killed_controller_leaves_no_games_on_the_gpu(stack, switch, tmp_path,
         path = run / "guardian.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    until(lambda: ("mend", "effective") in stages(told()), "the guardian has mended", 60)
+    until(lambda: ("restore", "effective") in stages(told()), "the guardian has restored", 60)
     assert switch.mode() == "ml"
     assert switch.log() == ["gaming", "ml"]
     until(lambda: stack.ready("ml", "vllm-server") == 1, "the engine is back")

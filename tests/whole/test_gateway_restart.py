@@ -45,7 +45,7 @@ def test_its_pod_goes_with_its_grace_and_whoever_asks_again_is_answered(stack, t
     assert "refused saved" in found["retried"]["evidence"]
     told = [e for e in events(run) if e["stage"] == "effective"]
     assert [(e["step"], e["move"], e["target"]) for e in told] == [
-        (step, move, GATEWAY) for step in ("restart", "hang") for move in ("inject", "mend")
+        (step, move, GATEWAY) for step in ("restart", "hang") for move in ("inject", "restore")
     ]
     health = (run / "report" / "summary.md").read_text()
     assert "gateway" in health

@@ -65,7 +65,7 @@ def play(inputs, name: str, *more: str, users: int) -> tuple[dict, str]:
     client = samplers.read(run, "client")[0].to_pylist()
     return {
         "run": run, "asks": asks, "client": client,
-        "stopped_at": at["inject", "effective"], "goes_on_at": at["mend", "begin"],
+        "stopped_at": at["inject", "effective"], "goes_on_at": at["restore", "begin"],
     }, report.stdout + out  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Whatever is killed: the fault is mended, what was recorded can be read, and no process of ours is left."""
+"""Whatever is killed: the fault is restored, what was recorded can be read, and no process of ours is left."""
 
 import json
 import os
@@ -89,8 +89,8 @@ def test_a_killed_locust_leaves_nothing_broken_and_a_run_that_can_be_reported(
     process.kill()
     process.communicate()
     marked.none_left()
-    mends = [e for e in events(run) if e["move"] == "mend" and e["stage"] == "effective"]
-    assert {e["target"] for e in mends} == {"vllm", "ollama"}
+    restores = [e for e in events(run) if e["move"] == "restore" and e["stage"] == "effective"]
+    assert {e["target"] for e in restores} == {"vllm", "ollama"}
     assert stack.ready("ml", "vllm-server") == stack.ready("ml", "ollama") == 1
     assert read_manifest(run)["status"] == "running"
     report = forked.run("analysis", "report", str(run))
@@ -128,7 +128,7 @@ def test_whatever_is_killed_no_process_is_left_and_no_port_is_held(
             os.killpg(make.pid, signal.SIGINT)
         case "Ctrl-C twice":
             os.killpg(make.pid, signal.SIGINT)
-            until(lambda: [e for e in events(run) if e["move"] == "mend"], "the mend has begun")
+            until(lambda: [e for e in events(run) if e["move"] == "restore"], "the restore has begun")
             os.killpg(make.pid, signal.SIGINT)
         case "locust":
             os.kill(marked.pid_of("-m locust"), signal.SIGKILL)
@@ -147,7 +147,7 @@ def test_whatever_is_killed_no_process_is_left_and_no_port_is_held(
     make.communicate(timeout=90)
     marked.none_left()
     assert not held_ports(marked)
-    by = {(e["by"], e["target"]) for e in events(run) + told_by(run, "guardian") if is_verified_mend(e)}
+    by = {(e["by"], e["target"]) for e in events(run) + told_by(run, "guardian") if is_verified_restore(e)}
     assert by == {
         "stack": set(),
         "chaos": {("guardian", "vllm"), ("guardian", "ollama")},
@@ -163,8 +163,8 @@ def told_by(run: Path, who: str) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def is_verified_mend(event: dict) -> bool:
-    return (event["move"], event["stage"]) == ("mend", "effective")
+def is_verified_restore(event: dict) -> bool:
+    return (event["move"], event["stage"]) == ("restore", "effective")
 
 
 def held_ports(marked: Marked) -> set[int]:

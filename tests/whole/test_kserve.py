@@ -50,7 +50,7 @@ def test_a_predictor_is_scaled_to_zero_for_a_minute_and_users_do_not_stay_on_the
     for name in ("failover", "recovery"):
         assert found[name][0] != "fail", found[name]
     at = {(e["move"], e["stage"]): e["at"] for e in told if e["step"] == "predictor-away"}
-    assert at["mend", "begin"] - at["inject", "begin"] >= 59
+    assert at["restore", "begin"] - at["inject", "begin"] >= 59
 
 
 @pytest.mark.timeout(960)
@@ -66,7 +66,7 @@ def test_with_the_class_none_the_run_says_who_set_it_back_and_leaves_nothing_ope
     assert status == "unknown"
     assert "changed by someone else, left alone" in evidence
     assert found["exercised"][0] != "pass"
-    (left,) = [e for e in told if (e["move"], e["stage"]) == ("mend", "fail")]
+    (left,) = [e for e in told if (e["move"], e["stage"]) == ("restore", "fail")]
     assert (
         "llm/llama-fp8-predictor (replicas before the fault: 1) was scaled to 1 by someone else"
         in left["error"]

@@ -40,7 +40,7 @@ def test_told_to_go_in_mid_stream_it_is_silent_for_half_a_minute_and_each_settin
             first = told_to_go(behind, usual)
     others = [told_to_go(behind, case) for case in helped]
     for found in (first, *others):
-        assert found.outcomes == {"cut": STREAMS}  # whatever is set: no fallback mends what has begun
+        assert found.outcomes == {"cut": STREAMS}  # whatever is set: no fallback restores what has begun
     assert first.silent_s > 25
     for found in others:
         assert found.silent_s < first.silent_s / 2

@@ -168,11 +168,11 @@ def test_a_restart_of_the_gateway_loses_no_ask_that_a_retry_would_not_have_saved
     assert found["retried"]["measured"].startswith("0 lost (0 cut or stalled), "), out
     assert found["exercised"]["status"] == "pass", out
     assert one.host.show("litellm.service", "InvocationID") != before
-    assert one.host.show("brownout-mend-litellm.timer", "LoadState") == "not-found"
+    assert one.host.show("brownout-restore-litellm.timer", "LoadState") == "not-found"
     told = events(latest(tmp_path / "results"))
     assert {e["target"] for e in told} == {GATEWAY}
     assert [(e["move"], e["stage"]) for e in told if e["stage"] == "effective"] == [
-        ("inject", "effective"), ("mend", "effective"),
+        ("inject", "effective"), ("restore", "effective"),
     ]  # fmt: skip
 
 

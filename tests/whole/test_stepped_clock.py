@@ -62,7 +62,7 @@ def test_a_wall_clock_that_is_stepped_in_mid_run_changes_nothing(tmp_path, monke
     instants += [manifest["started_at"], manifest["closed_at"]]
     assert len(asks) > 100
     assert probe
-    assert {(e["move"], e["stage"]) for e in events} >= {("inject", "effective"), ("mend", "effective")}
+    assert {(e["move"], e["stage"]) for e in events} >= {("inject", "effective"), ("restore", "effective")}
     assert began_at <= min(instants)
     assert max(instants) <= ended_at
     assert all(0 < a["latency_ms"] < 5000 for a in asks + probe if a["latency_ms"] is not None)

@@ -127,10 +127,10 @@ def test_a_longer_soak_walks_the_timeline_again_and_each_round_is_a_trial(stack,
     out, _ = process.communicate(timeout=170)
     assert process.returncode == 0, out
     run = latest(tmp_path / "results")
-    mends = [
-        e for e in read_lines(run / "chaos.jsonl")[0] if (e["move"], e["stage"]) == ("mend", "effective")
+    restores = [
+        e for e in read_lines(run / "chaos.jsonl")[0] if (e["move"], e["stage"]) == ("restore", "effective")
     ]
-    assert sorted((e["trial"], e["step"]) for e in mends) == [
+    assert sorted((e["trial"], e["step"]) for e in restores) == [
         (1, "cpu-tier-too"), (1, "gaming-mode"), (2, "cpu-tier-too"), (2, "gaming-mode"),
     ]  # fmt: skip
     with open(run / "report" / "failover.csv") as f:

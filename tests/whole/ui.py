@@ -56,7 +56,7 @@ class Ui:
             return answer.read().decode()
 
     def post(self, path: str, **form: object) -> dict[str, Any]:
-        """Locust answers /stop when all has stopped: the users have finished, chaos has mended, the report is made."""
+        """Locust answers /stop when all has stopped: the users have finished, chaos has restored, the report is made."""
         data = urllib.parse.urlencode(form).encode()
         with urllib.request.urlopen(self.url + path, data, timeout=120) as answer:
             return json.load(answer)

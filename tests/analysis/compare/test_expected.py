@@ -153,7 +153,7 @@ def test_counts_are_shown_where_they_differ_and_never_judged():
 
 
 STEPS = (
-    Hole("gaming-mode", "vllm", at=12, length=40, mend_s=2, sticky_s=2),
+    Hole("gaming-mode", "vllm", at=12, length=40, restore_s=2, sticky_s=2),
     Hole("cpu-tier-too", "ollama", at=34, length=8),
 )
 EXPECT = {"cloud_only_in_need": {"id": "NFR68"}, "continuity": {"min_good": 0.99}}
@@ -236,14 +236,14 @@ def test_a_baseline_in_git_finds_the_flip_as_its_run_does(sides, tmp_path):
 
 ENDINGS = [
     # how B ended, which finding tells, what is said of it, exit code
-    ({"drop": [("mend", "effective")]}, "restored", Judged.WORSE, 1),
+    ({"drop": [("restore", "effective")]}, "restored", Judged.WORSE, 1),
     ({"status": None}, "run", Judged.CANNOT_TELL, 5),
     ({"status": ABORTED, "reason": "guard: too many"}, "run", Judged.WORSE, 1),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("ending", "finding", "said", "code"), ENDINGS)
-def test_a_fault_that_was_not_mended_and_a_run_that_did_not_end_are_compared_too(
+def test_a_fault_that_was_not_restored_and_a_run_that_did_not_end_are_compared_too(
     sides, tmp_path, ending, finding, said, code
 ):
     c = compared(sides[0], _side(_made(tmp_path, **ending)))

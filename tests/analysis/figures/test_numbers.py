@@ -137,7 +137,7 @@ def test_what_is_certain_of_a_gap_is_drawn_apart_from_what_is_possible(tmp_path,
 
 def test_a_gap_whose_end_was_not_seen_says_so(tmp_path):
     run = read(make(tmp_path, [Hole("s", "vllm", 10, 60, hole_s=60)], duration_s=60, pairs=0, status=None,
-                    drop=[("mend", "begin"), ("mend", "commanded"), ("mend", "effective")]))  # fmt: skip
+                    drop=[("restore", "begin"), ("restore", "commanded"), ("restore", "effective")]))  # fmt: skip
     assert failover_gap.says(run).endswith(", and its end was not seen")
     assert failover_gap.draw(run).axes[0].texts, "an arrow goes on from it"
 

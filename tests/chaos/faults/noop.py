@@ -31,14 +31,14 @@ class Noop(Fault):
     def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:
         return {"is": DOWN} if self._file.read_text() == DOWN else None
 
-    def mend(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         found = self._file.read_text()
         if found not in (UP, DOWN):
             raise Foreign(self._by_another(found))
         if found == DOWN:
             put(self._file, UP)
 
-    def mended(self, state: dict[str, Any]) -> dict[str, Any] | None:
+    def restored(self, state: dict[str, Any]) -> dict[str, Any] | None:
         return {"is": UP} if self._file.read_text() == UP else None
 
     def moved(self, state: dict[str, Any], over: Callable[[], bool]) -> str | None:

@@ -17,7 +17,7 @@ GUARD = "guard: the round took longer than max 5m"
         (None, False, 0, GUARD, None),
         (None, False, EXIT_ABORTED, GUARD, GUARD),
         (None, False, EXIT_UNKNOWN, "error: the guardian has died", "error: the guardian has died"),
-        (None, False, EXIT_NOT_RESTORED, None, "error: a fault could not be mended"),
+        (None, False, EXIT_NOT_RESTORED, None, "error: a fault could not be restored"),
         (None, False, EXIT_NOT_RESTORED, GUARD, GUARD),
         (None, False, -9, None, "error: chaos was ended by SIGKILL"),
         (None, False, -15, GUARD, "error: chaos was ended by SIGTERM"),

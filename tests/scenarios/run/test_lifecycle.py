@@ -120,7 +120,7 @@ def test_a_run_that_is_stopped_restores_first_and_is_aborted(life):
     ("code", "reason", "why", "steps"),
     [
         (EXIT_ABORTED, "guard: too slow", "guard: too slow", []),
-        (EXIT_NOT_RESTORED, None, "error: a fault could not be mended", []),
+        (EXIT_NOT_RESTORED, None, "error: a fault could not be restored", []),
         (-9, None, "error: chaos was ended by SIGKILL", ["restore"]),
     ],
 )
