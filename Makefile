@@ -67,7 +67,7 @@ lab: .venv/notebooks ## open Jupyter Lab on the notebooks, for RUN
 # The stack that make up has started has a key of its own, where none was set.
 UP_KEYS := $(if $(URL),,$(if $(or $(GATEWAY),$(filter .stack/up/%,$(TOPOLOGY))),$(wildcard .stack/up/keys)))
 
-watch: .venv/installed ## one ask EVERY few seconds, who answered, a banner at each failover; of what make up started, of TOPOLOGY, or of URL and MODEL
+watch: .venv/installed ## one request EVERY few seconds, who answered, a banner at each failover; of what make up started, of TOPOLOGY, or of URL and MODEL
 	@$(if $(UP_KEYS),. ./$(UP_KEYS);) exec $(PY) -m chaos watch $(if $(URL),--url $(URL),$(if $(filter file,$(origin TOPOLOGY)),,--topology $(TOPOLOGY))) $(if $(MODEL),--model $(MODEL)) --every $(EVERY) $(OPTIONS)
 
 restore: .venv/installed ## restore whatever any run left open, with TOPOLOGY verified by an answer; safe at any time

@@ -47,7 +47,7 @@ METRICS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Detection": (outages.detection, outages.calm_ttft_s, outages.detection_by_ledger),
     "Failover gap": (outages.failover_gap,),
     "Recovery": (outages.recovery,),
-    "Unavailability": (availability.down, availability.worst_window, availability.unasked),
+    "Unavailability": (availability.down, availability.worst_window, availability.unprobed),
     "Brown-outs": (availability.brown, availability.brown_answers),
     "Continuity, goodput": (shares.continuity, shares.goodput),
     "Cuts and stalls": (cuts.cuts, cuts.in_trial, cuts.cut_rates),

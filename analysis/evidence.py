@@ -26,10 +26,10 @@ from analysis.metrics.outages import Length
 from analysis.metrics.windows import Trial, instant
 from analysis.part_errors import Thrown
 
-LOOK_BACK_S = 180.0  # longer than any ask waits
+LOOK_BACK_S = 180.0  # longer than any request waits
 BEARING = [
     "request_id", "scenario", "lane", "via", "stream", "sent_at", "outcome", "tier", "good", "ttft_ms", "latency_ms",
-    "headers_at", "first_at", "ended_at", "intended_at", "touched", "clock_uncertainty_s",
+    "headers_at", "first_at", "ended_at", "scheduled_at", "touched", "clock_uncertainty_s",
 ]  # fmt: skip
 
 
@@ -55,37 +55,39 @@ class Evidence:
         return parts.parts_of(f.trials, f.started_at, f.ended_at)
 
     def around(self, trial: Trial) -> pd.DataFrame:
-        """The asks that can bear on a trial, of each what can: from a while before it (those still waiting) to its end."""
-        asks = self._bearing
-        sent_at = asks["sent_at"].to_numpy(float)  # in order; those that were never sent are last
+        """The requests that can bear on a trial, of each what can: from a while before it (those still waiting) to its end."""
+        requests = self._bearing
+        sent_at = requests["sent_at"].to_numpy(float)  # in order; those that were never sent are last
         begins_at = trial.gone_from if trial.gone_from is not None else trial.ends_at
         first = int(np.searchsorted(sent_at, begins_at - LOOK_BACK_S, "left"))
         last = int(np.searchsorted(sent_at, trial.ends_at, "right"))
-        return asks.iloc[first:last]
+        return requests.iloc[first:last]
 
     @cached_property
     def _bearing(self) -> pd.DataFrame:
-        return self.frames.asks[shares.for_within(self.frames.asks, BEARING)]
+        return self.frames.requests[shares.for_within(self.frames.requests, BEARING)]
 
     def fit(self, trial: Trial) -> pd.DataFrame:
-        """`around`, less the asks that an overloaded load generator's seconds touch: what a failover may rest on."""
-        asks = self.around(trial)
-        return asks[~asks["touched"]] if asks["touched"].any() else asks
+        """`around`, less the requests that an overloaded load generator's seconds touch: what a failover may rest on."""
+        requests = self.around(trial)
+        return requests[~requests["touched"]] if requests["touched"].any() else requests
 
     def recovery(self, trial: Trial, limit_s: float) -> tuple[Length | None, str | None]:
         """How long the tier took to serve again, and why that is unknown, if it is.
 
         A touched ask that another tier answered well shows that this one did not, whatever its times are worth.
         """
-        asks = self.around(trial)
-        fit = ~asks["touched"] | (asks["good"] & ~target_loss.given_by(asks, trial.target))
-        took = outages.recovery(asks if fit.all() else asks[fit], trial, self.trials, self.frames.ranks)
+        requests = self.around(trial)
+        fit = ~requests["touched"] | (requests["good"] & ~target_loss.given_by(requests, trial.target))
+        took = outages.recovery(
+            requests if fit.all() else requests[fit], trial, self.trials, self.frames.ranks
+        )
         since = trial.back_from
         if took is None or since is None:
             return took, None
         if trial.witness is not None and took.s > limit_s:
             return took, f"it took at most {took.s:.1f} s: chaos got no answer when {trial.target} was ready"
-        return took, self._doubt(asks, fit, since, took, limit_s)
+        return took, self._doubt(requests, fit, since, took, limit_s)
 
     @cached_property
     def lost(self) -> dict[tuple[str, int], target_loss.Lost]:
@@ -103,7 +105,7 @@ class Evidence:
         return None if seen is None else seen.at
 
     def loss(self, trial: Trial) -> str:
-        """`lost at +40.31s (ask-… was refused)`."""
+        """`lost at +40.31s (req-… was refused)`."""
         seen = self.lost.get((trial.step, trial.trial))
         if seen is None:
             return f"{trial.name}: nothing showed that {trial.target} was lost"
@@ -117,16 +119,16 @@ class Evidence:
 
         Beyond the limit it needs a probe that asked: who did not ask saw no answer either.
         """
-        asks = self.around(trial)
-        return self._doubt(asks, ~asks["touched"], since, took, limit_s)
+        requests = self.around(trial)
+        return self._doubt(requests, ~requests["touched"], since, took, limit_s)
 
     def _doubt(
-        self, asks: pd.DataFrame, fit: pd.Series, since: float, took: Length, limit_s: float
+        self, requests: pd.DataFrame, fit: pd.Series, since: float, took: Length, limit_s: float
     ) -> str | None:
         until = took.sent_at if took.sent_at is not None else since + took.s
-        if overload.rests_on_overload(asks, fit, since, until):
+        if overload.rests_on_overload(requests, fit, since, until):
             return "the load generator was overloaded in these seconds, and nobody else asked"
-        silent_s = self.unasked.within(since, until).s
+        silent_s = self.unprobed.within(since, until).s
         if silent_s and (took.s > limit_s or took.censored):
             return f"the probe did not ask for {silent_s:.1f} s of it"
         return None
@@ -139,7 +141,9 @@ class Evidence:
 
     def _calm_ttft_s(self, tier: str, scenario: str) -> float | None:
         if (tier, scenario) not in self._calm:
-            self._calm[tier, scenario] = outages.calm_ttft_s(self.frames.asks, self.trials, tier, scenario)
+            self._calm[tier, scenario] = outages.calm_ttft_s(
+                self.frames.requests, self.trials, tier, scenario
+            )
         return self._calm[tier, scenario]
 
     @cached_property
@@ -149,19 +153,19 @@ class Evidence:
     @cached_property
     def probed(self) -> tuple[float, float]:
         """From when to when the probe was to ask: its first slot, or the first fault if that came before; the end."""
-        slots = [f["intended_at"].min() for f in (self._probe, self.frames.covered) if len(f)]
+        slots = [f["scheduled_at"].min() for f in (self._probe, self.frames.covered) if len(f)]
         begun = [t.begun_at for t in self.trials if t.begun_at is not None]
         return min([*slots, *begun], default=self.frames.started_at), self.frames.ended_at
 
     @cached_property
     def _probe(self) -> pd.DataFrame:
-        asks = self.frames.asks
-        return asks[BEARING][asks["lane"].isin(shares.PROBES)]
+        requests = self.frames.requests
+        return requests[BEARING][requests["lane"].isin(shares.PROBES)]
 
     @cached_property
-    def unasked(self) -> availability.Stretches:
+    def unprobed(self) -> availability.Stretches:
         """Where the probe should have asked and did not."""
-        return availability.unasked(self._probe, self.frames.covered, self.trials, *self.probed)
+        return availability.unprobed(self._probe, self.frames.covered, self.trials, *self.probed)
 
     @cached_property
     def down(self) -> availability.Stretches | None:
@@ -183,13 +187,13 @@ class Evidence:
         """Every answer that a lower tier gave, with its class."""
         f = self.frames
         at = {key: seen.at for key, seen in self.lost.items()}
-        found = attribution.outages_of(self.trials, at, f.asks, f.topology.gateway.cooldown)
-        return attribution.why_lower(f.asks, f.ranks, found, self.health)
+        found = attribution.outages_of(self.trials, at, f.requests, f.topology.gateway.cooldown)
+        return attribution.why_lower(f.requests, f.ranks, found, self.health)
 
     @cached_property
     def health(self) -> pd.DataFrame:
         """The health checks as far as they may be believed."""
-        return health.believed(self.frames.samples["health"], self.frames.asks)
+        return health.believed(self.frames.samples["health"], self.frames.requests)
 
     @cached_property
     def clouds(self) -> list[str]:
@@ -202,19 +206,19 @@ class Evidence:
     @cached_property
     def by_tier(self) -> list[by_tier.OfTier]:
         f = self.frames
-        return by_tier.of_tiers(f.asks, f.topology.tiers, self.trials, self.ttft_max_ms)
+        return by_tier.of_tiers(f.requests, f.topology.tiers, self.trials, self.ttft_max_ms)
 
     @cached_property
     def delivered(self) -> delivery.Delivery:
-        return delivery.delivery(self.frames.asks, self.frames.samples["client"], self.overloaded)
+        return delivery.delivery(self.frames.requests, self.frames.samples["client"], self.overloaded)
 
     @cached_property
     def hidden(self) -> tuple[float, float, bool] | None:
-        return delivery.hidden(self.frames.asks)
+        return delivery.hidden(self.frames.requests)
 
     @cached_property
     def classified(self) -> pd.DataFrame:
-        """The asks through the gateway that classify a document, in the order in which they were sent."""
+        """The requests through the gateway that classify a document, in the order in which they were sent."""
         return documents.through_gateway(self.frames.classified)
 
     @cached_property
@@ -224,7 +228,7 @@ class Evidence:
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
-        return overhead.pairs_of(self.frames.asks)
+        return overhead.pairs_of(self.frames.requests)
 
     @cached_property
     def against_ledgers(self) -> ledger.Checked | None:
@@ -232,5 +236,5 @@ class Evidence:
         f = self.frames
         if not f.has_ledgers:
             return None
-        known = [asks["request_id"] for asks in (f.asks, f.warmup, f.covered)]
-        return ledger.check(f.asks, known, f.ledgers, whole=f.cut_short is None and not f.torn)
+        known = [requests["request_id"] for requests in (f.requests, f.warmup, f.covered)]
+        return ledger.check(f.requests, known, f.ledgers, whole=f.cut_short is None and not f.torn)

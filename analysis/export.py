@@ -43,7 +43,7 @@ _COUNTERS = pa.schema(
 def export(frames: Frames, out: Path, forms: list[str], told: Told = silent) -> list[Path]:
     """Every table of the run in the folder `out`, in each form (`csv`, `parquet`); the files.
 
-    asks, classified, covered, warmup, that of each sampler, events, clocks, counters, and ledger where engines kept one. An empty
+    requests, classified, covered, warmup, that of each sampler, events, clocks, counters, and ledger where engines kept one. An empty
     table is a file with its columns and no row. None is null, in CSV an empty cell; a list in CSV is JSON text.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def export(frames: Frames, out: Path, forms: list[str], told: Told = silent) -> 
 
 def _tables(frames: Frames) -> Iterator[tuple[str, pd.DataFrame, pa.Schema]]:
     """(name, the table, the types of what was recorded)"""
-    for name in ("asks", "classified", "covered", "warmup"):
+    for name in ("requests", "classified", "covered", "warmup"):
         yield name, getattr(frames, name), REQUESTS
     for name, table in frames.samples.items():
         yield name, table, samplers.find(name).schema

@@ -45,19 +45,19 @@ EVENT_FILES = (
 class Frames:
     """The tables of one run.
 
-    `asks` are those that metrics rest on: requests and probe (`file` tells which), without warm-up and without the
+    `requests` are those that metrics rest on: requests and probe (`file` tells which), without warm-up and without the
     probe's covered slots. Added to the record's columns: `good` (outcome ok), `first_at` (the first token's instant, be it a
     thought; of an answer that is good and shows none, its end, by which one was made), `headers_at`, `ended_at`, all unix
-    seconds, `touched` (see `overload.touched`), `clock_uncertainty_s` and, where the run has such asks, `unattended` (of a scenario
+    seconds, `touched` (see `overload.touched`), `clock_uncertainty_s` and, where the run has such requests, `unattended` (of a scenario
     in which no person waits for a first token). Instants of all tables are of one clock, the master's (see `clocks.one_clock`).
 
-    `classified` are those of `asks` that classify a document, in the order in which they were sent: of each CLASSIFIED of the
-    record's columns and of those that were added. No column of `asks` is of them alone, since most runs have none.
+    `classified` are those of `requests` that classify a document, in the order in which they were sent: of each CLASSIFIED of the
+    record's columns and of those that were added. No column of `requests` is of them alone, since most runs have none.
 
     `samples` are the tables of the samplers, by name; each has the columns of the sampler's rows, in the order of `at`. A run
     that was recorded without a sampler has its table without rows.
 
-    Ten million asks must fit: texts that repeat are categories (see `columns`), gaps share one array (see `gaps`), and
+    Ten million requests must fit: texts that repeat are categories (see `columns`), gaps share one array (see `gaps`), and
     whoever selects rows takes the columns that he needs first.
     """
 
@@ -65,9 +65,9 @@ class Frames:
     manifest: dict[str, Any]
     topology: Topology
     timeline: Timeline | None
-    asks: pd.DataFrame
+    requests: pd.DataFrame
     classified: pd.DataFrame
-    covered: pd.DataFrame  # the probe's slots that found no place; each waits with the ask `covered_by`
+    covered: pd.DataFrame  # the probe's slots that found no place; each waits with the request `covered_by`
     warmup: pd.DataFrame
     samples: Mapping[str, pd.DataFrame]  # see `contract.samplers`
     events: pd.DataFrame  # of EVENT_FILES, in the order of their instants
@@ -100,7 +100,7 @@ class Frames:
         by_hand = (self.events["by"] == "restore") & (self.events["at"] > closed_at)
         known = [
             self.started_at, *(float(s.max()) for s in (
-                self.asks["intended_at"], self.asks["sent_at"], self.asks["ended_at"], self.covered["intended_at"],
+                self.requests["scheduled_at"], self.requests["sent_at"], self.requests["ended_at"], self.covered["scheduled_at"],
                 self.samples["health"]["at"], self.samples["client"]["at"], self.events.loc[~by_hand, "at"],
             ) if s.notna().any()),
         ]  # fmt: skip
@@ -109,16 +109,16 @@ class Frames:
     @cached_property
     def trials(self) -> list[Trial]:
         """Every step's every trial, in the order in which they began."""
-        return by_answers(trials_of(self.events, self.ended_at), self.asks)
+        return by_answers(trials_of(self.events, self.ended_at), self.requests)
 
     def gateway(self, columns: Sequence[str]) -> pd.DataFrame:
-        """The asks that went through the gateway, in the order in which they were sent: a copy of these columns."""
-        return self.asks.loc[self.through_gateway, list(columns)]
+        """The requests that went through the gateway, in the order in which they were sent: a copy of these columns."""
+        return self.requests.loc[self.through_gateway, list(columns)]
 
     @cached_property
     def through_gateway(self) -> np.ndarray:
-        """Which of `asks` these are."""
-        return ((self.asks["via"] == GATEWAY) & self.asks["sent_at"].notna()).to_numpy(bool)
+        """Which of `requests` these are."""
+        return ((self.requests["via"] == GATEWAY) & self.requests["sent_at"].notna()).to_numpy(bool)
 
     @property
     def has_ledgers(self) -> bool:
@@ -156,39 +156,38 @@ class Frames:
     @property
     def gateway_version(self) -> str | None:
         """`litellm 1.108.7`; of several with the answers of each. None where no answer named one."""
-        of_older = (self.manifest.get("versions") or {}).get("gateway")
-        return gateway_version.text(self.topology.gateway.kind, self.gateway_versions) or of_older
+        return gateway_version.text(self.topology.gateway.kind, self.gateway_versions)
 
     @property
     def open_loop(self) -> bool:
-        """Whether asks were sent on a schedule of arrivals, whatever became of those before."""
+        """Whether requests were sent on a schedule of arrivals, whatever became of those before."""
         return bool((self.manifest.get("arguments") or {}).get("arrivals"))
 
     @cached_property
     def clock_uncertainty_s(self) -> float | None:
-        """Give or take how much the instants of asks can be set against one another: the largest of all workers'.
+        """Give or take how much the instants of requests can be set against one another: the largest of all workers'.
 
         0 where one machine's clock told all of them; None where a worker's clock was not measured.
         """
-        of_asks = self.asks["clock_uncertainty_s"]
-        return None if of_asks.isna().any() else float(of_asks.max()) if len(of_asks) else 0.0
+        of_requests = self.requests["clock_uncertainty_s"]
+        return None if of_requests.isna().any() else float(of_requests.max()) if len(of_requests) else 0.0
 
     @cached_property
     def missing(self) -> list[str]:
         """What is not known of the run's workers, in words; nothing where all is here."""
         told = []
         for who in self.manifest.get("workers") or []:
-            name, asks, records = f"{who['worker']} ({who['host']})", who["asks"], who["records"]
+            name, requests, records = f"{who['worker']} ({who['host']})", who["requests"], who["records"]
             if who["end"] == WorkerEnd.LOST:
                 heard, reported = (instant(who[k], self.started_at) for k in ("heard_at", "reported_at"))
                 told.append(
                     f"{name} was lost: last heard at {heard}, its last records came at {reported}; "
-                    f"of its asks that ended since then nothing is known (it had counted {asks}, {records} are here)"
+                    f"of its requests that ended since then nothing is known (it had counted {requests}, {records} are here)"
                 )
-            elif asks != records:
-                told.append(f"{name} counted {asks} asks, and {records} of their records are here")
-        for worker in self.asks.loc[self.asks["clock_uncertainty_s"].isna(), "worker"].unique():
-            told.append(f"nobody measured the clock of {worker}, so that its asks' instants are its own")
+            elif requests != records:
+                told.append(f"{name} counted {requests} requests, and {records} of their records are here")
+        for worker in self.requests.loc[self.requests["clock_uncertainty_s"].isna(), "worker"].unique():
+            told.append(f"nobody measured the clock of {worker}, so that its requests' instants are its own")
         return told
 
     def tier(self, name: str) -> Tier:
@@ -215,20 +214,20 @@ def read(path: Path, told: Told = silent) -> Frames:
     torn: list[str] = []
     offsets = clocks.table(_lines(path, "clocks.jsonl", torn))
     samples = {name: _samples(path, name, offsets, torn) for name in samplers.names()}
-    asks, of_documents = _asks(path, torn, told)
-    asks = _derived(clocks.one_clock(asks, ["intended_at", "sent_at"], offsets), samples["client"])
-    _mark_unattended(asks, manifest.get("unattended", UNATTENDED))
-    classified = _classified(asks, of_documents)
-    held = columns.of_table(asks)
-    del asks
-    asks, covered, warmup = _split(held)
+    requests, of_documents = _requests(path, torn, told)
+    requests = _derived(clocks.one_clock(requests, ["scheduled_at", "sent_at"], offsets), samples["client"])
+    _mark_unattended(requests, manifest.get("unattended", UNATTENDED))
+    classified = _classified(requests, of_documents)
+    held = columns.of_table(requests)
+    del requests
+    requests, covered, warmup = _split(held)
     columns.give_back()
     return Frames(
         path=path,
         manifest=manifest,
         topology=_topology(path),
         timeline=_timeline(path),
-        asks=asks,
+        requests=requests,
         classified=classified,
         covered=covered,
         warmup=warmup,
@@ -268,63 +267,63 @@ def _samples(path: Path, name: str, offsets: pd.DataFrame, torn: list[str]) -> p
     return table.sort_values("at", ignore_index=True)
 
 
-def _asks(path: Path, torn: list[str], told: Told) -> tuple[pd.DataFrame, pa.Table]:
+def _requests(path: Path, torn: list[str], told: Told) -> tuple[pd.DataFrame, pa.Table]:
     files = [(file, Batches(path / f"{file}.arrow", REQUESTS)) for file in ("requests", "probe")]
-    asks, of_documents = columns.asks_of(files, told)
+    requests, of_documents = columns.requests_of(files, told)
     torn += [f"{file}.arrow" for file, batches in files if batches.torn]
-    return pd.DataFrame(asks, copy=False), of_documents
+    return pd.DataFrame(requests, copy=False), of_documents
 
 
-def _derived(asks: pd.DataFrame, client: pd.DataFrame) -> pd.DataFrame:
-    asks["good"] = asks["outcome"] == Outcome.OK
+def _derived(requests: pd.DataFrame, client: pd.DataFrame) -> pd.DataFrame:
+    requests["good"] = requests["outcome"] == Outcome.OK
     for name, length_ms in (
         ("first_at", "ttft_ms"),
         ("headers_at", "headers_ms"),
         ("ended_at", "latency_ms"),
     ):
-        asks[name] = asks["sent_at"] + asks[length_ms] / 1000
-    unseen = asks["good"].to_numpy(bool) & asks["ttft_ms"].isna().to_numpy()
+        requests[name] = requests["sent_at"] + requests[length_ms] / 1000
+    unseen = requests["good"].to_numpy(bool) & requests["ttft_ms"].isna().to_numpy()
     if unseen.any():
-        asks.loc[unseen, "first_at"] = asks.loc[unseen, "ended_at"]
-    thoughtful = asks["thought_ms"].notna()
+        requests.loc[unseen, "first_at"] = requests.loc[unseen, "ended_at"]
+    thoughtful = requests["thought_ms"].notna()
     if thoughtful.any():  # a thought shows that the tier serves
-        first_at = asks["sent_at"] + asks["thought_ms"] / 1000
-        asks.loc[thoughtful, "first_at"] = first_at[thoughtful]
-    asks["touched"] = touched(asks, overloaded_seconds(client))
-    return asks
+        first_at = requests["sent_at"] + requests["thought_ms"] / 1000
+        requests.loc[thoughtful, "first_at"] = first_at[thoughtful]
+    requests["touched"] = touched(requests, overloaded_seconds(client))
+    return requests
 
 
-def _mark_unattended(asks: pd.DataFrame, scenarios: Sequence[str]) -> None:
+def _mark_unattended(requests: pd.DataFrame, scenarios: Sequence[str]) -> None:
     """No column where it would be False throughout: of ten million asks it would cost memory."""
-    found = asks["scenario"].isin(scenarios)
+    found = requests["scenario"].isin(scenarios)
     if found.any():
-        asks["unattended"] = found
+        requests["unattended"] = found
 
 
 CLASSIFIED = [
-    "request_id", "scenario", "lane", "via", "worker", "intended_at", "sent_at", "ended_at", "outcome", "status", "error",
+    "request_id", "scenario", "lane", "via", "worker", "scheduled_at", "sent_at", "ended_at", "outcome", "status", "error",
     "good", "tier", "latency_ms", "prompt_tokens", "output_tokens", "finish_reason", "witness", "touched",
 ]  # fmt: skip
 
 
-def _classified(asks: pd.DataFrame, of_documents: pa.Table) -> pd.DataFrame:
-    """`of_documents`: as `columns.asks_of` has it. `wrong` is a tuple of fields, None where the answer was not valid."""
+def _classified(requests: pd.DataFrame, of_documents: pa.Table) -> pd.DataFrame:
+    """`of_documents`: as `columns.requests_of` has it. `wrong` is a tuple of fields, None where the answer was not valid."""
     told = of_documents.drop_columns(["row", "wrong"]).to_pandas(types_mapper=_PANDAS.get)
     wrong = [None if w is None else tuple(w) for w in of_documents["wrong"].to_pylist()]
     told["wrong"] = pd.Series(wrong, dtype=object)
     at = of_documents["row"].to_numpy()
-    rows = {name: asks[name].array.take(at) for name in CLASSIFIED}
+    rows = {name: requests[name].array.take(at) for name in CLASSIFIED}
     found = pd.concat([pd.DataFrame(rows), told], axis=1)
     found = found[(found["lane"] != Lane.WARMUP) & found["sent_at"].notna()]
     return found.sort_values("sent_at", kind="stable", ignore_index=True)
 
 
-def _split(asks: dict[str, columns.Column]) -> list[pd.DataFrame]:
-    """[asks that metrics rest on, covered slots, warm-up]."""
-    covered = ~np.asarray(pd.isna(asks["covered_by"]), bool)
-    warm = np.asarray(asks["lane"] == Lane.WARMUP, bool)
+def _split(requests: dict[str, columns.Column]) -> list[pd.DataFrame]:
+    """[requests that metrics rest on, covered slots, warm-up]."""
+    covered = ~np.asarray(pd.isna(requests["covered_by"]), bool)
+    warm = np.asarray(requests["lane"] == Lane.WARMUP, bool)
     return columns.split(
-        asks, by=("sent_at", "intended_at"), parts=(~covered & ~warm, covered, warm & ~covered)
+        requests, by=("sent_at", "scheduled_at"), parts=(~covered & ~warm, covered, warm & ~covered)
     )
 
 

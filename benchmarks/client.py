@@ -31,13 +31,13 @@ class Run:
         self.prefix: str = given.prefix
         self.endpoint = Endpoint.of(given.url, "tiny")
         self.found: list[tuple[str, float]] = []
-        self._asks = 0
+        self._requests = 0
         self._request = Request(prompt=PROMPT, stream=True, max_tokens=self.tokens, ignore_eos=True)
 
     def request(self) -> tuple[str, bytes]:
         """A fresh id, and the whole request."""
-        self._asks += 1
-        name = f"ask-{self.prefix}-{self._asks:06x}"
+        self._requests += 1
+        name = f"req-{self.prefix}-{self._requests:06x}"
         return name, self.endpoint.request(name, self._request)
 
     def parts(self) -> tuple[str, dict[str, str], bytes]:

@@ -16,9 +16,9 @@ def floor(run: Run) -> None:
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             assert isinstance(transport, asyncio.WriteTransport)
             self._transport = transport
-            self._ask()
+            self._send()
 
-        def _ask(self) -> None:
+        def _send(self) -> None:
             self._name, request = run.request()
             self._pieces: list[tuple[float, bytes]] = []
             self._transport.write(request)
@@ -27,7 +27,7 @@ def floor(run: Run) -> None:
             self._pieces.append((time.monotonic(), data))
             if data.endswith(END):
                 run.found.append((self._name, self._pieces[0][0]))
-                self._ask()
+                self._send()
 
     async def stream() -> None:
         await asyncio.sleep(run.begin_s())

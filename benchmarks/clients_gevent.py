@@ -107,7 +107,7 @@ def _http(run: Run, base: Any, lines: Callable[..., Iterator[bytes]]) -> type[lo
             gevent.sleep(run.begin_s())
 
         @locust.task
-        def ask(self) -> None:
+        def record(self) -> None:
             name, headers, body = run.parts()
             first = None
             for line in lines(self.client, "/v1/chat/completions", headers, body):
@@ -120,7 +120,7 @@ def _http(run: Run, base: Any, lines: Callable[..., Iterator[bytes]]) -> type[lo
 
 
 def harness(run: Run) -> None:
-    """Ours: a scenario's asks, each recorded and written, Locust told."""
+    """Ours: a scenario's requests, each recorded and written, Locust told."""
 
     stage = stage_of(run.url, run.tokens, run.prefix)
     runner = _start(run, LoadUser, brownout=stage)
@@ -128,16 +128,20 @@ def harness(run: Run) -> None:
     measure = _measured(run, lambda: stage.recorder.tally.kept)
     runner.stop()
     recording.close()
-    asks = read_arrow(run.folder / "requests.arrow", REQUESTS)[0].to_pylist()
+    requests = read_arrow(run.folder / "requests.arrow", REQUESTS)[0].to_pylist()
     monotonic = stage.clock.at(0.0)
     found, bad = [], []
-    for ask in asks:
-        if ask["outcome"] == "abandoned":  # at the end
+    for record in requests:
+        if record["outcome"] == "abandoned":  # at the end
             continue
-        if ask["outcome"] != "ok":
-            bad.append(f"{ask['outcome']}: {ask['error']}")
-        elif measure.began_at <= ask["sent_at"] - monotonic + ask["latency_ms"] / 1000 <= measure.ended_at:
-            found.append((ask["request_id"], ask["sent_at"] - monotonic + ask["ttft_ms"] / 1000))
+        if record["outcome"] != "ok":
+            bad.append(f"{record['outcome']}: {record['error']}")
+        elif (
+            measure.began_at
+            <= record["sent_at"] - monotonic + record["latency_ms"] / 1000
+            <= measure.ended_at
+        ):
+            found.append((record["request_id"], record["sent_at"] - monotonic + record["ttft_ms"] / 1000))
     seconds = [
         s for s in samplers.read(run.folder, "client")[0].to_pylist()
         if measure.began_at + 1 <= s["at"] - monotonic <= measure.ended_at

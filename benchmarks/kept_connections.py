@@ -35,7 +35,7 @@ from embedded import gateway
 from embedded.ports import Reserved, free_port
 from tests.chaos.stand import ROOT, until
 from tests.embedded.llamacpp import MODELS, PYTHON
-from tests.whole.asking import Asking
+from tests.whole.client import ClientProcess
 
 OWN, NEXT = "own", "next"
 ENGINES = ("llamacpp", "simulated")
@@ -101,7 +101,9 @@ class Gateway:
 
     def trial(self, requests: int, clients: int) -> Leak:
         until(self._calm, "the engine serves again", 3 * COOLDOWN_S)
-        records = Asking(self.topology, [{"stream": True, "repeat": requests}], at_once=clients).records(600)
+        records = ClientProcess(
+            self.topology, [{"stream": True, "repeat": requests}], at_once=clients
+        ).records(600)
         tiers = [r["tier"] if r["outcome"] == "ok" else None for r in records]
         return Leak(tiers.count(OWN), tiers.count(NEXT), tiers.count(None))
 

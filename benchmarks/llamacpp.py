@@ -32,14 +32,14 @@ from embedded import gateway
 from embedded.ports import Reserved, free_port
 from tests.chaos.stand import ROOT, until
 from tests.embedded.llamacpp import MODELS, PYTHON, Llama
-from tests.whole.asking import Asking
+from tests.whole.client import ClientProcess
 
 NEXT, ROOMY = "next", "roomy"
-COOLDOWN_S = 120  # longer than a burst and the ask after it
+COOLDOWN_S = 120  # longer than a burst and the request after it
 SHORT_S = 2  # of a timeout that is shorter than the queue
 STREAMS = 3  # that are under way when it is told to go
 AT_ONCE, SLOTS = 6, 2
-HELD_S = 6.0  # from the first ask that waits, until the slots are given back
+HELD_S = 6.0  # from the first request that waits, until the slots are given back
 TOO_LONG = "through " * 5000  # tokens; a slot of the server below has 4096
 PATIENT = {"first_token": 200.0, "silence": 100.0, "whole": 300.0}
 
@@ -94,7 +94,7 @@ class ToldToGo:
 
 @dataclass(frozen=True)
 class Busy:
-    """A burst of asks while all slots are held, and one ask after it."""
+    """A burst of requests while all slots are held, and one request after it."""
 
     ttft_s: list[float]  # in order
     tiers: Counter[str]
@@ -176,13 +176,13 @@ class Behind:
     def group(self, case: Case) -> str:
         return self._groups[id(case)]
 
-    def asking(self, group: str, at_once: int = 1, **more: Any) -> Asking:
-        ask = {"stream": True, "model": group, "repeat": at_once, **more}
-        return Asking(self.topology, [ask], at_once=at_once, deadlines=PATIENT)
+    def client(self, group: str, at_once: int = 1, **more: Any) -> ClientProcess:
+        record = {"stream": True, "model": group, "repeat": at_once, **more}
+        return ClientProcess(self.topology, [record], at_once=at_once, deadlines=PATIENT)
 
     def answerer(self, group: str) -> str | None:
-        """The tier that answers a short ask."""
-        return self.asking(group, max_tokens=2).records()[0]["tier"]
+        """The tier that answers a short request."""
+        return self.client(group, max_tokens=2).records()[0]["tier"]
 
     def _ready(self) -> bool:
         return page.get(f"http://127.0.0.1:{self._port}{gateway.READY}", 5.0).status == 200
@@ -231,14 +231,14 @@ class Behind:
 def told_to_go(behind: Behind, case: Case) -> ToldToGo:
     """SIGTERM while it streams; where the case says so SIGKILL after a while, as a kubelet and systemd do it."""
     with behind.server(case) as server:
-        asking = behind.asking(behind.group(case), at_once=STREAMS, max_tokens=6000)
+        client = behind.client(behind.group(case), at_once=STREAMS, max_tokens=6000)
         until(lambda: _streaming(server) == STREAMS, "all its streams have begun", 60)
         server.process.send_signal(signal.SIGTERM)
         if case.killed_after_s is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 server.process.wait(case.killed_after_s)
             server.process.kill()
-        records = asking.records(within_s=200)
+        records = client.records(within_s=200)
     silent = [r["latency_ms"] - (r["ttft_ms"] or 0) - sum(r["gaps_ms"] or ()) for r in records]
     return ToldToGo(
         max(silent) / 1000,
@@ -248,7 +248,7 @@ def told_to_go(behind: Behind, case: Case) -> ToldToGo:
 
 
 def busy(behind: Behind, case: Case) -> Busy:
-    """Asks while others, who ask the server directly, hold as many slots as the narrow ones have."""
+    """Requests while others, who ask the server directly, hold as many slots as the narrow ones have."""
     group = behind.group(case)
     with behind.server(case) as server:
         over = threading.Event()
@@ -256,7 +256,7 @@ def busy(behind: Behind, case: Case) -> Busy:
         holding.start()
         try:
             until(lambda: _streaming(server) == SLOTS, "the slots are held", 60)
-            records = behind.asking(group, at_once=AT_ONCE, max_tokens=5).records()
+            records = behind.client(group, at_once=AT_ONCE, max_tokens=5).records()
         finally:
             over.set()
             holding.join()
@@ -274,9 +274,9 @@ def long_prompt(behind: Behind, case: Case) -> LongPrompt:
     """Three prompts that are too long for a slot, and a short one after them."""
     group = behind.group(case)
     with behind.server(case):
-        records = behind.asking(group, prompt=TOO_LONG, max_tokens=5).records()
+        records = behind.client(group, prompt=TOO_LONG, max_tokens=5).records()
         for _ in range(2):
-            records += behind.asking(group, prompt=TOO_LONG, max_tokens=5).records()
+            records += behind.client(group, prompt=TOO_LONG, max_tokens=5).records()
         afterwards = behind.answerer(group)
     ((tier, outcome),) = {(_name(r["tier"], group), r["outcome"]) for r in records}
     return LongPrompt(tier, outcome, _name(afterwards, group))
@@ -341,7 +341,7 @@ def _hold(server: Llama, over: threading.Event) -> None:
     """Holds slots until the first who waits has waited so long, or nobody waits any more."""
     # Streamed: of a plain ask the server does not see at once that whoever asked has gone.
     body = {"messages": [{"role": "user", "content": "Count."}], "max_tokens": 30_000, "stream": True}
-    asks = [
+    requests = [
         server.send("/v1/chat/completions", body, **{"Content-Type": "application/json"})
         for _ in range(SLOTS)
     ]
@@ -349,8 +349,8 @@ def _hold(server: Llama, over: threading.Event) -> None:
         if _somebody_waits(server):
             over.wait(HELD_S)
             break
-    for ask in asks:
-        ask.close()
+    for record in requests:
+        record.close()
 
 
 def _somebody_waits(server: Llama) -> bool:

@@ -31,12 +31,14 @@ tiers: [{{name: vllm, match: {{group: tiny}}, url: "{url}", model: tiny, ignore_
 def _arguments(parser: LocustArgumentParser) -> None:
     parser.add_argument("--url", required=True, help="the truth server's, with a mode as its path")
     parser.add_argument("--folder", required=True, type=Path, help="where the records are written")
-    parser.add_argument("--tokens", type=int, default=32, help="the cap of each ask: what the mode gives")
+    parser.add_argument("--tokens", type=int, default=32, help="the cap of each request: what the mode gives")
     parser.add_argument(
         "--every", type=float, default=0.0, help="seconds from ask to ask of one user; 0: at once"
     )
     parser.add_argument("--over", type=float, default=0.0, help="seconds over which the users begin")
-    parser.add_argument("--plain", type=float, default=0.0, help="the share of asks that are not streamed")
+    parser.add_argument(
+        "--plain", type=float, default=0.0, help="the share of requests that are not streamed"
+    )
 
 
 @events.init.add_listener
@@ -67,7 +69,7 @@ class LoadUser(GatewayUser):
         self._due = self.stage.clock.now()
 
     def wait_time(self) -> float:
-        """On schedule: how long an ask takes does not move the next one."""
+        """On schedule: how long a request takes does not move the next one."""
         self._due += self._every
         return max(0.0, self._due - self.stage.clock.now())
 

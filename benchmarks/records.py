@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contract.clock import Clock
-from contract.records import GATEWAY, Ask, Lane
+from contract.records import GATEWAY, Lane, RequestRecord
 from contract.run import ArrowFile
 from contract.schemas import REQUESTS
 from scenarios.gateway.recorder import Recorder
@@ -29,7 +29,7 @@ class Timed:
         self._file = ArrowFile(path, REQUESTS)
         self.held_s: list[float] = []
 
-    def append(self, records: Sequence[Ask]) -> None:
+    def append(self, records: Sequence[RequestRecord]) -> None:
         before = time.process_time()
         self._file.append(records)
         self.held_s.append(time.process_time() - before)
@@ -39,7 +39,7 @@ class Timed:
 
 
 def main() -> int:
-    print("| asks/s | bytes a record, streamed (32 tokens) | plain |\n| --- | --- | --- |")
+    print("| requests/s | bytes a record, streamed (32 tokens) | plain |\n| --- | --- | --- |")
     for rate in RATES:
         streamed, plain = (write(rate, SECONDS, stream)[0] for stream in (True, False))
         print(f"| {rate} | {streamed:.0f} | {plain:.0f} |")
@@ -69,11 +69,11 @@ def write(rate: int, seconds: int, stream: bool) -> tuple[float, float, float]:
         return path.stat().st_size / (rate * seconds), used_s / (rate * seconds), max(file.held_s)
 
 
-def record(number: int, stream: bool, clock: Clock) -> Ask:
+def record(number: int, stream: bool, clock: Clock) -> RequestRecord:
     at = clock.now()
-    return Ask(
-        request_id=f"ask-be9c00-{number:06x}", scenario="chat", lane=Lane.LOAD, via=GATEWAY, stream=stream,
-        intended_at=at, sent_at=at, outcome="ok", status=200, headers_ms=50.3, ttft_ms=51.2,
+    return RequestRecord(
+        request_id=f"req-be9c00-{number:06x}", scenario="chat", lane=Lane.LOAD, via=GATEWAY, stream=stream,
+        scheduled_at=at, sent_at=at, outcome="ok", status=200, headers_ms=50.3, ttft_ms=51.2,
         gaps_ms=[10.0 + number % 7 / 10] * (TOKENS - 1) if stream else [], latency_ms=380.0, tier="vllm",
         route_group="vllm-qwen", route_fallbacks=0, route_retries=0, prompt_tokens=61, output_tokens=TOKENS,
         max_tokens=TOKENS, finish_reason="length", witness="end",

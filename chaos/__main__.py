@@ -85,7 +85,7 @@ def _parser() -> Parser:
         one.add_argument("--seed", type=int, default=1, help="of the random whiles before rounds (phase)")
     seen = command(
         "watch",
-        "one ask every few seconds through the gateway; who answers, and a banner at each failover",
+        "one request every few seconds through the gateway; who answers, and a banner at each failover",
         watch.run,
     )
     watch.add_arguments(seen, _seconds)

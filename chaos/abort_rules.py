@@ -29,7 +29,7 @@ class AbortGuard:
         self._load: deque[tuple[float, int, int]] = deque()  # when told, good and bad so far
 
     def answered(self, at: float, good: bool, ttft_ms: float | None) -> None:
-        """An ask of the probe ended."""
+        """A request of the probe ended."""
         self._probe.append((at, good, ttft_ms))
 
     def told(self, at: float, good: int, bad: int) -> None:
@@ -37,7 +37,7 @@ class AbortGuard:
         self._load.append((at, good, bad))
 
     def why(self, now: float, waiting_ms: list[float]) -> str | None:
-        """`waiting_ms`: how long each ask of the probe that is still in flight has waited. None: nothing to abort for."""
+        """`waiting_ms`: how long each request of the probe that is still in flight has waited. None: nothing to abort for."""
         rule, since = self._rule, now - self._rule.over
         while self._probe and self._probe[0][0] < since:
             self._probe.popleft()

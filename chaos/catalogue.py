@@ -39,7 +39,7 @@ def _one(name: str) -> str:
         f"- handle: {' or '.join(driver.kinds)}",
         f"- dead-man: {deadman_of(name)}",
     ]
-    if driver.by_asking:
+    if driver.by_sending:
         lines.append("- it is effective only when a question to the tier goes unanswered")
     if driver.by_http:
         lines.append("- it sends requests to its target, with the target's key, headers and authority")

@@ -38,7 +38,9 @@ class Fault(ABC):
 
     kinds: ClassVar[tuple[str, ...]]  # the handles it can take hold of; the first that the topology gives
     options: ClassVar[type[Strict]] = NoOptions  # what the timeline may give under `with`
-    by_asking: ClassVar[bool] = False  # it is effective only when a real question to the tier goes unanswered
+    by_sending: ClassVar[bool] = (
+        False  # it is effective only when a real question to the tier goes unanswered
+    )
     # It sends requests to its target itself: its record holds how that is reached.
     by_http: ClassVar[bool] = False
     slow: ClassVar[bool] = False  # a call may take effect long before it ends: it counts from where it begins

@@ -68,7 +68,7 @@ def bind(timeline: Timeline, topology: Topology, where: str) -> list[Bound]:
             continue
         no_url = f"and the topology gives {step.target!r} no url"
         filled_in = topology.embedded is not None
-        if driver.by_asking and not filled_in and topology.server(step.target).url is None:
+        if driver.by_sending and not filled_in and topology.server(step.target).url is None:
             problems.append(f"{place}{step.fault} is verified by asking the tier, {no_url}")
             continue
         if driver.by_http and not filled_in and on.url is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from chaos.stop import Stop
 from contract import samplers
-from contract.records import Ask, Event
+from contract.records import Event, RequestRecord
 from contract.run import ArrowFile, JsonLines
 from contract.sampler import Process, Rows
 from contract.schemas import REQUESTS
@@ -24,7 +24,7 @@ class Recording:
         self._events = JsonLines(folder / "chaos.jsonl")
         self._probe = ArrowFile(folder / "probe.arrow", REQUESTS)
         self._samples = {name: samplers.create(folder, name) for name in samplers.every(Process.CHAOS)}
-        self._asks: list[Ask] = []
+        self._requests: list[RequestRecord] = []
         self._rows: dict[str, list[Any]] = {}
         self._lock = threading.Lock()
         self._over = Stop()
@@ -36,9 +36,9 @@ class Recording:
         with self._lock:
             self._guarded("chaos.jsonl", partial(self._events.append, event))
 
-    def ask(self, ask: Ask) -> None:
+    def record(self, record: RequestRecord) -> None:
         with self._lock:
-            self._asks.append(ask)
+            self._requests.append(record)
 
     def sample(self, name: str, rows: Rows) -> None:
         """Rows of the sampler of this name."""
@@ -58,9 +58,9 @@ class Recording:
         while not over:
             over = self._over.wait(EVERY_S)
             with self._lock:
-                asks, self._asks = self._asks, []
+                requests, self._requests = self._requests, []
                 rows, self._rows = self._rows, {}
-            self._guarded("probe.arrow", partial(self._probe.append, asks))
+            self._guarded("probe.arrow", partial(self._probe.append, requests))
             for name, sampled in rows.items():
                 self._guarded(samplers.file(name), partial(self._samples[name].append, sampled))
 

@@ -27,7 +27,7 @@ from contract.clock import Clock
 from contract.duration import text
 from contract.endpoint import Endpoint
 from contract.messages import BadMessage, Counts, End, FaultEvent, Message, Ready, Status
-from contract.records import GATEWAY, Ask, Event, Outcome
+from contract.records import GATEWAY, Event, Outcome, RequestRecord
 from contract.refusal import EXIT_ABORTED, EXIT_NOT_RESTORED, EXIT_PASS, EXIT_UNKNOWN, Refusal
 from contract.timeline import Timeline
 from contract.topology import Topology
@@ -107,7 +107,7 @@ class ChaosRun:
             uuid.uuid4().hex[:6],
             self._pace,
             clock,
-            self._keep_ask,
+            self._keep_record,
         )
         around = Surroundings(
             run=self._folder.name, folder=self._folder, clock=clock, stop=stop, ground=ground,
@@ -221,14 +221,14 @@ class ChaosRun:
             )
         )  # fmt: skip
 
-    def _keep_ask(self, ask: Ask) -> None:
-        self._recording.ask(ask)
+    def _keep_record(self, record: RequestRecord) -> None:
+        self._recording.record(record)
         with self._probe.lock:
-            self._answered.answered(ask)
-            if ask.tier in self._clouds:
+            self._answered.answered(record)
+            if record.tier in self._clouds:
                 self._probe_cloud += 1
-            if self._guard is not None and ask.covered_by is None:
-                self._guard.answered(self._clock.now(), ask.outcome == Outcome.OK, ask.ttft_ms)
+            if self._guard is not None and record.covered_by is None:
+                self._guard.answered(self._clock.now(), record.outcome == Outcome.OK, record.ttft_ms)
 
     def _watch(self, over: threading.Event) -> None:
         while not over.wait(STATUS_EVERY_S):

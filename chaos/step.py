@@ -217,7 +217,7 @@ class StepRun:
 
     def _verify_effective(self, undo: Undo) -> dict[str, Any] | None:
         seen = self._fault.effective(undo.state)
-        if seen is None or not self._fault.by_asking:
+        if seen is None or not self._fault.by_sending:
             return seen
         # A restore that is due must not wait for an answer that does not come.
         left_s = self._restore_at - self._around.clock.now()

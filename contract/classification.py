@@ -1,4 +1,4 @@
-"""What the ask of a document classifier brings along: which document it is about, and how its answer is judged. Pure."""
+"""What the request of a document classifier brings along: which document it is about, and how its answer is judged. Pure."""
 
 from dataclasses import dataclass
 

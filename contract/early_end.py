@@ -7,20 +7,20 @@ So the sentence counts, and says what to write where it was the model.
 from collections.abc import Sequence
 
 from contract.outcome import ended_early
-from contract.records import GATEWAY, Ask, Outcome
+from contract.records import GATEWAY, Outcome, RequestRecord
 from contract.topology import Topology
 
 
-def sentence(asks: Sequence[Ask], topology: Topology) -> str | None:
+def sentence(requests: Sequence[RequestRecord], topology: Topology) -> str | None:
     """Of requests that one server answered for one tier; None: no answer ended early.
 
     Only answers that were judged by their cap count.
     """
-    early = [a for a in asks if ended_early(a)]
+    early = [a for a in requests if ended_early(a)]
     if not early:
         return None
-    empty = sum(a.outcome == Outcome.BROKEN and a.finish_reason is not None for a in asks)
-    judged = len(early) + empty + sum(a.outcome == Outcome.OK for a in asks)
+    empty = sum(a.outcome == Outcome.BROKEN and a.finish_reason is not None for a in requests)
+    judged = len(early) + empty + sum(a.outcome == Outcome.OK for a in requests)
     first = early[0]
     counted = f"{len(early)} of {judged} answers ended before the cap ({first.error})"
     if empty:
@@ -34,10 +34,10 @@ def sentence(asks: Sequence[Ask], topology: Topology) -> str | None:
     return f"{counted}: the model ends early now and then, or an answer was cut; only if it is the model, {right}"
 
 
-def by_tier(asks: Sequence[Ask], topology: Topology) -> list[str]:
+def by_tier(requests: Sequence[RequestRecord], topology: Topology) -> list[str]:
     """A sentence for each way to a tier whose answers ended early, in the order of the requests."""
-    ways: dict[tuple[str, str | None], list[Ask]] = {}
-    for ask in asks:
-        ways.setdefault((ask.via, ask.tier), []).append(ask)
+    ways: dict[tuple[str, str | None], list[RequestRecord]] = {}
+    for record in requests:
+        ways.setdefault((record.via, record.tier), []).append(record)
     found = ((via, sentence(of, topology)) for (via, _), of in ways.items())
     return [f"{via}: {words}" for via, words in found if words is not None]

@@ -1,6 +1,6 @@
-"""What goes out: one ask to an OpenAI-compatible endpoint, or to Ollama's own, as the bytes of an HTTP/1.1 request.
+"""What goes out: one request to an OpenAI-compatible endpoint, or to Ollama's own, as the bytes of an HTTP/1.1 request.
 
-One truth for the users' asks and the probe's. Does no I/O.
+One truth for the users' requests and the probe's. Does no I/O.
 """
 
 import json

@@ -37,7 +37,7 @@ def encoded(headers: Mapping[str, str]) -> str | None:
 
 @dataclass(slots=True)
 class Exchange:
-    """One ask on the wire. Instants are readings of whichever monotonic clock the wire hands in, in seconds."""
+    """One request on the wire. Instants are readings of whichever monotonic clock the wire hands in, in seconds."""
 
     sent_at: float | None = None
     status: int | None = None

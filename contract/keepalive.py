@@ -1,5 +1,5 @@
 """The keep-alive race: a server lets go of an idle connection while a request is on its way to it. Nothing was begun there,
-so the ask is sent again. What was read and then lost is not sent again: it is what a user sees of a server that dies.
+so the request is sent again. What was read and then lost is not sent again: it is what a user sees of a server that dies.
 """
 
 import fcntl

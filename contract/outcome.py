@@ -1,6 +1,6 @@
-"""What an ask came to: its outcome, its witness, its record. Pure: an `Exchange` in, an `Ask` filled.
+"""What a request came to: its outcome, its witness, its record. Pure: an `Exchange` in, an `RequestRecord` filled.
 
-One truth for the users' asks and the probe's.
+One truth for the users' requests and the probe's.
 """
 
 import itertools
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from contract.answer import Answer, rejection_of, told
 from contract.framing import End, Exchange, encoded
 from contract.proper_end import AT_CAP, UNKNOWN, ProperEnd
-from contract.records import GATEWAY, Ask, Outcome, Witness
+from contract.records import GATEWAY, Outcome, RequestRecord, Witness
 from contract.redact import without
 from contract.request import Request
 from contract.stream import read_answer
@@ -69,7 +69,7 @@ def _unseen(
     """Nothing was shown and nothing spoke of an error: did the model spend its cap on thoughts that nobody sees?
 
     Such an answer is whole where the cap ended it and at least one token is counted. A gateway invents a "stop", and a
-    usage, for a stream that merely ended, so behind one only "length" is the cap's word. An ask that is verified by its
+    usage, for a stream that merely ended, so behind one only "length" is the cap's word. A request that is verified by its
     content has none without any.
     """
     reason, output = answer.finish_reason, answer.output_tokens
@@ -122,15 +122,15 @@ def _early(reason: str, output: int | None, max_tokens: int) -> str:
     return f"finish_reason {reason} at {count} of {max_tokens} tokens"
 
 
-def ended_early(ask: Ask) -> bool:
+def ended_early(record: RequestRecord) -> bool:
     """Whether nothing but its end below the cap made this answer a cut: the model may have ended it of its own accord."""
-    if ask.outcome != Outcome.CUT or ask.finish_reason is None or ask.max_tokens is None:
+    if record.outcome != Outcome.CUT or record.finish_reason is None or record.max_tokens is None:
         return False
-    return ask.error == _early(ask.finish_reason, ask.output_tokens, ask.max_tokens)
+    return record.error == _early(record.finish_reason, record.output_tokens, record.max_tokens)
 
 
 def fill(
-    ask: Ask,
+    record: RequestRecord,
     request: Request,
     exchange: Exchange,
     instant: Callable[[float], float],
@@ -145,46 +145,46 @@ def fill(
     are believed on a status 200 only.
     """
     proper_end, classification = request.proper_end, request.classification
-    ask.status = exchange.status
+    record.status = exchange.status
     headers = exchange.headers
     kind = topology.gateway.of_kind
-    ask.route_group = _header(headers, kind.group)
-    ask.route_api_base = _header(headers, kind.api_base)
-    ask.route_fallbacks = _count(_header(headers, kind.fallbacks))
-    ask.route_retries = _count(_header(headers, kind.retries))
-    ask.route_overhead_ms = _length(_header(headers, kind.overhead_ms))
+    record.route_group = _header(headers, kind.group)
+    record.route_api_base = _header(headers, kind.api_base)
+    record.route_fallbacks = _count(_header(headers, kind.fallbacks))
+    record.route_retries = _count(_header(headers, kind.retries))
+    record.route_overhead_ms = _length(_header(headers, kind.overhead_ms))
     if exchange.status == 200:
-        through = ask.via == GATEWAY
-        ask.tier = topology.tier_of(ask.route_group, ask.route_api_base) if through else ask.via
+        through = record.via == GATEWAY
+        record.tier = topology.tier_of(record.route_group, record.route_api_base) if through else record.via
     if proper_end is None:
-        proper_end = AT_CAP if topology.ends_at_cap(ask.via, ask.tier) else UNKNOWN
+        proper_end = AT_CAP if topology.ends_at_cap(record.via, record.tier) else UNKNOWN
     text = proper_end.shows is not None or classification is not None
     answer = read_answer(exchange, text) if exchange.status == 200 else None
-    ask.outcome, ask.error, ask.witness = judge(
-        exchange, answer, ask.max_tokens, proper_end, ask.via == GATEWAY
+    record.outcome, record.error, record.witness = judge(
+        exchange, answer, record.max_tokens, proper_end, record.via == GATEWAY
     )
-    ask.error = None if ask.error is None else without(secrets, ask.error)
-    if classification is not None and ask.outcome == Outcome.OK:
+    record.error = None if record.error is None else without(secrets, record.error)
+    if classification is not None and record.outcome == Outcome.OK:
         assert answer is not None, "what is ok has been read"
-        ask.valid, ask.wrong = classification.judge("".join(answer.text or []))
+        record.valid, record.wrong = classification.judge("".join(answer.text or []))
     if exchange.sent_at is not None:
         sent = exchange.sent_at
-        ask.sent_at = instant(sent)
-        ask.headers_ms = _ms(sent, exchange.headers_at)
+        record.sent_at = instant(sent)
+        record.headers_ms = _ms(sent, exchange.headers_at)
         if answer is not None:
-            ask.thought_ms = _ms(sent, answer.thought_at[0]) if answer.thought_at else None
-            ask.ttft_ms = _ms(sent, answer.content_at[0]) if answer.content_at else None
-            ask.gaps_ms = [(b - a) * 1000 for a, b in itertools.pairwise(answer.token_at)]
-        ask.latency_ms = _ms(sent, exchange.ended_at)
+            record.thought_ms = _ms(sent, answer.thought_at[0]) if answer.thought_at else None
+            record.ttft_ms = _ms(sent, answer.content_at[0]) if answer.content_at else None
+            record.gaps_ms = [(b - a) * 1000 for a, b in itertools.pairwise(answer.token_at)]
+        record.latency_ms = _ms(sent, exchange.ended_at)
     if answer is not None:
-        ask.finish_reason = answer.finish_reason
-        ask.prompt_tokens, ask.output_tokens = answer.prompt_tokens, answer.output_tokens
+        record.finish_reason = answer.finish_reason
+        record.prompt_tokens, record.output_tokens = answer.prompt_tokens, answer.output_tokens
 
 
-def ours(ask: Ask, error: Exception) -> None:
-    """A mistake in the harness itself; the ask has its record all the same."""
-    ask.outcome, ask.witness = Outcome.BROKEN, None
-    ask.error = told(f"in the harness: {type(error).__name__}: {error}")
+def ours(record: RequestRecord, error: Exception) -> None:
+    """A mistake in the harness itself; the request has its record all the same."""
+    record.outcome, record.witness = Outcome.BROKEN, None
+    record.error = told(f"in the harness: {type(error).__name__}: {error}")
 
 
 def _ms(sent: float, instant: float | None) -> float | None:

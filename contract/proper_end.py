@@ -1,4 +1,4 @@
-"""What is known beforehand of how an answer ends: by that it is verified to be whole. An ask brings it along. Pure."""
+"""What is known beforehand of how an answer ends: by that it is verified to be whole. A request brings it along. Pure."""
 
 import re
 from collections.abc import Callable
@@ -13,7 +13,7 @@ _PART = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}]', re.DOTALL)  # a string,
 class ProperEnd:
     """One of the two, or neither: then nothing verifies the answer."""
 
-    at_cap: bool = False  # the ask calls for more than its cap allows
+    at_cap: bool = False  # the request calls for more than its cap allows
     shows: Callable[[str], bool | None] | None = None  # whether this content is whole; None: it does not show
     wanted: str = ""  # in words what `shows` looks for; never a content
 

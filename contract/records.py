@@ -1,4 +1,4 @@
-"""What is recorded: one record per ask, one event per move of a fault. The rows of samplers: `contract.samplers`.
+"""What is recorded: one record per request, one event per move of a fault. The rows of samplers: `contract.samplers`.
 
 Instants are unix seconds UTC, lengths are milliseconds. None is "nobody told us"; it is never 0.
 The columns' types and meanings stand here; `schemas.py` makes the files' schemas of them, and `results/README.md` is
@@ -14,19 +14,15 @@ Int8 = Annotated[int, "int8"]
 Int16 = Annotated[int, "int16"]
 Float32 = Annotated[float, "float32"]
 
-FORMAT = 4
-"""The number of this shape of a run, in its manifest. 1: the first. 2: the client tells what was wanted of it, an ask
-what the gateway says that it added. 3: an ask tells which document it was about, and how that was classified.
-4: an ask tells when its first thought came, which is no content."""
-
-READ = (2, 3, 4)
-"""The formats that can be read. What an older one did not know is None in all its records."""
+FORMAT = 5
+"""The number of this shape of a run, in its manifest. A run of another format is refused: up to 4, files, columns and events
+had other names."""
 
 GATEWAY = "gateway"
 
 
 class Outcome(StrEnum):
-    """What became of an ask; exactly one each."""
+    """What became of a request; exactly one each."""
 
     OK = "ok"  # status 200, content (or a cap that was spent on tokens which are not shown), a proper end, no in-band error
     REFUSED = "refused"  # no connection
@@ -40,12 +36,12 @@ class Outcome(StrEnum):
 
 
 class Lane(StrEnum):
-    """Why an ask was made."""
+    """Why a request was made."""
 
     LOAD = "load"
     PROBE_NEW = "probe_new"  # the probe, on a connection of its own
     PROBE_KEPT = "probe_kept"  # the probe, on a kept connection
-    OVERHEAD = "overhead"  # pairs: the same ask through the gateway and directly
+    OVERHEAD = "overhead"  # pairs: the same request through the gateway and directly
     WARMUP = "warmup"  # before the clock starts; no metric rests on it
 
 
@@ -60,19 +56,19 @@ class Witness(StrEnum):
     END = "end"  # finish_reason "length": the cap was the known end
     USAGE = "usage"  # the end was told otherwise, but the usage reached the cap
     CONTENT = "content"  # the content itself showed that it is whole
-    NONE = "none"  # the ask brought no witness
+    NONE = "none"  # the request brought no witness
 
 
 @dataclass(slots=True)
-class Ask:
-    """One record of requests.arrow or probe.arrow; made once, whatever happens to the ask."""
+class RequestRecord:
+    """One record of requests.arrow or probe.arrow; made once, whatever happens to the request."""
 
     request_id: str  # also the nonce at the head of the prompt
     scenario: str
     lane: str
     via: str  # `gateway`, or the name of the tier that was asked directly
     stream: bool
-    intended_at: float
+    scheduled_at: float
     sent_at: float | None = None  # None: it never got as far
     outcome: str = Outcome.ABANDONED
     status: Int16 | None = None
@@ -93,10 +89,10 @@ class Ask:
     max_tokens: int | None = None
     finish_reason: str | None = None
     witness: str | None = None  # None: the answer was not verified
-    pair: str | None = None  # overhead: the asks of one pair share it
-    covered_by: str | None = None  # probe: this slot was not asked; that waiting ask covers it
+    pair: str | None = None  # overhead: the requests of one pair share it
+    covered_by: str | None = None  # probe: this slot was not asked; that waiting request covers it
     worker: str | None = None
-    # The id of the document that was to be classified; None: the ask was about none.
+    # The id of the document that was to be classified; None: the request was about none.
     document: str | None = None
     attempt: Int8 | None = None  # which call for this document this is, from 1: the client's own retries
     valid: bool | None = None  # the content was what the client can use; None: no answer came to its end
@@ -125,8 +121,7 @@ class Event:
     deleted by someone, and was made again. `takeover`: what a dead holder had left open on the target was restored first.
 
     `detail` of a restore. `commanded`: `claimed_again` where the fault's record had been deleted. `effective`: readiness, and `answered`:
-    "yes", a real request was answered; "unknown", none could be sent, and `unanswered` says why. Where it is missing (older recordings),
-    the controller had an answer, and no other restorer had. `again`: true: the target was lost after an earlier verification. `waiting`:
+    "yes", a real request was answered; "unknown", none could be sent, and `unanswered` says why. `again`: true: the target was lost after an earlier verification. `waiting`:
     `missing`, in words, and `waited_s` since the restore began. `fail`: `foreign`: true where someone else changed the target; `gone`: true
     where its machine is gone; `elsewhere`: true where another of ours had restored it; `back`: true where the target is back and only its
     claim could not be given back. Any other `fail` revokes an `effective` of the same restorer before it.
@@ -166,7 +161,7 @@ class Worker:
     heard_at: float | None = None  # its last word of any kind
     # Its last records; of what ended after that, a lost one has told nothing.
     reported_at: float | None = None
-    asks: int = 0  # that had ended, as it counted them itself when it was last heard
+    requests: int = 0  # that had ended, as it counted them itself when it was last heard
     records: int = 0  # of them that arrived
 
 

@@ -1,6 +1,6 @@
 """A request as it is decided before it is sent: one value from a scenario, the probe or a plan to the wire. Pure.
 
-What is observed of it is its record (`records.Ask`), which `outcome.fill` writes.
+What is observed of it is its record (`records.RequestRecord`), which `outcome.fill` writes.
 """
 
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from contract.caps import Use, cap
 from contract.classification import Classification
 from contract.proper_end import ProperEnd
-from contract.records import GATEWAY, Ask, Lane
+from contract.records import GATEWAY, Lane, RequestRecord
 from contract.topology import Topology
 
 
@@ -46,12 +46,12 @@ class Request:
         ignore_eos = self.capped and via != GATEWAY and topology.tier(via).ignore_eos
         return replace(self, via=via, max_tokens=most if self.capped else None, ignore_eos=ignore_eos)
 
-    def record(self, request_id: str, scenario: str, now: float, worker: str | None = None) -> Ask:
+    def record(self, request_id: str, scenario: str, now: float, worker: str | None = None) -> RequestRecord:
         """Its record, as long as nothing is observed of it. `now`: unix seconds, where nothing was scheduled."""
         assert self.via is not None, "a request is recorded when it is known where it goes"
         of = self.classification
-        return Ask(
+        return RequestRecord(
             request_id=request_id, scenario=scenario, lane=self.lane, via=self.via, stream=self.stream,
-            intended_at=now if self.scheduled_at is None else self.scheduled_at, max_tokens=self.max_tokens,
+            scheduled_at=now if self.scheduled_at is None else self.scheduled_at, max_tokens=self.max_tokens,
             pair=self.pair, worker=worker, document=of.document.id if of else None, attempt=of.attempt if of else None,
         )  # fmt: skip

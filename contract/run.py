@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 
 from contract import gateway_version, gateways
-from contract.records import FORMAT, READ, Worker
+from contract.records import FORMAT, Worker
 from contract.refusal import Refusal
 from contract.schemas import columns
 
@@ -78,7 +78,7 @@ def open_run(
 ) -> Run:
     """A new run folder with its manifest and its inputs (file name → text). Raises Refusal where none can be made.
 
-    `gateway`: version → answers of the warm-up that named it. `workers`: those that will make its asks; none where this
+    `gateway`: version → answers of the warm-up that named it. `workers`: those that will make its requests; none where this
     process does. `unattended`: the scenarios in which no person waits for a first token.
     """
     stamp = datetime.datetime.fromtimestamp(started_at, datetime.UTC).strftime("%Y-%m-%dT%H%M%SZ")
@@ -173,9 +173,11 @@ def read_manifest(run: Path) -> dict[str, Any]:
         raise Refusal(f"{run}: is no run folder; it has no manifest.json") from None
     except (OSError, ValueError) as e:
         raise Refusal(f"{run}/manifest.json: cannot be read: {e}") from None
-    if manifest.get("format") not in READ:
-        known = f"{', '.join(map(str, READ[:-1]))} and {READ[-1]}"
-        raise Refusal(f"{run}: has format {manifest.get('format')}; this version reads {known}")
+    if manifest.get("format") != FORMAT:
+        raise Refusal(
+            f"{run}: has format {manifest.get('format')}; this version reads format {FORMAT}. Analyse it with the version that "
+            "recorded it, or record a new run"
+        )
     return manifest
 
 
@@ -197,7 +199,6 @@ class Batches:
             return
         try:
             with pa.OSFile(str(self._path)) as file, pa.ipc.open_stream(file) as reader:
-                older = reader.schema.names != self._schema.names
                 while file.tell() < self.size:
                     try:
                         batch = reader.read_next_batch()
@@ -205,7 +206,7 @@ class Batches:
                         self.torn = file.tell() < self.size
                         return
                     self.walked = file.tell()
-                    yield _completed(batch, self._schema) if older else batch
+                    yield batch
         except (pa.ArrowInvalid, OSError):
             self.torn = True
 
@@ -214,13 +215,6 @@ def read_arrow(path: Path, schema: pa.Schema) -> tuple[pa.Table, bool]:
     """All whole batches of a file, and whether its tail was torn. No file is an empty table, not torn."""
     batches = Batches(path, schema)
     return pa.Table.from_batches(batches, schema=schema), batches.torn
-
-
-def _completed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """With the columns that a format after the batch's own brought: nobody told, so all of them are null."""
-    there = set(batch.schema.names)
-    arrays = [batch.column(f.name) if f.name in there else pa.nulls(batch.num_rows, f.type) for f in schema]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def read_lines(path: Path) -> tuple[list[dict[str, Any]], bool]:

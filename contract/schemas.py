@@ -8,7 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 
-from contract.records import Ask
+from contract.records import RequestRecord
 
 _TYPES = {str: pa.string(), bool: pa.bool_(), int: pa.int32(), float: pa.float64()}
 
@@ -46,5 +46,5 @@ def _type(hint: Any) -> pa.DataType:
     raise TypeError(f"{hint} is no type of a column")
 
 
-REQUESTS = schema(Ask)
+REQUESTS = schema(RequestRecord)
 """requests.arrow and probe.arrow. Those of samplers: `contract.sampler.Sampler.schema`."""

@@ -1,6 +1,6 @@
 """The body of an answer, read: server-sent events or lines of JSON, cut anywhere, or one JSON object. Pure.
 
-One truth for the users' asks and the probe's. Read after the end, so that nothing is parsed while bytes are being
+One truth for the users' requests and the probe's. Read after the end, so that nothing is parsed while bytes are being
 stamped; and nearly every event of a stream is like the one before but for its content, so only what differs
 otherwise is read as JSON.
 """

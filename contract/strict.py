@@ -18,7 +18,7 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
     renamed: ClassVar[dict[str, str]] = {}
-    """Keys that had another name, old to new: an old one is refused with the new one."""
+    """Keys, and words as values, that had another name, old to new: an old one is refused with the new one."""
 
     @classmethod
     def known_keys(cls) -> dict[str, Any]:
@@ -112,10 +112,12 @@ def _place(data: object, loc: Iterable[int | str]) -> str:
 
 def _what(model: type[Strict], error: Any) -> str:
     kind, loc = error["type"], error["loc"]
-    if kind == "extra_forbidden":
+    if kind in ("extra_forbidden", "literal_error"):
         at = _model_at(model, loc[:-1])
-        if at is not None and loc[-1] in at.renamed:
-            return f"the key {loc[-1]!r} is {at.renamed[loc[-1]]!r} now"
+        old = loc[-1] if kind == "extra_forbidden" else error["input"]
+        if at is not None and isinstance(old, str) and old in at.renamed:
+            return f"{old!r} is {at.renamed[old]!r} now"
+    if kind == "extra_forbidden":
         return no_such("key", loc[-1], [] if at is None else at.known_keys())
     if kind == "missing":
         return "is missing"

@@ -60,7 +60,7 @@ class Tier(Server):
     api: Api = "openai"  # how it is asked directly
     model: str | None = None
     health: Url | None = None
-    ignore_eos: bool = False  # the engine honours it; it is sent on direct asks only
+    ignore_eos: bool = False  # the engine honours it; it is sent on direct requests only
     cloud: bool = False  # costs money; must serve only when nothing above can
     handles: Handles = Handles()
 

@@ -1,4 +1,4 @@
-"""People at a chat: through the gateway, most of them streamed, with a while to think between asks."""
+"""People at a chat: through the gateway, most of them streamed, with a while to think between requests."""
 
 from locust import task
 
@@ -19,7 +19,7 @@ class ChatUser(GatewayUser):
 
     @task
     def chat(self) -> None:
-        # Drawn in this order whatever becomes of the ask, so that a run repeats.
+        # Drawn in this order whatever becomes of the request, so that a run repeats.
         streamed = self.random.random() < STREAMED
         text = prompt(self.random, self.prompt_tokens(self.random.randint(*PROMPT_TOKENS)))
         self.send(Request(prompt=text, stream=streamed))

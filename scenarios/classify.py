@@ -1,7 +1,7 @@
 """Document classifiers, as Paperless-AI is one: a plain ask for a JSON object that says what a document is.
 
 Each instance has one document under way. Nothing caps the answer and no schema binds it, so it is verified by its
-content: a JSON object that was cut does not close. Each retry of the client's is an ask with a record of its own.
+content: a JSON object that was cut does not close. Each retry of the client's is a request with a record of its own.
 """
 
 import argparse
@@ -16,11 +16,11 @@ from contract.classification import Classification
 from contract.document import Document
 from contract.document import read as documents
 from contract.proper_end import JSON_OBJECT
-from contract.records import Ask
+from contract.records import RequestRecord
 from contract.refusal import Refusal
 from contract.request import Request
 from scenarios.gateway.document_order import Walk
-from scenarios.gateway.retries import RETRIES, asks_again, wait_s
+from scenarios.gateway.retries import RETRIES, is_retried, wait_s
 from scenarios.gateway.user import GatewayUser
 from scenarios.gateway.user_context import DEADLINES
 
@@ -51,7 +51,7 @@ class ClassifyUser(GatewayUser):
     arguments: ClassVar = {
         "documents": {
             "default": str(DOCUMENTS),
-            "help": "the folder of documents that classify asks about, each with its right answer",
+            "help": "the folder of documents that classify requests about, each with its right answer",
         },
         "instances": {
             "type": int,
@@ -65,7 +65,7 @@ class ClassifyUser(GatewayUser):
     def read(cls, options: argparse.Namespace) -> list[Document]:
         """The documents. Sets how many instances there are."""
         if options.instances < 1:
-            raise Refusal(f"--instances: {options.instances} asks about no document; give 1 or more")
+            raise Refusal(f"--instances: {options.instances} requests about no document; give 1 or more")
         cls.fixed_count = options.instances
         return documents(Path(options.documents))
 
@@ -77,11 +77,11 @@ class ClassifyUser(GatewayUser):
         """One document. Whatever becomes of it, it waits for its next turn then."""
         walk = self._walk
         document = walk.next()
-        ask: Ask | None = None
+        record: RequestRecord | None = None
         try:
-            ask = self._answered(document)
+            record = self._answered(document)
         finally:
-            walk.done(document, ask.tier if ask is not None else None)
+            walk.done(document, record.tier if record is not None else None)
 
     @property
     def _walk(self) -> Walk:
@@ -97,18 +97,18 @@ class ClassifyUser(GatewayUser):
         )
         return walk
 
-    def _answered(self, document: Document) -> Ask:
+    def _answered(self, document: Document) -> RequestRecord:
         """The last of the calls that the client makes for it."""
         for attempt in range(1, RETRIES + 2):
             request = Request(
                 prompt=document.text[:LONGEST], stream=False, capped=False, history=(("system", SYSTEM),), temperature=TEMPERATURE,
                 proper_end=JSON_OBJECT, classification=Classification(document, attempt),
             )  # fmt: skip
-            ask = self.send(request)
-            if attempt > RETRIES or not asks_again(ask, self.headers):
+            record = self.send(request)
+            if attempt > RETRIES or not is_retried(record, self.headers):
                 break
             gevent.sleep(wait_s(attempt - 1, self.headers, self.stage.clock.now(), self.random.random()))
-        return ask
+        return record
 
 
 USER = ClassifyUser

@@ -1,4 +1,4 @@
-"""What the gateway adds: the same ask through it and straight to the engine, four to a pair, on kept connections.
+"""What the gateway adds: the same request through it and straight to the engine, four to a pair, on kept connections.
 
 The order is ABBA or BAAB at random: a drift of the machine within a pair then weighs on both sides alike.
 """

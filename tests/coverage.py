@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 ITEMS = {
     "degraded": "Documents are classified while degraded, and as rightly as before",
-    "watch": "The failover demo: one ask every few seconds, and a banner at each change",
+    "watch": "The failover demo: one request every few seconds, and a banner at each change",
     "gpu_mode": "One GPU between games and the engine",
     "kserve": "OpenShift and KServe: the predictor scaled as `oc scale` does",
     "systemd": "One host under systemd, and the gateway's own restart",

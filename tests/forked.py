@@ -37,7 +37,7 @@ ENVIRONMENT = dict(os.environ)  # of a nest: what one test has changed in its ow
 # What each nest imports: a module, what a file imports, or what a function loads.
 # No shape: by its import alone Locust has its options.
 LOCUST = (
-    "locust.main", "locustfile.py", "tests/whole/ask.py", "tests/whole/crowd.py", "tests/scenarios/play.py",
+    "locust.main", "locustfile.py", "tests/whole/client_main.py", "tests/whole/crowd.py", "tests/scenarios/play.py",
 )  # fmt: skip
 CHAOS = ("chaos/__main__.py", "chaos.undo.guardian")
 ENGINE = ("embedded/engine/__main__.py",)
@@ -179,7 +179,7 @@ class Nest:
     def fork(self, argv: list[str], env: Mapping[str, str], fds: list[int]) -> int:
         """The pid; `fds`: standard input, output and error, and where the status goes when it has ended."""
         with self._lock:
-            return _ask(self._socket, argv, env, fds)
+            return _send(self._socket, argv, env, fds)
 
     def close(self) -> None:
         self._socket.close()
@@ -196,7 +196,7 @@ class Shared:
         """See `Nest.fork`."""
         with socket.socket(socket.AF_UNIX) as nest:
             nest.connect(f"\0{self.address}")
-            return _ask(nest, argv, env, fds)
+            return _send(nest, argv, env, fds)
 
 
 _shared: dict[str, str] = {}
@@ -241,7 +241,7 @@ def _launching() -> dict[str, str]:
     return {LAUNCHER: _launcher(), PYTHON: sys.executable, BRIEFLY: brief}
 
 
-def _ask(nest: socket.socket, argv: list[str], env: Mapping[str, str], fds: list[int]) -> int:
+def _send(nest: socket.socket, argv: list[str], env: Mapping[str, str], fds: list[int]) -> int:
     told = json.dumps({"argv": argv, "env": dict(env)}).encode()
     socket.send_fds(nest, [len(told).to_bytes(4, "little")], fds)
     nest.sendall(told)

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from contract import samplers
-from contract.records import GATEWAY, Ask, Event, Lane, Offset, Outcome
+from contract.records import GATEWAY, Event, Lane, Offset, Outcome, RequestRecord
 from contract.run import ABORTED, FINISHED, ArrowFile, JsonLines, open_run
 from contract.samplers.client import Client
 from contract.samplers.health import Health
@@ -32,7 +32,7 @@ class Made:
 
     path: Path
     steps: tuple[Hole, ...]
-    asks: tuple[Ask, ...]
+    requests: tuple[RequestRecord, ...]
 
     def hole(self, step: str, trial: int = 1) -> Hole:
         return next(h for h in self.steps if (h.step, h.trial) == (step, trial))
@@ -53,7 +53,7 @@ def make(
     engines: Sequence[Engine] = (VLLM, OLLAMA, OPENAI),
     cooldown: str | None = "30s",
     expect: dict[str, Any] | None = None,
-    extra: Sequence[Ask] = (),
+    extra: Sequence[RequestRecord] = (),
     drop: Sequence[tuple[str, str]] = (),
     events: Sequence[Event] | None = None,
     status: str | None = FINISHED,
@@ -68,7 +68,7 @@ def make(
     seed: int = 1,
     name: str = "synthetic",
 ) -> Made:
-    """A run folder. `status` None: never closed. `drop`: (move, stage) that were not written. `extra`: further asks.
+    """A run folder. `status` None: never closed. `drop`: (move, stage) that were not written. `extra`: further requests.
 
     `overloaded`: (from, to) in which the load generator was late. `stalled`: (from, to) in which the probe did not ask.
     `shunned`: (tier, from, to) in which the gateway leaves a tier out although it serves, as LiteLLM 1.108.7 does with a healthy
@@ -84,12 +84,12 @@ def make(
     if steps or expect is not None:
         inputs["timeline.yaml"] = timeline_text(steps, expect or {}, duration_s)
     run = open_run(results, name, START, inputs, {"made": "by tests"}, seed, gateway, unattended=UNATTENDED)
-    written = [*world.asks, *extra]
-    for ask in written:
-        if ask.outcome == Outcome.OK and ask.tier in unseen:
-            ask.ttft_ms, ask.gaps_ms = None, []
-        elif ask.outcome == Outcome.OK and ask.ttft_ms is not None and thoughts_s is not None:
-            _think(ask, thoughts_s)
+    written = [*world.requests, *extra]
+    for record in written:
+        if record.outcome == Outcome.OK and record.tier in unseen:
+            record.ttft_ms, record.gaps_ms = None, []
+        elif record.outcome == Outcome.OK and record.ttft_ms is not None and thoughts_s is not None:
+            _think(record, thoughts_s)
     _write(
         ArrowFile(run.path / "requests.arrow", REQUESTS),
         [a for a in written if not a.lane.startswith("probe")],
@@ -115,15 +115,18 @@ def make(
     return Made(run.path, tuple(steps), tuple(written))
 
 
-def _think(ask: Ask, thoughts_s: float) -> None:
+def _think(record: RequestRecord, thoughts_s: float) -> None:
     """Its first token becomes a thought; the content, if any, comes so much later."""
-    assert ask.ttft_ms is not None
-    assert ask.latency_ms is not None
-    ask.thought_ms = ask.ttft_ms
+    assert record.ttft_ms is not None
+    assert record.latency_ms is not None
+    record.thought_ms = record.ttft_ms
     if thoughts_s == float("inf"):
-        ask.ttft_ms = None
+        record.ttft_ms = None
     else:
-        ask.ttft_ms, ask.latency_ms = ask.ttft_ms + thoughts_s * 1000, ask.latency_ms + thoughts_s * 1000
+        record.ttft_ms, record.latency_ms = (
+            record.ttft_ms + thoughts_s * 1000,
+            record.latency_ms + thoughts_s * 1000,
+        )
 
 
 def topology_text(engines: Sequence[Engine], cooldown: str | None) -> str:
@@ -186,12 +189,12 @@ def _pairs(world: World, duration_s: float, pairs: int, overhead_s: float, first
                 else:
                     world.direct(at + k * 0.4, top, Lane.OVERHEAD, pair=f"p{i}")
                 continue
-            ask = world.new(
+            record = world.new(
                 at + k * 0.4, Lane.OVERHEAD, via=GATEWAY if side == "g" else top.name, pair=f"p{i}"
             )
             more_s = (overhead_s if side == "g" else 0.0) + (first_slower_s if k == 0 else 0.0)
-            answer(ask, top.name, top.ttft_s + more_s + world.random.gauss(0, 0.002), [top.tpot_s] * 9)
-            world.asks.append(ask)
+            answer(record, top.name, top.ttft_s + more_s + world.random.gauss(0, 0.002), [top.tpot_s] * 9)
+            world.requests.append(record)
 
 
 def _health(world: World, duration_s: float) -> list[Health]:

@@ -1,8 +1,8 @@
-"""The world of `tests/synthetic_world.py` in columns: a day of ten million asks in well under two minutes, with the same truths.
+"""The world of `tests/synthetic_world.py` in columns: a day of ten million requests in well under two minutes, with the same truths.
 
     made = make_big(tmp_path, records=10_000_000, duration_s=86400, steps=rounds(hole, 140, 600))
 
-No loop over records: an hour of asks at a time is answered as arrays, and written a second's batch after another.
+No loop over records: an hour of requests at a time is answered as arrays, and written a second's batch after another.
 """
 
 import itertools
@@ -22,7 +22,7 @@ from contract.schemas import REQUESTS
 from tests.synthetic import Made, timeline_text, topology_text
 from tests.synthetic_world import FALLBACK_S, OLLAMA, OPENAI, START, VLLM, Engine, Hole
 
-AT_ONCE = 400_000  # asks that are made together
+AT_ONCE = 400_000  # requests that are made together
 TOKENS = np.array([10, 10, 24])  # what load asks for, in turns
 _NOBODY, _FAILED, _EXHAUSTED = -1, -2, -3
 Columns = dict[str, Any]
@@ -43,7 +43,7 @@ def make_big(
     seed: int = 1,
     name: str = "synthetic",
 ) -> Made:
-    """A run folder of so many records. Times in seconds; `pairs` are made only away from holes. `Made.asks` stays empty."""
+    """A run folder of so many records. Times in seconds; `pairs` are made only away from holes. `Made.requests` stays empty."""
     random = np.random.default_rng(seed)
     inputs = {"topology.yaml": topology_text(engines, cooldown), "gateway.yaml": "{}\n"}
     inputs["timeline.yaml"] = timeline_text(steps, expect or {}, duration_s)
@@ -51,7 +51,7 @@ def make_big(
     probe_at = np.arange(int((duration_s - 2) * probe_rate)) / probe_rate + 0.03
     pair_at = _calm(np.linspace(1, duration_s / 3, max(1, pairs))[:pairs], steps)
     load = records - len(probe_at) - 4 * len(pair_at)
-    assert load >= 0, "the probe alone asks more than that"
+    assert load >= 0, "the probe alone requests more than that"
     at = np.sort(random.uniform(0.05, duration_s - 2, load))
     world = _World(engines, steps, random)
 
@@ -90,7 +90,7 @@ def _calm(at: np.ndarray, steps: Sequence[Hole]) -> np.ndarray:
 
 
 class _World:
-    """Who answers asks that are sent at so many instants, and how. Instants in order, seconds from the run's start."""
+    """Who answers requests that are sent at so many instants, and how. Instants in order, seconds from the run's start."""
 
     def __init__(self, engines: Sequence[Engine], steps: Sequence[Hole], random: np.random.Generator) -> None:
         self.engines, self.steps, self.random, self.asked = engines, steps, random, 0
@@ -196,7 +196,7 @@ class _World:
 
 
 def _write(file: ArrowFile, world: _World, parts: list[Columns]) -> None:
-    """In the order in which the asks ended, a second's batch after another."""
+    """In the order in which the requests ended, a second's batch after another."""
     table = pa.concat_tables([_table(world, p) for p in parts if len(p["at"])]) if parts else None
     if table is None or not table.num_rows:
         return
@@ -223,7 +223,7 @@ def _table(world: _World, made: Columns) -> pa.Table:
         "lane": lane,
         "via": pa.array(made["via"].astype(str)),
         "stream": pa.array(np.ones(n, bool)),
-        "intended_at": START + at,
+        "scheduled_at": START + at,
         "sent_at": START + at,
         "outcome": _texts(outcome, [str(o) for o in (Outcome.OK, Outcome.CUT, Outcome.REJECTED)]),
         "status": _numbers(np.where(served, 200, np.where(made["by"] == _FAILED, 500, 429)), pa.int16()),
@@ -262,10 +262,10 @@ def _numbers(values: np.ndarray, kind: pa.DataType) -> pa.Array:
 
 
 def _ids(first: int, n: int) -> pa.Array:
-    """`ask-00000001` and so on: digits as bytes, eight each."""
+    """`record-00000001` and so on: digits as bytes, eight each."""
     number = np.arange(first + 1, first + n + 1)
     text = np.empty((n, 12), dtype=np.uint8)
-    text[:, :4] = np.frombuffer(b"ask-", np.uint8)
+    text[:, :4] = np.frombuffer(b"req-", np.uint8)
     for place in range(8):
         text[:, 11 - place] = ord("0") + number // 10**place % 10
     offsets = np.arange(n + 1, dtype=np.int32) * 12
@@ -289,8 +289,8 @@ def _watch(path: Path, world: _World, duration_s: float, at: np.ndarray) -> None
     n = len(second)
     told = {
         "at": START + np.arange(n), "worker": np.full(n, "w1"), "cpu_percent": np.full(n, 12.0), "hub_lag_ms": np.full(n, 1.2),
-        "users": np.full(n, 4), "wanted": np.concatenate([[0], sent[:-1]]), "sent": np.concatenate([[0], sent[:-1]]),
-        "capped": np.zeros(n, int), "late_ms": np.full(n, 0.4), "in_flight": np.ones(n, int),
+        "users": np.full(n, 4), "scheduled": np.concatenate([[0], sent[:-1]]), "sent": np.concatenate([[0], sent[:-1]]),
+        "dropped": np.zeros(n, int), "late_ms": np.full(n, 0.4), "in_flight": np.ones(n, int),
     }  # fmt: skip
     file = samplers.create(path, "client")
     file.append_batch(_batch(told, samplers.find("client").schema))

@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 from contract.document import FIELDS
-from contract.records import Ask, Lane, Outcome, Witness
+from contract.records import Lane, Outcome, RequestRecord, Witness
 from tests.synthetic_world import OLLAMA, OPENAI, VLLM, Engine, Hole, World
 
 CALLS = 3
@@ -26,7 +26,7 @@ def classify(
     pause_s: float = 0.2,
     engines: Sequence[Engine] = (VLLM, OLLAMA, OPENAI),
     seed: int = 1,
-) -> list[Ask]:
+) -> list[RequestRecord]:
     """Every call. `invalid`: the share of documents for which a tier's answer is not what the client can use, of the wrong ones."""
     world = World(engines, steps, random.Random(seed))
     ids = [f"paper_{i:03d}" for i in range(documents)]
@@ -36,9 +36,9 @@ def classify(
     while (at := min(free)) < duration_s - 5:
         free[free.index(at)] = _one(world, at, ids[turn % documents], of_tier) + pause_s
         turn += 1
-    for ask in world.asks:
-        ask.request_id = f"doc-{ask.request_id}"
-    return world.asks
+    for record in world.requests:
+        record.request_id = f"doc-{record.request_id}"
+    return world.requests
 
 
 Worth = dict[str, tuple[bool, list[str] | None]]
@@ -59,16 +59,19 @@ def _worth(tier: str, ids: Sequence[str], accuracy: float, invalid: float, seed:
 def _one(world: World, at: float, document: str, of_tier: Mapping[str, Worth]) -> float:
     """Up to three calls for one document; when the last of them ended."""
     for attempt in range(1, CALLS + 1):
-        ask = world.through(at, Lane.LOAD)
-        ask.scenario, ask.stream, ask.max_tokens = "classify", False, None
-        ask.document, ask.attempt = document, attempt
-        ask.ttft_ms, ask.gaps_ms = (ask.latency_ms if ask.ttft_ms is not None else None), []
-        assert ask.latency_ms is not None
-        at += ask.latency_ms / 1000
-        if ask.tier is not None:
-            if ask.outcome == Outcome.OK:
-                ask.valid, ask.wrong = of_tier[ask.tier][document]
-                ask.finish_reason, ask.witness = "stop", Witness.CONTENT if ask.valid else Witness.NONE
+        record = world.through(at, Lane.LOAD)
+        record.scenario, record.stream, record.max_tokens = "classify", False, None
+        record.document, record.attempt = document, attempt
+        record.ttft_ms, record.gaps_ms = (record.latency_ms if record.ttft_ms is not None else None), []
+        assert record.latency_ms is not None
+        at += record.latency_ms / 1000
+        if record.tier is not None:
+            if record.outcome == Outcome.OK:
+                record.valid, record.wrong = of_tier[record.tier][document]
+                record.finish_reason, record.witness = (
+                    "stop",
+                    Witness.CONTENT if record.valid else Witness.NONE,
+                )
             return at
         at += 0.5 * 2 ** (attempt - 1)
     return at

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from contract.records import GATEWAY, Ask, Event, Lane, Outcome, Witness
+from contract.records import GATEWAY, Event, Lane, Outcome, RequestRecord, Witness
 
 START = 1_795_000_000.0
 FALLBACK_S = 0.15  # what the gateway takes to turn to the next tier, once it does
@@ -41,9 +41,9 @@ class Hole:
     target: str
     at: float  # inject commanded
     length: float  # commanded → the restore is commanded
-    hole_s: float = 0.0  # lost → the gateway turns to the next tier; asks fail at once
+    hole_s: float = 0.0  # lost → the gateway turns to the next tier; requests fail at once
     hang_s: float = (
-        0.0  # asks sent within this after lost are answered by the next tier, but only when it is over
+        0.0  # requests sent within this after lost are answered by the next tier, but only when it is over
     )
     lost_after_s: float = 0.2  # commanded → no longer serving
     effective_after_s: float = 1.5  # commanded → verified gone
@@ -66,9 +66,19 @@ class Hole:
         return self.restore + self.restore_s
 
     def events(self, run: str) -> list[Event]:
-        def event(at: float, move: str, stage: str) -> Event:
+        def event(at: float, move: str, stage: str, detail: dict[str, str] | None = None) -> Event:
             return Event(
-                START + at, run, move, stage, "timeline", self.step, self.trial, self.fault, self.target, None
+                START + at,
+                run,
+                move,
+                stage,
+                "timeline",
+                self.step,
+                self.trial,
+                self.fault,
+                self.target,
+                None,
+                detail,
             )
 
         return [
@@ -77,26 +87,26 @@ class Hole:
             event(self.at + self.effective_after_s, "inject", "effective"),
             event(self.restore - 0.05, "restore", "begin"),
             event(self.restore, "restore", "commanded"),
-            event(self.back, "restore", "effective"),
+            event(self.back, "restore", "effective", {"answered": "yes"}),
         ]
 
 
 @dataclass
 class World:
-    """Who answers an ask that is sent at `at`, and how."""
+    """Who answers a request that is sent at `at`, and how."""
 
     engines: Sequence[Engine]
     holes: Sequence[Hole]
     random: random.Random
     shunned: Sequence[tuple[str, float, float]] = ()
     counter: int = 0
-    asks: list[Ask] = field(default_factory=list)
+    requests: list[RequestRecord] = field(default_factory=list)
 
-    def new(self, at: float, lane: str, via: str = GATEWAY, tokens: int = 10, **more: Any) -> Ask:
+    def new(self, at: float, lane: str, via: str = GATEWAY, tokens: int = 10, **more: Any) -> RequestRecord:
         self.counter += 1
-        return Ask(
-            request_id=f"ask-{self.counter:05d}", scenario="chat" if lane == Lane.LOAD else str(lane), lane=lane,
-            via=via, stream=True, intended_at=START + at, sent_at=START + at, max_tokens=tokens, prompt_tokens=12,
+        return RequestRecord(
+            request_id=f"req-{self.counter:05d}", scenario="chat" if lane == Lane.LOAD else str(lane), lane=lane,
+            via=via, stream=True, scheduled_at=START + at, sent_at=START + at, max_tokens=tokens, prompt_tokens=12,
             worker="w1", **more,
         )  # fmt: skip
 
@@ -106,13 +116,13 @@ class World:
                 return h
         return None
 
-    def through(self, at: float, lane: str, tokens: int = 10, **more: Any) -> Ask:
-        """One ask through the gateway."""
-        ask = self.new(at, lane, tokens=tokens, **more)
+    def through(self, at: float, lane: str, tokens: int = 10, **more: Any) -> RequestRecord:
+        """One request through the gateway."""
+        record = self.new(at, lane, tokens=tokens, **more)
         if any(h.target == GATEWAY and h.lost <= at < h.lost + h.hole_s for h in self.holes):
-            refuse(ask, Outcome.REFUSED, None)
-            self.asks.append(ask)
-            return ask
+            refuse(record, Outcome.REFUSED, None)
+            self.requests.append(record)
+            return record
         wait_s, hops = 0.0, 0
         for engine in self._in_turn():
             if any(name == engine.name and start <= at < end for name, start, end in self.shunned):
@@ -120,11 +130,11 @@ class World:
                 continue
             hole = self._avoided(engine, at, kept=lane == Lane.PROBE_KEPT)
             if hole is None:
-                self._serve(ask, at, engine, wait_s, tokens, hops)
+                self._serve(record, at, engine, wait_s, tokens, hops)
                 break
             lost = hole.lost + (hole.kept_s if lane == Lane.PROBE_KEPT else 0)
             if lost <= at < lost + hole.hole_s:
-                refuse(ask, Outcome.REJECTED, 500)
+                refuse(record, Outcome.REJECTED, 500)
                 break
             hops = 1
             if lost <= at < lost + hole.hang_s:
@@ -132,9 +142,9 @@ class World:
             elif at < hole.back:
                 wait_s += FALLBACK_S if at < lost + hole.hang_s + 1 else 0.0  # then it is in cooldown
         else:
-            refuse(ask, Outcome.REJECTED, 429)
-        self.asks.append(ask)
-        return ask
+            refuse(record, Outcome.REJECTED, 429)
+        self.requests.append(record)
+        return record
 
     def _in_turn(self) -> list[Engine]:
         """As the gateway tries them: of a group's deployments by lot, before the next tier."""
@@ -148,14 +158,14 @@ class World:
             found += left
         return found
 
-    def direct(self, at: float, engine: Engine, lane: str, tokens: int = 10, **more: Any) -> Ask:
-        ask = self.new(at, lane, via=engine.name, tokens=tokens, **more)
+    def direct(self, at: float, engine: Engine, lane: str, tokens: int = 10, **more: Any) -> RequestRecord:
+        record = self.new(at, lane, via=engine.name, tokens=tokens, **more)
         if self.down(engine, at):
-            refuse(ask, Outcome.REFUSED, None)
+            refuse(record, Outcome.REFUSED, None)
         else:
-            self._serve(ask, at, engine, 0.0, tokens, None)
-        self.asks.append(ask)
-        return ask
+            self._serve(record, at, engine, 0.0, tokens, None)
+        self.requests.append(record)
+        return record
 
     def _avoided(self, engine: Engine, at: float, kept: bool) -> Hole | None:
         for h in self.holes:
@@ -165,51 +175,56 @@ class World:
         return None
 
     def _serve(
-        self, ask: Ask, at: float, engine: Engine, wait_s: float, tokens: int, hops: int | None
+        self, record: RequestRecord, at: float, engine: Engine, wait_s: float, tokens: int, hops: int | None
     ) -> None:
         jitter = self.random.uniform(0.9, 1.15)
         ttft_s = wait_s + engine.ttft_s * jitter
         gaps = [engine.tpot_s * self.random.uniform(0.8, 1.2) for _ in range(tokens - 1)]
-        answer(ask, engine.name, ttft_s, gaps, hops)
+        answer(record, engine.name, ttft_s, gaps, hops)
         for h in self.holes:  # a stream that was running when its tier went
-            ended = at + (ask.latency_ms or 0) / 1000
-            gone = h.target == engine.name or (h.target == ask.via == GATEWAY and h.fault == "unit_kill")
+            ended = at + (record.latency_ms or 0) / 1000
+            gone = h.target == engine.name or (h.target == record.via == GATEWAY and h.fault == "unit_kill")
             if gone and at < h.lost < ended and tokens > 1:
-                cut(ask, h.lost - at)
+                cut(record, h.lost - at)
 
 
 def answer(
-    ask: Ask, tier: str, ttft_s: float, gaps_s: Sequence[float] = (), fallbacks: int | None = 0
-) -> Ask:
+    record: RequestRecord, tier: str, ttft_s: float, gaps_s: Sequence[float] = (), fallbacks: int | None = 0
+) -> RequestRecord:
     """Make it a good answer by this tier."""
-    ask.outcome, ask.status, ask.error, ask.tier = Outcome.OK, 200, None, tier
-    ask.headers_ms = ttft_s * 1000 - 1
-    ask.ttft_ms, ask.gaps_ms = ttft_s * 1000, [g * 1000 for g in gaps_s]
-    ask.latency_ms = (ttft_s + sum(gaps_s)) * 1000 + 1
-    ask.output_tokens, ask.finish_reason, ask.witness = len(gaps_s) + 1, "length", Witness.END
-    if ask.via == GATEWAY:
-        ask.route_group, ask.route_fallbacks, ask.route_retries = tier, fallbacks, 0
-    return ask
+    record.outcome, record.status, record.error, record.tier = Outcome.OK, 200, None, tier
+    record.headers_ms = ttft_s * 1000 - 1
+    record.ttft_ms, record.gaps_ms = ttft_s * 1000, [g * 1000 for g in gaps_s]
+    record.latency_ms = (ttft_s + sum(gaps_s)) * 1000 + 1
+    record.output_tokens, record.finish_reason, record.witness = len(gaps_s) + 1, "length", Witness.END
+    if record.via == GATEWAY:
+        record.route_group, record.route_fallbacks, record.route_retries = tier, fallbacks, 0
+    return record
 
 
-def refuse(ask: Ask, outcome: str, status: int | None, after_s: float = 0.004) -> Ask:
+def refuse(record: RequestRecord, outcome: str, status: int | None, after_s: float = 0.004) -> RequestRecord:
     """Make it a failure that came so soon."""
-    ask.outcome, ask.status, ask.error = outcome, status, f"{status or 'connection refused'}"
-    ask.tier = ask.ttft_ms = ask.witness = ask.output_tokens = None
-    ask.gaps_ms, ask.latency_ms = [], after_s * 1000
-    return ask
+    record.outcome, record.status, record.error = outcome, status, f"{status or 'connection refused'}"
+    record.tier = record.ttft_ms = record.witness = record.output_tokens = None
+    record.gaps_ms, record.latency_ms = [], after_s * 1000
+    return record
 
 
-def cut(ask: Ask, after_s: float) -> Ask:
+def cut(record: RequestRecord, after_s: float) -> RequestRecord:
     """Cut it so long after it was sent; before its first token the gateway would have turned to the next tier."""
-    ask.outcome, ask.error, ask.finish_reason, ask.witness = Outcome.CUT, "no finish_reason", None, None
-    ask.ttft_ms = min(ask.ttft_ms or 0.0, after_s * 1000)
-    ask.latency_ms = after_s * 1000
-    came, kept = ask.ttft_ms, []
-    for gap in ask.gaps_ms:
+    record.outcome, record.error, record.finish_reason, record.witness = (
+        Outcome.CUT,
+        "no finish_reason",
+        None,
+        None,
+    )
+    record.ttft_ms = min(record.ttft_ms or 0.0, after_s * 1000)
+    record.latency_ms = after_s * 1000
+    came, kept = record.ttft_ms, []
+    for gap in record.gaps_ms:
         came += gap
-        if came > ask.latency_ms:
+        if came > record.latency_ms:
             break
         kept.append(gap)
-    ask.gaps_ms, ask.output_tokens = kept, len(kept) + 1
-    return ask
+    record.gaps_ms, record.output_tokens = kept, len(kept) + 1
+    return record

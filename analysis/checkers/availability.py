@@ -29,8 +29,8 @@ def check(params: Params, run: Evidence) -> Finding:
     start, end = run.probed
     window_s = params.window if params.window is not None else end - start
     low, at = availability.worst_window(run.down, window_s)
-    high, _ = availability.worst_window(availability.union(run.down, run.unasked), window_s)
-    silent = f"; for {run.unasked.s:.1f} s the probe did not ask" if run.unasked.s else ""
+    high, _ = availability.worst_window(availability.union(run.down, run.unprobed), window_s)
+    silent = f"; for {run.unprobed.s:.1f} s the probe did not ask" if run.unprobed.s else ""
     return Finding(
         "availability", params.id, target,
         f"{low:.2f} s" if high - low < 0.005 else f"between {low:.2f} and {high:.2f} s",

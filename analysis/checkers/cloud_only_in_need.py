@@ -22,7 +22,7 @@ def check(params: Params, run: Evidence) -> Finding:
     are no leaks. Answers of which nothing shows whether a higher tier served make it unknown, where they could matter.
     """
     target = f"at most {params.max_leaks} answers of the cloud that were not needed"
-    n = int((run.frames.through_gateway & run.frames.asks["tier"].notna()).sum())
+    n = int((run.frames.through_gateway & run.frames.requests["tier"].notna()).sum())
     if not run.clouds:
         return unknown("cloud_only_in_need", params.id, target, "the topology marks no tier as cloud")
     if n == 0:

@@ -15,17 +15,17 @@ class Params(Common):
 
 
 def check(params: Params, run: Evidence) -> Finding:
-    """Good ÷ asked of the users' asks (lane load, through the gateway), over the whole run, ≥ `min_good`.
+    """Good ÷ asked of the users' requests (lane load, through the gateway), over the whole run, ≥ `min_good`.
 
-    Cut and stalled answers and abandoned asks are not among the asked; they are counted apart and shown. Unknown where
+    Cut and stalled answers and abandoned requests are not among the asked; they are counted apart and shown. Unknown where
     it is missed only by timeouts in seconds in which the client was overloaded.
     """
-    target = f"at least {params.min_good:.4g} of the asks are answered well"
-    found = shares.continuity(run.frames.asks)
+    target = f"at least {params.min_good:.4g} of the requests are answered well"
+    found = shares.continuity(run.frames.requests)
     apart = f"{found.cut} cut, {found.stalled} stalled and {found.abandoned} abandoned apart"
     if found.good.ratio is None:
         return unknown("continuity", params.id, target, f"users asked nothing through the gateway; {apart}")
-    users = shares.users_asks(run.frames.asks[["lane", "via", "good", "outcome"]])
+    users = shares.users_requests(run.frames.requests[["lane", "via", "good", "outcome"]])
     bad = users.loc[~users["good"], "outcome"].value_counts()
     kinds = ", ".join(f"{n} {kind}" for kind, n in bad.items() if n) or "none failed"
     doubt = (
@@ -33,8 +33,8 @@ def check(params: Params, run: Evidence) -> Finding:
     )
     return Finding(
         "continuity", params.id, target,
-        f"{found.good.ratio:.4f} ({found.good.hits} of {found.good.asked}; {apart})",
+        f"{found.good.ratio:.4f} ({found.good.hits} of {found.good.total}; {apart})",
         judge_share(found.good, params.min_good),
-        evidence=f"{len(users)} asks of lane load through the gateway: {kinds}{doubt}",
-        value=found.good.ratio, unit="share", n=found.good.asked,
+        evidence=f"{len(users)} requests of lane load through the gateway: {kinds}{doubt}",
+        value=found.good.ratio, unit="share", n=found.good.total,
     )  # fmt: skip

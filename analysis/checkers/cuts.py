@@ -17,7 +17,7 @@ class Params(Common):
 
 
 def check(params: Params, run: Evidence) -> Finding:
-    """In every trial of every step, at most `max_per_trial` asks through the gateway were cut or stalled.
+    """In every trial of every step, at most `max_per_trial` requests through the gateway were cut or stalled.
 
     A trial holds what ended between its inject's begin and the next fault on its target, or the run's end. A trial
     that holds nothing is unknown, and so is one that exceeds the limit only by stalls that an overloaded client
@@ -29,15 +29,15 @@ def check(params: Params, run: Evidence) -> Finding:
         return unknown("cuts", params.id, target, "no fault was begun")
     values, told = [], []
     for t in trials:
-        asks = run.around(t)
-        n = int((cuts.in_trial(asks, t)["via"] == GATEWAY).sum())
+        requests = run.around(t)
+        n = int((cuts.in_trial(requests, t)["via"] == GATEWAY).sum())
         if n == 0:
             values.append(Value(t.step, t.trial, None, why="nothing was asked"))
             continue
-        found = cuts.cuts(asks, t, trials)
+        found = cuts.cuts(requests, t, trials)
         stalled = found["outcome"] == Outcome.STALLED
         count, own = len(found), int((stalled & found["touched"]).sum())
-        said = f"{t.name}: {count} of {n} asks ({int(stalled.sum())} of them stalled)"
+        said = f"{t.name}: {count} of {n} requests ({int(stalled.sum())} of them stalled)"
         told.append(said + (f", {own} while the client was overloaded" if own else ""))
         if count - own <= params.max_per_trial < count:
             values.append(Value(t.step, t.trial, None, why="the client was overloaded in as many stalls"))

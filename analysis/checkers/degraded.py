@@ -38,7 +38,7 @@ def check(params: Params, run: Evidence) -> Finding:
     """The share of documents that `to` has right during `step` is at most `max_drop` below that of the step's target.
 
     A document is right when correspondent, document type, date and language are; JSON that the client cannot use is wrong, a
-    cut answer is none. Of each document the first answer of a tier counts: of `to` among the asks sent from when the target
+    cut answer is none. Of each document the first answer of a tier counts: of `to` among the requests sent from when the target
     was lost until its restore was verified, of the target among all of the run. Over the documents that both answered: pass where
     the whole 95 % interval of the difference (Tango's, for pairs) is above −`max_drop`, fail where it is below, else unknown:
     too few documents to tell.

@@ -40,12 +40,12 @@ def check(params: Params, run: Evidence) -> Finding:
     target = ", ".join(f"{n} by {tier} in {step}" for step, tier, n in wanted)
     if not wanted:
         return unknown("exercised", params.id, "nothing", "no step is named")
-    asks = run.frames.asks
-    good = run.frames.through_gateway & asks["good"]
+    requests = run.frames.requests
+    good = run.frames.through_gateway & requests["good"]
     values, told, enough = [], [], True
     for step, tier, n in wanted:
         spans = [(t, t.gone_from) for t in run.trials_of(step) if t.gone_from is not None]
-        at = asks.loc[good & (asks["tier"] == tier), "sent_at"].to_numpy(float)
+        at = requests.loc[good & (requests["tier"] == tier), "sent_at"].to_numpy(float)
         counts = [
             int(np.searchsorted(at, t.gone_until, "right") - np.searchsorted(at, gone_from))
             for t, gone_from in spans

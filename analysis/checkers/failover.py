@@ -20,11 +20,11 @@ class Params(Common):
 
 
 def check(params: Params, run: Evidence) -> Finding:
-    """In every trial of `step`: lost → first token of the first good answer by `to`, to an ask from lost on, ≤ `max_s`.
+    """In every trial of `step`: lost → first token of the first good answer by `to`, to a request from lost on, ≤ `max_s`.
 
     A trial in which nothing showed the loss is unknown, and so is one before which the gateway was not on the tier (the
     last good answer was another's): nothing had to fail over. One in which `to` never answered before the restore was
-    verified is "> x s": a fail where x is beyond the limit, else unknown. Unknown, too, is one that rests on asks of an
+    verified is "> x s": a fail where x is beyond the limit, else unknown. Unknown, too, is one that rests on requests of an
     overloaded load generator, one beyond the limit in which the probe did not ask, and one so near to the limit that the
     clocks of several machines cannot tell on which side it is.
     """
@@ -54,8 +54,8 @@ def check(params: Params, run: Evidence) -> Finding:
         values.append(Value(t.step, t.trial, took.s, took.censored))
         told.append(
             f"no answer by {params.to}"
-            if took.ask is None
-            else f"{took.ask}'s first token at {run.instant(took.at)}{_detected(run, took, lost_at, params.to)}"
+            if took.record is None
+            else f"{took.record}'s first token at {run.instant(took.at)}{_detected(run, took, lost_at, params.to)}"
         )
     seen = summarise(values)
     return Finding(

@@ -15,20 +15,20 @@ class Params(Common):
 
 
 def check(params: Params, run: Evidence) -> Finding:
-    """Good and within the timeline's `objectives`, of the users' asks through the gateway over the whole run, ≥ `min`.
+    """Good and within the timeline's `objectives`, of the users' requests through the gateway over the whole run, ≥ `min`.
 
-    Failures, cuts and stalls are misses; abandoned asks are left out. Unknown where the timeline has no objective, and where
-    it is missed only by slow, stalled or timed-out asks in seconds in which the client was overloaded.
+    Failures, cuts and stalls are misses; abandoned requests are left out. Unknown where the timeline has no objective, and where
+    it is missed only by slow, stalled or timed-out requests in seconds in which the client was overloaded.
     """
-    target = f"at least {params.min:.4g} of the asks are answered well and in time"
+    target = f"at least {params.min:.4g} of the requests are answered well and in time"
     if run.ttft_max_ms is None:
         return unknown("goodput", params.id, target, "the timeline has no objectives: ttft_ms")
-    found = shares.goodput(run.frames.asks, run.ttft_max_ms)
+    found = shares.goodput(run.frames.requests, run.ttft_max_ms)
     if found.ratio is None:
         return unknown("goodput", params.id, target, "users asked nothing through the gateway")
     doubt = f"; {found.doubtful} misses while the client was overloaded" if found.doubtful else ""
     return Finding(
-        "goodput", params.id, target, f"{found.ratio:.4f} ({found.hits} of {found.asked})",
-        judge_share(found, params.min), evidence=f"TTFT within {run.ttft_max_ms:g} ms, of the users' asks{doubt}",
-        value=found.ratio, unit="share", n=found.asked,
+        "goodput", params.id, target, f"{found.ratio:.4f} ({found.hits} of {found.total})",
+        judge_share(found, params.min), evidence=f"TTFT within {run.ttft_max_ms:g} ms, of the users' requests{doubt}",
+        value=found.ratio, unit="share", n=found.total,
     )  # fmt: skip

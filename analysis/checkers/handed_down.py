@@ -22,7 +22,7 @@ def check(params: Params, run: Evidence) -> Finding:
     apart. Answers of which nothing shows whether a higher tier served make it unknown, where they could matter.
     """
     target = f"at most {params.max} answers by a lower tier while a higher one served"
-    n = int((run.frames.through_gateway & run.frames.asks["tier"].notna()).sum())
+    n = int((run.frames.through_gateway & run.frames.requests["tier"].notna()).sum())
     if len(run.frames.ranks) < 2:
         return unknown("handed_down", params.id, target, "the topology has no lower tier")
     if n == 0:

@@ -1,6 +1,6 @@
 """So large a share of a tier's answers came within so many milliseconds."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -16,13 +16,15 @@ WORDS = {"total": "to its end", "ttft": "to its first token"}
 
 
 class Params(Common):
-    """`latency: {tier: vllm, quantile: 0.95, max_ms: 2000}`; `of: ttft`; `from: sent`; without `tier:` whoever answered"""
+    """`latency: {tier: vllm, quantile: 0.95, max_ms: 2000}`; `of: ttft`; `from: sent`; without `tier:` any tier's answer"""
+
+    renamed: ClassVar = {"intended": "scheduled"}
 
     tier: Name | None = None
     quantile: float = Field(gt=0, lt=1, strict=True)
     max_ms: float = Field(gt=0, strict=True)
     of: Literal["total", "ttft"] = "total"
-    from_: Literal["intended", "sent"] = Field(default="intended", alias="from")
+    from_: Literal["scheduled", "sent"] = Field(default="scheduled", alias="from")
 
     def mentions(self):  # type: ignore[no-untyped-def]
         """The tier that must exist."""
@@ -33,15 +35,15 @@ class Params(Common):
 def check(params: Params, run: Evidence) -> Finding:
     """That quantile of the users' good answers by `tier` through the gateway is ≤ `max_ms`.
 
-    By default from when each ask was *intended*, so that a hang which kept the next ask waiting is not hidden. Failures
-    have no latency: they are `continuity`'s and `goodput`'s. Asks touched by overloaded seconds of the client may in truth
+    By default from when each request was *intended*, so that a hang which kept the next request waiting is not hidden. Failures
+    have no latency: they are `continuity`'s and `goodput`'s. Requests touched by overloaded seconds of the client may in truth
     have been faster or slower: they are taken once for 0 and once for endless, and where the limit lies between, it is
     unknown. So it is where there are too few answers for the quantile to be more than the slowest of them (p95: 21, p99: 101).
     """
     name = f"p{params.quantile * 100:g}"
     who = params.tier or "any tier"
     target = f"{name} of {who}'s answers within {params.max_ms:g} ms {WORDS[params.of]}, from {params.from_}"
-    asks = run.frames.asks[
+    requests = run.frames.requests[
         [
             "lane",
             "via",
@@ -50,13 +52,13 @@ def check(params: Params, run: Evidence) -> Finding:
             "touched",
             "latency_ms",
             "ttft_ms",
-            "intended_at",
+            "scheduled_at",
             "sent_at",
             "ended_at",
         ]
     ]
-    which = shares.of_users(asks) & asks["good"]
-    good = asks[which if params.tier is None else which & (asks["tier"] == params.tier)]
+    which = shares.of_users(requests) & requests["good"]
+    good = requests[which if params.tier is None else which & (requests["tier"] == params.tier)]
     took = (latency.latency_ms if params.of == "total" else latency.first_token_ms)(
         good, of=params.from_
     ).dropna()

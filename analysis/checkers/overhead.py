@@ -19,21 +19,21 @@ class Params(Common):
 
 
 def check(params: Params, run: Evidence) -> Finding:
-    """What the gateway adds to TTFT and to the whole, from paired asks, is each ≤ `max_ms`.
+    """What the gateway adds to TTFT and to the whole, from paired requests, is each ≤ `max_ms`.
 
     Each is judged by its 95 % interval: pass below the limit, fail above it, unknown where the limit lies inside, or
     below six pairs. The worse of the two is the answer. Pairs whose answers show no content have no TTFT: where fewer than six
     have one, the whole alone is judged, since nothing reached the user before it, and what was measured says so.
     """
     target = f"at most {params.max_ms:g} ms more through the gateway"
-    asks = run.frames.asks
-    made = asks.loc[asks["lane"] == Lane.OVERHEAD, "pair"].nunique()
+    requests = run.frames.requests
+    made = requests.loc[requests["lane"] == Lane.OVERHEAD, "pair"].nunique()
     kept = f"{len(run.pairs)} of {made} pairs count"
     found = {name: overhead.overhead(run.pairs, name) for name in ("ttft_ms", "latency_ms")}
     known = {name: o for name, o in found.items() if o is not None and o.pairs >= MIN_PAIRS}
     if not known:
         return unknown("overhead", params.id, target, f"{kept}; at least {MIN_PAIRS} are needed")
-    header_ms = overhead.said_ms(asks, run.pairs)
+    header_ms = overhead.said_ms(requests, run.pairs)
     said = (
         ""
         if header_ms is None
@@ -52,7 +52,7 @@ def check(params: Params, run: Evidence) -> Finding:
     return Finding(
         "overhead", params.id, target, "; ".join(measured),
         worst(judge_between(*o.interval_ms, params.max_ms) for o in known.values()),
-        evidence=f"{kept}: all asks good, one tier, no fallback or retry, the client not overloaded" + said,
+        evidence=f"{kept}: all requests good, one tier, no fallback or retry, the client not overloaded" + said,
         value=largest.ms, unit="ms", n=largest.pairs, interval=largest.interval_ms,
     )  # fmt: skip
 

@@ -20,7 +20,7 @@ def check(params: Params, run: Evidence) -> Finding:
     """In every trial: restore verified → first token of the first of three consecutive answers by the returned tier, ≤ `max_s`.
 
     A trial whose run ended first is "> x s": a fail where x is beyond the limit, else unknown. One whose restore was never
-    verified is unknown, and so is one that rests on asks of an overloaded load generator, or one beyond the limit in which
+    verified is unknown, and so is one that rests on requests of an overloaded load generator, or one beyond the limit in which
     the probe did not ask. One whose tier nobody could see return, because a higher tier served, is left out and said.
     """
     target = f"the returned tier serves within {params.max_s:g} s of its verified restore"
@@ -42,7 +42,7 @@ def check(params: Params, run: Evidence) -> Finding:
             told.append(f"{t.name}: {doubt}")
             continue
         values.append(Value(t.step, t.trial, took.s, took.censored))
-        first = "no three in a row" if took.ask is None else f"{took.ask} was the first of three"
+        first = "no three in a row" if took.record is None else f"{took.record} was the first of three"
         told.append(f"{t.name}: restored at {run.instant(t.restored_at)}, {first}")
     seen = summarise(values)
     steps = list(dict.fromkeys(v.step for v in values))

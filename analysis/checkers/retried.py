@@ -1,4 +1,4 @@
-"""No ask is lost that a client's retry would not have saved."""
+"""No request is lost that a client's retry would not have saved."""
 
 import pandas as pd
 from pydantic import Field
@@ -23,32 +23,30 @@ class Params(Common):
 
 
 def check(params: Params, run: Evidence) -> Finding:
-    """In every trial, at most `max_lost` asks were lost that a client's retry `within` so long would not have saved.
+    """In every trial, at most `max_lost` requests were lost that a client's retry `within` so long would not have saved.
 
     Definition of saved and lost: `client_retries.fates`. What is refused, answered with a 5xx or broken before its first token is
     saved if anyone who asked a little later was answered well; what was cut or stalled is lost. A trial in which nothing
-    was asked while its target was gone, and nothing was under way when it went, is unknown, and so is one that exceeds the limit only by asks whose fate is. Where
-    in no trial an ask was under way when the fault was commanded, nothing shows what becomes of one, and all is unknown.
+    was asked while its target was gone, and nothing was under way when it went, is unknown, and so is one that exceeds the limit only by requests whose fate is. Where
+    in no trial a request was under way when the fault was commanded, nothing shows what becomes of one, and all is unknown.
     """
-    target = (
-        f"at most {params.max_lost} asks lost that a retry within {text(params.within)} would not have saved"
-    )
+    target = f"at most {params.max_lost} requests lost that a retry within {text(params.within)} would not have saved"
     trials = [t for t in run.trials if params.step in (None, t.step) and t.gone_from is not None]
     if not trials:
         return unknown("retried", params.id, target, "no fault was begun")
     values, told, under_way, kinds, cut = [], [], 0, dict.fromkeys(Fate, 0), 0
     for t in trials:
         assert t.gone_from is not None
-        asks = run.around(t)
-        asks = asks.assign(status=run.frames.asks["status"].loc[asks.index])
-        n = int(((asks["via"] == GATEWAY) & asks["sent_at"].between(t.gone_from, t.gone_until)).sum())
-        flying = client_retries.in_flight(asks, t.gone_from)
+        requests = run.around(t)
+        requests = requests.assign(status=run.frames.requests["status"].loc[requests.index])
+        n = int(((requests["via"] == GATEWAY) & requests["sent_at"].between(t.gone_from, t.gone_until)).sum())
+        flying = client_retries.in_flight(requests, t.gone_from)
         under_way += flying
         if n == 0 and not flying:
             values.append(Value(t.step, t.trial, None, why="nothing was asked"))
             told.append(f"{t.name}: nothing was asked")
             continue
-        failed = client_retries.fates(asks, t, params.within, run.frames.ended_at)
+        failed = client_retries.fates(requests, t, params.within, run.frames.ended_at)
         count = {fate: int((failed["fate"] == fate).sum()) for fate in Fate}
         kinds = {fate: kinds[fate] + count[fate] for fate in Fate}
         cut += int(failed["outcome"].isin(client_retries.CUTS).sum())
@@ -60,7 +58,7 @@ def check(params: Params, run: Evidence) -> Finding:
         why = f"of {count[Fate.UNKNOWN]} nobody knows" if doubtful else None
         values.append(Value(t.step, t.trial, lost, why=why))
     if not under_way:
-        nothing = "no ask was under way when the fault was commanded: more load shows what becomes of one"
+        nothing = "no request was under way when the fault was commanded: more load shows what becomes of one"
         return unknown("retried", params.id, target, "; ".join([nothing, *told]))
     seen = summarise(values)
     measured = f"{kinds[Fate.LOST]} lost ({cut} cut or stalled), {kinds[Fate.SAVED]} saved by a retry" + (
@@ -68,12 +66,12 @@ def check(params: Params, run: Evidence) -> Finding:
     )
     return Finding(
         "retried", params.id, target, measured, judge_at_most(values, params.max_lost),
-        evidence="; ".join(told), value=seen.maximum, unit="asks", n=seen.n, trials=tuple(values),
+        evidence="; ".join(told), value=seen.maximum, unit="requests", n=seen.n, trials=tuple(values),
     )  # fmt: skip
 
 
 def _told(failed: pd.DataFrame) -> str:
-    """`12 refused saved, 1 cut lost (ask-…)`."""
+    """`12 refused saved, 1 cut lost (req-…)`."""
     if failed.empty:
         return "none failed"
     parts = []

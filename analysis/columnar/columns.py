@@ -25,13 +25,13 @@ ROWS = 100_000  # records taken together
 THREADS = 2  # that make columns of them; Arrow lets go of the interpreter meanwhile
 ONE_MORE_BATCH = 2**26  # bytes: it may have been begun when the size was looked at
 
-# What an ask has only if it classifies a document; files of an older format have none of it.
+# Only a request that classifies a document has these.
 OF_A_DOCUMENT = ("document", "attempt", "valid", "wrong")
-OF_EVERY_ASK = pa.schema([f for f in REQUESTS if f.name not in OF_A_DOCUMENT])
+OF_EVERY_REQUEST = pa.schema([f for f in REQUESTS if f.name not in OF_A_DOCUMENT])
 
 # Bytes of a file that a record takes at the least: of each text and list its place, of each number itself.
 LEAST = sum(
-    4 if pa.types.is_string(t) or pa.types.is_list(t) else t.bit_width // 8 for t in OF_EVERY_ASK.types
+    4 if pa.types.is_string(t) or pa.types.is_list(t) else t.bit_width // 8 for t in OF_EVERY_REQUEST.types
 )
 
 # Texts of which every record has another one; all others repeat, and are kept as numbers of their kinds.
@@ -40,14 +40,16 @@ OWN = ("request_id",)
 Column = np.ndarray | ExtensionArray
 
 
-def asks_of(files: Sequence[tuple[str, Batches]], told: Told = silent) -> tuple[dict[str, Column], pa.Table]:
-    """The records of several files as columns of OF_EVERY_ASK, in the order of the files, and `file`, which tells them apart.
+def requests_of(
+    files: Sequence[tuple[str, Batches]], told: Told = silent
+) -> tuple[dict[str, Column], pa.Table]:
+    """The records of several files as columns of OF_EVERY_REQUEST, in the order of the files, and `file`, which tells them apart.
 
     Texts that repeat are categories in the order of the alphabet, whole numbers are nullable, None of a float is NaN.
-    And of the asks that classify a document: which `row` of the columns each is, and OF_A_DOCUMENT.
+    And of the requests that classify a document: which `row` of the columns each is, and OF_A_DOCUMENT.
     """
     size = ONE_MORE_BATCH + sum(batches.size for _, batches in files)
-    made: dict[str, Any] = {f.name: _maker(f, size) for f in OF_EVERY_ASK} | {"file": _Kinds()}
+    made: dict[str, Any] = {f.name: _maker(f, size) for f in OF_EVERY_REQUEST} | {"file": _Kinds()}
     classified, rows = [_CLASSIFIED.empty_table()], 0
     with ThreadPoolExecutor(THREADS) as pool:
         doing: list[Future[None]] = []
@@ -56,7 +58,7 @@ def asks_of(files: Sequence[tuple[str, Batches]], told: Told = silent) -> tuple[
                 told(f"reading {file}.arrow", min(1.0, batches.walked / batches.size))
                 for done in doing:
                     done.result()
-                doing = [pool.submit(_add, made[name], table.column(name)) for name in OF_EVERY_ASK.names]
+                doing = [pool.submit(_add, made[name], table.column(name)) for name in OF_EVERY_REQUEST.names]
                 made["file"].add(pa.array([file]).take(pa.array(np.zeros(table.num_rows, np.int8))))
                 classified.append(_classified(table, rows))
                 rows += table.num_rows

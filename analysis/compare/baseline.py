@@ -22,14 +22,8 @@ from analysis.judging.finding import Status
 from contract import textfile
 from contract.refusal import Refusal
 
-FORMAT = 2
-"""The number of this shape of the file. 1: the first. 2: it keeps the verdict, the counts, and shares of each kind of failure."""
-READ = (1, 2)
-"""One of another number was made by other definitions, and is refused. What an older one did not know is None."""
-OLDER = (
-    "a baseline of format 1: it keeps no verdict, no answers by class and no kinds of failure, so that these cannot be "
-    "compared; make it anew from its run"
-)
+FORMAT = 3
+"""The number of this shape of the file. One of another number was made by other definitions, and is refused."""
 KIND = "brownout baseline"
 DIGITS = 5
 _KINDS: dict[str, type] = {"estimate": Estimate, "trials": Trials, "proportion": Proportion}
@@ -47,7 +41,7 @@ def text(side: Side) -> str:
         "format": FORMAT, "kind": KIND, "name": side.name, "conditions": side.conditions,
         "notes": list(side.notes), "tiers": list(side.tiers),
         "verdict": _rounded(asdict(side.verdict)) if side.verdict else None,
-        "counts": None if side.counts is None else [asdict(c) for c in side.counts],
+        "counts": [asdict(c) for c in side.counts],
     }  # fmt: skip
     samples = [_line(_sample(s)) for s in side.samples]
     curves = [_line(asdict(c)) for c in side.curves]
@@ -65,20 +59,18 @@ def read(path: Path) -> Side:
         raise Refusal(f"{path}: cannot be read as a baseline: {e}") from None
     if not isinstance(data, dict) or data.get("kind") != KIND:
         raise Refusal(f"{path}: is no baseline; make one with: python -m analysis baseline RUN > {path}")
-    if data.get("format") not in READ:
-        known = " and ".join(map(str, READ))
+    if data.get("format") != FORMAT:
         raise Refusal(
-            f"{path}: is a baseline of format {data.get('format')}; this version reads {known}. Make it anew from its run: "
-            f"python -m analysis baseline {data.get('name')} > {path}"
+            f"{path}: is a baseline of format {data.get('format')}; this version reads format {FORMAT}. Make it anew from a run "
+            f"that this version recorded: python -m analysis baseline RUN > {path}"
         )
     try:
-        older = data["format"] < FORMAT
         return Side(
-            data["name"], data["conditions"], (*data["notes"], *([OLDER] if older else [])), tuple(data["tiers"]),
+            data["name"], data["conditions"], tuple(data["notes"]), tuple(data["tiers"]),
             tuple(Sample(**{**s, "number": _number(s["number"])}) for s in data["samples"]),
             tuple(Curve(**_tuples(c)) for c in data["curves"]),
-            None if older or data["verdict"] is None else _judgement(data["verdict"]),
-            None if older or data["counts"] is None else tuple(Count(**c) for c in data["counts"]),
+            None if data["verdict"] is None else _judgement(data["verdict"]),
+            tuple(Count(**c) for c in data["counts"]),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise Refusal(f"{path}: is a broken baseline: {type(e).__name__}: {e}") from None

@@ -56,17 +56,17 @@ def rate_again(amount: np.ndarray, length: np.ndarray, seed: int) -> np.ndarray:
     return (drawn @ amount)[kept] / lengths[kept]
 
 
-def design_effect(hits: np.ndarray, asked: np.ndarray) -> float:
-    """By how much larger the variance of a proportion is than that of independent asks; at least 1 (Kish 1965).
+def design_effect(hits: np.ndarray, total: np.ndarray) -> float:
+    """By how much larger the variance of a proportion is than that of independent requests; at least 1 (Kish 1965).
 
     Failures come in bursts. Over blocks of time: the linearised variance of hits ÷ asked between blocks, divided by
     p (1 − p) / n.
     """
-    n, g = float(asked.sum()), len(asked)
+    n, g = float(total.sum()), len(total)
     p = float(hits.sum()) / n if n else 0.0
     if g < 2 or p in (0.0, 1.0):
         return 1.0
-    between = g / (g - 1) * float(((hits - p * asked) ** 2).sum()) / n**2
+    between = g / (g - 1) * float(((hits - p * total) ** 2).sum()) / n**2
     return max(1.0, between / (p * (1 - p) / n))
 
 

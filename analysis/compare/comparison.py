@@ -83,9 +83,7 @@ def _named(side: Side) -> str:
 
 
 def differing(c: Comparison) -> list[tuple[Count, Count | None, Count | None]]:
-    """(which, in A, in B) of every count that is not the same in both; none where one side keeps no counts."""
-    if c.a.counts is None or c.b.counts is None:
-        return []
+    """(which, in A, in B) of every count that is not the same in both."""
     of_a, of_b = ({(n.what, n.of): n for n in side} for side in (c.a.counts, c.b.counts))
     keys = dict.fromkeys([*of_a, *of_b])
     pairs = [(of_a.get(key), of_b.get(key)) for key in keys]

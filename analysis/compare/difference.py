@@ -92,10 +92,10 @@ def of_proportions(a: Proportion, b: Proportion) -> Difference:
     design effects (`bootstrap.design_effect`). p is where that interval would just touch 0.
     """
     effect = max(a.design_effect, b.design_effect)
-    value = b.hits / b.asked - a.hits / a.asked
+    value = b.hits / b.total - a.hits / a.total
 
     def interval(z: float) -> tuple[float, float]:
-        (pa, la, ua), (pb, lb, ub) = (wilson(x.hits / x.asked, x.asked / effect, z) for x in (a, b))
+        (pa, la, ua), (pb, lb, ub) = (wilson(x.hits / x.total, x.total / effect, z) for x in (a, b))
         return (
             value - sqrt((pb - lb) ** 2 + (ua - pa) ** 2),
             value + sqrt((ub - pb) ** 2 + (pa - la) ** 2),

@@ -32,10 +32,10 @@ class Trials:
 
 @dataclass(frozen=True, slots=True)
 class Proportion:
-    """Hits of asked. `design_effect`: by how much its variance is larger than that of independent asks."""
+    """Hits of asked. `design_effect`: by how much its variance is larger than that of independent requests."""
 
     hits: int
-    asked: int
+    total: int
     design_effect: float = 1.0
     doubtful: int = 0  # misses that an overloaded load generator may have made, and nobody else
 
@@ -105,7 +105,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What is kept of one run. Verdict and counts of None: the baseline is older than they are; it does not know."""
+    """What is kept of one run. Verdict of None: it could not be made."""
 
     name: str
     conditions: dict[str, dict[str, object]]  # topic → field → value, see `likeness.conditions`
@@ -114,7 +114,7 @@ class Side:
     samples: tuple[Sample, ...]
     curves: tuple[Curve, ...] = field(default=())
     verdict: Judgement | None = None
-    counts: tuple[Count, ...] | None = None
+    counts: tuple[Count, ...] = ()
 
     def sample(self, key: tuple[str, str, str, str]) -> Sample | None:
         return next((s for s in self.samples if s.key == key), None)

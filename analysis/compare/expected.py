@@ -38,7 +38,7 @@ def judge(a: Side, b: Side) -> list[Expected]:
 
     pass → fail is worse, fail → pass better, whatever the tolerance. Two passes or two fails are no difference in the
     verdict. Unknown on either side, an expectation that only one run has, and two with different targets cannot be told; nor
-    can any of them where one side keeps no verdict (a baseline of format 1).
+    can any of them where one side keeps no verdict.
     """
     of_a, of_b = ({k.name: k for k in side.verdict.findings} if side.verdict else {} for side in (a, b))
     blind = "".join(f"{name} keeps no verdict" for name, side in (("A", a), ("B", b)) if side.verdict is None)

@@ -94,10 +94,8 @@ def _kept(kept: Kept | None) -> dict[str, Any] | None:
     return None if kept is None else asdict(kept) | {"value": _finite(kept.value)}
 
 
-def _counts(c: Comparison) -> list[dict[str, Any]] | None:
-    """Every count of either side; None where a side keeps none."""
-    if c.a.counts is None or c.b.counts is None:
-        return None
+def _counts(c: Comparison) -> list[dict[str, Any]]:
+    """Every count of either side."""
     of_a, of_b = ({(n.what, n.of, n.unit): n.value for n in side} for side in (c.a.counts, c.b.counts))
     return [
         {

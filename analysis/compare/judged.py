@@ -101,7 +101,7 @@ def value_of(number: Number) -> float:
     """The number itself: of trials the median, of a proportion the share."""
     if isinstance(number, Estimate):
         return number.value
-    return median(number.values) if isinstance(number, Trials) else number.hits / number.asked
+    return median(number.values) if isinstance(number, Trials) else number.hits / number.total
 
 
 def n_of(number: Number | None) -> int:
@@ -109,7 +109,7 @@ def n_of(number: Number | None) -> int:
         return 0
     if isinstance(number, Estimate):
         return number.n
-    return len(number.values) if isinstance(number, Trials) else number.asked
+    return len(number.values) if isinstance(number, Trials) else number.total
 
 
 def _row(a: Sample | None, b: Sample | None, tolerances: Tolerances) -> Row:
@@ -161,7 +161,7 @@ def _overloaded(number: Number, tolerated: float) -> str | None:
             or (number.high if number.high is not None else inf) - number.value > tolerated
         ):
             return "rests on seconds in which the load generator was overloaded"
-    if isinstance(number, Proportion) and number.doubtful / number.asked > tolerated:
+    if isinstance(number, Proportion) and number.doubtful / number.total > tolerated:
         return f"{number.doubtful} misses may be the overloaded load generator's own"
     return None
 

@@ -6,7 +6,7 @@ from analysis import judge
 from analysis.compare.estimate import Count, Judgement, Kept
 from analysis.evidence import Evidence
 from analysis.metrics import attribution, availability
-from analysis.metrics.shares import users_asks
+from analysis.metrics.shares import users_requests
 from contract.records import Outcome
 from contract.refusal import Refusal
 
@@ -26,7 +26,7 @@ def verdict(run: Evidence) -> Judgement | str:
 
 
 def counts(run: Evidence) -> tuple[Count, ...]:
-    """What came of the run in plain numbers: answers by lower tiers by class, users' asks by outcome, the load, the service.
+    """What came of the run in plain numbers: answers by lower tiers by class, users' requests by outcome, the load, the service.
 
     They are shown where they differ, and are not judged: how many there are depends on the length of a run too.
     """
@@ -38,23 +38,23 @@ def _counts(run: Evidence) -> Iterator[Count]:
         of = f"{tier} (cloud)" if tier in run.clouds else str(tier)
         for why in attribution.SHOWN:
             yield Count(f"answers {why}", of, float(row[why]), "answers")
-    users = users_asks(run.frames.asks)[["outcome", "status"]]
+    users = users_requests(run.frames.requests)[["outcome", "status"]]
     for outcome in Outcome:
-        yield Count(f"asks {outcome}", "users", float((users["outcome"] == outcome).sum()), "asks")
+        yield Count(f"requests {outcome}", "users", float((users["outcome"] == outcome).sum()), "requests")
     statuses = users.loc[users["outcome"] == Outcome.REJECTED, "status"].value_counts()
     for status, n in list(statuses.items())[:MOST_STATUSES]:
-        yield Count(f"asks rejected with {status}", "users", float(n), "asks")
+        yield Count(f"requests rejected with {status}", "users", float(n), "requests")
     d = run.delivered
     yield from (
-        Count("asks wanted", "load", float(d.wanted), "asks"),
-        Count("asks sent", "load", float(d.sent), "asks"),
-        Count("arrivals capped", "load", float(d.capped), "asks"),
+        Count("requests wanted", "load", float(d.scheduled), "requests"),
+        Count("requests sent", "load", float(d.sent), "requests"),
+        Count("arrivals capped", "load", float(d.dropped), "requests"),
         Count("sent late, p99", "load", d.late_p99_ms, "ms"),
         Count("seconds overloaded", "load generator", float(d.overloaded) if d.seconds else None, "s"),
         Count("unavailable", "probe", None if run.down is None else run.down.s, "s"),
         Count("browned out", "probe", None if run.brown is None else run.brown.s, "s"),
-        Count("not asked", "probe", run.unasked.s, "s"),
+        Count("not asked", "probe", run.unprobed.s, "s"),
     )
     if run.ttft_max_ms is not None:
-        late = availability.brown_answers(run.frames.asks, run.ttft_max_ms)
+        late = availability.brown_answers(run.frames.requests, run.ttft_max_ms)
         yield Count("answers outside the objective", "users", float(late), "answers")

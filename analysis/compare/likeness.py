@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from analysis.frames import Frames
-from analysis.metrics.shares import PROBES, users_asks
+from analysis.metrics.shares import PROBES, users_requests
 from contract import ranks
 from contract.duration import text
 from contract.refusal import Refusal, no_such
@@ -55,7 +55,7 @@ def conditions(run: Frames) -> Conditions:
     """
     return {
         "topology": _topology(run.topology),
-        "prompts": _prompts(users_asks(run.asks)),
+        "prompts": _prompts(users_requests(run.requests)),
         "load": _load(run),
         "timeline": _timeline(run),
         "versions": _versions(run.manifest),
@@ -151,7 +151,7 @@ def _topology(topology: Topology) -> dict[str, object]:
 
 
 def _prompts(users: pd.DataFrame) -> dict[str, object]:
-    """Of the users' asks through the gateway, scenario by scenario: how long prompts and answers were to be."""
+    """Of the users' requests through the gateway, scenario by scenario: how long prompts and answers were to be."""
     told: dict[str, object] = {}
     rows = users[["scenario", "max_tokens", "prompt_tokens"]]
     names = sorted(str(s) for s in rows["scenario"].unique())
@@ -181,7 +181,7 @@ def _median(drawn: pd.Series) -> list[float] | None:
 def _load(run: Frames) -> dict[str, object]:
     arguments: dict[str, Any] = run.manifest.get("arguments") or {}
     arrivals = arguments.get("arrivals") or None
-    by_load = ~run.asks["lane"].isin(PROBES)
+    by_load = ~run.requests["lane"].isin(PROBES)
     return {
         "arrivals": arrivals,
         "users": None if arrivals else arguments.get("num_users"),
@@ -189,7 +189,7 @@ def _load(run: Frames) -> dict[str, object]:
         "shape": arguments.get("shape"),
         "workers": len(run.manifest.get("workers") or []) or 1,
         "recorded_s": round(run.ended_at - run.started_at, 1),
-        "scenarios": ", ".join(sorted(str(s) for s in run.asks.loc[by_load, "scenario"].unique())),
+        "scenarios": ", ".join(sorted(str(s) for s in run.requests.loc[by_load, "scenario"].unique())),
     }
 
 

@@ -34,8 +34,8 @@ LATE = (Outcome.TIMEOUT, Outcome.STALLED)  # what an overloaded load generator m
 def side(run: Evidence) -> Side:
     """What is kept of this run."""
     samples, curves = [], []
-    for of, via, asks in _groups(run):
-        answers = _Answers(run, asks)
+    for of, via, requests in _groups(run):
+        answers = _Answers(run, requests)
         samples += list(answers.samples(of, via))
         curves += list(answers.curves(of, via))
     samples += [*_overhead(run), *_trials(run), *_proportions(run)]
@@ -67,10 +67,10 @@ def notes(run: Evidence) -> list[str]:
 
 
 def _groups(run: Evidence) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """(whose, way, asks): the users' through the gateway, together and by tier; those straight to a tier."""
-    asks = run.frames.asks
-    load = asks[(asks["lane"] == Lane.LOAD) & asks["sent_at"].notna()]
-    users = shares.users_asks(load)
+    """(whose, way, requests): the users' through the gateway, together and by tier; those straight to a tier."""
+    requests = run.frames.requests
+    load = requests[(requests["lane"] == Lane.LOAD) & requests["sent_at"].notna()]
+    users = shares.users_requests(load)
     yield ALL, GATEWAY, users
     for tier in run.frames.tiers:
         yield tier, GATEWAY, users[users["tier"] == tier]
@@ -79,24 +79,24 @@ def _groups(run: Evidence) -> Iterator[tuple[str, str, pd.DataFrame]]:
 
 
 class _Answers:
-    """The samples of one group of asks."""
+    """The samples of one group of requests."""
 
-    def __init__(self, run: Evidence, asks: pd.DataFrame) -> None:
-        self._run, self._asks = run, asks
+    def __init__(self, run: Evidence, requests: pd.DataFrame) -> None:
+        self._run, self._requests = run, requests
         length_s = run.frames.ended_at - run.frames.started_at
-        p95_ms = quantiles.quantiles(latency.latency_ms(asks))["p95"] or 0.0
+        p95_ms = quantiles.quantiles(latency.latency_ms(requests))["p95"] or 0.0
         self._block_s = bootstrap.block_s(length_s, p95_ms / 1000)
 
     def samples(self, of: str, via: str) -> Iterator[Sample]:
-        if not self._asks["good"].any():
+        if not self._requests["good"].any():
             return
-        yield from self._lengths(of, via, "latency", latency.latency_ms(self._asks))
-        if self._run.frames.open_loop:  # a closed one intends an ask when it sends it
-            intended = latency.latency_ms(self._asks, of="intended")
-            yield from self._lengths(of, via, "latency_from_intended", intended)
-        yield from self._lengths(of, via, "ttft", latency.ttft_ms(self._asks))
+        yield from self._lengths(of, via, "latency", latency.latency_ms(self._requests))
+        if self._run.frames.open_loop:  # a closed one intends a request when it sends it
+            scheduled = latency.latency_ms(self._requests, of="scheduled")
+            yield from self._lengths(of, via, "latency_from_schedule", scheduled)
+        yield from self._lengths(of, via, "ttft", latency.ttft_ms(self._requests))
         if of != ALL:
-            yield from self._lengths(of, via, "tpot", latency.tpot_ms(self._asks), ("p50", "p95"))
+            yield from self._lengths(of, via, "tpot", latency.tpot_ms(self._requests), ("p50", "p95"))
             yield from self._gaps(of, via)
         for metric, unit in (("answers_per_s", "answers/s"), ("tokens_per_s", "tokens/s")):
             rate = self._rate(metric)
@@ -105,15 +105,15 @@ class _Answers:
 
     def curves(self, of: str, via: str) -> Iterator[Curve]:
         for metric, values in (
-            ("latency", latency.latency_ms(self._asks)), ("ttft", latency.ttft_ms(self._asks)),
+            ("latency", latency.latency_ms(self._requests)), ("ttft", latency.ttft_ms(self._requests)),
         ):  # fmt: skip
             known = np.sort(values.dropna().to_numpy(float))
             if len(known):
                 at = known[[rank(len(known), share) for share in np.linspace(0, 1, CURVE).tolist()]]
                 yield Curve(metric, of, via, len(known), tuple(float(x) for x in at))
 
-    def _block(self, asks: pd.DataFrame) -> np.ndarray:
-        since = asks["sent_at"].to_numpy(float) - self._run.frames.started_at
+    def _block(self, requests: pd.DataFrame) -> np.ndarray:
+        since = requests["sent_at"].to_numpy(float) - self._run.frames.started_at
         return np.floor(since / self._block_s).astype(int)
 
     def _lengths(
@@ -122,22 +122,22 @@ class _Answers:
         known = values.dropna()
         if known.empty:
             return
-        rows = self._asks.loc[known.index, ["sent_at", "touched"]]
+        rows = self._requests.loc[known.index, ["sent_at", "touched"]]
         touched = rows["touched"].to_numpy(bool)
         ms, block = known.to_numpy(float), self._block(rows)
         yield from _quantiles(of, via, metric, ms[~touched], block[~touched], int(touched.sum()), at)
 
     def _gaps(self, of: str, via: str) -> Iterator[Sample]:
         """Blocks are of answers: all gaps of one are in the block in which it was sent."""
-        asks = self._asks[self._asks["good"] & self._asks["stream"]]
-        untouched = asks[~asks["touched"]]
+        requests = self._requests[self._requests["good"] & self._requests["stream"]]
+        untouched = requests[~requests["touched"]]
         few = untouched.iloc[:: max(1, -(-len(untouched) // MOST_ANSWERS))]
         places = self._block(few)
         parts = [(b, chunks.chunk_gaps_ms(few[places == b])) for b in np.unique(places)]
         gaps_ms = np.concatenate([np.zeros(0), *(g for _, g in parts)])
         block = np.concatenate([np.zeros(0, int), *(np.full(len(g), b) for b, g in parts)])
         if len(gaps_ms):
-            share = (len(asks) - len(untouched)) / max(1, len(untouched))
+            share = (len(requests) - len(untouched)) / max(1, len(untouched))
             yield from _quantiles(
                 of, via, "chunk_gap", gaps_ms, block, round(share * len(gaps_ms)), ("p50", "p95")
             )
@@ -145,11 +145,11 @@ class _Answers:
     def _rate(self, metric: str) -> Estimate | None:
         """Over the busy time; its blocks' busy times overlap at their edges, so the bootstrap's mean is put on the value."""
         whole = {"answers_per_s": rates.answers_per_s, "tokens_per_s": rates.tokens_per_s}[metric]
-        value = whole(self._asks)
+        value = whole(self._requests)
         if value is None:
             return None
-        fit = self._asks["good"] if metric == "answers_per_s" else self._asks["output_tokens"].notna()
-        rows = self._asks[fit & self._asks["ended_at"].notna()]
+        fit = self._requests["good"] if metric == "answers_per_s" else self._requests["output_tokens"].notna()
+        rows = self._requests[fit & self._requests["ended_at"].notna()]
         place = self._block(rows)
         order = np.argsort(place, kind="stable")
         edges = [*np.flatnonzero(np.diff(place[order], prepend=-1)).tolist(), len(rows)]
@@ -263,10 +263,10 @@ def _values(values: pd.Series, censored: pd.Series) -> Trials | None:
 
 
 def _proportions(run: Evidence) -> Iterator[Sample]:
-    """Of users' asks: what was answered well, and what became of the others, kind by kind; of all answers through the
+    """Of users' requests: what was answered well, and what became of the others, kind by kind; of all answers through the
     gateway: what a lower tier gave needlessly; of the arrivals of an open loop: what the cap refused; of documents: what
     was classified rightly."""
-    users = shares.users_asks(run.frames.asks)
+    users = shares.users_requests(run.frames.requests)
     if not users.empty:
         yield from _outcomes(run, users)
     yield from _needless(run)
@@ -275,27 +275,27 @@ def _proportions(run: Evidence) -> Iterator[Sample]:
             yield Sample(
                 "documents_right", "share", of.tier, GATEWAY, "share", Proportion(of.right, of.answered)
             )
-    if run.delivered.capped or (run.frames.open_loop and run.delivered.wanted):
+    if run.delivered.dropped or (run.frames.open_loop and run.delivered.scheduled):
         client = run.frames.samples["client"]
-        number = _proportion(run, client["at"], client["capped"], client["wanted"])
-        yield Sample("capped", "share", ALL, GATEWAY, "share", number)
+        number = _proportion(run, client["at"], client["dropped"], client["scheduled"])
+        yield Sample("dropped", "share", ALL, GATEWAY, "share", number)
 
 
 def _outcomes(run: Evidence, users: pd.DataFrame) -> Iterator[Sample]:
     apart = [*cuts.CUTS, Outcome.ABANDONED]
     waited_for = users["outcome"] != Outcome.ABANDONED
-    for metric, share, hit, asked in (
+    for metric, share, hit, total in (
         ("continuity", shares.continuity(users).good, users["good"], ~users["outcome"].isin(apart)),
         ("goodput", shares.goodput(users, run.ttft_max_ms), shares.within(users, run.ttft_max_ms), waited_for),
     ):  # fmt: skip
-        if share.asked:
-            effect = _proportion(run, users["intended_at"], hit & asked, asked).design_effect
-            number = Proportion(share.hits, share.asked, effect, share.doubtful)
+        if share.total:
+            effect = _proportion(run, users["scheduled_at"], hit & total, total).design_effect
+            number = Proportion(share.hits, share.total, effect, share.doubtful)
             yield Sample(metric, "share", ALL, GATEWAY, "share", number)
     if waited_for.any():
         for outcome in FAILED:
             hit = users["outcome"] == outcome
-            number = _proportion(run, users["intended_at"], hit, waited_for)
+            number = _proportion(run, users["scheduled_at"], hit, waited_for)
             doubtful = int((hit & users["touched"]).sum()) if outcome in LATE else 0
             yield Sample(outcome, "share", ALL, GATEWAY, "share", replace(number, doubtful=doubtful))
 
@@ -303,7 +303,9 @@ def _outcomes(run: Evidence, users: pd.DataFrame) -> Iterator[Sample]:
 def _needless(run: Evidence) -> Iterator[Sample]:
     """As `cloud_only_in_need` counts leaks, of every tier that stands below another."""
     frames, ranks = run.frames, run.frames.ranks
-    answered = frames.asks.loc[frames.through_gateway & frames.asks["tier"].notna().to_numpy(bool), "sent_at"]
+    answered = frames.requests.loc[
+        frames.through_gateway & frames.requests["tier"].notna().to_numpy(bool), "sent_at"
+    ]
     if answered.empty:
         return
     spurious = run.lower[run.lower["why"] == attribution.Why.SPURIOUS]
@@ -313,13 +315,13 @@ def _needless(run: Evidence) -> Iterator[Sample]:
         yield Sample("needless_answers", "share", tier, GATEWAY, "share", _proportion(run, at, ~of, of))
 
 
-def _proportion(run: Evidence, at: pd.Series, hits: pd.Series, asked: pd.Series) -> Proportion:
+def _proportion(run: Evidence, at: pd.Series, hits: pd.Series, total: pd.Series) -> Proportion:
     """Hits of asked, rows that lie at these instants, with the design effect over blocks of time."""
     frames = run.frames
     length_s = bootstrap.block_s(frames.ended_at - frames.started_at, 0.0)
     place = np.floor((at.to_numpy(float) - frames.started_at) / length_s).astype(int)
     place -= min(0, int(place.min(initial=0)))
-    hits_of, asked_of = (np.bincount(place, weights=of.to_numpy(float)) for of in (hits, asked))
+    hits_of, asked_of = (np.bincount(place, weights=of.to_numpy(float)) for of in (hits, total))
     kept_ = asked_of > 0
     effect = bootstrap.design_effect(hits_of[kept_], asked_of[kept_])
     return Proportion(int(hits_of.sum()), int(asked_of.sum()), effect)

@@ -159,7 +159,7 @@ def _count_cells(of: tuple[Count, Count | None, Count | None]) -> tuple[str, ...
     digits = 1 if which.unit in ("ms", "s") else 0
     numbers = [UNKNOWN if n is None else f"{n:.{digits}f}" for n in (a, b)]
     by = UNKNOWN if a is None or b is None else minus(f"{b - a:+.{digits}f}")
-    unit = "" if which.unit in ("asks", "answers") else f" ({which.unit})"
+    unit = "" if which.unit in ("requests", "answers") else f" ({which.unit})"
     return (which.what + unit, which.of, *numbers, by)
 
 

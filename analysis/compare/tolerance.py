@@ -9,7 +9,7 @@ from contract.refusal import Refusal, no_such
 # The words that tolerances know, and what they stand for: a metric's own name always, and these of several.
 LENGTHS_MS = (
     "latency",
-    "latency_from_intended",
+    "latency_from_schedule",
     "ttft",
     "chunk_gap",
     "tpot",
@@ -27,7 +27,7 @@ BAD = (
     "cut",
     "stalled",
     "timeout",
-    "capped",
+    "dropped",
 )  # and less of
 PROPORTIONS = (*GOOD, *BAD)
 RATES = ("tokens_per_s", "answers_per_s")
@@ -57,6 +57,9 @@ class Tolerance:
 Tolerances = dict[str, Tolerance]
 
 
+RENAMED = {"latency_from_intended": "latency_from_schedule", "capped": "dropped"}
+
+
 def parse(text: str) -> Tolerances:
     """Metric → its tolerance. A bare `10%` is everybody's but the proportions', which have one percentage point (`1pp`)
     unless they are named: a tenth of 99 % would forgive everything. Raises Refusal."""
@@ -76,6 +79,8 @@ def parse(text: str) -> Tolerances:
 
 
 def _metrics(word: str) -> Iterator[str]:
+    if word in RENAMED:
+        raise ValueError(f"{word!r} is {RENAMED[word]!r} now")
     if word not in METRICS and word not in GROUPS:
         raise ValueError(no_such("metric", word, [*METRICS, *GROUPS]))
     yield from GROUPS.get(word, (word,))

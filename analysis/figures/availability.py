@@ -23,7 +23,7 @@ _COLUMNS = ["mark", "start_s", "end_s", "s", "upper_s", "limit_s"]
 
 @once
 def data(run: Evidence) -> pd.DataFrame:
-    """A row for each stretch in which the gateway was `down` or `brown`, or the probe did `not ask`: `start_s`, `end_s`, `s`.
+    """A row for each stretch in which the gateway was `down` or `brown`, or the probe did `not record`: `start_s`, `end_s`, `s`.
 
     `watched` is the time in which it was to ask: what of that is none of these was good. `worst 10 s` is the window of that
     length with the most seconds without a good answer: `s`; `upper_s` counts what was not asked as well; `limit_s` is what
@@ -36,14 +36,14 @@ def data(run: Evidence) -> pd.DataFrame:
     rows: list[dict[str, Any]] = [
         {"mark": "watched", "start_s": start - zero, "end_s": end - zero, "s": end - start}
     ]
-    for mark, found in (("down", run.down), ("brown", run.brown), ("not asked", run.unasked)):
+    for mark, found in (("down", run.down), ("brown", run.brown), ("not asked", run.unprobed)):
         if found is not None:
             rows += [
                 {"mark": mark, "start_s": a - zero, "end_s": b - zero, "s": b - a}
                 for a, b in zip(found.start, found.end, strict=True)
             ]
     window_s, limit_s = _expected(run)
-    without = availability.union(run.down, run.unasked)
+    without = availability.union(run.down, run.unprobed)
     for length_s in sorted({*availability.WINDOWS_S, *([window_s] if window_s is not None else [])}):
         s, at = availability.worst_window(run.down, length_s)
         upper_s, upper_at = availability.worst_window(without, length_s)
@@ -116,7 +116,7 @@ def draw(run: Evidence) -> Figure:
         style.time_axis(service, high)
         _windows(windows.add_subplot(), run, worst)
     n = int(run.frames.gateway(["lane"])["lane"].isin(availability.PROBES).sum())
-    style.title(made, says(run), run, f"n = {n:,} asks of the probe")
+    style.title(made, says(run), run, f"n = {n:,} requests of the probe")
     return made
 
 

@@ -11,19 +11,19 @@ from analysis.figures.once import once
 from analysis.metrics import latency
 
 NOTHING = "no good answer came through the gateway"
-_SENT, _INTENDED = "latency_ms", "latency_from_intended_ms"
-_NEEDED = ["tier", "good", "latency_ms", "ended_at", "intended_at"]
+_SENT, _SCHEDULED = "latency_ms", "latency_from_schedule_ms"
+_NEEDED = ["tier", "good", "latency_ms", "ended_at", "scheduled_at"]
 
 
 @once
 def data(run: Evidence) -> pd.DataFrame:
     """`tier`, `measure` (latency_ms: from when it was sent; latency_from_intended_ms), and as in `stairs.table`."""
-    asks, _ = stairs.whose(run, _NEEDED)
-    place = style.places(asks["tier"], run.frames.tiers)
+    requests, _ = stairs.whose(run, _NEEDED)
+    place = style.places(requests["tier"], run.frames.tiers)
     found: list[tuple[str, str, np.ndarray]] = []
     for i, tier in enumerate(run.frames.tiers):
-        rows = asks[place == i]
-        for measure, of in ((_SENT, "sent"), (_INTENDED, "intended")):
+        rows = requests[place == i]
+        for measure, of in ((_SENT, "sent"), (_SCHEDULED, "scheduled")):
             found.append((tier, measure, latency.latency_ms(rows, of).dropna().to_numpy(float)))
     return stairs.table(found)
 
@@ -46,7 +46,7 @@ def says(run: Evidence) -> str:
 def draw(run: Evidence) -> Figure:
     """How to read it: what share of a tier's good answers through the gateway came within how long. One step an answer.
 
-    Left from when an ask was sent, right from when it was intended: what it waited before it could be sent is in that
+    Left from when a request was sent, right from when it was intended: what it waited before it could be sent is in that
     one alone. In a closed loop users wait for each answer before they ask again, so that a hang hides in both.
     """
     rows = data(run)
@@ -55,7 +55,7 @@ def draw(run: Evidence) -> Figure:
     with rc_context(style.LOOK):
         made = style.figure(height=5.0)
         left, right = made.subplots(1, 2, sharey=True, sharex=True)
-        for axes, measure in ((left, _SENT), (right, _INTENDED)):
+        for axes, measure in ((left, _SENT), (right, _SCHEDULED)):
             stairs.panel(axes, run, rows, measure, {})
         left.set_ylabel("share of the answers that took at most so long")
         left.set_xlabel("latency: sent → end")

@@ -1,4 +1,4 @@
-"""What became of every ask, per tier, as counts; the good ones by the witness that verified them."""
+"""What became of every request, per tier, as counts; the good ones by the witness that verified them."""
 
 from typing import Any
 
@@ -19,24 +19,24 @@ _GOOD = {
     Witness.END: "ok\nby its end", Witness.USAGE: "ok\nby usage", Witness.CONTENT: "ok\nby content",
     Witness.NONE: "ok\nunverified", "": "ok\nnot told",
 }  # fmt: skip
-_COLUMNS = ["via", "tier", "outcome", "witness", "asks"]
+_COLUMNS = ["via", "tier", "outcome", "witness", "requests"]
 
 
 @once
 def data(run: Evidence) -> pd.DataFrame:
     """A row for each `via` (gateway, or the tier that was asked directly), `tier` (who answered; empty: nobody can say),
-    `outcome` and `witness` (of good ones; empty: it was not told) that occurs, and how many `asks`. Of every lane.
+    `outcome` and `witness` (of good ones; empty: it was not told) that occurs, and how many `requests`. Of every lane.
     """
-    asks = run.frames.asks[["via", "tier", "outcome", "witness"]]
-    if asks.empty:
+    requests = run.frames.requests[["via", "tier", "outcome", "witness"]]
+    if requests.empty:
         return pd.DataFrame(columns=_COLUMNS)
-    counts = asks.groupby(list(asks.columns), dropna=False, observed=True).size()
-    table = counts.rename("asks").reset_index()
+    counts = requests.groupby(list(requests.columns), dropna=False, observed=True).size()
+    table = counts.rename("requests").reset_index()
     for name in ("via", "tier", "outcome", "witness"):
         text = table[name].astype(object)
         table[name] = text.where(text.notna(), "")
     table.loc[table["outcome"] != Outcome.OK, "witness"] = ""
-    table = table.groupby(["via", "tier", "outcome", "witness"], sort=False)["asks"].sum().reset_index()
+    table = table.groupby(["via", "tier", "outcome", "witness"], sort=False)["requests"].sum().reset_index()
     places = {name: i for i, name in enumerate([GATEWAY, *run.frames.tiers, ""])}
     orders = {str(o): i for i, o in enumerate(Outcome)}
     keys = table.assign(
@@ -46,7 +46,7 @@ def data(run: Evidence) -> pd.DataFrame:
 
 
 def says(run: Evidence) -> str:
-    """`1,803 asks through the gateway: 1,798 good, 5 cut; the good ones verified by end 1,798`."""
+    """`1,803 requests through the gateway: 1,798 good, 5 cut; the good ones verified by end 1,798`."""
     rows = data(run)
     if rows.empty:
         return f"Nothing to show: {NOTHING}"
@@ -54,22 +54,22 @@ def says(run: Evidence) -> str:
     what = "through the gateway"
     if through.empty:
         through, what = rows, "straight to a tier"
-    n = int(through["asks"].sum())
-    of = through.groupby("outcome")["asks"].sum()
+    n = int(through["requests"].sum())
+    of = through.groupby("outcome")["requests"].sum()
     parts = [
         f"{int(of.get(Outcome.OK, 0)):,} good",
         *(f"{int(of[o]):,} {o}" for o in Outcome if o != Outcome.OK and o in of.index),
     ]
-    good = through[through["outcome"] == Outcome.OK].groupby("witness")["asks"].sum()
+    good = through[through["outcome"] == Outcome.OK].groupby("witness")["requests"].sum()
     if not len(good):
-        return f"{n:,} asks {what}: {', '.join(parts)}"
+        return f"{n:,} requests {what}: {', '.join(parts)}"
     weak = {Witness.NONE: "unverified", "": "with no witness told"}
     told = [f"{int(good[w]):,} {weak.get(w, f'by {w}')}" for w in [*Witness, ""] if w in good.index]
-    return f"{n:,} asks {what}: {', '.join(parts)}; good ones verified: {', '.join(told)}"
+    return f"{n:,} requests {what}: {', '.join(parts)}; good ones verified: {', '.join(told)}"
 
 
 def draw(run: Evidence) -> Figure:
-    """How to read it: a row for whoever answered, a column for each outcome; the number is the count of asks.
+    """How to read it: a row for whoever answered, a column for each outcome; the number is the count of requests.
 
     Good answers stand left, by what verified that they are whole: `end` (it reached its cap), `usage` (the usage did;
     weaker), `content` (the content showed it). The darker a cell, the larger its share of the row.
@@ -89,7 +89,7 @@ def draw(run: Evidence) -> Figure:
         made = style.figure(height=1.6 + 0.36 * len(lines))
         axes = made.add_subplot()
         _cells(axes, run, rows, lines, heads)
-    style.title(made, says(run), run, f"n = {int(rows['asks'].sum()):,} asks of all lanes")
+    style.title(made, says(run), run, f"n = {int(rows['requests'].sum()):,} requests of all lanes")
     return made
 
 
@@ -99,9 +99,11 @@ def _cells(
     colours = style.tier_colours(run.frames.tiers)
     for i, (via, tier) in enumerate(lines):
         mine = rows[(rows["via"] == via) & (rows["tier"] == tier)]
-        n = int(mine["asks"].sum())
+        n = int(mine["requests"].sum())
         for j, (outcome, witness) in enumerate(heads):
-            count = int(mine.loc[(mine["outcome"] == outcome) & (mine["witness"] == witness), "asks"].sum())
+            count = int(
+                mine.loc[(mine["outcome"] == outcome) & (mine["witness"] == witness), "requests"].sum()
+            )
             base = colours.get(tier, style.UNKNOWN) if outcome == Outcome.OK else style.CUT
             alpha = 0.0 if not count else 0.18 + 0.55 * count / n
             axes.fill_between([j + 0.03, j + 0.97], i - 0.46, i + 0.46, color=to_rgba(base, alpha), lw=0)
@@ -111,7 +113,7 @@ def _cells(
     axes.set_xlim(0, len(heads) + 1)
     axes.set_ylim(len(lines) - 0.5, -0.5)
     told: list[Any] = [_GOOD.get(w, w) if o == Outcome.OK else o for o, w in heads]
-    axes.set_xticks(np.arange(len(heads) + 1) + 0.5, [*told, "asks"])
+    axes.set_xticks(np.arange(len(heads) + 1) + 0.5, [*told, "requests"])
     axes.set_yticks(range(len(lines)), [_line(via, tier) for via, tier in lines])
     axes.tick_params(axis="both", length=0)
     axes.xaxis.tick_top()

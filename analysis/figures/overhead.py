@@ -47,7 +47,7 @@ def data(run: Evidence) -> pd.DataFrame:
         rows.append(_row(measure=measure, mark="median", ms=found.ms, lower_ms=low, upper_ms=high))
     if run.pairs.empty:
         return pd.DataFrame(columns=_COLUMNS)
-    said_ms = overhead.said_ms(run.frames.asks, run.pairs)
+    said_ms = overhead.said_ms(run.frames.requests, run.pairs)
     if said_ms is not None:
         rows.append(_row(mark="said by the gateway", ms=said_ms))
     expected = run.frames.timeline.expect.get("overhead") if run.frames.timeline else None
@@ -62,8 +62,8 @@ def _row(**cells: Any) -> pd.DataFrame:
 
 
 def _nothing(run: Evidence) -> str:
-    asks = run.frames.asks
-    made = asks.loc[asks["lane"] == "overhead", "pair"].nunique()
+    requests = run.frames.requests
+    made = requests.loc[requests["lane"] == "overhead", "pair"].nunique()
     return f"none of {made:,} pairs counts" if made else "no pair was asked through the gateway and directly"
 
 
@@ -96,7 +96,7 @@ def draw(run: Evidence) -> Figure:
     """How to read it: by how much a pair's ask through the gateway took longer than the one straight to the tier.
 
     A dot is a pair, in the order in which they were asked, the first on top; pairs that began with the gateway and pairs that
-    began with the tier lie apart, since whatever befalls the first ask moves them against each other. The diamond is the
+    began with the tier lie apart, since whatever befalls the first request moves them against each other. The diamond is the
     median over both orders, its bar the 95 % interval. What the gateway says of itself in its header is about half, and
     nothing is judged by it.
     """

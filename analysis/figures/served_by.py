@@ -33,11 +33,11 @@ def data(run: Evidence) -> pd.DataFrame:
     the first tier's is `first tier`.
     """
     f = run.frames
-    asks = f.gateway(["sent_at", "tier"])
-    place = style.places(asks["tier"], f.tiers)
+    requests = f.gateway(["sent_at", "tier"])
+    place = style.places(requests["tier"], f.tiers)
     top = (place >= 0) & (place < len(f.ranks[0]))
     lower = run.lower[["sent_at", "tier", "why"]]
-    at = np.concatenate([asks["sent_at"].to_numpy(float)[top], lower["sent_at"].to_numpy(float)])
+    at = np.concatenate([requests["sent_at"].to_numpy(float)[top], lower["sent_at"].to_numpy(float)])
     if not len(at):
         return pd.DataFrame(columns=_COLUMNS)
     tier = np.concatenate([place[top], style.places(lower["tier"], f.tiers)])

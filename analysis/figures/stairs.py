@@ -21,12 +21,12 @@ NEEDS = {"p50": 1} | {name: needs(quantiles.QUANTILES[name]) for name in ("p95",
 
 def whose(run: Evidence, columns: list[str]) -> tuple[pd.DataFrame, str]:
     """The good answers through the gateway: users'; where they had none, all lanes'. And what they are, in words."""
-    asks = run.frames.asks
-    good = run.frames.through_gateway & asks["good"].to_numpy(bool)
-    load = good & (asks["lane"] == Lane.LOAD).to_numpy(bool)
+    requests = run.frames.requests
+    good = run.frames.through_gateway & requests["good"].to_numpy(bool)
+    load = good & (requests["lane"] == Lane.LOAD).to_numpy(bool)
     if load.any():
-        return asks[columns][load], "good answers to users"
-    return asks[columns][good], "good answers, the probe's among them"
+        return requests[columns][load], "good answers to users"
+    return requests[columns][good], "good answers, the probe's among them"
 
 
 def table(found: Iterable[tuple[str, str, np.ndarray | chunks.ChunkGaps]]) -> pd.DataFrame:

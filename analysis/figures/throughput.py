@@ -31,15 +31,15 @@ def data(run: Evidence) -> pd.DataFrame:
 
     Tokens are those whose usage was told (`rates.tokens_over_time`), answers the good ones that ended in it.
     """
-    asks = run.frames.asks[_NEEDED]
-    asks = asks[run.frames.through_gateway & asks["tier"].notna()]
+    requests = run.frames.requests[_NEEDED]
+    requests = requests[run.frames.through_gateway & requests["tier"].notna()]
     columns = ["at_s", "tier", "tokens_per_s", "answers_per_s"]
-    if asks.empty:
+    if requests.empty:
         return pd.DataFrame(columns=columns)
     edges = _edges(run)
     instants = edges + run.frames.started_at
-    tokens = rates.tokens_over_time(asks, run.frames.tiers, instants)
-    answers = rates.answers_over_time(asks, run.frames.tiers, instants)
+    tokens = rates.tokens_over_time(requests, run.frames.tiers, instants)
+    answers = rates.answers_over_time(requests, run.frames.tiers, instants)
     parts = [
         pd.DataFrame({"at_s": edges[:-1], "tier": t, "tokens_per_s": tokens[t].round(6).abs().to_numpy(),
                       "answers_per_s": answers[t].to_numpy()})

@@ -30,22 +30,22 @@ def data(run: Evidence) -> pd.DataFrame:
     """A row for each mark: `at_s` (sent, since the run's start), `latency_ms`, `mark` (answer | cut | failed), who, whose.
 
     Every cut and every failure (beyond 20,000 of them one a pixel), and of the good answers those that can be told apart.
-    Abandoned asks are no marks.
+    Abandoned requests are no marks.
     """
-    asks = run.frames.gateway(["sent_at", "latency_ms", "tier", "outcome", "good", "file"])
-    outcome = asks["outcome"]
-    good, cut = asks["good"].to_numpy(bool), outcome.isin(CUTS).to_numpy(bool)
+    requests = run.frames.gateway(["sent_at", "latency_ms", "tier", "outcome", "good", "file"])
+    outcome = requests["outcome"]
+    good, cut = requests["good"].to_numpy(bool), outcome.isin(CUTS).to_numpy(bool)
     shown = (outcome != Outcome.ABANDONED).to_numpy(bool)
-    latency_ms = asks["latency_ms"].to_numpy(float)
+    latency_ms = requests["latency_ms"].to_numpy(float)
     failed = shown & ~good
-    group = 2 * style.places(asks["tier"], run.frames.tiers) + (asks["file"] == "probe").to_numpy(int)
+    group = 2 * style.places(requests["tier"], run.frames.tiers) + (requests["file"] == "probe").to_numpy(int)
     group[failed] = -2 - cut[failed].astype(int)
     drawn = thinning.kept(
-        asks["sent_at"].to_numpy(float), np.log10(np.maximum(np.nan_to_num(latency_ms), 0.1)), group, *GRID,
+        requests["sent_at"].to_numpy(float), np.log10(np.maximum(np.nan_to_num(latency_ms), 0.1)), group, *GRID,
         always=(failed & (failed.sum() <= MOST_FAILURES)) | (good & (good.sum() <= FEW)),
     )  # fmt: skip
     drawn = drawn[shown[drawn]]
-    rows = run.frames.asks[["sent_at", "latency_ms", "tier", "outcome", "lane", "request_id"]]
+    rows = run.frames.requests[["sent_at", "latency_ms", "tier", "outcome", "lane", "request_id"]]
     rows = rows.iloc[np.flatnonzero(run.frames.through_gateway)[drawn]]
     rows = rows.assign(
         at_s=rows["sent_at"] - run.frames.started_at,
@@ -55,7 +55,7 @@ def data(run: Evidence) -> pd.DataFrame:
 
 
 def says(run: Evidence, of_users: bool = False) -> str:
-    """`ollama took over after 0.41 s; 3 answers were cut; 0 asks failed`: of all requests through the gateway, which are drawn; or
+    """`ollama took over after 0.41 s; 3 answers were cut; 0 requests failed`: of all requests through the gateway, which are drawn; or
     of the users' alone, without the probe's."""
     if data(run).empty:
         return f"Nothing to show: {NOTHING}"
@@ -73,7 +73,7 @@ def says(run: Evidence, of_users: bool = False) -> str:
     if not parts:
         parts.append("no tier in use was seen lost" if run.trials else "no fault")
     parts.append(f"{cut:,} answer{'s were' if cut != 1 else ' was'} cut")
-    parts.append(f"{failed:,} ask{'s' if failed != 1 else ''} failed")
+    parts.append(f"{failed:,} request{'s' if failed != 1 else ''} failed")
     return "; ".join(parts)
 
 
@@ -93,12 +93,12 @@ def _took_over(run: Evidence, trial: Trial) -> tuple[str, float] | None:
 
 
 def _counts(run: Evidence, of_users: bool = False) -> tuple[int, int]:
-    """(cut or stalled, failed) of the asks through the gateway, or of the users' alone."""
-    asks = run.frames.gateway(["outcome", "good", "lane", "via"])
+    """(cut or stalled, failed) of the requests through the gateway, or of the users' alone."""
+    requests = run.frames.gateway(["outcome", "good", "lane", "via"])
     if of_users:
-        asks = asks[shares.of_users(asks)]
-    cut = asks["outcome"].isin(CUTS)
-    failed = ~asks["good"] & ~cut & (asks["outcome"] != Outcome.ABANDONED)
+        requests = requests[shares.of_users(requests)]
+    cut = requests["outcome"].isin(CUTS)
+    failed = ~requests["good"] & ~cut & (requests["outcome"] != Outcome.ABANDONED)
     return int(cut.sum()), int(failed.sum())
 
 
@@ -106,7 +106,7 @@ def draw(run: Evidence) -> Figure:
     """How to read it: who answered when and how fast, what failed, and whether it fits the faults.
 
     Dots are good answers through the gateway (small: the probe's), × cut or stalled streams at the length they reached,
-    | asks that failed. The strip below shows which tier gave what share of the good answers.
+    | requests that failed. The strip below shows which tier gave what share of the good answers.
     """
     rows = data(run)
     if rows.empty:
@@ -128,7 +128,7 @@ def draw(run: Evidence) -> Figure:
     all_good = int(run.frames.gateway(["good"])["good"].sum())
     thinned = f", {good:,} of {all_good:,} good ones drawn: those that can be told apart"
     style.title(
-        made, says(run), run, f"n = {n:,} asks through the gateway{thinned if good < all_good else ''}"
+        made, says(run), run, f"n = {n:,} requests through the gateway{thinned if good < all_good else ''}"
     )
     return made
 
@@ -165,12 +165,12 @@ def _mark(marker: str, colour: str, label: str, size: float) -> Line2D:
 def _served(axes: Axes, run: Evidence, high: float) -> None:
     """The share of each tier in the good answers, column by column.
 
-    Pale: nobody asked, the tier that served last. White: asks were sent, and none of them was answered well.
+    Pale: nobody asked, the tier that served last. White: requests were sent, and none of them was answered well.
     """
-    asks = run.frames.gateway(["sent_at", "good", "tier"])
+    requests = run.frames.gateway(["sent_at", "good", "tier"])
     edges = np.linspace(0, high, min(SERVED_COLUMNS, max(10, int(high))) + 1)
-    at = asks["sent_at"].to_numpy(float) - run.frames.started_at
-    good, place = asks["good"].to_numpy(bool), style.places(asks["tier"], run.frames.tiers)
+    at = requests["sent_at"].to_numpy(float) - run.frames.started_at
+    good, place = requests["good"].to_numpy(bool), style.places(requests["tier"], run.frames.tiers)
     asked = np.histogram(at, edges)[0]
     counts = np.array([np.histogram(at[good & (place == i)], edges)[0] for i in range(len(run.frames.tiers))])
     colours = list(style.tier_colours(run.frames.tiers).values())

@@ -23,13 +23,13 @@ def data(run: Evidence) -> pd.DataFrame:
     `clumped`: the tier's chunks came in clumps, so that its gaps tell of these and not of tokens; empty: too few gaps to say.
     A row with the mark `tpot p50` is the median time for a token, which clumps do not bend.
     """
-    asks, _ = stairs.whose(run, _NEEDED)
-    asks = asks[asks["stream"]]
-    place = style.places(asks["tier"], run.frames.tiers)
+    requests, _ = stairs.whose(run, _NEEDED)
+    requests = requests[requests["stream"]]
+    place = style.places(requests["tier"], run.frames.tiers)
     found: list[tuple[str, str, np.ndarray | chunks.ChunkGaps]] = []
     tpot, clumped = [], {}
     for i, tier in enumerate(run.frames.tiers):
-        rows = asks[place == i]
+        rows = requests[place == i]
         gaps = chunks.chunk_gaps(rows)
         found.append((tier, _TTFT, latency.ttft_ms(rows).dropna().to_numpy(float)))
         found.append((tier, _GAP, gaps if gaps.n > _MANY else chunks.chunk_gaps_ms(rows)))
@@ -60,8 +60,8 @@ def _clumps(run: Evidence) -> list[str]:
 
 def _nothing(run: Evidence) -> str:
     """Why there is nothing to draw: no streamed answer at all, or none that shows a token."""
-    asks, _ = stairs.whose(run, ["good", "stream"])
-    streamed = int((asks["good"] & asks["stream"]).sum())
+    requests, _ = stairs.whose(run, ["good", "stream"])
+    streamed = int((requests["good"] & requests["stream"]).sum())
     return f"none of {streamed:,} good streamed answers shows a token" if streamed else NOTHING
 
 

@@ -50,7 +50,7 @@ def page(run: Evidence, verdict: Verdict, tables: Mapping[str, pd.DataFrame | No
 
 def _whole(run: Evidence, verdict: Verdict, tables: Mapping[str, pd.DataFrame | None]) -> str:
     frames = run.frames
-    chosen = drawn.choose(frames.asks)
+    chosen = drawn.choose(frames.requests)
     part = partial(_part, run)
     parts: dict[str, Any] = {
         "load": part("load", lambda: sentences.load(run)),

@@ -38,14 +38,14 @@ def sentences(run: Evidence) -> list[str]:
         if frames.torn
         else "Files: none has a torn tail.",
         *(f"Missing: {words}." for words in frames.missing),
-        f"Probe: silent for {run.unasked.s:.1f} s of the {frames.ended_at - frames.started_at:.0f} s of the run.",
+        f"Probe: silent for {run.unprobed.s:.1f} s of the {frames.ended_at - frames.started_at:.0f} s of the run.",
     ]
     if not frames.missing:
         told.append("Records: none that was counted is missing.")
-    abandoned = int((frames.asks["outcome"] == Outcome.ABANDONED).sum())
+    abandoned = int((frames.requests["outcome"] == Outcome.ABANDONED).sum())
     told.append(
-        f"Left out: {len(frames.warmup)} asks of the warm-up, {len(frames.covered)} slots of the probe that a waiting ask covers; "
-        f"{abandoned} abandoned asks (nobody waited for their end) are counted apart."
+        f"Left out: {len(frames.warmup)} requests of the warm-up, {len(frames.covered)} slots of the probe that a waiting request covers; "
+        f"{abandoned} abandoned requests (nobody waited for their end) are counted apart."
     )
     return told
 
@@ -53,7 +53,7 @@ def sentences(run: Evidence) -> list[str]:
 def client(frames_client: pd.DataFrame, started_at: float, ended_at: float) -> dict[str, Any]:
     """The load generators' health over the run: in each part of its length the worst second of any of them.
 
-    `at` s since start; `cpu_percent`, `hub_lag_ms`, `in_flight`, and `wanted` and `sent` a second, of all of them together.
+    `at` s since start; `cpu_percent`, `hub_lag_ms`, `in_flight`, and `scheduled` and `sent` a second, of all of them together.
     """
     high = max(1.0, ended_at - started_at)
     parts = min(PARTS, max(1, int(high)))
@@ -63,7 +63,9 @@ def client(frames_client: pd.DataFrame, started_at: float, ended_at: float) -> d
         part=np.clip(((frames_client["at"] - started_at) / wide_s).astype(int), 0, parts - 1),
     )
     worst = rows.groupby("part")[["cpu_percent", "hub_lag_ms"]].max()
-    together = rows.groupby(["part", "second"])[["wanted", "sent", "in_flight"]].sum().groupby(level=0).max()
+    together = (
+        rows.groupby(["part", "second"])[["scheduled", "sent", "in_flight"]].sum().groupby(level=0).max()
+    )
     found = worst.join(together)
     return {
         "at": np.round((found.index.to_numpy(float) + 0.5) * wide_s, 2).tolist(),
@@ -82,14 +84,14 @@ def _load(run: Evidence) -> Table:
         metric("Latency"),
     )
     rows = [
-        (about, "asks wanted", f"{d.wanted:,}"),
-        (about, "asks sent", f"{d.sent:,}" + (f" ({d.sent / d.wanted:.2%} of those wanted)" if d.wanted else "")),
-        (about, "arrivals that the cap refused", f"{d.capped:,}"),
+        (about, "requests wanted", f"{d.scheduled:,}"),
+        (about, "requests sent", f"{d.sent:,}" + (f" ({d.sent / d.scheduled:.2%} of those wanted)" if d.scheduled else "")),
+        (about, "arrivals that the cap refused", f"{d.dropped:,}"),
         (about, "sent later than intended, p99", "unknown" if d.late_p99_ms is None else f"{d.late_p99_ms:.1f} ms"),
         (about, "most in flight at once", f"{d.in_flight_max:,}"),
         (about, "most users at once", maybe(d.users_max, "{:,}")),
         (overload, "seconds in which the client was overloaded", f"{d.overloaded:,} of {d.seconds:,}" if d.seconds else "unknown"),
-        (about, "loop", "open: asks were sent on a schedule" if run.frames.open_loop else "closed: users waited for each answer"),
+        (about, "loop", "open: requests were sent on a schedule" if run.frames.open_loop else "closed: users waited for each answer"),
         (latency, "p99 latency from sent, users' good answers", "unknown" if sent is None else ms(sent)),
         (latency, "the same from intended", "unknown" if intended is None else ms(intended) + (" (a hang hides in the first)" if hides else "")),
     ]  # fmt: skip
@@ -125,13 +127,13 @@ def _reconciliation(run: Evidence) -> Table:
 
 def _workers(run: Evidence) -> Table:
     rows = [
-        [Cell(str(w["worker"])), Cell(str(w["host"])), Cell(str(w["end"] or "still playing")), cell(w["asks"]), cell(w["records"])]
+        [Cell(str(w["worker"])), Cell(str(w["host"])), Cell(str(w["end"] or "still playing")), cell(w["requests"]), cell(w["records"])]
         for w in run.frames.manifest["workers"]
     ]  # fmt: skip
     return Table(
-        "Workers that made the asks: what each counted itself, and what arrived.",
+        "Workers that made the requests: what each counted itself, and what arrived.",
         [
-            Column("worker", number=False), Column("host", number=False), Column("ended", number=False), Column("asks counted"),
+            Column("worker", number=False), Column("host", number=False), Column("ended", number=False), Column("requests counted"),
             Column("records here"),
         ],
         rows,

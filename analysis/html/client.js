@@ -31,7 +31,7 @@ const client = {
       shapes: [limit("y3", data.cpu_limit), limit("y4", data.lag_limit)],
       annotations: [
         title(0.96, "asks a second: <span style='color:#0072B2'>━ sent</span>, <span style='color:#C77700'>┅ wanted</span>"),
-        title(0.7, "asks in flight"), title(0.44, "CPU, % of one core"), title(0.18, "hub lag, p99, ms"),
+        title(0.7, "requests in flight"), title(0.44, "CPU, % of one core"), title(0.18, "hub lag, p99, ms"),
       ],
     }), Object.assign({}, look.config, {displayModeBar: false}));
   },

@@ -15,48 +15,50 @@ COLUMNS, ROWS = 1600, 160  # the finest grid; a coarser one where that still kee
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """`asks` to draw, in the order in which they were sent; of how many, and how many of these failed."""
+    """`requests` to draw, in the order in which they were sent; of how many, and how many of these failed."""
 
-    asks: pd.DataFrame
+    requests: pd.DataFrame
     sent: int
     failed: int
     failed_drawn: int
 
     @property
     def says(self) -> str:
-        """`n = 1,204 asks, all drawn`"""
-        if len(self.asks) == self.sent:
-            return f"n = {self.sent:,} asks, all drawn."
-        said = f"n = {self.sent:,} asks; {len(self.asks):,} are drawn: good answers are thinned where no eye could tell them apart, "
+        """`n = 1,204 requests, all drawn`"""
+        if len(self.requests) == self.sent:
+            return f"n = {self.sent:,} requests, all drawn."
+        said = f"n = {self.sent:,} requests; {len(self.requests):,} are drawn: good answers are thinned where no eye could tell them apart, "
         if self.failed == self.failed_drawn:
             return f"{said}and all {self.failed:,} that failed, were cut or stalled are there."
         return f"{said}and so are those that failed, were cut or stalled: {self.failed_drawn:,} of {self.failed:,}."
 
 
-def choose(asks: pd.DataFrame) -> Drawn:
-    """Of all asks that were sent, abandoned ones left out."""
-    there = np.flatnonzero((asks["sent_at"].notna() & (asks["outcome"] != Outcome.ABANDONED)).to_numpy(bool))
-    sent_at = asks["sent_at"].to_numpy(float)
-    latency_ms = asks["latency_ms"].to_numpy(float)
+def choose(requests: pd.DataFrame) -> Drawn:
+    """Of all requests that were sent, abandoned ones left out."""
+    there = np.flatnonzero(
+        (requests["sent_at"].notna() & (requests["outcome"] != Outcome.ABANDONED)).to_numpy(bool)
+    )
+    sent_at = requests["sent_at"].to_numpy(float)
+    latency_ms = requests["latency_ms"].to_numpy(float)
     with np.errstate(divide="ignore", invalid="ignore"):
         height = np.nan_to_num(
             np.log10(latency_ms), nan=0.0, neginf=0.0
         )  # one that told no length has its place too
-    group = _groups(asks)
-    good = asks["good"].to_numpy(bool)
+    group = _groups(requests)
+    good = requests["good"].to_numpy(bool)
     failed = there[~good[there]]
     both = [
         _thinned(there[good[there]], sent_at, height, group, MOST_GOOD),
         _thinned(failed, sent_at, height, group, MOST_FAILED),
     ]
-    return Drawn(asks.iloc[np.sort(np.concatenate(both))], len(there), len(failed), len(both[1]))
+    return Drawn(requests.iloc[np.sort(np.concatenate(both))], len(there), len(failed), len(both[1]))
 
 
-def _groups(asks: pd.DataFrame) -> np.ndarray:
-    """Asks that are drawn alike: of one tier and one outcome, all of the probe, or of users, or past the gateway."""
-    tier, _ = pd.factorize(asks["tier"])
-    outcome, _ = pd.factorize(asks["outcome"])
-    way = np.where(asks["via"] != GATEWAY, 2, asks["lane"].isin(PROBES))
+def _groups(requests: pd.DataFrame) -> np.ndarray:
+    """Requests that are drawn alike: of one tier and one outcome, all of the probe, or of users, or past the gateway."""
+    tier, _ = pd.factorize(requests["tier"])
+    outcome, _ = pd.factorize(requests["outcome"])
+    way = np.where(requests["via"] != GATEWAY, 2, requests["lane"].isin(PROBES))
     return (((tier + 1) * 16 + outcome) * 3 + way.astype(int)).astype(np.int32)
 
 

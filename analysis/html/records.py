@@ -11,28 +11,28 @@ TEXTS = (
 COUNTS = ("status", "prompt_tokens", "output_tokens", "max_tokens", "route_fallbacks", "route_retries")
 LENGTHS = ("headers_ms", "ttft_ms", "latency_ms")
 MOST_ERRORS, LONGEST_ERROR = 2000, 240
-ELSEWHERE = "(too many different errors to keep them all here: see this ask in requests.arrow)"
+ELSEWHERE = "(too many different errors to keep them all here: see this request in requests.arrow)"
 
 
-def records(asks: pd.DataFrame, started_at: float, lower: pd.DataFrame) -> dict[str, Any]:
-    """Of these asks: `id`, `sent` (s since the run's start), `waited` (ms, intended → sent), and the record's columns.
+def records(requests: pd.DataFrame, started_at: float, lower: pd.DataFrame) -> dict[str, Any]:
+    """Of these requests: `id`, `sent` (s since the run's start), `waited` (ms, intended → sent), and the record's columns.
 
-    A text is {"values": […], "at": […]}: at each ask the place of its value, -1 for none. Where all asks have the same
+    A text is {"values": […], "at": […]}: at each ask the place of its value, -1 for none. Where all requests have the same
     place, or the same number, it stands there once and in no list. A number that nobody told is null.
     """
-    sent = asks["sent_at"].to_numpy(float)
+    sent = requests["sent_at"].to_numpy(float)
     found: dict[str, Any] = {
-        "n": len(asks),
-        "id": asks["request_id"].tolist(),
+        "n": len(requests),
+        "id": requests["request_id"].tolist(),
         "sent": np.round(sent - started_at, 3).tolist(),
-        "waited": _numbers((asks["sent_at"] - asks["intended_at"]) * 1000, 0),
+        "waited": _numbers((requests["sent_at"] - requests["scheduled_at"]) * 1000, 0),
     }
-    found |= {name: _numbers(asks[name], 1) for name in LENGTHS}
-    found |= {name: _numbers(asks[name], 0) for name in COUNTS}
-    found |= {name: _texts(asks[name]) for name in TEXTS}
-    found["error"] = _texts(_errors(asks["error"]))
+    found |= {name: _numbers(requests[name], 1) for name in LENGTHS}
+    found |= {name: _numbers(requests[name], 0) for name in COUNTS}
+    found |= {name: _texts(requests[name]) for name in TEXTS}
+    found["error"] = _texts(_errors(requests["error"]))
     why = lower.set_index("request_id")["why"] if len(lower) else pd.Series(dtype=object)
-    found["why"] = _texts(asks["request_id"].map(why[~why.index.duplicated()]))
+    found["why"] = _texts(requests["request_id"].map(why[~why.index.duplicated()]))
     return found
 
 

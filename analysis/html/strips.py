@@ -28,7 +28,7 @@ def strips(run: Evidence) -> list[dict[str, Any]]:
         ("no good answer", DOWN, run.down),
         ("slow answers", SLOW, run.brown),
         *((f"{tier} unwell", UNWELL, unwell(run.health, tier)) for tier in (GATEWAY, *run.frames.tiers)),
-        ("probe silent", SILENT, run.unasked),
+        ("probe silent", SILENT, run.unprobed),
         ("client overloaded", LATE, overloaded(run.overloaded)),
     ]
     for name, kind, stretches in others:

@@ -1,4 +1,4 @@
-"""The part of the page per tier: latency both ways, tokens, throughput, goodput; what asks came to; why a lower tier answered."""
+"""The part of the page per tier: latency both ways, tokens, throughput, goodput; what requests came to; why a lower tier answered."""
 
 import pandas as pd
 
@@ -35,7 +35,7 @@ def _lengths(run: Evidence) -> Table:
             continue
         for name, about, n, found, form in (
             ("latency, from sent", latency, u.good, u.latency, ms),
-            ("latency, from intended", latency, u.good, u.latency_from_intended, ms),
+            ("latency, from intended", latency, u.good, u.latency_from_schedule, ms),
             ("TTFT of streamed answers", tokens, u.streamed, u.ttft, ms),
             *([("first thought", tokens, u.thoughtful, u.thought, ms)] if u.thoughtful else []),
             ("chunk gap", tokens, u.gaps, u.chunk_gap, fine),
@@ -148,7 +148,7 @@ def _outcomes(summary: pd.DataFrame) -> Table:
         for r in summary.to_dict("records")
     ]  # fmt: skip
     return Table(
-        "What every ask came to, by the tier that gave the answer and the way that it was asked; all lanes but warm-up.",
+        "What every request came to, by the tier that gave the answer and the way that it was asked; all lanes but warm-up.",
         [
             Column("tier", number=False), Column("via", number=False), Column("kind", number=False), Column("n"),
             *(Column(o) for o in outcomes),

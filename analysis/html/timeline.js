@@ -132,15 +132,15 @@ const timeline = {
   plain: text => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;"),
 
   served: () => {
-    const {wide_s, asked, good} = timeline.data.served, at = asked.map((_, i) => (i + 0.5) * wide_s);
+    const {wide_s, requests, good} = timeline.data.served, at = requests.map((_, i) => (i + 0.5) * wide_s);
     const bar = (y, colour, text) => ({type: "bar", x: at, y, width: wide_s * 1.001, yaxis: "y3", xaxis: "x", text, textposition: "none", hovertemplate: "%{text}<extra></extra>", marker: {color: colour, line: {width: 0}}});
     const found = timeline.data.tiers.filter(t => good[t.name].some(Boolean)).map(t => bar(
-      good[t.name].map((n, i) => asked[i] ? n / asked[i] : 0), t.colour,
-      good[t.name].map((n, i) => `${timeline.plain(t.name)}: ${n} of ${asked[i]} asked`),
+      good[t.name].map((n, i) => requests[i] ? n / requests[i] : 0), t.colour,
+      good[t.name].map((n, i) => `${timeline.plain(t.name)}: ${n} of ${requests[i]} requests`),
     ));
-    const bad = asked.map((n, i) => n - timeline.data.tiers.reduce((sum, t) => sum + good[t.name][i], 0));
-    found.push(bar(bad.map((n, i) => asked[i] ? n / asked[i] : 0), look.colour("void"), bad.map((n, i) => `not answered well: ${n} of ${asked[i]} asked`)));
-    found.push(bar(asked.map(n => n ? 0 : 1), look.colour("nobody"), asked.map(() => "nobody asked")));
+    const bad = requests.map((n, i) => n - timeline.data.tiers.reduce((sum, t) => sum + good[t.name][i], 0));
+    found.push(bar(bad.map((n, i) => requests[i] ? n / requests[i] : 0), look.colour("void"), bad.map((n, i) => `not answered well: ${n} of ${requests[i]} requests`)));
+    found.push(bar(requests.map(n => n ? 0 : 1), look.colour("nobody"), requests.map(() => "nobody asked")));
     return found;
   },
 

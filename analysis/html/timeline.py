@@ -42,7 +42,7 @@ def payload(run: Evidence, drawn: Drawn) -> dict[str, Any]:
         "length_s": round(max(1.0, frames.ended_at - frames.started_at), 3),
         "gateway": GATEWAY,
         "tiers": [{"name": tier} | dict(mark) for tier, mark in marks(frames.tiers).items()],
-        "records": records(drawn.asks, frames.started_at, run.lower),
+        "records": records(drawn.requests, frames.started_at, run.lower),
         "strips": strips(run),
         "served": served(
             frames.gateway(["sent_at", "good", "tier"]), frames.tiers, frames.started_at, frames.ended_at
@@ -50,15 +50,15 @@ def payload(run: Evidence, drawn: Drawn) -> dict[str, Any]:
     }
 
 
-def served(asks: pd.DataFrame, tiers: list[str], started_at: float, ended_at: float) -> dict[str, Any]:
-    """Column by column of time: asks sent through the gateway, and of how many of them each tier gave a good answer."""
+def served(requests: pd.DataFrame, tiers: list[str], started_at: float, ended_at: float) -> dict[str, Any]:
+    """Column by column of time: requests sent through the gateway, and of how many of them each tier gave a good answer."""
     high = max(1.0, ended_at - started_at)
     edges = np.linspace(0, high, min(SERVED_COLUMNS, max(10, int(high))) + 1)
-    sent = asks["sent_at"].to_numpy(float) - started_at
-    good, tier = asks["good"].to_numpy(bool), asks["tier"]
+    sent = requests["sent_at"].to_numpy(float) - started_at
+    good, tier = requests["good"].to_numpy(bool), requests["tier"]
     return {
         "wide_s": round(float(edges[1]), 4),
-        "asked": np.histogram(sent, edges)[0].tolist(),
+        "requests": np.histogram(sent, edges)[0].tolist(),
         "good": {
             name: np.histogram(sent[good & (tier == name).to_numpy(bool, na_value=False)], edges)[0].tolist()
             for name in tiers

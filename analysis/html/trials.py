@@ -96,7 +96,7 @@ def _seen(run: Evidence, rows: Sequence[Row]) -> Table:
                 Cell(by, tier=by) if by else cell(None),
                 cell(row["cuts"]), cell(row["stalls"]), _recovery(row), cell(row["unavailable_s"], "{:.2f} s"),
                 cell(row["worst_10_s"], "{:.2f} s"), _gap(row, "new"), _gap(row, "kept"), _detection(row), _brown(row),
-                cell(row["unasked_s"], "{:.1f} s"),
+                cell(row["unprobed_s"], "{:.1f} s"),
             ]
         )  # fmt: skip
     gap, down = metric("Failover gap"), metric("Unavailability")
@@ -159,15 +159,15 @@ _COUNTED = (
 def _outcomes() -> list[Column]:
     cuts = metric("Cuts and stalls")
     return [
-        Column("asked", metric("Parts of a run")), Column("good"), Column("failed"), Column("cut", cuts), Column("stalled", cuts),
+        Column("requests", metric("Parts of a run")), Column("good"), Column("failed"), Column("cut", cuts), Column("stalled", cuts),
         Column("abandoned"),
     ]  # fmt: skip
 
 
 def _outcome_cells(row: Row) -> list[Cell]:
-    failed = row["asked"] - row["good"] - row["cut"] - row["stalled"] - row["abandoned"]
+    failed = row["requests"] - row["good"] - row["cut"] - row["stalled"] - row["abandoned"]
     return [
-        cell(n) for n in (row["asked"], row["good"], failed, row["cut"], row["stalled"], row["abandoned"])
+        cell(n) for n in (row["requests"], row["good"], failed, row["cut"], row["stalled"], row["abandoned"])
     ]
 
 
@@ -199,7 +199,7 @@ def _phases(phases: pd.DataFrame) -> Table:
                 Cell(f"{row['step']} #{row['trial']}" if row["step"] else "before any fault"), Cell(row["phase"]),
                 cell(row["start_s"], "+{:.1f} s"), cell(row["length_s"], "{:.1f} s"), *_outcome_cells(row),
                 cell(row["goodput"], "{:.2%}"), Cell(sent(row["sent"], row["lost_to_fault"])), _pair(row, "latency_ms"),
-                _pair(row, "latency_from_intended_ms"), _pair(row, "ttft_ms"), cell(row["touched"]),
+                _pair(row, "latency_from_schedule_ms"), _pair(row, "ttft_ms"), cell(row["touched"]),
             ]
         )  # fmt: skip
     about, latency = metric("Phases"), metric("Latency")

@@ -50,22 +50,23 @@ def spreads(run: Evidence, rank: list[str], wanted: Mapping[str, float] | None =
     """The share of each deployment of a group in the group's good answers through the gateway, for each phase; all lanes.
 
     calm: no deployment of the group was held by a fault or still to return. It is told in parts as well: before any fault,
-    and after each step's returns. A deployment has returned with its first good answer to an ask sent after its restore was
+    and after each step's returns. A deployment has returned with its first good answer to a request sent after its restore was
     verified; what it takes until then is the recovery. in effect: sent from effective on and answered before the restore is
     commanded (one that waits longer may be answered by the one that returned), while no other deployment was away; the one
     that is held is to have nothing then, and the others share as they are to among themselves.
 
     wanted: by default the same for each. The intervals hold for all deployments of a phase together with 95 % (Wilson's score
-    intervals at Bonferroni's level) if each ask is routed without regard to the one before, as a shuffle does; a router that
+    intervals at Bonferroni's level) if each request is routed without regard to the one before, as a shuffle does; a router that
     takes turns or looks at the load varies less. Steps that were walked more than once are taken together.
     """
     weights = dict.fromkeys(rank, 1.0) if wanted is None else dict(wanted)
     f = run.frames
-    asks = f.asks.loc[
-        f.through_gateway & f.asks["good"] & f.asks["tier"].isin(rank), ["sent_at", "first_at", "tier"]
+    requests = f.requests.loc[
+        f.through_gateway & f.requests["good"] & f.requests["tier"].isin(rank),
+        ["sent_at", "first_at", "tier"],
     ]
-    at, first_at = asks["sent_at"].to_numpy(float), asks["first_at"].to_numpy(float)
-    tier = asks["tier"].astype(str).to_numpy()
+    at, first_at = requests["sent_at"].to_numpy(float), requests["first_at"].to_numpy(float)
+    tier = requests["tier"].astype(str).to_numpy()
     mine = [t for t in run.trials if t.target in rank and t.gone_from is not None]
     until = {id(t): _back_at(t, at[tier == t.target]) for t in mine}
     away = {id(t): (at >= (t.gone_from or 0.0)) & (at <= until[id(t)]) for t in mine}
@@ -116,7 +117,7 @@ def _spread(phase: str, answers: Mapping[str, int], weights: Mapping[str, float]
 
 
 def _back_at(trial: Trial, own: np.ndarray) -> float:
-    """When the first ask was sent that it answered after its verified restore; else the end of what is known of it."""
+    """When the first request was sent that it answered after its verified restore; else the end of what is known of it."""
     if trial.restored_at is None:
         return trial.ends_at
     after = own[np.searchsorted(own, trial.restored_at, "right") :]

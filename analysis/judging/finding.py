@@ -38,7 +38,7 @@ class Finding:
     evidence: str  # which asks or events it rests on
     value: float | None = None  # the number that was judged
     unit: str | None = None
-    n: int | None = None  # how many trials, asks or pairs it rests on
+    n: int | None = None  # how many trials, requests or pairs it rests on
     interval: tuple[float, float | None] | None = None  # an upper end of None: it is censored
     trials: tuple[Value, ...] = ()
     reason: str = ""  # of what is no pass: why, in a sentence that stands by itself; none where measured and target say it

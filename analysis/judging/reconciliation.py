@@ -54,15 +54,15 @@ def rows(run: Evidence) -> list[Row]:
 def through_gateway(run: Evidence, tier: Tier) -> Row:
     """Our answers through the gateway by this tier, and those that the gateway counts as its successes.
 
-    LiteLLM calls an answer a success that it has told to an end: ours are the asks with status 200 and a finish_reason,
-    good or cut (an engine that was terminated is told as whole). An ask of ours with a status 200 and no end, or whose
+    LiteLLM calls an answer a success that it has told to an end: ours are the requests with status 200 and a finish_reason,
+    good or cut (an engine that was terminated is told as whole). A request of ours with a status 200 and no end, or whose
     headers never came, may have gone on after we left: it may be among the gateway's.
     """
     frames = run.frames
-    asks = frames.asks.loc[frames.through_gateway, ["tier", "outcome", "finish_reason"]]
-    named = asks[asks["tier"] == tier.name]
+    requests = frames.requests.loc[frames.through_gateway, ["tier", "outcome", "finish_reason"]]
+    named = requests[requests["tier"] == tier.name]
     ours = int(named["finish_reason"].notna().sum())
-    at_most = len(named) + _untold(asks)
+    at_most = len(named) + _untold(requests)
 
     kind = frames.topology.gateway.of_kind
     if kind.answers is None:
@@ -82,17 +82,17 @@ def at_engine(run: Evidence, tier: Tier) -> Row:
 
     vLLM counts its ended answers by their reason: "length" and "stop" are compared, "abort" is left out. llama.cpp
     counts the tokens of ended answers. An engine whose process was taken away in the run counts from nothing, so that
-    nothing can be compared; chaos's own asks, by which it verifies a restore, are the engine's and not ours.
+    nothing can be compared; chaos's own requests, by which it verifies a restore, are the engine's and not ours.
     """
-    asks = run.frames.asks[["tier", "outcome", "good", "output_tokens"]]
-    named = asks[asks["tier"] == tier.name]
+    requests = run.frames.requests[["tier", "outcome", "good", "output_tokens"]]
+    named = requests[requests["tier"] == tier.name]
     good = named[named["good"]]
     tokens = _names(run.frames.counters, tier.name) & {LLAMACPP_TOKENS, VLLM_ANSWERS} == {LLAMACPP_TOKENS}
     ours: int | None = len(good)
-    at_most: int | None = len(named) + _untold(asks)
+    at_most: int | None = len(named) + _untold(requests)
     if tokens:
         ours = int(good["output_tokens"].sum()) if good["output_tokens"].notna().all() else None
-        at_most = ours if len(named) + _untold(asks) == len(good) else None
+        at_most = ours if len(named) + _untold(requests) == len(good) else None
     wanted = LLAMACPP_TOKENS if tokens else VLLM_ANSWERS
 
     def is_mine(name: str, labels: Labels) -> bool:
@@ -130,7 +130,7 @@ def in_ledgers(run: Evidence) -> list[Row]:
 
 
 def reconciled(run: Evidence) -> Finding:
-    """No record is contradicted by a ledger, and no ask in a ledger is without a record. Embedded stacks only."""
+    """No record is contradicted by a ledger, and no request in a ledger is without a record. Embedded stacks only."""
     target = "no record that an engine's ledger contradicts"
     found = run.against_ledgers
     assert found is not None, "asked only where there are ledgers"
@@ -225,9 +225,9 @@ def _names(scrapes: Sequence[dict[str, Any]], source: str) -> set[str]:
     return {c["name"] for s in scrapes if s["source"] == source for c in s["counters"]}
 
 
-def _untold(asks: pd.DataFrame) -> int:
-    """Asks that may have been answered by any tier: we left before we were told by which."""
-    return int((asks["tier"].isna() & asks["outcome"].isin(UNSEEN)).sum())
+def _untold(requests: pd.DataFrame) -> int:
+    """Requests that may have been answered by any tier: we left before we were told by which."""
+    return int((requests["tier"].isna() & requests["outcome"].isin(UNSEEN)).sum())
 
 
 def _compared(row: Row) -> Row:
@@ -241,7 +241,7 @@ def _compared(row: Row) -> Row:
         why = f"{less} fewer than ours: our count is wrong, or more than one replica stands behind that url"
     elif row.at_most is not None and row.theirs > row.at_most:
         judgement = MORE
-        why = f"{row.theirs - row.at_most} more: other clients, asks of chaos's own, or asks whose end we did not wait for"
+        why = f"{row.theirs - row.at_most} more: other clients, requests of chaos's own, or requests whose end we did not wait for"
     return Row(row.tier, row.source, row.unit, row.ours, row.at_most, row.theirs, judgement, why)
 
 

@@ -49,7 +49,7 @@ class FindingJson(_Told):
     unit: str | None
     """The unit of `value`, of `interval` and of the trials' values."""
     n: int | None = Field(ge=0)
-    """How many trials, asks or pairs it rests on."""
+    """How many trials, requests or pairs it rests on."""
     interval: tuple[float, float | None] | None
     """[low, high] of `value`, 95 %; a high of null: it is censored."""
     trials: list[TrialJson]

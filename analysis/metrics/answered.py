@@ -13,7 +13,7 @@ from contract.records import GATEWAY
 COLUMNS = ["request_id", "lane", "via", "tier", "good", "sent_at", "ended_at"]
 
 
-def by_answers(trials: Sequence[Trial], asks: pd.DataFrame) -> list[Trial]:
+def by_answers(trials: Sequence[Trial], requests: pd.DataFrame) -> list[Trial]:
     """The trials; those that were ready and not verified by chaos are verified by the first good answer, if there is one.
 
     An answer counts that the target itself gave (a tier directly or through the gateway; the gateway any that came through
@@ -22,15 +22,15 @@ def by_answers(trials: Sequence[Trial], asks: pd.DataFrame) -> list[Trial]:
     """
     if all(t.ready_at is None for t in trials):
         return list(trials)
-    return [_by_answer(t, asks) for t in trials]
+    return [_by_answer(t, requests) for t in trials]
 
 
-def _by_answer(trial: Trial, asks: pd.DataFrame) -> Trial:
+def _by_answer(trial: Trial, requests: pd.DataFrame) -> Trial:
     if trial.ready_at is None:
         return trial
-    sent_at = asks["sent_at"].to_numpy(float)
+    sent_at = requests["sent_at"].to_numpy(float)
     first, last = np.searchsorted(sent_at, [trial.ready_at, trial.ends_at], "right")
-    rows = asks.iloc[first:last][COLUMNS]
+    rows = requests.iloc[first:last][COLUMNS]
     own = given_by(rows, trial.target)
     if trial.target != GATEWAY:
         own |= rows["via"] == trial.target

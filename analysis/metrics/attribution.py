@@ -32,7 +32,7 @@ SHOWN = tuple(str(w) for w in Why)  # the columns of `by_class`
 
 
 class State(StrEnum):
-    """What is known of a higher tier while an ask was routed."""
+    """What is known of a higher tier while a request was routed."""
 
     DOWN = "down"
     EDGE = "edge"  # being taken away or brought back
@@ -59,16 +59,19 @@ class Outage:
 
 
 def outages_of(
-    trials: list[Trial], lost_at: dict[tuple[str, int], float], asks: pd.DataFrame, cooldown_s: float | None
+    trials: list[Trial],
+    lost_at: dict[tuple[str, int], float],
+    requests: pd.DataFrame,
+    cooldown_s: float | None,
 ) -> list[Outage]:
     """The faults as outages of tiers; one on the gateway takes no tier away.
 
     Down: from lost (or effective, where nothing showed a loss) until the restore is commanded.
-    Back: the restore was verified, or, earlier, a good answer by the tier itself to an ask sent after the restore was commanded.
-    Asks come in the order in which they were sent.
+    Back: the restore was verified, or, earlier, a good answer by the tier itself to a request sent after the restore was commanded.
+    Requests come in the order in which they were sent.
     """
     out = []
-    own = {tier: _good_of(tier, asks) for tier in {t.target for t in trials}}
+    own = {tier: _good_of(tier, requests) for tier in {t.target for t in trials}}
     for t in trials:
         if t.gone_from is None or t.target == GATEWAY:
             continue
@@ -93,7 +96,9 @@ def outages_of(
     return out
 
 
-def why_lower(asks: pd.DataFrame, ranks: Ranks, outages: list[Outage], health: pd.DataFrame) -> pd.DataFrame:
+def why_lower(
+    requests: pd.DataFrame, ranks: Ranks, outages: list[Outage], health: pd.DataFrame
+) -> pd.DataFrame:
     """One class for each answer that a lower tier gave through the gateway, judged over [sent, headers].
 
     Tiers that the gateway balances between are of one rank, and none of them is lower than another.
@@ -109,14 +114,14 @@ def why_lower(asks: pd.DataFrame, ranks: Ranks, outages: list[Outage], health: p
 
     Columns: request_id, lane, tier, sent_at, headers_at, ended_at, why, because.
     """
-    asks = asks[
+    requests = requests[
         ["request_id", "lane", "via", "tier", "good", "sent_at", "headers_at", "first_at", "ended_at"]
     ]
-    through = ((asks["via"] == GATEWAY) & asks["sent_at"].notna()).to_numpy(bool)
+    through = ((requests["via"] == GATEWAY) & requests["sent_at"].notna()).to_numpy(bool)
     parts = []
-    sights = {tier: _Sight.of(tier, asks, health) for rank in ranks[:-1] for tier in rank}
+    sights = {tier: _Sight.of(tier, requests, health) for rank in ranks[:-1] for tier in rank}
     for place, tier in ((i, tier) for i, rank in enumerate(ranks) for tier in rank if i):
-        rows = asks[through & (asks["tier"] == tier).to_numpy(bool)]
+        rows = requests[through & (requests["tier"] == tier).to_numpy(bool)]
         start = rows["sent_at"].to_numpy(float)
         end = start.copy()
         for name in (
@@ -158,9 +163,9 @@ def _classes(higher: list[str], states: list[np.ndarray], nearest: int) -> dict[
     }
 
 
-def _good_of(tier: str, asks: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _good_of(tier: str, requests: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """When its good answers were sent, in order, and when their first tokens came."""
-    good = asks.loc[asks["good"] & (asks["tier"] == tier), ["sent_at", "first_at"]]
+    good = requests.loc[requests["good"] & (requests["tier"] == tier), ["sent_at", "first_at"]]
     return good["sent_at"].to_numpy(float), good["first_at"].to_numpy(float)
 
 
@@ -186,9 +191,9 @@ class _Sight:
     answered_at: np.ndarray
 
     @classmethod
-    def of(cls, tier: str, asks: pd.DataFrame, health: pd.DataFrame) -> "_Sight":
+    def of(cls, tier: str, requests: pd.DataFrame, health: pd.DataFrame) -> "_Sight":
         rows = health[health["tier"] == tier].sort_values("at")
-        _, first_at = _good_of(tier, asks)
+        _, first_at = _good_of(tier, requests)
         return cls(
             rows["at"].to_numpy(dtype=float),
             rows["up"].to_numpy(dtype=float, na_value=np.nan),

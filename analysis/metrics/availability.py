@@ -1,6 +1,6 @@
 """What share of the time the gateway served, by the probe: down, brown, and what the probe did not see. Pure.
 
-At each instant the gateway is as the last ask of the probe that was sent before it turned out, over both lanes. Asks come
+At each instant the gateway is as the last request of the probe that was sent before it turned out, over both lanes. Requests come
 in the order in which they were sent (see `frames`); lengths here are seconds, instants unix seconds.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.metrics.shares import PROBES, for_within, users_asks, within
+from analysis.metrics.shares import PROBES, for_within, users_requests, within
 from analysis.metrics.target_loss import SILENT
 from analysis.metrics.windows import Trial
 from contract.records import GATEWAY
@@ -41,33 +41,33 @@ class Stretches:
         return Stretches(low[high > low], high[high > low])
 
 
-def down(asks: pd.DataFrame, start: float, end: float) -> Stretches | None:
+def down(requests: pd.DataFrame, start: float, end: float) -> Stretches | None:
     """Unavailability: the union of the probe's intervals without a good answer. None where it did not ask.
 
-    From each failed ask's sending until the next good one's sending. Abandoned and filtered asks say nothing.
+    From each failed request's sending until the next good one's sending. Abandoned and filtered requests say nothing.
     """
-    return _as(asks, start, end, lambda rows: ~rows["good"])
+    return _as(requests, start, end, lambda rows: ~rows["good"])
 
 
-def brown(asks: pd.DataFrame, start: float, end: float, ttft_max_ms: float | None) -> Stretches | None:
+def brown(requests: pd.DataFrame, start: float, end: float, ttft_max_ms: float | None) -> Stretches | None:
     """Brown-outs: the probe's intervals in which the answer was good, but outside the objectives.
 
-    From each such ask's sending until the sending of the next one that was not. None where the probe did not ask, or
+    From each such request's sending until the sending of the next one that was not. None where the probe did not ask, or
     where there is no objective.
     """
     if ttft_max_ms is None:
         return None
-    return _as(asks, start, end, lambda rows: rows["good"] & ~within(rows, ttft_max_ms))
+    return _as(requests, start, end, lambda rows: rows["good"] & ~within(rows, ttft_max_ms))
 
 
 def _as(
-    asks: pd.DataFrame, start: float, end: float, state: Callable[[pd.DataFrame], pd.Series]
+    requests: pd.DataFrame, start: float, end: float, state: Callable[[pd.DataFrame], pd.Series]
 ) -> Stretches | None:
-    rows = asks[
-        asks["lane"].isin(PROBES)
-        & (asks["via"] == GATEWAY)
-        & (asks["sent_at"] <= end)
-        & ~asks["outcome"].isin(SILENT)
+    rows = requests[
+        requests["lane"].isin(PROBES)
+        & (requests["via"] == GATEWAY)
+        & (requests["sent_at"] <= end)
+        & ~requests["outcome"].isin(SILENT)
     ]
     if rows.empty or not (rows["sent_at"] >= start).any():
         return None
@@ -77,9 +77,9 @@ def _as(
     return Stretches(at[turns[::2]], at[turns[1::2]]).within(start, end)
 
 
-def brown_answers(asks: pd.DataFrame, ttft_max_ms: float | None) -> int:
-    """How many of the users' asks were answered well, but outside the objectives."""
-    users = users_asks(asks[for_within(asks, ["lane", "via", "good", "ttft_ms", "latency_ms"])])
+def brown_answers(requests: pd.DataFrame, ttft_max_ms: float | None) -> int:
+    """How many of the users' requests were answered well, but outside the objectives."""
+    users = users_requests(requests[for_within(requests, ["lane", "via", "good", "ttft_ms", "latency_ms"])])
     return int((users["good"] & ~within(users, ttft_max_ms)).sum())
 
 
@@ -98,8 +98,8 @@ def worst_window(stretches: Stretches, window_s: float) -> tuple[float, float | 
     return float(held[worst]), float(begins[worst])
 
 
-def unasked(
-    asks: pd.DataFrame, covered: pd.DataFrame, trials: Sequence[Trial], start: float, end: float
+def unprobed(
+    requests: pd.DataFrame, covered: pd.DataFrame, trials: Sequence[Trial], start: float, end: float
 ) -> Stretches:
     """Where the probe should have asked, and neither asked nor had a slot covered: it was stalled, or not there.
 
@@ -107,9 +107,12 @@ def unasked(
     asks every 2 s, or every ten times what the slowest of its last five good answers took, if that is longer: there, more
     than one and a half times that and a second. What was not asked shows no outage, and no service either.
     """
-    rows = asks[asks["lane"].isin(PROBES) & (asks["via"] == GATEWAY)]
+    rows = requests[requests["lane"].isin(PROBES) & (requests["via"] == GATEWAY)]
     at = np.concatenate(
-        [rows["sent_at"].fillna(rows["intended_at"]).to_numpy(float), covered["intended_at"].to_numpy(float)]
+        [
+            rows["sent_at"].fillna(rows["scheduled_at"]).to_numpy(float),
+            covered["scheduled_at"].to_numpy(float),
+        ]
     )
     took_ms = np.concatenate(
         [rows["latency_ms"].where(rows["good"]).to_numpy(float), np.full(len(covered), np.nan)]
@@ -133,7 +136,7 @@ def unasked(
 
 
 def _moves(trials: Sequence[Trial]) -> list[tuple[float, float]]:
-    """begun → verified, or waited for, of every inject and restore as far as it is known: who waits asks at the calm pace."""
+    """begun → verified, or waited for, of every inject and restore as far as it is known: who waits requests at the calm pace."""
     spans = []
     for t in trials:
         for begun, waiting, done in (

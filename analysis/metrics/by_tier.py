@@ -11,7 +11,7 @@ from contract.records import GATEWAY
 from contract.topology import Tier
 
 COLUMNS = [
-    "lane", "via", "tier", "stream", "good", "touched", "intended_at", "sent_at", "first_at", "ended_at", "ttft_ms",
+    "lane", "via", "tier", "stream", "good", "touched", "scheduled_at", "sent_at", "first_at", "ended_at", "ttft_ms",
     "thought_ms", "latency_ms", "output_tokens", "gaps_ms",
 ]  # fmt: skip
 TOKENS = 10  # the length of answer that a tier's latency is told for
@@ -21,11 +21,11 @@ Quantiles = dict[str, float | None]
 
 @dataclass(frozen=True, slots=True)
 class OfUsers:
-    """Of the users' asks that one tier answered (lane load, through the gateway). Lengths in ms; quantiles of good answers."""
+    """Of the users' requests that one tier answered (lane load, through the gateway). Lengths in ms; quantiles of good answers."""
 
     good: int
     latency: Quantiles  # from sent
-    latency_from_intended: Quantiles
+    latency_from_schedule: Quantiles
     ttft: Quantiles
     streamed: int  # answers that `ttft` rests on
     thought: Quantiles  # the first thought; all None where no model thinks aloud
@@ -56,19 +56,19 @@ class OfTier:
 
 
 def of_tiers(
-    asks: pd.DataFrame, tiers: Sequence[Tier], trials: Sequence[Trial], ttft_max_ms: float | None
+    requests: pd.DataFrame, tiers: Sequence[Tier], trials: Sequence[Trial], ttft_max_ms: float | None
 ) -> list[OfTier]:
     """Every tier, in the order in which the gateway falls through them."""
-    asks = asks[shares.for_within(asks, COLUMNS)]
-    users = shares.of_users(asks)
+    requests = requests[shares.for_within(requests, COLUMNS)]
+    users = shares.of_users(requests)
     found = []
     for tier in tiers:
-        mine = (asks["tier"] == tier.name).to_numpy(bool)
+        mine = (requests["tier"] == tier.name).to_numpy(bool)
         left = _left([t for t in trials if t.target == tier.name])
         by_users = _of_users(
-            asks[users & mine], ttft_max_ms
+            requests[users & mine], ttft_max_ms
         )  # before the others are taken too: they may be many
-        found.append(_of_tier(tier, asks[mine], by_users, left))
+        found.append(_of_tier(tier, requests[mine], by_users, left))
     return found
 
 
@@ -80,19 +80,19 @@ def _left(trials: Sequence[Trial]) -> str | None:
     return "not verified to be restored" if known else "not restored"
 
 
-def _of_tier(tier: Tier, asks: pd.DataFrame, users: OfUsers, left: str | None) -> OfTier:
-    values, estimated = latency.latency_for_tokens_ms(asks, TOKENS)
-    good_via = asks.loc[asks["good"], "via"]
+def _of_tier(tier: Tier, requests: pd.DataFrame, users: OfUsers, left: str | None) -> OfTier:
+    values, estimated = latency.latency_for_tokens_ms(requests, TOKENS)
+    good_via = requests.loc[requests["good"], "via"]
     return OfTier(
         tier=tier,
         latency=quantiles.quantiles(values),
         latency_n=int(values.notna().sum()),
         latency_estimated=estimated,
-        tokens_per_s=rates.tokens_per_s(asks),
+        tokens_per_s=rates.tokens_per_s(requests),
         through=int((good_via == GATEWAY).sum()),
         direct=int((good_via == tier.name).sum()),
         left=left,
-        clumps=chunks.who_clumps(asks),
+        clumps=chunks.who_clumps(requests),
         users=users,
     )
 
@@ -102,16 +102,16 @@ def _known(values: pd.Series) -> tuple[dict[str, float | None], int]:
     return quantiles.quantiles(values), int(values.notna().sum())
 
 
-def _of_users(asks: pd.DataFrame, ttft_max_ms: float | None) -> OfUsers:
+def _of_users(requests: pd.DataFrame, ttft_max_ms: float | None) -> OfUsers:
     # One series at a time: each has a number for every request.
-    ttft, streamed = _known(latency.ttft_ms(asks))
-    tpot, timed = _known(latency.tpot_ms(asks))
-    thought, thoughtful = _known(latency.first_thought_ms(asks))
-    gaps = chunks.chunk_gaps(asks)
+    ttft, streamed = _known(latency.ttft_ms(requests))
+    tpot, timed = _known(latency.tpot_ms(requests))
+    thought, thoughtful = _known(latency.first_thought_ms(requests))
+    gaps = chunks.chunk_gaps(requests)
     return OfUsers(
-        good=int(asks["good"].sum()),
-        latency=quantiles.quantiles(latency.latency_ms(asks)),
-        latency_from_intended=quantiles.quantiles(latency.latency_ms(asks, of="intended")),
+        good=int(requests["good"].sum()),
+        latency=quantiles.quantiles(latency.latency_ms(requests)),
+        latency_from_schedule=quantiles.quantiles(latency.latency_ms(requests, of="scheduled")),
         ttft=ttft,
         streamed=streamed,
         thought=thought,
@@ -120,7 +120,7 @@ def _of_users(asks: pd.DataFrame, ttft_max_ms: float | None) -> OfUsers:
         gaps=gaps.n,
         tpot=tpot,
         timed=timed,
-        tokens_per_s=rates.tokens_per_s(asks),
-        answers_per_s=rates.answers_per_s(asks),
-        within=int(shares.within(asks, ttft_max_ms).sum()),
+        tokens_per_s=rates.tokens_per_s(requests),
+        answers_per_s=rates.answers_per_s(requests),
+        within=int(shares.within(requests, ttft_max_ms).sum()),
     )

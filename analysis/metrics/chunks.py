@@ -13,12 +13,12 @@ from analysis.metrics.quantiles import QUANTILES, _ranks
 CLUMPS_NEED = 20  # gaps
 
 
-def chunk_gaps_ms(asks: pd.DataFrame) -> np.ndarray:
+def chunk_gaps_ms(requests: pd.DataFrame) -> np.ndarray:
     """Of good streamed answers: the times between chunks with content or thoughts, all of them together.
 
-    Of a long run these are hundreds of millions: who wants their quantiles asks `chunk_gaps`, which copies none.
+    Of a long run these are hundreds of millions: who wants their quantiles requests `chunk_gaps`, which copies none.
     """
-    return _gaps(asks).flat()
+    return _gaps(requests).flat()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class ChunkGaps:
     ]  # in ms, to within a hundredth, and the share that is at most so long
 
 
-def chunk_gaps(asks: pd.DataFrame) -> ChunkGaps:
+def chunk_gaps(requests: pd.DataFrame) -> ChunkGaps:
     """How many chunk gaps there are, their quantiles (exact, however many), their mean, and whether chunks came in clumps."""
-    gaps = _gaps(asks)
+    gaps = _gaps(requests)
     found = counted(gaps.parts, lambda n: [*_ranks(n), (n - 1) // 2, n // 2])
     if not found.n:
         return ChunkGaps(0, dict.fromkeys([*QUANTILES, "max"]), None, None, found.steps)
@@ -50,8 +50,8 @@ def chunk_gaps(asks: pd.DataFrame) -> ChunkGaps:
     )
 
 
-def _gaps(asks: pd.DataFrame) -> Gaps:
-    return asks.loc[_streamed(asks), "gaps_ms"].array
+def _gaps(requests: pd.DataFrame) -> Gaps:
+    return requests.loc[_streamed(requests), "gaps_ms"].array
 
 
 def clumped(gaps_ms: np.ndarray) -> bool | None:
@@ -69,16 +69,16 @@ def _clumped(n: int, median_ms: float, mean_ms: float) -> bool | None:
     return None if n < CLUMPS_NEED else median_ms < mean_ms / 10
 
 
-def who_clumps(asks: pd.DataFrame) -> str | None:
+def who_clumps(requests: pd.DataFrame) -> str | None:
     """Whose doing the clumps are, in words; None where chunks do not come in clumps, or too few came.
 
-    The engine's or the path's where they are there in asks that no overloaded second of the client touched: its hub was
-    on time. The client's where they are seen in touched asks alone.
+    The engine's or the path's where they are there in requests that no overloaded second of the client touched: its hub was
+    on time. The client's where they are seen in touched requests alone.
     """
-    asks = asks[["good", "stream", "touched", "gaps_ms"]]
-    touched = asks["touched"].to_numpy(bool)
-    if chunk_gaps(asks[~touched]).clumped:
+    requests = requests[["good", "stream", "touched", "gaps_ms"]]
+    touched = requests["touched"].to_numpy(bool)
+    if chunk_gaps(requests[~touched]).clumped:
         return "the engine's or the path's doing: the client was on time"
-    if chunk_gaps(asks[touched]).clumped:
+    if chunk_gaps(requests[touched]).clumped:
         return "the client's doing: seen only while it was overloaded"
     return None

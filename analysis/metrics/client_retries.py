@@ -1,6 +1,6 @@
 """Which failed asks a client's retry would have saved. Pure.
 
-Asks come in the order in which they were sent (see `frames`).
+Requests come in the order in which they were sent (see `frames`).
 """
 
 from enum import StrEnum
@@ -18,15 +18,15 @@ RETRIED = (408, 409, 429)
 
 
 class Fate(StrEnum):
-    """What would have become of a failed ask whose client asks again."""
+    """What would have become of a failed request whose client asks again."""
 
     SAVED = "saved"
     LOST = "lost"
     UNKNOWN = "unknown"  # nobody asked when it would have been asked again, or an overloaded client may have made the failure
 
 
-def fates(asks: pd.DataFrame, trial: Trial, within_s: float, ended_at: float) -> pd.DataFrame:
-    """Every ask through the gateway that failed by a fault, with its `fate` were its client to ask again.
+def fates(requests: pd.DataFrame, trial: Trial, within_s: float, ended_at: float) -> pd.DataFrame:
+    """Every request through the gateway that failed by a fault, with its `fate` were its client to ask again.
 
     They ended after the fault was commanded, and were sent before its restore was verified; abandoned and filtered ones are
     left out. lost: tokens were out (cut, stalled), for no client takes back what it has shown; or a client does not ask
@@ -36,7 +36,7 @@ def fates(asks: pd.DataFrame, trial: Trial, within_s: float, ended_at: float) ->
     gets its answer. unknown: nobody asked in that time, or the run ended before it was over; and a stall or a timeout
     that an overloaded client may have made itself.
     """
-    through = asks[(asks["via"] == GATEWAY) & ~asks["outcome"].isin(SILENT)]
+    through = requests[(requests["via"] == GATEWAY) & ~requests["outcome"].isin(SILENT)]
     if trial.gone_from is None:
         return through.iloc[:0].assign(fate=[])
     failed = through[
@@ -66,9 +66,11 @@ def fates(asks: pd.DataFrame, trial: Trial, within_s: float, ended_at: float) ->
     return failed.assign(fate=fate)
 
 
-def in_flight(asks: pd.DataFrame, at: float) -> int:
-    """How many asks through the gateway were under way at this instant, whatever became of them."""
-    return int(((asks["via"] == GATEWAY) & (asks["sent_at"] < at) & (asks["ended_at"] >= at)).sum())
+def in_flight(requests: pd.DataFrame, at: float) -> int:
+    """How many requests through the gateway were under way at this instant, whatever became of them."""
+    return int(
+        ((requests["via"] == GATEWAY) & (requests["sent_at"] < at) & (requests["ended_at"] >= at)).sum()
+    )
 
 
 def _some(at: np.ndarray, since: np.ndarray, until: np.ndarray) -> np.ndarray:

@@ -12,15 +12,15 @@ from contract.records import GATEWAY, Outcome
 CUTS = (Outcome.CUT, Outcome.STALLED)
 
 
-def cuts(asks: pd.DataFrame, trial: Trial, trials: list[Trial]) -> pd.DataFrame:
-    """The asks through the gateway that were cut or stalled by one trial of a step.
+def cuts(requests: pd.DataFrame, trial: Trial, trials: list[Trial]) -> pd.DataFrame:
+    """The requests through the gateway that were cut or stalled by one trial of a step.
 
     They ended in its time (`in_trial`). Where several trials' times hold such an end, it belongs to those whose target gave
     the answer, or, where that is none of them, to each.
     """
     if trial.gone_from is None:
-        return asks.iloc[:0]
-    found = asks[(asks["via"] == GATEWAY) & asks["outcome"].isin(CUTS)]
+        return requests.iloc[:0]
+    found = requests[(requests["via"] == GATEWAY) & requests["outcome"].isin(CUTS)]
     at = found["ended_at"].to_numpy(float)
     mine = _holds(trial, at)
     if not mine.any():
@@ -34,12 +34,12 @@ def cuts(asks: pd.DataFrame, trial: Trial, trials: list[Trial]) -> pd.DataFrame:
     return found[mine & ((found["tier"] == trial.target).to_numpy(bool) | ~by_another)]
 
 
-def in_trial(asks: pd.DataFrame, trial: Trial) -> pd.DataFrame:
+def in_trial(requests: pd.DataFrame, trial: Trial) -> pd.DataFrame:
     """The requests of a trial's time: they ended between its inject's begin and the next fault on its target, or the run's end.
 
     So one that was sent before the fault and cut, failed or held up by it is among them.
     """
-    return asks[_holds(trial, asks["ended_at"].to_numpy(float))]
+    return requests[_holds(trial, requests["ended_at"].to_numpy(float))]
 
 
 def _begun_at(trial: Trial) -> float | None:
@@ -52,12 +52,12 @@ def _holds(trial: Trial, at: np.ndarray) -> np.ndarray:
     return np.zeros(len(at), bool) if begun_at is None else (at >= begun_at) & (at <= trial.ends_at)
 
 
-def cut_rates(asks: pd.DataFrame, parts: Sequence[Part]) -> dict[Kind, tuple[int, int]]:
+def cut_rates(requests: pd.DataFrame, parts: Sequence[Part]) -> dict[Kind, tuple[int, int]]:
     """(cut or stalled, all) of the requests through the gateway, for each kind of part that the run has; abandoned ones left out.
 
     Where a request counts: `parts.part_of`.
     """
-    rows = asks[["via", *COLUMNS]]
+    rows = requests[["via", *COLUMNS]]
     rows = rows[(rows["via"] == GATEWAY) & (rows["outcome"] != Outcome.ABANDONED)]
     part = part_of(parts, *span(rows))
     cut = np.bincount(part[rows["outcome"].isin(CUTS).to_numpy(bool)], minlength=len(parts))

@@ -1,4 +1,4 @@
-"""What load was wanted, and what was delivered: asks intended, sent, refused by the cap, late; and by how many. Pure."""
+"""What load was wanted, and what was delivered: requests intended, sent, refused by the cap, late; and by how many. Pure."""
 
 from dataclasses import dataclass
 
@@ -7,18 +7,18 @@ import pandas as pd
 
 from analysis.metrics.latency import latency_ms
 from analysis.metrics.quantiles import quantiles
-from analysis.metrics.shares import users_asks
+from analysis.metrics.shares import users_requests
 
 HIDES_RATIO, HIDES_MS = 1.5, 100.0  # so far apart, the two latencies tell different stories
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Of the load generators' asks in all lanes, warm-up left out. None: nobody told."""
+    """Of the load generators' requests in all lanes, warm-up left out. None: nobody told."""
 
-    wanted: int
+    scheduled: int
     sent: int
-    capped: int
+    dropped: int
     late_p99_ms: float | None
     in_flight_max: int
     users_max: int | None
@@ -26,17 +26,17 @@ class Delivery:
     overloaded: int  # of these
 
 
-def delivery(asks: pd.DataFrame, client: pd.DataFrame, overloaded: pd.DataFrame) -> Delivery:
+def delivery(requests: pd.DataFrame, client: pd.DataFrame, overloaded: pd.DataFrame) -> Delivery:
     """How much load was wanted, and what became of it.
 
-    wanted: asks made and arrivals that the cap refused, or what the load generators counted as due, if that is more. sent: those of
+    wanted: requests made and arrivals that the cap refused, or what the load generators counted as due, if that is more. sent: those of
     them that left. late: p99 of sent − intended. in flight: the most of [sent, ended] at one instant. users: the most in
     one second, over all load generators.
     """
-    made = asks.loc[asks["file"] == "requests", ["intended_at", "sent_at", "ended_at"]]
+    made = requests.loc[requests["file"] == "requests", ["scheduled_at", "sent_at", "ended_at"]]
     sent = made if made["sent_at"].notna().all() else made[made["sent_at"].notna()]
-    capped = int(client["capped"].sum())
-    late_ms = quantiles((sent["sent_at"] - sent["intended_at"]) * 1000)["p99"]
+    dropped = int(client["dropped"].sum())
+    late_ms = quantiles((sent["sent_at"] - sent["scheduled_at"]) * 1000)["p99"]
     users = (
         client.groupby([np.floor(client["at"]), client["worker"].fillna("")])["users"]
         .max()
@@ -44,9 +44,9 @@ def delivery(asks: pd.DataFrame, client: pd.DataFrame, overloaded: pd.DataFrame)
         .sum()
     )
     return Delivery(
-        wanted=max(len(made) + capped, int(client["wanted"].sum())),
+        scheduled=max(len(made) + dropped, int(client["scheduled"].sum())),
         sent=len(sent),
-        capped=capped,
+        dropped=dropped,
         late_p99_ms=late_ms,
         in_flight_max=_most_at_once(sent),
         users_max=int(users.max()) if len(users) else None,
@@ -63,15 +63,15 @@ def _most_at_once(sent: pd.DataFrame) -> int:
     return int(there.max()) if len(there) else 0
 
 
-def hidden(asks: pd.DataFrame) -> tuple[float, float, bool] | None:
+def hidden(requests: pd.DataFrame) -> tuple[float, float, bool] | None:
     """The p99 of the users' good answers, from sent and from intended, in ms, and whether the first hides a hang.
 
-    It does where the second is longer by more than half and by more than 100 ms: asks waited to be sent, because those
-    before them hung. A closed loop intends each ask when it sends it: then the two are equal, and a hang hides in both.
+    It does where the second is longer by more than half and by more than 100 ms: requests waited to be sent, because those
+    before them hung. A closed loop intends each request when it sends it: then the two are equal, and a hang hides in both.
     None where users had no good answer.
     """
-    users = users_asks(asks[["lane", "via", "good", "latency_ms", "intended_at", "ended_at"]])
-    sent, intended = (quantiles(latency_ms(users, of=of))["p99"] for of in ("sent", "intended"))
+    users = users_requests(requests[["lane", "via", "good", "latency_ms", "scheduled_at", "ended_at"]])
+    sent, intended = (quantiles(latency_ms(users, of=of))["p99"] for of in ("sent", "scheduled"))
     if sent is None or intended is None:
         return None
     return sent, intended, intended > sent * HIDES_RATIO and intended - sent > HIDES_MS

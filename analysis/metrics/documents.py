@@ -77,7 +77,7 @@ def first_answers(classified: pd.DataFrame, tier: str, spans: Sequence[Span] | N
 
 
 def cut(classified: pd.DataFrame, tier: str, spans: Sequence[Span]) -> int:
-    """How many answers of this tier to asks sent within these spans were cut."""
+    """How many answers of this tier to requests sent within these spans were cut."""
     rows = classified[(classified["tier"] == tier) & classified["outcome"].isin(cuts.CUTS)]
     return int(_within(rows, spans).sum())
 
@@ -166,7 +166,7 @@ def _is_repeated(calls: pd.DataFrame) -> pd.Series:
 
 
 def _calls(classified: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Of each ask: when the first call for its document was sent (NaN: not known), and whether another call followed it.
+    """Of each request: when the first call for its document was sent (NaN: not known), and whether another call followed it.
 
     A record tells which document and which call it is, not which client made it. Where several ask for one document at
     the same time, a repetition is taken for one of the call before it that failed last.

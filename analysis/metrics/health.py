@@ -12,7 +12,7 @@ CONTRADICTED_WITHIN_S = 5.0
 """A failed check is not believed from so long before the first good answer within its row of failures to so long after the last."""
 
 
-def believed(health: pd.DataFrame, asks: pd.DataFrame) -> pd.DataFrame:
+def believed(health: pd.DataFrame, requests: pd.DataFrame) -> pd.DataFrame:
     """The health rows in the order of their instants, with `up` as it may be believed, and the column `doubt`.
 
     A status that is neither 2xx nor 5xx says nothing of the engine, whatever was recorded for it (see `contract.health.up`):
@@ -25,7 +25,7 @@ def believed(health: pd.DataFrame, asks: pd.DataFrame) -> pd.DataFrame:
     "answered". What failed earlier in that row stands: the tier was away, and its health url took longer than itself to come
     back. So does what failed later: it drained, and its health url said so before it went.
 
-    Asks come in the order in which they were sent.
+    Requests come in the order in which they were sent.
     """
     rows = health.sort_values("at", kind="stable", ignore_index=True)
     up = rows["up"].to_numpy(float, na_value=np.nan)
@@ -37,7 +37,7 @@ def believed(health: pd.DataFrame, asks: pd.DataFrame) -> pd.DataFrame:
     up[says_nothing] = np.nan
     for name in rows["tier"].unique():
         mine = np.flatnonzero((rows["tier"] == name).to_numpy())
-        sent_at, first_at = _answers(name, asks)
+        sent_at, first_at = _answers(name, requests)
         at = rows["at"].to_numpy(float)[mine]
         for first, last, rose_before in _failures(up[mine]):
             answered = _contradicted(sent_at, first_at, at[first], at[last])
@@ -71,10 +71,10 @@ def doubts(rows: pd.DataFrame) -> list[str]:
     return found
 
 
-def _answers(name: str, asks: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _answers(name: str, requests: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Of its good answers: when they were sent, in order, and when the first token, else the end, came."""
     by = "via" if name == GATEWAY else "tier"
-    good = asks.loc[asks["good"] & (asks[by] == name), ["sent_at", "first_at", "ended_at"]]
+    good = requests.loc[requests["good"] & (requests[by] == name), ["sent_at", "first_at", "ended_at"]]
     first_at = good["first_at"].fillna(good["ended_at"])
     return good["sent_at"].to_numpy(float), first_at.to_numpy(float)
 

@@ -1,4 +1,4 @@
-"""What the engines of an embedded stack wrote down of our asks, against what our records say. Pure but for `read`.
+"""What the engines of an embedded stack wrote down of our requests, against what our records say. Pure but for `read`.
 
 A ledger is the truth: where it contradicts a record, the record lies. Pages of the engines' own telling (`ledger/*.jsonl`)
 are told in results/README.md.
@@ -23,7 +23,7 @@ CLOCKS_S = 0.005  # two processes' clocks, both anchored to the same machine's
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One ask as one engine saw it."""
+    """One request as one engine saw it."""
 
     tier: str
     nonce: str
@@ -50,7 +50,7 @@ class Checked:
 
 
 def read(path: Path) -> pd.DataFrame:
-    """One engine's ledger, a row for each ask with a nonce. A torn tail is passed over; what is no ledger holds none.
+    """One engine's ledger, a row for each request with a nonce. A torn tail is passed over; what is no ledger holds none.
 
     Lines tell what they know: `arrived`, then `begun` and `ending` of one that may be killed before its `ended`.
     """
@@ -66,24 +66,24 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def check(
-    asks: pd.DataFrame, known: Sequence[pd.Series], ledgers: Mapping[str, pd.DataFrame], whole: bool
+    requests: pd.DataFrame, known: Sequence[pd.Series], ledgers: Mapping[str, pd.DataFrame], whole: bool
 ) -> Checked:
-    """Every ask whose answer our records give to a tier that has a ledger, against all of them.
+    """Every request whose answer our records give to a tier that has a ledger, against all of them.
 
     `known`: the ids of all records, warm-up included. `ledgers`: tier → see `read`. `whole`: the run was closed and none
-    of its files is torn, so that an ask of this run's in a ledger must have a record.
+    of its files is torn, so that a request of this run's in a ledger must have a record.
     """
     tiers = list(ledgers)
     entries, nonces = _entries(ledgers)
-    place = pc.index_in(_text(asks["request_id"]), nonces).fill_null(-1).to_numpy()
-    tier = asks["tier"].astype("category").cat.set_categories(tiers).cat.codes.to_numpy()
+    place = pc.index_in(_text(requests["request_id"]), nonces).fill_null(-1).to_numpy()
+    tier = requests["tier"].astype("category").cat.set_categories(tiers).cat.codes.to_numpy()
     counts = np.bincount(tier[tier >= 0], minlength=len(tiers)).tolist()
     checked = Checked(dict(zip(tiers, counts, strict=True)), {t: [] for t in tiers}, {t: [] for t in tiers})
 
-    wrong = _wrong(asks, place, tier, entries, len(nonces), len(tiers))
+    wrong = _wrong(requests, place, tier, entries, len(nonces), len(tiers))
     found = _by_nonce(entries, place[wrong], nonces, tiers)
     columns = ["request_id", "tier", "outcome", "witness", "first_at"]
-    for name, by, outcome, witness, first_at in asks[columns][wrong].itertuples(index=False, name=None):
+    for name, by, outcome, witness, first_at in requests[columns][wrong].itertuples(index=False, name=None):
         words = contradiction(found.get(name, []), by, outcome, witness, first_at)
         assert words is not None, f"{name}: only what is contradicted comes here"
         checked.contradicted[by].append(f"{name}: {words}")
@@ -105,7 +105,12 @@ def _entries(ledgers: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, pa.Arra
 
 
 def _wrong(
-    asks: pd.DataFrame, place: np.ndarray, tier: np.ndarray, entries: pd.DataFrame, nonces: int, tiers: int
+    requests: pd.DataFrame,
+    place: np.ndarray,
+    tier: np.ndarray,
+    entries: pd.DataFrame,
+    nonces: int,
+    tiers: int,
 ) -> np.ndarray:
     """Which asks have a `contradiction`: the same rules, over columns."""
     given = tier >= 0
@@ -118,8 +123,8 @@ def _wrong(
     for there, ends in ((gave_all, GAVE_ALL), (ended_well, ENDED_WELL)):
         there[entry_key[(entries["how"].isin(ends) | entries["ending"].isin(ends)).to_numpy(bool)]] = True
 
-    ok = given & asked[key] & (asks["outcome"] == Outcome.OK).to_numpy(bool)
-    to_the_cap = asks["witness"].isin([Witness.END, Witness.USAGE]).to_numpy(bool)
+    ok = given & asked[key] & (requests["outcome"] == Outcome.OK).to_numpy(bool)
+    to_the_cap = requests["witness"].isin([Witness.END, Witness.USAGE]).to_numpy(bool)
     well = np.where(to_the_cap, gave_all[key], ended_well[key])
     wrong = (given & ~asked[key]) | (ok & ~well)
 
@@ -127,7 +132,12 @@ def _wrong(
     rows = np.flatnonzero(ok & well)
     rows = rows[several[place[rows]]]
     ours = pd.DataFrame(
-        {"row": rows, "place": place[rows], "by": tier[rows], "first": asks["first_at"].to_numpy(float)[rows]}
+        {
+            "row": rows,
+            "place": place[rows],
+            "by": tier[rows],
+            "first": requests["first_at"].to_numpy(float)[rows],
+        }
     )
     theirs = entries.loc[several[entries["place"].to_numpy()], ["place", "tier", "arrived_at", "first_at"]]
     both = ours.merge(theirs, on="place")
@@ -164,7 +174,7 @@ def _unrecorded(nonces: pa.Array, known: Sequence[pa.Array]) -> np.ndarray:
 
 
 def _heads(ids: pa.Array) -> pa.Array:
-    """`ask-1a2b3c` of `ask-1a2b3c-00002f`: all that a run asks begins alike. One without `-` in it is no run's."""
+    """`record-1a2b3c` of `record-1a2b3c-00002f`: all that a run asks begins alike. One without `-` in it is no run's."""
     return pc.list_element(pc.split_pattern(ids, "-", max_splits=1, reverse=True), 0)
 
 

@@ -1,6 +1,6 @@
 """What users saw of one fault: failover, detection, gap, recovery. Each docstring is the definition. Pure.
 
-Asks come in the order in which they were sent (see `frames`); lengths here are seconds.
+Requests come in the order in which they were sent (see `frames`); lengths here are seconds.
 """
 
 from collections.abc import Sequence
@@ -24,57 +24,64 @@ class Length:
 
     s: float
     censored: bool = False
-    ask: str | None = None  # the ask that ended it
+    record: str | None = None  # the request that ended it
     at: float | None = None  # when it ended
-    sent_at: float | None = None  # when that ask was sent
+    sent_at: float | None = None  # when that request was sent
     scenario: str | None = None  # whose ask it was
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Silence of one lane, between the asks that bound it; an upper of None: its end was not seen."""
+    """Silence of one lane, between the requests that bound it; an upper of None: its end was not seen."""
 
     lane: str
     lower_s: float
     upper_s: float | None
 
 
-def failover(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: float, to: str) -> Length:
-    """Lost → first token of the first good answer by the tier `to`, to an ask through the gateway from lost on.
+def failover(requests: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: float, to: str) -> Length:
+    """Lost → first token of the first good answer by the tier `to`, to a request through the gateway from lost on.
 
     Of an answer that shows no token (a reasoning model that spent its cap on thoughts) its end stands for the first token,
     here and in all that follows: by then one was made, and sooner nothing shows it.
 
-    From lost on: sent at or after it (the ask that is itself the evidence counts: its user waited from lost on), or
-    covering a slot of the probe that was intended then and found no place. Another ask sent before lost does not count,
-    whoever answered it. Censored where no such answer came before the restore was verified. It rests on asks that no overloaded
+    From lost on: sent at or after it (the request that is itself the evidence counts: its user waited from lost on), or
+    covering a slot of the probe that was intended then and found no place. Another request sent before lost does not count,
+    whoever answered it. Censored where no such answer came before the restore was verified. It rests on requests that no overloaded
     second of their load generator touches (`overload.touched`); where before the one that ended it only others were
     sent for too long (`overload.rests_on_overload`), it is unknown.
     """
-    answers = _asked_from(asks, covered, trial, lost_at)
-    found = _earliest(asks, answers & (asks["tier"] == to) & (asks["first_at"] <= trial.gone_until))
+    answers = _sent_from(requests, covered, trial, lost_at)
+    found = _earliest(
+        requests, answers & (requests["tier"] == to) & (requests["first_at"] <= trial.gone_until)
+    )
     if found is None:
         return Length(max(0.0, trial.gone_until - lost_at), censored=True)
     return as_length(found, lost_at)
 
 
-def as_length(ask: pd.Series, since: float) -> Length:
-    """From an instant to this ask's first token."""
-    first_at = float(ask["first_at"])
+def as_length(record: pd.Series, since: float) -> Length:
+    """From an instant to this request's first token."""
+    first_at = float(record["first_at"])
     return Length(
-        first_at - since, False, str(ask["request_id"]), first_at, float(ask["sent_at"]), str(ask["scenario"])
+        first_at - since,
+        False,
+        str(record["request_id"]),
+        first_at,
+        float(record["sent_at"]),
+        str(record["scenario"]),
     )
 
 
-def calm_ttft_s(asks: pd.DataFrame, trials: list[Trial], tier: str, scenario: str) -> float | None:
+def calm_ttft_s(requests: pd.DataFrame, trials: list[Trial], tier: str, scenario: str) -> float | None:
     """What this tier takes for a first token when calm: the median of its good streamed answers away from faults.
 
-    To asks of one scenario, for a long prompt takes longer. Away: sent while no fault was being injected or restored
+    To requests of one scenario, for a long prompt takes longer. Away: sent while no fault was being injected or restored
     (transition, restoring). A tier that serves only while a higher one is gone is calm once that fault is in effect. None where
     there is no such answer.
     """
-    which = asks["good"] & asks["stream"] & (asks["tier"] == tier) & ~asks["touched"]
-    rows = asks.loc[which & (asks["scenario"] == scenario), ["sent_at", "first_at"]]
+    which = requests["good"] & requests["stream"] & (requests["tier"] == tier) & ~requests["touched"]
+    rows = requests.loc[which & (requests["scenario"] == scenario), ["sent_at", "first_at"]]
     at = rows["sent_at"].to_numpy(float)
     away = np.ones(len(rows), dtype=bool)
     for t in trials:
@@ -96,18 +103,18 @@ def detection(took: Length, calm_s: float | None) -> float | None:
 
 
 def detection_by_ledger(took: Length, lost_at: float, ledger: pd.DataFrame | None) -> float | None:
-    """The same by the engine's own account: lost → the arrival of the ask that ended the failover, in its tier's ledger.
+    """The same by the engine's own account: lost → the arrival of the request that ended the failover, in its tier's ledger.
 
-    0 where it had arrived before (an ask that covers a slot was on its way already). None where there is no ledger
-    (embedded engines keep one), or the ask is not in it.
+    0 where it had arrived before (a request that covers a slot was on its way already). None where there is no ledger
+    (embedded engines keep one), or the request is not in it.
     """
     if ledger is None:
         return None
-    at = ledger.loc[ledger["nonce"] == took.ask, "arrived_at"]
+    at = ledger.loc[ledger["nonce"] == took.record, "arrived_at"]
     return max(0.0, float(at.iloc[-1]) - lost_at) if len(at) else None
 
 
-def was_in_use(asks: pd.DataFrame, trial: Trial, ranks: Ranks) -> bool | None:
+def was_in_use(requests: pd.DataFrame, trial: Trial, ranks: Ranks) -> bool | None:
     """Whether the gateway was on the tier when the fault was commanded: it, or a peer, gave the last good answer before.
 
     The gateway itself was where it gave any.
@@ -117,51 +124,57 @@ def was_in_use(asks: pd.DataFrame, trial: Trial, ranks: Ranks) -> bool | None:
     """
     if trial.gone_from is None:
         return None
-    before = asks.loc[(asks["via"] == GATEWAY) & asks["good"] & (asks["first_at"] < trial.gone_from)]
+    before = requests.loc[
+        (requests["via"] == GATEWAY) & requests["good"] & (requests["first_at"] < trial.gone_from)
+    ]
     return None if before.empty else bool(given_beside(before.iloc[-1:], trial.target, ranks).iloc[0])
 
 
-def first_answer(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: float) -> pd.Series | None:
-    """Of the asks that `failover` looks at: the good answer, by whomever, whose first token came first."""
-    return _earliest(asks, _asked_from(asks, covered, trial, lost_at) & (asks["sent_at"] <= trial.ends_at))
+def first_answer(
+    requests: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: float
+) -> pd.Series | None:
+    """Of the requests that `failover` looks at: the good answer, by whomever, whose first token came first."""
+    return _earliest(
+        requests, _sent_from(requests, covered, trial, lost_at) & (requests["sent_at"] <= trial.ends_at)
+    )
 
 
-def _earliest(asks: pd.DataFrame, which: pd.Series) -> pd.Series | None:
+def _earliest(requests: pd.DataFrame, which: pd.Series) -> pd.Series | None:
     """Of these asks the one whose first token came first."""
-    at = asks["first_at"].to_numpy(float)
+    at = requests["first_at"].to_numpy(float)
     rows = np.flatnonzero(which.to_numpy(bool) & ~np.isnan(at))
-    return asks.iloc[int(rows[at[rows].argmin()])] if len(rows) else None
+    return requests.iloc[int(rows[at[rows].argmin()])] if len(rows) else None
 
 
-def _asked_from(asks: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: float) -> pd.Series:
+def _sent_from(requests: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: float) -> pd.Series:
     """Which are the good answers through the gateway to what was asked from lost on.
 
     Of those that cover a slot and were sent before, the faulted tier's own do not count: it was still giving them.
     """
-    covering = covered.loc[covered["intended_at"] >= lost_at, "covered_by"]
-    late = asks["sent_at"] >= lost_at
+    covering = covered.loc[covered["scheduled_at"] >= lost_at, "covered_by"]
+    late = requests["sent_at"] >= lost_at
     if len(covering):
-        late |= asks["request_id"].isin(covering) & ~given_by(asks, trial.target)
-    return (asks["via"] == GATEWAY) & asks["good"] & (asks["first_at"] >= lost_at) & late
+        late |= requests["request_id"].isin(covering) & ~given_by(requests, trial.target)
+    return (requests["via"] == GATEWAY) & requests["good"] & (requests["first_at"] >= lost_at) & late
 
 
-def failover_gap(asks: pd.DataFrame, trial: Trial, lost_at: float, lane: str, ranks: Ranks) -> Gap | None:
+def failover_gap(requests: pd.DataFrame, trial: Trial, lost_at: float, lane: str, ranks: Ranks) -> Gap | None:
     """How long a lane of the probe had no good answer: last good one before lost → first of three consecutive good after.
 
-    In the lane, lost is its own first ask that at lost was still waiting, or was sent later, and that was not answered
-    well by the faulted tier (a kept connection may be served longer than a new one) or by a peer of it. Upper: last good ask before it sent →
-    first token of the first of three consecutive good answers from there on; service was seen at both. Lower: that ask
+    In the lane, lost is its own first request that at lost was still waiting, or was sent later, and that was not answered
+    well by the faulted tier (a kept connection may be served longer than a new one) or by a peer of it. Upper: last good request before it sent →
+    first token of the first of three consecutive good answers from there on; service was seen at both. Lower: that request
     sent, or lost if that is later → the last failed one before the three sent; or, where the first of the three itself waited longer than
-    95 % of that tier's answers to asks sent after it was over, its first token less that time. None: the lane lost nothing,
+    95 % of that tier's answers to requests sent after it was over, its first token less that time. None: the lane lost nothing,
     or had no good answer before. An upper of None: three in a row were not seen.
     It rests on the probe alone, so no second of the load generator touches it; where the probe was stalled, the bounds
     lie so much further apart, and so they do where several machines' clocks agree only to within something.
     """
-    rows = asks[
-        (asks["lane"] == lane)
-        & (asks["via"] == GATEWAY)
-        & asks["sent_at"].between(-np.inf, trial.ends_at)
-        & ~asks["outcome"].isin(SILENT)
+    rows = requests[
+        (requests["lane"] == lane)
+        & (requests["via"] == GATEWAY)
+        & requests["sent_at"].between(-np.inf, trial.ends_at)
+        & ~requests["outcome"].isin(SILENT)
     ]
     waiting = (rows["first_at"].fillna(rows["ended_at"]) >= lost_at) | (rows["sent_at"] >= lost_at)
     missed = rows[waiting & ~(rows["good"] & given_beside(rows, trial.target, ranks))]
@@ -180,40 +193,40 @@ def failover_gap(asks: pd.DataFrame, trial: Trial, lost_at: float, lane: str, ra
     if back is None:
         failed = after.loc[~after["good"], "sent_at"]
         lower_s = float(failed.iloc[-1]) - silent_from if len(failed) else 0.0
-        return Gap(lane, max(0.0, lower_s - clocks_s(asks)), None)
-    ask, earlier = after.iloc[back], after.iloc[:back]
+        return Gap(lane, max(0.0, lower_s - clocks_s(requests)), None)
+    record, earlier = after.iloc[back], after.iloc[:back]
     failed = earlier.loc[~earlier["good"], "sent_at"]
     silent_until = float(failed.iloc[-1]) if len(failed) else own_lost
-    first_at = float(ask["first_at"])
-    calm_s = _calm_s(rows[rows["sent_at"] > first_at], str(ask["tier"]))
-    if calm_s is not None and first_at - calm_s > float(ask["sent_at"]):
+    first_at = float(record["first_at"])
+    calm_s = _calm_s(rows[rows["sent_at"] > first_at], str(record["tier"]))
+    if calm_s is not None and first_at - calm_s > float(record["sent_at"]):
         silent_until = max(silent_until, first_at - calm_s)
     # The lower bound may begin where a worker's ask showed the loss; the upper one is between two of the lane's own.
-    lower_s = silent_until - silent_from - clocks_s(asks)
+    lower_s = silent_until - silent_from - clocks_s(requests)
     return Gap(lane, max(0.0, lower_s), first_at - last_good_at + clocks_s(rows))
 
 
-def clocks_s(asks: pd.DataFrame) -> float:
-    """Give or take how many seconds the instants of these asks can be set against one another.
+def clocks_s(requests: pd.DataFrame) -> float:
+    """Give or take how many seconds the instants of these requests can be set against one another.
 
     The largest uncertainty of a worker's clock among them; 0 where all are of one machine. A clock that nobody measured
     is told of elsewhere, and leaves no pass (`verdict.run_state`).
     """
-    known = asks["clock_uncertainty_s"].dropna()
+    known = requests["clock_uncertainty_s"].dropna()
     return float(known.max()) if len(known) else 0.0
 
 
-def recovery(asks: pd.DataFrame, trial: Trial, trials: list[Trial], ranks: Ranks) -> Length | None:
+def recovery(requests: pd.DataFrame, trial: Trial, trials: list[Trial], ranks: Ranks) -> Length | None:
     """Verified restored → first token of the first of three consecutive answers through the gateway by the returned tier.
 
     Of a gateway that has returned: by whichever tier. Where chaos got no answer and one in the run's records is the proof
     (`answered.by_answers`), it counts from when the target was ready: it took at most so long.
 
     Only asks sent after the verified restore: one sent while everything was down may land later and proves nothing. Any
-    other answer, or a failure, between them begins the count anew; abandoned asks are passed over, and good answers of its
+    other answer, or a failure, between them begins the count anew; abandoned requests are passed over, and good answers of its
     peers too: behind a balancer no tier answers three in succession, and it is back when it has its turns. It is looked for
     while the tier is an expected top (no higher tier serves); censored where that time, or the run, ended first.
-    None: the restore was not verified, or a higher tier served all along, so that nobody could have seen it. Asks touched by
+    None: the restore was not verified, or a higher tier served all along, so that nobody could have seen it. Requests touched by
     overloaded seconds are passed over (not where another tier answered them well: that stands), and where they alone were
     sent it is unknown, as with `failover`.
     """
@@ -226,16 +239,16 @@ def recovery(asks: pd.DataFrame, trial: Trial, trials: list[Trial], ranks: Ranks
         if not holding:
             return None
         until = min(until, holding[0].gone_until)
-    first, last = np.searchsorted(asks["sent_at"].to_numpy(float), [since, until], "right")
-    asks = asks.iloc[first:last]
-    counts = ((asks["via"] == GATEWAY) & ~asks["outcome"].isin(SILENT)).to_numpy(bool)
-    own = (asks["good"] & given_by(asks, trial.target)).to_numpy(bool)
-    peers = (asks["good"] & given_beside(asks, trial.target, ranks)).to_numpy(bool)
+    first, last = np.searchsorted(requests["sent_at"].to_numpy(float), [since, until], "right")
+    requests = requests.iloc[first:last]
+    counts = ((requests["via"] == GATEWAY) & ~requests["outcome"].isin(SILENT)).to_numpy(bool)
+    own = (requests["good"] & given_by(requests, trial.target)).to_numpy(bool)
+    peers = (requests["good"] & given_beside(requests, trial.target, ranks)).to_numpy(bool)
     counts = counts & (own | ~peers)
     back = first_in_a_row(own[counts])
     if back is None:
         return Length(max(0.0, until - since), censored=True)
-    return as_length(asks.iloc[np.flatnonzero(counts)[back]], since)
+    return as_length(requests.iloc[np.flatnonzero(counts)[back]], since)
 
 
 def first_in_a_row(good: Sequence[bool] | np.ndarray, length: int = IN_A_ROW) -> int | None:
@@ -250,7 +263,7 @@ def first_in_a_row(good: Sequence[bool] | np.ndarray, length: int = IN_A_ROW) ->
 
 
 def _calm_s(rows: pd.DataFrame, tier: str) -> float | None:
-    """What 95 % of this tier's good answers among these asks stayed within, to their first token."""
+    """What 95 % of this tier's good answers among these requests stayed within, to their first token."""
     calm = _until_first_s(rows[rows["good"] & (rows["tier"] == tier)])
     return None if calm.empty else quantile(calm.to_numpy(float), 0.95)
 

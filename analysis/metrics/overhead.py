@@ -1,4 +1,4 @@
-"""What the gateway adds: measured from paired asks, and beside it what the gateway says of itself. Pure."""
+"""What the gateway adds: measured from paired requests, and beside it what the gateway says of itself. Pure."""
 
 from dataclasses import dataclass
 
@@ -23,14 +23,14 @@ class Overhead:
     pairs: int
 
 
-def pairs_of(asks: pd.DataFrame) -> pd.DataFrame:
-    """The pairs that count, with what the gateway took longer: mean of its asks less mean of the direct ones.
+def pairs_of(requests: pd.DataFrame) -> pd.DataFrame:
+    """The pairs that count, with what the gateway took longer: mean of its requests less mean of the direct ones.
 
-    A pair is all asks that share `pair` (two, or four as ABBA or BAAB), as many through the gateway as straight to a
-    tier. It counts where every ask is good, one tier served all of them, no fallback and no retry was taken, and none
+    A pair is all requests that share `pair` (two, or four as ABBA or BAAB), as many through the gateway as straight to a
+    tier. It counts where every request is good, one tier served all of them, no fallback and no retry was taken, and none
     was under way in a second in which the client was overloaded.
     """
-    rows = asks[COLUMNS][(asks["lane"] == Lane.OVERHEAD) & asks["pair"].notna()]
+    rows = requests[COLUMNS][(requests["lane"] == Lane.OVERHEAD) & requests["pair"].notna()]
     rows = rows.sort_values("sent_at", kind="stable")
     if rows.empty:
         return pd.DataFrame(columns=PAIR_COLUMNS)
@@ -53,7 +53,7 @@ def pairs_of(asks: pd.DataFrame) -> pd.DataFrame:
 def overhead(pairs: pd.DataFrame, column: str, seed: int = 0) -> Overhead | None:
     """The median of the pairs' differences, with a seeded 95 % bootstrap interval.
 
-    Taken for the two orders apart (gateway first, tier first) and averaged: whatever befalls the first ask of a pair
+    Taken for the two orders apart (gateway first, tier first) and averaged: whatever befalls the first request of a pair
     (a cold cache, a connection that slept) then leaves the number, which a median over both orders together would not
     ensure. None where no pair counts.
     """
@@ -90,15 +90,15 @@ def _medians(values: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return np.concatenate([np.median(random.choice(values, (n, len(values))), axis=1) for n in parts])
 
 
-def said_ms(asks: pd.DataFrame, pairs: pd.DataFrame) -> float | None:
-    """What the gateway says of itself: the median of its own header over the gateway's asks of the pairs that count.
+def said_ms(requests: pd.DataFrame, pairs: pd.DataFrame) -> float | None:
+    """What the gateway says of itself: the median of its own header over the gateway's requests of the pairs that count.
 
     Not the overhead: x-litellm-overhead-duration-ms shows about half of what is measured (53 to 58 % with LiteLLM
     1.106), holds the back-off of retries, and missed a hang of 3 s. It is shown beside the measured one, and nothing is
     judged by it. None where no such header came.
     """
-    if "route_overhead_ms" not in asks.columns:
+    if "route_overhead_ms" not in requests.columns:
         return None
-    told = asks.loc[asks["route_overhead_ms"].notna(), ["pair", "via", "route_overhead_ms"]]
+    told = requests.loc[requests["route_overhead_ms"].notna(), ["pair", "via", "route_overhead_ms"]]
     ms = told.loc[told["pair"].isin(pairs["pair"]) & (told["via"] == GATEWAY), "route_overhead_ms"]
     return float(ms.median()) if len(ms) else None

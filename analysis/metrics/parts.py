@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.metrics.windows import Phase, Trial, phases_of
 from contract.records import Outcome
 
-COLUMNS = ["intended_at", "sent_at", "ended_at", "outcome"]  # which a request's place rests on
+COLUMNS = ["scheduled_at", "sent_at", "ended_at", "outcome"]  # which a request's place rests on
 
 
 class Kind(StrEnum):
@@ -108,7 +108,7 @@ def span(requests: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """
     sent = requests["sent_at"].to_numpy(float)
     unsent = np.isnan(sent)
-    sent = np.where(unsent, requests["intended_at"].to_numpy(float), sent)
+    sent = np.where(unsent, requests["scheduled_at"].to_numpy(float), sent)
     ended = requests["ended_at"].to_numpy(float)
     waiting = ~unsent | (requests["outcome"] == Outcome.ABANDONED).to_numpy(bool)
     ended = np.where(np.isnan(ended), np.where(waiting, np.inf, sent), ended)

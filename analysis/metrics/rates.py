@@ -7,19 +7,19 @@ ANSWERS = 1_000_000  # whose tokens are spread over time at once
 _SPREAD = ["sent_at", "ttft_ms", "ended_at", "stream", "output_tokens"]
 
 
-def tokens_over_time(asks: pd.DataFrame, tiers: list[str], edges: np.ndarray) -> pd.DataFrame:
+def tokens_over_time(requests: pd.DataFrame, tiers: list[str], edges: np.ndarray) -> pd.DataFrame:
     """Throughput: output tokens a second between each two edges, per tier.
 
     An answer's tokens (cut ones' too) are spread evenly from its first token to its end; a plain answer's, and one's that
     shows no token, over its whole exchange. Answers whose usage nobody told are not in it.
     """
     out = {}
-    known = asks["output_tokens"].notna().to_numpy() & asks["ended_at"].notna().to_numpy()
+    known = requests["output_tokens"].notna().to_numpy() & requests["ended_at"].notna().to_numpy()
     for tier in tiers:
         came = np.zeros(len(edges) - 1)
-        which = np.flatnonzero(known & (asks["tier"] == tier).to_numpy())
+        which = np.flatnonzero(known & (requests["tier"] == tier).to_numpy())
         for i in range(0, len(which), ANSWERS):
-            came += _tokens_between(asks[_SPREAD].iloc[which[i : i + ANSWERS]], edges)
+            came += _tokens_between(requests[_SPREAD].iloc[which[i : i + ANSWERS]], edges)
         out[tier] = came / np.diff(edges)
     return pd.DataFrame(out, index=edges[:-1])
 
@@ -32,9 +32,9 @@ def _tokens_between(answers: pd.DataFrame, edges: np.ndarray) -> np.ndarray:
     return _spread(start, end, answers["output_tokens"].to_numpy(float), edges)
 
 
-def answers_over_time(asks: pd.DataFrame, tiers: list[str], edges: np.ndarray) -> pd.DataFrame:
+def answers_over_time(requests: pd.DataFrame, tiers: list[str], edges: np.ndarray) -> pd.DataFrame:
     """Throughput: good answers a second between each two edges, per tier; an answer counts where it ended."""
-    good = asks.loc[asks["good"] & asks["ended_at"].notna(), ["tier", "ended_at"]]
+    good = requests.loc[requests["good"] & requests["ended_at"].notna(), ["tier", "ended_at"]]
     out = {}
     for tier in tiers:
         ended_at = good.loc[good["tier"] == tier, "ended_at"].to_numpy(float)
@@ -59,26 +59,26 @@ def _spread(start: np.ndarray, end: np.ndarray, tokens: np.ndarray, edges: np.nd
     return came[1:] + np.cumsum(slope)[:-1] * np.diff(edges)
 
 
-def tokens_per_s(asks: pd.DataFrame) -> float | None:
+def tokens_per_s(requests: pd.DataFrame) -> float | None:
     """Throughput: output tokens of all answers ÷ the time in which at least one of these was under way.
 
     What a tier does while it has something to do, at the concurrency it met; None where no usage was told.
     """
-    told = asks["output_tokens"].notna() & asks["ended_at"].notna() & asks["tier"].notna()
-    busy_s = _busy_s(asks, told)
-    return float(asks.loc[told, "output_tokens"].sum()) / busy_s if busy_s > 0 else None
+    told = requests["output_tokens"].notna() & requests["ended_at"].notna() & requests["tier"].notna()
+    busy_s = _busy_s(requests, told)
+    return float(requests.loc[told, "output_tokens"].sum()) / busy_s if busy_s > 0 else None
 
 
-def answers_per_s(asks: pd.DataFrame) -> float | None:
+def answers_per_s(requests: pd.DataFrame) -> float | None:
     """Throughput: good answers ÷ the time in which at least one of them was under way; None where there is none."""
-    ended = asks["good"] & asks["ended_at"].notna()
-    busy_s = _busy_s(asks, ended)
+    ended = requests["good"] & requests["ended_at"].notna()
+    busy_s = _busy_s(requests, ended)
     return int(ended.sum()) / busy_s if busy_s > 0 else None
 
 
-def _busy_s(asks: pd.DataFrame, which: pd.Series) -> float:
-    """The union of [sent, ended] of these asks."""
-    start, end = (asks.loc[which, name].to_numpy(float) for name in ("sent_at", "ended_at"))
+def _busy_s(requests: pd.DataFrame, which: pd.Series) -> float:
+    """The union of [sent, ended] of these requests."""
+    start, end = (requests.loc[which, name].to_numpy(float) for name in ("sent_at", "ended_at"))
     if not len(start):
         return 0.0
     if (start[1:] < start[:-1]).any():

@@ -1,7 +1,6 @@
 """The events of one restore → who brought the target back, when, and whether an answer verified it. Pure.
 
-Law: readiness is no answer. An `effective` event is verified where it says `answered: yes`. One that lacks the word is an
-older recording's: the controller had sent a real request before it wrote one, and no other restorer had.
+Law: readiness is no answer. An `effective` event is verified where it says `answered: yes`, and nowhere else.
 """
 
 from collections.abc import Mapping
@@ -12,9 +11,6 @@ import pandas as pd
 
 CONTROLLER = "timeline"
 YES = "yes"
-OLDER = "it was recorded by an older version, which sent no request after a restore in the controller's place"
-# What a restorer writes after its own `effective` event, and what does not revoke that event.
-NOT_GIVEN_BACK = "restored; the claim could not be given back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +53,9 @@ def restored_of(rows: pd.DataFrame) -> Restored:
         by=None if verified is None else str(verified["by"]),
         ready_at=None if ready is None else float(ready["at"]),
         ready_by=None if ready is None else str(ready["by"]),
-        unanswered=None if ready is None else str(ready["detail"].get("unanswered") or _no_word(ready)),
+        unanswered=None
+        if ready is None
+        else str(ready["detail"].get("unanswered") or "its event does not say why"),
         refused=_refused(events),
         waiting_at=float(waiting[0]["at"]) if waiting else None,
         missing=tuple(dict.fromkeys(str(words) for words in missing if words)),
@@ -65,12 +63,7 @@ def restored_of(rows: pd.DataFrame) -> Restored:
 
 
 def _answered(effective: Mapping[Any, Any]) -> bool:
-    word = effective["detail"].get("answered")
-    return bool(effective["by"] == CONTROLLER) if word is None else word == YES
-
-
-def _no_word(ready: Mapping[Any, Any]) -> str:
-    return OLDER if "answered" not in ready["detail"] else "its event does not say why"
+    return bool(effective["detail"].get("answered") == YES)
 
 
 def _revoked(effective: Mapping[Any, Any], later: list[dict[Any, Any]]) -> bool:
@@ -80,11 +73,10 @@ def _revoked(effective: Mapping[Any, Any], later: list[dict[Any, Any]]) -> bool:
 
 def _failed(event: Mapping[Any, Any]) -> bool:
     """A failure to bring the target back: not that someone else wants it otherwise, that its machine is gone, or that the target
-    is back and only its claim is not (`back`; older recordings have words alone)."""
-    detail = event["detail"]
-    if event["stage"] != "fail" or any(detail.get(word) for word in ("foreign", "gone", "back")):
-        return False
-    return not str(event["error"] or "").startswith(NOT_GIVEN_BACK)
+    is back and only its claim is not (`back`)."""
+    return bool(event["stage"] == "fail") and not any(
+        event["detail"].get(word) for word in ("foreign", "gone", "back")
+    )
 
 
 def _refused(events: list[dict[Any, Any]]) -> str | None:

@@ -1,6 +1,6 @@
 """When a target was lost: the first evidence in the records that a tier, or the gateway, no longer serves. Pure.
 
-Asks come in the order in which they were sent (see `frames`).
+Requests come in the order in which they were sent (see `frames`).
 """
 
 from dataclasses import dataclass
@@ -26,20 +26,20 @@ class Lost:
 
 
 def lost(
-    asks: pd.DataFrame, health: pd.DataFrame, trial: Trial, trials: list[Trial], ranks: Ranks
+    requests: pd.DataFrame, health: pd.DataFrame, trial: Trial, trials: list[Trial], ranks: Ranks
 ) -> Lost | None:
     """The first evidence after *commanded* that the tier no longer serves; None where there is none.
 
-    Evidence is, before the restore is commanded: an ask sent after commanded, straight to the tier, that failed; an ask
+    Evidence is, before the restore is commanded: a request sent after commanded, straight to the tier, that failed; a request
     sent through the gateway while the tier was an expected top (every tier above it held by a fault) that failed or
     was answered by a tier of another rank; a health check that failed. An answer by a peer is none: the gateway balances
-    between them; and where a fault holds a peer as well, nobody knows for whose sake an ask through the gateway failed. Such an ask counts from when it was sent: from then on its
+    between them; and where a fault holds a peer as well, nobody knows for whose sake a request through the gateway failed. Such a request counts from when it was sent: from then on its
     user was waiting. An answer by the tier that was cut counts from when it stopped, for until then the tier served (from
     commanded, where the client was overloaded and may have seen it late); and not at all where the tier answered a later
     ask well (a model may end early of its own accord). *Effective* is not waited for: users notice long before the last Pod
-    is gone. Abandoned and filtered asks are no evidence.
+    is gone. Abandoned and filtered requests are no evidence.
 
-    Of the gateway: an ask through it that failed, whoever should have answered; an answer that was cut before the first of
+    Of the gateway: a request through it that failed, whoever should have answered; an answer that was cut before the first of
     those, unless one that was asked for after it came well before then (that was a tier's cut); a health check that failed.
     """
     if trial.commanded_at is None:
@@ -47,25 +47,25 @@ def lost(
     until = next(
         (a for a in (trial.restore_commanded_at, trial.restore_begun_at) if a is not None), trial.gone_until
     )
-    sent = asks["sent_at"]
+    sent = requests["sent_at"]
     first, last = np.searchsorted(sent.to_numpy(float), [trial.commanded_at, until])
-    window = asks.iloc[first:last]
+    window = requests.iloc[first:last]
     window = window[~window["outcome"].isin(SILENT)]
     others = [t for t in trials if t is not trial and t.target != trial.target]
-    failed = _first_failed_ask(window, trial.target, ranks, others)
+    failed = _first_failed(window, trial.target, ranks, others)
     if trial.target == GATEWAY and failed is not None:
         # It comes back by itself, maybe long before the restore: what was answered then says nothing of a cut before.
         until = failed.at
         window = window[window["sent_at"] < until]
     found = [
         failed,
-        _first_cut(asks, window, trial.target, trial.commanded_at, until),
+        _first_cut(requests, window, trial.target, trial.commanded_at, until),
         _first_failed_check(health, trial.target, trial.commanded_at, until),
     ]
     return min((f for f in found if f is not None), key=lambda f: f.at, default=None)
 
 
-def _first_failed_ask(window: pd.DataFrame, target: str, ranks: Ranks, others: list[Trial]) -> Lost | None:
+def _first_failed(window: pd.DataFrame, target: str, ranks: Ranks, others: list[Trial]) -> Lost | None:
     whole = window[~window["outcome"].isin(CUTS)]
     direct = (whole["via"] == target) & ~whole["good"]  # of the gateway: what was asked through it
     peers = peers_of(ranks, target)
@@ -87,32 +87,32 @@ def _first_failed_ask(window: pd.DataFrame, target: str, ranks: Ranks, others: l
 
 
 def _first_cut(
-    asks: pd.DataFrame, window: pd.DataFrame, target: str, commanded_at: float, until: float
+    requests: pd.DataFrame, window: pd.DataFrame, target: str, commanded_at: float, until: float
 ) -> Lost | None:
     good = window[window["good"] & given_by(window, target)]
     last_good_at = float(good["sent_at"].max()) if len(good) else commanded_at
-    cut = asks[
-        asks["outcome"].isin(CUTS)
-        & given_by(asks, target)
-        & (asks["ended_at"] >= max(commanded_at, last_good_at))
-        & (asks["ended_at"] < until)
+    cut = requests[
+        requests["outcome"].isin(CUTS)
+        & given_by(requests, target)
+        & (requests["ended_at"] >= max(commanded_at, last_good_at))
+        & (requests["ended_at"] < until)
     ]
     if cut.empty:
         return None
     at = cut["ended_at"].where(~cut["touched"], commanded_at)
-    ask = cut.iloc[int(at.argmin())]
+    record = cut.iloc[int(at.argmin())]
     how = "told" if target == GATEWAY else "answered"
-    return Lost(float(at.min()), f"{ask['request_id']}, {how} by it, was {ask['outcome']}")
+    return Lost(float(at.min()), f"{record['request_id']}, {how} by it, was {record['outcome']}")
 
 
-def given_by(asks: pd.DataFrame, target: str) -> pd.Series:
+def given_by(requests: pd.DataFrame, target: str) -> pd.Series:
     """Which answers this target gave: a tier those that it made, the gateway all that came through it."""
-    return asks["via" if target == GATEWAY else "tier"] == target
+    return requests["via" if target == GATEWAY else "tier"] == target
 
 
-def given_beside(asks: pd.DataFrame, target: str, ranks: Ranks) -> pd.Series:
+def given_beside(requests: pd.DataFrame, target: str, ranks: Ranks) -> pd.Series:
     """Which answers it or a peer gave, between which the gateway balances."""
-    return given_by(asks, target) if target == GATEWAY else asks["tier"].isin(peers_of(ranks, target))
+    return given_by(requests, target) if target == GATEWAY else requests["tier"].isin(peers_of(ranks, target))
 
 
 def _first_failed_check(health: pd.DataFrame, target: str, commanded_at: float, until: float) -> Lost | None:

@@ -90,7 +90,7 @@ def load(run: Evidence) -> list[str]:
     users = "users unknown" if d.users_max is None else f"{d.users_max} users"
     told = f"{d.overloaded} of {d.seconds}" if d.seconds else "an unknown number (no client.arrow)"
     lines = [
-        f"Load: {d.wanted} asks wanted, {d.sent} sent ({late}), {d.capped} capped; at most {d.in_flight_max} in flight, "
+        f"Load: {d.scheduled} requests wanted, {d.sent} sent ({late}), {d.dropped} capped; at most {d.in_flight_max} in flight, "
         f"{users}; the client was overloaded in {told} seconds."
     ]
     if run.hidden is None:
@@ -98,7 +98,7 @@ def load(run: Evidence) -> list[str]:
     sent, intended, hides = run.hidden
     said = f"Latency, p99 of users' good answers: {ms(sent)} from sent, {ms(intended)} from intended"
     if hides:
-        said += ": asks waited to be sent, and what is counted from sent hides it."
+        said += ": requests waited to be sent, and what is counted from sent hides it."
     elif not run.frames.open_loop:
         said += ": users waited for each answer before they asked again (a closed loop), so that a hang hides in both."
     else:
@@ -149,7 +149,7 @@ def quality(run: Evidence) -> list[str]:
 
 
 def _witnesses(run: Evidence) -> str:
-    good = run.frames.asks[["witness"]][run.frames.asks["good"]]
+    good = run.frames.requests[["witness"]][run.frames.requests["good"]]
     counts = {str(w): int((good["witness"] == w).sum()) for w in Witness}
     missing = int(good["witness"].isna().sum())
     told = ", ".join(f"{w} {n}" for w, n in counts.items()) + (f", not told {missing}" if missing else "")
@@ -158,9 +158,9 @@ def _witnesses(run: Evidence) -> str:
 
 def _unseen(run: Evidence) -> list[str]:
     """The good answers without any content: those that show thoughts alone, and those that show no token; nothing of none."""
-    asks = run.frames.asks
-    unseen = asks["good"].to_numpy(bool) & asks["ttft_ms"].isna().to_numpy()
-    thoughtful = asks["thought_ms"].notna().to_numpy()
+    requests = run.frames.requests
+    unseen = requests["good"].to_numpy(bool) & requests["ttft_ms"].isna().to_numpy()
+    thoughtful = requests["thought_ms"].notna().to_numpy()
     thoughts, nothing = int((unseen & thoughtful).sum()), int((unseen & ~thoughtful).sum())
     told = []
     if nothing:
@@ -178,7 +178,7 @@ def _unseen(run: Evidence) -> list[str]:
 
 def _cut_rates(run: Evidence) -> str:
     """In each kind of part, side by side: nothing is subtracted."""
-    rates = cuts.cut_rates(run.frames.asks, run.parts)
+    rates = cuts.cut_rates(run.frames.requests, run.parts)
     told = [f"{_rate(*rate)} {kind}" for kind, rate in rates.items()]
     return f"Cut answers: {', '.join(told)}."
 
@@ -186,7 +186,7 @@ def _cut_rates(run: Evidence) -> str:
 def goodput(run: Evidence) -> str:
     """`Goodput (TTFT within 2000 ms; failures and cuts are misses): 99.31%.`"""
     objective_ms = run.ttft_max_ms
-    share = shares.goodput(run.frames.asks, objective_ms).ratio
+    share = shares.goodput(run.frames.requests, objective_ms).ratio
     within = "no objective for TTFT" if objective_ms is None else f"TTFT within {objective_ms:g} ms"
     return (
         f"Goodput ({within}; failures and cuts are misses): {'unknown' if share is None else f'{share:.2%}'}."
@@ -206,7 +206,7 @@ def _latencies(run: Evidence) -> list[str]:
     ]
     for of in run.by_tier:
         users = of.users
-        lengths = (users.latency, users.latency_from_intended, users.ttft, users.chunk_gap)
+        lengths = (users.latency, users.latency_from_schedule, users.ttft, users.chunk_gap)
         cells = [of.tier.name, str(users.good), *map(two, lengths)]
         cells.append(maybe(users.tpot["p50"], "{:.0f} ms"))
         cells.append(maybe(users.tokens_per_s, "{:.1f}"))
@@ -232,8 +232,16 @@ def _parts(run: Evidence) -> list[str]:
         "| --- " * 12 + "|",
     ]
     for row in tables.by_part(run).astype(object).to_dict("records"):
-        failed = row["asked"] - sum(row[name] for name in ("good", "cut", "stalled", "abandoned"))
-        cells = [row["part"], row["asked"], row["good"], failed, row["cut"], row["stalled"], row["abandoned"]]
+        failed = row["requests"] - sum(row[name] for name in ("good", "cut", "stalled", "abandoned"))
+        cells = [
+            row["part"],
+            row["requests"],
+            row["good"],
+            failed,
+            row["cut"],
+            row["stalled"],
+            row["abandoned"],
+        ]
         cells += [
             maybe(known(row["continuity"]), "{:.4f}"),
             maybe(known(row["goodput"]), "{:.2%}"),
@@ -310,8 +318,8 @@ def _service(run: Evidence) -> list[str]:
         f"{availability.worst_window(run.down, w)[0]:.2f} s of any {w:g} s" for w in availability.WINDOWS_S
     )
     silent = (
-        f" For {run.unasked.s:.1f} s it did not ask: what happened then is not known."
-        if run.unasked.s
+        f" For {run.unprobed.s:.1f} s it did not ask: what happened then is not known."
+        if run.unprobed.s
         else ""
     )
     lines = [
@@ -320,7 +328,7 @@ def _service(run: Evidence) -> list[str]:
     ]
     if run.brown is None:
         return [*lines, "Brown-outs: unknown, the timeline has no objectives."]
-    answers = availability.brown_answers(run.frames.asks, run.ttft_max_ms)
+    answers = availability.brown_answers(run.frames.requests, run.ttft_max_ms)
     return [
         *lines,
         f"Brown-outs (good, but no TTFT within {run.ttft_max_ms:g} ms), by the probe: {run.brown.s:.2f} s in "

@@ -16,13 +16,15 @@ from contract.records import Outcome, Witness
 
 
 def summary(run: Evidence) -> pd.DataFrame:
-    """summary.csv: one row per tier × via × stream; a tier of "" are asks that nobody answered."""
-    asks = run.frames.asks
-    tier = asks["tier"].cat.add_categories("").fillna("")
-    kinds: dict[Any, Any] = asks[["via", "stream"]].groupby([tier, "via", "stream"], observed=True).indices
+    """summary.csv: one row per tier × via × stream; a tier of "" are requests that nobody answered."""
+    requests = run.frames.requests
+    tier = requests["tier"].cat.add_categories("").fillna("")
+    kinds: dict[Any, Any] = (
+        requests[["via", "stream"]].groupby([tier, "via", "stream"], observed=True).indices
+    )
     return pd.DataFrame(
         [
-            {"tier": tier, "via": via, "stream": stream} | _summed(asks, which)
+            {"tier": tier, "via": via, "stream": stream} | _summed(requests, which)
             for (tier, via, stream), which in sorted(kinds.items())
         ]
     )
@@ -34,26 +36,28 @@ def _of_all(name: str, values: pd.Series) -> dict[str, object]:
 
 
 def _summed(every: pd.DataFrame, which: np.ndarray) -> dict[str, object]:
-    def asks(*columns: str) -> pd.DataFrame:
-        return every[list(columns)].iloc[which]  # no more columns at a time: these may be most asks of a day
+    def requests(*columns: str) -> pd.DataFrame:
+        return every[list(columns)].iloc[
+            which
+        ]  # no more columns at a time: these may be most requests of a day
 
-    answered = asks("outcome", "good", "witness")
+    answered = requests("outcome", "good", "witness")
     row: dict[str, object] = {"n": len(which)}
     row |= {str(o): int((answered["outcome"] == o).sum()) for o in Outcome}
-    # One by one, so that of most asks of a day only one column of numbers is there at a time.
-    row |= _of_all("latency_ms", latency.latency_ms(asks("good", "latency_ms")))
-    intended = asks("good", "intended_at", "ended_at")
-    row |= _of_all("latency_from_intended_ms", latency.latency_ms(intended, of="intended"))
+    # One by one, so that of most requests of a day only one column of numbers is there at a time.
+    row |= _of_all("latency_ms", latency.latency_ms(requests("good", "latency_ms")))
+    intended = requests("good", "scheduled_at", "ended_at")
+    row |= _of_all("latency_from_schedule_ms", latency.latency_ms(intended, of="scheduled"))
     del intended
-    row |= _of_all("ttft_ms", latency.ttft_ms(asks("good", "stream", "ttft_ms")))
+    row |= _of_all("ttft_ms", latency.ttft_ms(requests("good", "stream", "ttft_ms")))
     tokens = "output_tokens", "gaps_ms", "ttft_ms", "thought_ms"
-    row |= _of_all("tpot_ms", latency.tpot_ms(asks("good", "stream", *tokens)))
-    gaps = chunks.chunk_gaps(asks("good", "stream", "gaps_ms"))
+    row |= _of_all("tpot_ms", latency.tpot_ms(requests("good", "stream", *tokens)))
+    gaps = chunks.chunk_gaps(requests("good", "stream", "gaps_ms"))
     row |= {f"{q}_chunk_gap_ms": v for q, v in gaps.ms.items()}
     row["mean_chunk_gap_ms"] = gaps.mean_ms
     row["clumped"] = gaps.clumped
-    row["tokens_per_s"] = rates.tokens_per_s(asks("tier", "output_tokens", "sent_at", "ended_at"))
-    row["answers_per_s"] = rates.answers_per_s(asks("good", "sent_at", "ended_at"))
+    row["tokens_per_s"] = rates.tokens_per_s(requests("tier", "output_tokens", "sent_at", "ended_at"))
+    row["answers_per_s"] = rates.answers_per_s(requests("good", "sent_at", "ended_at"))
     row |= {f"witness_{w}": int((answered["good"] & (answered["witness"] == w)).sum()) for w in Witness}
     row["witness_unknown"] = int((answered["good"] & answered["witness"].isna()).sum())
     return row
@@ -63,7 +67,7 @@ FAILOVER_COLUMNS = [
     "step", "trial", "fault", "target", "commanded_at", "lost_at", "lost_after_s", "lost_evidence",
     "first_answer_by", "failover_s", "detection_s", "detection_ledger_s", "failover_doubt",
     "gap_new_lower_s", "gap_new_upper_s", "gap_kept_lower_s", "gap_kept_upper_s",
-    "unavailable_s", "worst_1_s", "worst_10_s", "worst_60_s", "unasked_s", "brown_s", "brown_intervals", "brown_answers",
+    "unavailable_s", "worst_1_s", "worst_10_s", "worst_60_s", "unprobed_s", "brown_s", "brown_intervals", "brown_answers",
     "effective_s", "restore_s", "restored_by", "restore_verified_by", "restore_ready_s", "restore_waited_for", "recovery_s", "recovery_censored", "recovery_doubt", "cuts", "stalls",
 ]  # fmt: skip
 
@@ -122,7 +126,7 @@ def _service(run: Evidence, t: Trial) -> dict[str, object]:
     row: dict[str, object] = {
         "cuts": len(found) - stalls,
         "stalls": stalls,
-        "unasked_s": run.unasked.within(t.gone_from, t.ends_at).s,
+        "unprobed_s": run.unprobed.within(t.gone_from, t.ends_at).s,
     }
     if run.down is not None:
         down = run.down.within(t.gone_from, t.ends_at)
@@ -130,9 +134,9 @@ def _service(run: Evidence, t: Trial) -> dict[str, object]:
         row |= {f"worst_{w:g}_s": availability.worst_window(down, w)[0] for w in availability.WINDOWS_S}
     if run.brown is not None:
         brown = run.brown.within(t.gone_from, t.ends_at)
-        asks = run.around(t)
+        requests = run.around(t)
         row |= {"brown_s": brown.s, "brown_intervals": len(brown)}
-        row["brown_answers"] = availability.brown_answers(cuts.in_trial(asks, t), run.ttft_max_ms)
+        row["brown_answers"] = availability.brown_answers(cuts.in_trial(requests, t), run.ttft_max_ms)
     return row
 
 
@@ -146,10 +150,10 @@ def _return(run: Evidence, t: Trial) -> dict[str, object]:
     return {"recovery_s": back.s, "recovery_censored": back.censored}
 
 
-_OUTCOMES = ["asked", "good", *map(str, Outcome), "goodput"]
+_OUTCOMES = ["requests", "good", *map(str, Outcome), "goodput"]
 _LENGTHS = [
-    "sent", "lost_to_fault", "p50_latency_ms", "p99_latency_ms", "p50_latency_from_intended_ms",
-    "p99_latency_from_intended_ms", "p50_ttft_ms", "p99_ttft_ms",
+    "sent", "lost_to_fault", "p50_latency_ms", "p99_latency_ms", "p50_latency_from_schedule_ms",
+    "p99_latency_from_schedule_ms", "p50_ttft_ms", "p99_ttft_ms",
 ]  # fmt: skip
 PHASE_COLUMNS = [
     "step", "trial", "target", "phase", "part", "start_s", "length_s", *_OUTCOMES, *_LENGTHS, "touched",
@@ -172,7 +176,7 @@ def phases(run: Evidence) -> pd.DataFrame:
     Where faults overlap, a request is sent in a phase of each, and counts in that of the first.
     `part`: before, during, between or after faults. `start_s`: since the run's start.
     """
-    users = shares.users_asks(run.frames.asks[shares.for_within(run.frames.asks, PHASED)])
+    users = shares.users_requests(run.frames.requests[shares.for_within(run.frames.requests, PHASED)])
     rows = [(part, phase) for part in run.parts for phase in part.phases]
     found = places(run.parts, users)
     counted, at = _by_row(found.row, len(rows)), users["sent_at"].to_numpy(float)
@@ -197,20 +201,20 @@ def by_part(run: Evidence) -> pd.DataFrame:
 
     Columns as in `phases`, and `continuity`.
     """
-    asks = run.frames.asks
-    outcomes = shares.for_within(asks, _COUNTED)
-    users = np.flatnonzero(shares.of_users(asks))
+    requests = run.frames.requests
+    outcomes = shares.for_within(requests, _COUNTED)
+    users = np.flatnonzero(shares.of_users(requests))
     there = kinds(run.parts)
     kind = np.array(
         [there.index(part.kind) if part.kind in there else -1 for part in run.parts], dtype=np.int8
     )
-    found = places(run.parts, asks[PLACED].iloc[users])
+    found = places(run.parts, requests[PLACED].iloc[users])
     counted, sent = _by_row(kind[found.part], len(there)), _by_row(kind[found.sent_in], len(there))
 
     def row(name: str, counted: np.ndarray, sent: np.ndarray, elsewhere: np.ndarray) -> dict[str, object]:
         # No more columns at a time than are looked at: these may be most requests of a day.
-        told = _part_row(name, asks[outcomes].iloc[counted], run.ttft_max_ms)
-        return told | _lengths(asks, sent, elsewhere)
+        told = _part_row(name, requests[outcomes].iloc[counted], run.ttft_max_ms)
+        return told | _lengths(requests, sent, elsewhere)
 
     rows = []
     for i, name in enumerate(there):
@@ -227,22 +231,24 @@ def _by_row(row: np.ndarray, count: int) -> list[np.ndarray]:
     return [order[first:last] for first, last in pairwise(edges.tolist())]
 
 
-def _part_row(name: str, asks: pd.DataFrame, ttft_max_ms: float | None) -> dict[str, object]:
-    return {"part": name, "continuity": shares.continuity(asks).good.ratio} | _outcomes(asks, ttft_max_ms)
+def _part_row(name: str, requests: pd.DataFrame, ttft_max_ms: float | None) -> dict[str, object]:
+    return {"part": name, "continuity": shares.continuity(requests).good.ratio} | _outcomes(
+        requests, ttft_max_ms
+    )
 
 
-def _outcomes(asks: pd.DataFrame, ttft_max_ms: float | None) -> dict[str, object]:
+def _outcomes(requests: pd.DataFrame, ttft_max_ms: float | None) -> dict[str, object]:
     """What came of these requests: the columns of _OUTCOMES."""
-    row: dict[str, object] = {"asked": len(asks), "good": int(asks["good"].sum())}
-    row |= {str(o): int((asks["outcome"] == o).sum()) for o in Outcome}
-    return row | {"goodput": shares.goodput(asks, ttft_max_ms).ratio}
+    row: dict[str, object] = {"requests": len(requests), "good": int(requests["good"].sum())}
+    row |= {str(o): int((requests["outcome"] == o).sum()) for o in Outcome}
+    return row | {"goodput": shares.goodput(requests, ttft_max_ms).ratio}
 
 
-def _lengths(asks: pd.DataFrame, which: np.ndarray | slice, elsewhere: np.ndarray) -> dict[str, object]:
+def _lengths(requests: pd.DataFrame, which: np.ndarray | slice, elsewhere: np.ndarray) -> dict[str, object]:
     """How long those took that were sent in one phase; `elsewhere`: which of them count in a fault that began later."""
 
     def of(*columns: str) -> pd.DataFrame:
-        return asks[list(columns)].iloc[which]  # as in `_summed`
+        return requests[list(columns)].iloc[which]  # as in `_summed`
 
     ends = of("outcome", "good")
     lost = elsewhere & (~ends["good"] & (ends["outcome"] != Outcome.ABANDONED)).to_numpy(bool)
@@ -253,8 +259,8 @@ def _lengths(asks: pd.DataFrame, which: np.ndarray | slice, elsewhere: np.ndarra
     for name, values in (
         ("latency_ms", lambda: latency.latency_ms(of("good", "latency_ms"))),
         (
-            "latency_from_intended_ms",
-            lambda: latency.latency_ms(of("good", "intended_at", "ended_at"), of="intended"),
+            "latency_from_schedule_ms",
+            lambda: latency.latency_ms(of("good", "scheduled_at", "ended_at"), of="scheduled"),
         ),
         ("ttft_ms", lambda: latency.ttft_ms(of("good", "stream", "ttft_ms"))),
     ):

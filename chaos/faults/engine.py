@@ -72,7 +72,7 @@ class Engine(Fault):
     def inject(self, state: dict[str, Any]) -> None:
         assert self._for_s is not None, "the runner arms before it injects"
         told = {"fault": self._answer, "for_s": self._for_s, "id": state["id"], **self._parameters}
-        status, said = self._ask("PUT", "/faults", told)
+        status, said = self._send("PUT", "/faults", told)
         if status in (400, 409):
             raise CannotInject(f"{self._url}: {said.get('error', said)}")
         _must_be_ok("PUT", self._url, status, said)
@@ -85,7 +85,7 @@ class Engine(Fault):
         return {"fault": self._answer, "used_up": True} if self._accepted is not None else None
 
     def restore(self, state: dict[str, Any]) -> None:
-        status, said = self._ask("DELETE", f"/faults?id={quote(state['id'])}")
+        status, said = self._send("DELETE", f"/faults?id={quote(state['id'])}")
         if status == 409:
             return  # another's is set by now, so ours is not
         _must_be_ok("DELETE", self._url, status, said)
@@ -98,13 +98,13 @@ class Engine(Fault):
         return fault is not None and fault.get("id") == state["id"]
 
     def _look(self) -> dict[str, Any]:
-        status, said = self._ask("GET", "/faults")
+        status, said = self._send("GET", "/faults")
         _must_be_ok("GET", self._url, status, said)
         if "catalogue" not in said or "fault" not in said:
             raise OSError(f"{self._url}/faults tells no catalogue: it is no embedded engine")
         return said
 
-    def _ask(self, method: str, path: str, told: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+    def _send(self, method: str, path: str, told: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
         """Status and JSON. Raises OSError."""
         payload = None if told is None else json.dumps(told).encode()
         status, said = self._target.send(method, path, TIMEOUT_S, payload)

@@ -27,7 +27,7 @@ OURS = "brownout.dev/blackhole"  # the token of whoever made it
 class NetworkBlackhole(Fault):
     kinds = KINDS
     deadman = Deadman.REAPER
-    by_asking = True
+    by_sending = True
 
     def __init__(self, cluster: Cluster | None, target: Target, options: NoOptions) -> None:
         assert cluster is not None

@@ -86,7 +86,7 @@ class NotTheApi(urllib3.exceptions.HTTPError):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestInfo:
     """What a request is about, as its path has it; `plural` is empty where it is about no resource."""
 
     method: str
@@ -104,7 +104,7 @@ class Asked:
         return f"{self.method} {self.path}"
 
 
-def asked(method: str, path: str, body: dict[str, Any] | None = None) -> Asked:
+def request_info(method: str, path: str, body: dict[str, Any] | None = None) -> RequestInfo:
     """`path` from the server's root on, without the query. What is created is named in the body."""
     steps = [step for step in path.split("/") if step]
     rest = steps[2:] if steps[:1] == ["api"] else steps[3:] if steps[:1] == ["apis"] else []
@@ -114,10 +114,10 @@ def asked(method: str, path: str, body: dict[str, Any] | None = None) -> Asked:
     plural, name, sub = (*rest, "", "", "")[:3]
     if method == "POST" and not name:
         name = str(((body or {}).get("metadata") or {}).get("name") or "")
-    return Asked(method, path, plural, name, sub, namespace)
+    return RequestInfo(method, path, plural, name, sub, namespace)
 
 
-def refusal(of: Asked, status: int, headers: Any, data: bytes, more: str = "") -> Exception:
+def refusal(of: RequestInfo, status: int, headers: Any, data: bytes, more: str = "") -> Exception:
     """What an answer that is no success is raised as."""
     found = _parsed(data)
     if found is None or found.get("kind") != "Status":
@@ -130,7 +130,7 @@ def refusal(of: Asked, status: int, headers: Any, data: bytes, more: str = "") -
     return ApiError(status, found, headers, more)
 
 
-def found(of: Asked, data: bytes) -> dict[str, Any]:
+def found(of: RequestInfo, data: bytes) -> dict[str, Any]:
     """The object, the list or the success that was asked for. Raises NotTheApi."""
     body = _parsed(data)
     if body is None:
@@ -156,7 +156,7 @@ def found(of: Asked, data: bytes) -> dict[str, Any]:
     return body
 
 
-def event(of: Asked, name: str, text: bytes) -> dict[str, Any]:
+def event(of: RequestInfo, name: str, text: bytes) -> dict[str, Any]:
     """One line of a watch of the object of this name. Raises NotTheApi."""
     body = _parsed(text)
     kind = (body or {}).get("type")
@@ -166,7 +166,7 @@ def event(of: Asked, name: str, text: bytes) -> dict[str, Any]:
     if kind == "ERROR" and shown.get("kind") != "Status":
         raise NotTheApi(f"{of}: an error that is no Status")
     if kind in _WATCHED:
-        one = Asked(of.method, of.path, of.plural, name, "", of.namespace)
+        one = RequestInfo(of.method, of.path, of.plural, name, "", of.namespace)
         if shown.get("kind") != one.kind:
             raise NotTheApi(f"{of}: an event of {_shown(shown.get('kind'))}, and not of a {one.kind}")
         _object(one, shown)
@@ -204,7 +204,7 @@ def _parsed(data: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _not_about(of: Asked, status: int, found: dict[str, Any]) -> str | None:
+def _not_about(of: RequestInfo, status: int, found: dict[str, Any]) -> str | None:
     """Why a Status is no refusal of this very request, in words."""
     if found.get("status") == "Success":
         return "a Status of success"
@@ -236,16 +236,16 @@ def _not_about(of: Asked, status: int, found: dict[str, Any]) -> str | None:
     return None
 
 
-def _generic(of: Asked) -> bool:
+def _generic(of: RequestInfo) -> bool:
     """Of a custom kind the server says without a name that it does not know it."""
     return of.plural in _CUSTOM
 
 
-def _creates(of: Asked) -> bool:
+def _creates(of: RequestInfo) -> bool:
     return of.method == "POST" and not of.sub
 
 
-def _list(of: Asked, body: dict[str, Any]) -> None:
+def _list(of: RequestInfo, body: dict[str, Any]) -> None:
     if body.get("kind") != f"{of.kind}List":
         raise NotTheApi(f"{of}: {_shown(body.get('kind'))}, and not a {of.kind}List")
     items = body.get("items")
@@ -254,14 +254,14 @@ def _list(of: Asked, body: dict[str, Any]) -> None:
     meta = body.get("metadata")
     if isinstance(meta, dict) and meta.get("continue"):
         raise NotTheApi(f"{of}: only a part of the list")
-    every = Asked(of.method, of.path, of.plural, "", "", of.namespace)
+    every = RequestInfo(of.method, of.path, of.plural, "", "", of.namespace)
     for item in items:
         if not isinstance(item, dict):
             raise NotTheApi(f"{of}: an item that is no object")
         _object(every, item)
 
 
-def _object(of: Asked, body: dict[str, Any]) -> None:
+def _object(of: RequestInfo, body: dict[str, Any]) -> None:
     """What is read of every object, and of those of some kinds. The name is not looked at where none was asked for."""
     meta = body.get("metadata")
     if not isinstance(meta, dict):
@@ -282,7 +282,7 @@ def _object(of: Asked, body: dict[str, Any]) -> None:
         _replicas(of, body)
 
 
-def _replicas(of: Asked, body: dict[str, Any]) -> None:
+def _replicas(of: RequestInfo, body: dict[str, Any]) -> None:
     spec = body.get("spec") or {}
     replicas = spec.get("replicas", 0 if of.kind == "Scale" else None)  # a Scale leaves it out at zero
     if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0:

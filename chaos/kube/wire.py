@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 import urllib3
 from kubernetes.client.api_client import ApiClient
 
-from chaos.kube.answers import TROUBLE, Asked, NotTheApi, asked, event, found, line, refusal
+from chaos.kube.answers import TROUBLE, NotTheApi, RequestInfo, event, found, line, refusal, request_info
 from chaos.kube.credentials import Credentials
 from contract.refusal import Refusal
 
@@ -76,7 +76,7 @@ class _Request:
     body: bytes | None
     headers: dict[str, str]
     read_s: float
-    of: Asked
+    of: RequestInfo
 
 
 def _request(
@@ -86,7 +86,7 @@ def _request(
     headers = {"Accept": JSON, "User-Agent": AGENT} | ({} if body is None else {"Content-Type": content_type})
     url = path + (f"?{urlencode(query, safe='/', quote_via=quote)}" if query else "")
     data = None if body is None else json.dumps(body).encode()
-    return _Request(method, url, data, headers, read_s, asked(method, path, body))
+    return _Request(method, url, data, headers, read_s, request_info(method, path, body))
 
 
 class Wire:
@@ -226,7 +226,7 @@ class _Loading(threading.Thread):
 
 def events(response: Any, name: str, namespace: str, plural: str) -> Iterator[dict[str, Any]]:
     """The events of a watch. Raises NotTheApi."""
-    of = Asked("WATCH", f"{plural} {namespace}/{name}", plural, "", "", namespace)
+    of = RequestInfo("WATCH", f"{plural} {namespace}/{name}", plural, "", "", namespace)
     rest = b""
     for piece in response.stream(8192, decode_content=False):
         *lines, rest = (rest + piece).split(b"\n")
@@ -247,7 +247,7 @@ def _sent(held: _Held, request: _Request) -> tuple[urllib3.BaseHTTPResponse | No
         return None, line(str(e))
 
 
-def _read(response: urllib3.BaseHTTPResponse, of: Asked) -> bytes:
+def _read(response: urllib3.BaseHTTPResponse, of: RequestInfo) -> bytes:
     """The whole body, which must not be endless."""
     until = time.monotonic() + WITHIN_S
     pieces, size = [], 0

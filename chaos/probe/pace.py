@@ -11,7 +11,7 @@ FAST_S = 0.2
 SLOW_S = 2.0
 BEFORE_MOVE_S = 5.0
 SETTLED_ANSWERS = 10  # consecutive answers of one rank: behind a balancer its tiers take turns
-SHARE = 0.1  # of the serving tier's time that slow asks may take
+SHARE = 0.1  # of the serving tier's time that slow requests may take
 
 
 class Pace:
@@ -39,7 +39,7 @@ class Pace:
         self._in_a_row = 0
 
     def answered(self, rank: int | None, service_s: float | None) -> None:
-        """An ask ended; `rank` is its tier's (see `contract.ranks`), None where it was no good answer."""
+        """A request ended; `rank` is its tier's (see `contract.ranks`), None where it was no good answer."""
         if rank is None or rank != self._rank:
             self._in_a_row = 0
             self._service_s.clear()
@@ -52,7 +52,7 @@ class Pace:
             self._unsettled = False
 
     def interval_s(self, now: float) -> float:
-        """Seconds until the next ask, as things stand."""
+        """Seconds until the next request, as things stand."""
         near = any(at - BEFORE_MOVE_S <= now <= at + FAST_S for at in self._planned_at)
         if near or self._unsettled:
             return FAST_S

@@ -1,7 +1,7 @@
-"""The probe: asks through the gateway at a fixed rate, whatever became of the asks before, and measures silence.
+"""The probe: requests through the gateway at a fixed rate, whatever became of the requests before, and measures silence.
 
-One token an ask (see `contract.caps`), at most two in flight, new and kept connections in turn. A slot that finds no place is recorded as
-covered by the ask that is still waiting. It never asks a tier directly.
+One token a request (see `contract.caps`), at most two in flight, new and kept connections in turn. A slot that finds no place is recorded as
+covered by the request that is still waiting. It never asks a tier directly.
 """
 
 import queue
@@ -21,7 +21,7 @@ from contract.framing import End, Exchange
 from contract.outcome import fill, ours
 from contract.prompt import COUNT_UPWARDS
 from contract.ranks import rank_of
-from contract.records import Ask, Lane, Outcome
+from contract.records import Lane, Outcome, RequestRecord
 from contract.request import Request
 from contract.topology import Topology
 
@@ -32,7 +32,7 @@ _TICK_S = 0.05
 
 @dataclass(slots=True)
 class _Slot:
-    ask: Ask
+    record: RequestRecord
 
 
 class Probe:
@@ -48,7 +48,7 @@ class Probe:
         prefix: str,
         pace: Pace,
         clock: Clock,
-        keep: Callable[[Ask], None],
+        keep: Callable[[RequestRecord], None],
     ) -> None:
         self._endpoint, self._topology, self._prefix = endpoint, topology, prefix
         self._clock, self._keep = clock, keep
@@ -59,7 +59,7 @@ class Probe:
         self._over = Stop()
         self._count = 0
         self._lanes = (Lane.PROBE_NEW, Lane.PROBE_KEPT)
-        self._waiting: dict[Lane, Ask] = {}
+        self._waiting: dict[Lane, RequestRecord] = {}
         self._work: dict[Lane, queue.Queue[_Slot | None]] = {lane: queue.Queue() for lane in self._lanes}
         self._threads = [threading.Thread(target=self._schedule, name="probe", daemon=True)]
         self._threads += [
@@ -80,14 +80,14 @@ class Probe:
             thread.join(max(0.0, until - self._clock.now()))
         with self.lock:
             left, self._waiting = list(self._waiting.values()), {}
-        for ask in left:
+        for record in left:
             exchange = Exchange(end=End.STOPPED, error="the run ended")
-            fill(ask, self._request, exchange, self._clock.at, self._topology)
-            self._keep(ask)
+            fill(record, self._request, exchange, self._clock.at, self._topology)
+            self._keep(record)
 
     def waiting_since(self) -> list[float]:
-        """The instants of the asks that are in flight; the caller holds the lock."""
-        return [ask.intended_at for ask in self._waiting.values()]
+        """The instants of the requests that are in flight; the caller holds the lock."""
+        return [record.scheduled_at for record in self._waiting.values()]
 
     def _schedule(self) -> None:
         due = self._clock.now()
@@ -108,30 +108,30 @@ class Probe:
             ):  # we ourselves were held up: the missed slots are gone, not made up in a burst
                 due = now
 
-    def _take(self, intended_at: float) -> None:
+    def _take(self, scheduled_at: float) -> None:
         self._count += 1
         preferred = self._lanes[self._count % 2]
         other = self._lanes[(self._count + 1) % 2]
-        request = replace(self._request, lane=preferred, scheduled_at=intended_at)
-        ask = request.record(f"ask-{self._prefix}-p{self._count:06x}", SCENARIO, intended_at)
+        request = replace(self._request, lane=preferred, scheduled_at=scheduled_at)
+        record = request.record(f"req-{self._prefix}-p{self._count:06x}", SCENARIO, scheduled_at)
         with self.lock:
             free = next((lane for lane in (preferred, other) if lane not in self._waiting), None)
             if free is not None:
-                ask.lane = free
-                self._waiting[free] = ask
+                record.lane = free
+                self._waiting[free] = record
             else:
-                oldest = min(self._waiting.values(), key=lambda a: a.intended_at)
-                ask.covered_by, ask.outcome = oldest.request_id, Outcome.ABANDONED
+                oldest = min(self._waiting.values(), key=lambda a: a.scheduled_at)
+                record.covered_by, record.outcome = oldest.request_id, Outcome.ABANDONED
         if free is not None:
-            self._work[free].put(_Slot(ask))
+            self._work[free].put(_Slot(record))
         else:
-            self._keep(ask)
+            self._keep(record)
 
     def _serve(self, lane: Lane) -> None:
         connection = Connection(self._endpoint, DEADLINES)
         while (slot := self._work[lane].get()) is not None:
-            ask = slot.ask
-            request = self._endpoint.request(ask.request_id, self._request)
+            record = slot.record
+            request = self._endpoint.request(record.request_id, self._request)
             try:
                 found: Exchange | Exception = connection.exchange(request)
             except Exception as e:
@@ -139,24 +139,24 @@ class Probe:
             if lane is Lane.PROBE_NEW:
                 connection.close()
             with self.lock:
-                stopped = self._waiting.pop(lane, None) is not ask
+                stopped = self._waiting.pop(lane, None) is not record
             if stopped:  # `stop` has recorded it as abandoned
                 return
             try:
                 if isinstance(found, Exception):
                     raise found
-                fill(ask, self._request, found, self._clock.at, self._topology, self._endpoint.secrets)
+                fill(record, self._request, found, self._clock.at, self._topology, self._endpoint.secrets)
                 version = gateway_version.named(
-                    self._topology.gateway.of_kind, ask.via, found.status, found.headers
+                    self._topology.gateway.of_kind, record.via, found.status, found.headers
                 )
             except Exception as e:  # ours; a lane that fell silent would look like a quiet one
-                ours(ask, e)
+                ours(record, e)
                 version = None
             with self.lock:
                 if version is not None:
                     gateway_version.count(self.gateway_versions, version)
-                good = ask.outcome == Outcome.OK
-                served_s = ask.latency_ms / 1000 if good and ask.latency_ms is not None else None
-                self.pace.answered(rank_of(self._topology.ranks, ask.tier) if good else None, served_s)
-            self._keep(ask)
+                good = record.outcome == Outcome.OK
+                served_s = record.latency_ms / 1000 if good and record.latency_ms is not None else None
+                self.pace.answered(rank_of(self._topology.ranks, record.tier) if good else None, served_s)
+            self._keep(record)
         connection.close()

@@ -21,7 +21,7 @@ from contract.outcome import ended_early, fill, judge, redirected
 from contract.prompt import COUNT_UPWARDS
 from contract.proper_end import UNKNOWN
 from contract.ranks import rank_of
-from contract.records import GATEWAY, Ask, Outcome
+from contract.records import GATEWAY, Outcome, RequestRecord
 from contract.refusal import Refusal
 from contract.request import Request
 from contract.stream import read_answer
@@ -48,14 +48,14 @@ class Serving:
 class Answered:
     """One streamed request: its record, and how its tokens came or why that is not well."""
 
-    ask: Ask
+    record: RequestRecord
     streams: str | None
     wrong: str | None
     version: str | None = None  # of the gateway, as the answer names it
 
 
 class NotStreamed(Exception):
-    """A streamed ask did not come as it should, and what would be right."""
+    """A streamed request did not come as it should, and what would be right."""
 
 
 def look(topology: Topology) -> list[Serving]:
@@ -94,7 +94,7 @@ def _looked(name: str, endpoint: Endpoint, topology: Topology) -> Serving:
         unlisted = f"{where} does not list its models: {clean(str(e))}"
     if listed is not None and endpoint.model not in listed:
         unlisted = _not_listed(name, endpoint.model, listed)
-    answered = ask(topology, name, endpoint)
+    answered = send(topology, name, endpoint)
     well, wrong = [], []
     if unlisted is None:
         well.append(f"lists {endpoint.model}")
@@ -114,21 +114,21 @@ def _looked(name: str, endpoint: Endpoint, topology: Topology) -> Serving:
     return Serving(name, tuple(well), tuple(wrong))
 
 
-def ask(topology: Topology, via: str, endpoint: Endpoint) -> Answered:
+def send(topology: Topology, via: str, endpoint: Endpoint) -> Answered:
     """One streamed request for a few tokens, and a second one where the first answer ended early.
 
     One early end does not show whether the model or a cut ended it. Where the second answer is another tier's, or none, the
     first stands alone.
     """
-    first = _ask(topology, via, endpoint)
-    if not ended_early(first.ask):
+    first = _send_once(topology, via, endpoint)
+    if not ended_early(first.record):
         return first
-    second = _ask(topology, via, endpoint)
-    asks = [first.ask, *([second.ask] if second.ask.tier == first.ask.tier else [])]
-    return replace(first, wrong=early_end.sentence(asks, topology))
+    second = _send_once(topology, via, endpoint)
+    requests = [first.record, *([second.record] if second.record.tier == first.record.tier else [])]
+    return replace(first, wrong=early_end.sentence(requests, topology))
 
 
-def _ask(topology: Topology, via: str, endpoint: Endpoint) -> Answered:
+def _send_once(topology: Topology, via: str, endpoint: Endpoint) -> Answered:
     """One streamed request, read and judged as those of a run are."""
     request = Request(prompt=COUNT_UPWARDS, stream=True, use=Use.PLAN, via=via, lane="plan").on(topology)
     record = request.record(f"plan-{uuid.uuid4().hex[:12]}", "plan", now=0.0)
@@ -147,7 +147,7 @@ def _ask(topology: Topology, via: str, endpoint: Endpoint) -> Answered:
     return Answered(record, how, wrong, version)
 
 
-def _not_whole(record: Ask, wrong: str | None) -> str:
+def _not_whole(record: RequestRecord, wrong: str | None) -> str:
     """What kept an answer from being a whole one."""
     words = shortened(clean(record.error or ""), ROOM)
     if record.ttft_ms is None and record.outcome not in (Outcome.FILTERED, Outcome.CUT, Outcome.STALLED):
@@ -155,16 +155,16 @@ def _not_whole(record: Ask, wrong: str | None) -> str:
         hint = ": is its api_key right, and may it ask for this model?" if refused else ""
         helps = advice(record.error)
         hint = f": {helps}" if helps else hint
-        first = wrong.partition(":")[0] if wrong else "a streamed ask was not answered"
+        first = wrong.partition(":")[0] if wrong else "a streamed request was not answered"
         return f"{first}: {words or record.outcome}{hint}"
-    return f"the answer to a streamed ask was {record.outcome}: {words}"
+    return f"the answer to a streamed request was {record.outcome}: {words}"
 
 
 def _who(
     topology: Topology, endpoint: Endpoint, listed: list[str] | None, answered: Answered
 ) -> Iterator[tuple[str, bool]]:
     """Which tier answered through the gateway, and whether those below it would be known too."""
-    record = answered.ask
+    record = answered.record
     if record.status != 200:
         return
     if record.tier is None:
@@ -198,8 +198,8 @@ def _group(
                 True,
             )
         return
-    answered = ask(topology, GATEWAY, replace(endpoint, model=group))
-    record = answered.ask
+    answered = send(topology, GATEWAY, replace(endpoint, model=group))
+    record = answered.record
     if record.status == 200 and record.tier in [t.name for t in tiers]:
         yield f"group {group} answered by {record.tier}", True
         if answered.wrong is not None:
@@ -218,7 +218,7 @@ def _group(
         yield f"group {group} of {names} is not answered: {answered.wrong}{right}", False
 
 
-def _nobodys(topology: Topology, record: Ask) -> str:
+def _nobodys(topology: Topology, record: RequestRecord) -> str:
     """What was seen of an answer that is no tier's, and what to write."""
     group, api_base = record.route_group, record.route_api_base
     why = f"it answers, but {clean(topology.unmatched(group, api_base))}"
@@ -258,14 +258,14 @@ def models(endpoint: Endpoint) -> list[str]:
 def streams(exchange: Exchange, most: int | None = None, through_gateway: bool = False) -> str:
     """`streams`, where its answer came piece by piece; `answers`, where nobody can tell. Raises NotStreamed.
 
-    `most`: the ask's cap.
+    `most`: the request's cap.
     """
     answer = read_answer(exchange) if exchange.status == 200 else None
     outcome, error, _ = judge(exchange, answer, most, UNKNOWN, through_gateway)
     if answer is None:
         helps = advice(error)
         right = f": {helps}" if helps else ""
-        raise NotStreamed(f"a streamed ask was not answered: {error}{right}")
+        raise NotStreamed(f"a streamed request was not answered: {error}{right}")
     at = answer.token_at
     if not at and outcome is Outcome.OK:
         return (
@@ -273,7 +273,7 @@ def streams(exchange: Exchange, most: int | None = None, through_gateway: bool =
             "probe_max_tokens it would)"
         )
     if not at:
-        raise NotStreamed(f"a streamed ask got no token: {clean(error or '')}")
+        raise NotStreamed(f"a streamed request got no token: {clean(error or '')}")
     if at[0] != at[-1]:
         return "streams"
     assert exchange.sent_at is not None, "what was answered was sent"

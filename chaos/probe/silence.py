@@ -1,7 +1,7 @@
 """How long the probe had no answer after an inject, right now: a number of the live line, which no report has."""
 
 from contract.messages import ProbeWait
-from contract.records import GATEWAY, Ask, Outcome
+from contract.records import GATEWAY, Outcome, RequestRecord
 
 
 class AnswerWatch:
@@ -26,14 +26,19 @@ class AnswerWatch:
         """Its restore was verified."""
         self._gone.discard(target)
 
-    def answered(self, ask: Ask) -> None:
+    def answered(self, record: RequestRecord) -> None:
         """A request of the probe ended."""
         at = self._commanded_at
-        if at is None or ask.outcome != Outcome.OK or ask.intended_at <= at or ask.tier in self._gone:
+        if (
+            at is None
+            or record.outcome != Outcome.OK
+            or record.scheduled_at <= at
+            or record.tier in self._gone
+        ):
             return
-        assert ask.sent_at is not None, "a good answer was sent"
-        assert ask.first_ms is not None, "a good answer came"
-        self.answered_s = ask.sent_at + ask.first_ms / 1000 - at
+        assert record.sent_at is not None, "a good answer was sent"
+        assert record.first_ms is not None, "a good answer came"
+        self.answered_s = record.sent_at + record.first_ms / 1000 - at
         self._commanded_at = None
 
     def status(self, now: float) -> ProbeWait | None:

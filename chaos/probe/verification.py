@@ -61,17 +61,17 @@ class Answers:
         request = Request(prompt=COUNT_UPWARDS, stream=False, use=Use.PROBE, via=target, lane="verify").on(
             self._topology
         )
-        ask = request.record(f"ask-{uuid.uuid4().hex[:12]}", "verify", self._clock.now())
+        record = request.record(f"req-{uuid.uuid4().hex[:12]}", "verify", self._clock.now())
         deadlines = Deadlines(min(CONNECT_S, patience_s), patience_s, patience_s, patience_s)
         connection = Connection(endpoint, deadlines)
-        exchange = connection.exchange(endpoint.request(ask.request_id, request))
+        exchange = connection.exchange(endpoint.request(record.request_id, request))
         connection.close()
-        fill(ask, request, exchange, self._clock.at, self._topology, endpoint.secrets)
-        if ask.outcome == Outcome.OK:
+        fill(record, request, exchange, self._clock.at, self._topology, endpoint.secrets)
+        if record.outcome == Outcome.OK:
             return None
-        helps = advice(ask.error)
+        helps = advice(record.error)
         right = f" ({helps} of {target})" if helps else ""
-        return f"{target} does not answer: {ask.outcome}: {ask.error}{right}"
+        return f"{target} does not answer: {record.outcome}: {record.error}{right}"
 
     def _endpoint(self, target: str) -> Endpoint | None:
         if target == GATEWAY:

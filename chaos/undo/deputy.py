@@ -65,7 +65,7 @@ class Deputy:
         """
         undo, cluster = self._undo, None
         if self._question is None:  # before the folder can be moved, or its keys taken out of the environment
-            self._question = self._asks()
+            self._question = self._requests()
         if undo.target_handle.on_cluster:
             cluster = self._given or Cluster(undo.kubeconfig, undo.embedded_pid, undo.context)
             uid, _ = cluster.identity()
@@ -122,7 +122,7 @@ class Deputy:
     def _waited(self, pause: float) -> None:
         self._wait(pause)
 
-    def _asks(self) -> Callable[[float], Question]:
+    def _requests(self) -> Callable[[float], Question]:
         """How a restored target is asked; where it cannot be, the question says so."""
         undo = self._undo
         try:

@@ -1,7 +1,7 @@
-"""What a sequence of asks says of the tiers: failovers, outages, recoveries, and the gap of each. Pure.
+"""What a sequence of requests says of the tiers: failovers, outages, recoveries, and the gap of each. Pure.
 
-Asks are known by their number, in the order in which they were sent. They may end in any order: what an ask says is
-believed only as long as no ask sent after it has said something else.
+Requests are known by their number, in the order in which they were sent. They may end in any order: what a request says is
+believed only as long as no request sent after it has said something else.
 """
 
 from dataclasses import dataclass, field
@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from chaos.watch.lineup import Lineup
 from chaos.watch.silence import UNANSWERED, Lost, Silence
 from contract.quantile import quantile
-from contract.records import Ask, Outcome
+from contract.records import Outcome, RequestRecord
 
 PATIENCE_S = 10.0
 PATIENCE_TIMES = 3.0
-"""An ask that has waited for longer than that, and than so many times the slowest good answer, is an outage already."""
+"""A request that has waited for longer than that, and than so many times the slowest good answer, is an outage already."""
 
 OVERDUE_TIMES = 2.0
-"""While others are answered, an ask that waits is lost when it has waited for so many times what 95 % of the answers of
+"""While others are answered, a request that waits is lost when it has waited for so many times what 95 % of the answers of
 the tier before took; until then it may well be in the middle of its answer."""
 
 PAYING = 2
@@ -28,7 +28,7 @@ class Failover:
     """A tier further back serves."""
 
     at: float
-    n: int  # the ask that showed it
+    n: int  # the request that showed it
     before: str
     to: str
     silence: Silence
@@ -40,8 +40,8 @@ class Outage:
 
     at: float
     n: int
-    since_at: float  # when the first ask was sent that nobody answered
-    ask: Ask | None  # the failed one; None: it only waits
+    since_at: float  # when the first request was sent that nobody answered
+    record: RequestRecord | None  # the failed one; None: it only waits
     until_at: float | None = None  # the first token of the good answer that ended it
 
 
@@ -92,27 +92,27 @@ class Changes:
         """Its first token is there: it does not wait for somebody who answers."""
         self._begun.add(n)
 
-    def ended(self, n: int, ask: Ask) -> Change | None:
-        """An ask that was abandoned by ourselves says nothing."""
+    def ended(self, n: int, record: RequestRecord) -> Change | None:
+        """A request that was abandoned by ourselves says nothing."""
         asked_at = self._waiting.pop(n)
         self._begun.discard(n)
-        if ask.outcome == Outcome.ABANDONED:
+        if record.outcome == Outcome.ABANDONED:
             return None
-        name = self.lineup.name(ask)
-        good = ask.outcome == Outcome.OK
-        self._revise(n, name, ask)
+        name = self.lineup.name(record)
+        good = record.outcome == Outcome.OK
+        self._revise(n, name, record)
         if good:
-            return self._told(self._answered(n, ask, name))
+            return self._told(self._answered(n, record, name))
         if n < self._good.n:
             return None
-        self._lost[n] = Lost(asked_at if ask.sent_at is None else ask.sent_at, ask.outcome)
-        if ask.outcome not in UNANSWERED or self._outage is not None:
+        self._lost[n] = Lost(asked_at if record.sent_at is None else record.sent_at, record.outcome)
+        if record.outcome not in UNANSWERED or self._outage is not None:
             return None
-        self._outage = Outage(self._lost[n].sent_at, n, self._nobody_since(n), ask)
+        self._outage = Outage(self._lost[n].sent_at, n, self._nobody_since(n), record)
         return self._told(self._outage)
 
     def looked(self, now: float) -> Change | None:
-        """Time goes by: an ask that only hangs is an outage too."""
+        """Time goes by: a request that only hangs is an outage too."""
         late = [(at, n) for n, at in self._waiting.items() if n > self._good.n and n not in self._begun]
         if self._outage is not None or not late:
             return None
@@ -123,10 +123,10 @@ class Changes:
         return self._told(self._outage)
 
     def calm_s(self, name: str | None, silence: Silence) -> float | None:
-        """What 95 % of this tier's first tokens stayed within, of its good answers to asks sent when the silence was over.
+        """What 95 % of this tier's first tokens stayed within, of its good answers to requests sent when the silence was over.
 
-        Less the first two: until the gateway has given the lost tier up, several asks pay for the loss. Where there is none, of
-        the answers to asks sent before it; None: there are none.
+        Less the first two: until the gateway has given the lost tier up, several requests pay for the loss. Where there is none, of
+        the answers to requests sent before it; None: there are none.
         """
         known = sorted(self._answers.get(name or "", []))
         before = [s for at, s, _ in known if at < silence.from_at]
@@ -134,32 +134,32 @@ class Changes:
         return quantile(later[PAYING:] or before, 0.95)
 
     def gap_s(self, change: Failover | Recovery) -> tuple[float, float | None] | None:
-        """As `Silence.gap_s`, by all that is known by now of who ended it. None: no ask was lost."""
+        """As `Silence.gap_s`, by all that is known by now of who ended it. None: no request was lost."""
         if isinstance(change, Recovery) and change.on_s is not None and change.silence.empty:
             return None
         return change.silence.gap_s(self.calm_s(change.to, change.silence))
 
-    def _answered(self, n: int, ask: Ask, name: str | None) -> Change | None:
-        assert ask.sent_at is not None, "a good answer was sent"
-        assert ask.first_ms is not None, "a good answer came"
-        first_s = ask.first_ms / 1000
-        first_at = ask.sent_at + first_s
+    def _answered(self, n: int, record: RequestRecord, name: str | None) -> Change | None:
+        assert record.sent_at is not None, "a good answer was sent"
+        assert record.first_ms is not None, "a good answer came"
+        first_s = record.first_ms / 1000
+        first_at = record.sent_at + first_s
         before = self._good
         overtaken = n < before.n or any(m > n for m in self._lost)
         change = None
         if not overtaken:
-            change = self._turned(n, name, self._silence(n, ask.sent_at, first_at))
+            change = self._turned(n, name, self._silence(n, record.sent_at, first_at))
         as_before = self.lineup.place(name) == self.lineup.place(before.name)
         if n > before.n and (not overtaken or as_before):
-            self._good = _Good(n, ask.sent_at, name or before.name)
+            self._good = _Good(n, record.sent_at, name or before.name)
             self._lost = {m: lost for m, lost in self._lost.items() if m > n}
-        latency_s = first_s if ask.latency_ms is None else ask.latency_ms / 1000
-        self._answers.setdefault(name or "", []).append((ask.sent_at, first_s, latency_s))
+        latency_s = first_s if record.latency_ms is None else record.latency_ms / 1000
+        self._answers.setdefault(name or "", []).append((record.sent_at, first_s, latency_s))
         self._slowest_s = max(self._slowest_s, latency_s)
         return change
 
     def _turned(self, n: int, name: str | None, silence: Silence) -> Change | None:
-        """This ask is the latest word: what does it change?"""
+        """This request is the latest word: what does it change?"""
         outage, self._outage = self._outage, None
         if outage is not None:
             outage.until_at = silence.first_at
@@ -202,27 +202,27 @@ class Changes:
         return Silence(lost, self._good.sent_at, sent_at, first_at)
 
     def _nobody_since(self, n: int) -> float:
-        """When the first of the asks in a row was sent, up to this one, that nobody gave a token to."""
+        """When the first of the requests in a row was sent, up to this one, that nobody gave a token to."""
         waiting = {m: at for m, at in self._waiting.items() if m > self._good.n and m not in self._begun}
-        asks = self._lost | {m: Lost(at) for m, at in waiting.items()}
-        since = asks[n].sent_at
-        for m in sorted((m for m in asks if m <= n), reverse=True):
-            if not asks[m].unanswered:
+        requests = self._lost | {m: Lost(at) for m, at in waiting.items()}
+        since = requests[n].sent_at
+        for m in sorted((m for m in requests if m <= n), reverse=True):
+            if not requests[m].unanswered:
                 break
-            since = asks[m].sent_at
+            since = requests[m].sent_at
         return since
 
-    def _revise(self, n: int, name: str | None, ask: Ask) -> None:
+    def _revise(self, n: int, name: str | None, record: RequestRecord) -> None:
         """What was waiting when a silence was told has ended: it was not lost if it was answered as before."""
         for change in self.all:
             if isinstance(change, Outage) or n not in change.silence.lost:
                 continue
-            if ask.outcome == Outcome.OK and self.lineup.place(name) == self.lineup.place(change.before):
+            if record.outcome == Outcome.OK and self.lineup.place(name) == self.lineup.place(change.before):
                 del change.silence.lost[n]
             else:
                 was = change.silence.lost[n]
                 change.silence.lost[n] = Lost(
-                    was.sent_at if ask.sent_at is None else ask.sent_at, ask.outcome
+                    was.sent_at if record.sent_at is None else record.sent_at, record.outcome
                 )
 
     def _told(self, change: Change | None) -> Change | None:

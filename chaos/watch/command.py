@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TextIO
 
 from chaos.stop import Stop
-from chaos.watch.asking import SCENARIO, Asking
 from chaos.watch.lineup import Lineup
 from chaos.watch.objects import Objects
 from chaos.watch.screen import Screen, coloured, moves
+from chaos.watch.sender import SCENARIO, Sender
 from chaos.watch.watch import View, Watch
 from contract import proxies, topology
 from contract.caps import DEFAULT, Use
@@ -59,8 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser, seconds: Callable[[str], floa
         help="with --url: what the gateway calls the cap (default max_tokens)",
     )  # fmt: skip
     how = parser.add_argument_group("how it is asked")
-    how.add_argument("--every", type=seconds, default=3.0, help="one ask every so often (default 3s)")
-    how.add_argument("--count", type=int, help="end after so many asks; by default at Ctrl-C")
+    how.add_argument("--every", type=seconds, default=3.0, help="one request every so often (default 3s)")
+    how.add_argument("--count", type=int, help="end after so many requests; by default at Ctrl-C")
     how.add_argument(
         "--timeout", type=seconds, default=30.0, help="how long an answer is waited for (default 30s)"
     )
@@ -105,13 +105,13 @@ def run(args: argparse.Namespace) -> int:
     ).on(stack)  # fmt: skip
     assert request.max_tokens is not None
     request = replace(request, proper_end=_proper_end(args, request.max_tokens))
-    asking = Asking(
+    sender = Sender(
         endpoint=Endpoint.of_gateway(stack.gateway), topology=stack, prefix=secrets.token_hex(3), request=request,
         deadlines=Deadlines(min(CONNECT_S, args.timeout), args.timeout, args.timeout, args.timeout), clock=clock,
     )  # fmt: skip
     lineup = Lineup([] if args.url else stack.ranks)
     stop.on_signals()
-    watch = Watch(asking, lineup, args.every, args.count, clock, stop, _view(args, out, os.environ))
+    watch = Watch(sender, lineup, args.every, args.count, clock, stop, _view(args, out, os.environ))
     try:
         summary = watch.run()
     except OSError as e:

@@ -1,4 +1,4 @@
-"""What is said of an ask, of a change and of the whole watch: as pieces of text with a style each. Pure.
+"""What is said of a request, of a change and of the whole watch: as pieces of text with a style each. Pure.
 
 `room`: the columns of a terminal; None: there is no end to a line.
 """
@@ -13,7 +13,7 @@ from chaos.watch.lineup import FIRST
 from chaos.watch.summary import CUT, Share, Summary
 from chaos.watch.trouble import words
 from contract import duration
-from contract.records import Ask, Outcome, Witness
+from contract.records import Outcome, RequestRecord, Witness
 
 Style = Literal["", "dim", "first", "behind", "cut", "failed", "failover", "outage", "recovery", "title"]
 Line = list[tuple[str, Style]]
@@ -39,20 +39,26 @@ def hour(at: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(at))
 
 
-def ask_line(n: int, ask: Ask, name: str | None, place: int | None, text: str, room: int | None) -> Line:
+def request_line(
+    n: int, record: RequestRecord, name: str | None, place: int | None, text: str, room: int | None
+) -> Line:
     """`[13:40:57] #4 FALLBACK ollama 412 ms, TTFT 120 ms "Hello!"`; the instant is that of the asking."""
-    line: Line = [(f"[{hour(ask.sent_at or ask.intended_at)}] ", "dim"), (f"#{n} ", "")]
-    if ask.outcome == Outcome.OK:
-        line += [_place(place), *_who(ask, name, room), (f" {_lengths(ask)}", "")]
-        line += [(" unverified", "cut")] if ask.witness == Witness.NONE else []
+    line: Line = [(f"[{hour(record.sent_at or record.scheduled_at)}] ", "dim"), (f"#{n} ", "")]
+    if record.outcome == Outcome.OK:
+        line += [_place(place), *_who(record, name, room), (f" {_lengths(record)}", "")]
+        line += [(" unverified", "cut")] if record.witness == Witness.NONE else []
         return line + _text(line, text, room)
-    if ask.outcome in CUT:
-        line += [(f"{ask.outcome.upper():8}", "cut"), *_who(ask, name, room), (f" {_lengths(ask)}", "")]
-        line.append((f" {_trouble(line, ask, room)}", "cut"))
+    if record.outcome in CUT:
+        line += [
+            (f"{record.outcome.upper():8}", "cut"),
+            *_who(record, name, room),
+            (f" {_lengths(record)}", ""),
+        ]
+        line.append((f" {_trouble(line, record, room)}", "cut"))
         return line + _text(line, text, room)
     line.append(("FAILED  ", "failed"))
-    line += [] if ask.latency_ms is None else [(f" after {ms(ask.latency_ms)},", "")]
-    return [*line, (f" {_trouble(line, ask, room)}", "failed")]
+    line += [] if record.latency_ms is None else [(f" after {ms(record.latency_ms)},", "")]
+    return [*line, (f" {_trouble(line, record, room)}", "failed")]
 
 
 def waiting_line(now: float, waiting: Mapping[int, float], room: int) -> str:
@@ -65,7 +71,7 @@ def waiting_line(now: float, waiting: Mapping[int, float], room: int) -> str:
 
 def covered_line(now: float, waiting: Mapping[int, float]) -> Line:
     n, at = min(waiting.items(), key=lambda item: item[1])
-    said = f"nothing asked: {len(waiting)} asks are still waiting, the oldest (#{n}) for {now - at:.0f} s"
+    said = f"nothing asked: {len(waiting)} requests are still waiting, the oldest (#{n}) for {now - at:.0f} s"
     return [(f"[{hour(now)}] ", "dim"), (said, "cut")]
 
 
@@ -100,11 +106,13 @@ def closing(summary: Summary, changes: Changes) -> list[Line]:
         [
             ("  longest silence ", ""),
             (f"{silence.s:.1f} s", "title"),
-            (f", from {hour(silence.from_at)} {end}; one ask every {duration.text(s.every_s)}", ""),
+            (f", from {hour(silence.from_at)} {end}; one request every {duration.text(s.every_s)}", ""),
         ]
     )
     if s.covered:
-        lines.append([(f"  {s.covered} times nothing was asked, since too many asks were waiting", "cut")])
+        lines.append(
+            [(f"  {s.covered} times nothing was asked, since too many requests were waiting", "cut")]
+        )
     if s.unverified:
         lines.append(
             [
@@ -152,18 +160,18 @@ def _name(name: str | None) -> str:
     return "the gateway" if name is None else narrowed(name, NAME)
 
 
-def _who(ask: Ask, name: str | None, room: int | None) -> Line:
+def _who(record: RequestRecord, name: str | None, room: int | None) -> Line:
     """The tier, and where there is room how the gateway told it."""
     line: Line = [(f" {_name(name)}", "")]
-    told = [w for w in (ask.route_group, ask.route_api_base) if w and w != name]
+    told = [w for w in (record.route_group, record.route_api_base) if w and w != name]
     if told and (room is None or room >= WIDE):
         line.append((f" ({' @ '.join(narrowed(w, NAME + 16) for w in told)})", "dim"))
     return line
 
 
-def _lengths(ask: Ask) -> str:
-    took = "no time told" if ask.latency_ms is None else ms(ask.latency_ms)
-    return f"{took}, TTFT {ms(ask.ttft_ms)}" if ask.stream and ask.ttft_ms is not None else took
+def _lengths(record: RequestRecord) -> str:
+    took = "no time told" if record.latency_ms is None else ms(record.latency_ms)
+    return f"{took}, TTFT {ms(record.ttft_ms)}" if record.stream and record.ttft_ms is not None else took
 
 
 def _text(line: Line, text: str, room: int | None) -> Line:
@@ -171,8 +179,10 @@ def _text(line: Line, text: str, room: int | None) -> Line:
     return [(f' "{shortened(text, left)}"', "")] if text and left >= LEAST_TEXT else []
 
 
-def _trouble(line: Line, ask: Ask, room: int | None) -> str:
-    return words(ask) if room is None else shortened(words(ask), max(ERROR, room - 2 - cells(plain(line))))
+def _trouble(line: Line, record: RequestRecord, room: int | None) -> str:
+    return (
+        words(record) if room is None else shortened(words(record), max(ERROR, room - 2 - cells(plain(line))))
+    )
 
 
 def _change(change: Change, changes: Changes, ended: bool = False) -> tuple[str, Style]:
@@ -180,7 +190,7 @@ def _change(change: Change, changes: Changes, ended: bool = False) -> tuple[str,
         return _outage(change, ended), "outage"
     gap = changes.gap_s(change)
     if isinstance(change, Failover):
-        assert gap is not None, "a failover has a gap, if only between two asks"
+        assert gap is not None, "a failover has a gap, if only between two requests"
         return f"FAILOVER {_name(change.before)} → {_name(change.to)} {_gap(change, gap)}", "failover"
     said = f"RECOVERED: {_name(change.to)} {'again' if change.again else 'answers'}"
     if change.on_s is not None:
@@ -206,7 +216,7 @@ def _outage(outage: Outage, ended: bool) -> str:
     if ended:
         until = "to the end" if outage.until_at is None else f"until {hour(outage.until_at)}"
         said = f"OUTAGE: nobody answered from {hour(outage.since_at)} {until}"
-    why = "it only waits" if outage.ask is None else shortened(words(outage.ask), ERROR)
+    why = "it only waits" if outage.record is None else shortened(words(outage.record), ERROR)
     return f"{said} (#{outage.n}: {why})"
 
 

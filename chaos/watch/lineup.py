@@ -6,7 +6,7 @@ stands behind it, in the order in which they were met.
 """
 
 from contract.ranks import Ranks, rank_of
-from contract.records import Ask
+from contract.records import RequestRecord
 
 FIRST = 0
 
@@ -19,14 +19,14 @@ class Lineup:
         self._first: str | None = None  # learnt, as are those behind the ranks
         self._behind: list[str] = []
 
-    def name(self, ask: Ask) -> str | None:
+    def name(self, record: RequestRecord) -> str | None:
         """The tier by the topology, else the model group, else the api base. None: nothing told it."""
-        told = ask.route_group or ask.route_api_base
-        name = ask.tier if self._ranks and ask.tier is not None else told
-        if ask.status != 200 or name is None:  # only on a 200 are the gateway's headers right
+        told = record.route_group or record.route_api_base
+        name = record.tier if self._ranks and record.tier is not None else told
+        if record.status != 200 or name is None:  # only on a 200 are the gateway's headers right
             return None
         if rank_of(self._ranks, name) is None and name != self._first and name not in self._behind:
-            if not self._ranks and self._first is None and not ask.route_fallbacks:
+            if not self._ranks and self._first is None and not record.route_fallbacks:
                 self._first = name
             else:
                 self._behind.append(name)

@@ -14,10 +14,10 @@ from chaos.watch.lines import TEXT
 from chaos.watch.lineup import FIRST
 from chaos.watch.summary import Summary
 from chaos.watch.trouble import words
-from contract.records import Ask, Outcome
+from contract.records import Outcome, RequestRecord
 
 TOLD = (
-    "request_id", "intended_at", "sent_at", "outcome", "status", "error", "latency_ms", "ttft_ms", "tier",
+    "request_id", "scheduled_at", "sent_at", "outcome", "status", "error", "latency_ms", "ttft_ms", "tier",
     "route_group", "route_api_base", "route_fallbacks", "output_tokens", "max_tokens", "finish_reason", "witness",
 )  # fmt: skip
 
@@ -28,11 +28,11 @@ class Objects:
     def __init__(self, out: TextIO) -> None:
         self._out = out
 
-    def ended(self, n: int, ask: Ask, name: str | None, place: int | None, text: str) -> None:
+    def ended(self, n: int, record: RequestRecord, name: str | None, place: int | None, text: str) -> None:
         self._write(
-            "ask", n=n, served_by=name, place=None if place is None else "primary" if place == FIRST else "fallback",
-            **{key: getattr(ask, key) for key in TOLD},
-            trouble=None if ask.outcome == Outcome.OK else words(ask), text=shortened(text, TEXT),
+            "request", n=n, served_by=name, place=None if place is None else "primary" if place == FIRST else "fallback",
+            **{key: getattr(record, key) for key in TOLD},
+            trouble=None if record.outcome == Outcome.OK else words(record), text=shortened(text, TEXT),
         )  # fmt: skip
 
     def changed(self, change: Change, changes: Changes) -> None:
@@ -56,7 +56,7 @@ def as_object(change: Change, changes: Changes) -> dict[str, Any]:
     """`lower_s` and `upper_s` bound the gap; they are what is known by now."""
     told: dict[str, Any] = {"kind": type(change).__name__.lower(), "at": change.at, "n": change.n}
     if isinstance(change, Outage):
-        why = None if change.ask is None else words(change.ask)
+        why = None if change.record is None else words(change.record)
         return told | {"since_at": change.since_at, "until_at": change.until_at, "trouble": why}
     gap = changes.gap_s(change)
     lower_s, upper_s = gap or (None, None)

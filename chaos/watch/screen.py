@@ -7,16 +7,16 @@ from typing import TextIO
 
 from chaos.printable import cells
 from chaos.watch.changes import Change, Changes
-from chaos.watch.lines import Line, Style, ask_line, banner, closing, covered_line, plain, waiting_line
+from chaos.watch.lines import Line, Style, banner, closing, covered_line, plain, request_line, waiting_line
 from chaos.watch.summary import Summary
-from contract.records import Ask
+from contract.records import RequestRecord
 
 _SGR: dict[Style, str] = {
     "dim": "2", "first": "32", "behind": "33", "cut": "35", "failed": "31", "title": "1",
     "failover": "1;30;43", "outage": "1;37;41", "recovery": "1;30;42",
 }  # fmt: skip
 _CLEAR = "\r\x1b[2K"  # this row alone: clearing the rest of the screen too makes some terminals keep what was there
-ASK_INDENT, INDENT = len("[13:40:57] "), 3  # of what finds no room in its line
+REQUEST_INDENT, INDENT = len("[13:40:57] "), 3  # of what finds no room in its line
 WAITS_S = 1.0  # who waits no longer than that needs no line
 
 
@@ -40,9 +40,9 @@ class Screen:
         self._below = ""  # the live line
         self._covered = False  # whether the latest slots were told to be covered
 
-    def ended(self, n: int, ask: Ask, name: str | None, place: int | None, text: str) -> None:
+    def ended(self, n: int, record: RequestRecord, name: str | None, place: int | None, text: str) -> None:
         self._covered = False
-        self._write(ask_line(n, ask, name, place, text, self._room()), ASK_INDENT)
+        self._write(request_line(n, record, name, place, text, self._room()), REQUEST_INDENT)
 
     def changed(self, change: Change, changes: Changes) -> None:
         self._write(banner(change, changes, self._room()))
@@ -50,7 +50,7 @@ class Screen:
     def covered(self, now: float, waiting: Mapping[int, float]) -> None:
         if not self._covered:
             self._covered = True
-            self._write(covered_line(now, waiting), ASK_INDENT)
+            self._write(covered_line(now, waiting), REQUEST_INDENT)
 
     def waiting(self, now: float, waiting: Mapping[int, float]) -> None:
         if not self._live:

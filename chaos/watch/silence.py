@@ -10,7 +10,7 @@ UNANSWERED = (Outcome.REFUSED, Outcome.REJECTED, Outcome.BROKEN, Outcome.TIMEOUT
 
 @dataclass(slots=True)
 class Lost:
-    """An ask without a good answer."""
+    """A request without a good answer."""
 
     sent_at: float
     outcome: str | None = None  # None: it was still waiting
@@ -29,19 +29,19 @@ class Lost:
 class Silence:
     """What lies between the last good answer before, and the first good one after. Instants."""
 
-    lost: dict[int, Lost]  # the asks between the two, by number
-    before_at: float | None  # when the last good ask before was sent; None: there was none
-    sent_at: float  # when the ask was sent that ended it
+    lost: dict[int, Lost]  # the requests between the two, by number
+    before_at: float | None  # when the last good request before was sent; None: there was none
+    sent_at: float  # when the request was sent that ended it
     first_at: float  # its first token
 
     @property
     def from_at(self) -> float:
-        """When the first ask was sent that was not answered as before."""
+        """When the first request was sent that was not answered as before."""
         return min([lost.sent_at for lost in self.lost.values() if lost.counts], default=self.sent_at)
 
     @property
     def empty(self) -> bool:
-        """No ask was lost."""
+        """No request was lost."""
         return not any(lost.counts for lost in self.lost.values())
 
     @property
@@ -50,14 +50,14 @@ class Silence:
         return any(lost.counts and not lost.unanswered for lost in self.lost.values())
 
     def waited_s(self) -> float:
-        """What a user saw who asked again and again from that ask on: until the first token of a good answer."""
+        """What a user saw who asked again and again from that request on: until the first token of a good answer."""
         return self.first_at - self.from_at
 
     def gap_s(self, calm_s: float | None) -> tuple[float, float | None]:
-        """The failover gap as [lower, upper], from the asks that bound it.
+        """The failover gap as [lower, upper], from the requests that bound it.
 
-        Upper: the last good ask before it sent → first token of the first good answer after; service was seen at both.
-        None: nothing was seen before. Lower: the first lost ask sent → the last failed one sent; or, where the ask that
+        Upper: the last good request before it sent → first token of the first good answer after; service was seen at both.
+        None: nothing was seen before. Lower: the first lost ask sent → the last failed one sent; or, where the request that
         ended it waited longer than `calm_s` for its first token, that token less `calm_s`. `calm_s`: what 95 % of that
         tier's first tokens stayed within when nothing was lost; None: not known yet.
         """

@@ -1,4 +1,4 @@
-"""What a watch came to: how many asks, whose answers, how fast, the longest silence. Pure."""
+"""What a watch came to: how many requests, whose answers, how fast, the longest silence. Pure."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from statistics import median
 from chaos.watch.lineup import Lineup
 from chaos.watch.trouble import kind
 from contract.quantile import needs, quantile
-from contract.records import Ask, Outcome, Witness
+from contract.records import Outcome, RequestRecord, Witness
 
 CUT = (Outcome.CUT, Outcome.STALLED)
 P95_FROM = needs(0.95)  # answers; of fewer the 95th percentile is the slowest one
@@ -53,7 +53,7 @@ class Summary:
     cut: int  # tokens came, and no proper end
     failed: int
     abandoned: int  # still waiting at the end
-    covered: int  # slots that were not asked, since too many asks were waiting
+    covered: int  # slots that were not asked, since too many requests were waiting
     unverified: int  # of the good ones: nothing told whether they are whole
     failed_as: dict[str, int]  # `429 (all cooling down)`: 3
     tiers: tuple[Share, ...]  # in the order of the fallback
@@ -63,59 +63,63 @@ class Summary:
 
 @dataclass(slots=True)
 class Tally:
-    """Kept as asks end; `summary` tells what they came to so far."""
+    """Kept as requests end; `summary` tells what they came to so far."""
 
     lineup: Lineup
     every_s: float
     began_at: float
     covered: int = 0
-    _ended: list[Ask] = field(default_factory=list)
+    _ended: list[RequestRecord] = field(default_factory=list)
 
-    def ended(self, ask: Ask) -> None:
-        self._ended.append(ask)
+    def ended(self, record: RequestRecord) -> None:
+        self._ended.append(record)
 
     def summary(self, now: float, abandoned: int) -> Summary:
-        counted = Counter(ask.outcome for ask in self._ended)
+        counted = Counter(record.outcome for record in self._ended)
         cut = sum(counted[outcome] for outcome in CUT)
-        good = [ask for ask in self._ended if ask.outcome == Outcome.OK]
+        good = [record for record in self._ended if record.outcome == Outcome.OK]
         failed = len(self._ended) - len(good) - cut
         return Summary(
             from_at=self.began_at, to_at=now, every_s=self.every_s, asked=len(self._ended) + abandoned, good=len(good),
             cut=cut, failed=failed, abandoned=abandoned, covered=self.covered,
-            unverified=sum(ask.witness == Witness.NONE for ask in good), failed_as=self._failed_as(),
+            unverified=sum(record.witness == Witness.NONE for record in good), failed_as=self._failed_as(),
             tiers=self._tiers(good), silence=self._silence(good, now), never_whole=self._never_whole(),
         )  # fmt: skip
 
     def _failed_as(self) -> dict[str, int]:
         apart = (Outcome.OK, *CUT)
-        return dict(Counter(kind(ask) for ask in self._ended if ask.outcome not in apart).most_common())
+        return dict(
+            Counter(kind(record) for record in self._ended if record.outcome not in apart).most_common()
+        )
 
-    def _tiers(self, good: list[Ask]) -> tuple[Share, ...]:
-        by_name: dict[str | None, list[Ask]] = {}
-        for ask in good:
-            by_name.setdefault(self.lineup.name(ask), []).append(ask)
-        shares = [self._share(name, asks, len(good)) for name, asks in by_name.items()]
+    def _tiers(self, good: list[RequestRecord]) -> tuple[Share, ...]:
+        by_name: dict[str | None, list[RequestRecord]] = {}
+        for record in good:
+            by_name.setdefault(self.lineup.name(record), []).append(record)
+        shares = [self._share(name, requests, len(good)) for name, requests in by_name.items()]
         return tuple(sorted(shares, key=lambda s: (s.place is None, s.place, s.name)))
 
-    def _share(self, name: str | None, asks: list[Ask], of: int) -> Share:
-        latency = [ask.latency_ms for ask in asks if ask.latency_ms is not None]
-        ttft = [ask.ttft_ms for ask in asks if ask.stream and ask.ttft_ms is not None]
+    def _share(self, name: str | None, requests: list[RequestRecord], of: int) -> Share:
+        latency = [record.latency_ms for record in requests if record.latency_ms is not None]
+        ttft = [record.ttft_ms for record in requests if record.stream and record.ttft_ms is not None]
         return Share(
-            name, self.lineup.place(name), len(asks), len(asks) / of, median(latency),
-            quantile(latency, 0.95) if len(asks) >= P95_FROM else None, max(latency), median(ttft) if ttft else None,
+            name, self.lineup.place(name), len(requests), len(requests) / of, median(latency),
+            quantile(latency, 0.95) if len(requests) >= P95_FROM else None, max(latency), median(ttft) if ttft else None,
         )  # fmt: skip
 
-    def _silence(self, good: list[Ask], now: float) -> Longest:
-        first = sorted(ask.sent_at + ask.first_ms / 1000 for ask in good if ask.sent_at and ask.first_ms)
+    def _silence(self, good: list[RequestRecord], now: float) -> Longest:
+        first = sorted(
+            record.sent_at + record.first_ms / 1000 for record in good if record.sent_at and record.first_ms
+        )
         found = [Longest(a, b, True) for a, b in pairwise([self.began_at, *first])]
         last = Longest(first[-1] if first else self.began_at, now, False)
         return max([*found, last], key=lambda silence: silence.s)
 
     def _never_whole(self) -> tuple[str, ...]:
         ends: dict[str, set[bool]] = {}
-        for ask in self._ended:
-            name = self.lineup.name(ask)
+        for record in self._ended:
+            name = self.lineup.name(record)
             if name is not None:
-                stopped = ask.outcome == Outcome.CUT and ask.finish_reason == "stop"
+                stopped = record.outcome == Outcome.CUT and record.finish_reason == "stop"
                 ends.setdefault(name, set()).add(stopped)
         return tuple(name for name, stopped in ends.items() if stopped == {True})

@@ -1,6 +1,6 @@
-"""The watch itself: asks on schedule, whatever became of the asks before, and tells what comes of them.
+"""The watch itself: requests on schedule, whatever became of the requests before, and tells what comes of them.
 
-An ask that hangs does not silence it: the next one is asked all the same, on a thread of its own. With so many waiting that
+A request that hangs does not silence it: the next one is asked all the same, on a thread of its own. With so many waiting that
 one more would be load, a slot is covered by those that wait, and that is told.
 """
 
@@ -9,12 +9,12 @@ import threading
 from typing import Protocol
 
 from chaos.stop import Stop
-from chaos.watch.asking import Asking
 from chaos.watch.changes import Change, Changes
 from chaos.watch.lineup import Lineup
+from chaos.watch.sender import Sender
 from chaos.watch.summary import Summary, Tally
 from contract.clock import Clock
-from contract.records import Ask
+from contract.records import RequestRecord
 
 IN_FLIGHT = 4
 _TICK_S = 0.1
@@ -23,7 +23,9 @@ _TICK_S = 0.1
 class View(Protocol):
     """How it is shown. Each may raise OSError where nobody can see it any more."""
 
-    def ended(self, n: int, ask: Ask, name: str | None, place: int | None, text: str) -> None: ...
+    def ended(
+        self, n: int, record: RequestRecord, name: str | None, place: int | None, text: str
+    ) -> None: ...
 
     def changed(self, change: Change, changes: Changes) -> None: ...
 
@@ -31,22 +33,22 @@ class View(Protocol):
         """A slot was not asked."""
 
     def waiting(self, now: float, waiting: dict[int, float]) -> None:
-        """Time went by. `waiting`: the asks in flight, by number, and when each was asked."""
+        """Time went by. `waiting`: the requests in flight, by number, and when each was asked."""
 
     def closed(self, summary: Summary, changes: Changes) -> None: ...
 
 
 class Watch:
-    """`count`: so many asks; None: until `stop`."""
+    """`count`: so many requests; None: until `stop`."""
 
     def __init__(
-        self, asking: Asking, lineup: Lineup, every_s: float, count: int | None, clock: Clock, stop: Stop, view: View
+        self, sender: Sender, lineup: Lineup, every_s: float, count: int | None, clock: Clock, stop: Stop, view: View
     ) -> None:  # fmt: skip
-        self._asking, self._every_s, self._count = asking, every_s, count
+        self._asking, self._every_s, self._count = sender, every_s, count
         self._clock, self._stop, self._view = clock, stop, view
         self._n = 0
         self._waiting: dict[int, float] = {}
-        self._found: queue.Queue[tuple[int, Ask | None, str]] = queue.Queue()  # None: it has begun
+        self._found: queue.Queue[tuple[int, RequestRecord | None, str]] = queue.Queue()  # None: it has begun
         self._lineup = lineup
         self._changes = Changes(lineup)
         self._tally = Tally(lineup, every_s, clock.now())
@@ -55,12 +57,12 @@ class Watch:
         due = self._clock.now()
         while not self._stop.is_set() and not self._over():
             now = self._clock.now()
-            if now >= due and not self._asked_all():
+            if now >= due and not self._sent_all():
                 self._slot(due, now)
                 # Held up ourselves (a suspended machine, a stopped terminal): the missed slots are gone, and not made
                 # up in a burst.
                 due = due + self._every_s if now - due < self._every_s else now + self._every_s
-            self._take(_TICK_S if self._asked_all() else min(_TICK_S, due - self._clock.now()))
+            self._take(_TICK_S if self._sent_all() else min(_TICK_S, due - self._clock.now()))
             now = self._clock.now()
             self._changed(self._changes.looked(now))
             self._view.waiting(now, self._waiting)
@@ -68,11 +70,11 @@ class Watch:
         self._view.closed(summary, self._changes)
         return summary
 
-    def _asked_all(self) -> bool:
+    def _sent_all(self) -> bool:
         return self._count is not None and self._n >= self._count
 
     def _over(self) -> bool:
-        return self._asked_all() and not self._waiting
+        return self._sent_all() and not self._waiting
 
     def _slot(self, due: float, now: float) -> None:
         if len(self._waiting) >= IN_FLIGHT:
@@ -82,25 +84,25 @@ class Watch:
         self._n += 1
         self._waiting[self._n] = now
         self._changes.asked(self._n, now)
-        threading.Thread(target=self._ask, args=(self._n, due), name=f"ask {self._n}", daemon=True).start()
+        threading.Thread(target=self._send, args=(self._n, due), name=f"ask {self._n}", daemon=True).start()
 
-    def _ask(self, n: int, due: float) -> None:
+    def _send(self, n: int, due: float) -> None:
         self._found.put((n, *self._asking.once(n, due, lambda: self._found.put((n, None, "")))))
 
     def _take(self, within_s: float) -> None:
         try:
-            n, ask, text = self._found.get(timeout=max(0.0, within_s))
+            n, record, text = self._found.get(timeout=max(0.0, within_s))
         except queue.Empty:
             return
-        if ask is None:
+        if record is None:
             self._changes.begun(n)
             return
         del self._waiting[n]
-        self._tally.ended(ask)
-        change = self._changes.ended(n, ask)
+        self._tally.ended(record)
+        change = self._changes.ended(n, record)
         self._changed(change)  # first: what follows it is how it is now
-        name = self._lineup.name(ask)
-        self._view.ended(n, ask, name, self._lineup.place(name), text)
+        name = self._lineup.name(record)
+        self._view.ended(n, record, name, self._lineup.place(name), text)
 
     def _changed(self, change: Change | None) -> None:
         if change is not None:

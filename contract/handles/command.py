@@ -1,5 +1,7 @@
 """Commands of the operator's own."""
 
+from typing import ClassVar
+
 from contract.fields import Argv
 from contract.handle_kind import HandleKind
 from contract.strict import Strict
@@ -11,7 +13,7 @@ class Command(Strict):
     `check` succeeds while the target is there, and fails while it is away.
     """
 
-    renamed = {"mend": "restore"}
+    renamed: ClassVar = {"mend": "restore"}
 
     inject: Argv
     check: Argv

@@ -17,10 +17,14 @@ class Client:
     cpu_percent: float  # of one core, this process alone
     hub_lag_ms: float  # p99 of what an event at a random instant of this second waited for the hub
     users: int
-    wanted: int  # asks intended: in an open loop the arrivals that were due, in a closed one what was sent
-    sent: int  # asks begun
-    capped: int  # arrivals that the cap on asks in flight refused
-    late_ms: float | None  # p99 of sent_at − intended_at, over the asks sent in this second; None: none was
+    scheduled: (
+        int  # requests intended: in an open loop the arrivals that were due, in a closed one what was sent
+    )
+    sent: int  # requests begun
+    dropped: int  # arrivals that the cap on requests in flight refused
+    late_ms: (
+        float | None
+    )  # p99 of sent_at − intended_at, over the requests sent in this second; None: none was
     in_flight: int
 
 
@@ -43,7 +47,7 @@ class _Seconds:
     def last(self) -> list[Client]:
         """The last second was not a whole one."""
         now, before = self._load.tally.snapshot(), self._before
-        counted = (now.wanted, now.asked, now.capped) != (before.wanted, before.asked, before.capped)
+        counted = (now.scheduled, now.sent, now.dropped) != (before.scheduled, before.sent, before.dropped)
         return [self._row()] if counted else []
 
     def _row(self) -> Client:
@@ -53,8 +57,8 @@ class _Seconds:
         late_p99 = quantile(late_s, 0.99)
         return Client(
             at=self._clock.now(), worker=self._load.worker, cpu_percent=self._load.cpu_percent(),
-            hub_lag_ms=self._load.lag_s(EVERY_S) * 1000, users=self._load.users(), wanted=now.wanted - before.wanted,
-            sent=now.asked - before.asked, capped=now.capped - before.capped,
+            hub_lag_ms=self._load.lag_s(EVERY_S) * 1000, users=self._load.users(), scheduled=now.scheduled - before.scheduled,
+            sent=now.sent - before.sent, dropped=now.dropped - before.dropped,
             late_ms=None if late_p99 is None else late_p99 * 1000, in_flight=now.in_flight,
         )  # fmt: skip
 

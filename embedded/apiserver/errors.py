@@ -131,18 +131,18 @@ def too_many_disruptions(budget: str, complaint: str) -> ApiError:
     return ApiError(429, message, "TooManyRequests", {"causes": [cause]})
 
 
-def expired(asked: int, oldest: int) -> ApiError:
-    return ApiError(410, f"too old resource version: {asked} ({oldest})", "Expired")
+def expired(version: int, oldest: int) -> ApiError:
+    return ApiError(410, f"too old resource version: {version} ({oldest})", "Expired")
 
 
 def not_a_number(text: str) -> str:
     return f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
 
 
-def too_large(asked: int, current: int) -> ApiError:
+def too_large(version: int, current: int) -> ApiError:
     details = {
         "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
         "retryAfterSeconds": 1,
     }
-    message = f"Timeout: Too large resource version: {asked}, current: {current}"
+    message = f"Timeout: Too large resource version: {version}, current: {current}"
     return ApiError(504, message, "Timeout", details, {"Retry-After": "1"})

@@ -1,4 +1,4 @@
-"""What a write asks beside its body: dryRun, fieldManager and fieldValidation. Pure."""
+"""What a write requests beside its body: dryRun, fieldManager and fieldValidation. Pure."""
 
 from __future__ import annotations
 

@@ -90,38 +90,40 @@ def who(identities: Iterable[Identity], authorization: str | None, now: float = 
     return None
 
 
-def allowed(identity: Identity, asked: Attributes) -> bool:
+def allowed(identity: Identity, attributes: Attributes) -> bool:
     """A rule with resource names allows nothing that names none: no create, no list without a fieldSelector."""
     if identity.admin:
         return True
-    if asked.resource == "selfsubjectaccessreviews" and asked.verb == "create":
+    if attributes.resource == "selfsubjectaccessreviews" and attributes.verb == "create":
         return identity is not ANONYMOUS
-    return any(_covers(rule, asked) for rule in identity.rules)
+    return any(_covers(rule, attributes) for rule in identity.rules)
 
 
-def _covers(rule: Rule, asked: Attributes) -> bool:
+def _covers(rule: Rule, attributes: Attributes) -> bool:
     return (
-        (rule.namespace is None or rule.namespace == asked.namespace)
-        and bool({"*", asked.verb} & set(rule.verbs))
-        and bool({"*", asked.group} & set(rule.api_groups))
-        and bool(_words_for(asked) & set(rule.resources))
-        and (not rule.resource_names or asked.name in rule.resource_names)
+        (rule.namespace is None or rule.namespace == attributes.namespace)
+        and bool({"*", attributes.verb} & set(rule.verbs))
+        and bool({"*", attributes.group} & set(rule.api_groups))
+        and bool(_words_for(attributes) & set(rule.resources))
+        and (not rule.resource_names or attributes.name in rule.resource_names)
     )
 
 
-def _words_for(asked: Attributes) -> set[str]:
-    anything = {f"*/{asked.subresource}"} if asked.subresource else set()
-    return {"*", asked.full_resource} | anything
+def _words_for(attributes: Attributes) -> set[str]:
+    anything = {f"*/{attributes.subresource}"} if attributes.subresource else set()
+    return {"*", attributes.full_resource} | anything
 
 
-def forbidden(identity: Identity, asked: Attributes) -> ApiError:
-    subject = qualified(asked.resource, asked.group) + (f' "{asked.name}"' if asked.name else "")
-    where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
+def forbidden(identity: Identity, attributes: Attributes) -> ApiError:
+    subject = qualified(attributes.resource, attributes.group) + (
+        f' "{attributes.name}"' if attributes.name else ""
+    )
+    where = f'in the namespace "{attributes.namespace}"' if attributes.namespace else "at the cluster scope"
     message = (
-        f'{subject} is forbidden: User "{identity.user}" cannot {asked.verb} resource '
-        f'"{asked.full_resource}" in API group "{asked.group}" {where}'
+        f'{subject} is forbidden: User "{identity.user}" cannot {attributes.verb} resource '
+        f'"{attributes.full_resource}" in API group "{attributes.group}" {where}'
     )
-    about = {"name": asked.name, "group": asked.group, "kind": asked.resource}
+    about = {"name": attributes.name, "group": attributes.group, "kind": attributes.resource}
     return ApiError(403, message, "Forbidden", {key: value for key, value in about.items() if value})
 
 
@@ -134,7 +136,7 @@ def review(identity: Identity, body: dict[str, Any]) -> dict[str, Any]:
     """The answer to a SelfSubjectAccessReview; only resourceAttributes are judged."""
     spec = body.get("spec")
     attributes = (spec if isinstance(spec, dict) else {}).get("resourceAttributes") or {}
-    asked = Attributes(
+    attributes = Attributes(
         attributes.get("verb", ""),
         attributes.get("group", ""),
         attributes.get("resource", ""),
@@ -142,7 +144,7 @@ def review(identity: Identity, body: dict[str, Any]) -> dict[str, Any]:
         attributes.get("namespace", ""),
         attributes.get("name", ""),
     )
-    status: dict[str, Any] = {"allowed": allowed(identity, asked)}
+    status: dict[str, Any] = {"allowed": allowed(identity, attributes)}
     if status["allowed"] and not identity.admin:
         status["reason"] = f"allowed by a rule given to {identity.user}"
     return {

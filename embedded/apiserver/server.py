@@ -13,7 +13,6 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from embedded.apiserver import discovery, patches, rights, watching
-from embedded.apiserver.asked import TRUE, Asked, form_of, read
 from embedded.apiserver.certificate import Certificate
 from embedded.apiserver.cluster import Cluster
 from embedded.apiserver.errors import (
@@ -26,6 +25,7 @@ from embedded.apiserver.errors import (
 )
 from embedded.apiserver.listing import number, page, selected_by
 from embedded.apiserver.options import Options
+from embedded.apiserver.request_info import TRUE, RequestInfo, form_of, read
 from embedded.apiserver.resources import REVIEWS, Resource
 from embedded.apiserver.scale import scale_of
 from embedded.apiserver.tables import table
@@ -78,12 +78,12 @@ class Api:
             identity = rights.who(self.cluster.tokens, request.headers.get("Authorization"), now)
             if identity is None:
                 raise unauthorized()
-            asked = read(request.method, request.path, request.query)
-            if asked is None:
+            info = read(request.method, request.path, request.query)
+            if info is None:
                 return self._not_a_resource(request, identity)
-            if not rights.allowed(identity, asked.attributes):
-                raise rights.forbidden(identity, asked.attributes)
-            return await self._resource(request, identity, asked)
+            if not rights.allowed(identity, info.attributes):
+                raise rights.forbidden(identity, info.attributes)
+            return await self._resource(request, identity, info)
         except ApiError as error:
             return _json(error.status, error.code, headers=error.headers)
         except Exception as error:
@@ -127,72 +127,72 @@ class Api:
         return _no_such_page() if body is None else _json(body)
 
     async def _resource(
-        self, request: web.Request, identity: rights.Identity, asked: Asked
+        self, request: web.Request, identity: rights.Identity, info: RequestInfo
     ) -> web.StreamResponse:
-        if (asked.group, asked.version) not in self.spoken.group_versions:
+        if (info.group, info.version) not in self.spoken.group_versions:
             return _no_such_page()
-        resource = self.spoken.by_path.get((asked.group, asked.version, asked.resource))
-        if resource is None or bool(asked.namespace) > resource.namespaced:
+        resource = self.spoken.by_path.get((info.group, info.version, info.resource))
+        if resource is None or bool(info.namespace) > resource.namespaced:
             raise no_such_resource()
-        verbs = resource.subresources.get(asked.subresource) if asked.subresource else resource.verbs
+        verbs = resource.subresources.get(info.subresource) if info.subresource else resource.verbs
         if verbs is None:
             raise no_such_resource()
-        if asked.verb not in verbs:
+        if info.verb not in verbs:
             raise method_not_allowed()
         form = form_of(request.headers.get("Accept", ""), "Table")
-        if asked.verb == "watch":
-            return await self._watch(request, resource, asked, form)
-        if asked.verb in ("get", "list"):
-            return self._read(resource, asked, form)
-        return await self._write(request, identity, resource, asked)
+        if info.verb == "watch":
+            return await self._watch(request, resource, info, form)
+        if info.verb in ("get", "list"):
+            return self._read(resource, info, form)
+        return await self._write(request, identity, resource, info)
 
-    def _read(self, resource: Resource, asked: Asked, form: str) -> web.Response:
-        if asked.verb == "get":
-            found = self.store.get(resource, asked.namespace, asked.name)
+    def _read(self, resource: Resource, info: RequestInfo, form: str) -> web.Response:
+        if info.verb == "get":
+            found = self.store.get(resource, info.namespace, info.name)
             if found is None:
-                raise not_found(resource, asked.name)
-            if asked.subresource == "scale":
+                raise not_found(resource, info.name)
+            if info.subresource == "scale":
                 return _json(scale_of(found))
             if form == "Table":
                 meta = {"resourceVersion": found["metadata"]["resourceVersion"]}
                 return _json(table(resource, [found], meta, self.cluster.controllers.now()))
             return _json(found)
         listed = page(
-            resource, self.store.list(resource, asked.namespace or None), self.store.version, asked.query
+            resource, self.store.list(resource, info.namespace or None), self.store.version, info.query
         )
         if form == "Table":
             return _json(table(resource, listed["items"], listed["metadata"], self.cluster.controllers.now()))
         return _json(listed)
 
     async def _write(
-        self, request: web.Request, identity: rights.Identity, resource: Resource, asked: Asked
+        self, request: web.Request, identity: rights.Identity, resource: Resource, info: RequestInfo
     ) -> web.Response:
-        options = Options.of(asked.query, asked.verb, request.headers.get("User-Agent", ""))
+        options = Options.of(info.query, info.verb, request.headers.get("User-Agent", ""))
         writes, body = self.cluster.writes, await request.read()
         content_type = request.content_type
-        where = (resource, asked.namespace, asked.name)
+        where = (resource, info.namespace, info.name)
         code, answer = 200, None
-        if asked.verb == "patch":
+        if info.verb == "patch":
             if resource.custom and content_type == patches.STRATEGIC:
                 raise unsupported_media_type()
             patch = patches.parse(content_type, body)
-            if asked.subresource == "scale":
+            if info.subresource == "scale":
                 answer = writes.patch_scale(*where, content_type, patch, options)
             else:
-                answer = writes.patch(*where, asked.subresource, content_type, patch, options)
+                answer = writes.patch(*where, info.subresource, content_type, patch, options)
         else:
             if body and content_type not in (JSON, "application/octet-stream"):
                 raise unsupported_media_type()
-            parsed = patches.loads(body) if body or asked.verb != "delete" else None
-            if asked.verb == "delete":
-                answer = writes.delete(*where, _delete_options(parsed, asked), options)
+            parsed = patches.loads(body) if body or info.verb != "delete" else None
+            if info.verb == "delete":
+                answer = writes.delete(*where, _delete_options(parsed, info), options)
             elif resource is REVIEWS:
                 code, answer = 201, rights.review(identity, parsed if isinstance(parsed, dict) else {})
-            elif asked.subresource == "eviction":
-                code, answer = 201, writes.evict(asked.namespace, asked.name, parsed, options)
-            elif asked.verb == "create":
-                code, answer = 201, writes.create(resource, asked.namespace, parsed, options)
-            elif asked.subresource == "scale":
+            elif info.subresource == "eviction":
+                code, answer = 201, writes.evict(info.namespace, info.name, parsed, options)
+            elif info.verb == "create":
+                code, answer = 201, writes.create(resource, info.namespace, parsed, options)
+            elif info.subresource == "scale":
                 answer = writes.put_scale(*where, parsed, options)
             else:
                 made, answer = writes.replace(*where, parsed, options)
@@ -200,14 +200,14 @@ class Api:
         return _json(answer, code, warnings=options.warnings)
 
     async def _watch(
-        self, request: web.Request, resource: Resource, asked: Asked, form: str
+        self, request: web.Request, resource: Resource, info: RequestInfo, form: str
     ) -> web.StreamResponse:
-        query = asked.query
+        query = info.query
         selected = selected_by(resource, query)
         watch = watching.Watch(
             resource,
-            asked.namespace or None,
-            (lambda obj: obj["metadata"]["name"] == asked.name and selected(obj)) if asked.name else selected,
+            info.namespace or None,
+            (lambda obj: obj["metadata"]["name"] == info.name and selected(obj)) if info.name else selected,
             watching.version_of(query.get("resourceVersion", "")),
             number(query, "timeoutSeconds") or watching.TIMEOUT_S,
             query.get("allowWatchBookmarks") in TRUE,
@@ -225,9 +225,9 @@ class Api:
         return response
 
 
-def _delete_options(body: Any, asked: Asked) -> Any:
+def _delete_options(body: Any, info: RequestInfo) -> Any:
     """The server reads them from the body, or, where there is none, from the query."""
-    if body is None and (grace_s := number(asked.query, "gracePeriodSeconds")) is not None:
+    if body is None and (grace_s := number(info.query, "gracePeriodSeconds")) is not None:
         return {"gracePeriodSeconds": int(grace_s)}
     return body
 

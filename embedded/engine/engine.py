@@ -9,7 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from contract.clock import Clock
-from embedded.engine.ask import Ask
+from embedded.engine.completion_request import CompletionRequest
 from embedded.engine.departure import ERROR, SILENCE
 from embedded.engine.fault import Hit, Over
 from embedded.engine.ledger import Entry, Ledger
@@ -69,10 +69,15 @@ class Engine:
         self._idle = asyncio.Event()
 
     async def answer(
-        self, ask: Ask, entry: Entry, shape: Shape, manners: Manners, hit: Hit | None = None
+        self,
+        completion: CompletionRequest,
+        entry: Entry,
+        shape: Shape,
+        manners: Manners,
+        hit: Hit | None = None,
     ) -> None:
         """Raises slots.Full where there is no room to wait, and says nothing then; Died; a Refusal, where a fault wants it."""
-        entry.prompt_tokens = ask.prompt_tokens
+        entry.prompt_tokens = completion.prompt_tokens
         # Before any header: no engine opens a 200 for what it has no room for.
         if hit is not None:
             hit.in_line(shape)
@@ -82,8 +87,8 @@ class Engine:
         try:
             aborts = self._aborts
             await self.sleep.over()
-            async with self.model.used(ask.keep_alive_s), self.slots.one():
-                how = await self._generate(ask, entry, shape, manners, hit, aborts)
+            async with self.model.used(completion.keep_alive_s), self.slots.one():
+                how = await self._generate(completion, entry, shape, manners, hit, aborts)
         except Closed:
             how = await self._end_early()
         except Over as over:
@@ -109,27 +114,37 @@ class Engine:
         self.meter.ended[how] += 1
 
     async def _generate(
-        self, ask: Ask, entry: Entry, shape: Shape, manners: Manners, hit: Hit | None, aborts: int
+        self,
+        completion: CompletionRequest,
+        entry: Entry,
+        shape: Shape,
+        manners: Manners,
+        hit: Hit | None,
+        aborts: int,
     ) -> str:
         loop, options, meter = asyncio.get_running_loop(), self.options, self.meter
         entry.started_at = round(self.clock.now(), 6)
         entry.output_tokens = 0
         shape.started()
-        # Seeded by a text: the same ask draws the same words and lengths in every run, whatever else is running.
-        chance = Random(f"{options.seed} {ask.prompt}")
-        spelt = self._classifier.tokens(ask.said, ask.nonce) if self._classifier is not None else None
+        # Seeded by a text: the same request draws the same words and lengths in every run, whatever else is running.
+        chance = Random(f"{options.seed} {completion.prompt}")
+        spelt = (
+            self._classifier.tokens(completion.said, completion.nonce)
+            if self._classifier is not None
+            else None
+        )
         thoughts = options.reasoning_tokens
         natural_length = options.natural_length if spelt is None else len(spelt)
         if natural_length is not None:
             natural_length += thoughts
-        length, reason = ask.end(natural_length, options.max_model_len - ask.prompt_tokens)
-        due = TokenClock(options.pace, chance, loop.time(), ask.prompt_tokens)
+        length, reason = completion.end(natural_length, options.max_model_len - completion.prompt_tokens)
+        due = TokenClock(options.pace, chance, loop.time(), completion.prompt_tokens)
         if hit is not None:
             hit.due, hit.length, hit.reason = due, length, reason
-        meter.prompt_tokens += ask.prompt_tokens
-        meter.tokens_held += ask.prompt_tokens
+        meter.prompt_tokens += completion.prompt_tokens
+        meter.tokens_held += completion.prompt_tokens
         told_at = entry.arrived_at
-        joins = manners.joins_late_tokens and ask.stream and hit is None
+        joins = manners.joins_late_tokens and completion.stream and hit is None
         held: list[str] = []
         due_s = due.next_due_s(self.slots.running)
         try:
@@ -152,7 +167,7 @@ class Engine:
                     # The token that was being made goes out beside the reason; where it is the last, the answer is whole.
                     if position + 1 < length:
                         length, reason = position + 1, how
-                if ask.stream and position == 0:
+                if completion.stream and position == 0:
                     self.ledger.begins(entry)
                 # What stops of its own accord does so by one token more, which has no text.
                 is_last = position + 1 == length and reason != "stop" and hit is None
@@ -181,7 +196,7 @@ class Engine:
                 await hit.before(length)
             return reason
         finally:
-            meter.tokens_held -= ask.prompt_tokens + entry.output_tokens
+            meter.tokens_held -= completion.prompt_tokens + entry.output_tokens
 
     async def _end_early(self) -> str:
         """What becomes of an answer that the engine does not give to its end. Raises Died."""
@@ -210,7 +225,7 @@ class Engine:
             self._naps.discard(nap)
 
     def stop(self, end: str) -> None:
-        """Every ask under way ends here and now, in one of the ways of `departure`."""
+        """Every request under way ends here and now, in one of the ways of `departure`."""
         self._stopped = end
         self.faults.clear()
         if end != SILENCE:
@@ -220,13 +235,13 @@ class Engine:
         self._wake_all()
 
     def abort(self) -> None:
-        """Every ask under way ends here and now, with "abort"; the engine lives on."""
+        """Every request under way ends here and now, with "abort"; the engine lives on."""
         self._aborts += 1
         self.slots.close()
         self._wake_all()
 
     async def idle(self, within_s: float) -> bool:
-        """Waits until no ask is under way; was that so in time?"""
+        """Waits until no request is under way; was that so in time?"""
         self._idle.clear()
         if self.answering == 0:
             return True

@@ -1,7 +1,7 @@
-"""What a fault inside an answer is, and what it may do to an ask that it hits. The catalogue is in faults/, one a file.
+"""What a fault inside an answer is, and what it may do to a request that it hits. The catalogue is in faults/, one a file.
 
-Law: an ask is hit by the fault that was set when it arrived, and no longer than that fault lasts; whoever is held is
-let go when it ends. What was done to an ask stands in its entry.
+Law: a request is hit by the fault that was set when it arrived, and no longer than that fault lasts; whoever is held is
+let go when it ends. What was done to a request stands in its entry.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-from embedded.engine.ask import Ask
+from embedded.engine.completion_request import CompletionRequest
 from embedded.engine.ledger import Entry
 from embedded.engine.pace import TokenClock
 from embedded.engine.parameters import share
@@ -33,10 +33,10 @@ class Fault:
     """Does nothing. The docstring of each fault is its sentence in the catalogue, its fields are its parameters."""
 
     share: float = share()
-    """Of all asks, drawn from the engine's seed and the ask: the same ask is hit in every run, and when it is repeated."""
+    """Of all requests, drawn from the engine's seed and the request: the same request is hit in every run, and when it is repeated."""
 
     async def at_door(self, hit: "Hit") -> None:
-        """The ask was read, and was not looked at."""
+        """The request was read, and was not looked at."""
 
     def in_line(self, hit: "Hit") -> None:
         """It can be served, and may have to wait for a slot."""
@@ -54,9 +54,9 @@ class Fault:
 
 
 class Hit:
-    """One ask and the fault that is to hit it; what is done is told to the entry."""
+    """One request and the fault that is to hit it; what is done is told to the entry."""
 
-    ask: Ask | None  # None: it makes no sense
+    completion: CompletionRequest | None  # None: it makes no sense
     shape: Shape
     due: TokenClock
     length: int  # of the whole answer, in tokens
@@ -80,8 +80,8 @@ class Hit:
         self.garbled = False
         """The answer went on to its end all the same, and a part of it is no JSON."""
 
-    async def at_door(self, ask: Ask | None) -> None:
-        self.ask = ask
+    async def at_door(self, completion: CompletionRequest | None) -> None:
+        self.completion = completion
         await self._fault.at_door(self)
 
     def in_line(self, shape: Shape) -> None:
@@ -97,7 +97,7 @@ class Hit:
         return self._fault.reason_with(position) if self.standing.lasts else None
 
     def mark(self) -> None:
-        """From here on the fault has done something to this ask."""
+        """From here on the fault has done something to this request."""
         self.entry.fault = self.standing.name
 
     def refuse(self, refusal: Refusal, retry_after_s: float | None = None) -> NoReturn:

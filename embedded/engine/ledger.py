@@ -1,7 +1,7 @@
-"""The engine's own account of every ask: the truth that the harness's timing and attribution are tested against.
+"""The engine's own account of every request: the truth that the harness's timing and attribution are tested against.
 
-A file of JSON lines, one when an ask arrived and one when it ended; an ask that a kill -9 cut has arrived and never
-ended. What such an ask was told is on record all the same: a line goes before its first token, and one before its end.
+A file of JSON lines, one when a request arrived and one when it ended; a request that a kill -9 cut has arrived and never
+ended. What such a request was told is on record all the same: a line goes before its first token, and one before its end.
 Law: a line is one write on a descriptor opened for appending, so replicas and restarts may share a file.
 """
 
@@ -18,7 +18,7 @@ from contract.clock import Clock
 
 @dataclass(slots=True)
 class Entry:
-    """One ask; instants in unix seconds UTC, None where it never came to that."""
+    """One request; instants in unix seconds UTC, None where it never came to that."""
 
     id: str
     """Unique among all that share the file."""
@@ -30,7 +30,7 @@ class Entry:
     stream: bool
     max_tokens: int | None
     arrived_at: float
-    """When the last byte of the ask was read."""
+    """When the last byte of the request was read."""
     started_at: float | None = None
     """When it was given a slot."""
     begun_at: float | None = None
@@ -85,10 +85,10 @@ class Ledger:
         self._count = 0
 
     @contextmanager
-    def ask(
+    def completion(
         self, nonce: str | None, path: str, stream: bool, max_tokens: int | None, arrived_at: float
     ) -> Iterator[Entry]:
-        """The entry of one ask, for the block to fill in; both lines are written whatever happens in it."""
+        """The entry of one request, for the block to fill in; both lines are written whatever happens in it."""
         self._count += 1
         entry = Entry(
             id=f"{self._run}-{self._count}",
@@ -128,7 +128,7 @@ class Ledger:
 
 
 def read(path: Path | str) -> list[Entry]:
-    """Every ask in a ledger, in order of arrival; a line that was being written is passed over."""
+    """Every request in a ledger, in order of arrival; a line that was being written is passed over."""
     entries: dict[str, Entry] = {}
     whole_lines = Path(path).read_bytes().split(b"\n")[:-1]
     for number, raw in enumerate(whole_lines, 1):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from embedded.engine.ask import Ask
+from embedded.engine.completion_request import CompletionRequest
 from embedded.engine.ledger import Entry
 from embedded.engine.thoughts import HIDDEN, spelt
 from embedded.engine.wire import Reply
@@ -65,10 +65,12 @@ class ChatStream:
     kind = "chat.completion.chunk"
     part = "delta"
 
-    def __init__(self, dialect: Dialect, reply: Reply, ask: Ask, entry: Entry, model: str) -> None:
+    def __init__(
+        self, dialect: Dialect, reply: Reply, completion: CompletionRequest, entry: Entry, model: str
+    ) -> None:
         self._dialect = dialect
         self._reply = reply
-        self._ask = ask
+        self._completion = completion
         self._opening = b""
         head = {
             "id": f"chatcmpl-{entry.id}",
@@ -124,7 +126,7 @@ class ChatStream:
         last = (
             b"" if self._reason_told else self._opening + self._event(self._dialect.last_delta, f'"{reason}"')
         )
-        if self._ask.include_usage:
+        if self._completion.include_usage:
             last += b'data: %b,"choices":[],"usage":%b}\n\n' % (
                 self._head,
                 to_json(usage_of(entry, self._thoughts)),
@@ -159,7 +161,9 @@ class ChatPlain:
 
     kind = "chat.completion"
 
-    def __init__(self, dialect: Dialect, reply: Reply, ask: Ask, entry: Entry, model: str) -> None:
+    def __init__(
+        self, dialect: Dialect, reply: Reply, completion: CompletionRequest, entry: Entry, model: str
+    ) -> None:
         self._dialect = dialect
         self._reply = reply
         self._model = model

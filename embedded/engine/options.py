@@ -146,7 +146,7 @@ def parser(personalities: Sequence[str]) -> Parser:
     add("--port", required=True, type=count_from(1), help="on 127.0.0.1; replicas may share it")
     add("--model", help="what the model is called")
     add("--served-model-name", nargs="+", help="what it is called instead; the first is what answers say")
-    add("--seed", type=int, default=0, help="of all chance; the same ask is answered alike (default 0)")
+    add("--seed", type=int, default=0, help="of all chance; the same request is answered alike (default 0)")
     add("--time-to-first-token", type=duration_s, help="from the slot to the first token")
     add("--time-to-first-token-std-dev", type=duration_s)
     add("--inter-token-latency", type=duration_s, help="from each token to the next")
@@ -158,7 +158,7 @@ def parser(personalities: Sequence[str]) -> Parser:
     )
     add("--time-factor-under-load", type=factor, help="what both are multiplied by when every slot is taken")
     add("--max-num-seqs", type=count_from(1), help="slots")
-    add("--max-waiting-queue-length", type=count_from(0), help="asks beyond slots and queue are refused")
+    add("--max-waiting-queue-length", type=count_from(0), help="requests beyond slots and queue are refused")
     add("--max-model-len", type=count_from(2), help="tokens of prompt and answer together")
     add("--natural-length", type=count_from(1), help="tokens after which the model ends of its own accord")
     add(
@@ -172,7 +172,10 @@ def parser(personalities: Sequence[str]) -> Parser:
     )  # fmt: skip
     add("--least-output-tokens", type=count_from(1), help="cloud: a smaller cap is answered with 400")
     add(
-        "--documents", type=Path, metavar="FOLDER", help="an ask about one of these is answered with its JSON"
+        "--documents",
+        type=Path,
+        metavar="FOLDER",
+        help="a request about one of these is answered with its JSON",
     )
     add("--accuracy", type=share, help="the share of them that is answered rightly (default: all others)")
     add("--invalid-json", type=share, help="the share of them that is answered with no JSON (default 0)")
@@ -226,7 +229,7 @@ def parser(personalities: Sequence[str]) -> Parser:
         metavar="NAME",
         help="the environment variable that holds the one right key: of cloud for requests, of all others for every page",
     )
-    add("--ledger", type=Path, metavar="PATH", help="where each ask is written down")
+    add("--ledger", type=Path, metavar="PATH", help="where each request is written down")
     add("--pidfile", type=Path, metavar="PATH", help="where the engine's own pid is written when it starts")
     return line
 

@@ -63,7 +63,7 @@ def one_of(*words: str) -> Any:
 
 
 def share() -> Any:
-    """A part of all asks."""
+    """A part of all requests."""
     return _declared(
         1.0, lambda value: None if number(value) and 0 < value <= 1 else "a number above 0 and at most 1"
     )

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from embedded.engine import control, faults
-from embedded.engine.ask import Ask, BadAsk, Reader, find_nonce
+from embedded.engine.completion_request import BadRequest, CompletionRequest, Reader, find_nonce
 from embedded.engine.engine import Died, Engine, Manners
 from embedded.engine.fault import Hit, Over
 from embedded.engine.ledger import Entry, read
@@ -27,7 +27,7 @@ LOADING = b'{"error":{"message":"Loading model","type":"unavailable_error","code
 
 Page = Callable[[], tuple[str, bytes]]
 Action = Callable[[Request], dict[str, Any]]
-ShapeMaker = Callable[[Reply, Ask, Entry], Shape]
+ShapeMaker = Callable[[Reply, CompletionRequest, Entry], Shape]
 
 
 class Personality(ABC):
@@ -38,7 +38,7 @@ class Personality(ABC):
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.asks: dict[str, tuple[Reader, ShapeMaker]] = {}
+        self.requests: dict[str, tuple[Reader, ShapeMaker]] = {}
         self.pages: dict[str, Page] = {}
         self.actions: dict[str, Action] = {}
         """What a POST does, and the JSON that it is answered with; may raise a Refusal."""
@@ -69,13 +69,13 @@ class Personality(ABC):
         """It does not serve now."""
 
     @abstractmethod
-    def too_long(self, ask: Ask, longest: int) -> Refusal:
-        """The ask does not fit into the model's context."""
+    def too_long(self, completion: CompletionRequest, longest: int) -> Refusal:
+        """The request does not fit into the model's context."""
 
     def admit(self, request: Request) -> None:  # noqa: B027  most ask for no key
         """Raises a Refusal for who may not ask at all."""
 
-    def check(self, request: Request, ask: Ask) -> None:  # noqa: B027
+    def check(self, request: Request, completion: CompletionRequest) -> None:  # noqa: B027
         """Raises a Refusal for a well-formed ask that this engine cannot serve."""
 
     def reworded(self, request: Request, refusal: Refusal) -> Refusal:
@@ -94,8 +94,8 @@ class Personality(ABC):
             reply.whole(401, "text/plain", b"Unauthorized")
         elif not ours and self.engine.starting:
             reply.whole(503, JSON, LOADING)
-        elif request.method == "POST" and request.path in self.asks:
-            await self._ask(request, reply)
+        elif request.method == "POST" and request.path in self.requests:
+            await self._complete(request, reply)
         elif request.method in ("GET", "HEAD") and request.path == "/ledger":
             await self._show_ledger(reply)
         elif request.method in ("GET", "HEAD") and request.path in self.pages:
@@ -119,28 +119,28 @@ class Personality(ABC):
         except Refusal as refusal:
             reply.whole(refusal.status, JSON, to_json(refusal.body))
 
-    async def _ask(self, request: Request, reply: Reply) -> None:
-        reader, shape_for = self.asks[request.path]
-        ask, bad = _read(reader, request.body)
-        with self.engine.ledger.ask(
-            nonce=ask.nonce if ask else find_nonce(request.body.decode(errors="replace")),
+    async def _complete(self, request: Request, reply: Reply) -> None:
+        reader, shape_for = self.requests[request.path]
+        completion, bad = _read(reader, request.body)
+        with self.engine.ledger.completion(
+            nonce=completion.nonce if completion else find_nonce(request.body.decode(errors="replace")),
             path=request.path,
-            stream=ask.stream if ask else False,
-            max_tokens=ask.max_tokens if ask else None,
+            stream=completion.stream if completion else False,
+            max_tokens=completion.max_tokens if completion else None,
             arrived_at=request.arrived_at,
         ) as entry:
             shape: Shape | None = None
-            hit = self._hit(request, ask, entry, reply)
+            hit = self._hit(request, completion, entry, reply)
             try:
                 if hit is not None:
-                    await hit.at_door(ask)
+                    await hit.at_door(completion)
                 self.admit(request)
-                if ask is None:
+                if completion is None:
                     raise self.problem(400, bad.message, bad.param)
-                self.check(request, ask)
-                shape = shape_for(reply, ask, entry)
+                self.check(request, completion)
+                shape = shape_for(reply, completion, entry)
                 try:
-                    await self.engine.answer(ask, entry, shape, self.manners, hit)
+                    await self.engine.answer(completion, entry, shape, self.manners, hit)
                 except Full:
                     raise self.overloaded() from None
             except Refusal as refusal:
@@ -169,9 +169,11 @@ class Personality(ABC):
     def _said(self, request: Request, refusal: Refusal) -> bytes:
         return to_json(self.reworded(request, refusal).body)
 
-    def _hit(self, request: Request, ask: Ask | None, entry: Entry, reply: Reply) -> Hit | None:
-        """The fault that is set, where it hits this ask."""
-        key = entry.nonce or (ask.prompt if ask else request.body.decode(errors="replace"))
+    def _hit(
+        self, request: Request, completion: CompletionRequest | None, entry: Entry, reply: Reply
+    ) -> Hit | None:
+        """The fault that is set, where it hits this request."""
+        key = entry.nonce or (completion.prompt if completion else request.body.decode(errors="replace"))
         standing = self.engine.faults.hits(key)
         return Hit(standing, entry, reply, self, partial(self._said, request)) if standing else None
 
@@ -193,14 +195,14 @@ class Personality(ABC):
         reply.whole(200, JSON, entries)
 
 
-def _read(reader: Reader, raw: bytes) -> tuple[Ask | None, BadAsk]:
-    """The ask, or what is wrong with it."""
+def _read(reader: Reader, raw: bytes) -> tuple[CompletionRequest | None, BadRequest]:
+    """The request, or what is wrong with it."""
     try:
         body = json.loads(raw)
         if not isinstance(body, dict):
-            raise BadAsk("the body must be a JSON object.")
-        return reader(body), BadAsk("")
+            raise BadRequest("the body must be a JSON object.")
+        return reader(body), BadRequest("")
     except ValueError as error:
-        return None, BadAsk(f"the body is not JSON: {error}")
-    except BadAsk as bad:
+        return None, BadRequest(f"the body is not JSON: {error}")
+    except BadRequest as bad:
         return None, bad

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from embedded.engine.ask import Ask
+from embedded.engine.completion_request import CompletionRequest
 
 
 @dataclass(eq=False)
@@ -31,5 +31,5 @@ class Voice(Protocol):
     def overloaded(self) -> Refusal:
         """Slots and queue are full."""
 
-    def too_long(self, ask: Ask, longest: int) -> Refusal:
+    def too_long(self, completion: CompletionRequest, longest: int) -> Refusal:
         """400: the prompt has no place in a context of so many tokens."""

@@ -12,7 +12,7 @@ class Shape(Protocol):
     """What writes content gives the instant just before the write."""
 
     def arrived(self) -> None:
-        """The ask is well formed and may have to wait."""
+        """The request is well formed and may have to wait."""
 
     def started(self) -> None:
         """It has a slot."""

@@ -34,7 +34,7 @@ class Standing:
 
     @property
     def lasts(self) -> bool:
-        # The alarm of a process that was frozen rings after the asks that were read in the same breath.
+        # The alarm of a process that was frozen rings after the requests that were read in the same breath.
         return not self.ended.is_set() and self._clock.now() < self.until
 
     @property
@@ -86,7 +86,7 @@ class Switch:
             self._standing = None
 
     def hits(self, key: str) -> Standing | None:
-        """What is set, if it hits the ask with this nonce or text."""
+        """What is set, if it hits the request with this nonce or text."""
         now = self.standing
         if now is None:
             return None

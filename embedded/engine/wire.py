@@ -286,7 +286,7 @@ class Listener:
         """Lets the answers under way come to their end, then hangs up on everybody."""
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + within_s
-        # Again and again: while one answer ends, the next ask may be read from a kept connection.
+        # Again and again: while one answer ends, the next request may be read from a kept connection.
         while answers := [one.answering for one in self._connections if one.answering is not None]:
             if loop.time() > deadline_s:
                 break

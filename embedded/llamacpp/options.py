@@ -34,7 +34,12 @@ def parse(argv: Sequence[str]) -> Options:
     add = line.add_argument
     add("--port", required=True, type=count_from(1), help="on 127.0.0.1; replicas may share it")
     add("--model", default="random", help="what the model is called")
-    add("--slots", type=count_from(1), default=4, help="asks answered side by side; others wait (default 4)")
+    add(
+        "--slots",
+        type=count_from(1),
+        default=4,
+        help="requests answered side by side; others wait (default 4)",
+    )
     add("--context", type=count_from(1), default=32768, help="tokens, divided by the slots (default 32768)")
     add(
         "--sse-ping-interval",

@@ -1,7 +1,7 @@
-"""When asks arrive in an open loop: evenly, at random, or as a trace has them. Decides alone; open_loop.py makes the asks.
+"""When requests arrive in an open loop: evenly, at random, or as a trace has them. Decides alone; open_loop.py makes the requests.
 
 A closed loop asks again when its answer has come: in a hang it falls silent, and hides what those would have seen who
-came meanwhile. An open loop asks when it is time to.
+came meanwhile. An open loop requests when it is time to.
 """
 
 import itertools
@@ -99,7 +99,7 @@ class _Traced:
 
 
 def _even(share: Share) -> Iterator[float]:
-    """Several load generators take turns, so that their asks together are as even as one's alone."""
+    """Several load generators take turns, so that their requests together are as even as one's alone."""
     return itertools.chain([(share.index + 1) / share.of], itertools.repeat(1.0))
 
 

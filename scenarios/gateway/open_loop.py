@@ -1,4 +1,4 @@
-"""The one Locust user of an open loop: makes each ask when it arrives, whether or not earlier ones have been answered."""
+"""The one Locust user of an open loop: makes each request when it arrives, whether or not earlier ones have been answered."""
 
 import logging
 import random
@@ -69,20 +69,20 @@ class OpenLoop(User):
         while not self._over.is_set():
             until_s = max(until_s, clock.now() - begun_at) + _LOOK_S
             while (arrival := schedule.before(until_s)) is not None:
-                intended_at = begun_at + arrival.at_s
-                if self._over_before(intended_at):
+                scheduled_at = begun_at + arrival.at_s
+                if self._over_before(scheduled_at):
                     return
-                self._arrive(arrival, intended_at)
+                self._arrive(arrival, scheduled_at)
             self._over_before(begun_at + until_s)
 
     def _over_before(self, at: float) -> bool:
-        """Wait for the instant. When it has passed: let those in who wait for the hub, or late asks would hold up others."""
+        """Wait for the instant. When it has passed: let those in who wait for the hub, or late requests would hold up others."""
         self._over.wait(0.0)
         while not self._over.is_set() and (left_s := at - self._stage.clock.now()) > 0:
             self._over.wait(left_s)  # a timer of a busy hub may fire early
         return self._over.is_set()
 
-    def _arrive(self, arrival: Arrival, intended_at: float) -> None:
+    def _arrive(self, arrival: Arrival, scheduled_at: float) -> None:
         stage, tally = self._stage, self._stage.recorder.tally
         tally.due()
         # Drawn whatever becomes of it, so that a run repeats.
@@ -94,11 +94,11 @@ class OpenLoop(User):
             return
         idle = self._idle[scenario]
         user = idle.pop() if idle else scenario(self.environment)
-        self._under_way.spawn(self._play, user, arrival, intended_at, drawn)
+        self._under_way.spawn(self._play, user, arrival, scheduled_at, drawn)
 
-    def _play(self, user: GatewayUser, arrival: Arrival, intended_at: float, drawn: random.Random) -> None:
+    def _play(self, user: GatewayUser, arrival: Arrival, scheduled_at: float, drawn: random.Random) -> None:
         try:
-            user.arrive(arrival, intended_at, drawn)
+            user.arrive(arrival, scheduled_at, drawn)
         except Exception as e:  # ours; told as Locust tells what its users' tasks throw
             self.environment.events.user_error.fire(user_instance=user, exception=e, tb=sys.exc_info()[2])
             log.exception("%s", user.scenario)
@@ -111,7 +111,7 @@ class OpenLoop(User):
 
 
 class Idle(User):
-    """Asks nothing: whom Locust places where nobody but open loops asks, of which every worker has its own."""
+    """Asks nothing: whom Locust places where nobody but open loops requests, of which every worker has its own."""
 
     @task
     def idle(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import gevent
 
-from contract.records import Ask
+from contract.records import RequestRecord
 from scenarios.gateway.tally import Tally
 
 _FLUSH_S = 1.0
@@ -28,11 +28,11 @@ class Sink(Protocol):
 
 
 class Recorder:
-    """Every ask is announced to the tally and handed over once with `keep`. `start` after any fork."""
+    """Every request is announced to the tally and handed over once with `keep`. `start` after any fork."""
 
     def __init__(self, file: Sink, on_failure: Callable[[str], None]) -> None:
         self._file, self._on_failure = file, on_failure
-        self._buffer: list[Ask] = []
+        self._buffer: list[RequestRecord] = []
         self._greenlet: gevent.Greenlet | None = None
         self._closed = False
         self._failed = False
@@ -41,13 +41,13 @@ class Recorder:
     def start(self) -> None:
         self._greenlet = gevent.spawn(self._flush_regularly)
 
-    def keep(self, ask: Ask) -> None:
-        """An ask has ended. Does not switch greenlets: a kill cannot come between."""
-        self.tally.ended(ask)
+    def keep(self, record: RequestRecord) -> None:
+        """A request has ended. Does not switch greenlets: a kill cannot come between."""
+        self.tally.ended(record)
         if self._closed:
-            log.error("%s ended after the recorder was closed; its record is lost", ask.request_id)
+            log.error("%s ended after the recorder was closed; its record is lost", record.request_id)
             return
-        self._buffer.append(ask)
+        self._buffer.append(record)
 
     def flush(self) -> None:
         """Write what is buffered. After a failure nothing more is written: the file's tail may be torn."""

@@ -1,11 +1,11 @@
-"""What one process that drives a whole run writes into it: its asks, and what it samples."""
+"""What one process that drives a whole run writes into it: its requests, and what it samples."""
 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from contract import samplers
-from contract.records import Ask
+from contract.records import RequestRecord
 from contract.run import ArrowFile
 from contract.sampler import Process
 from contract.schemas import REQUESTS
@@ -14,7 +14,7 @@ from scenarios.gateway.sampling import Sampling
 from scenarios.gateway.user_context import Stage
 
 
-class Memory(list[Ask]):
+class Memory(list[RequestRecord]):
     """Takes the warm-up's records until there is a run to write to; stands where an ArrowFile will."""
 
     append = list.extend  # type: ignore[assignment]  # a batch, as an ArrowFile takes it
@@ -24,7 +24,7 @@ class Memory(list[Ask]):
 
 
 class Recording:
-    """Open from its making until `close`; the stage's asks are written to it."""
+    """Open from its making until `close`; the stage's requests are written to it."""
 
     def __init__(
         self,
@@ -35,10 +35,10 @@ class Recording:
         on_failure: Callable[[str], None],
     ) -> None:
         """`users`: how many there are now."""
-        asks = ArrowFile(folder / "requests.arrow", REQUESTS)
+        requests = ArrowFile(folder / "requests.arrow", REQUESTS)
         stage.recorder.flush()
-        asks.append(warm)  # asked before there was a run, and counted nowhere
-        stage.recorder = self._recorder = Recorder(asks, on_failure)
+        requests.append(warm)  # asked before there was a run, and counted nowhere
+        stage.recorder = self._recorder = Recorder(requests, on_failure)
         self.tally = self._recorder.tally
         self._sampling = Sampling(
             samplers.every(Process.RUN, Process.EACH),

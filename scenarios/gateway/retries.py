@@ -4,7 +4,7 @@ import email.utils
 import math
 from collections.abc import Mapping
 
-from contract.records import Ask, Outcome
+from contract.records import Outcome, RequestRecord
 
 RETRIES = 2
 _STATUSES = (408, 409, 429)
@@ -13,17 +13,17 @@ _JITTER = 0.25
 _OBEYED_S = 60.0  # a server that wants more is not obeyed
 
 
-def asks_again(ask: Ask, headers: Mapping[str, str]) -> bool:
+def is_retried(record: RequestRecord, headers: Mapping[str, str]) -> bool:
     """No connection, no headers in time, 408, 409, 429, 5xx; or what the server itself says in x-should-retry.
 
     What breaks after the headers of a 200 is not asked again.
     """
-    if ask.status is None:
-        return ask.outcome in (Outcome.REFUSED, Outcome.BROKEN, Outcome.TIMEOUT)
+    if record.status is None:
+        return record.outcome in (Outcome.REFUSED, Outcome.BROKEN, Outcome.TIMEOUT)
     told = headers.get("x-should-retry")
-    if told in ("true", "false") and ask.status != 200:
+    if told in ("true", "false") and record.status != 200:
         return told == "true"
-    return ask.status in _STATUSES or ask.status >= 500
+    return record.status in _STATUSES or record.status >= 500
 
 
 def wait_s(retry: int, headers: Mapping[str, str], now: float, drawn: float) -> float:

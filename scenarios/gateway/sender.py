@@ -11,7 +11,7 @@ from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange
 from contract.outcome import fill, ours
-from contract.records import GATEWAY, Ask
+from contract.records import GATEWAY, RequestRecord
 from contract.request import Request
 from scenarios.gateway.user_context import Stage
 from scenarios.gateway.wire.exchange import Connection
@@ -30,19 +30,19 @@ class Sender:
         self,
         stage: Stage,
         scenario: str,
-        tell: Callable[[Ask, int], None],
+        tell: Callable[[RequestRecord, int], None],
         deadlines: Deadlines | None = None,
     ) -> None:
         self._stage, self._scenario, self._tell, self._deadlines = stage, scenario, tell, deadlines
         self.headers: Mapping[str, str] = {}
         self._connections: dict[str, Connection] = {}
 
-    def send(self, request: Request) -> Ask:
+    def send(self, request: Request) -> RequestRecord:
         """Send it once; its record, whatever becomes of it."""
         stage = self._stage
         self.headers = {}
         request = replace(request, via=request.via or stage.via)
-        ask = request.record(stage.next_request_id(), self._scenario, stage.clock.now(), stage.worker)
+        record = request.record(stage.next_request_id(), self._scenario, stage.clock.now(), stage.worker)
         tally = stage.recorder.tally
         tally.began(arrived=request.scheduled_at is not None)
         exchange: Exchange | None = None
@@ -50,48 +50,48 @@ class Sender:
         connection: Connection | None = None
         try:
             request = request.on(stage.topology)
-            ask.max_tokens = request.max_tokens
-            endpoint = self._endpoint(ask.via)
-            connection = self._connection(ask.via, endpoint)
+            record.max_tokens = request.max_tokens
+            endpoint = self._endpoint(record.via)
+            connection = self._connection(record.via, endpoint)
             exchange = connection.exchange(
-                endpoint.request(ask.request_id, request), self._deadlines or stage.deadlines,
-                lambda at: tally.sent(stage.clock.at(at) - ask.intended_at),
+                endpoint.request(record.request_id, request), self._deadlines or stage.deadlines,
+                lambda at: tally.sent_late(stage.clock.at(at) - record.scheduled_at),
             )  # fmt: skip
             self.headers = exchange.headers
             tally.named(
                 gateway_version.named(
-                    stage.topology.gateway.of_kind, ask.via, exchange.status, exchange.headers
+                    stage.topology.gateway.of_kind, record.via, exchange.status, exchange.headers
                 )
             )
-            fill(ask, request, exchange, stage.clock.at, stage.topology, endpoint.secrets)
-            return ask
+            fill(record, request, exchange, stage.clock.at, stage.topology, endpoint.secrets)
+            return record
         except GreenletExit:  # the run ends, and we stop waiting
             exchange = connection.latest if connection else None
             try:
                 secrets = endpoint.secrets if endpoint else ()
-                fill(ask, request, exchange or _unsent(), stage.clock.at, stage.topology, secrets)
+                fill(record, request, exchange or _unsent(), stage.clock.at, stage.topology, secrets)
             except Exception as e:  # the kill goes on all the same
-                ours(ask, e)
+                ours(record, e)
             raise
         except Exception as e:  # ours; the request has its record all the same
-            ours(ask, e)
+            ours(record, e)
             self.close()  # nobody knows in which state a connection was left
             raise
         finally:
-            stage.recorder.keep(ask)
-            self._tell_of(ask, exchange)
+            stage.recorder.keep(record)
+            self._tell_of(record, exchange)
 
     def close(self) -> None:
         """Safe to call twice."""
         for connection in self._connections.values():
             connection.close()
 
-    def _tell_of(self, ask: Ask, exchange: Exchange | None) -> None:
+    def _tell_of(self, record: RequestRecord, exchange: Exchange | None) -> None:
         """What goes wrong in the telling takes nothing from the record, and must not take the place of a kill."""
         try:
-            self._tell(ask, sum(len(piece) for _, piece in exchange.pieces) if exchange else 0)
+            self._tell(record, sum(len(piece) for _, piece in exchange.pieces) if exchange else 0)
         except Exception:
-            log.exception("%s has its record, but could not be told of", ask.request_id)
+            log.exception("%s has its record, but could not be told of", record.request_id)
 
     def _endpoint(self, via: str) -> Endpoint:
         endpoint = self._stage.gateway if via == GATEWAY else self._stage.tiers[via]

@@ -21,8 +21,8 @@ def live_line(
     """`status`: the latest of chaos, None where there is none; the two snapshots are `seconds` apart; `width`: of the terminal, None: a log;
     `restoring`: what `Restoring` says.
 
-    What bears a word of the report is counted as the report counts it: times since the run's start (`started_at`), `wanted`,
-    `capped` and `in flight` of all requests but the probe's, `users` (lane load, through the gateway) by outcome and by
+    What bears a word of the report is counted as the report counts it: times since the run's start (`started_at`), `scheduled`,
+    `dropped` and `in flight` of all requests but the probe's, `users` (lane load, through the gateway) by outcome and by
     who answered them well. What was asked otherwise (straight to a tier, pairs for the overhead) stands apart.
     """
     parts = []
@@ -109,12 +109,12 @@ def move_line(said: FaultEvent, started_at: float) -> str | None:
 def _asked(now: Snapshot, before: Snapshot, seconds: float) -> str:
     """What was delivered of what was wanted, where the two differ; the cap's refusals are of the whole run."""
     seconds = seconds or 1.0
-    wanted, sent = (
-        f"{(now.wanted - before.wanted) / seconds:.1f}",
-        f"{(now.asked - before.asked) / seconds:.1f}",
+    scheduled, sent = (
+        f"{(now.scheduled - before.scheduled) / seconds:.1f}",
+        f"{(now.sent - before.sent) / seconds:.1f}",
     )
-    said = f"{sent} asks/s" if wanted == sent else f"{wanted} wanted, {sent} asks/s"
-    return f"{said}, {now.capped} capped" if now.capped else said
+    said = f"{sent} requests/s" if scheduled == sent else f"{scheduled} wanted, {sent} requests/s"
+    return f"{said}, {now.dropped} capped" if now.dropped else said
 
 
 def _failed(by_outcome: Mapping[str, int]) -> str:

@@ -1,20 +1,20 @@
-"""How many asks there were and what became of them: a few numbers for the live line and the client's watch."""
+"""How many requests there were and what became of them: a few numbers for the live line and the client's watch."""
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from contract import gateway_version
-from contract.records import Ask, Outcome, of_users
+from contract.records import Outcome, RequestRecord, of_users
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The numbers at one instant."""
 
-    wanted: int  # more than asked and capped together: arrivals that are due and not begun yet
-    asked: int
-    capped: int  # arrivals that the cap refused; no ask was made
+    scheduled: int  # more than asked and capped together: arrivals that are due and not begun yet
+    sent: int
+    dropped: int  # arrivals that the cap refused; no request was made
     in_flight: int
     by_outcome: dict[str, int]
     by_tier: dict[str, int]  # only answers whose tier is known
@@ -41,42 +41,42 @@ class Snapshot:
 class Tally:
     """Counts. Keeps no record."""
 
-    wanted: int = 0
-    asked: int = 0
-    capped: int = 0
+    scheduled: int = 0
+    sent: int = 0
+    dropped: int = 0
     kept: int = 0
     by_outcome: Counter[str] = field(default_factory=Counter)
     by_tier: Counter[str] = field(default_factory=Counter)
     users: Counter[str] = field(default_factory=Counter)
     served: Counter[str] = field(default_factory=Counter)
     by_version: dict[str, int] = field(default_factory=dict)
-    late_s: list[float] = field(default_factory=list)  # of the asks sent since it was last emptied
+    late_s: list[float] = field(default_factory=list)  # of the requests sent since it was last emptied
 
     def due(self) -> None:
         """An arrival of the open loop has come due."""
-        self.wanted += 1
+        self.scheduled += 1
 
     def refused(self) -> None:
-        """The cap let this arrival make no ask."""
-        self.capped += 1
+        """The cap let this arrival make no request."""
+        self.dropped += 1
 
     def began(self, arrived: bool) -> None:
-        """An ask is made; by an arrival, which was wanted already, or of a user's own accord."""
-        self.asked += 1
-        self.wanted += not arrived
+        """A request is made; by an arrival, which was wanted already, or of a user's own accord."""
+        self.sent += 1
+        self.scheduled += not arrived
 
-    def sent(self, late_s: float) -> None:
+    def sent_late(self, late_s: float) -> None:
         self.late_s.append(late_s)
 
-    def ended(self, ask: Ask) -> None:
+    def ended(self, record: RequestRecord) -> None:
         self.kept += 1
-        self.by_outcome[str(ask.outcome)] += 1
-        if ask.tier is not None:
-            self.by_tier[ask.tier] += 1
-        if of_users(ask.lane, ask.via):
-            self.users[str(ask.outcome)] += 1
-            if ask.outcome == Outcome.OK and ask.tier is not None:
-                self.served[ask.tier] += 1
+        self.by_outcome[str(record.outcome)] += 1
+        if record.tier is not None:
+            self.by_tier[record.tier] += 1
+        if of_users(record.lane, record.via):
+            self.users[str(record.outcome)] += 1
+            if record.outcome == Outcome.OK and record.tier is not None:
+                self.served[record.tier] += 1
 
     def named(self, version: str | None) -> None:
         """An answer named this version of the gateway; None: it named none."""
@@ -85,10 +85,10 @@ class Tally:
 
     def snapshot(self) -> Snapshot:
         return Snapshot(
-            self.wanted,
-            self.asked,
-            self.capped,
-            self.asked - self.kept,
+            self.scheduled,
+            self.sent,
+            self.dropped,
+            self.sent - self.kept,
             dict(self.by_outcome),
             dict(self.by_tier),
             dict(self.users),
@@ -117,7 +117,7 @@ class Tallies:
             for version, answers in one.by_version.items():
                 gateway_version.count(by_version, version, answers)
         return Snapshot(
-            sum(one.wanted for one in all_), sum(one.asked for one in all_), sum(one.capped for one in all_),
+            sum(one.scheduled for one in all_), sum(one.sent for one in all_), sum(one.dropped for one in all_),
             sum(one.in_flight for one in all_), together(lambda s: s.by_outcome), together(lambda s: s.by_tier),
             together(lambda s: s.users), together(lambda s: s.served), by_version,
         )  # fmt: skip

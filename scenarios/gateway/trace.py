@@ -58,7 +58,7 @@ _DATES = "dates"
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One ask to come, `at_s` after the start. The lengths: of a trace; None: the scenario's own."""
+    """One request to come, `at_s` after the start. The lengths: of a trace; None: the scenario's own."""
 
     at_s: float
     prompt_tokens: int | None = None

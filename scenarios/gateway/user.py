@@ -1,4 +1,4 @@
-"""The Locust user that every scenario is made of: asks, has each ask recorded once, and tells Locust of it."""
+"""The Locust user that every scenario is made of: requests, has each request recorded once, and tells Locust of it."""
 
 import argparse
 import random
@@ -11,7 +11,7 @@ from locust import User
 from locust.exception import StopUser
 
 from contract.deadlines import Deadlines
-from contract.records import GATEWAY, Ask, Outcome
+from contract.records import GATEWAY, Outcome, RequestRecord
 from contract.request import Request
 from scenarios.gateway.arrivals import Arrival
 from scenarios.gateway.sender import Sender
@@ -21,7 +21,7 @@ _STAGE_S = 90.0
 
 
 class OutcomeError(Exception):
-    """How Locust's statistics are told of an ask that was not answered well."""
+    """How Locust's statistics are told of a request that was not answered well."""
 
     def __init__(self, outcome: str, error: str | None) -> None:
         super().__init__(f"{outcome}: {error}" if error else outcome)
@@ -67,7 +67,7 @@ class GatewayUser(User):
         told = self._arrival.prompt_tokens if self._arrival else None
         return own if told is None else told
 
-    def send(self, request: Request) -> Ask:
+    def send(self, request: Request) -> RequestRecord:
         """See `Sender.send`. An arrival says when its first request was scheduled, and what a trace says of its length."""
         if self._killed:
             raise StopUser
@@ -84,7 +84,7 @@ class GatewayUser(User):
         return self._sender.headers
 
     def stop(self, force: bool = False) -> bool:
-        """Locust kills a user whom it sees waiting. One whose wait ends in that same turn would begin an ask first,
+        """Locust kills a user whom it sees waiting. One whose wait ends in that same turn would begin a request first,
         for it to be cut off at once: it begins none."""
         self._killed = True
         killed = bool(super().stop(force))
@@ -94,19 +94,19 @@ class GatewayUser(User):
     def on_stop(self) -> None:
         self._sender.close()
 
-    def _tell(self, ask: Ask, body_bytes: int) -> None:
-        """One event of Locust's for each ask, so that its totals count asks and nothing else.
+    def _tell(self, record: RequestRecord, body_bytes: int) -> None:
+        """One event of Locust's for each request, so that its totals count requests and nothing else.
 
         A time to first token has a row of its own, of type TTFT, which no total contains: `RequestStats.log_request`
         adds to both. A worker sends its rows and its total to the master apart from each other.
         """
-        ok = ask.outcome == Outcome.OK
+        ok = record.outcome == Outcome.OK
         self.environment.events.request.fire(
-            request_type=self.scenario, name=name(ask), response_time=ask.latency_ms, response_length=body_bytes,
-            exception=None if ok else OutcomeError(str(ask.outcome), ask.error), context={},
+            request_type=self.scenario, name=name(record), response_time=record.latency_ms, response_length=body_bytes,
+            exception=None if ok else OutcomeError(str(record.outcome), record.error), context={},
         )  # fmt: skip
-        if ask.stream and ask.ttft_ms is not None:
-            self.environment.stats.get(name(ask), "TTFT").log(ask.ttft_ms, 0)
+        if record.stream and record.ttft_ms is not None:
+            self.environment.stats.get(name(record), "TTFT").log(record.ttft_ms, 0)
 
 
 def _stage_of(environment: Any) -> Stage:
@@ -117,6 +117,6 @@ def _stage_of(environment: Any) -> Stage:
     return stage
 
 
-def name(ask: Ask) -> str:
+def name(record: RequestRecord) -> str:
     """`gateway → ollama`, `gateway → –` where nobody knows who served, `vllm direct`."""
-    return f"gateway → {ask.tier or '–'}" if ask.via == GATEWAY else f"{ask.via} direct"
+    return f"gateway → {record.tier or '–'}" if record.via == GATEWAY else f"{record.via} direct"

@@ -45,16 +45,16 @@ class Stage:
     scenario_inputs: Mapping[str, Any] = field(
         default_factory=dict
     )  # scenario → what it has read for this run
-    _asks: int = field(default=0, init=False)
+    _requests: int = field(default=0, init=False)
     _pairs: int = field(default=0, init=False)
     _users: Counter[str] = field(default_factory=Counter, init=False)
     _turns: Counter[str] = field(default_factory=Counter, init=False)
     _shared: dict[str, Any] = field(default_factory=dict, init=False)
 
     def next_request_id(self) -> str:
-        """The nonce of one ask, unique over the run."""
-        self._asks += 1
-        return f"ask-{self.prefix}-{self._asks:06x}"
+        """The nonce of one request, unique over the run."""
+        self._requests += 1
+        return f"req-{self.prefix}-{self._requests:06x}"
 
     def next_pair_id(self) -> str:
         self._pairs += 1

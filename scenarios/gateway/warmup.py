@@ -8,7 +8,7 @@ import gevent.pool
 from contract import early_end, health
 from contract.caps import Use, advice
 from contract.prompt import COUNT_UPWARDS
-from contract.records import GATEWAY, Ask, Lane, Outcome
+from contract.records import GATEWAY, Lane, Outcome, RequestRecord
 from contract.refusal import Refusal
 from contract.request import Request
 from contract.topology import Topology
@@ -18,52 +18,52 @@ from scenarios.gateway.user_context import Stage
 TURNS = 5  # so many asks for each deployment of a group, streamed and plain: a shuffle leaves one out seldom enough
 
 
-def warm_up(stage: Stage) -> list[Ask]:
+def warm_up(stage: Stage) -> list[RequestRecord]:
     """Ask every group and every engine, streamed and plain. Cloud tiers are left alone.
 
     The gateway's own group comes first and alone: where it gives no answer `preflight` will refuse, and there is no
     point in waiting for the others' deadlines.
     """
     first, *others = ways(stage)
-    asks = _wake(stage, *first)
-    if any(_answered(a) for a in asks):
+    requests = _wake(stage, *first)
+    if any(_answered(a) for a in requests):
         for woken in gevent.pool.Group().map(lambda way: _wake(stage, *way), others):
-            asks += woken
+            requests += woken
         for rank in stage.topology.balanced.values():
-            asks += _wake_each(stage, rank)
-    return asks
+            requests += _wake_each(stage, rank)
+    return requests
 
 
-def knock(stage: Stage) -> list[Ask]:
+def knock(stage: Stage) -> list[RequestRecord]:
     """A worker's own, once the master has woken the stack: does the gateway answer from here, with the key held here?"""
     return _wake(stage, *ways(stage)[0])
 
 
-def _wake(stage: Stage, via: str, model: str | None) -> list[Ask]:
-    sender = Sender(stage, "warmup", lambda ask, body_bytes: None)
+def _wake(stage: Stage, via: str, model: str | None) -> list[RequestRecord]:
+    sender = Sender(stage, "warmup", lambda record, body_bytes: None)
     try:
         return [sender.send(_request(stream, via, model)) for stream in (True, False)]
     finally:
         sender.close()
 
 
-def _wake_each(stage: Stage, rank: list[str]) -> list[Ask]:
+def _wake_each(stage: Stage, rank: list[str]) -> list[RequestRecord]:
     """Ask a group until each of its deployments has answered, streamed and plain, or had its TURNS."""
     tier = stage.topology.tier(rank[0])
     if tier.cloud:
         return []
-    sender, asks = Sender(stage, "warmup", lambda ask, body_bytes: None), []
+    sender, requests = Sender(stage, "warmup", lambda record, body_bytes: None), []
     try:
         for stream in (True, False):
             missing = set(rank)
             for _ in range(TURNS * len(rank)):
                 if not missing:
                     break
-                asks.append(sender.send(_request(stream, GATEWAY, tier.match.group)))
-                missing.discard(asks[-1].tier or "")
+                requests.append(sender.send(_request(stream, GATEWAY, tier.match.group)))
+                missing.discard(requests[-1].tier or "")
     finally:
         sender.close()
-    return asks
+    return requests
 
 
 def _request(stream: bool, via: str, model: str | None) -> Request:
@@ -80,28 +80,28 @@ def ways(stage: Stage) -> list[tuple[str, str | None]]:
     return [(GATEWAY, None), *((GATEWAY, g) for g in others), *((t.name, None) for t in stage.direct_tiers())]
 
 
-def preflight(asks: list[Ask], topology: Topology) -> None:
+def preflight(requests: list[RequestRecord], topology: Topology) -> None:
     """Raises Refusal when the gateway did not answer, or when nobody can say which tier did."""
-    through = [a for a in asks if a.via == GATEWAY]
+    through = [a for a in requests if a.via == GATEWAY]
     answers = [a for a in through if _answered(a)]
     if not answers:
         why = next((f"{a.outcome}: {a.error}" for a in through), "it was not asked")
         helps = advice(next((a.error for a in through), None))
         right = f"; {helps} (in the part gateway)" if helps else ""
         raise Refusal(f"gateway: {topology.gateway.url} gives no answer; {why}{right}")
-    for ask in answers:
-        if ask.tier is None:
+    for record in answers:
+        if record.tier is None:
             raise Refusal(
-                f"gateway: {topology.gateway.url} answers, but {topology.unmatched(ask.route_group, ask.route_api_base)}"
+                f"gateway: {topology.gateway.url} answers, but {topology.unmatched(record.route_group, record.route_api_base)}"
             )
 
 
-def ended_early(asks: list[Ask], topology: Topology) -> list[str]:
+def ended_early(requests: list[RequestRecord], topology: Topology) -> list[str]:
     """Of which tiers answers ended before their cap, in the sentence that a plan has for it.
 
     The cap of a warm-up is small, so that many a model that ends early is found by a plan alone.
     """
-    return early_end.by_tier(asks, topology)
+    return early_end.by_tier(requests, topology)
 
 
 def unhealthy(topology: Topology) -> list[str]:
@@ -111,5 +111,5 @@ def unhealthy(topology: Topology) -> list[str]:
     return [f"{url.name}: {wrong}" for (url, _), wrong in zip(asked, found, strict=True) if wrong]
 
 
-def _answered(ask: Ask) -> bool:
-    return ask.status == 200 and (ask.ttft_ms is not None or ask.outcome == Outcome.OK)
+def _answered(record: RequestRecord) -> bool:
+    return record.status == 200 and (record.ttft_ms is not None or record.outcome == Outcome.OK)

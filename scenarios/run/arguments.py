@@ -77,7 +77,7 @@ def declare(parser: "LocustArgumentParser", scenarios: "Scenarios") -> None:
         "--max-in-flight",
         type=int,
         default=MAX_IN_FLIGHT,
-        help="of an open loop: arrivals beyond so many unanswered asks are refused, and counted",
+        help="of an open loop: arrivals beyond so many unanswered requests are refused, and counted",
         include_in_web_ui=False,
     )
     add(

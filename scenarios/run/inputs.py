@@ -87,7 +87,7 @@ def trace_length(name: str, arrivals: Arrivals, lines: timeline.Timeline) -> str
 def refuse_limits(options: argparse.Namespace) -> None:
     """The options that limit a run. Raises Refusal."""
     if options.max_in_flight < 1:
-        raise Refusal(f"--max-in-flight: {options.max_in_flight} lets no ask be made; give 1 or more")
+        raise Refusal(f"--max-in-flight: {options.max_in_flight} lets no request be made; give 1 or more")
     try:
         if options.duration:
             duration.parse(options.duration)

@@ -43,7 +43,7 @@ from scenarios.gateway.ramp.knee import (
 )
 from scenarios.gateway.user_context import Stage
 
-LEAST_ASKS = 50  # of fewer, a p99 or a share of 99 % says little
+LEAST_REQUESTS = 50  # of fewer, a p99 or a share of 99 % says little
 REST_S = 60.0  # at most, for what is under way at the end of a step; what is not answered then is a miss
 FILE, TABLE = "ramp.json", "capacity.csv"
 EACH = "each"  # the word for every tier that may be asked directly, and the gateway
@@ -57,7 +57,7 @@ def _arguments(parser: LocustArgumentParser) -> None:
     add("--ramp-factor", type=float, default=1.5, help="shape ramp: each is so many times the one before")
     add(
         "--ramp-hold", default="15s",
-        help=f"shape ramp: how long each is held; longer where fewer than {LEAST_ASKS} would arrive",
+        help=f"shape ramp: how long each is held; longer where fewer than {LEAST_REQUESTS} would arrive",
     )  # fmt: skip
     add("--via", default=GATEWAY, help="shape ramp: who is asked, the gateway, a tier, or each in turn")
     add("--objective-ttft-ms", type=float, help="shape ramp: by default the timeline's objectives.ttft_ms")
@@ -143,7 +143,7 @@ class Ramp(Search):
     def _held(self, rate: float, stage: Stage, folder: Path, guard: Callable[[], str | None]) -> Step:
         assert self.objective_ms is not None
         tally, begun_at, before = stage.recorder.tally, stage.clock.now(), stage.recorder.tally.snapshot()
-        held_s = max(self._hold_s, LEAST_ASKS / rate)
+        held_s = max(self._hold_s, LEAST_REQUESTS / rate)
         self._rate = rate
         while (left_s := begun_at + held_s - stage.clock.now()) > 0 and guard() is None:
             gevent.sleep(min(1.0, left_s))
@@ -155,11 +155,11 @@ class Ramp(Search):
                 gevent.sleep(0.1)
         stage.recorder.flush()
         after = tally.snapshot()
-        asks = read_arrow(folder / "requests.arrow", REQUESTS)[0].to_pylist()
+        requests = read_arrow(folder / "requests.arrow", REQUESTS)[0].to_pylist()
         client, gauges = _sampled(folder, "client"), _sampled(folder, "gauges")
         return summarise(
-            rate, held_s, after.wanted - before.wanted, after.capped - before.capped, in_flight, self.objective_ms,
-            [a for a in asks if a["lane"] == Lane.LOAD and a["intended_at"] >= begun_at],
+            rate, held_s, after.scheduled - before.scheduled, after.dropped - before.dropped, in_flight, self.objective_ms,
+            [a for a in requests if a["lane"] == Lane.LOAD and a["scheduled_at"] >= begun_at],
             [c for c in client if begun_at < c["at"] <= ended_at + 1],
             [g for g in gauges if g["tier"] == stage.via and begun_at <= g["at"] <= ended_at],
         )  # fmt: skip

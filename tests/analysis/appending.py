@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from multiprocessing.synchronize import Event, Semaphore
 from pathlib import Path
 
-from contract.records import GATEWAY, Ask, Lane
+from contract.records import GATEWAY, Lane, RequestRecord
 from contract.run import ArrowFile
 from contract.schemas import REQUESTS
 from tests.synthetic_world import START, answer
@@ -19,10 +19,10 @@ EVERY_S = 0.004  # what the writer waits between two batches, or two pieces
 AWAITED, AHEAD = 13, 3
 
 
-def ask(number: int) -> Ask:
+def record(number: int) -> RequestRecord:
     """Every field tells which record it is of."""
-    made = Ask(
-        f"ask-1a2b-{number:07d}", "chat", Lane.LOAD, GATEWAY, True, START + number / 100, START + number / 100,
+    made = RequestRecord(
+        f"req-1a2b-{number:07d}", "chat", Lane.LOAD, GATEWAY, True, START + number / 100, START + number / 100,
         max_tokens=10, output_tokens=10, worker="w1",
     )  # fmt: skip
     return answer(made, "vllm", 0.1 + number % 7 / 100, [0.01 + number % 5 / 100] * 9)
@@ -39,7 +39,7 @@ def append_until(stop: Event, may: Semaphore, wrote: Semaphore, path: Path, slow
     file = ArrowFile(made, REQUESTS)
     with open(made, "rb") as appended, open(path, "ab", buffering=0) as disk:
         for number in itertools.count(step=BATCH):
-            records = [ask(number + i) for i in range(BATCH)]
+            records = [record(number + i) for i in range(BATCH)]
             if slowly:
                 file.append(records)
                 batch = appended.read()

@@ -15,18 +15,18 @@ VLLM_GONE = Hole("gpu", "vllm", 30, 60, restore_s=4)  # gone 30.2–94, restore 
 OLLAMA_GONE = Hole("cpu", "ollama", 96, 20, restore_s=4)  # gone 96.2–120, while vllm may still be in cooldown
 
 
-def classes(tmp_path, asks, **more):
-    made = make(tmp_path, [VLLM_GONE, OLLAMA_GONE], duration_s=200, rate=0, pairs=0, extra=asks, **more)
+def classes(tmp_path, requests, **more):
+    made = make(tmp_path, [VLLM_GONE, OLLAMA_GONE], duration_s=200, rate=0, pairs=0, extra=requests, **more)
     run = Evidence(frames.read(made.path))
     found = run.lower.set_index("request_id")
-    return [(found.loc[a.request_id, "why"], found.loc[a.request_id, "because"]) for a in asks]
+    return [(found.loc[a.request_id, "why"], found.loc[a.request_id, "because"]) for a in requests]
 
 
 def by(tier, at, takes_s=0.2):
     world = World((VLLM, OLLAMA, OPENAI), (), random.Random(1))
-    ask = answer(world.new(at, Lane.LOAD), tier, takes_s)
-    ask.request_id = f"{tier} at {at} for {takes_s}"
-    return ask
+    record = answer(world.new(at, Lane.LOAD), tier, takes_s)
+    record.request_id = f"{tier} at {at} for {takes_s}"
+    return record
 
 
 CASES = [
@@ -71,10 +71,10 @@ def test_good_answers_around_it_show_that_a_tier_served_where_no_health_was_watc
 
 def test_a_cooldown_that_nobody_told_makes_it_unknown_until_the_tier_answers_again(tmp_path):
     hole = Hole("gpu", "vllm", 30, 60, restore_s=4, sticky_s=12)  # answers again from 106 on
-    asks = [by("ollama", 100), by("ollama", 150)]
-    made = make(tmp_path, [hole], duration_s=200, rate=0, pairs=0, extra=asks, cooldown=None)
+    requests = [by("ollama", 100), by("ollama", 150)]
+    made = make(tmp_path, [hole], duration_s=200, rate=0, pairs=0, extra=requests, cooldown=None)
     found = Evidence(frames.read(made.path)).lower.set_index("request_id")["why"]
-    assert [found[a.request_id] for a in asks] == [Why.UNKNOWN, Why.SPURIOUS]
+    assert [found[a.request_id] for a in requests] == [Why.UNKNOWN, Why.SPURIOUS]
 
 
 def test_a_tier_that_was_down_of_itself_needs_no_fault_to_be_called_down(tmp_path):

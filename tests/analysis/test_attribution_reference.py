@@ -29,7 +29,7 @@ TOLD = ["request_id", "lane", "tier", "sent_at", "headers_at", "ended_at", "why"
 # The reference: answer after answer.
 
 
-def outages_looped(trials, lost_at, asks, cooldown_s):
+def outages_looped(trials, lost_at, requests, cooldown_s):
     out = []
     for t in trials:
         if t.gone_from is None:
@@ -39,11 +39,11 @@ def outages_looped(trials, lost_at, asks, cooldown_s):
         down_until = next((a for a in (restore_at, t.restored_at) if a is not None), t.ends_at)
         back_at = t.restored_at
         if restore_at is not None:
-            own = asks[
-                (asks["tier"] == t.target)
-                & asks["good"]
-                & (asks["sent_at"] >= restore_at)
-                & (asks["first_at"] <= t.gone_until)
+            own = requests[
+                (requests["tier"] == t.target)
+                & requests["good"]
+                & (requests["sent_at"] >= restore_at)
+                & (requests["first_at"] <= t.gone_until)
             ]
             if len(own):
                 back_at = float(own["first_at"].min())
@@ -54,21 +54,23 @@ def outages_looped(trials, lost_at, asks, cooldown_s):
     return out
 
 
-def why_looped(asks, ranks, outages, health):
+def why_looped(requests, ranks, outages, health):
     tiers = [tier for rank in ranks for tier in rank]
-    sights = {tier: sight_of(tier, asks, health) for tier in tiers}
+    sights = {tier: sight_of(tier, requests, health) for tier in tiers}
     rows = []
-    for ask in asks.to_dict("records"):
-        if ask["tier"] not in tiers[len(ranks[0]) :] or ask["via"] != GATEWAY:
+    for record in requests.to_dict("records"):
+        if record["tier"] not in tiers[len(ranks[0]) :] or record["via"] != GATEWAY:
             continue
-        start = ask["sent_at"]
-        end = next((e for e in (ask["headers_at"], ask["first_at"], ask["ended_at"]) if e == e), start)
-        place = next(i for i, rank in enumerate(ranks) if ask["tier"] in rank)
+        start = record["sent_at"]
+        end = next(
+            (e for e in (record["headers_at"], record["first_at"], record["ended_at"]) if e == e), start
+        )
+        place = next(i for i, rank in enumerate(ranks) if record["tier"] in rank)
         higher = [tier for rank in ranks[:place] for tier in rank]
         states = [state(start, end, [o for o in outages if o.tier == h], sights[h]) for h in higher]
         said = ", ".join(f"{t} {s}" for t, s in zip(higher, states, strict=True))
         rows.append(
-            ask | {"headers_at": end, "why": str(why_of(states, len(ranks[place - 1]))), "because": said}
+            record | {"headers_at": end, "why": str(why_of(states, len(ranks[place - 1]))), "because": said}
         )
     return pd.DataFrame(rows, columns=TOLD)
 
@@ -81,9 +83,9 @@ def why_of(states, nearest):
     return Why.STICKY if State.COOLDOWN in states[-nearest:] else Why.NEEDED
 
 
-def sight_of(tier, asks, health):
+def sight_of(tier, requests, health):
     rows = health[health["tier"] == tier].sort_values("at")
-    good = asks[asks["good"] & (asks["tier"] == tier)]
+    good = requests[requests["good"] & (requests["tier"] == tier)]
     return (
         rows["at"].to_numpy(float),
         rows["up"].to_numpy(float, na_value=np.nan),
@@ -144,21 +146,21 @@ def quarter(rng, least, most):
     return rng.randrange(int(4 * least), int(4 * most) + 1) / 4
 
 
-def random_asks(rng, tiers):
+def random_requests(rng, tiers):
     rows = []
     for i in range(rng.choice((0, 10, 60))):
         sent_at = quarter(rng, 0, LENGTH_S)
         spans = sorted(rng.choice((0.0, 0.25, 1.0, 9.0)) for _ in range(3))
         at = [np.nan if rng.random() < 0.2 else sent_at + s for s in spans]
         rows.append({
-            "request_id": f"ask-{i}", "lane": rng.choice(("load", "probe_new")), "via": rng.choice((GATEWAY,) * 5 + (tiers[0],)),
+            "request_id": f"req-{i}", "lane": rng.choice(("load", "probe_new")), "via": rng.choice((GATEWAY,) * 5 + (tiers[0],)),
             "tier": rng.choice((*tiers, *tiers, None, "nobody's")), "good": rng.random() < 0.7,
             "sent_at": sent_at, "headers_at": at[0], "first_at": at[1], "ended_at": at[2],
         })  # fmt: skip
     columns = ["request_id", "lane", "via", "tier", "good", "sent_at", "headers_at", "first_at", "ended_at"]
-    asks = pd.DataFrame(rows, columns=columns).sort_values("sent_at", kind="stable", ignore_index=True)
+    requests = pd.DataFrame(rows, columns=columns).sort_values("sent_at", kind="stable", ignore_index=True)
     kinds = {"request_id": "str", "lane": "category", "via": "category", "tier": "category", "good": bool}
-    return asks.astype(kinds | dict.fromkeys(columns[5:], float))
+    return requests.astype(kinds | dict.fromkeys(columns[5:], float))
 
 
 def random_health(rng, tiers):
@@ -204,27 +206,31 @@ def random_ranks(rng, tiers):
 def random_run(seed):
     rng = random.Random(seed)
     tiers = ["a", "b", "c", "d"][: rng.randint(1, 4)]
-    asks, health, trials = random_asks(rng, tiers), random_health(rng, tiers), random_trials(rng, tiers)
+    requests, health, trials = (
+        random_requests(rng, tiers),
+        random_health(rng, tiers),
+        random_trials(rng, tiers),
+    )
     began = [t for t in trials if t.gone_from is not None and rng.random() < 0.6]
     lost_at = {(t.step, t.trial): t.gone_from + rng.choice((0.0, 0.5)) for t in began}
-    return asks, random_ranks(rng, tiers), trials, lost_at, health, rng.choice((None, 0.5, 5.0, 15.0))
+    return requests, random_ranks(rng, tiers), trials, lost_at, health, rng.choice((None, 0.5, 5.0, 15.0))
 
 
 @functools.cache
 def looped(seed):
     """A seed's run, and the outages and the classes that the loop finds."""
-    run = asks, ranks, trials, lost_at, health, cooldown_s = random_run(seed)
-    outages = outages_looped(trials, lost_at, asks, cooldown_s)
-    return run, outages, why_looped(asks, ranks, outages, health)
+    run = requests, ranks, trials, lost_at, health, cooldown_s = random_run(seed)
+    outages = outages_looped(trials, lost_at, requests, cooldown_s)
+    return run, outages, why_looped(requests, ranks, outages, health)
 
 
 @pytest.mark.parametrize(
     "seed", [pytest.param(s, marks=[pytest.mark.verify] if s >= FAST else []) for s in range(RUNS)]
 )
 def test_over_columns_every_answer_has_the_same_class_for_the_same_reason(seed):
-    (asks, ranks, trials, lost_at, health, cooldown_s), outages, classes = looped(seed)
-    assert outages_of(trials, lost_at, asks, cooldown_s) == outages
-    found = why_lower(asks, ranks, outages, health)
+    (requests, ranks, trials, lost_at, health, cooldown_s), outages, classes = looped(seed)
+    assert outages_of(trials, lost_at, requests, cooldown_s) == outages
+    found = why_lower(requests, ranks, outages, health)
     assert found.columns.tolist() == TOLD
     pd.testing.assert_frame_equal(
         found, classes, check_dtype=False, check_categorical=False, check_exact=True

@@ -38,7 +38,7 @@ def test_unavailability_is_the_union_of_both_lanes(tmp_path, hole_s):
     run = seen(make(tmp_path, [hole], duration_s=80))
     assert run.down.s == pytest.approx(hole_s, abs=0.25)
     assert len(run.down) == bool(hole_s)
-    assert run.unasked.s == 0
+    assert run.unprobed.s == 0
 
 
 def test_one_good_answer_inside_an_outage_ends_it_only_until_the_next_ask(tmp_path):
@@ -49,10 +49,10 @@ def test_one_good_answer_inside_an_outage_ends_it_only_until_the_next_ask(tmp_pa
 
 
 def test_what_is_down_when_a_time_begins_counts_from_its_beginning(tmp_path):
-    asks = frames.read(make(tmp_path, [HOLE], duration_s=80).path).asks
-    assert availability.down(asks, START + 24, START + 25).s == pytest.approx(1.0)
-    assert availability.down(asks, START + 40, START + 50).s == 0
-    assert availability.down(asks.iloc[:0], START, START + 80) is None
+    requests = frames.read(make(tmp_path, [HOLE], duration_s=80).path).requests
+    assert availability.down(requests, START + 24, START + 25).s == pytest.approx(1.0)
+    assert availability.down(requests, START + 40, START + 50).s == 0
+    assert availability.down(requests.iloc[:0], START, START + 80) is None
 
 
 @pytest.mark.parametrize(
@@ -89,16 +89,16 @@ def test_answers_that_are_good_and_too_late_are_a_brown_out_and_no_outage(tmp_pa
     assert len(run.brown) == 1
     late = [
         a
-        for a in run.frames.asks.to_dict("records")
+        for a in run.frames.requests.to_dict("records")
         if a["lane"] == "load" and a["outcome"] == "ok" and a["ttft_ms"] > 2000
     ]
-    assert availability.brown_answers(run.frames.asks, 2000) == len(late) > 0
-    assert availability.brown_answers(run.frames.asks, None) == 0
+    assert availability.brown_answers(run.frames.requests, 2000) == len(late) > 0
+    assert availability.brown_answers(run.frames.requests, None) == 0
 
 
 def test_without_an_objective_nothing_is_known_of_brown_outs(tmp_path):
     run = seen(make(tmp_path, [HOLE], duration_s=60))
-    assert availability.brown(run.frames.asks, START, START + 60, None) is None
+    assert availability.brown(run.frames.requests, START, START + 60, None) is None
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_without_an_objective_nothing_is_known_of_brown_outs(tmp_path):
 def test_slots_that_were_neither_asked_nor_covered_are_found(tmp_path, stalled, s):
     hole = Hole("s", "vllm", 20, 30, hole_s=1.0)
     run = seen(make(tmp_path, [hole], duration_s=120, stalled=stalled))
-    assert run.unasked.s == pytest.approx(s, abs=0.3)
+    assert run.unprobed.s == pytest.approx(s, abs=0.3)
 
 
 def test_a_slot_that_is_covered_was_not_missed(tmp_path):
@@ -125,15 +125,15 @@ def test_a_slot_that_is_covered_was_not_missed(tmp_path):
     for slot in slots:
         slot.sent_at = None
     run = seen(make(tmp_path, duration_s=90, stalled=[(30, 50)], extra=[waiting, *slots]))
-    assert run.unasked.s == 0
+    assert run.unprobed.s == 0
 
 
 def test_behind_a_slow_tier_the_probe_may_ask_as_seldom_as_it_must(tmp_path):
-    # A tenth of what a tier can do that takes three seconds for a token: one ask in thirty seconds.
+    # A tenth of what a tier can do that takes three seconds for a token: one request in thirty seconds.
     w = world()
-    asks = [answer(w.new(30.0 * i, Lane.PROBE_NEW), "ollama", 3.0) for i in range(10)]
-    run = seen(make(tmp_path, duration_s=300, probe_rate=0, extra=asks))
-    assert run.unasked.s == 0
+    requests = [answer(w.new(30.0 * i, Lane.PROBE_NEW), "ollama", 3.0) for i in range(10)]
+    run = seen(make(tmp_path, duration_s=300, probe_rate=0, extra=requests))
+    assert run.unprobed.s == 0
 
 
 def judged(made):
@@ -165,7 +165,7 @@ def test_a_run_with_no_probe_knows_of_no_availability(tmp_path):
     found, run = judged(make(tmp_path, [HOLE], probe_rate=0, duration_s=80, expect=expect))
     assert (found.status, found.evidence) == (U, "the probe asked nothing")
     assert run.brown is None
-    assert run.unasked.s > 50
+    assert run.unprobed.s > 50
 
 
 @pytest.mark.parametrize(("hole_s", "status"), [(1.0, P), (7.3, U)])

@@ -87,7 +87,7 @@ def test_an_answer_by_a_peer_is_no_fallback_and_no_loss(tmp_path):
 
 def test_a_tier_is_back_when_it_has_its_turns_again(tmp_path):
     run = run_of(tmp_path, [GONE])
-    back = outages.recovery(run.frames.asks, run.trials[0], run.trials, run.frames.ranks)
+    back = outages.recovery(run.frames.requests, run.trials[0], run.trials, run.frames.ranks)
     assert not back.censored
     assert (
         6 <= back.s < 9
@@ -96,17 +96,17 @@ def test_a_tier_is_back_when_it_has_its_turns_again(tmp_path):
 
 def test_who_is_handed_down_while_the_others_serve_is_told(tmp_path):
     base = run_of(tmp_path, [GONE])
-    ask = next(a for a in make(tmp_path / "spare", [GONE], engines=three(), pairs=0, duration_s=200).asks
+    record = next(a for a in make(tmp_path / "spare", [GONE], engines=three(), pairs=0, duration_s=200).requests
                if a.sent_at > START + 80 and a.lane == Lane.LOAD)  # fmt: skip
-    answer(ask, "ollama", 0.3)
-    ask.request_id = "ask-handed-down"
+    answer(record, "ollama", 0.3)
+    record.request_id = "req-handed-down"
     expect = {"handed_down": {"max": 0}, "balance": {"group": "g", "max_deviation": 0.1}}
     assert base.lower.empty
-    run = run_of(tmp_path / "again", [GONE], extra=[ask], expect=expect)
+    run = run_of(tmp_path / "again", [GONE], extra=[record], expect=expect)
     verdict = judge.judge(run)
     down = next(f for f in verdict.findings if f.name == "handed_down")
     assert down.status is Status.FAIL
-    assert "ask-handed-down by ollama" in down.evidence
+    assert "req-handed-down by ollama" in down.evidence
 
 
 WRONG = [

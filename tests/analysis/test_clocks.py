@@ -11,7 +11,7 @@ from analysis import frames, judge
 from analysis.checkers.failover import Params, check
 from analysis.evidence import Evidence
 from analysis.metrics import clocks, outages
-from contract.records import Ask, Lane, Offset, Worker, WorkerEnd
+from contract.records import Lane, Offset, RequestRecord, Worker, WorkerEnd
 from contract.run import JsonLines, read_manifest, write_whole
 from tests.synthetic import make
 from tests.synthetic_world import START, Hole
@@ -50,17 +50,17 @@ def test_a_clock_that_nobody_measured_is_left_and_said():
     assert found["clock_uncertainty_s"].isna().all()
 
 
-def _asks(ahead_s: float, worker: str) -> list[Ask]:
-    """Asks of one worker, whose clock is ahead."""
+def _requests(ahead_s: float, worker: str) -> list[RequestRecord]:
+    """Requests of one worker, whose clock is ahead."""
     return [
-        Ask(f"ask-{worker}-{n}", "chat", Lane.LOAD, "gateway", True, START + n + ahead_s, sent_at=START + n + ahead_s,
+        RequestRecord(f"req-{worker}-{n}", "chat", Lane.LOAD, "gateway", True, START + n + ahead_s, sent_at=START + n + ahead_s,
             outcome="ok", status=200, ttft_ms=50.0, latency_ms=100.0, tier="vllm", worker=worker)
         for n in range(20)
     ]  # fmt: skip
 
 
 def _run(tmp_path, offsets: list[Offset], ahead_s: float, *workers: Worker) -> frames.Frames:
-    made = make(tmp_path, [Hole("s", "vllm", 10, 10)], duration_s=40, extra=_asks(ahead_s, "worker-0"))
+    made = make(tmp_path, [Hole("s", "vllm", 10, 10)], duration_s=40, extra=_requests(ahead_s, "worker-0"))
     lines = JsonLines(made.path / "clocks.jsonl")
     for offset in offsets:
         lines.append(offset)
@@ -72,12 +72,12 @@ def _run(tmp_path, offsets: list[Offset], ahead_s: float, *workers: Worker) -> f
 
 def test_a_run_is_read_on_the_masters_clock(tmp_path):
     run = _run(tmp_path, [Offset(START, "worker-0", 3600.0, 0.002)], 3600.0)
-    mine = run.asks[run.asks["worker"] == "worker-0"]
+    mine = run.requests[run.requests["worker"] == "worker-0"]
     assert mine["sent_at"].tolist() == pytest.approx([START + n for n in range(20)])
     assert mine["first_at"].tolist() == pytest.approx([START + n + 0.05 for n in range(20)])
     assert run.clock_uncertainty_s == 0.002
     assert run.ended_at < START + 60
-    assert run.asks["sent_at"].dropna().is_monotonic_increasing
+    assert run.requests["sent_at"].dropna().is_monotonic_increasing
 
 
 def test_a_run_of_one_machine_has_no_uncertainty(tmp_path):
@@ -93,7 +93,7 @@ def test_no_verdict_passes_on_a_clock_that_was_not_measured(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("end", "asks", "records", "words"),
+    ("end", "requests", "records", "words"),
     [
         (WorkerEnd.STOPPED, 20, 20, None),
         (WorkerEnd.LEFT, 20, 20, None),
@@ -103,11 +103,11 @@ def test_no_verdict_passes_on_a_clock_that_was_not_measured(tmp_path):
             20,
             "worker-0 (far) was lost: last heard at +31s, its last records came at +29.5s",
         ),
-        (WorkerEnd.STOPPED, 24, 20, "worker-0 (far) counted 24 asks, and 20 of their records are here"),
+        (WorkerEnd.STOPPED, 24, 20, "worker-0 (far) counted 24 requests, and 20 of their records are here"),
     ],
 )
-def test_no_verdict_passes_on_what_a_lost_worker_did_not_tell(tmp_path, end, asks, records, words):
-    who = Worker("worker-0", "far", 7, START, end, START + 31, START + 29.5, asks, records)
+def test_no_verdict_passes_on_what_a_lost_worker_did_not_tell(tmp_path, end, requests, records, words):
+    who = Worker("worker-0", "far", 7, START, end, START + 31, START + 29.5, requests, records)
     run = _run(tmp_path, [Offset(START, "worker-0", 0.0, 0.0)], 0.0, who)
     finding = judge.judge(Evidence(run)).findings[-1]
     assert finding.status == ("pass" if words is None else "unknown")
@@ -115,7 +115,7 @@ def test_no_verdict_passes_on_what_a_lost_worker_did_not_tell(tmp_path, end, ask
 
 
 def _failover(tmp_path, max_s: float, give_s: float):
-    """Lost and answered 3.2 s later, by the asks of a worker whose clock is known to within so much."""
+    """Lost and answered 3.2 s later, by the requests of a worker whose clock is known to within so much."""
     made = make(tmp_path, [Hole("s", "vllm", 20, 30, hole_s=3.0)], duration_s=80, rate=20)
     lines = JsonLines(made.path / "clocks.jsonl")
     lines.append(Offset(START, "w1", 0.0, give_s))

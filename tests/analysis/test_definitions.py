@@ -13,7 +13,7 @@ from analysis.reporting import tables
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 HELPERS = {"for_within", "quantile",
     "as_length", "first_answer", "first_in_a_row", "first_token_ms", "latency_for_tokens_ms",
-    "of_users", "tokens_over_time", "union", "until_first_ms", "users_asks", "was_in_use", "within", "clocks_s",
+    "of_users", "tokens_over_time", "union", "until_first_ms", "users_requests", "was_in_use", "within", "clocks_s",
 }  # fmt: skip
 
 

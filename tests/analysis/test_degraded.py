@@ -18,14 +18,16 @@ EXPECT = {"degraded": {"id": "NFR67", "step": "gaming-mode", "to": "ollama", "ma
 PARAMS = degraded.Params(id="NFR67", step="gaming-mode", to="ollama", max_drop=0.15)
 
 
-def read(path, asks, steps=(GONE,), **more):
-    made = make(path, steps, rate=0.5, pairs=0, duration_s=180, extra=asks, expect=EXPECT, **more)
+def read(path, requests, steps=(GONE,), **more):
+    made = make(path, steps, rate=0.5, pairs=0, duration_s=180, extra=requests, expect=EXPECT, **more)
     return Evidence(frames.read(made.path))
 
 
 def judged(path, vllm, ollama, documents=60, steps=(GONE,), **more):
-    asks = classify(steps, {"vllm": vllm, "ollama": ollama, "openai": 1.0}, documents, duration_s=180, **more)
-    return degraded.check(PARAMS, read(path, asks, steps))
+    requests = classify(
+        steps, {"vllm": vllm, "ollama": ollama, "openai": 1.0}, documents, duration_s=180, **more
+    )
+    return degraded.check(PARAMS, read(path, requests, steps))
 
 
 def test_a_fallback_that_is_as_right_passes(tmp_path):
@@ -70,21 +72,23 @@ def test_a_difference_at_the_limit_is_unknown(tmp_path):
 
 def test_only_what_the_fallback_answered_while_the_step_held_counts(tmp_path):
     """It answers on for a while after the restore, and all of that is right."""
-    asks = classify([GONE], {"vllm": 1.0, "ollama": 0.5}, documents=300, duration_s=180)
+    requests = classify([GONE], {"vllm": 1.0, "ollama": 0.5}, documents=300, duration_s=180)
     back = START + GONE.back
-    asks = [replace(a, wrong=[]) if a.tier == "ollama" and a.sent_at >= back else a for a in asks]
-    during = {a.document for a in asks if a.tier == "ollama" and GONE.lost <= a.sent_at - START < GONE.back}
-    after = {a.document for a in asks if a.tier == "ollama" and a.sent_at >= back}
+    requests = [replace(a, wrong=[]) if a.tier == "ollama" and a.sent_at >= back else a for a in requests]
+    during = {
+        a.document for a in requests if a.tier == "ollama" and GONE.lost <= a.sent_at - START < GONE.back
+    }
+    after = {a.document for a in requests if a.tier == "ollama" and a.sent_at >= back}
     assert after - during
-    run = read(tmp_path, asks)
+    run = read(tmp_path, requests)
     found = degraded.compared(run, "gaming-mode", "ollama")
     assert set(found.of_fallback.index) == during
 
 
 def test_cut_answers_are_left_out_and_counted(tmp_path):
-    asks = classify([GONE], {"vllm": 1.0, "ollama": 1.0}, duration_s=180)
-    mine = [a for a in asks if a.tier == "ollama"][5:8]
-    cut = [replace(a, outcome=Outcome.CUT, valid=None, wrong=None) if a in mine else a for a in asks]
+    requests = classify([GONE], {"vllm": 1.0, "ollama": 1.0}, duration_s=180)
+    mine = [a for a in requests if a.tier == "ollama"][5:8]
+    cut = [replace(a, outcome=Outcome.CUT, valid=None, wrong=None) if a in mine else a for a in requests]
     found = degraded.check(PARAMS, read(tmp_path, cut))
     assert found.status is Status.PASS
     assert "3 cut answers are left out" in found.evidence
@@ -97,21 +101,23 @@ def test_without_documents_it_says_what_to_play(tmp_path):
 
 
 def test_a_fallback_that_classified_nothing_is_unknown(tmp_path):
-    asks = [a for a in classify([GONE], {"vllm": 1.0, "ollama": 1.0}, duration_s=180) if a.tier == "vllm"]
-    found = degraded.check(PARAMS, read(tmp_path, asks))
+    requests = [a for a in classify([GONE], {"vllm": 1.0, "ollama": 1.0}, duration_s=180) if a.tier == "vllm"]
+    found = degraded.check(PARAMS, read(tmp_path, requests))
     assert found.status is Status.UNKNOWN
     assert found.evidence == "ollama classified no document while vllm was away"
 
 
 def test_a_reference_that_classified_nothing_is_unknown(tmp_path):
-    asks = [a for a in classify([GONE], {"vllm": 1.0, "ollama": 1.0}, duration_s=180) if a.tier == "ollama"]
-    found = degraded.check(PARAMS, read(tmp_path, asks))
+    requests = [
+        a for a in classify([GONE], {"vllm": 1.0, "ollama": 1.0}, duration_s=180) if a.tier == "ollama"
+    ]
+    found = degraded.check(PARAMS, read(tmp_path, requests))
     assert found.evidence == "vllm classified no document"
 
 
 def test_a_step_that_never_began_is_unknown(tmp_path):
-    asks = classify([], {"vllm": 1.0, "ollama": 1.0}, duration_s=60)
-    found = degraded.check(PARAMS, read(tmp_path, asks, steps=[]))
+    requests = classify([], {"vllm": 1.0, "ollama": 1.0}, duration_s=60)
+    found = degraded.check(PARAMS, read(tmp_path, requests, steps=[]))
     assert found.status is Status.UNKNOWN
     assert found.evidence == "step gaming-mode never began"
 

@@ -18,46 +18,46 @@ def world():
     return World((VLLM, OLLAMA, OPENAI), (), random.Random(1))
 
 
-def run_of(tmp_path, asks, **more):
+def run_of(tmp_path, requests, **more):
     return Evidence(
-        frames.read(make(tmp_path, rate=0, probe_rate=2, pairs=0, extra=asks, duration_s=60, **more).path)
+        frames.read(make(tmp_path, rate=0, probe_rate=2, pairs=0, extra=requests, duration_s=60, **more).path)
     )
 
 
 def delivered(run):
     return delivery(
-        run.frames.asks, run.frames.samples["client"], overloaded_seconds(run.frames.samples["client"])
+        run.frames.requests, run.frames.samples["client"], overloaded_seconds(run.frames.samples["client"])
     )
 
 
 def late_by(w, at, s, takes_s=0.2):
-    ask = answer(w.new(at, Lane.LOAD), "vllm", takes_s)
-    ask.intended_at -= s
-    return ask
+    record = answer(w.new(at, Lane.LOAD), "vllm", takes_s)
+    record.scheduled_at -= s
+    return record
 
 
 def test_what_was_wanted_was_sent_or_not(tmp_path):
     w = world()
-    asks = [late_by(w, 5 + i / 10, 0.05) for i in range(99)]
+    requests = [late_by(w, 5 + i / 10, 0.05) for i in range(99)]
     never = w.new(30, Lane.LOAD)
     never.sent_at = None
-    found = delivered(run_of(tmp_path, [*asks, never], overloaded=[(10, 15)]))
-    assert (found.wanted, found.sent, found.capped, found.users_max) == (100, 99, 0, 4)
+    found = delivered(run_of(tmp_path, [*requests, never], overloaded=[(10, 15)]))
+    assert (found.scheduled, found.sent, found.dropped, found.users_max) == (100, 99, 0, 4)
     assert found.late_p99_ms == pytest.approx(50, abs=0.1)
     assert (found.overloaded, found.seconds) == (5, 60)
 
 
 def test_arrivals_that_the_cap_refused_were_wanted_too(tmp_path):
     run = run_of(tmp_path, [late_by(world(), 5, 0.0)])
-    run.frames.samples["client"].loc[3, ["wanted", "capped"]] = [9, 8]
+    run.frames.samples["client"].loc[3, ["scheduled", "dropped"]] = [9, 8]
     found = delivered(run)
-    assert (found.wanted, found.sent, found.capped) == (9, 1, 8)
+    assert (found.scheduled, found.sent, found.dropped) == (9, 1, 8)
 
 
 def test_the_most_asks_in_flight_at_one_instant(tmp_path):
     w = world()
-    asks = [answer(w.new(at, Lane.LOAD), "vllm", 2.0) for at in (5, 6, 6.5, 8.6, 20)]
-    assert delivered(run_of(tmp_path, asks)).in_flight_max == 3
+    requests = [answer(w.new(at, Lane.LOAD), "vllm", 2.0) for at in (5, 6, 6.5, 8.6, 20)]
+    assert delivered(run_of(tmp_path, requests)).in_flight_max == 3
     assert delivered(run_of(tmp_path / "none", [])).in_flight_max == 0
 
 
@@ -66,15 +66,15 @@ def test_users_of_several_load_generators_are_added(tmp_path):
     other = run.frames.samples["client"].assign(worker="w2", at=run.frames.samples["client"]["at"] + 0.4)
     import pandas as pd
 
-    found = delivery(run.frames.asks, pd.concat([run.frames.samples["client"], other]), run.overloaded)
+    found = delivery(run.frames.requests, pd.concat([run.frames.samples["client"], other]), run.overloaded)
     assert found.users_max == 8
 
 
 def test_an_open_loop_that_waited_says_that_latency_from_sent_hides_it(tmp_path):
     w = world()
     run = run_of(tmp_path, [late_by(w, 5 + i, 4.0 if i < 10 else 0.0) for i in range(40)])
-    assert hidden(run.frames.asks)[2]
-    assert "201 ms from sent, 4.20 s from intended: asks waited to be sent" in summary.load(run)[1]
+    assert hidden(run.frames.requests)[2]
+    assert "201 ms from sent, 4.20 s from intended: requests waited to be sent" in summary.load(run)[1]
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ def test_where_both_latencies_agree_it_is_said_whether_that_means_anything(tmp_p
 
 def test_of_no_answers_no_latency_is_said(tmp_path):
     run = run_of(tmp_path, [])
-    assert hidden(run.frames.asks) is None
+    assert hidden(run.frames.requests) is None
     assert summary.load(run) == [
-        "Load: 0 asks wanted, 0 sent (late by an unknown time), 0 capped; at most 0 in flight, 4 users; "
+        "Load: 0 requests wanted, 0 sent (late by an unknown time), 0 capped; at most 0 in flight, 4 users; "
         "the client was overloaded in 0 of 60 seconds."
     ]
 

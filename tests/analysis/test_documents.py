@@ -9,7 +9,7 @@ from analysis.evidence import Evidence
 from analysis.metrics import documents
 from analysis.reporting import summary, tables
 from contract.document import FIELDS
-from contract.records import GATEWAY, Ask, Lane, Outcome
+from contract.records import GATEWAY, Lane, Outcome, RequestRecord
 from tests.synthetic import make
 from tests.synthetic_documents import classify
 from tests.synthetic_world import START, Hole
@@ -18,15 +18,15 @@ GONE = Hole("gaming-mode", "vllm", at=80, length=100, hole_s=0.6, restore_s=3)
 ALL = {"vllm": 0.95, "ollama": 0.85, "openai": 1.0}
 
 
-def read(path, asks, steps=(GONE,), duration_s=200.0, **more):
-    made = make(path, steps, rate=0.5, pairs=0, duration_s=duration_s, extra=asks, **more)
+def read(path, requests, steps=(GONE,), duration_s=200.0, **more):
+    made = make(path, steps, rate=0.5, pairs=0, duration_s=duration_s, extra=requests, **more)
     return Evidence(frames.read(made.path))
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    asks = classify([GONE], ALL, documents=40, invalid={"ollama": 0.05})
-    return read(tmp_path_factory.mktemp("run"), asks)
+    requests = classify([GONE], ALL, documents=40, invalid={"ollama": 0.05})
+    return read(tmp_path_factory.mktemp("run"), requests)
 
 
 def test_the_stated_accuracy_of_each_tier_is_found_again(run):
@@ -52,28 +52,30 @@ def test_a_document_counts_once_however_often_it_is_asked_for(run):
 
 
 def test_the_rest_of_the_analysis_knows_these_asks_as_it_knows_others(run):
-    asks = run.frames.asks
-    mine = asks[asks["request_id"].isin(run.classified["request_id"])]
+    requests = run.frames.requests
+    mine = requests[requests["request_id"].isin(run.classified["request_id"])]
     assert len(mine) == len(run.classified)
     assert set(mine["scenario"]) == {"classify"}
-    assert not set(frames.columns.OF_A_DOCUMENT) & set(asks.columns)
+    assert not set(frames.columns.OF_A_DOCUMENT) & set(requests.columns)
 
 
 def test_what_was_recorded_of_documents_is_read_as_it_was_written(run, tmp_path):
-    asks = classify([GONE], ALL, documents=40, invalid={"ollama": 0.05})
-    told = {a.request_id: a for a in asks}
+    requests = classify([GONE], ALL, documents=40, invalid={"ollama": 0.05})
+    told = {a.request_id: a for a in requests}
     assert len(run.classified) == len(told)
     for row in run.classified.to_dict("records"):
-        ask = told[row["request_id"]]
-        assert (row["document"], row["attempt"]) == (ask.document, ask.attempt)
-        assert (None if row["valid"] is frames.pd.NA else row["valid"]) == ask.valid
-        assert row["wrong"] == (None if ask.wrong is None else tuple(ask.wrong))
-        assert row["sent_at"] == ask.sent_at
+        record = told[row["request_id"]]
+        assert (row["document"], row["attempt"]) == (record.document, record.attempt)
+        assert (None if row["valid"] is frames.pd.NA else row["valid"]) == record.valid
+        assert row["wrong"] == (None if record.wrong is None else tuple(record.wrong))
+        assert row["sent_at"] == record.sent_at
 
 
 def test_of_warm_up_no_document_counts(tmp_path):
-    ask = Ask("w", "classify", Lane.WARMUP, GATEWAY, False, START, START, document="a", attempt=1)
-    assert read(tmp_path, [ask]).classified.empty
+    record = RequestRecord(
+        "w", "classify", Lane.WARMUP, GATEWAY, False, START, START, document="a", attempt=1
+    )
+    assert read(tmp_path, [record]).classified.empty
 
 
 def test_a_run_without_documents_has_none(tmp_path):
@@ -84,12 +86,12 @@ def test_a_run_without_documents_has_none(tmp_path):
 
 def call(document, attempt, at, took_s=1.0, worker=None, tier="vllm", **what):
     """One call for a document; answered rightly unless something else is said."""
-    ask = Ask(
+    record = RequestRecord(
         f"{document} {at}", "classify", Lane.LOAD, GATEWAY, False, START + at, START + at, outcome=Outcome.OK, status=200,
         latency_ms=took_s * 1000, ttft_ms=took_s * 1000, tier=tier, document=document, attempt=attempt, valid=True, wrong=[],
         worker=worker,
     )  # fmt: skip
-    return replace(ask, **what)
+    return replace(record, **what)
 
 
 def failed(document, attempt, at, status=503, outcome=Outcome.REJECTED, **what):

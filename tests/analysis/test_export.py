@@ -19,9 +19,9 @@ from tests.synthetic_documents import classify
 from tests.synthetic_world import Hole
 
 TABLES = {
-    "asks", "classified", "covered", "warmup", *samplers.names(), "events", "clocks", "counters", "ledger",
+    "requests", "classified", "covered", "warmup", *samplers.names(), "events", "clocks", "counters", "ledger",
 }  # fmt: skip
-ASKS = [n for n in REQUESTS.names if n not in OF_A_DOCUMENT]
+OF_EVERY = [n for n in REQUESTS.names if n not in OF_A_DOCUMENT]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,12 @@ def made(tmp_path_factory):
     of_documents = classify([hole], {"vllm": 0.9, "ollama": 0.8}, 10, invalid={"ollama": 0.1}, duration_s=20)
     found = make(tmp_path_factory.mktemp("export"), [hole], duration_s=20, extra=of_documents)
     (found.path / "ledger").mkdir()
-    line = {"line": "arrived", "id": "1", "nonce": found.asks[0].request_id, "arrived_at": 1_795_000_000.0625}
+    line = {
+        "line": "arrived",
+        "id": "1",
+        "nonce": found.requests[0].request_id,
+        "arrived_at": 1_795_000_000.0625,
+    }
     (found.path / "ledger" / "vllm.jsonl").write_text(json.dumps(line) + "\n")
     scrape = {"at": 1.5, "when": "before", "source": "gateway", "url": "http://x",
               "counters": [{"name": "n", "labels": {}, "value": 1.0}], "error": None}  # fmt: skip
@@ -59,73 +64,73 @@ def test_every_table_is_there_in_both_forms_and_nothing_else(exported):
 def test_every_table_and_every_derived_column_is_explained(exported):
     told = (Path(__file__).parents[2] / "results" / "README.md").read_text()
     told = told[told.index("## For other tools") :].partition("\n## ")[0]
-    derived = set(parquet.read_schema(exported / "asks.parquet").names) - set(REQUESTS.names)
+    derived = set(parquet.read_schema(exported / "requests.parquet").names) - set(REQUESTS.names)
     assert not [name for name in TABLES | derived if f"`{name}`" not in told]
 
 
 def test_csv_into_the_report_is_the_default(made, capsys):
     assert main(["export", str(made.path)]) == 0
     told = capsys.readouterr().out.split()
-    assert f"{made.path}/report/asks.csv" in told
+    assert f"{made.path}/report/requests.csv" in told
     assert not list((made.path / "report").glob("*.parquet"))
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_what_was_recorded_is_found_again_exactly(made, exported, form):
-    by_id = {a.request_id: a for a in made.asks}
-    asks = read(exported, "asks", form)
-    assert len(asks) == len(made.asks)
-    for row in asks:
-        ask = by_id[row["request_id"]]
-        assert {n: row[n] for n in ASKS if n != "gaps_ms"} == {
-            n: getattr(ask, n) for n in ASKS if n != "gaps_ms"
+    by_id = {a.request_id: a for a in made.requests}
+    requests = read(exported, "requests", form)
+    assert len(requests) == len(made.requests)
+    for row in requests:
+        record = by_id[row["request_id"]]
+        assert {n: row[n] for n in OF_EVERY if n != "gaps_ms"} == {
+            n: getattr(record, n) for n in OF_EVERY if n != "gaps_ms"
         }
-        assert row["gaps_ms"] == pa.array(ask.gaps_ms, pa.float32()).to_pylist()
+        assert row["gaps_ms"] == pa.array(record.gaps_ms, pa.float32()).to_pylist()
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_what_was_recorded_of_documents_is_found_again_exactly(made, exported, form):
-    by_id = {a.request_id: a for a in made.asks if a.document is not None}
+    by_id = {a.request_id: a for a in made.requests if a.document is not None}
     classified = read(exported, "classified", form)
     assert {row["request_id"] for row in classified} == set(by_id)
     assert {None, (), ("correspondent",)} <= {
         None if a.wrong is None else tuple(a.wrong) for a in by_id.values()
     }
     for row in classified:
-        ask = by_id[row["request_id"]]
+        record = by_id[row["request_id"]]
         names = [n for n in REQUESTS.names if n in row]
         assert set(OF_A_DOCUMENT) <= set(names)
-        assert {n: row[n] for n in names} == {n: getattr(ask, n) for n in names}
+        assert {n: row[n] for n in names} == {n: getattr(record, n) for n in names}
 
 
 def test_parquet_has_the_recorded_types_and_is_compressed(exported):
     sampled = {name: sampler.schema for name, sampler in samplers.every().items()}
-    for name, recorded in {"asks": REQUESTS, "covered": REQUESTS, **sampled}.items():
+    for name, recorded in {"requests": REQUESTS, "covered": REQUESTS, **sampled}.items():
         schema = parquet.read_schema(exported / f"{name}.parquet")
-        names = ASKS if recorded is REQUESTS else recorded.names
+        names = OF_EVERY if recorded is REQUESTS else recorded.names
         assert {n: schema.field(n).type for n in names} == {n: recorded.field(n).type for n in names}
     schema = parquet.read_schema(exported / "classified.parquet")
     assert {n: schema.field(n).type for n in OF_A_DOCUMENT} == {
         n: REQUESTS.field(n).type for n in OF_A_DOCUMENT
     }
-    asks = parquet.ParquetFile(exported / "asks.parquet")
-    assert asks.metadata.row_group(0).column(0).compression == "ZSTD"
-    assert asks.metadata.num_row_groups > 1
+    requests = parquet.ParquetFile(exported / "requests.parquet")
+    assert requests.metadata.row_group(0).column(0).compression == "ZSTD"
+    assert requests.metadata.num_row_groups > 1
     derived = {"good": pa.bool_(), "touched": pa.bool_(), "file": pa.string()}
     derived |= dict.fromkeys(("first_at", "headers_at", "ended_at", "clock_uncertainty_s"), pa.float64())
-    assert {n: asks.schema_arrow.field(n).type for n in derived} == derived
+    assert {n: requests.schema_arrow.field(n).type for n in derived} == derived
 
 
 def test_the_derived_columns_are_those_of_the_analysis(made, exported):
-    ours, theirs = frames.read(made.path).asks, pd.read_parquet(exported / "asks.parquet")
+    ours, theirs = frames.read(made.path).requests, pd.read_parquet(exported / "requests.parquet")
     for name in ("good", "touched", "first_at", "ended_at"):
         assert theirs[name].astype("float64").equals(ours[name].astype("float64"))
 
 
 def test_an_empty_table_keeps_its_columns(exported):
-    assert set(ASKS) <= set(parquet.read_schema(exported / "covered.parquet").names)
+    assert set(OF_EVERY) <= set(parquet.read_schema(exported / "covered.parquet").names)
     assert parquet.read_metadata(exported / "covered.parquet").num_rows == 0
-    assert set(ASKS) <= set(pd.read_csv(exported / "covered.csv").columns)
+    assert set(OF_EVERY) <= set(pd.read_csv(exported / "covered.csv").columns)
 
 
 def test_the_other_tables_are_there_too(exported):
@@ -136,7 +141,7 @@ def test_the_other_tables_are_there_too(exported):
     ]
     assert json.loads(pd.read_parquet(exported / "counters.parquet")["counters"][0])[0]["value"] == 1.0
     assert pd.read_parquet(exported / "clocks.parquet")["worker"].tolist() == ["w1"]
-    assert (pd.read_csv(exported / "asks.csv")["lane"] == Lane.LOAD).any()
+    assert (pd.read_csv(exported / "requests.csv")["lane"] == Lane.LOAD).any()
 
 
 def test_lists_as_json_keep_what_is_empty_and_what_is_nothing():
@@ -151,7 +156,7 @@ def test_lists_as_json_keep_what_is_empty_and_what_is_nothing():
 def test_a_run_without_asks_is_exported(tmp_path):
     made = make(tmp_path, rate=0, probe_rate=0, pairs=0, duration_s=5)
     assert main(["export", str(made.path), "--parquet"]) == 0
-    assert parquet.read_metadata(made.path / "report" / "asks.parquet").num_rows == 0
+    assert parquet.read_metadata(made.path / "report" / "requests.parquet").num_rows == 0
 
 
 def read(folder, name, form):

@@ -1,6 +1,5 @@
 """What a reader has before he scrolls: how it went, why not, and which version of the gateway it was."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -96,17 +95,6 @@ def test_each_version_that_answered_is_shown_and_several_are_warned_of(
         assert ("The gateway answered as several versions" in text) is warned
 
 
-def test_a_run_of_an_older_version_shows_what_its_manifest_knew(tmp_path):
-    made = make(tmp_path, duration_s=20, pairs=0, expect={})
-    file = made.path / "manifest.json"
-    manifest = json.loads(file.read_text())
-    del manifest["gateway_versions"]
-    manifest["versions"]["gateway"] = "litellm 1.79.0"
-    file.write_text(json.dumps(manifest))
-    run = frames.read(made.path)
-    assert (run.gateway_version, run.gateway_versions) == ("litellm 1.79.0", {})
-
-
 REASONS = [
     (Finding("cuts", "N1", "at most 5", "9 a trial", Status.FAIL, "in which"), "N1 cuts: fail: 9 a trial; wanted: at most 5"),
     (Finding("cuts", None, "t", "m", Status.FAIL, "e", reason="nine were cut"), "cuts: fail: nine were cut"),
@@ -142,12 +130,12 @@ def test_a_fault_that_was_not_restored_is_named_in_the_first_line(tmp_path, caps
 
 def test_what_users_saw_counts_no_request_of_the_probe(tmp_path):
     made = make(tmp_path, duration_s=20, pairs=0, expect={})
-    for ask in made.asks:
-        if ask.lane == Lane.PROBE_KEPT and ask.outcome == Outcome.OK:
+    for record in made.requests:
+        if record.lane == Lane.PROBE_KEPT and record.outcome == Outcome.OK:
             broken = replace(
-                ask, request_id="broken", outcome=Outcome.BROKEN, witness=None, ttft_ms=None, gaps_ms=[]
+                record, request_id="broken", outcome=Outcome.BROKEN, witness=None, ttft_ms=None, gaps_ms=[]
             )
     made = make(tmp_path / "second", duration_s=20, pairs=0, expect={}, extra=[broken])
     run = Evidence(frames.read(made.path))
-    assert timeline.says(run).endswith("1 ask failed")
-    assert headline.headline(run, judge.judge(run)).saw.endswith("0 asks failed.")
+    assert timeline.says(run).endswith("1 request failed")
+    assert headline.headline(run, judge.judge(run)).saw.endswith("0 requests failed.")

@@ -3,17 +3,13 @@
 import json
 import shutil
 
-import pyarrow as pa
 import pytest
 
 from analysis import frames, judge, report
 from analysis.evidence import Evidence
-from analysis.judging.finding import Status
 from contract import samplers
-from contract.records import Ask, Lane
+from contract.records import Lane, RequestRecord
 from contract.refusal import Refusal
-from contract.run import read_arrow
-from contract.schemas import REQUESTS
 from tests.analysis.reports import pictures
 from tests.synthetic import make, three_tier
 from tests.synthetic_world import Hole
@@ -28,14 +24,14 @@ SHORT = [Hole("s", "vllm", 10, 10)]
 
 def test_a_torn_tail_is_skipped_and_said(tmp_path):
     made = make(tmp_path, SHORT, duration_s=60, rate=30)
-    whole = len(frames.read(made.path).asks)
+    whole = len(frames.read(made.path).requests)
     for file in ("requests.arrow", "probe.arrow"):
         data = (made.path / file).read_bytes()
         (made.path / file).write_bytes(data[: len(data) * 2 // 3])
     with open(made.path / "chaos.jsonl", "a") as f:
         f.write('{"at": 17950000')
     run = frames.read(made.path)
-    assert 0 < len(run.asks) < whole
+    assert 0 < len(run.requests) < whole
     assert run.torn == ("requests.arrow", "probe.arrow", "chaos.jsonl")
     assert "requests.arrow" in judge.judge(Evidence(run)).findings[-1].evidence
 
@@ -53,7 +49,7 @@ def test_missing_files_are_empty_tables(tmp_path):
     for file in ("requests.arrow", "probe.arrow", "health.arrow", "client.arrow", "chaos.jsonl"):
         (made.path / file).unlink()
     run = frames.read(made.path)
-    assert run.asks.empty
+    assert run.requests.empty
     assert {name: list(table) for name, table in run.samples.items() if table.empty} == COLUMNS
     assert run.trials == []
     assert run.ended_at == run.started_at
@@ -64,33 +60,22 @@ def test_missing_files_are_empty_tables(tmp_path):
 
 
 def test_covered_slots_and_warmup_stand_apart(tmp_path):
-    slot = Ask("slot", "probe", Lane.PROBE_NEW, "gateway", True, 1.0, covered_by="ask-1")
-    warm = Ask("warm", "chat", Lane.WARMUP, "gateway", True, 1.0)
+    slot = RequestRecord("slot", "probe", Lane.PROBE_NEW, "gateway", True, 1.0, covered_by="req-1")
+    warm = RequestRecord("warm", "chat", Lane.WARMUP, "gateway", True, 1.0)
     run = frames.read(make(tmp_path, duration_s=5, extra=[slot, warm]).path)
     assert run.covered["request_id"].tolist() == ["slot"]
     assert run.warmup["request_id"].tolist() == ["warm"]
-    assert not run.asks["request_id"].isin(["slot", "warm"]).any()
+    assert not run.requests["request_id"].isin(["slot", "warm"]).any()
 
 
-@pytest.mark.parametrize(
-    ("number", "unknown"), [(2, {*frames.columns.OF_A_DOCUMENT, "thought_ms"}), (3, {"thought_ms"})]
-)
-def test_a_run_of_an_older_format_is_read(tmp_path, number, unknown):
+@pytest.mark.parametrize("number", [4, 6, None, "5"])
+def test_a_run_of_another_format_is_refused_with_the_way_out(tmp_path, number):
     made = make(tmp_path, SHORT, duration_s=30)
     file = made.path / "manifest.json"
-    manifest = json.loads(file.read_text())
-    file.write_text(json.dumps(manifest | {"format": number}))
-    older = pa.schema([f for f in REQUESTS if f.name not in unknown])
-    for file in (made.path / "requests.arrow", made.path / "probe.arrow"):
-        table, _ = read_arrow(file, older)
-        with pa.ipc.new_stream(file, older) as writer:
-            writer.write_table(table.select(older.names))
-    run = frames.read(made.path)
-    assert run.manifest["format"] == number
-    assert len(run.asks) == len(made.asks)
-    assert run.classified.empty
-    assert run.asks["thought_ms"].isna().all()
-    assert judge.judge(Evidence(run)).findings[-1].status is Status.PASS
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": number}))
+    words = f"has format {number}; this version reads format 5. Analyse it with the version that recorded it, or record a new run"
+    with pytest.raises(Refusal, match=words):
+        frames.read(made.path)
 
 
 def test_a_health_that_nobody_knew_stays_apart_from_down(tmp_path):

@@ -57,11 +57,11 @@ def test_a_stream_that_was_cut_before_the_first_refusal_shows_it_though_it_soon_
 
 def test_its_gap_and_its_return_are_those_of_all_tiers_together(drained):
     (trial,) = drained.trials
-    asks, lost_at = drained.around(trial), drained.lost_at(trial)
+    requests, lost_at = drained.around(trial), drained.lost_at(trial)
     for lane in (Lane.PROBE_NEW, Lane.PROBE_KEPT):
-        gap = outages.failover_gap(asks, trial, lost_at, lane, drained.frames.ranks)
+        gap = outages.failover_gap(requests, trial, lost_at, lane, drained.frames.ranks)
         assert gap.lower_s <= RESTART.hole_s <= gap.upper_s
-    assert outages.was_in_use(asks, trial, drained.frames.ranks)
+    assert outages.was_in_use(requests, trial, drained.frames.ranks)
     took, doubt = drained.recovery(trial, 10)
     assert (took.censored, doubt) == (False, None)
     assert took.s < 1
@@ -109,13 +109,13 @@ def test_killed_in_mid_stream_what_it_told_is_lost(killed):
 def test_without_an_ask_under_way_or_without_a_fault_nothing_is_known(tmp_path):
     quiet = seen(tmp_path, RESTART, rate=0, probe_rate=0.4, pairs=0, name="quiet")
     found = judged(quiet, within="30s")
-    assert (found.status, "no ask was under way" in found.evidence) == ("unknown", True)
+    assert (found.status, "no request was under way" in found.evidence) == ("unknown", True)
     never = seen(tmp_path, name="never", rate=1, expect={})
     assert judged(never, within="30s").status == "unknown"
 
 
 TRIAL = Trial("restart", 1, "unit_restart", GATEWAY, 9.9, 10.0, 11.0, 59.0, 60.0, 61.0, "timeline", 100.0)
-# sent, took, outcome, status, touched → its fate, where a good ask was sent at 30 and the run ended at 100
+# sent, took, outcome, status, touched → its fate, where a good request was sent at 30 and the run ended at 100
 CASES = [
     (12.0, 0.1, Outcome.REFUSED, None, False, Fate.SAVED),
     (12.0, 0.1, Outcome.REJECTED, 503, False, Fate.SAVED),
@@ -144,24 +144,24 @@ def test_the_fate_of_a_failed_ask(case):
         ("good", 30.0, 0.1, Outcome.OK, 200, False),
         ("bad", 32.0, 0.1, Outcome.REJECTED, 400, False),
     ]
-    asks = pd.DataFrame(
+    requests = pd.DataFrame(
         [
             {"request_id": i, "via": GATEWAY, "sent_at": at, "ended_at": at + s, "outcome": o, "status": c,
              "good": o is Outcome.OK, "touched": t}
             for i, at, s, o, c, t in sorted(table, key=lambda r: r[1])
         ]
     ).astype({"status": "Int16"})  # fmt: skip
-    found = client_retries.fates(asks, TRIAL, 20.0, 100.0).set_index("request_id")["fate"]
+    found = client_retries.fates(requests, TRIAL, 20.0, 100.0).set_index("request_id")["fate"]
     assert found.get("this") == fate
 
 
 def test_a_run_that_ended_first_says_nothing_of_who_would_have_asked_again():
-    asks = pd.DataFrame(
+    requests = pd.DataFrame(
         {"request_id": ["a", "b"], "via": GATEWAY, "sent_at": [50.0, 51.0], "ended_at": [50.1, 51.1],
          "outcome": Outcome.REFUSED, "status": pd.array([None, None], "Int16"), "good": False, "touched": False}
     )  # fmt: skip
-    assert list(client_retries.fates(asks, TRIAL, 20.0, 60.0)["fate"]) == [Fate.UNKNOWN, Fate.UNKNOWN]
-    assert list(client_retries.fates(asks, TRIAL, 5.0, 60.0)["fate"]) == [Fate.LOST, Fate.UNKNOWN]
+    assert list(client_retries.fates(requests, TRIAL, 20.0, 60.0)["fate"]) == [Fate.UNKNOWN, Fate.UNKNOWN]
+    assert list(client_retries.fates(requests, TRIAL, 5.0, 60.0)["fate"]) == [Fate.LOST, Fate.UNKNOWN]
 
 
 def test_no_tier_takes_over_from_the_gateway_and_who_expects_it_is_told_what_to_expect(tmp_path):

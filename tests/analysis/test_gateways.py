@@ -58,8 +58,8 @@ def test_the_headers_say_who_served_and_which_version_answered(bifrost, stack):
     headers = {"x-served-by": "ollama", "x-bifrost-version": "2.0.1", "x-litellm-model-group": "vllm"}
     pieces = [(1.0, event(e) if isinstance(e, dict) else e) for e in WHOLE]
     exchange = Exchange(end=End.COMPLETE, status=200, headers=headers, pieces=pieces, sent_at=0.5, headers_at=0.9, ended_at=2.0)  # fmt: skip
-    ask = recorded(exchange, topology=stack)
-    assert (ask.tier, ask.route_group, ask.route_api_base, ask.route_retries) == (
+    record = recorded(exchange, topology=stack)
+    assert (record.tier, record.route_group, record.route_api_base, record.route_retries) == (
         "ollama",
         "ollama",
         None,
@@ -75,7 +75,7 @@ def test_its_own_counters_are_kept_and_compared_and_the_report_names_it(bifrost,
     made = make(tmp_path / "results", gateway={"2.0.1": 12})
     (made.path / "topology.yaml").write_text(TOPOLOGY)
     lines = JsonLines(made.path / "counters.jsonl")
-    ends = [a.tier for a in made.asks if a.via == "gateway" and a.finish_reason]
+    ends = [a.tier for a in made.requests if a.via == "gateway" and a.finish_reason]
     for when, of in ((BEFORE, lambda tier: 0), (AFTER, ends.count)):
         page = f"{BORN_AT} 1\n" + "\n".join(
             f'bifrost_success_total{{served_by="{tier}",key="s3cret"}} {of(tier)}'

@@ -24,14 +24,14 @@ def rows(tier: str, *up: bool | None, status: int | None = None, at: float = 0.5
 
 def by(tier: str, at: float, via: str = "gateway", takes_s: float = 0.2):
     world = World((VLLM, OLLAMA, OPENAI), (), random.Random(1))
-    ask = answer(world.new(at, Lane.LOAD), tier, takes_s)
-    ask.request_id, ask.via = f"{tier} at {at} via {via}", via
-    return ask
+    record = answer(world.new(at, Lane.LOAD), tier, takes_s)
+    record.request_id, record.via = f"{tier} at {at} via {via}", via
+    return record
 
 
 def seen(health: list[Health], answered: list[tuple[float, float]], tier: str = "vllm") -> list[bool | None]:
     """`up` as believed, of one tier that gave good answers, each with when it was sent and its first token came."""
-    asks = pd.DataFrame(
+    requests = pd.DataFrame(
         [(tier, tier, True, START + sent, START + first, START + first) for sent, first in answered],
         columns=["via", "tier", "good", "sent_at", "first_at", "ended_at"],
     )
@@ -39,7 +39,7 @@ def seen(health: list[Health], answered: list[tuple[float, float]], tier: str = 
         [(h.at, h.tier, h.up, h.status) for h in health], columns=["at", "tier", "up", "status"]
     )
     table = table.astype({"up": "boolean", "status": "Int16"})
-    return [None if up is pd.NA else bool(up) for up in believed(table, asks)["up"]]
+    return [None if up is pd.NA else bool(up) for up in believed(table, requests)["up"]]
 
 
 UP, DOWN = True, False
@@ -76,7 +76,7 @@ def test_a_status_that_says_nothing_of_the_engine_is_unknown_whatever_was_record
     assert seen([Health(START, "vllm", status < 300, status)], []) == [found]
 
 
-def judged(tmp_path, health, asks, **more):
+def judged(tmp_path, health, requests, **more):
     made = make(
         tmp_path,
         (),
@@ -84,7 +84,7 @@ def judged(tmp_path, health, asks, **more):
         rate=0,
         probe_rate=0,
         pairs=0,
-        extra=asks,
+        extra=requests,
         expect=NEED,
         health=health,
         **more,

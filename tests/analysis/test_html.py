@@ -140,7 +140,7 @@ def test_the_tables_show_the_numbers_of_the_csv_files(page, reported):
         assert f"{row['recovery_s']:.2f} s" in page.text
     run = Evidence(frames.read(reported.path))
     for part in tables.by_part(run).to_dict("records"):
-        counts = " ".join(str(part[name]) for name in ("asked", "good"))
+        counts = " ".join(str(part[name]) for name in ("requests", "good"))
         assert f"{part['part']} {counts} " in page.text
     for of in run.by_tier:
         p50 = of.users.latency["p50"]
@@ -152,14 +152,14 @@ def test_the_tables_show_the_numbers_of_the_csv_files(page, reported):
 def test_the_timeline_holds_every_ask_that_was_sent_with_its_record(page, reported):
     shown = json.loads(page.scripts["timeline-json"])
     kept = shown["records"]
-    asks = {a.request_id: a for a in reported.asks if a.sent_at is not None}
-    assert set(kept["id"]) == set(asks)
+    requests = {a.request_id: a for a in reported.requests if a.sent_at is not None}
+    assert set(kept["id"]) == set(requests)
     for i in (0, 100, kept["n"] - 1):
-        ask = asks[kept["id"][i]]
-        assert kept["sent"][i] == pytest.approx(ask.sent_at - shown["started_at"], abs=0.001)
-        assert kept["latency_ms"][i] == pytest.approx(ask.latency_ms, abs=0.1)
+        record = requests[kept["id"][i]]
+        assert kept["sent"][i] == pytest.approx(record.sent_at - shown["started_at"], abs=0.001)
+        assert kept["latency_ms"][i] == pytest.approx(record.latency_ms, abs=0.1)
         place = kept["outcome"]["at"][i]
-        assert kept["outcome"]["values"][place] == ask.outcome
+        assert kept["outcome"]["values"][place] == record.outcome
     assert [s["name"] for s in shown["strips"]][:2] == ["gaming-mode", "cpu-tier-too"]
     assert len(shown["strips"][0]["start"]) == 3  # transition, in effect, restoring
 
@@ -241,7 +241,7 @@ def test_repeated_trials_are_summed_up_with_median_and_interval(tmp_path):
 
 
 def crowd(n, failed=0):
-    """So many asks in an hour, of three tiers, the first `failed` of them rejected, one very slow."""
+    """So many requests in an hour, of three tiers, the first `failed` of them rejected, one very slow."""
     r = np.random.default_rng(1)
     latency_ms = r.lognormal(6, 0.5, n)
     latency_ms[n // 2] = 90_000.0
@@ -252,7 +252,7 @@ def crowd(n, failed=0):
     sent_at = np.sort(r.uniform(0, 3600, n))
     return pd.DataFrame(
         {
-            "request_id": [f"ask-57bc01-{i:07d}" for i in range(n)], "sent_at": sent_at, "intended_at": sent_at - 0.001,
+            "request_id": [f"req-57bc01-{i:07d}" for i in range(n)], "sent_at": sent_at, "scheduled_at": sent_at - 0.001,
             "latency_ms": latency_ms, "ttft_ms": latency_ms / 3, "headers_ms": latency_ms / 4, "good": good, "tier": tier,
             "outcome": np.where(good, Outcome.OK, Outcome.REJECTED), "via": "gateway", "lane": "load", "scenario": "chat",
             "output_tokens": r.integers(1, 200, n), "error": [None if g else f"500: failed, ask {i}" * 9 for i, g in enumerate(good)],
@@ -264,21 +264,21 @@ def crowd(n, failed=0):
 
 @pytest.mark.parametrize(("n", "failed", "all_failed"), [(300_000, 4000, True), (300_000, 100_000, False)])
 def test_many_answers_are_thinned_so_that_a_page_stays_small(n, failed, all_failed):
-    """Beside Plotly's 4.9 MB there is room for 5: a record costs much the same whatever the number of asks was."""
-    asks = crowd(n, failed)
-    found = drawn.choose(asks)
+    """Beside Plotly's 4.9 MB there is room for 5: a record costs much the same whatever the number of requests was."""
+    requests = crowd(n, failed)
+    found = drawn.choose(requests)
     assert found.sent == n
     assert (found.failed_drawn == failed) == all_failed
-    assert len(found.asks) <= drawn.MOST_GOOD + drawn.MOST_FAILED
-    assert (found.asks["latency_ms"] == 90_000.0).any()
+    assert len(found.requests) <= drawn.MOST_GOOD + drawn.MOST_FAILED
+    assert (found.requests["latency_ms"] == 90_000.0).any()
     assert f"{failed:,}" in found.says
-    told = json.dumps(records.records(found.asks, 0.0, pd.DataFrame()), separators=(",", ":"))
+    told = json.dumps(records.records(found.requests, 0.0, pd.DataFrame()), separators=(",", ":"))
     assert len(told) < 4_800_000
 
 
 def test_few_answers_are_all_drawn():
     found = drawn.choose(crowd(1000, 10))
-    assert found.says == "n = 1,000 asks, all drawn."
+    assert found.says == "n = 1,000 requests, all drawn."
 
 
 def test_strips_mark_what_was_put_in(tmp_path):
@@ -297,9 +297,9 @@ def test_strips_mark_what_was_put_in(tmp_path):
 def test_who_served_counts_what_was_asked(reported):
     run = Evidence(frames.read(reported.path))
     f = run.frames
-    found = timeline.served(f.asks[f.through_gateway], f.tiers, f.started_at, f.ended_at)
-    assert sum(found["asked"]) == len(f.asks[f.through_gateway])
-    assert sum(map(sum, found["good"].values())) == int(f.asks[f.through_gateway]["good"].sum())
+    found = timeline.served(f.requests[f.through_gateway], f.tiers, f.started_at, f.ended_at)
+    assert sum(found["requests"]) == len(f.requests[f.through_gateway])
+    assert sum(map(sum, found["good"].values())) == int(f.requests[f.through_gateway]["good"].sum())
 
 
 def test_the_clients_health_shows_its_worst_second(reported):

@@ -1,4 +1,4 @@
-"""What the ledgers say otherwise, over columns, is what a plain loop over asks and entries says: on random small runs."""
+"""What the ledgers say otherwise, over columns, is what a plain loop over requests and entries says: on random small runs."""
 
 import functools
 import json
@@ -13,8 +13,8 @@ from contract.records import Outcome, Witness
 
 RUNS = 150
 FAST = 50  # of them the fast tests compare
-OURS, WARM, OTHERS = "ask-1a2b3c", "ask-1a2b3c-w", "ask-998877"
-NO_RUNS = ("ask-1", "alone", "", "-", "a--b")
+OURS, WARM, OTHERS = "req-1a2b3c", "req-1a2b3c-w", "req-998877"
+NO_RUNS = ("req-1", "alone", "", "-", "a--b")
 ENDS = ("length", "length", "length", "garbled", "stop", "abort", "gone", None)
 
 
@@ -31,15 +31,15 @@ def by_nonce(tables):
     return found
 
 
-def check(asks, known, tables, whole):
+def check(requests, known, tables, whole):
     ledgers, tiers = by_nonce(tables), list(tables)
     checked = Checked(dict.fromkeys(tiers, 0), {t: [] for t in tiers}, {t: [] for t in tiers})
-    for ask in asks.astype(object).where(asks.notna(), None).to_dict("records"):
-        if ask["tier"] in tables:
-            checked.answers[ask["tier"]] += 1
-            wrong = contradiction(ledgers.get(ask["request_id"], []), ask)
+    for record in requests.astype(object).where(requests.notna(), None).to_dict("records"):
+        if record["tier"] in tables:
+            checked.answers[record["tier"]] += 1
+            wrong = contradiction(ledgers.get(record["request_id"], []), record)
             if wrong is not None:
-                checked.contradicted[ask["tier"]].append(f"{ask['request_id']}: {wrong}")
+                checked.contradicted[record["tier"]].append(f"{record['request_id']}: {wrong}")
     runs = {run_of(name) for name in known} - {None}
     for nonce, entries in ledgers.items():
         if whole and nonce not in known and run_of(nonce) in runs:
@@ -47,21 +47,21 @@ def check(asks, known, tables, whole):
     return checked
 
 
-def contradiction(entries, ask):
-    tier = ask["tier"]
+def contradiction(entries, record):
+    tier = record["tier"]
     mine = [e for e in entries if e["tier"] == tier]
     if not mine:
         asked = ", ".join(dict.fromkeys(e["tier"] for e in entries)) or "nobody"
         return f"we say that {tier} answered; {asked} was asked"
-    if ask["outcome"] != Outcome.OK:
+    if record["outcome"] != Outcome.OK:
         return None
-    good = GAVE_ALL if ask["witness"] in (Witness.END, Witness.USAGE) else ENDED_WELL
+    good = GAVE_ALL if record["witness"] in (Witness.END, Witness.USAGE) else ENDED_WELL
     if not any(e["how"] in good or e["ending"] in good for e in mine):
         return f"we say ok; {tier} says {mine[-1]['how'] or 'nothing of its end'}"
     for e in entries:
         later = e["tier"] != tier and e["arrived_at"] > mine[-1]["arrived_at"]
-        told = e["first_at"] is not None and ask["first_at"] is not None
-        if later and told and e["first_at"] < ask["first_at"] + CLOCKS_S:
+        told = e["first_at"] is not None and record["first_at"] is not None
+        if later and told and e["first_at"] < record["first_at"] + CLOCKS_S:
             return f"we say that {tier} answered; {e['tier']} was asked after it and spoke first"
     return None
 
@@ -75,7 +75,7 @@ def run_of(nonce):
 
 
 def lines_of(rng, number, nonce):
-    """What an engine wrote of one ask: to its end, to just before it, to its first token, or hardly anything."""
+    """What an engine wrote of one request: to its end, to just before it, to its first token, or hardly anything."""
     arrived_at = 1.0 + rng.randrange(4) / 4  # some at the same instant
     told = {"id": str(number), "nonce": nonce, "arrived_at": arrived_at}
     lines = [{"line": "arrived"} | told]
@@ -102,7 +102,7 @@ def random_run(seed, folder):
             path = folder / f"{tier}.jsonl"
             path.write_text("".join(json.dumps(line) + "\n" for line in lines))
             tables[tier] = ledger.read(path)
-    asks = pd.DataFrame(
+    requests = pd.DataFrame(
         [
             {
                 "request_id": rng.choice(
@@ -118,9 +118,9 @@ def random_run(seed, folder):
         columns=["request_id", "tier", "outcome", "witness", "first_at"],
     ).astype({"request_id": "str", "first_at": "float64"})
     for column in ("tier", "outcome", "witness"):
-        asks[column] = asks[column].astype("str").astype("category")
+        requests[column] = requests[column].astype("str").astype("category")
     warm = pd.Series([f"{WARM}-{i:05x}" for i in range(rng.randrange(4))], dtype="str")
-    return asks, warm, tables
+    return requests, warm, tables
 
 
 @pytest.fixture(scope="module")
@@ -129,11 +129,11 @@ def both(tmp_path_factory):
 
     @functools.cache
     def of(seed):
-        asks, warm, tables = random_run(seed, tmp_path_factory.mktemp("ledgers"))
-        known, whole = [asks["request_id"], warm], seed % 3 > 0
+        requests, warm, tables = random_run(seed, tmp_path_factory.mktemp("ledgers"))
+        known, whole = [requests["request_id"], warm], seed % 3 > 0
         return (
-            ledger.check(asks, known, tables, whole),
-            check(asks, set(pd.concat(known)), tables, whole),
+            ledger.check(requests, known, tables, whole),
+            check(requests, set(pd.concat(known)), tables, whole),
         )
 
     return of

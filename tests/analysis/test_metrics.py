@@ -1,4 +1,4 @@
-"""Each metric on asks whose number is known."""
+"""Each metric on requests whose number is known."""
 
 import json
 import random
@@ -18,9 +18,9 @@ def world():
     return World((VLLM, OLLAMA, OPENAI), (), random.Random(1))
 
 
-def asks_of(tmp_path, asks, **more):
-    made = make(tmp_path, rate=0, probe_rate=0, pairs=0, extra=asks, duration_s=60, **more)
-    return frames.read(made.path).asks
+def requests_of(tmp_path, requests, **more):
+    made = make(tmp_path, rate=0, probe_rate=0, pairs=0, extra=requests, duration_s=60, **more)
+    return frames.read(made.path).requests
 
 
 def good(w, at, ttft_s=0.2, gaps_s=(), tier="vllm", **more):
@@ -29,100 +29,103 @@ def good(w, at, ttft_s=0.2, gaps_s=(), tier="vllm", **more):
 
 def test_continuity_counts_cut_and_abandoned_apart(tmp_path):
     w = world()
-    asks = [good(w, i) for i in range(8)]
-    asks += [
+    requests = [good(w, i) for i in range(8)]
+    requests += [
         refuse(w.new(9, Lane.LOAD), Outcome.TIMEOUT, None),
         refuse(w.new(9, Lane.LOAD), Outcome.REJECTED, 500),
     ]
-    asks += [
+    requests += [
         cut(good(w, 10, gaps_s=[0.1] * 5), 0.3),
         w.new(11, Lane.LOAD),
     ]  # the last was left alone: abandoned
-    asks += [
+    requests += [
         good(w, 12, via="vllm"),
         good(w, 12, lane=Lane.PROBE_NEW),
         good(w, 12, lane=Lane.WARMUP),
     ]  # not users'
-    found = shares.continuity(asks_of(tmp_path, asks))
+    found = shares.continuity(requests_of(tmp_path, requests))
     assert found == shares.Continuity(shares.Share(8, 10), cut=1, stalled=0, abandoned=1)
     assert found.good.ratio == 0.8
 
 
 def test_nothing_asked_has_no_continuity(tmp_path):
-    assert shares.continuity(asks_of(tmp_path, [])).good.ratio is None
+    assert shares.continuity(requests_of(tmp_path, [])).good.ratio is None
 
 
 def test_latency_from_intended_holds_what_waited_to_be_sent(tmp_path):
-    ask = good(world(), 5, 0.2)
-    ask.intended_at -= 4.0
-    asks = asks_of(tmp_path, [ask])
-    assert latency.latency_ms(asks).iloc[0] == pytest.approx(201)
-    assert latency.latency_ms(asks, of="intended").iloc[0] == pytest.approx(4201, abs=0.1)
+    record = good(world(), 5, 0.2)
+    record.scheduled_at -= 4.0
+    requests = requests_of(tmp_path, [record])
+    assert latency.latency_ms(requests).iloc[0] == pytest.approx(201)
+    assert latency.latency_ms(requests, of="scheduled").iloc[0] == pytest.approx(4201, abs=0.1)
 
 
 def test_tpot_is_the_time_between_tokens_by_the_usage_not_by_the_chunks(tmp_path):
-    ask = good(world(), 5, 0.2, [0.1, 0.3])  # three chunks
-    ask.output_tokens = 9
-    assert latency.tpot_ms(asks_of(tmp_path, [ask])).tolist() == [pytest.approx(50)]
+    record = good(world(), 5, 0.2, [0.1, 0.3])  # three chunks
+    record.output_tokens = 9
+    assert latency.tpot_ms(requests_of(tmp_path, [record])).tolist() == [pytest.approx(50)]
 
 
 def thinking(w, at):
     """The first thought after 0.2 s, the first content after 1 s; nine tokens, 0.2 s apart."""
-    ask = good(w, at, 0.2, [0.2] * 8)
-    ask.thought_ms, ask.ttft_ms, ask.output_tokens = 200.0, 1000.0, 9
-    return ask
+    record = good(w, at, 0.2, [0.2] * 8)
+    record.thought_ms, record.ttft_ms, record.output_tokens = 200.0, 1000.0, 9
+    return record
 
 
 def test_a_reasoning_models_first_token_is_a_thought_and_its_first_content_comes_later(tmp_path):
-    asks = asks_of(tmp_path, [thinking(world(), 5), good(world(), 6, 0.3, [0.1])])
-    assert latency.first_thought_ms(asks).dropna().tolist() == [200.0]
-    assert latency.ttft_ms(asks).tolist() == [1000.0, pytest.approx(300)]
-    assert latency.first_token_ms(asks, of="intended").tolist() == [pytest.approx(1000), pytest.approx(300)]
-    assert (asks["first_at"] - asks["sent_at"]).tolist() == [pytest.approx(0.2), pytest.approx(0.3)]
-    assert latency.tpot_ms(asks).iloc[0] == pytest.approx(200)
+    requests = requests_of(tmp_path, [thinking(world(), 5), good(world(), 6, 0.3, [0.1])])
+    assert latency.first_thought_ms(requests).dropna().tolist() == [200.0]
+    assert latency.ttft_ms(requests).tolist() == [1000.0, pytest.approx(300)]
+    assert latency.first_token_ms(requests, of="scheduled").tolist() == [
+        pytest.approx(1000),
+        pytest.approx(300),
+    ]
+    assert (requests["first_at"] - requests["sent_at"]).tolist() == [pytest.approx(0.2), pytest.approx(0.3)]
+    assert latency.tpot_ms(requests).iloc[0] == pytest.approx(200)
 
 
 def test_an_answer_that_thinks_first_is_estimated_from_its_first_thought(tmp_path):
-    guessed, estimated = latency.latency_for_tokens_ms(asks_of(tmp_path, [thinking(world(), 5)]), 10)
+    guessed, estimated = latency.latency_for_tokens_ms(requests_of(tmp_path, [thinking(world(), 5)]), 10)
     assert (guessed.tolist(), estimated) == ([pytest.approx(2000)], True)
 
 
 def test_latency_for_ten_tokens_is_measured_or_said_to_be_estimated(tmp_path):
     w = world()
     exact, longer = good(w, 5, 0.2, [0.1] * 9), good(w, 6, 0.2, [0.1] * 19)
-    measured, estimated = latency.latency_for_tokens_ms(asks_of(tmp_path / "a", [exact, longer]), 10)
+    measured, estimated = latency.latency_for_tokens_ms(requests_of(tmp_path / "a", [exact, longer]), 10)
     assert (measured.tolist(), estimated) == ([pytest.approx(1101)], False)
-    guessed, estimated = latency.latency_for_tokens_ms(asks_of(tmp_path / "b", [longer]), 10)
+    guessed, estimated = latency.latency_for_tokens_ms(requests_of(tmp_path / "b", [longer]), 10)
     assert (guessed.tolist(), estimated) == ([pytest.approx(1100)], True)
 
 
 def test_no_token_is_lost_or_invented_when_throughput_is_spread(tmp_path):
     w = world()
-    asks = asks_of(tmp_path, [good(w, 3.3 + i * 1.7, 0.2, [0.1] * 9) for i in range(20)])
+    requests = requests_of(tmp_path, [good(w, 3.3 + i * 1.7, 0.2, [0.1] * 9) for i in range(20)])
     edges = np.arange(0, 61, 2.0) + START
-    table = rates.tokens_over_time(asks, ["vllm", "ollama"], edges)
+    table = rates.tokens_over_time(requests, ["vllm", "ollama"], edges)
     assert (table["vllm"] * 2).sum() == pytest.approx(200)
     assert table["ollama"].sum() == 0
 
 
 def test_tokens_a_second_count_only_the_time_in_which_something_was_answered(tmp_path):
     w = world()
-    asks = asks_of(
+    requests = requests_of(
         tmp_path, [good(w, 5, 1.0, [0.999]), good(w, 5.5, 1.0, [0.499]), good(w, 30, 1.0, [0.999])]
     )
-    assert rates.tokens_per_s(asks) == pytest.approx(6 / 4.0)
-    assert rates.tokens_per_s(asks.iloc[:0]) is None
+    assert rates.tokens_per_s(requests) == pytest.approx(6 / 4.0)
+    assert rates.tokens_per_s(requests.iloc[:0]) is None
 
 
 def test_goodput_takes_failures_and_slow_answers_for_misses(tmp_path):
     w = world()
-    asks = [
+    requests = [
         good(w, 1, 0.2),
         good(w, 2, 3.0),
         refuse(w.new(3, Lane.LOAD), Outcome.REFUSED, None),
         w.new(4, Lane.LOAD),
     ]
-    assert shares.goodput(asks_of(tmp_path, asks), 2000) == shares.Share(1, 3)
+    assert shares.goodput(requests_of(tmp_path, requests), 2000) == shares.Share(1, 3)
 
 
 @pytest.mark.parametrize(
@@ -135,9 +138,9 @@ def test_an_unattended_scenario_has_no_first_token_that_a_person_waits_for(tmp_p
     slow.scenario = scenario
     failed = refuse(w.new(3, Lane.LOAD), Outcome.REFUSED, None)
     failed.scenario = scenario
-    asks = asks_of(tmp_path, [good(w, 1, 3.0), slow, failed])
-    assert shares.goodput(asks, 2000) == shares.Share(0 if waited_for else 1, 3)
-    assert ("unattended" in asks.columns) == (not waited_for)
+    requests = requests_of(tmp_path, [good(w, 1, 3.0), slow, failed])
+    assert shares.goodput(requests, 2000) == shares.Share(0 if waited_for else 1, 3)
+    assert ("unattended" in requests.columns) == (not waited_for)
 
 
 def test_a_recording_that_names_no_unattended_scenario_is_read_as_it_was(tmp_path):
@@ -148,15 +151,20 @@ def test_a_recording_that_names_no_unattended_scenario_is_read_as_it_was(tmp_pat
     manifest = json.loads((made.path / "manifest.json").read_text())
     del manifest["unattended"]
     (made.path / "manifest.json").write_text(json.dumps(manifest))
-    assert shares.goodput(frames.read(made.path).asks, 2000) == shares.Share(1, 1)
+    assert shares.goodput(frames.read(made.path).requests, 2000) == shares.Share(1, 1)
 
 
 def test_a_cut_belongs_to_the_fault_on_the_tier_that_gave_the_answer(tmp_path):
     w = world()
     steps = [Hole("a", "vllm", 10, 30), Hole("b", "ollama", 15, 10)]
-    asks = [cut(good(w, 20, gaps_s=[0.1] * 5, tier="ollama"), 0.4), cut(good(w, 5, gaps_s=[0.1] * 5), 0.3)]
-    run = frames.read(make(tmp_path, steps, rate=0, probe_rate=0, pairs=0, extra=asks, duration_s=60).path)
-    counts = {t.step: len(cuts.cuts(run.asks, t, run.trials)) for t in run.trials}
+    requests = [
+        cut(good(w, 20, gaps_s=[0.1] * 5, tier="ollama"), 0.4),
+        cut(good(w, 5, gaps_s=[0.1] * 5), 0.3),
+    ]
+    run = frames.read(
+        make(tmp_path, steps, rate=0, probe_rate=0, pairs=0, extra=requests, duration_s=60).path
+    )
+    counts = {t.step: len(cuts.cuts(run.requests, t, run.trials)) for t in run.trials}
     assert counts == {"a": 0, "b": 1}
 
 
@@ -168,11 +176,15 @@ def test_quantiles_of_nothing_are_unknown_and_of_something_observed():
 
 def test_the_gaps_between_chunks_are_those_that_were_put_in(tmp_path):
     w = world()
-    asks = [good(w, 1, gaps_s=[0.1, 0.3]), good(w, 2, gaps_s=[0.2]), cut(good(w, 3, gaps_s=[0.1] * 5), 0.5)]
-    asks.append(good(w, 4, gaps_s=[9.0]))
-    asks[-1].stream = False
-    assert np.sort(chunks.chunk_gaps_ms(asks_of(tmp_path, asks))) == pytest.approx([100, 200, 300])
-    assert len(chunks.chunk_gaps_ms(asks_of(tmp_path / "none", []))) == 0
+    requests = [
+        good(w, 1, gaps_s=[0.1, 0.3]),
+        good(w, 2, gaps_s=[0.2]),
+        cut(good(w, 3, gaps_s=[0.1] * 5), 0.5),
+    ]
+    requests.append(good(w, 4, gaps_s=[9.0]))
+    requests[-1].stream = False
+    assert np.sort(chunks.chunk_gaps_ms(requests_of(tmp_path, requests))) == pytest.approx([100, 200, 300])
+    assert len(chunks.chunk_gaps_ms(requests_of(tmp_path / "none", []))) == 0
 
 
 ONE_BY_ONE, IN_CLUMPS = [0.05] * 30, ([0.0] * 4 + [0.25]) * 6  # the same mean
@@ -192,26 +204,28 @@ ONE_BY_ONE, IN_CLUMPS = [0.05] * 30, ([0.0] * 4 + [0.25]) * 6  # the same mean
 def test_chunks_that_come_in_clumps_are_told_from_those_that_come_one_by_one(
     tmp_path, gaps_s, overloaded, clumped, who
 ):
-    asks = asks_of(tmp_path, [good(world(), 5, gaps_s=gaps_s)], overloaded=overloaded)
+    requests = requests_of(tmp_path, [good(world(), 5, gaps_s=gaps_s)], overloaded=overloaded)
     if overloaded == [(20, 60)]:
         w = world()
-        asks = asks_of(
+        requests = requests_of(
             tmp_path, [good(w, 5, gaps_s=gaps_s), good(w, 30, gaps_s=gaps_s)], overloaded=overloaded
         )
-    assert chunks.clumped(chunks.chunk_gaps_ms(asks)) is clumped
-    said = chunks.who_clumps(asks)
+    assert chunks.clumped(chunks.chunk_gaps_ms(requests)) is clumped
+    said = chunks.who_clumps(requests)
     assert said is None if who is None else said.startswith(who)
 
 
 def test_answers_a_second_count_only_the_time_in_which_one_was_under_way(tmp_path):
     w = world()
-    asks = asks_of(tmp_path, [good(w, 5, 0.999), good(w, 5.5, 0.999), good(w, 30, 0.499)])
-    assert rates.answers_per_s(asks) == pytest.approx(3 / 2.0)
-    assert rates.answers_per_s(asks.iloc[:0]) is None
+    requests = requests_of(tmp_path, [good(w, 5, 0.999), good(w, 5.5, 0.999), good(w, 30, 0.499)])
+    assert rates.answers_per_s(requests) == pytest.approx(3 / 2.0)
+    assert rates.answers_per_s(requests.iloc[:0]) is None
 
 
-@pytest.mark.parametrize(("of", "ms"), [("sent", 200), ("intended", 4200)])
+@pytest.mark.parametrize(("of", "ms"), [("sent", 200), ("scheduled", 4200)])
 def test_the_first_token_too_is_given_from_both_instants(tmp_path, of, ms):
-    ask = good(world(), 5, 0.2)
-    ask.intended_at -= 4.0
-    assert latency.first_token_ms(asks_of(tmp_path, [ask]), of=of).tolist() == [pytest.approx(ms, abs=0.1)]
+    record = good(world(), 5, 0.2)
+    record.scheduled_at -= 4.0
+    assert latency.first_token_ms(requests_of(tmp_path, [record]), of=of).tolist() == [
+        pytest.approx(ms, abs=0.1)
+    ]

@@ -27,7 +27,7 @@ def the(run, step="freeze", trial=1):
 def failover(run, to="ollama", **which):
     trial = the(run, **which)
     return outages.failover(
-        run.frames.asks[run.frames.through_gateway], run.frames.covered, trial, run.lost_at(trial), to
+        run.frames.requests[run.frames.through_gateway], run.frames.covered, trial, run.lost_at(trial), to
     )
 
 
@@ -38,7 +38,7 @@ def test_a_hole_is_found_within_the_bounds_of_its_asks(tmp_path, hole_s, seed):
     run = seen(made)
     trial = the(run)
     for lane in LANES:
-        gap = outages.failover_gap(run.frames.asks, trial, run.lost_at(trial), lane, run.frames.ranks)
+        gap = outages.failover_gap(run.frames.requests, trial, run.lost_at(trial), lane, run.frames.ranks)
         assert gap.lower_s <= hole_s <= gap.upper_s
         assert gap.upper_s - gap.lower_s < 1.6  # two intervals of the lane, and a first token
     # The probe asks five times a second: the loss is known, and the answer asked for, within 0.2 s each.
@@ -52,7 +52,9 @@ def test_a_gateway_that_hangs_before_it_falls_back_is_a_gap_although_every_ask_e
     made = make(tmp_path, [Hole("freeze", "vllm", 20, 60, hang_s=hang_s)], duration_s=100)
     run = seen(made)
     trial = the(run)
-    gap = outages.failover_gap(run.frames.asks, trial, run.lost_at(trial), Lane.PROBE_NEW, run.frames.ranks)
+    gap = outages.failover_gap(
+        run.frames.requests, trial, run.lost_at(trial), Lane.PROBE_NEW, run.frames.ranks
+    )
     assert gap.lower_s <= hang_s <= gap.upper_s
     assert gap.lower_s > hang_s - 1.0
     assert failover(run).s == pytest.approx(hang_s + OLLAMA.ttft_s, abs=0.35)
@@ -69,7 +71,9 @@ def test_a_kept_connection_that_is_served_longer_has_its_own_gap(tmp_path):
     made = make(tmp_path, [Hole("freeze", "vllm", 20, 40, hole_s=2.0, kept_s=8.0)], duration_s=80)
     run = seen(made)
     for lane in LANES:
-        gap = outages.failover_gap(run.frames.asks, the(run), run.lost_at(the(run)), lane, run.frames.ranks)
+        gap = outages.failover_gap(
+            run.frames.requests, the(run), run.lost_at(the(run)), lane, run.frames.ranks
+        )
         assert gap.lower_s <= 2.0 <= gap.upper_s
 
 
@@ -84,7 +88,7 @@ def test_one_flapping_answer_does_not_end_a_gap(tmp_path):
     again = make(tmp_path, made.steps, duration_s=80, extra=flaps, name="flapping")
     run = seen(again)
     gap = outages.failover_gap(
-        run.frames.asks, the(run), run.lost_at(the(run)), Lane.PROBE_NEW, run.frames.ranks
+        run.frames.requests, the(run), run.lost_at(the(run)), Lane.PROBE_NEW, run.frames.ranks
     )
     assert gap.lower_s <= 6.0 <= gap.upper_s
 
@@ -93,7 +97,7 @@ def test_an_ask_sent_before_the_restore_that_lands_after_it_is_no_recovery(tmp_p
     hole = Hole("freeze", "vllm", 20, 20, sticky_s=9.0)
     early = [answer(world().new(hole.back - 1 + i / 10, Lane.LOAD), "vllm", 1.5) for i in range(4)]
     run = seen(make(tmp_path, [hole], duration_s=80, extra=early))
-    back = outages.recovery(run.frames.asks, the(run), run.trials, run.frames.ranks)
+    back = outages.recovery(run.frames.requests, the(run), run.trials, run.frames.ranks)
     assert back.s == pytest.approx(9.0 + VLLM.ttft_s, abs=0.3)
 
 
@@ -101,24 +105,24 @@ def test_two_answers_and_another_tier_between_are_no_recovery(tmp_path):
     hole = Hole("freeze", "vllm", 20, 20, sticky_s=9.0)
     flaps = [answer(world().new(hole.back + 2 + i / 100, Lane.LOAD), "vllm", 0.08) for i in range(2)]
     run = seen(make(tmp_path, [hole], duration_s=80, extra=flaps))
-    assert outages.recovery(run.frames.asks, the(run), run.trials, run.frames.ranks).s > 8.9
+    assert outages.recovery(run.frames.requests, the(run), run.trials, run.frames.ranks).s > 8.9
 
 
 def test_a_recovery_that_outlasts_the_run_is_censored(tmp_path):
     run = seen(make(tmp_path, [Hole("freeze", "vllm", 20, 20, sticky_s=500)], duration_s=80))
-    back = outages.recovery(run.frames.asks, the(run), run.trials, run.frames.ranks)
+    back = outages.recovery(run.frames.requests, the(run), run.trials, run.frames.ranks)
     assert back.censored
     assert back.s == pytest.approx(80 - 42, abs=2.5)
 
 
 def test_a_lower_tier_that_returns_under_a_serving_one_is_not_seen(tmp_path):
     run = seen(make(tmp_path, [Hole("freeze", "ollama", 20, 20)], duration_s=60))
-    assert outages.recovery(run.frames.asks, the(run), run.trials, run.frames.ranks) is None
+    assert outages.recovery(run.frames.requests, the(run), run.trials, run.frames.ranks) is None
 
 
 def test_a_lower_tier_that_returns_while_the_higher_one_is_gone_is_seen(tmp_path):
     run = seen(three_tier(tmp_path))
-    back = outages.recovery(run.frames.asks, the(run, "cpu-tier-too"), run.trials, run.frames.ranks)
+    back = outages.recovery(run.frames.requests, the(run, "cpu-tier-too"), run.trials, run.frames.ranks)
     assert back.s == pytest.approx(OLLAMA.ttft_s, abs=0.3)
 
 
@@ -181,7 +185,7 @@ def test_a_slot_that_found_no_place_is_answered_by_the_ask_that_covers_it(tmp_pa
 
 
 def calm(run, tier, scenario):
-    return outages.calm_ttft_s(run.frames.asks, run.trials, tier, scenario)
+    return outages.calm_ttft_s(run.frames.requests, run.trials, tier, scenario)
 
 
 @pytest.mark.parametrize("hole_s", [0.0, 1.0, 3.0])
@@ -196,10 +200,10 @@ def test_detection_is_the_failover_less_what_the_next_tier_takes_when_calm(tmp_p
 
 def test_what_is_calm_is_asked_of_the_same_kind_of_asks(tmp_path):
     w = world()
-    asks = [answer(w.new(30 + i, Lane.LOAD), "ollama", 2.0) for i in range(9)]  # long prompts
-    for i, ask in enumerate(asks):
-        ask.scenario, ask.request_id = "long_prompt", f"long-{i}"
-    run = seen(make(tmp_path, [Hole("freeze", "vllm", 20, 40)], duration_s=80, rate=0, extra=asks))
+    requests = [answer(w.new(30 + i, Lane.LOAD), "ollama", 2.0) for i in range(9)]  # long prompts
+    for i, record in enumerate(requests):
+        record.scenario, record.request_id = "long_prompt", f"long-{i}"
+    run = seen(make(tmp_path, [Hole("freeze", "vllm", 20, 40)], duration_s=80, rate=0, extra=requests))
     assert calm(run, "ollama", "long_prompt") == pytest.approx(2.0)
     assert calm(run, "ollama", "probe_new") == pytest.approx(OLLAMA.ttft_s, rel=0.05)
 
@@ -221,7 +225,14 @@ def test_detection_by_the_ledger_is_the_arrival_of_the_ask_that_ended_the_failov
     arrived_at = made.lost_at("freeze") + 2.0 + FALLBACK_S
     (made.path / "ledger").mkdir()
     lines = [
-        {"line": "arrived", "id": "1", "pid": 7, "nonce": took.ask, "arrived_at": arrived_at, "stream": True},
+        {
+            "line": "arrived",
+            "id": "1",
+            "pid": 7,
+            "nonce": took.record,
+            "arrived_at": arrived_at,
+            "stream": True,
+        },
         {"line": "ended", "id": "1", "chunks": [1.0, 2.0], "how": "length", "fault": None},
         {"line": "arrived", "id": "2", "pid": 7, "nonce": None, "arrived_at": 1.0, "stream": True},
     ]
@@ -266,7 +277,7 @@ def test_the_lost_tiers_last_answer_covers_a_slot_and_takes_over_nothing(tmp_pat
         )
     )
     first = outages.first_answer(
-        run.frames.asks[run.frames.through_gateway], run.frames.covered, the(run), run.lost_at(the(run))
+        run.frames.requests[run.frames.through_gateway], run.frames.covered, the(run), run.lost_at(the(run))
     )
     assert first["request_id"] == next_one.request_id
 
@@ -275,7 +286,7 @@ def test_one_good_answer_between_failures_is_no_recovery(tmp_path):
     hole = Hole("freeze", "vllm", 20, 20, sticky_s=9.0)
     flap = answer(world().new(hole.back + 2, Lane.LOAD), "vllm", 0.08)
     run = seen(make(tmp_path, [hole], duration_s=80, extra=[flap]))
-    assert outages.recovery(run.frames.asks, the(run), run.trials, run.frames.ranks).s > 8.9
+    assert outages.recovery(run.frames.requests, the(run), run.trials, run.frames.ranks).s > 8.9
 
 
 @pytest.mark.parametrize(("limit_s", "status"), [(5, "fail"), (60, "unknown")])
@@ -292,13 +303,13 @@ def test_a_censored_trial_is_no_pass(tmp_path, limit_s, status):
 def test_asks_from_a_time_when_all_was_down_that_land_after_a_return_prove_nothing_and_leak_nothing(tmp_path):
     # vllm gone 20.2 to 60, ollama 30.2 to 44: the cloud is asked at 40, and its answer comes when ollama has returned.
     steps = [Hole("freeze", "vllm", 20, 38), Hole("cpu", "ollama", 30, 12)]
-    asks = [answer(world().new(40 + i / 10, Lane.LOAD), "openai", 6.0) for i in range(3)]
-    asks += [answer(world().new(41 + i / 10, Lane.LOAD), "ollama", 4.0) for i in range(3)]
-    for i, ask in enumerate(asks):
-        ask.request_id = f"late-{i}"
+    requests = [answer(world().new(40 + i / 10, Lane.LOAD), "openai", 6.0) for i in range(3)]
+    requests += [answer(world().new(41 + i / 10, Lane.LOAD), "ollama", 4.0) for i in range(3)]
+    for i, record in enumerate(requests):
+        record.request_id = f"late-{i}"
     quiet = {"rate": 0, "probe_rate": 0, "pairs": 0, "duration_s": 80}
-    run = seen(make(tmp_path, steps, extra=asks, expect={"cloud_only_in_need": {}}, **quiet))
-    back = outages.recovery(run.frames.asks, the(run, "cpu"), run.trials, run.frames.ranks)
+    run = seen(make(tmp_path, steps, extra=requests, expect={"cloud_only_in_need": {}}, **quiet))
+    back = outages.recovery(run.frames.requests, the(run, "cpu"), run.trials, run.frames.ranks)
     assert back.censored  # the three answers by ollama were asked before its restore was verified
     cloud = run.lower[run.lower["tier"] == "openai"]
     assert set(cloud["why"]) == {"needed"}

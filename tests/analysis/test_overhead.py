@@ -16,9 +16,9 @@ def world():
     return World((VLLM, OLLAMA, OPENAI), (), random.Random(1))
 
 
-def asks_of(tmp_path, asks, **more):
-    made = make(tmp_path, rate=0, probe_rate=0, pairs=0, extra=asks, duration_s=60, **more)
-    return frames.read(made.path).asks
+def requests_of(tmp_path, requests, **more):
+    made = make(tmp_path, rate=0, probe_rate=0, pairs=0, extra=requests, duration_s=60, **more)
+    return frames.read(made.path).requests
 
 
 @pytest.mark.parametrize("overhead_ms", [0.0, 14.0, 250.0])
@@ -40,29 +40,29 @@ def test_a_first_ask_that_warms_a_cache_for_the_others_leaves_the_overhead(tmp_p
 def pair(w, at, gateway_tier="vllm", direct_ok=True, **route):
     out = []
     for k, via in enumerate((GATEWAY, "vllm", "vllm", GATEWAY)):
-        ask = w.new(at + k, Lane.OVERHEAD, via=via, pair="p")
-        answer(ask, gateway_tier if via == GATEWAY else "vllm", 0.1)
+        record = w.new(at + k, Lane.OVERHEAD, via=via, pair="p")
+        answer(record, gateway_tier if via == GATEWAY else "vllm", 0.1)
         for key, value in route.items():
             if via == GATEWAY:
-                setattr(ask, key, value)
-        out.append(ask if via == GATEWAY or direct_ok else refuse(ask, Outcome.REFUSED, None))
+                setattr(record, key, value)
+        out.append(record if via == GATEWAY or direct_ok else refuse(record, Outcome.REFUSED, None))
     return out
 
 
 @pytest.mark.parametrize(
-    ("asks", "count"),
+    ("requests", "count"),
     [
         (pair(world(), 5), 1),
         (pair(world(), 5)[:2], 1),  # a pair of two
-        (pair(world(), 5)[:3], 0),  # one ask is missing
+        (pair(world(), 5)[:3], 0),  # one request is missing
         (pair(world(), 5, gateway_tier="ollama"), 0),  # another tier served
         (pair(world(), 5, direct_ok=False), 0),
         (pair(world(), 5, route_fallbacks=1), 0),  # a fallback is no overhead
         (pair(world(), 5, route_retries=1), 0),
     ],
 )
-def test_only_like_pairs_count(tmp_path, asks, count):
-    assert len(overhead.pairs_of(asks_of(tmp_path, asks))) == count
+def test_only_like_pairs_count(tmp_path, requests, count):
+    assert len(overhead.pairs_of(requests_of(tmp_path, requests))) == count
 
 
 @pytest.mark.parametrize(
@@ -74,16 +74,16 @@ def test_only_like_pairs_count(tmp_path, asks, count):
     ],
 )
 def test_a_pair_that_an_overloaded_client_asked_does_not_count(tmp_path, overloaded, count):
-    asks = asks_of(tmp_path, pair(world(), 5.01), overloaded=overloaded)
-    assert len(overhead.pairs_of(asks)) == count
+    requests = requests_of(tmp_path, pair(world(), 5.01), overloaded=overloaded)
+    assert len(overhead.pairs_of(requests)) == count
 
 
 def test_the_gateways_own_header_is_shown_beside_what_was_measured_and_judges_nothing(tmp_path):
     made = make(tmp_path, overhead_ms=14, pairs=30, expect={"overhead": {"max_ms": 100}})
     run = Evidence(frames.read(made.path))
-    run.frames.asks["route_overhead_ms"] = 900.0
-    run.frames.asks.loc[run.frames.asks["via"] == GATEWAY, "route_overhead_ms"] = 8.1
-    run.frames.asks.loc[run.frames.asks["lane"] == Lane.LOAD, "route_overhead_ms"] = 700.0
+    run.frames.requests["route_overhead_ms"] = 900.0
+    run.frames.requests.loc[run.frames.requests["via"] == GATEWAY, "route_overhead_ms"] = 8.1
+    run.frames.requests.loc[run.frames.requests["lane"] == Lane.LOAD, "route_overhead_ms"] = 700.0
     found = judge.judge(run).findings[0]
     assert (
         "what the gateway says of itself (its header), about half of what is measured: 8.1 ms"
@@ -94,6 +94,6 @@ def test_the_gateways_own_header_is_shown_beside_what_was_measured_and_judges_no
 
 def test_a_gateway_that_says_nothing_of_itself_is_not_quoted(tmp_path):
     run = Evidence(frames.read(make(tmp_path, pairs=8, expect={"overhead": {"max_ms": 100}}).path))
-    run.frames.asks["route_overhead_ms"] = float("nan")
-    assert overhead.said_ms(run.frames.asks, run.pairs) is None
+    run.frames.requests["route_overhead_ms"] = float("nan")
+    assert overhead.said_ms(run.frames.requests, run.pairs) is None
     assert "says of itself" not in judge.judge(run).findings[0].evidence

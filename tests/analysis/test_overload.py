@@ -50,23 +50,25 @@ def test_a_second_is_overloaded_by_its_core_or_by_its_lag(cpu_percent, lag_ms, l
     ],
 )
 def test_an_ask_is_touched_by_its_own_workers_seconds(tmp_path, worker, lane, sent, takes_s, hit):
-    ask = answer(world().new(sent, lane), "vllm", takes_s)
-    ask.worker = worker
-    made = make(tmp_path, rate=0, probe_rate=0, pairs=0, extra=[ask], overloaded=[(5.1, 5.9)], duration_s=20)
-    assert frames.read(made.path).asks["touched"].tolist() == [hit]
+    record = answer(world().new(sent, lane), "vllm", takes_s)
+    record.worker = worker
+    made = make(
+        tmp_path, rate=0, probe_rate=0, pairs=0, extra=[record], overloaded=[(5.1, 5.9)], duration_s=20
+    )
+    assert frames.read(made.path).requests["touched"].tolist() == [hit]
 
 
 def test_of_several_workers_each_touches_its_own(tmp_path):
-    asks = pd.DataFrame(
+    requests = pd.DataFrame(
         {
             "worker": ["a", "b"] * 3,
             "lane": "load",
-            "intended_at": [1.2, 1.2, 2.2, 2.2, 3.2, 3.2],
+            "scheduled_at": [1.2, 1.2, 2.2, 2.2, 3.2, 3.2],
             "sent_at": 0.0,
         }
-    ).assign(ended_at=lambda t: t["intended_at"] + 0.1)
+    ).assign(ended_at=lambda t: t["scheduled_at"] + 0.1)
     seconds = pd.DataFrame({"at": [2.0, 4.0, 3.0], "worker": ["a", "a", "b"]})
-    assert overload.touched(asks, seconds).tolist() == [True, False, False, True, True, False]
+    assert overload.touched(requests, seconds).tolist() == [True, False, False, True, True, False]
 
 
 def failover_of(tmp_path, **more):
@@ -154,8 +156,8 @@ def test_failures_in_clean_seconds_still_fail_beside_doubtful_ones(tmp_path):
 )
 def test_stalls_of_an_overloaded_client_leave_the_cuts_unknown(tmp_path, outcome, overloaded, status):
     extra = failed(outcome, 8, at=22.0)
-    for ask in extra:
-        ask.tier = "vllm"
+    for record in extra:
+        record.tier = "vllm"
     made = make(
         tmp_path, [HOLE], rate=1, pairs=0, duration_s=60, overloaded=overloaded, extra=extra,
         expect={"cuts": {"max_per_trial": 3}},

@@ -13,7 +13,7 @@ from analysis.metrics import cuts
 from analysis.metrics.parts import COLUMNS, Kind, part_of, parts_of, places, span
 from analysis.metrics.windows import trials_of
 from analysis.reporting import summary, tables
-from contract.records import Ask, Lane, Outcome
+from contract.records import Lane, Outcome, RequestRecord
 from tests.analysis.test_windows import WHOLE, events
 from tests.synthetic import make, three_tier
 from tests.synthetic_world import OLLAMA, START, VLLM, Hole, World, answer, cut, refuse
@@ -34,7 +34,7 @@ def requests(*rows):
     table = pd.DataFrame(rows, columns=["sent_at", "ended_at", "outcome"]).astype(
         {"sent_at": float, "ended_at": float}
     )
-    return table.assign(intended_at=table["sent_at"].fillna(5.0))
+    return table.assign(scheduled_at=table["sent_at"].fillna(5.0))
 
 
 @pytest.mark.parametrize(
@@ -123,14 +123,14 @@ def test_every_request_counts_in_exactly_one_part_whatever_overlaps(seed):
         assert e >= phase.start or not phases[r][0] % 2
 
 
-def _of_users(asks):
-    return [a for a in asks if (a.lane, a.via) == (Lane.LOAD, "gateway")]
+def _of_users(requests):
+    return [a for a in requests if (a.lane, a.via) == (Lane.LOAD, "gateway")]
 
 
 def unended(name, intended, sent, outcome=Outcome.ABANDONED):
     """A request of a user whose end nobody knows."""
     sent_at = None if sent is None else START + sent
-    return Ask(name, "chat", Lane.LOAD, "gateway", True, START + intended, sent_at, outcome)
+    return RequestRecord(name, "chat", Lane.LOAD, "gateway", True, START + intended, sent_at, outcome)
 
 
 RUNS = {
@@ -167,26 +167,28 @@ RUNS = {
 @pytest.mark.parametrize("name", RUNS)
 def test_the_rows_of_a_table_add_up_to_what_users_sent(tmp_path, name):
     made = RUNS[name](tmp_path)
-    run, users = Evidence(frames.read(made.path)), _of_users(made.asks)
+    run, users = Evidence(frames.read(made.path)), _of_users(made.requests)
     phases, parts = tables.phases(run), tables.by_part(run)
     parts = parts[parts["part"] != "all"]
-    for column in ("asked", "good", *map(str, Outcome)):
+    for column in ("requests", "good", *map(str, Outcome)):
         wanted = [
-            a for a in users if column == "asked" or a.outcome == ("ok" if column == "good" else column)
+            a for a in users if column == "requests" or a.outcome == ("ok" if column == "good" else column)
         ]
         assert phases[column].sum() == parts[column].sum() == len(wanted), column
     was_sent = sum(a.sent_at is not None for a in users)
     assert parts["sent"].sum() == was_sent, "what was never sent has no place among the sent"
     assert tables.by_part(run)["sent"].max() == was_sent
-    rates = cuts.cut_rates(run.frames.asks, run.parts)
-    through = [a for a in made.asks if a.via == "gateway" and a.outcome != Outcome.ABANDONED]
+    rates = cuts.cut_rates(run.frames.requests, run.parts)
+    through = [a for a in made.requests if a.via == "gateway" and a.outcome != Outcome.ABANDONED]
     assert sum(n for _, n in rates.values()) == len(through)
     assert sum(n for n, _ in rates.values()) == sum(a.outcome in cuts.CUTS for a in through)
 
 
-def held_up(asks, steps, **more):
+def held_up(requests, steps, **more):
     """A run of these requests alone."""
-    made = make(more.pop("folder"), steps, rate=0, probe_rate=0, pairs=0, extra=asks, duration_s=100, **more)
+    made = make(
+        more.pop("folder"), steps, rate=0, probe_rate=0, pairs=0, extra=requests, duration_s=100, **more
+    )
     return Evidence(frames.read(made.path))
 
 
@@ -195,8 +197,8 @@ def streams(at, count, length_s=3.0, **more):
     made = [
         answer(w.new(at + i / 10, Lane.LOAD, **more), "vllm", 0.1, [length_s / 10] * 10) for i in range(count)
     ]
-    for i, ask in enumerate(made):
-        ask.request_id = f"sent-{at:g}-{i}"
+    for i, record in enumerate(made):
+        record.request_id = f"sent-{at:g}-{i}"
     return made
 
 
@@ -205,23 +207,23 @@ TWO = [Hole("first", "vllm", 20, 10, restore_s=2), Hole("second", "vllm", 60, 10
 
 def test_what_a_fault_cut_stands_during_faults_and_not_before_the_first(tmp_path):
     """Three streams begun before a scale-down, which cut them: 3 of 12 before the fault was a lie."""
-    asks = [*streams(5, 9), *(cut(a, 2.0) for a in streams(18.5, 3)), *streams(24, 4)]
-    run = held_up(asks, TWO[:1], folder=tmp_path)
+    requests = [*streams(5, 9), *(cut(a, 2.0) for a in streams(18.5, 3)), *streams(24, 4)]
+    run = held_up(requests, TWO[:1], folder=tmp_path)
     assert (
         "Cut answers: 0 of 9 (0.00%) before the first fault, 3 of 7 (42.86%) during faults, none asked after the last fault."
         in summary.quality(run)
     )
     before, during, _, every = tables.by_part(run).to_dict("records")
-    assert (before["asked"], before["sent"], before["lost_to_fault"]) == (9, 12, 3)
-    assert (during["asked"], during["cut"], during["sent"]) == (7, 3, 4)
-    assert (every["asked"], every["cut"]) == (16, 3)
+    assert (before["requests"], before["sent"], before["lost_to_fault"]) == (9, 12, 3)
+    assert (during["requests"], during["cut"], during["sent"]) == (7, 3, 4)
+    assert (every["requests"], every["cut"]) == (16, 3)
     assert "| before the first fault | 9 | 9 | 0 | 0 | 0 | 0 | 1.0000 |" in "\n".join(summary._parts(run))
     assert "12, 3 lost to a fault" in "\n".join(summary._parts(run))
 
 
 def test_cuts_between_two_faults_and_after_the_last_have_their_own_words(tmp_path):
-    asks = [cut(a, 1.0) for at, n in ((40, 2), (80, 1)) for a in streams(at, n)]
-    said = summary.quality(held_up(asks, TWO, folder=tmp_path))
+    requests = [cut(a, 1.0) for at, n in ((40, 2), (80, 1)) for a in streams(at, n)]
+    said = summary.quality(held_up(requests, TWO, folder=tmp_path))
     assert (
         "Cut answers: none asked before the first fault, none asked during faults, 2 of 2 (100.00%) between faults, "
         "1 of 1 (100.00%) after the last fault." in said
@@ -245,7 +247,7 @@ def test_latency_and_first_token_are_of_what_was_sent_there(tmp_path):
     slow = streams(19.5, 1, length_s=30)  # sent before the fault, and ended within: well
     run = held_up([*streams(5, 3), *slow], TWO[:1], folder=tmp_path)
     table = tables.phases(run).set_index("phase")
-    assert table.loc["baseline", ["asked", "sent", "lost_to_fault"]].tolist() == [3, 4, 0]
+    assert table.loc["baseline", ["requests", "sent", "lost_to_fault"]].tolist() == [3, 4, 0]
     assert table.loc["baseline", "p99_latency_ms"] == pytest.approx(30_100, abs=2)
     assert (table.loc["transition", "good"], table.loc["transition", "sent"]) == (1, 0)
     assert np.isnan(table.loc["transition", "p50_latency_ms"])
@@ -255,8 +257,8 @@ def test_where_faults_overlap_the_first_counts_and_each_has_its_latency(tmp_path
     steps = [Hole("outer", "vllm", 20, 50, restore_s=2), Hole("inner", "ollama", 30, 10, restore_s=2)]
     run = held_up(streams(35, 4, length_s=1.0), steps, folder=tmp_path)
     table = tables.phases(run).set_index(["step", "phase"])
-    assert table.loc[("outer", "in effect"), ["asked", "sent"]].tolist() == [4, 4]
-    assert table.loc[("inner", "in effect"), ["asked", "sent"]].tolist() == [0, 4]
+    assert table.loc[("outer", "in effect"), ["requests", "sent"]].tolist() == [4, 4]
+    assert table.loc[("inner", "in effect"), ["requests", "sent"]].tolist() == [0, 4]
     assert table.loc[("inner", "in effect"), "p50_latency_ms"] == pytest.approx(1101, abs=1)
     assert "between" not in summary.quality(run)[1], "nothing lies between two faults that overlap"
 
@@ -269,7 +271,7 @@ def test_what_was_under_way_when_the_fault_came_is_evidence_where_nothing_was_se
     found = checkers.catalogue()["cuts"]
     finding = found.check(found.Params(max_per_trial=most), run)
     assert (finding.status, finding.value) == (status, 3.0)
-    assert "3 of 3 asks" in finding.evidence
+    assert "3 of 3 requests" in finding.evidence
 
 
 def test_a_cut_of_what_was_under_way_is_lost_where_nothing_was_sent_after(tmp_path):
@@ -288,11 +290,11 @@ def test_slow_answers_of_a_trial_are_those_that_ended_in_it(tmp_path):
     )
     run = Evidence(frames.read(made.path))
     assert tables.failovers(run)["brown_answers"].tolist() == [2]
-    for ask in held:
-        ask.scenario = "classify"  # no person waits for a first token of it
+    for record in held:
+        record.scenario = "classify"  # no person waits for a first token of it
     made = make(tmp_path / "unattended", TWO[:1], rate=0, probe_rate=5, pairs=0, extra=held, duration_s=100)
     assert tables.failovers(Evidence(frames.read(made.path)))["brown_answers"].tolist() == [0]
 
 
 def test_the_columns_that_a_place_rests_on_are_in_a_run(tmp_path):
-    assert set(COLUMNS) <= set(frames.read(make(tmp_path, duration_s=20).path).asks.columns)
+    assert set(COLUMNS) <= set(frames.read(make(tmp_path, duration_s=20).path).requests.columns)

@@ -20,7 +20,7 @@ from contract.counters import (
     VLLM_ANSWERS,
     Scrape,
 )
-from contract.records import GATEWAY, Ask, Outcome
+from contract.records import GATEWAY, Outcome, RequestRecord
 from contract.run import JsonLines
 from tests.analysis.reports import pictures
 from tests.synthetic import Made, make
@@ -34,14 +34,14 @@ def counter(name: str, value: float, **labels: str) -> dict[str, Any]:
     return {"name": name, "labels": labels, "value": value}
 
 
-def served(made: Made, tier: str) -> list[Ask]:
-    return [a for a in made.asks if a.tier == tier]
+def served(made: Made, tier: str) -> list[RequestRecord]:
+    return [a for a in made.requests if a.tier == tier]
 
 
 def told(made: Made, source: str) -> list[dict[str, Any]]:
     """What a source that tells the truth has counted over the run."""
     if source == GATEWAY:
-        ends = [a.tier for a in made.asks if a.via == GATEWAY and a.finish_reason]
+        ends = [a.tier for a in made.requests if a.via == GATEWAY and a.finish_reason]
         return [
             counter("litellm_deployment_success_responses_total", ends.count(t), model_group=t)
             for t in ("vllm", "ollama", "openai")
@@ -157,10 +157,10 @@ def test_a_run_without_counters_says_so(made):
 
 
 def test_asks_whose_end_we_did_not_see_may_be_among_the_gateways(tmp_path):
-    lost = Ask(
-        "ask-9-1", "chat", "load", GATEWAY, True, START + 5, START + 5, Outcome.ABANDONED, 200, tier="vllm"
+    lost = RequestRecord(
+        "req-9-1", "chat", "load", GATEWAY, True, START + 5, START + 5, Outcome.ABANDONED, 200, tier="vllm"
     )
-    untold = Ask("ask-9-2", "chat", "load", GATEWAY, True, START + 5, START + 5, Outcome.TIMEOUT)
+    untold = RequestRecord("req-9-2", "chat", "load", GATEWAY, True, START + 5, START + 5, Outcome.TIMEOUT)
     made = make(tmp_path, duration_s=20, extra=[lost, untold])
     for more, judgement in ((0, "agrees"), (2, "agrees"), (3, "more"), (-1, "FEWER")):
         (made.path / "counters.jsonl").unlink(missing_ok=True)
@@ -171,29 +171,30 @@ def test_asks_whose_end_we_did_not_see_may_be_among_the_gateways(tmp_path):
 
 
 def ledgers(
-    made: Made, change: Callable[[Ask, dict[str, Any]], dict[str, Any] | None] = lambda ask, end: end
+    made: Made,
+    change: Callable[[RequestRecord, dict[str, Any]], dict[str, Any] | None] = lambda record, end: end,
 ) -> None:
     """What the engines would have written down; `change` may make another end of it, or none (it was never asked)."""
     folder = made.path / "ledger"
     folder.mkdir(exist_ok=True)
     for tier in ("vllm", "ollama", "openai"):
         lines = JsonLines(folder / f"{tier}.jsonl")
-        for ask in served(made, tier):
-            assert ask.sent_at is not None
-            assert ask.ttft_ms is not None
-            how = "length" if ask.outcome == Outcome.OK else "abort"
-            first_at = ask.sent_at + ask.ttft_ms / 1000 - 0.01
-            end = change(ask, {"how": how, "first_byte_at": first_at})
+        for record in served(made, tier):
+            assert record.sent_at is not None
+            assert record.ttft_ms is not None
+            how = "length" if record.outcome == Outcome.OK else "abort"
+            first_at = record.sent_at + record.ttft_ms / 1000 - 0.01
+            end = change(record, {"how": how, "first_byte_at": first_at})
             if end is not None:
                 lines.append(
                     {
                         "line": "arrived",
-                        "id": ask.request_id,
-                        "nonce": ask.request_id,
-                        "arrived_at": ask.sent_at + 0.01,
+                        "id": record.request_id,
+                        "nonce": record.request_id,
+                        "arrived_at": record.sent_at + 0.01,
                     }
                 )
-                lines.append({"line": "ended", "id": ask.request_id, **end})
+                lines.append({"line": "ended", "id": record.request_id, **end})
         lines.close()
 
 
@@ -205,7 +206,7 @@ def test_a_ledger_that_agrees_passes(made, capsys):
     ledgers(made)
     finding = found_in(made)
     assert (finding.status, finding.value) == ("pass", 0.0)
-    assert finding.n == sum(a.tier is not None for a in made.asks)
+    assert finding.n == sum(a.tier is not None for a in made.requests)
     with pictures():
         assert main(["report", str(made.path)]) == 5  # the timeline expects nothing
     assert "pass     reconciled" in capsys.readouterr().out
@@ -214,7 +215,7 @@ def test_a_ledger_that_agrees_passes(made, capsys):
 
 
 def one_ok(made: Made) -> str:
-    return next(a.request_id for a in made.asks if a.outcome == Outcome.OK and a.tier == "vllm")
+    return next(a.request_id for a in made.requests if a.outcome == Outcome.OK and a.tier == "vllm")
 
 
 @pytest.mark.parametrize(
@@ -228,7 +229,7 @@ def one_ok(made: Made) -> str:
 )
 def test_a_ledger_that_contradicts_one_record_fails_the_run(made, end, words):
     name = one_ok(made)
-    ledgers(made, lambda ask, true: end if ask.request_id == name else true)
+    ledgers(made, lambda record, true: end if record.request_id == name else true)
     run = Evidence(frames.read(made.path))
     finding = reconciled(run)
     assert (finding.status, finding.value, finding.evidence) == ("fail", 1.0, f"{name}: {words}")
@@ -238,17 +239,17 @@ def test_a_ledger_that_contradicts_one_record_fails_the_run(made, end, words):
 
 def test_an_ask_in_a_ledger_without_a_record_fails_a_run_that_was_closed(tmp_path):
     for closed, status in (("finished", "pass"), ("finished", "fail"), (None, "pass")):
-        ask = Ask("ask-77ab-000001", "chat", "load", GATEWAY, True, START + 5, START + 5)
-        made = make(tmp_path, duration_s=20, extra=[ask], status=closed)
+        record = RequestRecord("req-77ab-000001", "chat", "load", GATEWAY, True, START + 5, START + 5)
+        made = make(tmp_path, duration_s=20, extra=[record], status=closed)
         ledgers(made)
         of_ours = (
-            "ask-77ab-000002" if status == "fail" or closed is None else "ask-0123456789ab"
+            "req-77ab-000002" if status == "fail" or closed is None else "req-0123456789ab"
         )  # chaos's own
         with open(made.path / "ledger" / "vllm.jsonl", "a") as f:
             f.write(json.dumps({"line": "arrived", "id": "x", "nonce": of_ours, "arrived_at": START}) + "\n")
         finding = found_in(made)
         assert finding.status == status
-        assert ("ask-77ab-000002 has no record" in finding.evidence) == (status == "fail")
+        assert ("req-77ab-000002 has no record" in finding.evidence) == (status == "fail")
 
 
 @pytest.mark.parametrize(

@@ -47,13 +47,13 @@ def test_the_phases_add_up_to_what_users_asked_and_hold_what_befell_them(reporte
     table = pd.read_csv(reported.path / "report" / "phases.csv")
     first = table[table["step"].isna() | (table["step"] == "gaming-mode")]
     assert first["phase"].tolist() == ["baseline", "transition", "in effect", "restoring", "settling"]
-    users = [a for a in reported.asks if (a.lane, a.via) == ("load", "gateway")]
-    assert table["asked"].sum() == first["asked"].sum() == len(users)
+    users = [a for a in reported.requests if (a.lane, a.via) == ("load", "gateway")]
+    assert table["requests"].sum() == first["requests"].sum() == len(users)
     assert first["length_s"].tolist() == pytest.approx([39.95, 3, 107, 4, 51], abs=1)
     assert first["cut"].tolist() == [0, 1, 4, 0, 0]
     assert first["goodput"].iloc[0] == 1.0
     assert first["p50_ttft_ms"].tolist() == pytest.approx([82, 415, 279, 264, 85], abs=10)
-    both = first[["p99_latency_ms", "p99_latency_from_intended_ms"]]
+    both = first[["p99_latency_ms", "p99_latency_from_schedule_ms"]]
     assert both.iloc[:, 0].tolist() == pytest.approx(both.iloc[:, 1].tolist(), abs=0.1)
 
 
@@ -65,19 +65,19 @@ def test_a_run_without_faults_is_all_baseline(tmp_path):
 
 def test_latency_from_intended_holds_what_waited_to_be_sent_into_a_phase(tmp_path):
     late = answer(World((VLLM,), (), random.Random(1)).new(25.0, Lane.LOAD), "vllm", 0.1)
-    late.intended_at -= 6.0  # at 19: before the fault; it was sent in its window
+    late.scheduled_at -= 6.0  # at 19: before the fault; it was sent in its window
     quiet = {"rate": 0, "probe_rate": 0, "pairs": 0, "duration_s": 60}
     run = Evidence(frames.read(make(tmp_path, [Hole("s", "vllm", 20, 20)], extra=[late], **quiet).path))
     row = tables.phases(run).set_index("phase").loc["in effect"]
-    assert (row["asked"], row["sent"]) == (1, 1)
-    assert row["p50_latency_from_intended_ms"] - row["p50_latency_ms"] == pytest.approx(6000, abs=1)
+    assert (row["requests"], row["sent"]) == (1, 1)
+    assert row["p50_latency_from_schedule_ms"] - row["p50_latency_ms"] == pytest.approx(6000, abs=1)
 
 
 def test_cuts_and_stalls_stand_apart_in_the_failover_table(tmp_path):
     w = World((VLLM,), (), random.Random(1))
     ends = [cut(answer(w.new(21 + i, Lane.LOAD), "vllm", 0.1, [0.1] * 9), 0.5) for i in range(3)]
-    for i, ask in enumerate(ends):
-        ask.request_id = f"end-{i}"
+    for i, record in enumerate(ends):
+        record.request_id = f"end-{i}"
     ends[0].outcome = Outcome.STALLED
     quiet = {"rate": 0, "probe_rate": 5, "pairs": 0, "duration_s": 60}
     run = Evidence(
@@ -87,13 +87,13 @@ def test_cuts_and_stalls_stand_apart_in_the_failover_table(tmp_path):
     assert (row["cuts"], row["stalls"]) == (2, 1)
     assert row["unavailable_s"] == pytest.approx(3.0, abs=0.25)
     assert (row["worst_1_s"], row["worst_60_s"]) == (1.0, row["unavailable_s"])
-    assert (row["brown_answers"], row["unasked_s"]) == (0, 0)
+    assert (row["brown_answers"], row["unprobed_s"]) == (0, 0)
     assert row["detection_s"] == pytest.approx(3.15, abs=0.3)
 
 
 def test_the_summary_adds_up_to_the_asks(reported):
     table = pd.read_csv(reported.path / "report" / "summary.csv")
-    assert table["n"].sum() == len(reported.asks)
+    assert table["n"].sum() == len(reported.requests)
     through = table[(table["tier"] == "vllm") & (table["via"] == "gateway")].iloc[0]
     assert through["p50_ttft_ms"] == pytest.approx(82, abs=3)
     assert through["witness_end"] == through["ok"]

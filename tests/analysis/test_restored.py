@@ -12,7 +12,7 @@ from analysis.html import trials as trials_part
 from analysis.judging.finding import Status
 from analysis.metrics import availability
 from analysis.metrics.answered import by_answers
-from analysis.metrics.restored import OLDER, restored_of
+from analysis.metrics.restored import restored_of
 from analysis.metrics.windows import phases_of, trials_of
 from analysis.reporting import summary, tables
 from contract.records import Event
@@ -24,7 +24,6 @@ YES = {"answered": "yes"}
 SILENT = {"answered": "unknown", "unanswered": "no topology was at hand"}
 FOREIGN, AGAIN = {"foreign": True}, {"again": True}
 NOT_SEEN = "ml/vllm restored, but not verified: vllm does not answer: refused"
-GIVEN_BACK = "restored; the claim could not be given back: no answer"
 
 
 def restore(*told, target="vllm"):
@@ -55,10 +54,9 @@ COMMANDED = ("timeline", "commanded", 31, None)
         ([("timeline", "effective", 35, SILENT)], None, None, 35),
         ([("guardian", "effective", 35, YES)], 35, "guardian", None),
         ([("guardian", "effective", 35, SILENT)], None, None, 35),
-        # As older versions wrote it: the controller had an answer, the others had none.
-        ([("timeline", "effective", 35, {"replicas": 1})], 35, "timeline", None),
-        ([("timeline", "effective", 35, None)], 35, "timeline", None),
-        *(([(by, "effective", 35, None)], None, None, 35) for by in ("guardian", "restore", "reaper", "takeover")),
+        # An event that does not say so is no answer, whoever wrote it.
+        ([("timeline", "effective", 35, {"replicas": 1})], None, None, 35),
+        *(([(by, "effective", 35, None)], None, None, 35) for by in ("timeline", "guardian", "restore", "reaper", "takeover")),
         # The first answer counts, whoever was ready before it.
         ([("guardian", "effective", 35, SILENT), ("restore", "effective", 95, YES)], 95, "restore", 35),
         ([("timeline", "effective", 35, YES), ("guardian", "effective", 40, SILENT)], 35, "timeline", None),
@@ -71,7 +69,6 @@ COMMANDED = ("timeline", "commanded", 31, None)
         ([("guardian", "effective", 35, YES), ("guardian", "fail", 40, "restored, lost again, and not ready in time"),
           ("guardian", "effective", 50, YES)], 50, "guardian", None),
         # No such report.
-        ([("timeline", "effective", 35, YES), ("timeline", "fail", 40, GIVEN_BACK)], 35, "timeline", None),
         ([("timeline", "effective", 35, YES), ("timeline", "fail", 40, {"back": True})], 35, "timeline", None),
         ([("timeline", "effective", 35, YES), ("guardian", "fail", 40, "Unauthorized")], 35, "timeline", None),
         ([("guardian", "effective", 35, YES), ("guardian", "fail", 40, FOREIGN)], 35, "guardian", None),
@@ -87,7 +84,7 @@ def test_a_restore_is_verified_by_an_answer_and_by_nothing_else(told, at, by, re
     ("detail", "why"),
     [
         (SILENT, "no topology was at hand"),
-        (None, OLDER),
+        (None, "its event does not say why"),
         ({"answered": "unknown"}, "its event does not say why"),
     ],
 )
@@ -115,10 +112,10 @@ def test_the_controllers_own_check_failed_only_where_it_had_commanded_the_restor
     assert restored_of(restore(*told)).refused == refused
 
 
-def asks(*rows):
+def requests(*rows):
     """(via, tier, sent_at, ended_at) of good answers."""
     made = [
-        {"request_id": f"ask-{i}", "lane": "load", "via": via, "tier": tier, "good": True, "sent_at": float(sent), "ended_at": float(ended)}
+        {"request_id": f"req-{i}", "lane": "load", "via": via, "tier": tier, "good": True, "sent_at": float(sent), "ended_at": float(ended)}
         for i, (via, tier, sent, ended) in enumerate(rows)
     ]  # fmt: skip
     columns = ["request_id", "lane", "via", "tier", "good", "sent_at", "ended_at"]
@@ -148,21 +145,21 @@ READY = ("guardian", "effective", 35, SILENT)
     ],
 )
 def test_a_good_answer_by_the_target_itself_verifies_a_ready_target(target, rows, at):
-    (trial,) = by_answers(trials_of(restore(READY, target=target), ended_at=60.0), asks(*rows))
+    (trial,) = by_answers(trials_of(restore(READY, target=target), ended_at=60.0), requests(*rows))
     assert trial.restored_at == at
     assert (trial.restored_by, trial.witness is not None) == (("guardian", True) if at else (None, False))
 
 
 def test_an_answer_that_failed_verifies_nothing():
-    rows = asks(("gateway", "vllm", 36, 38)).assign(good=False)
+    rows = requests(("gateway", "vllm", 36, 38)).assign(good=False)
     (trial,) = by_answers(trials_of(restore(READY), 60.0), rows)
     assert trial.restored_at is None
 
 
 def test_an_answer_to_users_counts_where_it_came_before_the_one_to_a_later_restorer():
     events = restore(READY, ("restore", "effective", 50, YES))
-    (early,) = by_answers(trials_of(events, 60.0), asks(("gateway", "vllm", 36, 38)))
-    (late,) = by_answers(trials_of(events, 60.0), asks(("gateway", "vllm", 51, 52)))
+    (early,) = by_answers(trials_of(events, 60.0), requests(("gateway", "vllm", 36, 38)))
+    (late,) = by_answers(trials_of(events, 60.0), requests(("gateway", "vllm", 51, 52)))
     assert (early.restored_at, early.restored_by, early.back_from) == (38, "guardian", 35)
     assert (late.restored_at, late.restored_by, late.witness, late.back_from) == (50, "restore", None, 50)
 
@@ -171,7 +168,7 @@ def test_an_answer_after_the_next_fault_on_the_target_says_nothing_of_the_first(
     later = restore(READY).assign(trial=2)
     later["at"] += 40.0
     trials = trials_of(pd.concat([restore(READY), later]), 100.0)
-    first, second = by_answers(trials, asks(("gateway", "vllm", 51, 52), ("gateway", "vllm", 80, 81)))
+    first, second = by_answers(trials, requests(("gateway", "vllm", 51, 52), ("gateway", "vllm", 80, 81)))
     assert (first.restored_at, second.restored_at) == (None, 81)
 
 
@@ -200,10 +197,10 @@ def test_the_probe_is_not_taken_for_silent_while_it_waits_with_a_slow_move(move)
         {"sent_at": [30.0 + 0.2 * i for i in range(305)] + [91.0 + 2.0 * i for i in range(305)]}
     )
     probe = probe.assign(
-        intended_at=probe["sent_at"], lane="probe_new", via="gateway", good=True, latency_ms=20.0
+        scheduled_at=probe["sent_at"], lane="probe_new", via="gateway", good=True, latency_ms=20.0
     )
     covered = probe.iloc[:0]
-    assert availability.unasked(probe, covered, [trial], 30.0, 700.0).s == 0
+    assert availability.unprobed(probe, covered, [trial], 30.0, 700.0).s == 0
 
 
 HOLE = Hole("s", "vllm", at=10, length=10)
@@ -238,7 +235,7 @@ def test_a_guardians_restore_passes_by_an_answer_of_users_and_that_is_said(tmp_p
         make(tmp_path, [HOLE], 60, rate=2, probe_rate=0, pairs=0, events=in_place(*told))
     )
     assert finding.status is Status.PASS
-    assert "s #1: verified by an answer of users (ask-" in finding.evidence
+    assert "s #1: verified by an answer of users (req-" in finding.evidence
     assert "restored by guardian" in finding.evidence
     (trial,) = run.trials
     assert trial.restored_at > trial.ready_at

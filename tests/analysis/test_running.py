@@ -11,7 +11,7 @@ from analysis.__main__ import main
 from analysis.evidence import Evidence
 from contract.run import ArrowFile, read_arrow
 from contract.schemas import REQUESTS
-from tests.analysis.appending import AHEAD, AWAITED, BATCH, PIECES, ask, writer
+from tests.analysis.appending import AHEAD, AWAITED, BATCH, PIECES, record, writer
 from tests.analysis.reports import pictures
 from tests.synthetic import make
 from tests.synthetic_world import START, Hole
@@ -28,15 +28,15 @@ def going_on(tmp_path):
     return made.path
 
 
-def is_a_whole_beginning(asks):
+def is_a_whole_beginning(requests):
     """Whether these are the first so many records, whole batches of them and each as it was written."""
-    assert len(asks) % BATCH == 0
-    number = np.arange(len(asks))
-    assert (asks["request_id"] == [f"ask-1a2b-{n:07d}" for n in number]).all()
-    assert (asks["sent_at"] == START + number / 100).all()
-    assert np.allclose(asks["ttft_ms"], 100 + number % 7 * 10)
-    assert np.allclose(asks["latency_ms"], 101 + number % 7 * 10 + 9 * (10 + number % 5 * 10))
-    assert asks["good"].all()
+    assert len(requests) % BATCH == 0
+    number = np.arange(len(requests))
+    assert (requests["request_id"] == [f"req-1a2b-{n:07d}" for n in number]).all()
+    assert (requests["sent_at"] == START + number / 100).all()
+    assert np.allclose(requests["ttft_ms"], 100 + number % 7 * 10)
+    assert np.allclose(requests["latency_ms"], 101 + number % 7 * 10 + 9 * (10 + number % 5 * 10))
+    assert requests["good"].all()
     return True
 
 
@@ -52,11 +52,11 @@ def test_what_is_read_while_it_is_written_is_a_whole_beginning_and_grows(going_o
         seen = [0]
         for _ in range(READINGS):
             run = frames.read(going_on)
-            assert is_a_whole_beginning(run.asks)
+            assert is_a_whole_beginning(run.requests)
             assert set(run.torn) <= {"requests.arrow"}
             assert "still running" in run.cut_short
-            assert len(run.asks) > seen[-1]
-            seen.append(len(run.asks))
+            assert len(run.requests) > seen[-1]
+            seen.append(len(run.requests))
             wait(AWAITED)
         wait(None)
         rests = (
@@ -65,8 +65,8 @@ def test_what_is_read_while_it_is_written_is_a_whole_beginning_and_grows(going_o
         assert rests % PIECES
         assert frames.read(going_on).torn == (("requests.arrow",) if slowly else ())
     run = frames.read(going_on)
-    assert is_a_whole_beginning(run.asks)
-    assert len(run.asks) > seen[-1]
+    assert is_a_whole_beginning(run.requests)
+    assert len(run.requests) > seen[-1]
     assert run.torn == (("requests.arrow",) if slowly else ())  # the writer was ended where it rested
 
 
@@ -94,7 +94,7 @@ def test_a_run_cut_in_the_midst_of_its_last_batch_has_those_before_and_says_it(g
     path = going_on / "requests.arrow"
     file, sizes = ArrowFile(path, REQUESTS), []
     for first in range(0, 3 * BATCH, BATCH):
-        file.append([ask(first + i) for i in range(BATCH)])
+        file.append([record(first + i) for i in range(BATCH)])
         sizes.append(path.stat().st_size)
     whole, (_, begins, ends) = path.read_bytes(), sizes
     near = [*range(begins, begins + 40), *range(begins + 40, ends - 40, 211), *range(ends - 40, ends + 1)]
@@ -105,8 +105,8 @@ def test_a_run_cut_in_the_midst_of_its_last_batch_has_those_before_and_says_it(g
         assert torn == (length not in sizes)
         if length in (begins, begins + 1, near[len(near) // 2], ends - 1, ends):
             run = frames.read(going_on)
-            assert len(run.asks) == table.num_rows
-            assert is_a_whole_beginning(run.asks)
+            assert len(run.requests) == table.num_rows
+            assert is_a_whole_beginning(run.requests)
             assert run.torn == (("requests.arrow",) if torn else ())
     path.write_bytes(whole[: ends - 1])
     found = judge.judge(Evidence(frames.read(going_on)))

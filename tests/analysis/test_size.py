@@ -28,11 +28,11 @@ def run(tmp_path_factory):
 
 
 def test_every_record_of_a_big_run_is_there_in_the_order_of_its_sending(run):
-    asks = run.frames.asks
-    assert len(asks) == 200_000
-    assert (np.diff(asks["sent_at"]) >= 0).all()
-    assert asks["request_id"].is_unique
-    assert asks["tier"].dtype == "category"
+    requests = run.frames.requests
+    assert len(requests) == 200_000
+    assert (np.diff(requests["sent_at"]) >= 0).all()
+    assert requests["request_id"].is_unique
+    assert requests["tier"].dtype == "category"
 
 
 def test_the_truths_that_were_put_into_a_big_run_are_found_again(run):
@@ -48,14 +48,14 @@ def test_the_truths_that_were_put_into_a_big_run_are_found_again(run):
 
 
 def test_the_gaps_of_a_tier_have_its_time_for_a_token(run):
-    asks = run.frames.asks[run.frames.asks["tier"] == "vllm"]
-    gaps, every = chunks.chunk_gaps(asks), np.sort(chunks.chunk_gaps_ms(asks))
+    requests = run.frames.requests[run.frames.requests["tier"] == "vllm"]
+    gaps, every = chunks.chunk_gaps(requests), np.sort(chunks.chunk_gaps_ms(requests))
     assert gaps.n == len(every)
     assert gaps.ms["p50"] == every[int(np.ceil(0.5 * (gaps.n - 1)))] == pytest.approx(20, abs=0.2)
     assert gaps.ms["p99"] == every[int(np.ceil(0.99 * (gaps.n - 1)))]
     assert gaps.ms["max"] == every[-1]
     assert gaps.mean_ms == pytest.approx(every.mean(dtype=float))
-    assert latency.tpot_ms(asks).median() == pytest.approx(20, abs=0.3)
+    assert latency.tpot_ms(requests).median() == pytest.approx(20, abs=0.3)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 1000, 50_000])

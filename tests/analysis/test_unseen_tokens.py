@@ -29,19 +29,25 @@ def runs(tmp_path_factory):
 
 def test_the_end_of_an_answer_stands_for_its_first_token(runs):
     _, run = runs
-    asks = run.frames.asks
-    good = asks[asks["good"]]
+    requests = run.frames.requests
+    good = requests[requests["good"]]
     assert good["ttft_ms"].isna().all()
     assert (good["first_at"] == good["ended_at"]).all()
-    assert asks.loc[~asks["good"] & asks["ttft_ms"].isna(), "first_at"].isna().all(), "what failed had none"
+    assert requests.loc[~requests["good"] & requests["ttft_ms"].isna(), "first_at"].isna().all(), (
+        "what failed had none"
+    )
 
 
 def test_what_was_not_shown_is_not_measured_and_not_0(runs):
     _, run = runs
-    asks = run.frames.asks
-    for found in (latency.ttft_ms(asks), latency.tpot_ms(asks), latency.first_token_ms(asks, "intended")):
+    requests = run.frames.requests
+    for found in (
+        latency.ttft_ms(requests),
+        latency.tpot_ms(requests),
+        latency.first_token_ms(requests, "scheduled"),
+    ):
         assert found.empty
-    assert chunks.chunk_gaps(asks).n == 0
+    assert chunks.chunk_gaps(requests).n == 0
     pairs = run.pairs
     assert overhead.overhead(pairs, "ttft_ms") is None
     assert overhead.overhead(pairs, "latency_ms").ms == pytest.approx(14, abs=3)
@@ -51,7 +57,7 @@ def test_what_was_not_shown_is_not_measured_and_not_0(runs):
 
 def test_tokens_that_are_not_shown_are_spread_over_the_whole_exchange(runs):
     shown, unseen = (
-        rates.tokens_over_time(r.frames.asks, list(ALL), r.frames.started_at + np.arange(0.0, 206.0, 0.5))
+        rates.tokens_over_time(r.frames.requests, list(ALL), r.frames.started_at + np.arange(0.0, 206.0, 0.5))
         for r in runs
     )
     assert unseen.to_numpy().sum() == pytest.approx(shown.to_numpy().sum(), rel=0.001)
@@ -63,10 +69,10 @@ def test_failover_gap_and_recovery_are_those_of_the_answers_ends(runs):
     for run in runs:
         (trial,) = run.trials_of("gaming-mode")
         lost_at = run.lost_at(trial)
-        asks, covered = run.fit(trial), run.frames.covered
-        took = outages.failover(asks, covered, trial, lost_at, "ollama")
+        requests, covered = run.fit(trial), run.frames.covered
+        took = outages.failover(requests, covered, trial, lost_at, "ollama")
         back, _ = run.recovery(trial, 60.0)
-        calm = outages.calm_ttft_s(run.frames.asks, run.trials, "ollama", "probe_new")
+        calm = outages.calm_ttft_s(run.frames.requests, run.trials, "ollama", "probe_new")
         found.append((took.s, back.s, calm))
     (shown, back, calm), (unseen, back_unseen, calm_unseen) = found
     assert shown <= unseen < shown + 1.0
@@ -77,10 +83,10 @@ def test_failover_gap_and_recovery_are_those_of_the_answers_ends(runs):
 
 def test_goodput_judges_by_the_end_what_showed_no_token(runs):
     _, run = runs
-    asks = run.frames.asks
-    assert shares.goodput(asks, 10_000).ratio == shares.goodput(asks, None).ratio
-    assert shares.goodput(asks, 100).ratio == 0.0, "no answer ended so soon"
-    assert not shares.within(asks, 100)[asks["good"] & (asks["latency_ms"] > 100)].any()
+    requests = run.frames.requests
+    assert shares.goodput(requests, 10_000).ratio == shares.goodput(requests, None).ratio
+    assert shares.goodput(requests, 100).ratio == 0.0, "no answer ended so soon"
+    assert not shares.within(requests, 100)[requests["good"] & (requests["latency_ms"] > 100)].any()
 
 
 def test_the_whole_report_is_made_and_says_how_many_there_were(runs):
@@ -90,7 +96,7 @@ def test_the_whole_report_is_made_and_says_how_many_there_were(runs):
     folder = run.frames.path / "report"
     assert not (folder / "errors.txt").exists()
     assert json.loads((folder / "verdict.json").read_text())["exit_code"] == 0
-    good = int(run.frames.asks["good"].sum())
+    good = int(run.frames.requests["good"].sum())
     assert f"{good} good answers show no token" in (folder / "summary.md").read_text()
     assert "NaN" not in (folder / "verdict.json").read_text()
     phases = pd.read_csv(folder / "phases.csv")
@@ -135,10 +141,10 @@ def test_a_thought_is_the_first_token_of_a_calm_answer_as_it_is_of_a_failover(ru
 
 def test_answers_of_thoughts_alone_are_not_said_to_show_no_token(thoughtful):
     long, alone = thoughtful
-    good = int(alone.frames.asks["good"].sum())
+    good = int(alone.frames.requests["good"].sum())
     said = "\n".join(summary.quality(alone))
     assert f"{good} good answers show thoughts and no content. They have no TTFT;" in said
     assert "show no token" not in said
-    assert chunks.chunk_gaps(alone.frames.asks).n > 0
-    assert not latency.tpot_ms(alone.frames.asks).empty
+    assert chunks.chunk_gaps(alone.frames.requests).n > 0
+    assert not latency.tpot_ms(alone.frames.requests).empty
     assert "no content" not in "\n".join(summary.quality(long))

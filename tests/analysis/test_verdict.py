@@ -183,14 +183,14 @@ def test_a_leak_of_the_cloud_fails_and_names_the_ask(tmp_path):
     base = make(tmp_path, [hole], duration_s=60)
     leak = next(
         a
-        for a in base.asks
+        for a in base.requests
         if a.tier == "vllm" and a.outcome == "ok" and a.via == "gateway" and a.sent_at > START + 10
     )
-    leak.tier, leak.request_id, leak.lane = "openai", "ask-leak", "load"
+    leak.tier, leak.request_id, leak.lane = "openai", "req-leak", "load"
     made = make(tmp_path, [hole], duration_s=60, extra=[leak], expect={"cloud_only_in_need": {}}, name="leak")
     found, _ = judged(made)
     assert status_of(found, "cloud_only_in_need") is F
-    assert "ask-leak" in found.findings[0].evidence
+    assert "req-leak" in found.findings[0].evidence
 
 
 def test_few_pairs_prove_no_overhead(tmp_path):

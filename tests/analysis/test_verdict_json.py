@@ -24,7 +24,7 @@ RUNS = {
     "as it ought to go": lambda at: three_tier(at),
     "killed, and not restored": lambda at: three_tier(at, status=None, drop=[("restore", "effective")]),
     "aborted by a guard": lambda at: three_tier(at, status=ABORTED, reason="guard: 201 cloud answers"),
-    "no asks": lambda at: three_tier(at, rate=0, probe_rate=0, pairs=0),
+    "no requests": lambda at: three_tier(at, rate=0, probe_rate=0, pairs=0),
     "no fallback": lambda at: make(at, [Hole("s", "vllm", 10, 20)], 60, engines=(VLLM,)),
     "no timeline": lambda at: make(at, duration_s=10),
 }

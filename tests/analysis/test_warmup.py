@@ -4,14 +4,14 @@ import pytest
 
 from analysis import frames, judge, report
 from analysis.evidence import Evidence
-from contract.records import GATEWAY, Ask, Lane, Outcome
+from contract.records import GATEWAY, Lane, Outcome, RequestRecord
 from tests.analysis.reports import pictures
 from tests.synthetic import three_tier
 from tests.synthetic_world import START
 
 WARM = [
-    Ask(
-        f"ask-warm-{n}", "warmup", Lane.WARMUP, via, n % 2 == 0, START - 3 + n / 10, START - 3 + n / 10, outcome, status,
+    RequestRecord(
+        f"req-warm-{n}", "warmup", Lane.WARMUP, via, n % 2 == 0, START - 3 + n / 10, START - 3 + n / 10, outcome, status,
         ttft_ms=ttft_ms, latency_ms=9000.0, tier="vllm" if status == 200 else None, output_tokens=2, max_tokens=2,
     )
     for n, (via, outcome, status, ttft_ms) in enumerate(

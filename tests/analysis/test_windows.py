@@ -18,7 +18,7 @@ def events(rows, step="s", target="vllm", trial=1, by="timeline", **more):
     table = pd.DataFrame(
         [
             {"at": float(at), "move": move, "stage": stage, "by": by, "step": step, "trial": trial, "fault": "f",
-             "target": target, "detail": None, "error": None} | more
+             "target": target, "detail": {"answered": "yes"} if (move, stage) == WHOLE[-1][:2] else None, "error": None} | more
             for move, stage, at in rows
         ],
         columns=list(EVENT_COLUMNS),

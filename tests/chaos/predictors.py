@@ -69,7 +69,7 @@ class Predictors(Small):
     def annotate(self, autoscaler_class: str | None) -> None:
         """As `oc annotate --overwrite inferenceservice` does it."""
         patch = {"metadata": {"annotations": {CLASS: autoscaler_class}}}
-        answer = self.ask("PATCH", f"{SERVICES}/{SERVICE}", patch, "application/merge-patch+json")
+        answer = self.request("PATCH", f"{SERVICES}/{SERVICE}", patch, "application/merge-patch+json")
         assert answer.status == 200
         until(
             lambda: self.deployment()["metadata"]["annotations"].get(CLASS) == autoscaler_class,

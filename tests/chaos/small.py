@@ -44,7 +44,7 @@ class Small(Stand):
         self.call(self.cluster.apply, manifest)
 
     def delete(self, path: str) -> None:
-        assert self.ask("DELETE", path).status == 200
+        assert self.request("DELETE", path).status == 200
 
     def uids(self, name: str = "engine") -> set[str]:
         return {p["metadata"]["uid"] for p in self.pods(name)}

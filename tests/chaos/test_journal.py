@@ -118,3 +118,12 @@ def test_a_record_of_another_version_is_told_and_hides_no_other(journal, tmp_pat
     assert "no undo record of this version" in told[0]
     with pytest.raises(ValueError, match="no undo record of this version"):
         journal.held(UNDO)
+
+
+def test_a_record_that_an_older_version_left_open_is_restored_by_its_own_command():
+    given = {"inject": ["a"], "mend": ["b", "c"], "check": ["d"], "deadman": None}
+    old = Undo.of_json(replace(UNDO, kind="command", given=given).to_json())
+    assert old.given == {"inject": ["a"], "restore": ["b", "c"], "check": ["d"], "deadman": None}
+    assert Undo.of_json(old.to_json()) == old
+    other = replace(UNDO, kind="engine", given={"mend": "x"})  # not a word of ours
+    assert Undo.of_json(other.to_json()) == other

@@ -96,7 +96,7 @@ def test_a_node_that_is_cordoned_already_is_refused_and_left_so(small):
 
 def test_a_node_that_is_not_ready_is_refused(small):
     unready = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
-    assert small.ask("PATCH", f"{PATH}/status", unready, "application/merge-patch+json").status == 200
+    assert small.request("PATCH", f"{PATH}/status", unready, "application/merge-patch+json").status == 200
     with pytest.raises(CannotInject, match="is not ready: there is nothing to take away"):
         drain(small).snapshot()
 
@@ -173,7 +173,7 @@ def test_our_own_uncordon_is_not_taken_for_anothers(small):
     really = small.admin.node
 
     def slow(name):
-        over.set()  # the window ends while the watch asks
+        over.set()  # the window ends while the watch requests
         fault.restore(state)
         return really(name)
 

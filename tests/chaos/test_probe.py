@@ -83,7 +83,7 @@ def test_a_reasoning_model_is_not_called_broken_and_its_end_is_when_it_answered(
     if reasoning == "hidden":
         assert {r.ttft_ms for r in records} == {None}
         watch = AnswerWatch()
-        watch.taken(records[-1].intended_at - 1.0, "ollama")
+        watch.taken(records[-1].scheduled_at - 1.0, "ollama")
         watch.answered(records[-1])
         assert watch.answered_s == pytest.approx(1.0 + records[-1].latency_ms / 1000, abs=0.5)
 

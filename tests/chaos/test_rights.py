@@ -22,7 +22,7 @@ from chaos.kube.names import name_of
 from chaos.target import Handle
 from chaos.undo import lease, reaper, restore, restorer
 from contract.handles.node import LOCKS
-from embedded.apiserver.asked import read
+from embedded.apiserver.request_info import read
 from embedded.apiserver.rights import Attributes, Identity, Rule, allowed, rules_of
 from tests.chaos.small import Small, effective, engine, restored, sleepers
 from tests.chaos.stand import ROOT

@@ -62,7 +62,7 @@ def test_a_model_that_is_not_listed_is_named_with_what_would_be_right(engine, to
         "  vllm: NOT WELL: it lists m, and not 'other': serve it by that name (vLLM: --served-model-name, llama.cpp: --alias), "
         "or name one of those"
     )
-    assert "a streamed ask was not answered" in said[2]
+    assert "a streamed request was not answered" in said[2]
     found = topology(engine)
     other = found.model_copy(update={"gateway": found.gateway.model_copy(update={"model": "other"})})
     assert "add it to its model_list, or name one of those as the gateway's model" in told(other)[0]
@@ -90,7 +90,7 @@ def test_a_redirect_is_named_with_where_to_and_not_followed(engine, topology):
     place = f"308, a redirect to http://127.0.0.1:{engine.port}/v1/x, which is not followed"
     assert said == [
         f"  vllm: NOT WELL: 127.0.0.1:{server.port} does not list its models: /v1/models says {place}",
-        f"  vllm: NOT WELL: a streamed ask was not answered: status {place}",
+        f"  vllm: NOT WELL: a streamed request was not answered: status {place}",
     ]
     assert len(engine.entries()) == before
 
@@ -226,7 +226,7 @@ SEEN = [
     pytest.param(
         {"m": WELL}, ["m", "ollama-qwen"], "m", {"vllm": {"group": "m"}, "ollama": {"group": "olama-qwen"}},
         ["gateway: lists m, streams, answered by vllm",
-         "gateway: NOT WELL: group olama-qwen of ollama is not answered: a streamed ask was not answered: 400: no healthy deployments; "
+         "gateway: NOT WELL: group olama-qwen of ollama is not answered: a streamed request was not answered: 400: no healthy deployments; "
          "match must name a model_name of the gateway's (m, ollama-qwen)"],
         id="a match that nothing answers to"),
     pytest.param(
@@ -242,12 +242,12 @@ SEEN = [
     pytest.param(
         {"m": Group(status=401, error="Authentication Error, no key. Received API Key = sk-..abcd")}, 401, "m", {"vllm": {"group": "m"}},
         ["gateway: NOT WELL: 127.0.0.1:PORT does not list its models: /v1/models says 401",
-         "gateway: NOT WELL: a streamed ask was not answered: 401: Authentication Error, no key: is its api_key right, and may it ask for this model?"],
+         "gateway: NOT WELL: a streamed request was not answered: 401: Authentication Error, no key: is its api_key right, and may it ask for this model?"],
         id="a wrong key"),
     pytest.param(
         {"m": Group(status=400, error="No connected db.")}, 400, "m", {"vllm": {"group": "m"}},
         ["gateway: NOT WELL: 127.0.0.1:PORT does not list its models: /v1/models says 400",
-         "gateway: NOT WELL: a streamed ask was not answered: 400: No connected db.: is its api_key right, and may it ask for this model?"],
+         "gateway: NOT WELL: a streamed request was not answered: 400: No connected db.: is its api_key right, and may it ask for this model?"],
         id="a wrong key, and no database"),
     pytest.param(
         {"m": Group("m", LOCAL, tokens=5, finish="stop")}, ["m"], "m", {"vllm": {"group": "m"}},
@@ -264,7 +264,7 @@ SEEN = [
         {"m": Group("m", LOCAL, tokens=5, finish="stop", then=Group("o", "http://o"))}, ["m"], "m", {"vllm": {"group": "m"}, "ollama": {"group": "o"}},
         ["gateway: lists m, answered by vllm",
          f"gateway: NOT WELL: 1 of 1 answers ended before the cap (finish_reason stop at 5 of 32 tokens): {EITHER}, {NONE}",
-         "gateway: NOT WELL: group o of ollama is not answered: a streamed ask was not answered: 400: no healthy deployments; "
+         "gateway: NOT WELL: group o of ollama is not answered: a streamed request was not answered: 400: no healthy deployments; "
          "match must name a model_name of the gateway's (m)"],
         id="one ended early, and another tier answered the next"),
     pytest.param(
@@ -281,20 +281,20 @@ SEEN = [
         id="an early end by another word"),
     pytest.param(
         {"m": Group("m", LOCAL, tokens=5, finish="abort")}, ["m"], "m", {"vllm": {"group": "m"}},
-        ["gateway: lists m, answered by vllm", "gateway: NOT WELL: the answer to a streamed ask was cut: finish_reason abort"],
+        ["gateway: lists m, answered by vllm", "gateway: NOT WELL: the answer to a streamed request was cut: finish_reason abort"],
         id="an aborted answer"),
     pytest.param(
         {"m": Group("m", LOCAL, tokens=0, finish="stop")}, ["m"], "m", {"vllm": {"group": "m"}},
         ["gateway: lists m, answered by vllm",
-         "gateway: NOT WELL: a streamed ask got no token: no content: finish_reason stop at 0 tokens"],
+         "gateway: NOT WELL: a streamed request got no token: no content: finish_reason stop at 0 tokens"],
         id="an end before the first token, which witness none would not make whole"),
     pytest.param(
         {"m": Group("m", LOCAL, tokens=5, finish=None)}, ["m"], "m", {"vllm": {"group": "m"}},
-        ["gateway: lists m, answered by vllm", "gateway: NOT WELL: the answer to a streamed ask was cut: no finish_reason"],
+        ["gateway: lists m, answered by vllm", "gateway: NOT WELL: the answer to a streamed request was cut: no finish_reason"],
         id="an answer without its end"),
     pytest.param(
         {"m": Group("m", LOCAL, tokens=0, finish="content_filter")}, ["m"], "m", {"vllm": {"group": "m"}},
-        ["gateway: lists m, answered by vllm", "gateway: NOT WELL: the answer to a streamed ask was filtered: finish_reason content_filter"],
+        ["gateway: lists m, answered by vllm", "gateway: NOT WELL: the answer to a streamed request was filtered: finish_reason content_filter"],
         id="a filtered answer"),
 ]  # fmt: skip
 

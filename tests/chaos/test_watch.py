@@ -87,19 +87,19 @@ def test_it_tells_who_served_and_ends_after_its_count(watched):
 
 
 def test_a_hanging_gateway_does_not_silence_it(watched):
-    """Two asks hang; the ones after them are asked on schedule, and answered by the next tier."""
+    """Two requests hang; the ones after them are asked on schedule, and answered by the next tier."""
     with Server([VLLM], [HANG], [HANG], [OLLAMA]) as server:
         done = watched(
             *arguments(server.url, "--count", "6", "--every", "200ms", "--timeout", "3s", "--json")
         )
     told = objects(done)
-    asks = {row["n"]: row for row in told if row["kind"] == "ask"}
-    assert [asks[n]["outcome"] for n in range(1, 7)] == ["ok", "timeout", "timeout", "ok", "ok", "ok"]
+    requests = {row["n"]: row for row in told if row["kind"] == "request"}
+    assert [requests[n]["outcome"] for n in range(1, 7)] == ["ok", "timeout", "timeout", "ok", "ok", "ok"]
     (failover,) = [row for row in told if row["kind"] == "failover"]
     assert (failover["before"], failover["to"]) == ("vllm-qwen", "ollama-qwen")
-    order = [row.get("n") for row in told if row["kind"] in ("ask", "failover")]
+    order = [row.get("n") for row in told if row["kind"] in ("request", "failover")]
     assert order.index(4) < order.index(2), "the failover was told while the two were still waiting"
-    assert told[-1]["changes"][0]["waited_s"] == pytest.approx(failover["at"] - asks[2]["sent_at"]), (
+    assert told[-1]["changes"][0]["waited_s"] == pytest.approx(failover["at"] - requests[2]["sent_at"]), (
         "by the summary it is known that the first of the two was lost"
     )
 
@@ -128,7 +128,7 @@ def test_a_gateway_that_goes_away_and_comes_back_on_its_port():
         wait_for(process.stdout, "refused")
         with Server([VLLM], port=port):
             recovery = json.loads(wait_for(process.stdout, '"recovery"'))
-            # It is ended while it is answered: an ask that came between the two would be one outage more.
+            # It is ended while it is answered: a request that came between the two would be one outage more.
             process.send_signal(signal.SIGTERM)
             *_, summary = map(json.loads, process.stdout.read().splitlines())
             assert process.wait() == 0
@@ -158,8 +158,8 @@ def wait_for(lines, words: str) -> str:
 )  # fmt: skip
 def test_what_verifies_an_answer(watched, more, script, shown):
     with Server(script) as server:
-        (ask, *_, summary) = objects(watched(*arguments(server.url, "--count", "1", "--json", *more)))
-    found = "cut" if ask["outcome"] == "cut" else "unverified" if ask["witness"] == "none" else "good"
+        (record, *_, summary) = objects(watched(*arguments(server.url, "--count", "1", "--json", *more)))
+    found = "cut" if record["outcome"] == "cut" else "unverified" if record["witness"] == "none" else "good"
     assert found == shown
     assert (summary["cut"], summary["unverified"]) == (int(shown == "cut"), int(shown == "unverified"))
 
@@ -220,8 +220,8 @@ UNSEEN = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: vl
 
 def test_an_answer_of_a_reasoning_model_that_shows_no_token_is_good(watched):
     with Server([UNSEEN]) as server:
-        (ask, *_, summary) = objects(watched(*arguments(server.url, "--count", "2", "--json")))
-    assert (ask["outcome"], ask["witness"], ask["ttft_ms"]) == ("ok", "end", None)
+        (record, *_, summary) = objects(watched(*arguments(server.url, "--count", "2", "--json")))
+    assert (record["outcome"], record["witness"], record["ttft_ms"]) == ("ok", "end", None)
     assert (summary["good"], summary["failed"]) == (2, 0)
 
 
@@ -313,7 +313,7 @@ def test_each_ask_has_a_connection_of_its_own_and_a_nonce(watched):
         assert len(server.connections) == 3
         prompts = [json.loads(r.partition(b"\r\n\r\n")[2])["messages"][0]["content"] for r in server.requests]
     assert len(set(prompts)) == 3
-    assert all(re.fullmatch(r"ask-\w+-w\w+ Say hello in one hundred languages, .*", p) for p in prompts)
+    assert all(re.fullmatch(r"req-\w+-w\w+ Say hello in one hundred languages, .*", p) for p in prompts)
 
 
 def test_a_port_where_nobody_listens_is_told_as_that(watched):

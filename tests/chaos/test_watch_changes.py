@@ -1,4 +1,4 @@
-"""What a sequence of asks says: failovers, outages, recoveries and their gaps, in the order in which they are told."""
+"""What a sequence of requests says: failovers, outages, recoveries and their gaps, in the order in which they are told."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def utc(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("asks", "told"),
+    ("requests", "told"),
     [
         # all is well
         (WELL, []),
@@ -36,7 +36,7 @@ def utc(monkeypatch):
             [*WELL, asked(6, "ollama", 3.5, ttft_ms=None)],
             ["FAILOVER vllm → ollama after 3.5 s without an answer (between 0.0 and 6.5 s)"],
         ),
-        # an ask fails, then the second tier answers
+        # a request fails, then the second tier answers
         (
             [*WELL, bad(6), asked(9, "ollama")],
             [OUTAGE, "FAILOVER vllm → ollama after 3.1 s without an answer (between 0.0 and 6.1 s)"],
@@ -119,8 +119,8 @@ def utc(monkeypatch):
         ),
     ],
 )
-def test_what_a_sequence_says(asks, told):
-    assert Walk(*asks).banners == told
+def test_what_a_sequence_says(requests, told):
+    assert Walk(*requests).banners == told
 
 
 def test_what_is_answered_late_does_not_undo_what_was_said_after_it():
@@ -186,7 +186,7 @@ def test_the_outage_knows_its_end():
 def test_the_gap_is_told_closer_when_it_is_known_how_fast_the_second_tier_is():
     """The true gap is put in: from 6.0 on nobody, from 9.0 on ollama, whose first token takes 0.2 s.
 
-    The asks at 9 and 12 pay for the loss as the one at 6 does: the gateway has not given vllm up yet."""
+    The requests at 9 and 12 pay for the loss as the one at 6 does: the gateway has not given vllm up yet."""
     paying = [asked(6.0 + 3 * n, "ollama", 3.5, 3.2) for n in range(3)]
     fast = [asked(16.0 + n, "ollama", ttft_s=0.2) for n in range(3)]
     found = Walk(*WELL, *paying, *fast)
@@ -207,7 +207,7 @@ def test_of_a_tier_that_has_answered_before_it_is_known_at_once():
 
 
 @pytest.mark.parametrize(
-    ("asks", "names"),
+    ("requests", "names"),
     [
         # (group, fallbacks as the gateway tells them) → places
         ([("a", 0), ("b", 1), ("c", 1), ("a", 0)], [0, 1, 2, 0]),
@@ -216,10 +216,10 @@ def test_of_a_tier_that_has_answered_before_it_is_known_at_once():
         ([(None, None)], [None]),
     ],
 )
-def test_without_a_topology_the_first_tier_is_who_answered_without_a_fallback(asks, names):
+def test_without_a_topology_the_first_tier_is_who_answered_without_a_fallback(requests, names):
     lineup = Lineup()
-    told = [asked(0, group, route_fallbacks=n) for group, n in asks]
-    assert [lineup.place(lineup.name(ask)) for ask in told] == names
+    told = [asked(0, group, route_fallbacks=n) for group, n in requests]
+    assert [lineup.place(lineup.name(record)) for record in told] == names
 
 
 def test_a_tier_that_the_topology_does_not_have_stands_behind_all_others():

@@ -1,4 +1,4 @@
-"""What is shown of an ask, of a change, of the whole watch; and what of a server's words never reaches a terminal."""
+"""What is shown of a request, of a change, of the whole watch; and what of a server's words never reaches a terminal."""
 
 import io
 import json
@@ -7,7 +7,7 @@ import time
 import pytest
 
 from chaos.printable import cells, clean, narrowed, shortened
-from chaos.watch.lines import ask_line, closing, plain, waiting_line
+from chaos.watch.lines import closing, plain, request_line, waiting_line
 from chaos.watch.objects import Objects
 from chaos.watch.screen import Screen, coloured, wrapped
 from chaos.watch.trouble import kind, words
@@ -30,12 +30,12 @@ def utc(monkeypatch):
     time.tzset()
 
 
-def line(ask, place=None, text="", room=None, n=4) -> str:
-    return plain(ask_line(n, ask, ask.route_group, place, text, room))
+def line(record, place=None, text="", room=None, n=4) -> str:
+    return plain(request_line(n, record, record.route_group, place, text, room))
 
 
 @pytest.mark.parametrize(
-    ("ask", "place", "text", "shown"),
+    ("request", "place", "text", "shown"),
     [
         (asked(0, "ollama"), 1, "Hello!", '[00:00:00] #4 FALLBACK ollama 400 ms, TTFT 100 ms "Hello!"'),
         (asked(0, "vllm", 1.24), 0, "Hi", '[00:00:00] #4 PRIMARY  vllm 1.24 s, TTFT 100 ms "Hi"'),
@@ -53,15 +53,15 @@ def line(ask, place=None, text="", room=None, n=4) -> str:
         ),
     ],
 )  # fmt: skip
-def test_a_line_for_each_ask(ask, place, text, shown):
-    assert line(ask, place, text) == shown
+def test_a_line_for_each_ask(record, place, text, shown):
+    assert line(record, place, text) == shown
 
 
 def test_with_room_the_gateways_own_words_for_who_served_are_shown():
-    ask = asked(0, "ollama", route_group="ollama-qwen", route_api_base="http://10.0.0.7:11434")
-    shown = plain(ask_line(1, ask, "ollama", 1, "Hello!", 200))
+    record = asked(0, "ollama", route_group="ollama-qwen", route_api_base="http://10.0.0.7:11434")
+    shown = plain(request_line(1, record, "ollama", 1, "Hello!", 200))
     assert "FALLBACK ollama (ollama-qwen @ http://10.0.0.7:11434) 400 ms" in shown
-    assert "10.0.0.7" not in plain(ask_line(1, ask, "ollama", 1, "Hello!", 80))
+    assert "10.0.0.7" not in plain(request_line(1, record, "ollama", 1, "Hello!", 80))
 
 
 @pytest.mark.parametrize("room", [50, 80, 120, 200])
@@ -72,13 +72,13 @@ def test_with_room_the_gateways_own_words_for_who_served_are_shown():
 )
 def test_a_line_is_no_wider_than_the_terminal(room, text):
     long = asked(0, "hosted_vllm/Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int4-and-more")
-    for ask in (asked(0, "vllm"), long, bad(0, error="500: " + "word " * 60)):
-        rows = wrapped(ask_line(4, ask, ask.route_group, 0, clean(text), room), room, 11)
+    for record in (asked(0, "vllm"), long, bad(0, error="500: " + "word " * 60)):
+        rows = wrapped(request_line(4, record, record.route_group, 0, clean(text), room), room, 11)
         assert all(cells(plain(row)) <= room for row in rows)
 
 
 @pytest.mark.parametrize(
-    ("ask", "counted", "said"),
+    ("request", "counted", "said"),
     [
         (bad(0, status=429, error=COOLING), "429 (all cooling down)", "429: all in cooldown (no rate limit)"),
         (bad(0, status=429, error="429: Rate limit reached"), "429", "429: Rate limit reached"),
@@ -94,8 +94,8 @@ def test_a_line_is_no_wider_than_the_terminal(room, text):
         (bad(0, status=401, error="401: Authentication Error"), "401", "401: Authentication Error (is it the gateway's key?)"),
     ],
 )  # fmt: skip
-def test_an_error_is_told_as_what_it_is(ask, counted, said):
-    assert (kind(ask), words(ask)) == (counted, said)
+def test_an_error_is_told_as_what_it_is(record, counted, said):
+    assert (kind(record), words(record)) == (counted, said)
 
 
 @pytest.mark.parametrize(
@@ -149,18 +149,18 @@ def test_what_waits_is_told_on_one_line():
 
 
 def test_the_summary():
-    asks = [asked(3.0 * n, "vllm") for n in range(20)]
-    asks += [
+    requests = [asked(3.0 * n, "vllm") for n in range(20)]
+    requests += [
         asked(60, "vllm", outcome="cut", error="finish_reason stop at 4 of 8 tokens", finish_reason="stop")
     ]
-    asks += [bad(63), bad(66, status=429, error=COOLING)]
-    asks += [
+    requests += [bad(63), bad(66, status=429, error=COOLING)]
+    requests += [
         asked(69, "ollama", 2.0, 0.5),
         asked(72, "ollama", 3.0, 0.5),
         asked(75, "vllm"),
         bad(78, "timeout", 60),
     ]
-    found = Walk(*asks, until=80)
+    found = Walk(*requests, until=80)
     assert [plain(row) for row in closing(found.summary, found.changes)] == [
         "── watched 1 min 20 s: 27 asked, 23 good, 1 cut, 2 failed (1 × 500, 1 × 429 (all cooling down)), 1 still waiting ──",
         "  vllm     91 %, 21 answers: median 400 ms, p95 400 ms, TTFT 100 ms",
@@ -168,7 +168,7 @@ def test_the_summary():
         "  00:01:03 OUTAGE: nobody answered from 00:01:03 until 00:01:09 (#22: 500: boom)",
         "  00:01:09 FAILOVER vllm → ollama after 9.5 s without a whole answer (between 6.0 and 12.5 s)",
         "  00:01:15 RECOVERED: vllm again, after 6 s on ollama",
-        "  longest silence 12.4 s, from 00:00:57 to 00:01:09; one ask every 3s",
+        "  longest silence 12.4 s, from 00:00:57 to 00:01:09; one request every 3s",
     ]  # fmt: skip
 
 
@@ -176,7 +176,7 @@ def test_a_watch_in_which_nobody_answered():
     found = Walk(bad(0, "refused"), bad(3, "refused"))
     rows = [plain(row) for row in closing(found.summary, found.changes)]
     assert rows[0] == "── watched 3 s: 2 asked, 0 good, 0 cut, 2 failed (2 × refused) ──"
-    assert rows[-1] == "  longest silence 3.1 s, from 00:00:00 to the end; one ask every 3s"
+    assert rows[-1] == "  longest silence 3.1 s, from 00:00:00 to the end; one request every 3s"
 
 
 def test_a_model_that_never_reaches_the_cap_is_told_of():
@@ -200,7 +200,14 @@ def test_each_line_for_programs_is_one_object():
         view.changed(change, found.changes)
     view.closed(found.summary, found.changes)
     told = [json.loads(row) for row in out.getvalue().splitlines()]
-    assert [row["kind"] for row in told] == ["ask", "ask", "outage", "failover", "recovery", "summary"]
+    assert [row["kind"] for row in told] == [
+        "request",
+        "request",
+        "outage",
+        "failover",
+        "recovery",
+        "summary",
+    ]
     good, failed, _, failover, recovery, summary = told
     assert (good["served_by"], good["place"], good["text"], good["n"]) == ("ollama", "fallback", "Grüße", 3)
     assert (failed["status"], failed["trouble"]) == (429, "429: all in cooldown (no rate limit)")
@@ -243,4 +250,6 @@ def test_slots_that_are_covered_are_told_once_in_a_row():
     view = Screen(out, colours=False, live=False)
     for now in (12.0, 15.0):
         view.covered(now, {1: 0.0, 2: 3.0})
-    assert out.getvalue() == "[00:00:12] nothing asked: 2 asks are still waiting, the oldest (#1) for 12 s\n"
+    assert (
+        out.getvalue() == "[00:00:12] nothing asked: 2 requests are still waiting, the oldest (#1) for 12 s\n"
+    )

@@ -44,7 +44,7 @@ class Target:
         self.small.cluster.writes.admission = [rule]
 
     def write(self, body, manager: str, sub: str = "") -> None:
-        answer = self.small.ask("PATCH", f"{self.path}{sub}?fieldManager={manager}", body, MERGE)
+        answer = self.small.request("PATCH", f"{self.path}{sub}?fieldManager={manager}", body, MERGE)
         assert answer.status == 200, answer.body
 
     def scale(self, replicas: int, manager: str = "kubectl") -> None:

@@ -1,4 +1,4 @@
-"""The probe's kept connection: asked again once in the keep-alive race, and not when a server died under the ask."""
+"""The probe's kept connection: asked again once in the keep-alive race, and not when a server died under the request."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from contract.framing import End, Exchange
 from contract.health import HealthUrl
 from contract.request import Request
 from contract.samplers.health import check
-from contract.topology import Server as Asked
+from contract.topology import Server as RequestInfo
 from tests import tls
 from tests.contract.exchanges import ROLE, WHOLE, chunked, event, head, streamed, token
 from tests.scenarios.server import CLOSE, RST, Server
@@ -32,7 +32,7 @@ def test_the_second_ask_on_a_kept_connection(script, end, asked):
         endpoint = Endpoint.of(server.url, "m")
         connection = Connection(endpoint, Deadlines(connect=1, first_token=2, silence=2, whole=3))
         found = [
-            connection.exchange(endpoint.request("ask-1", Request(prompt="hi", max_tokens=5, stream=True)))
+            connection.exchange(endpoint.request("req-1", Request(prompt="hi", max_tokens=5, stream=True)))
             for _ in range(2)
         ]
         connection.close()
@@ -60,10 +60,10 @@ def test_a_certificate_is_believed_by_its_own_authority_and_name_alone(certifica
         endpoint = Endpoint.of(url, "m", ca_file=ca_file)
         connection = Connection(endpoint, Deadlines(connect=2, first_token=2, silence=2, whole=3))
         found = connection.exchange(
-            endpoint.request("ask-1", Request(prompt="hi", max_tokens=5, stream=True))
+            endpoint.request("req-1", Request(prompt="hi", max_tokens=5, stream=True))
         )
         connection.close()
-        (row,) = check(HealthUrl("vllm", url, Asked(ca_file=ca_file)), {}, Clock())
+        (row,) = check(HealthUrl("vllm", url, RequestInfo(ca_file=ca_file)), {}, Clock())
         assert row.up is (error is None)
     assert found.end is (End.REFUSED if error else End.COMPLETE)
     assert (error or "") in (found.error or "")
@@ -72,7 +72,7 @@ def test_a_certificate_is_believed_by_its_own_authority_and_name_alone(certifica
 def test_a_name_that_no_lookup_takes_is_refused():
     endpoint = Endpoint.of("http://no..name:1", "m")
     found = Connection(endpoint, DEADLINES).exchange(
-        endpoint.request("ask-1", Request(prompt="hi", max_tokens=5, stream=True))
+        endpoint.request("req-1", Request(prompt="hi", max_tokens=5, stream=True))
     )
     assert found.end is End.REFUSED
 
@@ -118,6 +118,6 @@ def exchanged(server: Server) -> Exchange:
     endpoint = Endpoint.of(server.url, "m")
     connection = Connection(endpoint, Deadlines(connect=1, first_token=0.6, silence=0.5, whole=4))
     try:
-        return connection.exchange(endpoint.request("ask-1", Request(prompt="hi", max_tokens=5, stream=True)))
+        return connection.exchange(endpoint.request("req-1", Request(prompt="hi", max_tokens=5, stream=True)))
     finally:
         connection.close()

@@ -1,4 +1,4 @@
-"""A sequence of asks written down by hand, and what the watch makes of it."""
+"""A sequence of requests written down by hand, and what the watch makes of it."""
 
 from typing import Any, Literal
 
@@ -7,7 +7,7 @@ from chaos.watch.lines import banner, plain
 from chaos.watch.lineup import Lineup
 from chaos.watch.summary import Summary, Tally
 from contract.ranks import Ranks
-from contract.records import Ask
+from contract.records import RequestRecord
 
 TIERS = ("vllm", "ollama", "openai", "vllm-b")
 RANKS = [["vllm", "vllm-b"], ["ollama"], ["openai"]]
@@ -16,7 +16,7 @@ RANKS = [["vllm", "vllm-b"], ["ollama"], ["openai"]]
 def asked(
     sent_at: float, by: str | None = None, took_s: float = 0.4, ttft_s: float = 0.1, outcome: str = "ok",
     **told: Any,
-) -> Ask:  # fmt: skip
+) -> RequestRecord:  # fmt: skip
     """A good answer by that tier, or whatever became of it."""
     came = outcome in ("ok", "cut", "stalled")
     said: dict[str, Any] = {
@@ -26,28 +26,28 @@ def asked(
         "max_tokens": 8,
     }
     said |= {"ttft_ms": ttft_s * 1000 if came else None, "witness": "end" if outcome == "ok" else None}
-    return Ask(
-        request_id=f"ask-{sent_at:g}", scenario="watch", lane="watch", via="gateway", intended_at=sent_at,
+    return RequestRecord(
+        request_id=f"req-{sent_at:g}", scenario="watch", lane="watch", via="gateway", scheduled_at=sent_at,
         sent_at=sent_at, outcome=outcome, latency_ms=took_s * 1000, **({"stream": True} | said | told),
     )  # fmt: skip
 
 
 def bad(
     sent_at: float, outcome: str = "rejected", took_s: float = 0.1, error: str = "500: boom", **told: Any
-) -> Ask:
+) -> RequestRecord:
     status = 500 if outcome == "rejected" else None
     return asked(sent_at, None, took_s, outcome=outcome, **({"error": error, "status": status} | told))
 
 
 class Walk:
-    """The asks, in the order in which they were sent, each ended when it took so long; `until`: where it stops."""
+    """The requests, in the order in which they were sent, each ended when it took so long; `until`: where it stops."""
 
-    def __init__(self, *asks: Ask, until: float = 1000.0, ranks: Ranks = RANKS) -> None:
+    def __init__(self, *requests: RequestRecord, until: float = 1000.0, ranks: Ranks = RANKS) -> None:
         lineup = Lineup(ranks)
         self.changes, tally = Changes(lineup), Tally(lineup, 3.0, 0.0)
         self.banners: list[str] = []
-        happens: list[tuple[float, int, Ask | Literal["begun"] | None]] = []
-        for n, a in enumerate(asks, 1):
+        happens: list[tuple[float, int, RequestRecord | Literal["begun"] | None]] = []
+        for n, a in enumerate(requests, 1):
             assert a.sent_at is not None
             assert a.latency_ms is not None
             happens += [(a.sent_at, n, None), (a.sent_at + a.latency_ms / 1000, n, a)]
@@ -55,18 +55,18 @@ class Walk:
                 happens.append((a.sent_at + a.ttft_ms / 1000, n, "begun"))
         happens += [(second, 0, None) for second in range(int(min(until, max(h[0] for h in happens))))]
         waiting = 0
-        for at, n, ask in sorted((h for h in happens if h[0] <= until), key=lambda h: h[:2]):
+        for at, n, record in sorted((h for h in happens if h[0] <= until), key=lambda h: h[:2]):
             if n == 0:
                 self._tell(self.changes.looked(at))
-            elif ask is None:
+            elif record is None:
                 waiting += 1
                 self.changes.asked(n, at)
-            elif ask == "begun":
+            elif record == "begun":
                 self.changes.begun(n)
             else:
                 waiting -= 1
-                tally.ended(ask)
-                self._tell(self.changes.ended(n, ask))
+                tally.ended(record)
+                self._tell(self.changes.ended(n, record))
         self.summary: Summary = tally.summary(min(until, max(h[0] for h in happens)), waiting)
 
     def _tell(self, change: Change | None) -> None:

@@ -8,7 +8,7 @@ from contract.framing import Exchange, Framing
 from contract.match import Match
 from contract.outcome import fill
 from contract.proper_end import ProperEnd
-from contract.records import Ask
+from contract.records import RequestRecord
 from contract.request import Request
 from contract.schemas import REQUESTS, columns
 from contract.topology import Gateway, Tier, Topology
@@ -104,13 +104,13 @@ def recorded(
     proper_end: ProperEnd | None = None,
     topology: Topology | None = None,
     classification: Classification | None = None,
-) -> Ask:
+) -> RequestRecord:
     """Its record, which must be one that can be written."""
     request = Request(
         prompt="", stream=True, via=via, max_tokens=CAP, proper_end=proper_end, classification=classification
     )
-    ask = request.record("ask-1", "test", now=0.0)
+    record = request.record("req-1", "test", now=0.0)
     names = topology or cast(Topology, Groups())
-    fill(ask, request, exchange, lambda reading: 1000.0 + reading, names)
-    columns([ask], REQUESTS)
-    return ask
+    fill(record, request, exchange, lambda reading: 1000.0 + reading, names)
+    columns([record], REQUESTS)
+    return record

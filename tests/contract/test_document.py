@@ -279,7 +279,7 @@ def test_each_first_line_is_like_no_other():
 
 
 def test_no_text_holds_what_an_ask_is_known_by():
-    assert [d.id for d in CORPUS if re.search(r"ask-[0-9a-f]", d.text, re.IGNORECASE)] == []
+    assert [d.id for d in CORPUS if re.search(r"req-[0-9a-f]", d.text, re.IGNORECASE)] == []
 
 
 def test_no_account_is_anybodys():

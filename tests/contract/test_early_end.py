@@ -3,7 +3,7 @@
 import pytest
 
 from contract import early_end
-from contract.records import Ask
+from contract.records import RequestRecord
 from contract.topology import Topology
 
 TOPOLOGY = Topology.model_validate(
@@ -18,7 +18,7 @@ TOPOLOGY = Topology.model_validate(
 WORDS = "finish_reason stop at 1 of 2 tokens"
 
 
-def answer(**given) -> Ask:
+def answer(**given) -> RequestRecord:
     usual = {
         "status": 200,
         "outcome": "ok",
@@ -27,10 +27,10 @@ def answer(**given) -> Ask:
         "max_tokens": 2,
         "tier": "vllm",
     }
-    return Ask("r-1", "warmup", "warmup", given.pop("via", "gateway"), True, 0.0, **(usual | given))
+    return RequestRecord("r-1", "warmup", "warmup", given.pop("via", "gateway"), True, 0.0, **(usual | given))
 
 
-def early(**given) -> Ask:
+def early(**given) -> RequestRecord:
     return answer(**{"outcome": "cut", "finish_reason": "stop", "output_tokens": 1, "error": WORDS} | given)
 
 
@@ -59,9 +59,9 @@ SAID = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("asks", "sentences"), SAID)
-def test_of_each_way_to_each_tier_it_is_said_how_many_answers_ended_early(asks, sentences):
-    said = early_end.by_tier(asks, TOPOLOGY)
+@pytest.mark.parametrize(("requests", "sentences"), SAID)
+def test_of_each_way_to_each_tier_it_is_said_how_many_answers_ended_early(requests, sentences):
+    said = early_end.by_tier(requests, TOPOLOGY)
     assert len(said) == len(sentences)
     for found, begins in zip(said, sentences, strict=True):
         assert found.startswith(begins)

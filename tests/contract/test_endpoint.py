@@ -1,4 +1,4 @@
-"""An ask as bytes: what each API is told, and that what cannot be used is refused before."""
+"""A request as bytes: what each API is told, and that what cannot be used is refused before."""
 
 import json
 
@@ -12,7 +12,7 @@ from contract.topology import Gateway, Tier
 from tests import tls
 
 BEFORE = (("system", "be brief"), ("user", "a"), ("assistant", "b"))
-SAID = [*({"role": role, "content": text} for role, text in BEFORE), {"role": "user", "content": "ask-1 hi"}]
+SAID = [*({"role": role, "content": text} for role, text in BEFORE), {"role": "user", "content": "req-1 hi"}]
 BODIES = [
     # api, streamed, cap, ignore_eos, temperature; what stands beside model and messages
     ("openai", True, 5, False, None, {"stream": True, "stream_options": {"include_usage": True}, "max_tokens": 5}),
@@ -37,7 +37,7 @@ def test_what_an_api_is_told(api, stream, cap, ignore_eos, temperature, beside):
         history=BEFORE,
         temperature=temperature,
     )
-    request = endpoint.request("ask-1", asked)
+    request = endpoint.request("req-1", asked)
     head, _, body = request.partition(b"\r\n\r\n")
     assert json.loads(body) == {"model": "m", "messages": SAID} | beside
     assert head.startswith(b"POST /api/chat " if api == "ollama" else b"POST /v1/chat/completions ")
@@ -66,7 +66,7 @@ def test_newer_models_have_the_cap_under_its_newer_name_and_no_temperature(words
     ):
         body = json.loads(
             endpoint.request(
-                "ask-1", Request(prompt="hi", max_tokens=5, stream=False, temperature=0.3)
+                "req-1", Request(prompt="hi", max_tokens=5, stream=False, temperature=0.3)
             ).partition(b"\r\n\r\n")[2]
         )
         assert {k: v for k, v in body.items() if k not in ("model", "messages", "stream")} == beside
@@ -114,6 +114,6 @@ def test_an_authority_is_handed_on(tmp_path):
 @pytest.mark.parametrize("api", ["openai", "ollama"])
 def test_no_request_lets_its_answer_be_compressed(api, stream):
     request = Endpoint.of("http://h/v1", "m", api=api).request(
-        "ask-1", Request(prompt="hi", max_tokens=5, stream=stream)
+        "req-1", Request(prompt="hi", max_tokens=5, stream=stream)
     )
     assert b"\r\nAccept-Encoding: identity\r\n" in request.partition(b"\r\n\r\n")[0] + b"\r\n"

@@ -31,7 +31,7 @@ def test_they_go_out_with_every_request_and_only_their_references_are_written(mo
     assert headers_of(found.tiers[0]) == {"Authorization": f"Bearer {SECRET}"}
     endpoint = Endpoint.of_gateway(found.gateway)
     head = (
-        endpoint.request("ask-1", Request(prompt="hi", max_tokens=1, stream=True))
+        endpoint.request("req-1", Request(prompt="hi", max_tokens=1, stream=True))
         .partition(b"\r\n\r\n")[0]
         .split(b"\r\n")
     )

@@ -99,6 +99,11 @@ def test_a_topology_is_read_and_written_without_its_secret(tmp_path, monkeypatch
             "handles: {deploymnt: x/y}",
             "no key 'deploymnt'; did you mean 'deployment'?",
         ),
+        (
+            "deployment: ml/vllm-server",
+            "command: {inject: [a], mend: [b], check: [c]}",
+            "command: mend: 'mend' is 'restore' now",
+        ),
         ("deployment: ml/vllm-server", "deployment: vllm", "write namespace/name"),
         ("http://127.0.0.1:4000", "127.0.0.1:4000", "is no url; write it like http://host:port"),
         ("http://127.0.0.1:4000", "http://me:pw@h:1", "must not carry a user or a password"),

@@ -22,8 +22,8 @@ def pair():
 
 def test_what_was_read_before_the_end_was_read(pair):
     ours, theirs = pair
-    ours.sendall(b"ask")
-    assert theirs.recv(9) == b"ask"
+    ours.sendall(b"request")
+    assert theirs.recv(9) == b"request"
     theirs.close()
     assert ours.recv(9) == b""
     assert was_read(ours, LATE_S, time.sleep)
@@ -32,8 +32,8 @@ def test_what_was_read_before_the_end_was_read(pair):
 def test_an_end_that_came_within_a_round_trip_had_crossed_the_request(pair):
     """Whoever acknowledges it by then: some servers take what comes after their end, and throw it away."""
     ours, theirs = pair
-    ours.sendall(b"ask")
-    assert theirs.recv(9) == b"ask"
+    ours.sendall(b"request")
+    assert theirs.recv(9) == b"request"
     theirs.shutdown(socket.SHUT_WR)
     assert ours.recv(9) == b""
     assert not was_read(ours, 0.0005, time.sleep)
@@ -42,8 +42,8 @@ def test_an_end_that_came_within_a_round_trip_had_crossed_the_request(pair):
 def test_an_end_that_waited_for_a_busy_client_is_as_old_as_it_is(pair):
     """Seen a tenth of a second after the request went out; but it had been there all the time."""
     ours, theirs = pair
-    ours.sendall(b"ask")
-    assert theirs.recv(9) == b"ask"
+    ours.sendall(b"request")
+    assert theirs.recv(9) == b"request"
     theirs.shutdown(socket.SHUT_WR)
     # Counted from here, and not from the request: what holds this process up between the two would be a server's thinking.
     ended_at = time.monotonic()
@@ -56,13 +56,13 @@ def test_what_a_server_took_long_to_acknowledge_is_no_long_way(pair):
     """The kernel's smoothed round trip counts how long a server thought before it answered."""
     ours, theirs = pair
     for _ in range(5):
-        ours.sendall(b"ask")
-        assert theirs.recv(9) == b"ask"
+        ours.sendall(b"request")
+        assert theirs.recv(9) == b"request"
         time.sleep(0.3)  # it thinks
         theirs.sendall(b"answer")
         assert ours.recv(9) == b"answer"
-    ours.sendall(b"ask")
-    assert theirs.recv(9) == b"ask"
+    ours.sendall(b"request")
+    assert theirs.recv(9) == b"request"
     theirs.close()
     assert ours.recv(9) == b""
     assert was_read(ours, 0.3, time.sleep)
@@ -70,9 +70,9 @@ def test_what_a_server_took_long_to_acknowledge_is_no_long_way(pair):
 
 def test_a_server_that_is_done_is_seen_to_be_when_the_request_goes_out(pair):
     ours, theirs = pair
-    ours.sendall(b"ask")
+    ours.sendall(b"request")
     assert not closing(ours)
-    assert theirs.recv(9) == b"ask"
+    assert theirs.recv(9) == b"request"
     theirs.close()
     assert ours.recv(9) == b""
     assert closing(ours)
@@ -81,14 +81,14 @@ def test_a_server_that_is_done_is_seen_to_be_when_the_request_goes_out(pair):
 def test_what_comes_after_the_end_was_not(pair):
     ours, theirs = pair
     theirs.close()
-    ours.sendall(b"ask")
+    ours.sendall(b"request")
     assert ours.recv(9) == b""
     assert not was_read(ours, LATE_S, time.sleep)
 
 
 def test_what_waits_unread_when_a_server_shuts_down_and_closes_was_not(pair):
     ours, theirs = pair
-    ours.sendall(b"ask")
+    ours.sendall(b"request")
     theirs.shutdown(socket.SHUT_RDWR)
     assert ours.recv(9) == b""
     closed = []
@@ -103,7 +103,7 @@ def test_what_waits_unread_when_a_server_shuts_down_and_closes_was_not(pair):
 
 def test_who_closes_with_bytes_unread_resets(pair):
     ours, theirs = pair
-    ours.sendall(b"ask")
+    ours.sendall(b"request")
     theirs.close()
     with pytest.raises(ConnectionResetError):
         ours.recv(9)

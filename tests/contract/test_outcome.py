@@ -1,4 +1,4 @@
-"""What an ask's record says of an exchange: how it was lost, who served, what the gateway told, what a document's answer is worth."""
+"""What a request's record says of an exchange: how it was lost, who served, what the gateway told, what a document's answer is worth."""
 
 import datetime
 import json
@@ -44,8 +44,8 @@ LOST = [
 def test_an_exchange_that_was_lost(end, tokens, outcome):
     exchange, framing = received((1.0, streamed(token(), last=False))) if tokens else received()
     framing.given_up(end, 2.0, "why")
-    ask = recorded(exchange)
-    assert (ask.outcome, ask.error, ask.latency_ms) == (outcome, "why", 2000.0)
+    record = recorded(exchange)
+    assert (record.outcome, record.error, record.latency_ms) == (outcome, "why", 2000.0)
 
 
 def test_headers_name_the_tier_on_a_200_only():
@@ -68,8 +68,8 @@ def test_a_header_that_is_no_small_number_is_nobody_told_us(count):
 
 def test_an_ask_without_a_witness_says_so():
     exchange, _ = received((1.0, streamed(token(), finish("stop"), DONE)))
-    ask = recorded(exchange, proper_end=UNKNOWN)
-    assert (ask.outcome, ask.witness) == (Outcome.OK, Witness.NONE)
+    record = recorded(exchange, proper_end=UNKNOWN)
+    assert (record.outcome, record.witness) == (Outcome.OK, Witness.NONE)
 
 
 def test_an_exchange_is_not_judged_before_its_end():
@@ -134,17 +134,17 @@ def test_an_answer_about_a_document_is_judged_by_its_content(
     answer, content, reason, outcome, witness, valid, wrong
 ):
     exchange, _ = received((1.0, answer(content, reason)))
-    ask = recorded(exchange, proper_end=JSON_OBJECT, classification=Classification(BILL, 1))
-    assert (ask.outcome, ask.witness, ask.valid, ask.wrong) == (outcome, witness, valid, wrong)
+    record = recorded(exchange, proper_end=JSON_OBJECT, classification=Classification(BILL, 1))
+    assert (record.outcome, record.witness, record.valid, record.wrong) == (outcome, witness, valid, wrong)
     if outcome == "cut" and reason != "abort":
-        assert ask.error == f"finish_reason {reason}, and the content is not a JSON object that closes"
+        assert record.error == f"finish_reason {reason}, and the content is not a JSON object that closes"
 
 
 def test_what_never_came_is_neither_valid_nor_not():
     exchange, framing = received()
     framing.given_up(End.LATE, 2.0, "why")
-    ask = recorded(exchange, proper_end=JSON_OBJECT, classification=Classification(BILL, 1))
-    assert (ask.outcome, ask.valid, ask.wrong) == (Outcome.TIMEOUT, None, None)
+    record = recorded(exchange, proper_end=JSON_OBJECT, classification=Classification(BILL, 1))
+    assert (record.outcome, record.valid, record.wrong) == (Outcome.TIMEOUT, None, None)
 
 
 def test_the_first_token_of_a_model_that_thinks_is_its_first_thought():

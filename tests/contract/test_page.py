@@ -11,7 +11,7 @@ from contract import health, metrics_page, page
 from contract.endpoint import Endpoint
 from contract.framing import End
 from contract.health import HealthUrl
-from contract.topology import Server as Asked
+from contract.topology import Server as RequestInfo
 from embedded import stack
 from tests import tls
 from tests.contract.exchanges import head
@@ -106,7 +106,7 @@ def test_a_server_that_takes_no_connection_is_given_up_in_time():
 
 
 def _health(url: str, ca_file: str | None) -> bool:
-    found = health.check(HealthUrl("vllm", url, Asked(ca_file=ca_file)), {})
+    found = health.check(HealthUrl("vllm", url, RequestInfo(ca_file=ca_file)), {})
     return found.status == 200 and found.end is End.COMPLETE
 
 

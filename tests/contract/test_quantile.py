@@ -14,7 +14,7 @@ from analysis.metrics import chunks, latency, quantiles
 from chaos.watch.lineup import Lineup
 from chaos.watch.summary import Tally
 from contract import quantile
-from contract.records import GATEWAY, Ask, Lane, Outcome
+from contract.records import GATEWAY, Lane, Outcome, RequestRecord
 from contract.run import read_arrow
 from contract.schemas import REQUESTS
 from scenarios.gateway.ramp.knee import summarise
@@ -81,11 +81,12 @@ def test_every_wing_finds_the_same_quantile(seed):
 
 def _of_gaps(values):
     """As many numbers are counted that nobody should sort."""
-    asks = pd.DataFrame({"good": [True], "stream": [True], "touched": [False]})
-    asks["gaps_ms"] = pd.Series(
-        Gaps.one_after_another(np.array([len(values)]), np.array(values, dtype="float32")), index=asks.index
+    requests = pd.DataFrame({"good": [True], "stream": [True], "touched": [False]})
+    requests["gaps_ms"] = pd.Series(
+        Gaps.one_after_another(np.array([len(values)]), np.array(values, dtype="float32")),
+        index=requests.index,
     )
-    found = chunks.chunk_gaps(asks).ms
+    found = chunks.chunk_gaps(requests).ms
     return {name: found[name] for name in ("p50", "p95", "p99")}
 
 
@@ -93,8 +94,8 @@ def _of_watch(values):
     tally = Tally(Lineup([["vllm"]]), 3.0, 0.0)
     for i, ms in enumerate(values):
         tally.ended(
-            Ask(
-                request_id=f"ask-{i}", scenario="watch", lane=Lane.LOAD, via=GATEWAY, stream=False, intended_at=0.0,
+            RequestRecord(
+                request_id=f"req-{i}", scenario="watch", lane=Lane.LOAD, via=GATEWAY, stream=False, scheduled_at=0.0,
                 sent_at=0.0, latency_ms=ms, ttft_ms=ms, outcome=Outcome.OK, tier="vllm", status=200,
             )
         )  # fmt: skip
@@ -103,7 +104,7 @@ def _of_watch(values):
 
 
 def _streamed(ms):
-    return {"outcome": Outcome.OK, "intended_at": 0.0, "sent_at": 0.0, "ttft_ms": ms, "latency_ms": ms, "stream": True,
+    return {"outcome": Outcome.OK, "scheduled_at": 0.0, "sent_at": 0.0, "ttft_ms": ms, "latency_ms": ms, "stream": True,
             "output_tokens": 1}  # fmt: skip
 
 
@@ -113,6 +114,6 @@ def test_a_ramp_and_its_own_report_agree_to_the_last_digit(tmp_path, count):
     records = read_arrow(made.path / "requests.arrow", REQUESTS)[0].to_pylist()[:count]
     assert len(records) == count
     step = summarise(12.0, 80.0, count, 0, 0, 2000.0, records, [])
-    asks = frames.read(made.path).asks.iloc[:count]
-    found = quantiles.quantiles(latency.first_token_ms(asks[asks["stream"]], of="intended"))
+    requests = frames.read(made.path).requests.iloc[:count]
+    found = quantiles.quantiles(latency.first_token_ms(requests[requests["stream"]], of="scheduled"))
     assert (step.ttft_p50_ms, step.ttft_p99_ms) == (found["p50"], found["p99"])

@@ -18,9 +18,9 @@ REDIRECTS = [
 @pytest.mark.parametrize(("location", "place"), REDIRECTS)
 def test_a_redirect_says_where_to_and_nothing_that_may_be_secret(status, location, place):
     raw = head(status, "content-length: 0", f"Location: {location}")
-    ask = recorded(received((1.0, raw))[0])
-    assert ask.outcome == "broken"
-    assert ask.error == f"status {status[:3]}, a redirect to {place}, which is not followed"
+    record = recorded(received((1.0, raw))[0])
+    assert record.outcome == "broken"
+    assert record.error == f"status {status[:3]}, a redirect to {place}, which is not followed"
 
 
 @pytest.mark.parametrize(
@@ -30,5 +30,5 @@ def test_a_redirect_says_where_to_and_nothing_that_may_be_secret(status, locatio
 )  # fmt: skip
 def test_a_redirect_to_nowhere_is_one_all_the_same(location, error):
     given = [] if location is None else [f"location: {location}"]
-    ask = recorded(received((1.0, head("308 Permanent", "content-length: 0", *given)))[0])
-    assert (ask.outcome, ask.error) == ("broken", error)
+    record = recorded(received((1.0, head("308 Permanent", "content-length: 0", *given)))[0])
+    assert (record.outcome, record.error) == ("broken", error)

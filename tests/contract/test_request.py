@@ -55,11 +55,13 @@ def test_its_record_has_what_was_decided_and_nothing_that_was_observed():
     request = Request(
         prompt="hi", stream=False, lane=Lane.OVERHEAD, pair="p1", scheduled_at=5.0, classification=Classification(document, 2)
     ).on(TOPOLOGY)  # fmt: skip
-    ask = request.record("ask-1", "classify", now=6.0, worker="w1")
-    assert (ask.request_id, ask.scenario, ask.lane, ask.via, ask.stream) == (
-        "ask-1", "classify", "overhead", "gateway", False,
+    record = request.record("req-1", "classify", now=6.0, worker="w1")
+    assert (record.request_id, record.scenario, record.lane, record.via, record.stream) == (
+        "req-1", "classify", "overhead", "gateway", False,
     )  # fmt: skip
-    assert (ask.intended_at, ask.max_tokens, ask.pair, ask.worker) == (5.0, 50, "p1", "w1")
-    assert (ask.document, ask.attempt) == (document.id, 2)
-    assert (ask.sent_at, ask.status, ask.latency_ms, ask.tier) == (None, None, None, None)
-    assert dataclasses.replace(request, scheduled_at=None).record("ask-1", "chat", now=6.0).intended_at == 6.0
+    assert (record.scheduled_at, record.max_tokens, record.pair, record.worker) == (5.0, 50, "p1", "w1")
+    assert (record.document, record.attempt) == (document.id, 2)
+    assert (record.sent_at, record.status, record.latency_ms, record.tier) == (None, None, None, None)
+    assert (
+        dataclasses.replace(request, scheduled_at=None).record("req-1", "chat", now=6.0).scheduled_at == 6.0
+    )

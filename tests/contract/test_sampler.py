@@ -65,7 +65,6 @@ def test_no_sampler_has_the_name_of_another_table():
     others = {
         "requests",
         "probe",
-        "asks",
         "classified",
         "covered",
         "warmup",

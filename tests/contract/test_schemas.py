@@ -6,7 +6,7 @@ from typing import Annotated
 import pyarrow as pa
 import pytest
 
-from contract.records import Ask
+from contract.records import RequestRecord
 from contract.schemas import REQUESTS, columns, schema
 
 
@@ -40,7 +40,7 @@ def test_a_new_record_is_written_and_read_by_its_declaration_alone():
 
 
 def test_the_file_has_a_column_for_each_field():
-    assert REQUESTS.names == list(Ask.__dataclass_fields__)
+    assert REQUESTS.names == list(RequestRecord.__dataclass_fields__)
 
 
 @dataclass

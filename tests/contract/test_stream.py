@@ -180,16 +180,21 @@ OUTCOMES = [
 @pytest.mark.parametrize("step", [1, 10**9], ids=["byte by byte", "at once"])
 def test_an_exchange_has_one_outcome_however_it_is_cut(data, outcome, error, witness, step):
     pieces = [(1.0, data[i : i + step]) for i in range(0, len(data), step)]
-    ask = recorded(received(*pieces, closed_at=2.0)[0])
-    assert (ask.outcome, ask.witness) == (outcome, witness)
+    record = recorded(received(*pieces, closed_at=2.0)[0])
+    assert (record.outcome, record.witness) == (outcome, witness)
     if outcome != "broken" or error is not None:
-        assert ask.error == error
+        assert record.error == error
 
 
 def test_ttft_is_not_stamped_on_the_empty_role_delta():
     parts = [(1.0, head("200 OK")), (2.0, ROLE), (5.0, token()), (5.5, token()), (7.0, finish("length"))]
-    ask = recorded(received(*parts, closed_at=8.0)[0])
-    assert (ask.headers_ms, ask.ttft_ms, ask.gaps_ms, ask.latency_ms) == (1000.0, 5000.0, [500.0], 8000.0)
+    record = recorded(received(*parts, closed_at=8.0)[0])
+    assert (record.headers_ms, record.ttft_ms, record.gaps_ms, record.latency_ms) == (
+        1000.0,
+        5000.0,
+        [500.0],
+        8000.0,
+    )
 
 
 COUNTED = [
@@ -213,8 +218,10 @@ def test_an_instant_for_each_chunk_with_content(data, tokens):
 
 def test_a_token_is_stamped_with_the_piece_that_completes_its_event():
     half = token()
-    ask = recorded(received((1.0, head() + half[:-1]), (3.0, half[-1:] + finish("length")), closed_at=4.0)[0])
-    assert ask.ttft_ms == 3000.0
+    record = recorded(
+        received((1.0, head() + half[:-1]), (3.0, half[-1:] + finish("length")), closed_at=4.0)[0]
+    )
+    assert record.ttft_ms == 3000.0
 
 
 def test_a_stopped_ask_keeps_what_it_had():

@@ -180,24 +180,24 @@ TABLE = [
 @pytest.mark.parametrize("step", [1, 10**9], ids=["byte by byte", "at once"])
 def test_what_servers_send_has_one_outcome_however_it_is_cut(data, outcome, error, step):
     pieces = [(1.0, data[i : i + step]) for i in range(0, len(data), step)]
-    ask = recorded(received(*pieces, closed_at=2.0)[0])
-    assert (ask.outcome, ask.error) == (outcome, error)
+    record = recorded(received(*pieces, closed_at=2.0)[0])
+    assert (record.outcome, record.error) == (outcome, error)
     if outcome == "ok":
-        assert ask.witness == "end"
+        assert record.witness == "end"
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
 def test_events_parted_by_one_line_end_have_an_instant_each(end):
     parts = [part.replace(b"\n\n", end) for part in (ROLE, token(), token(), finish("length"), DONE)]
     pieces = [(float(i), part) for i, part in enumerate(parts, 2)]
-    ask = recorded(received((1.0, head()), *pieces, closed_at=9.0)[0])
-    assert (ask.ttft_ms, ask.gaps_ms, ask.latency_ms) == (3000.0, [1000.0], 9000.0)
+    record = recorded(received((1.0, head()), *pieces, closed_at=9.0)[0])
+    assert (record.ttft_ms, record.gaps_ms, record.latency_ms) == (3000.0, [1000.0], 9000.0)
 
 
 def test_a_trailer_is_no_header():
     raw = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: a") + chunked(*WHOLE)[:-2]
-    ask = recorded(received((1.0, raw + b"x-litellm-model-group: b\r\n\r\n"))[0])
-    assert (ask.outcome, ask.tier) == ("ok", "a")
+    record = recorded(received((1.0, raw + b"x-litellm-model-group: b\r\n\r\n"))[0])
+    assert (record.outcome, record.tier) == ("ok", "a")
 
 
 def test_a_chunk_with_choices_is_one_whatever_else_stands_in_it():

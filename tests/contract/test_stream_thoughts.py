@@ -79,19 +79,19 @@ def test_thoughts_that_lead_the_content_are_not_the_content(content, found, spel
     if spelt == "as Go spells it":
         raw = streamed(*[token(part).replace(b"<", b"\\u003c").replace(b">", b"\\u003e") for part in _split(content, size)],
                        finish("stop"))  # fmt: skip
-    ask = recorded(
+    record = recorded(
         received((1.0, raw), closed_at=2.0)[0],
         proper_end=JSON_OBJECT,
         classification=Classification(BILL, 1),
     )
-    assert (ask.outcome, ask.witness, ask.valid) == found
+    assert (record.outcome, record.witness, record.valid) == found
 
 
 @pytest.mark.parametrize(("content", "found"), THOUGHTS)
 def test_thoughts_in_a_plain_answer_are_not_its_content(content, found):
     raw = plain({"choices": [{"message": {"content": content}, "finish_reason": "stop"}]})
-    ask = recorded(received((1.0, raw))[0], proper_end=JSON_OBJECT, classification=Classification(BILL, 1))
-    assert (ask.outcome, ask.witness, ask.valid) == found
+    record = recorded(received((1.0, raw))[0], proper_end=JSON_OBJECT, classification=Classification(BILL, 1))
+    assert (record.outcome, record.witness, record.valid) == found
 
 
 FIRSTS = [
@@ -118,9 +118,9 @@ def test_the_first_thought_is_no_first_content(chunks, thought, first, gaps, end
     pieces = [(float(i), chunked(part, last=False)) for i, part in enumerate(chunks, 2)]
     last = [(8.0, chunked(finish("length")))] if end is End.COMPLETE else []
     raw = head("200 OK", "transfer-encoding: chunked")
-    ask = recorded(received((1.0, raw), *pieces, *last, closed_at=9.0)[0])
-    assert (ask.thought_ms, ask.ttft_ms, ask.gaps_ms) == (thought, first, gaps)
-    assert ask.outcome == ("ok" if last else "cut")
+    record = recorded(received((1.0, raw), *pieces, *last, closed_at=9.0)[0])
+    assert (record.thought_ms, record.ttft_ms, record.gaps_ms) == (thought, first, gaps)
+    assert record.outcome == ("ok" if last else "cut")
 
 
 @pytest.mark.parametrize("data", [choice(delta={"refusal": "no"}), reasoned("a"), token("<think>")])

@@ -6,7 +6,7 @@ import pytest
 
 from contract.tokens import approximate, pieces
 from embedded.engine import words
-from embedded.engine.ask import read_chat
+from embedded.engine.completion_request import read_chat
 from scenarios.gateway import prompts
 
 TEXTS = [

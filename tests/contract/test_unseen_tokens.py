@@ -75,10 +75,10 @@ UNSEEN = [
     ("data", "direct", "gateway"), [row[1:] for row in UNSEEN], ids=[row[0] for row in UNSEEN]
 )
 def test_what_an_answer_is_whose_tokens_nobody_sees(data, direct, gateway, through):
-    ask = recorded(received((1.0, data), closed_at=2.0)[0], "gateway" if through else "vllm")
-    assert (ask.outcome, ask.error, ask.witness) == (gateway if through and gateway else direct)
-    assert (ask.ttft_ms, ask.gaps_ms) == (None, [])
-    assert ask.first_ms == (ask.latency_ms if ask.outcome == "ok" else None)
+    record = recorded(received((1.0, data), closed_at=2.0)[0], "gateway" if through else "vllm")
+    assert (record.outcome, record.error, record.witness) == (gateway if through and gateway else direct)
+    assert (record.ttft_ms, record.gaps_ms) == (None, [])
+    assert record.first_ms == (record.latency_ms if record.outcome == "ok" else None)
 
 
 def test_where_a_model_ends_early_of_its_own_accord_a_spent_cap_is_whole_and_unverified():
@@ -90,8 +90,8 @@ def test_where_a_model_ends_early_of_its_own_accord_a_spent_cap_is_whole_and_unv
 
 def test_an_answer_that_is_verified_by_its_content_is_none_without_any():
     exchange, _ = received((1.0, _plain("length", CAP)))
-    ask = recorded(exchange, "vllm", proper_end=JSON_OBJECT)
-    assert (ask.outcome, ask.error) == ("broken", "no content: finish_reason length at 5 of 5 tokens")
+    record = recorded(exchange, "vllm", proper_end=JSON_OBJECT)
+    assert (record.outcome, record.error) == ("broken", "no content: finish_reason length at 5 of 5 tokens")
 
 
 SHOWN = [
@@ -105,8 +105,8 @@ SHOWN = [
 @pytest.mark.parametrize("delta", SHOWN, ids=[" and ".join(one) for one in SHOWN])
 def test_thoughts_and_a_refusal_are_tokens_of_the_model(delta):
     for data in (streamed(ROLE, _delta(**delta), finish("length"), DONE), _plain("length", None, **delta)):
-        ask = recorded(received((1.0, data), closed_at=2.0)[0])
-        assert (ask.outcome, ask.error, ask.witness) == ("ok", None, "end")
+        record = recorded(received((1.0, data), closed_at=2.0)[0])
+        assert (record.outcome, record.error, record.witness) == ("ok", None, "end")
     exchange, framing = received((1.0, streamed(ROLE, _delta(**delta), last=False)))
     framing.given_up(End.SILENT, 9.0, "silence")
     assert recorded(exchange).outcome == "stalled"
@@ -135,5 +135,5 @@ def test_a_thought_is_seen_while_bytes_arrive(delta):
 def test_a_field_that_holds_nothing_is_no_token(delta):
     data = _delta(**delta)
     assert not HAS_CONTENT.search(data)
-    ask = recorded(received((1.0, head("200 OK") + data + finish("stop")), closed_at=2.0)[0])
-    assert (ask.outcome, ask.ttft_ms) == ("broken", None)
+    record = recorded(received((1.0, head("200 OK") + data + finish("stop")), closed_at=2.0)[0])
+    assert (record.outcome, record.ttft_ms) == ("broken", None)

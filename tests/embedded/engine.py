@@ -55,7 +55,7 @@ class Running:
         connection.request("GET" if raw is None else "POST", path, raw, headers)
         return connection
 
-    def ask(
+    def request(
         self, path: str, body: Mapping[str, Any] | bytes | None = None, **headers: str
     ) -> http.client.HTTPResponse:
         return self.send(path, body, **headers).getresponse()
@@ -63,7 +63,7 @@ class Running:
     def told(
         self, path: str, body: Mapping[str, Any] | bytes | None = None, **headers: str
     ) -> tuple[int, Any]:
-        response = self.ask(path, body, **headers)
+        response = self.request(path, body, **headers)
         return response.status, json.loads(response.read())
 
     def entries(self) -> list[ledger.Entry]:
@@ -98,7 +98,7 @@ def running(
         process.wait()
 
 
-def chat(text: str = "ask-1-1 go on", **more: Any) -> dict[str, Any]:
+def chat(text: str = "req-1-1 go on", **more: Any) -> dict[str, Any]:
     return {"model": "m", "messages": [{"role": "user", "content": text}]} | more
 
 

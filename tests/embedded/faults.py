@@ -1,4 +1,4 @@
-"""Faults that tests set on a running engine, an ask that meets them, and what came of it."""
+"""Faults that tests set on a running engine, a request that meets them, and what came of it."""
 
 import http.client
 import json
@@ -49,7 +49,7 @@ def fault(engine: Running, name: str, for_s: float = LONG_S, **more: Any) -> Ite
 
 @dataclass
 class Seen:
-    """What came of an ask: bytes, and how the connection ended."""
+    """What came of a request: bytes, and how the connection ended."""
 
     raw: bytes
     end: str  # eof, rst
@@ -82,7 +82,7 @@ def opened(engine: Running, path: str, body: dict[str, Any]) -> socket.socket:
 
 
 def see(engine: Running, stream: bool = True, path: str = PATH, tokens: int = 5) -> Seen:
-    nonce = f"ask-f-{next(NUMBERS):05d}"
+    nonce = f"req-f-{next(NUMBERS):05d}"
     if path.startswith("/api/"):
         asked = {"prompt": nonce} if path == "/api/generate" else chat(nonce)
         body = {"model": "m", "stream": stream, "options": {"num_predict": tokens}} | asked

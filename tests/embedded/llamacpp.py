@@ -21,7 +21,7 @@ class Llama(Running):
     def healthy(self) -> bool:
         assert self.process.poll() is None, f"it ended with {self.process.returncode}"
         try:
-            return self.ask("/health").status == 200
+            return self.request("/health").status == 200
         except OSError:
             return False
 

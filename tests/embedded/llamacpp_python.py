@@ -34,7 +34,7 @@ class PythonServer(Llama):
     def healthy(self) -> bool:
         assert self.process.poll() is None, f"it ended with {self.process.returncode}"
         try:
-            return self.ask("/openapi.json").status == 200
+            return self.request("/openapi.json").status == 200
         except OSError:
             return False
 

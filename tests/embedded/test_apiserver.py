@@ -47,7 +47,7 @@ def words(error: ApiException) -> str:
 
 
 def scale_to(stand: Stand, replicas: Any, name: str = "engine", kind: str = "deployments") -> Any:
-    return stand.ask("PATCH", f"{ML}/{kind}/{name}/scale", {"spec": {"replicas": replicas}}, MERGE)
+    return stand.request("PATCH", f"{ML}/{kind}/{name}/scale", {"spec": {"replicas": replicas}}, MERGE)
 
 
 def gone(stand: Stand, name: str = "engine") -> None:
@@ -67,7 +67,7 @@ def test_a_scale_at_zero_has_no_replicas(apps: client.AppsV1Api) -> None:
 def test_null_replicas_are_zero_through_scale_and_one_on_the_deployment(stand: Stand) -> None:
     assert scale_to(stand, None).body["spec"] == {}
     assert stand.get(f"{ML}/deployments/engine")["spec"]["replicas"] == 0
-    answer = stand.ask("PATCH", f"{ML}/deployments/engine", {"spec": {"replicas": None}}, MERGE)
+    answer = stand.request("PATCH", f"{ML}/deployments/engine", {"spec": {"replicas": None}}, MERGE)
     assert answer.body["spec"]["replicas"] == 1
 
 
@@ -80,7 +80,7 @@ def test_a_misspelt_field_changes_nothing_unless_it_is_strict(stand: Stand, apps
     error = refused(apps.patch_namespaced_deployment_scale, "engine", "ml", wrong, field_validation="Strict")
     assert error.status == 422
     assert 'unknown field "spec.replica"' in words(error)
-    warned = stand.ask("PATCH", f"{ML}/deployments/engine/scale", wrong, MERGE)
+    warned = stand.request("PATCH", f"{ML}/deployments/engine/scale", wrong, MERGE)
     assert warned.headers["Warning"] == '299 - "unknown field \\"spec.replica\\""'
 
 
@@ -100,17 +100,17 @@ def test_a_dict_is_a_merge_and_a_list_is_a_json_patch(apps: client.AppsV1Api) ->
 def test_a_stale_version_in_a_patch_is_a_conflict(stand: Stand, subresource: str) -> None:
     body: dict[str, Any] = {"metadata": {"resourceVersion": "1"}, "spec": {"replicas": 1}}
     path = f"{ML}/deployments/engine{subresource}"
-    assert stand.ask("PATCH", path, body, MERGE).body["reason"] == "Conflict"
+    assert stand.request("PATCH", path, body, MERGE).body["reason"] == "Conflict"
     body["metadata"]["resourceVersion"] = stand.get(path)["metadata"]["resourceVersion"]
-    assert stand.ask("PATCH", path, body, MERGE).status == 200
+    assert stand.request("PATCH", path, body, MERGE).status == 200
 
 
 # Trap 5
 def test_a_test_for_zero_fails_on_scale_and_passes_on_the_deployment(stand: Stand) -> None:
     scale_to(stand, 0)
     operations = [{"op": "test", "path": "/spec/replicas", "value": 0}]
-    assert stand.ask("PATCH", f"{ML}/deployments/engine/scale", operations, JSON_PATCH).status == 422
-    assert stand.ask("PATCH", f"{ML}/deployments/engine", operations, JSON_PATCH).status == 200
+    assert stand.request("PATCH", f"{ML}/deployments/engine/scale", operations, JSON_PATCH).status == 422
+    assert stand.request("PATCH", f"{ML}/deployments/engine", operations, JSON_PATCH).status == 200
 
 
 # Trap 6
@@ -133,7 +133,7 @@ def test_what_may_not_be_scaled_is_refused(
     stand: Stand, name: str, replicas: Any, token: str | None, code: int
 ) -> None:
     path = f"{ML}/deployments/{name}/scale"
-    answer = stand.ask("PATCH", path, {"spec": {"replicas": replicas}}, MERGE, token=token)
+    answer = stand.request("PATCH", path, {"spec": {"replicas": replicas}}, MERGE, token=token)
     assert (answer.status, answer.body["kind"], answer.body["code"]) == (code, "Status", code)
     assert stand.get(f"{ML}/deployments/engine")["spec"]["replicas"] == 1
 
@@ -228,9 +228,9 @@ def test_a_watch_from_too_old_a_version_is_expired() -> None:
 # Trap 9
 def test_a_watch_by_label_tells_who_leaves_the_selector(stand: Stand) -> None:
     version = stand.get(f"{ML}/deployments")["metadata"]["resourceVersion"]
-    stand.ask("PATCH", f"{ML}/deployments/engine", {"metadata": {"labels": {"app": "other"}}}, MERGE)
+    stand.request("PATCH", f"{ML}/deployments/engine", {"metadata": {"labels": {"app": "other"}}}, MERGE)
     path = f"{ML}/deployments?watch=1&labelSelector=app%3Dengine&timeoutSeconds=0.1&resourceVersion={version}"
-    assert [json.loads(line)["type"] for line in stand.ask("GET", path).body.splitlines()] == ["DELETED"]
+    assert [json.loads(line)["type"] for line in stand.request("GET", path).body.splitlines()] == ["DELETED"]
 
 
 # Trap 10
@@ -268,7 +268,7 @@ def test_a_put_to_a_deleted_lease_makes_it_anew_unless_it_names_the_uid(stand: S
     again["metadata"] |= {"resourceVersion": made.metadata.resource_version, "uid": made.metadata.uid}
     assert refused(leases.replace_namespaced_lease, "engine", "ml", again).status == 409
     del again["metadata"]["uid"]
-    answer = stand.ask("PUT", f"{LEASES}/engine", again)
+    answer = stand.request("PUT", f"{LEASES}/engine", again)
     assert answer.status == 201
     assert answer.body["metadata"]["uid"] != made.metadata.uid
 
@@ -292,14 +292,14 @@ def test_a_wrong_uid_is_a_conflict_on_scale_and_invalid_on_the_deployment(
     stand: Stand, path: str, code: int
 ) -> None:
     body = {"metadata": {"uid": str(uuid.uuid4())}, "spec": {"replicas": 1}}
-    assert stand.ask("PATCH", f"{ML}/deployments/engine{path}", body, MERGE).status == code
+    assert stand.request("PATCH", f"{ML}/deployments/engine{path}", body, MERGE).status == code
 
 
 # Trap 11
 @pytest.mark.parametrize(("field", "moved"), [("annotations", 1), ("labels", 0)])
 def test_annotations_are_a_new_generation_and_labels_are_not(stand: Stand, field: str, moved: int) -> None:
     before = stand.get(f"{ML}/deployments/engine")["metadata"]
-    answer = stand.ask("PATCH", f"{ML}/deployments/engine", {"metadata": {field: {"a": "b"}}}, MERGE)
+    answer = stand.request("PATCH", f"{ML}/deployments/engine", {"metadata": {field: {"a": "b"}}}, MERGE)
     assert answer.body["metadata"]["generation"] == before["generation"] + moved
     assert answer.body["metadata"]["resourceVersion"] != before["resourceVersion"]
 
@@ -356,7 +356,7 @@ def test_a_pod_has_no_half_seconds(field: str, value: Any, code: int) -> None:
     pod = made["spec"]["template"]["spec"]
     (pod["containers"][0] if field == "readinessProbe" else pod)[field] = value
     with Stand() as stand:
-        answer = stand.ask("POST", f"{ML}/deployments", made)
+        answer = stand.request("POST", f"{ML}/deployments", made)
     assert (answer.status, answer.body["kind"]) == (code, "Status")
 
 
@@ -374,6 +374,6 @@ def test_a_pod_has_no_half_seconds(field: str, value: Any, code: int) -> None:
 )
 def test_what_is_not_spoken_is_not_there(path: str, code: int, plain: bool) -> None:
     with Stand() as stand:
-        answer = stand.ask("GET", path)
+        answer = stand.request("GET", path)
     assert answer.status == code
     assert answer.content_type == ("text/plain; charset=utf-8" if plain else "application/json")

@@ -20,11 +20,11 @@ def stand():
 
 def scaled(stand, replicas, manager="brownout", dry_run=False):
     query = f"?fieldManager={manager}" + ("&dryRun=All" if dry_run else "")
-    return stand.ask("PATCH", f"{ENGINE}/scale{query}", {"spec": {"replicas": replicas}}, MERGE)
+    return stand.request("PATCH", f"{ENGINE}/scale{query}", {"spec": {"replicas": replicas}}, MERGE)
 
 
 def edited(stand, body):
-    assert stand.ask("PATCH", f"{ENGINE}?fieldManager=kubectl-edit", body, MERGE).status == 200
+    assert stand.request("PATCH", f"{ENGINE}?fieldManager=kubectl-edit", body, MERGE).status == 200
 
 
 def owners(stand):
@@ -79,7 +79,7 @@ def test_a_new_spec_is_a_new_generation_and_for_a_deployment_annotations_are(sta
     ]
     generation = 1
     for sub, body, more in steps:
-        assert stand.ask("PATCH", f"{path}{sub}", body, MERGE).status == 200
+        assert stand.request("PATCH", f"{path}{sub}", body, MERGE).status == 200
         generation += more
         assert stand.get(path)["metadata"]["generation"] == generation, (sub, body)
 
@@ -98,7 +98,7 @@ LEASES = "/apis/coordination.k8s.io/v1/namespaces/{}/leases"
     ],
 )  # fmt: skip
 def test_a_conflict_names_the_resource_and_a_wrong_uid_another_word(stand, method, path, body, kind):
-    answer = stand.ask(method, path, body, MERGE if method == "PATCH" else None)
+    answer = stand.request(method, path, body, MERGE if method == "PATCH" else None)
     assert (answer.status, answer.body["reason"], answer.body["details"]["kind"]) == (409, "Conflict", kind)
 
 
@@ -114,7 +114,7 @@ def test_what_would_be_created_in_a_namespace_that_is_not_there_is_refused_with_
     stand, method, path, meta, about
 ):
     lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": {}}
-    answer = stand.ask(method, path, lease)
+    answer = stand.request(method, path, lease)
     if about is None:
         assert answer.status == 201
         return
@@ -123,7 +123,7 @@ def test_what_would_be_created_in_a_namespace_that_is_not_there_is_refused_with_
 
 
 def test_a_writer_that_names_no_manager_is_known_by_its_user_agent(stand):
-    stand.ask("PATCH", f"{ENGINE}/scale", {"spec": {"replicas": 1}}, MERGE)
+    stand.request("PATCH", f"{ENGINE}/scale", {"spec": {"replicas": 1}}, MERGE)
     assert owners(stand) == [("unknown", "scale", False)]
 
 

@@ -61,7 +61,7 @@ def test_an_evicted_pod_goes_with_its_grace_and_is_replaced() -> None:
 def test_an_eviction_answers_created_and_success() -> None:
     with Stand(workload("engine")) as stand:
         stand.up("engine")
-        answer = stand.ask("POST", f"{PODS}/{name_of(stand)}/eviction", eviction(name_of(stand)))
+        answer = stand.request("POST", f"{PODS}/{name_of(stand)}/eviction", eviction(name_of(stand)))
     assert answer.status == 201
     assert (answer.body["kind"], answer.body["status"]) == ("Status", "Success")
 
@@ -72,7 +72,7 @@ def test_an_eviction_may_name_the_grace(tmp_path: Any) -> None:
     with Stand(stubborn, log_dir=tmp_path) as stand:
         stand.up("engine")
         name, pid = name_of(stand), pid_of(stand)
-        stand.ask("POST", f"{PODS}/{name}/eviction", eviction(name, gracePeriodSeconds=0))
+        stand.request("POST", f"{PODS}/{name}/eviction", eviction(name, gracePeriodSeconds=0))
         until(lambda: not alive(pid), "it was killed")
 
 
@@ -80,9 +80,9 @@ def test_a_dry_eviction_changes_nothing() -> None:
     with Stand(workload("engine")) as stand:
         stand.up("engine")
         name = name_of(stand)
-        answer = stand.ask("POST", f"{PODS}/{name}/eviction", eviction(name, dryRun=["All"]))
+        answer = stand.request("POST", f"{PODS}/{name}/eviction", eviction(name, dryRun=["All"]))
         assert answer.status == 201
-        assert stand.ask("POST", f"{PODS}/{name}/eviction?dryRun=All", eviction(name)).status == 201
+        assert stand.request("POST", f"{PODS}/{name}/eviction?dryRun=All", eviction(name)).status == 201
         assert "deletionTimestamp" not in stand.get(f"{PODS}/{name}")["metadata"]
 
 
@@ -99,7 +99,7 @@ def test_a_dry_eviction_changes_nothing() -> None:
 def test_what_is_no_eviction_is_refused(path: str, body: Any, code: int) -> None:
     with Stand(workload("engine")) as stand:
         stand.up("engine")
-        answer = stand.ask("POST", f"{PODS}/{path.replace('POD', name_of(stand))}", body)
+        answer = stand.request("POST", f"{PODS}/{path.replace('POD', name_of(stand))}", body)
         assert (answer.status, answer.body["kind"]) == (code, "Status")
         assert "deletionTimestamp" not in stand.pods("engine")[0]["metadata"]
 
@@ -126,7 +126,7 @@ def test_a_budget_counts_what_may_go(spec: dict[str, Any], allowed: int, desired
         status = read("engine", "ml").status
         assert (status.disruptions_allowed, status.desired_healthy) == (allowed, desired)
         assert (status.current_healthy, status.expected_pods) == (1, 1)
-        answer = stand.ask("POST", f"{PODS}/{name_of(stand)}/eviction", eviction(name_of(stand)))
+        answer = stand.request("POST", f"{PODS}/{name_of(stand)}/eviction", eviction(name_of(stand)))
         assert answer.status == (201 if allowed else 429)
 
 
@@ -166,18 +166,18 @@ def test_a_budget_lets_one_go_and_not_the_next() -> None:
         stand.up("two")
         first, second = name_of(stand, "one"), name_of(stand, "two")
         stand.lag(1.0)  # no successor comes between the two
-        assert stand.ask("POST", f"{PODS}/{first}/eviction", eviction(first)).status == 201
-        assert stand.ask("POST", f"{PODS}/{second}/eviction", eviction(second)).status == 429
+        assert stand.request("POST", f"{PODS}/{first}/eviction", eviction(first)).status == 201
+        assert stand.request("POST", f"{PODS}/{second}/eviction", eviction(second)).status == 429
 
 
 def test_two_budgets_for_one_pod_are_an_error_and_a_deleted_one_is_not_asked() -> None:
     with Stand(workload("engine"), budget(minAvailable=1), budget("twin", minAvailable=1)) as stand:
         stand.up("engine")
         name = name_of(stand)
-        assert stand.ask("POST", f"{PODS}/{name}/eviction", eviction(name)).status == 500
+        assert stand.request("POST", f"{PODS}/{name}/eviction", eviction(name)).status == 500
         for made in ("engine", "twin"):
-            assert stand.ask("DELETE", f"{BUDGETS}/{made}").body["status"] == "Success"
-        assert stand.ask("POST", f"{PODS}/{name}/eviction", eviction(name)).status == 201
+            assert stand.request("DELETE", f"{BUDGETS}/{made}").body["status"] == "Success"
+        assert stand.request("POST", f"{PODS}/{name}/eviction", eviction(name)).status == 201
 
 
 def test_a_pod_that_is_not_up_yet_is_no_loss() -> None:
@@ -185,7 +185,7 @@ def test_a_pod_that_is_not_up_yet_is_no_loss() -> None:
     with Stand(never, budget(minAvailable=1, unhealthyPodEvictionPolicy="AlwaysAllow")) as stand:
         pid_of(stand)
         name = name_of(stand)
-        assert stand.ask("POST", f"{PODS}/{name}/eviction", eviction(name)).status == 201
+        assert stand.request("POST", f"{PODS}/{name}/eviction", eviction(name)).status == 201
 
 
 @pytest.mark.parametrize(
@@ -194,13 +194,13 @@ def test_a_pod_that_is_not_up_yet_is_no_loss() -> None:
 )
 def test_a_budget_of_nonsense_is_invalid(spec: dict[str, Any]) -> None:
     with Stand() as stand:
-        assert stand.ask("POST", BUDGETS, budget(**spec)).status == 422
+        assert stand.request("POST", BUDGETS, budget(**spec)).status == 422
 
 
 def test_a_budget_can_be_changed() -> None:
     with Stand(workload("engine"), budget(minAvailable=1)) as stand:
         stand.up("engine")
-        answer = stand.ask("PATCH", f"{BUDGETS}/engine", {"spec": {"minAvailable": 0}}, MERGE)
+        answer = stand.request("PATCH", f"{BUDGETS}/engine", {"spec": {"minAvailable": 0}}, MERGE)
         assert answer.body["metadata"]["generation"] == 2
         until(lambda: stand.get(f"{BUDGETS}/engine")["status"]["disruptionsAllowed"] == 1, "one may go")
 
@@ -222,9 +222,9 @@ def test_a_grace_of_zero_kills_at_once_and_the_workload_makes_a_new_pod(
             core = client.CoreV1Api(stand.client())
             core.delete_namespaced_pod(name, "ml", grace_period_seconds=0)
         elif said_in == "query":
-            stand.ask("DELETE", f"{PODS}/{name}?gracePeriodSeconds=0")
+            stand.request("DELETE", f"{PODS}/{name}?gracePeriodSeconds=0")
         else:
-            stand.ask("DELETE", f"{PODS}/{name}", {"kind": "DeleteOptions", "gracePeriodSeconds": 0})
+            stand.request("DELETE", f"{PODS}/{name}", {"kind": "DeleteOptions", "gracePeriodSeconds": 0})
         replaced(stand, "engine", before["metadata"]["uid"], plural)
         assert not alive(pid)
         assert pid_of(stand) != pid
@@ -237,12 +237,12 @@ def test_the_grace_of_one_that_is_going_can_become_shorter_and_not_longer(tmp_pa
         stand.up("engine")
         name, pid = name_of(stand), pid_of(stand)
         child_of(tmp_path)  # by then it hears a TERM: before, it would die of it
-        stand.ask("DELETE", f"{PODS}/{name}")
+        stand.request("DELETE", f"{PODS}/{name}")
         until(lambda: "heard TERM" in (tmp_path / f"{name}.log").read_text(), "it was told")
-        stand.ask("DELETE", f"{PODS}/{name}?gracePeriodSeconds=900")
+        stand.request("DELETE", f"{PODS}/{name}?gracePeriodSeconds=900")
         assert stand.get(f"{PODS}/{name}")["metadata"]["deletionGracePeriodSeconds"] == 600
         assert alive(pid)
-        stand.ask("DELETE", f"{PODS}/{name}?gracePeriodSeconds=0")
+        stand.request("DELETE", f"{PODS}/{name}?gracePeriodSeconds=0")
         until(lambda: not alive(pid), "it was killed")
 
 

@@ -1,4 +1,4 @@
-"""What a preflight asks about: who else moves replicas, who owns a workload, which rights there are."""
+"""What a preflight requests about: who else moves replicas, who owns a workload, which rights there are."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_an_autoscaler_has_defaults_and_says_why_it_does_nothing() -> None:
 )
 def test_an_autoscaler_of_nonsense_is_invalid(spec: dict[str, Any]) -> None:
     with Stand() as stand:
-        assert stand.ask("POST", AUTOSCALERS, autoscaler(**spec)).status == 422
+        assert stand.request("POST", AUTOSCALERS, autoscaler(**spec)).status == 422
 
 
 # KEDA
@@ -66,8 +66,8 @@ def test_where_keda_is_not_installed_its_group_is_not_there() -> None:
         custom = client.CustomObjectsApi(stand.client())
         error = refused(custom.list_namespaced_custom_object, "keda.sh", "v1alpha1", "ml", "scaledobjects")
         assert (error.status, error.body) == (404, "404 page not found\n")
-        assert stand.ask("GET", "/apis/keda.sh/v1alpha1").status == 404
-        assert stand.ask("GET", "/apis/keda.sh").status == 404
+        assert stand.request("GET", "/apis/keda.sh/v1alpha1").status == 404
+        assert stand.request("GET", "/apis/keda.sh").status == 404
         with pytest.raises(ValueError, match="no such kind"):
             stand.call(stand.cluster.apply, SCALED)
 
@@ -82,7 +82,7 @@ def test_where_keda_is_installed_a_scaled_object_is_stored() -> None:
         paused = {"metadata": {"annotations": {"autoscaling.keda.sh/paused": "true"}}}
         answer = custom.patch_namespaced_custom_object(*where, "engine", paused)
         assert answer["metadata"]["annotations"] == paused["metadata"]["annotations"]
-        assert stand.ask("PATCH", f"{SCALED_OBJECTS}/engine", paused, STRATEGIC).status == 415
+        assert stand.request("PATCH", f"{SCALED_OBJECTS}/engine", paused, STRATEGIC).status == 415
         assert "keda.sh" in [group["name"] for group in stand.get("/apis")["groups"]]
         custom.delete_namespaced_custom_object(*where, "engine")
         assert custom.list_namespaced_custom_object(*where)["items"] == []
@@ -108,7 +108,7 @@ def test_owners_labels_and_annotations_of_a_workload_are_kept() -> None:
         with Stand(made) as stand:
             path = f"{ML}/{kind.lower()}s/engine"
             stand.up("engine", f"{kind.lower()}s")
-            stand.ask("PATCH", f"{path}/scale", {"spec": {"replicas": 0}}, MERGE)
+            stand.request("PATCH", f"{path}/scale", {"spec": {"replicas": 0}}, MERGE)
             meta = stand.get(path)["metadata"]
             assert meta["ownerReferences"] == [owner]
             assert meta["labels"].items() >= said["labels"].items()
@@ -189,11 +189,11 @@ def test_the_rights_hold_for_the_requests_themselves(monkeypatch: pytest.MonkeyP
         stand.call(stand.cluster.apply, {"kind": "Node", "apiVersion": "v1", "metadata": {"name": "another"}})
         cordon = {"spec": {"unschedulable": True}}
         codes = {
-            name: stand.ask("PATCH", f"/api/v1/nodes/{name}", cordon, MERGE, token=CHAOS).status
+            name: stand.request("PATCH", f"/api/v1/nodes/{name}", cordon, MERGE, token=CHAOS).status
             for name in ("embedded", "another")
         }
         assert codes == {"embedded": 200, "another": 403}
-        refused_ = stand.ask("PUT", "/api/v1/nodes/embedded", {}, token=CHAOS)
+        refused_ = stand.request("PUT", "/api/v1/nodes/embedded", {}, token=CHAOS)
         assert refused_.body["message"] == (
             'nodes "embedded" is forbidden: User "chaos" cannot update resource "nodes" in API group ""'
             " at the cluster scope"
@@ -201,14 +201,14 @@ def test_the_rights_hold_for_the_requests_themselves(monkeypatch: pytest.MonkeyP
         name = stand.pods("engine")[0]["metadata"]["name"]
         path = f"/api/v1/namespaces/ml/pods/{name}/eviction"
         body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
-        answer = stand.ask("POST", path, body, token=stands.OPERATOR)
+        answer = stand.request("POST", path, body, token=stands.OPERATOR)
         assert answer.status == 403
         assert 'cannot create resource "pods/eviction"' in answer.body["message"]
-        assert stand.ask("POST", path, body, token=CHAOS).status == 201
+        assert stand.request("POST", path, body, token=CHAOS).status == 201
 
 
 def test_a_cluster_speaks_keda_only_when_it_is_told_to() -> None:
     """Two clusters of one process do not share what they speak."""
     with Stand(keda=True) as one, Stand() as other:
-        assert [s.ask("GET", SCALED_OBJECTS).status for s in (one, other)] == [200, 404]
+        assert [s.request("GET", SCALED_OBJECTS).status for s in (one, other)] == [200, 404]
         assert isinstance(one.cluster, Cluster)

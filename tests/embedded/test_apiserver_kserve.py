@@ -23,9 +23,9 @@ def cluster(tmp_path_factory):
 
 def test_where_kserve_is_not_installed_its_group_is_not_there():
     with Stand() as stand:
-        answer = stand.ask("GET", f"{SERVICES}/{SERVICE}")
+        answer = stand.request("GET", f"{SERVICES}/{SERVICE}")
         assert (answer.status, answer.body) == (404, "404 page not found\n")
-        assert stand.ask("GET", "/apis/serving.kserve.io").status == 404
+        assert stand.request("GET", "/apis/serving.kserve.io").status == 404
 
 
 def test_a_predictor_has_the_names_and_marks_that_kserve_gives(cluster):

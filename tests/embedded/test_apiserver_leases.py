@@ -27,7 +27,7 @@ def renewal(content_type: str, time_: str) -> Any:
 def test_a_renewal_by_patch_moves_the_time_and_the_version(content_type: str, time_: str) -> None:
     with Stand(lease(renewTime=FIRST)) as stand:
         before = stand.get(PATH)
-        after = stand.ask("PATCH", PATH, renewal(content_type, time_), content_type)
+        after = stand.request("PATCH", PATH, renewal(content_type, time_), content_type)
         assert (after.status, after.body["spec"]["renewTime"]) == (200, LATER)
         assert after.body["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]
         assert after.body["spec"]["holderIdentity"] == "run-a"
@@ -38,13 +38,13 @@ def test_a_renewal_by_patch_with_a_stale_version_is_a_conflict(content_type: str
     with Stand(lease(renewTime=FIRST)) as stand:
         version = stand.get(PATH)["metadata"]["resourceVersion"]
         patch = {**renewal(content_type, LATER), "metadata": {"resourceVersion": version}}
-        assert [stand.ask("PATCH", PATH, patch, content_type).status for _ in range(2)] == [200, 409]
+        assert [stand.request("PATCH", PATH, patch, content_type).status for _ in range(2)] == [200, 409]
         assert stand.get(PATH)["spec"]["renewTime"] == LATER
 
 
 def test_a_renewal_with_a_time_of_no_micro_seconds_is_refused() -> None:
     with Stand(lease(renewTime=FIRST)) as stand:
-        answer = stand.ask("PATCH", PATH, renewal(MERGE, "2026-11-20T17:20:05Z"), MERGE)
+        answer = stand.request("PATCH", PATH, renewal(MERGE, "2026-11-20T17:20:05Z"), MERGE)
         assert (answer.status, answer.body["reason"]) == (422, "Invalid")
         assert stand.get(PATH)["spec"]["renewTime"] == FIRST
 
@@ -70,7 +70,7 @@ def test_a_lease_of_a_node_has_its_namespace() -> None:
         path = LEASES.replace("/ml/", "/kube-node-lease/")
         made = lease("embedded")
         made["metadata"]["namespace"] = "kube-node-lease"
-        assert stand.ask("POST", path, made).status == 201
+        assert stand.request("POST", path, made).status == 201
         listed = client.CoordinationV1Api(stand.client()).list_lease_for_all_namespaces().items
     assert [found.metadata.namespace for found in listed] == ["kube-node-lease"]
 
@@ -86,7 +86,7 @@ def test_a_lease_of_a_node_has_its_namespace() -> None:
 )
 def test_a_lease_time_has_six_digits_after_the_second(time_: str, code: int) -> None:
     with Stand() as stand:
-        answer = stand.ask("POST", LEASES, lease(renewTime=time_))
+        answer = stand.request("POST", LEASES, lease(renewTime=time_))
     assert answer.status == code
     if code == 201:
         assert answer.body["spec"]["renewTime"] == "2026-11-20T17:20:00.000000Z"

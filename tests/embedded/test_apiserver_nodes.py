@@ -30,7 +30,7 @@ def node(name: str, **labels: str) -> dict[str, Any]:
 def cordon(stand: Stand, cordoned: bool = True, name: str = "embedded") -> None:
     """Returns when the taint that follows is there, or gone."""
     path = f"/api/v1/nodes/{name}"
-    answer = stand.ask("PATCH", path, {"spec": {"unschedulable": cordoned}}, STRATEGIC)
+    answer = stand.request("PATCH", path, {"spec": {"unschedulable": cordoned}}, STRATEGIC)
     assert answer.status == 200
     until(lambda: ("taints" in stand.get(path)["spec"]) is cordoned, "the taint follows")
 
@@ -106,10 +106,10 @@ def test_a_cordon_is_tainted_after_the_fact_and_that_moves_the_version() -> None
             "metadata": {"resourceVersion": cordoned.metadata.resource_version},
             "spec": {"unschedulable": False},
         }
-        refused = stand.ask("PATCH", NODE, back, MERGE)
+        refused = stand.request("PATCH", NODE, back, MERGE)
         assert (refused.status, refused.body["reason"]) == (409, "Conflict")
         back["metadata"]["resourceVersion"] = core.read_node("embedded").metadata.resource_version
-        answer = stand.ask("PATCH", NODE, back, MERGE)
+        answer = stand.request("PATCH", NODE, back, MERGE)
         assert "unschedulable" not in answer.body["spec"]
         until(lambda: core.read_node("embedded").spec.taints is None, "the taint is gone")
 
@@ -126,7 +126,7 @@ def test_a_cordon_is_tainted_after_the_fact_and_that_moves_the_version() -> None
 )
 def test_a_cordon_is_a_patch(patch: Any, content_type: str, code: int) -> None:
     with Stand() as stand:
-        assert stand.ask("PATCH", NODE, patch, content_type).status == code
+        assert stand.request("PATCH", NODE, patch, content_type).status == code
         assert stand.get(NODE)["spec"].get("unschedulable", False) is (code == 200)
         listed = stand.get("/api/v1/nodes?fieldSelector=spec.unschedulable%3Dtrue")
         assert len(listed["items"]) == (code == 200)
@@ -135,14 +135,16 @@ def test_a_cordon_is_a_patch(patch: Any, content_type: str, code: int) -> None:
 def test_a_misspelt_cordon_is_strictly_refused() -> None:
     with Stand() as stand:
         wrong = {"spec": {"unscheduleable": True}}
-        assert stand.ask("PATCH", f"{NODE}?fieldValidation=Strict", wrong, MERGE).status == 422
+        assert stand.request("PATCH", f"{NODE}?fieldValidation=Strict", wrong, MERGE).status == 422
 
 
 def test_a_watch_of_nodes_sees_the_cordon() -> None:
     with Stand() as stand:
         version = stand.get("/api/v1/nodes")["metadata"]["resourceVersion"]
         cordon(stand)
-        seen = stand.ask("GET", f"/api/v1/nodes?watch=1&timeoutSeconds=0.1&resourceVersion={version}").body
+        seen = stand.request(
+            "GET", f"/api/v1/nodes?watch=1&timeoutSeconds=0.1&resourceVersion={version}"
+        ).body
         assert seen.count('"MODIFIED"') == 2  # the cordon, and its taint
 
 
@@ -169,7 +171,7 @@ def test_pods_spread_over_the_nodes_that_are_there() -> None:
 def test_a_tainted_or_unready_node_is_passed_over_unless_it_is_tolerated() -> None:
     with Stand(workload("engine", replicas=0)) as stand:
         tainted = {"spec": {"taints": [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]}}
-        assert stand.ask("PATCH", NODE, tainted, MERGE).status == 200
+        assert stand.request("PATCH", NODE, tainted, MERGE).status == 200
         scale_to(stand, 1)
         waiting_pod(stand)
         tolerant = workload("tolerant")
@@ -177,11 +179,11 @@ def test_a_tainted_or_unready_node_is_passed_over_unless_it_is_tolerated() -> No
         stand.call(stand.cluster.apply, tolerant)
         stand.up("tolerant")
         unready = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
-        assert stand.ask("PATCH", f"{NODE}/status", unready, MERGE).status == 200
-        assert stand.ask("PATCH", NODE, {"spec": {"taints": None}}, MERGE).status == 200
+        assert stand.request("PATCH", f"{NODE}/status", unready, MERGE).status == 200
+        assert stand.request("PATCH", NODE, {"spec": {"taints": None}}, MERGE).status == 200
         waiting_pod(stand)
         unready["status"]["conditions"][0]["status"] = "True"
-        stand.ask("PATCH", f"{NODE}/status", unready, MERGE)
+        stand.request("PATCH", f"{NODE}/status", unready, MERGE)
         stand.up("engine")
 
 

@@ -66,7 +66,7 @@ def test_a_pod_is_pending_then_running_then_ready() -> None:
         stand.up("engine")
         path = f"/api/v1/namespaces/ml/pods?watch=1&timeoutSeconds=0.1&resourceVersion={version}"
         seen: list[tuple[str, bool]] = []
-        for line in stand.ask("GET", path).body.splitlines():
+        for line in stand.request("GET", path).body.splitlines():
             status = json.loads(line)["object"]["status"]
             ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status["conditions"])
             if (status["phase"], ready) not in seen:
@@ -171,7 +171,7 @@ def test_a_deleted_deployment_takes_its_pods_along() -> None:
     with Stand(workload("engine")) as stand:
         stand.up("engine")
         pid = pid_of(stand)
-        assert stand.ask("DELETE", f"{ML}/deployments/engine").body["status"] == "Success"
+        assert stand.request("DELETE", f"{ML}/deployments/engine").body["status"] == "Success"
         gone(stand)
         assert not alive(pid)
 
@@ -180,7 +180,7 @@ def test_a_pod_deleted_by_hand_is_replaced() -> None:
     with Stand(workload("engine")) as stand:
         stand.up("engine")
         (pod,) = stand.pods("engine")
-        stand.ask("DELETE", f"/api/v1/namespaces/ml/pods/{pod['metadata']['name']}")
+        stand.request("DELETE", f"/api/v1/namespaces/ml/pods/{pod['metadata']['name']}")
         until(
             lambda: pod["metadata"]["uid"] not in [p["metadata"]["uid"] for p in stand.pods("engine")],
             "it is gone",
@@ -193,7 +193,7 @@ def test_a_changed_template_is_rolled_out() -> None:
         stand.up("engine")
         first = pid_of(stand)
         template = {"metadata": {"annotations": {"restarted": "now"}}}
-        stand.ask("PATCH", f"{ML}/deployments/engine", {"spec": {"template": template}}, MERGE)
+        stand.request("PATCH", f"{ML}/deployments/engine", {"spec": {"template": template}}, MERGE)
         until(lambda: not alive(first), "the old one is gone")
         assert stand.up("engine")["status"]["updatedReplicas"] == 1
         assert pid_of(stand) != first
@@ -290,7 +290,7 @@ def test_a_watch_ends_when_the_server_goes() -> None:
         stand.up("engine")
         begun = time.monotonic()
         stand.loop.call_soon_threadsafe(lambda: stand.loop.create_task(cleanup_soon(stand)))
-        stand.ask("GET", f"{ML}/deployments?watch=1&timeoutSeconds=20")
+        stand.request("GET", f"{ML}/deployments?watch=1&timeoutSeconds=20")
         assert time.monotonic() - begun < 5
 
 

@@ -41,11 +41,11 @@ def stand() -> Iterator[Stand]:
 
 
 def put_up(stand: Stand, made: dict[str, Any]) -> None:
-    assert stand.ask("POST", POLICIES, made).status == 201
+    assert stand.request("POST", POLICIES, made).status == 201
 
 
 def take_down(stand: Stand, name: str = "cut") -> None:
-    assert stand.ask("DELETE", f"{POLICIES}/{name}").status == 200
+    assert stand.request("DELETE", f"{POLICIES}/{name}").status == 200
 
 
 def is_frozen(pid: int) -> bool:
@@ -61,7 +61,7 @@ def thaws(pid: int) -> None:
     until(lambda: not is_frozen(pid), "it runs again")
 
 
-def ask_the_pod(stand: Stand) -> socket.socket:
+def send_to_pod(stand: Stand) -> socket.socket:
     """A connection with a question on it; what the Pod listens on is an argument of its command."""
     port = stand.pods("engine")[0]["spec"]["containers"][0]["ports"][0]["containerPort"]
     connection = socket.create_connection(("127.0.0.1", port), timeout=10)
@@ -72,7 +72,7 @@ def ask_the_pod(stand: Stand) -> socket.socket:
 def test_one_that_is_cut_off_accepts_and_does_not_answer_until_it_is_let_in_again(stand: Stand) -> None:
     put_up(stand, policy(**DENY, ingress=[]))
     freezes(pid_of(stand))
-    with ask_the_pod(stand) as connection:
+    with send_to_pod(stand) as connection:
         assert select.select([connection], [], [], 0.3)[0] == []
         take_down(stand)
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
@@ -89,11 +89,11 @@ def test_one_that_is_cut_off_stays_ready() -> None:
         put_up(stand, policy(**DENY))
         freezes(pid_of(stand))
         watch = f"/api/v1/namespaces/ml/pods?watch=1&resourceVersion={version}"
-        assert stand.ask("GET", f"{watch}&timeoutSeconds=1.5").body == ""
+        assert stand.request("GET", f"{watch}&timeoutSeconds=1.5").body == ""
         assert stand.get(f"{ML}/deployments/engine")["status"]["readyReplicas"] == 1
         take_down(stand)
         thaws(pid_of(stand))
-        assert stand.ask("GET", f"{watch}&timeoutSeconds=0.3").body == ""
+        assert stand.request("GET", f"{watch}&timeoutSeconds=0.3").body == ""
 
 
 def test_one_that_was_let_in_again_is_probed_again(stand: Stand) -> None:
@@ -131,7 +131,7 @@ def test_a_policy_cuts_off_whom_it_selects_and_lets_nobody_in(
     if cut_off:
         freezes(pid_of(stand))
     else:
-        with ask_the_pod(stand) as connection:
+        with send_to_pod(stand) as connection:
             assert connection.recv(100).startswith(b"HTTP/1.1 200")
         assert not is_frozen(pid_of(stand))
 
@@ -144,14 +144,14 @@ def test_policies_add_up_so_one_that_allows_wins(stand: Stand) -> None:
     thaws(pid)
     take_down(stand, "let-in")
     freezes(pid)
-    stand.ask("PATCH", f"{POLICIES}/cut", {"spec": {"ingress": [{}]}}, MERGE)
+    stand.request("PATCH", f"{POLICIES}/cut", {"spec": {"ingress": [{}]}}, MERGE)
     thaws(pid)
 
 
 def test_a_policy_of_another_namespace_is_none_of_its_business(stand: Stand) -> None:
     path = POLICIES.replace("/ml/", "/default/")
-    assert stand.ask("POST", path, policy(selector={}, **DENY)).status == 201
-    with ask_the_pod(stand) as connection:
+    assert stand.request("POST", path, policy(selector={}, **DENY)).status == 201
+    with send_to_pod(stand) as connection:
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
 
 
@@ -173,7 +173,7 @@ def test_one_that_is_cut_off_can_be_deleted(stand: Stand, grace: str) -> None:
     pid = pid_of(stand)
     put_up(stand, policy(**DENY))
     freezes(pid)
-    stand.ask("DELETE", f"/api/v1/namespaces/ml/pods/{pod['metadata']['name']}{grace}")
+    stand.request("DELETE", f"/api/v1/namespaces/ml/pods/{pod['metadata']['name']}{grace}")
     until(lambda: not alive(pid), "it is gone")
     until(
         lambda: pod["metadata"]["uid"] not in [p["metadata"]["uid"] for p in stand.pods("engine")], "it left"
@@ -227,7 +227,7 @@ def test_a_cluster_that_closes_takes_the_frozen_along(stand: Stand) -> None:
     ],
 )
 def test_a_policy_of_nonsense_is_invalid(stand: Stand, spec: dict[str, Any]) -> None:
-    assert stand.ask("POST", POLICIES, policy(**spec)).status == 422
+    assert stand.request("POST", POLICIES, policy(**spec)).status == 422
 
 
 def test_the_official_client_writes_reads_and_deletes_one(stand: Stand) -> None:

@@ -112,7 +112,7 @@ def set_up(stand: Stand, case: str) -> None:
         stand.up("vllm-server")
         stand.up("ollama")
     if case == "07-stale-resource-version":
-        stand.ask(
+        stand.request(
             "PATCH", f"{ML}/deployments/vllm-server", {"metadata": {"annotations": {"note": "one"}}}, MERGE
         )
         stand.up("vllm-server")
@@ -137,7 +137,7 @@ def send(stand: Stand, exchange: dict[str, Any], comparison: Comparison) -> Answ
     body = request["body"]
     if body is not None and not isinstance(body, str):
         body = comparison.translate(json.dumps(body))
-    return stand.ask(
+    return stand.request(
         request["method"],
         comparison.translate(path, unknown_version="2"),
         body,
@@ -236,7 +236,7 @@ def evict(stand: Stand) -> None:
     name = stand.pods("vllm-server")[0]["metadata"]["name"]
     theirs = load("14-failed-pod")[2]["response"]["body"]["items"][0]["status"]
     ours = {key: theirs[key] for key in ("phase", "reason", "message", "conditions", "containerStatuses")}
-    patched = stand.ask("PATCH", f"/api/v1/namespaces/ml/pods/{name}/status", {"status": ours}, MERGE)
+    patched = stand.request("PATCH", f"/api/v1/namespaces/ml/pods/{name}/status", {"status": ours}, MERGE)
     assert patched.status == 200
 
 
@@ -253,19 +253,19 @@ def test_a_watch_tells_the_same_story_as_the_real_one() -> None:
         patch = f"{ML}/deployments/vllm-server/scale"
         stand.lag(0.05)
         for number, replicas in ((4, 0), (5, 1)):
-            answer = stand.ask("PATCH", patch, {"spec": {"replicas": replicas}}, MERGE)
+            answer = stand.request("PATCH", patch, {"spec": {"replicas": replicas}}, MERGE)
             assert not comparison.matches(exchanges[number]["response"]["body"], answer.body)
             up_or_down(stand, replicas)
         version = before["metadata"]["resourceVersion"]
         watch = f"{ML}/deployments?watch=1&fieldSelector=metadata.name%3Dvllm-server&timeoutSeconds=0.3"
         told = [
             json.loads(line)
-            for line in stand.ask("GET", f"{watch}&resourceVersion={version}").body.splitlines()
+            for line in stand.request("GET", f"{watch}&resourceVersion={version}").body.splitlines()
         ]
         assert [event["type"] for event in told] == ["MODIFIED"] * len(recorded)
         for theirs, ours in zip(recorded, (event["object"] for event in told), strict=True):
             assert not comparison.matches(theirs, ours)
-        first = json.loads(stand.ask("GET", watch).body.splitlines()[0])
+        first = json.loads(stand.request("GET", watch).body.splitlines()[0])
         assert (first["type"], first["object"]["kind"]) == ("ADDED", "Deployment")
         # The bookmark comes in the second half of its time.
         watch = watch.replace("vllm-server", "ollama").replace("timeoutSeconds=0.3", "timeoutSeconds=3")
@@ -273,7 +273,7 @@ def test_a_watch_tells_the_same_story_as_the_real_one() -> None:
         latest = stand.get(f"{ML}/deployments")["metadata"]["resourceVersion"]
         marks = [
             json.loads(line)
-            for line in stand.ask("GET", f"{quiet}&resourceVersion={latest}").body.splitlines()
+            for line in stand.request("GET", f"{quiet}&resourceVersion={latest}").body.splitlines()
         ]
         # The real one fills a bookmark's object up with empty fields; ours has the version alone.
         assert {(mark["type"], mark["object"]["kind"]) for mark in marks} == {("BOOKMARK", "Deployment")}

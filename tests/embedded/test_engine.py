@@ -21,7 +21,7 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def test_a_stream_opens_with_an_empty_role_delta_and_the_reason_comes_with_the_last_token(
     vllm: Running,
 ) -> None:
-    response = vllm.ask("/v1/chat/completions", chat(stream=True, max_tokens=3))
+    response = vllm.request("/v1/chat/completions", chat(stream=True, max_tokens=3))
     assert response.headers["content-type"].startswith("text/event-stream")
     *chunks, done = events(response)
     assert done == "[DONE]"
@@ -34,7 +34,9 @@ def test_a_stream_opens_with_an_empty_role_delta_and_the_reason_comes_with_the_l
 
 def test_a_token_that_ends_an_answer_of_its_own_accord_has_no_text(tmp_path: Path) -> None:
     with running("vllm", tmp_path, *QUICK, "--natural-length", "2") as engine:
-        *_, token, last, done = events(engine.ask("/v1/chat/completions", chat(stream=True, max_tokens=9)))
+        *_, token, last, done = events(
+            engine.request("/v1/chat/completions", chat(stream=True, max_tokens=9))
+        )
     assert token["choices"][0]["finish_reason"] is None
     assert (last["choices"][0]["delta"], last["choices"][0]["finish_reason"]) == ({"content": ""}, "stop")
     assert done == "[DONE]"
@@ -51,14 +53,14 @@ def test_an_answer_ends_where_the_context_does_whatever_cap_was_asked_for(
 
 def test_usage_comes_in_a_chunk_without_choices_and_only_to_who_asks_for_it(vllm: Running) -> None:
     body = chat(stream=True, max_tokens=3, stream_options={"include_usage": True})
-    usage, done = events(vllm.ask("/v1/chat/completions", body))[-2:]
+    usage, done = events(vllm.request("/v1/chat/completions", body))[-2:]
     assert done == "[DONE]"
     assert usage["choices"] == []
     assert usage["usage"] == {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 
 
 def test_a_plain_answer_is_the_text_of_the_streamed_one(vllm: Running) -> None:
-    streamed = events(vllm.ask("/v1/chat/completions", chat(stream=True, max_tokens=5)))[:-1]
+    streamed = events(vllm.request("/v1/chat/completions", chat(stream=True, max_tokens=5)))[:-1]
     text = "".join(chunk["choices"][0]["delta"]["content"] for chunk in streamed)
     status, body = vllm.told("/v1/chat/completions", chat(max_completion_tokens=5, temperature=0.2))
     assert status == 200
@@ -68,10 +70,10 @@ def test_a_plain_answer_is_the_text_of_the_streamed_one(vllm: Running) -> None:
 
 
 def test_the_older_completions_are_served_too(vllm: Running) -> None:
-    asked = {"model": "m", "prompt": "ask-1-2", "max_tokens": 2}
+    asked = {"model": "m", "prompt": "req-1-2", "max_tokens": 2}
     status, body = vllm.told("/v1/completions", asked)
     assert (status, body["object"], body["choices"][0]["finish_reason"]) == (200, "text_completion", "length")
-    streamed = events(vllm.ask("/v1/completions", asked | {"stream": True}))[:-1]
+    streamed = events(vllm.request("/v1/completions", asked | {"stream": True}))[:-1]
     assert "".join(chunk["choices"][0]["text"] for chunk in streamed) == body["choices"][0]["text"]
 
 
@@ -112,7 +114,7 @@ def test_every_alias_is_served_and_the_first_name_is_told(vllm: Running) -> None
 
 
 def test_health_is_200_and_empty_and_an_unknown_path_404(vllm: Running) -> None:
-    response = vllm.ask("/health")
+    response = vllm.request("/health")
     assert (response.status, response.read()) == (200, b"")
     assert vllm.told("/nowhere") == (404, {"detail": "Not Found"})
 
@@ -132,7 +134,7 @@ def test_metrics_count_what_was_answered(tmp_path: Path) -> None:
     with running("vllm", tmp_path, *QUICK, "--natural-length", "4") as engine:
         for cap in (3, 9):
             engine.told("/v1/chat/completions", chat(max_tokens=cap))
-        page = engine.ask("/metrics").read().decode()
+        page = engine.request("/metrics").read().decode()
     told = dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
     labels = 'engine="0",model_name="m"'
     assert told[f"vllm:num_requests_running{{{labels}}}"] == "0"

@@ -52,7 +52,7 @@ def test_without_its_core_answers_end_with_an_error_and_the_engine_is_gone(
 ) -> None:
     with of_two_processes(tmp_path) as (engine, core):
         stream, plain = (
-            engine.ask(PATH, chat(stream=True, max_tokens=4000)),
+            engine.request(PATH, chat(stream=True, max_tokens=4000)),
             engine.send(PATH, chat(max_tokens=4000)),
         )
         next_token(stream)

@@ -16,18 +16,18 @@ LONG = chat(stream=True, max_tokens=4000, stream_options={"include_usage": True}
 
 
 def running_now(engine: Running) -> float:
-    page = engine.ask("/metrics").read().decode()
+    page = engine.request("/metrics").read().decode()
     return float(page.partition("\nvllm:num_requests_running{")[2].partition("} ")[2].partition("\n")[0])
 
 
 def generated(engine: Running) -> int:
-    page = engine.ask("/metrics").read().decode()
+    page = engine.request("/metrics").read().decode()
     return int(page.partition("\nvllm:generation_tokens_total{")[2].partition("} ")[2].partition("\n")[0])
 
 
 def test_an_abort_ends_a_stream_at_once_with_the_reason_beside_a_token_usage_and_done(tmp_path: Path) -> None:
     with running("vllm", tmp_path, *SLOW, "--sigterm", "abort") as engine:
-        response = engine.ask(PATH, LONG)
+        response = engine.request(PATH, LONG)
         next_token(response)
         engine.process.send_signal(signal.SIGTERM)
         *tokens, last, usage, done = events(response)
@@ -55,9 +55,9 @@ def test_an_abort_answers_a_plain_ask_with_200_and_the_text_so_far(tmp_path: Pat
 
 def test_an_abort_meets_who_still_waits_for_a_slot_too(tmp_path: Path) -> None:
     with running("vllm", tmp_path, *SLOW, "--max-num-seqs", "1", "--sigterm", "abort") as engine:
-        first = engine.ask(PATH, LONG)
+        first = engine.request(PATH, LONG)
         next_token(first)
-        second = engine.ask(PATH, LONG)
+        second = engine.request(PATH, LONG)
         engine.process.send_signal(signal.SIGTERM)
         last, usage, done = events(second)[-3:]
         assert (last["choices"][0]["finish_reason"], usage["usage"]["completion_tokens"]) == ("abort", 0)
@@ -68,7 +68,7 @@ def test_an_abort_meets_who_still_waits_for_a_slot_too(tmp_path: Path) -> None:
 
 def test_an_error_ends_streams_with_an_event_and_done_and_plain_answers_with_500(tmp_path: Path) -> None:
     with running("vllm", tmp_path, *SLOW, "--sigterm", "error") as engine:
-        stream, plain = engine.ask(PATH, LONG), engine.send(PATH, chat(max_tokens=4000))
+        stream, plain = engine.request(PATH, LONG), engine.send(PATH, chat(max_tokens=4000))
         next_token(stream)
         until(lambda: running_now(engine) == 2)
         engine.process.send_signal(signal.SIGTERM)
@@ -90,9 +90,9 @@ def test_an_error_ends_streams_with_an_event_and_done_and_plain_answers_with_500
 
 def test_an_error_meets_who_still_waits_for_a_slot_too(tmp_path: Path) -> None:
     with running("vllm", tmp_path, *SLOW, "--max-num-seqs", "1", "--sigterm", "error") as engine:
-        first = engine.ask(PATH, LONG)
+        first = engine.request(PATH, LONG)
         next_token(first)
-        second = engine.ask(PATH, LONG)
+        second = engine.request(PATH, LONG)
         engine.process.send_signal(signal.SIGTERM)
         error, done = events(second)
         assert (error["error"]["code"], done) == (500, "[DONE]")
@@ -154,7 +154,7 @@ def test_a_shutdown_timeout_lets_answers_end_whole_and_refuses_new_ones_while_al
     tmp_path: Path,
 ) -> None:
     with running("vllm", tmp_path, *SLOW, "--shutdown-timeout", "10m") as engine:
-        stream = engine.ask(PATH, LONG | {"max_tokens": 150})
+        stream = engine.request(PATH, LONG | {"max_tokens": 150})
         next_token(stream)
         engine.process.send_signal(signal.SIGTERM)
 
@@ -165,7 +165,7 @@ def test_a_shutdown_timeout_lets_answers_end_whole_and_refuses_new_ones_while_al
         status, told = until(refused) or (0, None)
         assert (status, told["error"]["message"]) == (500, "cannot schedule new futures after shutdown")
         assert engine.told(PATH, chat(stream=True))[0] == 500
-        assert (engine.ask("/health").status, engine.ask("/v1/models").status) == (200, 200)
+        assert (engine.request("/health").status, engine.request("/v1/models").status) == (200, 200)
         *_, last, usage, done = events(stream)
         assert (last["choices"][0]["finish_reason"], usage["usage"]["completion_tokens"], done) == (
             "length", 150, "[DONE]",
@@ -177,7 +177,7 @@ def test_a_shutdown_timeout_lets_answers_end_whole_and_refuses_new_ones_while_al
 @pytest.mark.parametrize("end", ["error", "abort"])
 def test_past_its_shutdown_timeout_an_answer_ends_with_an_error(end: str, tmp_path: Path) -> None:
     with running("vllm", tmp_path, *SLOW, "--shutdown-timeout", "300ms", "--sigterm", end) as engine:
-        stream = engine.ask(PATH, LONG)
+        stream = engine.request(PATH, LONG)
         next_token(stream)
         engine.process.send_signal(signal.SIGTERM)
         *_, error, done = events(stream)

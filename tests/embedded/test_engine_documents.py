@@ -5,15 +5,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from embedded.engine.request import read_chat, read_ollama_chat, read_ollama_generate
 
 from contract.document import FIELDS, Document, read, right_answer, usable, wrong_fields
-from embedded.engine.ask import read_chat, read_ollama_chat, read_ollama_generate
 from embedded.engine.classifier import NO_JSON, Classifier
 from tests.embedded.engine import HOUSE, QUICK, running
 
 FOLDER = HOUSE / "scenarios" / "documents"
 CORPUS = read(FOLDER)
-NONCE = "ask-3f9c01-00000a"
+NONCE = "req-3f9c01-00000a"
 
 
 def said(classifier: Classifier, document: Document) -> str:
@@ -85,13 +85,13 @@ def test_a_document_is_known_again_in_every_api_cut_or_not(document):
     for text in (document.text, document.text[:300]):
         asked = f"{NONCE} {text}"
         messages = [{"role": "system", "content": "You classify."}, {"role": "user", "content": asked}]
-        for ask in (
+        for request in (
             read_chat({"model": "m", "messages": messages}),
             read_ollama_chat({"model": "m", "messages": messages}),
             read_ollama_generate({"model": "m", "prompt": rendered(asked)}),
         ):
-            assert ask.nonce == NONCE
-            tokens = classifier.tokens(ask.said, ask.nonce)
+            assert request.nonce == NONCE
+            tokens = classifier.tokens(request.said, request.nonce)
             assert tokens is not None
             assert json.loads("".join(tokens)) == right_answer(document)
 

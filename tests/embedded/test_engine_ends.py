@@ -19,7 +19,7 @@ def test_a_sigkill_ends_a_stream_without_a_finish_and_the_ledger_shows_it_as_nev
     personality: str, tmp_path: Path
 ) -> None:
     with running(personality, tmp_path, *SLOW) as engine:
-        response = engine.ask(PATH, LONG, authorization="Bearer k")
+        response = engine.request(PATH, LONG, authorization="Bearer k")
         next_token(response)
         engine.process.kill()
         with pytest.raises(http.client.IncompleteRead) as torn:
@@ -27,7 +27,7 @@ def test_a_sigkill_ends_a_stream_without_a_finish_and_the_ledger_shows_it_as_nev
         assert b"[DONE]" not in torn.value.partial
         assert b'"finish_reason":"' not in torn.value.partial
         entry = engine.entries()[0]
-        assert entry.nonce == "ask-1-1"
+        assert entry.nonce == "req-1-1"
         assert (entry.how, entry.ended_at, entry.ending) == (None, None, None)
         assert entry.begun_at is not None
 
@@ -39,7 +39,7 @@ def test_after_a_freeze_what_fell_due_meanwhile_comes_at_once_and_from_vllm_in_o
     personality: str, frozen_s: float, joins: bool, tmp_path: Path
 ) -> None:
     with running(personality, tmp_path, *SLOW) as engine:
-        response = engine.ask(PATH, LONG | {"max_tokens": 120})
+        response = engine.request(PATH, LONG | {"max_tokens": 120})
         next_token(response)
         engine.process.send_signal(signal.SIGSTOP)
         time.sleep(frozen_s)
@@ -69,7 +69,7 @@ def kept(engine: Running) -> http.client.HTTPConnection:
     connection = engine.send("/v1/models")
     connection.getresponse().read()
     # One more answer: by then the engine has put the first one away.
-    engine.ask("/v1/models").read()
+    engine.request("/v1/models").read()
     return connection
 
 
@@ -78,13 +78,13 @@ def test_vllm_closes_a_connection_that_was_idle_for_too_long_and_resets_one_that
 ) -> None:
     with running("vllm", tmp_path, *QUICK, "--http-timeout-keep-alive", "1500ms") as engine:
         assert kept(engine).sock.recv(1) == b""
-        idle, asking = kept(engine), kept(engine)
+        idle, client = kept(engine), kept(engine)
         engine.process.send_signal(signal.SIGSTOP)
-        asking.request("GET", "/v1/models")
+        client.request("GET", "/v1/models")
         time.sleep(1.6)
         engine.process.send_signal(signal.SIGCONT)
         with pytest.raises(ConnectionResetError) as reset:
-            asking.getresponse()
+            client.getresponse()
         assert not isinstance(reset.value, http.client.RemoteDisconnected)
         assert idle.sock.recv(1) == b""
 
@@ -100,7 +100,7 @@ def test_others_sigterm_hangs_up_without_a_proper_end(
         body = LONG | {"stream": stream, "options": {"num_predict": 4000}}
         if personality == "cloud":
             del body["options"]
-        beside = engine.ask(path, body | {"stream": True}, authorization="Bearer k")
+        beside = engine.request(path, body | {"stream": True}, authorization="Bearer k")
         beside.readline()
         asked = engine.send(path, body, authorization="Bearer k")
         if stream:
@@ -132,7 +132,7 @@ def test_with_every_slot_busy_vllm_sends_headers_and_the_others_send_nothing(
     personality: str, at_once: bool, tmp_path: Path
 ) -> None:
     with running(personality, tmp_path, *SLOW, "--max-num-seqs", "1") as engine:
-        first = engine.ask(PATH, LONG, authorization="Bearer k")
+        first = engine.request(PATH, LONG, authorization="Bearer k")
         next_token(first)
         second = engine.send(PATH, LONG | {"max_tokens": 2}, authorization="Bearer k")
         second.sock.settimeout(30.0 if at_once else 0.3)
@@ -177,9 +177,9 @@ def test_beyond_the_queue_each_engine_refuses_in_its_own_way(
     with running(
         personality, tmp_path, *SLOW, "--max-num-seqs", "1", "--max-waiting-queue-length", "0"
     ) as engine:
-        first = engine.ask(PATH, LONG, authorization="Bearer k")
+        first = engine.request(PATH, LONG, authorization="Bearer k")
         next_token(first)
-        response = engine.ask(path, chat(stream=stream), authorization="Bearer k")
+        response = engine.request(path, chat(stream=stream), authorization="Bearer k")
         assert response.status == status
         assert "retry-after" not in response.headers
         assert words in response.read().decode()
@@ -189,7 +189,7 @@ def test_beyond_the_queue_each_engine_refuses_in_its_own_way(
 
 def test_a_client_that_leaves_while_it_waits_gives_up_its_place(tmp_path: Path) -> None:
     with running("ollama", tmp_path, *SLOW, "--max-num-seqs", "1") as engine:
-        first = engine.ask(PATH, LONG)
+        first = engine.request(PATH, LONG)
         next_token(first)
         engine.send(PATH, LONG).close()
         gone = engine.ended(1)[1]

@@ -24,7 +24,7 @@ HEALTH = {
 
 
 def healths(engine: Running, personality: str) -> set[int]:
-    return {engine.ask(path).status for path in HEALTH[personality]}
+    return {engine.request(path).status for path in HEALTH[personality]}
 
 
 @pytest.mark.parametrize("personality", HEALTH)
@@ -52,10 +52,10 @@ def test_unhealthy_is_the_health_page_alone(personality: str, request: pytest.Fi
 
 @pytest.mark.parametrize("name", sorted(set(CATALOGUE) - {"flapping", "unhealthy"}))
 def test_the_pages_stay_healthy_and_the_control_is_no_ask(vllm: Running, name: str) -> None:
-    asks = len(vllm.entries())
+    requests = len(vllm.entries())
     with fault(vllm, name):
         for page in ("/health", "/v1/models", "/metrics", "/ledger"):
-            assert vllm.ask(page).status == 200
+            assert vllm.request(page).status == 200
         status, told = control(vllm, "GET")
         assert (status, told["fault"]["fault"]) == (200, name)
-    assert len(vllm.entries()) == asks
+    assert len(vllm.entries()) == requests

@@ -32,16 +32,16 @@ def test_the_500_comes_once_and_the_fault_stays_set_as_used_up(vllm: Running) ->
 
 
 def test_an_answer_begun_before_a_fault_was_set_or_ending_after_it_is_whole(vllm: Running) -> None:
-    response = vllm.ask(PATH, chat("ask-early-1", stream=True, max_tokens=900))
+    response = vllm.request(PATH, chat("req-early-1", stream=True, max_tokens=900))
     next_token(response)
     with fault(vllm, "cut", after_tokens=800):
         assert b"[DONE]" in response.read()
-    assert entry_of(vllm, "ask-early-1").fault is None
+    assert entry_of(vllm, "req-early-1").fault is None
     with fault(vllm, "cut", after_tokens=800):
-        response = vllm.ask(PATH, chat("ask-late-1", stream=True, max_tokens=900))
+        response = vllm.request(PATH, chat("req-late-1", stream=True, max_tokens=900))
         next_token(response)
     assert b"[DONE]" in response.read()
-    assert entry_of(vllm, "ask-late-1").fault is None
+    assert entry_of(vllm, "req-late-1").fault is None
 
 
 def test_a_share_of_asks_is_hit_and_the_same_in_every_run_of_a_seed(tmp_path: Path) -> None:
@@ -52,11 +52,11 @@ def test_a_share_of_asks_is_hit_and_the_same_in_every_run_of_a_seed(tmp_path: Pa
             fault(engine, "rate_limit", share=0.4),
         ):
             hit.append(
-                {n for n in range(60) if engine.ask(PATH, chat(f"ask-s-{n}", max_tokens=1)).status == 429}
+                {n for n in range(60) if engine.request(PATH, chat(f"req-s-{n}", max_tokens=1)).status == 429}
             )
             if len(hit) == 1:
-                # An ask that is repeated has the same luck.
-                again = {n for n in hit[0] if engine.ask(PATH, chat(f"ask-s-{n}")).status == 429}
+                # A request that is repeated has the same luck.
+                again = {n for n in hit[0] if engine.request(PATH, chat(f"req-s-{n}")).status == 429}
                 assert again == hit[0]
     assert hit[0] == hit[1] != hit[2]
     assert 10 < len(hit[0]) < 40  # 24, if chance were even

@@ -11,7 +11,7 @@ from tests.embedded.faults import PATH, SHORT_S, control, entry_of, opened, put,
 def test_a_sigterm_lets_go_of_a_stalled_stream_which_ends_as_ever(tmp_path: Path) -> None:
     with running("vllm", tmp_path, *QUICK, "--sigterm", "abort") as engine:
         put(engine, "stall")
-        response = engine.ask(PATH, chat("ask-t-1", stream=True, max_tokens=50))
+        response = engine.request(PATH, chat("req-t-1", stream=True, max_tokens=50))
         next_token(response)
         engine.process.send_signal(signal.SIGTERM)
         assert b'"finish_reason":"abort"' in response.read()
@@ -23,7 +23,7 @@ def test_a_sigterm_lets_go_of_a_stalled_stream_which_ends_as_ever(tmp_path: Path
 def test_a_sigterm_hangs_up_on_who_waits_for_a_response(tmp_path: Path) -> None:
     with running("vllm", tmp_path, *QUICK) as engine:
         put(engine, "no_response")
-        with opened(engine, PATH, chat("ask-t-2")) as line:
+        with opened(engine, PATH, chat("req-t-2")) as line:
             until(engine.entries)
             engine.process.send_signal(signal.SIGTERM)
             assert line.recv(1) == b""
@@ -37,11 +37,11 @@ def test_a_deadline_that_passes_in_a_freeze_has_passed_when_it_thaws(tmp_path: P
         told = put(engine, "rate_limit", for_s=SHORT_S)
         engine.process.send_signal(signal.SIGSTOP)
         # Asked while it is frozen; read in the same breath in which the alarm is overdue.
-        with opened(engine, PATH, chat("ask-z-1", max_tokens=1)) as line:
+        with opened(engine, PATH, chat("req-z-1", max_tokens=1)) as line:
             until(lambda: time.time() > told["until"] + 0.1)
             engine.process.send_signal(signal.SIGCONT)
             assert line.recv(65536).startswith(b"HTTP/1.1 200")
-        assert entry_of(engine, "ask-z-1").fault is None
+        assert entry_of(engine, "req-z-1").fault is None
 
 
 def test_a_restart_has_forgotten_the_fault(tmp_path: Path) -> None:

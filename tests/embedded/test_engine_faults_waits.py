@@ -1,4 +1,4 @@
-"""Faults that keep an ask waiting: for how long, and what ends the wait."""
+"""Faults that keep a request waiting: for how long, and what ends the wait."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_a_stall_may_ping_and_is_a_stall_to_a_client_all_the_same(vllm: Running,
     connection = Connection(endpoint, Deadlines(DEADLINE_S, DEADLINE_S, SHORT_S, DEADLINE_S))
     with fault(vllm, "stall", after_tokens=2, ping_every_s=0.1, ping=ping):
         request = Request(prompt="hi", max_tokens=5, stream=True)
-        found = connection.exchange(endpoint.request(f"ask-f-{next(NUMBERS):05d}", request))
+        found = connection.exchange(endpoint.request(f"req-f-{next(NUMBERS):05d}", request))
     connection.close()
     assert found.end is End.SILENT
     answer = read_answer(found)
@@ -48,20 +48,20 @@ def test_no_response_holds_an_ask_until_the_deadline_and_then_hangs_up_without_a
 
 def test_a_client_that_leaves_an_ask_without_response_is_gone(vllm: Running) -> None:
     with fault(vllm, "no_response"):
-        line = opened(vllm, PATH, chat("ask-left-1"))
-        until(lambda: any(one.nonce == "ask-left-1" for one in vllm.entries()))
+        line = opened(vllm, PATH, chat("req-left-1"))
+        until(lambda: any(one.nonce == "req-left-1" for one in vllm.entries()))
         line.close()
-        entry = entry_of(vllm, "ask-left-1")
+        entry = entry_of(vllm, "req-left-1")
     assert (entry.how, entry.fault) == ("gone", "no_response")
 
 
 def test_whoever_is_held_is_let_go_by_a_delete(vllm: Running) -> None:
     with fault(vllm, "no_response"):
-        line = opened(vllm, PATH, chat("ask-held-1"))
-        until(lambda: any(one.nonce == "ask-held-1" for one in vllm.entries()))
+        line = opened(vllm, PATH, chat("req-held-1"))
+        until(lambda: any(one.nonce == "req-held-1" for one in vllm.entries()))
     with line:
         assert line.recv(1) == b""
-    assert entry_of(vllm, "ask-held-1").how == "no_response"
+    assert entry_of(vllm, "req-held-1").how == "no_response"
 
 
 @pytest.mark.parametrize("stream", [S, P])
@@ -84,14 +84,14 @@ def test_a_stall_is_silence_until_the_deadline_and_then_it_goes_on_at_its_pace(
 
 def test_a_stalled_stream_whose_client_leaves_is_gone_with_what_was_written(ollama: Running) -> None:
     with fault(ollama, "stall", after_tokens=3):
-        with opened(ollama, PATH, chat("ask-left-2", stream=True, max_tokens=50)) as line:
+        with opened(ollama, PATH, chat("req-left-2", stream=True, max_tokens=50)) as line:
             told = b""
             while told.count(b"data:") < 3:
                 told += line.recv(65536)
             line.settimeout(0.3)
             with pytest.raises(TimeoutError):
                 line.recv(65536)
-        entry = entry_of(ollama, "ask-left-2")
+        entry = entry_of(ollama, "req-left-2")
     assert (entry.how, entry.fault, entry.written_tokens) == ("gone", "stall", 3)
 
 
@@ -116,11 +116,11 @@ def test_the_first_token_comes_at_the_latest_when_the_fault_ends_and_headers_whe
 ) -> None:
     engine: Running = request.getfixturevalue(personality)
     told = put(engine, "slow_first_token", for_s=SHORT_S, delay_s=600)
-    response = engine.ask(
-        PATH, chat("ask-slow-" + personality, stream=True, max_tokens=2), authorization="Bearer k"
+    response = engine.request(
+        PATH, chat("req-slow-" + personality, stream=True, max_tokens=2), authorization="Bearer k"
     )
     assert response.status == 200
     assert control(engine, "GET")[1]["fault"] is not None  # headers came first
     response.read()
-    entry = entry_of(engine, "ask-slow-" + personality)
+    entry = entry_of(engine, "req-slow-" + personality)
     assert told["until"] <= entry.chunks[0] < told["until"] + 10.0

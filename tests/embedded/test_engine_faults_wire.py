@@ -99,7 +99,7 @@ def check(engine: Running, path: str, row: tuple[Any, ...]) -> None:
         assert seen.outcome() == outcome
     if status is not None and how != "refused":
         assert entry.status == status
-    # The next ask is a healthy one.
+    # The next request is a healthy one.
     after = see(engine, stream, path)
     assert (entry_of(engine, after.nonce).how, entry_of(engine, after.nonce).fault) == ("length", None)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from embedded.engine.request import read_chat
 
 from contract.clock import SHARED, Clock, share
 from embedded.engine import ledger, options
-from embedded.engine.ask import read_chat
 from embedded.engine.engine import Engine, Manners
 from embedded.engine.personalities.vllm import Vllm
 from embedded.engine.shape import Shape
@@ -24,10 +24,10 @@ PATH = "/v1/chat/completions"
 @pytest.mark.parametrize(
     ("personality", "path", "body"),
     [
-        ("vllm", PATH, chat("ask-3f9c01-00042 tell", stream=True, max_tokens=7)),
-        ("ollama", PATH, chat("ask-3f9c01-00042 tell", stream=True, max_tokens=7)),
-        ("ollama", "/api/chat", chat("ask-3f9c01-00042 tell", options={"num_predict": 7})),
-        ("cloud", PATH, chat("ask-3f9c01-00042 tell", stream=True, max_tokens=7)),
+        ("vllm", PATH, chat("req-3f9c01-00042 tell", stream=True, max_tokens=7)),
+        ("ollama", PATH, chat("req-3f9c01-00042 tell", stream=True, max_tokens=7)),
+        ("ollama", "/api/chat", chat("req-3f9c01-00042 tell", options={"num_predict": 7})),
+        ("cloud", PATH, chat("req-3f9c01-00042 tell", stream=True, max_tokens=7)),
     ],
 )
 def test_a_streamed_answers_entry_has_an_instant_for_every_token_in_order(
@@ -38,10 +38,10 @@ def test_a_streamed_answers_entry_has_an_instant_for_every_token_in_order(
     share(clock)
     with running(personality, tmp_path, *QUICK) as engine:
         before = clock.now()
-        engine.ask(path, body, authorization="Bearer k").read()
+        engine.request(path, body, authorization="Bearer k").read()
         after = clock.now()
         entry = engine.ended(1)[0]
-    assert (entry.nonce, entry.path, entry.stream, entry.max_tokens) == ("ask-3f9c01-00042", path, True, 7)
+    assert (entry.nonce, entry.path, entry.stream, entry.max_tokens) == ("req-3f9c01-00042", path, True, 7)
     assert (entry.how, entry.status, entry.output_tokens, len(entry.chunks)) == ("length", 200, 7, 7)
     assert entry.started_at is not None
     assert entry.first_byte_at is not None
@@ -63,33 +63,33 @@ def test_a_plain_answers_entry_has_one_write_and_all_its_tokens(tmp_path: Path) 
 def test_the_page_is_the_file_and_spans_restarts_and_a_kill(tmp_path: Path) -> None:
     with running("vllm", tmp_path, *SLOW) as engine:
         # Held, so that the client does not leave before the engine is killed.
-        held = engine.ask(PATH, chat("ask-9-1", stream=True, max_tokens=900))
+        held = engine.request(PATH, chat("req-9-1", stream=True, max_tokens=900))
         next_token(held)
         engine.process.send_signal(signal.SIGKILL)
     with running("vllm", tmp_path, *QUICK) as engine:
-        engine.told(PATH, chat("ask-9-2", max_tokens=1))
+        engine.told(PATH, chat("req-9-2", max_tokens=1))
         page = engine.told("/ledger")[1]
         assert page == [asdict(entry) for entry in engine.entries()]
-    assert [(one["nonce"], one["how"]) for one in page] == [("ask-9-1", None), ("ask-9-2", "length")]
+    assert [(one["nonce"], one["how"]) for one in page] == [("req-9-1", None), ("req-9-2", "length")]
     assert page[0]["pid"] != page[1]["pid"]
 
 
 def test_a_refused_ask_is_written_down_with_its_status_and_its_nonce(tmp_path: Path) -> None:
     with running("cloud", tmp_path, *QUICK) as engine:
-        engine.told(PATH, chat("ask-1-1"))
-        engine.told(PATH, chat("ask-1-2", top_k=1), authorization="Bearer k")
-        engine.told(PATH, b'{"messages": "ask-1-3"', authorization="Bearer k")
+        engine.told(PATH, chat("req-1-1"))
+        engine.told(PATH, chat("req-1-2", top_k=1), authorization="Bearer k")
+        engine.told(PATH, b'{"messages": "req-1-3"', authorization="Bearer k")
         entries = engine.ended(3)
     assert [(one.nonce, one.how, one.status) for one in entries] == [
-        ("ask-1-1", "refused", 401),
-        ("ask-1-2", "refused", 400),
-        ("ask-1-3", "refused", 400),
+        ("req-1-1", "refused", 401),
+        ("req-1-2", "refused", 400),
+        ("req-1-3", "refused", 400),
     ]
     assert all(one.started_at is None and one.output_tokens is None for one in entries)
 
 
 # What LiteLLM 1.106.2 sends to an `ollama/` backend for [system, user, assistant, user].
-RENDERED = "### System:\nbe long\n\n### User:\nask-11-01 first\n\n### Assistant:\nsure\n\n### User:\nask-11-02 second\n\n"
+RENDERED = "### System:\nbe long\n\n### User:\nreq-11-01 first\n\n### Assistant:\nsure\n\n### User:\nreq-11-02 second\n\n"
 
 
 def test_the_nonce_is_found_in_what_litellm_renders_for_ollama(tmp_path: Path) -> None:
@@ -101,8 +101,8 @@ def test_the_nonce_is_found_in_what_litellm_renders_for_ollama(tmp_path: Path) -
         "images": [],
     }
     with running("ollama", tmp_path, *QUICK) as engine:
-        assert engine.ask("/api/generate", body).status == 200
-        assert engine.ended(1)[0].nonce == "ask-11-02"
+        assert engine.request("/api/generate", body).status == 200
+        assert engine.ended(1)[0].nonce == "req-11-02"
 
 
 def test_a_line_that_was_being_written_is_passed_over_and_a_broken_one_is_named(tmp_path: Path) -> None:
@@ -159,9 +159,9 @@ def test_what_is_about_to_be_written_is_on_record_before(
     shape = Watching(path, stream)
 
     async def answer() -> None:
-        ask = read_chat(chat(stream=stream, max_tokens=2))
-        with engine.ledger.ask("ask-1-1", PATH, stream, 2, clock.now()) as entry:
-            await engine.answer(ask, entry, cast(Shape, shape), Manners(tells_abort=True))
+        request = read_chat(chat(stream=stream, max_tokens=2))
+        with engine.ledger.request("req-1-1", PATH, stream, 2, clock.now()) as entry:
+            await engine.answer(request, entry, cast(Shape, shape), Manners(tells_abort=True))
 
     asyncio.run(answer())
     assert shape.seen == seen

@@ -51,7 +51,7 @@ def test_a_pod_whose_engine_loads_runs_and_is_not_ready(tmp_path: Path) -> None:
     with Stand(made) as stand:
         (first,) = until(lambda: pods(ready=True), "the first start is quick")
         was = pidfile.read_text()
-        stand.ask("DELETE", f"/api/v1/namespaces/ml/pods/{first['metadata']['name']}")
+        stand.request("DELETE", f"/api/v1/namespaces/ml/pods/{first['metadata']['name']}")
         until(lambda: pidfile.read_text() != was, "its successor runs")
         (second,) = pods(ready=False)
         (status,) = second["status"]["containerStatuses"]
@@ -69,7 +69,7 @@ def test_an_engine_that_listens_while_it_loads_answers_503_on_every_page(tmp_pat
 def test_an_engine_that_listened_while_it_loaded_serves_in_the_end(tmp_path: Path) -> None:
     loading = ("--startup-duration", "300ms", "--while-loading", "503")
     with running("vllm", tmp_path, *QUICK, *loading) as engine:
-        until(lambda: engine.ask("/health").status == 200, "it is loaded")
+        until(lambda: engine.request("/health").status == 200, "it is loaded")
         assert engine.told("/v1/chat/completions", chat(max_tokens=1))[0] == 200
 
 
@@ -94,7 +94,7 @@ def test_ollamas_pages_answer_while_a_request_waits_for_the_model_and_the_load_e
     assert listed(engine) == []
     waiting = engine.send(path, chat(stream=stream))
     until(lambda: listed(engine) == ["m"], "the load has begun")
-    assert [engine.ask(page).status for page in PAGES] == [200] * len(PAGES)
+    assert [engine.request(page).status for page in PAGES] == [200] * len(PAGES)
     waiting.close()
     until(lambda: listed(engine) == [], "the load was given up")
     entry = engine.entries()[before]
@@ -108,7 +108,7 @@ def test_ollama_loads_at_the_first_request_and_tells_how_long(tmp_path: Path) ->
         (loaded,) = engine.told("/api/ps")[1]["models"]
         assert (loaded["name"], loaded["expires_at"] > "2") == ("m", True)
         # Of a model that is loaded every request is served, streamed ones too.
-        assert next_event(engine.ask("/v1/chat/completions", chat(stream=True, max_tokens=1))) is not None
+        assert next_event(engine.request("/v1/chat/completions", chat(stream=True, max_tokens=1))) is not None
         engine.told("/api/chat", chat(stream=False, keep_alive=0, options={"num_predict": 1}))
         until(lambda: listed(engine) == [], "keep_alive 0 unloads it")
         entry = engine.entries()[0]

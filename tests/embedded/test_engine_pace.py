@@ -6,9 +6,15 @@ from random import Random
 from typing import Any
 
 import pytest
+from embedded.engine.request import (
+    BadRequest,
+    read_chat,
+    read_completion,
+    read_ollama_chat,
+    read_ollama_generate,
+)
 
 from contract.tokens import approximate
-from embedded.engine.ask import BadAsk, read_chat, read_completion, read_ollama_chat, read_ollama_generate
 from embedded.engine.options import duration_s, parse
 from embedded.engine.pace import Pace, TokenClock
 from embedded.engine.personalities import load
@@ -171,12 +177,12 @@ def messages(*said: tuple[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("body", "nonce"),
     [
-        (messages(("user", "ask-3f9c01-00042 go")), "ask-3f9c01-00042"),
-        (messages(("system", "ask-0-0"), ("user", "ask-1-1 go on ask-1-2")), "ask-1-1"),
-        (messages(("user", "ask-1-1"), ("assistant", "x"), ("user", "ask-1-2 go")), "ask-1-2"),
-        (messages(("user", [{"type": "text", "text": "ask-1-3 go"}])), "ask-1-3"),
-        (messages(("user", "bask-1-1 task-1 ASK-1")), None),
-        (messages(("system", "ask-0-0")), None),
+        (messages(("user", "req-3f9c01-00042 go")), "req-3f9c01-00042"),
+        (messages(("system", "req-0-0"), ("user", "req-1-1 go on req-1-2")), "req-1-1"),
+        (messages(("user", "req-1-1"), ("assistant", "x"), ("user", "req-1-2 go")), "req-1-2"),
+        (messages(("user", [{"type": "text", "text": "req-1-3 go"}])), "req-1-3"),
+        (messages(("user", "breq-1-1 areq-1 REQ-1")), None),
+        (messages(("system", "req-0-0")), None),
     ],
 )
 def test_the_nonce_is_the_first_in_what_the_user_said_last(body: dict[str, Any], nonce: str | None) -> None:
@@ -187,9 +193,9 @@ def test_the_nonce_is_the_first_in_what_the_user_said_last(body: dict[str, Any],
 @pytest.mark.parametrize(
     ("prompt", "nonce"),
     [
-        ("ask-1-1 bare", "ask-1-1"),
-        ("### System:\nask-0-0\n\n### User:\nask-1-1 go\n\n", "ask-1-1"),
-        ("### User:\nask-1-1 go\n\n### Assistant:\nask-1-9\n\n### User:\nask-1-2 go\n\n", "ask-1-2"),
+        ("req-1-1 bare", "req-1-1"),
+        ("### System:\nreq-0-0\n\n### User:\nreq-1-1 go\n\n", "req-1-1"),
+        ("### User:\nreq-1-1 go\n\n### Assistant:\nreq-1-9\n\n### User:\nreq-1-2 go\n\n", "req-1-2"),
     ],
 )
 def test_the_nonce_is_found_in_a_rendered_prompt(prompt: str, nonce: str) -> None:
@@ -232,5 +238,5 @@ def test_an_answer_ends_at_the_cap_or_of_its_own_accord(
     ],
 )
 def test_a_body_that_makes_no_sense_is_told_what_would(reader: Any, body: dict[str, Any], words: str) -> None:
-    with pytest.raises(BadAsk, match=words):
+    with pytest.raises(BadRequest, match=words):
         reader(body)

@@ -26,7 +26,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def native(path: str, cap: int, **more: Any) -> dict[str, Any]:
-    asked = {"prompt": "ask-1-1 go on"} if path == "/api/generate" else chat()
+    asked = {"prompt": "req-1-1 go on"} if path == "/api/generate" else chat()
     return {"model": "m", "options": {"num_predict": cap}} | asked | more
 
 
@@ -35,7 +35,7 @@ def native(path: str, cap: int, **more: Any) -> dict[str, Any]:
 def test_ollama_streams_lines_unless_told_otherwise_and_the_last_tells_the_counts(
     ollama: Running, path: str, cap: int, tokens: int, reason: str
 ) -> None:
-    response = ollama.ask(path, native(path, cap))
+    response = ollama.request(path, native(path, cap))
     assert response.headers["content-type"] == "application/x-ndjson"
     *lines, last = [json.loads(line) for line in response.read().splitlines()]
     assert [line["done"] for line in lines] == [False] * tokens
@@ -58,7 +58,7 @@ def test_ollamas_openai_dialect_tells_why_it_ended(ollama: Running, cap: int, re
     assert (
         ollama.told("/v1/chat/completions", chat(max_tokens=cap))[1]["choices"][0]["finish_reason"] == reason
     )
-    *_, last, done = events(ollama.ask("/v1/chat/completions", chat(max_tokens=cap, stream=True)))
+    *_, last, done = events(ollama.request("/v1/chat/completions", chat(max_tokens=cap, stream=True)))
     assert (last["choices"][0]["finish_reason"], done) == (reason, "[DONE]")
 
 
@@ -115,7 +115,7 @@ def test_the_cloud_refuses_what_it_does_not_know(
 
 def test_the_cloud_takes_every_parameter_of_the_api_that_a_chat_needs(cloud: Running) -> None:
     body = chat(max_completion_tokens=2, temperature=1, seed=4, user="u", stream=True, response_format=None)
-    *_, last, done = events(cloud.ask("/v1/chat/completions", body, authorization=f"Bearer {KEY}"))
+    *_, last, done = events(cloud.request("/v1/chat/completions", body, authorization=f"Bearer {KEY}"))
     assert (last["choices"][0]["finish_reason"], last["choices"][0]["delta"], done) == (
         "length",
         {},

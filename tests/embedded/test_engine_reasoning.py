@@ -15,7 +15,7 @@ USAGE = {"stream_options": {"include_usage": True}}
 
 def deltas(engine, cap: int) -> tuple[list[dict], str, dict]:
     """Those that say something, why it ended, and the usage."""
-    *chunks, usage, done = events(engine.ask(PATH, chat(stream=True, max_tokens=cap, **USAGE), **KEY))
+    *chunks, usage, done = events(engine.request(PATH, chat(stream=True, max_tokens=cap, **USAGE), **KEY))
     assert done == "[DONE]"
     choices = [chunk["choices"][0] for chunk in chunks]
     said = [{k: v for k, v in c["delta"].items() if v and k != "role"} for c in choices]
@@ -75,7 +75,7 @@ def test_ollamas_own_api_says_thinking(path: str, place: str, hidden: bool, tmp_
             "prompt": "hi",
             "options": {"num_predict": 1},
         }
-        response = engine.ask(path, asked)
+        response = engine.request(path, asked)
         lines = [json.loads(line) for line in response.read().splitlines()]
         parts = [line[place] if place == "message" else line for line in lines]
         assert [bool(part.get("thinking")) for part in parts] == ([False] if hidden else [True, False])
@@ -89,7 +89,7 @@ def test_ollamas_own_api_says_thinking(path: str, place: str, hidden: bool, tmp_
 def test_a_document_is_classified_after_the_thoughts(tmp_path: Path) -> None:
     folder = HOUSE / "scenarios" / "documents"
     with running("vllm", tmp_path, *QUICK, "--documents", str(folder), "--reasoning", "hidden") as engine:
-        _, answer = engine.told(PATH, chat(f"ask-1-1 {read(folder)[0].text}"))
+        _, answer = engine.told(PATH, chat(f"req-1-1 {read(folder)[0].text}"))
         json.loads(answer["choices"][0]["message"]["content"])
         assert answer["usage"]["completion_tokens_details"] == {"reasoning_tokens": 16}
 

@@ -31,7 +31,7 @@ def post(engine: Running, path: str) -> tuple[int, Any]:
 
 
 def gauge(engine: Running, name: str) -> list[float]:
-    page = engine.ask("/metrics").read().decode()
+    page = engine.request("/metrics").read().decode()
     return [float(line.rpartition(" ")[2]) for line in page.splitlines() if line.startswith(f"vllm:{name}{{")]
 
 
@@ -45,7 +45,7 @@ def has_bytes(connection: http.client.HTTPConnection, within_s: float = 0.3) -> 
 
 @pytest.mark.parametrize("path", ["/sleep", "/sleep?level=2&mode=abort"])
 def test_what_is_under_way_ends_with_abort_at_once(engine: Running, path: str) -> None:
-    stream = engine.ask(PATH, chat(stream=True, max_tokens=4000))
+    stream = engine.request(PATH, chat(stream=True, max_tokens=4000))
     plain = engine.send(PATH, chat(max_tokens=4000))
     next_token(stream)
     until(lambda: gauge(engine, "num_requests_running") == [2.0])
@@ -60,7 +60,7 @@ def test_what_is_under_way_ends_with_abort_at_once(engine: Running, path: str) -
 def test_asleep_it_looks_well_and_what_is_new_gets_no_token_until_it_is_woken(engine: Running) -> None:
     post(engine, "/sleep")
     assert engine.told("/is_sleeping") == (200, {"is_sleeping": True})
-    assert (engine.ask("/health").status, engine.ask("/v1/models").status) == (200, 200)
+    assert (engine.request("/health").status, engine.request("/v1/models").status) == (200, 200)
     streamed, plain = (engine.send(PATH, chat(stream=s, max_tokens=2)) for s in (True, False))
     assert has_bytes(streamed, 30.0)  # the headers of a 200
     assert not has_bytes(streamed)
@@ -73,7 +73,7 @@ def test_asleep_it_looks_well_and_what_is_new_gets_no_token_until_it_is_woken(en
 
 
 def test_a_stream_that_is_kept_pauses_and_goes_on_whole(engine: Running) -> None:
-    stream = engine.ask(PATH, chat(stream=True, max_tokens=20))
+    stream = engine.request(PATH, chat(stream=True, max_tokens=20))
     next_token(stream)
     post(engine, "/sleep?mode=keep")
     count = gauge(engine, "generation_tokens_total")
@@ -91,7 +91,7 @@ def test_a_metric_says_how_deeply_it_sleeps(engine: Running, level: int | None, 
     if level is not None:
         post(engine, f"/sleep?level={level}")
     assert gauge(engine, "engine_sleep_state") == values
-    page = engine.ask("/metrics").read().decode()
+    page = engine.request("/metrics").read().decode()
     assert all(f'sleep_state="{state}"}}' in page for state in STATES)
 
 
@@ -108,13 +108,13 @@ def test_a_sleep_that_it_does_not_know_is_refused(engine: Running, query: str, w
 def test_without_the_dev_mode_nobody_sends_it_to_sleep(tmp_path: Path) -> None:
     with running("vllm", tmp_path, *QUICK) as engine:
         assert post(engine, "/sleep")[0] == 404
-        assert engine.ask("/is_sleeping").status == 404
+        assert engine.request("/is_sleeping").status == 404
 
 
 def test_a_sigterm_in_its_sleep_ends_what_waits_for_the_waking(tmp_path: Path) -> None:
     with running("vllm", tmp_path, *SLOW, "--dev-mode", "--sigterm", "abort") as engine:
         post(engine, "/sleep")
-        waiting = engine.ask(PATH, chat(stream=True))
+        waiting = engine.request(PATH, chat(stream=True))
         engine.process.terminate()
         last, done = events(waiting)[-2:]
         assert (last["choices"][0]["finish_reason"], done) == ("abort", "[DONE]")

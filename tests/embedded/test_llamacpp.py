@@ -15,7 +15,7 @@ from embedded import program
 from embedded.llamacpp.options import parse
 from tests.embedded.engine import until
 from tests.embedded.llamacpp import Llama, llama
-from tests.whole.asking import Asking
+from tests.whole.client import ClientProcess
 
 LONG = 12_000  # tokens: seconds of answer
 
@@ -26,8 +26,10 @@ def shared() -> Iterator[Llama]:
         yield engine
 
 
-def asked(engine: Llama, folder: Path, *asks: dict[str, Any], **more: Any) -> Asking:
-    return Asking(engine.topology(folder), [{"via": "llamacpp", **ask} for ask in asks], **more)
+def asked(engine: Llama, folder: Path, *requests: dict[str, Any], **more: Any) -> ClientProcess:
+    return ClientProcess(
+        engine.topology(folder), [{"via": "llamacpp", **request} for request in requests], **more
+    )
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -44,9 +46,9 @@ def test_a_whole_answer_is_ok_and_its_end_was_known_beforehand(shared, tmp_path,
 
 def test_the_engine_counts_the_tokens_that_we_count(shared, tmp_path):
     before = shared.metric("tokens_predicted_total")
-    asks = [{"stream": s, "max_tokens": n} for s in (True, False) for n in (1, 20)]
+    requests = [{"stream": s, "max_tokens": n} for s in (True, False) for n in (1, 20)]
     # Each on a connection of its own: after a stream llama.cpp says that it keeps the connection, and hangs up.
-    records = asked(shared, tmp_path, *asks, at_once=len(asks)).records()
+    records = asked(shared, tmp_path, *requests, at_once=len(requests)).records()
     assert sum(r["output_tokens"] for r in records) == 42
     until(
         lambda: shared.metric("tokens_predicted_total") - before == 42
@@ -63,10 +65,10 @@ def test_a_prompt_beyond_its_slots_share_of_the_context_is_rejected(shared, tmp_
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_sigkill_in_mid_answer_is_cut_or_broken_and_never_ok(tmp_path, stream):
     with llama() as engine:
-        asking = asked(engine, tmp_path, {"stream": stream, "max_tokens": LONG // 2})
+        client = asked(engine, tmp_path, {"stream": stream, "max_tokens": LONG // 2})
         until(engine.answering)
         engine.process.kill()
-        (record,) = asking.records()
+        (record,) = client.records()
         assert record["outcome"] == ("cut" if stream else "broken")
         assert (record["witness"], record["finish_reason"]) == (None, None)
 
@@ -74,11 +76,11 @@ def test_a_sigkill_in_mid_answer_is_cut_or_broken_and_never_ok(tmp_path, stream)
 def test_after_a_sigterm_its_streams_fall_silent_or_are_closed_and_no_answer_is_whole(tmp_path):
     """Which of the two is a race inside it: nearly always they fall silent."""
     with llama("--slots", "2") as engine:
-        asking = asked(engine, tmp_path, {"stream": True, "max_tokens": LONG}, deadlines={"silence": 1.5})
+        client = asked(engine, tmp_path, {"stream": True, "max_tokens": LONG}, deadlines={"silence": 1.5})
         until(engine.answering)
         engine.process.send_signal(signal.SIGTERM)
         until(lambda: not engine.accepts())
-        (record,) = asking.records()
+        (record,) = client.records()
         assert (record["outcome"], record["error"]) in (
             ("stalled", "silent for 1.5 s"), ("cut", "connection closed"),
         )  # fmt: skip
@@ -88,10 +90,10 @@ def test_after_a_sigterm_its_streams_fall_silent_or_are_closed_and_no_answer_is_
 @pytest.mark.verify
 def test_who_waits_out_the_silence_after_a_sigterm_is_cut(tmp_path):
     with llama("--slots", "2") as engine:
-        asking = asked(engine, tmp_path, {"stream": True, "max_tokens": LONG}, deadlines={"silence": 50})
+        client = asked(engine, tmp_path, {"stream": True, "max_tokens": LONG}, deadlines={"silence": 50})
         until(engine.answering)
         engine.process.send_signal(signal.SIGTERM)
-        (record,) = asking.records()
+        (record,) = client.records()
         assert record["outcome"] == "cut"
 
 
@@ -100,7 +102,7 @@ def test_while_its_model_loads_it_is_refused_or_503_and_never_otherwise_until_it
 
     def asked_for_health(engine: Llama) -> int | None:
         try:
-            return engine.ask("/health").status
+            return engine.request("/health").status
         except OSError:
             return None
 
@@ -115,21 +117,21 @@ def test_while_its_model_loads_it_is_refused_or_503_and_never_otherwise_until_it
 
 def test_busy_it_is_healthy_and_its_slots_say_that_none_is_free(tmp_path):
     with llama("--slots", "1") as engine:
-        assert engine.ask("/slots?fail_on_no_slot=1").status == 200
-        asking = asked(engine, tmp_path, {"stream": True, "max_tokens": LONG})
+        assert engine.request("/slots?fail_on_no_slot=1").status == 200
+        client = asked(engine, tmp_path, {"stream": True, "max_tokens": LONG})
         until(engine.answering)
-        assert engine.ask("/health").status == 200
-        assert engine.ask("/slots?fail_on_no_slot=1").status == 503
+        assert engine.request("/health").status == 200
+        assert engine.request("/slots?fail_on_no_slot=1").status == 503
         assert engine.metric("requests_processing") == 1
         engine.process.kill()
-        asking.records()
+        client.records()
 
 
 def test_with_every_slot_busy_not_even_headers_come(tmp_path):
     with llama("--slots", "1") as engine:
-        asks = [{"stream": True, "max_tokens": 600}, {"stream": True, "max_tokens": 600}]
+        requests = [{"stream": True, "max_tokens": 600}, {"stream": True, "max_tokens": 600}]
         first, second = sorted(
-            asked(engine, tmp_path, *asks, at_once=2).records(), key=lambda r: r["headers_ms"]
+            asked(engine, tmp_path, *requests, at_once=2).records(), key=lambda r: r["headers_ms"]
         )
         assert (first["outcome"], second["outcome"]) == ("ok", "ok")
         assert second["headers_ms"] > 0.5 * first["latency_ms"] > 2 * first["headers_ms"]
@@ -138,9 +140,10 @@ def test_with_every_slot_busy_not_even_headers_come(tmp_path):
 def test_a_model_that_ends_early_is_cut_by_its_witness(tmp_path):
     """Where it ends is drawn anew for each answer; some may reach the cap, and some say nothing at all."""
     with llama("--eos-bias", "1") as engine:
-        asks = ({"stream": s, "max_tokens": 400, "repeat": 5} for s in (True, False))
+        requests = ({"stream": s, "max_tokens": 400, "repeat": 5} for s in (True, False))
         told = {
-            (r["outcome"], r["finish_reason"]) for r in asked(engine, tmp_path, *asks, at_once=10).records()
+            (r["outcome"], r["finish_reason"])
+            for r in asked(engine, tmp_path, *requests, at_once=10).records()
         }
         assert ("cut", "stop") in told
         assert told <= {("cut", "stop"), ("ok", "length"), ("broken", "stop")}

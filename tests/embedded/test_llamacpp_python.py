@@ -23,7 +23,7 @@ from embedded import gateway
 from embedded.ports import free_port
 from tests.chaos.stand import until
 from tests.embedded.llamacpp_python import PythonServer, needs_it, python_server
-from tests.whole.asking import Asking
+from tests.whole.client import ClientProcess
 
 pytestmark = [pytest.mark.verify, pytest.mark.timeout(600), needs_it]
 
@@ -37,7 +37,7 @@ class Streaming:
 
     def __init__(self, server: PythonServer, max_tokens: int = LONG) -> None:
         body = {"messages": [{"role": "user", "content": "Count."}], "max_tokens": max_tokens, "stream": True}
-        self._response = server.ask("/v1/chat/completions", body, **{"Content-Type": "application/json"})
+        self._response = server.request("/v1/chat/completions", body, **{"Content-Type": "application/json"})
         assert self._response.status == 200
         for _ in range(20):
             self._response.readline()
@@ -60,9 +60,9 @@ def usual() -> Iterator[PythonServer]:
         yield found
 
 
-def asked(server: PythonServer, folder: Path, *asks: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
+def asked(server: PythonServer, folder: Path, *requests: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
     path = server.topology(folder)
-    return Asking(path, [{"via": "llamacpp", **ask} for ask in asks], **more).records()
+    return ClientProcess(path, [{"via": "llamacpp", **request} for request in requests], **more).records()
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -76,7 +76,11 @@ def test_it_answers_to_any_name_and_has_neither_health_nor_metrics(usual):
     assert usual.told("/v1/models")[1]["data"][0]["id"] == "m"
     body = {"model": "other", "messages": [{"role": "user", "content": "Count."}], "max_tokens": 2}
     assert usual.told("/v1/chat/completions", body, **{"Content-Type": "application/json"})[0] == 200
-    assert [usual.ask(path).status for path in ("/health", "/metrics", "/openapi.json")] == [404, 404, 200]
+    assert [usual.request(path).status for path in ("/health", "/metrics", "/openapi.json")] == [
+        404,
+        404,
+        200,
+    ]
 
 
 def test_whoever_asks_next_cuts_the_answer_under_way_and_it_is_told_with_done(usual):
@@ -90,17 +94,17 @@ def test_the_list_of_models_cuts_the_answer_under_way_and_the_page_by_which_its_
     usual,
 ):
     stream = Streaming(usual)
-    assert usual.ask("/openapi.json").status == 200
-    assert usual.ask("/v1/models").status == 200
+    assert usual.request("/openapi.json").status == 200
+    assert usual.request("/v1/models").status == 200
     assert stream.rest() == (None, True)
     stream = Streaming(usual, max_tokens=300)
-    assert usual.ask("/openapi.json").status == 200
+    assert usual.request("/openapi.json").status == 200
     assert stream.rest() == ("length", True)
 
 
 def test_a_prompt_too_long_is_400_and_streamed_it_is_200_with_nothing(usual, tmp_path):
-    asks = [{"stream": stream, "prompt": "through " * 9000, "max_tokens": 5} for stream in (False, True)]
-    plain, streamed = sorted(asked(usual, tmp_path, *asks), key=lambda r: r["stream"])
+    requests = [{"stream": stream, "prompt": "through " * 9000, "max_tokens": 5} for stream in (False, True)]
+    plain, streamed = sorted(asked(usual, tmp_path, *requests), key=lambda r: r["stream"])
     assert (plain["outcome"], plain["status"]) == ("rejected", 400)
     assert (streamed["outcome"], streamed["status"]) == ("broken", 200)
 
@@ -116,8 +120,8 @@ def test_whichever_signal_ends_it_its_streams_end_at_once_and_without_an_end(tmp
 
 def test_told_not_to_interrupt_it_lets_whoever_asks_next_wait_with_headers_at_once(tmp_path):
     with python_server(*KEPT) as server:
-        asks = [{"stream": True, "max_tokens": 400}, {"stream": True, "max_tokens": 400}]
-        records = asked(server, tmp_path, *asks, at_once=2, deadlines=HELD)
+        requests = [{"stream": True, "max_tokens": 400}, {"stream": True, "max_tokens": 400}]
+        records = asked(server, tmp_path, *requests, at_once=2, deadlines=HELD)
         assert [r["outcome"] for r in records] == ["ok", "ok"]
         first, second = sorted(records, key=lambda r: r["ttft_ms"])
         assert second["ttft_ms"] > first["latency_ms"] / 2
@@ -176,8 +180,8 @@ def _ready(port: int) -> bool:
 @pytest.mark.parametrize("parameters", [(), KEPT])
 def test_behind_a_gateway_an_interrupted_answer_is_told_as_whole_and_is_a_cut(tmp_path, parameters):
     with python_server(*parameters) as server, behind_a_gateway(server, tmp_path) as path:
-        ask = {"stream": True, "max_tokens": 400, "repeat": 3}
-        records = Asking(path, [ask], at_once=3, deadlines=HELD).records(within_s=250)
+        request = {"stream": True, "max_tokens": 400, "repeat": 3}
+        records = ClientProcess(path, [request], at_once=3, deadlines=HELD).records(within_s=250)
         interrupted = [r for r in records if r["outcome"] != "ok"]
         assert len(interrupted) in ((0,) if parameters else (1, 2))  # whoever comes last is let finish
         for record in records:

@@ -33,7 +33,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Runn
 
 
 def stream(engine: Running, **more: Any) -> tuple[Any, list[Any]]:
-    response = engine.ask(PATH, chat(stream=True, max_tokens=4, **more), **KEY)
+    response = engine.request(PATH, chat(stream=True, max_tokens=4, **more), **KEY)
     return response, events(response)
 
 
@@ -93,7 +93,7 @@ def test_a_chunk_has_the_keys_of_a_real_one_and_all_share_its_id(engines, name):
 @pytest.mark.parametrize("name", PERSONALITIES)
 def test_a_plain_answer_has_the_keys_of_a_real_one(engines, name):
     for n in ("llamacpp", name):
-        response = engines[n].ask(PATH, chat(max_tokens=4), **KEY)
+        response = engines[n].request(PATH, chat(max_tokens=4), **KEY)
         body = json.loads(response.read())
         assert response.status == 200
         assert response.headers["content-type"].startswith("application/json")
@@ -118,7 +118,7 @@ def test_what_cannot_be_served_is_a_400_whose_message_is_where_a_real_ones_is(en
     if isinstance(body, dict):
         body = body | {"stream": streamed}
     for n in ("llamacpp", name):
-        response = engines[n].ask(PATH, body, **KEY)
+        response = engines[n].request(PATH, body, **KEY)
         assert response.status == 400
         assert response.headers["content-type"].startswith("application/json")
         error = json.loads(response.read())["error"]

@@ -99,13 +99,13 @@ def play(
     runner.stop()
     tally = found.recorder.tally.snapshot()
     return {
-        "records": [dataclasses.asdict(ask) for ask in kept(found)],
+        "records": [dataclasses.asdict(record) for record in kept(found)],
         "told": told,
         "users": users_left,
         "in_flight": tally.in_flight,
-        "wanted": tally.wanted,
-        "asked": tally.asked,
-        "capped": tally.capped,
+        "scheduled": tally.scheduled,
+        "sent": tally.sent,
+        "dropped": tally.dropped,
         "stats": environment.stats.total.num_requests,
         "failures": environment.stats.total.num_failures,
         "mean_ms": environment.stats.total.avg_response_time,

@@ -22,7 +22,7 @@ from tests.scenarios.stages import stage
 
 
 def ramped(gateway: str, folder: str, options: list[str]) -> dict[str, object]:
-    ramp.LEAST_ASKS = 1
+    ramp.LEAST_REQUESTS = 1
     parser = ArgumentParser()
     events.init_command_line_parser.fire(parser=parser)
     shape = ramp.Ramp()

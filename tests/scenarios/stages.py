@@ -5,7 +5,7 @@ from typing import Any
 
 from contract.clock import Clock
 from contract.deadlines import Deadlines
-from contract.records import Ask
+from contract.records import RequestRecord
 from contract.topology import Topology
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.user_context import Stage, endpoints
@@ -17,10 +17,10 @@ class Kept:
     """Takes the place of an ArrowFile."""
 
     def __init__(self) -> None:
-        self.records: list[Ask] = []
+        self.records: list[RequestRecord] = []
         self.closed = 0
 
-    def append(self, records: Sequence[Ask]) -> None:
+    def append(self, records: Sequence[RequestRecord]) -> None:
         self.records += records
 
     def close(self) -> None:
@@ -66,7 +66,7 @@ def stage(
     )  # fmt: skip
 
 
-def kept(stage: Stage) -> list[Ask]:
+def kept(stage: Stage) -> list[RequestRecord]:
     """The records so far."""
     stage.recorder.flush()
     file = stage.recorder._file

@@ -1,4 +1,4 @@
-"""When asks arrive: what the words mean, and that the same words and seed mean the same again."""
+"""When requests arrive: what the words mean, and that the same words and seed mean the same again."""
 
 import itertools
 import os

@@ -20,22 +20,22 @@ TOKENS = 20
 
 def queue(rate: float, slots: int, service_s: float, seed: int) -> tuple[list[dict], list[dict]]:
     """Poisson arrivals, a fixed time of service, so many at once, in the order of their coming; and what is in it each second."""
-    draw, at, free, asks = random.Random(seed), 0.0, [0.0] * slots, []
+    draw, at, free, requests = random.Random(seed), 0.0, [0.0] * slots, []
     while (at := at + draw.expovariate(rate)) < HELD_S:
         begun = max(at, heappop(free))
         heappush(free, begun + service_s)
-        asks.append(
+        requests.append(
             {
-                "intended_at": at, "sent_at": at, "outcome": "ok", "stream": True, "output_tokens": TOKENS,
+                "scheduled_at": at, "sent_at": at, "outcome": "ok", "stream": True, "output_tokens": TOKENS,
                 "ttft_ms": (begun - at) * 1000 + 1, "latency_ms": (begun + service_s - at) * 1000,
             }
         )  # fmt: skip
     seconds = [
         {"cpu_percent": 5, "hub_lag_ms": 1,
-         "in_flight": sum(a["intended_at"] <= s < a["intended_at"] + a["latency_ms"] / 1000 for a in asks)}
+         "in_flight": sum(a["scheduled_at"] <= s < a["scheduled_at"] + a["latency_ms"] / 1000 for a in requests)}
         for s in range(0, int(HELD_S), 10)
     ]  # fmt: skip
-    return asks, seconds
+    return requests, seconds
 
 
 @pytest.mark.parametrize(("slots", "service_s"), [(1, 0.1), (4, 0.5), (16, 1.0)])
@@ -43,8 +43,8 @@ def test_a_queue_of_known_capacity_is_found_within_a_factor_of_the_ramp(slots, s
     can = slots / service_s
     rates, steps = Range(can / 8, can * 8, 1.2), []
     while not isinstance(found := decide(steps, rates, OBJECTIVE_MS), Answer):
-        asks, seconds = queue(found.rate, slots, service_s, seed=len(steps))
-        steps.append(summarise(found.rate, HELD_S, len(asks), 0, 0, OBJECTIVE_MS, asks, seconds))
+        requests, seconds = queue(found.rate, slots, service_s, seed=len(steps))
+        steps.append(summarise(found.rate, HELD_S, len(requests), 0, 0, OBJECTIVE_MS, requests, seconds))
     assert found.bound is Bound.HIGHEST
     assert can / 1.2**3 < found.rate <= can * 1.001
     row = capacity.of(Ramped("vllm", steps, found), OBJECTIVE_MS)
@@ -55,13 +55,13 @@ def test_a_queue_of_known_capacity_is_found_within_a_factor_of_the_ramp(slots, s
 
 
 def _steps(rate, **more):
-    asks = [
-        {"intended_at": i / rate, "sent_at": i / rate, "outcome": "ok", "stream": True, "ttft_ms": 50.0,
+    requests = [
+        {"scheduled_at": i / rate, "sent_at": i / rate, "outcome": "ok", "stream": True, "ttft_ms": 50.0,
          "latency_ms": 500.0, "output_tokens": 10}
         for i in range(int(rate * 10))
     ]  # fmt: skip
     seconds = [{"cpu_percent": 5, "hub_lag_ms": 1, "in_flight": 4}]
-    return summarise(rate, 10.0, len(asks), 0, 0, OBJECTIVE_MS, asks, seconds, **more)
+    return summarise(rate, 10.0, len(requests), 0, 0, OBJECTIVE_MS, requests, seconds, **more)
 
 
 def test_the_table_says_what_is_unknown_and_takes_none_for_nothing():

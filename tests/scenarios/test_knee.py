@@ -13,8 +13,8 @@ OBJECTIVE_MS = 2000.0
 def _step(rate: float, p99_ms: float | None = 300.0, **more) -> Step:
     good = more.pop("good", 1.0 if p99_ms is not None and p99_ms <= OBJECTIVE_MS else 0.9)
     return Step(
-        rate, wanted=100, delivered=rate, ttft_p50_ms=200.0, ttft_p99_ms=p99_ms, good=good, in_flight=3,
-        **({"capped": 0, "overloaded": 0.0} | more),
+        rate, scheduled=100, delivered=rate, ttft_p50_ms=200.0, ttft_p99_ms=p99_ms, good=good, in_flight=3,
+        **({"dropped": 0, "overloaded": 0.0} | more),
     )  # fmt: skip
 
 
@@ -53,8 +53,8 @@ TABLE = {
         Answer(Bound.NONE, None, "objective missed twice at 2/s: 0.0% good and within the objective < 99%"),
     ),
     "the cap": (
-        [_step(2), _step(4, capped=7), _step(4, capped=9)],
-        Answer(Bound.HIGHEST, 2, "objective missed twice at 4/s: the cap on asks in flight refused 9 of 100 arrivals"),
+        [_step(2), _step(4, dropped=7), _step(4, dropped=9)],
+        Answer(Bound.HIGHEST, 2, "objective missed twice at 4/s: the cap on requests in flight refused 9 of 100 arrivals"),
     ),
     "the client was overloaded first": (
         [_step(2), _step(4), _slow(8, overloaded=0.6), _slow(8, overloaded=0.5)],
@@ -80,11 +80,11 @@ def test_what_is_held_next_or_the_answer(case):
     assert decide(steps, RATES, OBJECTIVE_MS) == found
 
 
-def _ask(
+def _record(
     wait_s: float = 0.0, ttft_ms: float | None = 100.0, outcome: str = "ok", stream: bool = True
 ) -> dict:
     return {
-        "intended_at": 10.0,
+        "scheduled_at": 10.0,
         "sent_at": 10.0 + wait_s,
         "ttft_ms": ttft_ms,
         "outcome": outcome,
@@ -95,26 +95,26 @@ def _ask(
 
 
 def test_a_step_counts_from_intended_and_takes_failures_and_the_unanswered_for_misses():
-    asks = [
-        *[_ask()] * 94,
-        _ask(wait_s=3.0),  # sent late: whoever came at that instant waited
-        _ask(outcome="cut"),
-        _ask(ttft_ms=None, outcome="timeout"),
-        _ask(ttft_ms=900.0, stream=False),
+    requests = [
+        *[_record()] * 94,
+        _record(wait_s=3.0),  # sent late: whoever came at that instant waited
+        _record(outcome="cut"),
+        _record(ttft_ms=None, outcome="timeout"),
+        _record(ttft_ms=900.0, stream=False),
     ]
     calm, busy, late = (
         {"cpu_percent": c, "hub_lag_ms": h, "in_flight": 4} for c, h in ((10, 1), (90, 1), (10, 30))
     )
-    found = summarise(10, 10.0, 102, 2, 5, OBJECTIVE_MS, asks, [calm, calm, busy, late])
+    found = summarise(10, 10.0, 102, 2, 5, OBJECTIVE_MS, requests, [calm, calm, busy, late])
     assert found.ttft_p50_ms == pytest.approx(100)
     assert found.ttft_p99_ms == pytest.approx(3100)
     assert found.good == 95 / 102
-    assert (found.delivered, found.capped, found.in_flight, found.overloaded) == (10.0, 2, 5, 0.5)
+    assert (found.delivered, found.dropped, found.in_flight, found.overloaded) == (10.0, 2, 5, 0.5)
 
 
 def test_of_an_answer_that_shows_no_token_its_end_stands_for_the_first():
-    asks = [_ask(ttft_ms=None) | {"latency_ms": ms} for ms in (300.0, 2500.0)]
-    found = summarise(2, 10.0, 2, 0, 0, OBJECTIVE_MS, asks, [])
+    requests = [_record(ttft_ms=None) | {"latency_ms": ms} for ms in (300.0, 2500.0)]
+    found = summarise(2, 10.0, 2, 0, 0, OBJECTIVE_MS, requests, [])
     assert (found.good, found.ttft_p99_ms) == (0.5, pytest.approx(2500))
 
 

@@ -31,12 +31,12 @@ def _stage(**urls):
     return stage("http://127.0.0.1:1", api="ollama", deadlines=DEADLINES, **urls)
 
 
-def _ask(found, prompt="hi", **how):
-    return Sender(found, "test", lambda ask, body: None).send(Request(prompt=prompt, **how))
+def _send(found, prompt="hi", **how):
+    return Sender(found, "test", lambda record, body: None).send(Request(prompt=prompt, **how))
 
 
 def _classify(found, document=DOCUMENTS[0], **how):
-    return _ask(
+    return _send(
         found, document.text, capped=False, temperature=0.3, proper_end=JSON_OBJECT,
         classification=Classification(document, 2), **how,
     )  # fmt: skip
@@ -82,10 +82,15 @@ def broken(engines):
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_cap_is_ollamas_proper_end(found, stream):
-    ask = _ask(found, stream=stream, via="ollama")
-    assert (ask.outcome, ask.witness, ask.finish_reason, ask.tier) == ("ok", "end", "length", "ollama")
-    assert (ask.output_tokens, len(ask.gaps_ms)) == (CAP, CAP - 1 if stream else 0)
-    assert ask.prompt_tokens > 0
+    record = _send(found, stream=stream, via="ollama")
+    assert (record.outcome, record.witness, record.finish_reason, record.tier) == (
+        "ok",
+        "end",
+        "length",
+        "ollama",
+    )
+    assert (record.output_tokens, len(record.gaps_ms)) == (CAP, CAP - 1 if stream else 0)
+    assert record.prompt_tokens > 0
 
 
 CUTS = [
@@ -106,43 +111,48 @@ CUTS = [
 )
 def test_what_becomes_of_ollamas_own_stream(found, broken, name, fault, outcome, error):
     broken("ollama", fault=name, **fault)
-    ask = _ask(found, stream=True, via="ollama")
-    assert (ask.outcome, ask.witness) == (outcome, None)
-    assert error in ask.error
+    record = _send(found, stream=True, via="ollama")
+    assert (record.outcome, record.witness) == (outcome, None)
+    assert error in record.error
 
 
 def test_an_ollama_that_is_killed_in_mid_stream_is_a_cut(tmp_path):
     with running("ollama", tmp_path, *SLOW, *NAMES) as engine:
         found = _stage(ollama=f"http://127.0.0.1:{engine.port}")
-        ask = gevent.spawn(_ask, found, stream=True, via="ollama", max_tokens=500)
+        record = gevent.spawn(_send, found, stream=True, via="ollama", max_tokens=500)
         with gevent.Timeout(UNTIL_S):
             while not engine.entries():
                 gevent.sleep(0.02)
             gevent.sleep(0.2)  # into the middle
             engine.process.kill()
-            ask.join()
-    assert ask.value.outcome == "cut"
-    assert ask.value.gaps_ms
+            record.join()
+    assert record.value.outcome == "cut"
+    assert record.value.gaps_ms
 
 
 @pytest.mark.parametrize("via", ["vllm", "ollama"])
 @pytest.mark.parametrize("stream", [True, False])
 def test_an_object_is_its_own_witness(found, via, stream):
-    ask = _classify(found, stream=stream, via=via)
-    assert (ask.outcome, ask.witness, ask.finish_reason, ask.max_tokens) == ("ok", "content", "stop", None)
-    assert (ask.document, ask.attempt, ask.valid, ask.wrong) == (DOCUMENTS[0].id, 2, True, [])
+    record = _classify(found, stream=stream, via=via)
+    assert (record.outcome, record.witness, record.finish_reason, record.max_tokens) == (
+        "ok",
+        "content",
+        "stop",
+        None,
+    )
+    assert (record.document, record.attempt, record.valid, record.wrong) == (DOCUMENTS[0].id, 2, True, [])
 
 
 @pytest.mark.parametrize("via", ["vllm", "ollama"])
 @pytest.mark.parametrize("stream", [True, False])
 def test_an_object_that_was_cut_is_a_cut_though_it_is_told_as_whole(found, broken, via, stream):
     broken(via, fault="cut", after_tokens=4, how="abort" if stream else "clean_end")
-    ask = _classify(found, stream=stream, via=via)
-    assert (ask.outcome, ask.status, ask.witness) == ("cut", 200, None)
+    record = _classify(found, stream=stream, via=via)
+    assert (record.outcome, record.status, record.witness) == ("cut", 200, None)
     if not stream:
-        assert ask.error == "finish_reason stop, and the content is not a JSON object that closes"
-        assert ask.output_tokens == 4
-    assert (ask.document, ask.valid, ask.wrong) == (DOCUMENTS[0].id, None, None)
+        assert record.error == "finish_reason stop, and the content is not a JSON object that closes"
+        assert record.output_tokens == 4
+    assert (record.document, record.valid, record.wrong) == (DOCUMENTS[0].id, None, None)
 
 
 @pytest.mark.parametrize(
@@ -158,22 +168,22 @@ def test_an_object_whose_engine_is_terminated_is_no_answer(tmp_path, stream, end
     options = (*SLOW, "--inter-token-latency=300ms", "--sigterm", end, *NAMES, *KNOWING)
     with running("vllm", tmp_path, *options) as engine:
         found = _stage(vllm=f"http://127.0.0.1:{engine.port}")
-        ask = gevent.spawn(_classify, found, stream=stream, via="vllm")
+        record = gevent.spawn(_classify, found, stream=stream, via="vllm")
         with gevent.Timeout(UNTIL_S):
             while not engine.entries():
                 gevent.sleep(0.02)
             gevent.sleep(0.5)  # a token or two
             engine.process.send_signal(signal.SIGTERM)
-            ask.join()
-    assert ask.value.outcome == outcome
-    assert error in ask.value.error
+            record.join()
+    assert record.value.outcome == outcome
+    assert error in record.value.error
 
 
 @pytest.mark.parametrize("via", ["vllm", "ollama"])
 def test_words_without_an_object_do_not_show_whether_they_are_whole(found, via):
-    ask = _ask(
+    record = _send(
         found, "no document", stream=False, via=via, max_tokens=20, proper_end=JSON_OBJECT,
         classification=Classification(DOCUMENTS[0], 1),
     )  # fmt: skip
-    assert (ask.outcome, ask.witness, ask.finish_reason) == ("ok", "none", "length")
-    assert (ask.valid, ask.wrong) == (False, None)
+    assert (record.outcome, record.witness, record.finish_reason) == ("ok", "none", "length")
+    assert (record.valid, record.wrong) == (False, None)

@@ -1,4 +1,4 @@
-"""The open loop asks on schedule whatever hangs, makes what is overdue, and counts what it must refuse."""
+"""The open loop requests on schedule whatever hangs, makes what is overdue, and counts what it must refuse."""
 
 import itertools
 import json
@@ -18,7 +18,7 @@ SLACK_S = 0.5  # two clocks, and threads that are let in late
 
 
 class Hanging:
-    """A server that answers nothing for HANG_S, once it has answered `after` asks."""
+    """A server that answers nothing for HANG_S, once it has answered `after` requests."""
 
     def __init__(self, after: int) -> None:
         self._gate, self._after = threading.Event(), after
@@ -47,7 +47,7 @@ class Hanging:
 def _in_hang(run: dict, hanging: Hanging) -> list[dict]:
     return [
         r for r in run["records"]
-        if hanging.hung_at + SLACK_S < r["intended_at"] < hanging.back_at - SLACK_S
+        if hanging.hung_at + SLACK_S < r["scheduled_at"] < hanging.back_at - SLACK_S
     ]  # fmt: skip
 
 
@@ -64,34 +64,34 @@ def test_through_a_hang_an_open_loop_asks_on_and_its_latency_from_intended_shows
     due = _in_hang(run, hanging)
     lasted_s = hanging.back_at - hanging.hung_at  # a busy machine sleeps longer than it is told to
     assert len(due) == pytest.approx((lasted_s - 2 * SLACK_S) * 20, abs=2)
-    intended = sorted(r["intended_at"] for r in run["records"])
+    intended = sorted(r["scheduled_at"] for r in run["records"])
     assert [b - a for a, b in itertools.pairwise(intended)] == pytest.approx(
         [0.05] * (len(intended) - 1), abs=1e-4
     )
     for r in due:
-        seen_s = r["sent_at"] + r["latency_ms"] / 1000 - r["intended_at"]
-        assert seen_s > hanging.back_at - r["intended_at"] - SLACK_S
+        seen_s = r["sent_at"] + r["latency_ms"] / 1000 - r["scheduled_at"]
+        assert seen_s > hanging.back_at - r["scheduled_at"] - SLACK_S
     assert {r["outcome"] for r in run["records"]} == {"ok"}
-    assert run["wanted"] == run["asked"] == len(run["records"])
-    assert run["capped"] == 0
+    assert run["scheduled"] == run["sent"] == len(run["records"])
+    assert run["dropped"] == 0
 
 
 def test_through_a_hang_a_closed_loop_falls_silent():
     with Hanging(after=10) as hanging:
         run = play(hanging.server, run_s=HANG_S + 2.5, stop_timeout=20, patient=True, chat=2)
     assert len(_in_hang(run, hanging)) == 0
-    assert run["wanted"] == run["asked"] == len(run["records"])
+    assert run["scheduled"] == run["sent"] == len(run["records"])
 
 
 def test_what_came_due_while_the_loop_was_held_up_is_made_late_with_its_own_instant():
     with Server([GOOD]) as server:
         run = play(server, run_s=1.0, held_up_s=0.6, stop_timeout=5, arrivals="constant:50/s", chat=1)
-    intended = sorted(r["intended_at"] for r in run["records"])
+    intended = sorted(r["scheduled_at"] for r in run["records"])
     assert len(intended) >= 75
     assert [b - a for a, b in itertools.pairwise(intended)] == pytest.approx(
         [0.02] * (len(intended) - 1), abs=1e-4
     )
-    late_s = [r["sent_at"] - r["intended_at"] for r in run["records"]]
+    late_s = [r["sent_at"] - r["scheduled_at"] for r in run["records"]]
     assert min(late_s) >= 0
     assert max(late_s) > 0.4
     assert sum(s > 0.1 for s in late_s) >= 20
@@ -100,10 +100,10 @@ def test_what_came_due_while_the_loop_was_held_up_is_made_late_with_its_own_inst
 def test_what_the_cap_refuses_makes_no_ask_and_is_counted():
     with Server([HANG]) as server:
         run = play(server, run_s=1.0, arrivals="constant:50/s", max_in_flight=5, patient=True, chat=1)
-    assert run["asked"] == len(run["records"]) == 5
+    assert run["sent"] == len(run["records"]) == 5
     assert {r["outcome"] for r in run["records"]} == {"abandoned"}
-    assert run["wanted"] > 20
-    assert run["wanted"] == run["asked"] + run["capped"]
+    assert run["scheduled"] > 20
+    assert run["scheduled"] == run["sent"] + run["dropped"]
     assert run["in_flight"] == 0
 
 
@@ -149,17 +149,17 @@ def test_observers_stay_closed_beside_an_open_loop():
         )
     by = {s: [r for r in run["records"] if r["scenario"] == s] for s in ("chat", "direct", "overhead")}
     assert all(by.values())
-    assert [b["intended_at"] - a["intended_at"] for a, b in itertools.pairwise(by["chat"])] == pytest.approx(
-        [0.1] * (len(by["chat"]) - 1), abs=1e-4
-    )
-    assert run["wanted"] == run["asked"] == len(run["records"])
+    assert [
+        b["scheduled_at"] - a["scheduled_at"] for a, b in itertools.pairwise(by["chat"])
+    ] == pytest.approx([0.1] * (len(by["chat"]) - 1), abs=1e-4)
+    assert run["scheduled"] == run["sent"] == len(run["records"])
 
 
 def test_an_observer_alone_is_opened():
     with Server([GOOD]) as gateway, Server([GOOD]) as vllm:
         run = play(gateway, vllm, run_s=1.0, stop_timeout=5, arrivals="constant:20/s", direct=1)
     assert {r["scenario"] for r in run["records"]} == {"direct"}
-    streamed = [r["stream"] for r in sorted(run["records"], key=lambda r: r["intended_at"])]
+    streamed = [r["stream"] for r in sorted(run["records"], key=lambda r: r["scheduled_at"])]
     assert streamed == [n % 2 == 0 for n in range(len(streamed))]
     assert not gateway.requests
 

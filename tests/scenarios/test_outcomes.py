@@ -1,4 +1,4 @@
-"""Each outcome provoked on the wire, by a server that does it; one record per ask."""
+"""Each outcome provoked on the wire, by a server that does it; one record per request."""
 
 import gevent
 import pytest
@@ -69,13 +69,13 @@ CASES = {
 def records():
     """Every case asked once, all at the same time."""
     servers = {name: Server(script) for name, (script, *_) in CASES.items()}
-    stages, asks = {}, []
+    stages, requests = {}, []
     for name, server in servers.items():
         server.__enter__()
         stages[name] = stage(server.url)
-        sender = Sender(stages[name], "test", lambda ask, body: None)
-        asks.append(gevent.spawn(sender.send, Request(prompt="hi", stream=True)))
-    gevent.joinall(asks, timeout=20, raise_error=True)
+        sender = Sender(stages[name], "test", lambda record, body: None)
+        requests.append(gevent.spawn(sender.send, Request(prompt="hi", stream=True)))
+    gevent.joinall(requests, timeout=20, raise_error=True)
     for server in servers.values():
         server.__exit__()
     return {name: kept(s) for name, s in stages.items()}
@@ -84,12 +84,12 @@ def records():
 @pytest.mark.parametrize("name", CASES)
 def test_a_way_to_end_has_its_outcome_and_one_record(records, name):
     _, outcome, error, witness = CASES[name]
-    [ask] = records[name]
-    assert (ask.outcome, ask.witness) == (outcome, witness)
-    assert (error or "") in (ask.error or "")
-    assert (error is None) == (ask.error is None)
-    assert ask.sent_at is not None
-    assert ask.latency_ms is not None
+    [record] = records[name]
+    assert (record.outcome, record.witness) == (outcome, witness)
+    assert (error or "") in (record.error or "")
+    assert (error is None) == (record.error is None)
+    assert record.sent_at is not None
+    assert record.latency_ms is not None
 
 
 @pytest.mark.parametrize(("name", "least_ms", "most_ms"), [
@@ -107,15 +107,15 @@ def test_an_answer_names_its_tier(records):
 
 def test_nobody_listens_is_refused():
     s = stage(f"http://127.0.0.1:{held_port()}")
-    ask = Sender(s, "test", lambda ask, body: None).send(Request(prompt="hi", stream=True))
-    assert (ask.outcome, ask.error.split(":")[0]) == (Outcome.REFUSED, "ConnectionRefusedError")
-    assert kept(s) == [ask]
+    record = Sender(s, "test", lambda record, body: None).send(Request(prompt="hi", stream=True))
+    assert (record.outcome, record.error.split(":")[0]) == (Outcome.REFUSED, "ConnectionRefusedError")
+    assert kept(s) == [record]
 
 
 def test_a_name_that_no_lookup_takes_is_refused():
     s = stage("http://no..name:1")
     assert (
-        Sender(s, "test", lambda ask, body: None).send(Request(prompt="hi", stream=True)).outcome
+        Sender(s, "test", lambda record, body: None).send(Request(prompt="hi", stream=True)).outcome
         == Outcome.REFUSED
     )
 
@@ -124,13 +124,13 @@ def test_a_name_that_no_lookup_takes_is_refused():
 def test_an_ask_that_is_killed_is_abandoned_once_and_the_kill_goes_on(script, tokens):
     with Server(script) as server:
         s, told = stage(server.url), []
-        sender = Sender(s, "test", lambda ask, body: told.append((ask, body)))
-        ask = gevent.spawn(sender.send, Request(prompt="hi", stream=True))
+        sender = Sender(s, "test", lambda record, body: told.append((record, body)))
+        record = gevent.spawn(sender.send, Request(prompt="hi", stream=True))
         gevent.sleep(0.25)
         assert s.recorder.tally.snapshot().in_flight == 1
-        ask.kill()
+        record.kill()
         [record] = kept(s)
-    assert isinstance(ask.value, gevent.GreenletExit)
+    assert isinstance(record.value, gevent.GreenletExit)
     assert record.outcome == Outcome.ABANDONED
     assert (record.ttft_ms is not None) == tokens
     assert [a for a, _ in told] == [record]
@@ -140,9 +140,11 @@ def test_an_ask_that_is_killed_is_abandoned_once_and_the_kill_goes_on(script, to
 def test_an_ask_that_is_killed_while_connecting_was_never_sent(monkeypatch):
     s = stage("http://127.0.0.1:1")
     monkeypatch.setattr("gevent.socket.create_connection", lambda address: gevent.sleep(5))
-    ask = gevent.spawn(Sender(s, "test", lambda ask, body: None).send, Request(prompt="hi", stream=True))
+    record = gevent.spawn(
+        Sender(s, "test", lambda record, body: None).send, Request(prompt="hi", stream=True)
+    )
     gevent.sleep(0.05)
-    ask.kill()
+    record.kill()
     assert [(a.outcome, a.sent_at, a.error) for a in kept(s)] == [
         ("abandoned", None, "stopped while connecting")
     ]
@@ -151,16 +153,16 @@ def test_an_ask_that_is_killed_while_connecting_was_never_sent(monkeypatch):
 def test_a_connection_that_does_not_come_about_is_refused_in_time(monkeypatch):
     s = stage("http://127.0.0.1:1")
     monkeypatch.setattr("gevent.socket.create_connection", lambda address: gevent.sleep(5))
-    ask = Sender(s, "test", lambda ask, body: None).send(Request(prompt="hi", stream=True))
-    assert (ask.outcome, ask.error) == (Outcome.REFUSED, "TimeoutError: no connection in 1 s")
-    assert 1000 <= ask.latency_ms < 1700
+    record = Sender(s, "test", lambda record, body: None).send(Request(prompt="hi", stream=True))
+    assert (record.outcome, record.error) == (Outcome.REFUSED, "TimeoutError: no connection in 1 s")
+    assert 1000 <= record.latency_ms < 1700
 
 
 def test_a_mistake_of_ours_is_recorded_as_broken_and_raised(monkeypatch):
     s = stage("http://127.0.0.1:1")
     monkeypatch.setattr("scenarios.gateway.wire.exchange.Connection.exchange", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        Sender(s, "test", lambda ask, body: None).send(Request(prompt="hi", stream=True))
+        Sender(s, "test", lambda record, body: None).send(Request(prompt="hi", stream=True))
     [record] = kept(s)
     assert (record.outcome, record.error) == ("broken", "in the harness: ZeroDivisionError: division by zero")
 
@@ -168,12 +170,12 @@ def test_a_mistake_of_ours_is_recorded_as_broken_and_raised(monkeypatch):
 def test_only_a_direct_ask_of_a_tier_that_honours_it_says_ignore_eos():
     with Server([streamed(*WHOLE)]) as server:
         s = stage(server.url, vllm=server.url, ollama=server.url)
-        sender = Sender(s, "test", lambda ask, body: None)
-        asks = [
+        sender = Sender(s, "test", lambda record, body: None)
+        requests = [
             sender.send(Request(prompt="hi", stream=True, via=via)) for via in ("gateway", "vllm", "ollama")
         ]
         assert [b"ignore_eos" in request for request in server.requests] == [False, True, False]
-        for ask, request in zip(asks, server.requests, strict=True):
-            assert f'"content": "{ask.request_id} hi"'.encode() in request
-    assert [a.tier for a in asks] == [None, "vllm", "ollama"]
-    assert [a.request_id for a in asks] == [f"ask-3f9c01-{n:06x}" for n in (1, 2, 3)]
+        for record, request in zip(requests, server.requests, strict=True):
+            assert f'"content": "{record.request_id} hi"'.encode() in request
+    assert [a.tier for a in requests] == [None, "vllm", "ollama"]
+    assert [a.request_id for a in requests] == [f"req-3f9c01-{n:06x}" for n in (1, 2, 3)]

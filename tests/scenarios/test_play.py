@@ -1,4 +1,4 @@
-"""Real Locust runs: every ask has one record and is told once, also when the run is stopped in mid-stream."""
+"""Real Locust runs: every request has one record and is told once, also when the run is stopped in mid-stream."""
 
 import json
 from collections import Counter, defaultdict
@@ -131,7 +131,7 @@ def test_a_pair_is_four_asks_in_turn_of_one_prompt_with_fresh_nonces(well):
         if record["lane"] == "overhead":
             pairs[record["pair"]].append(record)
     assert len(pairs) >= 3
-    orders = {tuple("A" if r["via"] == "gateway" else "B" for r in asks) for asks in pairs.values()}
+    orders = {tuple("A" if r["via"] == "gateway" else "B" for r in requests) for requests in pairs.values()}
     assert orders <= {tuple("ABBA"), tuple("BAAB")}
     texts = defaultdict(list)
     for request in gateway.requests + vllm.requests:
@@ -139,8 +139,8 @@ def test_a_pair_is_four_asks_in_turn_of_one_prompt_with_fresh_nonces(well):
         nonce, _, text = content.partition(" ")
         texts[nonce].append(text)
     assert all(len(found) == 1 for found in texts.values())
-    for asks in pairs.values():
-        assert len({texts[r["request_id"]][0] for r in asks}) == 1
+    for requests in pairs.values():
+        assert len({texts[r["request_id"]][0] for r in requests}) == 1
 
 
 def test_users_keep_their_connections(well):

@@ -46,6 +46,6 @@ def test_the_knee_of_a_server_that_answers_twenty_a_second_is_found_below_that(t
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["code"] == (0 if ramp["answer"]["bound"] == "highest" else 5)
     assert "highest rate within the objective (p99 TTFT 1.5 s, 99% good): 4/s" in told["said"]
-    asks = read_arrow(tmp_path / "requests.arrow", REQUESTS)[0].to_pylist()
-    assert len(asks) == sum(s["wanted"] for s in ramp["steps"])
-    assert {a["outcome"] for a in asks} == {"ok"}, "no step began before the one before it was answered"
+    requests = read_arrow(tmp_path / "requests.arrow", REQUESTS)[0].to_pylist()
+    assert len(requests) == sum(s["scheduled"] for s in ramp["steps"])
+    assert {a["outcome"] for a in requests} == {"ok"}, "no step began before the one before it was answered"

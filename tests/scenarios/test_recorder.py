@@ -2,15 +2,15 @@
 
 import gevent
 
-from contract.records import Ask, Outcome
+from contract.records import Outcome, RequestRecord
 from contract.run import ArrowFile, read_arrow
 from contract.schemas import REQUESTS
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.tally import Snapshot, Tallies, Tally
 
 
-def _ask(number: int = 1, **given) -> Ask:
-    return Ask(f"ask-{number}", "chat", "load", "gateway", True, 1000.0 + number, **given)
+def _record(number: int = 1, **given) -> RequestRecord:
+    return RequestRecord(f"req-{number}", "chat", "load", "gateway", True, 1000.0 + number, **given)
 
 
 def _ids(path):
@@ -23,14 +23,14 @@ def test_records_are_in_the_file_within_about_a_second_and_all_of_them_at_the_en
     path, failures = tmp_path / "requests.arrow", []
     recorder = Recorder(ArrowFile(path, REQUESTS), failures.append)
     recorder.start()
-    recorder.keep(_ask(1))
+    recorder.keep(_record(1))
     gevent.sleep(1.2)
-    assert _ids(path) == ["ask-1"]
-    recorder.keep(_ask(2))
-    recorder.keep(_ask(3))
+    assert _ids(path) == ["req-1"]
+    recorder.keep(_record(2))
+    recorder.keep(_record(3))
     recorder.close()
     recorder.close()
-    assert _ids(path) == ["ask-1", "ask-2", "ask-3"]
+    assert _ids(path) == ["req-1", "req-2", "req-3"]
     assert failures == []
 
 
@@ -47,7 +47,7 @@ class Counting:
 
     def append(self, records):
         self.batches.append((len(records), self.turns))
-        self.numbers += [int(r.intended_at) for r in records]
+        self.numbers += [int(r.scheduled_at) for r in records]
 
     def close(self):
         pass
@@ -58,11 +58,11 @@ def test_many_records_are_written_in_batches_between_which_the_hub_has_its_turn(
     recorder = Recorder(file, failures.append)
     turning = gevent.spawn(file.turn)
     for number in range(1000):
-        recorder.keep(_ask(number))
+        recorder.keep(_record(number))
     recorder.start()
     while len(file.numbers) < 1000:
         gevent.sleep(0.01)
-        recorder.keep(_ask(1000))  # asks end meanwhile
+        recorder.keep(_record(1000))  # requests end meanwhile
     turning.kill()
     recorder.close()
     sizes, turns = zip(*file.batches, strict=True)
@@ -90,7 +90,7 @@ def test_a_write_that_fails_is_said_once_and_nothing_more_is_written():
     file, failures = Broken(), []
     recorder = Recorder(file, failures.append)
     for number in range(3):
-        recorder.keep(_ask(number))
+        recorder.keep(_record(number))
         recorder.flush()
     recorder.close()
     assert failures == ["records cannot be written: OSError: [Errno 28] No space left on device"]
@@ -101,7 +101,7 @@ def test_the_run_may_be_stopped_from_within_the_failure():
     said = []
     recorder = Recorder(Broken(), lambda why: (said.append(why), recorder.close()))
     recorder.start()
-    recorder.keep(_ask())
+    recorder.keep(_record())
     gevent.sleep(1.2)
     assert len(said) == 1
     assert recorder._greenlet.dead
@@ -110,7 +110,7 @@ def test_the_run_may_be_stopped_from_within_the_failure():
 def test_a_value_that_the_schema_does_not_take_is_a_failure(tmp_path):
     failures = []
     recorder = Recorder(ArrowFile(tmp_path / "requests.arrow", REQUESTS), failures.append)
-    recorder.keep(_ask(status="many"))
+    recorder.keep(_record(status="many"))
     recorder.close()
     assert len(failures) == 1
 
@@ -118,8 +118,8 @@ def test_a_value_that_the_schema_does_not_take_is_a_failure(tmp_path):
 def test_a_record_after_the_end_is_counted_and_said(tmp_path, caplog):
     recorder = Recorder(ArrowFile(tmp_path / "requests.arrow", REQUESTS), print)
     recorder.close()
-    recorder.keep(_ask(7))
-    assert "ask-7 ended after the recorder was closed" in caplog.text
+    recorder.keep(_record(7))
+    assert "req-7 ended after the recorder was closed" in caplog.text
 
 
 def test_the_tally_counts_by_outcome_and_tier():
@@ -129,9 +129,9 @@ def test_the_tally_counts_by_outcome_and_tier():
     tally.refused()
     for arrived in (True, True, False, False):
         tally.began(arrived)
-    tally.ended(_ask(outcome=Outcome.OK, tier="vllm"))
-    tally.ended(_ask(outcome=Outcome.OK, tier="ollama"))
-    tally.ended(_ask(outcome=Outcome.REFUSED))
+    tally.ended(_record(outcome=Outcome.OK, tier="vllm"))
+    tally.ended(_record(outcome=Outcome.OK, tier="ollama"))
+    tally.ended(_record(outcome=Outcome.REFUSED))
     assert tally.snapshot() == Snapshot(5, 4, 1, 1, *({"ok": 2, "refused": 1}, {"vllm": 1, "ollama": 1}) * 2)
 
 

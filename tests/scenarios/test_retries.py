@@ -4,8 +4,8 @@ from email.utils import formatdate
 
 import pytest
 
-from contract.records import Ask, Outcome
-from scenarios.gateway.retries import asks_again, wait_s
+from contract.records import Outcome, RequestRecord
+from scenarios.gateway.retries import is_retried, wait_s
 
 NOW = 1_795_000_000.0
 AGAIN = [
@@ -35,8 +35,8 @@ AGAIN = [
 
 @pytest.mark.parametrize(("outcome", "status", "headers", "again"), AGAIN)
 def test_what_is_asked_again(outcome, status, headers, again):
-    ask = Ask("ask-1", "classify", "load", "gateway", False, NOW, outcome=outcome, status=status)
-    assert asks_again(ask, headers) is again
+    record = RequestRecord("req-1", "classify", "load", "gateway", False, NOW, outcome=outcome, status=status)
+    assert is_retried(record, headers) is again
 
 
 WAITS = [

@@ -41,7 +41,7 @@ def test_the_client_is_watched_once_a_second_and_its_lag_is_seen(tmp_path):
     tally.due()
     tally.refused()
     tally.began(arrived=True)
-    tally.sent(0.25)
+    tally.sent_late(0.25)
     gevent.sleep(0.3)
     time.sleep(0.2)  # not gevent's: nothing else runs meanwhile
     until(lambda: len(rows(tmp_path, "client")) >= 2)
@@ -49,7 +49,8 @@ def test_the_client_is_watched_once_a_second_and_its_lag_is_seen(tmp_path):
     sampling.stop()
     first, second = rows(tmp_path, "client")[:2]
     counted = [
-        [r[c] for c in ("users", "wanted", "sent", "capped", "late_ms", "in_flight")] for r in (first, second)
+        [r[c] for c in ("users", "scheduled", "sent", "dropped", "late_ms", "in_flight")]
+        for r in (first, second)
     ]
     assert counted == [[3, 2, 1, 1, 250.0, 1], [3, 0, 0, 0, None, 1]]
     assert first["hub_lag_ms"] > 150
@@ -65,7 +66,7 @@ def test_the_last_second_is_written_though_it_was_not_a_whole_one(tmp_path):
     found.recorder.tally.began(arrived=False)
     sampling.stop()
     (last,) = rows(tmp_path, "client")
-    assert (last["worker"], last["wanted"], last["sent"]) == ("worker-1", 1, 1)
+    assert (last["worker"], last["scheduled"], last["sent"]) == ("worker-1", 1, 1)
 
 
 class Full(Kept):
@@ -182,7 +183,7 @@ def test_a_master_writes_its_workers_rows_as_they_come_and_samples_the_engines_i
     theirs = Batches(samplers.find("client").schema)
     for worker in ("worker-0", "worker-1"):
         theirs.append([Client(5.0, worker, 12.5, 0.3, 4, 3, 2, 1, None, 1)])
-    assert gathering.keep({"asks": [], "samples": {"client": theirs.take()}}) == 0
+    assert gathering.keep({"requests": [], "samples": {"client": theirs.take()}}) == 0
     until(lambda: rows(tmp_path, "gauges"))
     gathering.close()
     gathering.close()
@@ -195,7 +196,7 @@ def test_a_master_writes_its_workers_rows_as_they_come_and_samples_the_engines_i
 def test_rows_that_a_master_cannot_read_are_an_error_of_the_run(tmp_path, seldom, samples):
     failures = []
     gathering = Gathering(tmp_path, stage(GATEWAY), [], [], failures.append)
-    gathering.keep({"asks": [], "samples": samples})
+    gathering.keep({"requests": [], "samples": samples})
     gathering.close()
     assert len(failures) == 1
     assert "a worker's records cannot be read" in failures[0]

@@ -1,4 +1,4 @@
-"""Exactly one record for each ask, whatever happens: killed in any phase, a mistake of ours anywhere, a closed recorder."""
+"""Exactly one record for each request, whatever happens: killed in any phase, a mistake of ours anywhere, a closed recorder."""
 
 import dataclasses
 import json
@@ -31,15 +31,15 @@ def _one(found):
     records = kept(found)
     columns(records, REQUESTS)
     assert found.recorder.tally.snapshot().in_flight == 0
-    assert len(records) == found.recorder.tally.snapshot().asked
+    assert len(records) == found.recorder.tally.snapshot().sent
     [record] = records
     return record
 
 
-def _until(ask, arrived):
+def _until(record, arrived):
     with gevent.Timeout(WITHIN_S):
         while not arrived():
-            assert not ask.dead, ask.value
+            assert not record.dead, record.value
             gevent.sleep(0.01)
 
 
@@ -57,7 +57,7 @@ def test_the_cap_is_that_of_who_is_asked_and_an_error_loses_what_is_secret(monke
         }  # fmt: skip
         front, tiers = endpoints(found := Topology.model_validate(data))
         one = dataclasses.replace(stage(server.url), topology=found, gateway=front, tiers=tiers)
-        sender = Sender(one, "test", lambda ask, body_bytes: None)
+        sender = Sender(one, "test", lambda record, body_bytes: None)
         for via in ("gateway", "vllm"):
             sender.send(Request(prompt="hi", stream=False, via=via))
         sender.close()
@@ -84,14 +84,14 @@ def test_a_request_that_is_killed_in_an_errors_body_keeps_no_secret_of_it(monkey
         front, tiers = endpoints(found := Topology.model_validate(data))
         one = stage(server.url, deadlines=LONG)
         one = dataclasses.replace(one, topology=found, gateway=front, tiers=tiers)
-        sender = Sender(one, "test", lambda ask, body: None)
-        ask = _spawn(sender)
+        sender = Sender(one, "test", lambda record, body: None)
+        record = _spawn(sender)
 
         def arrived():
             return bool(server.requests) and bool(sender._connections["gateway"].latest.pieces)
 
-        _until(ask, arrived)
-        ask.kill()
+        _until(record, arrived)
+        record.kill()
     assert _one(one).error == "401: no access for (key)"
 
 
@@ -116,11 +116,11 @@ def test_an_ask_that_is_killed_has_one_record(phase, kept_open):
     before = [[streamed(*WHOLE)]] if kept_open else []
     with Server(*before, script) as server:
         found = stage(server.url, deadlines=LONG)
-        sender = Sender(found, "test", lambda ask, body: None)
+        sender = Sender(found, "test", lambda record, body: None)
         if kept_open:
             sender.send(Request(prompt="hi", stream=True))
             assert len(kept(found)) == 1
-        ask = _spawn(sender)
+        record = _spawn(sender)
         body = status is not None and script[0] != HEAD
 
         def arrived():
@@ -129,13 +129,13 @@ def test_an_ask_that_is_killed_has_one_record(phase, kept_open):
             latest = sender._connections["gateway"].latest
             return latest.status == status and (latest.pieces or not body)
 
-        _until(ask, arrived)
-        ask.kill()
+        _until(record, arrived)
+        record.kill()
         record = kept(found)[-1]
         assert len(kept(found)) == len(before) + 1
         assert found.recorder.tally.snapshot().in_flight == 0
         columns(kept(found), REQUESTS)
-        assert isinstance(ask.value, gevent.GreenletExit)
+        assert isinstance(record.value, gevent.GreenletExit)
         if status == 500:
             assert (record.outcome, record.status) == ("rejected", 500)
         else:
@@ -149,16 +149,16 @@ def test_an_ask_that_is_killed_has_one_record(phase, kept_open):
 def test_an_ask_that_is_killed_while_tls_is_agreed_upon_was_never_sent(tmp_path):
     with Server([HANG]) as server:  # it speaks no TLS, and waits for a request that never comes
         found = stage(server.url.replace("http", "https"), deadlines=LONG)
-        ask = _spawn(Sender(found, "test", lambda ask, body: None))
-        _until(ask, lambda: server.connections)
-        ask.kill()
+        record = _spawn(Sender(found, "test", lambda record, body: None))
+        _until(record, lambda: server.connections)
+        record.kill()
     assert (_one(found).outcome, _one(found).sent_at) == ("abandoned", None)
 
 
 def test_who_is_killed_between_two_asks_leaves_no_record_of_the_one_that_was_not_made():
     with Server([streamed(*WHOLE)]) as server:
         found = stage(server.url)
-        sender = Sender(found, "test", lambda ask, body: None)
+        sender = Sender(found, "test", lambda record, body: None)
 
         def user():
             sender.send(Request(prompt="hi", stream=True))
@@ -193,7 +193,9 @@ def test_a_mistake_of_ours_leaves_one_record_and_is_raised(place, monkeypatch):
         found, told = stage(server.url), []
         monkeypatch.setattr(MISTAKES[place], _fails)
         with pytest.raises(ZeroDivisionError):
-            Sender(found, "test", lambda ask, body: told.append(ask)).send(Request(prompt="hi", stream=True))
+            Sender(found, "test", lambda record, body: told.append(record)).send(
+                Request(prompt="hi", stream=True)
+            )
     record = _one(found)
     assert (record.outcome, record.error, record.witness) == (
         "broken", "in the harness: ZeroDivisionError: by nought", None,
@@ -206,10 +208,10 @@ def test_a_mistake_of_ours_does_not_take_the_place_of_a_kill(place, monkeypatch)
     with Server([HEAD + chunked(token(), last=False), HANG]) as server:
         found = stage(server.url, deadlines=LONG)
         monkeypatch.setattr(MISTAKES[place], _fails)
-        ask = _spawn(Sender(found, "test", lambda ask, body: None))
-        _until(ask, lambda: server.requests)
-        ask.kill()
-    assert isinstance(ask.value, gevent.GreenletExit)
+        record = _spawn(Sender(found, "test", lambda record, body: None))
+        _until(record, lambda: server.requests)
+        record.kill()
+    assert isinstance(record.value, gevent.GreenletExit)
     assert _one(found).outcome == "broken"
 
 
@@ -218,23 +220,23 @@ def test_who_cannot_tell_of_an_ask_loses_neither_its_record_nor_its_kill(killed,
     script = [HEAD + chunked(token(), last=False), HANG] if killed else [streamed(*WHOLE)]
     with caplog.at_level(logging.ERROR), Server(script) as server:
         found = stage(server.url, deadlines=LONG)
-        ask = _spawn(Sender(found, "test", _fails))
+        record = _spawn(Sender(found, "test", _fails))
         if killed:
-            _until(ask, lambda: server.requests)
-            ask.kill()
-            assert isinstance(ask.value, gevent.GreenletExit)
+            _until(record, lambda: server.requests)
+            record.kill()
+            assert isinstance(record.value, gevent.GreenletExit)
         else:
-            assert ask.get(timeout=WITHIN_S).outcome == "ok"
+            assert record.get(timeout=WITHIN_S).outcome == "ok"
     assert _one(found).request_id in caplog.text
 
 
 def test_an_ask_that_ends_after_its_recorder_was_closed_is_counted_and_said(caplog):
     with caplog.at_level(logging.ERROR), Server([0.2, streamed(*WHOLE)]) as server:
         found = stage(server.url)
-        ask = _spawn(Sender(found, "test", lambda ask, body: None))
-        _until(ask, lambda: server.requests)
+        record = _spawn(Sender(found, "test", lambda record, body: None))
+        _until(record, lambda: server.requests)
         found.recorder.close()
-        assert ask.get(timeout=WITHIN_S).outcome == "ok"
+        assert record.get(timeout=WITHIN_S).outcome == "ok"
     assert kept(found) == []
     assert found.recorder.tally.snapshot().by_outcome == {"ok": 1}
     assert "its record is lost" in caplog.text
@@ -243,5 +245,7 @@ def test_an_ask_that_ends_after_its_recorder_was_closed_is_counted_and_said(capl
 def test_a_request_to_a_tier_that_is_not_there_has_its_record_too():
     found = stage("http://127.0.0.1:1")
     with pytest.raises(KeyError):
-        Sender(found, "test", lambda ask, body: None).send(Request(prompt="hi", stream=True, via="nowhere"))
+        Sender(found, "test", lambda record, body: None).send(
+            Request(prompt="hi", stream=True, via="nowhere")
+        )
     assert (_one(found).outcome, _one(found).error) == ("broken", "in the harness: KeyError: 'nowhere'")

@@ -17,21 +17,21 @@ from tests.synthetic import make, three_tier
 from tests.synthetic_world import START, Hole
 
 STATUS = Status(at=START, elapsed_s=0.0, total_s=0.0, trial=1, up={}, probe=None)
-BEFORE = Snapshot(wanted=100, asked=100, capped=0, in_flight=0, by_outcome={}, by_tier={})
+BEFORE = Snapshot(scheduled=100, sent=100, dropped=0, in_flight=0, by_outcome={}, by_tier={})
 
 
 @pytest.mark.parametrize(
-    ("wanted", "asked", "capped", "said"),
+    ("scheduled", "sent", "dropped", "said"),
     [
-        (120, 120, 0, "4.0 asks/s, 3 in flight"),
-        (160, 145, 0, "12.0 wanted, 9.0 asks/s, 3 in flight"),  # this process is late
-        (160, 122, 38, "12.0 wanted, 4.4 asks/s, 38 capped, 3 in flight"),
+        (120, 120, 0, "4.0 requests/s, 3 in flight"),
+        (160, 145, 0, "12.0 wanted, 9.0 requests/s, 3 in flight"),  # this process is late
+        (160, 122, 38, "12.0 wanted, 4.4 requests/s, 38 capped, 3 in flight"),
     ],
 )
-def test_wanted_is_said_where_it_was_not_delivered(wanted, asked, capped, said):
-    counts = ({"ok": asked}, {"vllm": asked}) * 2
-    now = Snapshot(wanted, asked, capped, 3, *counts)
-    assert live_line(None, now, BEFORE, 5.0, None, START) == f"{said} │ users: vllm {asked}, no errors"
+def test_wanted_is_said_where_it_was_not_delivered(scheduled, sent, dropped, said):
+    counts = ({"ok": sent}, {"vllm": sent}) * 2
+    now = Snapshot(scheduled, sent, dropped, 3, *counts)
+    assert live_line(None, now, BEFORE, 5.0, None, START) == f"{said} │ users: vllm {sent}, no errors"
 
 
 def test_what_was_asked_straight_of_a_tier_that_is_away_is_no_error_of_users():
@@ -99,22 +99,22 @@ def test_the_live_line_and_the_report_count_the_same_of_the_same_records(tmp_pat
     made = made(tmp_path)
     run = Evidence(frames.read(made.path))
     tallies, together = [Tally() for _ in range(workers)], Tallies()
-    for i, ask in enumerate(a for a in made.asks if a.lane not in PROBES):
+    for i, record in enumerate(a for a in made.requests if a.lane not in PROBES):
         tallies[i % workers].began(arrived=False)
-        tallies[i % workers].ended(ask)
+        tallies[i % workers].ended(record)
     for i, tally in enumerate(tallies):
         together.tell(f"w{i}", tally.snapshot())
-    now, found = together.snapshot(), shares.continuity(run.frames.asks)
-    assert now.asked == run.delivered.sent
-    assert sum(now.users.values()) == found.good.asked + found.cut + found.stalled + found.abandoned
+    now, found = together.snapshot(), shares.continuity(run.frames.requests)
+    assert now.sent == run.delivered.sent
+    assert sum(now.users.values()) == found.good.sent + found.cut + found.stalled + found.abandoned
     assert now.users.get(Outcome.OK, 0) == found.good.hits
     assert now.users.get(Outcome.CUT, 0) == found.cut
     assert now.good_and_bad == (
         found.good.hits,
-        found.good.asked - found.good.hits + found.cut + found.stalled,
+        found.good.sent - found.good.hits + found.cut + found.stalled,
     )
     assert now.served == {of.tier.name: of.users.good for of in run.by_tier if of.users.good}
-    elsewhere = [a for a in made.asks if a.lane == Lane.OVERHEAD]
+    elsewhere = [a for a in made.requests if a.lane == Lane.OVERHEAD]
     assert sum(now.others.values()) == len(elsewhere)
 
 
@@ -124,14 +124,16 @@ def test_the_probe_s_answer_after_an_inject_is_the_one_in_the_records(tmp_path):
     (trial,) = run.trials
     watch = AnswerWatch()
     assert watch.status(START) is None
-    ended = [(a.sent_at + a.latency_ms / 1000, a) for a in made.asks if a.lane in PROBES]
-    for at, ask in sorted(ended, key=lambda e: e[0]):
+    ended = [(a.sent_at + a.latency_ms / 1000, a) for a in made.requests if a.lane in PROBES]
+    for at, record in sorted(ended, key=lambda e: e[0]):
         if watch.target is None and at > trial.commanded_at:
             watch.taken(trial.commanded_at, "vllm")
             assert watch.status(trial.commanded_at + 1) == ProbeWait("vllm", False, pytest.approx(1.0), False)
-        watch.answered(ask)
-    probe = run.asks[run.asks["lane"].isin(PROBES) & run.asks["good"] & (run.asks["tier"] != "vllm")]
-    first = probe.loc[probe["intended_at"] > trial.commanded_at, "first_at"].min()
+        watch.answered(record)
+    probe = run.requests[
+        run.requests["lane"].isin(PROBES) & run.requests["good"] & (run.requests["tier"] != "vllm")
+    ]
+    first = probe.loc[probe["scheduled_at"] > trial.commanded_at, "first_at"].min()
     found = watch.status(START + 80)
     assert found.answered
     assert found.s == pytest.approx(first - trial.commanded_at, abs=1e-4)
@@ -141,9 +143,9 @@ def test_an_answer_of_the_tier_that_is_away_ends_no_wait(tmp_path):
     made = make(tmp_path, [], duration_s=20)
     watch = AnswerWatch()
     watch.taken(START + 5, "vllm")
-    answers = [a for a in made.asks if a.lane in PROBES and a.intended_at > START + 5]
-    for ask in answers:
-        watch.answered(ask)
+    answers = [a for a in made.requests if a.lane in PROBES and a.scheduled_at > START + 5]
+    for record in answers:
+        watch.answered(record)
     assert not watch.status(START + 20).answered
     watch.returned("vllm")
     watch.answered(answers[-1])
@@ -197,4 +199,4 @@ def test_the_live_line_shows_what_a_restore_waits_for(events, told):
     line = live_line(
         replace(STATUS, up={"vllm": False}), BEFORE, BEFORE, 5.0, None, START, restoring.told(START + 278)
     )
-    assert line.startswith(f"vllm DOWN │ {told} │ " if told else "vllm DOWN │ 0.0 asks/s")
+    assert line.startswith(f"vllm DOWN │ {told} │ " if told else "vllm DOWN │ 0.0 requests/s")

@@ -13,9 +13,9 @@ URL = "http://127.0.0.1:1"
 def test_request_ids_are_unique_and_led_by_the_run():
     s = stage(URL)
     assert [s.next_request_id() for _ in range(3)] == [
-        "ask-3f9c01-000001",
-        "ask-3f9c01-000002",
-        "ask-3f9c01-000003",
+        "req-3f9c01-000001",
+        "req-3f9c01-000002",
+        "req-3f9c01-000003",
     ]
     assert s.next_pair_id() == "pair-3f9c01-000001"
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from contract.records import Ask
+from contract.records import RequestRecord
 from contract.refusal import Refusal
 from contract.topology import Topology
 from scenarios.gateway.warmup import ended_early, preflight, unhealthy, warm_up, ways
@@ -22,7 +22,7 @@ ANSWER = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: a"
 def test_every_group_and_every_engine_is_asked_both_ways_and_the_cloud_never():
     with Server([ANSWER]) as gateway, Server([ANSWER]) as engine:
         s = stage(gateway.url, vllm=engine.url)
-        asks = warm_up(s)
+        requests = warm_up(s)
         bodies = [json.loads(r.partition(b"\r\n\r\n")[2]) for r in gateway.requests]
     assert [(b["model"], b["stream"]) for b in bodies] == [
         ("a", True),
@@ -30,11 +30,11 @@ def test_every_group_and_every_engine_is_asked_both_ways_and_the_cloud_never():
         ("b", True),
         ("b", False),
     ]
-    assert [(a.via, a.stream) for a in asks[4:]] == [("vllm", True), ("vllm", False)]
-    assert {a.lane for a in asks} == {"warmup"}
-    assert {a.request_id for a in kept(s)} == {a.request_id for a in asks}
+    assert [(a.via, a.stream) for a in requests[4:]] == [("vllm", True), ("vllm", False)]
+    assert {a.lane for a in requests} == {"warmup"}
+    assert {a.request_id for a in kept(s)} == {a.request_id for a in requests}
     assert len(gateway.connections) == 2, "one for each group: the groups are woken side by side"
-    preflight(asks, s.topology)
+    preflight(requests, s.topology)
 
 
 VERSIONS = [
@@ -62,9 +62,9 @@ def test_a_reasoning_model_that_shows_no_token_of_its_two_is_awake():
     )
     with Server([unseen]) as gateway:
         s = stage(gateway.url)
-        asks = warm_up(s)
-        assert {(a.outcome, a.ttft_ms, a.max_tokens) for a in asks} == {("ok", None, 2)}
-        preflight(asks, s.topology)
+        requests = warm_up(s)
+        assert {(a.outcome, a.ttft_ms, a.max_tokens) for a in requests} == {("ok", None, 2)}
+        preflight(requests, s.topology)
 
 
 def test_a_gateway_that_refuses_the_cap_is_refused_with_the_word_that_helps():
@@ -79,16 +79,18 @@ def test_a_gateway_that_refuses_the_cap_is_refused_with_the_word_that_helps():
 
 def test_a_gateway_that_does_not_answer_is_refused_without_asking_on():
     s = stage(f"http://127.0.0.1:{held_port()}", vllm=URL)
-    asks = warm_up(s)
-    assert len(asks) == 2
+    requests = warm_up(s)
+    assert len(requests) == 2
     with pytest.raises(
         Refusal, match=r"gateway: http://127.0.0.1:\d+ gives no answer; refused: ConnectionRefused"
     ):
-        preflight(asks, s.topology)
+        preflight(requests, s.topology)
 
 
-def _answer(**given) -> Ask:
-    return Ask("ask-1", "warmup", "warmup", "gateway", True, 0.0, **({"status": 200, "ttft_ms": 1.0} | given))
+def _answer(**given) -> RequestRecord:
+    return RequestRecord(
+        "req-1", "warmup", "warmup", "gateway", True, 0.0, **({"status": 200, "ttft_ms": 1.0} | given)
+    )
 
 
 TIERS = "tiers: vllm (group a), ollama (group b), openai (group c)"
@@ -106,10 +108,10 @@ REFUSED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("asks", "words"), REFUSED)
-def test_preflight_says_what_came_and_what_would_be_right(asks, words):
+@pytest.mark.parametrize(("requests", "words"), REFUSED)
+def test_preflight_says_what_came_and_what_would_be_right(requests, words):
     with pytest.raises(Refusal) as refusal:
-        preflight(asks, topology(URL))
+        preflight(requests, topology(URL))
     assert str(refusal.value) == words
 
 

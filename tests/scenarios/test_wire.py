@@ -27,7 +27,7 @@ KEPT_THEN_CLOSED = [0.02, CLOSE]
 def _connection(url: str) -> tuple[Connection, bytes]:
     endpoint = Endpoint.of(url, "m")
     return Connection(endpoint, Watchdog()), endpoint.request(
-        "ask-1", Request(prompt="hi", max_tokens=5, stream=True)
+        "req-1", Request(prompt="hi", max_tokens=5, stream=True)
     )
 
 
@@ -86,7 +86,7 @@ def test_it_is_asked_again_only_once():
 
 
 NO_RACE = [
-    # what happens to the second ask on the kept connection
+    # what happens to the second request on the kept connection
     [b"H", CLOSE],  # a byte came: it was begun
     [0.05, CLOSE],  # it was read, and died with its server
     [0.1, CLOSE],
@@ -171,7 +171,7 @@ def test_a_certificate_is_believed_by_its_own_authority_and_name_alone(certifica
         endpoint = Endpoint.of(url, "m", ca_file=str(certificate[0]) if given else None)
         connection = Connection(endpoint, Watchdog())
         found = connection.exchange(
-            endpoint.request("ask-1", Request(prompt="hi", max_tokens=5, stream=True)), DEADLINES
+            endpoint.request("req-1", Request(prompt="hi", max_tokens=5, stream=True)), DEADLINES
         )
         connection.close()
     assert found.end is (End.REFUSED if error else End.COMPLETE)

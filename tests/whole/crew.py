@@ -99,7 +99,7 @@ class Crew:
 
 
 def nonces(server: Server) -> list[str]:
-    """Of all asks that reached it, in their order."""
+    """Of all requests that reached it, in their order."""
     return [
-        found[0].decode() for r in server.requests for found in [re.search(rb"ask-[0-9a-z-]+", r)] if found
+        found[0].decode() for r in server.requests for found in [re.search(rb"req-[0-9a-z-]+", r)] if found
     ]

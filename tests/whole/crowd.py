@@ -29,15 +29,15 @@ PROMPT_TOKENS = 20
 
 
 class CrowdUser(GatewayUser):
-    """Each ask to an engine drawn anew, until enough were asked."""
+    """Each request to an engine drawn anew, until enough were asked."""
 
     scenario = "crowd"
-    wanted = 0
-    streamed = 1.0  # the share of asks that are
+    scheduled = 0
+    streamed = 1.0  # the share of requests that are
 
     @task
     def ask_one(self) -> None:
-        if self.stage.arrivals is None and self.stage.recorder.tally.asked >= self.wanted:
+        if self.stage.arrivals is None and self.stage.recorder.tally.sent >= self.scheduled:
             raise StopUser
         tier = self.random.choice(self.stage.direct_tiers()).name
         streamed = self.random.random() < self.streamed
@@ -50,16 +50,16 @@ def main(
     prefix: str,
     users: int,
     pace_s: float,
-    asks: int,
+    requests: int,
     max_tokens: int,
     streamed: float,
     arrivals: str | None,
 ) -> dict:
-    """`arrivals`: asked in an open loop, until `asks` were; else by `users`, each every `pace_s`."""
+    """`arrivals`: asked in an open loop, until `requests` were; else by `users`, each every `pace_s`."""
     found, clock = topology.read(Path(path)), Clock()
     found = found.model_copy(update={"gateway": found.gateway.model_copy(update={"max_tokens": max_tokens})})
     gateway, tiers = endpoints(found)
-    CrowdUser.wanted, CrowdUser.streamed, CrowdUser.wait_time = asks, streamed, constant_pacing(pace_s)
+    CrowdUser.scheduled, CrowdUser.streamed, CrowdUser.wait_time = requests, streamed, constant_pacing(pace_s)
     playing, count = (CrowdUser, users) if arrivals is None else (open_loop([CrowdUser]), 1)
     environment = Environment(user_classes=[playing], stop_timeout=60)
     stage = environment.brownout = Stage(
@@ -73,7 +73,7 @@ def main(
     process, seen = psutil.Process(), []
     began_at = clock.now()
     runner.spawn_users({playing.__name__: count}, wait=False)
-    while runner.user_count and not (arrivals and recording.tally.asked >= asks):
+    while runner.user_count and not (arrivals and recording.tally.sent >= requests):
         seen.append((process.num_fds(), process.memory_info().rss / 1e6))
         gevent.sleep(0.5)
     runner.stop()
@@ -82,7 +82,7 @@ def main(
     run.close(FINISHED, ended_at, None, recording.tally.snapshot().by_outcome)
     told = environment.stats.entries.values()
     return {
-        "run": str(run.path), "failures": failures, "asked": recording.tally.asked, "seconds": ended_at - began_at,
+        "run": str(run.path), "failures": failures, "sent": recording.tally.sent, "seconds": ended_at - began_at,
         "told": sum(e.num_requests for e in told if e.method == CrowdUser.scenario),
         "cpu_s": sum(process.cpu_times()[:2]), "fds": [n for n, _ in seen], "rss_mb": [m for _, m in seen],
     }  # fmt: skip

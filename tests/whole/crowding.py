@@ -12,10 +12,10 @@ from tests.forked import run
 
 
 def crowd(
-    folder: Path, ports: Mapping[str, int], *, asks: int, max_tokens: int, users: int = 1, pace_s: float = 0.0,
+    folder: Path, ports: Mapping[str, int], *, requests: int, max_tokens: int, users: int = 1, pace_s: float = 0.0,
     streamed: float = 1.0, arrivals: str | None = None,
 ) -> tuple[dict[str, Any], Path]:  # fmt: skip
-    """Asks engines, by name, on these ports; what the crowd says of itself, and the run's folder."""
+    """Requests engines, by name, on these ports; what the crowd says of itself, and the run's folder."""
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
     topology = {
         "gateway": {"url": next(iter(urls.values())), "model": "m"},
@@ -28,7 +28,7 @@ def crowd(
     path.write_text(yaml.safe_dump(topology))
     given = {
         "path": str(path), "results": str(folder / "results"), "prefix": secrets.token_hex(3), "users": users,
-        "pace_s": pace_s, "asks": asks, "max_tokens": max_tokens, "streamed": streamed, "arrivals": arrivals,
+        "pace_s": pace_s, "requests": requests, "max_tokens": max_tokens, "streamed": streamed, "arrivals": arrivals,
     }  # fmt: skip
     done = run("tests.whole.crowd", input=json.dumps(given), timeout=None)
     assert done.returncode == 0, done.stderr

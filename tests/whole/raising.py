@@ -1,4 +1,4 @@
-"""The project's locustfile with a scenario more, whose task raises: before its ask, after it, and in it."""
+"""The project's locustfile with a scenario more, whose task raises: before its request, after it, and in it."""
 
 from locust import task
 
@@ -19,10 +19,10 @@ class RaisingUser(GatewayUser):
     def raise_now_and_then(self) -> None:
         self.turn += 1
         if self.turn % 3 == 0:
-            raise RuntimeError("before the ask")
+            raise RuntimeError("before the request")
         self.send(Request(prompt="Count.", stream=True, via="nowhere" if self.turn == 2 else "gateway"))
         if self.turn % 3 == 1:
-            raise RuntimeError("after the ask")
+            raise RuntimeError("after the request")
 
 
 house.USERS[RaisingUser.scenario] = RaisingUser

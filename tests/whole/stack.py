@@ -121,7 +121,7 @@ class Shared:
             if not scale["spec"].get("replicas"):
                 self.scale(namespace, name, 1)
             until(partial(self.ready, namespace, name), f"{name} is ready")
-        until(lambda: self.ask()[0] == "vllm-qwen", "the gateway asks vllm again", 60)
+        until(lambda: self.send()[0] == "vllm-qwen", "the gateway asks vllm again", 60)
 
     @contextmanager
     def going_with(self, end: str) -> Iterator[None]:
@@ -155,8 +155,8 @@ class Shared:
         assert found is not None
         return found.get("status", {}).get("readyReplicas", 0)
 
-    def ask(self, model: str = "vllm-qwen", max_tokens: int = 2) -> tuple[str | None, dict[str, Any]]:
-        """One plain ask with nobody's client: the model group that served, and the body."""
+    def send(self, model: str = "vllm-qwen", max_tokens: int = 2) -> tuple[str | None, dict[str, Any]]:
+        """One plain request with nobody's client: the model group that served, and the body."""
         body = {"model": model, "max_tokens": max_tokens, "messages": [{"role": "user", "content": "Count."}]}
         request = urllib.request.Request(
             f"{self.topology.gateway.url}/v1/chat/completions", json.dumps(body).encode(),
@@ -180,7 +180,7 @@ class Shared:
         return self._metric(tier, "vllm:generation_tokens_total")
 
     def running(self, tier: str) -> float:
-        """Asks that a vLLM says it is answering."""
+        """Requests that a vLLM says it is answering."""
         return self._metric(tier, "vllm:num_requests_running")
 
     def _metric(self, tier: str, name: str) -> float:

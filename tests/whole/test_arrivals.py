@@ -20,19 +20,19 @@ def _started(tmp_path: Path, *more: str):
     return locust(write_inputs(tmp_path), tmp_path / "short.yaml", tmp_path / "results", *more, users=1)
 
 
-def _asks(run: Path) -> list[dict]:
+def _requests(run: Path) -> list[dict]:
     return read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist()
 
 
 def _warmed_up_first(run: Path) -> None:
     """Every way through the stack was woken, streamed and plain, before the clock started."""
-    warm = [a for a in _asks(run) if a["lane"] == Lane.WARMUP]
+    warm = [a for a in _requests(run) if a["lane"] == Lane.WARMUP]
     woken = {(a["via"], a["tier"], a["stream"]) for a in warm}
     ways = [("gateway", "vllm"), ("gateway", "ollama"), ("vllm", "vllm"), ("ollama", "ollama")]
     assert woken == {(*way, stream) for way in ways for stream in (True, False)}
     started_at = read_manifest(run)["started_at"]
-    assert max(a["intended_at"] for a in warm) < started_at
-    assert min(a["intended_at"] for a in _asks(run) if a["lane"] != Lane.WARMUP) >= started_at
+    assert max(a["scheduled_at"] for a in warm) < started_at
+    assert min(a["scheduled_at"] for a in _requests(run) if a["lane"] != Lane.WARMUP) >= started_at
 
 
 @pytest.mark.verify
@@ -45,9 +45,9 @@ def test_a_ramp_warms_up_makes_no_fault_and_leaves_a_run_that_can_be_reported_on
     assert process.returncode == (5 if ramp["answer"]["bound"] == "unknown_beyond" else 0), out
     assert "highest rate within the objective" in out
     _warmed_up_first(run)
-    asks = [a for a in _asks(run) if a["lane"] != Lane.WARMUP]
-    assert {(a["lane"], a["via"], a["scenario"]) for a in asks} == {("load", "vllm", "chat")}
-    assert len(asks) == sum(step["wanted"] - step["capped"] for step in ramp["steps"])
+    requests = [a for a in _requests(run) if a["lane"] != Lane.WARMUP]
+    assert {(a["lane"], a["via"], a["scenario"]) for a in requests} == {("load", "vllm", "chat")}
+    assert len(requests) == sum(step["scheduled"] - step["dropped"] for step in ramp["steps"])
     assert found["objective_ttft_ms"] == 2000
     assert read_manifest(run)["status"] == "finished"
     assert not (run / "timeline.yaml").exists()
@@ -60,7 +60,7 @@ def test_a_ramp_that_is_stopped_says_that_it_has_no_answer(tmp_path):
     process = _started(tmp_path, *RAMP, "--ramp-from", "1", "--via", "vllm")
     assert process.stdout is not None
     for line in process.stdout:
-        if "asks/s" in line:
+        if "requests/s" in line:
             break
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=170)
@@ -78,7 +78,9 @@ def test_an_open_loop_of_direct_asks_alone_is_warmed_up_too(tmp_path):
     run = latest(tmp_path / "results")
     assert read_manifest(run)["status"] == "finished", out
     _warmed_up_first(run)
-    asks = sorted((a for a in _asks(run) if a["lane"] != Lane.WARMUP), key=lambda a: a["intended_at"])
-    assert {a["scenario"] for a in asks} == {"direct"}
-    gaps = [b["intended_at"] - a["intended_at"] for a, b in itertools.pairwise(asks)]
+    requests = sorted(
+        (a for a in _requests(run) if a["lane"] != Lane.WARMUP), key=lambda a: a["scheduled_at"]
+    )
+    assert {a["scenario"] for a in requests} == {"direct"}
+    gaps = [b["scheduled_at"] - a["scheduled_at"] for a, b in itertools.pairwise(requests)]
     assert gaps == pytest.approx([0.5] * len(gaps), abs=1e-3)

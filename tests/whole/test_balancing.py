@@ -48,28 +48,30 @@ def test_the_shares_are_those_of_the_ledgers_and_one_of_three_goes_and_comes_bac
     found = {f["name"]: f for f in json.loads((run / "report/verdict.json").read_text())["findings"]}
     assert found["restored"]["status"] == "pass", out
     assert found["reconciled"]["status"] == "pass", out
-    asks = [
+    requests = [
         a for name in ("requests.arrow", "probe.arrow") for a in read_arrow(run / name, REQUESTS)[0].to_pylist()
         if a["via"] == "gateway" and a["outcome"] == "ok" and a["lane"] != "warmup"
     ]  # fmt: skip
     # Each answer is in the ledger of the deployment that we name.
     ledgers = {tier: {e.nonce for e in read(run / "ledger" / f"{tier}.jsonl")} for tier in (*PEERS, "ollama")}
-    assert all(a["request_id"] in ledgers[a["tier"]] for a in asks if a["tier"] in PEERS)
+    assert all(a["request_id"] in ledgers[a["tier"]] for a in requests if a["tier"] in PEERS)
     events = {(e["move"], e["stage"]): e["at"] for e in read_lines(run / "chaos.jsonl")[0]}
     gone = (events["inject", "effective"], events["restore", "commanded"])
     meanwhile = Counter(
-        a["tier"] for a in asks if gone[0] <= a["sent_at"] and a["sent_at"] + a["ttft_ms"] / 1000 < gone[1]
+        a["tier"]
+        for a in requests
+        if gone[0] <= a["sent_at"] and a["sent_at"] + a["ttft_ms"] / 1000 < gone[1]
     )
     assert meanwhile["vllm-b"] == 0
     assert meanwhile["vllm-a"] > 0
     assert meanwhile["vllm-c"] > 0
-    before = Counter(a["tier"] for a in asks if a["sent_at"] < events["inject", "commanded"])
+    before = Counter(a["tier"] for a in requests if a["sent_at"] < events["inject", "commanded"])
     assert set(before) == set(PEERS)
-    # Whom a shuffle asks is chance: what is beyond chance fails, what few answers leave open is unknown.
+    # Whom a shuffle requests is chance: what is beyond chance fails, what few answers leave open is unknown.
     assert found["balance"]["status"] in ("pass", "unknown"), out
     assert "one-gone: in effect" in found["balance"]["evidence"]
     # LiteLLM draws retries by the same shuffle and hands some down: how many is its chance, that each is seen is ours.
-    down = [a["request_id"] for a in asks if a["tier"] == "ollama"]
+    down = [a["request_id"] for a in requests if a["tier"] == "ollama"]
     assert set(down) <= ledgers["ollama"]
     handed_down = found["handed_down"]
     assert handed_down["evidence"].startswith(f"{len(down)} answers by lower tiers of "), handed_down[

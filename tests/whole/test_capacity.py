@@ -63,7 +63,7 @@ def test_each_tiers_capacity_is_found_again_and_stands_in_one_table(tmp_path):
             assert float(row["running"] or slots) <= slots
     assert "asked    highest rate" in out
     ramps = {r["via"]: r for r in json.loads((run / "ramp.json").read_text())["ramps"]}
-    asks = [a for a in read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist() if a["lane"] == "load"]
+    requests = [a for a in read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist() if a["lane"] == "load"]
     told = {
         via: [s["kv_cache"] for s in ramp["steps"] if s["kv_cache"] is not None]
         for via, ramp in ramps.items()
@@ -72,8 +72,8 @@ def test_each_tiers_capacity_is_found_again_and_stands_in_one_table(tmp_path):
     assert not told["ollama"]
     assert not told["gateway"]
     for via, ramp in ramps.items():
-        sent = sum(a["via"] == via for a in asks)
-        assert sent == sum(s["wanted"] - s["capped"] for s in ramp["steps"])
+        sent = sum(a["via"] == via for a in requests)
+        assert sent == sum(s["scheduled"] - s["dropped"] for s in ramp["steps"])
 
 
 @pytest.mark.verify
@@ -98,5 +98,5 @@ def test_a_real_engine_is_ramped_and_tells_what_runs_in_it(tmp_path):
     assert row["bound"] in ("at_least", "highest", "none", "unknown_beyond"), out
     told = [s for s in ramp["steps"] if s["running"] is not None]
     assert told, "llama.cpp tells on its page how many asks it is answering"
-    asks = [a for a in read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist() if a["lane"] == "load"]
-    assert {a["tier"] for a in asks if a["outcome"] == "ok"} == {"llamacpp"}
+    requests = [a for a in read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist() if a["lane"] == "load"]
+    assert {a["tier"] for a in requests if a["outcome"] == "ok"} == {"llamacpp"}

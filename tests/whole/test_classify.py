@@ -1,4 +1,4 @@
-"""A document classifier's asks through a real LiteLLM: every document is known again behind it, an object is its own
+"""A document classifier's requests through a real LiteLLM: every document is known again behind it, an object is its own
 witness, also where the gateway calls half of one whole, and the engines' stated accuracy is found again.
 """
 
@@ -14,7 +14,7 @@ from contract.run import read_arrow
 from contract.schemas import REQUESTS
 from embedded.engine.classifier import Classifier
 from tests.chaos.stand import ROOT
-from tests.whole.asking import Asking
+from tests.whole.client import ClientProcess
 from tests.whole.stack import SHORT, latest, locust
 
 CORPUS = read(ROOT / "scenarios/documents")
@@ -22,7 +22,7 @@ ENGINES = yaml.safe_load((ROOT / "topologies/embedded.yaml").read_text())["embed
 TIERS = [(None, "vllm"), ("ollama-qwen", "ollama"), ("openai-gpt4o", "openai")]
 
 
-def _asks(documents, **more):
+def _requests(documents, **more):
     return [{"document": document.id, "via": "gateway"} | more for document in documents]
 
 
@@ -45,7 +45,7 @@ def test_each_tier_answers_with_exactly_the_accuracy_that_it_was_started_with(st
     tier and ask the next: these documents are asked about again."""
     found, left = {}, CORPUS
     for _ in range(4):
-        records = Asking(stack.path, _asks(left, model=model), at_once=3).records(within_s=300)
+        records = ClientProcess(stack.path, _requests(left, model=model), at_once=3).records(within_s=300)
         assert {
             (r["outcome"], r["error"], r["witness"], r["finish_reason"], r["valid"]) for r in records
         } == {("ok", None, "content", "stop", True)}
@@ -62,7 +62,7 @@ def test_each_tier_answers_with_exactly_the_accuracy_that_it_was_started_with(st
 @pytest.mark.verify
 @pytest.mark.parametrize(("model", "tier"), TIERS)
 def test_a_streamed_object_through_the_gateway_is_whole_by_its_content(stack, model, tier):
-    records = Asking(stack.path, _asks(CORPUS[:6], model=model, stream=True), at_once=3).records()
+    records = ClientProcess(stack.path, _requests(CORPUS[:6], model=model, stream=True), at_once=3).records()
     seen = {(r["outcome"], r["error"], r["witness"], r["tier"], r["valid"]) for r in records}
     assert seen == {("ok", None, "content", tier, True)}
 
@@ -71,7 +71,7 @@ def test_a_streamed_object_through_the_gateway_is_whole_by_its_content(stack, mo
 @pytest.mark.parametrize(("model", "tier"), TIERS)
 def test_half_an_object_is_a_cut_though_the_gateway_calls_it_whole(stack, model, tier):
     with cut(stack, tier):
-        records = Asking(stack.path, _asks(CORPUS[:6], model=model), at_once=3).records()
+        records = ClientProcess(stack.path, _requests(CORPUS[:6], model=model), at_once=3).records()
     assert {(r["outcome"], r["status"], r["finish_reason"], r["tier"]) for r in records} == {
         ("cut", 200, "stop", tier)
     }
@@ -85,7 +85,7 @@ def test_half_an_object_is_a_cut_though_the_gateway_calls_it_whole(stack, model,
 def test_documents_are_known_again_behind_the_gateways_rendering_for_ollama(stack):
     longest = max(CORPUS, key=lambda document: len(document.text))
     asked = [longest, *CORPUS[:3]]
-    records = Asking(stack.path, _asks(asked, model="ollama-qwen"), at_once=2).records()
+    records = ClientProcess(stack.path, _requests(asked, model="ollama-qwen"), at_once=2).records()
     assert {(r["outcome"], r["witness"], r["tier"], r["valid"]) for r in records} == {
         ("ok", "content", "ollama", True)
     }

@@ -100,10 +100,10 @@ def walked(topology: Path, timeline: Path, folder: Path) -> Path:
     assert "fail" not in {s for name, s in status.items() if name not in TIMED}, out
     at = {(e["move"], e["stage"]): e["at"] for e in events(run)}
     good = [
-        (ask["sent_at"], ask["tier"])
+        (record["sent_at"], record["tier"])
         for name in ("requests.arrow", "probe.arrow")
-        for ask in read_arrow(run / name, REQUESTS)[0].to_pylist()
-        if ask["via"] == GATEWAY and ask["outcome"] == "ok"
+        for record in read_arrow(run / name, REQUESTS)[0].to_pylist()
+        if record["via"] == GATEWAY and record["outcome"] == "ok"
     ]
     # A busy machine makes a tier late, and then the next one answers too; but one that is away answers nobody.
     by = {
@@ -145,7 +145,7 @@ def test_while_the_gpu_is_for_games_users_are_served_by_the_next_tier_and_then_a
         < at["inject", "effective"] - at["inject", "commanded"]
     )
     assert at["restore", "effective"] - at["restore", "commanded"] > 1
-    assert stack.ask()[0] == "vllm-qwen"
+    assert stack.send()[0] == "vllm-qwen"
 
 
 @pytest.mark.shows(
@@ -154,7 +154,7 @@ def test_while_the_gpu_is_for_games_users_are_served_by_the_next_tier_and_then_a
 def test_on_a_cluster_it_is_the_same(stack, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     walked(stack.path, shortened("gaming_mode_k8s", tmp_path), tmp_path)
-    assert stack.ask()[0] == "vllm-qwen"
+    assert stack.send()[0] == "vllm-qwen"
 
 
 @pytest.mark.parametrize("moment", ["while it switches", "while games are played"])
@@ -171,7 +171,7 @@ def test_a_killed_controller_leaves_no_games_on_the_gpu(stack, switch, tmp_path,
         assert switch.mode() != "gaming"
     else:
         until(lambda: ("inject", "effective") in stages(events(run)), "games are played", 60)
-        assert stack.ask()[0] == "ollama-qwen"
+        assert stack.send()[0] == "ollama-qwen"
     os.killpg(controller.pid, signal.SIGKILL)
     controller.wait()
 
@@ -183,7 +183,7 @@ def test_a_killed_controller_leaves_no_games_on_the_gpu(stack, switch, tmp_path,
     assert switch.mode() == "ml"
     assert switch.log() == ["gaming", "ml"]
     until(lambda: stack.ready("ml", "vllm-server") == 1, "the engine is back")
-    until(lambda: stack.ask()[0] == "vllm-qwen", "users are on the GPU again", 60)
+    until(lambda: stack.send()[0] == "vllm-qwen", "users are on the GPU again", 60)
 
 
 def stages(told: list[dict]) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """The same load once in a closed loop and once in an open one, with a hang of the only engine in it.
 
 A closed loop falls silent in the hang, and its numbers hide what those would have seen who came meanwhile; the open one
-asks on, and every ask that was due in the hang tells of it.
+asks on, and every request that was due in the hang tells of it.
 """
 
 import subprocess
@@ -51,31 +51,31 @@ def inputs(tmp_path, monkeypatch):
 
 
 def play(inputs, name: str, *more: str, users: int) -> tuple[dict, str]:
-    """What came of a run: its asks, when the engine stopped and went on; and the report's words."""
+    """What came of a run: its requests, when the engine stopped and went on; and the report's words."""
     process = locust(
         inputs / "one.yaml", inputs / "hang.yaml", inputs / name, "--scenarios", "chat", *more, users=users
     )
     out, _ = process.communicate(timeout=240)
     run = latest(inputs / name)
     at = {(e["move"], e["stage"]): e["at"] for e in read_lines(run / "chaos.jsonl")[0]}
-    asks = [a for a in read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist() if a["lane"] == "load"]
+    requests = [a for a in read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist() if a["lane"] == "load"]
     report = subprocess.run(
         [sys.executable, "-m", "analysis", "report", str(run)], cwd=ROOT, capture_output=True, text=True
     )
     client = samplers.read(run, "client")[0].to_pylist()
     return {
-        "run": run, "asks": asks, "client": client,
+        "run": run, "requests": requests, "client": client,
         "stopped_at": at["inject", "effective"], "goes_on_at": at["restore", "begin"],
     }, report.stdout + out  # fmt: skip
 
 
-def from_intended_s(ask: dict) -> float:
-    return ask["sent_at"] + ask["latency_ms"] / 1000 - ask["intended_at"]
+def from_schedule_s(record: dict) -> float:
+    return record["sent_at"] + record["latency_ms"] / 1000 - record["scheduled_at"]
 
 
 def due_in_hang(found: dict) -> list[dict]:
     low, high = found["stopped_at"] + SLACK_S, found["goes_on_at"] - SLACK_S
-    return [a for a in found["asks"] if low < a["intended_at"] < high]
+    return [a for a in found["requests"] if low < a["scheduled_at"] < high]
 
 
 def told(words: str) -> str:
@@ -84,30 +84,32 @@ def told(words: str) -> str:
 
 def show(name: str, found: dict, words: str) -> None:
     hang_s = found["goes_on_at"] - found["stopped_at"]
-    length_s = max(a["intended_at"] for a in found["asks"]) - min(a["intended_at"] for a in found["asks"])
+    length_s = max(a["scheduled_at"] for a in found["requests"]) - min(
+        a["scheduled_at"] for a in found["requests"]
+    )
     due = due_in_hang(found)
     print(
-        f"\n{name}: {len(found['asks'])} asks in {length_s:.0f} s, {hang_s:.1f} s of them a hang ({hang_s / length_s:.0%}); "
-        f"{len(due)} asks ({len(due) / len(found['asks']):.0%}) due in it\n{told(words)}"
+        f"\n{name}: {len(found['requests'])} requests in {length_s:.0f} s, {hang_s:.1f} s of them a hang ({hang_s / length_s:.0%}); "
+        f"{len(due)} requests ({len(due) / len(found['requests']):.0%}) due in it\n{told(words)}"
     )
 
 
 def check(opened: dict, closed: dict) -> None:
     for found in (opened, closed):
-        assert {a["outcome"] for a in found["asks"]} <= {"ok", "abandoned"}
+        assert {a["outcome"] for a in found["requests"]} <= {"ok", "abandoned"}
     due = due_in_hang(opened)
     assert (
         len(due) > RATE * (HANG_S - 2 * SLACK_S) / 2
     )  # Poisson: half of what is to be expected is never seen
-    for ask in due:
-        assert from_intended_s(ask) > opened["goes_on_at"] - ask["intended_at"], ask
-    assert sum(row["wanted"] for row in opened["client"]) == len(opened["asks"])
+    for record in due:
+        assert from_schedule_s(record) > opened["goes_on_at"] - record["scheduled_at"], record
+    assert sum(row["scheduled"] for row in opened["client"]) == len(opened["requests"])
     # Each user of the closed loop is caught once, and who has thought for as long as any does has been caught.
     assert len(due_in_hang(closed)) <= USERS
     silent_from = closed["stopped_at"] + THINK_AT_MOST_S + SLACK_S
     assert silent_from < closed["goes_on_at"] - 1
-    assert not [a for a in due_in_hang(closed) if a["intended_at"] > silent_from]
-    assert [a for a in due if a["intended_at"] > opened["stopped_at"] + THINK_AT_MOST_S + SLACK_S]
+    assert not [a for a in due_in_hang(closed) if a["scheduled_at"] > silent_from]
+    assert [a for a in due if a["scheduled_at"] > opened["stopped_at"] + THINK_AT_MOST_S + SLACK_S]
 
 
 @pytest.mark.verify

@@ -25,7 +25,7 @@ MAX_TOKENS = 8
 ENDS = {"a": "abort", "b": "error"}
 # So many asks it reads before it is killed, and then a moment of no more than an answer's time: on a busy machine it lives
 # longer, and not from fewer answers.
-LIVES_ASKS, MOMENT_S = (400, 1000), 0.2
+LIVES_REQUESTS, MOMENT_S = (400, 1000), 0.2
 USERS, PACE_S = 100, 0.25
 
 
@@ -58,7 +58,7 @@ class Mortal:
         self._process.wait()
 
     def _start(self) -> Forked:
-        # Forked, it is back within milliseconds: while none listens, its users spend their asks on refusals.
+        # Forked, it is back within milliseconds: while none listens, its users spend their requests on refusals.
         process = Forked("embedded.engine", *self._argv)
         give_up_at = time.monotonic() + 60
         while not self._accepts():
@@ -72,8 +72,8 @@ class Mortal:
             return trial.connect_ex(("127.0.0.1", self.port)) == 0
 
     def _live(self, ledger: BinaryIO) -> None:
-        """Until it has read enough asks."""
-        left = self._random.randint(*LIVES_ASKS)
+        """Until it has read enough requests."""
+        left = self._random.randint(*LIVES_REQUESTS)
         while left > 0 and not self._enough.wait(0.01):
             left -= ledger.read().count(b'"line":"arrived"')
         self._enough.wait(self._random.uniform(0, MOMENT_S))
@@ -124,16 +124,16 @@ POSSIBLE = {
 
 
 @pytest.mark.verify
-@pytest.mark.parametrize("asks", [3_000, pytest.param(100_000, marks=pytest.mark.timeout(1200))])
+@pytest.mark.parametrize("requests", [3_000, pytest.param(100_000, marks=pytest.mark.timeout(1200))])
 def test_every_ask_of_engines_that_are_killed_again_and_again_has_one_record_that_the_ledgers_bear_out(
-    tmp_path, asks
+    tmp_path, requests
 ):
     engines = {"a": Mortal("a", tmp_path, signal.SIGKILL), "b": Mortal("b", tmp_path, signal.SIGTERM)}
     try:
         for engine in engines.values():
             engine.begin()
         said, run = crowd(
-            tmp_path, {name: engine.port for name, engine in engines.items()}, users=USERS, pace_s=PACE_S, asks=asks,
+            tmp_path, {name: engine.port for name, engine in engines.items()}, users=USERS, pace_s=PACE_S, requests=requests,
             max_tokens=MAX_TOKENS, streamed=0.7,
         )  # fmt: skip
     finally:
@@ -146,7 +146,7 @@ def test_every_ask_of_engines_that_are_killed_again_and_again_has_one_record_tha
     assert not torn
     assert not said["failures"]
     ids = [r["request_id"] for r in records]
-    assert len(ids) == len(set(ids)) == said["asked"] == said["told"] == asks
+    assert len(ids) == len(set(ids)) == said["sent"] == said["told"] == requests
 
     entries: dict[str, Entry] = {}
     again = 0
@@ -166,7 +166,7 @@ def test_every_ask_of_engines_that_are_killed_again_and_again_has_one_record_tha
     met = Counter((r["outcome"], told(entries.get(r["request_id"]))) for r in records)
     print(as_table(met))
     again += met["refused", "killed before a token"]
-    assert again <= asks / 100
+    assert again <= requests / 100
     impossible = {pair: n for pair, n in met.items() if pair[1] not in POSSIBLE.get(pair[0], ())}
     examples = [
         (r, entries.get(r["request_id"]))
@@ -189,15 +189,15 @@ def test_every_ask_of_engines_that_are_killed_again_and_again_has_one_record_tha
     # A test of kills that met none would prove nothing. How many are refused while an engine starts is the machine's doing.
     assert met["ok", "length"] > sum(n for (_, how), n in met.items() if how != "never read") / 2
     kills = Counter(k for e in engines.values() for k in e.kills)
-    assert min(kills[signal.SIGKILL], kills[signal.SIGTERM]) >= asks // 3_000
-    assert min(met["cut", "killed after a token"], met["cut", "abort"]) >= asks // 3_000
+    assert min(kills[signal.SIGKILL], kills[signal.SIGTERM]) >= requests // 3_000
+    assert min(met["cut", "killed after a token"], met["cut", "abort"]) >= requests // 3_000
 
 
 def print_cost(said: dict, engines: dict[str, Mortal], records: list[dict], run: Path) -> None:
     kills = Counter(k.name for e in engines.values() for k in e.kills)
     lag = [row["hub_lag_ms"] for row in samplers.read(run, "client")[0].to_pylist()]
     print(
-        f"\n{len(records)} asks in {said['seconds']:.0f} s, {len(records) / said['seconds']:.0f}/s, "
+        f"\n{len(records)} requests in {said['seconds']:.0f} s, {len(records) / said['seconds']:.0f}/s, "
         f"{said['cpu_s']:.0f} s of CPU, hub lag at most {max(lag, default=0):.0f} ms; {dict(kills)}; "
         f"descriptors at most {max(said['fds'])}, memory {said['rss_mb'][0]:.0f} → {said['rss_mb'][-1]:.0f} MB"
     )

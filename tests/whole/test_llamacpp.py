@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from tests.chaos.stand import until
-from tests.whole.asking import Asking
+from tests.whole.client import ClientProcess
 from tests.whole.real import Real
 
 pytestmark = pytest.mark.verify  # a gateway of its own: half a minute until it is up
@@ -27,7 +27,9 @@ def real(shared):
     until(shared.up, "llama.cpp is up", 60)
     # The first answer of a gateway takes seconds, and one that knows its tier as down refuses it for a while.
     until(
-        lambda: Asking(shared.path, [{"stream": True, "model": GROUP}]).records()[0]["tier"] == "llamacpp",
+        lambda: (
+            ClientProcess(shared.path, [{"stream": True, "model": GROUP}]).records()[0]["tier"] == "llamacpp"
+        ),
         "it is asked",
         60,
     )
@@ -35,15 +37,15 @@ def real(shared):
 
 
 def asked(real, **more):
-    ask = {"stream": True, "max_tokens": LONG // 2, "model": GROUP}
-    asking = Asking(real.path, [ask], **more)
+    record = {"stream": True, "max_tokens": LONG // 2, "model": GROUP}
+    client = ClientProcess(real.path, [record], **more)
     until(real.answering, "it answers")
-    return asking
+    return client
 
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_its_answers_are_ok_and_known_as_its_own(real, stream):
-    (record,) = Asking(real.path, [{"stream": stream, "model": GROUP, "max_tokens": 50}]).records()
+    (record,) = ClientProcess(real.path, [{"stream": stream, "model": GROUP, "max_tokens": 50}]).records()
     assert (record["outcome"], record["tier"], record["witness"]) == ("ok", "llamacpp", "end")
     assert (record["route_group"], record["output_tokens"], record["route_fallbacks"]) == (GROUP, 50, 0)
 
@@ -57,24 +59,24 @@ def test_it_serves_when_the_tier_above_it_has_gone(real):
     real.scale("vllm-server", 0)
     try:
         until(lambda: not real.cluster.pods("ml", {"matchLabels": {"app": "vllm-server"}}), "vllm has gone")
-        for record in Asking(real.path, [{"stream": s, "repeat": 2} for s in (True, False)]).records():
+        for record in ClientProcess(real.path, [{"stream": s, "repeat": 2} for s in (True, False)]).records():
             assert (record["outcome"], record["tier"], record["witness"]) == ("ok", "llamacpp", "end")
     finally:
         real.scale("vllm-server", 1)
 
 
 def test_killed_in_mid_stream_it_is_cut(real):
-    asking = asked(real)
+    client = asked(real)
     real.signal(signal.SIGKILL)
-    (record,) = asking.records()
+    (record,) = client.records()
     assert (record["outcome"], record["status"], record["tier"]) == ("cut", 200, "llamacpp")
     until(real.up, "its Pod has started it again")
 
 
 def test_told_to_go_in_mid_stream_its_answer_is_not_told_as_whole(real):
-    asking = asked(real, deadlines=IMPATIENT)
+    client = asked(real, deadlines=IMPATIENT)
     real.signal(signal.SIGTERM)
-    (record,) = asking.records()
+    (record,) = client.records()
     assert (record["outcome"], record["status"], record["tier"]) in (
         ("stalled", 200, "llamacpp"),
         ("cut", 200, "llamacpp"),
@@ -82,6 +84,6 @@ def test_told_to_go_in_mid_stream_its_answer_is_not_told_as_whole(real):
 
 
 def test_a_prompt_too_long_for_it_goes_on_to_the_next_tier_and_costs_money_there(real):
-    ask = {"stream": True, "model": GROUP, "prompt": "through " * 12_000}
-    (record,) = Asking(real.path, [ask]).records()
+    record = {"stream": True, "model": GROUP, "prompt": "through " * 12_000}
+    (record,) = ClientProcess(real.path, [record]).records()
     assert (record["outcome"], record["tier"], record["route_fallbacks"]) == ("ok", "openai", 1)

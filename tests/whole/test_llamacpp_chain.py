@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from tests.chaos.stand import until
-from tests.whole.asking import Asking
+from tests.whole.client import ClientProcess
 from tests.whole.real import Real
 
 pytestmark = pytest.mark.verify  # a gateway of its own: half a minute until it is up
@@ -19,7 +19,9 @@ def chain(tmp_path_factory):
 
 
 def records(chain, **more):
-    return Asking(chain.path, [{"stream": s, "max_tokens": 20, **more} for s in (True, False)]).records()
+    return ClientProcess(
+        chain.path, [{"stream": s, "max_tokens": 20, **more} for s in (True, False)]
+    ).records()
 
 
 def served(chain):
@@ -54,10 +56,10 @@ def test_llamacpp_carries_all_when_both_tiers_above_it_have_gone_and_each_takes_
 def test_told_to_go_its_answers_end_a_ping_later_and_not_half_a_minute_later(chain):
     """The chain's llama.cpp says that it lives once a second; so it sees within a second that it does not."""
     until(lambda: "ok" in chain.page("/health"), "it is up", 60)
-    asking = Asking(
+    client = ClientProcess(
         chain.path, [{"via": "llamacpp", "stream": True, "max_tokens": 6000}], deadlines={"silence": 20}
     )
     until(chain.answering, "it answers")
     chain.signal(signal.SIGTERM)
-    (record,) = asking.records()
+    (record,) = client.records()
     assert (record["outcome"], record["error"]) == ("cut", "connection closed")

@@ -1,4 +1,4 @@
-"""However a run is stopped in mid-stream, and whatever its users' tasks raise: every ask has exactly one record.
+"""However a run is stopped in mid-stream, and whatever its users' tasks raise: every request has exactly one record.
 
 Real headless runs with the project's locustfile, before a server that writes down whatever reaches it.
 """
@@ -37,7 +37,7 @@ def crew(tmp_path, monkeypatch):
 
 
 def play(crew: Crew, gateway: Server, how: str, *more: str) -> tuple[Path, str]:
-    """A run that is stopped when many asks are under way; its folder, and what Locust said."""
+    """A run that is stopped when many requests are under way; its folder, and what Locust said."""
     process = crew.start(
         "--headless", "--only-summary", "--topology", str(crew.topology), "--timeline", str(crew.timeline),
         "--results", str(crew.results), "--users", str(USERS), "--spawn-rate", str(USERS),
@@ -57,7 +57,7 @@ def records_of(run: Path) -> list[dict]:
 
 
 def check(run: Path, gateway: Server) -> list[dict]:
-    """Each ask that the server saw has one record; each record is of an ask that it saw, or that never got out."""
+    """Each request that the server saw has one record; each record is of a request that it saw, or that never got out."""
     records = records_of(run)
     probe = {r["request_id"] for r in read_arrow(run / "probe.arrow", REQUESTS)[0].to_pylist()}
     ids = [r["request_id"] for r in records]
@@ -109,7 +109,7 @@ def test_what_a_users_task_raises_costs_no_record(crew):
     assert {r["error"].split(":")[0] for r in mine} == {"in the harness"}
     with open(run / "locust_exceptions.csv") as f:
         said = {row["Message"]: int(row["Count"]) for row in csv.DictReader(f)}
-    assert {"before the ask", "after the ask", "'nowhere'"} <= set(said), said
+    assert {"before the request", "after the request", "'nowhere'"} <= set(said), said
 
 
 @pytest.mark.verify

@@ -46,17 +46,17 @@ def test_the_cloud_of_a_group_with_an_order_answers_only_in_need_and_is_named_as
         assert found[name]["status"] == "pass", (name, found[name], out)
     for name in ("failover", "recovery"):  # a busy machine may leave them open; it does not make them fail
         assert found[name]["status"] in ("pass", "unknown"), (name, found[name])
-    asks = [
+    requests = [
         a for name in ("requests.arrow", "probe.arrow") for a in read_arrow(run / name, REQUESTS)[0].to_pylist()
         if a["via"] == "gateway" and a["outcome"] == "ok" and a["lane"] != "warmup"
     ]  # fmt: skip
     ledgers = {tier: {e.nonce for e in read(run / "ledger" / f"{tier}.jsonl")} for tier in ("vllm", "openai")}
-    assert all(a["request_id"] in ledgers[a["tier"]] for a in asks)
+    assert all(a["request_id"] in ledgers[a["tier"]] for a in requests)
     commanded = next(
         e["at"]
         for e in read_lines(run / "chaos.jsonl")[0]
         if (e["move"], e["stage"]) == ("inject", "commanded")
     )
-    assert {a["tier"] for a in asks if a["sent_at"] + a["ttft_ms"] / 1000 < commanded} == {"vllm"}
+    assert {a["tier"] for a in requests if a["sent_at"] + a["ttft_ms"] / 1000 < commanded} == {"vllm"}
     summary = (run / "report/summary.md").read_text()
     assert "| openai (cloud: spurious ones are leaks) |" in summary

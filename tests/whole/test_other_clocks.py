@@ -60,11 +60,11 @@ def test_asks_of_another_host_are_told_in_the_masters_time(tmp_path, monkeypatch
     assert all(abs(o["offset_s"] - AHEAD_S) <= o["uncertainty_s"] for o in offsets[1:])
     assert all(o["uncertainty_s"] > 0 for o in offsets), "no two hosts read one monotonic clock"
     raw = {r["request_id"]: r["sent_at"] for r in read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist()}
-    asks = frames.read(run).asks
-    asks = asks[(asks["lane"] == "load") & asks["good"]]
+    requests = frames.read(run).requests
+    requests = requests[(requests["lane"] == "load") & requests["good"]]
     came = {name: at for request, at in arrivals.at.items() for name in raw if name.encode() in request}
-    assert len(asks) > 60
-    for ask in asks.to_dict("records"):
-        at, give_s = came[ask["request_id"]], ask["clock_uncertainty_s"] + 0.001
-        assert ask["sent_at"] - give_s <= at <= ask["ended_at"] + give_s
-        assert raw[ask["request_id"]] - at > AHEAD_S - 1
+    assert len(requests) > 60
+    for record in requests.to_dict("records"):
+        at, give_s = came[record["request_id"]], record["clock_uncertainty_s"] + 0.001
+        assert record["sent_at"] - give_s <= at <= record["ended_at"] + give_s
+        assert raw[record["request_id"]] - at > AHEAD_S - 1

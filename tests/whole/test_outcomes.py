@@ -9,14 +9,14 @@ import yaml
 
 from tests.chaos.stand import until
 from tests.scenarios.server import CLOSE, HANG, RST, Server
-from tests.whole.asking import Asking
+from tests.whole.client import ClientProcess
 
 CLOUD = "openai-gpt4o"
 DEADLINES = {"connect": 2, "first_token": 3, "silence": 2, "whole": 20}
 
 
-def one(path, deadlines=DEADLINES, env=None, **ask):
-    (record,) = Asking(path, [{"stream": True, **ask}], deadlines=deadlines, env=env).records()
+def one(path, deadlines=DEADLINES, env=None, **record):
+    (record,) = ClientProcess(path, [{"stream": True, **record}], deadlines=deadlines, env=env).records()
     return record
 
 
@@ -57,8 +57,8 @@ def event(text: str = "", finish: str | None = None) -> bytes:
 
 
 def test_a_whole_answer_is_ok_and_says_by_which_witness(stack):
-    asks = [{"stream": s, "model": m} for m in (None, "ollama-qwen", CLOUD) for s in (True, False)]
-    found = Asking(stack.path, asks).records()
+    requests = [{"stream": s, "model": m} for m in (None, "ollama-qwen", CLOUD) for s in (True, False)]
+    found = ClientProcess(stack.path, requests).records()
     assert [(r["outcome"], r["tier"], r["witness"]) for r in found] == [
         ("ok", "vllm", "end"), ("ok", "vllm", "end"),
         ("ok", "ollama", "usage"), ("ok", "ollama", "usage"),
@@ -182,16 +182,16 @@ SCALED_DOWN = {
 )
 def test_a_scale_down_in_mid_answer_is_recorded_as_what_it_was(stack, end):
     """What a client is told of it: the ledger says that none was given to its end."""
-    asks = [
+    requests = [
         {"stream": s, "max_tokens": 200, "via": via} for via in ("gateway", "vllm") for s in (True, False)
     ]
     deadlines = {"connect": 2, "first_token": 20, "silence": 8, "whole": 20}
     with stack.going_with(end):
         before = stack.generated("vllm")
-        asking = Asking(stack.path, asks, at_once=4, deadlines=deadlines)
+        client = ClientProcess(stack.path, requests, at_once=4, deadlines=deadlines)
         until(lambda: stack.generated("vllm") > before + 100, "all four have begun to answer")
         stack.scale("ml", "vllm-server", 0)
-        records = asking.records()
+        records = client.records()
         ledger = stack.ledger("vllm")
     told = {
         (r["via"], r["stream"]): (r["outcome"], r["status"], r["finish_reason"], r["tier"]) for r in records

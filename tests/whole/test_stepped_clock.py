@@ -51,21 +51,21 @@ def test_a_wall_clock_that_is_stepped_in_mid_run_changes_nothing(tmp_path, monke
     assert master.returncode == 0, out
     assert "is lost" not in out
     run, ended_at = latest(crew.results), time.time()
-    asks = read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist()
+    requests = read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist()
     probe = read_arrow(run / "probe.arrow", REQUESTS)[0].to_pylist()
     client = samplers.read(run, "client")[0].to_pylist()
     health = samplers.read(run, "health")[0].to_pylist()
     events = read_lines(run / "chaos.jsonl")[0]
-    instants = [a[k] for a in asks + probe for k in ("intended_at", "sent_at") if a[k] is not None]
+    instants = [a[k] for a in requests + probe for k in ("scheduled_at", "sent_at") if a[k] is not None]
     instants += [row["at"] for row in client + health + events]
     manifest = read_manifest(run)
     instants += [manifest["started_at"], manifest["closed_at"]]
-    assert len(asks) > 100
+    assert len(requests) > 100
     assert probe
     assert {(e["move"], e["stage"]) for e in events} >= {("inject", "effective"), ("restore", "effective")}
     assert began_at <= min(instants)
     assert max(instants) <= ended_at
-    assert all(0 < a["latency_ms"] < 5000 for a in asks + probe if a["latency_ms"] is not None)
+    assert all(0 < a["latency_ms"] < 5000 for a in requests + probe if a["latency_ms"] is not None)
     by_worker: dict[str | None, list[float]] = {}
     for row in client:
         by_worker.setdefault(row["worker"], []).append(row["at"])

@@ -15,14 +15,14 @@ from contextlib import contextmanager
 import pytest
 
 from tests.chaos.stand import until
-from tests.whole.asking import Asking
+from tests.whole.client import ClientProcess
 
-ASKS = int(os.environ.get("ASKS_TOLD_AS_WHOLE", "2000"))
+REQUESTS = int(os.environ.get("ASKS_TOLD_AS_WHOLE", "2000"))
 AT_ONCE = 24
 MAX_TOKENS = 30
 
 
-def asks(count: int) -> list[dict]:
+def requests(count: int) -> list[dict]:
     """Two streamed, then one plain."""
     return [{"stream": n % 3 != 2, "max_tokens": MAX_TOKENS} for n in range(count)]
 
@@ -62,8 +62,8 @@ def terminating(stack):
 @pytest.mark.timeout(900)
 def test_what_a_terminated_engine_aborted_is_a_cut_although_the_gateway_calls_it_whole(stack):
     with terminating(stack) as times:
-        records = Asking(stack.path, asks(ASKS), at_once=AT_ONCE).records(within_s=800)
-    assert len({r["request_id"] for r in records}) == len(records) == ASKS
+        records = ClientProcess(stack.path, requests(REQUESTS), at_once=AT_ONCE).records(within_s=800)
+    assert len({r["request_id"] for r in records}) == len(records) == REQUESTS
     entries: dict[tuple[str, str], list] = {}
     for tier in ("vllm", "ollama", "openai"):
         for entry in stack.entries(tier):
@@ -83,7 +83,7 @@ def test_what_a_terminated_engine_aborted_is_a_cut_although_the_gateway_calls_it
             assert record["output_tokens"] == at_engine[-1].output_tokens == MAX_TOKENS
         elif record["outcome"] == "cut":
             assert at_engine[-1].how != "length", f"{record} is called cut; its engine gave all of it"
-    print(f"\n{ASKS} asks, the engine was terminated {len(times)} times")
+    print(f"\n{REQUESTS} requests, the engine was terminated {len(times)} times")
     print(table(("outcome", "tier", "ledger", "tokens", "streamed", "told as whole"), met))
     # Ask by ask: what the engine aborted after a token, and the gateway told as whole.
     lies = 0
@@ -104,7 +104,7 @@ def test_what_a_terminated_engine_aborted_is_a_cut_although_the_gateway_calls_it
     print(
         f"{lies} of them aborted by their engine, told by the gateway with status 200 and finish_reason stop"
     )
-    assert lies > ASKS / 120  # else nothing was shown
+    assert lies > REQUESTS / 120  # else nothing was shown
 
 
 @pytest.mark.verify
@@ -115,7 +115,7 @@ def test_a_stream_that_merely_ends_is_a_cut_although_the_gateway_invents_its_end
     delete = urllib.request.Request(f"{url}?id=told-as-whole", method="DELETE")
     urllib.request.urlopen(put, timeout=10).close()
     try:
-        records = Asking(stack.path, asks(300), at_once=AT_ONCE).records()
+        records = ClientProcess(stack.path, requests(300), at_once=AT_ONCE).records()
     finally:
         urllib.request.urlopen(delete, timeout=10).close()
     ledger = stack.ledger("vllm")
@@ -133,6 +133,6 @@ def test_a_stream_that_merely_ends_is_a_cut_although_the_gateway_invents_its_end
 
 
 def table(names: tuple[str, ...], met: Counter[tuple]) -> str:
-    rows = [(*names, "asks"), *((*map(str, row), str(n)) for row, n in sorted(met.items(), key=str))]
+    rows = [(*names, "requests"), *((*map(str, row), str(n)) for row, n in sorted(met.items(), key=str))]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows)

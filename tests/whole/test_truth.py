@@ -19,7 +19,7 @@ MANY = (
 )
 
 
-def asks_of(run):
+def requests_of(run):
     found = []
     for name in ("requests.arrow", "probe.arrow"):
         table, torn = read_arrow(run / name, REQUESTS)
@@ -39,38 +39,38 @@ def play(stack, tmp_path, text, users):
 
 
 def check_truth(stack, run, counted):
-    """Every ask agrees with the ledger of the tier that it names, and the counts with the gateway's."""
-    asks = asks_of(run)
+    """Every request agrees with the ledger of the tier that it names, and the counts with the gateway's."""
+    requests = requests_of(run)
     ledgers = {tier.name: stack.ledger(tier.name) for tier in stack.topology.tiers}
-    for ask in asks:
-        asked = [name for name, ledger in ledgers.items() if ask["request_id"] in ledger]
-        if ask["tier"] is not None:
-            assert ask["tier"] in asked, f"{ask} names a tier that was never asked"
-            entry = ledgers[ask["tier"]][ask["request_id"]]
-            if ask["outcome"] == "ok":
-                assert entry.how == "length", f"{ask} is called whole, and its engine says {entry.how}"
-                assert ask["output_tokens"] == entry.output_tokens == ask["max_tokens"]
-            elif ask["outcome"] == "cut":
-                assert entry.how != "length", f"{ask} is called cut, and its engine gave all of it"
-        elif ask["outcome"] == "refused":
+    for record in requests:
+        asked = [name for name, ledger in ledgers.items() if record["request_id"] in ledger]
+        if record["tier"] is not None:
+            assert record["tier"] in asked, f"{record} names a tier that was never asked"
+            entry = ledgers[record["tier"]][record["request_id"]]
+            if record["outcome"] == "ok":
+                assert entry.how == "length", f"{record} is called whole, and its engine says {entry.how}"
+                assert record["output_tokens"] == entry.output_tokens == record["max_tokens"]
+            elif record["outcome"] == "cut":
+                assert entry.how != "length", f"{record} is called cut, and its engine gave all of it"
+        elif record["outcome"] == "refused":
             assert not asked
     # An answer that the engine ended before its time is never ok, whatever the gateway says of it.
-    ok = {a["request_id"] for a in asks if a["outcome"] == "ok"}
+    ok = {a["request_id"] for a in requests if a["outcome"] == "ok"}
     for name, ledger in ledgers.items():
         aborted = {nonce for nonce, entry in ledger.items() if entry.how == "abort"}
-        assert not aborted & {a["request_id"] for a in asks if a["outcome"] == "ok" and a["tier"] == name}
+        assert not aborted & {a["request_id"] for a in requests if a["outcome"] == "ok" and a["tier"] == name}
     # The gateway counts what it called a success: our whole answers, and those it told as whole that were not.
-    told = Counter(a["route_group"] for a in asks if a["via"] == "gateway" and told_as_whole(a))
+    told = Counter(a["route_group"] for a in requests if a["via"] == "gateway" and told_as_whole(a))
     wrong = {
         g: (told[g], counted.get(g, 0)) for g in set(told) | set(counted) if told[g] != counted.get(g, 0)
     }
     assert not wrong, f"ours, the gateway's: {wrong}"
     assert ok
-    return asks
+    return requests
 
 
-def told_as_whole(ask):
-    return ask["status"] == 200 and ask["finish_reason"] is not None
+def told_as_whole(record):
+    return record["status"] == 200 and record["finish_reason"] is not None
 
 
 @pytest.mark.parametrize(
@@ -79,14 +79,14 @@ def told_as_whole(ask):
 def test_a_run_agrees_with_the_ledgers_and_the_gateways_counts(stack, tmp_path, end):
     with stack.going_with(end):
         run, out, code, counted = play(stack, tmp_path, SHORT, users=12)
-    asks = check_truth(stack, run, counted)
-    assert len(asks) > 60
+    requests = check_truth(stack, run, counted)
+    assert len(requests) > 60
     assert code == 0, out
     assert "pass  restored" in out
     manifest = read_manifest(run)
     assert manifest["status"] == "finished"
     assert manifest["counts"]["ok"] == sum(
-        a["outcome"] == "ok" for a in asks if a["scenario"] not in ("probe", "warmup")
+        a["outcome"] == "ok" for a in requests if a["scenario"] not in ("probe", "warmup")
     )
     assert "LITELLM" in (run / "topology.yaml").read_text()
     assert "sk-of-the-tests" not in "".join(
@@ -114,10 +114,10 @@ def test_a_run_agrees_with_the_ledgers_and_the_gateways_counts(stack, tmp_path, 
 @pytest.mark.verify
 def test_a_run_of_a_thousand_asks_agrees_with_the_ledgers_and_the_gateways_counts(stack, tmp_path):
     run, out, _, counted = play(stack, tmp_path, MANY, users=120)
-    asks = check_truth(stack, run, counted)
-    assert len(asks) >= 1000, out
-    told = Counter((a["outcome"], a["tier"]) for a in asks)
-    print(f"{len(asks)} asks: {told}; counted {counted}")
+    requests = check_truth(stack, run, counted)
+    assert len(requests) >= 1000, out
+    told = Counter((a["outcome"], a["tier"]) for a in requests)
+    print(f"{len(requests)} requests: {told}; counted {counted}")
 
 
 @pytest.mark.verify

@@ -186,7 +186,7 @@ def test_the_page_follows_a_run_and_every_field_takes_effect_in_the_next(stack, 
         assert "baseline: 7s" in (second / "timeline.yaml").read_text()
         asked = users_of(second)
         assert {r["scenario"] for r in asked} == {"chat"}
-        assert all(r["intended_at"] is not None for r in asked)
+        assert all(r["scheduled_at"] is not None for r in asked)
         assert ui.aggregated()["num_requests"] == len(asked)
 
 

@@ -27,14 +27,14 @@ def test_the_banners_come_in_order_when_a_tier_goes_and_comes_back(stack):
         raise AssertionError(f"it ended before {kind} {what}; {told}")
 
     try:
-        assert seen("ask", outcome="ok")["place"] == "primary"
+        assert seen("request", outcome="ok")["place"] == "primary"
         stack.scale("ml", "vllm-server", 0)
         failover = seen("failover", before="vllm", to="ollama")
-        assert seen("ask", outcome="ok")["served_by"] == "ollama"
+        assert seen("request", outcome="ok")["served_by"] == "ollama"
         stack.scale("ml", "vllm-server", 1)
         recovery = seen("recovery", to="vllm")
         assert recovery["on"] == ["ollama"]
-        assert seen("ask", outcome="ok")["witness"] == "end"
+        assert seen("request", outcome="ok")["witness"] == "end"
         process.send_signal(signal.SIGINT)
         summary = seen("summary")
         assert process.wait(30) == 0
@@ -51,5 +51,5 @@ def test_the_banners_come_in_order_when_a_tier_goes_and_comes_back(stack):
     assert sum(served.values()) == summary["good"]
     # What the watch says of who served is what the engines' own ledgers say.
     ledgers = {tier: stack.ledger(tier) for tier in served}
-    for ask in (row for row in told if row["kind"] == "ask" and row["outcome"] == "ok"):
-        assert ledgers[ask["served_by"]][ask["request_id"]].how == "length"
+    for record in (row for row in told if row["kind"] == "request" and row["outcome"] == "ok"):
+        assert ledgers[record["served_by"]][record["request_id"]].how == "length"

@@ -1,4 +1,4 @@
-"""A master and its workers: every ask has one record in the master's file, and a worker that is lost is told of."""
+"""A master and its workers: every request has one record in the master's file, and a worker that is lost is told of."""
 
 import os
 import re
@@ -36,7 +36,7 @@ def records(run: Path) -> list[dict]:
 
 
 def whole(run: Path, gateway: Server) -> None:
-    """Every ask of a user's that the server saw has exactly one record, and the other way round."""
+    """Every request of a user's that the server saw has exactly one record, and the other way round."""
     found = records(run)
     ids = [r["request_id"] for r in found]
     assert len(ids) == len(set(ids))
@@ -58,7 +58,7 @@ def whole(run: Path, gateway: Server) -> None:
     assert manifest["versions"]["gateway"] == "litellm 1.108.7"
     assert manifest["gateway_versions"] == {"1.108.7": len(through)}
     for who in manifest["workers"]:
-        assert who["asks"] == who["records"] == played[who["worker"]]
+        assert who["requests"] == who["records"] == played[who["worker"]]
     offsets = read_lines(run / "clocks.jsonl")[0]
     assert {o["worker"] for o in offsets} == {"worker-0", "worker-1"}
     assert {o["uncertainty_s"] for o in offsets} == {0.0}, "they read the same monotonic clock"
@@ -115,7 +115,7 @@ def test_an_open_loop_is_shared_among_the_workers(crew, gateway):
     found = [r for r in records(run) if r["lane"] == "load"]
     played = Counter(r["worker"] for r in found)
     assert played["worker-0"] == pytest.approx(played["worker-1"], rel=0.1)
-    lasted_s = max(r["intended_at"] for r in found) - min(r["intended_at"] for r in found)
+    lasted_s = max(r["scheduled_at"] for r in found) - min(r["scheduled_at"] for r in found)
     assert len(found) / lasted_s == pytest.approx(30, rel=0.1)
 
 
@@ -130,7 +130,7 @@ def test_a_worker_that_comes_late_plays_and_one_that_leaves_hands_over_all_it_ha
         master = crew.master("--master")
         until(lambda: len(gateway.requests) > 60, "the users ask", 60)
         late = crew.worker()
-        of_late = re.compile(r"ask-[0-9a-f]{6}02-")  # two of them are its knock
+        of_late = re.compile(r"req-[0-9a-f]{6}02-")  # two of them are its knock
         until(lambda: sum(bool(of_late.match(n)) for n in nonces(gateway)) > 5, "the late one asks", 30)
         first.terminate()
         out, _ = master.communicate(timeout=90)

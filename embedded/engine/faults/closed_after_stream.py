@@ -11,7 +11,7 @@ class ClosedAfterStream(Fault):
     """
 
     async def at_door(self, hit: Hit) -> None:
-        if hit.ask is not None and hit.ask.stream:
+        if hit.completion is not None and hit.completion.stream:
             hit.mark()
             hit.reply.closes_after_stream = True
 

@@ -5,11 +5,11 @@ from embedded.engine.fault import Fault, Hit
 
 @dataclass(kw_only=True)
 class ContextLength(Fault):
-    """Every ask is refused with 400 as too long, as if the context were one token too small for its prompt."""
+    """Every request is refused with 400 as too long, as if the context were one token too small for its prompt."""
 
     async def at_door(self, hit: Hit) -> None:
-        if hit.ask is not None:
-            hit.refuse(hit.voice.too_long(hit.ask, max(hit.ask.prompt_tokens - 1, 0)))
+        if hit.completion is not None:
+            hit.refuse(hit.voice.too_long(hit.completion, max(hit.completion.prompt_tokens - 1, 0)))
 
 
 FAULT = ContextLength

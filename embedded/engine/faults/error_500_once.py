@@ -5,7 +5,7 @@ from embedded.engine.fault import Fault, Hit
 
 @dataclass(kw_only=True)
 class Error500Once(Fault):
-    """The next ask is refused with 500; then the fault is used up, and stays set without doing anything."""
+    """The next request is refused with 500; then the fault is used up, and stays set without doing anything."""
 
     # Shown, and no parameter; to be told the same twice must not load it again.
     used_up: bool = field(default=False, init=False, compare=False)

@@ -5,7 +5,7 @@ from embedded.engine.fault import Fault, Hit, Over
 
 @dataclass(kw_only=True)
 class NoResponse(Fault):
-    """Asks are accepted, read and not answered; when the fault ends, those still held are hung up on without a byte."""
+    """Requests are accepted, read and not answered; when the fault ends, those still held are hung up on without a byte."""
 
     async def at_door(self, hit: Hit) -> None:
         await hit.hold()

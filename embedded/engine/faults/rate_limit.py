@@ -6,7 +6,7 @@ from embedded.engine.parameters import seconds_or_none
 
 @dataclass(kw_only=True)
 class RateLimit(Fault):
-    """Every ask is refused with 429, with or without a Retry-After."""
+    """Every request is refused with 429, with or without a Retry-After."""
 
     retry_after_s: float | None = seconds_or_none()
 

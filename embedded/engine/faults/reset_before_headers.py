@@ -5,7 +5,7 @@ from embedded.engine.fault import Fault, Hit, Over
 
 @dataclass(kw_only=True)
 class ResetBeforeHeaders(Fault):
-    """The connection is reset (TCP RST) as soon as the ask was read, before any byte of an answer."""
+    """The connection is reset (TCP RST) as soon as the request was read, before any byte of an answer."""
 
     async def at_door(self, hit: Hit) -> None:
         hit.mark()

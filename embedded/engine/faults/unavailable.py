@@ -6,7 +6,7 @@ from embedded.engine.parameters import seconds_or_none
 
 @dataclass(kw_only=True)
 class Unavailable(Fault):
-    """Every ask is refused with 503, with or without a Retry-After, while the health page says that all is well."""
+    """Every request is refused with 503, with or without a Retry-After, while the health page says that all is well."""
 
     retry_after_s: float | None = seconds_or_none()
 

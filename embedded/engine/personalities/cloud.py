@@ -5,7 +5,7 @@ What an embedded cloud cannot show is what it costs, and its rate limits by toke
 
 from dataclasses import replace
 
-from embedded.engine.ask import Ask, read_chat
+from embedded.engine.completion_request import CompletionRequest, read_chat
 from embedded.engine.engine import Engine, Manners
 from embedded.engine.ledger import Entry
 from embedded.engine.openai import JSON, ChatPlain, ChatStream, Dialect, models, to_json
@@ -52,7 +52,7 @@ class Cloud(Personality):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._dialect = replace(CHAT, thoughts=engine.options.reasoning)
-        self.asks = {"/v1/chat/completions": (read_chat, self._chat)}
+        self.requests = {"/v1/chat/completions": (read_chat, self._chat)}
         self.pages = {"/v1/models": lambda: (JSON, to_json(models(engine.options.names, "system")))}
 
     def problem(
@@ -92,11 +92,11 @@ class Cloud(Personality):
             503, "The engine is currently overloaded, please try again later.", kind="server_error"
         )
 
-    def too_long(self, ask: Ask, longest: int) -> Refusal:
+    def too_long(self, completion: CompletionRequest, longest: int) -> Refusal:
         return self.problem(
             400,
             f"This model's maximum context length is {longest} tokens. However, your messages resulted in"
-            f" {ask.prompt_tokens} tokens. Please reduce the length of the messages.",
+            f" {completion.prompt_tokens} tokens. Please reduce the length of the messages.",
             "messages",
             "context_length_exceeded",
         )
@@ -117,27 +117,27 @@ class Cloud(Personality):
         if wanted is not None and key != wanted:
             raise self.problem(401, "Incorrect API key provided.", None, "invalid_api_key")
 
-    def check(self, request: Request, ask: Ask) -> None:
-        unknown = sorted(ask.given - KNOWN)
+    def check(self, request: Request, completion: CompletionRequest) -> None:
+        unknown = sorted(completion.given - KNOWN)
         if unknown:
             raise self.problem(400, f"Unknown parameter: '{unknown[0]}'.", unknown[0], "unknown_parameter")
-        if ask.model not in self.engine.options.names:
+        if completion.model not in self.engine.options.names:
             raise self.problem(
                 404,
-                f"The model `{ask.model}` does not exist or you do not have access to it.",
+                f"The model `{completion.model}` does not exist or you do not have access to it.",
                 None,
                 "model_not_found",
             )
-        self._check_supported(ask)
+        self._check_supported(completion)
         longest = self.engine.options.max_model_len
-        wanted = ask.prompt_tokens + (ask.max_tokens or 1)
+        wanted = completion.prompt_tokens + (completion.max_tokens or 1)
         if wanted > longest:
-            raise self.too_long(ask, longest)
+            raise self.too_long(completion, longest)
 
-    def _check_supported(self, ask: Ask) -> None:
+    def _check_supported(self, completion: CompletionRequest) -> None:
         """What newer models refuse; OpenAI's own words."""
         options = self.engine.options
-        if "max_tokens" in ask.given & options.unsupported:
+        if "max_tokens" in completion.given & options.unsupported:
             raise self.problem(
                 400,
                 "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' "
@@ -145,24 +145,24 @@ class Cloud(Personality):
                 "max_tokens",
                 "unsupported_parameter",
             )
-        if "temperature" in options.unsupported and ask.temperature not in (None, 1):
+        if "temperature" in options.unsupported and completion.temperature not in (None, 1):
             raise self.problem(
                 400,
-                f"Unsupported value: 'temperature' does not support {ask.temperature:g} with this model. Only the default "
+                f"Unsupported value: 'temperature' does not support {completion.temperature:g} with this model. Only the default "
                 "(1) value is supported.",
                 "temperature",
                 "unsupported_value",
             )
-        if ask.max_tokens is not None and ask.max_tokens < options.least_output:
+        if completion.max_tokens is not None and completion.max_tokens < options.least_output:
             raise self.problem(
                 400,
                 "Could not finish the message because max_tokens or model output limit was reached. Please try again "
                 "with higher max_tokens.",
             )
 
-    def _chat(self, reply: Reply, ask: Ask, entry: Entry) -> ChatStream | ChatPlain:
-        shape = ChatStream if ask.stream else ChatPlain
-        return shape(self._dialect, reply, ask, entry, self.engine.options.names[0])
+    def _chat(self, reply: Reply, completion: CompletionRequest, entry: Entry) -> ChatStream | ChatPlain:
+        shape = ChatStream if completion.stream else ChatPlain
+        return shape(self._dialect, reply, completion, entry, self.engine.options.names[0])
 
 
 PERSONALITY = Cloud

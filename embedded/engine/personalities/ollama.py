@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from embedded.engine.ask import Ask, read_chat, read_ollama_chat, read_ollama_generate
+from embedded.engine.completion_request import (
+    CompletionRequest,
+    read_chat,
+    read_ollama_chat,
+    read_ollama_generate,
+)
 from embedded.engine.engine import Engine, Manners
 from embedded.engine.ledger import Entry
 from embedded.engine.openai import JSON, ChatPlain, ChatStream, Dialect, models, to_json
@@ -35,9 +40,11 @@ WHOLE = "application/json; charset=utf-8"
 class Native:
     """/api/generate and /api/chat, streamed or in one piece."""
 
-    def __init__(self, reply: Reply, ask: Ask, entry: Entry, chat: bool, hidden: bool) -> None:
+    def __init__(
+        self, reply: Reply, completion: CompletionRequest, entry: Entry, chat: bool, hidden: bool
+    ) -> None:
         self._reply = reply
-        self._ask = ask
+        self._completion = completion
         self._entry = entry
         self._chat = chat
         self._hidden = hidden  # thoughts are not shown, as with a template that Ollama does not know
@@ -49,11 +56,11 @@ class Native:
         pass
 
     def started(self) -> None:
-        if self._ask.stream:
+        if self._completion.stream:
             self._reply.open(LINES)
 
     def token(self, text: str, reason: str | None = None) -> float | None:
-        if not self._ask.stream:
+        if not self._completion.stream:
             self._words.append(text)
             return None
         return self._reply.send(to_json(self._line(text) | {"done": False}) + b"\n")
@@ -61,14 +68,14 @@ class Native:
     def thought(self, text: str, reason: str | None = None) -> float | None:
         if self._hidden:
             return None
-        if not self._ask.stream:
+        if not self._completion.stream:
             self._thoughts.append(text)
             return None
         return self._reply.send(to_json(self._line("", text) | {"done": False}) + b"\n")
 
     def finish(self, reason: str, entry: Entry, done: bool = True) -> float | None:
         last = self._last(reason)
-        if not self._ask.stream:
+        if not self._completion.stream:
             return self._reply.whole(200, WHOLE, last[:-1] if self._garbled else last)
         self._reply.end(last + b"\n" if done else b"")
         return None
@@ -77,13 +84,13 @@ class Native:
         self._reply.end(body + b"\n")
 
     def trail_off(self, entry: Entry) -> float | None:
-        return self.finish("stop", entry, done=not self._ask.stream)
+        return self.finish("stop", entry, done=not self._completion.stream)
 
     def break_off(self, entry: Entry) -> float | None:
-        return None if self._ask.stream else self._reply.torn(WHOLE, self._last("stop"))
+        return None if self._completion.stream else self._reply.torn(WHOLE, self._last("stop"))
 
     def garble(self) -> None:
-        if self._ask.stream:
+        if self._completion.stream:
             self._reply.send(to_json(self._line(""))[:-1] + b"\n")
         self._garbled = True
 
@@ -97,7 +104,7 @@ class Native:
 
     def _line(self, text: str, thought: str = "") -> dict[str, object]:
         thinking = {"thinking": thought} if thought else {}
-        head: dict[str, object] = {"model": self._ask.model, "created_at": _rfc3339_now()}
+        head: dict[str, object] = {"model": self._completion.model, "created_at": _rfc3339_now()}
         if self._chat:
             return head | {"message": {"role": "assistant", "content": text} | thinking}
         return head | {"response": text} | thinking
@@ -119,7 +126,7 @@ class Native:
         }
 
 
-def _read_openai(body: Mapping[str, Any]) -> Ask:
+def _read_openai(body: Mapping[str, Any]) -> CompletionRequest:
     """Ollama knows no ignore_eos, and says nothing of it (ollama/ollama#12065)."""
     return replace(read_chat(body), ignore_eos=False)
 
@@ -145,14 +152,14 @@ class Ollama(Personality):
         super().__init__(engine)
         self._dialect = replace(CHAT, thoughts=engine.options.reasoning)
         hidden = engine.options.reasoning == HIDDEN
-        self.asks = {
+        self.requests = {
             "/api/generate": (
                 read_ollama_generate,
-                lambda reply, ask, entry: Native(reply, ask, entry, False, hidden),
+                lambda reply, completion, entry: Native(reply, completion, entry, False, hidden),
             ),
             "/api/chat": (
                 read_ollama_chat,
-                lambda reply, ask, entry: Native(reply, ask, entry, True, hidden),
+                lambda reply, completion, entry: Native(reply, completion, entry, True, hidden),
             ),
             "/v1/chat/completions": (_read_openai, self._openai_chat),
         }
@@ -179,16 +186,16 @@ class Ollama(Personality):
     def unavailable(self) -> Refusal:
         return self.overloaded()
 
-    def too_long(self, ask: Ask, longest: int) -> Refusal:
+    def too_long(self, completion: CompletionRequest, longest: int) -> Refusal:
         # A real one cuts the prompt unless told not to; these are its words where it was.
         return self.problem(400, "the input length exceeds the context length")
 
-    def check(self, request: Request, ask: Ask) -> None:
+    def check(self, request: Request, completion: CompletionRequest) -> None:
         names = self.engine.options.names
         # A name without a tag means the tag `latest`.
-        if ask.model in names or f"{ask.model}:latest" in names:
+        if completion.model in names or f"{completion.model}:latest" in names:
             return
-        raise self.problem(404, f"model '{ask.model}' not found")
+        raise self.problem(404, f"model '{completion.model}' not found")
 
     def reworded(self, request: Request, refusal: Refusal) -> Refusal:
         if not request.path.startswith("/v1/"):
@@ -197,9 +204,11 @@ class Ollama(Personality):
         error = {"message": refusal.body["error"], "type": kind, "param": None, "code": None}
         return Refusal(refusal.status, {"error": error})
 
-    def _openai_chat(self, reply: Reply, ask: Ask, entry: Entry) -> ChatStream | ChatPlain:
-        shape = ChatStream if ask.stream else ChatPlain
-        return shape(self._dialect, reply, ask, entry, ask.model)
+    def _openai_chat(
+        self, reply: Reply, completion: CompletionRequest, entry: Entry
+    ) -> ChatStream | ChatPlain:
+        shape = ChatStream if completion.stream else ChatPlain
+        return shape(self._dialect, reply, completion, entry, completion.model)
 
     def _tags(self) -> dict[str, object]:
         return {

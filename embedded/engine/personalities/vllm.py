@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
-from embedded.engine.ask import Ask, read_chat, read_completion
+from embedded.engine.completion_request import CompletionRequest, read_chat, read_completion
 from embedded.engine.engine import Engine, Manners
 from embedded.engine.ledger import Entry
 from embedded.engine.openai import (
@@ -73,7 +73,7 @@ class Vllm(Personality):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._dialect = replace(CHAT, thoughts=engine.options.reasoning)
-        self.asks = {
+        self.requests = {
             "/v1/chat/completions": (read_chat, self._chat),
             "/v1/completions": (read_completion, self._text),
         }
@@ -112,28 +112,28 @@ class Vllm(Personality):
     def unavailable(self) -> Refusal:
         return self.problem(503, "The server is unavailable. Please try again later.")
 
-    def too_long(self, ask: Ask, longest: int) -> Refusal:
+    def too_long(self, completion: CompletionRequest, longest: int) -> Refusal:
         return self.problem(
             400,
-            f"This model's maximum context length is {longest} tokens. However, your prompt contains {ask.prompt_tokens}"
+            f"This model's maximum context length is {longest} tokens. However, your prompt contains {completion.prompt_tokens}"
             " input tokens, which exceeds this limit even without any output tokens. Please reduce the length of the"
             " input prompt.",
             "input_tokens",
         )
 
-    def check(self, request: Request, ask: Ask) -> None:
-        if ask.model not in self.engine.options.names:
-            raise self.problem(404, f"The model `{ask.model}` does not exist.", "model")
+    def check(self, request: Request, completion: CompletionRequest) -> None:
+        if completion.model not in self.engine.options.names:
+            raise self.problem(404, f"The model `{completion.model}` does not exist.", "model")
         longest = self.engine.options.max_model_len
-        if ask.prompt_tokens >= longest:
-            raise self.too_long(ask, longest)
+        if completion.prompt_tokens >= longest:
+            raise self.too_long(completion, longest)
         # What fits into the context by itself but not beside the prompt is not refused: the answer ends where the context
         # does, with "length".
-        if ask.max_tokens is not None and ask.max_tokens > longest:
-            name = "max_completion_tokens" if "max_completion_tokens" in ask.given else "max_tokens"
+        if completion.max_tokens is not None and completion.max_tokens > longest:
+            name = "max_completion_tokens" if "max_completion_tokens" in completion.given else "max_tokens"
             raise self.problem(
                 400,
-                f"{name}={ask.max_tokens} cannot be greater than max_model_len={longest}. Please request fewer output"
+                f"{name}={completion.max_tokens} cannot be greater than max_model_len={longest}. Please request fewer output"
                 " tokens.",
                 name,
             )
@@ -142,13 +142,13 @@ class Vllm(Personality):
         if self.engine.leaving:
             raise self.problem(500, "cannot schedule new futures after shutdown")
 
-    def _chat(self, reply: Reply, ask: Ask, entry: Entry) -> ChatStream | ChatPlain:
-        shape = ChatStream if ask.stream else ChatPlain
-        return shape(self._dialect, reply, ask, entry, self.engine.options.names[0])
+    def _chat(self, reply: Reply, completion: CompletionRequest, entry: Entry) -> ChatStream | ChatPlain:
+        shape = ChatStream if completion.stream else ChatPlain
+        return shape(self._dialect, reply, completion, entry, self.engine.options.names[0])
 
-    def _text(self, reply: Reply, ask: Ask, entry: Entry) -> ChatStream | ChatPlain:
-        shape = TextStream if ask.stream else TextPlain
-        return shape(TEXT, reply, ask, entry, self.engine.options.names[0])
+    def _text(self, reply: Reply, completion: CompletionRequest, entry: Entry) -> ChatStream | ChatPlain:
+        shape = TextStream if completion.stream else TextPlain
+        return shape(TEXT, reply, completion, entry, self.engine.options.names[0])
 
     def _sleep(self, request: Request) -> dict[str, Any]:
         asked = {"level": "1", "mode": "abort"} | dict(parse_qsl(request.query))

@@ -1,4 +1,4 @@
-"""What a master writes into an open run: its workers' asks and samples, as they come in, their clocks, and its own samples."""
+"""What a master writes into an open run: its workers' requests and samples, as they come in, their clocks, and its own samples."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from contract import samplers
-from contract.records import Ask, Offset
+from contract.records import Offset, RequestRecord
 from contract.run import ArrowFile, JsonLines
 from contract.sampler import Process
 from contract.schemas import REQUESTS
@@ -25,28 +25,28 @@ class Gathering:
         self,
         folder: Path,
         stage: Stage,
-        warm: list[Ask],
+        warm: list[RequestRecord],
         theirs: Iterable[bytes],
         on_failure: Callable[[str], None],
     ) -> None:
         self._on_failure, self._failed = on_failure, False
-        self._asks = ArrowFile(folder / "requests.arrow", REQUESTS)
+        self._requests = ArrowFile(folder / "requests.arrow", REQUESTS)
         self._theirs = samplers.every(Process.EACH)
         self._samples = {name: samplers.create(folder, name) for name in self._theirs}
         self._clocks = JsonLines(folder / "clocks.jsonl")
         self.tally = Tallies()
-        self._asks.append(warm)
-        self.keep({"asks": theirs, "samples": {}})
+        self._requests.append(warm)
+        self.keep({"requests": theirs, "samples": {}})
         self._own = Sampling(
             samplers.every(Process.RUN), stage, None, partial(samplers.create, folder), on_failure
         )
         self._own.start()
 
     def keep(self, parcel: dict[str, Any]) -> int:
-        """Append finished batches; how many asks there were in them."""
+        """Append finished batches; how many requests there were in them."""
         try:
-            asks = [unpacked(data, REQUESTS) for data in parcel["asks"]]
-            found = [(self._asks, batch) for batch in asks]
+            requests = [unpacked(data, REQUESTS) for data in parcel["requests"]]
+            found = [(self._requests, batch) for batch in requests]
             for name, parts in parcel["samples"].items():
                 schema = self._theirs[name].schema
                 found += [(self._samples[name], unpacked(data, schema)) for data in parts]
@@ -55,7 +55,7 @@ class Gathering:
             return 0
         for file, batch in found:
             self._write(partial(file.append_batch, batch))
-        return sum(batch.num_rows for batch in asks)
+        return sum(batch.num_rows for batch in requests)
 
     def clock(self, offset: Offset) -> None:
         self._write(partial(self._clocks.append, offset))
@@ -63,7 +63,11 @@ class Gathering:
     def close(self) -> None:
         """Safe to call twice."""
         self._own.stop()
-        for close in (self._asks.close, *(file.close for file in self._samples.values()), self._clocks.close):
+        for close in (
+            self._requests.close,
+            *(file.close for file in self._samples.values()),
+            self._clocks.close,
+        ):
             self._write(close)
 
     def _write(self, write: Callable[[], None]) -> None:

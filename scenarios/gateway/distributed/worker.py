@@ -127,8 +127,8 @@ class LoadWorker:
         assert stage is not None, "a curtain comes after its stage"
         said = msg.data
         stage.overhead_until = said["overhead_until"]
-        self._asks = Batches(REQUESTS)
-        stage.recorder = self._recorder = Recorder(self._asks, self._cannot_record)
+        self._requests = Batches(REQUESTS)
+        stage.recorder = self._recorder = Recorder(self._requests, self._cannot_record)
         self._samples: dict[str, Batches] = {}
         self._sampling = Sampling(
             samplers.every(Process.EACH), stage, lambda: self._runner.user_count, self._batches, self._cannot_record
@@ -165,7 +165,7 @@ class LoadWorker:
     def _parcel(self) -> dict[str, Any]:
         tally = asdict(self._recorder.tally.snapshot())
         samples = {name: batches.take() for name, batches in self._samples.items()}
-        return {"asks": self._asks.take(), "samples": samples, "tally": tally}
+        return {"requests": self._requests.take(), "samples": samples, "tally": tally}
 
     def _batches(self, name: str) -> Batches:
         self._samples[name] = found = Batches(samplers.find(name).schema)

@@ -1,6 +1,6 @@
 """A master's workers: it hands them their stage, keeps what they send, measures their clocks, and knows who is lost.
 
-A worker that falls silent takes its latest asks with it. That is said at once, and stands in the manifest.
+A worker that falls silent takes its latest requests with it. That is said at once, and stands in the manifest.
 """
 
 from collections import deque
@@ -207,7 +207,7 @@ class Workers:
         heard_at, reported_at = seat.who.heard_at, seat.who.reported_at
         last = f"last heard {self._ago(heard_at)}"
         last += f", its last records {self._ago(reported_at)}" if reported_at else ", and none of its records"
-        print(f"\n{_name(seat.who)} is lost: {last}; its asks since then are missing", flush=True)
+        print(f"\n{_name(seat.who)} is lost: {last}; its requests since then are missing", flush=True)
 
     def _ago(self, at: float | None) -> str:
         return "never" if at is None else f"{self._clock.now() - at:.1f} s ago"
@@ -227,7 +227,7 @@ class Workers:
         assert self._stage is not None
         self._prefixes += 1
         name = self._called[client_id] = f"worker-{self._runner.get_worker_index(client_id)}"
-        # Every stage that was ever sent has a prefix of its own, so that no two asks of a run can share an id.
+        # Every stage that was ever sent has a prefix of its own, so that no two requests of a run can share an id.
         more = {"worker": name, "prefix": f"{self._stage.prefix}{self._prefixes:02x}"}
         self._runner.send_message(STAGE, told(self._stage) | dict(self._more) | more, client_id)
 
@@ -271,7 +271,7 @@ class Workers:
         same = said["boot"] is not None and said["boot"] == boot()
         self._seats[msg.node_id] = _Seat(who, said["anchor_s"] if same else None, said["warm"])
         if self._gathering is not None:  # the run is on already
-            self._gathering.keep({"asks": said["warm"], "samples": {}})
+            self._gathering.keep({"requests": said["warm"], "samples": {}})
             self._runner.send_message(PING, {"sent_at": self._clock.now()}, msg.node_id)
             self._send_curtain(msg.node_id)
             print(f"\n{_name(who)} plays from now on", flush=True)
@@ -290,7 +290,7 @@ class Workers:
     def _count(self, seat: _Seat, tally: dict[str, Any]) -> None:
         assert self._gathering is not None
         snapshot = Snapshot(**tally)
-        seat.who.asks = snapshot.asked - snapshot.in_flight
+        seat.who.requests = snapshot.sent - snapshot.in_flight
         self._gathering.tally.tell(seat.who.worker, snapshot)
 
     def _report(self, client_id: str, data: dict[str, Any]) -> None:
@@ -321,7 +321,9 @@ class Workers:
             return
         said = msg.data
         seat.rounds.append(Round(said["sent_at"], said["heard_at"], said["answered_at"], back_at))
-        if seat.offset is None and self._gathering is not None:  # it came late: its first asks need one too
+        if (
+            seat.offset is None and self._gathering is not None
+        ):  # it came late: its first requests need one too
             self._tell_offsets()
 
     def _broken(self, msg: Any, **_: Any) -> None:

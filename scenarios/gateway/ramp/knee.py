@@ -24,18 +24,20 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What came of one rate, held for a while. Lengths count from when an ask was intended."""
+    """What came of one rate, held for a while. Lengths count from when a request was intended."""
 
     rate: float  # a second, on average
-    wanted: int  # arrivals that were due
-    capped: int  # of these: refused by the cap on asks in flight
-    delivered: float  # asks sent, a second
+    scheduled: int  # arrivals that were due
+    dropped: int  # of these: refused by the cap on requests in flight
+    delivered: float  # requests sent, a second
     ttft_p50_ms: float | None  # of good streamed answers; None: there was none
     ttft_p99_ms: float | None
     good: float  # share of what was wanted that was answered well and within the objective
     in_flight: int  # at the end, before what was under way was waited for
     overloaded: float  # share of the seconds in which this process itself was late
-    in_flight_little: float | None = None  # asks ended a second × how long one took from when it was intended
+    in_flight_little: float | None = (
+        None  # requests ended a second × how long one took from when it was intended
+    )
     in_flight_mean: float | None = None  # counted once a second
     tokens_per_s: float | None = None  # of good answers, from the first arrival to the last answer's end
     # What the asked engine told, once a second; None: it did not.
@@ -95,8 +97,8 @@ def decide(steps: Sequence[Step], rates: Range, objective_ms: float) -> Next | A
 
 def miss(step: Step, objective_ms: float) -> str | None:
     """Why a step is not within the objective; None: it is."""
-    if step.capped:
-        return f"the cap on asks in flight refused {step.capped} of {step.wanted} arrivals"
+    if step.dropped:
+        return f"the cap on requests in flight refused {step.dropped} of {step.scheduled} arrivals"
     if step.ttft_p99_ms is not None and step.ttft_p99_ms > objective_ms:
         return f"p99 TTFT {step.ttft_p99_ms / 1000:.2f} s > {objective_ms / 1000:g} s"
     if step.good < LEAST_GOOD:
@@ -105,35 +107,35 @@ def miss(step: Step, objective_ms: float) -> str | None:
 
 
 def summarise(
-    rate: float, held_s: float, wanted: int, capped: int, in_flight: int, objective_ms: float,
-    asks: Sequence[Mapping[str, Any]], seconds: Sequence[Mapping[str, Any]], gauges: Sequence[Mapping[str, Any]] = (),
+    rate: float, held_s: float, scheduled: int, dropped: int, in_flight: int, objective_ms: float,
+    requests: Sequence[Mapping[str, Any]], seconds: Sequence[Mapping[str, Any]], gauges: Sequence[Mapping[str, Any]] = (),
 ) -> Step:  # fmt: skip
-    """A step from its asks' records, the rows of the client and of the engine's gauges.
+    """A step from its requests' records, the rows of the client and of the engine's gauges.
 
-    An ask that has no record yet was not answered.
+    A request that has no record yet was not answered.
 
     Of an answer that shows no token its end stands for its first: sooner its user had nothing.
     """
-    first_ms = [a["latency_ms"] if a["ttft_ms"] is None else a["ttft_ms"] for a in asks]
+    first_ms = [a["latency_ms"] if a["ttft_ms"] is None else a["ttft_ms"] for a in requests]
     waited_ms = [
-        None if a["outcome"] != Outcome.OK else (a["sent_at"] - a["intended_at"]) * 1000 + ms
-        for a, ms in zip(asks, first_ms, strict=True)
+        None if a["outcome"] != Outcome.OK else (a["sent_at"] - a["scheduled_at"]) * 1000 + ms
+        for a, ms in zip(requests, first_ms, strict=True)
     ]  # fmt: skip
     good = sum(ms is not None and ms <= objective_ms for ms in waited_ms)
-    streamed = [ms for a, ms in zip(asks, waited_ms, strict=True) if ms is not None and a["stream"]]
+    streamed = [ms for a, ms in zip(requests, waited_ms, strict=True) if ms is not None and a["stream"]]
     late = sum(
         s["cpu_percent"] > OVERLOADED_CPU_PERCENT or s["hub_lag_ms"] > OVERLOADED_LAG_MS for s in seconds
     )
-    ended_at = [None if a["latency_ms"] is None else a["sent_at"] + a["latency_ms"] / 1000 for a in asks]
-    took_s = [end - a["intended_at"] for a, end in zip(asks, ended_at, strict=True) if end is not None]
+    ended_at = [None if a["latency_ms"] is None else a["sent_at"] + a["latency_ms"] / 1000 for a in requests]
+    took_s = [end - a["scheduled_at"] for a, end in zip(requests, ended_at, strict=True) if end is not None]
     good_until = [e for e, ms in zip(ended_at, waited_ms, strict=True) if ms is not None and e is not None]
-    tokens = [a["output_tokens"] for a, ms in zip(asks, waited_ms, strict=True) if ms is not None]
-    span_s = max(good_until) - min(a["intended_at"] for a in asks) if good_until else 0.0
+    tokens = [a["output_tokens"] for a, ms in zip(requests, waited_ms, strict=True) if ms is not None]
+    span_s = max(good_until) - min(a["scheduled_at"] for a in requests) if good_until else 0.0
     known = None not in tokens and span_s > 0
     return Step(
-        rate=rate, wanted=wanted, capped=capped, delivered=(wanted - capped) / held_s,
+        rate=rate, scheduled=scheduled, dropped=dropped, delivered=(scheduled - dropped) / held_s,
         ttft_p50_ms=quantile(streamed, 0.5), ttft_p99_ms=quantile(streamed, 0.99),
-        good=good / wanted if wanted else 0.0, in_flight=in_flight, overloaded=late / len(seconds) if seconds else 0.0,
+        good=good / scheduled if scheduled else 0.0, in_flight=in_flight, overloaded=late / len(seconds) if seconds else 0.0,
         in_flight_little=sum(took_s) / held_s if took_s else None, in_flight_mean=_mean([s["in_flight"] for s in seconds]),
         tokens_per_s=sum(tokens) / span_s if known else None,
         kv_cache=max(_told([g["kv_cache"] for g in gauges]), default=None), running=_mean(_told([g["running"] for g in gauges])),
@@ -156,7 +158,7 @@ def row(step: Step) -> str:
     """A step as one line under HEADING."""
     return (
         f"{step.rate:>6.2f}/s  {step.delivered:>8.2f}/s  {_s(step.ttft_p50_ms):>8}  {_s(step.ttft_p99_ms):>8}  "
-        f"{step.good:>6.1%}  {step.in_flight:>9}  {step.capped:>6}  {step.overloaded:>10.0%}"
+        f"{step.good:>6.1%}  {step.in_flight:>9}  {step.dropped:>6}  {step.overloaded:>10.0%}"
     )
 
 

@@ -17,7 +17,7 @@ from contract.stream import HAS_CONTENT, SEAM_BYTES
 from scenarios.gateway.wire.receive_time import (
     ANCILLARY_BYTES,
     Told,
-    ask_for_stamps,
+    enable_stamps,
     received_at,
     wall_ahead_s,
 )
@@ -38,7 +38,7 @@ class Line:
         self._io = self._loop.io(sock.fileno(), _READABLE)
         self._tls = isinstance(sock, gevent.ssl.SSLSocket)
         if not self._tls:
-            ask_for_stamps(sock)
+            enable_stamps(sock)
         self.heard = False  # whether the latest response had a byte
         # Whether the other side had ended the connection before the latest request reached it.
         self.let_go = False

@@ -17,7 +17,7 @@ _STEP_S = 0.0005
 Told = list[tuple[int, int, bytes]]
 
 
-def ask_for_stamps(sock: socket.socket) -> None:
+def enable_stamps(sock: socket.socket) -> None:
     """Have `recvmsg` tell when the bytes came. A kernel that does not know how tells nothing."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)

@@ -16,7 +16,7 @@ _TICK_S = 0.05
 
 @dataclass(slots=True, eq=False)
 class Watch:
-    """One exchange under way. Its owner sets `last_at` when the first token is there; from then on the watchdog asks `said_at`
+    """One exchange under way. Its owner sets `last_at` when the first token is there; from then on the watchdog requests `said_at`
     when something was last said, and only where the exchange would be overdue: a stream under way costs it nothing. The
     watchdog sets `overdue` before it shuts the socket.
     """

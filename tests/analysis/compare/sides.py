@@ -32,9 +32,9 @@ def trials(values: Sequence[float], metric: str = "failover", censored: Sequence
     return Sample(metric, "median", "gone", "", "s", number)
 
 
-def share(hits: int, asked: int, effect: float = 1.0, doubtful: int = 0) -> Sample:
+def share(hits: int, total: int, effect: float = 1.0, doubtful: int = 0) -> Sample:
     return Sample(
-        "continuity", "share", "all tiers", "gateway", "share", Proportion(hits, asked, effect, doubtful)
+        "continuity", "share", "all tiers", "gateway", "share", Proportion(hits, total, effect, doubtful)
     )
 
 

@@ -93,7 +93,7 @@ def test_a_baseline_file_stands_for_its_run(runs, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("change", "says"),
-    [({"format": 99}, "format 99; this version reads 1"), ({"kind": "else"}, "is no baseline"), ({"samples": [{}]}, "broken"),
+    [({"format": 99}, "format 99; this version reads format 3. Make it anew from a run that this version recorded"), ({"kind": "else"}, "is no baseline"), ({"samples": [{}]}, "broken"),
      ({"samples": [float("nan")]}, "NaN is no JSON"), ({"samples": [float("-inf")]}, "-Infinity is no JSON")],
 )  # fmt: skip
 def test_a_baseline_of_another_format_is_refused(runs, tmp_path, capsys, change, says):
@@ -189,6 +189,7 @@ def test_a_run_without_a_request(runs, tmp_path):
         (["nowhere", "nowhere"], "no run"), (["gone.json", "x"], "no such baseline"),
         (["{run}", "{run}", "--although", "weather"], "no topic 'weather'"),
         (["{run}", "{run}", "--tolerance", "much"], "no percentage"),
+        (["{run}", "{run}", "--tolerance", "capped=1pp"], "--tolerance capped=1pp: 'capped' is 'dropped' now"),
     ],
 )  # fmt: skip
 def test_bad_input_is_refused(runs, capsys, arguments, says):

@@ -111,12 +111,12 @@ def test_p_of_proportions_is_where_the_interval_touches_nothing():
 
 
 def test_failures_in_one_burst_are_one_accident():
-    hits, asked = np.full(20, 50.0), np.full(20, 50.0)
+    hits, total = np.full(20, 50.0), np.full(20, 50.0)
     hits[7] = 30
-    effect = bootstrap.design_effect(hits, asked)
+    effect = bootstrap.design_effect(hits, total)
     assert effect > 10
     spread = np.full(20, 49.0)
-    assert bootstrap.design_effect(spread, asked) == 1.0
+    assert bootstrap.design_effect(spread, total) == 1.0
     all_good = Proportion(1000, 1000)
     assert difference.of_proportions(all_good, Proportion(980, 1000, effect)).high > 0
     assert difference.of_proportions(all_good, Proportion(980, 1000)).high < 0

@@ -10,7 +10,7 @@ from analysis.compare.comparison import Comparison
 from analysis.compare.estimate import Count, Judgement, Kept, Proportion, Sample, Side
 from analysis.compare.judged import Judged
 from analysis.judging.finding import Status
-from contract.records import GATEWAY, Ask, Lane
+from contract.records import GATEWAY, Lane, RequestRecord
 from contract.run import ABORTED
 from tests.analysis.compare.sides import CONDITIONS, share, side
 from tests.synthetic import make
@@ -23,7 +23,7 @@ def kept(status: Status, value: float = 0.0, target: str = "at most 0", name: st
     return Kept(name, "N1", target, f"{value:g} answers", status, value, "answers", 400)
 
 
-def judged_side(name: str, *findings: Kept, counts: tuple[Count, ...] | None = ()) -> Side:
+def judged_side(name: str, *findings: Kept, counts: tuple[Count, ...] = ()) -> Side:
     code = {PASS: 0, FAIL: 1, UNKNOWN: 5}
     worst = next((s for s in (FAIL, UNKNOWN, PASS) if s in {f.status for f in findings}), UNKNOWN)
     verdict = Judgement(str(worst), code[worst], findings)
@@ -77,28 +77,13 @@ def test_no_tolerance_lets_a_flip_pass_and_it_is_told_before_anything_else():
     assert summary.says(c).startswith(first)
 
 
-def old_baseline(folder):
-    """A file as the version before wrote it: no verdict, no counts."""
-    data = json.loads(baseline.text(side("old", share(400, 400)))) | {"format": 1}
-    del data["verdict"], data["counts"]
-    (folder / "old.json").write_text(json.dumps(data))
-    return baseline.read(folder / "old.json")
-
-
 @pytest.mark.parametrize(("b", "code"), [(PASS, 0), (UNKNOWN, 0), (FAIL, 5)])
-def test_an_older_baseline_knows_no_verdict_and_is_not_taken_for_a_pass(tmp_path, b, code):
-    old = old_baseline(tmp_path)
-    assert (old.verdict, old.counts) == (None, None)
-    c = compared(
-        old, judged_side("new", kept(b, 135), counts=(Count("answers spurious", "openai", 135.0, "answers"),))
-    )
+def test_a_run_whose_verdict_could_not_be_made_is_not_taken_for_a_pass(b, code):
+    c = compared(side("a", share(400, 400)), judged_side("b", kept(b, 135)))
     assert [(e.judged, e.why) for e in c.expected] == [(Judged.CANNOT_TELL, "A keeps no verdict")]
     assert c.exit_code == code
-    lines = summary.text(c).splitlines()
-    assert "A: old: verdict unknown, gateway 1.106.0" in lines
-    assert any(line.startswith("A: a baseline of format 1: it keeps no verdict") for line in lines)
-    data = json.loads(export.as_json(c))
-    assert (data["a"]["verdict"], data["counts"]) == (None, None)
+    assert "A: a: verdict unknown, gateway 1.106.0" in summary.text(c).splitlines()
+    assert json.loads(export.as_json(c))["a"]["verdict"] is None
 
 
 def test_a_baseline_file_keeps_verdict_and_counts(tmp_path):
@@ -107,7 +92,7 @@ def test_a_baseline_file_keeps_verdict_and_counts(tmp_path):
         kept(FAIL, 135.0),
         counts=(
             Count("sent late, p99", "load", None, "ms"),
-            Count("n", "o", 1234567.0, "asks"),  # not rounded: beside its own run nothing differs
+            Count("n", "o", 1234567.0, "requests"),  # not rounded: beside its own run nothing differs
             Count("unavailable", "probe", 12.3456789, "s"),
         ),
     )
@@ -136,14 +121,17 @@ def test_a_baseline_whose_verdict_is_broken_is_refused(tmp_path, capsys, verdict
 
 def test_counts_are_shown_where_they_differ_and_never_judged():
     counts = [
-        (Count("answers spurious", "openai (cloud)", n, "answers"), Count("asks ok", "users", 400.0, "asks"))
+        (
+            Count("answers spurious", "openai (cloud)", n, "answers"),
+            Count("requests ok", "users", 400.0, "requests"),
+        )
         for n in (0.0, 135.0)
     ]
     c = compared(*(judged_side(name, kept(PASS), counts=of) for name, of in zip("ab", counts, strict=True)))
     shown = [
         line.split()
         for line in summary.text(c).splitlines()
-        if line.startswith(("answers spurious", "asks ok"))
+        if line.startswith(("answers spurious", "requests ok"))
     ]
     assert shown == [["answers", "spurious", "openai", "(cloud)", "0", "135", "+135"]]
     assert c.exit_code == 0
@@ -263,7 +251,7 @@ MORE = {
 def failing(sides, tmp_path_factory):
     """A run that is well, and one in which requests of users failed in each way, MORE of them, spread over 50 s."""
     lost = [
-        Ask(f"ask-{kind}-{i}", "chat", Lane.LOAD, GATEWAY, True, at, at, kind, latency_ms=9.0)
+        RequestRecord(f"req-{kind}-{i}", "chat", Lane.LOAD, GATEWAY, True, at, at, kind, latency_ms=9.0)
         for kind, more in MORE.items()
         for i in range(more)
         for at in [START + 3 + 50 * i / more]

@@ -86,7 +86,7 @@ def test_a_figure_is_drawn_of_every_run_and_says_what_it_shows(run, name, tmp_pa
 
 
 def test_no_figure_takes_the_name_of_another_file_of_a_report():
-    exported = {"asks", "classified", "covered", "warmup", "health", "client", "events"}
+    exported = {"requests", "classified", "covered", "warmup", "health", "client", "events"}
     taken = {"summary", "failover", "phases", "documents", "reconciliation", *exported}
     assert not taken & set(figures.catalogue())
 

@@ -31,7 +31,7 @@ def three(tmp_path_factory):
 
 
 def through(made):
-    return [a for a in made.asks if a.via == "gateway"]
+    return [a for a in made.requests if a.via == "gateway"]
 
 
 def test_latency_has_the_slowest_answer_and_the_quantiles_of_all(three):
@@ -59,15 +59,15 @@ def test_the_first_token_and_the_time_between_chunks_are_those_of_the_engines(th
 
 def test_chunks_that_come_in_clumps_are_said_to(tmp_path):
     made = make(tmp_path / "a", duration_s=30)
-    for ask in made.asks:
-        ask.gaps_ms = [0.1 if i % 8 else 160.0 for i in range(len(ask.gaps_ms))]
+    for record in made.requests:
+        record.gaps_ms = [0.1 if i % 8 else 160.0 for i in range(len(record.gaps_ms))]
     clumped = make(
         tmp_path / "b",
         duration_s=30,
         rate=0,
         probe_rate=0,
         pairs=0,
-        extra=[a for a in made.asks if a.lane == "load"],
+        extra=[a for a in made.requests if a.lane == "load"],
     )
     run = read(clumped)
     assert "chunks of vllm came in clumps" in ttft_itl.says(run)
@@ -203,8 +203,8 @@ def test_who_served_adds_up_and_shares_are_of_their_column(three):
 def test_outcomes_are_all_asks_and_good_ones_have_their_witness(three):
     made, run = three
     rows = outcomes.data(run)
-    assert rows["asks"].sum() == len(made.asks)
-    cut = rows[rows["outcome"] == "cut"].set_index("tier")["asks"]
+    assert rows["requests"].sum() == len(made.requests)
+    cut = rows[rows["outcome"] == "cut"].set_index("tier")["requests"]
     assert cut.to_dict() == {"vllm": 1, "ollama": 4}
     assert set(rows.loc[rows["outcome"] == "ok", "witness"]) == {"end"}
     assert "5 cut" in outcomes.says(run)

@@ -17,20 +17,20 @@ def three(tmp_path_factory):
 
 def test_the_title_says_who_took_over_and_what_was_cut(three):
     assert timeline.says(three[1]) == (
-        "ollama took over after 0.43 s; openai took over after 0.54 s; 5 answers were cut; 0 asks failed"
+        "ollama took over after 0.43 s; openai took over after 0.54 s; 5 answers were cut; 0 requests failed"
     )
 
 
 def test_a_row_is_a_mark_and_no_cut_is_missing(three):
     made, run = three
     rows = timeline.data(run).set_index("request_id")
-    cut = [a for a in made.asks if a.outcome == "cut" and a.via == "gateway"]
+    cut = [a for a in made.requests if a.outcome == "cut" and a.via == "gateway"]
     assert set(rows.index[rows["mark"] == "cut"]) == {a.request_id for a in cut}
-    for ask in cut:
-        assert rows.loc[ask.request_id, "latency_ms"] == pytest.approx(ask.latency_ms)
-        assert rows.loc[ask.request_id, "at_s"] == pytest.approx(ask.sent_at - run.frames.started_at)
+    for record in cut:
+        assert rows.loc[record.request_id, "latency_ms"] == pytest.approx(record.latency_ms)
+        assert rows.loc[record.request_id, "at_s"] == pytest.approx(record.sent_at - run.frames.started_at)
     slowest = max(
-        (a for a in made.asks if a.outcome == "ok" and a.via == "gateway"), key=lambda a: a.latency_ms
+        (a for a in made.requests if a.outcome == "ok" and a.via == "gateway"), key=lambda a: a.latency_ms
     )
     assert slowest.request_id in rows.index
 
@@ -39,12 +39,12 @@ def test_of_many_failures_one_a_pixel_is_drawn_and_all_are_counted(tmp_path, mon
     made = make(tmp_path, [Hole("s", "vllm", 10, 20, hole_s=60)], duration_s=60, pairs=0)
     run = Evidence(frames.read(made.path))
     whole = (timeline.data(run)["mark"] == "failed").sum()
-    assert whole == sum(a.outcome == "rejected" for a in made.asks) > 100
+    assert whole == sum(a.outcome == "rejected" for a in made.requests) > 100
     monkeypatch.setattr(timeline, "MOST_FAILURES", 50)
     monkeypatch.setattr(timeline, "GRID", (20, 20))
     fewer = Evidence(frames.read(made.path))
     assert 0 < (timeline.data(fewer)["mark"] == "failed").sum() < whole
-    assert f"{whole} asks failed" in timeline.says(fewer)
+    assert f"{whole} requests failed" in timeline.says(fewer)
 
 
 def test_many_trials_are_told_by_their_maximum(tmp_path):
@@ -63,5 +63,5 @@ def test_a_tier_that_returns_has_not_taken_over(tmp_path):
 def test_a_tier_that_nobody_used_was_taken_over_by_nobody(tmp_path):
     made = make(tmp_path, [Hole("s", "ollama", 10, 20)], duration_s=60)
     assert timeline.says(Evidence(frames.read(made.path))) == (
-        "no tier in use was seen lost; 0 answers were cut; 0 asks failed"
+        "no tier in use was seen lost; 0 answers were cut; 0 requests failed"
     )

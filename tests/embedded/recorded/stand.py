@@ -174,7 +174,7 @@ class Stand:
         """From now on the controllers are slow, so that a test can look before they act."""
         self.cluster.controllers.delay_s = seconds
 
-    def ask(
+    def request(
         self,
         method: str,
         path: str,
@@ -203,7 +203,7 @@ class Stand:
         return Answer(response.status, kind, dict(response.headers), text)
 
     def get(self, path: str) -> Any:
-        return self.ask("GET", path).body
+        return self.request("GET", path).body
 
     @contextmanager
     def stopped(self, name: str = "engine") -> Iterator[int]:

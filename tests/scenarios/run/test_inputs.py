@@ -67,7 +67,7 @@ def test_what_a_scenario_needs_is_read_where_it_is_chosen():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"max_in_flight": 0}, "--max-in-flight: 0 lets no ask be made; give 1 or more"),
+        ({"max_in_flight": 0}, "--max-in-flight: 0 lets no request be made; give 1 or more"),
         ({"duration": "24"}, "--duration: '24' is not a duration; write 24s"),
         ({"restore_within": "20"}, "--restore-within: '20' is not a duration; write 20s"),
         ({"restore_within": "0s"}, "--restore-within: 0s lets no restore end; write it like 15m"),

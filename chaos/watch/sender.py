@@ -1,4 +1,4 @@
-"""One ask of the watch: on a connection of its own, as curl in a loop would make it, and its answer's text.
+"""One request of the watch: on a connection of its own, as curl in a loop would make it, and its answer's text.
 
 The text is handed on to be shown, and kept nowhere.
 """
@@ -13,7 +13,7 @@ from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint
 from contract.framing import Exchange
 from contract.outcome import fill, ours
-from contract.records import Ask
+from contract.records import RequestRecord
 from contract.redact import without
 from contract.request import Request
 from contract.stream import HAS_CONTENT, read_answer
@@ -23,7 +23,7 @@ SCENARIO = "watch"
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class Sender:
     endpoint: Endpoint
     topology: Topology
     prefix: str  # of the request ids
@@ -31,29 +31,29 @@ class Asking:
     deadlines: Deadlines
     clock: Clock
 
-    def once(self, n: int, intended_at: float, begun: Callable[[], None]) -> tuple[Ask, str]:
+    def once(self, n: int, scheduled_at: float, begun: Callable[[], None]) -> tuple[RequestRecord, str]:
         """Its record and its text, whatever becomes of it; neither has the key in it, nor a control character.
 
         `begun` is called once, when the first token of a stream is there.
         """
-        ask = self.request.record(f"ask-{self.prefix}-w{n:06x}", SCENARIO, intended_at)
-        ask.sent_at = self.clock.now()
+        record = self.request.record(f"req-{self.prefix}-w{n:06x}", SCENARIO, scheduled_at)
+        record.sent_at = self.clock.now()
         text = ""
         try:
-            exchange = self._exchange(ask, _Begin(begun))
-            fill(ask, self.request, exchange, self.clock.at, self.topology, self.endpoint.secrets)
+            exchange = self._exchange(record, _Begin(begun))
+            fill(record, self.request, exchange, self.clock.at, self.topology, self.endpoint.secrets)
             text = _text(exchange)
-        except Exception as e:  # ours; a thread that died would look like an ask that waits
-            ours(ask, e)
+        except Exception as e:  # ours; a thread that died would look like a request that waits
+            ours(record, e)
         for told in ("error", "route_group", "route_api_base", "finish_reason"):
-            words = getattr(ask, told)
-            setattr(ask, told, words and self._shown(words))
-        return ask, self._shown(text)
+            words = getattr(record, told)
+            setattr(record, told, words and self._shown(words))
+        return record, self._shown(text)
 
-    def _exchange(self, ask: Ask, begin: "_Begin") -> Exchange:
+    def _exchange(self, record: RequestRecord, begin: "_Begin") -> Exchange:
         connection = Connection(self.endpoint, self.deadlines, begin.heard)
         try:
-            return connection.exchange(self.endpoint.request(ask.request_id, self.request))
+            return connection.exchange(self.endpoint.request(record.request_id, self.request))
         finally:
             connection.close()
 

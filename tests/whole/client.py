@@ -1,4 +1,4 @@
-"""Runs `ask.py` beside the tests."""
+"""Runs `record.py` beside the tests."""
 
 import json
 import os
@@ -10,17 +10,19 @@ from typing import Any
 from tests.forked import Forked
 
 
-class Asking:
-    """Asks that are under way; `records` waits for them."""
+class ClientProcess:
+    """Requests that are under way; `records` waits for them."""
 
     def __init__(
-        self, path: Path, asks: list[dict[str, Any]], at_once: int = 1, deadlines: dict[str, float] | None = None,
+        self, path: Path, requests: list[dict[str, Any]], at_once: int = 1, deadlines: dict[str, float] | None = None,
         env: dict[str, str] | None = None,
     ) -> None:  # fmt: skip
         pipe = subprocess.PIPE
-        self._process = Forked("tests.whole.ask", stdin=pipe, stdout=pipe, env={**os.environ, **(env or {})})
+        self._process = Forked(
+            "tests.whole.client_main", stdin=pipe, stdout=pipe, env={**os.environ, **(env or {})}
+        )
         self._input = json.dumps(
-            {"path": str(path), "prefix": secrets.token_hex(3), "asks": asks, "deadlines": deadlines or {}, "at_once": at_once}
+            {"path": str(path), "prefix": secrets.token_hex(3), "requests": requests, "deadlines": deadlines or {}, "at_once": at_once}
         )  # fmt: skip
         assert self._process.stdin is not None
         self._process.stdin.write(self._input)

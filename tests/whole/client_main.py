@@ -1,4 +1,4 @@
-"""Asks of the harness's own client in a process of their own: a topology and asks as JSON in, records as JSON out.
+"""Requests of the harness's own client in a process of their own: a topology and asks as JSON in, records as JSON out.
 
 Importing gevent's patches must not reach the process of the tests.
 """
@@ -30,11 +30,13 @@ from tests.scenarios.stages import Kept, kept  # noqa: E402
 CORPUS = Path(__file__).parents[2] / "scenarios" / "documents"
 
 
-def main(path: str, prefix: str, asks: list[dict], deadlines: dict, at_once: int) -> list[dict]:
-    """`asks`: fields of a Request, plus, `repeat` (default 1), `kill_after_s` and `document` (an id, to be
+def main(path: str, prefix: str, requests: list[dict], deadlines: dict, at_once: int) -> list[dict]:
+    """`requests`: fields of a Request, plus, `repeat` (default 1), `kill_after_s` and `document` (an id, to be
     classified); `at_once`: how many in flight."""
     corpus = (
-        {document.id: document for document in read(CORPUS)} if any("document" in one for one in asks) else {}
+        {document.id: document for document in read(CORPUS)}
+        if any("document" in one for one in requests)
+        else {}
     )
     found = topology.read(Path(path))
     gateway, tiers = endpoints(found)
@@ -42,10 +44,10 @@ def main(path: str, prefix: str, asks: list[dict], deadlines: dict, at_once: int
         topology=found, recorder=Recorder(Kept(), print), clock=Clock(), seed=1, prefix=prefix, gateway=gateway,
         tiers=tiers, deadlines=dataclasses.replace(DEADLINES, **deadlines),
     )  # fmt: skip
-    todo = [one for one in asks for _ in range(one.pop("repeat", 1))]
+    todo = [one for one in requests for _ in range(one.pop("repeat", 1))]
 
     def work() -> None:
-        sender = Sender(stage, "test", lambda ask, size: None)
+        sender = Sender(stage, "test", lambda record, size: None)
         while todo:
             one = dict(todo.pop(0))
             kill_after_s = one.pop("kill_after_s", None)
@@ -59,13 +61,13 @@ def main(path: str, prefix: str, asks: list[dict], deadlines: dict, at_once: int
             if kill_after_s is None:
                 sender.send(request)
             else:
-                asking = gevent.spawn(sender.send, request)
+                client = gevent.spawn(sender.send, request)
                 gevent.sleep(kill_after_s)
-                asking.kill()
+                client.kill()
         sender.close()
 
     gevent.joinall([gevent.spawn(work) for _ in range(at_once)], raise_error=True)
-    return [dataclasses.asdict(ask) for ask in kept(stage)]
+    return [dataclasses.asdict(record) for record in kept(stage)]
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ TRUE = ("1", "true", "True")
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestInfo:
     """A request for a resource; `name` is empty for a collection."""
 
     verb: str
@@ -36,7 +36,7 @@ class Asked:
         return Attributes(self.verb, self.group, self.resource, self.subresource, namespace, name)
 
 
-def read(method: str, path: str, query: Mapping[str, str]) -> Asked | None:
+def read(method: str, path: str, query: Mapping[str, str]) -> RequestInfo | None:
     """None where the path is not one of a resource: discovery, health, nonsense."""
     steps = [step for step in path.split("/") if step]
     if steps[:1] == ["api"] and len(steps) > 2:
@@ -49,7 +49,9 @@ def read(method: str, path: str, query: Mapping[str, str]) -> Asked | None:
     if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in ("status", "finalize"):
         namespace, rest = rest[1], rest[2:]
     resource, name, subresource = (*rest, "", "")[:3]
-    return Asked(_verb(method, name, query), group, version, namespace, resource, name, subresource, query)
+    return RequestInfo(
+        _verb(method, name, query), group, version, namespace, resource, name, subresource, query
+    )
 
 
 def _verb(method: str, name: str, query: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""What a client asks for, read from the bodies of the three APIs. Pure: a body in; an Ask or a BadAsk out."""
+"""What a client asks for, read from the bodies of the three APIs. Pure: a body in; an request or a BadAsk out."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from contract.tokens import approximate
 
 KEEP_ALIVE = re.compile(r"(-?\d+(?:\.\d+)?)(ms|s|m|h)")
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-NONCE = re.compile(r"\bask-[0-9a-z]+(?:-[0-9a-z]+)*\b")
+NONCE = re.compile(r"\breq-[0-9a-z]+(?:-[0-9a-z]+)*\b")
 
 # LiteLLM's `ollama/` renders a conversation into one prompt; this stands before each thing the user said.
 USER_MARK = "### User:\n"
@@ -18,7 +18,7 @@ USER_MARK = "### User:\n"
 LONG_ENOUGH = 4096
 
 
-class BadAsk(Exception):
+class BadRequest(Exception):
     """The body makes no sense; says what would."""
 
     def __init__(self, message: str, param: str | None = None) -> None:
@@ -28,7 +28,7 @@ class BadAsk(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class CompletionRequest:
     model: str
     prompt: str
     nonce: str | None
@@ -56,7 +56,7 @@ class Ask:
         return (natural_length, "stop") if natural_length < cap else (cap, "length")
 
 
-Reader = Callable[[Mapping[str, Any]], Ask]
+Reader = Callable[[Mapping[str, Any]], CompletionRequest]
 
 
 def find_nonce(text: str) -> str | None:
@@ -64,54 +64,58 @@ def find_nonce(text: str) -> str | None:
     return found.group() if found else None
 
 
-def read_chat(body: Mapping[str, Any]) -> Ask:
+def read_chat(body: Mapping[str, Any]) -> CompletionRequest:
     """OpenAI's /v1/chat/completions."""
     cap_name = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
-    return _ask(body, _texts(body), _openai_cap(body, cap_name), ignore_eos=_flag(body, "ignore_eos", False))
+    return _completion(
+        body, _texts(body), _openai_cap(body, cap_name), ignore_eos=_flag(body, "ignore_eos", False)
+    )
 
 
-def read_completion(body: Mapping[str, Any]) -> Ask:
+def read_completion(body: Mapping[str, Any]) -> CompletionRequest:
     """OpenAI's older /v1/completions, one prompt; 16 tokens where nothing else is said."""
     prompt = body.get("prompt")
     if not isinstance(prompt, str):
-        raise BadAsk("'prompt' must be a string.", "prompt")
+        raise BadRequest("'prompt' must be a string.", "prompt")
     cap = 16 if body.get("max_tokens") is None else _openai_cap(body, "max_tokens")
-    return _ask(body, [("user", prompt)], cap, ignore_eos=_flag(body, "ignore_eos", False))
+    return _completion(body, [("user", prompt)], cap, ignore_eos=_flag(body, "ignore_eos", False))
 
 
-def read_ollama_generate(body: Mapping[str, Any]) -> Ask:
+def read_ollama_generate(body: Mapping[str, Any]) -> CompletionRequest:
     """Ollama's /api/generate: one prompt; streamed unless told otherwise."""
     prompt = body.get("prompt", "")
     if not isinstance(prompt, str):
-        raise BadAsk("'prompt' must be a string", "prompt")
-    # Of a rendered conversation only what was said last carries the nonce of this ask.
+        raise BadRequest("'prompt' must be a string", "prompt")
+    # Of a rendered conversation only what was said last carries the nonce of this request.
     earlier, mark, last = prompt.rpartition(USER_MARK)
-    asked = _ask(body, [("earlier", earlier + mark), ("user", last)], _ollama_cap(body), stream_default=True)
+    asked = _completion(
+        body, [("earlier", earlier + mark), ("user", last)], _ollama_cap(body), stream_default=True
+    )
     return replace(asked, keep_alive_s=_keep_alive(body))
 
 
-def read_ollama_chat(body: Mapping[str, Any]) -> Ask:
+def read_ollama_chat(body: Mapping[str, Any]) -> CompletionRequest:
     """Ollama's /api/chat; streamed unless told otherwise."""
-    asked = _ask(body, _texts(body), _ollama_cap(body), stream_default=True)
+    asked = _completion(body, _texts(body), _ollama_cap(body), stream_default=True)
     return replace(asked, keep_alive_s=_keep_alive(body))
 
 
-def _ask(
+def _completion(
     body: Mapping[str, Any],
     texts: list[tuple[str, str]],
     max_tokens: int | None,
     ignore_eos: bool = False,
     stream_default: bool = False,
-) -> Ask:
+) -> CompletionRequest:
     model = body.get("model")
     if not isinstance(model, str):
-        raise BadAsk("'model' must be a string.", "model")
+        raise BadRequest("'model' must be a string.", "model")
     options = body.get("stream_options") or {}
     if not isinstance(options, Mapping):
-        raise BadAsk("'stream_options' must be an object.", "stream_options")
+        raise BadRequest("'stream_options' must be an object.", "stream_options")
     said = [text for role, text in texts if role == "user"]
     prompt = "\n".join(text for _, text in texts)
-    return Ask(
+    return CompletionRequest(
         model=model,
         prompt=prompt,
         nonce=find_nonce(said[-1]) if said else None,
@@ -130,36 +134,36 @@ def _texts(body: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(role, text) of each message."""
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise BadAsk("'messages' must be a list of at least one message.", "messages")
+        raise BadRequest("'messages' must be a list of at least one message.", "messages")
     return [_text(message, at) for at, message in enumerate(messages)]
 
 
 def _text(message: Any, at: int) -> tuple[str, str]:
     if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
-        raise BadAsk("a message must be an object with a 'role'.", f"messages[{at}]")
+        raise BadRequest("a message must be an object with a 'role'.", f"messages[{at}]")
     content = message.get("content")
     if isinstance(content, list):
         # The parts of a message; what is not text (an image) counts for nothing here.
         content = "".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
     if content is not None and not isinstance(content, str):
-        raise BadAsk("'content' must be a string or a list of parts.", f"messages[{at}].content")
+        raise BadRequest("'content' must be a string or a list of parts.", f"messages[{at}].content")
     return message["role"], content or ""
 
 
 def _openai_cap(body: Mapping[str, Any], name: str) -> int | None:
     cap = body.get(name)
     if cap is not None and (not _whole(cap) or cap < 1):
-        raise BadAsk(f"{name} must be at least 1, got {cap}.", name)
+        raise BadRequest(f"{name} must be at least 1, got {cap}.", name)
     return cap
 
 
 def _ollama_cap(body: Mapping[str, Any]) -> int | None:
     options = body.get("options") or {}
     if not isinstance(options, Mapping):
-        raise BadAsk("'options' must be an object", "options")
+        raise BadRequest("'options' must be an object", "options")
     cap = options.get("num_predict")
     if cap is not None and not _whole(cap):
-        raise BadAsk("'num_predict' must be a whole number", "num_predict")
+        raise BadRequest("'num_predict' must be a whole number", "num_predict")
     # Ollama takes anything below 1 (-1, -2) as: no cap.
     return cap if cap is not None and cap >= 1 else None
 
@@ -173,7 +177,7 @@ def _keep_alive(body: Mapping[str, Any]) -> float | None:
         return float(value)
     found = KEEP_ALIVE.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise BadAsk("'keep_alive' must be a number of seconds, or a duration as in 5m", "keep_alive")
+        raise BadRequest("'keep_alive' must be a number of seconds, or a duration as in 5m", "keep_alive")
     return float(found[1]) * UNITS_S[found[2]]
 
 
@@ -184,7 +188,7 @@ def _whole(value: Any) -> bool:
 def _number(body: Mapping[str, Any], name: str) -> float | None:
     value = body.get(name)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise BadAsk(f"'{name}' must be a number.", name)
+        raise BadRequest(f"'{name}' must be a number.", name)
     return None if value is None else float(value)
 
 
@@ -193,5 +197,5 @@ def _flag(body: Mapping[str, Any], name: str, default: bool) -> bool:
     if value is None:
         return default
     if not isinstance(value, bool):
-        raise BadAsk(f"'{name}' must be true or false.", name)
+        raise BadRequest(f"'{name}' must be true or false.", name)
     return value
