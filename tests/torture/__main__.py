@@ -1,8 +1,8 @@
-"""The torture of the promise that chaos always restores: every cell of the matrix so many times, and a table of it.
+"""Tests that chaos always restores: every cell of the matrix, N trials each, and a table of the results.
 
 python -m tests.torture --trials 20
 
-What was done is kept in results/torture/trials.jsonl; a second start goes on where the first one ended.
+The rows of results/torture/trials.jsonl are kept; a second start continues where the first one ended.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main() -> int:
             row = results.get()
             f.write(json.dumps(row) + "\n")
             f.flush()
-            mark = "" if row["restored"] else f"  NOT AS IT SHOULD BE: {row['why']}"
+            mark = "" if row["restored"] else f"  NOT RESTORED: {row['why']}"
             print(f"{n + 1}/{len(todo)}  {row['cell']} #{row['trial']}{mark}", flush=True)
     for worker in workers:
         worker.join()
@@ -55,13 +55,18 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = Parser(prog="python -m tests.torture", description=__doc__)
-    parser.add_argument("--trials", type=count_from(1), default=20, help="of each cell")
-    parser.add_argument("--only", default="", help="cells whose name this pattern is found in")
+    parser.add_argument("--trials", type=count_from(1), default=20, help="trials of each cell (default 20)")
     parser.add_argument(
-        "--jobs", type=count_from(1), default=6, help="trials at a time, each with a cluster of its own"
+        "--only", default="", help="regular expression: run only the cells whose name it matches"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=count_from(1),
+        default=6,
+        help="trials at a time, each with its own cluster (default 6)",
     )
     parser.add_argument("--results", type=Path, default=Path("results/torture"))
-    parser.add_argument("--keep", type=Path, help="where the folders of trials that went wrong are kept")
+    parser.add_argument("--keep", type=Path, help="folder for the files of failed trials")
     return parser.parse_args()
 
 

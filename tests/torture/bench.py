@@ -1,4 +1,4 @@
-"""One target on the bench: an embedded API server with one engine behind it, and the processes that a trial starts."""
+"""The bench of a trial: an embedded API server with one engine behind it, and the processes that the trial starts."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tests.forked import Forked
 Process = subprocess.Popen[str] | Forked
 
 TIMELINE = """
-hypothesis: it comes back whatever happens to us
+hypothesis: the target is restored whatever happens to chaos
 baseline: 0s
 settle: 1s
 max: 5m
@@ -29,17 +29,19 @@ steps: [{{name: gaming, at: 3s, for: {for_s}s, fault: {fault}, target: vllm, wit
 
 
 class Bench:
-    """One trial after another on the same Stand; `trial` makes it ready for the next.
+    """Runs one trial after another on the same Stand; `trial` prepares the next.
 
-    `forked`: chaos is forked from a process that has imported it, which spares a second of CPU for each.
+    `forked`: chaos is forked from a process that has imported it, which saves a second of CPU per trial.
     """
 
     def __init__(self, folder: Path, forked: bool = False) -> None:
         self.folder, self._forked = folder, forked
         folder.mkdir(parents=True, exist_ok=True)
         self.stand = Stand(folder)
-        self.moved: list[tuple[float, int, int]] = []  # when, wanted and ready replicas of the target
-        self.stand.cluster.store.listen(self._hear)
+        self.moved: list[
+            tuple[float, int, int]
+        ] = []  # when, replicas in the spec, ready replicas of the target
+        self.stand.cluster.store.listen(self._on_change)
         self._started: list[Process] = []
         self.run = folder
 
@@ -54,7 +56,7 @@ class Bench:
         self, for_s: float, restore_within: str = "60s", url: str | None = None, shell: str = "",
         fault: str = "scale_to_zero", options: str = "{}",
     ) -> "Controller":  # fmt: skip
-        """`python -m chaos run` in a process group of its own. `shell`: said before it, for limits of the process."""
+        """`python -m chaos run` in a process group of its own. `shell`: run before it, to set limits of the process."""
         (self.run / "timeline.yaml").write_text(TIMELINE.format(for_s=for_s, fault=fault, options=options))
         topology = self.stand.write_topology(self.run / "topology.yaml", url)
         argv = ["run", "--topology", str(topology), "--timeline", str(self.run / "timeline.yaml"), "--run", str(self.run),
@@ -62,7 +64,7 @@ class Bench:
         return Controller(self._start(argv, shell=shell), self.run)
 
     def command(self, *argv: str, state: str = "state") -> "Process":
-        """`python -m chaos …` as another process; `state`: a machine of its own has a journal of its own."""
+        """`python -m chaos …` as another process; `state`: its state folder. Another machine has another journal."""
         return self._start(argv, state)
 
     @property
@@ -73,7 +75,7 @@ class Bench:
         return self.journal.records()
 
     def up(self) -> bool:
-        """Looked at in the store itself: so many trials at a time must not be slowed by their own looking."""
+        """Read from the store itself, so that polling does not slow the other trials."""
         found = self.stand.cluster.store.get(DEPLOYMENTS, "ml", "vllm-server")
         assert found is not None
         ready = found.get("status", {}).get("readyReplicas", 0)
@@ -83,9 +85,9 @@ class Bench:
         until(self.up, "the target is up again", within_s)
 
     def commanded_after(self, at: float) -> float | None:
-        """Seconds until the target's replicas were wanted again; None: it was never away after that."""
-        away = max((t for t, wanted, _ in self.moved if not wanted), default=None)
-        back = next((t for t, wanted, _ in self.moved if away and t > away and wanted), None)
+        """Seconds until the target's replicas were set again; None: it was never away after that."""
+        away = max((t for t, replicas, _ in self.moved if not replicas), default=None)
+        back = next((t for t, replicas, _ in self.moved if away and t > away and replicas), None)
         return back - at if back and back > at else None
 
     def ready_after(self, at: float) -> float | None:
@@ -95,7 +97,7 @@ class Bench:
         return back - at if back and back > at else None
 
     def end_all(self) -> None:
-        """Whatever a trial started and did not wait for, guardians too: none may restore in the next trial."""
+        """Kills what a trial started and did not wait for, guardians too: none may restore in the next trial."""
         for process in self._started:
             if process.poll() is None:
                 process.kill()
@@ -120,12 +122,12 @@ class Bench:
                 process = subprocess.Popen(
                     [*limited, sys.executable, "-m", "chaos", *argv], cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
                     stdout=log, stderr=log, text=True, start_new_session=True, restore_signals=True,
-                    preexec_fn=_hear_signals,
+                    preexec_fn=_default_signals,
                 )  # fmt: skip
         self._started.append(process)
         return process
 
-    def _hear(self, event: Any) -> None:
+    def _on_change(self, event: Any) -> None:
         if event.resource is DEPLOYMENTS and event.after["metadata"]["name"] == "vllm-server":
             status = event.after.get("status", {})
             self.moved.append((time.time(), event.after["spec"]["replicas"], status.get("readyReplicas", 0)))
@@ -139,15 +141,15 @@ class Controller:
         self._guardian: int | None = None
 
     def guardian(self) -> int:
-        """Its pid; it must have been asked for while the controller still lived."""
+        """Its pid. The first call must be made while the controller lives."""
         if self._guardian is None:
             self._guardian = until(self._look, "the guardian has been started")
         return self._guardian
 
     def await_event(self, move: str, stage: str, within_s: float = 90.0) -> None:
-        until(lambda: (move, stage) in self.told(), f"{move} {stage}", within_s)
+        until(lambda: (move, stage) in self.stages(), f"{move} {stage}", within_s)
 
-    def told(self) -> list[tuple[str, str]]:
+    def stages(self) -> list[tuple[str, str]]:
         return [(e["move"], e["stage"]) for e in self.events()]
 
     def events(self, file: str = "chaos.jsonl") -> list[dict[str, Any]]:
@@ -156,7 +158,7 @@ class Controller:
         path = self.run / file
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    def said(self) -> str:
+    def log(self) -> str:
         return (self.run / "log").read_text()
 
     def wait(self, within_s: float = 60.0) -> int:
@@ -178,15 +180,15 @@ class Controller:
 
 
 def _state_of(process: psutil.Process) -> str:
-    """Where its journal lies, by which a process of a trial is known; of a process that is another's: nothing."""
+    """The state folder that identifies a process of a trial; empty for a process of another user."""
     try:
         return process.environ().get("XDG_STATE_HOME", "")
     except psutil.Error:
         return ""
 
 
-def _hear_signals() -> None:
-    """A background shell starts its jobs with SIGINT ignored: the disposition is the trial's own affair."""
+def _default_signals() -> None:
+    """A background shell starts its jobs with SIGINT ignored; a trial needs the default dispositions."""
     import signal
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):

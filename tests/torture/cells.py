@@ -1,5 +1,7 @@
-"""The matrix: what is done to whom at which moment of a fault. A cell is a function of a bench and a chance; it raises
-AssertionError where the target is not as it should be, and returns the instant of the blow.
+"""The matrix: what is done to which process at which moment of a fault.
+
+A cell is a function of a bench and a random generator. It raises AssertionError where the target is not as it should be, and
+returns the time at which the signals were sent (Unix, s).
 """
 
 import importlib
@@ -17,7 +19,7 @@ from tests.chaos.stand import until
 from tests.torture.bench import Bench, Controller
 from tests.torture.gate import MOMENTS, Gate
 
-Blow = Callable[[Controller, Random], None]
+SendSignals = Callable[[Controller, Random], None]
 Cell = Callable[[Bench, Random], float]
 
 LONG_S = 120.0
@@ -26,18 +28,18 @@ DELAY_S = (0.1, 5.0)  # of an inject that is still on its way
 IN_EFFECT = "in effect"
 
 
-def _signals(*numbers: signal.Signals, group: bool = False) -> Blow:
-    def blow(controller: Controller, chance: Random) -> None:
+def _signals(*numbers: signal.Signals, group: bool = False) -> SendSignals:
+    def send_signals(controller: Controller, rng: Random) -> None:
         for i, number in enumerate(numbers):
             if i:
-                time.sleep(chance.uniform(0.0, 0.3))  # the pause between two blows is the trial's own
+                time.sleep(rng.uniform(0.0, 0.3))  # the pause between two signals differs by trial
             if controller.process.poll() is None:
                 (os.killpg if group else os.kill)(controller.pid, number)
 
-    return blow
+    return send_signals
 
 
-SIGNALS: dict[str, Blow] = {
+SIGNALS: dict[str, SendSignals] = {
     "INT": _signals(signal.SIGINT),
     "TERM": _signals(signal.SIGTERM),
     "HUP": _signals(signal.SIGHUP),
@@ -50,24 +52,24 @@ SIGNALS: dict[str, Blow] = {
 }
 
 
-def _struck(moment: str, blow: Blow, bench: Bench, chance: Random) -> float:
-    """A blow to the controller at a moment; then the target is up, nobody of ours is left and nothing is open."""
+def _signalled(moment: str, send_signals: SendSignals, bench: Bench, rng: Random) -> float:
+    """Signals to the controller at a moment; then the target is up, no process of ours is left and no record is open."""
     lasts = SHORT_S if moment in ("mid-restore", "after") else LONG_S
     if moment == IN_EFFECT:
         controller = bench.chaos(lasts)
         controller.await_event("inject", "effective")
         controller.guardian()
-        time.sleep(chance.uniform(0.0, 0.5))
+        time.sleep(rng.uniform(0.0, 0.5))
         at = time.time()
-        blow(controller, chance)
+        send_signals(controller, rng)
     else:
-        gate = Gate(MOMENTS[moment], delay_s=chance.uniform(0.0, 0.2))
+        gate = Gate(MOMENTS[moment], delay_s=rng.uniform(0.0, 0.2))
         bench.stand.trouble = gate
         controller = bench.chaos(lasts)
         controller.guardian()
-        assert gate.reached.wait(90), f"never {moment}: {controller.said()}"
+        assert gate.reached.wait(90), f"never {moment}: {controller.log()}"
         at = time.time()
-        blow(controller, chance)
+        send_signals(controller, rng)
         gate.open()
         assert gate.delivered.wait(30)
     _settled(bench, controller)
@@ -82,24 +84,24 @@ def _settled(bench: Bench, controller: Controller) -> None:
 
 
 def _closed(bench: Bench) -> None:
-    """What a killed controller had claimed and not yet used stays claimed until restore: it closes it, and moves nothing."""
+    """A claim that a killed controller did not use yet stays until `restore`, which closes it and does not change the target."""
     assert bench.up(), "the target is not up"
     if bench.open_records() or _leases(bench):
         assert bench.command("restore").wait(60) == 0, "restore could not close what was open"
         _lease_alone(bench)
-    assert bench.up(), "restore moved the target"
+    assert bench.up(), "restore changed the target"
     assert not bench.open_records(), "a record is open"
     assert not _leases(bench), "a Lease is held"
 
 
 def _lease_alone(bench: Bench) -> None:
-    """A Lease whose controller was killed before it was answered."""
+    """A Lease whose controller was killed before it got the answer."""
     if _leases(bench):
         assert bench.command("restore", "--topology", str(bench.run / "topology.yaml")).wait(60) == 0
 
 
-def _frozen(moment: str, bench: Bench, chance: Random) -> float:
-    """Stopped; the guardian restores at the deadline; thawed, it writes nothing that is not its to write."""
+def _frozen(moment: str, bench: Bench, rng: Random) -> float:
+    """Stopped; the guardian restores at the deadline; thawed, the controller writes nothing that it may not write."""
     if moment == IN_EFFECT:
         controller = bench.chaos(SHORT_S, restore_within="1s")
         controller.await_event("inject", "commanded")
@@ -119,17 +121,17 @@ def _frozen(moment: str, bench: Bench, chance: Random) -> float:
         if gate:
             gate.open()
         if guardian_armed:
-            until(lambda: bench.stand.leases() == [], "the guardian has restored and given back", 60)
+            until(lambda: bench.stand.leases() == [], "the guardian has restored and released the claim", 60)
             assert bench.up()
         else:
-            time.sleep(chance.uniform(2.5, 4.0))  # past the step, frozen
+            time.sleep(rng.uniform(2.5, 4.0))  # past the step, frozen
     finally:
         os.kill(controller.pid, signal.SIGCONT)
     _settled(bench, controller)
     return at
 
 
-def guardian_first(bench: Bench, chance: Random) -> float:
+def guardian_first(bench: Bench, rng: Random) -> float:
     controller = bench.chaos(LONG_S)
     controller.await_event("inject", "effective")
     guardian = controller.guardian()
@@ -147,16 +149,16 @@ def _both_killed(bench: Bench, **fault: str) -> float:
     controller.await_event("inject", "commanded")
     guardian = controller.guardian()
     at = time.time()
-    os.kill(guardian, signal.SIGSTOP)  # so that neither is quicker than the other's end
+    os.kill(guardian, signal.SIGSTOP)  # so that it does not act before it is killed
     os.killpg(controller.pid, signal.SIGKILL)
     os.kill(guardian, signal.SIGKILL)
     controller.wait()
     return at
 
 
-def both_killed_reaper(bench: Bench, chance: Random) -> float:
+def both_killed_reaper(bench: Bench, rng: Random) -> float:
     at = _both_killed(bench)
-    assert bench.stand.replicas() == 0, "somebody restored though all of ours were killed"
+    assert bench.stand.replicas() == 0, "restored though every process of ours was killed"
     _reaped(bench)
     return at
 
@@ -167,22 +169,22 @@ def _reaped(bench: Bench) -> None:
         state="another-machine",
     )  # fmt: skip
     bench.await_up()
-    until(lambda: not _leases(bench), "the reaper has given the target back", 30)
+    until(lambda: not _leases(bench), "the reaper has released the claim", 30)
     reaper.terminate()
     assert reaper.wait(30) == 0
     _closed(bench)
 
 
-def both_killed_restore(bench: Bench, chance: Random) -> float:
+def both_killed_restore(bench: Bench, rng: Random) -> float:
     """From the journal, or from another machine by the Lease alone."""
     at = _both_killed(bench)
-    assert bench.stand.replicas() == 0, "somebody restored though all of ours were killed"
-    _restored(bench, chance)
+    assert bench.stand.replicas() == 0, "restored though every process of ours was killed"
+    _restored(bench, rng)
     return at
 
 
-def _restored(bench: Bench, chance: Random) -> None:
-    if chance.random() < 0.5:
+def _restored(bench: Bench, rng: Random) -> None:
+    if rng.random() < 0.5:
         done = bench.command("restore")
     else:
         topology = str(bench.run / "topology.yaml")
@@ -196,7 +198,7 @@ def _leases(bench: Bench) -> list[dict[str, Any]]:
     return bench.stand.leases() + bench.stand.client.leases(LOCKS, LABEL)
 
 
-# Every other driver, in effect when its controller is struck; and what restores when the guardian is killed, too.
+# Every other driver, in effect when its controller gets signals; and what restores when the guardian is killed, too.
 DRIVERS = {
     "network_blackhole": {},
     "node_drain": {},
@@ -209,21 +211,21 @@ DRIVERS = {
 ON_CLUSTER = ("network_blackhole", "node_drain")
 
 
-def _driver_struck(fault: str, blow: Blow, bench: Bench, chance: Random) -> float:
+def _driver_signalled(fault: str, send_signals: SendSignals, bench: Bench, rng: Random) -> float:
     controller = bench.chaos(LONG_S, fault=fault, **DRIVERS[fault])
     controller.await_event("inject", "effective")
     controller.guardian()
-    time.sleep(chance.uniform(0.0, 0.5))
+    time.sleep(rng.uniform(0.0, 0.5))
     at = time.time()
-    blow(controller, chance)
+    send_signals(controller, rng)
     _settled(bench, controller)
     until(bench.stand.answers, "the engine answers", 30)
     return at
 
 
-def _driver_both_killed(fault: str, bench: Bench, chance: Random) -> float:
+def _driver_both_killed(fault: str, bench: Bench, rng: Random) -> float:
     at = _both_killed(bench, fault=fault, **DRIVERS[fault])
-    if fault in ON_CLUSTER and chance.random() < 0.5:
+    if fault in ON_CLUSTER and rng.random() < 0.5:
         _reaped(bench)
     elif fault != "engine":  # which ends by itself
         assert bench.command("restore").wait(60) == 0
@@ -232,11 +234,11 @@ def _driver_both_killed(fault: str, bench: Bench, chance: Random) -> float:
     return at
 
 
-def original_zero(bench: Bench, chance: Random) -> float:
+def original_zero(bench: Bench, rng: Random) -> float:
     bench.stand.scale(0)
     controller = bench.chaos(SHORT_S)
     controller.wait()
-    assert controller.told() == [("inject", "fail")]
+    assert controller.stages() == [("inject", "fail")]
     assert bench.stand.replicas() == 0
     assert not bench.open_records()
     assert not bench.stand.leases()
@@ -244,69 +246,69 @@ def original_zero(bench: Bench, chance: Random) -> float:
     return time.time()
 
 
-def second_controller(bench: Bench, chance: Random) -> float:
-    first = bench.chaos(LONG_S)  # however long the second takes to begin
+def second_controller(bench: Bench, rng: Random) -> float:
+    first = bench.chaos(LONG_S)  # longer than the second takes to begin
     first.await_event("inject", "commanded")
     home, bench.run = bench.run, bench.run / "second"
     bench.run.mkdir()
     at = time.time()
     second = bench.chaos(SHORT_S)
     second.wait()
-    assert second.told() == [("inject", "fail")]
+    assert second.stages() == [("inject", "fail")]
     assert "is held by" in second.events()[0]["error"]
     bench.run = home
-    assert ("restore", "begin") not in first.told(), "the first was over before the second began"
+    assert ("restore", "begin") not in first.stages(), "the first was over before the second began"
     first.process.terminate()
     _settled(bench, first)
     return at
 
 
-def stale_lock(bench: Bench, chance: Random) -> float:
-    """What both killed left open is past its deadline: the next run restores first, and goes on."""
+def stale_lock(bench: Bench, rng: Random) -> float:
+    """The record that both killed processes left open is past its deadline: the next run restores first, and goes on."""
     at = _both_killed(bench)
     home, bench.run = bench.run, bench.run / "second"
     bench.run.mkdir()
     until(lambda: time.time() > at + 4.0, "the deadline has passed")
     second = bench.chaos(12.0)
-    assert second.wait() == 0, second.said()
-    assert ("inject", "takeover") in second.told()
+    assert second.wait() == 0, second.log()
+    assert ("inject", "takeover") in second.stages()
     bench.run = home
     bench.await_up()
     _closed(bench)
     return at
 
 
-def disk_full(bench: Bench, chance: Random) -> float:
+def disk_full(bench: Bench, rng: Random) -> float:
     """No file may grow beyond a block: the undo record cannot be written."""
     controller = bench.chaos(SHORT_S, shell="ulimit -f 1")
     controller.wait()
-    assert ("inject", "commanded") not in controller.told()
-    assert [wanted for _, wanted, _ in bench.moved if not wanted] == [], "it was injected all the same"
+    assert ("inject", "commanded") not in controller.stages()
+    assert all(replicas for _, replicas, _ in bench.moved), "it was injected all the same"
     _closed(bench)
     return time.time()
 
 
-def never_answers(bench: Bench, chance: Random) -> float:
-    """Ready by its own machinery, and silent when asked: not restored, whoever looks, until it answers."""
+def never_answers(bench: Bench, rng: Random) -> float:
+    """Ready by its own machinery, and no answer to a request: not restored for any restorer, until it answers."""
     controller = bench.chaos(SHORT_S, restore_within="2s", url="http://127.0.0.1:9")
     controller.await_event("restore", "commanded")
     controller.guardian()
-    assert controller.wait() == 4, controller.said()
+    assert controller.wait() == 4, controller.log()
     assert "restored, but not verified" in controller.events()[-1]["error"]
     at = time.time()
     assert bench.command("restore", "--restore-within", "1s").wait(60) == 4, (
-        "restore believed what does not answer"
+        "restore accepted a target that does not answer"
     )
     assert bench.open_records(), "a record was closed without an answer"
-    well = bench.stand.write_topology(bench.run / "well.yaml")
-    assert bench.command("restore", "--topology", str(well)).wait(60) == 0
+    answering = bench.stand.write_topology(bench.run / "answering.yaml")
+    assert bench.command("restore", "--topology", str(answering)).wait(60) == 0
     _settled(bench, controller)
     return at
 
 
-def inject_on_its_way(bench: Bench, chance: Random) -> float:
+def inject_on_its_way(bench: Bench, rng: Random) -> float:
     """The controller is killed between sending the inject and its arrival, up to five seconds later."""
-    gate = Gate(MOMENTS["mid-inject"], delay_s=chance.uniform(*DELAY_S))
+    gate = Gate(MOMENTS["mid-inject"], delay_s=rng.uniform(*DELAY_S))
     bench.stand.trouble = gate
     controller = bench.chaos(LONG_S)
     assert gate.reached.wait(90)
@@ -332,9 +334,9 @@ def matrix() -> dict[str, Cell]:
     """Every cell by its name."""
     moments = ["before the record", "after the record", "mid-inject", IN_EFFECT, "mid-restore", "after"]
     cells: dict[str, Cell] = {}
-    for name, blow in SIGNALS.items():
+    for name, send_signals in SIGNALS.items():
         for moment in moments:
-            cells[f"{name} · {moment}"] = partial(_struck, moment, blow)
+            cells[f"{name} · {moment}"] = partial(_signalled, moment, send_signals)
     for moment in moments:
         cells[f"STOP to the deadline · {moment}"] = partial(_frozen, moment)
     for cell in (
@@ -344,7 +346,7 @@ def matrix() -> dict[str, Cell]:
         cells[cell.__name__.replace("_", " ")] = cell
     for fault in DRIVERS:
         for name in ("TERM", "KILL", "KILL of the group"):
-            cells[f"{name} · in effect · {fault}"] = partial(_driver_struck, fault, SIGNALS[name])
+            cells[f"{name} · in effect · {fault}"] = partial(_driver_signalled, fault, SIGNALS[name])
         cells[f"both killed · {fault}"] = partial(_driver_both_killed, fault)
     for more in MORE:
         cells |= importlib.import_module(f"tests.torture.{more}").cells()

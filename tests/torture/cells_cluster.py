@@ -1,4 +1,4 @@
-"""The cells of what a cluster's surroundings do to a fault: credentials that are rotated or end, and proxies that answer in its place."""
+"""Cells of faults while credentials are rotated or end, and while proxies answer in the API server's place."""
 
 import json
 import os
@@ -37,14 +37,14 @@ class Account:
         self.give(self.accept())
 
     def accept(self) -> str:
-        """A new token, which the API server knows from now on; it refuses those before it."""
+        """A new token, which the API server accepts from now on; it refuses those before it."""
         token = web_token(USER, time.time() + 3600)
-        self._let_in(Identity(USER, token, admin=True))
+        self._accept(Identity(USER, token, admin=True))
         return token
 
     def end(self) -> None:
-        """What it has ends now."""
-        self._let_in(Identity(USER, "ended", admin=True, ends_at=time.time()))
+        """Its credentials end now."""
+        self._accept(Identity(USER, "ended", admin=True, ends_at=time.time()))
 
     def give(self, token: str) -> None:
         write(self._path, self._bench.stand.url, token, "ml")
@@ -58,50 +58,50 @@ class Account:
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """By the controller that is started meanwhile."""
+        """A controller that is started meanwhile uses this account."""
         before, self._bench.stand.kubeconfig = self._bench.stand.kubeconfig, self._path
         try:
             yield
         finally:
             self._bench.stand.kubeconfig = before
 
-    def _let_in(self, identity: Identity) -> None:
+    def _accept(self, identity: Identity) -> None:
         cluster = self._bench.stand.cluster
         cluster.tokens = (*(i for i in cluster.tokens if i.user != USER), identity)
 
 
-def credentials_rotated(bench: Bench, chance: Random) -> float:
-    """The old token is refused at once; the new one is found a little later, by whoever has to restore."""
-    account, controller = _in_effect(bench, chance)
-    killed = chance.random() < 0.5
+def credentials_rotated(bench: Bench, rng: Random) -> float:
+    """The old token is refused at once; the restorer finds the new one a little later."""
+    account, controller = _in_effect(bench, rng)
+    killed = rng.random() < 0.5
     at = time.time()
     token = account.accept()
     if killed:
         os.kill(controller.pid, signal.SIGKILL)
-    time.sleep(chance.uniform(0.0, 0.5))
+    time.sleep(rng.uniform(0.0, 0.5))
     account.give(token)
     _restored(bench, controller, killed)
     return at
 
 
-def credentials_ended(bench: Bench, chance: Random) -> float:
-    """Nobody is let in for a while, past the end of the step; fresh credentials come later."""
-    account, controller = _in_effect(bench, chance)
-    killed = chance.random() < 0.5
+def credentials_ended(bench: Bench, rng: Random) -> float:
+    """No credentials are accepted for a while, past the end of the step; fresh ones come later."""
+    account, controller = _in_effect(bench, rng)
+    killed = rng.random() < 0.5
     at = time.time()
     account.end()
     if killed:
         os.kill(controller.pid, signal.SIGKILL)
-    time.sleep(chance.uniform(1.0, SHORT_S + 3))
-    assert bench.open_records(), "the record was closed though nothing could be asked"
-    assert bench.stand.replicas() == 0, "somebody was let in"
+    time.sleep(rng.uniform(1.0, SHORT_S + 3))
+    assert bench.open_records(), "the record was closed though the API server refused every request"
+    assert bench.stand.replicas() == 0, "a refused client changed the target"
     account.give(account.accept())
     _restored(bench, controller, killed)
     return at
 
 
-def _in_effect(bench: Bench, chance: Random) -> tuple[Account, Controller]:
-    account = Account(bench, chance.choice(("tokenFile", "kubeconfig")))
+def _in_effect(bench: Bench, rng: Random) -> tuple[Account, Controller]:
+    account = Account(bench, rng.choice(("tokenFile", "kubeconfig")))
     with account.used():
         controller = bench.chaos(SHORT_S)
         controller.await_event("inject", "effective", START_WITHIN_S)
@@ -111,14 +111,14 @@ def _in_effect(bench: Bench, chance: Random) -> tuple[Account, Controller]:
 
 def _restored(bench: Bench, controller: Controller, killed: bool) -> None:
     code = controller.wait(90)
-    assert killed or code == 0, f"exit {code}: {controller.said()}"
+    assert killed or code == 0, f"exit {code}: {controller.log()}"
     _settled(bench, controller)
 
 
-def page_while_restoring(by: str, bench: Bench, chance: Random) -> float:
-    """A proxy answers for a while: nothing is closed by what it says, and what was taken away comes back."""
-    page = chance.choice([SLOW, *PAGES.values()])
-    where = WHERE[chance.choice(list(WHERE))]
+def page_while_restoring(by: str, bench: Bench, rng: Random) -> float:
+    """A proxy answers for a while: its answers close no record, and the target is restored."""
+    page = rng.choice([SLOW, *PAGES.values()])
+    where = WHERE[rng.choice(list(WHERE))]
     with Between(bench.stand.url) as between:
         path = bench.run / "kubeconfig"
         write(path, between.url, TOKEN, "ml")
@@ -137,8 +137,8 @@ def page_while_restoring(by: str, bench: Bench, chance: Random) -> float:
             os.kill(controller.pid, signal.SIGKILL)
         if by == "restore":
             restoring = bench.command("restore")
-        assert between.met.wait(60), "nobody met the page"
-        time.sleep(chance.uniform(0.2, 3.0) + (SHORT_S if by == "controller" else 0.0))
+        assert between.met.wait(60), "no request got the page"
+        time.sleep(rng.uniform(0.2, 3.0) + (SHORT_S if by == "controller" else 0.0))
         assert bench.open_records(), "the record was closed by a page"
         between.page = lambda method, path: None
         if by == "restore":

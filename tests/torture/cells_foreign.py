@@ -1,4 +1,4 @@
-"""Cells in which somebody else moves the target while it is taken away, and it is left as he wants it."""
+"""Cells in which another client changes the target while it is taken away, and the change is left alone."""
 
 import time
 from random import Random
@@ -7,20 +7,20 @@ from tests.torture.bench import Bench, Controller
 from tests.torture.cells import LONG_S, Cell
 
 
-def scaled_to_2(bench: Bench, chance: Random) -> float:
+def scaled_to_2(bench: Bench, rng: Random) -> float:
     controller = bench.chaos(LONG_S)
     controller.await_event("inject", "commanded")
-    time.sleep(chance.uniform(0.0, 0.5))
+    time.sleep(rng.uniform(0.0, 0.5))
     at = time.time()
     bench.stand.scale(2)
     _left_alone(bench, controller, 2)
     return at
 
 
-def up_and_down_again(bench: Bench, chance: Random) -> float:
+def up_and_down_again(bench: Bench, rng: Random) -> float:
     controller = bench.chaos(LONG_S)
     controller.await_event("inject", "commanded")
-    time.sleep(chance.uniform(0.0, 0.5))
+    time.sleep(rng.uniform(0.0, 0.5))
     at = time.time()
     bench.stand.scale(1)
     bench.stand.scale(0)
@@ -28,19 +28,19 @@ def up_and_down_again(bench: Bench, chance: Random) -> float:
     return at
 
 
-def _left_alone(bench: Bench, controller: Controller, wanted: int) -> None:
+def _left_alone(bench: Bench, controller: Controller, replicas: int) -> None:
     controller.await_event("restore", "fail")
     assert controller.events()[-1]["detail"] == {"foreign": True}
-    assert controller.wait() == 5, "what nobody verified is no pass"
-    assert bench.stand.replicas() == wanted, "it is not as he wanted it"
+    assert controller.wait() == 5, "a restore that was not verified is not passed"
+    assert bench.stand.replicas() == replicas, "the other client's change was overwritten"
     assert not bench.open_records()
     assert not bench.stand.leases()
 
 
-def remade(bench: Bench, chance: Random) -> float:
+def remade(bench: Bench, rng: Random) -> float:
     controller = bench.chaos(LONG_S)
     controller.await_event("inject", "commanded")
-    time.sleep(chance.uniform(0.0, 0.5))
+    time.sleep(rng.uniform(0.0, 0.5))
     at = time.time()
     bench.stand.remake()
     _left_alone(bench, controller, 1)

@@ -1,4 +1,4 @@
-"""Cells in which somebody deletes the record of a fault while it lasts: on the cluster, as `kubectl delete lease --all` does, or
+"""Cells in which the record of a fault is deleted while it lasts: on the cluster, as `kubectl delete lease --all` does, or
 on the disk."""
 
 import os
@@ -33,30 +33,30 @@ DELETE = {"Lease": _delete_leases, "journal": _delete_journal, "Lease and journa
 
 
 def _in_effect(
-    bench: Bench, for_s: float, what: str, chance: Random, fault: str = "scale_to_zero", within: str = "60s"
+    bench: Bench, for_s: float, what: str, rng: Random, fault: str = "scale_to_zero", within: str = "60s"
 ) -> Controller:
     controller = bench.chaos(for_s, restore_within=within, fault=fault)
     controller.await_event("inject", "effective")
     controller.guardian()
-    time.sleep(chance.uniform(0.0, 0.5))
+    time.sleep(rng.uniform(0.0, 0.5))
     DELETE[what](bench)
     return controller
 
 
-def _lives_on(what: str, bench: Bench, chance: Random) -> float:
-    """The controller restores at the step's end, and nothing is wrong."""
-    controller = _in_effect(bench, SHORT_S + 1, what, chance)
+def _lives_on(what: str, bench: Bench, rng: Random) -> float:
+    """The controller restores at the step's end, without an error."""
+    controller = _in_effect(bench, SHORT_S + 1, what, rng)
     at = time.time()
-    assert controller.wait() == 0, controller.said()
+    assert controller.wait() == 0, controller.log()
     assert controller.events()[-1]["stage"] == "effective"
     _settled(bench, controller)
     return at
 
 
-def _killed(what: str, fault: str, bench: Bench, chance: Random) -> float:
+def _killed(what: str, fault: str, bench: Bench, rng: Random) -> float:
     """The guardian restores, whether or not the controller has made the record again."""
-    controller = _in_effect(bench, LONG_S, what, chance, fault)
-    time.sleep(chance.uniform(0.0, 7.0))
+    controller = _in_effect(bench, LONG_S, what, rng, fault)
+    time.sleep(rng.uniform(0.0, 7.0))
     at = time.time()
     os.kill(controller.pid, signal.SIGKILL)
     _settled(bench, controller)
@@ -64,9 +64,9 @@ def _killed(what: str, fault: str, bench: Bench, chance: Random) -> float:
     return at
 
 
-def both_killed_after_the_record_was_made_again(bench: Bench, chance: Random) -> float:
-    """Nothing of ours lives, and the reaper finds the Lease that the controller has made again."""
-    controller = _in_effect(bench, 9.0, "Lease", chance, within="2s")
+def both_killed_after_the_record_was_made_again(bench: Bench, rng: Random) -> float:
+    """No process of ours lives, and the reaper finds the Lease that the controller has made again."""
+    controller = _in_effect(bench, 9.0, "Lease", rng, within="2s")
     controller.await_event("inject", "reclaimed")
     at = time.time()
     guardian = controller.guardian()
@@ -78,7 +78,7 @@ def both_killed_after_the_record_was_made_again(bench: Bench, chance: Random) ->
     return at
 
 
-def deleted_mid_restore(bench: Bench, chance: Random) -> float:
+def deleted_mid_restore(bench: Bench, rng: Random) -> float:
     gate = Gate(MOMENTS["mid-restore"])
     bench.stand.trouble = gate
     controller = bench.chaos(SHORT_S)
@@ -86,7 +86,7 @@ def deleted_mid_restore(bench: Bench, chance: Random) -> float:
     controller.guardian()
     at = time.time()
     _delete_leases(bench)
-    if chance.random() < 0.5:
+    if rng.random() < 0.5:
         os.kill(controller.pid, signal.SIGKILL)
     gate.open()
     _settled(bench, controller)

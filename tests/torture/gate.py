@@ -1,4 +1,4 @@
-"""Holds one request at the door of the API server, so that something can happen to its sender meanwhile."""
+"""Holds one request before the API server handles it, so that a test can kill or freeze its sender meanwhile."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from aiohttp import web
 
 SCALE = r"/deployments/vllm-server/scale$"
 MOMENTS: dict[str, Callable[[str, str, dict[str, Any]], bool]] = {
-    # In the order of a step: the target is looked at, its record written, its Lease taken, the inject sent, …
+    # In the order of a step: the target is read, its record written, its Lease taken, the inject sent, …
     "before the record": lambda method, path, _: (
         method == "GET" and path.endswith("/deployments/vllm-server")
     ),
@@ -28,7 +28,7 @@ def replicas(body: dict[str, Any]) -> int | None:
 
 
 class Gate:
-    """A middleware: the first request that fits waits until `open`, and is then delivered whoever has died meanwhile."""
+    """A middleware: the first request that fits waits until `open`, and is then delivered even if its sender died."""
 
     def __init__(self, fits: Callable[[str, str, dict[str, Any]], bool], delay_s: float = 0.0) -> None:
         self._fits, self._delay_s = fits, delay_s
@@ -53,9 +53,7 @@ class Gate:
             finally:
                 self.delivered.set()
 
-        return await asyncio.shield(
-            asyncio.ensure_future(later())
-        )  # the sender's death does not take it back
+        return await asyncio.shield(asyncio.ensure_future(later()))  # the sender's death does not cancel it
 
 
 async def body_of(request: web.Request) -> dict[str, Any]:
@@ -67,10 +65,10 @@ async def body_of(request: web.Request) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def trouble(
+def api_error(
     kind: str, fits: Callable[[str, str, dict[str, Any]], bool], times: int, touch: Callable[[], None]
 ) -> Any:
-    """A middleware: the first requests that fit meet this kind of trouble."""
+    """A middleware: the first `times` requests that fit get this kind of error. `touch`: writes the target, for a conflict."""
     left = [times]
 
     async def middleware(request: web.Request, handler: Any) -> Any:
@@ -79,7 +77,7 @@ def trouble(
         left[0] -= 1
         match kind:
             case "409":
-                # Somebody else was faster: the version that the write names is old.
+                # Another client wrote first: the version that the write names is old.
                 await asyncio.to_thread(touch)
                 return await handler(request)
             case "429":
@@ -101,7 +99,7 @@ def trouble(
 
 
 def gone(request_seen: threading.Event) -> Any:
-    """A middleware: nobody is answered any more."""
+    """A middleware: no request gets an answer any more."""
 
     async def middleware(request: web.Request, handler: Any) -> Any:
         request_seen.set()

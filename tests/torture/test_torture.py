@@ -1,5 +1,5 @@
-"""Every cell of the torture once; a handful of them with the fast tests. `make torture` does each twenty times, and starts
-every process anew."""
+"""Every cell of the matrix once; some of them with the fast tests. `make torture` runs each twenty times, and starts
+a new process each time."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.torture.cells import matrix
 from tests.torture.trial import run
 
 CELLS = matrix()
-# Each way back once (controller, guardian, reaper, restore by hand), and some of what may stand in it: the long tests have all.
+# Each restorer once (controller, guardian, reaper, restore by hand), and some of the obstacles: the long tests have all.
 HANDFUL = (
     "KILL of the group · in effect",
     "KILL · mid-restore",

@@ -1,4 +1,4 @@
-"""One trial of one cell, and the worker that does many of them on a cluster of its own."""
+"""One trial of one cell, and the worker that runs many of them on its own cluster."""
 
 import re
 import shutil
@@ -25,7 +25,7 @@ def work(tasks: Any, results: Any, keep: Path | None) -> None:
 def run(
     bench: Bench, name: str, trial: int, cells: dict[str, Any], keep: Path | None = None
 ) -> dict[str, Any]:
-    """One trial, as the row that is kept of it: seconds from the blow to the restore commanded, and to ready again."""
+    """One trial, as its row in trials.jsonl: seconds from the signals to the restore commanded, and to ready again."""
     began = time.monotonic()
     why = None
     at = None
