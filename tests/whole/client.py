@@ -1,4 +1,4 @@
-"""Runs `record.py` beside the tests."""
+"""Runs `client_main.py` beside the tests."""
 
 import json
 import os
@@ -32,7 +32,7 @@ class ClientProcess:
     def records(self, within_s: float = 120) -> list[dict[str, Any]]:
         try:
             out, _ = self._process.communicate(timeout=within_s)
-        finally:  # whoever is too late must not go on asking in the midst of the next test
+        finally:  # after a timeout it must not send requests during the next test
             self._process.kill()
         assert self._process.returncode == 0
         return json.loads(out)

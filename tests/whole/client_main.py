@@ -1,6 +1,6 @@
-"""Requests of the harness's own client in a process of their own: a topology and asks as JSON in, records as JSON out.
+"""Sends requests with the harness's own client in a separate process: a topology and requests as JSON in, records as JSON out.
 
-Importing gevent's patches must not reach the process of the tests.
+gevent's patches must not reach the process of the tests.
 """
 
 import gevent.monkey
@@ -31,8 +31,8 @@ CORPUS = Path(__file__).parents[2] / "scenarios" / "documents"
 
 
 def main(path: str, prefix: str, requests: list[dict], deadlines: dict, at_once: int) -> list[dict]:
-    """`requests`: fields of a Request, plus, `repeat` (default 1), `kill_after_s` and `document` (an id, to be
-    classified); `at_once`: how many in flight."""
+    """`requests`: fields of a Request, plus `repeat` (default 1), `kill_after_s` and `document` (the id of a document
+    to classify); `at_once`: how many in flight."""
     corpus = (
         {document.id: document for document in read(CORPUS)}
         if any("document" in one for one in requests)

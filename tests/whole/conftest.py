@@ -20,7 +20,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
-    """Its users are run one after the other. An idle proxy takes a tenth of a core, so it ends with the last of them."""
+    """Tests that use it run one after the other. An idle proxy takes a tenth of a core, so it ends with the last of them."""
     if "shared" not in getattr(nextitem, "fixturenames", ()):
         while _started:
             _started.pop().close()
@@ -28,12 +28,12 @@ def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
 
 @pytest.fixture
 def stack(shared: Shared) -> Shared:
-    """The stack with all tiers up and nothing cooled down."""
+    """The stack with all tiers up and no deployment cooled."""
     shared.calm()
     return shared
 
 
 @pytest.fixture
 def topology(tmp_path: Path) -> Callable[..., Path]:
-    """A topology with urls, for a gateway on a port."""
+    """Makes a topology with urls, for a gateway on a port."""
     return partial(with_urls, tmp_path)

@@ -1,8 +1,8 @@
-"""A proxy that delays: what a client sends arrives so many milliseconds later, and the answers come back at once.
+"""A proxy that delays what a client sends by so many milliseconds; answers come back at once.
 
-    python -m tests.whole.delayed 4000 50      prints the port on which it stands before port 4000
+    python -m tests.whole.delayed 4000 50      prints its port; it forwards to port 4000
 
-A process of its own, so that its clock waits for nobody. It ends with its standard input.
+A separate process, so that no other work delays it. It ends with its standard input.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ AT_ONCE = 1 << 16
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_s: float) -> None:
-    """What a request's bytes wait for they wait for together: they were sent in one piece."""
+    """The bytes of a request are delayed together: they were sent in one piece."""
     try:
         while data := await reader.read(AT_ONCE):
             if delay_s:
@@ -25,7 +25,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dela
         writer.close()
 
 
-async def stand(port: int, delay_s: float) -> None:
+async def serve(port: int, delay_s: float) -> None:
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there = await asyncio.open_connection("127.0.0.1", port)
@@ -41,6 +41,6 @@ async def stand(port: int, delay_s: float) -> None:
 
 if __name__ == "__main__":
     try:
-        asyncio.run(stand(int(sys.argv[1]), float(sys.argv[2]) / 1000))
+        asyncio.run(serve(int(sys.argv[1]), float(sys.argv[2]) / 1000))
     except KeyboardInterrupt:
         pass

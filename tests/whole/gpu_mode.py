@@ -1,7 +1,7 @@
-"""Stands in for `gpu-mode`: takes the engine's Pod off the shared stack and gives it back, more slowly than it goes.
+"""A stand-in for `gpu-mode`: scales the engine of the shared stack to zero and back, and returns later than the Pod goes.
 
-It keeps the mode in a file, and refuses a switch while another is under way. One that was killed in its midst leaves
-`switching` behind, and the next switch goes through. It stands alone, so that it begins quickly.
+It keeps the mode in a file, and refuses a switch while another is under way. A switch that was killed leaves
+`switching` behind, and the next switch succeeds. It imports nothing of the project, so that it starts quickly.
 Usage: gpu_mode.py FOLDER gaming|ml|status; FOLDER/cluster.json: the API's url, token and certificate.
 """
 
@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 
 DEPLOYMENT = "/apis/apps/v1/namespaces/ml/deployments/vllm-server"
-SLOW_S = 1.5  # after the engine has gone, and before it is told to come back: drivers, displays
+SLOW_S = 1.5  # after the engine has gone, and before it is scaled up: drivers, displays
 
 
 def main(folder: Path, word: str) -> int:
@@ -30,7 +30,7 @@ def main(folder: Path, word: str) -> int:
             print(f"{word} refused", file=log)
             return 3
         print(word, file=log, flush=True)
-        _tell(mode, "switching")
+        _write(mode, "switching")
         cluster = json.loads((folder / "cluster.json").read_text())
         if word == "ml":
             time.sleep(SLOW_S)
@@ -39,14 +39,14 @@ def main(folder: Path, word: str) -> int:
             while _call(cluster, DEPLOYMENT)["status"].get("replicas"):
                 time.sleep(0.05)
             time.sleep(SLOW_S)
-        _tell(mode, word)
+        _write(mode, word)
     return 0
 
 
-def _tell(mode: Path, word: str) -> None:
+def _write(mode: Path, word: str) -> None:
     fresh = mode.with_name("mode.fresh")
     fresh.write_text(word)
-    fresh.rename(mode)  # nobody reads half of it
+    fresh.rename(mode)  # atomic: no reader gets half of it
 
 
 def _call(cluster: dict, path: str, patch: dict | None = None) -> dict:

@@ -1,4 +1,4 @@
-"""The project's locustfile, and a runner that is told to quit as soon as enough was answered."""
+"""The project's locustfile, and a runner that quits as soon as enough requests were answered."""
 
 import itertools
 from typing import Any
@@ -14,10 +14,10 @@ ANSWERS = 50  # more than there are users: these begin together and are in step 
 
 @events.init.add_listener
 def _quit(environment: Environment, **_: Any) -> None:
-    told = itertools.count(1)
+    answers = itertools.count(1)
 
     def count(**_: Any) -> None:
-        if next(told) == ANSWERS:
+        if next(answers) == ANSWERS:
             gevent.spawn(environment.runner.quit)
 
     environment.events.request.add_listener(count)

@@ -1,4 +1,4 @@
-"""The project's locustfile with a scenario more, whose task raises: before its request, after it, and in it."""
+"""The project's locustfile and one more scenario, whose task raises: before its request, after it, and in it."""
 
 from locust import task
 

@@ -1,4 +1,4 @@
-"""A stack of whose tiers one is a real llama.cpp, behind a real gateway."""
+"""A stack with a real gateway and a real llama.cpp as one of its tiers."""
 
 import os
 import sys

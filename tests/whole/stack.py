@@ -21,7 +21,7 @@ from tests.forked import Forked
 
 KEY = "sk-of-the-tests"
 COOLDOWN_S = 5
-# Of the race one end, so that each run of a test is like the others.
+# One end of the race, so that each run of a test is like the others.
 ENDS_WITH = "abort"
 FASTER = {
     "vllm": {"startup-duration": "200ms", "sigterm": ENDS_WITH},
@@ -80,7 +80,7 @@ def with_urls(folder: Path, port: int, api_key: str | None = None) -> Path:
 
 
 def scaled(cluster: Cluster, namespace: str, name: str, replicas: int) -> None:
-    """As kubectl does it: read and set anew where the status was written in between."""
+    """Like kubectl: read and set again where the status was written in between."""
 
     def done() -> bool:
         found = cluster.scale("deployment", namespace, name)
@@ -114,18 +114,18 @@ class Shared:
         return str(self.topology.tier(tier).url)
 
     def calm(self) -> None:
-        """All Pods are ready and the gateway asks the first tier again."""
+        """Waits until all Pods are ready and the gateway uses the first tier again."""
         for namespace, name in (("ml", "vllm-server"), ("ml", "ollama"), ("outside", "openai")):
             scale = self.cluster.scale("deployment", namespace, name)
             assert scale is not None
             if not scale["spec"].get("replicas"):
                 self.scale(namespace, name, 1)
             until(partial(self.ready, namespace, name), f"{name} is ready")
-        until(lambda: self.send()[0] == "vllm-qwen", "the gateway asks vllm again", 60)
+        until(lambda: self.send()[0] == "vllm-qwen", "the gateway uses vllm again", 60)
 
     @contextmanager
     def going_with(self, end: str) -> Iterator[None]:
-        """In the block a SIGTERM ends the vLLM's answers so."""
+        """In the block a SIGTERM ends the vLLM's answers with `end`."""
         if end != ENDS_WITH:
             self._choose(end)
         try:
@@ -156,7 +156,7 @@ class Shared:
         return found.get("status", {}).get("readyReplicas", 0)
 
     def send(self, model: str = "vllm-qwen", max_tokens: int = 2) -> tuple[str | None, dict[str, Any]]:
-        """One plain request with nobody's client: the model group that served, and the body."""
+        """One plain request without the harness's client: the model group that served, and the body."""
         body = {"model": model, "max_tokens": max_tokens, "messages": [{"role": "user", "content": "Count."}]}
         request = urllib.request.Request(
             f"{self.topology.gateway.url}/v1/chat/completions", json.dumps(body).encode(),
@@ -166,21 +166,21 @@ class Shared:
             return answer.headers.get("x-litellm-model-group"), json.load(answer)
 
     def ledger(self, tier: str) -> dict[str, Any]:
-        """nonce → entry, of all that this tier was asked; the last one where it was asked again."""
+        """nonce → entry, of all requests to this tier; the last one where a request was repeated."""
         return {e.nonce: e for e in self.entries(tier) if e.nonce}
 
     def entries(self, tier: str) -> list[Any]:
-        """All that this tier was asked, in order of arrival."""
+        """All requests to this tier, in order of arrival."""
         from embedded.engine.ledger import read
 
         return read(self.folder / "ledger" / f"{tier}.jsonl")
 
     def generated(self, tier: str) -> float:
-        """Tokens that a vLLM says it has made so far."""
+        """Tokens that a vLLM reports as generated so far."""
         return self._metric(tier, "vllm:generation_tokens_total")
 
     def running(self, tier: str) -> float:
-        """Requests that a vLLM says it is answering."""
+        """Requests that a vLLM reports as running."""
         return self._metric(tier, "vllm:num_requests_running")
 
     def _metric(self, tier: str, name: str) -> float:
@@ -189,7 +189,7 @@ class Shared:
         return sum(float(x.rpartition(" ")[2]) for x in lines if x.startswith(name))
 
     def counted(self) -> dict[str, float]:
-        """model group → litellm_deployment_success_responses_total, as the gateway counts."""
+        """model group → litellm_deployment_success_responses_total, as counted by the gateway."""
         request = urllib.request.Request(
             f"{self.topology.gateway.url}/metrics/", headers={"Authorization": f"Bearer {KEY}"}
         )
@@ -225,7 +225,7 @@ def locust(
 
 
 def locust_process(topology_path: Path, timeline: Path, results: Path) -> subprocess.Popen:
-    """The same as `python -m locust …`, which is found by its command line and its environment."""
+    """The same as `python -m locust …`: a process that is found by its command line and its environment."""
     return subprocess.Popen(
         [sys.executable, "-m", "locust", *HEADLESS, *locust_arguments(topology_path, timeline, results)], cwd=ROOT,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,

@@ -1,4 +1,4 @@
-"""Open loops on a whole stack: what is warmed up first, what a ramp leaves behind, and that it can be stopped."""
+"""Open loops on a whole stack: the warm-up, the files of a ramp, and its stop."""
 
 import itertools
 import json
@@ -25,11 +25,11 @@ def _requests(run: Path) -> list[dict]:
 
 
 def _warmed_up_first(run: Path) -> None:
-    """Every way through the stack was woken, streamed and plain, before the clock started."""
+    """Every way through the stack was warmed up, streamed and plain, before the clock started."""
     warm = [a for a in _requests(run) if a["lane"] == Lane.WARMUP]
-    woken = {(a["via"], a["tier"], a["stream"]) for a in warm}
+    warmed = {(a["via"], a["tier"], a["stream"]) for a in warm}
     ways = [("gateway", "vllm"), ("gateway", "ollama"), ("vllm", "vllm"), ("ollama", "ollama")]
-    assert woken == {(*way, stream) for way in ways for stream in (True, False)}
+    assert warmed == {(*way, stream) for way in ways for stream in (True, False)}
     started_at = read_manifest(run)["started_at"]
     assert max(a["scheduled_at"] for a in warm) < started_at
     assert min(a["scheduled_at"] for a in _requests(run) if a["lane"] != Lane.WARMUP) >= started_at
@@ -56,7 +56,7 @@ def test_a_ramp_warms_up_makes_no_fault_and_leaves_a_run_that_can_be_reported_on
 
 
 @pytest.mark.verify
-def test_a_ramp_that_is_stopped_says_that_it_has_no_answer(tmp_path):
+def test_a_ramp_that_is_stopped_reports_that_it_has_no_answer(tmp_path):
     process = _started(tmp_path, *RAMP, "--ramp-from", "1", "--via", "vllm")
     assert process.stdout is not None
     for line in process.stdout:
@@ -72,7 +72,7 @@ def test_a_ramp_that_is_stopped_says_that_it_has_no_answer(tmp_path):
 
 
 @pytest.mark.verify
-def test_an_open_loop_of_direct_asks_alone_is_warmed_up_too(tmp_path):
+def test_an_open_loop_of_direct_requests_alone_is_warmed_up_too(tmp_path):
     process = _started(tmp_path, "--scenarios", "direct", "--arrivals", "constant:2/s")
     out, _ = process.communicate(timeout=170)
     run = latest(tmp_path / "results")

@@ -1,4 +1,4 @@
-"""Bad input is refused before anything is touched: exit 64, and one message that says where, what, and what would be right."""
+"""Bad input is refused before anything is touched: exit 64, and one message with the place, the mistake, and what would be right."""
 
 from pathlib import Path
 
@@ -94,22 +94,22 @@ def test_a_proxy_is_refused_by_locust_and_by_chaos_alike(tmp_path, topology, mon
     topology_path, timeline = str(tmp_path / "topology.yaml"), str(tmp_path / "t.yaml")
     done = run("chaos", "run", "--topology", topology_path, "--timeline", timeline)
     assert done.returncode == 64
-    for said in (out, done.stderr):
+    for text in (out, done.stderr):
         assert (
             "gateway: HTTP_PROXY is set, and names a proxy for 127.0.0.1; unset it, or put 127.0.0.1 into NO_PROXY"
-            in said
+            in text
         )
-        assert "s3cret" not in said
+        assert "s3cret" not in text
 
 
 def test_how_long_a_trace_lasts_is_printed_before_anything_is_touched(tmp_path):
-    """A unit that was read wrongly shows there; and a trace that cannot be replayed ends the run there."""
+    """A wrong unit is visible there; and a trace that cannot be replayed ends the run there."""
     trace, timeline = tmp_path / "trace.csv", ROOT / "chaos/timelines/three_tier.yaml"
     trace.write_text("timestamp_ms,input_length,output_length\n0,20,5\n3000,20,5\n")
     nowhere = ("--arrivals", f"replay:{trace}", "--results", "/dev/null/x")
     out = refused(tmp_path, ROOT / "topologies/embedded.yaml", timeline.read_text(), *nowhere)
-    said = "2 arrivals over 3s (0.667/s), times read as milliseconds (its column is timestamp_ms); a round of the timeline takes"
-    assert said in out
+    line = "2 arrivals over 3s (0.667/s), times read as milliseconds (its column is timestamp_ms); a round of the timeline takes"
+    assert line in out
     trace.write_text("0,20,5\nnan,20,5\n")
     out = refused(tmp_path, ROOT / "topologies/embedded.yaml", timeline.read_text(), *nowhere)
     assert f"--arrivals: {trace} line 2: 'nan' is no finite time" in out

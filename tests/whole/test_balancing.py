@@ -1,4 +1,4 @@
-"""Three deployments in one group behind a real LiteLLM: their shares are the engines' own, and one of them goes and comes back."""
+"""Three deployments in one group behind a real LiteLLM: their shares agree with the engines' ledgers, and one of them goes and comes back."""
 
 import json
 from collections import Counter
@@ -25,7 +25,7 @@ def _inputs(folder):
     gateway = yaml.safe_load((ROOT / "topologies/litellm_balanced.yaml").read_text())
     gateway["router_settings"]["cooldown_time"] = COOLDOWN_S
     for entry in gateway["model_list"]:
-        entry["litellm_params"]["timeout"] = 60  # a busy machine is no dead deployment
+        entry["litellm_params"]["timeout"] = 60  # a busy machine is not a dead deployment
     timeline = yaml.safe_load((ROOT / "chaos/timelines/one_of_three.yaml").read_text())
     timeline |= {"baseline": "20s", "settle": "30s"}
     timeline["steps"][0] |= {"at": "20s", "for": "25s"}
@@ -67,10 +67,10 @@ def test_the_shares_are_those_of_the_ledgers_and_one_of_three_goes_and_comes_bac
     assert meanwhile["vllm-c"] > 0
     before = Counter(a["tier"] for a in requests if a["sent_at"] < events["inject", "commanded"])
     assert set(before) == set(PEERS)
-    # Whom a shuffle requests is chance: what is beyond chance fails, what few answers leave open is unknown.
+    # A shuffle chooses at random: a deviation beyond chance fails, and too few answers are unknown.
     assert found["balance"]["status"] in ("pass", "unknown"), out
     assert "one-gone: in effect" in found["balance"]["evidence"]
-    # LiteLLM draws retries by the same shuffle and hands some down: how many is its chance, that each is seen is ours.
+    # LiteLLM draws retries by the same shuffle and hands some down: their number is random, but each must be recorded.
     down = [a["request_id"] for a in requests if a["tier"] == "ollama"]
     assert set(down) <= ledgers["ollama"]
     handed_down = found["handed_down"]

@@ -1,4 +1,4 @@
-"""A ramp of each tier in turn finds the capacity that its engine was given, and tells what the engine held at it."""
+"""A ramp of each tier in turn finds the capacity that its engine was given, and reports the engine's gauges at it."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ from tests.whole.stack import SHORT, latest, locust, write_inputs
 
 FACTOR = 1.4
 TOKENS = 10  # an answer of the scenario chat
-# Slots, seconds to the first token, between two.
+# Slots, seconds to the first token, seconds between two tokens.
 STATED = {"vllm": (4, 0.2, 0.05), "ollama": (2, 0.1, 0.04)}
 
 
@@ -33,7 +33,7 @@ def _inputs(folder):
 @pytest.mark.verify
 @pytest.mark.timeout(900)
 @pytest.mark.shows("capacity", "make ramp VIA=each", on="embedded + real LiteLLM")
-def test_each_tiers_capacity_is_found_again_and_stands_in_one_table(tmp_path):
+def test_each_tiers_capacity_is_found_again_and_is_in_one_table(tmp_path):
     options = (
         "--ramp-from",
         "2",
@@ -56,7 +56,7 @@ def test_each_tiers_capacity_is_found_again_and_stands_in_one_table(tmp_path):
         can, row = slots / (first_s + (TOKENS - 1) * next_s), rows[tier]
         rate = float(row["rate"] or 0)
         assert rate <= 1.15 * can, (tier, out)
-        if row["bound"] == "highest":  # else this machine was too busy to say
+        if row["bound"] == "highest":  # else this machine was too busy
             assert rate > can / FACTOR**2.5, (tier, out)
             assert float(row["tokens_per_s"]) == pytest.approx(rate * TOKENS, rel=0.35)
             assert float(row["in_flight_little"]) == pytest.approx(float(row["in_flight"]), rel=0.6)
@@ -64,13 +64,13 @@ def test_each_tiers_capacity_is_found_again_and_stands_in_one_table(tmp_path):
     assert "asked    highest rate" in out
     ramps = {r["via"]: r for r in json.loads((run / "ramp.json").read_text())["ramps"]}
     requests = [a for a in read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist() if a["lane"] == "load"]
-    told = {
+    kv_cache = {
         via: [s["kv_cache"] for s in ramp["steps"] if s["kv_cache"] is not None]
         for via, ramp in ramps.items()
     }
-    assert told["vllm"], "vLLM tells of its cache"
-    assert not told["ollama"]
-    assert not told["gateway"]
+    assert kv_cache["vllm"], "vLLM reports its cache"
+    assert not kv_cache["ollama"]
+    assert not kv_cache["gateway"]
     for via, ramp in ramps.items():
         sent = sum(a["via"] == via for a in requests)
         assert sent == sum(s["scheduled"] - s["dropped"] for s in ramp["steps"])
@@ -81,7 +81,7 @@ def test_each_tiers_capacity_is_found_again_and_stands_in_one_table(tmp_path):
 @pytest.mark.shows(
     "capacity", "make ramp TOPOLOGY=topologies/llamacpp.yaml VIA=llamacpp", on="embedded + real engine"
 )
-def test_a_real_engine_is_ramped_and_tells_what_runs_in_it(tmp_path):
+def test_a_real_engine_is_ramped_and_reports_what_runs_in_it(tmp_path):
     (tmp_path / "short.yaml").write_text(SHORT)
     options = ("--ramp-from", "1", "--ramp-to", "1", "--ramp-hold", "5s")
     process = locust(
@@ -96,7 +96,6 @@ def test_a_real_engine_is_ramped_and_tells_what_runs_in_it(tmp_path):
     )
     assert row["via"] == ramp["via"] == "llamacpp"
     assert row["bound"] in ("at_least", "highest", "none", "unknown_beyond"), out
-    told = [s for s in ramp["steps"] if s["running"] is not None]
-    assert told, "llama.cpp tells on its page how many asks it is answering"
+    assert [s for s in ramp["steps"] if s["running"] is not None], "llama.cpp reports its running requests"
     requests = [a for a in read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist() if a["lane"] == "load"]
     assert {a["tier"] for a in requests if a["outcome"] == "ok"} == {"llamacpp"}

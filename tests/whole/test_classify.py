@@ -1,5 +1,5 @@
-"""A document classifier's requests through a real LiteLLM: every document is known again behind it, an object is its own
-witness, also where the gateway calls half of one whole, and the engines' stated accuracy is found again.
+"""A document classifier's requests through a real LiteLLM: every document is recognised behind it, an object is its own
+witness, even where the gateway reports half of one as whole, and the engines' stated accuracy is measured.
 """
 
 import json
@@ -41,8 +41,8 @@ def cut(stack, tier):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("model", "tier"), TIERS)
 def test_each_tier_answers_with_exactly_the_accuracy_that_it_was_started_with(stack, model, tier):
-    """The longest document, which the client cuts, among them. On a busy machine the gateway may lose patience with the
-    tier and ask the next: these documents are asked about again."""
+    """Including the longest document, which the client truncates. On a busy machine the gateway may time out and use the
+    next tier: these documents are sent again."""
     found, left = {}, CORPUS
     for _ in range(4):
         records = ClientProcess(stack.path, _requests(left, model=model), at_once=3).records(within_s=300)
@@ -84,8 +84,8 @@ def test_half_an_object_is_a_cut_though_the_gateway_calls_it_whole(stack, model,
 @pytest.mark.verify
 def test_documents_are_known_again_behind_the_gateways_rendering_for_ollama(stack):
     longest = max(CORPUS, key=lambda document: len(document.text))
-    asked = [longest, *CORPUS[:3]]
-    records = ClientProcess(stack.path, _requests(asked, model="ollama-qwen"), at_once=2).records()
+    documents = [longest, *CORPUS[:3]]
+    records = ClientProcess(stack.path, _requests(documents, model="ollama-qwen"), at_once=2).records()
     assert {(r["outcome"], r["witness"], r["tier"], r["valid"]) for r in records} == {
         ("ok", "content", "ollama", True)
     }
@@ -99,7 +99,7 @@ CLASSIFIED = SHORT.replace("settle: 14s", "settle: 14s\nscenarios: [chat, classi
 @pytest.mark.shows("degraded", "make soak", on="embedded + real LiteLLM")
 @pytest.mark.verify
 @pytest.mark.timeout(600)
-def test_a_run_whose_timeline_asks_for_it_says_how_rightly_each_tier_classified(stack, tmp_path):
+def test_a_run_whose_timeline_expects_it_reports_how_correctly_each_tier_classified(stack, tmp_path):
     (tmp_path / "short.yaml").write_text(CLASSIFIED)
     process = locust(stack.path, tmp_path / "short.yaml", tmp_path / "results", "--instances", "4", users=6)
     try:
@@ -110,7 +110,7 @@ def test_a_run_whose_timeline_asks_for_it_says_how_rightly_each_tier_classified(
     records = [
         r for r in read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist() if r["document"] is not None
     ]
-    knowing = {
+    classifiers = {
         tier.name: Classifier(CORPUS, 0, tier.model, ENGINES[tier.name]["accuracy"], 0.0)
         for tier in stack.topology.tiers
     }
@@ -118,8 +118,8 @@ def test_a_run_whose_timeline_asks_for_it_says_how_rightly_each_tier_classified(
     answered = [r for r in records if r["outcome"] == "ok"]
     for r in answered:
         document = by_id[r["document"]]
-        said = json.loads("".join(knowing[r["tier"]].tokens(document.text, None)))
-        assert (r["valid"], r["wrong"]) == (True, wrong_fields(document, said)), r
+        answer = json.loads("".join(classifiers[r["tier"]].tokens(document.text, None)))
+        assert (r["valid"], r["wrong"]) == (True, wrong_fields(document, answer)), r
     both = [{r["document"] for r in answered if r["tier"] == tier} for tier in ("vllm", "ollama")]
     assert len(both[0] & both[1]) > 5
     found = json.loads((run / "report" / "verdict.json").read_text())

@@ -1,4 +1,4 @@
-"""A real LiteLLM with 50 ms put in front of it: the comparison finds 50 ms, and of the run with itself nothing."""
+"""A real LiteLLM behind a delay of 50 ms: the comparison finds 50 ms, and no difference of a run with itself."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from tests.whole.stack import latest, locust
 
 DELAY_MS = 50
 CALM = """
-hypothesis: users notice nothing while a tier leaves that they do not need
+hypothesis: users notice nothing while an unused tier is away
 baseline: 44s
 settle: 6s
 max: 3m
@@ -42,8 +42,8 @@ def delayed(port):
 
 def soak(topology, timeline, results, seed):
     running = locust(topology, timeline, results, "--arrivals", "poisson:3/s", "--seed", str(seed))
-    said, _ = running.communicate(timeout=240)
-    assert (results / "latest").is_dir(), said
+    out, _ = running.communicate(timeout=240)
+    assert (results / "latest").is_dir(), out
     return latest(results)
 
 
@@ -66,13 +66,13 @@ def test_50_ms_in_front_of_the_gateway_are_found(stack, tmp_path, capsys):
     code = main(["compare", str(before), str(after), "--out", str(tmp_path / "compared")])
     print(capsys.readouterr().out)
     assert code == 1
-    told = json.loads((tmp_path / "compared" / "comparison.json").read_text())
-    rows = {(r["metric"], r["statistic"], r["of"], r["via"]): r for r in told["rows"]}
+    compared = json.loads((tmp_path / "compared" / "comparison.json").read_text())
+    rows = {(r["metric"], r["statistic"], r["of"], r["via"]): r for r in compared["rows"]}
     seen = [("overhead_ttft", "median", "all tiers", "gateway"), ("latency", "p50", "vllm", "gateway")]
-    told_of = [rows[key] for key in seen if rows[key]["judged"] != "cannot tell"]
-    assert told_of, "the machine was too busy for both"
-    for row in told_of:
-        # A tenth of a latency may be nearly as much as was put in, so that it cannot be told to be beyond the tolerance.
+    judged = [rows[key] for key in seen if rows[key]["judged"] != "cannot tell"]
+    assert judged, "the machine was too busy for both"
+    for row in judged:
+        # A tenth of a latency may be nearly the delay, so it may not be beyond the tolerance.
         assert row["judged"] in ("worse", "slightly worse"), row
         assert row["high"] >= DELAY_MS, row
         assert row["low"] <= 2 * DELAY_MS, row  # a busy machine adds its own to proxy and gateway

@@ -1,4 +1,4 @@
-"""A plan on a real gateway whose tiers' models end early of their own accord: each way to each tier, and what to write."""
+"""A plan on a real gateway whose tiers' models end early by themselves: each way to each tier, and what to write."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def stack(tmp_path_factory):
 
 
 def wrong(stack: Topology, **witness: str) -> dict[str, list[str]]:
-    """What a plan says is not well, by what it looked at; `witness`: tier → its word."""
+    """The errors that a plan reports, by target; `witness`: tier → its `witness`."""
     tiers = [
         t.model_copy(update={"witness": witness.get(t.name), "ignore_eos": t.name == "llamacpp"})
         for t in stack.tiers
@@ -47,23 +47,23 @@ def wrong(stack: Topology, **witness: str) -> dict[str, list[str]]:
 
 
 def test_a_plan_names_each_tier_whose_answers_ended_early_and_no_other(stack):
-    said = next(
-        said for said in (wrong(stack) for _ in range(TURNS)) if "'llamacpp'" in "".join(said["gateway"])
+    reported = next(
+        found for found in (wrong(stack) for _ in range(TURNS)) if "'llamacpp'" in "".join(found["gateway"])
     )
     early = (
         "2 of 2 answers ended before the cap (finish_reason stop at {} of 32 tokens): if the model ends early"
     )
-    assert said["vllm"][0].startswith(early.format(17))
-    assert said["ollama"][0].startswith(early.format(9))
-    assert said["llamacpp"] == [], "straight to it, ignore_eos holds it to the cap"
-    gateway = "\n".join(said["gateway"])
+    assert reported["vllm"][0].startswith(early.format(17))
+    assert reported["ollama"][0].startswith(early.format(9))
+    assert reported["llamacpp"] == [], "a direct request with ignore_eos reaches the cap"
+    gateway = "\n".join(reported["gateway"])
     for words in (early.format(17), f"group ollama-qwen: {early.format(9)}", "group llamacpp-random: "):
         assert words in gateway
     for tier in ("vllm", "ollama", "llamacpp"):
         assert f"write witness: none in tier '{tier}'" in gateway
 
 
-def test_with_witness_none_a_plan_has_nothing_to_say(stack):
-    said = wrong(stack, vllm="none", ollama="none", llamacpp="none")
-    # What ends before its first token stays no answer, whatever the witness.
-    assert [line for lines in said.values() for line in lines if "got no token" not in line] == []
+def test_with_witness_none_a_plan_reports_nothing(stack):
+    reported = wrong(stack, vllm="none", ollama="none", llamacpp="none")
+    # An answer that ends before its first token is an error with every witness.
+    assert [line for lines in reported.values() for line in lines if "got no token" not in line] == []

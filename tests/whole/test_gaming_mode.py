@@ -1,6 +1,6 @@
-"""One GPU that games and the engine share: the timelines of the house, shortened, with a real LiteLLM before the engines.
+"""One GPU that games and the engine share: the project's timelines, shortened, with a real LiteLLM before the engines.
 
-On a host it is the operator's switch, `gpu-mode`, for which a stand-in stops and starts the engine; on a cluster its
+On a host the operator's switch is `gpu-mode`: a stand-in for it stops and starts the engine. On a cluster the engine's
 Deployment is scaled.
 """
 
@@ -23,7 +23,7 @@ from tests.chaos.hosts import RecordedHost
 from tests.chaos.stand import ROOT, events, until
 from tests.whole.stack import latest, locust
 
-pytestmark = [pytest.mark.verify, pytest.mark.timeout(600)]  # each walks a timeline
+pytestmark = [pytest.mark.verify, pytest.mark.timeout(600)]  # each runs a timeline
 
 SURE = ("restored", "exercised", "cloud_only_in_need")
 TIMED = ("failover", "overhead", "recovery", "continuity", "cuts")
@@ -58,7 +58,7 @@ class Switch:
 
 
 def reached(kubeconfig: str) -> dict[str, str | None]:
-    """How the API is reached, without what reads a kubeconfig."""
+    """Url, token and certificate of the API, for a program that reads no kubeconfig."""
     given = yaml.safe_load(Path(kubeconfig).read_text())
     cluster = given["clusters"][0]["cluster"]
     ca = cluster.get("certificate-authority-data")
@@ -78,7 +78,7 @@ def switch(stack, tmp_path, monkeypatch):
 
 
 def shortened(name: str, folder: Path, for_s: int = 30) -> Path:
-    """A timeline of the house with less time in it."""
+    """A timeline of the project with shorter phases."""
     given = yaml.safe_load((ROOT / f"chaos/timelines/{name}.yaml").read_text())
     given |= {"baseline": "12s", "settle": "14s"}
     given["steps"][0] |= {"at": "12s", "for": f"{for_s}s"}
@@ -88,7 +88,7 @@ def shortened(name: str, folder: Path, for_s: int = 30) -> Path:
     return path
 
 
-def walked(topology: Path, timeline: Path, folder: Path) -> Path:
+def run_timeline(topology: Path, timeline: Path, folder: Path) -> Path:
     """The run's folder; users were served by vllm, by ollama while it was away, and by vllm again."""
     process = locust(topology, timeline, folder / "results")
     out, _ = process.communicate(timeout=400)
@@ -96,7 +96,7 @@ def walked(topology: Path, timeline: Path, folder: Path) -> Path:
     found = json.loads((run / "report" / "verdict.json").read_text())["findings"]
     status = {f["name"]: f["status"] for f in found}
     assert {name: status[name] for name in SURE} == dict.fromkeys(SURE, "pass"), out
-    # How fast it went is the machine's affair, and one that is busy leaves no evidence.
+    # The times depend on the machine, and a busy one leaves no evidence.
     assert "fail" not in {s for name, s in status.items() if name not in TIMED}, out
     at = {(e["move"], e["stage"]): e["at"] for e in events(run)}
     good = [
@@ -105,7 +105,7 @@ def walked(topology: Path, timeline: Path, folder: Path) -> Path:
         for record in read_arrow(run / name, REQUESTS)[0].to_pylist()
         if record["via"] == GATEWAY and record["outcome"] == "ok"
     ]
-    # A busy machine makes a tier late, and then the next one answers too; but one that is away answers nobody.
+    # A busy machine makes a tier late, and then the next one answers too; but a tier that is away gives no answer.
     by = {
         phase: {tier for sent_at, tier in good if since <= sent_at < until}
         for phase, since, until in (
@@ -129,16 +129,16 @@ def walked(topology: Path, timeline: Path, folder: Path) -> Path:
 def test_while_the_gpu_is_for_games_users_are_served_by_the_next_tier_and_then_as_before(
     stack, switch, tmp_path
 ):
-    run = walked(switch.topology, shortened("gaming_mode", tmp_path), tmp_path)
+    run = run_timeline(switch.topology, shortened("gaming_mode", tmp_path), tmp_path)
     assert switch.log() == ["gaming", "ml"]
     assert switch.mode() == "ml"
-    told = [" ".join(c) for c in switch.host.calls() if "brownout-restore" in " ".join(c)]
-    assert [line.split()[0] for line in told] == ["systemd-run", "systemctl"]
-    assert TIMER in told[0]
-    assert told[0].endswith("gpu-mode ml")
-    assert told[1] == f"systemctl stop {TIMER}"
+    calls = [" ".join(c) for c in switch.host.calls() if "brownout-restore" in " ".join(c)]
+    assert [line.split()[0] for line in calls] == ["systemd-run", "systemctl"]
+    assert TIMER in calls[0]
+    assert calls[0].endswith("gpu-mode ml")
+    assert calls[1] == f"systemctl stop {TIMER}"
     at = {(e["move"], e["stage"]): e["at"] for e in events(run)}
-    # The switch is slow, and its engine is gone long before it has ended: what users saw counts from its beginning.
+    # The switch is slow, and the engine is gone long before it ends: the users' outage counts from its start.
     assert at["inject", "effective"] - at["inject", "commanded"] > 1
     assert (
         at["inject", "commanded"] - at["inject", "begin"]
@@ -153,7 +153,7 @@ def test_while_the_gpu_is_for_games_users_are_served_by_the_next_tier_and_then_a
 )
 def test_on_a_cluster_it_is_the_same(stack, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    walked(stack.path, shortened("gaming_mode_k8s", tmp_path), tmp_path)
+    run_timeline(stack.path, shortened("gaming_mode_k8s", tmp_path), tmp_path)
     assert stack.send()[0] == "vllm-qwen"
 
 
@@ -175,19 +175,19 @@ def test_a_killed_controller_leaves_no_games_on_the_gpu(stack, switch, tmp_path,
     os.killpg(controller.pid, signal.SIGKILL)
     controller.wait()
 
-    def told() -> list[dict]:
+    def by_guardian() -> list[dict]:
         path = run / "guardian.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    until(lambda: ("restore", "effective") in stages(told()), "the guardian has restored", 60)
+    until(lambda: ("restore", "effective") in stages(by_guardian()), "the guardian has restored", 60)
     assert switch.mode() == "ml"
     assert switch.log() == ["gaming", "ml"]
     until(lambda: stack.ready("ml", "vllm-server") == 1, "the engine is back")
     until(lambda: stack.send()[0] == "vllm-qwen", "users are on the GPU again", 60)
 
 
-def stages(told: list[dict]) -> list[tuple[str, str]]:
-    return [(e["move"], e["stage"]) for e in told]
+def stages(found: list[dict]) -> list[tuple[str, str]]:
+    return [(e["move"], e["stage"]) for e in found]
 
 
 def test_the_stand_in_refuses_a_second_switch_and_goes_on_after_a_killed_one(stack, switch):

@@ -28,7 +28,7 @@ def test_what_takes_a_tier_takes_the_gateway(tmp_path, fault):
 )
 @pytest.mark.verify
 @pytest.mark.timeout(900)
-def test_its_pod_goes_with_its_grace_and_whoever_asks_again_is_answered(stack, tmp_path, monkeypatch):
+def test_its_pod_goes_with_its_grace_and_a_client_that_retries_is_answered(stack, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     given = yaml.safe_load((ROOT / "chaos/timelines/gateway_restart_k8s.yaml").read_text())
     given |= {"baseline": "12s", "settle": "15s", "max": "10m"}
@@ -43,8 +43,8 @@ def test_its_pod_goes_with_its_grace_and_whoever_asks_again_is_answered(stack, t
     assert found["restored"]["status"] == found["exercised"]["status"] == "pass", out
     assert found["retried"]["status"] == "pass", out
     assert "refused saved" in found["retried"]["evidence"]
-    told = [e for e in events(run) if e["stage"] == "effective"]
-    assert [(e["step"], e["move"], e["target"]) for e in told] == [
+    effective = [e for e in events(run) if e["stage"] == "effective"]
+    assert [(e["step"], e["move"], e["target"]) for e in effective] == [
         (step, move, GATEWAY) for step in ("restart", "hang") for move in ("inject", "restore")
     ]
     health = (run / "report" / "summary.md").read_text()

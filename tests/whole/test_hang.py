@@ -1,7 +1,7 @@
-"""The same load once in a closed loop and once in an open one, with a hang of the only engine in it.
+"""The same load once in a closed loop and once in an open one, with a hang of the only engine.
 
-A closed loop falls silent in the hang, and its numbers hide what those would have seen who came meanwhile; the open one
-asks on, and every request that was due in the hang tells of it.
+A closed loop sends nothing in the hang, so its numbers hide what requests at that time would have seen. The open one keeps
+sending, and every request that was due in the hang shows it.
 """
 
 import subprocess
@@ -18,7 +18,7 @@ from tests.whole.stack import KEY, latest, locust
 
 HANG_S, RATE = 10, 8
 USERS, THINK_AT_MOST_S = 4, 6  # of scenarios/chat.py
-SLACK_S = 0.5  # what is under way when the engine is stopped, or answered at once when it goes on
+SLACK_S = 0.5  # for requests under way when the engine is stopped, or answered at once when it continues
 TIMELINE = f"""
 hypothesis: users wait
 baseline: 15s
@@ -32,12 +32,12 @@ expect: {{continuity: {{min_good: 0.5}}}}
 
 @pytest.fixture
 def inputs(tmp_path, monkeypatch):
-    """One engine, and a gateway with nothing to fall back to and the patience to wait."""
+    """One engine, and a gateway with no fallback and a long timeout."""
     monkeypatch.setenv("LITELLM_MASTER_KEY", KEY)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     stack = yaml.safe_load((ROOT / "topologies/embedded.yaml").read_text())
     stack["tiers"] = stack["tiers"][:1]
-    # Kept connections outlast the hang: one that had been kept for longer than the engine keeps it would be reset after it.
+    # Kept connections outlast the hang: a connection older than the engine's keep-alive time would be reset after it.
     vllm = {"personality": "vllm", "startup-duration": "200ms", "http-timeout-keep-alive": "60s"}
     stack["embedded"]["engines"] = {"vllm": vllm}
     (tmp_path / "one.yaml").write_text(yaml.safe_dump(stack))
@@ -50,8 +50,8 @@ def inputs(tmp_path, monkeypatch):
     return tmp_path
 
 
-def play(inputs, name: str, *more: str, users: int) -> tuple[dict, str]:
-    """What came of a run: its requests, when the engine stopped and went on; and the report's words."""
+def run_load(inputs, name: str, *more: str, users: int) -> tuple[dict, str]:
+    """A run's requests, when the engine stopped and continued; and the report's text."""
     process = locust(
         inputs / "one.yaml", inputs / "hang.yaml", inputs / name, "--scenarios", "chat", *more, users=users
     )
@@ -78,11 +78,11 @@ def due_in_hang(found: dict) -> list[dict]:
     return [a for a in found["requests"] if low < a["scheduled_at"] < high]
 
 
-def told(words: str) -> str:
-    return next(line for line in words.splitlines() if line.startswith("Latency, p99"))
+def latency_line(text: str) -> str:
+    return next(line for line in text.splitlines() if line.startswith("Latency, p99"))
 
 
-def show(name: str, found: dict, words: str) -> None:
+def show(name: str, found: dict, text: str) -> None:
     hang_s = found["goes_on_at"] - found["stopped_at"]
     length_s = max(a["scheduled_at"] for a in found["requests"]) - min(
         a["scheduled_at"] for a in found["requests"]
@@ -90,7 +90,7 @@ def show(name: str, found: dict, words: str) -> None:
     due = due_in_hang(found)
     print(
         f"\n{name}: {len(found['requests'])} requests in {length_s:.0f} s, {hang_s:.1f} s of them a hang ({hang_s / length_s:.0%}); "
-        f"{len(due)} requests ({len(due) / len(found['requests']):.0%}) due in it\n{told(words)}"
+        f"{len(due)} requests ({len(due) / len(found['requests']):.0%}) due in it\n{latency_line(text)}"
     )
 
 
@@ -100,11 +100,11 @@ def check(opened: dict, closed: dict) -> None:
     due = due_in_hang(opened)
     assert (
         len(due) > RATE * (HANG_S - 2 * SLACK_S) / 2
-    )  # Poisson: half of what is to be expected is never seen
+    )  # Poisson: less than half of the expected number does not occur
     for record in due:
         assert from_schedule_s(record) > opened["goes_on_at"] - record["scheduled_at"], record
     assert sum(row["scheduled"] for row in opened["client"]) == len(opened["requests"])
-    # Each user of the closed loop is caught once, and who has thought for as long as any does has been caught.
+    # Each user of the closed loop hangs once, at the latest after the longest think time.
     assert len(due_in_hang(closed)) <= USERS
     silent_from = closed["stopped_at"] + THINK_AT_MOST_S + SLACK_S
     assert silent_from < closed["goes_on_at"] - 1
@@ -114,11 +114,11 @@ def check(opened: dict, closed: dict) -> None:
 
 @pytest.mark.verify
 @pytest.mark.timeout(600)
-def test_an_open_loop_tells_of_a_hang_what_a_closed_one_hides(inputs):
-    opened, opened_words = play(inputs, "open", "--arrivals", f"poisson:{RATE}/s", users=1)
-    closed, closed_words = play(inputs, "closed", users=USERS)
+def test_an_open_loop_shows_in_a_hang_what_a_closed_one_hides(inputs):
+    opened, opened_words = run_load(inputs, "open", "--arrivals", f"poisson:{RATE}/s", users=1)
+    closed, closed_words = run_load(inputs, "closed", users=USERS)
     show("open", opened, opened_words)
     show("closed", closed, closed_words)
     check(opened, closed)
-    assert "(a closed loop)" in told(closed_words)
-    assert "(a closed loop)" not in told(opened_words)
+    assert "(a closed loop)" in latency_line(closed_words)
+    assert "(a closed loop)" not in latency_line(opened_words)

@@ -1,7 +1,7 @@
-"""An engine that closes connections which it promised to keep, behind a real LiteLLM: users go to the next tier although it is well.
+"""An engine that closes connections which it announced to keep, behind a real LiteLLM: users go to the next tier although it works.
 
-After a stream the gateway's pool takes the connection back, sends its next request on it and meets an error. What helps is
-that the gateway sends `Connection: close`: then neither side keeps it.
+After a stream the gateway's pool takes the connection back, sends its next request on it and gets an error. It helps if the
+gateway sends `Connection: close`: then neither side keeps it.
 """
 
 import http.client
@@ -20,7 +20,7 @@ from tests.chaos.stand import ROOT
 from tests.whole.stack import KEY
 
 CLIENTS = 6
-MANY = 600  # requests within which a leak is seen for certain; a few dozen are usual
+MANY = 600  # requests within which a leak is certain; it usually takes a few dozen
 SOME = 60
 GROUP, NEXT = "vllm-qwen", "ollama-qwen"
 
@@ -34,16 +34,16 @@ def set_fault(url: str, method: str, body: dict | None = None) -> None:
 
 @pytest.fixture
 def closing(stack):
-    """The first tier promises to keep the connections of its streams, and closes them."""
+    """The first tier announces to keep the connections of its streams, and closes them."""
     set_fault(stack.url("vllm"), "PUT", {"fault": "closed_after_stream", "for_s": 600, "id": "run/step"})
     yield stack
     set_fault(stack.url("vllm"), "DELETE")
 
 
 def answered(stack, count: int, headers: dict[str, str] | None = None) -> Counter[str | None]:
-    """Who answered streamed requests of several clients, none of which waits; they stop at the first answer of another tier.
+    """Counts the streamed answers by model group. Several clients send without a pause, until another tier answers.
 
-    `headers`: that the gateway adds to its own requests, as a deployment's `extra_headers` does.
+    `headers`: the gateway adds them to its own requests, as with a deployment's `extra_headers`.
     """
     url, found, left = urlsplit(str(stack.topology.gateway.url)), Counter[str | None](), list(range(count))
 
@@ -100,7 +100,7 @@ def llamacpps() -> list[tuple[str, str]]:
     return found
 
 
-def test_every_llamacpp_of_our_topologies_is_asked_to_close():
+def test_every_llamacpp_of_our_topologies_gets_connection_close():
     assert len(llamacpps()) >= 2
     for name, tier in llamacpps():
         stack = topology.read(ROOT / "topologies" / name)
@@ -119,4 +119,4 @@ def test_each_setting_keeps_users_with_the_engine_that_closes(engine, tmp_path):
     # A real llama.cpp closes within microseconds of its last byte: on some machines hundreds of requests go by without a leak.
     assert nothing[0].leaked > 0 or engine == "llamacpp"
     for trials in helped:
-        assert (trials[0].leaked, trials[0].failed) == (0, 0), f"{OWN} was well"
+        assert (trials[0].leaked, trials[0].failed) == (0, 0), f"{OWN} worked"

@@ -1,4 +1,4 @@
-"""Whatever is killed: the fault is restored, what was recorded can be read, and no process of ours is left."""
+"""Whichever process is killed: the fault is restored, the recording can be read, and no process of ours is left."""
 
 import json
 import os
@@ -21,7 +21,7 @@ MARK = "BROWNOUT_TEST_MARK"
 
 
 class Marked:
-    """What a test starts, and all that comes of it, carries a mark in its environment: so that what is left is found."""
+    """Processes that a test starts have a mark in their environment, and so have their children: so leftovers are found."""
 
     def __init__(self, monkeypatch) -> None:
         self.mark = secrets.token_hex(8)
@@ -141,25 +141,25 @@ def test_whatever_is_killed_no_process_is_left_and_no_port_is_held(
         case "engine":
             os.kill(marked.pid_of("--personality cloud"), signal.SIGKILL)
     if victim in ("gateway", "engine"):
-        # Its Pod starts it again and the run goes on; then it is stopped as an operator would.
+        # Its Pod starts it again and the run goes on; then it is stopped with Ctrl-C.
         until(lambda: len(held_ports(marked)) >= len(ports), "it listens again", 60)
         os.killpg(make.pid, signal.SIGINT)
     make.communicate(timeout=90)
     marked.none_left()
     assert not held_ports(marked)
-    by = {(e["by"], e["target"]) for e in events(run) + told_by(run, "guardian") if is_verified_restore(e)}
+    by = {(e["by"], e["target"]) for e in events(run) + lines_of(run, "guardian") if is_verified_restore(e)}
     assert by == {
         "stack": set(),
         "chaos": {("guardian", "vllm"), ("guardian", "ollama")},
     }.get(victim, {("timeline", "vllm"), ("timeline", "ollama")})
     subprocess.run([sys.executable, "-m", "analysis", "report", str(run)], cwd=ROOT, capture_output=True)
     verdict = json.loads((run / "report" / "verdict.json").read_text())
-    # Nothing of an embedded stack survives its own death; what could not be verified is not called restored.
+    # An embedded stack's Pods die with it; a restore that could not be verified is not reported as restored.
     assert verdict["exit_code"] == 4 if victim == "stack" else verdict["exit_code"] in (1, 5)
 
 
-def told_by(run: Path, who: str) -> list[dict]:
-    path = run / f"{who}.jsonl"
+def lines_of(run: Path, name: str) -> list[dict]:
+    path = run / f"{name}.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 

@@ -1,4 +1,4 @@
-"""A real engine behind a real gateway: what becomes of a llama.cpp's answers on their way through a LiteLLM."""
+"""A real engine behind a real gateway: how LiteLLM changes the answers of a llama.cpp."""
 
 import signal
 
@@ -25,18 +25,18 @@ def shared(tmp_path_factory):
 @pytest.fixture
 def real(shared):
     until(shared.up, "llama.cpp is up", 60)
-    # The first answer of a gateway takes seconds, and one that knows its tier as down refuses it for a while.
+    # The first answer of a gateway takes seconds, and a gateway that has cooled its tier refuses it for a while.
     until(
         lambda: (
             ClientProcess(shared.path, [{"stream": True, "model": GROUP}]).records()[0]["tier"] == "llamacpp"
         ),
-        "it is asked",
+        "it gets requests",
         60,
     )
     return shared
 
 
-def asked(real, **more):
+def long_answer(real, **more):
     record = {"stream": True, "max_tokens": LONG // 2, "model": GROUP}
     client = ClientProcess(real.path, [record], **more)
     until(real.answering, "it answers")
@@ -66,15 +66,15 @@ def test_it_serves_when_the_tier_above_it_has_gone(real):
 
 
 def test_killed_in_mid_stream_it_is_cut(real):
-    client = asked(real)
+    client = long_answer(real)
     real.signal(signal.SIGKILL)
     (record,) = client.records()
     assert (record["outcome"], record["status"], record["tier"]) == ("cut", 200, "llamacpp")
     until(real.up, "its Pod has started it again")
 
 
-def test_told_to_go_in_mid_stream_its_answer_is_not_told_as_whole(real):
-    client = asked(real, deadlines=IMPATIENT)
+def test_terminated_in_mid_stream_its_answer_is_not_reported_as_whole(real):
+    client = long_answer(real, deadlines=IMPATIENT)
     real.signal(signal.SIGTERM)
     (record,) = client.records()
     assert (record["outcome"], record["status"], record["tier"]) in (

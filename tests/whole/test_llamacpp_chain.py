@@ -1,4 +1,4 @@
-"""Three tiers of our own, the last of them a real llama.cpp: it serves when both above it have gone, and no longer."""
+"""Three local tiers, the last of them a real llama.cpp: it serves while both above it are gone, and no longer."""
 
 import signal
 
@@ -53,8 +53,8 @@ def test_llamacpp_carries_all_when_both_tiers_above_it_have_gone_and_each_takes_
 
 
 @pytest.mark.timeout(400)
-def test_told_to_go_its_answers_end_a_ping_later_and_not_half_a_minute_later(chain):
-    """The chain's llama.cpp says that it lives once a second; so it sees within a second that it does not."""
+def test_terminated_its_answers_end_a_ping_later_and_not_half_a_minute_later(chain):
+    """The chain's llama.cpp pings its clients once a second, so it detects within a second that it must end."""
     until(lambda: "ok" in chain.page("/health"), "it is up", 60)
     client = ClientProcess(
         chain.path, [{"via": "llamacpp", "stream": True, "max_tokens": 6000}], deadlines={"silence": 20}

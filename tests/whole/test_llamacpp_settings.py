@@ -1,6 +1,6 @@
-"""What a real llama.cpp's own ways do to those who ask through a real LiteLLM, and which settings help.
+"""The effects of a real llama.cpp's behaviour on clients of a real LiteLLM, and which settings help.
 
-The rows of docs/llamacpp.md, as directions: who answers, how an answer ends, and which of two takes longer.
+The rows of docs/llamacpp.md, as directions: which tier answers, how an answer ends, and which of two takes longer.
 """
 
 from statistics import median
@@ -22,7 +22,7 @@ from benchmarks.llamacpp import (
     told_to_go,
 )
 
-pytestmark = [pytest.mark.verify, pytest.mark.timeout(600)]  # silences of half a minute, which are the matter
+pytestmark = [pytest.mark.verify, pytest.mark.timeout(600)]  # it measures silences of half a minute
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +32,17 @@ def behind(tmp_path_factory):
 
 
 @pytest.mark.shows("llamacpp", "python -m benchmarks.llamacpp told_to_go", on="real engine + real LiteLLM")
-def test_told_to_go_in_mid_stream_it_is_silent_for_half_a_minute_and_each_setting_shortens_that(behind):
+def test_terminated_in_mid_stream_it_is_silent_for_half_a_minute_and_each_setting_shortens_that(behind):
     usual, *helped = TOLD_TO_GO
     first = told_to_go(behind, usual)
-    for _ in range(3):  # now and then it sees at once that it has gone
+    for _ in range(3):  # now and then it ends its answers at once
         if first.silent_s < 25:
             first = told_to_go(behind, usual)
     others = [told_to_go(behind, case) for case in helped]
     for found in (first, *others):
-        assert found.outcomes == {"cut": STREAMS}  # whatever is set: no fallback restores what has begun
+        assert found.outcomes == {
+            "cut": STREAMS
+        }  # with every setting: no fallback restores a stream that has begun
     assert first.silent_s > 25
     for found in others:
         assert found.silent_s < first.silent_s / 2
@@ -49,17 +51,17 @@ def test_told_to_go_in_mid_stream_it_is_silent_for_half_a_minute_and_each_settin
 @pytest.mark.shows("llamacpp", "python -m benchmarks.llamacpp busy", on="real engine + real LiteLLM")
 def test_a_queue_before_its_slots_is_taken_for_an_outage_where_the_timeout_is_shorter(behind):
     patient, impatient, streamed, wide, bounded = (busy(behind, case) for case in BUSY)
-    # They wait for a slot, and are all answered by it.
+    # Requests wait for a slot, and it answers all of them.
     assert (patient.tiers, patient.afterwards) == ({"llama.cpp": AT_ONCE}, "llama.cpp")
     assert patient.ttft_s[0] > SHORT_S
-    # Who waited too long goes on to the next tier, and so does whoever asks next, with all slots free.
+    # Requests that waited too long go to the next tier, and so does the next request, with all slots free.
     for short in (impatient, streamed):
         assert (short.tiers, short.afterwards) == ({"next": AT_ONCE}, "next")
         assert short.ttft_s[0] > SHORT_S
-    # With a slot for each nobody waits.
+    # With a slot for each no request waits.
     assert (wide.tiers, wide.afterwards) == ({"llama.cpp": AT_ONCE}, "llama.cpp")
     assert wide.ttft_s[-1] < patient.ttft_s[0]
-    # The gateway lets through what there are slots for, tells the others so at once, and nothing cools.
+    # The gateway passes as many as there are slots, refuses the others at once, and cools nothing.
     assert (bounded.tiers, bounded.afterwards) == ({"llama.cpp": SLOTS, "next": AT_ONCE - SLOTS}, "llama.cpp")
     assert median(bounded.ttft_s) < patient.ttft_s[0]
     for found in (patient, impatient, streamed, wide, bounded):
@@ -78,6 +80,6 @@ def test_a_prompt_too_long_for_it_is_the_next_tiers_and_cools_nothing(behind):
 )
 def test_where_one_group_has_a_place_for_what_is_too_long_the_others_are_rejected(tmp_path):
     with Behind(tmp_path, CONTEXT_FALLBACKS) as behind:
-        told, others = (long_prompt(behind, case) for case in CONTEXT_FALLBACKS)
-    assert (told.tier, told.outcome, told.afterwards) == ("roomy", "ok", "llama.cpp")
+        named, others = (long_prompt(behind, case) for case in CONTEXT_FALLBACKS)
+    assert (named.tier, named.outcome, named.afterwards) == ("roomy", "ok", "llama.cpp")
     assert (others.tier, others.outcome, others.afterwards) == ("nobody", "rejected", "llama.cpp")

@@ -37,8 +37,8 @@ class OneHost:
         self.host, self.folder = host, folder
         given = yaml.safe_load((ROOT / "topologies/one_host.yaml").read_text())
         given["tiers"] = given["tiers"][: len(TIERS)]
-        chance = random.Random()
-        ports = {name: free_port(chance) for name in (GATEWAY, *TIERS)}
+        rng = random.Random()
+        ports = {name: free_port(rng) for name in (GATEWAY, *TIERS)}
         old = {GATEWAY: 4000, "vllm": 8000, "llama-server": 8080}
         for part, name in ((given["gateway"], GATEWAY), *zip(given["tiers"], TIERS, strict=True)):
             for key in ("url", "health"):
@@ -55,7 +55,9 @@ class OneHost:
         for unit in ("vllm.service", "llama-server.service", "litellm.service"):
             self.host.systemctl("reset-failed", unit, check=False)
             self.host.systemctl("start", unit)
-        until(lambda: "NOT WELL" not in self.plan(), f"all of it answers; at last:\n{self.plan()}", UP_S)
+        until(
+            lambda: "NOT WELL" not in self.plan(), f"all services answer; the last plan:\n{self.plan()}", UP_S
+        )
 
     def plan(self) -> str:
         """What `make plan` prints."""
@@ -69,7 +71,7 @@ class OneHost:
 
 
 def configuration(stack: topology.Topology) -> dict:
-    """Of the proxy: the second tier takes over from the first."""
+    """The proxy's configuration: the second tier is the fallback of the first."""
     given = yaml.safe_load((ROOT / "topologies/litellm.yaml").read_text())
     given["model_list"] = [
         {
@@ -94,7 +96,7 @@ def units(one: OneHost, ports: dict[str, int]) -> dict[str, str]:
     )
     ours = f"Environment=PYTHONPATH={ROOT}\nWorkingDirectory={ROOT}"
     vllm, llama = one.topology.tiers
-    # So that answers are under way at any instant.
+    # Slow, so that answers are under way at any time.
     slow = "--startup-duration 200ms --inter-token-latency 60ms"
     return {
         "litellm.service": f"""[Service]
@@ -134,7 +136,7 @@ def installed(booted, tmp_path_factory):
 
 @pytest.fixture
 def one(installed, monkeypatch, tmp_path):
-    """All of it answers."""
+    """The host with all services answering."""
     monkeypatch.setenv("LITELLM_MASTER_KEY", KEY)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("PATH", f"{installed.host.folder}{os.pathsep}{os.environ['PATH']}")
@@ -142,12 +144,12 @@ def one(installed, monkeypatch, tmp_path):
     return installed
 
 
-def walked(one: OneHost, folder: Path, fault: str = "unit_restart") -> tuple[dict[str, dict], str]:
-    """chaos/timelines/gateway_restart.yaml with less time around the step and patience with this machine: its findings."""
+def run_timeline(one: OneHost, folder: Path, fault: str = "unit_restart") -> tuple[dict[str, dict], str]:
+    """Findings of chaos/timelines/gateway_restart.yaml, with less time around the step and longer limits for this machine."""
     given = yaml.safe_load((ROOT / "chaos/timelines/gateway_restart.yaml").read_text())
     given |= {"baseline": "12s", "settle": "15s", "max": "15m"}
     given["steps"][0] |= {"at": "12s", "for": f"{BOOTED_S}s", "fault": fault}
-    given["expect"]["retried"]["within"] = "5m"  # what a client's patience is worth is shown elsewhere
+    given["expect"]["retried"]["within"] = "5m"  # a client's limit is tested elsewhere
     (folder / "restart.yaml").write_text(yaml.safe_dump(given))
     process = locust(one.path, folder / "restart.yaml", folder / "results", users=12)
     out, _ = process.communicate(timeout=800)
@@ -161,23 +163,23 @@ def walked(one: OneHost, folder: Path, fault: str = "unit_restart") -> tuple[dic
     "make soak TOPOLOGY=topologies/one_host.yaml TIMELINE=chaos/timelines/gateway_restart.yaml",
     on="real systemd + real LiteLLM + real engine",
 )
-def test_a_restart_of_the_gateway_loses_no_ask_that_a_retry_would_not_have_saved(one, tmp_path):
+def test_every_request_that_a_restart_of_the_gateway_loses_is_saved_by_a_retry(one, tmp_path):
     before = one.host.show("litellm.service", "InvocationID")
-    found, out = walked(one, tmp_path)
+    found, out = run_timeline(one, tmp_path)
     assert found["restored"]["status"] == found["retried"]["status"] == "pass", out
     assert found["retried"]["measured"].startswith("0 lost (0 cut or stalled), "), out
     assert found["exercised"]["status"] == "pass", out
     assert one.host.show("litellm.service", "InvocationID") != before
     assert one.host.show("brownout-restore-litellm.timer", "LoadState") == "not-found"
-    told = events(latest(tmp_path / "results"))
-    assert {e["target"] for e in told} == {GATEWAY}
-    assert [(e["move"], e["stage"]) for e in told if e["stage"] == "effective"] == [
+    recorded = events(latest(tmp_path / "results"))
+    assert {e["target"] for e in recorded} == {GATEWAY}
+    assert [(e["move"], e["stage"]) for e in recorded if e["stage"] == "effective"] == [
         ("inject", "effective"), ("restore", "effective"),
     ]  # fmt: skip
 
 
 def test_a_gateway_that_is_killed_in_mid_stream_loses_what_no_retry_saves(one, tmp_path):
-    found, out = walked(one, tmp_path, fault="unit_kill")
+    found, out = run_timeline(one, tmp_path, fault="unit_kill")
     assert found["restored"]["status"] == "pass", out
     retried = found["retried"]
     assert retried["status"] == "fail", out
@@ -189,10 +191,10 @@ def test_a_unit_that_would_not_start_again_is_named_before_it_is_taken_away(one,
     assert "gateway: lists vllm-qwen, " in one.plan()  # then its version, and that it streams
     away = one.config.rename(one.folder / "moved.yaml")
     try:
-        wanted = (
+        message = (
             f"unit litellm.service would not start again: the file of --config, {one.config}, does not exist"
         )
-        assert wanted in one.plan()
+        assert message in one.plan()
         before = one.host.show("litellm.service", "InvocationID")
         timeline = ROOT / "chaos/timelines/gateway_restart.yaml"
         (tmp_path / "run").mkdir()
@@ -201,7 +203,7 @@ def test_a_unit_that_would_not_start_again_is_named_before_it_is_taken_away(one,
              "--run", str(tmp_path / "run")],
             cwd=ROOT, capture_output=True, text=True,
         )  # fmt: skip
-        assert (refused.returncode, wanted in refused.stderr) == (EXIT_BAD_INPUT, True), refused.stderr
+        assert (refused.returncode, message in refused.stderr) == (EXIT_BAD_INPUT, True), refused.stderr
         assert one.host.show("litellm.service", "InvocationID") == before
     finally:
         away.rename(one.config)

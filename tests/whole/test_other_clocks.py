@@ -1,4 +1,4 @@
-"""A worker whose clocks are another host's, both of them: what it records is told in the master's time, and is true."""
+"""A worker with both clocks of another host: its records have the master's time, and are right."""
 
 import subprocess
 import time
@@ -9,17 +9,17 @@ from analysis import frames
 from contract.run import read_arrow, read_lines
 from contract.schemas import REQUESTS
 from tests.scenarios.server import Server
-from tests.whole.crew import GOOD, Crew
+from tests.whole.small_run import GOOD, SmallRun
 from tests.whole.stack import latest
 
-# A kernel's own time namespace gives the worker a monotonic clock of its own, as another machine has it.
+# A time namespace gives the worker its own monotonic clock, as on another machine.
 ELSEWHERE = ("unshare", "--time", "--monotonic", "100000", "--fork", "--kill-child")
 AHEAD_S = 7.0
 AHEAD = f"import time\nreal = time.time\ntime.time = lambda: real() + {AHEAD_S}\n"
 
 
 class Arrivals(list):
-    """Requests, and when each came, by the clock of this machine."""
+    """Requests, and when each came (Unix, s, by the clock of this machine)."""
 
     def __init__(self) -> None:
         self.at: dict[bytes, float] = {}
@@ -38,7 +38,7 @@ def _denied() -> str | None:
 
 
 @pytest.mark.verify
-def test_asks_of_another_host_are_told_in_the_masters_time(tmp_path, monkeypatch):
+def test_requests_of_another_host_are_recorded_in_the_masters_time(tmp_path, monkeypatch):
     if why := _denied():
         pytest.skip(f"no time namespace can be made here: {why}")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -47,15 +47,15 @@ def test_asks_of_another_host_are_told_in_the_masters_time(tmp_path, monkeypatch
     (host / "sitecustomize.py").write_text(AHEAD)
     with Server([0.05, GOOD]) as gateway:
         gateway.requests = arrivals = Arrivals()
-        crew = Crew(tmp_path, gateway)
+        small_run = SmallRun(tmp_path, gateway)
         try:
-            crew.worker(within=ELSEWHERE, env={"PYTHONPATH": str(host)})
-            out, _ = (master := crew.master("--master", "--expect-workers", "1")).communicate(timeout=90)
+            small_run.worker(within=ELSEWHERE, env={"PYTHONPATH": str(host)})
+            out, _ = (master := small_run.master("--master", "--expect-workers", "1")).communicate(timeout=90)
         finally:
-            crew.end()
+            small_run.end()
     print(out)
     assert master.returncode == 0, out
-    run = latest(crew.results)
+    run = latest(small_run.results)
     offsets = read_lines(run / "clocks.jsonl")[0]
     assert all(abs(o["offset_s"] - AHEAD_S) <= o["uncertainty_s"] for o in offsets[1:])
     assert all(o["uncertainty_s"] > 0 for o in offsets), "no two hosts read one monotonic clock"

@@ -1,7 +1,7 @@
-"""Each outcome through a real LiteLLM proxy, recorded as what it was. Directly: tests/scenarios/test_outcomes.py.
+"""Each outcome through a real LiteLLM proxy, recorded correctly. Directly: tests/scenarios/test_outcomes.py.
 
-Where an engine must misbehave in a way of its own, a scripted server takes the cloud engine's place on its port: the
-cloud is the end of the fallback chain, so that what it does comes through.
+Where an engine must misbehave in a special way, a scripted server takes the cloud engine's place on its port: the
+cloud is the end of the fallback chain, so that its behaviour reaches the client.
 """
 
 import pytest
@@ -22,7 +22,7 @@ def one(path, deadlines=DEADLINES, env=None, **record):
 
 @pytest.fixture
 def scripted(stack):
-    """Puts a script in the cloud engine's place."""
+    """Puts a scripted server in the cloud engine's place."""
     config = yaml.safe_load((stack.folder / "gateway.yaml").read_text())
     base = next(m["litellm_params"]["api_base"] for m in config["model_list"] if m["model_name"] == CLOUD)
     port = int(base.rsplit(":", 1)[1].split("/")[0])
@@ -33,12 +33,12 @@ def scripted(stack):
     )
     servers = []
 
-    def play(*script):
+    def serve(*script):
         server = Server(script, port=port).__enter__()
         servers.append(server)
         return server
 
-    yield play
+    yield serve
     for server in servers:
         server.__exit__()
 
@@ -56,7 +56,7 @@ def event(text: str = "", finish: str | None = None) -> bytes:
     return b"data: " + json.dumps(body).encode() + b"\n\n"
 
 
-def test_a_whole_answer_is_ok_and_says_by_which_witness(stack):
+def test_a_whole_answer_is_ok_and_records_its_witness(stack):
     requests = [{"stream": s, "model": m} for m in (None, "ollama-qwen", CLOUD) for s in (True, False)]
     found = ClientProcess(stack.path, requests).records()
     assert [(r["outcome"], r["tier"], r["witness"]) for r in found] == [
@@ -76,7 +76,10 @@ def test_no_gateway_is_refused(stack, tmp_path):
 def test_a_wrong_key_is_rejected(stack):
     record = one(stack.path, env={"LITELLM_MASTER_KEY": "sk-wrong"})
     assert (record["outcome"], record["tier"]) == ("rejected", None)
-    assert record["status"] in (400, 401)  # 1.106.2 says 400 where it has no database to look the key up in
+    assert record["status"] in (
+        400,
+        401,
+    )  # 1.106.2 answers 400 where it has no database to look the key up in
     assert "sk-wrong" not in str(record)
 
 
@@ -98,22 +101,22 @@ def test_an_engine_that_dies_before_the_first_token_with_nobody_behind_it_is_no_
     assert record["status"] >= 500
 
 
-def test_an_empty_answer_told_as_whole_is_broken(scripted, stack):
-    """What a gateway makes of an engine that was terminated before its first token."""
+def test_an_empty_answer_reported_as_whole_is_broken(scripted, stack):
+    """A gateway sends this when an engine was terminated before its first token."""
     scripted(head(), event(finish="abort"), b"data: [DONE]\n\n", CLOSE)
     record = one(stack.path, model=CLOUD)
     assert (record["outcome"], record["status"]) == ("broken", 200)
 
 
 def counted(tokens: int) -> bytes:
-    told = f'{{"id":"x","object":"chat.completion.chunk","created":1,"model":"gpt-4o-mini","choices":[],"usage":{{"prompt_tokens":5,"completion_tokens":{tokens},"total_tokens":{5 + tokens}}}}}'
-    return b"data: " + told.encode() + b"\n\n"
+    usage = f'{{"id":"x","object":"chat.completion.chunk","created":1,"model":"gpt-4o-mini","choices":[],"usage":{{"prompt_tokens":5,"completion_tokens":{tokens},"total_tokens":{5 + tokens}}}}}'
+    return b"data: " + usage.encode() + b"\n\n"
 
 
 UNSEEN = {
-    # what the engine sends before its end; finish_reason and tokens as LiteLLM tells them, and what that amounts to
+    # what the engine sends before its end; finish_reason and tokens as LiteLLM reports them, and the outcome
     "length, counted": ((event(finish="length"), counted(2)), ("length", 2, "ok")),
-    "length, nobody counts": ((event(finish="length"),), ("length", 0, "broken")),
+    "length, no usage": ((event(finish="length"),), ("length", 0, "broken")),
     "stop at the cap": ((event(finish="stop"), counted(2)), ("stop", 2, "broken")),
     "counted, without a reason": ((event(), counted(2)), ("stop", 2, "broken")),
     "nothing": ((), ("stop", None, "broken")),
@@ -149,12 +152,12 @@ def test_silence_from_the_start_is_a_timeout(scripted, stack):
     assert one(stack.path, model=CLOUD)["outcome"] == "timeout"
 
 
-def test_an_ask_that_nobody_waits_for_any_more_is_abandoned(stack):
+def test_a_request_whose_client_has_left_is_abandoned(stack):
     record = one(stack.path, model="ollama-qwen", kill_after_s=0.3)
     assert record["outcome"] == "abandoned"
 
 
-# (via, streamed) → what we record: outcome, status, finish_reason, who answered.
+# (via, streamed) → the record: outcome, status, finish_reason, tier.
 SCALED_DOWN = {
     "abort": {
         ("gateway", True): ("cut", 200, "abort", "vllm"),
@@ -181,7 +184,7 @@ SCALED_DOWN = {
     "end", ["abort", *(pytest.param(e, marks=pytest.mark.verify) for e in ("error", "silence"))]
 )
 def test_a_scale_down_in_mid_answer_is_recorded_as_what_it_was(stack, end):
-    """What a client is told of it: the ledger says that none was given to its end."""
+    """The outcomes that a client gets; by the ledger no answer was finished."""
     requests = [
         {"stream": s, "max_tokens": 200, "via": via} for via in ("gateway", "vllm") for s in (True, False)
     ]
@@ -193,10 +196,10 @@ def test_a_scale_down_in_mid_answer_is_recorded_as_what_it_was(stack, end):
         stack.scale("ml", "vllm-server", 0)
         records = client.records()
         ledger = stack.ledger("vllm")
-    told = {
+    recorded = {
         (r["via"], r["stream"]): (r["outcome"], r["status"], r["finish_reason"], r["tier"]) for r in records
     }
-    assert told == SCALED_DOWN[end]
+    assert recorded == SCALED_DOWN[end]
     assert {ledger[r["request_id"]].how for r in records} == {"gone" if end == "silence" else "abort"}
     for record in records:
         if record["outcome"] == "cut" and end == "abort":

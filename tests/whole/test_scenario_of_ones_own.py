@@ -1,4 +1,4 @@
-"""A scenario is one file: a conversation of one's own is used from the timeline to the report."""
+"""A scenario is one file: an operator's own conversation works from the timeline to the report."""
 
 import json
 import subprocess
@@ -14,10 +14,10 @@ from contract.run import read_arrow
 from contract.schemas import REQUESTS
 from tests.chaos.stand import ROOT
 from tests.scenarios.server import Server
-from tests.whole.crew import GOOD, Crew
+from tests.whole.small_run import GOOD, SmallRun
 
 FILE = '''
-"""A batch job that goes on with one conversation; nobody waits for it."""
+"""A batch job that continues one conversation; no person waits for it."""
 
 from typing import Any
 
@@ -31,12 +31,12 @@ from scenarios.gateway.user import GatewayUser
 class NightlyUser(GatewayUser):
     scenario = "nightly"
     unattended = True
-    arguments = {"turns": {"type": int, "default": 2, "help": "of a conversation, before it begins anew"}}
+    arguments = {"turns": {"type": int, "default": 2, "help": "turns of a conversation before it starts again (default 2)"}}
 
     @classmethod
     def read(cls, options: Any) -> int:
         if options.turns < 1:
-            raise Refusal(f"--turns: {options.turns} is no conversation; give 1 or more")
+            raise Refusal(f"--turns: {options.turns} is not a conversation; give 1 or more")
         return options.turns
 
     def wait_time(self) -> float:
@@ -57,7 +57,7 @@ USER = NightlyUser
 
 @pytest.fixture
 def project(tmp_path):
-    """The project as it stands, with one more file under scenarios/."""
+    """The project with one more file under scenarios/."""
     folder = tmp_path / "project"
     (folder / "scenarios").mkdir(parents=True)
     for path in (
@@ -75,28 +75,28 @@ def project(tmp_path):
 @pytest.mark.parametrize("more", [(), ("--processes", "2")])
 def test_a_file_under_scenarios_is_used_from_the_timeline_to_the_report(project, tmp_path, more):
     with Server([GOOD]) as gateway:
-        crew = Crew(tmp_path, gateway, baseline="1s")
-        timeline = yaml.safe_load(crew.timeline.read_text())
+        small_run = SmallRun(tmp_path, gateway, baseline="1s")
+        timeline = yaml.safe_load(small_run.timeline.read_text())
         timeline |= {
             "scenarios": ["nightly"],
             "objectives": {"ttft_ms": 0.001},
             "expect": {"goodput": {"min": 1.0}},
         }
-        crew.timeline.write_text(yaml.safe_dump(timeline))
-        done = locust(project, crew, "--turns", "3", *more)
+        small_run.timeline.write_text(yaml.safe_dump(timeline))
+        done = locust(project, small_run, "--turns", "3", *more)
         assert done.returncode == EXIT_PASS, done.stdout
-        asked = [
+        sent = [
             json.loads(r.partition(b"\r\n\r\n")[2])["messages"]
             for r in gateway.requests
             if r.startswith(b"POST")
         ]
-    (run,) = (path for path in crew.results.iterdir() if not path.is_symlink())
+    (run,) = (path for path in small_run.results.iterdir() if not path.is_symlink())
     manifest = json.loads((run / "manifest.json").read_text())
     assert (manifest["arguments"]["turns"], manifest["unattended"]) == (3, ["nightly"])
     records = read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist()
     assert {r["scenario"] for r in records if r["lane"] == Lane.LOAD} == {"nightly"}
-    assert {len(messages) for messages in asked if messages[0]["role"] == "system"} == {2, 4, 6}
-    # No first token came within a microsecond: an objective for it does not bind an unattended scenario.
+    assert {len(messages) for messages in sent if messages[0]["role"] == "system"} == {2, 4, 6}
+    # No first token came within a microsecond: the objective for it does not apply to an unattended scenario.
     findings = json.loads((run / "report/verdict.json").read_text())["findings"]
     assert {f["name"]: f["status"] for f in findings} == {
         "goodput": "pass",
@@ -107,17 +107,17 @@ def test_a_file_under_scenarios_is_used_from_the_timeline_to_the_report(project,
 
 def test_what_a_scenario_cannot_use_is_refused_before_anything_is_sent(project, tmp_path):
     with Server([GOOD]) as gateway:
-        crew = Crew(tmp_path, gateway)
-        done = locust(project, crew, "--scenarios", "nightly", "--turns", "0")
+        small_run = SmallRun(tmp_path, gateway)
+        done = locust(project, small_run, "--scenarios", "nightly", "--turns", "0")
         assert (done.returncode, gateway.requests) == (EXIT_BAD_INPUT, [])
-    assert "--turns: 0 is no conversation; give 1 or more" in done.stdout
+    assert "--turns: 0 is not a conversation; give 1 or more" in done.stdout
 
 
-def locust(project: Path, crew: Crew, *more: str) -> subprocess.CompletedProcess[str]:
+def locust(project: Path, small_run: SmallRun, *more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
             sys.executable, "-m", "locust", "-f", "locustfile.py", "--headless", "--only-summary", "--loglevel", "WARNING",
-            "--topology", str(crew.topology), "--timeline", str(crew.timeline), "--results", str(crew.results),
+            "--topology", str(small_run.topology), "--timeline", str(small_run.timeline), "--results", str(small_run.results),
             "--users", "2", "--spawn-rate", "2", "--stop-timeout", "10", *more,
         ],
         cwd=project, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=90,

@@ -1,4 +1,4 @@
-"""The wall clock is stepped by an hour in the middle of a run, in every process of it: nothing that is recorded shows it."""
+"""The wall clock is stepped by an hour in the middle of a run, in each of its processes: the recording does not show it."""
 
 import itertools
 import json
@@ -12,16 +12,16 @@ from contract.run import read_arrow, read_lines, read_manifest
 from contract.schemas import REQUESTS
 from tests.chaos.stand import until
 from tests.scenarios.server import Server
-from tests.whole.crew import GOOD, Crew
+from tests.whole.small_run import GOOD, SmallRun
 from tests.whole.stack import latest
 
-# Imported by every Python that starts with this folder on its path: chaos, guardian, Locust, its workers.
+# Every Python that starts with this folder on its path imports it: chaos, guardian, Locust, its workers.
 STEPPED = """
 import os, time
-real, told = time.time, os.environ["WALL_STEP"]
+real, step_file = time.time, os.environ["WALL_STEP"]
 def stepped():
     try:
-        with open(told) as f:
+        with open(step_file) as f:
             return real() + float(f.read())
     except (OSError, ValueError):
         return real()
@@ -38,19 +38,19 @@ def test_a_wall_clock_that_is_stepped_in_mid_run_changes_nothing(tmp_path, monke
     monkeypatch.setenv("WALL_STEP", str(tmp_path / "step"))
     (tmp_path / "sitecustomize.py").write_text(STEPPED)
     with Server([0.05, GOOD]) as gateway:
-        crew = Crew(tmp_path, gateway)
+        small_run = SmallRun(tmp_path, gateway)
         began_at = time.time()
         try:
-            master = crew.master(*(("--processes", "2") if forked else ()))
-            until(lambda: len(gateway.requests) > 40, "the users ask", 60)
+            master = small_run.master(*(("--processes", "2") if forked else ()))
+            until(lambda: len(gateway.requests) > 40, "the users send requests", 60)
             (tmp_path / "fresh").write_text(str(step_s))
             os.replace(tmp_path / "fresh", tmp_path / "step")
             out, _ = master.communicate(timeout=90)
         finally:
-            crew.end()
+            small_run.end()
     assert master.returncode == 0, out
     assert "is lost" not in out
-    run, ended_at = latest(crew.results), time.time()
+    run, ended_at = latest(small_run.results), time.time()
     requests = read_arrow(run / "requests.arrow", REQUESTS)[0].to_pylist()
     probe = read_arrow(run / "probe.arrow", REQUESTS)[0].to_pylist()
     client = samplers.read(run, "client")[0].to_pylist()

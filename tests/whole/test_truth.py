@@ -1,4 +1,4 @@
-"""A whole run, with a real Locust and a real LiteLLM: what was recorded agrees with what the engines and the gateway know."""
+"""A whole run, with a real Locust and a real LiteLLM: the records agree with the engines' ledgers and the gateway's counts."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ def requests_of(run):
     return found
 
 
-def play(stack, tmp_path, text, users):
+def run_locust(stack, tmp_path, text, users):
     (tmp_path / "short.yaml").write_text(text)
     before = stack.counted()
     process = locust(stack.path, tmp_path / "short.yaml", tmp_path / "results", users=users)
@@ -43,33 +43,35 @@ def check_truth(stack, run, counted):
     requests = requests_of(run)
     ledgers = {tier.name: stack.ledger(tier.name) for tier in stack.topology.tiers}
     for record in requests:
-        asked = [name for name, ledger in ledgers.items() if record["request_id"] in ledger]
+        reached = [name for name, ledger in ledgers.items() if record["request_id"] in ledger]
         if record["tier"] is not None:
-            assert record["tier"] in asked, f"{record} names a tier that was never asked"
+            assert record["tier"] in reached, f"{record} names a tier that never got it"
             entry = ledgers[record["tier"]][record["request_id"]]
             if record["outcome"] == "ok":
-                assert entry.how == "length", f"{record} is called whole, and its engine says {entry.how}"
+                assert entry.how == "length", (
+                    f"{record} is recorded as whole, and its engine reports {entry.how}"
+                )
                 assert record["output_tokens"] == entry.output_tokens == record["max_tokens"]
             elif record["outcome"] == "cut":
-                assert entry.how != "length", f"{record} is called cut, and its engine gave all of it"
+                assert entry.how != "length", f"{record} is recorded as cut, and its engine finished it"
         elif record["outcome"] == "refused":
-            assert not asked
-    # An answer that the engine ended before its time is never ok, whatever the gateway says of it.
+            assert not reached
+    # An answer that the engine ended before its time is never ok, whatever the gateway reports.
     ok = {a["request_id"] for a in requests if a["outcome"] == "ok"}
     for name, ledger in ledgers.items():
         aborted = {nonce for nonce, entry in ledger.items() if entry.how == "abort"}
         assert not aborted & {a["request_id"] for a in requests if a["outcome"] == "ok" and a["tier"] == name}
-    # The gateway counts what it called a success: our whole answers, and those it told as whole that were not.
-    told = Counter(a["route_group"] for a in requests if a["via"] == "gateway" and told_as_whole(a))
+    # The gateway counts what it reported as a success: our whole answers, and those that it wrongly reported as whole.
+    ours = Counter(a["route_group"] for a in requests if a["via"] == "gateway" and reported_as_whole(a))
     wrong = {
-        g: (told[g], counted.get(g, 0)) for g in set(told) | set(counted) if told[g] != counted.get(g, 0)
+        g: (ours[g], counted.get(g, 0)) for g in set(ours) | set(counted) if ours[g] != counted.get(g, 0)
     }
     assert not wrong, f"ours, the gateway's: {wrong}"
     assert ok
     return requests
 
 
-def told_as_whole(record):
+def reported_as_whole(record):
     return record["status"] == 200 and record["finish_reason"] is not None
 
 
@@ -78,7 +80,7 @@ def told_as_whole(record):
 )
 def test_a_run_agrees_with_the_ledgers_and_the_gateways_counts(stack, tmp_path, end):
     with stack.going_with(end):
-        run, out, code, counted = play(stack, tmp_path, SHORT, users=12)
+        run, out, code, counted = run_locust(stack, tmp_path, SHORT, users=12)
     requests = check_truth(stack, run, counted)
     assert len(requests) > 60
     assert code == 0, out
@@ -101,27 +103,27 @@ def test_a_run_agrees_with_the_ledgers_and_the_gateways_counts(stack, tmp_path, 
     assert verdict["status"] == "pass"
     assert ("reconciled", "pass") in [(f["name"], f["status"]) for f in verdict["findings"]]
     with open(run / "report" / "reconciliation.csv") as f:
-        told = {(row["tier"], row["source"]): row for row in csv.DictReader(f)}
+        rows = {(row["tier"], row["source"]): row for row in csv.DictReader(f)}
     for tier in stack.topology.tiers:
-        ours = told[tier.name, "gateway"]
-        assert (ours["judgement"], ours["difference"]) == ("agrees", "0"), told
-        assert told[tier.name, "ledger"]["judgement"] == "agrees"
-    assert "it was taken away in gaming-mode" in told["vllm", "engine"]["why"]
+        ours = rows[tier.name, "gateway"]
+        assert (ours["judgement"], ours["difference"]) == ("agrees", "0"), rows
+        assert rows[tier.name, "ledger"]["judgement"] == "agrees"
+    assert "it was taken away in gaming-mode" in rows["vllm", "engine"]["why"]
     for figure in ("timeline", "latency_by_tier", "failover_gap", "throughput"):
         assert (run / "report" / f"{figure}.png").stat().st_size > 10_000
 
 
 @pytest.mark.verify
-def test_a_run_of_a_thousand_asks_agrees_with_the_ledgers_and_the_gateways_counts(stack, tmp_path):
-    run, out, _, counted = play(stack, tmp_path, MANY, users=120)
+def test_a_run_of_a_thousand_requests_agrees_with_the_ledgers_and_the_gateways_counts(stack, tmp_path):
+    run, out, _, counted = run_locust(stack, tmp_path, MANY, users=120)
     requests = check_truth(stack, run, counted)
     assert len(requests) >= 1000, out
-    told = Counter((a["outcome"], a["tier"]) for a in requests)
-    print(f"{len(requests)} requests: {told}; counted {counted}")
+    recorded = Counter((a["outcome"], a["tier"]) for a in requests)
+    print(f"{len(requests)} requests: {recorded}; counted {counted}")
 
 
 @pytest.mark.verify
-def test_a_longer_soak_walks_the_timeline_again_and_each_round_is_a_trial(stack, tmp_path):
+def test_a_longer_soak_repeats_the_timeline_and_each_round_is_a_trial(stack, tmp_path):
     (tmp_path / "short.yaml").write_text(SHORT)
     process = locust(stack.path, tmp_path / "short.yaml", tmp_path / "results", "--duration", "70s")
     out, _ = process.communicate(timeout=170)

@@ -23,14 +23,14 @@ UNREPORTED = ("-f", "tests/whole/unreported.py")
 
 @pytest.fixture(scope="module")
 def nowhere():
-    """The port of a gateway that is not there."""
+    """A port on which no gateway listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
 def of_nowhere(tmp_path_factory, nowhere):
-    """The page before a gateway that is not there; and its folder."""
+    """The web UI of a gateway that does not exist; and its folder."""
     folder = tmp_path_factory.mktemp("nowhere")
     (folder / "t.yaml").write_text(SHORT)
     with Ui(with_urls(folder, nowhere), folder / "t.yaml", folder / "results", *UNREPORTED) as ui:
@@ -39,7 +39,7 @@ def of_nowhere(tmp_path_factory, nowhere):
 
 @pytest.fixture(scope="module")
 def of_no_cluster(tmp_path_factory):
-    """The page before a gateway that answers after a second, and a cluster that cannot be reached: chaos refuses."""
+    """The web UI of a gateway that answers after a second, and of a cluster that cannot be reached: chaos refuses."""
     folder = tmp_path_factory.mktemp("no-cluster")
     with on_no_cluster(folder) as ui:
         yield ui
@@ -99,7 +99,7 @@ def test_why_a_run_did_not_open_is_shown_in_the_page(of_nowhere, nowhere):
     ui, _ = of_nowhere
     for _ in range(2):
         ui.start()
-        # It is refused within milliseconds: whether a poll finds it "spawning" is chance.
+        # It is refused within milliseconds: a poll may or may not find it "spawning".
         assert ui.states_until("ready") in (["spawning", "ready"], ["ready"])
         notice = ui.stats()["notice"]
         assert notice.startswith(f"gateway: http://127.0.0.1:{nowhere} gives no answer; refused")
@@ -135,7 +135,7 @@ def test_an_option_of_locusts_that_has_no_effect_on_a_run_is_refused(tmp_path, t
     (tmp_path / "t.yaml").write_text(SHORT)
     ui = Ui(topology(1), tmp_path / "t.yaml", tmp_path / "results", *option)
     assert ui.wait(60) == 64
-    until(lambda: words in "".join(ui.out), "it says why")
+    until(lambda: words in "".join(ui.out), "it logs the reason")
 
 
 @pytest.mark.timeout(400)  # two runs, on a machine that may be busy
@@ -184,10 +184,10 @@ def test_the_page_follows_a_run_and_every_field_takes_effect_in_the_next(stack, 
         assert (arguments["scenarios"], arguments["arrivals"]) == ("chat", "constant:4/s")
         assert (arguments["num_users"], ui.manifest()["seed"]) == (3, 7)
         assert "baseline: 7s" in (second / "timeline.yaml").read_text()
-        asked = users_of(second)
-        assert {r["scenario"] for r in asked} == {"chat"}
-        assert all(r["scheduled_at"] is not None for r in asked)
-        assert ui.aggregated()["num_requests"] == len(asked)
+        sent = users_of(second)
+        assert {r["scenario"] for r in sent} == {"chat"}
+        assert all(r["scheduled_at"] is not None for r in sent)
+        assert ui.aggregated()["num_requests"] == len(sent)
 
 
 def users_of(run):

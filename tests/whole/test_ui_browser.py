@@ -1,4 +1,4 @@
-"""The web UI in a real browser: Start, and the page shows the run and moves without being loaded anew."""
+"""The web UI in a real browser: after Start the page shows the run and changes without a reload."""
 
 import re
 
@@ -33,7 +33,7 @@ def press(page, name):
 
 
 def aggregated(page):
-    """# Requests of the last row, as the page shows it."""
+    """The cell "# Requests" of the last row of the page."""
     cells = page.locator("tr", has_text="Aggregated").locator("td")
     return int(cells.nth(2).text_content()) if cells.count() else 0
 
@@ -65,21 +65,21 @@ def test_start_shows_the_run_which_moves_to_its_stop_and_the_next_is_as_the_form
         press(page, "Start")
         shows(page, "running")
         until(lambda: aggregated(page), "the page counts requests", 60)
-        # Nobody presses anything: the timeline ends it.
+        # No button is pressed: the timeline ends it.
         shows(page, "stopped", 120)
         second = latest(ui.results)
         assert second != first
         assert ui.manifest()["arguments"]["scenarios"] == "direct"
         assert ui.manifest()["status"] == "finished"
-        asked = [
+        sent = [
             r for r in read_arrow(second / "requests.arrow", REQUESTS)[0].to_pylist() if r["lane"] != "warmup"
         ]
-        assert {r["scenario"] for r in asked} == {"direct"}
-        assert aggregated(page) == len(asked)
+        assert {r["scenario"] for r in sent} == {"direct"}
+        assert aggregated(page) == len(sent)
         assert page.errors == []
 
 
-def test_what_was_refused_stands_in_the_page(tmp_path, topology):
+def test_a_refusal_is_shown_in_the_page(tmp_path, topology):
     (tmp_path / "t.yaml").write_text(SHORT)
     with (
         Server([ANSWERS]) as server,

@@ -1,4 +1,4 @@
-"""The failover demo in front of a real LiteLLM: its banners come in order when a tier goes and comes back."""
+"""The failover demo with a real LiteLLM: its banners come in order when a tier goes and comes back."""
 
 import json
 import signal
@@ -16,15 +16,15 @@ def test_the_banners_come_in_order_when_a_tier_goes_and_comes_back(stack):
         "chaos", "watch", "--topology", str(stack.path), "--every", "500ms", "--json", stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )  # fmt: skip
-    told: list[dict] = []
+    printed: list[dict] = []
 
     def seen(kind: str, **what: str) -> dict:
         assert process.stdout is not None
         for line in process.stdout:
-            told.append(json.loads(line))
-            if told[-1]["kind"] == kind and all(told[-1][key] == value for key, value in what.items()):
-                return told[-1]
-        raise AssertionError(f"it ended before {kind} {what}; {told}")
+            printed.append(json.loads(line))
+            if printed[-1]["kind"] == kind and all(printed[-1][key] == value for key, value in what.items()):
+                return printed[-1]
+        raise AssertionError(f"it ended before {kind} {what}; {printed}")
 
     try:
         assert seen("request", outcome="ok")["place"] == "primary"
@@ -49,7 +49,7 @@ def test_the_banners_come_in_order_when_a_tier_goes_and_comes_back(stack):
     served = {tier["name"]: tier["answers"] for tier in summary["tiers"]}
     assert served.keys() == {"vllm", "ollama"}
     assert sum(served.values()) == summary["good"]
-    # What the watch says of who served is what the engines' own ledgers say.
+    # The tiers in the watch's records agree with the engines' ledgers.
     ledgers = {tier: stack.ledger(tier) for tier in served}
-    for record in (row for row in told if row["kind"] == "request" and row["outcome"] == "ok"):
+    for record in (row for row in printed if row["kind"] == "request" and row["outcome"] == "ok"):
         assert ledgers[record["served_by"]][record["request_id"]].how == "length"

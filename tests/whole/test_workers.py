@@ -1,4 +1,4 @@
-"""A master and its workers: every request has one record in the master's file, and a worker that is lost is told of."""
+"""A master and its workers: every request has one record in the master's file, and a lost worker is reported."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from contract.run import read_arrow, read_lines, read_manifest
 from contract.schemas import REQUESTS
 from tests.chaos.stand import until
 from tests.scenarios.server import Server
-from tests.whole.crew import GOOD, Crew, nonces
+from tests.whole.small_run import GOOD, SmallRun, nonces
 from tests.whole.stack import latest
 
 
@@ -24,9 +24,9 @@ def gateway():
 
 
 @pytest.fixture
-def crew(tmp_path, gateway, monkeypatch):
+def small_run(tmp_path, gateway, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    found = Crew(tmp_path, gateway)
+    found = SmallRun(tmp_path, gateway)
     yield found
     found.end()
 
@@ -36,20 +36,20 @@ def records(run: Path) -> list[dict]:
 
 
 def whole(run: Path, gateway: Server) -> None:
-    """Every request of a user's that the server saw has exactly one record, and the other way round."""
+    """Every user request that reached the server has exactly one record, and the other way round."""
     found = records(run)
     ids = [r["request_id"] for r in found]
     assert len(ids) == len(set(ids))
     probe = {r["request_id"] for r in read_arrow(run / "probe.arrow", REQUESTS)[0].to_pylist()}
     seen = [n for n in nonces(gateway) if n not in probe]
     assert Counter(seen) == Counter(i for i, r in zip(ids, found, strict=True) if r["sent_at"] is not None)
-    played = Counter(r["worker"] for r in found if r["lane"] == "load")
-    assert set(played) == {"worker-0", "worker-1"}
-    assert sum(played.values()) > 60
+    by_worker = Counter(r["worker"] for r in found if r["lane"] == "load")
+    assert set(by_worker) == {"worker-0", "worker-1"}
+    assert sum(by_worker.values()) > 60
     client = samplers.read(run, "client")[0].to_pylist()
     assert {r["worker"] for r in client} == {"worker-0", "worker-1"}
     manifest = read_manifest(run)
-    # Who made the requests saw the version; the master, which made only the warm-up's, has it from them.
+    # The workers saw the version; the master, which sent only the warm-up's requests, has it from them.
     through = [
         r
         for r in found
@@ -57,8 +57,8 @@ def whole(run: Path, gateway: Server) -> None:
     ]
     assert manifest["versions"]["gateway"] == "litellm 1.108.7"
     assert manifest["gateway_versions"] == {"1.108.7": len(through)}
-    for who in manifest["workers"]:
-        assert who["requests"] == who["records"] == played[who["worker"]]
+    for worker in manifest["workers"]:
+        assert worker["requests"] == worker["records"] == by_worker[worker["worker"]]
     offsets = read_lines(run / "clocks.jsonl")[0]
     assert {o["worker"] for o in offsets} == {"worker-0", "worker-1"}
     assert {o["uncertainty_s"] for o in offsets} == {0.0}, "they read the same monotonic clock"
@@ -66,18 +66,18 @@ def whole(run: Path, gateway: Server) -> None:
 
 @pytest.mark.verify
 @pytest.mark.parametrize("forked", [False, True])
-def test_all_that_two_workers_ask_is_in_the_masters_file(crew, gateway, forked):
+def test_every_request_of_two_workers_is_in_the_masters_file(small_run, gateway, forked):
     if forked:
-        workers, master = [], crew.master("--processes", "2")
+        workers, master = [], small_run.master("--processes", "2")
     else:
-        workers = [crew.worker(), crew.worker()]
-        master = crew.master("--master", "--expect-workers", "2")
+        workers = [small_run.worker(), small_run.worker()]
+        master = small_run.master("--master", "--expect-workers", "2")
     out, _ = master.communicate(timeout=90)
     print(out)
     assert master.returncode == 0, out
     assert [w.communicate(timeout=20)[0] for w in workers] == [""] * len(workers)
     assert [w.returncode for w in workers] == [0] * len(workers)
-    run = latest(crew.results)
+    run = latest(small_run.results)
     assert read_manifest(run)["status"] == "finished"
     assert {w["end"] for w in read_manifest(run)["workers"]} == {"stopped"}
     whole(run, gateway)
@@ -85,14 +85,14 @@ def test_all_that_two_workers_ask_is_in_the_masters_file(crew, gateway, forked):
 
 @pytest.mark.verify
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_worker_that_is_killed_or_frozen_is_told_of_and_no_pass_rests_on_it(crew, gateway, how):
-    workers = [crew.worker(), crew.worker()]
-    master = crew.master("--master", "--expect-workers", "2")
-    until(lambda: len(gateway.requests) > 60, "the users ask", 60)
+def test_a_worker_that_is_killed_or_frozen_is_reported_and_nothing_passes(small_run, gateway, how):
+    workers = [small_run.worker(), small_run.worker()]
+    master = small_run.master("--master", "--expect-workers", "2")
+    until(lambda: len(gateway.requests) > 60, "the users send requests", 60)
     os.kill(workers[0].pid, how)
     out, _ = master.communicate(timeout=90)
     print(out)
-    run = latest(crew.results)
+    run = latest(small_run.results)
     (lost,) = [w for w in read_manifest(run)["workers"] if w["end"] == "lost"]
     assert lost["pid"] == workers[0].pid
     assert f"pid {workers[0].pid}) is lost" in out
@@ -101,45 +101,49 @@ def test_a_worker_that_is_killed_or_frozen_is_told_of_and_no_pass_rests_on_it(cr
 
 
 @pytest.mark.verify
-def test_an_open_loop_is_shared_among_the_workers(crew, gateway):
-    workers = [crew.worker(), crew.worker()]
-    master = crew.master(
+def test_an_open_loop_is_shared_among_the_workers(small_run, gateway):
+    workers = [small_run.worker(), small_run.worker()]
+    master = small_run.master(
         "--master", "--expect-workers", "2", "--arrivals", "constant:30/s", "--scenarios", "chat", users=1
     )  # fmt: skip
     out, _ = master.communicate(timeout=90)
     print(out)
     assert master.returncode == 0, out
     assert [w.communicate(timeout=20)[0] for w in workers] == ["", ""]
-    run = latest(crew.results)
+    run = latest(small_run.results)
     whole(run, gateway)
     found = [r for r in records(run) if r["lane"] == "load"]
-    played = Counter(r["worker"] for r in found)
-    assert played["worker-0"] == pytest.approx(played["worker-1"], rel=0.1)
+    by_worker = Counter(r["worker"] for r in found)
+    assert by_worker["worker-0"] == pytest.approx(by_worker["worker-1"], rel=0.1)
     lasted_s = max(r["scheduled_at"] for r in found) - min(r["scheduled_at"] for r in found)
     assert len(found) / lasted_s == pytest.approx(30, rel=0.1)
 
 
 @pytest.mark.verify
-def test_a_worker_that_comes_late_plays_and_one_that_leaves_hands_over_all_it_has(
+def test_a_worker_that_comes_late_joins_and_one_that_leaves_sends_all_its_records(
     tmp_path, gateway, monkeypatch
 ):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    crew = Crew(tmp_path, gateway, baseline="25s")
+    small_run = SmallRun(tmp_path, gateway, baseline="25s")
     try:
-        first = crew.worker()
-        master = crew.master("--master")
-        until(lambda: len(gateway.requests) > 60, "the users ask", 60)
-        late = crew.worker()
-        of_late = re.compile(r"req-[0-9a-f]{6}02-")  # two of them are its knock
-        until(lambda: sum(bool(of_late.match(n)) for n in nonces(gateway)) > 5, "the late one asks", 30)
+        first = small_run.worker()
+        master = small_run.master("--master")
+        until(lambda: len(gateway.requests) > 60, "the users send requests", 60)
+        late = small_run.worker()
+        of_late = re.compile(r"req-[0-9a-f]{6}02-")  # two of them are sent before it reports ready
+        until(
+            lambda: sum(bool(of_late.match(n)) for n in nonces(gateway)) > 5,
+            "the late one sends requests",
+            30,
+        )
         first.terminate()
         out, _ = master.communicate(timeout=90)
         assert master.returncode == 0, out
         assert first.wait(20) == late.wait(20) == 0
     finally:
-        crew.end()
+        small_run.end()
     print(out)
-    run = latest(crew.results)
+    run = latest(small_run.results)
     assert "plays from now on" in out
     assert "has left; all its records are here" in out
     whole(run, gateway)
@@ -150,14 +154,14 @@ def test_a_worker_that_comes_late_plays_and_one_that_leaves_hands_over_all_it_ha
 
 
 @pytest.mark.verify
-def test_ctrl_c_loses_nothing(crew, gateway):
-    """It reaches the forked workers as well as their master."""
-    master = crew.master("--processes", "2")
-    until(lambda: len(gateway.requests) > 100, "the users ask", 60)
+def test_ctrl_c_loses_nothing(small_run, gateway):
+    """Ctrl-C reaches the forked workers as well as their master."""
+    master = small_run.master("--processes", "2")
+    until(lambda: len(gateway.requests) > 100, "the users send requests", 60)
     os.killpg(master.pid, signal.SIGINT)
     out, _ = master.communicate(timeout=90)
     print(out)
-    run = latest(crew.results)
+    run = latest(small_run.results)
     assert "is lost" not in out
     assert "ERROR" not in out
     assert read_manifest(run)["reason"] == "signal: stopped before the end of the timeline"

@@ -1,4 +1,4 @@
-"""Locust's web UI in a process of its own, driven as its page drives it."""
+"""Locust's web UI in a separate process, with the requests that its page sends."""
 
 import json
 import os
@@ -72,7 +72,7 @@ class Ui:
         return json.loads(self.get("/stats/requests"))
 
     def states_until(self, state: str, within_s: float = 90, users: int = 0) -> list[str]:
-        """All that is seen until the state comes, with so many users at least; each once, in order."""
+        """All states until this one, with at least so many users; each once, in order."""
         seen: list[str] = []
 
         def look() -> bool:
@@ -88,7 +88,7 @@ class Ui:
         return next(row for row in self.stats()["stats"] if row["name"] == "Aggregated")
 
     def template(self) -> dict[str, Any]:
-        """What the page is made of."""
+        """The arguments of the page's template."""
         found = re.search(r"window\.templateArgs = (.*)", self.get("/"))
         assert found is not None
         return json.loads(found[1])

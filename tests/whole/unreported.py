@@ -1,4 +1,4 @@
-"""The project's locustfile, whose runs end without a report: for tests of what is recorded, and of what a page shows."""
+"""The project's locustfile, whose runs end without a report: for tests of the recording, and of the web UI."""
 
 import locustfile as house
 from contract.refusal import EXIT_UNKNOWN

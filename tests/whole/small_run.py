@@ -1,4 +1,4 @@
-"""A small run with a master and its workers: a server of the tests for a gateway, and a tier that is a file."""
+"""A small run with a master and its workers. The gateway is a server of the tests, and the tier is a file."""
 
 import os
 import random
@@ -32,8 +32,8 @@ expect:
 """
 
 
-class Crew:
-    """Processes of Locust's with the project's locustfile."""
+class SmallRun:
+    """Locust processes with the project's locustfile: a master and its workers, or one process."""
 
     def __init__(self, folder: Path, gateway: Server, baseline: str = "4s") -> None:
         self.folder, self.results = folder, folder / "results"
@@ -58,7 +58,7 @@ class Crew:
         }
         self.topology = folder / "topology.yaml"
         self.topology.write_text(yaml.safe_dump(topology))
-        self.timeline = folder / "crew.yaml"
+        self.timeline = folder / "small_run.yaml"
         self.timeline.write_text(TIMELINE.format(baseline=baseline))
         self.port = str(free_port(random.Random()))
         self.started: list[subprocess.Popen | Forked] = []
@@ -66,7 +66,7 @@ class Crew:
     def start(
         self, *more: str, within: Sequence[str] = (), env: Mapping[str, str] | None = None
     ) -> subprocess.Popen | Forked:
-        """`within`: a command that runs it. `env`: on top of this process's own."""
+        """`within`: a command that runs it. `env`: added to this process's own."""
         arguments = ("-f", "locustfile.py", "--loglevel", "WARNING", *more)
         around, out, err = os.environ | (env or {}), subprocess.PIPE, subprocess.STDOUT
         process = (
@@ -99,7 +99,7 @@ class Crew:
 
 
 def nonces(server: Server) -> list[str]:
-    """Of all requests that reached it, in their order."""
+    """Nonces of all requests that reached the server, in order."""
     return [
         found[0].decode() for r in server.requests for found in [re.search(rb"req-[0-9a-z-]+", r)] if found
     ]

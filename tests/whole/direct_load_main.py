@@ -1,6 +1,6 @@
-"""Locust users who ask the engines of a topology directly, at a pace, into a run folder; JSON in, JSON out.
+"""Locust users that send requests directly to the engines of a topology, and a run folder of them; JSON in, JSON out.
 
-Importing Locust patches the standard library; the process of the tests must stay as it is.
+Importing Locust patches the standard library; the process of the tests must stay unpatched.
 """
 
 import json
@@ -28,15 +28,15 @@ from scenarios.gateway.user_context import Stage, endpoints
 PROMPT_TOKENS = 20
 
 
-class CrowdUser(GatewayUser):
-    """Each request to an engine drawn anew, until enough were asked."""
+class DirectLoadUser(GatewayUser):
+    """Draws an engine for each request, until enough requests were sent."""
 
-    scenario = "crowd"
+    scenario = "direct_load"
     scheduled = 0
-    streamed = 1.0  # the share of requests that are
+    streamed = 1.0  # share of streamed requests
 
     @task
-    def ask_one(self) -> None:
+    def send_one(self) -> None:
         if self.stage.arrivals is None and self.stage.recorder.tally.sent >= self.scheduled:
             raise StopUser
         tier = self.random.choice(self.stage.direct_tiers()).name
@@ -55,24 +55,28 @@ def main(
     streamed: float,
     arrivals: str | None,
 ) -> dict:
-    """`arrivals`: asked in an open loop, until `requests` were; else by `users`, each every `pace_s`."""
+    """Sends `requests` requests: in an open loop with `arrivals`, else by `users`, each every `pace_s`."""
     found, clock = topology.read(Path(path)), Clock()
     found = found.model_copy(update={"gateway": found.gateway.model_copy(update={"max_tokens": max_tokens})})
     gateway, tiers = endpoints(found)
-    CrowdUser.scheduled, CrowdUser.streamed, CrowdUser.wait_time = requests, streamed, constant_pacing(pace_s)
-    playing, count = (CrowdUser, users) if arrivals is None else (open_loop([CrowdUser]), 1)
-    environment = Environment(user_classes=[playing], stop_timeout=60)
+    DirectLoadUser.scheduled, DirectLoadUser.streamed, DirectLoadUser.wait_time = (
+        requests,
+        streamed,
+        constant_pacing(pace_s),
+    )
+    user_class, count = (DirectLoadUser, users) if arrivals is None else (open_loop([DirectLoadUser]), 1)
+    environment = Environment(user_classes=[user_class], stop_timeout=60)
     stage = environment.brownout = Stage(
         topology=found, recorder=Recorder(Memory(), print), clock=clock, seed=1, prefix=prefix, gateway=gateway,
         tiers=tiers, arrivals=None if arrivals is None else parse(arrivals),
     )  # fmt: skip
     runner = environment.create_local_runner()
-    run = open_run(Path(results), "crowd", clock.now(), {"topology.yaml": topology.dump(found)}, {}, 1)
+    run = open_run(Path(results), "direct_load", clock.now(), {"topology.yaml": topology.dump(found)}, {}, 1)
     failures: list[str] = []
     recording = Recording(lambda: runner.user_count, stage, run.path, Memory(), failures.append)
     process, seen = psutil.Process(), []
     began_at = clock.now()
-    runner.spawn_users({playing.__name__: count}, wait=False)
+    runner.spawn_users({user_class.__name__: count}, wait=False)
     while runner.user_count and not (arrivals and recording.tally.sent >= requests):
         seen.append((process.num_fds(), process.memory_info().rss / 1e6))
         gevent.sleep(0.5)
@@ -80,10 +84,10 @@ def main(
     ended_at = clock.now()
     recording.close()
     run.close(FINISHED, ended_at, None, recording.tally.snapshot().by_outcome)
-    told = environment.stats.entries.values()
+    entries = environment.stats.entries.values()
     return {
         "run": str(run.path), "failures": failures, "sent": recording.tally.sent, "seconds": ended_at - began_at,
-        "told": sum(e.num_requests for e in told if e.method == CrowdUser.scenario),
+        "locust_counted": sum(e.num_requests for e in entries if e.method == DirectLoadUser.scenario),
         "cpu_s": sum(process.cpu_times()[:2]), "fds": [n for n, _ in seen], "rss_mb": [m for _, m in seen],
     }  # fmt: skip
 

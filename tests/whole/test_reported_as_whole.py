@@ -1,8 +1,8 @@
-"""Answers that a real LiteLLM reports as whole and that their engine never gave: each is a cut in our records.
+"""Answers that a real LiteLLM reports as whole although their engine did not finish them: each is a cut in our records.
 
-Terminated in mid-stream, a vLLM ends its answers with "abort", with an error, or not at all. Of a plain answer's "abort" the gateway
-makes "stop", with status 200 and a true usage; a streamed one it passes on. Of a stream that merely ends it makes a "stop"
-and a usage of its own.
+Terminated in mid-stream, a vLLM ends its answers with "abort", with an error, or not at all. The gateway changes a plain answer's
+"abort" to "stop", with status 200 and a true usage; it passes a streamed one on. For a stream that merely ends it invents a "stop"
+and a usage.
 """
 
 import json
@@ -17,7 +17,7 @@ import pytest
 from tests.chaos.stand import until
 from tests.whole.client import ClientProcess
 
-REQUESTS = int(os.environ.get("ASKS_TOLD_AS_WHOLE", "2000"))
+REQUESTS = int(os.environ.get("REQUESTS_REPORTED_AS_WHOLE", "2000"))
 AT_ONCE = 24
 MAX_TOKENS = 30
 
@@ -29,7 +29,7 @@ def requests(count: int) -> list[dict]:
 
 @contextmanager
 def terminating(stack):
-    """Scales the vLLM away in the middle of its answers, which end with "abort", and back, again and again; counts."""
+    """Scales the vLLM to zero in the middle of its answers, which end with "abort", and back, repeatedly; yields one item each time."""
     over, times = threading.Event(), []
 
     def run() -> None:
@@ -41,7 +41,7 @@ def terminating(stack):
             if not busy:
                 over.wait(0.05)
                 continue
-            over.wait(0.3)  # into the middle of what it is telling
+            over.wait(0.3)  # into the middle of its answers
             stack.scale("ml", "vllm-server", 0)
             times.append(True)
             until(
@@ -73,20 +73,22 @@ def test_what_a_terminated_engine_aborted_is_a_cut_although_the_gateway_calls_it
         at_engine = entries.get((record["request_id"], record["tier"]), [])
         how = "/".join(str(e.how) for e in at_engine) or "–"
         written = max((e.written_tokens for e in at_engine), default=0)
-        told_whole = record["status"] == 200 and record["finish_reason"] in ("stop", "length")
-        met[record["outcome"], record["tier"], how, written > 0, record["stream"], told_whole] += 1
+        reported_whole = record["status"] == 200 and record["finish_reason"] in ("stop", "length")
+        met[record["outcome"], record["tier"], how, written > 0, record["stream"], reported_whole] += 1
         if record["tier"] is not None:
-            assert at_engine, f"{record} names a tier that was never asked"
+            assert at_engine, f"{record} names a tier that never got it"
         if record["outcome"] == "ok":
-            # Asked again by the gateway, it is the last answer that was told.
-            assert at_engine[-1].how == "length", f"{record} is called whole; its engine says {at_engine}"
+            # If the gateway repeated the request, the client got the last answer.
+            assert at_engine[-1].how == "length", (
+                f"{record} is recorded as whole; its engine reports {at_engine}"
+            )
             assert record["output_tokens"] == at_engine[-1].output_tokens == MAX_TOKENS
         elif record["outcome"] == "cut":
-            assert at_engine[-1].how != "length", f"{record} is called cut; its engine gave all of it"
+            assert at_engine[-1].how != "length", f"{record} is recorded as cut; its engine finished it"
     print(f"\n{REQUESTS} requests, the engine was terminated {len(times)} times")
-    print(table(("outcome", "tier", "ledger", "tokens", "streamed", "told as whole"), met))
-    # Ask by ask: what the engine aborted after a token, and the gateway told as whole.
-    lies = 0
+    print(table(("outcome", "tier", "ledger", "tokens", "streamed", "reported as whole"), met))
+    # Each request that the engine aborted after a token, and that the gateway reported as whole.
+    false_reports = 0
     for record in records:
         if record["tier"] != "vllm":
             continue
@@ -96,23 +98,23 @@ def test_what_a_terminated_engine_aborted_is_a_cut_although_the_gateway_calls_it
         if entry.written_tokens:
             assert record["outcome"] == "cut", f"{record}; {entry}"
             assert record["output_tokens"] in (None, entry.output_tokens)
-            lie = record["status"] == 200 and record["finish_reason"] == "stop"
-            assert not (lie and record["stream"]), f"a streamed abort is passed on; {record}"
-            lies += lie
+            false_report = record["status"] == 200 and record["finish_reason"] == "stop"
+            assert not (false_report and record["stream"]), f"a streamed abort is passed on; {record}"
+            false_reports += false_report
         else:
             assert record["outcome"] == "broken", f"{record}; {entry}"
     print(
-        f"{lies} of them aborted by their engine, told by the gateway with status 200 and finish_reason stop"
+        f"{false_reports} of them aborted by their engine, reported by the gateway with status 200 and finish_reason stop"
     )
-    assert lies > REQUESTS / 120  # else nothing was shown
+    assert false_reports > REQUESTS / 120  # else the test shows nothing
 
 
 @pytest.mark.verify
 def test_a_stream_that_merely_ends_is_a_cut_although_the_gateway_invents_its_end(stack):
-    fault = {"fault": "cut", "how": "clean_end", "after_tokens": 4, "for_s": 120, "id": "told-as-whole"}
+    fault = {"fault": "cut", "how": "clean_end", "after_tokens": 4, "for_s": 120, "id": "reported-as-whole"}
     url = f"{stack.url('vllm')}/faults"
     put = urllib.request.Request(url, json.dumps(fault).encode(), method="PUT")
-    delete = urllib.request.Request(f"{url}?id=told-as-whole", method="DELETE")
+    delete = urllib.request.Request(f"{url}?id=reported-as-whole", method="DELETE")
     urllib.request.urlopen(put, timeout=10).close()
     try:
         records = ClientProcess(stack.path, requests(300), at_once=AT_ONCE).records()
