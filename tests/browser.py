@@ -16,15 +16,15 @@ OPTIONS = (
 
 @contextmanager
 def opened(url: str, **context: Any) -> Iterator[Any]:
-    """A page of Playwright's at this address. `context`: as `Browser.new_context` takes it.
+    """A Playwright page at this address. `context`: as `Browser.new_context` takes it.
 
-    Where there is no browser the test fails: who runs these tests wants to know what a browser shows. `page.requested`:
-    the addresses that it asked the network for; `page.errors`: what its console and its scripts complained of.
+    Without a browser the test fails: it must not be skipped unnoticed. `page.requested`: the addresses that it requested;
+    `page.errors`: errors of its console and its scripts.
     """
     path = shutil.which("chromium")
     if path is None:
         pytest.fail("there is no chromium on this machine; apt-get install chromium")
-    from playwright.sync_api import sync_playwright  # here: only tests that need a browser need it
+    from playwright.sync_api import sync_playwright  # imported here: only tests with a browser need it
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(OPTIONS))

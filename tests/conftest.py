@@ -1,8 +1,7 @@
-"""Which tests are walked by one process, where several walk, and in which order they are begun.
+"""Groups of tests that run in one process, and the order in which the groups start.
 
-Those that share something dear (a stack, a cluster, a report) are walked by one process, and the dearest begin: what
-begins last should be short, or all but one process wait for its end. xdist keeps to this order with
---no-loadscope-reorder.
+Tests that share something expensive (a stack, a cluster, a report) run in one process. The longest groups start first: a long
+one at the end would make all other processes wait. xdist keeps this order with --no-loadscope-reorder.
 """
 
 import gc
@@ -12,11 +11,11 @@ from typing import Any
 
 import pytest
 
-# Several processes walk the tests: the threads of each would wait for those of the others. Before numpy is imported.
+# Several processes run tests: their threads would wait for one another. Set before numpy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# The groups that take longest, longest first; those that are not named come after them.
-DEAREST = (
+# The groups that take longest, longest first; all others start after them.
+LONGEST = (
     "stack",
     "torture 0",
     "torture 1",
@@ -32,33 +31,33 @@ DEAREST = (
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """xdist is about to start a process that walks the tests."""
-    from tests import forked  # after the environment of its nests is set
+    """Called by xdist before it starts a worker."""
+    from tests import forked  # after the environment of its fork servers is set
 
-    node.workerinput["nests"] = forked.addresses()
+    node.workerinput["fork_servers"] = forked.addresses()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     from tests import forked
 
-    forked.share(getattr(config, "workerinput", {}).get("nests", {}))
-    # What is collected lives to the end: Python would look through all of it again and again for garbage.
+    forked.share(getattr(config, "workerinput", {}).get("fork_servers", {}))
+    # Collected tests live to the end: Python would search them for garbage repeatedly.
     gc.disable()
 
 
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
-    gc.set_threshold(100_000)  # data frames make much that is no garbage
+    gc.set_threshold(100_000)  # data frames make many objects that are not garbage
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook too, and would find none
+@pytest.hookimpl(tryfirst=True)  # before xdist, which reads the groups in this hook too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    of_torture: Counter[bool] = Counter()
+    torture_count: Counter[bool] = Counter()
     groups: dict[pytest.Item, str] = {}
     for item in items:
         mark = item.get_closest_marker("xdist_group")
-        if mark is not None:  # it says itself with which others it shares something
+        if mark is not None:  # the test names its group itself
             groups[item] = mark.args[0] if mark.args else mark.kwargs["name"]
             continue
         folder = item.path.parent.name
@@ -66,10 +65,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             groups[item] = "stack"  # one gateway for all of them
         elif folder == "torture":
             slow = item.get_closest_marker("verify") is not None
-            groups[item] = f"torture {of_torture[slow] % 3}"  # a cluster for each process
-            of_torture[slow] += 1
+            groups[item] = f"torture {torture_count[slow] % 3}"  # a cluster for each process
+            torture_count[slow] += 1
         else:
             groups[item] = f"{folder} {item.path.name}"
         item.add_marker(pytest.mark.xdist_group(groups[item]))
-    rank = {group: n for n, group in enumerate(DEAREST)}
+    rank = {group: n for n, group in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(groups[item], len(rank)))

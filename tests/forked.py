@@ -1,9 +1,9 @@
-"""Programs of the project as processes of their own that are forked from one which has imported them already.
+"""Programs of the project as separate processes, forked from a fork server that has imported their modules already.
 
 A `python -m chaos` or `python -m locust` spends a second of CPU on its imports before it does anything. Here that second
-is paid once for all tests of a process. What is forked runs the same module from its first line, with arguments, an
-environment, a session, descriptors and signals of its own, and ends as an interpreter does. What it does not have is a
-command line and an environment in /proc: a test that looks for its processes there starts real ones.
+is spent once for all tests of a process. A forked program runs the same module from its first line, with its own arguments,
+environment, session, descriptors and signals, and ends like an interpreter. It has no command line and no environment of its
+own in /proc: a test that looks for its processes there starts real ones.
 """
 
 import ast
@@ -27,25 +27,25 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
-# As they are before gevent's patches, in a process whose hub never runs.
+# The functions without gevent's patches, because the hub of the fork server never runs.
 from os import close, fork, pidfd_open, waitpid
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-ENVIRONMENT = dict(os.environ)  # of a nest: what one test has changed in its own is not for the next
-# What each nest imports: a module, what a file imports, or what a function loads.
-# No shape: by its import alone Locust has its options.
+ENVIRONMENT = dict(os.environ)  # of a fork server: without the changes of any test
+# What each fork server imports: a module, the imports of a file, or what a function loads.
+# No shape: importing one adds its options to Locust.
 LOCUST = (
     "locust.main", "locustfile.py", "tests/whole/client_main.py", "tests/whole/direct_load_main.py", "tests/scenarios/play.py",
 )  # fmt: skip
 CHAOS = ("chaos/__main__.py", "chaos.undo.guardian")
 ENGINE = ("embedded/engine/__main__.py",)
 ANALYSIS = ("analysis/__main__.py", "analysis.checkers:catalogue", "analysis.report")
-NESTS = {"locust": LOCUST, "tests": LOCUST, "chaos": CHAOS, "embedded": ENGINE, "analysis": ANALYSIS}
-# What a forked Locust starts and waits for, and nobody kills: forked too. All else that it starts is a process as ever.
-BRIEF = (("chaos", "check"), ("analysis", "check"), ("analysis", "report"))
-HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+FORK_SERVERS = {"locust": LOCUST, "tests": LOCUST, "chaos": CHAOS, "embedded": ENGINE, "analysis": ANALYSIS}
+# Commands that a forked Locust starts and waits for, and that no test kills: forked too. Others are executed.
+FORKED_TOO = (("chaos", "check"), ("analysis", "check"), ("analysis", "report"))
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Forked:
@@ -73,14 +73,14 @@ class Forked:
         if module == "locust":
             env |= _launching()
         try:
-            self.pid = _nest(module.partition(".")[0]).fork([module, *arguments], env, theirs)
+            self.pid = _fork_server(module.partition(".")[0]).fork([module, *arguments], env, theirs)
         finally:
             for fd in theirs:
                 os.close(fd)
 
     @staticmethod
     def _output(theirs: list[int], where: Any, default: int) -> Any:
-        """Appends the child's descriptor; the file that the caller reads, where it is a pipe."""
+        """Appends the child's descriptor; returns the file that the caller reads, if it is a pipe."""
         if where == subprocess.PIPE:
             read, write = os.pipe()
             theirs.append(write)
@@ -102,13 +102,13 @@ class Forked:
     def _look(self, timeout: float | None) -> int | None:
         if self.returncode is None and select.select([self._status], [], [], timeout)[0]:
             status = os.read(self._status, 8)
-            assert status, "the nest has gone"
+            assert status, "the fork server has gone"
             self.returncode = os.waitstatus_to_exitcode(int.from_bytes(status, "little"))
             os.close(self._status)
         return self.returncode
 
     def communicate(self, input: str | None = None, timeout: float | None = None) -> tuple[Any, Any]:
-        """As Popen's: until the output ends, which is when all have gone that hold it."""
+        """Like Popen's: until the output ends, which is when every process that holds it has ended."""
         over = None if timeout is None else time.monotonic() + timeout
         found: dict[str, str] = {}
 
@@ -147,7 +147,7 @@ class Forked:
 def run(
     module: str, *arguments: str, input: str | None = None, env: Mapping[str, str] | None = None, timeout: float | None = 60,
 ) -> subprocess.CompletedProcess[str]:  # fmt: skip
-    """As `subprocess.run`, with both outputs as text."""
+    """Like `subprocess.run`, with both outputs as text."""
     pipe = subprocess.PIPE
     process = Forked(
         module, *arguments, stdin=subprocess.DEVNULL if input is None else pipe, stdout=pipe, stderr=pipe, env=env
@@ -159,8 +159,8 @@ def run(
     return subprocess.CompletedProcess(process.args, process.wait(), out, err)
 
 
-class Nest:
-    """The process that has imported, seen from the tests. `address`: of a socket on which others may ask it, too."""
+class ForkServer:
+    """A fork server of this process. `address`: of a socket on which other processes may send it requests, too."""
 
     def __init__(self, imported: tuple[str, ...]) -> None:
         ours, theirs = socket.socketpair()
@@ -177,7 +177,7 @@ class Nest:
         atexit.register(self.close)
 
     def fork(self, argv: list[str], env: Mapping[str, str], fds: list[int]) -> int:
-        """The pid; `fds`: standard input, output and error, and where the status goes when it has ended."""
+        """Returns the pid. `fds`: standard input, output and error, and the one to which the status is written at its end."""
         with self._lock:
             return _send(self._socket, argv, env, fds)
 
@@ -186,47 +186,51 @@ class Nest:
         self._process.wait()
 
 
-class Shared:
-    """A nest of another process of the same tests, by its address."""
+class SharedForkServer:
+    """A fork server of another test process, by its address."""
 
     def __init__(self, address: str) -> None:
         self.address = address
 
     def fork(self, argv: list[str], env: Mapping[str, str], fds: list[int]) -> int:
-        """See `Nest.fork`."""
-        with socket.socket(socket.AF_UNIX) as nest:
-            nest.connect(f"\0{self.address}")
-            return _send(nest, argv, env, fds)
+        """See `ForkServer.fork`."""
+        with socket.socket(socket.AF_UNIX) as server:
+            server.connect(f"\0{self.address}")
+            return _send(server, argv, env, fds)
 
 
 _shared: dict[str, str] = {}
 
 
 def addresses() -> dict[str, str]:
-    """Wing → where its nest is asked. Each imports from now on."""
-    return {wing: _nest(wing).address for wing in NESTS}
+    """Wing → address of its fork server. Starts each of them."""
+    return {wing: _fork_server(wing).address for wing in FORK_SERVERS}
 
 
 def share(given: Mapping[str, str]) -> None:
-    """Fork from these nests, which `addresses` of another process returned: several processes that run tests import once."""
+    """Use these fork servers, which `addresses` of another process returned, so that several test processes import once."""
     _shared.update(given)
 
 
 @functools.cache
-def _nest_of(imported: tuple[str, ...]) -> Nest:
-    return Nest(imported)
+def _fork_server_of(imported: tuple[str, ...]) -> ForkServer:
+    return ForkServer(imported)
 
 
-def _nest(wing: str) -> Nest | Shared:
-    return Shared(_shared[wing]) if wing in _shared else _nest_of(NESTS[wing])
+def _fork_server(wing: str) -> ForkServer | SharedForkServer:
+    return SharedForkServer(_shared[wing]) if wing in _shared else _fork_server_of(FORK_SERVERS[wing])
 
 
-LAUNCHER, PYTHON, BRIEFLY = "BROWNOUT_TESTS_LAUNCHER", "BROWNOUT_TESTS_PYTHON", "BROWNOUT_TESTS_BRIEFLY"
+LAUNCHER, PYTHON, FORKED_COMMANDS = (
+    "BROWNOUT_TESTS_LAUNCHER",
+    "BROWNOUT_TESTS_PYTHON",
+    "BROWNOUT_TESTS_FORKED_COMMANDS",
+)
 
 
 @functools.cache
 def _launcher() -> str:
-    """An executable in the place of Python's: what is BRIEF it has forked, all else it becomes."""
+    """Path of an executable that replaces Python's: it has FORKED_TOO forked, and executes everything else."""
     folder = tempfile.mkdtemp(prefix="brownout-tests-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = Path(folder) / "python"
@@ -236,16 +240,16 @@ def _launcher() -> str:
 
 
 def _launching() -> dict[str, str]:
-    """What the launcher finds in its environment."""
-    brief = json.dumps([[*words, _nest(words[0]).address] for words in BRIEF])
-    return {LAUNCHER: _launcher(), PYTHON: sys.executable, BRIEFLY: brief}
+    """The launcher's environment variables."""
+    commands = json.dumps([[*words, _fork_server(words[0]).address] for words in FORKED_TOO])
+    return {LAUNCHER: _launcher(), PYTHON: sys.executable, FORKED_COMMANDS: commands}
 
 
-def _send(nest: socket.socket, argv: list[str], env: Mapping[str, str], fds: list[int]) -> int:
-    told = json.dumps({"argv": argv, "env": dict(env)}).encode()
-    socket.send_fds(nest, [len(told).to_bytes(4, "little")], fds)
-    nest.sendall(told)
-    return int.from_bytes(_exactly(nest, 4), "little")
+def _send(server: socket.socket, argv: list[str], env: Mapping[str, str], fds: list[int]) -> int:
+    message = json.dumps({"argv": argv, "env": dict(env)}).encode()
+    socket.send_fds(server, [len(message).to_bytes(4, "little")], fds)
+    server.sendall(message)
+    return int.from_bytes(_exactly(server, 4), "little")
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:
@@ -274,17 +278,17 @@ def _is_module(package: str, name: str) -> bool:
 
 
 def _serve(control: socket.socket, listener: socket.socket) -> list[str] | None:
-    """In the nest: until the tests have gone, which is None. In a child: its arguments."""
+    """In the fork server: serves until the tests have ended, and returns None. In a child: returns its arguments."""
     poll = select.poll()
     for each in (control, listener):
         poll.register(each, select.POLLIN)
-    alive: dict[int, tuple[int, int]] = {}  # pidfd → pid, and where its status goes
+    alive: dict[int, tuple[int, int]] = {}  # pidfd → pid, and the descriptor for its status
     _load(sys.argv[3:])
     while True:
         for fd, _ in poll.poll():
             if fd in alive:
                 poll.unregister(fd)
-                _bury(fd, *alive.pop(fd))
+                _reap(fd, *alive.pop(fd))
                 continue
             sender = control if fd == control.fileno() else listener.accept()[0]
             head, fds, _, _ = socket.recv_fds(sender, 4, 4)
@@ -292,15 +296,15 @@ def _serve(control: socket.socket, listener: socket.socket) -> list[str] | None:
                 if sender is control:
                     return None
                 continue  # a launcher that was killed
-            told = json.loads(_exactly(sender, int.from_bytes(head, "little")))
+            message = json.loads(_exactly(sender, int.from_bytes(head, "little")))
             if not (pid := fork()):
-                _become(told["env"], fds[:3])
+                _set_up_child(message["env"], fds[:3])
                 with suppress(OSError):  # a launcher that was killed meanwhile
                     sender.sendall(os.getpid().to_bytes(4, "little"))
                 sockets = {each.detach() for each in (control, listener, sender)}
                 for one in [*sockets - {-1}, *alive, *(to for _, to in alive.values()), fds[3]]:
                     close(one)
-                return told["argv"]
+                return message["argv"]
             pidfd = pidfd_open(pid)
             alive[pidfd] = (pid, fds[3])
             poll.register(pidfd, select.POLLIN)
@@ -320,16 +324,16 @@ def _load(names: list[str]) -> None:
     gc.freeze()
 
 
-def _bury(pidfd: int, pid: int, status_to: int) -> None:
+def _reap(pidfd: int, pid: int, status_to: int) -> None:
     close(pidfd)
-    with suppress(BrokenPipeError):  # nobody waits for it
+    with suppress(BrokenPipeError):  # no process waits for it
         os.write(status_to, waitpid(pid, 0)[1].to_bytes(8, "little"))
     close(status_to)
 
 
-def _become(env: dict[str, str], fds: list[int]) -> None:
+def _set_up_child(env: dict[str, str], fds: list[int]) -> None:
     os.setsid()
-    for number in HEARD:
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
     for at, fd in enumerate(fds):
         os.dup2(fd, at)

@@ -1,5 +1,5 @@
-"""Stands in the place of Python's executable where a forked Locust starts something: `forked.py` writes it out. It imports
-little; what it does not have forked it becomes.
+"""Replaces Python's executable where a forked Locust starts a process; `forked.py` writes it to a file. It imports little. It
+has listed commands forked, and executes everything else.
 """
 
 import json
@@ -9,23 +9,26 @@ import sys
 
 
 def main() -> None:
-    python, brief = os.environ.pop("BROWNOUT_TESTS_PYTHON"), os.environ.pop("BROWNOUT_TESTS_BRIEFLY")
+    python, commands = (
+        os.environ.pop("BROWNOUT_TESTS_PYTHON"),
+        os.environ.pop("BROWNOUT_TESTS_FORKED_COMMANDS"),
+    )
     argv = sys.argv[1:]
-    for module, command, address in json.loads(brief):
+    for module, command, address in json.loads(commands):
         if argv[:3] == ["-m", module, command]:
             _end_as(_forked(address, argv[1:]))
     os.execv(python, [python, *argv])
 
 
 def _forked(address: str, argv: list[str]) -> int:
-    """Its wait status, when it has ended."""
+    """Waits until the program has ended; its wait status."""
     status, theirs = os.pipe()
-    told = json.dumps({"argv": argv, "env": dict(os.environ)}).encode()
-    with socket.socket(socket.AF_UNIX) as nest:
-        nest.connect("\0" + address)
-        socket.send_fds(nest, [len(told).to_bytes(4, "little")], [0, 1, 2, theirs])
-        nest.sendall(told)
-        nest.recv(4)
+    message = json.dumps({"argv": argv, "env": dict(os.environ)}).encode()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect("\0" + address)
+        socket.send_fds(server, [len(message).to_bytes(4, "little")], [0, 1, 2, theirs])
+        server.sendall(message)
+        server.recv(4)
     os.close(theirs)
     return int.from_bytes(os.read(status, 8), "little")
 

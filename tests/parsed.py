@@ -1,4 +1,4 @@
-"""The project's own files as syntax trees: each is parsed once, however many rules look at it."""
+"""The project's own files as syntax trees; each is parsed once for all rules."""
 
 import ast
 import functools
@@ -12,5 +12,5 @@ def tree(path: Path) -> ast.Module:
 
 @functools.cache
 def nodes(path: Path) -> tuple[ast.AST, ...]:
-    """All of them, as `ast.walk` finds them."""
+    """All nodes, in the order of `ast.walk`."""
     return tuple(ast.walk(tree(path)))

@@ -1,15 +1,15 @@
-"""Ports for what a test starts later: held meanwhile, so that no other process is given them."""
+"""Ports for processes that a test starts later, held meanwhile, so that no other process gets them."""
 
 from collections import deque
 
 from embedded.ports import Reserved
 
-# Tests run beside others, and the kernel gives a port that was looked for and let go to whoever binds next. Each is held
-# until so many others were asked for, which is longer than any test needs it.
+# Tests run in parallel, and the kernel gives a released port to the next process that binds. Each port is held until so many
+# others were requested, which is longer than any test needs it.
 _HELD: deque[Reserved] = deque(maxlen=500)
 
 
 def held_port() -> int:
-    """A port on which nobody listens. Whoever binds it must share it, by SO_REUSEPORT."""
+    """A port on which no process listens. A process that binds it must share it, by SO_REUSEPORT."""
     _HELD.append(Reserved())
     return _HELD[-1].port

@@ -1,4 +1,4 @@
-"""docs/coverage.md is what the tests say, and its commands are ones that can be given."""
+"""docs/coverage.md agrees with the tests, and its commands are valid."""
 
 import re
 import shlex
@@ -18,7 +18,7 @@ VARIABLES = set(re.findall(r"^([A-Z_]+) *\?=", (ROOT / "Makefile").read_text(), 
 COMMANDS = sorted({row.command for row in shown()})
 
 
-def test_the_page_is_the_table_that_the_tests_make():
+def test_the_page_is_generated_from_the_tests():
     assert (ROOT / "docs/coverage.md").read_text() == table(), "python -m tests.coverage > docs/coverage.md"
 
 
@@ -29,7 +29,7 @@ def test_the_page_is_the_table_that_the_tests_make():
         for c in COMMANDS
     ],
 )
-def test_a_command_of_the_page_can_be_given(command):
+def test_a_command_of_the_page_is_valid(command):
     program, *words = shlex.split(command)
     given = dict(word.split("=", 1) for word in words if "=" in word and not word.startswith("-"))
     if program == "make":

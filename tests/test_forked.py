@@ -1,4 +1,4 @@
-"""What is forked from a nest behaves as a process of its own: its streams, its environment, its ends, and its launcher."""
+"""A program forked by a fork server behaves like a separate process: streams, environment, exit status, and its launcher."""
 
 import json
 import os
@@ -13,9 +13,9 @@ from tests.forked import Forked, run
 
 @pytest.fixture(autouse=True)
 def light(monkeypatch):
-    """A nest that imports nothing, for two modules of the standard library."""
-    monkeypatch.setitem(forked.NESTS, "json", ())
-    monkeypatch.setitem(forked.NESTS, "http", ())
+    """A fork server that imports nothing, for two modules of the standard library."""
+    monkeypatch.setitem(forked.FORK_SERVERS, "json", ())
+    monkeypatch.setitem(forked.FORK_SERVERS, "http", ())
 
 
 def test_it_reads_writes_and_ends_with_its_code(tmp_path):
@@ -38,13 +38,13 @@ def test_it_has_a_session_of_its_own_and_is_ended_by_a_signal(number):
         process.wait(0.05)
     process.send_signal(number)
     assert process.wait(60) == -number
-    process.kill()  # as with a Popen, one that has ended hears nothing
+    process.kill()  # as with a Popen, a signal to a process that has ended is ignored
 
 
-def test_a_launcher_has_what_is_brief_forked_and_becomes_all_else(tmp_path):
+def test_a_launcher_forks_what_is_listed_and_executes_everything_else(tmp_path):
     (tmp_path / "a.json").write_text("[1]")
-    brief = json.dumps([["json.tool", "--compact", forked._nest("json").address]])
-    env = {**os.environ, forked.PYTHON: "/bin/echo", forked.BRIEFLY: brief}
+    commands = json.dumps([["json.tool", "--compact", forked._fork_server("json").address]])
+    env = {**os.environ, forked.PYTHON: "/bin/echo", forked.FORKED_COMMANDS: commands}
 
     def launch(*argv: str) -> tuple[int, str]:
         done = subprocess.run(

@@ -50,7 +50,7 @@ def test_a_wing_imports_only_what_it_may(wing):
     for path in sources(wing):
         wrong = (imports(path) & set(WINGS)) - allowed
         assert not wrong, (
-            f"{path} imports {wrong}; {wing} may import {sorted(allowed)}: what one wing needs of another it gets as a process with files between"
+            f"{path} imports {wrong}; {wing} may import {sorted(allowed)}: what one wing needs of another it gets as a process, with files between them"
         )
         heavy = imports(path) & MUST_NOT_IMPORT.get(wing, set())
         assert not heavy, f"{path} imports {heavy}, which {wing} must do without"
@@ -58,7 +58,7 @@ def test_a_wing_imports_only_what_it_may(wing):
 
 QUANTILES = {"quantile", "quantiles", "percentile", "nanquantile", "nanpercentile"}
 OURS = {"quantile", "quantiles", "stairs"}  # modules whose quantiles are those of contract/quantile.py
-OF_A_STATISTIC = {  # drawn or ordered again: a number between two of them is no value that a report shows as observed
+OF_A_STATISTIC = {  # resampled or reordered: a number between two of them is not shown as an observed value
     "analysis/compare/bootstrap.py",
     "analysis/compare/difference.py",
     "analysis/compare/likeness.py",
@@ -66,7 +66,7 @@ OF_A_STATISTIC = {  # drawn or ordered again: a number between two of them is no
 }
 
 
-def test_what_a_quantile_of_observed_values_is_stands_in_one_file():
+def test_quantiles_of_observed_values_are_defined_in_one_file():
     """numpy, pandas and statistics each have a definition of their own; a report and a ramp once differed by one rank."""
     found = set()
     for path in [p for wing in (*WINGS, "benchmarks") for p in sources(wing)]:
@@ -82,7 +82,7 @@ def test_what_a_quantile_of_observed_values_is_stands_in_one_file():
     assert found == OF_A_STATISTIC
 
 
-def test_the_prompt_of_requests_that_nobody_reads_stands_in_one_file():
+def test_the_prompt_of_requests_whose_answers_are_not_read_is_in_one_file():
     """Its proper end is the cap, so that a plan, a warm-up and the probe find the same models to end early."""
     files = [p for wing in (*WINGS, "benchmarks", "tests") for p in sources(wing) if p != Path(__file__)]
     assert [p for p in files if "Count upwards" in p.read_text()] == [ROOT / "contract/prompt.py"]
@@ -97,7 +97,7 @@ DECIDES_DEADLINES = {
 }
 
 
-def test_how_long_a_request_may_take_is_decided_in_few_places_and_none_is_a_default():
+def test_deadlines_are_set_in_few_places_and_have_no_default():
     files = [p for wing in WINGS for p in sources(wing)]
     found = {str(p.relative_to(ROOT)) for p in files if re.search(r"\bDeadlines\(", p.read_text())}
     assert found == DECIDES_DEADLINES
@@ -105,7 +105,7 @@ def test_how_long_a_request_may_take_is_decided_in_few_places_and_none_is_a_defa
 
 
 def test_every_command_line_is_read_by_the_one_strict_parser():
-    """argparse's own takes a beginning for an option, and leaves with 2. Locust makes the one of a run itself."""
+    """argparse's own accepts abbreviated options, and exits with 2. Locust makes the parser of a run itself."""
     files = [p for wing in (*WINGS, "benchmarks", "tests/torture") for p in sources(wing)]
     made = {
         path
@@ -120,12 +120,12 @@ def test_every_command_line_is_read_by_the_one_strict_parser():
 OTHER_CLIENTS = {"http.client", "urllib.request", "requests", "httpx"}
 NO_SMALL_PAGE = {
     "benchmarks/kept_connections.py",  # it measures what a plain request costs on a kept connection
-    "chaos/faults/engine.py",  # it sets and takes away faults, with PUT and DELETE
+    "chaos/faults/engine.py",  # it sets and removes faults, with PUT and DELETE
 }
 
 
 def test_a_small_page_is_fetched_by_one_client():
-    """Others follow redirects, go through proxies, believe other authorities, and have a bound for each wait only."""
+    """Others follow redirects, use proxies, trust other authorities, and limit each wait only, not the whole."""
     found = set()
     for path in [p for wing in (*WINGS, "benchmarks") for p in sources(wing)]:
         for node in nodes(path):
@@ -137,7 +137,7 @@ def test_a_small_page_is_fetched_by_one_client():
     assert found <= NO_SMALL_PAGE
 
 
-# The gateways' configurations stand beside the topologies that name them; the stack's tests start them.
+# The gateways' configurations are beside the topologies that name them; the stack's tests start them.
 TOPOLOGIES = [p for p in sorted((ROOT / "topologies").glob("*.yaml")) if not p.name.startswith("litellm")]
 
 
@@ -196,7 +196,7 @@ def test_every_file_of_a_run_is_explained():
     for title, schema in tables.items():
         section = page[page.index(f"\n## {title}\n") + 1 :].partition("\n## ")[0]
         for field in schema:
-            assert f"`{field.name}`" in section, f"results/README.md does not say what {field.name} is"
+            assert f"`{field.name}`" in section, f"results/README.md does not explain {field.name}"
 
 
 OLD_WORDS = {
@@ -256,5 +256,5 @@ def test_no_old_word_is_left():
 
 @pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="one process runs all tests")
 def test_tests_that_share_something_run_in_one_process(request):
-    """xdist deals out by the group behind the @; without one it deals out every test by itself."""
+    """xdist distributes by the group after the @; without one it distributes every test separately."""
     assert request.node.nodeid.endswith("@tests test_house.py")

@@ -1,4 +1,4 @@
-"""Pages for operators: their links lead somewhere, and what they list is what there is."""
+"""Pages for operators: their links work, and their lists are complete."""
 
 import re
 from pathlib import Path
@@ -10,19 +10,19 @@ from contract import refusal
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "results/README.md"]
 TARGETS = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
-# A session of work on the project itself; usage.md is for those who use it.
+# Targets for work on the project itself; usage.md is for operators.
 OF_THE_PROJECT = {"setup", "test", "check", "bench", "help"}
 CODES = {value for name, value in vars(refusal).items() if name.startswith("EXIT_")}
 
 
 def anchors(page: Path) -> set[str]:
-    """Of its headings, as a forge makes them."""
+    """The anchors of its headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_every_link_leads_somewhere(page):
+def test_every_link_works(page):
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if link.startswith(("http://", "https://")):
             continue
@@ -33,12 +33,12 @@ def test_every_link_leads_somewhere(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_every_command_of_make_is_one(page):
+def test_every_make_command_is_a_target(page):
     given = set(re.findall(r"(?:`|^    )make ([a-z]+)", page.read_text(), re.MULTILINE))
     assert given <= TARGETS
 
 
-def test_the_page_of_commands_has_each_that_an_operator_gives():
+def test_the_page_of_commands_lists_every_target_for_operators():
     given = set(re.findall(r"`make ([a-z]+)", (ROOT / "docs/usage.md").read_text()))
     assert given == TARGETS - OF_THE_PROJECT
 

@@ -1,4 +1,4 @@
-"""The pins of every environment are there as wheels for each Python and machine that the README names."""
+"""Every pinned package is available as a wheel for each Python and machine that the README names."""
 
 import subprocess
 from pathlib import Path
@@ -10,7 +10,7 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 MACHINES = ("x86_64", "aarch64")
 
 
-@pytest.mark.verify  # it asks the package registry
+@pytest.mark.verify  # it queries the package registry
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("pins", sorted(p.name for p in ROOT.glob("requirements*.txt")))

@@ -1,4 +1,4 @@
-"""The rooms of the house: a folder is a concept, who may import what is bounded, and no two rooms need each other."""
+"""Rules for folders (rooms): a folder is a concept, few may import heavy packages, and no two import each other."""
 
 import ast
 from collections import defaultdict
@@ -32,7 +32,7 @@ def module(path: Path) -> str:
 
 
 def imported(path: Path, known: set[str]) -> Iterator[str]:
-    """The modules of the project that a file imports, wherever in it."""
+    """The modules of the project that a file imports, at any level."""
     for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
@@ -43,7 +43,7 @@ def imported(path: Path, known: set[str]) -> Iterator[str]:
 
 
 def room(name: str, packages: set[str]) -> str:
-    """The folder that a module is in; a file beside the rooms of its wing stands for itself."""
+    """The folder that a module is in; a file beside the rooms of its wing is a room of its own."""
     if name in packages:
         return name
     folder = name.rpartition(".")[0]
@@ -51,7 +51,7 @@ def room(name: str, packages: set[str]) -> str:
 
 
 @pytest.mark.parametrize("folder", [*WINGS, "benchmarks", "tests"])
-def test_no_file_has_more_lines_than_a_reader_keeps_in_mind(folder):
+def test_no_file_is_too_long(folder):
     long = {str(p.relative_to(ROOT)): n for p in sorted((ROOT / folder).rglob("*.py"))
             if (n := len(p.read_text().splitlines())) > LINES}  # fmt: skip
     assert not long, f"more than {LINES} lines; split by concept: {long}"
@@ -74,8 +74,8 @@ def test_a_heavy_package_is_imported_in_few_rooms(package):
     assert not wrong, f"{package} is imported in {wrong}; it may be in {allowed}"
 
 
-def test_no_two_rooms_need_each_other():
-    """But for a room and one inside it."""
+def test_no_two_rooms_import_each_other():
+    """Except a room and one inside it."""
     paths = {module(p): p for p in files()}
     packages = {module(p) for p in files() if p.name == "__init__.py"}
     needs: dict[str, set[str]] = defaultdict(set)

@@ -1,4 +1,4 @@
-"""What would be installed: one package, whatever the folders of the repository are called."""
+"""The wheel: one package, whatever the names of the repository's folders."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def names(tmp_path_factory):
-    """Of the files in the wheel."""
+    """Names of the files in the wheel."""
     out = tmp_path_factory.mktemp("wheel")
     done = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)],
@@ -23,7 +23,7 @@ def names(tmp_path_factory):
     return set(zipfile.ZipFile(wheel).namelist())
 
 
-def test_a_wheel_has_one_package_and_nothing_that_may_be_called_as_anothers(names):
+def test_a_wheel_has_one_package_and_no_other_top_level_name(names):
     assert {name.split("/")[0] for name in names} == {"brownout", "brownout-0.dev0.dist-info"}
 
 

@@ -1,4 +1,4 @@
-"""A certificate of its own authority, for 127.0.0.1 alone."""
+"""A self-signed certificate for 127.0.0.1."""
 
 import ssl
 import subprocess
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """Its file, which vouches for itself, and what a server serves with."""
+    """The file of a self-signed certificate, and a server's context with it."""
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
          "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
