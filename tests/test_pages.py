@@ -51,3 +51,18 @@ def test_the_readme_has_the_exit_codes():
 def test_the_readme_is_read_in_two_minutes():
     text = re.sub(r"\]\([^)]*\)", "]", (ROOT / "README.md").read_text())
     assert len(re.findall(r"\w[\w'’.-]*", text)) < 700
+
+
+def test_each_way_through_the_code_names_files_that_exist_and_none_twice():
+    section = (
+        (ROOT / "docs/design.md")
+        .read_text()
+        .partition("**Two ways through the code.**")[2]
+        .partition("\n**")[0]
+    )
+    ways = section.split("\n\n*")[1:]
+    assert len(ways) == 2
+    for way in ways:
+        files = re.findall(r"`([\w/]+\.py)`", way)
+        assert len(files) == len(set(files)) > 8, way
+        assert [f for f in files if not (ROOT / f).is_file()] == []
