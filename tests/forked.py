@@ -37,7 +37,7 @@ ENVIRONMENT = dict(os.environ)  # of a nest: what one test has changed in its ow
 # What each nest imports: a module, what a file imports, or what a function loads.
 # No shape: by its import alone Locust has its options.
 LOCUST = (
-    "locust.main", "locustfile.py", "tests/whole/client_main.py", "tests/whole/crowd.py", "tests/scenarios/play.py",
+    "locust.main", "locustfile.py", "tests/whole/client_main.py", "tests/whole/crowd.py", "tests/scenarios/locust_process.py",
 )  # fmt: skip
 CHAOS = ("chaos/__main__.py", "chaos.undo.guardian")
 ENGINE = ("embedded/engine/__main__.py",)

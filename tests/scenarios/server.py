@@ -66,12 +66,12 @@ class Server:
                     script = self.scripts[min(len(self.requests), len(self.scripts) - 1)]
                     self.requests.append(request)
                 for step in script:
-                    if not self._play(connection, step):
+                    if not self._run_step(connection, step):
                         return
         except OSError:
             pass  # the client left
 
-    def _play(self, connection: socket.socket, step: Step) -> bool:
+    def _run_step(self, connection: socket.socket, step: Step) -> bool:
         if isinstance(step, bytes):
             connection.sendall(step)
         elif step == HANG:
@@ -98,8 +98,8 @@ def _read_request(connection: socket.socket) -> bytes:
             return b""
         data += more
     head, _, body = data.partition(b"\r\n\r\n")
-    told = re.search(rb"content-length: (\d+)", head.lower())
-    length = int(told[1]) if told else 0
+    length_header = re.search(rb"content-length: (\d+)", head.lower())
+    length = int(length_header[1]) if length_header else 0
     while len(body) < length:
         body += connection.recv(65536)
     return head + b"\r\n\r\n" + body

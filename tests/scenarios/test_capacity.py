@@ -65,11 +65,11 @@ def _steps(rate, **more):
 
 
 def test_the_table_says_what_is_unknown_and_takes_none_for_nothing():
-    told = [asdict(Gauges(0.0, "vllm", 0.2, 3.0, 0.0)), asdict(Gauges(1.0, "vllm", 0.4, None, 2.0))]
+    gauges = [asdict(Gauges(0.0, "vllm", 0.2, 3.0, 0.0)), asdict(Gauges(1.0, "vllm", 0.4, None, 2.0))]
     rows = [
         capacity.of(one, OBJECTIVE_MS)
         for one in (
-            Ramped("vllm", [_steps(8, gauges=told)], Answer(Bound.HIGHEST, 8, "missed")),
+            Ramped("vllm", [_steps(8, gauges=gauges)], Answer(Bound.HIGHEST, 8, "missed")),
             Ramped("ollama", [_steps(2)], Answer(Bound.UNKNOWN_BEYOND, 2, "late")),
             Ramped("other", [], Answer(Bound.NONE, None, "missed")),
             Ramped("gateway", []),
@@ -77,7 +77,7 @@ def test_the_table_says_what_is_unknown_and_takes_none_for_nothing():
         )
     ]
     head, first, second, third, fourth, fifth = capacity.text(rows).splitlines()
-    assert head.split()[:3] == ["asked", "highest", "rate"]
+    assert head.split()[:3] == ["via", "highest", "rate"]
     assert first.split() == ["vllm", "8/s", "4.0", "4.0", "77", "40.0%", "3.0", "2"]
     assert second.split() == ["ollama", "2/s,", "unknown", "beyond", "1.0", "4.0", "20", "–", "–", "–"]
     assert third.split()[:2] == ["other", "none"]

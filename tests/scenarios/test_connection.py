@@ -21,11 +21,11 @@ class Script(list):
 
     def __init__(self, *steps):
         super().__init__(steps)
-        self.played = threading.Event()
+        self.finished = threading.Event()
 
     def __iter__(self):
         yield from super().__iter__()
-        self.played.set()
+        self.finished.set()
 
 
 def test_what_came_while_the_hub_was_held_up_is_stamped_as_it_came():
@@ -34,13 +34,13 @@ def test_what_came_while_the_hub_was_held_up_is_stamped_as_it_came():
     )
     with Server(script) as server:
         connection, request = _connection(server.url)
-        asking = gevent.spawn(connection.exchange, request, DEADLINES)
+        exchanging = gevent.spawn(connection.exchange, request, DEADLINES)
         while not server.requests:
             gevent.sleep(0.001)
-        script.played.wait()  # no gevent here: the hub stands still
+        script.finished.wait()  # no gevent here: the hub stands still
         time.sleep(HELD_S)
         released_at = time.monotonic()
-        found = asking.get()
+        found = exchanging.get()
     assert found.end is End.COMPLETE
     first, *_, last = [at for at, _ in found.pieces]
     assert found.sent_at < first <= last <= found.ended_at < released_at - HELD_S / 2
@@ -58,22 +58,22 @@ def test_a_stream_that_floods_does_not_starve_the_others():
     flood = HEAD + chunked(*[b": " + b"x" * 1_000_000 + b"\n\n"] * 60)
     with Server([flood]) as flooding, Server([GOOD]) as server:
         wide, request = _connection(flooding.url)
-        asked = gevent.spawn(wide.exchange, request, DEADLINES)
+        exchanging = gevent.spawn(wide.exchange, request, DEADLINES)
         while not wide.latest or not wide.latest.pieces:
             gevent.sleep(0)
         connection, request = _connection(server.url)
         assert connection.exchange(request, DEADLINES).end is End.COMPLETE
-        assert not asked.ready()
-        asked.kill()
+        assert not exchanging.ready()
+        exchanging.kill()
 
 
 def test_who_is_killed_while_waiting_leaves_a_whole_exchange_and_asks_again_on_a_new_connection():
     with Server([HEAD + chunked(token(), last=False), HANG], [GOOD]) as server:
         connection, request = _connection(server.url)
-        asking = gevent.spawn(connection.exchange, request, DEADLINES)
+        exchanging = gevent.spawn(connection.exchange, request, DEADLINES)
         while not connection.latest or not connection.latest.pieces:
             gevent.sleep(0.001)
-        asking.kill()
+        exchanging.kill()
         killed = connection.latest
         assert (killed.end, len(killed.pieces)) == (End.STOPPED, 1)
         assert connection.exchange(request, DEADLINES).end is End.COMPLETE
@@ -85,14 +85,14 @@ def test_an_answer_that_is_whole_stays_whole_though_its_asker_is_killed_before_i
     over = Line._over
 
     def killed_first(line, wake, *what):
-        over(line, asking.kill)
+        over(line, exchanging.kill)
 
     monkeypatch.setattr(Line, "_over", killed_first)
     with Server([GOOD]) as server:
         connection, request = _connection(server.url)
-        asking = gevent.spawn(connection.exchange, request, DEADLINES)
-        asking.join()
-    assert isinstance(asking.value, gevent.GreenletExit)
+        exchanging = gevent.spawn(connection.exchange, request, DEADLINES)
+        exchanging.join()
+    assert isinstance(exchanging.value, gevent.GreenletExit)
     assert connection.latest.end is End.COMPLETE
 
 

@@ -44,12 +44,12 @@ def test_a_page_of_something_else_tells_nothing(page) -> None:
 
 
 class Pages(http.server.BaseHTTPRequestHandler):
-    asked: list[tuple[str, str]]
+    requests: list[tuple[str, str]]
     counts: int
 
     def do_GET(self) -> None:
-        told = (self.headers["Authorization"], self.headers["X-Sso"])
-        self.asked.append((self.path, " ".join(word for word in told if word)))
+        keys = (self.headers["Authorization"], self.headers["X-Sso"])
+        self.requests.append((self.path, " ".join(word for word in keys if word)))
         if self.path == "/gone/metrics":
             self.send_response(302)
             self.send_header("Location", "/elsewhere")
@@ -69,7 +69,7 @@ class Pages(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[int]:
-    Pages.asked, Pages.counts = [], 0
+    Pages.requests, Pages.counts = [], 0
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages) as found:
         threading.Thread(target=found.serve_forever, daemon=True).start()
         yield found.server_address[1]
@@ -108,8 +108,10 @@ def test_both_scrapes_stand_in_the_run_with_what_could_not_be_read(server, tmp_p
     assert "404" in none["error"]
     assert "refused" in refused["error"]
     # The key goes to the gateway alone, and follows no redirect.
-    assert {(path, key) for path, key in Pages.asked if key} == {("/metrics/", "Bearer sk-secret sso-secret")}
-    assert {path for path, _ in Pages.asked} == {"/metrics/", "/gone/metrics", "/none/metrics"}
+    assert {(path, key) for path, key in Pages.requests if key} == {
+        ("/metrics/", "Bearer sk-secret sso-secret")
+    }
+    assert {path for path, _ in Pages.requests} == {"/metrics/", "/gone/metrics", "/none/metrics"}
 
 
 def test_a_run_that_cannot_be_written_to_goes_on(tmp_path, capsys) -> None:

@@ -4,21 +4,21 @@ from dataclasses import replace
 
 import pytest
 
-from scenarios.gateway.ramp.knee import Answer, Bound, Next, Range, Step, decide, row, said, summarise
+from scenarios.gateway.ramp.knee import Answer, Bound, Next, Range, RateStep, decide, describe, row, summarise
 
 RATES = Range(start=2, most=32, factor=2)
 OBJECTIVE_MS = 2000.0
 
 
-def _step(rate: float, p99_ms: float | None = 300.0, **more) -> Step:
+def _step(rate: float, p99_ms: float | None = 300.0, **more) -> RateStep:
     good = more.pop("good", 1.0 if p99_ms is not None and p99_ms <= OBJECTIVE_MS else 0.9)
-    return Step(
+    return RateStep(
         rate, scheduled=100, delivered=rate, ttft_p50_ms=200.0, ttft_p99_ms=p99_ms, good=good, in_flight=3,
         **({"dropped": 0, "overloaded": 0.0} | more),
     )  # fmt: skip
 
 
-def _slow(rate: float, **more) -> Step:
+def _slow(rate: float, **more) -> RateStep:
     return _step(rate, 2400.0, **more)
 
 
@@ -54,7 +54,7 @@ TABLE = {
     ),
     "the cap": (
         [_step(2), _step(4, dropped=7), _step(4, dropped=9)],
-        Answer(Bound.HIGHEST, 2, "objective missed twice at 4/s: the cap on requests in flight refused 9 of 100 arrivals"),
+        Answer(Bound.HIGHEST, 2, "objective missed twice at 4/s: the cap on requests in flight dropped 9 of 100 arrivals"),
     ),
     "the client was overloaded first": (
         [_step(2), _step(4), _slow(8, overloaded=0.6), _slow(8, overloaded=0.5)],
@@ -135,7 +135,7 @@ def test_a_step_without_an_answer_has_no_ttft():
     ],
 )  # fmt: skip
 def test_the_answer_as_a_sentence(answer, words):
-    assert words in said(answer, OBJECTIVE_MS)
+    assert words in describe(answer, OBJECTIVE_MS)
 
 
 def test_a_row_stands_under_its_heading():

@@ -18,7 +18,7 @@ from contract.request import Request
 from scenarios.gateway.sender import Sender
 from scenarios.gateway.user_context import DEADLINES
 from tests.embedded.engine import QUICK, SLOW, running
-from tests.scenarios.stages import CAP, stage
+from tests.scenarios.user_contexts import CAP, user_context
 
 CORPUS = Path(__file__).parents[2] / "scenarios" / "documents"
 DOCUMENTS = read(CORPUS)
@@ -27,8 +27,8 @@ NAMES = ("--served-model-name", "m", "qwen")
 UNTIL_S = 20.0
 
 
-def _stage(**urls):
-    return stage("http://127.0.0.1:1", api="ollama", deadlines=DEADLINES, **urls)
+def _user_context(**urls):
+    return user_context("http://127.0.0.1:1", api="ollama", deadlines=DEADLINES, **urls)
 
 
 def _send(found, prompt="hi", **how):
@@ -44,7 +44,7 @@ def _classify(found, document=DOCUMENTS[0], **how):
 
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory):
-    """Both are asked as the topology of `stages` says: the one in OpenAI's way, the other in its own."""
+    """Both are asked as the topology of `user_contexts` says: the one in OpenAI's way, the other in its own."""
     folders = [tmp_path_factory.mktemp(name) for name in ("vllm", "ollama")]
     with (
         running("vllm", folders[0], *QUICK, *NAMES, *KNOWING) as vllm,
@@ -55,7 +55,7 @@ def engines(tmp_path_factory):
 
 @pytest.fixture
 def found(engines):
-    return _stage(**{name: f"http://127.0.0.1:{engine.port}" for name, engine in engines.items()})
+    return _user_context(**{name: f"http://127.0.0.1:{engine.port}" for name, engine in engines.items()})
 
 
 def _faults(engine, method, query="", body=None):
@@ -118,7 +118,7 @@ def test_what_becomes_of_ollamas_own_stream(found, broken, name, fault, outcome,
 
 def test_an_ollama_that_is_killed_in_mid_stream_is_a_cut(tmp_path):
     with running("ollama", tmp_path, *SLOW, *NAMES) as engine:
-        found = _stage(ollama=f"http://127.0.0.1:{engine.port}")
+        found = _user_context(ollama=f"http://127.0.0.1:{engine.port}")
         record = gevent.spawn(_send, found, stream=True, via="ollama", max_tokens=500)
         with gevent.Timeout(UNTIL_S):
             while not engine.entries():
@@ -167,7 +167,7 @@ def test_an_object_that_was_cut_is_a_cut_though_it_is_told_as_whole(found, broke
 def test_an_object_whose_engine_is_terminated_is_no_answer(tmp_path, stream, end, outcome, error):
     options = (*SLOW, "--inter-token-latency=300ms", "--sigterm", end, *NAMES, *KNOWING)
     with running("vllm", tmp_path, *options) as engine:
-        found = _stage(vllm=f"http://127.0.0.1:{engine.port}")
+        found = _user_context(vllm=f"http://127.0.0.1:{engine.port}")
         record = gevent.spawn(_classify, found, stream=stream, via="vllm")
         with gevent.Timeout(UNTIL_S):
             while not engine.entries():

@@ -21,7 +21,7 @@ from tests.contract.exchanges import (
 )  # fmt: skip
 from tests.ports import held_port
 from tests.scenarios.server import CLOSE, HANG, RST, Server
-from tests.scenarios.stages import kept, stage
+from tests.scenarios.user_contexts import kept, user_context
 
 HEAD = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: b")
 ERROR = event({"error": {"message": "upstream died"}})
@@ -69,16 +69,16 @@ CASES = {
 def records():
     """Every case asked once, all at the same time."""
     servers = {name: Server(script) for name, (script, *_) in CASES.items()}
-    stages, requests = {}, []
+    user_contexts, requests = {}, []
     for name, server in servers.items():
         server.__enter__()
-        stages[name] = stage(server.url)
-        sender = Sender(stages[name], "test", lambda record, body: None)
+        user_contexts[name] = user_context(server.url)
+        sender = Sender(user_contexts[name], "test", lambda record, body: None)
         requests.append(gevent.spawn(sender.send, Request(prompt="hi", stream=True)))
     gevent.joinall(requests, timeout=20, raise_error=True)
     for server in servers.values():
         server.__exit__()
-    return {name: kept(s) for name, s in stages.items()}
+    return {name: kept(s) for name, s in user_contexts.items()}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -106,14 +106,14 @@ def test_an_answer_names_its_tier(records):
 
 
 def test_nobody_listens_is_refused():
-    s = stage(f"http://127.0.0.1:{held_port()}")
+    s = user_context(f"http://127.0.0.1:{held_port()}")
     record = Sender(s, "test", lambda record, body: None).send(Request(prompt="hi", stream=True))
     assert (record.outcome, record.error.split(":")[0]) == (Outcome.REFUSED, "ConnectionRefusedError")
     assert kept(s) == [record]
 
 
 def test_a_name_that_no_lookup_takes_is_refused():
-    s = stage("http://no..name:1")
+    s = user_context("http://no..name:1")
     assert (
         Sender(s, "test", lambda record, body: None).send(Request(prompt="hi", stream=True)).outcome
         == Outcome.REFUSED
@@ -123,35 +123,35 @@ def test_a_name_that_no_lookup_takes_is_refused():
 @pytest.mark.parametrize(("script", "tokens"), [([HANG], False), ([_begun(token()), HANG], True)])
 def test_an_ask_that_is_killed_is_abandoned_once_and_the_kill_goes_on(script, tokens):
     with Server(script) as server:
-        s, told = stage(server.url), []
-        sender = Sender(s, "test", lambda record, body: told.append((record, body)))
-        record = gevent.spawn(sender.send, Request(prompt="hi", stream=True))
+        s, reported = user_context(server.url), []
+        sender = Sender(s, "test", lambda record, body: reported.append((record, body)))
+        sending = gevent.spawn(sender.send, Request(prompt="hi", stream=True))
         gevent.sleep(0.25)
         assert s.recorder.tally.snapshot().in_flight == 1
-        record.kill()
+        sending.kill()
         [record] = kept(s)
-    assert isinstance(record.value, gevent.GreenletExit)
+    assert isinstance(sending.value, gevent.GreenletExit)
     assert record.outcome == Outcome.ABANDONED
     assert (record.ttft_ms is not None) == tokens
-    assert [a for a, _ in told] == [record]
+    assert [a for a, _ in reported] == [record]
     assert s.recorder.tally.snapshot().in_flight == 0
 
 
 def test_an_ask_that_is_killed_while_connecting_was_never_sent(monkeypatch):
-    s = stage("http://127.0.0.1:1")
+    s = user_context("http://127.0.0.1:1")
     monkeypatch.setattr("gevent.socket.create_connection", lambda address: gevent.sleep(5))
-    record = gevent.spawn(
+    sending = gevent.spawn(
         Sender(s, "test", lambda record, body: None).send, Request(prompt="hi", stream=True)
     )
     gevent.sleep(0.05)
-    record.kill()
+    sending.kill()
     assert [(a.outcome, a.sent_at, a.error) for a in kept(s)] == [
         ("abandoned", None, "stopped while connecting")
     ]
 
 
 def test_a_connection_that_does_not_come_about_is_refused_in_time(monkeypatch):
-    s = stage("http://127.0.0.1:1")
+    s = user_context("http://127.0.0.1:1")
     monkeypatch.setattr("gevent.socket.create_connection", lambda address: gevent.sleep(5))
     record = Sender(s, "test", lambda record, body: None).send(Request(prompt="hi", stream=True))
     assert (record.outcome, record.error) == (Outcome.REFUSED, "TimeoutError: no connection in 1 s")
@@ -159,7 +159,7 @@ def test_a_connection_that_does_not_come_about_is_refused_in_time(monkeypatch):
 
 
 def test_a_mistake_of_ours_is_recorded_as_broken_and_raised(monkeypatch):
-    s = stage("http://127.0.0.1:1")
+    s = user_context("http://127.0.0.1:1")
     monkeypatch.setattr("scenarios.gateway.wire.exchange.Connection.exchange", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         Sender(s, "test", lambda record, body: None).send(Request(prompt="hi", stream=True))
@@ -169,7 +169,7 @@ def test_a_mistake_of_ours_is_recorded_as_broken_and_raised(monkeypatch):
 
 def test_only_a_direct_ask_of_a_tier_that_honours_it_says_ignore_eos():
     with Server([streamed(*WHOLE)]) as server:
-        s = stage(server.url, vllm=server.url, ollama=server.url)
+        s = user_context(server.url, vllm=server.url, ollama=server.url)
         sender = Sender(s, "test", lambda record, body: None)
         requests = [
             sender.send(Request(prompt="hi", stream=True, via=via)) for via in ("gateway", "vllm", "ollama")

@@ -98,12 +98,12 @@ def test_a_write_that_fails_is_said_once_and_nothing_more_is_written():
 
 
 def test_the_run_may_be_stopped_from_within_the_failure():
-    said = []
-    recorder = Recorder(Broken(), lambda why: (said.append(why), recorder.close()))
+    failures = []
+    recorder = Recorder(Broken(), lambda why: (failures.append(why), recorder.close()))
     recorder.start()
     recorder.keep(_record())
     gevent.sleep(1.2)
-    assert len(said) == 1
+    assert len(failures) == 1
     assert recorder._greenlet.dead
 
 
@@ -126,7 +126,7 @@ def test_the_tally_counts_by_outcome_and_tier():
     tally = Tally()
     for _ in range(3):
         tally.due()
-    tally.refused()
+    tally.drop()
     for arrived in (True, True, False, False):
         tally.began(arrived)
     tally.ended(_record(outcome=Outcome.OK, tier="vllm"))
@@ -140,5 +140,5 @@ def test_a_master_adds_up_the_versions_that_its_workers_saw():
     for version in ("1.106.2", None, "1.108.7", "1.106.2"):
         tally.named(version)
     for worker in ("worker-0", "worker-1"):
-        tallies.tell(worker, tally.snapshot())
+        tallies.update(worker, tally.snapshot())
     assert tallies.snapshot().by_version == {"1.106.2": 4, "1.108.7": 2}

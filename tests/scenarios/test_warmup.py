@@ -11,7 +11,7 @@ from scenarios.gateway.warmup import ended_early, preflight, unhealthy, warm_up,
 from tests.contract.exchanges import ROLE, chunked, finish, head, plain, token, usage
 from tests.ports import held_port
 from tests.scenarios.server import Server
-from tests.scenarios.stages import kept, stage, topology
+from tests.scenarios.user_contexts import kept, topology, user_context
 
 URL = "http://127.0.0.1:1"
 ANSWER = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: a") + chunked(
@@ -21,7 +21,7 @@ ANSWER = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: a"
 
 def test_every_group_and_every_engine_is_asked_both_ways_and_the_cloud_never():
     with Server([ANSWER]) as gateway, Server([ANSWER]) as engine:
-        s = stage(gateway.url, vllm=engine.url)
+        s = user_context(gateway.url, vllm=engine.url)
         requests = warm_up(s)
         bodies = [json.loads(r.partition(b"\r\n\r\n")[2]) for r in gateway.requests]
     assert [(b["model"], b["stream"]) for b in bodies] == [
@@ -47,13 +47,13 @@ VERSIONS = [
 def test_the_warm_up_knows_the_gateways_version_from_its_answers_and_no_engines(headers, versions):
     named = ANSWER.replace(b"\r\n\r\n", "".join(f"\r\n{h}" for h in headers).encode() + b"\r\n\r\n", 1)
     with Server([named]) as gateway, Server([named]) as engine:
-        s = stage(gateway.url, vllm=engine.url)
+        s = user_context(gateway.url, vllm=engine.url)
         warm_up(s)
     assert s.recorder.tally.snapshot().by_version == versions
 
 
 def test_a_tier_without_a_url_or_a_group_is_not_woken():
-    assert ways(stage(URL)) == [("gateway", None), ("gateway", "b")]
+    assert ways(user_context(URL)) == [("gateway", None), ("gateway", "b")]
 
 
 def test_a_reasoning_model_that_shows_no_token_of_its_two_is_awake():
@@ -61,24 +61,25 @@ def test_a_reasoning_model_that_shows_no_token_of_its_two_is_awake():
         ROLE, finish("length"), usage(2)
     )
     with Server([unseen]) as gateway:
-        s = stage(gateway.url)
+        s = user_context(gateway.url)
         requests = warm_up(s)
         assert {(a.outcome, a.ttft_ms, a.max_tokens) for a in requests} == {("ok", None, 2)}
         preflight(requests, s.topology)
 
 
 def test_a_gateway_that_refuses_the_cap_is_refused_with_the_word_that_helps():
-    said = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
-    with Server([plain({"error": {"message": said}}, "400 Bad Request")]) as gateway:
-        s = stage(gateway.url)
+    message = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+    with Server([plain({"error": {"message": message}}, "400 Bad Request")]) as gateway:
+        s = user_context(gateway.url)
         with pytest.raises(
-            Refusal, match=r"instead\.; set max_tokens_field: max_completion_tokens \(in the part gateway\)"
+            Refusal,
+            match=r"instead\.; set max_tokens_field: max_completion_tokens \(in the `gateway:` section\)",
         ):
             preflight(warm_up(s), s.topology)
 
 
 def test_a_gateway_that_does_not_answer_is_refused_without_asking_on():
-    s = stage(f"http://127.0.0.1:{held_port()}", vllm=URL)
+    s = user_context(f"http://127.0.0.1:{held_port()}", vllm=URL)
     requests = warm_up(s)
     assert len(requests) == 2
     with pytest.raises(
@@ -96,7 +97,7 @@ def _answer(**given) -> RequestRecord:
 TIERS = "tiers: vllm (group a), ollama (group b), openai (group c)"
 REFUSED = [
     # what was recorded, what is said
-    ([], f"gateway: {URL} gives no answer; it was not asked"),
+    ([], f"gateway: {URL} gives no answer; no request was sent"),
     ([_answer(status=401, ttft_ms=None, outcome="rejected", error="401: no key")],
      f"gateway: {URL} gives no answer; rejected: 401: no key"),
     ([_answer()], f"gateway: {URL} answers, but without x-litellm-model-group or x-litellm-model-api-base: nobody can "
@@ -142,8 +143,8 @@ def test_each_health_url_is_asked_once_and_what_is_wrong_is_said():
             found.tiers[0].model_copy(update={"health": f"{closed.url}/health?model=a"}),
             found.tiers[1].model_copy(update={"health": f"{well.url}/health"}),
         ]
-        (said,) = unhealthy(found.model_copy(update={"tiers": tiers}))
-    assert said.startswith(
+        (message,) = unhealthy(found.model_copy(update={"tiers": tiers}))
+    assert message.startswith(
         f"{found.tiers[0].name}: its health url {closed.url}/health answers 401: give it api_key: ${{NAME}}"
     )
     assert [len(server.requests) for server in (closed, well)] == [1, 1]
@@ -162,16 +163,18 @@ WARM = [
 @pytest.mark.parametrize(("through", "direct", "named"), WARM)
 def test_a_warm_up_reports_answers_that_ended_early_as_a_plan_does(through, direct, named):
     with Server([through]) as gateway, Server([direct]) as engine:
-        s = stage(gateway.url, vllm=engine.url)
-        said = ended_early(warm_up(s), s.topology)
-    assert [line.partition(":")[0] for line in said] == named
-    assert all("answers ended before the cap (finish_reason stop at 1 of 2 tokens)" in line for line in said)
-    assert all(line.endswith("a cut of its answers is no longer detected") for line in said)
+        s = user_context(gateway.url, vllm=engine.url)
+        message = ended_early(warm_up(s), s.topology)
+    assert [line.partition(":")[0] for line in message] == named
+    assert all(
+        "answers ended before the cap (finish_reason stop at 1 of 2 tokens)" in line for line in message
+    )
+    assert all(line.endswith("a cut of its answers is no longer detected") for line in message)
 
 
 def test_where_the_topology_says_witness_none_a_warm_up_reports_no_early_end():
     with Server([EARLY]) as gateway:
-        s = stage(gateway.url)
+        s = user_context(gateway.url)
         tiers = [tier.model_copy(update={"witness": "none"}) for tier in s.topology.tiers]
         s.topology = s.topology.model_copy(update={"tiers": tiers})
         assert ended_early(warm_up(s), s.topology) == []

@@ -140,8 +140,8 @@ def test_a_worker_that_comes_late_plays_and_one_that_leaves_hands_over_all_it_ha
         crew.end()
     print(out)
     run = latest(crew.results)
-    assert "plays from now on" in out
-    assert "has left; all its records are here" in out
+    assert "joined the run" in out
+    assert "has left; all its records were received" in out
     whole(run, gateway)
     assert {w["worker"]: w["end"] for w in read_manifest(run)["workers"]} == {
         "worker-0": "left",

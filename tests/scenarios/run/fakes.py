@@ -143,8 +143,8 @@ class FakeLoad:
     def choose_users(self, inputs: Inputs) -> None:
         self.calls.append("choose users")
 
-    def let_in(self, stage: Any) -> None:
-        self.calls.append("let in")
+    def set_user_context(self, user_context: Any) -> None:
+        self.calls.append("set user context")
         self.runner = "running"
 
     def scale(self, users: int, spawn_rate: float) -> None:

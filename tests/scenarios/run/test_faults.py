@@ -12,7 +12,7 @@ from scenarios.gateway.tally import Snapshot
 from scenarios.run.faults import Chaos, argv, counts, overhead_until, restore_argv
 from scenarios.run.verdict import Verdict
 from tests.scenarios.run.fakes import Process, options
-from tests.scenarios.stages import topology
+from tests.scenarios.user_contexts import topology
 
 RUN = [
     sys.executable, "-m", "chaos", "run", "--leash", "--run", "r", "--topology", "t.yaml", "--timeline", "l.yaml",
@@ -69,8 +69,8 @@ def test_chaos_that_is_ready_says_when_its_clock_started():
     [
         ([Refused("kubeconfig /none: cannot be used")], "kubeconfig /none: cannot be used"),
         ([{"a": "traceback"}], r"chaos did not start \(exit 64\); no message"),
-        ([STATUS], r"chaos did not start \(exit 64\); the line above says why"),
-        ([], r"chaos did not start \(exit 64\); the line above says why"),
+        ([STATUS], r"chaos did not start \(exit 64\); see the line above"),
+        ([], r"chaos did not start \(exit 64\); see the line above"),
     ],
 )
 def test_chaos_that_does_not_start_refuses_the_run(lines, why):

@@ -8,7 +8,7 @@ import pytest
 from contract.refusal import Refusal
 from scenarios.run.page_state import Moment, shown, takes_edits
 
-OPENING, CLOSING = "a run is being opened already", "the last run is being closed"
+OPENING, CLOSING = "a run is being opened", "the last run is being closed"
 
 
 @pytest.mark.parametrize(

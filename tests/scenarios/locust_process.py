@@ -21,7 +21,7 @@ from scenarios import chat, classify, direct, overhead
 from scenarios.gateway.arrivals import open_or_closed, parse
 from scenarios.gateway.open_loop import open_loop
 from scenarios.gateway.user_context import DEADLINES
-from tests.scenarios.stages import kept, stage
+from tests.scenarios.user_contexts import kept, user_context
 
 USERS = scenarios.users()
 DOCUMENTS = Path(__file__).parents[2] / "scenarios" / "documents"
@@ -42,7 +42,7 @@ def _of_a_master(environment: Environment) -> dict[str, object]:
     }
 
 
-def play(
+def run_users(
     gateway: str,
     vllm: str | None,
     users: dict[str, int],
@@ -64,7 +64,7 @@ def play(
         classes = [open_loop(opened), *stay]
     environment = Environment(user_classes=classes, stop_timeout=stop_timeout)
     deadlines: dict[str, Any] = {"deadlines": DEADLINES} if patient else {}
-    environment.brownout = found = stage(
+    environment.brownout = found = user_context(
         gateway,
         vllm,
         arrivals=arrivals and parse(arrivals),
@@ -74,7 +74,7 @@ def play(
     )
     if overhead_left_s is not None:
         found.overhead_until = found.clock.now() + overhead_left_s
-    told: list[dict[str, object]] = []
+    reported: list[dict[str, object]] = []
 
     def listen(
         request_type: str,
@@ -85,7 +85,7 @@ def play(
         context: object,
         **_: object,
     ) -> None:
-        told.append({"type": request_type, "name": name, "ms": response_time, "bytes": response_length,
+        reported.append({"type": request_type, "name": name, "ms": response_time, "bytes": response_length,
                      "error": str(exception) if exception else None})  # fmt: skip
 
     environment.events.request.add_listener(listen)
@@ -100,7 +100,7 @@ def play(
     tally = found.recorder.tally.snapshot()
     return {
         "records": [dataclasses.asdict(record) for record in kept(found)],
-        "told": told,
+        "reported": reported,
         "users": users_left,
         "in_flight": tally.in_flight,
         "scheduled": tally.scheduled,
@@ -116,4 +116,4 @@ def play(
 
 if __name__ == "__main__":
     # Locust's own loggers speak on stderr.
-    print(json.dumps(play(**json.load(sys.stdin))))
+    print(json.dumps(run_users(**json.load(sys.stdin))))
