@@ -72,12 +72,12 @@ class OpenLoop(User):
             until_s = max(until_s, clock.now() - begun_at) + _LOOK_S
             while (arrival := schedule.before(until_s)) is not None:
                 scheduled_at = begun_at + arrival.at_s
-                if self._over_before(scheduled_at):
+                if self._stopped_before(scheduled_at):
                     return
                 self._arrive(arrival, scheduled_at)
-            self._over_before(begun_at + until_s)
+            self._stopped_before(begun_at + until_s)
 
-    def _over_before(self, at: float) -> bool:
+    def _stopped_before(self, at: float) -> bool:
         """Wait until `at`; True: the loop was stopped. Always yields to the hub first, or late requests would block other greenlets."""
         self._over.wait(0.0)
         while not self._over.is_set() and (left_s := at - self._user_context.clock.now()) > 0:

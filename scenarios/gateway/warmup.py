@@ -26,22 +26,22 @@ def warm_up(user_context: UserContext) -> list[RequestRecord]:
     The gateway's own group comes first and alone: if it does not answer, `preflight` refuses, and waiting for the other
     deadlines is useless.
     """
-    first, *others = ways(user_context)
-    requests = _wake(user_context, *first)
+    first, *others = routes(user_context)
+    requests = _warm_route(user_context, *first)
     if any(_answered(a) for a in requests):
-        for woken in gevent.pool.Group().map(lambda way: _wake(user_context, *way), others):
-            requests += woken
+        for found in gevent.pool.Group().map(lambda route: _warm_route(user_context, *route), others):
+            requests += found
         for rank in user_context.topology.balanced.values():
-            requests += _wake_each(user_context, rank)
+            requests += _warm_each(user_context, rank)
     return requests
 
 
 def check_gateway(user_context: UserContext) -> list[RequestRecord]:
     """A worker's warm-up, after the master's: checks that the gateway answers from this host, with this worker's key."""
-    return _wake(user_context, *ways(user_context)[0])
+    return _warm_route(user_context, *routes(user_context)[0])
 
 
-def _wake(user_context: UserContext, via: str, model: str | None) -> list[RequestRecord]:
+def _warm_route(user_context: UserContext, via: str, model: str | None) -> list[RequestRecord]:
     sender = Sender(user_context, "warmup", lambda record, body_bytes: None)
     try:
         return [sender.send(_request(stream, via, model)) for stream in (True, False)]
@@ -49,7 +49,7 @@ def _wake(user_context: UserContext, via: str, model: str | None) -> list[Reques
         sender.close()
 
 
-def _wake_each(user_context: UserContext, rank: list[str]) -> list[RequestRecord]:
+def _warm_each(user_context: UserContext, rank: list[str]) -> list[RequestRecord]:
     """Send requests to a group until each of its deployments has answered, streamed and unstreamed, or TURNS are used up."""
     tier = user_context.topology.tier(rank[0])
     if tier.cloud:
@@ -74,7 +74,7 @@ def _request(stream: bool, via: str, model: str | None) -> Request:
     )
 
 
-def ways(user_context: UserContext) -> list[tuple[str, str | None]]:
+def routes(user_context: UserContext) -> list[tuple[str, str | None]]:
     """(via, model; None: the default model) of each route, the gateway's own group first."""
     topology = user_context.topology
     groups = [t.match.group for t in topology.tiers if t.match.group and not t.cloud]

@@ -95,13 +95,13 @@ class Ramp(Search):
         known = [GATEWAY, EACH, *tiers]
         if self._via not in known:
             raise Refusal(f"--via: {no_such('gateway or tier with direct requests', self._via, known)}")
-        self._ways = [*tiers, GATEWAY] if self._via == EACH else [self._via]
+        self._targets = [*tiers, GATEWAY] if self._via == EACH else [self._via]
 
     def run(self, user_context: UserContext, folder: Path, guard: Callable[[], str | None]) -> None:
         self._write(folder)
         while not self.runner.user_count:  # the user of the open loop
             gevent.sleep(0.1)
-        for via in self._ways:
+        for via in self._targets:
             if guard() is None:
                 self._climb(via, user_context, folder, guard)
 
@@ -128,7 +128,7 @@ class Ramp(Search):
 
     def conclusion(self) -> tuple[str, int]:
         assert self.objective_ms is not None
-        lines, known = [], len(self._ramped) == len(self._ways)
+        lines, known = [], len(self._ramped) == len(self._targets)
         for one in self._ramped:
             result = (
                 "cut short: there is no answer"
@@ -144,7 +144,7 @@ class Ramp(Search):
         """A row for each target, also for those that were not reached."""
         assert self.objective_ms is not None
         found = {one.via: one for one in self._ramped}
-        return [capacity.of(found.get(via, Ramped(via, [])), self.objective_ms) for via in self._ways]
+        return [capacity.of(found.get(via, Ramped(via, [])), self.objective_ms) for via in self._targets]
 
     def _held(
         self, rate: float, user_context: UserContext, folder: Path, guard: Callable[[], str | None]

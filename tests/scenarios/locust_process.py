@@ -1,6 +1,6 @@
-"""A Locust run in a process of its own: JSON in on stdin, what was recorded and told as JSON on stdout.
+"""Runs scenarios with Locust in a separate process: JSON on stdin; records and reported events as JSON on stdout.
 
-Importing Locust patches the standard library; the process of the tests must stay as it is.
+Importing Locust patches the standard library, which must not happen in the test process.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ DOCUMENTS = Path(__file__).parents[2] / "scenarios" / "documents"
 
 
 def _of_a_master(environment: Environment) -> dict[str, object]:
-    """What the statistics of a master hold that a worker with these reports to."""
+    """The statistics of a master to which a worker reports these."""
     report: dict[str, object] = {}
     sent, heard, master = Events(), Events(), RequestStats()
     setup_distributed_stats_event_listeners(sent, environment.stats)
@@ -93,7 +93,7 @@ def run_users(
     counts = {USERS[u].__name__: count for u, count in users.items()}
     runner.spawn_users({c.__name__: counts.get(c.__name__, 1) for c in classes}, wait=False)
     gevent.sleep(run_s / 2)
-    gevent.monkey.get_original("time", "sleep")(held_up_s)  # nothing else runs meanwhile
+    gevent.monkey.get_original("time", "sleep")(held_up_s)  # blocks the hub
     gevent.sleep(run_s / 2)
     users_left = runner.user_count
     runner.stop()
@@ -115,5 +115,5 @@ def run_users(
 
 
 if __name__ == "__main__":
-    # Locust's own loggers speak on stderr.
+    # Locust's own loggers write to stderr.
     print(json.dumps(run_users(**json.load(sys.stdin))))

@@ -1,6 +1,6 @@
-"""A ramp in a process of its own: JSON in on stdin, what it found as JSON on stdout.
+"""Runs a ramp in a separate process: JSON on stdin, its result as JSON on stdout.
 
-Importing Locust patches the standard library; the process of the tests must stay as it is.
+Importing Locust patches the standard library, which must not happen in the test process.
 """
 
 import json

@@ -50,7 +50,7 @@ def test_a_kind_and_its_rate(text, found):
         ("replay:nowhere.csv", "--arrivals: nowhere.csv: cannot be read: No such file or directory"),
     ],
 )  # fmt: skip
-def test_anything_else_is_refused_with_what_would_be_right(text, words):
+def test_anything_else_is_refused_with_the_correct_form(text, words):
     with pytest.raises(Refusal) as refusal:
         parse(text)
     assert words in str(refusal.value)
@@ -168,14 +168,14 @@ MOONCAKE = '{"timestamp": 0, "input_length": 6955, "output_length": 52, "hash_id
         pytest.param(
             "TIMESTAMP,ContextTokens,GeneratedTokens\n2024-05-10 00:00:00.009930+00:00,2162,5\n2024-05-10 00:00:01.009930+00:00,2399,6\n",
             "", 1.0, "dates", id="Azure"),
-        pytest.param("timestamp,input_length,output_length\n1000,20,5\n4000,20,5\n", "@ms", 3.0, "milliseconds (as given)", id="the operator's word"),
+        pytest.param("timestamp,input_length,output_length\n1000,20,5\n4000,20,5\n", "@ms", 3.0, "milliseconds (as given)", id="the operator's unit"),
         pytest.param("timestamp_ms,input,output\n1000,20,5\n4000,20,5\n", "", 3.0, "milliseconds (its column is timestamp_ms)", id="the column's name"),
         pytest.param("output,input,time (ns)\n5,20,1700000000000000000\n5,20,1700000003000000000\n", "", 3.0, "nanoseconds (its column is time_ns)", id="an epoch, and columns in another order"),
         pytest.param("0,20,5\n3,20,5\n", "", 3.0, "seconds (the default)", id="no heading"),
         pytest.param("1700000000,20,5\n1700000003,20,5\n", "", 3.0, "seconds (the default)", id="seconds of an epoch"),
     ],
 )  # fmt: skip
-def test_a_trace_is_read_in_the_unit_that_it_is_known_by_and_says_how(tmp_path, text, at, lasts_s, read_as):
+def test_a_trace_is_read_in_its_known_unit_with_the_source_of_that_unit(tmp_path, text, at, lasts_s, read_as):
     found = parse(_trace(tmp_path, text) + at)
     assert found.trace[0].at_s == 0.0
     assert found.trace[-1].at_s == pytest.approx(lasts_s)

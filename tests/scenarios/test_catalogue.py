@@ -31,7 +31,7 @@ def user(scenario="nightly", cls="NightlyUser", **more):
         ),
     ],
 )
-def test_a_file_that_is_no_scenario_is_refused(monkeypatch, files, words):
+def test_a_file_without_a_scenario_is_refused(monkeypatch, files, words):
     monkeypatch.setattr(scenarios, "names", lambda: list(files))
     for name, holds in files.items():
         monkeypatch.setitem(sys.modules, f"scenarios.{name}", SimpleNamespace(**holds))
@@ -40,7 +40,7 @@ def test_a_file_that_is_no_scenario_is_refused(monkeypatch, files, words):
     assert words in str(found.value)
 
 
-def test_a_file_that_begins_with_an_underscore_is_no_scenario(monkeypatch, tmp_path):
+def test_a_file_that_begins_with_an_underscore_is_not_a_scenario(monkeypatch, tmp_path):
     (tmp_path / "_shared.py").write_text("")
     (tmp_path / "nightly.py").write_text("")
     monkeypatch.setattr(scenarios, "__path__", [str(tmp_path)])

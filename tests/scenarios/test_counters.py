@@ -1,4 +1,4 @@
-"""What gateway and engines count themselves: what is kept of their pages, and that no page can end a run."""
+"""Counters of the gateway and the engines: what is kept of their pages, and that no page can end a run."""
 
 import http.server
 import json
@@ -33,13 +33,13 @@ KEPT = [
 ]
 
 
-def test_of_a_page_only_the_wanted_counters_are_kept_and_no_key() -> None:
+def test_of_a_page_only_the_known_counters_are_kept_and_no_key() -> None:
     assert counters.read(PAGE, LITELLM) == KEPT
     assert "88dc" not in str(counters.read(PAGE, LITELLM))
 
 
 @pytest.mark.parametrize("page", ["", "<html>", "\0", ANSWERS, ANSWERS + "{", f"{ANSWERS}{{}} ", '{"a": 1}'])
-def test_a_page_of_something_else_tells_nothing(page) -> None:
+def test_any_other_page_gives_no_counters(page) -> None:
     assert counters.read(page, LITELLM) == []
 
 
@@ -58,7 +58,7 @@ class Pages(http.server.BaseHTTPRequestHandler):
         if self.path == "/none/metrics":
             self.send_error(404)
             return
-        type(self).counts = min(self.counts + 1, 3)  # the gateway is a little late
+        type(self).counts = min(self.counts + 1, 3)  # the gateway counts with a delay
         self.send_response(200)
         self.end_headers()
         self.wfile.write(f'{ANSWERS}{{model_group="g"}} {self.counts}\n'.encode())

@@ -1,4 +1,4 @@
-"""Which document is asked next: each once before any again, anew on each side of a change of tier, and the pairs first."""
+"""Which document is classified next: each once before any again, anew after each change of tier, and pairs first."""
 
 import datetime
 
@@ -16,7 +16,7 @@ PAPERS = [paper(f"p{n:02}") for n in range(12)]
 
 
 def taken(order: DocumentOrder, count: int, tier: str | None) -> list[str]:
-    """So many, one after the other, all answered by this tier."""
+    """The ids of the next `count` documents, all answered by this tier."""
     found = []
     for _ in range(count):
         document = order.next()
@@ -25,7 +25,7 @@ def taken(order: DocumentOrder, count: int, tier: str | None) -> list[str]:
     return found
 
 
-def test_every_document_is_asked_once_before_any_is_asked_again():
+def test_every_document_is_sent_once_before_any_is_sent_again():
     order = DocumentOrder(PAPERS, seed=1)
     first, second = taken(order, 12, "vllm"), taken(order, 12, "vllm")
     assert sorted(first) == [p.id for p in PAPERS]
@@ -44,7 +44,7 @@ def test_the_order_is_the_seeds():
 def test_after_a_change_of_tier_those_go_first_that_the_other_tier_has_answered(before, during):
     order = DocumentOrder(PAPERS, seed=1)
     vllm = taken(order, before, "vllm")
-    order.done(order.next(), "ollama")  # whom the change hit: until it is answered nobody knows of it
+    order.done(order.next(), "ollama")  # the change of tier is unknown until this answer
     ollama = taken(order, during - 1, "ollama")
     assert len(set(ollama)) == len(ollama)
     assert len(set(vllm) & set(ollama)) >= min(len(set(vllm)) - 1, during - 1)
@@ -59,7 +59,7 @@ def test_back_on_the_first_tier_those_go_first_that_only_the_fallback_has_answer
     assert len(set(vllm + back) & set(ollama)) == 9
 
 
-def test_nobody_is_given_what_another_has_under_way():
+def test_no_instance_gets_a_document_that_is_under_way():
     order = DocumentOrder(PAPERS, seed=1)
     held = [order.next() for _ in PAPERS]
     assert len({document.id for document in held}) == 12
@@ -70,7 +70,7 @@ def test_nobody_is_given_what_another_has_under_way():
         order.done(document, "vllm")
 
 
-def test_what_was_asked_in_vain_waits_for_its_next_turn():
+def test_a_document_without_an_answer_waits_for_its_next_turn():
     order = DocumentOrder(PAPERS, seed=1)
     taken(order, 3, "vllm")
     lost = order.next()
@@ -79,7 +79,7 @@ def test_what_was_asked_in_vain_waits_for_its_next_turn():
     assert lost.id in taken(order, 12, "vllm")
 
 
-def test_before_anybody_has_answered_all_are_asked_once_too():
+def test_before_the_first_answer_each_is_sent_once_too():
     order = DocumentOrder(PAPERS, seed=1)
     assert len(set(taken(order, 12, None))) == 12
 

@@ -1,4 +1,4 @@
-"""Real Locust runs: every request has one record and is told once, also when the run is stopped in mid-stream."""
+"""Real Locust runs: every request has one record and one Locust event, also if the run is stopped in mid-stream."""
 
 import json
 from collections import Counter, defaultdict
@@ -45,7 +45,7 @@ def stopped():
         return run_locust(gateway, run_s=1.5, patient=True, chat=6), len(gateway.requests)
 
 
-def test_a_run_stopped_in_mid_stream_has_exactly_one_record_per_ask(stopped):
+def test_a_run_stopped_in_mid_stream_has_exactly_one_record_per_request(stopped):
     run, count = stopped
     assert count == 6
     ids = [r["request_id"] for r in run["records"]]
@@ -55,7 +55,7 @@ def test_a_run_stopped_in_mid_stream_has_exactly_one_record_per_ask(stopped):
     assert all(r["ttft_ms"] is not None for r in run["records"] if r["stream"])
 
 
-def test_an_ask_that_was_stopped_is_told_to_locust_once(stopped):
+def test_a_stopped_request_is_reported_to_locust_once(stopped):
     run, count = stopped
     reported = [t for t in run["reported"] if t["type"] == "chat"]
     assert len(reported) == count
@@ -77,7 +77,7 @@ def test_a_stop_that_waits_abandons_nothing(well):
     assert run["failures"] == 0
 
 
-def test_every_ask_is_told_once_by_scenario_and_tier(well):
+def test_every_request_is_reported_once_by_scenario_and_tier(well):
     run, gateway, vllm = well
     records = run["records"]
     assert len(records) == len(gateway.requests) + len(vllm.requests)
@@ -88,7 +88,7 @@ def test_every_ask_is_told_once_by_scenario_and_tier(well):
     assert all(t["bytes"] > 0 for t in run["reported"])
 
 
-def test_locusts_totals_count_asks_and_nothing_else(well):
+def test_locusts_totals_count_requests_only(well):
     run, *_ = well
     records = run["records"]
     assert run["stats"] == len(records)
@@ -96,7 +96,7 @@ def test_locusts_totals_count_asks_and_nothing_else(well):
     assert run["master"]["stats"] == len(records)
 
 
-def test_failures_are_a_share_of_asks(stopped):
+def test_failures_are_a_share_of_requests(stopped):
     run, count = stopped
     assert (run["failures"], run["stats"]) == (count, count)
     assert (run["master"]["failures"], run["master"]["stats"]) == (count, count)
@@ -116,7 +116,7 @@ def test_chat_streams_most_and_direct_takes_turns(well):
     assert direct == [n % 2 == 0 for n in range(len(direct))]
 
 
-def test_a_direct_ask_has_its_tiers_cap_and_both_sides_of_a_pair_the_gateways(well):
+def test_a_direct_request_has_its_tiers_cap_and_both_sides_of_a_pair_the_gateways(well):
     run, *_ = well
     caps = {(r["scenario"], r["via"]): r["max_tokens"] for r in run["records"]}
     assert caps == {
@@ -124,7 +124,7 @@ def test_a_direct_ask_has_its_tiers_cap_and_both_sides_of_a_pair_the_gateways(we
     }  # fmt: skip
 
 
-def test_a_pair_is_four_asks_in_turn_of_one_prompt_with_fresh_nonces(well):
+def test_a_pair_is_four_requests_in_turn_of_one_prompt_with_fresh_nonces(well):
     run, gateway, vllm = well
     pairs = defaultdict(list)
     for record in run["records"]:
@@ -165,7 +165,7 @@ def test_a_run_repeats_its_prompts():
     assert len(set(seen[0])) == 4
 
 
-def test_failures_are_told_with_their_outcome():
+def test_failures_are_reported_with_their_outcome():
     with Server([plain({"error": "no"}, "503 No")]) as gateway:
         run = run_locust(gateway, run_s=0.3, chat=1)
     reported = {(t["type"], t["name"], t["error"]) for t in run["reported"]}

@@ -1,4 +1,4 @@
-"""The open loop requests on schedule whatever hangs, makes what is overdue, and counts what it must refuse."""
+"""The open loop sends requests on schedule during a hang, sends overdue ones late, and counts dropped ones."""
 
 import itertools
 import json
@@ -14,7 +14,7 @@ from tests.scenarios.test_locust_run import run_locust
 
 GOOD = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: b") + chunked(*WHOLE)
 HANG_S = 3.0
-SLACK_S = 0.5  # two clocks, and threads that are let in late
+SLACK_S = 0.5  # two clocks, and threads that are scheduled late
 
 
 class Hanging:
@@ -51,7 +51,7 @@ def _in_hang(run: dict, hanging: Hanging) -> list[dict]:
     ]  # fmt: skip
 
 
-def test_through_a_hang_an_open_loop_asks_on_and_its_latency_from_intended_shows_it():
+def test_during_a_hang_an_open_loop_sends_requests_and_their_latency_from_schedule_shows_it():
     with Hanging(after=10) as hanging:
         run = run_locust(
             hanging.server,
@@ -62,11 +62,11 @@ def test_through_a_hang_an_open_loop_asks_on_and_its_latency_from_intended_shows
             chat=1,
         )
     due = _in_hang(run, hanging)
-    lasted_s = hanging.back_at - hanging.hung_at  # a busy machine sleeps longer than it is told to
+    lasted_s = hanging.back_at - hanging.hung_at  # a busy machine sleeps longer than requested
     assert len(due) == pytest.approx((lasted_s - 2 * SLACK_S) * 20, abs=2)
-    intended = sorted(r["scheduled_at"] for r in run["records"])
-    assert [b - a for a, b in itertools.pairwise(intended)] == pytest.approx(
-        [0.05] * (len(intended) - 1), abs=1e-4
+    scheduled = sorted(r["scheduled_at"] for r in run["records"])
+    assert [b - a for a, b in itertools.pairwise(scheduled)] == pytest.approx(
+        [0.05] * (len(scheduled) - 1), abs=1e-4
     )
     for r in due:
         seen_s = r["sent_at"] + r["latency_ms"] / 1000 - r["scheduled_at"]
@@ -76,20 +76,20 @@ def test_through_a_hang_an_open_loop_asks_on_and_its_latency_from_intended_shows
     assert run["dropped"] == 0
 
 
-def test_through_a_hang_a_closed_loop_falls_silent():
+def test_during_a_hang_a_closed_loop_sends_no_requests():
     with Hanging(after=10) as hanging:
         run = run_locust(hanging.server, run_s=HANG_S + 2.5, stop_timeout=20, patient=True, chat=2)
     assert len(_in_hang(run, hanging)) == 0
     assert run["scheduled"] == run["sent"] == len(run["records"])
 
 
-def test_what_came_due_while_the_loop_was_held_up_is_made_late_with_its_own_instant():
+def test_arrivals_due_while_the_loop_was_stalled_are_sent_late_with_their_scheduled_times():
     with Server([GOOD]) as server:
         run = run_locust(server, run_s=1.0, held_up_s=0.6, stop_timeout=5, arrivals="constant:50/s", chat=1)
-    intended = sorted(r["scheduled_at"] for r in run["records"])
-    assert len(intended) >= 75
-    assert [b - a for a, b in itertools.pairwise(intended)] == pytest.approx(
-        [0.02] * (len(intended) - 1), abs=1e-4
+    scheduled = sorted(r["scheduled_at"] for r in run["records"])
+    assert len(scheduled) >= 75
+    assert [b - a for a, b in itertools.pairwise(scheduled)] == pytest.approx(
+        [0.02] * (len(scheduled) - 1), abs=1e-4
     )
     late_s = [r["sent_at"] - r["scheduled_at"] for r in run["records"]]
     assert min(late_s) >= 0
@@ -97,7 +97,7 @@ def test_what_came_due_while_the_loop_was_held_up_is_made_late_with_its_own_inst
     assert sum(s > 0.1 for s in late_s) >= 20
 
 
-def test_what_the_cap_refuses_makes_no_ask_and_is_counted():
+def test_an_arrival_over_the_cap_sends_no_request_and_is_counted():
     with Server([HANG]) as server:
         run = run_locust(server, run_s=1.0, arrivals="constant:50/s", max_in_flight=5, patient=True, chat=1)
     assert run["sent"] == len(run["records"]) == 5
@@ -121,7 +121,7 @@ def _prompts(server: Server) -> list[tuple[str, bool]]:
     return [(text, streamed) for (_, _, text), streamed in prompts]
 
 
-def test_a_run_repeats_its_asks_in_their_order():
+def test_a_run_repeats_its_requests_in_order():
     seen = []
     for _ in range(2):
         with Server([GOOD]) as server:
@@ -131,7 +131,7 @@ def test_a_run_repeats_its_asks_in_their_order():
     assert len(set(seen[0])) == 4
 
 
-def test_a_replay_asks_with_the_lengths_of_its_trace(tmp_path):
+def test_a_replay_sends_requests_with_the_lengths_of_its_trace(tmp_path):
     trace = tmp_path / "trace.csv"
     trace.write_text("0,60,3\n0.2,400,7\n")
     with Server([GOOD]) as server:
@@ -180,5 +180,5 @@ class _Observer:
         ([_Observer], [_Observer], []),
     ],
 )
-def test_whom_the_arrivals_take_the_place_of(chosen, opened, closed):
+def test_which_users_the_arrivals_replace(chosen, opened, closed):
     assert open_or_closed(chosen) == (opened, closed)

@@ -1,4 +1,4 @@
-"""A real ramp against a server whose capacity is known finds it again."""
+"""A real ramp against a server of known capacity finds that capacity."""
 
 import json
 import threading
@@ -14,7 +14,7 @@ SERVICE_S = 0.05
 
 
 class OneAtATime(Server):
-    """Takes SERVICE_S for each answer, one after the other: twenty a second, and the rest wait."""
+    """Takes SERVICE_S per answer, one at a time: 20 per second; the others wait."""
 
     def __init__(self) -> None:
         super().__init__([SERVICE_S, GOOD])

@@ -1,4 +1,4 @@
-"""Records reach the file about once a second and at the end; a write that fails is said once."""
+"""Records reach the file about once a second and at the end; a failed write is reported once."""
 
 import gevent
 
@@ -35,7 +35,7 @@ def test_records_are_in_the_file_within_about_a_second_and_all_of_them_at_the_en
 
 
 class Counting:
-    """Takes the place of an ArrowFile; tells how many turns the hub had between two batches."""
+    """Replaces an ArrowFile; counts the turns of the hub between two batches."""
 
     def __init__(self):
         self.turns, self.batches, self.numbers = 0, [], []
@@ -86,7 +86,7 @@ class Broken:
         raise OSError(28, "No space left on device")
 
 
-def test_a_write_that_fails_is_said_once_and_nothing_more_is_written():
+def test_a_failed_write_is_reported_once_and_nothing_more_is_written():
     file, failures = Broken(), []
     recorder = Recorder(file, failures.append)
     for number in range(3):
@@ -115,7 +115,7 @@ def test_a_value_that_the_schema_does_not_take_is_a_failure(tmp_path):
     assert len(failures) == 1
 
 
-def test_a_record_after_the_end_is_counted_and_said(tmp_path, caplog):
+def test_a_record_after_the_end_is_counted_and_logged(tmp_path, caplog):
     recorder = Recorder(ArrowFile(tmp_path / "requests.arrow", REQUESTS), print)
     recorder.close()
     recorder.keep(_record(7))

@@ -1,4 +1,4 @@
-"""What a load generator samples: of itself, its lag among it, of engines, and a master what its workers send."""
+"""The samples of a load generator: its own with its lag, those of engines, and on a master those of its workers."""
 
 import time
 from functools import partial
@@ -43,7 +43,7 @@ def test_the_client_is_watched_once_a_second_and_its_lag_is_seen(tmp_path):
     tally.began(arrived=True)
     tally.sent_late(0.25)
     gevent.sleep(0.3)
-    time.sleep(0.2)  # not gevent's: nothing else runs meanwhile
+    time.sleep(0.2)  # not gevent's: blocks the hub
     until(lambda: len(rows(tmp_path, "client")) >= 2)
     sampling.stop()
     sampling.stop()

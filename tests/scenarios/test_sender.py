@@ -1,4 +1,4 @@
-"""Exactly one record for each request, whatever happens: killed in any phase, a mistake of ours anywhere, a closed recorder."""
+"""Exactly one record per request in all cases: killed in any phase, our own errors, a closed recorder."""
 
 import dataclasses
 import json
@@ -43,7 +43,7 @@ def _until(sending, arrived):
             gevent.sleep(0.01)
 
 
-def test_the_cap_is_that_of_who_is_asked_and_an_error_loses_what_is_secret(monkeypatch):
+def test_the_cap_is_that_of_the_target_and_secrets_are_removed_from_an_error(monkeypatch):
     monkeypatch.setenv("TEST_SSO", "s3cret-of-the-proxy")
     echo = plain({"error": {"message": "bad token s3cret-of-the-proxy"}}, "403 Forbidden")
     with Server([echo]) as server:
@@ -96,7 +96,7 @@ def test_a_request_that_is_killed_in_an_errors_body_keeps_no_secret_of_it(monkey
 
 
 PHASES = {
-    # script of the server; what the record has of it
+    # script of the server; expected fields of the record
     "before the headers": ([HANG], None, None, False),
     "after half a header": ([b"HTTP/1.1 200 OK\r\nconte", HANG], None, None, False),
     "after the headers": ([HEAD, HANG], 200, "ollama", False),
@@ -111,7 +111,7 @@ PHASES = {
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("kept_open", [False, True])
-def test_an_ask_that_is_killed_has_one_record(phase, kept_open):
+def test_a_killed_request_has_one_record(phase, kept_open):
     script, status, tier, tokens = PHASES[phase]
     before = [[streamed(*WHOLE)]] if kept_open else []
     with Server(*before, script) as server:
@@ -146,7 +146,7 @@ def test_an_ask_that_is_killed_has_one_record(phase, kept_open):
             assert record.request_id != kept(found)[0].request_id
 
 
-def test_an_ask_that_is_killed_while_tls_is_agreed_upon_was_never_sent(tmp_path):
+def test_a_request_killed_during_the_tls_handshake_was_never_sent(tmp_path):
     with Server([HANG]) as server:  # it speaks no TLS, and waits for a request that never comes
         found = user_context(server.url.replace("http", "https"), deadlines=LONG)
         sending = _spawn(Sender(found, "test", lambda record, body: None))
@@ -155,7 +155,7 @@ def test_an_ask_that_is_killed_while_tls_is_agreed_upon_was_never_sent(tmp_path)
     assert (_one(found).outcome, _one(found).sent_at) == ("abandoned", None)
 
 
-def test_who_is_killed_between_two_asks_leaves_no_record_of_the_one_that_was_not_made():
+def test_a_user_killed_between_two_requests_leaves_no_record_of_the_unsent_one():
     with Server([streamed(*WHOLE)]) as server:
         found = user_context(server.url)
         sender = Sender(found, "test", lambda record, body: None)
@@ -178,7 +178,7 @@ def _fails(*_, **__):
 
 
 MISTAKES = {
-    "in the asking": "contract.endpoint.Endpoint.request",
+    "in the request": "contract.endpoint.Endpoint.request",
     "in the connection": "scenarios.gateway.wire.exchange.Connection.exchange",
     "in the reading": "contract.outcome.read_answer",
     "in the judging": "contract.outcome.judge",
@@ -188,7 +188,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("place", MISTAKES)
-def test_a_mistake_of_ours_leaves_one_record_and_is_raised(place, monkeypatch):
+def test_our_own_error_leaves_one_record_and_is_raised(place, monkeypatch):
     with Server([streamed(*WHOLE)]) as server:
         found, reported = user_context(server.url), []
         monkeypatch.setattr(MISTAKES[place], _fails)
@@ -204,7 +204,7 @@ def test_a_mistake_of_ours_leaves_one_record_and_is_raised(place, monkeypatch):
 
 
 @pytest.mark.parametrize("place", ["in the reading", "in the matching of a tier", "in the filling"])
-def test_a_mistake_of_ours_does_not_take_the_place_of_a_kill(place, monkeypatch):
+def test_our_own_error_does_not_replace_a_kill(place, monkeypatch):
     with Server([HEAD + chunked(token(), last=False), HANG]) as server:
         found = user_context(server.url, deadlines=LONG)
         monkeypatch.setattr(MISTAKES[place], _fails)
@@ -216,7 +216,7 @@ def test_a_mistake_of_ours_does_not_take_the_place_of_a_kill(place, monkeypatch)
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_who_cannot_tell_of_an_ask_loses_neither_its_record_nor_its_kill(killed, caplog):
+def test_an_error_in_the_report_loses_neither_the_record_nor_a_kill(killed, caplog):
     script = [HEAD + chunked(token(), last=False), HANG] if killed else [streamed(*WHOLE)]
     with caplog.at_level(logging.ERROR), Server(script) as server:
         found = user_context(server.url, deadlines=LONG)
@@ -230,7 +230,7 @@ def test_who_cannot_tell_of_an_ask_loses_neither_its_record_nor_its_kill(killed,
     assert _one(found).request_id in caplog.text
 
 
-def test_an_ask_that_ends_after_its_recorder_was_closed_is_counted_and_said(caplog):
+def test_a_request_that_ends_after_its_recorder_was_closed_is_counted_and_logged(caplog):
     with caplog.at_level(logging.ERROR), Server([0.2, streamed(*WHOLE)]) as server:
         found = user_context(server.url)
         sending = _spawn(Sender(found, "test", lambda record, body: None))

@@ -1,4 +1,4 @@
-"""How much load, when: each shape's factor over time, and what it refuses."""
+"""The factor of each shape over time, and the options that it refuses."""
 
 import json
 
@@ -40,5 +40,5 @@ def test_a_shape_is_a_factor_over_time(shape, options, at_s, factors):
         ("steps", "--steps-each 0s", "--steps-each: 0s is not a duration above 0; write it like 1m"),
     ],
 )  # fmt: skip
-def test_a_shape_refuses_what_it_cannot_be(shape, options, words):
+def test_a_shape_refuses_invalid_options(shape, options, words):
     assert _factors(shape, options, []) == words

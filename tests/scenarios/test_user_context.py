@@ -1,4 +1,4 @@
-"""What a run hands to its users."""
+"""What a run gives to its users."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def test_every_user_draws_its_own_and_the_same_run_draws_the_same_again():
     assert len(set(drawn())) == 3
 
 
-def test_only_tiers_with_a_url_are_asked_directly_and_never_a_cloud_tier():
+def test_only_tiers_with_a_url_get_direct_requests_and_never_a_cloud_tier():
     s = user_context(URL, ollama=URL)
     assert [t.name for t in s.direct_tiers()] == ["ollama"]
     assert s.tiers["vllm"] is None

@@ -1,4 +1,4 @@
-"""Every way through the stack is woken, and a topology that the answers belie is refused in words."""
+"""Every route through the stack is warmed up, and a topology that contradicts the answers is refused."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from contract.records import RequestRecord
 from contract.refusal import Refusal
 from contract.topology import Topology
-from scenarios.gateway.warmup import ended_early, preflight, unhealthy, warm_up, ways
+from scenarios.gateway.warmup import ended_early, preflight, routes, unhealthy, warm_up
 from tests.contract.exchanges import ROLE, chunked, finish, head, plain, token, usage
 from tests.ports import held_port
 from tests.scenarios.server import Server
@@ -19,7 +19,7 @@ ANSWER = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: a"
 )
 
 
-def test_every_group_and_every_engine_is_asked_both_ways_and_the_cloud_never():
+def test_every_group_and_every_engine_gets_both_kinds_of_request_and_the_cloud_none():
     with Server([ANSWER]) as gateway, Server([ANSWER]) as engine:
         s = user_context(gateway.url, vllm=engine.url)
         requests = warm_up(s)
@@ -33,12 +33,12 @@ def test_every_group_and_every_engine_is_asked_both_ways_and_the_cloud_never():
     assert [(a.via, a.stream) for a in requests[4:]] == [("vllm", True), ("vllm", False)]
     assert {a.lane for a in requests} == {"warmup"}
     assert {a.request_id for a in kept(s)} == {a.request_id for a in requests}
-    assert len(gateway.connections) == 2, "one for each group: the groups are woken side by side"
+    assert len(gateway.connections) == 2, "one per group: the groups are warmed up in parallel"
     preflight(requests, s.topology)
 
 
 VERSIONS = [
-    # of two answers of the gateway each: what the header says, what is known then
+    # header of the gateway's answers; known versions
     (["x-litellm-version: 1.108.7"], {"1.108.7": 4}), ([], {}), (["x-litellm-version: <script>"], {}),
 ]  # fmt: skip
 
@@ -52,8 +52,8 @@ def test_the_warm_up_knows_the_gateways_version_from_its_answers_and_no_engines(
     assert s.recorder.tally.snapshot().by_version == versions
 
 
-def test_a_tier_without_a_url_or_a_group_is_not_woken():
-    assert ways(user_context(URL)) == [("gateway", None), ("gateway", "b")]
+def test_a_tier_without_a_url_or_a_group_is_not_warmed_up():
+    assert routes(user_context(URL)) == [("gateway", None), ("gateway", "b")]
 
 
 def test_a_reasoning_model_that_shows_no_token_of_its_two_is_awake():
@@ -67,7 +67,7 @@ def test_a_reasoning_model_that_shows_no_token_of_its_two_is_awake():
         preflight(requests, s.topology)
 
 
-def test_a_gateway_that_refuses_the_cap_is_refused_with_the_word_that_helps():
+def test_a_gateway_that_refuses_the_cap_is_refused_with_the_setting_to_change():
     message = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
     with Server([plain({"error": {"message": message}}, "400 Bad Request")]) as gateway:
         s = user_context(gateway.url)
@@ -78,7 +78,7 @@ def test_a_gateway_that_refuses_the_cap_is_refused_with_the_word_that_helps():
             preflight(warm_up(s), s.topology)
 
 
-def test_a_gateway_that_does_not_answer_is_refused_without_asking_on():
+def test_a_gateway_that_does_not_answer_is_refused_without_further_requests():
     s = user_context(f"http://127.0.0.1:{held_port()}", vllm=URL)
     requests = warm_up(s)
     assert len(requests) == 2
@@ -96,7 +96,7 @@ def _answer(**given) -> RequestRecord:
 
 TIERS = "tiers: vllm (group a), ollama (group b), openai (group c)"
 REFUSED = [
-    # what was recorded, what is said
+    # records, refusal
     ([], f"gateway: {URL} gives no answer; no request was sent"),
     ([_answer(status=401, ttft_ms=None, outcome="rejected", error="401: no key")],
      f"gateway: {URL} gives no answer; rejected: 401: no key"),
@@ -110,13 +110,13 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("requests", "words"), REFUSED)
-def test_preflight_says_what_came_and_what_would_be_right(requests, words):
+def test_preflight_reports_the_answer_and_the_correction(requests, words):
     with pytest.raises(Refusal) as refusal:
         preflight(requests, topology(URL))
     assert str(refusal.value) == words
 
 
-def test_a_topology_that_matches_by_api_base_is_told_of_api_bases():
+def test_the_refusal_of_a_topology_that_matches_by_api_base_names_api_bases():
     found = Topology.model_validate(
         {
             "gateway": {"url": URL, "model": "a"},
@@ -133,7 +133,7 @@ def test_an_answer_that_was_cut_is_an_answer():
     preflight([_answer(outcome="cut", tier="vllm")], topology(URL))
 
 
-def test_each_health_url_is_asked_once_and_what_is_wrong_is_said():
+def test_each_health_url_gets_one_request_and_its_errors_are_reported():
     with (
         Server([head("401 Unauthorized", "content-length: 0")]) as closed,
         Server([head("200 OK", "content-length: 0")]) as well,
@@ -155,7 +155,7 @@ EARLY = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: a")
     token(), finish("stop"), usage(1)
 )
 WARM = [
-    # what the gateway and the engine answer, which ways are named
+    # answers of the gateway and of the engine; named routes
     (ANSWER, ANSWER, []), (EARLY, ANSWER, ["gateway"]), (EARLY, EARLY, ["gateway", "vllm"]),
 ]  # fmt: skip
 
@@ -172,7 +172,7 @@ def test_a_warm_up_reports_answers_that_ended_early_as_a_plan_does(through, dire
     assert all(line.endswith("a cut of its answers is no longer detected") for line in message)
 
 
-def test_where_the_topology_says_witness_none_a_warm_up_reports_no_early_end():
+def test_with_witness_none_in_the_topology_a_warm_up_reports_no_early_end():
     with Server([EARLY]) as gateway:
         s = user_context(gateway.url)
         tiers = [tier.model_copy(update={"witness": "none"}) for tier in s.topology.tiers]

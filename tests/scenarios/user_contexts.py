@@ -1,4 +1,4 @@
-"""Stages for tests: a topology of three tiers, of which some have urls, and a recorder that keeps its records."""
+"""User contexts for tests: a topology of three tiers, some with urls, and a recorder that keeps its records."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ CAP, DIRECT_CAP = 5, 4
 
 
 class Kept:
-    """Takes the place of an ArrowFile."""
+    """Replaces an ArrowFile."""
 
     def __init__(self) -> None:
         self.records: list[RequestRecord] = []

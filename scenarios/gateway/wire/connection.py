@@ -39,9 +39,9 @@ class Line:
         self._tls = isinstance(sock, gevent.ssl.SSLSocket)
         if not self._tls:
             enable_stamps(sock)
-        self.heard = False  # whether the latest response had a byte
+        self.got_bytes = False  # whether the latest response had a byte
         # Whether the other side had ended the connection before the latest request reached it.
-        self.let_go = False
+        self.peer_had_closed = False
 
     def converse(self, request: bytes, exchange: Exchange, framing: Framing, watch: SocketWatch) -> None:
         """Send, and feed the framing until it is done. Raises OSError, and GreenletExit if the greenlet is killed."""
@@ -49,9 +49,9 @@ class Line:
         self._exchange, self._framing, self._watch = exchange, framing, watch
         self._seen, self._seam, self._token_seen = 0, b"", False
         self._at, self._ahead_s = exchange.sent_at, wall_ahead_s()
-        self.heard = False
+        self.got_bytes = False
         self.socket.sendall(request)
-        self.let_go = closing(self.socket)
+        self.peer_had_closed = closing(self.socket)
         self._waiter = Waiter()
         self.socket.settimeout(0.0)  # nothing on the hub may block
         self._io.start(self._readable)
@@ -108,7 +108,7 @@ class Line:
         if not data:
             framing.closed(now)
             return
-        self.heard = True
+        self.got_bytes = True
         self._at = at = received_at(ancillary, wall_s, now, self._ahead_s, self._at)
         framing.feed(data, at)
         if not self._token_seen and self._token_in_new_pieces():

@@ -44,7 +44,7 @@ class Connection:
         """
         kept = self._still_open()
         found = self._once(request, deadlines, on_sent)
-        if kept is not None and lost_unread(found, kept.heard, self._read):
+        if kept is not None and lost_unread(found, kept.got_bytes, self._read):
             # Once only: a new connection has no such race.
             found = self._once(request, deadlines, on_sent)
         return found
@@ -110,7 +110,7 @@ class Connection:
 
     @staticmethod
     def _was_read(line: Line, exchange: Exchange) -> bool:
-        if exchange.end is not End.CLOSED or line.heard or line.let_go:
+        if exchange.end is not End.CLOSED or line.got_bytes or line.peer_had_closed:
             return False
         assert exchange.sent_at is not None
         assert exchange.ended_at is not None

@@ -16,7 +16,7 @@ _TICK_S = 0.05
 
 @dataclass(slots=True, eq=False)
 class SocketWatch:
-    """One exchange under way. Its owner sets `last_at` when the first token is there; from then on the watchdog
+    """One exchange under way. Its owner sets `last_at` when the first token has arrived; from then on the watchdog
     calls `new_content_at`, but only if the exchange would be overdue, so that an active stream costs nothing. The watchdog sets
     `overdue` before it shuts the socket.
     """

@@ -1,4 +1,4 @@
-"""What a run is to be: which users are chosen, and what is refused."""
+"""The inputs of a run: which users are chosen, and what is refused."""
 
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def test_what_a_scenario_needs_is_read_where_it_is_chosen():
         ({"restore_within": "0s"}, "--restore-within: 0s leaves no time to restore; write it like 15m"),
     ],
 )
-def test_a_limit_that_cannot_be_is_refused(given, words):
+def test_an_invalid_limit_is_refused(given, words):
     refuse_limits(options())
     with pytest.raises(Refusal) as found:
         refuse_limits(options(**given))

@@ -1,4 +1,4 @@
-"""The life of a run from its inputs to its verdict, with a chaos process and a load generator that are none."""
+"""The lifecycle of a run from its inputs to its verdict, with fakes of chaos and of the load generator."""
 
 from functools import partial
 
@@ -134,7 +134,7 @@ def test_the_manifest_has_why_chaos_cut_the_run_short(life, code, reason, why, s
     assert found.steps[4:] == [*steps, "counters after", "report"]
 
 
-def test_records_that_cannot_be_written_break_the_run_off(life, capsys):
+def test_records_that_cannot_be_written_stop_the_run(life, capsys):
     found = life(Process(READY))
     found.open()
     for _ in range(2):
@@ -198,7 +198,7 @@ def test_a_page_s_run_prints_its_verdict_when_it_is_closed(life, capsys):
     assert capsys.readouterr().out.endswith("PASS\n")
 
 
-def test_an_error_of_ours_while_a_run_is_opened_is_no_pass(life, monkeypatch):
+def test_our_own_error_while_a_run_is_opened_is_not_passed(life, monkeypatch):
     found = life(Process(READY))
     found.life.prepare()
     monkeypatch.setattr(counters, "keep", lambda *_: 1 / 0)
@@ -208,7 +208,7 @@ def test_an_error_of_ours_while_a_run_is_opened_is_no_pass(life, monkeypatch):
     assert found.load.exit_code == EXIT_UNKNOWN
 
 
-def test_the_counts_that_the_guards_rest_on_are_sent_with_each_status(life):
+def test_the_counts_for_the_guards_are_sent_with_each_status(life):
     found = life(Process(READY))
     found.open()
     found.process.put(Status(1001.0, 1.0, 60.0, 1, {}, None))
@@ -217,7 +217,7 @@ def test_the_counts_that_the_guards_rest_on_are_sent_with_each_status(life):
     found.life.quitting()
 
 
-def test_a_message_of_chaos_that_cannot_be_breaks_the_run_off(life):
+def test_an_invalid_message_of_chaos_stops_the_run(life):
     found = life(Process(READY, code=EXIT_UNKNOWN))
     found.open()
     found.process.put({"no": "kind"})

@@ -129,7 +129,7 @@ def test_results_must_be_writable(tmp_path):
         (4, 1, "waiting for 3 of 4 workers"),
     ],
 )
-def test_the_master_says_how_many_workers_it_waits_for(expected, ready, words):
+def test_the_master_prints_how_many_workers_it_waits_for(expected, ready, words):
     assert workers.missing(expected, ready) == words
 
 
@@ -154,7 +154,7 @@ class Spike:
         return self.users * 2, float(self.users)
 
 
-def test_a_worker_gets_what_it_makes_its_share_of_an_open_loop_with():
+def test_a_worker_gets_the_data_for_its_share_of_an_open_loop():
     found = workers.for_open_loop(
         SimpleNamespace(opened=[Chat]), Spike(), {"soak_ramp_up": "2m", "headless": True}, {"headless": False}
     )
@@ -224,16 +224,16 @@ class Search:
 
 
 @pytest.mark.parametrize(
-    ("given", "crew", "words"),
+    ("given", "workers", "words"),
     [
         ({}, True, "shape Search: needs a single Locust process and --headless"),
         ({"headless": False}, False, "shape Search: needs a single Locust process and --headless"),
         ({"arrivals": "constant:8/s"}, False, "--arrivals: shape Search sets its own; remove the option"),
     ],
 )
-def test_a_search_is_refused_where_it_cannot_be_made(given, crew, words):
+def test_a_search_is_refused_where_it_cannot_be_made(given, workers, words):
     with pytest.raises(Refusal) as found:
-        take_over(Search(), options(**given), crew)
+        take_over(Search(), options(**given), workers)
     assert str(found.value) == words
 
 
@@ -273,7 +273,7 @@ def test_a_search_that_ends_ends_the_run_with_its_own_verdict():
     assert found.conclude(Verdict("PASS", 0), Path("r")) == Verdict("the knee is at 8/s\nr", EXIT_UNKNOWN)
 
 
-def test_a_search_that_raises_breaks_the_run_off():
+def test_a_search_that_raises_stops_the_run():
     found, calls = searching(Search(ValueError("no rate")))
     assert calls == ["error: ValueError: no rate"]
     assert not found.over.ready()
