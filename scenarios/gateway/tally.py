@@ -18,9 +18,8 @@ class Snapshot:
     in_flight: int
     by_outcome: dict[str, int]
     by_tier: dict[str, int]  # only answers with a known tier
-    users: dict[str, int] = field(
-        default_factory=dict
-    )  # by outcome, of the users' requests (through the gateway) alone
+    # by outcome, of the users' requests (through the gateway) alone
+    users: dict[str, int] = field(default_factory=dict)
     served: dict[str, int] = field(default_factory=dict)  # good ones among `users`, by tier
     by_version: dict[str, int] = field(default_factory=dict)  # only answers that state the gateway's version
 

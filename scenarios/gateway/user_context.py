@@ -39,14 +39,12 @@ class UserContext:
     worker: str | None = None
     arrivals: Arrivals | None = None  # of the open loop; None: a closed loop
     share: WorkerShare = field(default_factory=WorkerShare)  # this process's share of the arrivals
-    factor: Callable[[float], float] = lambda at_s: (
-        1.0
-    )  # multiplies the rate at a time (seconds after the start)
+    # multiplies the rate at a time (seconds after the start)
+    factor: Callable[[float], float] = lambda at_s: 1.0
     via: str = GATEWAY  # target of the users' requests: the gateway or a tier
     max_in_flight: int = MAX_IN_FLIGHT  # of this process; arrivals above it are dropped and counted
-    scenario_inputs: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # scenario → its input, from `GatewayUser.read`
+    # scenario → its input, from `GatewayUser.read`
+    scenario_inputs: Mapping[str, Any] = field(default_factory=dict)
     _requests: int = field(default=0, init=False)
     _pairs: int = field(default=0, init=False)
     _users: Counter[str] = field(default_factory=Counter, init=False)

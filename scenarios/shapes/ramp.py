@@ -94,7 +94,7 @@ class Ramp(Search):
         tiers = [t.name for t in user_context.direct_tiers()]
         known = [GATEWAY, EACH, *tiers]
         if self._via not in known:
-            raise Refusal(f"--via: {no_such('gateway or tier with direct requests', self._via, known)}")
+            raise Refusal(f"--via: {no_such('target', self._via, known)}")
         self._targets = [*tiers, GATEWAY] if self._via == EACH else [self._via]
 
     def run(self, user_context: UserContext, folder: Path, guard: Callable[[], str | None]) -> None:

@@ -208,8 +208,10 @@ def test_our_own_error_does_not_replace_a_kill(place, monkeypatch):
     with Server([HEAD + chunked(token(), last=False), HANG]) as server:
         found = user_context(server.url, deadlines=LONG)
         monkeypatch.setattr(MISTAKES[place], _fails)
-        sending = _spawn(Sender(found, "test", lambda record, body: None))
-        _until(sending, lambda: server.requests)
+        sender = Sender(found, "test", lambda record, body: None)
+        sending = _spawn(sender)
+        # Killed before a byte has come, the record would be complete without the code that fails.
+        _until(sending, lambda: server.requests and sender._connections["gateway"].latest.pieces)
         sending.kill()
     assert isinstance(sending.value, gevent.GreenletExit)
     assert _one(found).outcome == "broken"

@@ -24,9 +24,8 @@ class SocketWatch:
     socket: gevent.socket.socket
     deadlines: Deadlines
     sent_at: float
-    new_content_at: Callable[
-        [], float | None
-    ]  # time of the latest content since the last call; None: no content
+    # Time of the latest content since the last call; None: no content.
+    new_content_at: Callable[[], float | None]
     # Time of the latest known content; None: no token yet.
     last_at: float | None = None
     suspect: Due | None = None
