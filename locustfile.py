@@ -1,6 +1,6 @@
-"""Brownout's locustfile: the options of a run, the users that it may have, and the events of Locust that it follows.
+"""Brownout's locustfile: the options of a run, its user classes, and the Locust events that it listens to.
 
-What a run is, step by step: `scenarios/run/__init__.py`.
+The steps of a run: `scenarios/run/__init__.py`.
 """
 
 import sys
@@ -21,7 +21,7 @@ except Refusal as e:
     print(e, file=sys.stderr)
     sys.exit(EXIT_BAD_INPUT)
 REPORT = verdict.report
-# Locust takes the users that it finds here by name.
+# Locust finds user classes by their names in this module.
 globals().update({user.__name__: user for user in (*USERS.values(), Idle)})
 
 locust_events.before_start()

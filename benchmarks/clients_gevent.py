@@ -15,7 +15,7 @@ from locust.env import Environment
 from locust.stats import stats_history
 
 from benchmarks.client import END, WARM_S, Measure, Run, is_token, main
-from benchmarks.load import LoadUser, stage_of
+from benchmarks.load import LoadUser, user_context_of
 from contract import samplers
 from contract.schemas import REQUESTS
 from contract.run import read_arrow
@@ -122,14 +122,14 @@ def _http(run: Run, base: Any, lines: Callable[..., Iterator[bytes]]) -> type[lo
 def harness(run: Run) -> None:
     """Ours: a scenario's requests, each recorded and written, Locust told."""
 
-    stage = stage_of(run.url, run.tokens, run.prefix)
-    runner = _start(run, LoadUser, brownout=stage)
-    recording = Recording(lambda: runner.user_count, stage, run.folder, Memory(), sys.exit)
-    measure = _measured(run, lambda: stage.recorder.tally.kept)
+    user_context = user_context_of(run.url, run.tokens, run.prefix)
+    runner = _start(run, LoadUser, brownout=user_context)
+    recording = Recording(lambda: runner.user_count, user_context, run.folder, Memory(), sys.exit)
+    measure = _measured(run, lambda: user_context.recorder.tally.kept)
     runner.stop()
     recording.close()
     requests = read_arrow(run.folder / "requests.arrow", REQUESTS)[0].to_pylist()
-    monotonic = stage.clock.at(0.0)
+    monotonic = user_context.clock.at(0.0)
     found, bad = [], []
     for record in requests:
         if record["outcome"] == "abandoned":  # at the end

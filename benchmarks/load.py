@@ -18,7 +18,7 @@ from scenarios.gateway.prompts import prompt
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.recording import Memory, Recording
 from scenarios.gateway.user import GatewayUser
-from scenarios.gateway.user_context import Stage, endpoints
+from scenarios.gateway.user_context import UserContext, endpoints
 
 PROMPT_TOKENS = 60
 TOPOLOGY = """
@@ -44,16 +44,18 @@ def _arguments(parser: LocustArgumentParser) -> None:
 @events.init.add_listener
 def _open(environment: Environment, **_: Any) -> None:
     options = environment.parsed_options
-    environment.brownout = stage = stage_of(options.url, options.tokens)
+    environment.brownout = user_context = user_context_of(options.url, options.tokens)
     options.folder.mkdir(parents=True, exist_ok=True)
-    recording = Recording(lambda: environment.runner.user_count, stage, options.folder, Memory(), print)
+    recording = Recording(
+        lambda: environment.runner.user_count, user_context, options.folder, Memory(), print
+    )
     environment.events.test_stop.add_listener(lambda **_: recording.close())
 
 
-def stage_of(url: str, tokens: int, prefix: str = "be9c00") -> Stage:
+def user_context_of(url: str, tokens: int, prefix: str = "be9c00") -> UserContext:
     found = topology.read_text(TOPOLOGY.format(url=url, tokens=tokens))
     gateway, tiers = endpoints(found)
-    return Stage(
+    return UserContext(
         topology=found, recorder=Recorder(Memory(), print), clock=Clock(), seed=1, prefix=prefix, gateway=gateway,
         tiers=tiers,
     )  # fmt: skip
@@ -66,12 +68,12 @@ class LoadUser(GatewayUser):
         options = self.environment.parsed_options
         self._every, self._plain = options.every, options.plain
         gevent.sleep(self.random.uniform(0.0, options.over))  # users must not fall into step
-        self._due = self.stage.clock.now()
+        self._due = self.user_context.clock.now()
 
     def wait_time(self) -> float:
         """On schedule: how long a request takes does not move the next one."""
         self._due += self._every
-        return max(0.0, self._due - self.stage.clock.now())
+        return max(0.0, self._due - self.user_context.clock.now())
 
     @task
     def load(self) -> None:

@@ -133,7 +133,7 @@ def _seconds(text: str) -> float:
 
 def _patience(text: str) -> float:
     try:
-        return duration.positive(text, "lets no restore end; write it like 15m")
+        return duration.positive(text, "leaves no time to restore; write it like 15m")
     except ValueError as e:
         raise argparse.ArgumentTypeError(str(e)) from None
 

@@ -1,7 +1,7 @@
-"""The catalogue of scenarios: one file per word of `scenarios:` in a timeline, found by file name.
+"""The catalogue of scenarios: one file per name under `scenarios:` in a timeline.
 
-A file holds `USER`, a subclass of `GatewayUser` (`gateway/user.py`), whose `scenario` is the file's name. To add a scenario is
-to add a file; `direct.py` is the smallest. The folders beside them are rooms.
+A file defines `USER`, a subclass of `GatewayUser` (`gateway/user.py`), whose `scenario` is the file's name. To add a scenario,
+add a file; `direct.py` is the smallest. The folders beside the files hold no scenarios.
 """
 
 import importlib
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 
 def names() -> list[str]:
-    """The words that a timeline may name."""
+    """The scenarios that a timeline may name."""
     return sorted(
         m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg and not m.name.startswith("_")
     )
 
 
 def users() -> dict[str, type["GatewayUser"]]:
-    """Scenario → its user; in the order of their names. Raises Refusal where a file is no scenario."""
+    """Scenario → its user class, sorted by name. Raises Refusal where a file does not define a scenario."""
     found = {name: _user(name) for name in names()}
-    # Locust knows its users by the names of their classes.
+    # Locust identifies user classes by their names.
     by_class: dict[str, str] = {}
     for name, user in found.items():
         other = by_class.setdefault(user.__name__, name)
         if other != name:
             raise Refusal(
-                f"scenarios/{name}.py: its class {user.__name__} has the name of the one in scenarios/{other}.py; rename it"
+                f"scenarios/{name}.py: its class {user.__name__} has the same name as the one in scenarios/{other}.py; rename it"
             )
     return found
 
@@ -38,7 +38,7 @@ def users() -> dict[str, type["GatewayUser"]]:
 def _user(name: str) -> type["GatewayUser"]:
     user: type[GatewayUser] | None = getattr(importlib.import_module(f"{__name__}.{name}"), "USER", None)
     if user is None:
-        raise Refusal(f"scenarios/{name}.py: has no USER; write USER = and its class at its end")
+        raise Refusal(f"scenarios/{name}.py: has no USER; add USER = <its class> at the end of the file")
     if getattr(user, "scenario", None) != name:
         raise Refusal(
             f"scenarios/{name}.py: its class {user.__name__} needs scenario = {name!r}, the file's name"

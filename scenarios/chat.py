@@ -1,4 +1,4 @@
-"""People at a chat: through the gateway, most of them streamed, with a while to think between requests."""
+"""Chat users: requests through the gateway, most of them streamed, with a think time between requests."""
 
 from locust import task
 
@@ -19,7 +19,7 @@ class ChatUser(GatewayUser):
 
     @task
     def chat(self) -> None:
-        # Drawn in this order whatever becomes of the request, so that a run repeats.
+        # Drawn in this order whatever the outcome of the request, so that a run is reproducible.
         streamed = self.random.random() < STREAMED
         text = prompt(self.random, self.prompt_tokens(self.random.randint(*PROMPT_TOKENS)))
         self.send(Request(prompt=text, stream=streamed))

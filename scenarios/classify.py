@@ -1,7 +1,7 @@
-"""Document classifiers, as Paperless-AI is one: a plain ask for a JSON object that says what a document is.
+"""Document classifiers like Paperless-AI: an unstreamed request for a JSON object that describes a document.
 
-Each instance has one document under way. Nothing caps the answer and no schema binds it, so it is verified by its
-content: a JSON object that was cut does not close. Each retry of the client's is a request with a record of its own.
+Each instance classifies one document at a time. The answer has no token cap and no schema, so its content verifies it:
+a JSON object that was cut does not close. Each retry of the client is a request with its own record.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from contract.proper_end import JSON_OBJECT
 from contract.records import RequestRecord
 from contract.refusal import Refusal
 from contract.request import Request
-from scenarios.gateway.document_order import Walk
+from scenarios.gateway.document_order import DocumentOrder
 from scenarios.gateway.retries import RETRIES, is_retried, wait_s
 from scenarios.gateway.user import GatewayUser
 from scenarios.gateway.user_context import DEADLINES
@@ -27,7 +27,7 @@ from scenarios.gateway.user_context import DEADLINES
 DOCUMENTS = Path(__file__).parent / "documents"
 TEMPERATURE = 0.3
 LONGEST = 50_000  # characters of a document's text
-PAUSE_S = 0.5  # what was found is written back, the next document fetched
+PAUSE_S = 0.5  # the client writes the result back and fetches the next document
 TIMEOUT_S = 600.0
 SYSTEM = (
     "You are a document analyst. Read the document, which an OCR program has made into text, and answer with exclusively "
@@ -51,21 +51,21 @@ class ClassifyUser(GatewayUser):
     arguments: ClassVar = {
         "documents": {
             "default": str(DOCUMENTS),
-            "help": "the folder of documents that classify requests about, each with its right answer",
+            "help": "scenario classify: folder of the documents, each with its correct answer",
         },
         "instances": {
             "type": int,
             "default": fixed_count,
-            "help": "of classify: each has one document under way",
+            "help": "scenario classify: number of instances; each classifies one document at a time",
         },
     }
     deadlines = replace(DEADLINES, first_token=TIMEOUT_S, silence=TIMEOUT_S, whole=TIMEOUT_S)
 
     @classmethod
     def read(cls, options: argparse.Namespace) -> list[Document]:
-        """The documents. Sets how many instances there are."""
+        """The documents. Sets the number of instances."""
         if options.instances < 1:
-            raise Refusal(f"--instances: {options.instances} requests about no document; give 1 or more")
+            raise Refusal(f"--instances: {options.instances} classifies no document; give 1 or more")
         cls.fixed_count = options.instances
         return documents(Path(options.documents))
 
@@ -74,31 +74,31 @@ class ClassifyUser(GatewayUser):
 
     @task
     def classify(self) -> None:
-        """One document. Whatever becomes of it, it waits for its next turn then."""
-        walk = self._walk
-        document = walk.next()
+        """Classify one document. Whatever the outcome, the document then waits for its next turn."""
+        order = self._order
+        document = order.next()
         record: RequestRecord | None = None
         try:
             record = self._answered(document)
         finally:
-            walk.done(document, record.tier if record is not None else None)
+            order.done(document, record.tier if record is not None else None)
 
     @property
-    def _walk(self) -> Walk:
-        """The one walk through the documents that all instances of this process share.
+    def _order(self) -> DocumentOrder:
+        """The document order that all instances of this process share.
 
-        A worker begins at a place of its own in the same order, and goes round: where workers without an instance left out
-        their shares, these documents would never be asked about.
+        Each worker starts at a different place in the same order and wraps around. If each worker had only a part of the
+        documents, the part of a worker without an instance would never be classified.
         """
-        stage = self.stage
-        share = stage.share
-        walk: Walk = stage.shared(
-            self.scenario, lambda found: Walk(found, stage.seed, share.index / share.of)
+        user_context = self.user_context
+        share = user_context.share
+        order: DocumentOrder = user_context.shared(
+            self.scenario, lambda found: DocumentOrder(found, user_context.seed, share.index / share.of)
         )
-        return walk
+        return order
 
     def _answered(self, document: Document) -> RequestRecord:
-        """The last of the calls that the client makes for it."""
+        """The record of the last attempt for this document."""
         for attempt in range(1, RETRIES + 2):
             request = Request(
                 prompt=document.text[:LONGEST], stream=False, capped=False, history=(("system", SYSTEM),), temperature=TEMPERATURE,
@@ -107,7 +107,9 @@ class ClassifyUser(GatewayUser):
             record = self.send(request)
             if attempt > RETRIES or not is_retried(record, self.headers):
                 break
-            gevent.sleep(wait_s(attempt - 1, self.headers, self.stage.clock.now(), self.random.random()))
+            gevent.sleep(
+                wait_s(attempt - 1, self.headers, self.user_context.clock.now(), self.random.random())
+            )
         return record
 
 

@@ -1,4 +1,4 @@
-"""One user who asks each engine directly, slowly: what a tier takes when no gateway stands before it."""
+"""One user that sends a request directly to each engine in turn, slowly: the latency of a tier without the gateway."""
 
 from locust import task
 
@@ -19,15 +19,15 @@ class DirectUser(GatewayUser):
 
     @task
     def direct(self) -> None:
-        tiers = self.stage.direct_tiers()
+        tiers = self.user_context.direct_tiers()
         if tiers:
-            tier, streamed = turn(self.stage.next_turn(self.scenario), [t.name for t in tiers])
+            tier, streamed = turn(self.user_context.next_turn(self.scenario), [t.name for t in tiers])
             text = prompt(self.random, self.prompt_tokens(PROMPT_TOKENS))
             self.send(Request(prompt=text, stream=streamed, via=tier))
 
 
 def turn(number: int, tiers: list[str]) -> tuple[str, bool]:
-    """Whose turn it is, and whether streamed: every tier streamed, then every tier plain."""
+    """The tier, and whether the request is streamed: each tier streamed, then each tier unstreamed."""
     round_, place = divmod(number, len(tiers))
     return tiers[place], round_ % 2 == 0
 

@@ -1,6 +1,6 @@
-"""What the gateway adds: the same request through it and straight to the engine, four to a pair, on kept connections.
+"""The latency that the gateway adds: the same request through it and directly to the engine, four per pair, on kept connections.
 
-The order is ABBA or BAAB at random: a drift of the machine within a pair then weighs on both sides alike.
+The order is ABBA or BAAB at random, so that drift of the machine within a pair affects both sides equally.
 """
 
 import random
@@ -14,7 +14,7 @@ from scenarios.gateway.prompts import prompt
 from scenarios.gateway.user import GatewayUser
 
 PAUSE_S = 1.0
-# A pair that is cut off by a fault would be compared with itself under another sky.
+# A fault in the middle of a pair would make its two sides incomparable.
 LEAST_LEFT_S = 3.0
 PROMPT_TOKENS = 60
 
@@ -28,14 +28,14 @@ class OverheadUser(GatewayUser):
 
     @task
     def pair(self) -> None:
-        """One pair. Where none may begin it idles: a user who left would be missing from Locust's count."""
-        tiers = self.stage.direct_tiers()
-        if not tiers or not time_for_a_pair(self.stage.clock.now(), self.stage.overhead_until):
+        """Send one pair. The user idles where no pair may start: if it left, Locust's user count would be too low."""
+        tiers = self.user_context.direct_tiers()
+        if not tiers or not time_for_a_pair(self.user_context.clock.now(), self.user_context.overhead_until):
             return
         text = prompt(self.random, PROMPT_TOKENS)
-        pair, most = self.stage.next_pair_id(), cap(self.stage.topology, Use.USERS)
+        pair, most = self.user_context.next_pair_id(), cap(self.user_context.topology, Use.USERS)
         for via in order(self.random, tiers[0].name):
-            # Both sides of a pair are alike in their cap too, whatever the tier's own is.
+            # Both sides of a pair have the same cap, whatever the tier's own cap is.
             self.send(
                 Request(prompt=text, stream=True, via=via, lane=Lane.OVERHEAD, pair=pair, max_tokens=most)
             )
@@ -47,7 +47,7 @@ def order(rng: random.Random, tier: str) -> list[str]:
 
 
 def time_for_a_pair(now: float, until: float | None) -> bool:
-    """Whether a pair begun now is whole before `until`."""
+    """Whether a pair that starts now is complete before `until`."""
     return until is None or now + LEAST_LEFT_S <= until
 
 

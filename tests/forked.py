@@ -37,7 +37,7 @@ ENVIRONMENT = dict(os.environ)  # of a fork server: without the changes of any t
 # What each fork server imports: a module, the imports of a file, or what a function loads.
 # No shape: importing one adds its options to Locust.
 LOCUST = (
-    "locust.main", "locustfile.py", "tests/whole/client_main.py", "tests/whole/direct_load_main.py", "tests/scenarios/play.py",
+    "locust.main", "locustfile.py", "tests/whole/client_main.py", "tests/whole/direct_load_main.py", "tests/scenarios/locust_process.py",
 )  # fmt: skip
 CHAOS = ("chaos/__main__.py", "chaos.undo.guardian")
 ENGINE = ("embedded/engine/__main__.py",)

@@ -1,7 +1,7 @@
-"""When requests arrive in an open loop: evenly, at random, or as a trace has them. Decides alone; open_loop.py makes the requests.
+"""The arrival times of an open loop: constant, Poisson, or replayed from a trace. Pure; open_loop.py sends the requests.
 
-A closed loop asks again when its answer has come: in a hang it falls silent, and hides what those would have seen who
-came meanwhile. An open loop requests when it is time to.
+A closed loop sends its next request after the last answer. During a hang it sends none, and so hides the latency of
+requests that would have arrived meanwhile. An open loop sends each request on schedule.
 """
 
 import itertools
@@ -21,20 +21,20 @@ KINDS = ("constant", "poisson", "replay")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)/([smh])")
 MOST_PER_S = 1e5
-"""More than any load generator makes."""
+"""More than any load generator can send."""
 LONGEST_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """Which part of the arrivals this load generator makes: the one with this index, from 0, of so many."""
+class WorkerShare:
+    """The share of the arrivals that this load generator sends: number `index` (from 0) of `of` shares."""
 
     index: int = 0
     of: int = 1
 
 
 class Schedule(Protocol):
-    """Arrivals in their order, of which the next is asked for again and again as time goes by."""
+    """Arrivals in order; `before` is called repeatedly as time passes."""
 
     def before(self, until_s: float) -> Arrival | None:
         """The next one, if it is due before `until_s`. `until_s` never goes back."""
@@ -42,15 +42,15 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """What `--arrivals` says: a kind and its rate, or its trace."""
+    """The value of `--arrivals`: a kind with its rate, or a trace."""
 
     kind: str
-    rate: float = 0.0  # a second; of a replay nothing is said
+    rate: float = 0.0  # per second; unused by replay
     trace: tuple[Arrival, ...] = ()
-    read_as: str = ""  # what a trace's times were read as
+    read_as: str = ""  # the unit in which the trace's times were read
 
     def lasting(self) -> str | None:
-        """How long a trace lasts and how dense it is, as an operator reads it before the run; None of a rate, which has no end."""
+        """Length and mean rate of a trace, as text for the operator before the run; None: a rate, which has no end."""
         if self.kind != "replay":
             return None
         lasts_s, n = self.trace[-1].at_s, len(self.trace)
@@ -58,9 +58,12 @@ class Arrivals:
         return f"{n:,} arrivals over {duration.text(lasts_s)}{rate}, times read as {self.read_as}"
 
     def schedule(
-        self, seed: str, share: Share = Share(), factor: Callable[[float], float] = lambda at_s: 1.0
+        self,
+        seed: str,
+        share: WorkerShare = WorkerShare(),
+        factor: Callable[[float], float] = lambda at_s: 1.0,
     ) -> Schedule:
-        """`factor`: what the rate is multiplied with at an instant (seconds after the start); a trace is as it is."""
+        """`factor`: multiplies the rate at a time (seconds after the start); a trace is not changed."""
         if self.kind == "replay":
             return _Traced(self.trace[share.index :: share.of])
         part = self.rate / share.of
@@ -69,7 +72,7 @@ class Arrivals:
 
 
 class _Paced:
-    """Gaps in units of one over the rate, walked through at the rate that holds from `until_s` to `until_s`."""
+    """Gaps in units of one over the rate; the rate is constant between two calls of `before`."""
 
     def __init__(self, gaps: Iterator[float], rate: Callable[[float], float]) -> None:
         self._gaps, self._rate = gaps, rate
@@ -98,8 +101,8 @@ class _Traced:
         return self._trace[self._next - 1]
 
 
-def _even(share: Share) -> Iterator[float]:
-    """Several load generators take turns, so that their requests together are as even as one's alone."""
+def _even(share: WorkerShare) -> Iterator[float]:
+    """Several load generators take turns, so that their requests together are evenly spaced."""
     return itertools.chain([(share.index + 1) / share.of], itertools.repeat(1.0))
 
 
@@ -109,8 +112,8 @@ def _exponential(rng: random.Random) -> Iterator[float]:
 
 
 def open_or_closed(chosen: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-    """Of scenarios' users: whom arrivals take the place of, and who stays: the observers, of whom there is one each
-    (Locust's fixed_count), unless nobody else is there."""
+    """Split user classes: those that arrivals replace, and those that stay in a closed loop: the observers, which have
+    Locust's fixed_count. If all are observers, arrivals replace them."""
     load = [user for user in chosen if not user.fixed_count]
     return (load, [user for user in chosen if user.fixed_count]) if load else (list(chosen), [])
 
@@ -118,8 +121,8 @@ def open_or_closed(chosen: Sequence[Any]) -> tuple[list[Any], list[Any]]:
 def parse(text: str, any_length: bool = False) -> Arrivals:
     """`constant:8/s`, `poisson:90/m`, `replay:trace.csv` or, with the unit of its times, `replay:trace.csv@ms`.
 
-    `any_length`: the run has a length of its own, so that a trace of more than a day is no mistake. Raises Refusal, saying
-    what would be right.
+    `any_length`: the run has its own duration, so a trace of more than a day is accepted. Raises Refusal with the correct
+    form.
     """
     kind, _, rest = text.partition(":")
     if kind not in KINDS:
@@ -129,7 +132,7 @@ def parse(text: str, any_length: bool = False) -> Arrivals:
     found = _RATE.fullmatch(rest)
     rate = float(found[1]) / _SECONDS[found[2]] if found else 0.0
     if not 0.0 < rate <= MOST_PER_S:
-        above = f"more than {MOST_PER_S:g}/s" if rate > 0 else "no rate above 0"
+        above = f"more than {MOST_PER_S:g}/s" if rate > 0 else "not a rate above 0"
         raise Refusal(
             f"--arrivals: {text!r}: {rest[:40]!r} is {above}; write it like {kind}:8/s or {kind}:90/m"
         )
@@ -139,14 +142,14 @@ def parse(text: str, any_length: bool = False) -> Arrivals:
 def _replayed(rest: str, any_length: bool) -> Arrivals:
     if not rest:
         raise Refusal(
-            "--arrivals: 'replay:' names no trace; write it like replay:trace.csv or replay:trace.csv@ms"
+            "--arrivals: 'replay:' does not name a trace; write it like replay:trace.csv or replay:trace.csv@ms"
         )
     path, unit = trace.unit_of(rest)
     found, read_as = trace.read(Path(path), unit)
     lasts_s = found[-1].at_s
     if lasts_s > LONGEST_S and not any_length:
         raise Refusal(
-            f"--arrivals: {path}: lasts {duration.text(lasts_s)}, its times read as {read_as}; a trace of more than a day needs "
-            "--duration, for example --duration 24h (and is there a unit to give, as in replay:trace.csv@ms?)"
+            f"--arrivals: {path}: lasts {duration.text(lasts_s)}, its times were read as {read_as}; a trace of more than a day needs "
+            "--duration, for example --duration 24h (or give the unit of its times, as in replay:trace.csv@ms)"
         )
     return Arrivals("replay", trace=found, read_as=read_as)

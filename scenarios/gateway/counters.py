@@ -1,6 +1,6 @@
-"""counters.jsonl: reads the metrics pages of gateway and engines, once before the load and once after it.
+"""counters.jsonl: reads the metrics pages of the gateway and the engines, once before the load and once after it.
 
-A page that cannot be read is told, and ends no run.
+A page that cannot be read is recorded as an error and does not end the run.
 """
 
 import sys
@@ -19,26 +19,26 @@ from contract.metrics_page import Page
 from contract.run import JsonLines
 from contract.topology import Topology
 
-# A gateway counts an answer a moment after it was given: a page is believed when it says the same twice.
+# A gateway counts an answer shortly after sending it: a page is final when two reads in a row are equal.
 AGAIN_S, SETTLED_WITHIN_S = 0.5, 5.0
 
 
 def keep(folder: Path, topology: Topology, when: str, clock: Clock) -> None:
-    """Read all sources side by side and append what they told to the run. Never raises for what it cannot read or write."""
+    """Read all sources in parallel and append their counters to the run. Never raises on a read or write error."""
     kind = topology.gateway.of_kind
     pages = metrics_page.every(topology)
-    told = gevent.pool.Group().map(lambda page: _settled(page, kind, when, clock), pages)
+    scrapes = gevent.pool.Group().map(lambda page: _settled(page, kind, when, clock), pages)
     try:
         lines = JsonLines(folder / "counters.jsonl")
-        for scrape in told:
+        for scrape in scrapes:
             lines.append(scrape)
         lines.close()
-    except OSError as e:  # the run goes on without; its report says that nothing was told
+    except OSError as e:  # the run continues without them; its report states that there are no counters
         print(f"\ncounters.jsonl cannot be written: {e}", file=sys.stderr, flush=True)
 
 
 def read(text: str, kind: GatewayKind) -> list[dict[str, Any]]:
-    """The wanted counters of a page in Prometheus' text format, with the wanted labels."""
+    """The known counters of a page in Prometheus' text format, with the known labels."""
     kept = labels(kind)
     return [
         {"name": name, "labels": {k: of[k] for k in kept if k in of}, "value": value}

@@ -1,4 +1,4 @@
-"""A heartbeat on the hub: how long what happens at a random instant has to wait for it."""
+"""A heartbeat on the gevent hub: how long an event at a random instant waits for the hub."""
 
 import time
 
@@ -6,7 +6,9 @@ import gevent
 
 from scenarios.gateway.lag import lag_p99_s
 
-_BEAT_S = 0.005  # a stall is seen from where the beat was due, so the beat must be short beside it
+_BEAT_S = (
+    0.005  # a stall counts from when the beat was due, so the interval must be much shorter than a stall
+)
 
 
 class Heartbeat:

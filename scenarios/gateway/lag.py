@@ -1,4 +1,4 @@
-"""How late the hub was, from a heartbeat's overshoots. Pure."""
+"""The lag of the gevent hub, from a heartbeat's overshoots. Pure."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 def lag_p99_s(overshoots_s: Sequence[float], period_s: float) -> float:
     """The 99th percentile of the lag that an event at a random instant of the period would have met.
 
-    While the heart missed its beat by L, an event that fell into it waited between 0 and L: so the time in which the
-    wait was above x is the sum of what each overshoot has above x, and the answer is the x for which that is one
-    hundredth of the period. A hiccup of 15 ms once a second is none; a stall of 30 ms is.
+    An event during an overshoot of length L waited between 0 and L. So the time in which the wait was above x is the sum of
+    the parts of all overshoots above x. The result is the x for which that sum is one hundredth of the period. Example for
+    a period of 1 s: one overshoot of 15 ms gives 5 ms, one of 30 ms gives 20 ms.
     """
     budget = period_s / 100
     above, x = 0.0, 0.0

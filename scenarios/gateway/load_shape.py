@@ -1,4 +1,4 @@
-"""What a load shape is here: a factor over time, on the users of a closed loop or on the rate of an open one."""
+"""Load shapes: a factor over time, applied to the users of a closed loop or to the rate of an open loop."""
 
 import argparse
 import math
@@ -11,56 +11,56 @@ from locust import LoadTestShape
 
 from contract import duration
 from contract.refusal import Refusal
-from scenarios.gateway.user_context import Stage
+from scenarios.gateway.user_context import UserContext
 
 
 class LoadShape(LoadTestShape):
     """One shape. It never ends a run: the timeline does.
 
-    Locust's own way of walking a shape without its web UI takes signals only when the shape is over; so a run takes
-    it off Locust's hands (`environment.shape_class`) and asks it once a second.
+    Without a web UI, Locust handles signals only after its shape has ended. So a run removes the shape from Locust
+    (`environment.shape_class`) and calls `tick` itself once a second.
     """
 
     abstract = True
     use_common_options = True
-    users = 1  # of a closed loop, where the factor is 1
+    users = 1  # of a closed loop at factor 1
 
     @abstractmethod  # Locust's shapes are of ABCMeta
     def read(self, options: argparse.Namespace) -> None:
-        """Its own options. Raises Refusal."""
+        """Read the shape's own options. Raises Refusal."""
 
     @abstractmethod
     def factor(self, at_s: float) -> float:
-        """0 or more, so many seconds after the start."""
+        """The factor at this time (seconds after the start); 0 or more."""
 
     def tick(self) -> tuple[int, float]:
-        """How many users there are to be now, and how many may come or go in a second."""
+        """(target number of users, users started or stopped per second)."""
         users = max(1, round(self.users * self.factor(self.get_run_time())))
         return users, max(1.0, float(users))
 
 
 class Search(LoadShape):
-    """A shape that finds something out: it makes arrivals of its own, no fault is made, and it ends the run."""
+    """A shape that searches for a rate: it sets its own arrivals, no fault is injected, and it ends the run."""
 
     abstract = True
-    arrivals: ClassVar[str]  # as --arrivals gives them, for `factor` to change
-    scenarios: ClassVar[str]  # where --scenarios names none
-    objective_ms: float | None = None  # TTFT; the timeline's, unless `read` found another
+    arrivals: ClassVar[str]  # the value of --arrivals; `factor` changes the rate
+    scenarios: ClassVar[str]  # used if --scenarios is empty
+    objective_ms: float | None = None  # TTFT; the timeline's, unless an option sets it
 
-    def prepare(self, stage: Stage) -> None:
+    def prepare(self, user_context: UserContext) -> None:
         """The stack is up and warm. Raises Refusal."""
 
     @abstractmethod
-    def walk(self, stage: Stage, folder: Path, guard: Callable[[], str | None]) -> None:
-        """Do it all, in a greenlet of its own. `guard`: why it must stop now; None: it need not."""
+    def run(self, user_context: UserContext, folder: Path, guard: Callable[[], str | None]) -> None:
+        """Run the search in its own greenlet. `guard`: returns why the search must stop now, or None."""
 
     @abstractmethod
     def conclusion(self) -> tuple[str, int]:
-        """What was found, in words, and the exit code."""
+        """(result as text, exit code)."""
 
 
 def seconds(options: argparse.Namespace, name: str) -> float:
-    """The duration that this option gives. Raises Refusal."""
+    """The duration in this option, in seconds. Raises Refusal."""
     try:
         return duration.parse(getattr(options, name))
     except ValueError as e:
@@ -68,10 +68,10 @@ def seconds(options: argparse.Namespace, name: str) -> float:
 
 
 def positive(options: argparse.Namespace, name: str) -> float:
-    """The number that this option gives. Raises Refusal."""
+    """The number in this option. Raises Refusal."""
     value = float(getattr(options, name))
     if not value > 0 or value == math.inf:
         raise Refusal(
-            f"--{name.replace('_', '-')}: {value:g} is {'not above 0' if not value > 0 else 'no finite number'}"
+            f"--{name.replace('_', '-')}: {value:g} is {'not above 0' if not value > 0 else 'not a finite number'}"
         )
     return value

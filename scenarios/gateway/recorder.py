@@ -1,7 +1,7 @@
-"""Records → requests.arrow, about once a second. One writer per file; counts what passes.
+"""Records → requests.arrow, about once a second. One writer per file; counts every request.
 
-A record that cannot be written ends the run: Locust merely logs what its listeners raise, and a run without its
-records would look like a quiet one.
+A record that cannot be written ends the run: Locust only logs exceptions of its listeners, and a run
+without its records would look like a run without load.
 """
 
 import logging
@@ -14,13 +14,13 @@ from contract.records import RequestRecord
 from scenarios.gateway.tally import Tally
 
 _FLUSH_S = 1.0
-_BATCH = 250  # records: written in one or two milliseconds, and between two batches the hub has its turn
+_BATCH = 250  # records; a batch takes 1–2 ms, and the hub runs between two batches
 _BREATH_S = 0.001
 log = logging.getLogger(__name__)
 
 
 class Sink(Protocol):
-    """Where records go: an ArrowFile; a list of the warm-up's, before there is a run folder."""
+    """Destination of records: an ArrowFile, or a list for the warm-up, before there is a run folder."""
 
     def append(self, records: Sequence[Any]) -> None: ...
 
@@ -28,7 +28,7 @@ class Sink(Protocol):
 
 
 class Recorder:
-    """Every request is announced to the tally and handed over once with `keep`. `start` after any fork."""
+    """Every request is counted in `tally` and passed once to `keep`. Call `start` after any fork."""
 
     def __init__(self, file: Sink, on_failure: Callable[[str], None]) -> None:
         self._file, self._on_failure = file, on_failure
@@ -42,7 +42,7 @@ class Recorder:
         self._greenlet = gevent.spawn(self._flush_regularly)
 
     def keep(self, record: RequestRecord) -> None:
-        """A request has ended. Does not switch greenlets: a kill cannot come between."""
+        """Store the record of a request that has ended. Does not switch greenlets, so a kill cannot interrupt it."""
         self.tally.ended(record)
         if self._closed:
             log.error("%s ended after the recorder was closed; its record is lost", record.request_id)
@@ -80,7 +80,7 @@ class Recorder:
             return
         try:
             self._file.append(batch)
-        except Exception as e:  # a full disk, or a value that the schema does not take
+        except Exception as e:  # a full disk, or a value that does not fit the schema
             self._fail(e)
 
     def _fail(self, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""What one process that drives a whole run writes into it: its requests, and what it samples."""
+"""The files that a single-process load generator writes into a run: requests and samples."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,38 +11,38 @@ from contract.sampler import Process
 from contract.schemas import REQUESTS
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.sampling import Sampling
-from scenarios.gateway.user_context import Stage
+from scenarios.gateway.user_context import UserContext
 
 
 class Memory(list[RequestRecord]):
-    """Takes the warm-up's records until there is a run to write to; stands where an ArrowFile will."""
+    """Stores the warm-up's records in memory until there is a run folder; same interface as ArrowFile."""
 
-    append = list.extend  # type: ignore[assignment]  # a batch, as an ArrowFile takes it
+    append = list.extend  # type: ignore[assignment]  # takes a batch, like ArrowFile
 
     def close(self) -> None:
         pass
 
 
 class Recording:
-    """Open from its making until `close`; the stage's requests are written to it."""
+    """Open from construction until `close`; sets the recorder of `user_context`."""
 
     def __init__(
         self,
         users: Callable[[], int],
-        stage: Stage,
+        user_context: UserContext,
         folder: Path,
         warm: Memory,
         on_failure: Callable[[str], None],
     ) -> None:
-        """`users`: how many there are now."""
+        """`users`: the current number of users."""
         requests = ArrowFile(folder / "requests.arrow", REQUESTS)
-        stage.recorder.flush()
-        requests.append(warm)  # asked before there was a run, and counted nowhere
-        stage.recorder = self._recorder = Recorder(requests, on_failure)
+        user_context.recorder.flush()
+        requests.append(warm)  # sent before the run opened; not counted in any tally
+        user_context.recorder = self._recorder = Recorder(requests, on_failure)
         self.tally = self._recorder.tally
         self._sampling = Sampling(
             samplers.every(Process.RUN, Process.EACH),
-            stage,
+            user_context,
             users,
             partial(samplers.create, folder),
             on_failure,

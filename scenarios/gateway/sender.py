@@ -1,4 +1,4 @@
-"""One request, from its schedule to its one record, whatever happens to it. Knows nothing of Locust."""
+"""Sends one request and stores exactly one record, whatever the outcome. Independent of Locust."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -13,94 +13,108 @@ from contract.framing import End, Exchange
 from contract.outcome import fill, ours
 from contract.records import GATEWAY, RequestRecord
 from contract.request import Request
-from scenarios.gateway.user_context import Stage
+from scenarios.gateway.user_context import UserContext
 from scenarios.gateway.wire.exchange import Connection
 
 log = logging.getLogger(__name__)
 
 
 class Sender:
-    """Sends the requests of one scenario, over kept connections of its own. `tell` gets each record, and the body's bytes.
+    """Sends the requests of one scenario, over its own kept connections. `report` gets each record and the body size in bytes.
 
-    `headers`: those of the latest response, names in lower case; none where none came. `deadlines`: its own in place of
-    the run's.
+    `headers`: of the latest response, names in lower case; empty if there was no response. `deadlines`: replace the
+    run's.
     """
 
     def __init__(
         self,
-        stage: Stage,
+        user_context: UserContext,
         scenario: str,
-        tell: Callable[[RequestRecord, int], None],
+        report: Callable[[RequestRecord, int], None],
         deadlines: Deadlines | None = None,
     ) -> None:
-        self._stage, self._scenario, self._tell, self._deadlines = stage, scenario, tell, deadlines
+        self._user_context, self._scenario, self._report, self._deadlines = (
+            user_context,
+            scenario,
+            report,
+            deadlines,
+        )
         self.headers: Mapping[str, str] = {}
         self._connections: dict[str, Connection] = {}
 
     def send(self, request: Request) -> RequestRecord:
-        """Send it once; its record, whatever becomes of it."""
-        stage = self._stage
+        """Send the request once. Returns its record, whatever the outcome."""
+        user_context = self._user_context
         self.headers = {}
-        request = replace(request, via=request.via or stage.via)
-        record = request.record(stage.next_request_id(), self._scenario, stage.clock.now(), stage.worker)
-        tally = stage.recorder.tally
+        request = replace(request, via=request.via or user_context.via)
+        record = request.record(
+            user_context.next_request_id(), self._scenario, user_context.clock.now(), user_context.worker
+        )
+        tally = user_context.recorder.tally
         tally.began(arrived=request.scheduled_at is not None)
         exchange: Exchange | None = None
         endpoint: Endpoint | None = None
         connection: Connection | None = None
         try:
-            request = request.on(stage.topology)
+            request = request.on(user_context.topology)
             record.max_tokens = request.max_tokens
             endpoint = self._endpoint(record.via)
             connection = self._connection(record.via, endpoint)
             exchange = connection.exchange(
-                endpoint.request(record.request_id, request), self._deadlines or stage.deadlines,
-                lambda at: tally.sent_late(stage.clock.at(at) - record.scheduled_at),
+                endpoint.request(record.request_id, request), self._deadlines or user_context.deadlines,
+                lambda at: tally.sent_late(user_context.clock.at(at) - record.scheduled_at),
             )  # fmt: skip
             self.headers = exchange.headers
             tally.named(
                 gateway_version.named(
-                    stage.topology.gateway.of_kind, record.via, exchange.status, exchange.headers
+                    user_context.topology.gateway.of_kind, record.via, exchange.status, exchange.headers
                 )
             )
-            fill(record, request, exchange, stage.clock.at, stage.topology, endpoint.secrets)
+            fill(record, request, exchange, user_context.clock.at, user_context.topology, endpoint.secrets)
             return record
-        except GreenletExit:  # the run ends, and we stop waiting
+        except GreenletExit:  # the run ends: stop waiting
             exchange = connection.latest if connection else None
             try:
                 secrets = endpoint.secrets if endpoint else ()
-                fill(record, request, exchange or _unsent(), stage.clock.at, stage.topology, secrets)
-            except Exception as e:  # the kill goes on all the same
+                fill(
+                    record,
+                    request,
+                    exchange or _unsent(),
+                    user_context.clock.at,
+                    user_context.topology,
+                    secrets,
+                )
+            except Exception as e:  # the kill must still be raised
                 ours(record, e)
             raise
-        except Exception as e:  # ours; the request has its record all the same
+        except Exception as e:  # our bug; the request still has its record
             ours(record, e)
-            self.close()  # nobody knows in which state a connection was left
+            self.close()  # the state of its connections is unknown
             raise
         finally:
-            stage.recorder.keep(record)
-            self._tell_of(record, exchange)
+            user_context.recorder.keep(record)
+            self._report_record(record, exchange)
 
     def close(self) -> None:
         """Safe to call twice."""
         for connection in self._connections.values():
             connection.close()
 
-    def _tell_of(self, record: RequestRecord, exchange: Exchange | None) -> None:
-        """What goes wrong in the telling takes nothing from the record, and must not take the place of a kill."""
+    def _report_record(self, record: RequestRecord, exchange: Exchange | None) -> None:
+        """An error in `report` must not lose the record or replace a kill."""
         try:
-            self._tell(record, sum(len(piece) for _, piece in exchange.pieces) if exchange else 0)
+            self._report(record, sum(len(piece) for _, piece in exchange.pieces) if exchange else 0)
         except Exception:
-            log.exception("%s has its record, but could not be told of", record.request_id)
+            log.exception("%s has its record, but could not be reported to Locust", record.request_id)
 
     def _endpoint(self, via: str) -> Endpoint:
-        endpoint = self._stage.gateway if via == GATEWAY else self._stage.tiers[via]
+        endpoint = self._user_context.gateway if via == GATEWAY else self._user_context.tiers[via]
         assert endpoint is not None, f"{via} has no url"
         return endpoint
 
     def _connection(self, via: str, endpoint: Endpoint) -> Connection:
         if via not in self._connections:
-            self._connections[via] = Connection(endpoint, self._stage.watchdog)
+            self._connections[via] = Connection(endpoint, self._user_context.watchdog)
         return self._connections[via]
 
 

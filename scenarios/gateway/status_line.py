@@ -1,4 +1,4 @@
-"""The one live line of a run: where it stands, which tiers are up, who served, what went wrong, how long it took. Pure."""
+"""The live status line of a run: elapsed time, state of the tiers, answers per tier, errors, probe. Pure."""
 
 from collections.abc import Mapping
 
@@ -18,12 +18,12 @@ def live_line(
     started_at: float,
     restoring: str = "",
 ) -> str:
-    """`status`: the latest of chaos, None where there is none; the two snapshots are `seconds` apart; `width`: of the terminal, None: a log;
-    `restoring`: what `Restoring` says.
+    """`status`: the latest of chaos, None: there is none; the two snapshots are `seconds` apart; `width`: of the terminal, None: a log;
+    `restoring`: text of `Restoring.describe`.
 
-    What bears a word of the report is counted as the report counts it: times since the run's start (`started_at`), `scheduled`,
-    `dropped` and `in flight` of all requests but the probe's, `users` (lane load, through the gateway) by outcome and by
-    who answered them well. What was asked otherwise (straight to a tier, pairs for the overhead) stands apart.
+    Words that the report also uses are counted as in the report: times since the run's start (`started_at`); `scheduled`,
+    `dropped` and `in flight` of all requests but the probe's; `users` (lane load, through the gateway) by outcome, and good
+    answers by tier. Other requests (directly to a tier, and overhead pairs) are listed separately.
     """
     parts = []
     if status is not None and status.total_s:
@@ -33,7 +33,7 @@ def live_line(
         parts.append(f"{bar}{_minutes(elapsed)}/{_minutes(total)}")
     parts.append(" ".join(f"{tier} {_state(up)}" for tier, up in (status.up if status else {}).items()))
     parts.append(restoring)
-    parts.append(f"{_asked(now, before, seconds)}, {now.in_flight} in flight")
+    parts.append(f"{_rates(now, before, seconds)}, {now.in_flight} in flight")
     served = " ".join(f"{tier} {count}" for tier, count in sorted(now.served.items()))
     parts.append(f"users: {', '.join(filter(None, [served, _failed(now.users) or 'no errors']))}")
     others = _failed(now.others)
@@ -44,44 +44,44 @@ def live_line(
 
 
 class Restoring:
-    """The restores that take long, as chaos reports them: from the first event of stage `waiting` to what ends the move."""
+    """Slow restores, as chaos reports them: from the first event of stage `waiting` to the end of the move."""
 
     def __init__(self) -> None:
         self._waiting: dict[
             tuple[str, str], tuple[float, str]
         ] = {}  # (step, target) → since when, what is missing
 
-    def heard(self, said: FaultEvent) -> None:
-        """One event of chaos."""
-        key = said.step, said.target
-        if _is_waiting_restore(said):
-            detail = said.detail or {}
+    def update(self, event: FaultEvent) -> None:
+        """Process one event of chaos."""
+        key = event.step, event.target
+        if _is_waiting_restore(event):
+            detail = event.detail or {}
             self._waiting[key] = (
-                said.at - (detail.get("waited_s") or 0.0),
+                event.at - (detail.get("waited_s") or 0.0),
                 str(detail.get("missing") or ""),
             )
-        elif said.stage in ("effective", "fail") or said.move != "restore":
+        elif event.stage in ("effective", "fail") or event.move != "restore":
             self._waiting.pop(key, None)
 
-    def told(self, now: float) -> str:
-        """`vllm: restoring, 4m: its process runs, does not answer`; nothing where no restore takes long."""
+    def describe(self, now: float) -> str:
+        """`vllm: restoring, 4m: its process runs, does not answer`; empty if no restore is slow."""
         return ", ".join(
             _restoring(target, now - since, why) for (_, target), (since, why) in self._waiting.items()
         )
 
 
-def _is_waiting_restore(said: FaultEvent) -> bool:
-    return said.move == "restore" and said.stage == "waiting"
+def _is_waiting_restore(event: FaultEvent) -> bool:
+    return event.move == "restore" and event.stage == "waiting"
 
 
 def _restoring(target: str, waited_s: float, missing: str) -> str:
-    """In whole minutes, from the first on: a live line is not read to the second."""
+    """In whole minutes once there is one."""
     whole = int(waited_s) // 60 * 60 or int(waited_s)
     return f"{target}: restoring, {text(max(1, whole))}" + (f": {missing}" if missing else "")
 
 
 def _probe(found: ProbeWait | None) -> str:
-    """How long after an inject the probe had an answer again; no number of the report, so none of its words."""
+    """Time from an inject to the probe's next answer. The report has no such number, so this uses none of its terms."""
     if found is None:
         return ""
     by = "" if found.of_gateway else " by another tier"
@@ -90,31 +90,31 @@ def _probe(found: ProbeWait | None) -> str:
     return f"probe not answered{by} for {found.s:.1f} s since inject {found.target}"
 
 
-def move_line(said: FaultEvent, started_at: float) -> str | None:
-    """One stage of a move as chaos told it: `01:23 gaming-mode: inject vllm: effective`, at its time since the run's start; None: only its begin."""
-    if said.stage == "begin" and not said.error:
+def move_line(event: FaultEvent, started_at: float) -> str | None:
+    """One stage of a move as chaos reported it: `01:23 gaming-mode: inject vllm: effective`, with the time since the run's start; None: stage begin."""
+    if event.stage == "begin" and not event.error:
         return None
-    detail = said.detail or {}
-    if _is_waiting_restore(said) and not said.error:
-        waited = _restoring(said.target, detail.get("waited_s") or 0.0, str(detail.get("missing") or ""))
-        return f"{_minutes(said.at - started_at)} {said.step}: {waited}"
-    note = said.note
-    if said.move == "restore" and detail.get("answered") == "unknown":
+    detail = event.detail or {}
+    if _is_waiting_restore(event) and not event.error:
+        waited = _restoring(event.target, detail.get("waited_s") or 0.0, str(detail.get("missing") or ""))
+        return f"{_minutes(event.at - started_at)} {event.step}: {waited}"
+    note = event.note
+    if event.move == "restore" and detail.get("answered") == "unknown":
         note = f"not verified by an answer: {detail.get('unanswered') or 'no request was sent'}"
-    stage = f"{said.stage} ({note})" if note else said.stage
-    what = f"{said.step}: {said.move} {said.target}: {said.error or stage}"
-    return f"{_minutes(said.at - started_at)} {what}"
+    stage = f"{event.stage} ({note})" if note else event.stage
+    what = f"{event.step}: {event.move} {event.target}: {event.error or stage}"
+    return f"{_minutes(event.at - started_at)} {what}"
 
 
-def _asked(now: Snapshot, before: Snapshot, seconds: float) -> str:
-    """What was delivered of what was wanted, where the two differ; the cap's refusals are of the whole run."""
+def _rates(now: Snapshot, before: Snapshot, seconds: float) -> str:
+    """Sent requests per second, and scheduled ones if the two differ; dropped requests of the whole run."""
     seconds = seconds or 1.0
     scheduled, sent = (
         f"{(now.scheduled - before.scheduled) / seconds:.1f}",
         f"{(now.sent - before.sent) / seconds:.1f}",
     )
-    said = f"{sent} requests/s" if scheduled == sent else f"{scheduled} wanted, {sent} requests/s"
-    return f"{said}, {now.dropped} capped" if now.dropped else said
+    rate = f"{sent} requests/s" if scheduled == sent else f"{scheduled} scheduled, {sent} requests/s"
+    return f"{rate}, {now.dropped} dropped" if now.dropped else rate
 
 
 def _failed(by_outcome: Mapping[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""How many requests there were and what became of them: a few numbers for the live line and the client's watch."""
+"""Counts of requests and their outcomes, for the status line and the client sampler."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -12,34 +12,33 @@ from contract.records import Outcome, RequestRecord, of_users
 class Snapshot:
     """The numbers at one instant."""
 
-    scheduled: int  # more than asked and capped together: arrivals that are due and not begun yet
+    scheduled: int  # above sent + dropped: arrivals that are due and not yet sent
     sent: int
-    dropped: int  # arrivals that the cap refused; no request was made
+    dropped: int  # arrivals over the cap on requests in flight; no request was sent
     in_flight: int
     by_outcome: dict[str, int]
-    by_tier: dict[str, int]  # only answers whose tier is known
-    users: dict[str, int] = field(
-        default_factory=dict
-    )  # by outcome, of the users' requests (through the gateway) alone
-    served: dict[str, int] = field(default_factory=dict)  # of these the good ones, by tier
-    by_version: dict[str, int] = field(default_factory=dict)  # only answers that name the gateway's version
+    by_tier: dict[str, int]  # only answers with a known tier
+    # by outcome, of the users' requests (through the gateway) alone
+    users: dict[str, int] = field(default_factory=dict)
+    served: dict[str, int] = field(default_factory=dict)  # good ones among `users`, by tier
+    by_version: dict[str, int] = field(default_factory=dict)  # only answers that state the gateway's version
 
     @property
     def others(self) -> dict[str, int]:
-        """By outcome, all other requests: straight to a tier, and the pairs that measure the gateway's overhead."""
+        """All other requests by outcome: directly to a tier, and pairs that measure the gateway's overhead."""
         left = {outcome: n - self.users.get(outcome, 0) for outcome, n in self.by_outcome.items()}
         return {outcome: n for outcome, n in left.items() if n}
 
     @property
     def good_and_bad(self) -> tuple[int, int]:
-        """Of the users' requests; abandoned ones are neither. What was asked straight of a tier that is away says nothing of users."""
+        """Of the users' requests; abandoned ones are neither. Requests sent directly to a tier that is down do not affect users."""
         good = self.users.get(Outcome.OK, 0)
         return good, sum(self.users.values()) - good - self.users.get(Outcome.ABANDONED, 0)
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts. Keeps no record."""
+    """Counters; stores no records."""
 
     scheduled: int = 0
     sent: int = 0
@@ -50,18 +49,18 @@ class Tally:
     users: Counter[str] = field(default_factory=Counter)
     served: Counter[str] = field(default_factory=Counter)
     by_version: dict[str, int] = field(default_factory=dict)
-    late_s: list[float] = field(default_factory=list)  # of the requests sent since it was last emptied
+    late_s: list[float] = field(default_factory=list)  # of requests sent since the list was last emptied
 
     def due(self) -> None:
         """An arrival of the open loop has come due."""
         self.scheduled += 1
 
-    def refused(self) -> None:
-        """The cap let this arrival make no request."""
+    def drop(self) -> None:
+        """This arrival was dropped by the cap on requests in flight."""
         self.dropped += 1
 
     def began(self, arrived: bool) -> None:
-        """A request is made; by an arrival, which was wanted already, or of a user's own accord."""
+        """A request is sent. `arrived`: by an arrival, which `due` has counted already; else by a user of a closed loop."""
         self.sent += 1
         self.scheduled += not arrived
 
@@ -79,7 +78,7 @@ class Tally:
                 self.served[record.tier] += 1
 
     def named(self, version: str | None) -> None:
-        """An answer named this version of the gateway; None: it named none."""
+        """An answer stated this version of the gateway; None: it stated none."""
         if version is not None:
             gateway_version.count(self.by_version, version)
 
@@ -98,12 +97,12 @@ class Tally:
 
 
 class Tallies:
-    """Those of several workers, as each told last."""
+    """The latest tallies of several workers."""
 
     def __init__(self) -> None:
         self._of: dict[str, Snapshot] = {}
 
-    def tell(self, worker: str, snapshot: Snapshot) -> None:
+    def update(self, worker: str, snapshot: Snapshot) -> None:
         self._of[worker] = snapshot
 
     def snapshot(self) -> Snapshot:

@@ -1,7 +1,7 @@
-"""A trace of arrivals from its file: CSV or JSON lines, in the columns and units of the public ones. Nothing in it is guessed.
+"""Reads a trace of arrivals: CSV or JSON lines, with the columns and units of public traces. Nothing is guessed.
 
-A number is a time only where its unit is known: by the operator's word, by the column's name, or by a trace that is known by
-its columns. Times count from the first row on.
+A number is read as a time only if its unit is known: from the operator, from the column's name, or from a public trace with the
+same columns. Times count from the first row.
 """
 
 import csv
@@ -44,7 +44,7 @@ _OUTPUT = (
     "output_tokens", "output_length", "output_len", "generated_tokens", "response_tokens", "num_decode_tokens",
     "num_output_tokens", "decode_tokens", "completion_tokens", "completion", "output",
 )  # fmt: skip
-# By the columns that make them known; the first that fits.
+# Public traces, identified by their columns; the first match is used.
 _KNOWN = (
     ("Bailian", "s", {"chat_id", "parent_chat_id", "timestamp", "input_length", "output_length"}),
     ("Mooncake", "ms", {"timestamp", "input_length", "output_length", "hash_ids"}),
@@ -58,7 +58,7 @@ _DATES = "dates"
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One request to come, `at_s` after the start. The lengths: of a trace; None: the scenario's own."""
+    """One scheduled request, `at_s` after the start. Lengths in tokens: from a trace; None: the scenario's own."""
 
     at_s: float
     prompt_tokens: int | None = None
@@ -67,27 +67,27 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Where in a row the three are, and what the time's numbers are; `unit` None: not known."""
+    """The three columns of a row, and the unit of its times; `unit` None: unknown."""
 
     time: int | str
     prompt: int | str
     output: int | str
     unit: str | None
-    known_by: str  # how the unit is known, as an operator reads it
-    sure: bool = True  # False: it is only our own default
+    known_by: str  # the source of the unit, as text for the operator
+    sure: bool = True  # False: the unit is only our default
 
 
 def read(path: Path, unit: str | None = None) -> tuple[tuple[Arrival, ...], str]:
-    """The arrivals, and what their times were read as (`milliseconds (a Mooncake trace)`). `unit`: the operator's word.
+    """The arrivals, and the unit of their times (`milliseconds (a Mooncake trace)`). `unit`: given by the operator.
 
-    CSV has a heading or three columns: time, prompt tokens, output tokens; JSON lines have an object a line. Raises Refusal
-    with the line, what is wrong there, and what would be right.
+    CSV has a heading, or three columns: time, prompt tokens, output tokens; JSON lines have one object per line. Raises Refusal
+    with the line, the error, and the correct form.
     """
     where = f"--arrivals: {path}"
     text = textfile.read(path, where, MOST_BYTES)
     begins = text.lstrip()[:1]
     if begins == "[":
-        raise Refusal(f"{where}: is one JSON array; write an object a line (jq -c '.[]')")
+        raise Refusal(f"{where}: is one JSON array; write one object per line (jq -c '.[]')")
     columns, rows = (_json_lines if begins == "{" else _csv)(text, where, unit)
     found: list[Arrival] = []
     clock = _Clock(columns, str(path))
@@ -98,12 +98,12 @@ def read(path: Path, unit: str | None = None) -> tuple[tuple[Arrival, ...], str]
         at_s = clock.since_first(at, time)
         found.append(Arrival(at_s, _tokens(at, prompt, COLUMNS[1]), _tokens(at, output, COLUMNS[2])))
     if not found:
-        raise Refusal(f"{where}: holds no arrivals; its columns are {', '.join(COLUMNS)}")
+        raise Refusal(f"{where}: has no arrivals; the columns are {', '.join(COLUMNS)}")
     return tuple(found), clock.read_as()
 
 
 class _Clock:
-    """Times of one kind, in order, as seconds since the first."""
+    """Converts times of one kind, in ascending order, to seconds since the first."""
 
     def __init__(self, columns: _Columns, path: str) -> None:
         self._columns, self._path = columns, path
@@ -116,10 +116,10 @@ class _Clock:
             self._kind, self._first, self._last = kind, value, value
         if kind != self._kind:
             raise Refusal(
-                f"{where}: its time {text} is of the kind {kind}, and those above are {self._kind}; write all alike"
+                f"{where}: its time {text} is of the kind {kind}, but those above are {self._kind}; use one kind"
             )
         if value < self._last:
-            raise Refusal(f"{where}: its time {text} is before that of the line above; sort the trace")
+            raise Refusal(f"{where}: its time {text} is before the time in the line above; sort the trace")
         self._last = value
         scale = 1.0 if kind.startswith(_DATES) else UNITS_S[self._columns.unit or "s"]
         return (value - self._first) * scale
@@ -134,14 +134,14 @@ class _Clock:
         if _NUMBER.fullmatch(text):
             return "numbers", self._number(where, text)
         if _NUMBER.fullmatch(text.removeprefix("-")):
-            raise Refusal(f"{where}: its time {text} is before 0; write times from 0 on, or instants")
+            raise Refusal(f"{where}: its time {text} is before 0; write times from 0 on, or dates")
         if text.lstrip("+-").lower() in ("nan", "inf", "infinity"):
-            raise Refusal(f"{where}: {text!r} is no finite time; {_RIGHT}")
+            raise Refusal(f"{where}: {text!r} is not a finite time; {_RIGHT}")
         try:
             at = datetime.datetime.fromisoformat(text)
         except ValueError:
-            raise Refusal(f"{where}: {text!r} is no time; {_RIGHT}") from None
-        if self._columns.unit is not None and self._columns.sure and self._columns.known_by == _TOLD:
+            raise Refusal(f"{where}: {text!r} is not a time; {_RIGHT}") from None
+        if self._columns.unit is not None and self._columns.sure and self._columns.known_by == _AS_GIVEN:
             raise Refusal(
                 f"{where}: its time {text} is a date, which has no unit; leave @{self._columns.unit} out"
             )
@@ -153,21 +153,21 @@ class _Clock:
     def _number(self, where: str, text: str) -> float:
         value = float(text)
         if math.isinf(value):
-            raise Refusal(f"{where}: {text!r} is no finite time; {_RIGHT}")
+            raise Refusal(f"{where}: {text!r} is not a finite time; {_RIGHT}")
         if self._columns.unit is None:
             raise Refusal(
-                f"{where}: the unit of its time {text} is not known: some public traces have their timestamp in milliseconds, "
+                f"{where}: the unit of its time {text} is unknown: some public traces have timestamps in milliseconds, "
                 f"others in seconds; write replay:{self._path}@ms or @s, or name the column timestamp_ms or timestamp_s"
             )
         if not self._columns.sure and value >= _EPOCH_MS:
             raise Refusal(
-                f"{where}: its time {text} is no instant in seconds; write its unit: replay:{self._path}@ms (or @us, @ns)"
+                f"{where}: its time {text} is not a Unix time in seconds; write its unit: replay:{self._path}@ms (or @us, @ns)"
             )
         return value
 
 
 _RIGHT = "write seconds, or like 2023-11-16 18:17:03.979"
-_TOLD = "as given"
+_AS_GIVEN = "as given"
 _Rows = Iterable[tuple[int, str, str, str]]
 
 
@@ -175,12 +175,14 @@ def _csv(text: str, where: str, unit: str | None) -> tuple[_Columns, _Rows]:
     rows = _csv_rows(text, where)
     first = next(rows, None)
     if first is None:
-        raise Refusal(f"{where}: holds no arrivals; its columns are {', '.join(COLUMNS)}")
+        raise Refusal(f"{where}: has no arrivals; the columns are {', '.join(COLUMNS)}")
     line, cells = first
     for separator in (";", "\t"):
         if len(cells) == 1 and separator in cells[0]:
             name = "tabs" if separator == "\t" else repr(separator)
-            raise Refusal(f"{where} line {line}: its columns are parted by {name}; part them by commas")
+            raise Refusal(
+                f"{where} line {line}: its columns are separated by {name}; separate them by commas"
+            )
     heading = len(cells) > 1 and not any(_is_value(cell.strip()) for cell in cells)
     columns = _chosen(f"{where} line {line}", cells if heading else None, len(cells), unit)
     width = len(cells)
@@ -189,18 +191,18 @@ def _csv(text: str, where: str, unit: str | None) -> tuple[_Columns, _Rows]:
         for at, row in rows if heading else itertools.chain([first], rows):
             if len(row) != width:
                 right = (
-                    f"there are three: {', '.join(COLUMNS)}"
+                    f"expected three: {', '.join(COLUMNS)}"
                     if width == len(COLUMNS)
                     else f"the heading has {width}"
                 )
-                raise Refusal(f"{where} line {at}: holds {len(row)} columns; {right}")
+                raise Refusal(f"{where} line {at}: has {len(row)} columns; {right}")
             yield at, row[int(columns.time)], row[int(columns.prompt)], row[int(columns.output)]
 
     return columns, all_rows()
 
 
 def _is_value(cell: str) -> bool:
-    """Whether it is a number or a date, good or not, and so no column's name: a row that is wrong must not pass for a heading."""
+    """Whether a cell is a number or a date, valid or not, and so not a column's name: an invalid row must not be read as a heading."""
     for kind in (float, datetime.datetime.fromisoformat):
         try:
             kind(cell)
@@ -211,7 +213,7 @@ def _is_value(cell: str) -> bool:
 
 
 def _csv_rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
-    """With the line on which each begins."""
+    """(line on which the row begins, row)."""
     reader = csv.reader(io.StringIO(text, newline=None), strict=True)
     begins = 1
     try:
@@ -220,11 +222,11 @@ def _csv_rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
                 yield begins, row
             begins = reader.line_num + 1
     except csv.Error as e:
-        raise Refusal(f"{where} line {begins}: is no CSV: {e}") from None
+        raise Refusal(f"{where} line {begins}: is not valid CSV: {e}") from None
 
 
 def _chosen(where: str, heading: Sequence[str] | None, width: int, unit: str | None) -> _Columns:
-    """Which columns are which, by the heading where it names them, else the three in their order."""
+    """The three columns: by the heading if it names them, else by their order."""
     words = [] if heading is None else [_word(cell) for cell in heading]
     time = next((i for i, word in enumerate(words) if _timed(word)[0] in _TIME), None)
     prompt = next((words.index(name) for name in _PROMPT if name in words), None)
@@ -233,7 +235,7 @@ def _chosen(where: str, heading: Sequence[str] | None, width: int, unit: str | N
         if width != len(COLUMNS):
             missing = [c for c, i in zip(COLUMNS, (time, prompt, output), strict=True) if i is None]
             named = f"; no column is named like {', '.join(missing)}" if heading is not None else ""
-            raise Refusal(f"{where}: holds {width} columns; there are three: {', '.join(COLUMNS)}{named}")
+            raise Refusal(f"{where}: has {width} columns; expected three: {', '.join(COLUMNS)}{named}")
         time, prompt, output = 0, 1, 2
     return _Columns(time, prompt, output, *_unit(where, words, words[time] if words else "", unit))
 
@@ -247,8 +249,8 @@ def _json_lines(text: str, where: str, unit: str | None) -> tuple[_Columns, _Row
     output = next((name for name in _OUTPUT if name in words), None)
     if time is None or prompt is None or output is None:
         missing = [c for c, w in zip(COLUMNS, (time, prompt, output), strict=True) if w is None]
-        wanted = "; like timestamp, input_length, output_length"
-        raise Refusal(f"{where} line {line}: no key is named like {' nor '.join(missing)}{wanted}")
+        expected = "; like timestamp, input_length, output_length"
+        raise Refusal(f"{where} line {line}: no key is named like {' nor '.join(missing)}{expected}")
     columns = _Columns(
         words[time], words[prompt], words[output], *_unit(f"{where} line {line}", list(words), time, unit)
     )
@@ -260,7 +262,7 @@ def _json_lines(text: str, where: str, unit: str | None) -> tuple[_Columns, _Row
             for key, value in zip(keys, values, strict=True):
                 if not isinstance(value, str):
                     raise Refusal(
-                        f"{where} line {at}: {key} is {'missing' if value is None else 'no number'}"
+                        f"{where} line {at}: {key} is {'missing' if value is None else 'not a number'}"
                     )
             yield at, str(values[0]), str(values[1]), str(values[2])
 
@@ -268,28 +270,28 @@ def _json_lines(text: str, where: str, unit: str | None) -> tuple[_Columns, _Row
 
 
 def _objects(text: str, where: str) -> Iterator[tuple[int, dict[str, object]]]:
-    """Numbers stay as they are written: they are read as those of a CSV are."""
+    """Numbers stay as text, so that they are parsed like those of a CSV."""
     for line, one in enumerate(io.StringIO(text, newline=None), start=1):
         if not one.strip():
             continue
         try:
             found = json.loads(one, parse_int=str, parse_float=str, parse_constant=str)
         except (ValueError, RecursionError) as e:
-            raise Refusal(f"{where} line {line}: is no JSON: {e}") from None
+            raise Refusal(f"{where} line {line}: is not valid JSON: {e}") from None
         if not isinstance(found, dict):
-            raise Refusal(f"{where} line {line}: is no JSON object; write one a line")
+            raise Refusal(f"{where} line {line}: is not a JSON object; write one per line")
         yield line, found
 
 
-def _unit(where: str, words: Sequence[str], time: str, told: str | None) -> tuple[str | None, str, bool]:
-    """The unit of the time's numbers, how it is known, and whether somebody said so."""
+def _unit(where: str, words: Sequence[str], time: str, given: str | None) -> tuple[str | None, str, bool]:
+    """(unit of the times, its source, whether it is certain)."""
     named = _timed(time)[1]
-    if told is not None:
-        if named not in (None, told):
+    if given is not None:
+        if named not in (None, given):
             raise Refusal(
-                f"{where}: its times are named {time!r}, which is {named}, not {told}; leave @{told} out"
+                f"{where}: its times are named {time!r}, which is {named}, not {given}; leave @{given} out"
             )
-        return told, _TOLD, True
+        return given, _AS_GIVEN, True
     if named is not None:
         return named, f"its column is {time}", True
     for trace, unit, columns in _KNOWN:
@@ -297,7 +299,7 @@ def _unit(where: str, words: Sequence[str], time: str, told: str | None) -> tupl
             return unit, f"a {trace} trace", True
     if time.startswith("timestamp"):
         return None, "", True
-    return "s", "nothing else is said", False
+    return "s", "the default", False
 
 
 def _timed(word: str) -> tuple[str, str | None]:
@@ -314,8 +316,10 @@ def _word(name: str) -> str:
 
 def _tokens(where: str, text: str, column: str) -> int:
     if not re.fullmatch(r"\s*[1-9][0-9]*\s*", text):
-        failed = "; leave the rows of failed requests out" if text.strip() == "0" else ""
-        raise Refusal(f"{where}: {text!r} is no number of {column}; write a whole number from 1 on{failed}")
+        failed = "; remove the rows of failed requests" if text.strip() == "0" else ""
+        raise Refusal(
+            f"{where}: {text!r} is not a number of {column}; write a whole number from 1 on{failed}"
+        )
     if len(text.strip()) > len(str(MOST_TOKENS)) or int(text) > MOST_TOKENS:
         raise Refusal(
             f"{where}: {text.strip()[:20]} {column} are more than any model takes ({MOST_TOKENS:,})"
@@ -324,9 +328,9 @@ def _tokens(where: str, text: str, column: str) -> int:
 
 
 def unit_of(text: str) -> tuple[str, str | None]:
-    """`trace.csv@ms` → `trace.csv`, `ms`; no unit where none is given. Raises Refusal."""
+    """`trace.csv@ms` → `trace.csv`, `ms`; None: no unit is given. Raises Refusal."""
     path, at, unit = text.rpartition("@")
-    if not at or os.path.exists(text):  # of a name that is too long it says no, and raises nothing
+    if not at or os.path.exists(text):  # os.path.exists returns False for a name that is too long
         return text, None
     if unit in UNITS_S:
         return path, unit

@@ -1,4 +1,4 @@
-"""The Locust user that every scenario is made of: requests, has each request recorded once, and tells Locust of it."""
+"""The base class of every scenario's Locust user: sends requests, records each once, and reports each to Locust."""
 
 import argparse
 import random
@@ -15,13 +15,13 @@ from contract.records import GATEWAY, Outcome, RequestRecord
 from contract.request import Request
 from scenarios.gateway.arrivals import Arrival
 from scenarios.gateway.sender import Sender
-from scenarios.gateway.user_context import Stage
+from scenarios.gateway.user_context import UserContext
 
-_STAGE_S = 90.0
+_SETUP_S = 90.0
 
 
 class OutcomeError(Exception):
-    """How Locust's statistics are told of a request that was not answered well."""
+    """Reports a failed request to Locust's statistics."""
 
     def __init__(self, outcome: str, error: str | None) -> None:
         super().__init__(f"{outcome}: {error}" if error else outcome)
@@ -29,49 +29,51 @@ class OutcomeError(Exception):
 
 
 class GatewayUser(User):
-    """Scenarios give `scenario`, their name in the records, and tasks that call `send`.
+    """Subclasses set `scenario`, their name in the records, and define tasks that call `send`.
 
-    Locust has a user do his tasks again and again (a closed loop); the open loop has him do one for each arrival.
+    In a closed loop, Locust runs a user's tasks repeatedly. In an open loop, each arrival runs one task.
     """
 
     abstract = True
     scenario: ClassVar[str]
-    by_default: ClassVar[bool] = True  # in a run for which neither --scenarios nor the timeline names any
-    # No person waits for a first token: an objective for TTFT does not bind it.
+    by_default: ClassVar[bool] = True  # used if neither --scenarios nor the timeline names scenarios
+    # Nobody waits for a first token, so objectives for TTFT do not apply.
     unattended: ClassVar[bool] = False
-    deadlines: ClassVar[Deadlines | None] = None  # the scenario's own in place of the run's
-    arguments: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # its options: name → what `add_argument` takes
+    deadlines: ClassVar[Deadlines | None] = None  # replace the run's deadlines
+    arguments: ClassVar[
+        Mapping[str, Mapping[str, Any]]
+    ] = {}  # its options: name → arguments of `add_argument`
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        self.stage = _stage_of(environment)
-        self.random = self.stage.random_of_next(self.scenario)
-        self._sender = Sender(self.stage, self.scenario, self._tell, self.deadlines)
+        self.user_context = _user_context_of(environment)
+        self.random = self.user_context.random_of_next(self.scenario)
+        self._sender = Sender(self.user_context, self.scenario, self._report, self.deadlines)
         self._killed = False
         self._arrival: Arrival | None = None
         self._scheduled_at: float | None = None
 
     @classmethod
     def read(cls, options: argparse.Namespace) -> Any:
-        """What it needs for a run besides its stage (see `Stage.shared`), read before anything is touched; each worker reads
-        it too. Raises Refusal."""
+        """Input of the scenario (see `UserContext.shared`), read before the run changes anything; each worker reads it too.
+        Raises Refusal."""
         return None
 
     def arrive(self, arrival: Arrival, scheduled_at: float, drawn: random.Random) -> None:
-        """Do one task, whose first request was scheduled for this instant, and whatever is drawn for it is drawn here."""
+        """Run one task. Its first request was scheduled for `scheduled_at`; `drawn` replaces the user's random generator."""
         self._arrival, self._scheduled_at, self.random = arrival, scheduled_at, drawn
         drawn.choice(self.tasks)(self)
 
     def prompt_tokens(self, own: int) -> int:
-        """How long the prompt is to be: as the scenario has it, or as the trace that is replayed."""
-        told = self._arrival.prompt_tokens if self._arrival else None
-        return own if told is None else told
+        """Length of the prompt in tokens: `own`, or that of the replayed trace."""
+        traced = self._arrival.prompt_tokens if self._arrival else None
+        return own if traced is None else traced
 
     def send(self, request: Request) -> RequestRecord:
-        """See `Sender.send`. An arrival says when its first request was scheduled, and what a trace says of its length."""
+        """See `Sender.send`. An arrival sets the schedule of its first request, and the output length if a trace gives it."""
         if self._killed:
             raise StopUser
-        # What follows is scheduled when its turn comes.
+        # Later requests of the task are scheduled when they are sent.
         scheduled_at, self._scheduled_at = self._scheduled_at, None
         request = replace(request, scheduled_at=scheduled_at)
         if self._arrival is not None and self._arrival.output_tokens is not None:
@@ -84,8 +86,8 @@ class GatewayUser(User):
         return self._sender.headers
 
     def stop(self, force: bool = False) -> bool:
-        """Locust kills a user whom it sees waiting. One whose wait ends in that same turn would begin a request first,
-        for it to be cut off at once: it begins none."""
+        """Locust kills a waiting user. If its wait ended in the same turn of the hub, it would send a request that is cut at
+        once; this flag prevents that."""
         self._killed = True
         killed = bool(super().stop(force))
         self._killed = killed
@@ -94,11 +96,11 @@ class GatewayUser(User):
     def on_stop(self) -> None:
         self._sender.close()
 
-    def _tell(self, record: RequestRecord, body_bytes: int) -> None:
-        """One event of Locust's for each request, so that its totals count requests and nothing else.
+    def _report(self, record: RequestRecord, body_bytes: int) -> None:
+        """Fire one Locust event per request, so that Locust's totals count requests only.
 
-        A time to first token has a row of its own, of type TTFT, which no total contains: `RequestStats.log_request`
-        adds to both. A worker sends its rows and its total to the master apart from each other.
+        The time to first token has a separate row of type TTFT that is in no total (`RequestStats.log_request` would add it
+        to the total). A worker sends rows and totals to the master separately.
         """
         ok = record.outcome == Outcome.OK
         self.environment.events.request.fire(
@@ -109,14 +111,14 @@ class GatewayUser(User):
             self.environment.stats.get(name(record), "TTFT").log(record.ttft_ms, 0)
 
 
-def _stage_of(environment: Any) -> Stage:
-    """Set when the run opens. To a worker that joins one in its middle Locust may send users before its stage came."""
-    with gevent.Timeout(_STAGE_S, AssertionError("environment.brownout is set when the run opens")):
-        while not isinstance(stage := getattr(environment, "brownout", None), Stage):
+def _user_context_of(environment: Any) -> UserContext:
+    """Set when the run opens. Locust may start users on a worker that joins late before its setup has arrived."""
+    with gevent.Timeout(_SETUP_S, AssertionError("environment.brownout is set when the run opens")):
+        while not isinstance(user_context := getattr(environment, "brownout", None), UserContext):
             gevent.sleep(0.02)
-    return stage
+    return user_context
 
 
 def name(record: RequestRecord) -> str:
-    """`gateway → ollama`, `gateway → –` where nobody knows who served, `vllm direct`."""
+    """`gateway → ollama`, `gateway → –` if the tier is unknown, `vllm direct`."""
     return f"gateway → {record.tier or '–'}" if record.via == GATEWAY else f"{record.via} direct"

@@ -1,6 +1,6 @@
-"""Before the clock starts: wakes every way through the stack, and refuses a topology that the gateway's answers belie.
+"""Before the run starts: warms up every route through the stack, and refuses a topology that contradicts the gateway's answers.
 
-The first answer after a gateway's boot takes seconds; no metric may rest on it.
+The first answer after a gateway's start takes seconds and must not be in any metric.
 """
 
 import gevent.pool
@@ -13,46 +13,48 @@ from contract.refusal import Refusal
 from contract.request import Request
 from contract.topology import Topology
 from scenarios.gateway.sender import Sender
-from scenarios.gateway.user_context import Stage
+from scenarios.gateway.user_context import UserContext
 
-TURNS = 5  # so many asks for each deployment of a group, streamed and plain: a shuffle leaves one out seldom enough
+TURNS = (
+    5  # requests per deployment of a group, streamed and unstreamed: enough that a shuffle rarely misses one
+)
 
 
-def warm_up(stage: Stage) -> list[RequestRecord]:
-    """Ask every group and every engine, streamed and plain. Cloud tiers are left alone.
+def warm_up(user_context: UserContext) -> list[RequestRecord]:
+    """Send requests to every group and every engine, streamed and unstreamed. Cloud tiers get none.
 
-    The gateway's own group comes first and alone: where it gives no answer `preflight` will refuse, and there is no
-    point in waiting for the others' deadlines.
+    The gateway's own group comes first and alone: if it does not answer, `preflight` refuses, and waiting for the other
+    deadlines is useless.
     """
-    first, *others = ways(stage)
-    requests = _wake(stage, *first)
+    first, *others = routes(user_context)
+    requests = _warm_route(user_context, *first)
     if any(_answered(a) for a in requests):
-        for woken in gevent.pool.Group().map(lambda way: _wake(stage, *way), others):
-            requests += woken
-        for rank in stage.topology.balanced.values():
-            requests += _wake_each(stage, rank)
+        for found in gevent.pool.Group().map(lambda route: _warm_route(user_context, *route), others):
+            requests += found
+        for rank in user_context.topology.balanced.values():
+            requests += _warm_each(user_context, rank)
     return requests
 
 
-def knock(stage: Stage) -> list[RequestRecord]:
-    """A worker's own, once the master has woken the stack: does the gateway answer from here, with the key held here?"""
-    return _wake(stage, *ways(stage)[0])
+def check_gateway(user_context: UserContext) -> list[RequestRecord]:
+    """A worker's warm-up, after the master's: checks that the gateway answers from this host, with this worker's key."""
+    return _warm_route(user_context, *routes(user_context)[0])
 
 
-def _wake(stage: Stage, via: str, model: str | None) -> list[RequestRecord]:
-    sender = Sender(stage, "warmup", lambda record, body_bytes: None)
+def _warm_route(user_context: UserContext, via: str, model: str | None) -> list[RequestRecord]:
+    sender = Sender(user_context, "warmup", lambda record, body_bytes: None)
     try:
         return [sender.send(_request(stream, via, model)) for stream in (True, False)]
     finally:
         sender.close()
 
 
-def _wake_each(stage: Stage, rank: list[str]) -> list[RequestRecord]:
-    """Ask a group until each of its deployments has answered, streamed and plain, or had its TURNS."""
-    tier = stage.topology.tier(rank[0])
+def _warm_each(user_context: UserContext, rank: list[str]) -> list[RequestRecord]:
+    """Send requests to a group until each of its deployments has answered, streamed and unstreamed, or TURNS are used up."""
+    tier = user_context.topology.tier(rank[0])
     if tier.cloud:
         return []
-    sender, requests = Sender(stage, "warmup", lambda record, body_bytes: None), []
+    sender, requests = Sender(user_context, "warmup", lambda record, body_bytes: None), []
     try:
         for stream in (True, False):
             missing = set(rank)
@@ -72,22 +74,26 @@ def _request(stream: bool, via: str, model: str | None) -> Request:
     )
 
 
-def ways(stage: Stage) -> list[tuple[str, str | None]]:
-    """Via whom and for which model (None: its own), the gateway's own group first."""
-    topology = stage.topology
+def routes(user_context: UserContext) -> list[tuple[str, str | None]]:
+    """(via, model; None: the default model) of each route, the gateway's own group first."""
+    topology = user_context.topology
     groups = [t.match.group for t in topology.tiers if t.match.group and not t.cloud]
     others = [g for g in dict.fromkeys(groups) if g != topology.gateway.model]
-    return [(GATEWAY, None), *((GATEWAY, g) for g in others), *((t.name, None) for t in stage.direct_tiers())]
+    return [
+        (GATEWAY, None),
+        *((GATEWAY, g) for g in others),
+        *((t.name, None) for t in user_context.direct_tiers()),
+    ]
 
 
 def preflight(requests: list[RequestRecord], topology: Topology) -> None:
-    """Raises Refusal when the gateway did not answer, or when nobody can say which tier did."""
+    """Raises Refusal if the gateway did not answer, or if the tier that answered is unknown."""
     through = [a for a in requests if a.via == GATEWAY]
     answers = [a for a in through if _answered(a)]
     if not answers:
-        why = next((f"{a.outcome}: {a.error}" for a in through), "it was not asked")
+        why = next((f"{a.outcome}: {a.error}" for a in through), "no request was sent")
         helps = advice(next((a.error for a in through), None))
-        right = f"; {helps} (in the part gateway)" if helps else ""
+        right = f"; {helps} (in the `gateway:` section)" if helps else ""
         raise Refusal(f"gateway: {topology.gateway.url} gives no answer; {why}{right}")
     for record in answers:
         if record.tier is None:
@@ -97,18 +103,18 @@ def preflight(requests: list[RequestRecord], topology: Topology) -> None:
 
 
 def ended_early(requests: list[RequestRecord], topology: Topology) -> list[str]:
-    """Of which tiers answers ended before their cap, in the sentence that a plan has for it.
+    """One sentence for each tier whose answers ended before their cap, as in a plan.
 
-    The cap of a warm-up is small, so that many a model that ends early is found by a plan alone.
+    The cap of a warm-up is small, so many models that end early are found only by a plan.
     """
     return early_end.by_tier(requests, topology)
 
 
 def unhealthy(topology: Topology) -> list[str]:
-    """What is wrong with the health urls, a sentence each; each is asked once. Raises Refusal where a key is missing."""
-    asked = [(url, url.headers()) for url in health.urls_of(topology)]
-    found = gevent.pool.Group().map(lambda of: health.wrong(of[0], health.check(*of)), asked)
-    return [f"{url.name}: {wrong}" for (url, _), wrong in zip(asked, found, strict=True) if wrong]
+    """One sentence per failing health url; each url gets one request. Raises Refusal if a key is missing."""
+    urls = [(url, url.headers()) for url in health.urls_of(topology)]
+    found = gevent.pool.Group().map(lambda of: health.wrong(of[0], health.check(*of)), urls)
+    return [f"{url.name}: {wrong}" for (url, _), wrong in zip(urls, found, strict=True) if wrong]
 
 
 def _answered(record: RequestRecord) -> bool:

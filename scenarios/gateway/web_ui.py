@@ -1,7 +1,7 @@
-"""Locust's web UI as a run needs it: Start is checked before it is taken, and the page shows the state of the run.
+"""Adapts Locust's web UI: a start is checked before it is accepted, and the page shows the state of the run.
 
-The page of Locust polls only while the state is "spawning" or "running"; after any other state it shows nothing new
-until it is reloaded. So a run that is being opened is "spawning" here, and one that is being closed is "running".
+Locust's page polls only while the state is "spawning" or "running"; in any other state it is not updated until it is
+reloaded. So a run that is opening is shown as "spawning", and one that is closing as "running".
 """
 
 import argparse
@@ -18,40 +18,40 @@ from werkzeug.datastructures import ImmutableMultiDict
 from contract.refusal import Refusal
 
 BANNER = Path(__file__).with_name("banner.html").read_bytes()
-"""What shows the notice of `/stats/requests`, for which the page itself has no place."""
+"""Shows the notice of `/stats/requests`, which Locust's page does not display."""
 USERS, SPAWN_RATE, HOST, RUN_TIME, PROFILE = "user_count", "spawn_rate", "host", "run_time", "profile"
 
 
 class Runs(Protocol):
-    """What the page starts, stops and shows."""
+    """The runs that the page starts, stops and shows."""
 
-    notice: str | None  # shown in the page: why there is no run, or why an edit was refused
+    notice: str | None  # shown in the page: why a start failed or an edit was refused
 
     def state(self) -> str:
-        """One of Locust's states of a runner."""
+        """A runner state of Locust."""
 
     def users(self) -> int:
-        """How many the form proposes."""
+        """The default number of users in the form."""
 
     def is_on(self) -> bool:
-        """A run is open, and not being closed: what is posted is an edit of it. Raises Refusal where neither a start
-        nor an edit can be taken now."""
+        """Whether a run is open and not closing, so that a posted form is an edit. Raises Refusal if neither a start nor an
+        edit is possible now."""
 
     def check_start(self, options: argparse.Namespace, users: int) -> int:
-        """Read and check all inputs; how many users Locust begins with. Raises Refusal."""
+        """Read and check all inputs. Returns the initial number of users. Raises Refusal."""
 
     def check_edit(self) -> None:
-        """Raises Refusal where a shape sets the number of users."""
+        """Raises Refusal if a shape sets the number of users."""
 
     def take_start(self) -> None:
-        """Locust starts what was checked last."""
+        """Locust starts the run that was checked last."""
 
     def drop_start(self) -> None:
-        """The checked start is not taken."""
+        """The checked start is discarded."""
 
 
 class Page:
-    """Puts itself between Locust's web UI and its runner."""
+    """Wraps Locust's web UI."""
 
     def __init__(self, environment: Environment, runs: Runs) -> None:
         self._environment, self._runs, self._web_ui = environment, runs, environment.web_ui
@@ -69,7 +69,7 @@ class Page:
         self._web_ui.template_args |= {"state": self._runs.state(), "num_users": self._runs.users()}
 
     def _complete(self, answer: Response) -> Response:
-        """Adds state and notice as they are now: Locust keeps an answer of /stats/requests for two seconds."""
+        """Add the current state and notice: Locust caches the answer of /stats/requests for two seconds."""
         if request.endpoint == "locust.request_stats" and answer.is_json:
             stats = answer.get_json() | {"state": self._runs.state(), "notice": self._runs.notice}
             return jsonify(stats)
@@ -78,11 +78,11 @@ class Page:
         return answer
 
     def _post(self) -> Any:
-        """POST /swarm: the form's Start, and Update of the dialog that edits a run."""
+        """POST /swarm: Start in the form, and Update in the edit dialog."""
         try:
             return self._edit() if self._runs.is_on() else self._start()
         except Refusal as e:
-            # The dialog of an edit closes whatever the answer is.
+            # The edit dialog closes whatever the answer is, so the page shows the refusal as a notice.
             if self._runs.state() in (STATE_SPAWNING, STATE_RUNNING):
                 self._runs.notice = str(e)
             return jsonify({"success": False, "message": str(e), "host": self._environment.host})
@@ -120,17 +120,17 @@ class Page:
         limit, self._web_ui._run_time_greenlet = self._web_ui._run_time_greenlet, None
         answer = self._locusts({n: request.form[n] for n in (USERS, SPAWN_RATE) if n in request.form})
         self._web_ui._run_time_greenlet = limit
-        said = answer.get_json()
-        self._runs.notice = None if said["success"] else said["message"]
+        body = answer.get_json()
+        self._runs.notice = None if body["success"] else body["message"]
         return answer
 
     def _locusts(self, form: dict[str, str]) -> Response:
-        """What Locust's own view answers to this form."""
+        """The response of Locust's own view to this form."""
         request.form = ImmutableMultiDict(form)
         return self._swarm()
 
     def _chosen(self) -> dict[str, Any]:
-        """The options in the posted form, by name. Raises Refusal where something is posted that would do nothing."""
+        """The options in the posted form, by name. Raises Refusal for a field that would have no effect."""
         options, found = vars(self._environment.parsed_options), {}
         for name, text in request.form.items():
             if name in self._shown:
@@ -138,7 +138,7 @@ class Page:
             elif name == HOST:
                 if text.strip().rstrip("/") not in ("", str(self._environment.host).rstrip("/")):
                     raise Refusal(
-                        f"host: is the gateway's url in the topology, {self._environment.host}; leave it as it is"
+                        f"host: the topology sets the gateway's url, {self._environment.host}; do not change it"
                     )
             elif name == PROFILE:
                 if text:
@@ -146,12 +146,12 @@ class Page:
             elif name == RUN_TIME:
                 _span(text)
             elif name not in (USERS, SPAWN_RATE) and text != str(options.get(name)):
-                raise Refusal(f"{option(name)}: is given on the command line; it cannot be changed here")
+                raise Refusal(f"{option(name)}: is set on the command line and cannot be changed here")
         return found
 
 
 def option(name: str) -> str:
-    """As it is written on the command line."""
+    """The option's name on the command line."""
     return f"--{name.replace('_', '-')}"
 
 
@@ -162,12 +162,12 @@ def whole(text: str, what: str) -> int:
     except ValueError:
         raise Refusal(f"{what}: {text!r} is not a whole number") from None
     if value < 1:
-        raise Refusal(f"{what}: {value} makes no load; give 1 or more")
+        raise Refusal(f"{what}: {value} gives no load; give 1 or more")
     return value
 
 
 def typed(name: str, text: str, like: object) -> Any:
-    """The text of a field as a value of the same type. Raises Refusal."""
+    """The text of a field, converted to the type of `like`. Raises Refusal."""
     if isinstance(like, bool):
         return text == "true"
     kind = type(like)

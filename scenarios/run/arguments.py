@@ -26,11 +26,11 @@ RECORDED = (
     "without_reaper",
     "restore_within",
 )
-"""The options that the manifest of a run keeps, besides those of its scenarios."""
+"""The options that are recorded in the manifest, besides those of the scenarios."""
 
 
 def declare(parser: "LocustArgumentParser", scenarios: "Scenarios") -> None:
-    """Those of a run, and those of the scenarios' own."""
+    """Declare the options of a run and of the scenarios."""
     refuse_with_64(parser)
     add = parser.add_argument
     default = [name for name, user in scenarios.items() if user.by_default]
@@ -38,53 +38,58 @@ def declare(parser: "LocustArgumentParser", scenarios: "Scenarios") -> None:
         "--topology",
         default="topologies/embedded.yaml",
         help="the stack under test",
-        include_in_web_ui=False,  # chosen by who started Locust: the stack is up already
+        include_in_web_ui=False,  # chosen when Locust starts: the stack is up already
     )
     add(
         "--timeline",
         default="chaos/timelines/three_tier.yaml",
-        help="path: which faults are injected when, and what is expected",
+        help="path of the timeline: which faults are injected when, and what is expected",
     )
     add(
         "--duration",
         default="",
-        help="repeat the timeline as often as fits, for example 24h; at least once; empty: its trials",
+        help="repeat the timeline for this long, for example 24h; at least once; empty: the timeline's trials",
     )
     add(
         "--restore-within",
         default="",
-        help="how long a restore may take until a real answer verifies it, for example 20m; empty: the timeline's restore_within",
+        help="maximum time until a real answer verifies a restore, for example 20m; empty: the timeline's restore_within",
     )
-    add("--results", default="results", help="where the run's folder is made", include_in_web_ui=False)
+    add(
+        "--results",
+        default="results",
+        help="folder in which the run's folder is created",
+        include_in_web_ui=False,
+    )
     add(
         "--scenarios",
         default="",
-        help=f"only these, for example chat,direct; empty: the timeline's, or {', '.join(default)}; there are: {', '.join(scenarios)}",
+        help=f"scenarios to run, for example chat,direct; empty: the timeline's, or {', '.join(default)}; available: {', '.join(scenarios)}",
     )
     add(
         "--without-reaper",
         action="store_true",
-        help="inject although nothing in the cluster would restore if every process here were killed",
+        help="inject without a live reaper: no fault is restored if all processes here are killed",
         include_in_web_ui=False,
     )
     add(
         "--arrivals",
         default="",
-        help="an open loop: constant:8/s, poisson:90/m or replay:trace.csv (replay:trace.csv@ms where the unit of its times is "
-        "not known by itself); empty: a closed loop",
+        help="open loop: constant:8/s, poisson:90/m or replay:trace.csv (replay:trace.csv@ms if the unit of its times is "
+        "unknown); empty: a closed loop",
     )
     add(
         "--max-in-flight",
         type=int,
         default=MAX_IN_FLIGHT,
-        help="of an open loop: arrivals beyond so many unanswered requests are refused, and counted",
+        help="open loop: arrivals above this number of unanswered requests are dropped and counted",
         include_in_web_ui=False,
     )
     add(
         "--seed",
         type=int,
         default=1,
-        help="of prompts, think times, arrivals, pairs, and random pauses before rounds",
+        help="random seed of prompts, think times, arrivals, pairs, and pauses before rounds",
     )
     add("--leash", action="store_true", help="stop when the parent process ends", include_in_web_ui=False)
     for user in scenarios.values():
@@ -92,12 +97,12 @@ def declare(parser: "LocustArgumentParser", scenarios: "Scenarios") -> None:
 
 
 def _declare_own(parser: "LocustArgumentParser", user: type["GatewayUser"]) -> None:
-    """A scenario's own options. Exits with 64 where one cannot be: Locust would swallow what is raised here."""
+    """Declare a scenario's own options. Exits with 64 on an invalid one: Locust would ignore an exception here."""
     where = f"scenarios/{user.scenario}.py: arguments"
     for name, given in user.arguments.items():
         option = f"--{name.replace('_', '-')}"
         if not name.isidentifier():
-            parser.error(f"{where}: {name!r} is no name of an option; write it with _ between its words")
+            parser.error(f"{where}: {name!r} is not a valid option name; write it with _ between words")
         if option in parser._option_string_actions:
-            parser.error(f"{where}: there is an option {option} already; give it another name")
+            parser.error(f"{where}: option {option} exists already; use another name")
         parser.add_argument(option, include_in_web_ui=False, **given)

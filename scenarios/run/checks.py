@@ -1,4 +1,4 @@
-"""Before anything is touched: what chaos or the analysis would refuse later is refused now."""
+"""Checks before the run changes anything: refuses now what chaos or the analysis would refuse later."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from contract.refusal import Refusal
 
 
 def commands(topology: Path, timeline: Path) -> tuple[list[str], list[str]]:
-    """The steps of a timeline are checked by chaos, its expectations by the analysis."""
+    """Chaos checks the steps of a timeline, the analysis its expectations."""
     where = ["--topology", str(topology)]
     return (
         [sys.executable, "-m", "chaos", "check", *where, "--timeline", str(timeline)],
@@ -20,7 +20,7 @@ def commands(topology: Path, timeline: Path) -> tuple[list[str], list[str]]:
 
 
 def must_pass(*argvs: Sequence[str], popen: Callable[..., Any] = subprocess.Popen) -> None:
-    """Run the commands side by side. Raises Refusal with the messages of all that fail."""
+    """Run the commands in parallel. Raises Refusal with the messages of all failures."""
     running = [
         popen(c, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         for c in argvs
@@ -36,7 +36,7 @@ def must_pass(*argvs: Sequence[str], popen: Callable[..., Any] = subprocess.Pope
 
 
 def must_be_writable(results: Path) -> None:
-    """Raises Refusal where no run folder could be made."""
+    """Raises Refusal if no run folder can be created."""
     try:
         results.mkdir(parents=True, exist_ok=True)
         trial = results / f".write-{os.getpid()}"

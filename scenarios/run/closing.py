@@ -1,4 +1,4 @@
-"""Closes a run whose users have finished: what was left open, the manifest, the evidence."""
+"""Closes a run after its users have finished: open faults, manifest, evidence."""
 
 import shutil
 import subprocess
@@ -15,13 +15,13 @@ from scenarios.run.context import RunContext
 
 
 def restore_left_open(exit_code: int, argv: Sequence[str], run: Callable[..., Any] = subprocess.run) -> None:
-    """Where chaos was killed: restore what it left open, from its journal. `exit_code`: of chaos; below 0: a signal."""
+    """If chaos was killed, restore its open faults from its journal. `exit_code`: of chaos; below 0: a signal."""
     if exit_code < 0:
         run(argv, stdin=subprocess.DEVNULL)
 
 
 def close_folder(context: RunContext, why: str | None, workers: Sequence[Worker]) -> None:
-    """`why`: the run was cut short. `workers`: how each of them ended."""
+    """`why`: why the run was cut short, or None. `workers`: with their ends."""
     tally, run = context.recording.tally.snapshot(), context.run
     ended = ABORTED if why else FINISHED
     run.close(ended, context.clock.now(), why, tally.by_outcome, workers, tally.by_version)
@@ -29,10 +29,10 @@ def close_folder(context: RunContext, why: str | None, workers: Sequence[Worker]
 
 
 def copy_evidence(folder: Path, ledgers: Path, write_statistics: Callable[[Path], None]) -> None:
-    """The load generator's own statistics, and the ledgers of embedded engines. An error costs the evidence alone."""
+    """Copy the load generator's own statistics and the ledgers of embedded engines. An error is only printed."""
     try:
         write_statistics(folder)
         if ledgers.is_dir():
             shutil.copytree(ledgers, folder / "ledger")
     except OSError as e:
-        print(f"\nnot all evidence could be copied into the run: {e}", file=sys.stderr, flush=True)
+        print(f"\nnot all evidence was copied into the run: {e}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""A run that is on: from the start of its experiment until it is closed."""
+"""The state of a run from the start of its experiment until it is closed."""
 
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ class RunContext:
     experiment: Experiment
     stopping: bool = False  # the users are finishing
     stopped_early: bool = False  # before the experiment had ended
-    greenlets: list[gevent.Greenlet] = field(default_factory=list)  # they end when the run is closed
+    greenlets: list[gevent.Greenlet] = field(default_factory=list)  # killed when the run is closed
 
     @property
     def started_at(self) -> float:

@@ -8,10 +8,10 @@ from contract.refusal import EXIT_NOT_RESTORED
 def why_cut_short(
     broken: str | None, stopped_early: bool, exit_code: int, end_reason: str | None
 ) -> str | None:
-    """The first that applies; None: the run was not cut short.
+    """The first reason that applies; None: the run was not cut short.
 
-    `broken`: the load generator cannot go on. `stopped_early`: stopped before the experiment's own end. `exit_code` and
-    `end_reason`: the experiment's; a negative exit code is the signal that killed chaos.
+    `broken`: why the load generator cannot continue. `stopped_early`: stopped before the end of the experiment. `exit_code`
+    and `end_reason`: of the experiment; a negative exit code is the signal that killed chaos.
     """
     if broken:
         return broken

@@ -1,4 +1,4 @@
-"""What a run is made for while its users send requests: chaos runs a timeline, or a search looks for a rate."""
+"""The experiment of a run while its users send requests: chaos runs a timeline, or a search finds a rate."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,23 +17,23 @@ class Progress:
 
     status: Status | None = None  # the latest
     restoring: Restoring = field(default_factory=Restoring)
-    end_reason: str | None = None  # None: it ended by itself, or goes on
+    end_reason: str | None = None  # None: it ended normally, or is still running
 
 
 class Experiment(Protocol):
-    """`start`, then one `stop` or its own end; `over` has its exit code then."""
+    """`start`, then `stop` or its own end; `over` then has its exit code."""
 
     progress: Progress
     over: gevent.event.AsyncResult
 
     def start(self) -> float | None:
-        """When its clock started, in unix seconds; None: it makes no fault. Raises Refusal."""
+        """Start. Returns the time at which its clock started (unix seconds); None: it injects no faults. Raises Refusal."""
 
     def stop(self) -> None:
-        """End it now; `over` is set when what it changed is restored. Safe to call twice."""
+        """End it now; `over` is set after all its changes are restored. Safe to call twice."""
 
     def close(self) -> None:
-        """It is over: end what still runs of it."""
+        """Clean up after its end."""
 
     def conclude(self, report: Verdict, folder: Path) -> Verdict:
-        """The verdict of the run, given that of its report."""
+        """The verdict of the run, from the verdict of its report."""

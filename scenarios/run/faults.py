@@ -1,4 +1,4 @@
-"""The chaos process of a run: started, followed, sent the counts that its guards rest on, stopped."""
+"""The chaos process of a run: start it, follow its messages, send it the counts for its guards, stop it."""
 
 import argparse
 import sys
@@ -16,11 +16,11 @@ from scenarios.run.experiment import Progress
 from scenarios.run.verdict import Verdict
 
 QUIET_BEFORE_FAULT_S = 5.0
-"""From then on the probe sends requests more often, which would weigh on the pairs of the scenario overhead."""
+"""From this time before the first fault on the probe sends more requests, which would affect the pairs of scenario overhead."""
 
 
 def argv(run: Path, topology: Path, timeline: Path, options: argparse.Namespace) -> list[str]:
-    """The command of a run's chaos."""
+    """The command that runs chaos."""
     found = [sys.executable, "-m", "chaos", "run", "--leash", "--run", str(run)]
     found += ["--topology", str(topology), "--timeline", str(timeline), "--seed", str(options.seed)]
     found += ["--duration", options.duration] if options.duration else []
@@ -29,7 +29,7 @@ def argv(run: Path, topology: Path, timeline: Path, options: argparse.Namespace)
 
 
 def restore_argv(topology: Path, options: argparse.Namespace) -> list[str]:
-    """The command that restores what a killed chaos process left open, from its journal."""
+    """The command that restores the open faults of a killed chaos process, from its journal."""
     found = [sys.executable, "-m", "chaos", "restore", "--topology", str(topology)]
     return found + _restore_within(options)
 
@@ -48,12 +48,12 @@ def counts(tally: Snapshot, topology: Topology) -> Counts:
 
 
 def overhead_until(started_at: float, baseline_s: float) -> float:
-    """Until when a pair of the scenario overhead may be sent."""
+    """Time (unix seconds) until which pairs of scenario overhead may be sent."""
     return started_at + baseline_s - QUIET_BEFORE_FAULT_S
 
 
 class Chaos:
-    """An experiment. `follow` in a greenlet of its own, from `start` to the process's end."""
+    """An experiment. Run `follow` in its own greenlet, from `start` to the end of the process."""
 
     def __init__(
         self,
@@ -68,9 +68,9 @@ class Chaos:
         self._process: Leashed | None = None
 
     def start(self) -> float:
-        """When its clock started. Raises Refusal; the process has ended then."""
+        """Returns the time at which its clock started. Raises Refusal; the process has then ended."""
         self._process = process = self._launch(self._argv)
-        why = "the line above says why"
+        why = "see the line above"
         try:
             first = process.message()
         except BadMessage as e:
@@ -85,13 +85,13 @@ class Chaos:
         raise Refusal(f"chaos did not start (exit {code}); {why}")
 
     def follow(self) -> None:
-        """Read what it reports until it has ended. Raises BadMessage; it has ended then, too."""
+        """Process its messages until it ends. Raises BadMessage; it has then ended too."""
         process = self._process
         assert process is not None, "chaos is started before it is followed"
         try:
             for message in process.messages():
                 self._take(process, message)
-        finally:  # whatever was wrong with a message: what waits for its end must not wait for ever
+        finally:  # even after a bad message: `over` must be set, since others wait for it
             process.let_go()
             process.drain()
             self.over.set(process.wait())
@@ -100,23 +100,23 @@ class Chaos:
         match message:
             case Status():
                 self.progress.status = message
-                # Chaos has the guards; the counts that they rest on are here.
+                # The guards are in chaos, but their counts are here.
                 process.send(self._counts())
             case End():
                 self.progress.end_reason = message.reason
             case FaultEvent():
-                self.progress.restoring.heard(message)
+                self.progress.restoring.update(message)
                 self._on_event(message)
             case _:
-                raise BadMessage(f"{message.kind!r} is no message of a chaos process that has started")
+                raise BadMessage(f"{message.kind!r} is not a message of a started chaos process")
 
     def stop(self) -> None:
-        """Its end of file: it restores now."""
+        """Close its standard input: it restores now."""
         if self._process is not None:
             self._process.let_go()
 
     def close(self) -> None:
-        """Nothing: it has ended."""
+        """Does nothing: the process has ended."""
 
     def conclude(self, report: Verdict, folder: Path) -> Verdict:
         return report

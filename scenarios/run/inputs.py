@@ -1,4 +1,4 @@
-"""What a run is to be, read from the options and the files that they name. Each start reads them anew."""
+"""The inputs of a run, from its options and files. Each start reads them again."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from scenarios.gateway.user import GatewayUser
 
 Scenarios = Mapping[str, type["GatewayUser"]]
-"""The users that a run may have, by scenario."""
+"""Scenario → user class."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What a run is made of, but for its stack."""
+    """All inputs of a run except its stack."""
 
     timeline_path: Path
     timeline: timeline.Timeline
-    opened: Sequence[type["GatewayUser"]]  # the open loop makes their requests; none in a closed loop
+    opened: Sequence[type["GatewayUser"]]  # the open loop sends their requests; empty in a closed loop
     closed: Sequence[type["GatewayUser"]]
     arrivals: Arrivals | None
-    of_scenarios: Mapping[str, Any]  # scenario → what it has read
+    of_scenarios: Mapping[str, Any]  # scenario → its input
 
     @property
     def users(self) -> list[type["GatewayUser"]]:
-        """All that the run has, whichever loop they are in."""
+        """All user classes of the run, in either loop."""
         return [*self.opened, *self.closed]
 
 
@@ -47,7 +47,7 @@ def read(options: argparse.Namespace, scenarios: Scenarios, shape: "LoadShape | 
     if options.arrivals:
         arrivals = parse(options.arrivals, any_length=bool(options.duration))
         if (length := trace_length(options.arrivals, arrivals, lines)) is not None:
-            # Before anything is touched: a unit that was read wrongly shows in the length.
+            # Printed before the run changes anything: the length reveals a wrong unit.
             print(length, flush=True)
     refuse_limits(options)
     opened: Sequence[Any] = []
@@ -66,7 +66,7 @@ def read(options: argparse.Namespace, scenarios: Scenarios, shape: "LoadShape | 
 def choose(
     option: str, of_timeline: Sequence[str] | None, path: Path, scenarios: Scenarios
 ) -> list[type["GatewayUser"]]:
-    """--scenarios decides, then the timeline, then the default. Raises Refusal where a name is unknown."""
+    """From --scenarios, else the timeline, else the default. Raises Refusal if a name is unknown."""
     names, where = [name.strip() for name in option.split(",") if name.strip()], "--scenarios"
     if not names and of_timeline is not None:
         names, where = list(of_timeline), f"{path}: scenarios"
@@ -77,7 +77,7 @@ def choose(
 
 
 def trace_length(name: str, arrivals: Arrivals, lines: timeline.Timeline) -> str | None:
-    """How long a trace lasts, beside a round of the timeline; None: the arrivals are no trace."""
+    """The length of a trace and of a round of the timeline; None: the arrivals are not a trace."""
     lasting = arrivals.lasting()
     if lasting is None:
         return None
@@ -85,9 +85,9 @@ def trace_length(name: str, arrivals: Arrivals, lines: timeline.Timeline) -> str
 
 
 def refuse_limits(options: argparse.Namespace) -> None:
-    """The options that limit a run. Raises Refusal."""
+    """Check the options that limit a run. Raises Refusal."""
     if options.max_in_flight < 1:
-        raise Refusal(f"--max-in-flight: {options.max_in_flight} lets no request be made; give 1 or more")
+        raise Refusal(f"--max-in-flight: {options.max_in_flight} allows no requests; give 1 or more")
     try:
         if options.duration:
             duration.parse(options.duration)
@@ -95,18 +95,18 @@ def refuse_limits(options: argparse.Namespace) -> None:
         raise Refusal(f"--duration: {e}") from None
     try:
         if options.restore_within:
-            duration.positive(options.restore_within, "lets no restore end; write it like 15m")
+            duration.positive(options.restore_within, "leaves no time to restore; write it like 15m")
     except ValueError as e:
         raise Refusal(f"--restore-within: {e}") from None
 
 
 def refuse_ineffective(options: argparse.Namespace) -> None:
-    """Locust's own options that have no effect on a run. Raises Refusal."""
+    """Refuse Locust's own options that have no effect on a run. Raises Refusal."""
     if options.host:
-        raise Refusal(f"--host: {options.host!r}: the topology names the gateway; leave it out")
+        raise Refusal(f"--host: {options.host!r}: the topology sets the gateway; remove the option")
     if options.class_picker:
         raise Refusal(
-            "--class-picker: scenarios are chosen with --scenarios, and a shape with -f; leave it out"
+            "--class-picker: choose scenarios with --scenarios and a shape with -f; remove the option"
         )
     if options.profile:
-        raise Refusal(f"--profile: {options.profile!r}: is not used; leave it out")
+        raise Refusal(f"--profile: {options.profile!r}: is not used; remove the option")

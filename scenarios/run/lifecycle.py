@@ -1,4 +1,4 @@
-"""The steps of a run in their order, one run at a time, as events of the load generator call for them."""
+"""Runs the steps of a run in order, one run at a time, triggered by events of the load generator."""
 
 import argparse
 import sys
@@ -33,9 +33,9 @@ Fail = Callable[[str], None]
 
 
 class RunLifecycle:
-    """A stack and its runs: of the only Locust process, or of the master.
+    """A stack and its runs, in a single Locust process or a master.
 
-    `notice`: what the web UI shows; why there is no run, or why an edit was refused.
+    `notice`: shown in the web UI: why a start failed or an edit was refused.
     """
 
     def __init__(
@@ -49,13 +49,13 @@ class RunLifecycle:
         workers: Callable[[Fail], "Workers | None"] = lambda fail: None,
         launch: Launch = Leashed,
     ) -> None:
-        """`search`: the shape, where it is one. `workers`: makes a master's, given what to call when one fails.
+        """`search`: the shape, if it is a Search. `workers`: creates the master's Workers; its argument is called when one fails.
 
-        `launch`: starts the processes that live as long as the stack or a run.
+        `launch`: starts the processes of the stack and of a run.
         """
         self._options, self._load, self._report = options, load, report
         self._shape, self._search, self._launch = shape, search, launch
-        # Before anything that takes time: workers may be there already.
+        # Before anything slow: workers may be connected already.
         self._workers = workers(self._cannot_record)
         master = self._workers is not None
         self._preparation = Preparation(
@@ -64,7 +64,7 @@ class RunLifecycle:
         self._opening: gevent.Greenlet | None = None
         self._context: RunContext | None = None
         self._closing: gevent.Greenlet | None = None
-        self._broken: str | None = None  # why the load generator cannot go on
+        self._broken: str | None = None  # why the load generator cannot continue
         self._verdict: str | None = None  # not printed yet
         self.notice: str | None = None
 
@@ -75,9 +75,9 @@ class RunLifecycle:
         self._preparation.first(partial(self._break_off, "error: the embedded stack has ended"))
 
     def refuse(self, why: Refusal) -> NoReturn:
-        """There will be no run: send the workers home, take the stack down, exit."""
+        """Do not run: make the workers quit, stop the stack, exit."""
         if self._workers is not None:
-            self._workers.dismiss()
+            self._workers.quit_all()
         self._preparation.take_down()
         print(why, file=sys.stderr, flush=True)
         raise SystemExit(EXIT_BAD_INPUT)
@@ -112,18 +112,18 @@ class RunLifecycle:
     def drop_start(self) -> None:
         self._preparation.drop_start()
 
-    # --- a run is opened
+    # --- opening a run
 
     def start(self, **_: Any) -> None:
-        """The load generator starts: open a run. Returns when users may come."""
+        """The load generator starts: open a run. Returns when users may start."""
         before = self._load.state()
-        # Not in Locust's own greenlet, which a stop meanwhile kills: what is half open cannot be closed.
+        # In a new greenlet: a stop kills Locust's own, and a half-open run could not be closed.
         self._opening = gevent.spawn(self._open)
         self._load.show_opening()
         self._preparation.starting = False
         try:
             refusal = self._opening.get()
-        except Exception as e:  # ours; gevent has printed the traceback
+        except Exception as e:  # our bug; gevent has printed the traceback
             self._load.exit_with(EXIT_UNKNOWN)
             self._break_off(f"error: {type(e).__name__}: {e}")
             raise gevent.GreenletExit from e
@@ -141,7 +141,7 @@ class RunLifecycle:
         raise gevent.GreenletExit  # Locust starts no users, and logs no error
 
     def _open(self) -> Refusal | None:
-        """Why there will be no run; None: it is on."""
+        """Why the run was not opened; None: it is open."""
         self.notice = None
         try:
             self._context = self._open_run(self._preparation.for_start())
@@ -151,17 +151,19 @@ class RunLifecycle:
         return None
 
     def _open_run(self, prepared: Prepared) -> RunContext:
-        options, crew = self._options, self._workers
-        found, stack, stage = prepared.inputs, prepared.stack, prepared.warmed.stage
-        clock, topology = stage.clock, stack.topology
-        if crew is not None:
+        options, load_workers = self._options, self._workers
+        found, stack, user_context = prepared.inputs, prepared.stack, prepared.warmed.user_context
+        clock, topology = user_context.clock, stack.topology
+        if load_workers is not None:
             needs = workers.for_open_loop(found, self._shape, vars(options), self._load.own_options())
-            crew.call(stage, clock, needs)
-        known = crew.cast if crew is not None else ()
+            load_workers.set_up(user_context, clock, needs)
+        known = load_workers.of_run if load_workers is not None else ()
         run = opening.open_folder(options, prepared, self._shape, self._search, known)
         self._broken = None
         try:
-            recording = opening.record(run.path, prepared.warmed, crew, self._load.users, self._cannot_record)
+            recording = opening.record(
+                run.path, prepared.warmed, load_workers, self._load.users, self._cannot_record
+            )
         except Refusal as e:
             run.close(ABORTED, clock.now(), f"error: {e}", {})
             raise
@@ -177,12 +179,12 @@ class RunLifecycle:
             run=run, topology=topology, clock=clock, recording=recording, experiment=experiment
         )
         if started_at is not None:
-            stage.overhead_until = faults.overhead_until(started_at, found.timeline.baseline)
+            user_context.overhead_until = faults.overhead_until(started_at, found.timeline.baseline)
         if isinstance(recording, Gathering):
-            assert crew is not None, "a master gathers what its workers record"
-            crew.play(recording)
+            assert load_workers is not None, "only a master has a Gathering"
+            load_workers.start(recording)
         else:
-            self._load.let_in(stage)
+            self._load.set_user_context(user_context)
         self._begin_following(context, found)
         return context
 
@@ -196,7 +198,7 @@ class RunLifecycle:
                 self._launch,
             )
         return search.SearchExperiment(
-            self._search, prepared.warmed.stage, run.path,
+            self._search, prepared.warmed.user_context, run.path,
             lambda: search.too_many_cloud_answers(
                 faults.cloud_answers(tally.snapshot(), stack.topology), found.timeline.max_cloud_answers
             ),
@@ -220,10 +222,10 @@ class RunLifecycle:
         if self._options.autostart and not self._options.headless:
             self._autoquit()
 
-    # --- a run is stopped and closed
+    # --- stopping and closing a run
 
     def stopping(self, **_: Any) -> None:
-        """The load generator is stopping: chaos restores now, while the users still finish."""
+        """The load generator is stopping: chaos restores now, while the users finish."""
         if self._opening is not None:
             self._opening.join()
         context = self._context
@@ -232,27 +234,27 @@ class RunLifecycle:
             context.stopped_early = context.stopped_early or not context.experiment.over.ready()
             context.experiment.stop()
             if self._workers is not None:
-                self._workers.let_go(home=self._options.headless)
+                self._workers.expect_stop(quit=self._options.headless)
 
     def stopped(self, **_: Any) -> None:
-        """The users have gone: close the run. Returns when it is closed, to a second caller too."""
+        """The users have stopped: close the run. Returns when it is closed, also for a second caller."""
         context, self._context = self._context, None
         if context is not None:
-            # Not in the greenlet of the caller: Locust kills its own when its last worker leaves.
+            # In a new greenlet: Locust kills the caller's when its last worker leaves.
             self._closing = gevent.spawn(self._close, context)
         if self._closing is not None:
             self._closing.join()
 
     def _close(self, context: RunContext) -> None:
         stack = self._preparation.stack
-        self._load.exit_with(EXIT_UNKNOWN)  # until the report is made
+        self._load.exit_with(EXIT_UNKNOWN)  # until there is a report
         experiment, run = context.experiment, context.run
         code = experiment.over.get()
         for greenlet in context.greenlets:
             greenlet.kill()
         experiment.close()
         closing.restore_left_open(code, faults.restore_argv(stack.path, self._options))
-        ended = self._workers.rest() if self._workers is not None else []
+        ended = self._workers.finish() if self._workers is not None else []
         context.recording.close()
         why = why_cut_short(self._broken, context.stopped_early, code, experiment.progress.end_reason)
         closing.close_folder(context, why, ended)
@@ -268,7 +270,7 @@ class RunLifecycle:
             self.print_verdict()
 
     def print_verdict(self, **_: Any) -> None:
-        """Headless it is the last that is printed, after Locust's own summary."""
+        """In headless mode it is printed last, after Locust's own summary."""
         text, self._verdict = self._verdict, None
         if text:
             print(text, flush=True)
@@ -276,27 +278,27 @@ class RunLifecycle:
     # --- the end
 
     def _stop(self, quit: bool) -> None:
-        """Stop the users, wait until the run is closed; `quit`: let Locust end then."""
+        """Stop the users and wait until the run is closed; `quit`: then quit Locust."""
         self._load.stop()
-        self.stopped()  # another caller may be closing it; a quit now would cut that short
+        self.stopped()  # another caller may be closing the run; quitting now would interrupt that
         if quit:
             self._load.quit()
 
     def quitting(self, **_: Any) -> None:
-        """Locust quits: close the run that is on, so that the exit code is known in time, and take the stack down."""
+        """Locust quits: close the current run, so that the exit code is known, and stop the stack."""
         self._stop(quit=False)
         if self._workers is not None:
-            self._workers.dismiss()
+            self._workers.quit_all()
         self._preparation.take_down()
 
     def _autoquit(self) -> None:
-        """--autoquit, which Locust itself heeds only where --run-time has ended the run."""
+        """Apply --autoquit, which Locust itself applies only after --run-time."""
         if self._options.autoquit != -1:
             gevent.sleep(self._options.autoquit)
             self._load.quit_page()
 
     def _cannot_record(self, why: str) -> None:
-        """Locust only logs what a listener raises: a run that cannot be recorded is stopped here."""
+        """Stop a run that cannot be recorded: Locust only logs exceptions of listeners."""
         self._break_off(f"error: {why}")
 
     def _break_off(self, reason: str) -> None:

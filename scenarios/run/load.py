@@ -1,42 +1,42 @@
-"""What the life of a run needs of the load generator. `locust_events.py` has it of Locust."""
+"""The interface between the lifecycle of a run and the load generator. `locust_events.py` implements it for Locust."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from scenarios.gateway.user_context import Stage
+from scenarios.gateway.user_context import UserContext
 from scenarios.run.inputs import Inputs
 
 
 class Load(Protocol):
     def state(self) -> str:
-        """One of Locust's states of a runner: see `page_state.py`."""
+        """A runner state of Locust: see `page_state.py`."""
 
     def users(self) -> int:
-        """How many there are now."""
+        """The current number of users."""
 
     def target_users(self) -> int:
-        """How many there are to be."""
+        """The target number of users."""
 
     def workers(self) -> int: ...
 
     def ready_workers(self) -> int: ...
 
     def choose_users(self, inputs: Inputs) -> None:
-        """Users of these classes are started from now on."""
+        """Spawn users of these classes from now on."""
 
-    def let_in(self, stage: Stage) -> None:
-        """Users of this process send requests from now on."""
+    def set_user_context(self, user_context: UserContext) -> None:
+        """Give the users of this process their context; they may send requests from now on."""
 
     def scale(self, users: int, spawn_rate: float) -> None: ...
 
     def show_host(self, url: str | None) -> None: ...
 
     def show_opening(self) -> None:
-        """A start takes its time; a stop meanwhile must take effect."""
+        """A start is in progress; a stop must work meanwhile."""
 
     def withdraw_start(self, state: str) -> None:
-        """No users come of this start; back to the state before it."""
+        """The start failed: return to the state before it."""
 
     def stop(self) -> None:
         """Stop the users."""
@@ -44,13 +44,13 @@ class Load(Protocol):
     def quit(self) -> None: ...
 
     def quit_page(self) -> None:
-        """The same, the web UI too."""
+        """Quit, and stop the web UI too."""
 
     def exit_with(self, code: int) -> None:
-        """The exit code, when it quits."""
+        """Set the exit code for when it quits."""
 
     def own_options(self) -> Mapping[str, Any]:
-        """The options that are Locust's own, by name."""
+        """Locust's own options, by name."""
 
     def write_statistics(self, folder: Path) -> None:
-        """Its own statistics as CSV. Raises OSError."""
+        """Write its own statistics as CSV. Raises OSError."""

@@ -1,4 +1,4 @@
-"""Binds the life of a run to Locust: its events, its runner, its web UI. The only file of the room that imports Locust."""
+"""Binds the lifecycle of a run to Locust: its events, runner and web UI. The only file in this folder that imports Locust."""
 
 import csv
 import ctypes
@@ -22,24 +22,24 @@ from scenarios.gateway.distributed.worker import LoadWorker
 from scenarios.gateway.distributed.workers import Workers
 from scenarios.gateway.load_shape import LoadShape, Search
 from scenarios.gateway.open_loop import Idle, open_loop
-from scenarios.gateway.user_context import Stage
+from scenarios.gateway.user_context import UserContext
 from scenarios.gateway.web_ui import Page
 from scenarios.run.inputs import Inputs, Scenarios
 from scenarios.run.lifecycle import RunLifecycle
 from scenarios.run.verdict import Report
 
 PR_SET_PDEATHSIG = 1
-# After its users have gone a worker waits for as long as they were given to finish, and this long more, before it can take
-# another run. By then the master has all that it recorded: it need not wait, and the next start finds it.
+# After its users have stopped, a worker waits for the stop timeout plus this time before it is ready for another run. The
+# master has all its records by then, so the wait is set to a negative value: the worker is ready for the next start.
 WAIT_AFTER_STOP, MAX_STOP_TIMEOUT_S = "LOCUST_WORKER_ADDITIONAL_WAIT_BEFORE_READY_AFTER_STOP", 86400
 
 
 def before_start() -> None:
-    """As soon as Locust has loaded the locustfile: before it forks workers, and before a runner is made."""
+    """Called when Locust has loaded the locustfile: before it forks workers and creates a runner."""
     # With --processes Locust forks before the event `init`.
     os.register_at_fork(before=stack_key.draw)
-    # Master and workers read the wall clock to see whether they still hear each other: a step of an hour would make every
-    # worker leave.
+    # Locust uses the wall clock for heartbeats between master and workers: a clock step of an hour would make every worker
+    # quit.
     runners.time = SimpleNamespace(time=Clock().now)
 
 
@@ -75,7 +75,7 @@ def bind(environment: Environment, scenarios: Scenarios, report: Report) -> None
 
 
 def _take_shape(environment: Environment) -> LoadShape | None:
-    """A run follows its shape itself: see `LoadShape`."""
+    """Remove the shape from Locust; the run calls it itself: see `LoadShape`."""
     shape, environment.shape_class = environment.shape_class, None
     assert shape is None or isinstance(shape, LoadShape), "shapes of a run are in scenarios/shapes/"
     return shape
@@ -105,8 +105,8 @@ class LocustLoad:
     def choose_users(self, inputs: Inputs) -> None:
         self._environment.user_classes = user_classes(inputs, isinstance(self._runner, MasterRunner))
 
-    def let_in(self, stage: Stage) -> None:
-        self._environment.brownout = stage
+    def set_user_context(self, user_context: UserContext) -> None:
+        self._environment.brownout = user_context
 
     def scale(self, users: int, spawn_rate: float) -> None:
         self._runner.start(users, spawn_rate)
@@ -115,11 +115,11 @@ class LocustLoad:
         self._environment.host = url
 
     def show_opening(self) -> None:
-        # A runner that is "ready" or "stopped" ignores a stop; and the page would stop polling.
+        # In the states "ready" and "stopped" a runner ignores a stop, and the page does not poll.
         self._runner.update_state(runners.STATE_SPAWNING)
 
     def withdraw_start(self, state: str) -> None:
-        self._runner._users_dispatcher = None  # a master has one already, of the users of this start
+        self._runner._users_dispatcher = None  # a master has one already, for the users of this start
         self._runner.update_state(state)
 
     def stop(self) -> None:
@@ -148,7 +148,7 @@ class LocustLoad:
 
 
 def user_classes(inputs: Inputs, master: bool) -> list[type[User]]:
-    """What Locust spawns. Each worker has an open loop of its own, of which the master's Locust does not know."""
+    """The user classes that Locust spawns. Each worker has its own open loop, which the master's Locust does not know."""
     if inputs.arrivals is None:
         return list(inputs.closed)
     if master:

@@ -1,4 +1,4 @@
-"""Opens a run: its folder with the inputs, and the files that its requests are recorded in."""
+"""Opens a run: its folder with the inputs, and the files for its records."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -30,16 +30,16 @@ def open_folder(
     search: "Search | None",
     workers: Sequence[Worker],
 ) -> Run:
-    """Raises Refusal where none can be made."""
-    stage, timeline = prepared.warmed.stage, prepared.inputs.timeline_path
+    """Raises Refusal if the folder cannot be created."""
+    user_context, timeline = prepared.warmed.user_context, prepared.inputs.timeline_path
     run = open_run(
         Path(options.results),
         timeline.stem if search is None else type(search).__name__,
-        stage.clock.now(),
+        user_context.clock.now(),
         copied(prepared.stack, timeline if search is None else None),
         recorded(options, shape, prepared.inputs.users),
         options.seed,
-        stage.recorder.tally.snapshot().by_version,
+        user_context.recorder.tally.snapshot().by_version,
         workers,
         prepared.stack.topology.gateway.kind,
         [user.scenario for user in prepared.inputs.users if user.unattended],
@@ -49,7 +49,7 @@ def open_folder(
 
 
 def copied(stack: Stack, timeline: Path | None) -> dict[str, str]:
-    """File name → text of the inputs that a run folder keeps. `timeline`: None where no fault is made."""
+    """File name → text of the inputs that are copied into a run folder. `timeline`: None: no faults are injected."""
     found = {"topology.yaml": topologies.dump(stack.topology)}
     if timeline is not None:
         found["timeline.yaml"] = timeline.read_text()
@@ -62,7 +62,7 @@ def copied(stack: Stack, timeline: Path | None) -> dict[str, str]:
 def recorded(
     options: argparse.Namespace, shape: "LoadShape | None", users: Sequence[type["GatewayUser"]]
 ) -> dict[str, Any]:
-    """The arguments in the manifest. With a shape `num_users` is how many there are where its factor is 1."""
+    """The arguments in the manifest. With a shape, `num_users` is the number of users at factor 1."""
     of_scenarios = [name for user in users for name in user.arguments]
     found = {name: getattr(options, name) for name in (*RECORDED, *of_scenarios)}
     if shape is not None:
@@ -77,8 +77,8 @@ def record(
     users: Callable[[], int],
     on_failure: Callable[[str], None],
 ) -> Recording | Gathering:
-    """The records of this process's own users (`users`: how many there are now), or those that workers send."""
+    """The records of this process's own users (`users`: their current number), or those that workers send."""
     if workers is None:
-        return Recording(users, warmed.stage, folder, warmed.records, on_failure)
-    warmed.stage.recorder.flush()
-    return Gathering(folder, warmed.stage, warmed.records, workers.warm, on_failure)
+        return Recording(users, warmed.user_context, folder, warmed.records, on_failure)
+    warmed.user_context.recorder.flush()
+    return Gathering(folder, warmed.user_context, warmed.records, workers.warm, on_failure)

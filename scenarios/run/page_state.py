@@ -1,26 +1,25 @@
-"""Which state Locust's web UI shows of a run, and what may be posted to it. Pure.
+"""The state that Locust's web UI shows of a run, and what may be posted to it. Pure.
 
-The page polls only while the state is "spawning" or "running". So a run that is being opened is "spawning", and one that
-is being closed is "running".
+The page polls only while the state is "spawning" or "running". So an opening run is "spawning", and a closing run is "running".
 """
 
 from dataclasses import dataclass
 
 from contract.refusal import Refusal
 
-# Locust's states of a runner.
+# Runner states of Locust.
 SPAWNING, RUNNING, CLEANUP, STOPPING = "spawning", "running", "cleanup", "stopping"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """A moment in the life of a run."""
+    """The state of a run at one time."""
 
     runner: str  # the state of Locust's runner
-    starting: bool = False  # a start is being checked, or is checked and Locust has not begun it
+    starting: bool = False  # a start is being checked, or is checked and not started by Locust yet
     opening: bool = False
     on: bool = False
-    stopping: bool = False  # it is on, and its users are finishing
+    stopping: bool = False  # it is on and its users are finishing
     closing: bool = False
 
 
@@ -33,16 +32,16 @@ def shown(now: Moment) -> str:
 
 
 def takes_edits(now: Moment) -> bool:
-    """Whether what is posted is an edit of the run that is on; else it is a start.
+    """True: a posted form is an edit of the current run; False: it is a start.
 
-    Raises Refusal where neither can be taken now.
+    Raises Refusal if neither is possible now.
     """
     if now.starting or now.opening:
-        raise Refusal("a run is being opened already; wait until it is running")
+        raise Refusal("a run is being opened; wait until it is running")
     if now.on and not now.stopping and now.runner in (SPAWNING, RUNNING):
         return True
     if shown(now) == RUNNING:
         raise Refusal(
-            "the last run is being closed: faults are restored, the report is made; start again when it has stopped"
+            "the last run is being closed (restoring faults, making the report); start again when it has stopped"
         )
     return False

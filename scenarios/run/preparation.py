@@ -1,4 +1,4 @@
-"""Before a run: inputs are read and checked, the stack is started, the gateway and the tiers are warm."""
+"""Prepares a run: reads and checks inputs, starts the stack, warms up the gateway and the tiers."""
 
 import argparse
 import os
@@ -26,7 +26,7 @@ Launch = Callable[[Sequence[str]], Leashed]
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run is opened with."""
+    """The result of the preparation."""
 
     inputs: Inputs
     stack: Stack
@@ -34,9 +34,9 @@ class Prepared:
 
 
 class Preparation:
-    """`first` once, before any run; then `for_start` at each start.
+    """Call `first` once, before any run; then `for_start` at each start.
 
-    The form of the web UI has its start checked (`check_start`) and Locust begin it; then it is taken, or dropped.
+    A start from the web UI is checked (`check_start`) and passed to Locust; then call `take_start` or `drop_start`.
     """
 
     def __init__(
@@ -50,15 +50,15 @@ class Preparation:
         launch: Launch,
         cannot_record: Callable[[str], None],
     ) -> None:
-        """`search`: the shape, where it is one. `launch`: starts an embedded stack."""
+        """`search`: the shape, if it is a Search. `launch`: starts an embedded stack."""
         self._options, self._load, self._scenarios = options, load, scenarios
         self._shape, self._search, self._master = shape, search, master
         self._launch, self._cannot_record = launch, cannot_record
         self._stack: Stack | None = None
         self._inputs: Inputs | None = None  # of the next start
-        self._checked: Inputs | None = None  # None: the next start reads and checks them anew
+        self._checked: Inputs | None = None  # None: the next start reads and checks them again
         self._warmed: Warmed | None = None
-        self.starting = False  # a start is being checked, or is checked and Locust has not begun it
+        self.starting = False  # a start is being checked, or is checked and not started by Locust yet
 
     def first(self, stack_ended: Callable[[], None]) -> None:
         """Read and check all inputs, start an embedded stack. Raises Refusal."""
@@ -70,7 +70,7 @@ class Preparation:
         found = self._read(options)
         checks.must_be_writable(Path(options.results))
         stack.start()
-        # An embedded stack boots meanwhile. It is the run's own: nothing of the operator's is touched by it.
+        # Meanwhile an embedded stack boots. It belongs to the run and affects nothing else.
         self._check(found)
         self._take(found)
         if stack.wait_ready():
@@ -82,7 +82,7 @@ class Preparation:
 
     def for_start(self) -> Prepared:
         """Raises Refusal."""
-        if self._checked is None:  # not started by the form: files may have changed since they were read
+        if self._checked is None:  # not started by the form: the files may have changed since
             found = self._read(self._options)
             self._check(found)
             self._take(found)
@@ -103,11 +103,11 @@ class Preparation:
             self._stack.take_down()
 
     def users(self) -> int:
-        """How many the form proposes."""
+        """The default number of users in the form."""
         return self._shape.users if self._shape is not None else self._options.num_users or 1
 
     def check_start(self, options: argparse.Namespace, count: int) -> int:
-        """How many users Locust begins with. Raises Refusal."""
+        """Returns the initial number of users. Raises Refusal."""
         self.starting = True
         found = self._read(options)
         checks.must_be_writable(Path(options.results))
@@ -125,7 +125,7 @@ class Preparation:
         self.starting, self._checked = False, None
 
     def check_edit(self) -> None:
-        """Raises Refusal where a shape sets the number of users."""
+        """Raises Refusal if a shape sets the number of users."""
         if self._shape is not None:
             raise Refusal(f"users: shape {type(self._shape).__name__} sets the number of users during a run")
 
@@ -152,7 +152,7 @@ class Preparation:
         warmed = warming.warm(self.stack.topology, found, self._options, self._shape, self._cannot_record)
         if self._search is not None:
             self._search.objective_ms = self._search.objective_ms or found.timeline.objectives.ttft_ms
-            self._search.prepare(warmed.stage)
+            self._search.prepare(warmed.user_context)
         return warmed
 
     def _print_missing_workers(self) -> None:

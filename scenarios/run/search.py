@@ -1,4 +1,4 @@
-"""A search in the place of chaos: its shape decides the rate, no fault is made, and its end is the end of the run."""
+"""A search instead of chaos: its shape sets the rate, no faults are injected, and its end ends the run."""
 
 import argparse
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import gevent
 import gevent.event
 
 from contract.refusal import Refusal
-from scenarios.gateway.user_context import Stage
+from scenarios.gateway.user_context import UserContext
 from scenarios.run.experiment import Progress
 from scenarios.run.verdict import Verdict
 
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 
 
 def take_over(search: "Search", options: argparse.Namespace, workers: bool) -> None:
-    """Put the search's own arrivals and scenarios into the options. Raises Refusal where they cannot go together."""
+    """Set the search's own arrivals and scenarios in the options. Raises Refusal if options contradict it."""
     name = type(search).__name__
     if workers or not options.headless:
-        raise Refusal(f"shape {name}: needs one Locust process, --headless")
+        raise Refusal(f"shape {name}: needs a single Locust process and --headless")
     if options.arrivals:
-        raise Refusal(f"--arrivals: shape {name} makes its own; leave them out")
+        raise Refusal(f"--arrivals: shape {name} sets its own; remove the option")
     options.arrivals = search.arrivals
     options.scenarios = options.scenarios or search.scenarios
 
 
 def too_many_cloud_answers(cloud: int, most: int | None) -> str | None:
-    """The timeline's guard `max_cloud_answers`: where no fault is made, answers cost money all the same."""
+    """The timeline's guard `max_cloud_answers`: cloud answers cost money without faults too."""
     if most is None or cloud <= most:
         return None
     return f"guard: {cloud} answers of a cloud tier, max_cloud_answers is {most}"
 
 
 class SearchExperiment:
-    """An experiment. `ended`: called when the search ends by itself; `failed`: when it raises."""
+    """An experiment. `ended`: called when the search ends; `failed`: called when it raises."""
 
     def __init__(
         self,
         search: "Search",
-        stage: Stage,
+        user_context: UserContext,
         folder: Path,
         guard: Callable[[], str | None],
         ended: Callable[[], None],
@@ -49,7 +49,7 @@ class SearchExperiment:
     ) -> None:
         self.progress = Progress()
         self.over: gevent.event.AsyncResult = gevent.event.AsyncResult()
-        self._search, self._stage, self._folder, self._guard = search, stage, folder, guard
+        self._search, self._user_context, self._folder, self._guard = search, user_context, folder, guard
         self._ended, self._failed = ended, failed
         self._greenlet: gevent.Greenlet | None = None
 
@@ -58,12 +58,12 @@ class SearchExperiment:
 
     def _run(self) -> None:
         try:
-            self._search.walk(self._stage, self._folder, self._guard)
-        except Exception as e:  # ours; a search that broke off must not leave its arrivals behind
+            self._search.run(self._user_context, self._folder, self._guard)
+        except Exception as e:  # our bug; the arrivals must not continue without the search
             self._failed(f"error: {type(e).__name__}: {e}")
             raise
         self.over.set(0)
-        gevent.spawn(self._ended)  # the stop that it begins ends this greenlet
+        gevent.spawn(self._ended)  # it stops the run, which kills this greenlet
 
     def stop(self) -> None:
         self.close()

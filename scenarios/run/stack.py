@@ -1,4 +1,4 @@
-"""The stack under test: its topology, and its process where the topology describes an embedded one."""
+"""The stack under test: its topology, and its process if the topology describes an embedded stack."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -11,12 +11,12 @@ from scenarios.gateway import stack_key
 
 
 def argv(path: Path) -> list[str]:
-    """The command that runs an embedded stack until the end of file on its standard input."""
+    """The command that runs an embedded stack until its standard input is closed."""
     return [sys.executable, "-m", "embedded", "stack", "--leash", "--topology", str(path)]
 
 
 class Stack:
-    """`path` and `topology` change when an embedded stack is ready: it writes the topology that it is, with urls."""
+    """`path` and `topology` change when an embedded stack is ready: it writes its own topology, with urls."""
 
     def __init__(self, path: Path, launch: Callable[[Sequence[str]], Leashed] = Leashed) -> None:
         """Raises Refusal."""
@@ -25,25 +25,25 @@ class Stack:
         self._process: Leashed | None = None
 
     def start(self) -> None:
-        """Start an embedded stack; returns at once. Does nothing for any other stack."""
+        """Start an embedded stack without waiting. Does nothing for other stacks."""
         if self.topology.embedded is not None:
             stack_key.give(self.topology)
             print("starting the embedded stack", flush=True)
             self._process = self._launch(argv(self.path))
 
     def wait_ready(self) -> bool:
-        """Whether there is a process to watch from now on. Raises Refusal where it did not start."""
+        """Whether there is a process to watch. Raises Refusal if it did not start."""
         if self._process is None:
             return False
         ready = self._process.first()
         if ready is None:
-            raise Refusal("the embedded stack did not start; the line above says why")
+            raise Refusal("the embedded stack did not start; see the line above")
         self.path = Path(ready["topology"])
         self.topology = topologies.read(self.path)
         return True
 
     def watch(self, ended: Callable[[], None]) -> None:
-        """Call `ended` when the process ends though it was not taken down."""
+        """Call `ended` if the process ends without `take_down`."""
         process = self._process
         if process is not None:
             process.wait()

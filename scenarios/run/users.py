@@ -1,4 +1,4 @@
-"""How many users there are: at the start, and while a shape changes their number."""
+"""The number of users: at the start, and while a shape changes it."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ _BEGIN_S = 0.1
 
 
 def first(shape: "LoadShape | None", users: int) -> int:
-    """How many of them a run starts with."""
+    """The initial number of users."""
     if shape is None:
         return users
     shape.users = users
@@ -23,8 +23,8 @@ def first(shape: "LoadShape | None", users: int) -> int:
 
 
 def follow(shape: "LoadShape", load: Load) -> None:
-    """In a closed loop: start and stop users as the shape has it. (An open loop multiplies its rate with the shape.)"""
-    while not load.users():  # the first ones are Locust's to start
+    """In a closed loop, start and stop users to follow the shape. (An open loop multiplies its rate by the factor.)"""
+    while not load.users():  # Locust starts the first users
         gevent.sleep(_BEGIN_S)
     shape.reset_time()
     while True:

@@ -1,4 +1,4 @@
-"""Has the analysis report on a closed run, and keeps its verdict until it is printed."""
+"""Runs the analysis of a closed run and returns its verdict."""
 
 import subprocess
 import sys
@@ -9,14 +9,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is printed at the end, and the exit code."""
+    """The text printed at the end, and the exit code."""
 
     text: str
     exit_code: int
 
 
 Report = Callable[[Path], Verdict]
-"""Reports on the run in this folder."""
+"""Makes the report of the run in this folder."""
 
 
 def argv(folder: Path) -> list[str]:
@@ -24,6 +24,6 @@ def argv(folder: Path) -> list[str]:
 
 
 def report(folder: Path) -> Verdict:
-    """The analysis writes report/ into the folder."""
+    """Run the analysis, which writes report/ into the folder."""
     done = subprocess.run(argv(folder), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     return Verdict(done.stdout, done.returncode)

@@ -1,4 +1,4 @@
-"""Makes the stage of the users and sends the first requests, which no metric counts."""
+"""Creates the user context and sends the warm-up requests, which are in no metric."""
 
 import argparse
 import secrets
@@ -11,7 +11,7 @@ from contract.clock import Clock, share
 from contract.topology import Topology
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.recording import Memory
-from scenarios.gateway.user_context import Stage, endpoints
+from scenarios.gateway.user_context import UserContext, endpoints
 from scenarios.gateway.warmup import ended_early, preflight, unhealthy, warm_up
 from scenarios.run.inputs import Inputs
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Warmed:
-    """What is there once the stack is warm."""
+    """The result of the warm-up."""
 
-    stage: Stage
+    user_context: UserContext
     records: Memory  # of the warm-up's requests
 
 
@@ -34,22 +34,22 @@ def warm(
     shape: "LoadShape | None",
     on_failure: Callable[[str], None],
 ) -> Warmed:
-    """`on_failure`: called where records cannot be kept. Raises Refusal where the gateway gives no usable answer."""
+    """`on_failure`: called if records cannot be stored. Raises Refusal if the gateway gives no usable answer."""
     print("warming up", flush=True)
-    # A clock of this run: on a machine that slept since the last one, an older clock would be late.
+    # A new clock per run: after a suspend of the machine, an older clock would be late.
     clock = Clock()
     share(clock)
     gateway, tiers = endpoints(topology)
     records = Memory()
-    stage = Stage(
+    user_context = UserContext(
         topology=topology, recorder=Recorder(records, on_failure), clock=clock, seed=options.seed,
         prefix=secrets.token_hex(3), gateway=gateway, tiers=tiers, arrivals=inputs.arrivals,
         max_in_flight=options.max_in_flight, scenario_inputs=inputs.of_scenarios,
     )  # fmt: skip
     if shape is not None:
-        stage.factor = shape.factor
-    requests = warm_up(stage)
+        user_context.factor = shape.factor
+    requests = warm_up(user_context)
     preflight(requests, topology)
     for wrong in (*ended_early(requests, topology), *unhealthy(topology)):
         print(f"NOT WELL: {wrong}", file=sys.stderr, flush=True)
-    return Warmed(stage, records)
+    return Warmed(user_context, records)

@@ -1,8 +1,8 @@
-"""The full load for as long as the run lasts, reached little by little: a soak of hours or days starts no stampede.
+"""The full load for the whole run, after a linear ramp-up, so that a soak of hours or days starts without a burst.
 
     make soak SHAPE=soak DURATION=24h OPTIONS="--soak-ramp-up 10m"
 
-`--soak-ramp-up`: how long it takes to the full load, in a straight line.
+`--soak-ramp-up`: time until the full load; the load rises linearly.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from scenarios.gateway.load_shape import LoadShape, seconds
 
 @events.init_command_line_parser.add_listener
 def _arguments(parser: LocustArgumentParser) -> None:
-    parser.add_argument("--soak-ramp-up", default="2m", help="shape soak: how long it takes to the full load")
+    parser.add_argument("--soak-ramp-up", default="2m", help="shape soak: time until the full load")
 
 
 class Soak(LoadShape):

@@ -1,9 +1,9 @@
-"""The usual load, a burst, the usual load again: does what drowned come back by itself?
+"""The usual load, a burst, the usual load again: does an overloaded stack recover by itself?
 
     make soak SHAPE=spike OPTIONS="--spike-at 1m --spike-for 30s --spike-factor 5"
 
-`--spike-at`: when the burst begins, after the start. `--spike-for`: how long it lasts. `--spike-factor`: how many times
-the usual load it is.
+`--spike-at`: start of the burst, after the start of the run. `--spike-for`: its duration. `--spike-factor`: its load, in multiples
+of the usual load.
 """
 
 import argparse
@@ -16,9 +16,16 @@ from scenarios.gateway.load_shape import LoadShape, positive, seconds
 
 @events.init_command_line_parser.add_listener
 def _arguments(parser: LocustArgumentParser) -> None:
-    parser.add_argument("--spike-at", default="1m", help="shape spike: when the burst begins")
-    parser.add_argument("--spike-for", default="30s", help="shape spike: how long it lasts")
-    parser.add_argument("--spike-factor", type=float, default=5.0, help="shape spike: times the usual load")
+    parser.add_argument(
+        "--spike-at", default="1m", help="shape spike: start of the burst, after the start of the run"
+    )
+    parser.add_argument("--spike-for", default="30s", help="shape spike: duration of the burst")
+    parser.add_argument(
+        "--spike-factor",
+        type=float,
+        default=5.0,
+        help="shape spike: load of the burst, in multiples of the usual load",
+    )
 
 
 class Spike(LoadShape):

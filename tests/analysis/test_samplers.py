@@ -17,7 +17,7 @@ from contract import samplers
 from contract.clock import Clock
 from scenarios.gateway.recording import Memory, Recording
 from tests.analysis.reports import pictures
-from tests.scenarios.stages import stage, topology
+from tests.scenarios.user_contexts import topology, user_context
 from tests.synthetic import make
 
 SAMPLER = """
@@ -104,7 +104,7 @@ def sampled_by_chaos(folder):
 
 def sampled_by_the_load_generator(folder):
     failures = []
-    recording = Recording(lambda: 0, stage("http://127.0.0.1:9"), folder, Memory(), failures.append)
+    recording = Recording(lambda: 0, user_context("http://127.0.0.1:9"), folder, Memory(), failures.append)
     until(lambda: samplers.read(folder, "disk")[0].num_rows, gevent.sleep)
     recording.close()
     assert failures == []

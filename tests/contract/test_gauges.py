@@ -8,7 +8,7 @@ from contract import samplers
 from contract.sampler import Given
 from contract.samplers.gauges import LOOK_AGAIN_S, Gauges, gauges
 from tests.scenarios.server import CLOSE, Server
-from tests.scenarios.stages import topology
+from tests.scenarios.user_contexts import topology
 
 PAGES = {
     "vLLM": (

@@ -1,6 +1,6 @@
-"""A ramp in a process of its own: JSON in on stdin, what it found as JSON on stdout.
+"""Runs a ramp in a separate process: JSON on stdin, its result as JSON on stdout.
 
-Importing Locust patches the standard library; the process of the tests must stay as it is.
+Importing Locust patches the standard library, which must not happen in the test process.
 """
 
 import json
@@ -18,7 +18,7 @@ from scenarios.gateway.open_loop import open_loop
 from scenarios.gateway.recording import Memory, Recording
 from scenarios.gateway.user_context import DEADLINES
 from scenarios.shapes import ramp
-from tests.scenarios.stages import stage
+from tests.scenarios.user_contexts import user_context
 
 
 def ramped(gateway: str, folder: str, options: list[str]) -> dict[str, object]:
@@ -30,18 +30,18 @@ def ramped(gateway: str, folder: str, options: list[str]) -> dict[str, object]:
     environment = Environment(user_classes=[open_loop([ChatUser])], stop_timeout=5)
     runner = environment.create_local_runner()
     shape.runner = runner
-    environment.brownout = found = stage(
+    environment.brownout = found = user_context(
         gateway, arrivals=parse(shape.arrivals), factor=shape.factor, deadlines=DEADLINES
     )
     recording = Recording(lambda: runner.user_count, found, Path(folder), Memory(), print)
     shape.prepare(found)
-    walking = gevent.spawn(shape.walk, found, Path(folder), lambda: None)
+    running = gevent.spawn(shape.run, found, Path(folder), lambda: None)
     runner.spawn_users({"OpenLoopUser": 1}, wait=False)
-    walking.get()
+    running.get()
     runner.stop()
     recording.close()
-    said, code = shape.conclusion()
-    return {"said": said, "code": code}
+    text, code = shape.conclusion()
+    return {"text": text, "code": code}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A raw HTTP server on 127.0.0.1 that plays a script per request, in threads: it can do what no HTTP server will."""
+"""A raw HTTP server on 127.0.0.1 that runs a script per request, in threads. It can violate the protocol as needed."""
 
 import re
 import socket
@@ -15,7 +15,7 @@ Step = float | threading.Event | bytes | str
 
 
 class Server:
-    """Plays the scripts in turn, one for each request; the last one again and again."""
+    """Runs the scripts in turn, one per request, and repeats the last one."""
 
     def __init__(self, *scripts: Sequence[Step], tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.scripts, self._tls = scripts, tls
@@ -23,7 +23,7 @@ class Server:
         self.connections: list[socket.socket] = []
         self._over = threading.Event()
         self._lock = threading.Lock()
-        # A port that is given is one of a stack's own, which holds it shared.
+        # A given port is reserved by a stack, which shares it.
         self._listener = socket.create_server(("127.0.0.1", port), reuse_port=bool(port))
         self.port = self._listener.getsockname()[1]
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
@@ -34,7 +34,7 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        # A listener whose accept is pending is not closed by close alone.
+        # close alone does not close a listener with a pending accept.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.drop()
@@ -66,12 +66,12 @@ class Server:
                     script = self.scripts[min(len(self.requests), len(self.scripts) - 1)]
                     self.requests.append(request)
                 for step in script:
-                    if not self._play(connection, step):
+                    if not self._run_step(connection, step):
                         return
         except OSError:
             pass  # the client left
 
-    def _play(self, connection: socket.socket, step: Step) -> bool:
+    def _run_step(self, connection: socket.socket, step: Step) -> bool:
         if isinstance(step, bytes):
             connection.sendall(step)
         elif step == HANG:
@@ -98,8 +98,8 @@ def _read_request(connection: socket.socket) -> bytes:
             return b""
         data += more
     head, _, body = data.partition(b"\r\n\r\n")
-    told = re.search(rb"content-length: (\d+)", head.lower())
-    length = int(told[1]) if told else 0
+    length_header = re.search(rb"content-length: (\d+)", head.lower())
+    length = int(length_header[1]) if length_header else 0
     while len(body) < length:
         body += connection.recv(65536)
     return head + b"\r\n\r\n" + body

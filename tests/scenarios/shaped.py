@@ -1,6 +1,6 @@
-"""Shapes in a process of their own: cases as JSON on stdin, factors or refusals as JSON on stdout.
+"""Evaluates shapes in a separate process: cases as JSON on stdin, factors or refusals as JSON on stdout.
 
-Importing Locust patches the standard library; the process of the tests must stay as it is.
+Importing Locust patches the standard library, which must not happen in the test process.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""When requests arrive: what the words mean, and that the same words and seed mean the same again."""
+"""Arrival times: what `--arrivals` accepts, and that the same value and seed give the same times."""
 
 import itertools
 import os
@@ -7,11 +7,11 @@ import statistics
 import pytest
 
 from contract.refusal import Refusal
-from scenarios.gateway.arrivals import Arrival, Arrivals, Share, parse
+from scenarios.gateway.arrivals import Arrival, Arrivals, WorkerShare, parse
 
 
 def _taken(arrivals, until_s, seed="1", step_s=0.1, **given):
-    """All arrivals before `until_s`, asked for in steps as the open loop does."""
+    """All arrivals before `until_s`, taken in steps as the open loop does."""
     schedule, found = arrivals.schedule(seed, **given), []
     steps = round(until_s / step_s)
     for step in range(1, steps + 1):
@@ -42,15 +42,15 @@ def test_a_kind_and_its_rate(text, found):
     [
         ("poison:8/s", "--arrivals: 'poison:8/s': no kind of arrivals 'poison'; did you mean 'poisson'?"),
         ("8/s", "--arrivals: '8/s': no kind of arrivals '8/s'; there is constant, poisson, replay"),
-        ("poisson:8", "--arrivals: 'poisson:8': '8' is no rate above 0; write it like poisson:8/s or poisson:90/m"),
-        ("constant:0/s", "'0/s' is no rate above 0; write it like constant:8/s"),
-        ("constant:-1/s", "'-1/s' is no rate"),
-        ("constant:8/d", "'8/d' is no rate"),
-        ("poisson", "'' is no rate"),
+        ("poisson:8", "--arrivals: 'poisson:8': '8' is not a rate above 0; write it like poisson:8/s or poisson:90/m"),
+        ("constant:0/s", "'0/s' is not a rate above 0; write it like constant:8/s"),
+        ("constant:-1/s", "'-1/s' is not a rate"),
+        ("constant:8/d", "'8/d' is not a rate"),
+        ("poisson", "'' is not a rate"),
         ("replay:nowhere.csv", "--arrivals: nowhere.csv: cannot be read: No such file or directory"),
     ],
 )  # fmt: skip
-def test_anything_else_is_refused_with_what_would_be_right(text, words):
+def test_anything_else_is_refused_with_the_correct_form(text, words):
     with pytest.raises(Refusal) as refusal:
         parse(text)
     assert words in str(refusal.value)
@@ -75,20 +75,20 @@ def test_a_seed_repeats_its_arrivals_and_another_draws_others():
 
 
 @pytest.mark.parametrize("text", ["constant:8/s", "poisson:8/s"])
-def test_in_which_steps_they_are_asked_for_changes_nothing(text):
+def test_the_size_of_the_steps_changes_no_arrival(text):
     spec = parse(text)
     assert _at(spec, 20.0) == pytest.approx(_at(spec, 20.0, step_s=2.5))
 
 
 def test_several_load_generators_make_even_arrivals_together():
     spec = parse("constant:8/s")
-    parts = [_at(spec, 3.0, share=Share(i, 3)) for i in range(3)]
+    parts = [_at(spec, 3.0, share=WorkerShare(i, 3)) for i in range(3)]
     assert sorted(at for part in parts for at in part) == pytest.approx(_at(spec, 3.0))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 def test_a_share_of_poisson_arrivals_is_that_part_of_the_rate():
-    assert len(_at(parse("poisson:40/s"), 250.0, share=Share(1, 4))) == pytest.approx(2500, rel=0.06)
+    assert len(_at(parse("poisson:40/s"), 250.0, share=WorkerShare(1, 4))) == pytest.approx(2500, rel=0.06)
 
 
 @pytest.mark.parametrize(("text", "tolerance"), [("constant:10/s", 0.001), ("poisson:10/s", 0.1)])
@@ -112,7 +112,7 @@ def test_a_trace_is_replayed_with_its_lengths_from_its_first_row_on(tmp_path):
     whole = (Arrival(0.0, 20, 5), Arrival(0.5, 300, 40), Arrival(2.0, 7, 1))
     assert parse(text).trace == whole
     assert _taken(parse(text), 10.0) == list(whole)
-    assert _taken(parse(text), 10.0, share=Share(1, 2)) == [whole[1]]
+    assert _taken(parse(text), 10.0, share=WorkerShare(1, 2)) == [whole[1]]
 
 
 def test_times_may_be_instants(tmp_path):
@@ -127,13 +127,19 @@ def test_times_may_be_instants(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "holds no arrivals; its columns are time, prompt tokens, output tokens"),
-        ("time,prompt,output\n", "holds no arrivals"),
-        ("0,20\n", "line 1: holds 2 columns; there are three: time, prompt tokens, output tokens"),
-        ("a,b,c\n0,20,5\nsoon,20,5\n", "line 3: 'soon' is no time; write seconds, or like"),
-        ("0,20,5\n2,20,5\n1,20,5\n", "line 3: its time 1 is before that of the line above; sort the trace"),
-        ("0,20,5\n1,few,5\n", "line 2: 'few' is no number of prompt tokens; write a whole number from 1 on"),
-        ("0,20,0\n", "line 1: '0' is no number of output tokens"),
+        ("", "has no arrivals; the columns are time, prompt tokens, output tokens"),
+        ("time,prompt,output\n", "has no arrivals"),
+        ("0,20\n", "line 1: has 2 columns; expected three: time, prompt tokens, output tokens"),
+        ("a,b,c\n0,20,5\nsoon,20,5\n", "line 3: 'soon' is not a time; write seconds, or like"),
+        (
+            "0,20,5\n2,20,5\n1,20,5\n",
+            "line 3: its time 1 is before the time in the line above; sort the trace",
+        ),
+        (
+            "0,20,5\n1,few,5\n",
+            "line 2: 'few' is not a number of prompt tokens; write a whole number from 1 on",
+        ),
+        ("0,20,0\n", "line 1: '0' is not a number of output tokens"),
     ],
 )
 def test_a_trace_that_cannot_be_replayed_is_refused_by_its_line(tmp_path, text, words):
@@ -162,14 +168,14 @@ MOONCAKE = '{"timestamp": 0, "input_length": 6955, "output_length": 52, "hash_id
         pytest.param(
             "TIMESTAMP,ContextTokens,GeneratedTokens\n2024-05-10 00:00:00.009930+00:00,2162,5\n2024-05-10 00:00:01.009930+00:00,2399,6\n",
             "", 1.0, "dates", id="Azure"),
-        pytest.param("timestamp,input_length,output_length\n1000,20,5\n4000,20,5\n", "@ms", 3.0, "milliseconds (as given)", id="the operator's word"),
+        pytest.param("timestamp,input_length,output_length\n1000,20,5\n4000,20,5\n", "@ms", 3.0, "milliseconds (as given)", id="the operator's unit"),
         pytest.param("timestamp_ms,input,output\n1000,20,5\n4000,20,5\n", "", 3.0, "milliseconds (its column is timestamp_ms)", id="the column's name"),
         pytest.param("output,input,time (ns)\n5,20,1700000000000000000\n5,20,1700000003000000000\n", "", 3.0, "nanoseconds (its column is time_ns)", id="an epoch, and columns in another order"),
-        pytest.param("0,20,5\n3,20,5\n", "", 3.0, "seconds (nothing else is said)", id="no heading"),
-        pytest.param("1700000000,20,5\n1700000003,20,5\n", "", 3.0, "seconds (nothing else is said)", id="seconds of an epoch"),
+        pytest.param("0,20,5\n3,20,5\n", "", 3.0, "seconds (the default)", id="no heading"),
+        pytest.param("1700000000,20,5\n1700000003,20,5\n", "", 3.0, "seconds (the default)", id="seconds of an epoch"),
     ],
 )  # fmt: skip
-def test_a_trace_is_read_in_the_unit_that_it_is_known_by_and_says_how(tmp_path, text, at, lasts_s, read_as):
+def test_a_trace_is_read_in_its_known_unit_with_the_source_of_that_unit(tmp_path, text, at, lasts_s, read_as):
     found = parse(_trace(tmp_path, text) + at)
     assert found.trace[0].at_s == 0.0
     assert found.trace[-1].at_s == pytest.approx(lasts_s)
@@ -198,37 +204,37 @@ def test_no_row_is_lost_to_how_a_file_was_saved(tmp_path, data):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("nan,20,5\n1,20,5\n", "line 1: 'nan' is no finite time; write seconds"),
-        ("0,20,5\ninf,20,5\n", "line 2: 'inf' is no finite time"),
-        ("0,20,5\n-inf,20,5\n", "line 2: '-inf' is no finite time"),
-        ("0,20,5\n1e999,20,5\n", "line 2: '1e999' is no finite time"),
+        ("nan,20,5\n1,20,5\n", "line 1: 'nan' is not a finite time; write seconds"),
+        ("0,20,5\ninf,20,5\n", "line 2: 'inf' is not a finite time"),
+        ("0,20,5\n-inf,20,5\n", "line 2: '-inf' is not a finite time"),
+        ("0,20,5\n1e999,20,5\n", "line 2: '1e999' is not a finite time"),
         ("-1,20,5\n0,20,5\n", "line 1: its time -1 is before 0"),
-        ("1_000,20,5\n", "line 1: '1_000' is no time"),
-        ("soon,20,5\n0,20,5\n", "line 1: 'soon' is no time"),
-        ("0,20,5\n2023-11-16 18:17:03,20,5\n", "line 2: its time 2023-11-16 18:17:03 is of the kind dates, and those above are numbers"),
-        ("timestamp,input_length,output_length\n0,20,5\n3000,20,5\n", "line 2: the unit of its time 0 is not known"),
-        ('{"timestamp": 0, "input_length": 20, "output_length": 5}\n', "line 1: the unit of its time 0 is not known"),
-        ("1700000000000,20,5\n1700000003000,20,5\n", "line 1: its time 1700000000000 is no instant in seconds; write its unit: replay:"),
-        ("0;20;5\n1;20;5\n", "line 1: its columns are parted by ';'; part them by commas"),
-        ("0\t20\t5\n", "line 1: its columns are parted by tabs"),
-        ('0,"20,5\n1,20,5\n', "line 1: is no CSV"),
-        ("0,20,5\n1,20\n", "line 2: holds 2 columns; there are three"),
-        ("when,model,in,out\n0,x,20,5\n", "line 1: holds 4 columns; there are three: time, prompt tokens, output tokens; no column is named like"),
-        ("Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,GPT-4,472,0,472,API log\n", "line 2: '0' is no number of output tokens; write a whole number from 1 on; leave the rows of failed requests out"),
-        ("Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,GPT-4,472\n", "line 2: holds 3 columns; the heading has 6"),
+        ("1_000,20,5\n", "line 1: '1_000' is not a time"),
+        ("soon,20,5\n0,20,5\n", "line 1: 'soon' is not a time"),
+        ("0,20,5\n2023-11-16 18:17:03,20,5\n", "line 2: its time 2023-11-16 18:17:03 is of the kind dates, but those above are numbers"),
+        ("timestamp,input_length,output_length\n0,20,5\n3000,20,5\n", "line 2: the unit of its time 0 is unknown"),
+        ('{"timestamp": 0, "input_length": 20, "output_length": 5}\n', "line 1: the unit of its time 0 is unknown"),
+        ("1700000000000,20,5\n1700000003000,20,5\n", "line 1: its time 1700000000000 is not a Unix time in seconds; write its unit: replay:"),
+        ("0;20;5\n1;20;5\n", "line 1: its columns are separated by ';'; separate them by commas"),
+        ("0\t20\t5\n", "line 1: its columns are separated by tabs"),
+        ('0,"20,5\n1,20,5\n', "line 1: is not valid CSV"),
+        ("0,20,5\n1,20\n", "line 2: has 2 columns; expected three"),
+        ("when,model,in,out\n0,x,20,5\n", "line 1: has 4 columns; expected three: time, prompt tokens, output tokens; no column is named like"),
+        ("Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,GPT-4,472,0,472,API log\n", "line 2: '0' is not a number of output tokens; write a whole number from 1 on; remove the rows of failed requests"),
+        ("Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,GPT-4,472\n", "line 2: has 3 columns; the heading has 6"),
         ("0,99999999999,5\n", "line 1: 99999999999 prompt tokens are more than any model takes"),
-        ("0,²,5\n", "is no number of prompt tokens"),
-        ('[{"timestamp": 0}]\n', "is one JSON array; write an object a line"),
-        ('{"timestamp": 0\n', "line 1: is no JSON"),
-        (MOONCAKE + "[1]\n", "line 3: is no JSON object"),
-        (MOONCAKE + '{"timestamp": NaN, "input_length": 1, "output_length": 1}\n', "line 3: 'NaN' is no finite time"),
+        ("0,²,5\n", "is not a number of prompt tokens"),
+        ('[{"timestamp": 0}]\n', "is one JSON array; write one object per line"),
+        ('{"timestamp": 0\n', "line 1: is not valid JSON"),
+        (MOONCAKE + "[1]\n", "line 3: is not a JSON object"),
+        (MOONCAKE + '{"timestamp": NaN, "input_length": 1, "output_length": 1}\n', "line 3: 'NaN' is not a finite time"),
         (MOONCAKE + '{"delay": 5, "input_length": 1, "output_length": 1}\n', "line 3: timestamp is missing"),
-        (MOONCAKE + '{"timestamp": true, "input_length": 1, "output_length": 1}\n', "line 3: timestamp is no number"),
+        (MOONCAKE + '{"timestamp": true, "input_length": 1, "output_length": 1}\n', "line 3: timestamp is not a number"),
         ('{"messages": []}\n', "line 1: no key is named like time nor prompt tokens nor output tokens"),
-        ("0,20,5\n86401,20,5\n", "lasts 1d1s, its times read as seconds (nothing else is said); a trace of more than a day needs --duration"),
+        ("0,20,5\n86401,20,5\n", "lasts 1d1s, its times were read as seconds (the default); a trace of more than a day needs --duration"),
     ],
 )  # fmt: skip
-def test_what_is_no_time_in_its_order_is_refused_with_its_line(tmp_path, text, words):
+def test_an_invalid_or_unordered_time_is_refused_with_its_line(tmp_path, text, words):
     with pytest.raises(Refusal) as refusal:
         parse(_trace(tmp_path, text))
     assert words in str(refusal.value)
@@ -248,7 +254,7 @@ def test_what_is_no_time_in_its_order_is_refused_with_its_line(tmp_path, text, w
     ],
     ids=["UTF-16", "NUL", "not UTF-8", "gzip", "Parquet", "folder", "FIFO", "device"],
 )
-def test_what_is_no_text_file_is_refused_and_not_waited_for(tmp_path, write, words):
+def test_anything_but_a_text_file_is_refused_without_waiting(tmp_path, write, words):
     write(tmp_path / "trace.csv")
     with pytest.raises(Refusal) as refusal:
         parse(f"replay:{tmp_path}/trace.csv")
@@ -276,11 +282,11 @@ def test_a_trace_of_more_than_a_day_is_taken_by_a_run_that_has_a_length_of_its_o
 @pytest.mark.parametrize(
     ("first", "words"),
     [
-        ("0,,", "line 1: '' is no number of prompt tokens"),
-        ("0,many,few", "line 1: 'many' is no number of prompt tokens"),
-        ("0,1e3,2e3", "line 1: '1e3' is no number of prompt tokens"),
-        ("0,nan,nan", "line 1: 'nan' is no number of prompt tokens"),
-        ("2023-11-16 18:17:03.979,,", "line 1: '' is no number of prompt tokens"),
+        ("0,,", "line 1: '' is not a number of prompt tokens"),
+        ("0,many,few", "line 1: 'many' is not a number of prompt tokens"),
+        ("0,1e3,2e3", "line 1: '1e3' is not a number of prompt tokens"),
+        ("0,nan,nan", "line 1: 'nan' is not a number of prompt tokens"),
+        ("2023-11-16 18:17:03.979,,", "line 1: '' is not a number of prompt tokens"),
     ],
 )
 def test_a_first_row_that_is_wrong_is_refused_and_not_taken_for_a_heading(tmp_path, first, words):

@@ -1,4 +1,4 @@
-"""One table of what ramps found; and a queue whose capacity is known, in which the ramp finds it again."""
+"""The table of ramp results; and a queue of known capacity, which the ramp finds."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ TOKENS = 20
 
 
 def queue(rate: float, slots: int, service_s: float, seed: int) -> tuple[list[dict], list[dict]]:
-    """Poisson arrivals, a fixed time of service, so many at once, in the order of their coming; and what is in it each second."""
+    """An M/D/c queue (FIFO): Poisson arrivals, fixed service time, `slots` servers. Returns (requests, number in the queue each second)."""
     draw, at, free, requests = random.Random(seed), 0.0, [0.0] * slots, []
     while (at := at + draw.expovariate(rate)) < HELD_S:
         begun = max(at, heappop(free))
@@ -48,7 +48,7 @@ def test_a_queue_of_known_capacity_is_found_within_a_factor_of_the_ramp(slots, s
     assert found.bound is Bound.HIGHEST
     assert can / 1.2**3 < found.rate <= can * 1.001
     row = capacity.of(Ramped("vllm", steps, found), OBJECTIVE_MS)
-    # Little's law is what was in it, and the tokens are those that such a rate makes.
+    # Little's law gives the number in flight, and the tokens match the rate.
     assert row.in_flight_little == pytest.approx(row.in_flight, rel=0.3)
     assert row.in_flight_little >= found.rate * service_s * 0.9
     assert row.tokens_per_s == pytest.approx(found.rate * TOKENS, rel=0.1)
@@ -64,12 +64,12 @@ def _steps(rate, **more):
     return summarise(rate, 10.0, len(requests), 0, 0, OBJECTIVE_MS, requests, seconds, **more)
 
 
-def test_the_table_says_what_is_unknown_and_takes_none_for_nothing():
-    told = [asdict(Gauges(0.0, "vllm", 0.2, 3.0, 0.0)), asdict(Gauges(1.0, "vllm", 0.4, None, 2.0))]
+def test_the_table_shows_unknown_values_and_keeps_zero_apart():
+    gauges = [asdict(Gauges(0.0, "vllm", 0.2, 3.0, 0.0)), asdict(Gauges(1.0, "vllm", 0.4, None, 2.0))]
     rows = [
         capacity.of(one, OBJECTIVE_MS)
         for one in (
-            Ramped("vllm", [_steps(8, gauges=told)], Answer(Bound.HIGHEST, 8, "missed")),
+            Ramped("vllm", [_steps(8, gauges=gauges)], Answer(Bound.HIGHEST, 8, "missed")),
             Ramped("ollama", [_steps(2)], Answer(Bound.UNKNOWN_BEYOND, 2, "late")),
             Ramped("other", [], Answer(Bound.NONE, None, "missed")),
             Ramped("gateway", []),
@@ -77,7 +77,7 @@ def test_the_table_says_what_is_unknown_and_takes_none_for_nothing():
         )
     ]
     head, first, second, third, fourth, fifth = capacity.text(rows).splitlines()
-    assert head.split()[:3] == ["asked", "highest", "rate"]
+    assert head.split()[:3] == ["via", "highest", "rate"]
     assert first.split() == ["vllm", "8/s", "4.0", "4.0", "77", "40.0%", "3.0", "2"]
     assert second.split() == ["ollama", "2/s,", "unknown", "beyond", "1.0", "4.0", "20", "–", "–", "–"]
     assert third.split()[:2] == ["other", "none"]

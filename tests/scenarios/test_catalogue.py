@@ -1,4 +1,4 @@
-"""A file that is no scenario is refused with what would make it one; its options do not take the place of others."""
+"""A file without a scenario is refused with the correction; its options do not replace others."""
 
 import argparse
 import sys
@@ -19,7 +19,7 @@ def user(scenario="nightly", cls="NightlyUser", **more):
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({"nightly": {}}, "scenarios/nightly.py: has no USER; write USER = and its class at its end"),
+        ({"nightly": {}}, "scenarios/nightly.py: has no USER; add USER = <its class> at the end of the file"),
         (
             {"nightly": {"USER": user("daily")}},
             "scenarios/nightly.py: its class NightlyUser needs scenario = 'nightly', the file's name",
@@ -27,11 +27,11 @@ def user(scenario="nightly", cls="NightlyUser", **more):
         ({"nightly": {"USER": user(None)}}, "needs scenario = 'nightly', the file's name"),
         (
             {"nightly": {"USER": user()}, "weekly": {"USER": user("weekly")}},
-            "scenarios/weekly.py: its class NightlyUser has the name of the one in scenarios/nightly.py; rename it",
+            "scenarios/weekly.py: its class NightlyUser has the same name as the one in scenarios/nightly.py; rename it",
         ),
     ],
 )
-def test_a_file_that_is_no_scenario_is_refused(monkeypatch, files, words):
+def test_a_file_without_a_scenario_is_refused(monkeypatch, files, words):
     monkeypatch.setattr(scenarios, "names", lambda: list(files))
     for name, holds in files.items():
         monkeypatch.setitem(sys.modules, f"scenarios.{name}", SimpleNamespace(**holds))
@@ -40,7 +40,7 @@ def test_a_file_that_is_no_scenario_is_refused(monkeypatch, files, words):
     assert words in str(found.value)
 
 
-def test_a_file_that_begins_with_an_underscore_is_no_scenario(monkeypatch, tmp_path):
+def test_a_file_that_begins_with_an_underscore_is_not_a_scenario(monkeypatch, tmp_path):
     (tmp_path / "_shared.py").write_text("")
     (tmp_path / "nightly.py").write_text("")
     monkeypatch.setattr(scenarios, "__path__", [str(tmp_path)])
@@ -55,9 +55,9 @@ class Locusts(argparse.ArgumentParser):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("topology", "there is an option --topology already; give it another name"),
+        ("topology", "option --topology exists already; use another name"),
         ("max_docs", None),
-        ("max-docs", "'max-docs' is no name of an option; write it with _ between its words"),
+        ("max-docs", "'max-docs' is not a valid option name; write it with _ between words"),
     ],
 )
 def test_a_scenarios_option_is_its_own(capsys, name, words):

@@ -1,4 +1,4 @@
-"""Document classifiers: what they ask, one document at a time, how often they ask again, and what their records say."""
+"""Document classifiers: their requests, one document at a time, their retries, and their records."""
 
 import json
 from collections import Counter
@@ -10,7 +10,7 @@ from contract.document import read, right_answer
 from contract.proper_end import object_closes
 from tests.contract.exchanges import plain
 from tests.scenarios.server import CLOSE, Server
-from tests.scenarios.test_play import play
+from tests.scenarios.test_locust_run import run_locust
 
 CORPUS = {document.id: document for document in read(Path(__file__).parents[2] / "scenarios" / "documents")}
 ANSWER = json.dumps(right_answer(min(CORPUS.values(), key=lambda document: document.id)))
@@ -38,25 +38,25 @@ def bodies(server: Server) -> list[dict]:
 @pytest.fixture(scope="module")
 def calm():
     with Server([0.05, GOOD]) as gateway:
-        return play(gateway, run_s=1.5, stop_timeout=5, classify=2)["records"], bodies(gateway)
+        return run_locust(gateway, run_s=1.5, stop_timeout=5, classify=2)["records"], bodies(gateway)
 
 
-def test_a_classifier_asks_as_paperless_ai_does(calm):
-    _, asked = calm
-    for body in asked:
+def test_a_classifier_sends_the_requests_of_paperless_ai(calm):
+    _, sent = calm
+    for body in sent:
         assert [message["role"] for message in body["messages"]] == ["system", "user"]
         assert body == {"model": "a", "messages": body["messages"], "stream": False, "temperature": 0.3}
-    (system,) = {body["messages"][0]["content"] for body in asked}
-    assert object_closes(system) is True  # the shape that is asked for
-    texts = [body["messages"][1]["content"].partition(" ")[2] for body in asked]
+    (system,) = {body["messages"][0]["content"] for body in sent}
+    assert object_closes(system) is True  # the requested shape
+    texts = [body["messages"][1]["content"].partition(" ")[2] for body in sent]
     assert set(texts) <= {document.text[:50_000] for document in CORPUS.values()}
 
 
-def test_every_document_is_asked_about_once_before_any_again_by_all_instances_together(calm):
+def test_all_instances_together_send_every_document_once_before_any_again(calm):
     records, _ = calm
     assert len(records) > 10
-    asked = [r["document"] for r in sorted(records, key=lambda r: r["sent_at"])][: len(CORPUS)]
-    assert len(set(asked)) == len(asked)
+    sent = [r["document"] for r in sorted(records, key=lambda r: r["sent_at"])][: len(CORPUS)]
+    assert len(set(sent)) == len(sent)
 
 
 def test_an_instance_has_one_document_under_way(calm):
@@ -71,7 +71,7 @@ def test_an_instance_has_one_document_under_way(calm):
     assert most == 2
 
 
-def test_a_record_says_which_document_and_what_its_answer_is_worth(calm):
+def test_a_record_has_the_document_and_the_quality_of_its_answer(calm):
     records, _ = calm
     first = min(CORPUS)
     for r in records:
@@ -89,7 +89,7 @@ def test_a_record_says_which_document_and_what_its_answer_is_worth(calm):
 
 
 TRIES = [
-    # what is answered in turn; outcomes of the attempts for one document
+    # answers in turn; outcomes of the attempts for one document
     ([failed("503 No", SOON), failed("429 No", SOON), GOOD], ["rejected", "rejected", "ok"]),
     ([failed("500 No", SOON)] * 3 + [GOOD], ["rejected", "rejected", "rejected"]),
     ([failed("400 No"), GOOD], ["rejected"]),
@@ -101,9 +101,9 @@ TRIES = [
 
 
 @pytest.mark.parametrize(("scripts", "outcomes"), TRIES, ids=lambda value: None)
-def test_each_retry_is_an_ask_with_a_record_of_its_own(scripts, outcomes):
+def test_each_retry_is_a_request_with_its_own_record(scripts, outcomes):
     with Server(*([script] for script in scripts)) as gateway:
-        run = play(gateway, run_s=1.0, stop_timeout=5, classify=1)
+        run = run_locust(gateway, run_s=1.0, stop_timeout=5, classify=1)
     records = sorted(run["records"], key=lambda r: r["sent_at"])
     mine, after = records[: len(outcomes)], records[len(outcomes)]
     assert len({r["document"] for r in mine}) == 1
@@ -114,16 +114,16 @@ def test_each_retry_is_an_ask_with_a_record_of_its_own(scripts, outcomes):
 
 
 def test_a_classifier_has_deadlines_of_its_own():
-    """The stage's first token is due in half a second."""
+    """The first-token deadline of the user context is half a second."""
     with Server([0.8, GOOD]) as gateway:
-        run = play(gateway, run_s=1.0, stop_timeout=5, classify=1)
+        run = run_locust(gateway, run_s=1.0, stop_timeout=5, classify=1)
     assert {r["outcome"] for r in run["records"]} == {"ok"}
     assert all(r["latency_ms"] > 700 for r in run["records"])
 
 
 def test_documents_arrive_in_an_open_loop_too():
     with Server([0.02, GOOD]) as gateway:
-        run = play(gateway, run_s=1.0, stop_timeout=5, arrivals="constant:12/s", classify=1)
-    asked = Counter(r["document"] for r in run["records"])
-    assert len(asked) > 5
-    assert max(asked.values()) == 1
+        run = run_locust(gateway, run_s=1.0, stop_timeout=5, arrivals="constant:12/s", classify=1)
+    sent = Counter(r["document"] for r in run["records"])
+    assert len(sent) > 5
+    assert max(sent.values()) == 1

@@ -1,4 +1,4 @@
-"""Known offsets and known delays are put in; the estimate must hold the truth within its uncertainty."""
+"""Known offsets and delays; the true offset must be within the estimate's uncertainty."""
 
 import random
 
@@ -8,7 +8,7 @@ from scenarios.gateway.distributed.clock_offset import DRIFT, Round, estimate
 
 
 def _round(at: float, ahead_s: float, there_s: float, back_s: float, held_s: float = 0.0) -> Round:
-    """A message that took so long each way, to a clock that is so far ahead."""
+    """A round trip with these delays, to a clock that is `ahead_s` ahead."""
     heard = at + there_s
     return Round(at, heard + ahead_s, heard + held_s + ahead_s, heard + held_s + back_s)
 
@@ -21,12 +21,12 @@ def test_the_same_way_there_and_back_gives_the_offset(ahead_s):
 
 
 @pytest.mark.parametrize(("there_s", "back_s"), [(0.0, 0.1), (0.1, 0.0), (0.03, 0.001), (1.7, 0.002)])
-def test_a_lopsided_way_is_wrong_by_no_more_than_it_says(there_s, back_s):
+def test_an_asymmetric_round_trip_is_wrong_by_no_more_than_its_uncertainty(there_s, back_s):
     one = _round(100.0, 5.0, there_s, back_s)
     assert abs(one.offset_s - 5.0) <= one.uncertainty_s + 1e-9
 
 
-def test_the_quickest_round_counts_whatever_the_others_say():
+def test_the_quickest_round_is_used_whatever_the_others_give():
     rounds = [_round(100.0 + n, 2.0, 0.4, 0.002) for n in range(9)] + [_round(105.5, 2.0, 0.001, 0.0005)]
     offset_s, uncertainty_s = estimate(rounds, 110.0)
     assert offset_s == pytest.approx(2.0, abs=0.0003)

@@ -1,4 +1,4 @@
-"""Reading on the hub: true although the hub was late, fair, and nothing that goes wrong there is lost."""
+"""Reading on the hub: correct timestamps although the hub was late, fair, and no error is lost."""
 
 import threading
 import time
@@ -17,30 +17,30 @@ HELD_S = 0.25
 
 
 class Script(list):
-    """A script that tells when its last step has been played."""
+    """A script that sets `finished` after its last step."""
 
     def __init__(self, *steps):
         super().__init__(steps)
-        self.played = threading.Event()
+        self.finished = threading.Event()
 
     def __iter__(self):
         yield from super().__iter__()
-        self.played.set()
+        self.finished.set()
 
 
-def test_what_came_while_the_hub_was_held_up_is_stamped_as_it_came():
+def test_bytes_that_came_while_the_hub_was_stalled_have_their_receive_times():
     script = Script(
         HEAD + chunked(token(), last=False), 0.05, chunked(token(), last=False), 0.05, chunked(token())
     )
     with Server(script) as server:
         connection, request = _connection(server.url)
-        asking = gevent.spawn(connection.exchange, request, DEADLINES)
+        exchanging = gevent.spawn(connection.exchange, request, DEADLINES)
         while not server.requests:
             gevent.sleep(0.001)
-        script.played.wait()  # no gevent here: the hub stands still
+        script.finished.wait()  # not gevent's: blocks the hub
         time.sleep(HELD_S)
         released_at = time.monotonic()
-        found = asking.get()
+        found = exchanging.get()
     assert found.end is End.COMPLETE
     first, *_, last = [at for at, _ in found.pieces]
     assert found.sent_at < first <= last <= found.ended_at < released_at - HELD_S / 2
@@ -58,45 +58,45 @@ def test_a_stream_that_floods_does_not_starve_the_others():
     flood = HEAD + chunked(*[b": " + b"x" * 1_000_000 + b"\n\n"] * 60)
     with Server([flood]) as flooding, Server([GOOD]) as server:
         wide, request = _connection(flooding.url)
-        asked = gevent.spawn(wide.exchange, request, DEADLINES)
+        exchanging = gevent.spawn(wide.exchange, request, DEADLINES)
         while not wide.latest or not wide.latest.pieces:
             gevent.sleep(0)
         connection, request = _connection(server.url)
         assert connection.exchange(request, DEADLINES).end is End.COMPLETE
-        assert not asked.ready()
-        asked.kill()
+        assert not exchanging.ready()
+        exchanging.kill()
 
 
-def test_who_is_killed_while_waiting_leaves_a_whole_exchange_and_asks_again_on_a_new_connection():
+def test_a_sender_killed_while_waiting_leaves_a_whole_exchange_and_uses_a_new_connection():
     with Server([HEAD + chunked(token(), last=False), HANG], [GOOD]) as server:
         connection, request = _connection(server.url)
-        asking = gevent.spawn(connection.exchange, request, DEADLINES)
+        exchanging = gevent.spawn(connection.exchange, request, DEADLINES)
         while not connection.latest or not connection.latest.pieces:
             gevent.sleep(0.001)
-        asking.kill()
+        exchanging.kill()
         killed = connection.latest
         assert (killed.end, len(killed.pieces)) == (End.STOPPED, 1)
         assert connection.exchange(request, DEADLINES).end is End.COMPLETE
         assert len(killed.pieces) == 1
 
 
-def test_an_answer_that_is_whole_stays_whole_though_its_asker_is_killed_before_it_wakes(monkeypatch):
-    """The end wakes the sender in a later turn of the hub; a kill may come first."""
+def test_a_whole_answer_stays_whole_though_its_sender_is_killed_before_it_wakes(monkeypatch):
+    """The end of the answer wakes the sender in a later turn of the hub; a kill may come first."""
     over = Line._over
 
     def killed_first(line, wake, *what):
-        over(line, asking.kill)
+        over(line, exchanging.kill)
 
     monkeypatch.setattr(Line, "_over", killed_first)
     with Server([GOOD]) as server:
         connection, request = _connection(server.url)
-        asking = gevent.spawn(connection.exchange, request, DEADLINES)
-        asking.join()
-    assert isinstance(asking.value, gevent.GreenletExit)
+        exchanging = gevent.spawn(connection.exchange, request, DEADLINES)
+        exchanging.join()
+    assert isinstance(exchanging.value, gevent.GreenletExit)
     assert connection.latest.end is End.COMPLETE
 
 
-def test_a_mistake_of_ours_on_the_hub_reaches_who_asks(monkeypatch):
+def test_our_own_error_on_the_hub_reaches_the_sender(monkeypatch):
     def mistaken(*_):
         raise AssertionError("ours")
 
@@ -124,7 +124,7 @@ def pinged(ping: bytes, times: int) -> list:
 
 
 @pytest.mark.parametrize("ping", PINGS)
-def test_pings_are_no_life(ping):
+def test_pings_do_not_count_as_content(ping):
     with Server([BEGUN, *pinged(ping, 80)]) as server:
         connection, request = _connection(server.url)
         found = connection.exchange(request, DEADLINES)
@@ -133,7 +133,7 @@ def test_pings_are_no_life(ping):
     assert len(found.pieces) > 1
 
 
-def test_pings_before_the_first_token_are_no_life_and_no_silence():
+def test_pings_before_the_first_token_are_neither_content_nor_silence():
     with Server(
         [HEAD, *pinged(b": ping\n\n", 12), chunked(*WHOLE)], [HEAD, *pinged(b": ping\n\n", 80)]
     ) as server:
@@ -144,14 +144,14 @@ def test_pings_before_the_first_token_are_no_life_and_no_silence():
     assert found[1].error == "no first token in 2 s"
 
 
-@pytest.mark.parametrize("said", [{"reasoning_content": "so"}, {"content": "so"}, {"thinking": "so"}])
-def test_a_stream_that_goes_on_lives_as_long_as_it_says_something(said):
-    thought = event({"choices": [{"index": 0, "delta": said, "finish_reason": None}]})
+@pytest.mark.parametrize("delta", [{"reasoning_content": "so"}, {"content": "so"}, {"thinking": "so"}])
+def test_a_stream_is_not_silent_while_it_has_content(delta):
+    thought = event({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
     with Server([HEAD, *pinged(thought, 50), chunked(*WHOLE)]) as server:
         connection, request = _connection(server.url)
         found = connection.exchange(
             request, DEADLINES
-        )  # its first token's deadline is 2 s, and so it thinks for 2.5 s
+        )  # the first-token deadline is 2 s; it thinks for 2.5 s
         connection.close()
     assert found.end is End.COMPLETE
 

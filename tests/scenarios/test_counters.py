@@ -1,4 +1,4 @@
-"""What gateway and engines count themselves: what is kept of their pages, and that no page can end a run."""
+"""Counters of the gateway and the engines: what is kept of their pages, and that no page can end a run."""
 
 import http.server
 import json
@@ -33,23 +33,23 @@ KEPT = [
 ]
 
 
-def test_of_a_page_only_the_wanted_counters_are_kept_and_no_key() -> None:
+def test_of_a_page_only_the_known_counters_are_kept_and_no_key() -> None:
     assert counters.read(PAGE, LITELLM) == KEPT
     assert "88dc" not in str(counters.read(PAGE, LITELLM))
 
 
 @pytest.mark.parametrize("page", ["", "<html>", "\0", ANSWERS, ANSWERS + "{", f"{ANSWERS}{{}} ", '{"a": 1}'])
-def test_a_page_of_something_else_tells_nothing(page) -> None:
+def test_any_other_page_gives_no_counters(page) -> None:
     assert counters.read(page, LITELLM) == []
 
 
 class Pages(http.server.BaseHTTPRequestHandler):
-    asked: list[tuple[str, str]]
+    requests: list[tuple[str, str]]
     counts: int
 
     def do_GET(self) -> None:
-        told = (self.headers["Authorization"], self.headers["X-Sso"])
-        self.asked.append((self.path, " ".join(word for word in told if word)))
+        keys = (self.headers["Authorization"], self.headers["X-Sso"])
+        self.requests.append((self.path, " ".join(word for word in keys if word)))
         if self.path == "/gone/metrics":
             self.send_response(302)
             self.send_header("Location", "/elsewhere")
@@ -58,7 +58,7 @@ class Pages(http.server.BaseHTTPRequestHandler):
         if self.path == "/none/metrics":
             self.send_error(404)
             return
-        type(self).counts = min(self.counts + 1, 3)  # the gateway is a little late
+        type(self).counts = min(self.counts + 1, 3)  # the gateway counts with a delay
         self.send_response(200)
         self.end_headers()
         self.wfile.write(f'{ANSWERS}{{model_group="g"}} {self.counts}\n'.encode())
@@ -69,7 +69,7 @@ class Pages(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[int]:
-    Pages.asked, Pages.counts = [], 0
+    Pages.requests, Pages.counts = [], 0
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages) as found:
         threading.Thread(target=found.serve_forever, daemon=True).start()
         yield found.server_address[1]
@@ -108,8 +108,10 @@ def test_both_scrapes_stand_in_the_run_with_what_could_not_be_read(server, tmp_p
     assert "404" in none["error"]
     assert "refused" in refused["error"]
     # The key goes to the gateway alone, and follows no redirect.
-    assert {(path, key) for path, key in Pages.asked if key} == {("/metrics/", "Bearer sk-secret sso-secret")}
-    assert {path for path, _ in Pages.asked} == {"/metrics/", "/gone/metrics", "/none/metrics"}
+    assert {(path, key) for path, key in Pages.requests if key} == {
+        ("/metrics/", "Bearer sk-secret sso-secret")
+    }
+    assert {path for path, _ in Pages.requests} == {"/metrics/", "/gone/metrics", "/none/metrics"}
 
 
 def test_a_run_that_cannot_be_written_to_goes_on(tmp_path, capsys) -> None:

@@ -1,4 +1,4 @@
-"""Importing a scenario opens nothing, starts nothing, draws nothing: Locust forks after it has loaded them."""
+"""Importing a scenario opens, starts and draws nothing, because Locust forks after the import."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 
 LOOK = """
 import gc, os, pkgutil, random
-import gevent, locust, pyarrow, psutil, httptools, pydantic   # what libraries open is theirs
+import gevent, locust, pyarrow, psutil, httptools, pydantic   # exclude what libraries open
 def look():
     greenlets = [o for o in gc.get_objects() if isinstance(o, gevent.Greenlet)]
     fds = sorted(os.readlink(f"/proc/self/fd/{f}") for f in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{f}"))

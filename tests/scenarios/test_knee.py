@@ -1,24 +1,24 @@
-"""The knee: which rate is held next, when the answer is known, and what it says where it is not."""
+"""The knee: the next rate, when the answer is known, and the text if it is unknown."""
 
 from dataclasses import replace
 
 import pytest
 
-from scenarios.gateway.ramp.knee import Answer, Bound, Next, Range, Step, decide, row, said, summarise
+from scenarios.gateway.ramp.knee import Answer, Bound, Next, Range, RateStep, decide, describe, row, summarise
 
 RATES = Range(start=2, most=32, factor=2)
 OBJECTIVE_MS = 2000.0
 
 
-def _step(rate: float, p99_ms: float | None = 300.0, **more) -> Step:
+def _step(rate: float, p99_ms: float | None = 300.0, **more) -> RateStep:
     good = more.pop("good", 1.0 if p99_ms is not None and p99_ms <= OBJECTIVE_MS else 0.9)
-    return Step(
+    return RateStep(
         rate, scheduled=100, delivered=rate, ttft_p50_ms=200.0, ttft_p99_ms=p99_ms, good=good, in_flight=3,
         **({"dropped": 0, "overloaded": 0.0} | more),
     )  # fmt: skip
 
 
-def _slow(rate: float, **more) -> Step:
+def _slow(rate: float, **more) -> RateStep:
     return _step(rate, 2400.0, **more)
 
 
@@ -54,7 +54,7 @@ TABLE = {
     ),
     "the cap": (
         [_step(2), _step(4, dropped=7), _step(4, dropped=9)],
-        Answer(Bound.HIGHEST, 2, "objective missed twice at 4/s: the cap on requests in flight refused 9 of 100 arrivals"),
+        Answer(Bound.HIGHEST, 2, "objective missed twice at 4/s: the cap on requests in flight dropped 9 of 100 arrivals"),
     ),
     "the client was overloaded first": (
         [_step(2), _step(4), _slow(8, overloaded=0.6), _slow(8, overloaded=0.5)],
@@ -66,7 +66,7 @@ TABLE = {
         Answer(Bound.UNKNOWN_BEYOND, None, "at 2/s this load generator itself was overloaded in 90% of the seconds "
                                            "(p99 TTFT 2.40 s > 2 s)"),
     ),
-    "an overloaded client that is within all the same": ([_step(2, overloaded=0.9)], Next(4)),
+    "an overloaded client that is still within the objective": ([_step(2, overloaded=0.9)], Next(4)),
     "a hiccup of the client": (
         [_step(2), _slow(4, overloaded=0.1), _slow(4)],
         Answer(Bound.HIGHEST, 2, "objective missed twice at 4/s: p99 TTFT 2.40 s > 2 s"),
@@ -94,10 +94,10 @@ def _record(
     }
 
 
-def test_a_step_counts_from_intended_and_takes_failures_and_the_unanswered_for_misses():
+def test_a_step_counts_from_the_schedule_and_counts_failures_and_missing_answers_as_misses():
     requests = [
         *[_record()] * 94,
-        _record(wait_s=3.0),  # sent late: whoever came at that instant waited
+        _record(wait_s=3.0),  # sent late: the wait counts
         _record(outcome="cut"),
         _record(ttft_ms=None, outcome="timeout"),
         _record(ttft_ms=900.0, stream=False),
@@ -112,7 +112,7 @@ def test_a_step_counts_from_intended_and_takes_failures_and_the_unanswered_for_m
     assert (found.delivered, found.dropped, found.in_flight, found.overloaded) == (10.0, 2, 5, 0.5)
 
 
-def test_of_an_answer_that_shows_no_token_its_end_stands_for_the_first():
+def test_the_end_of_an_answer_without_a_shown_token_counts_as_its_first_token():
     requests = [_record(ttft_ms=None) | {"latency_ms": ms} for ms in (300.0, 2500.0)]
     found = summarise(2, 10.0, 2, 0, 0, OBJECTIVE_MS, requests, [])
     assert (found.good, found.ttft_p99_ms) == (0.5, pytest.approx(2500))
@@ -135,7 +135,7 @@ def test_a_step_without_an_answer_has_no_ttft():
     ],
 )  # fmt: skip
 def test_the_answer_as_a_sentence(answer, words):
-    assert words in said(answer, OBJECTIVE_MS)
+    assert words in describe(answer, OBJECTIVE_MS)
 
 
 def test_a_row_stands_under_its_heading():

@@ -10,7 +10,7 @@ from scenarios.gateway.lag import lag_p99_s
 @pytest.mark.parametrize(
     ("overshoots_s", "ms"),
     [
-        ([], 0),  # a heart that never beat late
+        ([], 0),  # no late beat
         (
             [0.0001] * 190,
             0.05,

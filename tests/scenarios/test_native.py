@@ -1,6 +1,6 @@
 """Answers of the embedded engines over real sockets: Ollama's own API, and JSON that is its own witness.
 
-A cut JSON is told as whole here, as gateways tell it: with "stop", a usage and status 200.
+A cut JSON is reported as complete, as gateways do: with "stop", a usage and status 200.
 """
 
 import http.client
@@ -18,7 +18,7 @@ from contract.request import Request
 from scenarios.gateway.sender import Sender
 from scenarios.gateway.user_context import DEADLINES
 from tests.embedded.engine import QUICK, SLOW, running
-from tests.scenarios.stages import CAP, stage
+from tests.scenarios.user_contexts import CAP, user_context
 
 CORPUS = Path(__file__).parents[2] / "scenarios" / "documents"
 DOCUMENTS = read(CORPUS)
@@ -27,8 +27,8 @@ NAMES = ("--served-model-name", "m", "qwen")
 UNTIL_S = 20.0
 
 
-def _stage(**urls):
-    return stage("http://127.0.0.1:1", api="ollama", deadlines=DEADLINES, **urls)
+def _user_context(**urls):
+    return user_context("http://127.0.0.1:1", api="ollama", deadlines=DEADLINES, **urls)
 
 
 def _send(found, prompt="hi", **how):
@@ -44,7 +44,7 @@ def _classify(found, document=DOCUMENTS[0], **how):
 
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory):
-    """Both are asked as the topology of `stages` says: the one in OpenAI's way, the other in its own."""
+    """Both get requests as in the topology of `user_contexts`: vLLM with the OpenAI API, Ollama with its own."""
     folders = [tmp_path_factory.mktemp(name) for name in ("vllm", "ollama")]
     with (
         running("vllm", folders[0], *QUICK, *NAMES, *KNOWING) as vllm,
@@ -55,7 +55,7 @@ def engines(tmp_path_factory):
 
 @pytest.fixture
 def found(engines):
-    return _stage(**{name: f"http://127.0.0.1:{engine.port}" for name, engine in engines.items()})
+    return _user_context(**{name: f"http://127.0.0.1:{engine.port}" for name, engine in engines.items()})
 
 
 def _faults(engine, method, query="", body=None):
@@ -109,7 +109,7 @@ CUTS = [
 @pytest.mark.parametrize(
     ("name", "fault", "outcome", "error"), CUTS, ids=[" ".join(map(str, r[:2])) for r in CUTS]
 )
-def test_what_becomes_of_ollamas_own_stream(found, broken, name, fault, outcome, error):
+def test_the_outcome_of_ollamas_own_stream(found, broken, name, fault, outcome, error):
     broken("ollama", fault=name, **fault)
     record = _send(found, stream=True, via="ollama")
     assert (record.outcome, record.witness) == (outcome, None)
@@ -118,16 +118,16 @@ def test_what_becomes_of_ollamas_own_stream(found, broken, name, fault, outcome,
 
 def test_an_ollama_that_is_killed_in_mid_stream_is_a_cut(tmp_path):
     with running("ollama", tmp_path, *SLOW, *NAMES) as engine:
-        found = _stage(ollama=f"http://127.0.0.1:{engine.port}")
-        record = gevent.spawn(_send, found, stream=True, via="ollama", max_tokens=500)
+        found = _user_context(ollama=f"http://127.0.0.1:{engine.port}")
+        sending = gevent.spawn(_send, found, stream=True, via="ollama", max_tokens=500)
         with gevent.Timeout(UNTIL_S):
             while not engine.entries():
                 gevent.sleep(0.02)
             gevent.sleep(0.2)  # into the middle
             engine.process.kill()
-            record.join()
-    assert record.value.outcome == "cut"
-    assert record.value.gaps_ms
+            sending.join()
+    assert sending.value.outcome == "cut"
+    assert sending.value.gaps_ms
 
 
 @pytest.mark.parametrize("via", ["vllm", "ollama"])
@@ -145,7 +145,7 @@ def test_an_object_is_its_own_witness(found, via, stream):
 
 @pytest.mark.parametrize("via", ["vllm", "ollama"])
 @pytest.mark.parametrize("stream", [True, False])
-def test_an_object_that_was_cut_is_a_cut_though_it_is_told_as_whole(found, broken, via, stream):
+def test_an_object_that_was_cut_is_a_cut_though_it_is_reported_as_complete(found, broken, via, stream):
     broken(via, fault="cut", after_tokens=4, how="abort" if stream else "clean_end")
     record = _classify(found, stream=stream, via=via)
     assert (record.outcome, record.status, record.witness) == ("cut", 200, None)
@@ -164,19 +164,19 @@ def test_an_object_that_was_cut_is_a_cut_though_it_is_told_as_whole(found, broke
         (False, "error", "rejected", "EngineCore encountered an issue"),
     ],
 )
-def test_an_object_whose_engine_is_terminated_is_no_answer(tmp_path, stream, end, outcome, error):
+def test_an_object_whose_engine_is_terminated_is_not_an_answer(tmp_path, stream, end, outcome, error):
     options = (*SLOW, "--inter-token-latency=300ms", "--sigterm", end, *NAMES, *KNOWING)
     with running("vllm", tmp_path, *options) as engine:
-        found = _stage(vllm=f"http://127.0.0.1:{engine.port}")
-        record = gevent.spawn(_classify, found, stream=stream, via="vllm")
+        found = _user_context(vllm=f"http://127.0.0.1:{engine.port}")
+        sending = gevent.spawn(_classify, found, stream=stream, via="vllm")
         with gevent.Timeout(UNTIL_S):
             while not engine.entries():
                 gevent.sleep(0.02)
             gevent.sleep(0.5)  # a token or two
             engine.process.send_signal(signal.SIGTERM)
-            record.join()
-    assert record.value.outcome == outcome
-    assert error in record.value.error
+            sending.join()
+    assert sending.value.outcome == outcome
+    assert error in sending.value.error
 
 
 @pytest.mark.parametrize("via", ["vllm", "ollama"])

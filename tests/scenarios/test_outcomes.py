@@ -21,7 +21,7 @@ from tests.contract.exchanges import (
 )  # fmt: skip
 from tests.ports import held_port
 from tests.scenarios.server import CLOSE, HANG, RST, Server
-from tests.scenarios.stages import kept, stage
+from tests.scenarios.user_contexts import kept, user_context
 
 HEAD = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: b")
 ERROR = event({"error": {"message": "upstream died"}})
@@ -36,10 +36,10 @@ def _begun(*parts: bytes) -> bytes:
 
 
 CASES = {
-    # in words: script, outcome, words of the error, witness
+    # description: script, outcome, words of the error, witness
     "at the cap": ([streamed(*WHOLE)], "ok", None, "end"),
     "byte by byte": ([bytes([b]) for b in streamed(*WHOLE)], "ok", None, "end"),
-    "told as stop": ([streamed(token(), finish("stop"), usage(5), DONE)], "ok", None, "usage"),
+    "reported as stop": ([streamed(token(), finish("stop"), usage(5), DONE)], "ok", None, "usage"),
     "a body that FIN ends": ([head() + b"".join(WHOLE), CLOSE], "ok", None, "end"),
     "plain": ([plain(ANSWER)], "ok", None, "end"),
     "400": ([plain({"error": "no"}, "400 Bad")], "rejected", "400: no", None),
@@ -67,22 +67,22 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def records():
-    """Every case asked once, all at the same time."""
+    """One request per case, all at the same time."""
     servers = {name: Server(script) for name, (script, *_) in CASES.items()}
-    stages, requests = {}, []
+    user_contexts, requests = {}, []
     for name, server in servers.items():
         server.__enter__()
-        stages[name] = stage(server.url)
-        sender = Sender(stages[name], "test", lambda record, body: None)
+        user_contexts[name] = user_context(server.url)
+        sender = Sender(user_contexts[name], "test", lambda record, body: None)
         requests.append(gevent.spawn(sender.send, Request(prompt="hi", stream=True)))
     gevent.joinall(requests, timeout=20, raise_error=True)
     for server in servers.values():
         server.__exit__()
-    return {name: kept(s) for name, s in stages.items()}
+    return {name: kept(s) for name, s in user_contexts.items()}
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_way_to_end_has_its_outcome_and_one_record(records, name):
+def test_each_kind_of_end_has_its_outcome_and_one_record(records, name):
     _, outcome, error, witness = CASES[name]
     [record] = records[name]
     assert (record.outcome, record.witness) == (outcome, witness)
@@ -105,15 +105,15 @@ def test_an_answer_names_its_tier(records):
     assert records["503"][0].tier is None
 
 
-def test_nobody_listens_is_refused():
-    s = stage(f"http://127.0.0.1:{held_port()}")
+def test_a_port_without_a_listener_is_refused():
+    s = user_context(f"http://127.0.0.1:{held_port()}")
     record = Sender(s, "test", lambda record, body: None).send(Request(prompt="hi", stream=True))
     assert (record.outcome, record.error.split(":")[0]) == (Outcome.REFUSED, "ConnectionRefusedError")
     assert kept(s) == [record]
 
 
 def test_a_name_that_no_lookup_takes_is_refused():
-    s = stage("http://no..name:1")
+    s = user_context("http://no..name:1")
     assert (
         Sender(s, "test", lambda record, body: None).send(Request(prompt="hi", stream=True)).outcome
         == Outcome.REFUSED
@@ -121,45 +121,45 @@ def test_a_name_that_no_lookup_takes_is_refused():
 
 
 @pytest.mark.parametrize(("script", "tokens"), [([HANG], False), ([_begun(token()), HANG], True)])
-def test_an_ask_that_is_killed_is_abandoned_once_and_the_kill_goes_on(script, tokens):
+def test_a_killed_request_is_abandoned_once_and_the_kill_is_raised(script, tokens):
     with Server(script) as server:
-        s, told = stage(server.url), []
-        sender = Sender(s, "test", lambda record, body: told.append((record, body)))
-        record = gevent.spawn(sender.send, Request(prompt="hi", stream=True))
+        s, reported = user_context(server.url), []
+        sender = Sender(s, "test", lambda record, body: reported.append((record, body)))
+        sending = gevent.spawn(sender.send, Request(prompt="hi", stream=True))
         gevent.sleep(0.25)
         assert s.recorder.tally.snapshot().in_flight == 1
-        record.kill()
+        sending.kill()
         [record] = kept(s)
-    assert isinstance(record.value, gevent.GreenletExit)
+    assert isinstance(sending.value, gevent.GreenletExit)
     assert record.outcome == Outcome.ABANDONED
     assert (record.ttft_ms is not None) == tokens
-    assert [a for a, _ in told] == [record]
+    assert [a for a, _ in reported] == [record]
     assert s.recorder.tally.snapshot().in_flight == 0
 
 
-def test_an_ask_that_is_killed_while_connecting_was_never_sent(monkeypatch):
-    s = stage("http://127.0.0.1:1")
+def test_a_request_killed_while_connecting_was_never_sent(monkeypatch):
+    s = user_context("http://127.0.0.1:1")
     monkeypatch.setattr("gevent.socket.create_connection", lambda address: gevent.sleep(5))
-    record = gevent.spawn(
+    sending = gevent.spawn(
         Sender(s, "test", lambda record, body: None).send, Request(prompt="hi", stream=True)
     )
     gevent.sleep(0.05)
-    record.kill()
+    sending.kill()
     assert [(a.outcome, a.sent_at, a.error) for a in kept(s)] == [
         ("abandoned", None, "stopped while connecting")
     ]
 
 
 def test_a_connection_that_does_not_come_about_is_refused_in_time(monkeypatch):
-    s = stage("http://127.0.0.1:1")
+    s = user_context("http://127.0.0.1:1")
     monkeypatch.setattr("gevent.socket.create_connection", lambda address: gevent.sleep(5))
     record = Sender(s, "test", lambda record, body: None).send(Request(prompt="hi", stream=True))
     assert (record.outcome, record.error) == (Outcome.REFUSED, "TimeoutError: no connection in 1 s")
     assert 1000 <= record.latency_ms < 1700
 
 
-def test_a_mistake_of_ours_is_recorded_as_broken_and_raised(monkeypatch):
-    s = stage("http://127.0.0.1:1")
+def test_our_own_error_is_recorded_as_broken_and_raised(monkeypatch):
+    s = user_context("http://127.0.0.1:1")
     monkeypatch.setattr("scenarios.gateway.wire.exchange.Connection.exchange", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         Sender(s, "test", lambda record, body: None).send(Request(prompt="hi", stream=True))
@@ -167,9 +167,9 @@ def test_a_mistake_of_ours_is_recorded_as_broken_and_raised(monkeypatch):
     assert (record.outcome, record.error) == ("broken", "in the harness: ZeroDivisionError: division by zero")
 
 
-def test_only_a_direct_ask_of_a_tier_that_honours_it_says_ignore_eos():
+def test_only_a_direct_request_to_a_tier_that_supports_it_has_ignore_eos():
     with Server([streamed(*WHOLE)]) as server:
-        s = stage(server.url, vllm=server.url, ollama=server.url)
+        s = user_context(server.url, vllm=server.url, ollama=server.url)
         sender = Sender(s, "test", lambda record, body: None)
         requests = [
             sender.send(Request(prompt="hi", stream=True, via=via)) for via in ("gateway", "vllm", "ollama")

@@ -1,4 +1,4 @@
-"""Prompts repeat, are of the wanted length, and call for more than any cap allows."""
+"""Prompts are reproducible, have the given length, and request more than any cap allows."""
 
 import random
 
@@ -9,7 +9,7 @@ from scenarios.gateway.prompts import prompt
 
 
 @pytest.mark.parametrize("tokens", [20, 21, 22, 50, 100, 400, 4000])
-def test_a_prompt_is_of_the_wanted_length(tokens):
+def test_a_prompt_has_the_given_length(tokens):
     for seed in range(20):
         assert approximate(prompt(random.Random(seed), tokens)) == pytest.approx(tokens, abs=3)
 

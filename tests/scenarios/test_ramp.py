@@ -1,4 +1,4 @@
-"""A real ramp against a server whose capacity is known finds it again."""
+"""A real ramp against a server of known capacity finds that capacity."""
 
 import json
 import threading
@@ -14,15 +14,15 @@ SERVICE_S = 0.05
 
 
 class OneAtATime(Server):
-    """Takes SERVICE_S for each answer, one after the other: twenty a second, and the rest wait."""
+    """Takes SERVICE_S per answer, one at a time: 20 per second; the others wait."""
 
     def __init__(self) -> None:
         super().__init__([SERVICE_S, GOOD])
         self._busy = threading.Lock()
 
-    def _play(self, connection, step: Step) -> bool:
+    def _run_step(self, connection, step: Step) -> bool:
         with self._busy:
-            return super()._play(connection, step)
+            return super()._run_step(connection, step)
 
 
 def test_the_knee_of_a_server_that_answers_twenty_a_second_is_found_below_that(tmp_path):
@@ -43,9 +43,9 @@ def test_the_knee_of_a_server_that_answers_twenty_a_second_is_found_below_that(t
     assert calm["good"] == 1.0
     assert drowned["ttft_p99_ms"] > 1500
     assert drowned["in_flight"] > 20
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["code"] == (0 if ramp["answer"]["bound"] == "highest" else 5)
-    assert "highest rate within the objective (p99 TTFT 1.5 s, 99% good): 4/s" in told["said"]
+    conclusion = json.loads(done.stdout.splitlines()[-1])
+    assert conclusion["code"] == (0 if ramp["answer"]["bound"] == "highest" else 5)
+    assert "highest rate within the objective (p99 TTFT 1.5 s, 99% good): 4/s" in conclusion["text"]
     requests = read_arrow(tmp_path / "requests.arrow", REQUESTS)[0].to_pylist()
     assert len(requests) == sum(s["scheduled"] for s in ramp["steps"])
     assert {a["outcome"] for a in requests} == {"ok"}, "no step began before the one before it was answered"

@@ -1,4 +1,4 @@
-"""Records reach the file about once a second and at the end; a write that fails is said once."""
+"""Records reach the file about once a second and at the end; a failed write is reported once."""
 
 import gevent
 
@@ -35,7 +35,7 @@ def test_records_are_in_the_file_within_about_a_second_and_all_of_them_at_the_en
 
 
 class Counting:
-    """Takes the place of an ArrowFile; tells how many turns the hub had between two batches."""
+    """Replaces an ArrowFile; counts the turns of the hub between two batches."""
 
     def __init__(self):
         self.turns, self.batches, self.numbers = 0, [], []
@@ -86,7 +86,7 @@ class Broken:
         raise OSError(28, "No space left on device")
 
 
-def test_a_write_that_fails_is_said_once_and_nothing_more_is_written():
+def test_a_failed_write_is_reported_once_and_nothing_more_is_written():
     file, failures = Broken(), []
     recorder = Recorder(file, failures.append)
     for number in range(3):
@@ -98,12 +98,12 @@ def test_a_write_that_fails_is_said_once_and_nothing_more_is_written():
 
 
 def test_the_run_may_be_stopped_from_within_the_failure():
-    said = []
-    recorder = Recorder(Broken(), lambda why: (said.append(why), recorder.close()))
+    failures = []
+    recorder = Recorder(Broken(), lambda why: (failures.append(why), recorder.close()))
     recorder.start()
     recorder.keep(_record())
     gevent.sleep(1.2)
-    assert len(said) == 1
+    assert len(failures) == 1
     assert recorder._greenlet.dead
 
 
@@ -115,7 +115,7 @@ def test_a_value_that_the_schema_does_not_take_is_a_failure(tmp_path):
     assert len(failures) == 1
 
 
-def test_a_record_after_the_end_is_counted_and_said(tmp_path, caplog):
+def test_a_record_after_the_end_is_counted_and_logged(tmp_path, caplog):
     recorder = Recorder(ArrowFile(tmp_path / "requests.arrow", REQUESTS), print)
     recorder.close()
     recorder.keep(_record(7))
@@ -126,7 +126,7 @@ def test_the_tally_counts_by_outcome_and_tier():
     tally = Tally()
     for _ in range(3):
         tally.due()
-    tally.refused()
+    tally.drop()
     for arrived in (True, True, False, False):
         tally.began(arrived)
     tally.ended(_record(outcome=Outcome.OK, tier="vllm"))
@@ -140,5 +140,5 @@ def test_a_master_adds_up_the_versions_that_its_workers_saw():
     for version in ("1.106.2", None, "1.108.7", "1.106.2"):
         tally.named(version)
     for worker in ("worker-0", "worker-1"):
-        tallies.tell(worker, tally.snapshot())
+        tallies.update(worker, tally.snapshot())
     assert tallies.snapshot().by_version == {"1.106.2": 4, "1.108.7": 2}

@@ -9,7 +9,7 @@ from scenarios.gateway.retries import is_retried, wait_s
 
 NOW = 1_795_000_000.0
 AGAIN = [
-    # outcome, status, headers, whether it asks again
+    # outcome, status, headers, whether the client retries
     (Outcome.OK, 200, {}, False),
     (Outcome.CUT, 200, {}, False),
     (Outcome.BROKEN, 200, {}, False),
@@ -34,7 +34,7 @@ AGAIN = [
 
 
 @pytest.mark.parametrize(("outcome", "status", "headers", "again"), AGAIN)
-def test_what_is_asked_again(outcome, status, headers, again):
+def test_what_is_retried(outcome, status, headers, again):
     record = RequestRecord("req-1", "classify", "load", "gateway", False, NOW, outcome=outcome, status=status)
     assert is_retried(record, headers) is again
 

@@ -1,4 +1,4 @@
-"""What a load generator samples: of itself, its lag among it, of engines, and a master what its workers send."""
+"""The samples of a load generator: its own with its lag, those of engines, and on a master those of its workers."""
 
 import time
 from functools import partial
@@ -16,7 +16,7 @@ from scenarios.gateway.distributed.gathering import Gathering
 from scenarios.gateway.distributed.messages import Batches
 from scenarios.gateway.recording import Memory, Recording
 from scenarios.gateway.sampling import Sampling
-from tests.scenarios.stages import Kept, stage
+from tests.scenarios.user_contexts import Kept, user_context
 
 CLIENT = {"client": samplers.find("client")}
 GATEWAY = "http://127.0.0.1:9"
@@ -33,17 +33,17 @@ def until(what):
 
 
 def test_the_client_is_watched_once_a_second_and_its_lag_is_seen(tmp_path):
-    found, failures = stage(GATEWAY), []
+    found, failures = user_context(GATEWAY), []
     sampling = Sampling(CLIENT, found, lambda: 3, partial(samplers.create, tmp_path), failures.append)
     sampling.start()
     tally = found.recorder.tally
     tally.due()
     tally.due()
-    tally.refused()
+    tally.drop()
     tally.began(arrived=True)
     tally.sent_late(0.25)
     gevent.sleep(0.3)
-    time.sleep(0.2)  # not gevent's: nothing else runs meanwhile
+    time.sleep(0.2)  # not gevent's: blocks the hub
     until(lambda: len(rows(tmp_path, "client")) >= 2)
     sampling.stop()
     sampling.stop()
@@ -59,7 +59,7 @@ def test_the_client_is_watched_once_a_second_and_its_lag_is_seen(tmp_path):
 
 
 def test_the_last_second_is_written_though_it_was_not_a_whole_one(tmp_path):
-    found = stage(GATEWAY, worker="worker-1")
+    found = user_context(GATEWAY, worker="worker-1")
     sampling = Sampling(CLIENT, found, lambda: 1, partial(samplers.create, tmp_path), print)
     sampling.start()
     gevent.sleep(0)
@@ -91,7 +91,7 @@ def _raising(given):
 def test_a_sampler_whose_rows_cannot_be_made_or_written_is_an_error_of_the_run_once(sources, sink, why):
     failures, file = [], sink()
     broken = {"broken": Sampler(Client, 0.01, Process.RUN, sources)}
-    sampling = Sampling(broken, stage(GATEWAY), None, lambda name: file, failures.append)
+    sampling = Sampling(broken, user_context(GATEWAY), None, lambda name: file, failures.append)
     sampling.start()
     until(lambda: failures)
     gevent.sleep(0.05)
@@ -104,7 +104,11 @@ def test_the_run_may_be_stopped_from_within_the_failure():
     stopped, file = [], Full()
     broken = {"broken": Sampler(Client, 0.01, Process.RUN, lambda given: [Source("one", list)])}
     sampling = Sampling(
-        broken, stage(GATEWAY), None, lambda name: file, lambda why: (sampling.stop(), stopped.append(why))
+        broken,
+        user_context(GATEWAY),
+        None,
+        lambda name: file,
+        lambda why: (sampling.stop(), stopped.append(why)),
     )
     sampling.start()
     until(lambda: stopped)
@@ -133,7 +137,7 @@ def test_where_one_source_has_failed_the_other_writes_no_more_and_a_close_that_f
     broken = {
         "broken": Sampler(Client, 0.01, Process.RUN, lambda given: [Source("a", waits), Source("b", fails)])
     }
-    sampling = Sampling(broken, stage(GATEWAY), None, lambda name: file, failures.append)
+    sampling = Sampling(broken, user_context(GATEWAY), None, lambda name: file, failures.append)
     sampling.start()
     until(lambda: failures)
     gevent.sleep(0.05)
@@ -152,7 +156,7 @@ def test_a_sampler_that_cannot_run_refuses_all_of_them():
         "b": Sampler(Client, 0.01, Process.RUN, cannot),
     }
     with pytest.raises(Refusal, match="VLLM_KEY is not set"):
-        Sampling(of, stage(GATEWAY), None, lambda name: Kept(), print).start()
+        Sampling(of, user_context(GATEWAY), None, lambda name: Kept(), print).start()
     gevent.sleep(0.03)
     assert made == []
 
@@ -168,7 +172,7 @@ def seldom(monkeypatch):
 
 
 def test_one_process_writes_all_that_a_load_generator_samples(tmp_path, seldom):
-    recording = Recording(lambda: 1, stage(GATEWAY), tmp_path, Memory(), print)
+    recording = Recording(lambda: 1, user_context(GATEWAY), tmp_path, Memory(), print)
     until(lambda: rows(tmp_path, "gauges"))
     recording.close()
     assert {p.name for p in tmp_path.iterdir()} == {"requests.arrow", "client.arrow", "gauges.arrow"}
@@ -179,7 +183,7 @@ def test_one_process_writes_all_that_a_load_generator_samples(tmp_path, seldom):
 
 def test_a_master_writes_its_workers_rows_as_they_come_and_samples_the_engines_itself(tmp_path, seldom):
     failures = []
-    gathering = Gathering(tmp_path, stage(GATEWAY), [], [], failures.append)
+    gathering = Gathering(tmp_path, user_context(GATEWAY), [], [], failures.append)
     theirs = Batches(samplers.find("client").schema)
     for worker in ("worker-0", "worker-1"):
         theirs.append([Client(5.0, worker, 12.5, 0.3, 4, 3, 2, 1, None, 1)])
@@ -195,7 +199,7 @@ def test_a_master_writes_its_workers_rows_as_they_come_and_samples_the_engines_i
 @pytest.mark.parametrize("samples", [{"client": [b"nonsense"]}, {"unheard_of": []}])
 def test_rows_that_a_master_cannot_read_are_an_error_of_the_run(tmp_path, seldom, samples):
     failures = []
-    gathering = Gathering(tmp_path, stage(GATEWAY), [], [], failures.append)
+    gathering = Gathering(tmp_path, user_context(GATEWAY), [], [], failures.append)
     gathering.keep({"requests": [], "samples": samples})
     gathering.close()
     assert len(failures) == 1

@@ -1,4 +1,4 @@
-"""Exactly one record for each request, whatever happens: killed in any phase, a mistake of ours anywhere, a closed recorder."""
+"""Exactly one record per request in all cases: killed in any phase, our own errors, a closed recorder."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ from scenarios.gateway.sender import Sender
 from scenarios.gateway.user_context import endpoints
 from tests.contract.exchanges import ROLE, WHOLE, chunked, head, plain, streamed, token
 from tests.scenarios.server import HANG, Server
-from tests.scenarios.stages import kept, stage
+from tests.scenarios.user_contexts import kept, user_context
 
 HEAD = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: b")
 WITHIN_S = 10.0
@@ -36,14 +36,14 @@ def _one(found):
     return record
 
 
-def _until(record, arrived):
+def _until(sending, arrived):
     with gevent.Timeout(WITHIN_S):
         while not arrived():
-            assert not record.dead, record.value
+            assert not sending.dead, sending.value
             gevent.sleep(0.01)
 
 
-def test_the_cap_is_that_of_who_is_asked_and_an_error_loses_what_is_secret(monkeypatch):
+def test_the_cap_is_that_of_the_target_and_secrets_are_removed_from_an_error(monkeypatch):
     monkeypatch.setenv("TEST_SSO", "s3cret-of-the-proxy")
     echo = plain({"error": {"message": "bad token s3cret-of-the-proxy"}}, "403 Forbidden")
     with Server([echo]) as server:
@@ -56,7 +56,7 @@ def test_the_cap_is_that_of_who_is_asked_and_an_error_loses_what_is_secret(monke
             ],
         }  # fmt: skip
         front, tiers = endpoints(found := Topology.model_validate(data))
-        one = dataclasses.replace(stage(server.url), topology=found, gateway=front, tiers=tiers)
+        one = dataclasses.replace(user_context(server.url), topology=found, gateway=front, tiers=tiers)
         sender = Sender(one, "test", lambda record, body_bytes: None)
         for via in ("gateway", "vllm"):
             sender.send(Request(prompt="hi", stream=False, via=via))
@@ -82,21 +82,21 @@ def test_a_request_that_is_killed_in_an_errors_body_keeps_no_secret_of_it(monkey
             "tiers": [{"name": "vllm", "match": {"group": "a"}}],
         }
         front, tiers = endpoints(found := Topology.model_validate(data))
-        one = stage(server.url, deadlines=LONG)
+        one = user_context(server.url, deadlines=LONG)
         one = dataclasses.replace(one, topology=found, gateway=front, tiers=tiers)
         sender = Sender(one, "test", lambda record, body: None)
-        record = _spawn(sender)
+        sending = _spawn(sender)
 
         def arrived():
             return bool(server.requests) and bool(sender._connections["gateway"].latest.pieces)
 
-        _until(record, arrived)
-        record.kill()
+        _until(sending, arrived)
+        sending.kill()
     assert _one(one).error == "401: no access for (key)"
 
 
 PHASES = {
-    # script of the server; what the record has of it
+    # script of the server; expected fields of the record
     "before the headers": ([HANG], None, None, False),
     "after half a header": ([b"HTTP/1.1 200 OK\r\nconte", HANG], None, None, False),
     "after the headers": ([HEAD, HANG], 200, "ollama", False),
@@ -111,16 +111,16 @@ PHASES = {
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("kept_open", [False, True])
-def test_an_ask_that_is_killed_has_one_record(phase, kept_open):
+def test_a_killed_request_has_one_record(phase, kept_open):
     script, status, tier, tokens = PHASES[phase]
     before = [[streamed(*WHOLE)]] if kept_open else []
     with Server(*before, script) as server:
-        found = stage(server.url, deadlines=LONG)
+        found = user_context(server.url, deadlines=LONG)
         sender = Sender(found, "test", lambda record, body: None)
         if kept_open:
             sender.send(Request(prompt="hi", stream=True))
             assert len(kept(found)) == 1
-        record = _spawn(sender)
+        sending = _spawn(sender)
         body = status is not None and script[0] != HEAD
 
         def arrived():
@@ -129,13 +129,13 @@ def test_an_ask_that_is_killed_has_one_record(phase, kept_open):
             latest = sender._connections["gateway"].latest
             return latest.status == status and (latest.pieces or not body)
 
-        _until(record, arrived)
-        record.kill()
+        _until(sending, arrived)
+        sending.kill()
         record = kept(found)[-1]
         assert len(kept(found)) == len(before) + 1
         assert found.recorder.tally.snapshot().in_flight == 0
         columns(kept(found), REQUESTS)
-        assert isinstance(record.value, gevent.GreenletExit)
+        assert isinstance(sending.value, gevent.GreenletExit)
         if status == 500:
             assert (record.outcome, record.status) == ("rejected", 500)
         else:
@@ -146,18 +146,18 @@ def test_an_ask_that_is_killed_has_one_record(phase, kept_open):
             assert record.request_id != kept(found)[0].request_id
 
 
-def test_an_ask_that_is_killed_while_tls_is_agreed_upon_was_never_sent(tmp_path):
+def test_a_request_killed_during_the_tls_handshake_was_never_sent(tmp_path):
     with Server([HANG]) as server:  # it speaks no TLS, and waits for a request that never comes
-        found = stage(server.url.replace("http", "https"), deadlines=LONG)
-        record = _spawn(Sender(found, "test", lambda record, body: None))
-        _until(record, lambda: server.connections)
-        record.kill()
+        found = user_context(server.url.replace("http", "https"), deadlines=LONG)
+        sending = _spawn(Sender(found, "test", lambda record, body: None))
+        _until(sending, lambda: server.connections)
+        sending.kill()
     assert (_one(found).outcome, _one(found).sent_at) == ("abandoned", None)
 
 
-def test_who_is_killed_between_two_asks_leaves_no_record_of_the_one_that_was_not_made():
+def test_a_user_killed_between_two_requests_leaves_no_record_of_the_unsent_one():
     with Server([streamed(*WHOLE)]) as server:
-        found = stage(server.url)
+        found = user_context(server.url)
         sender = Sender(found, "test", lambda record, body: None)
 
         def user():
@@ -165,9 +165,9 @@ def test_who_is_killed_between_two_asks_leaves_no_record_of_the_one_that_was_not
             gevent.sleep(WITHIN_S)
             sender.send(Request(prompt="hi", stream=True))
 
-        playing = gevent.spawn(user)
-        _until(playing, lambda: kept(found))
-        playing.kill()
+        running = gevent.spawn(user)
+        _until(running, lambda: kept(found))
+        running.kill()
         never_begun = _spawn(sender)
         never_begun.kill()
     assert _one(found).outcome == "ok"
@@ -178,7 +178,7 @@ def _fails(*_, **__):
 
 
 MISTAKES = {
-    "in the asking": "contract.endpoint.Endpoint.request",
+    "in the request": "contract.endpoint.Endpoint.request",
     "in the connection": "scenarios.gateway.wire.exchange.Connection.exchange",
     "in the reading": "contract.outcome.read_answer",
     "in the judging": "contract.outcome.judge",
@@ -188,62 +188,64 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("place", MISTAKES)
-def test_a_mistake_of_ours_leaves_one_record_and_is_raised(place, monkeypatch):
+def test_our_own_error_leaves_one_record_and_is_raised(place, monkeypatch):
     with Server([streamed(*WHOLE)]) as server:
-        found, told = stage(server.url), []
+        found, reported = user_context(server.url), []
         monkeypatch.setattr(MISTAKES[place], _fails)
         with pytest.raises(ZeroDivisionError):
-            Sender(found, "test", lambda record, body: told.append(record)).send(
+            Sender(found, "test", lambda record, body: reported.append(record)).send(
                 Request(prompt="hi", stream=True)
             )
     record = _one(found)
     assert (record.outcome, record.error, record.witness) == (
         "broken", "in the harness: ZeroDivisionError: by nought", None,
     )  # fmt: skip
-    assert told == [record]
+    assert reported == [record]
 
 
 @pytest.mark.parametrize("place", ["in the reading", "in the matching of a tier", "in the filling"])
-def test_a_mistake_of_ours_does_not_take_the_place_of_a_kill(place, monkeypatch):
+def test_our_own_error_does_not_replace_a_kill(place, monkeypatch):
     with Server([HEAD + chunked(token(), last=False), HANG]) as server:
-        found = stage(server.url, deadlines=LONG)
+        found = user_context(server.url, deadlines=LONG)
         monkeypatch.setattr(MISTAKES[place], _fails)
-        record = _spawn(Sender(found, "test", lambda record, body: None))
-        _until(record, lambda: server.requests)
-        record.kill()
-    assert isinstance(record.value, gevent.GreenletExit)
+        sender = Sender(found, "test", lambda record, body: None)
+        sending = _spawn(sender)
+        # Killed before a byte has come, the record would be complete without the code that fails.
+        _until(sending, lambda: server.requests and sender._connections["gateway"].latest.pieces)
+        sending.kill()
+    assert isinstance(sending.value, gevent.GreenletExit)
     assert _one(found).outcome == "broken"
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_who_cannot_tell_of_an_ask_loses_neither_its_record_nor_its_kill(killed, caplog):
+def test_an_error_in_the_report_loses_neither_the_record_nor_a_kill(killed, caplog):
     script = [HEAD + chunked(token(), last=False), HANG] if killed else [streamed(*WHOLE)]
     with caplog.at_level(logging.ERROR), Server(script) as server:
-        found = stage(server.url, deadlines=LONG)
-        record = _spawn(Sender(found, "test", _fails))
+        found = user_context(server.url, deadlines=LONG)
+        sending = _spawn(Sender(found, "test", _fails))
         if killed:
-            _until(record, lambda: server.requests)
-            record.kill()
-            assert isinstance(record.value, gevent.GreenletExit)
+            _until(sending, lambda: server.requests)
+            sending.kill()
+            assert isinstance(sending.value, gevent.GreenletExit)
         else:
-            assert record.get(timeout=WITHIN_S).outcome == "ok"
+            assert sending.get(timeout=WITHIN_S).outcome == "ok"
     assert _one(found).request_id in caplog.text
 
 
-def test_an_ask_that_ends_after_its_recorder_was_closed_is_counted_and_said(caplog):
+def test_a_request_that_ends_after_its_recorder_was_closed_is_counted_and_logged(caplog):
     with caplog.at_level(logging.ERROR), Server([0.2, streamed(*WHOLE)]) as server:
-        found = stage(server.url)
-        record = _spawn(Sender(found, "test", lambda record, body: None))
-        _until(record, lambda: server.requests)
+        found = user_context(server.url)
+        sending = _spawn(Sender(found, "test", lambda record, body: None))
+        _until(sending, lambda: server.requests)
         found.recorder.close()
-        assert record.get(timeout=WITHIN_S).outcome == "ok"
+        assert sending.get(timeout=WITHIN_S).outcome == "ok"
     assert kept(found) == []
     assert found.recorder.tally.snapshot().by_outcome == {"ok": 1}
     assert "its record is lost" in caplog.text
 
 
 def test_a_request_to_a_tier_that_is_not_there_has_its_record_too():
-    found = stage("http://127.0.0.1:1")
+    found = user_context("http://127.0.0.1:1")
     with pytest.raises(KeyError):
         Sender(found, "test", lambda record, body: None).send(
             Request(prompt="hi", stream=True, via="nowhere")

@@ -1,4 +1,4 @@
-"""How much load, when: each shape's factor over time, and what it refuses."""
+"""The factor of each shape over time, and the options that it refuses."""
 
 import json
 
@@ -32,13 +32,13 @@ def test_a_shape_is_a_factor_over_time(shape, options, at_s, factors):
     [
         ("soak", "--soak-ramp-up 10", "--soak-ramp-up: '10' is not a duration; write 10s"),
         ("spike", "--spike-factor 0", "--spike-factor: 0 is not above 0"),
-        ("spike", "--spike-factor inf", "--spike-factor: inf is no finite number"),
+        ("spike", "--spike-factor inf", "--spike-factor: inf is not a finite number"),
         ("spike", "--spike-factor nan", "--spike-factor: nan is not above 0"),
-        ("steps", "--steps-factors 1,nan", "--steps-factors: '1,nan' are no levels; write them like 0.5,1,2"),
-        ("steps", "--steps-factors inf", "--steps-factors: 'inf' are no levels; write them like 0.5,1,2"),
-        ("steps", "--steps-factors 1,many", "--steps-factors: '1,many' are no levels; write them like 0.5,1,2"),
-        ("steps", "--steps-each 0s", "--steps-each: 0s is no while; write it like 1m"),
+        ("steps", "--steps-factors 1,nan", "--steps-factors: '1,nan' are not levels; write them like 0.5,1,2"),
+        ("steps", "--steps-factors inf", "--steps-factors: 'inf' are not levels; write them like 0.5,1,2"),
+        ("steps", "--steps-factors 1,many", "--steps-factors: '1,many' are not levels; write them like 0.5,1,2"),
+        ("steps", "--steps-each 0s", "--steps-each: 0s is not a duration above 0; write it like 1m"),
     ],
 )  # fmt: skip
-def test_a_shape_refuses_what_it_cannot_be(shape, options, words):
+def test_a_shape_refuses_invalid_options(shape, options, words):
     assert _factors(shape, options, []) == words

@@ -1,4 +1,4 @@
-"""What the live line says of a run, and that the report of the same run says the same under the same word."""
+"""The status line of a run, and that the report of the same run has the same numbers under the same terms."""
 
 from dataclasses import replace
 
@@ -21,30 +21,30 @@ BEFORE = Snapshot(scheduled=100, sent=100, dropped=0, in_flight=0, by_outcome={}
 
 
 @pytest.mark.parametrize(
-    ("scheduled", "sent", "dropped", "said"),
+    ("scheduled", "sent", "dropped", "text"),
     [
         (120, 120, 0, "4.0 requests/s, 3 in flight"),
-        (160, 145, 0, "12.0 wanted, 9.0 requests/s, 3 in flight"),  # this process is late
-        (160, 122, 38, "12.0 wanted, 4.4 requests/s, 38 capped, 3 in flight"),
+        (160, 145, 0, "12.0 scheduled, 9.0 requests/s, 3 in flight"),  # this process is late
+        (160, 122, 38, "12.0 scheduled, 4.4 requests/s, 38 dropped, 3 in flight"),
     ],
 )
-def test_wanted_is_said_where_it_was_not_delivered(scheduled, sent, dropped, said):
+def test_the_scheduled_rate_is_shown_if_it_was_not_sent(scheduled, sent, dropped, text):
     counts = ({"ok": sent}, {"vllm": sent}) * 2
     now = Snapshot(scheduled, sent, dropped, 3, *counts)
-    assert live_line(None, now, BEFORE, 5.0, None, START) == f"{said} │ users: vllm {sent}, no errors"
+    assert live_line(None, now, BEFORE, 5.0, None, START) == f"{text} │ users: vllm {sent}, no errors"
 
 
-def test_what_was_asked_straight_of_a_tier_that_is_away_is_no_error_of_users():
+def test_direct_requests_to_a_tier_that_is_down_are_not_errors_of_users():
     now = Snapshot(
         100, 100, 0, 0, {"ok": 88, "refused": 9, "cut": 3}, {"vllm": 91}, {"ok": 60, "cut": 3}, {"vllm": 60}
     )
-    assert now.good_and_bad == (60, 3), "what the guards hear"
+    assert now.good_and_bad == (60, 3), "the counts for the guards"
     line = live_line(None, now, BEFORE, 5.0, None, START)
     assert line.endswith("users: vllm 60, 3 cut │ direct and overhead: 9 refused")
 
 
 @pytest.mark.parametrize(
-    ("target", "answered", "said"),
+    ("target", "answered", "text"),
     [
         ("vllm", True, "probe answered by another tier 3.09 s after inject vllm"),
         ("vllm", False, "probe not answered by another tier for 3.1 s since inject vllm"),
@@ -52,10 +52,10 @@ def test_what_was_asked_straight_of_a_tier_that_is_away_is_no_error_of_users():
         ("gateway", False, "probe not answered for 3.1 s since inject gateway"),
     ],
 )
-def test_the_probe_s_wait_since_an_inject_is_not_called_a_failover(target, answered, said):
+def test_the_probe_s_wait_since_an_inject_is_not_called_a_failover(target, answered, text):
     probe = ProbeWait(target, target == "gateway", 3.09, answered)
     line = live_line(replace(STATUS, probe=probe), BEFORE, BEFORE, 5.0, None, START)
-    assert line.endswith(f" │ {said}")
+    assert line.endswith(f" │ {text}")
     assert "failover" not in line
 
 
@@ -75,15 +75,15 @@ def test_times_are_since_the_run_s_start_as_in_the_report():
     ],
 )
 def test_each_stage_of_a_move_but_its_begin_is_a_line(stage, error, line):
-    said = FaultEvent(START + 83.4, "gaming-mode", "vllm", "inject", stage, error, None, None)
-    assert move_line(said, START) == line
+    fault_event = FaultEvent(START + 83.4, "gaming-mode", "vllm", "inject", stage, error, None, None)
+    assert move_line(fault_event, START) == line
 
 
 def test_what_is_waited_for_stands_behind_the_stage():
-    said = FaultEvent(
+    fault_event = FaultEvent(
         START + 83.4, "gaming", "vllm", "inject", "commanded", None, None, "terminating, up to 1m30s"
     )
-    line = move_line(said, START)
+    line = move_line(fault_event, START)
     assert line == "01:23 gaming: inject vllm: commanded (terminating, up to 1m30s)"
 
 
@@ -103,15 +103,15 @@ def test_the_live_line_and_the_report_count_the_same_of_the_same_records(tmp_pat
         tallies[i % workers].began(arrived=False)
         tallies[i % workers].ended(record)
     for i, tally in enumerate(tallies):
-        together.tell(f"w{i}", tally.snapshot())
+        together.update(f"w{i}", tally.snapshot())
     now, found = together.snapshot(), shares.continuity(run.frames.requests)
     assert now.sent == run.delivered.sent
-    assert sum(now.users.values()) == found.good.sent + found.cut + found.stalled + found.abandoned
+    assert sum(now.users.values()) == found.good.total + found.cut + found.stalled + found.abandoned
     assert now.users.get(Outcome.OK, 0) == found.good.hits
     assert now.users.get(Outcome.CUT, 0) == found.cut
     assert now.good_and_bad == (
         found.good.hits,
-        found.good.sent - found.good.hits + found.cut + found.stalled,
+        found.good.total - found.good.hits + found.cut + found.stalled,
     )
     assert now.served == {of.tier.name: of.users.good for of in run.by_tier if of.users.good}
     elsewhere = [a for a in made.requests if a.lane == Lane.OVERHEAD]
@@ -160,7 +160,7 @@ def event(stage, at, move="restore", target="vllm", error=None, **detail):
 
 
 @pytest.mark.parametrize(
-    ("said", "line"),
+    ("fault_event", "line"),
     [
         (event("waiting", 312, missing=MISSING, waited_s=241.0), f"05:12 gaming-mode: vllm: restoring, 4m: {MISSING}"),
         (event("waiting", 312, missing=MISSING, waited_s=31.0), f"05:12 gaming-mode: vllm: restoring, 31s: {MISSING}"),
@@ -171,12 +171,12 @@ def event(stage, at, move="restore", target="vllm", error=None, **detail):
         ),
     ],
 )  # fmt: skip
-def test_a_restore_that_takes_long_or_that_no_answer_verified_is_a_line(said, line):
-    assert move_line(said, START) == line
+def test_a_restore_that_takes_long_or_that_no_answer_verified_is_a_line(fault_event, line):
+    assert move_line(fault_event, START) == line
 
 
 @pytest.mark.parametrize(
-    ("events", "told"),
+    ("events", "text"),
     [
         ([], ""),
         ([event("commanded", 30)], ""),
@@ -191,12 +191,12 @@ def test_a_restore_that_takes_long_or_that_no_answer_verified_is_a_line(said, li
         ([event("waiting", 90, move="inject", missing="2 Pods are left")], ""),
     ],
 )  # fmt: skip
-def test_the_live_line_shows_what_a_restore_waits_for(events, told):
+def test_the_live_line_shows_what_a_restore_waits_for(events, text):
     restoring = Restoring()
-    for said in events:
-        restoring.heard(said)
-    assert restoring.told(START + 278) == told
+    for fault_event in events:
+        restoring.update(fault_event)
+    assert restoring.describe(START + 278) == text
     line = live_line(
-        replace(STATUS, up={"vllm": False}), BEFORE, BEFORE, 5.0, None, START, restoring.told(START + 278)
+        replace(STATUS, up={"vllm": False}), BEFORE, BEFORE, 5.0, None, START, restoring.describe(START + 278)
     )
-    assert line.startswith(f"vllm DOWN │ {told} │ " if told else "vllm DOWN │ 0.0 requests/s")
+    assert line.startswith(f"vllm DOWN │ {text} │ " if text else "vllm DOWN │ 0.0 requests/s")

@@ -1,17 +1,17 @@
-"""What a run hands to its users."""
+"""What a run gives to its users."""
 
 import pytest
 
 from contract.refusal import Refusal
 from contract.topology import Topology
 from scenarios.gateway.user_context import endpoints
-from tests.scenarios.stages import stage
+from tests.scenarios.user_contexts import user_context
 
 URL = "http://127.0.0.1:1"
 
 
 def test_request_ids_are_unique_and_led_by_the_run():
-    s = stage(URL)
+    s = user_context(URL)
     assert [s.next_request_id() for _ in range(3)] == [
         "req-3f9c01-000001",
         "req-3f9c01-000002",
@@ -22,15 +22,15 @@ def test_request_ids_are_unique_and_led_by_the_run():
 
 def test_every_user_draws_its_own_and_the_same_run_draws_the_same_again():
     def drawn():
-        s = stage(URL)
+        s = user_context(URL)
         return [s.random_of_next(scenario).random() for scenario in ("chat", "chat", "direct")]
 
     assert drawn() == drawn()
     assert len(set(drawn())) == 3
 
 
-def test_only_tiers_with_a_url_are_asked_directly_and_never_a_cloud_tier():
-    s = stage(URL, ollama=URL)
+def test_only_tiers_with_a_url_get_direct_requests_and_never_a_cloud_tier():
+    s = user_context(URL, ollama=URL)
     assert [t.name for t in s.direct_tiers()] == ["ollama"]
     assert s.tiers["vllm"] is None
     assert s.tiers["openai"] is None

@@ -1,13 +1,13 @@
-"""The watchdog looks twice before it shuts what is overdue."""
+"""The watchdog checks twice before it shuts an overdue socket."""
 
 import pytest
 
 from contract.deadlines import Deadlines
-from scenarios.gateway.wire.watchdog import Watch, Watchdog
+from scenarios.gateway.wire.watchdog import SocketWatch, Watchdog
 
 
 class Socket:
-    """Takes the place of a socket that is shut."""
+    """Replaces a socket."""
 
 
 @pytest.fixture
@@ -19,12 +19,14 @@ def shut(monkeypatch):
 
 def _watchdog(sock):
     watchdog = Watchdog()
-    watch = Watch(sock, Deadlines(connect=5, first_token=60, silence=5, whole=100), 0.0, lambda: None, 5.0)
+    watch = SocketWatch(
+        sock, Deadlines(connect=5, first_token=60, silence=5, whole=100), 0.0, lambda: None, 5.0
+    )
     watchdog._watches.add(watch)
     return watchdog, watch
 
 
-def test_what_is_overdue_is_shut_at_the_second_look_and_only_once(shut):
+def test_an_overdue_socket_is_shut_at_the_second_check_and_only_once(shut):
     sock = Socket()
     watchdog, watch = _watchdog(sock)
     for now, overdue in [(9.9, False), (10.0, False), (10.05, True), (10.1, True)]:
@@ -34,7 +36,7 @@ def test_what_is_overdue_is_shut_at_the_second_look_and_only_once(shut):
 
 
 def test_bytes_that_were_merely_unread_save_an_exchange(shut):
-    """This process was held up: at its first look the deadline is long past, and then the bytes are read."""
+    """This process was stalled: at the first check the deadline is long past, and then the bytes are read."""
     watchdog, watch = _watchdog(Socket())
     watchdog.look(15.0)
     watch.last_at = 40.0
@@ -43,16 +45,16 @@ def test_bytes_that_were_merely_unread_save_an_exchange(shut):
     assert shut == []
 
 
-def test_what_was_said_is_asked_for_where_an_exchange_would_be_overdue_and_not_before(shut):
+def test_new_content_is_read_only_when_an_exchange_would_be_overdue(shut):
     watchdog, watch = _watchdog(Socket())
-    asked, said = [], [7.0, 6.0, None, None]
-    watch.said_at = lambda: asked.append(1) or said.pop(0)
+    calls, content_at = [], [7.0, 6.0, None, None]
+    watch.new_content_at = lambda: calls.append(1) or content_at.pop(0)
     watchdog.look(9.9)
-    assert not asked
+    assert not calls
     watchdog.look(10.0)
-    assert (watch.last_at, len(asked)) == (7.0, 1)
+    assert (watch.last_at, len(calls)) == (7.0, 1)
     watchdog.look(11.9)
-    assert len(asked) == 1
+    assert len(calls) == 1
     for now in (12.0, 12.05, 12.1):
         watchdog.look(now)
     assert (watch.last_at, watch.overdue.why, len(shut)) == (7.0, "silent for 5 s", 1)

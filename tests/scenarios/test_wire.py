@@ -1,4 +1,4 @@
-"""The kept connection: used again, opened again, asked again once in the keep-alive race; and TLS."""
+"""The kept connection: reused, reopened, request sent again once in the keep-alive race; and TLS."""
 
 import socket
 import time
@@ -53,18 +53,18 @@ def test_a_connection_that_was_closed_while_idle_is_opened_again():
         assert (len(server.connections), len(server.requests)) == (2, 2)
 
 
-def test_bytes_that_nobody_asked_for_are_no_answer():
+def test_unrequested_bytes_are_not_an_answer():
     with Server([GOOD, 0.02, plain(b"late", "408 Late")], [GOOD]) as server:
         assert [e.status for e in _twice(server, pause_s=0.1)] == [200, 200]
 
 
-def test_a_server_that_wants_no_more_is_believed():
+def test_a_connection_that_the_server_closes_is_not_reused():
     with Server([head("200 OK", "content-length: 2", "connection: close") + b"hi", HANG]) as server:
         assert [e.end for e in _twice(server)] == [End.COMPLETE] * 2
         assert len(server.connections) == 2
 
 
-def test_the_keep_alive_race_is_asked_again_once_as_sent_the_second_time():
+def test_a_request_in_the_keep_alive_race_is_sent_again_once_with_its_second_send_time():
     with Server([GOOD], [0.1, RST], [GOOD]) as server:
         before = time.monotonic()
         _, second = _twice(server)
@@ -72,21 +72,21 @@ def test_the_keep_alive_race_is_asked_again_once_as_sent_the_second_time():
         assert second.sent_at >= before + 0.1
 
 
-def test_a_connection_that_was_closed_just_before_the_request_came_is_asked_again(monkeypatch):
-    monkeypatch.setattr(Connection, "_still_open", lambda self: self._line)  # the look came too early
+def test_a_request_on_a_connection_that_was_just_closed_is_sent_again(monkeypatch):
+    monkeypatch.setattr(Connection, "_still_open", lambda self: self._line)  # the check came too early
     with Server([GOOD, CLOSE], [GOOD]) as server:
         assert [e.end for e in _twice(server, pause_s=0.1)] == [End.COMPLETE] * 2
         assert (len(server.connections), len(server.requests)) == (2, 2)
 
 
-def test_it_is_asked_again_only_once():
+def test_it_is_sent_again_only_once():
     with Server([GOOD], [RST]) as server:
         _, second = _twice(server)
         assert (second.end, len(server.requests)) == (End.CLOSED, 3)
 
 
 NO_RACE = [
-    # what happens to the second request on the kept connection
+    # script for the second request on the kept connection
     [b"H", CLOSE],  # a byte came: it was begun
     [0.05, CLOSE],  # it was read, and died with its server
     [0.1, CLOSE],
@@ -96,7 +96,7 @@ NO_RACE = [
 
 
 @pytest.mark.parametrize("script", NO_RACE)
-def test_what_is_no_keep_alive_race_is_not_asked_again(script):
+def test_outside_the_keep_alive_race_nothing_is_sent_again(script):
     with Server([GOOD], script) as server:
         _, second = _twice(server)
         assert (second.end in (End.CLOSED, End.UNPARSABLE), len(server.requests)) == (True, 2)
@@ -122,7 +122,7 @@ def test_pieces_are_stamped_when_they_come():
         connection, request = _connection(server.url)
         found = connection.exchange(request, USERS)
     (a, _), (b, _) = found.pieces
-    # How much later than it slept the server sends them is the machine's doing.
+    # The server may send them later than it slept, depending on the machine.
     assert found.sent_at <= found.headers_at
     assert 0.09 < a - found.headers_at < 1.0
     assert 0.19 < b - a < 1.0
@@ -157,7 +157,7 @@ def test_tls_is_spoken_kept_and_held_to_deadlines(certificate, monkeypatch):
 
 
 TRUST = [
-    # whether its file is given, the host's name in the url, what is said
+    # whether its file is given, host name in the url, error
     (True, "127.0.0.1", None),
     (False, "127.0.0.1", "certificate verify failed: self-signed certificate"),
     (True, "localhost", "Hostname mismatch, certificate is not valid for 'localhost'"),

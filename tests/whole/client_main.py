@@ -24,8 +24,8 @@ from contract.request import Request  # noqa: E402
 from scenarios.classify import LONGEST, SYSTEM, TEMPERATURE  # noqa: E402
 from scenarios.gateway.recorder import Recorder  # noqa: E402
 from scenarios.gateway.sender import Sender  # noqa: E402
-from scenarios.gateway.user_context import DEADLINES, Stage, endpoints  # noqa: E402
-from tests.scenarios.stages import Kept, kept  # noqa: E402
+from scenarios.gateway.user_context import DEADLINES, UserContext, endpoints  # noqa: E402
+from tests.scenarios.user_contexts import Kept, kept  # noqa: E402
 
 CORPUS = Path(__file__).parents[2] / "scenarios" / "documents"
 
@@ -40,14 +40,14 @@ def main(path: str, prefix: str, requests: list[dict], deadlines: dict, at_once:
     )
     found = topology.read(Path(path))
     gateway, tiers = endpoints(found)
-    stage = Stage(
+    user_context = UserContext(
         topology=found, recorder=Recorder(Kept(), print), clock=Clock(), seed=1, prefix=prefix, gateway=gateway,
         tiers=tiers, deadlines=dataclasses.replace(DEADLINES, **deadlines),
     )  # fmt: skip
     todo = [one for one in requests for _ in range(one.pop("repeat", 1))]
 
     def work() -> None:
-        sender = Sender(stage, "test", lambda record, size: None)
+        sender = Sender(user_context, "test", lambda record, size: None)
         while todo:
             one = dict(todo.pop(0))
             kill_after_s = one.pop("kill_after_s", None)
@@ -67,7 +67,7 @@ def main(path: str, prefix: str, requests: list[dict], deadlines: dict, at_once:
         sender.close()
 
     gevent.joinall([gevent.spawn(work) for _ in range(at_once)], raise_error=True)
-    return [dataclasses.asdict(record) for record in kept(stage)]
+    return [dataclasses.asdict(record) for record in kept(user_context)]
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from scenarios.gateway.prompts import prompt
 from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.recording import Memory, Recording
 from scenarios.gateway.user import GatewayUser
-from scenarios.gateway.user_context import Stage, endpoints
+from scenarios.gateway.user_context import UserContext, endpoints
 
 PROMPT_TOKENS = 20
 
@@ -37,9 +37,9 @@ class DirectLoadUser(GatewayUser):
 
     @task
     def send_one(self) -> None:
-        if self.stage.arrivals is None and self.stage.recorder.tally.sent >= self.scheduled:
+        if self.user_context.arrivals is None and self.user_context.recorder.tally.sent >= self.scheduled:
             raise StopUser
-        tier = self.random.choice(self.stage.direct_tiers()).name
+        tier = self.random.choice(self.user_context.direct_tiers()).name
         streamed = self.random.random() < self.streamed
         self.send(Request(prompt=prompt(self.random, PROMPT_TOKENS), stream=streamed, via=tier))
 
@@ -66,14 +66,14 @@ def main(
     )
     user_class, count = (DirectLoadUser, users) if arrivals is None else (open_loop([DirectLoadUser]), 1)
     environment = Environment(user_classes=[user_class], stop_timeout=60)
-    stage = environment.brownout = Stage(
+    user_context = environment.brownout = UserContext(
         topology=found, recorder=Recorder(Memory(), print), clock=clock, seed=1, prefix=prefix, gateway=gateway,
         tiers=tiers, arrivals=None if arrivals is None else parse(arrivals),
     )  # fmt: skip
     runner = environment.create_local_runner()
     run = open_run(Path(results), "direct_load", clock.now(), {"topology.yaml": topology.dump(found)}, {}, 1)
     failures: list[str] = []
-    recording = Recording(lambda: runner.user_count, stage, run.path, Memory(), failures.append)
+    recording = Recording(lambda: runner.user_count, user_context, run.path, Memory(), failures.append)
     process, seen = psutil.Process(), []
     began_at = clock.now()
     runner.spawn_users({user_class.__name__: count}, wait=False)

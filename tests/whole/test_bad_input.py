@@ -112,4 +112,4 @@ def test_how_long_a_trace_lasts_is_printed_before_anything_is_touched(tmp_path):
     assert line in out
     trace.write_text("0,20,5\nnan,20,5\n")
     out = refused(tmp_path, ROOT / "topologies/embedded.yaml", timeline.read_text(), *nowhere)
-    assert f"--arrivals: {trace} line 2: 'nan' is no finite time" in out
+    assert f"--arrivals: {trace} line 2: 'nan' is not a finite time" in out

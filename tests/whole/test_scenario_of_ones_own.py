@@ -45,7 +45,7 @@ class NightlyUser(GatewayUser):
     @task
     def converse(self) -> None:
         history = [("system", "Sum up the day.")]
-        for turn in range(self.stage.shared(self.scenario, range).stop):
+        for turn in range(self.user_context.shared(self.scenario, range).stop):
             question = f"Question {turn}"
             self.send(Request(prompt=question, stream=True, history=tuple(history)))
             history += [("user", question), ("assistant", "noted")]

@@ -76,16 +76,16 @@ def test_a_start_that_cannot_be_is_refused_in_the_page_before_anything_is_touche
         ({"arrivals": "poison:8/s"}, "no kind of arrivals 'poison'; did you mean 'poisson'?"),
         ({"duration": "24"}, "--duration: '24' is not a duration; write 24s"),
         ({"restore_within": "20"}, "--restore-within: '20' is not a duration; write 20s"),
-        ({"restore_within": "0s"}, "--restore-within: 0s lets no restore end; write it like 15m"),
+        ({"restore_within": "0s"}, "--restore-within: 0s leaves no time to restore; write it like 15m"),
         ({"seed": "one"}, "--seed: 'one' is not a whole number"),
-        ({"users": "0"}, "users: 0 makes no load; give 1 or more"),
+        ({"users": "0"}, "users: 0 gives no load; give 1 or more"),
         ({"users": "six"}, "users: 'six' is not a whole number"),
         ({"spawn_rate": "0"}, "spawn_rate"),
         ({"run_time": "soon"}, "run time: 'soon' is not a duration; write it like 90s, 3m or 1h20m"),
-        ({"host": "http://other:4000"}, f"host: is the gateway's url in the topology, {gateway}; leave it"),
+        ({"host": "http://other:4000"}, f"host: the topology sets the gateway's url, {gateway}; do not change it"),
         ({"profile": "nightly"}, "profile: is not used; leave it empty"),
-        ({"topology": "other.yaml"}, "--topology: is given on the command line; it cannot be changed here"),
-        ({"results": "/other"}, "--results: is given on the command line; it cannot be changed here"),
+        ({"topology": "other.yaml"}, "--topology: is set on the command line and cannot be changed here"),
+        ({"results": "/other"}, "--results: is set on the command line and cannot be changed here"),
         ({"user_classes": "ChatUser"}, "--user-classes: is given on the command line"),
     ):  # fmt: skip
         answer = ui.post("/swarm", **{"user_count": form.pop("users", 6), "spawn_rate": 6} | form)
@@ -126,9 +126,9 @@ def test_a_refused_autostart_ends_with_64_where_autoquit_is_given(tmp_path, topo
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        (("--host", "http://x"), "--host: 'http://x': the topology names the gateway; leave it out"),
+        (("--host", "http://x"), "--host: 'http://x': the topology sets the gateway; remove the option"),
         (("--class-picker",), "--class-picker: scenarios are chosen with --scenarios"),
-        (("--profile", "p"), "--profile: 'p': is not used; leave it out"),
+        (("--profile", "p"), "--profile: 'p': is not used; remove the option"),
     ],
 )
 def test_an_option_of_locusts_that_has_no_effect_on_a_run_is_refused(tmp_path, topology, option, words):
@@ -152,7 +152,7 @@ def test_the_page_follows_a_run_and_every_field_takes_effect_in_the_next(stack, 
         here()
         ui.start(host=stack.topology.gateway.url, scenarios="chat,direct")
         assert not (again := ui.swarm())["success"]
-        assert again["message"] == "a run is being opened already; wait until it is running"
+        assert again["message"] == "a run is being opened; wait until it is running"
         assert ui.template()["state"] == "spawning"
         assert ui.states_until("running", users=1) == ["spawning", "running"]
         until(lambda: ui.aggregated()["num_requests"], "requests are counted")

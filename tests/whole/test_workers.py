@@ -144,8 +144,8 @@ def test_a_worker_that_comes_late_joins_and_one_that_leaves_sends_all_its_record
         small_run.end()
     print(out)
     run = latest(small_run.results)
-    assert "plays from now on" in out
-    assert "has left; all its records are here" in out
+    assert "joined the run" in out
+    assert "has left; all its records were received" in out
     whole(run, gateway)
     assert {w["worker"]: w["end"] for w in read_manifest(run)["workers"]} == {
         "worker-0": "left",

@@ -1,15 +1,15 @@
-"""By how much a worker's clock is ahead of the master's, from messages there and back (as NTP does it). Pure."""
+"""Estimates how far a worker's clock is ahead of the master's, from round trips of messages (like NTP). Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 DRIFT = 100e-6
-"""By how much two clocks may part, in seconds a second: crystals are good to 50 millionths each."""
+"""Assumed drift between two clocks, in seconds per second: crystals are accurate to 50 ppm each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One message to a worker and its answer: two instants of the master's clock, and two of the worker's between."""
+    """One round trip to a worker: two times of the master's clock, with two of the worker's clock between them."""
 
     sent_at: float  # master
     heard_at: float  # worker
@@ -18,22 +18,21 @@ class Round:
 
     @property
     def offset_s(self) -> float:
-        """Right where both ways took the same; wrong by half of the difference where they did not."""
+        """Exact if both directions took equally long; else wrong by half of the difference."""
         return ((self.heard_at - self.sent_at) + (self.answered_at - self.back_at)) / 2
 
     @property
     def uncertainty_s(self) -> float:
-        """Half of what was spent on the way: the whole of it may have been one way's."""
+        """Half of the travel time: all of it may have been in one direction."""
         return max(0.0, (self.back_at - self.sent_at) - (self.answered_at - self.heard_at)) / 2
 
 
 def estimate(rounds: Iterable[Round], now: float, exact_s: float | None = None) -> tuple[float, float]:
-    """(offset, uncertainty) in seconds at the instant `now`: that of the round that is the surest by now.
+    """(offset, uncertainty) in seconds at `now`: from the round that is the most certain by now.
 
-    A round's uncertainty grows with its age, since clocks drift; so an old quick one loses to a new slower one in the end.
-    `exact_s`: what the offset is where both processes read one monotonic clock (one boot of one machine). It is taken,
-    with no uncertainty, unless the round denies it: then there were two monotonic clocks after all.
-    There must be a round.
+    A round's uncertainty grows with its age, since clocks drift; so a new slow round eventually replaces an old quick one.
+    `exact_s`: the offset if both processes read one monotonic clock (one boot of one machine). It is used with uncertainty 0
+    unless the best round contradicts it: then there are two monotonic clocks. `rounds` must not be empty.
     """
 
     def uncertainty_s(one: Round) -> float:

@@ -1,4 +1,4 @@
-"""What a master writes into an open run: its workers' requests and samples, as they come in, their clocks, and its own samples."""
+"""The files that a master writes into an open run: its workers' requests and samples as they arrive, clock offsets, its own samples."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -15,16 +15,16 @@ from contract.schemas import REQUESTS
 from scenarios.gateway.distributed.messages import unpacked
 from scenarios.gateway.sampling import Sampling
 from scenarios.gateway.tally import Tallies
-from scenarios.gateway.user_context import Stage
+from scenarios.gateway.user_context import UserContext
 
 
 class Gathering:
-    """Open from its making until `close`. What cannot be written is said once, with `on_failure`."""
+    """Open from construction until `close`. The first write error is reported with `on_failure`."""
 
     def __init__(
         self,
         folder: Path,
-        stage: Stage,
+        user_context: UserContext,
         warm: list[RequestRecord],
         theirs: Iterable[bytes],
         on_failure: Callable[[str], None],
@@ -38,19 +38,19 @@ class Gathering:
         self._requests.append(warm)
         self.keep({"requests": theirs, "samples": {}})
         self._own = Sampling(
-            samplers.every(Process.RUN), stage, None, partial(samplers.create, folder), on_failure
+            samplers.every(Process.RUN), user_context, None, partial(samplers.create, folder), on_failure
         )
         self._own.start()
 
     def keep(self, parcel: dict[str, Any]) -> int:
-        """Append finished batches; how many requests there were in them."""
+        """Append finished batches. Returns the number of requests in them."""
         try:
             requests = [unpacked(data, REQUESTS) for data in parcel["requests"]]
             found = [(self._requests, batch) for batch in requests]
             for name, parts in parcel["samples"].items():
                 schema = self._theirs[name].schema
                 found += [(self._samples[name], unpacked(data, schema)) for data in parts]
-        except (pa.ArrowInvalid, KeyError) as e:  # KeyError: a sampler that this process does not have
+        except (pa.ArrowInvalid, KeyError) as e:  # KeyError: this process does not have the sampler
             self._fail(f"a worker's records cannot be read: {e}")
             return 0
         for file, batch in found:
@@ -71,7 +71,7 @@ class Gathering:
             self._write(close)
 
     def _write(self, write: Callable[[], None]) -> None:
-        """After a failure nothing more is written: a file's tail may be torn."""
+        """After a failure nothing more is written, since the end of a file may be torn."""
         if self._failed:
             return
         try:

@@ -1,6 +1,6 @@
-"""The words between a master and its workers, and records as bytes. They travel on Locust's own connection.
+"""Messages between a master and its workers, and records as bytes. They use Locust's own connection.
 
-What a master says: HELLO's answer is STAGE; all are staged before the run opens, CURTAIN follows when chaos is ready.
+The master answers HELLO with SETUP. All workers are READY before the run opens; START follows when chaos is ready.
 """
 
 from typing import Any
@@ -9,25 +9,25 @@ import pyarrow as pa
 
 from contract.schemas import columns
 
-HELLO = "brownout_hello"  # worker: I can hear you
-STAGE = "brownout_stage"  # master: what you need to play; no key is in it
-STAGED = "brownout_staged"  # worker: who I am, my clock, my warm-up; or why I cannot play
-CURTAIN = "brownout_curtain"  # master: the run is open
-TALLY = "brownout_tally"  # worker, once a second: the guards rest on these counts
-PING, PONG = "brownout_ping", "brownout_pong"  # the clocks
+HELLO = "brownout_hello"  # worker: it can receive messages
+SETUP = "brownout_setup"  # master: what a worker needs for the run; contains no key
+READY = "brownout_ready"  # worker: its identity, clock and warm-up records; or the reason why it cannot run
+START = "brownout_start"  # master: the run is open
+TALLY = "brownout_tally"  # worker, once a second: the guards use these counts
+PING, PONG = "brownout_ping", "brownout_pong"  # to compare clocks
 BROKEN = "brownout_broken"  # worker: it cannot record
-OVER = "brownout_over"  # worker: my users have gone, and this is the rest
+OVER = "brownout_over"  # worker: its users have stopped; the remaining records
 
 PARCEL = "brownout"
-"""The key in Locust's reports under which a worker's finished batches are."""
+"""The key of a worker's finished batches in Locust's reports."""
 
 
 class Batches:
-    """Stands on a worker where an ArrowFile would: keeps finished batches until they are sent."""
+    """Same interface as ArrowFile, on a worker: keeps finished batches until they are sent."""
 
     def __init__(self, schema: pa.Schema) -> None:
         self._schema = schema
-        packed([], schema)  # the first takes a second, as with an ArrowFile
+        packed([], schema)  # the first serialization takes a second, as with ArrowFile
         self._ready: list[bytes] = []
 
     def append(self, records: Any) -> None:
@@ -47,5 +47,5 @@ def packed(records: Any, schema: pa.Schema) -> bytes:
 
 
 def unpacked(data: bytes, schema: pa.Schema) -> pa.RecordBatch:
-    """Raises pyarrow.ArrowInvalid where it is no batch of that schema."""
+    """Raises pyarrow.ArrowInvalid if `data` is not a batch of that schema."""
     return pa.ipc.read_record_batch(pa.py_buffer(data), schema)

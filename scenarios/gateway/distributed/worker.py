@@ -1,6 +1,6 @@
-"""A worker's part: takes its stage from the master, lets its users play, and sends all they leave to the master.
+"""A worker: gets its setup from the master, runs its users, and sends their records to the master.
 
-It writes no file. What it cannot do it says to the master, in words.
+It writes no file. It reports errors to the master as text.
 """
 
 import os
@@ -20,17 +20,17 @@ from contract.refusal import EXIT_BAD_INPUT, EXIT_PASS, Refusal
 from contract.sampler import Process
 from contract.schemas import REQUESTS
 from scenarios.gateway import stack_key
-from scenarios.gateway.arrivals import Share
+from scenarios.gateway.arrivals import WorkerShare
 from scenarios.gateway.distributed.messages import (
     BROKEN,
-    CURTAIN,
     HELLO,
     OVER,
     PARCEL,
     PING,
     PONG,
-    STAGE,
-    STAGED,
+    READY,
+    SETUP,
+    START,
     TALLY,
     Batches,
     packed,
@@ -41,124 +41,128 @@ from scenarios.gateway.recorder import Recorder
 from scenarios.gateway.recording import Memory
 from scenarios.gateway.sampling import Sampling
 from scenarios.gateway.user import GatewayUser
-from scenarios.gateway.user_context import Stage, of_told
-from scenarios.gateway.warmup import knock, preflight
+from scenarios.gateway.user_context import UserContext, from_values
+from scenarios.gateway.warmup import check_gateway, preflight
 
 _TALLY_S = 1.0
 
 
 class LoadWorker:
-    """One worker; it plays in one run at a time."""
+    """One worker, in one run at a time."""
 
     def __init__(
         self,
         environment: Environment,
         scenarios: Mapping[str, type[GatewayUser]],
     ) -> None:
-        """`scenarios`: the users by the names of their scenarios."""
+        """`scenarios`: scenario → user class."""
         self._environment, self._runner, self._scenarios = environment, environment.runner, scenarios
         self._clock = Clock()
-        self._stage: Stage | None = None
-        self._playing = False
-        self._handing: gevent.Greenlet | None = None
+        self._user_context: UserContext | None = None
+        self._running = False
+        self._handover: gevent.Greenlet | None = None
         self._exit_code = EXIT_PASS
-        for word, listener in ((STAGE, self._set), (CURTAIN, self._raise), (PING, self._answer)):
-            self._runner.register_message(word, listener)
+        for message, listener in ((SETUP, self._set_up), (START, self._start), (PING, self._answer_ping)):
+            self._runner.register_message(message, listener)
         environment.events.report_to_master.add_listener(self._report)
-        environment.events.test_stop.add_listener(self._over)
+        environment.events.test_stop.add_listener(self._users_stopped)
         environment.events.quitting.add_listener(self._quit)
         self._stop, self._stopping = self._runner.stop, gevent.lock.RLock()
         self._runner.stop = self._stop_in_turn
-        self._say(HELLO, {})
+        self._send(HELLO, {})
 
     def _stop_in_turn(self) -> None:
-        """A signal and the master's word may stop this worker at the same time; Locust's own stop bears only one."""
+        """A signal and the master's message may stop this worker at the same time; Locust's own stop is not reentrant."""
         with self._stopping:
             self._stop()
 
-    def _say(self, word: str, data: dict[str, Any]) -> None:
-        self._runner.send_message(word, data)
+    def _send(self, message: str, data: dict[str, Any]) -> None:
+        self._runner.send_message(message, data)
 
-    def _set(self, msg: Any, **_: Any) -> None:
-        """The master's STAGE. Locust reads no further message meanwhile, so no user is begun before this is done."""
-        self._clock = Clock()  # of this run: a machine that slept since would tell another instant
-        who = {
+    def _set_up(self, msg: Any, **_: Any) -> None:
+        """Handle SETUP. Locust reads no further message meanwhile, so no user starts before this returns."""
+        self._clock = Clock()  # a new clock per run: after a suspend the old one would be wrong
+        identity = {
             "host": socket.gethostname(), "pid": os.getpid(), "boot": boot(), "anchor_s": self._clock.anchor_s,
         }  # fmt: skip
         warm = Memory()
         try:
             stack_key.take(topologies.read_text(msg.data["topology"]))
             recorder = Recorder(warm, self._cannot_record)
-            stage = of_told(msg.data, recorder, self._clock, msg.data["worker"], msg.data["prefix"])
-            proxies.refuse(stage.topology, os.environ)
+            user_context = from_values(
+                msg.data, recorder, self._clock, msg.data["worker"], msg.data["prefix"]
+            )
+            proxies.refuse(user_context.topology, os.environ)
             options = self._environment.parsed_options
-            stage.scenario_inputs = {
+            user_context.scenario_inputs = {
                 name: self._scenarios[name].read(options) for name in msg.data["scenario_inputs"]
             }
-            self._opened = self._open_loop(stage, msg.data)
-            preflight(knock(stage), stage.topology)
+            self._opened = self._open_loop(user_context, msg.data)
+            preflight(check_gateway(user_context), user_context.topology)
             recorder.flush()
         except Refusal as e:
             self._exit_code = EXIT_BAD_INPUT
-            self._say(STAGED, who | {"refused": str(e)})
+            self._send(READY, identity | {"refused": str(e)})
             return
-        except Exception as e:  # ours; Locust would only log it, and the master would wait
-            self._say(STAGED, who | {"refused": f"{type(e).__name__}: {e}"})
+        except Exception as e:  # our bug; Locust would only log it, and the master would wait
+            self._send(READY, identity | {"refused": f"{type(e).__name__}: {e}"})
             raise
-        self._stage, self._exit_code = stage, EXIT_PASS
-        self._say(STAGED, who | {"refused": None, "warm": [packed(warm, REQUESTS)]})
+        self._user_context, self._exit_code = user_context, EXIT_PASS
+        self._send(READY, identity | {"refused": None, "warm": [packed(warm, REQUESTS)]})
 
-    def _open_loop(self, stage: Stage, said: Mapping[str, Any]) -> type[OpenLoop] | None:
-        """The user of this worker's share of the arrivals; its shape is read here as the master has read it."""
-        if stage.arrivals is None:
+    def _open_loop(self, user_context: UserContext, data: Mapping[str, Any]) -> type[OpenLoop] | None:
+        """The user class for this worker's share of the arrivals, with the shape set up as on the master."""
+        if user_context.arrivals is None:
             return None
-        if said["shape"] is not None:
+        if data["shape"] is not None:
             shape, options = self._environment.shape_class, self._environment.parsed_options
-            if not isinstance(shape, LoadShape) or type(shape).__name__ != said["shape"]:
-                raise Refusal(f"the shape {said['shape']} is not here; give this worker the master's -f too")
-            vars(options).update(said["options"])
+            if not isinstance(shape, LoadShape) or type(shape).__name__ != data["shape"]:
+                raise Refusal(
+                    f"shape {data['shape']} is not loaded; start this worker with the same -f as the master"
+                )
+            vars(options).update(data["options"])
             shape.read(options)
-            stage.factor = shape.factor
-        return open_loop([self._scenarios[name] for name in said["scenarios"]])
+            user_context.factor = shape.factor
+        return open_loop([self._scenarios[name] for name in data["scenarios"]])
 
-    def _raise(self, msg: Any, **_: Any) -> None:
-        """The master's CURTAIN: from here on what users do is recorded."""
-        stage = self._stage
-        assert stage is not None, "a curtain comes after its stage"
-        said = msg.data
-        stage.overhead_until = said["overhead_until"]
+    def _start(self, msg: Any, **_: Any) -> None:
+        """Handle START: from now on, requests of users are recorded."""
+        user_context = self._user_context
+        assert user_context is not None, "START comes after SETUP"
+        data = msg.data
+        user_context.overhead_until = data["overhead_until"]
         self._requests = Batches(REQUESTS)
-        stage.recorder = self._recorder = Recorder(self._requests, self._cannot_record)
+        user_context.recorder = self._recorder = Recorder(self._requests, self._cannot_record)
         self._samples: dict[str, Batches] = {}
         self._sampling = Sampling(
-            samplers.every(Process.EACH), stage, lambda: self._runner.user_count, self._batches, self._cannot_record
+            samplers.every(Process.EACH), user_context, lambda: self._runner.user_count, self._batches, self._cannot_record
         )  # fmt: skip
         self._recorder.start()
         self._sampling.start()
-        self._ticker = gevent.spawn(self._tell_tally)
-        self._playing = True
-        self._environment.brownout = stage
-        # Locust may give any of them to any worker; an open loop it is not told of, so that each has exactly one.
+        self._ticker = gevent.spawn(self._send_tally_regularly)
+        self._running = True
+        self._environment.brownout = user_context
+        # Locust may spawn any of these on any worker. It does not know the open loop, so that each worker has exactly one.
         self._environment.user_classes = [*self._scenarios.values(), Idle]
-        if said["share"] is not None:
-            stage.share = Share(**said["share"])
-        if self._opened is not None and said["share"] is not None:
-            stage.max_in_flight = max(1, stage.max_in_flight // stage.share.of)
+        if data["share"] is not None:
+            user_context.share = WorkerShare(**data["share"])
+        if self._opened is not None and data["share"] is not None:
+            user_context.max_in_flight = max(1, user_context.max_in_flight // user_context.share.of)
             self._environment.user_classes.append(self._opened)
             self._runner.spawn_users({self._opened.__name__: 1})
 
-    def _answer(self, msg: Any, **_: Any) -> None:
+    def _answer_ping(self, msg: Any, **_: Any) -> None:
         heard_at = self._clock.now()
-        self._say(PONG, msg.data | {"heard_at": heard_at, "answered_at": self._clock.now()})
+        self._send(PONG, msg.data | {"heard_at": heard_at, "answered_at": self._clock.now()})
 
-    def _tell_tally(self) -> None:
+    def _send_tally_regularly(self) -> None:
         while True:
             gevent.sleep(_TALLY_S)
-            self._say(TALLY, asdict(self._recorder.tally.snapshot()))
+            self._send(TALLY, asdict(self._recorder.tally.snapshot()))
 
     def _report(self, client_id: str, data: dict[str, Any]) -> None:
-        """Locust's own report to the master, every three seconds: the records go with it."""
-        if self._playing:
+        """Add records to Locust's own report to the master, sent every three seconds."""
+        if self._running:
             self._recorder.flush()
             data[PARCEL] = self._parcel()
 
@@ -171,29 +175,29 @@ class LoadWorker:
         self._samples[name] = found = Batches(samplers.find(name).schema)
         return found
 
-    def _over(self, **_: Any) -> None:
-        """The users have gone. This goes to the master before Locust's word that this worker has stopped.
+    def _users_stopped(self, **_: Any) -> None:
+        """Send the remaining records before Locust reports that this worker has stopped.
 
-        Not in the greenlet of whoever stopped, which Locust may kill: a signal and the master's word come together.
+        In a new greenlet: Locust may kill the caller's when a signal and the master's message come at the same time.
         """
-        if self._playing:
-            self._playing = False
-            self._handing = gevent.spawn(self._hand_over)
-        if self._handing is not None:
-            self._handing.join()
+        if self._running:
+            self._running = False
+            self._handover = gevent.spawn(self._hand_over)
+        if self._handover is not None:
+            self._handover.join()
 
     def _hand_over(self) -> None:
         self._ticker.kill()
         self._sampling.stop()
         self._recorder.close()
-        self._say(OVER, self._parcel())
-        self._stage = self._environment.brownout = None
+        self._send(OVER, self._parcel())
+        self._user_context = self._environment.brownout = None
 
     def _quit(self, **_: Any) -> None:
-        """Locust leaves: what still plays is stopped first. The verdict is the master's, its exit code too."""
+        """Locust quits: stop the users first. The master reports the verdict and its exit code."""
         self._runner.stop()
-        self._over()
+        self._users_stopped()
         self._environment.process_exit_code = self._exit_code
 
     def _cannot_record(self, why: str) -> None:
-        self._say(BROKEN, {"why": why})
+        self._send(BROKEN, {"why": why})

@@ -1,6 +1,6 @@
-"""A master's workers: it hands them their stage, keeps what they send, measures their clocks, and knows who is lost.
+"""The workers of a master: sends their setup, stores their records, measures their clocks, detects lost workers.
 
-A worker that falls silent takes its latest requests with it. That is said at once, and stands in the manifest.
+A lost worker loses its latest requests. That is printed at once and recorded in the manifest.
 """
 
 from collections import deque
@@ -15,174 +15,174 @@ from locust.runners import STATE_MISSING
 from contract.clock import Clock, boot
 from contract.records import Offset, Worker, WorkerEnd
 from contract.refusal import Refusal
-from scenarios.gateway.arrivals import Share
+from scenarios.gateway.arrivals import WorkerShare
 from scenarios.gateway.distributed.clock_offset import Round, estimate
 from scenarios.gateway.distributed.gathering import Gathering
 from scenarios.gateway.distributed.messages import (
     BROKEN,
-    CURTAIN,
     HELLO,
     OVER,
     PARCEL,
     PING,
     PONG,
-    STAGE,
-    STAGED,
+    READY,
+    SETUP,
+    START,
     TALLY,
 )
 from scenarios.gateway.tally import Snapshot
-from scenarios.gateway.user_context import Stage, told
+from scenarios.gateway.user_context import UserContext, as_values
 
 _LOOK_S = 0.25
-_PING_S, _TELL_S = 2.0, 10.0
+_PING_S, _OFFSETS_S = 2.0, 10.0
 _FIRST_PINGS = 5
 _ROUNDS = 30  # of the last minute
-_STAGE_S = 90.0  # a worker's warm-up may wait a minute for its first token
-_REST_S = 30.0
+_SETUP_S = 90.0  # a worker's warm-up may wait a minute for its first token
+_FINISH_S = 30.0
 
 
 @dataclass(slots=True)
-class _Seat:
-    """A worker that was given a stage in this run."""
+class _WorkerSlot:
+    """A worker that is READY in this run."""
 
-    who: Worker
-    anchor_s: float | None  # of its clock, where it reads the same monotonic clock as this process
+    info: Worker
+    anchor_s: float | None  # of its clock, if it reads the same monotonic clock as this process
     warm: list[bytes]
     rounds: deque[Round] = field(default_factory=lambda: deque(maxlen=_ROUNDS))
     offset: Offset | None = None
 
 
 class Workers:
-    """Registered before the first worker can be heard. `call`, `play`, `rest`: once each in a run, in this order."""
+    """Create it before the first worker can connect. In a run call `set_up`, `start`, `finish`: once each, in this order."""
 
     def __init__(self, environment: Environment, fail: Callable[[str], None]) -> None:
         self._runner, self._fail = environment.runner, fail
-        self._here: set[str] = set()  # who can hear our words
-        self._stage: Stage | None = None
+        self._known: set[str] = set()  # client ids that can receive our messages
+        self._user_context: UserContext | None = None
         self._clock = Clock()
-        self._seats: dict[str, _Seat] = {}
-        self._called: dict[str, str] = {}  # to whom a stage was sent → the name it was given
+        self._slots: dict[str, _WorkerSlot] = {}
+        self._names: dict[str, str] = {}  # client id that a setup was sent to → worker name
         self._refusal: str | None = None
         self._gathering: Gathering | None = None
         self._leaving = False
         self._prefixes = 0
         self._more: Mapping[str, Any] = {}
-        self._shares: dict[int, str | None] = {}  # of an open loop's arrivals: by whom each is made
-        for word, listener in (
-            (HELLO, self._hello), (STAGED, self._staged), (TALLY, self._tally), (PONG, self._pong),
+        self._shares: dict[int, str | None] = {}  # share of an open loop's arrivals → client id that sends it
+        for message, listener in (
+            (HELLO, self._hello), (READY, self._ready), (TALLY, self._tally), (PONG, self._pong),
             (OVER, self._over), (BROKEN, self._broken),
         ):  # fmt: skip
-            self._runner.register_message(word, listener)
+            self._runner.register_message(message, listener)
         environment.events.worker_report.add_listener(self._report)
         environment.events.worker_connect.add_listener(self._connected)
 
     @property
-    def cast(self) -> list[Worker]:
-        """All that have played in this run, also those that are lost."""
-        return [seat.who for seat in self._seats.values()]
+    def of_run(self) -> list[Worker]:
+        """All workers of this run, including lost ones."""
+        return [slot.info for slot in self._slots.values()]
 
     @property
     def warm(self) -> list[bytes]:
-        """Their warm-ups' records."""
-        return [batch for seat in self._seats.values() for batch in seat.warm]
+        """The records of their warm-ups."""
+        return [batch for slot in self._slots.values() for batch in slot.warm]
 
-    def call(self, stage: Stage, clock: Clock, more: Mapping[str, Any]) -> None:
-        """Give every worker that is there its stage, and measure its clock. Raises Refusal where one cannot play.
+    def set_up(self, user_context: UserContext, clock: Clock, more: Mapping[str, Any]) -> None:
+        """Set up every connected worker and measure its clock. Raises Refusal if a worker cannot run.
 
-        `more`: what it needs besides for an open loop: `scenarios`, `shape` and `options`.
+        `more`: additional data for an open loop: `scenarios`, `shape` and `options`.
         """
-        self._stage, self._clock, self._more = stage, clock, more
-        self._seats, self._called, self._refusal, self._leaving = {}, {}, None, False
+        self._user_context, self._clock, self._more = user_context, clock, more
+        self._slots, self._names, self._refusal, self._leaving = {}, {}, None, False
         try:
             for client_id in self._present():
-                if client_id in self._here:
-                    self._send_stage(client_id)
-            self._until(self._not_staged, _STAGE_S, "did not take its stage")
+                if client_id in self._known:
+                    self._send_setup(client_id)
+            self._until(self._not_ready, _SETUP_S, "was not ready")
             for _ in range(_FIRST_PINGS):
                 self._ping()
                 gevent.sleep(0.02)
             self._until(
-                lambda: [s.who.worker for s in self._seats.values() if not s.rounds], 5.0, "fell silent"
+                lambda: [s.info.worker for s in self._slots.values() if not s.rounds], 5.0, "did not answer"
             )
         except Refusal:
             self.forget()
             raise
 
-    def play(self, gathering: Gathering) -> None:
-        """The run is open and chaos is ready: the users may come."""
+    def start(self, gathering: Gathering) -> None:
+        """The run is open and chaos is ready: users may start."""
         self._gathering = gathering
-        self._shares = dict.fromkeys(range(len(self._seats)))
-        for client_id in self._seats:
-            self._send_curtain(client_id)
-        self._watch = gevent.spawn(self._watch_them)
+        self._shares = dict.fromkeys(range(len(self._slots)))
+        for client_id in self._slots:
+            self._send_start(client_id)
+        self._watch = gevent.spawn(self._watch_workers)
 
-    def let_go(self, home: bool) -> None:
-        """The run is ending: who stops from now on has not left early.
+    def expect_stop(self, quit: bool) -> None:
+        """The run is ending: a worker that stops from now on has not left early.
 
-        `home`: there will be no other. A worker that Locust has told to stop hears nothing more for as long as users
-        have time to finish; one that is told to quit does both at once.
+        `quit`: there will be no further run. A worker that got Locust's stop message reads no further message until its
+        users have finished; quit does both at once.
         """
         self._leaving = True
-        if home:
-            self._send_home()
+        if quit:
+            self._send_quit()
 
-    def rest(self) -> list[Worker]:
-        """Wait until each has handed over the rest, or is lost; how each of them ended."""
+    def finish(self) -> list[Worker]:
+        """Wait until each worker has sent its remaining records, or is lost. Returns the workers with their ends."""
         self._leaving = True
-        with gevent.Timeout(_REST_S, False):
-            while self._playing():
+        with gevent.Timeout(_FINISH_S, False):
+            while self._running():
                 self._look()
                 gevent.sleep(_LOOK_S)
-        for seat in self._playing():
-            self._lose(seat)
+        for slot in self._running():
+            self._lose(slot)
         self._watch.kill()
         self.forget()
-        return self.cast
+        return self.of_run
 
     def forget(self) -> None:
-        """There will be no run this time."""
-        self._stage = self._gathering = None
+        """There will be no run with this setup."""
+        self._user_context = self._gathering = None
 
-    def dismiss(self) -> None:
-        """Send home who is still there."""
-        self._send_home()
-        gevent.sleep(0.2)  # the messages leave in other greenlets' turns
+    def quit_all(self) -> None:
+        """Make all connected workers quit."""
+        self._send_quit()
+        gevent.sleep(0.2)  # other greenlets send the messages
 
-    def _send_home(self) -> None:
-        for client_id in self._here | set(self._present()):
+    def _send_quit(self) -> None:
+        for client_id in self._known | set(self._present()):
             self._runner.send_message("quit", None, client_id)
 
-    # --- who is there
+    # --- connected workers
 
     def _present(self) -> Iterator[str]:
         return (c.id for c in list(self._runner.clients.all) if c.state != STATE_MISSING)
 
-    def _not_staged(self) -> list[str]:
-        """The names of those that have yet to say that they can play. Raises Refusal where one cannot."""
+    def _not_ready(self) -> list[str]:
+        """The names of workers that are not READY yet. Raises Refusal if one cannot run."""
         if self._refusal is not None:
             raise Refusal(self._refusal)
-        for client_id, name in self._called.items():
+        for client_id, name in self._names.items():
             if not self._is_there(client_id):
-                raise Refusal(f"{name} was lost before the run began")
-        return [self._called.get(c, c) for c in self._present() if c not in self._seats]
+                raise Refusal(f"{name} was lost before the run started")
+        return [self._names.get(c, c) for c in self._present() if c not in self._slots]
 
-    def _until(self, missing: Callable[[], list[str]], within_s: float, words: str) -> None:
+    def _until(self, missing: Callable[[], list[str]], within_s: float, failure: str) -> None:
         with gevent.Timeout(within_s, False):
             while missing():
                 gevent.sleep(0.02)
             return
-        raise Refusal(f"{', '.join(missing())} {words} within {within_s:g} s")
+        raise Refusal(f"{', '.join(missing())} {failure} within {within_s:g} s")
 
     def _is_there(self, client_id: str) -> bool:
         client = self._runner.clients.get(client_id)
         return client is not None and client.state != STATE_MISSING
 
-    def _playing(self) -> list[_Seat]:
-        return [s for s in self._seats.values() if s.who.end is None]
+    def _running(self) -> list[_WorkerSlot]:
+        return [s for s in self._slots.values() if s.info.end is None]
 
-    def _watch_them(self) -> None:
-        pinged_at = told_at = self._clock.now()
-        self._tell_offsets()
+    def _watch_workers(self) -> None:
+        pinged_at = recorded_at = self._clock.now()
+        self._record_offsets()
         while True:
             gevent.sleep(_LOOK_S)
             self._look()
@@ -190,160 +190,160 @@ class Workers:
             if now - pinged_at >= _PING_S:
                 pinged_at = now
                 self._ping()
-            if now - told_at >= _TELL_S:
-                told_at = now
-                self._tell_offsets()
+            if now - recorded_at >= _OFFSETS_S:
+                recorded_at = now
+                self._record_offsets()
 
     def _look(self) -> None:
-        for client_id, seat in self._seats.items():
-            if seat.who.end is None and not self._is_there(client_id):
-                self._lose(seat)
-        if self._seats and not self._playing() and not self._leaving:
+        for client_id, slot in self._slots.items():
+            if slot.info.end is None and not self._is_there(client_id):
+                self._lose(slot)
+        if self._slots and not self._running() and not self._leaving:
             self._leaving = True
             self._fail("no worker is left")
 
-    def _lose(self, seat: _Seat) -> None:
-        seat.who.end = WorkerEnd.LOST
-        heard_at, reported_at = seat.who.heard_at, seat.who.reported_at
+    def _lose(self, slot: _WorkerSlot) -> None:
+        slot.info.end = WorkerEnd.LOST
+        heard_at, reported_at = slot.info.heard_at, slot.info.reported_at
         last = f"last heard {self._ago(heard_at)}"
         last += f", its last records {self._ago(reported_at)}" if reported_at else ", and none of its records"
-        print(f"\n{_name(seat.who)} is lost: {last}; its requests since then are missing", flush=True)
+        print(f"\n{_name(slot.info)} is lost: {last}; its requests since then are missing", flush=True)
 
     def _ago(self, at: float | None) -> str:
         return "never" if at is None else f"{self._clock.now() - at:.1f} s ago"
 
-    def _heard(self, client_id: str) -> _Seat | None:
-        seat = self._seats.get(client_id)
-        if seat is not None:
-            seat.who.heard_at = self._clock.now()
-            if seat.who.end == WorkerEnd.LOST and self._gathering is not None:
-                seat.who.end = None  # it was only silent; what it had kept comes now
-                print(f"\n{_name(seat.who)} is back", flush=True)
-        return seat
+    def _heard(self, client_id: str) -> _WorkerSlot | None:
+        slot = self._slots.get(client_id)
+        if slot is not None:
+            slot.info.heard_at = self._clock.now()
+            if slot.info.end == WorkerEnd.LOST and self._gathering is not None:
+                slot.info.end = None  # it was only unresponsive; its stored records arrive now
+                print(f"\n{_name(slot.info)} is back", flush=True)
+        return slot
 
-    # --- what is said to them
+    # --- messages to workers
 
-    def _send_stage(self, client_id: str) -> None:
-        assert self._stage is not None
+    def _send_setup(self, client_id: str) -> None:
+        assert self._user_context is not None
         self._prefixes += 1
-        name = self._called[client_id] = f"worker-{self._runner.get_worker_index(client_id)}"
-        # Every stage that was ever sent has a prefix of its own, so that no two requests of a run can share an id.
-        more = {"worker": name, "prefix": f"{self._stage.prefix}{self._prefixes:02x}"}
-        self._runner.send_message(STAGE, told(self._stage) | dict(self._more) | more, client_id)
+        name = self._names[client_id] = f"worker-{self._runner.get_worker_index(client_id)}"
+        # Each setup has its own prefix, so that request ids of a run are unique.
+        more = {"worker": name, "prefix": f"{self._user_context.prefix}{self._prefixes:02x}"}
+        self._runner.send_message(SETUP, as_values(self._user_context) | dict(self._more) | more, client_id)
 
-    def _send_curtain(self, client_id: str) -> None:
-        """With its share of an open loop's arrivals: each has one; who comes late takes that of one who has gone."""
-        assert self._stage is not None
-        gone = [n for n, c in self._shares.items() if c is None or self._seats[c].who.end is not None]
+    def _send_start(self, client_id: str) -> None:
+        """With the worker's share of an open loop's arrivals; a late worker gets the share of one that has left."""
+        assert self._user_context is not None
+        gone = [n for n, c in self._shares.items() if c is None or self._slots[c].info.end is not None]
         share = None
         if gone:
             self._shares[gone[0]] = client_id
-            share = asdict(Share(gone[0], len(self._shares)))
-        said = {"overhead_until": self._stage.overhead_until, "share": share}
-        self._runner.send_message(CURTAIN, said, client_id)
+            share = asdict(WorkerShare(gone[0], len(self._shares)))
+        data = {"overhead_until": self._user_context.overhead_until, "share": share}
+        self._runner.send_message(START, data, client_id)
 
     def _ping(self) -> None:
-        for client_id, seat in self._seats.items():
-            if seat.who.end is None:
+        for client_id, slot in self._slots.items():
+            if slot.info.end is None:
                 self._runner.send_message(PING, {"sent_at": self._clock.now()}, client_id)
 
-    # --- what they say
+    # --- messages from workers
 
     def _hello(self, msg: Any, **_: Any) -> None:
-        self._here.add(msg.node_id)
-        if self._stage is not None and msg.node_id not in self._called:
-            self._send_stage(msg.node_id)
+        self._known.add(msg.node_id)
+        if self._user_context is not None and msg.node_id not in self._names:
+            self._send_setup(msg.node_id)
 
     def _connected(self, client_id: str) -> None:
-        """One that has been here before comes back while a run is on; of a new one we wait for its HELLO."""
-        if self._stage is not None and client_id in self._here and client_id not in self._called:
-            self._send_stage(client_id)
+        """A known worker reconnects during a run. A new worker sends HELLO first."""
+        if self._user_context is not None and client_id in self._known and client_id not in self._names:
+            self._send_setup(client_id)
 
-    def _staged(self, msg: Any, **_: Any) -> None:
-        said, name = msg.data, self._called.get(msg.node_id)
-        if self._stage is None or name is None:
+    def _ready(self, msg: Any, **_: Any) -> None:
+        data, name = msg.data, self._names.get(msg.node_id)
+        if self._user_context is None or name is None:
             return
         now = self._clock.now()
-        who = Worker(worker=name, host=said["host"], pid=said["pid"], joined_at=now, heard_at=now)
-        if said["refused"] is not None:
-            self._refuse(msg.node_id, f"{_name(who)}: {said['refused']}")
+        info = Worker(worker=name, host=data["host"], pid=data["pid"], joined_at=now, heard_at=now)
+        if data["refused"] is not None:
+            self._refuse(msg.node_id, f"{_name(info)}: {data['refused']}")
             return
-        same = said["boot"] is not None and said["boot"] == boot()
-        self._seats[msg.node_id] = _Seat(who, said["anchor_s"] if same else None, said["warm"])
-        if self._gathering is not None:  # the run is on already
-            self._gathering.keep({"requests": said["warm"], "samples": {}})
+        same = data["boot"] is not None and data["boot"] == boot()
+        self._slots[msg.node_id] = _WorkerSlot(info, data["anchor_s"] if same else None, data["warm"])
+        if self._gathering is not None:  # the run has started already
+            self._gathering.keep({"requests": data["warm"], "samples": {}})
             self._runner.send_message(PING, {"sent_at": self._clock.now()}, msg.node_id)
-            self._send_curtain(msg.node_id)
-            print(f"\n{_name(who)} plays from now on", flush=True)
+            self._send_start(msg.node_id)
+            print(f"\n{_name(info)} joined the run", flush=True)
 
     def _refuse(self, client_id: str, why: str) -> None:
         self._refusal = self._refusal or why
-        if self._gathering is not None:  # too late to refuse the run: only the worker is
-            print(f"\n{why}; it is sent home", flush=True)
+        if self._gathering is not None:  # too late to refuse the run: refuse only the worker
+            print(f"\n{why}; sent it a quit message", flush=True)
             self._runner.send_message("quit", None, client_id)
 
     def _tally(self, msg: Any, **_: Any) -> None:
-        seat = self._heard(msg.node_id)
-        if seat is not None and self._gathering is not None:
-            self._count(seat, msg.data)
+        slot = self._heard(msg.node_id)
+        if slot is not None and self._gathering is not None:
+            self._count(slot, msg.data)
 
-    def _count(self, seat: _Seat, tally: dict[str, Any]) -> None:
+    def _count(self, slot: _WorkerSlot, tally: dict[str, Any]) -> None:
         assert self._gathering is not None
         snapshot = Snapshot(**tally)
-        seat.who.requests = snapshot.sent - snapshot.in_flight
-        self._gathering.tally.tell(seat.who.worker, snapshot)
+        slot.info.requests = snapshot.sent - snapshot.in_flight
+        self._gathering.tally.update(slot.info.worker, snapshot)
 
     def _report(self, client_id: str, data: dict[str, Any]) -> None:
-        seat = self._heard(client_id)
-        if seat is not None and PARCEL in data:
-            self._keep(seat, data[PARCEL])
+        slot = self._heard(client_id)
+        if slot is not None and PARCEL in data:
+            self._keep(slot, data[PARCEL])
 
     def _over(self, msg: Any, **_: Any) -> None:
-        seat = self._heard(msg.node_id)
-        if seat is None or self._gathering is None:
+        slot = self._heard(msg.node_id)
+        if slot is None or self._gathering is None:
             return
-        self._keep(seat, msg.data)
-        seat.who.end = WorkerEnd.STOPPED if self._leaving else WorkerEnd.LEFT
+        self._keep(slot, msg.data)
+        slot.info.end = WorkerEnd.STOPPED if self._leaving else WorkerEnd.LEFT
         if not self._leaving:
-            print(f"\n{_name(seat.who)} has left; all its records are here", flush=True)
+            print(f"\n{_name(slot.info)} has left; all its records were received", flush=True)
 
-    def _keep(self, seat: _Seat, parcel: dict[str, Any]) -> None:
+    def _keep(self, slot: _WorkerSlot, parcel: dict[str, Any]) -> None:
         if self._gathering is None:
             return
-        seat.who.records += self._gathering.keep(parcel)
-        seat.who.reported_at = self._clock.now()
-        self._count(seat, parcel["tally"])
+        slot.info.records += self._gathering.keep(parcel)
+        slot.info.reported_at = self._clock.now()
+        self._count(slot, parcel["tally"])
 
     def _pong(self, msg: Any, **_: Any) -> None:
         back_at = self._clock.now()
-        seat = self._heard(msg.node_id)
-        if seat is None:
+        slot = self._heard(msg.node_id)
+        if slot is None:
             return
-        said = msg.data
-        seat.rounds.append(Round(said["sent_at"], said["heard_at"], said["answered_at"], back_at))
+        data = msg.data
+        slot.rounds.append(Round(data["sent_at"], data["heard_at"], data["answered_at"], back_at))
         if (
-            seat.offset is None and self._gathering is not None
-        ):  # it came late: its first requests need one too
-            self._tell_offsets()
+            slot.offset is None and self._gathering is not None
+        ):  # it joined late: its first requests need an offset too
+            self._record_offsets()
 
     def _broken(self, msg: Any, **_: Any) -> None:
-        name = self._called.get(msg.node_id, msg.node_id)
+        name = self._names.get(msg.node_id, msg.node_id)
         self._fail(f"{name}: {msg.data['why']}")
 
-    def _tell_offsets(self) -> None:
-        """A line for every worker whose clock is now known otherwise than it was told last."""
+    def _record_offsets(self) -> None:
+        """Write the offset of every worker whose estimate has changed."""
         assert self._gathering is not None
         now = self._clock.now()
-        for seat in self._seats.values():
-            if not seat.rounds or seat.who.end is not None:
+        for slot in self._slots.values():
+            if not slot.rounds or slot.info.end is not None:
                 continue
-            exact_s = None if seat.anchor_s is None else seat.anchor_s - self._clock.anchor_s
-            offset_s, uncertainty_s = estimate(seat.rounds, now, exact_s)
-            before = seat.offset
+            exact_s = None if slot.anchor_s is None else slot.anchor_s - self._clock.anchor_s
+            offset_s, uncertainty_s = estimate(slot.rounds, now, exact_s)
+            before = slot.offset
             if before is None or (before.offset_s, before.uncertainty_s) != (offset_s, uncertainty_s):
-                seat.offset = Offset(now, seat.who.worker, offset_s, uncertainty_s)
-                self._gathering.clock(seat.offset)
+                slot.offset = Offset(now, slot.info.worker, offset_s, uncertainty_s)
+                self._gathering.clock(slot.offset)
 
 
-def _name(who: Worker) -> str:
-    return f"{who.worker} ({who.host}, pid {who.pid})"
+def _name(info: Worker) -> str:
+    return f"{info.worker} ({info.host}, pid {info.pid})"

@@ -1,1 +1,1 @@
-"""What a ramp finds: the highest rate within the objective."""
+"""The ramp: finds the highest rate within the objective."""

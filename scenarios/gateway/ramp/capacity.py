@@ -1,30 +1,30 @@
-"""What a ramp found of each way that it asked, as one table: the highest rate, and what the engine held at it. Pure."""
+"""The results of a ramp as one table: for each target the highest rate, and the engine's load at it. Pure."""
 
 import csv
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from scenarios.gateway.ramp.knee import Answer, Bound, Step, miss
+from scenarios.gateway.ramp.knee import Answer, Bound, RateStep, miss
 
 
 @dataclass(frozen=True, slots=True)
 class Ramped:
-    """One way: whom the arrivals asked (`gateway` or a tier), every step, and the answer. None: there is none yet."""
+    """One target: `gateway` or a tier, its steps, and the answer. None: there is no answer yet."""
 
     via: str
-    steps: list[Step]
+    steps: list[RateStep]
     answer: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """A row of capacity.csv. After `why` all are of the knee: the last step within the objective at the highest rate."""
+    """A row of capacity.csv. Fields after `why` are of the knee: the last step within the objective at the highest rate."""
 
     via: str
     bound: Bound | None  # None: the ramp was cut short
-    rate: float | None  # asks a second
-    why: str  # what ended it
+    rate: float | None  # requests per second
+    why: str  # why the ramp ended
     in_flight_little: float | None = None  # by Little's law
     in_flight: float | None = None  # as measured
     tokens_per_s: float | None = None
@@ -34,7 +34,7 @@ class Capacity:
 
 
 def of(ramped: Ramped, objective_ms: float) -> Capacity:
-    """What is known of one way."""
+    """The row of one target."""
     answer = ramped.answer
     if answer is None:
         return Capacity(ramped.via, None, None, "cut short")
@@ -49,9 +49,9 @@ def of(ramped: Ramped, objective_ms: float) -> Capacity:
 
 
 def text(rows: Sequence[Capacity]) -> str:
-    """For a terminal. A dash: nobody told."""
+    """The table for a terminal. A dash: unknown."""
     head = (
-        "asked", "highest rate", "in flight: rate × latency", "measured", "tokens/s", "KV cache", "running", "waiting"
+        "via", "highest rate", "in flight: rate × latency", "measured", "tokens/s", "KV cache", "running", "waiting"
     )  # fmt: skip
     cells = [head, *(_cells(row) for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
@@ -62,7 +62,7 @@ def text(rows: Sequence[Capacity]) -> str:
 
 
 def table(rows: Sequence[Capacity]) -> str:
-    """capacity.csv; what nobody told is empty."""
+    """capacity.csv; unknown values are empty."""
     out = io.StringIO()
     writer = csv.DictWriter(out, list(Capacity.__dataclass_fields__), lineterminator="\n")
     writer.writeheader()
@@ -72,18 +72,18 @@ def table(rows: Sequence[Capacity]) -> str:
 
 def _cells(row: Capacity) -> tuple[str, ...]:
     rate = "none" if row.rate is None else f"{row.rate:.3g}/s"
-    said = rate
+    found = rate
     if row.bound is None or (row.bound is Bound.UNKNOWN_BEYOND and row.rate is None):
-        said = "unknown"
+        found = "unknown"
     elif row.bound is Bound.AT_LEAST:
-        said = f"at least {rate}"
+        found = f"at least {rate}"
     elif row.bound is Bound.UNKNOWN_BEYOND:
-        said = f"{rate}, unknown beyond"
+        found = f"{rate}, unknown beyond"
     numbers = [
         *(_number(v, "{:.1f}") for v in (row.in_flight_little, row.in_flight)), _number(row.tokens_per_s, "{:.0f}"),
         _number(row.kv_cache, "{:.1%}"), _number(row.running, "{:.1f}"), _number(row.waiting, "{:.0f}"),
     ]  # fmt: skip
-    return (row.via, said, *numbers)
+    return (row.via, found, *numbers)
 
 
 def _number(value: float | None, form: str) -> str:

@@ -1,4 +1,4 @@
-"""Where a stack's knee is: the highest rate of arrivals within the objective. Decides alone; shapes/ramp.py makes the load."""
+"""Finds the knee of a stack: the highest arrival rate within the objective. Pure; shapes/ramp.py makes the load."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from contract.quantile import quantile
 from contract.records import OVERLOADED_CPU_PERCENT, OVERLOADED_LAG_MS, Outcome
 
 LEAST_GOOD = 0.99
-# A miss may be this process's own doing where it was late in more of a step's seconds than this share.
+# Above this share of overloaded seconds, this process itself may have caused a miss.
 MOST_OVERLOADED = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Rates a second: from, to at most, each so many times the one before."""
+    """Rates per second: first, highest, and the factor between two rates."""
 
     start: float
     most: float
@@ -23,42 +23,40 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What came of one rate, held for a while. Lengths count from when a request was intended."""
+class RateStep:
+    """Measurements of one rate, held for a while. Latencies count from the scheduled time."""
 
-    rate: float  # a second, on average
+    rate: float  # per second, mean
     scheduled: int  # arrivals that were due
-    dropped: int  # of these: refused by the cap on requests in flight
-    delivered: float  # requests sent, a second
-    ttft_p50_ms: float | None  # of good streamed answers; None: there was none
+    dropped: int  # of these: dropped by the cap on requests in flight
+    delivered: float  # requests sent per second
+    ttft_p50_ms: float | None  # of good streamed answers; None: there were none
     ttft_p99_ms: float | None
-    good: float  # share of what was wanted that was answered well and within the objective
-    in_flight: int  # at the end, before what was under way was waited for
-    overloaded: float  # share of the seconds in which this process itself was late
-    in_flight_little: float | None = (
-        None  # requests ended a second × how long one took from when it was intended
-    )
+    good: float  # share of scheduled requests with a good answer within the objective
+    in_flight: int  # at the end of the step, before waiting for requests in flight
+    overloaded: float  # share of seconds in which this process was overloaded
+    in_flight_little: float | None = None  # requests ended per second × mean latency from the scheduled time
     in_flight_mean: float | None = None  # counted once a second
-    tokens_per_s: float | None = None  # of good answers, from the first arrival to the last answer's end
-    # What the asked engine told, once a second; None: it did not.
-    kv_cache: float | None = None  # the fullest that it was, as a share
+    tokens_per_s: float | None = None  # of good answers, from the first arrival to the end of the last answer
+    # Gauges of the target engine, once a second; None: not available.
+    kv_cache: float | None = None  # maximum, as a share
     running: float | None = None  # mean
-    waiting: float | None = None  # the most
+    waiting: float | None = None  # maximum
 
 
 class Bound(StrEnum):
-    """What an answer's rate is."""
+    """The meaning of an answer's rate."""
 
     HIGHEST = "highest"  # the next one missed the objective
     AT_LEAST = "at_least"  # the range ended before the objective was missed
-    NONE = "none"  # the first one missed it already; there is no rate
-    UNKNOWN_BEYOND = "unknown_beyond"  # what missed it then may have been this process
+    NONE = "none"  # the first rate missed it; there is no rate
+    UNKNOWN_BEYOND = "unknown_beyond"  # this process may have caused the miss
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     bound: Bound
-    rate: float | None  # the highest that was within the objective; None: none was
+    rate: float | None  # the highest rate within the objective; None: there is none
     why: str
 
 
@@ -69,11 +67,11 @@ class Next:
     rate: float
 
 
-def decide(steps: Sequence[Step], rates: Range, objective_ms: float) -> Next | Answer:
-    """What to hold next, or the answer. A rate that missed is held once more: one unlucky step is no knee.
+def decide(steps: Sequence[RateStep], rates: Range, objective_ms: float) -> Next | Answer:
+    """The next rate to hold, or the answer. A rate that missed is held once more: a single bad step is not a knee.
 
-    A step in which this process was overloaded may be within the objective, since being late only makes its times
-    longer; when it missed, nobody knows whose doing that was.
+    A step in which this process was overloaded can be within the objective, because lateness only makes latencies longer.
+    If such a step missed, the cause is unknown.
     """
     if not steps:
         return Next(rates.start)
@@ -95,10 +93,10 @@ def decide(steps: Sequence[Step], rates: Range, objective_ms: float) -> Next | A
     return Answer(Bound.HIGHEST if within else Bound.NONE, highest, why)
 
 
-def miss(step: Step, objective_ms: float) -> str | None:
+def miss(step: RateStep, objective_ms: float) -> str | None:
     """Why a step is not within the objective; None: it is."""
     if step.dropped:
-        return f"the cap on requests in flight refused {step.dropped} of {step.scheduled} arrivals"
+        return f"the cap on requests in flight dropped {step.dropped} of {step.scheduled} arrivals"
     if step.ttft_p99_ms is not None and step.ttft_p99_ms > objective_ms:
         return f"p99 TTFT {step.ttft_p99_ms / 1000:.2f} s > {objective_ms / 1000:g} s"
     if step.good < LEAST_GOOD:
@@ -109,12 +107,10 @@ def miss(step: Step, objective_ms: float) -> str | None:
 def summarise(
     rate: float, held_s: float, scheduled: int, dropped: int, in_flight: int, objective_ms: float,
     requests: Sequence[Mapping[str, Any]], seconds: Sequence[Mapping[str, Any]], gauges: Sequence[Mapping[str, Any]] = (),
-) -> Step:  # fmt: skip
-    """A step from its requests' records, the rows of the client and of the engine's gauges.
+) -> RateStep:  # fmt: skip
+    """A step from its requests' records, and the rows of the client and of the engine's gauges.
 
-    A request that has no record yet was not answered.
-
-    Of an answer that shows no token its end stands for its first: sooner its user had nothing.
+    A request without a record was not answered. For an answer that shows no token, its end counts as its first token.
     """
     first_ms = [a["latency_ms"] if a["ttft_ms"] is None else a["ttft_ms"] for a in requests]
     waited_ms = [
@@ -132,18 +128,18 @@ def summarise(
     tokens = [a["output_tokens"] for a, ms in zip(requests, waited_ms, strict=True) if ms is not None]
     span_s = max(good_until) - min(a["scheduled_at"] for a in requests) if good_until else 0.0
     known = None not in tokens and span_s > 0
-    return Step(
+    return RateStep(
         rate=rate, scheduled=scheduled, dropped=dropped, delivered=(scheduled - dropped) / held_s,
         ttft_p50_ms=quantile(streamed, 0.5), ttft_p99_ms=quantile(streamed, 0.99),
         good=good / scheduled if scheduled else 0.0, in_flight=in_flight, overloaded=late / len(seconds) if seconds else 0.0,
         in_flight_little=sum(took_s) / held_s if took_s else None, in_flight_mean=_mean([s["in_flight"] for s in seconds]),
         tokens_per_s=sum(tokens) / span_s if known else None,
-        kv_cache=max(_told([g["kv_cache"] for g in gauges]), default=None), running=_mean(_told([g["running"] for g in gauges])),
-        waiting=max(_told([g["waiting"] for g in gauges]), default=None),
+        kv_cache=max(_known([g["kv_cache"] for g in gauges]), default=None), running=_mean(_known([g["running"] for g in gauges])),
+        waiting=max(_known([g["waiting"] for g in gauges]), default=None),
     )  # fmt: skip
 
 
-def _told(values: Sequence[float | None]) -> list[float]:
+def _known(values: Sequence[float | None]) -> list[float]:
     return [v for v in values if v is not None]
 
 
@@ -151,18 +147,18 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-HEADING = "  wanted   delivered  p50 TTFT  p99 TTFT    good  in flight  capped  overloaded"
+HEADING = "    rate        sent  p50 TTFT  p99 TTFT    good  in flight dropped  overloaded"
 
 
-def row(step: Step) -> str:
+def row(step: RateStep) -> str:
     """A step as one line under HEADING."""
     return (
         f"{step.rate:>6.2f}/s  {step.delivered:>8.2f}/s  {_s(step.ttft_p50_ms):>8}  {_s(step.ttft_p99_ms):>8}  "
-        f"{step.good:>6.1%}  {step.in_flight:>9}  {step.dropped:>6}  {step.overloaded:>10.0%}"
+        f"{step.good:>6.1%}  {step.in_flight:>9} {step.dropped:>7}  {step.overloaded:>10.0%}"
     )
 
 
-def said(answer: Answer, objective_ms: float) -> str:
+def describe(answer: Answer, objective_ms: float) -> str:
     """The answer as a sentence."""
     objective = f"p99 TTFT {objective_ms / 1000:g} s, {LEAST_GOOD:.0%} good"
     rate = "none" if answer.rate is None else f"{answer.rate:g}/s"

@@ -1,1 +1,1 @@
-"""One HTTP/1.1 exchange on a socket of gevent's, and when its bytes came in."""
+"""One HTTP/1.1 exchange on a gevent socket, with the receive times of its bytes."""

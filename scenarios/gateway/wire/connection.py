@@ -1,5 +1,5 @@
-"""One connected socket: sends a request, and reads the response on the hub itself: a chunk wakes no greenlet, only the
-end wakes the one that asked.
+"""One connected socket: sends a request, and reads the response on the hub itself. A chunk wakes no greenlet; only the end
+of the response wakes the sender.
 """
 
 import sys
@@ -16,21 +16,21 @@ from contract.keepalive import closing
 from contract.stream import HAS_CONTENT, SEAM_BYTES
 from scenarios.gateway.wire.receive_time import (
     ANCILLARY_BYTES,
-    Told,
+    Ancillary,
     enable_stamps,
     received_at,
     wall_ahead_s,
 )
-from scenarios.gateway.wire.watchdog import Watch
+from scenarios.gateway.wire.watchdog import SocketWatch
 
-_READ_BYTES = 65536  # one reception a turn of the hub: a stream that floods does not starve the others
+_READ_BYTES = 65536  # one read per turn of the hub, so that a fast stream does not starve the others
 _EVENT_END = b"\n\n"
-_CHUNK_END_BYTES = 64  # what may follow an event without being one
+_CHUNK_END_BYTES = 64  # bytes that may follow an event without being an event
 _READABLE = 1
 
 
 class Line:
-    """A request at a time. `close` closes the socket too."""
+    """One request at a time. `close` also closes the socket."""
 
     def __init__(self, sock: gevent.socket.socket) -> None:
         self.socket = sock
@@ -39,21 +39,21 @@ class Line:
         self._tls = isinstance(sock, gevent.ssl.SSLSocket)
         if not self._tls:
             enable_stamps(sock)
-        self.heard = False  # whether the latest response had a byte
+        self.got_bytes = False  # whether the latest response had a byte
         # Whether the other side had ended the connection before the latest request reached it.
-        self.let_go = False
+        self.peer_had_closed = False
 
-    def converse(self, request: bytes, exchange: Exchange, framing: Framing, watch: Watch) -> None:
-        """Send, and feed the framing until it is done. Raises OSError, and GreenletExit when the greenlet is killed."""
+    def converse(self, request: bytes, exchange: Exchange, framing: Framing, watch: SocketWatch) -> None:
+        """Send, and feed the framing until it is done. Raises OSError, and GreenletExit if the greenlet is killed."""
         assert exchange.sent_at is not None
         self._exchange, self._framing, self._watch = exchange, framing, watch
         self._seen, self._seam, self._token_seen = 0, b"", False
         self._at, self._ahead_s = exchange.sent_at, wall_ahead_s()
-        self.heard = False
+        self.got_bytes = False
         self.socket.sendall(request)
-        self.let_go = closing(self.socket)
+        self.peer_had_closed = closing(self.socket)
         self._waiter = Waiter()
-        self.socket.settimeout(0.0)  # on the hub nothing may wait
+        self.socket.settimeout(0.0)  # nothing on the hub may block
         self._io.start(self._readable)
         try:
             self._waiter.get()
@@ -69,7 +69,7 @@ class Line:
         try:
             self._take()
         except (BlockingIOError, gevent.ssl.SSLWantReadError, gevent.ssl.SSLWantWriteError):
-            return  # a part of a TLS record
+            return  # an incomplete TLS record
         except BaseException:
             self._over(self._waiter.throw, *sys.exc_info())
         else:
@@ -77,7 +77,7 @@ class Line:
                 self._over(self._waiter.switch, None)
 
     def _over(self, wake: Callable[..., object], *what: object) -> None:
-        """Wake the asking greenlet when all that is readable in this turn has its stamps."""
+        """Wake the sender after all readable data of this turn has its timestamps."""
         self._io.stop()
         self._loop.run_callback(wake, *what)
 
@@ -92,14 +92,14 @@ class Line:
             self._feed(*self.socket.recvmsg(_READ_BYTES, ANCILLARY_BYTES)[:2])
 
     def _first_token_bytes(self) -> int:
-        """How much of what waits ends with the first token, where more waits behind it; else 0. Read apart it has a stamp of
-        its own. A look that finds no token, or a wrong one, only costs that."""
+        """Number of waiting bytes up to the end of the first token if more data follows, else 0. A separate read gives the token its
+        own timestamp. If no token is found, or a wrong one, only that timestamp is lost."""
         waiting = self.socket.recv(_READ_BYTES, gevent.socket.MSG_PEEK)
         token = HAS_CONTENT.search(waiting)
         end = waiting.find(_EVENT_END, token.end()) if token else -1
         return end + len(_EVENT_END) if 0 <= end < len(waiting) - _CHUNK_END_BYTES else 0
 
-    def _feed(self, data: bytes, told: Told) -> None:
+    def _feed(self, data: bytes, ancillary: Ancillary) -> None:
         wall_s, now = time.time(), time.monotonic()
         watch, framing = self._watch, self._framing
         if watch.overdue is not None:
@@ -108,15 +108,15 @@ class Line:
         if not data:
             framing.closed(now)
             return
-        self.heard = True
-        self._at = at = received_at(told, wall_s, now, self._ahead_s, self._at)
+        self.got_bytes = True
+        self._at = at = received_at(ancillary, wall_s, now, self._ahead_s, self._at)
         framing.feed(data, at)
         if not self._token_seen and self._token_in_new_pieces():
             self._token_seen = True
             watch.last_at = at
 
     def _token_in_new_pieces(self) -> bool:
-        """Whether what came since the last look holds a token; the end of what came before is looked at with it."""
+        """Whether the pieces since the last call contain a token, including one that began in an earlier piece."""
         pieces, since = self._exchange.pieces, self._seen
         self._seen = len(pieces)
         new = self._seam + b"".join([piece for _, piece in pieces[since:]])

@@ -1,7 +1,7 @@
-"""One HTTP/1.1 exchange on one gevent socket that is kept: bytes, and the instants at which they came.
+"""HTTP/1.1 exchanges on one kept gevent socket: bytes, and the times at which they came.
 
-Whatever happens ends the exchange with an `End`. While bytes come in (`line.py`) nothing is parsed but the framing; what
-they say is read afterwards, by `contract.stream`.
+Every exchange ends with an `End`. While bytes come in (`connection.py`) only the framing is parsed; `contract.stream` reads
+their content afterwards.
 """
 
 import select
@@ -22,30 +22,30 @@ from contract.trust import client_context
 from scenarios.gateway.wire.connection import Line
 from scenarios.gateway.wire.watchdog import Watchdog
 
-_poll = monkey.get_original("select", "poll")  # one look without a turn of the hub
+_poll = monkey.get_original("select", "poll")  # polls without yielding to the hub
 
 
 class Connection:
-    """To one endpoint. Opened with the first exchange, kept while both sides keep it."""
+    """A connection to one endpoint. Opened with the first exchange, kept while both sides keep it open."""
 
     def __init__(self, endpoint: Endpoint, watchdog: Watchdog) -> None:
         self._endpoint, self._watchdog = endpoint, watchdog
         self._line: Line | None = None
-        # Left by GreenletExit, `exchange` cannot return what it has: it stands here.
+        # On GreenletExit `exchange` cannot return its result, so the result is here.
         self.latest: Exchange | None = None
-        self._read = False  # whether the latest one ended unheard, and after the server had read it
+        self._read = False  # whether the latest exchange ended without a byte of response, after the server had read the request
 
     def exchange(
         self, request: bytes, deadlines: Deadlines, on_sent: Callable[[float], object] = lambda at: None
     ) -> Exchange:
         """Send and receive. Raises nothing but GreenletExit, after it has ended `latest` as STOPPED.
 
-        `on_sent` gets the monotonic instant at which the request goes out.
+        `on_sent` gets the monotonic time at which the request is sent.
         """
         kept = self._still_open()
         found = self._once(request, deadlines, on_sent)
-        if kept is not None and lost_unread(found, kept.heard, self._read):
-            # Once: on a fresh connection there is no such race.
+        if kept is not None and lost_unread(found, kept.got_bytes, self._read):
+            # Once only: a new connection has no such race.
             found = self._once(request, deadlines, on_sent)
         return found
 
@@ -56,7 +56,7 @@ class Connection:
             self._line = None
 
     def _still_open(self) -> Line | None:
-        """The kept connection, if it can be used. What is readable between two exchanges is its end, or no answer."""
+        """The kept connection, if it is usable. Data between two exchanges is the end of the connection, or not an answer."""
         if self._line is None:
             return None
         poll = _poll()
@@ -76,8 +76,8 @@ class Connection:
         except GreenletExit:
             framing.given_up(End.STOPPED, time.monotonic(), "stopped while connecting")
             raise
-        except (OSError, ValueError) as e:  # ValueError: a name that no lookup takes
-            exchange.sent_at = began_at  # sent plus latency is then the instant of the refusal
+        except (OSError, ValueError) as e:  # ValueError: an invalid host name
+            exchange.sent_at = began_at  # so that sent + latency is the time of the refusal
             framing.given_up(End.REFUSED, time.monotonic(), _words(e))
             return exchange
         try:
@@ -110,14 +110,14 @@ class Connection:
 
     @staticmethod
     def _was_read(line: Line, exchange: Exchange) -> bool:
-        if exchange.end is not End.CLOSED or line.heard or line.let_go:
+        if exchange.end is not End.CLOSED or line.got_bytes or line.peer_had_closed:
             return False
         assert exchange.sent_at is not None
         assert exchange.ended_at is not None
         return was_read(line.socket, exchange.ended_at - exchange.sent_at, gevent.sleep)
 
     def _connect(self, limit_s: float) -> gevent.socket.socket:
-        """A timeout of its own, not the watchdog's: a name lookup has no socket to shut. One per connection."""
+        """Uses its own timeout, not the watchdog: a name lookup has no socket to shut. One per connection."""
         endpoint = self._endpoint
         with gevent.Timeout(limit_s, TimeoutError(f"no connection in {limit_s:g} s")):
             sock = gevent.socket.create_connection((endpoint.host, endpoint.port))
@@ -127,7 +127,7 @@ class Connection:
                     return sock
                 context = client_context(endpoint.ca_file, gevent.ssl.SSLContext)
                 return context.wrap_socket(sock, server_hostname=endpoint.host)
-            except BaseException:  # GreenletExit too: an open socket must not be left to the collector
+            except BaseException:  # GreenletExit too: do not leave an open socket to the garbage collector
                 sock.close()
                 raise
 

@@ -1,43 +1,43 @@
-"""When bytes came in: the kernel's word where it gives one, so that a stamp is true although this process was late.
+"""Receive times of bytes: the kernel's timestamp if there is one, so that the time is correct although this process was late.
 
-The kernel stamps packets by the wall clock, and tells of what one call returns the time of the last. Plain TCP only: what a
-TLS socket returns is not what its packets were.
+The kernel stamps packets by the wall clock; one call returns the time of its last packet. Plain TCP only: the data of a TLS
+socket does not correspond to packets.
 """
 
 import socket
 import struct
 import time
 
-_SO_TIMESTAMPNS = 35  # Linux; the socket module does not name it
+_SO_TIMESTAMPNS = 35  # Linux; not defined in the socket module
 _TIMESPEC = struct.Struct("@qq")
 ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
-# The wall clock and the monotonic one are read one after the other: so far apart they may seem to have moved.
+# The two clocks are read one after the other, so their difference may seem to change by this much.
 _STEP_S = 0.0005
 
-Told = list[tuple[int, int, bytes]]
+Ancillary = list[tuple[int, int, bytes]]
 
 
 def enable_stamps(sock: socket.socket) -> None:
-    """Have `recvmsg` tell when the bytes came. A kernel that does not know how tells nothing."""
+    """Make `recvmsg` return receive times. Without kernel support it returns none."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     except OSError:
-        pass  # then they came when they were read
+        pass  # then the read time is used
 
 
 def wall_ahead_s() -> float:
-    """The wall clock less the monotonic one, now."""
+    """The wall clock minus the monotonic clock, now."""
     return time.time() - time.monotonic()
 
 
-def received_at(told: Told, wall_s: float, now: float, ahead_s: float, before: float) -> float:
-    """The monotonic instant at which bytes came that were read at `now`, and at `wall_s` by the wall clock.
+def received_at(ancillary: Ancillary, wall_s: float, now: float, ahead_s: float, before: float) -> float:
+    """The monotonic receive time of bytes that were read at `now` (monotonic), `wall_s` by the wall clock.
 
-    `ahead_s`: what the wall clock was ahead when the exchange began. If it has been stepped since, its stamps cannot be
-    told in monotonic time, and the bytes came when they were read. So did those whose stamp lies before `before`, that of
-    earlier bytes: whichever clock it is of, it is not the one that we know.
+    `ahead_s`: wall clock minus monotonic clock when the exchange began. If the wall clock has been stepped since, its
+    timestamps cannot be converted, and `now` is returned; also for a timestamp before `before`, that of earlier bytes, which
+    must come from another clock.
     """
-    for level, kind, data in told:
+    for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(data) == _TIMESPEC.size:
             if abs(wall_s - now - ahead_s) > _STEP_S:
                 return now

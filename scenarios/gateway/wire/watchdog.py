@@ -1,5 +1,5 @@
-"""Shuts the sockets of overdue exchanges: one greenlet for all of them, because a timeout object per reception costs
-as much as the reception itself. It runs only while something is watched.
+"""Shuts the sockets of overdue exchanges. One greenlet watches all of them, because a timeout object per read costs as much
+as the read itself. It runs only while a socket is watched.
 """
 
 import time
@@ -15,28 +15,29 @@ _TICK_S = 0.05
 
 
 @dataclass(slots=True, eq=False)
-class Watch:
-    """One exchange under way. Its owner sets `last_at` when the first token is there; from then on the watchdog requests `said_at`
-    when something was last said, and only where the exchange would be overdue: a stream under way costs it nothing. The
-    watchdog sets `overdue` before it shuts the socket.
+class SocketWatch:
+    """One exchange under way. Its owner sets `last_at` when the first token has arrived; from then on the watchdog
+    calls `new_content_at`, but only if the exchange would be overdue, so that an active stream costs nothing. The watchdog sets
+    `overdue` before it shuts the socket.
     """
 
     socket: gevent.socket.socket
     deadlines: Deadlines
     sent_at: float
-    said_at: Callable[[], float | None]  # since it was asked last; None: nothing was
-    # When something was last said, as far as is known; None as long as there is no token.
+    # Time of the latest content since the last call; None: no content.
+    new_content_at: Callable[[], float | None]
+    # Time of the latest known content; None: no token yet.
     last_at: float | None = None
     suspect: Due | None = None
     overdue: Due | None = None
 
 
 class Watchdog:
-    """Make one per process, after any fork."""
+    """Create one per process, after any fork."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._watches: set[Watch] = set()
+        self._watches: set[SocketWatch] = set()
         self._greenlet: gevent.Greenlet | None = None
 
     def watch(
@@ -44,22 +45,22 @@ class Watchdog:
         socket: gevent.socket.socket,
         deadlines: Deadlines,
         sent_at: float,
-        said_at: Callable[[], float | None],
-    ) -> Watch:
+        new_content_at: Callable[[], float | None],
+    ) -> SocketWatch:
         """Watch until `forget`."""
-        watch = Watch(socket, deadlines, sent_at, said_at)
+        watch = SocketWatch(socket, deadlines, sent_at, new_content_at)
         self._watches.add(watch)
         if self._greenlet is None:
             self._greenlet = gevent.spawn(self._run)
         return watch
 
-    def forget(self, watch: Watch) -> None:
+    def forget(self, watch: SocketWatch) -> None:
         self._watches.discard(watch)
 
     def look(self, now: float) -> None:
-        """Shut what is overdue for the second look in a row.
+        """Shut sockets that are overdue in two calls in a row.
 
-        One look is not enough: when this process itself was held up, the bytes may be there and merely unread.
+        One call is not enough: if this process was stalled, the bytes may have arrived unread.
         """
         for watch in list(self._watches):
             if watch.overdue is not None:
@@ -67,8 +68,8 @@ class Watchdog:
             held_to = due(watch.deadlines, watch.sent_at, watch.last_at)
             if now < held_to.at:
                 continue
-            if watch.last_at is not None and (said_at := watch.said_at()) is not None:
-                watch.last_at = max(watch.last_at, said_at)
+            if watch.last_at is not None and (new_content_at := watch.new_content_at()) is not None:
+                watch.last_at = max(watch.last_at, new_content_at)
                 held_to = due(watch.deadlines, watch.sent_at, watch.last_at)
                 if now < held_to.at:
                     continue
@@ -88,9 +89,9 @@ class Watchdog:
 
 
 def shut(socket: gevent.socket.socket) -> None:
-    """End the transport under a socket, so that whoever waits for it wakes up."""
+    """End the transport under a socket, so that a greenlet that waits for it wakes up."""
     try:
-        # Not socket.shutdown: on a TLS socket that takes the session away from under its reader.
+        # Not socket.shutdown: on a TLS socket that removes the session while a reader uses it.
         gevent.socket.socket.shutdown(socket, gevent.socket.SHUT_RDWR)
     except OSError:
-        pass  # the other side was faster
+        pass  # the other side has closed it already

@@ -1,4 +1,4 @@
-"""What stands in for Locust and for processes, where a step of a run is tested alone."""
+"""Fakes for Locust and for processes, to test single steps of a run."""
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from scenarios.run.inputs import Inputs, Scenarios
 
 
 class User:
-    """What is read of a scenario's user where Locust is not there."""
+    """The attributes of a scenario's user class, without Locust."""
 
     by_default, unattended, fixed_count = True, False, 0
     arguments: ClassVar[Mapping[str, Any]] = {}
@@ -60,10 +60,10 @@ def options(**given: Any) -> argparse.Namespace:
 
 
 class Process:
-    """A process on a leash. What it sends is `put`; it ends when it is let go, or with `end`."""
+    """A fake of Leashed. `put` queues its messages; it ends with `let_go` or `end`."""
 
     def __init__(self, *messages: Message | dict[str, str], code: int = 0) -> None:
-        """`messages`: the ones that it has sent already; of an embedded stack, its one line."""
+        """`messages`: already sent; for an embedded stack, its one line."""
         self.argv: Sequence[str] = ()
         self.received: list[Message] = []
         self.let_go_of = False
@@ -74,7 +74,7 @@ class Process:
             self.put(message)
 
     def launch(self, argv: Sequence[str]) -> Any:
-        """In the place of `Leashed`."""
+        """Replaces `Leashed`."""
         self.argv = argv
         return self
 
@@ -115,7 +115,7 @@ class Process:
 
 
 class FakeLoad:
-    """Locust: `calls` is what was done with it, in order."""
+    """A fake of Locust: `calls` lists the calls in order."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -143,8 +143,8 @@ class FakeLoad:
     def choose_users(self, inputs: Inputs) -> None:
         self.calls.append("choose users")
 
-    def let_in(self, stage: Any) -> None:
-        self.calls.append("let in")
+    def set_user_context(self, user_context: Any) -> None:
+        self.calls.append("set user context")
         self.runner = "running"
 
     def scale(self, users: int, spawn_rate: float) -> None:
@@ -162,7 +162,7 @@ class FakeLoad:
         self.calls.append(f"withdraw to {state}")
 
     def stop(self) -> None:
-        """As Locust stops: the listeners of both events, the users in between."""
+        """Stop like Locust: call the listeners of both events, with the users stopping in between."""
         if self.runner in ("ready", "stopped"):
             return
         self.stopping()

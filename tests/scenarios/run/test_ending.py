@@ -13,7 +13,13 @@ GUARD = "guard: the round took longer than max 5m"
     ("broken", "early", "exit_code", "end_reason", "why"),
     [
         (None, False, 0, None, None),
-        (None, False, EXIT_UNKNOWN, None, None),  # no fault was seen to be effective: that cut nothing short
+        (
+            None,
+            False,
+            EXIT_UNKNOWN,
+            None,
+            None,
+        ),  # no fault was seen to be effective; the run was not cut short
         (None, False, 0, GUARD, None),
         (None, False, EXIT_ABORTED, GUARD, GUARD),
         (None, False, EXIT_UNKNOWN, "error: the guardian has died", "error: the guardian has died"),

@@ -1,4 +1,4 @@
-"""The chaos process: its command, what it is sent, what its end means."""
+"""The chaos process: its command, the messages it gets, the meaning of its end."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from scenarios.gateway.tally import Snapshot
 from scenarios.run.faults import Chaos, argv, counts, overhead_until, restore_argv
 from scenarios.run.verdict import Verdict
 from tests.scenarios.run.fakes import Process, options
-from tests.scenarios.stages import topology
+from tests.scenarios.user_contexts import topology
 
 RUN = [
     sys.executable, "-m", "chaos", "run", "--leash", "--run", "r", "--topology", "t.yaml", "--timeline", "l.yaml",
@@ -58,7 +58,7 @@ def chaos(process, events=None):
     )
 
 
-def test_chaos_that_is_ready_says_when_its_clock_started():
+def test_chaos_that_is_ready_reports_when_its_clock_started():
     process = Process(READY)
     assert chaos(process).start() == 1000.5
     assert process.argv == ["chaos"]
@@ -69,8 +69,8 @@ def test_chaos_that_is_ready_says_when_its_clock_started():
     [
         ([Refused("kubeconfig /none: cannot be used")], "kubeconfig /none: cannot be used"),
         ([{"a": "traceback"}], r"chaos did not start \(exit 64\); no message"),
-        ([STATUS], r"chaos did not start \(exit 64\); the line above says why"),
-        ([], r"chaos did not start \(exit 64\); the line above says why"),
+        ([STATUS], r"chaos did not start \(exit 64\); see the line above"),
+        ([], r"chaos did not start \(exit 64\); see the line above"),
     ],
 )
 def test_chaos_that_does_not_start_refuses_the_run(lines, why):
@@ -111,7 +111,7 @@ def test_a_stop_is_the_end_of_file_and_chaos_is_over_when_it_has_restored():
 @pytest.mark.parametrize(
     "wrong", [{"no": "kind"}, READY, Counts(1, 2, 3)], ids=["no message", "a second start", "our own"]
 )
-def test_a_message_that_cannot_be_leaves_nobody_waiting(wrong):
+def test_an_invalid_message_leaves_no_waiter_blocked(wrong):
     process = Process(READY, wrong, code=5)
     found = chaos(process)
     found.start()

@@ -1,4 +1,4 @@
-"""What a run is to be: which users are chosen, and what is refused."""
+"""The inputs of a run: which users are chosen, and what is refused."""
 
 from pathlib import Path
 
@@ -67,13 +67,13 @@ def test_what_a_scenario_needs_is_read_where_it_is_chosen():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"max_in_flight": 0}, "--max-in-flight: 0 lets no request be made; give 1 or more"),
+        ({"max_in_flight": 0}, "--max-in-flight: 0 allows no requests; give 1 or more"),
         ({"duration": "24"}, "--duration: '24' is not a duration; write 24s"),
         ({"restore_within": "20"}, "--restore-within: '20' is not a duration; write 20s"),
-        ({"restore_within": "0s"}, "--restore-within: 0s lets no restore end; write it like 15m"),
+        ({"restore_within": "0s"}, "--restore-within: 0s leaves no time to restore; write it like 15m"),
     ],
 )
-def test_a_limit_that_cannot_be_is_refused(given, words):
+def test_an_invalid_limit_is_refused(given, words):
     refuse_limits(options())
     with pytest.raises(Refusal) as found:
         refuse_limits(options(**given))
@@ -83,9 +83,9 @@ def test_a_limit_that_cannot_be_is_refused(given, words):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"host": "http://x"}, "--host: 'http://x': the topology names the gateway; leave it out"),
-        ({"class_picker": True}, "--class-picker: scenarios are chosen with --scenarios"),
-        ({"profile": "p"}, "--profile: 'p': is not used; leave it out"),
+        ({"host": "http://x"}, "--host: 'http://x': the topology sets the gateway; remove the option"),
+        ({"class_picker": True}, "--class-picker: choose scenarios with --scenarios"),
+        ({"profile": "p"}, "--profile: 'p': is not used; remove the option"),
     ],
 )
 def test_an_option_of_locusts_without_effect_is_refused(given, words):

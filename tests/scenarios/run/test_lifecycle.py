@@ -1,4 +1,4 @@
-"""The life of a run from its inputs to its verdict, with a chaos process and a load generator that are none."""
+"""The lifecycle of a run from its inputs to its verdict, with fakes of chaos and of the load generator."""
 
 from functools import partial
 
@@ -17,7 +17,7 @@ from scenarios.run.verdict import Verdict
 from scenarios.run.warming import Warmed
 from tests.chaos.stand import ROOT
 from tests.scenarios.run.fakes import SCENARIOS, FakeLoad, Process, options
-from tests.scenarios.stages import stage
+from tests.scenarios.user_contexts import user_context
 
 READY, NO_CLUSTER = Ready(1000.5, 60.0), Refused("kubeconfig /none: cannot be used")
 
@@ -25,7 +25,7 @@ READY, NO_CLUSTER = Ready(1000.5, 60.0), Refused("kubeconfig /none: cannot be us
 class Life:
     def __init__(self, tmp_path, monkeypatch, process, **given):
         self.load, self.process, self.reported, self.steps = FakeLoad(), process, [], []
-        self.stage = None
+        self.user_context = None
         topology = tmp_path / "topology.yaml"
         topology.write_text(
             "gateway: {url: http://127.0.0.1:9, model: a}\ntiers: [{name: one, match: {group: a}}]\n"
@@ -47,8 +47,8 @@ class Life:
     def _warm(self, topology, inputs, options, shape, on_failure):
         self.steps.append("warm up")
         records = Memory()
-        self.stage = stage("http://127.0.0.1:9", recorder=Recorder(records, on_failure))
-        return Warmed(self.stage, records)
+        self.user_context = user_context("http://127.0.0.1:9", recorder=Recorder(records, on_failure))
+        return Warmed(self.user_context, records)
 
     def _launch(self, argv):
         self.steps.append("chaos")
@@ -85,8 +85,8 @@ def test_a_run_whose_timeline_ends_is_closed_reported_and_quit(life, capsys):
     found = life(Process(READY))
     found.open()
     assert found.steps == ["check", "warm up", "counters before", "chaos"]
-    assert found.load.calls == ["choose users", "host http://127.0.0.1:9", "let in"]
-    assert found.stage.overhead_until is not None
+    assert found.load.calls == ["choose users", "host http://127.0.0.1:9", "set user context"]
+    assert found.user_context.overhead_until is not None
     assert found.manifest()["status"] == "running"
     found.process.put(End(None, []))
     found.process.end(EXIT_PASS)
@@ -134,16 +134,16 @@ def test_the_manifest_has_why_chaos_cut_the_run_short(life, code, reason, why, s
     assert found.steps[4:] == [*steps, "counters after", "report"]
 
 
-def test_records_that_cannot_be_written_break_the_run_off(life, capsys):
+def test_records_that_cannot_be_written_stop_the_run(life, capsys):
     found = life(Process(READY))
     found.open()
     for _ in range(2):
         found.life._cannot_record("requests.arrow cannot be written: No space left on device")
     until(lambda: "quit" in found.load.calls)
-    said = "error: requests.arrow cannot be written: No space left on device"
-    assert found.manifest()["reason"] == said
-    assert capsys.readouterr().err.count(said) == 1
-    assert found.life.notice == said
+    error = "error: requests.arrow cannot be written: No space left on device"
+    assert found.manifest()["reason"] == error
+    assert capsys.readouterr().err.count(error) == 1
+    assert found.life.notice == error
 
 
 def test_a_headless_run_that_chaos_refuses_exits_with_64(life, capsys):
@@ -182,7 +182,7 @@ def test_a_start_from_the_page_is_checked_once(life):
     found = life(Process(READY), headless=False)
     found.life.prepare()
     assert found.life.check_start(found.options, 9) == 9
-    with pytest.raises(Refusal, match="a run is being opened already"):
+    with pytest.raises(Refusal, match="a run is being opened"):
         found.life.is_on()
     found.life.take_start()
     found.life.start()
@@ -198,7 +198,7 @@ def test_a_page_s_run_prints_its_verdict_when_it_is_closed(life, capsys):
     assert capsys.readouterr().out.endswith("PASS\n")
 
 
-def test_an_error_of_ours_while_a_run_is_opened_is_no_pass(life, monkeypatch):
+def test_our_own_error_while_a_run_is_opened_is_not_passed(life, monkeypatch):
     found = life(Process(READY))
     found.life.prepare()
     monkeypatch.setattr(counters, "keep", lambda *_: 1 / 0)
@@ -208,7 +208,7 @@ def test_an_error_of_ours_while_a_run_is_opened_is_no_pass(life, monkeypatch):
     assert found.load.exit_code == EXIT_UNKNOWN
 
 
-def test_the_counts_that_the_guards_rest_on_are_sent_with_each_status(life):
+def test_the_counts_for_the_guards_are_sent_with_each_status(life):
     found = life(Process(READY))
     found.open()
     found.process.put(Status(1001.0, 1.0, 60.0, 1, {}, None))
@@ -217,7 +217,7 @@ def test_the_counts_that_the_guards_rest_on_are_sent_with_each_status(life):
     found.life.quitting()
 
 
-def test_a_message_of_chaos_that_cannot_be_breaks_the_run_off(life):
+def test_an_invalid_message_of_chaos_stops_the_run(life):
     found = life(Process(READY, code=EXIT_UNKNOWN))
     found.open()
     found.process.put({"no": "kind"})

@@ -8,7 +8,7 @@ import pytest
 from contract.refusal import Refusal
 from scenarios.run.page_state import Moment, shown, takes_edits
 
-OPENING, CLOSING = "a run is being opened already", "the last run is being closed"
+OPENING, CLOSING = "a run is being opened", "the last run is being closed"
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ OPENING, CLOSING = "a run is being opened already", "the last run is being close
         (Moment(runner="cleanup", on=True, stopping=True), "running", CLOSING),
         (Moment(runner="stopping", on=True, stopping=True), "running", CLOSING),
         (Moment(runner="stopped", closing=True), "running", CLOSING),
-        (Moment(runner="cleanup"), "running", CLOSING),  # no run came of the start; the users of it still go
+        (Moment(runner="cleanup"), "running", CLOSING),  # the start failed; its users are still stopping
         (Moment(runner="stopping"), "running", CLOSING),
         (Moment(runner="stopped", starting=True, closing=True), "spawning", OPENING),
     ],

@@ -17,7 +17,7 @@ from scenarios.run.stack import Stack
 from scenarios.run.verdict import Verdict
 from tests.chaos.stand import ROOT
 from tests.scenarios.run.fakes import Chat, Classify, FakeLoad, Process, options
-from tests.scenarios.stages import topology
+from tests.scenarios.user_contexts import topology
 
 EMBEDDED, K3S = ROOT / "topologies/embedded.yaml", ROOT / "topologies/k3s.yaml"
 
@@ -54,7 +54,7 @@ def test_a_stack_that_ends_before_it_is_ready_is_refused(monkeypatch):
     monkeypatch.setenv(stack.topology.gateway.api_key, "sk-own")
     process.end(1)
     stack.start()
-    with pytest.raises(Refusal, match="the embedded stack did not start; the line above says why"):
+    with pytest.raises(Refusal, match="the embedded stack did not start; see the line above"):
         stack.wait_ready()
 
 
@@ -125,11 +125,11 @@ def test_results_must_be_writable(tmp_path):
     [
         (4, 4, None),
         (4, 5, None),
-        (1, 0, "waiting for 1 more workers of 1"),
-        (4, 1, "waiting for 3 more workers of 4"),
+        (1, 0, "waiting for 1 of 1 workers"),
+        (4, 1, "waiting for 3 of 4 workers"),
     ],
 )
-def test_the_master_says_how_many_workers_it_waits_for(expected, ready, words):
+def test_the_master_prints_how_many_workers_it_waits_for(expected, ready, words):
     assert workers.missing(expected, ready) == words
 
 
@@ -137,7 +137,7 @@ def test_a_start_waits_for_workers_that_come_back_and_is_refused_without_any():
     counts = iter([0, 1, 2, 2])
     workers.await_return(lambda: next(counts), expected=2, within_s=5)
     workers.await_return(lambda: 1, expected=2, within_s=0.01)
-    with pytest.raises(Refusal, match="no worker is here; start one, and start the run again"):
+    with pytest.raises(Refusal, match="no worker is connected; start one, then start the run again"):
         workers.await_return(lambda: 0, expected=2, within_s=0.01)
 
 
@@ -154,7 +154,7 @@ class Spike:
         return self.users * 2, float(self.users)
 
 
-def test_a_worker_gets_what_it_makes_its_share_of_an_open_loop_with():
+def test_a_worker_gets_the_data_for_its_share_of_an_open_loop():
     found = workers.for_open_loop(
         SimpleNamespace(opened=[Chat]), Spike(), {"soak_ramp_up": "2m", "headless": True}, {"headless": False}
     )
@@ -213,7 +213,7 @@ class Search:
     def __init__(self, error=None, lasts=False):
         self.error, self.lasts = error, lasts
 
-    def walk(self, stage, folder, guard):
+    def run(self, user_context, folder, guard):
         if self.lasts:
             gevent.sleep(60)
         if self.error:
@@ -224,16 +224,16 @@ class Search:
 
 
 @pytest.mark.parametrize(
-    ("given", "crew", "words"),
+    ("given", "workers", "words"),
     [
-        ({}, True, "shape Search: needs one Locust process, --headless"),
-        ({"headless": False}, False, "shape Search: needs one Locust process, --headless"),
-        ({"arrivals": "constant:8/s"}, False, "--arrivals: shape Search makes its own; leave them out"),
+        ({}, True, "shape Search: needs a single Locust process and --headless"),
+        ({"headless": False}, False, "shape Search: needs a single Locust process and --headless"),
+        ({"arrivals": "constant:8/s"}, False, "--arrivals: shape Search sets its own; remove the option"),
     ],
 )
-def test_a_search_is_refused_where_it_cannot_be_made(given, crew, words):
+def test_a_search_is_refused_where_it_cannot_be_made(given, workers, words):
     with pytest.raises(Refusal) as found:
-        take_over(Search(), options(**given), crew)
+        take_over(Search(), options(**given), workers)
     assert str(found.value) == words
 
 
@@ -273,7 +273,7 @@ def test_a_search_that_ends_ends_the_run_with_its_own_verdict():
     assert found.conclude(Verdict("PASS", 0), Path("r")) == Verdict("the knee is at 8/s\nr", EXIT_UNKNOWN)
 
 
-def test_a_search_that_raises_breaks_the_run_off():
+def test_a_search_that_raises_stops_the_run():
     found, calls = searching(Search(ValueError("no rate")))
     assert calls == ["error: ValueError: no rate"]
     assert not found.over.ready()
@@ -309,7 +309,7 @@ def test_evidence_that_cannot_be_copied_costs_nothing_else(tmp_path, capsys):
         raise OSError("No space left on device")
 
     closing.copy_evidence(run, tmp_path / "none", full)
-    assert "not all evidence could be copied into the run: No space left" in capsys.readouterr().err
+    assert "not all evidence was copied into the run: No space left" in capsys.readouterr().err
 
 
 def test_the_analysis_reports_on_the_folder(monkeypatch):

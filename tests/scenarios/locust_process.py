@@ -1,6 +1,6 @@
-"""A Locust run in a process of its own: JSON in on stdin, what was recorded and told as JSON on stdout.
+"""Runs scenarios with Locust in a separate process: JSON on stdin; records and reported events as JSON on stdout.
 
-Importing Locust patches the standard library; the process of the tests must stay as it is.
+Importing Locust patches the standard library, which must not happen in the test process.
 """
 
 import dataclasses
@@ -21,14 +21,14 @@ from scenarios import chat, classify, direct, overhead
 from scenarios.gateway.arrivals import open_or_closed, parse
 from scenarios.gateway.open_loop import open_loop
 from scenarios.gateway.user_context import DEADLINES
-from tests.scenarios.stages import kept, stage
+from tests.scenarios.user_contexts import kept, user_context
 
 USERS = scenarios.users()
 DOCUMENTS = Path(__file__).parents[2] / "scenarios" / "documents"
 
 
 def _of_a_master(environment: Environment) -> dict[str, object]:
-    """What the statistics of a master hold that a worker with these reports to."""
+    """The statistics of a master to which a worker reports these."""
     report: dict[str, object] = {}
     sent, heard, master = Events(), Events(), RequestStats()
     setup_distributed_stats_event_listeners(sent, environment.stats)
@@ -42,7 +42,7 @@ def _of_a_master(environment: Environment) -> dict[str, object]:
     }
 
 
-def play(
+def run_users(
     gateway: str,
     vllm: str | None,
     users: dict[str, int],
@@ -64,7 +64,7 @@ def play(
         classes = [open_loop(opened), *stay]
     environment = Environment(user_classes=classes, stop_timeout=stop_timeout)
     deadlines: dict[str, Any] = {"deadlines": DEADLINES} if patient else {}
-    environment.brownout = found = stage(
+    environment.brownout = found = user_context(
         gateway,
         vllm,
         arrivals=arrivals and parse(arrivals),
@@ -74,7 +74,7 @@ def play(
     )
     if overhead_left_s is not None:
         found.overhead_until = found.clock.now() + overhead_left_s
-    told: list[dict[str, object]] = []
+    reported: list[dict[str, object]] = []
 
     def listen(
         request_type: str,
@@ -85,7 +85,7 @@ def play(
         context: object,
         **_: object,
     ) -> None:
-        told.append({"type": request_type, "name": name, "ms": response_time, "bytes": response_length,
+        reported.append({"type": request_type, "name": name, "ms": response_time, "bytes": response_length,
                      "error": str(exception) if exception else None})  # fmt: skip
 
     environment.events.request.add_listener(listen)
@@ -93,14 +93,14 @@ def play(
     counts = {USERS[u].__name__: count for u, count in users.items()}
     runner.spawn_users({c.__name__: counts.get(c.__name__, 1) for c in classes}, wait=False)
     gevent.sleep(run_s / 2)
-    gevent.monkey.get_original("time", "sleep")(held_up_s)  # nothing else runs meanwhile
+    gevent.monkey.get_original("time", "sleep")(held_up_s)  # blocks the hub
     gevent.sleep(run_s / 2)
     users_left = runner.user_count
     runner.stop()
     tally = found.recorder.tally.snapshot()
     return {
         "records": [dataclasses.asdict(record) for record in kept(found)],
-        "told": told,
+        "reported": reported,
         "users": users_left,
         "in_flight": tally.in_flight,
         "scheduled": tally.scheduled,
@@ -115,5 +115,5 @@ def play(
 
 
 if __name__ == "__main__":
-    # Locust's own loggers speak on stderr.
-    print(json.dumps(play(**json.load(sys.stdin))))
+    # Locust's own loggers write to stderr.
+    print(json.dumps(run_users(**json.load(sys.stdin))))

@@ -1,4 +1,4 @@
-"""Real Locust runs: every request has one record and is told once, also when the run is stopped in mid-stream."""
+"""Real Locust runs: every request has one record and one Locust event, also if the run is stopped in mid-stream."""
 
 import json
 from collections import Counter, defaultdict
@@ -8,14 +8,14 @@ import pytest
 from tests.contract.exchanges import WHOLE, chunked, head, plain, token
 from tests.forked import run
 from tests.scenarios.server import HANG, Server
-from tests.scenarios.stages import CAP, DIRECT_CAP
+from tests.scenarios.user_contexts import CAP, DIRECT_CAP
 
 SERVED = head("200 OK", "transfer-encoding: chunked", "x-litellm-model-group: b")
 GOOD = SERVED + chunked(*WHOLE)
 BEGUN = SERVED + chunked(token(), last=False)
 
 
-def play(
+def run_locust(
     gateway: Server, vllm: Server | None = None, *, run_s=1.0, stop_timeout=None, left_s=None, arrivals=None,
     max_in_flight=1000, held_up_s=0.0, patient=False, **users,
 ):  # fmt: skip
@@ -24,7 +24,7 @@ def play(
         "stop_timeout": stop_timeout, "overhead_left_s": left_s, "arrivals": arrivals, "max_in_flight": max_in_flight,
         "held_up_s": held_up_s, "patient": patient,
     }  # fmt: skip
-    done = run("tests.scenarios.play", input=json.dumps(given))
+    done = run("tests.scenarios.locust_process", input=json.dumps(given))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -42,32 +42,32 @@ def _name(record: dict) -> str:
 @pytest.fixture(scope="module")
 def stopped():
     with Server([BEGUN, HANG]) as gateway:
-        return play(gateway, run_s=1.5, patient=True, chat=6), len(gateway.requests)
+        return run_locust(gateway, run_s=1.5, patient=True, chat=6), len(gateway.requests)
 
 
-def test_a_run_stopped_in_mid_stream_has_exactly_one_record_per_ask(stopped):
-    run, asked = stopped
-    assert asked == 6
+def test_a_run_stopped_in_mid_stream_has_exactly_one_record_per_request(stopped):
+    run, count = stopped
+    assert count == 6
     ids = [r["request_id"] for r in run["records"]]
-    assert len(ids) == len(set(ids)) == asked
+    assert len(ids) == len(set(ids)) == count
     assert run["in_flight"] == 0
     assert {r["outcome"] for r in run["records"]} == {"abandoned"}
     assert all(r["ttft_ms"] is not None for r in run["records"] if r["stream"])
 
 
-def test_an_ask_that_was_stopped_is_told_to_locust_once(stopped):
-    run, asked = stopped
-    told = [t for t in run["told"] if t["type"] == "chat"]
-    assert len(told) == asked
-    assert {t["error"] for t in told} == {"abandoned: stopped"}
-    assert run["stats"] == len(run["told"])
-    assert run["failures"] == asked
+def test_a_stopped_request_is_reported_to_locust_once(stopped):
+    run, count = stopped
+    reported = [t for t in run["reported"] if t["type"] == "chat"]
+    assert len(reported) == count
+    assert {t["error"] for t in reported} == {"abandoned: stopped"}
+    assert run["stats"] == len(run["reported"])
+    assert run["failures"] == count
 
 
 @pytest.fixture(scope="module")
 def well():
     with Server([0.02, GOOD]) as gateway, Server([GOOD]) as vllm:
-        run = play(gateway, vllm, run_s=1.2, stop_timeout=5, patient=True, chat=2, direct=1, overhead=1)
+        run = run_locust(gateway, vllm, run_s=1.2, stop_timeout=5, patient=True, chat=2, direct=1, overhead=1)
         return run, gateway, vllm
 
 
@@ -77,18 +77,18 @@ def test_a_stop_that_waits_abandons_nothing(well):
     assert run["failures"] == 0
 
 
-def test_every_ask_is_told_once_by_scenario_and_tier(well):
+def test_every_request_is_reported_once_by_scenario_and_tier(well):
     run, gateway, vllm = well
     records = run["records"]
     assert len(records) == len(gateway.requests) + len(vllm.requests)
-    told = Counter((t["type"], t["name"]) for t in run["told"])
-    assert told == Counter((r["scenario"], _name(r)) for r in records)
+    reported = Counter((t["type"], t["name"]) for t in run["reported"])
+    assert reported == Counter((r["scenario"], _name(r)) for r in records)
     assert {r["scenario"] for r in records} == {"chat", "direct", "overhead"}
-    assert {name for _, name in told} >= {"gateway → ollama", "vllm direct"}
-    assert all(t["bytes"] > 0 for t in run["told"])
+    assert {name for _, name in reported} >= {"gateway → ollama", "vllm direct"}
+    assert all(t["bytes"] > 0 for t in run["reported"])
 
 
-def test_locusts_totals_count_asks_and_nothing_else(well):
+def test_locusts_totals_count_requests_only(well):
     run, *_ = well
     records = run["records"]
     assert run["stats"] == len(records)
@@ -96,10 +96,10 @@ def test_locusts_totals_count_asks_and_nothing_else(well):
     assert run["master"]["stats"] == len(records)
 
 
-def test_failures_are_a_share_of_asks(stopped):
-    run, asked = stopped
-    assert (run["failures"], run["stats"]) == (asked, asked)
-    assert (run["master"]["failures"], run["master"]["stats"]) == (asked, asked)
+def test_failures_are_a_share_of_requests(stopped):
+    run, count = stopped
+    assert (run["failures"], run["stats"]) == (count, count)
+    assert (run["master"]["failures"], run["master"]["stats"]) == (count, count)
 
 
 @pytest.mark.parametrize("of", [lambda run: run, lambda run: run["master"]], ids=["alone", "master"])
@@ -116,7 +116,7 @@ def test_chat_streams_most_and_direct_takes_turns(well):
     assert direct == [n % 2 == 0 for n in range(len(direct))]
 
 
-def test_a_direct_ask_has_its_tiers_cap_and_both_sides_of_a_pair_the_gateways(well):
+def test_a_direct_request_has_its_tiers_cap_and_both_sides_of_a_pair_the_gateways(well):
     run, *_ = well
     caps = {(r["scenario"], r["via"]): r["max_tokens"] for r in run["records"]}
     assert caps == {
@@ -124,7 +124,7 @@ def test_a_direct_ask_has_its_tiers_cap_and_both_sides_of_a_pair_the_gateways(we
     }  # fmt: skip
 
 
-def test_a_pair_is_four_asks_in_turn_of_one_prompt_with_fresh_nonces(well):
+def test_a_pair_is_four_requests_in_turn_of_one_prompt_with_fresh_nonces(well):
     run, gateway, vllm = well
     pairs = defaultdict(list)
     for record in run["records"]:
@@ -150,7 +150,7 @@ def test_users_keep_their_connections(well):
 
 def test_no_pair_begins_when_too_little_time_is_left_and_its_user_stays():
     with Server([GOOD]) as gateway, Server([GOOD]) as vllm:
-        run = play(gateway, vllm, run_s=0.5, left_s=2.0, overhead=1)
+        run = run_locust(gateway, vllm, run_s=0.5, left_s=2.0, overhead=1)
         assert run["records"] == []
         assert run["users"] == 1
 
@@ -159,16 +159,16 @@ def test_a_run_repeats_its_prompts():
     seen = []
     for _ in range(2):
         with Server([GOOD]) as gateway:
-            play(gateway, run_s=0.5, chat=1)
+            run_locust(gateway, run_s=0.5, chat=1)
             seen.append(_prompts(gateway)[:4])
     assert seen[0] == seen[1]
     assert len(set(seen[0])) == 4
 
 
-def test_failures_are_told_with_their_outcome():
+def test_failures_are_reported_with_their_outcome():
     with Server([plain({"error": "no"}, "503 No")]) as gateway:
-        run = play(gateway, run_s=0.3, chat=1)
-    told = {(t["type"], t["name"], t["error"]) for t in run["told"]}
-    assert told - {("chat", "gateway → –", "abandoned: stopped")} == {
+        run = run_locust(gateway, run_s=0.3, chat=1)
+    reported = {(t["type"], t["name"], t["error"]) for t in run["reported"]}
+    assert reported - {("chat", "gateway → –", "abandoned: stopped")} == {
         ("chat", "gateway → –", "rejected: 503: no")
     }

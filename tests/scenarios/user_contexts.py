@@ -1,4 +1,4 @@
-"""Stages for tests: a topology of three tiers, of which some have urls, and a recorder that keeps its records."""
+"""User contexts for tests: a topology of three tiers, some with urls, and a recorder that keeps its records."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,13 +8,13 @@ from contract.deadlines import Deadlines
 from contract.records import RequestRecord
 from contract.topology import Topology
 from scenarios.gateway.recorder import Recorder
-from scenarios.gateway.user_context import Stage, endpoints
+from scenarios.gateway.user_context import UserContext, endpoints
 
 CAP, DIRECT_CAP = 5, 4
 
 
 class Kept:
-    """Takes the place of an ArrowFile."""
+    """Replaces an ArrowFile."""
 
     def __init__(self) -> None:
         self.records: list[RequestRecord] = []
@@ -49,26 +49,26 @@ def topology(
     )
 
 
-def stage(
+def user_context(
     gateway: str,
     vllm: str | None = None,
     ollama: str | None = None,
     recorder: Recorder | None = None,
     api: str = "openai",
     **given: Any,
-) -> Stage:
+) -> UserContext:
     found = topology(gateway, vllm, ollama, api)
     front, tiers = endpoints(found)
-    return Stage(
+    return UserContext(
         topology=found, recorder=recorder or Recorder(Kept(), print), clock=Clock(), seed=1, prefix="3f9c01",
         gateway=front, tiers=tiers,
         **({"deadlines": Deadlines(connect=1, first_token=0.5, silence=0.4, whole=2)} | given),
     )  # fmt: skip
 
 
-def kept(stage: Stage) -> list[RequestRecord]:
+def kept(user_context: UserContext) -> list[RequestRecord]:
     """The records so far."""
-    stage.recorder.flush()
-    file = stage.recorder._file
+    user_context.recorder.flush()
+    file = user_context.recorder._file
     assert isinstance(file, Kept)
     return file.records
