@@ -14,7 +14,7 @@ _CONTENT_KEYS = ("content", "tool_calls", "refusal")
 _THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks")
 """vLLM and Ollama say reasoning, DeepSeek and llama.cpp reasoning_content, OpenRouter reasoning_details, Anthropic's models
 through LiteLLM thinking_blocks."""
-NO_WORD = "an error without a word"
+NO_WORD = "an error without a message"
 _NO_ERROR = (200, "0", "200", "success", "ok")  # codes
 _WORDS = ("message", "detail", "msg", "error_msg")  # where an error says what it is, if not in `error`
 
@@ -180,7 +180,7 @@ def told(words: object) -> str:
 def _take_choice(choice: object, at: float, answer: Answer) -> None:
     part: Any = (choice.get("delta") or choice.get("message") or {}) if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(part, dict):
-        answer.senseless = answer.senseless or "choices that are none"
+        answer.senseless = answer.senseless or "choices that are not objects"
         return
     _take_part(part, at, answer)
     reason = choice.get("finish_reason")
@@ -191,7 +191,7 @@ def _take_ollama(line: dict[str, Any], at: float, answer: Answer) -> None:
     """A line of /api/chat, whose part is `message`, or of /api/generate, which says its text as `response`."""
     part = line.get("message") or {"content": line.get("response"), "thinking": line.get("thinking")}
     if not isinstance(part, dict):
-        answer.senseless = answer.senseless or "a message that is none"
+        answer.senseless = answer.senseless or "a message that is not an object"
         return
     _take_part(part, at, answer)
     if line["done"] is True:

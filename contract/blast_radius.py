@@ -52,7 +52,7 @@ class Handles(Strict):
             if why is not None:
                 return why
             if of.embedded is not None and value == EMBEDDED and not embedded:
-                return "the word embedded needs a part embedded"
+                return "'embedded' needs an `embedded:` section in this topology"
         return None
 
 

@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
         return found
 
     def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {message} (--help lists what there is)\n")
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {message} (--help lists the options)\n")
 
 
 def refuse_with_64(parser: argparse.ArgumentParser) -> None:

@@ -94,7 +94,7 @@ def read(folder: Path) -> list[Document]:
     """All documents of the folder, by id. Raises Refusal with one line for each mistake of all files."""
     paths = sorted(folder.glob("*.txt"), key=lambda path: path.stem)
     if not paths:
-        raise Refusal(f"{folder}: holds no document; a document is a file <id>.txt, a head and a text")
+        raise Refusal(f"{folder}: has no documents; a document is a file <id>.txt, a head and a text")
     documents: list[Document] = []
     mistakes: list[str] = []
     for path in paths:
@@ -130,14 +130,14 @@ def read_text(id: str, content: str, where: str) -> Document:
 
 def _spelling(text: str) -> str:
     if not normal(text):
-        raise ValueError(f"{text!r} has neither letter nor digit; write what is to be answered")
+        raise ValueError(f"{text!r} has neither letter nor digit; write the expected answer")
     return text
 
 
 def _date(text: object) -> datetime.date:
     found = _iso(text)
     if found is None:
-        raise ValueError(f"{text!r} is no date; write it like 2024-03-12")
+        raise ValueError(f"{text!r} is not a date; write it like 2024-03-12")
     return found
 
 
@@ -157,10 +157,10 @@ class _Head(Strict):
 def _parts(content: str, where: str) -> tuple[str, str]:
     """Head and text, the text without white space around it."""
     if not content.startswith(_RULE):
-        raise Refusal(f"{where}: begins with no head; the first line is ---, then the keys, then ---")
+        raise Refusal(f"{where}: does not begin with a head; the first line is ---, then the keys, then ---")
     head, end, text = content.removeprefix(_RULE).partition("\n" + _RULE)
     if not end:
-        raise Refusal(f"{where}: its head does not end; a line --- parts it from the text")
+        raise Refusal(f"{where}: its head does not end; separate it from the text with a line ---")
     return head, text.strip()
 
 
@@ -169,11 +169,11 @@ def _mapping(head: str, where: str) -> dict[str, Any]:
     try:
         node = yaml.compose(head, Loader=yaml.BaseLoader)
         if not isinstance(node, yaml.MappingNode):
-            raise Refusal(f"{where}: its head holds no keys; a mapping is expected")
+            raise Refusal(f"{where}: its head has no keys; expected a mapping")
         keys = [key.value for key, _ in node.value]
         twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:
-            raise Refusal("\n".join(f"{where}: the key {key!r} stands twice; leave one" for key in twice))
+            raise Refusal("\n".join(f"{where}: the key {key!r} is given twice; keep one" for key in twice))
         found: dict[str, Any] = yaml.load(head, Loader=yaml.BaseLoader)
     except yaml.YAMLError as e:
         raise Refusal(f"{where}: {str(e).strip()}") from None
@@ -187,7 +187,7 @@ def _alike(folder: Path, documents: list[Document]) -> Iterator[str]:
         if other != document.id:
             yield (
                 f"{folder / document.id}.txt: begins like {other}.txt; the first {BEGINNING} characters of a text "
-                "must be its own, since it is known by them"
+                "must be unique, because they identify the document"
             )
 
 

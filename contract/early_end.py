@@ -25,7 +25,7 @@ def sentence(requests: Sequence[RequestRecord], topology: Topology) -> str | Non
     counted = f"{len(early)} of {judged} answers ended before the cap ({first.error})"
     if empty:
         counted += f" and {empty} before the first token, which is broken with any witness"
-    where = f"tier {first.tier!r}" if first.tier is not None else "the part gateway"
+    where = f"tier {first.tier!r}" if first.tier is not None else "the section gateway"
     if first.via != GATEWAY and topology.tier(first.via).ignore_eos:
         counted += ", although ignore_eos was sent: this engine does not honour it"
     right = f"write witness: none in {where}, and a cut of its answers is no longer detected"

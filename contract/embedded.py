@@ -30,7 +30,7 @@ class Embedded(Strict):
         """What of it does not fit these tiers, in words."""
         for name in self.engines:
             if name not in tiers:
-                return f"embedded: engines: {name!r} is none of the tiers {', '.join(tiers)}"
+                return f"embedded: engines: {name!r} is not one of the tiers {', '.join(tiers)}"
         for name in self.kserve:
             handle = tiers[name].get("deployment") if name in tiers else None
             if handle is None or not handle.endswith("-predictor"):

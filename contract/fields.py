@@ -14,16 +14,16 @@ RESERVED = ("gateway",)  # the word for "through the gateway" in records
 def _url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{text!r} is no url; write it like http://host:port")
+        raise ValueError(f"{text!r} is not a url; write it like http://host:port")
     if parts.username or parts.password:
         raise ValueError("a url must not carry a user or a password; use api_key: ${NAME}")
     shown = text.partition("?")[0]  # a query may be secret
     if re.search(r"[\x00-\x20\x7f]", text):  # a request's first line cannot hold it
-        raise ValueError(f"{shown!r} holds white space, which a url may not; write it like %20")
+        raise ValueError(f"{shown!r} has white space, which a url cannot have; write it as %20")
     try:
         parts.port  # noqa: B018  it is read here, and refused
     except ValueError:
-        raise ValueError(f"{shown!r} has a port that there is not; write one from 1 to 65535") from None
+        raise ValueError(f"{shown!r} has an invalid port; write one from 1 to 65535") from None
     return text if parts.query else text.rstrip("/")
 
 
@@ -32,16 +32,16 @@ def base_url(text: str) -> str:
     url = _url(text)
     if "?" in url or "#" in url:
         raise ValueError(
-            f"{url.partition('?')[0].partition('#')[0]!r} has a query or a fragment behind it, which cannot be sent; leave it out"
+            f"{url.partition('?')[0].partition('#')[0]!r} has a query or a fragment, which cannot be sent; leave it out"
         )
     return url
 
 
 def _name(text: str) -> str:
     if not _NAME.fullmatch(text):
-        raise ValueError(f"{text!r} is no name; use lower-case letters, digits, - and _")
+        raise ValueError(f"{text!r} is not a valid name; use lower-case letters, digits, - and _")
     if text in RESERVED:
-        raise ValueError(f"{text!r} is the gateway's own word; name the tier otherwise")
+        raise ValueError(f"{text!r} is reserved for the gateway; give the tier another name")
     return text
 
 
@@ -55,7 +55,7 @@ def _secret(text: object) -> str:
 
 def _handle(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9.-]+/[a-z0-9.-]+", text):
-        raise ValueError(f"{text!r} is no handle; write namespace/name")
+        raise ValueError(f"{text!r} is not a handle; write namespace/name")
     namespace = text.split("/")[0]
     if namespace.startswith(("kube-", "openshift-")):
         raise ValueError(f"{text!r}: the namespace {namespace} is the cluster's own; chaos does not touch it")

@@ -50,12 +50,12 @@ def _headers(value: object) -> dict[str, str]:
     for name, reference in value.items():
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise ValueError(
-                "a name holds characters that the name of a header may not; use letters, digits and -"
+                "a header name has characters that are not allowed; use letters, digits and -"
             )
         if name.lower() in _RESERVED:
             raise ValueError(f"{name}: is set by the request itself; leave it out")
         if name.lower() in seen:
-            raise ValueError(f"{name}: stands twice; names of headers are the same in upper and lower case")
+            raise ValueError(f"{name}: is given twice; header names are case-insensitive")
         seen.add(name.lower())
         if not isinstance(reference, str) or not _VALUE.fullmatch(reference):
             raise ValueError(
@@ -83,7 +83,7 @@ def environment(name: str, what: str) -> str:
         raise Refusal(f"the environment variable {name} is not set; the topology takes {what} from it")
     if len(value) > LONGEST or not _PRINTABLE.fullmatch(value):
         raise Refusal(
-            f"the environment variable {name} cannot go out as {what}: it holds a line end, white space at an edge, "
+            f"the environment variable {name} cannot be sent as {what}: it has a line end, leading or trailing white space, "
             f"characters other than printable ASCII, or more than {LONGEST} of them"
         )
     return value

@@ -63,19 +63,19 @@ def wrong(of: HealthUrl, exchange: Exchange) -> str | None:
         return f"its health url {where} does not answer: {exchange.error or 'no response'}"
     said = f"its health url {where} answers {status}"
     if status >= 500:
-        return f"{said}: it reports itself as not healthy"
+        return f"{said}: it reports that it is not healthy"
     if status in (401, 403):
         key = (
-            "give it api_key: ${NAME}"
+            "set api_key: ${NAME}"
             if of.server.api_key is None
             else f"the key in {of.server.api_key} is not accepted there"
         )
         return f"{said}: {key}; until then its health is unknown"
     to = redirected(status, exchange.headers.get("location"))
     if 300 <= status < 400:
-        return f"{said}{to}: name the url that answers; until then its health is unknown"
+        return f"{said}{to}: set the url that answers; until then its health is unknown"
     return (
-        f"{said}: name a page that answers 200 while it serves ({_pages()}); until then its health is unknown"
+        f"{said}: set a page that answers 200 while it serves ({_pages()}); until then its health is unknown"
     )
 
 

@@ -71,14 +71,14 @@ def refuse_mixed(tiers: Sequence[Matched]) -> None:
         one, other, which = a.match, b.match, f"tiers {a.name!r} and {b.name!r}"
         if (one.group, one.api_base) == (other.group, other.api_base):
             raise ValueError(
-                f"{which}: match: both are {one.told()}; deployments of one group are told apart by their api_base"
+                f"{which}: match: both are {one.told()}; deployments of one group are distinguished by their api_base"
             )
         for kind, told_by in (("group", "api_base"), ("api_base", "group")):
             value = getattr(one, kind)
             alone = getattr(one, told_by) is None or getattr(other, told_by) is None
             if value is not None and value == getattr(other, kind) and alone:
                 raise ValueError(
-                    f"{which}: match: {kind} {value!r} stands alone in one of them, which takes the other's answers "
+                    f"{which}: match: {kind} {value!r} is the only key in one of them, which also matches the other's answers"
                     f"too; give both {told_by}"
                 )
     groups: dict[str | None, list[Matched]] = {}
@@ -94,7 +94,7 @@ def _refuse_a_group(tiers: Sequence[Matched], group: str | None, deployments: li
     first = list(tiers).index(deployments[0])
     if list(tiers[first : first + len(deployments)]) != deployments:
         raise ValueError(
-            f"tiers: the deployments of group {group!r} stand apart; the gateway tries all of a group before it falls "
+            f"tiers: the deployments of group {group!r} are not adjacent; the gateway tries all of a group before it falls "
             "back to another one: write them one after the other"
         )
     orders = [t.match.order for t in deployments]
@@ -106,7 +106,7 @@ def _refuse_a_group(tiers: Sequence[Matched], group: str | None, deployments: li
         )
     if given != sorted(given):
         raise ValueError(
-            f"tiers: the deployments of group {group!r} stand in the order {', '.join(map(str, given))}; the lowest is "
+            f"tiers: the deployments of group {group!r} are listed in the order {', '.join(map(str, given))}; the lowest is "
             "asked first: write them in that order"
         )
     for _, peers in groupby(deployments, key=rank):

@@ -189,5 +189,5 @@ def read(line: str) -> Message:
             ".".join(map(str, error["loc"])) + f": {error['msg']}" for error in e.errors(include_url=False)
         ]
         raise BadMessage(
-            f"no message: {'; '.join(w.removeprefix(': ') for w in wrong)} in {line.strip()[:200]!r}"
+            f"not a message: {'; '.join(w.removeprefix(': ') for w in wrong)} in {line.strip()[:200]!r}"
         ) from None

@@ -78,7 +78,7 @@ def _unseen(
     if output is None:
         return (
             Outcome.BROKEN,
-            f"no content: finish_reason {reason}, and no usage says that a token was made",
+            f"no content: finish_reason {reason}, and no usage reports a token",
             None,
         )
     if output == 0:
@@ -227,7 +227,7 @@ def redirected(status: int | None, location: str | None) -> str:
         parts = urlsplit(location)
         host, port = parts.hostname or "", f":{parts.port}" if parts.port else ""
     except ValueError:
-        return ", a redirect to no URL"
+        return ", a redirect to an invalid URL"
     host = f"[{host}]" if ":" in host else host
     scheme = f"{parts.scheme}:" if parts.scheme else ""
     return told(

@@ -108,7 +108,7 @@ def open_run(
             write_whole(path / file, text)
         _point_latest(results, path.name)
     except OSError as e:
-        raise Refusal(f"{results}: no run folder can be made there: {e.strerror}; make it writable") from None
+        raise Refusal(f"{results}: cannot create a run folder there: {e.strerror}; make it writable") from None
     return Run(path, manifest)
 
 
@@ -170,7 +170,7 @@ def read_manifest(run: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((run / "manifest.json").read_text())
     except FileNotFoundError:
-        raise Refusal(f"{run}: is no run folder; it has no manifest.json") from None
+        raise Refusal(f"{run}: is not a run folder; it has no manifest.json") from None
     except (OSError, ValueError) as e:
         raise Refusal(f"{run}/manifest.json: cannot be read: {e}") from None
     if manifest.get("format") != FORMAT:

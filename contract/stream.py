@@ -75,7 +75,7 @@ def read_answer(exchange: Exchange, text: bool = False) -> Answer:
     answer = Answer(text=[])
     encoding = encoded(exchange.headers)
     if encoding is not None:
-        answer.senseless = f"{encoding}, though none was asked for"
+        answer.senseless = f"{encoding}, though none was requested"
         return answer
     kind = exchange.headers.get("content-type", "").lower()
     body = b"".join([piece for _, piece in exchange.pieces])

@@ -40,12 +40,12 @@ class _UniqueKeys(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(
                     None,
                     None,
-                    "a key is a word, and no list or mapping; quote a value that begins with a brace",
+                    "a key must be a word, not a list or mapping; quote a value that begins with a brace",
                     key_node.start_mark,
                 )
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                    None, None, f"the key {key!r} is given twice", key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -56,7 +56,7 @@ class _UniqueKeys(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(
                 None,
                 None,
-                f"{node.value} is no finite number; write one, or leave the key out",
+                f"{node.value} is not a finite number; write one, or leave the key out",
                 node.start_mark,
             )
         return value
@@ -73,7 +73,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, RecursionError) as e:  # a date that there is not, a nest without end
         raise Refusal(f"{path}: {str(e).strip()}") from None
     if not isinstance(data, dict):
-        raise Refusal(f"{path}: holds no keys; a mapping is expected")
+        raise Refusal(f"{path}: has no keys; expected a mapping")
     return data
 
 

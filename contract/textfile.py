@@ -26,18 +26,18 @@ def read(path: Path, where: str | None = None, most_bytes: int = MOST_BYTES) -> 
     try:
         # Before it is opened: a FIFO that nobody writes to would never let go.
         if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
-            raise Refusal(f"{where}: cannot be read: it is no regular file")
+            raise Refusal(f"{where}: cannot be read: it is not a regular file")
         with open(path, "rb") as file:
             data = file.read(most_bytes + 1)
     except (OSError, ValueError) as e:  # ValueError: a NUL in its name
         raise Refusal(f"{where}: cannot be read: {getattr(e, 'strerror', None) or e}") from None
     if len(data) > most_bytes:
-        raise Refusal(f"{where}: is larger than {most_bytes // _MIB} MiB, which is all that is read")
+        raise Refusal(f"{where}: is larger than {most_bytes // _MIB} MiB, the most that is read")
     for mark, why in _OTHERS:
         if data.startswith(mark):
             raise Refusal(f"{where}: {why}")
     if (at := data.find(b"\0")) >= 0:
-        raise Refusal(f"{where}: holds a NUL at byte {at}, so it is no text; save it as UTF-8")
+        raise Refusal(f"{where}: has a NUL at byte {at}, so it is not text; save it as UTF-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as e:

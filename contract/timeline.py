@@ -38,7 +38,7 @@ class Step(Strict):
     def _of_the_timeline(cls, data: Any) -> Any:
         for key in ("trials", "phase", "restore_within"):
             if isinstance(data, dict) and key in data:
-                raise ValueError(f"{key} stands beside steps:, not in a step: it is of the whole timeline")
+                raise ValueError(f"{key} belongs beside steps:, not in a step: it applies to the whole timeline")
         return data
 
 
@@ -64,7 +64,7 @@ class AbortWhen(Strict):
 def _phase(given: object) -> object:
     if given == "random":
         raise ValueError(
-            "write up to how long, like 10s: each round begins a random while of at most this later"
+            "write up to how long, like 10s: each round begins after a random delay of at most this"
         )
     return given
 
@@ -96,12 +96,12 @@ class Timeline(Strict):
         problems += [f"two steps are named {n!r}" for n in sorted({n for n in names if names.count(n) > 1})]
         played = self.scenarios or []
         problems += [
-            f"scenarios: {n!r} stands twice" for n in sorted({n for n in played if played.count(n) > 1})
+            f"scenarios: {n!r} is given twice" for n in sorted({n for n in played if played.count(n) > 1})
         ]
         for step in self.steps:
             if step.at < self.baseline:
                 problems.append(
-                    f"step {step.name!r}: at {text(step.at)} lies in the baseline, which ends at {text(self.baseline)}"
+                    f"step {step.name!r}: at {text(step.at)} is in the baseline, which ends at {text(self.baseline)}"
                 )
         by_target: dict[str, list[Step]] = {}
         for step in sorted(self.steps, key=lambda s: s.at):

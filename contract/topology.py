@@ -67,18 +67,18 @@ class Tier(Server):
     @model_validator(mode="after")
     def _askable(self) -> Self:
         if self.url and not self.model:
-            raise ValueError(f"tier {self.name!r} has a url but no model to ask there for")
+            raise ValueError(f"tier {self.name!r} has a url but no model")
         if self.api == "ollama":
             if self.url and self.url.endswith("/v1"):
                 raise ValueError(
-                    f"tier {self.name!r}: api ollama is asked at /api/chat; give the url without /v1"
+                    f"tier {self.name!r}: api ollama uses /api/chat; give the url without /v1"
                 )
             if self.max_tokens_field != "max_tokens":
                 raise ValueError(
                     f"tier {self.name!r}: api ollama calls the cap num_predict; leave max_tokens_field out"
                 )
             if self.ignore_eos:
-                raise ValueError(f"tier {self.name!r}: api ollama knows no ignore_eos; leave it out")
+                raise ValueError(f"tier {self.name!r}: api ollama has no ignore_eos; leave it out")
         return self
 
 
@@ -118,7 +118,7 @@ class Topology(Strict):
         names = [t.name for t in self.tiers]
         twice = {n for n in names if names.count(n) > 1}
         if twice:
-            raise ValueError(f"tiers: the name {sorted(twice)[0]!r} stands twice")
+            raise ValueError(f"tiers: the name {sorted(twice)[0]!r} is given twice")
         refuse_mixed(self.tiers)
         if self.embedded is None and self.gateway.url is None:
             raise ValueError("gateway: url is missing")
@@ -190,8 +190,8 @@ class Topology(Strict):
             program = self.gateway.of_kind
             names = [name for name in (program.group, program.api_base) if name]
             return (
-                f"without {' or '.join(names)}: nobody can say which tier served; "
-                f"is it a {program.title} proxy, and does all before it pass headers on?"
+                f"without {' or '.join(names)}: the serving tier is unknown; "
+                f"is it a {program.title} proxy, and does everything in front of it pass headers on?"
             )
         groups = [t.match.group for t in self.tiers if t.match.group]
         bases = [t.match.api_base for t in self.tiers if t.match.api_base]

@@ -41,7 +41,7 @@ def check(ca_file: str | None, where: str) -> None:
         client_context(ca_file)
     except ssl.SSLError:
         raise Refusal(
-            f"{where}: ca_file: {ca_file} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"
+            f"{where}: ca_file: {ca_file} has no certificate in PEM (-----BEGIN CERTIFICATE-----)"
         ) from None
     except OSError as e:
         raise Refusal(f"{where}: ca_file: {ca_file} cannot be read: {e.strerror}") from None

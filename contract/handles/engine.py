@@ -17,7 +17,7 @@ def _refused(value: object, place: Place) -> str | None:
     if value is True and place.url is None and not place.filled_in:
         return (
             "engine: true is the tier's own url, and it has none; give it a url, or write the engine's address "
-            "(in an embedded topology the word embedded)"
+            "(in an embedded topology 'embedded')"
         )
     return None
 
@@ -33,7 +33,7 @@ def _address(value: object) -> str | bool:
     if isinstance(value, str):
         return base_url(value)
     raise ValueError(
-        f"{value!r} is no address; write one like http://host:port, true for the tier's own url, or in an embedded topology "
+        f"{value!r} is not an address; write one like http://host:port, true for the tier's own url, or in an embedded topology "
         "the word embedded"
     )
 

@@ -13,7 +13,7 @@ LOCKS: Final = "kube-node-lease"
 
 def _object(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", text):
-        raise ValueError(f"{text!r} is no name of an object; use lower-case letters, digits, - and .")
+        raise ValueError(f"{text!r} is not a valid object name; use lower-case letters, digits, - and .")
     return text
 
 

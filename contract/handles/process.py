@@ -20,7 +20,7 @@ def _mapping(value: object) -> object:
     if isinstance(value, dict | Process):
         return value
     raise ValueError(
-        f"{value!r} is no process; write pidfile: PATH below it, or in an embedded topology the word embedded"
+        f"{value!r} is not a process; write pidfile: PATH below it, or in an embedded topology 'embedded'"
     )
 
 

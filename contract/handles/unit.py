@@ -12,13 +12,13 @@ from contract.strict import Strict
 def _unit_name(text: str) -> str:
     # What begins with a dash would be taken for an option.
     if not re.fullmatch(r"[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]*\.service", text):
-        raise ValueError(f"{text!r} is no unit; write name.service")
+        raise ValueError(f"{text!r} is not a unit; write name.service")
     return text
 
 
 def _ssh_host(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.][A-Za-z0-9_.@:-]*", text):
-        raise ValueError(f"{text!r} is no host for ssh; write host or user@host")
+        raise ValueError(f"{text!r} is not an ssh host; write host or user@host")
     return text
 
 

@@ -87,7 +87,7 @@ def preflight(requests: list[RequestRecord], topology: Topology) -> None:
     if not answers:
         why = next((f"{a.outcome}: {a.error}" for a in through), "it was not asked")
         helps = advice(next((a.error for a in through), None))
-        right = f"; {helps} (in the part gateway)" if helps else ""
+        right = f"; {helps} (in the section gateway)" if helps else ""
         raise Refusal(f"gateway: {topology.gateway.url} gives no answer; {why}{right}")
     for record in answers:
         if record.tier is None:

@@ -212,8 +212,8 @@ SEEN = [
     pytest.param(
         {"m": Group()}, ["m"], "m", {"vllm": {"group": "m"}},
         ["gateway: lists m, streams",
-         "gateway: NOT WELL: it answers, but without x-litellm-model-group or x-litellm-model-api-base: nobody can say which tier served; "
-         "is it a LiteLLM proxy, and does all before it pass headers on?"],
+         "gateway: NOT WELL: it answers, but without x-litellm-model-group or x-litellm-model-api-base: the serving tier is unknown; "
+         "is it a LiteLLM proxy, and does everything in front of it pass headers on?"],
         id="no headers"),
     pytest.param(
         {"m": Group("o", "http://o")}, ["m", "o"], "m", {"vllm": {"group": "m"}, "ollama": {"group": "o"}},

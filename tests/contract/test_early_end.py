@@ -70,4 +70,4 @@ def test_of_each_way_to_each_tier_it_is_said_how_many_answers_ended_early(reques
 
 def test_an_answer_that_no_tier_matches_is_the_gateways():
     (said,) = early_end.by_tier([early(tier=None)], TOPOLOGY)
-    assert "write witness: none in the part gateway" in said
+    assert "write witness: none in the section gateway" in said

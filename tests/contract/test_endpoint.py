@@ -80,8 +80,8 @@ def test_a_key_is_not_shown():
     ("text", "words"),
     [
         (None, "cannot be read: No such file or directory"),
-        ("", "holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"),
-        ("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n", "holds no certificate in PEM"),
+        ("", "has no certificate in PEM (-----BEGIN CERTIFICATE-----)"),
+        ("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n", "has no certificate in PEM"),
     ],
 )
 def test_an_authority_that_cannot_be_used_is_refused(tmp_path, text, words):

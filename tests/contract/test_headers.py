@@ -83,7 +83,7 @@ def test_a_header_that_must_not_be_is_refused_and_its_value_never_repeated(name,
 
 
 def test_two_that_are_one_are_refused():
-    with pytest.raises(Refusal, match="x-tenant: stands twice"):
+    with pytest.raises(Refusal, match="x-tenant: is given twice"):
         read({"headers": {"X-Tenant": "${A}", "x-tenant": "${B}"}})
     with pytest.raises(Refusal, match="headers: Authorization: api_key sets it too; give one of them"):
         read({"api_key": "${A}", "headers": {"authorization": "${B}"}})
@@ -100,13 +100,13 @@ def test_two_that_are_one_are_refused():
         ("", "the environment variable SSO is not set"),
         (
             f"{SECRET}\r\nX-Evil: 1",
-            "the environment variable SSO cannot go out as a header: it holds a line end",
+            "the environment variable SSO cannot be sent as a header: it has a line end",
         ),
-        (f"{SECRET}\n", "the environment variable SSO cannot go out as a header"),
-        (f" {SECRET}", "the environment variable SSO cannot go out as a header"),
-        (f"{SECRET}ä", "the environment variable SSO cannot go out as a header"),
-        (f"{SECRET}\x7f", "the environment variable SSO cannot go out as a header"),
-        (SECRET * 1000, "the environment variable SSO cannot go out as a header"),
+        (f"{SECRET}\n", "the environment variable SSO cannot be sent as a header"),
+        (f" {SECRET}", "the environment variable SSO cannot be sent as a header"),
+        (f"{SECRET}ä", "the environment variable SSO cannot be sent as a header"),
+        (f"{SECRET}\x7f", "the environment variable SSO cannot be sent as a header"),
+        (SECRET * 1000, "the environment variable SSO cannot be sent as a header"),
     ],
 )
 def test_a_value_that_no_header_can_carry_is_refused_before_anything_is_sent(monkeypatch, value, words):

@@ -15,17 +15,17 @@ SAYS = [
     # status, up, what a plan says of it and what would be right
     (200, True, None),
     (204, True, None),
-    (500, False, "answers 500: it reports itself as not healthy"),
-    (503, False, "answers 503: it reports itself as not healthy"),
-    (400, None, "answers 400: name a page that answers 200 while it serves"),
-    (401, None, "answers 401: give it api_key: ${NAME}"),
-    (403, None, "answers 403: give it api_key: ${NAME}"),
-    (404, None, "answers 404: name a page that answers 200 while it serves"),
+    (500, False, "answers 500: it reports that it is not healthy"),
+    (503, False, "answers 503: it reports that it is not healthy"),
+    (400, None, "answers 400: set a page that answers 200 while it serves"),
+    (401, None, "answers 401: set api_key: ${NAME}"),
+    (403, None, "answers 403: set api_key: ${NAME}"),
+    (404, None, "answers 404: set a page that answers 200 while it serves"),
     (429, None, "answers 429: name a page"),
     (
         308,
         None,
-        "answers 308, a redirect to https://there/health, which is not followed: name the url that answers",
+        "answers 308, a redirect to https://there/health, which is not followed: set the url that answers",
     ),
 ]
 

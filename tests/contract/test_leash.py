@@ -30,7 +30,7 @@ def test_it_gets_what_is_sent_until_it_is_let_go():
 
 def test_a_line_that_is_no_message_is_an_error():
     child = script("echo nonsense; yes | head -c 200000")  # more than a pipe holds
-    with pytest.raises(BadMessage, match="no message: Invalid JSON"):
+    with pytest.raises(BadMessage, match="not a message: Invalid JSON"):
         child.message()
     child.drain()
     assert child.wait() == 0

@@ -97,4 +97,4 @@ def test_what_is_no_message_is_refused_with_what_is_wrong(line, words):
     with pytest.raises(BadMessage) as found:
         read(line if isinstance(line, str) else json.dumps(line))
     assert words in str(found.value)
-    assert str(found.value).startswith("no message: ")
+    assert str(found.value).startswith("not a message: ")

@@ -25,8 +25,8 @@ def test_a_redirect_says_where_to_and_nothing_that_may_be_secret(status, locatio
 
 @pytest.mark.parametrize(
     ("location", "error"),
-    [(None, "status 308"), ("", "status 308"), ("http://[", "status 308, a redirect to no URL"),
-     ("http://a:b/", "status 308, a redirect to no URL")],
+    [(None, "status 308"), ("", "status 308"), ("http://[", "status 308, a redirect to an invalid URL"),
+     ("http://a:b/", "status 308, a redirect to an invalid URL")],
 )  # fmt: skip
 def test_a_redirect_to_nowhere_is_one_all_the_same(location, error):
     given = [] if location is None else [f"location: {location}"]

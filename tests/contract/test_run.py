@@ -86,7 +86,7 @@ def test_results_that_cannot_be_written_are_refused_by_permission(tmp_path):
 
 def test_results_that_cannot_be_written_are_refused(tmp_path):
     (tmp_path / "results").write_text("a file")
-    with pytest.raises(Refusal, match="no run folder can be made there"):
+    with pytest.raises(Refusal, match="cannot create a run folder there"):
         opened(tmp_path)
 
 
@@ -172,7 +172,7 @@ def test_events_are_lines_and_a_torn_one_is_left_out(tmp_path):
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(Refusal, match="is no run folder"):
+    with pytest.raises(Refusal, match="is not a run folder"):
         read_manifest(tmp_path)
 
 

@@ -72,7 +72,7 @@ def test_a_gateway_that_refuses_the_cap_is_refused_with_the_word_that_helps():
     with Server([plain({"error": {"message": said}}, "400 Bad Request")]) as gateway:
         s = stage(gateway.url)
         with pytest.raises(
-            Refusal, match=r"instead\.; set max_tokens_field: max_completion_tokens \(in the part gateway\)"
+            Refusal, match=r"instead\.; set max_tokens_field: max_completion_tokens \(in the section gateway\)"
         ):
             preflight(warm_up(s), s.topology)
 
@@ -99,8 +99,8 @@ REFUSED = [
     ([], f"gateway: {URL} gives no answer; it was not asked"),
     ([_answer(status=401, ttft_ms=None, outcome="rejected", error="401: no key")],
      f"gateway: {URL} gives no answer; rejected: 401: no key"),
-    ([_answer()], f"gateway: {URL} answers, but without x-litellm-model-group or x-litellm-model-api-base: nobody can "
-     "say which tier served; is it a LiteLLM proxy, and does all before it pass headers on?"),
+    ([_answer()], f"gateway: {URL} answers, but without x-litellm-model-group or x-litellm-model-api-base: the serving "
+     "tier is unknown; is it a LiteLLM proxy, and does everything in front of it pass headers on?"),
     ([_answer(route_group="z", route_api_base="http://x")], f"gateway: {URL} answers, but no tier matches its group "
      f"'z', api_base 'http://x': no group 'z'; there is a, b, c; {TIERS}"),
     ([_answer(tier="vllm", route_group="a"), _answer(route_group="aa")], f"gateway: {URL} answers, but no tier "
@@ -144,7 +144,7 @@ def test_each_health_url_is_asked_once_and_what_is_wrong_is_said():
         ]
         (said,) = unhealthy(found.model_copy(update={"tiers": tiers}))
     assert said.startswith(
-        f"{found.tiers[0].name}: its health url {closed.url}/health answers 401: give it api_key: ${{NAME}}"
+        f"{found.tiers[0].name}: its health url {closed.url}/health answers 401: set api_key: ${{NAME}}"
     )
     assert [len(server.requests) for server in (closed, well)] == [1, 1]
     assert closed.requests[0].startswith(b"GET /health?model=a HTTP/1.1")
