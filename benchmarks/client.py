@@ -65,7 +65,7 @@ class Measure:
         self._cpu_s, self.ended_at = time.process_time() - self._cpu_s, time.monotonic()
         self._found = self._run.found[self._count :]
 
-    def tell(self, found: list[tuple[str, float]] | None = None, **more: Any) -> None:
+    def print_json(self, found: list[tuple[str, float]] | None = None, **more: Any) -> None:
         """One line of JSON. `found`: where the client keeps its own."""
         found = self._found if found is None else found
         print(

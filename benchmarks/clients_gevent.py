@@ -15,7 +15,7 @@ from locust.env import Environment
 from locust.stats import stats_history
 
 from benchmarks.client import END, WARM_S, Measure, Run, is_token, main
-from benchmarks.load import LoadUser, stage_of
+from benchmarks.load import LoadUser, run_context_of
 from contract import samplers
 from contract.schemas import REQUESTS
 from contract.run import read_arrow
@@ -64,7 +64,7 @@ def _sockets(run: Run, read: Callable[[Any], float]) -> None:
 
     for _ in range(run.streams):
         gevent.spawn_later(run.begin_s(), stream)
-    _measured(run).tell()
+    _measured(run).print_json()
 
 
 def _measured(run: Run, answered: Callable[[], int] | None = None) -> Measure:
@@ -85,7 +85,7 @@ def fast_http_user(run: Run) -> None:
             yield line.encode()
 
     _start(run, _http(run, locust.FastHttpUser, lines))
-    _measured(run).tell()
+    _measured(run).print_json()
 
 
 def http_user(run: Run) -> None:
@@ -96,7 +96,7 @@ def http_user(run: Run) -> None:
             yield from answer.iter_lines()
 
     _start(run, _http(run, locust.HttpUser, lines))
-    _measured(run).tell()
+    _measured(run).print_json()
 
 
 def _http(run: Run, base: Any, lines: Callable[..., Iterator[bytes]]) -> type[locust.User]:
@@ -122,7 +122,7 @@ def _http(run: Run, base: Any, lines: Callable[..., Iterator[bytes]]) -> type[lo
 def harness(run: Run) -> None:
     """Ours: a scenario's requests, each recorded and written, Locust told."""
 
-    stage = stage_of(run.url, run.tokens, run.prefix)
+    stage = run_context_of(run.url, run.tokens, run.prefix)
     runner = _start(run, LoadUser, brownout=stage)
     recording = Recording(lambda: runner.user_count, stage, run.folder, Memory(), sys.exit)
     measure = _measured(run, lambda: stage.recorder.tally.kept)
@@ -146,7 +146,7 @@ def harness(run: Run) -> None:
         s for s in samplers.read(run.folder, "client")[0].to_pylist()
         if measure.began_at + 1 <= s["at"] - monotonic <= measure.ended_at
     ]  # fmt: skip
-    measure.tell(found, bad=bad[:3], client=seconds)
+    measure.print_json(found, bad=bad[:3], client=seconds)
 
 
 def _start(run: Run, user: type[locust.User], **given: Any) -> Any:

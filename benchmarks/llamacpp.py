@@ -1,7 +1,7 @@
 """What llama.cpp's own ways do to those who ask through a LiteLLM, and which settings help: the tables of docs/llamacpp.md.
 
 python -m benchmarks.llamacpp                    all of them
-python -m benchmarks.llamacpp told_to_go busy    these
+python -m benchmarks.llamacpp terminated busy    these
 
 A real LiteLLM before real llama.cpp servers, asked by the harness's own client. Each case is a group of the gateway's with
 a server of its own; the next tier is a simulated engine. Seconds depend on the machine; who answered does not.
@@ -55,7 +55,7 @@ class Case:
     wide: bool = False  # with a place to fall to for what is too long
 
 
-TOLD_TO_GO = (
+TERMINATED = (
     Case("nothing"),
     Case("llama.cpp: --sse-ping-interval 1", server=("--sse-ping-interval", "1s")),
     Case("Pod: terminationGracePeriodSeconds: 5", killed_after_s=5),
@@ -84,12 +84,12 @@ CONTEXT_FALLBACKS = (
 
 
 @dataclass(frozen=True)
-class ToldToGo:
+class Terminated:
     """The streams of one server that was told to go."""
 
     silent_s: float  # the longest, from the last token to the end
     outcomes: Counter[str]  # as the witness has them
-    told: Counter[str]  # what the gateway told of their end
+    reported: Counter[str]  # what the gateway told of their end
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ class Behind:
         }
 
 
-def told_to_go(behind: Behind, case: Case) -> ToldToGo:
+def terminated(behind: Behind, case: Case) -> Terminated:
     """SIGTERM while it streams; where the case says so SIGKILL after a while, as a kubelet and systemd do it."""
     with behind.server(case) as server:
         client = behind.client(behind.group(case), at_once=STREAMS, max_tokens=6000)
@@ -240,7 +240,7 @@ def told_to_go(behind: Behind, case: Case) -> ToldToGo:
             server.process.kill()
         records = client.records(within_s=200)
     silent = [r["latency_ms"] - (r["ttft_ms"] or 0) - sum(r["gaps_ms"] or ()) for r in records]
-    return ToldToGo(
+    return Terminated(
         max(silent) / 1000,
         Counter(r["outcome"] for r in records),
         Counter(f"finish_reason {r['finish_reason']}" if r["finish_reason"] else _words(r["error"]) for r in records),
@@ -283,23 +283,23 @@ def long_prompt(behind: Behind, case: Case) -> LongPrompt:
 
 
 MEASURES: dict[str, tuple[Sequence[Case], Callable[[Behind, Case], Any]]] = {
-    "told_to_go": (TOLD_TO_GO, told_to_go),
+    "terminated": (TERMINATED, terminated),
     "busy": (BUSY, busy),
     "long_prompt": (LONG_PROMPT, long_prompt),
     "context_fallbacks": (CONTEXT_FALLBACKS, long_prompt),
 }
 HEADS = {
-    "told_to_go": ("silent, at most", "the witness says", "the gateway tells"),
+    "terminated": ("silent, at most", "the witness says", "the gateway tells"),
     "busy": ("TTFT, median", "TTFT, at most", "who answered", "outcomes", "who answers afterwards"),
     "long_prompt": ("who answered", "outcome", "who answers a short one afterwards"),
     "context_fallbacks": ("who answered", "outcome", "who answers a short one afterwards"),
 }
 
 
-def cells(found: ToldToGo | Busy | LongPrompt) -> tuple[str, ...]:
+def cells(found: Terminated | Busy | LongPrompt) -> tuple[str, ...]:
     match found:
-        case ToldToGo():
-            return f"{found.silent_s:.1f} s", _counted(found.outcomes), _counted(found.told)
+        case Terminated():
+            return f"{found.silent_s:.1f} s", _counted(found.outcomes), _counted(found.reported)
         case Busy():
             median = found.ttft_s[len(found.ttft_s) // 2]
             who, outcomes = _counted(found.tiers), _counted(found.outcomes)
@@ -311,8 +311,8 @@ def cells(found: ToldToGo | Busy | LongPrompt) -> tuple[str, ...]:
 def main() -> int:
     line = Parser(prog="python -m benchmarks.llamacpp", description=__doc__)
     line.add_argument("measures", nargs="*", type=_measure, help=f"of {', '.join(MEASURES)}; by default all")
-    wanted = line.parse_args().measures or list(MEASURES)
-    for name in wanted:
+    names = line.parse_args().measures or list(MEASURES)
+    for name in names:
         cases, measure = MEASURES[name]
         print(f"\n| set | {' | '.join(HEADS[name])} |")
         print(f"| --- |{' --- |' * len(HEADS[name])}", flush=True)

@@ -44,13 +44,13 @@ def _arguments(parser: LocustArgumentParser) -> None:
 @events.init.add_listener
 def _open(environment: Environment, **_: Any) -> None:
     options = environment.parsed_options
-    environment.brownout = stage = stage_of(options.url, options.tokens)
+    environment.brownout = stage = run_context_of(options.url, options.tokens)
     options.folder.mkdir(parents=True, exist_ok=True)
     recording = Recording(lambda: environment.runner.user_count, stage, options.folder, Memory(), print)
     environment.events.test_stop.add_listener(lambda **_: recording.close())
 
 
-def stage_of(url: str, tokens: int, prefix: str = "be9c00") -> Stage:
+def run_context_of(url: str, tokens: int, prefix: str = "be9c00") -> Stage:
     found = topology.read_text(TOPOLOGY.format(url=url, tokens=tokens))
     gateway, tiers = endpoints(found)
     return Stage(

@@ -44,11 +44,11 @@ def main() -> int:
 def _soak(folder: Path, args: argparse.Namespace) -> int:
     users = max(1, round(args.rate * EVERY_S))
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    said = args.out.with_suffix(".log")
+    log_path = args.out.with_suffix(".log")
     with (
         TruthServer(folder, ledger=False) as truth,
         open(args.out, "w", newline="") as out,
-        open(said, "wb") as log,
+        open(log_path, "wb") as log,
     ):
         locust = subprocess.Popen(
             [sys.executable, "-m", "locust", "-f", str(ROOT / "benchmarks/load.py"), "--headless", "--only-summary",

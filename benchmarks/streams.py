@@ -141,20 +141,20 @@ def figures(case: Case, client: str) -> Figures:
                 _start(case, client, number, url, folder / str(number), (here, there)[number % 2])
                 for number in range(case.processes)
             ]
-            all_told = [_told(client, process) for process in running]
+            reports = [_report(client, process) for process in running]
             server_s = truth.cpu_s()
         ledger = truth.ledger()
     errors_ms, seconds = [], []
-    for told in all_told:
-        assert told["found"], f"{client} has no answer"
-        assert not told.get("bad"), told["bad"]
-        errors_ms += [(at - ledger[name].sent_at[0]) * 1000 for name, at in told["found"]]
-        seconds += told.get("client", [])
+    for report in reports:
+        assert report["found"], f"{client} has no answer"
+        assert not report.get("bad"), report["bad"]
+        errors_ms += [(at - ledger[name].sent_at[0]) * 1000 for name, at in report["found"]]
+        seconds += report.get("client", [])
     p50, p99 = (quantile(errors_ms, share) for share in (0.5, 0.99))
     assert p50 is not None
     assert p99 is not None
     late = len(overloaded_seconds(pd.DataFrame(seconds))) if seconds else 0
-    cpu_s, wall_s = sum(t["cpu_s"] for t in all_told), max(t["wall_s"] for t in all_told)
+    cpu_s, wall_s = sum(t["cpu_s"] for t in reports), max(t["wall_s"] for t in reports)
     return Figures(
         cpu_s * 1000 / len(errors_ms), len(errors_ms) / wall_s, cpu_s / wall_s, p50, p99,
         server_s / (wall_s + WARM_S + case.over_s), f"{late}/{len(seconds)} s" if seconds else "",
@@ -176,7 +176,7 @@ def _start(
     return process
 
 
-def _told(client: str, process: "subprocess.Popen[str]") -> dict[str, Any]:
+def _report(client: str, process: "subprocess.Popen[str]") -> dict[str, Any]:
     assert process.stdout is not None
     line = process.stdout.readline()
     process.kill()

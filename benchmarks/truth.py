@@ -24,7 +24,7 @@ class Mode(NamedTuple):
         return f"/{self.tokens}x{self.every_ms}+{self.after_ms}"
 
 
-class Told(NamedTuple):
+class SentAnswer(NamedTuple):
     """One answer. Readings of the monotonic clock, in seconds."""
 
     received_at: float
@@ -64,12 +64,12 @@ class TruthServer:
         self._process.terminate()
         self._process.wait()
 
-    def ledger(self) -> dict[str, Told]:
+    def ledger(self) -> dict[str, SentAnswer]:
         """By request id. After `close`."""
         data, at, found = self._ledger.read_bytes(), 0, {}
         while at < len(data):
             name, received, count = _HEAD.unpack_from(data, at)
             sent = struct.unpack_from(f"{count}q", data, at + _HEAD.size)
             at += _HEAD.size + 8 * count
-            found[name.rstrip(b"\0").decode()] = Told(received / 1e9, tuple(s / 1e9 for s in sent))
+            found[name.rstrip(b"\0").decode()] = SentAnswer(received / 1e9, tuple(s / 1e9 for s in sent))
         return found

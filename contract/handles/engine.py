@@ -1,6 +1,6 @@
-"""A tier's HTTP interface, for faults that speak to it: `true` is the tier's own url, any other address is written out.
+"""A tier's HTTP interface, for faults over HTTP: `true` is the tier's own url; any other address is written out.
 
-In an embedded topology the word `embedded` is the address of the engine that is started.
+In an embedded topology `embedded` is the address of the engine that the stack starts.
 """
 
 from typing import Annotated
@@ -23,7 +23,7 @@ def _refused(value: object, place: Place) -> str | None:
 
 
 def _name(value: str | bool, place: Place) -> str:
-    # In a topology whose stack is not up yet there is no address to name it by.
+    # The address is unknown while the embedded stack is not up.
     return value if isinstance(value, str) else place.url or place.target
 
 
@@ -34,7 +34,7 @@ def _address(value: object) -> str | bool:
         return base_url(value)
     raise ValueError(
         f"{value!r} is not an address; write one like http://host:port, true for the tier's own url, or in an embedded topology "
-        "the word embedded"
+        "'embedded'"
     )
 
 

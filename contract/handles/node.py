@@ -8,7 +8,7 @@ from pydantic import AfterValidator
 from contract.handle_kind import HandleKind
 
 LOCKS: Final = "kube-node-lease"
-"""Every cluster has this namespace: the locks of nodes are in none of a topology's."""
+"""Namespace of the locks of nodes. Every cluster has it, and no topology uses it."""
 
 
 def _object(text: str) -> str:

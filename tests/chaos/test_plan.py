@@ -177,7 +177,10 @@ def test_the_gateway_is_a_target_as_any_tier_is(tmp_path):
     ("handles", "words"),
     [
         ("{deployment: ml/litellm}", "cluster is missing"),
-        ("{process: embedded}", "'gateway': handles: 'embedded' needs an `embedded:` section in this topology"),
+        (
+            "{process: embedded}",
+            "'gateway': handles: 'embedded' needs an `embedded:` section in this topology",
+        ),
         (
             "{process: 5}",
             "gateway: handles: process: 5 is not a process; write pidfile: PATH below it, or in an embedded topology",

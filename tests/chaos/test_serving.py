@@ -167,7 +167,7 @@ def test_a_plan_asks_each_health_url_once_a_clouds_too_and_says_what_is_wrong(en
     assert "  vllm: health url answers" in said
     (wrong,) = [line for line in said if line.startswith("  openai")]
     assert wrong.startswith(
-        f"  openai: NOT WELL: its health url http://127.0.0.1:{engine.port}/nowhere answers 404: name a page"
+        f"  openai: NOT WELL: its health url http://127.0.0.1:{engine.port}/nowhere answers 404: set a page"
     )
     keyed = cloud.model_copy(update={"api_key": "NO_SUCH_KEY"})
     assert "NO_SUCH_KEY is not set" in inspection.serving_now(found.model_copy(update={"tiers": [keyed]}))

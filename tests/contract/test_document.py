@@ -64,7 +64,10 @@ def test_documents_are_read_in_the_order_of_their_ids(tmp_path):
         ({"langauge": "de"}, "no key 'langauge'; did you mean 'language'?"),
         ({"language": None}, "language: is missing"),
         ({"language": "nl"}, "language: Input should be 'de', 'en' or 'fr'"),
-        ({"document_date": "12.03.2024"}, "document_date: '12.03.2024' is not a date; write it like 2024-03-12"),
+        (
+            {"document_date": "12.03.2024"},
+            "document_date: '12.03.2024' is not a date; write it like 2024-03-12",
+        ),
         ({"document_date": "2024-02-30"}, "document_date: '2024-02-30' is not a date"),
         ({"document_date": "20240312"}, "document_date: '20240312' is not a date"),
         ({"correspondent": "[]"}, "correspondent: "),
@@ -87,7 +90,10 @@ def test_a_mistake_in_a_document_is_refused_with_its_file(tmp_path, keys, words)
     ("content", "words"),
     [
         (b"STADTWERKE LINDENAU", "does not begin with a head; the first line is ---"),
-        (b"---\nlanguage: de\nSTADTWERKE", "its head does not end; separate it from the text with a line ---"),
+        (
+            b"---\nlanguage: de\nSTADTWERKE",
+            "its head does not end; separate it from the text with a line ---",
+        ),
         (b"---\nde\n---\nSTADTWERKE", "its head has no keys; expected a mapping"),
         (b"---\nlanguage: de\nlanguage: fr\n---\nA", "the key 'language' is given twice; keep one"),
         (b"---\nlanguage: d\xfc\n---\nA", "is not UTF-8 at byte 15; save it as UTF-8"),

@@ -65,11 +65,11 @@ def test_they_go_out_with_every_request_and_only_their_references_are_written(mo
         ("TE", "${A}", "TE: is set by the request itself"),
         ("Upgrade", "${A}", "Upgrade: is set by the request itself"),
         ("Expect", "${A}", "Expect: is set by the request itself"),
-        ("X A", "${A}", "characters that the name of a header may not"),
-        (f"X-A: {SECRET}\r\nX-B", "${A}", "characters that the name of a header may not"),
-        ("X-Ä", "${A}", "characters that the name of a header may not"),
-        ("", "${A}", "characters that the name of a header may not"),
-        (5, "${A}", "characters that the name of a header may not"),
+        ("X A", "${A}", "characters that are not allowed"),
+        (f"X-A: {SECRET}\r\nX-B", "${A}", "characters that are not allowed"),
+        ("X-Ä", "${A}", "characters that are not allowed"),
+        ("", "${A}", "characters that are not allowed"),
+        (5, "${A}", "characters that are not allowed"),
     ],
 )
 @pytest.mark.parametrize("whose", ["gateway", "tier"])

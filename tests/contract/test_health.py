@@ -21,7 +21,7 @@ SAYS = [
     (401, None, "answers 401: set api_key: ${NAME}"),
     (403, None, "answers 403: set api_key: ${NAME}"),
     (404, None, "answers 404: set a page that answers 200 while it serves"),
-    (429, None, "answers 429: name a page"),
+    (429, None, "answers 429: set a page"),
     (
         308,
         None,

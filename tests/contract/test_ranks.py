@@ -2,7 +2,7 @@
 
 import pytest
 
-from contract.ranks import above, peers_of, rank_of, told
+from contract.ranks import above, describe, peers_of, rank_of
 from contract.topology import Topology, dump, read_text
 
 
@@ -28,7 +28,7 @@ def test_the_deployments_of_a_group_are_one_rank_and_everyone_else_is_his_own():
     assert peers_of(ranks, "nobody") == ["nobody"]
     assert above(ranks, "last") == ["a", "b", "cpu"]
     assert above(ranks, "b") == []
-    assert told(ranks) == "a + b → cpu → last"
+    assert describe(ranks) == "a + b → cpu → last"
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_an_answer_is_that_tiers_whose_match_it_fits_in_all_that_it_names(group,
     [
         ((("a", of("g", "http://x")), ("b", of("g", "http://x/"))), {}, "match: both are group g, api_base http://x"),
         ((("a", {"group": "g"}), ("b", of("g", "http://x"))), {}, "group 'g' is the only key in one of them"),
-        ((("a", of("g", "http://x")), ("b", {"api_base": "http://x"})), {}, "api_base 'http://x' stands alone in one"),
+        ((("a", of("g", "http://x")), ("b", {"api_base": "http://x"})), {}, "api_base 'http://x' is the only key in one"),
         ((("a", of("g", "http://x")), ("c", {"group": "c"}), ("b", of("g", "http://y"))), {}, "of group 'g' are not adjacent"),
         ((("a", of("g", "http://x")), ("b", of("g", "http://y"))), {"b": {"cloud": True}}, "give the cloud a group of its own"),
         ((("a", of("g", "http://x", 1)), ("b", of("g", "http://y", 1))), {"b": {"cloud": True}}, "or a higher order"),

@@ -72,7 +72,8 @@ def test_a_gateway_that_refuses_the_cap_is_refused_with_the_word_that_helps():
     with Server([plain({"error": {"message": said}}, "400 Bad Request")]) as gateway:
         s = stage(gateway.url)
         with pytest.raises(
-            Refusal, match=r"instead\.; set max_tokens_field: max_completion_tokens \(in the section gateway\)"
+            Refusal,
+            match=r"instead\.; set max_tokens_field: max_completion_tokens \(in the section gateway\)",
         ):
             preflight(warm_up(s), s.topology)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from contract import stream
-from contract.stream import Said
+from contract.stream import LastOutput
 from tests.contract.exchanges import ROLE, choice, event, finish, reasoned, token, usage
 
 SAYS = [
@@ -41,12 +41,12 @@ SAYS = [
 @pytest.mark.parametrize("step", [1, 5, 10**9])
 def test_pings_are_no_sign_that_an_answer_goes_on(data, says, step):
     pieces = [(float(i), data[i : i + step]) for i in range(0, len(data), step)]
-    assert (Said(pieces)() is not None) is says
+    assert (LastOutput(pieces)() is not None) is says
 
 
 def test_what_was_said_last_is_looked_for_from_the_end():
     pieces = []
-    said = Said(pieces)
+    said = LastOutput(pieces)
     assert said() is None
     pieces += [(1.0, token()), (2.0, token()), (3.0, b": ping\n\n"), (4.0, ROLE)]
     assert said() == 2.0
@@ -62,16 +62,16 @@ def test_what_was_said_last_is_looked_for_from_the_end():
 
 
 def test_what_was_looked_at_before_is_not_looked_at_again_however_large_it_was(monkeypatch):
-    looked, says = [], stream._SAYS
+    looked, says = [], stream._OUTPUT
 
     class Counting:
         def search(self, window):
             looked.append(len(window))
             return says.search(window)
 
-    monkeypatch.setattr(stream, "_SAYS", Counting())
+    monkeypatch.setattr(stream, "_OUTPUT", Counting())
     pieces = [(1.0, b"x" * 65536)] * 20
-    said = Said(pieces)
+    said = LastOutput(pieces)
     said()
     looked.clear()
     pieces += [(2.0, b": ping\n\n")]
