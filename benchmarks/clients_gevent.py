@@ -1,6 +1,6 @@
 """Clients on gevent: bare sockets, Locust's own users, and the harness."""
 
-import locust  # noqa: I001  first: it patches the standard library
+import locust  # noqa: I001  first, because it patches the standard library
 
 import argparse
 import logging
@@ -120,16 +120,16 @@ def _http(run: Run, base: Any, lines: Callable[..., Iterator[bytes]]) -> type[lo
 
 
 def harness(run: Run) -> None:
-    """Ours: a scenario's requests, each recorded and written, Locust told."""
+    """The harness: a scenario's requests, each recorded, written and reported to Locust."""
 
-    stage = run_context_of(run.url, run.tokens, run.prefix)
-    runner = _start(run, LoadUser, brownout=stage)
-    recording = Recording(lambda: runner.user_count, stage, run.folder, Memory(), sys.exit)
-    measure = _measured(run, lambda: stage.recorder.tally.kept)
+    context = run_context_of(run.url, run.tokens, run.prefix)
+    runner = _start(run, LoadUser, brownout=context)
+    recording = Recording(lambda: runner.user_count, context, run.folder, Memory(), sys.exit)
+    measure = _measured(run, lambda: context.recorder.tally.kept)
     runner.stop()
     recording.close()
     requests = read_arrow(run.folder / "requests.arrow", REQUESTS)[0].to_pylist()
-    monotonic = stage.clock.at(0.0)
+    monotonic = context.clock.at(0.0)
     found, bad = [], []
     for record in requests:
         if record["outcome"] == "abandoned":  # at the end
@@ -157,7 +157,7 @@ def _start(run: Run, user: type[locust.User], **given: Any) -> Any:
     runner = environment.create_local_runner()
     gevent.spawn(stats_history, runner)
     gevent.spawn(runner.start, run.streams, spawn_rate=run.streams)
-    logging.disable(logging.WARNING)  # that this is a high spawn rate; that users are killed
+    logging.disable(logging.WARNING)  # of a high spawn rate, and of killed users
     return runner
 
 

@@ -13,7 +13,7 @@ _HEAD = struct.Struct("32sqq")
 
 
 class Mode(NamedTuple):
-    """What the server is asked to do, as the first part of a path."""
+    """What the server sends, given as the first part of the path."""
 
     tokens: int
     every_ms: int  # 0: all at once
@@ -37,7 +37,7 @@ class TruthServer:
     def __init__(self, folder: Path, core: int | None = None, ledger: bool = True) -> None:
         compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
         if compiler is None:
-            raise SystemExit("the truth server is C: a compiler is needed (cc, gcc or clang)")
+            raise SystemExit("the truth server is written in C: a compiler is needed (cc, gcc or clang)")
         program = folder / "truth_server"
         self._ledger = folder / "ledger" if ledger else Path("/dev/null")
         if not program.exists():
@@ -55,7 +55,7 @@ class TruthServer:
         self.close()
 
     def cpu_s(self) -> float:
-        """What it has used so far."""
+        """CPU seconds used so far."""
         used = psutil.Process(self._process.pid).cpu_times()
         return float(used.user + used.system)
 

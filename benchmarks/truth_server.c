@@ -1,10 +1,10 @@
-/* The other end of the benchmarks: answers like an OpenAI-compatible engine, at a known pace, and knows when it sent
- * each token. One thread, one epoll: it must not be what is slow.
+/* The server of the benchmarks: answers like an OpenAI-compatible engine, at a known pace, and records when it sent
+ * each token. One thread, one epoll loop: it must not be the bottleneck.
  *
- *   truth_server LEDGER      prints its port; on SIGTERM, or with its parent, it writes the rest of the ledger and ends
+ *   truth_server LEDGER      prints its port; on SIGTERM, or when its parent ends, it writes the rest of the ledger and ends
  *
  * The path's first part is the mode, /COUNTxEVERY+AFTER (milliseconds): /32x10+50/v1/chat/completions streams 32 tokens
- * 10 ms apart, the first 50 to 60 ms after the request (the fraction is drawn, so that streams do not fall into step);
+ * 10 ms apart, the first 50 to 60 ms after the request (the fraction is random, so that streams do not synchronise);
  * /32x0+50 sends all of them at once. "stream": false gives one JSON object after the same delay. The headers and the
  * empty role delta go out with the first token, as from a gateway that must be able to fall back.
  *
@@ -130,7 +130,7 @@ static void drop(struct connection *c) {
     free(c);
 }
 
-/* What is due on a connection: 0 when it was lost, or when its client reads too slowly to be told the truth about. */
+/* Send what is due on a connection. 0: it was lost, or its client reads too slowly for true send times. */
 static int speak(struct connection *c) {
     int n = 0, done = c->record.count, upto = c->every_ms && c->stream ? done + 1 : c->count;
     if (!c->stream) n = plain(out, c->count);
@@ -148,7 +148,7 @@ static int speak(struct connection *c) {
     return 1;
 }
 
-/* A whole request that has come in: take it up. 0 when it makes no sense. */
+/* Begin the answer to a whole request. 0: the request is not valid. */
 static int take(struct connection *c) {
     char *end = strstr(c->in, "\r\n\r\n"), *length, *id;
     int after_ms, bytes;
