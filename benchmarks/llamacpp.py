@@ -362,7 +362,7 @@ def _a_request_waits(server: Llama) -> bool:
 
 
 def _name(tier: str | None, own: str) -> str:
-    return "llama.cpp" if tier == own else tier or "nobody"
+    return "llama.cpp" if tier == own else tier or "none"
 
 
 def _words(error: str | None) -> str:

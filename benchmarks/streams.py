@@ -63,7 +63,7 @@ CASES = {
     "burst": Case("32 tokens at once, 16 streams", Mode(32, 0, 10), 16, 2.0),
     "paced": Case("32 tokens 10 ms apart, 64 streams", PACED, 64, 3.0),
     "many": Case("32 tokens 10 ms apart, 512 streams", PACED, 512, 4.0, FEW),
-    "two": Case("the same 512 from two processes, the second beside the truth server", PACED, 512, 4.0, ("harness",), 2),
+    "two": Case("the same 512 from two processes, the second on the core of the truth server", PACED, 512, 4.0, ("harness",), 2),
 }  # fmt: skip
 
 

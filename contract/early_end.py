@@ -30,7 +30,7 @@ def sentence(requests: Sequence[RequestRecord], topology: Topology) -> str | Non
         counted += ", although ignore_eos was sent: this engine does not honour it"
     right = f"write witness: none in {where}, and a cut of its answers is no longer detected"
     if len(early) == judged > 1:
-        return f"{counted}: if the model ends early of its own accord, {right}"
+        return f"{counted}: if the model ends early by itself, {right}"
     return f"{counted}: the model ends early now and then, or an answer was cut; only if it is the model, {right}"
 
 

@@ -252,8 +252,8 @@ SEEN = [
     pytest.param(
         {"m": Group("m", LOCAL, tokens=5, finish="stop")}, ["m"], "m", {"vllm": {"group": "m"}},
         ["gateway: lists m, answered by vllm",
-         "gateway: NOT WELL: 2 of 2 answers ended before the cap (finish_reason stop at 5 of 32 tokens): if the model ends early of its own "
-         f"accord, {NONE}"],
+         "gateway: NOT WELL: 2 of 2 answers ended before the cap (finish_reason stop at 5 of 32 tokens): if the model ends early by "
+         f"itself, {NONE}"],
         id="two answers that ended early"),
     pytest.param(
         {"m": Group("m", LOCAL, tokens=5, finish="stop", then=WELL)}, ["m"], "m", {"vllm": {"group": "m"}},
@@ -270,14 +270,14 @@ SEEN = [
     pytest.param(
         {"m": WELL, "o": Group("o", "http://o", tokens=7, finish="stop")}, ["m", "o"], "m", {"vllm": {"group": "m"}, "ollama": {"group": "o"}},
         ["gateway: lists m, streams, answered by vllm, group o answered by ollama",
-         "gateway: NOT WELL: group o: 2 of 2 answers ended before the cap (finish_reason stop at 7 of 32 tokens): if the model ends early of "
-         f"its own accord, {NONE.replace('vllm', 'ollama')}"],
+         "gateway: NOT WELL: group o: 2 of 2 answers ended before the cap (finish_reason stop at 7 of 32 tokens): if the model ends early by "
+         f"itself, {NONE.replace('vllm', 'ollama')}"],
         id="the group that it falls back to ends early"),
     pytest.param(
         {"m": Group("m", LOCAL, tokens=5, finish="eos_token")}, ["m"], "m", {"vllm": {"group": "m"}},
         ["gateway: lists m, answered by vllm",
-         "gateway: NOT WELL: 2 of 2 answers ended before the cap (finish_reason eos_token at 5 of 32 tokens): if the model ends early of its own "
-         f"accord, {NONE}"],
+         "gateway: NOT WELL: 2 of 2 answers ended before the cap (finish_reason eos_token at 5 of 32 tokens): if the model ends early by "
+         f"itself, {NONE}"],
         id="an early end by another word"),
     pytest.param(
         {"m": Group("m", LOCAL, tokens=5, finish="abort")}, ["m"], "m", {"vllm": {"group": "m"}},

@@ -114,7 +114,7 @@ def test_how_a_document_was_saved_changes_nothing(tmp_path, old, new):
     assert read(tmp_path) == [plain]
 
 
-def test_all_mistakes_of_all_files_are_told_at_once(tmp_path):
+def test_all_errors_of_all_files_are_reported_at_once(tmp_path):
     write(tmp_path, "a", document_date="tomorrow", colour="red", text="")
     write(tmp_path, "b", tags=None)
     assert len(refused(tmp_path)) == 4
@@ -172,7 +172,7 @@ def test_a_folder_without_documents_is_refused(tmp_path, there):
         ("language", "de-AT", True),
         ("language", "de_DE", True),
         ("language", "en", False),
-        ("language", "de, en", False),  # two of them, of which one was asked for
+        ("language", "de, en", False),  # two, where one was requested
         ("language", "", False),
         ("language", True, False),
     ],
@@ -216,7 +216,7 @@ def test_what_is_missing_is_wrong():
         ('{"tags": [], "correspondent": null}', False),
         ('{"tags": [], "correspondent": "b"', False),
         ('Here it is: {"tags": [], "correspondent": "b"}', False),
-        ('{"tags": [NaN], "correspondent": "b"}', False),  # Python would take it; no client does
+        ('{"tags": [NaN], "correspondent": "b"}', False),  # Python would accept it; no client does
         ('[{"tags": [], "correspondent": "b"}]', False),
         ('"tags correspondent"', False),
         ("[" * 100_000, False),
@@ -272,8 +272,8 @@ def test_exactly_one_document_is_longer_than_the_clients_cut():
 
 
 @pytest.mark.parametrize("document", CORPUS, ids=lambda d: d.id)
-def test_what_is_to_be_answered_stands_in_the_text(document):
-    """However badly it was scanned; of a long document, on its first page."""
+def test_the_right_answer_is_in_the_text(document):
+    """Even if it was scanned badly; in a long document on its first page."""
     page = document.text[:2000] if len(document.text) > 8000 else document.text
     assert any(f" {normal(name)} " in f" {normal(page)} " for name in document.correspondent)
     assert any(form in page for form in as_written(document.document_date, document.language))
@@ -284,11 +284,11 @@ def test_each_first_line_is_like_no_other():
     assert len(set(lines)) == len(CORPUS)
 
 
-def test_no_text_holds_what_an_ask_is_known_by():
+def test_no_text_has_a_request_id():
     assert [d.id for d in CORPUS if re.search(r"req-[0-9a-f]", d.text, re.IGNORECASE)] == []
 
 
-def test_no_account_is_anybodys():
+def test_no_account_number_is_real():
     text = "\n".join(d.text for d in CORPUS)
     ibans = re.findall(r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Za-z0-9]{2,4}){3,}", text)
     assert len(ibans) > 10

@@ -21,7 +21,7 @@ def read(gateway=None, tier=None) -> Topology:
     return validate(data, Topology, "t.yaml")
 
 
-def test_they_go_out_with_every_request_and_only_their_references_are_written(monkeypatch):
+def test_headers_are_sent_with_every_request_and_only_their_references_are_written(monkeypatch):
     monkeypatch.setenv("SSO", SECRET)
     monkeypatch.setenv("TENANT", "home lab")
     found = read(
@@ -82,7 +82,7 @@ def test_a_header_that_must_not_be_is_refused_and_its_value_never_repeated(name,
     assert SECRET not in str(refused.value)
 
 
-def test_two_that_are_one_are_refused():
+def test_two_names_of_one_header_are_refused():
     with pytest.raises(Refusal, match="x-tenant: is given twice"):
         read({"headers": {"X-Tenant": "${A}", "x-tenant": "${B}"}})
     with pytest.raises(Refusal, match="headers: Authorization: api_key sets it too; give one of them"):

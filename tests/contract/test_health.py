@@ -1,4 +1,4 @@
-"""What a health url says, and how it is asked."""
+"""What a health url shows, and how it is requested."""
 
 import pytest
 
@@ -11,8 +11,8 @@ from tests.embedded.engine import QUICK, running
 from tests.ports import held_port
 from tests.scenarios.server import Server
 
-SAYS = [
-    # status, up, what a plan says of it and what would be right
+MESSAGES = [
+    # status, up, the message of a plan with the correction
     (200, True, None),
     (204, True, None),
     (500, False, "answers 500: it reports that it is not healthy"),
@@ -30,16 +30,16 @@ SAYS = [
 ]
 
 
-@pytest.mark.parametrize(("status", "up", "said"), SAYS)
-def test_a_status_that_does_not_come_from_the_engine_says_nothing_of_it(status, up, said):
+@pytest.mark.parametrize(("status", "up", "message"), MESSAGES)
+def test_a_status_that_does_not_come_from_the_engine_leaves_it_unknown(status, up, message):
     more = ["location: https://user:secret@there/health?token=secret"] if status == 308 else []
     with Server([head(f"{status} X", "content-length: 0", *more)]) as server:
         url = HealthUrl("vllm", f"{server.url}/health?token=secret", topology.Server())
         exchange = health.check(url, {})
     wrong = health.wrong(url, exchange)
     assert health.up(exchange.status) is up
-    assert (said is None) is (wrong is None)
-    assert (said or "") in (wrong or "")
+    assert (message is None) is (wrong is None)
+    assert (message or "") in (wrong or "")
     assert "secret" not in (wrong or "")
 
 

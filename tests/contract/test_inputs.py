@@ -1,4 +1,4 @@
-"""Topologies and timelines: what is wrong is said with its place and with what would be right."""
+"""Topologies and timelines: errors are reported with their place and the correction."""
 
 import os
 from pathlib import Path
@@ -92,7 +92,7 @@ def test_a_topology_is_read_and_written_without_its_secret(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        # one thing wrong, and what must be said of it
+        # one error, and its message
         ("${KEY}", "sk-literal", "gateway: api_key: a literal key is refused; write ${NAME}"),
         (
             "handles: {deployment: ml/vllm-server}",
@@ -171,7 +171,7 @@ def test_a_topology_is_read_and_written_without_its_secret(tmp_path, monkeypatch
         ),
     ],
 )
-def test_a_wrong_topology_is_refused_with_what_would_be_right(tmp_path, old, new, words):
+def test_a_wrong_topology_is_refused_with_the_correction(tmp_path, old, new, words):
     assert old in TOPOLOGY
     with pytest.raises(Refusal) as e:
         read(tmp_path, TOPOLOGY.replace(old, new, 1), topology)
@@ -211,31 +211,31 @@ def test_a_wrong_topology_is_refused_with_what_would_be_right(tmp_path, old, new
         ("max: 3m", "max: 3m\nscenario: [chat]", "no key 'scenario'; did you mean 'scenarios'?"),
     ],
 )
-def test_a_wrong_timeline_is_refused_with_what_would_be_right(tmp_path, old, new, words):
+def test_a_wrong_timeline_is_refused_with_the_correction(tmp_path, old, new, words):
     assert old in TIMELINE
     with pytest.raises(Refusal) as e:
         read(tmp_path, TIMELINE.replace(old, new, 1), timeline)
     assert words in str(e.value)
 
 
-def test_a_timeline_may_say_who_plays(tmp_path):
+def test_a_timeline_may_list_its_scenarios(tmp_path):
     assert read(tmp_path, TIMELINE, timeline).scenarios is None
-    said = read(tmp_path, TIMELINE.replace("max: 3m", "max: 3m\nscenarios: [chat, classify]"), timeline)
-    assert said.scenarios == ["chat", "classify"]
+    found = read(tmp_path, TIMELINE.replace("max: 3m", "max: 3m\nscenarios: [chat, classify]"), timeline)
+    assert found.scenarios == ["chat", "classify"]
 
 
-def test_all_mistakes_of_a_file_are_told_at_once(tmp_path):
+def test_all_errors_of_a_file_are_reported_at_once(tmp_path):
     with pytest.raises(Refusal) as e:
         read(tmp_path, TIMELINE.replace("10s\n", "10\n", 1).replace("5s", "5"), timeline)
     assert len(str(e.value).splitlines()) == 2
 
 
-@pytest.mark.parametrize("word", [".nan", ".inf", "-.inf", "1.0e+999", ".NaN"])
+@pytest.mark.parametrize("number", [".nan", ".inf", "-.inf", "1.0e+999", ".NaN"])
 @pytest.mark.parametrize("key", ["objectives: {{ttft_ms: {}}}", "abort_when: {{over: 1m, failures: {}}}", "expect: {{failover: {{max_s: {}}}}}"])  # fmt: skip
-def test_a_number_that_is_not_finite_is_refused_wherever_it_stands(tmp_path, key, word):
-    """A limit without an end is passed by everything, and one that is no number by nothing."""
+def test_a_number_that_is_not_finite_is_refused_in_any_place(tmp_path, key, number):
+    """Everything passes an infinite limit, and nothing passes one that is not a number."""
     with pytest.raises(Refusal, match=r"not a finite number; write one.*\n.*line 1"):
-        read(tmp_path, f"{key.format(word)}\n", timeline)
+        read(tmp_path, f"{key.format(number)}\n", timeline)
 
 
 def test_a_model_takes_no_number_that_is_not_finite():
@@ -268,7 +268,7 @@ def test_how_a_file_was_saved_changes_nothing(tmp_path, old, new):
     ],
     ids=["UTF-16", "UTF-32", "Latin-1", "NUL", "no date", "a nest", "folder", "FIFO", "device", "huge"],
 )
-def test_what_is_no_text_file_is_refused_and_not_waited_for(tmp_path, write, words):
+def test_a_path_that_is_not_a_text_file_is_refused_at_once(tmp_path, write, words):
     write(tmp_path / "t.yaml")
     with pytest.raises(Refusal) as e:
         timeline.read(tmp_path / "t.yaml")
@@ -290,7 +290,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
         (None, None, None),
     ],
 )
-def test_the_gateways_headers_tell_the_tier(tmp_path, group, api_base, tier):
+def test_the_gateways_headers_identify_the_tier(tmp_path, group, api_base, tier):
     assert read(tmp_path, TOPOLOGY, topology).tier_of(group, api_base) == tier
 
 
@@ -304,5 +304,5 @@ def test_the_gateways_headers_tell_the_tier(tmp_path, group, api_base, tier):
         ("http://h:1/", "ollama", "http://h:1/api/chat"),
     ],
 )
-def test_where_chat_completions_are_asked_for(url, api, chat):
+def test_the_url_of_chat_completions(url, api, chat):
     assert topology.chat_url(url, api) == chat

@@ -1,4 +1,4 @@
-"""Deployments of one group are tiers of one rank: who served, who is above whom, and what cannot be told apart is refused."""
+"""Deployments of one group are tiers of one rank: which tier served, which is above, and that ambiguous matches are refused."""
 
 import pytest
 
@@ -20,7 +20,7 @@ THREE = (
 )  # fmt: skip
 
 
-def test_the_deployments_of_a_group_are_one_rank_and_everyone_else_is_his_own():
+def test_the_deployments_of_a_group_are_one_rank_and_every_other_tier_is_its_own():
     ranks = topology(*THREE).ranks
     assert ranks == [["a", "b"], ["cpu"], ["last"]]
     assert [rank_of(ranks, t) for t in ("a", "b", "cpu", "nobody", None)] == [0, 0, 1, None, None]
@@ -67,17 +67,17 @@ def test_an_answer_is_that_tiers_whose_match_it_fits_in_all_that_it_names(group,
         ((("a", of("g", "http://x", -1)),), {}, "greater than or equal to 0"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_told_apart_or_has_no_one_place_is_refused(matches, more, words):
+def test_ambiguous_matches_and_orders_are_refused(matches, more, words):
     with pytest.raises(ValueError, match=words):
         topology(*matches, **more)
 
 
-def test_one_server_may_stand_in_two_groups():
+def test_one_server_may_be_in_two_groups():
     assert topology(("a", of("g", "http://x")), ("b", of("h", "http://x"))).tier_of("h", "http://x") == "b"
 
 
 def test_deployments_of_another_order_are_a_rank_of_their_own_and_those_of_the_same_are_peers():
-    """As LiteLLM asks them: the lowest order first, a higher one when none of the lower can answer."""
+    """As in LiteLLM: the lowest order gets requests first, a higher one if none of the lower can answer."""
     matches = (
         ("a", of("g", "http://a", 1)), ("b", of("g", "http://b", 1)), ("cloud", of("g", "https://api.openai.com", 2)), ("cpu", {"group": "c"}),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Bodies as servers in the field send them, which the standard or their clients allow: whole, or wrong with their own words."""
+"""Bodies that real servers send, allowed by the standard or their clients: whole, or errors with the server's own message."""
 
 import json
 
@@ -40,8 +40,8 @@ def between(data: bytes) -> bytes:
 
 def kind(name: str | None, *parts: bytes) -> bytes:
     """A stream under another content-type, or none."""
-    told = f"content-type: {name}\r\n" if name else ""
-    return f"HTTP/1.1 200 OK\r\n{told}transfer-encoding: chunked\r\n\r\n".encode() + chunked(*parts)
+    header = f"content-type: {name}\r\n" if name else ""
+    return f"HTTP/1.1 200 OK\r\n{header}transfer-encoding: chunked\r\n\r\n".encode() + chunked(*parts)
 
 
 def encoded(name: str, value: str) -> bytes:
@@ -119,7 +119,7 @@ TABLE = [
      "broken", "not a JSON object: 63 bytes"),
     ("white space alone", plain(b"\n \n"), "broken", "not a JSON object: 3 bytes"),
     whole("trailers", head("200 OK", "transfer-encoding: chunked") + chunked(*WHOLE)[:-2] + b"content-encoding: gzip\r\n\r\n"),
-    ("gzip though nobody asked", encoded("content-encoding", "gzip"), "broken",
+    ("gzip though not requested", encoded("content-encoding", "gzip"), "broken",
      "content-encoding gzip, though none was requested"),
     ("several encodings", encoded("Content-Encoding", "identity, br , ZSTD"), "broken",
      "content-encoding br, zstd, though none was requested"),
@@ -200,7 +200,7 @@ def test_a_trailer_is_no_header():
     assert (record.outcome, record.tier) == ("ok", "a")
 
 
-def test_a_chunk_with_choices_is_one_whatever_else_stands_in_it():
+def test_a_chunk_with_choices_is_one_whatever_its_other_keys():
     exchange = Exchange(
         status=200, sent_at=0.0, end=End.COMPLETE, headers={"content-type": "text/event-stream"}
     )
@@ -212,7 +212,7 @@ def test_a_chunk_with_choices_is_one_whatever_else_stands_in_it():
 
 def test_an_error_of_brackets_without_end_is_read_as_fast_as_another():
     exchange = Exchange(status=502, sent_at=0.0, ended_at=1.0, end=End.COMPLETE)
-    exchange.pieces = [(1.0, b"<" * 400_000)]  # each looked for its end through all that follows: minutes
+    exchange.pieces = [(1.0, b"<" * 400_000)]  # a search for the end of each through the rest took minutes
     assert judge(exchange, None, 10, AT_CAP)[0] == "rejected"
 
 
