@@ -1,4 +1,4 @@
-"""What every client that `streams` compares is given, and how it is measured. Starts nothing, patches nothing."""
+"""The input and the measurement of each client that `streams` compares. Starts nothing, patches nothing."""
 
 import argparse
 import json
@@ -15,11 +15,11 @@ from contract.request import Request
 
 PROMPT = f"{COUNT_UPWARDS} " * 5
 WARM_S = 1.0
-END = b"0\r\n\r\n"  # the truth server writes it last, and together with what it ends
+END = b"0\r\n\r\n"  # the truth server writes it last, in one write with the end of the stream
 
 
 class Run:
-    """One client's closed loop. `found`: of each whole answer its request id and the instant of its first token."""
+    """One client's closed loop. `found`: request id and instant of the first token of each whole answer."""
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.url: str = given.url
@@ -35,13 +35,13 @@ class Run:
         self._request = Request(prompt=PROMPT, stream=True, max_tokens=self.tokens, ignore_eos=True)
 
     def request(self) -> tuple[str, bytes]:
-        """A fresh id, and the whole request."""
+        """A new id, and the whole request."""
         self._requests += 1
         name = f"req-{self.prefix}-{self._requests:06x}"
         return name, self.endpoint.request(name, self._request)
 
     def parts(self) -> tuple[str, dict[str, str], bytes]:
-        """The same for clients that write HTTP themselves: id, headers, body."""
+        """The same for clients with their own HTTP: id, headers, body."""
         name, request = self.request()
         return (
             name,
@@ -50,12 +50,12 @@ class Run:
         )
 
     def begin_s(self) -> float:
-        """When one of the streams begins: they must not fall into step."""
+        """Random start of a stream, so that streams do not synchronise."""
         return random.uniform(0.0, self.over_s)
 
 
 class Measure:
-    """CPU and whole answers from its making until `stop`."""
+    """CPU and whole answers from its creation until `stop`."""
 
     def __init__(self, run: Run) -> None:
         self._run, self._count = run, len(run.found)
@@ -65,8 +65,8 @@ class Measure:
         self._cpu_s, self.ended_at = time.process_time() - self._cpu_s, time.monotonic()
         self._found = self._run.found[self._count :]
 
-    def tell(self, found: list[tuple[str, float]] | None = None, **more: Any) -> None:
-        """One line of JSON. `found`: where the client keeps its own."""
+    def print_json(self, found: list[tuple[str, float]] | None = None, **more: Any) -> None:
+        """Print one line of JSON. `found`: used if the client collects its own."""
         found = self._found if found is None else found
         print(
             json.dumps(
@@ -77,7 +77,7 @@ class Measure:
 
 
 def is_token(line: bytes) -> bool:
-    """Whether one line of a stream holds a token; parses what a client must parse."""
+    """Whether one line of a stream has a token; parses what a client must parse."""
     if not line.startswith(b"data: {"):
         return False
     choices = json.loads(line[6:])["choices"]

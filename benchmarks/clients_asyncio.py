@@ -63,7 +63,7 @@ async def _measured(run: Run, stream: Callable[[], Awaitable[None]]) -> None:
     measure = Measure(run)
     await asyncio.sleep(run.seconds)
     measure.stop()
-    measure.tell()
+    measure.print_json()
     for task in tasks:
         task.cancel()
 

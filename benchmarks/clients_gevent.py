@@ -1,6 +1,6 @@
 """Clients on gevent: bare sockets, Locust's own users, and the harness."""
 
-import locust  # noqa: I001  first: it patches the standard library
+import locust  # noqa: I001  first, because it patches the standard library
 
 import argparse
 import logging
@@ -64,7 +64,7 @@ def _sockets(run: Run, read: Callable[[Any], float]) -> None:
 
     for _ in range(run.streams):
         gevent.spawn_later(run.begin_s(), stream)
-    _measured(run).tell()
+    _measured(run).print_json()
 
 
 def _measured(run: Run, answered: Callable[[], int] | None = None) -> Measure:
@@ -85,7 +85,7 @@ def fast_http_user(run: Run) -> None:
             yield line.encode()
 
     _start(run, _http(run, locust.FastHttpUser, lines))
-    _measured(run).tell()
+    _measured(run).print_json()
 
 
 def http_user(run: Run) -> None:
@@ -96,7 +96,7 @@ def http_user(run: Run) -> None:
             yield from answer.iter_lines()
 
     _start(run, _http(run, locust.HttpUser, lines))
-    _measured(run).tell()
+    _measured(run).print_json()
 
 
 def _http(run: Run, base: Any, lines: Callable[..., Iterator[bytes]]) -> type[locust.User]:
@@ -120,7 +120,7 @@ def _http(run: Run, base: Any, lines: Callable[..., Iterator[bytes]]) -> type[lo
 
 
 def harness(run: Run) -> None:
-    """Ours: a scenario's requests, each recorded and written, Locust told."""
+    """The harness: a scenario's requests, each recorded, written and reported to Locust."""
 
     user_context = user_context_of(run.url, run.tokens, run.prefix)
     runner = _start(run, LoadUser, brownout=user_context)
@@ -146,7 +146,7 @@ def harness(run: Run) -> None:
         s for s in samplers.read(run.folder, "client")[0].to_pylist()
         if measure.began_at + 1 <= s["at"] - monotonic <= measure.ended_at
     ]  # fmt: skip
-    measure.tell(found, bad=bad[:3], client=seconds)
+    measure.print_json(found, bad=bad[:3], client=seconds)
 
 
 def _start(run: Run, user: type[locust.User], **given: Any) -> Any:
@@ -157,7 +157,7 @@ def _start(run: Run, user: type[locust.User], **given: Any) -> Any:
     runner = environment.create_local_runner()
     gevent.spawn(stats_history, runner)
     gevent.spawn(runner.start, run.streams, spawn_rate=run.streams)
-    logging.disable(logging.WARNING)  # that this is a high spawn rate; that users are killed
+    logging.disable(logging.WARNING)  # of a high spawn rate, and of killed users
     return runner
 
 

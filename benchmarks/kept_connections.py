@@ -1,11 +1,11 @@
-"""How often a LiteLLM sends users to the next tier because it reuses a connection that a healthy engine has closed.
+"""How often LiteLLM sends requests to the next tier because it reuses a connection that a healthy engine has closed.
 
-python -m benchmarks.kept_connections                    a real llama.cpp: five trials of each setting, then what each costs
-python -m benchmarks.kept_connections --engine simulated   the engine that stands in for it
+python -m benchmarks.kept_connections                    a real llama.cpp: five trials of each setting, then its cost
+python -m benchmarks.kept_connections --engine simulated   a simulated engine instead
 
-Each setting has a gateway of its own, a real LiteLLM; the engine and the next tier are shared. The settings take turns. In a
-trial six clients send 300 streamed requests, the next as soon as the last has ended. No fault is injected: each answer of the
-next tier is one that need not have been. The cost is of plain requests, one at a time, for which the engine does keep its
+Each setting has its own gateway, a real LiteLLM; the engine and the next tier are shared. The settings take turns. In a
+trial six clients send 300 streamed requests, each as soon as the previous one has ended. No fault is injected, so each answer
+of the next tier is unnecessary. The cost is measured with plain requests, one at a time, for which the engine keeps its
 connections: each setting in turn, and the difference from `nothing` in the same turn.
 """
 
@@ -40,13 +40,13 @@ from tests.whole.client import ClientProcess
 OWN, NEXT = "own", "next"
 ENGINES = ("llamacpp", "simulated")
 CLIENTS, REQUESTS, TRIALS, TURNS = 6, 300, 5, 200
-COOLDOWN_S = 30  # as the topologies of this repository have it
+COOLDOWN_S = 30  # as in the topologies of this repository
 Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One row: what is set, in the gateway's environment or at its deployment."""
+    """One row: a setting in the gateway's environment or at its deployment."""
 
     name: str
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -65,7 +65,7 @@ SETTINGS = (NOTHING, CLOSE, NO_POOL)
 
 @dataclass(frozen=True)
 class Leak:
-    """What one trial gave: how many requests the engine answered, and how many the next tier did."""
+    """The result of one trial: requests answered by the engine, and by the next tier."""
 
     own: int
     leaked: int
@@ -77,7 +77,7 @@ class Leak:
 
 
 class Gateway:
-    """A LiteLLM with one setting before the engine and the next tier."""
+    """A LiteLLM with one setting in front of the engine and the next tier."""
 
     def __init__(
         self, folder: Path, setting: Setting, ports: Mapping[str, int], ends: contextlib.ExitStack
@@ -117,12 +117,12 @@ class Gateway:
         return http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
 
     def _calm(self) -> bool:
-        """Nothing is cooled down."""
+        """Whether no deployment is cooled down."""
         with contextlib.closing(self.connection()) as connection:
             return self._answerer(connection) == OWN
 
     def _answerer(self, connection: http.client.HTTPConnection) -> str | None:
-        """Who answers one plain request for one token; None: nobody does."""
+        """The group that answers one plain request for one token; None: none."""
         prompt = f"{secrets.token_hex(4)} Count."
         body = {"model": OWN, "max_tokens": 1, "messages": [{"role": "user", "content": prompt}]}
         key = os.environ["LITELLM_MASTER_KEY"]
@@ -181,7 +181,7 @@ def gateways(folder: Path, engine: str, settings: Sequence[Setting]) -> Iterator
 def leaks(
     found: Sequence[Gateway], trials: int, requests: int = REQUESTS, clients: int = CLIENTS
 ) -> list[list[Leak]]:
-    """For each gateway what its trials gave; they take turns, and each begins a turn as often as any other."""
+    """The trials of each gateway. The gateways take turns, and each begins a turn equally often."""
     given: list[list[Leak]] = [[] for _ in found]
     for n in range(trials):
         for k in range(len(found)):
@@ -192,7 +192,7 @@ def leaks(
 
 
 def costs(found: Sequence[Gateway], turns: int) -> list[list[float]]:
-    """For each gateway but the first, by how many seconds its request took longer than the first's in the same turn."""
+    """For each gateway but the first: seconds that its request took longer than the first's in the same turn."""
     connections = [one.connection() for one in found]
     given: list[list[float]] = [[] for _ in found[1:]]
     for n in range(turns):
@@ -204,7 +204,7 @@ def costs(found: Sequence[Gateway], turns: int) -> list[list[float]]:
 
 
 def row(setting: Setting, given: Sequence[Leak]) -> str:
-    """Requests of one trial are not independent of each other (a cooldown lasts), so the trials stand beside the interval."""
+    """Requests of one trial are not independent (a cooldown lasts), so the trials are listed beside the interval."""
     n, leaked, failed = (
         sum(getattr(one, what) for one in given) for what in ("requests", "leaked", "failed")
     )

@@ -1,10 +1,10 @@
-"""What llama.cpp's own ways do to those who ask through a LiteLLM, and which settings help: the tables of docs/llamacpp.md.
+"""How llama.cpp's behaviour affects clients of a LiteLLM in front of it, and which settings help: the tables of docs/llamacpp.md.
 
 python -m benchmarks.llamacpp                    all of them
-python -m benchmarks.llamacpp told_to_go busy    these
+python -m benchmarks.llamacpp terminated busy    these
 
-A real LiteLLM before real llama.cpp servers, asked by the harness's own client. Each case is a group of the gateway's with
-a server of its own; the next tier is a simulated engine. Seconds depend on the machine; who answered does not.
+A real LiteLLM in front of real llama.cpp servers, with requests from the harness's own client. Each case is a group of the
+gateway with its own server; the next tier is a simulated engine. Seconds depend on the machine; the answering tier does not.
 """
 
 import argparse
@@ -36,8 +36,8 @@ from tests.whole.client import ClientProcess
 
 NEXT, ROOMY = "next", "roomy"
 COOLDOWN_S = 120  # longer than a burst and the request after it
-SHORT_S = 2  # of a timeout that is shorter than the queue
-STREAMS = 3  # that are under way when it is told to go
+SHORT_S = 2  # a timeout shorter than the queue
+STREAMS = 3  # in progress at SIGTERM
 AT_ONCE, SLOTS = 6, 2
 HELD_S = 6.0  # from the first request that waits, until the slots are given back
 TOO_LONG = "through " * 5000  # tokens; a slot of the server below has 4096
@@ -46,16 +46,16 @@ PATIENT = {"first_token": 200.0, "silence": 100.0, "whole": 300.0}
 
 @dataclass(frozen=True)
 class Case:
-    """One row: what is set, at the server, at the gateway's deployment, or by who ends the server."""
+    """One row: a setting of the server, of the gateway's deployment, or of how the server is ended."""
 
     name: str
     server: tuple[str, ...] = ()
     deployment: dict[str, Any] = field(default_factory=dict)
     killed_after_s: float | None = None
-    wide: bool = False  # with a place to fall to for what is too long
+    wide: bool = False  # with a fallback for prompts that are too long
 
 
-TOLD_TO_GO = (
+TERMINATED = (
     Case("nothing"),
     Case("llama.cpp: --sse-ping-interval 1", server=("--sse-ping-interval", "1s")),
     Case("Pod: terminationGracePeriodSeconds: 5", killed_after_s=5),
@@ -76,7 +76,7 @@ LONG_PROMPT = (
     Case("nothing", server=_SMALL),
     Case("llama.cpp: --ctx-size doubled", server=("--slots", "2", "--context", "16384")),
 )
-# Apart, because one entry of these changes what becomes of every group's.
+# Separate, because one entry of these affects all groups.
 CONTEXT_FALLBACKS = (
     Case("LiteLLM: context_window_fallbacks, for its group", server=_SMALL, wide=True),
     Case("LiteLLM: context_window_fallbacks, for another group", server=_SMALL),
@@ -84,12 +84,12 @@ CONTEXT_FALLBACKS = (
 
 
 @dataclass(frozen=True)
-class ToldToGo:
-    """The streams of one server that was told to go."""
+class Terminated:
+    """The streams of one server that got SIGTERM."""
 
     silent_s: float  # the longest, from the last token to the end
-    outcomes: Counter[str]  # as the witness has them
-    told: Counter[str]  # what the gateway told of their end
+    outcomes: Counter[str]  # by the witness
+    reported: Counter[str]  # their end as reported by the gateway
 
 
 @dataclass(frozen=True)
@@ -99,18 +99,18 @@ class Busy:
     ttft_s: list[float]  # in order
     tiers: Counter[str]
     outcomes: Counter[str]
-    afterwards: str | None  # who answers when the burst is over, and all slots are free
+    afterwards: str | None  # the tier that answers after the burst, with all slots free
 
 
 @dataclass(frozen=True)
 class LongPrompt:
     tier: str | None
     outcome: str
-    afterwards: str | None  # who answers a short one then
+    afterwards: str | None  # the tier that answers a short request then
 
 
 class Behind:
-    """The gateway, with a group for each of the cases, and the next tier. The servers are started by who measures."""
+    """The gateway, with a group for each case, and the next tier. Each measure starts its own server."""
 
     def __init__(self, folder: Path, cases: Sequence[Case]) -> None:
         os.environ["LITELLM_MASTER_KEY"] = f"sk-{secrets.token_hex(8)}"
@@ -161,13 +161,13 @@ class Behind:
 
     @contextlib.contextmanager
     def server(self, case: Case) -> Iterator[Llama]:
-        """The case's own llama.cpp, once the gateway has been answered by it."""
+        """The case's own llama.cpp, ready once it has answered the gateway."""
         group = self._groups[id(case)]
         process = subprocess.Popen(self._llama(group, *case.server), cwd=ROOT)
         found = Llama(process, self._ports[group].port, self._folder)
         try:
             until(found.healthy, "llama.cpp is up", 60)
-            until(lambda: self.answerer(group) == group, "it is asked", 60)
+            until(lambda: self.answerer(group) == group, "it gets requests", 60)
             yield found
         finally:
             process.kill()
@@ -228,8 +228,8 @@ class Behind:
         }
 
 
-def told_to_go(behind: Behind, case: Case) -> ToldToGo:
-    """SIGTERM while it streams; where the case says so SIGKILL after a while, as a kubelet and systemd do it."""
+def terminated(behind: Behind, case: Case) -> Terminated:
+    """SIGTERM while it streams; with `killed_after_s` SIGKILL after that, like a kubelet or systemd."""
     with behind.server(case) as server:
         client = behind.client(behind.group(case), at_once=STREAMS, max_tokens=6000)
         until(lambda: _streaming(server) == STREAMS, "all its streams have begun", 60)
@@ -240,7 +240,7 @@ def told_to_go(behind: Behind, case: Case) -> ToldToGo:
             server.process.kill()
         records = client.records(within_s=200)
     silent = [r["latency_ms"] - (r["ttft_ms"] or 0) - sum(r["gaps_ms"] or ()) for r in records]
-    return ToldToGo(
+    return Terminated(
         max(silent) / 1000,
         Counter(r["outcome"] for r in records),
         Counter(f"finish_reason {r['finish_reason']}" if r["finish_reason"] else _words(r["error"]) for r in records),
@@ -248,7 +248,7 @@ def told_to_go(behind: Behind, case: Case) -> ToldToGo:
 
 
 def busy(behind: Behind, case: Case) -> Busy:
-    """Requests while others, who ask the server directly, hold as many slots as the narrow ones have."""
+    """Requests while direct requests to the server hold as many slots as the narrow servers have."""
     group = behind.group(case)
     with behind.server(case) as server:
         over = threading.Event()
@@ -271,7 +271,7 @@ def busy(behind: Behind, case: Case) -> Busy:
 
 
 def long_prompt(behind: Behind, case: Case) -> LongPrompt:
-    """Three prompts that are too long for a slot, and a short one after them."""
+    """Three prompts that are too long for a slot, then a short one."""
     group = behind.group(case)
     with behind.server(case):
         records = behind.client(group, prompt=TOO_LONG, max_tokens=5).records()
@@ -283,27 +283,27 @@ def long_prompt(behind: Behind, case: Case) -> LongPrompt:
 
 
 MEASURES: dict[str, tuple[Sequence[Case], Callable[[Behind, Case], Any]]] = {
-    "told_to_go": (TOLD_TO_GO, told_to_go),
+    "terminated": (TERMINATED, terminated),
     "busy": (BUSY, busy),
     "long_prompt": (LONG_PROMPT, long_prompt),
     "context_fallbacks": (CONTEXT_FALLBACKS, long_prompt),
 }
 HEADS = {
-    "told_to_go": ("silent, at most", "the witness says", "the gateway tells"),
-    "busy": ("TTFT, median", "TTFT, at most", "who answered", "outcomes", "who answers afterwards"),
-    "long_prompt": ("who answered", "outcome", "who answers a short one afterwards"),
-    "context_fallbacks": ("who answered", "outcome", "who answers a short one afterwards"),
+    "terminated": ("silent, at most", "outcome by the witness", "end reported by the gateway"),
+    "busy": ("TTFT, median", "TTFT, at most", "answered by", "outcomes", "answered afterwards by"),
+    "long_prompt": ("answered by", "outcome", "a short one afterwards is answered by"),
+    "context_fallbacks": ("answered by", "outcome", "a short one afterwards is answered by"),
 }
 
 
-def cells(found: ToldToGo | Busy | LongPrompt) -> tuple[str, ...]:
+def cells(found: Terminated | Busy | LongPrompt) -> tuple[str, ...]:
     match found:
-        case ToldToGo():
-            return f"{found.silent_s:.1f} s", _counted(found.outcomes), _counted(found.told)
+        case Terminated():
+            return f"{found.silent_s:.1f} s", _counted(found.outcomes), _counted(found.reported)
         case Busy():
             median = found.ttft_s[len(found.ttft_s) // 2]
-            who, outcomes = _counted(found.tiers), _counted(found.outcomes)
-            return f"{median:.1f} s", f"{found.ttft_s[-1]:.1f} s", who, outcomes, str(found.afterwards)
+            tiers, outcomes = _counted(found.tiers), _counted(found.outcomes)
+            return f"{median:.1f} s", f"{found.ttft_s[-1]:.1f} s", tiers, outcomes, str(found.afterwards)
         case LongPrompt():
             return str(found.tier), found.outcome, str(found.afterwards)
 
@@ -311,8 +311,8 @@ def cells(found: ToldToGo | Busy | LongPrompt) -> tuple[str, ...]:
 def main() -> int:
     line = Parser(prog="python -m benchmarks.llamacpp", description=__doc__)
     line.add_argument("measures", nargs="*", type=_measure, help=f"of {', '.join(MEASURES)}; by default all")
-    wanted = line.parse_args().measures or list(MEASURES)
-    for name in wanted:
+    names = line.parse_args().measures or list(MEASURES)
+    for name in names:
         cases, measure = MEASURES[name]
         print(f"\n| set | {' | '.join(HEADS[name])} |")
         print(f"| --- |{' --- |' * len(HEADS[name])}", flush=True)
@@ -329,7 +329,7 @@ def _measure(name: str) -> str:
 
 
 def _streaming(server: Llama) -> int | None:
-    """Slots that have begun to generate. None: not known, for requests that wait have taken all of its threads."""
+    """Slots that have begun to generate. None: unknown, because waiting requests occupy all of its threads."""
     try:
         slots = server.told("/slots")[1]
     except TimeoutError:
@@ -338,23 +338,23 @@ def _streaming(server: Llama) -> int | None:
 
 
 def _hold(server: Llama, over: threading.Event) -> None:
-    """Holds slots until the first who waits has waited so long, or nobody waits any more."""
-    # Streamed: of a plain ask the server does not see at once that whoever asked has gone.
+    """Hold the slots until a request has waited HELD_S, or `over` is set."""
+    # Streamed: for a plain request the server does not notice at once that the client has gone.
     body = {"messages": [{"role": "user", "content": "Count."}], "max_tokens": 30_000, "stream": True}
     requests = [
         server.send("/v1/chat/completions", body, **{"Content-Type": "application/json"})
         for _ in range(SLOTS)
     ]
     while not over.wait(0.1):
-        if _somebody_waits(server):
+        if _a_request_waits(server):
             over.wait(HELD_S)
             break
     for record in requests:
         record.close()
 
 
-def _somebody_waits(server: Llama) -> bool:
-    """Its threads for HTTP are few: where requests that wait have taken all of them, no page is answered either."""
+def _a_request_waits(server: Llama) -> bool:
+    """Whether a request waits. The server has few HTTP threads: if waiting requests occupy all of them, it answers no page."""
     try:
         return server.metric("requests_deferred") > 0
     except TimeoutError:
@@ -362,7 +362,7 @@ def _somebody_waits(server: Llama) -> bool:
 
 
 def _name(tier: str | None, own: str) -> str:
-    return "llama.cpp" if tier == own else tier or "nobody"
+    return "llama.cpp" if tier == own else tier or "none"
 
 
 def _words(error: str | None) -> str:

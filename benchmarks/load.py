@@ -1,4 +1,4 @@
-"""A Locust file: the harness as it runs, straight against the truth server. Users ask, records are written, that is all.
+"""A Locust file: the harness directly against the truth server. Users send requests and records are written, nothing else.
 
 locust -f benchmarks/load.py --headless --url http://127.0.0.1:PORT/32x10+50 --folder /tmp/run
 """
@@ -29,11 +29,13 @@ tiers: [{{name: vllm, match: {{group: tiny}}, url: "{url}", model: tiny, ignore_
 
 @events.init_command_line_parser.add_listener
 def _arguments(parser: LocustArgumentParser) -> None:
-    parser.add_argument("--url", required=True, help="the truth server's, with a mode as its path")
+    parser.add_argument("--url", required=True, help="of the truth server, with a mode as its path")
     parser.add_argument("--folder", required=True, type=Path, help="where the records are written")
-    parser.add_argument("--tokens", type=int, default=32, help="the cap of each request: what the mode gives")
     parser.add_argument(
-        "--every", type=float, default=0.0, help="seconds from ask to ask of one user; 0: at once"
+        "--tokens", type=int, default=32, help="the cap of each request, the number of tokens of the mode"
+    )
+    parser.add_argument(
+        "--every", type=float, default=0.0, help="seconds between requests of one user; 0: at once"
     )
     parser.add_argument("--over", type=float, default=0.0, help="seconds over which the users begin")
     parser.add_argument(
@@ -71,7 +73,7 @@ class LoadUser(GatewayUser):
         self._due = self.user_context.clock.now()
 
     def wait_time(self) -> float:
-        """On schedule: how long a request takes does not move the next one."""
+        """On schedule: the duration of a request does not delay the next one."""
         self._due += self._every
         return max(0.0, self._due - self.user_context.clock.now())
 

@@ -1,4 +1,4 @@
-"""What a record costs: made, batched, written; how long the writer holds the hub; how many bytes it takes.
+"""The cost of a record: made, batched, written; how long the writer holds the hub; bytes per record.
 
 python -m benchmarks.records
 """
@@ -23,7 +23,7 @@ BUSY = 5000  # records in one second
 
 
 class Timed:
-    """An ArrowFile, and how long each append held whoever called it."""
+    """An ArrowFile that measures how long each append held its caller."""
 
     def __init__(self, path: Path) -> None:
         self._file = ArrowFile(path, REQUESTS)
@@ -39,7 +39,7 @@ class Timed:
 
 
 def main() -> int:
-    print("| requests/s | bytes a record, streamed (32 tokens) | plain |\n| --- | --- | --- |")
+    print("| requests/s | bytes per record, streamed (32 tokens) | plain |\n| --- | --- | --- |")
     for rate in RATES:
         streamed, plain = (write(rate, SECONDS, stream)[0] for stream in (True, False))
         print(f"| {rate} | {streamed:.0f} | {plain:.0f} |")

@@ -1,6 +1,6 @@
-"""What a report costs: of runs of 100 thousand, a million and ten million records, in a fresh process each.
+"""The cost of a report: of runs of 100 thousand, a million and ten million records, each in a new process.
 
-python -m benchmarks.report [--records 10000000]    those alone; else 100 k and 1 M
+python -m benchmarks.report [--records 10000000]    only these; default 100 k and 1 M
 """
 
 import os
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def made(folder: Path, records: int) -> Path:
-    """A run with a fault of two tiers every ten minutes: at 116 asks a second, at most a day of it."""
+    """A run with a fault of two tiers every ten minutes, at 116 requests a second; ten million are a day."""
     duration_s = max(3600.0, records / 10_000_000 * 86_400)
     count = int((duration_s - 400) // 600)
     gone = Hole("gaming-mode", "vllm", 60, 110, hole_s=1.3, sticky_s=12)

@@ -1,4 +1,4 @@
-"""Does the load generator stay small? Hours of load straight against the truth server, its memory once a minute.
+"""Memory of the load generator over hours of load directly against the truth server, measured once a minute.
 
 python -m benchmarks.soak --minutes 60 --rate 200
 
@@ -23,8 +23,8 @@ from contract.command_line import Parser, count_from
 ROOT = Path(__file__).parent.parent
 MODE = Mode(tokens=10, every_ms=10, after_ms=50)
 PLAIN = 0.3
-EVERY_S = 0.5  # from ask to ask of one user
-WARM_MINUTES = 10  # by then Locust's histograms have their buckets, and the allocator its arenas
+EVERY_S = 0.5  # between requests of one user
+WARM_MINUTES = 10  # by then Locust's histograms and the allocator have their final size
 
 
 def main() -> int:
@@ -34,7 +34,7 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--minutes", type=count_from(1), default=60)
-    parser.add_argument("--rate", type=count_from(1), default=200, help="asks a second")
+    parser.add_argument("--rate", type=count_from(1), default=200, help="requests a second")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "soak_memory.csv")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -44,11 +44,11 @@ def main() -> int:
 def _soak(folder: Path, args: argparse.Namespace) -> int:
     users = max(1, round(args.rate * EVERY_S))
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    said = args.out.with_suffix(".log")
+    log_path = args.out.with_suffix(".log")
     with (
         TruthServer(folder, ledger=False) as truth,
         open(args.out, "w", newline="") as out,
-        open(said, "wb") as log,
+        open(log_path, "wb") as log,
     ):
         locust = subprocess.Popen(
             [sys.executable, "-m", "locust", "-f", str(ROOT / "benchmarks/load.py"), "--headless", "--only-summary",
@@ -65,7 +65,7 @@ def _soak(folder: Path, args: argparse.Namespace) -> int:
             locust.terminate()
             locust.wait()
     if len(rss_mb) <= WARM_MINUTES:
-        print(f"too short to tell: growth is counted from minute {WARM_MINUTES}")
+        print(f"too short: growth is counted from minute {WARM_MINUTES}")
         return 0
     print(
         f"grew by {rss_mb[-1] - rss_mb[WARM_MINUTES]:.1f} MB from minute {WARM_MINUTES} to {len(rss_mb) - 1}"
@@ -78,7 +78,9 @@ def _watch(
 ) -> list[float]:
     process, began, found = psutil.Process(locust.pid), time.monotonic(), []
     for minute in range(minutes + 1):
-        time.sleep(max(0.0, began + (minute * 60 or 5) - time.monotonic()))  # the first look once it stands
+        time.sleep(
+            max(0.0, began + (minute * 60 or 5) - time.monotonic())
+        )  # the first measurement once it runs
         if locust.poll() is not None:
             raise SystemExit(f"Locust has ended, exit code {locust.returncode}; its log is beside --out")
         used = process.cpu_times()

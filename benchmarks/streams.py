@@ -1,9 +1,9 @@
-"""What a stream costs, and how true its TTFT is: the harness beside other clients, in turn, in one run.
+"""The cost of a stream, and the error of its TTFT: the harness and other clients, in turn, in one run.
 
 python -m benchmarks.streams [--rounds 3] [--only burst,paced,many] [--clients floor,harness]
 
 Each client is a process on one core, the truth server has another. CPU is the client's own; the error of a TTFT is the
-instant at which the client says that the first token came, less the instant right before the server wrote it. Ratios
+instant of the first token reported by the client, less the instant right before the server wrote it. Ratios
 are taken within a round, and the median round is printed.
 """
 
@@ -33,7 +33,7 @@ CLIENTS = {
     "floor": ("clients_asyncio", "bare asyncio.Protocol, no JSON (floor)"),
     "bare": ("clients_gevent", "bare gevent socket, no JSON"),
     "bare_json": ("clients_gevent", "bare gevent socket, JSON for each event"),
-    "harness": ("clients_gevent", "the harness: user, ask, record, Locust told"),
+    "harness": ("clients_gevent", "the harness: user, request, record, Locust statistics"),
     "fast_http_user": ("clients_gevent", "FastHttpUser, iter_lines, JSON"),
     "http_user": ("clients_gevent", "HttpUser, iter_lines, JSON"),
     "aiohttp": ("clients_asyncio", "aiohttp, JSON"),
@@ -42,9 +42,9 @@ CLIENTS = {
 
 @dataclass(frozen=True)
 class Case:
-    """One way of asking. `streams`: at once, over all `processes`."""
+    """One kind of load. `streams`: concurrent, over all `processes`."""
 
-    says: str
+    title: str
     mode: Mode
     streams: int
     seconds: float
@@ -53,7 +53,7 @@ class Case:
 
     @property
     def over_s(self) -> float:
-        """What one stream takes: so long the first ones wait for each other, not to fall into step."""
+        """Duration of one stream: the starts are spread over it, so that streams do not synchronise."""
         return (self.mode.after_ms + self.mode.tokens * self.mode.every_ms) / 1000
 
 
@@ -63,16 +63,16 @@ CASES = {
     "burst": Case("32 tokens at once, 16 streams", Mode(32, 0, 10), 16, 2.0),
     "paced": Case("32 tokens 10 ms apart, 64 streams", PACED, 64, 3.0),
     "many": Case("32 tokens 10 ms apart, 512 streams", PACED, 512, 4.0, FEW),
-    "two": Case("the same 512 from two processes, the second beside the truth server", PACED, 512, 4.0, ("harness",), 2),
+    "two": Case("the same 512 from two processes, the second on the core of the truth server", PACED, 512, 4.0, ("harness",), 2),
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one client in one round."""
+    """The figures of one client in one round."""
 
-    cpu_ms: float  # a stream
-    rate: float  # streams a second
+    cpu_ms: float  # per stream
+    rate: float  # streams per second
     core: float  # share of a core
     error_p50_ms: float
     error_p99_ms: float
@@ -102,10 +102,10 @@ def compare(case: Case, clients: list[str], rounds: int) -> None:
     for _ in range(rounds):
         for client in clients:
             found[client].append(figures(case, client))
-    print(f"\n{case.says}, median of {rounds}\n")
+    print(f"\n{case.title}, median of {rounds}\n")
     against = [c for c in ("floor", "bare", "bare_json", "fast_http_user") if c in clients]
     print(
-        "| client | CPU ms a stream | "
+        "| client | CPU ms per stream | "
         + "".join(f"÷ {c} | " for c in against)
         + "streams/s | core | TTFT error p50 | p99, ms | server's core | overloaded |"
     )
@@ -141,20 +141,20 @@ def figures(case: Case, client: str) -> Figures:
                 _start(case, client, number, url, folder / str(number), (here, there)[number % 2])
                 for number in range(case.processes)
             ]
-            all_told = [_told(client, process) for process in running]
+            reports = [_report(client, process) for process in running]
             server_s = truth.cpu_s()
         ledger = truth.ledger()
     errors_ms, seconds = [], []
-    for told in all_told:
-        assert told["found"], f"{client} has no answer"
-        assert not told.get("bad"), told["bad"]
-        errors_ms += [(at - ledger[name].sent_at[0]) * 1000 for name, at in told["found"]]
-        seconds += told.get("client", [])
+    for report in reports:
+        assert report["found"], f"{client} has no answer"
+        assert not report.get("bad"), report["bad"]
+        errors_ms += [(at - ledger[name].sent_at[0]) * 1000 for name, at in report["found"]]
+        seconds += report.get("client", [])
     p50, p99 = (quantile(errors_ms, share) for share in (0.5, 0.99))
     assert p50 is not None
     assert p99 is not None
     late = len(overloaded_seconds(pd.DataFrame(seconds))) if seconds else 0
-    cpu_s, wall_s = sum(t["cpu_s"] for t in all_told), max(t["wall_s"] for t in all_told)
+    cpu_s, wall_s = sum(r["cpu_s"] for r in reports), max(r["wall_s"] for r in reports)
     return Figures(
         cpu_s * 1000 / len(errors_ms), len(errors_ms) / wall_s, cpu_s / wall_s, p50, p99,
         server_s / (wall_s + WARM_S + case.over_s), f"{late}/{len(seconds)} s" if seconds else "",
@@ -176,18 +176,18 @@ def _start(
     return process
 
 
-def _told(client: str, process: "subprocess.Popen[str]") -> dict[str, Any]:
+def _report(client: str, process: "subprocess.Popen[str]") -> dict[str, Any]:
     assert process.stdout is not None
     line = process.stdout.readline()
     process.kill()
     process.wait()
     if not line:
-        raise SystemExit(f"{client} said nothing")
+        raise SystemExit(f"{client} printed nothing")
     return json.loads(line)
 
 
 def machine() -> str:
-    """What the figures belong to."""
+    """The machine of the figures."""
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     load = " ".join(f"{x:.1f}" for x in os.getloadavg())
     return (
@@ -197,7 +197,7 @@ def machine() -> str:
 
 
 def cores() -> tuple[int, int]:
-    """The client's and the server's; the same where the machine has but one."""
+    """The client's and the server's; the same if the machine has only one."""
     there, *_, here = sorted(os.sched_getaffinity(0)) * 2
     return here, there
 

@@ -13,7 +13,7 @@ _HEAD = struct.Struct("32sqq")
 
 
 class Mode(NamedTuple):
-    """What the server is asked to do, as the first part of a path."""
+    """What the server sends, given as the first part of the path."""
 
     tokens: int
     every_ms: int  # 0: all at once
@@ -24,7 +24,7 @@ class Mode(NamedTuple):
         return f"/{self.tokens}x{self.every_ms}+{self.after_ms}"
 
 
-class Told(NamedTuple):
+class SentAnswer(NamedTuple):
     """One answer. Readings of the monotonic clock, in seconds."""
 
     received_at: float
@@ -37,7 +37,7 @@ class TruthServer:
     def __init__(self, folder: Path, core: int | None = None, ledger: bool = True) -> None:
         compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
         if compiler is None:
-            raise SystemExit("the truth server is C: a compiler is needed (cc, gcc or clang)")
+            raise SystemExit("the truth server is written in C: a compiler is needed (cc, gcc or clang)")
         program = folder / "truth_server"
         self._ledger = folder / "ledger" if ledger else Path("/dev/null")
         if not program.exists():
@@ -55,7 +55,7 @@ class TruthServer:
         self.close()
 
     def cpu_s(self) -> float:
-        """What it has used so far."""
+        """CPU seconds used so far."""
         used = psutil.Process(self._process.pid).cpu_times()
         return float(used.user + used.system)
 
@@ -64,12 +64,12 @@ class TruthServer:
         self._process.terminate()
         self._process.wait()
 
-    def ledger(self) -> dict[str, Told]:
+    def ledger(self) -> dict[str, SentAnswer]:
         """By request id. After `close`."""
         data, at, found = self._ledger.read_bytes(), 0, {}
         while at < len(data):
             name, received, count = _HEAD.unpack_from(data, at)
             sent = struct.unpack_from(f"{count}q", data, at + _HEAD.size)
             at += _HEAD.size + 8 * count
-            found[name.rstrip(b"\0").decode()] = Told(received / 1e9, tuple(s / 1e9 for s in sent))
+            found[name.rstrip(b"\0").decode()] = SentAnswer(received / 1e9, tuple(s / 1e9 for s in sent))
         return found

@@ -1,10 +1,10 @@
-/* The other end of the benchmarks: answers like an OpenAI-compatible engine, at a known pace, and knows when it sent
- * each token. One thread, one epoll: it must not be what is slow.
+/* The server of the benchmarks: answers like an OpenAI-compatible engine, at a known pace, and records when it sent
+ * each token. One thread, one epoll loop: it must not be the bottleneck.
  *
- *   truth_server LEDGER      prints its port; on SIGTERM, or with its parent, it writes the rest of the ledger and ends
+ *   truth_server LEDGER      prints its port; on SIGTERM, or when its parent ends, it writes the rest of the ledger and ends
  *
  * The path's first part is the mode, /COUNTxEVERY+AFTER (milliseconds): /32x10+50/v1/chat/completions streams 32 tokens
- * 10 ms apart, the first 50 to 60 ms after the request (the fraction is drawn, so that streams do not fall into step);
+ * 10 ms apart, the first 50 to 60 ms after the request (the fraction is random, so that streams do not synchronise);
  * /32x0+50 sends all of them at once. "stream": false gives one JSON object after the same delay. The headers and the
  * empty role delta go out with the first token, as from a gateway that must be able to fall back.
  *
@@ -32,7 +32,7 @@ struct connection {
     int fd, in_length, place; /* place: in the heap of timers; -1: none is set */
     int64_t due;
     int count, every_ms, stream;
-    struct { char id[32]; int64_t received, count, sent[TOKENS]; } told;
+    struct { char id[32]; int64_t received, count, sent[TOKENS]; } record;
     char in[IN_BYTES + 1];
 };
 
@@ -130,9 +130,9 @@ static void drop(struct connection *c) {
     free(c);
 }
 
-/* What is due on a connection: 0 when it was lost, or when its client reads too slowly to be told the truth about. */
+/* Send what is due on a connection. 0: it was lost, or its client reads too slowly for true send times. */
 static int speak(struct connection *c) {
-    int n = 0, done = c->told.count, upto = c->every_ms && c->stream ? done + 1 : c->count;
+    int n = 0, done = c->record.count, upto = c->every_ms && c->stream ? done + 1 : c->count;
     if (!c->stream) n = plain(out, c->count);
     else {
         if (!done) n = first(out);
@@ -140,15 +140,15 @@ static int speak(struct connection *c) {
         if (upto == c->count) n += last(out + n, c->count);
     }
     int64_t at = now();
-    for (int i = done; i < upto; i++) c->told.sent[i] = at;
-    c->told.count = upto;
+    for (int i = done; i < upto; i++) c->record.sent[i] = at;
+    c->record.count = upto;
     if (send(c->fd, out, n, MSG_NOSIGNAL) != n) return 0;
     if (upto < c->count) arm(c, c->due + c->every_ms * 1000000LL);
-    else fwrite(&c->told, (char *)&c->told.sent[upto] - (char *)&c->told, 1, ledger);
+    else fwrite(&c->record, (char *)&c->record.sent[upto] - (char *)&c->record, 1, ledger);
     return 1;
 }
 
-/* A whole request that has come in: take it up. 0 when it makes no sense. */
+/* Begin the answer to a whole request. 0: the request is not valid. */
 static int take(struct connection *c) {
     char *end = strstr(c->in, "\r\n\r\n"), *length, *id;
     int after_ms, bytes;
@@ -158,17 +158,17 @@ static int take(struct connection *c) {
     bytes = (int)(end - c->in) + 4 + (length && length < end ? atoi(length + 16) : 0);
     if (c->in_length < bytes) return bytes <= IN_BYTES;
     if (sscanf(c->in, "POST /%dx%d+%d/", &c->count, &c->every_ms, &after_ms) != 3 || c->count < 1 || c->count > TOKENS) return 0;
-    memset(c->told.id, 0, sizeof c->told.id);
-    if ((id = strcasestr(c->in, "\nx-request-id:")) && id < end) sscanf(id + 14, " %31[^\r\n]", c->told.id);
-    c->told.received = now();
-    c->told.count = 0;
+    memset(c->record.id, 0, sizeof c->record.id);
+    if ((id = strcasestr(c->in, "\nx-request-id:")) && id < end) sscanf(id + 14, " %31[^\r\n]", c->record.id);
+    c->record.received = now();
+    c->record.count = 0;
     char kept = c->in[bytes];
     c->in[bytes] = 0;
     c->stream = !strstr(end, "\"stream\": false");
     c->in[bytes] = kept;
     memmove(c->in, c->in + bytes, c->in_length - bytes + 1);
     c->in_length -= bytes;
-    arm(c, c->told.received + after_ms * 1000000LL + (int64_t)(c->every_ms * 1e6 * drand48()));
+    arm(c, c->record.received + after_ms * 1000000LL + (int64_t)(c->every_ms * 1e6 * drand48()));
     return 1;
 }
 

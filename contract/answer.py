@@ -1,4 +1,4 @@
-"""What one JSON object of an answer says: tokens, thoughts, end, usage, an error in band. Pure.
+"""Reads one JSON object of an answer: tokens, thoughts, end, usage, an in-band error. Pure.
 
 OpenAI's chunks and plain answers, and the lines of Ollama's own API.
 """
@@ -12,11 +12,16 @@ from contract import thoughts
 _ERROR_LENGTH = 300  # characters of an error that a record keeps
 _CONTENT_KEYS = ("content", "tool_calls", "refusal")
 _THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks")
-"""vLLM and Ollama say reasoning, DeepSeek and llama.cpp reasoning_content, OpenRouter reasoning_details, Anthropic's models
+"""vLLM and Ollama use reasoning, DeepSeek and llama.cpp reasoning_content, OpenRouter reasoning_details, Anthropic's models
 through LiteLLM thinking_blocks."""
-NO_WORD = "an error without a word"
+NO_MESSAGE = "an error without a message"
 _NO_ERROR = (200, "0", "200", "success", "ok")  # codes
-_WORDS = ("message", "detail", "msg", "error_msg")  # where an error says what it is, if not in `error`
+_MESSAGE_KEYS = (
+    "message",
+    "detail",
+    "msg",
+    "error_msg",
+)  # keys of an error that hold its message, if `error` does not
 
 
 @dataclass(slots=True)
@@ -30,9 +35,9 @@ class Answer:
     output_tokens: int | None = None
     in_band_error: str | None = None
     done: bool = False  # `data: [DONE]`, or Ollama's last line
-    senseless: str | None = None  # a part that no JSON reader takes
-    thinking: bool = False  # thoughts in the content began, and have no end
-    # The content itself, where somebody asks for it: a text for each of `content_at`. Never recorded.
+    senseless: str | None = None  # a part that is not valid JSON
+    thinking: bool = False  # thoughts in the content began and did not end
+    # The content itself, if requested: one text for each of `content_at`. Never recorded.
     text: list[str] | None = None
 
     @property
@@ -41,7 +46,7 @@ class Answer:
         return sorted(self.thought_at + self.content_at) if self.thought_at else self.content_at
 
     def set_thoughts_aside(self) -> None:
-        """What leads the content as thoughts is content no more. A chunk that holds the end of both is content."""
+        """Moves leading thoughts out of the content. A chunk that has the end of both counts as content."""
         assert self.text is not None, "the content has been kept"
         whole = "".join(self.text)
         found = thoughts.leading(whole)
@@ -62,9 +67,9 @@ class Answer:
 
 
 def take(data: bytes, at: float, answer: Answer, error: bool = False) -> None:
-    """Add what a JSON object says, a chunk or a plain answer; it was whole at the instant `at`. All else is senseless.
+    """Add one JSON object, a chunk or a plain answer, complete at the instant `at`. Anything else is senseless.
 
-    A list is what stands in it (Gemini wraps its errors so). `error`: the event was named one.
+    A list counts as its items (Gemini wraps its errors so). `error`: the event was named `error`.
     """
     found = _json(data)
     objects = found if isinstance(found, list) else [found]
@@ -76,11 +81,11 @@ def take(data: bytes, at: float, answer: Answer, error: bool = False) -> None:
 
 
 def take_event(data: bytes, at: float, answer: Answer, error: bool = False) -> None:
-    """Add what the data of a server-sent event, or a line of a stream, say.
+    """Add the data of one server-sent event, or one line of a stream.
 
-    The law: a JSON object is a chunk. Another JSON value (`null`, `""`, `[]`, a number) and words (`ping`) are a sign of
-    life of something on the way: no token and no error. What has a brace and is no JSON is a broken chunk: an error. So is
-    whatever an event says that is named `error`.
+    A JSON object is a chunk. Any other JSON value (`null`, `""`, `[]`, a number) and plain words (`ping`) are keep-alives:
+    neither token nor error. Data that has a brace and is not JSON is a broken chunk, an error. So is any data of an event
+    named `error`.
     """
     found = _json(data)
     if isinstance(found, dict) or (isinstance(found, list) and any(isinstance(one, dict) for one in found)):
@@ -91,7 +96,7 @@ def take_event(data: bytes, at: float, answer: Answer, error: bool = False) -> N
         answer.senseless = answer.senseless or f"not a JSON object: {len(data)} bytes"
     elif error:
         words = found if isinstance(found, str) else data.decode("utf-8", "replace")
-        answer.in_band_error = answer.in_band_error or told(words or NO_WORD)
+        answer.in_band_error = answer.in_band_error or recordable(words or NO_MESSAGE)
 
 
 def is_object(data: bytes) -> bool:
@@ -115,11 +120,11 @@ def _json(data: bytes) -> Any:
 def _take_object(found: dict[str, Any], at: float, answer: Answer, named_error: bool) -> None:
     error = error_of(found)
     if error is None and named_error:
-        error = told(_words_in(found))
+        error = recordable(_message_in(found))
     answer.in_band_error = answer.in_band_error or error
     if (
         "done" in found and "choices" not in found
-    ):  # with choices it is OpenAI's chunk, whatever else stands in it
+    ):  # with choices it is an OpenAI chunk, whatever its other keys
         _take_ollama(found, at, answer)
         return
     usage = found.get("usage")
@@ -132,35 +137,35 @@ def _take_object(found: dict[str, Any], at: float, answer: Answer, named_error: 
 
 
 def error_of(found: dict[str, Any]) -> str | None:
-    """The words of an object that is an error; None: it is none.
+    """The message of an object that is an error; None: it is not an error.
 
-    `error` (OpenAI, Ollama, TGI); `object` or `type` "error" (vLLM of old); where there is no answer beside it, `detail`
-    (FastAPI), or an error's code with words beside it (DashScope, Baidu).
+    Recognised: `error` (OpenAI, Ollama, TGI); `object` or `type` "error" (old vLLM); without an answer beside it, `detail`
+    (FastAPI), or an error code with a message (DashScope, Baidu).
     """
     error = found.get("error")
     if error:
-        return told(_words_in(error) if isinstance(error, dict) else error)
+        return recordable(_message_in(error) if isinstance(error, dict) else error)
     if "error" in (found.get("object"), found.get("type")):
-        return told(_words_in(found))
+        return recordable(_message_in(found))
     if "choices" in found or "done" in found:
         return None
     code = found.get("code") or found.get("error_code")
-    return told(_words_in(found)) if found.get("detail") or (code and code not in _NO_ERROR) else None
+    return recordable(_message_in(found)) if found.get("detail") or (code and code not in _NO_ERROR) else None
 
 
 def rejection_of(body: bytes) -> str | None:
-    """The words of an error's body, and not the prompt that some servers echo beside them; None: it has none."""
+    """The message of an error body, without the prompt that some servers echo beside it; None: it has no message."""
     found = _json(body)
     found = found[0] if isinstance(found, list) and found else found
     if not isinstance(found, dict):
         return None
     error = error_of(found)
-    return error if error is not None else told(_words_in(found, "")) or None
+    return error if error is not None else recordable(_message_in(found, "")) or None
 
 
-def _words_in(error: dict[str, Any], otherwise: str = NO_WORD) -> str:
-    """A list is FastAPI's, whose entries also hold the input: only their own words are taken."""
-    for name in _WORDS:
+def _message_in(error: dict[str, Any], otherwise: str = NO_MESSAGE) -> str:
+    """The message of an error. A list is FastAPI's; its entries also hold the input, so only their `msg` is taken."""
+    for name in _MESSAGE_KEYS:
         words = error.get(name)
         if isinstance(words, list):
             words = "; ".join(str(one["msg"]) for one in words if isinstance(one, dict) and one.get("msg"))
@@ -172,38 +177,38 @@ def _words_in(error: dict[str, Any], otherwise: str = NO_WORD) -> str:
     return " ".join(known) if known and otherwise else otherwise
 
 
-def told(words: object) -> str:
-    """A server's words as a record can hold them: JSON can spell characters that UTF-8 cannot."""
-    return str(words)[:_ERROR_LENGTH].encode("utf-8", "replace").decode()
+def recordable(text: object) -> str:
+    """A server's text, cut and re-encoded so that a record can hold it: JSON can spell characters that UTF-8 cannot."""
+    return str(text)[:_ERROR_LENGTH].encode("utf-8", "replace").decode()
 
 
 def _take_choice(choice: object, at: float, answer: Answer) -> None:
     part: Any = (choice.get("delta") or choice.get("message") or {}) if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(part, dict):
-        answer.senseless = answer.senseless or "choices that are none"
+        answer.senseless = answer.senseless or "choices that are not objects"
         return
     _take_part(part, at, answer)
     reason = choice.get("finish_reason")
-    answer.finish_reason = told(reason) if reason else answer.finish_reason
+    answer.finish_reason = recordable(reason) if reason else answer.finish_reason
 
 
 def _take_ollama(line: dict[str, Any], at: float, answer: Answer) -> None:
-    """A line of /api/chat, whose part is `message`, or of /api/generate, which says its text as `response`."""
+    """A line of /api/chat, whose part is `message`, or of /api/generate, whose text is `response`."""
     part = line.get("message") or {"content": line.get("response"), "thinking": line.get("thinking")}
     if not isinstance(part, dict):
-        answer.senseless = answer.senseless or "a message that is none"
+        answer.senseless = answer.senseless or "a message that is not an object"
         return
     _take_part(part, at, answer)
     if line["done"] is True:
         answer.done = True
-        answer.finish_reason = told(line.get("done_reason") or "stop")  # old servers give no reason
+        answer.finish_reason = recordable(line.get("done_reason") or "stop")  # old servers give no reason
         answer.prompt_tokens = _tokens(line.get("prompt_eval_count"), answer.prompt_tokens)
         answer.output_tokens = _tokens(line.get("eval_count"), answer.output_tokens)
 
 
 def _take_part(part: dict[str, Any], at: float, answer: Answer) -> None:
-    """An empty role delta is not a token. A chunk with content and thoughts is one with content. LiteLLM keeps what it does
-    not know of a plain message in a place of its own."""
+    """An empty role delta is not a token. A chunk with content and thoughts counts as content. LiteLLM puts the fields of a
+    plain message that it does not know into `provider_specific_fields`."""
     content, more = part.get("content"), part.get("provider_specific_fields")
     places = (part, more) if isinstance(more, dict) else (part,)
     if isinstance(content, list):

@@ -1,4 +1,4 @@
-"""What chaos may take hold of at one target: the handles of `contract/handles/` that the topology gives."""
+"""The handles of one target, from `contract/handles/`: what chaos may change there."""
 
 from typing import Any, Literal
 
@@ -10,11 +10,11 @@ from contract.strict import Strict
 
 
 class Handles(Strict):
-    """What is not listed here is not touched. The keys are the catalogue's as it is when the topology is read."""
+    """Chaos does not touch what is not listed here. The keys are those of the catalogue when the topology is read."""
 
     model_config = ConfigDict(extra="allow")
 
-    # A fault may be made though nothing restores it when every process of ours is killed.
+    # A fault may be injected although nothing restores it if all our processes are killed.
     unprotected: bool = False
 
     @classmethod
@@ -34,29 +34,29 @@ class Handles(Strict):
         return {name: value for name, value in checked if value is not None}
 
     def get(self, kind: str) -> Any:
-        """The handle of this kind as its file has it; None: it is not given."""
+        """The value of the handle of this kind; None: it is not given."""
         return (self.model_extra or {}).get(kind)
 
     def kinds(self) -> list[str]:
-        """The words of the handles that are given."""
+        """The kinds of the handles that are given."""
         return list(self.model_extra or {})
 
     def on_cluster(self) -> bool:
         return any(handles.find(kind).on_cluster for kind in self.kinds())
 
     def refused(self, place: Place, embedded: bool) -> str | None:
-        """What of them may not stand there, in words. `embedded`: the topology has a part of that name."""
+        """Why one of them is not allowed at this place; None: all are. `embedded`: the topology has a section `embedded:`."""
         for kind in self.kinds():
             of, value = handles.find(kind), self.get(kind)
             why = of.refused(value, place)
             if why is not None:
                 return why
             if of.embedded is not None and value == EMBEDDED and not embedded:
-                return "the word embedded needs a part embedded"
+                return "'embedded' needs an `embedded:` section in this topology"
         return None
 
 
 def _type(kind: str, value: object) -> Any:
     found = handles.find(kind)
-    # For no other value, so that a mistake is told in the words of what it should be.
+    # For no other value, so that the error message names what was expected.
     return Literal[EMBEDDED] if found.embedded and value == EMBEDDED else found.given

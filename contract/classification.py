@@ -1,4 +1,4 @@
-"""What the request of a document classifier brings along: which document it is about, and how its answer is judged. Pure."""
+"""The classification part of a request: which document it is about, and how its answer is judged. Pure."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,11 @@ class Classification:
     attempt: int  # from 1; more are the client's own retries
 
     def judge(self, content: str) -> tuple[bool, list[str] | None]:
-        """The record's `valid` and `wrong`. The content is looked at and let go.
+        """The record's `valid` and `wrong`. The content is not kept.
 
-        It comes without the thoughts that lead it: what is judged is the model's answer. Paperless-AI itself sets none aside
-        (a `<think>` before the object is "Invalid JSON" to it, but for a short one), so whoever runs it keeps thoughts out of the
-        content: with a reasoning parser at the engine, or with thinking switched off.
+        `content` has no leading thoughts: only the model's answer is judged. Paperless-AI itself does not remove thoughts
+        (a `<think>` before the object is "Invalid JSON" to it, except a short one), so its operators keep thoughts out of
+        the content: with a reasoning parser at the engine, or with thinking switched off.
         """
         found = usable(content)
         return (False, None) if found is None else (True, wrong_fields(self.document, found))

@@ -1,7 +1,7 @@
-"""One anchored clock per process: instants that files share, lengths that a stepped wall clock cannot bend.
+"""One anchored clock per process: instants that files share, lengths that a stepped wall clock does not change.
 
-The wall clock is read once; from then on only the monotonic one is. The processes of one run on one machine share that
-one reading (`share`, `shared`): else they would differ by what the wall clock was stepped between their starts.
+The wall clock is read once; after that only the monotonic clock is read. The processes of one run on one machine share
+that reading (`share`, `shared`). Otherwise they would differ by the steps of the wall clock between their starts.
 """
 
 import os
@@ -11,17 +11,17 @@ from pathlib import Path
 
 
 class Clock:
-    """Tells unix seconds, UTC, that never step."""
+    """Returns unix seconds, UTC, that never step."""
 
     def __init__(
         self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._monotonic = monotonic
-        # Between two readings of the monotonic clock, so that a pause here cannot shift the anchor unseen.
+        # Between two readings of the monotonic clock, so that a pause here shifts the anchor by half of it at most.
         before = monotonic()
         at = wall()
         after = monotonic()
-        self.anchor_s = at - (before + after) / 2  # what is added to a reading of the monotonic clock
+        self.anchor_s = at - (before + after) / 2  # added to each reading of the monotonic clock
 
     def now(self) -> float:
         """The instant, in unix seconds UTC."""
@@ -36,23 +36,23 @@ SHARED = "BROWNOUT_CLOCK"
 
 
 def share(clock: Clock) -> None:
-    """Hand this clock's anchor down to the processes that are started from now on."""
+    """Pass this clock's anchor to the processes that are started from now on."""
     os.environ[SHARED] = f"{boot()} {clock.anchor_s!r}"
 
 
 def shared() -> Clock:
-    """The clock of the process that started this one, where it shared it and this is the same machine; else a new one."""
+    """The clock of the parent process, if it shared one and runs on this machine; else a new one."""
     clock = Clock()
-    told, _, anchor = os.environ.get(SHARED, "").partition(" ")
-    if told and told == boot():
+    boot_id, _, anchor = os.environ.get(SHARED, "").partition(" ")
+    if boot_id and boot_id == boot():
         clock.anchor_s = float(anchor)
     return clock
 
 
 def boot() -> str | None:
-    """What tells one boot of one machine from all others: within it all processes read one monotonic clock.
+    """The boot id: unique for each boot of each machine. Within one boot all processes read the same monotonic clock.
 
-    None where the system does not say.
+    None if the system has no boot id.
     """
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

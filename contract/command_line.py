@@ -1,4 +1,4 @@
-"""A command line, read strictly: what is wrong with it is bad input like any other, exit code 64 and not argparse's 2."""
+"""A strict command line: an error in it is bad input, exit code 64 and not argparse's 2."""
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,7 @@ _USAGE_ERROR = 2  # argparse's own exit status
 
 
 class Parser(argparse.ArgumentParser):
-    """Options are written in full; an unknown one is refused with the one that was probably meant. Exits with 64."""
+    """Options are written in full; for an unknown one the error suggests the nearest. Exits with 64."""
 
     def __init__(self, *given: Any, **named: Any) -> None:
         named.setdefault("allow_abbrev", False)
@@ -18,7 +18,7 @@ class Parser(argparse.ArgumentParser):
         self._renamed: dict[str, str] = {}
 
     def renamed(self, old: str, new: str) -> None:
-        """An option that had another name: the old one is refused with the new one."""
+        """Register a renamed option: the old name is refused, and the error gives the new one."""
         self._renamed[old] = new
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
@@ -34,11 +34,11 @@ class Parser(argparse.ArgumentParser):
         return found
 
     def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {message} (--help lists what there is)\n")
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {message} (--help lists the options)\n")
 
 
 def refuse_with_64(parser: argparse.ArgumentParser) -> None:
-    """Give a parser that another library has made the same exit code."""
+    """Give the parser of another library the same exit code."""
     leave = parser.exit
 
     def strictly(status: int = 0, message: str | None = None) -> NoReturn:
@@ -53,7 +53,7 @@ def count_from(least: int) -> Callable[[str], int]:
     def count(text: str) -> int:
         try:
             found = int(text) if text.isascii() and text.isdecimal() else None
-        except ValueError:  # of more digits than Python reads
+        except ValueError:  # more digits than Python reads
             found = None
         if found is None or found < least:
             raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least {least}")
@@ -63,7 +63,7 @@ def count_from(least: int) -> Callable[[str], int]:
 
 
 def _parsers(parser: Parser) -> Iterator[Parser]:
-    """It, and those of its commands."""
+    """The parser and the parsers of its commands."""
     yield parser
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -71,7 +71,7 @@ def _parsers(parser: Parser) -> Iterator[Parser]:
 
 
 def _options(parser: argparse.ArgumentParser) -> set[str]:
-    """Its own, and those of its commands."""
+    """The options of the parser and of its commands."""
     found = {flag for action in parser._actions for flag in action.option_strings}
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):

@@ -1,6 +1,6 @@
-"""counters.jsonl: what gateway and engines say themselves of how much they answered, read before the load and after it.
+"""counters.jsonl: the gateway's and the engines' own counters of answers, read before the load and after it.
 
-Only the counters named here are kept, and of their labels only those named here: no key, no client's name.
+Only the counters and labels named here are kept, so that no key and no client name is recorded.
 """
 
 from dataclasses import dataclass, field
@@ -11,19 +11,19 @@ from contract.gateway_kind import GatewayKind
 BEFORE, AFTER = "before", "after"
 
 VLLM_ANSWERS = "vllm:request_success_total"
-"""vLLM: ended answers by `finished_reason`; "abort" is among them."""
+"""vLLM: ended answers by `finished_reason`, including "abort"."""
 LLAMACPP_TOKENS = "llamacpp:tokens_predicted_total"
-"""llama.cpp counts no answers; these are the tokens of those that have ended."""
+"""llama.cpp does not count answers; these are the tokens of those that have ended."""
 BORN_AT = "process_start_time_seconds"
-"""When the process was started whose counters these are: another one counts from nothing."""
+"""Start time of the process: after a restart its counters begin at 0."""
 
-WANTED = (VLLM_ANSWERS, LLAMACPP_TOKENS, BORN_AT)
-"""And the gateway's own, see `gateway_kind.GatewayKind.answers`."""
+COUNTERS = (VLLM_ANSWERS, LLAMACPP_TOKENS, BORN_AT)
+"""The engines'. The gateway's own counter: `gateway_kind.GatewayKind.answers`."""
 LABELS = ("finished_reason",)
 
 
-def wanted(kind: GatewayKind) -> tuple[str, ...]:
-    return WANTED if kind.answers is None else (kind.answers, *WANTED)
+def counter_names(kind: GatewayKind) -> tuple[str, ...]:
+    return COUNTERS if kind.answers is None else (kind.answers, *COUNTERS)
 
 
 def labels(kind: GatewayKind) -> tuple[str, ...]:
@@ -32,7 +32,7 @@ def labels(kind: GatewayKind) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class Scrape:
-    """One line: what one source told at one instant, or why it told nothing."""
+    """One line: the counters of one source at one instant, or why they could not be read."""
 
     at: float
     when: str  # before | after

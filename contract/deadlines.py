@@ -1,10 +1,9 @@
-"""How long a request may take, and which deadline it is held to now: of users, probe, inspection and verification. Pure.
+"""How long a request may take, and which deadline applies now: of users, probe, inspection and verification. Pure.
 
-How long it is stands where it is decided: of users in `scenarios/gateway/user_context.py`, of the probe in `chaos/probe/probe.py`.
+The values: of users in `scenarios/gateway/user_context.py`, of the probe in `chaos/probe/probe.py`.
 
-Pings are no life: comments, empty deltas, words and white space move no deadline, as if they had not come. Until the first
-token (be it a thought) the deadline for that holds, whatever a server pings while it reads the prompt; from then on silence
-is counted from what was said last (`contract.stream.Said`).
+Keep-alives do not move a deadline: comments, empty deltas, words and white space. Until the first token (a thought is one)
+the deadline for the first token applies. After it, silence is counted from the last output (`contract.stream.LastOutput`).
 """
 
 from dataclasses import dataclass
@@ -18,13 +17,13 @@ class Deadlines:
 
     connect: float  # name lookup, TCP and TLS together
     first_token: float  # from sent to the first token, shown or thought; of a plain answer, its body
-    silence: float  # from what was said last, once a token is there
+    silence: float  # from the last output, once a token has come
     whole: float  # from sent to the end
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """When an exchange is overdue (a reading of the monotonic clock), and as what it is ended then."""
+    """When an exchange is overdue (a reading of the monotonic clock), and how it is then ended."""
 
     at: float
     end: End
@@ -32,7 +31,7 @@ class Due:
 
 
 def due(deadlines: Deadlines, sent_at: float, last_at: float | None) -> Due:
-    """The deadline that comes first. `last_at`: when something was last said, None as long as there is no token."""
+    """The earliest deadline. `last_at`: the instant of the last output; None before the first token."""
     whole_at = sent_at + deadlines.whole
     if last_at is None:
         first_at = sent_at + deadlines.first_token

@@ -1,7 +1,7 @@
-"""A paper as an OCR program gave it, with its right answer; what a classifier's answer about it is worth.
+"""A document from an OCR program with its right answer, and how a classifier's answer about it is judged.
 
-A folder holds one file per document, `<id>.txt`: a head of YAML between two lines `---`, then the text. The judging is
-pure, and no field is judged by likeness: an answer is one of the accepted spellings, or it is wrong.
+A folder has one file per document, `<id>.txt`: a head of YAML between two lines `---`, then the text. The judging is pure
+and exact: an answer is one of the accepted spellings, or it is wrong.
 """
 
 import datetime
@@ -21,9 +21,9 @@ from contract.refusal import Refusal
 from contract.strict import Strict, validate
 
 FIELDS: Final = ("correspondent", "document_type", "document_date", "language")
-"""What is judged. A document is right when all four are."""
+"""The judged fields. A document is right if all four are."""
 BEGINNING: Final = 200
-"""By so many characters of its beginning a document is known from all others."""
+"""The first characters of a text; they identify the document."""
 Language = Literal["de", "en", "fr"]
 _LANGUAGES: dict[Language, frozenset[str]] = {
     "de": frozenset({"de", "deu", "ger", "german", "deutsch", "allemand"}),
@@ -32,18 +32,18 @@ _LANGUAGES: dict[Language, frozenset[str]] = {
 }
 _RULE = "---\n"
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_JOINING = re.compile(r"[.'’‘`]")  # S.A.R.L. is SARL, d’emploi is d'emploi
-_REGION = re.compile(r"(?<=\A[A-Za-z]{2})[-_][A-Za-z]{2}\Z")  # de-AT is de
+_JOINING = re.compile(r"[.'’‘`]")  # S.A.R.L. = SARL, d’emploi = d'emploi
+_REGION = re.compile(r"(?<=\A[A-Za-z]{2})[-_][A-Za-z]{2}\Z")  # de-AT = de
 _PARTING = re.compile(r"[\W_]+")
 _FENCES = re.compile(r"```(?:json)?\n?")
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document of the corpus. Of the tuples of spellings, all are accepted, and the first is the right answer."""
+    """One document of the corpus. All spellings of a tuple are accepted; the first is the right answer."""
 
     id: str  # the file's stem
-    text: str  # as the OCR program gave it, without white space around it
+    text: str  # from the OCR program, stripped
     correspondent: tuple[str, ...]
     document_type: tuple[str, ...]
     document_date: datetime.date
@@ -53,19 +53,19 @@ class Document:
 
 
 def wrong_fields(document: Document, answer: Mapping[str, Any]) -> list[str]:
-    """Which of FIELDS the answer has wrong, in their order; one that is missing, or is no string, is wrong.
+    """Which of FIELDS are wrong in the answer, in their order. A field that is missing or not a string is wrong.
 
     Correspondent and document type are compared without regard to case, accents, punctuation and runs of spaces. The
-    date is asked for as YYYY-MM-DD, and nothing else is that date. A language is its code or its name, in the three
-    languages, with a region or without (`de`, `deu`, `German`, `de-AT`).
+    date must be written as YYYY-MM-DD. A language is its code or its name, in the three
+    languages, with or without a region (`de`, `deu`, `German`, `de-AT`).
     """
     return [name for name in FIELDS if not _is_right(document, name, answer.get(name))]
 
 
 def usable(content: str) -> dict[str, Any] | None:
-    """The answer's JSON object as a client takes it (Paperless-AI's rules), or None where it can use nothing of it.
+    """The answer's JSON object by the rules of a client (Paperless-AI), or None if the client cannot use it.
 
-    Fences are stripped; `tags` must be an array and `correspondent` a string. No other key is looked at.
+    Fences are stripped; `tags` must be an array and `correspondent` a string. Other keys are not checked.
     """
     try:
         found = json.loads(_FENCES.sub("", content).strip(), parse_constant=_no_json)
@@ -79,7 +79,7 @@ def usable(content: str) -> dict[str, Any] | None:
 
 
 def right_answer(document: Document) -> dict[str, Any]:
-    """The object that a client would have of who answers all rightly."""
+    """The object of an answer in which all fields are right."""
     return {
         "title": document.title,
         "correspondent": document.correspondent[0],
@@ -91,10 +91,10 @@ def right_answer(document: Document) -> dict[str, Any]:
 
 
 def read(folder: Path) -> list[Document]:
-    """All documents of the folder, by id. Raises Refusal with one line for each mistake of all files."""
+    """All documents of the folder, by id. Raises Refusal with one line for each error in all files."""
     paths = sorted(folder.glob("*.txt"), key=lambda path: path.stem)
     if not paths:
-        raise Refusal(f"{folder}: holds no document; a document is a file <id>.txt, a head and a text")
+        raise Refusal(f"{folder}: has no documents; a document is a file <id>.txt, a head and a text")
     documents: list[Document] = []
     mistakes: list[str] = []
     for path in paths:
@@ -130,14 +130,14 @@ def read_text(id: str, content: str, where: str) -> Document:
 
 def _spelling(text: str) -> str:
     if not normal(text):
-        raise ValueError(f"{text!r} has neither letter nor digit; write what is to be answered")
+        raise ValueError(f"{text!r} has neither letter nor digit; write the expected answer")
     return text
 
 
 def _date(text: object) -> datetime.date:
     found = _iso(text)
     if found is None:
-        raise ValueError(f"{text!r} is no date; write it like 2024-03-12")
+        raise ValueError(f"{text!r} is not a date; write it like 2024-03-12")
     return found
 
 
@@ -155,25 +155,25 @@ class _Head(Strict):
 
 
 def _parts(content: str, where: str) -> tuple[str, str]:
-    """Head and text, the text without white space around it."""
+    """Head and text; the text is stripped."""
     if not content.startswith(_RULE):
-        raise Refusal(f"{where}: begins with no head; the first line is ---, then the keys, then ---")
+        raise Refusal(f"{where}: does not begin with a head; the first line is ---, then the keys, then ---")
     head, end, text = content.removeprefix(_RULE).partition("\n" + _RULE)
     if not end:
-        raise Refusal(f"{where}: its head does not end; a line --- parts it from the text")
+        raise Refusal(f"{where}: its head does not end; separate it from the text with a line ---")
     return head, text.strip()
 
 
 def _mapping(head: str, where: str) -> dict[str, Any]:
-    """All values are strings, as they stand there: YAML's own dates and truths would hide what was written."""
+    """All values as strings, as written: YAML would convert dates and booleans."""
     try:
         node = yaml.compose(head, Loader=yaml.BaseLoader)
         if not isinstance(node, yaml.MappingNode):
-            raise Refusal(f"{where}: its head holds no keys; a mapping is expected")
+            raise Refusal(f"{where}: its head has no keys; expected a mapping")
         keys = [key.value for key, _ in node.value]
         twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:
-            raise Refusal("\n".join(f"{where}: the key {key!r} stands twice; leave one" for key in twice))
+            raise Refusal("\n".join(f"{where}: the key {key!r} is given twice; keep one" for key in twice))
         found: dict[str, Any] = yaml.load(head, Loader=yaml.BaseLoader)
     except yaml.YAMLError as e:
         raise Refusal(f"{where}: {str(e).strip()}") from None
@@ -187,7 +187,7 @@ def _alike(folder: Path, documents: list[Document]) -> Iterator[str]:
         if other != document.id:
             yield (
                 f"{folder / document.id}.txt: begins like {other}.txt; the first {BEGINNING} characters of a text "
-                "must be its own, since it is known by them"
+                "must be unique, because they identify the document"
             )
 
 
@@ -202,7 +202,7 @@ def _is_right(document: Document, name: str, value: object) -> bool:
 
 
 def normal(text: str) -> str:
-    """What remains of a name when case, accents, punctuation and runs of spaces do not count."""
+    """A name without case, accents, punctuation and runs of spaces."""
     bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return " ".join(_PARTING.sub(" ", _JOINING.sub("", bare.casefold())).split())
 
@@ -217,4 +217,4 @@ def _iso(text: object) -> datetime.date | None:
 
 
 def _no_json(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")

@@ -1,4 +1,4 @@
-"""Lengths of time as operators write them: `500ms`, `40s`, `8m`, `24h`, `1h30m`. A bare number is none."""
+"""Lengths of time as operators write them: `500ms`, `40s`, `8m`, `24h`, `1h30m`. A bare number is not a duration."""
 
 import re
 from typing import Annotated
@@ -8,11 +8,11 @@ from pydantic import BeforeValidator
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 LONGEST_S = 3650 * 86_400.0
-"""Ten years: more than any clock here is asked to wait."""
+"""Ten years: more than any wait in this project."""
 
 
 def parse(text: object) -> float:
-    """Seconds. Raises ValueError, saying what would be right."""
+    """Seconds. Raises ValueError, which states the right form."""
     if isinstance(text, int | float) and not isinstance(text, bool):
         raise ValueError(f"{text} is a bare number, not a duration; write {text}s")
     if not isinstance(text, str):
@@ -31,7 +31,7 @@ def parse(text: object) -> float:
 
 
 def positive(text: str, why: str) -> float:
-    """Seconds, more than none. Raises ValueError; `why`: what is wrong with none."""
+    """Seconds, more than 0. Raises ValueError; `why`: what is wrong with 0."""
     seconds = parse(text)
     if not seconds:
         raise ValueError(f"{text.strip()} {why}")

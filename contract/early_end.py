@@ -1,7 +1,7 @@
-"""Answers that ended before their cap by a reason that is an end: was that the model, or a cut? One sentence for plan and warm-up. Pure.
+"""Answers that ended before their cap with a proper finish_reason: by the model, or cut? One sentence for plan and warm-up. Pure.
 
-One such answer proves neither. An engine that is terminated looks the same behind a gateway, which makes "stop" of its "abort".
-So the sentence counts, and says what to write where it was the model.
+One such answer proves neither: behind a gateway a terminated engine looks the same, because the gateway turns its "abort" into
+"stop". So the sentence gives the counts, and the setting for a model that ends early.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from contract.topology import Topology
 
 
 def sentence(requests: Sequence[RequestRecord], topology: Topology) -> str | None:
-    """Of requests that one server answered for one tier; None: no answer ended early.
+    """For requests that one server answered for one tier; None: no answer ended early.
 
-    Only answers that were judged by their cap count.
+    Only answers that were judged by their cap are counted.
     """
     early = [a for a in requests if ended_early(a)]
     if not early:
@@ -25,12 +25,12 @@ def sentence(requests: Sequence[RequestRecord], topology: Topology) -> str | Non
     counted = f"{len(early)} of {judged} answers ended before the cap ({first.error})"
     if empty:
         counted += f" and {empty} before the first token, which is broken with any witness"
-    where = f"tier {first.tier!r}" if first.tier is not None else "the part gateway"
+    where = f"tier {first.tier!r}" if first.tier is not None else "the `gateway:` section"
     if first.via != GATEWAY and topology.tier(first.via).ignore_eos:
         counted += ", although ignore_eos was sent: this engine does not honour it"
     right = f"write witness: none in {where}, and a cut of its answers is no longer detected"
     if len(early) == judged > 1:
-        return f"{counted}: if the model ends early of its own accord, {right}"
+        return f"{counted}: if the model ends early by itself, {right}"
     return f"{counted}: the model ends early now and then, or an answer was cut; only if it is the model, {right}"
 
 

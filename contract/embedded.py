@@ -1,4 +1,4 @@
-"""The part `embedded:` of a topology: a stack that is started on this machine for the run."""
+"""The section `embedded:` of a topology: a stack that is started on this machine for the run."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from contract.strict import Strict
 
 
 class InferenceService(Strict):
-    """A tier of an embedded stack as KServe would serve it: its Deployment is that of a predictor."""
+    """A tier of an embedded stack served as by KServe: its Deployment is a predictor's."""
 
     # None: the annotation is not given.
     autoscaler_class: Literal["hpa", "keda", "external", "none"] | None = None
@@ -27,10 +27,10 @@ class Embedded(Strict):
     )  # tier → the InferenceService whose predictor it is
 
     def refused(self, tiers: Mapping[str, Handles]) -> str | None:
-        """What of it does not fit these tiers, in words."""
+        """Why it does not fit these tiers; None: it does."""
         for name in self.engines:
             if name not in tiers:
-                return f"embedded: engines: {name!r} is none of the tiers {', '.join(tiers)}"
+                return f"embedded: engines: {name!r} is not one of the tiers {', '.join(tiers)}"
         for name in self.kserve:
             handle = tiers[name].get("deployment") if name in tiers else None
             if handle is None or not handle.endswith("-predictor"):

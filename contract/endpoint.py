@@ -1,6 +1,6 @@
-"""What goes out: one request to an OpenAI-compatible endpoint, or to Ollama's own, as the bytes of an HTTP/1.1 request.
+"""Builds one request to an OpenAI-compatible endpoint, or to Ollama's own API, as the bytes of an HTTP/1.1 request.
 
-One truth for the users' requests and the probe's. Does no I/O.
+Shared by users and probe. Does no I/O.
 """
 
 import json
@@ -17,26 +17,24 @@ from contract.topology import Api, CapField, Gateway, Server, Tier, chat_url, se
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where chat completions are asked for, and as whom."""
+    """Where chat completions are requested, and with which credentials."""
 
     host: str
     port: int
     tls: bool
     path: str
     model: str
-    headers: Mapping[str, str] = field(
-        default_factory=dict
-    )  # as whom: the authorization, and the operator's own
+    headers: Mapping[str, str] = field(default_factory=dict)  # the authorization, and the operator's own
     api: Api = "openai"
     ca_file: str | None = None
     cap_field: CapField = "max_tokens"
-    dropped: frozenset[str] = frozenset()  # parameters that it never gets
+    dropped: frozenset[str] = frozenset()  # parameters that are never sent
 
     @classmethod
     def of(
         cls, url: str, model: str, key: str | None = None, api: Api = "openai", ca_file: str | None = None
     ) -> Self:
-        """From the url of a gateway or an engine, with or without its /v1."""
+        """From the url of a gateway or an engine, with or without /v1."""
         parts = urlsplit(chat_url(url, api))
         tls = parts.scheme == "https"
         assert parts.hostname, "a topology's urls have been checked"
@@ -45,35 +43,34 @@ class Endpoint:
 
     @classmethod
     def of_gateway(cls, gateway: Gateway) -> Self:
-        """Raises Refusal where its key or a header is not in the environment, or its authority's certificate not in its
-        file."""
+        """Raises Refusal if a key or a header is not in the environment, or `ca_file` has no certificate."""
         assert gateway.url, "an embedded stack's urls are filled in before the run"
         trust.check(gateway.ca_file, "gateway")
-        return replace(cls.of(gateway.url, gateway.model), **_words(gateway))
+        return replace(cls.of(gateway.url, gateway.model), **_shared_settings(gateway))
 
     @classmethod
     def of_tier(cls, tier: Tier) -> Self | None:
-        """None: the topology does not say where it can be asked directly. Raises Refusal, as above."""
+        """None: the topology has no direct url or model for it. Raises Refusal, as above."""
         if tier.url is None or tier.model is None:
             return None
         trust.check(tier.ca_file, f"tier {tier.name!r}")
-        return replace(cls.of(tier.url, tier.model, api=tier.api), **_words(tier))
+        return replace(cls.of(tier.url, tier.model, api=tier.api), **_shared_settings(tier))
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What of its headers must be seen nowhere."""
+        """The values in its headers that must not be shown."""
         return tuple(bare(value) for value in self.headers.values())
 
     def __repr__(self) -> str:  # keys stay out of logs and tracebacks
         return f"Endpoint({self.host}:{self.port}{self.path}, {self.model})"
 
     def url_of(self, path: str) -> str:
-        """Another page of the same server; `path` begins with a slash."""
+        """The url of another page of the same server; `path` begins with a slash."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}{path}"
 
     def request(self, request_id: str, request: Request) -> bytes:
-        """The whole request. The prompt is led by its nonce, the request id."""
+        """The whole request. The prompt begins with its nonce, the request id."""
         messages = [{"role": role, "content": content} for role, content in request.history]
         messages.append({"role": "user", "content": f"{request_id} {request.prompt}"})
         body: dict[str, Any] = {
@@ -93,7 +90,7 @@ class Endpoint:
             f"Host: {self.host}:{self.port}",
             "Content-Type: application/json",
             f"Accept: {self._accepted(request.stream)}",
-            "Accept-Encoding: identity",  # chunks that are compressed come when the compressor likes
+            "Accept-Encoding: identity",  # a compressor would delay chunks
             f"Content-Length: {len(payload)}",
         ]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
@@ -106,7 +103,7 @@ class Endpoint:
 
 
 class Named(Protocol):
-    """As whom a server is asked: a key and headers by the names under which the environment has them."""
+    """A server's credentials: a key and headers, as names of environment variables."""
 
     @property
     def api_key(self) -> str | None: ...
@@ -115,9 +112,9 @@ class Named(Protocol):
 
 
 def headers_of(server: Named) -> dict[str, str]:
-    """As whom the gateway or a tier is asked, on every request to it: the authorization, and the operator's own headers.
+    """The headers of every request to the gateway or a tier: the authorization, and the operator's own.
 
-    Raises Refusal where a value is not in the environment, or no header can carry it.
+    Raises Refusal if a value is not in the environment, or is not valid in a header.
     """
     own = {name: resolved(reference) for name, reference in server.headers.items()}
     return dict(_authorization(secret(server.api_key))) | own
@@ -127,8 +124,8 @@ def _authorization(key: str | None) -> Mapping[str, str]:
     return {} if key is None else {"Authorization": f"Bearer {key}"}
 
 
-def _words(server: Server) -> dict[str, Any]:
-    """What of an endpoint the gateway's words and a tier's say alike."""
+def _shared_settings(server: Server) -> dict[str, Any]:
+    """The fields of an endpoint that gateway and tier set in the same way."""
     return {
         "headers": headers_of(server), "ca_file": server.ca_file, "cap_field": server.max_tokens_field,
         "dropped": frozenset(server.drop_params),

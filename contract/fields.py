@@ -1,4 +1,4 @@
-"""What the fields of an input hold, each checked as it is read: a url, a name, a secret by name, a command."""
+"""Types of input fields, checked as they are read: a url, a name, a secret by name, a command."""
 
 import re
 from typing import Annotated
@@ -8,45 +8,45 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
 _ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-RESERVED = ("gateway",)  # the word for "through the gateway" in records
+RESERVED = ("gateway",)  # "through the gateway" in records
 
 
 def _url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{text!r} is no url; write it like http://host:port")
+        raise ValueError(f"{text!r} is not a url; write it like http://host:port")
     if parts.username or parts.password:
         raise ValueError("a url must not carry a user or a password; use api_key: ${NAME}")
     shown = text.partition("?")[0]  # a query may be secret
-    if re.search(r"[\x00-\x20\x7f]", text):  # a request's first line cannot hold it
-        raise ValueError(f"{shown!r} holds white space, which a url may not; write it like %20")
+    if re.search(r"[\x00-\x20\x7f]", text):  # not valid in a request line
+        raise ValueError(f"{shown!r} has white space, which a url cannot have; write it as %20")
     try:
-        parts.port  # noqa: B018  it is read here, and refused
+        parts.port  # noqa: B018  reading it validates it
     except ValueError:
-        raise ValueError(f"{shown!r} has a port that there is not; write one from 1 to 65535") from None
+        raise ValueError(f"{shown!r} has an invalid port; write one from 1 to 65535") from None
     return text if parts.query else text.rstrip("/")
 
 
 def base_url(text: str) -> str:
-    # A path is put behind it: one put behind a query or a fragment would be no path.
+    # A path is appended; after a query or a fragment it would not be a path.
     url = _url(text)
     if "?" in url or "#" in url:
         raise ValueError(
-            f"{url.partition('?')[0].partition('#')[0]!r} has a query or a fragment behind it, which cannot be sent; leave it out"
+            f"{url.partition('?')[0].partition('#')[0]!r} has a query or a fragment, which cannot be sent; leave it out"
         )
     return url
 
 
 def _name(text: str) -> str:
     if not _NAME.fullmatch(text):
-        raise ValueError(f"{text!r} is no name; use lower-case letters, digits, - and _")
+        raise ValueError(f"{text!r} is not a valid name; use lower-case letters, digits, - and _")
     if text in RESERVED:
-        raise ValueError(f"{text!r} is the gateway's own word; name the tier otherwise")
+        raise ValueError(f"{text!r} is reserved for the gateway; give the tier another name")
     return text
 
 
 def _secret(text: object) -> str:
-    # The value itself is never repeated: a refusal must not print the key that it refuses.
+    # The value is never repeated: a refusal must not print a key.
     found = _ENV.fullmatch(text) if isinstance(text, str) else None
     if not found:
         raise ValueError("a literal key is refused; write ${NAME} and put the key into the environment")
@@ -55,7 +55,7 @@ def _secret(text: object) -> str:
 
 def _handle(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9.-]+/[a-z0-9.-]+", text):
-        raise ValueError(f"{text!r} is no handle; write namespace/name")
+        raise ValueError(f"{text!r} is not a handle; write namespace/name")
     namespace = text.split("/")[0]
     if namespace.startswith(("kube-", "openshift-")):
         raise ValueError(f"{text!r}: the namespace {namespace} is the cluster's own; chaos does not touch it")
@@ -64,7 +64,7 @@ def _handle(text: str) -> str:
 
 Url = Annotated[str, AfterValidator(_url)]
 BaseUrl = Annotated[str, AfterValidator(base_url)]
-"""Of a server, whose paths come behind it; a `Url` is one page, with its query."""
+"""The url of a server, to which paths are appended; a `Url` is one page, with its query."""
 Name = Annotated[str, AfterValidator(_name)]
 SecretName = Annotated[str, BeforeValidator(_secret)]
 """`${NAME}` in YAML; the name of the environment variable in Python. The secret itself is read where it is used."""
@@ -73,5 +73,5 @@ Argv = Annotated[list[str], Field(min_length=1)]
 
 
 def server_of(url: str) -> str:
-    """The server's url without the /v1 that an OpenAI-compatible one may have behind it."""
+    """The server's url without the trailing /v1 of an OpenAI-compatible one."""
     return url.rstrip("/").removesuffix("/v1")

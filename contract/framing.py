@@ -1,4 +1,4 @@
-"""One HTTP/1.1 response: raw bytes and the instants at which they came in; status, headers and body pieces out.
+"""Parses one HTTP/1.1 response: raw bytes and their arrival instants in; status, headers and body pieces out.
 
 Does no I/O and reads no clock. Bodies are kept, not read: see `stream`.
 """
@@ -10,15 +10,15 @@ from enum import StrEnum
 import httptools
 
 LARGEST = 64 * 2**20
-"""Bytes of one response, all told: several thousand tokens in the widest events take a tenth of it."""
+"""Bytes of one response in total: several thousand tokens in the largest events take a tenth of it."""
 
 
 class End(StrEnum):
-    """How an exchange ended, as the wire saw it."""
+    """How an exchange ended, as observed on the wire."""
 
-    COMPLETE = "complete"  # the framing says that the response is whole
-    CLOSED = "closed"  # the connection ended before it was
-    UNPARSABLE = "unparsable"  # this is no HTTP
+    COMPLETE = "complete"  # the response is whole by its framing
+    CLOSED = "closed"  # the connection ended before the response was whole
+    UNPARSABLE = "unparsable"  # not HTTP
     REFUSED = "refused"  # no connection
     LATE = "late"  # nothing came before the deadline
     SILENT = "silent"  # something came, then nothing until the deadline
@@ -26,7 +26,7 @@ class End(StrEnum):
 
 
 def encoded(headers: Mapping[str, str]) -> str | None:
-    """How a body was encoded on the way, in words; None: it was not. We ask for `identity`, and read nothing else."""
+    """The encoding of the body, in words; None: it has none. `identity` is requested, and nothing else is read."""
     for name, plain in (("content-encoding", ("identity",)), ("transfer-encoding", ("identity", "chunked"))):
         codings = [coding.strip().lower() for coding in headers.get(name, "").split(",")]
         found = [coding for coding in codings if coding and coding not in plain]
@@ -37,32 +37,32 @@ def encoded(headers: Mapping[str, str]) -> str | None:
 
 @dataclass(slots=True)
 class Exchange:
-    """One request on the wire. Instants are readings of whichever monotonic clock the wire hands in, in seconds."""
+    """One request on the wire. Instants are readings of the wire's monotonic clock, in seconds."""
 
     sent_at: float | None = None
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)  # names in lower case
     headers_at: float | None = None
-    pieces: list[tuple[float, bytes]] = field(default_factory=list)  # of the body, framing taken off
+    pieces: list[tuple[float, bytes]] = field(default_factory=list)  # of the body, without framing
     ended_at: float | None = None
     end: End | None = None
     error: str | None = None
 
 
 class Framing:
-    """Feeds an exchange from what a socket received. Ask `done` after each feed."""
+    """Fills an exchange with what a socket received. Check `done` after each feed."""
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._parser = httptools.HttpResponseParser(self)
         self._at, self._size = 0.0, 0
-        # The length is told; otherwise the end of the connection is the end of the body.
+        # Whether the response states its length; otherwise the end of the connection ends the body.
         self._bounded = False
         self.done = False
         self.reusable = False
 
     def feed(self, data: bytes, at: float) -> None:
-        """Bytes as they came, and when. What follows a whole response was not asked for, and is not read."""
+        """Bytes as they came, and when. Bytes after a whole response are not read."""
         self._at = at
         if self.done:
             self.reusable = False
@@ -80,7 +80,7 @@ class Framing:
             self._finish(End.UNPARSABLE, at, f"not HTTP: {e}")
 
     def closed(self, at: float, error: str | None = None) -> None:
-        """The other side closed, or the connection was lost."""
+        """The peer closed, or the connection was lost."""
         headers_came = self._exchange.headers_at is not None
         if headers_came and not self._bounded and error is None:
             self._finish(End.COMPLETE, at, None)
@@ -88,7 +88,7 @@ class Framing:
             self._finish(End.CLOSED, at, error or "connection closed")
 
     def given_up(self, end: End, at: float, error: str) -> None:
-        """We closed: a deadline passed, or nobody waits any more."""
+        """We closed: a deadline passed, or the answer is no longer needed."""
         self._finish(end, at, error)
 
     def _finish(self, end: End, at: float, error: str | None) -> None:
@@ -96,7 +96,7 @@ class Framing:
             self.done = True
             self._exchange.end, self._exchange.ended_at, self._exchange.error = end, at, error
 
-    # httptools calls these, for a second response in the same bytes too.
+    # Called by httptools, also for a second response in the same bytes.
     def on_message_begin(self) -> None:
         if self.done:
             self.reusable = False

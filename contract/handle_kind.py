@@ -1,20 +1,20 @@
-"""What one kind of handle has of its own: how it is given in a topology, and what locks it. Pure."""
+"""What is specific to one kind of handle: how a topology gives it, and what locks it. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 EMBEDDED: Final = "embedded"
-"""In an embedded topology: what is started for this tier, or for the gateway. The stack fills it in."""
+"""In an embedded topology: what the stack starts for this tier, or for the gateway. The stack fills it in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a handle stands in a topology."""
+    """The place of a handle in a topology."""
 
     target: str  # the tier's name, or `gateway`
-    url: str | None  # of the target's server, without /v1; None: the topology gives none
-    filled_in: bool = False  # an embedded stack gives it its url when it is up
+    url: str | None  # of the target's server, without /v1; None: not in the topology
+    filled_in: bool = False  # the embedded stack sets its url when it is up
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +27,20 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandleKind:
-    """A target's lock is known by kind and `name`; of a cluster's it is a Lease."""
+    """Kind and `name` identify a target's lock; in a cluster the lock is a Lease."""
 
     given: Any  # the type of its value in YAML, as pydantic takes it
     name: Callable[[Any, Place], str] = lambda value, place: str(
         value
     )  # unique among the handles of its kind
-    # Its Lease's namespace, by its name; None: it is of no cluster.
+    # Name → namespace of its Lease; None: not on a cluster.
     lock_in: Callable[[str], str] | None = None
-    # What `embedded` stands for; None: the word is not known.
+    # The value for `embedded`; None: not supported.
     embedded: Callable[[Started], Any] | None = None
-    refused: Callable[[Any, Place], str | None] = lambda value, place: None  # why it may not stand there
-    url: Callable[[str], str | None] = lambda name: None  # the address that its name is, for faults over HTTP
+    refused: Callable[[Any, Place], str | None] = lambda value, place: (
+        None
+    )  # why it is not allowed there; None: it is
+    url: Callable[[str], str | None] = lambda name: None  # its address, for faults over HTTP
 
     @property
     def on_cluster(self) -> bool:
@@ -46,5 +48,5 @@ class HandleKind:
 
 
 def namespace_in(name: str) -> str:
-    """Of `namespace/name`."""
+    """The namespace of `namespace/name`."""
     return name.split("/")[0]

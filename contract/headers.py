@@ -1,6 +1,6 @@
-"""Headers of an operator's own: a topology names them, and their values come from the environment alone.
+"""The operator's own headers: a topology names them, and their values come only from the environment.
 
-A topology is copied into every run and sent to every worker, so that no value may stand in it. Pure but for the
+A topology is copied into every run and sent to every worker, so it must not have the values. Pure but for the
 environment.
 """
 
@@ -13,12 +13,12 @@ from pydantic import BeforeValidator
 from contract.refusal import Refusal
 
 SCHEMES = ("Bearer", "Basic", "Token")
-"""Words that may stand before a reference; nothing else may."""
+"""The only words allowed before a reference."""
 MOST, LONGEST = 32, 8192  # headers; characters of a value
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110, 5.6.2
 _VALUE = re.compile(rf"((?:{'|'.join(SCHEMES)}) )?\$\{{([A-Za-z_][A-Za-z0-9_]*)\}}")
 _PRINTABLE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
-# What a request says of itself and of its connection.
+# Set by the client for each request or connection.
 _RESERVED = frozenset(
     (
         "accept",
@@ -43,19 +43,17 @@ _RESERVED = frozenset(
 
 
 def _headers(value: object) -> dict[str, str]:
-    # A value is never repeated, nor is a name that is none: either may be a secret in the wrong place.
+    # Values and invalid names are never repeated: either may be a misplaced secret.
     if not isinstance(value, dict) or len(value) > MOST:
         raise ValueError(f"write a mapping of at most {MOST} names to values, as X-Tenant: ${{TENANT}}")
     seen: set[str] = set()
     for name, reference in value.items():
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise ValueError(
-                "a name holds characters that the name of a header may not; use letters, digits and -"
-            )
+            raise ValueError("a header name has characters that are not allowed; use letters, digits and -")
         if name.lower() in _RESERVED:
             raise ValueError(f"{name}: is set by the request itself; leave it out")
         if name.lower() in seen:
-            raise ValueError(f"{name}: stands twice; names of headers are the same in upper and lower case")
+            raise ValueError(f"{name}: is given twice; header names are case-insensitive")
         seen.add(name.lower())
         if not isinstance(reference, str) or not _VALUE.fullmatch(reference):
             raise ValueError(
@@ -70,26 +68,26 @@ Headers = Annotated[dict[str, str], BeforeValidator(_headers)]
 
 
 def resolved(reference: str) -> str:
-    """The value that a reference stands for. Raises Refusal where the environment holds none that a header can carry."""
+    """The value of a reference. Raises Refusal if the environment has none that is valid in a header."""
     found = _VALUE.fullmatch(reference)
     assert found is not None, "a topology's headers have been checked"
     return (found[1] or "") + environment(found[2], "a header")
 
 
 def environment(name: str, what: str) -> str:
-    """A secret's value, fit for a header; `what` the topology takes from it. Raises Refusal, which names the variable only."""
+    """A secret's value, valid in a header; `what`: its use in the topology. Raises Refusal, which names only the variable."""
     value = os.environ.get(name)
     if not value:
         raise Refusal(f"the environment variable {name} is not set; the topology takes {what} from it")
     if len(value) > LONGEST or not _PRINTABLE.fullmatch(value):
         raise Refusal(
-            f"the environment variable {name} cannot go out as {what}: it holds a line end, white space at an edge, "
+            f"the environment variable {name} cannot be sent as {what}: it has a line end, leading or trailing white space, "
             f"characters other than printable ASCII, or more than {LONGEST} of them"
         )
     return value
 
 
 def bare(value: str) -> str:
-    """A header's value without the scheme before it: the part that is secret."""
+    """A header's value without its scheme: the secret part."""
     scheme, _, rest = value.partition(" ")
     return rest if scheme in SCHEMES and rest else value

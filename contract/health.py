@@ -1,6 +1,6 @@
-"""What a health url says of a tier, or of the gateway: up, down, or nothing.
+"""The health url of a tier, or of the gateway: up, down or unknown.
 
-One truth for the watch during a run, for the plan and the warm-up, and for the reading of what was recorded.
+Shared by the watch during a run, the plan, the warm-up and the analysis.
 """
 
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ from contract.records import GATEWAY
 from contract.topology import Server, Topology
 
 TIMEOUT_S = 0.9
-"""So long may one check take: a page that is slower than this is no answer to whether a tier serves now."""
+"""Limit of one check: a slower page does not show whether the tier serves now."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthUrl:
-    """A health url, whose it is (a tier's name, or the gateway), and as whom it is asked: with that one's key, headers and authority."""
+    """A health url, its owner (a tier's name, or the gateway), and the server whose key, headers and authority it uses."""
 
     name: str
     url: str
     server: Server
 
     def headers(self) -> dict[str, str]:
-        """What is sent along. Raises Refusal where a value is not in the environment."""
+        """The headers to send. Raises Refusal if a value is not in the environment."""
         return headers_of(self.server)
 
 
 def urls_of(topology: Topology) -> list[HealthUrl]:
-    """All that the topology gives a health url; the tiers first, in their order."""
+    """All health urls of the topology; the tiers first, in their order."""
     parts: list[tuple[str, str | None, Server]] = [(t.name, t.health, t) for t in topology.tiers]
     parts.append((GATEWAY, topology.gateway.health, topology.gateway))
     return [HealthUrl(name, url, server) for name, url, server in parts if url]
@@ -42,10 +42,9 @@ def check(of: HealthUrl, headers: dict[str, str], within_s: float = TIMEOUT_S) -
 
 
 def up(status: int | None) -> bool | None:
-    """What a check says: True for a status 2xx; False for a status 5xx, or where no response came; None for every other status.
+    """True for a status 2xx; False for a status 5xx, or if no response came; None, unknown, for every other status.
 
-    A 401, a 404 or a redirect comes from a server that answers, about this url and not about the engine: it says neither
-    that the engine serves nor that it does not.
+    A 401, a 404 or a redirect is about this url and not about the engine: it does not show whether the engine serves.
     """
     if status is None:
         return False
@@ -55,28 +54,26 @@ def up(status: int | None) -> bool | None:
 
 
 def wrong(of: HealthUrl, exchange: Exchange) -> str | None:
-    """What is wrong with a health url, and what would be right, as a sentence; None: it says that all is well."""
+    """What is wrong with a health url, and the correction, as a sentence; None: it reports up."""
     status, where = exchange.status, page.shown(of.url)
     if up(status):
         return None
     if status is None:
         return f"its health url {where} does not answer: {exchange.error or 'no response'}"
-    said = f"its health url {where} answers {status}"
+    answer = f"its health url {where} answers {status}"
     if status >= 500:
-        return f"{said}: it reports itself as not healthy"
+        return f"{answer}: it reports that it is not healthy"
     if status in (401, 403):
         key = (
-            "give it api_key: ${NAME}"
+            "set api_key: ${NAME}"
             if of.server.api_key is None
             else f"the key in {of.server.api_key} is not accepted there"
         )
-        return f"{said}: {key}; until then its health is unknown"
+        return f"{answer}: {key}; until then its health is unknown"
     to = redirected(status, exchange.headers.get("location"))
     if 300 <= status < 400:
-        return f"{said}{to}: name the url that answers; until then its health is unknown"
-    return (
-        f"{said}: name a page that answers 200 while it serves ({_pages()}); until then its health is unknown"
-    )
+        return f"{answer}{to}: set the url that answers; until then its health is unknown"
+    return f"{answer}: set a page that answers 200 while it serves ({_pages()}); until then its health is unknown"
 
 
 def _pages() -> str:

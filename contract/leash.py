@@ -1,6 +1,6 @@
-"""A process of another wing, started and held on a leash: it sends messages, a line each, and leaves at its end of file.
+"""A leashed child process of another wing: it sends messages, one per line, and exits at end of file on its standard input.
 
-When this process is gone, however it went, the kernel closes the pipe, and that is the end of file.
+When this process ends in any way, the kernel closes the pipe, and the child reads the end of file.
 """
 
 import json
@@ -13,10 +13,10 @@ from contract.messages import Message
 
 
 class Leashed:
-    """A child in a session of its own: Ctrl-C on the terminal reaches its parent alone.
+    """A child in a session of its own: Ctrl-C on the terminal reaches only the parent.
 
-    `log`: where its standard error goes; by default to the parent's. A child that may outlive its parent needs one: who
-    waits for the end of the parent's output would wait for the child's end, too.
+    `log`: where its standard error goes; by default to the parent's. A child that may outlive its parent needs one:
+    otherwise a reader of the parent's output would also wait for the child to end.
     """
 
     def __init__(self, argv: Sequence[str], log: IO[bytes] | int | None = None) -> None:
@@ -29,7 +29,7 @@ class Leashed:
         self.pid = self._child.pid
 
     def first(self) -> dict[str, Any] | None:
-        """The first line of an embedded stack, which sends no other; None: it ended without one."""
+        """The only line of an embedded stack; None: it ended without one."""
         line = self._from.readline()
         return json.loads(line) if line else None
 
@@ -39,17 +39,17 @@ class Leashed:
         return messages.read(line) if line.endswith("\n") else None
 
     def messages(self) -> Iterator[Message]:
-        """Its messages from now on, until it ends: a line that its end has cut off is none. Raises BadMessage."""
+        """Its messages from now on, until it ends; a line without its end is dropped. Raises BadMessage."""
         while (message := self.message()) is not None:
             yield message
 
     def drain(self) -> None:
-        """Read all that is left until it ends, and drop it: it must not wait for a reader."""
+        """Read and drop the rest of its output until it ends, so that it does not block."""
         for _ in self._from:
             pass
 
     def send(self, message: Message) -> None:
-        """Send one message; a child that has ended does not get it."""
+        """Send one message; does nothing if the child has ended."""
         try:
             self._to.write(messages.write(message) + "\n")
             self._to.flush()
@@ -57,11 +57,11 @@ class Leashed:
             pass
 
     def let_go(self) -> None:
-        """Its end of file; safe to call twice."""
+        """Close its standard input; safe to call twice."""
         try:
             self._to.close()
         except OSError:
-            pass  # what was not yet flushed does not matter any more
+            pass  # unflushed data is no longer needed
 
     def wait(self) -> int:
         """Its exit code; negative: the signal that ended it."""

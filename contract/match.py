@@ -1,4 +1,4 @@
-"""How a tier's answers are known, and that each answer is one tier's."""
+"""How a tier's answers are identified, and the check that each answer belongs to one tier."""
 
 from collections.abc import Sequence
 from itertools import combinations, groupby
@@ -10,12 +10,12 @@ from contract.strict import Strict
 
 
 class Match(Strict):
-    """How a tier's answers are known by the gateway's headers; by both where it is one of several deployments of a group."""
+    """Identifies a tier's answers by the gateway's headers; by both if it is one of several deployments of a group."""
 
-    group: str | None = None  # by the header with the group that served, see contract/gateways/
-    # By the header with the deployment; in an embedded topology the api_base that the gateway's configuration gives the deployment
+    group: str | None = None  # the header with the group that served, see contract/gateways/
+    # The header with the deployment; in an embedded topology the api_base of the deployment in the gateway's configuration.
     api_base: str | None = None
-    # The deployment's order in the gateway's configuration: those of a higher one are asked when those below cannot answer.
+    # The deployment's order in the gateway's configuration: a higher one gets requests only if the lower ones cannot answer.
     order: int | None = Field(default=None, ge=0, strict=True)
 
     @field_validator("api_base")
@@ -35,21 +35,21 @@ class Match(Strict):
 
     @property
     def of_several(self) -> bool:
-        """Whether it is one deployment of a group: known by both."""
+        """Whether it is one deployment of a group: identified by both."""
         return self.group is not None and self.api_base is not None
 
     def fits(self, group: str | None, api_base: str | None) -> bool:
         """Whether an answer with these headers is this tier's."""
         return self.group in (None, group) and self.api_base in (None, (api_base or "").rstrip("/"))
 
-    def told(self) -> str:
-        """`group vllm-qwen, api_base http://vllm-a:8000/v1`: all that an answer shows of it."""
+    def describe(self) -> str:
+        """`group vllm-qwen, api_base http://vllm-a:8000/v1`."""
         parts = (("group", self.group), ("api_base", self.api_base))
-        return ", ".join(f"{word} {value}" for word, value in parts if value is not None)
+        return ", ".join(f"{key} {value}" for key, value in parts if value is not None)
 
 
 class Matched(Protocol):
-    """As much of a tier."""
+    """The part of a tier that is used here."""
 
     @property
     def name(self) -> str: ...
@@ -66,20 +66,20 @@ def rank(tier: Matched) -> tuple[str | None, int | None, str | None]:
 
 
 def refuse_mixed(tiers: Sequence[Matched]) -> None:
-    """Every answer must be one tier's, and every tier's place in the fallback's order one. Raises ValueError."""
+    """Every answer must belong to one tier, and every tier must have one place in the fallback order. Raises ValueError."""
     for a, b in combinations(tiers, 2):
         one, other, which = a.match, b.match, f"tiers {a.name!r} and {b.name!r}"
         if (one.group, one.api_base) == (other.group, other.api_base):
             raise ValueError(
-                f"{which}: match: both are {one.told()}; deployments of one group are told apart by their api_base"
+                f"{which}: match: both are {one.describe()}; deployments of one group are distinguished by their api_base"
             )
-        for kind, told_by in (("group", "api_base"), ("api_base", "group")):
+        for kind, distinguished_by in (("group", "api_base"), ("api_base", "group")):
             value = getattr(one, kind)
-            alone = getattr(one, told_by) is None or getattr(other, told_by) is None
+            alone = getattr(one, distinguished_by) is None or getattr(other, distinguished_by) is None
             if value is not None and value == getattr(other, kind) and alone:
                 raise ValueError(
-                    f"{which}: match: {kind} {value!r} stands alone in one of them, which takes the other's answers "
-                    f"too; give both {told_by}"
+                    f"{which}: match: {kind} {value!r} is the only key in one of them, which also matches the other's "
+                    f"answers; give both {distinguished_by}"
                 )
     groups: dict[str | None, list[Matched]] = {}
     for tier in tiers:
@@ -90,12 +90,12 @@ def refuse_mixed(tiers: Sequence[Matched]) -> None:
 
 
 def _refuse_a_group(tiers: Sequence[Matched], group: str | None, deployments: list[Matched]) -> None:
-    """The deployments of a group stand together, in their order, and those of one rank are alike in what they cost."""
+    """The deployments of a group are adjacent and in their order; those of one rank are all cloud or all not."""
     first = list(tiers).index(deployments[0])
     if list(tiers[first : first + len(deployments)]) != deployments:
         raise ValueError(
-            f"tiers: the deployments of group {group!r} stand apart; the gateway tries all of a group before it falls "
-            "back to another one: write them one after the other"
+            f"tiers: the deployments of group {group!r} are not adjacent; the gateway tries all of a group before it falls "
+            "back to another one: list them one after the other"
         )
     orders = [t.match.order for t in deployments]
     given = [order for order in orders if order is not None]
@@ -106,8 +106,8 @@ def _refuse_a_group(tiers: Sequence[Matched], group: str | None, deployments: li
         )
     if given != sorted(given):
         raise ValueError(
-            f"tiers: the deployments of group {group!r} stand in the order {', '.join(map(str, given))}; the lowest is "
-            "asked first: write them in that order"
+            f"tiers: the deployments of group {group!r} are listed in the order {', '.join(map(str, given))}; the gateway "
+            "tries the lowest first: list them in ascending order"
         )
     for _, peers in groupby(deployments, key=rank):
         if len({t.cloud for t in peers}) > 1:

@@ -1,4 +1,4 @@
-"""What Locust, chaos and the guardian send one another, a line each: written and read here alone."""
+"""The messages between Locust, chaos and the guardian, one per line. Only this module writes and reads them."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 
 class BadMessage(ValueError):
-    """A line is no message. Its text says what is wrong with it."""
+    """A line is not a message. The text of the error gives the reason."""
 
 
 class _Strict:
@@ -29,7 +29,7 @@ class Ready(_Strict):
 
 @dataclass(frozen=True)
 class Refused(_Strict):
-    """In the place of `Ready`: nothing was touched."""
+    """Instead of `Ready`: nothing was touched."""
 
     why: str
     kind: Literal["refused"] = "refused"
@@ -37,7 +37,7 @@ class Refused(_Strict):
 
 @dataclass(frozen=True)
 class ProbeWait(_Strict):
-    """How long the probe had no answer after the last inject."""
+    """How long the probe got no answer after the last inject."""
 
     target: str
     of_gateway: bool  # the target; then an answer by any tier ends the wait, else one by another tier
@@ -60,7 +60,7 @@ class Status(_Strict):
 
 @dataclass(frozen=True)
 class FaultEvent(_Strict):
-    """A stage of a move, as it is recorded too."""
+    """A stage of a move, as recorded."""
 
     at: float
     step: str
@@ -69,7 +69,7 @@ class FaultEvent(_Strict):
     stage: str
     error: str | None
     detail: dict[str, Any] | None
-    note: str | None  # what a terminal shows behind the stage
+    note: str | None  # shown after the stage in a terminal
     kind: Literal["event"] = "event"
 
 
@@ -87,7 +87,7 @@ class End(_Strict):
 
 @dataclass(frozen=True)
 class Counts(_Strict):
-    """Of the whole run so far; chaos has the guards that rest on them."""
+    """Of the whole run so far; the guards of chaos use them."""
 
     cloud: int  # answers of cloud tiers: they cost money
     good: int  # requests of the users
@@ -100,7 +100,7 @@ class Counts(_Strict):
 
 @dataclass(frozen=True)
 class UnderTest(_Strict):
-    """First of all: the stack by which a restore is verified, as YAML. Keys are references."""
+    """The first message: the stack that verifies a restore, as YAML. Keys are references."""
 
     topology: str
     kind: Literal["stack"] = "stack"
@@ -116,7 +116,7 @@ class Open(_Strict):
 
 @dataclass(frozen=True)
 class Closed(_Strict):
-    """After the verified restore. The three are the key of the undo record."""
+    """After the verified restore. The three fields are the key of the undo record."""
 
     cluster: str | None
     of: str  # the kind of the handle
@@ -181,7 +181,7 @@ def write(message: Message) -> str:
 
 
 def read(line: str) -> Message:
-    """Raises BadMessage where the line is no message: an unknown kind, a field too many, one too few, one of another type."""
+    """Raises BadMessage if the line is not a message: unknown kind, extra field, missing field, field of another type."""
     try:
         return _READER.validate_json(line, strict=True)
     except ValidationError as e:
@@ -189,5 +189,5 @@ def read(line: str) -> Message:
             ".".join(map(str, error["loc"])) + f": {error['msg']}" for error in e.errors(include_url=False)
         ]
         raise BadMessage(
-            f"no message: {'; '.join(w.removeprefix(': ') for w in wrong)} in {line.strip()[:200]!r}"
+            f"not a message: {'; '.join(w.removeprefix(': ') for w in wrong)} in {line.strip()[:200]!r}"
         ) from None

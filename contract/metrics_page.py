@@ -1,6 +1,6 @@
-"""Pages of metrics: whose they are, how one is read, and the samples on it.
+"""Metrics pages: where they are, how one is read, and its samples.
 
-What is needed of Prometheus' text format is two lines of it, and is read here; a page's other lines are not looked at.
+Only the sample lines of Prometheus' text format are parsed.
 """
 
 import re
@@ -14,7 +14,7 @@ from contract.outcome import redirected
 from contract.records import GATEWAY
 from contract.topology import Topology
 
-PATIENCE_S = 5.0  # for one page
+PATIENCE_S = 5.0  # limit for one page
 LARGEST = 16 * 2**20
 
 _SAMPLE = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})?\s+([^\s]+)(?:\s+-?\d+)?\s*")
@@ -23,11 +23,11 @@ _ESCAPED = re.compile(r"\\(.)")
 
 
 class NotServed(ValueError):
-    """A whole response came, and it is no page of metrics."""
+    """A whole response came, and it is not a metrics page."""
 
     def __init__(self, status: int, location: str | None) -> None:
         super().__init__(f"status {status}{redirected(status, location)}")
-        # 501: llama.cpp's server that was started without --metrics. Other 5xx come from servers that load, or have an error.
+        # 501: llama.cpp's server without --metrics. Other 5xx come from servers that load, or have an error.
         self.for_good = status < 500 or status == 501
 
 
@@ -42,7 +42,7 @@ class Page:
 
 
 def every(topology: Topology) -> list[Page]:
-    """The gateway's page and the engines'. Raises Refusal where a key is not in the environment."""
+    """The gateway's page and the engines'. Raises Refusal if a key is not in the environment."""
     gateway = topology.gateway
     assert gateway.url is not None, "an embedded stack's urls are filled in before the run"
     found = []
@@ -53,7 +53,7 @@ def every(topology: Topology) -> list[Page]:
 
 
 def engines(topology: Topology) -> list[Page]:
-    """Those of the tiers that have a url. A cloud tier has none, and is left alone."""
+    """The pages of the tiers that have a url, without cloud tiers."""
     return [
         Page(t.name, f"{t.url.removesuffix('/v1')}/metrics", headers_of(t), t.ca_file)
         for t in topology.tiers
@@ -62,7 +62,7 @@ def engines(topology: Topology) -> list[Page]:
 
 
 def read(page: Page, within_s: float = PATIENCE_S) -> str:
-    """Its text now. Raises OSError where no whole response came, NotServed where its status is not 200."""
+    """The page's current text. Raises OSError if no whole response came, NotServed if its status is not 200."""
     found = pages.get(page.url, within_s, page.headers, page.ca_file, LARGEST)
     if found.status is not None and found.status != 200:
         raise NotServed(found.status, found.headers.get("location"))
@@ -71,13 +71,13 @@ def read(page: Page, within_s: float = PATIENCE_S) -> str:
     return pages.body(found).decode("utf-8", "replace")
 
 
-def samples(text: str, wanted: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str], float]]:
-    """Name, labels and value of each sample of these names on a page."""
+def samples(text: str, names: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str], float]]:
+    """Name, labels and value of each sample with one of these names."""
     for line in text.splitlines():
-        if not line.startswith(wanted):
+        if not line.startswith(names):
             continue
         sample = _SAMPLE.fullmatch(line)
-        if sample is None or sample[1] not in wanted:
+        if sample is None or sample[1] not in names:
             continue
         try:
             value = float(sample[3])

@@ -1,6 +1,6 @@
-"""What a request came to: its outcome, its witness, its record. Pure: an `Exchange` in, an `RequestRecord` filled.
+"""The result of a request: its outcome, witness and record. Pure: an `Exchange` in, a filled `RequestRecord` out.
 
-One truth for the users' requests and the probe's.
+Shared by users and probe.
 """
 
 import itertools
@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from contract.answer import Answer, rejection_of, told
+from contract.answer import Answer, recordable, rejection_of
 from contract.framing import End, Exchange, encoded
 from contract.proper_end import AT_CAP, UNKNOWN, ProperEnd
 from contract.records import GATEWAY, Outcome, RequestRecord, Witness
@@ -19,13 +19,13 @@ from contract.stream import read_answer
 from contract.topology import Topology
 
 _BROKEN_OFF = ("abort", "error", "network_error", "insufficient_system_resource")
-"""Reasons that are no end: vLLM and SGLang; vLLM and OpenRouter; GLM; DeepSeek."""
+"""Reasons that are not a proper end: vLLM and SGLang; vLLM and OpenRouter; GLM; DeepSeek."""
 _FILTERED = ("content_filter", "sensitive")  # the second is GLM's
 _FILTER = re.compile(r"content[_ ]?(?:filter|policy|management)", re.IGNORECASE)
 
 
 Judgement = tuple[Outcome, str | None, Witness | None]
-"""The outcome, its error, and the witness that verified an `ok`."""
+"""Outcome, error, and the witness that verified an `ok`."""
 
 
 def judge(
@@ -35,7 +35,7 @@ def judge(
     proper_end: ProperEnd,
     through_gateway: bool = False,
 ) -> Judgement:
-    """What an exchange amounts to. `through_gateway`: what it says of tokens that it does not show may be invented."""
+    """The judgement of an exchange. `through_gateway`: its finish_reason and usage may be invented where no token is shown."""
     end, status = exchange.end, exchange.status
     assert end is not None, "an exchange is judged after its end"
     if end is End.REFUSED:
@@ -66,11 +66,11 @@ def judge(
 def _unseen(
     answer: Answer, max_tokens: int | None, proper_end: ProperEnd, through_gateway: bool
 ) -> Judgement:
-    """Nothing was shown and nothing spoke of an error: did the model spend its cap on thoughts that nobody sees?
+    """No token was shown and no error was reported: did the model spend its cap on thoughts that are not shown?
 
-    Such an answer is whole where the cap ended it and at least one token is counted. A gateway invents a "stop", and a
-    usage, for a stream that merely ended, so behind one only "length" is the cap's word. A request that is verified by its
-    content has none without any.
+    Such an answer is whole if the cap ended it and at least one token is counted. A gateway invents a "stop" and a usage
+    for a stream that only ended, so behind a gateway only "length" proves that the cap ended it. A request that is verified
+    by its content has no witness here.
     """
     reason, output = answer.finish_reason, answer.output_tokens
     if reason is None:
@@ -78,7 +78,7 @@ def _unseen(
     if output is None:
         return (
             Outcome.BROKEN,
-            f"no content: finish_reason {reason}, and no usage says that a token was made",
+            f"no content: finish_reason {reason}, and no usage reports a token",
             None,
         )
     if output == 0:
@@ -94,7 +94,7 @@ def _unseen(
 
 
 def _whole(exchange: Exchange, answer: Answer, max_tokens: int | None, proper_end: ProperEnd) -> Judgement:
-    """Tokens came and nothing spoke of an error: did the answer end as it had to?"""
+    """Tokens came and no error was reported: did the answer have its proper end?"""
     reason, output = answer.finish_reason, answer.output_tokens
     if reason is None:
         return Outcome.CUT, exchange.error or "no finish_reason", None
@@ -107,7 +107,7 @@ def _whole(exchange: Exchange, answer: Answer, max_tokens: int | None, proper_en
             return Outcome.OK, None, Witness.NONE
         if whole:
             return Outcome.OK, None, Witness.CONTENT
-        return Outcome.CUT, f"finish_reason {reason}, and the content is not {proper_end.wanted}", None
+        return Outcome.CUT, f"finish_reason {reason}, and the content is not {proper_end.expected}", None
     if not proper_end.at_cap or max_tokens is None:
         return Outcome.OK, None, Witness.NONE
     if reason == "length":
@@ -123,7 +123,7 @@ def _early(reason: str, output: int | None, max_tokens: int) -> str:
 
 
 def ended_early(record: RequestRecord) -> bool:
-    """Whether nothing but its end below the cap made this answer a cut: the model may have ended it of its own accord."""
+    """Whether the answer is a cut only because it ended below the cap: the model may have ended it by itself."""
     if record.outcome != Outcome.CUT or record.finish_reason is None or record.max_tokens is None:
         return False
     return record.error == _early(record.finish_reason, record.output_tokens, record.max_tokens)
@@ -137,12 +137,11 @@ def fill(
     topology: Topology,
     secrets: Sequence[str] = (),
 ) -> None:
-    """Write into a request's record all that its exchange shows. Nothing else writes what was observed.
+    """Write all that an exchange shows into the request's record. Nothing else writes observations.
 
-    `instant` turns a reading of the exchange's clock into unix seconds. Without a proper end of its own the request ends at its
-    cap, where the topology does not say that whoever served ends early of its own accord. Its classification judges the
-    content of an answer that is whole. `secrets`: the endpoint's; a server may repeat them in an error. The gateway's headers
-    are believed on a status 200 only.
+    `instant` converts a reading of the exchange's clock into unix seconds. Without a proper end of its own the request ends at
+    its cap, unless the topology sets `witness: none` for the serving tier. Its classification judges the content of a whole
+    answer. `secrets`: the endpoint's; a server may repeat them in an error. The gateway's headers are used on a status 200 only.
     """
     proper_end, classification = request.proper_end, request.classification
     record.status = exchange.status
@@ -182,9 +181,9 @@ def fill(
 
 
 def ours(record: RequestRecord, error: Exception) -> None:
-    """A mistake in the harness itself; the request has its record all the same."""
+    """Record an error of the harness itself; the request still has its record."""
     record.outcome, record.witness = Outcome.BROKEN, None
-    record.error = told(f"in the harness: {type(error).__name__}: {error}")
+    record.error = recordable(f"in the harness: {type(error).__name__}: {error}")
 
 
 def _ms(sent: float, instant: float | None) -> float | None:
@@ -196,7 +195,7 @@ def _header(headers: Mapping[str, str], name: str | None) -> str | None:
 
 
 def _count(header: str | None) -> int | None:
-    """A small number, or nothing: one that a record cannot hold would cost the batch it is written with."""
+    """A small number or None: a number too large for a record would lose its whole batch."""
     return int(header) if header is not None and re.fullmatch(r"[0-9]{1,4}", header) else None
 
 
@@ -209,9 +208,9 @@ def _length(header: str | None) -> float | None:
 
 
 def unanswered(exchange: Exchange) -> str:
-    """Why an exchange without an error's status is no answer: how it ended, or where it redirects to.
+    """Why an exchange without an error status is not an answer: how it ended, or where it redirects to.
 
-    No redirect is followed: who is asked is what the topology says, and nobody else.
+    Redirects are not followed: requests go only to the servers of the topology.
     """
     return (
         exchange.error
@@ -220,17 +219,17 @@ def unanswered(exchange: Exchange) -> str:
 
 
 def redirected(status: int | None, location: str | None) -> str:
-    """Where a redirect points to, as words behind its status: without user, query and fragment, which may be secret."""
+    """The target of a redirect, to append to its status: without user, query and fragment, which may be secret."""
     if status is None or not 300 <= status < 400 or not location:
         return ""
     try:
         parts = urlsplit(location)
         host, port = parts.hostname or "", f":{parts.port}" if parts.port else ""
     except ValueError:
-        return ", a redirect to no URL"
+        return ", a redirect to an invalid URL"
     host = f"[{host}]" if ":" in host else host
     scheme = f"{parts.scheme}:" if parts.scheme else ""
-    return told(
+    return recordable(
         f", a redirect to {scheme}{'//' if host else ''}{host}{port}{parts.path}, which is not followed"
     )
 
@@ -241,4 +240,8 @@ def _rejection(exchange: Exchange) -> tuple[Outcome, str, None]:
     encoding = encoded(exchange.headers)
     words = encoding or rejection_of(body) or re.sub(r"<[^<>]*>|\s+", " ", text).strip()
     filtered = exchange.status == 400 and _FILTER.search(text)
-    return (Outcome.FILTERED if filtered else Outcome.REJECTED), told(f"{exchange.status}: {words}"), None
+    return (
+        (Outcome.FILTERED if filtered else Outcome.REJECTED),
+        recordable(f"{exchange.status}: {words}"),
+        None,
+    )

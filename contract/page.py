@@ -1,6 +1,6 @@
-"""One small page over HTTP: health, metrics, a list of models. One request, bounded in time and size; no redirect is followed.
+"""Gets one small page over HTTP: health, metrics, a list of models. One request, bounded in time and size, without redirects.
 
-One client for every wing: it sends the query, the headers that it is given, and believes the authority that it is given.
+One client for every wing: it sends the query and the given headers, and trusts the given authority.
 """
 
 import socket
@@ -21,7 +21,7 @@ def get(
     ca_file: str | None = None,
     largest: int = LARGEST,
 ) -> Exchange:
-    """Send one GET, as `send` does."""
+    """Send one GET; see `send`."""
     return send("GET", url, within_s, headers, ca_file, largest=largest)
 
 
@@ -34,11 +34,11 @@ def send(
     payload: bytes | None = None,
     largest: int = LARGEST,
 ) -> Exchange:
-    """Send one request; whatever happens is in the exchange, whose `end` is COMPLETE where a whole response came.
+    """Send one request. Errors are in the exchange; its `end` is COMPLETE if a whole response came.
 
-    `within_s`: for all of it, from connecting on (a lookup of the host's name is bounded by the system's resolver).
-    `payload`: JSON; None: no body. `largest`: bytes of the answer's body; a larger one ends the exchange. The names `Host`,
-    `Accept-Encoding` and those that describe the payload are the client's own.
+    `within_s`: for the whole request, connecting included (the system's resolver bounds a name lookup). `payload`: JSON;
+    None: no body. `largest`: bytes of the answer's body; a larger one ends the exchange. The client itself sets `Host`,
+    `Accept-Encoding` and the headers that describe the payload.
     """
     exchange = Exchange()
     framing = Framing(exchange)
@@ -46,7 +46,7 @@ def send(
     exchange.sent_at = time.monotonic()
     try:
         sock = _connected(url, until, ca_file)
-    except (OSError, ValueError) as e:  # ValueError: a name that no lookup takes
+    except (OSError, ValueError) as e:  # ValueError: an invalid host name
         framing.given_up(End.REFUSED, time.monotonic(), f"{type(e).__name__}: {e}")
         return exchange
     try:
@@ -75,12 +75,12 @@ def send(
 
 
 def body(exchange: Exchange) -> bytes:
-    """What came of the body."""
+    """The received bytes of the body."""
     return b"".join(piece for _, piece in exchange.pieces)
 
 
 def shown(url: str) -> str:
-    """A url as a message may name it: a query can hold what is nobody's business."""
+    """A url for messages, without its query, which may be secret."""
     return url.split("?", 1)[0]
 
 

@@ -1,4 +1,4 @@
-"""What is known beforehand of how an answer ends: by that it is verified to be whole. A request brings it along. Pure."""
+"""How an answer is expected to end, by which it is verified to be whole. Part of a request. Pure."""
 
 import re
 from collections.abc import Callable
@@ -11,18 +11,18 @@ _PART = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}]', re.DOTALL)  # a string,
 
 @dataclass(frozen=True, slots=True)
 class ProperEnd:
-    """One of the two, or neither: then nothing verifies the answer."""
+    """One of the two, or neither: then the answer is not verified."""
 
-    at_cap: bool = False  # the request calls for more than its cap allows
-    shows: Callable[[str], bool | None] | None = None  # whether this content is whole; None: it does not show
-    wanted: str = ""  # in words what `shows` looks for; never a content
+    at_cap: bool = False  # the requested answer is longer than its cap
+    shows: Callable[[str], bool | None] | None = None  # whether this content is whole; None: unknown
+    expected: str = ""  # what `shows` looks for, in words; never content
 
 
 def object_closes(content: str) -> bool | None:
-    """Whether the JSON object in this content has its end; None: none begins in it, so that nothing can be told.
+    """Whether the JSON object in this content has its end; None: no object begins in it.
 
-    Text may stand before, between and after objects, fences too; of several the last one counts, which is where a cut
-    would be. Only strings and braces are looked at: an object that closes is whole, even if no JSON reader takes it.
+    Text and fences are allowed before, between and after objects. The last object counts, because a cut would be in it.
+    Only strings and braces are checked: an object that closes is whole, even if it is not valid JSON.
     """
     closes, at = None, 0
     while (begins := _BEGINNING.search(content, at)) is not None:
@@ -34,7 +34,7 @@ def object_closes(content: str) -> bool | None:
 
 
 def _end(content: str, at: int) -> int | None:
-    """Behind the brace that closes the one at `at`; None: there is none."""
+    """The index after the brace that closes the one at `at`; None: it is not closed."""
     depth = 0
     for part in _PART.finditer(content, at):
         depth += {"{": 1, "}": -1}.get(part.group(), 0)
@@ -45,4 +45,4 @@ def _end(content: str, at: int) -> int | None:
 
 AT_CAP = ProperEnd(at_cap=True)
 UNKNOWN = ProperEnd()
-JSON_OBJECT = ProperEnd(shows=object_closes, wanted="a JSON object that closes")
+JSON_OBJECT = ProperEnd(shows=object_closes, expected="a JSON object that closes")

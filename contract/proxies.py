@@ -1,6 +1,7 @@
-"""No run through a proxy unseen. What is measured here goes straight to its host; the operator's own clients, and a
-gateway started in the same environment, would go another way: through a proxy that hides outages and holds streams
-back. So an environment that names one for a host of the topology is refused, rather than ignored.
+"""Refuses an environment that names a proxy for a host of the topology.
+
+The harness connects directly. The operator's other clients, and a gateway started in the same environment, would use the
+proxy, which hides outages and buffers streams. So the environment is refused, not ignored.
 """
 
 import ipaddress
@@ -10,12 +11,12 @@ from urllib.parse import urlsplit
 from contract.refusal import Refusal
 from contract.topology import Topology
 
-# Of an embedded stack; a proxy named for it applies to it as to any other host.
+# Of an embedded stack, to which a proxy applies as to any other host.
 _LOOPBACK = "http://127.0.0.1"
 
 
 def refuse(topology: Topology, environment: Mapping[str, str]) -> None:
-    """Raises Refusal, one line for each place. A proxy's value is not shown: it may hold a password."""
+    """Raises Refusal, one line for each place. The proxy's value is not shown: it may have a password."""
     lines = []
     for where, url in _urls(topology):
         name = applying(url, environment)
@@ -30,7 +31,7 @@ def refuse(topology: Topology, environment: Mapping[str, str]) -> None:
 
 
 def applying(url: str, environment: Mapping[str, str]) -> str | None:
-    """The variable that names a proxy for this url, as curl and Python read them: the first of these that is set."""
+    """The variable that names a proxy for this url, by the rules of curl and Python: the first one that is set."""
     parts = urlsplit(url)
     for variable in (f"{parts.scheme}_proxy", "all_proxy"):
         for name in (variable, variable.upper()):
@@ -53,10 +54,10 @@ def _urls(topology: Topology) -> Iterator[tuple[str, str]]:
 
 
 def _exempt(host: str, port: int | None, no_proxy: str) -> bool:
-    """`no_proxy`: names, each with all below it, with or without a port; addresses and networks; * for all."""
+    """`no_proxy`: names, each with its subdomains, with or without a port; addresses and networks; * for all."""
     for entry in (e.strip().lower() for e in no_proxy.split(",")):
-        name, _, told = entry.rpartition(":") if entry.count(":") == 1 else (entry, "", "")
-        if not entry or (told and told != str(port)):
+        name, _, named_port = entry.rpartition(":") if entry.count(":") == 1 else (entry, "", "")
+        if not entry or (named_port and named_port != str(port)):
             continue
         name = name.removeprefix("*").removeprefix(".")
         if entry == "*" or (name and (host == name or host.endswith(f".{name}"))) or _within(host, name):
@@ -68,4 +69,4 @@ def _within(host: str, network: str) -> bool:
     try:
         return ipaddress.ip_address(host) in ipaddress.ip_network(network, strict=False)
     except ValueError:
-        return False  # one of them is a name
+        return False  # one of them is a host name

@@ -1,5 +1,5 @@
-"""Texts of others without what is secret in them: a gateway's configuration, whose copy in a run must be fit to be handed
-on, and the words of a server's errors."""
+"""Removes secrets from foreign texts: a gateway's configuration, whose copy in a run must be safe to share, and a server's
+error messages."""
 
 import re
 from collections.abc import Iterable
@@ -17,12 +17,11 @@ _NOT_SECRET = re.compile(r"os\.environ/\w+|\$\{\w+\}")  # the name of an environ
 NOTE = "# As it was used; values that may be secret are replaced by (redacted).\n"
 
 
-_WORTH = 6  # so many characters of a key tell something of it
+_WORTH = 6  # a part of a key of at least so many characters is secret
 
 
 def without(secrets: Iterable[str], words: str) -> str:
-    """The words without these secrets, also where one was cut at their end. One of a few characters is looked for as a
-    word of its own."""
+    """The words without these secrets, also if one is cut at the end. A short secret is replaced only as a whole word."""
     for kind in gateways.every():
         words = kind.shows_key.sub("", words) if kind.shows_key else words
     for secret in sorted(secrets, key=len, reverse=True):
@@ -38,11 +37,11 @@ def without(secrets: Iterable[str], words: str) -> str:
 
 
 def redact(text: str) -> str:
-    """YAML in, YAML out; a text that is no YAML is left out altogether."""
+    """YAML in, YAML out; a text that is not YAML is left out."""
     try:
         return NOTE + yaml.safe_dump(_redacted(yaml.safe_load(text)), sort_keys=False)
     except yaml.YAMLError:
-        return NOTE + "# It is no YAML, so it is left out.\n"
+        return NOTE + "# It is not YAML, so it is left out.\n"
 
 
 def _redacted(value: Any) -> Any:
@@ -56,7 +55,7 @@ def _redacted(value: Any) -> Any:
 
 
 def _hidden(value: Any) -> Any:
-    """All that stands below a secret's name, too: a list of keys, a mapping of headers."""
+    """Also hides all values below a secret's name: a list of keys, a mapping of headers."""
     if isinstance(value, dict):
         return {k: _hidden(v) for k, v in value.items()}
     if isinstance(value, list):

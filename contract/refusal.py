@@ -1,4 +1,4 @@
-"""Bad input, refused before anything is touched: where, what, and what would be right."""
+"""Bad input, refused before anything is touched: where, what, and the correction."""
 
 from collections.abc import Iterable
 
@@ -11,12 +11,12 @@ EXIT_BAD_INPUT = 64
 
 
 class Refusal(Exception):
-    """What the operator gave cannot be used. Its text is the whole message; the exit code is 64."""
+    """The operator's input cannot be used. The text is the whole message; the exit code is 64."""
 
 
 def no_such(kind: str, name: object, known: Iterable[str]) -> str:
-    """`no fault 'scale_to_zer'; did you mean 'scale_to_zero'?`, or the list of what there is."""
-    import difflib  # only here: it is not cheap to import, and an engine starts with every Pod
+    """`no fault 'scale_to_zer'; did you mean 'scale_to_zero'?`, or the list of known names."""
+    import difflib  # imported only here: it is slow to import, and an engine starts with every Pod
 
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1)

@@ -1,6 +1,6 @@
-"""One run is one folder: opened with a manifest, filled by appending, closed with the same manifest.
+"""A run is one folder: opened with a manifest, filled by appending, closed with the same manifest.
 
-One file has one writer. Facts are appended, never rewritten; a run killed at any instant can be read.
+Each file has one writer. Facts are appended, never rewritten; a run killed at any instant can be read.
 """
 
 import datetime
@@ -29,7 +29,7 @@ RUNNING, FINISHED, ABORTED = "running", "finished", "aborted"
 
 
 class Run:
-    """A run folder that is being written. Make one with `open_run`."""
+    """A run folder that is being written. Create one with `open_run`."""
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
@@ -39,10 +39,10 @@ class Run:
         self, status: str, at: float, reason: str | None, counts: Mapping[str, int],
         workers: Sequence[Worker] = (), gateway: Mapping[str, int] = MappingProxyType({}),
     ) -> None:  # fmt: skip
-        """Close the manifest: `finished`, or `aborted` and why (`guard: …`, `signal: …`, `error: …`), and the counts.
+        """Close the manifest: `finished`, or `aborted` with the reason (`guard: …`, `signal: …`, `error: …`), and the counts.
 
-        `workers`: how each of them ended; none where one process did it all. `gateway`: version → answers since the run
-        was opened, which are added to those from before it.
+        `workers`: how each of them ended; empty if one process drove the run. `gateway`: version → answers since the run
+        was opened; they are added to those from before it.
         """
         assert status in (FINISHED, ABORTED)
         assert (status == ABORTED) == (reason is not None)
@@ -56,7 +56,7 @@ class Run:
         self._write()
 
     def reported(self, exit_code: int) -> None:
-        """The third and last writing: the report was made, and how it judged."""
+        """Write the manifest for the third and last time: the report's exit code."""
         self.manifest["verdict_exit_code"] = exit_code
         self._write()
 
@@ -76,9 +76,9 @@ def open_run(
     gateway_kind: str = gateways.DEFAULT,
     unattended: Sequence[str] = (),
 ) -> Run:
-    """A new run folder with its manifest and its inputs (file name → text). Raises Refusal where none can be made.
+    """Create a run folder with its manifest and its inputs (file name → text). Raises Refusal if that fails.
 
-    `gateway`: version → answers of the warm-up that named it. `workers`: those that will make its requests; none where this
+    `gateway`: version → answers of the warm-up that named it. `workers`: those that will send its requests; empty if this
     process does. `unattended`: the scenarios in which no person waits for a first token.
     """
     stamp = datetime.datetime.fromtimestamp(started_at, datetime.UTC).strftime("%Y-%m-%dT%H%M%SZ")
@@ -108,12 +108,14 @@ def open_run(
             write_whole(path / file, text)
         _point_latest(results, path.name)
     except OSError as e:
-        raise Refusal(f"{results}: no run folder can be made there: {e.strerror}; make it writable") from None
+        raise Refusal(
+            f"{results}: cannot create a run folder there: {e.strerror}; make it writable"
+        ) from None
     return Run(path, manifest)
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader finds the old one or the new one, and a crash loses neither."""
+    """Write a file atomically: a reader finds the old one or the new one, and a crash loses neither."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     with open(fresh, "w") as f:
         f.write(text)
@@ -129,7 +131,7 @@ class ArrowFile:
         self._schema = schema
         columns(
             [], schema
-        )  # pyarrow's first takes a second, for it imports pandas: here, and not in the midst of a run
+        )  # the first call takes a second, because pyarrow imports pandas: here, and not during a run
         self._sink = open(path, "xb")  # noqa: SIM115  closed by close()
         self._writer = pa.ipc.new_stream(self._sink, schema)
         self._sink.flush()
@@ -166,11 +168,11 @@ class JsonLines:
 
 
 def read_manifest(run: Path) -> dict[str, Any]:
-    """The manifest. Raises Refusal where there is none, or one of another format."""
+    """The manifest. Raises Refusal if it is missing or of another format."""
     try:
         manifest = json.loads((run / "manifest.json").read_text())
     except FileNotFoundError:
-        raise Refusal(f"{run}: is no run folder; it has no manifest.json") from None
+        raise Refusal(f"{run}: is not a run folder; it has no manifest.json") from None
     except (OSError, ValueError) as e:
         raise Refusal(f"{run}/manifest.json: cannot be read: {e}") from None
     if manifest.get("format") != FORMAT:
@@ -182,10 +184,10 @@ def read_manifest(run: Path) -> dict[str, Any]:
 
 
 class Batches:
-    """The whole batches of a file, one after another, as batches of `schema`; it is read once. No file has none, and is not torn.
+    """The whole batches of a file, one after another, as batches of `schema`. Iterate once. A missing file has none, and is not torn.
 
-    What is written after the reading began is left for the next reading. `torn` says, once they have been walked, whether
-    something stood behind the last whole one: the file was cut, or its next batch was just being written.
+    Batches written after the reading began are left for the next reading. `torn`, valid after the iteration: whether bytes
+    follow the last whole batch, because the file was cut or its next batch was just being written.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
@@ -202,7 +204,9 @@ class Batches:
                 while file.tell() < self.size:
                     try:
                         batch = reader.read_next_batch()
-                    except StopIteration:  # closed: its end is said; a machine that lost its power leaves zeros, which say it too
+                    except (
+                        StopIteration
+                    ):  # an end marker: the file was closed, or a power loss left zeros, which read the same
                         self.torn = file.tell() < self.size
                         return
                     self.walked = file.tell()
@@ -212,13 +216,13 @@ class Batches:
 
 
 def read_arrow(path: Path, schema: pa.Schema) -> tuple[pa.Table, bool]:
-    """All whole batches of a file, and whether its tail was torn. No file is an empty table, not torn."""
+    """All whole batches of a file, and whether its tail was torn. A missing file gives an empty table, not torn."""
     batches = Batches(path, schema)
     return pa.Table.from_batches(batches, schema=schema), batches.torn
 
 
 def read_lines(path: Path) -> tuple[list[dict[str, Any]], bool]:
-    """All whole lines of a JSON-lines file, and whether anything in it was torn. No file is no lines."""
+    """All whole lines of a JSON-lines file, and whether anything in it was torn. A missing file gives no lines."""
     try:
         text = path.read_text(errors="replace")
     except FileNotFoundError:
@@ -228,7 +232,7 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], bool]:
     for line in whole.splitlines():
         try:
             found.append(json.loads(line))
-        except ValueError:  # a machine that lost its power may leave anything
+        except ValueError:  # after a power loss a line may have any bytes
             torn = True
     return found, torn
 

@@ -1,4 +1,4 @@
-"""What a sampler is: rows about a run, read at a fixed pace by one of its processes into one table."""
+"""The definition of a sampler: rows about a run, read at a fixed interval by one of its processes into one table."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from contract.clock import Clock
 from contract.topology import Topology
 
 Rows = Sequence[Any]
-"""Records of the sampler's dataclass. They may be none."""
+"""Records of the sampler's dataclass; may be empty."""
 
 
 class Process(StrEnum):
@@ -21,12 +21,12 @@ class Process(StrEnum):
 
     CHAOS = "chaos"
     RUN = "run"  # the load generator that owns the run folder: the only one, or the master
-    # Each load generator that makes requests; a worker's rows reach the master with its records.
+    # Each load generator that sends requests; a worker's rows reach the master with its records.
     EACH = "each"
 
 
 class Counts(Protocol):
-    """Since the run was opened."""
+    """Counts since the run was opened."""
 
     @property
     def scheduled(self) -> int: ...
@@ -39,35 +39,35 @@ class Counts(Protocol):
 
 
 class Tally(Protocol):
-    """How many requests this process has made."""
+    """The requests of this process."""
 
-    late_s: list[float]  # of those sent since it was last emptied: by how much later than intended
+    late_s: list[float]  # of requests sent since it was last emptied: sent − scheduled
 
     def snapshot(self) -> Counts: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a load generator that makes requests knows of itself."""
+    """The state of a load generator that sends requests."""
 
-    users: Callable[[], int]  # how many there are now
+    users: Callable[[], int]  # number of users now
     tally: Tally
     lag_s: Callable[[float], float]
-    """Of a period of so many seconds that ends now, the p99 of what an event at a random instant waited for the event loop.
+    """Period in seconds, ending now → p99 of the time that an event at a random instant waited for the event loop.
 
-    Each call begins the next period, so only one sampler may call it; so it is with `tally.late_s`.
+    Each call begins the next period, so only one sampler may call it. The same holds for `tally.late_s`.
     """
-    cpu_percent: Callable[[], float]  # of one core, by this process alone, since the call before
+    cpu_percent: Callable[[], float]  # of one core, this process alone, since the previous call
     worker: str | None  # this process's name among several
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a process gives to its samplers."""
+    """The input of a process for its samplers."""
 
     topology: Topology  # with urls
     clock: Clock
-    load: Load | None = None  # None: this process makes no requests
+    load: Load | None = None  # None: this process sends no requests
 
 
 def _no_rows(*_: object) -> Rows:
@@ -76,23 +76,23 @@ def _no_rows(*_: object) -> Rows:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One part of a sampler. Each has a thread of its own, so that a slow one delays no other.
+    """One part of a sampler. Each has its own thread, so that a slow source does not delay another.
 
     A call of `rows` must be bounded in time.
     """
 
     name: str
     rows: Callable[[], Rows]
-    unknown: Callable[[float], Rows] = _no_rows  # of a sample that was due at this instant, and missed
-    last: Callable[[], Rows] = _no_rows  # at the end: what was not in a row yet
+    unknown: Callable[[float], Rows] = _no_rows  # rows for a sample that was due at this instant and missed
+    last: Callable[[], Rows] = _no_rows  # at the end: rows for what was not in a row yet
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """One file of `contract.samplers`; its name is that of the file."""
+    """One file of `contract.samplers`; the file name is its name."""
 
     record: type
-    """The dataclass of a row. It has `at`, unix seconds, and where each load generator makes rows `worker`, its name or None."""
+    """The dataclass of a row. It has `at`, unix seconds, and, if each load generator makes rows, `worker`, its name or None."""
     every_s: float
     process: Process
     sources: Callable[[Given], Sequence[Source]]
@@ -106,10 +106,10 @@ class Sampler:
 def sampled(
     source: Source, every_s: float, now: Callable[[], float], wait: Callable[[float], object]
 ) -> Iterator[Rows]:
-    """What a source gives, sample by sample, until `wait` (of so many seconds) returns something true.
+    """The rows of a source, sample by sample, until `wait(seconds)` returns a true value.
 
-    A sample begins `every_s` after the one before began. One that begins later than that by more than `every_s` was missed:
-    this process was held up, and the source's `unknown` comes first.
+    A sample begins `every_s` after the previous one began. If it begins more than `every_s` late, a sample was missed: this
+    process stalled, and the source's `unknown` rows come first.
     """
     due = now()
     while True:

@@ -1,4 +1,4 @@
-"""The Arrow schemas of a run's files, each made of the dataclass that declares its records."""
+"""The Arrow schemas of a run's files, each derived from the dataclass of its records."""
 
 import operator
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _TYPES = {str: pa.string(), bool: pa.bool_(), int: pa.int32(), float: pa.float64
 
 
 def schema(record: type) -> pa.Schema:
-    """One column for each field, in their order; where the field may be None the column may be null."""
+    """One column for each field, in their order; a field that may be None is nullable."""
     hints = get_type_hints(record, include_extras=True)
     return pa.schema([_column(field.name, hints[field.name]) for field in fields(record)])
 
@@ -30,12 +30,12 @@ def columns(records: Sequence[Any], schema: pa.Schema) -> pa.RecordBatch:
 def _column(name: str, hint: Any) -> pa.Field:
     if get_origin(hint) not in (Union, UnionType):
         return pa.field(name, _type(hint), nullable=False)
-    (told,) = (each for each in get_args(hint) if each is not NoneType)
-    return pa.field(name, _type(told))
+    (inner,) = (each for each in get_args(hint) if each is not NoneType)
+    return pa.field(name, _type(inner))
 
 
 def _type(hint: Any) -> pa.DataType:
-    """No dictionary types: batches of several makers must follow each other."""
+    """No dictionary types: one file has batches of several writers."""
     match get_origin(hint):
         case None:
             return _TYPES[hint]
@@ -43,8 +43,8 @@ def _type(hint: Any) -> pa.DataType:
             return pa.list_(_type(*get_args(hint)))
         case origin if origin is Annotated:
             return pa.type_for_alias(get_args(hint)[1])
-    raise TypeError(f"{hint} is no type of a column")
+    raise TypeError(f"{hint} is not a column type")
 
 
 REQUESTS = schema(RequestRecord)
-"""requests.arrow and probe.arrow. Those of samplers: `contract.sampler.Sampler.schema`."""
+"""Of requests.arrow and probe.arrow. Of samplers: `contract.sampler.Sampler.schema`."""

@@ -1,8 +1,7 @@
-"""The body of an answer, read: server-sent events or lines of JSON, cut anywhere, or one JSON object. Pure.
+"""Reads the body of an answer: server-sent events or lines of JSON, cut anywhere, or one JSON object. Pure.
 
-One truth for the users' requests and the probe's. Read after the end, so that nothing is parsed while bytes are being
-stamped; and nearly every event of a stream is like the one before but for its content, so only what differs
-otherwise is read as JSON.
+Shared by users and probe. A body is read after its end, so that nothing is parsed while bytes are being stamped. Nearly
+every event of a stream equals the previous one except for its content, so only other differences are read as JSON.
 """
 
 import json
@@ -13,16 +12,16 @@ from contract import thoughts
 from contract.answer import Answer, is_json, is_object, take, take_event
 from contract.framing import End, Exchange, encoded
 
-# Enough to tell, while bytes arrive, that a first token is there, be it a thought; the answer itself is read after the end.
+# Enough to detect a first token (a thought is one) while bytes arrive; the answer itself is read after the end.
 _TOKEN = (
     rb'"(?:content|reasoning_content|reasoning|thinking|text|refusal|response)"\s*:\s*"[^"]'
     rb'|"(?:tool_calls|reasoning_details|thinking_blocks)"\s*:\s*\[\s*\{'
 )
 HAS_CONTENT = re.compile(_TOKEN)
-_SAYS = re.compile(
+_OUTPUT = re.compile(
     _TOKEN + rb'|"(?:finish_reason|error)"\s*:\s*(?:"[^"]|\{)|"usage"\s*:\s*\{|"done"\s*:\s*true'
 )
-SEAM_BYTES = 48  # what is looked for may be cut between pieces
+SEAM_BYTES = 48  # a match may be cut between pieces
 
 _BOM = b"\xef\xbb\xbf"
 _START = re.compile(rb"(?:\xef\xbb\xbf)?\s*")
@@ -30,15 +29,15 @@ _FIELD = re.compile(rb"(?:data|event|id|retry|error)?:|data[\r\n]")
 _RETURN = re.compile(rb"\r\n?|\n")
 _CONTENT = re.compile(rb'"content"\s*:\s*"')
 _TEXT = re.compile(rb'(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))++')  # inside a JSON string
-# A stream that says something new in each event gains nothing from looking for what stays.
+# A stream whose events all differ gains nothing from templates.
 _LIKENESSES = 4
 
 Pieces = list[tuple[float, bytes]]
 
 
-class Said:
-    """When something was last said by an answer under way: a token, a thought, the end's reason, a usage, an error. Comments,
-    empty deltas, white space and words say nothing. `pieces` grow meanwhile.
+class LastOutput:
+    """When an answer in progress last had output: a token, a thought, a finish_reason, a usage, an error. Comments, empty
+    deltas, white space and words are not output. `pieces` grow meanwhile.
     """
 
     def __init__(self, pieces: Pieces) -> None:
@@ -46,36 +45,36 @@ class Said:
         self._seen = 0
 
     def __call__(self) -> float | None:
-        """The instant, of what came since the last call; None: nothing was said.
+        """The instant of the last output since the previous call; None: there was none.
 
-        Looks from the end backwards and no further than it must: of a stream that goes on that is one piece.
+        Searches backwards from the end, only as far as needed: in a running stream that is one piece.
         """
         pieces, since = self._pieces, self._seen
         self._seen = len(pieces)
         after, seam = b"", SEAM_BYTES
         for number in range(len(pieces) - 1, -1, -1):
             at, piece = pieces[number]
-            if number < since:  # looked at before: no more of it than may be cut
+            if number < since:  # searched before: only as much as a cut match may need
                 if seam <= 0:
                     break
                 piece, seam = piece[-seam:], seam - len(piece)
             window = piece + after
-            if _SAYS.search(window):
+            if _OUTPUT.search(window):
                 return at
             after = window[:SEAM_BYTES]
         return None
 
 
 def read_answer(exchange: Exchange, text: bool = False) -> Answer:
-    """Read the body of a status-200 exchange. `text`: the content too, without the thoughts that lead it.
+    """Read the body of a status-200 exchange. `text`: the content too, without leading thoughts.
 
-    What it is its first character tells, since servers mislabel: a brace begins JSON, one object or one a line; a field's
-    name or a colon begins server-sent events. The content-type is asked where neither is there.
+    The first character decides the format, since servers mislabel bodies: a brace begins JSON, one object or one per line; a
+    field name or a colon begins server-sent events. The content-type decides only if there is neither.
     """
     answer = Answer(text=[])
     encoding = encoded(exchange.headers)
     if encoding is not None:
-        answer.senseless = f"{encoding}, though none was asked for"
+        answer.senseless = f"{encoding}, though none was requested"
         return answer
     kind = exchange.headers.get("content-type", "").lower()
     body = b"".join([piece for _, piece in exchange.pieces])
@@ -83,7 +82,7 @@ def read_answer(exchange: Exchange, text: bool = False) -> Answer:
     if body[begins : begins + 1] in (b"{", b"["):
         if "ndjson" in kind or _is_lines(body, begins):
             _read_lines(exchange, answer)
-        elif exchange.end is End.COMPLETE:  # half a JSON object is no token
+        elif exchange.end is End.COMPLETE:  # an incomplete JSON object is not a token
             take(body, exchange.pieces[-1][0], answer)
     elif "text/event-stream" in kind or _FIELD.match(body, begins):
         return _read_events(exchange.pieces, body, exchange.end is End.COMPLETE, text, _LIKENESSES)
@@ -99,15 +98,15 @@ def read_answer(exchange: Exchange, text: bool = False) -> Answer:
 def read_events(
     pieces: Pieces, complete: bool = True, text: bool = False, likenesses: int = _LIKENESSES
 ) -> Answer:
-    """Server-sent events. Lines end with LF, CRLF or CR; a byte-order mark may lead them.
+    """Read server-sent events. Lines end with LF, CRLF or CR; a byte-order mark may come first.
 
-    An empty line ends an event, and stamps it with the piece that it came in. Several lines of data are one event where
-    they are JSON together, as the standard has it; where not, each is one by itself, stamped with the piece that ended its
-    line (servers that part events with a single newline). A line without its end is one only where the whole body is
-    `complete` and the line is a whole object or [DONE]. What data may be: `answer.take_event`.
+    An empty line ends an event; the event has the instant of the piece with that line. Several lines of data are one event
+    if they are JSON together, as in the standard. If not, each line is an event, with the instant of the piece that ended
+    it (servers that separate events with a single newline). A line without its end is an event only if the body is
+    `complete` and the line is a whole object or [DONE]. For the data of an event see `answer.take_event`.
 
-    `text`: the content itself is wanted. `likenesses`: how many events are looked at for what stays the same, so
-    that those like them need no JSON reader; with 0 all are read, which finds the same.
+    `text`: also return the content. `likenesses`: how many events are tried as templates, so that events like them need no
+    JSON reader; with 0 all events are read as JSON, with the same result.
     """
     return _read_events(pieces, b"".join([piece for _, piece in pieces]), complete, text, likenesses)
 
@@ -152,7 +151,7 @@ def _read_events(pieces: Pieces, body: bytes, complete: bool, text: bool, likene
             name, _, value = line.partition(b":")
             if name == b"event":
                 error = value.strip() == b"error"
-            elif name in (b"data", b"error"):  # llama.cpp of old has a field for errors
+            elif name in (b"data", b"error"):  # old llama.cpp has a field for errors
                 error = error or name == b"error"
                 data_lines.append((here, value.strip(), error))
             if not over:
@@ -181,11 +180,11 @@ def _read_events(pieces: Pieces, body: bytes, complete: bool, text: bool, likene
     return answer
 
 
-_Line = tuple[int, bytes, bool]  # where it ends, its data, whether it stands in an event named error
+_Line = tuple[int, bytes, bool]  # where it ends, its data, whether its event is named error
 
 
 def _spelt(content: bytes) -> str:
-    """What stands between the quotes of a JSON string."""
+    """The text between the quotes of a JSON string."""
     if b"\\" not in content:
         return content.decode("utf-8", "surrogatepass")
     spelt: str = json.loads(b'"%b"' % content)
@@ -198,7 +197,7 @@ def _is_whole(line: bytes) -> bool:
 
 
 def _events(lines: list[_Line], end: int, error: bool, ended: bool) -> list[_Line]:
-    """What stands between two empty lines, as events. Not `ended`: it was cut, and only what is whole is one."""
+    """The lines between two empty lines, as events. Not `ended`: they were cut, and only whole ones are events."""
     if len(lines) > 1:
         together = b"\n".join([data for _, data, _ in lines])
         lines = [(end, together, error)] if is_json(together) else lines
@@ -208,8 +207,8 @@ def _events(lines: list[_Line], end: int, error: bool, ended: bool) -> list[_Lin
 
 
 def _likeness(event: bytes) -> tuple[bytes, bytes] | None:
-    """The bytes before and after the content of an event, where whatever stands between them is one token and
-    nothing else is told. Tried out with a content of our own, so that nothing is assumed of the event's shape."""
+    """The bytes before and after the content of an event, if the event is one token and nothing else. Verified by reading the
+    event with a content of our own, so that its shape is not assumed."""
     key = _CONTENT.search(event)
     content = _TEXT.match(event, key.end()) if key else None
     if content is None:
@@ -221,7 +220,7 @@ def _likeness(event: bytes) -> tuple[bytes, bytes] | None:
 
 
 def _is_utf8(body: bytes) -> bool:
-    """As the JSON reader takes it: with lone surrogates."""
+    """By the rules of the JSON reader: lone surrogates are allowed."""
     if body.isascii():
         return True
     try:
@@ -232,14 +231,14 @@ def _is_utf8(body: bytes) -> bool:
 
 
 def _is_lines(body: bytes, begins: int) -> bool:
-    """Whether the first line of this JSON is an object by itself."""
+    """Whether the first line of this JSON is a whole object."""
     end = body.find(b"\n", begins)
     return end >= 0 and is_object(body[begins:end])
 
 
 def _read_lines(exchange: Exchange, answer: Answer) -> None:
-    """Lines of JSON, as Ollama's own API streams them: each has its own instant in it, so all are read."""
-    at, parts = 0.0, []  # of the line that has no end yet; joined once, however many they are
+    """Read lines of JSON, as Ollama's own API streams them. Each line has a different timestamp, so all are read as JSON."""
+    at, parts = 0.0, []  # of the line that has no end yet; joined once
     for at, piece in exchange.pieces:
         first, *rest = piece.split(b"\n")
         parts.append(first)

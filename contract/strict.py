@@ -1,4 +1,4 @@
-"""YAML into a strict model: every mistake of a file in one message, each with its place and what would be right."""
+"""YAML into a strict model: all errors of a file in one message, each with its place and the correction."""
 
 import math
 from collections.abc import Iterable
@@ -14,15 +14,15 @@ from contract.refusal import Refusal, no_such
 
 
 class Strict(BaseModel):
-    """A model of input: unknown keys are errors, a number is a finite one, and what was read does not change."""
+    """A model of input: unknown keys are errors, numbers are finite, instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
     renamed: ClassVar[dict[str, str]] = {}
-    """Keys, and words as values, that had another name, old to new: an old one is refused with the new one."""
+    """Renamed keys and values, old → new: an old one is refused, and the error gives the new one."""
 
     @classmethod
     def known_keys(cls) -> dict[str, Any]:
-        """The keys that it takes, under the names that YAML uses, and the type of each one's value."""
+        """The allowed keys, by their YAML names, and the type of each value."""
         return {field.alias or name: field.annotation for name, field in cls.model_fields.items()}
 
 
@@ -30,7 +30,7 @@ M = TypeVar("M", bound=Strict)
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML lets a key stand twice and keeps the last: one of the two was meant, and nobody knows which."""
+    """Refuses duplicate keys. YAML would keep the last one, although the other may be the intended one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -40,12 +40,12 @@ class _UniqueKeys(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(
                     None,
                     None,
-                    "a key is a word, and no list or mapping; quote a value that begins with a brace",
+                    "a key must be a word, not a list or mapping; quote a value that begins with a brace",
                     key_node.start_mark,
                 )
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                    None, None, f"the key {key!r} is given twice", key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -56,7 +56,7 @@ class _UniqueKeys(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(
                 None,
                 None,
-                f"{node.value} is no finite number; write one, or leave the key out",
+                f"{node.value} is not a finite number; write one, or leave the key out",
                 node.start_mark,
             )
         return value
@@ -66,19 +66,19 @@ _UniqueKeys.add_constructor("tag:yaml.org,2002:float", _UniqueKeys.construct_fin
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The file's mapping, keys unique. Raises Refusal."""
+    """The mapping of the file, with unique keys. Raises Refusal."""
     text = textfile.read(path)
     try:
         data = yaml.load(text, Loader=_UniqueKeys)
-    except (yaml.YAMLError, ValueError, RecursionError) as e:  # a date that there is not, a nest without end
+    except (yaml.YAMLError, ValueError, RecursionError) as e:  # an invalid date, endless nesting
         raise Refusal(f"{path}: {str(e).strip()}") from None
     if not isinstance(data, dict):
-        raise Refusal(f"{path}: holds no keys; a mapping is expected")
+        raise Refusal(f"{path}: has no keys; expected a mapping")
     return data
 
 
 def load(path: Path, model: type[M]) -> M:
-    """The file as a model. Raises Refusal with one line for each mistake."""
+    """The file as a model. Raises Refusal with one line for each error."""
     return validate(read_yaml(path), model, str(path))
 
 
@@ -92,7 +92,7 @@ def validate(data: object, model: type[M], where: str) -> M:
 
 
 def _place(data: object, loc: Iterable[int | str]) -> str:
-    """`steps.0.for` said as `step 'gaming-mode': for: `: a list's entry is known by its name where it has one."""
+    """`steps.0.for` as `step 'gaming-mode': for: `: a list entry is shown by its name if it has one."""
     out: list[str] = []
     here: Any = data
     for part in loc:
@@ -126,7 +126,7 @@ def _what(model: type[Strict], error: Any) -> str:
 
 
 def _model_at(model: type[Strict], loc: Iterable[int | str]) -> type[Strict] | None:
-    """The model at this place; None: none is known there."""
+    """The model at this place; None: there is none."""
     here: Any = model
     for part in loc:
         if isinstance(part, int):  # an entry of a list: `here` is its model already

@@ -1,8 +1,8 @@
-"""Where the thoughts end that a reasoning model writes into its content. Pure.
+"""Finds where the thoughts of a reasoning model end in its content. Pure.
 
-Engines without a reasoning parser leave them there: `<think>…</think>` before the answer (DeepSeek, Qwen, GLM), under other
-names (`<thinking>`, `<thought>`, `<reasoning>`, `<seed:think>`), as `[THINK]…[/THINK]` (Magistral) or `◁think▷…◁/think▷`
-(Kimi). Where the prompt's template has opened them already, only the end stands in the content.
+Engines without a reasoning parser leave thoughts in the content: `<think>…</think>` before the answer (DeepSeek, Qwen,
+GLM), under other names (`<thinking>`, `<thought>`, `<reasoning>`, `<seed:think>`), as `[THINK]…[/THINK]` (Magistral) or
+`◁think▷…◁/think▷` (Kimi). If the prompt's template has opened them already, the content has only the end.
 """
 
 import re
@@ -18,7 +18,7 @@ _ESCAPED = re.compile(rb"\\u(?:003[cC]|25[cC]1)")
 
 @dataclass(frozen=True, slots=True)
 class Thoughts:
-    """They are the first `length` characters of a text, white space behind them too. Not `over`: they have no end."""
+    """The first `length` characters of a text, with the white space after them. Not `over`: they have no end."""
 
     length: int
     over: bool = True
@@ -28,8 +28,8 @@ NONE = Thoughts(0)
 
 
 def may_hold(body: bytes) -> bool:
-    """Whether an answer's bytes may hold thoughts in their content, whose tags may be cut between chunks: looked for is a byte
-    of each that is rare, which is fast."""
+    """Whether an answer's content may have thoughts. Tags may be cut between chunks, so one rare byte of each is searched, which
+    is fast."""
     return (
         b"<" in body
         or (b"\\" in body and _ESCAPED.search(body) is not None)
@@ -39,10 +39,10 @@ def may_hold(body: bytes) -> bool:
 
 
 def leading(text: str) -> Thoughts:
-    """The thoughts that lead a text, up to the first end of the kind that began them.
+    """The leading thoughts of a text, up to the first end tag of the kind that opened them.
 
-    An end that nothing began ends thoughts too, whose beginning the prompt held; not in a text that begins as an object, a
-    list or a fence, where it is a part of the answer.
+    An end tag without an opening tag also ends thoughts: the prompt had the opening tag. Not in a text that begins with an
+    object, a list or a fence, where the tag is part of the answer.
     """
     opened = _OPENED.match(text)
     if opened is None:

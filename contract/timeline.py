@@ -1,7 +1,6 @@
-"""The experiment: what is taken away when, and what is expected of it.
+"""The experiment: which faults are injected when, and what is expected.
 
-The shape alone: which faults there are is known to chaos, which expectations to the analysis, which scenarios to the
-load generator.
+Only the structure: chaos knows the faults, the analysis the expectations, the load generator the scenarios.
 """
 
 from pathlib import Path
@@ -13,12 +12,12 @@ from contract.duration import Duration, text
 from contract.fields import Name
 from contract.strict import Strict, load
 
-# An engine that loads its model for ten minutes is restored, and not given up.
+# Long enough for an engine that loads its model for ten minutes.
 RESTORE_WITHIN_S = 900.0
 
 
 class Objectives(Strict):
-    """What goodput and brown-outs are judged by."""
+    """The limits for goodput and brown-outs."""
 
     ttft_ms: float | None = Field(default=None, gt=0)
 
@@ -38,21 +37,23 @@ class Step(Strict):
     def _of_the_timeline(cls, data: Any) -> Any:
         for key in ("trials", "phase", "restore_within"):
             if isinstance(data, dict) and key in data:
-                raise ValueError(f"{key} stands beside steps:, not in a step: it is of the whole timeline")
+                raise ValueError(
+                    f"{key} belongs beside steps:, not in a step: it applies to the whole timeline"
+                )
         return data
 
 
 class AbortWhen(Strict):
-    """A guard: when it holds over the window, everything is restored and the run is aborted.
+    """A guard: if it holds over the window, everything is restored and the run is aborted.
 
-    `failures`: this share of the answers of users and probe were no good ones. `ttft_ms`: the median time to the
-    first token of the probe's answers; one that has not come yet counts with the time it has waited so far.
+    `failures`: share of the answers of users and probe that were not good. `ttft_ms`: the median time to the first token of
+    the probe's answers; a token that has not come yet counts with the time waited so far.
     """
 
     over: Duration = Field(gt=0)
     failures: float | None = Field(default=None, gt=0, le=1)
     ttft_ms: float | None = Field(default=None, gt=0)
-    at_least: int = Field(default=10, ge=1)  # answers in the window; fewer decide nothing
+    at_least: int = Field(default=10, ge=1)  # answers in the window; with fewer the guard does not hold
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -64,7 +65,7 @@ class AbortWhen(Strict):
 def _phase(given: object) -> object:
     if given == "random":
         raise ValueError(
-            "write up to how long, like 10s: each round begins a random while of at most this later"
+            "write up to how long, like 10s: each round begins after a random delay of at most this"
         )
     return given
 
@@ -75,17 +76,21 @@ class Timeline(Strict):
     hypothesis: str
     baseline: Duration
     settle: Duration
-    max: Duration  # of one round, with what its restores take
-    # How long a restore may take until a real answer verifies it; --restore-within on the command line wins.
+    max: Duration  # of one round, restores included
+    # Limit of a restore until a real answer verifies it; --restore-within on the command line takes precedence.
     restore_within: Duration = Field(default=RESTORE_WITHIN_S, gt=0)
-    trials: int | None = Field(default=None, ge=1, strict=True)  # so many rounds; None: the command line says
-    # Each round begins a random while of up to this later, so that faults meet what the gateway and the probe do in
-    # periods (a cooldown, a health check, a slot) at no fixed place.
+    trials: int | None = Field(
+        default=None, ge=1, strict=True
+    )  # number of rounds; None: set on the command line
+    # Each round begins after a random delay of up to this, so that faults fall at random points of the periods of gateway
+    # and probe (a cooldown, a health check, a slot).
     phase: Annotated[Duration, BeforeValidator(_phase)] = 0.0
-    max_cloud_answers: int | None = Field(default=None, ge=0)  # of each round begun, all together
+    max_cloud_answers: int | None = Field(default=None, ge=0)  # per round begun, in total
     abort_when: AbortWhen | None = None
     objectives: Objectives = Objectives()
-    scenarios: list[str] | None = Field(default=None, min_length=1)  # who plays; None: the command line says
+    scenarios: list[str] | None = Field(
+        default=None, min_length=1
+    )  # scenarios of the users; None: set on the command line
     steps: list[Step] = Field(min_length=1)
     expect: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
@@ -94,14 +99,15 @@ class Timeline(Strict):
         problems = []
         names = [s.name for s in self.steps]
         problems += [f"two steps are named {n!r}" for n in sorted({n for n in names if names.count(n) > 1})]
-        played = self.scenarios or []
+        scenarios = self.scenarios or []
         problems += [
-            f"scenarios: {n!r} stands twice" for n in sorted({n for n in played if played.count(n) > 1})
+            f"scenarios: {n!r} is given twice"
+            for n in sorted({n for n in scenarios if scenarios.count(n) > 1})
         ]
         for step in self.steps:
             if step.at < self.baseline:
                 problems.append(
-                    f"step {step.name!r}: at {text(step.at)} lies in the baseline, which ends at {text(self.baseline)}"
+                    f"step {step.name!r}: at {text(step.at)} is in the baseline, which ends at {text(self.baseline)}"
                 )
         by_target: dict[str, list[Step]] = {}
         for step in sorted(self.steps, key=lambda s: s.at):

@@ -1,4 +1,4 @@
-"""The stack under test: a gateway, the tiers behind it in the order of the fallback, and what chaos may take hold of."""
+"""The stack under test: a gateway, the tiers behind it in fallback order, and the handles that chaos may use."""
 
 from itertools import groupby
 from pathlib import Path
@@ -20,28 +20,25 @@ from contract.refusal import no_such
 from contract.strict import Strict, load, validate
 
 Api = Literal["openai", "ollama"]
-WitnessWord = Literal["length", "none"]
+WitnessKind = Literal["length", "none"]
 CapField = Literal["max_tokens", "max_completion_tokens"]
 Droppable = Literal["temperature"]
 
 
 class Server(Strict):
-    """What is said alike of the gateway and of a tier: as whom it is asked, and in which words."""
+    """Settings shared by the gateway and a tier: credentials and request parameters."""
 
     api_key: SecretName | None = None
-    headers: Headers = Field(default_factory=dict)  # they go out with every request to it, whatever it is for
-    # PEM: who vouches for its certificate, in place of those whom this machine trusts.
+    headers: Headers = Field(default_factory=dict)  # sent with every request to it
+    # PEM: the authority of its certificate, instead of those that this machine trusts.
     ca_file: str | None = None
-    # none: the model ends early of its own accord, at the end that it chooses. Of a tier that says nothing the gateway's
-    # word holds.
-    witness: WitnessWord | None = None
-    # See `contract.caps`. Users' prompts call for some ten thousand words, the probe's for counting without end.
+    # none: the model may end early by itself. A tier without this setting uses the gateway's.
+    witness: WitnessKind | None = None
+    # See `contract.caps`. Users' prompts request some ten thousand words, the probe's counting without end.
     max_tokens: int | None = Field(default=None, ge=1, le=8192, strict=True)
     probe_max_tokens: int | None = Field(default=None, ge=1, le=4096, strict=True)
-    max_tokens_field: CapField = "max_tokens"  # what it calls the cap
-    drop_params: list[Droppable] = Field(
-        default_factory=list
-    )  # parameters that it refuses: it never gets them
+    max_tokens_field: CapField = "max_tokens"  # its name for the cap
+    drop_params: list[Droppable] = Field(default_factory=list)  # parameters that it refuses, never sent
 
     @model_validator(mode="after")
     def _authorized_once(self) -> Self:
@@ -55,9 +52,9 @@ class Tier(Server):
 
     name: Name
     match: Match
-    engine: str | None = None  # vLLM, Ollama, ...: a word for the report's table
+    engine: str | None = None  # vLLM, Ollama, ...: shown in the report's table
     url: BaseUrl | None = None
-    api: Api = "openai"  # how it is asked directly
+    api: Api = "openai"  # the API for direct requests
     model: str | None = None
     health: Url | None = None
     ignore_eos: bool = False  # the engine honours it; it is sent on direct requests only
@@ -65,31 +62,29 @@ class Tier(Server):
     handles: Handles = Handles()
 
     @model_validator(mode="after")
-    def _askable(self) -> Self:
+    def _consistent_with_its_api(self) -> Self:
         if self.url and not self.model:
-            raise ValueError(f"tier {self.name!r} has a url but no model to ask there for")
+            raise ValueError(f"tier {self.name!r} has a url but no model")
         if self.api == "ollama":
             if self.url and self.url.endswith("/v1"):
-                raise ValueError(
-                    f"tier {self.name!r}: api ollama is asked at /api/chat; give the url without /v1"
-                )
+                raise ValueError(f"tier {self.name!r}: api ollama uses /api/chat; give the url without /v1")
             if self.max_tokens_field != "max_tokens":
                 raise ValueError(
                     f"tier {self.name!r}: api ollama calls the cap num_predict; leave max_tokens_field out"
                 )
             if self.ignore_eos:
-                raise ValueError(f"tier {self.name!r}: api ollama knows no ignore_eos; leave it out")
+                raise ValueError(f"tier {self.name!r}: api ollama has no ignore_eos; leave it out")
         return self
 
 
 class Gateway(Server):
-    """The gateway and what clients ask it for."""
+    """The gateway and the model that clients request from it."""
 
     kind: str = gateways.DEFAULT  # one of contract/gateways/
     url: BaseUrl | None = None
     model: str
-    cooldown: Duration | None = None  # its router's cooldown_time: tells sticky from spurious answers
-    health: Url | None = None  # one that asks no tier: /health/liveliness
+    cooldown: Duration | None = None  # its router's cooldown_time: distinguishes sticky from spurious answers
+    health: Url | None = None  # one that sends no request to a tier: /health/liveliness
     handles: Handles = Handles()
 
     @field_validator("kind")
@@ -118,7 +113,7 @@ class Topology(Strict):
         names = [t.name for t in self.tiers]
         twice = {n for n in names if names.count(n) > 1}
         if twice:
-            raise ValueError(f"tiers: the name {sorted(twice)[0]!r} stands twice")
+            raise ValueError(f"tiers: the name {sorted(twice)[0]!r} is given twice")
         refuse_mixed(self.tiers)
         if self.embedded is None and self.gateway.url is None:
             raise ValueError("gateway: url is missing")
@@ -139,15 +134,15 @@ class Topology(Strict):
 
     @property
     def ranks(self) -> list[list[str]]:
-        """The tiers' names in the order of the fallback (see `contract.ranks`).
+        """The tiers' names in fallback order (see `contract.ranks`).
 
-        Deployments of one group and one order stand in one rank; those of a higher order stand below them.
+        Deployments of one group and one order share a rank; those of a higher order are in a lower rank.
         """
         return [[t.name for t in found] for _, found in groupby(self.tiers, key=rank)]
 
     @property
     def balanced(self) -> dict[str, list[str]]:
-        """Group → the deployments that a request for it is spread over, where there are several: those of the lowest order."""
+        """Group → its deployments of the lowest order, over which requests are balanced; only groups with several of them."""
         topmost: dict[str, list[str]] = {}
         for names in self.ranks:
             match = self.tier(names[0]).match
@@ -156,7 +151,7 @@ class Topology(Strict):
         return {group: names for group, names in topmost.items() if len(names) > 1}
 
     def targets(self) -> dict[str, Handles]:
-        """What a step may name, and what chaos may take hold of there: the gateway, and the tiers in their order."""
+        """The targets of steps and their handles: the gateway, and the tiers in their order."""
         return {RESERVED[0]: self.gateway.handles} | {t.name: t.handles for t in self.tiers}
 
     def server(self, target: str) -> Gateway | Tier:
@@ -164,9 +159,11 @@ class Topology(Strict):
         return self.gateway if target in RESERVED else self.tier(target)
 
     def place(self, target: str) -> Place:
-        """Where the handles of the gateway, or of the tier of that name, stand; it must exist."""
+        """The place of the handles of the gateway, or of the tier of that name; it must exist."""
         server = self.server(target)
-        cloud = isinstance(server, Tier) and server.cloud  # the stack gives no url to what must not be asked
+        cloud = (
+            isinstance(server, Tier) and server.cloud
+        )  # the stack sets no url for a cloud tier, which must not get direct requests
         url = server.url and server_of(server.url)
         return Place(target, url, filled_in=self.embedded is not None and not cloud)
 
@@ -178,20 +175,20 @@ class Topology(Strict):
         raise KeyError(name)
 
     def tier_of(self, group: str | None, api_base: str | None) -> str | None:
-        """Who served, from the gateway's headers; None where no tier matches.
+        """The tier that served, from the gateway's headers; None: no tier matches.
 
         Definition: LiteLLM's headers are right on every status 200, and on no other.
         """
         return next((t.name for t in self.tiers if t.match.fits(group, api_base)), None)
 
     def unmatched(self, group: str | None, api_base: str | None) -> str:
-        """Why no tier matches an answer with these headers, in words."""
+        """Why no tier matches an answer with these headers."""
         if group is None and api_base is None:
             program = self.gateway.of_kind
             names = [name for name in (program.group, program.api_base) if name]
             return (
-                f"without {' or '.join(names)}: nobody can say which tier served; "
-                f"is it a {program.title} proxy, and does all before it pass headers on?"
+                f"without {' or '.join(names)}: the serving tier is unknown; "
+                f"is it a {program.title} proxy, and does everything in front of it pass headers on?"
             )
         groups = [t.match.group for t in self.tiers if t.match.group]
         bases = [t.match.api_base for t in self.tiers if t.match.api_base]
@@ -200,15 +197,15 @@ class Topology(Strict):
             if group and groups and not (bases and group in groups)
             else ("api_base", api_base, bases)
         )
-        matches = ", ".join(f"{t.name} ({t.match.told()})" for t in self.tiers)
+        matches = ", ".join(f"{t.name} ({t.match.describe()})" for t in self.tiers)
         return f"no tier matches its group {group!r}, api_base {api_base!r}: {no_such(kind, came, known)}; tiers: {matches}"
 
     def ends_at_cap(self, via: str, tier: str | None) -> bool:
-        """Whether an answer is known to end at its cap: by the tier's word, else the gateway's; else it is."""
-        words = [t.witness for t in self.tiers if t.name == tier]
+        """Whether an answer is expected to end at its cap: the tier's `witness`, else the gateway's, else yes."""
+        settings = [t.witness for t in self.tiers if t.name == tier]
         if via in RESERVED:
-            words.append(self.gateway.witness)
-        return next((word for word in words if word is not None), "length") == "length"
+            settings.append(self.gateway.witness)
+        return next((setting for setting in settings if setting is not None), "length") == "length"
 
 
 def read(path: Path) -> Topology:
@@ -217,24 +214,24 @@ def read(path: Path) -> Topology:
 
 
 def read_text(text: str) -> Topology:
-    """A topology from what `dump` wrote."""
+    """A topology from the output of `dump`."""
     return validate(yaml.safe_load(text), Topology, "topology")
 
 
 def chat_url(url: str, api: Api = "openai") -> str:
-    """Where chat completions are asked for: `…/v1/chat/completions`, whether or not the url ends in /v1."""
+    """The url for chat completions: `…/v1/chat/completions`, whether or not `url` ends in /v1."""
     if api == "ollama":
         return f"{url.rstrip('/')}/api/chat"
     return f"{server_of(url)}/v1/chat/completions"
 
 
 def secret(name: str | None) -> str | None:
-    """The key from the environment. Raises Refusal where it is not set, or no header can carry it."""
+    """The key from the environment. Raises Refusal if it is not set, or not valid in a header."""
     return None if name is None else environment(name, "a key")
 
 
 def dump(topology: Topology) -> str:
-    """YAML that `read` reads back: keys as references, never as values."""
+    """YAML that `read` accepts: keys as references, never as values."""
     data = topology.model_dump(by_alias=True, exclude_defaults=True, mode="json")
     for part in (data["gateway"], *data["tiers"]):
         if "api_key" in part:

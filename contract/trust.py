@@ -1,6 +1,6 @@
-"""Who vouches for a server's certificate: those whom this machine trusts, or the topology's `ca_file` in their place.
+"""The authorities that are trusted for a server's certificate: this machine's, or the topology's `ca_file` instead.
 
-In their place, as with curl's --cacert: where an own authority is named, a certificate from any other is a surprise.
+Instead, as with curl's --cacert: with an authority of its own, a certificate from any other is unexpected.
 """
 
 import functools
@@ -11,7 +11,7 @@ from contract.refusal import Refusal
 
 
 def client_context(ca_file: str | None, make: type[ssl.SSLContext] = ssl.SSLContext) -> ssl.SSLContext:
-    """Verifies the certificate and the host's name. `make`: gevent has a class of its own. Raises OSError."""
+    """A context that verifies the certificate and the host name. `make`: gevent has its own class. Raises OSError."""
     context = make(ssl.PROTOCOL_TLS_CLIENT)
     if ca_file is None:
         context.load_default_certs()
@@ -21,9 +21,9 @@ def client_context(ca_file: str | None, make: type[ssl.SSLContext] = ssl.SSLCont
 
 
 def kept_context(ca_file: str | None) -> ssl.SSLContext:
-    """The same for requests that come once a second: made once, and anew when the file changes. Raises OSError.
+    """The same for requests once a second: cached, and made again when the file changes. Raises OSError.
 
-    Reading the machine's own authorities takes 30 ms, in which a load generator would be late.
+    Reading the machine's own authorities takes 30 ms, which would delay a load generator.
     """
     return _context(ca_file, None if ca_file is None else os.stat(ca_file).st_mtime_ns)
 
@@ -34,14 +34,14 @@ def _context(ca_file: str | None, _changed_ns: int | None) -> ssl.SSLContext:
 
 
 def check(ca_file: str | None, where: str) -> None:
-    """Raises Refusal where it cannot be read, or holds no certificate."""
+    """Raises Refusal if the file cannot be read, or has no certificate."""
     if ca_file is None:
         return
     try:
         client_context(ca_file)
     except ssl.SSLError:
         raise Refusal(
-            f"{where}: ca_file: {ca_file} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"
+            f"{where}: ca_file: {ca_file} has no certificate in PEM (-----BEGIN CERTIFICATE-----)"
         ) from None
     except OSError as e:
         raise Refusal(f"{where}: ca_file: {ca_file} cannot be read: {e.strerror}") from None

@@ -39,7 +39,7 @@ def configuration(path: Path, topology: Topology, urls: dict[str, str]) -> dict[
         found.add(tier)
         params["api_base"] = placed(params.get("api_base"), urls[tier])
     for missing in (t for t in topology.tiers if t.match.api_base and t.name not in found):
-        raise Refusal(f"{path}: has no entry for tier {missing.name!r} ({missing.match.told()})")
+        raise Refusal(f"{path}: has no entry for tier {missing.name!r} ({missing.match.describe()})")
     return config
 
 

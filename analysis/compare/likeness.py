@@ -135,7 +135,7 @@ def _topology(topology: Topology) -> dict[str, object]:
         "gateway.model": gateway.model,
         "gateway.cooldown": None if gateway.cooldown is None else text(gateway.cooldown),
         "gateway.witness": gateway.witness,
-        "tiers": ranks.told(topology.ranks),
+        "tiers": ranks.describe(topology.ranks),
     }
     for tier in topology.tiers:
         order = None if tier.match.order is None else f"order {tier.match.order}"

@@ -11,7 +11,7 @@ from contract.deadlines import Deadlines, due
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange, Framing
 from contract.keepalive import closing, lost_unread, was_read
-from contract.stream import Said
+from contract.stream import LastOutput
 from contract.trust import client_context
 
 
@@ -52,7 +52,7 @@ class Connection:
             return exchange
         self._socket = sock
         sent_at = exchange.sent_at = time.monotonic()
-        said_at, looked = Said(exchange.pieces), False
+        said_at, looked = LastOutput(exchange.pieces), False
         last_at: float | None = None
         try:
             sock.settimeout(self._deadlines.first_token)

@@ -1,6 +1,6 @@
-"""The catalogue of gateways: one file per word of `gateway: {kind: …}`, found by file name.
+"""The catalogue of gateways: one file per value of `gateway: {kind: …}`, found by file name.
 
-A file holds `GATEWAY`, a `GatewayKind`. To add a gateway is to add a file; `litellm.py` is the example.
+A file defines `GATEWAY`, a `GatewayKind`. To add a gateway, add a file; `litellm.py` is the example.
 """
 
 import functools
@@ -14,7 +14,7 @@ DEFAULT = "litellm"
 
 
 def names() -> list[str]:
-    """The words that a topology may name."""
+    """The values that a topology may give."""
     return sorted(m.name for m in pkgutil.iter_modules(__path__))
 
 
@@ -26,11 +26,11 @@ def find(name: str) -> GatewayKind:
 
 
 def every() -> Iterator[GatewayKind]:
-    """For words of errors: an error is read without its topology, and these words are one gateway's each."""
+    """All kinds, to recognise error texts: an error is read without its topology, and each text belongs to one gateway."""
     return map(find, names())
 
 
 def wrong_key(words: str) -> str | None:
-    """What a refusal means, where it is a gateway's word for a wrong key; None: it is not."""
+    """What a refusal means if it is a gateway's text for a wrong key; None: it is not."""
     known = (kind.wrong_key for kind in every() if kind.wrong_key)
-    return next((meaning for said, meaning in known if said in words), None)
+    return next((meaning for phrase, meaning in known if phrase in words), None)

@@ -1,6 +1,6 @@
-"""The catalogue of handles: one file per word under `handles:` in a topology, found by file name.
+"""The catalogue of handles: one file per key under `handles:` in a topology, found by file name.
 
-A file holds `HANDLE`, a `HandleKind`. To add a kind is to add a file; `deployment.py` is the smallest.
+A file defines `HANDLE`, a `HandleKind`. To add a kind, add a file; `deployment.py` is the smallest.
 """
 
 import functools
@@ -11,7 +11,7 @@ from contract.handle_kind import HandleKind
 
 
 def names() -> list[str]:
-    """The words that a topology may give, besides `unprotected`."""
+    """The keys that a topology may give, besides `unprotected`."""
     return sorted(m.name for m in pkgutil.iter_modules(__path__))
 
 

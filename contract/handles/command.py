@@ -1,4 +1,4 @@
-"""Commands of the operator's own."""
+"""The operator's own commands."""
 
 from typing import ClassVar
 
@@ -8,9 +8,9 @@ from contract.strict import Strict
 
 
 class Command(Strict):
-    """Commands of the operator's own, each a list of arguments; there is no shell. Exit status 0 is success.
+    """The operator's own commands, each a list of arguments, run without a shell. Exit status 0 is success.
 
-    `check` succeeds while the target is there, and fails while it is away.
+    `check` succeeds while the target is up, and fails while it is away.
     """
 
     renamed: ClassVar = {"mend": "restore"}
@@ -18,7 +18,9 @@ class Command(Strict):
     inject: Argv
     check: Argv
     restore: Argv
-    deadman: Argv | None = None  # arms what restores without us; {seconds} is replaced by the time it has
+    deadman: Argv | None = (
+        None  # arms a restore that needs no process of ours; {seconds} is replaced by its delay
+    )
 
 
 HANDLE = HandleKind(given=Command, name=lambda command, place: place.target)

@@ -1,6 +1,6 @@
-"""A tier's HTTP interface, for faults that speak to it: `true` is the tier's own url, any other address is written out.
+"""A tier's HTTP interface, for faults over HTTP: `true` is the tier's own url; any other address is written out.
 
-In an embedded topology the word `embedded` is the address of the engine that is started.
+In an embedded topology `embedded` is the address of the engine that the stack starts.
 """
 
 from typing import Annotated
@@ -17,13 +17,13 @@ def _refused(value: object, place: Place) -> str | None:
     if value is True and place.url is None and not place.filled_in:
         return (
             "engine: true is the tier's own url, and it has none; give it a url, or write the engine's address "
-            "(in an embedded topology the word embedded)"
+            "(in an embedded topology 'embedded')"
         )
     return None
 
 
 def _name(value: str | bool, place: Place) -> str:
-    # In a topology whose stack is not up yet there is no address to name it by.
+    # The address is unknown while the embedded stack is not up.
     return value if isinstance(value, str) else place.url or place.target
 
 
@@ -33,8 +33,8 @@ def _address(value: object) -> str | bool:
     if isinstance(value, str):
         return base_url(value)
     raise ValueError(
-        f"{value!r} is no address; write one like http://host:port, true for the tier's own url, or in an embedded topology "
-        "the word embedded"
+        f"{value!r} is not an address; write one like http://host:port, true for the tier's own url, or in an embedded topology "
+        "'embedded'"
     )
 
 

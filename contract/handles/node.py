@@ -8,12 +8,12 @@ from pydantic import AfterValidator
 from contract.handle_kind import HandleKind
 
 LOCKS: Final = "kube-node-lease"
-"""Every cluster has this namespace: the locks of nodes are in none of a topology's."""
+"""Namespace of the locks of nodes. Every cluster has it, and no topology uses it."""
 
 
 def _object(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", text):
-        raise ValueError(f"{text!r} is no name of an object; use lower-case letters, digits, - and .")
+        raise ValueError(f"{text!r} is not a valid object name; use lower-case letters, digits, - and .")
     return text
 
 

@@ -1,4 +1,4 @@
-"""A process of this machine, known by its pidfile; in an embedded topology the word `embedded`."""
+"""A process of this machine, given by its pidfile; in an embedded topology `embedded`."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from contract.strict import Strict
 
 
 class Process(Strict):
-    """A process known by the file that holds its pid; `start` begins it anew where nothing else does."""
+    """A process given by its pidfile; `start` starts it again if nothing else does."""
 
     pidfile: str
     start: Argv | None = None
@@ -20,7 +20,7 @@ def _mapping(value: object) -> object:
     if isinstance(value, dict | Process):
         return value
     raise ValueError(
-        f"{value!r} is no process; write pidfile: PATH below it, or in an embedded topology the word embedded"
+        f"{value!r} is not a process; write pidfile: PATH below it, or in an embedded topology 'embedded'"
     )
 
 

@@ -1,4 +1,4 @@
-"""A systemd unit: its name alone, or with whose manager and on which host."""
+"""A systemd unit: its name alone, or with its manager (system or user) and host."""
 
 import re
 from typing import Annotated
@@ -10,20 +10,20 @@ from contract.strict import Strict
 
 
 def _unit_name(text: str) -> str:
-    # What begins with a dash would be taken for an option.
+    # A leading dash would be taken for an option.
     if not re.fullmatch(r"[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]*\.service", text):
-        raise ValueError(f"{text!r} is no unit; write name.service")
+        raise ValueError(f"{text!r} is not a unit; write name.service")
     return text
 
 
 def _ssh_host(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.][A-Za-z0-9_.@:-]*", text):
-        raise ValueError(f"{text!r} is no host for ssh; write host or user@host")
+        raise ValueError(f"{text!r} is not an ssh host; write host or user@host")
     return text
 
 
 class Unit(Strict):
-    """Of the system or of the user, here or on another host."""
+    """A unit of the system or user manager, on this or another host."""
 
     name: Annotated[str, AfterValidator(_unit_name)]
     user: bool = False

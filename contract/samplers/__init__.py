@@ -1,8 +1,8 @@
-"""The catalogue of samplers: one file for each table of what is sampled during a run, found by file name.
+"""The catalogue of samplers: one file for each table that is sampled during a run, found by file name.
 
-A file holds `SAMPLER`, a `contract.sampler.Sampler`. Its name is that of the file `<name>.arrow` in the run folder, of the
-table in an export, and the one by which the analysis finds the table (`frames.samples[name]`). To add a sampler is to add
-a file; `health.py` is the example.
+A file defines `SAMPLER`, a `contract.sampler.Sampler`. Its name is also the name of `<name>.arrow` in the run folder, of the
+table in an export, and of the table in the analysis (`frames.samples[name]`). To add a sampler, add a file; `health.py` is
+the example.
 """
 
 import importlib
@@ -26,18 +26,18 @@ def find(name: str) -> Sampler:
 
 
 def every(*processes: Process) -> dict[str, Sampler]:
-    """By name, those that these processes run; without any: all."""
+    """By name, the samplers of these processes; without arguments all."""
     found = {name: find(name) for name in names()}
     return {name: s for name, s in found.items() if not processes or s.process in processes}
 
 
 def file(name: str) -> str:
-    """Its file in a run folder."""
+    """The sampler's file in a run folder."""
     return f"{name}.arrow"
 
 
 def create(folder: Path, name: str) -> ArrowFile:
-    """Its file in this run folder, open for rows. Raises OSError."""
+    """Create its file in this run folder, open for rows. Raises OSError."""
     return ArrowFile(folder / file(name), find(name).schema)
 
 

@@ -1,4 +1,4 @@
-"""Once a second, what a load generator itself was doing. Where it was late, its numbers are fiction."""
+"""Once a second, the state of a load generator. In seconds in which it was late, its numbers are not valid."""
 
 from dataclasses import dataclass
 
@@ -10,31 +10,31 @@ EVERY_S = 1.0
 
 @dataclass(slots=True)
 class Client:
-    """One row: what the load generator itself was doing in this second."""
+    """One row: the state of the load generator in this second."""
 
-    at: float  # the end of the second that the row tells of
+    at: float  # the end of the second of this row
     worker: str | None
     cpu_percent: float  # of one core, this process alone
-    hub_lag_ms: float  # p99 of what an event at a random instant of this second waited for the hub
+    hub_lag_ms: float  # p99 of the time that an event at a random instant of this second waited for the hub
     users: int
     scheduled: (
-        int  # requests intended: in an open loop the arrivals that were due, in a closed one what was sent
+        int  # requests scheduled: in an open loop the arrivals that were due, in a closed one those sent
     )
     sent: int  # requests begun
-    dropped: int  # arrivals that the cap on requests in flight refused
+    dropped: int  # arrivals dropped by the cap on requests in flight
     late_ms: (
         float | None
-    )  # p99 of sent_at − intended_at, over the requests sent in this second; None: none was
+    )  # p99 of sent_at − scheduled_at over the requests sent in this second; None: none was
     in_flight: int
 
 
 class _Seconds:
-    """Each row is of what was seen since the one before; the first sample is the mark from which the first row counts."""
+    """Each row covers the time since the previous one; the first sample only starts the first period."""
 
     def __init__(self, given: Given) -> None:
-        assert given.load is not None, "it samples a process that makes requests"
+        assert given.load is not None, "it samples a process that sends requests"
         self._load, self._clock = given.load, given.clock
-        self._load.cpu_percent()  # the first call only sets the mark
+        self._load.cpu_percent()  # the first call only starts the period
         self._begun = False
         self._before = self._load.tally.snapshot()
 
@@ -45,7 +45,7 @@ class _Seconds:
         return [self._row()]
 
     def last(self) -> list[Client]:
-        """The last second was not a whole one."""
+        """A row for the last, incomplete second."""
         now, before = self._load.tally.snapshot(), self._before
         counted = (now.scheduled, now.sent, now.dropped) != (before.scheduled, before.sent, before.dropped)
         return [self._row()] if counted else []

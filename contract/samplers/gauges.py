@@ -1,6 +1,6 @@
-"""Once a second, what each engine reports of itself: how full its cache is, how many requests run and wait.
+"""Once a second, the gauges of each engine: how full its cache is, how many requests run and wait.
 
-What its page does not hold, or not in time, is None: of an engine that reports no queue, the queue is unknown.
+A gauge that is not on the page, or does not come in time, is None: without a reported queue the queue is unknown.
 """
 
 import math
@@ -15,7 +15,7 @@ from contract.sampler import Given, Process, Sampler, Source
 EVERY_S = 1.0
 PATIENCE_S = 0.8
 LOOK_AGAIN_S = 30.0
-"""After a page that holds no gauge, or that the engine does not serve, the next request is sent so much later."""
+"""Seconds until the next request after a page without gauges, or one that the engine does not serve."""
 
 KV_CACHE = ("vllm:kv_cache_usage_perc", "llamacpp:kv_cache_usage_ratio")  # both are shares of 1
 RUNNING = ("vllm:num_requests_running", "llamacpp:requests_processing")
@@ -24,20 +24,20 @@ WAITING = ("vllm:num_requests_waiting", "llamacpp:requests_deferred")
 
 @dataclass(slots=True)
 class Gauges:
-    """One row: an engine at one instant, when its page was requested. None: it was not reported."""
+    """One row: an engine at the instant when its page was requested. None: not reported."""
 
     at: float
     tier: str
-    kv_cache: float | None = None  # a share, of the fullest of its caches
+    kv_cache: float | None = None  # share of its fullest cache
     running: float | None = None
     waiting: float | None = None
 
 
 def gauges(text: str, at: float, tier: str) -> Gauges:
-    """From a page in Prometheus' text format. Of several models or ranks of one server requests are summed."""
+    """From a page in Prometheus' text format. Requests are summed over the models or ranks of one server."""
     found: dict[str, list[float]] = {}
     for name, _, value in samples(text, (*KV_CACHE, *RUNNING, *WAITING)):
-        if 0 <= value < math.inf:  # NaN, too, is no report
+        if 0 <= value < math.inf:  # NaN counts as not reported
             found.setdefault(name, []).append(value)
 
     def of(names: Sequence[str]) -> list[float]:
@@ -54,12 +54,12 @@ def gauges(text: str, at: float, tier: str) -> Gauges:
 
 
 class _Engine:
-    """One page, once in a sample; an engine that has none is left alone most of the time."""
+    """One page per sample; an engine without one gets a request only every LOOK_AGAIN_S."""
 
     def __init__(self, page: Page, clock: Clock) -> None:
         self._page, self._clock = page, clock
         self._next_at = -math.inf
-        self._has_served = False  # gauges: whatever its page says later, it may serve them again at any time
+        self._has_served = False  # it served gauges once, so it may serve them again at any time
 
     def rows(self) -> list[Gauges]:
         at = self._clock.now()
@@ -73,7 +73,7 @@ class _Engine:
         except NotServed as e:
             has_none = e.for_good
         except OSError:
-            pass  # this second is not known; the engine may be away, and come back
+            pass  # this second is unknown; the engine may be away, and come back
         if has_none and not self._has_served:
             self._next_at = at + LOOK_AGAIN_S
         return [row]

@@ -1,4 +1,4 @@
-"""Once a second: does each tier, and the gateway, answer its health url?"""
+"""Once a second, whether each tier, and the gateway, answers its health url."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -12,11 +12,11 @@ from contract.sampler import Given, Process, Sampler, Source
 
 @dataclass(slots=True)
 class Health:
-    """One row: did this tier's health url answer?"""
+    """One row: whether this tier's health url answered."""
 
     at: float
     tier: str
-    up: bool | None  # None: not known, the watch itself was late
+    up: bool | None  # None: unknown, the watch itself was late
     status: Int16 | None = None
     latency_ms: float | None = None
 
@@ -36,7 +36,7 @@ def _unknown(tier: str, due: float) -> list[Health]:
 
 
 def _sources(given: Given) -> list[Source]:
-    """Raises Refusal where a key is not in the environment."""
+    """Raises Refusal if a key is not in the environment."""
     return [
         Source(of.name, partial(check, of, of.headers(), given.clock), partial(_unknown, of.name))
         for of in health.urls_of(given.topology)

@@ -13,7 +13,7 @@ import gevent.pool
 
 from contract import metrics_page
 from contract.clock import Clock
-from contract.counters import Scrape, labels, wanted
+from contract.counters import Scrape, counter_names, labels
 from contract.gateway_kind import GatewayKind
 from contract.metrics_page import Page
 from contract.run import JsonLines
@@ -42,7 +42,7 @@ def read(text: str, kind: GatewayKind) -> list[dict[str, Any]]:
     kept = labels(kind)
     return [
         {"name": name, "labels": {k: of[k] for k in kept if k in of}, "value": value}
-        for name, of, value in metrics_page.samples(text, wanted(kind))
+        for name, of, value in metrics_page.samples(text, counter_names(kind))
     ]
 
 

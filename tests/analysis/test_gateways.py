@@ -66,7 +66,7 @@ def test_the_headers_say_who_served_and_which_version_answered(bifrost, stack):
         None,
     )
     assert gateway_version.named(bifrost, "gateway", 200, headers) == "2.0.1"
-    assert "without x-served-by: nobody can say which tier served; is it a Bifrost proxy" in stack.unmatched(
+    assert "without x-served-by: the serving tier is unknown; is it a Bifrost proxy" in stack.unmatched(
         None, None
     )
 

@@ -95,7 +95,7 @@ def test_the_tiers_authority_is_believed_and_no_other(tmp_path, monkeypatch):
     ("stack", "words"),
     [
         ('{name: vllm, match: {group: m}, handles: {engine: true}}', "'vllm': handles: engine: true is the tier's own url, and it has none"),
-        ('{name: vllm, match: {group: m}, handles: {engine: flase}}', "handles: engine: 'flase' is no url; write it like http://host:port"),
+        ('{name: vllm, match: {group: m}, handles: {engine: flase}}', "handles: engine: 'flase' is not a url; write it like http://host:port"),
     ],
 )  # fmt: skip
 def test_an_engine_that_has_no_address_is_refused(stack, words):

@@ -350,7 +350,7 @@ def _pipe(to: str) -> int | None:
     ("script", "words"),
     [
         ("echo 'no module named chaos' >&2; exit 1", "no module named chaos"),
-        ("echo nonsense", "no message: Invalid JSON"),
+        ("echo nonsense", "not a message: Invalid JSON"),
     ],
 )
 def test_a_guardian_that_does_not_start_says_why_to_the_controller(tmp_path, monkeypatch, script, words):

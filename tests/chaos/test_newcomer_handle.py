@@ -99,7 +99,7 @@ def test_it_is_locked_by_its_name(vm, run_here, tmp_path):
     ("given", "words"),
     [
         ("vmm: gpu-vm", "tier 'vllm': handles: vmm: no key 'vmm'; did you mean 'vm'?"),
-        ("vm: GPU", "tier 'vllm': handles: vm: 'GPU' is no name; use lower-case letters"),
+        ("vm: GPU", "tier 'vllm': handles: vm: 'GPU' is not a valid name; use lower-case letters"),
         ("vm: [gpu-vm]", "tier 'vllm': handles: vm: Input should be a valid string"),
     ],
 )

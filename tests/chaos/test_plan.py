@@ -177,18 +177,21 @@ def test_the_gateway_is_a_target_as_any_tier_is(tmp_path):
     ("handles", "words"),
     [
         ("{deployment: ml/litellm}", "cluster is missing"),
-        ("{process: embedded}", "'gateway': handles: the word embedded needs a part embedded"),
+        (
+            "{process: embedded}",
+            "'gateway': handles: 'embedded' needs an `embedded:` section in this topology",
+        ),
         (
             "{process: 5}",
-            "gateway: handles: process: 5 is no process; write pidfile: PATH below it, or in an embedded topology",
+            "gateway: handles: process: 5 is not a process; write pidfile: PATH below it, or in an embedded topology",
         ),
         (
             "{engine: 1}",
-            "gateway: handles: engine: 1 is no address; write one like http://host:port, true for the tier's own url",
+            "gateway: handles: engine: 1 is not an address; write one like http://host:port, true for the tier's own url",
         ),
         (
             "{engine: ftp://h}",
-            "gateway: handles: engine: 'ftp://h' is no url; write it like http://host:port",
+            "gateway: handles: engine: 'ftp://h' is not a url; write it like http://host:port",
         ),
         ("{engine: 'http://127.0.0.1:1'}", "engine is for tiers: a gateway has no switch for faults"),
     ],

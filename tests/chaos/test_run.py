@@ -79,8 +79,8 @@ GONE = "leash: the load generator has gone, or lets go"
     [
         ([], GONE),
         (['{"kind": "counts", "clo'], GONE),  # cut off by its end
-        (['{"kind": "counts", "clo\n'], "error: from the load generator: no message: Invalid JSON"),
-        (['{"kind": "counts", "cloud": 1}\n'], "error: from the load generator: no message: counts.good: Field required"),
+        (['{"kind": "counts", "clo\n'], "error: from the load generator: not a message: Invalid JSON"),
+        (['{"kind": "counts", "cloud": 1}\n'], "error: from the load generator: not a message: counts.good: Field required"),
         ([write(Log("a line")) + "\n"], "error: from the load generator: 'log' is no message of a load generator"),
     ],
 )  # fmt: skip

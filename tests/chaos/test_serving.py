@@ -167,7 +167,7 @@ def test_a_plan_asks_each_health_url_once_a_clouds_too_and_says_what_is_wrong(en
     assert "  vllm: health url answers" in said
     (wrong,) = [line for line in said if line.startswith("  openai")]
     assert wrong.startswith(
-        f"  openai: NOT WELL: its health url http://127.0.0.1:{engine.port}/nowhere answers 404: name a page"
+        f"  openai: NOT WELL: its health url http://127.0.0.1:{engine.port}/nowhere answers 404: set a page"
     )
     keyed = cloud.model_copy(update={"api_key": "NO_SUCH_KEY"})
     assert "NO_SUCH_KEY is not set" in inspection.serving_now(found.model_copy(update={"tiers": [keyed]}))
@@ -212,8 +212,8 @@ SEEN = [
     pytest.param(
         {"m": Group()}, ["m"], "m", {"vllm": {"group": "m"}},
         ["gateway: lists m, streams",
-         "gateway: NOT WELL: it answers, but without x-litellm-model-group or x-litellm-model-api-base: nobody can say which tier served; "
-         "is it a LiteLLM proxy, and does all before it pass headers on?"],
+         "gateway: NOT WELL: it answers, but without x-litellm-model-group or x-litellm-model-api-base: the serving tier is unknown; "
+         "is it a LiteLLM proxy, and does everything in front of it pass headers on?"],
         id="no headers"),
     pytest.param(
         {"m": Group("o", "http://o")}, ["m", "o"], "m", {"vllm": {"group": "m"}, "ollama": {"group": "o"}},
@@ -252,8 +252,8 @@ SEEN = [
     pytest.param(
         {"m": Group("m", LOCAL, tokens=5, finish="stop")}, ["m"], "m", {"vllm": {"group": "m"}},
         ["gateway: lists m, answered by vllm",
-         "gateway: NOT WELL: 2 of 2 answers ended before the cap (finish_reason stop at 5 of 32 tokens): if the model ends early of its own "
-         f"accord, {NONE}"],
+         "gateway: NOT WELL: 2 of 2 answers ended before the cap (finish_reason stop at 5 of 32 tokens): if the model ends early by "
+         f"itself, {NONE}"],
         id="two answers that ended early"),
     pytest.param(
         {"m": Group("m", LOCAL, tokens=5, finish="stop", then=WELL)}, ["m"], "m", {"vllm": {"group": "m"}},
@@ -270,14 +270,14 @@ SEEN = [
     pytest.param(
         {"m": WELL, "o": Group("o", "http://o", tokens=7, finish="stop")}, ["m", "o"], "m", {"vllm": {"group": "m"}, "ollama": {"group": "o"}},
         ["gateway: lists m, streams, answered by vllm, group o answered by ollama",
-         "gateway: NOT WELL: group o: 2 of 2 answers ended before the cap (finish_reason stop at 7 of 32 tokens): if the model ends early of "
-         f"its own accord, {NONE.replace('vllm', 'ollama')}"],
+         "gateway: NOT WELL: group o: 2 of 2 answers ended before the cap (finish_reason stop at 7 of 32 tokens): if the model ends early by "
+         f"itself, {NONE.replace('vllm', 'ollama')}"],
         id="the group that it falls back to ends early"),
     pytest.param(
         {"m": Group("m", LOCAL, tokens=5, finish="eos_token")}, ["m"], "m", {"vllm": {"group": "m"}},
         ["gateway: lists m, answered by vllm",
-         "gateway: NOT WELL: 2 of 2 answers ended before the cap (finish_reason eos_token at 5 of 32 tokens): if the model ends early of its own "
-         f"accord, {NONE}"],
+         "gateway: NOT WELL: 2 of 2 answers ended before the cap (finish_reason eos_token at 5 of 32 tokens): if the model ends early by "
+         f"itself, {NONE}"],
         id="an early end by another word"),
     pytest.param(
         {"m": Group("m", LOCAL, tokens=5, finish="abort")}, ["m"], "m", {"vllm": {"group": "m"}},

@@ -54,5 +54,5 @@ def test_of_an_engine_that_ends_early_of_its_own_accord_a_plan_says_so(
         )
         assert said == (
             f"  vllm: NOT WELL: 2 of 2 answers ended before the cap (finish_reason {end} tokens){ignored}: "
-            f"if the model ends early of its own accord, {NONE}"
+            f"if the model ends early by itself, {NONE}"
         )

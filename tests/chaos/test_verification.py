@@ -88,7 +88,7 @@ def test_an_answer_without_a_token_verifies_none():
     choice = {"message": {"content": None}, "finish_reason": "length"}
     for usage, words in (
         ({"completion_tokens": 0}, "finish_reason length at 0 tokens"),
-        (None, "finish_reason length, and no usage says that a token was made"),
+        (None, "finish_reason length, and no usage reports a token"),
     ):
         with Server([plain({"choices": [choice], "usage": usage})]) as server:
             assert _missing(url=server.url) == f"ollama does not answer: broken: no content: {words}"

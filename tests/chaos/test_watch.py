@@ -253,7 +253,7 @@ def test_an_encoding_without_its_letters_does_not_end_it(watched, monkeypatch):
     ("words", "refusal"),
     [
         (["--url", "http://h:1"], "--model is missing"),
-        (["--url", "h:1", "--model", "m"], "is no url; write it like http://host:port"),
+        (["--url", "h:1", "--model", "m"], "is not a url; write it like http://host:port"),
         (["--url", "http://h:1", "--model", "m", "--topology", "t.yaml"], "give one of them"),
         (["--url", "http://h:1", "--model", "m", "--api-key-env", KEY], "never the key"),
         (["--url", "http://h:1", "--model", "m", "--api-key", KEY], "did you mean '--api-key-env'?"),

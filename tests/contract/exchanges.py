@@ -1,4 +1,4 @@
-"""Responses as bytes, and what our reading makes of them, for tests of framing and stream."""
+"""Responses as bytes, and how they are read, for tests of framing and stream."""
 
 import json
 from typing import cast
@@ -30,8 +30,8 @@ def choice(**more: object) -> bytes:
     return event({"choices": [{"index": 0, **more}]})
 
 
-def reasoned(word: str) -> bytes:
-    return choice(delta={"reasoning_content": word, "content": None})
+def reasoned(text: str) -> bytes:
+    return choice(delta={"reasoning_content": text, "content": None})
 
 
 def finish(reason: str) -> bytes:
@@ -85,7 +85,7 @@ def received(*pieces: tuple[float, bytes], closed_at: float | None = None) -> tu
 
 
 class Groups:
-    """Stands in for a topology: the tier has the name of its group, and all answers end at their cap."""
+    """A stub topology: the tier has the name of its group, and all answers end at their cap."""
 
     ranks = (("vllm",), ("ollama",))
     gateway = Gateway(url="http://127.0.0.1:1", model="vllm")
@@ -105,7 +105,7 @@ def recorded(
     topology: Topology | None = None,
     classification: Classification | None = None,
 ) -> RequestRecord:
-    """Its record, which must be one that can be written."""
+    """Its record, checked to be writable."""
     request = Request(
         prompt="", stream=True, via=via, max_tokens=CAP, proper_end=proper_end, classification=classification
     )

@@ -1,4 +1,4 @@
-"""The cap of a request: whose word it is, and what helps where a server refuses it."""
+"""The cap of a request: which setting gives it, and the advice if a server refuses it."""
 
 import pytest
 
@@ -21,10 +21,10 @@ def topology(gateway=None, vllm=None, ollama=None) -> Topology:
 
 
 CAPS = [
-    # gateway's, vllm's, ollama's words; users' caps: through the gateway, to vllm, to ollama
+    # settings of gateway, vllm, ollama; users' caps: through the gateway, to vllm, to ollama
     ({}, {}, {}, (10, 10, 10)),
     ({"max_tokens": 200}, {}, {}, (200, 200, 200)),
-    ({}, {"max_tokens": 200}, {}, (200, 200, 10)),  # nobody knows who will serve: the largest
+    ({}, {"max_tokens": 200}, {}, (200, 200, 10)),  # the serving tier is unknown: the largest
     ({}, {"max_tokens": 5}, {}, (10, 5, 10)),
     ({}, {"max_tokens": 5}, {"max_tokens": 6}, (6, 5, 6)),
     ({"max_tokens": 50}, {"max_tokens": 200}, {}, (50, 200, 50)),
@@ -32,27 +32,27 @@ CAPS = [
 
 
 @pytest.mark.parametrize(("gateway", "vllm", "ollama", "caps"), CAPS)
-def test_whose_word_a_users_cap_is(gateway, vllm, ollama, caps):
+def test_which_setting_gives_a_users_cap(gateway, vllm, ollama, caps):
     found = topology(gateway, vllm, ollama)
     assert tuple(cap(found, Use.USERS, via) for via in ("gateway", "vllm", "ollama")) == caps
 
 
-@pytest.mark.parametrize(("word", "probe", "plan"), [(None, 1, 32), (16, 16, 32), (400, 400, 400)])
-def test_a_short_request_has_at_least_what_the_probe_needs(word, probe, plan):
-    found = topology({} if word is None else {"probe_max_tokens": word})
+@pytest.mark.parametrize(("setting", "probe", "plan"), [(None, 1, 32), (16, 16, 32), (400, 400, 400)])
+def test_a_short_request_has_at_least_what_the_probe_needs(setting, probe, plan):
+    found = topology({} if setting is None else {"probe_max_tokens": setting})
     assert (cap(found, Use.PROBE), cap(found, Use.PLAN)) == (probe, plan)
     assert cap(found, Use.USERS) == DEFAULT[Use.USERS], "what the probe needs is not the users' cap"
     assert cap(found, Use.WATCH, "vllm") == max(8, probe)
 
 
-@pytest.mark.parametrize("word", ["max_tokens", "probe_max_tokens"])
+@pytest.mark.parametrize("key", ["max_tokens", "probe_max_tokens"])
 @pytest.mark.parametrize("value", [0, -1, "10", 1.5, True, 9000])
-def test_a_cap_that_is_none_is_refused(word, value):
+def test_an_invalid_cap_is_refused(key, value):
     data = {
-        "gateway": {"url": "http://g", "model": "a", word: value},
+        "gateway": {"url": "http://g", "model": "a", key: value},
         "tiers": [{"name": "v", "match": {"group": "a"}}],
     }
-    with pytest.raises(Refusal, match=f"gateway: {word}: "):
+    with pytest.raises(Refusal, match=f"gateway: {key}: "):
         validate(data, Topology, "t.yaml")
 
 
@@ -81,5 +81,5 @@ ADVICE = [
 
 
 @pytest.mark.parametrize(("error", "helps"), ADVICE)
-def test_what_helps_where_a_server_refuses_a_parameter(error, helps):
+def test_advice_for_a_parameter_that_a_server_refuses(error, helps):
     assert advice(error) == helps

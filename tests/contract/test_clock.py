@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("step_s", [-3600.0, 3600.0])
-def test_a_stepped_wall_clock_bends_nothing(step_s):
+def test_a_stepped_wall_clock_changes_nothing(step_s):
     wall, monotonic = [1000.0], [5.0]
     clock = Clock(lambda: wall[0], lambda: monotonic[0])
     wall[0] += step_s
@@ -32,9 +32,9 @@ def test_a_child_of_the_same_boot_has_the_very_same_clock(monkeypatch):
     assert shared().anchor_s == clock.anchor_s
 
 
-@pytest.mark.parametrize("told", ["", "another-boot 5.0"])
-def test_what_another_machine_shared_is_not_taken(monkeypatch, told):
-    monkeypatch.setenv(SHARED, told)
+@pytest.mark.parametrize("value", ["", "another-boot 5.0"])
+def test_what_another_machine_shared_is_not_taken(monkeypatch, value):
+    monkeypatch.setenv(SHARED, value)
     assert shared().anchor_s == pytest.approx(Clock().anchor_s, abs=0.1)
     assert boot()
 
@@ -55,7 +55,7 @@ WALL = re.compile(
 )
 
 
-def test_nobody_else_reads_the_wall_clock():
+def test_only_the_clock_reads_the_wall_clock():
     wings = ("scenarios", "chaos", "analysis", "embedded", "contract")
     files = [ROOT / "locustfile.py", *(f for wing in wings for f in sorted((ROOT / wing).rglob("*.py")))]
     found = {str(f.relative_to(ROOT)) for f in files if WALL.search(f.read_text())}

@@ -1,4 +1,4 @@
-"""A wrong command line is bad input: exit code 64 from every program, and one line that says what would be right."""
+"""A wrong command line is bad input: exit code 64 from every program, and one line with the correction."""
 
 import argparse
 import importlib
@@ -54,9 +54,9 @@ def _refused(program, line, monkeypatch, capsys):
 def test_every_program_and_command_refuses_what_it_does_not_know_with_64_and_one_line(
     program, line, monkeypatch, capsys
 ):
-    said = _refused(program, line, monkeypatch, capsys)
-    assert len(said.splitlines()) == 1
-    assert said.startswith(f"python -m {program}")
+    message = _refused(program, line, monkeypatch, capsys)
+    assert len(message.splitlines()) == 1
+    assert message.startswith(f"python -m {program}")
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_every_program_and_command_refuses_what_it_does_not_know_with_64_and_one
         ("benchmarks.moves", ["--steps", "nan"], "'nan' is not a whole number of at least 1"),
     ],
 )
-def test_a_near_miss_is_told_what_was_meant(program, line, words, monkeypatch, capsys):
+def test_a_near_miss_gets_a_suggestion(program, line, words, monkeypatch, capsys):
     assert words in _refused(program, line, monkeypatch, capsys)
 
 
@@ -86,7 +86,7 @@ def test_a_near_miss_is_told_what_was_meant(program, line, words, monkeypatch, c
     ],
     ids=["engine", "llamacpp"],
 )
-def test_the_program_of_an_embedded_engine_does_too(parse, capsys):
+def test_the_program_of_an_embedded_engine_refuses_too(parse, capsys):
     with pytest.raises(SystemExit) as ended:
         parse(["--bogus"])
     assert ended.value.code == 64
@@ -123,9 +123,9 @@ def test_an_option_that_was_renamed_is_refused_with_its_new_name(capsys):
     parser = Parser(prog="p")
     command = parser.add_subparsers().add_parser("run")
     command.add_argument("--restore-within")
-    command.renamed("--mend-within", "--restore-within")
-    for given in (["--mend-within", "20m"], ["--mend-within=20m"]):
+    command.renamed("--heal-within", "--restore-within")
+    for given in (["--heal-within", "20m"], ["--heal-within=20m"]):
         with pytest.raises(SystemExit) as left:
             parser.parse_args(["run", *given])
         assert left.value.code == 64
-        assert "option --mend-within is --restore-within now" in capsys.readouterr().err
+        assert "option --heal-within is --restore-within now" in capsys.readouterr().err

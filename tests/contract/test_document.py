@@ -64,9 +64,12 @@ def test_documents_are_read_in_the_order_of_their_ids(tmp_path):
         ({"langauge": "de"}, "no key 'langauge'; did you mean 'language'?"),
         ({"language": None}, "language: is missing"),
         ({"language": "nl"}, "language: Input should be 'de', 'en' or 'fr'"),
-        ({"document_date": "12.03.2024"}, "document_date: '12.03.2024' is no date; write it like 2024-03-12"),
-        ({"document_date": "2024-02-30"}, "document_date: '2024-02-30' is no date"),
-        ({"document_date": "20240312"}, "document_date: '20240312' is no date"),
+        (
+            {"document_date": "12.03.2024"},
+            "document_date: '12.03.2024' is not a date; write it like 2024-03-12",
+        ),
+        ({"document_date": "2024-02-30"}, "document_date: '2024-02-30' is not a date"),
+        ({"document_date": "20240312"}, "document_date: '20240312' is not a date"),
         ({"correspondent": "[]"}, "correspondent: "),
         ({"correspondent": "Stadtwerke"}, "correspondent: "),
         ({"document_type": "[Invoice, '--']"}, "'--' has neither letter nor digit"),
@@ -86,10 +89,13 @@ def test_a_mistake_in_a_document_is_refused_with_its_file(tmp_path, keys, words)
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"STADTWERKE LINDENAU", "begins with no head; the first line is ---"),
-        (b"---\nlanguage: de\nSTADTWERKE", "its head does not end; a line --- parts it from the text"),
-        (b"---\nde\n---\nSTADTWERKE", "its head holds no keys; a mapping is expected"),
-        (b"---\nlanguage: de\nlanguage: fr\n---\nA", "the key 'language' stands twice; leave one"),
+        (b"STADTWERKE LINDENAU", "does not begin with a head; the first line is ---"),
+        (
+            b"---\nlanguage: de\nSTADTWERKE",
+            "its head does not end; separate it from the text with a line ---",
+        ),
+        (b"---\nde\n---\nSTADTWERKE", "its head has no keys; expected a mapping"),
+        (b"---\nlanguage: de\nlanguage: fr\n---\nA", "the key 'language' is given twice; keep one"),
         (b"---\nlanguage: d\xfc\n---\nA", "is not UTF-8 at byte 15; save it as UTF-8"),
     ],
 )
@@ -108,7 +114,7 @@ def test_how_a_document_was_saved_changes_nothing(tmp_path, old, new):
     assert read(tmp_path) == [plain]
 
 
-def test_all_mistakes_of_all_files_are_told_at_once(tmp_path):
+def test_all_errors_of_all_files_are_reported_at_once(tmp_path):
     write(tmp_path, "a", document_date="tomorrow", colour="red", text="")
     write(tmp_path, "b", tags=None)
     assert len(refused(tmp_path)) == 4
@@ -127,7 +133,7 @@ def test_two_documents_that_begin_alike_are_refused(tmp_path):
 def test_a_folder_without_documents_is_refused(tmp_path, there):
     folder = tmp_path if there else tmp_path / "nowhere"
     assert refused(folder) == [
-        f"{folder}: holds no document; a document is a file <id>.txt, a head and a text"
+        f"{folder}: has no documents; a document is a file <id>.txt, a head and a text"
     ]
 
 
@@ -166,7 +172,7 @@ def test_a_folder_without_documents_is_refused(tmp_path, there):
         ("language", "de-AT", True),
         ("language", "de_DE", True),
         ("language", "en", False),
-        ("language", "de, en", False),  # two of them, of which one was asked for
+        ("language", "de, en", False),  # two, where one was requested
         ("language", "", False),
         ("language", True, False),
     ],
@@ -210,7 +216,7 @@ def test_what_is_missing_is_wrong():
         ('{"tags": [], "correspondent": null}', False),
         ('{"tags": [], "correspondent": "b"', False),
         ('Here it is: {"tags": [], "correspondent": "b"}', False),
-        ('{"tags": [NaN], "correspondent": "b"}', False),  # Python would take it; no client does
+        ('{"tags": [NaN], "correspondent": "b"}', False),  # Python would accept it; no client does
         ('[{"tags": [], "correspondent": "b"}]', False),
         ('"tags correspondent"', False),
         ("[" * 100_000, False),
@@ -266,8 +272,8 @@ def test_exactly_one_document_is_longer_than_the_clients_cut():
 
 
 @pytest.mark.parametrize("document", CORPUS, ids=lambda d: d.id)
-def test_what_is_to_be_answered_stands_in_the_text(document):
-    """However badly it was scanned; of a long document, on its first page."""
+def test_the_right_answer_is_in_the_text(document):
+    """Even if it was scanned badly; in a long document on its first page."""
     page = document.text[:2000] if len(document.text) > 8000 else document.text
     assert any(f" {normal(name)} " in f" {normal(page)} " for name in document.correspondent)
     assert any(form in page for form in as_written(document.document_date, document.language))
@@ -278,11 +284,11 @@ def test_each_first_line_is_like_no_other():
     assert len(set(lines)) == len(CORPUS)
 
 
-def test_no_text_holds_what_an_ask_is_known_by():
+def test_no_text_has_a_request_id():
     assert [d.id for d in CORPUS if re.search(r"req-[0-9a-f]", d.text, re.IGNORECASE)] == []
 
 
-def test_no_account_is_anybodys():
+def test_no_account_number_is_real():
     text = "\n".join(d.text for d in CORPUS)
     ibans = re.findall(r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Za-z0-9]{2,4}){3,}", text)
     assert len(ibans) > 10

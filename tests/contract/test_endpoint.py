@@ -1,4 +1,4 @@
-"""A request as bytes: what each API is told, and that what cannot be used is refused before."""
+"""A request as bytes: the body for each API, and that unusable settings are refused before it is sent."""
 
 import json
 
@@ -12,9 +12,12 @@ from contract.topology import Gateway, Tier
 from tests import tls
 
 BEFORE = (("system", "be brief"), ("user", "a"), ("assistant", "b"))
-SAID = [*({"role": role, "content": text} for role, text in BEFORE), {"role": "user", "content": "req-1 hi"}]
+MESSAGES = [
+    *({"role": role, "content": text} for role, text in BEFORE),
+    {"role": "user", "content": "req-1 hi"},
+]
 BODIES = [
-    # api, streamed, cap, ignore_eos, temperature; what stands beside model and messages
+    # api, streamed, cap, ignore_eos, temperature; the other keys beside model and messages
     ("openai", True, 5, False, None, {"stream": True, "stream_options": {"include_usage": True}, "max_tokens": 5}),
     ("openai", False, None, False, None, {"stream": False}),
     ("openai", False, 5, True, None, {"stream": False, "max_tokens": 5, "ignore_eos": True}),
@@ -27,9 +30,9 @@ BODIES = [
 
 
 @pytest.mark.parametrize(("api", "stream", "cap", "ignore_eos", "temperature", "beside"), BODIES)
-def test_what_an_api_is_told(api, stream, cap, ignore_eos, temperature, beside):
+def test_the_body_for_each_api(api, stream, cap, ignore_eos, temperature, beside):
     endpoint = Endpoint.of("http://h:1", "m", "the-key", api)
-    asked = Request(
+    given = Request(
         prompt="hi",
         stream=stream,
         max_tokens=cap,
@@ -37,9 +40,9 @@ def test_what_an_api_is_told(api, stream, cap, ignore_eos, temperature, beside):
         history=BEFORE,
         temperature=temperature,
     )
-    request = endpoint.request("req-1", asked)
+    request = endpoint.request("req-1", given)
     head, _, body = request.partition(b"\r\n\r\n")
-    assert json.loads(body) == {"model": "m", "messages": SAID} | beside
+    assert json.loads(body) == {"model": "m", "messages": MESSAGES} | beside
     assert head.startswith(b"POST /api/chat " if api == "ollama" else b"POST /v1/chat/completions ")
     assert b"Authorization: Bearer the-key" in head
     assert f"Content-Length: {len(body)}".encode() in head
@@ -80,8 +83,8 @@ def test_a_key_is_not_shown():
     ("text", "words"),
     [
         (None, "cannot be read: No such file or directory"),
-        ("", "holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"),
-        ("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n", "holds no certificate in PEM"),
+        ("", "has no certificate in PEM (-----BEGIN CERTIFICATE-----)"),
+        ("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n", "has no certificate in PEM"),
     ],
 )
 def test_an_authority_that_cannot_be_used_is_refused(tmp_path, text, words):
@@ -105,7 +108,7 @@ def test_an_authority_that_cannot_be_used_is_refused(tmp_path, text, words):
         assert f"{where}{path} {words}" in str(e.value)
 
 
-def test_an_authority_is_handed_on(tmp_path):
+def test_an_authority_is_passed_on(tmp_path):
     path, _ = tls.certificate(tmp_path)
     assert Endpoint.of_gateway(Gateway(url="https://h", model="m", ca_file=str(path))).ca_file == str(path)
 

@@ -15,7 +15,7 @@ NAMED = [
 
 
 @pytest.mark.parametrize(("header", "version"), NAMED)
-def test_what_does_not_read_as_a_version_names_none(header, version):
+def test_text_that_is_not_a_version_is_ignored(header, version):
     assert gateway_version.named(LITELLM, "gateway", 200, {LITELLM.version: header}) == version
 
 
@@ -48,7 +48,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize(("counts", "names", "text"), TEXTS)
-def test_versions_as_a_reader_has_them(counts, names, text):
+def test_versions_as_text(counts, names, text):
     assert (gateway_version.names("litellm", counts), gateway_version.text("litellm", counts)) == (
         names,
         text,

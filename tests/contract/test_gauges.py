@@ -1,4 +1,4 @@
-"""What an engine reports of itself: which values are taken of its page, and how often an engine without one gets a request."""
+"""The gauges of an engine: which values are read from its page, and how often an engine without a page gets a request."""
 
 from types import SimpleNamespace
 
@@ -31,9 +31,9 @@ PAGES = {
 
 
 @pytest.mark.parametrize("engine", PAGES)
-def test_an_engines_page_is_read_and_what_it_does_not_tell_is_none(engine):
-    text, told = PAGES[engine]
-    assert gauges(text, 5.0, "vllm") == Gauges(5.0, "vllm", *told)
+def test_an_engines_page_is_read_and_a_missing_gauge_is_none(engine):
+    text, values = PAGES[engine]
+    assert gauges(text, 5.0, "vllm") == Gauges(5.0, "vllm", *values)
 
 
 def answer(status: str, body: str = "") -> list[bytes]:
@@ -77,7 +77,7 @@ def test_an_engine_without_a_page_gets_a_request_seldom_and_what_is_unknown_is_n
 
 
 @pytest.mark.parametrize("away", ["404 Not Found", "302 Found", "200 OK"])
-def test_an_engine_that_has_served_its_page_is_looked_at_each_second_whatever_comes_then(away):
+def test_an_engine_that_has_served_its_page_gets_a_request_each_second_from_then_on(away):
     clock = SimpleNamespace(now=lambda: 1000.0)
     with Server(GOOD, answer(away), GOOD) as server:
         (source,) = samplers.find("gauges").sources(

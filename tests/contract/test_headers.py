@@ -21,7 +21,7 @@ def read(gateway=None, tier=None) -> Topology:
     return validate(data, Topology, "t.yaml")
 
 
-def test_they_go_out_with_every_request_and_only_their_references_are_written(monkeypatch):
+def test_headers_are_sent_with_every_request_and_only_their_references_are_written(monkeypatch):
     monkeypatch.setenv("SSO", SECRET)
     monkeypatch.setenv("TENANT", "home lab")
     found = read(
@@ -65,11 +65,11 @@ def test_they_go_out_with_every_request_and_only_their_references_are_written(mo
         ("TE", "${A}", "TE: is set by the request itself"),
         ("Upgrade", "${A}", "Upgrade: is set by the request itself"),
         ("Expect", "${A}", "Expect: is set by the request itself"),
-        ("X A", "${A}", "characters that the name of a header may not"),
-        (f"X-A: {SECRET}\r\nX-B", "${A}", "characters that the name of a header may not"),
-        ("X-Ä", "${A}", "characters that the name of a header may not"),
-        ("", "${A}", "characters that the name of a header may not"),
-        (5, "${A}", "characters that the name of a header may not"),
+        ("X A", "${A}", "characters that are not allowed"),
+        (f"X-A: {SECRET}\r\nX-B", "${A}", "characters that are not allowed"),
+        ("X-Ä", "${A}", "characters that are not allowed"),
+        ("", "${A}", "characters that are not allowed"),
+        (5, "${A}", "characters that are not allowed"),
     ],
 )
 @pytest.mark.parametrize("whose", ["gateway", "tier"])
@@ -82,8 +82,8 @@ def test_a_header_that_must_not_be_is_refused_and_its_value_never_repeated(name,
     assert SECRET not in str(refused.value)
 
 
-def test_two_that_are_one_are_refused():
-    with pytest.raises(Refusal, match="x-tenant: stands twice"):
+def test_two_names_of_one_header_are_refused():
+    with pytest.raises(Refusal, match="x-tenant: is given twice"):
         read({"headers": {"X-Tenant": "${A}", "x-tenant": "${B}"}})
     with pytest.raises(Refusal, match="headers: Authorization: api_key sets it too; give one of them"):
         read({"api_key": "${A}", "headers": {"authorization": "${B}"}})
@@ -100,13 +100,13 @@ def test_two_that_are_one_are_refused():
         ("", "the environment variable SSO is not set"),
         (
             f"{SECRET}\r\nX-Evil: 1",
-            "the environment variable SSO cannot go out as a header: it holds a line end",
+            "the environment variable SSO cannot be sent as a header: it has a line end",
         ),
-        (f"{SECRET}\n", "the environment variable SSO cannot go out as a header"),
-        (f" {SECRET}", "the environment variable SSO cannot go out as a header"),
-        (f"{SECRET}ä", "the environment variable SSO cannot go out as a header"),
-        (f"{SECRET}\x7f", "the environment variable SSO cannot go out as a header"),
-        (SECRET * 1000, "the environment variable SSO cannot go out as a header"),
+        (f"{SECRET}\n", "the environment variable SSO cannot be sent as a header"),
+        (f" {SECRET}", "the environment variable SSO cannot be sent as a header"),
+        (f"{SECRET}ä", "the environment variable SSO cannot be sent as a header"),
+        (f"{SECRET}\x7f", "the environment variable SSO cannot be sent as a header"),
+        (SECRET * 1000, "the environment variable SSO cannot be sent as a header"),
     ],
 )
 def test_a_value_that_no_header_can_carry_is_refused_before_anything_is_sent(monkeypatch, value, words):

@@ -1,4 +1,4 @@
-"""What a health url says, and how it is asked."""
+"""What a health url shows, and how it is requested."""
 
 import pytest
 
@@ -11,35 +11,35 @@ from tests.embedded.engine import QUICK, running
 from tests.ports import held_port
 from tests.scenarios.server import Server
 
-SAYS = [
-    # status, up, what a plan says of it and what would be right
+MESSAGES = [
+    # status, up, the message of a plan with the correction
     (200, True, None),
     (204, True, None),
-    (500, False, "answers 500: it reports itself as not healthy"),
-    (503, False, "answers 503: it reports itself as not healthy"),
-    (400, None, "answers 400: name a page that answers 200 while it serves"),
-    (401, None, "answers 401: give it api_key: ${NAME}"),
-    (403, None, "answers 403: give it api_key: ${NAME}"),
-    (404, None, "answers 404: name a page that answers 200 while it serves"),
-    (429, None, "answers 429: name a page"),
+    (500, False, "answers 500: it reports that it is not healthy"),
+    (503, False, "answers 503: it reports that it is not healthy"),
+    (400, None, "answers 400: set a page that answers 200 while it serves"),
+    (401, None, "answers 401: set api_key: ${NAME}"),
+    (403, None, "answers 403: set api_key: ${NAME}"),
+    (404, None, "answers 404: set a page that answers 200 while it serves"),
+    (429, None, "answers 429: set a page"),
     (
         308,
         None,
-        "answers 308, a redirect to https://there/health, which is not followed: name the url that answers",
+        "answers 308, a redirect to https://there/health, which is not followed: set the url that answers",
     ),
 ]
 
 
-@pytest.mark.parametrize(("status", "up", "said"), SAYS)
-def test_a_status_that_does_not_come_from_the_engine_says_nothing_of_it(status, up, said):
+@pytest.mark.parametrize(("status", "up", "message"), MESSAGES)
+def test_a_status_that_does_not_come_from_the_engine_leaves_it_unknown(status, up, message):
     more = ["location: https://user:secret@there/health?token=secret"] if status == 308 else []
     with Server([head(f"{status} X", "content-length: 0", *more)]) as server:
         url = HealthUrl("vllm", f"{server.url}/health?token=secret", topology.Server())
         exchange = health.check(url, {})
     wrong = health.wrong(url, exchange)
     assert health.up(exchange.status) is up
-    assert (said is None) is (wrong is None)
-    assert (said or "") in (wrong or "")
+    assert (message is None) is (wrong is None)
+    assert (message or "") in (wrong or "")
     assert "secret" not in (wrong or "")
 
 

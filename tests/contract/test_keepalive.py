@@ -1,4 +1,4 @@
-"""What a socket tells of a request that was lost with its connection."""
+"""What a socket shows of a request that was lost with its connection."""
 
 import socket
 import time
@@ -8,7 +8,7 @@ import pytest
 from contract.framing import End, Exchange
 from contract.keepalive import closing, lost_unread, was_read
 
-LATE_S = 0.5  # long after anything that crossed the request on its way
+LATE_S = 0.5  # long after anything that crossed the request on the wire
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_what_was_read_before_the_end_was_read(pair):
 
 
 def test_an_end_that_came_within_a_round_trip_had_crossed_the_request(pair):
-    """Whoever acknowledges it by then: some servers take what comes after their end, and throw it away."""
+    """Even if the request is acknowledged: some servers accept and discard what comes after their end."""
     ours, theirs = pair
     ours.sendall(b"request")
     assert theirs.recv(9) == b"request"
@@ -40,25 +40,25 @@ def test_an_end_that_came_within_a_round_trip_had_crossed_the_request(pair):
 
 
 def test_an_end_that_waited_for_a_busy_client_is_as_old_as_it_is(pair):
-    """Seen a tenth of a second after the request went out; but it had been there all the time."""
+    """Read a tenth of a second after the request was sent, although it had arrived before."""
     ours, theirs = pair
     ours.sendall(b"request")
     assert theirs.recv(9) == b"request"
     theirs.shutdown(socket.SHUT_WR)
-    # Counted from here, and not from the request: what holds this process up between the two would be a server's thinking.
+    # Counted from here, not from the request: a stall of this process between the two would count as server time.
     ended_at = time.monotonic()
     time.sleep(0.1)  # the client is busy
     assert ours.recv(9) == b""
     assert not was_read(ours, 0.0005 + time.monotonic() - ended_at, time.sleep)
 
 
-def test_what_a_server_took_long_to_acknowledge_is_no_long_way(pair):
-    """The kernel's smoothed round trip counts how long a server thought before it answered."""
+def test_a_late_acknowledgement_is_not_a_long_round_trip(pair):
+    """The kernel's smoothed round trip includes the time that a server took to answer."""
     ours, theirs = pair
     for _ in range(5):
         ours.sendall(b"request")
         assert theirs.recv(9) == b"request"
-        time.sleep(0.3)  # it thinks
+        time.sleep(0.3)  # the server is busy
         theirs.sendall(b"answer")
         assert ours.recv(9) == b"answer"
     ours.sendall(b"request")
@@ -68,7 +68,7 @@ def test_what_a_server_took_long_to_acknowledge_is_no_long_way(pair):
     assert was_read(ours, 0.3, time.sleep)
 
 
-def test_a_server_that_is_done_is_seen_to_be_when_the_request_goes_out(pair):
+def test_a_closed_server_is_detected_when_the_request_is_sent(pair):
     ours, theirs = pair
     ours.sendall(b"request")
     assert not closing(ours)
@@ -78,7 +78,7 @@ def test_a_server_that_is_done_is_seen_to_be_when_the_request_goes_out(pair):
     assert closing(ours)
 
 
-def test_what_comes_after_the_end_was_not(pair):
+def test_a_request_after_the_end_was_not_read(pair):
     ours, theirs = pair
     theirs.close()
     ours.sendall(b"request")
@@ -86,7 +86,7 @@ def test_what_comes_after_the_end_was_not(pair):
     assert not was_read(ours, LATE_S, time.sleep)
 
 
-def test_what_waits_unread_when_a_server_shuts_down_and_closes_was_not(pair):
+def test_a_request_that_waits_while_the_server_closes_was_not_read(pair):
     ours, theirs = pair
     ours.sendall(b"request")
     theirs.shutdown(socket.SHUT_RDWR)
@@ -101,7 +101,7 @@ def test_what_waits_unread_when_a_server_shuts_down_and_closes_was_not(pair):
     assert closed
 
 
-def test_who_closes_with_bytes_unread_resets(pair):
+def test_a_server_that_closes_with_unread_bytes_resets(pair):
     ours, theirs = pair
     ours.sendall(b"request")
     theirs.close()

@@ -1,4 +1,4 @@
-"""What Locust, chaos and the guardian send one another is read as it was written, and nothing else is read."""
+"""The messages between Locust, chaos and the guardian are read as they were written, and nothing else is read."""
 
 import json
 from typing import get_args
@@ -93,8 +93,8 @@ def test_a_message_does_not_change():
         ),
     ],
 )  # fmt: skip
-def test_what_is_no_message_is_refused_with_what_is_wrong(line, words):
+def test_a_line_that_is_not_a_message_is_refused_with_the_reason(line, words):
     with pytest.raises(BadMessage) as found:
         read(line if isinstance(line, str) else json.dumps(line))
     assert words in str(found.value)
-    assert str(found.value).startswith("no message: ")
+    assert str(found.value).startswith("not a message: ")

@@ -1,4 +1,4 @@
-"""What a request's record says of an exchange: how it was lost, who served, what the gateway told, what a document's answer is worth."""
+"""A request's record of an exchange: how it was lost, which tier served, what the gateway reported, how a document was judged."""
 
 import datetime
 import json
@@ -27,7 +27,7 @@ from tests.contract.exchanges import (
 )
 
 LOST = [
-    # how the wire saw it end, tokens?, outcome
+    # end on the wire, tokens?, outcome
     (End.REFUSED, False, Outcome.REFUSED),
     (End.LATE, False, Outcome.TIMEOUT),
     (End.SILENT, False, Outcome.TIMEOUT),
@@ -61,12 +61,12 @@ def test_headers_name_the_tier_on_a_200_only():
 
 
 @pytest.mark.parametrize("count", ["", "-1", "1.5", "²", "99999999", "many"])
-def test_a_header_that_is_no_small_number_is_nobody_told_us(count):
+def test_a_header_that_is_not_a_small_number_is_unknown(count):
     raw = head("200 OK", "x-litellm-attempted-fallbacks: ") [:-4] + count.encode("latin-1") + b"\r\n\r\n"  # fmt: skip
     assert recorded(received((1.0, raw), closed_at=2.0)[0]).route_fallbacks is None
 
 
-def test_an_ask_without_a_witness_says_so():
+def test_a_request_without_a_witness_has_the_witness_none():
     exchange, _ = received((1.0, streamed(token(), finish("stop"), DONE)))
     record = recorded(exchange, proper_end=UNKNOWN)
     assert (record.outcome, record.witness) == (Outcome.OK, Witness.NONE)
@@ -78,11 +78,11 @@ def test_an_exchange_is_not_judged_before_its_end():
 
 
 @pytest.mark.parametrize(
-    ("told", "found"),
+    ("header", "found"),
     [("8.1", 8.1), ("0", 0.0), ("", None), ("-1", None), ("nan", None), ("inf", None), ("x", None)],
 )
-def test_the_gateways_own_overhead_is_kept_as_told_or_not_at_all(told, found):
-    raw = head("200 OK", f"x-litellm-overhead-duration-ms: {told}")
+def test_the_gateways_own_overhead_is_kept_unchanged_or_dropped(header, found):
+    raw = head("200 OK", f"x-litellm-overhead-duration-ms: {header}")
     assert recorded(received((1.0, raw), closed_at=2.0)[0]).route_overhead_ms == found
 
 
@@ -108,8 +108,8 @@ def _generate_plain(content, reason="stop"):
 
 
 def _chat_streamed(content, reason="stop"):
-    said = [{"message": {"content": part}, "done": False} for part in (content[:7], content[7:])]
-    return lines(*said, {"message": {"content": ""}, "done": True, "done_reason": reason})
+    parts = [{"message": {"content": part}, "done": False} for part in (content[:7], content[7:])]
+    return lines(*parts, {"message": {"content": ""}, "done": True, "done_reason": reason})
 
 
 ANSWERS = [
@@ -140,7 +140,7 @@ def test_an_answer_about_a_document_is_judged_by_its_content(
         assert record.error == f"finish_reason {reason}, and the content is not a JSON object that closes"
 
 
-def test_what_never_came_is_neither_valid_nor_not():
+def test_an_answer_that_never_came_is_neither_valid_nor_invalid():
     exchange, framing = received()
     framing.given_up(End.LATE, 2.0, "why")
     record = recorded(exchange, proper_end=JSON_OBJECT, classification=Classification(BILL, 1))

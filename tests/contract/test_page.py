@@ -1,4 +1,4 @@
-"""One small page: what is sent, and that nothing that answers can hold the client up or fill it, whoever fetches it."""
+"""One small page: what is sent, and that every caller is bounded in time and size, whatever answers."""
 
 import json
 import threading
@@ -54,7 +54,7 @@ def test_a_redirect_is_not_followed():
 
 
 @pytest.mark.parametrize(
-    ("script", "end", "said"),
+    ("script", "end", "words"),
     [
         ([HANG], End.LATE, "no whole page in 1 s"),
         ([head("200 OK", "content-length: 5") + b"h", HANG], End.SILENT, "no whole page in 1 s"),
@@ -69,14 +69,14 @@ def test_a_redirect_is_not_followed():
         ([head("200 OK", "content-length: 9999") + b"x" * 9999], End.UNPARSABLE, "more than 1000 bytes"),
     ],
 )
-def test_whatever_does_not_come_whole_ends_in_time_and_says_so(script, end, said):
+def test_a_page_that_is_not_whole_ends_in_time_with_an_error(script, end, words):
     with Server(script) as server:
         found = page.get(server.url, 1.0, largest=1000)
     assert found.end is end
-    assert said in (found.error or "")
+    assert words in (found.error or "")
 
 
-def test_nobody_there_and_a_name_that_no_lookup_takes_are_refused():
+def test_a_closed_port_and_an_invalid_host_name_are_refused():
     for url in (f"http://127.0.0.1:{held_port()}", "http://no..name:1"):
         found = page.get(url, 5)
         assert (found.end, found.status) == (End.REFUSED, None)
@@ -88,7 +88,7 @@ def certificate(tmp_path_factory):
 
 
 @pytest.mark.parametrize("trusted", [True, False])
-def test_a_certificate_is_believed_by_its_own_authority_alone(certificate, trusted):
+def test_a_certificate_is_trusted_only_by_its_own_authority(certificate, trusted):
     file, context = certificate
     with Server([OK], tls=context) as server:
         found = page.get(server.url, 5, ca_file=str(file) if trusted else None)
@@ -133,12 +133,12 @@ CALLERS: dict[str, Callable[[str, str | None], bool]] = {
 }  # fmt: skip
 LISTED = json.dumps({"data": [{"id": "m"}]}).encode()
 GOOD = head("200 OK", f"content-length: {len(LISTED)}") + LISTED
-OWN = {"stack"}  # fetches pages of its own servers alone, which speak no TLS
+OWN = {"stack"}  # gets pages only of its own servers, which have no TLS
 callers = pytest.mark.parametrize("caller", CALLERS)
 
 
 @pytest.mark.parametrize("caller", sorted({*CALLERS} - {"models"}))  # its base url is refused with a query
-def test_whoever_fetches_a_page_sends_its_query(caller):
+def test_every_caller_sends_the_query_of_a_page(caller):
     with Server([GOOD]) as server:
         assert CALLERS[caller](f"{server.url}/health?model=a", None)
     assert server.requests[0].startswith(b"GET /health?model=a HTTP/1.1\r\n")
@@ -146,7 +146,7 @@ def test_whoever_fetches_a_page_sends_its_query(caller):
 
 @callers
 @pytest.mark.parametrize("trusted", [True, False])
-def test_whoever_fetches_a_page_believes_the_authority_that_it_is_given_alone(caller, trusted, certificate):
+def test_every_caller_trusts_only_the_given_authority(caller, trusted, certificate):
     file, context = certificate
     with Server([GOOD], tls=context) as server:
         good = CALLERS[caller](server.url, str(file) if trusted else None)
@@ -164,7 +164,7 @@ def test_whoever_fetches_a_page_believes_the_authority_that_it_is_given_alone(ca
     ],
     ids=["redirect", "nothing comes", "half of it comes", "too much comes"],
 )
-def test_whoever_fetches_a_page_follows_no_redirect_and_is_held_up_or_filled_by_nothing(caller, script):
+def test_every_caller_follows_no_redirect_and_is_bounded_in_time_and_size(caller, script):
     with Server(script) as server:
         good = CALLERS[caller](server.url, None)
     assert (good, len(server.requests)) == (False, 1)

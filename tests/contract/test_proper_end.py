@@ -1,4 +1,4 @@
-"""Whether a content shows that it is whole."""
+"""Whether content shows that it is whole."""
 
 import json
 
@@ -13,11 +13,11 @@ CONTENTS = [
     ("  {\n}  ", True),
     ('{"a": {"b": {}}}', True),
     (f"```json\n{WHOLE}\n```", True),
-    (f"```json\n{WHOLE}", True),  # the fence is no part of the object
+    (f"```json\n{WHOLE}", True),  # the fence is not part of the object
     (f"Here is it:\n{WHOLE}\nI hope that helps.", True),
-    (f"As {{asked}}: {WHOLE}", True),
+    (f"As {{requested}}: {WHOLE}", True),
     (f"{WHOLE}\n{WHOLE}", True),
-    ('{"a": 1,}', True),  # closes, though no JSON reader takes it
+    ('{"a": 1,}', True),  # closes, although it is not valid JSON
     ('{"a": [1, 2}', True),
     ('{"a": "}"', False),
     ('{"a": "\\"}', False),

@@ -1,4 +1,4 @@
-"""Where a proxy of the environment would apply, a run is refused, and the proxy's password is not shown."""
+"""A run is refused if a proxy of the environment applies, and the proxy's password is not shown."""
 
 import pytest
 
@@ -32,7 +32,7 @@ APPLYING = [
     (HTTP, {"http_proxy": PROXY, "no_proxy": "llm.ml.svc:4000"}, None),
     (HTTP, {"http_proxy": PROXY, "no_proxy": "llm.ml.svc:80"}, "http_proxy"),
     (HTTP, {"http_proxy": PROXY, "no_proxy": ","}, "http_proxy"),
-    ("http://127.0.0.1:4000", {"http_proxy": PROXY}, "http_proxy"),  # loopback is no exception
+    ("http://127.0.0.1:4000", {"http_proxy": PROXY}, "http_proxy"),  # also for loopback
     ("http://127.0.0.1:4000", {"http_proxy": PROXY, "no_proxy": "localhost"}, "http_proxy"),
     ("http://127.0.0.1:4000", {"http_proxy": PROXY, "no_proxy": "localhost,127.0.0.1"}, None),
     ("http://10.1.2.3:4000", {"http_proxy": PROXY, "no_proxy": "10.0.0.0/8"}, None),
@@ -60,7 +60,7 @@ def _topology(**embedded):
     return Topology.model_validate({"gateway": {"url": HTTP, "model": "a"}, "tiers": tiers} | embedded)
 
 
-def test_a_refusal_says_where_what_and_what_would_be_right():
+def test_a_refusal_gives_the_place_the_error_and_the_correction():
     with pytest.raises(Refusal) as e:
         refuse(_topology(), {"HTTP_PROXY": PROXY})
     assert str(e.value).splitlines() == [
@@ -70,7 +70,7 @@ def test_a_refusal_says_where_what_and_what_would_be_right():
     ]
 
 
-def test_every_host_that_is_asked_is_looked_at():
+def test_every_host_that_gets_requests_is_checked():
     with pytest.raises(Refusal) as e:
         refuse(_topology(), {"all_proxy": PROXY, "no_proxy": "llm.ml.svc,a"})
     assert str(e.value).startswith("tier 'b': all_proxy is set")

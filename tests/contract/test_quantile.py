@@ -43,7 +43,7 @@ def test_a_quantile_is_an_observed_value_at_its_rank_or_the_next_above(values, s
 
 
 @pytest.mark.parametrize(("share", "n"), [(0.5, 3), (0.95, 21), (0.99, 101)])
-def test_so_many_values_make_it_another_than_the_slowest(share, n):
+def test_the_least_number_of_values_below_the_maximum(share, n):
     assert quantile.needs(share) == n
     assert quantile.rank(n, share) < n - 1
     assert quantile.rank(n - 1, share) == n - 2

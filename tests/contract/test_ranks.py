@@ -1,8 +1,8 @@
-"""Deployments of one group are tiers of one rank: who served, who is above whom, and what cannot be told apart is refused."""
+"""Deployments of one group are tiers of one rank: which tier served, which is above, and that ambiguous matches are refused."""
 
 import pytest
 
-from contract.ranks import above, peers_of, rank_of, told
+from contract.ranks import above, describe, peers_of, rank_of
 from contract.topology import Topology, dump, read_text
 
 
@@ -20,7 +20,7 @@ THREE = (
 )  # fmt: skip
 
 
-def test_the_deployments_of_a_group_are_one_rank_and_everyone_else_is_his_own():
+def test_the_deployments_of_a_group_are_one_rank_and_every_other_tier_is_its_own():
     ranks = topology(*THREE).ranks
     assert ranks == [["a", "b"], ["cpu"], ["last"]]
     assert [rank_of(ranks, t) for t in ("a", "b", "cpu", "nobody", None)] == [0, 0, 1, None, None]
@@ -28,7 +28,7 @@ def test_the_deployments_of_a_group_are_one_rank_and_everyone_else_is_his_own():
     assert peers_of(ranks, "nobody") == ["nobody"]
     assert above(ranks, "last") == ["a", "b", "cpu"]
     assert above(ranks, "b") == []
-    assert told(ranks) == "a + b → cpu → last"
+    assert describe(ranks) == "a + b → cpu → last"
 
 
 @pytest.mark.parametrize(
@@ -52,32 +52,32 @@ def test_an_answer_is_that_tiers_whose_match_it_fits_in_all_that_it_names(group,
     ("matches", "more", "words"),
     [
         ((("a", of("g", "http://x")), ("b", of("g", "http://x/"))), {}, "match: both are group g, api_base http://x"),
-        ((("a", {"group": "g"}), ("b", of("g", "http://x"))), {}, "group 'g' stands alone in one of them"),
-        ((("a", of("g", "http://x")), ("b", {"api_base": "http://x"})), {}, "api_base 'http://x' stands alone in one"),
-        ((("a", of("g", "http://x")), ("c", {"group": "c"}), ("b", of("g", "http://y"))), {}, "of group 'g' stand apart"),
+        ((("a", {"group": "g"}), ("b", of("g", "http://x"))), {}, "group 'g' is the only key in one of them"),
+        ((("a", of("g", "http://x")), ("b", {"api_base": "http://x"})), {}, "api_base 'http://x' is the only key in one"),
+        ((("a", of("g", "http://x")), ("c", {"group": "c"}), ("b", of("g", "http://y"))), {}, "of group 'g' are not adjacent"),
         ((("a", of("g", "http://x")), ("b", of("g", "http://y"))), {"b": {"cloud": True}}, "give the cloud a group of its own"),
         ((("a", of("g", "http://x", 1)), ("b", of("g", "http://y", 1))), {"b": {"cloud": True}}, "or a higher order"),
         ((("a", of("g", "http://x", 1)), ("b", of("g", "http://x", 2))), {}, "match: both are group g, api_base http://x"),
-        ((("a", of("g", "http://x", 2)), ("b", of("g", "http://y", 1))), {}, "stand in the order 2, 1; the lowest is asked first"),
+        ((("a", of("g", "http://x", 2)), ("b", of("g", "http://y", 1))), {}, "are listed in the order 2, 1; the gateway tries the lowest first"),
         ((("a", of("g", "http://x", 1)), ("b", of("g", "http://y"))), {}, "others without; give it for all of them"),
-        ((("a", of("g", "http://x", 1)), ("c", {"group": "c"}), ("b", of("g", "http://y", 2))), {}, "of group 'g' stand apart"),
+        ((("a", of("g", "http://x", 1)), ("c", {"group": "c"}), ("b", of("g", "http://y", 2))), {}, "of group 'g' are not adjacent"),
         ((("a", {"group": "g", "order": 1}),), {}, "give its group and api_base too"),
         ((("a", of("g", "http://x", True)),), {}, "valid integer"),
         ((("a", of("g", "http://x", 1.5)),), {}, "valid integer"),
         ((("a", of("g", "http://x", -1)),), {}, "greater than or equal to 0"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_told_apart_or_has_no_one_place_is_refused(matches, more, words):
+def test_ambiguous_matches_and_orders_are_refused(matches, more, words):
     with pytest.raises(ValueError, match=words):
         topology(*matches, **more)
 
 
-def test_one_server_may_stand_in_two_groups():
+def test_one_server_may_be_in_two_groups():
     assert topology(("a", of("g", "http://x")), ("b", of("h", "http://x"))).tier_of("h", "http://x") == "b"
 
 
 def test_deployments_of_another_order_are_a_rank_of_their_own_and_those_of_the_same_are_peers():
-    """As LiteLLM asks them: the lowest order first, a higher one when none of the lower can answer."""
+    """As in LiteLLM: the lowest order gets requests first, a higher one if none of the lower can answer."""
     matches = (
         ("a", of("g", "http://a", 1)), ("b", of("g", "http://b", 1)), ("cloud", of("g", "https://api.openai.com", 2)), ("cpu", {"group": "c"}),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A redirect is told with where to, and is not followed."""
+"""A redirect is reported with its target, and is not followed."""
 
 import pytest
 
@@ -16,7 +16,7 @@ REDIRECTS = [
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 Other", "307 Temporary", "308 Permanent"])
 @pytest.mark.parametrize(("location", "place"), REDIRECTS)
-def test_a_redirect_says_where_to_and_nothing_that_may_be_secret(status, location, place):
+def test_a_redirect_is_shown_with_its_target_and_no_secret(status, location, place):
     raw = head(status, "content-length: 0", f"Location: {location}")
     record = recorded(received((1.0, raw))[0])
     assert record.outcome == "broken"
@@ -25,10 +25,10 @@ def test_a_redirect_says_where_to_and_nothing_that_may_be_secret(status, locatio
 
 @pytest.mark.parametrize(
     ("location", "error"),
-    [(None, "status 308"), ("", "status 308"), ("http://[", "status 308, a redirect to no URL"),
-     ("http://a:b/", "status 308, a redirect to no URL")],
+    [(None, "status 308"), ("", "status 308"), ("http://[", "status 308, a redirect to an invalid URL"),
+     ("http://a:b/", "status 308, a redirect to an invalid URL")],
 )  # fmt: skip
-def test_a_redirect_to_nowhere_is_one_all_the_same(location, error):
+def test_a_redirect_without_a_valid_target_is_still_one(location, error):
     given = [] if location is None else [f"location: {location}"]
     record = recorded(received((1.0, head("308 Permanent", "content-length: 0", *given)))[0])
     assert (record.outcome, record.error) == ("broken", error)

@@ -1,4 +1,4 @@
-"""What a request asks for is decided before it is sent, from the topology, in one place."""
+"""The parameters of a request are decided before it is sent, from the topology, in one place."""
 
 import dataclasses
 from pathlib import Path

@@ -64,7 +64,7 @@ def test_a_run_has_its_manifest_first_and_its_inputs_copied(tmp_path):
     assert os.readlink(tmp_path / "results" / "latest") == run.path.name
 
 
-def test_a_closed_run_says_how_it_ended(tmp_path):
+def test_a_closed_run_has_its_status_and_reason(tmp_path):
     run = opened(tmp_path)
     run.close(ABORTED, 9.0, "guard: too long", {"ok": 3})
     found = read_manifest(run.path)
@@ -86,7 +86,7 @@ def test_results_that_cannot_be_written_are_refused_by_permission(tmp_path):
 
 def test_results_that_cannot_be_written_are_refused(tmp_path):
     (tmp_path / "results").write_text("a file")
-    with pytest.raises(Refusal, match="no run folder can be made there"):
+    with pytest.raises(Refusal, match="cannot create a run folder there"):
         opened(tmp_path)
 
 
@@ -114,7 +114,7 @@ def test_records_come_back_as_they_were(tmp_path, schema, row):
 
 
 @pytest.mark.parametrize("number", [1, 4, 6, None])
-def test_a_run_of_a_format_that_nobody_here_knows_is_refused(tmp_path, number):
+def test_a_run_of_an_unknown_format_is_refused(tmp_path, number):
     run = opened(tmp_path)
     run.manifest["format"] = number
     run.close(ABORTED, 9.0, "guard: too long", {})
@@ -146,7 +146,7 @@ def test_a_tail_that_is_no_batch_is_torn(tmp_path, rest):
     path = tmp_path / "x.arrow"
     file = ArrowFile(path, REQUESTS)
     file.append([record(1)])
-    with open(path, "ab") as f:  # as a machine may leave it that lost its power
+    with open(path, "ab") as f:  # as after a power loss
         f.write(rest)
     table, torn = read_arrow(path, REQUESTS)
     assert table["request_id"].to_pylist() == ["req-1-1"]
@@ -172,7 +172,7 @@ def test_events_are_lines_and_a_torn_one_is_left_out(tmp_path):
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(Refusal, match="is no run folder"):
+    with pytest.raises(Refusal, match="is not a run folder"):
         read_manifest(tmp_path)
 
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Time:
-    """Goes on by what a sample takes, and by what is waited for; by `held_s` more in the waits of these numbers."""
+    """Advances by the duration of samples and waits, and by `held_s` more in the waits with these numbers."""
 
     def __init__(self, held: dict[int, float]) -> None:
         self.at, self.held, self.waits = 100.0, held, 0

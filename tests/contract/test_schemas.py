@@ -20,7 +20,7 @@ class Sampled:
     wrong: list[str] | None
 
 
-def test_a_field_has_the_column_that_its_type_says():
+def test_a_field_has_the_column_of_its_type():
     assert schema(Sampled) == pa.schema(
         [
             pa.field("at", pa.float64(), nullable=False),
@@ -48,7 +48,7 @@ class Nonsense:
     at: complex
 
 
-def test_a_type_that_no_column_has_is_an_error_of_ours():
+def test_a_type_without_a_column_type_is_an_error():
     with pytest.raises(KeyError):
         schema(Nonsense)
 

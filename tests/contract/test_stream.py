@@ -1,4 +1,4 @@
-"""What an exchange amounts to: tables of bodies, and the same answer however they are cut."""
+"""The outcome of an exchange: tables of bodies, with the same answer however they are cut."""
 
 import dataclasses
 import json
@@ -41,19 +41,19 @@ def _delta(**delta):
     return event({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
 
 
-def _said(word="hi", **more):
+def _line(word="hi", **more):
     return {"model": "m", "created_at": "2026-11-24T12:00:00.1Z", "message": {"role": "assistant", "content": word},
             "done": False} | more  # fmt: skip
 
 
 def _last(reason="length", count=CAP, **more):
-    return _said("", done=True, done_reason=reason, prompt_eval_count=7, eval_count=count, **more)
+    return _line("", done=True, done_reason=reason, prompt_eval_count=7, eval_count=count, **more)
 
 
 OUTCOMES = [
     # in words, bytes, outcome, error, witness
     ("ends at the cap", streamed(*WHOLE), "ok", None, "end"),
-    ("told as stop, but at the cap", streamed(token(), finish("stop"), usage(CAP), DONE), "ok", None, "usage"),
+    ("reported as stop, but at the cap", streamed(token(), finish("stop"), usage(CAP), DONE), "ok", None, "usage"),
     ("no [DONE]", streamed(token(), finish("length"), usage(CAP)), "ok", None, "end"),
     ("no usage", streamed(token(), finish("length"), DONE), "ok", None, "end"),
     ("all in one chunk", streamed(b"".join(WHOLE)), "ok", None, "end"),
@@ -110,12 +110,12 @@ OUTCOMES = [
     ("an error that is a string", streamed(event({"error": "no"})), "broken", "no", None),
     ("an error that UTF-8 cannot spell", streamed(b'data: {"error": "\\ud800"}\n\n'), "broken", "?", None),
     ("only a role", streamed(ROLE, finish("stop"), DONE), "broken",
-     "no content: finish_reason stop, and no usage says that a token was made", None),
+     "no content: finish_reason stop, and no usage reports a token", None),
     ("nothing at all", streamed(DONE), "broken", "no content", None),
     ("an event that no empty line ends", streamed(token()[:-1]), "cut", "no finish_reason", None),
-    ("choices that are a word", streamed(event({"choices": ["x"]})), "broken", "choices that are none", None),
-    ("choices that are nothing", streamed(event({"choices": [None]})), "broken", "choices that are none", None),
-    ("a delta that is a word", streamed(event({"choices": [{"delta": "x"}]})), "broken", "choices that are none", None),
+    ("choices that are a word", streamed(event({"choices": ["x"]})), "broken", "choices that are not objects", None),
+    ("choices that are nothing", streamed(event({"choices": [None]})), "broken", "choices that are not objects", None),
+    ("a delta that is a word", streamed(event({"choices": [{"delta": "x"}]})), "broken", "choices that are not objects", None),
     ("brackets without end", streamed(b"data: " + b"[" * 5_000 + b"\n\n"), "broken", "no content", None),
     ("objects without end", streamed(b"data: " + b'{"a":' * 5_000 + b"\n\n"), "broken",
      "not a JSON object: 25000 bytes", None),
@@ -149,23 +149,23 @@ OUTCOMES = [
      "no content: finish_reason stop at 5 of 5 tokens, which a gateway may have invented", None),
     ("plain, filtered", _plain(choices=[{"message": {"content": ""}, "finish_reason": "content_filter"}]), "filtered",
      "finish_reason content_filter", None),
-    ("lines", lines(_said(), _said(), _last()), "ok", None, "end"),
+    ("lines", lines(_line(), _line(), _last()), "ok", None, "end"),
     ("lines of /api/generate", lines({"response": "hi", "done": False}, {"response": "", "done": True,
      "done_reason": "stop", "eval_count": CAP}), "ok", None, "usage"),
     ("lines that think", lines({"message": {"content": "", "thinking": "so"}, "done": False}, _last()), "ok", None, "end"),
-    ("lines and CRLF", lines(json.dumps(_said()).encode() + b"\r\n\r\n", _last()), "ok", None, "end"),
-    ("lines, the last without its end", lines(_said(), json.dumps(_last()).encode()), "ok", None, "end"),
-    ("lines, stop below the cap", lines(_said(), _last("stop", 2)), "cut", "finish_reason stop at 2 of 5 tokens", None),
-    ("lines, done without a reason", lines(_said(), _said("", done=True, eval_count=2)), "cut",
+    ("lines and CRLF", lines(json.dumps(_line()).encode() + b"\r\n\r\n", _last()), "ok", None, "end"),
+    ("lines, the last without its end", lines(_line(), json.dumps(_last()).encode()), "ok", None, "end"),
+    ("lines, stop below the cap", lines(_line(), _last("stop", 2)), "cut", "finish_reason stop at 2 of 5 tokens", None),
+    ("lines, done without a reason", lines(_line(), _line("", done=True, eval_count=2)), "cut",
      "finish_reason stop at 2 of 5 tokens", None),
-    ("lines, not done", lines(_said()), "cut", "no finish_reason", None),
-    ("lines, cut in one", lines(_said(), json.dumps(_last()).encode()[:-9], last=False), "cut", "connection closed", None),
-    ("lines, half of one and a proper end", lines(_said(), json.dumps(_said()).encode()[:-9]), "cut",
+    ("lines, not done", lines(_line()), "cut", "no finish_reason", None),
+    ("lines, cut in one", lines(_line(), json.dumps(_last()).encode()[:-9], last=False), "cut", "connection closed", None),
+    ("lines, half of one and a proper end", lines(_line(), json.dumps(_line()).encode()[:-9]), "cut",
      "not a JSON object: 111 bytes", None),
-    ("lines, an error", lines(_said(), {"error": "llama runner has gone"}), "cut", "llama runner has gone", None),
+    ("lines, an error", lines(_line(), {"error": "llama runner has gone"}), "cut", "llama runner has gone", None),
     ("lines, an error before a token", lines({"error": "busy"}), "broken", "busy", None),
     ("lines, no token", lines(_last("stop", 0)), "broken", "no content: finish_reason stop at 0 tokens", None),
-    ("lines, a message that is a word", lines({"message": "hi", "done": False}), "broken", "a message that is none", None),
+    ("lines, a message that is a word", lines({"message": "hi", "done": False}), "broken", "a message that is not an object", None),
     ("lines, plain", plain(_last() | {"message": {"content": "hi"}}), "ok", None, "end"),
     ("lines, plain, stop below the cap", plain({"response": "hi", "done": True, "done_reason": "stop", "eval_count": 2}),
      "cut", "finish_reason stop at 2 of 5 tokens", None),
@@ -207,7 +207,7 @@ COUNTED = [
     ),
     ("a word beside its reasoning", streamed(_delta(content="a", reasoning="b"), token()), 2),
     ("roles and nothings", streamed(ROLE, token(""), token(), finish("length"), usage(1)), 1),
-    ("lines", lines(_said(), _said(), _said(""), _last()), 2),
+    ("lines", lines(_line(), _line(), _line(""), _last()), 2),
 ]
 
 
@@ -224,7 +224,7 @@ def test_a_token_is_stamped_with_the_piece_that_completes_its_event():
     assert record.ttft_ms == 3000.0
 
 
-def test_a_stopped_ask_keeps_what_it_had():
+def test_a_stopped_request_keeps_its_tokens():
     exchange, framing = received((1.0, streamed(token(), last=False)))
     framing.given_up(End.STOPPED, 2.0, "stopped")
     assert recorded(exchange).ttft_ms == 1000.0
@@ -233,7 +233,7 @@ def test_a_stopped_ask_keeps_what_it_had():
 SEARCHED = [
     (token(), True),
     (ROLE, False),
-    (b'"content":"', False),  # cut before it is known whether anything stands in it
+    (b'"content":"', False),  # cut before it is known whether it is empty
     (b'"content": null', False),
     (b'"content" : "x', True),
     (b'"reasoning_content":"x', True),
@@ -245,11 +245,11 @@ SEARCHED = [
 
 
 @pytest.mark.parametrize(("piece", "found"), SEARCHED)
-def test_a_first_token_can_be_seen_in_passing(piece, found):
+def test_a_first_token_is_detected_while_bytes_arrive(piece, found):
     assert bool(HAS_CONTENT.search(piece)) is found
 
 
-@settings(deadline=None)  # the machine is shared; what is tested is no speed
+@settings(deadline=None)  # the machine is shared, and speed is not tested
 @given(st.data())
 def test_no_cut_changes_the_answer(data):
     row = data.draw(st.sampled_from(OUTCOMES))

@@ -1,4 +1,4 @@
-"""Bodies as servers in the field send them, which the standard or their clients allow: whole, or wrong with their own words."""
+"""Bodies that real servers send, allowed by the standard or their clients: whole, or errors with the server's own message."""
 
 import json
 
@@ -40,8 +40,8 @@ def between(data: bytes) -> bytes:
 
 def kind(name: str | None, *parts: bytes) -> bytes:
     """A stream under another content-type, or none."""
-    told = f"content-type: {name}\r\n" if name else ""
-    return f"HTTP/1.1 200 OK\r\n{told}transfer-encoding: chunked\r\n\r\n".encode() + chunked(*parts)
+    header = f"content-type: {name}\r\n" if name else ""
+    return f"HTTP/1.1 200 OK\r\n{header}transfer-encoding: chunked\r\n\r\n".encode() + chunked(*parts)
 
 
 def encoded(name: str, value: str) -> bytes:
@@ -64,7 +64,7 @@ TABLE = [
     ("the same, closed in the midst of one", head() + SINGLE[:280], "cut", "no finish_reason"),
     ("the same, cut in the midst of one", streamed(SINGLE[:250], last=False), "cut", "connection closed"),
     ("the same, an event named error at the end", streamed(token()[:-1], b"event: error\ndata: {}\n"), "cut",
-     "an error without a word"),
+     "an error without a message"),
     whole("data on three lines, none of them JSON", streamed(b"\n".join(PIECES) + b"\n\n", finish("length"))),
     whole("data on three lines, one of them JSON",
           streamed(b'data: {"choices": [\ndata: {"delta": {"content": "hi"}}\ndata: ]}\n\n', finish("length"))),
@@ -119,12 +119,12 @@ TABLE = [
      "broken", "not a JSON object: 63 bytes"),
     ("white space alone", plain(b"\n \n"), "broken", "not a JSON object: 3 bytes"),
     whole("trailers", head("200 OK", "transfer-encoding: chunked") + chunked(*WHOLE)[:-2] + b"content-encoding: gzip\r\n\r\n"),
-    ("gzip though nobody asked", encoded("content-encoding", "gzip"), "broken",
-     "content-encoding gzip, though none was asked for"),
+    ("gzip though not requested", encoded("content-encoding", "gzip"), "broken",
+     "content-encoding gzip, though none was requested"),
     ("several encodings", encoded("Content-Encoding", "identity, br , ZSTD"), "broken",
-     "content-encoding br, zstd, though none was asked for"),
+     "content-encoding br, zstd, though none was requested"),
     ("gzip in the framing", head("200 OK", "transfer-encoding: gzip, chunked") + chunked(b"\x1f\x8b"), "broken",
-     "transfer-encoding gzip, though none was asked for"),
+     "transfer-encoding gzip, though none was requested"),
     whole("an encoding that is none", head("200 OK", "content-encoding: identity") + BODY),
     whole("an encoding without a name", head("200 OK", "content-encoding: ") + BODY),
     ("an error in gzip", head("503 No", "content-length: 3", "content-encoding: gzip") + b"\x1f\x8b\x08", "rejected",
@@ -145,7 +145,7 @@ TABLE = [
     whole("nothing but usage", streamed(token(), finish("length"), event({"usage": {"completion_tokens": CAP}}))),
     ("an event named error", streamed(token(), b'event: error\ndata: {"code": 500}\n\n', finish("length")), "cut", "500"),
     ("an event named error, in words", streamed(token(), b"event: error\ndata: upstream died\n\n"), "cut", "upstream died"),
-    ("an event named error, without data", streamed(token(), b"event:error\ndata\n\n"), "cut", "an error without a word"),
+    ("an event named error, without data", streamed(token(), b"event:error\ndata\n\n"), "cut", "an error without a message"),
     ("named after its data", streamed(token(), b'data: {"message": "died"}\nevent: error\n\n'), "cut", "died"),
     whole("the name is that of one event", streamed(b"event: message\n", token(), finish("length"))),
     ("llama.cpp's field of old", streamed(b'error: {"code": 500, "message": "died"}\n\n'), "broken", "died"),
@@ -200,7 +200,7 @@ def test_a_trailer_is_no_header():
     assert (record.outcome, record.tier) == ("ok", "a")
 
 
-def test_a_chunk_with_choices_is_one_whatever_else_stands_in_it():
+def test_a_chunk_with_choices_is_one_whatever_its_other_keys():
     exchange = Exchange(
         status=200, sent_at=0.0, end=End.COMPLETE, headers={"content-type": "text/event-stream"}
     )
@@ -212,7 +212,7 @@ def test_a_chunk_with_choices_is_one_whatever_else_stands_in_it():
 
 def test_an_error_of_brackets_without_end_is_read_as_fast_as_another():
     exchange = Exchange(status=502, sent_at=0.0, ended_at=1.0, end=End.COMPLETE)
-    exchange.pieces = [(1.0, b"<" * 400_000)]  # each looked for its end through all that follows: minutes
+    exchange.pieces = [(1.0, b"<" * 400_000)]  # a search for the end of each through the rest took minutes
     assert judge(exchange, None, 10, AT_CAP)[0] == "rejected"
 
 

@@ -13,7 +13,7 @@ from tests.contract.exchanges import DONE, event, finish, token, usage
 
 
 def plainly(pieces, complete):
-    """The reading of which the one in use is a faster form: byte by byte into lines, every event as JSON."""
+    """The plain reading, of which the one in use is a faster form: byte by byte into lines, every event as JSON."""
     answer, block, line, named = Answer(text=[]), [], b"", False
     came = [(at, bytes([byte])) for at, piece in pieces for byte in piece]
     if b"".join(byte for _, byte in came[:3]) == b"\xef\xbb\xbf":
@@ -90,7 +90,7 @@ _choices = st.fixed_dictionaries(
     {"index": st.integers(0, 1), "delta": _deltas},
     optional={
         "finish_reason": st.sampled_from([None, "stop", "length", "abort", "content_filter"]),
-        "content": _words,  # beside the delta: no token
+        "content": _words,  # beside the delta: not a token
         "message": _deltas,
     },
 )
@@ -194,9 +194,9 @@ def streams(draw):
 
 
 def the_same_as_plainly(pieces, complete):
-    wanted = plainly(pieces, complete)
-    assert read_events(pieces, complete) == wanted
-    assert read_events(pieces, complete, likenesses=0) == wanted
+    expected = plainly(pieces, complete)
+    assert read_events(pieces, complete) == expected
+    assert read_events(pieces, complete, likenesses=0) == expected
 
 
 @settings(deadline=None, max_examples=200)
@@ -213,13 +213,13 @@ def test_an_answer_is_the_same_as_if_all_of_it_were_read_plainly(pieces, complet
 @pytest.mark.verify
 @settings(deadline=None, max_examples=3000)
 @given(streams(), st.booleans())
-def test_so_is_each_of_thousands_of_answers(pieces, complete):
+def test_each_of_thousands_of_answers_is_the_same_as_if_read_plainly(pieces, complete):
     the_same_as_plainly(pieces, complete)
 
 
 @settings(deadline=None, max_examples=100)
 @given(streams(), st.booleans())
-def test_a_text_that_is_wanted_is_the_same_too(pieces, complete):
+def test_a_requested_text_is_the_same_too(pieces, complete):
     assert read_events(pieces, complete, text=True) == read_events(pieces, complete, text=True, likenesses=0)
 
 
@@ -236,7 +236,7 @@ ALIKE = [
 
 
 @pytest.mark.parametrize(("content", "alike"), [row[1:] for row in ALIKE], ids=[row[0] for row in ALIKE])
-def test_only_a_content_that_any_json_reader_takes_is_passed_over(content, alike, monkeypatch):
+def test_only_content_that_is_valid_json_skips_the_json_reader(content, alike, monkeypatch):
     read = []
     monkeypatch.setattr(
         answers.json, "loads", lambda data: read.append(data) or json.JSONDecoder().decode(data.decode())

@@ -72,8 +72,8 @@ def _split(content: str, size: int) -> list[str]:
 @pytest.mark.parametrize(("content", "found"), THOUGHTS)
 def test_thoughts_that_lead_the_content_are_not_the_content(content, found, spelt, size):
     if spelt == "lines":
-        said = [{"message": {"content": part}, "done": False} for part in _split(content, size)]
-        raw = lines(*said, {"message": {"content": ""}, "done": True, "done_reason": "stop"})
+        parts = [{"message": {"content": part}, "done": False} for part in _split(content, size)]
+        raw = lines(*parts, {"message": {"content": ""}, "done": True, "done_reason": "stop"})
     else:
         raw = streamed(*[token(part) for part in _split(content, size)], finish("stop"), DONE)
     if spelt == "as Go spells it":
@@ -124,5 +124,5 @@ def test_the_first_thought_is_no_first_content(chunks, thought, first, gaps, end
 
 
 @pytest.mark.parametrize("data", [choice(delta={"refusal": "no"}), reasoned("a"), token("<think>")])
-def test_thoughts_and_refusals_are_seen_in_passing(data):
+def test_thoughts_and_refusals_are_detected_while_bytes_arrive(data):
     assert HAS_CONTENT.search(data)

@@ -1,4 +1,4 @@
-"""A prompt of a wanted length, the engine that counts it and the answer that it gives agree on what a token is."""
+"""A prompt of a requested length, the engine that counts it and the answer that it gives agree on what a token is."""
 
 from random import Random
 
@@ -51,8 +51,8 @@ def test_what_an_engine_draws_as_one_token_is_one():
     assert all(approximate(word) == 1 for word in words.WORDS)
 
 
-@pytest.mark.parametrize("wanted", [20, 100, 400, 4000])
-def test_an_engine_counts_as_many_tokens_as_the_scenario_wanted(wanted):
-    text = prompts.prompt(Random(1), wanted)
-    asked = read_chat({"model": "m", "messages": [{"role": "user", "content": text}]})
-    assert asked.prompt_tokens == approximate(text) == pytest.approx(wanted, abs=3)
+@pytest.mark.parametrize("tokens", [20, 100, 400, 4000])
+def test_an_engine_counts_as_many_tokens_as_the_scenario_requested(tokens):
+    text = prompts.prompt(Random(1), tokens)
+    request = read_chat({"model": "m", "messages": [{"role": "user", "content": text}]})
+    assert request.prompt_tokens == approximate(text) == pytest.approx(tokens, abs=3)

@@ -1,4 +1,4 @@
-"""A context for requests that come once a second is made once, and anew when its file changes."""
+"""A context for requests that come once a second is made once, and again when its file changes."""
 
 import os
 

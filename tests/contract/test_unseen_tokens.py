@@ -1,4 +1,4 @@
-"""Answers of reasoning models whose tokens nobody sees: which are whole, which verify nothing, and in what words."""
+"""Answers of reasoning models without shown tokens: which are whole, which are unverified, and the messages."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def _last(reason, count):
 
 INVENTED = ", which a gateway may have invented"
 UNSEEN = [
-    # in words, bytes; of a tier asked directly: outcome, error, witness; through the gateway, where that differs
+    # in words, bytes; directly to a tier: outcome, error, witness; through the gateway, if different
     ("length, counted, streamed", streamed(ROLE, finish("length"), usage(1), DONE), ("ok", None, "end"), None),
     ("length, counted, plain", _plain("length", 1), ("ok", None, "end"), None),
     ("length, counted, Ollama's lines", lines(_last("length", 1)), ("ok", None, "end"), None),
@@ -58,9 +58,9 @@ UNSEEN = [
     ("length at no token", streamed(ROLE, finish("length"), usage(0), DONE),
      ("broken", "no content: finish_reason length at 0 tokens", None), None),
     ("length, and nobody counts", streamed(ROLE, finish("length"), DONE),
-     ("broken", "no content: finish_reason length, and no usage says that a token was made", None), None),
+     ("broken", "no content: finish_reason length, and no usage reports a token", None), None),
     ("length, and nobody counts, plain", _plain("length", None),
-     ("broken", "no content: finish_reason length, and no usage says that a token was made", None), None),
+     ("broken", "no content: finish_reason length, and no usage reports a token", None), None),
     ("counted, and no reason", streamed(ROLE, usage(1), DONE), ("broken", "no content", None), None),
     ("an abort", streamed(ROLE, finish("abort"), usage(CAP), DONE),
      ("broken", "no content: finish_reason abort at 5 of 5 tokens", None), None),
@@ -74,21 +74,21 @@ UNSEEN = [
 @pytest.mark.parametrize(
     ("data", "direct", "gateway"), [row[1:] for row in UNSEEN], ids=[row[0] for row in UNSEEN]
 )
-def test_what_an_answer_is_whose_tokens_nobody_sees(data, direct, gateway, through):
+def test_the_outcome_of_an_answer_without_shown_tokens(data, direct, gateway, through):
     record = recorded(received((1.0, data), closed_at=2.0)[0], "gateway" if through else "vllm")
     assert (record.outcome, record.error, record.witness) == (gateway if through and gateway else direct)
     assert (record.ttft_ms, record.gaps_ms) == (None, [])
     assert record.first_ms == (record.latency_ms if record.outcome == "ok" else None)
 
 
-def test_where_a_model_ends_early_of_its_own_accord_a_spent_cap_is_whole_and_unverified():
+def test_with_witness_none_a_spent_cap_is_whole_and_unverified():
     exchange, _ = received((1.0, _plain("length", 1)))
     assert recorded(exchange, proper_end=UNKNOWN).witness == "none"
     exchange, _ = received((1.0, _plain("stop", 3)))
     assert recorded(exchange, "vllm", proper_end=UNKNOWN).outcome == "broken"
 
 
-def test_an_answer_that_is_verified_by_its_content_is_none_without_any():
+def test_an_answer_that_is_verified_by_its_content_is_broken_without_any():
     exchange, _ = received((1.0, _plain("length", CAP)))
     record = recorded(exchange, "vllm", proper_end=JSON_OBJECT)
     assert (record.outcome, record.error) == ("broken", "no content: finish_reason length at 5 of 5 tokens")
@@ -132,7 +132,7 @@ def test_a_thought_is_seen_while_bytes_arrive(delta):
         },
     ],
 )
-def test_a_field_that_holds_nothing_is_no_token(delta):
+def test_an_empty_field_is_not_a_token(delta):
     data = _delta(**delta)
     assert not HAS_CONTENT.search(data)
     record = recorded(received((1.0, head("200 OK") + data + finish("stop")), closed_at=2.0)[0])

@@ -85,7 +85,7 @@ def options(*argv: str, **environment: str) -> Options:
             (*GOOD, *KNOWING, "--accuracy", "0.96", "--invalid-json", "0.05"),
             "0.96 and 0.05 are together more than 1",
         ),
-        ((*GOOD, "--documents", "/no/such/folder"), "--documents: /no/such/folder: holds no document"),
+        ((*GOOD, "--documents", "/no/such/folder"), "--documents: /no/such/folder: has no documents"),
     ],
 )
 def test_a_bad_parameter_is_refused_with_what_would_be_right(

@@ -244,13 +244,13 @@ def test_an_invalid_or_unordered_time_is_refused_with_its_line(tmp_path, text, w
     ("write", "words"),
     [
         (lambda path: path.write_bytes("0,20,5\n".encode("utf-16")), "is UTF-16; save it as UTF-8"),
-        (lambda path: path.write_bytes(b"0,20,5\n\x00\n"), "holds a NUL at byte 7"),
+        (lambda path: path.write_bytes(b"0,20,5\n\x00\n"), "has a NUL at byte 7"),
         (lambda path: path.write_bytes(b"0,20,5\n\xff\n"), "is not UTF-8 at byte 7"),
         (lambda path: path.write_bytes(b"\x1f\x8b\x08\x00"), "is compressed by gzip; unpack it first"),
         (lambda path: path.write_bytes(b"PAR1"), "is Parquet; write it as text first"),
         (lambda path: path.mkdir(), "cannot be read: Is a directory"),
-        (lambda path: os.mkfifo(path), "cannot be read: it is no regular file"),
-        (lambda path: path.symlink_to("/dev/zero"), "cannot be read: it is no regular file"),
+        (lambda path: os.mkfifo(path), "cannot be read: it is not a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "cannot be read: it is not a regular file"),
     ],
     ids=["UTF-16", "NUL", "not UTF-8", "gzip", "Parquet", "folder", "FIFO", "device"],
 )

@@ -100,8 +100,8 @@ REFUSED = [
     ([], f"gateway: {URL} gives no answer; no request was sent"),
     ([_answer(status=401, ttft_ms=None, outcome="rejected", error="401: no key")],
      f"gateway: {URL} gives no answer; rejected: 401: no key"),
-    ([_answer()], f"gateway: {URL} answers, but without x-litellm-model-group or x-litellm-model-api-base: nobody can "
-     "say which tier served; is it a LiteLLM proxy, and does all before it pass headers on?"),
+    ([_answer()], f"gateway: {URL} answers, but without x-litellm-model-group or x-litellm-model-api-base: the serving "
+     "tier is unknown; is it a LiteLLM proxy, and does everything in front of it pass headers on?"),
     ([_answer(route_group="z", route_api_base="http://x")], f"gateway: {URL} answers, but no tier matches its group "
      f"'z', api_base 'http://x': no group 'z'; there is a, b, c; {TIERS}"),
     ([_answer(tier="vllm", route_group="a"), _answer(route_group="aa")], f"gateway: {URL} answers, but no tier "
@@ -145,7 +145,7 @@ def test_each_health_url_gets_one_request_and_its_errors_are_reported():
         ]
         (message,) = unhealthy(found.model_copy(update={"tiers": tiers}))
     assert message.startswith(
-        f"{found.tiers[0].name}: its health url {closed.url}/health answers 401: give it api_key: ${{NAME}}"
+        f"{found.tiers[0].name}: its health url {closed.url}/health answers 401: set api_key: ${{NAME}}"
     )
     assert [len(server.requests) for server in (closed, well)] == [1, 1]
     assert closed.requests[0].startswith(b"GET /health?model=a HTTP/1.1")

@@ -15,11 +15,11 @@ from benchmarks.llamacpp import (
     SHORT_S,
     SLOTS,
     STREAMS,
-    TOLD_TO_GO,
+    TERMINATED,
     Behind,
     busy,
     long_prompt,
-    told_to_go,
+    terminated,
 )
 
 pytestmark = [pytest.mark.verify, pytest.mark.timeout(600)]  # it measures silences of half a minute
@@ -27,18 +27,18 @@ pytestmark = [pytest.mark.verify, pytest.mark.timeout(600)]  # it measures silen
 
 @pytest.fixture(scope="module")
 def behind(tmp_path_factory):
-    with Behind(tmp_path_factory.mktemp("behind"), [*TOLD_TO_GO, *BUSY, *LONG_PROMPT]) as found:
+    with Behind(tmp_path_factory.mktemp("behind"), [*TERMINATED, *BUSY, *LONG_PROMPT]) as found:
         yield found
 
 
-@pytest.mark.shows("llamacpp", "python -m benchmarks.llamacpp told_to_go", on="real engine + real LiteLLM")
+@pytest.mark.shows("llamacpp", "python -m benchmarks.llamacpp terminated", on="real engine + real LiteLLM")
 def test_terminated_in_mid_stream_it_is_silent_for_half_a_minute_and_each_setting_shortens_that(behind):
-    usual, *helped = TOLD_TO_GO
-    first = told_to_go(behind, usual)
-    for _ in range(3):  # now and then it ends its answers at once
+    usual, *helped = TERMINATED
+    first = terminated(behind, usual)
+    for _ in range(3):  # now and then it sees at once that it has gone
         if first.silent_s < 25:
-            first = told_to_go(behind, usual)
-    others = [told_to_go(behind, case) for case in helped]
+            first = terminated(behind, usual)
+    others = [terminated(behind, case) for case in helped]
     for found in (first, *others):
         assert found.outcomes == {
             "cut": STREAMS

@@ -17,7 +17,7 @@ from contract.deadlines import Deadlines
 from contract.endpoint import Endpoint
 from contract.framing import End, Exchange, Framing
 from contract.keepalive import lost_unread, was_read
-from contract.stream import Said
+from contract.stream import LastOutput
 from contract.trust import client_context
 from scenarios.gateway.wire.connection import Line
 from scenarios.gateway.wire.watchdog import Watchdog
@@ -95,7 +95,7 @@ class Connection:
         self, line: Line, request: bytes, deadlines: Deadlines, exchange: Exchange, framing: Framing
     ) -> None:
         sent_at = exchange.sent_at = time.monotonic()
-        watch = self._watchdog.watch(line.socket, deadlines, sent_at, Said(exchange.pieces))
+        watch = self._watchdog.watch(line.socket, deadlines, sent_at, LastOutput(exchange.pieces))
         try:
             line.converse(request, exchange, framing, watch)
             self._read = self._was_read(line, exchange)

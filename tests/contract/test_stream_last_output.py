@@ -1,13 +1,13 @@
-"""When an answer last said something, which a ping is not."""
+"""When an answer last had output; a ping is not output."""
 
 import pytest
 
 from contract import stream
-from contract.stream import Said
+from contract.stream import LastOutput
 from tests.contract.exchanges import ROLE, choice, event, finish, reasoned, token, usage
 
-SAYS = [
-    # bytes, whether something is said
+OUTPUTS = [
+    # bytes, whether they have output
     (token(), True),
     (reasoned("so"), True),
     (token("<think>"), True),
@@ -37,43 +37,43 @@ SAYS = [
 ]
 
 
-@pytest.mark.parametrize(("data", "says"), SAYS)
+@pytest.mark.parametrize(("data", "has_output"), OUTPUTS)
 @pytest.mark.parametrize("step", [1, 5, 10**9])
-def test_pings_are_no_sign_that_an_answer_goes_on(data, says, step):
+def test_pings_are_not_output(data, has_output, step):
     pieces = [(float(i), data[i : i + step]) for i in range(0, len(data), step)]
-    assert (Said(pieces)() is not None) is says
+    assert (LastOutput(pieces)() is not None) is has_output
 
 
-def test_what_was_said_last_is_looked_for_from_the_end():
+def test_the_last_output_is_searched_from_the_end():
     pieces = []
-    said = Said(pieces)
-    assert said() is None
+    last_output = LastOutput(pieces)
+    assert last_output() is None
     pieces += [(1.0, token()), (2.0, token()), (3.0, b": ping\n\n"), (4.0, ROLE)]
-    assert said() == 2.0
+    assert last_output() == 2.0
     pieces += [(5.0, b": ping\n\n")] * 99
-    said()
+    last_output()
     pieces += [(6.0, b": ping\n\n")] * 9
-    assert said() is None
+    assert last_output() is None
     half = len(token()) // 2
     pieces += [(7.0, token()[:half])]
-    said()
+    last_output()
     pieces += [(8.0, token()[half:])]
-    assert said() in (7.0, 8.0)
+    assert last_output() in (7.0, 8.0)
 
 
-def test_what_was_looked_at_before_is_not_looked_at_again_however_large_it_was(monkeypatch):
-    looked, says = [], stream._SAYS
+def test_pieces_that_were_searched_are_not_searched_again(monkeypatch):
+    searched, pattern = [], stream._OUTPUT
 
     class Counting:
         def search(self, window):
-            looked.append(len(window))
-            return says.search(window)
+            searched.append(len(window))
+            return pattern.search(window)
 
-    monkeypatch.setattr(stream, "_SAYS", Counting())
+    monkeypatch.setattr(stream, "_OUTPUT", Counting())
     pieces = [(1.0, b"x" * 65536)] * 20
-    said = Said(pieces)
-    said()
-    looked.clear()
+    last_output = LastOutput(pieces)
+    last_output()
+    searched.clear()
     pieces += [(2.0, b": ping\n\n")]
-    assert said() is None
-    assert sum(looked) < 500
+    assert last_output() is None
+    assert sum(searched) < 500
