@@ -1,4 +1,4 @@
-"""The samplers of the chaos process: each source for itself, and nothing that falls silent unseen."""
+"""The samplers of the chaos process: each source on its own, and no source that dies unnoticed."""
 
 import threading
 from types import SimpleNamespace
@@ -92,8 +92,8 @@ def test_a_sampler_that_raises_stops_the_run(monkeypatch):
 
 
 def test_a_file_that_cannot_be_written_stops_the_run(monkeypatch, tmp_path):
-    asked = threading.Event()
-    given(monkeypatch, lambda: asked.set() or [Health(1.0, "vllm", "no truth value")])
+    sampled = threading.Event()
+    given(monkeypatch, lambda: sampled.set() or [Health(1.0, "vllm", "no truth value")])
     stop = Stop()
     recording = Recording(tmp_path, stop)
     sampling = Sampling(topology(), Clock(), recording.sample, stop)
