@@ -141,7 +141,7 @@ def _patience(text: str) -> float:
 
 
 def _restore_within(args: argparse.Namespace, lines: timeline.Timeline) -> float:
-    """In seconds; the command line wins."""
+    """In seconds; the command line takes precedence."""
     return float(lines.restore_within if args.restore_within is None else args.restore_within)
 
 

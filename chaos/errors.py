@@ -13,8 +13,8 @@ class Altered(ValueError):
     `came`: what it stored. It goes into the record's state, so that a later restorer does not take it for someone else's.
     """
 
-    def __init__(self, words: str, came: dict[str, Any] | None = None) -> None:
-        super().__init__(words)
+    def __init__(self, message: str, came: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
         self.came = came or {}
 
 

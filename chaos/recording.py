@@ -67,7 +67,5 @@ class Recording:
     def _guarded(self, file: str, write: Callable[[], None]) -> None:
         try:
             write()
-        except (
-            Exception
-        ) as e:  # a full disk, a file closed after an earlier failure, a row that violates its schema
+        except Exception as e:  # a full disk, a file closed after a failure, a row that violates its schema
             self._stop.set(f"error: {file} cannot be written: {e}")

@@ -16,7 +16,7 @@ class Lineup:
 
     def __init__(self, ranks: Ranks = ()) -> None:
         self._ranks = ranks
-        self._first: str | None = None  # learnt, as are those behind the ranks
+        self._first: str | None = None  # learnt, as are the tiers outside the ranks
         self._behind: list[str] = []
 
     def name(self, record: RequestRecord) -> str | None:

@@ -18,7 +18,7 @@ def rule(**given) -> AbortWhen:
 @pytest.mark.parametrize(
     ("good", "bad", "aborts"), [(4, 0, False), (3, 1, False), (2, 2, True), (0, 4, True), (0, 3, False), (0, 0, False)]
 )  # fmt: skip
-def test_a_share_of_failures_aborts_from_the_share_on_and_never_on_too_few(good, bad, aborts):
+def test_a_share_of_failures_aborts_at_the_limit_and_never_on_too_few_requests(good, bad, aborts):
     guard = AbortGuard(rule(failures=0.5))
     for fine in [True] * good + [False] * bad:
         guard.answered(100.0, fine, 50.0)

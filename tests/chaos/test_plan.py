@@ -52,7 +52,7 @@ def test_a_timeline_runs_as_many_times_as_it_has_trials(tmp_path, given, duratio
     assert plan.rounds(lines, duration_s) == count
 
 
-def test_rounds_begin_at_random_phases_that_a_seed_brings_again(tmp_path):
+def test_rounds_begin_after_random_delays_that_a_seed_repeats(tmp_path):
     lines, steps = bound(tmp_path, "baseline: 40s", "trials: 9\nphase: 10s\nbaseline: 40s")
     later_s = plan.pauses(lines, 9, seed=1)
     assert later_s == plan.pauses(lines, 9, seed=1) != plan.pauses(lines, 9, seed=2)
@@ -138,7 +138,7 @@ def test_the_probe_takes_at_most_a_tenth_of_a_slow_tier():
     for _ in range(5):
         pace.answered(1, 0.6)
     assert pace.interval_s(0) == pytest.approx(6.0)
-    pace.answered(0, 0.1)  # another tier: what was known of the slow one no longer holds
+    pace.answered(0, 0.1)  # another tier: the latency of the slow one no longer counts
     assert pace.interval_s(0) == SLOW_S
 
 

@@ -47,7 +47,7 @@ def test_an_embedded_cluster_needs_no_reaper(stand, ground):
 
 
 @pytest.mark.parametrize(("off_s", "words"), [(60, "ahead of"), (-60, "behind")])
-def test_a_machine_whose_clock_is_not_the_clusters_is_refused(stand, ground, off_s, words):
+def test_a_clock_that_differs_from_the_clusters_is_refused(stand, ground, off_s, words):
     now = time.time() + off_s
     with pytest.raises(CannotInject, match=rf"this machine's clock is (59|60|61) s {words} the API server's"):
         preflight.check(scale_to_zero(stand), TARGET, False, ground, deadline=now + 60, now=now)

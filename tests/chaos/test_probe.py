@@ -18,7 +18,7 @@ from tests.scenarios.server import HANG, Server
 
 
 class Stumbling(Groups):
-    """Makes a mistake at the first two answers, one in each lane."""
+    """Raises at the first two answers, one in each lane."""
 
     def __init__(self):
         self._left, self._lock = 2, threading.Lock()
@@ -73,7 +73,7 @@ def test_the_probe_counts_the_versions_of_the_gateway_that_its_answers_name(prob
 
 
 @pytest.mark.parametrize("reasoning", ["reasoning", "hidden"])
-def test_a_reasoning_model_is_not_called_broken_and_its_end_is_when_it_answered(probe, reasoning, tmp_path):
+def test_a_reasoning_model_is_not_broken_and_its_end_counts_as_its_answer(probe, reasoning, tmp_path):
     with running("vllm", tmp_path, *QUICK, "--model", "m", "--reasoning", reasoning) as engine:
         found, records = probe(f"http://127.0.0.1:{engine.port}", Groups())
         until(lambda: len(records) >= 4, "it goes on")

@@ -25,7 +25,7 @@ from tests.chaos.stand import LONG, ROOT, events, until
 from tests.chaos.test_guardian import guardian_of
 
 
-def test_a_signal_and_more_of_them_restore_and_leave(commands, chaos):
+def test_several_signals_restore_and_exit(commands, chaos):
     commands.restore_by(f"until [ -e {commands.folder}/may ]; do sleep 0.05; done; rm -f {commands.gone}")
     process = chaos(commands)
     process.send_signal(signal.SIGTERM)
@@ -58,7 +58,7 @@ def test_each_signal_that_ends_a_program_is_a_reason_to_stop_and_a_second_one_ch
     assert stop.reason == f"signal: {number.name}"
 
 
-def test_the_end_of_the_leash_restores_and_leaves(commands, chaos):
+def test_the_end_of_the_leash_restores_and_exits(commands, chaos):
     process = chaos(commands, "--leash")
     process.stdin.close()
     assert process.wait(30) == 5
@@ -160,7 +160,7 @@ def test_a_timeline_with_trials_runs_so_many_times_with_a_random_delay_before_ea
 
 
 def test_a_run_whose_reader_leaves_in_mid_fault_restores_and_verifies_as_any_other(commands, chaos):
-    """As `python -m chaos run … 2>&1 | head -3` has it."""
+    """As in `python -m chaos run … 2>&1 | head -3`."""
     read, write = os.pipe()
     process = chaos(commands, text=PLAIN.replace("for: 120s", "for: 2s"), output=write)
     os.close(write)

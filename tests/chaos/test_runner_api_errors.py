@@ -80,7 +80,7 @@ def test_an_inject_whose_answer_is_lost_is_found_to_have_been_done(stand, tmp_pa
 
 
 def test_an_inject_that_was_given_up_and_arrives_after_the_restore_is_restored_again(stand, tmp_path):
-    """Its first try is held back and its connection cut; so are the next ones, which never arrive."""
+    """The first attempt is delayed and its connection cut. Later attempts are cut too, and never arrive."""
     held = []
 
     async def failing(request, handler):
@@ -92,7 +92,7 @@ def test_an_inject_that_was_given_up_and_arrives_after_the_restore_is_restored_a
             async def later() -> None:
                 while "restore effective" not in found.stages:
                     await asyncio.sleep(0.05)
-                # Whether something has changed the object's version meanwhile, so that it is refused, is chance.
+                # Without the version: whether it has changed meanwhile, which would refuse the patch, is random.
                 body = json.loads(await request.read())
                 body.get("metadata", {}).pop("resourceVersion", None)
                 request._read_bytes = json.dumps(body).encode()
@@ -109,8 +109,8 @@ def test_an_inject_that_was_given_up_and_arrives_after_the_restore_is_restored_a
     found.time.forward(step.INJECT_WITHIN_S)
 
     def restored_again() -> bool:
-        """Reported, or, where it was put back before its Pod had gone, seen when the runner has ended: nothing was lost."""
-        found.time.forward(0.02)  # half as fast as it is: what waits to look again must not wait for ever
+        """Reported as restored again, or the runner has ended: it restored before the Pod had gone, and nothing was lost."""
+        found.time.forward(0.02)  # time runs at half speed: a wait for the next check must end
         return not found._thread.is_alive() or bool(
             found.events[-1].detail and found.events[-1].detail.get("again")
         )

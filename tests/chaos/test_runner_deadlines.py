@@ -51,7 +51,7 @@ def test_what_is_not_effective_by_the_end_of_its_step_has_failed_once_and_is_res
 
 
 @pytest.mark.parametrize(("takes_s", "more_s"), [(0.0, 0.0), (30.0, 0.0), (90.0, 30.0), (172800.0, 900.0)])
-def test_a_deadline_has_room_for_the_grace_of_what_goes_within_reason(
+def test_a_deadline_is_extended_by_the_grace_period_up_to_a_limit(
     file, tmp_path, monkeypatch, takes_s, more_s
 ):
     monkeypatch.setattr(file.driver(), "takes_s", lambda self, state: takes_s)
@@ -80,7 +80,7 @@ class Loading:
 
 
 def test_while_a_tier_loads_its_record_shows_that_its_controller_is_active(stand, tmp_path, monkeypatch):
-    """Others restore at the deadline: three minutes after the planned restore, or when the restore that was commanded must have ended."""
+    """Others restore at the deadline: 3 min after the planned restore, or when the commanded restore must have ended."""
     monkeypatch.setattr(step, "COMMANDED_WITHIN_S", 1.0)
     loading, deadlines = Loading(), []
     found = RoundThread(stand, tmp_path, restore_within_s=900.0, question=loading)

@@ -37,7 +37,7 @@ def key(monkeypatch):
     monkeypatch.setenv("ITS_KEY", "sk-1")
 
 
-def test_each_health_url_is_read_for_itself_and_a_slow_one_delays_no_other(tmp_path, key):
+def test_each_health_url_is_read_separately_and_a_slow_one_delays_no_other(tmp_path, key):
     stop = Stop()
     recording = Recording(tmp_path, stop)
     with Server(WELL) as quick, Server([HANG]) as slow:
@@ -59,7 +59,7 @@ def test_each_health_url_is_read_for_itself_and_a_slow_one_delays_no_other(tmp_p
     assert stop.reason is None
 
 
-def test_a_second_in_which_the_watch_itself_was_held_up_is_not_known(key):
+def test_a_second_in_which_the_sampler_stalled_is_unknown(key):
     (source,) = samplers.find("health").sources(
         SimpleNamespace(topology=topology(vllm="http://127.0.0.1:9/"), clock=Clock())
     )

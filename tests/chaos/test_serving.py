@@ -56,7 +56,7 @@ def test_a_tier_gets_a_request_of_its_own_api(engine, ollama, topology):
     assert report(found)[1] == "  ollama: lists qwen:3b, streams"
 
 
-def test_a_model_that_is_not_listed_is_named_with_what_would_be_right(engine, topology):
+def test_a_model_that_is_not_listed_is_named_with_the_correction(engine, topology):
     lines = report(topology(engine, model="other"))
     assert lines[1] == (
         "  vllm: NOT WELL: it lists m, but not 'other': serve it under that name (vLLM: --served-model-name, llama.cpp: --alias), "
@@ -128,7 +128,7 @@ def test_a_reasoning_model_is_well(tmp_path, topology, reasoning):
         assert report(topology(engine))[-1] == f"  vllm: lists m, {shown}"
 
 
-def test_headers_of_its_own_go_out_and_are_not_shown(monkeypatch):
+def test_extra_headers_are_sent_and_not_shown(monkeypatch):
     monkeypatch.setenv("TEST_SSO", "s3cret-of-the-proxy")
     echo = plain({"error": {"message": "bad token s3cret-of-the-proxy"}}, "403 Forbidden")
     with Server([echo], [echo]) as server:
@@ -152,7 +152,7 @@ def stream(*at: float) -> Exchange:
     )  # fmt: skip
 
 
-def test_a_stream_that_comes_all_at_once_is_held_back_on_the_way():
+def test_a_stream_that_arrives_all_at_once_was_buffered():
     assert serving.streams(stream(0.1, 0.2, 0.3)) == "streams"
     assert serving.streams(stream(0.7)) == "answers"  # one token shows nothing
     assert serving.streams(stream(0.1, 0.1, 0.1)) == "answers"  # it may have been generated as fast

@@ -41,7 +41,7 @@ def utc(monkeypatch):
             [*WELL, bad(6), request(9, "ollama")],
             [OUTAGE, "FAILOVER vllm → ollama after 3.1 s without an answer (between 0.0 and 6.1 s)"],
         ),
-        # two fail: silence was seen between the two
+        # two fail: the gap has a lower bound
         (
             [*WELL, bad(6), bad(9), request(12, "ollama")],
             [OUTAGE, "FAILOVER vllm → ollama after 6.1 s without an answer (between 3.0 and 9.1 s)"],
@@ -85,7 +85,7 @@ def utc(monkeypatch):
                 "RECOVERED: vllm answers, after 6.1 s without an answer (at least 3.0 s)",
             ],
         ),
-        # it began on the second tier: that the first is back is a recovery
+        # it began on the second tier: the first one's return is a recovery
         ([request(0, "ollama"), request(3, "vllm")], ["RECOVERED: vllm answers, after 3 s on ollama"]),
         # a cut answer is not an outage: a tier gave it, but no tier gave a whole one
         (
@@ -195,7 +195,7 @@ def test_the_gap_is_narrower_when_the_speed_of_the_second_tier_is_known():
     assert (lower, upper) == (pytest.approx(3.0), pytest.approx(6.2))
 
 
-def test_of_a_tier_that_has_answered_before_it_is_known_at_once():
+def test_for_a_tier_that_has_answered_before_the_narrower_gap_is_known_at_once():
     found = Replay(
         request(0, "ollama", ttft_s=0.2),
         *[request(3.0 * n, "vllm") for n in (1, 2)],
@@ -222,7 +222,7 @@ def test_without_a_topology_the_first_tier_is_the_one_that_answered_without_a_fa
     assert [lineup.place(lineup.name(record)) for record in records] == names
 
 
-def test_a_tier_that_the_topology_does_not_have_stands_behind_all_others():
+def test_a_tier_outside_the_topology_comes_after_all_others():
     lineup = Lineup([["vllm"], ["ollama"]])
     assert [lineup.place(lineup.name(request(0, tier))) for tier in ("vllm", "strange", "ollama")] == [
         0,

@@ -105,7 +105,7 @@ def test_the_text_of_an_error(record, counted, text):
         ("\x1b[31mred\x1b[0m \x1b]0;title\x07", "[31mred[0m ]0;title"),
         ("\x9b31m \x90 \x85", "31m"),  # the same in one byte
         ("a\x00b\x08c\x7fd", "abcd"),
-        ("right\u202eleft\u2066", "rightleft"),  # what turns the direction of writing
+        ("right\u202eleft\u2066", "rightleft"),  # changes the direction of writing
         ("\ud800 Grüße, 你好 👋", "Grüße, 你好 👋"),  # half a character, as JSON can encode it
     ],
 )
@@ -120,7 +120,7 @@ KEY = "sk-" + "0123456789abcdef"
     ("sent", "shown"),
     [
         (f"Bearer {KEY} is wrong", "Bearer (key) is wrong"),
-        (f"{'x' * 20}{KEY[:9]}", f"{'x' * 20}(key)"),  # shortened in its midst
+        (f"{'x' * 20}{KEY[:9]}", f"{'x' * 20}(key)"),  # truncated in its middle
         (
             "Invalid token passed. Received API Key = sk-...cdef, Key Hash (Token) =88dc28",
             "Invalid token passed",
@@ -128,7 +128,7 @@ KEY = "sk-" + "0123456789abcdef"
         ("sk- is how keys begin", "sk- is how keys begin"),
     ],
 )
-def test_the_key_is_taken_out_of_a_servers_words(sent, shown):
+def test_the_key_is_redacted_from_a_servers_text(sent, shown):
     assert without([KEY], sent) == shown
 
 
