@@ -15,7 +15,7 @@ def too_many_cloud_answers(used: int, most: int | None, rounds: int) -> str | No
     rounds = max(1, rounds)
     if most is None or used <= most * rounds:
         return None
-    each = "" if rounds == 1 else f" a round, and this is round {rounds}"
+    each = "" if rounds == 1 else f" per round, and this is round {rounds}"
     return f"guard: {used} answers of a cloud tier, max_cloud_answers is {most}{each}"
 
 

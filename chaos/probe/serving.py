@@ -173,7 +173,7 @@ def _answered_by(
     higher = [name for rank in topology.ranks[: rank_of(topology.ranks, record.tier) or 0] for name in rank]
     if higher:
         yield (
-            f"answered by {record.tier}, although {', '.join(higher)} has a higher rank: is it in cooldown, or unreachable?",
+            f"answered by {record.tier} instead of the higher-ranked {', '.join(higher)}: is that in cooldown, or unreachable?",
             False,
         )
     else:

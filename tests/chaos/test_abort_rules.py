@@ -31,8 +31,8 @@ def test_a_share_of_failures_aborts_at_the_limit_and_never_on_too_few_requests(g
         (400, 400, 0, None),
         (401, 400, 1, "guard: 401 answers of a cloud tier, max_cloud_answers is 400"),
         (401, 400, 2, None),  # a soak of a day has many rounds, each of which needs the cloud
-        (801, 400, 2, "guard: 801 answers of a cloud tier, max_cloud_answers is 400 a round, and this is round 2"),
-        (1, 0, 24, "guard: 1 answers of a cloud tier, max_cloud_answers is 0 a round, and this is round 24"),
+        (801, 400, 2, "guard: 801 answers of a cloud tier, max_cloud_answers is 400 per round, and this is round 2"),
+        (1, 0, 24, "guard: 1 answers of a cloud tier, max_cloud_answers is 0 per round, and this is round 24"),
         (9000, None, 1, None),
     ],
 )  # fmt: skip

@@ -222,7 +222,7 @@ SEEN = [
         id="no headers"),
     pytest.param(
         {"m": Group("o", "http://o")}, ["m", "o"], "m", {"vllm": {"group": "m"}, "ollama": {"group": "o"}},
-        ["gateway: lists m, streams", "gateway: NOT WELL: answered by ollama, although vllm has a higher rank: is it in cooldown, or unreachable?"],
+        ["gateway: lists m, streams", "gateway: NOT WELL: answered by ollama instead of the higher-ranked vllm: is that in cooldown, or unreachable?"],
         id="a lower tier answers"),
     pytest.param(
         {"m": WELL, "o": Group("o", "http://o")}, ["m", "o"], "m", {"vllm": {"group": "m"}, "ollama": {"group": "o"}},
