@@ -1,4 +1,4 @@
-"""Chaos from the command line: run a timeline, show its plan, bring back what is open, watch.
+"""Chaos from the command line: run a timeline, show its plan, restore open faults, watch a gateway.
 
 python -m chaos plan --topology topologies/k3s.yaml --timeline chaos/timelines/three_tier.yaml
 python -m chaos run --topology .stack/up/topology.yaml --timeline chaos/timelines/three_tier.yaml
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(args.command(args))
     except Refusal as e:
-        if getattr(args, "leash", False):  # the parent shows it: on its terminal, in its web UI
+        if getattr(args, "leash", False):  # the parent shows it, on its terminal or in its web UI
             _to_parent(Refused(str(e)))
         else:
             output.err(str(e))
@@ -63,58 +63,60 @@ def _parser() -> Parser:
         found.set_defaults(command=run)
         return found
 
-    plan = command("plan", "show every move of a timeline, and what is there now; touch nothing", _plan)
-    checked = command(
-        "check", "refuse a timeline that cannot be walked on a topology; looks at nothing else", _check
+    plan = command(
+        "plan", "show every move of a timeline and the current state of its targets; change nothing", _plan
     )
-    run = command("run", "walk a timeline, with probe and health watch", _run)
+    checked = command("check", "refuse a timeline that cannot run on a topology; send no request", _check)
+    run = command("run", "run a timeline, with the probe and the health checks", _run)
     command(
         "guardian",
-        "the second process of a run, started by it: restores when the first one is gone",
+        "the second process of a run, started by the run: restores when the first process is gone",
         _guardian,
     )
-    back = command("restore", "restore whatever is open; safe at any time", _restore)
+    back = command("restore", "restore every open fault; safe at any time", _restore)
     for one in (plan, checked, run):
         one.add_argument("--topology", type=Path, required=True, help="the stack under test")
         one.add_argument("--timeline", type=Path, required=True, help="the experiment")
     for one in (plan, run):
         one.add_argument(
             "--duration", type=_seconds,
-            help="walk the timeline as often as fits, at least once; by default as many times as it has trials",
+            help="run the timeline as often as it fits, at least once; by default as many times as it has trials",
         )  # fmt: skip
-        one.add_argument("--seed", type=int, default=1, help="of the random whiles before rounds (phase)")
+        one.add_argument(
+            "--seed", type=int, default=1, help="random seed of the delays before rounds (phase)"
+        )
     seen = command(
         "watch",
-        "one request every few seconds through the gateway; who answers, and a banner at each failover",
+        "send one request every few seconds through the gateway; show which tier answers, and a banner at each failover",
         watch.run,
     )
     watch.add_arguments(seen, _seconds)
-    listing = command("faults", "the catalogue: what can be taken away, and how it comes back", _faults)
-    listing.add_argument("--name", help="only this one")
-    reap = command("reaper", "the dead-man of a cluster, run inside it: deploy/reaper.yaml", _reaper)
+    listing = command("faults", "list the faults, and how each is restored", _faults)
+    listing.add_argument("--name", help="only this fault")
+    reap = command("reaper", "the dead-man of a cluster, which runs inside it: deploy/reaper.yaml", _reaper)
     reap.add_argument(
-        "--namespace", action="append", required=True, help="one it serves; may stand several times"
+        "--namespace", action="append", required=True, help="a namespace to watch; may be given several times"
     )
-    reap.add_argument("--kubeconfig", help="by default the Pod's own account, or kubectl's")
+    reap.add_argument("--kubeconfig", help="default: the Pod's service account, or kubectl's kubeconfig")
     for one in (plan, run):
         one.add_argument(
             "--without-reaper", action="store_true",
-            help="inject although nothing in the cluster would restore if every process here were killed",
+            help="inject without a live reaper: nothing in the cluster restores if every process here is killed",
         )  # fmt: skip
     run.add_argument(
-        "--run", type=Path, help="an open run folder to write into; by default one is made in results/"
+        "--run", type=Path, help="an open run folder to write into; by default a new one in results/"
     )
-    run.add_argument(
-        "--leash", action="store_true", help="restore and leave at the end of file on standard input"
-    )
+    run.add_argument("--leash", action="store_true", help="restore and exit at end of file on standard input")
     for one in (plan, run):
         one.add_argument(
             "--restore-within", type=_patience,
-            help=f"how long a restore may take, in place of the timeline's restore_within (default {duration.text(RESTORE_WITHIN_S)})",
+            help=f"how long a restore may take; overrides the timeline's restore_within (default {duration.text(RESTORE_WITHIN_S)})",
         )  # fmt: skip
     run.renamed("--mend-within", "--restore-within")
     back.add_argument(
-        "--topology", type=Path, help="look for Leases on this cluster too, not in the journal only"
+        "--topology",
+        type=Path,
+        help="also restore what the Leases of this topology's cluster hold; by default only the journal's records",
     )
     back.add_argument(
         "--restore-within", type=_patience, default=RESTORE_WITHIN_S,
@@ -139,7 +141,7 @@ def _patience(text: str) -> float:
 
 
 def _restore_within(args: argparse.Namespace, lines: timeline.Timeline) -> float:
-    """In seconds; the command line wins."""
+    """In seconds; the command line takes precedence."""
     return float(lines.restore_within if args.restore_within is None else args.restore_within)
 
 
@@ -151,7 +153,7 @@ def _plan(args: argparse.Namespace) -> int:
     output.out(describe(lines, bound, later_s, within_s))
     if stack.embedded is not None:
         output.out(deadmen(bound))
-        output.out("  the stack is not up: what is there now is not known")
+        output.out("  the stack is not running: the current state is unknown")
         return EXIT_PASS
     ground, clock = ground_of(stack, args.without_reaper), Clock()
     deadline = clock.now() + total_s(lines, later_s) + within_s
@@ -169,14 +171,14 @@ def _run(args: argparse.Namespace) -> int:
     lines, stack = timeline.read(args.timeline), topology.read(args.topology)
     if stack.gateway.url is None:
         raise Refusal(
-            f"{args.topology}: names no urls; start the stack with make up and give .stack/up/topology.yaml"
+            f"{args.topology}: has no urls; start the stack with make up and pass .stack/up/topology.yaml"
         )
     proxies.refuse(stack, os.environ)
     bound = bind(lines, stack, str(args.timeline))
     clock, stop = shared(), Stop()
     own = None
     if args.run is not None and not args.run.is_dir():
-        raise Refusal(f"--run: {args.run} is no folder; make it, or leave --run out")
+        raise Refusal(f"--run: {args.run} is not a folder; create it, or omit --run")
     if args.run is None:
         inputs = {"topology.yaml": topology.dump(stack), "timeline.yaml": args.timeline.read_text()}
         own = open_run(
@@ -191,7 +193,7 @@ def _run(args: argparse.Namespace) -> int:
     folder = own.path if own else args.run
     chaos_run = ChaosRun(
         stack, lines, bound, folder, Journal(default_folder()), clock, stop,
-        say=_to_parent if args.leash else _to_terminal, duration_s=args.duration, restore_within_s=_restore_within(args, lines),
+        report=_to_parent if args.leash else _to_terminal, duration_s=args.duration, restore_within_s=_restore_within(args, lines),
         without_reaper=args.without_reaper, seed=args.seed,
     )  # fmt: skip
     stop.on_signals()
@@ -207,7 +209,7 @@ def _run(args: argparse.Namespace) -> int:
         why = (
             stop.reason
             or "; ".join(chaos_run.left_alone)
-            or "no fault was seen to be effective, so nothing was tested"
+            or "no fault was verified as effective, so nothing was tested"
         )
         output.err(f"{'aborted' if code == EXIT_ABORTED else 'unknown'}: {why}")
     return code
@@ -235,7 +237,7 @@ def _faults(args: argparse.Namespace) -> int:
 def _reaper(args: argparse.Namespace) -> int:
     stop = Stop()
     stop.on_signals()
-    # It lives for months: the wall clock, which is kept right, and not the one that was right at its start.
+    # It runs for months: the wall clock, which is kept synchronized, not one that was right at its start.
     clock = Clock(time.time, time.time)
     Reaper(Cluster(args.kubeconfig), args.namespace, clock, stop, output.out).run()
     return EXIT_PASS

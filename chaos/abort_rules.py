@@ -1,8 +1,7 @@
-"""When a run must be aborted: by the answers of a cloud tier, or by `abort_when`. Pure: instants are handed in.
+"""When a run must be aborted: by the number of a cloud tier's answers, or by `abort_when`. Pure: instants are parameters.
 
-`abort_when` looks at users and probe over a sliding window.
-
-Users' answers count for the share of failures only: their times to the first token hang on their prompts.
+`abort_when` covers users and probe over a sliding window. Users' answers count for the share of failures only: their
+times to the first token depend on their prompts.
 """
 
 from collections import deque
@@ -12,36 +11,36 @@ from contract.timeline import AbortWhen
 
 
 def too_many_cloud_answers(used: int, most: int | None, rounds: int) -> str | None:
-    """Why the run must be aborted, if it must. `most` of each round begun: what one leaves over the next may use."""
+    """Why the run must be aborted; None: no reason. `most`: per round begun; what a round leaves unused the next may use."""
     rounds = max(1, rounds)
     if most is None or used <= most * rounds:
         return None
-    each = "" if rounds == 1 else f" a round, and this is round {rounds}"
+    each = "" if rounds == 1 else f" per round, and this is round {rounds}"
     return f"guard: {used} answers of a cloud tier, max_cloud_answers is {most}{each}"
 
 
 class AbortGuard:
-    """Fed with what came; `why` says whether the run must be aborted now, and why."""
+    """Gets every probe result and every count; `why` returns the reason to abort now."""
 
     def __init__(self, rule: AbortWhen) -> None:
         self._rule = rule
         self._probe: deque[tuple[float, bool, float | None]] = deque()  # when, good, TTFT in ms
-        self._load: deque[tuple[float, int, int]] = deque()  # when told, good and bad so far
+        self._load: deque[tuple[float, int, int]] = deque()  # when counted, good and bad so far
 
     def answered(self, at: float, good: bool, ttft_ms: float | None) -> None:
         """A request of the probe ended."""
         self._probe.append((at, good, ttft_ms))
 
-    def told(self, at: float, good: int, bad: int) -> None:
-        """What the load generator has counted so far."""
+    def counted(self, at: float, good: int, bad: int) -> None:
+        """The load generator's counts so far."""
         self._load.append((at, good, bad))
 
     def why(self, now: float, waiting_ms: list[float]) -> str | None:
-        """`waiting_ms`: how long each request of the probe that is still in flight has waited. None: nothing to abort for."""
+        """`waiting_ms`: how long each request of the probe that is still in flight has waited. None: no reason to abort."""
         rule, since = self._rule, now - self._rule.over
         while self._probe and self._probe[0][0] < since:
             self._probe.popleft()
-        # The last count before the window is its zero.
+        # The last count before the window is the window's zero.
         while len(self._load) > 1 and self._load[1][0] <= since:
             self._load.popleft()
         good, bad = self._counts(since)

@@ -1,4 +1,4 @@
-"""The catalogue of faults as an operator reads it, made of the drivers' own docstrings: `docs/faults.md` is this text."""
+"""The catalogue of faults, generated from the drivers' docstrings: `docs/faults.md` is this text."""
 
 import inspect
 
@@ -7,9 +7,8 @@ from contract.refusal import Refusal, no_such
 
 HEAD = """# Faults
 
-What a timeline may take away, by the word that it is named with. This page is what `python -m chaos faults` prints.
-`handle` is what the topology must give chaos to take hold of; `dead-man` is what restores when every process of ours is
-gone; what stands under `with` are the options of a step.
+The faults of a timeline, by name. `python -m chaos faults` prints this page. `handle`: the handle that the topology must
+give the target. `dead-man`: what restores after every chaos process was killed. `with`: the options of a step.
 """
 
 
@@ -23,24 +22,24 @@ def text(name: str | None) -> str:
 
 
 def deadman_of(name: str) -> str:
-    """What restores when every process of ours is gone; where it hangs on the handle, the words for that."""
+    """What restores after every chaos process was killed; where it depends on the handle, the text that describes it."""
     deadman = faults.driver(name).deadman
     return inspect.getdoc(deadman) or "" if isinstance(deadman, property) else str(deadman)
 
 
 def _one(name: str) -> str:
     driver = faults.driver(name)
-    said = inspect.getdoc(faults.find(name)) or ""
+    described = inspect.getdoc(faults.find(name)) or ""
     lines = [
         f"## {name}",
         "",
-        said,
+        described,
         "",
         f"- handle: {' or '.join(driver.kinds)}",
         f"- dead-man: {deadman_of(name)}",
     ]
     if driver.by_sending:
-        lines.append("- it is effective only when a question to the tier goes unanswered")
+        lines.append("- it is effective only when a request to the tier gets no answer")
     if driver.by_http:
         lines.append("- it sends requests to its target, with the target's key, headers and authority")
     for key, field in driver.options.model_fields.items():

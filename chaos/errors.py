@@ -1,26 +1,26 @@
-"""What may come between a fault and its target: each says what was changed, and whose it is."""
+"""The exceptions of faults: each states what was changed, and by whom."""
 
 from typing import Any
 
 
 class CannotInject(Exception):
-    """The target is not as the fault needs it; nothing was changed, or what was changed is not the fault, and is restored."""
+    """The target does not meet the fault's requirements. Nothing was changed, or something other than the fault: to be restored."""
 
 
 class Altered(ValueError):
-    """The cluster took our write, and made something else of it: tried again, as any error of the world is.
+    """The cluster accepted the write and stored something else. It is retried, as any error of the environment.
 
-    `came`: what it made, which goes into the record's state: who restores after us must not take it for another's.
+    `came`: what it stored. It goes into the record's state, so that a later restorer does not take it for someone else's.
     """
 
-    def __init__(self, words: str, came: dict[str, Any] | None = None) -> None:
-        super().__init__(words)
+    def __init__(self, message: str, came: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
         self.came = came or {}
 
 
 class Foreign(Exception):
-    """Someone else changed the target: it is left as they wanted it, and reported."""
+    """Someone else changed the target: it is left alone, and reported."""
 
 
 class NotYet(Exception):
-    """Not verified so far, and what is missing."""
+    """Not verified yet; the message is what is missing."""

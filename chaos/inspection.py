@@ -1,7 +1,7 @@
-"""What a plan finds there now, for every step: read, and nothing written.
+"""The current state that a plan shows for every step. It reads, and writes nothing.
 
-The target as it is and as it would be set, the rights that are held or missing, who else might move it, what restores when
-every process of ours is gone; then what of the gateway and of each tier answers, and whether its unit would start again.
+For each step: the state now and after the fault, rights held or missing, other controllers of the target, and what restores
+after every chaos process was killed. Then: what the gateway and each tier answer, and whether their units would start again.
 """
 
 import json
@@ -17,7 +17,7 @@ from chaos.kube.cluster import TROUBLE
 from chaos.plan import Bound
 from chaos.preflight import Ground
 from chaos.probe import serving
-from chaos.retry import words
+from chaos.retry import error_text
 from chaos.step import EFFECTIVE_WITHIN_S, TAKES_MOST_S
 from chaos.target import Handle, handle_of
 from contract import health
@@ -28,23 +28,23 @@ from contract.topology import Topology
 
 
 def look(bound: list[Bound], ground: Ground, now: Callable[[], float], deadline: float) -> str:
-    """A paragraph for each step. `deadline`: the end of the time that the restores have, by the clock of `now`."""
+    """A paragraph for each step. `deadline`: when the last restore must have ended, by the clock of `now`."""
     return "\n".join(line for b in bound for line in _step(b, ground, now, deadline))
 
 
 def serving_now(topology: Topology) -> str:
-    """What answers: the gateway and each tier, and their units."""
-    lines = [*serving.told(serving.look(topology)), *_health(topology)]
+    """What the gateway and each tier answer, and the state of their units."""
+    lines = [*serving.report(serving.look(topology)), *_health(topology)]
     urls = {t.name: t.url for t in topology.tiers} | {GATEWAY: topology.gateway.url}
     for name, handles in topology.targets().items():
         handle = handle_of(handles, topology.place(name), ("unit",))
         if handle is not None:
-            lines += [f"  {name}: NOT WELL: {words}" for words in _of_unit(handle, urls[name])]
+            lines += [f"  {name}: NOT WELL: {problem}" for problem in _of_unit(handle, urls[name])]
     return "\n".join(lines)
 
 
 def _health(topology: Topology) -> Iterator[str]:
-    """A line for each health url, a cloud's too: a run asks each of them once a second."""
+    """A line for each health url, a cloud's too: a run requests each of them once a second."""
     for url in health.urls_of(topology):
         try:
             wrong = health.wrong(url, health.check(url, url.headers()))
@@ -57,11 +57,11 @@ def _of_unit(handle: Handle, url: str | None) -> list[str]:
     try:
         return unit_needs.missing(handle) + (unit_needs.elsewhere(handle, url) if url else [])
     except OSError as e:
-        return [f"what {handle} needs is not known: {e}"]
+        return [f"cannot check what {handle} needs: {e}"]
 
 
 def deadmen(bound: list[Bound]) -> str:
-    """The dead-man of each step, where no more can be known: the stack is not up."""
+    """The dead-man of each step: all that is known while the stack is not running."""
     return "\n".join(f"  {b.step.name}: dead-man: {deadman_of(b.step.fault)}" for b in bound)
 
 
@@ -69,65 +69,63 @@ def _step(b: Bound, ground: Ground, now: Callable[[], float], deadline: float) -
     fault = faults.make(b.step.fault, ground.cluster, b.on, b.step.with_)
     return [
         f"  {b.step.name}: {b.step.fault} on {b.handle}",
-        *_there(fault, b.step.for_),
-        *(f"    rights      {line}" for line in _rights(fault, b, ground)),
-        *(f"    also moved  by {line}" for line in _others(fault)),
-        f"    dead-man    {fault.deadman}",
-        *(f"    REFUSED     {line}" for line in _against(fault, b, ground, now, deadline)),
+        *_current(fault, b.step.for_),
+        *(f"    rights:            {line}" for line in _rights(fault, b, ground)),
+        *(f"    other controllers: {line}" for line in _others(fault)),
+        f"    dead-man:          {fault.deadman}",
+        *(f"    REFUSED:           {line}" for line in _against(fault, b, ground, now, deadline)),
     ]
 
 
-def _there(fault: Fault, for_s: float) -> list[str]:
+def _current(fault: Fault, for_s: float) -> list[str]:
     try:
         state = fault.snapshot()
         remarks = fault.remarks(state)
     except CannotInject as e:
-        return [f"    there now   cannot be injected: {e}"]
+        return [f"    current state:     cannot be injected: {e}"]
     except (OSError, *TROUBLE) as e:
-        return [f"    there now   not known: {words(e)}"]
-    now = f"{_short(state.get('original'))}, would be set to {_short(state.get('set'))}"
+        return [f"    current state:     unknown: {error_text(e)}"]
+    now = f"{_short(state.get('original'))}; the fault sets {_short(state.get('set'))}"
     notes = [*remarks, *_slowness(fault.takes_s(state), for_s)]
-    return [f"    there now   {now}", *(f"    note        {line}" for line in notes)]
+    return [f"    current state:     {now}", *(f"    note:              {line}" for line in notes)]
 
 
 def _slowness(takes_s: float, for_s: float) -> list[str]:
     if not takes_s:
         return []
     late = (
-        f": it may not be effective before the step ends, which lasts {text(for_s)}"
+        f": the fault may not be effective before its step ends, after {text(for_s)}"
         if takes_s >= for_s
         else ""
     )
     most_s = EFFECTIVE_WITHIN_S + TAKES_MOST_S
-    more = f" (of which a deadline has room for {text(most_s)})" if takes_s > most_s else ""
+    more = f" (the deadline allows {text(most_s)})" if takes_s > most_s else ""
     return [f"its Pods may take up to {text(takes_s)} to terminate{more}{late}"]
 
 
 def _rights(fault: Fault, b: Bound, ground: Ground) -> list[str]:
     if not b.handle.on_cluster or ground.cluster is None:
-        return ["none of a cluster are needed"]
+        return ["no cluster rights needed"]
     try:
         missing = preflight.refused(fault, b.handle, ground.cluster)
     except TROUBLE as e:
-        return [f"not known: {words(e)}"]
-    return [f"MISSING: {right}" for right in missing] or ["all held"]
+        return [f"unknown: {error_text(e)}"]
+    return [f"MISSING: {right}" for right in missing] or ["all granted"]
 
 
 def _others(fault: Fault) -> list[str]:
     try:
-        return fault.others() or [
-            "nobody that is known here; a person who wants the same cannot be told from us"
-        ]
+        return fault.others() or ["none found (a manual change to the same value cannot be detected)"]
     except (CannotInject, OSError, *TROUBLE) as e:
-        return [f"somebody? not known: {words(e)}"]
+        return [f"unknown: {error_text(e)}"]
 
 
 def _against(fault: Fault, b: Bound, ground: Ground, now: Callable[[], float], deadline: float) -> list[str]:
-    """As a run would refuse it."""
+    """Why a run would refuse it."""
     try:
-        return preflight.against(fault, b.handle, b.unprotected, ground, deadline, now())
+        return preflight.objections(fault, b.handle, b.unprotected, ground, deadline, now())
     except TROUBLE as e:
-        return [f"not known whether anything would restore: {words(e)}"]
+        return [f"unknown whether anything would restore: {error_text(e)}"]
 
 
 def _short(value: Any) -> str:

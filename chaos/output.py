@@ -1,8 +1,8 @@
-"""What a command says on its standard output and its standard error, where nobody may listen any more.
+"""A command's standard output and standard error, written so that a broken reader cannot affect the command.
 
-A reader may have left (`| head`) or be stopped (Ctrl-S, Ctrl-Z, a pager), a terminal may be closed, a disk full, an encoding without
-the letters of a foreign message. No restore may end or wait because of that, and no exit code may change: so a thread of its own
-writes what is said, in its order, and `flush` waits for it when a command has nothing else left to do.
+A reader may have exited (`| head`) or be stopped (Ctrl-S, Ctrl-Z, a pager), a terminal may be closed, a disk full, or an encoding
+may lack characters of a message. No restore may end or wait because of that, and no exit code may change. So a separate thread
+writes the lines in order, and `flush` waits for it when a command has nothing else left to do.
 """
 
 import contextlib
@@ -12,58 +12,58 @@ import sys
 import threading
 from typing import TextIO
 
-MOST = 10_000  # lines that wait for their reader; what is said beyond that is dropped
+MOST = 10_000  # lines that wait for their reader; further lines are dropped
 
 
-class _Voice:
+class _Writer:
     def __init__(self) -> None:
         self._waiting: queue.Queue[tuple[str, TextIO]] = queue.Queue(MOST)
-        self._speaking: threading.Thread | None = None
+        self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def say(self, line: str, to: TextIO | None) -> None:
-        if to is None:  # closed before we were started
+    def write(self, line: str, to: TextIO | None) -> None:
+        if to is None:  # closed before this process started
             return
         with self._lock:
-            if self._speaking is None:
-                self._speaking = threading.Thread(target=self._speak, name="output", daemon=True)
-                self._speaking.start()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write_all, name="output", daemon=True)
+                self._thread.start()
         with contextlib.suppress(queue.Full):
             self._waiting.put_nowait((line, to))
 
     def flush(self) -> None:
         self._waiting.join()
 
-    def _speak(self) -> None:
+    def _write_all(self) -> None:
         while True:
             line, to = self._waiting.get()
             try:
                 encoding = to.encoding or "utf-8"
                 print(line.encode(encoding, "backslashreplace").decode(encoding), file=to, flush=True)
             except (OSError, ValueError):  # ValueError: it was closed
-                _let_go(to)
+                _discard(to)
             finally:
                 self._waiting.task_done()
 
 
-_VOICE = _Voice()
+_WRITER = _Writer()
 
 
 def out(line: str) -> None:
-    _VOICE.say(line, sys.stdout)
+    _WRITER.write(line, sys.stdout)
 
 
 def err(line: str) -> None:
-    _VOICE.say(line, sys.stderr)
+    _WRITER.write(line, sys.stderr)
 
 
 def flush() -> None:
-    """Returns when all of it is written, or nobody listens."""
-    _VOICE.flush()
+    """Returns when all lines are written, or their reader has gone."""
+    _WRITER.flush()
 
 
-def _let_go(to: TextIO) -> None:
-    """What is still unwritten would be tried again at the interpreter's end, and that would be the exit code."""
+def _discard(to: TextIO) -> None:
+    """Point the stream at /dev/null: the interpreter would retry the unwritten lines at its end and change the exit code."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, to.fileno())

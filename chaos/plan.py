@@ -11,12 +11,12 @@ from contract.strict import validate
 from contract.timeline import Step, Timeline
 from contract.topology import Topology
 
-TOLD = 12  # so many of the random whiles a plan lists
+LISTED = 12  # random delays that a plan lists
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A step with what it takes hold of: of a tier, or of the gateway."""
+    """A step with the target it changes: a tier, or the gateway."""
 
     step: Step
     on: Target
@@ -41,7 +41,7 @@ class Move:
 
 
 def bind(timeline: Timeline, topology: Topology, where: str) -> list[Bound]:
-    """Every step with its tier and handle. Raises Refusal with all mistakes; `where` begins each line."""
+    """Every step with its target and handle. Raises Refusal with all mistakes; each line begins with `where`."""
     bound, problems = [], []
     targets = topology.targets()
     for step in timeline.steps:
@@ -62,14 +62,14 @@ def bind(timeline: Timeline, topology: Topology, where: str) -> list[Bound]:
         on = target_of(topology, step.target, driver.kinds)
         if on is None:
             problems.append(
-                f"{place}{step.fault} takes hold of a {' or '.join(driver.kinds)}, and the topology lists none among "
+                f"{place}{step.fault} needs a {' or '.join(driver.kinds)}, and the topology lists none among "
                 f"the handles of {step.target!r}; chaos touches nothing that is not listed there"
             )
             continue
         no_url = f"and the topology gives {step.target!r} no url"
         filled_in = topology.embedded is not None
         if driver.by_sending and not filled_in and topology.server(step.target).url is None:
-            problems.append(f"{place}{step.fault} is verified by asking the tier, {no_url}")
+            problems.append(f"{place}{step.fault} is verified by a request to the tier, {no_url}")
             continue
         if driver.by_http and not filled_in and on.url is None:
             problems.append(f"{place}{step.fault} sends requests to the tier, {no_url}")
@@ -88,9 +88,9 @@ def moves(bound: list[Bound]) -> list[Move]:
 
 
 def rounds(timeline: Timeline, duration_s: float | None) -> int:
-    """How often the timeline is walked: as often as it fits into the duration, at least once.
+    """How many times the timeline is run: as often as it fits into the duration, at least once.
 
-    Where no duration is given, as many times as the timeline has trials; a duration on the command line wins.
+    Without a duration: the timeline's trials. A duration on the command line takes precedence.
     """
     if duration_s is None:
         return timeline.trials or 1
@@ -98,37 +98,37 @@ def rounds(timeline: Timeline, duration_s: float | None) -> int:
 
 
 def pauses(timeline: Timeline, count: int, seed: int) -> list[float]:
-    """How many seconds later each round begins: random, up to the timeline's phase, the same for the same seed."""
+    """The delay in seconds before each round: random, up to the timeline's phase, the same for the same seed."""
     random = Random(seed)
     return [random.uniform(0.0, timeline.phase) for _ in range(count)]
 
 
 def total_s(timeline: Timeline, later_s: list[float]) -> float:
-    """What all rounds take where every restore is verified at once."""
+    """The duration of all rounds, without the time that restores take."""
     return timeline.round_s * len(later_s) + sum(later_s)
 
 
 def describe(timeline: Timeline, bound: list[Bound], later_s: list[float], restore_within_s: float) -> str:
-    """The plan as an operator reads it."""
+    """The plan as text for an operator."""
     count = len(later_s)
     lines = [
         f"{count} round{'s' if count > 1 else ''} of {text(timeline.round_s)}: baseline {text(timeline.baseline)}, "
-        f"{len(bound)} step{'s' if len(bound) > 1 else ''}, settling {text(timeline.settle)}",
+        f"{len(bound)} step{'s' if len(bound) > 1 else ''}, settle {text(timeline.settle)}",
     ]
     if timeline.phase:
         lines.append(
-            f"  each begins a random while of up to {text(timeline.phase)} later: by "
-            + ", ".join(text(round(s, 1)) for s in later_s[:TOLD])
-            + (", …" if count > TOLD else "")
+            f"  a random delay of up to {text(timeline.phase)} before each round: "
+            + ", ".join(text(round(s, 1)) for s in later_s[:LISTED])
+            + (", …" if count > LISTED else "")
         )
     if count > 1:
-        lines.append(f"  {text(round(total_s(timeline, later_s)))} in all, and what the restores take")
+        lines.append(f"  {text(round(total_s(timeline, later_s)))} in total, plus the time for restores")
     room_s = timeline.max - (timeline.round_s - timeline.settle)
-    early = f"; after {text(round(room_s))} the run is aborted: max" if room_s < restore_within_s else ""
+    early = f"; the run is aborted after {text(round(room_s))} (max)" if room_s < restore_within_s else ""
     lines.append(f"  a restore may take up to {text(restore_within_s)}{early}")
     for m in moves(bound):
         b = m.bound
         options = "".join(f" {k}={v}" for k, v in b.step.with_.items())
-        what = f"{b.step.fault} {b.handle}{options}" if m.move == "inject" else f"bring {b.handle} back"
-        lines.append(f"  {text(m.at_s):>8}  {m.move:<6}  {b.step.name:<16}  {b.target:<10}  {what}")
+        what = f"{b.step.fault} {b.handle}{options}" if m.move == "inject" else f"restore {b.handle}"
+        lines.append(f"  {text(m.at_s):>8}  {m.move:<7}  {b.step.name:<16}  {b.target:<10}  {what}")
     return "\n".join(lines)

@@ -1,5 +1,5 @@
-"""What must hold before anything is touched: the right cluster, the rights to restore, and something that restores when
-every process of ours is gone."""
+"""Requirements checked before anything is touched: the right cluster, the rights to restore, and a component that restores
+after every chaos process was killed."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,12 @@ from contract.topology import Topology
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What a run stands on."""
+    """The cluster and the stack of a run."""
 
-    cluster: Cluster | None  # None: the topology names none
+    cluster: Cluster | None  # None: the topology has no cluster
     uid: str | None
-    embedded_pid: int | None  # of the embedded stack; None: it is no embedded one
-    without_reaper: bool = False  # the operator says so
+    embedded_pid: int | None  # of the embedded stack; None: not an embedded stack
+    without_reaper: bool = False  # by the operator's option
 
     @property
     def embedded(self) -> bool:
@@ -27,18 +27,18 @@ class Ground:
 
 
 def ground_of(topology: Topology, without_reaper: bool) -> Ground:
-    """The topology's cluster, looked at. Raises Refusal."""
+    """Connect to the topology's cluster and check its identity. Raises Refusal."""
     if topology.cluster is None:
         return Ground(None, None, None, without_reaper)
     cluster = Cluster(topology.kubeconfig)
     try:
         uid, _ = cluster.identity()
     except TROUBLE as e:
-        raise Refusal(f"the cluster does not let us in: {told(e)}") from None
+        raise Refusal(f"cannot access the cluster: {told(e)}") from None
     if uid != topology.cluster:
         raise Refusal(
-            f"kubeconfig {topology.kubeconfig or '(default)'} leads to the cluster {uid}, "
-            f"and the topology names {topology.cluster}; chaos touches that one and no other"
+            f"kubeconfig {topology.kubeconfig or '(default)'} points to cluster {uid}, "
+            f"but the topology names {topology.cluster}; chaos touches only that cluster"
         )
     return Ground(cluster, uid, cluster.embedded_pid, without_reaper)
 
@@ -46,9 +46,9 @@ def ground_of(topology: Topology, without_reaper: bool) -> Ground:
 def check(
     fault: Fault, handle: Handle, unprotected: bool, ground: Ground, deadline: float, now: float
 ) -> None:
-    """Raises CannotInject with all that is missing, and TROUBLE."""
-    # Before the rights: a fresh credential may be taken up there, and it is its rights that count.
-    missing = against(fault, handle, unprotected, ground, deadline, now)
+    """Raises CannotInject with every requirement that is not met, and TROUBLE."""
+    # Before the rights: this may load a fresh credential, and its rights are the ones that count.
+    missing = objections(fault, handle, unprotected, ground, deadline, now)
     if handle.on_cluster and ground.cluster:
         rights = refused(fault, handle, ground.cluster)
         missing += [f"the right to {right} is missing" for right in rights]
@@ -56,29 +56,29 @@ def check(
         raise CannotInject("; ".join(missing))
 
 
-def against(
+def objections(
     fault: Fault, handle: Handle, unprotected: bool, ground: Ground, deadline: float, now: float
 ) -> list[str]:
-    """Why nothing is injected, besides rights that are missing; empty: nothing is against it. Raises TROUBLE."""
+    """Why no fault is injected, besides missing rights; empty: no reason. Raises TROUBLE."""
     cluster = ground.cluster if handle.on_cluster else None
-    off = misdated(cluster, now) if cluster else []  # first, while `now` is now
-    ended = outlived(cluster, deadline) if cluster else []
-    return unguarded(fault, handle, unprotected, ground, now) + off + ended
+    skew = clock_skew(cluster, now) if cluster else []  # first, while `now` is current
+    expired = expiry(cluster, deadline) if cluster else []
+    return no_deadman(fault, handle, unprotected, ground, now) + skew + expired
 
 
-def misdated(cluster: Cluster, now: float) -> list[str]:
-    """Whether this machine's clock is not the cluster's."""
+def clock_skew(cluster: Cluster, now: float) -> list[str]:
+    """Whether this machine's clock differs from the cluster's by more than the reaper tolerates."""
     ahead_s = cluster.clock_ahead_s(now)
     if ahead_s is None or abs(ahead_s) <= reaper.CLOCKS_AGREE_S:
         return []
     return [
         f"this machine's clock is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the API server's: "
-        "who restores by the Lease would come too late or too early; set it right"
+        "a restore by the Lease would come too early or too late; correct the clock"
     ]
 
 
-def outlived(cluster: Cluster, deadline: float) -> list[str]:
-    """Whether the credential ends before a fault's deadline, and nobody has written a better one into the kubeconfig."""
+def expiry(cluster: Cluster, deadline: float) -> list[str]:
+    """Whether the credential expires before a fault's deadline, and the kubeconfig has no newer one."""
     ends_at = cluster.credential_ends_at()
     if ends_at is not None and ends_at < deadline:
         cluster.renew_credential()
@@ -86,28 +86,28 @@ def outlived(cluster: Cluster, deadline: float) -> list[str]:
     if ends_at is None or ends_at >= deadline:
         return []
     return [
-        f"the credential of the kubeconfig ends {deadline - ends_at:.0f} s before the fault's deadline, and nothing could be "
-        "restored from then on: give one that lasts longer, or that is renewed (a tokenFile, an exec plugin)"
+        f"the credential of the kubeconfig expires {deadline - ends_at:.0f} s before the fault's deadline, and nothing could be "
+        "restored after that: use one that lasts longer or is renewed (a tokenFile, an exec plugin)"
     ]
 
 
-def unguarded(fault: Fault, handle: Handle, unprotected: bool, ground: Ground, now: float) -> list[str]:
-    """Why nothing would restore if every process of ours were killed; empty: something would. Raises TROUBLE."""
+def no_deadman(fault: Fault, handle: Handle, unprotected: bool, ground: Ground, now: float) -> list[str]:
+    """Why nothing would restore after every chaos process was killed; empty: something would. Raises TROUBLE."""
     if ground.embedded or unprotected:
-        return []  # an embedded stack goes down with its faults
+        return []  # an embedded stack ends together with its faults
     if fault.deadman is Deadman.GUARDIAN:
         return [
-            f"nothing would restore {handle} if every process of ours were killed: give it a dead-man, or say "
-            "unprotected: true among its handles"
+            f"nothing would restore {handle} if every chaos process were killed: give it a dead-man, or set "
+            "unprotected: true in its handles"
         ]
     if fault.deadman is Deadman.REAPER and not ground.without_reaper:
         assert ground.cluster is not None
         why = reaper.beats(ground.cluster, lease.namespace_of(handle.kind, handle.name), now)
-        return [f"{why}; or say --without-reaper"] if why else []
+        return [f"{why}; or pass --without-reaper"] if why else []
     return []
 
 
 def refused(fault: Fault, handle: Handle, cluster: Cluster) -> list[str]:
-    """The rights that are not held, in words. Raises TROUBLE."""
-    wanted = [*lease.rights(handle.kind, handle.name), *fault.rights()]
-    return [str(r) for r in wanted if not cluster.allows(r.verb, r.group, r.resource, r.namespace, r.name)]
+    """The missing rights, as text. Raises TROUBLE."""
+    needed = [*lease.rights(handle.kind, handle.name), *fault.rights()]
+    return [str(r) for r in needed if not cluster.allows(r.verb, r.group, r.resource, r.namespace, r.name)]

@@ -1,40 +1,40 @@
-"""Words that a server sent, as a terminal may see them: no control characters, and no longer than there is room."""
+"""Makes text from a server safe for a terminal: no control characters, and no wider than the given room."""
 
 import unicodedata
 from itertools import accumulate
 
-LONGEST = 2000  # characters that are looked at
+LONGEST = 2000  # characters that are read
 
 
-def clean(words: str) -> str:
-    """One line: space for every kind of white space, nothing for what is not printed (escape sequences lose their
-    escape, and with it their meaning)."""
-    kept = [c if c.isprintable() else " " if c.isspace() else "" for c in words[:LONGEST]]
+def clean(text: str) -> str:
+    """One line: a space for each run of white space; characters that cannot be printed are removed (an escape sequence without
+    its escape character has no effect)."""
+    kept = [c if c.isprintable() else " " if c.isspace() else "" for c in text[:LONGEST]]
     return " ".join("".join(kept).split())
 
 
-def cells(words: str) -> int:
-    """How many columns of a terminal they take."""
-    return sum(map(_cells, words))
+def cells(text: str) -> int:
+    """The width in terminal columns."""
+    return sum(map(_cells, text))
 
 
-def shortened(words: str, room: int) -> str:
-    """The beginning, in at most so many columns."""
-    if cells(words) <= room:
-        return words
-    return _within(words, room - 1).rstrip() + "…" if room > 0 else ""
+def shortened(text: str, room: int) -> str:
+    """The beginning of the text, in at most `room` columns."""
+    if cells(text) <= room:
+        return text
+    return _within(text, room - 1).rstrip() + "…" if room > 0 else ""
 
 
 def narrowed(name: str, room: int) -> str:
-    """A name in at most so many columns, without its middle: models differ at their ends."""
+    """A name in at most `room` columns, without its middle: names of models differ at their ends."""
     if cells(name) <= room:
         return name
     back = (room - 1) // 2
     return _within(name, room - 1 - back) + "…" + _within(name[::-1], back)[::-1]
 
 
-def _within(words: str, room: int) -> str:
-    return words[: sum(1 for taken in accumulate(map(_cells, words)) if taken <= room)]
+def _within(text: str, room: int) -> str:
+    return text[: sum(1 for taken in accumulate(map(_cells, text)) if taken <= room)]
 
 
 def _cells(c: str) -> int:

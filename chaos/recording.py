@@ -1,4 +1,4 @@
-"""What the chaos process writes into the run folder: events at once, the probe's rows and the samplers' once a second."""
+"""Writes the chaos process's files in the run folder: events at once, rows of the probe and the samplers once a second."""
 
 import threading
 from collections.abc import Callable
@@ -17,7 +17,7 @@ EVERY_S = 1.0
 
 
 class Recording:
-    """One writer per file. A file that cannot be written stops the run: what cannot be told must not go on."""
+    """One writer per file. A file that cannot be written stops the run: no run without its record."""
 
     def __init__(self, folder: Path, stop: Stop) -> None:
         self._stop = stop
@@ -32,7 +32,7 @@ class Recording:
         self._thread.start()
 
     def event(self, event: Event) -> None:
-        """On the disk when it returns. Never raises: a restore must not end because the disk is full."""
+        """The event is on disk when this returns. Never raises: a full disk must not end a restore."""
         with self._lock:
             self._guarded("chaos.jsonl", partial(self._events.append, event))
 
@@ -67,7 +67,5 @@ class Recording:
     def _guarded(self, file: str, write: Callable[[], None]) -> None:
         try:
             write()
-        except (
-            Exception
-        ) as e:  # a full disk, a file closed after an earlier failure, a row that its schema does not take
+        except Exception as e:  # a full disk, a file closed after a failure, a row that violates its schema
             self._stop.set(f"error: {file} cannot be written: {e}")

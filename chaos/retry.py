@@ -1,4 +1,4 @@
-"""Tries until something holds, with back-off where the world does not answer. The clock and the waiting are handed in."""
+"""Retries until a condition holds, with back-off after errors. The clock and the wait are parameters."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 Seen = dict[str, Any]
 Wait = Callable[[float], str | None]
-"""Waits for so many seconds, and returns None; or ends the trying, and returns why."""
+"""Waits for so many seconds and returns None, or ends the retries and returns the reason."""
 
 
 def until(
@@ -23,11 +23,11 @@ def until(
     give_up: Callable[[], str | None] = lambda: None,
     missing: Callable[[str], float] = lambda why: POLL_S,
 ) -> tuple[Seen | None, str | None]:
-    """Tried once at least: (what was seen, None), or (None, why not).
+    """Try at least once. Returns (what was seen, None), or (None, why not).
 
-    `holds` returns None, or raises NotYet with what is missing, where it does not hold yet; `missing` gets these words and
-    returns the pause in seconds. `raises`: what ends the trying as an exception. Everything else, a mistake of ours too, is
-    tried again after a longer pause, unless `give_up` has a reason to end.
+    While it does not hold yet, `holds` returns None or raises NotYet with what is missing; `missing` gets that text and
+    returns the pause in seconds. `raises`: exceptions that end the retries. Any other exception, also a bug, is retried
+    after a longer pause, unless `give_up` returns a reason to end.
     """
     failures = 0
     why: str | None = "not seen in time"
@@ -44,7 +44,7 @@ def until(
             why, failures = str(e), 0
             pause = missing(why)
         except Exception as e:  # no restore may end with a traceback
-            why = words(e)
+            why = error_text(e)
             gone = give_up()
             if gone is not None:
                 return None, gone
@@ -57,7 +57,7 @@ def until(
             return None, ended
 
 
-def words(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """An error in one line, short enough for an event."""
     if isinstance(error, CannotInject):
         return str(error)[:1000]

@@ -1,4 +1,4 @@
-"""What a round of the timeline is made with, and what became of it."""
+"""The context and the outcome of one round of a timeline."""
 
 import os
 import socket
@@ -22,15 +22,15 @@ from contract.topology import Topology
 
 @dataclass(slots=True)
 class RoundOutcome:
-    """What became of a round."""
+    """The outcome of a round."""
 
     last_restored_at: float | None = None
     not_restored: list[str] = field(default_factory=list)  # handles
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a step needs from outside; handed in."""
+class StepContext:
+    """The dependencies of a step."""
 
     run: str
     folder: Path
@@ -38,20 +38,20 @@ class Surroundings:
     stop: Stop
     ground: Ground
     journal: Journal
-    tell: Callable[[Event], None]
+    on_event: Callable[[Event], None]
     guardian_link: GuardianLink
-    # A real request to the tier, with so many seconds of patience: None where a whole answer came, or where it cannot
-    # be asked from here; otherwise why it is no answer.
+    # Sends a request to the tier, with so many seconds of patience. Returns None after a whole answer, or where no request
+    # can be sent from here; otherwise why the answer is not whole.
     answers: Callable[[Bound, float], str | None]
-    # What verifies a restore that may take so many seconds more.
+    # Verifies a restore that may take so many seconds more.
     question: Callable[[Bound, float], Question]
     restore_within_s: float
-    stack: Topology | None = None  # by which what a dead holder left is verified
+    stack: Topology | None = None  # to verify what a dead holder left open
     wait: Wait = threading.Event.wait
     sleep: Callable[[float], object] = time.sleep
 
     def record(self, bound: Bound, trial: int, deadline: float, state: dict[str, Any], by_http: bool) -> Undo:
-        """The undo record of a step's fault; `by_http`: it holds how the target's server is reached."""
+        """The undo record of a step's fault; `by_http`: with how the target's server is reached."""
         ground, handle = self.ground, bound.handle
         undo = Undo(
             run=self.run, folder=str(self.folder.resolve()), step=bound.step.name, trial=trial,
@@ -63,5 +63,5 @@ class Surroundings:
             holder=f"{socket.gethostname()}:{os.getpid()}", deadline=deadline, state=state,
             server=bound.on.record() if by_http else {},
         )  # fmt: skip
-        # As whoever reads it has it: what is held is known again by its being equal.
+        # As a reader of the JSON gets it: a holder recognizes its record by equality.
         return Undo.of_json(undo.to_json())

@@ -16,7 +16,7 @@ from chaos.probe.probe import Probe
 from chaos.probe.silence import AnswerWatch
 from chaos.probe.verification import Answers
 from chaos.recording import Recording
-from chaos.round import Surroundings
+from chaos.round import StepContext
 from chaos.sampling import Sampling
 from chaos.stdin import own_stdin
 from chaos.stop import Stop
@@ -37,7 +37,7 @@ PROBE_DRAIN_S = 10.0
 
 
 class ChaosRun:
-    """`run` does it all and returns the exit code; `say` gets what a parent or a terminal wants to know."""
+    """`run` executes the run and returns the exit code; `report` gets the messages for a parent or a terminal."""
 
     def __init__(
         self,
@@ -48,14 +48,15 @@ class ChaosRun:
         journal: Journal,
         clock: Clock,
         stop: Stop,
-        say: Callable[[Message], None],
+        report: Callable[[Message], None],
         duration_s: float | None,
         restore_within_s: float,
         without_reaper: bool,
         seed: int,
     ) -> None:
         self._topology, self._timeline, self._bound = topology, timeline, bound
-        self._folder, self._journal, self._clock, self._stop, self._say = folder, journal, clock, stop, say
+        self._folder, self._journal, self._clock = folder, journal, clock
+        self._stop, self._report = stop, report
         self._pauses = pauses(timeline, rounds(timeline, duration_s), seed)
         self._restore_within_s, self._without_reaper = restore_within_s, without_reaper
         self._guard = AbortGuard(timeline.abort_when) if timeline.abort_when else None
@@ -68,28 +69,25 @@ class ChaosRun:
         self._shown = [GATEWAY] if topology.gateway.health else []
         self._shown += [t.name for t in topology.tiers if not t.cloud]
         self._counts = Counts(0, 0, 0)  # of the load generator
-        self.gateway_versions: dict[
-            str, int
-        ] = {}  # version → the probe's answers that named it, when it has ended
+        # version → number of the probe's answers that named it; set when the probe has ended
+        self.gateway_versions: dict[str, int] = {}
         self._probe_cloud = 0
         self._answered = AnswerWatch()
         self._open: set[str] = set()
-        self._injected = 0  # faults that were seen to be effective
-        self.left_alone: list[
-            str
-        ] = []  # what someone else changed meanwhile: nobody verified that it is back
-        self._waiting: set[tuple[str, int, str]] = (
-            set()
-        )  # moves that are looked for, and not hurried for any more
+        self._injected = 0  # faults verified as effective
+        # Targets that someone else changed meanwhile: not verified as restored.
+        self.left_alone: list[str] = []
+        # Moves that are still checked, but for which the probe is slow again.
+        self._waiting: set[tuple[str, int, str]] = set()
         self._trial = 0
         self._started_at = 0.0
 
     def count(self, counts: Counts) -> None:
-        """What the load generator has counted."""
+        """The load generator's counts so far."""
         self._counts = counts
 
     def run(self) -> int:
-        """Exit codes of design section 5. Raises Refusal before anything was touched."""
+        """Exit codes of design section 5. Raises Refusal before anything is touched."""
         clock, stop = self._clock, self._stop
         guardian_link = GuardianLink(stop, self._topology)
         try:
@@ -109,14 +107,14 @@ class ChaosRun:
             clock,
             self._keep_record,
         )
-        around = Surroundings(
+        context = StepContext(
             run=self._folder.name, folder=self._folder, clock=clock, stop=stop, ground=ground,
-            journal=self._journal, tell=self._tell, guardian_link=guardian_link, answers=lambda bound, patience_s: self._answers.missing(bound.target, patience_s),
+            journal=self._journal, on_event=self._on_event, guardian_link=guardian_link, answers=lambda bound, patience_s: self._answers.missing(bound.target, patience_s),
             question=lambda bound, within_s: self._answers.question(bound.target, within_s),
             restore_within_s=self._restore_within_s, stack=self._topology,
         )  # fmt: skip
         self._started_at = clock.now()
-        self._say(Ready(self._started_at, self._total_s()))
+        self._report(Ready(self._started_at, self._total_s()))
         over = threading.Event()
         watch = threading.Thread(target=self._watch, args=(over,), name="status", daemon=True)
         self._sampling.start()
@@ -124,7 +122,7 @@ class ChaosRun:
         watch.start()
         not_restored: list[str] = []
         try:
-            not_restored = self._walk_rounds(around)
+            not_restored = self._run_rounds(context)
         finally:
             self._probe.stop(PROBE_DRAIN_S)
             self.gateway_versions |= self._probe.gateway_versions
@@ -133,7 +131,7 @@ class ChaosRun:
             watch.join()
             self._recording.close()
             guardian_link.leave()
-        self._say(End(stop.reason, not_restored))
+        self._report(End(stop.reason, not_restored))
         if not_restored:
             output.err(guardian_link.goes_on)
             return EXIT_NOT_RESTORED
@@ -142,28 +140,26 @@ class ChaosRun:
         return EXIT_ABORTED if stop.reason.startswith("guard:") else EXIT_UNKNOWN
 
     def _refuse_early(self, ground: preflight.Ground) -> None:
-        """What the preflight before each inject would refuse is refused before the load begins. Raises Refusal."""
+        """Run each step's preflight before the load begins. Raises Refusal."""
         problems = []
         for b in self._bound:
             fault = faults.make(b.step.fault, ground.cluster, b.on, b.step.with_)
             deadline = self._clock.now() + self._total_s() + self._restore_within_s
             try:
                 preflight.check(fault, b.handle, b.unprotected, ground, deadline, self._clock.now())
-                problems += [f"step {b.step.name!r}: {words}" for words in fault.needs()]
+                problems += [f"step {b.step.name!r}: {need}" for need in fault.needs()]
             except (CannotInject, OSError) as e:
                 problems.append(f"step {b.step.name!r}: {e}")
             except TROUBLE as e:
-                raise Refusal(
-                    f"step {b.step.name!r}: the cluster does not answer as it should: {told(e)}"
-                ) from None
+                raise Refusal(f"step {b.step.name!r}: the cluster's API failed: {told(e)}") from None
         if problems:
             raise Refusal("\n".join(problems))
 
-    def _walk_rounds(self, around: Surroundings) -> list[str]:
+    def _run_rounds(self, context: StepContext) -> list[str]:
         clock, stop, started_at = self._clock, self._stop, self._started_at
         for trial, later_s in enumerate(self._pauses, start=1):
             self._trial = trial
-            started_at += later_s  # before the baseline, which is as long in every round
+            started_at += later_s  # before the baseline, which has the same length in every round
             guard = threading.Timer(
                 self._timeline.max + later_s, stop.set, args=(f"guard: the round took longer than max {text(self._timeline.max)}",)
             )  # fmt: skip
@@ -171,10 +167,10 @@ class ChaosRun:
             guard.start()
             with self._probe.lock:
                 self._pace.plan([started_at + m.at_s for m in moves(self._bound)])
-            outcome = runner.run(self._bound, around, started_at, trial)
+            outcome = runner.run(self._bound, context, started_at, trial)
             if outcome.not_restored:
                 return outcome.not_restored
-            # The next round begins a settled while after the last verified restore, so that rounds cannot overlap.
+            # The next round begins `settle` after the last verified restore, so that rounds cannot overlap.
             started_at = (outcome.last_restored_at or clock.now()) + self._timeline.settle
             settled = not stop.wait(started_at - clock.now())
             guard.cancel()
@@ -185,21 +181,19 @@ class ChaosRun:
     def _total_s(self) -> float:
         return total_s(self._timeline, self._pauses)
 
-    def _tell(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         self._recording.event(event)
         with self._probe.lock:
             which = (event.step, event.trial, event.move)
             if event.stage == "begin":
                 self._pace.move_began()
-            elif (
-                event.stage == "waiting"
-            ):  # it may last for as long as the step: the probe must not be the load
+            elif event.stage == "waiting":  # may last as long as the step: the probe must not become load
                 if which not in self._waiting:
                     self._pace.move_ended()
                 self._waiting.add(which)
             elif event.stage in ("effective", "fail") and which in self._waiting:
                 self._waiting.discard(which)
-                if event.move == "restore":  # who returns is looked for anew, until its answers have settled
+                if event.move == "restore":  # fast again until the tier's answers have settled
                     self._pace.move_began()
                     self._pace.move_ended()
             elif event.stage in ("effective", "fail"):
@@ -214,7 +208,7 @@ class ChaosRun:
             elif (event.move, event.stage) == ("restore", "effective"):
                 self._answered.returned(event.target)
                 self._open.discard(event.target)
-        self._say(
+        self._report(
             FaultEvent(
                 event.at, event.step, event.target, event.move, event.stage, event.error, event.detail,
                 _note(event.detail or {}),
@@ -247,14 +241,14 @@ class ChaosRun:
                     up={name: self._up(name) for name in self._shown},
                     probe=self._answered.status(now),
                 )
-            self._say(status)
+            self._report(status)
 
     def _abort_when(self, now: float) -> None:
         if self._guard is None:
             return
         with self._probe.lock:
             waiting_ms = [(now - at) * 1000 for at in self._probe.waiting_since()]
-            self._guard.told(now, self._counts.good, self._counts.bad)
+            self._guard.counted(now, self._counts.good, self._counts.bad)
             why = self._guard.why(now, waiting_ms)
         if why is not None:
             self._stop.set(f"guard: {why}")
@@ -265,7 +259,7 @@ class ChaosRun:
 
 
 def _note(detail: dict[str, Any]) -> str | None:
-    """What a terminal shows behind a stage: what is waited for, and what a restore could not be measured by."""
+    """What a terminal shows after a stage: what is missing, or why a restore could not be verified by an answer."""
     if "terminating_up_to_s" in detail:
         return f"terminating, up to {text(detail['terminating_up_to_s'])}"
     if "waited_s" in detail:
@@ -276,22 +270,21 @@ def _note(detail: dict[str, Any]) -> str | None:
 
 
 def leash(stop: Stop, count: Callable[[Counts], None]) -> threading.Thread:
-    """Read the parent's messages until its end of file: that is the leash, and it means restore and exit."""
-
+    """Read the parent's messages until end of file, which means: restore and exit."""
     lines = own_stdin()
 
     def follow() -> None:
         for line in lines:
-            if not line.endswith("\n"):  # cut off by the parent's end
+            if not line.endswith("\n"):  # truncated when the parent ended
                 break
             try:
                 message = messages.read(line)
                 if not isinstance(message, Counts):
-                    raise BadMessage(f"{message.kind!r} is no message of a load generator")
+                    raise BadMessage(f"{message.kind!r} is not a message of a load generator")
                 count(message)
-            except BadMessage as e:  # guards that rest on no counts would let everything pass
+            except BadMessage as e:  # a guard without counts would never abort
                 stop.set(f"error: from the load generator: {e}")
-        stop.set("leash: the load generator has gone, or lets go")
+        stop.set("leash: the load generator exited or closed its pipe")
 
     thread = threading.Thread(target=follow, name="leash", daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""Runs the samplers of the chaos process, a thread for each of their sources."""
+"""Runs the samplers of the chaos process, one thread per source."""
 
 import threading
 from collections.abc import Callable
@@ -14,7 +14,7 @@ JOIN_S = 2.0
 
 
 class Sampling:
-    """`keep` gets each sampler's rows by its name; `latest` holds, of each sampler and source, the last row."""
+    """`keep` gets a sampler's name and rows; `latest`: the last row by sampler and source."""
 
     def __init__(
         self, topology: Topology, clock: Clock, keep: Callable[[str, Rows], None], stop: Stop
@@ -46,7 +46,7 @@ class Sampling:
             for rows in sampled(source, sampler.every_s, self._clock.now, self._over.wait):
                 self._take(name, source, rows)
             self._take(name, source, source.last())
-        except Exception as e:  # a sampler that fell silent would look like a calm second
+        except Exception as e:  # a missing sampler would look like a second without events
             self._stop.set(f"error: sampler {name}: {type(e).__name__}: {e}")
 
     def _take(self, name: str, source: Source, rows: Rows) -> None:

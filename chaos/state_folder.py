@@ -1,4 +1,4 @@
-"""Where this machine keeps what must outlive a run: undo records, commands that run, the log of the guardian."""
+"""The folder for state that outlives a run: undo records, running commands, the guardian's log."""
 
 import os
 from pathlib import Path

@@ -1,5 +1,4 @@
-"""A standard input that is this process's alone: a credential plugin of a kubeconfig inherits it, and would read the lines
-that its parent sends to us."""
+"""Keeps standard input for this process: a kubeconfig's credential plugin would inherit it and read the parent's messages."""
 
 import os
 import sys
@@ -7,7 +6,7 @@ from typing import TextIO
 
 
 def own_stdin() -> TextIO:
-    """The standard input as it was; whoever is started from now on gets an empty one."""
+    """Return the original standard input; processes started from now on get an empty one."""
     number = sys.stdin.fileno()
     kept = os.fdopen(os.dup(number))  # no child inherits this one
     empty = os.open(os.devnull, os.O_RDONLY)

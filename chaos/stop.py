@@ -1,4 +1,4 @@
-"""One reason to stop, given once: signals, the leash, a guard. Every wait of the wing ends with it."""
+"""The first reason to stop: a signal, the leash or a guard. It ends every wait of the chaos process."""
 
 import signal
 import threading
@@ -9,11 +9,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 Wait = Callable[[threading.Event, float], bool]
-"""Waits for an event, for so many seconds at most; whether it is set. Handed in as the clock is."""
+"""Waits for an event, for at most so many seconds; returns whether it is set. A parameter, as the clock is."""
 
 
 class Stop:
-    """Set at most once; who comes second changes nothing, so that no second signal cuts a restore short."""
+    """Set at most once: later reasons change nothing, so that a second signal cannot shorten a restore."""
 
     def __init__(self, wait: Wait = threading.Event.wait) -> None:
         self._event, self._wait = threading.Event(), wait
@@ -30,11 +30,11 @@ class Stop:
         return self._event.is_set()
 
     def wait(self, seconds: float) -> bool:
-        """Whether it was set before the time was up."""
+        """Whether it was set within so many seconds."""
         return self._wait(self._event, max(0.0, seconds))
 
     def on_signals(self) -> None:
-        """From now on the signals that end a program only ask it to restore and leave."""
+        """From now on, signals that would end the process make it restore and exit."""
 
         def handler(number: int, frame: FrameType | None) -> None:
             # Not from inside the handler: it may have interrupted a thread that holds the lock.

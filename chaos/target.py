@@ -1,4 +1,4 @@
-"""What a fault is made on: a tier or the gateway, by one of its handles, and how its server is reached.
+"""The target of a fault: a tier or the gateway, one of its handles, and how its server is reached.
 
 It holds no secret: a key and the values of headers are read from the environment where a request is sent.
 """
@@ -24,13 +24,12 @@ from contract.topology import Api, Tier, Topology
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """What a fault takes hold of."""
+    """What a fault changes, such as a Deployment or a unit."""
 
-    kind: str  # the word among the topology's handles
-    name: str  # unique among the handles of its kind: it names the lock
-    given: dict[str, Any] = field(
-        default_factory=dict
-    )  # the handle as the topology gives it, where it is more than a name
+    kind: str  # the key among the topology's handles
+    name: str  # unique among the handles of its kind: the name of its lock
+    # The handle as in the topology, where it is more than a name.
+    given: dict[str, Any] = field(default_factory=dict)
 
     @property
     def on_cluster(self) -> bool:
@@ -38,7 +37,7 @@ class Handle:
 
     @property
     def url(self) -> str | None:
-        """The address that it is, where it is one."""
+        """The handle's address, where it is one."""
         return handle_kinds.find(self.kind).url(self.name)
 
     def __str__(self) -> str:
@@ -47,7 +46,7 @@ class Handle:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """By `url` a fault speaks HTTP to it; what goes along is named by `api_key`, `headers` and `ca_file`."""
+    """`url`: for faults that send HTTP requests, with `api_key`, `headers` and `ca_file`."""
 
     name: str  # the tier's, or `gateway`
     handle: Handle
@@ -64,24 +63,24 @@ class Target:
 
     def record(self) -> dict[str, Any]:
         """How the server is reached, for an undo record: no value of a secret."""
-        ca_file = self.ca_file and os.path.abspath(self.ca_file)  # who restores may stand in another folder
+        ca_file = self.ca_file and os.path.abspath(self.ca_file)  # a restorer may run in another folder
         found = {"url": self.url, "api": self.api, "api_key": self.api_key, "headers": self.headers, "ca_file": ca_file}  # fmt: skip
         return {key: value for key, value in found.items() if value}
 
     def without_credentials(self) -> Self:
-        """The same, to which no secret is sent and for which no file is read."""
+        """The same target without secrets and without a CA file."""
         return replace(self, api_key=None, headers={}, ca_file=None)
 
     def send(self, method: str, path: str, within_s: float, payload: bytes | None = None) -> tuple[int, Any]:
-        """Send one request to its server: the answer's status, and its body as values of JSON, or as text where it is no JSON.
+        """Send one request to its server: the answer's status, and its body as values of JSON, or as text where it is not JSON.
 
-        `path` begins with a slash; `within_s` bounds all of it; `payload` is JSON. Texts in the body come without what is
-        secret. Where a key or header is not in the environment the request goes without: a restore may be allowed all the
-        same. Raises OSError where no whole answer came, or one that refuses the missing key.
+        `path` begins with a slash; `within_s` bounds the whole exchange; `payload` is JSON. Secrets are removed from texts in
+        the body. A key or header that is not in the environment is omitted: the restore may be allowed without it. Raises
+        OSError without a whole answer, or where the answer refuses the missing key.
         """
         where = f"{method} {page.shown(f'{self.url}{path}')}"
         if self.url is None:
-            raise OSError(f"{method} {path}: no url of {self.name} is known here")
+            raise OSError(f"{method} {path}: the url of {self.name} is unknown here")
         headers, missing = {}, None
         try:
             headers = headers_of(self)
@@ -101,7 +100,7 @@ class Target:
 
 
 def _without(secrets: Sequence[str], body: Any) -> Any:
-    """Of JSON the texts alone: a key that is a number or a word of JSON's own would take the body apart."""
+    """Redacts only the strings of JSON: a secret such as a number or `null` would destroy the structure of the body."""
     if isinstance(body, str):
         return redact.without(secrets, body)
     if isinstance(body, list):
@@ -112,7 +111,7 @@ def _without(secrets: Sequence[str], body: Any) -> Any:
 
 
 def handle_of(handles: Handles, place: Place, kinds: Sequence[str]) -> Handle | None:
-    """The first of these kinds that is given; None: it is not ours to break."""
+    """The first of these kinds that is given; None: chaos may not change it."""
     for kind in kinds:
         assert kind in handle_kinds.names()
         value = handles.get(kind)
@@ -124,7 +123,7 @@ def handle_of(handles: Handles, place: Place, kinds: Sequence[str]) -> Handle | 
 
 
 def handles_of(topology: Topology, name: str) -> list[Handle]:
-    """All that the topology gives of the gateway, or of the tier of that name."""
+    """All handles that the topology gives the gateway, or the tier of that name."""
     given, place = topology.server(name).handles, topology.place(name)
     found = (handle_of(given, place, (kind,)) for kind in given.kinds())
     return [handle for handle in found if handle is not None]
@@ -137,7 +136,7 @@ def target_of(topology: Topology, name: str, kinds: Sequence[str]) -> Target | N
     if handle is None:
         return None
     url = handle.url or place.url
-    if url != place.url:  # another server's address: neither key nor header of this one is meant for it
+    if url != place.url:  # another server's address: it gets neither the key nor the headers of this one
         return Target(name, handle, url)
     api: Api = server.api if isinstance(server, Tier) else "openai"
     return Target(name, handle, url, api, server.api_key, dict(server.headers), server.ca_file)

@@ -1,1 +1,1 @@
-"""Requests that chaos sends itself: the probe, the inspection of a stack, the verification of a restore."""
+"""Requests that chaos sends: the probe, the inspection of a stack, the verification of a restore."""

@@ -1,7 +1,6 @@
-"""When the probe asks, and how long it waits until it asks again. Pure: no clock, no sockets.
+"""The interval between the probe's requests. Pure: no clock, no sockets.
 
-The probe must not be the load: outside the neighbourhood of a move it takes at most a tenth of what the serving tier
-can do.
+The probe must not become load: away from moves it takes at most a tenth of the serving tier's capacity.
 """
 
 from collections import deque
@@ -10,12 +9,12 @@ from statistics import median
 FAST_S = 0.2
 SLOW_S = 2.0
 BEFORE_MOVE_S = 5.0
-SETTLED_ANSWERS = 10  # consecutive answers of one rank: behind a balancer its tiers take turns
+SETTLED_ANSWERS = 10  # consecutive answers of one rank: the tiers of a rank take turns behind a balancer
 SHARE = 0.1  # of the serving tier's time that slow requests may take
 
 
 class Pace:
-    """Fed with planned moves, verified moves and answers; tells the interval that holds now."""
+    """Gets planned moves, verified moves and answers; returns the current interval."""
 
     def __init__(self, planned_at: list[float]) -> None:
         self._planned_at = sorted(planned_at)
@@ -26,7 +25,7 @@ class Pace:
         self._service_s: deque[float] = deque(maxlen=5)
 
     def plan(self, moves_at: list[float]) -> None:
-        """The instants of the moves still to come."""
+        """The times of the moves to come."""
         self._planned_at = sorted(moves_at)
 
     def move_began(self) -> None:
@@ -34,12 +33,12 @@ class Pace:
         self._unsettled = True
 
     def move_ended(self) -> None:
-        """It was verified, or given up."""
+        """The move was verified, or given up."""
         self._open_moves = max(0, self._open_moves - 1)
         self._in_a_row = 0
 
     def answered(self, rank: int | None, service_s: float | None) -> None:
-        """A request ended; `rank` is its tier's (see `contract.ranks`), None where it was no good answer."""
+        """A request ended; `rank` is its tier's (see `contract.ranks`), None where the answer was not good."""
         if rank is None or rank != self._rank:
             self._in_a_row = 0
             self._service_s.clear()
@@ -52,7 +51,7 @@ class Pace:
             self._unsettled = False
 
     def interval_s(self, now: float) -> float:
-        """Seconds until the next request, as things stand."""
+        """Seconds until the next request, by what is known now."""
         near = any(at - BEFORE_MOVE_S <= now <= at + FAST_S for at in self._planned_at)
         if near or self._unsettled:
             return FAST_S

@@ -1,7 +1,7 @@
-"""The probe: requests through the gateway at a fixed rate, whatever became of the requests before, and measures silence.
+"""The probe: sends requests through the gateway at a fixed rate, independent of earlier requests, and measures silence.
 
-One token a request (see `contract.caps`), at most two in flight, new and kept connections in turn. A slot that finds no place is recorded as
-covered by the request that is still waiting. It never asks a tier directly.
+One token per request (see `contract.caps`), at most two in flight, alternating between a new and a kept connection. A slot
+without a free connection is recorded as covered by the request that is still waiting. It sends no request to a tier directly.
 """
 
 import queue
@@ -36,10 +36,7 @@ class _Slot:
 
 
 class Probe:
-    """Starts with `start`, ends with `stop`; `keep` gets each record.
-
-    `gateway_versions`: version → answers that named it.
-    """
+    """`keep` gets each record; `gateway_versions`: version → number of answers that named it."""
 
     def __init__(
         self,
@@ -71,7 +68,7 @@ class Probe:
             thread.start()
 
     def stop(self, wait_s: float) -> None:
-        """Ask no more; wait for what is in flight, and record as abandoned what does not come."""
+        """Send no more requests; wait for those in flight, and record as abandoned those that do not end."""
         self._over.set("stopped")
         for lane in self._lanes:
             self._work[lane].put(None)
@@ -86,7 +83,7 @@ class Probe:
             self._keep(record)
 
     def waiting_since(self) -> list[float]:
-        """The instants of the requests that are in flight; the caller holds the lock."""
+        """When each request in flight was scheduled; the caller holds the lock."""
         return [record.scheduled_at for record in self._waiting.values()]
 
     def _schedule(self) -> None:
@@ -94,7 +91,7 @@ class Probe:
         while not self._over.is_set():
             now = self._clock.now()
             with self.lock:
-                # The interval is asked for again and again: a move that begins must not wait for a slow slot.
+                # The interval is read in every loop: a move that begins must not wait for a slow slot.
                 interval = self.pace.interval_s(now)
             if due - now > interval:
                 due = now + interval
@@ -103,9 +100,7 @@ class Probe:
                 continue
             self._take(due)
             due += interval
-            if (
-                due < now - interval
-            ):  # we ourselves were held up: the missed slots are gone, not made up in a burst
+            if due < now - interval:  # this process stalled: missed slots are dropped, not sent in a burst
                 due = now
 
     def _take(self, scheduled_at: float) -> None:
@@ -149,7 +144,7 @@ class Probe:
                 version = gateway_version.named(
                     self._topology.gateway.of_kind, record.via, found.status, found.headers
                 )
-            except Exception as e:  # ours; a lane that fell silent would look like a quiet one
+            except Exception as e:  # a bug; a lane that died would look like an idle one
                 ours(record, e)
                 version = None
             with self.lock:

@@ -1,14 +1,14 @@
-"""How long the probe had no answer after an inject, right now: a number of the live line, which no report has."""
+"""How long the probe has had no answer after an inject: a number of the status line only, in no report."""
 
 from contract.messages import ProbeWait
 from contract.records import GATEWAY, Outcome, RequestRecord
 
 
 class AnswerWatch:
-    """From the last inject's *commanded* to the first token of the first answer to the probe that another tier gave.
+    """The time from the last inject's *commanded* to the first token of the probe's first answer by another tier.
 
-    To a request that was intended after it; of a gateway as target, by any tier. This is not the report's failover: that
-    begins where the target was *lost*, and counts the users' requests too.
+    The request must be scheduled after *commanded*. With the gateway as target, any tier counts. This is not the report's
+    failover, which begins where the target was *lost* and counts the users' requests too.
     """
 
     def __init__(self) -> None:
@@ -37,15 +37,15 @@ class AnswerWatch:
         ):
             return
         assert record.sent_at is not None, "a good answer was sent"
-        assert record.first_ms is not None, "a good answer came"
+        assert record.first_ms is not None, "a good answer has a first token"
         self.answered_s = record.sent_at + record.first_ms / 1000 - at
         self._commanded_at = None
 
     def status(self, now: float) -> ProbeWait | None:
-        """For the live line. None: no inject yet."""
+        """For the status line. None: no inject yet."""
         if self.target is None:
             return None
         running = self._commanded_at is not None
         since_s = now - self._commanded_at if self._commanded_at is not None else self.answered_s
-        assert since_s is not None, "an answer has ended the wait"
+        assert since_s is not None, "an answer ended the wait"
         return ProbeWait(self.target, self.target == GATEWAY, since_s, answered=not running)

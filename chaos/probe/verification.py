@@ -1,8 +1,7 @@
-"""A restore is verified by a real answer: of the tier itself, or of the gateway where that was taken away.
+"""Verifies a restore by an answer of the tier itself, or of the gateway where the gateway was the target.
 
-An engine may load its model at the first request, and give the load up when the client leaves. So one request is left
-waiting for as long as the restore may take; beside it a fresh one is sent now and then, since the first may have been
-lost on its way.
+An engine may load its model at the first request, and stop loading when the client disconnects. So one request waits for
+as long as the restore may take. Besides, a fresh request is sent at growing intervals, since the first may have been lost.
 """
 
 import queue
@@ -25,33 +24,32 @@ from contract.request import Request
 from contract.topology import Topology
 
 CONNECT_S = 2.0
-# So long a request is left alone; then a fresh one is sent beside it, and later ever more rarely.
+# After this time a fresh request is sent beside the first; later ones at growing intervals.
 FRESH_AFTER_S = 20.0
 FRESH_PATIENCE_S = 20.0
-LOOK_S = 0.05  # how long one look waits for an answer that is on its way
+LOOK_S = 0.05  # how long one `look` waits for an answer
 
 Send = Callable[[float], str | None]
-"""Sends one request with so many seconds of patience: None where a whole answer came, else what it lacks, in words."""
+"""Sends one request with so many seconds of patience. Returns None after a whole answer, otherwise what is missing."""
 
 
 class Answers:
-    """Of the targets that faults are made on. Raises Refusal at once where a key or a certificate is wrong: no restore may
-    stumble over it later."""
+    """Requests to the targets of faults. Raises Refusal at once for a wrong key or certificate: it would fail a restore later."""
 
     def __init__(self, topology: Topology, targets: Iterable[str], clock: Clock) -> None:
         self._topology, self._clock = topology, clock
         self._endpoints = {name: self._endpoint(name) for name in targets}
 
     def missing(self, target: str, patience_s: float) -> str | None:
-        """What the answer lacks, in words. None: a whole one came, or the tier cannot be asked from here.
+        """What the answer lacks. None: the answer was whole, or no request can be sent to the tier from here.
 
-        Of the gateway: a whole answer through it, by whichever tier.
+        For the gateway: a whole answer through it, by any tier.
         """
         endpoint = self._endpoints[target]
         return None if endpoint is None else self._sent(endpoint, target, patience_s)
 
     def question(self, target: str, within_s: float) -> "Question | Unknown":
-        """To verify a restore that may take so many seconds more."""
+        """For the verification of a restore that may take so many seconds more."""
         endpoint = self._endpoints[target]
         if endpoint is None:
             return Unknown(f"the topology gives {target} no url")
@@ -81,7 +79,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """No request can be made, and why."""
+    """No request can be sent, and why."""
 
     why: str
 
@@ -90,22 +88,22 @@ class Unknown:
 
 
 class Question:
-    """One request that is left waiting, and fresh ones beside it: at most two at a time."""
+    """One request that keeps waiting, and fresh ones beside it: at most two at a time."""
 
     def __init__(self, send: Send, clock: Clock, within_s: float) -> None:
         self._send, self._clock = send, clock
         self._over_at = clock.now() + within_s
         self._ended: queue.Queue[tuple[str, str | None]] = queue.Queue()
-        self._since: dict[str, float] = {}  # which one waits, since when
+        self._since: dict[str, float] = {}  # requests in flight, and since when
         self._patience_s = FRESH_PATIENCE_S
         self._fresh_at = clock.now() + FRESH_AFTER_S
         self._why = "no answer yet"
 
     def look(self) -> Seen:
-        """Raises NotYet with what the last answer lacked, and how long the present request waits."""
+        """Raises NotYet with what the last answer lacked, and how long the current request has waited."""
         now = self._clock.now()
-        if "left waiting" not in self._since:
-            self._start("left waiting", max(FRESH_PATIENCE_S, self._over_at - now))
+        if "waiting" not in self._since:
+            self._start("waiting", max(FRESH_PATIENCE_S, self._over_at - now))
         elif now >= self._fresh_at and "fresh" not in self._since:
             self._start("fresh", self._patience_s)
             self._fresh_at = now + 2 * self._patience_s
@@ -113,12 +111,12 @@ class Question:
         try:
             which, missing = self._ended.get(timeout=LOOK_S)
         except queue.Empty:
-            raise NotYet(self._words(now)) from None
+            raise NotYet(self._missing(now)) from None
         self._since.pop(which)
         if missing is None:
             return {"answered": "yes"}
         self._why = missing
-        raise NotYet(self._words(now))
+        raise NotYet(self._missing(now))
 
     def _start(self, which: str, patience_s: float) -> None:
         self._since[which] = self._clock.now()
@@ -126,13 +124,13 @@ class Question:
         def send() -> None:
             try:
                 missing = self._send(patience_s)
-            except Exception as e:  # a mistake of ours must not look like a request that waits for ever
+            except Exception as e:  # a bug must not look like a request that waits for ever
                 missing = f"{type(e).__name__}: {e}"
             self._ended.put((which, missing))
 
         threading.Thread(target=send, name=f"verify, {which}", daemon=True).start()
 
-    def _words(self, now: float) -> str:
+    def _missing(self, now: float) -> str:
         waits_s = max((now - since for since in self._since.values()), default=0.0)
         if waits_s < 1.0:
             return self._why

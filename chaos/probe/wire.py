@@ -16,22 +16,22 @@ from contract.trust import client_context
 
 
 class Connection:
-    """A connection that is kept while both sides keep it."""
+    """A connection that stays open while both sides keep it."""
 
     def __init__(
-        self, endpoint: Endpoint, deadlines: Deadlines, heard: Callable[[Exchange], None] | None = None
+        self, endpoint: Endpoint, deadlines: Deadlines, on_data: Callable[[Exchange], None] | None = None
     ) -> None:
-        """`heard`: told of the exchange, as far as it has come, each time that bytes came."""
-        self._endpoint, self._deadlines, self._told = endpoint, deadlines, heard
+        """`on_data`: called with the incomplete exchange each time that bytes arrive."""
+        self._endpoint, self._deadlines, self._on_data = endpoint, deadlines, on_data
         self._socket: socket.socket | None = None
-        self._heard = False  # whether the latest exchange received a byte
+        self._received = False  # whether the latest exchange received a byte
         self._read = False  # whether it ended after the server had read it
 
     def exchange(self, request: bytes) -> Exchange:
-        """Send and receive; whatever happens is in the exchange."""
+        """Send and receive; the result, also an error, is in the exchange."""
         kept = self._socket is not None
         found = self._once(request)
-        if kept and lost_unread(found, self._heard, self._read):
+        if kept and lost_unread(found, self._received, self._read):
             found = self._once(request)
         return found
 
@@ -43,16 +43,16 @@ class Connection:
     def _once(self, request: bytes) -> Exchange:
         exchange = Exchange()
         framing = Framing(exchange)
-        self._heard = self._read = False
-        exchange.sent_at = time.monotonic()  # of a refusal: when connecting began
+        self._received = self._read = False
+        exchange.sent_at = time.monotonic()  # for a refused connection: when connecting began
         try:
             sock = self._socket or self._connect()
-        except (OSError, ValueError) as e:  # ValueError: a name that no lookup takes
+        except (OSError, ValueError) as e:  # ValueError: a name that cannot be looked up
             framing.given_up(End.REFUSED, time.monotonic(), f"{type(e).__name__}: {e}")
             return exchange
         self._socket = sock
         sent_at = exchange.sent_at = time.monotonic()
-        said_at, looked = LastOutput(exchange.pieces), False
+        last_said_at, looked = LastOutput(exchange.pieces), False
         last_at: float | None = None
         try:
             sock.settimeout(self._deadlines.first_token)
@@ -62,20 +62,22 @@ class Connection:
                 left = due(self._deadlines, sent_at, last_at).at - time.monotonic()
                 if left <= 0 and looked:
                     raise TimeoutError
-                looked = left <= 0  # once more: this process may have been held up, and the bytes are there
+                looked = left <= 0  # one more read: this process may have stalled while the bytes arrived
                 sock.settimeout(max(0.001, left))
                 data = sock.recv(65536)
                 at = time.monotonic()
                 if data:
-                    self._heard = True
+                    self._received = True
                     framing.feed(data, at)
-                    last_at = said_at() or last_at
-                    if self._told is not None:
-                        self._told(exchange)
+                    last_at = last_said_at() or last_at
+                    if self._on_data is not None:
+                        self._on_data(exchange)
                 else:
                     framing.closed(at)
                     self._read = (
-                        not self._heard and not let_go and was_read(sock, at - exchange.sent_at, time.sleep)
+                        not self._received
+                        and not let_go
+                        and was_read(sock, at - exchange.sent_at, time.sleep)
                     )
         except TimeoutError:
             overdue = due(self._deadlines, sent_at, last_at)

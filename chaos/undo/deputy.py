@@ -12,7 +12,7 @@ from chaos import faults
 from chaos.fault import Fault
 from chaos.kube.cluster import Cluster, process_gone
 from chaos.probe.verification import Answers, Unknown
-from chaos.retry import until, words
+from chaos.retry import error_text, until
 from chaos.target import Target, target_of
 from chaos.undo.claim import Claim
 from chaos.undo.journal import Journal, Undo
@@ -132,7 +132,7 @@ class Deputy:
                 return lambda within_s: unknown
             answers = Answers(stack, [undo.target], self._clock)
         except (Refusal, OSError, ValueError) as e:
-            why = Unknown(words(e))
+            why = Unknown(error_text(e))
             return lambda within_s: why
         return lambda within_s: answers.question(undo.target, within_s)
 

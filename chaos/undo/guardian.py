@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TextIO
 
-from chaos.retry import words
+from chaos.retry import error_text
 from chaos.stdin import own_stdin
 from chaos.undo.deputy import Deputy
 from chaos.undo.journal import Journal, Undo
@@ -123,7 +123,7 @@ class Guardian:
         try:
             deputy.connect()
         except Exception as e:  # also a mistake of ours: what is armed already must not lose its guardian
-            self._answer(NotArmed(of, words(e)))
+            self._answer(NotArmed(of, error_text(e)))
             return
         self._open[undo.key] = (undo, deputy)
         self._answer(Armed(of))

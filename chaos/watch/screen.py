@@ -1,4 +1,4 @@
-"""Lines on a terminal, in colours, with one live line below them; or plain, one after another, where there is none."""
+"""Lines on a terminal, in colours, with one status line below them; plain lines where the output is not a terminal."""
 
 import os
 import re
@@ -15,30 +15,30 @@ _SGR: dict[Style, str] = {
     "dim": "2", "first": "32", "behind": "33", "cut": "35", "failed": "31", "title": "1",
     "failover": "1;30;43", "outage": "1;37;41", "recovery": "1;30;42",
 }  # fmt: skip
-_CLEAR = "\r\x1b[2K"  # this row alone: clearing the rest of the screen too makes some terminals keep what was there
-REQUEST_INDENT, INDENT = len("[13:40:57] "), 3  # of what finds no room in its line
-WAITS_S = 1.0  # who waits no longer than that needs no line
+_CLEAR = "\r\x1b[2K"  # this row only: clearing the rest of the screen makes some terminals keep the old text
+REQUEST_INDENT, INDENT = len("[13:40:57] "), 3  # of continuation rows
+WAITS_S = 1.0  # a request that waits less is not shown
 
 
-def coloured(wanted: str, out: TextIO, environment: Mapping[str, str]) -> bool:
-    """`wanted`: auto, always, never. Auto: on a terminal that is not dumb, where NO_COLOR says nothing."""
-    if wanted != "auto":
-        return wanted == "always"
+def coloured(mode: str, out: TextIO, environment: Mapping[str, str]) -> bool:
+    """`mode`: auto, always, never. Auto: on a terminal that is not dumb, unless NO_COLOR is set."""
+    if mode != "auto":
+        return mode == "always"
     return moves(out, environment) and not environment.get("NO_COLOR")
 
 
 def moves(out: TextIO, environment: Mapping[str, str]) -> bool:
-    """Whether a line can be taken back there."""
+    """Whether lines can be redrawn there."""
     return out.isatty() and environment.get("TERM") != "dumb"
 
 
 class Screen:
-    """The view for people. Raises OSError where nobody reads any more."""
+    """The view for people. Raises OSError where the reader has gone."""
 
     def __init__(self, out: TextIO, colours: bool, live: bool) -> None:
         self._out, self._colours, self._live = out, colours, live
-        self._below = ""  # the live line
-        self._covered = False  # whether the latest slots were told to be covered
+        self._below = ""  # the status line
+        self._covered = False  # whether the latest slots were shown as covered
 
     def ended(self, n: int, record: RequestRecord, name: str | None, place: int | None, text: str) -> None:
         self._covered = False
@@ -56,13 +56,13 @@ class Screen:
         if not self._live:
             return
         room = self._room()
-        assert room is not None, "a live line is on a terminal"
+        assert room is not None, "the status line is on a terminal"
         late = {n: at for n, at in waiting.items() if now - at >= WAITS_S}
         self._draw(waiting_line(now, late, room) if late else "")
 
     def closed(self, summary: Summary, changes: Changes) -> None:
         if self._live:
-            self._out.write(_CLEAR)  # the ^C of who ended it
+            self._out.write(_CLEAR)  # clears the ^C that ended it
         for line in closing(summary, changes):
             self._write(line)
 
@@ -82,7 +82,7 @@ class Screen:
         return f"\x1b[{_SGR[style]}m{text}\x1b[0m" if self._colours and style and text else text
 
     def _room(self) -> int | None:
-        """Asked anew for each line, since a terminal may be resized; of one that tells no width 80."""
+        """Read again for each line, since a terminal may be resized; 80 where the width is unknown."""
         if not self._live:
             return None
         try:
@@ -92,7 +92,7 @@ class Screen:
 
 
 def wrapped(line: Line, room: int | None, indent: int) -> list[Line]:
-    """The rows that it takes, broken between words; all but the first are indented. Pure."""
+    """The rows of a line, wrapped between words; all but the first are indented. Pure."""
     if room is None or cells(plain(line)) <= room:
         return [line]
     rows: list[Line] = [[]]

@@ -1,6 +1,6 @@
-"""One request of the watch: on a connection of its own, as curl in a loop would make it, and its answer's text.
+"""Sends one request of the watch, on its own connection, as curl in a loop would, and returns the text of its answer.
 
-The text is handed on to be shown, and kept nowhere.
+The text is only shown, and is not stored.
 """
 
 from collections.abc import Callable
@@ -32,9 +32,9 @@ class Sender:
     clock: Clock
 
     def once(self, n: int, scheduled_at: float, begun: Callable[[], None]) -> tuple[RequestRecord, str]:
-        """Its record and its text, whatever becomes of it; neither has the key in it, nor a control character.
+        """Returns its record and its text, also after an error. Neither has a secret or a control character.
 
-        `begun` is called once, when the first token of a stream is there.
+        `begun` is called once, at the first token of a stream.
         """
         record = self.request.record(f"req-{self.prefix}-w{n:06x}", SCENARIO, scheduled_at)
         record.sent_at = self.clock.now()
@@ -43,37 +43,37 @@ class Sender:
             exchange = self._exchange(record, _Begin(begun))
             fill(record, self.request, exchange, self.clock.at, self.topology, self.endpoint.secrets)
             text = _text(exchange)
-        except Exception as e:  # ours; a thread that died would look like a request that waits
+        except Exception as e:  # a bug; a thread that died would look like a request that waits
             ours(record, e)
-        for told in ("error", "route_group", "route_api_base", "finish_reason"):
-            words = getattr(record, told)
-            setattr(record, told, words and self._shown(words))
+        for field in ("error", "route_group", "route_api_base", "finish_reason"):
+            value = getattr(record, field)
+            setattr(record, field, value and self._shown(value))
         return record, self._shown(text)
 
     def _exchange(self, record: RequestRecord, begin: "_Begin") -> Exchange:
-        connection = Connection(self.endpoint, self.deadlines, begin.heard)
+        connection = Connection(self.endpoint, self.deadlines, begin.on_data)
         try:
             return connection.exchange(self.endpoint.request(record.request_id, self.request))
         finally:
             connection.close()
 
-    def _shown(self, words: str) -> str:
-        return clean(without(self.endpoint.secrets, words))
+    def _shown(self, text: str) -> str:
+        return clean(without(self.endpoint.secrets, text))
 
 
 @dataclass(slots=True)
 class _Begin:
-    """Sees the first token while an answer is still coming; what it amounts to is judged at its end."""
+    """Detects the first token while an answer is still arriving; the answer is judged at its end."""
 
-    told: Callable[[], None]
+    begun: Callable[[], None]
     seen: bool = False
 
-    def heard(self, exchange: Exchange) -> None:
+    def on_data(self, exchange: Exchange) -> None:
         if self.seen or exchange.status != 200 or exchange.end is not None:
             return
         self.seen = HAS_CONTENT.search(b"".join([piece for _, piece in exchange.pieces])) is not None
         if self.seen:
-            self.told()
+            self.begun()
 
 
 def _text(exchange: Exchange) -> str:

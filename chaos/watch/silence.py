@@ -1,11 +1,11 @@
-"""What lies between two good answers: which asks were lost, and the gap as they bound it. Pure."""
+"""The time between two good answers: the lost requests, and the bounds of the gap. Pure."""
 
 from dataclasses import dataclass
 
 from contract.records import Outcome
 
 UNANSWERED = (Outcome.REFUSED, Outcome.REJECTED, Outcome.BROKEN, Outcome.TIMEOUT)
-"""Nobody gave a token. Of what was cut, stalled or filtered somebody did: it is no good answer, and no outage."""
+"""Outcomes without a token. An answer that was cut, stalled or filtered had some: not a good answer, but not an outage."""
 
 
 @dataclass(slots=True)
@@ -14,7 +14,7 @@ class Lost:
 
     sent_at: float
     outcome: str | None = None  # None: it was still waiting
-    overdue: bool = True  # where it was: for longer than an answer takes
+    overdue: bool = True  # if still waiting: longer than an answer takes
 
     @property
     def counts(self) -> bool:
@@ -27,16 +27,16 @@ class Lost:
 
 @dataclass(slots=True)
 class Silence:
-    """What lies between the last good answer before, and the first good one after. Instants."""
+    """The time between the last good answer before and the first good answer after. Times in unix seconds."""
 
     lost: dict[int, Lost]  # the requests between the two, by number
     before_at: float | None  # when the last good request before was sent; None: there was none
-    sent_at: float  # when the request was sent that ended it
+    sent_at: float  # when the request that ended it was sent
     first_at: float  # its first token
 
     @property
     def from_at(self) -> float:
-        """When the first request was sent that was not answered as before."""
+        """When the first lost request was sent."""
         return min([lost.sent_at for lost in self.lost.values() if lost.counts], default=self.sent_at)
 
     @property
@@ -46,20 +46,20 @@ class Silence:
 
     @property
     def cut(self) -> bool:
-        """Whether somebody answered one of them in part."""
+        """Whether one of them was answered in part."""
         return any(lost.counts and not lost.unanswered for lost in self.lost.values())
 
     def waited_s(self) -> float:
-        """What a user saw who asked again and again from that request on: until the first token of a good answer."""
+        """The wait of a user who retried from that request on, until the first token of a good answer."""
         return self.first_at - self.from_at
 
     def gap_s(self, calm_s: float | None) -> tuple[float, float | None]:
         """The failover gap as [lower, upper], from the requests that bound it.
 
-        Upper: the last good request before it sent → first token of the first good answer after; service was seen at both.
-        None: nothing was seen before. Lower: the first lost ask sent → the last failed one sent; or, where the request that
-        ended it waited longer than `calm_s` for its first token, that token less `calm_s`. `calm_s`: what 95 % of that
-        tier's first tokens stayed within when nothing was lost; None: not known yet.
+        Upper: the last good request before it sent → first token of the first good answer after; a tier served at both.
+        None: no good answer before. Lower: the first lost request sent → the last failed one sent; or, where the request
+        that ended it waited longer than `calm_s` for its first token, that token minus `calm_s`. `calm_s`: the p95 of that
+        tier's time to the first token without losses; None: unknown so far.
         """
         until = max(
             [lost.sent_at for lost in self.lost.values() if lost.outcome is not None], default=self.from_at

@@ -1,36 +1,36 @@
-"""What a watch came to: how many requests, whose answers, how fast, the longest silence. Pure."""
+"""The summary of a watch: requests, answers and latency by tier, and the longest silence. Pure."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
 
+from chaos.watch.error_text import kind
 from chaos.watch.lineup import Lineup
-from chaos.watch.trouble import kind
 from contract.quantile import needs, quantile
 from contract.records import Outcome, RequestRecord, Witness
 
 CUT = (Outcome.CUT, Outcome.STALLED)
-P95_FROM = needs(0.95)  # answers; of fewer the 95th percentile is the slowest one
+P95_FROM = needs(0.95)  # answers; with fewer the 95th percentile is the slowest one
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """The good answers of one tier. Lengths in ms."""
+class TierSummary:
+    """The good answers of one tier. Durations in ms."""
 
-    name: str | None  # None: nobody told who it was
-    place: int | None  # in the fallback, from 0; None: not known
+    name: str | None  # None: unknown
+    place: int | None  # in the fallback order, from 0; None: unknown
     answers: int
     share: float  # of all good answers
-    latency_ms: float  # median, sent → the end
-    p95_ms: float | None  # None: too few answers to tell it
+    latency_ms: float  # median, sent → end
+    p95_ms: float | None  # None: too few answers
     slowest_ms: float
     ttft_ms: float | None  # median; None: nothing was streamed
 
 
 @dataclass(frozen=True, slots=True)
 class Longest:
-    """The longest time between the first tokens of two good answers, or between one and the watch's begin or end."""
+    """The longest time between the first tokens of two good answers, or between one and the begin or end of the watch."""
 
     from_at: float
     to_at: float
@@ -43,27 +43,27 @@ class Longest:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Instants in unix seconds."""
+    """Times in unix seconds."""
 
     from_at: float
     to_at: float
     every_s: float
-    asked: int
+    sent: int
     good: int
-    cut: int  # tokens came, and no proper end
+    cut: int  # tokens arrived, but no proper end
     failed: int
     abandoned: int  # still waiting at the end
-    covered: int  # slots that were not asked, since too many requests were waiting
-    unverified: int  # of the good ones: nothing told whether they are whole
-    failed_as: dict[str, int]  # `429 (all cooling down)`: 3
-    tiers: tuple[Share, ...]  # in the order of the fallback
+    covered: int  # slots without a request, since too many were waiting
+    unverified: int  # good answers without evidence that they are whole
+    failed_as: dict[str, int]  # `429 (all in cooldown)`: 3
+    tiers: tuple[TierSummary, ...]  # in the order of the fallback
     silence: Longest
-    never_whole: tuple[str, ...]  # tiers of whom every answer was said to stop below its cap
+    never_whole: tuple[str, ...]  # tiers whose every answer stopped below its cap
 
 
 @dataclass(slots=True)
 class Tally:
-    """Kept as requests end; `summary` tells what they came to so far."""
+    """Collects requests as they end; `summary` returns the totals so far."""
 
     lineup: Lineup
     every_s: float
@@ -80,7 +80,7 @@ class Tally:
         good = [record for record in self._ended if record.outcome == Outcome.OK]
         failed = len(self._ended) - len(good) - cut
         return Summary(
-            from_at=self.began_at, to_at=now, every_s=self.every_s, asked=len(self._ended) + abandoned, good=len(good),
+            from_at=self.began_at, to_at=now, every_s=self.every_s, sent=len(self._ended) + abandoned, good=len(good),
             cut=cut, failed=failed, abandoned=abandoned, covered=self.covered,
             unverified=sum(record.witness == Witness.NONE for record in good), failed_as=self._failed_as(),
             tiers=self._tiers(good), silence=self._silence(good, now), never_whole=self._never_whole(),
@@ -92,17 +92,17 @@ class Tally:
             Counter(kind(record) for record in self._ended if record.outcome not in apart).most_common()
         )
 
-    def _tiers(self, good: list[RequestRecord]) -> tuple[Share, ...]:
+    def _tiers(self, good: list[RequestRecord]) -> tuple[TierSummary, ...]:
         by_name: dict[str | None, list[RequestRecord]] = {}
         for record in good:
             by_name.setdefault(self.lineup.name(record), []).append(record)
-        shares = [self._share(name, requests, len(good)) for name, requests in by_name.items()]
-        return tuple(sorted(shares, key=lambda s: (s.place is None, s.place, s.name)))
+        tiers = [self._tier(name, requests, len(good)) for name, requests in by_name.items()]
+        return tuple(sorted(tiers, key=lambda t: (t.place is None, t.place, t.name)))
 
-    def _share(self, name: str | None, requests: list[RequestRecord], of: int) -> Share:
+    def _tier(self, name: str | None, requests: list[RequestRecord], of: int) -> TierSummary:
         latency = [record.latency_ms for record in requests if record.latency_ms is not None]
         ttft = [record.ttft_ms for record in requests if record.stream and record.ttft_ms is not None]
-        return Share(
+        return TierSummary(
             name, self.lineup.place(name), len(requests), len(requests) / of, median(latency),
             quantile(latency, 0.95) if len(requests) >= P95_FROM else None, max(latency), median(ttft) if ttft else None,
         )  # fmt: skip

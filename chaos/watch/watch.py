@@ -1,7 +1,7 @@
-"""The watch itself: requests on schedule, whatever became of the requests before, and tells what comes of them.
+"""The watch: sends requests on schedule, independent of earlier requests, and shows their results.
 
-A request that hangs does not silence it: the next one is asked all the same, on a thread of its own. With so many waiting that
-one more would be load, a slot is covered by those that wait, and that is told.
+A request that hangs does not stop it: the next one is sent on its own thread. While IN_FLIGHT requests wait, no further one is
+sent, since it would be load: the slot is covered by the waiting requests, and shown as covered.
 """
 
 import queue
@@ -21,7 +21,7 @@ _TICK_S = 0.1
 
 
 class View(Protocol):
-    """How it is shown. Each may raise OSError where nobody can see it any more."""
+    """The output. Each method may raise OSError where the reader has gone."""
 
     def ended(
         self, n: int, record: RequestRecord, name: str | None, place: int | None, text: str
@@ -30,25 +30,27 @@ class View(Protocol):
     def changed(self, change: Change, changes: Changes) -> None: ...
 
     def covered(self, now: float, waiting: dict[int, float]) -> None:
-        """A slot was not asked."""
+        """No request was sent in a slot."""
 
     def waiting(self, now: float, waiting: dict[int, float]) -> None:
-        """Time went by. `waiting`: the requests in flight, by number, and when each was asked."""
+        """Called regularly. `waiting`: the requests in flight, by number, and when each was sent."""
 
     def closed(self, summary: Summary, changes: Changes) -> None: ...
 
 
 class Watch:
-    """`count`: so many requests; None: until `stop`."""
+    """`count`: number of requests; None: until `stop`."""
 
     def __init__(
         self, sender: Sender, lineup: Lineup, every_s: float, count: int | None, clock: Clock, stop: Stop, view: View
     ) -> None:  # fmt: skip
-        self._asking, self._every_s, self._count = sender, every_s, count
+        self._sender, self._every_s, self._count = sender, every_s, count
         self._clock, self._stop, self._view = clock, stop, view
         self._n = 0
         self._waiting: dict[int, float] = {}
-        self._found: queue.Queue[tuple[int, RequestRecord | None, str]] = queue.Queue()  # None: it has begun
+        self._found: queue.Queue[tuple[int, RequestRecord | None, str]] = (
+            queue.Queue()
+        )  # None: its answer has begun
         self._lineup = lineup
         self._changes = Changes(lineup)
         self._tally = Tally(lineup, every_s, clock.now())
@@ -59,8 +61,8 @@ class Watch:
             now = self._clock.now()
             if now >= due and not self._sent_all():
                 self._slot(due, now)
-                # Held up ourselves (a suspended machine, a stopped terminal): the missed slots are gone, and not made
-                # up in a burst.
+                # This process stalled (a suspended machine, a stopped terminal): missed slots are dropped, not
+                # sent in a burst.
                 due = due + self._every_s if now - due < self._every_s else now + self._every_s
             self._take(_TICK_S if self._sent_all() else min(_TICK_S, due - self._clock.now()))
             now = self._clock.now()
@@ -83,11 +85,13 @@ class Watch:
             return
         self._n += 1
         self._waiting[self._n] = now
-        self._changes.asked(self._n, now)
-        threading.Thread(target=self._send, args=(self._n, due), name=f"ask {self._n}", daemon=True).start()
+        self._changes.sent(self._n, now)
+        threading.Thread(
+            target=self._send, args=(self._n, due), name=f"request {self._n}", daemon=True
+        ).start()
 
     def _send(self, n: int, due: float) -> None:
-        self._found.put((n, *self._asking.once(n, due, lambda: self._found.put((n, None, "")))))
+        self._found.put((n, *self._sender.once(n, due, lambda: self._found.put((n, None, "")))))
 
     def _take(self, within_s: float) -> None:
         try:
@@ -100,7 +104,7 @@ class Watch:
         del self._waiting[n]
         self._tally.ended(record)
         change = self._changes.ended(n, record)
-        self._changed(change)  # first: what follows it is how it is now
+        self._changed(change)  # first: the change comes before the request that shows it
         name = self._lineup.name(record)
         self._view.ended(n, record, name, self._lineup.place(name), text)
 

@@ -1,4 +1,4 @@
-"""What a plan says of who answers before a run."""
+"""What a plan reports of the servers before a run."""
 
 from chaos.probe import serving
 from contract.topology import Topology
@@ -9,5 +9,5 @@ LOCAL, CLOUD = "http://vllm:8000/v1", "https://api.openai.com"
 NONE = "write witness: none in tier 'vllm', and a cut of its answers is no longer detected"
 
 
-def told(topology: Topology) -> list[str]:
-    return list(serving.told(serving.look(topology)))
+def report(topology: Topology) -> list[str]:
+    return list(serving.report(serving.look(topology)))

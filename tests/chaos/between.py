@@ -1,4 +1,4 @@
-"""What stands between us and an API server: a proxy that hands on, and answers with a page of its own where it is told to."""
+"""A proxy in front of an API server: it forwards requests, or answers with a page of its own."""
 
 import http.client
 import json
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class Page:
-    """`length`: what its header says, where that is more than is sent. `delay_s`: before it."""
+    """`length`: Content-Length, where it is more than the body. `delay_s`: before the answer."""
 
     status: int
     body: bytes
@@ -27,7 +27,7 @@ def as_json(status: int, body: Any) -> Page:
 
 
 def status(code: int, reason: str, http: int | None = None, **more: Any) -> Page:
-    """A Status as the API server words one, or nearly so."""
+    """A Status object of the API server, or a similar one."""
     body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": "it is not so",
             "reason": reason, "code": code}  # fmt: skip
     return as_json(http or code, body | more)
@@ -40,7 +40,7 @@ DEPLOYMENT = {
     "metadata": {"name": "another", "namespace": "ml", "uid": "1", "resourceVersion": "1"},
     "spec": {"replicas": 1, "selector": {}},
 }
-# None of these is an answer of the API server's to any request of ours.
+# None of these is an answer of the API server to a request of chaos.
 PAGES = {
     "a plain 404": Page(404, b"404 page not found\n", "text/plain; charset=utf-8"),
     "a 404 of HTML": Page(404, b"<html>Not Found</html>", "text/html"),
@@ -75,12 +75,12 @@ PAGES = {
 
 
 class Between:
-    """Use as a context manager. `page` says which page a request meets; None: it is handed on."""
+    """Use as a context manager. `page` returns the page for a request; None: forward it."""
 
     def __init__(self, upstream: str = "") -> None:
         self.upstream = urlsplit(upstream)
         self.page: Callable[[str, str], Page | None] = lambda method, path: None
-        self.met = threading.Event()  # a request met a page
+        self.met = threading.Event()  # a request got a page
 
     def __enter__(self) -> Self:
         between = self
@@ -94,14 +94,14 @@ class Between:
             def handle_one_request(self) -> None:
                 try:
                     super().handle_one_request()
-                except OSError:  # whoever asked has gone
+                except OSError:  # the client has gone
                     self.close_connection = True
 
             def do_GET(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 page = between.page(self.command, self.path)
                 if page is None:
-                    self._hand_on(body)
+                    self._forward(body)
                     return
                 between.met.set()
                 time.sleep(page.delay_s)
@@ -114,7 +114,7 @@ class Between:
                 self.wfile.write(page.body)
                 self.close_connection = True
 
-            def _hand_on(self, body: bytes) -> None:
+            def _forward(self, body: bytes) -> None:
                 upstream = http.client.HTTPConnection(between.upstream.netloc, timeout=60)
                 try:
                     upstream.request(self.command, self.path, body or None, dict(self.headers))

@@ -1,4 +1,4 @@
-"""A tier that commands of the tests take away and bring back, and what they have done."""
+"""A tier that commands of the tests take away and restore, and the log of these commands."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from tests.chaos.targets import given, on
 
 
 class Target:
-    """A file is the tier: there, or away. Each command leaves a line in the log."""
+    """The tier is a file, which exists or not. Each command writes a line to the log."""
 
     def __init__(self, folder: Path) -> None:
         self.up, self.log = folder / "up", folder / "log"

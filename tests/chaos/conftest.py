@@ -35,7 +35,7 @@ class Run(subprocess.Popen[str]):
 
 @pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    """One cluster for the tests of chaos; each gets it whole by `stand`."""
+    """One cluster for the tests of chaos; `stand` restores it for each test."""
     found = Stand(tmp_path_factory.mktemp("cluster"))
     yield found
     found.close()
@@ -49,7 +49,7 @@ def state_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def stand(cluster: Stand, state_home: None) -> Iterator[Stand]:
-    """The cluster as it should be."""
+    """The cluster in its initial state."""
     cluster.back()
     yield cluster
     cluster.back()
@@ -70,7 +70,7 @@ def file(tmp_path: Path, state_home: None, monkeypatch: pytest.MonkeyPatch) -> p
 
 @pytest.fixture
 def chaos(tmp_path: Path, state_home: None) -> Iterator[Callable[..., Run]]:
-    """Starts `python -m chaos run` in mid-fault; ends it if the test did not."""
+    """Starts `python -m chaos run` and waits for mid-fault; ends it if the test did not."""
     started: list[Run] = []
 
     def start(
@@ -154,7 +154,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> certificate.Certificate:
 def member(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[ModuleType, str, str], Path]]:
-    """Puts one file into a catalogue, for one test."""
+    """Adds one file to a catalogue, for one test."""
     made: list[str] = []
 
     def add(catalogue: ModuleType, name: str, text: str) -> Path:
@@ -180,12 +180,12 @@ def gateway() -> Iterator[Gateway]:
 
 @pytest.fixture
 def topology(gateway: Gateway) -> Callable[..., Topology]:
-    """A tier that is this engine, as far as a test says nothing else, and a cloud."""
+    """A tier that is this engine, unless a test sets something else, and a cloud."""
 
     def of(engine: Running, **tier: Any) -> Topology:
         url = f"http://127.0.0.1:{engine.port}"
         given = {"name": "vllm", "match": {"group": "m"}, "url": url, "model": "m"} | tier
-        cloud = {"name": "openai", "match": {"group": "c"}, "url": url, "model": "not-asked", "cloud": True}
+        cloud = {"name": "openai", "match": {"group": "c"}, "url": url, "model": "no-request", "cloud": True}
         return Topology.model_validate(
             {"gateway": {"url": gateway.url, "model": "m"}, "tiers": [given, cloud]}
         )

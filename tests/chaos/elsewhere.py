@@ -1,4 +1,4 @@
-"""What another process does that has nothing but a fault's record."""
+"""A restore by another process that has only a fault's record."""
 
 import os
 import time
@@ -14,8 +14,7 @@ WITHIN_S = 100.0
 
 
 def restored(record: str, environ: dict[str, str], folder: str = FAULTS) -> dict[str, Any] | None:
-    """Restore, until it is seen to be restored; what was seen. None: it was not in time. `folder`: of faults that are no
-    members of the catalogue."""
+    """Restore until it is verified; returns what was seen. None: not in time. `folder`: faults outside the catalogue."""
     os.environ.update(environ)
     if folder not in faults.__path__:
         faults.__path__.append(folder)

@@ -1,4 +1,4 @@
-"""A gateway as LiteLLM 1.106.2 is seen from outside: the models that it lists, the groups that it answers for, and who served, in headers."""
+"""A gateway that behaves like LiteLLM 1.106.2: the models it lists, the groups it answers for, and the serving tier in headers."""
 
 import json
 import time
@@ -10,7 +10,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Group:
-    """What comes of a request for a model. LiteLLM reports the name that was asked for as the group, also of an alias."""
+    """The answer to a request for a model. LiteLLM reports the requested name as the group, also of an alias."""
 
     group: str | None = None
     api_base: str | None = None
@@ -18,17 +18,17 @@ class Group:
     error: str = "no"
     tokens: int = 32
     finish: str | None = "length"
-    then: "Group | None" = None  # what comes of the requests after the first; None: the same
+    then: "Group | None" = None  # the answer to the requests after the first; None: the same
 
 
 @dataclass
 class Gateway:
-    """`groups`: model → what comes of it; any other model is a 400. `listed`: the page /v1/models, or its status."""
+    """`groups`: model → its answer; any other model is a 400. `listed`: the page /v1/models, or its status."""
 
     groups: dict[str, Group]
     listed: Any = ()
     status: int = 200
-    asked: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
     prompts: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -46,7 +46,7 @@ class Gateway:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                gateway.asked.append(body["model"])
+                gateway.requested.append(body["model"])
                 gateway.prompts.append(body["messages"][-1]["content"])
                 of = gateway.groups.get(body["model"], Group(status=400, error="no healthy deployments"))
                 if of.then is not None:

@@ -1,4 +1,4 @@
-"""Time that passes when somebody waits, or when a test says so, and not otherwise."""
+"""Clocks whose time passes when code waits or when a test moves it."""
 
 import threading
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from contract.clock import Clock
 
 
 class Passing:
-    """A clock and the waiting that moves it; `at` calls something when its time has come."""
+    """A clock that `wait` moves; `at` schedules a call."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self._now = now
@@ -27,8 +27,8 @@ class Passing:
 
 
 class Ahead(Clock):
-    """Real time, for tests beside what lives in real time; a test puts it forward, and who waits for an instant that has come
-    by then waits no longer. Who only sleeps does so for a moment, and the rest of that time passes at once."""
+    """Real time, for tests with components that run in real time. A test moves it forward, which ends waits for a time that has
+    passed. A sleep takes at most 0.05 s; the rest of its time passes at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Ahead(Clock):
         self._ahead_s += seconds
 
     def stand_still(self) -> None:
-        """From now on no time passes, until `go_on`, but by `forward`."""
+        """Until `go_on`, time passes only by `forward`."""
         self._stands_at = super().now()
 
     def go_on(self) -> None:

@@ -1,4 +1,4 @@
-"""Tiers without a cluster: one that a file stands for, one that commands take away and bring back."""
+"""Tiers without a cluster: one is a file, one is taken away and restored by commands."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ UP, DOWN = "up", "down"
 FAULTS = str(Path(__file__).parent / "faults")  # the tests' own, beside the catalogue's
 
 LONG = """
-hypothesis: it comes back whatever happens to us
+hypothesis: it comes back whatever happens to the controller
 baseline: 0s
 settle: 0s
 max: 5m
@@ -22,14 +22,14 @@ steps: [{name: gaming, at: 0s, for: 120s, fault: command, target: vllm}]
 
 
 def put(path: Path, text: str) -> None:
-    """At once: nobody reads an empty file."""
+    """Atomically: no reader gets an empty file."""
     fresh = path.with_name(f"{path.name}.fresh")
     fresh.write_text(text)
     fresh.rename(path)
 
 
 class _Tier:
-    """Its gateway is a port on which nobody listens, and its own answer cannot be asked for."""
+    """Its gateway is a port without a listener, and the tier has no url."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._port = folder, held_port()
@@ -67,7 +67,7 @@ class File(_Tier):
         return {"process": {"pidfile": str(self.path)}}
 
     def driver(self) -> type[Fault]:
-        """What the catalogue has made of `noop`'s file."""
+        """The driver that the catalogue loaded from `noop`'s file."""
         return faults.driver(self.fault)
 
     def is_(self) -> str:
@@ -75,7 +75,7 @@ class File(_Tier):
 
 
 class Commands(_Tier):
-    """Up where `gone` is not there. `restore_by`: the shell's lines that bring it back."""
+    """Up unless `gone` exists. `restore_by`: the shell lines that restore it."""
 
     fault = "command"
 

@@ -22,7 +22,7 @@ time.sleep(600)
 
 
 class Server:
-    """A process group with a pidfile; whatever was started from it is ended with the test."""
+    """A process group with a pidfile; every process started from it ends with the test."""
 
     def __init__(self, folder: Path) -> None:
         self.pidfile = folder / "server.pid"

@@ -1,4 +1,4 @@
-"""The undo record of a fault that nobody has made."""
+"""An undo record without an injected fault."""
 
 from chaos.undo.journal import Undo
 

@@ -118,7 +118,7 @@ def test_a_scale_that_admission_changes_or_denies_is_refused_before_it_is_made_a
         fault(small).snapshot()
     step = Step(name="gaming", at="1s", **{"for": "2s"}, fault="scale_to_zero", target="engine")
     planned = inspection.look([Bound(step, on(ENGINE))], Ground(small.admin, "uid", 1), time.time, 0.0)
-    assert "there now   cannot be injected: the cluster " in planned
+    assert "current state:     cannot be injected: the cluster " in planned
     assert small.admin.workload("deployment", "ml", "engine")["metadata"]["resourceVersion"] == version
 
 

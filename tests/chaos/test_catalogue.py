@@ -1,4 +1,4 @@
-"""What the pages list is what the code has."""
+"""The pages of faults and drivers match the code."""
 
 import re
 
@@ -11,8 +11,8 @@ from tests.chaos.stand import ROOT
 
 
 def test_the_page_of_faults_is_what_the_command_prints():
-    told = (ROOT / "docs/faults.md").read_text()
-    assert told == catalogue.text(None) + "\n", "run: python -m chaos faults > docs/faults.md"
+    page = (ROOT / "docs/faults.md").read_text()
+    assert page == catalogue.text(None) + "\n", "run: python -m chaos faults > docs/faults.md"
 
 
 @pytest.mark.parametrize("name", faults.names())

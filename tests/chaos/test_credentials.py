@@ -77,9 +77,11 @@ def test_only_a_number_is_an_end(claims, ends_at):
 def test_a_credential_that_ends_before_the_deadline_is_refused(tmp_path, left_s):
     ends_at = float(int(time.time()) + 60)
     cluster = Cluster(str(kubeconfig(tmp_path / "k", {"token": web_token("u", ends_at)})))
-    said = preflight.outlived(cluster, ends_at + 60 - left_s)
+    said = preflight.expiry(cluster, ends_at + 60 - left_s)
     assert (
-        said == [] if left_s > 60 else said[0].startswith("the credential of the kubeconfig ends 1 s before")
+        said == []
+        if left_s > 60
+        else said[0].startswith("the credential of the kubeconfig expires 1 s before")
     )
 
 
@@ -88,7 +90,7 @@ def test_a_credential_that_was_renewed_meanwhile_is_taken_up(tmp_path):
     path = kubeconfig(tmp_path / "k", {"token": web_token("u", now + 60)})
     cluster = Cluster(str(path))
     kubeconfig(path, {"token": web_token("u", now + HOUR)})
-    assert preflight.outlived(cluster, now + 600) == []
+    assert preflight.expiry(cluster, now + 600) == []
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from chaos.target import Handle
 from contract import topology
 from embedded.apiserver.rights import Rule
 from tests.chaos.predictors import HANDLE, NAME, NAMESPACE, SERVICE, Predictors
+from tests.chaos.round_thread import ALL, RoundThread
 from tests.chaos.stand import ROOT
 from tests.chaos.targets import on
-from tests.chaos.walk import ALL, Walk
 
 TARGET = Handle("deployment", HANDLE)
 MINE = {"serving.kserve.io/inferenceservice": SERVICE}
@@ -152,13 +152,13 @@ def test_with_a_class_that_leaves_the_replicas_alone_the_step_lasts_as_long_as_i
     cluster, tmp_path, word
 ):
     cluster.serve(word)
-    found = Walk(cluster, tmp_path, hold=True)
+    found = RoundThread(cluster, tmp_path, hold=True)
     found.await_("inject effective")
     assert cluster.replicas() == 0
     cluster.gone()
     found.pass_()
     assert not found.end().not_restored
-    assert found.told == ALL
+    assert found.stages == ALL
     (begin,) = [e for e in found.events if (e.move, e.stage) == ("inject", "begin")]
     assert any(
         line.startswith("KServe (llama-fp8), ") and "sticks" in line for line in begin.detail["others"]
@@ -176,7 +176,7 @@ def test_with_the_class_none_the_step_ends_where_the_scale_is_set_back_and_nothi
     cluster, tmp_path
 ):
     cluster.serve("none")
-    found = Walk(cluster, tmp_path, hold=True)
+    found = RoundThread(cluster, tmp_path, hold=True)
     outcome = found.end()
     assert not outcome.not_restored
     (begin,) = [e for e in found.events if (e.move, e.stage) == ("inject", "begin")]
@@ -220,12 +220,14 @@ def planned(cluster, tmp_path, monkeypatch, capsys):
 def test_a_plan_says_what_its_controller_will_do_to_the_scale_and_what_to_do_about_it(cluster, planned):
     cluster.serve("none")
     told = planned()
-    assert "there now   replicas 1, ready 1, endpoints 0, would be set to replicas 0" in told
-    assert "rights      all held" in told
-    assert "also moved  by KServe (llama-fp8), autoscalerClass none: A SCALE IS SET BACK AT ONCE" in told
+    assert "current state:     replicas 1, ready 1, endpoints 0; the fault sets replicas 0" in told
+    assert "rights:            all granted" in told
+    assert "other controllers: KServe (llama-fp8), autoscalerClass none: A SCALE IS SET BACK AT ONCE" in told
     cluster.annotate("external")
     cluster.up_again()
-    assert "also moved  by KServe (llama-fp8), autoscalerClass external: its controller makes" in planned()
+    assert (
+        "other controllers: KServe (llama-fp8), autoscalerClass external: its controller makes" in planned()
+    )
     assert cluster.replicas() == 1
 
 

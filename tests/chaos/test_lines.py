@@ -1,4 +1,4 @@
-"""What the chaos process says to its parent: whole lines, also when several of its threads speak at once."""
+"""Messages of the chaos process to its parent: whole lines, also when several threads write at once."""
 
 import io
 import sys
@@ -10,8 +10,8 @@ from contract.messages import End, read
 
 
 def test_lines_of_several_threads_do_not_mix(monkeypatch):
-    said = io.TextIOWrapper(io.BytesIO(), write_through=True)
-    monkeypatch.setattr(sys, "stdout", said)
+    stream = io.TextIOWrapper(io.BytesIO(), write_through=True)
+    monkeypatch.setattr(sys, "stdout", stream)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
@@ -26,6 +26,6 @@ def test_lines_of_several_threads_do_not_mix(monkeypatch):
         output.flush()
     finally:
         sys.setswitchinterval(interval)
-    lines = [read(line).reason.split() for line in said.buffer.getvalue().decode().splitlines()]
+    lines = [read(line).reason.split() for line in stream.buffer.getvalue().decode().splitlines()]
     for n in range(6):
         assert [int(i) for thread, i in lines if int(thread) == n] == list(range(300))

@@ -224,7 +224,7 @@ steps: [{name: cut-off, at: 0s, for: 120s, fault: network_blackhole, target: vll
     process = chaos(stand, text=text)
     (found,) = [e for e in events(process.folder) if e["stage"] == "effective"]
     assert found["detail"]["policy"] == "brownout-deployment-vllm-server"
-    assert "vllm does not answer" in found["detail"]["asked"]
+    assert "vllm does not answer" in found["detail"]["unanswered"]
     process.terminate()
     assert process.wait(30) == 5
     assert events(process.folder)[-1]["stage"] == "effective"

@@ -148,9 +148,9 @@ def test_a_plan_says_that_a_target_is_not_whole(tmp_path):
     with Small(tmp_path, *engine(replicas=2)) as small:
         until(lambda: len(small.pods("engine")) == 2 and ready(small) == 1, "one of two is ready")
         told = planned(small, "120s")
-        assert "there now   replicas 2, ready 1, endpoints " in told
+        assert "current state:     replicas 2, ready 1, endpoints " in told
         assert (
-            "note        deployment ml/engine is not whole: 1 of 2 Pods ready; it counts as restored when 1 are ready again"
+            "note:              deployment ml/engine is not whole: 1 of 2 Pods ready; it counts as restored when 1 are ready again"
             in told
         )
 
@@ -161,11 +161,11 @@ def test_a_plan_says_that_a_target_is_not_whole(tmp_path):
         (90, "120s", "its Pods may take up to 1m30s to terminate\n"),
         (
             90, "60s",
-            "its Pods may take up to 1m30s to terminate: it may not be effective before the step ends, which lasts 1m\n",
+            "its Pods may take up to 1m30s to terminate: the fault may not be effective before its step ends, after 1m\n",
         ),
         (
             172800, "2m",
-            "its Pods may take up to 2d to terminate (of which a deadline has room for 16m): it may not be effective",
+            "its Pods may take up to 2d to terminate (the deadline allows 16m): the fault may not be effective",
         ),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a command says, where nobody listens any more."""
+"""The output of a command whose reader has gone or is stopped."""
 
 import io
 import os
@@ -9,8 +9,8 @@ from chaos import output
 from tests.chaos.stand import ROOT
 
 
-def test_nobody_listens_and_the_exit_code_is_what_it_would_be():
-    """The interpreter tries at its end once more to write what could not be written, and would leave with 120."""
+def test_a_closed_output_does_not_change_the_exit_code():
+    """At its end the interpreter retries what could not be written, and would exit with 120."""
     code = "import sys; from chaos import output; output.out('one'); output.err('two'); output.out('three'); output.flush(); sys.exit(4)"
     read, write = os.pipe()
     os.close(read)
@@ -28,7 +28,7 @@ def test_a_full_disk_and_closed_outputs_end_nothing():
     assert subprocess.run(["sh", "-c", command], cwd=ROOT, timeout=60).returncode == 4
 
 
-def test_letters_that_the_terminal_lacks_are_shown_by_their_numbers(monkeypatch):
+def test_characters_that_the_terminal_lacks_are_escaped(monkeypatch):
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
     output.out("denied: „nein“")
@@ -36,7 +36,7 @@ def test_letters_that_the_terminal_lacks_are_shown_by_their_numbers(monkeypatch)
     assert raw.getvalue() == b"denied: \\u201enein\\u201c\n"
 
 
-def test_who_has_stopped_reading_holds_nobody_up_and_hears_it_all_when_he_goes_on(monkeypatch):
+def test_a_stopped_reader_blocks_nothing_and_gets_every_line_later(monkeypatch):
     read, write = os.pipe()
     lines = [f"{n} {'x' * 500}" for n in range(1000)]  # more than a pipe holds
     with open(write, "w") as to, open(read) as reader:

@@ -32,7 +32,7 @@ def test_moves_come_in_the_order_of_their_times(tmp_path):
 @pytest.mark.parametrize(
     ("duration_s", "count"), [(None, 1), (10, 1), (215, 1), (429, 1), (430, 2), (86400, 401)]
 )
-def test_a_timeline_is_walked_as_often_as_fits_and_at_least_once(tmp_path, duration_s, count):
+def test_a_timeline_runs_as_often_as_fits_and_at_least_once(tmp_path, duration_s, count):
     lines, _ = bound(tmp_path)
     assert plan.rounds(lines, duration_s) == count
 
@@ -42,17 +42,17 @@ def test_a_timeline_is_walked_as_often_as_fits_and_at_least_once(tmp_path, durat
     [
         ("", None, 1),
         ("trials: 9\n", None, 9),
-        ("trials: 9\n", 430, 2),  # what the command line says wins
-        ("phase: 30s\n", 430, 1),  # two rounds would fit, but not with the longest while before each
+        ("trials: 9\n", 430, 2),  # the command line takes precedence
+        ("phase: 30s\n", 430, 1),  # two rounds would fit, but not with the longest delay before each
         ("trials: 3\nphase: 30s\n", None, 3),
     ],
 )
-def test_a_timeline_is_walked_as_many_times_as_it_has_trials(tmp_path, given, duration_s, count):
+def test_a_timeline_runs_as_many_times_as_it_has_trials(tmp_path, given, duration_s, count):
     lines, _ = bound(tmp_path, "baseline: 40s", given + "baseline: 40s")
     assert plan.rounds(lines, duration_s) == count
 
 
-def test_rounds_begin_at_random_phases_that_a_seed_brings_again(tmp_path):
+def test_rounds_begin_after_random_delays_that_a_seed_repeats(tmp_path):
     lines, steps = bound(tmp_path, "baseline: 40s", "trials: 9\nphase: 10s\nbaseline: 40s")
     later_s = plan.pauses(lines, 9, seed=1)
     assert later_s == plan.pauses(lines, 9, seed=1) != plan.pauses(lines, 9, seed=2)
@@ -60,9 +60,9 @@ def test_rounds_begin_at_random_phases_that_a_seed_brings_again(tmp_path):
     assert all(0 <= s <= 10 for s in later_s)
     assert max(later_s) - min(later_s) > 3
     assert plan.total_s(lines, later_s) == pytest.approx(9 * 215 + sum(later_s))
-    told = plan.describe(lines, steps, later_s, 900.0)
-    assert "9 rounds of 3m35s" in told
-    assert f"each begins a random while of up to 10s later: by {later_s[0]:.1f}s, " in told
+    described = plan.describe(lines, steps, later_s, 900.0)
+    assert "9 rounds of 3m35s" in described
+    assert f"a random delay of up to 10s before each round: {later_s[0]:.1f}s, " in described
 
 
 def test_without_a_phase_no_round_begins_later(tmp_path):
@@ -87,17 +87,17 @@ def test_a_step_that_cannot_be_bound_is_refused(tmp_path, old, new, words):
 
 def test_the_plan_is_readable(tmp_path):
     lines, steps = bound(tmp_path)
-    told = plan.describe(lines, steps, [0.0], 900.0)
-    assert told.splitlines()[0].startswith("1 round of 3m35s")
-    assert "later" not in told
-    assert "1m30s  inject  cpu-tier-too" in told
+    described = plan.describe(lines, steps, [0.0], 900.0)
+    assert described.splitlines()[0].startswith("1 round of 3m35s")
+    assert "random delay" not in described
+    assert "1m30s  inject   cpu-tier-too" in described
 
 
 @pytest.mark.parametrize(
     ("max_", "words"),
     [
         ("30m", "  a restore may take up to 15m"),
-        ("5m", "  a restore may take up to 15m; after 2m10s the run is aborted: max"),
+        ("5m", "  a restore may take up to 15m; the run is aborted after 2m10s (max)"),
     ],
 )
 def test_a_plan_shows_how_long_a_restore_may_take(tmp_path, max_, words):
@@ -105,12 +105,12 @@ def test_a_plan_shows_how_long_a_restore_may_take(tmp_path, max_, words):
     assert words in plan.describe(lines, steps, [0.0], lines.restore_within).splitlines()
 
 
-def test_the_probe_asks_slowly_until_five_seconds_before_a_move():
+def test_the_probe_is_slow_until_five_seconds_before_a_move():
     pace = Pace([100.0])
     assert [pace.interval_s(t) for t in (0.0, 94.9, 95.0, 100.1)] == [SLOW_S, SLOW_S, FAST_S, FAST_S]
 
 
-def test_the_probe_asks_fast_until_ten_answers_in_a_row_came_from_one_rank():
+def test_the_probe_is_fast_until_ten_answers_in_a_row_came_from_one_rank():
     pace = Pace([])
     pace.move_began()
     for _ in range(20):  # the move is not verified yet: these do not count
@@ -138,7 +138,7 @@ def test_the_probe_takes_at_most_a_tenth_of_a_slow_tier():
     for _ in range(5):
         pace.answered(1, 0.6)
     assert pace.interval_s(0) == pytest.approx(6.0)
-    pace.answered(0, 0.1)  # another tier: what was known of the slow one no longer holds
+    pace.answered(0, 0.1)  # another tier: the latency of the slow one no longer counts
     assert pace.interval_s(0) == SLOW_S
 
 

@@ -9,9 +9,9 @@ from chaos.target import Handle
 from contract.refusal import Refusal
 from contract.strict import validate
 from embedded.apiserver.rights import Rule
+from tests.chaos.round_thread import RoundThread
 from tests.chaos.small import Small, effective, engine, restored, sleepers
 from tests.chaos.targets import on
-from tests.chaos.walk import Walk
 from tests.embedded.recorded.stand import until
 
 ENGINE = Handle("deployment", "ml/engine")
@@ -245,9 +245,9 @@ settle: 1s
 max: 1m
 steps: [{name: restart, at: 1500ms, for: 3s, fault: pod_kill, target: vllm, with: {every: 1s}}]
 """
-    found = Walk(stand, tmp_path, text=text, hold=True)
+    found = RoundThread(stand, tmp_path, text=text, hold=True)
     assert not found.end().not_restored
-    assert found.told.count("inject again") == 2
-    assert found.told[-2:] == ["restore commanded", "restore effective"]
+    assert found.stages.count("inject again") == 2
+    assert found.stages[-2:] == ["restore commanded", "restore effective"]
     assert stand.ready() == 1
     assert stand.leases() == []

@@ -1,4 +1,4 @@
-"""What must hold before anything is touched: named one by one where it does not."""
+"""The preflight: each requirement that is not met is named."""
 
 import base64
 import json
@@ -47,13 +47,13 @@ def test_an_embedded_cluster_needs_no_reaper(stand, ground):
 
 
 @pytest.mark.parametrize(("off_s", "words"), [(60, "ahead of"), (-60, "behind")])
-def test_a_machine_whose_clock_is_not_the_clusters_is_refused(stand, ground, off_s, words):
+def test_a_clock_that_differs_from_the_clusters_is_refused(stand, ground, off_s, words):
     now = time.time() + off_s
     with pytest.raises(CannotInject, match=rf"this machine's clock is (59|60|61) s {words} the API server's"):
         preflight.check(scale_to_zero(stand), TARGET, False, ground, deadline=now + 60, now=now)
 
 
-def test_a_cluster_without_a_reaper_is_refused_unless_the_operator_says_so(stand, ground):
+def test_a_cluster_without_a_reaper_is_refused_without_the_option(stand, ground):
     real = replace(ground, embedded_pid=None)
     with pytest.raises(CannotInject, match="no reaper serves the namespace ml: kubectl apply -f"):
         check(stand, real)
@@ -61,14 +61,14 @@ def test_a_cluster_without_a_reaper_is_refused_unless_the_operator_says_so(stand
     check(stand, real, unprotected=True)
 
 
-def test_a_fault_that_only_the_guardian_restores_needs_an_embedded_stack_or_the_operators_word(ground):
+def test_a_fault_that_only_the_guardian_restores_needs_an_embedded_stack_or_unprotected(ground):
     handle = Handle("process", "/run/vllm.pid", {"pidfile": "/run/vllm.pid", "start": None})
     frozen = faults.make("process_freeze", None, on(handle), {})
     assert frozen.deadman is Deadman.GUARDIAN
     nowhere = Ground(None, None, None)
-    assert "say unprotected: true" in preflight.unguarded(frozen, handle, False, nowhere, 0.0)[0]
-    assert preflight.unguarded(frozen, handle, True, nowhere, 0.0) == []
-    assert preflight.unguarded(frozen, handle, False, ground, 0.0) == []
+    assert "set unprotected: true" in preflight.no_deadman(frozen, handle, False, nowhere, 0.0)[0]
+    assert preflight.no_deadman(frozen, handle, True, nowhere, 0.0) == []
+    assert preflight.no_deadman(frozen, handle, False, ground, 0.0) == []
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_fault_that_only_the_guardian_restores_needs_an_embedded_stack_or_the_
     [(30, "token", True), (100, "token", False), (30, "tokenFile", False)],
 )
 def test_a_credential_that_ends_before_the_deadline_is_refused(stand, tmp_path, left_s, kept_as, refused):
-    """A tokenFile is not: whoever writes it renews it, which is what it is for."""
+    """A tokenFile is not refused: the program that writes it also renews it."""
     token = web_token("operator", time.time() + left_s)
     stand.cluster.tokens = (*stand.cluster.tokens[:1], Identity("operator", token, admin=True))
     path = tmp_path / "kubeconfig"
@@ -88,7 +88,9 @@ def test_a_credential_that_ends_before_the_deadline_is_refused(stand, tmp_path, 
     if not refused:
         check(stand, ground)
         return
-    with pytest.raises(CannotInject, match=r"the credential of the kubeconfig ends 3\d s before the fault's"):
+    with pytest.raises(
+        CannotInject, match=r"the credential of the kubeconfig expires 3\d s before the fault's"
+    ):
         check(stand, ground)
 
 
@@ -106,11 +108,11 @@ def _token(claims: object) -> str:
         ("a.%%%.b", None),
     ],
 )
-def test_a_token_tells_when_it_ends_or_nothing(token, ends_at):
+def test_a_token_states_when_it_expires_or_nothing(token, ends_at):
     assert token_ends_at(token) == ends_at
 
 
-def test_a_client_certificate_tells_when_it_ends(tmp_path):
+def test_a_client_certificate_states_when_it_expires(tmp_path):
     made = certificate.make(tmp_path)
     if made is None:
         pytest.skip("no openssl here")
@@ -122,25 +124,25 @@ def test_a_client_certificate_tells_when_it_ends(tmp_path):
 
 def test_another_cluster_than_the_topologys_is_refused(stand):
     other = stand.topology().model_copy(update={"cluster": "another"})
-    with pytest.raises(Refusal, match="chaos touches that one and no other"):
+    with pytest.raises(Refusal, match="chaos touches only that cluster"):
         ground_of(other, without_reaper=False)
 
 
-def test_the_plan_tells_what_is_there_now_and_touches_nothing(stand, ground, tmp_path):
+def test_the_plan_shows_the_current_state_and_touches_nothing(stand, ground, tmp_path):
     path = tmp_path / "long.yaml"
     path.write_text(LONG)
     bound = bind(timeline.read(path), stand.topology(), "long.yaml")
     before = stand.deployment()["metadata"]["resourceVersion"]
-    told = look(bound, replace(ground, embedded_pid=None), time.time, time.time() + 60)
-    assert "there now   replicas 1, ready 1, endpoints 1, would be set to replicas 0" in told
-    assert "rights      all held" in told
-    assert "dead-man    the reaper, by the Lease past its deadline" in told
-    assert "REFUSED     no reaper serves the namespace ml" in told
+    shown = look(bound, replace(ground, embedded_pid=None), time.time, time.time() + 60)
+    assert "current state:     replicas 1, ready 1, endpoints 1; the fault sets replicas 0" in shown
+    assert "rights:            all granted" in shown
+    assert "dead-man:          the reaper, by the Lease past its deadline" in shown
+    assert "REFUSED:           no reaper serves the namespace ml" in shown
     assert stand.deployment()["metadata"]["resourceVersion"] == before
     assert stand.leases() == []
 
 
-def test_a_plan_says_of_a_credential_and_a_clock_what_a_run_would_be_refused_for(stand, tmp_path):
+def test_a_plan_shows_for_which_credential_and_clock_a_run_would_be_refused(stand, tmp_path):
     token = web_token("operator", time.time() + 60)
     stand.cluster.tokens = (*stand.cluster.tokens[:1], Identity("operator", token, admin=True))
     path = tmp_path / "kubeconfig"
@@ -151,9 +153,11 @@ def test_a_plan_says_of_a_credential_and_a_clock_what_a_run_would_be_refused_for
     bound, ground = bind(timeline.read(lines), stack, "long.yaml"), ground_of(stack, without_reaper=False)
     soon, late = time.time() + 30, time.time() + 120
     assert "REFUSED" not in look(bound, ground, time.time, soon)
-    assert "REFUSED     the credential of the kubeconfig ends" in look(bound, ground, time.time, late)
+    assert "REFUSED:           the credential of the kubeconfig expires" in look(
+        bound, ground, time.time, late
+    )
     ahead = look(bound, ground, lambda: time.time() + 60, soon)
-    assert re.search(r"REFUSED     this machine's clock is \d\d s ahead of", ahead)
+    assert re.search(r"REFUSED:           this machine's clock is \d\d s ahead of", ahead)
 
 
 @pytest.mark.parametrize("namespace", ["kube-system", "openshift-etcd"])

@@ -1,4 +1,4 @@
-"""The probe's records: one for each slot, whatever happens to it."""
+"""The probe's records: one for each slot, whatever its outcome."""
 
 import threading
 
@@ -18,7 +18,7 @@ from tests.scenarios.server import HANG, Server
 
 
 class Stumbling(Groups):
-    """Makes a mistake at the first two answers, one in each lane."""
+    """Raises at the first two answers, one in each lane."""
 
     def __init__(self):
         self._left, self._lock = 2, threading.Lock()
@@ -37,7 +37,7 @@ def probe():
 
     def start(url, topology):
         records, clock = [], Clock()
-        pace = Pace([clock.now() + 2])  # near a move it asks often
+        pace = Pace([clock.now() + 2])  # near a move it is fast
         found = Probe(Endpoint.of(url, "m"), topology, "3f9c01", pace, clock, records.append)
         made.append(found)
         found.start()
@@ -48,10 +48,10 @@ def probe():
         one.stop(0)
 
 
-def test_a_mistake_of_ours_has_its_record_and_the_lane_goes_on(probe):
+def test_a_bug_has_its_record_and_the_lane_goes_on(probe):
     with Server([streamed(*WHOLE)]) as server:
         found, records = probe(server.url, Stumbling())
-        until(lambda: sum(r.outcome == "ok" for r in records) >= 4, "it asks on")
+        until(lambda: sum(r.outcome == "ok" for r in records) >= 4, "it goes on")
         found.stop(5)
     broken = [r.error for r in records if r.outcome == "broken"]
     assert broken == ["in the harness: ZeroDivisionError: by nought"] * 2
@@ -67,16 +67,16 @@ def test_the_probe_counts_the_versions_of_the_gateway_that_its_answers_name(prob
 
     with Server(named("1.106.2"), named("1.108.7"), named("none of yours")) as server:
         found, records = probe(server.url, Groups())
-        until(lambda: len(records) >= 4, "it asks on")
+        until(lambda: len(records) >= 4, "it goes on")
         found.stop(5)
     assert found.gateway_versions == {"1.106.2": 1, "1.108.7": 1}
 
 
 @pytest.mark.parametrize("reasoning", ["reasoning", "hidden"])
-def test_a_reasoning_model_is_not_called_broken_and_its_end_is_when_it_answered(probe, reasoning, tmp_path):
+def test_a_reasoning_model_is_not_broken_and_its_end_counts_as_its_answer(probe, reasoning, tmp_path):
     with running("vllm", tmp_path, *QUICK, "--model", "m", "--reasoning", reasoning) as engine:
         found, records = probe(f"http://127.0.0.1:{engine.port}", Groups())
-        until(lambda: len(records) >= 4, "it asks on")
+        until(lambda: len(records) >= 4, "it goes on")
         found.stop(5)
         assert {e.max_tokens for e in engine.entries()} == {1}
     assert {(r.outcome, r.witness, r.output_tokens) for r in records} == {("ok", "end", 1)}
@@ -94,7 +94,7 @@ def test_its_cap_is_the_topologys(probe):
 
     with Server([streamed(*WHOLE)]) as server:
         found, records = probe(server.url, Larger())
-        until(lambda: records, "it asks")
+        until(lambda: records, "it sends requests")
         found.stop(5)
     assert records[0].max_tokens == 16
     assert b'"max_tokens": 16' in server.requests[0]

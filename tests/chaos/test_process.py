@@ -1,4 +1,4 @@
-"""The chaos process as it is started: by the load generator on a leash, or by hand; and what a kill leaves behind."""
+"""The chaos process, started by the load generator on a leash or by hand, and what a kill leaves open."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ from tests.chaos.stand import LONG, ROOT, events, until
 from tests.chaos.test_guardian import guardian_of
 
 
-def test_a_signal_and_more_of_them_restore_and_leave(commands, chaos):
+def test_several_signals_restore_and_exit(commands, chaos):
     commands.restore_by(f"until [ -e {commands.folder}/may ]; do sleep 0.05; done; rm -f {commands.gone}")
     process = chaos(commands)
     process.send_signal(signal.SIGTERM)
@@ -35,9 +35,9 @@ def test_a_signal_and_more_of_them_restore_and_leave(commands, chaos):
     (commands.folder / "may").touch()
     assert process.wait(30) == 5
     assert not commands.gone.exists()
-    told = events(process.folder)
-    assert told[-1]["stage"] == "effective"
-    restore = next(e for e in told if e["move"] == "restore")
+    recorded = events(process.folder)
+    assert recorded[-1]["stage"] == "effective"
+    restore = next(e for e in recorded if e["move"] == "restore")
     assert restore["detail"] == {"because": "signal: SIGTERM"}
     assert Journal(commands.folder / "state/brownout/journal").records() == []
 
@@ -58,7 +58,7 @@ def test_each_signal_that_ends_a_program_is_a_reason_to_stop_and_a_second_one_ch
     assert stop.reason == f"signal: {number.name}"
 
 
-def test_the_end_of_the_leash_restores_and_leaves(commands, chaos):
+def test_the_end_of_the_leash_restores_and_exits(commands, chaos):
     process = chaos(commands, "--leash")
     process.stdin.close()
     assert process.wait(30) == 5
@@ -73,7 +73,7 @@ def restore() -> subprocess.CompletedProcess:
 def test_a_killed_controllers_fault_is_found_and_restored_by_restore(stand, chaos, capsys):
     process = chaos(stand)
     guardian = guardian_of(process)
-    os.kill(guardian, signal.SIGSTOP)  # it would be at it too, and might be the first
+    os.kill(guardian, signal.SIGSTOP)  # it would restore too, and might be the first
     try:
         process.kill()
         process.wait()
@@ -108,28 +108,28 @@ def test_restore_finds_a_fault_by_its_lease_alone(stand, tmp_path, capsys):
 def test_another_cluster_than_the_topologys_is_not_touched(stand, run_here, capsys):
     path = stand.write_topology()
     path.write_text(path.read_text().replace(stand.cluster.uid, "another"))
-    code, told = run_here(SimpleNamespace(write_topology=lambda: path), text=LONG)
-    assert (code, told) == (64, [])
-    assert "chaos touches that one and no other" in capsys.readouterr().err
+    code, recorded = run_here(SimpleNamespace(write_topology=lambda: path), text=LONG)
+    assert (code, recorded) == (64, [])
+    assert "chaos touches only that cluster" in capsys.readouterr().err
     assert stand.replicas() == 1
 
 
 def test_abort_when_restores_and_ends_the_run_with_exit_code_3(commands, run_here):
-    """There is no gateway here: every answer of the probe fails."""
-    code, told = run_here(commands, text=PLAIN + "abort_when: {over: 10s, failures: 0.9, at_least: 5}\n")
+    """There is no gateway here: every request of the probe fails."""
+    code, recorded = run_here(commands, text=PLAIN + "abort_when: {over: 10s, failures: 0.9, at_least: 5}\n")
     assert code == 3
     assert not commands.gone.exists()
-    assert [e["stage"] for e in told] == ["begin", "commanded", "effective"] * 2
-    restore = next(e for e in told if e["move"] == "restore")
+    assert [e["stage"] for e in recorded] == ["begin", "commanded", "effective"] * 2
+    restore = next(e for e in recorded if e["move"] == "restore")
     assert restore["detail"]["because"].startswith("guard: ")
     assert "abort_when allows 0.9" in restore["detail"]["because"]
 
 
 def test_a_cluster_that_is_not_embedded_is_refused_before_anything_is_touched(stand, run_here, capsys):
-    """No reaper's heart beats here; the stand says that it is embedded by a label, which is taken off."""
+    """There is no live reaper here. The stand marks itself as embedded by a label, which is removed."""
     with stand.as_if_real():
-        code, told = run_here(stand)
-    assert (code, told) == (64, [])
+        code, recorded = run_here(stand)
+    assert (code, recorded) == (64, [])
     assert "step 'gaming': no reaper serves the namespace ml" in capsys.readouterr().err
     assert (stand.replicas(), stand.leases()) == (1, [])
 
@@ -146,11 +146,11 @@ steps:
 """
 
 
-def test_a_timeline_with_trials_is_walked_so_many_times_each_a_random_while_later(file, run_here, tmp_path):
-    code, told = run_here(file, "--seed", "7", text=TRIALS)
+def test_a_timeline_with_trials_runs_so_many_times_with_a_random_delay_before_each(file, run_here, tmp_path):
+    code, recorded = run_here(file, "--seed", "7", text=TRIALS)
     assert code == 0
-    begun = {e["trial"]: e for e in told if (e["move"], e["stage"]) == ("inject", "begin")}
-    back = {e["trial"]: e for e in told if (e["move"], e["stage"]) == ("restore", "effective")}
+    begun = {e["trial"]: e for e in recorded if (e["move"], e["stage"]) == ("inject", "begin")}
+    back = {e["trial"]: e for e in recorded if (e["move"], e["stage"]) == ("restore", "effective")}
     assert list(begun) == list(back) == [1, 2]
     later_s = pauses(timeline.read(tmp_path / "long.yaml"), 2, seed=7)[1]
     assert later_s > 0
@@ -160,7 +160,7 @@ def test_a_timeline_with_trials_is_walked_so_many_times_each_a_random_while_late
 
 
 def test_a_run_whose_reader_leaves_in_mid_fault_restores_and_verifies_as_any_other(commands, chaos):
-    """As `python -m chaos run … 2>&1 | head -3` has it."""
+    """As in `python -m chaos run … 2>&1 | head -3`."""
     read, write = os.pipe()
     process = chaos(commands, text=PLAIN.replace("for: 120s", "for: 2s"), output=write)
     os.close(write)
@@ -175,16 +175,16 @@ def test_a_run_whose_reader_leaves_in_mid_fault_restores_and_verifies_as_any_oth
     assert not (process.folder / "guardian.jsonl").exists()  # it was not needed
 
 
-def test_what_is_not_restored_has_its_exit_code_though_nobody_listens(stand, chaos):
+def test_what_is_not_restored_has_its_exit_code_though_the_output_is_closed(stand, chaos):
     read, write = os.pipe()
     process = chaos(stand, "--restore-within", "2s", output=write)
     os.close(write)
     os.close(read)
 
-    async def trouble(request, handler):
+    async def failing(request, handler):
         return web.Response(status=500)
 
-    stand.trouble = trouble
+    stand.trouble = failing
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 4
     stand.trouble = None
@@ -197,22 +197,24 @@ ONCE = TRIALS.replace("trials: 2\nphase: 1s\n", "")
 
 def test_a_run_in_which_nothing_was_injected_has_no_evidence(file, run_here, capsys):
     file.path.write_text("down")
-    code, told = run_here(file, text=ONCE)
+    code, recorded = run_here(file, text=ONCE)
     assert code == 5
-    assert [(e["move"], e["stage"]) for e in told] == [("inject", "fail")]
-    assert "unknown: no fault was seen to be effective, so nothing was tested" in capsys.readouterr().err
+    assert [(e["move"], e["stage"]) for e in recorded] == [("inject", "fail")]
+    assert "unknown: no fault was verified as effective, so nothing was tested" in capsys.readouterr().err
 
 
-def test_a_target_that_someone_else_changed_is_left_and_the_run_has_no_pass(file, run_here, tmp_path, capsys):
+def test_a_target_that_someone_else_changed_is_left_alone_and_the_run_is_unknown(
+    file, run_here, tmp_path, capsys
+):
     def someone() -> None:
         until(lambda: [e for e in events(tmp_path / "run") if e["stage"] == "effective"], "it is down")
         put(file.path, "another")
 
     Thread(target=someone).start()
-    code, told = run_here(file, text=ONCE.replace("for: 1s", "for: 60s"))
+    code, recorded = run_here(file, text=ONCE.replace("for: 1s", "for: 60s"))
     assert code == 5
     assert f"unknown: gaming: {file.path} was set to another by someone else" in capsys.readouterr().err
-    assert told[-1]["detail"] == {"foreign": True}
+    assert recorded[-1]["detail"] == {"foreign": True}
     assert file.is_() == "another"
 
 
@@ -220,4 +222,4 @@ def test_a_run_folder_that_is_not_there_is_refused(file, tmp_path, capsys):
     (tmp_path / "long.yaml").write_text(TRIALS)
     code = __main__.main(run_arguments(tmp_path / "none", file)[1:])
     assert (code, file.is_()) == (64, "up")
-    assert f"--run: {tmp_path}/none is no folder; make it, or leave --run out" in capsys.readouterr().err
+    assert f"--run: {tmp_path}/none is not a folder; create it, or omit --run" in capsys.readouterr().err

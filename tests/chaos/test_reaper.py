@@ -22,10 +22,10 @@ from chaos.undo.reaper import FRESH_S, HEARTBEAT, Reaper, beats
 from contract.clock import Clock
 from contract.handles.node import LOCKS
 from embedded.apiserver.rights import Rule
+from tests.chaos.round_thread import RoundThread
 from tests.chaos.small import Small, effective, sleepers
 from tests.chaos.stand import ROOT
 from tests.chaos.targets import on
-from tests.chaos.walk import Walk
 from tests.embedded.recorded.stand import until
 
 NAMES = ("engine", "other")
@@ -271,11 +271,11 @@ def not_embedded(monkeypatch) -> None:
 
 def test_on_a_real_cluster_nothing_is_injected_without_a_reaper(stand, tmp_path, monkeypatch):
     not_embedded(monkeypatch)
-    found = Walk(stand, tmp_path)
+    found = RoundThread(stand, tmp_path)
     found.end()
-    assert found.told == ["inject fail"]
+    assert found.stages == ["inject fail"]
     assert "no reaper serves the namespace ml" in found.events[0].error
-    assert "or say --without-reaper" in found.events[0].error
+    assert "or pass --without-reaper" in found.events[0].error
     assert stand.replicas() == 1
 
 
@@ -297,7 +297,7 @@ def test_a_real_cluster_wants_a_fresh_heartbeat_or_the_operators_word(
     handle = Handle("deployment", "ml/engine")
     fault = faults.make("scale_to_zero", small.admin, on(handle), {})
     if refused:
-        with pytest.raises(CannotInject, match="or say --without-reaper"):
+        with pytest.raises(CannotInject, match="or pass --without-reaper"):
             preflight.check(fault, handle, False, ground, now + 60, now)
     else:
         preflight.check(fault, handle, False, ground, now + 60, now)

@@ -1,4 +1,4 @@
-"""What one run's chaos makes of a move's stages: how fast the probe asks, and what a terminal shows."""
+"""The effect of a move's stages on a run: the rate of the probe, and the lines on a terminal."""
 
 import threading
 from types import SimpleNamespace
@@ -15,21 +15,21 @@ from contract.records import Event
 
 @pytest.fixture
 def chaos_run():
-    """As much of one as hears of stages."""
+    """Only the parts of a run that handle stages."""
     made = ChaosRun.__new__(ChaosRun)
-    made.said = []
+    made.reported = []
     made._recording = SimpleNamespace(event=lambda event: None)
     made._probe = SimpleNamespace(lock=threading.Lock())
     made._pace, made._answered = Pace([]), AnswerWatch()
-    made._open, made._waiting, made._say = set(), set(), made.said.append
+    made._open, made._waiting, made._report = set(), set(), made.reported.append
     made._injected, made.left_alone = 0, []
     return made
 
 
-def tell(chaos_run: ChaosRun, stage: str, step: str = "gaming", move: str = "inject", **more) -> None:
-    chaos_run._tell(
+def stage(chaos_run: ChaosRun, name: str, step: str = "gaming", move: str = "inject", **more) -> None:
+    chaos_run._on_event(
         Event(
-            at=1.0, run="a-run", move=move, stage=stage, by="timeline", step=step, trial=1, fault="scale_to_zero",
+            at=1.0, run="a-run", move=move, stage=name, by="timeline", step=step, trial=1, fault="scale_to_zero",
             target="vllm", **more,
         )
     )  # fmt: skip
@@ -41,18 +41,18 @@ def fast(chaos_run: ChaosRun) -> bool:
     return chaos_run._pace.interval_s(100.0) == FAST_S
 
 
-def test_a_move_that_is_waited_for_does_not_keep_the_probe_fast_and_does_not_end_another_ones_haste(
+def test_a_move_in_stage_waiting_does_not_keep_the_probe_fast_and_does_not_slow_it_for_another_move(
     chaos_run,
 ):
-    tell(chaos_run, "begin")
-    tell(chaos_run, "commanded")
+    stage(chaos_run, "begin")
+    stage(chaos_run, "commanded")
     assert fast(chaos_run)
-    tell(chaos_run, "waiting", detail={"missing": "1 Pods are left"})
+    stage(chaos_run, "waiting", detail={"missing": "1 Pods are left"})
     assert not fast(chaos_run)
-    tell(chaos_run, "begin", step="other")
-    tell(chaos_run, "effective")  # late: it was counted as ended already
+    stage(chaos_run, "begin", step="other")
+    stage(chaos_run, "effective")  # late: it was counted as ended already
     assert fast(chaos_run)
-    tell(chaos_run, "effective", step="other")
+    stage(chaos_run, "effective", step="other")
     assert not fast(chaos_run)
 
 
@@ -66,25 +66,25 @@ def test_a_move_that_is_waited_for_does_not_keep_the_probe_fast_and_does_not_end
         (None, None),
     ],
 )
-def test_what_is_waited_for_is_told_with_the_stage(chaos_run, detail, note):
-    tell(chaos_run, "commanded", detail=detail)
-    assert chaos_run.said[-1].note == note
+def test_what_is_missing_is_reported_with_the_stage(chaos_run, detail, note):
+    stage(chaos_run, "commanded", detail=detail)
+    assert chaos_run.reported[-1].note == note
 
 
-GONE = "leash: the load generator has gone, or lets go"
+GONE = "leash: the load generator exited or closed its pipe"
 
 
 @pytest.mark.parametrize(
     ("last", "reason"),
     [
         ([], GONE),
-        (['{"kind": "counts", "clo'], GONE),  # cut off by its end
+        (['{"kind": "counts", "clo'], GONE),  # truncated at its end
         (['{"kind": "counts", "clo\n'], "error: from the load generator: not a message: Invalid JSON"),
         (['{"kind": "counts", "cloud": 1}\n'], "error: from the load generator: not a message: counts.good: Field required"),
-        ([write(Log("a line")) + "\n"], "error: from the load generator: 'log' is no message of a load generator"),
+        ([write(Log("a line")) + "\n"], "error: from the load generator: 'log' is not a message of a load generator"),
     ],
 )  # fmt: skip
-def test_what_the_load_generator_sends_are_counts_and_its_end_is_a_stop(monkeypatch, last, reason):
+def test_the_load_generator_sends_counts_and_its_end_stops_the_run(monkeypatch, last, reason):
     lines = [write(counts) + "\n" for counts in (Counts(1, 2, 3), Counts(2, 3, 4))] + last
     monkeypatch.setattr("chaos.run.own_stdin", lambda: iter(lines))
     found, stop = [], Stop()

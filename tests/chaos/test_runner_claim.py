@@ -8,43 +8,43 @@ import pytest
 from chaos import step
 from chaos.kube.names import LABEL
 from chaos.undo import lease
+from tests.chaos.round_thread import ALL, RoundThread
 from tests.chaos.stand import until
-from tests.chaos.walk import ALL, Walk
 
 
 def test_a_second_experiment_is_refused_with_the_holders_name(stand, tmp_path):
     (tmp_path / "a").mkdir()
-    first = Walk(stand, tmp_path / "a", hold=True)
+    first = RoundThread(stand, tmp_path / "a", hold=True)
     first.await_("inject commanded")
     (tmp_path / "b").mkdir()
-    second = Walk(stand, tmp_path / "b")
+    second = RoundThread(stand, tmp_path / "b")
     second.await_("inject fail")
     assert "ml/vllm-server is held by" in second.events[0].error
     assert "(a-run, step gaming)" in second.events[0].error
     second.end()
-    assert second.told == ["inject fail"]
+    assert second.stages == ["inject fail"]
     assert second.journal.records() == []
     first.await_("inject effective")
     first.pass_()
     first.end()
-    assert first.told == ALL
+    assert first.stages == ALL
 
 
 def test_a_claim_past_its_deadline_is_taken_over_by_restoring_first(stand, tmp_path):
     """A controller that died on another machine: only its Lease is left, and the target is at zero."""
     (tmp_path / "dead").mkdir()
-    dead = Walk(stand, tmp_path / "dead", hold=True)
+    dead = RoundThread(stand, tmp_path / "dead", hold=True)
     dead.await_("inject commanded")
     (undo,) = dead.journal.records()
     dead.pass_()
     dead.end()
     stand.scale(0)
     lease.take(stand.client, replace(undo, deadline=time.time() - 1), time.time())
-    found = Walk(stand, tmp_path, hold=True)
+    found = RoundThread(stand, tmp_path, hold=True)
     found.await_("inject effective")
     found.stop.set("enough")
     found.end()
-    assert found.told == ["inject takeover", *ALL]
+    assert found.stages == ["inject takeover", *ALL]
     assert found.events[0].detail["from"] == undo.holder
     assert stand.ready() == 1
     assert stand.leases() == []
@@ -52,15 +52,15 @@ def test_a_claim_past_its_deadline_is_taken_over_by_restoring_first(stand, tmp_p
 
 def test_a_claim_before_its_deadline_is_not_taken_over(stand, tmp_path):
     (tmp_path / "alive").mkdir()
-    alive = Walk(stand, tmp_path / "alive", hold=True)
+    alive = RoundThread(stand, tmp_path / "alive", hold=True)
     alive.await_("inject commanded")
     (undo,) = alive.journal.records()
     alive.pass_()
     alive.end()
     lease.take(stand.client, replace(undo, deadline=time.time() + 60), time.time())
-    found = Walk(stand, tmp_path)
+    found = RoundThread(stand, tmp_path)
     found.end()
-    assert found.told == ["inject fail"]
+    assert found.stages == ["inject fail"]
     assert len(stand.leases()) == 1
 
 
@@ -73,7 +73,7 @@ def test_a_lease_that_somebody_deletes_mid_fault_is_made_again_so_that_a_reaper_
     stand, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(step, "KEEP_EVERY_S", 0.05)
-    found = Walk(stand, tmp_path, hold=True)
+    found = RoundThread(stand, tmp_path, hold=True)
     found.await_("inject effective")
     _delete_leases(stand)
     found.await_("inject reclaimed")
@@ -81,7 +81,7 @@ def test_a_lease_that_somebody_deletes_mid_fault_is_made_again_so_that_a_reaper_
     assert lease.undo_in(held) == found.journal.records()[0]
     found.stop.set("enough")
     assert not found.end().not_restored
-    assert found.told == [*ALL[:3], "inject reclaimed", *ALL[3:]]
+    assert found.stages == [*ALL[:3], "inject reclaimed", *ALL[3:]]
     assert (stand.ready(), stand.leases(), found.journal.records()) == (1, [], [])
 
 
@@ -90,7 +90,7 @@ def test_a_lease_that_somebody_spoils_mid_fault_is_made_whole_so_that_a_reaper_c
     stand, tmp_path, monkeypatch, spoiled
 ):
     monkeypatch.setattr(step, "KEEP_EVERY_S", 0.05)
-    found = Walk(stand, tmp_path, hold=True)
+    found = RoundThread(stand, tmp_path, hold=True)
     found.await_("inject effective")
     (held,) = stand.leases()
     if spoiled == "the record":
@@ -112,9 +112,9 @@ def test_a_lease_that_was_deleted_just_before_the_restore_keeps_nobody_from_it(s
         if (event.move, event.stage) == ("restore", "begin"):
             _delete_leases(stand)
 
-    found = Walk(stand, tmp_path, on_event=look)
+    found = RoundThread(stand, tmp_path, on_event=look)
     assert not found.end().not_restored
-    assert found.told == ALL
+    assert found.stages == ALL
     assert "claimed_again" in found.events[4].detail
     assert (stand.ready(), stand.leases(), found.journal.records()) == (1, [], [])
 
@@ -136,7 +136,7 @@ def test_who_takes_the_target_after_its_lease_was_deleted_is_waited_for_and_the_
 ):
     """He restores what he found, which is what our fault had left."""
     monkeypatch.setattr(step, "KEEP_EVERY_S", 60.0 if moved else 0.05)
-    found = Walk(stand, tmp_path, hold=True)
+    found = RoundThread(stand, tmp_path, hold=True)
     found.await_("inject effective")
     _taken_by_another(stand, found)
     if moved:
@@ -156,7 +156,7 @@ def test_who_takes_the_target_after_its_lease_was_deleted_is_waited_for_and_the_
 
 def test_where_he_does_not_give_it_back_it_is_not_restored_and_the_record_stays(stand, tmp_path, monkeypatch):
     monkeypatch.setattr(step, "KEEP_EVERY_S", 0.05)
-    found = Walk(stand, tmp_path, restore_within_s=1.0, hold=True)
+    found = RoundThread(stand, tmp_path, restore_within_s=1.0, hold=True)
     found.await_("inject effective")
     _taken_by_another(stand, found)
     assert found.end().not_restored == ["ml/vllm-server"]

@@ -1,10 +1,10 @@
-"""What somebody else does to a target while it is taken away is left as he wants it."""
+"""A change by someone else during a fault is left alone."""
 
-from tests.chaos.walk import Walk
+from tests.chaos.round_thread import RoundThread
 
 
-def test_what_someone_else_scaled_is_left_as_he_wants_it_and_reported(stand, tmp_path):
-    found = Walk(stand, tmp_path, hold=True)
+def test_what_someone_else_scaled_is_left_alone_and_reported(stand, tmp_path):
+    found = RoundThread(stand, tmp_path, hold=True)
     found.await_("inject effective")
     stand.scale(2)
     found.end()
@@ -14,22 +14,22 @@ def test_what_someone_else_scaled_is_left_as_he_wants_it_and_reported(stand, tmp
     assert stand.leases() == []
 
 
-def test_someone_who_scales_up_and_down_again_wants_it_down(stand, tmp_path):
-    """0 → 1 → 0 in the window ends where it began; only who watched knows that it is no longer ours."""
-    found = Walk(stand, tmp_path, hold=True)
+def test_a_target_that_someone_scaled_up_and_down_again_stays_down(stand, tmp_path):
+    """0 → 1 → 0 in the window ends where it began; only a watch detects the change."""
+    found = RoundThread(stand, tmp_path, hold=True)
     found.await_("inject effective")
     stand.scale(1)
     stand.scale(0)
     assert not found.end().not_restored
     assert stand.replicas() == 0
-    assert found.told[-2:] == ["restore begin", "restore fail"]  # nothing was commanded
+    assert found.stages[-2:] == ["restore begin", "restore fail"]  # nothing was commanded
     assert "scaled to 1 by someone else" in found.events[-1].error
     assert found.events[-1].detail == {"foreign": True}
     assert (stand.leases(), found.journal.records()) == ([], [])
 
 
-def test_the_window_ends_when_someone_moves_the_target(stand, tmp_path):
-    found = Walk(stand, tmp_path, hold=True)
+def test_the_window_ends_when_someone_changes_the_target(stand, tmp_path):
+    found = RoundThread(stand, tmp_path, hold=True)
     found.await_("inject effective")
     stand.scale(1)
     found.await_("restore begin")
@@ -39,8 +39,8 @@ def test_the_window_ends_when_someone_moves_the_target(stand, tmp_path):
     assert "scaled to 1 by someone else" in begin.detail["because"]
 
 
-def test_a_target_that_was_deleted_or_made_anew_is_left_alone_and_reported(stand, tmp_path):
-    found = Walk(stand, tmp_path, hold=True)
+def test_a_target_that_was_deleted_or_re_created_is_left_alone_and_reported(stand, tmp_path):
+    found = RoundThread(stand, tmp_path, hold=True)
     found.await_("inject effective")
     stand.remake()
     found.pass_()

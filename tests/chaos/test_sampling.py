@@ -1,4 +1,4 @@
-"""The samplers of the chaos process: each source for itself, and nothing that falls silent unseen."""
+"""The samplers of the chaos process: each source on its own, and no source that dies unnoticed."""
 
 import threading
 from types import SimpleNamespace
@@ -37,7 +37,7 @@ def key(monkeypatch):
     monkeypatch.setenv("ITS_KEY", "sk-1")
 
 
-def test_each_health_url_is_read_for_itself_and_a_slow_one_delays_no_other(tmp_path, key):
+def test_each_health_url_is_read_separately_and_a_slow_one_delays_no_other(tmp_path, key):
     stop = Stop()
     recording = Recording(tmp_path, stop)
     with Server(WELL) as quick, Server([HANG]) as slow:
@@ -59,7 +59,7 @@ def test_each_health_url_is_read_for_itself_and_a_slow_one_delays_no_other(tmp_p
     assert stop.reason is None
 
 
-def test_a_second_in_which_the_watch_itself_was_held_up_is_not_known(key):
+def test_a_second_in_which_the_sampler_stalled_is_unknown(key):
     (source,) = samplers.find("health").sources(
         SimpleNamespace(topology=topology(vllm="http://127.0.0.1:9/"), clock=Clock())
     )
@@ -92,8 +92,8 @@ def test_a_sampler_that_raises_stops_the_run(monkeypatch):
 
 
 def test_a_file_that_cannot_be_written_stops_the_run(monkeypatch, tmp_path):
-    asked = threading.Event()
-    given(monkeypatch, lambda: asked.set() or [Health(1.0, "vllm", "no truth value")])
+    sampled = threading.Event()
+    given(monkeypatch, lambda: sampled.set() or [Health(1.0, "vllm", "no truth value")])
     stop = Stop()
     recording = Recording(tmp_path, stop)
     sampling = Sampling(topology(), Clock(), recording.sample, stop)

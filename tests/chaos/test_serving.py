@@ -1,4 +1,4 @@
-"""What answers before a run: models, and whether answers stream."""
+"""The checks of a plan: models, and whether answers stream."""
 
 import json
 
@@ -8,7 +8,7 @@ from chaos import inspection
 from chaos.probe import serving
 from contract.framing import End, Exchange
 from contract.topology import Topology
-from tests.chaos.answering import CLOUD, LOCAL, NONE, SLOWLY, told
+from tests.chaos.answering import CLOUD, LOCAL, NONE, SLOWLY, report
 from tests.chaos.gateways import Gateway, Group
 from tests.contract.exchanges import WHOLE, chunked, head, plain
 from tests.embedded.engine import QUICK, running
@@ -28,56 +28,59 @@ def ollama(tmp_path_factory):
         yield found
 
 
-def test_what_is_well_is_said_of_the_gateway_and_of_each_tier_and_no_cloud_is_asked(
+def test_what_is_well_is_reported_of_the_gateway_and_each_tier_and_no_cloud_gets_a_request(
     engine, topology, gateway
 ):
     before = len(engine.entries())
-    said = [_settled(line) for line in told(topology(engine))]
-    assert said == ["gateway: lists m, streams, answered by vllm", "vllm: lists m, streams"]
+    lines = [_settled(line) for line in report(topology(engine))]
+    assert lines == ["gateway: lists m, streams, answered by vllm", "vllm: lists m, streams"]
     assert len(engine.ended(before + 1)) == before + 1
-    assert gateway.asked == ["m"]
+    assert gateway.requested == ["m"]
 
 
-def test_a_plan_says_which_version_of_the_gateway_answers(engine, topology):
+def test_a_plan_reports_the_version_of_the_gateway(engine, topology):
     listed = b'{"data": [{"id": "m"}]}'
     models = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(listed), listed)
     answer = head("200 OK", "transfer-encoding: chunked", "x-litellm-version: 1.108.7") + chunked(*WHOLE)
     with Server([models], [answer]) as gateway:
         found = topology(engine)
         there = found.gateway.model_copy(update={"url": gateway.url})
-        said = told(found.model_copy(update={"gateway": there}))
-    assert said[0].startswith("  gateway: lists m, answers as litellm 1.108.7, ")
+        lines = report(found.model_copy(update={"gateway": there}))
+    assert lines[0].startswith("  gateway: lists m, answers as litellm 1.108.7, ")
 
 
-def test_a_tier_is_asked_in_the_api_that_it_speaks(engine, ollama, topology):
+def test_a_tier_gets_a_request_of_its_own_api(engine, ollama, topology):
     found = topology(
         engine, url=f"http://127.0.0.1:{ollama.port}", api="ollama", model="qwen:3b", name="ollama"
     )
-    assert told(found)[1] == "  ollama: lists qwen:3b, streams"
+    assert report(found)[1] == "  ollama: lists qwen:3b, streams"
 
 
-def test_a_model_that_is_not_listed_is_named_with_what_would_be_right(engine, topology):
-    said = told(topology(engine, model="other"))
-    assert said[1] == (
-        "  vllm: NOT WELL: it lists m, and not 'other': serve it by that name (vLLM: --served-model-name, llama.cpp: --alias), "
-        "or name one of those"
+def test_a_model_that_is_not_listed_is_named_with_the_correction(engine, topology):
+    lines = report(topology(engine, model="other"))
+    assert lines[1] == (
+        "  vllm: NOT WELL: it lists m, but not 'other': serve it under that name (vLLM: --served-model-name, llama.cpp: --alias), "
+        "or set one of the listed names"
     )
-    assert "a streamed request was not answered" in said[2]
+    assert "a streamed request was not answered" in lines[2]
     found = topology(engine)
     other = found.model_copy(update={"gateway": found.gateway.model_copy(update={"model": "other"})})
-    assert "add it to its model_list, or name one of those as the gateway's model" in told(other)[0]
+    assert (
+        "add it to the gateway's model_list, or set one of the listed names as the gateway's model"
+        in report(other)[0]
+    )
 
 
-def test_a_port_on_which_nobody_answers_is_named(engine, topology):
+def test_a_port_without_a_server_is_named(engine, topology):
     port = held_port()
-    (said,) = [line for line in told(topology(engine, url=f"http://127.0.0.1:{port}")) if "  vllm:" in line]
-    assert f"NOT WELL: nothing answers at 127.0.0.1:{port} (" in said
-    assert said.endswith("): start it, or set its url right")
+    (line,) = [line for line in report(topology(engine, url=f"http://127.0.0.1:{port}")) if "  vllm:" in line]
+    assert f"NOT WELL: no answer at 127.0.0.1:{port} (" in line
+    assert line.endswith("): start the server, or correct its url")
 
 
 def test_a_key_that_is_not_in_the_environment_is_named(engine, topology, monkeypatch):
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
-    assert "NO_SUCH_KEY is not set" in told(topology(engine, api_key="${NO_SUCH_KEY}"))[1]
+    assert "NO_SUCH_KEY is not set" in report(topology(engine, api_key="${NO_SUCH_KEY}"))[1]
 
 
 def test_a_redirect_is_named_with_where_to_and_not_followed(engine, topology):
@@ -86,30 +89,30 @@ def test_a_redirect_is_named_with_where_to_and_not_followed(engine, topology):
     )
     before = len(engine.entries())
     with Server([moved]) as server:
-        said = [line for line in told(topology(engine, url=server.url)) if "  vllm" in line]
+        lines = [line for line in report(topology(engine, url=server.url)) if "  vllm" in line]
     place = f"308, a redirect to http://127.0.0.1:{engine.port}/v1/x, which is not followed"
-    assert said == [
-        f"  vllm: NOT WELL: 127.0.0.1:{server.port} does not list its models: /v1/models says {place}",
+    assert lines == [
+        f"  vllm: NOT WELL: 127.0.0.1:{server.port} does not list its models: /v1/models returned {place}",
         f"  vllm: NOT WELL: a streamed request was not answered: status {place}",
     ]
     assert len(engine.entries()) == before
 
 
-def test_the_words_that_a_newer_model_asks_for_are_named(tmp_path, topology, monkeypatch):
+def test_the_parameters_that_a_newer_model_requires_are_named(tmp_path, topology, monkeypatch):
     monkeypatch.setenv("TEST_TIER_KEY", "k")
     newer = ("--unsupported-parameters", "max_tokens", "--least-output-tokens", "64")
     with running(
         "cloud", tmp_path, *QUICK, *newer, "--model", "m", "--reasoning", "hidden", "--reasoning-tokens", "48"
     ) as cloud:
         tier = {"api_key": "${TEST_TIER_KEY}"}
-        assert told(topology(cloud, **tier))[-1].endswith(
+        assert report(topology(cloud, **tier))[-1].endswith(
             " instead.: set max_tokens_field: max_completion_tokens"
         )
         tier |= {"max_tokens_field": "max_completion_tokens"}
-        assert told(topology(cloud, **tier))[-1].endswith(
+        assert report(topology(cloud, **tier))[-1].endswith(
             ": the model needs a larger cap: set probe_max_tokens, and max_tokens for users"
         )
-        assert told(topology(cloud, **tier, probe_max_tokens=64))[-1].startswith("  vllm: lists m, ")
+        assert report(topology(cloud, **tier, probe_max_tokens=64))[-1].startswith("  vllm: lists m, ")
 
 
 @pytest.mark.parametrize("reasoning", ["hidden", "reasoning"])
@@ -120,12 +123,12 @@ def test_a_reasoning_model_is_well(tmp_path, topology, reasoning):
     ) as engine:
         shown = {
             "reasoning": "streams",
-            "hidden": "answers, and shows none of its first 32 tokens (a reasoning model? with a larger probe_max_tokens it would)",
+            "hidden": "answers, but its first 32 tokens are hidden (a reasoning model? a larger probe_max_tokens would show more)",
         }[reasoning]
-        assert told(topology(engine))[-1] == f"  vllm: lists m, {shown}"
+        assert report(topology(engine))[-1] == f"  vllm: lists m, {shown}"
 
 
-def test_headers_of_its_own_go_out_and_are_not_shown(monkeypatch):
+def test_extra_headers_are_sent_and_not_shown(monkeypatch):
     monkeypatch.setenv("TEST_SSO", "s3cret-of-the-proxy")
     echo = plain({"error": {"message": "bad token s3cret-of-the-proxy"}}, "403 Forbidden")
     with Server([echo], [echo]) as server:
@@ -134,10 +137,10 @@ def test_headers_of_its_own_go_out_and_are_not_shown(monkeypatch):
             "gateway": {"url": server.url, "model": "m", "headers": headers},
             "tiers": [{"name": "v", "match": {"group": "m"}}],
         }
-        said = told(Topology.model_validate(data))
+        lines = report(Topology.model_validate(data))
     assert [b"\r\nX-Sso: s3cret-of-the-proxy\r\n" in request for request in server.requests] == [True, True]
-    assert "bad token (key)" in said[-1]
-    assert "s3cret" not in "".join(said)
+    assert "bad token (key)" in lines[-1]
+    assert "s3cret" not in "".join(lines)
 
 
 def stream(*at: float) -> Exchange:
@@ -149,23 +152,25 @@ def stream(*at: float) -> Exchange:
     )  # fmt: skip
 
 
-def test_a_stream_that_comes_all_at_once_is_held_back_on_the_way():
+def test_a_stream_that_arrives_all_at_once_was_buffered():
     assert serving.streams(stream(0.1, 0.2, 0.3)) == "streams"
-    assert serving.streams(stream(0.7)) == "answers"  # one token tells nothing
-    assert serving.streams(stream(0.1, 0.1, 0.1)) == "answers"  # it may have been made as fast
+    assert serving.streams(stream(0.7)) == "answers"  # one token shows nothing
+    assert serving.streams(stream(0.1, 0.1, 0.1)) == "answers"  # it may have been generated as fast
     with pytest.raises(
-        serving.NotStreamed, match=r"its 3 chunks came all at once, after 0\.7 s: .* proxy_buffering off"
+        serving.NotStreamed, match=r"its 3 chunks arrived all at once, after 0\.7 s: .* proxy_buffering off"
     ):
         serving.streams(stream(0.7, 0.7, 0.7))
 
 
-def test_a_plan_asks_each_health_url_once_a_clouds_too_and_says_what_is_wrong(engine, topology, monkeypatch):
+def test_a_plan_requests_each_health_url_once_a_clouds_too_and_reports_what_is_wrong(
+    engine, topology, monkeypatch
+):
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     found = topology(engine, health=f"http://127.0.0.1:{engine.port}/health?model=m")
     cloud = found.tiers[1].model_copy(update={"health": f"http://127.0.0.1:{engine.port}/nowhere"})
-    said = inspection.serving_now(found.model_copy(update={"tiers": [found.tiers[0], cloud]})).splitlines()
-    assert "  vllm: health url answers" in said
-    (wrong,) = [line for line in said if line.startswith("  openai")]
+    lines = inspection.serving_now(found.model_copy(update={"tiers": [found.tiers[0], cloud]})).splitlines()
+    assert "  vllm: health url answers" in lines
+    (wrong,) = [line for line in lines if line.startswith("  openai")]
     assert wrong.startswith(
         f"  openai: NOT WELL: its health url http://127.0.0.1:{engine.port}/nowhere answers 404: set a page"
     )
@@ -179,7 +184,7 @@ def _settled(line: str) -> str:
 
 
 def stack(gateway, model="m", **tiers) -> Topology:
-    """tier → its match, and whether it is a cloud; none can be asked directly."""
+    """tier → its match, and whether it is a cloud; none has a url."""
     made = [{"name": name, "match": match, "cloud": name == "openai"} for name, match in tiers.items()]
     return Topology.model_validate({"gateway": {"url": gateway.url, "model": model}, "tiers": made})
 
@@ -187,7 +192,7 @@ def stack(gateway, model="m", **tiers) -> Topology:
 WELL = Group("m", LOCAL)
 EITHER = "the model ends early now and then, or an answer was cut; only if it is the model"
 SEEN = [
-    # the gateway's groups, what it lists (or the status of its list), its model, the tiers' matches, what is said
+    # the gateway's groups, what it lists (or the status of its list), its model, the tiers' matches, the lines
     pytest.param(
         {"openai/gpt-4o": Group("openai/gpt-4o", CLOUD)}, ["a", "b"], "openai/gpt-4o", {"openai": {"group": "openai/gpt-4o"}},
         ["gateway: streams for openai/gpt-4o, which it does not list, answered by openai"],
@@ -200,14 +205,14 @@ SEEN = [
         {"secret": Group("secret", LOCAL)}, ["m"], "secret", {"vllm": {"group": "m"}},
         ["gateway: streams for secret, which it does not list",
          "gateway: NOT WELL: it answers, but no tier matches its group 'secret', api_base 'http://vllm:8000/v1': no group 'secret'; "
-         'there is m; tiers: vllm (group m); write match: {group: "secret"} in the tier that it is'],
+         'there is m; tiers: vllm (group m); add match: {group: "secret"} to the tier that answered'],
         id="an alias reports itself, not its target"),
     pytest.param(
         {"m": Group("m", "http://other:8000/v1")}, ["m"], "m", {"a": {"group": "m", "api_base": LOCAL}, "b": {"group": "m", "api_base": CLOUD}},
         ["gateway: lists m, streams",
          "gateway: NOT WELL: it answers, but no tier matches its group 'm', api_base 'http://other:8000/v1': no api_base 'http://other:8000/v1'; "
          f"did you mean {LOCAL!r}?; tiers: a (group m, api_base {LOCAL}), b (group m, api_base {CLOUD}); "
-         'write match: {group: "m", api_base: "http://other:8000/v1"} in the tier that it is'],
+         'add match: {group: "m", api_base: "http://other:8000/v1"} to the tier that answered'],
         id="a deployment that no tier is"),
     pytest.param(
         {"m": Group()}, ["m"], "m", {"vllm": {"group": "m"}},
@@ -217,7 +222,7 @@ SEEN = [
         id="no headers"),
     pytest.param(
         {"m": Group("o", "http://o")}, ["m", "o"], "m", {"vllm": {"group": "m"}, "ollama": {"group": "o"}},
-        ["gateway: lists m, streams", "gateway: NOT WELL: answered by ollama, and vllm stands above it: is it cooled down, or not reached?"],
+        ["gateway: lists m, streams", "gateway: NOT WELL: answered by ollama instead of the higher-ranked vllm: is that in cooldown, or unreachable?"],
         id="a lower tier answers"),
     pytest.param(
         {"m": WELL, "o": Group("o", "http://o")}, ["m", "o"], "m", {"vllm": {"group": "m"}, "ollama": {"group": "o"}},
@@ -226,28 +231,28 @@ SEEN = [
     pytest.param(
         {"m": WELL}, ["m", "ollama-qwen"], "m", {"vllm": {"group": "m"}, "ollama": {"group": "olama-qwen"}},
         ["gateway: lists m, streams, answered by vllm",
-         "gateway: NOT WELL: group olama-qwen of ollama is not answered: a streamed request was not answered: 400: no healthy deployments; "
-         "match must name a model_name of the gateway's (m, ollama-qwen)"],
+         "gateway: NOT WELL: no answer for group olama-qwen of ollama: a streamed request was not answered: 400: no healthy deployments; "
+         "match must name a model_name of the gateway (m, ollama-qwen)"],
         id="a match that nothing answers to"),
     pytest.param(
         {"m": WELL, "o": Group(status=401, error="key not allowed to access model")}, ["m"], "m", {"vllm": {"group": "m"}, "ollama": {"group": "o"}},
-        ["gateway: lists m, streams, answered by vllm, group o of ollama may not be asked for with this key: its match is not checked"],
+        ["gateway: lists m, streams, answered by vllm, this key may not request group o of ollama: its match is not checked"],
         id="a key for some models alone"),
     pytest.param(
         {"m": WELL}, ["m"], "m", {"vllm": {"group": "m"}, "openai": {"group": "c"}},
-        ["gateway: lists m, streams, answered by vllm, group c of openai is not listed, and a cloud is not asked: its match is not checked"],
-        id="a cloud is not asked"),
+        ["gateway: lists m, streams, answered by vllm, group c of openai is not listed, and a cloud tier gets no request: its match is not checked"],
+        id="a cloud gets no request"),
     pytest.param(
         {"m": WELL}, 404, "m", {"vllm": {"group": "m"}}, ["gateway: streams for m, which it does not list, answered by vllm"], id="no list of models"),
     pytest.param(
         {"m": Group(status=401, error="Authentication Error, no key. Received API Key = sk-..abcd")}, 401, "m", {"vllm": {"group": "m"}},
-        ["gateway: NOT WELL: 127.0.0.1:PORT does not list its models: /v1/models says 401",
-         "gateway: NOT WELL: a streamed request was not answered: 401: Authentication Error, no key: is its api_key right, and may it ask for this model?"],
+        ["gateway: NOT WELL: 127.0.0.1:PORT does not list its models: /v1/models returned 401",
+         "gateway: NOT WELL: a streamed request was not answered: 401: Authentication Error, no key: check its api_key, and whether that key may request this model"],
         id="a wrong key"),
     pytest.param(
         {"m": Group(status=400, error="No connected db.")}, 400, "m", {"vllm": {"group": "m"}},
-        ["gateway: NOT WELL: 127.0.0.1:PORT does not list its models: /v1/models says 400",
-         "gateway: NOT WELL: a streamed request was not answered: 400: No connected db.: is its api_key right, and may it ask for this model?"],
+        ["gateway: NOT WELL: 127.0.0.1:PORT does not list its models: /v1/models returned 400",
+         "gateway: NOT WELL: a streamed request was not answered: 400: No connected db.: check its api_key, and whether that key may request this model"],
         id="a wrong key, and no database"),
     pytest.param(
         {"m": Group("m", LOCAL, tokens=5, finish="stop")}, ["m"], "m", {"vllm": {"group": "m"}},
@@ -264,8 +269,8 @@ SEEN = [
         {"m": Group("m", LOCAL, tokens=5, finish="stop", then=Group("o", "http://o"))}, ["m"], "m", {"vllm": {"group": "m"}, "ollama": {"group": "o"}},
         ["gateway: lists m, answered by vllm",
          f"gateway: NOT WELL: 1 of 1 answers ended before the cap (finish_reason stop at 5 of 32 tokens): {EITHER}, {NONE}",
-         "gateway: NOT WELL: group o of ollama is not answered: a streamed request was not answered: 400: no healthy deployments; "
-         "match must name a model_name of the gateway's (m)"],
+         "gateway: NOT WELL: no answer for group o of ollama: a streamed request was not answered: 400: no healthy deployments; "
+         "match must name a model_name of the gateway (m)"],
         id="one ended early, and another tier answered the next"),
     pytest.param(
         {"m": WELL, "o": Group("o", "http://o", tokens=7, finish="stop")}, ["m", "o"], "m", {"vllm": {"group": "m"}, "ollama": {"group": "o"}},
@@ -299,27 +304,27 @@ SEEN = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("groups", "listed", "model", "tiers", "lines"), SEEN)
-def test_of_a_gateway_is_said_who_answered_and_nothing_is_both_well_and_not(
-    groups, listed, model, tiers, lines
+@pytest.mark.parametrize(("groups", "listed", "model", "tiers", "expected"), SEEN)
+def test_the_report_of_a_gateway_names_the_tier_and_nothing_is_both_well_and_not(
+    groups, listed, model, tiers, expected
 ):
     page, status = ((), listed) if isinstance(listed, int) else (listed, 200)
     with Gateway(groups, page, status) as gateway:
-        said = [
+        lines = [
             _settled(line).replace(gateway.url.rpartition(":")[2], "PORT")
-            for line in told(stack(gateway, model, **tiers))
+            for line in report(stack(gateway, model, **tiers))
         ]
-    assert said == lines
+    assert lines == expected
 
 
-def test_the_second_deployment_of_a_group_with_an_order_is_not_asked_for(gateway):
+def test_the_second_deployment_of_a_group_with_an_order_gets_no_request(gateway):
     matches = {
         "vllm": {"group": "m", "api_base": LOCAL, "order": 1},
         "openai": {"group": "m", "api_base": CLOUD, "order": 2},
     }
-    (said,) = told(stack(gateway, **matches))
-    assert _settled(said) == "gateway: lists m, streams, answered by vllm"
-    assert gateway.asked == ["m"]
+    (line,) = report(stack(gateway, **matches))
+    assert _settled(line) == "gateway: lists m, streams, answered by vllm"
+    assert gateway.requested == ["m"]
 
 
 def test_no_two_plans_send_the_same_prompt_which_a_cache_would_answer(gateway):

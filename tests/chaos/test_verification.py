@@ -1,4 +1,4 @@
-"""What a restore is verified by: a whole answer of the tier itself, in the API that it speaks."""
+"""A restore is verified by a whole answer of the tier itself, by its own API."""
 
 import os
 import queue
@@ -37,7 +37,7 @@ def ollama(tmp_path_factory):
 
 
 @pytest.mark.parametrize("api", ["openai", "ollama"])
-def test_a_tier_is_asked_in_the_api_that_it_speaks(ollama, api):
+def test_a_tier_gets_a_request_of_its_own_api(ollama, api):
     before = len(ollama.entries())
     assert _missing(url=f"http://127.0.0.1:{ollama.port}", api=api) is None
     [entry] = ollama.ended(before + 1)[before:]
@@ -46,7 +46,7 @@ def test_a_tier_is_asked_in_the_api_that_it_speaks(ollama, api):
     )  # fmt: skip
 
 
-def test_a_tier_that_has_no_url_cannot_be_asked_and_is_not_called_answered():
+def test_a_tier_without_a_url_gets_no_request_and_is_reported_as_unknown():
     assert _missing() is None
     found = Topology.model_validate(
         {
@@ -59,13 +59,13 @@ def test_a_tier_that_has_no_url_cannot_be_asked_and_is_not_called_answered():
     }  # fmt: skip
 
 
-def test_what_is_missing_is_said():
+def test_what_is_missing_is_reported():
     assert _missing(url=f"http://127.0.0.1:{held_port()}").startswith("ollama does not answer: refused: ")
     with Server(
         [plain({"message": {"content": "x"}, "done": True, "done_reason": "stop", "eval_count": 0})]
     ) as server:
-        said = _missing(url=server.url, api="ollama")
-        assert said == "ollama does not answer: cut: finish_reason stop at 0 of 1 tokens"
+        missing = _missing(url=server.url, api="ollama")
+        assert missing == "ollama does not answer: cut: finish_reason stop at 0 of 1 tokens"
         assert _missing(url=server.url, api="ollama", witness="none") is None
 
 
@@ -94,7 +94,7 @@ def test_an_answer_without_a_token_verifies_none():
             assert _missing(url=server.url) == f"ollama does not answer: broken: no content: {words}"
 
 
-def test_a_newer_model_is_asked_in_its_own_words_which_a_refusal_names(tmp_path, monkeypatch):
+def test_a_newer_model_gets_its_own_parameters_which_a_refusal_names(tmp_path, monkeypatch):
     monkeypatch.setenv("TEST_TIER_KEY", "k")
     newer = ("--unsupported-parameters", "max_tokens", "--least-output-tokens", "8")
     with running("cloud", tmp_path, *QUICK, *newer, "--model", "qwen", "--reasoning", "hidden") as engine:
@@ -110,8 +110,8 @@ def test_headers_of_its_own_go_out_and_an_error_that_repeats_one_loses_it(monkey
     monkeypatch.setenv("TEST_SSO", "s3cret-of-the-proxy")
     echo = plain({"error": {"message": "bad token s3cret-of-the-proxy"}}, "401 Unauthorized")
     with Server([echo]) as server:
-        said = _missing(url=server.url, headers={"Authorization": "Bearer ${TEST_SSO}"})
-    assert said == "ollama does not answer: rejected: 401: bad token (key)"
+        missing = _missing(url=server.url, headers={"Authorization": "Bearer ${TEST_SSO}"})
+    assert missing == "ollama does not answer: rejected: 401: bad token (key)"
     assert b"\r\nAuthorization: Bearer s3cret-of-the-proxy\r\n" in server.requests[0]
 
 
@@ -121,7 +121,7 @@ def test_a_key_that_is_not_there_is_refused_before_any_fault(monkeypatch):
         _missing(url="http://127.0.0.1:1", api_key="${NO_SUCH_KEY}")
 
 
-def test_the_gateway_is_asked_itself_and_whichever_tier_answers_will_do(ollama):
+def test_the_gateway_itself_gets_the_request_and_any_tier_may_answer(ollama):
     tier = {
         "name": "vllm",
         "match": {"group": "b"},
@@ -130,9 +130,9 @@ def test_the_gateway_is_asked_itself_and_whichever_tier_answers_will_do(ollama):
     }
     gateway = {"url": f"http://127.0.0.1:{ollama.port}", "model": "qwen"}
     found = Topology.model_validate({"gateway": gateway, "tiers": [tier]})
-    asked = Answers(found, ["gateway", "vllm"], Clock())
-    assert asked.missing("gateway", 10.0) is None
-    assert asked.missing("vllm", 10.0).startswith("vllm does not answer: refused: ")
+    answers = Answers(found, ["gateway", "vllm"], Clock())
+    assert answers.missing("gateway", 10.0) is None
+    assert answers.missing("vllm", 10.0).startswith("vllm does not answer: refused: ")
     gone = Topology.model_validate(
         {"gateway": gateway | {"url": f"http://127.0.0.1:{held_port()}"}, "tiers": [tier]}
     )
@@ -156,7 +156,7 @@ class Sent:
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def waiting(monkeypatch):
     monkeypatch.setattr(verification, "LOOK_S", 0.01)
     sent, clock = Sent(), Passing()
     yield sent, Question(sent, clock, 900.0), clock
@@ -165,15 +165,15 @@ def asked(monkeypatch):
 
 
 def _looked(question: Question, after: int = 1) -> str:
-    """What is missing at the last of so many looks."""
+    """What is missing after so many looks."""
     for _ in range(after):
         with pytest.raises(NotYet) as found:
             question.look()
     return str(found.value)
 
 
-def test_a_look_that_a_signal_interrupts_for_longer_than_it_waits_ends_all_the_same(asked, monkeypatch):
-    _, question, _ = asked
+def test_a_look_that_a_signal_interrupts_for_longer_than_it_waits_ends_all_the_same(waiting, monkeypatch):
+    _, question, _ = waiting
     monkeypatch.setattr(verification, "LOOK_S", 0.2)
     before = signal.signal(signal.SIGUSR1, lambda *_: time.sleep(0.5))
     try:
@@ -183,8 +183,8 @@ def test_a_look_that_a_signal_interrupts_for_longer_than_it_waits_ends_all_the_s
         signal.signal(signal.SIGUSR1, before)
 
 
-def test_one_request_waits_for_as_long_as_the_restore_may_take(asked):
-    sent, question, clock = asked
+def test_one_request_waits_for_as_long_as_the_restore_may_take(waiting):
+    sent, question, clock = waiting
     assert _looked(question, after=3) == "no answer yet"
     clock.wait(15.0)
     assert _looked(question) == "no answer yet; a request has waited 15 s"
@@ -194,8 +194,8 @@ def test_one_request_waits_for_as_long_as_the_restore_may_take(asked):
     assert until(lambda: _answer(question), "the answer") == {"answered": "yes"}
 
 
-def test_a_fresh_request_finds_the_tier_well_where_the_first_was_lost(asked):
-    sent, question, clock = asked
+def test_a_fresh_request_finds_the_tier_well_where_the_first_was_lost(waiting):
+    sent, question, clock = waiting
     _looked(question)
     clock.wait(20.0)
     _looked(question, after=3)
@@ -207,15 +207,15 @@ def test_a_fresh_request_finds_the_tier_well_where_the_first_was_lost(asked):
     until(lambda: _looked(question) and len(sent.patience) == 3, "a third is sent")
 
 
-def test_a_refused_request_is_sent_again(asked):
-    sent, question, _ = asked
+def test_a_refused_request_is_sent_again(waiting):
+    sent, question, _ = waiting
     for _ in range(3):
         sent.ends.put("vllm does not answer: refused")
     until(lambda: _looked(question) and len(sent.patience) >= 4, "one after the other")
     assert _looked(question) == "vllm does not answer: refused"
 
 
-def test_a_mistake_of_ours_is_an_answer_that_lacks_something(monkeypatch):
+def test_a_bug_is_reported_as_a_missing_answer(monkeypatch):
     monkeypatch.setattr(verification, "LOOK_S", 1.0)
     assert (
         _looked(Question(lambda patience_s: 1 / 0, Passing(), 1.0)) == "ZeroDivisionError: division by zero"
@@ -229,10 +229,10 @@ def _answer(question: Question):
         return None
 
 
-def test_a_model_that_loads_at_the_first_request_is_waited_for_and_its_load_not_given_up(
+def test_a_model_that_loads_at_the_first_request_is_waited_for_and_its_load_is_not_aborted(
     tmp_path, monkeypatch
 ):
-    """Ollama's way: the load ends with the client that began it. Requests that leave after half a second never see its end."""
+    """As in Ollama: the load is aborted with the client that started it. Requests of half a second never see its end."""
     monkeypatch.setattr(verification, "FRESH_AFTER_S", 0.5)
     monkeypatch.setattr(verification, "FRESH_PATIENCE_S", 0.5)
     load = ("--load-at-first-request", "1500ms", "--model", "qwen")
@@ -244,8 +244,8 @@ def test_a_model_that_loads_at_the_first_request_is_waited_for_and_its_load_not_
             "url": f"http://127.0.0.1:{engine.port}",
         }
         found = Topology.model_validate({"gateway": {"url": "http://g", "model": "a"}, "tiers": [tier]})
-        asked = Answers(found, ["ollama"], Clock())
+        answers = Answers(found, ["ollama"], Clock())
         for _ in range(2):
-            assert "ollama does not answer: timeout" in asked.missing("ollama", 0.5)
-        question = asked.question("ollama", 60.0)
+            assert "ollama does not answer: timeout" in answers.missing("ollama", 0.5)
+        question = answers.question("ollama", 60.0)
         assert until(lambda: _answer(question), "the answer") == {"answered": "yes"}

@@ -63,7 +63,7 @@ def objects(done: Done) -> list[dict]:
     "python -m chaos watch --url http://127.0.0.1:4000 --model vllm-qwen --api-key-env LITELLM_MASTER_KEY",
     on="a stand-in",
 )
-def test_it_tells_who_served_and_ends_after_its_count(watched):
+def test_it_shows_the_serving_tier_and_ends_after_its_count(watched):
     # Between two of them is more time than an answer takes, so that they end in order.
     with Server([VLLM], [VLLM], [CUT], [DOWN], [COOLING], [OLLAMA], [OLLAMA], [VLLM]) as server:
         done = watched(*arguments(server.url, "--count", "8", "--every", "400ms"))
@@ -74,45 +74,45 @@ def test_it_tells_who_served_and_ends_after_its_count(watched):
         '[AT] #1 PRIMARY  vllm-qwen T s, TTFT T s "Hello"',
         '[AT] #2 PRIMARY  vllm-qwen T s, TTFT T s "Hello"',
         '[AT] #3 CUT      vllm-qwen T s, TTFT T s finish_reason stop at 2 of 8 tokens "Hel"',
-        "── OUTAGE: nobody answers since AT (#4: 500: boom) ──",
+        "── OUTAGE: no answer since AT (#4: 500: boom) ──",
         "[AT] #4 FAILED   after T s, 500: boom",
-        "[AT] #5 FAILED   after T s, 429: all in cooldown (no rate limit)",
+        "[AT] #5 FAILED   after T s, 429: all in cooldown (not a rate limit)",
         "── FAILOVER vllm-qwen → ollama-qwen after T s without a whole answer (between T and T s) ──",
         '[AT] #6 FALLBACK ollama-qwen T s, TTFT T s "Hallo"',
         '[AT] #7 FALLBACK ollama-qwen T s, TTFT T s "Hallo"',
         "── RECOVERED: vllm-qwen again, after T s on ollama-qwen ──",
         '[AT] #8 PRIMARY  vllm-qwen T s, TTFT T s "Hello"',
     ]
-    assert "8 asked, 5 good, 1 cut, 2 failed (1 × 500, 1 × 429 (all cooling down))" in done.stdout
+    assert "8 sent, 5 good, 1 cut, 2 failed (1 × 500, 1 × 429 (all in cooldown))" in done.stdout
 
 
-def test_a_hanging_gateway_does_not_silence_it(watched):
-    """Two requests hang; the ones after them are asked on schedule, and answered by the next tier."""
+def test_a_hanging_gateway_does_not_stop_it(watched):
+    """Two requests hang; the ones after them are sent on schedule, and answered by the next tier."""
     with Server([VLLM], [HANG], [HANG], [OLLAMA]) as server:
         done = watched(
             *arguments(server.url, "--count", "6", "--every", "200ms", "--timeout", "3s", "--json")
         )
-    told = objects(done)
-    requests = {row["n"]: row for row in told if row["kind"] == "request"}
+    rows = objects(done)
+    requests = {row["n"]: row for row in rows if row["kind"] == "request"}
     assert [requests[n]["outcome"] for n in range(1, 7)] == ["ok", "timeout", "timeout", "ok", "ok", "ok"]
-    (failover,) = [row for row in told if row["kind"] == "failover"]
+    (failover,) = [row for row in rows if row["kind"] == "failover"]
     assert (failover["before"], failover["to"]) == ("vllm-qwen", "ollama-qwen")
-    order = [row.get("n") for row in told if row["kind"] in ("request", "failover")]
-    assert order.index(4) < order.index(2), "the failover was told while the two were still waiting"
-    assert told[-1]["changes"][0]["waited_s"] == pytest.approx(failover["at"] - requests[2]["sent_at"]), (
+    order = [row.get("n") for row in rows if row["kind"] in ("request", "failover")]
+    assert order.index(4) < order.index(2), "the failover was shown while the two were still waiting"
+    assert rows[-1]["changes"][0]["waited_s"] == pytest.approx(failover["at"] - requests[2]["sent_at"]), (
         "by the summary it is known that the first of the two was lost"
     )
 
 
-def test_no_more_than_four_asks_wait_at_once(watched):
+def test_no_more_than_four_requests_wait_at_once(watched):
     with Server([HANG]) as server:
         done = watched(*arguments(server.url, "--count", "5", "--timeout", "1s", "--json"))
         assert len(server.requests) == 5
-    told = objects(done)
-    covered = [row for row in told if row["kind"] == "covered"]
+    rows = objects(done)
+    covered = [row for row in rows if row["kind"] == "covered"]
     assert covered[0]["waiting"] == [1, 2, 3, 4]
-    assert told[-1]["covered"] == len(covered)
-    assert done.returncode == 5, "nobody ever answered"
+    assert rows[-1]["covered"] == len(covered)
+    assert done.returncode == 5, "there was no answer"
 
 
 def test_a_gateway_that_goes_away_and_comes_back_on_its_port():
@@ -149,7 +149,7 @@ def wait_for(lines, words: str) -> str:
         ([], [VLLM], "good"),
         ([], [CUT], "cut"),
         (["--witness", "none"], [CUT], "unverified"),
-        (["--prompt", "Say hello."], [CUT], "unverified"),  # of a prompt of one's own nothing is known
+        (["--prompt", "Say hello."], [CUT], "unverified"),  # of a prompt of one's own the length is unknown
         (["--prompt", "Say hello.", "--witness", "length"], [CUT], "cut"),
         (["--max-tokens", "300"], [VLLM], "unverified"),  # a hundred languages may end before that
         (["--plain"], [plain({"choices": [{"message": {"content": "Hello"}, "finish_reason": "length"}]})], "good"),
@@ -182,7 +182,7 @@ def test_the_key_is_in_no_output_and_in_no_process_list():
             stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         try:
-            until(lambda: len(server.requests) > 2, "it asks")
+            until(lambda: len(server.requests) > 2, "it sends requests")
             assert f"Bearer {KEY}".encode() in server.requests[0], "the gateway gets it"
             lists = Path(f"/proc/{process.pid}/cmdline").read_bytes()
             process.send_signal(signal.SIGINT)
@@ -225,7 +225,7 @@ def test_an_answer_of_a_reasoning_model_that_shows_no_token_is_good(watched):
     assert (summary["good"], summary["failed"]) == (2, 0)
 
 
-def test_who_reads_may_leave():
+def test_the_reader_may_leave():
     with Server([VLLM]) as server:
         process = subprocess.Popen(
             command(server.url), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -259,16 +259,16 @@ def test_an_encoding_without_its_letters_does_not_end_it(watched, monkeypatch):
         (["--url", "http://h:1", "--model", "m", "--api-key", KEY], "did you mean '--api-key-env'?"),
         (["--url", "http://h:1", "--model", "m", "--api-key-env", "NOT_SET_HERE"], "export it first"),
         (["--url", "http://h:1", "--model", "m", "--every", "3"], "write 3s"),
-        (["--url", "http://h:1", "--model", "m", "--every", "0s"], "--every: 0 is too little"),
-        (["--url", "http://h:1", "--model", "m", "--count", "0"], "--count: 0 is too little"),
-        (["--api-key-env", "WATCHED_KEY", "--topology", "topologies/k3s.yaml"], "belongs to --url"),
+        (["--url", "http://h:1", "--model", "m", "--every", "0s"], "--every: 0 is too small"),
+        (["--url", "http://h:1", "--model", "m", "--count", "0"], "--count: 0 is too small"),
+        (["--api-key-env", "WATCHED_KEY", "--topology", "topologies/k3s.yaml"], "is valid only with --url"),
         (
             ["--header", "X-A: ${WATCHED_KEY}", "--topology", "topologies/k3s.yaml"],
-            "--header belongs to --url",
+            "--header is valid only with --url",
         ),
         (
             ["--max-tokens-field", "max_tokens", "--topology", "topologies/k3s.yaml"],
-            "--max-tokens-field belongs to --url",
+            "--max-tokens-field is valid only with --url",
         ),
         (
             ["--url", "http://h:1", "--model", "m", "--header", f"X-A: {KEY}"],
@@ -286,7 +286,7 @@ def test_an_encoding_without_its_letters_does_not_end_it(watched, monkeypatch):
         ([], "start the embedded stack with make up first"),
         (
             ["--topology", "topologies/embedded.yaml"],
-            "its stack is not up; start it with make up",
+            "its stack is not running; start it with make up",
         ),
         (["--topology", "no.yaml"], "no.yaml: cannot be read"),
     ],
@@ -306,7 +306,7 @@ def test_a_proxy_that_would_apply_is_refused(watched):
     assert "http_proxy is set" in done.stderr
 
 
-def test_each_ask_has_a_connection_of_its_own_and_a_nonce(watched):
+def test_each_request_has_a_connection_of_its_own_and_a_nonce(watched):
     """As curl in a loop; and no cache may answer during an outage."""
     with Server([VLLM]) as server:
         watched(*arguments(server.url, "--count", "3"))
@@ -316,8 +316,8 @@ def test_each_ask_has_a_connection_of_its_own_and_a_nonce(watched):
     assert all(re.fullmatch(r"req-\w+-w\w+ Say hello in one hundred languages, .*", p) for p in prompts)
 
 
-def test_a_port_where_nobody_listens_is_told_as_that(watched):
-    with socket.socket() as held:  # bound, and nobody listens
+def test_a_port_without_a_listener_is_named(watched):
+    with socket.socket() as held:  # bound, but not listening
         held.bind(("127.0.0.1", 0))
         done = watched(*arguments(f"http://127.0.0.1:{held.getsockname()[1]}", "--count", "1"))
     assert "no connection: Connection refused" in done.stdout

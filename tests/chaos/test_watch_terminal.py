@@ -55,7 +55,7 @@ def _own_terminal(slave: int) -> None:
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
 
-def test_ctrl_c_on_a_terminal_gives_the_summary_while_an_ask_hangs():
+def test_ctrl_c_on_a_terminal_shows_the_summary_while_a_request_hangs():
     with Server([VLLM], [HANG]) as server:
         screen = Screen(server.url, "--every", "1s")
         try:
@@ -67,7 +67,7 @@ def test_ctrl_c_on_a_terminal_gives_the_summary_while_an_ask_hangs():
             screen.close()
     assert "Traceback" not in shown
     assert "\x1b[32mPRIMARY \x1b[0m" in shown
-    assert re.search(r"watched \d+ s: \d asked, 1 good, 0 cut, 0 failed, \d still waiting", shown)
+    assert re.search(r"watched \d+ s: \d sent, 1 good, 0 cut, 0 failed, \d still waiting", shown)
 
 
 @pytest.mark.verify

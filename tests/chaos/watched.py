@@ -1,4 +1,4 @@
-"""A sequence of requests written down by hand, and what the watch makes of it."""
+"""Replays a sequence of requests through the watch."""
 
 from typing import Any, Literal
 
@@ -13,34 +13,34 @@ TIERS = ("vllm", "ollama", "openai", "vllm-b")
 RANKS = [["vllm", "vllm-b"], ["ollama"], ["openai"]]
 
 
-def asked(
+def request(
     sent_at: float, by: str | None = None, took_s: float = 0.4, ttft_s: float = 0.1, outcome: str = "ok",
-    **told: Any,
+    **fields: Any,
 ) -> RequestRecord:  # fmt: skip
-    """A good answer by that tier, or whatever became of it."""
+    """A request with a good answer by that tier, or with another outcome."""
     came = outcome in ("ok", "cut", "stalled")
-    said: dict[str, Any] = {
+    given: dict[str, Any] = {
         "status": 200 if came else None,
         "tier": by if by in TIERS else None,
         "route_group": by,
         "max_tokens": 8,
     }
-    said |= {"ttft_ms": ttft_s * 1000 if came else None, "witness": "end" if outcome == "ok" else None}
+    given |= {"ttft_ms": ttft_s * 1000 if came else None, "witness": "end" if outcome == "ok" else None}
     return RequestRecord(
         request_id=f"req-{sent_at:g}", scenario="watch", lane="watch", via="gateway", scheduled_at=sent_at,
-        sent_at=sent_at, outcome=outcome, latency_ms=took_s * 1000, **({"stream": True} | said | told),
+        sent_at=sent_at, outcome=outcome, latency_ms=took_s * 1000, **({"stream": True} | given | fields),
     )  # fmt: skip
 
 
 def bad(
-    sent_at: float, outcome: str = "rejected", took_s: float = 0.1, error: str = "500: boom", **told: Any
+    sent_at: float, outcome: str = "rejected", took_s: float = 0.1, error: str = "500: boom", **fields: Any
 ) -> RequestRecord:
     status = 500 if outcome == "rejected" else None
-    return asked(sent_at, None, took_s, outcome=outcome, **({"error": error, "status": status} | told))
+    return request(sent_at, None, took_s, outcome=outcome, **({"error": error, "status": status} | fields))
 
 
-class Walk:
-    """The requests, in the order in which they were sent, each ended when it took so long; `until`: where it stops."""
+class Replay:
+    """The requests in the order in which they were sent, each with its duration; `until`: when the replay stops."""
 
     def __init__(self, *requests: RequestRecord, until: float = 1000.0, ranks: Ranks = RANKS) -> None:
         lineup = Lineup(ranks)
@@ -57,18 +57,18 @@ class Walk:
         waiting = 0
         for at, n, record in sorted((h for h in happens if h[0] <= until), key=lambda h: h[:2]):
             if n == 0:
-                self._tell(self.changes.looked(at))
+                self._take(self.changes.looked(at))
             elif record is None:
                 waiting += 1
-                self.changes.asked(n, at)
+                self.changes.sent(n, at)
             elif record == "begun":
                 self.changes.begun(n)
             else:
                 waiting -= 1
                 tally.ended(record)
-                self._tell(self.changes.ended(n, record))
+                self._take(self.changes.ended(n, record))
         self.summary: Summary = tally.summary(min(until, max(h[0] for h in happens)), waiting)
 
-    def _tell(self, change: Change | None) -> None:
+    def _take(self, change: Change | None) -> None:
         if change is not None:
             self.banners.append(plain(banner(change, self.changes)).strip("─ "))

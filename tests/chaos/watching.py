@@ -1,4 +1,4 @@
-"""How tests start `python -m chaos watch`, and what its gateway answers."""
+"""Starts `python -m chaos watch`, and the answers of its gateway."""
 
 import os
 import sys

@@ -28,7 +28,7 @@ GUARD = "guard: the round took longer than max 5m"
         (None, False, -9, None, "error: chaos was ended by SIGKILL"),
         (None, False, -15, GUARD, "error: chaos was ended by SIGTERM"),
         (None, True, 0, None, EARLY),
-        (None, True, EXIT_UNKNOWN, "leash: the load generator has gone, or lets go", EARLY),
+        (None, True, EXIT_UNKNOWN, "leash: the load generator exited or closed its pipe", EARLY),
         (None, True, -9, None, EARLY),
         ("error: no worker is left", True, -9, GUARD, "error: no worker is left"),
     ],

@@ -1,4 +1,4 @@
-"""One round of chaos in a thread, so that a test can do something in the midst of it."""
+"""Runs one round of chaos in a thread, so that a test can act during it."""
 
 import threading
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from chaos import plan, runner
 from chaos.preflight import ground_of
-from chaos.round import RoundOutcome, Surroundings
+from chaos.round import RoundOutcome, StepContext
 from chaos.stop import Stop
 from chaos.undo.journal import Journal
 from contract import timeline
@@ -23,7 +23,7 @@ settle: 1s
 max: 1m
 steps: [{name: gaming, at: 0s, for: 45s, fault: scale_to_zero, target: vllm}]
 """
-PASSES_S = 45.0  # a step's time, which passes at once when its fault is effective
+PASSES_S = 45.0  # a step's duration, which passes as soon as its fault is effective
 
 
 class Answering:
@@ -41,8 +41,8 @@ class Target(Protocol):
     def topology(self) -> Topology: ...
 
 
-class Walk:
-    """One round, walked in a thread so that a test can do something in the middle of it."""
+class RoundThread:
+    """One round in a thread, so that a test can act during it."""
 
     def __init__(
         self,
@@ -54,8 +54,8 @@ class Walk:
         question: Any = None,
         hold: bool = False,
     ) -> None:
-        """`hold`: the step's time passes when the test says so (`pass_`), or somebody ends it; otherwise at once when the fault
-        is effective."""
+        """`hold`: the step's time passes when the test calls `pass_` or stops the round; otherwise as soon as the fault is
+        effective."""
         path = tmp_path / "short.yaml"
         path.write_text(text.replace("scale_to_zero", target.fault))
         bound = plan.bind(timeline.read(path), target.topology(), "short.yaml")
@@ -65,7 +65,7 @@ class Walk:
         self.outcome: RoundOutcome  # set by the thread
         self.seen: dict[str, threading.Event] = {}
 
-        def tell(event: Event) -> None:
+        def record(event: Event) -> None:
             on_event(event)
             self.events.append(event)
             self.passed(f"{event.move} {event.stage}").set()
@@ -73,13 +73,13 @@ class Walk:
                 self.pass_()
 
         guardian_link: Any = NoGuardian()
-        around = Surroundings(
-            run="a-run", folder=tmp_path, clock=self.time, stop=self.stop, journal=self.journal, tell=tell,
+        context = StepContext(
+            run="a-run", folder=tmp_path, clock=self.time, stop=self.stop, journal=self.journal, on_event=record,
             guardian_link=guardian_link, ground=ground_of(target.topology(), without_reaper=False),
             answers=lambda bound, patience_s: None, question=lambda bound, within_s: question or Answering(),
             restore_within_s=restore_within_s, wait=self.time.wait, sleep=self.time.sleep,
         )  # fmt: skip
-        self._thread = threading.Thread(target=lambda: self._walk(bound, around))
+        self._thread = threading.Thread(target=lambda: self._run(bound, context))
         self._thread.start()
 
     def pass_(self) -> None:
@@ -89,18 +89,18 @@ class Walk:
         return self.seen.setdefault(what, threading.Event())
 
     def await_(self, what: str) -> None:
-        assert self.passed(what).wait(60), f"no {what}; there was {self.told}"
+        assert self.passed(what).wait(60), f"no {what}; there was {self.stages}"
 
     def end(self) -> RoundOutcome:
         self._thread.join(60)
         assert not self._thread.is_alive()
         return self.outcome
 
-    def _walk(self, bound: list[plan.Bound], around: Surroundings) -> None:
-        self.outcome = runner.run(bound, around, around.clock.now(), trial=1)
+    def _run(self, bound: list[plan.Bound], context: StepContext) -> None:
+        self.outcome = runner.run(bound, context, context.clock.now(), trial=1)
 
     @property
-    def told(self) -> list[str]:
+    def stages(self) -> list[str]:
         return [f"{e.move} {e.stage}" for e in self.events]
 
 

@@ -1,4 +1,4 @@
-"""What an API server in trouble does to a step: what is delayed by it, what arrives late, and what is never restored."""
+"""A step during errors of the API server: what is delayed, what arrives late, and what is never restored."""
 
 import asyncio
 import json
@@ -7,41 +7,41 @@ import pytest
 from aiohttp import web
 
 from chaos import step
+from tests.chaos.round_thread import ALL, RoundThread
 from tests.chaos.stand import until
-from tests.chaos.walk import ALL, Walk
 
 
 @pytest.mark.parametrize("status", [500, 429, 502], ids=["500", "429", "a page of HTML"])
-def test_an_api_server_in_trouble_delays_the_restore_and_does_not_lose_it(stand, tmp_path, status):
+def test_errors_of_the_api_server_delay_the_restore_and_do_not_lose_it(stand, tmp_path, status):
     refused = []
 
-    async def trouble(request, handler):
+    async def failing(request, handler):
         if request.method in ("PATCH", "GET") and len(refused) < 4:
             refused.append(request.path)
             return web.Response(status=status, text="<html>Bad Gateway</html>", content_type="text/html")
         return await handler(request)
 
-    found = Walk(stand, tmp_path, hold=True)
+    found = RoundThread(stand, tmp_path, hold=True)
     found.await_("inject effective")
-    stand.trouble = trouble
+    stand.trouble = failing
     found.pass_()
     assert not found.end().not_restored
     assert len(refused) == 4
     assert stand.ready() == 1
 
 
-def test_a_status_without_a_message_is_trouble_as_any_other(stand, tmp_path):
+def test_a_status_without_a_message_is_an_error_as_any_other(stand, tmp_path):
     left = [2]
 
-    async def trouble(request, handler):
+    async def failing(request, handler):
         if not left[0] or not request.path.endswith("/scale"):
             return await handler(request)
         left[0] -= 1
         return web.json_response({"kind": "Status", "status": "Failure", "code": 500}, status=500)
 
-    found = Walk(stand, tmp_path, hold=True)
+    found = RoundThread(stand, tmp_path, hold=True)
     found.await_("inject effective")
-    stand.trouble = trouble
+    stand.trouble = failing
     found.pass_()
     assert not found.end().not_restored
     assert left == [0]
@@ -49,12 +49,12 @@ def test_a_status_without_a_message_is_trouble_as_any_other(stand, tmp_path):
 
 
 def test_a_restore_that_cannot_be_done_is_reported_as_not_restored_and_stays_open(stand, tmp_path):
-    async def trouble(request, handler):
+    async def failing(request, handler):
         return web.Response(status=500)
 
-    found = Walk(stand, tmp_path, restore_within_s=1.0, hold=True)
+    found = RoundThread(stand, tmp_path, restore_within_s=1.0, hold=True)
     found.await_("inject effective")
-    stand.trouble = trouble
+    stand.trouble = failing
     found.pass_()
     assert found.end().not_restored == ["ml/vllm-server"]
     stand.trouble = None
@@ -64,35 +64,35 @@ def test_a_restore_that_cannot_be_done_is_reported_as_not_restored_and_stays_ope
 
 
 def test_an_inject_whose_answer_is_lost_is_found_to_have_been_done(stand, tmp_path):
-    async def trouble(request, handler):
+    async def failing(request, handler):
         if request.method != "PATCH":
             return await handler(request)
         stand.trouble = None
         await handler(request)
-        request.transport.close()  # done, and nobody hears of it
+        request.transport.close()  # done, but the answer is lost
         return web.Response()
 
-    stand.trouble = trouble
-    found = Walk(stand, tmp_path)
+    stand.trouble = failing
+    found = RoundThread(stand, tmp_path)
     found.end()
-    assert found.told == ALL
+    assert found.stages == ALL
     assert stand.ready() == 1
 
 
 def test_an_inject_that_was_given_up_and_arrives_after_the_restore_is_restored_again(stand, tmp_path):
-    """Its first try is held back and its connection cut; so are the next ones, which never arrive."""
+    """The first attempt is delayed and its connection cut. Later attempts are cut too, and never arrive."""
     held = []
 
-    async def trouble(request, handler):
+    async def failing(request, handler):
         if request.method != "PATCH" or stand.replicas_wanted(await request.read()) != 0:
             return await handler(request)
         if not held:
             held.append(request)
 
             async def later() -> None:
-                while "restore effective" not in found.told:
+                while "restore effective" not in found.stages:
                     await asyncio.sleep(0.05)
-                # Whether something has changed the object's version meanwhile, so that it is refused, is chance.
+                # Without the version: whether it has changed meanwhile, which would refuse the patch, is random.
                 body = json.loads(await request.read())
                 body.get("metadata", {}).pop("resourceVersion", None)
                 request._read_bytes = json.dumps(body).encode()
@@ -102,15 +102,15 @@ def test_an_inject_that_was_given_up_and_arrives_after_the_restore_is_restored_a
         request.transport.abort()
         return web.Response()
 
-    stand.trouble = trouble
-    found = Walk(stand, tmp_path)
+    stand.trouble = failing
+    found = RoundThread(stand, tmp_path)
     until(lambda: held, "the inject is on its way")
     found.time.stand_still()
     found.time.forward(step.INJECT_WITHIN_S)
 
     def restored_again() -> bool:
-        """Reported, or, where it was put back before its Pod had gone, seen when the runner has ended: nothing was lost."""
-        found.time.forward(0.02)  # half as fast as it is: what waits to look again must not wait for ever
+        """Reported as restored again, or the runner has ended: it restored before the Pod had gone, and nothing was lost."""
+        found.time.forward(0.02)  # time runs at half speed: a wait for the next check must end
         return not found._thread.is_alive() or bool(
             found.events[-1].detail and found.events[-1].detail.get("again")
         )
@@ -120,6 +120,6 @@ def test_an_inject_that_was_given_up_and_arrives_after_the_restore_is_restored_a
     assert not found.end().not_restored
     assert held
     assert held[1].done()
-    assert found.told[:2] == ["inject begin", "inject fail"]
-    assert found.told[-1] == "restore effective"
+    assert found.stages[:2] == ["inject begin", "inject fail"]
+    assert found.stages[-1] == "restore effective"
     assert (stand.replicas(), stand.ready()) == (1, 1)
