@@ -174,7 +174,7 @@ def test_the_pages_tell_of_documents_and_of_those_that_wait(run):
     assert "| vllm | 40 | 100.0 % |" in told
     assert "| 85.0 % [70.9, 92.9] |" in told  # ollama: 34 of 40
     c = documents.client(run.classified)
-    assert f"answered with nothing that it can use: {c.invalid}" in told
+    assert f"answer not usable: {c.invalid}" in told
     assert c.invalid >= 2
     (table,) = html.documents.tables(run)
     assert [row[0].text for row in table.rows] == ["vllm", "ollama", "openai"]

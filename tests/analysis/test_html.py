@@ -193,7 +193,7 @@ def test_inputs_stand_as_the_run_kept_them(tmp_path):
     (made.path / "gateway.yaml").write_text(kept)
     found = Page(page_of(made))
     assert " ".join(kept.split()) in found.text
-    assert "timeline.yaml: the run has none." in found.text
+    assert "timeline.yaml: not in this run." in found.text
 
 
 def _whole(made):
@@ -213,25 +213,25 @@ def test_a_killed_run_says_so_before_anything_else(tmp_path):
     assert (
         first
         < text.index("Torn tails were skipped: probe.arrow")
-        < text.index("not restored A fault was begun")
+        < text.index("not restored A fault was injected")
     )
 
 
 def test_a_run_with_no_requests_says_that_nobody_saw_anything(tmp_path):
     text = _whole(make(tmp_path, rate=0, probe_rate=0, pairs=0, duration_s=10))
-    assert "Nothing was asked through the gateway, so nobody saw anything." in text
-    assert "Nothing was asked, so there is nothing to draw." in text
-    assert "unknown Nothing is known to have failed" in text
+    assert "No request was sent through the gateway." in text
+    assert "No request was sent: there is nothing to draw." in text
+    assert "unknown No expectation is known to have failed" in text
 
 
 def test_a_run_with_one_tier_has_no_lower_one(tmp_path):
     made = make(tmp_path, [Hole("away", "vllm", 10, 10)], engines=(VLLM,), duration_s=40, pairs=0)
-    assert "There is one rank of tiers, and none below it." in _whole(made)
+    assert "There is only one rank of tiers." in _whole(made)
 
 
 def test_a_ramp_without_timeline_and_chaos_has_its_page(tmp_path):
     made = make(tmp_path, duration_s=20, probe_rate=0, pairs=0, health=False)
-    assert "No fault was begun." in _whole(made)
+    assert "No fault was injected." in _whole(made)
 
 
 def test_repeated_trials_are_summed_up_with_median_and_interval(tmp_path):
@@ -271,14 +271,14 @@ def test_many_answers_are_thinned_so_that_a_page_stays_small(n, failed, all_fail
     assert (found.failed_drawn == failed) == all_failed
     assert len(found.requests) <= drawn.MOST_GOOD + drawn.MOST_FAILED
     assert (found.requests["latency_ms"] == 90_000.0).any()
-    assert f"{failed:,}" in found.says
+    assert f"{failed:,}" in found.caption
     told = json.dumps(records.records(found.requests, 0.0, pd.DataFrame()), separators=(",", ":"))
     assert len(told) < 4_800_000
 
 
 def test_few_answers_are_all_drawn():
     found = drawn.choose(crowd(1000, 10))
-    assert found.says == "n = 1,000 requests, all drawn."
+    assert found.caption == "n = 1,000 requests, all drawn."
 
 
 def test_strips_mark_what_was_put_in(tmp_path):
@@ -291,7 +291,7 @@ def test_strips_mark_what_was_put_in(tmp_path):
     assert found["gaming-mode"]["start"] == [20.0, 21.5, 40.0]
     assert sum(found["no good answer"]["length"]) == pytest.approx(4.0, abs=0.3)
     assert sum(found["client overloaded"]["length"]) == pytest.approx(3.0, abs=1.1)
-    assert sum(found["vllm unwell"]["length"]) == pytest.approx(22, abs=2)
+    assert sum(found["vllm unhealthy"]["length"]) == pytest.approx(22, abs=2)
 
 
 def test_who_served_counts_what_was_asked(reported):

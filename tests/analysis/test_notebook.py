@@ -215,7 +215,7 @@ def test_no_such_run_is_bad_input(capsys):
 def test_what_is_not_installed_is_named(monkeypatch, small, capsys):
     monkeypatch.setattr(notebook, "find_spec", lambda name: None if name == "nbconvert" else object())
     assert main(["notebooks", str(small.path)]) == 64
-    assert "nbconvert is not installed; make .venv/notebooks" in capsys.readouterr().err
+    assert "nbconvert is not installed; run make .venv/notebooks" in capsys.readouterr().err
 
 
 class Wants(HTMLParser):

@@ -210,7 +210,7 @@ def test_what_a_fault_cut_stands_during_faults_and_not_before_the_first(tmp_path
     requests = [*streams(5, 9), *(cut(a, 2.0) for a in streams(18.5, 3)), *streams(24, 4)]
     run = held_up(requests, TWO[:1], folder=tmp_path)
     assert (
-        "Cut answers: 0 of 9 (0.00%) before the first fault, 3 of 7 (42.86%) during faults, none asked after the last fault."
+        "Cut answers: 0 of 9 (0.00%) before the first fault, 3 of 7 (42.86%) during faults, no requests after the last fault."
         in summary.quality(run)
     )
     before, during, _, every = tables.by_part(run).to_dict("records")
@@ -225,7 +225,7 @@ def test_cuts_between_two_faults_and_after_the_last_have_their_own_words(tmp_pat
     requests = [cut(a, 1.0) for at, n in ((40, 2), (80, 1)) for a in streams(at, n)]
     said = summary.quality(held_up(requests, TWO, folder=tmp_path))
     assert (
-        "Cut answers: none asked before the first fault, none asked during faults, 2 of 2 (100.00%) between faults, "
+        "Cut answers: no requests before the first fault, no requests during faults, 2 of 2 (100.00%) between faults, "
         "1 of 1 (100.00%) after the last fault." in said
     )
 

@@ -106,9 +106,9 @@ def test_the_whole_report_is_made_and_says_how_many_there_were(runs):
 
 def test_the_figure_of_first_tokens_names_what_has_none(runs, thoughtful):
     (_, unseen), (_, alone) = runs, thoughtful
-    assert "good streamed answers shows a token" in ttft_itl.says(unseen)
+    assert "good streamed answers shows a token" in ttft_itl.title(unseen)
     ttft_itl.draw(unseen)
-    assert ttft_itl.says(alone).startswith(
+    assert ttft_itl.title(alone).startswith(
         "First token at the median: vllm unknown, then 20 ms a chunk; ollama"
     )
     ttft_itl.draw(alone)

@@ -71,7 +71,7 @@ def test_a_figure_is_drawn_of_every_run_and_says_what_it_shows(run, name, tmp_pa
     module = figures.catalogue()[name]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        table, said, drawn = module.data(run), module.says(run), module.draw(run)
+        table, said, drawn = module.data(run), module.title(run), module.draw(run)
         figures.style.save(drawn, tmp_path / "it.png")
     assert isinstance(drawn, Figure)
     assert said.startswith("Nothing to show: ") == table.empty
