@@ -67,7 +67,7 @@ class CellFailed(Exception):
     """A cell raised an exception: the notebook, the cell's text, the exception."""
 
 
-def write_all(run: Path, against: Path | None, out: Path, report: Told = silent) -> list[Path]:
+def write_all(run: Path, against: Path | None, out: Path, on_progress: Told = silent) -> list[Path]:
     """Run every notebook on this run, into the folder `out`; compare.ipynb (A is `against`, B this run) only if there is
     another run. Returns the pages. Raises CellFailed after all have been tried, and Refusal if a requirement of the notebooks is
     not installed."""
@@ -78,7 +78,7 @@ def write_all(run: Path, against: Path | None, out: Path, report: Told = silent)
     pages, failed = [], []
     for name, given in books:
         try:
-            pages.append(write(name, given, out, report))
+            pages.append(write(name, given, out, on_progress))
         except Refusal:
             raise
         except Exception as e:  # the others do not depend on it
@@ -88,9 +88,9 @@ def write_all(run: Path, against: Path | None, out: Path, report: Told = silent)
     return pages
 
 
-def write(name: str, given: Mapping[str, str], out: Path, report: Told = silent) -> Path:
+def write(name: str, given: Mapping[str, str], out: Path, on_progress: Told = silent) -> Path:
     """Run one notebook: `name.html`, and `name-1.png` … in the order in which it shows them."""
-    executed = execute(NOTEBOOKS / f"{name}.ipynb", given, report)
+    executed = execute(NOTEBOOKS / f"{name}.ipynb", given, on_progress)
     for old in out.glob(f"{name}-*.png"):
         old.unlink()
     for n, picture in enumerate(pictures(executed), 1):
@@ -100,7 +100,7 @@ def write(name: str, given: Mapping[str, str], out: Path, report: Told = silent)
     return page
 
 
-def execute(path: Path, given: Mapping[str, str], report: Told = silent) -> Any:
+def execute(path: Path, given: Mapping[str, str], on_progress: Told = silent) -> Any:
     """The notebook with the outputs of its cells. Raises CellFailed."""
     _must_be_installed()
     import nbformat
@@ -111,7 +111,7 @@ def execute(path: Path, given: Mapping[str, str], report: Told = silent) -> Any:
     book = nbformat.read(path, as_version=4)
 
     def begins(cell: Any, cell_index: int) -> None:
-        report(f"notebook {path.stem}", cell_index / len(book.cells))
+        on_progress(f"notebook {path.stem}", cell_index / len(book.cells))
 
     with tempfile.TemporaryDirectory() as home:  # a report must not depend on the operator's IPython settings
         # Unix sockets of this user instead of ports that any user of the machine can connect to.

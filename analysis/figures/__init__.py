@@ -30,10 +30,10 @@ def catalogue() -> dict[str, ModuleType]:
     return {name: module for name, module in modules.items() if hasattr(module, "draw")}
 
 
-def write_all(run: Evidence, folder: Path, report: Told = silent) -> None:
+def write_all(run: Evidence, folder: Path, on_progress: Told = silent) -> None:
     """Write every figure as <name>.png and its numbers as <name>.csv."""
     modules = catalogue()
-    for name in each(report, "drawing", list(modules)):
+    for name in each(on_progress, "drawing", list(modules)):
         write_one(run, name, modules[name], folder)
         columns.give_back()
 

@@ -81,7 +81,7 @@ def _whole(run: Evidence, verdict: Verdict, tables: Mapping[str, pd.DataFrame | 
         client_json=_json(checks.client(frames.samples["client"], frames.started_at, frames.ended_at)),
         plotly=Markup(get_plotlyjs()),
         **parts,
-        threw=run.thrown.parts(),
+        failed_parts=run.thrown.parts(),
         errors=ERRORS,
     )  # fmt: skip
 

@@ -312,13 +312,13 @@ def scans(run: Evidence) -> list[str]:
 def _service(run: Evidence) -> list[str]:
     """Unavailability and brown-outs over the run, by the probe."""
     if run.down is None:
-        return ["Unavailable: unknown, the probe sent no requests."]
+        return ["Unavailable: unknown, the probe sent no request."]
     start, end = run.probed
     worst = ", ".join(
         f"{availability.worst_window(run.down, w)[0]:.2f} s of any {w:g} s" for w in availability.WINDOWS_S
     )
     silent = (
-        f" It sent no requests for {run.unprobed.s:.1f} s; availability in that time is unknown."
+        f" It sent no request for {run.unprobed.s:.1f} s; availability in that time is unknown."
         if run.unprobed.s
         else ""
     )

@@ -1,4 +1,4 @@
-"""What a reader has before he scrolls: how it went, why not, and which version of the gateway it was."""
+"""The first screen of a report: the result, the reasons, and the version of the gateway."""
 
 from dataclasses import replace
 

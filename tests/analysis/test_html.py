@@ -1,4 +1,4 @@
-"""report.html as a reader, a screen reader and a firewall have it: parsed, not looked at."""
+"""report.html as parsed: its structure, texts, links and network accesses."""
 
 import json
 import random
@@ -23,7 +23,7 @@ NASTY = '</script><script>document.title="owned"</script><img src=x onerror="1">
 
 
 class Page(HTMLParser):
-    """What a page is made of: elements with their attributes, texts by id of a script, text outside of scripts."""
+    """The content of a page: elements with their attributes, scripts by id, text outside of scripts."""
 
     def __init__(self, text):
         super().__init__()
@@ -122,9 +122,9 @@ def test_each_finding_of_the_verdict_is_a_row_with_its_numbers(page, reported):
     for f in verdict["findings"]:
         name = " ".join(x for x in (f["id"], f["name"]) if x)
         n = "–" if f["n"] is None else f["n"]
-        said = f"{f['status']} {name} {f['target']} {f['measured']}"
-        assert said in text
-        interval = text.partition(said)[2].partition("evidence")[0].split()
+        row_text = f"{f['status']} {name} {f['target']} {f['measured']}"
+        assert row_text in text
+        interval = text.partition(row_text)[2].partition("evidence")[0].split()
         assert interval[-1] == str(n)
         assert (interval[0] == "–") == (f["interval"] is None)
         for part in f["evidence"].split("; "):
@@ -149,7 +149,7 @@ def test_the_tables_show_the_numbers_of_the_csv_files(page, reported):
         )
 
 
-def test_the_timeline_holds_every_ask_that_was_sent_with_its_record(page, reported):
+def test_the_timeline_has_every_sent_request_with_its_record(page, reported):
     shown = json.loads(page.scripts["timeline-json"])
     kept = shown["records"]
     requests = {a.request_id: a for a in reported.requests if a.sent_at is not None}
@@ -202,7 +202,7 @@ def _whole(made):
     return found.text
 
 
-def test_a_killed_run_says_so_before_anything_else(tmp_path):
+def test_a_killed_run_is_reported_first(tmp_path):
     made = make(
         tmp_path, [Hole("s", "vllm", 10, 20)], duration_s=30, status=None, drop=[("restore", "effective")]
     )
@@ -217,7 +217,7 @@ def test_a_killed_run_says_so_before_anything_else(tmp_path):
     )
 
 
-def test_a_run_with_no_requests_says_that_nobody_saw_anything(tmp_path):
+def test_a_run_without_requests_is_reported_as_such(tmp_path):
     text = _whole(make(tmp_path, rate=0, probe_rate=0, pairs=0, duration_s=10))
     assert "No request was sent through the gateway." in text
     assert "No request was sent: there is nothing to draw." in text
@@ -255,7 +255,7 @@ def crowd(n, failed=0):
             "request_id": [f"req-57bc01-{i:07d}" for i in range(n)], "sent_at": sent_at, "scheduled_at": sent_at - 0.001,
             "latency_ms": latency_ms, "ttft_ms": latency_ms / 3, "headers_ms": latency_ms / 4, "good": good, "tier": tier,
             "outcome": np.where(good, Outcome.OK, Outcome.REJECTED), "via": "gateway", "lane": "load", "scenario": "chat",
-            "output_tokens": r.integers(1, 200, n), "error": [None if g else f"500: failed, ask {i}" * 9 for i, g in enumerate(good)],
+            "output_tokens": r.integers(1, 200, n), "error": [None if g else f"500: failed, request {i}" * 9 for i, g in enumerate(good)],
         }
         | same
         | counts
@@ -272,8 +272,8 @@ def test_many_answers_are_thinned_so_that_a_page_stays_small(n, failed, all_fail
     assert len(found.requests) <= drawn.MOST_GOOD + drawn.MOST_FAILED
     assert (found.requests["latency_ms"] == 90_000.0).any()
     assert f"{failed:,}" in found.caption
-    told = json.dumps(records.records(found.requests, 0.0, pd.DataFrame()), separators=(",", ":"))
-    assert len(told) < 4_800_000
+    as_json = json.dumps(records.records(found.requests, 0.0, pd.DataFrame()), separators=(",", ":"))
+    assert len(as_json) < 4_800_000
 
 
 def test_few_answers_are_all_drawn():
@@ -294,7 +294,7 @@ def test_strips_mark_what_was_put_in(tmp_path):
     assert sum(found["vllm unhealthy"]["length"]) == pytest.approx(22, abs=2)
 
 
-def test_who_served_counts_what_was_asked(reported):
+def test_served_counts_the_requests_that_were_sent(reported):
     run = Evidence(frames.read(reported.path))
     f = run.frames
     found = timeline.served(f.requests[f.through_gateway], f.tiers, f.started_at, f.ended_at)

@@ -1,4 +1,4 @@
-"""A sampler is one file: it is run, written, read and exported by its name, and whatever needs its table finds it so."""
+"""A sampler is one file: it is run, written, read and exported by its name, and users of its table find it by that name."""
 
 import shutil
 import sys

@@ -1,4 +1,4 @@
-"""What is put into a run is found again in the numbers beside its figures."""
+"""The known content of a synthetic run is found in the numbers of its figures."""
 
 import pytest
 
@@ -57,7 +57,7 @@ def test_the_first_token_and_the_time_between_chunks_are_those_of_the_engines(th
     assert "clumps" not in ttft_itl.title(three[1])
 
 
-def test_chunks_that_come_in_clumps_are_said_to(tmp_path):
+def test_chunks_in_clumps_are_reported_in_the_title(tmp_path):
     made = make(tmp_path / "a", duration_s=30)
     for record in made.requests:
         record.gaps_ms = [0.1 if i % 8 else 160.0 for i in range(len(record.gaps_ms))]
@@ -105,7 +105,7 @@ def _bars(figure):
     ("probe_rate", "max_s", "status"), [(0.4, 5.0, "unknown"), (0.4, 9.0, "pass"), (5, 1.0, "fail")]
 )
 def test_what_is_certain_of_a_gap_is_drawn_apart_from_what_is_possible(tmp_path, probe_rate, max_s, status):
-    """A probe that asks seldom knows little: a bar up to the upper bound looked like a gap beyond the limit."""
+    """A probe with a low rate knows little: a single bar up to the upper bound would look like a gap beyond the limit."""
     expect = {
         "failover": {"step": "freeze", "to": "ollama", "max_s": 5},
         "failover_gap": {"step": "freeze", "max_s": max_s},
@@ -142,7 +142,7 @@ def test_a_gap_whose_end_was_not_seen_says_so(tmp_path):
     assert failover_gap.draw(run).axes[0].texts, "an arrow goes on from it"
 
 
-def test_a_failover_that_nobody_saw_end_is_censored_and_one_without_asks_unknown(tmp_path):
+def test_a_failover_without_a_seen_end_is_censored_and_one_without_requests_is_unknown(tmp_path):
     expect = {"failover": {"step": "s", "to": "ollama", "max_s": 5}}
     hole = Hole("s", "vllm", 10, 20, hole_s=60)
     run = read(make(tmp_path / "a", [hole], duration_s=60, pairs=0, expect=expect))
@@ -190,7 +190,7 @@ def test_the_overhead_that_was_put_in_is_the_median(three):
     assert rows.loc[rows["mark"] == "limit", "ms"].tolist() == [100.0]
 
 
-def test_who_served_adds_up_and_shares_are_of_their_column(three):
+def test_served_by_adds_up_and_shares_are_of_their_column(three):
     made, run = three
     rows = served_by.data(run)
     assert rows["answers"].sum() == sum(a.tier is not None for a in through(made))
@@ -200,7 +200,7 @@ def test_who_served_adds_up_and_shares_are_of_their_column(three):
     assert "0 spurious" in served_by.title(run)
 
 
-def test_outcomes_are_all_asks_and_good_ones_have_their_witness(three):
+def test_outcomes_cover_all_requests_and_good_ones_have_their_witness(three):
     made, run = three
     rows = outcomes.data(run)
     assert rows["requests"].sum() == len(made.requests)

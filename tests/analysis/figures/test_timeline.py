@@ -1,4 +1,4 @@
-"""The timeline: its title is what happened, its numbers are the answers that were put in."""
+"""The timeline: its title describes what happened, its numbers are the answers of the synthetic run."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def three(tmp_path_factory):
     return made, Evidence(frames.read(made.path))
 
 
-def test_the_title_says_who_took_over_and_what_was_cut(three):
+def test_the_title_states_which_tier_took_over_and_what_was_cut(three):
     assert timeline.title(three[1]) == (
         "ollama took over after 0.43 s; openai took over after 0.54 s; 5 answers were cut; 0 requests failed"
     )
@@ -47,7 +47,7 @@ def test_of_many_failures_one_a_pixel_is_drawn_and_all_are_counted(tmp_path, mon
     assert f"{whole} requests failed" in timeline.title(fewer)
 
 
-def test_many_trials_are_told_by_their_maximum(tmp_path):
+def test_many_trials_are_reported_by_their_maximum(tmp_path):
     steps = rounds(Hole("s", "vllm", 10, 8, hole_s=1.0), 6, 20)
     run = Evidence(frames.read(make(tmp_path, steps, duration_s=140, pairs=0).path))
     assert "(max of 6)" in timeline.title(run)
@@ -60,7 +60,7 @@ def test_a_tier_that_returns_has_not_taken_over(tmp_path):
     )
 
 
-def test_a_tier_that_nobody_used_was_taken_over_by_nobody(tmp_path):
+def test_the_loss_of_an_unused_tier_is_no_takeover(tmp_path):
     made = make(tmp_path, [Hole("s", "ollama", 10, 20)], duration_s=60)
     assert timeline.title(Evidence(frames.read(made.path))) == (
         "no tier in use was seen lost; 0 answers were cut; 0 requests failed"
