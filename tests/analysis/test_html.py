@@ -5,6 +5,7 @@ import random
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -309,6 +310,8 @@ def test_the_clients_health_shows_its_worst_second(reported):
     found = checks.client(client, f.started_at, f.ended_at)
     assert max(found["hub_lag_ms"]) == 77.0
     assert max(found["cpu_percent"]) == client["cpu_percent"].max()
+    script = (Path(html.__file__).parent / "client.js").read_text()
+    assert set(re.findall(r'line\("(\w+)"', script)) <= set(found), "every line of the picture has data"
 
 
 def test_every_status_has_its_words():
