@@ -72,7 +72,7 @@ METRICS: dict[str, tuple[Callable[..., Any], ...]] = {
         rates.tokens_over_time,
         rates.answers_over_time,
     ),
-    "Load wanted and delivered": (delivery.delivery,),
+    "Load scheduled and delivered": (delivery.delivery,),
     "An overloaded client": (overload.overloaded_seconds, overload.touched, overload.rests_on_overload),
     "Documents": (
         documents.accuracy,

@@ -1,7 +1,7 @@
-"""Runs the notebooks on a run: of each comes one page of HTML that needs no network, and its pictures beside it.
+"""Runs the notebooks on a run. Each yields one HTML page that needs no network, and its pictures beside it.
 
-A notebook is executed as it stands, in a kernel of its own, with the run in its environment (RUN; of compare.ipynb A and
-B). It defines nothing: what it shows is worked out by the rest of analysis.
+A notebook is executed unchanged, in its own kernel, with the run in its environment (RUN; for compare.ipynb A and B). It
+defines nothing: the rest of analysis computes what it shows.
 """
 
 import base64
@@ -26,7 +26,7 @@ NOTEBOOKS = Path(__file__).parent / "notebooks"
 ROOT = Path(__file__).parent.parent
 OF_ONE_RUN = ("per_tier_latency", "failover_gap", "throughput")
 OF_TWO_RUNS = "compare"
-CELL_S = 900.0  # so long may one cell take
+CELL_S = 900.0  # timeout of one cell
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -64,12 +64,13 @@ _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 
 class CellFailed(Exception):
-    """A cell threw: which notebook, the cell's text, what it threw."""
+    """A cell raised an exception: the notebook, the cell's text, the exception."""
 
 
-def write_all(run: Path, against: Path | None, out: Path, told: Told = silent) -> list[Path]:
-    """Every notebook on this run, into the folder `out`; compare.ipynb (A is `against`, B this run) only where there is
-    another run. The pages. Raises CellFailed once all have been tried, and Refusal where what notebooks need is not installed."""
+def write_all(run: Path, against: Path | None, out: Path, on_progress: Told = silent) -> list[Path]:
+    """Run every notebook on this run, into the folder `out`; compare.ipynb (A is `against`, B this run) only if there is
+    another run. Returns the pages. Raises CellFailed after all have been tried, and Refusal if a requirement of the notebooks is
+    not installed."""
     books = [(name, {"RUN": str(run)}) for name in OF_ONE_RUN]
     if against is not None:
         books.append((OF_TWO_RUNS, {"A": str(against), "B": str(run)}))
@@ -77,7 +78,7 @@ def write_all(run: Path, against: Path | None, out: Path, told: Told = silent) -
     pages, failed = [], []
     for name, given in books:
         try:
-            pages.append(write(name, given, out, told))
+            pages.append(write(name, given, out, on_progress))
         except Refusal:
             raise
         except Exception as e:  # the others do not depend on it
@@ -87,9 +88,9 @@ def write_all(run: Path, against: Path | None, out: Path, told: Told = silent) -
     return pages
 
 
-def write(name: str, given: Mapping[str, str], out: Path, told: Told = silent) -> Path:
-    """One notebook: `name.html`, and `name-1.png` … in the order in which it shows them."""
-    executed = execute(NOTEBOOKS / f"{name}.ipynb", given, told)
+def write(name: str, given: Mapping[str, str], out: Path, on_progress: Told = silent) -> Path:
+    """Run one notebook: `name.html`, and `name-1.png` … in the order in which it shows them."""
+    executed = execute(NOTEBOOKS / f"{name}.ipynb", given, on_progress)
     for old in out.glob(f"{name}-*.png"):
         old.unlink()
     for n, picture in enumerate(pictures(executed), 1):
@@ -99,7 +100,7 @@ def write(name: str, given: Mapping[str, str], out: Path, told: Told = silent) -
     return page
 
 
-def execute(path: Path, given: Mapping[str, str], told: Told = silent) -> Any:
+def execute(path: Path, given: Mapping[str, str], on_progress: Told = silent) -> Any:
     """The notebook with the outputs of its cells. Raises CellFailed."""
     _must_be_installed()
     import nbformat
@@ -110,14 +111,14 @@ def execute(path: Path, given: Mapping[str, str], told: Told = silent) -> Any:
     book = nbformat.read(path, as_version=4)
 
     def begins(cell: Any, cell_index: int) -> None:
-        told(f"notebook {path.stem}", cell_index / len(book.cells))
+        on_progress(f"notebook {path.stem}", cell_index / len(book.cells))
 
-    with tempfile.TemporaryDirectory() as home:  # the operator's own IPython settings are none of a report's
-        # Sockets of this user's in place of ports that anybody on the machine may speak to.
-        talk = Config({"KernelManager": {"transport": "ipc", "ip": f"{home}/kernel"}})
+    with tempfile.TemporaryDirectory() as home:  # a report must not depend on the operator's IPython settings
+        # Unix sockets of this user instead of ports that any user of the machine can connect to.
+        ipc = Config({"KernelManager": {"transport": "ipc", "ip": f"{home}/kernel"}})
         client = NotebookClient(
             book, timeout=CELL_S, kernel_name="python3", record_timing=False, on_cell_start=begins,
-            resources={"metadata": {"path": str(ROOT)}}, config=talk,
+            resources={"metadata": {"path": str(ROOT)}}, config=ipc,
         )  # fmt: skip
         try:
             client.execute(env={**os.environ, **given, "IPYTHONDIR": home, "PYTHONPATH": str(ROOT)})
@@ -127,16 +128,16 @@ def execute(path: Path, given: Mapping[str, str], told: Told = silent) -> Any:
 
 
 def pictures(executed: Any) -> list[bytes]:
-    """The PNG of its cells, in order."""
+    """The PNG images of its cells, in order."""
     outputs = [o for cell in executed.cells for o in cell.get("outputs", ())]
     found = [o["data"].get("image/png") for o in outputs if "data" in o]
     return [base64.b64decode(data) for data in found if data]
 
 
 def as_html(executed: Any, title: str) -> str:
-    """One page: no script, nothing from anywhere else, and a policy in it that holds a browser to that.
+    """One page without scripts and external resources; its content security policy enforces that.
 
-    nbconvert's own page fetches MathJax, Mermaid and require.js; of it only the cells are taken.
+    nbconvert's own page fetches MathJax, Mermaid and require.js, so only the cells are used.
     """
     from nbconvert import HTMLExporter
     from pygments.formatters import HtmlFormatter
@@ -149,10 +150,10 @@ def as_html(executed: Any, title: str) -> str:
 
 
 def lab(run: Path) -> int:
-    """Jupyter Lab on the notebooks, for this machine alone and with a token of its own, until it is ended; its exit code.
+    """Run Jupyter Lab on the notebooks until it ends, on localhost and with its own token. Returns its exit code.
 
-    It asks nobody for news, updates or extensions. Its kernels stand in the project's root, with RUN in their
-    environment. What it has saved in the notebooks loses its outputs when it is over: these are no part of the project.
+    It does not fetch news, updates or extensions. Its kernels run in the project's root, with RUN in their environment. At the
+    end, the outputs are removed from saved notebooks: they are not part of the project.
     """
     _must_be_installed()
     environment = {**os.environ, "RUN": str(run), "PYTHONPATH": str(ROOT)}
@@ -167,7 +168,7 @@ def lab(run: Path) -> int:
     child = subprocess.Popen([sys.executable, "-m", "jupyterlab", *settings], env=environment)
     signal.signal(
         signal.SIGINT, _leave_to_it
-    )  # Ctrl-C reaches it as well: it asks, and ends at the second one
+    )  # Jupyter Lab gets Ctrl-C too: it prompts at the first and ends at the second
     signal.signal(signal.SIGTERM, partial(_pass_on, child))
     try:
         return child.wait()
@@ -184,7 +185,7 @@ def _pass_on(child: "subprocess.Popen[bytes]", *_: object) -> None:
 
 
 def strip(books: Sequence[Path]) -> None:
-    """Take out of the notebooks what running them has put in."""
+    """Remove the outputs and execution metadata from the notebooks."""
     more = "metadata.language_info cell.metadata.execution"
     subprocess.run(
         [sys.executable, "-m", "nbstripout", "--keep-id", "--extra-keys", more, *map(str, books)], check=True
@@ -195,5 +196,5 @@ def _must_be_installed() -> None:
     missing = [n for n in ("nbclient", "nbconvert", "ipykernel", "jupyterlab") if find_spec(n) is None]
     if missing:
         raise Refusal(
-            f"notebooks need more than a run does: {missing[0]} is not installed; make .venv/notebooks"
+            f"notebooks need more packages than a run: {missing[0]} is not installed; run make .venv/notebooks"
         )

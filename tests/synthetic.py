@@ -1,9 +1,9 @@
-"""A run folder from a few words, with a known truth: what is put in here, the analysis must find again.
+"""A run folder from a short description, with a known truth that the analysis must find.
 
     made = make(tmp_path, steps=[Hole("gaming-mode", "vllm", at=40, length=60, hole_s=7.3)])
     made.path, made.lost_at("gaming-mode")
 
-Who answers in it, and how: `tests/synthetic_world.py`. No Locust, no chaos.
+Which tiers answer, and how: `tests/synthetic_world.py`. No Locust, no chaos.
 """
 
 import random
@@ -70,11 +70,10 @@ def make(
 ) -> Made:
     """A run folder. `status` None: never closed. `drop`: (move, stage) that were not written. `extra`: further requests.
 
-    `overloaded`: (from, to) in which the load generator was late. `stalled`: (from, to) in which the probe did not ask.
-    `shunned`: (tier, from, to) in which the gateway leaves a tier out although it serves, as LiteLLM 1.108.7 does with a healthy
-    fallback. `gateway`: version → answers that named it.
-    `unseen`: tiers whose good answers show no token, since their caps were spent on thoughts. `thoughts_s`: good answers begin
-    with thoughts that are shown, for so long; endless: no content follows.
+    `overloaded`: (from, to) in which the load generator was late. `stalled`: (from, to) without probe requests.
+    `shunned`: (tier, from, to) in which the gateway skips a tier that serves, as LiteLLM 1.108.7 does with a healthy fallback.
+    `gateway`: version → answers with that version. `unseen`: tiers whose good answers show no token, because their caps were
+    spent on thoughts. `thoughts_s`: good answers begin with visible thoughts for this time; endless: no content follows.
     """
     world = World(engines, steps, random.Random(seed), shunned)
     _load(world, duration_s, rate)
@@ -103,8 +102,8 @@ def make(
     clocks.append(Offset(START, "w1", 0.0, 0.0))
     clocks.close()
     lines = JsonLines(run.path / "chaos.jsonl")
-    told = events if events is not None else [e for h in steps for e in h.events(run.path.name)]
-    for event in sorted(told, key=lambda e: e.at):
+    recorded = events if events is not None else [e for h in steps for e in h.events(run.path.name)]
+    for event in sorted(recorded, key=lambda e: e.at):
         if (event.move, event.stage) not in drop:
             lines.append(event)
     lines.close()
@@ -210,7 +209,7 @@ def _health(world: World, duration_s: float) -> list[Health]:
 
 def _client(duration_s: float, rate: float, overloaded: Sequence[tuple[float, float]]) -> list[Client]:
     rows = []
-    for s in range(int(duration_s)):  # each tells of the second before
+    for s in range(int(duration_s)):  # each is about the second before
         late = any(start < s and s - 1 < end for start, end in overloaded)
         lag_ms = 900.0 if late else 1.2
         rows.append(Client(START + s, "w1", 12.0, lag_ms, 4, int(rate), int(rate), 0, 0.4, 1))
@@ -229,7 +228,7 @@ def rounds(hole: Hole, count: int, every_s: float) -> list[Hole]:
 
 
 def three_tier(results: Path, **more: Any) -> Made:
-    """The timeline three_tier as it ought to go: the GPU tier leaves, the CPU tier too for a while, both return."""
+    """A good run of the timeline three_tier: the GPU tier leaves, the CPU tier too for a while, both return."""
     steps = [
         Hole("gaming-mode", "vllm", at=40, length=110, restore_s=4, sticky_s=12, effective_after_s=3),
         Hole("cpu-tier-too", "ollama", at=90, length=40, restore_s=3, effective_after_s=2),

@@ -1,8 +1,9 @@
-"""The world of `tests/synthetic_world.py` in columns: a day of ten million requests in well under two minutes, with the same truths.
+"""The simulation of `tests/synthetic_world.py` in columns, with the same known truth: a day of ten million
+requests in well under two minutes.
 
     made = make_big(tmp_path, records=10_000_000, duration_s=86400, steps=rounds(hole, 140, 600))
 
-No loop over records: an hour of requests at a time is answered as arrays, and written a second's batch after another.
+No loop over records: arrays of one hour of requests at a time, written in batches of one second.
 """
 
 import itertools
@@ -23,8 +24,8 @@ from tests.synthetic import Made, timeline_text, topology_text
 from tests.synthetic_world import FALLBACK_S, OLLAMA, OPENAI, START, VLLM, Engine, Hole
 
 AT_ONCE = 400_000  # requests that are made together
-TOKENS = np.array([10, 10, 24])  # what load asks for, in turns
-_NOBODY, _FAILED, _EXHAUSTED = -1, -2, -3
+TOKENS = np.array([10, 10, 24])  # that load requests, in turns
+_NO_TIER, _FAILED, _EXHAUSTED = -1, -2, -3
 Columns = dict[str, Any]
 
 
@@ -90,18 +91,18 @@ def _calm(at: np.ndarray, steps: Sequence[Hole]) -> np.ndarray:
 
 
 class _World:
-    """Who answers requests that are sent at so many instants, and how. Instants in order, seconds from the run's start."""
+    """Which tier answers the requests sent at these instants, and how. Instants in order, in seconds from the run's start."""
 
     def __init__(self, engines: Sequence[Engine], steps: Sequence[Hole], random: np.random.Generator) -> None:
-        self.engines, self.steps, self.random, self.asked = engines, steps, random, 0
+        self.engines, self.steps, self.random, self.sent = engines, steps, random, 0
 
     def through(self, at: np.ndarray, lane: Any, tokens: np.ndarray, kept: Any) -> Columns:
         """Through the gateway, as `synthetic.World.through`."""
         n = len(at)
         kept = np.broadcast_to(kept, n)
-        by, wait_s, hops = np.full(n, _NOBODY), np.zeros(n), np.zeros(n, np.int16)
+        by, wait_s, hops = np.full(n, _NO_TIER), np.zeros(n), np.zeros(n, np.int16)
         for place, engine in enumerate(self.engines):
-            open_ = by == _NOBODY
+            open_ = by == _NO_TIER
             hole = self.hole(engine, at, kept, sticky=True)
             by[open_ & (hole < 0)] = place
             rows = np.flatnonzero(open_ & (hole >= 0))
@@ -121,7 +122,7 @@ class _World:
             hanging = late < lost + hangs
             first = ~hanging & (late < back) & (late < lost + hangs + 1)
             wait_s[rows] += np.where(hanging, lost + hangs - late, np.where(first, FALLBACK_S, 0.0))
-        by[by == _NOBODY] = _EXHAUSTED
+        by[by == _NO_TIER] = _EXHAUSTED
         made = self._answered(at, by, wait_s + self._ttft_s(by), tokens)
         served = by >= 0
         return made | {
@@ -218,7 +219,7 @@ def _table(world: _World, made: Columns) -> pa.Table:
     outcome = np.select([whole, was_cut], [0, 1], 2)
     error = np.select([whole, was_cut, made["by"] == _FAILED], [-1, 0, 1], 2)
     columns: Columns = {
-        "request_id": _ids(world.asked, n),
+        "request_id": _ids(world.sent, n),
         "scenario": pa.array(np.where(made["lane"] == Lane.LOAD, "chat", made["lane"].astype(str))),
         "lane": lane,
         "via": pa.array(made["via"].astype(str)),
@@ -244,7 +245,7 @@ def _table(world: _World, made: Columns) -> pa.Table:
         "worker": _texts(np.where(np.char.startswith(made["lane"].astype(str), "probe"), -1, 0), ["w1"]),
     }  # fmt: skip
     columns |= {k: pa.array(made[k], from_pandas=True) for k in ("headers_ms", "ttft_ms", "latency_ms")}
-    world.asked += n
+    world.sent += n
     arrays = [columns[f.name] if f.name in columns else pa.nulls(n, f.type) for f in REQUESTS]
     arrays = [a if isinstance(a, pa.Array) else pa.array(a) for a in arrays]
     return pa.table([a.cast(f.type) for a, f in zip(arrays, REQUESTS, strict=True)], schema=REQUESTS)
@@ -278,22 +279,22 @@ def _watch(path: Path, world: _World, duration_s: float, at: np.ndarray) -> None
     file, schema = samplers.create(path, "health"), samplers.find("health").schema
     for engine in world.engines:
         up = world.hole(engine, second, False, sticky=False) < 0
-        told = {
+        columns = {
             "at": START + second, "tier": np.full(len(second), engine.name), "up": up,
             "status": _numbers(np.where(up, 200, -1), pa.int16()),
             "latency_ms": pa.array(np.where(up, 1.5, np.nan), from_pandas=True),
         }  # fmt: skip
-        file.append_batch(_batch(told, schema))
+        file.append_batch(_batch(columns, schema))
     file.close()
     sent = np.bincount(at.astype(int), minlength=len(second))[: len(second)]
     n = len(second)
-    told = {
+    columns = {
         "at": START + np.arange(n), "worker": np.full(n, "w1"), "cpu_percent": np.full(n, 12.0), "hub_lag_ms": np.full(n, 1.2),
         "users": np.full(n, 4), "scheduled": np.concatenate([[0], sent[:-1]]), "sent": np.concatenate([[0], sent[:-1]]),
         "dropped": np.zeros(n, int), "late_ms": np.full(n, 0.4), "in_flight": np.ones(n, int),
     }  # fmt: skip
     file = samplers.create(path, "client")
-    file.append_batch(_batch(told, samplers.find("client").schema))
+    file.append_batch(_batch(columns, samplers.find("client").schema))
     file.close()
 
 

@@ -2,8 +2,8 @@
 
     made = make(tmp_path, steps, extra=classify(steps, {"vllm": 0.95, "ollama": 0.9}, duration_s=200))
 
-As a client does it: one document after the other, each up to three calls, with a back-off between them. The stated accuracy
-is exact over the whole corpus: which documents a tier has wrong is drawn by rank.
+Like a client: one document after another, up to three calls for each, with a back-off between them. The stated accuracy is
+exact over the whole corpus: the documents that a tier has wrong are drawn by rank.
 """
 
 import random

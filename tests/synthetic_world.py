@@ -1,7 +1,7 @@
-"""A small world without clocks: tiers in order, each serving but for its holes, and the gateway before them.
+"""A small simulation without clocks: tiers in order, each serving except in its holes, and the gateway in front of them.
 
-The gateway answers nothing for `hole_s` after a loss, then takes the next tier, and stays with it for `sticky_s` after the
-return. A hole of the gateway itself is over after `hole_s`; what it has under way it ends, unless it is killed (`unit_kill`).
+The gateway answers nothing for `hole_s` after a loss, then uses the next tier, and stays with it for `sticky_s` after the
+return. A hole of the gateway itself ends after `hole_s`; it completes open requests, unless it is killed (`unit_kill`).
 """
 
 import random
@@ -13,19 +13,19 @@ from typing import Any
 from contract.records import GATEWAY, Event, Lane, Outcome, RequestRecord, Witness
 
 START = 1_795_000_000.0
-FALLBACK_S = 0.15  # what the gateway takes to turn to the next tier, once it does
+FALLBACK_S = 0.15  # the time that the gateway needs to switch to the next tier
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A tier: how long it takes to its first token, and between two."""
+    """A tier: the time to its first token, and between two tokens."""
 
     name: str
     ttft_s: float
     tpot_s: float
     cloud: bool = False
-    group: str | None = None  # one of several deployments, between which the gateway draws lots
-    weight: float = 1.0  # of its lot
+    group: str | None = None  # one of several deployments, from which the gateway picks at random
+    weight: float = 1.0  # of its random choice
 
 
 VLLM, OLLAMA, OPENAI = (
@@ -43,7 +43,7 @@ class Hole:
     length: float  # commanded → the restore is commanded
     hole_s: float = 0.0  # lost → the gateway turns to the next tier; requests fail at once
     hang_s: float = (
-        0.0  # requests sent within this after lost are answered by the next tier, but only when it is over
+        0.0  # requests sent within this time after lost are answered by the next tier, but only at its end
     )
     lost_after_s: float = 0.2  # commanded → no longer serving
     effective_after_s: float = 1.5  # commanded → verified gone
@@ -51,7 +51,7 @@ class Hole:
     sticky_s: float = 0.0  # verified → the gateway comes back to it
     trial: int = 1
     fault: str = "scale_to_zero"
-    kept_s: float = 0.0  # kept connections are served so much longer than new ones
+    kept_s: float = 0.0  # kept connections are served this much longer than new ones
 
     @property
     def lost(self) -> float:
@@ -93,7 +93,7 @@ class Hole:
 
 @dataclass
 class World:
-    """Who answers a request that is sent at `at`, and how."""
+    """Which tier answers a request that is sent at `at`, and how."""
 
     engines: Sequence[Engine]
     holes: Sequence[Hole]
@@ -147,7 +147,7 @@ class World:
         return record
 
     def _in_turn(self) -> list[Engine]:
-        """As the gateway tries them: of a group's deployments by lot, before the next tier."""
+        """In the order of the gateway: a group's deployments at random, before the next tier."""
         found = []
         for group, peers in groupby(self.engines, key=lambda e: e.group):
             left = list(peers)
@@ -203,7 +203,7 @@ def answer(
 
 
 def refuse(record: RequestRecord, outcome: str, status: int | None, after_s: float = 0.004) -> RequestRecord:
-    """Make it a failure that came so soon."""
+    """Make it a failure after this time."""
     record.outcome, record.status, record.error = outcome, status, f"{status or 'connection refused'}"
     record.tier = record.ttft_ms = record.witness = record.output_tokens = None
     record.gaps_ms, record.latency_ms = [], after_s * 1000
@@ -211,7 +211,7 @@ def refuse(record: RequestRecord, outcome: str, status: int | None, after_s: flo
 
 
 def cut(record: RequestRecord, after_s: float) -> RequestRecord:
-    """Cut it so long after it was sent; before its first token the gateway would have turned to the next tier."""
+    """Cut it this long after it was sent; before its first token the gateway would have turned to the next tier."""
     record.outcome, record.error, record.finish_reason, record.witness = (
         Outcome.CUT,
         "no finish_reason",

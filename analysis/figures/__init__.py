@@ -1,11 +1,12 @@
-"""The catalogue of figures: one file per figure, and each has three functions.
+"""The catalogue of figures: one file per figure, each with three functions.
 
-- `says(run) -> str`: what is to be seen in this run, computed; the title. Where there is nothing to show, why.
-- `data(run) -> pd.DataFrame`: the numbers that the picture shows, a row for each mark, units in the columns' names; no rows
-  where there is nothing to show. Points are thinned as they are drawn (`thinning`), so that a day stays a few MB.
-- `draw(run) -> Figure`; its docstring says how to read it.
+- `title(run) -> str`: the result of this run in words. If there is nothing to show, the reason.
+- `data(run) -> pd.DataFrame`: the numbers in the picture, one row per mark, units in the column names; no rows if there is
+  nothing to show. Points are thinned as drawn (`thinning`), so that a day of data stays a few MB.
+- `draw(run) -> Figure`: its docstring explains how to read the figure.
 
-A figure whose data is missing says so in the picture; one that throws says that, and the report goes on.
+A figure without data states the reason in the picture. A figure that raises an exception shows the error instead; the report
+continues.
 """
 
 import importlib
@@ -23,16 +24,16 @@ from contract.run import write_whole
 
 
 def catalogue() -> dict[str, ModuleType]:
-    """Every figure by its name; the files without `draw` are what figures share."""
+    """Every figure by its name; modules without `draw` are shared code."""
     names = sorted(m.name for m in pkgutil.iter_modules(__path__))
     modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
     return {name: module for name, module in modules.items() if hasattr(module, "draw")}
 
 
-def write_all(run: Evidence, folder: Path, told: Told = silent) -> None:
-    """Every figure as <name>.png, and beside it its numbers as <name>.csv."""
+def write_all(run: Evidence, folder: Path, on_progress: Told = silent) -> None:
+    """Write every figure as <name>.png and its numbers as <name>.csv."""
     modules = catalogue()
-    for name in each(told, "drawing", list(modules)):
+    for name in each(on_progress, "drawing", list(modules)):
         write_one(run, name, modules[name], folder)
         columns.give_back()
 
@@ -43,7 +44,7 @@ def write_one(run: Evidence, name: str, module: ModuleType, folder: Path) -> Non
         table = module.data(run)
         figure = module.draw(run)
     except Exception as e:  # a picture must not cost the verdict
-        said = run.thrown.add(f"figure {name}", e)
-        figure = style.empty(run, name.replace("_", " "), f"it could not be drawn: {said}")
+        error = run.thrown.add(f"figure {name}", e)
+        figure = style.empty(run, name.replace("_", " "), f"it could not be drawn: {error}")
     write_whole(folder / f"{name}.csv", table.to_csv(index=False))
     style.save(figure, folder / f"{name}.png")

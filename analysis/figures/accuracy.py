@@ -1,4 +1,4 @@
-"""How rightly each tier classified documents, and whether the fallback does it as well as the tier that was taken away."""
+"""The accuracy of each tier on documents, and whether the fallback is as accurate as the tier that was taken away."""
 
 from typing import Any
 
@@ -20,10 +20,10 @@ _FLOOR = "#F6DADD"  # where a fallback is too much worse
 
 @once
 def data(run: Evidence) -> pd.DataFrame:
-    """For each `tier` the share of `documents` that it has right (`accuracy`, with its 95 % interval), or as JSON of use (`valid`).
+    """For each `tier` the share of `documents` with a right answer (`accuracy`, with its 95 % interval) or usable JSON (`valid`).
 
-    And what `degraded` expects: the `difference` of the fallback, in points, with its 95 % interval, and the `limit`. Of each
-    document the first answer of a tier counts.
+    For the expectation `degraded`: the `difference` of the fallback, in points, with its 95 % interval, and the `limit`. A tier's
+    first answer for a document counts.
     """
     rows: list[dict[str, Any]] = []
     for of in run.documents:
@@ -47,29 +47,29 @@ def _row(
     return dict(zip(_COLUMNS, (mark, tier, 100 * share, *ends, n), strict=True))
 
 
-def says(run: Evidence) -> str:
+def title(run: Evidence) -> str:
     """`Documents right: vllm 94 % of 72, ollama 93 % of 72; ollama −1.4 points against vllm`."""
     rows = data(run)
     if rows.empty:
         return f"Nothing to show: {NOTHING}"
-    told = [
+    shares = [
         f"{r['tier']} {r['percent']:.0f} % of {r['documents']}"
         for r in rows[rows["mark"] == "accuracy"].to_dict("records")
     ]
     difference = rows[rows["mark"] == "difference"]
-    parts = [f"Documents right: {', '.join(told)}"]
+    parts = [f"Documents right: {', '.join(shares)}"]
     for r in difference.to_dict("records"):
         parts.append(f"{r['tier']} {judged.signed(r['percent'] / 100)} points against {_target(run)}")
     return "; ".join(parts)
 
 
 def draw(run: Evidence) -> Figure:
-    """How to read it: what share of the documents a tier has right, and how much worse the fallback may be.
+    """How to read it: the share of the documents that a tier has right, and how much worse the fallback may be.
 
-    Left a dot is a tier: the share of documents of which correspondent, document type, date and language are right, by its
-    first answer for each; the bar is the 95 % interval, the hollow mark the share answered with JSON that a client can use. Right the
-    diamond is the fallback's share less that of the tier that was taken away, over the documents that both answered: the whole
-    bar must lie right of the red line.
+    Left: a dot is a tier, the share of documents with the right correspondent, document type, date and language, by its first
+    answer for each. The bar is the 95 % interval, the hollow mark the share answered with JSON that a client can use. Right: the
+    diamond is the fallback's share minus that of the tier that was taken away, over the documents that both answered. The whole
+    bar must be to the right of the red line.
     """
     rows = data(run)
     if rows.empty:
@@ -85,7 +85,7 @@ def draw(run: Evidence) -> Figure:
         if paired:
             _difference(right[0], run, rows)
     n = int(rows.loc[rows["mark"] == "accuracy", "documents"].max())
-    style.title(made, says(run), run, f"n = {n:,} document{'s' if n != 1 else ''}")
+    style.title(made, title(run), run, f"n = {n:,} document{'s' if n != 1 else ''}")
     return made
 
 

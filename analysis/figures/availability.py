@@ -1,4 +1,4 @@
-"""When the gateway was down, when it was slow, and when nobody asked, by the probe; and the worst windows."""
+"""When the gateway was down, slow or unprobed, as measured by the probe; and the worst windows."""
 
 from typing import Any
 
@@ -15,18 +15,18 @@ from analysis.figures import shading, style
 from analysis.figures.once import once
 from analysis.metrics import availability
 
-NOTHING = "the probe asked nothing"
-_COLOURS = {"down": "#B2182B", "brown": "#8C6D31", "not asked": "#9A9A9A"}
+NOTHING = "the probe sent no request"
+_COLOURS = {"down": "#B2182B", "brown": "#8C6D31", "unprobed": "#9A9A9A"}
 _LEAST = 0.0018  # share of the width below which a stretch could not be seen
 _COLUMNS = ["mark", "start_s", "end_s", "s", "upper_s", "limit_s"]
 
 
 @once
 def data(run: Evidence) -> pd.DataFrame:
-    """A row for each stretch in which the gateway was `down` or `brown`, or the probe did `not record`: `start_s`, `end_s`, `s`.
+    """A row for each stretch in which the gateway was `down`, `brown` or `unprobed`: `start_s`, `end_s`, `s`.
 
-    `watched` is the time in which it was to ask: what of that is none of these was good. `worst 10 s` is the window of that
-    length with the most seconds without a good answer: `s`; `upper_s` counts what was not asked as well; `limit_s` is what
+    `watched` is the time in which the probe was scheduled to send requests; the rest of it was good. `worst 10 s` is the window
+    of that length with the most seconds without a good answer: `s`. `upper_s` also counts unprobed seconds. `limit_s` is what
     the expectation allows in such a window.
     """
     if run.down is None:
@@ -36,7 +36,7 @@ def data(run: Evidence) -> pd.DataFrame:
     rows: list[dict[str, Any]] = [
         {"mark": "watched", "start_s": start - zero, "end_s": end - zero, "s": end - start}
     ]
-    for mark, found in (("down", run.down), ("brown", run.brown), ("not asked", run.unprobed)):
+    for mark, found in (("down", run.down), ("brown", run.brown), ("unprobed", run.unprobed)):
         if found is not None:
             rows += [
                 {"mark": mark, "start_s": a - zero, "end_s": b - zero, "s": b - a}
@@ -56,7 +56,7 @@ def data(run: Evidence) -> pd.DataFrame:
 
 
 def _expected(run: Evidence) -> tuple[float | None, float | None]:
-    """(window, limit) of the expectation, in seconds; a limit over the whole run is no window."""
+    """(window, limit) of the expectation, in seconds; the window is None for a limit over the whole run."""
     expected = run.frames.timeline.expect.get("availability") if run.frames.timeline else None
     if not expected:
         return None, None
@@ -64,7 +64,7 @@ def _expected(run: Evidence) -> tuple[float | None, float | None]:
     return params.window, params.max_s
 
 
-def says(run: Evidence) -> str:
+def title(run: Evidence) -> str:
     """`Down for 1.24 s of 203 s, in 2 stretches; at worst 0.61 s of any 10 s`."""
     rows = data(run)
     if rows.empty:
@@ -74,17 +74,17 @@ def says(run: Evidence) -> str:
     count = int((rows["mark"] == "down").sum())
     if count:
         worst = float(rows.loc[rows["mark"] == "worst 10 s", "s"].iloc[0])
-        told = (
+        text = (
             f"Down for {style.seconds_text(all_s['down'])} of {watched}, in {count} stretch{'es' if count != 1 else ''}; "
             f"at worst {style.seconds_text(worst)} of any 10 s"
         )
     else:
-        told = f"Never seen down in {watched}"
+        text = f"Never seen down in {watched}"
     if all_s["brown"]:
-        told += f"; brown for {style.seconds_text(all_s['brown'])}"
-    if all_s["not asked"]:
-        told += f"; for {style.seconds_text(all_s['not asked'])} nobody asked"
-    return told
+        text += f"; brown for {style.seconds_text(all_s['brown'])}"
+    if all_s["unprobed"]:
+        text += f"; unprobed for {style.seconds_text(all_s['unprobed'])}"
+    return text
 
 
 def _lengths(rows: pd.DataFrame) -> dict[str, float]:
@@ -92,11 +92,11 @@ def _lengths(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def draw(run: Evidence) -> Figure:
-    """How to read it: above when there was no good answer (down), none within the objective (brown), and when the probe
-    that should have asked did not; what is pale in the row of `down` was served.
+    """How to read it: the upper part shows when there was no good answer (down), no good answer within the objective (brown),
+    and when the probe sent no scheduled request (unprobed). Pale in the row `down`: served.
 
-    Below the worst windows: how much of the worst second, ten seconds, minute had no good answer; hatched what was not asked
-    besides.
+    The lower part shows the worst windows: how much of the worst second, ten seconds and minute had no good answer. Hatched:
+    unprobed time in addition.
     """
     rows = data(run)
     if rows.empty:
@@ -116,7 +116,7 @@ def draw(run: Evidence) -> Figure:
         style.time_axis(service, high)
         _windows(windows.add_subplot(), run, worst)
     n = int(run.frames.gateway(["lane"])["lane"].isin(availability.PROBES).sum())
-    style.title(made, says(run), run, f"n = {n:,} requests of the probe")
+    style.title(made, title(run), run, f"n = {n:,} requests of the probe")
     return made
 
 
@@ -148,14 +148,16 @@ def _windows(axes: Axes, run: Evidence, worst: pd.DataFrame) -> None:
         share, upper = row["s"] / length_s, row["upper_s"] / length_s
         axes.barh(i, 1, height=0.62, color="#EDF1F4", lw=0)
         axes.barh(i, share, height=0.62, color=_COLOURS["down"], lw=0, zorder=2)
-        axes.barh(i, max(0.0, upper - share), left=share, height=0.62, color="white", edgecolor=_COLOURS["not asked"],
+        axes.barh(i, max(0.0, upper - share), left=share, height=0.62, color="white", edgecolor=_COLOURS["unprobed"],
                   hatch="////", lw=0.5, zorder=2)  # fmt: skip
-        told = f"{style.seconds_text(row['s'])} of {length_s:g} s"
+        label = f"{style.seconds_text(row['s'])} of {length_s:g} s"
         if upper > share + 0.005:
-            told = f"{style.seconds_text(row['s'])} to {style.seconds_text(row['upper_s'])} of {length_s:g} s"
+            label = (
+                f"{style.seconds_text(row['s'])} to {style.seconds_text(row['upper_s'])} of {length_s:g} s"
+            )
         if pd.notna(row["start_s"]):
-            told += f", from +{style.span_text(max(0.0, row['start_s']))} on"
-        axes.text(1.01, i, told, va="center", fontsize=8.5, transform=axes.get_yaxis_transform())
+            label += f", from +{style.span_text(max(0.0, row['start_s']))} on"
+        axes.text(1.01, i, label, va="center", fontsize=8.5, transform=axes.get_yaxis_transform())
         if pd.notna(row["limit_s"]):
             at = row["limit_s"] / length_s
             axes.plot([at, at], [i - 0.42, i + 0.42], color=style.LIMIT, lw=2.5, zorder=3)
@@ -169,8 +171,6 @@ def _windows(axes: Axes, run: Evidence, worst: pd.DataFrame) -> None:
     axes.grid(axis="y", visible=False)
     marks: list[Any] = [Patch(color=_COLOURS["down"], label="without a good answer")]
     if (worst["upper_s"] > worst["s"] + 0.005).any():
-        marks.append(
-            Patch(facecolor="white", edgecolor=_COLOURS["not asked"], hatch="////", label="not asked")
-        )
+        marks.append(Patch(facecolor="white", edgecolor=_COLOURS["unprobed"], hatch="////", label="unprobed"))
     marks += [Line2D([], [], color=style.LIMIT, lw=2.5, label=label) for label in limits]
     style.legend(axes, marks)

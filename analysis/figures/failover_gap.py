@@ -30,8 +30,9 @@ _LANES = {
 def data(run: Evidence) -> pd.DataFrame:
     """A row for each mark of each `step` and `trial`: `failover` (`s`, to `tier`), `gap_new` and `gap_kept` (`lower_s`, `upper_s`).
 
-    And of each step the `median` with its interval, the `limit` of the failover and the `gap_limit`. `censored`: it took longer
-    than `s`; of a gap, its end was not seen, and `upper_s` is where the fault ended. Where a failover is unknown, `s` is empty and `why_unknown` says why.
+    Each step also has the `median` with its interval, the `limit` of the failover and the `gap_limit`. `censored`: the failover
+    took longer than `s`; the end of a gap was not seen, and `upper_s` is where the fault ended. If a failover is unknown, `s` is
+    empty and `why_unknown` has the reason.
     """
     expected: dict[str, Any] = run.frames.timeline.expect.get("failover", {}) if run.frames.timeline else {}
     rows: list[dict[str, Any]] = []
@@ -58,7 +59,7 @@ def _to_named(run: Evidence, trials: list[Trial], expected: dict[str, Any]) -> l
 
 
 def _to_first(run: Evidence, trial: Trial) -> dict[str, Any]:
-    """To whoever answered first, where nobody wrote down who should; judged by nothing, so beyond no limit."""
+    """To the first tier that answered, if no expectation names a tier. No limit applies."""
     row: dict[str, Any] = {"step": trial.step, "trial": trial.trial, "mark": "failover", "censored": False}
     lost_at = run.lost_at(trial)
     if lost_at is None:
@@ -87,17 +88,17 @@ def _gaps(run: Evidence, trial: Trial) -> list[dict[str, Any]]:
     return out
 
 
-def says(run: Evidence) -> str:
+def title(run: Evidence) -> str:
     """`Failover took 0.43 s in gaming-mode; the probe's longest gap: at least 0.2 s, at most 1.4 s`."""
     rows = data(run)
     if rows.empty:
         return f"Nothing to show: {NOTHING}"
     seen = {step: summarise(spread.values(rows, "failover", step)) for step in rows["step"].unique()}
-    return "; ".join(filter(None, [spread.says("Failover", seen), _longest(rows)]))
+    return "; ".join(filter(None, [spread.title("Failover", seen), _longest(rows)]))
 
 
 def _longest(rows: pd.DataFrame) -> str:
-    """Of all gaps: the one that may have been the longest, what is certain of it and what is possible."""
+    """The gap that may have been the longest: its certain and its possible length."""
     gaps = rows[rows["mark"].isin([mark for mark, *_ in _LANES.values()])]
     if gaps.empty:
         return ""
@@ -108,15 +109,15 @@ def _longest(rows: pd.DataFrame) -> str:
 
 
 def draw(run: Evidence) -> Figure:
-    """How to read it: whether every trial keeps the limit, and how far the trials lie apart.
+    """How to read it: whether every trial is within the limit, and how much the trials differ.
 
-    A dot is the failover: lost → first token of the first answer by the tier that the expectation names (else by whoever
-    answered first). A hollow one with an arrow: it outlasted the fault or the run. Bars are the failover gap of the
-    probe's two lanes, how long it had no good answer: filled what is certain (up to the lower bound), hatched what is
-    possible (up to the upper one: between two of its requests it saw nothing); with an arrow, its end was not seen. The red line is the
-    limit of the failover, the dotted one that of the gap: it is kept where the hatched part too ends before it, broken where
-    the filled one goes beyond it, else it is unknown. The dashes are the median of a step, the band its exact interval (from
-    six trials on).
+    A dot is the failover: lost → first token of the first answer by the tier that the expectation names (by default the first
+    tier that answered). A hollow dot with an arrow: the failover outlasted the fault or the run. Bars are the failover gap of
+    the probe's two lanes, the time without a good answer. Filled: certain (up to the lower bound). Hatched: possible (up to the
+    upper bound; the probe sees nothing between two of its requests). With an arrow: the end was not seen. The red line is the
+    limit of the failover, the dotted line the limit of the gap. The gap passes if the hatched part also ends before the line,
+    fails if the filled part crosses it, and is unknown otherwise. The dashes are the median of a step, the band its exact
+    interval (from six trials).
     """
     rows = data(run)
     if rows.empty:
@@ -135,7 +136,7 @@ def draw(run: Evidence) -> Figure:
             marks.append(Line2D([], [], color=style.LIMIT, lw=2, ls=":", label=f"limit of the gap {s:g} s"))
         style.legend(axes, marks, most=4)
     n = int((rows["mark"] == "failover").sum())
-    style.title(made, says(run), run, f"n = {n} trial{'s' if n != 1 else ''}")
+    style.title(made, title(run), run, f"n = {n} trial{'s' if n != 1 else ''}")
     return made
 
 

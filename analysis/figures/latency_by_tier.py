@@ -1,4 +1,4 @@
-"""How long each tier's answers took: the whole distribution, with p50, p95 (from 21 answers on) and p99 (from 101 on) marked."""
+"""The latency of each tier's answers: the whole distribution, with p50, p95 (from 21 answers) and p99 (from 101) marked."""
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ _NEEDED = ["tier", "good", "latency_ms", "ended_at", "scheduled_at"]
 
 @once
 def data(run: Evidence) -> pd.DataFrame:
-    """`tier`, `measure` (latency_ms: from when it was sent; latency_from_intended_ms), and as in `stairs.table`."""
+    """`tier`, `measure` (latency_ms: from sent; latency_from_schedule_ms: from scheduled), and as in `stairs.table`."""
     requests, _ = stairs.whose(run, _NEEDED)
     place = style.places(requests["tier"], run.frames.tiers)
     found: list[tuple[str, str, np.ndarray]] = []
@@ -28,7 +28,7 @@ def data(run: Evidence) -> pd.DataFrame:
     return stairs.table(found)
 
 
-def says(run: Evidence) -> str:
+def title(run: Evidence) -> str:
     """`Half of the answers ended within: vllm 268 ms, ollama 813 ms`."""
     rows = data(run)
     if rows.empty:
@@ -44,10 +44,10 @@ def says(run: Evidence) -> str:
 
 
 def draw(run: Evidence) -> Figure:
-    """How to read it: what share of a tier's good answers through the gateway came within how long. One step an answer.
+    """How to read it: the share of a tier's good answers through the gateway that came within a given time. One step per answer.
 
-    Left from when a request was sent, right from when it was intended: what it waited before it could be sent is in that
-    one alone. In a closed loop users wait for each answer before they ask again, so that a hang hides in both.
+    Left: from sent. Right: from scheduled; only this one includes the wait before the request could be sent. In a closed loop,
+    users wait for each answer before they send the next request, so both hide a hang.
     """
     rows = data(run)
     if rows.empty:
@@ -57,10 +57,10 @@ def draw(run: Evidence) -> Figure:
         left, right = made.subplots(1, 2, sharey=True, sharex=True)
         for axes, measure in ((left, _SENT), (right, _SCHEDULED)):
             stairs.panel(axes, run, rows, measure, {})
-        left.set_ylabel("share of the answers that took at most so long")
+        left.set_ylabel("share of the answers within this time")
         left.set_xlabel("latency: sent → end")
-        loop = "" if run.frames.open_loop else "; a closed loop: a hang hides in both"
-        right.set_xlabel(f"latency: intended → end{loop}")
+        loop = "" if run.frames.open_loop else "; closed loop: both hide a hang"
+        right.set_xlabel(f"latency: scheduled → end{loop}")
     n = rows[(rows["measure"] == _SENT)].groupby("tier")["n"].first().sum()
-    style.title(made, says(run), run, f"n = {n:,} {stairs.whose(run, [])[1]} through the gateway")
+    style.title(made, title(run), run, f"n = {n:,} {stairs.whose(run, [])[1]} through the gateway")
     return made

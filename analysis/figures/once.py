@@ -1,4 +1,4 @@
-"""What a figure computes of a run is computed once, whoever asks: its title, its CSV and its picture rest on the same table."""
+"""Cache what a figure computes from a run: its title, CSV and picture use the same table."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -11,13 +11,13 @@ T = TypeVar("T")
 
 
 def once(compute: Callable[[Evidence], T]) -> Callable[[Evidence], T]:
-    """Remember what came of it for as long as the run is in memory. What is handed out is shared: nobody changes it."""
+    """Cache the result for as long as the run is in memory. Callers share the result and must not change it."""
     known: WeakKeyDictionary[Evidence, T] = WeakKeyDictionary()
 
     @wraps(compute)
-    def asked(run: Evidence) -> T:
+    def cached(run: Evidence) -> T:
         if run not in known:
             known[run] = compute(run)
         return known[run]
 
-    return asked
+    return cached

@@ -1,4 +1,4 @@
-"""What became of every request, per tier, as counts; the good ones by the witness that verified them."""
+"""The outcome of every request, per tier, as counts; good answers by the witness that verified them."""
 
 from typing import Any
 
@@ -14,18 +14,18 @@ from analysis.figures import style
 from analysis.figures.once import once
 from contract.records import GATEWAY, Outcome, Witness
 
-NOTHING = "nothing was asked"
+NOTHING = "no request was sent"
 _GOOD = {
     Witness.END: "ok\nby its end", Witness.USAGE: "ok\nby usage", Witness.CONTENT: "ok\nby content",
-    Witness.NONE: "ok\nunverified", "": "ok\nnot told",
+    Witness.NONE: "ok\nunverified", "": "ok\nunknown",
 }  # fmt: skip
 _COLUMNS = ["via", "tier", "outcome", "witness", "requests"]
 
 
 @once
 def data(run: Evidence) -> pd.DataFrame:
-    """A row for each `via` (gateway, or the tier that was asked directly), `tier` (who answered; empty: nobody can say),
-    `outcome` and `witness` (of good ones; empty: it was not told) that occurs, and how many `requests`. Of every lane.
+    """A row for each combination of `via` (gateway, or the tier that got the request directly), `tier` (that answered; empty:
+    unknown), `outcome` and `witness` (of good answers; empty: unknown) that occurs: the number of `requests`, of all lanes.
     """
     requests = run.frames.requests[["via", "tier", "outcome", "witness"]]
     if requests.empty:
@@ -45,7 +45,7 @@ def data(run: Evidence) -> pd.DataFrame:
     return keys[_COLUMNS].reset_index(drop=True)
 
 
-def says(run: Evidence) -> str:
+def title(run: Evidence) -> str:
     """`1,803 requests through the gateway: 1,798 good, 5 cut; the good ones verified by end 1,798`."""
     rows = data(run)
     if rows.empty:
@@ -53,7 +53,7 @@ def says(run: Evidence) -> str:
     through = rows[rows["via"] == GATEWAY]
     what = "through the gateway"
     if through.empty:
-        through, what = rows, "straight to a tier"
+        through, what = rows, "direct to a tier"
     n = int(through["requests"].sum())
     of = through.groupby("outcome")["requests"].sum()
     parts = [
@@ -63,21 +63,21 @@ def says(run: Evidence) -> str:
     good = through[through["outcome"] == Outcome.OK].groupby("witness")["requests"].sum()
     if not len(good):
         return f"{n:,} requests {what}: {', '.join(parts)}"
-    weak = {Witness.NONE: "unverified", "": "with no witness told"}
-    told = [f"{int(good[w]):,} {weak.get(w, f'by {w}')}" for w in [*Witness, ""] if w in good.index]
-    return f"{n:,} requests {what}: {', '.join(parts)}; good ones verified: {', '.join(told)}"
+    weak = {Witness.NONE: "unverified", "": "witness unknown"}
+    verified = [f"{int(good[w]):,} {weak.get(w, f'by {w}')}" for w in [*Witness, ""] if w in good.index]
+    return f"{n:,} requests {what}: {', '.join(parts)}; good ones verified: {', '.join(verified)}"
 
 
 def draw(run: Evidence) -> Figure:
-    """How to read it: a row for whoever answered, a column for each outcome; the number is the count of requests.
+    """How to read it: one row for each tier that answered, one column for each outcome; the number is the count of requests.
 
-    Good answers stand left, by what verified that they are whole: `end` (it reached its cap), `usage` (the usage did;
-    weaker), `content` (the content showed it). The darker a cell, the larger its share of the row.
+    Good answers are on the left, by the witness that verified that they are whole: `end` (the answer reached its cap), `usage`
+    (the usage reached it; weaker), `content` (the content shows it). The darker a cell, the larger its share of the row.
     """
     rows = data(run)
     if rows.empty:
         return style.empty(run, "outcomes", NOTHING)
-    # Who was asked directly and did not answer is known all the same: one row.
+    # The tier of a direct request is known even if it did not answer: one row.
     rows = rows.assign(tier=rows["tier"].where((rows["via"] == GATEWAY) | (rows["tier"] != ""), rows["via"]))
     lines = list(dict.fromkeys(zip(rows["via"], rows["tier"], strict=True)))
     good = rows["outcome"] == Outcome.OK
@@ -89,7 +89,7 @@ def draw(run: Evidence) -> Figure:
         made = style.figure(height=1.6 + 0.36 * len(lines))
         axes = made.add_subplot()
         _cells(axes, run, rows, lines, heads)
-    style.title(made, says(run), run, f"n = {int(rows['requests'].sum()):,} requests of all lanes")
+    style.title(made, title(run), run, f"n = {int(rows['requests'].sum()):,} requests of all lanes")
     return made
 
 
@@ -112,8 +112,8 @@ def _cells(
         axes.text(len(heads) + 0.5, i, f"{n:,}", ha="center", va="center", fontsize=10, color=style.INK)
     axes.set_xlim(0, len(heads) + 1)
     axes.set_ylim(len(lines) - 0.5, -0.5)
-    told: list[Any] = [_GOOD.get(w, w) if o == Outcome.OK else o for o, w in heads]
-    axes.set_xticks(np.arange(len(heads) + 1) + 0.5, [*told, "requests"])
+    labels: list[Any] = [_GOOD.get(w, w) if o == Outcome.OK else o for o, w in heads]
+    axes.set_xticks(np.arange(len(heads) + 1) + 0.5, [*labels, "requests"])
     axes.set_yticks(range(len(lines)), [_line(via, tier) for via, tier in lines])
     axes.tick_params(axis="both", length=0)
     axes.xaxis.tick_top()
@@ -124,5 +124,5 @@ def _cells(
 
 def _line(via: str, tier: str) -> str:
     if via == GATEWAY:
-        return tier or "nobody known"
-    return f"{via}, asked directly" if tier == via else f"{via} asked, {tier} answered"
+        return tier or "unknown tier"
+    return f"{via}, direct" if tier == via else f"{via}, direct, by {tier}"

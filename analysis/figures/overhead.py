@@ -1,4 +1,4 @@
-"""What the gateway adds: each pair of asks a dot, the two orders apart, the median with its interval."""
+"""What the gateway adds: one dot per pair of requests, the two orders apart, the median with its interval."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from analysis.metrics import overhead
 
 _MEASURES = {"ttft_ms": "TTFT", "latency_ms": "whole answer"}
 _ORDERS = {"gateway first": True, "tier first": False}
-_DOTS, _SAID = "#56728A", "#777777"
+_DOTS, _HEADER = "#56728A", "#777777"
 GRID = (600, 60)
 _FAR = 8  # a limit further away than so many times the furthest dot would squeeze the dots
 _COLUMNS = ["measure", "mark", "order", "pair", "ms", "lower_ms", "upper_ms"]
@@ -28,8 +28,8 @@ _COLUMNS = ["measure", "mark", "order", "pair", "ms", "lower_ms", "upper_ms"]
 def data(run: Evidence) -> pd.DataFrame:
     """For each `measure` (ttft_ms, latency_ms) a row for each `pair`: `order`, and by how many `ms` the gateway took longer.
 
-    And the `median` of both orders (as `overhead.overhead` has it) with its interval from six pairs on, `said by the gateway`
-    (the median of its own header, about half of what is measured), and the `limit`. Pairs are thinned as they are drawn.
+    Also the `median` of both orders (as in `overhead.overhead`) with its interval from six pairs on, `gateway header` (the
+    median of the gateway's own header, about half of what is measured), and the `limit`. Pairs are thinned as drawn.
     """
     rows: list[pd.DataFrame] = []
     for measure in _MEASURES:
@@ -47,9 +47,9 @@ def data(run: Evidence) -> pd.DataFrame:
         rows.append(_row(measure=measure, mark="median", ms=found.ms, lower_ms=low, upper_ms=high))
     if run.pairs.empty:
         return pd.DataFrame(columns=_COLUMNS)
-    said_ms = overhead.said_ms(run.frames.requests, run.pairs)
-    if said_ms is not None:
-        rows.append(_row(mark="said by the gateway", ms=said_ms))
+    header_ms = overhead.said_ms(run.frames.requests, run.pairs)
+    if header_ms is not None:
+        rows.append(_row(mark="gateway header", ms=header_ms))
     expected = run.frames.timeline.expect.get("overhead") if run.frames.timeline else None
     if expected:
         rows.append(_row(mark="limit", ms=float(expected["max_ms"])))
@@ -64,7 +64,7 @@ def _row(**cells: Any) -> pd.DataFrame:
 def _nothing(run: Evidence) -> str:
     requests = run.frames.requests
     made = requests.loc[requests["lane"] == "overhead", "pair"].nunique()
-    return f"none of {made:,} pairs counts" if made else "no pair was asked through the gateway and directly"
+    return f"none of {made:,} pairs counts" if made else "no pair of requests (gateway, direct) was sent"
 
 
 def _one(rows: pd.DataFrame, measure: str) -> Any | None:
@@ -72,7 +72,7 @@ def _one(rows: pd.DataFrame, measure: str) -> Any | None:
     return found[0] if found else None
 
 
-def says(run: Evidence) -> str:
+def title(run: Evidence) -> str:
     """`The gateway adds 24.8 ms to the first token [21.7, 26.6], 25.0 ms to the whole answer [22.0, 27.1]`."""
     rows = data(run)
     if rows.empty:
@@ -93,12 +93,12 @@ def says(run: Evidence) -> str:
 
 
 def draw(run: Evidence) -> Figure:
-    """How to read it: by how much a pair's ask through the gateway took longer than the one straight to the tier.
+    """How to read it: how much longer a pair's request through the gateway took than its request direct to the tier.
 
-    A dot is a pair, in the order in which they were asked, the first on top; pairs that began with the gateway and pairs that
-    began with the tier lie apart, since whatever befalls the first request moves them against each other. The diamond is the
-    median over both orders, its bar the 95 % interval. What the gateway says of itself in its header is about half, and
-    nothing is judged by it.
+    A dot is a pair, in the order in which the pairs were sent, the first at the top. Pairs that began with the gateway and pairs
+    that began with the tier are apart, because an effect on the first request moves them in opposite directions. The diamond is
+    the median over both orders, its bar the 95 % interval. The overhead that the gateway reports in its header is about half of
+    that and is not judged.
     """
     rows = data(run)
     if rows.empty:
@@ -122,17 +122,15 @@ def draw(run: Evidence) -> Figure:
                 label="median of both orders, 95 % interval",
             ),
         ]
-        if (rows["mark"] == "said by the gateway").any():
+        if (rows["mark"] == "gateway header").any():
             marks.append(
-                Line2D(
-                    [], [], color=_SAID, lw=1.4, ls=":", label="what the gateway says of itself (its header)"
-                )
+                Line2D([], [], color=_HEADER, lw=1.4, ls=":", label="reported by the gateway (its header)")
             )
         if (rows["mark"] == "limit").any():
             marks.append(Line2D([], [], color=style.LIMIT, lw=2, label=f"limit {_limit_ms(rows):g} ms"))
         style.legend(both[0], marks)
     n = len(run.pairs)
-    style.title(made, says(run), run, f"n = {n:,} pair{'s that count' if n != 1 else ' that counts'}")
+    style.title(made, title(run), run, f"n = {n:,} pair{'s that count' if n != 1 else ' that counts'}")
     return made
 
 
@@ -156,8 +154,8 @@ def _panel(axes: Axes, run: Evidence, rows: pd.DataFrame, measure: str) -> None:
         if pd.notna(found["lower_ms"]):
             axes.plot([found["lower_ms"], found["upper_ms"]], [0.5, 0.5], color=style.INK, lw=3, zorder=4)
         axes.plot(found["ms"], 0.5, marker="D", color=style.INK, ms=6, mec="white", mew=0.8, zorder=5)
-    for ms in rows.loc[rows["mark"] == "said by the gateway", "ms"]:
-        axes.axvline(ms, color=_SAID, lw=1.4, ls=":", zorder=1)
+    for ms in rows.loc[rows["mark"] == "gateway header", "ms"]:
+        axes.axvline(ms, color=_HEADER, lw=1.4, ls=":", zorder=1)
     axes.axvline(0, color="#AAAAAA", lw=0.8, zorder=0)
     axes.set_ylim(1.5, -0.5)
     axes.set_yticks(range(len(_ORDERS)), list(_ORDERS))
@@ -167,7 +165,7 @@ def _panel(axes: Axes, run: Evidence, rows: pd.DataFrame, measure: str) -> None:
 
 
 def _limit(both: Any, rows: pd.DataFrame) -> None:
-    """The limit as a line; where it lies so far out that the dots would be squeezed, as an arrow at the edge."""
+    """The limit as a line; as an arrow at the edge if the line would squeeze the dots."""
     if not (rows["mark"] == "limit").any():
         return
     limit_ms = _limit_ms(rows)

@@ -1,4 +1,4 @@
-"""Every trial of every step: how long, from its verified restore on, until the tier served again."""
+"""Every trial of every step: the time from the verified restore until the tier served again."""
 
 import sys
 from typing import Any
@@ -19,9 +19,9 @@ NOTHING = "no fault was injected"
 
 @once
 def data(run: Evidence) -> pd.DataFrame:
-    """A row for each trial of each `step`: `recovery` (`s`, by `tier`), and of each step the `median` and the `limit`.
+    """A row for each trial of each `step`: `recovery` (`s`, by `tier`), and for each step the `median` and the `limit`.
 
-    `censored`: it took longer than `s`. Where it is unknown, or nobody could see it, `s` is empty and `why_unknown` says why.
+    `censored`: it took longer than `s`. If it is unknown or could not be seen, `s` is empty and `why_unknown` has the reason.
     """
     expected: dict[str, Any] = run.frames.timeline.expect.get("recovery", {}) if run.frames.timeline else {}
     rows: list[dict[str, Any]] = []
@@ -29,17 +29,17 @@ def data(run: Evidence) -> pd.DataFrame:
     for step in dict.fromkeys(t.step for t in run.trials):
         if expected and expected.get("step") in (None, step):
             limits[step] = float(expected["max_s"])
-        # As it is judged; what no expectation limits is beyond none.
+        # As the checker judges it; without an expectation there is no limit.
         found = judged.check(judged.Params(step=step, max_s=limits.get(step, sys.float_info.max)), run)
         values = {v.trial: v for v in found.trials}
         for t in run.trials_of(step):
             row: dict[str, Any] = {"step": step, "trial": t.trial, "mark": "recovery", "censored": False}
             v = values.get(t.trial)
-            nobody = run.recovery(t, 0.0)[1] if v is not None and v.censored else None
+            doubt = run.recovery(t, 0.0)[1] if v is not None and v.censored else None
             if v is None:
                 row |= {"why_unknown": f"a higher tier served when {t.target} returned"}
-            elif nobody is not None:  # who did not ask did not see it outlast anything
-                row |= {"why_unknown": nobody}
+            elif doubt is not None:  # without requests in that time, no recovery is censored
+                row |= {"why_unknown": doubt}
             else:
                 seen = v.value is not None and not v.censored
                 row |= {
@@ -52,22 +52,22 @@ def data(run: Evidence) -> pd.DataFrame:
     return spread.with_summaries(pd.DataFrame(rows, columns=spread.COLUMNS), "recovery", limits)
 
 
-def says(run: Evidence) -> str:
+def title(run: Evidence) -> str:
     """`Recovery took 12.1 s in gaming-mode; cpu-tier-too: recovery is unknown`."""
     rows = data(run)
     if rows.empty:
         return f"Nothing to show: {NOTHING}"
-    return spread.says(
+    return spread.title(
         "Recovery", {step: summarise(spread.values(rows, "recovery", step)) for step in rows["step"].unique()}
     )
 
 
 def draw(run: Evidence) -> Figure:
-    """How to read it: whether every trial keeps the limit, and how far the trials lie apart.
+    """How to read it: whether every trial is within the limit, and how much the trials differ.
 
     A dot is the recovery: restore verified → first token of the first of three consecutive answers by the returned tier. A
-    hollow one with an arrow: that was not seen before the next fault, or the run's end. Red is the limit, the dashes the
-    median of a step, the band its exact interval (from six trials on).
+    hollow dot with an arrow: not seen before the next fault or the end of the run. Red is the limit, the dashes the median of a
+    step, the band its exact interval (from six trials).
     """
     rows = data(run)
     if rows.empty:
@@ -79,7 +79,7 @@ def draw(run: Evidence) -> Figure:
         axes.set_xlabel("seconds since the restore was verified")
         style.legend(axes, spread.legend(run, rows, "recovery", "{tier} serves again"), most=4)
     n = int((rows["mark"] == "recovery").sum())
-    style.title(made, says(run), run, f"n = {n} trial{'s' if n != 1 else ''}")
+    style.title(made, title(run), run, f"n = {n} trial{'s' if n != 1 else ''}")
     return made
 
 

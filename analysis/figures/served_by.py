@@ -1,4 +1,4 @@
-"""Who gave what share of the answers over time, and why a lower tier did: needed, sticky, spurious, unknown."""
+"""Each tier's share of the answers over time, and why a lower tier answered: needed, sticky, spurious, unknown."""
 
 import numpy as np
 import pandas as pd
@@ -27,10 +27,10 @@ def _wide_s(run: Evidence) -> float:
 
 @once
 def data(run: Evidence) -> pd.DataFrame:
-    """A row for each column of time, `tier` and `why` with any answers: `at_s` (its begin), `answers`, their `share` of all in it.
+    """A row for each time column, `tier` and `why` with any answers: `at_s` (its begin), `answers`, their `share` of all in it.
 
-    Answers through the gateway, cut ones too, in the column in which they were sent. `why` is that of `attribution.why_lower`;
-    the first tier's is `first tier`.
+    Answers through the gateway, including cut ones, in the column in which they were sent. `why` is that of
+    `attribution.why_lower`; `first tier` for the first tier.
     """
     f = run.frames
     requests = f.gateway(["sent_at", "tier"])
@@ -56,7 +56,7 @@ def data(run: Evidence) -> pd.DataFrame:
     })  # fmt: skip
 
 
-def says(run: Evidence) -> str:
+def title(run: Evidence) -> str:
     """`vllm gave 66 % of 1,803 answers, ollama 28 %, openai 6 %; of the 612 by lower tiers 610 were needed, 2 sticky, 0 spurious`."""
     rows = data(run)
     if rows.empty:
@@ -69,15 +69,15 @@ def says(run: Evidence) -> str:
     if lower.empty:
         return f"{head}; no lower tier answered"
     of_why = lower.groupby("why")["answers"].sum()
-    told = [f"{int(of_why.get(w, 0)):,} {w}" for w in SHOWN if w in of_why.index or w == "spurious"]
-    return f"{head}; why a lower tier: {', '.join(told)}"
+    counts = [f"{int(of_why.get(w, 0)):,} {w}" for w in SHOWN if w in of_why.index or w == "spurious"]
+    return f"{head}; why a lower tier: {', '.join(counts)}"
 
 
 def draw(run: Evidence) -> Figure:
-    """How to read it: above which tier gave what share of the answers; below, of the same answers, those of lower tiers by why.
+    """How to read it: above, each tier's share of the answers; below, the share of lower tiers in the same answers, by reason.
 
-    needed: no higher tier was serving. sticky: one had returned, within the gateway's cooldown. spurious: one was verified
-    serving all along. unknown: at the edges. White above: nobody answered.
+    needed: no higher tier was serving. sticky: one had returned, within the gateway's cooldown. spurious: one was verified to
+    serve the whole time. unknown: at the edges. White above: no answer.
     """
     rows = data(run)
     if rows.empty:
@@ -99,11 +99,11 @@ def draw(run: Evidence) -> Figure:
         style.legend(whys, [Patch(facecolor=c, edgecolor=style.INK, lw=0.6, hatch=_hatch(w), label=w)
                             for w, c in _WHY.items() if w in because])  # fmt: skip
         if not because - {_TOP}:
-            style.say(whys, "no lower tier answered")
+            style.note(whys, "no lower tier answered")
         style.time_axis(whys, high)
     style.title(
         made,
-        says(run),
+        title(run),
         run,
         f"n = {int(rows['answers'].sum()):,} answers, in columns of {_wide_s(run):.3g} s",
     )

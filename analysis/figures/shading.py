@@ -1,4 +1,4 @@
-"""The faults in a figure over time: a strip of its own for each step, as Jepsen draws them, and a shade through the plot."""
+"""The faults in a figure over time: one strip per step, as in Jepsen, and a shade through the plot."""
 
 from itertools import groupby
 
@@ -22,7 +22,7 @@ def phases(run: Evidence) -> list[Phase]:
 
 
 def shade(axes: Axes, run: Evidence) -> None:
-    """Where any fault is in force, from commanded to verified restored."""
+    """Shade the time in which any fault is in force, from commanded to verified restored."""
     started_at = run.frames.started_at
     spans = [(p.start - started_at, p.end - p.start) for p in phases(run)]
     # In the axes' own height, so that the plot's limits stay what its points make them.
@@ -35,7 +35,7 @@ def shade(axes: Axes, run: Evidence) -> None:
 
 
 def strips(axes: Axes, run: Evidence) -> None:
-    """One strip for each step: pale in transition and restoring, full in effect, its name in it or beside it."""
+    """One strip per step: pale in transition and restoring, full in effect, labelled inside or beside it."""
     steps = list(dict.fromkeys(t.step for t in run.trials))
     axes.set_ylim(len(steps) - 0.5 if steps else 0.5, -0.5)
     axes.set_yticks(range(len(steps)), [style.shortened(s) for s in steps])
@@ -52,7 +52,7 @@ def strips(axes: Axes, run: Evidence) -> None:
     for (step, name), group in groupby(found, key=lambda p: (p.step, p.name)):
         row, mine = steps.index(step), list(group)
         spans = [(p.start - run.frames.started_at, max(p.end - p.start, _LEAST * (high - low))) for p in mine]
-        # Grey, never the target's colour: that colour says everywhere else that the tier serves.
+        # Grey, never the target's colour: everywhere else that colour means that the tier serves.
         axes.broken_barh(spans, (row - 0.37, 0.74), color=style.SHADE, alpha=_ALPHA[name], lw=0)
         if name == "transition":
             continue

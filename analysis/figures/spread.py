@@ -1,6 +1,6 @@
-"""How far the trials of a step lie apart: a row for each trial, a dot for each length. Shared by failover_gap and recovery.
+"""The spread of the trials of a step: one row per trial, one dot per length. Shared by failover_gap and recovery.
 
-With many trials the rows are thin, the first on top: a drift over the trials is seen as a slope.
+With many trials the rows are thin, the first at the top: a drift over the trials shows as a slope.
 """
 
 from collections.abc import Callable
@@ -51,10 +51,10 @@ def height(rows: pd.DataFrame) -> float:
     return float(sum(min(_MOST, max(0.55, _ROW * n)) + 0.22 for n in counts))
 
 
-def says(what: str, steps: dict[str, Summary]) -> str:
+def title(what: str, steps: dict[str, Summary]) -> str:
     """`Failover took 0.43 s in gaming-mode, 0.54 s (median of 9; max 0.9 s) in cpu-tier-too`, and what was not seen."""
     took = [
-        f"{_told(seen)} in {step}"
+        f"{_text(seen)} in {step}"
         for step, seen in steps.items()
         if seen.median is not None and not _never(seen)
     ]
@@ -75,7 +75,7 @@ def _never(seen: Summary) -> bool:
     return bool(seen.n) and seen.censored == seen.n
 
 
-def _told(seen: Summary) -> str:
+def _text(seen: Summary) -> str:
     assert seen.maximum is not None
     assert seen.median is not None
     most = f"{'> ' if seen.maximum_censored else ''}{style.seconds_text(seen.maximum)}"
@@ -92,7 +92,7 @@ def panel(
     mark: str,
     beside: Callable[[Axes, pd.DataFrame, float], None],
 ) -> None:
-    """`mark`: what is a dot. `beside` draws what else the rows of one step hold; it gets the height of a row."""
+    """`mark`: the mark that is drawn as a dot. `beside` draws the other marks of one step; it gets the height of a row."""
     colours, top, ticks = style.tier_colours(run.frames.tiers), 0.0, []
     furthest = float(np.nanmax(rows[["s", "upper_s"]].to_numpy(float), initial=0.0)) or 1.0
     axes.set_xlim(0, furthest * 1.08)
@@ -115,7 +115,7 @@ def panel(
 
 
 def _ticks(step: str, trials: np.ndarray, at: dict[Any, float], pitch: float) -> list[tuple[float, str]]:
-    """All trials by name where there is room, else some of them."""
+    """The names of all trials if there is room, else of some."""
     name = style.shortened(step)
     every = 1 if pitch >= 0.15 else int(np.ceil(0.3 / pitch))
     shown = [t for i, t in enumerate(trials) if i % every == 0]
@@ -161,7 +161,7 @@ def _summary(axes: Axes, rows: pd.DataFrame, top: float, bottom: float) -> None:
 
 
 def legend(run: Evidence, rows: pd.DataFrame, mark: str, words: str, limit: str = "limit") -> list[Any]:
-    """What the marks mean that are in it; `words`: what a tier's dot is, `failover to {tier}`; `limit`: whose it is."""
+    """Legend entries for the marks that occur. `words`: label of a tier's dot, `failover to {tier}`; `limit`: label of the limit."""
     dots = rows[rows["mark"] == mark]
     by = set(dots.loc[~dots["censored"] & dots["s"].notna(), "tier"].dropna().astype(str))
     marks: list[Any] = [

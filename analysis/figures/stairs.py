@@ -1,4 +1,4 @@
-"""Distributions as stairs, one step a value: what share of the values was at most so long. Shared by the figures of lengths."""
+"""Cumulative distributions as stairs, one step per value. Shared by the figures of latencies."""
 
 from collections.abc import Iterable
 
@@ -15,24 +15,24 @@ from contract.records import Lane
 
 COLUMNS = ["tier", "measure", "mark", "ms", "share", "n"]
 GRID = (700, 500)  # cells of a panel
-# So many values before a quantile is more than the slowest of them under another name.
+# Minimum number of values; with fewer, the quantile is only another name for the slowest value.
 NEEDS = {"p50": 1} | {name: needs(quantiles.QUANTILES[name]) for name in ("p95", "p99")}
 
 
 def whose(run: Evidence, columns: list[str]) -> tuple[pd.DataFrame, str]:
-    """The good answers through the gateway: users'; where they had none, all lanes'. And what they are, in words."""
+    """The users' good answers through the gateway, or those of all lanes if users had none; and a description of them."""
     requests = run.frames.requests
     good = run.frames.through_gateway & requests["good"].to_numpy(bool)
     load = good & (requests["lane"] == Lane.LOAD).to_numpy(bool)
     if load.any():
         return requests[columns][load], "good answers to users"
-    return requests[columns][good], "good answers, the probe's among them"
+    return requests[columns][good], "good answers, including the probe's"
 
 
 def table(found: Iterable[tuple[str, str, np.ndarray | chunks.ChunkGaps]]) -> pd.DataFrame:
-    """Of (tier, measure, values in ms): a row for each `mark`: `step`s of the stairs, thinned, and p50, p95, p99.
+    """From (tier, measure, values in ms): a row for each `mark`: `step`s of the stairs, thinned, and p50, p95, p99.
 
-    `share`: of the tier's `n` values, so many took at most `ms`. Quantiles that so few values do not give are missing.
+    `share`: the share of the tier's `n` values that took at most `ms`. A quantile that needs more values is missing.
     """
     parts = [_one(tier, measure, values_ms) for tier, measure, values_ms in found if _n(values_ms)]
     return pd.concat(parts, ignore_index=True)[COLUMNS] if parts else pd.DataFrame(columns=COLUMNS)
@@ -65,13 +65,13 @@ def _one(tier: str, measure: str, values_ms: np.ndarray | chunks.ChunkGaps) -> p
 
 
 def quantile(rows: pd.DataFrame, tier: str, measure: str, name: str) -> float | None:
-    """Of such a table: p50 of that tier, say; None where it is not in it."""
+    """One quantile of one tier in such a table, for example p50; None if the table has none."""
     found = rows.loc[(rows["tier"] == tier) & (rows["measure"] == measure) & (rows["mark"] == name), "ms"]
     return float(found.iloc[0]) if len(found) else None
 
 
 def panel(axes: Axes, run: Evidence, rows: pd.DataFrame, measure: str, notes: dict[str, str]) -> None:
-    """The stairs of one measure, with dots at p50, p95, p99. `notes`: tier → what its legend says besides."""
+    """The stairs of one measure, with dots at p50, p95, p99. `notes`: tier → addition to its legend."""
     rows = rows[rows["measure"] == measure]
     for tier, colour in style.tier_colours(run.frames.tiers).items():
         mine = rows[rows["tier"] == tier]
@@ -79,10 +79,10 @@ def panel(axes: Axes, run: Evidence, rows: pd.DataFrame, measure: str, notes: di
             continue
         steps, marks = mine[mine["mark"] == "step"], mine[mine["mark"] != "step"]
         n = int(mine["n"].iloc[0])
-        told = [f"{m} {style.ms_short(ms)}" for m, ms in zip(marks["mark"], marks["ms"], strict=True)]
+        texts = [f"{m} {style.ms_short(ms)}" for m, ms in zip(marks["mark"], marks["ms"], strict=True)]
         if n < NEEDS["p99"]:
-            told.append(f"max {style.ms_short(steps['ms'].max())}")
-        label = f"{tier}: {', '.join(told)}, n = {n:,}{notes.get(tier, '')}"
+            texts.append(f"max {style.ms_short(steps['ms'].max())}")
+        label = f"{tier}: {', '.join(texts)}, n = {n:,}{notes.get(tier, '')}"
         axes.step(steps["ms"], steps["share"], where="post", color=colour, lw=1.8, label=label)
         axes.plot(
             marks["ms"], marks["share"], ls="", marker="o", color=colour, ms=4.5, mec="white", mew=0.8,
@@ -93,6 +93,6 @@ def panel(axes: Axes, run: Evidence, rows: pd.DataFrame, measure: str, notes: di
     axes.tick_params(axis="y", labelsize=7.5)
     axes.set_ylim(0, 1.02)
     if rows.empty:
-        style.say(axes, "none was measured")
+        style.note(axes, "none was measured")
     else:
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), handlelength=1.2)

@@ -1,4 +1,4 @@
-"""How every figure looks: one colour per tier, sizes, fonts, saving; the picture of "no data". Knows no metric."""
+"""The look of every figure: one colour per tier, sizes, fonts, saving; the picture for "no data". Independent of metrics."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,8 +17,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullForm
 
 from analysis.evidence import Evidence
 
-DPI = 200  # twice the pixels of the size it has in a document
-# Okabe and Ito's colours, told apart by the colour-blind: a tier keeps its place in the fallback's order everywhere.
+DPI = 200  # twice the pixels of the size in a document
+# Okabe and Ito's colour-blind-safe palette; a tier has the colour of its place in the fallback order in every figure.
 _TIERS = ("#0072B2", "#E69F00", "#009E73", "#56B4E9", "#CC79A7", "#F0E442")
 CUT, FAILED, UNKNOWN, LIMIT, INK, SHADE = "#D55E00", "#111111", "#999999", "#B00020", "#333333", "#7A7A7A"
 LOOK: dict[str, Any] = {
@@ -42,13 +42,13 @@ def tier_colours(tiers: Iterable[str]) -> dict[str, str]:
 
 
 def places(tier: pd.Series, tiers: Sequence[str]) -> np.ndarray:
-    """The place of each in the fallback's order; -1: nobody can say who it was."""
+    """The index of each in the fallback order; -1: unknown tier."""
     code, names = pd.factorize(tier)
     return np.append(pd.Index(list(tiers)).get_indexer(pd.Index(names)), -1)[code]
 
 
 def length_s(run: Evidence) -> float:
-    """How long the run is, as far as anything is known of it; a figure over time is so wide."""
+    """The known length of the run in seconds: the width of a figure over time."""
     return max(1.0, run.frames.ended_at - run.frames.started_at)
 
 
@@ -59,19 +59,19 @@ def figure(width: float = 9.0, height: float = 5.0) -> Figure:
     return made
 
 
-def title(made: Figure, says: str, run: Evidence, n: str) -> None:
-    """What is to be seen, and below it which run and how much it rests on."""
+def title(made: Figure, words: str, run: Evidence, n: str) -> None:
+    """The title, and below the figure the run and the sample size."""
     notes = [run.frames.name, n]
     if run.frames.cut_short:
         notes.append("CUT SHORT")
-    headed(made, says, " · ".join(notes))
+    headed(made, words, " · ".join(notes))
 
 
-def headed(made: Figure, says: str, note: str) -> None:
-    """The same with a note of any kind: a picture may show more than one run."""
-    kept = sub(r"(?<=\d) (?=(s|ms|%|h|min)\b|%)", "\N{NO-BREAK SPACE}", says)  # a number stays with its unit
-    lines = wrap(kept, int(94 * made.get_figwidth() / 9)) if len(says) > 80 else [kept]
-    size = 11.5 if len(says) <= 80 else 10.5
+def headed(made: Figure, words: str, note: str) -> None:
+    """The same with any note: a picture may show more than one run."""
+    kept = sub(r"(?<=\d) (?=(s|ms|%|h|min)\b|%)", "\N{NO-BREAK SPACE}", words)  # a number stays with its unit
+    lines = wrap(kept, int(94 * made.get_figwidth() / 9)) if len(words) > 80 else [kept]
+    size = 11.5 if len(words) <= 80 else 10.5
     made.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=size, fontweight="bold", color=INK)
     made.text(0.99, 0.003, note, ha="right", va="bottom", fontsize=7.5, color="#555555")
     made.set_layout_engine("constrained", rect=(0, 0.03, 1, 0.97))
@@ -85,7 +85,7 @@ def dots(colours: dict[str, str]) -> list[Line2D]:
 
 
 def legend(axes: Axes, marks: Sequence[Any], most: int = 6) -> None:
-    """Above the axes, in rows of at most so many."""
+    """A legend above the axes, with at most `most` entries per row."""
     if marks:
         axes.legend(
             handles=marks, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(most, len(marks)), handletextpad=0.4,
@@ -93,8 +93,8 @@ def legend(axes: Axes, marks: Sequence[Any], most: int = 6) -> None:
         )  # fmt: skip
 
 
-def say(axes: Axes, words: str) -> None:
-    """In the middle of a panel that has nothing to show."""
+def note(axes: Axes, words: str) -> None:
+    """Write a text in the middle of a panel that has nothing to show."""
     axes.text(0.5, 0.5, words, ha="center", va="center", transform=axes.transAxes, color=INK)
 
 
@@ -109,7 +109,7 @@ def empty(run: Evidence, what: str, why: str) -> Figure:
     return made
 
 
-# Seconds between two labels of a time axis, and the units in which they are told: up to so many seconds in that one.
+# Seconds between two labels of a time axis, and the units: up to so many seconds, seconds per unit, name.
 _STEPS_S = (
     1,
     2,
@@ -135,7 +135,7 @@ _UNITS = ((600.0, 1.0, "seconds"), (10_800.0, 60.0, "minutes"), (float("inf"), 3
 
 
 def time_axis(axes: Axes, long_s: float, note: str = "") -> None:
-    """The x axis of a figure over time: positions stay seconds since the run's start, labels are what suits its length."""
+    """The x axis of a figure over time: positions are seconds since the run's start, the unit of the labels fits its length."""
     unit_s, unit = next((per, name) for most, per, name in _UNITS if long_s <= most)
     step_s = next((s for s in _STEPS_S if long_s / s <= 12), _STEPS_S[-1])
     axes.xaxis.set_major_locator(MultipleLocator(step_s))
@@ -144,7 +144,7 @@ def time_axis(axes: Axes, long_s: float, note: str = "") -> None:
 
 
 def log_ms(axes: Axes, which: str) -> None:
-    """Make the "x" or "y" axis a logarithmic one of milliseconds, labelled as people say it: 200 ms, 1 s."""
+    """Make the "x" or "y" axis logarithmic, in milliseconds, with readable labels: 200 ms, 1 s."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
@@ -177,20 +177,20 @@ def seconds_text(s: float) -> str:
 
 
 def span_text(s: float) -> str:
-    """A length or an instant of a run as people say it: 41 s, 12 min, 3.5 h."""
+    """A length or an instant of a run in a readable unit: 41 s, 12 min, 3.5 h."""
     if s < 100:
         return f"{s:.3g} s"
     return f"{s:.0f} s" if s < 600 else f"{s / 60:.3g} min" if s < 10_800 else f"{s / 3600:.3g} h"
 
 
 def percent(part: float, whole: float) -> str:
-    """`66 %`; a part that is not nothing is never `0 %`."""
+    """`66 %`; a part above zero is never `0 %`."""
     share = 100 * part / whole
     return f"{share:.0f} %" if share >= 1 or not part else f"{share:.2g} %"
 
 
 def save(made: Figure, path: Path) -> None:
-    """Lay it out and draw it once. `savefig` draws every figure twice, the first time for its layout alone."""
+    """Lay out and draw once. `savefig` draws every figure twice, the first time only for its layout."""
     with rc_context(LOOK):
         layout = made.get_layout_engine()
         if layout is not None:

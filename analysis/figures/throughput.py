@@ -1,4 +1,4 @@
-"""Tokens a second and answers a second over the run, one area per tier on top of the other, the faults shaded."""
+"""Tokens and answers per second over the run, one stacked area per tier, the faults shaded."""
 
 import numpy as np
 import pandas as pd
@@ -27,9 +27,9 @@ def _edges(run: Evidence) -> np.ndarray:
 
 @once
 def data(run: Evidence) -> pd.DataFrame:
-    """A row for each column of time and tier: `at_s` (its begin, since the run's start), `tier`, `tokens_per_s`, `answers_per_s`.
+    """A row for each time column and tier: `at_s` (its begin, since the run's start), `tier`, `tokens_per_s`, `answers_per_s`.
 
-    Tokens are those whose usage was told (`rates.tokens_over_time`), answers the good ones that ended in it.
+    Tokens are of answers with a reported usage (`rates.tokens_over_time`); answers are the good ones that ended in the column.
     """
     requests = run.frames.requests[_NEEDED]
     requests = requests[run.frames.through_gateway & requests["tier"].notna()]
@@ -48,7 +48,7 @@ def data(run: Evidence) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)[columns]
 
 
-def says(run: Evidence) -> str:
+def title(run: Evidence) -> str:
     """`48 tokens and 4.1 answers a second before the faults, 12 and 3.8 while they held`."""
     rows = data(run)
     if rows.empty:
@@ -75,15 +75,15 @@ def says(run: Evidence) -> str:
 
 
 def draw(run: Evidence) -> Figure:
-    """How to read it: how much users got through the gateway, from whom, and how deep it fell.
+    """How to read it: the throughput through the gateway, by tier, and how far it fell.
 
-    The areas lie on top of each other. Above tokens a second, each answer's spread from its first token to its end; below
-    good answers a second, each in the column in which it ended.
+    The areas are stacked. Above: tokens per second, each answer's spread from its first token to its end. Below: good answers
+    per second, each in the column in which it ended.
     """
     rows = data(run)
     if rows.empty:
         return style.empty(run, "throughput", NOTHING)
-    high, told = style.length_s(run), bool(rows["tokens_per_s"].any())
+    high, any_usage = style.length_s(run), bool(rows["tokens_per_s"].any())
     with rc_context(style.LOOK):
         made = style.figure(height=4.6 + 0.26 * shading.rows(run))
         faults, tokens, answers = made.subplots(
@@ -94,10 +94,10 @@ def draw(run: Evidence) -> Figure:
         for axes, column in ((tokens, "tokens_per_s"), (answers, "answers_per_s")):
             shading.shade(axes, run)
             _areas(axes, run, rows, column)
-        tokens.set_ylabel("output tokens a second")
-        answers.set_ylabel("answers a second")
-        if not told:
-            style.say(tokens, "no answer told its usage")
+        tokens.set_ylabel("output tokens/s")
+        answers.set_ylabel("answers/s")
+        if not any_usage:
+            style.note(tokens, "no answer reported its usage")
         style.time_axis(answers, high)
         served = rows[rows["answers_per_s"] + rows["tokens_per_s"] > 0]["tier"].unique()
         colours = style.tier_colours(run.frames.tiers)
@@ -107,7 +107,7 @@ def draw(run: Evidence) -> Figure:
     at = np.sort(rows["at_s"].unique())
     wide_s = at[1] - at[0] if len(at) > 1 else high
     style.title(
-        made, says(run), run,
+        made, title(run), run,
         f"n = {n:,} good answers, {usage:,} answers with usage, in columns of {wide_s:.3g} s",
     )  # fmt: skip
     return made

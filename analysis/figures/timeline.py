@@ -1,4 +1,4 @@
-"""Every answer of the run at its latency, in the colour of the tier that gave it; faults above, who served below."""
+"""Every answer of the run at its latency, in the colour of its tier; faults above, the serving tiers below."""
 
 import numpy as np
 import pandas as pd
@@ -16,21 +16,22 @@ from analysis.metrics.cuts import CUTS
 from analysis.metrics.windows import Trial
 from contract.records import GATEWAY, Outcome
 
-NOTHING = "nothing was asked through the gateway"
-FEW = 20_000  # so many answers are drawn all
+NOTHING = "no request was sent through the gateway"
+FEW = 20_000  # up to so many answers, all are drawn
 GRID = (400, 170)  # cells of half a dot's width
-MOST_FAILURES = 20_000  # more than so many are thinned too
-SERVED_COLUMNS = 240  # of the strip that says who served
+MOST_FAILURES = 20_000  # more than these are thinned too
+SERVED_COLUMNS = 240  # of the strip of the serving tiers
 
 _COLUMNS = ["at_s", "latency_ms", "mark", "tier", "outcome", "lane", "request_id"]
 
 
 @once
 def data(run: Evidence) -> pd.DataFrame:
-    """A row for each mark: `at_s` (sent, since the run's start), `latency_ms`, `mark` (answer | cut | failed), who, whose.
+    """A row for each mark: `at_s` (sent, since the run's start), `latency_ms`, `mark` (answer | cut | failed), `tier`,
+    `outcome`, `lane`, `request_id`.
 
-    Every cut and every failure (beyond 20,000 of them one a pixel), and of the good answers those that can be told apart.
-    Abandoned requests are no marks.
+    Every cut and every failure (above 20,000 failures, one per pixel), and the good answers that do not overlap in the picture.
+    Abandoned requests have no mark.
     """
     requests = run.frames.gateway(["sent_at", "latency_ms", "tier", "outcome", "good", "file"])
     outcome = requests["outcome"]
@@ -54,9 +55,9 @@ def data(run: Evidence) -> pd.DataFrame:
     return rows[_COLUMNS].reset_index(drop=True)
 
 
-def says(run: Evidence, of_users: bool = False) -> str:
-    """`ollama took over after 0.41 s; 3 answers were cut; 0 requests failed`: of all requests through the gateway, which are drawn; or
-    of the users' alone, without the probe's."""
+def title(run: Evidence, of_users: bool = False) -> str:
+    """`ollama took over after 0.41 s; 3 answers were cut; 0 requests failed`: of all requests through the gateway (as drawn), or
+    of the users' requests only, without the probe's."""
     if data(run).empty:
         return f"Nothing to show: {NOTHING}"
     cut, failed = _counts(run, of_users)
@@ -78,17 +79,17 @@ def says(run: Evidence, of_users: bool = False) -> str:
 
 
 def _took_over(run: Evidence, trial: Trial) -> tuple[str, float] | None:
-    """Who answered first after the loss, and how many seconds after it; None where nothing had to be taken over."""
+    """Which tier answered first after the loss, and how many seconds after it; None if the lost tier was not in use."""
     lost_at = run.lost_at(trial)
     if lost_at is None or not outages.was_in_use(run.around(trial), trial, run.frames.ranks):
         return None
     first = outages.first_answer(run.fit(trial), run.frames.covered, trial, lost_at)
     if first is None:
         return None
-    who = str(first["tier"])
+    tier = str(first["tier"])
     if trial.target == GATEWAY:
-        return f"the gateway was gone, and {who} answered", float(first["first_at"]) - lost_at
-    did = f"nobody took over before {who} returned," if who == trial.target else f"{who} took over"
+        return f"the gateway was gone, and {tier} answered", float(first["first_at"]) - lost_at
+    did = f"no tier took over before {tier} returned," if tier == trial.target else f"{tier} took over"
     return did, float(first["first_at"]) - lost_at
 
 
@@ -103,10 +104,10 @@ def _counts(run: Evidence, of_users: bool = False) -> tuple[int, int]:
 
 
 def draw(run: Evidence) -> Figure:
-    """How to read it: who answered when and how fast, what failed, and whether it fits the faults.
+    """How to read it: which tier answered when and how fast, what failed, and whether it fits the faults.
 
     Dots are good answers through the gateway (small: the probe's), × cut or stalled streams at the length they reached,
-    | requests that failed. The strip below shows which tier gave what share of the good answers.
+    | requests that failed. The strip below shows each tier's share of the good answers.
     """
     rows = data(run)
     if rows.empty:
@@ -122,13 +123,13 @@ def draw(run: Evidence) -> Figure:
         shading.shade(plot, run)
         _marks(plot, run, rows)
         _served(served, run, high)
-        style.time_axis(served, high, "strip: pale where nobody asked, white where nobody answered")
+        style.time_axis(served, high, "strip: pale without requests, white without good answers")
         plot.set_ylabel("latency of the answer")
     n, good = int(run.frames.through_gateway.sum()), int((rows["mark"] == "answer").sum())
     all_good = int(run.frames.gateway(["good"])["good"].sum())
-    thinned = f", {good:,} of {all_good:,} good ones drawn: those that can be told apart"
+    thinned = f", {good:,} of {all_good:,} good ones drawn (overlaps thinned)"
     style.title(
-        made, says(run), run, f"n = {n:,} requests through the gateway{thinned if good < all_good else ''}"
+        made, title(run), run, f"n = {n:,} requests through the gateway{thinned if good < all_good else ''}"
     )
     return made
 
@@ -163,36 +164,38 @@ def _mark(marker: str, colour: str, label: str, size: float) -> Line2D:
 
 
 def _served(axes: Axes, run: Evidence, high: float) -> None:
-    """The share of each tier in the good answers, column by column.
+    """The share of each tier in the good answers, per time column.
 
-    Pale: nobody asked, the tier that served last. White: requests were sent, and none of them was answered well.
+    Pale: no requests; the colour is that of the tier that served last. White: requests, but no good answer.
     """
     requests = run.frames.gateway(["sent_at", "good", "tier"])
     edges = np.linspace(0, high, min(SERVED_COLUMNS, max(10, int(high))) + 1)
     at = requests["sent_at"].to_numpy(float) - run.frames.started_at
     good, place = requests["good"].to_numpy(bool), style.places(requests["tier"], run.frames.tiers)
-    asked = np.histogram(at, edges)[0]
+    requests_sent = np.histogram(at, edges)[0]
     counts = np.array([np.histogram(at[good & (place == i)], edges)[0] for i in range(len(run.frames.tiers))])
     colours = list(style.tier_colours(run.frames.tiers).values())
-    _carry(axes, counts, asked, edges, colours)
+    _carry(axes, counts, requests_sent, edges, colours)
     share = counts / np.maximum(1, counts.sum(axis=0))
     bottom = np.zeros(len(edges) - 1)
     for colour, part in zip(colours, share, strict=True):
         axes.stairs(bottom + part, edges, baseline=bottom, fill=True, color=colour)
         bottom = bottom + part
     axes.set_ylim(0, 1)
-    axes.set_yticks([0.5], ["who served"])
+    axes.set_yticks([0.5], ["served by"])
     axes.tick_params(axis="y", length=0)
     axes.grid(False)
 
 
-def _carry(axes: Axes, counts: np.ndarray, asked: np.ndarray, edges: np.ndarray, colours: list[str]) -> None:
-    """Where nobody asked, whoever served last, pale."""
+def _carry(
+    axes: Axes, counts: np.ndarray, requests_sent: np.ndarray, edges: np.ndarray, colours: list[str]
+) -> None:
+    """In columns without requests, the tier that served last, pale."""
     last = None
     pale = np.zeros(counts.shape)
-    for i in range(len(asked)):
+    for i in range(len(requests_sent)):
         here = np.flatnonzero(counts[:, i])
-        if not asked[i] and last is not None:
+        if not requests_sent[i] and last is not None:
             pale[last, i] = 1
         last = here[-1] if len(here) else last
     for colour, part in zip(colours, pale, strict=True):

@@ -1,4 +1,4 @@
-"""How long until the first token, and how long between two chunks, per tier; whether chunks came in clumps."""
+"""The time to the first token and the time between two chunks, per tier; whether chunks came in clumps."""
 
 import numpy as np
 import pandas as pd
@@ -12,16 +12,16 @@ from analysis.metrics import chunks, latency, quantiles
 
 NOTHING = "no streamed answer came through the gateway"
 _TTFT, _GAP = "ttft_ms", "chunk_gap_ms"
-_MANY = 2_000_000  # gaps: of more the steps stand to within a hundredth, the quantiles exactly
+_MANY = 2_000_000  # gaps; with more, the steps are accurate to a hundredth, the quantiles are exact
 _NEEDED = ["tier", "good", "stream", "touched", "ttft_ms", "thought_ms", "gaps_ms", "output_tokens"]
 
 
 @once
 def data(run: Evidence) -> pd.DataFrame:
-    """`tier`, `measure` (ttft_ms, chunk_gap_ms: the inter-token latency as chunks tell it), and as in `stairs.table`.
+    """`tier`, `measure` (ttft_ms, chunk_gap_ms: the inter-token latency, measured between chunks), and as in `stairs.table`.
 
-    `clumped`: the tier's chunks came in clumps, so that its gaps tell of these and not of tokens; empty: too few gaps to say.
-    A row with the mark `tpot p50` is the median time for a token, which clumps do not bend.
+    `clumped`: the tier's chunks came in clumps, so its gaps describe clumps, not tokens; empty: too few gaps to decide. A row
+    with the measure `tpot_ms` and the mark `p50` is the median time per token, which clumps do not distort.
     """
     requests, _ = stairs.whose(run, _NEEDED)
     requests = requests[requests["stream"]]
@@ -59,13 +59,13 @@ def _clumps(run: Evidence) -> list[str]:
 
 
 def _nothing(run: Evidence) -> str:
-    """Why there is nothing to draw: no streamed answer at all, or none that shows a token."""
+    """Why there is nothing to draw: no streamed answer, or none that shows a token."""
     requests, _ = stairs.whose(run, ["good", "stream"])
     streamed = int((requests["good"] & requests["stream"]).sum())
     return f"none of {streamed:,} good streamed answers shows a token" if streamed else NOTHING
 
 
-def says(run: Evidence) -> str:
+def title(run: Evidence) -> str:
     """`First token at the median: vllm 82 ms, then 20 ms a chunk; ollama 251 ms, then 60 ms a chunk`."""
     rows = data(run)
     if rows.empty:
@@ -77,16 +77,16 @@ def says(run: Evidence) -> str:
             then = "" if gap is None else f", then {style.ms_short(gap)} a chunk"
             parts.append(f"{tier} {'unknown' if first is None else style.ms_short(first)}{then}")
     clumps = _clumps(run)
-    told = f"; chunks of {', '.join(clumps)} came in clumps" if clumps else ""
-    return f"First token at the median: {'; '.join(parts)}{told}"
+    clumped = f"; chunks of {', '.join(clumps)} came in clumps" if clumps else ""
+    return f"First token at the median: {'; '.join(parts)}{clumped}"
 
 
 def draw(run: Evidence) -> Figure:
-    """How to read it: left what share of a tier's streamed answers had a first token within how long; right the time between
-    two chunks with content.
+    """How to read it: left, the share of a tier's streamed answers with a first token within a given time; right, the time
+    between two chunks with content.
 
-    Where several chunks arrive at once the gaps tell of these clumps and not of tokens: that is said, and the median time for
-    a token (TPOT) stands beside it.
+    If several chunks arrive at once, the gaps describe these clumps, not tokens. The legend then marks the tier and adds the
+    median time per token (TPOT).
     """
     rows = data(run)
     if rows.empty:
@@ -102,10 +102,10 @@ def draw(run: Evidence) -> Figure:
         left, right = made.subplots(1, 2, sharey=True)
         stairs.panel(left, run, rows, _TTFT, {})
         stairs.panel(right, run, rows, _GAP, notes)
-        left.set_ylabel("share that took at most so long")
+        left.set_ylabel("share within this time")
         left.set_xlabel("TTFT of streamed answers: sent → first token")
         right.set_xlabel("inter-token latency: between chunks with content")
     n = int(rows[rows["measure"] == _TTFT].groupby("tier")["n"].first().sum())
     words = stairs.whose(run, [])[1].replace("good answers", "good streamed answers with content")
-    style.title(made, says(run), run, f"n = {n:,} {words} through the gateway")
+    style.title(made, title(run), run, f"n = {n:,} {words} through the gateway")
     return made

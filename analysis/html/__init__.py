@@ -1,7 +1,7 @@
-"""report.html: one file that opens without a network and tells a run to whoever must decide by it or defend it.
+"""report.html: the report of a run in one file that needs no network.
 
-Nothing is computed here: the numbers come from `Evidence` and from the tables that lie beside the page as CSV. Everything
-that an operator or a server wrote is escaped; the page's own policy lets the browser load nothing from anywhere.
+Nothing is computed here: the numbers come from `Evidence` and from the tables beside the page (CSV). Text from operators and
+servers is escaped. The page's content security policy forbids loading anything.
 """
 
 import json
@@ -40,8 +40,8 @@ _HERE = Path(__file__).parent
 def page(run: Evidence, verdict: Verdict, tables: Mapping[str, pd.DataFrame | None]) -> str:
     """The whole page. `tables`: those of summary.csv, failover.csv and phases.csv, by these names without `.csv`.
 
-    A part that throws is left out, and the page says so at its top; where the page itself cannot be made, one stands in its
-    place that has the verdict alone.
+    A part that raises an exception is left out, and the top of the page lists it. If the page itself cannot be made, a page with
+    only the verdict replaces it.
     """
     return run.thrown.guarded(
         "report.html", lambda: _whole(run, verdict, tables), lambda error: _bare(run, verdict)
@@ -81,7 +81,7 @@ def _whole(run: Evidence, verdict: Verdict, tables: Mapping[str, pd.DataFrame | 
         client_json=_json(checks.client(frames.samples["client"], frames.started_at, frames.ended_at)),
         plotly=Markup(get_plotlyjs()),
         **parts,
-        threw=run.thrown.parts(),
+        failed_parts=run.thrown.parts(),
         errors=ERRORS,
     )  # fmt: skip
 
@@ -98,7 +98,7 @@ def _there(tables: Mapping[str, pd.DataFrame | None], name: str) -> pd.DataFrame
 
 
 def _bare(run: Evidence, verdict: Verdict) -> str:
-    """What is left when the page cannot be made: the verdict, as the terminal has it."""
+    """The fallback when the page cannot be made: the verdict, as on the terminal."""
     return Markup(
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{status}: {run}</title></head>\n<body>'
         '<h1>{status}: {run}</h1>\n<p>This page could not be made; <a href="{errors}">{errors}</a> has the traceback.</p>\n'
@@ -120,6 +120,6 @@ def _environment() -> jinja2.Environment:
 
 
 def _json(value: Any) -> Markup:
-    """For a <script>: no text in it can end that element."""
+    """JSON for a <script>, escaped so that no text can end the element."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

@@ -1,4 +1,4 @@
-"""Where on the page a number is defined: the ids of definitions, made of their names."""
+"""The ids of the definitions on the page, made from their names."""
 
 import re
 

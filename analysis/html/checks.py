@@ -1,4 +1,4 @@
-"""The part of the page that says how far the rest can be trusted: load, the client's health, other counts, clocks, files."""
+"""The self-checks on the page, which show how far the rest can be trusted: load, client health, other counts, clocks, files."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from analysis.judging import reconciliation
 from analysis.reporting.formatting import maybe, ms
 from contract.records import OVERLOADED_CPU_PERCENT, OVERLOADED_LAG_MS, Outcome
 
-PARTS = 600  # of a run's length in the picture of the client's health; of each the worst second is shown
+PARTS = 600  # of a run's length in the picture of the client's health; each shows its worst second
 
 
 def tables(run: Evidence) -> list[Table]:
@@ -23,16 +23,16 @@ def tables(run: Evidence) -> list[Table]:
 
 
 def sentences(run: Evidence) -> list[str]:
-    """Clocks, files, workers, what the probe did not see; each said whether it is well or not."""
+    """One sentence each on clocks, files, workers and what the probe did not see, whether good or bad."""
     frames = run.frames
     uncertain = frames.clock_uncertainty_s
     if uncertain is None:
-        clocks = "Clocks: a worker's clock was not measured, so that its instants are its own."
+        clocks = "Clocks: a worker's clock was not measured, so its instants are not corrected."
     elif uncertain:
         clocks = f"Clocks: instants of different machines agree to within {uncertain * 1000:.1f} ms."
     else:
-        clocks = "Clocks: one machine's clock told all instants."
-    told = [
+        clocks = "Clocks: all instants are from one machine's clock."
+    lines = [
         clocks,
         f"Files: torn tails were skipped in {', '.join(frames.torn)}."
         if frames.torn
@@ -41,19 +41,19 @@ def sentences(run: Evidence) -> list[str]:
         f"Probe: silent for {run.unprobed.s:.1f} s of the {frames.ended_at - frames.started_at:.0f} s of the run.",
     ]
     if not frames.missing:
-        told.append("Records: none that was counted is missing.")
+        lines.append("Records: none that was counted is missing.")
     abandoned = int((frames.requests["outcome"] == Outcome.ABANDONED).sum())
-    told.append(
+    lines.append(
         f"Left out: {len(frames.warmup)} requests of the warm-up, {len(frames.covered)} slots of the probe that a waiting request covers; "
-        f"{abandoned} abandoned requests (nobody waited for their end) are counted apart."
+        f"{abandoned} abandoned requests (the client left before their end) are counted apart."
     )
-    return told
+    return lines
 
 
 def client(frames_client: pd.DataFrame, started_at: float, ended_at: float) -> dict[str, Any]:
-    """The load generators' health over the run: in each part of its length the worst second of any of them.
+    """The load generators' health over the run: the worst second of any of them, for each part of the run's length.
 
-    `at` s since start; `cpu_percent`, `hub_lag_ms`, `in_flight`, and `scheduled` and `sent` a second, of all of them together.
+    `at` in s since start; `cpu_percent`, `hub_lag_ms`; `in_flight`, and `scheduled` and `sent` per second, over all of them.
     """
     high = max(1.0, ended_at - started_at)
     parts = min(PARTS, max(1, int(high)))
@@ -77,26 +77,26 @@ def client(frames_client: pd.DataFrame, started_at: float, ended_at: float) -> d
 
 def _load(run: Evidence) -> Table:
     d = run.delivered
-    sent, intended, hides = run.hidden or (None, None, False)
+    sent, scheduled, hides = run.hidden or (None, None, False)
     about, overload, latency = (
-        metric("Load wanted and delivered"),
+        metric("Load scheduled and delivered"),
         metric("An overloaded client"),
         metric("Latency"),
     )
     rows = [
-        (about, "requests wanted", f"{d.scheduled:,}"),
-        (about, "requests sent", f"{d.sent:,}" + (f" ({d.sent / d.scheduled:.2%} of those wanted)" if d.scheduled else "")),
-        (about, "arrivals that the cap refused", f"{d.dropped:,}"),
-        (about, "sent later than intended, p99", "unknown" if d.late_p99_ms is None else f"{d.late_p99_ms:.1f} ms"),
+        (about, "requests scheduled", f"{d.scheduled:,}"),
+        (about, "requests sent", f"{d.sent:,}" + (f" ({d.sent / d.scheduled:.2%} of those scheduled)" if d.scheduled else "")),
+        (about, "arrivals dropped", f"{d.dropped:,}"),
+        (about, "sent later than scheduled, p99", "unknown" if d.late_p99_ms is None else f"{d.late_p99_ms:.1f} ms"),
         (about, "most in flight at once", f"{d.in_flight_max:,}"),
         (about, "most users at once", maybe(d.users_max, "{:,}")),
         (overload, "seconds in which the client was overloaded", f"{d.overloaded:,} of {d.seconds:,}" if d.seconds else "unknown"),
         (about, "loop", "open: requests were sent on a schedule" if run.frames.open_loop else "closed: users waited for each answer"),
         (latency, "p99 latency from sent, users' good answers", "unknown" if sent is None else ms(sent)),
-        (latency, "the same from intended", "unknown" if intended is None else ms(intended) + (" (a hang hides in the first)" if hides else "")),
+        (latency, "the same from scheduled", "unknown" if scheduled is None else ms(scheduled) + (" (the first hides a hang)" if hides else "")),
     ]  # fmt: skip
     return Table(
-        "Load wanted and delivered, of all lanes but warm-up.",
+        "Load scheduled and delivered, of all lanes but warm-up.",
         [Column("what", number=False), Column("measured", number=False)],
         [[Cell(name, href=f"#{of}"), Cell(value)] for of, name, value in rows],
     )
@@ -115,8 +115,8 @@ def _reconciliation(run: Evidence) -> Table:
         )  # fmt: skip
     about = expectation(reconciliation.NAME)
     return Table(
-        "Reconciliation: what others counted of the same answers. A difference is a finding; only a ledger that contradicts "
-        "a record decides a verdict.",
+        "Reconciliation: the counts of the same answers by other programs. A difference is a finding; only a ledger that "
+        "contradicts a record decides a verdict.",
         [
             Column("tier", number=False), Column("counted by", about, number=False), Column("unit", number=False),
             Column("ours"), Column("theirs"), Column("judgement", number=False), Column("why", number=False),
@@ -127,11 +127,11 @@ def _reconciliation(run: Evidence) -> Table:
 
 def _workers(run: Evidence) -> Table:
     rows = [
-        [Cell(str(w["worker"])), Cell(str(w["host"])), Cell(str(w["end"] or "still playing")), cell(w["requests"]), cell(w["records"])]
+        [Cell(str(w["worker"])), Cell(str(w["host"])), Cell(str(w["end"] or "running")), cell(w["requests"]), cell(w["records"])]
         for w in run.frames.manifest["workers"]
     ]  # fmt: skip
     return Table(
-        "Workers that made the requests: what each counted itself, and what arrived.",
+        "Workers that sent the requests: the count of each, and the records that arrived.",
         [
             Column("worker", number=False), Column("host", number=False), Column("ended", number=False), Column("requests counted"),
             Column("records here"),

@@ -1,4 +1,4 @@
-// The load generators' health over the run: load a second, CPU, hub lag.
+// The load generators' health over the run: load per second, CPU, hub lag.
 const client = {
   start: () => {
     client.plot = document.getElementById("client");
@@ -22,7 +22,7 @@ const client = {
     const title = (y, text) => ({xref: "paper", yref: "paper", x: 0, y, xanchor: "left", yanchor: "bottom", showarrow: false, text});
     const axis = domain => Object.assign(look.axis(), {domain, rangemode: "tozero", nticks: 4});
     Plotly.react(plot, [
-      line("wanted", "y", "#C77700", "dot", "wanted"), line("sent", "y", "#0072B2", "solid", "sent"), line("in_flight", "y2", "#009E73", "solid", "in flight"),
+      line("scheduled", "y", "#C77700", "dot", "scheduled"), line("sent", "y", "#0072B2", "solid", "sent"), line("in_flight", "y2", "#009E73", "solid", "in flight"),
       line("cpu_percent", "y3", ink, "solid", "CPU %"), line("hub_lag_ms", "y4", ink, "solid", "hub lag ms"),
     ], look.layout({
       margin: {l: 48, r: 12, t: 8, b: 40}, hovermode: "x", showlegend: false, dragmode: false,
@@ -30,7 +30,7 @@ const client = {
       yaxis: axis([0.82, 0.96]), yaxis2: axis([0.56, 0.7]), yaxis3: axis([0.3, 0.44]), yaxis4: axis([0, 0.18]),
       shapes: [limit("y3", data.cpu_limit), limit("y4", data.lag_limit)],
       annotations: [
-        title(0.96, "asks a second: <span style='color:#0072B2'>━ sent</span>, <span style='color:#C77700'>┅ wanted</span>"),
+        title(0.96, "requests/s: <span style='color:#0072B2'>━ sent</span>, <span style='color:#C77700'>┅ scheduled</span>"),
         title(0.7, "requests in flight"), title(0.44, "CPU, % of one core"), title(0.18, "hub lag, p99, ms"),
       ],
     }), Object.assign({}, look.config, {displayModeBar: false}));

@@ -1,4 +1,4 @@
-"""The part of the page about documents: how each tier classified them. Nothing where none was classified."""
+"""The part of the page about documents: how each tier classified them. Empty if none was classified."""
 
 from analysis.evidence import Evidence
 from analysis.html.anchors import metric
@@ -25,8 +25,8 @@ def tables(run: Evidence) -> list[Table]:
         *(Column(name.replace("_", " "), about) for name in FIELDS), Column("all right [95 % interval]", about),
         Column("documents/min", about), Column("latency p50 / p95", about), Column("cut"),
     ]  # fmt: skip
-    says = (
-        "How each tier classified documents, through the gateway, over the whole run: of each document its first answer counts. "
-        "What is not JSON that the client can use is wrong; cut answers are left out. Latency: from the first call for a document on."
+    caption = (
+        "How each tier classified documents, through the gateway, over the whole run. The first answer for each document counts. "
+        "An answer without JSON that the client can use is wrong; cut answers are left out. Latency: from the first call for a document."
     )
-    return [Table(says, columns, rows)]
+    return [Table(caption, columns, rows)]

@@ -1,4 +1,4 @@
-"""Which answers the timeline draws: all where they are few; else what an eye can tell apart, and every failure. Pure."""
+"""Which answers the timeline draws: all if they are few; else those that are visually distinct, and every failure. Pure."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from analysis.metrics.shares import PROBES
 from contract.records import GATEWAY, Outcome
 
 MOST_GOOD, MOST_FAILED = 24_000, 12_000  # so that a page stays under 10 MB, Plotly included
-COLUMNS, ROWS = 1600, 160  # the finest grid; a coarser one where that still keeps too many
+COLUMNS, ROWS = 1600, 160  # the finest grid; a coarser one if that still keeps too many
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """`requests` to draw, in the order in which they were sent; of how many, and how many of these failed."""
+    """`requests` to draw, in the order in which they were sent; the number sent, and how many of these failed."""
 
     requests: pd.DataFrame
     sent: int
@@ -23,14 +23,14 @@ class Drawn:
     failed_drawn: int
 
     @property
-    def says(self) -> str:
+    def caption(self) -> str:
         """`n = 1,204 requests, all drawn`"""
         if len(self.requests) == self.sent:
             return f"n = {self.sent:,} requests, all drawn."
-        said = f"n = {self.sent:,} requests; {len(self.requests):,} are drawn: good answers are thinned where no eye could tell them apart, "
+        thinned = f"n = {self.sent:,} requests; {len(self.requests):,} are drawn: overlapping good answers are thinned"
         if self.failed == self.failed_drawn:
-            return f"{said}and all {self.failed:,} that failed, were cut or stalled are there."
-        return f"{said}and so are those that failed, were cut or stalled: {self.failed_drawn:,} of {self.failed:,}."
+            return f"{thinned}; all {self.failed:,} that failed, were cut or stalled are drawn."
+        return f"{thinned}; of those that failed, were cut or stalled, {self.failed_drawn:,} of {self.failed:,} are drawn."
 
 
 def choose(requests: pd.DataFrame) -> Drawn:
@@ -43,7 +43,7 @@ def choose(requests: pd.DataFrame) -> Drawn:
     with np.errstate(divide="ignore", invalid="ignore"):
         height = np.nan_to_num(
             np.log10(latency_ms), nan=0.0, neginf=0.0
-        )  # one that told no length has its place too
+        )  # a request without a latency is placed too
     group = _groups(requests)
     good = requests["good"].to_numpy(bool)
     failed = there[~good[there]]
@@ -55,7 +55,7 @@ def choose(requests: pd.DataFrame) -> Drawn:
 
 
 def _groups(requests: pd.DataFrame) -> np.ndarray:
-    """Requests that are drawn alike: of one tier and one outcome, all of the probe, or of users, or past the gateway."""
+    """Group numbers of requests that are drawn alike: one tier and outcome, and from the probe, from users or direct to a tier."""
     tier, _ = pd.factorize(requests["tier"])
     outcome, _ = pd.factorize(requests["outcome"])
     way = np.where(requests["via"] != GATEWAY, 2, requests["lane"].isin(PROBES))

@@ -1,4 +1,4 @@
-"""The top of the page: was it good, what did users see, where."""
+"""The top of the page: the verdict, what users saw, and where."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from analysis.reporting.formatting import UNKNOWN, length
 
 MARKS = {"pass": "✓", "fail": "✗", "unknown": "?", "not_restored": "‼", "aborted": "■"}
 MEANS = {
-    "pass": "Every expectation was met, and everything that was taken away is verified to be back.",
-    "fail": "At least one expectation was not met. Everything that was taken away is verified to be back, unless a row below says otherwise.",
-    "unknown": "Nothing is known to have failed, but evidence is missing: no evidence is not a pass.",
-    "not_restored": "A fault was begun and nobody verified that it was restored: something may still be down. "
+    "pass": "Every expectation was met, and every target is verified to be restored.",
+    "fail": "At least one expectation was not met. Every target is verified to be restored, unless a row below states otherwise.",
+    "unknown": "No expectation is known to have failed, but evidence is missing. Without evidence there is no pass.",
+    "not_restored": "A fault was injected and its restore was not verified: a target may still be down. "
     "`make restore` restores what any run left open.",
-    "aborted": "A guard ended the run before its time. What had been taken away was restored.",
+    "aborted": "A guard ended the run early. Every target was restored.",
 }
 MOST_PLACES = 6
 MOST_REASONS = 4
@@ -29,7 +29,9 @@ MOST_REASONS = 4
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """`reasons`: of each expectation that is no pass (status, why), those that failed first. `gateway`: which version answered. `places`: where faults were, each with the seconds to show."""
+    """`reasons`: (status, why) of each expectation that did not pass, failed ones first. `gateway`: the version that answered.
+    `places`: the faults, each with the seconds that the timeline shows for it.
+    """
 
     status: str
     mark: str
@@ -46,7 +48,7 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One expectation. `trials`: (trial, value, what is doubtful about it)."""
+    """One expectation. `trials`: (trial, value, reason for doubt)."""
 
     finding: Finding
     about: str
@@ -75,18 +77,20 @@ def headline(run: Evidence, verdict: Verdict) -> Headline:
 
 
 def warnings(run: Evidence) -> list[str]:
-    """What a reader must know before he believes anything below."""
-    frames, told = run.frames, []
+    """Conditions that limit how far the numbers below can be trusted."""
+    frames, found = run.frames, []
     if frames.cut_short:
-        told.append(
-            f"Cut short: {frames.cut_short}. What follows rests on what was recorded until {run.instant(frames.ended_at)}."
+        found.append(
+            f"Cut short: {frames.cut_short}. This report uses what was recorded until {run.instant(frames.ended_at)}."
         )
     if len(frames.gateway_versions) > 1:
-        told.append(summary.several_versions(run))
+        found.append(summary.several_versions(run))
     if frames.torn:
-        told.append(f"Torn tails were skipped: {', '.join(frames.torn)}. Their last second or so is missing.")
-    told += [f"Missing: {words}." for words in frames.missing]
-    return told + [f"Health: {words}." for words in health.doubts(run.health)]
+        found.append(
+            f"Torn tails were skipped: {', '.join(frames.torn)}. About the last second of each is missing."
+        )
+    found += [f"Missing: {words}." for words in frames.missing]
+    return found + [f"Health: {words}." for words in health.doubts(run.health)]
 
 
 def rows(verdict: Verdict) -> list[Row]:
@@ -119,9 +123,9 @@ def _value(v: Value, unit: str | None) -> str:
 
 def _saw(run: Evidence) -> str:
     if not run.frames.through_gateway.any():
-        return "Nothing was asked through the gateway, so nobody saw anything."
-    said = timeline.says(run, of_users=True)
-    return f"{said[:1].upper()}{said[1:]}."
+        return "No request was sent through the gateway."
+    text = timeline.title(run, of_users=True)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _place(run: Evidence, t: Trial) -> tuple[str, float, float]:

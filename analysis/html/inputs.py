@@ -1,4 +1,4 @@
-"""The part of the page that says what the run was made of: its inputs as it kept them, versions, arguments, seed, commit, hosts."""
+"""The inputs of the run on the page: the files as the run kept them, versions, arguments, seed, commit, hosts."""
 
 import datetime
 import json
@@ -12,7 +12,7 @@ FILES = (
     "topology.yaml",
     "timeline.yaml",
     "gateway.yaml",
-)  # secrets were taken out when they were copied into the run
+)  # secrets were removed when these were copied into the run
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ def files(frames: Frames) -> Sequence[File]:
 
 
 def facts(frames: Frames) -> list[tuple[str, str]]:
-    """What the manifest tells, a name and a value each."""
+    """(name, value) of each fact in the manifest."""
     manifest = frames.manifest
     versions = manifest.get("versions") or {}
     return [

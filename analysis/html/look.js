@@ -1,4 +1,4 @@
-// How both pictures look: the page's own colours, so that they follow light and dark.
+// The look of both pictures: the page's own colours, so that they follow light and dark mode.
 "use strict";
 const look = {
   colour: name => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim(),
@@ -15,7 +15,7 @@ const look = {
   }, more),
   config: {responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "", doubleClick: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "resetScale2d"]},
   time: length => {
-    // Positions stay seconds since the run's start, labels are what suits the length that is shown.
+    // Positions are seconds since the run's start; the unit of the labels fits the length that is shown.
     const [per, unit] = length <= 600 ? [1, "s"] : length <= 10800 ? [60, "min"] : [3600, "h"];
     const steps = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800];
     const step = steps.find(s => length / s <= (look.narrow() ? 5 : 12)) || steps.at(-1);

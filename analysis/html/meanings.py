@@ -1,4 +1,4 @@
-"""The part of the page that defines: each expectation and each metric, as their own docstrings have it."""
+"""The definitions on the page: the docstrings of each expectation and each metric."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ ALWAYS = {
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """`texts`: (of which function, or nothing; what it says)."""
+    """`texts`: (name of the function, or ""; its docstring)."""
 
     id: str
     name: str
@@ -24,7 +24,7 @@ class Meaning:
 
 
 def expectations() -> list[Meaning]:
-    """What may stand under `expect:`, then what every run is asked."""
+    """The expectations that `expect:` may list, then those that every run is checked for."""
     found = [
         Meaning(
             anchors.expectation(name),

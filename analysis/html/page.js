@@ -1,4 +1,4 @@
-// Starts both pictures; links to a time; light and dark; printing with everything folded out.
+// Starts both pictures; handles links to a time, light and dark mode, and printing with everything unfolded.
 timeline.start();
 client.start();
 for (const link of document.querySelectorAll("a[data-from]")) {

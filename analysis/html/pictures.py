@@ -1,4 +1,4 @@
-"""The other figures: what each is called, and what its title says of this run. They lie beside the page and are not in it."""
+"""The other figures: the name of each, and its title for this run. They are files beside the page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from analysis.evidence import Evidence
 @dataclass(frozen=True, slots=True)
 class Picture:
     name: str
-    says: str
-    shows: str  # what it is a picture of
+    title: str
+    shows: str  # the subject of the figure
 
 
 def pictures(run: Evidence) -> Sequence[Picture]:
     return [
-        Picture(name, _says(module, run), (module.__doc__ or "").strip().partition("\n")[0])
+        Picture(name, _title(module, run), (module.__doc__ or "").strip().partition("\n")[0])
         for name, module in figures.catalogue().items()
     ]
 
 
-def _says(module: object, run: Evidence) -> str:
-    says = getattr(module, "says", None)
+def _title(module: object, run: Evidence) -> str:
+    title = getattr(module, "title", None)
     try:
-        return str(says(run)) if says else ""
+        return str(title(run)) if title else ""
     except Exception as e:  # a title must not cost the page
         return f"its title could not be made: {type(e).__name__}: {e}"

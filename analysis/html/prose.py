@@ -1,4 +1,4 @@
-"""A docstring or a sentence of ours as HTML: paragraphs and `code`; everything else is escaped."""
+"""A docstring or one of the project's sentences as HTML: paragraphs and `code`; everything else is escaped."""
 
 import re
 

@@ -1,4 +1,4 @@
-// One answer's record, from the columns of the page's JSON. Text is only ever set as text, for servers wrote some of it.
+// One answer's record, from the columns of the page's JSON. Text is only set as text, because some of it comes from servers.
 const record = {
   number: (data, name, i) => Array.isArray(data[name]) ? data[name][i] : data[name],
   text: (data, name, i) => {
@@ -14,7 +14,7 @@ const record = {
       number("route_retries") === null ? null : `${number("route_retries")} retries`,
     ].filter(Boolean).join(", ");
     return [
-      ["request id", data.id[i]], ["outcome", text("outcome")], ["tier", text("tier") || "nobody knows"],
+      ["request id", data.id[i]], ["outcome", text("outcome")], ["tier", text("tier") || "unknown"],
       ["sent", `+${sent.toFixed(3)} s`], ["UTC", new Date((timeline.started_at + sent) * 1000).toISOString().replace("T", " ").replace("Z", "")],
       ["waited to be sent", length("waited")], ["latency", length("latency_ms")], ["TTFT", length("ttft_ms")], ["headers", length("headers_ms")],
       ["scenario", text("scenario")], ["lane", text("lane")], ["via", text("via")], ["status", number("status")],

@@ -1,4 +1,4 @@
-"""The answers that the timeline draws, as columns of compact JSON: what a reader is shown when he points at one."""
+"""The answers that the timeline draws, as columns of compact JSON; the page shows a record when the user points at it."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ TEXTS = (
 COUNTS = ("status", "prompt_tokens", "output_tokens", "max_tokens", "route_fallbacks", "route_retries")
 LENGTHS = ("headers_ms", "ttft_ms", "latency_ms")
 MOST_ERRORS, LONGEST_ERROR = 2000, 240
-ELSEWHERE = "(too many different errors to keep them all here: see this request in requests.arrow)"
+ELSEWHERE = "(too many different errors for this page: see this request in requests.arrow)"
 
 
 def records(requests: pd.DataFrame, started_at: float, lower: pd.DataFrame) -> dict[str, Any]:
-    """Of these requests: `id`, `sent` (s since the run's start), `waited` (ms, intended → sent), and the record's columns.
+    """Columns of these requests: `id`, `sent` (s since the run's start), `waited` (ms, scheduled → sent), and the record's columns.
 
-    A text is {"values": […], "at": […]}: at each ask the place of its value, -1 for none. Where all requests have the same
-    place, or the same number, it stands there once and in no list. A number that nobody told is null.
+    A text column is {"values": […], "at": […]}: for each request the index of its value, -1 for none. If all requests have the
+    same index or the same number, the column is that single number. An unknown number is null.
     """
     sent = requests["sent_at"].to_numpy(float)
     found: dict[str, Any] = {
@@ -42,8 +42,8 @@ def _numbers(values: pd.Series, decimals: int) -> Any:
         return None if np.isnan(known[0]) else _plain(known[0], decimals)
     whole = known.astype(object)
     if not decimals:
-        told = ~np.isnan(known)
-        whole[told] = known[told].astype(int)
+        present = ~np.isnan(known)
+        whole[present] = known[present].astype(int)
     whole[np.isnan(known)] = None
     return whole.tolist()
 
@@ -59,9 +59,9 @@ def _texts(values: pd.Series) -> dict[str, Any]:
 
 
 def _errors(errors: pd.Series) -> pd.Series:
-    """Shortened, and of very many different ones only the most frequent."""
-    told = errors.astype(object).str.slice(0, LONGEST_ERROR)
-    counts = told.value_counts()
+    """Shortened; if there are too many different ones, only the most frequent."""
+    short = errors.astype(object).str.slice(0, LONGEST_ERROR)
+    counts = short.value_counts()
     if len(counts) <= MOST_ERRORS:
-        return told
-    return told.where(told.isna() | told.isin(counts.index[:MOST_ERRORS]), ELSEWHERE)
+        return short
+    return short.where(short.isna() | short.isin(counts.index[:MOST_ERRORS]), ELSEWHERE)

@@ -1,4 +1,4 @@
-"""The strips above the timeline: when a fault was in force, the gateway down or slow, a tier unwell, the client late."""
+"""The strips above the timeline: when a fault was in force, the gateway down or slow, a tier unhealthy, the client overloaded."""
 
 from typing import Any
 
@@ -11,23 +11,23 @@ from analysis.metrics.windows import Phase, Trial, phases_of
 from analysis.reporting.formatting import length
 from contract.records import GATEWAY
 
-# So many parts of a run's length an eye can tell apart; shorter pauses between two marks are closed.
-TOLD_APART = 3000
-HEALTH_S = 2.5  # a row of health tells of no longer than this
+# Number of visually distinct parts of a run's length; shorter pauses between two marks are closed.
+DISTINCT = 3000
+HEALTH_S = 2.5  # a row of health is valid for at most this long
 
 FAULT, DOWN, SLOW, UNWELL, SILENT, LATE = "fault", "down", "slow", "unwell", "silent", "late"
 
 
 def strips(run: Evidence) -> list[dict[str, Any]]:
-    """One for each row, from the top: its name, its kind, and its marks: start, length (s since start) and what each says.
+    """One strip per row, from the top: its name, its kind, and its marks: start, length (s since start) and text.
 
-    Steps of the timeline always; the others where there is anything to mark.
+    Steps of the timeline always have a strip; the others only if there is anything to mark.
     """
     found = _faults(run)
     others: list[tuple[str, str, Stretches | None]] = [
         ("no good answer", DOWN, run.down),
         ("slow answers", SLOW, run.brown),
-        *((f"{tier} unwell", UNWELL, unwell(run.health, tier)) for tier in (GATEWAY, *run.frames.tiers)),
+        *((f"{tier} unhealthy", UNWELL, unwell(run.health, tier)) for tier in (GATEWAY, *run.frames.tiers)),
         ("probe silent", SILENT, run.unprobed),
         ("client overloaded", LATE, overloaded(run.overloaded)),
     ]
@@ -38,7 +38,7 @@ def strips(run: Evidence) -> list[dict[str, Any]]:
 
 
 def unwell(health: pd.DataFrame, tier: str) -> Stretches:
-    """Where this tier's health checks failed: each failed one until the next."""
+    """The stretches in which this tier's health checks failed: from each failed check until the next."""
     rows = health.loc[health["tier"] == tier, ["at", "up"]]
     at = rows["at"].to_numpy(float)
     failed = rows["up"].eq(False).fillna(False).to_numpy(bool)
@@ -47,7 +47,7 @@ def unwell(health: pd.DataFrame, tier: str) -> Stretches:
 
 
 def overloaded(seconds: pd.DataFrame) -> Stretches:
-    """The seconds in which a load generator was overloaded; each row tells of the second before its `at`."""
+    """The seconds in which a load generator was overloaded; each row is about the second before its `at`."""
     until = np.sort(seconds["at"].to_numpy(float))
     return Stretches(until - 1.0, until)
 
@@ -62,7 +62,7 @@ def _faults(run: Evidence) -> list[dict[str, Any]]:
                 "kind": FAULT,
                 "start": [],
                 "length": [],
-                "says": [],
+                "text": [],
                 "full": [],
                 "word": t.target,
             },
@@ -73,16 +73,16 @@ def _faults(run: Evidence) -> list[dict[str, Any]]:
             strip["start"].append(round(p.start - run.frames.started_at, 3))
             strip["length"].append(round(p.end - p.start, 3))
             strip["full"].append(p.name == "in effect")
-            strip["says"].append(f"{t.name}: {t.fault} on {t.target}, {p.name}{_more(t, p)}")
+            strip["text"].append(f"{t.name}: {t.fault} on {t.target}, {p.name}{_more(t, p)}")
     return list(rows.values())
 
 
 def _more(trial: Trial, phase: Phase) -> str:
-    """Of a restore how long it took and what it waited for; of what never ended, that."""
-    said = " (its end was never told)" if phase.open else ""
+    """How long a restore took and what it waited for; whether the end of the phase was not recorded."""
+    text = " (its end was not recorded)" if phase.open else ""
     if phase.name == "restoring":
-        said += f", {length(phase.end - phase.start)}" + "".join(f": {words}" for words in trial.missing[-1:])
-    return said
+        text += f", {length(phase.end - phase.start)}" + "".join(f": {words}" for words in trial.missing[-1:])
+    return text
 
 
 def _strip(run: Evidence, name: str, kind: str, stretches: Stretches) -> dict[str, Any]:
@@ -92,12 +92,12 @@ def _strip(run: Evidence, name: str, kind: str, stretches: Stretches) -> dict[st
         "kind": kind,
         "start": np.round(drawn.start - start, 3).tolist(),
         "length": np.round(drawn.end - drawn.start, 3).tolist(),
-        "says": f"{name}: {stretches.s:.2f} s of the run in all",
+        "text": f"{name}: {stretches.s:.2f} s of the run in total",
     }
 
 
 def _closed(stretches: Stretches, run: Evidence) -> Stretches:
-    """With pauses closed that nobody could see."""
-    pause_s = (run.frames.ended_at - run.frames.started_at) / TOLD_APART
+    """With pauses closed that are too short to see."""
+    pause_s = (run.frames.ended_at - run.frames.started_at) / DISTINCT
     joined = union(Stretches(stretches.start, stretches.end + pause_s))
     return Stretches(joined.start, joined.end - pause_s)

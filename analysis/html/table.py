@@ -1,4 +1,4 @@
-"""A table of the page: what its columns mean, where they are defined, and its cells. Knows no metric."""
+"""A table of the page: its columns, where they are defined, and its cells. Independent of metrics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """`tier`: the text is a tier's name and gets its mark. `span`: seconds since start that the timeline shows when asked."""
+    """`tier`: the text is a tier's name and gets its mark. `span`: seconds since start that the timeline shows on a click."""
 
     text: str
     tier: str | None = None
@@ -29,17 +29,17 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`says`: the caption, with what the rows are and what they rest on. `empty`: what is said where there is no row."""
+    """`caption`: what the rows are and what they are computed from. `empty`: the text of a table without rows."""
 
-    says: str
+    caption: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
-    empty: str = "There is none."
+    empty: str = "None."
     folded: bool = False
     notes: Sequence[str] = field(default=())
 
 
 def cell(value: object, form: str = "{}") -> Cell:
-    """A number or a word; what nobody knows is a dash."""
+    """A number or a word; a dash if it is unknown."""
     missing = value is None or value != value  # NaN
     return Cell(UNKNOWN if missing else form.format(value))

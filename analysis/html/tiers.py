@@ -1,4 +1,5 @@
-"""The part of the page per tier: latency both ways, tokens, throughput, goodput; what requests came to; why a lower tier answered."""
+"""The part of the page per tier: latency from sent and from scheduled, tokens, throughput, goodput, outcomes; why a lower tier
+answered."""
 
 import pandas as pd
 
@@ -35,32 +36,30 @@ def _lengths(run: Evidence) -> Table:
             continue
         for name, about, n, found, form in (
             ("latency, from sent", latency, u.good, u.latency, ms),
-            ("latency, from intended", latency, u.good, u.latency_from_schedule, ms),
+            ("latency, from scheduled", latency, u.good, u.latency_from_schedule, ms),
             ("TTFT of streamed answers", tokens, u.streamed, u.ttft, ms),
             *([("first thought", tokens, u.thoughtful, u.thought, ms)] if u.thoughtful else []),
             ("chunk gap", tokens, u.gaps, u.chunk_gap, fine),
             ("TPOT", tokens, u.timed, u.tpot, fine),
         ):
-            told = [found[q] for q in QUANTILES]
+            values = [found[q] for q in QUANTILES]
             rows.append(
-                [_name(of.tier.name), Cell(name, href=f"#{about}"), cell(n), *(Cell(UNKNOWN if v is None else form(v)) for v in told)]
+                [_name(of.tier.name), Cell(name, href=f"#{about}"), cell(n), *(Cell(UNKNOWN if v is None else form(v)) for v in values)]
             )  # fmt: skip
     return Table(
-        "Users' good answers through the gateway (lane load). n: how many values the quantiles rest on. They carry no interval: "
-        "answers of one run depend on one another; repeated trials and repeated runs have one. A tier that gave users no good "
-        "answer is left out.",
+        "Users' good answers through the gateway (lane load). n: the number of values. The quantiles have no interval, because "
+        "answers of one run depend on one another; repeated trials and repeated runs have one. A tier without good answers to users "
+        "is left out.",
         [Column("tier", number=False), Column("length", number=False), Column("n"), *(Column(q, latency) for q in QUANTILES)],
         rows,
-        empty="Users had no good answer.",
+        empty="Users got no good answer.",
     )  # fmt: skip
 
 
 def _rates(run: Evidence) -> Table:
     objective, rate = run.ttft_max_ms, metric("Throughput")
     within = (
-        "within objectives (none was given)"
-        if objective is None
-        else f"within objectives (TTFT ≤ {ms(objective)})"
+        "within objectives (none)" if objective is None else f"within objectives (TTFT ≤ {ms(objective)})"
     )
     rows = []
     for of in run.by_tier:
@@ -73,7 +72,7 @@ def _rates(run: Evidence) -> Table:
             ]
         )  # fmt: skip
     return Table(
-        "What each tier gave users while it had something to do, and how much of it was in time.",
+        "What each tier gave users while it had requests, and how much of it was within the objectives.",
         [
             Column("tier", number=False), Column("good answers"), Column("tokens/s", rate), Column("answers/s", rate),
             Column(within, metric("Continuity, goodput")),
@@ -92,7 +91,7 @@ def _tiers(run: Evidence) -> Table:
         for of in run.by_tier
     ]  # fmt: skip
     return Table(
-        "What each tier is and gave, over all lanes, through the gateway and asked directly, in the order of the fallback.",
+        "The tiers and what each gave, over all lanes, through the gateway and direct, in fallback order.",
         [
             Column("tier", number=False), Column("engine", number=False), Column("model", number=False),
             Column("cloud", number=False), Column(f"latency for {TOKENS} tokens (p50 / p95 / p99)", metric("Latency")),
@@ -121,7 +120,7 @@ def _why(run: Evidence) -> Table:
             *(Column(w, about) for w in attribution.SHOWN),
         ],
         rows,
-        empty="There is one rank of tiers, and none below it.",
+        empty="There is only one rank of tiers.",
     )  # fmt: skip
 
 
@@ -132,7 +131,7 @@ def _balance(run: Evidence, rank: list[str]) -> Table:
         for s in balance.spreads(run, rank)
     ]
     return Table(
-        "How the gateway spread its answers over the deployments of one group: each one's share of their good answers.",
+        "How the gateway spread its answers over the deployments of one group: each deployment's share of their good answers.",
         [Column("phase", about, number=False), Column("n", about), *(Column(tier, about) for tier in rank)],
         rows,
     )
@@ -142,17 +141,17 @@ def _outcomes(summary: pd.DataFrame) -> Table:
     outcomes = [str(o) for o in Outcome if len(summary) and summary[str(o)].any()]
     rows = [
         [
-            _name(str(r["tier"])) if r["tier"] else Cell("nobody knows"), Cell(str(r["via"])),
+            _name(str(r["tier"])) if r["tier"] else Cell("unknown"), Cell(str(r["via"])),
             Cell("stream" if r["stream"] else "plain"), cell(r["n"]), *(cell(r[o]) for o in outcomes),
         ]
         for r in summary.to_dict("records")
     ]  # fmt: skip
     return Table(
-        "What every request came to, by the tier that gave the answer and the way that it was asked; all lanes but warm-up.",
+        "The outcome of every request, by the tier that answered and the way the request was sent; all lanes but warm-up.",
         [
             Column("tier", number=False), Column("via", number=False), Column("kind", number=False), Column("n"),
             *(Column(o) for o in outcomes),
         ],
         rows,
-        empty="Nothing was asked.",
+        empty="No request was sent.",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-// The interactive timeline: answers at their latency, strips above, who served below.
+// The interactive timeline: answers at their latency, strips above, the serving tiers below.
 const timeline = {
   data: null, plot: null, traces: [], shown: {}, chosen: -1,
 
@@ -14,7 +14,7 @@ const timeline = {
     timeline.keys();
   },
 
-  // Answers that look alike: of one tier, the probe's smaller; cut; failed; and all that were asked past the gateway.
+  // Answers that look alike: of one tier (the probe's are smaller), cut, failed, and all requests direct to a tier.
   grouped: () => {
     const data = timeline.data.records, sets = new Map();
     const floor = timeline.floor();
@@ -34,7 +34,7 @@ const timeline = {
     return [...sets.values()].sort((a, b) => b.direct - a.direct || order[a.kind] - order[b.kind]);
   },
 
-  // Failures that ended at once stand at the lower edge.
+  // Failures that ended at once are drawn at the lower edge.
   floor: () => {
     const data = timeline.data.records;
     let low = Infinity;
@@ -94,7 +94,7 @@ const timeline = {
       xaxis: Object.assign(look.axis(), {range: [from, to], fixedrange: false, anchor: "y3", minallowed: -0.02 * data.length_s, maxallowed: 1.02 * data.length_s, autorange: false}, look.ticks(from, to)),
       yaxis: Object.assign(look.axis(), {type: "log", domain: [0.11, top - 0.02], range: [Math.log10(low / 1.3), Math.log10(high * 1.3)], fixedrange: false, tickmode: "array", tickvals: every, ticktext: every.map(look.milliseconds), title: {text: wide ? "" : "latency of the answer", standoff: 4}}),
       yaxis2: Object.assign(look.axis(), {domain: [top, 1], range: [rows - 0.5, -0.5], showgrid: false, ticks: "", tickmode: "array", tickvals: data.strips.map((_, i) => i), ticktext: data.strips.map(s => timeline.short(s.name))}),
-      yaxis3: Object.assign(look.axis(), {domain: [0, 0.075], range: [0, 1], showgrid: false, ticks: "", tickvals: [0.5], ticktext: ["who served"]}),
+      yaxis3: Object.assign(look.axis(), {domain: [0, 0.075], range: [0, 1], showgrid: false, ticks: "", tickvals: [0.5], ticktext: ["served by"]}),
       shapes: timeline.shades(),
       annotations: timeline.labels(),
     });
@@ -107,14 +107,14 @@ const timeline = {
 
   faults: () => timeline.data.strips.filter(s => s.kind === "fault"),
 
-  // Through the plot, where any fault is in force. Many of them would be a grey wall and slow.
+  // Shades through the plot while any fault is in force. Too many would be slow and cover the plot.
   shades: () => {
     const spans = timeline.faults().flatMap(s => s.start.map((from, i) => [from, s.length[i]]));
     if (spans.length > 400) return [];
     return spans.map(([from, length]) => ({type: "rect", xref: "x", yref: "y domain", x0: from, x1: from + length, y0: 0, y1: 1, layer: "below", line: {width: 0}, fillcolor: look.colour("shade"), opacity: 0.12}));
   },
 
-  // The fault's target in its strip where it fits.
+  // The fault's target in its strip if it fits.
   labels: () => timeline.data.strips.flatMap((s, row) => s.kind !== "fault" ? [] : s.start.flatMap((from, i) => {
     const fits = s.full[i] && s.length[i] / timeline.data.length_s > s.word.length * (look.narrow() ? 0.03 : 0.0085);
     return fits ? [{x: from + s.length[i] / 2, y: row, xref: "x", yref: "y2", text: timeline.short(s.word), showarrow: false, font: {color: "#ffffff", size: 11}}] : [];
@@ -124,7 +124,7 @@ const timeline = {
     const colours = {fault: "#5f5f5f", down: look.colour("fail"), slow: look.colour("unknown"), unwell: look.colour("cut"), silent: look.colour("shade"), late: "#8e44ad"};
     return timeline.data.strips.map((s, row) => ({
       type: "bar", orientation: "h", base: s.start, x: s.length, y: s.start.map(() => row), width: 0.72, yaxis: "y2", xaxis: "x",
-      text: Array.isArray(s.says) ? s.says.map(timeline.plain) : timeline.plain(s.says), textposition: "none", hovertemplate: "%{text}<br>from +%{base:.1f} s for %{x:.2f} s<extra></extra>",
+      text: Array.isArray(s.text) ? s.text.map(timeline.plain) : timeline.plain(s.text), textposition: "none", hovertemplate: "%{text}<br>from +%{base:.1f} s for %{x:.2f} s<extra></extra>",
       marker: {color: s.start.map((_, i) => s.full && !s.full[i] ? "#9a9a9a" : colours[s.kind]), line: {width: 0}},
     }));
   },
@@ -139,8 +139,8 @@ const timeline = {
       good[t.name].map((n, i) => `${timeline.plain(t.name)}: ${n} of ${requests[i]} requests`),
     ));
     const bad = requests.map((n, i) => n - timeline.data.tiers.reduce((sum, t) => sum + good[t.name][i], 0));
-    found.push(bar(bad.map((n, i) => requests[i] ? n / requests[i] : 0), look.colour("void"), bad.map((n, i) => `not answered well: ${n} of ${requests[i]} requests`)));
-    found.push(bar(requests.map(n => n ? 0 : 1), look.colour("nobody"), requests.map(() => "nobody asked")));
+    found.push(bar(bad.map((n, i) => requests[i] ? n / requests[i] : 0), look.colour("void"), bad.map((n, i) => `no good answer: ${n} of ${requests[i]} requests`)));
+    found.push(bar(requests.map(n => n ? 0 : 1), look.colour("idle"), requests.map(() => "no requests")));
     return found;
   },
 
@@ -160,10 +160,10 @@ const timeline = {
       box.append(label);
     };
     for (const t of timeline.data.tiers) add(`tier ${t.name}`, t.glyph, t.name, t.colour);
-    add("tier null", "●", "good, nobody knows by whom", "var(--shade)");
+    add("tier null", "●", "good, tier unknown", "var(--shade)");
     add("cut", "×", "cut or stalled", "var(--cut)");
     add("failed", "|", "failed", "var(--failed)");
-    add("direct", "○", "asked past the gateway", "var(--quiet)");
+    add("direct", "○", "direct to a tier", "var(--quiet)");
     const note = document.createElement("span");
     note.className = "quiet";
     note.textContent = "small: the probe's";
@@ -173,7 +173,7 @@ const timeline = {
   places: () => {
     const select = document.getElementById("goto"), spans = new Map();
     for (const s of timeline.faults()) s.start.forEach((from, i) => {
-      const name = s.says[i].slice(0, s.says[i].lastIndexOf(", ")), to = from + s.length[i], old = spans.get(name);
+      const name = s.text[i].slice(0, s.text[i].lastIndexOf(", ")), to = from + s.length[i], old = spans.get(name);
       spans.set(name, old ? [Math.min(old[0], from), Math.max(old[1], to)] : [from, to]);
     });
     const sorted = [...spans].sort((a, b) => a[1][0] - b[1][0]);
@@ -189,7 +189,7 @@ const timeline = {
     });
   },
 
-  // A trial with something of what was before and after it.
+  // A trial with some time before and after it.
   show: (from, to) => {
     const more = Math.max(5, (to - from) * 0.25);
     timeline.zoom(Math.max(0, from - more), Math.min(timeline.data.length_s, to + more));

@@ -1,4 +1,4 @@
-"""What the interactive timeline is made of: answers, faults and other strips, who served; as one object of JSON."""
+"""The data of the interactive timeline: answers, faults and other strips, the serving tiers; as one JSON object."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -34,7 +34,7 @@ def marks(tiers: list[str]) -> dict[str, Mapping[str, str]]:
 
 
 def payload(run: Evidence, drawn: Drawn) -> dict[str, Any]:
-    """`started_at` unix seconds; everything else in seconds since then."""
+    """`started_at` in unix seconds; all other times in seconds since then."""
     frames = run.frames
     return {
         "run": frames.name,
@@ -51,7 +51,7 @@ def payload(run: Evidence, drawn: Drawn) -> dict[str, Any]:
 
 
 def served(requests: pd.DataFrame, tiers: list[str], started_at: float, ended_at: float) -> dict[str, Any]:
-    """Column by column of time: requests sent through the gateway, and of how many of them each tier gave a good answer."""
+    """Per time column: requests sent through the gateway, and how many of them each tier gave a good answer to."""
     high = max(1.0, ended_at - started_at)
     edges = np.linspace(0, high, min(SERVED_COLUMNS, max(10, int(high))) + 1)
     sent = requests["sent_at"].to_numpy(float) - started_at

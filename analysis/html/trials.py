@@ -1,4 +1,4 @@
-"""The part of the page per trial: what users saw of each fault, and what repeated trials add up to."""
+"""The part of the page per trial: what users saw of each fault, and the statistics of repeated trials."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +27,7 @@ def tables(run: Evidence, failovers: pd.DataFrame, phases: pd.DataFrame) -> list
 
 
 def _plain(row: Row) -> Row:
-    """What is missing is None."""
+    """The row with None for missing values."""
     return {
         name: None if value is None or value != value or value is pd.NA else value
         for name, value in row.items()
@@ -61,12 +61,12 @@ def _repeated(rows: Sequence[Row]) -> Table:
         down = [Value(step, r["trial"], r["unavailable_s"]) for r in mine]
         cuts = [Value(step, r["trial"], r["cuts"]) for r in mine]
         out.append(
-            [Cell(step), cell(len(mine)), *(Cell(_told(v)) for v in (failover, detection, down, recovery)),
-             Cell(_told(cuts, "cuts"))]
+            [Cell(step), cell(len(mine)), *(Cell(_text(v)) for v in (failover, detection, down, recovery)),
+             Cell(_text(cuts, "cuts"))]
         )  # fmt: skip
     return Table(
-        "Repeated trials of one step: median, its exact 95 % interval (from six trials on), the maximum by its right name. "
-        "Censored: it lasted longer than was seen.",
+        "Repeated trials of one step: median, its exact 95 % interval (from six trials), and the maximum. "
+        "Censored: longer than what was seen.",
         [
             Column("step", metric("Repeated trials"), number=False), Column("trials"),
             Column("failover", metric("Failover"), number=False), Column("detection", metric("Detection"), number=False),
@@ -77,10 +77,10 @@ def _repeated(rows: Sequence[Row]) -> Table:
     )  # fmt: skip
 
 
-def _told(values: Sequence[Value], unit: str = "s") -> str:
+def _text(values: Sequence[Value], unit: str = "s") -> str:
     seen = summarise(values)
-    said = seen.told(unit)
-    return f"{said}; {seen.unseen} unknown" if seen.unseen and seen.n else said
+    text = seen.told(unit)
+    return f"{text}; {seen.unseen} unknown" if seen.unseen and seen.n else text
 
 
 def _seen(run: Evidence, rows: Sequence[Row]) -> Table:
@@ -101,8 +101,8 @@ def _seen(run: Evidence, rows: Sequence[Row]) -> Table:
         )  # fmt: skip
     gap, down = metric("Failover gap"), metric("Unavailability")
     return Table(
-        "What users saw of each trial. A trial's name shows it in the timeline. > : at least so long, its end was not seen. "
-        "A gap lies between two bounds: what is certain is the first, for between two of its requests the probe saw nothing. "
+        "What users saw of each trial. Click a trial's name to show it in the timeline. > : longer than this, the end was not seen. "
+        "A gap is between two bounds, because the probe sees nothing between two of its requests; the lower bound is certain. "
         f"{UNKNOWN}: not seen.",
         [
             Column("trial", number=False), Column("fault", number=False), Column("lost, after commanded", metric("Lost")),
@@ -114,12 +114,12 @@ def _seen(run: Evidence, rows: Sequence[Row]) -> Table:
             Column("probe silent", down),
         ],
         out,
-        empty="No fault was begun.",
+        empty="No fault was injected.",
     )  # fmt: skip
 
 
 def _faults(run: Evidence, rows: Sequence[Row]) -> Table:
-    """What chaos did."""
+    """What the chaos controller did."""
     out = [
         [
             _trial(run, row), Cell(f"{row['fault']} on {row['target']}"),
@@ -130,13 +130,13 @@ def _faults(run: Evidence, rows: Sequence[Row]) -> Table:
     ]  # fmt: skip
     about = metric("Phases")
     return Table(
-        "What chaos did in each trial.",
+        "What the chaos controller did in each trial.",
         [
             Column("trial", number=False), Column("fault", number=False), Column("commanded", about),
             Column("effective after", about), Column("restore verified after", about), Column("restored by", number=False),
         ],
         out,
-        empty="No fault was begun.",
+        empty="No fault was injected.",
         folded=True,
     )  # fmt: skip
 
@@ -150,9 +150,9 @@ def _restore(run: Evidence, row: Row) -> Cell:
 
 
 _COUNTED = (
-    "Each request counts in one row: in the window (inject begun → restore verified) of the first fault that it touches between "
-    "its sending and its end, else in the part in which it was sent. Latency and TTFT are of the good ones among those that "
-    "were sent in it."
+    "Each request counts in one row: in the window (inject begun → restore verified) of the first fault that overlaps it, from "
+    "sent to end; else in the part in which it was sent. Latency and TTFT are of the good answers to requests that were sent "
+    "in the part."
 )
 
 
@@ -184,7 +184,7 @@ def _parts(parts: pd.DataFrame) -> Table:
         f"What users got before, during, between and after faults (lane load, through the gateway). {_COUNTED}",
         [
             Column("part", metric("Parts of a run"), number=False), *_outcomes(), Column("continuity", rates),
-            Column("goodput", rates), Column("sent in it", latency), Column("latency p50 / p99", latency),
+            Column("goodput", rates), Column("sent", latency), Column("latency p50 / p99", latency),
             Column("TTFT p50 / p99", metric("Tokens")),
         ],
         rows,
@@ -207,8 +207,8 @@ def _phases(phases: pd.DataFrame) -> Table:
         "The same in each phase of each trial. Where faults overlap, a request counts in the one that began first.",
         [
             Column("trial", number=False), Column("phase", about, number=False), Column("from", about), Column("length", about),
-            *_outcomes(), Column("goodput", metric("Continuity, goodput")), Column("sent in it", latency),
-            Column("latency p50 / p99", latency), Column("from intended p50 / p99", latency),
+            *_outcomes(), Column("goodput", metric("Continuity, goodput")), Column("sent", latency),
+            Column("latency p50 / p99", latency), Column("from scheduled p50 / p99", latency),
             Column("TTFT p50 / p99", metric("Tokens")), Column("touched by overload", metric("An overloaded client")),
         ],
         out,

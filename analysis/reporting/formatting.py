@@ -1,8 +1,8 @@
-"""How numbers are told wherever a person reads them: pages, tables, the terminal. Knows no metric."""
+"""Number formats for pages, tables and the terminal. Independent of metrics."""
 
 from contract.duration import text
 
-UNKNOWN = "–"  # in the cell of a table: nobody knows, or there was none
+UNKNOWN = "–"  # in a table cell: unknown, or there was none
 
 
 def ms(value: float) -> str:
@@ -11,12 +11,12 @@ def ms(value: float) -> str:
 
 
 def fine(value: float) -> str:
-    """`18.3 ms`: of lengths in which a tenth of a millisecond can be told."""
+    """`18.3 ms`: for durations with a resolution of a tenth of a millisecond."""
     return ms(value) if value >= 100 else f"{value:.1f} ms"
 
 
 def two(quantiles: dict[str, float | None], upper: str = "p99") -> str:
-    """`83 ms / 1.24 s`: p50 and p99, or another one."""
+    """`83 ms / 1.24 s`: p50 and p99, or another upper quantile."""
     low, high = quantiles["p50"], quantiles[upper]
     return UNKNOWN if low is None or high is None else f"{ms(low)} / {ms(high)}"
 
@@ -32,15 +32,15 @@ def length(seconds: float) -> str:
 
 
 def maybe(value: float | None, form: str) -> str:
-    """A number in this form, or that nobody knows it."""
+    """A number in this format, or UNKNOWN."""
     return UNKNOWN if value is None else form.format(value)
 
 
 def sent(requests: int, lost: int) -> str:
-    """`192, 3 lost to a fault`: how many were sent in a part of the run, and how many of these no latency holds for that."""
+    """`192, 3 lost to a fault`: how many were sent in a part of the run, and how many of these have no latency due to a fault."""
     return f"{requests}, {lost} lost to a fault" if lost else f"{requests}"
 
 
 def known(value: float | None) -> float | None:
-    """A number from a table's cell; None where the cell is empty."""
+    """A number from a table cell; None if the cell is empty."""
     return None if value is None or value != value else value

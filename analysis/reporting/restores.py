@@ -1,14 +1,14 @@
-"""How each target came back, in words: how long it took, what was waited for, and whose answer verified it."""
+"""How each target was restored, in words: how long it took, what it waited for, and what verified it."""
 
 from analysis.evidence import Evidence
 from analysis.metrics.windows import Trial
 from analysis.reporting.formatting import length
 
-LONG_S = 60.0  # a restore of less is told in the tables alone
+LONG_S = 60.0  # a shorter restore is only in the tables
 
 
 def section(run: Evidence) -> list[str]:
-    """The part of summary.md: a line for each restore that took long, or that no answer to chaos verified."""
+    """The part of summary.md: a line for each restore that took long, or that no answer to the controller verified."""
     lines = [f"- {line(run, t)}" for t in run.trials if t.begun_at is not None and _is_worth_a_line(t)]
     return ["", *lines] if lines else []
 
@@ -19,21 +19,21 @@ def line(run: Evidence, trial: Trial) -> str:
 
 
 def remarks(run: Evidence, trial: Trial) -> list[str]:
-    """What there is to say of it besides its length."""
-    said = [f"it waited for: {', '.join(trial.missing)}"] if trial.missing else []
+    """Facts about a restore besides its length."""
+    found = [f"it waited for: {', '.join(trial.missing)}"] if trial.missing else []
     if trial.witness is not None:
-        said.append(f"verified by {trial.witness} at {run.instant(trial.restored_at)}")
+        found.append(f"verified by {trial.witness} at {run.instant(trial.restored_at)}")
     if trial.ready_at is not None and (trial.restored_at is None or trial.witness is not None):
-        said.append(
+        found.append(
             f"{trial.ready_by} found it ready at {run.instant(trial.ready_at)}, without an answer: {trial.unanswered}"
         )
     if trial.refused is not None and trial.restored_at is None:
-        said.append(f"the controller reports: {trial.refused}")
-    return said
+        found.append(f"the controller reports: {trial.refused}")
+    return found
 
 
 def took_s(trial: Trial) -> float | None:
-    """From its begin to the verification; None: not verified, or nobody wrote when it began."""
+    """Seconds from the begin of the restore to its verification; None: not verified, or the begin was not recorded."""
     begun_at = trial.restore_begun_at if trial.restore_begun_at is not None else trial.restore_commanded_at
     return None if trial.restored_at is None or begun_at is None else trial.restored_at - begun_at
 

@@ -1,4 +1,4 @@
-"""summary.md, the first page of a report: what load there was, what came of it, what an operator pastes into his documents."""
+"""summary.md, the first page of a report: the load, the results, and tables for use in documents."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +18,7 @@ from contract.records import Witness
 
 
 def markdown(run: Evidence, verdict: Verdict) -> str:
-    """summary.md: what load was delivered, the tables that an operator pastes, and how far all that can be trusted."""
+    """summary.md: the delivered load, tables for use in documents, and how far the numbers can be trusted."""
     frames = run.frames
     lines = [
         f"# {verdict.run}: {verdict.status}",
@@ -30,7 +30,7 @@ def markdown(run: Evidence, verdict: Verdict) -> str:
         lines += [f"**{several_versions(run)}**", ""]
     if frames.cut_short:
         lines += [
-            f"**The run was cut short: {frames.cut_short}.** What follows rests on what was recorded until then.",
+            f"**The run was cut short: {frames.cut_short}.** This report uses what was recorded until then.",
             "",
         ]
     if frames.torn:
@@ -79,31 +79,31 @@ def _requirements(verdict: Verdict) -> list[str]:
 
 
 def several_versions(run: Evidence) -> str:
-    """What a reader must know of a gateway that was upgraded under load, or has replicas of several versions."""
-    return f"The gateway answered as several versions: {run.frames.gateway_version}. Every number is of all of them together."
+    """The warning for a gateway that was upgraded under load, or has replicas of several versions."""
+    return f"The gateway answered as several versions: {run.frames.gateway_version}. Every number covers all of them."
 
 
 def load(run: Evidence) -> list[str]:
-    """What load was wanted and what was delivered; stands at the top of the page and below the verdict on the terminal."""
+    """The scheduled and the delivered load; at the top of the page, and below the verdict on the terminal."""
     d = run.delivered
     late = "late by an unknown time" if d.late_p99_ms is None else f"p99 {ms(d.late_p99_ms)} late"
     users = "users unknown" if d.users_max is None else f"{d.users_max} users"
-    told = f"{d.overloaded} of {d.seconds}" if d.seconds else "an unknown number (no client.arrow)"
+    overloaded = f"{d.overloaded} of {d.seconds}" if d.seconds else "an unknown number (no client.arrow)"
     lines = [
-        f"Load: {d.scheduled} requests wanted, {d.sent} sent ({late}), {d.dropped} capped; at most {d.in_flight_max} in flight, "
-        f"{users}; the client was overloaded in {told} seconds."
+        f"Load: {d.scheduled} requests scheduled, {d.sent} sent ({late}), {d.dropped} dropped; at most {d.in_flight_max} in "
+        f"flight, {users}; the client was overloaded in {overloaded} seconds."
     ]
     if run.hidden is None:
         return lines
-    sent, intended, hides = run.hidden
-    said = f"Latency, p99 of users' good answers: {ms(sent)} from sent, {ms(intended)} from intended"
+    sent, scheduled, hides = run.hidden
+    text = f"Latency, p99 of users' good answers: {ms(sent)} from sent, {ms(scheduled)} from scheduled"
     if hides:
-        said += ": requests waited to be sent, and what is counted from sent hides it."
+        text += ": requests waited to be sent, and the latency from sent hides it."
     elif not run.frames.open_loop:
-        said += ": users waited for each answer before they asked again (a closed loop), so that a hang hides in both."
+        text += ": users waited for each answer before the next request (a closed loop), so both hide a hang."
     else:
-        said += "."
-    return [*lines, said]
+        text += "."
+    return [*lines, text]
 
 
 def _cell(text: str) -> str:
@@ -118,24 +118,24 @@ def _tier_row(of: OfTier) -> str:
 
 def latency(of: OfTier) -> str:
     """`268 ms / 301 ms / 340 ms (n=412)`: of an answer of TOKENS tokens."""
-    told = [ms(value) for q in quantiles.QUANTILES if (value := of.latency[q]) is not None]
+    texts = [ms(value) for q in quantiles.QUANTILES if (value := of.latency[q]) is not None]
     return (
-        f"{' / '.join(told)} (n={of.latency_n}{', estimated' if of.latency_estimated else ''})"
-        if told
+        f"{' / '.join(texts)} (n={of.latency_n}{', estimated' if of.latency_estimated else ''})"
+        if texts
         else "unknown"
     )
 
 
 def status(of: OfTier) -> str:
-    """What the tier did in the run; in bold where it was not restored, or nobody knows."""
-    said = f"{of.through} good answers through the gateway" + (f", {of.direct} direct" if of.direct else "")
+    """What the tier did in the run; bold if it was not restored or that is unknown."""
+    text = f"{of.through} good answers through the gateway" + (f", {of.direct} direct" if of.direct else "")
     if not of.through and not of.direct:
-        said = "never answered"
-    return f"**{of.left}**; {said}" if of.left else said
+        text = "never answered"
+    return f"**{of.left}**; {text}" if of.left else text
 
 
 def quality(run: Evidence) -> list[str]:
-    """How far answers were verified, how many were cut, how many within the objectives, how the gateway served: a sentence each."""
+    """A sentence each: how answers were verified, how many were cut, how many met the objectives, how the gateway served."""
     clumps = [f"Chunks of {of.tier.name} came in clumps: {of.clumps}." for of in run.by_tier if of.clumps]
     return [
         _witnesses(run),
@@ -152,35 +152,35 @@ def _witnesses(run: Evidence) -> str:
     good = run.frames.requests[["witness"]][run.frames.requests["good"]]
     counts = {str(w): int((good["witness"] == w).sum()) for w in Witness}
     missing = int(good["witness"].isna().sum())
-    told = ", ".join(f"{w} {n}" for w, n in counts.items()) + (f", not told {missing}" if missing else "")
-    return f"{len(good)} good answers, verified by witness: {told}."
+    text = ", ".join(f"{w} {n}" for w, n in counts.items()) + (f", unknown {missing}" if missing else "")
+    return f"{len(good)} good answers, verified by witness: {text}."
 
 
 def _unseen(run: Evidence) -> list[str]:
-    """The good answers without any content: those that show thoughts alone, and those that show no token; nothing of none."""
+    """Sentences about good answers without content: with thoughts only, and without any token; none if there are none."""
     requests = run.frames.requests
     unseen = requests["good"].to_numpy(bool) & requests["ttft_ms"].isna().to_numpy()
     thoughtful = requests["thought_ms"].notna().to_numpy()
     thoughts, nothing = int((unseen & thoughtful).sum()), int((unseen & ~thoughtful).sum())
-    told = []
+    lines = []
     if nothing:
-        told.append(
+        lines.append(
             f"{nothing} good answers show no token: a reasoning model spent their cap on thoughts. They have no TTFT, no chunk "
             "gap and no TPOT; for failover, gap, recovery and goodput their end counts as the first token."
         )
     if thoughts:
-        told.append(
+        lines.append(
             f"{thoughts} good answers show thoughts and no content. They have no TTFT; for failover, gap and recovery their "
             "first thought counts as the first token, for goodput their end."
         )
-    return told
+    return lines
 
 
 def _cut_rates(run: Evidence) -> str:
-    """In each kind of part, side by side: nothing is subtracted."""
+    """The cut rate in each kind of part; nothing is subtracted."""
     rates = cuts.cut_rates(run.frames.requests, run.parts)
-    told = [f"{_rate(*rate)} {kind}" for kind, rate in rates.items()]
-    return f"Cut answers: {', '.join(told)}."
+    texts = [f"{_rate(*rate)} {kind}" for kind, rate in rates.items()]
+    return f"Cut answers: {', '.join(texts)}."
 
 
 def goodput(run: Evidence) -> str:
@@ -193,14 +193,14 @@ def goodput(run: Evidence) -> str:
     )
 
 
-def _rate(cut: int, asked: int) -> str:
-    return f"{cut} of {asked} ({cut / asked:.2%})" if asked else "none asked"
+def _rate(cut: int, requests: int) -> str:
+    return f"{cut} of {requests} ({cut / requests:.2%})" if requests else "no requests"
 
 
 def _latencies(run: Evidence) -> list[str]:
-    """Both latencies side by side, and what streaming made of them, of the users' good answers."""
+    """Latency from sent and from scheduled, and the streaming latencies, of the users' good answers."""
     lines = [
-        "| users' answers by | n | from sent (p50 / p99) | from intended (p50 / p99) | TTFT (p50 / p99) | chunk gap (p50 / p99) "
+        "| users' answers by | n | from sent (p50 / p99) | from scheduled (p50 / p99) | TTFT (p50 / p99) | chunk gap (p50 / p99) "
         "| TPOT (p50) | tokens/s | answers/s | within objectives |",
         "| --- " * 10 + "|",
     ]
@@ -219,7 +219,7 @@ def _latencies(run: Evidence) -> list[str]:
     if thoughts:
         lines += [
             "",
-            f"First thought (p50 / p99): {', '.join(thoughts)}. TTFT is the first content, behind the thoughts.",
+            f"First thought (p50 / p99): {', '.join(thoughts)}. TTFT is the first content, after the thoughts.",
         ]
     return lines
 
@@ -227,7 +227,7 @@ def _latencies(run: Evidence) -> list[str]:
 def _parts(run: Evidence) -> list[str]:
     """What users got before, during, between and after faults; each request in one row (`parts.part_of`)."""
     lines = [
-        "| users' requests | asked | good | failed | cut | stalled | abandoned | continuity | goodput | sent in it | latency (p50 / p99) "
+        "| users' requests | n | good | failed | cut | stalled | abandoned | continuity | goodput | sent | latency (p50 / p99) "
         "| TTFT (p50 / p99) |",
         "| --- " * 12 + "|",
     ]
@@ -255,7 +255,7 @@ def _parts(run: Evidence) -> list[str]:
 
 
 def _why(run: Evidence) -> list[str]:
-    """Why lower tiers answered: every answer has one class; the cloud's that were spurious are leaks."""
+    """Why lower tiers answered: every answer has one class; spurious answers of a cloud tier are leaks."""
     table = attribution.by_class(run.lower, run.frames.ranks)
     lines = [
         "| answers by a lower tier | needed | sticky | spurious | unknown |",
@@ -268,7 +268,7 @@ def _why(run: Evidence) -> list[str]:
 
 
 def _documents(run: Evidence) -> list[str]:
-    """How each tier classified documents; nothing where none was classified."""
+    """How each tier classified documents; empty if none was classified."""
     if not run.documents:
         return []
     lines = [
@@ -293,13 +293,13 @@ def accuracy(of: OfDocuments) -> str:
 
 
 def scans(run: Evidence) -> list[str]:
-    """What a client made of its documents, and which wait for its next scan, in a sentence; nothing where there was none."""
+    """One sentence: what the client classified and what waits for its next scan; empty without documents."""
     if run.classified.empty:
         return []
     c = documents.client(run.classified)
     why = [
-        f"answered with nothing that it can use: {c.invalid}" if c.invalid else "",
-        f"asked for in vain: {c.in_vain}" if c.in_vain else "",
+        f"answer not usable: {c.invalid}" if c.invalid else "",
+        f"all calls failed: {c.in_vain}" if c.in_vain else "",
     ]
     waits = f"left for the client's next scan: {c.waiting}"
     waits += f" ({', '.join(filter(None, why))})" if c.waiting else ""
@@ -312,13 +312,13 @@ def scans(run: Evidence) -> list[str]:
 def _service(run: Evidence) -> list[str]:
     """Unavailability and brown-outs over the run, by the probe."""
     if run.down is None:
-        return ["Unavailable: unknown, the probe asked nothing."]
+        return ["Unavailable: unknown, the probe sent no request."]
     start, end = run.probed
     worst = ", ".join(
         f"{availability.worst_window(run.down, w)[0]:.2f} s of any {w:g} s" for w in availability.WINDOWS_S
     )
     silent = (
-        f" For {run.unprobed.s:.1f} s it did not ask: what happened then is not known."
+        f" It sent no request for {run.unprobed.s:.1f} s; availability in that time is unknown."
         if run.unprobed.s
         else ""
     )

@@ -1,4 +1,4 @@
-"""The tables of a report as CSV: one row per tier, way and kind of answer; one per trial; one per phase; one per tier's documents."""
+"""The CSV tables of a report: one row per tier, way and kind of answer; per trial; per phase; per tier's documents."""
 
 from itertools import pairwise
 from typing import Any
@@ -16,7 +16,7 @@ from contract.records import Outcome, Witness
 
 
 def summary(run: Evidence) -> pd.DataFrame:
-    """summary.csv: one row per tier × via × stream; a tier of "" are requests that nobody answered."""
+    """summary.csv: one row per tier × via × stream; tier "" is the requests that no known tier answered."""
     requests = run.frames.requests
     tier = requests["tier"].cat.add_categories("").fillna("")
     kinds: dict[Any, Any] = (
@@ -31,7 +31,7 @@ def summary(run: Evidence) -> pd.DataFrame:
 
 
 def _of_all(name: str, values: pd.Series) -> dict[str, object]:
-    """p50, p95, p99 and the slowest of these, each by its name."""
+    """p50, p95, p99 and max of these values, as {"p50_<name>": value, …}."""
     return {f"{q}_{name}": v for q, v in quantiles.quantiles(values).items()}
 
 
@@ -39,16 +39,16 @@ def _summed(every: pd.DataFrame, which: np.ndarray) -> dict[str, object]:
     def requests(*columns: str) -> pd.DataFrame:
         return every[list(columns)].iloc[
             which
-        ]  # no more columns at a time: these may be most requests of a day
+        ]  # only the needed columns: these may be most requests of a day
 
     answered = requests("outcome", "good", "witness")
     row: dict[str, object] = {"n": len(which)}
     row |= {str(o): int((answered["outcome"] == o).sum()) for o in Outcome}
-    # One by one, so that of most requests of a day only one column of numbers is there at a time.
+    # One by one, so that only one column of numbers of most requests of a day is in memory at a time.
     row |= _of_all("latency_ms", latency.latency_ms(requests("good", "latency_ms")))
-    intended = requests("good", "scheduled_at", "ended_at")
-    row |= _of_all("latency_from_schedule_ms", latency.latency_ms(intended, of="scheduled"))
-    del intended
+    scheduled = requests("good", "scheduled_at", "ended_at")
+    row |= _of_all("latency_from_schedule_ms", latency.latency_ms(scheduled, of="scheduled"))
+    del scheduled
     row |= _of_all("ttft_ms", latency.ttft_ms(requests("good", "stream", "ttft_ms")))
     tokens = "output_tokens", "gaps_ms", "ttft_ms", "thought_ms"
     row |= _of_all("tpot_ms", latency.tpot_ms(requests("good", "stream", *tokens)))
@@ -76,9 +76,9 @@ def failovers(run: Evidence) -> pd.DataFrame:
     """failover.csv: one row per trial of a step.
 
     `failover_s` is to the tier that answered first after the loss (`first_answer_by`); the verdict's is to the tier that
-    the expectation names. `…_doubt`: why that number is none, and the cell empty. `restore_s`: commanded → verified by an answer
-    (`restore_verified_by`); `restore_ready_s`: → ready, where chaos got no answer then; `restore_waited_for`: what was missing meanwhile. Lengths in seconds, from the fault to the
-    next one on its target; an empty cell is "not seen".
+    the expectation names. `…_doubt`: why that number is missing and its cell empty. `restore_s`: commanded → verified by an
+    answer (`restore_verified_by`); `restore_ready_s`: → ready, if the controller got no answer then; `restore_waited_for`: what
+    was missing meanwhile. Lengths in seconds, from the fault to the next one on its target; an empty cell is "not seen".
     """
     rows = []
     for t in run.trials:
@@ -96,7 +96,7 @@ def failovers(run: Evidence) -> pd.DataFrame:
 
 
 def _failover(run: Evidence, t: Trial) -> dict[str, object]:
-    """How the next tier took over, and how long the probe had no good answer meanwhile."""
+    """How the next tier took over, and how long the probe had no good answer."""
     lost_at = run.lost_at(t)
     if lost_at is None:
         return {}
@@ -141,7 +141,7 @@ def _service(run: Evidence, t: Trial) -> dict[str, object]:
 
 
 def _return(run: Evidence, t: Trial) -> dict[str, object]:
-    """How the tier came back into use."""
+    """How the tier came back into service."""
     back, doubt = run.recovery(t, float("inf"))
     if back is None:
         return {}
@@ -167,22 +167,22 @@ def phases(run: Evidence) -> pd.DataFrame:
     """phases.csv: what users got in each phase of each trial of each step, one row per phase, in the order of the faults' begins.
 
     baseline: the run's start to its first fault. transition: begun → effective. in effect: → the restore is commanded.
-    restoring: → verified. settling: → the next fault, on whatever target, or the end. Steps may overlap, and so may their phases.
+    restoring: → verified. settling: → the next fault on any target, or the end. Steps may overlap, and so may their phases.
 
-    Every request of users through the gateway counts in exactly one row: in that of the first fault's window that it touches
-    (`parts.part_of`), there in the first phase that it touches. So count `asked`, the outcomes, `goodput` and `touched`
-    (requests under way in a second in which the client was overloaded). Latency and TTFT are of the good ones among the
-    requests that were sent in the phase, `sent`; `lost_to_fault` of these were not good and count in a fault that began later.
-    Where faults overlap, a request is sent in a phase of each, and counts in that of the first.
+    Every request of users through the gateway counts in exactly one row: in the window of the first fault that it touches
+    (`parts.part_of`), and there in the first phase that it touches. This applies to `requests`, the outcomes, `goodput` and
+    `touched` (requests under way in a second in which the client was overloaded). Latency and TTFT are of the good ones among
+    the requests that were sent in the phase, `sent`; `lost_to_fault` of these were not good and count in a fault that began
+    later. If faults overlap, a request is sent in a phase of each, and counts in that of the first.
     `part`: before, during, between or after faults. `start_s`: since the run's start.
     """
     users = shares.users_requests(run.frames.requests[shares.for_within(run.frames.requests, PHASED)])
     rows = [(part, phase) for part in run.parts for phase in part.phases]
     found = places(run.parts, users)
     counted, at = _by_row(found.row, len(rows)), users["sent_at"].to_numpy(float)
-    told = []
+    table = []
     for i, (part, p) in enumerate(rows):
-        if p.end <= p.start and part.kind is not Kind.DURING:  # nothing lies between two windows that overlap
+        if p.end <= p.start and part.kind is not Kind.DURING:  # there is nothing between overlapping windows
             continue
         own = users.iloc[counted[i]]
         row: dict[str, object] = {
@@ -192,12 +192,12 @@ def phases(run: Evidence) -> pd.DataFrame:
         }  # fmt: skip
         row |= _outcomes(own, run.ttft_max_ms)
         first, last = np.searchsorted(at, [p.start, p.end])
-        told.append(row | _lengths(users, slice(first, last), found.elsewhere[first:last]))
-    return pd.DataFrame(told, columns=PHASE_COLUMNS).astype({"trial": "Int64"})
+        table.append(row | _lengths(users, slice(first, last), found.elsewhere[first:last]))
+    return pd.DataFrame(table, columns=PHASE_COLUMNS).astype({"trial": "Int64"})
 
 
 def by_part(run: Evidence) -> pd.DataFrame:
-    """What users got before, during, between and after faults: one row per kind of part that the run has, and one of all.
+    """What users got before, during, between and after faults: one row per kind of part in the run, and one of all.
 
     Columns as in `phases`, and `continuity`.
     """
@@ -212,9 +212,9 @@ def by_part(run: Evidence) -> pd.DataFrame:
     counted, sent = _by_row(kind[found.part], len(there)), _by_row(kind[found.sent_in], len(there))
 
     def row(name: str, counted: np.ndarray, sent: np.ndarray, elsewhere: np.ndarray) -> dict[str, object]:
-        # No more columns at a time than are looked at: these may be most requests of a day.
-        told = _part_row(name, requests[outcomes].iloc[counted], run.ttft_max_ms)
-        return told | _lengths(requests, sent, elsewhere)
+        # Only the needed columns: these may be most requests of a day.
+        cells = _part_row(name, requests[outcomes].iloc[counted], run.ttft_max_ms)
+        return cells | _lengths(requests, sent, elsewhere)
 
     rows = []
     for i, name in enumerate(there):
@@ -238,14 +238,14 @@ def _part_row(name: str, requests: pd.DataFrame, ttft_max_ms: float | None) -> d
 
 
 def _outcomes(requests: pd.DataFrame, ttft_max_ms: float | None) -> dict[str, object]:
-    """What came of these requests: the columns of _OUTCOMES."""
+    """The outcomes of these requests: the columns of _OUTCOMES."""
     row: dict[str, object] = {"requests": len(requests), "good": int(requests["good"].sum())}
     row |= {str(o): int((requests["outcome"] == o).sum()) for o in Outcome}
     return row | {"goodput": shares.goodput(requests, ttft_max_ms).ratio}
 
 
 def _lengths(requests: pd.DataFrame, which: np.ndarray | slice, elsewhere: np.ndarray) -> dict[str, object]:
-    """How long those took that were sent in one phase; `elsewhere`: which of them count in a fault that began later."""
+    """The latencies of the requests sent in one phase; `elsewhere`: which of them count in a fault that began later."""
 
     def of(*columns: str) -> pd.DataFrame:
         return requests[list(columns)].iloc[which]  # as in `_summed`
@@ -276,10 +276,10 @@ DOCUMENT_COLUMNS = [
 
 
 def documents(run: Evidence) -> pd.DataFrame:
-    """documents.csv: one row per tier: how it classified documents. No rows where no document was classified.
+    """documents.csv: one row per tier: how it classified documents. No rows if no document was classified.
 
-    `answers` came to their end, `cut` did not. The counts after these are of documents, each by the tier's first answer for
-    it: answered, valid (JSON that the client can use), each field right, all of them `right`. `accuracy` is right ÷ documents,
+    `answers` came to their end, `cut` did not. The following counts are of documents, by the tier's first answer for each:
+    answered, valid (JSON that the client can use), each field right, all fields `right`. `accuracy` is right ÷ documents,
     with its 95 % interval; latencies are from the first call for a document to the end of the call that was answered.
     """
     rows = [

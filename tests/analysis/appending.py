@@ -1,4 +1,4 @@
-"""Another process that appends to a run's file while a test reads it. It imports little: it is started anew each time."""
+"""Another process that appends to a run's file while a test reads it. It imports little, because it starts in every test."""
 
 import itertools
 import multiprocessing
@@ -20,7 +20,7 @@ AWAITED, AHEAD = 13, 3
 
 
 def record(number: int) -> RequestRecord:
-    """Every field tells which record it is of."""
+    """A record with its number in every field."""
     made = RequestRecord(
         f"req-1a2b-{number:07d}", "chat", Lane.LOAD, GATEWAY, True, START + number / 100, START + number / 100,
         max_tokens=10, output_tokens=10, worker="w1",

@@ -1,4 +1,4 @@
-"""What tests of several files look at is made once."""
+"""Fixtures that several test files share are made once."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.synthetic import Made, three_tier
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes run tests, one of them makes `reported`, and has all its users."""
+    """With several test processes, one of them makes `reported` and runs all tests that use it."""
     for item in items:
         if "reported" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("reported"))
@@ -16,7 +16,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """The three tiers as they ought to go, and their whole report. Nobody changes it."""
+    """A good run of three tiers, and its whole report. Tests must not change it."""
     made = three_tier(tmp_path_factory.mktemp("reported"))
     assert main(["report", str(made.path), "--quiet"]) == 0
     return made

@@ -14,7 +14,7 @@ from analysis import figures
 
 @contextmanager
 def pictures(*names: str) -> Iterator[None]:
-    """Meanwhile a report has these figures alone."""
+    """Limit reports to these figures."""
     every = figures.catalogue()
     few = {name: every[name] for name in names}
     with pytest.MonkeyPatch.context() as patch:

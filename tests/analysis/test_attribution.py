@@ -1,4 +1,4 @@
-"""Why a lower tier answered, told from answers whose reason is known."""
+"""Why a lower tier answered, tested on answers with a known reason."""
 
 import random
 
@@ -39,7 +39,7 @@ CASES = [
     ("openai", 121, 0.2, Why.STICKY),  # both returned, ollama within the cooldown
     ("openai", 170, 0.2, Why.SPURIOUS),  # both back for long
     ("openai", 118, 9.0, Why.NEEDED),  # sent while ollama was gone, its headers came after the return
-    ("openai", 29.9, 1.0, Why.SPURIOUS),  # vllm went while it was asked, but ollama served all along
+    ("openai", 29.9, 1.0, Why.SPURIOUS),  # vllm went during the request, but ollama served the whole time
     ("ollama", 29.9, 1.0, Why.NEEDED),  # vllm went between sent and headers
     ("ollama", 93.9, 0.01, Why.UNKNOWN),  # vllm's restore was commanded, not verified
 ]
@@ -47,7 +47,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def all_cases(tmp_path_factory):
-    """Every case in one run: they do not bear on each other."""
+    """Every case in one run: they do not affect each other."""
     return classes(
         tmp_path_factory.mktemp("cases"), [by(tier, at, takes_s) for tier, at, takes_s, _ in CASES]
     )
@@ -69,7 +69,7 @@ def test_good_answers_around_it_show_that_a_tier_served_where_no_health_was_watc
     assert why == Why.SPURIOUS
 
 
-def test_a_cooldown_that_nobody_told_makes_it_unknown_until_the_tier_answers_again(tmp_path):
+def test_an_unknown_cooldown_makes_it_unknown_until_the_tier_answers_again(tmp_path):
     hole = Hole("gpu", "vllm", 30, 60, restore_s=4, sticky_s=12)  # answers again from 106 on
     requests = [by("ollama", 100), by("ollama", 150)]
     made = make(tmp_path, [hole], duration_s=200, rate=0, pairs=0, extra=requests, cooldown=None)

@@ -1,4 +1,4 @@
-"""The classes of lower tiers' answers, over columns, are those of a plain loop over answers: on random small runs."""
+"""The vectorised classes of lower tiers' answers equal those of a plain loop over answers, on random small runs."""
 
 import functools
 import random
@@ -68,9 +68,10 @@ def why_looped(requests, ranks, outages, health):
         place = next(i for i, rank in enumerate(ranks) if record["tier"] in rank)
         higher = [tier for rank in ranks[:place] for tier in rank]
         states = [state(start, end, [o for o in outages if o.tier == h], sights[h]) for h in higher]
-        said = ", ".join(f"{t} {s}" for t, s in zip(higher, states, strict=True))
+        reasons = ", ".join(f"{t} {s}" for t, s in zip(higher, states, strict=True))
         rows.append(
-            record | {"headers_at": end, "why": str(why_of(states, len(ranks[place - 1]))), "because": said}
+            record
+            | {"headers_at": end, "why": str(why_of(states, len(ranks[place - 1]))), "because": reasons}
         )
     return pd.DataFrame(rows, columns=TOLD)
 
@@ -94,8 +95,8 @@ def sight_of(tier, requests, health):
 
 
 def state(start, end, outages, sight):
-    told = health_around(sight, start, end)
-    if told is State.DOWN or any(start < o.down_until and end >= o.down_from for o in outages):
+    checked = health_around(sight, start, end)
+    if checked is State.DOWN or any(start < o.down_until and end >= o.down_from for o in outages):
         return State.DOWN
     for o in outages:
         if start < (o.back_at if o.back_at is not None else np.inf) and end >= o.gone_from:
@@ -107,8 +108,8 @@ def state(start, end, outages, sight):
             return State.COOLDOWN
         if o.cooled_until is None and not any(o.back_at < at <= start for at in sight[2]):
             return State.UNVERIFIED
-    if told is not None:
-        return told
+    if checked is not None:
+        return checked
     return State.SERVING if answered_around(sight[2], start, end) else State.UNVERIFIED
 
 
@@ -164,7 +165,7 @@ def random_requests(rng, tiers):
 
 
 def random_health(rng, tiers):
-    """Once a second, and now and then nothing, late, unknown, or failed: alone, or several times on end."""
+    """A check per second; some are missing, late, unknown or failed, singly or several in a row."""
     rows = []
     for tier in tiers:
         watched, failing = rng.random() < 0.8, 0
@@ -195,7 +196,7 @@ def random_trials(rng, tiers):
 
 
 def random_ranks(rng, tiers):
-    """In every third run the gateway balances between some that follow one another."""
+    """In every third run the gateway balances between some consecutive tiers."""
     ranks = [[tier] for tier in tiers]
     if len(ranks) > 1 and rng.random() < 1 / 3:
         i = rng.randrange(len(ranks) - 1)
@@ -218,7 +219,7 @@ def random_run(seed):
 
 @functools.cache
 def looped(seed):
-    """A seed's run, and the outages and the classes that the loop finds."""
+    """A seed's run, with the outages and classes that the loop finds."""
     run = requests, ranks, trials, lost_at, health, cooldown_s = random_run(seed)
     outages = outages_looped(trials, lost_at, requests, cooldown_s)
     return run, outages, why_looped(requests, ranks, outages, health)
@@ -242,5 +243,5 @@ def test_the_random_runs_have_every_class_for_every_reason():
     classes = pd.concat([looped(seed)[2] for seed in range(RUNS)])
     whys = Counter(classes["why"])
     assert all(whys[why] > 30 for why in Why), whys
-    states = Counter(word for told in classes["because"] for word in told.replace(",", "").split())
+    states = Counter(word for text in classes["because"] for word in text.replace(",", "").split())
     assert all(states[state] > 50 for state in State), states

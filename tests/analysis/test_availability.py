@@ -1,4 +1,4 @@
-"""Down, brown, and what the probe did not see: the truth is put in, and found again."""
+"""Down, brown and unprobed time: the known truth of a synthetic run is found."""
 
 import random
 
@@ -41,7 +41,7 @@ def test_unavailability_is_the_union_of_both_lanes(tmp_path, hole_s):
     assert run.unprobed.s == 0
 
 
-def test_one_good_answer_inside_an_outage_ends_it_only_until_the_next_ask(tmp_path):
+def test_one_good_answer_inside_an_outage_ends_it_only_until_the_next_request(tmp_path):
     flap = answer(world().new(23.1, Lane.PROBE_NEW), "ollama", 0.05)
     run = seen(make(tmp_path, [HOLE], duration_s=80, extra=[flap]))
     assert len(run.down) == 2
@@ -105,14 +105,14 @@ def test_without_an_objective_nothing_is_known_of_brown_outs(tmp_path):
     ("stalled", "s"),
     [
         ((), 0),
-        ([(5, 7)], 0),  # away from faults it asks every two seconds, and may be late by some
+        ([(5, 7)], 0),  # away from faults it sends a request every two seconds, and may be late
         ([(5, 15)], 10 - 4),
         ([(19.5, 22.5)], 1.55),  # begun at 19.95, verified at 21.5
         # 2 s while the restore is verified (49.95 to 52), and what is beyond 5.3 s, behind a tier that takes 0.28 s
         ([(49, 60)], 2.05 + 11.2 - 5.3),
     ],
 )
-def test_slots_that_were_neither_asked_nor_covered_are_found(tmp_path, stalled, s):
+def test_slots_without_a_request_and_not_covered_are_found(tmp_path, stalled, s):
     hole = Hole("s", "vllm", 20, 30, hole_s=1.0)
     run = seen(make(tmp_path, [hole], duration_s=120, stalled=stalled))
     assert run.unprobed.s == pytest.approx(s, abs=0.3)
@@ -128,7 +128,7 @@ def test_a_slot_that_is_covered_was_not_missed(tmp_path):
     assert run.unprobed.s == 0
 
 
-def test_behind_a_slow_tier_the_probe_may_ask_as_seldom_as_it_must(tmp_path):
+def test_behind_a_slow_tier_the_probe_may_send_requests_rarely(tmp_path):
     # A tenth of what a tier can do that takes three seconds for a token: one request in thirty seconds.
     w = world()
     requests = [answer(w.new(30.0 * i, Lane.PROBE_NEW), "ollama", 3.0) for i in range(10)]
@@ -149,7 +149,7 @@ def judged(made):
         ({"max_s": 7, "window": "60s"}, (), F),
         ({"max_s": 5, "window": "5s"}, (), P),  # no window of five seconds holds more
         ({"max_s": 4, "window": "5s"}, (), F),
-        ({"max_s": 9}, [(70, 85)], U),  # nobody knows how it was for 11 of these seconds
+        ({"max_s": 9}, [(70, 85)], U),  # availability is unknown for 11 of these seconds
         ({"max_s": 20}, [(70, 85)], P),  # even had all of them been bad
         ({"max_s": 7}, [(70, 85)], F),
     ],
@@ -169,8 +169,8 @@ def test_a_run_with_no_probe_knows_of_no_availability(tmp_path):
 
 
 @pytest.mark.parametrize(("hole_s", "status"), [(1.0, P), (7.3, U)])
-def test_beyond_its_limit_a_failover_needs_a_probe_that_asked(tmp_path, hole_s, status):
-    # Users alone saw it: within the limit that is proof enough; beyond it, nobody may have asked while it was well.
+def test_beyond_its_limit_a_failover_needs_probe_requests(tmp_path, hole_s, status):
+    # Only users saw it: within the limit that is proof; beyond it, there may have been no request while it was good.
     hole = Hole("s", "vllm", 20, 30, hole_s=hole_s)
     expect = {"failover": {"step": "s", "to": "ollama", "max_s": 5}}
     found, _ = judged(make(tmp_path, [hole], probe_rate=0, pairs=0, duration_s=70, expect=expect))

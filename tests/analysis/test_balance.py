@@ -1,4 +1,4 @@
-"""A group of deployments behind one gateway: the shares that were put in are found again, and peers are not fallbacks."""
+"""A group of deployments behind one gateway: the known shares are found, and peers are not fallbacks."""
 
 import pytest
 
@@ -43,7 +43,7 @@ def test_even_shares_are_even_and_a_dead_ones_go_to_the_others(tmp_path):
     assert [s.wanted for s in gone.shares] == [0.5, 0.0, 0.5]
     assert gone.shares[1].answers == 0
     assert all(s.low < 0.5 < s.high for s in (gone.shares[0], gone.shares[2]))
-    # All of the calm is in its two parts: while it was gone, or had not returned, nothing counts for calm.
+    # The calm time has two parts; while the tier was gone or had not returned, nothing counts as calm.
     assert calm.n == before.n + returned.n
     assert found(run).status is Status.PASS
 
@@ -94,7 +94,7 @@ def test_a_tier_is_back_when_it_has_its_turns_again(tmp_path):
     )  # the gateway avoids it for six seconds; of its first three turns the first is soon
 
 
-def test_who_is_handed_down_while_the_others_serve_is_told(tmp_path):
+def test_a_request_handed_down_while_peers_serve_is_reported(tmp_path):
     base = run_of(tmp_path, [GONE])
     record = next(a for a in make(tmp_path / "spare", [GONE], engines=three(), pairs=0, duration_s=200).requests
                if a.sent_at > START + 80 and a.lane == Lane.LOAD)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Workers' clocks that are wrong by a known amount: the instants come back as the master's clock would have told them."""
+"""Workers' clocks that are wrong by a known amount: instants are converted to the master's clock."""
 
 import dataclasses
 import json
@@ -43,7 +43,7 @@ def test_a_known_offset_and_a_known_drift_are_taken_out():
     assert give.to_dict() == {"": 0.0, "a": 0.001, "b": pytest.approx(0.004, abs=1e-4)}
 
 
-def test_a_clock_that_nobody_measured_is_left_and_said():
+def test_an_unmeasured_clock_is_not_corrected_and_reported():
     rows = _rows("a", np.array([1.0, 2.0]), 5.0)
     found = clocks.one_clock(rows, ["sent_at"], clocks.table([]))
     assert found["sent_at"].tolist() == [6.0, 7.0]
@@ -106,7 +106,9 @@ def test_no_verdict_passes_on_a_clock_that_was_not_measured(tmp_path):
         (WorkerEnd.STOPPED, 24, 20, "worker-0 (far) counted 24 requests, and 20 of their records are here"),
     ],
 )
-def test_no_verdict_passes_on_what_a_lost_worker_did_not_tell(tmp_path, end, requests, records, words):
+def test_no_verdict_passes_on_records_that_a_lost_worker_did_not_send(
+    tmp_path, end, requests, records, words
+):
     who = Worker("worker-0", "far", 7, START, end, START + 31, START + 29.5, requests, records)
     run = _run(tmp_path, [Offset(START, "worker-0", 0.0, 0.0)], 0.0, who)
     finding = judge.judge(Evidence(run)).findings[-1]
@@ -115,7 +117,7 @@ def test_no_verdict_passes_on_what_a_lost_worker_did_not_tell(tmp_path, end, req
 
 
 def _failover(tmp_path, max_s: float, give_s: float):
-    """Lost and answered 3.2 s later, by the requests of a worker whose clock is known to within so much."""
+    """Lost and answered 3.2 s later, by the requests of a worker with this clock uncertainty."""
     made = make(tmp_path, [Hole("s", "vllm", 20, 30, hole_s=3.0)], duration_s=80, rate=20)
     lines = JsonLines(made.path / "clocks.jsonl")
     lines.append(Offset(START, "w1", 0.0, give_s))
@@ -125,7 +127,7 @@ def _failover(tmp_path, max_s: float, give_s: float):
 
 
 @pytest.mark.parametrize(("max_s", "status"), [(2.0, "fail"), (3.3, "unknown"), (5.0, "pass")])
-def test_a_failover_nearer_to_its_limit_than_the_clocks_can_tell_is_unknown(tmp_path, max_s, status):
+def test_a_failover_within_clock_uncertainty_of_its_limit_is_unknown(tmp_path, max_s, status):
     _, finding = _failover(tmp_path, max_s, 0.5)
     assert finding.status == status
     assert (status == "unknown") == ("give or take the 0.5 s" in finding.evidence)

@@ -1,4 +1,4 @@
-"""The page of definitions is what the functions say of themselves."""
+"""The page of definitions has the docstrings of the functions."""
 
 import inspect
 from pathlib import Path

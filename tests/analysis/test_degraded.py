@@ -1,4 +1,4 @@
-"""Whether documents are classified as rightly by the fallback: pass, fail and unknown, each of a run that deserves it."""
+"""Whether the fallback is as accurate on documents: a run each for pass, fail and unknown."""
 
 from dataclasses import replace
 
@@ -49,7 +49,7 @@ def test_one_that_is_truly_worse_by_more_than_the_margin_fails(tmp_path):
     assert found.interval[0] < -35 < found.interval[1] < -15
 
 
-def test_few_documents_do_not_tell_and_it_says_how_many_would(tmp_path):
+def test_few_documents_decide_nothing_and_the_needed_number_is_reported(tmp_path):
     found = judged(tmp_path, 1.0, 1.0, documents=8)
     assert found.status is Status.UNKNOWN
     assert found.measured == "+0.0 points [−32.4, +32.4] over 8 documents"
@@ -71,7 +71,7 @@ def test_a_difference_at_the_limit_is_unknown(tmp_path):
 
 
 def test_only_what_the_fallback_answered_while_the_step_held_counts(tmp_path):
-    """It answers on for a while after the restore, and all of that is right."""
+    """It still answers for a while after the restore, and all of these answers are right."""
     requests = classify([GONE], {"vllm": 1.0, "ollama": 0.5}, documents=300, duration_s=180)
     back = START + GONE.back
     requests = [replace(a, wrong=[]) if a.tier == "ollama" and a.sent_at >= back else a for a in requests]
@@ -94,7 +94,7 @@ def test_cut_answers_are_left_out_and_counted(tmp_path):
     assert "3 cut answers are left out" in found.evidence
 
 
-def test_without_documents_it_says_what_to_play(tmp_path):
+def test_without_documents_it_reports_which_scenario_to_run(tmp_path):
     found = degraded.check(PARAMS, read(tmp_path, []))
     assert (found.status, found.measured) == (Status.UNKNOWN, "unknown")
     assert "play the scenario classify" in found.evidence

@@ -1,4 +1,4 @@
-"""What load was wanted and what was delivered, and whether latency from sent hides a hang."""
+"""The scheduled and the delivered load, and whether latency from sent hides a hang."""
 
 import random
 
@@ -36,7 +36,7 @@ def late_by(w, at, s, takes_s=0.2):
     return record
 
 
-def test_what_was_wanted_was_sent_or_not(tmp_path):
+def test_scheduled_requests_were_sent_or_not(tmp_path):
     w = world()
     requests = [late_by(w, 5 + i / 10, 0.05) for i in range(99)]
     never = w.new(30, Lane.LOAD)
@@ -47,14 +47,14 @@ def test_what_was_wanted_was_sent_or_not(tmp_path):
     assert (found.overloaded, found.seconds) == (5, 60)
 
 
-def test_arrivals_that_the_cap_refused_were_wanted_too(tmp_path):
+def test_dropped_arrivals_count_as_scheduled(tmp_path):
     run = run_of(tmp_path, [late_by(world(), 5, 0.0)])
     run.frames.samples["client"].loc[3, ["scheduled", "dropped"]] = [9, 8]
     found = delivered(run)
     assert (found.scheduled, found.sent, found.dropped) == (9, 1, 8)
 
 
-def test_the_most_asks_in_flight_at_one_instant(tmp_path):
+def test_the_most_requests_in_flight_at_one_instant(tmp_path):
     w = world()
     requests = [answer(w.new(at, Lane.LOAD), "vllm", 2.0) for at in (5, 6, 6.5, 8.6, 20)]
     assert delivered(run_of(tmp_path, requests)).in_flight_max == 3
@@ -74,25 +74,25 @@ def test_an_open_loop_that_waited_says_that_latency_from_sent_hides_it(tmp_path)
     w = world()
     run = run_of(tmp_path, [late_by(w, 5 + i, 4.0 if i < 10 else 0.0) for i in range(40)])
     assert hidden(run.frames.requests)[2]
-    assert "201 ms from sent, 4.20 s from intended: requests waited to be sent" in summary.load(run)[1]
+    assert "201 ms from sent, 4.20 s from scheduled: requests waited to be sent" in summary.load(run)[1]
 
 
 @pytest.mark.parametrize(
     ("open_loop", "words"),
-    [(False, "a closed loop), so that a hang hides in both."), (True, "from intended.")],
+    [(False, "a closed loop), so both hide a hang."), (True, "from scheduled.")],
 )
-def test_where_both_latencies_agree_it_is_said_whether_that_means_anything(tmp_path, open_loop, words):
+def test_equal_latencies_are_explained_by_the_kind_of_loop(tmp_path, open_loop, words):
     run = run_of(tmp_path, [late_by(world(), 5 + i, 0.0) for i in range(40)])
     if open_loop:
         run.frames.manifest["arguments"]["arrivals"] = "poisson:4/s"
     assert summary.load(run)[1].endswith(words)
 
 
-def test_of_no_answers_no_latency_is_said(tmp_path):
+def test_without_answers_no_latency_is_reported(tmp_path):
     run = run_of(tmp_path, [])
     assert hidden(run.frames.requests) is None
     assert summary.load(run) == [
-        "Load: 0 requests wanted, 0 sent (late by an unknown time), 0 capped; at most 0 in flight, 4 users; "
+        "Load: 0 requests scheduled, 0 sent (late by an unknown time), 0 dropped; at most 0 in flight, 4 users; "
         "the client was overloaded in 0 of 60 seconds."
     ]
 
@@ -104,7 +104,7 @@ def test_the_first_page_begins_with_the_load_and_has_both_latencies(tmp_path):
     assert lines[2] == "- expect: unknown: the timeline expects nothing"
     assert lines[3] == "- gateway: litellm 1.106.2"
     assert lines[5].startswith("Load: ")
-    assert any("| from sent (p50 / p99) | from intended (p50 / p99) |" in line for line in lines)
+    assert any("| from sent (p50 / p99) | from scheduled (p50 / p99) |" in line for line in lines)
     assert any(line.startswith("Unavailable, by the probe: 0.00 s of ") for line in lines)
     assert any(
         line.startswith("Brown-outs (good, but no TTFT within 2000 ms), by the probe: 4.") for line in lines

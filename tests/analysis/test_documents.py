@@ -1,4 +1,4 @@
-"""Documents: what was put in of each tier's accuracy is found again, and so is what the client made of its calls."""
+"""Documents: the known accuracy of each tier is found, and so are the results of the client's calls."""
 
 from dataclasses import replace
 
@@ -46,12 +46,12 @@ def test_the_stated_accuracy_of_each_tier_is_found_again(run):
     assert found["ollama"].right_fields["correspondent"] == 37  # two have no fields, one has it wrong
 
 
-def test_a_document_counts_once_however_often_it_is_asked_for(run):
+def test_a_document_counts_once_however_many_calls_it_needs(run):
     of = run.documents[0]
     assert of.answers > 2 * of.answered
 
 
-def test_the_rest_of_the_analysis_knows_these_asks_as_it_knows_others(run):
+def test_the_rest_of_the_analysis_treats_these_requests_as_others(run):
     requests = run.frames.requests
     mine = requests[requests["request_id"].isin(run.classified["request_id"])]
     assert len(mine) == len(run.classified)
@@ -61,10 +61,10 @@ def test_the_rest_of_the_analysis_knows_these_asks_as_it_knows_others(run):
 
 def test_what_was_recorded_of_documents_is_read_as_it_was_written(run, tmp_path):
     requests = classify([GONE], ALL, documents=40, invalid={"ollama": 0.05})
-    told = {a.request_id: a for a in requests}
-    assert len(run.classified) == len(told)
+    by_id = {a.request_id: a for a in requests}
+    assert len(run.classified) == len(by_id)
     for row in run.classified.to_dict("records"):
-        record = told[row["request_id"]]
+        record = by_id[row["request_id"]]
         assert (row["document"], row["attempt"]) == (record.document, record.attempt)
         assert (None if row["valid"] is frames.pd.NA else row["valid"]) == record.valid
         assert row["wrong"] == (None if record.wrong is None else tuple(record.wrong))
@@ -85,7 +85,7 @@ def test_a_run_without_documents_has_none(tmp_path):
 
 
 def call(document, attempt, at, took_s=1.0, worker=None, tier="vllm", **what):
-    """One call for a document; answered rightly unless something else is said."""
+    """One call for a document; by default with a right answer."""
     record = RequestRecord(
         f"{document} {at}", "classify", Lane.LOAD, GATEWAY, False, START + at, START + at, outcome=Outcome.OK, status=200,
         latency_ms=took_s * 1000, ttft_ms=took_s * 1000, tier=tier, document=document, attempt=attempt, valid=True, wrong=[],
@@ -105,7 +105,7 @@ CASES = {
     "answered at the third call": (
         [failed("?", 1, 5), failed("?", 2, 6.5), call("?", 3, 8.5)], {"classified": 1, "repeated": 2},
     ),
-    "three calls in vain": ([failed("?", i, 4 * i) for i in (1, 2, 3)], {"in_vain": 1, "repeated": 2}),
+    "three failed calls": ([failed("?", i, 4 * i) for i in (1, 2, 3)], {"in_vain": 1, "repeated": 2}),
     "not what it can use": ([call("?", 1, 5, valid=False, wrong=None)], {"invalid": 1}),
     "cut": ([call("?", 1, 5, **CUT)], {"invalid": 1}),
     "not repeated after a 400": ([failed("?", 1, 5, status=400)], {"in_vain": 1}),
@@ -134,16 +134,16 @@ OTHERS = [
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory):
     """All of them in one run; a document of a case has the case's name."""
-    told = [
+    records = [
         replace(c, document=name, request_id=f"{name} {i}")
         for name, (cs, _) in CASES.items()
         for i, c in enumerate(cs)
     ]
-    return read(tmp_path_factory.mktemp("calls"), told + OTHERS, duration_s=20, steps=[]).classified  # fmt: skip
+    return read(tmp_path_factory.mktemp("calls"), records + OTHERS, duration_s=20, steps=[]).classified  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_became_of_a_document_is_told(calls, case):
+def test_the_result_of_a_document_is_reported(calls, case):
     found = documents.client(calls[calls["document"] == case])
     seen = {k: getattr(found, k) for k in found.__slots__ if k != "begun" and getattr(found, k)}
     assert seen == CASES[case][1]
@@ -169,12 +169,12 @@ def test_every_field_that_is_judged_has_its_count(run):
     assert list(run.documents[0].right_fields) == list(FIELDS)
 
 
-def test_the_pages_tell_of_documents_and_of_those_that_wait(run):
-    told = summary.markdown(run, judge.judge(run))
-    assert "| vllm | 40 | 100.0 % |" in told
-    assert "| 85.0 % [70.9, 92.9] |" in told  # ollama: 34 of 40
+def test_the_pages_report_documents_and_those_that_wait(run):
+    text = summary.markdown(run, judge.judge(run))
+    assert "| vllm | 40 | 100.0 % |" in text
+    assert "| 85.0 % [70.9, 92.9] |" in text  # ollama: 34 of 40
     c = documents.client(run.classified)
-    assert f"answered with nothing that it can use: {c.invalid}" in told
+    assert f"answer not usable: {c.invalid}" in text
     assert c.invalid >= 2
     (table,) = html.documents.tables(run)
     assert [row[0].text for row in table.rows] == ["vllm", "ollama", "openai"]
@@ -185,7 +185,7 @@ def test_the_pages_tell_of_documents_and_of_those_that_wait(run):
 
 def test_the_pages_say_nothing_of_documents_where_there_are_none(tmp_path):
     run = read(tmp_path, [], duration_s=20, steps=[])
-    told = summary.markdown(run, judge.judge(run))
-    assert "documents" not in told.lower()
+    text = summary.markdown(run, judge.judge(run))
+    assert "documents" not in text.lower()
     assert html.documents.tables(run) == []
     assert tables.documents(run).empty

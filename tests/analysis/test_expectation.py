@@ -59,16 +59,16 @@ def test_the_timelines_of_the_house_are_right(capsys):
     ],
 )  # fmt: skip
 def test_a_wrong_expectation_is_refused_with_what_would_be_right(tmp_path, capsys, expect, words):
-    code, said = check(tmp_path, capsys, expect, "--topology", str(TOPOLOGY))
+    code, output = check(tmp_path, capsys, expect, "--topology", str(TOPOLOGY))
     assert code == 64
-    assert words in said
+    assert words in output
 
 
 def test_all_mistakes_are_named_at_once(tmp_path, capsys):
     wrong = {"failovr": {}, "cuts": {}, "recovery": {"max_s": 1, "step": "nope"}}
-    code, said = check(tmp_path, capsys, wrong)
+    code, output = check(tmp_path, capsys, wrong)
     assert code == 64
-    assert len(said.strip().splitlines()) == 3
+    assert len(output.strip().splitlines()) == 3
 
 
 def test_without_a_topology_tiers_are_not_judged(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""What other people's tools are given: the same numbers, the same nothing."""
+"""Exports for other tools: the same numbers, and the same missing values."""
 
 import json
 from pathlib import Path
@@ -47,7 +47,7 @@ def made(tmp_path_factory):
 @pytest.fixture(scope="module")
 def exported(made, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    slices, export.ROWS = export.ROWS, 37  # several of them
+    slices, export.ROWS = export.ROWS, 37  # several slices
     try:
         assert main(["export", str(made.path), "--csv", "--parquet", "--out", str(out)]) == 0
     finally:
@@ -62,16 +62,16 @@ def test_every_table_is_there_in_both_forms_and_nothing_else(exported):
 
 
 def test_every_table_and_every_derived_column_is_explained(exported):
-    told = (Path(__file__).parents[2] / "results" / "README.md").read_text()
-    told = told[told.index("## For other tools") :].partition("\n## ")[0]
+    text = (Path(__file__).parents[2] / "results" / "README.md").read_text()
+    text = text[text.index("## For other tools") :].partition("\n## ")[0]
     derived = set(parquet.read_schema(exported / "requests.parquet").names) - set(REQUESTS.names)
-    assert not [name for name in TABLES | derived if f"`{name}`" not in told]
+    assert not [name for name in TABLES | derived if f"`{name}`" not in text]
 
 
 def test_csv_into_the_report_is_the_default(made, capsys):
     assert main(["export", str(made.path)]) == 0
-    told = capsys.readouterr().out.split()
-    assert f"{made.path}/report/requests.csv" in told
+    printed = capsys.readouterr().out.split()
+    assert f"{made.path}/report/requests.csv" in printed
     assert not list((made.path / "report").glob("*.parquet"))
 
 
@@ -146,14 +146,14 @@ def test_the_other_tables_are_there_too(exported):
 
 def test_lists_as_json_keep_what_is_empty_and_what_is_nothing():
     chunk = pa.array([[9.0], [0.1, 20.0, 1e-7], [], None, [3.5]], pa.list_(pa.float32()))
-    told = export.list_as_json(pa.chunked_array([chunk[1:], chunk[:1]])).to_pylist()
-    assert told[1:] == ["[]", None, "[3.5]", "[9]"]
-    assert json.loads(told[0]) == [0.1, 20, 1e-7]
+    listed = export.list_as_json(pa.chunked_array([chunk[1:], chunk[:1]])).to_pylist()
+    assert listed[1:] == ["[]", None, "[3.5]", "[9]"]
+    assert json.loads(listed[0]) == [0.1, 20, 1e-7]
     texts = pa.chunked_array([pa.array([["language", 'a "b"'], [], None], pa.list_(pa.string()))])
     assert export.list_as_json(texts).to_pylist() == ['["language","a \\"b\\""]', "[]", None]
 
 
-def test_a_run_without_asks_is_exported(tmp_path):
+def test_a_run_without_requests_is_exported(tmp_path):
     made = make(tmp_path, rate=0, probe_rate=0, pairs=0, duration_s=5)
     assert main(["export", str(made.path), "--parquet"]) == 0
     assert parquet.read_metadata(made.path / "report" / "requests.parquet").num_rows == 0

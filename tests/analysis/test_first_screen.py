@@ -1,4 +1,4 @@
-"""What a reader has before he scrolls: how it went, why not, and which version of the gateway it was."""
+"""The first screen of a report: the result, the reasons, and the version of the gateway."""
 
 from dataclasses import replace
 
@@ -137,5 +137,5 @@ def test_what_users_saw_counts_no_request_of_the_probe(tmp_path):
             )
     made = make(tmp_path / "second", duration_s=20, pairs=0, expect={}, extra=[broken])
     run = Evidence(frames.read(made.path))
-    assert timeline.says(run).endswith("1 request failed")
+    assert timeline.title(run).endswith("1 request failed")
     assert headline.headline(run, judge.judge(run)).saw.endswith("0 requests failed.")

@@ -22,7 +22,7 @@ COLUMNS = {
 SHORT = [Hole("s", "vllm", 10, 10)]
 
 
-def test_a_torn_tail_is_skipped_and_said(tmp_path):
+def test_a_torn_tail_is_skipped_and_reported(tmp_path):
     made = make(tmp_path, SHORT, duration_s=60, rate=30)
     whole = len(frames.read(made.path).requests)
     for file in ("requests.arrow", "probe.arrow"):
@@ -78,7 +78,7 @@ def test_a_run_of_another_format_is_refused_with_the_way_out(tmp_path, number):
         frames.read(made.path)
 
 
-def test_a_health_that_nobody_knew_stays_apart_from_down(tmp_path):
+def test_unknown_health_is_not_down(tmp_path):
     run = frames.read(make(tmp_path, SHORT, duration_s=30).path)
     assert run.samples["health"]["up"].dtype == "boolean"
 
@@ -97,7 +97,7 @@ def test_the_restore_of_restore_is_read_beside_that_of_chaos(tmp_path):
     assert "restored by restore" in next(f.evidence for f in found.findings if f.name == "restored")
 
 
-def test_what_is_no_run_is_refused_with_what_would_be_right(tmp_path, monkeypatch):
+def test_a_path_without_a_run_is_refused_with_the_right_form(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Refusal, match="there is no run yet"):
         frames.find_run(None)
@@ -115,10 +115,10 @@ def test_what_is_no_run_is_refused_with_what_would_be_right(tmp_path, monkeypatc
         frames.read(bare)
 
 
-def test_reading_tells_how_much_of_which_file_has_been_read(tmp_path):
-    told = []
-    frames.read(make(tmp_path, duration_s=20).path, lambda what, done: told.append((what, done)))
-    assert told == [
+def test_reading_reports_the_share_of_each_file(tmp_path):
+    reports = []
+    frames.read(make(tmp_path, duration_s=20).path, lambda what, done: reports.append((what, done)))
+    assert reports == [
         ("reading requests.arrow", pytest.approx(1, abs=0.01)),
         ("reading probe.arrow", pytest.approx(1, abs=0.01)),
     ]

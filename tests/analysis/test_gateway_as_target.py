@@ -1,4 +1,4 @@
-"""A fault on the gateway itself: it takes no tier away, and what failed is told from what a retry would have saved."""
+"""A fault on the gateway itself: no tier is lost, and failures are separated from those that a retry would have saved."""
 
 import pandas as pd
 import pytest
@@ -20,7 +20,7 @@ from tests.synthetic_world import START, Hole
 
 RESTART = Hole("restart", GATEWAY, at=30, length=40, hole_s=8.0, fault="unit_restart")
 KILLED = Hole("restart", GATEWAY, at=30, length=40, hole_s=8.0, fault="unit_kill")
-STREAMS = 25  # asks a second, so that some are under way when it goes
+STREAMS = 25  # requests per second, so that some are under way when it goes
 
 
 def seen(folder, *holes, **more):
@@ -43,7 +43,7 @@ def killed(tmp_path_factory):
     return seen(tmp_path_factory.mktemp("killed"), KILLED)
 
 
-def test_it_is_lost_with_the_first_ask_through_it_that_failed(drained):
+def test_it_is_lost_with_the_first_failed_request_through_it(drained):
     (trial,) = drained.trials
     assert drained.lost_at(trial) == pytest.approx(START + RESTART.lost, abs=0.25)
     assert "through it was refused" in drained.loss(trial)
@@ -81,7 +81,7 @@ def test_what_it_counted_before_it_was_restarted_is_not_set_against_ours(drained
     assert found  # without counters: nothing was read; with some it would be "taken away in restart"
 
 
-def test_drained_and_asked_again_no_ask_is_lost(drained):
+def test_drained_and_retried_no_request_is_lost(drained):
     found = judged(drained, step="restart", within="30s")
     assert found.status == "pass"
     refused = int((drained.frames.gateway(["outcome"])["outcome"] == Outcome.REFUSED).sum())
@@ -91,13 +91,13 @@ def test_drained_and_asked_again_no_ask_is_lost(drained):
     assert "under way when it went" in found.evidence
 
 
-def test_a_client_that_gives_up_before_it_is_back_loses_what_it_asked(drained):
+def test_a_client_that_gives_up_before_it_is_back_loses_its_requests(drained):
     found = judged(drained, within="3s")
     assert found.status == "fail"
     assert 0 < found.value < int((drained.frames.gateway(["outcome"])["outcome"] == Outcome.REFUSED).sum())
 
 
-def test_killed_in_mid_stream_what_it_told_is_lost(killed):
+def test_killed_in_mid_stream_its_open_answers_are_lost(killed):
     found = judged(killed, step="restart", within="30s")
     cut = int((killed.frames.gateway(["outcome"])["outcome"] == Outcome.CUT).sum())
     assert cut >= 2
@@ -106,7 +106,7 @@ def test_killed_in_mid_stream_what_it_told_is_lost(killed):
     assert judged(killed, within="30s", max_lost=cut).status == "pass"
 
 
-def test_without_an_ask_under_way_or_without_a_fault_nothing_is_known(tmp_path):
+def test_without_a_request_under_way_or_without_a_fault_nothing_is_known(tmp_path):
     quiet = seen(tmp_path, RESTART, rate=0, probe_rate=0.4, pairs=0, name="quiet")
     found = judged(quiet, within="30s")
     assert (found.status, "no request was under way" in found.evidence) == ("unknown", True)
@@ -120,15 +120,15 @@ CASES = [
     (12.0, 0.1, Outcome.REFUSED, None, False, Fate.SAVED),
     (12.0, 0.1, Outcome.REJECTED, 503, False, Fate.SAVED),
     (12.0, 0.1, Outcome.REJECTED, 429, False, Fate.SAVED),
-    (12.0, 0.1, Outcome.REJECTED, 400, False, Fate.LOST),  # no client asks that again
+    (12.0, 0.1, Outcome.REJECTED, 400, False, Fate.LOST),  # no client retries that
     (12.0, 0.1, Outcome.BROKEN, 200, False, Fate.SAVED),
     (12.0, 0.1, Outcome.TIMEOUT, None, False, Fate.SAVED),
     (9.0, 3.0, Outcome.CUT, 200, False, Fate.LOST),  # under way when it went
     (9.0, 3.0, Outcome.STALLED, 200, False, Fate.LOST),
     (9.0, 3.0, Outcome.STALLED, 200, True, Fate.UNKNOWN),
-    (5.0, 24.0, Outcome.TIMEOUT, None, False, Fate.LOST),  # told later than the client asks again
-    (31.0, 0.1, Outcome.REFUSED, None, False, Fate.LOST),  # asked again at 32, and not answered well
-    (45.0, 0.1, Outcome.REFUSED, None, False, Fate.UNKNOWN),  # nobody asked for 20 s after it
+    (5.0, 24.0, Outcome.TIMEOUT, None, False, Fate.LOST),  # failed later than the client's retries
+    (31.0, 0.1, Outcome.REFUSED, None, False, Fate.LOST),  # retried at 32, without a good answer
+    (45.0, 0.1, Outcome.REFUSED, None, False, Fate.UNKNOWN),  # no request for 20 s after it
     (90.0, 0.1, Outcome.REFUSED, None, False, None),  # after the verified restore: not this fault's doing
     (5.0, 1.0, Outcome.CUT, 200, False, None),  # before it
     (12.0, 0.1, Outcome.ABANDONED, None, False, None),
@@ -137,7 +137,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_the_fate_of_a_failed_ask(case):
+def test_the_fate_of_a_failed_request(case):
     sent_at, took_s, outcome, status, touched, fate = case
     table = [
         ("this", sent_at, took_s, outcome, status, touched),
@@ -155,7 +155,7 @@ def test_the_fate_of_a_failed_ask(case):
     assert found.get("this") == fate
 
 
-def test_a_run_that_ended_first_says_nothing_of_who_would_have_asked_again():
+def test_a_run_that_ended_first_proves_nothing_about_retries():
     requests = pd.DataFrame(
         {"request_id": ["a", "b"], "via": GATEWAY, "sent_at": [50.0, 51.0], "ended_at": [50.1, 51.1],
          "outcome": Outcome.REFUSED, "status": pd.array([None, None], "Int16"), "good": False, "touched": False}
@@ -164,7 +164,7 @@ def test_a_run_that_ended_first_says_nothing_of_who_would_have_asked_again():
     assert list(client_retries.fates(requests, TRIAL, 5.0, 60.0)["fate"]) == [Fate.LOST, Fate.UNKNOWN]
 
 
-def test_no_tier_takes_over_from_the_gateway_and_who_expects_it_is_told_what_to_expect(tmp_path):
+def test_no_tier_takes_over_from_the_gateway_and_such_an_expectation_is_corrected(tmp_path):
     path = tmp_path / "t.yaml"
     path.write_text(
         "hypothesis: h\nbaseline: 1s\nsettle: 1s\nmax: 5m\n"

@@ -54,7 +54,7 @@ def stack(bifrost, tmp_path):
     return topology.read(path)
 
 
-def test_the_headers_say_who_served_and_which_version_answered(bifrost, stack):
+def test_the_headers_show_which_tier_served_and_which_version_answered(bifrost, stack):
     headers = {"x-served-by": "ollama", "x-bifrost-version": "2.0.1", "x-litellm-model-group": "vllm"}
     pieces = [(1.0, event(e) if isinstance(e, dict) else e) for e in WHOLE]
     exchange = Exchange(end=End.COMPLETE, status=200, headers=headers, pieces=pieces, sent_at=0.5, headers_at=0.9, ended_at=2.0)  # fmt: skip

@@ -55,7 +55,7 @@ UP, DOWN = True, False
         ([UP, DOWN, DOWN, UP], [(1.6, 2.0)], [UP, None, None, UP]),
         ([DOWN] * 4, [(1.6, 2.0)], [None] * 4),  # it never answered: wrong from the beginning
         ([DOWN] * 4, [], [DOWN] * 4),
-        ([DOWN, None, DOWN, DOWN], [(1.0, 1.2)], [None] * 4),  # nobody knows of one second: still the same row
+        ([DOWN, None, DOWN, DOWN], [(1.0, 1.2)], [None] * 4),  # one second is unknown: still the same row
         # It was away for long, came back, and its health url came back later.
         ([UP, *[DOWN] * 20, UP], [(18.6, 18.8)], [UP, *[DOWN] * 13, *[None] * 7, UP]),
         # It drained: its health url failed before it was gone, and it was gone for long.
@@ -99,7 +99,7 @@ DIRECT = [by(tier, 8.1 + i, via=tier) for tier in ("vllm", "ollama") for i in ra
 
 @pytest.mark.parametrize("status", [401, 403, 404, 307, 500, 503, None])
 def test_a_health_url_that_never_says_well_hides_no_leak(tmp_path, status):
-    """The tiers answered direct requests well all along: what the cloud answered was not needed."""
+    """The tiers gave good answers to direct requests the whole time: the cloud's answers were not needed."""
     health = [*rows("vllm", *[DOWN] * 60, status=status), *rows("ollama", *[DOWN] * 60, status=status)]
     run, found = judged(tmp_path, health, DIRECT + LEAKS)
     assert found.status is Status.FAIL

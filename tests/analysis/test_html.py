@@ -1,10 +1,11 @@
-"""report.html as a reader, a screen reader and a firewall have it: parsed, not looked at."""
+"""report.html as parsed: its structure, texts, links and network accesses."""
 
 import json
 import random
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ NASTY = '</script><script>document.title="owned"</script><img src=x onerror="1">
 
 
 class Page(HTMLParser):
-    """What a page is made of: elements with their attributes, texts by id of a script, text outside of scripts."""
+    """The content of a page: elements with their attributes, scripts by id, text outside of scripts."""
 
     def __init__(self, text):
         super().__init__()
@@ -122,9 +123,9 @@ def test_each_finding_of_the_verdict_is_a_row_with_its_numbers(page, reported):
     for f in verdict["findings"]:
         name = " ".join(x for x in (f["id"], f["name"]) if x)
         n = "–" if f["n"] is None else f["n"]
-        said = f"{f['status']} {name} {f['target']} {f['measured']}"
-        assert said in text
-        interval = text.partition(said)[2].partition("evidence")[0].split()
+        row_text = f"{f['status']} {name} {f['target']} {f['measured']}"
+        assert row_text in text
+        interval = text.partition(row_text)[2].partition("evidence")[0].split()
         assert interval[-1] == str(n)
         assert (interval[0] == "–") == (f["interval"] is None)
         for part in f["evidence"].split("; "):
@@ -149,7 +150,7 @@ def test_the_tables_show_the_numbers_of_the_csv_files(page, reported):
         )
 
 
-def test_the_timeline_holds_every_ask_that_was_sent_with_its_record(page, reported):
+def test_the_timeline_has_every_sent_request_with_its_record(page, reported):
     shown = json.loads(page.scripts["timeline-json"])
     kept = shown["records"]
     requests = {a.request_id: a for a in reported.requests if a.sent_at is not None}
@@ -193,7 +194,7 @@ def test_inputs_stand_as_the_run_kept_them(tmp_path):
     (made.path / "gateway.yaml").write_text(kept)
     found = Page(page_of(made))
     assert " ".join(kept.split()) in found.text
-    assert "timeline.yaml: the run has none." in found.text
+    assert "timeline.yaml: not in this run." in found.text
 
 
 def _whole(made):
@@ -202,7 +203,7 @@ def _whole(made):
     return found.text
 
 
-def test_a_killed_run_says_so_before_anything_else(tmp_path):
+def test_a_killed_run_is_reported_first(tmp_path):
     made = make(
         tmp_path, [Hole("s", "vllm", 10, 20)], duration_s=30, status=None, drop=[("restore", "effective")]
     )
@@ -213,25 +214,25 @@ def test_a_killed_run_says_so_before_anything_else(tmp_path):
     assert (
         first
         < text.index("Torn tails were skipped: probe.arrow")
-        < text.index("not restored A fault was begun")
+        < text.index("not restored A fault was injected")
     )
 
 
-def test_a_run_with_no_requests_says_that_nobody_saw_anything(tmp_path):
+def test_a_run_without_requests_is_reported_as_such(tmp_path):
     text = _whole(make(tmp_path, rate=0, probe_rate=0, pairs=0, duration_s=10))
-    assert "Nothing was asked through the gateway, so nobody saw anything." in text
-    assert "Nothing was asked, so there is nothing to draw." in text
-    assert "unknown Nothing is known to have failed" in text
+    assert "No request was sent through the gateway." in text
+    assert "No request was sent: there is nothing to draw." in text
+    assert "unknown No expectation is known to have failed" in text
 
 
 def test_a_run_with_one_tier_has_no_lower_one(tmp_path):
     made = make(tmp_path, [Hole("away", "vllm", 10, 10)], engines=(VLLM,), duration_s=40, pairs=0)
-    assert "There is one rank of tiers, and none below it." in _whole(made)
+    assert "There is only one rank of tiers." in _whole(made)
 
 
 def test_a_ramp_without_timeline_and_chaos_has_its_page(tmp_path):
     made = make(tmp_path, duration_s=20, probe_rate=0, pairs=0, health=False)
-    assert "No fault was begun." in _whole(made)
+    assert "No fault was injected." in _whole(made)
 
 
 def test_repeated_trials_are_summed_up_with_median_and_interval(tmp_path):
@@ -255,7 +256,7 @@ def crowd(n, failed=0):
             "request_id": [f"req-57bc01-{i:07d}" for i in range(n)], "sent_at": sent_at, "scheduled_at": sent_at - 0.001,
             "latency_ms": latency_ms, "ttft_ms": latency_ms / 3, "headers_ms": latency_ms / 4, "good": good, "tier": tier,
             "outcome": np.where(good, Outcome.OK, Outcome.REJECTED), "via": "gateway", "lane": "load", "scenario": "chat",
-            "output_tokens": r.integers(1, 200, n), "error": [None if g else f"500: failed, ask {i}" * 9 for i, g in enumerate(good)],
+            "output_tokens": r.integers(1, 200, n), "error": [None if g else f"500: failed, request {i}" * 9 for i, g in enumerate(good)],
         }
         | same
         | counts
@@ -271,14 +272,14 @@ def test_many_answers_are_thinned_so_that_a_page_stays_small(n, failed, all_fail
     assert (found.failed_drawn == failed) == all_failed
     assert len(found.requests) <= drawn.MOST_GOOD + drawn.MOST_FAILED
     assert (found.requests["latency_ms"] == 90_000.0).any()
-    assert f"{failed:,}" in found.says
-    told = json.dumps(records.records(found.requests, 0.0, pd.DataFrame()), separators=(",", ":"))
-    assert len(told) < 4_800_000
+    assert f"{failed:,}" in found.caption
+    as_json = json.dumps(records.records(found.requests, 0.0, pd.DataFrame()), separators=(",", ":"))
+    assert len(as_json) < 4_800_000
 
 
 def test_few_answers_are_all_drawn():
     found = drawn.choose(crowd(1000, 10))
-    assert found.says == "n = 1,000 requests, all drawn."
+    assert found.caption == "n = 1,000 requests, all drawn."
 
 
 def test_strips_mark_what_was_put_in(tmp_path):
@@ -291,10 +292,10 @@ def test_strips_mark_what_was_put_in(tmp_path):
     assert found["gaming-mode"]["start"] == [20.0, 21.5, 40.0]
     assert sum(found["no good answer"]["length"]) == pytest.approx(4.0, abs=0.3)
     assert sum(found["client overloaded"]["length"]) == pytest.approx(3.0, abs=1.1)
-    assert sum(found["vllm unwell"]["length"]) == pytest.approx(22, abs=2)
+    assert sum(found["vllm unhealthy"]["length"]) == pytest.approx(22, abs=2)
 
 
-def test_who_served_counts_what_was_asked(reported):
+def test_served_counts_the_requests_that_were_sent(reported):
     run = Evidence(frames.read(reported.path))
     f = run.frames
     found = timeline.served(f.requests[f.through_gateway], f.tiers, f.started_at, f.ended_at)
@@ -309,6 +310,8 @@ def test_the_clients_health_shows_its_worst_second(reported):
     found = checks.client(client, f.started_at, f.ended_at)
     assert max(found["hub_lag_ms"]) == 77.0
     assert max(found["cpu_percent"]) == client["cpu_percent"].max()
+    script = (Path(html.__file__).parent / "client.js").read_text()
+    assert set(re.findall(r'line\("(\w+)"', script)) <= set(found), "every line of the picture has data"
 
 
 def test_every_status_has_its_words():

@@ -1,4 +1,4 @@
-"""report.html in a real browser: it draws, answers to the pointer and to the keyboard, asks the network for nothing."""
+"""report.html in a real browser: it draws, reacts to the pointer and the keyboard, and sends no network request."""
 
 from contextlib import contextmanager
 
@@ -27,7 +27,7 @@ def page(tmp_path_factory):
 
 
 def test_why_a_run_failed_and_on_which_gateway_is_seen_without_scrolling(tmp_path):
-    """Even where every other expectation has a reason of its own, at 1280×800."""
+    """Even if every other expectation has its own reason, at 1280×800."""
     expect = {
         "cloud_only_in_need": {"id": "NFR68"},
         "overhead": {"max_ms": 100},
@@ -68,7 +68,7 @@ def test_an_answer_that_is_pointed_at_shows_its_record(page):
         assert "outcomecut" in tip.text_content()
 
 
-def test_the_keyboard_walks_from_answer_to_answer(page):
+def test_the_arrow_keys_go_from_answer_to_answer(page):
     with tab(page, 1280) as t:
         t.evaluate("timeline.plot.focus()")
         seen = []
@@ -88,7 +88,7 @@ def test_a_trials_name_shows_it_in_the_timeline(page):
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, False), (390, True)])
-def test_the_page_fits_and_asks_the_network_for_nothing(page, width, dark):
+def test_the_page_fits_and_sends_no_network_request(page, width, dark):
     with tab(page, width, dark) as t:
         t.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
         assert t.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,4 +1,4 @@
-"""What the ledgers say otherwise, over columns, is what a plain loop over requests and entries says: on random small runs."""
+"""The vectorised comparison with the ledgers finds the same contradictions as a plain loop, on random small runs."""
 
 import functools
 import json
@@ -18,7 +18,7 @@ NO_RUNS = ("req-1", "alone", "", "-", "a--b")
 ENDS = ("length", "length", "length", "garbled", "stop", "abort", "gone", None)
 
 
-# The reference: entries by nonce, then ask after ask.
+# The reference: entries by nonce, then one request after another.
 
 
 def by_nonce(tables):
@@ -75,10 +75,10 @@ def run_of(nonce):
 
 
 def lines_of(rng, number, nonce):
-    """What an engine wrote of one request: to its end, to just before it, to its first token, or hardly anything."""
+    """The ledger lines of one request: complete, without the end, up to the first token, or almost none."""
     arrived_at = 1.0 + rng.randrange(4) / 4  # some at the same instant
-    told = {"id": str(number), "nonce": nonce, "arrived_at": arrived_at}
-    lines = [{"line": "arrived"} | told]
+    common = {"id": str(number), "nonce": nonce, "arrived_at": arrived_at}
+    lines = [{"line": "arrived"} | common]
     first_at = rng.choice((None, 1.3, 1.3 + CLOCKS_S, 1.3 + CLOCKS_S / 2, arrived_at + 0.1))
     if rng.random() < 0.5:
         lines.append({"line": "begun", "id": str(number), "begun_at": first_at})
@@ -125,7 +125,7 @@ def random_run(seed, folder):
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
-    """Of a seed's run what is found over columns, and what the loop finds."""
+    """For a seed's run, the result of the vectorised code and that of the loop."""
 
     @functools.cache
     def of(seed):
@@ -150,13 +150,15 @@ def test_over_columns_the_same_is_found_in_the_same_words_and_order(both, seed):
 @pytest.mark.verify
 def test_the_random_runs_have_every_kind_of_contradiction_and_answers_that_agree(both):
     found = [both(seed)[1] for seed in range(RUNS)]
-    words = [w for looped in found for told in looped.contradicted.values() for w in told]
+    words = [w for looped in found for texts in looped.contradicted.values() for w in texts]
     for kind in (
         "; nobody was asked", "; c was asked", ", a was asked", "says nothing of its end", "says abort", "says stop",
         "was asked after it and spoke first",
     ):  # fmt: skip
         assert sum(kind in w for w in words) > 2, kind
     assert sum(n for looped in found for n in looped.answers.values()) - len(words) > 100
-    unrecorded = {run_of(nonce) for looped in found for told in looped.unrecorded.values() for nonce in told}
+    unrecorded = {
+        run_of(nonce) for looped in found for texts in looped.unrecorded.values() for nonce in texts
+    }
     assert unrecorded == {OURS, WARM}
     assert any(not looped.answers for looped in found)

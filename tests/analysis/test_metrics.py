@@ -1,4 +1,4 @@
-"""Each metric on requests whose number is known."""
+"""Each metric on requests with a known result."""
 
 import json
 import random
@@ -37,7 +37,7 @@ def test_continuity_counts_cut_and_abandoned_apart(tmp_path):
     requests += [
         cut(good(w, 10, gaps_s=[0.1] * 5), 0.3),
         w.new(11, Lane.LOAD),
-    ]  # the last was left alone: abandoned
+    ]  # the last was abandoned
     requests += [
         good(w, 12, via="vllm"),
         good(w, 12, lane=Lane.PROBE_NEW),
@@ -48,11 +48,11 @@ def test_continuity_counts_cut_and_abandoned_apart(tmp_path):
     assert found.good.ratio == 0.8
 
 
-def test_nothing_asked_has_no_continuity(tmp_path):
+def test_no_requests_have_no_continuity(tmp_path):
     assert shares.continuity(requests_of(tmp_path, [])).good.ratio is None
 
 
-def test_latency_from_intended_holds_what_waited_to_be_sent(tmp_path):
+def test_latency_from_scheduled_includes_the_wait(tmp_path):
     record = good(world(), 5, 0.2)
     record.scheduled_at -= 4.0
     requests = requests_of(tmp_path, [record])
@@ -90,7 +90,7 @@ def test_an_answer_that_thinks_first_is_estimated_from_its_first_thought(tmp_pat
     assert (guessed.tolist(), estimated) == ([pytest.approx(2000)], True)
 
 
-def test_latency_for_ten_tokens_is_measured_or_said_to_be_estimated(tmp_path):
+def test_latency_for_ten_tokens_is_measured_or_marked_as_estimated(tmp_path):
     w = world()
     exact, longer = good(w, 5, 0.2, [0.1] * 9), good(w, 6, 0.2, [0.1] * 19)
     measured, estimated = latency.latency_for_tokens_ms(requests_of(tmp_path / "a", [exact, longer]), 10)
@@ -132,7 +132,7 @@ def test_goodput_takes_failures_and_slow_answers_for_misses(tmp_path):
     ("scenario", "waited_for"), [("chat", True), ("classify", False), ("nightly", False)]
 )
 def test_an_unattended_scenario_has_no_first_token_that_a_person_waits_for(tmp_path, scenario, waited_for):
-    """The run says which of its scenarios are."""
+    """The run records which of its scenarios are unattended."""
     w = world()
     slow = good(w, 2, 3.0)
     slow.scenario = scenario
@@ -201,9 +201,7 @@ ONE_BY_ONE, IN_CLUMPS = [0.05] * 30, ([0.0] * 4 + [0.25]) * 6  # the same mean
         (IN_CLUMPS[:15], (), None, None),  # too few
     ],
 )
-def test_chunks_that_come_in_clumps_are_told_from_those_that_come_one_by_one(
-    tmp_path, gaps_s, overloaded, clumped, who
-):
+def test_chunks_in_clumps_are_distinguished_from_single_ones(tmp_path, gaps_s, overloaded, clumped, who):
     requests = requests_of(tmp_path, [good(world(), 5, gaps_s=gaps_s)], overloaded=overloaded)
     if overloaded == [(20, 60)]:
         w = world()

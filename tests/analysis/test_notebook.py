@@ -98,13 +98,13 @@ def test_a_notebook_defines_nothing_and_carries_no_outputs(path):
 
 
 @pytest.mark.parametrize("path", BOOKS, ids=lambda p: p.stem)
-def test_a_notebook_says_how_each_figure_is_read_and_what_would_be_bad(path):
-    told = ""
+def test_a_notebook_explains_each_figure_and_its_bad_signs(path):
+    text = ""
     for cell in read(path).cells:
         if cell.cell_type == "markdown":
-            told = cell.source
+            text = cell.source
         elif ".draw(" in cell.source:
-            assert re.search(r"\*Bad signs?:\*", told), cell.source
+            assert re.search(r"\*Bad signs?:\*", text), cell.source
 
 
 def test_stripping_takes_out_what_a_run_has_put_in(tmp_path, nbformat):
@@ -151,7 +151,7 @@ def test_a_run_compared_with_itself_shows_no_difference(page):
 
 def test_every_notebook_is_run_and_without_another_run_nothing_is_compared(tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr(notebook, "write", lambda name, given, out, told: written.append((name, given)))
+    monkeypatch.setattr(notebook, "write", lambda name, given, out, report: written.append((name, given)))
     of_one = [(name, {"RUN": str(tmp_path)}) for name in notebook.OF_ONE_RUN]
     notebook.write_all(tmp_path, None, tmp_path / "out")
     assert written == of_one
@@ -163,22 +163,22 @@ def test_every_notebook_is_run_and_without_another_run_nothing_is_compared(tmp_p
     ]
 
 
-def test_a_cell_that_throws_is_told_with_its_text_and_ends_the_command(
+def test_a_cell_that_throws_is_reported_with_its_text_and_ends_the_command(
     small, tmp_path, monkeypatch, nbformat
 ):
     cells = [
         nbformat.v4.new_code_cell("first = 1"),
-        nbformat.v4.new_code_cell("first / 0  # what a cell says"),
+        nbformat.v4.new_code_cell("first / 0  # a cell's text"),
     ]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "per_tier_latency.ipynb")
     monkeypatch.setattr(notebook, "NOTEBOOKS", tmp_path)
     with pytest.raises(SystemExit) as ended:
         main(["notebooks", str(small.path)])
-    said = str(ended.value)
-    assert "per_tier_latency.ipynb" in said
-    assert "first / 0  # what a cell says" in said
-    assert "ZeroDivisionError: division by zero" in said
-    assert "\x1b" not in said
+    message = str(ended.value)
+    assert "per_tier_latency.ipynb" in message
+    assert "first / 0  # a cell's text" in message
+    assert "ZeroDivisionError: division by zero" in message
+    assert "\x1b" not in message
 
 
 def test_the_lab_is_for_this_machine_alone_and_fetches_no_news(small, tmp_path, monkeypatch):
@@ -215,7 +215,7 @@ def test_no_such_run_is_bad_input(capsys):
 def test_what_is_not_installed_is_named(monkeypatch, small, capsys):
     monkeypatch.setattr(notebook, "find_spec", lambda name: None if name == "nbconvert" else object())
     assert main(["notebooks", str(small.path)]) == 64
-    assert "nbconvert is not installed; make .venv/notebooks" in capsys.readouterr().err
+    assert "nbconvert is not installed; run make .venv/notebooks" in capsys.readouterr().err
 
 
 class Wants(HTMLParser):

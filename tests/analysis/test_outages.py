@@ -1,4 +1,4 @@
-"""The truth is put in, and found again: lost, failover, gap, recovery."""
+"""The known truth of a synthetic run is found: lost, failover, gap, recovery."""
 
 import json
 import random
@@ -33,7 +33,7 @@ def failover(run, to="ollama", **which):
 
 @pytest.mark.parametrize("hole_s", [0.9, 2.0, 7.3, 15.0])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_hole_is_found_within_the_bounds_of_its_asks(tmp_path, hole_s, seed):
+def test_a_hole_is_found_within_the_bounds_of_its_requests(tmp_path, hole_s, seed):
     made = make(tmp_path, [Hole("freeze", "vllm", 20, 30, hole_s=hole_s)], duration_s=70, seed=seed)
     run = seen(made)
     trial = the(run)
@@ -41,14 +41,16 @@ def test_a_hole_is_found_within_the_bounds_of_its_asks(tmp_path, hole_s, seed):
         gap = outages.failover_gap(run.frames.requests, trial, run.lost_at(trial), lane, run.frames.ranks)
         assert gap.lower_s <= hole_s <= gap.upper_s
         assert gap.upper_s - gap.lower_s < 1.6  # two intervals of the lane, and a first token
-    # The probe asks five times a second: the loss is known, and the answer asked for, within 0.2 s each.
+    # The probe sends five requests per second: the loss and the next answer are each known within 0.2 s.
     took = failover(run)
     assert took.s == pytest.approx(hole_s + FALLBACK_S + OLLAMA.ttft_s, abs=0.3)
     assert run.lost_at(trial) == pytest.approx(made.lost_at("freeze"), abs=0.25)
 
 
 @pytest.mark.parametrize("hang_s", [3.0, 7.3])
-def test_a_gateway_that_hangs_before_it_falls_back_is_a_gap_although_every_ask_ends_well(tmp_path, hang_s):
+def test_a_gateway_that_hangs_before_it_falls_back_is_a_gap_although_every_request_ends_well(
+    tmp_path, hang_s
+):
     made = make(tmp_path, [Hole("freeze", "vllm", 20, 60, hang_s=hang_s)], duration_s=100)
     run = seen(made)
     trial = the(run)
@@ -93,7 +95,7 @@ def test_one_flapping_answer_does_not_end_a_gap(tmp_path):
     assert gap.lower_s <= 6.0 <= gap.upper_s
 
 
-def test_an_ask_sent_before_the_restore_that_lands_after_it_is_no_recovery(tmp_path):
+def test_a_request_sent_before_the_restore_and_answered_after_it_is_no_recovery(tmp_path):
     hole = Hole("freeze", "vllm", 20, 20, sticky_s=9.0)
     early = [answer(world().new(hole.back - 1 + i / 10, Lane.LOAD), "vllm", 1.5) for i in range(4)]
     run = seen(make(tmp_path, [hole], duration_s=80, extra=early))
@@ -101,7 +103,7 @@ def test_an_ask_sent_before_the_restore_that_lands_after_it_is_no_recovery(tmp_p
     assert back.s == pytest.approx(9.0 + VLLM.ttft_s, abs=0.3)
 
 
-def test_two_answers_and_another_tier_between_are_no_recovery(tmp_path):
+def test_two_answers_and_another_tier_between_are_not_a_recovery(tmp_path):
     hole = Hole("freeze", "vllm", 20, 20, sticky_s=9.0)
     flaps = [answer(world().new(hole.back + 2 + i / 100, Lane.LOAD), "vllm", 0.08) for i in range(2)]
     run = seen(make(tmp_path, [hole], duration_s=80, extra=flaps))
@@ -163,14 +165,14 @@ def test_the_loss_of_a_lower_tier_is_seen_only_while_the_higher_one_is_held(tmp_
     )
 
 
-def test_failed_asks_before_the_fault_are_not_its_doing(tmp_path):
+def test_failed_requests_before_the_fault_do_not_count_for_it(tmp_path):
     earlier = [refuse(world().new(19.0, Lane.LOAD), Outcome.REJECTED, 500)]
     run = seen(make(tmp_path, [Hole("freeze", "vllm", 20, 20)], duration_s=60, extra=earlier))
     assert run.lost_at(the(run)) >= START + 20
 
 
-def test_a_slot_that_found_no_place_is_answered_by_the_ask_that_covers_it(tmp_path):
-    # The probe's place waits from before the fault; the health check shows the loss at 20.5; nothing is asked until 26.
+def test_a_covered_slot_is_answered_by_the_request_that_covers_it(tmp_path):
+    # The probe's place waits from before the fault; the health check shows the loss at 20.5; no request until 26.
     w = world()
     waiting = answer(w.new(19.9, Lane.PROBE_NEW), "ollama", 1.5)
     slot = w.new(20.6, Lane.PROBE_NEW, covered_by=waiting.request_id)
@@ -198,7 +200,7 @@ def test_detection_is_the_failover_less_what_the_next_tier_takes_when_calm(tmp_p
     )
 
 
-def test_what_is_calm_is_asked_of_the_same_kind_of_asks(tmp_path):
+def test_calm_latency_is_of_the_same_kind_of_requests(tmp_path):
     w = world()
     requests = [answer(w.new(30 + i, Lane.LOAD), "ollama", 2.0) for i in range(9)]  # long prompts
     for i, record in enumerate(requests):
@@ -208,18 +210,18 @@ def test_what_is_calm_is_asked_of_the_same_kind_of_asks(tmp_path):
     assert calm(run, "ollama", "probe_new") == pytest.approx(OLLAMA.ttft_s, rel=0.05)
 
 
-def test_what_is_calm_is_not_asked_while_a_fault_begins_or_ends(tmp_path):
+def test_calm_latency_excludes_transition_and_restoring(tmp_path):
     hole = Hole("freeze", "vllm", 20, 10, effective_after_s=9.9, restore_s=8, hang_s=9)
     run = seen(make(tmp_path, [hole], duration_s=60))
     assert calm(run, "ollama", "probe_new") is None  # it answered in transition and restoring alone
     assert outages.detection(failover(run), None) is None
 
 
-def test_of_a_failover_whose_end_was_not_seen_no_detection_is_said():
+def test_a_failover_without_a_seen_end_has_no_detection():
     assert outages.detection(outages.Length(9.0, censored=True), 0.2) is None
 
 
-def test_detection_by_the_ledger_is_the_arrival_of_the_ask_that_ended_the_failover(tmp_path):
+def test_detection_by_the_ledger_is_the_arrival_of_the_request_that_ended_the_failover(tmp_path):
     made = make(tmp_path, [Hole("freeze", "vllm", 20, 40, hole_s=2.0)], duration_s=80)
     took = failover(seen(made))
     arrived_at = made.lost_at("freeze") + 2.0 + FALLBACK_S
@@ -253,7 +255,7 @@ def make_expecting(tmp_path, made):
     return again
 
 
-def test_without_a_ledger_nothing_is_said_of_it(tmp_path):
+def test_without_a_ledger_there_is_no_ledger_detection(tmp_path):
     run = seen(make(tmp_path, [Hole("freeze", "vllm", 20, 40)], duration_s=80))
     assert run.frames.ledgers == {}
     assert run.detection(failover(run), run.lost_at(the(run)), "ollama")[1] is None
@@ -261,7 +263,7 @@ def test_without_a_ledger_nothing_is_said_of_it(tmp_path):
 
 def test_the_lost_tiers_last_answer_covers_a_slot_and_takes_over_nothing(tmp_path):
     w = world()
-    last = answer(w.new(19.9, Lane.PROBE_NEW), "vllm", 1.5)  # asked before, and still answered at 21.4
+    last = answer(w.new(19.9, Lane.PROBE_NEW), "vllm", 1.5)  # sent before, and still answered at 21.4
     slot = w.new(20.6, Lane.PROBE_NEW, covered_by=last.request_id)
     slot.sent_at = None
     next_one = answer(w.new(21.6, Lane.PROBE_NEW), "ollama", 0.3)
@@ -300,8 +302,8 @@ def test_a_censored_trial_is_no_pass(tmp_path, limit_s, status):
     assert found.measured.startswith("> 3")
 
 
-def test_asks_from_a_time_when_all_was_down_that_land_after_a_return_prove_nothing_and_leak_nothing(tmp_path):
-    # vllm gone 20.2 to 60, ollama 30.2 to 44: the cloud is asked at 40, and its answer comes when ollama has returned.
+def test_requests_sent_while_all_was_down_and_answered_after_a_return_prove_and_leak_nothing(tmp_path):
+    # vllm gone 20.2 to 60, ollama 30.2 to 44: the cloud gets a request at 40, and its answer comes when ollama has returned.
     steps = [Hole("freeze", "vllm", 20, 38), Hole("cpu", "ollama", 30, 12)]
     requests = [answer(world().new(40 + i / 10, Lane.LOAD), "openai", 6.0) for i in range(3)]
     requests += [answer(world().new(41 + i / 10, Lane.LOAD), "ollama", 4.0) for i in range(3)]
@@ -310,7 +312,7 @@ def test_asks_from_a_time_when_all_was_down_that_land_after_a_return_prove_nothi
     quiet = {"rate": 0, "probe_rate": 0, "pairs": 0, "duration_s": 80}
     run = seen(make(tmp_path, steps, extra=requests, expect={"cloud_only_in_need": {}}, **quiet))
     back = outages.recovery(run.frames.requests, the(run, "cpu"), run.trials, run.frames.ranks)
-    assert back.censored  # the three answers by ollama were asked before its restore was verified
+    assert back.censored  # the three answers by ollama were for requests before its restore was verified
     cloud = run.lower[run.lower["tier"] == "openai"]
     assert set(cloud["why"]) == {"needed"}
     assert judge.judge(run).findings[0].status == "pass"
@@ -323,7 +325,11 @@ def test_asks_from_a_time_when_all_was_down_that_land_after_a_return_prove_nothi
         (5, {}, "fail"),
         (7.3, {}, "unknown"),  # between the bounds: two intervals of a lane
         (9, {"probe_rate": 0}, "unknown"),
-        (9, {"stalled": [(20, 32)]}, "unknown"),  # it ended within 8 s; who did not ask cannot say so
+        (
+            9,
+            {"stalled": [(20, 32)]},
+            "unknown",
+        ),  # it ended within 8 s, but there was no probe request to show it
         (9, {"events": []}, "unknown"),
     ],
 )

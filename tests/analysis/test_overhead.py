@@ -1,4 +1,4 @@
-"""What the gateway adds, put in and found again; and which pairs say nothing about it."""
+"""The known overhead of the gateway is found; and which pairs do not count."""
 
 import random
 
@@ -30,7 +30,7 @@ def test_the_overhead_that_was_put_in_is_found(tmp_path, overhead_ms):
         assert found.interval_ms[0] <= overhead_ms <= found.interval_ms[1]
 
 
-def test_a_first_ask_that_warms_a_cache_for_the_others_leaves_the_overhead(tmp_path):
+def test_a_first_request_that_warms_a_cache_does_not_change_the_overhead(tmp_path):
     run = Evidence(
         frames.read(make(tmp_path, overhead_ms=14, first_slower_ms=80, pairs=31, probe_rate=0).path)
     )
@@ -69,11 +69,11 @@ def test_only_like_pairs_count(tmp_path, requests, count):
     ("overloaded", "count"),
     [
         ([(4, 5)], 1),  # the first of the four begins at 5.01
-        ([(6.5, 6.6)], 0),  # the second of them was asked in that second
+        ([(6.5, 6.6)], 0),  # the second of them was sent in that second
         ([(20, 30)], 1),
     ],
 )
-def test_a_pair_that_an_overloaded_client_asked_does_not_count(tmp_path, overloaded, count):
+def test_a_pair_of_an_overloaded_client_does_not_count(tmp_path, overloaded, count):
     requests = requests_of(tmp_path, pair(world(), 5.01), overloaded=overloaded)
     assert len(overhead.pairs_of(requests)) == count
 

@@ -1,4 +1,4 @@
-"""Seconds in which the client was overloaded: which asks they touch, and what is unknown because of them."""
+"""Seconds in which the client was overloaded: which requests they touch, and what is unknown because of them."""
 
 import random
 
@@ -44,12 +44,12 @@ def test_a_second_is_overloaded_by_its_core_or_by_its_lag(cpu_percent, lag_ms, l
         ("w1", Lane.LOAD, 3.0, 9.0, True),  # it was under way all along
         ("w1", Lane.LOAD, 4.2, 0.5, False),  # it was over before
         ("w1", Lane.LOAD, 6.1, 0.5, False),
-        ("w2", Lane.LOAD, 5.2, 0.3, False),  # another load generator asked it
+        ("w2", Lane.LOAD, 5.2, 0.3, False),  # another load generator sent it
         (None, Lane.LOAD, 5.2, 0.3, False),
-        ("w1", Lane.PROBE_NEW, 5.2, 0.3, False),  # the probe is asked by chaos
+        ("w1", Lane.PROBE_NEW, 5.2, 0.3, False),  # the chaos controller sends the probe's requests
     ],
 )
-def test_an_ask_is_touched_by_its_own_workers_seconds(tmp_path, worker, lane, sent, takes_s, hit):
+def test_a_request_is_touched_by_its_own_workers_seconds(tmp_path, worker, lane, sent, takes_s, hit):
     record = answer(world().new(sent, lane), "vllm", takes_s)
     record.worker = worker
     made = make(
@@ -83,7 +83,7 @@ def test_a_client_overloaded_during_the_failover_makes_it_unknown_and_says_so(tm
     assert "the load generator was overloaded in these seconds, and nobody else asked" in found.evidence
 
 
-def test_where_the_probe_asked_the_failover_rests_on_it_whatever_the_client_did(tmp_path):
+def test_with_probe_requests_the_failover_does_not_depend_on_the_client(tmp_path):
     found = failover_of(tmp_path, overloaded=[(19, 25)])
     assert found.status is P
     assert found.value == pytest.approx(1.0 + FALLBACK_S + OLLAMA.ttft_s, abs=0.3)
@@ -101,7 +101,7 @@ def test_a_client_overloaded_during_the_recovery_makes_it_unknown(tmp_path):
 
 
 def test_a_cut_that_an_overloaded_client_saw_counts_from_commanded_on(tmp_path):
-    # Nobody knows how long before its client looked the stream had ended.
+    # The stream may have ended any time before the client read it.
     from tests.synthetic_world import cut
 
     late = cut(answer(world().new(15.0, Lane.LOAD), "vllm", 0.1, [0.5] * 30), 8.0)  # seen at 23
@@ -123,9 +123,9 @@ def failed(outcome, count, at=10.0, **more):
     ("outcome", "overloaded", "status"),
     [
         (Outcome.TIMEOUT, (), F),
-        (Outcome.TIMEOUT, [(9, 12)], U),  # it may not have looked in time
+        (Outcome.TIMEOUT, [(9, 12)], U),  # it may have read too late
         (Outcome.TIMEOUT, [(30, 40)], F),  # a failure seen in clean seconds is one
-        (Outcome.REJECTED, [(9, 12)], F),  # a status 500 is none of the client's making
+        (Outcome.REJECTED, [(9, 12)], F),  # the client cannot cause a status 500
         (Outcome.REFUSED, [(9, 12)], F),
         (Outcome.STALLED, [(9, 12)], P),  # counted apart
         (Outcome.ABANDONED, [(9, 12)], P),

@@ -1,4 +1,4 @@
-"""Intervals of shares and of paired differences: published values, what must always hold, and how often they are right."""
+"""Intervals of shares and of paired differences: published values, invariants, and coverage."""
 
 import random
 from math import log, sqrt
@@ -47,7 +47,7 @@ def test_the_interval_holds_its_difference_and_stays_within_one():
         assert low < high
 
 
-def test_who_swaps_the_two_swaps_the_signs():
+def test_swapping_the_two_swaps_the_signs():
     for gained, lost, n in tables():
         low, high = score_interval(gained, lost, n)
         assert score_interval(lost, gained, n) == pytest.approx((-high, -low), abs=1e-9)

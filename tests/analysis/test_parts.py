@@ -54,7 +54,7 @@ def requests(*rows):
         (75.0, 80.0, "rejected", AFTER, "settling"),
         (8.0, None, "abandoned", FIRST, "transition"),  # under way until nothing more is known
         (80.0, None, "abandoned", AFTER, "settling"),
-        (None, None, "broken", BEFORE, "baseline"),  # never sent: the instant in which it was intended, 5
+        (None, None, "broken", BEFORE, "baseline"),  # never sent: the instant for which it was scheduled, 5
         (None, None, "abandoned", FIRST, "transition"),
     ],
 )
@@ -78,13 +78,13 @@ def test_an_inject_that_never_began_has_no_window():
     assert [p.kind for p in parts_of(trials, 0.0, 50.0)] == [Kind.WHOLE]
 
 
-def test_a_window_that_nobody_closed_lasts_until_the_next_fault_on_its_target_or_the_end():
+def test_an_open_window_lasts_until_the_next_fault_on_its_target_or_the_end():
     trials = trials_of(pd.concat([events(TWICE[:3]), events(TWICE[6:9], trial=2)]), 100.0)
     assert [(p.start, p.end) for p in parts_of(trials, 0.0, 100.0)[1::2]] == [(10, 50), (50, 100)]
 
 
 def _slow(windows, sent, ended):
-    """The definition, word for word: the first of the windows, by their begins, that is touched; else the gap."""
+    """The definition: the first of the windows, by their begins, that the request touches; else the gap."""
     for i, (start, end) in enumerate(windows):
         if sent < end and ended >= start:
             return 2 * i + 1
@@ -100,17 +100,17 @@ def test_every_request_counts_in_exactly_one_part_whatever_overlaps(seed):
         rows = [("inject", "begin", begun), ("inject", "commanded", begun + 0.1), ("restore", "begin", begun + 5),
                 ("restore", "effective", begun + some.uniform(5, 40))]  # fmt: skip
         steps.append(events(rows[: some.choice([1, 2, 4, 4, 4])], step=f"s{i}", target=target))
-    told = pd.concat(steps).sort_values("at", kind="stable") if steps else events([])
-    parts = parts_of(trials_of(told, 140.0), 0.0, 140.0)
+    recorded = pd.concat(steps).sort_values("at", kind="stable") if steps else events([])
+    parts = parts_of(trials_of(recorded, 140.0), 0.0, 140.0)
     rows = []
     for _ in range(300):
         sent = some.uniform(0, 139)
         ended = some.choice([None, sent, sent + some.expovariate(0.2), sent + 60])
         rows.append((some.choice([None, sent, sent]), ended, some.choice(list(map(str, Outcome)))))
-    asked = requests(*rows).sort_values("sent_at", ignore_index=True)
-    sent, ended = span(asked)
+    sent_requests = requests(*rows).sort_values("sent_at", ignore_index=True)
+    sent, ended = span(sent_requests)
     windows = [(p.start, p.end) for p in parts[1::2]]
-    found = places(parts, asked)
+    found = places(parts, sent_requests)
     assert found.part.tolist() == [_slow(windows, s, e) for s, e in zip(sent, ended, strict=True)]
     assert np.array_equal(found.part, part_of(parts, sent, ended))
     phases = [(i, p) for i, one in enumerate(parts) for p in one.phases]
@@ -128,7 +128,7 @@ def _of_users(requests):
 
 
 def unended(name, intended, sent, outcome=Outcome.ABANDONED):
-    """A request of a user whose end nobody knows."""
+    """A user's request with an unknown end."""
     sent_at = None if sent is None else START + sent
     return RequestRecord(name, "chat", Lane.LOAD, "gateway", True, START + intended, sent_at, outcome)
 
@@ -205,12 +205,12 @@ def streams(at, count, length_s=3.0, **more):
 TWO = [Hole("first", "vllm", 20, 10, restore_s=2), Hole("second", "vllm", 60, 10, trial=1, restore_s=2)]
 
 
-def test_what_a_fault_cut_stands_during_faults_and_not_before_the_first(tmp_path):
-    """Three streams begun before a scale-down, which cut them: 3 of 12 before the fault was a lie."""
+def test_answers_cut_by_a_fault_count_during_faults_and_not_before_the_first(tmp_path):
+    """A scale-down cuts three streams that began before it: they must not count as 3 of 12 before the fault."""
     requests = [*streams(5, 9), *(cut(a, 2.0) for a in streams(18.5, 3)), *streams(24, 4)]
     run = held_up(requests, TWO[:1], folder=tmp_path)
     assert (
-        "Cut answers: 0 of 9 (0.00%) before the first fault, 3 of 7 (42.86%) during faults, none asked after the last fault."
+        "Cut answers: 0 of 9 (0.00%) before the first fault, 3 of 7 (42.86%) during faults, no requests after the last fault."
         in summary.quality(run)
     )
     before, during, _, every = tables.by_part(run).to_dict("records")
@@ -223,10 +223,10 @@ def test_what_a_fault_cut_stands_during_faults_and_not_before_the_first(tmp_path
 
 def test_cuts_between_two_faults_and_after_the_last_have_their_own_words(tmp_path):
     requests = [cut(a, 1.0) for at, n in ((40, 2), (80, 1)) for a in streams(at, n)]
-    said = summary.quality(held_up(requests, TWO, folder=tmp_path))
+    text = summary.quality(held_up(requests, TWO, folder=tmp_path))
     assert (
-        "Cut answers: none asked before the first fault, none asked during faults, 2 of 2 (100.00%) between faults, "
-        "1 of 1 (100.00%) after the last fault." in said
+        "Cut answers: no requests before the first fault, no requests during faults, 2 of 2 (100.00%) between faults, "
+        "1 of 1 (100.00%) after the last fault." in text
     )
 
 

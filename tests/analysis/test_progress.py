@@ -1,4 +1,4 @@
-"""What long work says while it goes on: a bar on a terminal, lines elsewhere, nothing of what is soon over."""
+"""Progress of long work: a bar on a terminal, lines elsewhere, nothing for short work."""
 
 import io
 import os
@@ -37,7 +37,7 @@ def test_nothing_is_shown_of_what_is_over_within_two_seconds():
     assert kept.shown == []
 
 
-def test_lines_come_no_closer_than_ten_seconds_and_tell_what_was_told_last():
+def test_lines_are_ten_seconds_apart_and_show_the_last_report():
     kept = Kept()
     said = progress.Said(100.0, 2.0, kept)
     for n in range(300):
@@ -47,7 +47,7 @@ def test_lines_come_no_closer_than_ten_seconds_and_tell_what_was_told_last():
     assert [d for _, d, _ in kept.shown] == pytest.approx([20 / 300, 120 / 300, 220 / 300])
 
 
-def test_before_anything_was_told_nothing_is_shown():
+def test_before_the_first_report_nothing_is_shown():
     kept = Kept()
     progress.Said(100.0, 2.0, kept).tick(200.0)
     assert kept.shown == []
@@ -102,22 +102,22 @@ def test_what_goes_wrong_takes_the_bar_away_and_is_heard():
         raise KeyError("x")
 
 
-def test_each_tells_every_item_before_its_turn():
-    told = []
-    assert list(progress.each(lambda *a: told.append(a), "drawing", ["a", "b"])) == ["a", "b"]
-    assert told == [("drawing a", 0.0), ("drawing b", 0.5)]
+def test_each_reports_every_item_before_its_turn():
+    reports = []
+    assert list(progress.each(lambda *a: reports.append(a), "drawing", ["a", "b"])) == ["a", "b"]
+    assert reports == [("drawing a", 0.0), ("drawing b", 0.5)]
 
 
-def test_a_report_tells_each_of_its_stages(tmp_path, monkeypatch):
+def test_a_report_shows_each_of_its_stages(tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "write_one", lambda *_: None)
-    said = []
-    run = Evidence(frames.read(three_tier(tmp_path).path, lambda *a: said.append(a)))
-    found = judge.judge(run, lambda *a: said.append(a))
-    report.write(run, found, lambda *a: said.append(a))
-    words = [what for what, _ in said]
+    reports = []
+    run = Evidence(frames.read(three_tier(tmp_path).path, lambda *a: reports.append(a)))
+    found = judge.judge(run, lambda *a: reports.append(a))
+    report.write(run, found, lambda *a: reports.append(a))
+    words = [what for what, _ in reports]
     assert words[:3] == ["reading requests.arrow", "reading probe.arrow", "judging failover"]
     assert [w for w in words if w.startswith("drawing ")] == [f"drawing {n}" for n in figures.catalogue()]
-    assert all(done is None or 0 <= done <= 1 for _, done in said)
+    assert all(done is None or 0 <= done <= 1 for _, done in reports)
 
 
 def test_standard_output_stays_clean():

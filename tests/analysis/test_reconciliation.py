@@ -1,4 +1,4 @@
-"""Our counts against others': a known truth is told, or a lie beside it, and found again."""
+"""Our counts against other programs' counts: true and falsified counters are recognised."""
 
 import json
 from collections.abc import Callable
@@ -38,8 +38,8 @@ def served(made: Made, tier: str) -> list[RequestRecord]:
     return [a for a in made.requests if a.tier == tier]
 
 
-def told(made: Made, source: str) -> list[dict[str, Any]]:
-    """What a source that tells the truth has counted over the run."""
+def true_counts(made: Made, source: str) -> list[dict[str, Any]]:
+    """The true counts of a source over the run."""
     if source == GATEWAY:
         ends = [a.tier for a in made.requests if a.via == GATEWAY and a.finish_reason]
         return [
@@ -56,11 +56,11 @@ def told(made: Made, source: str) -> list[dict[str, Any]]:
 
 
 def scraped(made: Made, lie: Callable[[Scrape], None] = lambda scrape: None) -> None:
-    """counters.jsonl: the truth, after whatever `lie` makes of each line."""
+    """counters.jsonl with the true counts; `lie` may change each line."""
     lines = JsonLines(made.path / "counters.jsonl")
     for when in (BEFORE, AFTER):
         for source in (GATEWAY, "vllm", "ollama"):
-            found = Scrape(START, when, source, "http://127.0.0.1:1/metrics", told(made, source))
+            found = Scrape(START, when, source, "http://127.0.0.1:1/metrics", true_counts(made, source))
             for one in found.counters:
                 one["value"] = TRUE + (one["value"] if when == AFTER else 0)
             found.counters.append(counter(BORN_AT, 1.0))
@@ -90,7 +90,7 @@ def add(value: float) -> Callable[[Scrape], None]:
     return change
 
 
-def test_who_tells_the_truth_agrees(made):
+def test_true_counters_agree(made):
     scraped(made)
     for tier in ("vllm", "ollama", "openai"):
         found = row(made, tier, GATEWAY)
@@ -106,7 +106,7 @@ def test_who_tells_the_truth_agrees(made):
     assert vllm.theirs == sum(a.outcome == Outcome.OK for a in served(made, "vllm"))
 
 
-def test_one_answer_more_and_one_fewer_are_told_apart_and_said(made):
+def test_one_answer_more_and_one_fewer_are_distinguished_and_reported(made):
     scraped(made, after(GATEWAY, add(1000)))
     found = row(made, "vllm", GATEWAY)
     assert found.judgement == "more"
@@ -141,7 +141,7 @@ def test_what_cannot_be_compared_is_unknown_and_why(made, source, lie, why):
     assert why in found.why
 
 
-def test_an_engine_that_was_taken_away_and_tells_no_start_is_unknown(made):
+def test_an_engine_that_was_taken_away_and_reports_no_start_is_unknown(made):
     scraped(made, lambda scrape: scrape.counters.pop() and None)
     assert (
         row(made, "vllm", "engine").why
@@ -156,12 +156,12 @@ def test_a_run_without_counters_says_so(made):
     assert not any(r.source == "ledger" for r in rows(Evidence(frames.read(made.path))))
 
 
-def test_asks_whose_end_we_did_not_see_may_be_among_the_gateways(tmp_path):
+def test_requests_without_a_seen_end_may_be_in_the_gateways_count(tmp_path):
     lost = RequestRecord(
         "req-9-1", "chat", "load", GATEWAY, True, START + 5, START + 5, Outcome.ABANDONED, 200, tier="vllm"
     )
-    untold = RequestRecord("req-9-2", "chat", "load", GATEWAY, True, START + 5, START + 5, Outcome.TIMEOUT)
-    made = make(tmp_path, duration_s=20, extra=[lost, untold])
+    unended = RequestRecord("req-9-2", "chat", "load", GATEWAY, True, START + 5, START + 5, Outcome.TIMEOUT)
+    made = make(tmp_path, duration_s=20, extra=[lost, unended])
     for more, judgement in ((0, "agrees"), (2, "agrees"), (3, "more"), (-1, "FEWER")):
         (made.path / "counters.jsonl").unlink(missing_ok=True)
         scraped(made, after(GATEWAY, add(more)))
@@ -174,7 +174,7 @@ def ledgers(
     made: Made,
     change: Callable[[RequestRecord, dict[str, Any]], dict[str, Any] | None] = lambda record, end: end,
 ) -> None:
-    """What the engines would have written down; `change` may make another end of it, or none (it was never asked)."""
+    """The ledgers of the engines; `change` may give an entry another end, or remove it (no such request)."""
     folder = made.path / "ledger"
     folder.mkdir(exist_ok=True)
     for tier in ("vllm", "ollama", "openai"):
@@ -210,8 +210,8 @@ def test_a_ledger_that_agrees_passes(made, capsys):
     with pictures():
         assert main(["report", str(made.path)]) == 5  # the timeline expects nothing
     assert "pass     reconciled" in capsys.readouterr().out
-    told = pd.read_csv(made.path / "report" / "reconciliation.csv").set_index(["tier", "source"])
-    assert set(told.loc[(slice(None), "ledger"), "judgement"]) == {"agrees"}
+    table = pd.read_csv(made.path / "report" / "reconciliation.csv").set_index(["tier", "source"])
+    assert set(table.loc[(slice(None), "ledger"), "judgement"]) == {"agrees"}
 
 
 def one_ok(made: Made) -> str:
@@ -237,7 +237,7 @@ def test_a_ledger_that_contradicts_one_record_fails_the_run(made, end, words):
     assert next(r for r in rows(run) if (r.tier, r.source) == ("vllm", "ledger")).judgement == "CONTRADICTS"
 
 
-def test_an_ask_in_a_ledger_without_a_record_fails_a_run_that_was_closed(tmp_path):
+def test_a_request_in_a_ledger_without_a_record_fails_a_closed_run(tmp_path):
     for closed, status in (("finished", "pass"), ("finished", "fail"), (None, "pass")):
         record = RequestRecord("req-77ab-000001", "chat", "load", GATEWAY, True, START + 5, START + 5)
         made = make(tmp_path, duration_s=20, extra=[record], status=closed)
@@ -262,9 +262,9 @@ def test_an_ask_in_a_ledger_without_a_record_fails_a_run_that_was_closed(tmp_pat
         ([Entry("a", "n", 1.0, 1.2, "length")], "cut", None, None),  # cut on its way
         ([Entry("a", "n", 1.0, 1.2, None)], "cut", None, None),
         ([Entry("b", "n", 1.0, 1.2, "length")], "cut", None, "we say that a answered; b was asked"),
-        # Asked in vain before: b failed, then a.
+        # A failed attempt before: b failed, then a answered.
         ([Entry("b", "n", 0.5, None, "gone"), Entry("a", "n", 1.0, 1.2, "length")], "ok", "end", None),
-        # a was asked twice, and failed once.
+        # a got two requests and failed once.
         ([Entry("a", "n", 0.5, None, "reset"), Entry("a", "n", 1.0, 1.2, "length")], "ok", "usage", None),
         # Frozen and thawed: b reads what was given up before.
         ([Entry("a", "n", 1.0, 1.2, "length"), Entry("b", "n", 1.1, None, "gone")], "ok", "end", None),

@@ -1,4 +1,4 @@
-"""What a report leaves: its files, its numbers, its figures; golden numbers, not pixels."""
+"""The output of a report: its files, numbers and figures; golden numbers, not pixels."""
 
 import json
 import random
@@ -43,7 +43,7 @@ def test_the_failover_table_finds_what_was_put_in(reported):
     assert table["cuts"].tolist() == [1, 4]
 
 
-def test_the_phases_add_up_to_what_users_asked_and_hold_what_befell_them(reported):
+def test_the_phases_add_up_to_the_users_requests_and_their_outcomes(reported):
     table = pd.read_csv(reported.path / "report" / "phases.csv")
     first = table[table["step"].isna() | (table["step"] == "gaming-mode")]
     assert first["phase"].tolist() == ["baseline", "transition", "in effect", "restoring", "settling"]
@@ -63,7 +63,7 @@ def test_a_run_without_faults_is_all_baseline(tmp_path):
     assert table["good"].iloc[0] > 40
 
 
-def test_latency_from_intended_holds_what_waited_to_be_sent_into_a_phase(tmp_path):
+def test_latency_from_scheduled_includes_the_wait_into_a_phase(tmp_path):
     late = answer(World((VLLM,), (), random.Random(1)).new(25.0, Lane.LOAD), "vllm", 0.1)
     late.scheduled_at -= 6.0  # at 19: before the fault; it was sent in its window
     quiet = {"rate": 0, "probe_rate": 0, "pairs": 0, "duration_s": 60}
@@ -91,7 +91,7 @@ def test_cuts_and_stalls_stand_apart_in_the_failover_table(tmp_path):
     assert row["detection_s"] == pytest.approx(3.15, abs=0.3)
 
 
-def test_the_summary_adds_up_to_the_asks(reported):
+def test_the_summary_adds_up_to_the_requests(reported):
     table = pd.read_csv(reported.path / "report" / "summary.csv")
     assert table["n"].sum() == len(reported.requests)
     through = table[(table["tier"] == "vllm") & (table["via"] == "gateway")].iloc[0]

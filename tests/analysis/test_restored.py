@@ -1,4 +1,4 @@
-"""A restore counts as verified by an answer alone: one that chaos got, or one that the run's own records hold."""
+"""Only an answer verifies a restore: one that the controller got, or one in the run's own records."""
 
 from dataclasses import replace
 
@@ -26,12 +26,12 @@ FOREIGN, AGAIN = {"foreign": True}, {"again": True}
 NOT_SEEN = "ml/vllm restored, but not verified: vllm does not answer: refused"
 
 
-def restore(*told, target="vllm"):
+def restore(*recorded, target="vllm"):
     """A fault from 10 to 30, and then (by, stage, at, detail or error) of its restore."""
     rows = [
         ("timeline", "inject", "begin", 10, None), ("timeline", "inject", "commanded", 11, None),
         ("timeline", "inject", "effective", 12, None),
-        *((by, "restore", stage, at, more) for by, stage, at, more in told),
+        *((by, "restore", stage, at, more) for by, stage, at, more in recorded),
     ]  # fmt: skip
     table = pd.DataFrame(
         [
@@ -48,23 +48,23 @@ COMMANDED = ("timeline", "commanded", 31, None)
 
 
 @pytest.mark.parametrize(
-    ("told", "at", "by", "ready_at"),
+    ("recorded", "at", "by", "ready_at"),
     [
         ([("timeline", "effective", 35, YES)], 35, "timeline", None),
         ([("timeline", "effective", 35, SILENT)], None, None, 35),
         ([("guardian", "effective", 35, YES)], 35, "guardian", None),
         ([("guardian", "effective", 35, SILENT)], None, None, 35),
-        # An event that does not say so is no answer, whoever wrote it.
+        # An event without that detail is not an answer, whatever program wrote it.
         ([("timeline", "effective", 35, {"replicas": 1})], None, None, 35),
         *(([(by, "effective", 35, None)], None, None, 35) for by in ("timeline", "guardian", "restore", "reaper", "takeover")),
-        # The first answer counts, whoever was ready before it.
+        # The first answer counts, even if the target was ready before.
         ([("guardian", "effective", 35, SILENT), ("restore", "effective", 95, YES)], 95, "restore", 35),
         ([("timeline", "effective", 35, YES), ("guardian", "effective", 40, SILENT)], 35, "timeline", None),
         # Lost again: what was verified before is void.
         ([("timeline", "effective", 35, YES), ("guardian", "effective", 40, SILENT | AGAIN)], None, None, 40),
         ([("timeline", "effective", 35, YES), ("timeline", "effective", 40, YES | AGAIN)], 40, "timeline", None),
         ([("guardian", "effective", 35, SILENT), ("guardian", "effective", 40, YES | AGAIN)], 40, "guardian", None),
-        # The one who saw it back has reported that it was lost for good.
+        # The program that saw it restored has reported that it was lost for good.
         ([("timeline", "effective", 35, YES), ("timeline", "fail", 40, "restored, and not seen to be back")], None, None, None),
         ([("guardian", "effective", 35, YES), ("guardian", "fail", 40, "restored, lost again, and not ready in time"),
           ("guardian", "effective", 50, YES)], 50, "guardian", None),
@@ -75,8 +75,8 @@ COMMANDED = ("timeline", "commanded", 31, None)
         ([], None, None, None),
     ],
 )  # fmt: skip
-def test_a_restore_is_verified_by_an_answer_and_by_nothing_else(told, at, by, ready_at):
-    found = restored_of(restore(COMMANDED, *told))
+def test_a_restore_is_verified_by_an_answer_and_by_nothing_else(recorded, at, by, ready_at):
+    found = restored_of(restore(COMMANDED, *recorded))
     assert (found.at, found.by, found.ready_at) == (at, by, ready_at)
 
 
@@ -93,7 +93,7 @@ def test_why_a_ready_target_was_not_verified_is_known(detail, why):
 
 
 @pytest.mark.parametrize(
-    ("told", "refused"),
+    ("recorded", "refused"),
     [
         ([COMMANDED, ("timeline", "fail", 40, NOT_SEEN)], NOT_SEEN),
         ([COMMANDED, ("timeline", "fail", 40, FOREIGN)], None),
@@ -108,8 +108,8 @@ def test_why_a_ready_target_was_not_verified_is_known(detail, why):
         ),
     ],
 )
-def test_the_controllers_own_check_failed_only_where_it_had_commanded_the_restore(told, refused):
-    assert restored_of(restore(*told)).refused == refused
+def test_the_controllers_own_check_failed_only_where_it_had_commanded_the_restore(recorded, refused):
+    assert restored_of(restore(*recorded)).refused == refused
 
 
 def requests(*rows):
@@ -206,10 +206,10 @@ def test_the_probe_is_not_taken_for_silent_while_it_waits_with_a_slow_move(move)
 HOLE = Hole("s", "vllm", at=10, length=10)
 
 
-def in_place(*told):
+def in_place(*recorded):
     """The run's events, with these in the place of its restore."""
     kept = [e for e in HOLE.events("r") if e.move == "inject"]
-    for by, stage, at, more in told:
+    for by, stage, at, more in recorded:
         detail, error = (more, None) if isinstance(more, dict) else (None, more)
         kept.append(
             Event(
@@ -225,14 +225,14 @@ def judged(made):
     return next(f for f in found.findings if f.name == "restored"), found, run
 
 
-def test_a_guardians_restore_passes_by_an_answer_of_users_and_that_is_said(tmp_path):
-    told = [
+def test_a_guardians_restore_passes_by_an_answer_of_users_and_reports_it(tmp_path):
+    recorded = [
         ("guardian", "begin", 20, None),
         ("guardian", "commanded", 20, None),
         ("guardian", "effective", 22.5, SILENT),
     ]
     finding, _, run = judged(
-        make(tmp_path, [HOLE], 60, rate=2, probe_rate=0, pairs=0, events=in_place(*told))
+        make(tmp_path, [HOLE], 60, rate=2, probe_rate=0, pairs=0, events=in_place(*recorded))
     )
     assert finding.status is Status.PASS
     assert "s #1: verified by an answer of users (req-" in finding.evidence
@@ -240,21 +240,21 @@ def test_a_guardians_restore_passes_by_an_answer_of_users_and_that_is_said(tmp_p
     (trial,) = run.trials
     assert trial.restored_at > trial.ready_at
     assert "verified by an answer of users" in summary.markdown(run, judge.judge(run))
-    # Timed from when it was ready, since nobody knows how soon after that it would have answered.
+    # Timed from when it was ready, because it is unknown how soon after that it would have answered.
     took, doubt = run.recovery(trial, 60.0)
     assert took.at - took.s == pytest.approx(START + 22.5)
     assert doubt is None
     assert "it took at most" in run.recovery(trial, 0.01)[1]
 
 
-def test_a_restore_without_an_answer_is_unknown_where_nobody_asked_the_target_later(tmp_path):
-    told = [
+def test_a_restore_without_an_answer_is_unknown_without_later_requests_to_the_target(tmp_path):
+    recorded = [
         ("guardian", "begin", 20, None),
         ("guardian", "commanded", 20, None),
         ("guardian", "effective", 22.5, SILENT),
     ]
     made = make(
-        tmp_path, [replace(HOLE, sticky_s=100)], 60, rate=2, probe_rate=0, pairs=0, events=in_place(*told)
+        tmp_path, [replace(HOLE, sticky_s=100)], 60, rate=2, probe_rate=0, pairs=0, events=in_place(*recorded)
     )
     finding, found, run = judged(made)
     assert (finding.status, found.exit_code) == (Status.UNKNOWN, 5)
@@ -264,15 +264,15 @@ def test_a_restore_without_an_answer_is_unknown_where_nobody_asked_the_target_la
     assert "not verified" in str(trials_part.tables(run, tables.failovers(run), tables.phases(run)))
 
 
-def test_no_word_without_an_answer_makes_restored_of_a_controllers_not_verified_and_restore_by_hand_does(
+def test_only_an_answer_verifies_a_restore_that_the_controller_did_not_and_a_manual_restore_does(
     tmp_path,
 ):
-    told = [
+    recorded = [
         ("timeline", "begin", 20, None), ("timeline", "commanded", 20, None), ("timeline", "fail", 40, NOT_SEEN),
         ("guardian", "begin", 41, None), ("guardian", "commanded", 41, None), ("guardian", "effective", 41.5, SILENT),
     ]  # fmt: skip
     made = make(
-        tmp_path, [replace(HOLE, sticky_s=100)], 60, rate=2, probe_rate=0, pairs=0, events=in_place(*told)
+        tmp_path, [replace(HOLE, sticky_s=100)], 60, rate=2, probe_rate=0, pairs=0, events=in_place(*recorded)
     )
     finding, found, run = judged(made)
     assert (finding.status, found.status, found.exit_code) == (Status.FAIL, "not_restored", 4)
@@ -291,11 +291,11 @@ def test_no_word_without_an_answer_makes_restored_of_a_controllers_not_verified_
 
 
 def test_a_restore_of_ten_minutes_reads_well(tmp_path):
-    told = [("timeline", "begin", 20, None), ("timeline", "commanded", 20, None)]
-    told += [
+    recorded = [("timeline", "begin", 20, None), ("timeline", "commanded", 20, None)]
+    recorded += [
         ("timeline", "waiting", at, {"missing": "its process runs and does not answer"}) for at in (80, 320)
     ]
-    told += [("timeline", "effective", 632, YES)]
+    recorded += [("timeline", "effective", 632, YES)]
     made = make(
         tmp_path,
         [replace(HOLE, restore_s=612)],
@@ -303,7 +303,7 @@ def test_a_restore_of_ten_minutes_reads_well(tmp_path):
         rate=0.2,
         probe_rate=0.5,
         pairs=0,
-        events=in_place(*told),
+        events=in_place(*recorded),
     )
     finding, found, run = judged(made)
     assert finding.status is Status.PASS

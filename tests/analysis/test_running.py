@@ -1,4 +1,4 @@
-"""A report of a run that is still being written: it is of a whole beginning of the run, and says that it goes on."""
+"""A report of a run that is still being written: it covers a complete beginning of the run and is marked as running."""
 
 import json
 
@@ -71,26 +71,26 @@ def test_what_is_read_while_it_is_written_is_a_whole_beginning_and_grows(going_o
 
 
 @pytest.mark.verify
-def test_each_report_of_a_running_run_says_so_and_has_more_than_the_one_before(going_on):
+def test_each_report_of_a_running_run_is_marked_and_has_more_than_the_one_before(going_on):
     folder, counts = going_on / "report", []
     with writer(going_on / "requests.arrow", slowly=True) as wait:
         for _ in range(3):
             with pictures():
                 assert main(["report", str(going_on), "--quiet"]) == 5  # unknown: there is more to come
-            told = json.loads((folder / "verdict.json").read_text())
+            written = json.loads((folder / "verdict.json").read_text())
             page = (folder / "report.html").read_text()
             summary = (folder / "summary.md").read_text()
-            assert all("still running" in text for text in (told["cut_short"], page, summary))
-            assert set(told["torn"]) <= {"requests.arrow"}
+            assert all("still running" in text for text in (written["cut_short"], page, summary))
+            assert set(written["torn"]) <= {"requests.arrow"}
             for text in (page, summary):
-                assert ("torn tails were skipped" in text.lower()) == bool(told["torn"])
+                assert ("torn tails were skipped" in text.lower()) == bool(written["torn"])
             counts.append(int(pd.read_csv(folder / "summary.csv")["n"].sum()))
             wait(50)
     assert all(count % BATCH == 0 for count in counts)
     assert counts == sorted(set(counts))
 
 
-def test_a_run_cut_in_the_midst_of_its_last_batch_has_those_before_and_says_it(going_on):
+def test_a_run_cut_in_its_last_batch_has_those_before_and_reports_it(going_on):
     path = going_on / "requests.arrow"
     file, sizes = ArrowFile(path, REQUESTS), []
     for first in range(0, 3 * BATCH, BATCH):

@@ -1,4 +1,4 @@
-"""A sampler is one file: it is run, written, read and exported by its name, and whatever needs its table finds it so."""
+"""A sampler is one file: it is run, written, read and exported by its name, and users of its table find it by that name."""
 
 import shutil
 import sys
@@ -71,7 +71,7 @@ def data(run):
     return run.frames.samples["disk"][["at", "free"]]
 
 
-def says(run):
+def title(run):
     return f"The disk was looked at {len(data(run))} times"
 
 
@@ -79,7 +79,7 @@ def draw(run):
     """How to read it: what share of the disk was free."""
     made = style.figure()
     made.add_subplot().plot(data(run)["at"], data(run)["free"])
-    style.title(made, says(run), run, f"n = {len(data(run))}")
+    style.title(made, title(run), run, f"n = {len(data(run))}")
     return made
 '''
 

@@ -1,4 +1,4 @@
-"""Runs of many records: the truths that were put in are found again, and the memory stays within bounds."""
+"""Runs of many records: the known truth is found, and memory use stays within bounds."""
 
 import os
 import subprocess
@@ -69,7 +69,7 @@ def test_counted_ranks_are_those_of_the_sorted_numbers(n):
 
 @pytest.mark.verify
 @pytest.mark.timeout(900)
-def test_ten_million_records_are_reported_on_in_the_memory_that_the_benchmarks_tell_of(tmp_path):
+def test_ten_million_records_are_reported_on_within_the_memory_that_the_benchmarks_document(tmp_path):
     from benchmarks.report import made
 
     child = subprocess.Popen(

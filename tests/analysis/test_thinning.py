@@ -1,4 +1,4 @@
-"""What is drawn of a million points: no outlier is lost, and the count is bounded."""
+"""Thinning of a million points: no outlier is lost, and the count is bounded."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The exact interval of the median against the known table, and what censored trials do to it."""
+"""The exact interval of the median against the published table, and the effect of censored trials."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def test_the_interval_takes_values_in_order_however_they_came():
     assert median_interval([6, 1, 5, 2, 4, 3]) == (1, 6)
 
 
-def test_a_summary_says_max_of_n_and_how_many_are_censored():
+def test_a_summary_has_the_max_of_n_and_how_many_are_censored():
     values = [Value("s", i + 1, float(i), censored=i == 5) for i in range(6)] + [Value("s", 7, None)]
     seen = summarise(values)
     assert (seen.n, seen.median, seen.maximum, seen.censored, seen.unseen) == (6, 2.5, 5.0, 1, 1)
@@ -57,7 +57,7 @@ def test_an_interval_is_two_of_the_values_or_none(values, interval):
     [
         ({9}, (2, 8)),  # it stands above the upper end, wherever it would have ended
         ({8}, (2, None)),  # it is the upper end, or would stand above it
-        ({3}, (2, None)),  # it may in truth be the longest of all
+        ({3}, (2, None)),  # it may be the longest
         ({1}, (2, None)),
     ],
 )

@@ -1,4 +1,4 @@
-"""A run whose answers show no token: nothing is lost, nothing is 0, and their ends stand for what was not shown."""
+"""A run whose answers show no token: nothing is lost or 0, and their ends count as the first token."""
 
 import json
 
@@ -89,7 +89,7 @@ def test_goodput_judges_by_the_end_what_showed_no_token(runs):
     assert not shares.within(requests, 100)[requests["good"] & (requests["latency_ms"] > 100)].any()
 
 
-def test_the_whole_report_is_made_and_says_how_many_there_were(runs):
+def test_the_whole_report_is_made_and_counts_them(runs):
     _, run = runs
     with pictures():
         assert main(["report", str(run.frames.path), "--quiet"]) == 0
@@ -106,9 +106,9 @@ def test_the_whole_report_is_made_and_says_how_many_there_were(runs):
 
 def test_the_figure_of_first_tokens_names_what_has_none(runs, thoughtful):
     (_, unseen), (_, alone) = runs, thoughtful
-    assert "good streamed answers shows a token" in ttft_itl.says(unseen)
+    assert "good streamed answers shows a token" in ttft_itl.title(unseen)
     ttft_itl.draw(unseen)
-    assert ttft_itl.says(alone).startswith(
+    assert ttft_itl.title(alone).startswith(
         "First token at the median: vllm unknown, then 20 ms a chunk; ollama"
     )
     ttft_itl.draw(alone)
@@ -139,12 +139,12 @@ def test_a_thought_is_the_first_token_of_a_calm_answer_as_it_is_of_a_failover(ru
         pd.testing.assert_frame_equal(tables.failovers(run)[lengths].astype(float), expected, atol=0.01)
 
 
-def test_answers_of_thoughts_alone_are_not_said_to_show_no_token(thoughtful):
+def test_answers_of_thoughts_alone_are_not_reported_as_without_token(thoughtful):
     long, alone = thoughtful
     good = int(alone.frames.requests["good"].sum())
-    said = "\n".join(summary.quality(alone))
-    assert f"{good} good answers show thoughts and no content. They have no TTFT;" in said
-    assert "show no token" not in said
+    text = "\n".join(summary.quality(alone))
+    assert f"{good} good answers show thoughts and no content. They have no TTFT;" in text
+    assert "show no token" not in text
     assert chunks.chunk_gaps(alone.frames.requests).n > 0
     assert not latency.tpot_ms(alone.frames.requests).empty
     assert "no content" not in "\n".join(summary.quality(long))

@@ -1,4 +1,4 @@
-"""The verdict: who wins over whom, what has no evidence, what threw."""
+"""The verdict: the order of statuses, missing evidence, and errors in checkers."""
 
 import json
 from types import SimpleNamespace
@@ -115,7 +115,7 @@ def test_a_fault_that_was_never_begun_passes_nothing_that_needs_it(tmp_path):
 def test_without_a_fallback_the_failover_fails(tmp_path):
     expect = {"failover": {"step": "s", "to": "spare", "max_s": 5}, "exercised": {"s": {"spare": 1}}}
     spare = VLLM.__class__("spare", 0.1, 0.02)
-    # The spare is gone as well, and for longer: nobody takes over.
+    # The spare is gone as well, and for longer: no tier takes over.
     steps = [Hole("s", "vllm", 20, 30), Hole("other", "spare", 10, 60)]
     made = make(tmp_path, steps, engines=(VLLM, spare), expect=expect, duration_s=90)
     found, _ = judged(made)
@@ -160,7 +160,7 @@ def test_one_tier_alone_has_no_cloud_and_no_lower_tier(tmp_path):
     assert status_of(found, "continuity") is P
 
 
-def test_a_killed_run_that_was_not_restored_says_not_restored(tmp_path):
+def test_a_killed_run_that_was_not_restored_is_not_restored(tmp_path):
     made = three_tier(tmp_path, status=None, drop=[("restore", "effective")])
     found, run = judged(made)
     assert (found.status, found.exit_code) == ("not_restored", 4)
@@ -178,7 +178,7 @@ def test_a_guard_aborts_with_three_and_a_signal_leaves_it_unknown(tmp_path):
     assert (guarded.exit_code, stopped.exit_code) == (3, 5)
 
 
-def test_a_leak_of_the_cloud_fails_and_names_the_ask(tmp_path):
+def test_a_leak_of_the_cloud_fails_and_names_the_request(tmp_path):
     hole = Hole("s", "vllm", 20, 20)
     base = make(tmp_path, [hole], duration_s=60)
     leak = next(
@@ -206,13 +206,13 @@ def test_overhead_is_judged_by_its_interval(tmp_path, max_ms, status):
 
 def test_json_and_junit_say_the_same(tmp_path):
     found, run = judged(three_tier(tmp_path, status=None, probe_rate=1))
-    told = json.loads(json.dumps(verdict.as_json(found, run)))
+    written = json.loads(json.dumps(verdict.as_json(found, run)))
     suite = ET.fromstring(verdict.as_junit(found))
-    assert told["exit_code"] == found.exit_code == 5
-    assert [f["name"] for f in told["findings"]] == [f.name for f in found.findings]
+    assert written["exit_code"] == found.exit_code == 5
+    assert [f["name"] for f in written["findings"]] == [f.name for f in found.findings]
     assert len(suite.findall("testcase")) == len(found.findings)
-    assert int(suite.get("errors")) == sum(f["status"] == "unknown" for f in told["findings"])
-    assert told["findings"][0]["trials"][0]["step"] == "gaming-mode"
+    assert int(suite.get("errors")) == sum(f["status"] == "unknown" for f in written["findings"])
+    assert written["findings"][0]["trials"][0]["step"] == "gaming-mode"
 
 
 def _thrower(params, run):
@@ -269,10 +269,10 @@ def test_one_part_of_a_report_that_throws_costs_no_other_and_is_not_silent(
         report.TABLES["phases"] = throw
     with pictures("served_by", "timeline"):
         code = main(["report", str(made.path)])
-    said = capsys.readouterr()
+    output = capsys.readouterr()
     folder = made.path / "report"
     assert code == json.loads((folder / "verdict.json").read_text())["exit_code"]
-    assert f"threw: {part} (ZeroDivisionError: in {where})" in said.err
+    assert f"threw: {part} (ZeroDivisionError: in {where})" in output.err
     assert f"ZeroDivisionError: in {where}" in (folder / "errors.txt").read_text()
     for other in (
         "verdict.json",

@@ -1,4 +1,4 @@
-"""What CI reads: verdict.json keeps to its schema, junit.xml to the structure that its readers know."""
+"""The files for CI: verdict.json conforms to its schema, junit.xml to the structure that its readers expect."""
 
 import importlib
 import json
@@ -62,9 +62,9 @@ def test_every_verdict_keeps_to_the_schema_and_every_junit_to_its_structure(
 ):
     run = Evidence(frames.read(made(tmp_path).path))
     found = judge.judge(run)
-    told = json.loads(json.dumps(verdict.as_json(found, run), allow_nan=False))
-    jsonschema.validate(told, schema)
-    assert [(f["name"], f["status"]) for f in told["findings"]] == [
+    written = json.loads(json.dumps(verdict.as_json(found, run), allow_nan=False))
+    jsonschema.validate(written, schema)
+    assert [(f["name"], f["status"]) for f in written["findings"]] == [
         (f.name, str(f.status)) for f in found.findings
     ]
     check_junit(verdict.as_junit(found), found)
@@ -88,12 +88,12 @@ def test_what_the_schema_does_not_know_is_not_written(jsonschema, schema):
         jsonschema.validate(wrong | {"status": "pass", "more": 1}, schema)
 
 
-def test_a_number_that_is_none_is_null_and_never_0():
-    trials = (Value("s", 1, None, why="nobody asked"), Value("s", 2, 3.25, censored=True))
+def test_a_missing_number_is_null_and_never_0():
+    trials = (Value("s", 1, None, why="no request"), Value("s", 2, 3.25, censored=True))
     finding = Finding(
         "failover", "N1", "t", "m", Status.UNKNOWN, "e", float("inf"), "s", 2, (1.0, None), trials
     )
-    told = verdict_json.FindingJson.model_validate(finding)
+    written = verdict_json.FindingJson.model_validate(finding)
     whole = {
         "run": "r",
         "status": "unknown",
@@ -102,15 +102,15 @@ def test_a_number_that_is_none_is_null_and_never_0():
         "torn": [],
         "gateway_versions": {"1.108.7": 3},
     }
-    plain = verdict_json.VerdictJson.model_validate(whole | {"findings": [told]}).plain()["findings"][0]
+    plain = verdict_json.VerdictJson.model_validate(whole | {"findings": [written]}).plain()["findings"][0]
     assert (plain["value"], plain["interval"]) == (None, [1.0, None])
     assert [t["value"] for t in plain["trials"]] == [None, 3.25]
-    assert [t["why"] for t in plain["trials"]] == ["nobody asked", None]
+    assert [t["why"] for t in plain["trials"]] == ["no request", None]
 
 
 def test_what_xml_cannot_hold_makes_no_broken_file():
-    told = "\x1b[31mno\x00 \U0001f525 <&>\ud800"
-    found = verdict.Verdict("r", "fail", 1, (Finding("cuts", None, told, told, Status.FAIL, told),))
+    written = "\x1b[31mno\x00 \U0001f525 <&>\ud800"
+    found = verdict.Verdict("r", "fail", 1, (Finding("cuts", None, written, written, Status.FAIL, written),))
     failure = check_junit(verdict.as_junit(found), found).find("testcase/failure")
     assert failure.text == "�[31mno� 🔥 <&>�"
 

@@ -1,4 +1,4 @@
-"""What was asked before the clock started moves no number, whatever became of it."""
+"""Requests before the clock started change no number, whatever their outcome."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def reports(tmp_path_factory):
     return found
 
 
-def test_warm_up_asks_are_kept_apart(reports):
+def test_warm_up_requests_are_kept_apart(reports):
     assert [warm for warm, *_ in reports] == [0, len(WARM)]
 
 

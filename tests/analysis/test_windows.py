@@ -38,7 +38,7 @@ def spans(trial):
         (4, [("transition", 11, 14, False), ("in effect", 14, 30, False), ("restoring", 30, 50, True)]),
         (3, [("transition", 11, 14, False), ("in effect", 14, 50, True)]),
         (2, [("transition", 11, 50, True)]),  # killed before the fault was verified
-        (1, [("transition", 10, 50, True)]),  # begun, and perhaps commanded: nobody knows
+        (1, [("transition", 10, 50, True)]),  # begun, and perhaps commanded: unknown
     ],
 )  # fmt: skip
 def test_a_run_killed_after_each_stage_leaves_an_open_phase(stages, expected):

@@ -1,4 +1,4 @@
-"""The catalogue of figures: each is drawn of every run, however little is in it, and leaves a picture and its numbers."""
+"""The catalogue of figures: each is drawn for every run, even an almost empty one, and writes a picture and its numbers."""
 
 import random
 import re
@@ -66,21 +66,21 @@ def run(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", figures.catalogue())
-def test_a_figure_is_drawn_of_every_run_and_says_what_it_shows(run, name, tmp_path, monkeypatch):
+def test_a_figure_is_drawn_of_every_run_and_its_title_describes_it(run, name, tmp_path, monkeypatch):
     monkeypatch.setattr(figures.style, "DPI", 50)  # fewer pixels; its layout is in inches
     module = figures.catalogue()[name]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        table, said, drawn = module.data(run), module.says(run), module.draw(run)
+        table, title, drawn = module.data(run), module.title(run), module.draw(run)
         figures.style.save(drawn, tmp_path / "it.png")
     assert isinstance(drawn, Figure)
-    assert said.startswith("Nothing to show: ") == table.empty
+    assert title.startswith("Nothing to show: ") == table.empty
     if table.empty:
         assert "nothing to show" in drawn.get_suptitle()
     else:
-        assert " ".join(drawn.get_suptitle().split()) == " ".join(said.split())
-    assert "nan" not in said
-    assert "None" not in said
+        assert " ".join(drawn.get_suptitle().split()) == " ".join(title.split())
+    assert "nan" not in title
+    assert "None" not in title
     assert list(table.columns) == list(dict.fromkeys(table.columns))
     assert len(table.columns) > 1
 
@@ -92,15 +92,15 @@ def test_no_figure_takes_the_name_of_another_file_of_a_report():
 
 
 @pytest.mark.parametrize("name", figures.catalogue())
-def test_a_figure_tells_how_it_is_read(name):
+def test_a_figure_documents_how_to_read_it(name):
     module = figures.catalogue()[name]
     assert module.draw.__doc__.startswith("How to read it: ")
     assert module.data.__doc__
 
 
-def test_every_figure_is_told_where_the_files_of_a_run_are():
-    told = (Path(__file__).parents[3] / "results/README.md").read_text()
-    section = told.partition("## The figures")[2].partition("\n## ")[0]
+def test_every_figure_is_listed_in_the_results_readme():
+    readme = (Path(__file__).parents[3] / "results/README.md").read_text()
+    section = readme.partition("## The figures")[2].partition("\n## ")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == set(figures.catalogue())
 
 

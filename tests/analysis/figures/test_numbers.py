@@ -1,4 +1,4 @@
-"""What is put into a run is found again in the numbers beside its figures."""
+"""The known content of a synthetic run is found in the numbers of its figures."""
 
 import pytest
 
@@ -46,7 +46,7 @@ def test_latency_has_the_slowest_answer_and_the_quantiles_of_all(three):
     assert (steps["ms"].max(), steps["share"].max()) == (pytest.approx(truth[-1]), 1.0)
     p50 = sent.loc[sent["mark"] == "p50", "ms"].iloc[0]
     assert sum(ms < p50 for ms in truth) == pytest.approx(len(truth) / 2, abs=1)
-    assert "vllm 268 ms (99 %: 567 ms)" in latency_by_tier.says(run)
+    assert "vllm 268 ms (99 %: 567 ms)" in latency_by_tier.title(run)
 
 
 def test_the_first_token_and_the_time_between_chunks_are_those_of_the_engines(three):
@@ -54,10 +54,10 @@ def test_the_first_token_and_the_time_between_chunks_are_those_of_the_engines(th
     assert rows["vllm", "ttft_ms", "p50"] == pytest.approx(82, abs=3)
     assert rows["ollama", "chunk_gap_ms", "p50"] == pytest.approx(60, abs=2)
     assert rows["openai", "tpot_ms", "p50"] == pytest.approx(30, abs=2)
-    assert "clumps" not in ttft_itl.says(three[1])
+    assert "clumps" not in ttft_itl.title(three[1])
 
 
-def test_chunks_that_come_in_clumps_are_said_to(tmp_path):
+def test_chunks_in_clumps_are_reported_in_the_title(tmp_path):
     made = make(tmp_path / "a", duration_s=30)
     for record in made.requests:
         record.gaps_ms = [0.1 if i % 8 else 160.0 for i in range(len(record.gaps_ms))]
@@ -70,7 +70,7 @@ def test_chunks_that_come_in_clumps_are_said_to(tmp_path):
         extra=[a for a in made.requests if a.lane == "load"],
     )
     run = read(clumped)
-    assert "chunks of vllm came in clumps" in ttft_itl.says(run)
+    assert "chunks of vllm came in clumps" in ttft_itl.title(run)
     assert ttft_itl.data(run).loc[0, "clumped"] is True
 
 
@@ -86,7 +86,7 @@ def test_every_trial_its_failover_the_median_its_interval_and_the_limit(tmp_path
     middle = rows[rows["mark"] == "median"].iloc[0]
     assert [middle["lower_s"], middle["upper_s"]] == [took["s"].min(), took["s"].max()]  # n = 6: [x1, x6]
     assert rows.loc[rows["mark"] == "limit", "s"].tolist() == [5.0]
-    assert "(median of 6; max " in failover_gap.says(run)
+    assert "(median of 6; max " in failover_gap.title(run)
     back = recovery.data(run)
     assert back.loc[back["mark"] == "recovery", "s"].tolist() == pytest.approx([3.1] * 6, abs=0.4)
     assert back.loc[back["mark"] == "limit", "s"].tolist() == [60.0]
@@ -105,7 +105,7 @@ def _bars(figure):
     ("probe_rate", "max_s", "status"), [(0.4, 5.0, "unknown"), (0.4, 9.0, "pass"), (5, 1.0, "fail")]
 )
 def test_what_is_certain_of_a_gap_is_drawn_apart_from_what_is_possible(tmp_path, probe_rate, max_s, status):
-    """A probe that asks seldom knows little: a bar up to the upper bound looked like a gap beyond the limit."""
+    """A probe with a low rate knows little: a single bar up to the upper bound would look like a gap beyond the limit."""
     expect = {
         "failover": {"step": "freeze", "to": "ollama", "max_s": 5},
         "failover_gap": {"step": "freeze", "max_s": max_s},
@@ -120,7 +120,7 @@ def test_what_is_certain_of_a_gap_is_drawn_apart_from_what_is_possible(tmp_path,
         assert not lower_s or (0.0, lower_s, False) in bars, "certain: filled"
     assert rows.loc[rows["mark"] == "gap_limit", "s"].tolist() == [max_s]
     longest = gaps.loc[gaps["upper_s"].idxmax()]
-    assert failover_gap.says(run).endswith(
+    assert failover_gap.title(run).endswith(
         f"the probe's longest gap: at least {longest['lower_s']:.2f} s, at most {longest['upper_s']:.2f} s"
     )
     # What is drawn is what is judged: filled beyond the limit fails, hatched within it passes, between the two is unknown.
@@ -138,20 +138,20 @@ def test_what_is_certain_of_a_gap_is_drawn_apart_from_what_is_possible(tmp_path,
 def test_a_gap_whose_end_was_not_seen_says_so(tmp_path):
     run = read(make(tmp_path, [Hole("s", "vllm", 10, 60, hole_s=60)], duration_s=60, pairs=0, status=None,
                     drop=[("restore", "begin"), ("restore", "commanded"), ("restore", "effective")]))  # fmt: skip
-    assert failover_gap.says(run).endswith(", and its end was not seen")
+    assert failover_gap.title(run).endswith(", and its end was not seen")
     assert failover_gap.draw(run).axes[0].texts, "an arrow goes on from it"
 
 
-def test_a_failover_that_nobody_saw_end_is_censored_and_one_without_asks_unknown(tmp_path):
+def test_a_failover_without_a_seen_end_is_censored_and_one_without_requests_is_unknown(tmp_path):
     expect = {"failover": {"step": "s", "to": "ollama", "max_s": 5}}
     hole = Hole("s", "vllm", 10, 20, hole_s=60)
     run = read(make(tmp_path / "a", [hole], duration_s=60, pairs=0, expect=expect))
     row = failover_gap.data(run).iloc[0]
     assert (row["censored"], row["s"]) == (True, pytest.approx(21.8, abs=0.3))
-    assert failover_gap.says(run).startswith("s: no failover within 21.8 s")
+    assert failover_gap.title(run).startswith("s: no failover within 21.8 s")
     silent = read(make(tmp_path / "b", [hole], duration_s=60, rate=0, probe_rate=0, pairs=0, expect=expect))
-    assert failover_gap.says(silent) == "s: failover is unknown"
-    assert recovery.says(silent) == "s: recovery is unknown"
+    assert failover_gap.title(silent) == "s: failover is unknown"
+    assert recovery.title(silent) == "s: recovery is unknown"
     assert recovery.data(silent)["why_unknown"].str.contains("the probe did not ask").all()
 
 
@@ -163,7 +163,7 @@ def test_tokens_and_answers_over_time_add_up_to_those_of_the_answers(three):
     assert rows["answers_per_s"].sum() * wide_s == pytest.approx(len(good))
     tokens = sum(a.output_tokens for a in through(made) if a.tier)
     assert rows["tokens_per_s"].sum() * wide_s == pytest.approx(tokens, rel=0.01)
-    assert "before the faults" in throughput.says(run)
+    assert "before the faults" in throughput.title(run)
 
 
 def test_the_hole_is_down_and_its_worst_window_is_found(tmp_path):
@@ -175,7 +175,7 @@ def test_the_hole_is_down_and_its_worst_window_is_found(tmp_path):
     assert rows.loc["worst 1 s", "s"] == pytest.approx(1.0)
     assert rows.loc["worst 20 s", "s"] == pytest.approx(7.3, abs=0.3)
     assert rows.loc["worst 20 s", "limit_s"] == 5.0
-    assert availability.says(run).startswith("Down for 7.")
+    assert availability.title(run).startswith("Down for 7.")
 
 
 def test_the_overhead_that_was_put_in_is_the_median(three):
@@ -190,21 +190,21 @@ def test_the_overhead_that_was_put_in_is_the_median(three):
     assert rows.loc[rows["mark"] == "limit", "ms"].tolist() == [100.0]
 
 
-def test_who_served_adds_up_and_shares_are_of_their_column(three):
+def test_served_by_adds_up_and_shares_are_of_their_column(three):
     made, run = three
     rows = served_by.data(run)
     assert rows["answers"].sum() == sum(a.tier is not None for a in through(made))
     assert rows.groupby("at_s")["share"].sum().tolist() == pytest.approx([1.0] * rows["at_s"].nunique())
     assert set(rows.loc[rows["tier"] == "vllm", "why"]) == {"first tier"}
     assert not (rows["why"] == "spurious").any()
-    assert "0 spurious" in served_by.says(run)
+    assert "0 spurious" in served_by.title(run)
 
 
-def test_outcomes_are_all_asks_and_good_ones_have_their_witness(three):
+def test_outcomes_cover_all_requests_and_good_ones_have_their_witness(three):
     made, run = three
     rows = outcomes.data(run)
     assert rows["requests"].sum() == len(made.requests)
     cut = rows[rows["outcome"] == "cut"].set_index("tier")["requests"]
     assert cut.to_dict() == {"vllm": 1, "ollama": 4}
     assert set(rows.loc[rows["outcome"] == "ok", "witness"]) == {"end"}
-    assert "5 cut" in outcomes.says(run)
+    assert "5 cut" in outcomes.title(run)

@@ -1,4 +1,4 @@
-"""The timeline: its title is what happened, its numbers are the answers that were put in."""
+"""The timeline: its title describes what happened, its numbers are the answers of the synthetic run."""
 
 import pytest
 
@@ -15,8 +15,8 @@ def three(tmp_path_factory):
     return made, Evidence(frames.read(made.path))
 
 
-def test_the_title_says_who_took_over_and_what_was_cut(three):
-    assert timeline.says(three[1]) == (
+def test_the_title_states_which_tier_took_over_and_what_was_cut(three):
+    assert timeline.title(three[1]) == (
         "ollama took over after 0.43 s; openai took over after 0.54 s; 5 answers were cut; 0 requests failed"
     )
 
@@ -44,24 +44,24 @@ def test_of_many_failures_one_a_pixel_is_drawn_and_all_are_counted(tmp_path, mon
     monkeypatch.setattr(timeline, "GRID", (20, 20))
     fewer = Evidence(frames.read(made.path))
     assert 0 < (timeline.data(fewer)["mark"] == "failed").sum() < whole
-    assert f"{whole} requests failed" in timeline.says(fewer)
+    assert f"{whole} requests failed" in timeline.title(fewer)
 
 
-def test_many_trials_are_told_by_their_maximum(tmp_path):
+def test_many_trials_are_reported_by_their_maximum(tmp_path):
     steps = rounds(Hole("s", "vllm", 10, 8, hole_s=1.0), 6, 20)
     run = Evidence(frames.read(make(tmp_path, steps, duration_s=140, pairs=0).path))
-    assert "(max of 6)" in timeline.says(run)
+    assert "(max of 6)" in timeline.title(run)
 
 
 def test_a_tier_that_returns_has_not_taken_over(tmp_path):
     made = make(tmp_path, [Hole("s", "vllm", 10, 20, hole_s=60)], duration_s=60, pairs=0)
-    assert timeline.says(Evidence(frames.read(made.path))).startswith(
-        "nobody took over before vllm returned, after 2"
+    assert timeline.title(Evidence(frames.read(made.path))).startswith(
+        "no tier took over before vllm returned, after 2"
     )
 
 
-def test_a_tier_that_nobody_used_was_taken_over_by_nobody(tmp_path):
+def test_the_loss_of_an_unused_tier_is_no_takeover(tmp_path):
     made = make(tmp_path, [Hole("s", "ollama", 10, 20)], duration_s=60)
-    assert timeline.says(Evidence(frames.read(made.path))) == (
+    assert timeline.title(Evidence(frames.read(made.path))) == (
         "no tier in use was seen lost; 0 answers were cut; 0 requests failed"
     )
