@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from analysis.progress import Told, silent
+from analysis.progress import OnProgress, no_progress
 from contract.refusal import Refusal
 from contract.run import write_whole
 
@@ -67,7 +67,9 @@ class CellFailed(Exception):
     """A cell threw: which notebook, the cell's text, what it threw."""
 
 
-def write_all(run: Path, against: Path | None, out: Path, told: Told = silent) -> list[Path]:
+def write_all(
+    run: Path, against: Path | None, out: Path, on_progress: OnProgress = no_progress
+) -> list[Path]:
     """Every notebook on this run, into the folder `out`; compare.ipynb (A is `against`, B this run) only where there is
     another run. The pages. Raises CellFailed once all have been tried, and Refusal where what notebooks need is not installed."""
     books = [(name, {"RUN": str(run)}) for name in OF_ONE_RUN]
@@ -77,7 +79,7 @@ def write_all(run: Path, against: Path | None, out: Path, told: Told = silent) -
     pages, failed = [], []
     for name, given in books:
         try:
-            pages.append(write(name, given, out, told))
+            pages.append(write(name, given, out, on_progress))
         except Refusal:
             raise
         except Exception as e:  # the others do not depend on it
@@ -87,9 +89,9 @@ def write_all(run: Path, against: Path | None, out: Path, told: Told = silent) -
     return pages
 
 
-def write(name: str, given: Mapping[str, str], out: Path, told: Told = silent) -> Path:
+def write(name: str, given: Mapping[str, str], out: Path, on_progress: OnProgress = no_progress) -> Path:
     """One notebook: `name.html`, and `name-1.png` … in the order in which it shows them."""
-    executed = execute(NOTEBOOKS / f"{name}.ipynb", given, told)
+    executed = execute(NOTEBOOKS / f"{name}.ipynb", given, on_progress)
     for old in out.glob(f"{name}-*.png"):
         old.unlink()
     for n, picture in enumerate(pictures(executed), 1):
@@ -99,7 +101,7 @@ def write(name: str, given: Mapping[str, str], out: Path, told: Told = silent) -
     return page
 
 
-def execute(path: Path, given: Mapping[str, str], told: Told = silent) -> Any:
+def execute(path: Path, given: Mapping[str, str], on_progress: OnProgress = no_progress) -> Any:
     """The notebook with the outputs of its cells. Raises CellFailed."""
     _must_be_installed()
     import nbformat
@@ -110,7 +112,7 @@ def execute(path: Path, given: Mapping[str, str], told: Told = silent) -> Any:
     book = nbformat.read(path, as_version=4)
 
     def begins(cell: Any, cell_index: int) -> None:
-        told(f"notebook {path.stem}", cell_index / len(book.cells))
+        on_progress(f"notebook {path.stem}", cell_index / len(book.cells))
 
     with tempfile.TemporaryDirectory() as home:  # the operator's own IPython settings are none of a report's
         # Sockets of this user's in place of ports that anybody on the machine may speak to.

@@ -70,7 +70,7 @@ def make(
 ) -> Made:
     """A run folder. `status` None: never closed. `drop`: (move, stage) that were not written. `extra`: further requests.
 
-    `overloaded`: (from, to) in which the load generator was late. `stalled`: (from, to) in which the probe did not ask.
+    `overloaded`: (from, to) in which the load generator was late. `stalled`: (from, to) in which the probe sent no request.
     `shunned`: (tier, from, to) in which the gateway leaves a tier out although it serves, as LiteLLM 1.108.7 does with a healthy
     fallback. `gateway`: version → answers that named it.
     `unseen`: tiers whose good answers show no token, since their caps were spent on thoughts. `thoughts_s`: good answers begin

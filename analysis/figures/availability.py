@@ -15,7 +15,7 @@ from analysis.figures import shading, style
 from analysis.figures.once import once
 from analysis.metrics import availability
 
-NOTHING = "the probe asked nothing"
+NOTHING = "the probe sent no request"
 _COLOURS = {"down": "#B2182B", "brown": "#8C6D31", "not asked": "#9A9A9A"}
 _LEAST = 0.0018  # share of the width below which a stretch could not be seen
 _COLUMNS = ["mark", "start_s", "end_s", "s", "upper_s", "limit_s"]

@@ -47,7 +47,7 @@ def data(run: Evidence) -> pd.DataFrame:
         rows.append(_row(measure=measure, mark="median", ms=found.ms, lower_ms=low, upper_ms=high))
     if run.pairs.empty:
         return pd.DataFrame(columns=_COLUMNS)
-    said_ms = overhead.said_ms(run.frames.requests, run.pairs)
+    said_ms = overhead.header_ms(run.frames.requests, run.pairs)
     if said_ms is not None:
         rows.append(_row(mark="said by the gateway", ms=said_ms))
     expected = run.frames.timeline.expect.get("overhead") if run.frames.timeline else None

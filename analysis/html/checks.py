@@ -79,7 +79,7 @@ def _load(run: Evidence) -> Table:
     d = run.delivered
     sent, intended, hides = run.hidden or (None, None, False)
     about, overload, latency = (
-        metric("Load wanted and delivered"),
+        metric("Load scheduled and delivered"),
         metric("An overloaded client"),
         metric("Latency"),
     )

@@ -79,7 +79,7 @@ def _repeated(rows: Sequence[Row]) -> Table:
 
 def _told(values: Sequence[Value], unit: str = "s") -> str:
     seen = summarise(values)
-    said = seen.told(unit)
+    said = seen.text(unit)
     return f"{said}; {seen.unseen} unknown" if seen.unseen and seen.n else said
 
 
