@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("others", metavar="B", nargs="+", help=f"the runs to compare with A: {what}")
     one.add_argument("--although", default="", metavar="topology,load", help="compare although the runs differ in these topics: "
                      "topology, prompts, load, timeline")  # fmt: skip
-    one.add_argument("--tolerance", default="", metavar="10%%,failover=0.5s", help="how much a metric may get worse: for "
+    one.add_argument("--tolerance", default="", metavar="10%,failover=0.5s", help="how much a metric may get worse: for "
                      "all (10%%), and by metric; proportions in percentage points (continuity=1pp)")  # fmt: skip
     one.add_argument("--out", type=Path, metavar="DIR", help="output folder (default: results/compare/A--B)")
     one.set_defaults(do=_compare)

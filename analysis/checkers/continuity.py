@@ -24,7 +24,9 @@ def check(params: Params, run: Evidence) -> Finding:
     found = shares.continuity(run.frames.requests)
     excluded = f"not counted: {found.cut} cut, {found.stalled} stalled, {found.abandoned} abandoned"
     if found.good.ratio is None:
-        return unknown("continuity", params.id, target, f"users sent no request through the gateway; {excluded}")
+        return unknown(
+            "continuity", params.id, target, f"users sent no request through the gateway; {excluded}"
+        )
     users = shares.users_requests(run.frames.requests[["lane", "via", "good", "outcome"]])
     bad = users.loc[~users["good"], "outcome"].value_counts()
     kinds = ", ".join(f"{n} {kind}" for kind, n in bad.items() if n) or "none failed"

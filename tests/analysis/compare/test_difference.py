@@ -147,20 +147,20 @@ def test_what_would_have_been_seen_is_seen_four_times_in_five():
     assert 60 <= hits <= 97
 
 
-def test_a_number_that_chance_does_not_move():
+def test_a_number_without_variation():
     flat = Estimate(5.0, 100, 10, 0.0, (5.0,) * 3)
     found = difference.of_estimates(flat, flat)
     assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1.0)
 
 
-def test_ties_are_dealt_out_anew():
+def test_ties_use_a_permutation_test():
     a, b = Trials((0.0,) * 6, (False,) * 6), Trials((0.0, 0.0, 1.0, 2.0, 2.0, 3.0), (False,) * 6)
     found = difference.of_trials(a, b)
     assert found.p == pytest.approx(stats.fisher_exact([[6, 0], [2, 4]]).pvalue, abs=0.01)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_with_ties_p_is_that_of_the_exact_test_over_all_dealings_or_as_many_as_are_drawn(seed):
+def test_with_ties_p_is_that_of_scipys_permutation_test(seed):
     rng = np.random.default_rng(seed)
     a, b = (rng.integers(0, 6, rng.integers(3, 30)).astype(float) for _ in range(2))
     dealt = stats.PermutationMethod(n_resamples=difference.EXACT_UP_TO, rng=np.random.default_rng(0))

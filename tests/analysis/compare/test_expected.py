@@ -267,7 +267,7 @@ def test_every_kind_of_failure_is_compared_by_itself(failing, outcome):
     assert failing.exit_code == 1
 
 
-def test_what_neither_run_had_is_no_comparison_that_the_others_must_pay_for():
+def test_a_failure_that_neither_run_had_does_not_count_in_holms_correction():
     nothing = share_of_failures(0)
     rows = judged.judge(
         side("a", share(400, 400), *nothing), side("b", share(400, 400), *nothing), tolerance.parse("")

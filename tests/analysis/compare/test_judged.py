@@ -54,7 +54,7 @@ def test_a_run_and_itself():
     assert judged.exit_code([rows]) == 0
 
 
-def test_no_difference_says_how_large_a_one_would_have_been_found():
+def test_no_difference_shows_the_difference_that_would_have_been_found():
     row = judge(side("a", *latencies(1)), side("b", *latencies(2)))[0]
     assert row.judged is Judged.NO_DIFFERENCE
     assert 5 < row.would_have_seen < 60
@@ -93,13 +93,13 @@ def test_a_metric_of_only_one_run_is_reported_as_such():
     ]  # fmt: skip
 
 
-def test_what_rests_on_overloaded_seconds_cannot_be_told():
+def test_doubtful_misses_of_an_overloaded_client_are_cannot_tell():
     (row,) = judge(side("a", share(990, 1000)), side("b", share(900, 1000, doubtful=90)))
     assert row.judged is Judged.CANNOT_TELL
     assert "overloaded" in row.why
 
 
-def test_several_the_worst_of_them_decides():
+def test_the_worst_of_several_comparisons_decides_the_exit_code():
     good = judge(side("a", trials(CALM)), side("b", trials(CALM)), "failover=1s")
     bad = judge(side("a", trials(CALM)), side("b", trials([x + 5 for x in CALM])))
     unknown = judge(side("a", trials(CALM[:1])), side("b", trials(CALM[:1])))
