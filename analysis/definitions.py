@@ -1,4 +1,4 @@
-"""What is measured, as an operator reads it, made of the functions' own docstrings: `docs/metrics.md` is this text."""
+"""`docs/metrics.md`: the definition of each expectation and metric, generated from the functions' docstrings."""
 
 import inspect
 from collections.abc import Callable
@@ -35,9 +35,8 @@ from contract import quantile
 
 HEAD = """# What is measured
 
-The definition of a number is the docstring of the function that computes it. This page is what
-`python -m analysis definitions` prints: first what an operator may expect of a run, by the word that stands under
-`expect:`, then the metrics.
+The definition of a number is the docstring of the function that computes it. `python -m analysis definitions` prints this
+page: first the expectations that a timeline can name under `expect:`, then the metrics.
 """
 METRICS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Parts of a run": (parts.window, parts.part_of, parts.span),
@@ -55,7 +54,7 @@ METRICS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Health": (health.believed,),
     "Why a lower tier answered": (attribution.why_lower, attribution.cloud_answers),
     "Balancing": (balance.spreads, balance.jain),
-    "Gateway overhead": (overhead.pairs_of, overhead.overhead, overhead.said_ms),
+    "Gateway overhead": (overhead.pairs_of, overhead.overhead, overhead.header_ms),
     "Latency": (latency.latency_ms, delivery.hidden, quantiles.quantiles, quantile.rank),
     "Tokens": (
         latency.ttft_ms,
@@ -63,7 +62,7 @@ METRICS: dict[str, tuple[Callable[..., Any], ...]] = {
         chunks.chunk_gaps_ms,
         chunks.chunk_gaps,
         chunks.clumped,
-        chunks.who_clumps,
+        chunks.clumping_cause,
         latency.tpot_ms,
     ),
     "Throughput": (
@@ -78,7 +77,7 @@ METRICS: dict[str, tuple[Callable[..., Any], ...]] = {
         documents.accuracy,
         documents.compared,
         paired.score_interval,
-        paired.would_tell,
+        paired.pairs_to_decide,
         documents.per_minute,
         documents.latency_ms,
         documents.client,
@@ -95,9 +94,9 @@ METRICS: dict[str, tuple[Callable[..., Any], ...]] = {
         tolerance.parse,
         difference.of_estimates,
         bootstrap.block_s,
-        bootstrap.quantiles_again,
-        bootstrap.rate_again,
-        overhead.medians_again,
+        bootstrap.resampled_quantiles,
+        bootstrap.resampled_rate,
+        overhead.resampled_medians,
         difference.of_trials,
         difference.of_proportions,
         bootstrap.design_effect,
@@ -120,24 +119,30 @@ def text() -> str:
     ]
     for name, functions in METRICS.items():
         parts += [f"### {name}", ""]
-        parts += [f"`{named(f)}`: {said(f)}\n" for f in functions]
+        parts += [f"`{named(f)}`: {docstring_of(f)}\n" for f in functions]
     return "\n".join(parts)
 
 
 def _expectation(name: str, checker: ModuleType) -> str:
     return "\n".join(
-        [f"### {name}", "", f"{said(checker)}\n", f"{said(checker.Params)}\n", f"{said(checker.check)}\n"]
+        [
+            f"### {name}",
+            "",
+            f"{docstring_of(checker)}\n",
+            f"{docstring_of(checker.Params)}\n",
+            f"{docstring_of(checker.check)}\n",
+        ]
     )
 
 
 def named(function: Callable[..., Any]) -> str:
-    """`shares.goodput`: a metric's room goes without saying."""
+    """`shares.goodput`: without the packages `analysis` and `metrics`, `judging` or `reporting`."""
     module = function.__module__.removeprefix("analysis.")
     for room in ("metrics.", "judging.", "reporting."):
         module = module.removeprefix(room)
     return f"{module}.{function.__name__}"
 
 
-def said(of: Any) -> str:
-    """A docstring, without its indentation."""
+def docstring_of(of: Any) -> str:
+    """The docstring without its indentation; empty if there is none."""
     return inspect.getdoc(of) or ""

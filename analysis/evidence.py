@@ -1,4 +1,4 @@
-"""What a run's tables show, worked out once: checkers, tables and figures all read from here and agree."""
+"""What a run's tables show, computed once, so that checkers, tables and figures agree."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,11 +35,11 @@ BEARING = [
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """A run as checkers see it. Everything here is derived from `frames` and can be made again. One is like no other."""
+    """A run as checkers see it. All of it is derived from `frames` and can be recomputed. Instances compare by identity."""
 
     frames: Frames
     thrown: Thrown = field(default_factory=Thrown)
-    """What threw while it was judged and reported on."""
+    """Exceptions raised while the run was judged and reported."""
 
     @property
     def trials(self) -> list[Trial]:
@@ -50,12 +50,12 @@ class Evidence:
 
     @cached_property
     def parts(self) -> list[parts.Part]:
-        """The run's parts: each fault's window, and what lies before, between and after."""
+        """The run's parts: each fault's window, and the time before, between and after them."""
         f = self.frames
         return parts.parts_of(f.trials, f.started_at, f.ended_at)
 
     def around(self, trial: Trial) -> pd.DataFrame:
-        """The requests that can bear on a trial, of each what can: from a while before it (those still waiting) to its end."""
+        """The requests that can affect a trial, with the columns BEARING: from LOOK_BACK_S before it (still waiting) to its end."""
         requests = self._bearing
         sent_at = requests["sent_at"].to_numpy(float)  # in order; those that were never sent are last
         begins_at = trial.gone_from if trial.gone_from is not None else trial.ends_at
@@ -68,14 +68,15 @@ class Evidence:
         return self.frames.requests[shares.for_within(self.frames.requests, BEARING)]
 
     def fit(self, trial: Trial) -> pd.DataFrame:
-        """`around`, less the requests that an overloaded load generator's seconds touch: what a failover may rest on."""
+        """`around` without the requests touched by an overloaded load generator: those that a failover may rest on."""
         requests = self.around(trial)
         return requests[~requests["touched"]] if requests["touched"].any() else requests
 
     def recovery(self, trial: Trial, limit_s: float) -> tuple[Length | None, str | None]:
         """How long the tier took to serve again, and why that is unknown, if it is.
 
-        A touched ask that another tier answered well shows that this one did not, whatever its times are worth.
+        A touched request with a good answer by another tier counts: it shows that this tier did not serve, even if its
+        times are wrong.
         """
         requests = self.around(trial)
         fit = ~requests["touched"] | (requests["good"] & ~target_loss.given_by(requests, trial.target))
@@ -91,7 +92,7 @@ class Evidence:
 
     @cached_property
     def lost(self) -> dict[tuple[str, int], target_loss.Lost]:
-        """(step, trial) → when and by what its target was seen to be lost; those without evidence are missing."""
+        """(step, trial) → when its target was lost, and the evidence; trials without evidence are missing."""
         f = self.frames
         found = {}
         for t in self.trials:
@@ -115,9 +116,9 @@ class Evidence:
         return instant(at, self.frames.started_at)
 
     def doubt(self, trial: Trial, since: float, took: Length, limit_s: float) -> str | None:
-        """Why a length of a trial that began at `since` is unknown, in words; None: it stands.
+        """Why a length of a trial that began at `since` is unknown, in words; None: it is valid.
 
-        Beyond the limit it needs a probe that asked: who did not ask saw no answer either.
+        A length beyond the limit needs a probe that sent requests: without requests there are no answers.
         """
         requests = self.around(trial)
         return self._doubt(requests, ~requests["touched"], since, took, limit_s)
@@ -127,14 +128,14 @@ class Evidence:
     ) -> str | None:
         until = took.sent_at if took.sent_at is not None else since + took.s
         if overload.rests_on_overload(requests, fit, since, until):
-            return "the load generator was overloaded in these seconds, and nobody else asked"
+            return "the load generator was overloaded in these seconds, and no other client sent requests"
         silent_s = self.unprobed.within(since, until).s
         if silent_s and (took.s > limit_s or took.censored):
-            return f"the probe did not ask for {silent_s:.1f} s of it"
+            return f"the probe sent no request for {silent_s:.1f} s of it"
         return None
 
     def detection(self, took: Length, lost_at: float, to: str) -> tuple[float | None, float | None]:
-        """By the calm first token of the tier that took over, and by its ledger."""
+        """Seconds until detection: by the calm TTFT of the tier that took over, and by its ledger."""
         calm_s = None if took.scenario is None else self._calm_ttft_s(to, took.scenario)
         by_ledger = outages.detection_by_ledger(took, lost_at, self.frames.ledgers.get(to))
         return outages.detection(took, calm_s), by_ledger
@@ -152,7 +153,7 @@ class Evidence:
 
     @cached_property
     def probed(self) -> tuple[float, float]:
-        """From when to when the probe was to ask: its first slot, or the first fault if that came before; the end."""
+        """When the probe was to send requests: from its first slot, or the first fault if that is earlier, to the run's end."""
         slots = [f["scheduled_at"].min() for f in (self._probe, self.frames.covered) if len(f)]
         begun = [t.begun_at for t in self.trials if t.begun_at is not None]
         return min([*slots, *begun], default=self.frames.started_at), self.frames.ended_at
@@ -164,17 +165,17 @@ class Evidence:
 
     @cached_property
     def unprobed(self) -> availability.Stretches:
-        """Where the probe should have asked and did not."""
+        """Where the probe should have sent a request and did not."""
         return availability.unprobed(self._probe, self.frames.covered, self.trials, *self.probed)
 
     @cached_property
     def down(self) -> availability.Stretches | None:
-        """Where the probe had no good answer, over the run."""
+        """Where the probe had no good answer, over the run; None: it sent no request."""
         return availability.down(self._probe, *self.probed)
 
     @cached_property
     def brown(self) -> availability.Stretches | None:
-        """Where its answers were good but outside the objectives, over the run."""
+        """Where the probe's answers were good but outside the objectives, over the run."""
         return availability.brown(self._probe, *self.probed, self.ttft_max_ms)
 
     @property
@@ -184,7 +185,7 @@ class Evidence:
 
     @cached_property
     def lower(self) -> pd.DataFrame:
-        """Every answer that a lower tier gave, with its class."""
+        """Every answer by a lower tier, with its class."""
         f = self.frames
         at = {key: seen.at for key, seen in self.lost.items()}
         found = attribution.outages_of(self.trials, at, f.requests, f.topology.gateway.cooldown)
@@ -192,7 +193,7 @@ class Evidence:
 
     @cached_property
     def health(self) -> pd.DataFrame:
-        """The health checks as far as they may be believed."""
+        """The health checks; contradicted ones are marked (`health.believed`)."""
         return health.believed(self.frames.samples["health"], self.frames.requests)
 
     @cached_property
@@ -223,7 +224,7 @@ class Evidence:
 
     @cached_property
     def documents(self) -> list[documents.OfTier]:
-        """What each tier made of documents; of a run in which none was classified: nothing."""
+        """Each tier's results for documents; empty if the run classified none."""
         return documents.of_tiers(self.classified, self.frames.tiers) if len(self.classified) else []
 
     @cached_property
@@ -232,7 +233,7 @@ class Evidence:
 
     @cached_property
     def against_ledgers(self) -> ledger.Checked | None:
-        """Our answers against the engines' own ledgers; None where there are none."""
+        """The recorded answers compared with the engines' ledgers; None: no ledgers."""
         f = self.frames
         if not f.has_ledgers:
             return None

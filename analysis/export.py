@@ -1,6 +1,6 @@
-"""A run's tables as Parquet or CSV, for other people's tools: each as it was recorded, with the derived columns beside.
+"""Exports a run's tables as Parquet or CSV: the recorded columns and the derived ones.
 
-Written a slice at a time, so that the copy costs no memory worth speaking of, however many records there are.
+Tables are written slice by slice, so memory does not grow with the number of records.
 """
 
 import json
@@ -16,7 +16,7 @@ from pyarrow import csv, parquet
 
 from analysis.frames import Frames
 from analysis.metrics import clocks
-from analysis.progress import Told, silent
+from analysis.progress import OnProgress, no_progress
 from contract import samplers
 from contract.run import read_lines
 from contract.schemas import REQUESTS
@@ -37,14 +37,14 @@ _EVENTS = pa.schema(
 _COUNTERS = pa.schema(
     [("at", pa.float64()), *((name, _TEXT) for name in ("when", "source", "url", "counters", "error"))]
 )
-"""`detail` and `counters` are JSON text: their shape is their maker's."""
+"""`detail` and `counters` are JSON text: their structure depends on the event or source."""
 
 
-def export(frames: Frames, out: Path, forms: list[str], told: Told = silent) -> list[Path]:
-    """Every table of the run in the folder `out`, in each form (`csv`, `parquet`); the files.
+def export(frames: Frames, out: Path, forms: list[str], on_progress: OnProgress = no_progress) -> list[Path]:
+    """Write every table of the run to the folder `out`, in each form (`csv`, `parquet`); returns the files.
 
-    requests, classified, covered, warmup, that of each sampler, events, clocks, counters, and ledger where engines kept one. An empty
-    table is a file with its columns and no row. None is null, in CSV an empty cell; a list in CSV is JSON text.
+    requests, classified, covered, warmup, one per sampler, events, clocks, counters, and ledger if engines kept one. An empty
+    table is a file with its columns and no rows. None is null, in CSV an empty cell; a list in CSV is JSON text.
     """
     out.mkdir(parents=True, exist_ok=True)
     tables = list(_tables(frames))
@@ -56,7 +56,7 @@ def export(frames: Frames, out: Path, forms: list[str], told: Told = silent) -> 
             fresh = path.with_name(f".{path.name}.{os.getpid()}")
             with _WRITERS[form](fresh, schema) as write:
                 for first in range(0, len(table), ROWS):
-                    told(f"writing {path.name}", (done + first) / whole)
+                    on_progress(f"writing {path.name}", (done + first) / whole)
                     write(_slice(table.iloc[first : first + ROWS], schema))
             os.replace(fresh, path)
             done += len(table)
@@ -65,16 +65,16 @@ def export(frames: Frames, out: Path, forms: list[str], told: Told = silent) -> 
 
 
 def _tables(frames: Frames) -> Iterator[tuple[str, pd.DataFrame, pa.Schema]]:
-    """(name, the table, the types of what was recorded)"""
+    """(name, table, types of the recorded columns)"""
     for name in ("requests", "classified", "covered", "warmup"):
         yield name, getattr(frames, name), REQUESTS
     for name, table in frames.samples.items():
         yield name, table, samplers.find(name).schema
-    yield "events", _told_as_text(frames.events, "detail"), _EVENTS
+    yield "events", _json_column(frames.events, "detail"), _EVENTS
     offsets = clocks.table(read_lines(frames.path / "clocks.jsonl")[0])
     yield "clocks", offsets, pa.schema([("worker", _TEXT)])
     counters = pd.DataFrame(frames.counters, columns=_COUNTERS.names)
-    yield "counters", _told_as_text(counters, "counters"), _COUNTERS
+    yield "counters", _json_column(counters, "counters"), _COUNTERS
     if frames.has_ledgers:
         parts = [table.assign(tier=tier) for tier, table in frames.ledgers.items()]
         whole = [p for p in parts if len(p)] or parts[:1]
@@ -85,8 +85,8 @@ def _tables(frames: Frames) -> Iterator[tuple[str, pd.DataFrame, pa.Schema]]:
 _LEDGER = pa.schema([(n, _TEXT) for n in ("id", "line", "nonce", "how", "ending", "tier")])
 
 
-def _told_as_text(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Few rows: events and scrapes, never asks."""
+def _json_column(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The column as JSON text. Only for small tables (events, scrapes), not for requests."""
     text = [None if _none(v) else json.dumps(v) for v in table[column]]
     return table.assign(**{column: pd.Series(text, table.index, dtype=object)})
 
@@ -96,7 +96,7 @@ def _none(value: Any) -> bool:
 
 
 def schema_of(table: pd.DataFrame, recorded: pa.Schema) -> pa.Schema:
-    """The types of its columns: as they were recorded; of derived ones, what they hold."""
+    """The types of the table's columns: recorded ones as recorded, derived ones as pandas has them."""
     fields = []
     for name in table.columns:
         at = recorded.get_field_index(name)
@@ -117,7 +117,7 @@ def _slice(rows: pd.DataFrame, schema: pa.Schema) -> pa.Table:
 
 
 class _Parquet:
-    """Zstandard; a reader finds the recorded types again."""
+    """Zstandard; keeps the recorded types."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._writer = parquet.ParquetWriter(path, schema, compression="zstd")
@@ -133,7 +133,7 @@ class _Parquet:
 
 
 class _Csv:
-    """Numbers as short as they can be read back exactly."""
+    """Numbers in the shortest form that reads back exactly."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._schema = pa.schema(
@@ -155,9 +155,9 @@ class _Csv:
 
 
 def list_as_json(lists: pa.ChunkedArray) -> pa.ChunkedArray:
-    """`[20.5,19.8]` of a list of numbers, `["language"]` of texts; null of a null.
+    """A list of numbers as `[20.5,19.8]`, of texts as `["language"]`; null stays null.
 
-    No loop over records of numbers: there may be ten million.
+    Vectorized for numbers: there may be ten million records.
     """
     text = [
         pc.binary_join_element_wise("[", pc.binary_join(_members_as_text(chunk), ","), "]", "")

@@ -1,6 +1,6 @@
-"""A run folder as tables: the one reader. Derives a few columns that everybody needs, and judges nothing.
+"""The only reader of a run folder: returns its tables, with a few derived columns. Judges nothing.
 
-A run that was killed is read like any other: what is missing is an empty table, a torn tail is skipped, and both are said.
+A killed run is read like any other: a missing file gives an empty table, a torn tail is skipped, and both are reported.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from analysis.metrics import clocks, ledger
 from analysis.metrics.answered import by_answers
 from analysis.metrics.overload import overloaded_seconds, touched
 from analysis.metrics.windows import Trial, instant, trials_of
-from analysis.progress import Told, silent
+from analysis.progress import OnProgress, no_progress
 from contract import gateway_version, samplers
 from contract import timeline as timelines
 from contract import topology as topologies
@@ -45,20 +45,20 @@ EVENT_FILES = (
 class Frames:
     """The tables of one run.
 
-    `requests` are those that metrics rest on: requests and probe (`file` tells which), without warm-up and without the
-    probe's covered slots. Added to the record's columns: `good` (outcome ok), `first_at` (the first token's instant, be it a
-    thought; of an answer that is good and shows none, its end, by which one was made), `headers_at`, `ended_at`, all unix
-    seconds, `touched` (see `overload.touched`), `clock_uncertainty_s` and, where the run has such requests, `unattended` (of a scenario
-    in which no person waits for a first token). Instants of all tables are of one clock, the master's (see `clocks.one_clock`).
+    `requests` are those that metrics rest on: requests and probe (column `file`), without warm-up and without the
+    probe's covered slots. Columns added to the record's: `good` (outcome ok), `first_at` (time of the first token, which may be
+    a thought; for a good answer that shows none, its end), `headers_at`, `ended_at`, all in unix seconds, `touched` (see
+    `overload.touched`), `clock_uncertainty_s` and, if the run has such requests, `unattended` (of a scenario in which no person
+    waits for a first token). Times of all tables are on the master's clock (see `clocks.one_clock`).
 
-    `classified` are those of `requests` that classify a document, in the order in which they were sent: of each CLASSIFIED of the
-    record's columns and of those that were added. No column of `requests` is of them alone, since most runs have none.
+    `classified` are those of `requests` that classify a document, in the order in which they were sent, with the columns
+    CLASSIFIED and those of a document. `requests` itself has no column for documents, since most runs have none.
 
-    `samples` are the tables of the samplers, by name; each has the columns of the sampler's rows, in the order of `at`. A run
-    that was recorded without a sampler has its table without rows.
+    `samples` are the tables of the samplers, by name; each has the columns of the sampler's rows, sorted by `at`. For a sampler
+    that the run did not record, the table has no rows.
 
-    Ten million requests must fit: texts that repeat are categories (see `columns`), gaps share one array (see `gaps`), and
-    whoever selects rows takes the columns that he needs first.
+    Ten million requests must fit: repeated texts are categories (see `columns`), and gaps share one array (see `lists`). Select
+    columns before rows.
     """
 
     path: Path
@@ -67,10 +67,12 @@ class Frames:
     timeline: Timeline | None
     requests: pd.DataFrame
     classified: pd.DataFrame
-    covered: pd.DataFrame  # the probe's slots that found no place; each waits with the request `covered_by`
+    covered: (
+        pd.DataFrame
+    )  # the probe's slots over its limit in flight; each waits with the request `covered_by`
     warmup: pd.DataFrame
     samples: Mapping[str, pd.DataFrame]  # see `contract.samplers`
-    events: pd.DataFrame  # of EVENT_FILES, in the order of their instants
+    events: pd.DataFrame  # of EVENT_FILES, in order of time
     torn: tuple[str, ...]  # files whose tail was torn
 
     @property
@@ -84,7 +86,7 @@ class Frames:
 
     @property
     def ranks(self) -> Ranks:
-        """The same, those that the gateway balances between in one rank."""
+        """The same, with the tiers that the gateway balances between in one rank."""
         return self.topology.ranks
 
     @property
@@ -93,8 +95,8 @@ class Frames:
 
     @cached_property
     def ended_at(self) -> float:
-        """The last instant of which anything is known; not the manifest's closing, which may be long after, nor a `make restore`
-        after it. Of what was sampled, health and client count: other samplers go on until the files are closed.
+        """The time of the last record; not the manifest's closing, which may be long after, nor a later `make restore`.
+        Of the samplers, only health and client count: the others go on until the files are closed.
         """
         closed_at = float(self.manifest.get("closed_at") or self.started_at)
         by_hand = (self.events["by"] == "restore") & (self.events["at"] > closed_at)
@@ -108,26 +110,26 @@ class Frames:
 
     @cached_property
     def trials(self) -> list[Trial]:
-        """Every step's every trial, in the order in which they began."""
+        """Every trial of every step, in the order in which they began."""
         return by_answers(trials_of(self.events, self.ended_at), self.requests)
 
     def gateway(self, columns: Sequence[str]) -> pd.DataFrame:
-        """The requests that went through the gateway, in the order in which they were sent: a copy of these columns."""
+        """The requests through the gateway, in the order in which they were sent: a copy of these columns."""
         return self.requests.loc[self.through_gateway, list(columns)]
 
     @cached_property
     def through_gateway(self) -> np.ndarray:
-        """Which of `requests` these are."""
+        """Mask over `requests`: those sent through the gateway."""
         return ((self.requests["via"] == GATEWAY) & self.requests["sent_at"].notna()).to_numpy(bool)
 
     @property
     def has_ledgers(self) -> bool:
-        """Whether engines of an embedded stack wrote down what they were asked."""
+        """Whether engines of an embedded stack kept ledgers of the requests they got."""
         return (self.path / "ledger").is_dir()
 
     @cached_property
     def ledgers(self) -> dict[str, pd.DataFrame]:
-        """Tier → what its engine wrote down, see `ledger.read`; none but on embedded stacks."""
+        """Tier → its engine's ledger, see `ledger.read`; empty except on embedded stacks."""
         return {p.stem: ledger.read(p) for p in sorted((self.path / "ledger").glob("*.jsonl"))}
 
     @cached_property
@@ -137,7 +139,7 @@ class Frames:
 
     @property
     def cut_short(self) -> str | None:
-        """Why the run did not come to its end; None where it did."""
+        """Why the run did not finish; None: it did."""
         status = self.manifest.get("status")
         if status == FINISHED:
             return None
@@ -150,78 +152,84 @@ class Frames:
 
     @property
     def gateway_versions(self) -> dict[str, int]:
-        """Version of the gateway → answers that named it, the earliest first; none where no answer named one."""
+        """Version of the gateway → answers that named it, the earliest first; empty if no answer named one."""
         return dict(self.manifest.get("gateway_versions") or {})
 
     @property
     def gateway_version(self) -> str | None:
-        """`litellm 1.108.7`; of several with the answers of each. None where no answer named one."""
+        """`litellm 1.108.7`; of several versions, with the answers of each. None: no answer named one."""
         return gateway_version.text(self.topology.gateway.kind, self.gateway_versions)
 
     @property
     def open_loop(self) -> bool:
-        """Whether requests were sent on a schedule of arrivals, whatever became of those before."""
+        """Whether requests were sent on a schedule of arrivals, independent of earlier ones."""
         return bool((self.manifest.get("arguments") or {}).get("arrivals"))
 
     @cached_property
     def clock_uncertainty_s(self) -> float | None:
-        """Give or take how much the instants of requests can be set against one another: the largest of all workers'.
+        """How far the times of requests may be off against one another, ± seconds: the largest of all workers'.
 
-        0 where one machine's clock told all of them; None where a worker's clock was not measured.
+        0 if all times are from one machine's clock; None if a worker's clock was not measured.
         """
         of_requests = self.requests["clock_uncertainty_s"]
         return None if of_requests.isna().any() else float(of_requests.max()) if len(of_requests) else 0.0
 
     @cached_property
     def missing(self) -> list[str]:
-        """What is not known of the run's workers, in words; nothing where all is here."""
-        told = []
-        for who in self.manifest.get("workers") or []:
-            name, requests, records = f"{who['worker']} ({who['host']})", who["requests"], who["records"]
-            if who["end"] == WorkerEnd.LOST:
-                heard, reported = (instant(who[k], self.started_at) for k in ("heard_at", "reported_at"))
-                told.append(
-                    f"{name} was lost: last heard at {heard}, its last records came at {reported}; "
-                    f"of its requests that ended since then nothing is known (it had counted {requests}, {records} are here)"
+        """What is missing from the run's workers, in words; empty if nothing is."""
+        found = []
+        for worker in self.manifest.get("workers") or []:
+            name, requests, records = (
+                f"{worker['worker']} ({worker['host']})",
+                worker["requests"],
+                worker["records"],
+            )
+            if worker["end"] == WorkerEnd.LOST:
+                heard, reported = (instant(worker[k], self.started_at) for k in ("heard_at", "reported_at"))
+                found.append(
+                    f"{name} was lost: last message at {heard}, last records at {reported}; "
+                    f"its requests that ended after that are unknown (it counted {requests}, {records} have records)"
                 )
             elif requests != records:
-                told.append(f"{name} counted {requests} requests, and {records} of their records are here")
-        for worker in self.requests.loc[self.requests["clock_uncertainty_s"].isna(), "worker"].unique():
-            told.append(f"nobody measured the clock of {worker}, so that its requests' instants are its own")
-        return told
+                found.append(f"{name} counted {requests} requests, but only {records} have records")
+        for name in self.requests.loc[self.requests["clock_uncertainty_s"].isna(), "worker"].unique():
+            found.append(
+                f"the clock of {name} was not measured: its requests have the times of its own clock"
+            )
+        return found
 
     def tier(self, name: str) -> Tier:
         return self.topology.tier(name)
 
 
 def find_run(text: str | None) -> Path:
-    """The folder that the operator means: a path, a name inside results/, or nothing for the latest run."""
+    """The run folder for a path or a name inside results/; None: the latest run. Raises Refusal."""
     if text is None:
         latest = RESULTS / "latest"
         if not latest.is_dir():
-            raise Refusal(f"{latest}: there is no run yet; name a run folder")
+            raise Refusal(f"{latest}: no run found; name a run folder")
         return latest.resolve()
     for path in (Path(text), RESULTS / text):
         if path.is_dir():
             return path.resolve()
     there = [p.name for p in RESULTS.iterdir() if p.is_dir()] if RESULTS.is_dir() else []
-    raise Refusal(f"{text}: is no folder; {no_such('run', text, there)}")
+    raise Refusal(f"{text}: not a folder; {no_such('run', text, there)}")
 
 
-def read(path: Path, told: Told = silent) -> Frames:
-    """The tables of the run in this folder. Raises Refusal where it is none."""
+def read(path: Path, on_progress: OnProgress = no_progress) -> Frames:
+    """The tables of the run in this folder. Raises Refusal if it is not a run folder."""
     manifest = read_manifest(path)
     torn: list[str] = []
     offsets = clocks.table(_lines(path, "clocks.jsonl", torn))
     samples = {name: _samples(path, name, offsets, torn) for name in samplers.names()}
-    requests, of_documents = _requests(path, torn, told)
+    requests, of_documents = _requests(path, torn, on_progress)
     requests = _derived(clocks.one_clock(requests, ["scheduled_at", "sent_at"], offsets), samples["client"])
     _mark_unattended(requests, manifest.get("unattended", UNATTENDED))
     classified = _classified(requests, of_documents)
     held = columns.of_table(requests)
     del requests
     requests, covered, warmup = _split(held)
-    columns.give_back()
+    columns.release_memory()
     return Frames(
         path=path,
         manifest=manifest,
@@ -240,7 +248,7 @@ def read(path: Path, told: Told = silent) -> Frames:
 def _topology(path: Path) -> Topology:
     file = path / "topology.yaml"
     if not file.exists():
-        raise Refusal(f"{file}: is missing; without it nobody knows which tiers there are and in which order")
+        raise Refusal(f"{file}: missing; it lists the tiers and their order")
     return topologies.read(file)
 
 
@@ -254,7 +262,7 @@ _PANDAS = {
     pa.int8(): pd.Int8Dtype(),
     pa.int16(): pd.Int16Dtype(),
     pa.int32(): pd.Int32Dtype(),
-}  # so that None stays apart from False and 0
+}  # to keep None distinct from False and 0
 
 
 def _samples(path: Path, name: str, offsets: pd.DataFrame, torn: list[str]) -> pd.DataFrame:
@@ -262,14 +270,14 @@ def _samples(path: Path, name: str, offsets: pd.DataFrame, torn: list[str]) -> p
     if tail_torn:
         torn.append(samplers.file(name))
     table = found.to_pandas(types_mapper=_PANDAS.get)
-    if "worker" in found.schema.names:  # the rows of each load generator, by its own clock
+    if "worker" in found.schema.names:  # rows of each load generator, on its own clock
         table = clocks.one_clock(table, ["at"], offsets)
     return table.sort_values("at", ignore_index=True)
 
 
-def _requests(path: Path, torn: list[str], told: Told) -> tuple[pd.DataFrame, pa.Table]:
+def _requests(path: Path, torn: list[str], on_progress: OnProgress) -> tuple[pd.DataFrame, pa.Table]:
     files = [(file, Batches(path / f"{file}.arrow", REQUESTS)) for file in ("requests", "probe")]
-    requests, of_documents = columns.requests_of(files, told)
+    requests, of_documents = columns.requests_of(files, on_progress)
     torn += [f"{file}.arrow" for file, batches in files if batches.torn]
     return pd.DataFrame(requests, copy=False), of_documents
 
@@ -294,7 +302,7 @@ def _derived(requests: pd.DataFrame, client: pd.DataFrame) -> pd.DataFrame:
 
 
 def _mark_unattended(requests: pd.DataFrame, scenarios: Sequence[str]) -> None:
-    """No column where it would be False throughout: of ten million asks it would cost memory."""
+    """Adds the column only if it has a True: with ten million requests it costs memory."""
     found = requests["scenario"].isin(scenarios)
     if found.any():
         requests["unattended"] = found
@@ -307,13 +315,13 @@ CLASSIFIED = [
 
 
 def _classified(requests: pd.DataFrame, of_documents: pa.Table) -> pd.DataFrame:
-    """`of_documents`: as `columns.requests_of` has it. `wrong` is a tuple of fields, None where the answer was not valid."""
-    told = of_documents.drop_columns(["row", "wrong"]).to_pandas(types_mapper=_PANDAS.get)
+    """`of_documents`: see `columns.requests_of`. `wrong` is a tuple of fields, None if the answer was not valid."""
+    documents = of_documents.drop_columns(["row", "wrong"]).to_pandas(types_mapper=_PANDAS.get)
     wrong = [None if w is None else tuple(w) for w in of_documents["wrong"].to_pylist()]
-    told["wrong"] = pd.Series(wrong, dtype=object)
+    documents["wrong"] = pd.Series(wrong, dtype=object)
     at = of_documents["row"].to_numpy()
     rows = {name: requests[name].array.take(at) for name in CLASSIFIED}
-    found = pd.concat([pd.DataFrame(rows), told], axis=1)
+    found = pd.concat([pd.DataFrame(rows), documents], axis=1)
     found = found[(found["lane"] != Lane.WARMUP) & found["sent_at"].notna()]
     return found.sort_values("sent_at", kind="stable", ignore_index=True)
 
@@ -343,7 +351,7 @@ def _lines(path: Path, file: str, torn: list[str]) -> list[dict[str, Any]]:
     try:
         lines, tail_torn = read_lines(path / file)
     except ValueError as e:
-        raise Refusal(f"{path / file}: holds a line that is no JSON: {e}") from None
+        raise Refusal(f"{path / file}: has a line that is not JSON: {e}") from None
     if tail_torn:
         torn.append(file)
     return lines

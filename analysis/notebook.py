@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from analysis.progress import Told, silent
+from analysis.progress import OnProgress, no_progress
 from contract.refusal import Refusal
 from contract.run import write_whole
 
@@ -67,7 +67,9 @@ class CellFailed(Exception):
     """A cell raised an exception: the notebook, the cell's text, the exception."""
 
 
-def write_all(run: Path, against: Path | None, out: Path, on_progress: Told = silent) -> list[Path]:
+def write_all(
+    run: Path, against: Path | None, out: Path, on_progress: OnProgress = no_progress
+) -> list[Path]:
     """Run every notebook on this run, into the folder `out`; compare.ipynb (A is `against`, B this run) only if there is
     another run. Returns the pages. Raises CellFailed after all have been tried, and Refusal if a requirement of the notebooks is
     not installed."""
@@ -88,7 +90,7 @@ def write_all(run: Path, against: Path | None, out: Path, on_progress: Told = si
     return pages
 
 
-def write(name: str, given: Mapping[str, str], out: Path, on_progress: Told = silent) -> Path:
+def write(name: str, given: Mapping[str, str], out: Path, on_progress: OnProgress = no_progress) -> Path:
     """Run one notebook: `name.html`, and `name-1.png` … in the order in which it shows them."""
     executed = execute(NOTEBOOKS / f"{name}.ipynb", given, on_progress)
     for old in out.glob(f"{name}-*.png"):
@@ -100,7 +102,7 @@ def write(name: str, given: Mapping[str, str], out: Path, on_progress: Told = si
     return page
 
 
-def execute(path: Path, given: Mapping[str, str], on_progress: Told = silent) -> Any:
+def execute(path: Path, given: Mapping[str, str], on_progress: OnProgress = no_progress) -> Any:
     """The notebook with the outputs of its cells. Raises CellFailed."""
     _must_be_installed()
     import nbformat

@@ -1,4 +1,4 @@
-"""What threw while a run was judged and reported on: its part is left out and says so, and its traceback is kept in the run's report."""
+"""Exceptions raised while a run is judged and reported. The failed part is left out with a note; the report has its traceback."""
 
 import traceback
 from collections.abc import Callable
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class One:
-    """One part that threw."""
+    """A part that raised an exception."""
 
     part: str  # `expectation failover`, `figure timeline`, `summary.csv`
     error: str  # `KeyError: 'tier'`
@@ -21,26 +21,26 @@ class One:
 
 @dataclass(frozen=True, slots=True)
 class Thrown:
-    """All of them, in the order in which they threw."""
+    """All of them, in order of time."""
 
     found: list[One] = field(default_factory=list)
 
     def add(self, part: str, error: Exception) -> str:
-        """Keep it; what it was, in one line."""
-        said = " ".join(f"{type(error).__name__}: {error}".split())
+        """Store the error; returns it as one line."""
+        line = " ".join(f"{type(error).__name__}: {error}".split())
         text = "".join(traceback.format_exception(error))
-        self.found.append(One(part, said, text[:LONGEST]))
-        return said
+        self.found.append(One(part, line, text[:LONGEST]))
+        return line
 
     def guarded(self, part: str, make: Callable[[], T], instead: Callable[[str], T]) -> T:
-        """What `make` makes; where it throws, what `instead` makes of the error's line."""
+        """The result of `make`; if it raises, the result of `instead` for the error's line."""
         try:
             return make()
         except Exception as e:
             return instead(self.add(part, e))
 
     def parts(self) -> list[str]:
-        """`figure timeline (KeyError: 'tier')`, once each."""
+        """`figure timeline (KeyError: 'tier')`, each once."""
         return list(dict.fromkeys(f"{one.part} ({one.error})" for one in self.found))
 
     def text(self) -> str:

@@ -1,7 +1,7 @@
-"""Where a long piece of work is: a bar on a terminal, plain lines elsewhere, nothing at all below two seconds.
+"""Progress of long work: a bar on a terminal, plain lines elsewhere, nothing for the first two seconds.
 
-Work that may take long is handed a `Told` and calls it as it goes; by default nobody listens. What it says goes to
-standard error: standard output is for what was asked for.
+A long function takes an `OnProgress` callback and calls it with its progress; by default it is ignored. Progress goes to
+standard error: standard output is for results.
 """
 
 import os
@@ -13,57 +13,57 @@ from typing import Any, TextIO, TypeVar
 
 from tqdm import tqdm
 
-Told = Callable[[str, float | None], None]
-"""(`reading requests.arrow`, the share of it that is done: 0 to 1; None: nobody knows)"""
+OnProgress = Callable[[str, float | None], None]
+"""(`reading requests.arrow`, the share that is done: 0 to 1; None: unknown)"""
 
-AFTER_S = 2.0  # who waits no longer than that needs no telling
+AFTER_S = 2.0  # work that is shorter shows no progress
 BAR_EVERY_S, LINE_EVERY_S = 0.2, 10.0
 BAR, NO_SHARE = "{desc}: {percentage:3.0f} %|{bar:30}| {elapsed}", "{desc} … {elapsed}"
 Item = TypeVar("Item")
 
 
-def silent(what: str, done: float | None) -> None:
-    """Nobody listens."""
+def no_progress(what: str, done: float | None) -> None:
+    """The default callback: does nothing."""
 
 
-def each(told: Told, what: str, items: Sequence[Item]) -> Iterator[Item]:
-    """The items one by one, each told before its turn: `drawing timeline`, three of ten done."""
+def each(on_progress: OnProgress, what: str, items: Sequence[Item]) -> Iterator[Item]:
+    """Yields the items; reports each before its turn: `drawing timeline`, three of ten done."""
     for n, item in enumerate(items):
-        told(f"{what} {item}" if isinstance(item, str) else what, n / len(items))
+        on_progress(f"{what} {item}" if isinstance(item, str) else what, n / len(items))
         yield item
 
 
 @contextmanager
-def shown(out: TextIO, after_s: float = AFTER_S) -> Iterator[Told]:
-    """Show on `out` what the work inside tells, from `after_s` seconds on. A thread of its own draws: also where the
-    work tells nothing for long, a bar goes on counting seconds."""
+def shown(out: TextIO, after_s: float = AFTER_S) -> Iterator[OnProgress]:
+    """Show the progress of the work inside on `out`, from `after_s` seconds on. A separate thread draws, so that a bar
+    counts seconds even if the work reports nothing for long."""
     shows = _Bar(out) if out.isatty() else _Lines(out)
-    said = Said(time.monotonic(), after_s, shows)
+    latest = Latest(time.monotonic(), after_s, shows)
     over = threading.Event()
-    drawer = threading.Thread(target=_draw, args=(said, over), name="progress", daemon=True)
+    drawer = threading.Thread(target=_draw, args=(latest, over), name="progress", daemon=True)
     drawer.start()
     try:
-        yield said.tell
+        yield latest.update
     finally:
         over.set()
         drawer.join()
         shows.close()
 
 
-def _draw(said: "Said", over: threading.Event) -> None:
+def _draw(latest: "Latest", over: threading.Event) -> None:
     while not over.wait(BAR_EVERY_S):
-        said.tick(time.monotonic())
+        latest.tick(time.monotonic())
 
 
-class Said:
-    """What was told last, and whether it is time to show it."""
+class Latest:
+    """The latest progress, and whether it is time to show it."""
 
     def __init__(self, began_at: float, after_s: float, shows: Any) -> None:
         self._shows, self._began_at = shows, began_at
         self._next_at = began_at + after_s
         self._what: tuple[str, float | None] | None = None
 
-    def tell(self, what: str, done: float | None = None) -> None:
+    def update(self, what: str, done: float | None = None) -> None:
         self._what = (what, done)  # one store: the drawer reads it without a lock
 
     def tick(self, now: float) -> None:
@@ -93,7 +93,7 @@ class _Drawn(tqdm):
 
 
 class _Bar:
-    """One bar that is taken away when the work is over."""
+    """One bar, removed when the work is done."""
 
     every_s = BAR_EVERY_S
 
@@ -103,7 +103,7 @@ class _Bar:
 
     def show(self, what: str, done: float | None, elapsed_s: float) -> None:
         if self._bar is None:
-            # With a delay it does not draw itself, in a form of its own, before it is told what to show.
+            # The delay keeps tqdm from drawing in its own format before the first update.
             self._bar = _Drawn(total=1.0, file=self._out, leave=False, disable=False, delay=1e-9)
             self._bar.start_t -= elapsed_s  # it counts from when the work began
         self._bar.bar_format = NO_SHARE if done is None else BAR
@@ -116,7 +116,7 @@ class _Bar:
 
 
 def _columns(terminal: TextIO) -> int:
-    """Of a terminal that tells no width, as some that programs hold do: 80."""
+    """The terminal's width; 80 if it reports none, as some pseudo-terminals do."""
     try:
         return os.get_terminal_size(terminal.fileno()).columns or 80
     except OSError:

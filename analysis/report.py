@@ -1,4 +1,4 @@
-"""Writes RUN/report/: everything in it is derived, may be deleted, and is made again by the same command."""
+"""Writes RUN/report/. Everything in it is derived: it may be deleted, and the same command writes it again."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from analysis.evidence import Evidence
 from analysis.judging import reconciliation, verdict
 from analysis.judging.verdict import Verdict
 from analysis.part_errors import Thrown
-from analysis.progress import Told, silent
+from analysis.progress import OnProgress, no_progress
 from analysis.reporting import summary, tables
 from contract.refusal import Refusal
 from contract.run import write_whole
@@ -20,13 +20,13 @@ from contract.run import write_whole
 FOLDER = "report"
 
 
-def write(run: Evidence, found: Verdict, told: Told = silent) -> Path:
-    """Make the report of a run; the folder it is in. A part that throws is left out and says so; errors.txt has its traceback."""
-    # Here: a report that was only asked for its verdict needs no matplotlib.
+def write(run: Evidence, found: Verdict, on_progress: OnProgress = no_progress) -> Path:
+    """Write the report of a run; returns its folder. A part that raises is left out with a note; errors.txt has its traceback."""
+    # Imported here: callers that need only the verdict do not load matplotlib.
     from analysis import figures, html
 
     folder = make_folder(run.frames.path)
-    told("writing tables", None)
+    on_progress("writing tables", None)
     write_whole(folder / "verdict.json", json.dumps(verdict.as_json(found, run), indent=1) + "\n")
     write_whole(folder / "junit.xml", verdict.as_junit(found))
     try:
@@ -35,10 +35,10 @@ def write(run: Evidence, found: Verdict, told: Told = silent) -> Path:
             if table is not None:
                 write_whole(folder / f"{name}.csv", table.to_csv(index=False))
         write_whole(folder / "summary.md", summary.markdown(run, found))
-        columns.give_back()
-        figures.write_all(run, folder, told)
-        columns.give_back()
-        told("writing report.html", None)
+        columns.release_memory()
+        figures.write_all(run, folder, on_progress)
+        columns.release_memory()
+        on_progress("writing report.html", None)
         write_whole(folder / html.NAME, html.page(run, found, made))
     finally:
         _keep(run.thrown, folder)
@@ -47,7 +47,7 @@ def write(run: Evidence, found: Verdict, told: Told = silent) -> Path:
 
 def _table(run: Evidence, name: str, make: Callable[[Evidence], pd.DataFrame | None]) -> pd.DataFrame | None:
     made = run.thrown.guarded(f"{name}.csv", lambda: make(run), lambda error: None)
-    columns.give_back()
+    columns.release_memory()
     return made
 
 
@@ -65,7 +65,7 @@ TABLES: dict[str, Callable[[Evidence], pd.DataFrame | None]] = {
 
 
 def _keep(threw: Thrown, folder: Path) -> None:
-    """errors.txt, where anything threw; none is left of a report that was made before."""
+    """Write errors.txt if anything raised; else remove that of an earlier report."""
     if threw.found:
         write_whole(folder / part_errors.NAME, threw.text())
     else:
@@ -77,5 +77,5 @@ def make_folder(run: Path) -> Path:
     try:
         folder.mkdir(exist_ok=True)
     except OSError as e:
-        raise Refusal(f"{folder}: cannot be made: {e.strerror}; make the run's folder writable") from None
+        raise Refusal(f"{folder}: cannot create it: {e.strerror}; make the run's folder writable") from None
     return folder

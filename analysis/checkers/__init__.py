@@ -1,7 +1,7 @@
-"""The catalogue of expectations: one file per word under `expect:`.
+"""The catalogue of expectations: one module for each key under `expect:`.
 
-A file holds `Params` (what it takes), and `check(params, run) -> Finding`, whose docstring is its definition. To add an
-expectation is to add a file; `cuts.py` is the smallest.
+A module has `Params` (its parameters) and `check(params, run) -> Finding`, whose docstring is the definition. To add an
+expectation, add a module; `cuts.py` is the smallest.
 """
 
 import importlib
@@ -10,6 +10,6 @@ from types import ModuleType
 
 
 def catalogue() -> dict[str, ModuleType]:
-    """Every checker by the word that operators write."""
+    """Every checker by its key under `expect:`."""
     found = sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
     return {name: importlib.import_module(f"{__name__}.{name}") for name in found}

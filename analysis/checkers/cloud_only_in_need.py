@@ -1,4 +1,4 @@
-"""The cloud answers only while nothing above it can."""
+"""Cloud tiers answer only while no higher tier can."""
 
 from pydantic import Field
 
@@ -18,15 +18,15 @@ class Params(Common):
 def check(params: Params, run: Evidence) -> Finding:
     """At most `max_leaks` answers of cloud tiers were spurious: given while a higher tier was verified serving all along.
 
-    Sticky answers (within the gateway's cooldown after a return) and those at the edges of a fault are shown apart and
-    are no leaks. Answers of which nothing shows whether a higher tier served make it unknown, where they could matter.
+    Sticky answers (within the gateway's cooldown after a return) and those at the edges of a fault are listed separately and
+    are not leaks. Unknown if answers without evidence of whether a higher tier served could exceed the limit.
     """
     target = f"at most {params.max_leaks} answers of the cloud that were not needed"
     n = int((run.frames.through_gateway & run.frames.requests["tier"].notna()).sum())
     if not run.clouds:
         return unknown("cloud_only_in_need", params.id, target, "the topology marks no tier as cloud")
     if n == 0:
-        return unknown("cloud_only_in_need", params.id, target, "nothing was answered through the gateway")
+        return unknown("cloud_only_in_need", params.id, target, "no request was answered through the gateway")
     cloud = attribution.cloud_answers(run.lower, run.clouds)
     count = {why: int((cloud["why"] == why).sum()) for why in Why}
     blind = int((cloud["because"].str.contains(State.UNVERIFIED) & (cloud["why"] == Why.UNKNOWN)).sum())
@@ -45,8 +45,8 @@ def check(params: Params, run: Evidence) -> Finding:
         f"{leaks} leaks ({count[Why.NEEDED]} needed, {count[Why.STICKY]} sticky, {count[Why.UNKNOWN]} unknown)",
         status,
         evidence=f"{len(cloud)} cloud answers of {n}" + (f"; leaks: {which}" if which else "")
-        + (f"; of {blind} nothing shows whether a higher tier served" if blind else ""),
+        + (f"; for {blind} there is no evidence whether a higher tier served" if blind else ""),
         value=float(leaks), unit="answers", n=n,
         reason="" if status is not Status.FAIL
-        else f"{leaks} answers of the cloud were not needed: {attribution.who_served(spurious)}",
+        else f"{leaks} answers of the cloud were not needed: {attribution.serving_tiers(spurious)}",
     )  # fmt: skip

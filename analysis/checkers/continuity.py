@@ -1,4 +1,4 @@
-"""At least so large a share of what users asked was answered well."""
+"""At least a share `min_good` of the users' requests got a good answer."""
 
 from pydantic import Field
 
@@ -15,16 +15,18 @@ class Params(Common):
 
 
 def check(params: Params, run: Evidence) -> Finding:
-    """Good ÷ asked of the users' requests (lane load, through the gateway), over the whole run, ≥ `min_good`.
+    """Good ÷ total of the users' requests (lane load, through the gateway), over the whole run, ≥ `min_good`.
 
-    Cut and stalled answers and abandoned requests are not among the asked; they are counted apart and shown. Unknown where
-    it is missed only by timeouts in seconds in which the client was overloaded.
+    The total excludes cut and stalled answers and abandoned requests; their counts are shown. Unknown if only timeouts in
+    seconds with an overloaded client put it below.
     """
     target = f"at least {params.min_good:.4g} of the requests are answered well"
     found = shares.continuity(run.frames.requests)
-    apart = f"{found.cut} cut, {found.stalled} stalled and {found.abandoned} abandoned apart"
+    excluded = f"not counted: {found.cut} cut, {found.stalled} stalled, {found.abandoned} abandoned"
     if found.good.ratio is None:
-        return unknown("continuity", params.id, target, f"users asked nothing through the gateway; {apart}")
+        return unknown(
+            "continuity", params.id, target, f"users sent no request through the gateway; {excluded}"
+        )
     users = shares.users_requests(run.frames.requests[["lane", "via", "good", "outcome"]])
     bad = users.loc[~users["good"], "outcome"].value_counts()
     kinds = ", ".join(f"{n} {kind}" for kind, n in bad.items() if n) or "none failed"
@@ -33,7 +35,7 @@ def check(params: Params, run: Evidence) -> Finding:
     )
     return Finding(
         "continuity", params.id, target,
-        f"{found.good.ratio:.4f} ({found.good.hits} of {found.good.total}; {apart})",
+        f"{found.good.ratio:.4f} ({found.good.hits} of {found.good.total}; {excluded})",
         judge_share(found.good, params.min_good),
         evidence=f"{len(users)} requests of lane load through the gateway: {kinds}{doubt}",
         value=found.good.ratio, unit="share", n=found.good.total,

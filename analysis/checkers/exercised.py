@@ -1,4 +1,4 @@
-"""The step did make the tiers answer that it was meant to: without that, a pass would prove nothing."""
+"""The step made the intended tiers answer; otherwise a pass of other expectations proves nothing."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -15,7 +15,7 @@ Count = Annotated[int, Field(gt=0, strict=True)]
 
 
 class Params(Common):
-    """`exercised: {gaming-mode: {ollama: 5}, cpu-tier-too: {openai: 3}}`: step → tier → so many answers"""
+    """`exercised: {gaming-mode: {ollama: 5}, cpu-tier-too: {openai: 3}}`: step → tier → number of answers"""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, dict[str, Count]] = Field(init=False)
@@ -32,18 +32,18 @@ class Params(Common):
 
 
 def check(params: Params, run: Evidence) -> Finding:
-    """In every trial of each step, each tier gave so many good answers through the gateway, sent commanded → restore verified.
+    """In every trial of each step, each tier gave at least the given number of good answers through the gateway.
 
-    Fewer is no failure of the stack but a lack of evidence: unknown.
+    Requests sent from commanded to the verified restore count. Fewer is not a failure of the stack but a lack of evidence: unknown.
     """
-    wanted = [(step, tier, n) for step, tiers in params.steps.items() for tier, n in tiers.items()]
-    target = ", ".join(f"{n} by {tier} in {step}" for step, tier, n in wanted)
-    if not wanted:
+    required = [(step, tier, n) for step, tiers in params.steps.items() for tier, n in tiers.items()]
+    target = ", ".join(f"{n} by {tier} in {step}" for step, tier, n in required)
+    if not required:
         return unknown("exercised", params.id, "nothing", "no step is named")
     requests = run.frames.requests
     good = run.frames.through_gateway & requests["good"]
-    values, told, enough = [], [], True
-    for step, tier, n in wanted:
+    values, lines, enough = [], [], True
+    for step, tier, n in required:
         spans = [(t, t.gone_from) for t in run.trials_of(step) if t.gone_from is not None]
         at = requests.loc[good & (requests["tier"] == tier), "sent_at"].to_numpy(float)
         counts = [
@@ -57,9 +57,9 @@ def check(params: Params, run: Evidence) -> Finding:
             if len(counts) == 1
             else f"{min(counts, default=0)} in the fewest of {len(counts)}"
         )
-        told.append(f"{fewest} by {tier} in {step}" if counts else f"{step} never began")
+        lines.append(f"{fewest} by {tier} in {step}" if counts else f"{step} never began")
     return Finding(
-        "exercised", params.id, target, ", ".join(told), Status.PASS if enough else Status.UNKNOWN,
+        "exercised", params.id, target, ", ".join(lines), Status.PASS if enough else Status.UNKNOWN,
         evidence="good answers through the gateway, sent while the step held its target",
         value=None, unit="answers", n=len(values), trials=tuple(values),
     )  # fmt: skip

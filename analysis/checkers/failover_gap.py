@@ -1,4 +1,4 @@
-"""When a step takes a tier away, the probe is without good answers for at most so many seconds."""
+"""After a step takes a tier down, the probe has no good answer for at most `max_s` seconds."""
 
 from pydantic import Field
 
@@ -19,15 +19,15 @@ class Params(Common):
 def check(params: Params, run: Evidence) -> Finding:
     """In every trial of `step`, in each lane of the probe: the last good answer before the loss → three good in a row, ≤ `max_s`.
 
-    Judged by the bounds of the gap: pass where the upper one is within the limit, fail where the lower one is beyond it,
-    unknown between. A trial in which nothing showed the loss, or in which neither lane lost anything, is unknown. New and kept
-    connections each have their own gap.
+    Judged by the bounds of the gap: pass if the upper bound is within the limit, fail if the lower bound is beyond it, else
+    unknown. A trial without evidence of the loss, or in which neither lane lost a request, is unknown. New and kept
+    connections have separate gaps.
     """
     target = f"at most {params.max_s:g} s between good answers in {params.step}"
     trials = run.trials_of(params.step)
     if not trials:
         return unknown("failover_gap", params.id, target, f"step {params.step} never began")
-    found, statuses, told = [], [], []
+    found, statuses, lines = [], [], []
     for t in trials:
         lost_at = run.lost_at(t)
         gaps = (
@@ -42,20 +42,18 @@ def check(params: Params, run: Evidence) -> Finding:
         statuses += [judge_between(g.lower_s, g.upper_s, params.max_s) for g in gaps] or [
             judge_between(None, None, 0)
         ]
-        told += [f"{t.name}: {_told(g)} ({g.lane})" for g in gaps] or [
-            f"{t.name}: no lane was seen to lose anything"
-        ]
+        lines += [f"{t.name}: {_bounds(g)} ({g.lane})" for g in gaps] or [f"{t.name}: no lane lost a request"]
         found += gaps
     if not found:
-        return unknown("failover_gap", params.id, target, "; ".join(told))
+        return unknown("failover_gap", params.id, target, "; ".join(lines))
     longest = max(found, key=lambda g: float("inf") if g.upper_s is None else g.upper_s)
     return Finding(
-        "failover_gap", params.id, target, f"{_told(longest)}, the longest of {len(found)}", worst(statuses),
-        evidence="; ".join(told), value=longest.upper_s, unit="s", n=len(found),
+        "failover_gap", params.id, target, f"{_bounds(longest)}, the longest of {len(found)}", worst(statuses),
+        evidence="; ".join(lines), value=longest.upper_s, unit="s", n=len(found),
         interval=(longest.lower_s, longest.upper_s),
     )  # fmt: skip
 
 
-def _told(gap: outages.Gap) -> str:
-    upper = "an end that was not seen" if gap.upper_s is None else f"{gap.upper_s:.2f} s"
+def _bounds(gap: outages.Gap) -> str:
+    upper = "an unknown end" if gap.upper_s is None else f"{gap.upper_s:.2f} s"
     return f"between {gap.lower_s:.2f} s and {upper}"

@@ -1,4 +1,4 @@
-"""Nobody is handed down to a lower tier while a higher one serves."""
+"""No request is answered by a lower tier while a higher one serves."""
 
 from pydantic import Field
 
@@ -18,15 +18,15 @@ class Params(Common):
 def check(params: Params, run: Evidence) -> Finding:
     """At most `max` answers of lower tiers were spurious: given while a higher tier was verified serving all along.
 
-    Of a group of deployments it is enough that one served. Sticky answers and those at the edges of a fault are shown
-    apart. Answers of which nothing shows whether a higher tier served make it unknown, where they could matter.
+    A group of deployments serves if one of them does. Sticky answers and those at the edges of a fault are listed separately.
+    Unknown if answers without evidence of whether a higher tier served could exceed the limit.
     """
     target = f"at most {params.max} answers by a lower tier while a higher one served"
     n = int((run.frames.through_gateway & run.frames.requests["tier"].notna()).sum())
     if len(run.frames.ranks) < 2:
         return unknown("handed_down", params.id, target, "the topology has no lower tier")
     if n == 0:
-        return unknown("handed_down", params.id, target, "nothing was answered through the gateway")
+        return unknown("handed_down", params.id, target, "no request was answered through the gateway")
     lower = run.lower
     count = {why: int((lower["why"] == why).sum()) for why in Why}
     blind = int((lower["because"].str.contains(State.UNVERIFIED) & (lower["why"] == Why.UNKNOWN)).sum())
@@ -45,8 +45,8 @@ def check(params: Params, run: Evidence) -> Finding:
         f"{down} ({count[Why.NEEDED]} needed, {count[Why.STICKY]} sticky, {count[Why.UNKNOWN]} unknown)",
         status,
         evidence=f"{len(lower)} answers by lower tiers of {n}" + (f"; {which}" if which else "")
-        + (f"; of {blind} nothing shows whether a higher tier served" if blind else ""),
+        + (f"; for {blind} there is no evidence whether a higher tier served" if blind else ""),
         value=float(down), unit="answers", n=n,
         reason="" if status is not Status.FAIL
-        else f"{down} answers by a lower tier were not needed: {attribution.who_served(spurious)}",
+        else f"{down} answers by a lower tier were not needed: {attribution.serving_tiers(spurious)}",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""So large a share of a tier's answers came within so many milliseconds."""
+"""A quantile of a tier's latency is at most `max_ms` milliseconds."""
 
 from typing import ClassVar, Literal
 
@@ -35,14 +35,16 @@ class Params(Common):
 def check(params: Params, run: Evidence) -> Finding:
     """That quantile of the users' good answers by `tier` through the gateway is ≤ `max_ms`.
 
-    By default from when each request was *intended*, so that a hang which kept the next request waiting is not hidden. Failures
-    have no latency: they are `continuity`'s and `goodput`'s. Requests touched by overloaded seconds of the client may in truth
-    have been faster or slower: they are taken once for 0 and once for endless, and where the limit lies between, it is
-    unknown. So it is where there are too few answers for the quantile to be more than the slowest of them (p95: 21, p99: 101).
+    By default from when each request was *scheduled*, so that a hang that delayed the next request is not hidden. Failures
+    have no latency: `continuity` and `goodput` count them. Requests touched by overloaded seconds of the client may have been
+    faster or slower: the quantile is computed with them as 0 and as infinite, and if the limit lies between, the result is
+    unknown. It is also unknown with too few answers for the quantile to differ from the slowest (p95: 21, p99: 101).
     """
     name = f"p{params.quantile * 100:g}"
-    who = params.tier or "any tier"
-    target = f"{name} of {who}'s answers within {params.max_ms:g} ms {WORDS[params.of]}, from {params.from_}"
+    whose = params.tier or "any tier"
+    target = (
+        f"{name} of {whose}'s answers within {params.max_ms:g} ms {WORDS[params.of]}, from {params.from_}"
+    )
     requests = run.frames.requests[
         [
             "lane",
@@ -73,7 +75,7 @@ def check(params: Params, run: Evidence) -> Finding:
     return Finding(
         "latency", params.id, target, f"{middle:.0f} ms", judge_between(low, high, params.max_ms),
         evidence=f"{len(took)} good answers of users"
-        + (f"; {len(good) - len(took)} more show no content and have no TTFT" if len(good) > len(took) else "")
+        + (f"; {len(good) - len(took)} more have no content and no TTFT" if len(good) > len(took) else "")
         + (f"; {int(late.sum())} while the client was overloaded" if late.any() else ""),
         value=middle, unit="ms", n=len(took), interval=(low, high if np.isfinite(high) else None) if late.any() else None,
     )  # fmt: skip

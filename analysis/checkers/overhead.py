@@ -1,4 +1,4 @@
-"""The gateway adds at most so many milliseconds."""
+"""The gateway adds at most `max_ms` milliseconds."""
 
 from pydantic import Field
 
@@ -9,7 +9,7 @@ from analysis.metrics import overhead
 from analysis.metrics.overhead import Overhead
 from contract.records import Lane
 
-MIN_PAIRS = 6  # below, an interval of a median says nothing
+MIN_PAIRS = 6  # with fewer, a median has no useful interval
 
 
 class Params(Common):
@@ -19,11 +19,11 @@ class Params(Common):
 
 
 def check(params: Params, run: Evidence) -> Finding:
-    """What the gateway adds to TTFT and to the whole, from paired requests, is each ≤ `max_ms`.
+    """The gateway's overhead on TTFT and on the total latency, from paired requests, is each ≤ `max_ms`.
 
-    Each is judged by its 95 % interval: pass below the limit, fail above it, unknown where the limit lies inside, or
-    below six pairs. The worse of the two is the answer. Pairs whose answers show no content have no TTFT: where fewer than six
-    have one, the whole alone is judged, since nothing reached the user before it, and what was measured says so.
+    Each is judged by its 95 % interval: pass if it is below the limit, fail if above, unknown if the limit lies inside, or with
+    fewer than six pairs. The worse of the two counts. Pairs whose answers show no content have no TTFT. If fewer than six pairs
+    have a TTFT, only the total is judged, and the measured text states that.
     """
     target = f"at most {params.max_ms:g} ms more through the gateway"
     requests = run.frames.requests
@@ -33,18 +33,16 @@ def check(params: Params, run: Evidence) -> Finding:
     known = {name: o for name, o in found.items() if o is not None and o.pairs >= MIN_PAIRS}
     if not known:
         return unknown("overhead", params.id, target, f"{kept}; at least {MIN_PAIRS} are needed")
-    header_ms = overhead.said_ms(requests, run.pairs)
-    said = (
+    header_ms = overhead.header_ms(requests, run.pairs)
+    header = (
         ""
         if header_ms is None
-        else (
-            f"; what the gateway says of itself (its header), about half of what is measured: {header_ms:.1f} ms"
-        )
+        else (f"; the gateway's own header reports {header_ms:.1f} ms, about half of what is measured")
     )
     words = {"ttft_ms": "TTFT", "latency_ms": "total"}
     largest = max(known.values(), key=lambda o: o.ms)
     measured = [
-        f"{words[name]} {_told(o)}"
+        f"{words[name]} {_with_interval(o)}"
         if (o := known.get(name))
         else f"{words[name]} unknown ({int(run.pairs[name].notna().sum())} of {len(run.pairs)} pairs have one)"
         for name in found
@@ -52,10 +50,10 @@ def check(params: Params, run: Evidence) -> Finding:
     return Finding(
         "overhead", params.id, target, "; ".join(measured),
         worst(judge_between(*o.interval_ms, params.max_ms) for o in known.values()),
-        evidence=f"{kept}: all requests good, one tier, no fallback or retry, the client not overloaded" + said,
+        evidence=f"{kept}: all requests good, one tier, no fallback or retry, the client not overloaded" + header,
         value=largest.ms, unit="ms", n=largest.pairs, interval=largest.interval_ms,
     )  # fmt: skip
 
 
-def _told(o: Overhead) -> str:
+def _with_interval(o: Overhead) -> str:
     return f"{o.ms:+.1f} ms [{o.interval_ms[0]:.1f}, {o.interval_ms[1]:.1f}]"

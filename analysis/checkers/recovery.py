@@ -1,4 +1,4 @@
-"""After its restore, a tier serves again within so many seconds."""
+"""After its restore, a tier serves again within `max_s` seconds."""
 
 from pydantic import Field
 
@@ -19,40 +19,40 @@ class Params(Common):
 def check(params: Params, run: Evidence) -> Finding:
     """In every trial: restore verified → first token of the first of three consecutive answers by the returned tier, ≤ `max_s`.
 
-    A trial whose run ended first is "> x s": a fail where x is beyond the limit, else unknown. One whose restore was never
-    verified is unknown, and so is one that rests on requests of an overloaded load generator, or one beyond the limit in which
-    the probe did not ask. One whose tier nobody could see return, because a higher tier served, is left out and said.
+    A trial whose run ended first is "> x s": a fail if x is beyond the limit, else unknown. A trial is unknown if its restore
+    was never verified, if it rests on requests of an overloaded load generator, or if it is beyond the limit and the probe sent
+    no request. A trial whose tier got no requests, because a higher tier served, is left out and listed.
     """
     target = f"the returned tier serves within {params.max_s:g} s of its verified restore"
     trials = [t for t in run.trials if params.step in (None, t.step) and t.begun_at is not None]
     if not trials:
         return unknown("recovery", params.id, target, "no fault was begun")
-    values, told = [], []
+    values, lines = [], []
     for t in trials:
         if t.restored_at is None:
             values.append(Value(t.step, t.trial, None, why="the restore was not verified"))
-            told.append(f"{t.name}: the restore was not verified")
+            lines.append(f"{t.name}: the restore was not verified")
             continue
         took, doubt = run.recovery(t, params.max_s)
         if took is None:
-            told.append(f"{t.name}: left out, a higher tier served when {t.target} returned")
+            lines.append(f"{t.name}: left out, a higher tier served when {t.target} returned")
             continue
         if doubt is not None:
             values.append(Value(t.step, t.trial, None, why=doubt))
-            told.append(f"{t.name}: {doubt}")
+            lines.append(f"{t.name}: {doubt}")
             continue
         values.append(Value(t.step, t.trial, took.s, took.censored))
         first = "no three in a row" if took.record is None else f"{took.record} was the first of three"
-        told.append(f"{t.name}: restored at {run.instant(t.restored_at)}, {first}")
+        lines.append(f"{t.name}: restored at {run.instant(t.restored_at)}, {first}")
     seen = summarise(values)
     steps = list(dict.fromkeys(v.step for v in values))
     by_step = {s: summarise([v for v in values if v.step == s]) for s in steps}
-    # Steps take different tiers away: one median over all of them would be nobody's.
+    # Steps have different targets: a median over all of them has no meaning.
     measured = (
-        seen.told("s") if len(steps) < 2 else "; ".join(f"{s} {o.told('s')}" for s, o in by_step.items())
+        seen.text("s") if len(steps) < 2 else "; ".join(f"{s} {o.text('s')}" for s, o in by_step.items())
     )
     return Finding(
         "recovery", params.id, target, measured, judge_at_most(values, params.max_s),
-        evidence="; ".join(told), value=seen.maximum, unit="s", n=seen.n, interval=seen.interval if len(steps) < 2 else None,
+        evidence="; ".join(lines), value=seen.maximum, unit="s", n=seen.n, interval=seen.interval if len(steps) < 2 else None,
         trials=tuple(values),
     )  # fmt: skip

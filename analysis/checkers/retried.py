@@ -1,4 +1,4 @@
-"""No request is lost that a client's retry would not have saved."""
+"""Every request that failed would have been saved by a client's retry."""
 
 import pandas as pd
 from pydantic import Field
@@ -15,26 +15,27 @@ from contract.records import GATEWAY
 
 
 class Params(Common):
-    """`retried: {step: restart, within: 60s}`; without `step:` every step; `max_lost: 2` forgives so many a trial"""
+    """`retried: {step: restart, within: 60s}`; without `step:` every step; `max_lost: 2` allows so many per trial"""
 
     step: Name | None = None
-    within: Duration = Field(gt=0)  # so long after it first asked a client asks again
+    within: Duration = Field(gt=0)  # how long after its first request a client retries
     max_lost: int = Field(default=0, ge=0, strict=True)
 
 
 def check(params: Params, run: Evidence) -> Finding:
-    """In every trial, at most `max_lost` requests were lost that a client's retry `within` so long would not have saved.
+    """In every trial, at most `max_lost` requests were lost that a client's retry `within` that time would not have saved.
 
-    Definition of saved and lost: `client_retries.fates`. What is refused, answered with a 5xx or broken before its first token is
-    saved if anyone who asked a little later was answered well; what was cut or stalled is lost. A trial in which nothing
-    was asked while its target was gone, and nothing was under way when it went, is unknown, and so is one that exceeds the limit only by requests whose fate is. Where
-    in no trial a request was under way when the fault was commanded, nothing shows what becomes of one, and all is unknown.
+    Definition of saved and lost: `client_retries.fates`. A request that was refused, answered with a 5xx or broken before its
+    first token is saved if any request sent a little later got a good answer. A cut or stalled one is lost. A trial is unknown
+    if no request was sent while its target was gone and none was under way when it went, or if it exceeds the limit only by
+    requests whose fate is unknown. If in no trial a request was under way when the fault was commanded, the whole result is
+    unknown.
     """
     target = f"at most {params.max_lost} requests lost that a retry within {text(params.within)} would not have saved"
     trials = [t for t in run.trials if params.step in (None, t.step) and t.gone_from is not None]
     if not trials:
         return unknown("retried", params.id, target, "no fault was begun")
-    values, told, under_way, kinds, cut = [], [], 0, dict.fromkeys(Fate, 0), 0
+    values, lines, under_way, kinds, cut = [], [], 0, dict.fromkeys(Fate, 0), 0
     for t in trials:
         assert t.gone_from is not None
         requests = run.around(t)
@@ -43,34 +44,34 @@ def check(params: Params, run: Evidence) -> Finding:
         flying = client_retries.in_flight(requests, t.gone_from)
         under_way += flying
         if n == 0 and not flying:
-            values.append(Value(t.step, t.trial, None, why="nothing was asked"))
-            told.append(f"{t.name}: nothing was asked")
+            values.append(Value(t.step, t.trial, None, why="no request was sent"))
+            lines.append(f"{t.name}: no request was sent")
             continue
         failed = client_retries.fates(requests, t, params.within, run.frames.ended_at)
         count = {fate: int((failed["fate"] == fate).sum()) for fate in Fate}
         kinds = {fate: kinds[fate] + count[fate] for fate in Fate}
         cut += int(failed["outcome"].isin(client_retries.CUTS).sum())
-        told.append(
-            f"{t.name}: {flying} under way when it went, {n} asked while it was gone; {_told(failed)}"
+        lines.append(
+            f"{t.name}: {flying} under way when it went, {n} sent while it was gone; {_fates(failed)}"
         )
         doubtful = count[Fate.LOST] <= params.max_lost < count[Fate.LOST] + count[Fate.UNKNOWN]
         lost = None if doubtful else float(count[Fate.LOST])
-        why = f"of {count[Fate.UNKNOWN]} nobody knows" if doubtful else None
+        why = f"the fate of {count[Fate.UNKNOWN]} is unknown" if doubtful else None
         values.append(Value(t.step, t.trial, lost, why=why))
     if not under_way:
-        nothing = "no request was under way when the fault was commanded: more load shows what becomes of one"
-        return unknown("retried", params.id, target, "; ".join([nothing, *told]))
+        nothing = "no request was under way when the fault was commanded: use more load"
+        return unknown("retried", params.id, target, "; ".join([nothing, *lines]))
     seen = summarise(values)
     measured = f"{kinds[Fate.LOST]} lost ({cut} cut or stalled), {kinds[Fate.SAVED]} saved by a retry" + (
         f", {kinds[Fate.UNKNOWN]} unknown" if kinds[Fate.UNKNOWN] else ""
     )
     return Finding(
         "retried", params.id, target, measured, judge_at_most(values, params.max_lost),
-        evidence="; ".join(told), value=seen.maximum, unit="requests", n=seen.n, trials=tuple(values),
+        evidence="; ".join(lines), value=seen.maximum, unit="requests", n=seen.n, trials=tuple(values),
     )  # fmt: skip
 
 
-def _told(failed: pd.DataFrame) -> str:
+def _fates(failed: pd.DataFrame) -> str:
     """`12 refused saved, 1 cut lost (req-…)`."""
     if failed.empty:
         return "none failed"

@@ -1,1 +1,1 @@
-"""How tables of ten million records fit into memory."""
+"""Memory-efficient tables for ten million records."""

@@ -1,7 +1,7 @@
-"""Lists of numbers as a column: rows are filtered, sorted and sliced, and the numbers of all of them stay where they are.
+"""A column of number lists: rows can be filtered, sorted and sliced without copying the numbers.
 
-Ten million answers have hundreds of millions of gaps between their chunks. An Arrow list column would copy them with every
-selection of rows; here a row is a place and a length in one shared array.
+Ten million answers have hundreds of millions of gaps between their chunks. An Arrow list column copies them with every
+selection of rows; here a row is an offset and a length in one shared array.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ import pyarrow as pa
 from pandas.api.extensions import ExtensionArray, ExtensionDtype, take
 
 NUMBER = np.dtype("float32")
-ROWS = 100_000  # that are worked through at a time
+ROWS = 100_000  # processed at a time
 
 
 class GapsDtype(ExtensionDtype):
@@ -32,31 +32,31 @@ class GapsDtype(ExtensionDtype):
 
 
 class Gaps(ExtensionArray):
-    """Of each row a list of float32, maybe empty; none is missing."""
+    """A list of float32 for each row; it may be empty, but not missing."""
 
     def __init__(self, starts: np.ndarray, lengths: np.ndarray, numbers: np.ndarray) -> None:
         self.starts, self.lengths, self.numbers = starts, lengths, numbers
 
     @classmethod
     def one_after_another(cls, lengths: np.ndarray, numbers: np.ndarray) -> Self:
-        """Rows whose numbers stand in their order."""
+        """Rows whose numbers are stored in row order."""
         ends = np.cumsum(lengths, dtype=np.int64)
         return cls(ends - lengths, lengths, numbers)
 
     @property
     def in_order(self) -> bool:
-        """Whether the numbers of these rows stand one after another, with no other row's between them."""
+        """Whether the numbers of these rows are contiguous and in row order."""
         return bool((self.starts[1:] == self.starts[:-1] + self.lengths[:-1]).all())
 
     def flat(self) -> np.ndarray:
-        """The numbers of all rows, row after row. Where they stand in order they are not copied: change nothing in them."""
+        """The numbers of all rows, row after row. If they are in order this is a view: do not modify it."""
         if self.in_order:
             first = int(self.starts[0]) if len(self) else 0
             return self.numbers[first : first + int(self.lengths.sum())]
         return np.concatenate(list(self.parts()))
 
     def parts(self) -> Iterator[np.ndarray]:
-        """The same, of some rows at a time."""
+        """The same, in parts of ROWS rows."""
         for i in range(0, len(self), ROWS):
             starts, lengths = self.starts[i : i + ROWS], self.lengths[i : i + ROWS]
             ends = np.cumsum(lengths, dtype=np.int64)
@@ -65,7 +65,7 @@ class Gaps(ExtensionArray):
             yield self.numbers[at]
 
     def sums(self) -> np.ndarray:
-        """Of each row."""
+        """The sum of each row."""
         found = np.zeros(len(self))
         for i, part in enumerate(self.parts()):
             lengths = self.lengths[i * ROWS : (i + 1) * ROWS]
@@ -124,7 +124,7 @@ class Gaps(ExtensionArray):
         return cls.one_after_another(lengths, np.concatenate([g.flat() for g in to_concat]))
 
     def __arrow_array__(self, type: Any = None) -> pa.Array:
-        """As list<float32>: what is written to a file of another kind."""
+        """As list<float32>, for export."""
         ends = np.cumsum(self.lengths, dtype=np.int64)
         offsets = np.concatenate([[0], ends]).astype(np.int32)
         return pa.ListArray.from_arrays(pa.array(offsets), pa.array(self.flat()))

@@ -1,31 +1,31 @@
-"""Exact quantiles of more numbers than should be sorted, or copied: they are counted, then only those near are looked at. Pure."""
+"""Exact quantiles of numbers too many to sort or copy: counts them in bins, then sorts only the bins that matter. Pure."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-_KINDS = 2**16  # of upper halves of a float32: each holds numbers that differ by less than a hundredth
-# The order of the upper halves as numbers: the negative ones backwards, then the others.
+_KINDS = 2**16  # upper halves of a float32: numbers with the same half differ by less than a hundredth
+# The upper halves in the order of their numbers: the negative ones reversed, then the others.
 _ORDER = np.concatenate([np.arange(_KINDS - 1, _KINDS // 2 - 1, -1), np.arange(_KINDS // 2)])
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What was counted. `at`: the numbers at the asked ranks, in the order in which they were asked for."""
+    """The result of `counted`. `at`: the numbers at the requested ranks, in the order requested."""
 
     n: int
     mean: float
     at: tuple[float, ...]
     steps: tuple[
         np.ndarray, np.ndarray
-    ]  # numbers, a hundredth apart or nearer, and the share that is at most so large
+    ]  # numbers at most a hundredth apart, and the share that is not larger
 
 
 def counted(parts: Callable[[], Iterable[np.ndarray]], ranks: Callable[[int], Sequence[int]]) -> Counted:
     """Float32 numbers at their ranks (from 0, in ascending order), exactly, and their mean.
 
-    `parts` gives all of the numbers, a part at a time, and is walked twice; `ranks` says which are wanted of n.
+    `parts` yields all numbers in parts and is called twice; `ranks` returns the requested ranks for n numbers.
     """
     count, total = np.zeros(_KINDS, dtype=np.int64), 0.0
     for part in parts():
@@ -34,23 +34,21 @@ def counted(parts: Callable[[], Iterable[np.ndarray]], ranks: Callable[[int], Se
     n = int(count.sum())
     if not n:
         return Counted(0, float("nan"), (), (np.zeros(0), np.zeros(0)))
-    came = np.cumsum(count[_ORDER])  # how many numbers there are up to each kind, in order
-    wanted = list(ranks(n))
-    places = np.searchsorted(came, wanted, "right")
+    came = np.cumsum(count[_ORDER])  # how many numbers there are up to each bin, in order
+    requested = list(ranks(n))
+    places = np.searchsorted(came, requested, "right")
     near = np.zeros(_KINDS, dtype=bool)
     near[_ORDER[places]] = True
     held = np.sort(np.concatenate([part[near[_upper(part)]] for part in parts()]))
-    # Of the numbers that are held, those of the kinds before come first.
+    # Among the held numbers, those of earlier bins come first.
     kinds = np.unique(places)
     before = np.concatenate([[0], np.cumsum(count[_ORDER[kinds]])])
     at = []
-    for rank, place in zip(wanted, places, strict=True):
+    for rank, place in zip(requested, places, strict=True):
         within = rank - (came[place] - count[_ORDER[place]])
         at.append(float(held[before[np.searchsorted(kinds, place)] + within]))
     some = _ORDER[count[_ORDER] > 0]
-    largest = ((some.astype(np.uint32) << 16) | 0xFFFF).view(
-        np.float32
-    )  # of its kind, where it is not negative
+    largest = ((some.astype(np.uint32) << 16) | 0xFFFF).view(np.float32)  # of its bin, if it is not negative
     return Counted(n, total / n, tuple(at), (largest.astype(float), np.cumsum(count[some]) / n))
 
 

@@ -1,7 +1,7 @@
-"""Which points of a scatter need to be drawn: those that no eye can tell from the rest are left out, no outlier is. Pure.
+"""Thins a scatter plot: leaves out points that cannot be distinguished from others, and keeps every outlier. Pure.
 
-Points are laid on a grid of pixels. Of each group, one point of every occupied cell is kept, so that a point that lies alone
-is always there, and the lowest and the highest of every column, so that the edge of the cloud is exact.
+Points are placed on a grid of pixels. For each group, one point of every occupied cell is kept, so that no isolated point
+is lost, and the lowest and the highest of every column, so that the edge of the cloud is exact.
 """
 
 import numpy as np
@@ -17,9 +17,9 @@ def kept(
 ) -> np.ndarray:
     """The indices to draw, ascending: at most (`rows` + 2) × `columns` of each group, and those of `always`.
 
-    `group`: small whole numbers, a colour or a marker each (negative ones are a group as well). `always`: a mask of points
-    that are kept wherever they lie, failures say. For a logarithmic axis hand in the logarithm. A point without a place
-    (nan, or an infinity) cannot be drawn and is kept only by `always`. The same points give the same answer.
+    `group`: small integers, one for each colour or marker (negative ones are groups too). `always`: a mask of points that
+    are always kept, such as failures. For a logarithmic axis pass the logarithm. A point that is nan or infinite cannot be
+    drawn and is kept only by `always`. The result is deterministic.
     """
     x, y, group = np.asarray(x, float), np.asarray(y, float), np.asarray(group)
     drawn = np.zeros(len(x), dtype=bool) if always is None else np.array(always, dtype=bool)
@@ -47,7 +47,7 @@ def _cells(values: np.ndarray, count: int) -> np.ndarray:
     low, high = float(values.min()), float(values.max())
     if not high > low:
         return np.zeros(len(values), dtype=np.int32)
-    # Halved first: the span of the largest numbers is itself no number. In place: there may be ten million of them.
+    # Halved first, since the span of the largest floats overflows. In place, since there may be ten million.
     part = values / 2
     part -= low / 2
     part /= high / 2 - low / 2
@@ -56,7 +56,7 @@ def _cells(values: np.ndarray, count: int) -> np.ndarray:
 
 
 def _first_of(cell: np.ndarray) -> np.ndarray:
-    """Where each cell that occurs is met first. Of several values written to one place the last one stays."""
+    """The index of the first point in each occupied cell. Of several writes to one index numpy keeps the last."""
     first = np.full(int(cell.max()) + 1, -1, dtype=np.int64)
     first[cell[::-1]] = np.arange(len(cell) - 1, -1, -1)
     return first[first >= 0]

@@ -1,5 +1,5 @@
-"""Two runs side by side: what differs in how they were made, and what got better or worse. Reads runs, judges no run.
+"""Compares two runs: how their conditions differ, and what got better or worse.
 
-A run is first brought down to its samples (`samples`), which is also what a baseline file holds (`baseline`): everything
-after that knows no run, so that a run and a baseline made of it compare alike.
+A run is first reduced to its samples (`samples`), which a baseline file also has (`baseline`). All later code uses only
+samples, so a run and a baseline made from it compare alike.
 """

@@ -1,4 +1,4 @@
-"""A baseline: a run's samples in one small file that git keeps, to compare later runs with when the run itself is gone."""
+"""A baseline: a run's samples in one small file for git, to compare later runs with after the run itself is deleted."""
 
 import json
 import math
@@ -23,7 +23,7 @@ from contract import textfile
 from contract.refusal import Refusal
 
 FORMAT = 3
-"""The number of this shape of the file. One of another number was made by other definitions, and is refused."""
+"""The version of the file format and of the definitions. Files of other versions are refused."""
 KIND = "brownout baseline"
 DIGITS = 5
 _KINDS: dict[str, type] = {"estimate": Estimate, "trials": Trials, "proportion": Proportion}
@@ -32,10 +32,10 @@ _KINDS: dict[str, type] = {"estimate": Estimate, "trials": Trials, "proportion":
 def text(side: Side) -> str:
     """The file's text, one sample a line.
 
-    `format` · `kind` · `name` the run · `conditions` what it was made under, topic by topic · `notes` what a reader must know of
-    the run · `tiers` · `verdict` its `status`, `exit_code` and `findings` (null: it cannot be made) · `counts` plain numbers · `samples`, each with `metric`, `statistic`, `of`, `via`, `unit` and a `number`: an estimate (value, n, parts,
-    standard error, quantiles of its bootstrap), trials (their values) or a proportion (hits, asked, design effect) · `curves`
-    for pictures.
+    `format` · `kind` · `name` of the run · `conditions` of the run, topic by topic · `notes` on problems of the run · `tiers` ·
+    `verdict` with `status`, `exit_code` and `findings` (null: it cannot be determined) · `counts` · `samples`, each with `metric`,
+    `statistic`, `of`, `via`, `unit` and a `number`: an estimate (value, n, parts, standard error, quantiles of its bootstrap),
+    trials (their values) or a proportion (hits, total, design effect) · `curves` for figures.
     """
     head = {
         "format": FORMAT, "kind": KIND, "name": side.name, "conditions": side.conditions,
@@ -52,16 +52,16 @@ def text(side: Side) -> str:
 
 
 def read(path: Path) -> Side:
-    """The baseline in this file. Raises Refusal where it is none, or one of another format."""
+    """The baseline in this file. Raises Refusal if it is not a baseline, or has another format."""
     try:
         data = json.loads(textfile.read(path), parse_constant=_no_json, parse_float=_finite)
     except (ValueError, RecursionError) as e:
         raise Refusal(f"{path}: cannot be read as a baseline: {e}") from None
     if not isinstance(data, dict) or data.get("kind") != KIND:
-        raise Refusal(f"{path}: is no baseline; make one with: python -m analysis baseline RUN > {path}")
+        raise Refusal(f"{path}: not a baseline; make one with: python -m analysis baseline RUN > {path}")
     if data.get("format") != FORMAT:
         raise Refusal(
-            f"{path}: is a baseline of format {data.get('format')}; this version reads format {FORMAT}. Make it anew from a run "
+            f"{path}: is a baseline of format {data.get('format')}; this version reads format {FORMAT}. Create it again from a run "
             f"that this version recorded: python -m analysis baseline RUN > {path}"
         )
     try:
@@ -73,18 +73,18 @@ def read(path: Path) -> Side:
             tuple(Count(**c) for c in data["counts"]),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as e:
-        raise Refusal(f"{path}: is a broken baseline: {type(e).__name__}: {e}") from None
+        raise Refusal(f"{path}: invalid baseline: {type(e).__name__}: {e}") from None
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if math.isinf(value):
-        raise ValueError(f"{text} is no finite number")
+        raise ValueError(f"{text} is not a finite number")
     return value
 
 
 def _no_json(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _judgement(data: dict[str, Any]) -> Judgement:

@@ -1,7 +1,7 @@
-"""What chance does to a number of one run: drawn again from its blocks of time. Pure, seeded.
+"""The random variation of a number of one run, by a bootstrap over blocks of time. Pure, seeded.
 
-Answers of one run are not independent: those under way together wait for one another. So it is blocks of time that are
-drawn again, with all that they hold, and never single answers.
+Answers of one run are not independent: those under way together wait for one another. So whole blocks of time are
+resampled, never single answers.
 """
 
 from collections.abc import Sequence
@@ -12,27 +12,27 @@ import numpy as np
 from contract.quantile import rank
 
 BOOTSTRAPS = 1000
-KEPT = 101  # of the bootstrap's distribution
-GRID = 1000  # values that a drawn quantile can have, beyond the tails
+KEPT = 101  # quantiles kept of the bootstrap's distribution
+GRID = 1000  # values that a resampled quantile can have
 LEAST_BLOCK_S, MOST_BLOCKS, LATENCIES = 5.0, 200, 2.0
-MIN_PARTS = 6  # fewer parts tell nothing of how much they differ by chance
+MIN_PARTS = 6  # fewer parts do not show their random variation
 
 
 def block_s(duration_s: float, p95_latency_s: float) -> float:
-    """How long a block of time is: 5 s, or twice what 95 % of these answers stay within, if that is longer.
+    """The length of a block of time in seconds: 5 s, or twice the p95 latency if that is longer.
 
-    Answers that waited in the same queue then mostly lie in one block. Of a long run at most 200 blocks are made.
+    Answers that waited in the same queue are then mostly in one block. A long run has at most 200 blocks.
     """
     return max(LEAST_BLOCK_S, duration_s / MOST_BLOCKS, LATENCIES * p95_latency_s)
 
 
-def quantiles_again(
+def resampled_quantiles(
     values: np.ndarray, block: np.ndarray, at: Sequence[float], seed: int
 ) -> list[np.ndarray]:
-    """The block bootstrap of quantiles: for each of `at`, what it is when as many blocks are drawn again, 1000 times.
+    """The block bootstrap of quantiles: for each of `at`, its values in 1000 resamples of the blocks.
 
-    Blocks are drawn with replacement, each with all its values (Künsch 1989, with blocks that do not overlap: Carlstein 1986). Above 1000
-    values a drawn quantile is rounded up to one of 1000 observed ones, closer together in the upper tail.
+    Blocks are drawn with replacement, each with all its values (Künsch 1989; blocks that do not overlap: Carlstein 1986). Above
+    1000 values a resampled quantile is rounded up to one of 1000 observed ones, denser in the upper tail.
     """
     grid = _grid(values)
     _, place = np.unique(block, return_inverse=True)
@@ -48,8 +48,8 @@ def quantiles_again(
     return found
 
 
-def rate_again(amount: np.ndarray, length: np.ndarray, seed: int) -> np.ndarray:
-    """The block bootstrap of a rate: of all drawn blocks, the sum of amounts ÷ the sum of lengths."""
+def resampled_rate(amount: np.ndarray, length: np.ndarray, seed: int) -> np.ndarray:
+    """The block bootstrap of a rate: sum of amounts ÷ sum of lengths over the resampled blocks."""
     drawn = _draw(len(amount), seed)
     lengths = drawn @ length
     kept = lengths > 0
@@ -59,7 +59,7 @@ def rate_again(amount: np.ndarray, length: np.ndarray, seed: int) -> np.ndarray:
 def design_effect(hits: np.ndarray, total: np.ndarray) -> float:
     """By how much larger the variance of a proportion is than that of independent requests; at least 1 (Kish 1965).
 
-    Failures come in bursts. Over blocks of time: the linearised variance of hits ÷ asked between blocks, divided by
+    Failures come in bursts. Computed over blocks of time: the linearised variance of hits ÷ total between blocks, divided by
     p (1 − p) / n.
     """
     n, g = float(total.sum()), len(total)
@@ -71,13 +71,13 @@ def design_effect(hits: np.ndarray, total: np.ndarray) -> float:
 
 
 def kept(again: np.ndarray) -> tuple[float, ...]:
-    """The distribution brought down to evenly spaced quantiles, none of them its extremes."""
+    """The distribution as KEPT evenly spaced quantiles, without its extremes."""
     return tuple(float(x) for x in np.quantile(again, (np.arange(KEPT) + 0.5) / KEPT))
 
 
-@lru_cache(maxsize=8)  # a run's metrics have much the same blocks; 1.6 MB each at the most
+@lru_cache(maxsize=8)  # most metrics of a run have the same blocks; at most 1.6 MB each
 def _draw(parts: int, seed: int) -> np.ndarray:
-    """How often each part is in each drawing. Shared: nobody writes to it."""
+    """How often each part is in each resample. Cached: do not modify."""
     drawn = np.random.default_rng(seed).multinomial(parts, np.full(parts, 1 / parts), BOOTSTRAPS)
     return drawn.astype(float)
 

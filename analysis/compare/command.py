@@ -1,4 +1,4 @@
-"""`python -m analysis compare` and `baseline`: reads the sides, refuses what is not alike, writes what was found."""
+"""`python -m analysis compare` and `baseline`: reads the sides, refuses runs under different conditions, writes the comparison."""
 
 import re
 from collections.abc import Sequence
@@ -15,17 +15,15 @@ from contract.run import write_whole
 FOLDER = "compare"  # in results/
 
 
-def side(text: str, tell: progress.Told = progress.silent) -> Side:
-    """What the operator means: a baseline file, a run's folder, its name in results/, `latest`. Raises Refusal."""
+def side(text: str, on_progress: progress.OnProgress = progress.no_progress) -> Side:
+    """The side for a baseline file, a run's folder, its name in results/, or `latest`. Raises Refusal."""
     path = Path(text)
     if path.is_file():
         return baseline.read(path)
     if path.suffix == ".json" and not path.exists():
-        raise Refusal(
-            f"{text}: there is no such baseline; make one with: python -m analysis baseline RUN > {text}"
-        )
+        raise Refusal(f"{text}: no such baseline; make one with: python -m analysis baseline RUN > {text}")
     folder = frames.find_run(text)
-    tell(f"reading {folder.name}", None)
+    on_progress(f"reading {folder.name}", None)
     return samples.side(Evidence(frames.read(folder)))
 
 
@@ -34,11 +32,14 @@ def compare(
     although: str,
     tolerances: str,
     out: Path | None,
-    tell: progress.Told = progress.silent,
+    on_progress: progress.OnProgress = progress.no_progress,
 ) -> tuple[list[tuple[Comparison, Path]], int]:
-    """The first side with each of the others, every one written into its folder; and the exit code. Raises Refusal."""
+    """Compare the first side with each of the others and write each comparison to its folder. Raises Refusal.
+
+    Returns the comparisons with their folders, and the exit code.
+    """
     allowed, tolerated = likeness.allowed(although), tolerance.parse(tolerances)
-    first, *others = (side(n, tell) for n in names)
+    first, *others = (side(n, on_progress) for n in names)
     found, refused = [], []
     for other in others:
         unlike = likeness.unlike(first.conditions, other.conditions)
@@ -53,7 +54,7 @@ def compare(
     written = []
     for one in found:
         folder = _folder(one, out, several=len(found) > 1)
-        tell(f"writing {folder.name}", None)
+        on_progress(f"writing {folder.name}", None)
         write(one, folder)
         written.append((one, folder))
     return written, worst(c.exit_code for c in found)
@@ -63,8 +64,10 @@ def write(comparison: Comparison, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise Refusal(f"{folder}: cannot be made: {e.strerror}; name another one with --out") from None
-    from analysis.compare import figures  # here: matplotlib takes a second, and a refusal needs none
+        raise Refusal(f"{folder}: cannot create it: {e.strerror}; name another folder with --out") from None
+    from analysis.compare import (
+        figures,  # imported here: matplotlib takes a second, and a refusal does not need it
+    )
     from analysis.figures import style
 
     write_whole(folder / "comparison.md", summary.markdown(comparison))

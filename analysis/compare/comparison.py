@@ -1,4 +1,4 @@
-"""Two runs compared: what is alike, and what differs. Pure."""
+"""The comparison of two runs. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from analysis.compare.tolerance import PROPORTIONS
 from contract.refusal import EXIT_FAIL, EXIT_PASS, EXIT_UNKNOWN
 
 FOUND = (Judged.WORSE, Judged.SLIGHTLY_WORSE, Judged.BETTER)
-HEADLINES = ("p50", "median", "share", "rate")  # of what no difference was found in, so much is printed
-MOST_FIELDS = 12  # of a configuration that differs
+HEADLINES = ("p50", "median", "share", "rate")  # printed even if no difference was found
+MOST_FIELDS = 12  # fields of a different configuration that are printed
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two sides, what differs in how they were made, and what was found."""
+    """Two sides, the differences of their conditions, and the results."""
 
     a: Side
     b: Side
@@ -32,8 +32,8 @@ class Comparison:
 
     @property
     def exit_code(self) -> int:
-        """1: an expectation went from pass to fail, or a metric got worse beyond its tolerance. 5: else, where one may have
-        and nobody can tell (see `Expected.may_be_worse`), or where of no metric anything could be told. 0: none of these."""
+        """1: an expectation went from pass to fail, or a metric got worse beyond its tolerance. 5: an expectation may have got worse
+        (see `Expected.may_be_worse`), or no metric could be judged. 0: neither."""
         return worst([exit_code([list(self.rows)]), expected.exit_code(self.expected)])
 
 
@@ -46,7 +46,7 @@ def worst(codes: Iterable[int]) -> int:
 def value(number: float, unit: str) -> str:
     """`83.1 ms`, `1.24 s`, `99.12 %`, `33.4 tokens/s`"""
     if not isfinite(number):
-        return "endless" if number > 0 else "−endless"
+        return "∞" if number > 0 else "−∞"
     size = abs(number)
     if unit == "share":
         return minus(f"{number * 100:.2f} %")
@@ -57,18 +57,18 @@ def value(number: float, unit: str) -> str:
 
 
 def change(number: float, unit: str) -> str:
-    """The same with its sign; of proportions, percentage points."""
+    """The same with its sign; for proportions, percentage points."""
     if unit == "share" and isfinite(number):
         return minus(f"{number * 100:+.2f} pp")
-    told = value(number, unit)
-    return told if number <= 0 else f"+{told}"
+    text = value(number, unit)
+    return text if number <= 0 else f"+{text}"
 
 
 def heading(c: Comparison) -> list[str]:
-    """Which runs these are, what must be known of them, and what differs in how they were made."""
+    """The runs, their notes, and the differences of their conditions."""
     lines = [f"{name}: {_named(side)}" for name, side in (("A", c.a), ("B", c.b))]
     lines += [f"{name}: {note}" for name, side in (("A", c.a), ("B", c.b)) for note in side.notes]
-    lines += [f"differs, and was let pass: {u.text}" for u in c.unlike if u.topic in REFUSED]
+    lines += [f"differs, and was allowed: {u.text}" for u in c.unlike if u.topic in REFUSED]
     shown = [u for u in c.unlike if u.topic in SHOWN]
     lines += [f"differs: {u.text}" for u in shown[:MOST_FIELDS]]
     if len(shown) > MOST_FIELDS:
@@ -83,7 +83,7 @@ def _named(side: Side) -> str:
 
 
 def differing(c: Comparison) -> list[tuple[Count, Count | None, Count | None]]:
-    """(which, in A, in B) of every count that is not the same in both."""
+    """(the count, in A, in B) of every count that differs."""
     of_a, of_b = ({(n.what, n.of): n for n in side} for side in (c.a.counts, c.b.counts))
     keys = dict.fromkeys([*of_a, *of_b])
     pairs = [(of_a.get(key), of_b.get(key)) for key in keys]
@@ -91,7 +91,7 @@ def differing(c: Comparison) -> list[tuple[Count, Count | None, Count | None]]:
 
 
 def size(row: Row) -> float:
-    """How large a difference is beside the baseline's value: to name the largest one."""
+    """The difference relative to the baseline's value, to find the largest."""
     assert row.found is not None
     assert row.a is not None
     of = 0.01 if row.metric in PROPORTIONS else abs(value_of(row.a))

@@ -1,4 +1,4 @@
-"""The difference between two runs' numbers, its 95 % interval, and how surprising it were by chance. Pure.
+"""The difference between two runs' numbers, its 95 % interval and its p-value. Pure.
 
 Each function's docstring is the definition. B − A throughout: A is the baseline.
 """
@@ -17,15 +17,15 @@ from analysis.metrics.trials import wilson
 
 CONFIDENCE = 0.95
 POWER = 0.8
-EXACT_UP_TO = 20_000  # ways to deal out the values; beyond that so many are drawn
+EXACT_UP_TO = 20_000  # permutations; of more, this many are sampled
 LARGE = 50  # trials
-# Of numbers one by one; scipy.stats makes arrays of them, which takes a hundred times as long.
+# For single numbers; scipy.stats creates arrays, which takes a hundred times as long.
 _NORMAL = NormalDist()
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """B − A. `p`: two-sided, of no difference."""
+    """B − A. `p`: two-sided, for the hypothesis of no difference."""
 
     value: float
     low: float
@@ -35,13 +35,13 @@ class Difference:
 
 
 def of_estimates(a: Estimate, b: Estimate) -> Difference:
-    """Of two quantiles, rates or medians of pairs: by the bootstrap of each.
+    """The difference of two quantiles, rates or medians of pairs, by the bootstrap of each.
 
-    The interval: every difference of the two kept distributions, its 2.5 and 97.5 % quantiles, stretched about the
-    difference by Student's t over the normal quantile and √(parts / (parts − 1)), since few parts show too little of the
-    variance (Hesterberg 2015). p: Student's t of the difference over its standard error, Welch's degrees of freedom over
-    the parts (blocks of time, or pairs). Of a p50 it is the larger one of that and of Mann–Whitney's over the medians of
-    the blocks, since these and not the answers are taken for independent.
+    The interval: the 2.5 and 97.5 % quantiles of all differences of the two kept distributions, stretched about the difference by
+    Student's t over the normal quantile and √(parts / (parts − 1)), since few parts underestimate the variance (Hesterberg 2015).
+    p: Student's t of the difference over its standard error, with Welch's degrees of freedom over the parts (blocks of time, or
+    pairs). For a p50, p is the larger of that and Mann–Whitney's over the medians of the blocks, since the blocks and not the
+    answers are assumed independent.
     """
     value = b.value - a.value
     shrunk = [e.parts / (e.parts - 1) for e in (a, b)]
@@ -64,12 +64,12 @@ def of_estimates(a: Estimate, b: Estimate) -> Difference:
 
 
 def of_trials(a: Trials, b: Trials) -> Difference:
-    """Of repeated trials: how much longer those of B are, without a word on how they are distributed.
+    """The difference of repeated trials: how much longer those of B are, without an assumption on their distribution.
 
-    The difference is the Hodges–Lehmann one: the median of all differences of a trial of B and one of A. Its interval is
-    the one that the Mann–Whitney test does not refuse (Moses; Hollander and Wolfe 1999, 4.3), exact up to 50 trials. p is that test's:
-    exact, by dealing out the values anew where there are ties. A censored trial stands once at its bound and once at infinity, each time
-    where it speaks against a difference, so that the interval holds whatever it would have come to.
+    It is the Hodges–Lehmann estimate: the median of all differences of a trial of B and one of A. Its interval has the shifts that
+    the Mann–Whitney test does not reject (Moses; Hollander and Wolfe 1999, 4.3), exact up to 50 trials. p is that test's: exact,
+    by permutation if there are ties. A censored trial is evaluated at its bound and at infinity, each time against a difference,
+    so that the interval is valid whatever its true value.
     """
     short_a, long_a = _bounds(a)
     short_b, long_b = _bounds(b)
@@ -79,17 +79,17 @@ def of_trials(a: Trials, b: Trials) -> Difference:
     ends = (
         (long_a, short_b),
         (short_a, long_b),
-    )  # what speaks most for B being shorter, and for its being longer
+    )  # the strongest evidence for B being shorter, and for its being longer
     shifts = {np.sign(np.median(np.subtract.outer(y, x))) for x, y in ends}
     p = max(_mann_whitney(x, y) for x, y in ends) if len(shifts) == 1 else 1.0
     return Difference(value, low, high, p, "Mann–Whitney, Hodges–Lehmann")
 
 
 def of_proportions(a: Proportion, b: Proportion) -> Difference:
-    """Of two proportions: Newcombe's hybrid score interval (1998, method 10), made of Wilson's for each.
+    """The difference of two proportions: Newcombe's hybrid score interval (1998, method 10), from Wilson's for each.
 
-    Failures come in bursts, so each is taken for as many independent asks as it has, divided by the larger one of the two
-    design effects (`bootstrap.design_effect`). p is where that interval would just touch 0.
+    Failures come in bursts, so the number of requests of each is divided by the larger of the two design effects
+    (`bootstrap.design_effect`). p is the level at which that interval touches 0.
     """
     effect = max(a.design_effect, b.design_effect)
     value = b.hits / b.total - a.hits / a.total
@@ -106,9 +106,9 @@ def of_proportions(a: Proportion, b: Proportion) -> Difference:
 
 
 def would_have_seen(found: Difference, alpha: float) -> float:
-    """How large a difference would have been found four times in five, at this level of p; from the interval's wider half.
+    """The difference that would have been found with a power of 80 % at the level `alpha`; from the interval's wider half.
 
-    Where none is found it says what "none" is worth: equality is not claimed.
+    If no difference is found, this is the resolution of the comparison: equality is not claimed.
     """
     half = max(found.value - found.low, found.high - found.value)
     z = _NORMAL.inv_cdf(1 - alpha / 2) + _NORMAL.inv_cdf(POWER)
@@ -116,7 +116,7 @@ def would_have_seen(found: Difference, alpha: float) -> float:
 
 
 def trials_needed(alpha: float) -> int:
-    """How many trials in each run the exact test needs to be able to say anything at this level: 2 / C(2n, n) ≤ alpha."""
+    """How many trials in each run the exact test needs to reach this level: 2 / C(2n, n) ≤ alpha."""
     return next(n for n in range(2, 1000) if 2 / comb(2 * n, n) <= alpha)
 
 
@@ -125,10 +125,10 @@ def parts_needed() -> int:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Each p as large as it must be taken for, when so many comparisons are made at once (Holm 1979).
+    """Each p, corrected for the number of comparisons made at once (Holm 1979).
 
-    The smallest times their count, the next times one less, and so on, never below the one before: that any of them is
-    found where nothing differs then happens in at most one of twenty comparisons of runs.
+    The smallest is multiplied by their count, the next by one less, and so on, never below the one before. If nothing differs,
+    any difference is then found in at most one of twenty comparisons of runs.
     """
     out, least = [1.0] * len(ps), 0.0
     for rank, i in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
@@ -138,20 +138,20 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def _bounds(trials: Trials) -> tuple[np.ndarray, np.ndarray]:
-    """(every trial at its value, the censored ones at infinity)."""
+    """(all trials at their values, the same with the censored ones at infinity)."""
     values = np.array(trials.values, float)
     return values, np.where(trials.censored, inf, values)
 
 
 def _shift(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """The interval of Moses: the k-th least and the k-th largest difference, k as the test's distribution has it."""
+    """The interval of Moses: the k-th smallest and the k-th largest difference, k from the test's distribution."""
     between = np.sort(np.subtract.outer(b, a).ravel())
     k = _rank(len(a), len(b))
     return (-inf, inf) if k < 1 else (float(between[k - 1]), float(between[-k]))
 
 
 def _rank(n: int, m: int) -> int:
-    """The largest k with P(U ≤ k − 1) ≤ 2.5 %, U Mann and Whitney's under no difference; 0 where there is none."""
+    """The largest k with P(U ≤ k − 1) ≤ 2.5 %, U Mann and Whitney's under no difference; 0 if there is none."""
     tail = (1 - CONFIDENCE) / 2
     if max(n, m) > LARGE:  # the normal approximation
         return int(n * m / 2 - _NORMAL.inv_cdf(1 - tail) * sqrt(n * m * (n + m + 1) / 12))
@@ -169,8 +169,8 @@ def _rank(n: int, m: int) -> int:
 
 
 def _mann_whitney(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> float:
-    """Two-sided p of no shift."""
-    ranks = stats.rankdata(np.concatenate([a, b]))  # infinities too are only ever the longest
+    """Two-sided p for no shift."""
+    ranks = stats.rankdata(np.concatenate([a, b]))  # infinities rank as the longest
     a, b = ranks[: len(a)], ranks[len(a) :]
     different = len(np.unique(ranks))
     if different == 1:
@@ -179,17 +179,17 @@ def _mann_whitney(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarr
         return float(stats.mannwhitneyu(b, a, method="asymptotic").pvalue)
     if different == len(ranks):
         return float(stats.mannwhitneyu(b, a, method="exact").pvalue)
-    # U is the sum of b's ranks but for a constant: the same p as mannwhitneyu's with a PermutationMethod, which ranks each
-    # dealing anew.
-    dealt = stats.permutation_test(
+    # U is the sum of b's ranks plus a constant: the same p as mannwhitneyu's with a PermutationMethod, which ranks each
+    # permutation again.
+    permuted = stats.permutation_test(
         (b, a), lambda b, a, axis: b.sum(axis=axis), vectorized=True, n_resamples=EXACT_UP_TO,
         rng=np.random.default_rng(0),
     )  # fmt: skip
-    return float(dealt.pvalue)
+    return float(permuted.pvalue)
 
 
 def _touches(interval: Callable[[float], tuple[float, float]], value: float) -> float:
-    """The two-sided p at which an interval that grows with z first holds 0."""
+    """The two-sided p at which an interval that grows with z first includes 0."""
     if value == 0:
         return 1.0
     least, most = 0.0, 40.0

@@ -1,4 +1,4 @@
-"""What is kept of one run's number, so that it can be set against another's: the number, and what chance does to it."""
+"""The data kept of one run's numbers for a comparison: the number and its random variation."""
 
 from dataclasses import dataclass, field
 
@@ -7,37 +7,37 @@ from analysis.judging.finding import Status
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A quantile, a rate or a median of pairs, with its bootstrap. The value is the one that reports show."""
+    """A quantile, a rate or a median of pairs, with its bootstrap. The value is the one in reports."""
 
     value: float
     n: int  # answers, gaps or pairs that it rests on
-    parts: int  # of the run, taken for independent of each other: blocks of time, or pairs
+    parts: int  # parts of the run that are assumed independent: blocks of time, or pairs
     se: float  # the bootstrap's standard deviation
-    again: tuple[float, ...] = ()  # the bootstrap's distribution: evenly spaced quantiles of it
-    medians: tuple[float, ...] = ()  # of a p50: the median of each block
-    low: float | None = None  # with the answers that overloaded seconds touched taken for 0
-    high: float | None = None  # with them taken for endless; None: endless
-    needs: int = 0  # so many n, or nothing can be told
-    doubt: str | None = None  # why nothing can be told of it, whatever n
+    again: tuple[float, ...] = ()  # evenly spaced quantiles of the bootstrap's distribution
+    medians: tuple[float, ...] = ()  # for a p50: the median of each block
+    low: float | None = None  # with the answers touched by overloaded seconds taken as 0
+    high: float | None = None  # with them taken as infinite; None: infinite
+    needs: int = 0  # the minimum n of a comparison
+    doubt: str | None = None  # why it cannot be compared, whatever n
 
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """One value for each trial. A censored one is longer than its value, nobody saw how much."""
+    """One value for each trial. A censored one is longer than its value by an unknown time."""
 
     values: tuple[float, ...]
     censored: tuple[bool, ...]
-    unseen: int = 0  # trials that gave nothing
+    unseen: int = 0  # trials without a value
 
 
 @dataclass(frozen=True, slots=True)
 class Proportion:
-    """Hits of asked. `design_effect`: by how much its variance is larger than that of independent requests."""
+    """Hits of a total. `design_effect`: the ratio of its variance to that of independent requests."""
 
     hits: int
     total: int
     design_effect: float = 1.0
-    doubtful: int = 0  # misses that an overloaded load generator may have made, and nobody else
+    doubtful: int = 0  # misses that an overloaded load generator may have caused itself
 
 
 Number = Estimate | Trials | Proportion
@@ -45,12 +45,12 @@ Number = Estimate | Trials | Proportion
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One number of one run, by what it is a number of."""
+    """One number of one run, with its key."""
 
-    metric: str  # as tolerances name it
+    metric: str  # its name in tolerances
     statistic: str  # p50, p95, p99, median, share, rate
     of: str  # a tier, `all tiers`, or a step
-    via: str  # gateway, or the tier that was asked directly; "" where the probe or a trial tells
+    via: str  # gateway, or the tier for direct requests; "" for the probe and trials
     unit: str  # ms, s, share, tokens/s, answers/s, answers
     number: Number
 
@@ -61,7 +61,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The distribution of one length, for a picture: evenly spaced quantiles, from the least to the most."""
+    """The distribution of one length, for a figure: evenly spaced quantiles, from minimum to maximum."""
 
     metric: str
     of: str
@@ -95,7 +95,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A plain number of one run, which is shown and not judged. None: nobody knows it."""
+    """A number of one run that is shown and not judged. None: unknown."""
 
     what: str
     of: str
@@ -105,11 +105,11 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What is kept of one run. Verdict of None: it could not be made."""
+    """The data kept of one run. A verdict of None: it could not be determined."""
 
     name: str
     conditions: dict[str, dict[str, object]]  # topic → field → value, see `likeness.conditions`
-    notes: tuple[str, ...]  # what a reader must know: cut short, not restored, overloaded
+    notes: tuple[str, ...]  # problems: cut short, not restored, overloaded
     tiers: tuple[str, ...]
     samples: tuple[Sample, ...]
     curves: tuple[Curve, ...] = field(default=())

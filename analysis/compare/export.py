@@ -1,4 +1,4 @@
-"""A comparison as programs read it: comparison.json and comparison.csv. Pure."""
+"""The machine-readable comparison: comparison.json and comparison.csv. Pure."""
 
 import csv
 import io
@@ -45,16 +45,16 @@ def as_csv(c: Comparison) -> str:
 def as_json(c: Comparison) -> str:
     """comparison.json, field by field:
 
-    `format` 2 · `a`, `b` the runs: `name`, `notes` what must be known of them, `verdict` and `verdict_exit_code` of each · `says` in a
-    sentence or a few · `exit_code` 1 an expectation went from pass to fail, or a metric got worse beyond its tolerance; 5 one may have
-    and nobody can tell, or of no metric anything could be told; 0 neither · `expectations`, flips first: `name`, `judged`, `why` of what
-    cannot be told, `may_be_worse`, and of `a` and `b` (null: it was not asked that) `id`, `status`, `measured`, `target`, `value`, `unit`,
-    `n` · `counts` that are shown and not judged: `what`, `of`, `unit`, `a`, `b` · `unlike` what differs in how they were made: `topic`, `field`,
-    `a`, `b` · `rows`: `metric`, `statistic`, `of` (a tier, `all tiers`, a step), `via`, `unit` · `judged` worse, slightly worse, better, no difference found,
-    cannot tell · `a`, `b` the numbers · `difference` B − A, its 95 % interval `low` to `high` (null: endless) · `n_a`, `n_b` answers,
-    gaps, pairs or trials · `p`, and as Holm has it `p_holm` · `method` · `tolerance` as given ·
-    `would_have_seen` the least difference that would have been found four times in five · `why` of what cannot be told.
-    null is "nobody knows"; it is never 0.
+    `format` 2 · `a`, `b` the runs: `name`, `notes` on their problems, `verdict` and `verdict_exit_code` · `says` a summary in
+    sentences · `exit_code` 1 an expectation went from pass to fail, or a metric got worse beyond its tolerance; 5 one may have, or
+    no metric could be judged; 0 neither · `expectations`, flips first: `name`, `judged`, `why` (if it cannot be compared),
+    `may_be_worse`, and for `a` and `b` (null: the run does not have it) `id`, `status`, `measured`, `target`, `value`, `unit`, `n` ·
+    `counts`, shown and not judged: `what`, `of`, `unit`, `a`, `b` · `unlike` the differences of their conditions: `topic`, `field`,
+    `a`, `b` · `rows`: `metric`, `statistic`, `of` (a tier, `all tiers`, a step), `via`, `unit` · `judged` worse, slightly worse,
+    better, no difference found, cannot tell · `a`, `b` the numbers · `difference` B − A, its 95 % interval `low` to `high` (null:
+    infinite) · `n_a`, `n_b` answers, gaps, pairs or trials · `p`, and after Holm's correction `p_holm` · `method` · `tolerance` as
+    given · `would_have_seen` the difference that would have been found with a power of 80 % · `why` it cannot be compared.
+    null means unknown, never 0.
     """
     data = {
         "format": FORMAT,
@@ -110,7 +110,7 @@ def _counts(c: Comparison) -> list[dict[str, Any]]:
 
 
 def _of_expected(e: Expected) -> dict[str, Any]:
-    """An expectation as a row of comparison.csv: its numbers, and in `why` how the verdict moved."""
+    """An expectation as a row of comparison.csv: its numbers, and in `why` the change of its status."""
     a, b = e.a, e.b
     one = a or b
     difference = None if a is None or b is None or a.value is None or b.value is None else b.value - a.value

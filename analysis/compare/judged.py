@@ -1,4 +1,4 @@
-"""Two sides → of each metric what may be said: worse, slightly worse, better, no difference found, cannot tell. Pure."""
+"""Two sides → the result of each metric: worse, slightly worse, better, no difference found, cannot tell. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -16,10 +16,10 @@ ALPHA = 1 - difference.CONFIDENCE
 
 
 class Judged(StrEnum):
-    """What may be said of one difference. Equality never is."""
+    """The result of one comparison. Equality is never claimed."""
 
     WORSE = "worse"  # beyond the tolerance
-    SLIGHTLY_WORSE = "slightly worse"  # a difference was found, and that it is beyond the tolerance was not
+    SLIGHTLY_WORSE = "slightly worse"  # a difference was found, but not that it is beyond the tolerance
     BETTER = "better"
     NO_DIFFERENCE = "no difference found"
     CANNOT_TELL = "cannot tell"
@@ -27,7 +27,7 @@ class Judged(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One metric of two runs. None: this run has no such number."""
+    """One metric of two runs. None: the run has no such number."""
 
     metric: str
     statistic: str
@@ -38,39 +38,39 @@ class Row:
     b: Number | None
     tolerance: Tolerance
     found: Difference | None = None
-    p: float | None = None  # after Holm
+    p: float | None = None  # after Holm's correction
     judged: Judged = Judged.CANNOT_TELL
-    why: str = ""  # in words, of a `cannot tell` and of what needs a word
-    would_have_seen: float | None = None  # the least difference that would have been found, where none was
+    why: str = ""  # the reason, in words
+    would_have_seen: float | None = None  # the difference that would have been found, if none was
 
     @property
     def name(self) -> str:
-        """`latency p50`, `overhead ttft median`, `continuity`, `answers/s`: as a reader says it."""
+        """`latency p50`, `overhead ttft median`, `continuity`, `answers/s`: for people."""
         words = self.metric.replace("_per_s", "/s").replace("_", " ")
         return words if self.statistic in ("rate", "share") else f"{words} {self.statistic}"
 
     @property
     def worse_if(self) -> int:
-        """+1: more is worse; −1: less is."""
+        """+1: higher is worse; −1: lower is worse."""
         return -1 if self.metric in (*GOOD, *RATES) else 1
 
     @property
     def may_grow_by(self) -> float:
-        """The tolerance in the row's own unit."""
+        """The tolerance in the row's unit."""
         return self.tolerance.of(value_of(self.a)) if self.a is not None else 0.0
 
 
 def judge(a: Side, b: Side, tolerances: Tolerances) -> list[Row]:
-    """Every metric of either side, in the order in which a reader looks for them.
+    """Every metric of either side.
 
-    Many comparisons are made at once, so p is Holm's, over all answers' lengths and rates and the overhead (one family), over all
-    trials (another), and over the proportions; each family finds a difference where there is none in at most one of twenty
-    comparisons. `worse` needs besides that the 95 % interval lies wholly beyond the tolerance.
+    Many comparisons are made at once, so p has Holm's correction, within each of three families: lengths and rates of answers and
+    the overhead; trials; proportions. If nothing differs, each family finds a difference in at most one of twenty comparisons.
+    `worse` also needs a 95 % interval that is entirely beyond the tolerance.
     """
     keys = dict.fromkeys(s.key for side in (a, b) for s in side.samples)
     rows = [_row(a.sample(key), b.sample(key), tolerances) for key in keys]
     rows = [r for r in rows if not _never_happened(r)]
-    rows = [replace(r, why=why) if (why := _in_the_way(r)) else _measured(r) for r in rows]
+    rows = [replace(r, why=why) if (why := _obstacle(r)) else _measured(r) for r in rows]
     by_family: dict[type, list[int]] = {}
     for i, row in enumerate(rows):
         if row.found is not None:
@@ -84,21 +84,25 @@ def judge(a: Side, b: Side, tolerances: Tolerances) -> list[Row]:
 
 
 def exit_code(comparisons: Iterable[list[Row]]) -> int:
-    """Of metrics: 1 where anything got worse beyond its tolerance; else 5 where of one of the runs nothing could be told; else 0.
+    """The exit code of metrics: 1 if one got worse beyond its tolerance; else 5 if in a comparison no metric could be judged; else 0.
 
-    The comparison's own is the worst of this one and that of the expectations, 1 before 5 before 0.
+    The comparison's exit code is the worst of this one and that of the expectations, 1 before 5 before 0.
     """
     codes = []
     for rows in comparisons:
-        said = {r.judged for r in rows}
+        results = {r.judged for r in rows}
         codes.append(
-            EXIT_FAIL if Judged.WORSE in said else EXIT_PASS if said - {Judged.CANNOT_TELL} else EXIT_UNKNOWN
+            EXIT_FAIL
+            if Judged.WORSE in results
+            else EXIT_PASS
+            if results - {Judged.CANNOT_TELL}
+            else EXIT_UNKNOWN
         )
     return next((c for c in (EXIT_FAIL, EXIT_UNKNOWN) if c in codes), EXIT_PASS)
 
 
 def value_of(number: Number) -> float:
-    """The number itself: of trials the median, of a proportion the share."""
+    """The number itself: for trials the median, for a proportion the share."""
     if isinstance(number, Estimate):
         return number.value
     return median(number.values) if isinstance(number, Trials) else number.hits / number.total
@@ -122,13 +126,13 @@ def _row(a: Sample | None, b: Sample | None, tolerances: Tolerances) -> Row:
 
 
 def _never_happened(row: Row) -> bool:
-    """A kind of failure that neither run had: nothing to compare, and no comparison that the others must pay for."""
+    """A kind of failure that neither run had: it is left out, so that it does not count in Holm's correction."""
     known = [n for n in (row.a, row.b) if isinstance(n, Proportion)]
     return row.metric in BAD and all(n.hits == 0 for n in known)
 
 
-def _in_the_way(row: Row) -> str | None:
-    """Why nothing can be told, whatever the numbers are; None: they can be looked at."""
+def _obstacle(row: Row) -> str | None:
+    """Why the numbers cannot be compared; None: they can."""
     a, b = row.a, row.b
     if a is None or b is None:
         return f"only {'B' if a is None else 'A'} has it"
@@ -152,7 +156,7 @@ def _in_the_way(row: Row) -> str | None:
 
 
 def _overloaded(number: Number, tolerated: float) -> str | None:
-    """An overloaded load generator: whether the answers that it touched could move the number by more than is tolerated."""
+    """Why overload makes the number unreliable: touched answers could change it by more than the tolerance. None: it is reliable."""
     if isinstance(number, Estimate):
         if number.doubt:
             return number.doubt
@@ -162,7 +166,7 @@ def _overloaded(number: Number, tolerated: float) -> str | None:
         ):
             return "rests on seconds in which the load generator was overloaded"
     if isinstance(number, Proportion) and number.doubtful / number.total > tolerated:
-        return f"{number.doubtful} misses may be the overloaded load generator's own"
+        return f"{number.doubtful} misses may be caused by the overloaded load generator"
     return None
 
 
@@ -178,13 +182,13 @@ def _measured(row: Row) -> Row:
 
 
 def _judged(row: Row, at_once: int, same: bool) -> Row:
-    """By Holm's p, and by where the interval lies; `at_once`: so many are looked at, `same`: both sides are one run."""
+    """The result by Holm's p and the interval. `at_once`: the number of comparisons, `same`: both sides are one run."""
     found = row.found
     assert found is not None
     assert row.p is not None
     worst, least = (
         (found.high, found.low) if row.worse_if > 0 else (-found.low, -found.high)
-    )  # of getting worse
+    )  # in the direction of worse
     tolerated = row.may_grow_by
     seen = difference.would_have_seen(found, ALPHA / at_once)
     if row.p <= ALPHA and found.value * row.worse_if < 0:
@@ -193,7 +197,9 @@ def _judged(row: Row, at_once: int, same: bool) -> Row:
         if least > tolerated:
             return replace(row, judged=Judged.WORSE)
         beyond = (
-            "within the tolerance" if worst <= tolerated else "whether beyond the tolerance cannot be told"
+            "within the tolerance"
+            if worst <= tolerated
+            else "it is unclear whether it is beyond the tolerance"
         )
         return replace(row, judged=Judged.SLIGHTLY_WORSE, why=beyond)
     if worst <= tolerated or same:
@@ -203,18 +209,20 @@ def _judged(row: Row, at_once: int, same: bool) -> Row:
 
 
 def _too_wide(row: Row, at_once: int, worst: float) -> str:
-    """Neither a difference nor its absence was shown; and about how much would show one or the other."""
+    """Why neither a difference nor its absence was shown, and about how much data would show one."""
     a, b, found = row.a, row.b, row.found
     assert found is not None
     if isinstance(a, Trials) and isinstance(b, Trials):
         needed = difference.trials_needed(ALPHA / at_once)
         if min(len(a.values), len(b.values)) < needed:
             return f"needs {needed} trials in each run, as one of {at_once} comparisons"
-        return "the trials lie too far apart"
+        return "the trials vary too much"
     if found.low > 0 or found.high < 0:
-        return f"looked at alone it would be a difference; it is one of {at_once} comparisons"
+        return f"significant on its own, but not as one of {at_once} comparisons"
     half, tolerated = (found.high - found.low) / 2, row.may_grow_by
     if not isfinite(worst) or tolerated <= 0:
-        return "the interval holds both no difference and one beyond the tolerance"
+        return "the interval includes both no difference and one beyond the tolerance"
     times = (half / tolerated) ** 2
-    return f"the interval is too wide for the tolerance: needs about {max(2, round(times))} times as much"
+    return (
+        f"the interval is too wide for the tolerance: needs about {max(2, round(times))} times as much data"
+    )

@@ -1,4 +1,4 @@
-"""What a comparison keeps of a run besides its samples: how it was judged, and plain counts of what came of it."""
+"""The data kept of a run besides its samples: its verdict and counts."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ MOST_STATUSES = 12
 
 
 def verdict(run: Evidence) -> Judgement | str:
-    """How the run is judged now, by this version; or why it cannot be."""
+    """The run's verdict by this version; or why it cannot be judged."""
     try:
         found = judge.judge(run)
     except Refusal as e:
@@ -26,9 +26,9 @@ def verdict(run: Evidence) -> Judgement | str:
 
 
 def counts(run: Evidence) -> tuple[Count, ...]:
-    """What came of the run in plain numbers: answers by lower tiers by class, users' requests by outcome, the load, the service.
+    """Counts of the run: answers by lower tiers by class, users' requests by outcome, the load, the service.
 
-    They are shown where they differ, and are not judged: how many there are depends on the length of a run too.
+    They are shown if they differ, and are not judged, since they also depend on the length of a run.
     """
     return tuple(_counts(run))
 
@@ -46,14 +46,14 @@ def _counts(run: Evidence) -> Iterator[Count]:
         yield Count(f"requests rejected with {status}", "users", float(n), "requests")
     d = run.delivered
     yield from (
-        Count("requests wanted", "load", float(d.scheduled), "requests"),
+        Count("requests scheduled", "load", float(d.scheduled), "requests"),
         Count("requests sent", "load", float(d.sent), "requests"),
-        Count("arrivals capped", "load", float(d.dropped), "requests"),
+        Count("arrivals dropped", "load", float(d.dropped), "requests"),
         Count("sent late, p99", "load", d.late_p99_ms, "ms"),
         Count("seconds overloaded", "load generator", float(d.overloaded) if d.seconds else None, "s"),
         Count("unavailable", "probe", None if run.down is None else run.down.s, "s"),
         Count("browned out", "probe", None if run.brown is None else run.brown.s, "s"),
-        Count("not asked", "probe", run.unprobed.s, "s"),
+        Count("not probed", "probe", run.unprobed.s, "s"),
     )
     if run.ttft_max_ms is not None:
         late = availability.brown_answers(run.frames.requests, run.ttft_max_ms)

@@ -1,7 +1,7 @@
-"""What a run was made under, and in what two runs differ there. Pure.
+"""The conditions of a run, and their differences between two runs. Pure.
 
-What differs in topology, prompts, load or timeline is another experiment: its numbers differ for that reason alone.
-Versions and the gateway's own configuration are what one usually compares: they are shown, and never in the way.
+Runs with another topology, prompts, load or timeline are different experiments: their numbers differ for that reason alone, so
+the comparison is refused. Versions and the gateway's configuration are what one usually compares: differences are only shown.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ALIKE_WITHIN = {
     "recorded_s": 2.0,
     "prompt_tokens": 1.25,
-}  # fields that chance moves: alike up to such a ratio, or between two such intervals
+}  # fields that vary randomly: alike up to this ratio, or between two such intervals
 Z_999 = 3.29
 MOST_CAPS = 8
 
@@ -34,7 +34,7 @@ Conditions = dict[str, dict[str, object]]
 
 @dataclass(frozen=True, slots=True)
 class Unlike:
-    """One field in which two runs differ. None: this run has no such field."""
+    """One field in which two runs differ. None: the run has no such field."""
 
     topic: str
     field: str
@@ -44,14 +44,14 @@ class Unlike:
     @property
     def text(self) -> str:
         nothing = "unknown" if self.topic == "versions" else "nothing"
-        a, b = (_said(value, nothing) for value in (self.a, self.b))
+        a, b = (_text(value, nothing) for value in (self.a, self.b))
         return f"{self.topic}: {self.field}: {a} and {b}"
 
 
 def conditions(run: Frames) -> Conditions:
-    """Topic → field → value, of everything that two runs may differ in.
+    """Topic → field → value, of all conditions in which two runs may differ.
 
-    Ports and paths of a stack on this machine, the seed, how many trials and what was expected are none of it.
+    Not included: ports and paths of a stack on this machine, the seed, the number of trials, and the expectations.
     """
     return {
         "topology": _topology(run.topology),
@@ -84,16 +84,16 @@ def allowed(words: str) -> frozenset[str]:
 
 
 def refuse(a: str, b: str, found: Iterable[Unlike], although: frozenset[str]) -> None:
-    """Raises Refusal where the two differ in what makes them different experiments, and nobody said to compare them."""
+    """Raises Refusal if the two are different experiments, unless `although` names all topics that differ."""
     against = [u for u in found if u.topic in REFUSED and u.topic not in although]
     if not against:
         return
     topics = ",".join(t for t in REFUSED if t in {*although, *(u.topic for u in against)})
     raise Refusal(
         "\n".join(
-            [f"{a} and {b} are not alike; no difference between them would say what made it:"]
+            [f"{a} and {b} ran under different conditions, so the cause of a difference would be unclear:"]
             + [f"  {u.text}" for u in against]
-            + [f"say --although {topics} to compare them all the same"]
+            + [f"to compare them anyway: --although {topics}"]
         )
     )
 
@@ -109,20 +109,20 @@ def _alike(field: str, a: object, b: object) -> bool:
 
 
 def _ends(value: object) -> tuple[float, float] | None:
-    """Of a number, or of an interval."""
+    """The ends of a number or an interval; None for other values."""
     if isinstance(value, int | float):
         return value, value
     return (value[0], value[1]) if isinstance(value, list) else None
 
 
-def _said(value: object, nothing: str) -> str:
+def _text(value: object, nothing: str) -> str:
     if isinstance(value, list):
         return " to ".join(f"{v:g}" for v in value)
     return nothing if value in (None, "") else str(value)
 
 
 def _place(url: str | None) -> str | None:
-    """Where a url leads to; of one on this machine neither port nor path, for each run has its own."""
+    """The url; for one on this machine without port and path, since they differ in each run."""
     if url is None:
         return None
     return "this machine" if urlsplit(url).hostname in LOOPBACK else url
@@ -130,7 +130,7 @@ def _place(url: str | None) -> str | None:
 
 def _topology(topology: Topology) -> dict[str, object]:
     gateway = topology.gateway
-    told: dict[str, object] = {
+    found: dict[str, object] = {
         "gateway.url": _place(gateway.url),
         "gateway.model": gateway.model,
         "gateway.cooldown": None if gateway.cooldown is None else text(gateway.cooldown),
@@ -140,36 +140,36 @@ def _topology(topology: Topology) -> dict[str, object]:
     for tier in topology.tiers:
         order = None if tier.match.order is None else f"order {tier.match.order}"
         match = ", ".join(m for m in (tier.match.group, _place(tier.match.api_base), order) if m)
-        told |= {
+        found |= {
             f"tier {tier.name}.{field}": value
             for field, value in (
                 ("url", _place(tier.url)), ("model", tier.model), ("engine", tier.engine), ("api", tier.api),
                 ("match", match), ("ignore_eos", tier.ignore_eos), ("witness", tier.witness), ("cloud", tier.cloud),
             )
         }  # fmt: skip
-    return told
+    return found
 
 
 def _prompts(users: pd.DataFrame) -> dict[str, object]:
-    """Of the users' requests through the gateway, scenario by scenario: how long prompts and answers were to be."""
-    told: dict[str, object] = {}
+    """The lengths of prompts and answers of the users' requests through the gateway, by scenario."""
+    found: dict[str, object] = {}
     rows = users[["scenario", "max_tokens", "prompt_tokens"]]
     names = sorted(str(s) for s in rows["scenario"].unique())
-    told["scenarios"] = ", ".join(names)
+    found["scenarios"] = ", ".join(names)
     for name in names:
         of = rows[rows["scenario"] == name]
         caps = sorted(int(c) for c in of["max_tokens"].dropna().unique())
-        told[f"{name}.max_tokens"] = (
+        found[f"{name}.max_tokens"] = (
             ", ".join(map(str, caps)) if len(caps) <= MOST_CAPS else f"{caps[0]} to {caps[-1]}"
         )
-        told[f"{name}.median_prompt_tokens"] = _median(of["prompt_tokens"].dropna())
-    return told
+        found[f"{name}.median_prompt_tokens"] = _median(of["prompt_tokens"].dropna())
+    return found
 
 
 def _median(drawn: pd.Series) -> list[float] | None:
-    """Between what the median of all that might have been drawn lies: 99.9 %, by order statistics; None of nothing.
+    """The 99.9 % interval of the median by order statistics; None without values.
 
-    A run draws its prompts, so that of few the median is chance.
+    A run draws its prompts at random, so with few of them the median varies.
     """
     if drawn.empty:
         return None
@@ -197,7 +197,7 @@ def _timeline(run: Frames) -> dict[str, object]:
     timeline = run.timeline
     if timeline is None:
         return {}
-    told: dict[str, object] = {
+    found: dict[str, object] = {
         "baseline": text(timeline.baseline),
         "settle": text(timeline.settle),
         "phase": text(timeline.phase),
@@ -205,10 +205,10 @@ def _timeline(run: Frames) -> dict[str, object]:
     }
     for step in timeline.steps:
         options = "".join(f", {k}: {v}" for k, v in step.with_.items())
-        told[f"step {step.name}"] = (
+        found[f"step {step.name}"] = (
             f"{step.fault} {step.target} at {text(step.at)} for {text(step.for_)}{options}"
         )
-    return told
+    return found
 
 
 def _versions(manifest: Mapping[str, Any]) -> dict[str, object]:

@@ -1,6 +1,6 @@
-"""A run brought down to its samples: of each metric what a comparison needs, in a size that does not grow with the run.
+"""Reduces a run to its samples: the data that a comparison needs of each metric, of a size independent of the run's length.
 
-The metrics are those of `metrics`, `overhead` and `tables`; nothing is defined anew here.
+The metrics are those of `metrics` and `tables`; none is defined here.
 """
 
 from collections.abc import Iterator
@@ -21,53 +21,55 @@ from contract.quantile import rank
 from contract.records import GATEWAY, Lane, Outcome
 
 ALL = "all tiers"
-NEEDS = {"p50": 10, "p95": 100, "p99": 500}  # values in each run: five at least lie beyond the quantile
+NEEDS = {"p50": 10, "p95": 100, "p99": 500}  # values in each run: at least five lie beyond the quantile
 MIN_PAIRS = 6
-MOST_ANSWERS = 20_000  # whose chunk gaps are looked at; of more, evenly over the run
-OVERLOADED = 0.1  # of the seconds: beyond that a rate is the load generator's own
+MOST_ANSWERS = 20_000  # whose chunk gaps are used; of more, a sample evenly over the run
+OVERLOADED = 0.1  # share of seconds: beyond that the load generator limits a rate
 CURVE = 201
 GAPS = ("gap_new", "gap_kept")
-FAILED = tuple(o for o in Outcome if o not in (Outcome.OK, Outcome.ABANDONED))  # abandoned: the run's own end
-LATE = (Outcome.TIMEOUT, Outcome.STALLED)  # what an overloaded load generator may have made itself
+FAILED = tuple(
+    o for o in Outcome if o not in (Outcome.OK, Outcome.ABANDONED)
+)  # abandoned: by the end of the run
+LATE = (Outcome.TIMEOUT, Outcome.STALLED)  # an overloaded load generator may have caused these itself
 
 
 def side(run: Evidence) -> Side:
-    """What is kept of this run."""
+    """The data kept of this run."""
     samples, curves = [], []
     for of, via, requests in _groups(run):
         answers = _Answers(run, requests)
         samples += list(answers.samples(of, via))
         curves += list(answers.curves(of, via))
     samples += [*_overhead(run), *_trials(run), *_proportions(run)]
-    frames, told = run.frames, notes(run)
+    frames, lines = run.frames, notes(run)
     judged = kept.verdict(run)
     if isinstance(judged, str):
-        told.append(f"its verdict cannot be made: {judged}")
+        lines.append(f"its verdict cannot be determined: {judged}")
     return Side(
-        frames.name, likeness.conditions(frames), tuple(told), tuple(frames.tiers), tuple(samples), tuple(curves),
+        frames.name, likeness.conditions(frames), tuple(lines), tuple(frames.tiers), tuple(samples), tuple(curves),
         None if isinstance(judged, str) else judged, kept.counts(run),
     )  # fmt: skip
 
 
 def notes(run: Evidence) -> list[str]:
-    """What a reader of a comparison must know of a run: that it was cut short, not restored, or overloaded."""
-    frames, told = run.frames, []
+    """The problems of a run that affect a comparison: cut short, not restored, or overloaded."""
+    frames, found = run.frames, []
     if frames.cut_short:
-        told.append(f"cut short: {frames.cut_short}")
-    told += frames.missing
+        found.append(f"cut short: {frames.cut_short}")
+    found += frames.missing
     if frames.torn:
-        told.append(f"torn tails were skipped: {', '.join(frames.torn)}")
+        found.append(f"torn tails were skipped: {', '.join(frames.torn)}")
     restored = verdict.restored(run)
     if restored.status is not Status.PASS:
-        told.append(f"not restored: {restored.evidence}")
+        found.append(f"not restored: {restored.evidence}")
     seconds = len(frames.samples["client"])
     if len(run.overloaded):
-        told.append(f"the load generator was overloaded in {len(run.overloaded)} of {seconds} seconds")
-    return told
+        found.append(f"the load generator was overloaded in {len(run.overloaded)} of {seconds} seconds")
+    return found
 
 
 def _groups(run: Evidence) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """(whose, way, requests): the users' through the gateway, together and by tier; those straight to a tier."""
+    """(of, via, requests): the users' through the gateway, together and by tier; those sent directly to a tier."""
     requests = run.frames.requests
     load = requests[(requests["lane"] == Lane.LOAD) & requests["sent_at"].notna()]
     users = shares.users_requests(load)
@@ -91,7 +93,7 @@ class _Answers:
         if not self._requests["good"].any():
             return
         yield from self._lengths(of, via, "latency", latency.latency_ms(self._requests))
-        if self._run.frames.open_loop:  # a closed one intends a request when it sends it
+        if self._run.frames.open_loop:  # a closed one schedules a request when it sends it
             scheduled = latency.latency_ms(self._requests, of="scheduled")
             yield from self._lengths(of, via, "latency_from_schedule", scheduled)
         yield from self._lengths(of, via, "ttft", latency.ttft_ms(self._requests))
@@ -128,7 +130,7 @@ class _Answers:
         yield from _quantiles(of, via, metric, ms[~touched], block[~touched], int(touched.sum()), at)
 
     def _gaps(self, of: str, via: str) -> Iterator[Sample]:
-        """Blocks are of answers: all gaps of one are in the block in which it was sent."""
+        """All gaps of an answer belong to the block in which it was sent."""
         requests = self._requests[self._requests["good"] & self._requests["stream"]]
         untouched = requests[~requests["touched"]]
         few = untouched.iloc[:: max(1, -(-len(untouched) // MOST_ANSWERS))]
@@ -143,7 +145,7 @@ class _Answers:
             )
 
     def _rate(self, metric: str) -> Estimate | None:
-        """Over the busy time; its blocks' busy times overlap at their edges, so the bootstrap's mean is put on the value."""
+        """The rate over the busy time. The busy times of blocks overlap at their edges, so the bootstrap is scaled to the value."""
         whole = {"answers_per_s": rates.answers_per_s, "tokens_per_s": rates.tokens_per_s}[metric]
         value = whole(self._requests)
         if value is None:
@@ -161,7 +163,7 @@ class _Answers:
             if rate:
                 spans.append((amount, amount / rate))
         amounts, lengths = (np.array(x, float) for x in zip(*spans, strict=True))
-        again = bootstrap.rate_again(amounts, lengths, seed=0)
+        again = bootstrap.resampled_rate(amounts, lengths, seed=0)
         again = again * (value / (amounts.sum() / lengths.sum()))
         return Estimate(
             value, len(rows), len(spans), float(again.std()), bootstrap.kept(again), doubt=self._rate_doubt()
@@ -179,7 +181,7 @@ def _quantiles(
 ) -> Iterator[Sample]:
     if not len(ms):
         return
-    again = bootstrap.quantiles_again(ms, block, [quantiles.QUANTILES[q] for q in at], seed=0)
+    again = bootstrap.resampled_quantiles(ms, block, [quantiles.QUANTILES[q] for q in at], seed=0)
     ordered = np.sort(ms)
     values = quantiles.quantiles(pd.Series(ms))
     medians = pd.Series(ms).groupby(block).median()
@@ -195,7 +197,7 @@ def _quantiles(
 
 
 def touched_bounds(ordered: np.ndarray, touched: int, q: float) -> tuple[float, float | None]:
-    """The quantile if all touched answers had taken no time, and if they had been endless (None: then it is, too)."""
+    """The quantile with all touched answers taken as 0, and as infinite (None: the quantile is infinite too)."""
     at = rank(len(ordered) + touched, q)
     low = float(ordered[at - touched]) if at >= touched else 0.0
     return low, float(ordered[at]) if at < len(ordered) else None
@@ -206,7 +208,7 @@ def _overhead(run: Evidence) -> Iterator[Sample]:
         found = overhead.overhead(run.pairs, column)
         if found is None:
             continue
-        again = overhead.medians_again(run.pairs, column)
+        again = overhead.resampled_medians(run.pairs, column)
         estimate = Estimate(
             found.ms, found.pairs, found.pairs, float(again.std()), bootstrap.kept(again), needs=MIN_PAIRS
         )
@@ -214,20 +216,20 @@ def _overhead(run: Evidence) -> Iterator[Sample]:
 
 
 def _trials(run: Evidence) -> Iterator[Sample]:
-    """By step, from the rows of failover.csv: what is missing there was not seen, or is in doubt."""
+    """By step, from the rows of failover.csv: missing values there were not seen, or are in doubt."""
     if not run.trials:
         return
     table = tables.failovers(run)
     for step, rows in table.groupby("step", sort=False):
         trials = [t for t in run.trials if t.step == step]
-        # How long nobody answered, where nobody did; and how long a gap is at least, where its end was not seen.
+        # Without an answer: the time until the trial ended. Without a seen end of a gap: its lower bound.
         lasted_s = pd.Series([t.gone_until for t in trials], index=rows.index) - rows["lost_at"].astype(float)
-        nobody = rows["first_answer_by"].isna() & rows["lost_at"].notna()
+        unanswered = rows["first_answer_by"].isna() & rows["lost_at"].notna()
         used = pd.Series(
             [outages.was_in_use(run.around(t), t, run.frames.ranks) is not False for t in trials], rows.index
         )
         known = {
-            "failover": (rows["failover_s"].fillna(lasted_s.where(nobody)), nobody),
+            "failover": (rows["failover_s"].fillna(lasted_s.where(unanswered)), unanswered),
             "gap_new": _gap(rows, "new"),
             "gap_kept": _gap(rows, "kept"),
             "recovery": (rows["recovery_s"], rows["recovery_censored"].eq(True)),
@@ -235,7 +237,7 @@ def _trials(run: Evidence) -> Iterator[Sample]:
         }
         for metric, (values, censored) in known.items():
             values = values.astype("float64")
-            if metric in ("failover", *GAPS):  # of a tier that was not in use nobody failed over
+            if metric in ("failover", *GAPS):  # a tier that was not in use has no failover
                 values = values.where(used)
             number = _values(values, censored)
             if number is not None:
@@ -263,9 +265,8 @@ def _values(values: pd.Series, censored: pd.Series) -> Trials | None:
 
 
 def _proportions(run: Evidence) -> Iterator[Sample]:
-    """Of users' requests: what was answered well, and what became of the others, kind by kind; of all answers through the
-    gateway: what a lower tier gave needlessly; of the arrivals of an open loop: what the cap refused; of documents: what
-    was classified rightly."""
+    """Of users' requests: good answers, and each kind of failure; of all answers through the gateway: those a lower tier gave
+    needlessly; of the arrivals of an open loop: those dropped; of documents: those classified correctly."""
     users = shares.users_requests(run.frames.requests)
     if not users.empty:
         yield from _outcomes(run, users)
@@ -301,7 +302,7 @@ def _outcomes(run: Evidence, users: pd.DataFrame) -> Iterator[Sample]:
 
 
 def _needless(run: Evidence) -> Iterator[Sample]:
-    """As `cloud_only_in_need` counts leaks, of every tier that stands below another."""
+    """Counted as the leaks of `cloud_only_in_need`, for every tier below another."""
     frames, ranks = run.frames, run.frames.ranks
     answered = frames.requests.loc[
         frames.through_gateway & frames.requests["tier"].notna().to_numpy(bool), "sent_at"
@@ -316,12 +317,12 @@ def _needless(run: Evidence) -> Iterator[Sample]:
 
 
 def _proportion(run: Evidence, at: pd.Series, hits: pd.Series, total: pd.Series) -> Proportion:
-    """Hits of asked, rows that lie at these instants, with the design effect over blocks of time."""
+    """Hits of the total (rows at these instants), with the design effect over blocks of time."""
     frames = run.frames
     length_s = bootstrap.block_s(frames.ended_at - frames.started_at, 0.0)
     place = np.floor((at.to_numpy(float) - frames.started_at) / length_s).astype(int)
     place -= min(0, int(place.min(initial=0)))
-    hits_of, asked_of = (np.bincount(place, weights=of.to_numpy(float)) for of in (hits, total))
-    kept_ = asked_of > 0
-    effect = bootstrap.design_effect(hits_of[kept_], asked_of[kept_])
-    return Proportion(int(hits_of.sum()), int(asked_of.sum()), effect)
+    hits_of, total_of = (np.bincount(place, weights=of.to_numpy(float)) for of in (hits, total))
+    kept_ = total_of > 0
+    effect = bootstrap.design_effect(hits_of[kept_], total_of[kept_])
+    return Proportion(int(hits_of.sum()), int(total_of.sum()), effect)

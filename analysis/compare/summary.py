@@ -1,4 +1,4 @@
-"""A comparison as a person reads it: on a terminal, and as comparison.md. Pure."""
+"""The comparison for people: on the terminal, and as comparison.md. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -27,8 +27,8 @@ HEAD = ("metric", "of", "A", "B", "B − A", "95 % interval", "n", "")
 
 
 def text(c: Comparison) -> str:
-    """On the terminal: expectations, flips first; counts that differ; then every difference of a metric that was found, and
-    of the rest what a reader looks for first."""
+    """The text for the terminal: expectations, flips first; counts that differ; every metric with a difference, and the HEADLINES
+    of the rest."""
     first = sorted((r for r in c.rows if r.judged in FOUND), key=lambda r: FOUND.index(r.judged))
     rest = [r for r in c.rows if r.judged is Judged.NO_DIFFERENCE and r.statistic in HEADLINES]
     lines = [*_flips(c), *heading(c)]
@@ -43,32 +43,32 @@ def text(c: Comparison) -> str:
 
 
 def summing_up(c: Comparison) -> list[str]:
-    """How many of each, why nothing could be told of the rest, and the exit code."""
+    """The number of each result, the reasons of `cannot tell`, and the exit code."""
     lines = []
     for what, judged in (
         ("expectations", [e.judged for e in c.expected]),
         ("metrics", [r.judged for r in c.rows]),
     ):
         count = Counter(judged)
-        said = ", ".join(f"{count[j]} {_word(j, what)}" for j in Judged if count[j])
-        lines.append(f"{what}: {said or 'nothing to compare'}")
+        results = ", ".join(f"{count[j]} {_word(j, what)}" for j in Judged if count[j])
+        lines.append(f"{what}: {results or 'nothing to compare'}")
     whys = Counter(r.why for r in c.rows if r.judged is Judged.CANNOT_TELL)
     lines += [f"cannot tell ({n}): {why}" for why, n in whys.most_common(4)]
     return [*lines, f"{says(c)} (exit code {c.exit_code})"]
 
 
 def says(c: Comparison) -> str:
-    """`B fails what A passed: cloud_only_in_need, 0 leaks → 135 leaks. B is worse in 2 (most: …), of 31 metrics that could be told`"""
+    """`B fails what A passed: cloud_only_in_need, 0 leaks → 135 leaks. B is worse in 2 (most: …), of 31 metrics …`"""
     return ". ".join([*_flips(c), of_metrics(c)])
 
 
 def _flips(c: Comparison) -> list[str]:
-    """What went from pass to fail, what from fail to pass, and what may have got worse: a sentence for each kind that there is."""
+    """Expectations that went from pass to fail, from fail to pass, and that may have got worse: a sentence for each kind."""
     found = []
     for words, of in (
         ("B fails what A passed: {}", [e for e in c.expected if e.judged is Judged.WORSE]),
         ("B passes what A failed: {}", [e for e in c.expected if e.judged is Judged.BETTER]),
-        ("Whether B got worse cannot be told: {}", [e for e in c.expected if e.may_be_worse]),
+        ("B may have got worse: {}", [e for e in c.expected if e.may_be_worse]),
     ):
         if of:
             found.append(words.format("; ".join(f"{e.name}, {_moved(e)}" for e in of)))
@@ -76,20 +76,20 @@ def _flips(c: Comparison) -> list[str]:
 
 
 def _moved(e: Expected) -> str:
-    """`0 leaks → 135 leaks`, or why it cannot be told."""
+    """`0 leaks → 135 leaks`, or why it cannot be compared."""
     if e.why or e.a is None or e.b is None:
         return e.why
     return f"{e.a.measured} → {e.b.measured}"
 
 
 def of_metrics(c: Comparison) -> str:
-    """`B is worse in 2 (most: latency p50 of all tiers, +52.1 ms), of 31 metrics that could be told`"""
-    told = [r for r in c.rows if r.judged is not Judged.CANNOT_TELL]
-    if not told:
-        return "Nothing could be told of the metrics"
+    """`B is worse in 2 (most: latency p50 of all tiers, +52.1 ms), of 31 metrics that could be judged`"""
+    known = [r for r in c.rows if r.judged is not Judged.CANNOT_TELL]
+    if not known:
+        return "No metric could be judged"
     parts = []
     for judged in FOUND:
-        rows = [r for r in told if r.judged is judged]
+        rows = [r for r in known if r.judged is judged]
         if rows:
             one = max(rows, key=size)
             assert one.found is not None
@@ -97,8 +97,8 @@ def of_metrics(c: Comparison) -> str:
                 f"{judged} in {len(rows)} (most: {one.name} of {one.of}, {change(one.found.value, one.unit)})"
             )
     if not parts:
-        return f"No difference found in the {len(told)} metrics that could be told"
-    return f"B is {', '.join(parts)}, of {len(told)} metrics that could be told"
+        return f"No difference found in the {len(known)} metrics that could be judged"
+    return f"B is {', '.join(parts)}, of {len(known)} metrics that could be judged"
 
 
 def markdown(c: Comparison) -> str:
@@ -122,18 +122,18 @@ def markdown(c: Comparison) -> str:
                 "",
             ]
     lines += [
-        "The intervals hold each difference with 95 %; what was found stands although so many were looked at (Holm). "
-        "How each is worked out: docs/metrics.md, Comparison.", ""
+        "Each interval includes the difference with 95 %. The results are corrected for the number of comparisons (Holm). "
+        "Definitions: docs/metrics.md, Comparison.", ""
     ]  # fmt: skip
     return "\n".join(lines)
 
 
 _MEANING = {
-    Judged.WORSE: "The difference was found, and the whole interval lies beyond the tolerance.",
-    Judged.SLIGHTLY_WORSE: "A difference was found; that it is beyond the tolerance was not.",
+    Judged.WORSE: "A difference was found, and the whole interval is beyond the tolerance.",
+    Judged.SLIGHTLY_WORSE: "A difference was found, but not that it is beyond the tolerance.",
     Judged.BETTER: "A difference was found.",
-    Judged.NO_DIFFERENCE: "Nor is B worse by more than the tolerance. The last column says how large a difference "
-    "would have been found four times in five: a smaller one may be there.",
+    Judged.NO_DIFFERENCE: "B is not worse by more than the tolerance. The last column shows the difference that "
+    "would have been found with a power of 80 %: there may be a smaller one.",
     Judged.CANNOT_TELL: "Neither a difference nor its absence was shown.",
 }
 EXPECTED_HEAD = ("expectation", "A", "B", "measured in A", "measured in B", "")
@@ -141,7 +141,7 @@ COUNT_HEAD = ("count", "of", "A", "B", "B − A")
 
 
 def _word(judged: Judged, what: str) -> str:
-    """Of a verdict it is known that it is the same; of a metric never."""
+    """`the same` is used only for expectations: equality of a metric is never claimed."""
     return "the same" if what == "expectations" and judged is Judged.NO_DIFFERENCE else str(judged)
 
 
@@ -170,18 +170,18 @@ def _cells(row: Row) -> tuple[str, ...]:
     interval = UNKNOWN
     if found is not None:
         interval = f"[{change(found.low, row.unit)}, {change(found.high, row.unit)}]"
-    told = str(row.judged)
+    result = str(row.judged)
     if row.judged is Judged.WORSE:
-        told += f" by more than {row.tolerance.text}"
+        result += f" by more than {row.tolerance.text}"
     elif row.judged is Judged.NO_DIFFERENCE:
         seen = row.would_have_seen
-        told += (
+        result += (
             "" if not seen or not isfinite(seen) else f" (would have seen {value(seen, row.unit)})"
             if row.unit != "share" else f" (would have seen {seen * 100:.2f} pp)"
         )  # fmt: skip
-    told += f": {row.why}" if row.why else ""
+    result += f": {row.why}" if row.why else ""
     of = f"{row.of}, direct" if row.via == row.of else row.of
-    return (row.name, of, a, b, by, interval, f"{n_of(row.a)} / {n_of(row.b)}", told)
+    return (row.name, of, a, b, by, interval, f"{n_of(row.a)} / {n_of(row.b)}", result)
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""By how much a number may get worse before it counts: `10%`, or by metric, `10%,failover=0.5s,ttft=20%`. Pure."""
+"""How much a metric may get worse before it counts as worse: `10%`, or by metric, `10%,failover=0.5s,ttft=20%`. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from contract import duration
 from contract.refusal import Refusal, no_such
 
-# The words that tolerances know, and what they stand for: a metric's own name always, and these of several.
+# The names in tolerances: each metric, and GROUPS of several.
 LENGTHS_MS = (
     "latency",
     "latency_from_schedule",
@@ -17,7 +17,7 @@ LENGTHS_MS = (
     "overhead_latency",
 )
 LENGTHS_S = ("failover", "gap_new", "gap_kept", "recovery", "unavailability")
-GOOD = ("continuity", "goodput", "documents_right")  # proportions of what there should be more of
+GOOD = ("continuity", "goodput", "documents_right")  # proportions: higher is better
 BAD = (
     "needless_answers",
     "refused",
@@ -28,7 +28,7 @@ BAD = (
     "stalled",
     "timeout",
     "dropped",
-)  # and less of
+)  # lower is better
 PROPORTIONS = (*GOOD, *BAD)
 RATES = ("tokens_per_s", "answers_per_s")
 COUNTS = ("cuts",)
@@ -43,14 +43,14 @@ DEFAULT, DEFAULT_POINTS = 0.10, 0.01
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """`share` of the baseline's value, or `amount` in the metric's own unit; one of them is None."""
+    """A `share` of the baseline's value, or an `amount` in the metric's unit; one of them is None."""
 
     share: float | None
     amount: float | None
     text: str
 
     def of(self, value: float) -> float:
-        """So much, for a baseline of this value."""
+        """The tolerance for a baseline of this value."""
         return abs(value) * self.share if self.share is not None else float(self.amount or 0)
 
 
@@ -61,8 +61,8 @@ RENAMED = {"latency_from_intended": "latency_from_schedule", "capped": "dropped"
 
 
 def parse(text: str) -> Tolerances:
-    """Metric → its tolerance. A bare `10%` is everybody's but the proportions', which have one percentage point (`1pp`)
-    unless they are named: a tenth of 99 % would forgive everything. Raises Refusal."""
+    """Metric → its tolerance. A bare `10%` applies to all metrics except proportions, which have one percentage point (`1pp`)
+    unless named: a tenth of 99 % would allow almost anything. Raises Refusal."""
     general, named = _percent(f"{DEFAULT:.0%}"), {}
     for part in filter(None, (p.strip() for p in text.split(","))):
         word, equals, value = (x.strip() for x in part.partition("="))
@@ -88,7 +88,7 @@ def _metrics(word: str) -> Iterator[str]:
 
 def _percent(text: str) -> Tolerance:
     if not text.endswith("%"):
-        raise ValueError(f"{text!r} is no percentage; write it like 10%, or name a metric: failover=0.5s")
+        raise ValueError(f"{text!r} is not a percentage; write it like 10%, or name a metric: failover=0.5s")
     return Tolerance(_number(text.removesuffix("%")) / 100, None, text)
 
 
@@ -111,5 +111,5 @@ def _number(text: str) -> float:
     except ValueError:
         number = -1.0
     if not 0 <= number < float("inf"):
-        raise ValueError(f"{text!r} is no number from 0 on")
+        raise ValueError(f"{text!r} is not a number from 0 on")
     return number

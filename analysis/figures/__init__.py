@@ -19,7 +19,7 @@ import pandas as pd
 from analysis.columnar import columns
 from analysis.evidence import Evidence
 from analysis.figures import style
-from analysis.progress import Told, each, silent
+from analysis.progress import OnProgress, each, no_progress
 from contract.run import write_whole
 
 
@@ -30,12 +30,12 @@ def catalogue() -> dict[str, ModuleType]:
     return {name: module for name, module in modules.items() if hasattr(module, "draw")}
 
 
-def write_all(run: Evidence, folder: Path, on_progress: Told = silent) -> None:
+def write_all(run: Evidence, folder: Path, on_progress: OnProgress = no_progress) -> None:
     """Write every figure as <name>.png and its numbers as <name>.csv."""
     modules = catalogue()
     for name in each(on_progress, "drawing", list(modules)):
         write_one(run, name, modules[name], folder)
-        columns.give_back()
+        columns.release_memory()
 
 
 def write_one(run: Evidence, name: str, module: ModuleType, folder: Path) -> None:

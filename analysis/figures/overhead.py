@@ -47,7 +47,7 @@ def data(run: Evidence) -> pd.DataFrame:
         rows.append(_row(measure=measure, mark="median", ms=found.ms, lower_ms=low, upper_ms=high))
     if run.pairs.empty:
         return pd.DataFrame(columns=_COLUMNS)
-    header_ms = overhead.said_ms(run.frames.requests, run.pairs)
+    header_ms = overhead.header_ms(run.frames.requests, run.pairs)
     if header_ms is not None:
         rows.append(_row(mark="gateway header", ms=header_ms))
     expected = run.frames.timeline.expect.get("overhead") if run.frames.timeline else None

@@ -29,18 +29,22 @@ def expectations() -> list[Meaning]:
         Meaning(
             anchors.expectation(name),
             name,
-            [("", definitions.said(of)) for of in (module, module.Params, module.check)],
+            [("", definitions.docstring_of(of)) for of in (module, module.Params, module.check)],
         )
         for name, module in checkers.catalogue().items()
     ]
     return found + [
-        Meaning(anchors.expectation(name), name, [("", definitions.said(check))])
+        Meaning(anchors.expectation(name), name, [("", definitions.docstring_of(check))])
         for name, check in ALWAYS.items()
     ]
 
 
 def metrics() -> list[Meaning]:
     return [
-        Meaning(anchors.metric(name), name, [(definitions.named(f), definitions.said(f)) for f in functions])
+        Meaning(
+            anchors.metric(name),
+            name,
+            [(definitions.named(f), definitions.docstring_of(f)) for f in functions],
+        )
         for name, functions in definitions.METRICS.items()
     ]

@@ -127,7 +127,7 @@ def _why(run: Evidence) -> Table:
 def _balance(run: Evidence, rank: list[str]) -> Table:
     about = metric("Balancing")
     rows = [
-        [Cell(s.phase), cell(s.n), *(Cell(balance.told(x)) for x in s.shares)]
+        [Cell(s.phase), cell(s.n), *(Cell(balance.share_text(x)) for x in s.shares)]
         for s in balance.spreads(run, rank)
     ]
     return Table(

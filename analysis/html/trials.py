@@ -79,7 +79,7 @@ def _repeated(rows: Sequence[Row]) -> Table:
 
 def _text(values: Sequence[Value], unit: str = "s") -> str:
     seen = summarise(values)
-    text = seen.told(unit)
+    text = seen.text(unit)
     return f"{text}; {seen.unseen} unknown" if seen.unseen and seen.n else text
 
 

@@ -1,1 +1,1 @@
-"""How expectations are judged, and what the verdict is."""
+"""Judging: expectations, findings and the verdict."""

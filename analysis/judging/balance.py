@@ -1,4 +1,4 @@
-"""How a gateway spreads its answers over the deployments of one group: their shares, phase by phase. Pure."""
+"""How a gateway balances its answers over the deployments of a group: their shares by phase. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ CALM = "calm"
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """One deployment's part of a phase's answers; the interval is of its group's taken together."""
+class DeploymentShare:
+    """One deployment's share of a phase's answers. The intervals of a group hold together with 95 %."""
 
     tier: str
     answers: int
-    wanted: float  # 0 while a fault holds it
-    share: float | None = None  # None: there was no answer
+    expected: float  # 0 while a fault holds it
+    share: float | None = None  # None: no answer
     low: float = 0.0
     high: float = 1.0
 
     @property
     def off(self) -> float | None:
-        """How far it is from what is wanted."""
-        return None if self.share is None else abs(self.share - self.wanted)
+        """The distance from the expected share."""
+        return None if self.share is None else abs(self.share - self.expected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Spread:
 
     phase: str
     n: int
-    shares: tuple[Share, ...]
-    jain: float | None  # None: there was no answer
+    shares: tuple[DeploymentShare, ...]
+    jain: float | None  # None: no answer
     held: str | None = None  # the deployment that a fault holds
 
 
@@ -46,20 +46,20 @@ def groups(run: Evidence) -> list[list[str]]:
     return [list(rank) for rank in run.frames.ranks if len(rank) > 1]
 
 
-def spreads(run: Evidence, rank: list[str], wanted: Mapping[str, float] | None = None) -> list[Spread]:
+def spreads(run: Evidence, rank: list[str], expected: Mapping[str, float] | None = None) -> list[Spread]:
     """The share of each deployment of a group in the group's good answers through the gateway, for each phase; all lanes.
 
-    calm: no deployment of the group was held by a fault or still to return. It is told in parts as well: before any fault,
+    calm: no deployment of the group was held by a fault or still to return. It is also listed in parts: before any fault,
     and after each step's returns. A deployment has returned with its first good answer to a request sent after its restore was
-    verified; what it takes until then is the recovery. in effect: sent from effective on and answered before the restore is
-    commanded (one that waits longer may be answered by the one that returned), while no other deployment was away; the one
-    that is held is to have nothing then, and the others share as they are to among themselves.
+    verified; the time until then is the recovery. in effect: sent from effective on and answered before the restore is
+    commanded (a request that waits longer may be answered by the returned deployment), while no other deployment was away. The
+    expected share of the held deployment is then 0; the others keep their proportions.
 
-    wanted: by default the same for each. The intervals hold for all deployments of a phase together with 95 % (Wilson's score
-    intervals at Bonferroni's level) if each request is routed without regard to the one before, as a shuffle does; a router that
-    takes turns or looks at the load varies less. Steps that were walked more than once are taken together.
+    expected: by default the same for each. The intervals hold for all deployments of a phase together with 95 % (Wilson's score
+    intervals at Bonferroni's level) if each request is routed independently of the one before, as a shuffle does; a router that
+    takes turns or considers the load varies less. All trials of a step are combined.
     """
-    weights = dict.fromkeys(rank, 1.0) if wanted is None else dict(wanted)
+    weights = dict.fromkeys(rank, 1.0) if expected is None else dict(expected)
     f = run.frames
     requests = f.requests.loc[
         f.through_gateway & f.requests["good"] & f.requests["tier"].isin(rank),
@@ -80,24 +80,24 @@ def spreads(run: Evidence, rank: list[str], wanted: Mapping[str, float] | None =
     if mine:
         found.append(spread("before any fault", at < first))
     for step in dict.fromkeys(t.step for t in mine):
-        walks = [t for t in mine if t.step == step]
+        trials = [t for t in mine if t.step == step]
         gone = np.zeros(len(at), dtype=bool)
         returned = gone.copy()
-        for t in walks:
+        for t in trials:
             others = np.logical_or.reduce([a for k, a in away.items() if k != id(t)] or [gone & False])
             restore_at = t.restore_commanded_at if t.restore_commanded_at is not None else t.gone_until
             if t.effective_at is not None:
                 gone |= (at >= t.effective_at) & (first_at < restore_at) & ~others
             returned |= (at > until[id(t)]) & (at < t.ends_at) & ~any_away
-        found.append(spread(f"{step}: in effect", gone, walks[0].target))
+        found.append(spread(f"{step}: in effect", gone, trials[0].target))
         found.append(spread(f"{step}: returned", returned))
     return found
 
 
 def jain(values: list[float]) -> float | None:
-    """Jain's fairness index (Jain, Chiu and Hawe 1984): 1 where all have the same, 1/n where one has it all.
+    """Jain's fairness index (Jain, Chiu and Hawe 1984): 1 if all values are equal, 1/n if one has everything.
 
-    Of the deployments' answers, each divided by the share that is wanted of it, without those that a fault holds.
+    The values are the deployments' answers, each divided by its expected share, without those that a fault holds.
     """
     squares = sum(v * v for v in values)
     return sum(values) ** 2 / (len(values) * squares) if squares else None
@@ -105,19 +105,21 @@ def jain(values: list[float]) -> float | None:
 
 def _spread(phase: str, answers: Mapping[str, int], weights: Mapping[str, float], held: str | None) -> Spread:
     n = sum(answers.values())
-    wanted = {t: 0.0 if t == held else w for t, w in weights.items()}
-    whole = sum(wanted.values())
+    expected = {t: 0.0 if t == held else w for t, w in weights.items()}
+    whole = sum(expected.values())
     z = NormalDist().inv_cdf(1 - 0.05 / 2 / len(answers))
     shares = []
     for tier, count in answers.items():
         low, high = wilson(count / n, n, z)[1:] if n else (0.0, 1.0)
-        shares.append(Share(tier, count, wanted[tier] / whole, count / n if n else None, low, high))
-    fair = jain([s.answers / s.wanted for s in shares if s.wanted])
+        shares.append(
+            DeploymentShare(tier, count, expected[tier] / whole, count / n if n else None, low, high)
+        )
+    fair = jain([s.answers / s.expected for s in shares if s.expected])
     return Spread(phase, n, tuple(shares), fair, held)
 
 
 def _back_at(trial: Trial, own: np.ndarray) -> float:
-    """When the first request was sent that it answered after its verified restore; else the end of what is known of it."""
+    """When the first request was sent that it answered after its verified restore; else the end of the trial."""
     if trial.restored_at is None:
         return trial.ends_at
     after = own[np.searchsorted(own, trial.restored_at, "right") :]
@@ -125,23 +127,23 @@ def _back_at(trial: Trial, own: np.ndarray) -> float:
 
 
 def rank_of_group(run: Evidence, group: str) -> list[str]:
-    """The deployments of a group that it balances between, those of the lowest order; none where there are no several."""
+    """The deployments of a group that the gateway balances between, those of the lowest order; empty if there is only one."""
     return run.frames.topology.balanced.get(group, [])
 
 
-def told(share: Share) -> str:
-    """`33.1 % (28–39 %)`; of one that a fault holds `0 %, held`."""
+def share_text(share: DeploymentShare) -> str:
+    """`33.1 % (28–39 %)`; for one that a fault holds `0 %, held`."""
     if share.share is None:
         return "unknown"
-    said = f"{share.share:.1%} ({share.low:.0%}–{share.high:.0%})".replace("%", " %").replace(" %–", "–")
-    return f"{said}, held" if not share.wanted else said
+    text = f"{share.share:.1%} ({share.low:.0%}–{share.high:.0%})".replace("%", " %").replace(" %–", "–")
+    return f"{text}, held" if not share.expected else text
 
 
 def section(run: Evidence) -> list[str]:
-    """The part of summary.md; nothing where the gateway balances between no tiers."""
+    """The section of summary.md; empty if the gateway balances between no tiers."""
     lines: list[str] = []
     for rank in groups(run):
         lines += ["", f"| share of good answers | n | {' | '.join(rank)} |", "| --- " * (2 + len(rank)) + "|"]
         for s in spreads(run, rank):
-            lines.append(f"| {s.phase} | {s.n} | {' | '.join(told(x) for x in s.shares)} |")
+            lines.append(f"| {s.phase} | {s.n} | {' | '.join(share_text(x) for x in s.shares)} |")
     return lines

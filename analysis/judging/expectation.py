@@ -1,4 +1,4 @@
-"""A timeline's `expect:` half bound to the checkers: what each takes, and every mistake named before a run is made."""
+"""Binds a timeline's `expect:` section to the checkers and reports every mistake before a run starts."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ from contract.topology import Topology
 
 
 class Params(Strict):
-    """What every expectation takes; a checker's own parameters are a class made from this."""
+    """The parameters of every expectation; a checker's `Params` derives from this."""
 
-    id: str | None = None  # the operator's own number for the requirement; reports print it
+    id: str | None = None  # the operator's ID of the requirement; reports print it
 
     @model_validator(mode="before")
     @classmethod
     def _no_bool_numbers(cls, data: Any) -> Any:
-        # Python takes true for 1; an operator who wrote `max_s: true` meant something else.
+        # Python accepts true as 1; `max_s: true` is a mistake.
         if isinstance(data, dict):
             for key, value in data.items():
                 if isinstance(value, bool):
-                    raise ValueError(f"{key}: {str(value).lower()} is no number")
+                    raise ValueError(f"{key}: {str(value).lower()} is not a number")
         return data
 
     def mentions(self) -> Iterator[tuple[str, str, str]]:
@@ -38,13 +38,13 @@ class Params(Strict):
                 yield f"{key}: ", kind, name
 
     def problems(self, topology: Topology) -> Iterator[str]:
-        """What else of it does not fit this topology, in words."""
+        """Other mistakes with this topology, in words."""
         yield from ()
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """One line under `expect:`, ready to be checked."""
+    """One entry under `expect:`, bound to its checker."""
 
     name: str
     params: Any
@@ -54,7 +54,7 @@ class Expectation:
 def bind(
     timeline: Timeline, topology: Topology | None, where: str, checkers: "Catalogue"
 ) -> list[Expectation]:
-    """Every expectation with its checker. Raises Refusal with all mistakes; without a topology its tiers are not checked."""
+    """Every expectation with its checker. Raises Refusal with all mistakes; without a topology the tiers are not checked."""
     bound: list[Expectation] = []
     problems: list[str] = []
     for name, given in timeline.expect.items():
@@ -89,9 +89,9 @@ def _unknown_names(params: Params, timeline: Timeline, topology: Topology | None
             yield place + no_such(kind, name, known)
     step, to = getattr(params, "step", None), getattr(params, "to", None)
     if step is not None and to is not None and targets.get(step) == to:
-        yield f"to: {to!r} is the tier that step {step!r} takes away; name the one that must take over"
+        yield f"to: {to!r} is the target of step {step!r}; name the tier that must take over"
     if step is not None and to is not None and targets.get(step) == GATEWAY:
         yield (
-            f"step {step!r} takes the gateway itself away, and no tier takes over from it; expect failover_gap, recovery "
-            "or retried of it"
+            f"the target of step {step!r} is the gateway, and no tier takes over from it; use failover_gap, recovery "
+            "or retried instead"
         )

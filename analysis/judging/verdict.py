@@ -1,4 +1,4 @@
-"""Findings → the verdict: its status, its exit code, and its three forms: verdict.json, junit.xml, a table in text."""
+"""Findings → the verdict: its status, its exit code and its three forms: verdict.json, junit.xml, a text table."""
 
 import re
 from collections.abc import Callable
@@ -14,33 +14,35 @@ from analysis.judging.expectation import Expectation
 from analysis.judging.finding import UNKNOWN, Finding, Status, unknown, worst
 from analysis.judging.verdict_json import VerdictJson
 from analysis.metrics.windows import Trial
-from analysis.progress import Told, each, silent
+from analysis.progress import OnProgress, each, no_progress
 from contract.refusal import EXIT_ABORTED, EXIT_FAIL, EXIT_NOT_RESTORED, EXIT_PASS, EXIT_UNKNOWN
 
 GUARD = "guard:"
-MOST_CHARACTERS = 300  # of a reason
+MOST_CHARACTERS = 300  # in a reason
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the run proved."""
+    """The result of a run."""
 
     run: str
     status: str  # not_restored | aborted | fail | unknown | pass
     exit_code: int
     findings: tuple[Finding, ...]
-    gateway: str | None = None  # which version answered, in words; None: no answer named one
+    gateway: str | None = None  # its version, in words; None: no answer named one
 
 
-def judge(evidence: Evidence, expectations: list[Expectation], told: Told = silent) -> Verdict:
-    """Every expectation, and what every run is asked: is everything back, and did it come to its end?"""
+def judge(
+    evidence: Evidence, expectations: list[Expectation], on_progress: OnProgress = no_progress
+) -> Verdict:
+    """Checks every expectation, and for every run that all targets are restored and that it finished."""
     named = {e.name: e for e in expectations}
     found = [
         _checked(evidence, name, named[name].params, partial(named[name].check, named[name].params, evidence))
-        for name in each(told, "judging", list(named))
+        for name in each(on_progress, "judging", list(named))
     ]
     if not found:
-        found.append(unknown("expect", None, "something", "the timeline expects nothing"))
+        found.append(unknown("expect", None, "at least one expectation", "the timeline has no expectation"))
     found += [
         _checked(evidence, "restored", None, lambda: restored(evidence)),
         _checked(evidence, "run", None, lambda: run_state(evidence)),
@@ -66,42 +68,42 @@ def conclude(findings: list[Finding]) -> tuple[str, int]:
 
 
 def _checked(evidence: Evidence, name: str, params: Any, check: Callable[[], Finding]) -> Finding:
-    """A checker that throws has found out nothing; its traceback is kept for the report."""
+    """The finding of a checker; unknown if it raises, with the traceback kept for the report."""
 
     def instead(error: str) -> Finding:
-        why = f"the checker threw {error}; its traceback is in report/{part_errors.NAME}"
+        why = f"the checker raised {error}; its traceback is in report/{part_errors.NAME}"
         return unknown(name, getattr(params, "id", None), "", why)
 
     return evidence.thrown.guarded(f"expectation {name}", check, instead)
 
 
 def restored(evidence: Evidence) -> Finding:
-    """Every inject that was begun was restored, and an answer verified it, whoever restored it and whoever got the answer.
+    """Every inject that was begun was restored, and an answer verified it, no matter which process restored it or got the answer.
 
-    Unknown: what someone else changed meanwhile was left alone; what was ready and was sent no request, and no record of the run
-    holds a later answer by it. Where the controller's own check failed, readiness alone is not restored.
+    Unknown: someone else changed the target meanwhile, so it was left alone; or the target was ready but got no request, and the
+    run's records have no later answer by it. If the controller's own check failed, readiness alone does not count as restored.
     """
     target = "every inject begun was restored and verified"
     begun = [t for t in evidence.trials if t.begun_at is not None]
     open_ = [t for t in begun if t.restored_at is None]
     found = [(t, *_not_verified(evidence, t)) for t in open_]
     found.sort(key=lambda one: one[1] is not Status.FAIL)
-    # A ramp has no timeline, and makes no faults.
+    # A ramp has no timeline and no faults.
     untested = not begun and evidence.frames.timeline is not None
     status = worst([Status.UNKNOWN if untested else Status.PASS, *(status for _, status, _ in found)])
-    told = [f"{t.name} ({t.fault} on {t.target}): {why}" for t, _, why in found]
+    lines = [f"{t.name} ({t.fault} on {t.target}): {why}" for t, _, why in found]
     by = sorted({t.restored_by for t in begun if t.restored_by not in (None, "timeline")} - {None})
-    told += [f"{t.name}: {x}" for t in evidence.trials for x in t.trouble]
-    told += [
+    lines += [f"{t.name}: {x}" for t in evidence.trials for x in t.errors]
+    lines += [
         f"{t.name}: verified by {t.witness} at {evidence.instant(t.restored_at)}"
         for t in begun
         if t.witness is not None
     ]
-    reason = "no fault was begun, so nothing was tested" if untested else "; ".join(told[: len(open_)])
-    told += [f"restored by {', '.join(map(str, by))}"] if by else []
+    reason = "no fault was begun, so nothing was tested" if untested else "; ".join(lines[: len(open_)])
+    lines += [f"restored by {', '.join(map(str, by))}"] if by else []
     return Finding(
         "restored", None, target, f"{len(begun) - len(open_)} of {len(begun)}", status,
-        evidence="; ".join(told) or ("no fault was begun" if not begun else "chaos.jsonl has each verified restore"),
+        evidence="; ".join(lines) or ("no fault was begun" if not begun else "chaos.jsonl has each verified restore"),
         value=float(len(begun) - len(open_)), unit="injects", n=len(begun), reason=reason,
     )  # fmt: skip
 
@@ -126,26 +128,26 @@ def _not_verified(evidence: Evidence, trial: Trial) -> tuple[Status, str]:
 
 
 def run_state(evidence: Evidence) -> Finding:
-    """The run came to its end, with all that was recorded. Aborted by a guard: exit code 3.
+    """The run finished, and no records are missing. Aborted by a guard: exit code 3.
 
-    Cut short otherwise, or with a worker's records missing: a pass becomes unknown, since it would rest on silence.
+    Cut short otherwise, or with a worker's records missing: a pass becomes unknown, since records are missing.
     """
     frames = evidence.frames
     why = frames.cut_short
     guarded = str(frames.manifest.get("reason") or "").startswith(GUARD)
     status = Status.FAIL if guarded else Status.UNKNOWN if why or frames.missing else Status.PASS
     torn = f"; torn tails skipped: {', '.join(frames.torn)}" if frames.torn else ""
-    told = "; ".join([f"cut short: {why}" if why else "manifest.json says finished", *frames.missing])
+    state = "; ".join([f"cut short: {why}" if why else "manifest.json says finished", *frames.missing])
     return Finding(
-        "run", None, "came to its end", str(frames.manifest.get("status")), status, evidence=told + torn,
-        reason="" if status is Status.PASS else told,
+        "run", None, "finished", str(frames.manifest.get("status")), status, evidence=state + torn,
+        reason="" if status is Status.PASS else state,
     )  # fmt: skip
 
 
 def as_json(verdict: Verdict, evidence: Evidence) -> dict[str, Any]:
-    """verdict.json; `verdict_json` says what each field is."""
+    """verdict.json; `verdict_json` documents the fields."""
     frames = evidence.frames
-    told = {
+    fields = {
         "run": verdict.run,
         "status": verdict.status,
         "exit_code": verdict.exit_code,
@@ -154,13 +156,13 @@ def as_json(verdict: Verdict, evidence: Evidence) -> dict[str, Any]:
         "gateway_versions": frames.gateway_versions or None,
         "findings": verdict.findings,
     }
-    return VerdictJson.model_validate(told).plain()
+    return VerdictJson.model_validate(fields).plain()
 
 
 def as_junit(verdict: Verdict) -> str:
-    """One test case for each finding: fail is a failure, unknown an error, so that no CI takes it for a pass.
+    """One test case for each finding: fail is a failure, unknown an error, so that CI does not count it as passed.
 
-    It tells no times: a finding takes none, and a run's length is no test's.
+    It has no durations: a finding has none.
     """
     statuses = [f.status for f in verdict.findings]
     suite = ET.Element(
@@ -169,8 +171,8 @@ def as_junit(verdict: Verdict) -> str:
     )  # fmt: skip
     for f in verdict.findings:
         name = f"{f.name} ({f.id})" if f.id else f.name
-        case = ET.SubElement(suite, "testcase", classname="brownout", name=_sayable(name))
-        message, evidence = _sayable(f"wanted {f.target}; measured {f.measured}"), _sayable(f.evidence)
+        case = ET.SubElement(suite, "testcase", classname="brownout", name=_xml_text(name))
+        message, evidence = _xml_text(f"expected {f.target}; measured {f.measured}"), _xml_text(f.evidence)
         if f.status is Status.FAIL:
             ET.SubElement(case, "failure", type=str(f.status), message=message).text = evidence
         elif f.status is Status.UNKNOWN:
@@ -181,16 +183,16 @@ def as_junit(verdict: Verdict) -> str:
     return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
-_UNSAYABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_XML_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def _sayable(text: str) -> str:
-    """Less what XML 1.0 cannot hold: an error of the world may quote any byte."""
-    return _UNSAYABLE.sub("\ufffd", text)
+def _xml_text(text: str) -> str:
+    """The text without what XML 1.0 forbids: a quoted error may have any byte."""
+    return _XML_FORBIDDEN.sub("\ufffd", text)
 
 
 def as_text(verdict: Verdict) -> str:
-    """The table on the terminal; what is no pass tells its evidence below."""
+    """The table for the terminal, with the evidence of each finding that is not passed below it."""
     rows = [
         (str(f.status), f"{f.name} {f.id}" if f.id else f.name, f.target, f.measured)
         for f in verdict.findings
@@ -207,25 +209,25 @@ def as_text(verdict: Verdict) -> str:
 
 
 def gateway(verdict: Verdict) -> str:
-    """`gateway: litellm 1.108.7`, in every form that a person reads."""
+    """`gateway: litellm 1.108.7`, for people."""
     return f"gateway: {verdict.gateway or 'version unknown'}"
 
 
 def reason(f: Finding) -> str:
-    """What is no pass, in one line: `cloud_only_in_need: fail: 135 answers of the cloud were not needed: …`.
+    """Why a finding is not passed, in one line: `cloud_only_in_need: fail: 135 answers of the cloud were not needed: …`.
 
-    The finding's own reason; else what was measured and what was wanted; of what is unknown the evidence too, and that alone
-    where nothing was measured.
+    The finding's own reason; else what was measured and expected; for an unknown finding the evidence too, or only the
+    evidence if nothing was measured.
     """
     name = f"{f.id} {f.name}" if f.id else f.name
-    missed = f"{f.measured}; wanted: {f.target}"
+    missed = f"{f.measured}; expected: {f.target}"
     if f.status is Status.UNKNOWN:
         missed = f.evidence if f.measured == UNKNOWN else f"{missed}; {f.evidence}"
     return f"{name}: {f.status}: {f.reason or missed}"
 
 
 def reasons(verdict: Verdict) -> list[tuple[Status, str]]:
-    """Of each finding that is no pass its reason, what failed first: the first thing that a report says."""
+    """The reason of each finding that is not passed, failures first; reports begin with them."""
     order = [Status.FAIL, Status.UNKNOWN]
     missed = [f for f in verdict.findings if f.status in order]
     return [

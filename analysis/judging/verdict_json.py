@@ -1,4 +1,4 @@
-"""What verdict.json holds, field by field: docs/verdict.schema.json is made of this, and what is written is held to it."""
+"""The fields of verdict.json. docs/verdict.schema.json is generated from these models, and the written file is validated by them."""
 
 import json
 from typing import Any, Literal
@@ -8,56 +8,56 @@ from pydantic import BaseModel, ConfigDict, Field
 from analysis.judging.finding import Status
 
 
-class _Told(BaseModel):
+class _Model(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, from_attributes=True, use_attribute_docstrings=True
     )
 
 
-class TrialJson(_Told):
-    """What one trial of a step gave."""
+class TrialJson(_Model):
+    """The result of one trial of a step."""
 
     step: str
     """The step's name in the timeline."""
     trial: int = Field(ge=1)
-    """Which walk of the timeline, from 1."""
+    """Which round of the timeline, from 1."""
     value: float | None
-    """In the finding's `unit`; null: nothing was seen, and `why` says what was missing."""
+    """In the finding's `unit`; null: nothing was seen, and `why` states what was missing."""
     censored: bool
-    """It is longer than `value`; how much longer nobody saw."""
+    """It is longer than `value`; how much longer is unknown."""
     why: str | None
-    """Of a null: what was missing."""
+    """If `value` is null: what was missing."""
 
 
-class FindingJson(_Told):
-    """What was found out about one expectation."""
+class FindingJson(_Model):
+    """The result of one expectation."""
 
     name: str
-    """The word under `expect:` in the timeline; or what every run is asked: `restored`, `run`, and `reconciled` where engines keep ledgers."""
+    """The key under `expect:` in the timeline; or a check of every run: `restored`, `run`, and `reconciled` if engines keep ledgers."""
     id: str | None
-    """The operator's own number for it."""
+    """The operator's ID of the requirement."""
     target: str
-    """What was wanted, in words."""
+    """What was expected, in words."""
     measured: str
-    """What was found, in words."""
+    """What was measured, in words."""
     status: Status
-    """Whether what was wanted was found; without evidence it is `unknown`."""
+    """Whether it was met; without evidence it is `unknown`."""
     evidence: str
-    """Which asks or events it rests on, in words."""
+    """The requests or events that it rests on, in words."""
     value: float | None
     """The number that was judged."""
     unit: str | None
     """The unit of `value`, of `interval` and of the trials' values."""
     n: int | None = Field(ge=0)
-    """How many trials, requests or pairs it rests on."""
+    """Number of trials, requests or pairs that it rests on."""
     interval: tuple[float, float | None] | None
-    """[low, high] of `value`, 95 %; a high of null: it is censored."""
+    """[low, high] of `value`, 95 %; a high of null: censored."""
     trials: list[TrialJson]
-    """Each trial by itself; none where trials are not what is judged."""
+    """Each trial; empty if the expectation does not judge trials."""
 
 
-class VerdictJson(_Told):
-    """What a run proved. null is "nobody knows"; it is never 0."""
+class VerdictJson(_Model):
+    """The verdict of a run. null means unknown, never 0."""
 
     run: str
     """The run's name."""
@@ -66,21 +66,21 @@ class VerdictJson(_Told):
     exit_code: Literal[4, 3, 1, 5, 0]
     """Of `python -m analysis report`; in the order of `status`."""
     cut_short: str | None
-    """Why the run did not come to its end; null: it did."""
+    """Why the run did not finish; null: it did."""
     torn: list[str]
     """Files whose torn tail was skipped."""
     gateway_versions: dict[str, int] | None
-    """Each version of the gateway that answers named → how many named it, the earliest first; null: none named one."""
+    """Gateway version → number of answers that named it, the earliest first; null: no answer named one."""
     findings: list[FindingJson]
-    """One for each expectation, then what every run is asked."""
+    """One for each expectation, then the checks of every run."""
 
     def plain(self) -> dict[str, Any]:
-        """As JSON holds it: what is no finite number is null."""
+        """As JSON: numbers that are not finite become null."""
         return dict(json.loads(self.model_dump_json()))
 
 
 def schema() -> str:
     """The text of docs/verdict.schema.json."""
-    told = VerdictJson.model_json_schema(mode="serialization")
-    told = {"$schema": "https://json-schema.org/draft/2020-12/schema", **told, "title": "verdict.json"}
-    return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+    schema = VerdictJson.model_json_schema(mode="serialization")
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "verdict.json"}
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"

@@ -1,1 +1,1 @@
-"""What is measured. Each function's docstring is a definition; docs/metrics.md is made of them."""
+"""The metrics. Each function's docstring is a definition; docs/metrics.md is generated from them."""

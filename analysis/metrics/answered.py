@@ -1,4 +1,4 @@
-"""Where no restorer got an answer, the run's own records may hold one: the target was back when it answered. Pure."""
+"""Verifies restores by the run's own records if no restorer got an answer: a target that answers is back. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,9 +16,9 @@ COLUMNS = ["request_id", "lane", "via", "tier", "good", "sent_at", "ended_at"]
 def by_answers(trials: Sequence[Trial], requests: pd.DataFrame) -> list[Trial]:
     """The trials; those that were ready and not verified by chaos are verified by the first good answer, if there is one.
 
-    An answer counts that the target itself gave (a tier directly or through the gateway; the gateway any that came through
-    it), to a request that was sent after the target was ready and before the next fault on it. It was verified when that
-    answer ended. Requests come in the order in which they were sent.
+    An answer counts if the target gave it (a tier: direct or through the gateway; the gateway: any answer through it) to a
+    request sent after the target was ready and before the next fault on it. The restore is verified when that answer ended.
+    Requests are sorted by the time they were sent.
     """
     if all(t.ready_at is None for t in trials):
         return list(trials)

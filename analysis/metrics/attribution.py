@@ -1,7 +1,7 @@
 """Why a lower tier answered: one class per answer, and the cloud's leaks. Pure.
 
-The law: `spurious` is only said where a higher tier was *verified* to serve all along; at the edges of a fault, and
-where evidence is missing, the class is `unknown` and `because` says why.
+An answer is `spurious` only if a higher tier was *verified* to serve all along. At the edges of a fault, and if evidence is
+missing, the class is `unknown` and `because` states why.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from analysis.metrics.windows import Trial
 from contract.ranks import Ranks, above
 from contract.records import GATEWAY
 
-HEALTH_WITHIN_S = 2.5  # a health row further away than this says nothing about an instant
-ANSWER_WITHIN_S = 5.0  # so near before and after, a good answer shows that the tier served
+HEALTH_WITHIN_S = 2.5  # a health row further away than this is no evidence for an instant
+ANSWER_WITHIN_S = 5.0  # good answers this close before and after show that the tier served
 
 
 class Why(StrEnum):
@@ -35,27 +35,27 @@ class State(StrEnum):
     """What is known of a higher tier while a request was routed."""
 
     DOWN = "down"
-    EDGE = "edge"  # being taken away or brought back
+    EDGE = "edge"  # being injected or restored
     COOLDOWN = "cooldown"  # returned, and the gateway's cooldown may still hold it
     UNVERIFIED = "unverified"  # no fault, but no evidence that it served either
     SERVING = "serving"
 
 
-_STATES = tuple(State)  # a state's place in it stands for it, where there are many
+_STATES = tuple(State)  # arrays hold a state as its index here
 _DOWN, _EDGE, _COOLDOWN, _UNVERIFIED, _SERVING = range(len(_STATES))
 _NOTHING = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """One fault on one tier as far as it is known: certainly down between `down_from` and `down_until`."""
+    """One fault on one tier: certainly down between `down_from` and `down_until`."""
 
     tier: str
     gone_from: float
     down_from: float
     down_until: float
-    back_at: float | None  # None: it never came back, or nobody knows
-    cooled_until: float | None  # None: the gateway's cooldown is not known
+    back_at: float | None  # None: it never came back, or unknown
+    cooled_until: float | None  # None: the gateway's cooldown is unknown
 
 
 def outages_of(
@@ -64,11 +64,11 @@ def outages_of(
     requests: pd.DataFrame,
     cooldown_s: float | None,
 ) -> list[Outage]:
-    """The faults as outages of tiers; one on the gateway takes no tier away.
+    """The faults as outages of tiers; a fault on the gateway is not an outage of a tier.
 
-    Down: from lost (or effective, where nothing showed a loss) until the restore is commanded.
+    Down: from lost (or effective, without evidence of a loss) until the restore is commanded.
     Back: the restore was verified, or, earlier, a good answer by the tier itself to a request sent after the restore was commanded.
-    Requests come in the order in which they were sent.
+    Requests are sorted by the time they were sent.
     """
     out = []
     own = {tier: _good_of(tier, requests) for tier in {t.target for t in trials}}
@@ -101,16 +101,16 @@ def why_lower(
 ) -> pd.DataFrame:
     """One class for each answer that a lower tier gave through the gateway, judged over [sent, headers].
 
-    Tiers that the gateway balances between are of one rank, and none of them is lower than another.
+    Tiers that the gateway balances between have one rank; none of them is lower than another.
     needed: no higher tier was serving. sticky: the tier just above (one of that rank) had returned, within the gateway's cooldown.
-    spurious: a higher tier was verified serving all along. unknown: one was at the edge of a fault, or nothing shows
+    spurious: a higher tier was verified serving all along. unknown: one was at the edge of a fault, or there is no evidence
     whether it served.
 
-    A higher tier is *down* where a fault's certain part, or two failed health checks in succession, meet [sent, headers]
-    at all: the gateway may have tried it then. A tier that has returned may be held by the gateway's cooldown for so
-    long after its return; while it is held and the tier below it is down, the next one is needed. It was *verified
-    serving* where it answered its health checks before and after, or gave good answers within 5 s before and after. Where one
-    health check failed alone, and no fault explains it, nothing shows whether it served. Health checks as `health.believed` has them.
+    A higher tier is *down* if the certain part of a fault, or two failed health checks in succession, overlap [sent, headers]
+    at all: the gateway may have tried it then. After its return the gateway's cooldown may hold a tier; while it is held and the
+    tier below it is down, the next one is needed. A tier was *verified serving* if it passed its health checks before and after,
+    or gave good answers within 5 s before and after. If a single health check failed, and no fault explains it, there is no
+    evidence whether it served. Health checks: `health.believed`.
 
     Columns: request_id, lane, tier, sent_at, headers_at, ended_at, why, because.
     """
@@ -128,7 +128,7 @@ def why_lower(
             "ended_at",
             "first_at",
             "headers_at",
-        ):  # the first of them that is known: the last written
+        ):  # the last known one wins: headers_at before first_at before ended_at
             known = rows[name].to_numpy(float)
             end = np.where(np.isnan(known), end, known)
         higher = above(ranks, tier)
@@ -139,12 +139,12 @@ def why_lower(
     columns = ["request_id", "lane", "tier", "sent_at", "headers_at", "ended_at", "why", "because"]
     if not parts:
         return pd.DataFrame(columns=columns)
-    said = union_categoricals([part.pop("because") for part in parts])
-    return pd.concat(parts).assign(because=said)[columns].sort_index(ignore_index=True)
+    because = union_categoricals([part.pop("because") for part in parts])
+    return pd.concat(parts).assign(because=because)[columns].sort_index(ignore_index=True)
 
 
 def _classes(higher: list[str], states: list[np.ndarray], nearest: int) -> dict[str, pd.Categorical]:
-    """The columns why and because, from the states of the higher tiers, topmost first, of each answer.
+    """The columns why and because of each answer, from the states of the higher tiers, topmost first.
 
     The last `nearest` of them are of the rank just above.
     """
@@ -152,14 +152,16 @@ def _classes(higher: list[str], states: list[np.ndarray], nearest: int) -> dict[
     for state in states:
         mixed = mixed * len(_STATES) + state
     found, which = np.unique(mixed, return_inverse=True)
-    told = []
+    classes = []
     for one in found:
         places = [one // len(_STATES) ** (len(higher) - 1 - i) % len(_STATES) for i in range(len(higher))]
-        told.append(_class(higher, [_STATES[p] for p in places], nearest))
-    why = np.array([SHOWN.index(str(w)) for w, _ in told], dtype=np.int8)
+        classes.append(_class(higher, [_STATES[p] for p in places], nearest))
+    why = np.array([SHOWN.index(str(w)) for w, _ in classes], dtype=np.int8)
     return {
         "why": pd.Categorical.from_codes(why[which], pd.Index(SHOWN, dtype="str")),
-        "because": pd.Categorical.from_codes(which, pd.Index([because for _, because in told], dtype="str")),
+        "because": pd.Categorical.from_codes(
+            which, pd.Index([because for _, because in classes], dtype="str")
+        ),
     }
 
 
@@ -171,20 +173,20 @@ def _good_of(tier: str, requests: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]
 
 def _class(higher: list[str], states: list[State], nearest: int) -> tuple[Why, str]:
     """From the states of the higher tiers, topmost first."""
-    said = ", ".join(f"{t} {s}" for t, s in zip(higher, states, strict=True))
+    because = ", ".join(f"{t} {s}" for t, s in zip(higher, states, strict=True))
     if State.SERVING in states:
-        return Why.SPURIOUS, said
+        return Why.SPURIOUS, because
     if State.UNVERIFIED in states:
-        return Why.UNKNOWN, said
+        return Why.UNKNOWN, because
     if State.EDGE in states:
-        return Why.UNKNOWN, said
-    # Down or held by the cooldown, all of them: the rank just above decides, for it would have been the next.
-    return (Why.STICKY if State.COOLDOWN in states[-nearest:] else Why.NEEDED), said
+        return Why.UNKNOWN, because
+    # All are down or held by the cooldown: the rank just above decides, since it would have been next.
+    return (Why.STICKY if State.COOLDOWN in states[-nearest:] else Why.NEEDED), because
 
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    """What was seen of one tier: its health rows, and the instants of its good answers."""
+    """The evidence of one tier: its health rows and the times of its good answers."""
 
     at: np.ndarray
     up: np.ndarray  # 1.0, 0.0 or nan
@@ -201,25 +203,25 @@ class _Sight:
         )
 
     def health_around(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """What the health rows tell: the last before start, the first after end, and all between; _NOTHING: nothing.
+        """The state by the health rows: the last before start, the first after end, and all between; _NOTHING: no evidence.
 
-        Down: two failed checks in succession, with start, end or all between them. Unverified: one failed alone, which is no edge
-        of a fault that is known.
+        Down: two failed checks in succession, with start, end or all between them. Unverified: a single failed check, which is
+        not the edge of a known fault.
         """
-        told = np.full(len(start), _NOTHING, dtype=np.int8)
+        states = np.full(len(start), _NOTHING, dtype=np.int8)
         n = len(self.at)
         if not n:
-            return told
+            return states
         first = np.maximum(np.searchsorted(self.at, start, "right") - 1, 0)
         last = np.minimum(np.maximum(np.searchsorted(self.at, end, "left"), first), n - 1)
         near = (start - self.at[first] <= HEALTH_WITHIN_S) & (self.at[last] - end <= HEALTH_WITHIN_S)
         failed, rose = self.up == 0.0, self.up == 1.0
         twice = failed[1:] & failed[:-1] & (np.diff(self.at) <= HEALTH_WITHIN_S)
         bracketed = (last > first) & (self.at[first] <= start) & (self.at[last] >= end)
-        told[near & bracketed & (_within(rose, first, last + 1) == last + 1 - first)] = _SERVING
-        told[near & (_within(failed, first, last + 1) > 0)] = _UNVERIFIED
-        told[near & (_within(twice, first, last) > 0)] = _DOWN
-        return told
+        states[near & bracketed & (_within(rose, first, last + 1) == last + 1 - first)] = _SERVING
+        states[near & (_within(failed, first, last + 1) > 0)] = _UNVERIFIED
+        states[near & (_within(twice, first, last) > 0)] = _DOWN
+        return states
 
     def answered_after(self, at: float) -> float:
         """When it first answered after this instant."""
@@ -240,27 +242,27 @@ def _within(which: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarra
 
 
 def _states(sight: _Sight, start: np.ndarray, end: np.ndarray, outages: list[Outage]) -> np.ndarray:
-    """Down before edge before cooldown before serving: whatever of these the interval meets first in this order.
+    """The state of one tier with its outages for each interval; the intervals are sorted by start.
 
-    Of one tier with its outages, for intervals in the order of their starts.
+    Of the states that an interval overlaps, the first in this order: down, edge, cooldown, serving.
     """
-    told = sight.health_around(start, end)
+    by_health = sight.health_around(start, end)
     longest = float((end - start).max(initial=0.0))
     states = np.full(len(start), _NOTHING, dtype=np.int8)
 
     def meet(since: float, until: float, state: int) -> None:
-        """Those that begin before `until`, end at or after `since`, and are not told yet."""
+        """Sets intervals without a state that begin before `until` and end at or after `since`."""
         first, last = np.searchsorted(start, [since - longest - 1e-3, until])
         part = states[first:last]
         part[(end[first:last] >= since) & (part == _NOTHING)] = state
 
     def begin(since: float, until: float, state: int) -> None:
-        """Those that begin from `since` on and before `until`, and are not told yet."""
+        """Sets intervals without a state that begin from `since` on and before `until`."""
         first, last = np.searchsorted(start, [since, until])
         part = states[first:last]
         part[part == _NOTHING] = state
 
-    states[told == _DOWN] = _DOWN
+    states[by_health == _DOWN] = _DOWN
     for o in outages:
         meet(o.down_from, o.down_until, _DOWN)
     for o in outages:
@@ -270,10 +272,10 @@ def _states(sight: _Sight, start: np.ndarray, end: np.ndarray, outages: list[Out
             continue
         if o.cooled_until is not None:
             begin(o.back_at, o.cooled_until, _COOLDOWN)
-        else:  # it may be held until it answers: how long the gateway's cooldown is was not told
+        else:  # the gateway's cooldown is unknown: it may be held until it answers
             begin(o.back_at, sight.answered_after(o.back_at), _UNVERIFIED)
     known = np.where(sight.answered_around(start, end), _SERVING, _UNVERIFIED)
-    return np.where(states != _NOTHING, states, np.where(told != _NOTHING, told, known))
+    return np.where(states != _NOTHING, states, np.where(by_health != _NOTHING, by_health, known))
 
 
 def by_class(lower: pd.DataFrame, ranks: Ranks) -> pd.DataFrame:
@@ -282,12 +284,12 @@ def by_class(lower: pd.DataFrame, ranks: Ranks) -> pd.DataFrame:
     return counts.reindex(index=[t for rank in ranks[1:] for t in rank], columns=list(SHOWN), fill_value=0)
 
 
-def who_served(spurious: pd.DataFrame) -> str:
-    """`tier ollama was verified serving all along`: which higher tiers, the one that served most often first."""
+def serving_tiers(spurious: pd.DataFrame) -> str:
+    """`tier ollama was verified serving all along`: the higher tiers, the most frequent first."""
     counts: dict[str, int] = {}
     for because, n in spurious["because"].astype("object").value_counts().items():
-        for told in str(because).split(", "):
-            tier, _, state = told.rpartition(" ")
+        for part in str(because).split(", "):
+            tier, _, state = part.rpartition(" ")
             if state == State.SERVING:
                 counts[tier] = counts.get(tier, 0) + int(n)
     if len(counts) == 1:
@@ -297,5 +299,5 @@ def who_served(spurious: pd.DataFrame) -> str:
 
 
 def cloud_answers(lower: pd.DataFrame, clouds: list[str]) -> pd.DataFrame:
-    """The cloud's answers with their classes. Leaks are those of class spurious; sticky and unknown ones are shown apart."""
+    """The cloud's answers with their classes. Leaks are those of class spurious; sticky and unknown ones are listed separately."""
     return lower[lower["tier"].isin(clouds)]

@@ -1,7 +1,7 @@
-"""What share of the time the gateway served, by the probe: down, brown, and what the probe did not see. Pure.
+"""When the gateway served, by the probe: down, brown and unprobed time. Pure.
 
-At each instant the gateway is as the last request of the probe that was sent before it turned out, over both lanes. Requests come
-in the order in which they were sent (see `frames`); lengths here are seconds, instants unix seconds.
+At each instant the gateway's state is the outcome of the probe's last request sent before it, over both lanes. Requests are
+sorted by the time they were sent (see `frames`). Lengths are in seconds, instants in unix seconds.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,13 +17,13 @@ from contract.records import GATEWAY
 
 WINDOWS_S = (1.0, 10.0, 60.0)
 SLOT_S = 2.0  # the probe's interval away from faults, or ten times what an answer takes
-FAST_SLACK_S = 1.0  # around a move it asks five a second: a second without a slot is a stall
-DRAIN_S = 15.0  # at its end the probe waits for what is in flight, and asks no more
+FAST_SLACK_S = 1.0  # around a move it sends five requests a second: a second without a slot is a stall
+DRAIN_S = 15.0  # at the end the probe waits for requests in flight and sends no more
 
 
 @dataclass(frozen=True)
 class Stretches:
-    """Parts of a time, in order and apart from each other."""
+    """Disjoint intervals, in order."""
 
     start: np.ndarray
     end: np.ndarray
@@ -36,15 +36,16 @@ class Stretches:
         return float((self.end - self.start).sum())
 
     def within(self, start: float, end: float) -> "Stretches":
-        """What of them lies between two instants."""
+        """The intervals, clipped to [start, end]."""
         low, high = np.maximum(self.start, start), np.minimum(self.end, end)
         return Stretches(low[high > low], high[high > low])
 
 
 def down(requests: pd.DataFrame, start: float, end: float) -> Stretches | None:
-    """Unavailability: the union of the probe's intervals without a good answer. None where it did not ask.
+    """Unavailability: the union of the probe's intervals without a good answer. None: it sent no request.
 
-    From each failed request's sending until the next good one's sending. Abandoned and filtered requests say nothing.
+    An interval lasts from the sending of a failed request to the sending of the next good one. Abandoned and filtered requests
+    are no evidence.
     """
     return _as(requests, start, end, lambda rows: ~rows["good"])
 
@@ -52,8 +53,8 @@ def down(requests: pd.DataFrame, start: float, end: float) -> Stretches | None:
 def brown(requests: pd.DataFrame, start: float, end: float, ttft_max_ms: float | None) -> Stretches | None:
     """Brown-outs: the probe's intervals in which the answer was good, but outside the objectives.
 
-    From each such request's sending until the sending of the next one that was not. None where the probe did not ask, or
-    where there is no objective.
+    An interval lasts from the sending of such a request to the sending of the next one that was not. None: the probe sent no
+    request, or there is no objective.
     """
     if ttft_max_ms is None:
         return None
@@ -78,15 +79,15 @@ def _as(
 
 
 def brown_answers(requests: pd.DataFrame, ttft_max_ms: float | None) -> int:
-    """How many of the users' requests were answered well, but outside the objectives."""
+    """How many of the users' requests got a good answer outside the objectives."""
     users = users_requests(requests[for_within(requests, ["lane", "via", "good", "ttft_ms", "latency_ms"])])
     return int((users["good"] & ~within(users, ttft_max_ms)).sum())
 
 
 def worst_window(stretches: Stretches, window_s: float) -> tuple[float, float | None]:
-    """The most seconds of these in any window of that length, and when such a window begins; None where there are none.
+    """The most seconds of these in any window of that length, and when such a window begins (None: no stretches).
 
-    The worst window begins where a stretch begins or ends where one ends, so only these are looked at.
+    The worst window begins where a stretch begins or ends where one ends, so only these are examined.
     """
     if not len(stretches):
         return 0.0, None
@@ -101,11 +102,11 @@ def worst_window(stretches: Stretches, window_s: float) -> tuple[float, float | 
 def unprobed(
     requests: pd.DataFrame, covered: pd.DataFrame, trials: Sequence[Trial], start: float, end: float
 ) -> Stretches:
-    """Where the probe should have asked, and neither asked nor had a slot covered: it was stalled, or not there.
+    """Where the probe should have sent a request, but neither sent one nor had a slot covered: it was stalled or not running.
 
-    While a move is made (begun → verified, or waited for) it asks five a second: there, more than a second without a slot. Elsewhere it
-    asks every 2 s, or every ten times what the slowest of its last five good answers took, if that is longer: there, more
-    than one and a half times that and a second. What was not asked shows no outage, and no service either.
+    During a move (begun → verified, or waited for) it sends five requests a second: unprobed is more than a second without a
+    slot. Otherwise it sends one every 2 s, or every ten times the slowest of its last five good answers, if that is longer:
+    unprobed is more than 1.5 times that plus a second. Unprobed time shows neither an outage nor service.
     """
     rows = requests[requests["lane"].isin(PROBES) & (requests["via"] == GATEWAY)]
     at = np.concatenate(
@@ -136,7 +137,7 @@ def unprobed(
 
 
 def _moves(trials: Sequence[Trial]) -> list[tuple[float, float]]:
-    """begun → verified, or waited for, of every inject and restore as far as it is known: who waits requests at the calm pace."""
+    """begun → verified, or waited for, of every inject and restore, if known: while chaos waits, the probe uses the calm pace."""
     spans = []
     for t in trials:
         for begun, waiting, done in (
@@ -150,7 +151,7 @@ def _moves(trials: Sequence[Trial]) -> list[tuple[float, float]]:
 
 
 def union(*parts: Stretches) -> Stretches:
-    """What lies in any of them."""
+    """The union of the intervals."""
     start = np.concatenate([p.start for p in parts])
     end = np.concatenate([p.end for p in parts])
     if not len(start):

@@ -1,4 +1,4 @@
-"""What each tier gave: the numbers that every page tells of a tier, worked out once. Pure."""
+"""The numbers of each tier that every page shows, computed once. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ COLUMNS = [
     "lane", "via", "tier", "stream", "good", "touched", "scheduled_at", "sent_at", "first_at", "ended_at", "ttft_ms",
     "thought_ms", "latency_ms", "output_tokens", "gaps_ms",
 ]  # fmt: skip
-TOKENS = 10  # the length of answer that a tier's latency is told for
+TOKENS = 10  # the answer length for which a tier's latency is shown
 
 Quantiles = dict[str, float | None]
 
 
 @dataclass(frozen=True, slots=True)
 class OfUsers:
-    """Of the users' requests that one tier answered (lane load, through the gateway). Lengths in ms; quantiles of good answers."""
+    """The users' requests that one tier answered (lane load, through the gateway). Lengths in ms; quantiles of good answers."""
 
     good: int
     latency: Quantiles  # from sent
     latency_from_schedule: Quantiles
     ttft: Quantiles
     streamed: int  # answers that `ttft` rests on
-    thought: Quantiles  # the first thought; all None where no model thinks aloud
+    thought: Quantiles  # the first thought; all None without reasoning models
     thoughtful: int  # answers that `thought` rests on
     chunk_gap: Quantiles
     gaps: int
@@ -50,8 +50,8 @@ class OfTier:
     tokens_per_s: float | None  # of all lanes and ways
     through: int  # good answers through the gateway
     direct: int  # good answers straight from it
-    left: str | None  # a fault on it was begun, and no restore verified: what is to be said of it
-    clumps: str | None  # whose doing it is that its chunks came in clumps; None: they did not
+    left: str | None  # a fault on it was begun, and no restore verified: the note to show
+    clumps: str | None  # what caused its chunks to come in clumps; None: they did not
     users: OfUsers
 
 
@@ -92,18 +92,18 @@ def _of_tier(tier: Tier, requests: pd.DataFrame, users: OfUsers, left: str | Non
         through=int((good_via == GATEWAY).sum()),
         direct=int((good_via == tier.name).sum()),
         left=left,
-        clumps=chunks.who_clumps(requests),
+        clumps=chunks.clumping_cause(requests),
         users=users,
     )
 
 
 def _known(values: pd.Series) -> tuple[dict[str, float | None], int]:
-    """Their quantiles, and how many there are."""
+    """The quantiles and the number of known values."""
     return quantiles.quantiles(values), int(values.notna().sum())
 
 
 def _of_users(requests: pd.DataFrame, ttft_max_ms: float | None) -> OfUsers:
-    # One series at a time: each has a number for every request.
+    # One series at a time to save memory: each has a number for every request.
     ttft, streamed = _known(latency.ttft_ms(requests))
     tpot, timed = _known(latency.tpot_ms(requests))
     thought, thoughtful = _known(latency.first_thought_ms(requests))

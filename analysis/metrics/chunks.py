@@ -1,4 +1,4 @@
-"""What comes between the chunks of a streamed answer, and who holds them back. Each docstring is the definition. Pure."""
+"""The gaps between the chunks of a streamed answer, and what delays chunks. Each docstring is the definition. Pure."""
 
 from dataclasses import dataclass
 
@@ -16,22 +16,20 @@ CLUMPS_NEED = 20  # gaps
 def chunk_gaps_ms(requests: pd.DataFrame) -> np.ndarray:
     """Of good streamed answers: the times between chunks with content or thoughts, all of them together.
 
-    Of a long run these are hundreds of millions: who wants their quantiles requests `chunk_gaps`, which copies none.
+    A long run has hundreds of millions of gaps: for quantiles use `chunk_gaps`, which does not copy them.
     """
     return _gaps(requests).flat()
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkGaps:
-    """What `chunk_gaps_ms` are like."""
+    """The statistics of `chunk_gaps_ms`."""
 
     n: int
     ms: dict[str, float | None]  # as of `quantiles`
     mean_ms: float | None
     clumped: bool | None
-    steps: tuple[
-        np.ndarray, np.ndarray
-    ]  # in ms, to within a hundredth, and the share that is at most so long
+    steps: tuple[np.ndarray, np.ndarray]  # in ms, to within a hundredth, and the share that is not longer
 
 
 def chunk_gaps(requests: pd.DataFrame) -> ChunkGaps:
@@ -57,8 +55,8 @@ def _gaps(requests: pd.DataFrame) -> Gaps:
 def clumped(gaps_ms: np.ndarray) -> bool | None:
     """Whether chunks came in clumps: the median gap is below a tenth of the mean. None below twenty gaps.
 
-    An engine that makes a token at a time has a median near its mean. Where several chunks arrive at once, most gaps
-    are near nothing and the mean stays what it was: then the quantiles of gaps tell of the clumps, and not of tokens.
+    An engine that generates one token at a time has a median near its mean. If several chunks arrive at once, most gaps
+    are near 0 and the mean is unchanged: then the quantiles of gaps describe the clumps and not the tokens.
     """
     if len(gaps_ms) < CLUMPS_NEED:
         return None
@@ -69,16 +67,16 @@ def _clumped(n: int, median_ms: float, mean_ms: float) -> bool | None:
     return None if n < CLUMPS_NEED else median_ms < mean_ms / 10
 
 
-def who_clumps(requests: pd.DataFrame) -> str | None:
-    """Whose doing the clumps are, in words; None where chunks do not come in clumps, or too few came.
+def clumping_cause(requests: pd.DataFrame) -> str | None:
+    """What causes the clumps, in words; None if chunks do not come in clumps, or there are too few.
 
-    The engine's or the path's where they are there in requests that no overloaded second of the client touched: its hub was
-    on time. The client's where they are seen in touched requests alone.
+    The engine or the path, if clumps are in requests that no overloaded second of the client touched: its hub was on time. The
+    client, if they are in touched requests only.
     """
     requests = requests[["good", "stream", "touched", "gaps_ms"]]
     touched = requests["touched"].to_numpy(bool)
     if chunk_gaps(requests[~touched]).clumped:
-        return "the engine's or the path's doing: the client was on time"
+        return "caused by the engine or the path: the client was on time"
     if chunk_gaps(requests[touched]).clumped:
-        return "the client's doing: seen only while it was overloaded"
+        return "caused by the client: seen only while it was overloaded"
     return None

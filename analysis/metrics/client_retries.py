@@ -1,6 +1,6 @@
-"""Which failed asks a client's retry would have saved. Pure.
+"""Which failed requests a client's retry would have saved. Pure.
 
-Requests come in the order in which they were sent (see `frames`).
+Requests are sorted by the time they were sent (see `frames`).
 """
 
 from enum import StrEnum
@@ -13,28 +13,29 @@ from analysis.metrics.target_loss import SILENT
 from analysis.metrics.windows import Trial
 from contract.records import GATEWAY, Outcome
 
-# What OpenAI's own clients ask again after, besides 5xx and a connection that failed (openai-python, `_should_retry`).
+# The statuses that OpenAI's clients retry, besides 5xx and failed connections (openai-python, `_should_retry`).
 RETRIED = (408, 409, 429)
 
 
 class Fate(StrEnum):
-    """What would have become of a failed request whose client asks again."""
+    """The fate of a failed request if its client retries."""
 
     SAVED = "saved"
     LOST = "lost"
-    UNKNOWN = "unknown"  # nobody asked when it would have been asked again, or an overloaded client may have made the failure
+    UNKNOWN = "unknown"  # no request was sent when the client would have retried, or an overloaded client may have caused the failure
 
 
 def fates(requests: pd.DataFrame, trial: Trial, within_s: float, ended_at: float) -> pd.DataFrame:
-    """Every request through the gateway that failed by a fault, with its `fate` were its client to ask again.
+    """Every request through the gateway that failed by a fault, with its `fate` if its client retried.
 
     They ended after the fault was commanded, and were sent before its restore was verified; abandoned and filtered ones are
-    left out. lost: tokens were out (cut, stalled), for no client takes back what it has shown; or a client does not ask
-    again (a status below 500 but 408, 409 and 429); or the failure was told later than `within_s` after it was sent; or
-    nobody who asked between the failure and then was answered well. saved: some ask through the gateway that was sent
-    between the failure and `within_s` after it was sent was answered well, so a client that asks again and again for so long
-    gets its answer. unknown: nobody asked in that time, or the run ended before it was over; and a stall or a timeout
-    that an overloaded client may have made itself.
+    left out. The retry window is from the failure to `within_s` after the request was sent.
+
+    lost: tokens were out (cut, stalled), since a client cannot take back what it has shown; or a client does not retry it (a
+    status below 500 except 408, 409 and 429); or the failure came later than `within_s`; or no request sent in the window got a
+    good answer. saved: a request through the gateway sent in the window got a good answer, so a client that keeps retrying gets
+    its answer. unknown: no request was sent in the window, or the run ended before the window did; or it is a stall or a timeout
+    that an overloaded client may have caused itself.
     """
     through = requests[(requests["via"] == GATEWAY) & ~requests["outcome"].isin(SILENT)]
     if trial.gone_from is None:
@@ -48,15 +49,15 @@ def fates(requests: pd.DataFrame, trial: Trial, within_s: float, ended_at: float
     )
     again_from = failed["ended_at"].to_numpy(float)
     again_until = failed["sent_at"].to_numpy(float) + within_s
-    answered, asked = _some(good_at, again_from, again_until), _some(sent_at, again_from, again_until)
+    answered, sent = _some(good_at, again_from, again_until), _some(sent_at, again_from, again_until)
     status = failed["status"].to_numpy(float, na_value=np.nan)
     refused = (
         (failed["outcome"] == Outcome.REJECTED).to_numpy(bool) & (status < 500) & ~np.isin(status, RETRIED)
     )
     shown = failed["outcome"].isin(CUTS).to_numpy(bool)
-    silent = failed["outcome"].isin((Outcome.STALLED, Outcome.TIMEOUT)).to_numpy(bool)
-    ours = silent & failed["touched"].to_numpy(bool)
-    unseen = ~asked | (again_until > ended_at)
+    waited = failed["outcome"].isin((Outcome.STALLED, Outcome.TIMEOUT)).to_numpy(bool)
+    ours = waited & failed["touched"].to_numpy(bool)
+    unseen = ~sent | (again_until > ended_at)
     lost = shown | refused | (again_from > again_until)
     fate = np.where(
         lost,
@@ -67,12 +68,12 @@ def fates(requests: pd.DataFrame, trial: Trial, within_s: float, ended_at: float
 
 
 def in_flight(requests: pd.DataFrame, at: float) -> int:
-    """How many requests through the gateway were under way at this instant, whatever became of them."""
+    """How many requests through the gateway were under way at this instant, whatever their outcome."""
     return int(
         ((requests["via"] == GATEWAY) & (requests["sent_at"] < at) & (requests["ended_at"] >= at)).sum()
     )
 
 
 def _some(at: np.ndarray, since: np.ndarray, until: np.ndarray) -> np.ndarray:
-    """Whether any of these instants, in ascending order, lies between each two."""
+    """For each `since` and `until`: whether any of these instants (ascending) lies between them."""
     return np.searchsorted(at, until, "right") > np.searchsorted(at, since)

@@ -1,7 +1,7 @@
-"""Instants that a worker's clock told, as the master's would have told them. Pure.
+"""Converts times of a worker's clock to the master's clock. Pure.
 
-A worker on another host has a clock of its own. Its offset was measured again and again over the run (clocks.jsonl); it
-is subtracted here, once, so that everything after this reads one clock. How far that can be trusted goes with each row.
+A worker on another host has its own clock. Its offset is measured repeatedly during the run (clocks.jsonl) and subtracted
+here, once, so that all later code uses one clock. Each row keeps the uncertainty.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,28 +13,30 @@ OFFSET_COLUMNS = ["at", "worker", "offset_s", "uncertainty_s"]
 
 
 def one_clock(rows: pd.DataFrame, instants: Sequence[str], offsets: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose `instants` are the master's, with a column `clock_uncertainty_s` that says give or take how much.
+    """The rows with their columns `instants` on the master's clock, and the column `clock_uncertainty_s` (± seconds).
 
-    Between two measurements the offset, and its uncertainty, is taken to go evenly from one to the other. 0 where there
-    is no worker: master, chaos and probe share one machine's clock. NaN where nobody measured that worker's clock; its
-    instants are left as they are. The first of `instants` says when the row was.
+    The offset and its uncertainty are interpolated between measurements. 0 without a worker: master, chaos and probe share one
+    machine's clock. NaN if that worker's clock was not measured; its instants are then unchanged. The first of `instants` is
+    the row's time.
     """
     kinds = pd.Categorical(rows["worker"])
-    give_s = np.zeros(len(rows))
-    told = {name: rows[name].to_numpy(float, copy=True) for name in instants} if len(kinds.categories) else {}
+    uncertainty_s = np.zeros(len(rows))
+    times = (
+        {name: rows[name].to_numpy(float, copy=True) for name in instants} if len(kinds.categories) else {}
+    )
     for code, worker in enumerate(kinds.categories):
         mine = np.flatnonzero(kinds.codes == code)
         known = offsets[offsets["worker"] == worker].sort_values("at")
         if known.empty:
-            give_s[mine] = np.nan
+            uncertainty_s[mine] = np.nan
             continue
         at, offset_s = known["at"].to_numpy(float), known["offset_s"].to_numpy(float)
-        when = told[instants[0]][mine] - offset_s[0]
+        when = times[instants[0]][mine] - offset_s[0]
         ahead_s = np.interp(when, at, offset_s)
         for name in instants:
-            told[name][mine] -= ahead_s
-        give_s[mine] = np.interp(when, at, known["uncertainty_s"].to_numpy(float))
-    return rows.assign(**told, clock_uncertainty_s=give_s)
+            times[name][mine] -= ahead_s
+        uncertainty_s[mine] = np.interp(when, at, known["uncertainty_s"].to_numpy(float))
+    return rows.assign(**times, clock_uncertainty_s=uncertainty_s)
 
 
 def table(lines: Sequence[Mapping[str, object]]) -> pd.DataFrame:

@@ -15,8 +15,8 @@ CUTS = (Outcome.CUT, Outcome.STALLED)
 def cuts(requests: pd.DataFrame, trial: Trial, trials: list[Trial]) -> pd.DataFrame:
     """The requests through the gateway that were cut or stalled by one trial of a step.
 
-    They ended in its time (`in_trial`). Where several trials' times hold such an end, it belongs to those whose target gave
-    the answer, or, where that is none of them, to each.
+    They ended in the trial's time (`in_trial`). If a request ended in the time of several trials, it belongs to those whose target
+    gave the answer, or to each if that is none of them.
     """
     if trial.gone_from is None:
         return requests.iloc[:0]
@@ -25,7 +25,7 @@ def cuts(requests: pd.DataFrame, trial: Trial, trials: list[Trial]) -> pd.DataFr
     mine = _holds(trial, at)
     if not mine.any():
         return found.iloc[:0]
-    # Another trial's claim goes before this one's where its target gave the answer.
+    # An answer belongs to the other trial if that trial's target gave it.
     by_another = np.zeros(len(found), dtype=bool)
     for other in trials:
         begun_at = _begun_at(other)
@@ -35,9 +35,9 @@ def cuts(requests: pd.DataFrame, trial: Trial, trials: list[Trial]) -> pd.DataFr
 
 
 def in_trial(requests: pd.DataFrame, trial: Trial) -> pd.DataFrame:
-    """The requests of a trial's time: they ended between its inject's begin and the next fault on its target, or the run's end.
+    """The requests of a trial: they ended between its inject's begin and the next fault on its target, or the run's end.
 
-    So one that was sent before the fault and cut, failed or held up by it is among them.
+    This includes requests that were sent before the fault and cut, failed or delayed by it.
     """
     return requests[_holds(trial, requests["ended_at"].to_numpy(float))]
 
@@ -47,15 +47,15 @@ def _begun_at(trial: Trial) -> float | None:
 
 
 def _holds(trial: Trial, at: np.ndarray) -> np.ndarray:
-    """Which of these ends are in the trial's time."""
+    """Which of these end times are in the trial's time."""
     begun_at = _begun_at(trial)
     return np.zeros(len(at), bool) if begun_at is None else (at >= begun_at) & (at <= trial.ends_at)
 
 
 def cut_rates(requests: pd.DataFrame, parts: Sequence[Part]) -> dict[Kind, tuple[int, int]]:
-    """(cut or stalled, all) of the requests through the gateway, for each kind of part that the run has; abandoned ones left out.
+    """(cut or stalled, all) of the requests through the gateway, for each kind of part in the run, without abandoned ones.
 
-    Where a request counts: `parts.part_of`.
+    `parts.part_of` defines the part in which a request counts.
     """
     rows = requests[["via", *COLUMNS]]
     rows = rows[(rows["via"] == GATEWAY) & (rows["outcome"] != Outcome.ABANDONED)]

@@ -1,4 +1,4 @@
-"""What load was wanted, and what was delivered: requests intended, sent, refused by the cap, late; and by how many. Pure."""
+"""The scheduled load and the delivered load: requests scheduled, sent, dropped and late. Pure."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from analysis.metrics.latency import latency_ms
 from analysis.metrics.quantiles import quantiles
 from analysis.metrics.shares import users_requests
 
-HIDES_RATIO, HIDES_MS = 1.5, 100.0  # so far apart, the two latencies tell different stories
+HIDES_RATIO, HIDES_MS = 1.5, 100.0  # from here on the difference of the two latencies is significant
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Of the load generators' requests in all lanes, warm-up left out. None: nobody told."""
+    """Of the load generators' requests in all lanes without warm-up. None: not recorded."""
 
     scheduled: int
     sent: int
@@ -27,11 +27,11 @@ class Delivery:
 
 
 def delivery(requests: pd.DataFrame, client: pd.DataFrame, overloaded: pd.DataFrame) -> Delivery:
-    """How much load was wanted, and what became of it.
+    """How much load was scheduled, and how much of it was sent.
 
-    wanted: requests made and arrivals that the cap refused, or what the load generators counted as due, if that is more. sent: those of
-    them that left. late: p99 of sent − intended. in flight: the most of [sent, ended] at one instant. users: the most in
-    one second, over all load generators.
+    scheduled: recorded requests plus dropped arrivals, or the load generators' own count of due requests, if that is larger.
+    sent: those that were sent. dropped: arrivals over the limit of requests in flight. late: p99 of sent − scheduled. in flight:
+    the maximum number of overlapping [sent, ended]. users: the maximum in one second, over all load generators.
     """
     made = requests.loc[requests["file"] == "requests", ["scheduled_at", "sent_at", "ended_at"]]
     sent = made if made["sent_at"].notna().all() else made[made["sent_at"].notna()]
@@ -56,7 +56,7 @@ def delivery(requests: pd.DataFrame, client: pd.DataFrame, overloaded: pd.DataFr
 
 
 def _most_at_once(sent: pd.DataFrame) -> int:
-    """In flight just after each sending."""
+    """The maximum of the requests in flight just after each sending."""
     start = np.sort(sent["sent_at"].to_numpy(float))
     ended = np.sort(sent["ended_at"].fillna(np.inf).to_numpy(float))
     there = np.arange(1, len(start) + 1) - np.searchsorted(ended, start, "right")
@@ -64,14 +64,14 @@ def _most_at_once(sent: pd.DataFrame) -> int:
 
 
 def hidden(requests: pd.DataFrame) -> tuple[float, float, bool] | None:
-    """The p99 of the users' good answers, from sent and from intended, in ms, and whether the first hides a hang.
+    """The p99 of the users' good answers, from sent and from scheduled, in ms, and whether the first hides a hang.
 
-    It does where the second is longer by more than half and by more than 100 ms: requests waited to be sent, because those
-    before them hung. A closed loop intends each request when it sends it: then the two are equal, and a hang hides in both.
-    None where users had no good answer.
+    It does if the second is longer by more than half and by more than 100 ms: requests waited to be sent, because those
+    before them hung. A closed loop schedules each request when it sends it: then the two are equal, and both hide a hang.
+    None if users had no good answer.
     """
     users = users_requests(requests[["lane", "via", "good", "latency_ms", "scheduled_at", "ended_at"]])
-    sent, intended = (quantiles(latency_ms(users, of=of))["p99"] for of in ("sent", "scheduled"))
-    if sent is None or intended is None:
+    sent, scheduled = (quantiles(latency_ms(users, of=of))["p99"] for of in ("sent", "scheduled"))
+    if sent is None or scheduled is None:
         return None
-    return sent, intended, intended > sent * HIDES_RATIO and intended - sent > HIDES_MS
+    return sent, scheduled, scheduled > sent * HIDES_RATIO and scheduled - sent > HIDES_MS

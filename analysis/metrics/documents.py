@@ -1,7 +1,7 @@
-"""What each tier made of the documents that it was asked to classify, and whether a fallback does it as well. Pure.
+"""How accurately each tier classifies documents, and whether a fallback is as accurate. Pure.
 
-The unit is a document and not an answer: of each tier the first answer that came to its end, through the gateway. To ask
-again for the same one tells little new. What was cut is no answer (`cuts.cuts`); it is left out, and counted.
+The unit is a document and not an answer: for each tier the first complete answer through the gateway. A second answer for the
+same document adds little. A cut answer (`cuts.cuts`) is left out and counted separately.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from analysis.metrics.paired import Paired, share_interval
 from contract.document import FIELDS
 from contract.records import GATEWAY, Outcome
 
-CALLS = 3  # that a client makes for one document before it leaves it for its next scan
-AGAIN = (408, 409, 429)  # besides 5xx: the statuses after which it calls again
-NO_ANSWER = (Outcome.REFUSED, Outcome.TIMEOUT, Outcome.BROKEN)  # and so after these, where no headers came
-SLACK_S = 0.001  # by which a call may seem to be sent before the one that it repeats ended
+CALLS = 3  # of a client for one document; then it waits for its next scan
+AGAIN = (408, 409, 429)  # besides 5xx: the statuses that it retries
+NO_ANSWER = (Outcome.REFUSED, Outcome.TIMEOUT, Outcome.BROKEN)  # it also retries these, if no headers came
+SLACK_S = 0.001  # a retry may seem to be sent this much before the previous call ended
 Span = tuple[float, float]
 
 
@@ -28,13 +28,13 @@ class OfTier:
     """One tier's documents. All counts but `answers` and `cut` are of documents, by the first answer for each."""
 
     tier: str
-    answers: int  # that came to their end, again and again for the same document
+    answers: int  # complete answers, repeated ones for the same document included
     cut: int
     answered: int
     valid: int  # the client could use the answer
-    right_fields: dict[str, int]  # by FIELDS; of an answer that was not valid, none is
-    right: int  # all of them
-    interval: Span | None  # of the share that is right
+    right_fields: dict[str, int]  # by FIELDS; an answer that was not valid has none
+    right: int  # documents with all fields right
+    interval: Span | None  # of the share of right documents
     per_minute: float | None
     latency: Quantiles  # ms
 
@@ -45,11 +45,11 @@ class OfTier:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """What the client made of its documents: each time it began with one is counted."""
+    """The results of the client's documents; each attempt at a document is counted."""
 
     begun: int
     classified: int
-    invalid: int  # waits for the next scan: the answer was not what the client can use, cut ones among them
+    invalid: int  # waits for the next scan: the client cannot use the answer, or it was cut
     in_vain: int  # waits for the next scan: no call was answered
     unfinished: int  # when the run ended
     repeated: int  # calls beyond the first for a document
@@ -60,14 +60,14 @@ class Client:
 
 
 def through_gateway(classified: pd.DataFrame) -> pd.DataFrame:
-    """Those of `frames.Frames.classified` that the rest is about."""
+    """Those of `frames.Frames.classified` that went through the gateway."""
     return classified[classified["via"] == GATEWAY]
 
 
 def first_answers(classified: pd.DataFrame, tier: str, spans: Sequence[Span] | None = None) -> pd.DataFrame:
-    """Of each document the first answer of this tier that came to its end, by `document`; with `spans`, sent within them.
+    """For each document the first complete answer of this tier, indexed by `document`; with `spans`, only those sent within them.
 
-    `right`: the client could use it, and every field is as it should be. An answer that it could not use is a wrong one.
+    `right`: the client could use it, and every field is correct. An answer that it could not use is wrong.
     """
     rows = classified[(classified["tier"] == tier) & classified["valid"].notna()]
     if spans is not None:
@@ -94,17 +94,17 @@ def _within(rows: pd.DataFrame, spans: Sequence[Span]) -> np.ndarray:
 def accuracy(answers: pd.DataFrame) -> tuple[int, int]:
     """(documents right, documents answered): all four of correspondent, document type, date and language are right.
 
-    Of each document the first answer of the tier counts, through the gateway, over the whole run. JSON that the client cannot
-    use is a wrong answer. With Wilson's 95 % interval: it tells of documents like these, and not only of these.
+    For each document the tier's first answer through the gateway counts, over the whole run. JSON that the client cannot use is
+    a wrong answer. Wilson's 95 % interval estimates the share over documents like these, not only these.
     """
     return int(answers["right"].sum()), len(answers)
 
 
 def compared(first: pd.DataFrame, second: pd.DataFrame) -> Paired | None:
-    """The accuracy of the second less that of the first, over the documents that both answered; None where there is none.
+    """The accuracy of the second minus that of the first, over the documents that both answered; None if there is none.
 
-    With Tango's 95 % interval for pairs (`paired.score_interval`): a document that is hard is hard for both, so that what both
-    have right or both wrong tells nothing of the difference, and the same documents tell more than as many other ones.
+    With Tango's 95 % interval for pairs (`paired.score_interval`): a hard document is hard for both, so documents that both have
+    right or both wrong carry no information on the difference, and pairs need fewer documents than separate ones.
     """
     both = first.index.intersection(second.index)
     if both.empty:
@@ -116,8 +116,8 @@ def compared(first: pd.DataFrame, second: pd.DataFrame) -> Paired | None:
 def per_minute(classified: pd.DataFrame, tier: str) -> float | None:
     """Documents a minute that a tier classified ÷ the time in which it had at least one of them in hand (see Throughput).
 
-    The same document again counts again; an answer that the client could not use does not. What it does at the concurrency
-    that it met: an instance of a client has one document in hand at a time.
+    A repeated document counts again; an answer that the client could not use does not. This is the rate at the concurrency of
+    the run: an instance of a client processes one document at a time.
     """
     mine = (classified["tier"] == tier) & classified["valid"].fillna(False).astype(bool)
     rate = rates.answers_per_s(classified.loc[mine, ["good", "sent_at", "ended_at"]])
@@ -127,8 +127,8 @@ def per_minute(classified: pd.DataFrame, tier: str) -> float | None:
 def latency_ms(classified: pd.DataFrame) -> pd.Series:
     """How long a client waited for a document's answer: the first call for it sent → the end of the call that was answered.
 
-    A client repeats what fails (up to three calls, with a back-off between them), and the tier that answers at last has the
-    whole of it. None where nothing was answered, or where the first call is not among the records.
+    A client repeats failed calls (up to three, with a back-off), and the tier that answers at last gets the whole time. None if
+    nothing was answered, or if the first call is not in the records.
     """
     begun_at, _ = _calls(classified)
     took = (classified["ended_at"] - begun_at) * 1000
@@ -136,11 +136,11 @@ def latency_ms(classified: pd.DataFrame) -> pd.Series:
 
 
 def client(classified: pd.DataFrame) -> Client:
-    """What became of each document that a client began with; each time it did is counted.
+    """The result of each document that a client began with; each attempt is counted.
 
-    classified: an answer that it could use. Waiting for its next scan, which may be half an hour away: an answer that it could
-    not use (no JSON, or not the keys that it needs, or cut), or none to any of three calls, or to one that is not repeated
-    (a 4xx but 408, 409, 429; what broke after the headers of a 200). Unfinished: the run ended first. Repeated: the calls beyond the first.
+    classified: an answer that the client could use. Waiting for the next scan, which may be half an hour later: an answer that it
+    could not use (not JSON, missing keys, or cut), or no answer to any of three calls, or to one that is not repeated (a 4xx
+    except 408, 409, 429; broken after the headers of a 200). Unfinished: the run ended first. Repeated: the calls beyond the first.
     """
     _, followed = _calls(classified)
     last = classified[~followed]
@@ -160,16 +160,16 @@ def client(classified: pd.DataFrame) -> Client:
 
 
 def _is_repeated(calls: pd.DataFrame) -> pd.Series:
-    """Which failures a client calls again after: no connection, no answer in time, 408, 409, 429, 5xx."""
+    """Which failures a client retries: no connection, no answer in time, 408, 409, 429, 5xx."""
     status = calls["status"].astype("float64")
     return (status.isna() & calls["outcome"].isin(NO_ANSWER)) | status.isin(AGAIN) | (status >= 500)
 
 
 def _calls(classified: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Of each request: when the first call for its document was sent (NaN: not known), and whether another call followed it.
+    """For each request: when the first call for its document was sent (NaN: unknown), and whether another call followed it.
 
-    A record tells which document and which call it is, not which client made it. Where several ask for one document at
-    the same time, a repetition is taken for one of the call before it that failed last.
+    A record has the document and the number of the call, but not the client. If several clients send the same document at the
+    same time, a retry is matched with the previous call that failed last.
     """
     begun_at = classified["sent_at"].to_numpy(float, copy=True)
     followed = np.zeros(len(classified), dtype=bool)

@@ -1,4 +1,4 @@
-"""How far the health checks of a run may be believed: a check that failed while the tier answered is no evidence. Pure."""
+"""Filters the health checks of a run: a check that failed while the tier answered is not evidence. Pure."""
 
 from collections.abc import Iterator
 
@@ -9,32 +9,32 @@ from contract import health as contract
 from contract.records import GATEWAY
 
 CONTRADICTED_WITHIN_S = 5.0
-"""A failed check is not believed from so long before the first good answer within its row of failures to so long after the last."""
+"""Failed checks are discarded from this long before the first good answer within their row of failures to this long after the last."""
 
 
 def believed(health: pd.DataFrame, requests: pd.DataFrame) -> pd.DataFrame:
-    """The health rows in the order of their instants, with `up` as it may be believed, and the column `doubt`.
+    """The health rows in order of time, with `up` set to unknown if there is doubt, and the column `doubt` with the reason.
 
-    A status that is neither 2xx nor 5xx says nothing of the engine, whatever was recorded for it (see `contract.health.up`):
+    A status that is neither 2xx nor 5xx is no evidence of the engine's health, whatever was recorded (see `contract.health.up`):
     `up` is unknown, `doubt` is "status".
 
-    A row of failed checks, without one that succeeded in between, is contradicted by a good answer of that tier that was
-    sent after the first of them and whose first token came before the last of them: by one that was asked directly, or
-    through the gateway; of the gateway by any good answer through it. From 5 s before the first such answer was sent to 5 s
-    after the last one's first token, and in the whole row where no check had succeeded before it, `up` is unknown, `doubt` is
-    "answered". What failed earlier in that row stands: the tier was away, and its health url took longer than itself to come
-    back. So does what failed later: it drained, and its health url said so before it went.
+    A row of failed checks, without a success in between, is contradicted by a good answer of that tier (direct or through the
+    gateway; for the gateway, any good answer through it) that was sent after the first failed check and whose first token came
+    before the last. From 5 s before the first such answer was sent to 5 s after the last one's first token, `up` is unknown and
+    `doubt` is "answered"; so it is in the whole row if no check succeeded before it. Failures earlier in that row remain: the
+    tier was away, and its health url returned later than the tier. Failures later in that row remain too: the tier drained, and
+    its health url reported that before it stopped.
 
-    Requests come in the order in which they were sent.
+    Requests are sorted by the time they were sent.
     """
     rows = health.sort_values("at", kind="stable", ignore_index=True)
     up = rows["up"].to_numpy(float, na_value=np.nan)
     status = rows["status"].to_numpy(float, na_value=np.nan)
     doubt = np.full(len(rows), None, dtype=object)
-    silent = [code for code in rows["status"].dropna().unique() if contract.up(int(code)) is None]
-    says_nothing = np.isin(status, silent)
-    doubt[says_nothing] = "status"
-    up[says_nothing] = np.nan
+    uninformative = [code for code in rows["status"].dropna().unique() if contract.up(int(code)) is None]
+    no_evidence = np.isin(status, uninformative)
+    doubt[no_evidence] = "status"
+    up[no_evidence] = np.nan
     for name in rows["tier"].unique():
         mine = np.flatnonzero((rows["tier"] == name).to_numpy())
         sent_at, first_at = _answers(name, requests)
@@ -55,24 +55,24 @@ def believed(health: pd.DataFrame, requests: pd.DataFrame) -> pd.DataFrame:
 
 
 def doubts(rows: pd.DataFrame) -> list[str]:
-    """What of `believed` is not believed, a sentence for each tier and reason."""
+    """The discarded health checks, a sentence for each tier and reason."""
     found = []
     for (tier, doubt), some in rows[rows["doubt"].notna()].groupby(["tier", "doubt"], sort=False):
         of = int((rows["tier"] == tier).sum())
-        said = ", ".join(str(int(s)) for s in sorted(some["status"].dropna().unique())) or "no response"
+        statuses = ", ".join(str(int(s)) for s in sorted(some["status"].dropna().unique())) or "no response"
         if doubt == "status":
             found.append(
-                f"{tier}: {len(some)} of {of} health checks say nothing of the engine (status {said}): its health is unknown there"
+                f"{tier}: {len(some)} of {of} health checks are no evidence of its health (status {statuses}): its health is unknown then"
             )
         else:
             found.append(
-                f"{tier}: {len(some)} of {of} health checks failed ({said}) while it answered requests well: they are not believed"
+                f"{tier}: {len(some)} of {of} health checks failed ({statuses}) while it gave good answers: they are ignored"
             )
     return found
 
 
 def _answers(name: str, requests: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Of its good answers: when they were sent, in order, and when the first token, else the end, came."""
+    """Its good answers: when they were sent, in order, and when the first token (or else the end) came."""
     by = "via" if name == GATEWAY else "tier"
     good = requests.loc[requests["good"] & (requests[by] == name), ["sent_at", "first_at", "ended_at"]]
     first_at = good["first_at"].fillna(good["ended_at"])

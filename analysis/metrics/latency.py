@@ -1,4 +1,4 @@
-"""How long answers took: the whole of them, their first token, their first thought, each token. Each docstring is the definition. Pure."""
+"""How long answers took: in total, to the first token, to the first thought, per token. Each docstring is the definition. Pure."""
 
 import numpy as np
 import pandas as pd
@@ -7,9 +7,9 @@ from analysis.columnar.lists import Gaps
 
 
 def latency_ms(requests: pd.DataFrame, of: str = "sent") -> pd.Series:
-    """Of good answers: sent → the end of the exchange; or, of="intended", intended → the end.
+    """Of good answers: sent → the end of the exchange; or, of="scheduled", scheduled → the end.
 
-    The second holds what a request waited before it could be sent: a closed loop falls silent during a hang and hides it.
+    The second includes the time that a request waited to be sent: a closed loop sends nothing during a hang and hides it.
     """
     good = requests["good"]
     if of == "sent":
@@ -18,10 +18,9 @@ def latency_ms(requests: pd.DataFrame, of: str = "sent") -> pd.Series:
 
 
 def first_token_ms(requests: pd.DataFrame, of: str = "sent") -> pd.Series:
-    """Of good answers: sent (or intended) → first chunk with content; of a plain answer, its whole body.
+    """Of good answers: sent (or scheduled) → first chunk with content; of a plain answer, its whole body.
 
-    A thought is no content: a reasoning model's first content comes when it has thought. One that shows no content has none,
-    and is left out.
+    A thought is not content: a reasoning model's first content comes after its thoughts. An answer without content is left out.
     """
     good = requests.loc[requests["good"] & requests["ttft_ms"].notna()]
     if of == "sent":
@@ -30,21 +29,21 @@ def first_token_ms(requests: pd.DataFrame, of: str = "sent") -> pd.Series:
 
 
 def until_first_ms(requests: pd.DataFrame) -> pd.Series:
-    """Sent → the first token; of an answer that shows none, its end: sooner its user had nothing."""
+    """Sent → the first token; of an answer that shows none, its end: its user had nothing before."""
     return requests["ttft_ms"].where(requests["ttft_ms"].notna(), requests["latency_ms"])
 
 
 def ttft_ms(requests: pd.DataFrame) -> pd.Series:
-    """Of good streamed answers: sent → first chunk with content (an empty role delta is not a token, a thought is no content).
+    """Of good streamed answers: sent → first chunk with content (an empty role delta is not a token, a thought is not content).
 
-    A reasoning model that spent its cap on thoughts which are not shown has no first chunk with content: such an answer is
-    good, and has no TTFT, which is not 0.
+    If a reasoning model spends its cap on hidden thoughts, there is no chunk with content: such an answer is good and has no
+    TTFT (not a TTFT of 0).
     """
     return requests.loc[_streamed(requests), "ttft_ms"].dropna()
 
 
 def first_thought_ms(requests: pd.DataFrame) -> pd.Series:
-    """Of good streamed answers of reasoning models: sent → first chunk with thoughts; NaN of answers without any."""
+    """Of good streamed answers of reasoning models: sent → first chunk with thoughts; NaN for answers without any."""
     return requests.loc[_streamed(requests), "thought_ms"]
 
 
@@ -56,7 +55,7 @@ def _streamed(requests: pd.DataFrame) -> np.ndarray:
 def tpot_ms(requests: pd.DataFrame) -> pd.Series:
     """Of good streamed answers of two tokens or more: (last − first token) / (output_tokens − 1).
 
-    Thoughts are tokens here, as they are in the usage. An answer that shows neither content nor thoughts has none.
+    Thoughts are tokens here, as they are in the usage. An answer that shows neither content nor thoughts has no TPOT.
     """
     shown = requests["ttft_ms"].notna().to_numpy() | requests["thought_ms"].notna().to_numpy()
     some = (requests["output_tokens"] > 1).to_numpy(bool, na_value=False) & shown
@@ -66,10 +65,10 @@ def tpot_ms(requests: pd.DataFrame) -> pd.Series:
 
 
 def latency_for_tokens_ms(requests: pd.DataFrame, tokens: int) -> tuple[pd.Series, bool]:
-    """How long a good answer of so many tokens takes from sent to its end, and whether that is only estimated.
+    """How long a good answer of `tokens` tokens takes from sent to its end, and whether that is only estimated.
 
-    Measured where answers of exactly so many tokens are there; else, for each streamed answer, the time to its first token
-    (be it a thought) plus (tokens − 1) times its TPOT: estimated.
+    Measured if there are answers of exactly that length. Else estimated for each streamed answer: the time to its first
+    token (or thought) plus (tokens − 1) times its TPOT.
     """
     exact = requests["good"].to_numpy(bool) & (requests["output_tokens"] == tokens).to_numpy(
         bool, na_value=False

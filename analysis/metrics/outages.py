@@ -1,6 +1,6 @@
-"""What users saw of one fault: failover, detection, gap, recovery. Each docstring is the definition. Pure.
+"""The effects of one fault on users: failover, detection, gap, recovery. Each docstring is the definition. Pure.
 
-Requests come in the order in which they were sent (see `frames`); lengths here are seconds.
+Requests are sorted by the time they were sent (see `frames`); lengths are in seconds.
 """
 
 from collections.abc import Sequence
@@ -15,24 +15,24 @@ from analysis.metrics.windows import Trial, phases_of
 from contract.ranks import Ranks, above
 from contract.records import GATEWAY
 
-IN_A_ROW = 3  # so many good answers, and it counts as back
+IN_A_ROW = 3  # good answers until it counts as back
 
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """Seconds; `censored`: at least so long, its end was not seen."""
+    """Seconds; `censored`: at least this long, its end was not seen."""
 
     s: float
     censored: bool = False
     record: str | None = None  # the request that ended it
     at: float | None = None  # when it ended
     sent_at: float | None = None  # when that request was sent
-    scenario: str | None = None  # whose ask it was
+    scenario: str | None = None  # of that request
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Silence of one lane, between the requests that bound it; an upper of None: its end was not seen."""
+    """The time without good answers in one lane, bounded by requests; an upper bound of None: its end was not seen."""
 
     lane: str
     lower_s: float
@@ -42,14 +42,14 @@ class Gap:
 def failover(requests: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: float, to: str) -> Length:
     """Lost → first token of the first good answer by the tier `to`, to a request through the gateway from lost on.
 
-    Of an answer that shows no token (a reasoning model that spent its cap on thoughts) its end stands for the first token,
-    here and in all that follows: by then one was made, and sooner nothing shows it.
+    For an answer that shows no token (a reasoning model that spent its cap on thoughts) its end is used as its first token, here
+    and in the other definitions: a token existed by then, and there is no earlier evidence.
 
     From lost on: sent at or after it (the request that is itself the evidence counts: its user waited from lost on), or
-    covering a slot of the probe that was intended then and found no place. Another request sent before lost does not count,
-    whoever answered it. Censored where no such answer came before the restore was verified. It rests on requests that no overloaded
-    second of their load generator touches (`overload.touched`); where before the one that ended it only others were
-    sent for too long (`overload.rests_on_overload`), it is unknown.
+    covering a slot of the probe that was scheduled then, over its limit in flight. Another request sent before lost does not count,
+    no matter which tier answered it. Censored if no such answer came before the restore was verified. It rests on requests that no
+    overloaded second of their load generator touches (`overload.touched`). It is unknown if for too long before the request that
+    ended it only touched requests were sent (`overload.rests_on_overload`).
     """
     answers = _sent_from(requests, covered, trial, lost_at)
     found = _earliest(
@@ -74,11 +74,11 @@ def as_length(record: pd.Series, since: float) -> Length:
 
 
 def calm_ttft_s(requests: pd.DataFrame, trials: list[Trial], tier: str, scenario: str) -> float | None:
-    """What this tier takes for a first token when calm: the median of its good streamed answers away from faults.
+    """The tier's calm time to a first token: the median of its good streamed answers away from faults, in seconds.
 
-    To requests of one scenario, for a long prompt takes longer. Away: sent while no fault was being injected or restored
-    (transition, restoring). A tier that serves only while a higher one is gone is calm once that fault is in effect. None where
-    there is no such answer.
+    Only requests of one scenario count, since a long prompt takes longer. Away from faults: sent while no fault was being injected
+    or restored (transition, restoring). A tier that serves only while a higher one is gone is calm once that fault is in effect.
+    None if there is no such answer.
     """
     which = requests["good"] & requests["stream"] & (requests["tier"] == tier) & ~requests["touched"]
     rows = requests.loc[which & (requests["scenario"] == scenario), ["sent_at", "first_at"]]
@@ -94,19 +94,19 @@ def calm_ttft_s(requests: pd.DataFrame, trials: list[Trial], tier: str, scenario
 
 
 def detection(took: Length, calm_s: float | None) -> float | None:
-    """How long it took to turn to the next tier: the failover less what that tier takes for a first token when calm.
+    """How long it took to switch to the next tier: the failover minus that tier's calm time to a first token.
 
-    0 where the first answer came sooner than its tier's calm median. None where the failover was not seen to end, or where
-    nobody knows what is calm.
+    0 if the first answer came sooner than its tier's calm median. None if the failover is censored, or if the calm time is
+    unknown.
     """
     return None if took.censored or calm_s is None else max(0.0, took.s - calm_s)
 
 
 def detection_by_ledger(took: Length, lost_at: float, ledger: pd.DataFrame | None) -> float | None:
-    """The same by the engine's own account: lost → the arrival of the request that ended the failover, in its tier's ledger.
+    """The same by the engine's ledger: lost → the arrival of the request that ended the failover at its tier.
 
-    0 where it had arrived before (a request that covers a slot was on its way already). None where there is no ledger
-    (embedded engines keep one), or the request is not in it.
+    0 if it arrived before (a request that covers a slot was already on its way). None if there is no ledger (only embedded
+    engines keep one), or the request is not in it.
     """
     if ledger is None:
         return None
@@ -115,12 +115,12 @@ def detection_by_ledger(took: Length, lost_at: float, ledger: pd.DataFrame | Non
 
 
 def was_in_use(requests: pd.DataFrame, trial: Trial, ranks: Ranks) -> bool | None:
-    """Whether the gateway was on the tier when the fault was commanded: it, or a peer, gave the last good answer before.
+    """Whether the gateway used the target when the fault was commanded: it, or a peer, gave the last good answer before.
 
-    The gateway itself was where it gave any.
+    If the target is the gateway: whether it gave any good answer before.
 
-    Where it was not (a cooldown from an earlier fault, say), whoever answered went on answering, and no failover was
-    seen. None: there was no good answer before.
+    If it was not in use (because of the cooldown of an earlier fault, for example), the tier that answered continued to, and
+    there was no failover. None: there was no good answer before.
     """
     if trial.gone_from is None:
         return None
@@ -133,23 +133,23 @@ def was_in_use(requests: pd.DataFrame, trial: Trial, ranks: Ranks) -> bool | Non
 def first_answer(
     requests: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: float
 ) -> pd.Series | None:
-    """Of the requests that `failover` looks at: the good answer, by whomever, whose first token came first."""
+    """Of the requests that `failover` considers: the good answer by any tier whose first token came first."""
     return _earliest(
         requests, _sent_from(requests, covered, trial, lost_at) & (requests["sent_at"] <= trial.ends_at)
     )
 
 
 def _earliest(requests: pd.DataFrame, which: pd.Series) -> pd.Series | None:
-    """Of these asks the one whose first token came first."""
+    """Of these requests the one whose first token came first."""
     at = requests["first_at"].to_numpy(float)
     rows = np.flatnonzero(which.to_numpy(bool) & ~np.isnan(at))
     return requests.iloc[int(rows[at[rows].argmin()])] if len(rows) else None
 
 
 def _sent_from(requests: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost_at: float) -> pd.Series:
-    """Which are the good answers through the gateway to what was asked from lost on.
+    """Mask: the good answers through the gateway to requests from lost on.
 
-    Of those that cover a slot and were sent before, the faulted tier's own do not count: it was still giving them.
+    Of requests that cover a slot and were sent before, those answered by the faulted tier do not count: it still served them.
     """
     covering = covered.loc[covered["scheduled_at"] >= lost_at, "covered_by"]
     late = requests["sent_at"] >= lost_at
@@ -161,14 +161,17 @@ def _sent_from(requests: pd.DataFrame, covered: pd.DataFrame, trial: Trial, lost
 def failover_gap(requests: pd.DataFrame, trial: Trial, lost_at: float, lane: str, ranks: Ranks) -> Gap | None:
     """How long a lane of the probe had no good answer: last good one before lost → first of three consecutive good after.
 
-    In the lane, lost is its own first request that at lost was still waiting, or was sent later, and that was not answered
-    well by the faulted tier (a kept connection may be served longer than a new one) or by a peer of it. Upper: last good request before it sent →
-    first token of the first of three consecutive good answers from there on; service was seen at both. Lower: that request
-    sent, or lost if that is later → the last failed one before the three sent; or, where the first of the three itself waited longer than
-    95 % of that tier's answers to requests sent after it was over, its first token less that time. None: the lane lost nothing,
-    or had no good answer before. An upper of None: three in a row were not seen.
-    It rests on the probe alone, so no second of the load generator touches it; where the probe was stalled, the bounds
-    lie so much further apart, and so they do where several machines' clocks agree only to within something.
+    The lane's own loss is its first request that at lost was still waiting, or was sent later, and that got no good answer by the
+    faulted tier (a kept connection may be served longer than a new one) or by a peer of it.
+
+    Upper bound: the last good request before that one was sent → first token of the first of three consecutive good answers from
+    there on; service was seen at both. Lower bound: the lane's loss was sent, or lost if that is later → the last failed request
+    before the three was sent; or, if the first of the three waited longer than 95 % of that tier's answers to later requests, its
+    first token minus that time.
+
+    None: the lane lost no request, or had no good answer before. An upper bound of None: three in a row were not seen. It rests on
+    the probe alone, so overload of the load generator does not affect it. A stalled probe, or the uncertainty of several machines'
+    clocks, moves the bounds apart.
     """
     rows = requests[
         (requests["lane"] == lane)
@@ -181,7 +184,7 @@ def failover_gap(requests: pd.DataFrame, trial: Trial, lost_at: float, lane: str
     if missed.empty:
         return None
     own_lost = float(missed["sent_at"].iloc[0])
-    if own_lost > trial.gone_until:  # what failed later is not this fault's doing
+    if own_lost > trial.gone_until:  # later failures are not caused by this fault
         return None
     before = rows[(rows["sent_at"] < own_lost) & rows["good"]]
     if before.empty:
@@ -201,16 +204,16 @@ def failover_gap(requests: pd.DataFrame, trial: Trial, lost_at: float, lane: str
     calm_s = _calm_s(rows[rows["sent_at"] > first_at], str(record["tier"]))
     if calm_s is not None and first_at - calm_s > float(record["sent_at"]):
         silent_until = max(silent_until, first_at - calm_s)
-    # The lower bound may begin where a worker's ask showed the loss; the upper one is between two of the lane's own.
+    # The lower bound may begin at a worker's request that showed the loss; the upper one is between two of the lane's own.
     lower_s = silent_until - silent_from - clocks_s(requests)
     return Gap(lane, max(0.0, lower_s), first_at - last_good_at + clocks_s(rows))
 
 
 def clocks_s(requests: pd.DataFrame) -> float:
-    """Give or take how many seconds the instants of these requests can be set against one another.
+    """How far the times of these requests may be off against one another, ± seconds.
 
-    The largest uncertainty of a worker's clock among them; 0 where all are of one machine. A clock that nobody measured
-    is told of elsewhere, and leaves no pass (`verdict.run_state`).
+    The largest uncertainty of a worker's clock among them; 0 if all are of one machine. A clock that was not measured is handled
+    by `verdict.run_state`, which then does not pass.
     """
     known = requests["clock_uncertainty_s"].dropna()
     return float(known.max()) if len(known) else 0.0
@@ -219,16 +222,17 @@ def clocks_s(requests: pd.DataFrame) -> float:
 def recovery(requests: pd.DataFrame, trial: Trial, trials: list[Trial], ranks: Ranks) -> Length | None:
     """Verified restored → first token of the first of three consecutive answers through the gateway by the returned tier.
 
-    Of a gateway that has returned: by whichever tier. Where chaos got no answer and one in the run's records is the proof
-    (`answered.by_answers`), it counts from when the target was ready: it took at most so long.
+    For a returned gateway: answers by any tier count. If chaos got no answer and one in the run's records is the proof
+    (`answered.by_answers`), it counts from when the target was ready: an upper bound.
 
-    Only asks sent after the verified restore: one sent while everything was down may land later and proves nothing. Any
-    other answer, or a failure, between them begins the count anew; abandoned requests are passed over, and good answers of its
-    peers too: behind a balancer no tier answers three in succession, and it is back when it has its turns. It is looked for
-    while the tier is an expected top (no higher tier serves); censored where that time, or the run, ended first.
-    None: the restore was not verified, or a higher tier served all along, so that nobody could have seen it. Requests touched by
-    overloaded seconds are passed over (not where another tier answered them well: that stands), and where they alone were
-    sent it is unknown, as with `failover`.
+    Only requests sent after the verified restore count: one sent while everything was down may be answered later and proves
+    nothing. Any other answer, or a failure, between the three restarts the count. Abandoned requests are skipped, and so are good
+    answers of peers: behind a balancer no tier answers three in succession. It is evaluated while the tier is an expected top (no
+    higher tier serves); censored if that time, or the run, ended first.
+
+    None: the restore was not verified, or a higher tier served all along, so the tier got no requests. Requests touched by
+    overloaded seconds are skipped (except good answers by another tier, which count); if only such requests were sent it is
+    unknown, as with `failover`.
     """
     since = trial.back_from
     if since is None:
@@ -252,7 +256,7 @@ def recovery(requests: pd.DataFrame, trial: Trial, trials: list[Trial], ranks: R
 
 
 def first_in_a_row(good: Sequence[bool] | np.ndarray, length: int = IN_A_ROW) -> int | None:
-    """Where the first run of so many begins; None where there is none."""
+    """The index where the first `length` consecutive good ones begin; None if there are none."""
     held = np.asarray(good, dtype=bool)
     if len(held) < length:
         return None
@@ -263,11 +267,11 @@ def first_in_a_row(good: Sequence[bool] | np.ndarray, length: int = IN_A_ROW) ->
 
 
 def _calm_s(rows: pd.DataFrame, tier: str) -> float | None:
-    """What 95 % of this tier's good answers among these requests stayed within, to their first token."""
+    """The p95 of the time to a first token of this tier's good answers among these requests, in seconds."""
     calm = _until_first_s(rows[rows["good"] & (rows["tier"] == tier)])
     return None if calm.empty else quantile(calm.to_numpy(float), 0.95)
 
 
 def _until_first_s(good: pd.DataFrame) -> pd.Series:
-    """Sent → the first token as `failover` and `failover_gap` take it: be it a thought, and the end of an answer without one."""
+    """Sent → the first token as `failover` and `failover_gap` use it: a thought counts; without one, the answer's end."""
     return good["first_at"] - good["sent_at"]

@@ -1,4 +1,4 @@
-"""What the gateway adds: measured from paired requests, and beside it what the gateway says of itself. Pure."""
+"""The gateway's overhead: measured from paired requests, and as reported by the gateway's own header. Pure."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ PAIR_COLUMNS = ["pair", "gateway_first", "ttft_ms", "latency_ms"]
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
-    """What the gateway adds, of one length (`ttft_ms` or `latency_ms`)."""
+    """The gateway's overhead on one length (`ttft_ms` or `latency_ms`)."""
 
     ms: float
     interval_ms: tuple[float, float]
@@ -24,10 +24,10 @@ class Overhead:
 
 
 def pairs_of(requests: pd.DataFrame) -> pd.DataFrame:
-    """The pairs that count, with what the gateway took longer: mean of its requests less mean of the direct ones.
+    """The pairs that count, with their overhead: mean of the requests through the gateway minus mean of the direct ones.
 
-    A pair is all requests that share `pair` (two, or four as ABBA or BAAB), as many through the gateway as straight to a
-    tier. It counts where every request is good, one tier served all of them, no fallback and no retry was taken, and none
+    A pair is all requests that share `pair` (two, or four as ABBA or BAAB), as many through the gateway as directly to a
+    tier. It counts if every request is good, one tier served all of them, there was no fallback and no retry, and none
     was under way in a second in which the client was overloaded.
     """
     rows = requests[COLUMNS][(requests["lane"] == Lane.OVERHEAD) & requests["pair"].notna()]
@@ -53,28 +53,27 @@ def pairs_of(requests: pd.DataFrame) -> pd.DataFrame:
 def overhead(pairs: pd.DataFrame, column: str, seed: int = 0) -> Overhead | None:
     """The median of the pairs' differences, with a seeded 95 % bootstrap interval.
 
-    Taken for the two orders apart (gateway first, tier first) and averaged: whatever befalls the first request of a pair
-    (a cold cache, a connection that slept) then leaves the number, which a median over both orders together would not
-    ensure. None where no pair counts.
+    Computed separately for the two orders (gateway first, tier first) and averaged. This cancels effects on the first request of
+    a pair (a cold cache, an idle connection), which a median over both orders together would not. None if no pair counts.
     """
     halves = _halves(pairs, column)
     if not halves:
         return None
-    low, high = np.quantile(medians_again(pairs, column, seed), [0.025, 0.975])
+    low, high = np.quantile(resampled_medians(pairs, column, seed), [0.025, 0.975])
     return Overhead(
         float(np.mean([np.median(h) for h in halves])), (float(low), float(high)), sum(map(len, halves))
     )
 
 
-def medians_again(pairs: pd.DataFrame, column: str, seed: int = 0) -> np.ndarray:
-    """That number when as many pairs are drawn again, of each order apart, 2000 times: the bootstrap of the interval."""
+def resampled_medians(pairs: pd.DataFrame, column: str, seed: int = 0) -> np.ndarray:
+    """The bootstrap of the interval: the same number for 2000 resamples of the pairs, each order separately."""
     random = np.random.default_rng(seed)
     again = [_medians(h, random) for h in _halves(pairs, column)]
     return np.asarray(np.mean(again, axis=0))
 
 
 def _halves(pairs: pd.DataFrame, column: str) -> list[np.ndarray]:
-    """The differences of the pairs with the gateway first, and of those with the tier first; none that is empty."""
+    """The differences of the pairs with the gateway first, and of those with the tier first; empty ones left out."""
     known = pairs[pairs[column].notna()]
     return [
         h.to_numpy(float)
@@ -84,21 +83,23 @@ def _halves(pairs: pd.DataFrame, column: str) -> list[np.ndarray]:
 
 
 def _medians(values: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Of as many values drawn again and again, some draws at a time: those of a long run together need gigabytes."""
+    """The medians of BOOTSTRAPS resamples, some at a time: for a long run all of them together need gigabytes."""
     at_once = max(2, 2**24 // len(values) // 2 * 2)
     parts = [min(at_once, BOOTSTRAPS - i) for i in range(0, BOOTSTRAPS, at_once)]
     return np.concatenate([np.median(random.choice(values, (n, len(values))), axis=1) for n in parts])
 
 
-def said_ms(requests: pd.DataFrame, pairs: pd.DataFrame) -> float | None:
-    """What the gateway says of itself: the median of its own header over the gateway's requests of the pairs that count.
+def header_ms(requests: pd.DataFrame, pairs: pd.DataFrame) -> float | None:
+    """The overhead by the gateway's own header: its median over the gateway's requests of the pairs that count, in ms.
 
-    Not the overhead: x-litellm-overhead-duration-ms shows about half of what is measured (53 to 58 % with LiteLLM
-    1.106), holds the back-off of retries, and missed a hang of 3 s. It is shown beside the measured one, and nothing is
-    judged by it. None where no such header came.
+    It is not the overhead: x-litellm-overhead-duration-ms shows about half of what is measured (53 to 58 % with LiteLLM
+    1.106), includes the back-off of retries, and missed a hang of 3 s. It is shown beside the measured value and not judged.
+    None if no such header came.
     """
     if "route_overhead_ms" not in requests.columns:
         return None
-    told = requests.loc[requests["route_overhead_ms"].notna(), ["pair", "via", "route_overhead_ms"]]
-    ms = told.loc[told["pair"].isin(pairs["pair"]) & (told["via"] == GATEWAY), "route_overhead_ms"]
+    with_header = requests.loc[requests["route_overhead_ms"].notna(), ["pair", "via", "route_overhead_ms"]]
+    ms = with_header.loc[
+        with_header["pair"].isin(pairs["pair"]) & (with_header["via"] == GATEWAY), "route_overhead_ms"
+    ]
     return float(ms.median()) if len(ms) else None

@@ -1,7 +1,7 @@
-"""Seconds in which the load generator itself was late, and which asks they touch. Pure.
+"""Seconds in which the load generator was overloaded, and the requests they touch. Pure.
 
-An overloaded load generator sees an answer late, sends late, and requests less than it was told to: its times are fiction.
-So a number rests on requests that no such second touches, and where there are none it is unknown.
+An overloaded load generator reads answers late, sends late, and sends fewer requests than scheduled: its times are wrong.
+So metrics use requests that no such second touches, and are unknown without them.
 """
 
 import numpy as np
@@ -10,13 +10,13 @@ import pandas as pd
 from analysis.metrics.shares import PROBES
 from contract.records import GATEWAY, OVERLOADED_CPU_PERCENT, OVERLOADED_LAG_MS
 
-RESOLUTION_S, RESOLUTION = 1.0, 0.1  # a number may be too long by so many seconds, or by such a share of it
+RESOLUTION_S, RESOLUTION = 1.0, 0.1  # a value may be too long by this many seconds, or by this share of it
 
 
 def overloaded_seconds(client: pd.DataFrame) -> pd.DataFrame:
-    """Rows of client.arrow that tell of a second with more than 80 % of its core in use, or a hub lag p99 over 10 ms.
+    """Rows of client.arrow with more than 80 % of a core in use, or a hub lag p99 over 10 ms.
 
-    Each row tells of the second before its `at`, of one load generator (`worker`).
+    Each row covers the second before its `at`, of one load generator (`worker`).
     """
     return client[
         (client["cpu_percent"] > OVERLOADED_CPU_PERCENT) | (client["hub_lag_ms"] > OVERLOADED_LAG_MS)
@@ -24,10 +24,10 @@ def overloaded_seconds(client: pd.DataFrame) -> pd.DataFrame:
 
 
 def touched(requests: pd.DataFrame, overloaded: pd.DataFrame) -> np.ndarray:
-    """Which asks were under way, intended → ended, in a second in which the load generator that asked them was overloaded.
+    """Mask: the requests under way (scheduled → ended) in a second in which the load generator that sent them was overloaded.
 
-    A request is touched by its own worker's seconds alone. The probe's are not: chaos asks them, a process of its own,
-    and where that was late its slots are missing (see `availability.unprobed`).
+    Only seconds of a request's own worker touch it. The probe's requests are never touched: chaos, a separate process, sends
+    them, and if it is late its slots are missing (see `availability.unprobed`).
     """
     hit = np.zeros(len(requests), dtype=bool)
     if overloaded.empty or requests.empty:
@@ -48,10 +48,10 @@ def touched(requests: pd.DataFrame, overloaded: pd.DataFrame) -> np.ndarray:
 
 
 def rests_on_overload(requests: pd.DataFrame, fit: pd.Series, since: float, until: float) -> bool:
-    """Whether a number that a fit ask sent at `until` ended may in truth have ended much earlier.
+    """Whether a length that a fit (untouched) request sent at `until` ended may have ended much earlier.
 
-    True where, after `since` and after the last fit ask through the gateway before it, more than a second and more than a
-    tenth of the whole went by in which only others were sent: what they would have shown is not known.
+    True if, after `since` and after the last fit request through the gateway before it, more than a second and more than a tenth
+    of the whole passed in which only touched requests were sent: what untouched ones would have shown is unknown.
     """
     sent = requests["sent_at"]
     between = (requests["via"] == GATEWAY) & (sent >= since) & (sent < until)

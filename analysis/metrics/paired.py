@@ -1,4 +1,4 @@
-"""Two answers to the same question, each right or wrong: by how much the one who answers is right less often. Pure."""
+"""The difference of two tiers' shares of right answers to the same documents, with its interval. Pure."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -8,13 +8,13 @@ from analysis.metrics.trials import wilson
 
 CONFIDENCE = 0.95
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-_EDGE = 1e-12  # from −1 and 1, where a difference has no variance
-_MOST = 100_000  # pairs: who would need more will not play them
+_EDGE = 1e-12  # distance from −1 and 1, where a difference has no variance
+_MOST = 100_000  # pairs: more are not practical
 
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """Of `n` pairs: in `gained` the second alone was right, in `lost` the first alone; in all others both or neither."""
+    """Of `n` pairs: in `gained` only the second was right, in `lost` only the first; in the others both or neither."""
 
     gained: int
     lost: int
@@ -22,7 +22,7 @@ class Paired:
 
     @property
     def difference(self) -> float:
-        """The second's share of right answers less the first's."""
+        """The second's share of right answers minus the first's."""
         return (self.gained - self.lost) / self.n
 
     @property
@@ -31,7 +31,7 @@ class Paired:
 
 
 def share_interval(hits: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a share (Wilson 1927, JASA 22:209-212): within 0 and 1, and no point at either end."""
+    """Wilson's 95 % score interval of a share (Wilson 1927, JASA 22:209-212): within [0, 1], with a width above 0 at either end."""
     _, low, high = wilson(hits / n, n, _Z)
     return (0.0 if hits == 0 else low), (1.0 if hits == n else high)
 
@@ -39,11 +39,11 @@ def share_interval(hits: int, n: int) -> tuple[float, float]:
 def score_interval(gained: float, lost: float, n: float) -> tuple[float, float]:
     """Tango's 95 % score interval of a difference of paired shares (Tango 1998, Statistics in Medicine 17:891-908).
 
-    All differences δ that the pairs do not speak against: |gained − lost − nδ| ≤ z √(n (2q + δ(1 − δ))), where q is the most
-    likely share of the lost if the difference is δ. It stays within −1 and 1, and where no pair differs it is not a point
-    but ± z² / (n + z²): that nothing differed in few pairs shows little.
+    All differences δ that the score test does not reject: |gained − lost − nδ| ≤ z √(n (2q + δ(1 − δ))), where q is the maximum
+    likelihood share of the lost if the difference is δ. It stays within [−1, 1]. If no pair differs it is ± z² / (n + z²): few
+    pairs without a difference show little.
     """
-    # Here: it takes most of a second, and a run without documents needs none.
+    # Imported here: it takes most of a second, and only documents need it.
     from scipy.optimize import brentq
 
     assert n > 0
@@ -59,7 +59,7 @@ def score_interval(gained: float, lost: float, n: float) -> tuple[float, float]:
 
 
 def _score(delta: float, gained: float, lost: float, n: float) -> float:
-    """How many standard deviations the difference lies above `delta`; 0 where it is that."""
+    """How many standard deviations the difference lies above `delta`; 0 if equal."""
     above = gained - lost - n * delta
     b = (2 * n - gained + lost) * delta - gained - lost
     c = -lost * delta * (1 - delta)
@@ -68,21 +68,21 @@ def _score(delta: float, gained: float, lost: float, n: float) -> float:
     return above / sqrt(variance) if variance > 0 else 0.0
 
 
-def would_tell(found: Paired, least: float) -> int | None:
-    """About how many pairs would show on which side of `least` the difference lies, if all of them came out as these did.
+def pairs_to_decide(found: Paired, least: float) -> int | None:
+    """About how many pairs would decide on which side of `least` the difference lies, with the same shares.
 
-    The fewest with an interval that leaves it out; None where even a hundred thousand would not.
+    The smallest number whose interval excludes `least`; None if even a hundred thousand does not.
     """
     gained, lost = found.gained / found.n, found.lost / found.n
 
-    def tells(n: int) -> bool:
+    def decides(n: int) -> bool:
         low, high = score_interval(gained * n, lost * n, n)
         return low > least or high < least
 
-    if not tells(_MOST):
+    if not decides(_MOST):
         return None
     few, enough = 0, _MOST
     while enough - few > 1:
         middle = (few + enough) // 2
-        few, enough = (few, middle) if tells(middle) else (middle, enough)
+        few, enough = (few, middle) if decides(middle) else (middle, enough)
     return enough

@@ -1,4 +1,4 @@
-"""The parts of a run: each fault's window, and what lies before, between and after; every request counts in one. Pure."""
+"""The parts of a run: each fault's window, and the time before, between and after; every request counts in one. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ import pandas as pd
 from analysis.metrics.windows import Phase, Trial, phases_of
 from contract.records import Outcome
 
-COLUMNS = ["scheduled_at", "sent_at", "ended_at", "outcome"]  # which a request's place rests on
+COLUMNS = ["scheduled_at", "sent_at", "ended_at", "outcome"]  # that determine a request's part
 
 
 class Kind(StrEnum):
-    """Of a part; its value stands in pages."""
+    """The kind of a part; pages show its value."""
 
     WHOLE = "in the run, which had no fault"
     BEFORE = "before the first fault"
@@ -25,19 +25,19 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part, in unix seconds. Its `phases` divide its time without a pause."""
+    """One part, in unix seconds. Its `phases` divide its time without gaps."""
 
     kind: Kind
     phases: tuple[Phase, ...]
     start: float
-    end: float  # not after `start` where two faults' windows overlap, or follow at once: then nothing lies between
+    end: float  # not after `start` if two faults' windows overlap or adjoin: then there is nothing between
 
 
 def window(trial: Trial) -> tuple[float, float] | None:
     """A fault's window: its inject's begin → its restore is verified. None: the inject never began.
 
-    A restore that nobody verified leaves the window open until the next fault on the same target, or the end of what is
-    known. The begin, and not the command: a command may take effect long before it has returned.
+    Without a verified restore the window lasts until the next fault on the same target, or the end of the records. It starts at
+    the begin and not at the command, since a command may take effect long before it returns.
     """
     if trial.gone_from is None:
         return None
@@ -48,8 +48,8 @@ def window(trial: Trial) -> tuple[float, float] | None:
 def parts_of(trials: Sequence[Trial], started_at: float, ended_at: float) -> list[Part]:
     """All parts, in order: a gap, then a window and a gap for each fault, by the windows' begins.
 
-    So the windows are those at odd places. The phases of a window are its trial's, from its begin on; a gap has one:
-    `baseline` before the first fault, `settling` of the fault whose window ended last.
+    So the windows have odd indices. The phases of a window are its trial's, from its begin on. A gap has one phase:
+    `baseline` before the first fault, else `settling` of the fault whose window ended last.
     """
     found = [(w, t) for t in trials if (w := window(t)) is not None]
     found.sort(key=lambda one: one[0][0])
@@ -69,42 +69,41 @@ def parts_of(trials: Sequence[Trial], started_at: float, ended_at: float) -> lis
 
 
 def kinds(parts: Sequence[Part]) -> list[Kind]:
-    """Those that the run has, in order: between faults that overlap lies nothing."""
+    """The kinds in the run, in order; overlapping faults have nothing between them."""
     return list(dict.fromkeys(p.kind for p in parts if p.kind is Kind.DURING or p.end > p.start))
 
 
 def _within(trial: Trial, start: float, end: float) -> tuple[Phase, ...]:
-    """The trial's phases but for its settling, the first of them from the window's begin on."""
+    """The trial's phases without its settling; the first begins with the window."""
     phases = [p for p in phases_of(trial) if p.name != "settling"]
-    if not phases:  # it was restored in the instant in which it began
+    if not phases:  # it was restored at the instant it began
         return (Phase("transition", trial.step, trial.trial, trial.target, start, end),)
     first, *rest = phases
     return (Phase(first.name, first.step, first.trial, first.target, start, first.end, first.open), *rest)
 
 
 def part_of(parts: Sequence[Part], sent: np.ndarray, ended: np.ndarray) -> np.ndarray:
-    """Where each request counts: the place in `parts` of the first window that its [sent, ended] touches, else of its gap.
+    """Where each request counts: the index in `parts` of the first window that its [sent, ended] touches, else of its gap.
 
-    A request counts once. Touches: sent before the window's end, and ended at its begin or later, whatever came of it:
-    one that was sent before a fault and cut by it counts in the fault's window, and so does one that was answered well
-    all the same. One that touches several windows counts in the one that began first; so where faults overlap, in the one that
-    held already. One that touches none was sent before the first fault, between two, or after the last. An end that
-    nobody knows is endless (`span`). A window that lasts until the end of what is known holds what was sent then, too.
+    A request counts once. It touches a window if it was sent before the window's end and ended at its begin or later, whatever
+    its outcome: one that was sent before a fault and cut by it counts in the fault's window, and so does one that got a good
+    answer. One that touches several windows counts in the one that began first. One that touches none was sent before the first
+    fault, between two, or after the last. An unknown end is infinite (`span`). A window that lasts until the end of the records
+    includes requests sent at that instant.
     """
     ends = np.maximum.accumulate(np.array([p.end for p in parts[1::2]], dtype=float))
     if parts[-1].end <= parts[-1].start:
         ends[ends == ends[-1:]] = np.inf
     starts = np.array([p.start for p in parts[1::2]], dtype=float)
-    over = np.searchsorted(ends, sent, "right")  # so many windows, the first ones, had ended when it was sent
+    over = np.searchsorted(ends, sent, "right")  # the number of windows that had ended when it was sent
     touches = np.append(starts, np.inf)[over] <= ended
     return (2 * over + (touches & (over < len(starts)))).astype(np.int32)
 
 
 def span(requests: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """[sent, ended] of these requests (COLUMNS). One that was never sent has the instant in which it was intended.
+    """[sent, ended] of these requests (COLUMNS). A request that was never sent has its scheduled time.
 
-    One without an end was under way until the end of what is known, where it was sent or left alone (abandoned); else it was
-    over at once.
+    A request without an end was under way until the end of the records if it was sent or abandoned; else it ended at once.
     """
     sent = requests["sent_at"].to_numpy(float)
     unsent = np.isnan(sent)
@@ -117,7 +116,7 @@ def span(requests: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where requests count: the `part` (see `part_of`), and the `row`, which is a place among the phases of all parts, in order.
+    """Where requests count: the `part` (see `part_of`), and the `row`, an index into the phases of all parts, in order.
 
     Within its part a request counts in the first phase that it touches.
     """
@@ -128,19 +127,19 @@ class Places:
 
     @property
     def elsewhere(self) -> np.ndarray:
-        """Which were sent in one part and count in another: they touch the window of a fault that began later."""
+        """Mask: sent in one part and counted in another, since they touch the window of a fault that began later."""
         return self.part != self.sent_in
 
 
 def places(parts: Sequence[Part], requests: pd.DataFrame) -> Places:
-    """Of each of these requests (COLUMNS), in their order."""
+    """The places of these requests (COLUMNS), in their order."""
     sent, ended = span(requests)
     part = part_of(parts, sent, ended)
     return Places(part, _row(parts, part, sent), part_of(parts, sent, sent))
 
 
 def _row(parts: Sequence[Part], part: np.ndarray, sent: np.ndarray) -> np.ndarray:
-    """The phase of its part in which a request was when it was sent; the first one, where it was sent before the part."""
+    """The phase of its part in which a request was sent; the first one if it was sent before the part."""
     found = np.cumsum([0, *(len(p.phases) for p in parts)], dtype=np.int32)[part]
     within = np.flatnonzero(part % 2)
     within = within[np.argsort(part[within], kind="stable")]

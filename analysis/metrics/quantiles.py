@@ -1,4 +1,4 @@
-"""Quantiles of what was measured, as each table and page shows them."""
+"""Quantiles of measured values, as tables and pages show them."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 
 def quantiles(values: pd.Series) -> dict[str, float | None]:
-    """p50, p95, p99 and the slowest; None where there is no value. What a quantile is: `contract.quantile.rank`."""
+    """p50, p95, p99 and the slowest; None without values. `contract.quantile.rank` defines a quantile."""
     known = values.to_numpy(float)
     known = known[~np.isnan(known)]
     if not len(known):
@@ -20,11 +20,11 @@ def quantiles(values: pd.Series) -> dict[str, float | None]:
 
 
 def _ranks(n: int) -> list[int]:
-    """Those of QUANTILES and of the slowest, from 0."""
+    """The ranks of QUANTILES and of the slowest, from 0."""
     return [*(rank(n, q) for q in QUANTILES.values()), n - 1]
 
 
 def quantile(values: np.ndarray, share: float) -> float:
-    """One of them, of at least one value and none that is unknown."""
+    """One quantile of at least one value, without NaN."""
     at = rank(len(values), share)
     return float(np.partition(values, at)[at])

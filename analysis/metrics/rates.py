@@ -3,15 +3,15 @@
 import numpy as np
 import pandas as pd
 
-ANSWERS = 1_000_000  # whose tokens are spread over time at once
+ANSWERS = 1_000_000  # whose tokens are spread over time together
 _SPREAD = ["sent_at", "ttft_ms", "ended_at", "stream", "output_tokens"]
 
 
 def tokens_over_time(requests: pd.DataFrame, tiers: list[str], edges: np.ndarray) -> pd.DataFrame:
     """Throughput: output tokens a second between each two edges, per tier.
 
-    An answer's tokens (cut ones' too) are spread evenly from its first token to its end; a plain answer's, and one's that
-    shows no token, over its whole exchange. Answers whose usage nobody told are not in it.
+    An answer's tokens (of cut ones too) are spread evenly from its first token to its end; for a plain answer, and one that
+    shows no token, over its whole exchange. Answers without a reported usage are not included.
     """
     out = {}
     known = requests["output_tokens"].notna().to_numpy() & requests["ended_at"].notna().to_numpy()
@@ -49,9 +49,9 @@ def _spread(start: np.ndarray, end: np.ndarray, tokens: np.ndarray, edges: np.nd
     slope, came = (
         np.zeros(n),
         np.zeros(n),
-    )  # at an edge, how many tokens a second; in the time before it, how many
+    )  # the rate at an edge (tokens/s), and the tokens in the interval before it
     for at, change in ((start, rate), (end, -rate)):
-        until = np.searchsorted(edges, at)  # the first edge that is not before it
+        until = np.searchsorted(edges, at)  # the first edge at or after it
         within = until < n
         slope += np.bincount(until[within], change[within], n)
         rest_s = edges[until[within]] - at[within]
@@ -62,22 +62,22 @@ def _spread(start: np.ndarray, end: np.ndarray, tokens: np.ndarray, edges: np.nd
 def tokens_per_s(requests: pd.DataFrame) -> float | None:
     """Throughput: output tokens of all answers ÷ the time in which at least one of these was under way.
 
-    What a tier does while it has something to do, at the concurrency it met; None where no usage was told.
+    A tier's rate while it is busy, at the concurrency of the run; None if no usage was reported.
     """
-    told = requests["output_tokens"].notna() & requests["ended_at"].notna() & requests["tier"].notna()
-    busy_s = _busy_s(requests, told)
-    return float(requests.loc[told, "output_tokens"].sum()) / busy_s if busy_s > 0 else None
+    known = requests["output_tokens"].notna() & requests["ended_at"].notna() & requests["tier"].notna()
+    busy_s = _busy_s(requests, known)
+    return float(requests.loc[known, "output_tokens"].sum()) / busy_s if busy_s > 0 else None
 
 
 def answers_per_s(requests: pd.DataFrame) -> float | None:
-    """Throughput: good answers ÷ the time in which at least one of them was under way; None where there is none."""
+    """Throughput: good answers ÷ the time in which at least one of them was under way; None if there is none."""
     ended = requests["good"] & requests["ended_at"].notna()
     busy_s = _busy_s(requests, ended)
     return int(ended.sum()) / busy_s if busy_s > 0 else None
 
 
 def _busy_s(requests: pd.DataFrame, which: pd.Series) -> float:
-    """The union of [sent, ended] of these requests."""
+    """The length of the union of [sent, ended] of these requests, in seconds."""
     start, end = (requests.loc[which, name].to_numpy(float) for name in ("sent_at", "ended_at"))
     if not len(start):
         return 0.0

@@ -1,6 +1,6 @@
-"""The events of one restore → who brought the target back, when, and whether an answer verified it. Pure.
+"""The events of one restore → which process restored the target, when, and whether an answer verified it. Pure.
 
-Law: readiness is no answer. An `effective` event is verified where it says `answered: yes`, and nowhere else.
+Readiness is not an answer: an `effective` event is verified only if it has `answered: yes`.
 """
 
 from collections.abc import Mapping
@@ -15,25 +15,25 @@ YES = "yes"
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """Instants are unix seconds. All None: nobody saw the target ready again."""
+    """Instants are unix seconds. All None: the target was not seen ready again."""
 
     at: float | None = None  # verified by an answer
     by: str | None = None  # timeline, guardian, restore, reaper, takeover
-    # Ready, and not verified by an answer; None where nothing was ready before `at`.
+    # Ready, but not verified by an answer; None: not ready before `at`.
     ready_at: float | None = None
     ready_by: str | None = None
     unanswered: str | None = None  # why no answer verified `ready_at`
     # The controller's error: it commanded the restore, and got no proof that the target was back.
     refused: str | None = None
     waiting_at: float | None = None  # the first event of stage `waiting`
-    missing: tuple[str, ...] = ()  # what those events say was missing, each once
+    missing: tuple[str, ...] = ()  # what was missing by those events, each once
 
 
 def restored_of(rows: pd.DataFrame) -> Restored:
     """`rows`: the events of one trial, in the order of their instants.
 
-    The first verification counts. Where the target was lost again and brought back (`again`), those before it are void;
-    so are those of a restorer that has reported a failure after them.
+    The first verification counts. If the target was lost again and restored (`again`), earlier ones are void; so are those of a
+    restorer that reported a failure after them.
     """
     events = [
         row | {"detail": row["detail"] if isinstance(row["detail"], dict) else {}}
@@ -55,7 +55,7 @@ def restored_of(rows: pd.DataFrame) -> Restored:
         ready_by=None if ready is None else str(ready["by"]),
         unanswered=None
         if ready is None
-        else str(ready["detail"].get("unanswered") or "its event does not say why"),
+        else str(ready["detail"].get("unanswered") or "its event has no reason"),
         refused=_refused(events),
         waiting_at=float(waiting[0]["at"]) if waiting else None,
         missing=tuple(dict.fromkeys(str(words) for words in missing if words)),
@@ -67,13 +67,13 @@ def _answered(effective: Mapping[Any, Any]) -> bool:
 
 
 def _revoked(effective: Mapping[Any, Any], later: list[dict[Any, Any]]) -> bool:
-    """Whether the one who wrote it has reported since then that the target is not back."""
+    """Whether the process that wrote it later reported that the target is not back."""
     return any(e["by"] == effective["by"] and _failed(e) for e in later)
 
 
 def _failed(event: Mapping[Any, Any]) -> bool:
-    """A failure to bring the target back: not that someone else wants it otherwise, that its machine is gone, or that the target
-    is back and only its claim is not (`back`)."""
+    """A failure to restore the target. Not one: someone else changed it (`foreign`), its machine is gone (`gone`), or the target
+    is back and only its claim could not be released (`back`)."""
     return bool(event["stage"] == "fail") and not any(
         event["detail"].get(word) for word in ("foreign", "gone", "back")
     )

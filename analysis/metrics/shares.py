@@ -1,4 +1,4 @@
-"""Which share of users' requests was answered, and answered in time. Each docstring is the definition. Pure."""
+"""The share of users' requests with a good answer, and with one in time. Each docstring is the definition. Pure."""
 
 from dataclasses import dataclass
 
@@ -14,19 +14,19 @@ PROBES = (Lane.PROBE_NEW, Lane.PROBE_KEPT)
 
 
 def users_requests(requests: pd.DataFrame) -> pd.DataFrame:
-    """What stands for users: lane load, through the gateway."""
+    """The users' requests: lane load, through the gateway."""
     users = of_users(requests)
     return requests if users.all() else requests[users]
 
 
 def of_users(requests: pd.DataFrame) -> np.ndarray:
-    """Which asks stand for users."""
+    """Mask: the users' requests."""
     return records.of_users(requests["lane"], requests["via"]).to_numpy(bool)
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Hits of asked. `doubtful`: misses that an overloaded load generator may have made, and nobody else."""
+    """Hits of a total. `doubtful`: misses that an overloaded load generator may have caused itself."""
 
     hits: int
     total: int
@@ -38,7 +38,7 @@ class Share:
 
     @property
     def at_most(self) -> float | None:
-        """The ratio if every doubtful miss was the load generator's own."""
+        """The ratio if the load generator caused every doubtful miss."""
         return (self.hits + self.doubtful) / self.total if self.total else None
 
 
@@ -53,11 +53,11 @@ class Continuity:
 
 
 def continuity(requests: pd.DataFrame) -> Continuity:
-    """Good ÷ asked, over the users' requests through the gateway.
+    """Good ÷ total, over the users' requests through the gateway.
 
-    Abandoned ones (we stopped waiting), and cut and stalled ones (no fallback restores a stream whose first token is out)
-    are not among the asked; they are counted apart and shown. Timeouts in seconds in which the client was overloaded are
-    doubtful: it may not have looked in time. Every other failure is one, whatever the client was doing.
+    The total excludes abandoned requests (the client stopped waiting), and cut and stalled ones (no fallback restores a stream
+    whose first token is out); they are counted separately and shown. Timeouts in seconds with an overloaded client are doubtful:
+    it may not have read the answer in time. Every other failure counts, whatever the client's load.
     """
     users = users_requests(requests[["lane", "via", "outcome", "good", "touched"]])
     count = {o: int((users["outcome"] == o).sum()) for o in (*CUTS, Outcome.ABANDONED)}
@@ -67,10 +67,10 @@ def continuity(requests: pd.DataFrame) -> Continuity:
 
 
 def within(requests: pd.DataFrame, ttft_max_ms: float | None) -> pd.Series:
-    """Good, and within the objective for TTFT where there is one (of a plain answer: its whole body; of one that shows no
+    """Good, and within the objective for TTFT if there is one (for a plain answer: its whole body; for one that shows no
     token: its end).
 
-    Of a scenario that is unattended an answer has only to be good: no person waits for its first token.
+    In an unattended scenario an answer only has to be good: no person waits for its first token.
     """
     if ttft_max_ms is None:
         return requests["good"]
@@ -81,16 +81,15 @@ def within(requests: pd.DataFrame, ttft_max_ms: float | None) -> pd.Series:
 
 
 def for_within(requests: pd.DataFrame, columns: list[str]) -> list[str]:
-    """These columns, and `unattended` where the run has such requests."""
+    """These columns, and `unattended` if the run has such requests."""
     return [*columns, "unattended"] if "unattended" in requests.columns else columns
 
 
 def goodput(requests: pd.DataFrame, ttft_max_ms: float | None) -> Share:
-    """The users' requests that were good and within the objectives, of all that they asked; failures and cuts are misses.
+    """The users' requests with good answers within the objectives ÷ all of their requests; failures and cuts are misses.
 
-    Documents that are classified have no objective for TTFT: they only have to be answered well.
-    Abandoned ones are left out. Misses by slowness, timeouts and stalls in seconds in which the client was overloaded
-    are doubtful.
+    Classified documents have no objective for TTFT: they only need a good answer. Abandoned requests are left out. Misses by
+    slowness, timeouts and stalls in seconds with an overloaded client are doubtful.
     """
     columns = ["lane", "via", "outcome", "good", "ttft_ms", "latency_ms", "touched"]
     users = users_requests(requests[for_within(requests, columns)])

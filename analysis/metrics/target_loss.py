@@ -1,6 +1,6 @@
 """When a target was lost: the first evidence in the records that a tier, or the gateway, no longer serves. Pure.
 
-Requests come in the order in which they were sent (see `frames`).
+Requests are sorted by the time they were sent (see `frames`).
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from analysis.metrics.windows import Trial, top_at
 from contract.ranks import Ranks, peers_of
 from contract.records import GATEWAY, Outcome
 
-# Outcomes that say nothing about the tier: nobody waited for the end, or the content was refused.
+# Outcomes without evidence on the tier: the client did not wait for the end, or the content was refused.
 SILENT = (Outcome.ABANDONED, Outcome.FILTERED)
 
 
@@ -28,19 +28,23 @@ class Lost:
 def lost(
     requests: pd.DataFrame, health: pd.DataFrame, trial: Trial, trials: list[Trial], ranks: Ranks
 ) -> Lost | None:
-    """The first evidence after *commanded* that the tier no longer serves; None where there is none.
+    """The first evidence after *commanded* that the tier no longer serves; None if there is none.
 
-    Evidence is, before the restore is commanded: a request sent after commanded, straight to the tier, that failed; a request
-    sent through the gateway while the tier was an expected top (every tier above it held by a fault) that failed or
-    was answered by a tier of another rank; a health check that failed. An answer by a peer is none: the gateway balances
-    between them; and where a fault holds a peer as well, nobody knows for whose sake a request through the gateway failed. Such a request counts from when it was sent: from then on its
-    user was waiting. An answer by the tier that was cut counts from when it stopped, for until then the tier served (from
-    commanded, where the client was overloaded and may have seen it late); and not at all where the tier answered a later
-    ask well (a model may end early of its own accord). *Effective* is not waited for: users notice long before the last Pod
-    is gone. Abandoned and filtered requests are no evidence.
+    For a tier, evidence before the restore is commanded is:
+    - A request sent directly to the tier after commanded that failed. It counts from when it was sent: its user waited from then.
+    - A request sent through the gateway while the tier was an expected top (a fault held every tier above it) that failed or was
+      answered by a tier of another rank. It counts from when it was sent. An answer by a peer is not evidence, since the gateway
+      balances between peers; and if a fault holds a peer too, it is unknown which of them made the request fail.
+    - An answer by the tier that was cut. It counts from when it stopped, since until then the tier served (from commanded, if the
+      client was overloaded and may have seen it late). It does not count if the tier gave a good answer to a later request: a
+      model may end early on its own.
+    - A health check that failed.
 
-    Of the gateway: a request through it that failed, whoever should have answered; an answer that was cut before the first of
-    those, unless one that was asked for after it came well before then (that was a tier's cut); a health check that failed.
+    The loss may precede *effective*: users notice long before the last Pod is gone. Abandoned and filtered requests are not
+    evidence.
+
+    For the gateway: a request through it that failed, whichever tier should have answered; an answer that was cut before the first
+    of those, unless a later request got a good answer before then (then a tier's answer was cut); a health check that failed.
     """
     if trial.commanded_at is None:
         return None
@@ -54,7 +58,7 @@ def lost(
     others = [t for t in trials if t is not trial and t.target != trial.target]
     failed = _first_failed(window, trial.target, ranks, others)
     if trial.target == GATEWAY and failed is not None:
-        # It comes back by itself, maybe long before the restore: what was answered then says nothing of a cut before.
+        # It may return by itself long before the restore: later answers are not evidence on an earlier cut.
         until = failed.at
         window = window[window["sent_at"] < until]
     found = [
@@ -67,7 +71,7 @@ def lost(
 
 def _first_failed(window: pd.DataFrame, target: str, ranks: Ranks, others: list[Trial]) -> Lost | None:
     whole = window[~window["outcome"].isin(CUTS)]
-    direct = (whole["via"] == target) & ~whole["good"]  # of the gateway: what was asked through it
+    direct = (whole["via"] == target) & ~whole["good"]  # for the gateway: requests through it
     peers = peers_of(ranks, target)
     through = (whole["via"] == GATEWAY) & (~whole["good"] | ~whole["tier"].isin(peers))
     rows = whole[direct if target == GATEWAY else direct | through]
@@ -82,7 +86,7 @@ def _first_failed(window: pd.DataFrame, target: str, ranks: Ranks, others: list[
         return None
     name, at, via, good, tier, outcome = rows[columns].iloc[int(shows.argmax())]
     if via == target:
-        return Lost(float(at), f"{name} {'through' if target == GATEWAY else 'straight to'} it was {outcome}")
+        return Lost(float(at), f"{name} {'through' if target == GATEWAY else 'directly to'} it was {outcome}")
     return Lost(float(at), f"{name} through the gateway was {f'answered by {tier}' if good else outcome}")
 
 
@@ -101,17 +105,17 @@ def _first_cut(
         return None
     at = cut["ended_at"].where(~cut["touched"], commanded_at)
     record = cut.iloc[int(at.argmin())]
-    how = "told" if target == GATEWAY else "answered"
+    how = "sent" if target == GATEWAY else "answered"
     return Lost(float(at.min()), f"{record['request_id']}, {how} by it, was {record['outcome']}")
 
 
 def given_by(requests: pd.DataFrame, target: str) -> pd.Series:
-    """Which answers this target gave: a tier those that it made, the gateway all that came through it."""
+    """Mask: the answers that this target gave: a tier its own, the gateway all that came through it."""
     return requests["via" if target == GATEWAY else "tier"] == target
 
 
 def given_beside(requests: pd.DataFrame, target: str, ranks: Ranks) -> pd.Series:
-    """Which answers it or a peer gave, between which the gateway balances."""
+    """Mask: the answers that the target or a peer gave; the gateway balances between peers."""
     return given_by(requests, target) if target == GATEWAY else requests["tier"].isin(peers_of(ranks, target))
 
 

@@ -1,4 +1,4 @@
-"""The statistics of repeated trials, and of shares: median, its exact interval, the maximum by its right name. Pure."""
+"""The statistics of repeated trials and of shares: median, its exact interval, maximum. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What one trial gave. `censored`: it is longer than this, nobody saw how much. A value of None: nothing was seen."""
+    """The value of one trial. `censored`: it is longer than this by an unknown time. A value of None: nothing was seen."""
 
     step: str
     trial: int
     value: float | None
     censored: bool = False
-    why: str | None = None  # for a None: what was missing
+    why: str | None = None  # if the value is None: what was missing
 
     @property
     def text(self) -> str:
@@ -27,20 +27,20 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Of the trials that gave a value; censored ones stand in order as if they had ended at their bound."""
+    """The statistics of the trials with a value; censored ones are sorted by their bound."""
 
     n: int
     median: float | None
-    # exact, 95 %; None below six trials; an upper end of None: a censored trial stands there, or below
+    # exact, 95 %; None below six trials; an upper end of None: a censored trial is at that rank or below
     interval: tuple[float, float | None] | None
     maximum: float | None
     censored: int
-    unseen: int  # trials that gave nothing
+    unseen: int  # trials without a value
     median_censored: bool = False  # it rests on a censored trial: a lower bound
     maximum_censored: bool = False
 
-    def told(self, unit: str) -> str:
-        """`0.41 s (median of 9; 95 % in [0.3, 0.8]; max of 9: 0.9 s)`, with what is censored said."""
+    def text(self, unit: str) -> str:
+        """`0.41 s (median of 9; 95 % in [0.3, 0.8]; max of 9: 0.9 s)`; lower bounds have a `>`."""
         if self.maximum is None or self.median is None:
             return "unknown"
         more = ">" if self.maximum_censored else ""
@@ -59,9 +59,8 @@ class Summary:
 def summarise(values: Sequence[Value]) -> Summary:
     """Median, interval and maximum of the trials' values.
 
-    A censored value enters at its bound: the interval's lower end is then still one, its upper end may not be (None). A
-    median with a censored value in its middle or below, and a maximum among
-    several with a censored one, are then lower bounds, and told as that.
+    A censored value counts with its bound: the interval's lower end remains valid, its upper end may not (None). A median with a
+    censored value at or below the middle, and a maximum with any censored value, are lower bounds and are marked as such.
     """
     known = [v for v in values if v.value is not None]
     seen = sorted(v.value for v in known if v.value is not None)
@@ -90,7 +89,7 @@ def interval_ranks(n: int, confidence: float = CONFIDENCE) -> tuple[int, int] | 
     """The ranks (from 1) of the order statistics that bound the median with at least this confidence.
 
     Symmetric and the narrowest of these: the largest r with P(r ≤ B < n + 1 − r) ≥ confidence, B binomial(n, ½).
-    None where even the extremes do not reach it (n ≤ 5 for 95 %). Assumes nothing about the distribution.
+    None if even the extremes do not reach it (n ≤ 5 for 95 %). Makes no assumption about the distribution.
     """
     total = 2**n
     below = 0  # outcomes with B < r

@@ -1,6 +1,6 @@
-"""Events → what each step's each trial went through, and the phases that divide its time. Pure.
+"""Events → the stages of every trial of every step, and the phases that divide its time. Pure.
 
-A stage that nobody wrote is None, and a phase without a known end is open: a killed run looks like that.
+A stage without an event is None, and a phase without a known end is open, as in a killed run.
 """
 
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from contract.ranks import Ranks, above, rank_of
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One trial of one step. Instants are unix seconds; None: nobody wrote that this stage was reached."""
+    """One trial of one step. Instants are unix seconds; None: no event that this stage was reached."""
 
     step: str
     trial: int
@@ -29,15 +29,15 @@ class Trial:
     restore_commanded_at: float | None
     restored_at: float | None  # verified by an answer
     restored_by: str | None  # timeline, guardian, restore, reaper, takeover; None: not verified
-    ends_at: float  # the next fault on the same target begins, or nothing more is known
-    trouble: tuple[str, ...] = ()  # what the events of stage `fail` say
+    ends_at: float  # the next fault on the same target begins, or the records end
+    errors: tuple[str, ...] = ()  # the errors of the events of stage `fail`
     foreign: bool = False  # someone else changed the target: left alone, and not verified
-    ready_at: float | None = None  # it was ready, and chaos had no answer yet; see `restored.Restored`
+    ready_at: float | None = None  # it was ready, but chaos had no answer yet; see `restored.Restored`
     ready_by: str | None = None
     unanswered: str | None = None  # why chaos got none
-    witness: str | None = None  # the answer in the run's records that verified it in chaos's place
-    refused: str | None = None  # the controller's error: it commanded the restore, and got no proof
-    inject_waiting_at: float | None = None  # from here on the probe waits with it, and is slow
+    witness: str | None = None  # the answer in the run's records that verified it instead of chaos
+    refused: str | None = None  # the controller's error: it commanded the restore, but got no proof
+    inject_waiting_at: float | None = None  # from here on the probe is slow
     restore_waiting_at: float | None = None
     missing: tuple[str, ...] = ()  # what the restore waited for
 
@@ -47,17 +47,17 @@ class Trial:
 
     @property
     def gone_from(self) -> float | None:
-        """From here on the target may be missing: commanded, or at least begun."""
+        """When the target may be missing from: commanded, or at least begun."""
         return self.commanded_at if self.commanded_at is not None else self.begun_at
 
     @property
     def gone_until(self) -> float:
-        """Until here it may be missing: its restore was verified, or nothing more is known."""
+        """When the target may be missing until: its restore was verified, or the trial ended."""
         return self.ends_at if self.restored_at is None else min(self.restored_at, self.ends_at)
 
     @property
     def back_from(self) -> float | None:
-        """From here on it is looked for in use: verified; where an answer of the run's records is the proof, ready."""
+        """When recovery starts: verified; if an answer in the run's records is the proof, ready."""
         return self.ready_at if self.witness is not None else self.restored_at
 
     def covers(self, at: float) -> bool:
@@ -67,7 +67,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A part of a trial's time. `open`: its end was never told, `end` is where the knowledge ends."""
+    """A part of a trial's time. `open`: there is no event of its end, and `end` is the end of the trial."""
 
     name: str  # baseline | transition | in effect | restoring | settling
     step: str
@@ -79,7 +79,7 @@ class Phase:
 
 
 def trials_of(events: pd.DataFrame, ended_at: float) -> list[Trial]:
-    """Every step's every trial, in the order in which they began."""
+    """Every trial of every step, in the order in which they began."""
     if events.empty:
         return []
     found = [
@@ -91,7 +91,7 @@ def trials_of(events: pd.DataFrame, ended_at: float) -> list[Trial]:
 
 
 def phases_of(trial: Trial) -> list[Phase]:
-    """The trial's phases in order; none where the inject never began.
+    """The trial's phases in order; empty if the inject never began.
 
     transition: commanded → effective. in effect: → the restore is commanded. restoring: → verified. settling: → the next
     fault on the same target, or the end. A transition that was never verified lasts until the restore is commanded.
@@ -107,7 +107,7 @@ def phases_of(trial: Trial) -> list[Phase]:
         ("restoring", restore_at if restore_at is not None else trial.restored_at),
         ("settling", trial.restored_at),
     ]
-    # A restore by hand may come long after all that is known of the run.
+    # A manual restore may come long after the records end.
     reached = [(name, min(at, trial.ends_at)) for name, at in stages if at is not None]
     out = []
     for (name, start), (_, end) in pairwise([*reached, ("end", trial.ends_at)]):
@@ -120,9 +120,9 @@ def phases_of(trial: Trial) -> list[Phase]:
 
 
 def top_at(at: np.ndarray, tier: str, ranks: Ranks, trials: list[Trial]) -> np.ndarray:
-    """At which of these instants, in ascending order, `tier` is an expected top of the fallback.
+    """Mask over these instants (ascending): where `tier` is an expected top of the fallback.
 
-    Faults hold every tier of the ranks above its own, and none holds it; so its peers are expected tops with it.
+    Faults hold every tier of the ranks above its own, and none holds it; its peers are then expected tops too.
     """
     if rank_of(ranks, tier) is None or not len(at):
         return np.zeros(len(at), dtype=bool)
@@ -136,7 +136,7 @@ def top_at(at: np.ndarray, tier: str, ranks: Ranks, trials: list[Trial]) -> np.n
 
 
 def instant(at: float | None, started_at: float) -> str:
-    """An instant as a reader of a run finds it again: time since its start."""
+    """An instant as the time since the run's start: `+40.31s`; None: `never`."""
     return "never" if at is None else f"+{text(round(max(0.0, at - started_at), 2))}"
 
 
@@ -158,7 +158,7 @@ def _trial(step: str, trial: int, rows: pd.DataFrame, ended_at: float) -> Trial:
 
     restored = restored_of(rows)
     failed = rows[rows["stage"] == "fail"]
-    trouble = tuple(f"{r['move']}: {r['error'] or 'failed'}" for r in failed.to_dict("records"))
+    errors = tuple(f"{r['move']}: {r['error'] or 'failed'}" for r in failed.to_dict("records"))
     details = [d for d in failed["detail"] if isinstance(d, dict)]
     return Trial(
         step=step,
@@ -173,7 +173,7 @@ def _trial(step: str, trial: int, rows: pd.DataFrame, ended_at: float) -> Trial:
         restored_at=restored.at,
         restored_by=restored.by,
         ends_at=ended_at,
-        trouble=trouble,
+        errors=errors,
         foreign=any(d.get("foreign") for d in details),
         ready_at=restored.ready_at,
         ready_by=restored.ready_by,

@@ -163,7 +163,7 @@ def test_availability_is_judged_between_what_was_seen_and_what_was_not(tmp_path,
 def test_a_run_with_no_probe_knows_of_no_availability(tmp_path):
     expect = {"availability": {"max_s": 1000}}
     found, run = judged(make(tmp_path, [HOLE], probe_rate=0, duration_s=80, expect=expect))
-    assert (found.status, found.evidence) == (U, "the probe asked nothing")
+    assert (found.status, found.evidence) == (U, "the probe sent no request")
     assert run.brown is None
     assert run.unprobed.s > 50
 
@@ -175,4 +175,4 @@ def test_beyond_its_limit_a_failover_needs_probe_requests(tmp_path, hole_s, stat
     expect = {"failover": {"step": "s", "to": "ollama", "max_s": 5}}
     found, _ = judged(make(tmp_path, [hole], probe_rate=0, pairs=0, duration_s=70, expect=expect))
     assert found.status is status
-    assert ("the probe did not ask for" in found.evidence) == (status is U)
+    assert ("the probe sent no request for" in found.evidence) == (status is U)

@@ -40,7 +40,7 @@ def test_even_shares_are_even_and_a_dead_ones_go_to_the_others(tmp_path):
     for spread in (calm, before, returned):
         assert all(s.low < 1 / 3 < s.high for s in spread.shares)
         assert spread.jain > 0.99
-    assert [s.wanted for s in gone.shares] == [0.5, 0.0, 0.5]
+    assert [s.expected for s in gone.shares] == [0.5, 0.0, 0.5]
     assert gone.shares[1].answers == 0
     assert all(s.low < 0.5 < s.high for s in (gone.shares[0], gone.shares[2]))
     # The calm time has two parts; while the tier was gone or had not returned, nothing counts as calm.
@@ -54,7 +54,7 @@ def test_stated_shares_are_found_and_even_ones_are_not(tmp_path):
     assert found(run, shares=stated).status is Status.PASS
     assert found(run).status is Status.FAIL
     gone = balance.spreads(run, ["a", "b", "c"], stated)[2]
-    assert [s.wanted for s in gone.shares] == [pytest.approx(5 / 7), 0.0, pytest.approx(2 / 7)]
+    assert [s.expected for s in gone.shares] == [pytest.approx(5 / 7), 0.0, pytest.approx(2 / 7)]
 
 
 def test_few_answers_prove_no_share(tmp_path):
@@ -112,7 +112,7 @@ def test_a_request_handed_down_while_peers_serve_is_reported(tmp_path):
 WRONG = [
     ({"group": "h"}, "no group of several deployments 'h'"),
     ({"group": "g", "shares": {"a": 0.5, "b": 0.5}}, "give one for each deployment of the group: a, b, c"),
-    ({"group": "g", "shares": {"a": 0.5, "b": 0.5, "c": 0.5}}, "they add up to 1.5; make it 1"),
+    ({"group": "g", "shares": {"a": 0.5, "b": 0.5, "c": 0.5}}, "the sum is 1.5; it must be 1"),
 ]
 
 

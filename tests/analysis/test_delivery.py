@@ -101,7 +101,7 @@ def test_the_first_page_begins_with_the_load_and_has_both_latencies(tmp_path):
 
     run = Evidence(frames.read(make(tmp_path, [Hole("s", "vllm", 20, 20, hang_s=6)], duration_s=60).path))
     lines = summary.markdown(run, judge.judge(run)).splitlines()
-    assert lines[2] == "- expect: unknown: the timeline expects nothing"
+    assert lines[2] == "- expect: unknown: the timeline has no expectation"
     assert lines[3] == "- gateway: litellm 1.106.2"
     assert lines[5].startswith("Load: ")
     assert any("| from sent (p50 / p99) | from scheduled (p50 / p99) |" in line for line in lines)

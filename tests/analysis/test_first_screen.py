@@ -96,12 +96,12 @@ def test_each_version_that_answered_is_shown_and_several_are_warned_of(
 
 
 REASONS = [
-    (Finding("cuts", "N1", "at most 5", "9 a trial", Status.FAIL, "in which"), "N1 cuts: fail: 9 a trial; wanted: at most 5"),
+    (Finding("cuts", "N1", "at most 5", "9 a trial", Status.FAIL, "in which"), "N1 cuts: fail: 9 a trial; expected: at most 5"),
     (Finding("cuts", None, "t", "m", Status.FAIL, "e", reason="nine were cut"), "cuts: fail: nine were cut"),
     (unknown("overhead", None, "t", "no pair counts"), "overhead: unknown: no pair counts"),
     (
         Finding("overhead", "N2", "at most 100 ms more", "+69 ms [58, 127]", Status.UNKNOWN, "12 pairs count"),
-        "N2 overhead: unknown: +69 ms [58, 127]; wanted: at most 100 ms more; 12 pairs count",
+        "N2 overhead: unknown: +69 ms [58, 127]; expected: at most 100 ms more; 12 pairs count",
     ),
 ]  # fmt: skip
 

@@ -52,7 +52,7 @@ def test_it_is_lost_with_the_first_failed_request_through_it(drained):
 def test_a_stream_that_was_cut_before_the_first_refusal_shows_it_though_it_soon_serves_again(killed):
     (trial,) = killed.trials
     assert killed.lost_at(trial) == pytest.approx(START + KILLED.lost, abs=1e-6)
-    assert "told by it, was cut" in killed.loss(trial)
+    assert "sent by it, was cut" in killed.loss(trial)
 
 
 def test_its_gap_and_its_return_are_those_of_all_tiers_together(drained):
@@ -78,7 +78,7 @@ def test_it_takes_no_tier_away(tmp_path):
 
 def test_what_it_counted_before_it_was_restarted_is_not_set_against_ours(drained):
     found = {row.why for row in rows(drained) if row.source == GATEWAY}
-    assert found  # without counters: nothing was read; with some it would be "taken away in restart"
+    assert found  # without counters: nothing was read; with some it would be "restart stopped it"
 
 
 def test_drained_and_retried_no_request_is_lost(drained):
@@ -171,7 +171,5 @@ def test_no_tier_takes_over_from_the_gateway_and_such_an_expectation_is_correcte
         "steps: [{name: restart, at: 2s, for: 9s, fault: unit_restart, target: gateway}]\n"
         "expect: {failover: {step: restart, to: ollama, max_s: 5}}\n"
     )
-    with pytest.raises(
-        Refusal, match=r"takes the gateway itself away, and no tier takes over .* expect failover_gap"
-    ):
+    with pytest.raises(Refusal, match=r"is the gateway, and no tier takes over .* use failover_gap"):
         bind(timeline.read(path), None, "t.yaml", catalogue())

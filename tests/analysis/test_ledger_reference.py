@@ -51,18 +51,18 @@ def contradiction(entries, record):
     tier = record["tier"]
     mine = [e for e in entries if e["tier"] == tier]
     if not mine:
-        asked = ", ".join(dict.fromkeys(e["tier"] for e in entries)) or "nobody"
-        return f"we say that {tier} answered; {asked} was asked"
+        others = ", ".join(dict.fromkeys(e["tier"] for e in entries)) or "no tier"
+        return f"recorded as answered by {tier}; {others} got the request"
     if record["outcome"] != Outcome.OK:
         return None
     good = GAVE_ALL if record["witness"] in (Witness.END, Witness.USAGE) else ENDED_WELL
     if not any(e["how"] in good or e["ending"] in good for e in mine):
-        return f"we say ok; {tier} says {mine[-1]['how'] or 'nothing of its end'}"
+        return f"recorded as ok; the ledger of {tier} has {mine[-1]['how'] or 'no end'}"
     for e in entries:
         later = e["tier"] != tier and e["arrived_at"] > mine[-1]["arrived_at"]
         told = e["first_at"] is not None and record["first_at"] is not None
         if later and told and e["first_at"] < record["first_at"] + CLOCKS_S:
-            return f"we say that {tier} answered; {e['tier']} was asked after it and spoke first"
+            return f"recorded as answered by {tier}; {e['tier']} got the request after it and answered first"
     return None
 
 
@@ -97,8 +97,8 @@ def random_run(seed, folder):
     tables = {}
     for tier in tiers:
         if rng.random() < 0.9:  # else it keeps no ledger
-            asked = rng.choices(names, k=rng.choice((0, 4, 20, 30)))
-            lines = [line for i, nonce in enumerate(asked) for line in lines_of(rng, i, nonce)]
+            sent = rng.choices(names, k=rng.choice((0, 4, 20, 30)))
+            lines = [line for i, nonce in enumerate(sent) for line in lines_of(rng, i, nonce)]
             path = folder / f"{tier}.jsonl"
             path.write_text("".join(json.dumps(line) + "\n" for line in lines))
             tables[tier] = ledger.read(path)
@@ -152,8 +152,8 @@ def test_the_random_runs_have_every_kind_of_contradiction_and_answers_that_agree
     found = [both(seed)[1] for seed in range(RUNS)]
     words = [w for looped in found for texts in looped.contradicted.values() for w in texts]
     for kind in (
-        "; nobody was asked", "; c was asked", ", a was asked", "says nothing of its end", "says abort", "says stop",
-        "was asked after it and spoke first",
+        "; no tier got the request", "; c got the request", ", a got the request", "has no end", "has abort", "has stop",
+        "got the request after it and answered first",
     ):  # fmt: skip
         assert sum(kind in w for w in words) > 2, kind
     assert sum(n for looped in found for n in looped.answers.values()) - len(words) > 100

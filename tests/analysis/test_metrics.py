@@ -195,9 +195,9 @@ ONE_BY_ONE, IN_CLUMPS = [0.05] * 30, ([0.0] * 4 + [0.25]) * 6  # the same mean
     [
         (ONE_BY_ONE, (), False, None),
         (ONE_BY_ONE, [(0, 60)], False, None),
-        (IN_CLUMPS, (), True, "the engine's or the path's doing"),  # the hub was on time
-        (IN_CLUMPS, [(0, 60)], True, "the client's doing"),
-        (IN_CLUMPS, [(20, 60)], True, "the engine's or the path's doing"),  # there in clean seconds too
+        (IN_CLUMPS, (), True, "caused by the engine or the path"),  # the hub was on time
+        (IN_CLUMPS, [(0, 60)], True, "caused by the client"),
+        (IN_CLUMPS, [(20, 60)], True, "caused by the engine or the path"),  # there in clean seconds too
         (IN_CLUMPS[:15], (), None, None),  # too few
     ],
 )
@@ -209,7 +209,7 @@ def test_chunks_in_clumps_are_distinguished_from_single_ones(tmp_path, gaps_s, o
             tmp_path, [good(w, 5, gaps_s=gaps_s), good(w, 30, gaps_s=gaps_s)], overloaded=overloaded
         )
     assert chunks.clumped(chunks.chunk_gaps_ms(requests)) is clumped
-    said = chunks.who_clumps(requests)
+    said = chunks.clumping_cause(requests)
     assert said is None if who is None else said.startswith(who)
 
 

@@ -348,4 +348,4 @@ def test_a_gap_whose_end_was_not_seen_passes_nothing(tmp_path):
     )
     found = judge.judge(seen(made)).findings[0]
     assert (found.status, found.value) == ("unknown", None)
-    assert "an end that was not seen" in found.measured
+    assert "an unknown end" in found.measured

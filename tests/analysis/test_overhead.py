@@ -85,15 +85,12 @@ def test_the_gateways_own_header_is_shown_beside_what_was_measured_and_judges_no
     run.frames.requests.loc[run.frames.requests["via"] == GATEWAY, "route_overhead_ms"] = 8.1
     run.frames.requests.loc[run.frames.requests["lane"] == Lane.LOAD, "route_overhead_ms"] = 700.0
     found = judge.judge(run).findings[0]
-    assert (
-        "what the gateway says of itself (its header), about half of what is measured: 8.1 ms"
-        in found.evidence
-    )
+    assert "the gateway's own header reports 8.1 ms, about half of what is measured" in found.evidence
     assert found.value == pytest.approx(14, abs=1.5)
 
 
 def test_a_gateway_that_says_nothing_of_itself_is_not_quoted(tmp_path):
     run = Evidence(frames.read(make(tmp_path, pairs=8, expect={"overhead": {"max_ms": 100}}).path))
     run.frames.requests["route_overhead_ms"] = float("nan")
-    assert overhead.said_ms(run.frames.requests, run.pairs) is None
-    assert "says of itself" not in judge.judge(run).findings[0].evidence
+    assert overhead.header_ms(run.frames.requests, run.pairs) is None
+    assert "own header" not in judge.judge(run).findings[0].evidence

@@ -6,7 +6,7 @@ from math import log, sqrt
 import pytest
 from scipy import optimize, stats
 
-from analysis.metrics.paired import Paired, score_interval, share_interval, would_tell
+from analysis.metrics.paired import Paired, pairs_to_decide, score_interval, share_interval
 
 Z2 = stats.norm.ppf(0.975) ** 2
 
@@ -96,15 +96,15 @@ def test_about_nineteen_of_twenty_intervals_hold_the_true_difference(n, gain, lo
     assert 0.93 <= held / rounds <= 0.985
 
 
-def test_how_many_pairs_would_tell():
+def test_how_many_pairs_pairs_to_decide():
     few = Paired(0, 0, 8)
-    need = would_tell(few, -0.15)
+    need = pairs_to_decide(few, -0.15)
     assert need == 22  # z² / (n + z²) < 0.15
     assert Paired(0, 0, need).interval[0] > -0.15 >= Paired(0, 0, need - 1).interval[0]
     worse = Paired(0, 5, 20)
-    need = would_tell(worse, -0.15)
+    need = pairs_to_decide(worse, -0.15)
     assert score_interval(0, need / 4, need)[1] < -0.15
-    assert would_tell(Paired(0, 3, 20), -0.15) is None  # at the limit itself no number tells
+    assert pairs_to_decide(Paired(0, 3, 20), -0.15) is None  # at the limit itself no number tells
 
 
 def test_the_interval_of_a_share_is_wilsons():

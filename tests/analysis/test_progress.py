@@ -30,26 +30,26 @@ class Kept:
 
 def test_nothing_is_shown_of_what_is_over_within_two_seconds():
     kept = Kept()
-    said = progress.Said(100.0, 2.0, kept)
-    said.tell("reading", 0.1)
+    latest = progress.Latest(100.0, 2.0, kept)
+    latest.update("reading", 0.1)
     for at in (100.2, 101.0, 101.9):
-        said.tick(at)
+        latest.tick(at)
     assert kept.shown == []
 
 
 def test_lines_are_ten_seconds_apart_and_show_the_last_report():
     kept = Kept()
-    said = progress.Said(100.0, 2.0, kept)
+    latest = progress.Latest(100.0, 2.0, kept)
     for n in range(300):
-        said.tell("reading requests.arrow", n / 300)
-        said.tick(100.0 + n / 10)
+        latest.update("reading requests.arrow", n / 300)
+        latest.tick(100.0 + n / 10)
     assert [s for _, _, s in kept.shown] == pytest.approx([2.0, 12.0, 22.0])
     assert [d for _, d, _ in kept.shown] == pytest.approx([20 / 300, 120 / 300, 220 / 300])
 
 
 def test_before_the_first_report_nothing_is_shown():
     kept = Kept()
-    progress.Said(100.0, 2.0, kept).tick(200.0)
+    progress.Latest(100.0, 2.0, kept).tick(200.0)
     assert kept.shown == []
 
 
@@ -65,8 +65,8 @@ def test_a_line_has_the_share_or_how_long_it_has_been(done, line):
 def test_into_a_pipe_go_lines():
     read, write = os.pipe()
     with open(read) as told_to, open(write, "w") as out:
-        with progress.shown(out, after_s=0.0) as told:
-            told("reading requests.arrow", 0.4)
+        with progress.shown(out, after_s=0.0) as on_progress:
+            on_progress("reading requests.arrow", 0.4)
             line = told_to.readline()
         out.close()
         assert line == "reading requests.arrow: 40 %\n"
@@ -76,8 +76,8 @@ def test_into_a_pipe_go_lines():
 def test_on_a_terminal_there_is_a_bar_that_is_taken_away():
     terminal, side = pty.openpty()
     with open(side, "w") as out:
-        with progress.shown(out, after_s=0.0) as told:
-            told("judging", 0.4)
+        with progress.shown(out, after_s=0.0) as on_progress:
+            on_progress("judging", 0.4)
             seen = until(terminal, "40 %")
         seen += rest(terminal)
     os.close(terminal)
@@ -89,8 +89,8 @@ def test_on_a_terminal_there_is_a_bar_that_is_taken_away():
 
 def test_a_bar_that_knows_no_share_counts_seconds():
     terminal, side = pty.openpty()
-    with open(side, "w") as out, progress.shown(out, after_s=0.0) as told:
-        told("judging", None)
+    with open(side, "w") as out, progress.shown(out, after_s=0.0) as on_progress:
+        on_progress("judging", None)
         seen = until(terminal, "00:0")
     os.close(terminal)
     assert re.search(r"judging … 00:0\d", seen)
@@ -123,8 +123,8 @@ def test_a_report_shows_each_of_its_stages(tmp_path, monkeypatch):
 def test_standard_output_stays_clean():
     program = (
         "import sys, time\nfrom analysis import progress\n"
-        "with progress.shown(sys.stderr, after_s=0.0) as told:\n"
-        "    told('drawing', 0.5); time.sleep(0.5)\n"
+        "with progress.shown(sys.stderr, after_s=0.0) as on_progress:\n"
+        "    on_progress('drawing', 0.5); time.sleep(0.5)\n"
         "print('the result')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)

@@ -115,22 +115,22 @@ def test_one_answer_more_and_one_fewer_are_distinguished_and_reported(made):
     scraped(made, after(GATEWAY, add(-1)))
     found = row(made, "vllm", GATEWAY)
     assert (found.judgement, found.theirs) == ("FEWER", (found.ours or 0) - 1)
-    assert "1 fewer than ours: our count is wrong" in found.why
+    assert "1 fewer than recorded: the records are wrong" in found.why
     assert row(made, "ollama", GATEWAY).judgement == "agrees"
     text = "\n".join(section(Evidence(frames.read(made.path))))
     assert "| vllm | gateway | " in text
-    assert "FEWER: 1 fewer than ours" in text
+    assert "FEWER: 1 fewer than recorded" in text
 
 
 @pytest.mark.parametrize(
     ("source", "lie", "why"),
     [
-        (GATEWAY, lambda s: s.counters[-1].update(value=2.0), "its process was started anew"),
-        (GATEWAY, lambda s: s.counters[0].update(value=1.0), "a counter went down"),
+        (GATEWAY, lambda s: s.counters[-1].update(value=2.0), "its process was restarted"),
+        (GATEWAY, lambda s: s.counters[0].update(value=1.0), "a counter decreased"),
         (GATEWAY, lambda s: s.counters.clear(), "it has no counter litellm_deployment"),
         (GATEWAY, lambda s: setattr(s, "error", "HTTPError: 401"), "could not be read after the load: HTTPError: 401"),
         (GATEWAY, lambda s: setattr(s, "when", "never"), "were not read after the load"),
-        ("vllm", lambda s: s.counters[-1].update(value=2.0), "its process was started anew"),
+        ("vllm", lambda s: s.counters[-1].update(value=2.0), "its process was restarted"),
         ("ollama", lambda s: s.counters.clear(), "it has no counter"),
     ],
 )  # fmt: skip
@@ -143,10 +143,7 @@ def test_what_cannot_be_compared_is_unknown_and_why(made, source, lie, why):
 
 def test_an_engine_that_was_taken_away_and_reports_no_start_is_unknown(made):
     scraped(made, lambda scrape: scrape.counters.pop() and None)
-    assert (
-        row(made, "vllm", "engine").why
-        == "it was taken away in gone #1, and its counters may have begun anew"
-    )
+    assert row(made, "vllm", "engine").why == "gone #1 stopped it, and its counters may have been reset"
     assert row(made, "ollama", "engine").judgement == "agrees"
     assert row(made, "vllm", GATEWAY).judgement == "agrees"
 
@@ -208,7 +205,7 @@ def test_a_ledger_that_agrees_passes(made, capsys):
     assert (finding.status, finding.value) == ("pass", 0.0)
     assert finding.n == sum(a.tier is not None for a in made.requests)
     with pictures():
-        assert main(["report", str(made.path)]) == 5  # the timeline expects nothing
+        assert main(["report", str(made.path)]) == 5  # the timeline has no expectation
     assert "pass     reconciled" in capsys.readouterr().out
     table = pd.read_csv(made.path / "report" / "reconciliation.csv").set_index(["tier", "source"])
     assert set(table.loc[(slice(None), "ledger"), "judgement"]) == {"agrees"}
@@ -221,10 +218,10 @@ def one_ok(made: Made) -> str:
 @pytest.mark.parametrize(
     ("end", "words"),
     [
-        (None, "we say that vllm answered; nobody was asked"),
-        ({"how": "abort", "first_byte_at": 1.0}, "we say ok; vllm says abort"),
-        ({"how": None, "first_byte_at": 1.0}, "we say ok; vllm says nothing of its end"),
-        ({"how": "stop", "first_byte_at": 1.0}, "we say ok; vllm says stop"),
+        (None, "recorded as answered by vllm; no tier got the request"),
+        ({"how": "abort", "first_byte_at": 1.0}, "recorded as ok; the ledger of vllm has abort"),
+        ({"how": None, "first_byte_at": 1.0}, "recorded as ok; the ledger of vllm has no end"),
+        ({"how": "stop", "first_byte_at": 1.0}, "recorded as ok; the ledger of vllm has stop"),
     ],
 )
 def test_a_ledger_that_contradicts_one_record_fails_the_run(made, end, words):
@@ -258,10 +255,10 @@ def test_a_request_in_a_ledger_without_a_record_fails_a_closed_run(tmp_path):
         ([Entry("a", "n", 1.0, 1.2, "length")], "ok", "end", None),
         ([Entry("a", "n", 1.0, 1.2, "stop")], "ok", "none", None),
         ([Entry("a", "n", 1.0, 1.2, None, "length")], "ok", "end", None),  # killed after its last bytes
-        ([Entry("a", "n", 1.0, 1.2, None, "stop")], "ok", "end", "we say ok; a says nothing of its end"),
+        ([Entry("a", "n", 1.0, 1.2, None, "stop")], "ok", "end", "recorded as ok; the ledger of a has no end"),
         ([Entry("a", "n", 1.0, 1.2, "length")], "cut", None, None),  # cut on its way
         ([Entry("a", "n", 1.0, 1.2, None)], "cut", None, None),
-        ([Entry("b", "n", 1.0, 1.2, "length")], "cut", None, "we say that a answered; b was asked"),
+        ([Entry("b", "n", 1.0, 1.2, "length")], "cut", None, "recorded as answered by a; b got the request"),
         # A failed attempt before: b failed, then a answered.
         ([Entry("b", "n", 0.5, None, "gone"), Entry("a", "n", 1.0, 1.2, "length")], "ok", "end", None),
         # a got two requests and failed once.
@@ -271,7 +268,7 @@ def test_a_request_in_a_ledger_without_a_record_fails_a_closed_run(tmp_path):
         ([Entry("a", "n", 1.0, 1.2, "length"), Entry("b", "n", 1.1, 1.5, "length")], "ok", "end", None),
         (
             [Entry("a", "n", 1.0, 1.2, "length"), Entry("b", "n", 1.1, 1.25, "length")], "ok", "end",
-            "we say that a answered; b was asked after it and spoke first",
+            "recorded as answered by a; b got the request after it and answered first",
         ),
     ],
 )  # fmt: skip

@@ -84,8 +84,8 @@ def test_a_restore_is_verified_by_an_answer_and_by_nothing_else(recorded, at, by
     ("detail", "why"),
     [
         (SILENT, "no topology was at hand"),
-        (None, "its event does not say why"),
-        ({"answered": "unknown"}, "its event does not say why"),
+        (None, "its event has no reason"),
+        ({"answered": "unknown"}, "its event has no reason"),
     ],
 )
 def test_why_a_ready_target_was_not_verified_is_known(detail, why):

@@ -30,12 +30,12 @@ def test_a_summary_has_the_max_of_n_and_how_many_are_censored():
     values = [Value("s", i + 1, float(i), censored=i == 5) for i in range(6)] + [Value("s", 7, None)]
     seen = summarise(values)
     assert (seen.n, seen.median, seen.maximum, seen.censored, seen.unseen) == (6, 2.5, 5.0, 1, 1)
-    assert seen.told("s") == "2.5 s (median of 6; 95 % in [0, ?]; max of 6: >5 s; 1 censored)"
+    assert seen.text("s") == "2.5 s (median of 6; 95 % in [0, ?]; max of 6: >5 s; 1 censored)"
 
 
 def test_no_trial_is_unknown_and_not_zero():
     assert summarise([]).median is None
-    assert summarise([]).told("s") == "unknown"
+    assert summarise([]).text("s") == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_no_trial_is_unknown_and_not_zero():
 def test_an_interval_is_two_of_the_values_or_none(values, interval):
     seen = summarise([Value("s", i, v) for i, v in enumerate(values)])
     assert seen.interval == interval
-    assert ("95 %" in seen.told("s")) == (interval is not None)
+    assert ("95 %" in seen.text("s")) == (interval is not None)
 
 
 @pytest.mark.parametrize(

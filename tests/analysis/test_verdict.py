@@ -223,7 +223,7 @@ def test_a_checker_that_throws_keeps_its_traceback_in_the_runs_report_and_the_re
     run = Evidence(frames.read(three_tier(tmp_path).path))
     found = verdict.judge(run, [Expectation("broken", SimpleNamespace(id="X1"), _thrower)])
     assert (
-        "the checker threw KeyError: 'a column that is missing'; its traceback is in report/errors.txt"
+        "the checker raised KeyError: 'a column that is missing'; its traceback is in report/errors.txt"
         in found.findings[0].evidence
     )
     assert found.exit_code == 5
@@ -235,7 +235,7 @@ def test_a_checker_that_throws_keeps_its_traceback_in_the_runs_report_and_the_re
     assert "KeyError: 'a column that is missing'" in kept
     assert "[errors.txt](errors.txt)" in (folder / "summary.md").read_text()
     assert '<a href="errors.txt">errors.txt</a>' in (folder / "report.html").read_text()
-    assert "the checker threw KeyError" in json.dumps(json.loads((folder / "verdict.json").read_text()))
+    assert "the checker raised KeyError" in json.dumps(json.loads((folder / "verdict.json").read_text()))
     assert (folder / "timeline.png").exists()
 
 

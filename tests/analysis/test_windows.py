@@ -84,7 +84,7 @@ def test_settling_ends_where_the_next_trial_on_the_target_begins():
 def test_an_inject_that_was_refused_has_no_phases():
     (trial,) = trials_of(events([("inject", "fail", 10)], error="held by another"), 50.0)
     assert phases_of(trial) == []
-    assert trial.trouble == ("inject: held by another",)
+    assert trial.errors == ("inject: held by another",)
 
 
 def test_without_events_there_are_no_trials():

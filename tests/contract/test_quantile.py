@@ -66,7 +66,7 @@ def test_every_wing_finds_the_same_quantile(seed):
     assert [quantiles.quantile(np.array(values), s) for s in SHARES] == list(right.values())
     assert [np.quantile(values, s, method="higher") for s in SHARES] == list(right.values())
     assert _of_gaps(values) == right
-    drawn = bootstrap.quantiles_again(np.array(values), np.zeros(n, dtype=int), SHARES, seed=0)
+    drawn = bootstrap.resampled_quantiles(np.array(values), np.zeros(n, dtype=int), SHARES, seed=0)
     assert [set(d) for d in drawn] == [{v} for v in right.values()], "one block, drawn again: the same values"
     for touched in (0, 5):  # as many more that took no time, and as many that never ended
         bounds = touched_bounds(np.sort(values), touched, 0.95)

@@ -1,4 +1,4 @@
-"""The pictures of a comparison: one file each, with `says`, the title, and `draw`; their numbers are in comparison.csv."""
+"""The figures of a comparison: one module each, with `says` (the title) and `draw`; their numbers are in comparison.csv."""
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -11,7 +11,7 @@ FIGURES = {"differences": differences, "latency": latency, "trials": trials}
 
 
 def draw(name: str, c: Comparison) -> Figure:
-    """This picture, with its title; one that has nothing to show says why."""
+    """The figure with its title; if it has no data, only the title with the reason."""
     with rc_context(style.LOOK):
         made = FIGURES[name].draw(c)
         if made is None:

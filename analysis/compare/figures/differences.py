@@ -1,4 +1,4 @@
-"""Every difference that could be told, with its interval, beside what is tolerated: a forest plot."""
+"""A forest plot: every difference with its interval and its tolerance."""
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -14,7 +14,7 @@ COLOURS = {
     Judged.NO_DIFFERENCE: style.UNKNOWN, Judged.CANNOT_TELL: "#CCCCCC",
 }  # fmt: skip
 MOST_ROWS = 36
-LEAST, MOST = 25.0, 200.0  # percent: how far the axis reaches at least, and at most
+LEAST, MOST = 25.0, 200.0  # percent: minimum and maximum extent of the axis
 _TOLERATED = "#E8F0E8"
 
 
@@ -23,10 +23,10 @@ def says(c: Comparison) -> str:
 
 
 def draw(c: Comparison) -> Figure | None:
-    """What is to be seen: which intervals leave the band of what is tolerated, and how wide the others are.
+    """Shows which intervals leave the tolerated band, and how wide the others are.
 
-    A dot is B − A in percent of A, with its 95 % interval; of proportions and of a baseline of 0, in points. The pale band is
-    what may get worse. What was found comes first, then the medians, means and shares of the rest.
+    A dot is B − A in percent of A, with its 95 % interval; for proportions and for a baseline of 0, in points. The pale band is
+    the tolerance. Metrics with a difference come first, then the medians, rates and shares of the rest.
     """
     rows = _rows(c)
     if not rows:
@@ -42,7 +42,7 @@ def draw(c: Comparison) -> Figure | None:
         axes.barh(at, right - left, left=left, height=0.86, color=_TOLERATED, lw=0, zorder=0)
         colour = COLOURS[row.judged]
         axes.plot([max(low, least), min(high, most)], [at, at], color=colour, lw=2.2, zorder=2)
-        marker = ">" if value > most else "<" if value < least else "o"  # beyond the edge: which way
+        marker = ">" if value > most else "<" if value < least else "o"  # beyond the edge: the direction
         axes.plot(min(max(value, least), most), at, marker=marker, ms=5, color=colour, mec="white", mew=0.6, zorder=3,
                   clip_on=False)  # fmt: skip
         assert row.found is not None

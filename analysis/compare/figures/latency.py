@@ -1,4 +1,4 @@
-"""The whole distribution of each tier's latency and TTFT, A dashed and B drawn through."""
+"""The distribution of each tier's latency and TTFT: A dashed, B solid."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +13,7 @@ from analysis.figures import style
 from contract.records import GATEWAY
 
 _WORDS = {"latency": "latency: sent → end", "ttft": "TTFT of streamed answers: sent → first token"}
-LEAST_N = 5  # a curve of fewer is a few dots
+LEAST_N = 5  # with fewer answers a curve is not useful
 
 
 def says(c: Comparison) -> str:
@@ -28,18 +28,18 @@ def says(c: Comparison) -> str:
         for r in rows
         if r.a is not None and r.b is not None and (r.judged is not Judged.CANNOT_TELL or len(rows) < 3)
     ]
-    return f"TTFT p50: {', '.join(parts)}" if parts else "Nothing could be told of the tiers' TTFT"
+    return f"TTFT p50: {', '.join(parts)}" if parts else "No tier's TTFT could be compared"
 
 
 def draw(c: Comparison) -> Figure | None:
-    """What is to be seen: whether B's curve lies right of A's (slower), over all answers or in the tail alone."""
+    """Shows whether B's curve is right of A's (slower), over all answers or only in the tail."""
     if not _curves(c.a, "latency") and not _curves(c.b, "latency"):
         return None
     made = style.figure(height=4.4)
     left, right = made.subplots(1, 2, sharey=True)
     for axes, metric in ((left, "latency"), (right, "ttft")):
         _draw(axes, c, metric)
-    left.set_ylabel("share of the answers that took at most so long")
+    left.set_ylabel("share of answers within this time")
     return made
 
 
@@ -66,7 +66,7 @@ def _draw(axes: Axes, c: Comparison, metric: str) -> None:
         n = " / ".join(str(x.n if x else 0) for x in of)
         marks.append(Line2D([], [], color=colour, lw=1.8, label=f"{tier}, n = {n}"))
     style.log_ms(axes, "x")
-    axes.tick_params(axis="x", labelsize=7.5, labelrotation=30)  # of a narrow range every step is marked
+    axes.tick_params(axis="x", labelsize=7.5, labelrotation=30)  # a narrow range has many tick labels
     axes.set_yticks([0, 0.25, 0.5, 0.75, 0.95], ["0", "25 %", "p50", "75 %", "p95"])
     axes.set_ylim(0, 1.02)
     axes.set_xlabel(_WORDS[metric])

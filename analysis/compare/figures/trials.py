@@ -1,4 +1,4 @@
-"""Every trial of both runs, side by side: failover, gap, recovery, unavailability of each step."""
+"""Every trial of both runs side by side: failover, gap, recovery, unavailability of each step."""
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -24,9 +24,9 @@ def says(c: Comparison) -> str:
 
 
 def draw(c: Comparison) -> Figure | None:
-    """What is to be seen: how far the trials of each run lie apart, and whether those of B lie further right.
+    """Shows how much the trials of each run vary, and whether those of B take longer.
 
-    Grey above is A, blue below is B; the bar is the median. A hollow dot is longer than its place: its end was not seen.
+    Grey (above) is A, blue (below) is B; the bar is the median. A hollow dot is a lower bound: its end was not seen.
     """
     rows = _rows(c)
     if not rows:

@@ -1,4 +1,4 @@
-"""A run that several comparisons look at is worked out once, and only a test that looks at pictures has them drawn."""
+"""Each run is read once for all tests, and figures are drawn only for tests that check them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,15 +12,15 @@ from analysis.figures import style
 
 
 @pytest.fixture(scope="module", autouse=True)
-def each_run_is_worked_out_once() -> Iterator[None]:
+def each_run_is_read_once() -> Iterator[None]:
     known: dict[str, Side] = {}
-    work_out = command.side
+    read_side = command.side
 
-    def side(text: str, tell: progress.Told = progress.silent) -> Side:
+    def side(text: str, on_progress: progress.OnProgress = progress.no_progress) -> Side:
         if not Path(text).is_dir():
-            return work_out(text, tell)
+            return read_side(text, on_progress)
         if text not in known:
-            known[text] = work_out(text, tell)
+            known[text] = read_side(text, on_progress)
         return known[text]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -30,11 +30,11 @@ def each_run_is_worked_out_once() -> Iterator[None]:
 
 @pytest.fixture
 def with_pictures() -> None:
-    """What a test asks for that looks at them."""
+    """Requested by tests that check the figures."""
 
 
 @pytest.fixture(autouse=True)
 def pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(style, "DPI", 50)  # fewer pixels; a picture's layout is in inches
+    monkeypatch.setattr(style, "DPI", 50)  # fewer pixels; the layout is in inches
     if "with_pictures" not in request.fixturenames:
         monkeypatch.setattr(figures, "FIGURES", {})

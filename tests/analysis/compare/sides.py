@@ -1,4 +1,4 @@
-"""Sides with a known truth, without runs: what is put in here, a comparison must find again, or must not find."""
+"""Sides with known values, without runs: a comparison must find exactly the differences that are put in here."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ CONDITIONS: dict[str, dict[str, object]] = {
 
 
 def latencies(seed: int, more_ms: float = 0.0, blocks: int = 40, each: int = 15) -> list[Sample]:
-    """Of a gateway whose answers wait together: what a block of time adds is shared by all that is asked in it."""
+    """Latencies of a gateway with correlated answers: all requests in a block of time share its delay."""
     rng = np.random.default_rng(seed)
     block = np.repeat(np.arange(blocks), each)
     shared = rng.gamma(4.0, 10.0, blocks)[block]
@@ -27,7 +27,7 @@ def latencies(seed: int, more_ms: float = 0.0, blocks: int = 40, each: int = 15)
 
 
 def trials(values: Sequence[float], metric: str = "failover", censored: Sequence[int] = ()) -> Sample:
-    """`censored`: which of them are longer than their value."""
+    """`censored`: indices of values that are lower bounds."""
     number = Trials(tuple(map(float, values)), tuple(i in censored for i in range(len(values))))
     return Sample(metric, "median", "gone", "", "s", number)
 
@@ -43,6 +43,6 @@ def of(number: Number, metric: str = "latency", statistic: str = "p50") -> Sampl
 
 
 def side(name: str, *given: Sample, **topics: dict[str, object]) -> Side:
-    """`topics`: what is other than in CONDITIONS."""
+    """`topics`: differences from CONDITIONS."""
     conditions = {k: {**v, **topics.get(k, {})} for k, v in CONDITIONS.items()}
     return Side(name, conditions, (), ("vllm", "ollama"), tuple(given))

@@ -1,4 +1,4 @@
-"""From run folders to the exit code: what is found, what is refused, and that a baseline file stands for its run."""
+"""From run folders to the exit code: findings, refusals, and a baseline file in place of its run."""
 
 import json
 
@@ -19,7 +19,7 @@ def run(results, name, seed=1, **more):
     return synthetic.make(results, name=name, seed=seed, **({"duration_s": 150, "rate": 6.0} | more)).path
 
 
-def told(folder):
+def rows_of(folder):
     data = json.loads((folder / "comparison.json").read_text())
     return data, {(r["metric"], r["statistic"], r["of"], r["via"] or ""): r for r in data["rows"]}
 
@@ -34,10 +34,10 @@ def runs(tmp_path_factory):
     return calm, again, slower
 
 
-def test_50_ms_more_are_found_and_the_gate_falls(runs, tmp_path, capsys, with_pictures):
+def test_50_ms_more_are_found_and_fail_the_gate(runs, tmp_path, capsys, with_pictures):
     calm, _, slower = runs
     assert main(["compare", str(calm), str(slower), "--out", str(tmp_path)]) == 1
-    data, rows = told(tmp_path)
+    data, rows = rows_of(tmp_path)
     for key in (("ttft", "p50", "vllm", "gateway"), ("latency", "p50", "vllm", "gateway"),
                 ("overhead_ttft", "median", "all tiers", "gateway")):  # fmt: skip
         row = rows[key]
@@ -46,14 +46,14 @@ def test_50_ms_more_are_found_and_the_gate_falls(runs, tmp_path, capsys, with_pi
         assert 0 < row["low"] < row["difference"] < row["high"]
     assert rows["tpot", "p50", "vllm", "gateway"]["judged"] == "no difference found"
     assert data["exit_code"] == 1
-    said = capsys.readouterr().out
-    assert "worse by more than 10%" in said
-    assert "(exit code 1)" in said
+    out = capsys.readouterr().out
+    assert "worse by more than 10%" in out
+    assert "(exit code 1)" in out
     for name in ("comparison.md", "comparison.csv", "differences.png", "latency.png", "trials.png"):
         assert (tmp_path / name).stat().st_size > 500
 
 
-def test_a_tolerance_opens_the_gate(runs, tmp_path):
+def test_a_larger_tolerance_passes_the_gate(runs, tmp_path):
     calm, _, slower = runs
     assert (
         main(["compare", str(calm), str(slower), "--tolerance", "100%,overhead=80ms", "--out", str(tmp_path)])
@@ -64,7 +64,7 @@ def test_a_tolerance_opens_the_gate(runs, tmp_path):
 def test_a_run_and_itself(runs, tmp_path):
     calm = runs[0]
     assert main(["compare", str(calm), str(calm), "--out", str(tmp_path)]) == 0
-    _, rows = told(tmp_path)
+    _, rows = rows_of(tmp_path)
     assert {r["judged"] for r in rows.values()} <= {"no difference found", "cannot tell"}
     assert {r["difference"] for r in rows.values()} <= {0.0, None}
 
@@ -83,7 +83,7 @@ def test_a_baseline_file_stands_for_its_run(runs, tmp_path, capsys):
     file.write_text(kept)
     assert main(["compare", str(file), str(slower), "--out", str(tmp_path / "by_file")]) == 1
     assert main(["compare", str(calm), str(slower), "--out", str(tmp_path / "by_run")]) == 1
-    by_file, by_run = (told(tmp_path / x)[1] for x in ("by_file", "by_run"))
+    by_file, by_run = (rows_of(tmp_path / x)[1] for x in ("by_file", "by_run"))
     assert by_file.keys() == by_run.keys()
     for key, row in by_file.items():
         assert row["judged"] == by_run[key]["judged"]
@@ -93,8 +93,8 @@ def test_a_baseline_file_stands_for_its_run(runs, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("change", "says"),
-    [({"format": 99}, "format 99; this version reads format 3. Make it anew from a run that this version recorded"), ({"kind": "else"}, "is no baseline"), ({"samples": [{}]}, "broken"),
-     ({"samples": [float("nan")]}, "NaN is no JSON"), ({"samples": [float("-inf")]}, "-Infinity is no JSON")],
+    [({"format": 99}, "format 99; this version reads format 3. Create it again from a run that this version recorded"), ({"kind": "else"}, "not a baseline"), ({"samples": [{}]}, "invalid baseline"),
+     ({"samples": [float("nan")]}, "NaN is not JSON"), ({"samples": [float("-inf")]}, "-Infinity is not JSON")],
 )  # fmt: skip
 def test_a_baseline_of_another_format_is_refused(runs, tmp_path, capsys, change, says):
     assert main(["baseline", str(runs[0])]) == 0
@@ -111,10 +111,12 @@ def test_a_baseline_may_be_saved_with_a_bom_and_holds_no_number_without_end(runs
     assert main(["compare", str(file), str(file), "--out", str(tmp_path)]) in (0, 5)
     file.write_text(text.replace(f'"format": {baseline.FORMAT}', '"format": 1e999'))
     assert main(["compare", str(file), str(file), "--out", str(tmp_path)]) == 64
-    assert "1e999 is no finite number" in capsys.readouterr().err
+    assert "1e999 is not a finite number" in capsys.readouterr().err
 
 
-def test_what_is_not_alike_is_refused_field_by_field_unless_told_to(runs, tmp_path, capsys):
+def test_runs_under_other_conditions_are_refused_field_by_field_unless_although_names_the_topics(
+    runs, tmp_path, capsys
+):
     calm = runs[0]
     other = run(tmp_path, "other", engines=(VLLM, OPENAI), duration_s=60, steps=[GONE])
     assert main(["compare", str(calm), str(other), "--out", str(tmp_path / "c")]) == 64
@@ -141,7 +143,7 @@ def test_what_is_not_alike_is_refused_field_by_field_unless_told_to(runs, tmp_pa
         ]
     )
     assert code in (0, 1)
-    assert "differs, and was let pass: topology" in capsys.readouterr().out
+    assert "differs, and was allowed: topology" in capsys.readouterr().out
 
 
 @pytest.mark.verify
@@ -154,7 +156,7 @@ def test_a_failover_that_got_two_seconds_longer(tmp_path):
     assert (
         main(["compare", str(a), str(b), "--tolerance", "failover=0.5s", "--out", str(tmp_path / "c")]) == 1
     )
-    _, rows = told(tmp_path / "c")
+    _, rows = rows_of(tmp_path / "c")
     row = rows["failover", "median", "gone", ""]
     assert row["judged"] == "worse"
     assert row["n_a"] == row["n_b"] == 9
@@ -162,25 +164,25 @@ def test_a_failover_that_got_two_seconds_longer(tmp_path):
     assert row["high"] >= 2.0 - 0.25
 
 
-def test_a_run_that_was_cut_short_is_said_to_be(runs, tmp_path, capsys):
+def test_a_run_that_was_cut_short_is_reported_as_such(runs, tmp_path, capsys):
     killed = run(tmp_path, "killed", seed=4, status=None)
     assert main(["compare", str(runs[0]), str(killed), "--out", str(tmp_path / "c")]) in (0, 5)
     assert "B: cut short: the run was never closed" in capsys.readouterr().out
 
 
-def test_an_overloaded_load_generator_leaves_nothing_to_tell_of_its_answers(runs, tmp_path):
+def test_answers_of_an_overloaded_load_generator_are_cannot_tell(runs, tmp_path):
     late = run(tmp_path, "late", seed=5, overloaded=[(0, 140)])
     main(["compare", str(runs[0]), str(late), "--out", str(tmp_path / "c")])
-    _, rows = told(tmp_path / "c")
+    _, rows = rows_of(tmp_path / "c")
     assert rows["latency", "p50", "vllm", "gateway"]["judged"] == "cannot tell"
     assert rows["answers_per_s", "rate", "all tiers", "gateway"]["judged"] == "cannot tell"
     assert "overloaded" in rows["answers_per_s", "rate", "all tiers", "gateway"]["why"]
 
 
 def test_a_run_without_a_request(runs, tmp_path):
-    silent = run(tmp_path, "silent", rate=0, pairs=0, probe_rate=0.0001)
+    idle = run(tmp_path, "idle", rate=0, pairs=0, probe_rate=0.0001)
     although = ["--although", "prompts,load"]
-    assert main(["compare", str(runs[0]), str(silent), *although, "--out", str(tmp_path / "c")]) == 5
+    assert main(["compare", str(runs[0]), str(idle), *although, "--out", str(tmp_path / "c")]) == 5
 
 
 @pytest.mark.parametrize(
@@ -188,7 +190,7 @@ def test_a_run_without_a_request(runs, tmp_path):
     [
         (["nowhere", "nowhere"], "no run"), (["gone.json", "x"], "no such baseline"),
         (["{run}", "{run}", "--although", "weather"], "no topic 'weather'"),
-        (["{run}", "{run}", "--tolerance", "much"], "no percentage"),
+        (["{run}", "{run}", "--tolerance", "much"], "not a percentage"),
         (["{run}", "{run}", "--tolerance", "capped=1pp"], "--tolerance capped=1pp: 'capped' is 'dropped' now"),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Known truths in, the same out: shifts, intervals of textbooks, exact p."""
+"""Known shifts, intervals from textbooks and exact p must be found again."""
 
 import math
 
@@ -40,13 +40,13 @@ def test_the_interval_of_a_p95_holds_the_truth_nineteen_times_in_twenty():
 
 
 def test_answers_that_wait_together_are_not_taken_for_independent():
-    """As many answers in as many seconds, but each second's answers share their fate: the interval must be wider."""
+    """The same answers per second, but correlated within each second: the interval must be wider."""
     rng = np.random.default_rng(3)
     shared = np.repeat(rng.normal(0, 30, 30), 20)
     apart = rng.permutation(shared)
     block = np.repeat(np.arange(30), 20)
     together, alone = (
-        bootstrap.quantiles_again(200 + x + rng.normal(0, 5, 600), block, [0.5], 0)[0]
+        bootstrap.resampled_quantiles(200 + x + rng.normal(0, 5, 600), block, [0.5], 0)[0]
         for x in (shared, apart)
     )
     assert together.std() > 2 * alone.std()
@@ -55,7 +55,9 @@ def test_answers_that_wait_together_are_not_taken_for_independent():
 def test_a_drawn_quantile_of_many_values_is_as_that_of_all_of_them():
     rng = np.random.default_rng(4)
     values, block = rng.gamma(2, 50, 40_000), np.repeat(np.arange(50), 800)
-    for q, drawn in zip((0.5, 0.99), bootstrap.quantiles_again(values, block, (0.5, 0.99), 0), strict=True):
+    for q, drawn in zip(
+        (0.5, 0.99), bootstrap.resampled_quantiles(values, block, (0.5, 0.99), 0), strict=True
+    ):
         assert np.median(drawn) == pytest.approx(np.quantile(values, q), rel=0.02)
         assert drawn.std() > 0
 
@@ -145,20 +147,20 @@ def test_what_would_have_been_seen_is_seen_four_times_in_five():
     assert 60 <= hits <= 97
 
 
-def test_a_number_that_chance_does_not_move():
+def test_a_number_without_variation():
     flat = Estimate(5.0, 100, 10, 0.0, (5.0,) * 3)
     found = difference.of_estimates(flat, flat)
     assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1.0)
 
 
-def test_ties_are_dealt_out_anew():
+def test_ties_use_a_permutation_test():
     a, b = Trials((0.0,) * 6, (False,) * 6), Trials((0.0, 0.0, 1.0, 2.0, 2.0, 3.0), (False,) * 6)
     found = difference.of_trials(a, b)
     assert found.p == pytest.approx(stats.fisher_exact([[6, 0], [2, 4]]).pvalue, abs=0.01)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_with_ties_p_is_that_of_the_exact_test_over_all_dealings_or_as_many_as_are_drawn(seed):
+def test_with_ties_p_is_that_of_scipys_permutation_test(seed):
     rng = np.random.default_rng(seed)
     a, b = (rng.integers(0, 6, rng.integers(3, 30)).astype(float) for _ in range(2))
     dealt = stats.PermutationMethod(n_resamples=difference.EXACT_UP_TO, rng=np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""What two runs were judged by: a flip is told first, and what nobody knows is no pass on either side."""
+"""Expectations of two runs: a flip is listed first, and unknown is not a pass on either side."""
 
 import json
 
@@ -36,7 +36,7 @@ def compared(a: Side, b: Side) -> Comparison:
 
 A_LIMIT, B_LIMIT = "at most 5 s", "at most 3 s"
 RULES = [
-    # in A, in B, what is said of it, exit code
+    # in A, in B, result, exit code
     (kept(PASS), kept(PASS), Judged.NO_DIFFERENCE, 0),
     (kept(FAIL), kept(FAIL, 135), Judged.NO_DIFFERENCE, 0),
     (kept(PASS), kept(FAIL, 135), Judged.WORSE, 1),
@@ -57,15 +57,15 @@ RULES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("a", "b", "said", "code"), RULES)
-def test_what_may_be_said_of_one_expectation_in_two_runs(a, b, said, code):
+@pytest.mark.parametrize(("a", "b", "result", "code"), RULES)
+def test_the_result_of_one_expectation_in_two_runs(a, b, result, code):
     c = compared(*(judged_side(name, *([k] if k else [])) for name, k in (("a", a), ("b", b))))
-    assert [e.judged for e in c.expected] == [said]
+    assert [e.judged for e in c.expected] == [result]
     assert c.exit_code == code
-    assert bool(c.expected[0].why) == (said is Judged.CANNOT_TELL)
+    assert bool(c.expected[0].why) == (result is Judged.CANNOT_TELL)
 
 
-def test_no_tolerance_lets_a_flip_pass_and_it_is_told_before_anything_else():
+def test_no_tolerance_hides_a_flip_and_it_is_listed_first():
     a = judged_side("a", kept(PASS, name="failover"), kept(PASS, name="recovery"), kept(PASS))
     b = judged_side("b", kept(PASS, name="failover"), kept(UNKNOWN, name="recovery"), kept(FAIL, 135))
     c = Comparison(a, b, [], judged.judge(a, b, tolerance.parse("1000%")))
@@ -73,14 +73,14 @@ def test_no_tolerance_lets_a_flip_pass_and_it_is_told_before_anything_else():
     assert [e.name for e in c.expected] == ["leaks", "failover", "recovery"]
     first, second, *_ = summary.text(c).splitlines()
     assert first == "B fails what A passed: leaks, 0 answers → 135 answers"
-    assert second == "Whether B got worse cannot be told: recovery, unknown in B"
+    assert second == "B may have got worse: recovery, unknown in B"
     assert summary.says(c).startswith(first)
 
 
 @pytest.mark.parametrize(("b", "code"), [(PASS, 0), (UNKNOWN, 0), (FAIL, 5)])
 def test_a_run_whose_verdict_could_not_be_made_is_not_taken_for_a_pass(b, code):
     c = compared(side("a", share(400, 400)), judged_side("b", kept(b, 135)))
-    assert [(e.judged, e.why) for e in c.expected] == [(Judged.CANNOT_TELL, "A keeps no verdict")]
+    assert [(e.judged, e.why) for e in c.expected] == [(Judged.CANNOT_TELL, "A has no verdict")]
     assert c.exit_code == code
     assert "A: a: verdict unknown, gateway 1.106.0" in summary.text(c).splitlines()
     assert json.loads(export.as_json(c))["a"]["verdict"] is None
@@ -115,7 +115,7 @@ def test_a_baseline_whose_verdict_is_broken_is_refused(tmp_path, capsys, verdict
     (tmp_path / "a.json").write_text(json.dumps(data))
     assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "a.json")]) == 64
     err = capsys.readouterr().err
-    assert "a.json: is a broken baseline" in err
+    assert "a.json: invalid baseline" in err
     assert says in err
 
 
@@ -191,12 +191,12 @@ def test_a_run_that_failed_by_needless_answers_of_the_cloud_is_worse_than_one_th
         0.0,
         pytest.approx(leaks / needless["n_b"]),
     )
-    said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("B fails what A passed: cloud_only_in_need, 0 leaks (")
-    assert said[1].startswith("A: ")
-    assert said[1].endswith("-well: pass, gateway litellm 1.106.2")
-    assert said[2].endswith("-cools: fail, gateway litellm 1.108.7")
-    assert "differs: versions: gateway: litellm 1.106.2 and litellm 1.108.7" in said
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].startswith("B fails what A passed: cloud_only_in_need, 0 leaks (")
+    assert out[1].startswith("A: ")
+    assert out[1].endswith("-well: pass, gateway litellm 1.106.2")
+    assert out[2].endswith("-cools: fail, gateway litellm 1.108.7")
+    assert "differs: versions: gateway: litellm 1.106.2 and litellm 1.108.7" in out
     page = (folder / "comparison.md").read_text()
     assert (
         page.index("## Expectations")
@@ -223,19 +223,19 @@ def test_a_baseline_in_git_finds_the_flip_as_its_run_does(sides, tmp_path):
 
 
 ENDINGS = [
-    # how B ended, which finding tells, what is said of it, exit code
+    # how B ended, the finding that shows it, result, exit code
     ({"drop": [("restore", "effective")]}, "restored", Judged.WORSE, 1),
     ({"status": None}, "run", Judged.CANNOT_TELL, 5),
     ({"status": ABORTED, "reason": "guard: too many"}, "run", Judged.WORSE, 1),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("ending", "finding", "said", "code"), ENDINGS)
+@pytest.mark.parametrize(("ending", "finding", "result", "code"), ENDINGS)
 def test_a_fault_that_was_not_restored_and_a_run_that_did_not_end_are_compared_too(
-    sides, tmp_path, ending, finding, said, code
+    sides, tmp_path, ending, finding, result, code
 ):
     c = compared(sides[0], _side(_made(tmp_path, **ending)))
-    assert next(e for e in c.expected if e.name == finding).judged is said
+    assert next(e for e in c.expected if e.name == finding).judged is result
     assert c.exit_code == code
 
 
@@ -267,7 +267,7 @@ def test_every_kind_of_failure_is_compared_by_itself(failing, outcome):
     assert failing.exit_code == 1
 
 
-def test_what_neither_run_had_is_no_comparison_that_the_others_must_pay_for():
+def test_a_failure_that_neither_run_had_does_not_count_in_holms_correction():
     nothing = share_of_failures(0)
     rows = judged.judge(
         side("a", share(400, 400), *nothing), side("b", share(400, 400), *nothing), tolerance.parse("")

@@ -1,4 +1,4 @@
-"""What may be said: the gate falls on what is worse beyond the tolerance, and on nothing else."""
+"""The result of a comparison: only a metric that is worse beyond its tolerance fails the gate."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_50_ms_more_are_worse_and_50_ms_less_are_better():
     assert judged.exit_code([[better]]) == 0
 
 
-def test_what_is_tolerated_is_told_and_lets_the_gate_stay_open():
+def test_a_difference_within_the_tolerance_is_shown_and_does_not_fail_the_gate():
     rows = judge(side("a", *latencies(1)), side("b", *latencies(2, more_ms=50)), "latency=200ms")
     assert rows[0].judged is Judged.SLIGHTLY_WORSE
     assert rows[0].why == "within the tolerance"
@@ -54,7 +54,7 @@ def test_a_run_and_itself():
     assert judged.exit_code([rows]) == 0
 
 
-def test_no_difference_says_how_large_a_one_would_have_been_found():
+def test_no_difference_shows_the_difference_that_would_have_been_found():
     row = judge(side("a", *latencies(1)), side("b", *latencies(2)))[0]
     assert row.judged is Judged.NO_DIFFERENCE
     assert 5 < row.would_have_seen < 60
@@ -63,7 +63,7 @@ def test_no_difference_says_how_large_a_one_would_have_been_found():
 @pytest.mark.parametrize(
     ("n", "says"), [(1, "needs 4 trials in each run; A has 1, B 1"), (3, "A has 3, B 3")]
 )
-def test_few_trials_tell_nothing_and_say_how_many_would(n, says):
+def test_too_few_trials_report_how_many_are_needed(n, says):
     (row,) = judge(side("a", trials(CALM[:n])), side("b", trials([9.0] * n)))
     assert row.judged is Judged.CANNOT_TELL
     assert says in row.why
@@ -86,20 +86,20 @@ def test_more_is_better_of_proportions():
     assert row.judged is Judged.WORSE
 
 
-def test_what_only_one_has_is_said():
+def test_a_metric_of_only_one_run_is_reported_as_such():
     rows = judge(side("a", trials(CALM)), side("b", share(9, 10)))
     assert [(r.judged, r.why) for r in rows] == [
         (Judged.CANNOT_TELL, "only A has it"), (Judged.CANNOT_TELL, "only B has it")
     ]  # fmt: skip
 
 
-def test_what_rests_on_overloaded_seconds_cannot_be_told():
+def test_doubtful_misses_of_an_overloaded_client_are_cannot_tell():
     (row,) = judge(side("a", share(990, 1000)), side("b", share(900, 1000, doubtful=90)))
     assert row.judged is Judged.CANNOT_TELL
     assert "overloaded" in row.why
 
 
-def test_several_the_worst_of_them_decides():
+def test_the_worst_of_several_comparisons_decides_the_exit_code():
     good = judge(side("a", trials(CALM)), side("b", trials(CALM)), "failover=1s")
     bad = judge(side("a", trials(CALM)), side("b", trials([x + 5 for x in CALM])))
     unknown = judge(side("a", trials(CALM[:1])), side("b", trials(CALM[:1])))
@@ -122,8 +122,8 @@ def test_tolerances_by_metric():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("ten", "no percentage"), ("failovr=1s", "did you mean 'failover'"), ("failover=5", "not a duration"),
-        ("continuity=10%", "percentage points"), ("-3%", "no number from 0 on"), ("nan%", "no number"),
+        ("ten", "not a percentage"), ("failovr=1s", "did you mean 'failover'"), ("failover=5", "not a duration"),
+        ("continuity=10%", "percentage points"), ("-3%", "not a number from 0 on"), ("nan%", "not a number"),
     ],
 )  # fmt: skip
 def test_wrong_tolerances_are_refused(text, says):

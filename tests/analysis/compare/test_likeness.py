@@ -1,4 +1,4 @@
-"""What two runs were made under: what chance moves is no difference."""
+"""The conditions of two runs: random variation is not a difference."""
 
 import numpy as np
 import pandas as pd
@@ -28,5 +28,5 @@ def test_prompts_of_twice_the_length_are_not():
     assert found.text == "prompts: chat.median_prompt_tokens: 250 to 250 and 500 to 500"
 
 
-def test_a_run_whose_prompts_nobody_counted_is_not_like_one_whose_are_known():
+def test_unknown_prompt_lengths_are_not_like_known_ones():
     assert likeness.unlike(prompts([pd.NA] * 9), prompts(drawn(1, 9)))

@@ -152,7 +152,7 @@ def test_a_failover_without_a_seen_end_is_censored_and_one_without_requests_is_u
     silent = read(make(tmp_path / "b", [hole], duration_s=60, rate=0, probe_rate=0, pairs=0, expect=expect))
     assert failover_gap.title(silent) == "s: failover is unknown"
     assert recovery.title(silent) == "s: recovery is unknown"
-    assert recovery.data(silent)["why_unknown"].str.contains("the probe did not ask").all()
+    assert recovery.data(silent)["why_unknown"].str.contains("the probe sent no request").all()
 
 
 def test_tokens_and_answers_over_time_add_up_to_those_of_the_answers(three):
