@@ -13,7 +13,7 @@ from chaos.catalogue import deadman_of
 from chaos.errors import CannotInject
 from chaos.fault import Fault
 from chaos.host import unit_needs
-from chaos.kube.cluster import TROUBLE
+from chaos.kube.cluster import API_ERRORS
 from chaos.plan import Bound
 from chaos.preflight import Ground
 from chaos.probe import serving
@@ -83,7 +83,7 @@ def _there(fault: Fault, for_s: float) -> list[str]:
         remarks = fault.remarks(state)
     except CannotInject as e:
         return [f"    there now   cannot be injected: {e}"]
-    except (OSError, *TROUBLE) as e:
+    except (OSError, *API_ERRORS) as e:
         return [f"    there now   not known: {words(e)}"]
     now = f"{_short(state.get('original'))}, would be set to {_short(state.get('set'))}"
     notes = [*remarks, *_slowness(fault.takes_s(state), for_s)]
@@ -108,7 +108,7 @@ def _rights(fault: Fault, b: Bound, ground: Ground) -> list[str]:
         return ["none of a cluster are needed"]
     try:
         missing = preflight.refused(fault, b.handle, ground.cluster)
-    except TROUBLE as e:
+    except API_ERRORS as e:
         return [f"not known: {words(e)}"]
     return [f"MISSING: {right}" for right in missing] or ["all held"]
 
@@ -118,7 +118,7 @@ def _others(fault: Fault) -> list[str]:
         return fault.others() or [
             "nobody that is known here; a person who wants the same cannot be told from us"
         ]
-    except (CannotInject, OSError, *TROUBLE) as e:
+    except (CannotInject, OSError, *API_ERRORS) as e:
         return [f"somebody? not known: {words(e)}"]
 
 
@@ -126,7 +126,7 @@ def _against(fault: Fault, b: Bound, ground: Ground, now: Callable[[], float], d
     """As a run would refuse it."""
     try:
         return preflight.against(fault, b.handle, b.unprotected, ground, deadline, now())
-    except TROUBLE as e:
+    except API_ERRORS as e:
         return [f"not known whether anything would restore: {words(e)}"]
 
 

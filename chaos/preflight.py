@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from chaos.errors import CannotInject
 from chaos.fault import Deadman, Fault
-from chaos.kube.cluster import TROUBLE, Cluster, told
+from chaos.kube.cluster import API_ERRORS, Cluster, error_text
 from chaos.target import Handle
 from chaos.undo import lease, reaper
 from contract.refusal import Refusal
@@ -33,8 +33,8 @@ def ground_of(topology: Topology, without_reaper: bool) -> Ground:
     cluster = Cluster(topology.kubeconfig)
     try:
         uid, _ = cluster.identity()
-    except TROUBLE as e:
-        raise Refusal(f"the cluster does not let us in: {told(e)}") from None
+    except API_ERRORS as e:
+        raise Refusal(f"the cluster does not let us in: {error_text(e)}") from None
     if uid != topology.cluster:
         raise Refusal(
             f"kubeconfig {topology.kubeconfig or '(default)'} leads to the cluster {uid}, "
@@ -46,7 +46,7 @@ def ground_of(topology: Topology, without_reaper: bool) -> Ground:
 def check(
     fault: Fault, handle: Handle, unprotected: bool, ground: Ground, deadline: float, now: float
 ) -> None:
-    """Raises CannotInject with all that is missing, and TROUBLE."""
+    """Raises CannotInject with all that is missing, and API_ERRORS."""
     # Before the rights: a fresh credential may be taken up there, and it is its rights that count.
     missing = against(fault, handle, unprotected, ground, deadline, now)
     if handle.on_cluster and ground.cluster:
@@ -59,7 +59,7 @@ def check(
 def against(
     fault: Fault, handle: Handle, unprotected: bool, ground: Ground, deadline: float, now: float
 ) -> list[str]:
-    """Why nothing is injected, besides rights that are missing; empty: nothing is against it. Raises TROUBLE."""
+    """Why nothing is injected, besides rights that are missing; empty: nothing is against it. Raises API_ERRORS."""
     cluster = ground.cluster if handle.on_cluster else None
     off = misdated(cluster, now) if cluster else []  # first, while `now` is now
     ended = outlived(cluster, deadline) if cluster else []
@@ -92,7 +92,7 @@ def outlived(cluster: Cluster, deadline: float) -> list[str]:
 
 
 def unguarded(fault: Fault, handle: Handle, unprotected: bool, ground: Ground, now: float) -> list[str]:
-    """Why nothing would restore if every process of ours were killed; empty: something would. Raises TROUBLE."""
+    """Why nothing would restore if every process of ours were killed; empty: something would. Raises API_ERRORS."""
     if ground.embedded or unprotected:
         return []  # an embedded stack goes down with its faults
     if fault.deadman is Deadman.GUARDIAN:
@@ -102,12 +102,12 @@ def unguarded(fault: Fault, handle: Handle, unprotected: bool, ground: Ground, n
         ]
     if fault.deadman is Deadman.REAPER and not ground.without_reaper:
         assert ground.cluster is not None
-        why = reaper.beats(ground.cluster, lease.namespace_of(handle.kind, handle.name), now)
+        why = reaper.missing_heartbeat(ground.cluster, lease.namespace_of(handle.kind, handle.name), now)
         return [f"{why}; or say --without-reaper"] if why else []
     return []
 
 
 def refused(fault: Fault, handle: Handle, cluster: Cluster) -> list[str]:
-    """The rights that are not held, in words. Raises TROUBLE."""
+    """The rights that are not held, in words. Raises API_ERRORS."""
     wanted = [*lease.rights(handle.kind, handle.name), *fault.rights()]
     return [str(r) for r in wanted if not cluster.allows(r.verb, r.group, r.resource, r.namespace, r.name)]

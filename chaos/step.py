@@ -10,7 +10,7 @@ from typing import Any
 from chaos import faults, preflight
 from chaos.errors import CannotInject, Foreign, NotYet
 from chaos.fault import Fault
-from chaos.kube.cluster import TROUBLE, process_gone
+from chaos.kube.cluster import API_ERRORS, process_gone
 from chaos.plan import Bound
 from chaos.retry import Seen, until, words
 from chaos.round import RoundOutcome, Surroundings
@@ -125,7 +125,7 @@ class StepRun:
             taking[1].take(around.clock.now())
             around.guardian_link.arm(undo)
             self._fault.arm(undo.state, deadline - around.clock.now())
-        except (CannotInject, OSError, *TROUBLE) as e:
+        except (CannotInject, OSError, *API_ERRORS) as e:
             self._tell("inject", "fail", error=words(e))
             if taking is not None:
                 self._give_up(*taking)
@@ -154,13 +154,13 @@ class StepRun:
     def _others(self) -> list[str]:
         try:
             return self._fault.others()
-        except TROUBLE as e:
+        except API_ERRORS as e:
             return [f"not known: {words(e)}"]
 
     def _remarks(self, state: dict[str, Any]) -> list[str]:
         try:
             return self._fault.remarks(state)
-        except TROUBLE as e:
+        except API_ERRORS as e:
             return [f"not known: {words(e)}"]
 
     def _give_up(
@@ -245,7 +245,7 @@ class StepRun:
                 else:
                     self._moved = str(e)
                 return
-            except (OSError, *TROUBLE):
+            except (OSError, *API_ERRORS):
                 continue  # it is looked at again
 
     def _hold(self, undo: Undo) -> None:
@@ -268,7 +268,7 @@ class StepRun:
             try:
                 self._command(undo)
                 self._tell("inject", "again")
-            except (CannotInject, OSError, *TROUBLE) as e:
+            except (CannotInject, OSError, *API_ERRORS) as e:
                 self._tell("inject", "again", error=words(e))
         if self._missing is not None and not self._ended():
             self._tell("inject", "fail", error=f"not effective: {self._missing}")

@@ -13,7 +13,7 @@ from typing import Any
 
 from chaos.errors import CannotInject, Foreign
 from chaos.fault import Deadman, Fault, NoOptions
-from chaos.kube.cluster import MANAGER, TROUBLE, Cluster, managers
+from chaos.kube.cluster import API_ERRORS, MANAGER, Cluster, managers
 from chaos.kube.names import LABEL, name_of
 from chaos.kube.right import Right
 from chaos.kube.workload import KINDS, Workload
@@ -95,7 +95,7 @@ class NetworkBlackhole(Fault):
         while not over():
             try:
                 gone = not self._is_ours(self._policy(), state)
-            except TROUBLE:
+            except API_ERRORS:
                 gone = False  # nobody can tell, for now
             if gone and not over():
                 return f"{self} was deleted by someone else"

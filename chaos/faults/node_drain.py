@@ -13,7 +13,7 @@ from typing import Any
 
 from chaos.errors import Altered, CannotInject, Foreign, NotYet
 from chaos.fault import Deadman, Fault, NoOptions
-from chaos.kube.cluster import MANAGER, TROUBLE, Cluster, managers, told
+from chaos.kube.cluster import API_ERRORS, MANAGER, Cluster, error_text, managers
 from chaos.kube.right import Right
 from chaos.kube.workload import controller, grace_s, is_ready, staying
 from chaos.target import Target
@@ -128,7 +128,7 @@ class NodeDrain(Fault):
         while not over():
             try:
                 node = self._cluster.node(self._name)
-            except TROUBLE:
+            except API_ERRORS:
                 node = {}  # nobody can tell, for now
             if over():
                 return None
@@ -203,18 +203,18 @@ class NodeDrain(Fault):
 
     def _evict(self) -> list[str]:
         """Request the eviction of all that have to go; which were refused, and why: one that is keeps no other. Raises
-        TROUBLE where the API server does not answer."""
+        API_ERRORS where the API server does not answer."""
         refused, unanswered = [], 0
         for pod in staying(self._to_go()):
             meta = pod["metadata"]
             try:
                 why = self._cluster.evict(meta["namespace"], meta["name"], meta["uid"])
                 unanswered = 0
-            except TROUBLE as e:
+            except API_ERRORS as e:
                 unanswered += 1
                 if unanswered == UNANSWERED:
                     raise
-                why = told(e)
+                why = error_text(e)
             if why:
                 refused.append(f"{_name(pod)}: {why}")
         return refused

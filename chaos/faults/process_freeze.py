@@ -29,7 +29,7 @@ class ProcessFreeze(ProcessFault):
     def restore(self, state: dict[str, Any]) -> None:
         found = self.original(state)
         if found is not None:
-            pidfile.tell(found, signal.SIGCONT)  # to one that runs it means nothing
+            pidfile.send_signal(found, signal.SIGCONT)  # to one that runs it means nothing
 
     def restored(self, state: dict[str, Any]) -> dict[str, Any] | None:
         found = self.original(state)

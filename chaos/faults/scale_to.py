@@ -18,7 +18,7 @@ from pydantic import Field
 from chaos.errors import Altered, CannotInject, Foreign, NotYet
 from chaos.fault import Deadman, Fault
 from chaos.kube import other_controllers
-from chaos.kube.cluster import MANAGER, TROUBLE, Cluster, managers, not_tried, refused, told
+from chaos.kube.cluster import API_ERRORS, MANAGER, Cluster, error_text, managers, not_tried, refused
 from chaos.kube.right import Right
 from chaos.kube.workload import KINDS, Workload, grace_s, is_ready, staying
 from chaos.target import Target
@@ -78,13 +78,11 @@ class ScaleTo(Fault):
         scale = f"a scale of {self._workload} to {self._replicas}"
         try:
             came = _replicas(self._cluster.try_scale(self._workload.kind, found, self._replicas))
-        except TROUBLE as e:
+        except API_ERRORS as e:
             why = refused(e)
             if why is not None:
                 raise CannotInject(f"the cluster denies {scale}: {why}") from None
-            return (
-                f"a dry run of {scale} gave no answer, so what the cluster makes of it is unknown: {told(e)}"
-            )
+            return f"a dry run of {scale} gave no answer, so what the cluster makes of it is unknown: {error_text(e)}"
         if came != self._replicas:
             raise CannotInject(f"the cluster makes {came} of {scale}: its admission changes it")
         return None
@@ -216,7 +214,7 @@ class ScaleTo(Fault):
                         version = found["metadata"]["resourceVersion"]
                         if self._left(found, state, came):
                             return self._scaled(found, state)
-            except TROUBLE:
+            except API_ERRORS:
                 time.sleep(PAUSE_S)
         return None
 
@@ -235,7 +233,7 @@ class ScaleTo(Fault):
         before, self._came = self._came, None
         try:
             done = self._cluster.set_scale(self._workload.kind, found, replicas)
-        except TROUBLE as e:
+        except API_ERRORS as e:
             if refused(e) is not None:
                 self._came = before  # nothing was written
             raise
@@ -292,11 +290,11 @@ class ScaleTo(Fault):
         )
 
     def _would_be(self, workload: dict[str, Any], replicas: int) -> int | None:
-        """What the cluster would make of a scale now; None: it denies it, or makes no dry run. Raises TROUBLE: no answer decides
+        """What the cluster would make of a scale now; None: it denies it, or makes no dry run. Raises API_ERRORS: no answer decides
         nothing."""
         try:
             return _replicas(self._cluster.try_scale(self._workload.kind, workload, replicas))
-        except TROUBLE as e:
+        except API_ERRORS as e:
             if not_tried(e) or refused(e) is not None:
                 return None
             raise

@@ -16,8 +16,8 @@ from chaos.host.pidfile import Seen
 from chaos.state_folder import default_folder
 
 _LAUNCHER = str(Path(__file__).with_name("launcher.py"))
-ASKED_S = 2.0  # between SIGTERM and SIGKILL
-KILLED_S = 3.0
+TERM_S = 2.0  # between SIGTERM and SIGKILL
+KILL_S = 3.0
 POLL_S = 0.02
 
 
@@ -63,7 +63,7 @@ class Launched:
         found = self.running()
         if not found:
             return False
-        for number, within_s in ((signal.SIGTERM, ASKED_S), (signal.SIGKILL, KILLED_S)):
+        for number, within_s in ((signal.SIGTERM, TERM_S), (signal.SIGKILL, KILL_S)):
             try:
                 os.killpg(found[0].group, number)
             except ProcessLookupError:

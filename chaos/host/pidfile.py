@@ -73,7 +73,7 @@ def named(pidfile: str) -> Named | None:
     return Named(int(text[0]), written) if text and text[0].isdecimal() and int(text[0]) > 1 else None
 
 
-def tell(process: Seen, number: int) -> None:
+def send_signal(process: Seen, number: int) -> None:
     """Send the signal to its group, or to it alone where it leads none or leads ours; one that is gone does not hear it."""
     found = living(process.pid, process.start)
     if found is None:

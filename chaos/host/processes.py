@@ -70,4 +70,4 @@ class ProcessFault(Fault):
         found = self.original(state)
         if found is None:
             raise CannotInject(f"process {state['pid']} of {self.pidfile} ended since it was looked at")
-        pidfile.tell(found, number)
+        pidfile.send_signal(found, number)

@@ -1,6 +1,6 @@
 """systemd's command lines and what they answer: of the system's manager or of the user's, here or over ssh.
 
-Reading and building are pure; `Manager.tell` is the one place that runs something.
+Reading and building are pure; `Manager.run` is the one place that runs something.
 """
 
 import math
@@ -73,7 +73,7 @@ class Manager:
         there = ["sh", "-c", _AS_USER, "sh", *argv] if self.user else argv
         return [*_SSH, self.ssh, shlex.join(there)]
 
-    def tell(self, argv: Sequence[str]) -> str:
+    def run(self, argv: Sequence[str]) -> str:
         """Run one of these lines. Raises OSError."""
         return spawn.must(argv, TIMEOUT_S, self.environment(os.environ))
 

@@ -27,7 +27,7 @@ FILES = (
     "--mmproj",
     "--chat-template",
 )  # options whose value may be a file's path
-_SAID = re.compile(r"argv\[\]=(.*?) ; ignore_errors=")
+_ARGV = re.compile(r"argv\[\]=(.*?) ; ignore_errors=")
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?")
 # Their arguments are meant for another file system, or for another program.
 ELSEWHERE = ("docker", "podman", "nerdctl", "sh", "bash", "env", "nsenter", "chroot")
@@ -52,7 +52,7 @@ class Needs:
 def of(found: dict[str, str]) -> Needs:
     """From what `systemctl show` printed."""
     folder = found.get("WorkingDirectory", "")
-    said = _SAID.search(found.get("ExecStart", ""))
+    said = _ARGV.search(found.get("ExecStart", ""))
     known = dict(word.split("=", 1) for word in _words(found.get("Environment", "")) if "=" in word)
     words = (
         [_VARIABLE.sub(lambda v: known.get(v[1], v[0]), word) for word in said[1].split(" ")] if said else []
@@ -70,8 +70,8 @@ def of(found: dict[str, str]) -> Needs:
 def missing(handle: Handle) -> list[str]:
     """Why this unit would not come back; empty: nothing is known to be wrong. Raises OSError where nobody can look."""
     manager, name = _manager(handle), handle.given["name"]
-    found = shown(manager.tell(manager.show(name, PROPERTIES)))
-    state, said = found.get("LoadState"), _said(handle)
+    found = shown(manager.run(manager.show(name, PROPERTIES)))
+    state, said = found.get("LoadState"), _unit_text(handle)
     if state != "loaded":
         return [f"{said} {_not_loaded(state or 'unknown', name, manager)}"]
     look = _look_here if manager.ssh is None else _look_there(manager)
@@ -88,7 +88,7 @@ def elsewhere(handle: Handle, url: str) -> list[str]:
     mine = sorted({entry.port for entry in all_here if name in entry.units})
     instead = f" (it listens on {', '.join(map(str, mine))})" if mine else ""
     holders = [entry for entry in all_here if entry.port == port]
-    said = f"{_said(handle)}: port {port}, which the topology's url names,"
+    said = f"{_unit_text(handle)}: port {port}, which the topology's url names,"
     if not holders:
         return [f"{said} is one on which nothing listens{instead}: start it, or set the url right"]
     if any(not entry.units or name in entry.units for entry in holders):
@@ -104,7 +104,7 @@ def _manager(handle: Handle) -> Manager:
     return Manager(bool(handle.given.get("user")), handle.given.get("ssh"))
 
 
-def _said(handle: Handle) -> str:
+def _unit_text(handle: Handle) -> str:
     ssh = handle.given.get("ssh")
     return f"unit {handle.given['name']}" + (f" on {ssh}" if ssh else "")
 
@@ -174,7 +174,7 @@ def _look_there(manager: Manager) -> Look:
     """Over ssh, as the user who logs in: whether another may read it is not looked at."""
 
     def look(paths: Sequence[str], user: str | None) -> dict[str, str]:
-        said = manager.tell(manager.line(["sh", "-c", _THERE, "sh", user or "root", *paths])) if paths else ""
+        said = manager.run(manager.line(["sh", "-c", _THERE, "sh", user or "root", *paths])) if paths else ""
         return {path: how for how, _, path in (line.partition(" ") for line in said.splitlines())}
 
     return look

@@ -39,7 +39,7 @@ class UnitFault(Fault):
         self.name: str = given["name"]
         self.manager = Manager(bool(given.get("user")), given.get("ssh"))
         self._started_at: float | None = None
-        self._asked = False
+        self._changed = False
 
     def snapshot(self) -> dict[str, Any]:
         found = self.look()
@@ -60,7 +60,7 @@ class UnitFault(Fault):
         who = f"{socket.gethostname()}:{os.getpid()}"
         description = f"brownout: {self.back} {self.name} for {who} ({state['timer']})"
         try:
-            self.manager.tell(self.manager.arm(self.name, self.back, seconds, description))
+            self.manager.run(self.manager.arm(self.name, self.back, seconds, description))
         except OSError:
             if self._armed(state):  # somebody else's: they were faster
                 return
@@ -84,20 +84,20 @@ class UnitFault(Fault):
 
     def look(self, unit: str | None = None) -> dict[str, str]:
         """The unit as its manager sees it. Raises OSError."""
-        return shown(self.manager.tell(self.manager.show(unit or self.name)))
+        return shown(self.manager.run(self.manager.show(unit or self.name)))
 
     def systemctl(self, verb: str, *options: str, unit: str | None = None) -> None:
         """Have the unit's manager do it. Raises OSError."""
-        self.manager.tell(self.manager.act(verb, unit or self.name, *options))
+        self.manager.run(self.manager.act(verb, unit or self.name, *options))
 
     def must_be_untouched(self, state: dict[str, Any]) -> None:
         """Before the first call that changes something; what the next ones find may be our own doing."""
-        if self._asked:
+        if self._changed:
             return
         found = self.look()
         if found["ActiveState"] != "active" or found["InvocationID"] != state["invocation"]:
             raise CannotInject(f"{self} was stopped or started by someone else since it was looked at")
-        self._asked = True
+        self._changed = True
 
     def start(self, found: dict[str, str]) -> None:
         """Have it started, unless it runs or is about to."""

@@ -15,7 +15,7 @@ from kubernetes.client.exceptions import ApiException
 
 # What a caller that must not give up catches, and then tries again. The client raises its own exception for a refusal,
 # urllib3's for no answer, and ValueError for what it cannot read.
-TROUBLE = (ApiException, urllib3.exceptions.HTTPError, ValueError)
+API_ERRORS = (ApiException, urllib3.exceptions.HTTPError, ValueError)
 
 KINDS = {
     "namespaces": "Namespace",
@@ -184,7 +184,7 @@ def no_such_api(error: Exception) -> bool:
     return isinstance(error, ApiException) and error.status == 404
 
 
-def told(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """What went wrong, in a line: the API server's own words where it has said some."""
     if isinstance(error, ApiError):
         return f"it says {error}"[:_LINE]

@@ -1,6 +1,6 @@
 """The Kubernetes API as the faults need it: plain dictionaries, explicit timeouts, no hidden retries.
 
-What can go wrong on the way is TROUBLE; a caller that must not give up catches it and tries again.
+What can go wrong on the way is API_ERRORS; a caller that must not give up catches it and tries again.
 """
 
 import email.utils
@@ -11,9 +11,9 @@ from typing import Any
 from kubernetes.client.exceptions import ApiException
 
 from chaos.kube import credentials
-from chaos.kube.answers import TROUBLE as TROUBLE
+from chaos.kube.answers import API_ERRORS as API_ERRORS
 from chaos.kube.answers import NotTheApi, conflict, denies, gone, line, no_such_api
-from chaos.kube.answers import told as told
+from chaos.kube.answers import error_text as error_text
 from chaos.kube.wire import KUBE_SYSTEM, Answer, Wire, events, path
 
 MANAGER = "brownout"  # as whom we write: managedFields name it where a field is as our own write left it
@@ -156,7 +156,7 @@ class Cluster:
 
     def evict(self, namespace: str, name: str, uid: str) -> str | None:
         """Request that this very Pod be evicted. None: it is on its way, or gone; otherwise why it is not evicted. Raises
-        what is in TROUBLE where the API server did not answer."""
+        what is in API_ERRORS where the API server did not answer."""
         body = {
             "apiVersion": "policy/v1",
             "kind": "Eviction",
@@ -361,7 +361,7 @@ def _if_spoken(call: Callable[[], Answer]) -> dict[str, Any] | None:
     """Of a custom kind: None where the cluster does not have it, or none of the name."""
     try:
         return call().found
-    except TROUBLE as e:
+    except API_ERRORS as e:
         if no_such_api(e):
             return None
         raise

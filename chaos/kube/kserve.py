@@ -27,7 +27,7 @@ def is_owner(reference: dict[str, Any]) -> bool:
     return reference["kind"] == "InferenceService"
 
 
-def told(
+def describe_scale(
     deployment: dict[str, Any], service: dict[str, Any] | None, unread: str | None, replicas: int = 0
 ) -> str:
     """One sentence on a scale to so many replicas. `service`: the InferenceService; None where it could not be read, and

@@ -21,7 +21,7 @@ _GITOPS = {
 
 
 def of(cluster: Cluster, workload: Workload, replicas: int) -> list[str]:
-    """A sentence for each: what it will do to a scale to so many. Raises TROUBLE and CannotInject."""
+    """A sentence for each: what it will do to a scale to so many. Raises API_ERRORS and CannotInject."""
     found = workload.read()
     told = [
         f"HorizontalPodAutoscaler {_name(h)}: {_by_autoscaler(h['spec'], replicas)}"
@@ -88,7 +88,7 @@ def _by_kserve(cluster: Cluster, deployment: dict[str, Any], replicas: int) -> l
         if e.status != 403:  # a right that need not be held
             raise
         service, unread = None, "get inferenceservices is not granted"
-    return [kserve.told(deployment, service, unread, replicas)]
+    return [kserve.describe_scale(deployment, service, unread, replicas)]
 
 
 def _targets(ref: Any, workload: Workload) -> bool:

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 import urllib3
 from kubernetes.client.api_client import ApiClient
 
-from chaos.kube.answers import TROUBLE, NotTheApi, RequestInfo, event, found, line, refusal, request_info
+from chaos.kube.answers import API_ERRORS, NotTheApi, RequestInfo, event, found, line, refusal, request_info
 from chaos.kube.credentials import Credentials
 from contract.refusal import Refusal
 
@@ -105,7 +105,7 @@ class Wire:
         return self._held.credentials
 
     def get(self, path: str, **query: str) -> Answer:
-        """As all of these: raises what is in TROUBLE."""
+        """As all of these: raises what is in API_ERRORS."""
         return self._answer(_request("GET", path, query))
 
     def post(self, path: str, body: dict[str, Any], **query: str) -> Answer:
@@ -166,7 +166,7 @@ class Wire:
             try:
                 fresh = _Held(self._loaded(used.credentials.context))
                 self._why = self._wrong(used.credentials, fresh)
-            except (Refusal, *TROUBLE) as e:
+            except (Refusal, *API_ERRORS) as e:
                 self._why = f"no fresh credential: {line(str(e))}"
             self._pause_s = min(2 * self._pause_s or PAUSE_S, PAUSE_MOST_S)
             self._not_before = self._clock() + self._pause_s

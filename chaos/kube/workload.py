@@ -84,7 +84,7 @@ class Workload:
         return {"replicas": replicas, "ready": ready, "endpoints": sum(seen.endpoints.values())}
 
     def remarks(self, original: dict[str, Any]) -> list[str]:
-        """Where it was not whole, or not settled, before a fault. Raises TROUBLE and CannotInject."""
+        """Where it was not whole, or not settled, before a fault. Raises API_ERRORS and CannotInject."""
         told, replicas, ready = [], original["replicas"], original["ready"]
         if ready < replicas:
             told.append(

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 
 from chaos.errors import CannotInject
-from chaos.kube.cluster import TROUBLE, Cluster
+from chaos.kube.cluster import API_ERRORS, Cluster
 from chaos.undo import lease
 from chaos.undo.journal import Journal, Taken, Undo
 
@@ -57,7 +57,7 @@ class Claim:
             self._take_over(lease.undo_in(found), now, restore_first)
 
     def take(self, now: float) -> None:
-        """On disk and, on a cluster, in the Lease when it returns. Raises CannotInject, OSError and TROUBLE."""
+        """On disk and, on a cluster, in the Lease when it returns. Raises CannotInject, OSError and API_ERRORS."""
         undo = self._undo
         assert self._journal is not None, "who injects has a journal"
         try:
@@ -98,7 +98,7 @@ class Claim:
         """Before anything was injected: whoever has given the claim back meanwhile has done so for good."""
         try:
             return self.stands()
-        except (Held, OSError, *TROUBLE):
+        except (Held, OSError, *API_ERRORS):
             return False
 
     def displaced(self, undo: Undo) -> str | None:
@@ -107,7 +107,7 @@ class Claim:
             self.stands()
         except Held as e:
             return str(e) if e.displaces(undo) else None
-        except (OSError, *TROUBLE):
+        except (OSError, *API_ERRORS):
             return None
         return None
 
@@ -143,7 +143,7 @@ class Claim:
             return not (recorded and self._whole)
 
     def rewrite(self, fresh: Undo) -> None:
-        """The record with another deadline, or with what came of a write of ours, on disk and in the Lease. Raises TROUBLE, OSError
+        """The record with another deadline, or with what came of a write of ours, on disk and in the Lease. Raises API_ERRORS, OSError
         and ValueError."""
         assert fresh.same_fault(self._undo)
         with self._lock:

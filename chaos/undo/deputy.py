@@ -41,7 +41,7 @@ class Deputy:
         undo: Undo,
         by: str,
         clock: Clock,
-        say: Callable[[str], None],
+        log: Callable[[str], None],
         journal: Journal | None = None,
         cluster: Cluster | None = None,
         stack: Topology | None = None,
@@ -49,7 +49,7 @@ class Deputy:
     ) -> None:
         """`journal`: where the record lies; None: it came from a Lease. `cluster`: the one to restore on, where the record's own
         kubeconfig is another machine's. `stack`: by default the topology in the run's folder, of a record from the journal."""
-        self._undo, self._by, self._clock, self._say = undo, by, clock, say
+        self._undo, self._by, self._clock, self._log = undo, by, clock, log
         self._journal, self._given, self._wait = journal, cluster, wait
         self._stack = stack
         self._ready: tuple[Fault, Cluster | None] | None = None
@@ -61,7 +61,7 @@ class Deputy:
     def connect(self) -> None:
         """Make ready, so that nothing but the API's own time stands between the call and the restore.
 
-        Raises Refusal where the cluster is another one, and what is in TROUBLE.
+        Raises Refusal where the cluster is another one, and what is in API_ERRORS.
         """
         undo, cluster = self._undo, None
         if self._question is None:  # before the folder can be moved, or its keys taken out of the environment
@@ -79,15 +79,15 @@ class Deputy:
         over_at = self._clock.now() + within_s
         end = self._restore(over_at)
         if end.how is How.OPEN:
-            self._tell("fail", error=end.words)
-            self._say(f"{self._what}: NOT restored: {end.words}")
+            self._report("fail", error=end.words)
+            self._log(f"{self._what}: NOT restored: {end.words}")
             return False
         if end.how is not How.VERIFIED:
             flags = {How.LEFT_ALONE: {"foreign": True}, How.HELD: {"foreign": True}, How.GONE: {"gone": True}}
-            self._tell("fail", error=end.words, detail=flags.get(end.how, {"elsewhere": True}))
+            self._report("fail", error=end.words, detail=flags.get(end.how, {"elsewhere": True}))
         elif not end.given_back:
-            self._tell("fail", error=end.words, detail={"back": True})
-        self._say(f"{self._what}: {end.words}{SHOWN[end.how] if end.given_back else ''}")
+            self._report("fail", error=end.words, detail={"back": True})
+        self._log(f"{self._what}: {end.words}{SHOWN[end.how] if end.given_back else ''}")
         return end.given_back
 
     def _restore(self, over_at: float) -> End:
@@ -102,11 +102,11 @@ class Deputy:
         assert self._ready is not None, "connect has set it"
         assert self._question is not None, "connect has set it"
         fault, cluster = self._ready
-        self._tell("begin")
+        self._report("begin")
         claim = Claim(self._journal, cluster, self._undo)
         return Restorer(
             self._undo, fault, claim, self._question, self._clock, self._wait,
-            lambda stage, detail: self._tell(stage, detail=detail), unsure=True,
+            lambda stage, detail: self._report(stage, detail=detail), unsure=True,
         ).restore(over_at)  # fmt: skip
 
     def _connected(self) -> dict[str, Any]:
@@ -160,9 +160,9 @@ class Deputy:
         u = self._undo
         return f"{u.fault} on {u.handle} (run {u.run}, step {u.step}, held by {u.holder})"
 
-    def _tell(self, stage: str, error: str | None = None, detail: dict[str, Any] | None = None) -> None:
+    def _report(self, stage: str, error: str | None = None, detail: dict[str, Any] | None = None) -> None:
         if stage == "waiting" and detail is not None:
-            self._say(f"{self._what}: {detail['missing']}; waiting for {detail['waited_s']:.0f} s")
+            self._log(f"{self._what}: {detail['missing']}; waiting for {detail['waited_s']:.0f} s")
         if self._folder is None or not self._folder.is_dir():
             return
         u = self._undo

@@ -90,7 +90,7 @@ class Guardian:
             if line is None:
                 break
             try:
-                self._hear(messages.read(line))
+                self._handle(messages.read(line))
             except ValueError as e:  # what is armed already must not lose its guardian
                 self._log(f"from the controller: {e}")
         for key in list(self._open):
@@ -105,7 +105,7 @@ class Guardian:
                 self._lines.put(line)
         self._lines.put(None)
 
-    def _hear(self, message: Message) -> None:
+    def _handle(self, message: Message) -> None:
         """Raises ValueError where it is none for a guardian."""
         match message:
             case UnderTest():

@@ -51,7 +51,7 @@ class GuardianLink:
         except BadMessage as e:
             raise Refusal(f"the guardian did not start: {e}") from None
         if not isinstance(first, Listening):
-            raise Refusal(f"the guardian did not start: {self._log.last_words()}")
+            raise Refusal(f"the guardian did not start: {self._log.last_line()}")
         threading.Thread(target=self._watch, name="guardian", daemon=True).start()
 
     def arm(self, undo: Undo) -> None:
@@ -81,7 +81,7 @@ class GuardianLink:
         self._guardian.let_go()
 
     @property
-    def goes_on(self) -> str:
+    def keeps_trying(self) -> str:
         """What becomes of it where something is left open, for the operator."""
         return (
             f"the guardian (process {self._guardian.pid}) goes on trying for {TRY_S / 3600:.0f} h; "
@@ -89,7 +89,7 @@ class GuardianLink:
         )
 
     def _watch(self) -> None:
-        while self._heard():
+        while self._receive():
             pass
         self._guardian.wait()
         self._answers.put(None)
@@ -97,7 +97,7 @@ class GuardianLink:
             output.err(f"the guardian has died; its log: {self._log.path}")
             self._stop.set("error: the guardian has died")
 
-    def _heard(self) -> bool:
+    def _receive(self) -> bool:
         """Whether there was a message. After a wrong one the next is read all the same: a guardian must not wait for a reader."""
         try:
             match message := self._guardian.message():
@@ -138,7 +138,7 @@ class GuardianLog:
         if self._file is not None:
             self._file.close()
 
-    def last_words(self) -> str:
+    def last_line(self) -> str:
         """The last line since it was opened."""
         try:
             with open(self.path, "rb") as f:

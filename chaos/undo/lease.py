@@ -95,7 +95,7 @@ def whole(lease: dict[str, Any], undo: Undo) -> bool:
 
 
 def rewrite(cluster: Cluster, undo: Undo) -> None:
-    """Write the record anew into the target's own Lease. Raises TROUBLE, and ValueError where the Lease is not this fault's,
+    """Write the record anew into the target's own Lease. Raises API_ERRORS, and ValueError where the Lease is not this fault's,
     or was written meanwhile."""
     found = read(cluster, undo)
     if found is None or not carries(found, undo):

@@ -41,13 +41,13 @@ steps: [{name: gaming, at: 0s, for: 120s, fault: scale_to_zero, target: vllm}]
 
 
 class Stand:
-    """Runs the API server in a thread; `trouble` is a middleware that a test may set."""
+    """Runs the API server in a thread; `intercept` is a middleware that a test may set."""
 
     fault = "scale_to_zero"  # what it is taken away with, where a test takes anything
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.trouble: Callable[..., Any] | None = None
+        self.intercept: Callable[..., Any] | None = None
         self.pidfile = folder / "engine.pid"
         self.flag = folder / "taken-away-by-a-command"
         self._reserved = Reserved()
@@ -163,7 +163,7 @@ tiers:
 
     def back(self) -> None:
         """As it was, whatever a test did."""
-        self.trouble = None
+        self.intercept = None
         self.flag.unlink(missing_ok=True)
         for policy in self.client.network_policies("ml"):
             meta = policy["metadata"]
@@ -217,14 +217,14 @@ tiers:
         from aiohttp import web
 
         @web.middleware
-        async def trouble(request: web.Request, handler: Any) -> Any:
+        async def intercept(request: web.Request, handler: Any) -> Any:
             # A dry run changes nothing, and what it meets delays nothing.
-            if self.trouble is not None and "dryRun" not in request.query:
-                return await self.trouble(request, handler)
+            if self.intercept is not None and "dryRun" not in request.query:
+                return await self.intercept(request, handler)
             return await handler(request)
 
         self.cluster = Cluster([Identity("admin", TOKEN, admin=True)], log_dir=self.folder)
-        self._runner, port = await serve(self.cluster, middlewares=[trouble])
+        self._runner, port = await serve(self.cluster, middlewares=[intercept])
         self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ml"}})
         labels = {"app": "vllm-server"}
         self.cluster.apply(

@@ -8,7 +8,7 @@ from kubernetes.client.exceptions import ApiException
 from chaos import faults, inspection
 from chaos.errors import Altered, CannotInject, NotYet
 from chaos.faults.node_drain import OURS
-from chaos.kube.cluster import TROUBLE
+from chaos.kube.cluster import API_ERRORS
 from chaos.plan import Bound
 from chaos.preflight import Ground
 from chaos.target import Handle
@@ -148,10 +148,10 @@ def test_an_inject_that_was_changed_and_not_answered_is_known_by_its_next_try(sm
 
     def lost(*args, **more):
         really(*args, **more)
-        raise TROUBLE[1]("the answer was lost")
+        raise API_ERRORS[1]("the answer was lost")
 
     monkeypatch.setattr(small.admin, "set_scale", lost)
-    with pytest.raises(TROUBLE[1]):
+    with pytest.raises(API_ERRORS[1]):
         one.inject(state)
     with pytest.raises(CannotInject, match="0 replicas were requested, and the cluster made 1 of them"):
         one.inject(state)

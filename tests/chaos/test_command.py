@@ -136,7 +136,7 @@ def test_an_inject_that_outlives_its_controller_is_ended_before_the_restore(
     target, tmp_path, ends, monkeypatch
 ):
     """The controller is killed with its group; its inject would take the tier away after the restore."""
-    monkeypatch.setattr("chaos.host.launched.ASKED_S", 0.3)
+    monkeypatch.setattr("chaos.host.launched.TERM_S", 0.3)
     begun, hold = tmp_path / "begun", tmp_path / "hold"
     os.mkfifo(hold)
     deaf = "trap '' TERM; " if ends == "only when it is killed" else ""

@@ -10,7 +10,7 @@ import pytest
 
 from chaos.kube import credentials
 from chaos.kube import wire as kube_wire
-from chaos.kube.cluster import TROUBLE, Cluster, told
+from chaos.kube.cluster import API_ERRORS, Cluster, error_text
 from embedded.apiserver import certificate
 from embedded.apiserver.rights import Identity, web_token
 from tests.chaos.between import Between, Page, as_json
@@ -77,9 +77,9 @@ def test_a_credential_that_ended_is_an_error_of_the_world_until_there_is_a_fresh
     found = Rotating(small, tmp_path, way)
     found.cluster.identity()
     found.accept(ends_at=time.time() - 1)
-    with pytest.raises(TROUBLE) as caught:
+    with pytest.raises(API_ERRORS) as caught:
         found.cluster.identity()
-    assert told(caught.value) == "it says Unauthorized (loaded anew, the credentials are the same)"
+    assert error_text(caught.value) == "it says Unauthorized (loaded anew, the credentials are the same)"
     found.give(found.accept())
     found.cluster._wire._not_before = 0.0
     assert found.cluster.identity()
@@ -92,13 +92,13 @@ def test_a_token_that_has_ended_is_refused_by_the_embedded_cluster(small, tmp_pa
     while True:  # until it ends
         try:
             found.cluster.identity()
-        except TROUBLE:
+        except API_ERRORS:
             break
     assert json.loads(refused_by(found.cluster).body)["reason"] == "Unauthorized"
 
 
 def refused_by(cluster: Cluster) -> Any:
-    with pytest.raises(TROUBLE) as caught:
+    with pytest.raises(API_ERRORS) as caught:
         cluster.identity()
     return caught.value
 
@@ -110,10 +110,10 @@ def test_what_cannot_be_loaded_in_mid_rotation_leaves_the_old_in_use(small, tmp_
     for text in ("", "\n"):
         (tmp_path / "token").write_text(text)
         found.cluster._wire._not_before = 0.0
-        assert "no fresh credential" in told(refused_by(found.cluster))
+        assert "no fresh credential" in error_text(refused_by(found.cluster))
     (tmp_path / "kubeconfig").unlink()
     found.cluster._wire._not_before = 0.0
-    assert "there is no such file" in told(refused_by(found.cluster))
+    assert "there is no such file" in error_text(refused_by(found.cluster))
     found.give(token)
     found.cluster._wire._not_before = 0.0
     assert found.cluster.identity()
@@ -135,7 +135,7 @@ def test_a_plugin_that_waits_for_a_person_holds_up_nothing_for_ever(small, tmp_p
     found.cluster.identity()
     found.accept()
     kubeconfig(found.path, {"exec": {"apiVersion": "v1", "command": "sleep", "args": ["5"]}}, found.url)
-    assert "nothing within" in told(refused_by(found.cluster))
+    assert "nothing within" in error_text(refused_by(found.cluster))
 
 
 def test_threads_that_are_refused_at_once_load_once(small, tmp_path):
@@ -162,7 +162,7 @@ def test_a_kubeconfig_of_another_cluster_is_not_followed(small, tmp_path):
         other.cluster.tokens = (*other.cluster.tokens, Identity("rotated", token, admin=True))
         found.accept()
         kubeconfig(found.path, {"token": token}, f"http://127.0.0.1:{other.port}")
-        assert "leads to another cluster" in told(refused_by(found.cluster))
+        assert "leads to another cluster" in error_text(refused_by(found.cluster))
     found.give(found.accept())
     found.cluster._wire._not_before = 0.0
     assert found.cluster.identity()
@@ -173,7 +173,7 @@ def test_before_the_cluster_was_seen_no_other_address_is_followed(small, tmp_pat
     token = found.accept()
     with Between(f"http://127.0.0.1:{small.port}") as between:
         kubeconfig(found.path, {"token": token}, between.url)
-        assert "leads to another server" in told(refused_by(found.cluster))
+        assert "leads to another server" in error_text(refused_by(found.cluster))
 
 
 def test_the_same_cluster_at_another_address_is_followed(small, tmp_path):
@@ -199,7 +199,7 @@ def test_a_new_authority_is_followed_where_it_leads_to_the_same_cluster(small, t
         found = Cluster(str(trusting(pair)))
         uid, _ = found.identity()
         context.load_cert_chain(second.certificate, second.key)
-        words = told(refused_by(found))
+        words = error_text(refused_by(found))
         assert "TLS: " in words
         assert "the credentials are the same" in words
         trusting(second)

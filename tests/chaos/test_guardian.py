@@ -286,7 +286,7 @@ def test_an_inject_that_arrives_after_its_controller_died_is_found_and_restored(
     undo = stand.undo(deadline=time.now() + 600, folder=tmp_path)
     journal.open(undo)
     assert lease.take(stand.client, undo, time.now())
-    stand.trouble = trouble
+    stand.intercept = trouble
     inject = faults.make(undo.fault, stand.client, undo.made_on, {}).inject
     controller = ThreadPoolExecutor(1).submit(inject, undo.state)
     until(lambda: held, "the inject is on its way")
@@ -386,7 +386,7 @@ def test_the_log_of_guardians_is_bounded_and_a_disk_that_takes_none_keeps_nobody
     assert (path.stat().st_size, path.with_name("guardian.log.1").stat().st_size) == (0, LOG_MOST + 1)
     log.opened().write(b"a traceback\nValueError: why\n")
     log.close()
-    assert log.last_words() == "ValueError: why"
+    assert log.last_line() == "ValueError: why"
     assert GuardianLog(path / "no" / "folder").opened() == subprocess.DEVNULL
     to = io.StringIO()
     bounded = Bounded(to, 10)

@@ -57,7 +57,7 @@ def service(least=None, annotations=None, mode="Standard"):
     ids=lambda v: v[:60] if isinstance(v, str) else "",
 )  # fmt: skip
 def test_what_becomes_of_a_scale_is_told_by_class_and_mode(annotations, of_service, words):
-    told = kserve.told(deployment(annotations), of_service, None)
+    told = kserve.describe_scale(deployment(annotations), of_service, None)
     assert told.startswith("KServe (llama-fp8), ")
     assert words in told
 
@@ -74,14 +74,16 @@ def test_what_becomes_of_a_scale_is_told_by_class_and_mode(annotations, of_servi
     ids=lambda v: v[:60] if isinstance(v, str) else "",
 )  # fmt: skip
 def test_a_scale_to_one_is_not_told_what_becomes_of_a_scale_to_zero(annotations, of_service, words):
-    told = kserve.told(deployment(annotations), of_service, None, 1)
+    told = kserve.describe_scale(deployment(annotations), of_service, None, 1)
     assert words in told
     assert "scale to zero" not in told
 
 
 def test_a_revision_of_knative_is_known_by_its_label():
     found = deployment(labels={"serving.knative.dev/revision": f"{NAME}-00001"})
-    assert "mode Knative: Knative's autoscaler owns these replicas" in kserve.told(found, None, "it is not")
+    assert "mode Knative: Knative's autoscaler owns these replicas" in kserve.describe_scale(
+        found, None, "it is not"
+    )
 
 
 def test_a_predictor_is_known_by_its_label_or_by_its_owner():
@@ -241,7 +243,7 @@ def test_the_page_has_a_line_for_each_class_with_the_commands_that_a_plan_gives(
     rows = {words.split("|")[1].strip(): words for words in page.splitlines() if words.startswith("| ")}
     for word in ("hpa", "external", "keda", "none"):
         (row,) = [row for first, row in rows.items() if f"`{word}`" in first]
-        told = kserve.told(deployment({CLASS: word}), service(1), None)
+        told = kserve.describe_scale(deployment({CLASS: word}), service(1), None)
         command = told.partition("To have it stick: ")[2].partition(", which")[0]
         assert f"`{command}`" in row if command else "sticks" in row
     for file in re.findall(r"\]\(\.\./([\w/.-]+)\)|(deploy/[\w.-]+yaml)|TOPOLOGY=(topologies/\S+)", page):

@@ -5,7 +5,7 @@ import urllib3
 
 from chaos.errors import NotYet
 from chaos.faults import node_drain
-from chaos.kube.answers import asked, refusal
+from chaos.kube.answers import refusal, request_info
 from tests.chaos.draining import drain, is_cordoned, two_pods
 from tests.chaos.small import Small, effective, restored, sleepers
 from tests.embedded.recorded.stand import until
@@ -100,7 +100,9 @@ def raising(error: Exception):
 
 def answered(status: int, body: str) -> Exception:
     """As the wire raises it."""
-    return refusal(asked("POST", "/api/v1/namespaces/ml/pods/engine-1/eviction"), status, {}, body.encode())
+    return refusal(
+        request_info("POST", "/api/v1/namespaces/ml/pods/engine-1/eviction"), status, {}, body.encode()
+    )
 
 
 @pytest.mark.parametrize(

@@ -184,10 +184,10 @@ def test_what_is_not_restored_has_its_exit_code_though_nobody_listens(stand, cha
     async def trouble(request, handler):
         return web.Response(status=500)
 
-    stand.trouble = trouble
+    stand.intercept = trouble
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 4
-    stand.trouble = None
+    stand.intercept = None
     until(lambda: not stand.leases(), "the guardian has restored")
     assert stand.ready() == 1
 

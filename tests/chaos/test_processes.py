@@ -213,9 +213,9 @@ def test_a_process_that_leads_no_group_is_signalled_alone(tmp_path):
     child = subprocess.Popen(["sleep", "600"])
     found = pidfile.seen(child.pid)
     assert found.group == os.getpgrp()
-    pidfile.tell(found, signal.SIGKILL)
+    pidfile.send_signal(found, signal.SIGKILL)
     assert child.wait(10) == -signal.SIGKILL
-    pidfile.tell(found, signal.SIGKILL)
+    pidfile.send_signal(found, signal.SIGKILL)
 
 
 def test_a_zombie_counts_as_gone_and_a_name_with_brackets_is_read(tmp_path):

@@ -18,7 +18,7 @@ from chaos.kube.names import LABEL
 from chaos.stop import Stop
 from chaos.target import Handle
 from chaos.undo import lease, reaper, restorer
-from chaos.undo.reaper import FRESH_S, HEARTBEAT, Reaper, beats
+from chaos.undo.reaper import FRESH_S, HEARTBEAT, Reaper, missing_heartbeat
 from contract.clock import Clock
 from contract.handles.node import LOCKS
 from embedded.apiserver.rights import Rule
@@ -137,7 +137,7 @@ def test_what_is_past_its_deadline_is_restored_and_nothing_else_is(small):
 def test_its_heart_beats_in_every_namespace_that_it_serves(small):
     with Running(small.admin, ("ml", LOCKS)):
         for namespace in ("ml", LOCKS):
-            first = until(lambda ns=namespace: beat(small, ns), f"the heart beats in {namespace}")
+            first = until(lambda ns=namespace: beat(small, ns), f"the heart missing_heartbeat in {namespace}")
             until(lambda ns=namespace, then=first: beat(small, ns) != then, f"and again in {namespace}")
 
 
@@ -145,7 +145,7 @@ def test_it_has_no_heartbeat_where_it_sees_nothing(small):
     rights = Rule(("*",), ("*",), ("*",), (), "ml")
     blind = Rule(("get", "create", "update"), ("coordination.k8s.io",), ("leases",), (), LOCKS)
     with Running(small.may("half-blind", (rights, blind)), (LOCKS, "ml")) as running:
-        until(lambda: beat(small), "the heart beats where it sees")
+        until(lambda: beat(small), "the heart missing_heartbeat where it sees")
         until(lambda: len(running.said) > 1, "it has looked again")
         assert beat(small, LOCKS) is None
         assert running.said[0].startswith(
@@ -156,7 +156,7 @@ def test_it_has_no_heartbeat_where_it_sees_nothing(small):
 @pytest.mark.parametrize("ahead_s", [60, -60])
 def test_it_has_no_heartbeat_while_its_clock_is_wrong(small, ahead_s):
     with Running(small.admin) as running:
-        until(lambda: beat(small), "the heart beats")
+        until(lambda: beat(small), "the heart missing_heartbeat")
         running.ahead_s = ahead_s
         until(lambda: running.said, "it has noticed")
         last = beat(small)
@@ -253,8 +253,8 @@ def test_a_lease_gets_nothing_done_but_to_its_own_target(small, tmp_path, change
 def test_a_stale_heartbeat_is_none(small, age_s, words):
     now = 1_800_000_000.25
     if age_s is not None:
-        reaper._beat(small.admin, "ml", now - age_s)
-    assert beats(small.admin, "ml", now) == words
+        reaper._write_heartbeat(small.admin, "ml", now - age_s)
+    assert missing_heartbeat(small.admin, "ml", now) == words
 
 
 def not_embedded(monkeypatch) -> None:
@@ -290,7 +290,7 @@ def test_a_real_cluster_wants_a_fresh_heartbeat_or_the_operators_word(
     not_embedded(monkeypatch)
     now = time.time()
     if beaten_s_ago is not None:
-        reaper._beat(small.admin, "ml", now - beaten_s_ago)
+        reaper._write_heartbeat(small.admin, "ml", now - beaten_s_ago)
     ground = preflight.Ground(
         small.admin, small.admin.identity()[0], small.admin.embedded_pid, without_reaper
     )

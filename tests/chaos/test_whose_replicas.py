@@ -11,7 +11,7 @@ import pytest
 
 from chaos import faults
 from chaos.errors import Altered, CannotInject, Foreign, NotYet
-from chaos.kube.cluster import TROUBLE
+from chaos.kube.cluster import API_ERRORS
 from chaos.target import Handle
 from embedded.apiserver import admission
 from tests.chaos.small import Small, sleepers
@@ -229,11 +229,11 @@ def test_a_dry_run_that_is_not_answered_decides_nothing(target, monkeypatch):
     other = target.fault(0)
 
     def silent(*args):
-        raise TROUBLE[1]("no answer")
+        raise API_ERRORS[1]("no answer")
 
     with monkeypatch.context() as patched:
         patched.setattr(target.small.admin, "try_scale", silent)
-        with pytest.raises(TROUBLE[1], match="no answer"):
+        with pytest.raises(API_ERRORS[1], match="no answer"):
             other.restore(state)
     assert target.replicas == 1
     other.restore(state)
@@ -248,11 +248,11 @@ def test_a_lost_answer_of_ours_is_not_taken_for_anothers(target, monkeypatch):
 
     def lost(*args, **more):
         really(*args, **more)
-        raise TROUBLE[1]("the answer was lost")
+        raise API_ERRORS[1]("the answer was lost")
 
     with monkeypatch.context() as patched:
         patched.setattr(target.small.admin, "set_scale", lost)
-        with pytest.raises(TROUBLE[1]):
+        with pytest.raises(API_ERRORS[1]):
             one.inject(state)
     one.inject(state)
     target.scale(1)

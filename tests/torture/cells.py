@@ -62,7 +62,7 @@ def _struck(moment: str, blow: Blow, bench: Bench, chance: Random) -> float:
         blow(controller, chance)
     else:
         gate = Gate(MOMENTS[moment], delay_s=chance.uniform(0.0, 0.2))
-        bench.stand.trouble = gate
+        bench.stand.intercept = gate
         controller = bench.chaos(lasts)
         controller.guardian()
         assert gate.reached.wait(90), f"never {moment}: {controller.said()}"
@@ -106,7 +106,7 @@ def _frozen(moment: str, bench: Bench, chance: Random) -> float:
         gate = None
     else:
         gate = Gate(MOMENTS[moment])
-        bench.stand.trouble = gate
+        bench.stand.intercept = gate
         controller = bench.chaos(SHORT_S, restore_within="1s")
         # Now: on a busy machine it is the guardian that has restored by then, and the controller leaves soon after.
         controller.guardian()
@@ -307,7 +307,7 @@ def never_answers(bench: Bench, chance: Random) -> float:
 def inject_on_its_way(bench: Bench, chance: Random) -> float:
     """The controller is killed between sending the inject and its arrival, up to five seconds later."""
     gate = Gate(MOMENTS["mid-inject"], delay_s=chance.uniform(*DELAY_S))
-    bench.stand.trouble = gate
+    bench.stand.intercept = gate
     controller = bench.chaos(LONG_S)
     assert gate.reached.wait(90)
     controller.guardian()

@@ -55,7 +55,7 @@ def _struck(moment: str, blow: str, bench: Bench, chance: Random) -> float:
     """The inject comes to 2 of 0, and the controller is struck at a moment of it."""
     _changed(bench)
     gate = Gate(MOMENTS[moment], delay_s=chance.uniform(0.0, 0.2))
-    bench.stand.trouble = gate
+    bench.stand.intercept = gate
     controller = bench.chaos(LONG_S)
     assert gate.reached.wait(WITHIN_S), f"never {moment}: {controller.said()}"
     controller.guardian()
@@ -71,7 +71,7 @@ def _both_killed(bench: Bench, chance: Random) -> float:
     """All of ours are killed while the inject that comes to 2 of 0 is on its way: restore by the record alone."""
     _changed(bench)
     gate = Gate(MOMENTS["mid-restore"])
-    bench.stand.trouble = gate
+    bench.stand.intercept = gate
     controller = bench.chaos(SHORT_S, restore_within="2s")
     assert gate.reached.wait(WITHIN_S), controller.said()
     guardian = controller.guardian()
