@@ -320,7 +320,7 @@ class StepRun:
             case How.LEFT_ALONE:
                 self._tell("restore", "fail", error=end.words, detail={"foreign": True})
             case How.VERIFIED:
-                if not end.given_back:
+                if not end.released:
                     self._tell("restore", "fail", error=end.words, detail={"back": True})
                     return
                 with self._lock:
@@ -332,11 +332,11 @@ class StepRun:
     def _left_alone(self, undo: Undo, claim: Claim, why: str) -> None:
         """Someone else moved the target within the window: nothing is written."""
         self._tell("restore", "fail", error=why, detail={"foreign": True})
-        self._give_up(undo, claim, "left alone; the claim could not be given back")
+        self._give_up(undo, claim, "left alone; the claim could not be released")
 
     def _give_back(self, undo: Undo, claim: Claim) -> dict[str, Any]:
         self._fault.disarm(undo.state)
-        claim.give_back()
+        claim.release()
         return {}
 
     def _until(

@@ -124,7 +124,7 @@ class Event:
     "yes", a real request was answered; "unknown", none could be sent, and `unanswered` says why. `again`: true: the target was lost after an earlier verification. `waiting`:
     `missing`, in words, and `waited_s` since the restore began. `fail`: `foreign`: true where someone else changed the target; `gone`: true
     where its machine is gone; `elsewhere`: true where another of ours had restored it; `back`: true where the target is back and only its
-    claim could not be given back. Any other `fail` revokes an `effective` of the same restorer before it.
+    claim could not be released. Any other `fail` revokes an `effective` of the same restorer before it.
     """
 
     at: float

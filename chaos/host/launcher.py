@@ -23,7 +23,7 @@ def main(file: str, command: list[str]) -> int:
     try:
         os.link(fresh, file)
     except FileExistsError:
-        print("barred: it was begun before, or restored already", file=sys.stderr)
+        print("barred: already started, or already restored", file=sys.stderr)
         return BARRED
     finally:
         os.unlink(fresh)

@@ -27,10 +27,10 @@ class ProcessFault(Fault):
             raise CannotInject(f"{self.pidfile} does not hold a pid: there is nothing to take away")
         found = pidfile.seen(named.pid)
         if found is None or found.gone:
-            raise CannotInject(f"{self.pidfile} names process {named.pid}, which does not live")
+            raise CannotInject(f"{self.pidfile} names process {named.pid}, which is not running")
         if found.began_at > named.written / 1e9 + SLACK_S:
             raise CannotInject(
-                f"{self.pidfile} is older than process {named.pid}: it named another, which is gone"
+                f"{self.pidfile} is older than process {named.pid}: it named an earlier process, which is gone"
             )
         if found.state in "Tt":
             raise CannotInject(f"process {named.pid} is stopped already")
@@ -40,7 +40,7 @@ class ProcessFault(Fault):
             os.kill(found.pid, 0)
         except PermissionError:
             raise CannotInject(
-                f"process {found.pid} is another user's: no signal may be sent to it"
+                f"process {found.pid} belongs to another user: sending it a signal is not allowed"
             ) from None
         return {
             "original": {"pid": found.pid},
@@ -69,5 +69,5 @@ class ProcessFault(Fault):
         """Send it, provided that the process is still the one that was looked at. Raises CannotInject."""
         found = self.original(state)
         if found is None:
-            raise CannotInject(f"process {state['pid']} of {self.pidfile} ended since it was looked at")
+            raise CannotInject(f"process {state['pid']} of {self.pidfile} ended after the snapshot")
         pidfile.send_signal(found, number)

@@ -39,7 +39,7 @@ def run(argv: Sequence[str], timeout_s: float, env: Mapping[str, str] | None = N
         try:
             code = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise TimeoutError(f"{words(argv)}: no end within {timeout_s:g} s") from None
+            raise TimeoutError(f"{words(argv)}: not finished within {timeout_s:g} s") from None
         finally:
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)

@@ -75,7 +75,7 @@ def missing(handle: Handle) -> list[str]:
     if state != "loaded":
         return [f"{said} {_not_loaded(state or 'unknown', name, manager)}"]
     look = _look_here if manager.ssh is None else _look_there(manager)
-    where = f"; it stands in {found['FragmentPath']}" if found.get("FragmentPath") else ""
+    where = f"; unit file: {found['FragmentPath']}" if found.get("FragmentPath") else ""
     return [f"{said} would not start again: {words}{where}" for words in _unmet(of(found), look)]
 
 
@@ -90,13 +90,13 @@ def elsewhere(handle: Handle, url: str) -> list[str]:
     holders = [entry for entry in all_here if entry.port == port]
     said = f"{_unit_text(handle)}: port {port}, which the topology's url names,"
     if not holders:
-        return [f"{said} is one on which nothing listens{instead}: start it, or set the url right"]
+        return [f"{said} has no listener{instead}: start it, or correct the url"]
     if any(not entry.units or name in entry.units for entry in holders):
         return []
     other = ", ".join(sorted(unit for entry in holders for unit in entry.units))
     return [
-        f"{said} is held by {other} and not by it{instead}: set the url or the handle right (where the unit runs a "
-        "container, that is its engine)"
+        f"{said} belongs to {other}, not to the unit{instead}: correct the url or the handle (for a unit that runs a "
+        "container, the engine holds the port)"
     ]
 
 
@@ -119,7 +119,7 @@ def _unmet(needs: Needs, look: Look) -> Iterator[str]:
     who = needs.user or "its user"
     if needs.folder in found:
         yield f"its WorkingDirectory {needs.folder} " + (
-            "does not exist; make it, or name the one that is meant" if found[needs.folder] == "gone"
+            "does not exist; make it, or name the correct one" if found[needs.folder] == "gone"
             else f"cannot be entered by {who}; chmod or chown it"
         )  # fmt: skip
     if needs.program in found:
@@ -131,7 +131,7 @@ def _unmet(needs: Needs, look: Look) -> Iterator[str]:
     for option, path in needs.files:
         if path in found:
             yield f"the file of {option}, {path}, " + (
-                "does not exist; put it there, or name the one that is meant in ExecStart"
+                "does not exist; put it there, or name the correct one in ExecStart"
                 if found[path] == "gone"
                 else f"cannot be read by {who}; chmod or chown it"
             )
@@ -183,12 +183,10 @@ def _look_there(manager: Manager) -> Look:
 def _not_loaded(state: str, name: str, manager: Manager) -> str:
     whose = "systemctl --user" if manager.user else "systemctl"
     if state == "not-found":
-        return f"does not exist; `{whose} list-units --type=service` names those that do"
+        return f"does not exist; `{whose} list-units --type=service` lists those that do"
     if state == "masked":
-        return f"is masked: it could not be started again; `{whose} unmask {name}`"
-    return (
-        f"is {state}: its file is wrong, and it could not be started again; `{whose} status {name}` says why"
-    )
+        return f"is masked, so it would not start again; `{whose} unmask {name}`"
+    return f"is {state}: its unit file is invalid, so it would not start again; `{whose} status {name}` shows why"
 
 
 def _files(words: Sequence[str]) -> Iterator[tuple[str, str]]:

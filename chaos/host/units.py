@@ -96,7 +96,7 @@ class UnitFault(Fault):
             return
         found = self.look()
         if found["ActiveState"] != "active" or found["InvocationID"] != state["invocation"]:
-            raise CannotInject(f"{self} was stopped or started by someone else since it was looked at")
+            raise CannotInject(f"{self} was stopped or started by someone else after the snapshot")
         self._changed = True
 
     def start(self, found: dict[str, str]) -> None:
@@ -151,5 +151,5 @@ class UnitFault(Fault):
         if state["timer"] in told:
             return True
         raise CannotInject(
-            f"{self}: the timer {timer_of(self.name)} is armed already ({told}); stop it if nobody needs it"
+            f"{self}: the timer {timer_of(self.name)} is armed already ({told}); stop it if it is not needed"
         )

@@ -123,7 +123,7 @@ def refusal(of: RequestInfo, status: int, headers: Any, data: bytes, more: str =
     if found is None or found.get("kind") != "Status":
         text = " ".join(data[: 4 * _LINE].decode(errors="replace").split())[:80]
         page = status == 404 and text == "404 page not found"
-        return NotTheApi(f"{of}: {status}, not a Status of the API server's: {text!r}{more}", page)
+        return NotTheApi(f"{of}: {status}, not a Status of the API server: {text!r}{more}", page)
     wrong = _not_about(of, status, found)
     if wrong:
         return NotTheApi(f"{of}: {status}, {wrong}: {found.get('message')}{more}")
@@ -134,7 +134,7 @@ def found(of: RequestInfo, data: bytes) -> dict[str, Any]:
     """The object, the list or the success that was asked for. Raises NotTheApi."""
     body = _parsed(data)
     if body is None:
-        raise NotTheApi(f"{of}: no JSON object: {data[:80]!r}")
+        raise NotTheApi(f"{of}: not a JSON object: {data[:80]!r}")
     if not of.plural:  # /version
         if not isinstance(body.get("gitVersion"), str):
             raise NotTheApi(f"{of}: not the version of an API server")
@@ -142,12 +142,12 @@ def found(of: RequestInfo, data: bytes) -> dict[str, Any]:
     kind = body.get("kind")
     if kind == "Status" and (of.method == "DELETE" or of.sub == "eviction"):
         if body.get("status") != "Success":
-            raise NotTheApi(f"{of}: a Status that is no success: {body.get('message')}")
+            raise NotTheApi(f"{of}: a Status that is not a success: {body.get('message')}")
         return body
     if of.method == "GET" and not of.name:
         _list(of, body)
     elif kind != of.kind:
-        raise NotTheApi(f"{of}: {_shown(kind)}, and not a {of.kind}")
+        raise NotTheApi(f"{of}: {_shown(kind)}, not a {of.kind}")
     elif of.plural == "selfsubjectaccessreviews":
         if not isinstance((body.get("status") or {}).get("allowed"), bool):
             raise NotTheApi(f"{of}: a review without an answer")
@@ -162,13 +162,13 @@ def event(of: RequestInfo, name: str, text: bytes) -> dict[str, Any]:
     kind = (body or {}).get("type")
     shown = (body or {}).get("object")
     if body is None or not isinstance(kind, str) or not isinstance(shown, dict):
-        raise NotTheApi(f"{of}: no event of a watch: {text[:80]!r}")
+        raise NotTheApi(f"{of}: not a watch event: {text[:80]!r}")
     if kind == "ERROR" and shown.get("kind") != "Status":
-        raise NotTheApi(f"{of}: an error that is no Status")
+        raise NotTheApi(f"{of}: an error that is not a Status")
     if kind in _WATCHED:
         one = RequestInfo(of.method, of.path, of.plural, name, "", of.namespace)
         if shown.get("kind") != one.kind:
-            raise NotTheApi(f"{of}: an event of {_shown(shown.get('kind'))}, and not of a {one.kind}")
+            raise NotTheApi(f"{of}: an event of {_shown(shown.get('kind'))}, not of a {one.kind}")
         _object(one, shown)
     return body
 
@@ -187,7 +187,7 @@ def no_such_api(error: Exception) -> bool:
 def error_text(error: Exception) -> str:
     """What went wrong, in a line: the API server's own words where it has said some."""
     if isinstance(error, ApiError):
-        return f"it says {error}"[:_LINE]
+        return f"API server: {error}"[:_LINE]
     return line(f"{type(error).__name__}: {error}")
 
 
@@ -247,7 +247,7 @@ def _creates(of: RequestInfo) -> bool:
 
 def _list(of: RequestInfo, body: dict[str, Any]) -> None:
     if body.get("kind") != f"{of.kind}List":
-        raise NotTheApi(f"{of}: {_shown(body.get('kind'))}, and not a {of.kind}List")
+        raise NotTheApi(f"{of}: {_shown(body.get('kind'))}, not a {of.kind}List")
     items = body.get("items")
     if not isinstance(items, list):
         raise NotTheApi(f"{of}: a list without items")
@@ -257,7 +257,7 @@ def _list(of: RequestInfo, body: dict[str, Any]) -> None:
     every = RequestInfo(of.method, of.path, of.plural, "", "", of.namespace)
     for item in items:
         if not isinstance(item, dict):
-            raise NotTheApi(f"{of}: an item that is no object")
+            raise NotTheApi(f"{of}: an item that is not an object")
         _object(every, item)
 
 
@@ -270,14 +270,14 @@ def _object(of: RequestInfo, body: dict[str, Any]) -> None:
         if not isinstance(meta.get(member), str) or not meta[member]:
             raise NotTheApi(f"{of}: a {of.kind} without metadata.{member}")
     if of.name and meta["name"] != of.name:
-        raise NotTheApi(f"{of}: the {of.kind} {_shown(meta['name'])}, which was not asked for")
+        raise NotTheApi(f"{of}: the {of.kind} {_shown(meta['name'])}, which was not requested")
     if of.namespace and meta.get("namespace") != of.namespace:
         raise NotTheApi(f"{of}: a {of.kind} of the namespace {_shown(meta.get('namespace'))}")
     for member in _MAY_BE_ABSENT.get(of.kind, ()):
         body.setdefault(member, {})
     for member in ("spec", "status"):
         if member in body and not isinstance(body[member], dict):
-            raise NotTheApi(f"{of}: a {of.kind} whose {member} is no object")
+            raise NotTheApi(f"{of}: a {of.kind} whose {member} is not an object")
     if of.kind in ("Deployment", "StatefulSet", "Scale"):
         _replicas(of, body)
 

@@ -36,14 +36,14 @@ def describe_scale(
     name, given = owner(deployment), (meta.get("annotations") or {}).get(CLASS)
     mode = _mode(meta, service)
     if service is not None and (service["metadata"].get("annotations") or {}).get(STOP) == "true":
-        words = f"{STOP} is true: its controller deletes this Deployment, and makes it anew when that is taken away"
+        words = f"{STOP} is true: its controller deletes this Deployment, and recreates it when that annotation is removed"
     elif mode in _KNATIVE or _REVISION in (meta.get("labels") or {}):
         words = f"mode {mode or _KNATIVE[-1]}: {_BY_KNATIVE}"
     else:
         least = _least(service)
         word = _ZERO if (given, least) == ("none", 0) else given or _DEFAULT
         by_class = _BY_CLASS | (_BY_CLASS_ABOVE_ZERO if replicas else {})
-        said = by_class.get(word, "not one that is known here: whether a scale sticks will be seen")
+        said = by_class.get(word, "an unknown class: whether a scale sticks is unknown")
         words = f"autoscalerClass {given or f'not given, which is {_DEFAULT}'}: " + said.format(
             least=least, to=replicas, ns=meta["namespace"], deployment=meta["name"], isvc=name
         )

@@ -83,7 +83,7 @@ def _by_kserve(cluster: Cluster, deployment: dict[str, Any], replicas: int) -> l
         return []
     try:
         service = cluster.inference_service(deployment["metadata"]["namespace"], name)
-        unread = None if service else "there is none of this name, or its API is not spoken here"
+        unread = None if service else "it was not found, or the cluster does not serve its API"
     except ApiException as e:
         if e.status != 403:  # a right that need not be held
             raise

@@ -179,11 +179,11 @@ class Wire:
         """Why fresh credentials are not used, in words; empty: they are. Raises what a request raises."""
         same_server = fresh.credentials.server == used.server
         if same_server and fresh.credentials.same_as(used):
-            return "loaded anew, the credentials are the same"
+            return "reloaded, the credentials are the same"
         if same_server and (used.server.proven or self.cluster is None):
             return ""
         if self.cluster is None:
-            return "loaded anew, the kubeconfig leads to another server"
+            return "reloaded, the kubeconfig points to another server"
         # An address and its certificates may change, and an address alone proves nothing: the cluster itself is asked.
         request = _request("GET", KUBE_SYSTEM, {})
         response = fresh.send(request)
@@ -191,7 +191,7 @@ class Wire:
         if response.status != 200:
             raise refusal(request.of, response.status, response.headers, data)
         if found(request.of, data)["metadata"]["uid"] != self.cluster:
-            return "loaded anew, the kubeconfig leads to another cluster"
+            return "reloaded, the kubeconfig points to another cluster"
         return ""
 
     def _loaded(self, context: str | None) -> Credentials:
@@ -201,7 +201,7 @@ class Wire:
             self._loading.start()
         self._loading.join(LOAD_WITHIN_S)
         if self._loading.is_alive():
-            raise Refusal(f"nothing within {LOAD_WITHIN_S:.0f} s")
+            raise Refusal(f"no response within {LOAD_WITHIN_S:.0f} s")
         return self._loading.result()
 
 
@@ -231,12 +231,12 @@ def events(response: Any, name: str, namespace: str, plural: str) -> Iterator[di
     for piece in response.stream(8192, decode_content=False):
         *lines, rest = (rest + piece).split(b"\n")
         if len(rest) > MOST_LINE:
-            raise NotTheApi(f"{of}: an event without an end")
+            raise NotTheApi(f"{of}: an unterminated event")
         for text in lines:
             if text:
                 yield event(of, name, text)
     if rest:
-        raise NotTheApi(f"{of}: it ended in mid-event: {rest[:80]!r}")
+        raise NotTheApi(f"{of}: the watch ended inside an event: {rest[:80]!r}")
 
 
 def _sent(held: _Held, request: _Request) -> tuple[urllib3.BaseHTTPResponse | None, str]:
@@ -258,7 +258,7 @@ def _read(response: urllib3.BaseHTTPResponse, of: RequestInfo) -> bytes:
             if size > MOST_BYTES:
                 raise NotTheApi(f"{of}: an answer of more than {MOST_BYTES // 1024**2} MiB")
             if time.monotonic() > until:
-                raise NotTheApi(f"{of}: an answer that has not ended after {WITHIN_S:.0f} s")
+                raise NotTheApi(f"{of}: an answer that is incomplete after {WITHIN_S:.0f} s")
     except BaseException:
         response.close()
         raise

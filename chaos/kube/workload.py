@@ -88,15 +88,15 @@ class Workload:
         told, replicas, ready = [], original["replicas"], original["ready"]
         if ready < replicas:
             told.append(
-                f"{self} is not whole: {ready} of {replicas} Pods ready; it counts as restored when {ready} are ready again"
+                f"{self} is not fully ready: {ready} of {replicas} Pods ready; restored means {ready} ready"
             )
         if self.kind != "deployment":
             return told  # of a StatefulSet some Pods may be of an older template for ever, by its strategy
         updated = self.read().get("status", {}).get("updatedReplicas", 0)
         if updated < replicas:
             told.append(
-                f"a rollout of {self} is in progress: {updated} of {replicas} Pods have its present template; "
-                "let it end first, or what is restored is not what was taken away"
+                f"a rollout of {self} is in progress: {updated} of {replicas} Pods have its current template; "
+                "let it finish first, otherwise the restored target differs from the original"
             )
         return told
 
@@ -110,7 +110,7 @@ class Workload:
         if found is None:
             raise Foreign(self._deleted())
         if not self._has_seen(found):
-            self.missing = "its controller has not seen its replicas yet"
+            self.missing = "its controller has not observed its replicas yet"
             return None
         wanted = max(1, found["spec"].get("replicas", 1))
         seen = self.look(found["metadata"]["uid"], found["spec"]["selector"])
@@ -124,16 +124,16 @@ class Workload:
             return None
         # A StatefulSet's Pod counts until it has gone; a Deployment's surge, though, may be somebody's rollout.
         if (self.kind == "statefulset" and live > wanted) or (no_more and ready > wanted):
-            self.missing = f"{live} Pods ready, and {wanted} are wanted"
+            self.missing = f"{live} Pods ready, {wanted} desired"
             return None
-        self.missing = "its Pods are ready, and no Service sends to them yet"
+        self.missing = "its Pods are ready, but no Service routes to them yet"
         endpoints = sum(seen.endpoints.values())
         if original["endpoints"] and not endpoints:
             return None
         told: dict[str, Any] = {"ready": ready, "endpoints": endpoints}
         before = original.get("replicas")
         if isinstance(before, int) and wanted < before:
-            told["fewer"] = f"{wanted} replicas are wanted by now, and {before} were before"
+            told["fewer"] = f"{wanted} replicas are desired now, {before} before the fault"
         return told
 
     def _has_seen(self, found: dict[str, Any]) -> bool:
@@ -160,7 +160,7 @@ class Workload:
         return None
 
     def _deleted(self) -> str:
-        return f"{self} was deleted by someone else; there is nothing left to bring back"
+        return f"{self} was deleted by someone else; there is nothing left to restore"
 
     def rights(self, *verbs_of_scale: str, watched: bool = True) -> list[Right]:
         """To look at it, and to do with its scale what is asked for."""

@@ -42,7 +42,7 @@ class Claim:
         self._journal, self._undo = journal, undo
         self._cluster = cluster if undo.target_handle.on_cluster else None
         self._lock = threading.Lock()  # `keep` must not take again what is being given back
-        self._given_back = False
+        self._released = False
         self._whole = True  # the Lease, when it was last looked at
 
     def must_be_free(self, now: float, restore_first: RestoreFirst) -> None:
@@ -70,7 +70,7 @@ class Claim:
             self._journal.close(undo)
             found = lease.read(self._cluster, undo)
             raise CannotInject(
-                held_by(lease.undo_in(found)) if found else f"{undo.handle} is being taken by another"
+                held_by(lease.undo_in(found)) if found else f"another run is claiming {undo.handle}"
             )
 
     def stands(self) -> bool:
@@ -123,13 +123,13 @@ class Claim:
         if self._cluster is None or lease.take(self._cluster, self._undo, now) is not None:
             return
         if not self.stands():
-            raise OSError(f"the Lease of {self._undo.handle} came and went; try again")
+            raise OSError(f"the Lease of {self._undo.handle} was created and deleted meanwhile; try again")
 
     def keep(self, now: float) -> bool:
         """While the fault lasts: whether its record had been deleted or spoiled, in the journal or on the cluster, and was made
         again. Past the deadline it is not: another may have restored, which is for the restore to find out. Raises Held."""
         with self._lock:
-            if self._given_back or now > self._undo.deadline:
+            if self._released or now > self._undo.deadline:
                 return False
             stands, recorded = self.stands(), self._recorded()
             if not stands:
@@ -153,11 +153,11 @@ class Claim:
                 self._journal.rewrite(fresh)
             self._undo = fresh
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """After the verified restore, or when nothing was injected. Safe to call twice, and after a `take` that failed:
         a Lease whose creation was not answered may be there all the same."""
         with self._lock:
-            self._given_back = True
+            self._released = True
             if self._cluster is not None:
                 found = lease.read(self._cluster, self._undo)
                 if found is not None and lease.carries(found, self._undo):
@@ -183,7 +183,7 @@ class Claim:
         if now <= held.deadline:
             raise CannotInject(held_by(held))
         if not restore_first(held):
-            raise CannotInject(f"{held_by(held)}; it is past its deadline, and could not be restored")
+            raise CannotInject(f"{held_by(held)}; it is past its deadline and could not be restored")
 
 
 def held_by(undo: Undo) -> str:

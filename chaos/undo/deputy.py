@@ -71,7 +71,7 @@ class Deputy:
             uid, _ = cluster.identity()
             if uid != undo.cluster:
                 where = cluster.kubeconfig or "the default kubeconfig"
-                raise Refusal(f"{where} leads to another cluster; not touched")
+                raise Refusal(f"{where} points to another cluster; not touched")
         self._ready = faults.make(undo.fault, cluster, self._made_on(), undo.options), cluster
 
     def restore(self, within_s: float) -> bool:
@@ -85,10 +85,10 @@ class Deputy:
         if end.how is not How.VERIFIED:
             flags = {How.LEFT_ALONE: {"foreign": True}, How.HELD: {"foreign": True}, How.GONE: {"gone": True}}
             self._report("fail", error=end.words, detail=flags.get(end.how, {"elsewhere": True}))
-        elif not end.given_back:
+        elif not end.released:
             self._report("fail", error=end.words, detail={"back": True})
-        self._log(f"{self._what}: {end.words}{SHOWN[end.how] if end.given_back else ''}")
-        return end.given_back
+        self._log(f"{self._what}: {end.words}{SHOWN[end.how] if end.released else ''}")
+        return end.released
 
     def _restore(self, over_at: float) -> End:
         try:
@@ -128,7 +128,7 @@ class Deputy:
         try:
             stack = self._stack_of(undo)
             if stack is None:
-                unknown = Unknown("no topology is at hand that names this target")
+                unknown = Unknown("no topology with this target is available")
                 return lambda within_s: unknown
             answers = Answers(stack, [undo.target], self._clock)
         except (Refusal, OSError, ValueError) as e:

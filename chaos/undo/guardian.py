@@ -115,7 +115,7 @@ class Guardian:
             case Open():
                 self._arm(Undo.of_json(message.undo))
             case _:
-                raise ValueError(f"{message.kind!r} is no message for a guardian")
+                raise ValueError(f"{message.kind!r} is not a message for a guardian")
 
     def _arm(self, undo: Undo) -> None:
         of = mark(undo)

@@ -68,7 +68,7 @@ class GuardianLink:
                 if answer is None or answer.of == mark(undo):
                     break
         if not isinstance(answer, Armed):
-            raise CannotInject(f"the guardian is not armed: {answer.why if answer else 'it is gone'}")
+            raise CannotInject(f"the guardian is not armed: {answer.why if answer else 'it has exited'}")
 
     def disarm(self, undo: Undo) -> None:
         """After the verified restore."""
@@ -84,7 +84,7 @@ class GuardianLink:
     def keeps_trying(self) -> str:
         """What becomes of it where something is left open, for the operator."""
         return (
-            f"the guardian (process {self._guardian.pid}) goes on trying for {TRY_S / 3600:.0f} h; "
+            f"the guardian (process {self._guardian.pid}) keeps trying for {TRY_S / 3600:.0f} h; "
             f"its log: {self._log.path}"
         )
 
@@ -108,7 +108,7 @@ class GuardianLink:
                 case Armed() | NotArmed():
                     self._answers.put(message)
                 case _:
-                    raise BadMessage(f"{message.kind!r} is no message of a guardian")
+                    raise BadMessage(f"{message.kind!r} is not a message from a guardian")
         except BadMessage as e:
             output.err(f"guardian: {e}")
             self._stop.set(f"error: from the guardian: {e}")
@@ -146,4 +146,4 @@ class GuardianLog:
                 said = f.read(LOG_MOST).decode(errors="replace").strip().splitlines()
         except OSError:
             said = []
-        return said[-1][:WORDS_MOST] if said else f"it ended without a word; its log: {self.path}"
+        return said[-1][:WORDS_MOST] if said else f"it ended without output; its log: {self.path}"

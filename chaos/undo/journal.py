@@ -75,7 +75,7 @@ class Undo:
         try:
             return _renamed(cls(**json.loads(text)))
         except TypeError as e:
-            raise ValueError(f"no undo record of this version: {e}") from None
+            raise ValueError(f"not an undo record of this version: {e}") from None
 
 
 def _renamed(undo: Undo) -> Undo:
@@ -120,7 +120,7 @@ class Journal:
         except FileExistsError:
             held = self._at(path)
             if held is None:  # it has just been closed
-                raise OSError(f"{path} came and went; try again") from None
+                raise OSError(f"{path} was created and deleted meanwhile; try again") from None
             raise Taken(held) from None
         finally:
             fresh.unlink(missing_ok=True)

@@ -64,8 +64,8 @@ def take(cluster: Cluster, undo: Undo, now: float) -> str | None:
     if not whole(made, undo):
         release(cluster, undo, uid)
         raise CannotInject(
-            f"the cluster changed the Lease of {undo.handle} on its way (an admission policy or webhook): its undo record is not "
-            "what was written; let Leases of brownout pass"
+            f"the cluster's admission (a policy or webhook) changed the Lease of {undo.handle}: its undo record is not "
+            "what was written; exempt the Leases of brownout"
         )
     return uid
 
@@ -127,9 +127,7 @@ def undo_in(lease: dict[str, Any]) -> Undo:
         raise ValueError(f"the Lease {meta['name']} carries no undo record")
     undo = Undo.of_json(text)
     if undo.fault not in faults.names() or undo.kind not in faults.driver(undo.fault).kinds:
-        raise ValueError(
-            f"the Lease {meta['name']}: its record is of no fault that is known here: {undo.fault}"
-        )
+        raise ValueError(f"the Lease {meta['name']}: its record names an unknown fault: {undo.fault}")
     own = (meta["namespace"], meta["name"])
     if not undo.target_handle.on_cluster or own != (
         namespace_of(undo.kind, undo.handle),

@@ -70,7 +70,7 @@ class Reaper:
         ahead_s = self._cluster.clock_ahead_s(now)
         if ahead_s is not None and abs(ahead_s) > CLOCKS_AGREE_S:
             self._log(
-                f"{namespace}: no heartbeat: this clock is {ahead_s:+.0f} s off the API server's; set it right"
+                f"{namespace}: no heartbeat: this clock is {ahead_s:+.0f} s off the API server's; correct it"
             )
             return
         _write_heartbeat(self._cluster, namespace, now)

@@ -27,7 +27,7 @@ def restore(
     unreadable: list[str] = []
     records = journal.records(unreadable.append)
     for words in unreadable:
-        log(f"cannot be read, and so not be restored: {words}")
+        log(f"cannot be read, so not restored: {words}")
     left = len(unreadable)
     deputies = {undo.key: Deputy(undo, BY, clock, log, journal, stack=topology) for undo in records}
     if topology is not None and topology.cluster is not None:
@@ -40,7 +40,7 @@ def restore(
             log(f"the Leases cannot be read: {error_text(e)}")
             left += 1
     if not deputies and not left:
-        log("nothing is open")
+        log("no open faults")
         return 0
     # At once: one that loads its model for minutes must not keep the next one down. (At least one worker is asked for.)
     with ThreadPoolExecutor(max(1, len(deputies))) as pool:

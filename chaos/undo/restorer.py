@@ -32,11 +32,11 @@ from contract.clock import Clock
 WATCH_ON_S = 6.0
 WATCH_EVERY_S = 0.5
 AGAIN_WITHIN_S = 60.0
-GIVE_BACK_WITHIN_S = 5.0  # at least: the restore is verified, however late
+RELEASE_WITHIN_S = 5.0  # at least: the restore is verified, however late
 REPORT_AFTER_S, REPORT_EVERY_S = 30.0, 60.0  # of what a restore waits for
 EXTEND_EVERY_S = 5.0
 POLL_SHARE, POLL_MOST_S = 0.005, 1.0  # a long wait is looked at less often: within so much of its length
-GONE = "the embedded stack is gone, and its processes with it"
+GONE = "the embedded stack and its processes are gone"
 
 
 class How(StrEnum):
@@ -56,7 +56,7 @@ class End:
 
     how: How
     words: str
-    given_back: bool = True  # False: verified, but the claim could not be deleted; why is in `words`
+    released: bool = True  # False: verified, but the claim could not be deleted; why is in `words`
 
 
 class Question(Protocol):
@@ -103,7 +103,7 @@ class Restorer:
         except Held as e:
             return End(How.HELD, str(e))
         except Elsewhere:
-            return End(How.ELSEWHERE, "the claim is gone: another has restored in our place")
+            return End(How.ELSEWHERE, "the claim is gone: another process restored the target")
 
     def _restore(self) -> End:
         try:
@@ -116,7 +116,7 @@ class Restorer:
                 return _open_or_gone("restored, but not verified", why)
             self._report("effective", seen)
         except Foreign as e:
-            return self._give_back(How.LEFT_ALONE, str(e))
+            return self._release(How.LEFT_ALONE, str(e))
         self._restored = True
         if self._unsure:
             try:
@@ -124,8 +124,8 @@ class Restorer:
             except (Foreign, Held, Elsewhere):
                 why = None  # it was restored; what others decided after that is theirs
             if why is not None:
-                return _open_or_gone("restored, and lost again", why)
-        return self._give_back(How.VERIFIED, _verified_words(seen))
+                return _open_or_gone("restored, then lost again", why)
+        return self._release(How.VERIFIED, _verified_words(seen))
 
     def _command(self) -> Seen:
         """Raises Held, Elsewhere, Foreign, and what the API or the host may raise."""
@@ -261,15 +261,15 @@ class Restorer:
         except Exception:  # the restore goes on
             return
 
-    def _give_back(self, how: How, words: str) -> End:
-        def give_back() -> Seen:
+    def _release(self, how: How, words: str) -> End:
+        def release() -> Seen:
             self._fault.disarm(self._undo.state)
-            self._claim.give_back()
+            self._claim.release()
             return {}
 
-        done, why = self._until(give_back, max(self._over_at, self._clock.now() + GIVE_BACK_WITHIN_S))
+        done, why = self._until(release, max(self._over_at, self._clock.now() + RELEASE_WITHIN_S))
         if done is None:
-            return End(how, f"{words}; the claim could not be given back: {why}", given_back=False)
+            return End(how, f"{words}; the claim could not be released: {why}", released=False)
         return End(how, words)
 
     def _until(

@@ -86,7 +86,7 @@ DENIES = "the cluster denies a scale of deployment ml/engine to 0: .*not on a Fr
     [
         (
             at_least_one(),
-            "the cluster makes 1 of a scale of deployment ml/engine to 0: its admission changes it",
+            "the cluster changes a scale of deployment ml/engine to 0 into 1: its admission does so",
         ),
         (denying(400), DENIES),
         (denying(401), DENIES),
@@ -127,7 +127,7 @@ def test_where_a_dry_run_is_not_possible_it_goes_on_and_says_that_it_is_unknown(
     one = fault(small)
     state = one.snapshot()
     (words,) = one.remarks(state)
-    assert "what the cluster makes of it is unknown: it says admission webhook" in words
+    assert "so its result is unknown: API server: admission webhook" in words
     assert "does not support dry run" in words
     one.inject(state)
     effective(one, state)
@@ -153,7 +153,7 @@ def test_an_inject_that_was_changed_and_not_answered_is_known_by_its_next_try(sm
     monkeypatch.setattr(small.admin, "set_scale", lost)
     with pytest.raises(API_ERRORS[1]):
         one.inject(state)
-    with pytest.raises(CannotInject, match="0 replicas were requested, and the cluster made 1 of them"):
+    with pytest.raises(CannotInject, match="0 replicas were requested, the cluster set 1"):
         one.inject(state)
 
 
@@ -164,10 +164,10 @@ def test_a_restore_that_admission_clamps_is_not_verified_and_tried_again(small):
     rules(small, at_most(1))
     other = fault(small)
     for _ in range(2):
-        with pytest.raises(Altered, match="3 replicas were requested, and the cluster made 1 of them"):
+        with pytest.raises(Altered, match="3 replicas were requested, the cluster set 1"):
             other.restore(state)
     until(lambda: len(small.uids()) == 1, "it is short")
-    with pytest.raises(NotYet, match="3 replicas were requested, and the cluster made 1 of them"):
+    with pytest.raises(NotYet, match="3 replicas were requested, the cluster set 1"):
         fault(small).restored(state)
     rules(small)
     other.restore(state)
@@ -192,7 +192,7 @@ def test_a_deputy_of_a_clamped_restore_says_not_restored_and_then_ends_it(small,
     deputy = Deputy(undo, "restore", Clock(), said.append, cluster=small.admin)
     assert deputy.restore(0.5) is False
     assert "NOT restored" in said[0]
-    assert "the cluster made 1 of them" in said[0]
+    assert "the cluster set 1" in said[0]
     rules(small)
     assert deputy.restore(20) is True
     assert replicas(small) == 3
@@ -230,8 +230,8 @@ def changed(on: str, **spec) -> Admission:
 @pytest.mark.parametrize(
     ("name", "handle", "rule", "words"),
     [
-        ("node_drain", NODE, changed("nodes"), "a node that is cordoned and without our mark"),
-        ("node_drain", NODE, changed("nodes", unschedulable=None), "a node that is not cordoned and without our mark"),
+        ("node_drain", NODE, changed("nodes"), "a node that is cordoned and without our token"),
+        ("node_drain", NODE, changed("nodes", unschedulable=None), "a node that is not cordoned and without our token"),
         ("network_blackhole", ENGINE, changed("networkpolicies", ingress=[{}]), "is not as it was requested"),
         ("network_blackhole", ENGINE, changed("networkpolicies", podSelector={}), "is not as it was requested"),
     ],
@@ -262,7 +262,7 @@ def test_an_uncordon_that_admission_undoes_is_not_verified(small):
     state = one.snapshot()
     one.inject(state)
     rules(small, Admission("stay", "nodes", lambda n: {**n, "spec": {**n["spec"], "unschedulable": True}}))
-    with pytest.raises(Altered, match="was to be uncordoned, and the cluster made a node that is cordoned"):
+    with pytest.raises(Altered, match="was uncordoned, but the cluster returned a node that is cordoned"):
         one.restore(state)
     rules(small)
     one = fault(small, "node_drain", NODE)
@@ -283,9 +283,7 @@ def test_a_target_whose_namespace_was_deleted_is_left_alone_at_once_and_closed(t
             lease.take(small.admin, undo, 0.0)
         said: list[str] = []
         assert Deputy(undo, "restore", Clock(), said.append, cluster=small.admin).restore(20) is True
-        assert (
-            "was deleted by someone else; there is nothing left to bring back; left alone, closed" in said[0]
-        )
+        assert "was deleted by someone else; there is nothing left to restore; left alone, closed" in said[0]
 
 
 def test_a_restore_whose_pods_are_denied_says_why_and_goes_on(small):

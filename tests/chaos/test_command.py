@@ -77,7 +77,7 @@ def test_what_is_not_there_cannot_be_taken_away(target):
             "30s",
             r"inject: no-such-program: exit 127: no-such-program: No such file or directory",
         ),
-        (["sleep", "600"], "300ms", r"inject: sleep 600: no end within 0\.3 s"),
+        (["sleep", "600"], "300ms", r"inject: sleep 600: not finished within 0\.3 s"),
     ],
 )
 def test_an_inject_that_fails_is_told_and_never_run_again(target, inject, timeout, words):

@@ -79,7 +79,7 @@ def test_a_credential_that_ended_is_an_error_of_the_world_until_there_is_a_fresh
     found.accept(ends_at=time.time() - 1)
     with pytest.raises(API_ERRORS) as caught:
         found.cluster.identity()
-    assert error_text(caught.value) == "it says Unauthorized (loaded anew, the credentials are the same)"
+    assert error_text(caught.value) == "API server: Unauthorized (reloaded, the credentials are the same)"
     found.give(found.accept())
     found.cluster._wire._not_before = 0.0
     assert found.cluster.identity()
@@ -135,7 +135,7 @@ def test_a_plugin_that_waits_for_a_person_holds_up_nothing_for_ever(small, tmp_p
     found.cluster.identity()
     found.accept()
     kubeconfig(found.path, {"exec": {"apiVersion": "v1", "command": "sleep", "args": ["5"]}}, found.url)
-    assert "nothing within" in error_text(refused_by(found.cluster))
+    assert "no response within" in error_text(refused_by(found.cluster))
 
 
 def test_threads_that_are_refused_at_once_load_once(small, tmp_path):
@@ -162,7 +162,7 @@ def test_a_kubeconfig_of_another_cluster_is_not_followed(small, tmp_path):
         other.cluster.tokens = (*other.cluster.tokens, Identity("rotated", token, admin=True))
         found.accept()
         kubeconfig(found.path, {"token": token}, f"http://127.0.0.1:{other.port}")
-        assert "leads to another cluster" in error_text(refused_by(found.cluster))
+        assert "points to another cluster" in error_text(refused_by(found.cluster))
     found.give(found.accept())
     found.cluster._wire._not_before = 0.0
     assert found.cluster.identity()
@@ -173,7 +173,7 @@ def test_before_the_cluster_was_seen_no_other_address_is_followed(small, tmp_pat
     token = found.accept()
     with Between(f"http://127.0.0.1:{small.port}") as between:
         kubeconfig(found.path, {"token": token}, between.url)
-        assert "leads to another server" in error_text(refused_by(found.cluster))
+        assert "points to another server" in error_text(refused_by(found.cluster))
 
 
 def test_the_same_cluster_at_another_address_is_followed(small, tmp_path):

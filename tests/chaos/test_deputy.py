@@ -69,8 +69,8 @@ def restored(tmp_path, journal: bool = True, within_s: float = 5.0) -> tuple[boo
 @pytest.mark.parametrize(
     ("more", "pidfile", "why"),
     [
-        (None, "", "no topology is at hand that names this target"),
-        ("", "/run/another.pid", "no topology is at hand that names this target"),
+        (None, "", "no topology with this target is available"),
+        ("", "/run/another.pid", "no topology with this target is available"),
         ("", "/run/engine.pid", "the topology gives vllm no url"),
         (
             'url: "http://127.0.0.1:1", api_key: "${NO_SUCH_KEY}", ',
@@ -104,7 +104,7 @@ def test_no_file_is_read_for_a_record_that_another_may_have_written(world, tmp_p
     written(tmp_path, f'url: "http://127.0.0.1:{held_port()}", ')
     done, _, events = restored(tmp_path, journal=False)
     assert done
-    assert events[-1]["detail"]["unanswered"] == "no topology is at hand that names this target"
+    assert events[-1]["detail"]["unanswered"] == "no topology with this target is available"
 
 
 def test_one_that_does_not_come_back_keeps_no_other_down(monkeypatch, tmp_path):

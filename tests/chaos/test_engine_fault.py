@@ -171,8 +171,8 @@ def test_a_parameter_that_the_engine_does_not_know_is_refused_in_its_words(engin
     ("options", "words"),
     [
         ({}, "answer: is missing"),
-        ({"answer": "x", "for_s": 600}, "for_s is told by the timeline's own keys"),
-        ({"answer": "x", "id": "mine"}, "id is told by the timeline's own keys"),
+        ({"answer": "x", "for_s": 600}, "for_s is set by the timeline's own keys"),
+        ({"answer": "x", "id": "mine"}, "id is set by the timeline's own keys"),
     ],
 )
 def test_options_are_checked(options, words):
@@ -185,8 +185,8 @@ def test_options_are_checked(options, words):
     [
         (404, b'{"error": "no such path"}', "GET .*/faults: status 404: no such path"),
         (500, b"oops", "GET .*/faults: status 500: oops"),
-        (200, b"{}", "tells no catalogue: it is no embedded engine"),
-        (200, b"[]", "tells no catalogue: it is no embedded engine"),
+        (200, b"{}", "returned no catalogue: it is not an embedded engine"),
+        (200, b"[]", "returned no catalogue: it is not an embedded engine"),
     ],
 )
 def test_what_is_no_embedded_engine_is_trouble_of_the_world(engine, status, body, words):

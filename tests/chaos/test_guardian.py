@@ -334,7 +334,7 @@ def test_who_reads_the_controllers_output_reads_its_end_although_the_guardian_go
         said = output.read()  # to its end: this hung
     assert process.wait(30) == 4
     assert "NOT RESTORED" in said
-    assert f"the guardian (process {guardian}) goes on trying for 24 h; its log: " in said
+    assert f"the guardian (process {guardian}) keeps trying for 24 h; its log: " in said
     assert not process_gone(guardian)
     os.close(more)
     (commands.folder / "may").touch()
@@ -373,9 +373,9 @@ def test_a_guardian_s_message_that_cannot_be_is_an_error_and_arms_nothing(tmp_pa
     guardian_link = guarding_by(lines, tmp_path, monkeypatch)
     guardian_link.ready()
     until(lambda: guardian_link._stop.reason, "the controller stops")
-    assert guardian_link._stop.reason == "error: from the guardian: 'counts' is no message of a guardian"
+    assert guardian_link._stop.reason == "error: from the guardian: 'counts' is not a message from a guardian"
     guardian_link.leave()
-    with pytest.raises(CannotInject, match="the guardian is not armed: it is gone"):
+    with pytest.raises(CannotInject, match="the guardian is not armed: it has exited"):
         guardian_link.arm(taken("a"))
 
 

@@ -115,8 +115,8 @@ def test_a_record_of_another_version_is_told_and_hides_no_other(journal, tmp_pat
     told: list[str] = []
     assert [u.handle for u in journal.records(told.append)] == ["ml/ollama"]
     assert len(told) == 1
-    assert "no undo record of this version" in told[0]
-    with pytest.raises(ValueError, match="no undo record of this version"):
+    assert "not an undo record of this version" in told[0]
+    with pytest.raises(ValueError, match="not an undo record of this version"):
         journal.held(UNDO)
 
 

@@ -145,7 +145,7 @@ def test_an_inference_service_that_is_not_there_is_said_too(cluster, tmp_path):
         "scale_to_zero", cluster.admin, on(Handle("deployment", f"elsewhere/{NAME}")), {}
     ).others()
     assert told.endswith(
-        "(its InferenceService was not read: there is none of this name, or its API is not spoken here)"
+        "(its InferenceService was not read: it was not found, or the cluster does not serve its API)"
     )
 
 

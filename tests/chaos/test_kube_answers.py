@@ -211,7 +211,7 @@ def test_a_namespace_that_is_not_there_is_the_servers_word_where_something_is_cr
     between.page = NO_NAMESPACE
     with pytest.raises(ApiError, match=r'^namespaces "ml" not found$') as caught:
         CALLS[call](cluster)
-    assert error_text(caught.value) == 'it says namespaces "ml" not found'
+    assert error_text(caught.value) == 'API server: namespaces "ml" not found'
     between.page = OTHER_NAMESPACE
     with pytest.raises(NotTheApi):
         CALLS[call](cluster)

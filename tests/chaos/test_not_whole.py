@@ -150,7 +150,7 @@ def test_a_plan_says_that_a_target_is_not_whole(tmp_path):
         told = planned(small, "120s")
         assert "there now   replicas 2, ready 1, endpoints " in told
         assert (
-            "note        deployment ml/engine is not whole: 1 of 2 Pods ready; it counts as restored when 1 are ready again"
+            "note        deployment ml/engine is not fully ready: 1 of 2 Pods ready; it counts as restored when 1 are ready again"
             in told
         )
 
@@ -181,4 +181,4 @@ def test_a_scale_that_takes_none_away_that_serves_is_named(tmp_path, replicas, t
         until(lambda: len(small.pods("engine")) == 2 and ready(small) == 1, "one of two is ready")
         fault = faults.make("scale_to", small.admin, on(DEPLOYMENT), {"replicas": replicas})
         remarks = fault.remarks(fault.snapshot())
-        assert any("takes none away that serves" in line for line in remarks) is told
+        assert any("removes no serving Pod" in line for line in remarks) is told

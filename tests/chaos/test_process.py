@@ -86,7 +86,7 @@ def test_a_killed_controllers_fault_is_found_and_restored_by_restore(stand, chao
         assert stand.leases() == []
         assert "by" in (process.folder / "restore.jsonl").read_text()
         assert __main__.main(["restore"]) == 0
-        assert capsys.readouterr().out == "nothing is open\n"
+        assert capsys.readouterr().out == "no open faults\n"
     finally:
         os.kill(guardian, signal.SIGCONT)
     until(lambda: process_gone(guardian), "the guardian finds nothing left to do, and has left")

@@ -160,7 +160,7 @@ def test_a_process_that_was_replaced_since_is_not_touched(server, name):
     until(lambda: state_of(state["pid"]) in ("gone", "Z"), "it is gone")
     server.pidfile.unlink()
     later = server.begin()
-    with pytest.raises(CannotInject, match="ended since it was looked at"):
+    with pytest.raises(CannotInject, match="ended after the snapshot"):
         fault.inject(state)
     fault.restore(state)
     assert state_of(later) in ("S", "R")
@@ -187,7 +187,7 @@ def test_a_pid_that_was_given_to_another_process_is_not_taken_for_the_one_that_w
         ("", "does not hold a pid"),
         ("nginx", "does not hold a pid"),
         ("1", "does not hold a pid"),
-        ("4194999", "names process 4194999, which does not live"),
+        ("4194999", "names process 4194999, which is not running"),
         ("our own", "names the controller itself"),
     ],
 )
@@ -204,7 +204,7 @@ def test_what_is_no_process_of_theirs_is_refused(server, text, words):
 def test_a_pidfile_older_than_its_process_named_another(server):
     before = time.time() - 3600
     os.utime(server.pidfile, (before, before))
-    with pytest.raises(CannotInject, match="it named another, which is gone"):
+    with pytest.raises(CannotInject, match="it named an earlier process, which is gone"):
         make("process_kill", server).snapshot()
 
 

@@ -149,7 +149,7 @@ def test_it_has_no_heartbeat_where_it_sees_nothing(small):
         until(lambda: len(running.said) > 1, "it has looked again")
         assert beat(small, LOCKS) is None
         assert running.said[0].startswith(
-            "kube-node-lease: it says leases.coordination.k8s.io is forbidden: "
+            "kube-node-lease: API server: leases.coordination.k8s.io is forbidden: "
         )
 
 
@@ -206,15 +206,15 @@ def test_a_lease_that_cannot_be_read_is_left_alone_and_ends_nothing(small):
     with Running(small.admin) as running:
         until(lambda: leases(small) == sorted(texts), "the fault is restored, and the others are left")
         words = "the Lease empty carries no undo record; left alone"
-        until(lambda: any(words in line for line in running.said), "it says why")
+        until(lambda: any(words in line for line in running.said), "API server: why")
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"fault": "command", "kind": "command", "handle": "engine"}, "of another target: command engine"),
-        ({"fault": "command"}, "of no fault that is known here: command"),
-        ({"fault": "../x"}, "of no fault that is known here: ../x"),
+        ({"fault": "command"}, "names an unknown fault: command"),
+        ({"fault": "../x"}, "names an unknown fault: ../x"),
         ({"handle": "ml/other"}, "of another target: deployment ml/other"),
         ({"handle": "kube-system/engine"}, "of another target: deployment kube-system/engine"),
         ({"fault": "node_drain", "kind": "node", "handle": "engine"}, "of another target: node engine"),

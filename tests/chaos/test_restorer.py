@@ -75,7 +75,7 @@ class World:
     def rewrite(self, fresh) -> None:
         self.records.append(fresh)
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         self.writes.append("give back")
         self.record = "none"
 
@@ -114,7 +114,7 @@ def stages(world: World) -> list[str]:
     return [stage for stage, _ in world.reports]
 
 
-def test_it_is_commanded_verified_by_an_answer_and_given_back(world):
+def test_it_is_commanded_verified_by_an_answer_and_released(world):
     end = world.run()
     assert (end.how, end.words) == (How.VERIFIED, "restored (ready 1), verified by an answer")
     assert world.writes == ["restore", "disarm", "give back"]
@@ -245,7 +245,7 @@ def test_what_does_not_end_stays_open_with_the_last_error(world):
     assert world.time.now() <= 1060
 
 
-def test_what_somebody_else_wanted_meanwhile_is_left_and_given_back(world):
+def test_what_somebody_else_wanted_meanwhile_is_left_and_released(world):
     world.foreign = "scaled to 2 by someone else"
     end = world.run()
     assert (end.how, end.words) == (How.LEFT_ALONE, "scaled to 2 by someone else")
@@ -303,7 +303,7 @@ def test_an_api_that_does_not_answer_is_reported_while_it_is_waited_for(world):
 
 def test_what_the_cluster_made_of_a_restore_is_in_the_record_of_who_restores_after_us(world, monkeypatch):
     def clamped(state):
-        raise Altered("3 replicas were requested, and the cluster made 1 of them", {"came": 1})
+        raise Altered("3 replicas were requested, the cluster set 1", {"came": 1})
 
     monkeypatch.setattr(world, "restore", clamped)
     end = world.run(within_s=60.0)

@@ -236,7 +236,7 @@ def test_without_one_of_its_rights_the_reaper_leaves_the_fault_open_and_says_so(
     less = tuple(r for r in granted(REAPER) if word(r) != dropped)
     abandon(cluster, operator, "scale_to_zero", handle)
     with Running(cluster.may("lesser-reaper", less)) as running:
-        open_words = "could not be given back" if dropped == "delete leases" else "NOT restored"
+        open_words = "could not be released" if dropped == "delete leases" else "NOT restored"
         until(lambda: any(open_words in line for line in running.said), "it has given up for now")
     assert cluster.admin.lease(*where(handle)) is not None
     with Running(cluster.may("reaper", granted(REAPER))):

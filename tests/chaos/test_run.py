@@ -47,7 +47,7 @@ def test_a_move_that_is_waited_for_does_not_keep_the_probe_fast_and_does_not_end
     tell(chaos_run, "begin")
     tell(chaos_run, "commanded")
     assert fast(chaos_run)
-    tell(chaos_run, "waiting", detail={"missing": "1 Pods are left"})
+    tell(chaos_run, "waiting", detail={"missing": "1 Pods remain"})
     assert not fast(chaos_run)
     tell(chaos_run, "begin", step="other")
     tell(chaos_run, "effective")  # late: it was counted as ended already
@@ -61,7 +61,7 @@ def test_a_move_that_is_waited_for_does_not_keep_the_probe_fast_and_does_not_end
     [
         ({"terminating_up_to_s": 90.0}, "terminating, up to 1m30s"),
         ({"missing": "2 of 3 Pods ready"}, "2 of 3 Pods ready"),
-        ({"ready": 2, "fewer": "2 replicas are wanted by now"}, "2 replicas are wanted by now"),
+        ({"ready": 2, "fewer": "2 replicas are desired now"}, "2 replicas are desired now"),
         ({"pods": 0, "endpoints": 0}, None),
         (None, None),
     ],

@@ -118,4 +118,4 @@ def test_a_target_that_was_not_whole_is_restored_when_it_is_as_it_was(stand, tmp
     assert found.told == ALL
     assert found.events[-1].detail == {"ready": 1, "endpoints": 1, "answered": "yes"}
     (remark,) = found.events[0].detail["remarks"]
-    assert "is not whole: 1 of 2 Pods ready" in remark
+    assert "is not fully ready: 1 of 2 Pods ready" in remark

@@ -57,7 +57,7 @@ def test_what_changed_since_the_snapshot_is_not_injected_and_a_third_number_is_f
     fault = three.fault("scale_to", replicas=1)
     state = fault.snapshot()
     three.others(2)
-    with pytest.raises(CannotInject, match="was scaled to 2 by someone else since it was looked at"):
+    with pytest.raises(CannotInject, match="was scaled to 2 by someone else after the snapshot"):
         fault.inject(state)
     with pytest.raises(Foreign, match="was scaled to 2 by someone else and is left alone"):
         fault.restore(state)
@@ -83,7 +83,7 @@ def after(three):
 def test_who_scales_a_restored_target_is_told_with_what_it_had(three, after):
     fault, state = after
     three.others(2)
-    assert restored(fault, state)["fewer"] == "2 replicas are wanted by now, and 3 were before"
+    assert restored(fault, state)["fewer"] == "2 replicas are desired now, 3 before the fault"
     three.others(0)
     words = r"\(replicas before the fault: 3\) was scaled to 0 by someone else since it was restored"
     with pytest.raises(NotYet, match=words):
@@ -106,5 +106,5 @@ def test_a_restore_that_meets_nothing_but_conflicts_is_told_and_not_tried_for_ev
     state = fault.snapshot()
     fault.inject(state)
     monkeypatch.setattr(three.admin, "set_scale", lambda *args, **more: None)
-    with pytest.raises(NotYet, match="is being changed by someone else: nothing but conflicts"):
+    with pytest.raises(NotYet, match="is being changed by someone else: only conflicts"):
         fault.restore(state)

@@ -84,7 +84,7 @@ def test_the_users_manager_is_found_without_a_session():
 
 
 def test_a_command_that_hangs_is_killed_and_one_that_fails_is_told_by_its_last_line():
-    with pytest.raises(TimeoutError, match=r"sleep 600: no end within 0\.05 s"):
+    with pytest.raises(TimeoutError, match=r"sleep 600: not finished within 0\.05 s"):
         spawn.run(["sleep", "600"], 0.05)
     with pytest.raises(OSError, match=r"exit 3: second$"):
         spawn.must(["sh", "-c", "echo first >&2; echo second >&2; exit 3"], 5)

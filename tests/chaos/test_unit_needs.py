@@ -102,11 +102,11 @@ def test_what_is_not_there_is_named_with_what_would_be_right(host, tmp_path, giv
         path.unlink()
     (tmp_path / "srv").rmdir()
     said = f"unit engine.service{' on gpu1' if given else ''} would not start again: "
-    where = "; it stands in /etc/systemd/system/engine.service"
+    where = "; unit file: /etc/systemd/system/engine.service"
     assert make("unit_restart", **given).needs() == [
-        f"{said}its WorkingDirectory {tmp_path}/srv does not exist; make it, or name the one that is meant{where}",
+        f"{said}its WorkingDirectory {tmp_path}/srv does not exist; make it, or name the correct one{where}",
         f"{said}its program {tmp_path}/litellm does not exist; install it there, or name where it is in ExecStart{where}",
-        f"{said}the file of --config, {tmp_path}/config.yaml, does not exist; put it there, or name the one that is meant "
+        f"{said}the file of --config, {tmp_path}/config.yaml, does not exist; put it there, or name the correct one "
         f"in ExecStart{where}",
     ]
 
@@ -131,9 +131,12 @@ def test_a_file_that_the_units_user_cannot_read_is_named(host, tmp_path):
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ("not-found", "does not exist; `systemctl list-units --type=service` names those that do"),
-        ("masked", "is masked: it could not be started again; `systemctl unmask engine.service`"),
-        ("bad-setting", "is bad-setting: its file is wrong, .*`systemctl status engine.service` says why"),
+        ("not-found", "does not exist; `systemctl list-units --type=service` lists those that do"),
+        ("masked", "is masked, so it would not start again; `systemctl unmask engine.service`"),
+        (
+            "bad-setting",
+            "is bad-setting: its unit file is invalid, .*`systemctl status engine.service` shows why",
+        ),
     ],
 )
 def test_a_unit_that_is_not_loaded_is_told_with_the_way_out(host, state, words):
@@ -160,12 +163,12 @@ def test_a_port_that_is_another_units_or_nobodys_is_named(monkeypatch):
     assert elsewhere(monkeypatch, [vllm], url="http://gpu1:8000") == []
     assert elsewhere(monkeypatch, [vllm], ssh="gpu1") == []
     assert elsewhere(monkeypatch, [vllm]) == [
-        "unit vllm.service: port 8000, which the topology's url names, is one on which nothing listens (it listens on "
-        "8001): start it, or set the url right"
+        "unit vllm.service: port 8000, which the topology's url names, has no listener (it listens on "
+        "8001): start it, or correct the url"
     ]
     assert elsewhere(monkeypatch, [ollama]) == [
-        "unit vllm.service: port 8000, which the topology's url names, is held by ollama.service and not by it: set the "
-        "url or the handle right (where the unit runs a container, that is its engine)"
+        "unit vllm.service: port 8000, which the topology's url names, belongs to ollama.service, not to the unit: "
+        "correct the url or the handle (for a unit that runs a container, the engine holds the port)"
     ]
 
 

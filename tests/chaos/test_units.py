@@ -153,7 +153,7 @@ def test_a_unit_that_someone_restarted_since_is_left_alone(host, name):
     state = kept(fault.snapshot())
     host.systemctl("stop", "engine.service")
     host.systemctl("start", "engine.service")
-    with pytest.raises(CannotInject, match="stopped or started by someone else since"):
+    with pytest.raises(CannotInject, match="stopped or started by someone else after"):
         fault.inject(state)
 
 
@@ -313,7 +313,7 @@ def test_what_the_manager_refuses_is_told_in_its_words(recorded):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"CanFreeze": "no"}, "cannot be frozen: its systemd says CanFreeze=no"),
+        ({"CanFreeze": "no"}, "cannot be frozen: its systemd reports CanFreeze=no"),
         ({"FreezerState": "frozen"}, "is frozen already"),
     ],
 )

@@ -132,7 +132,7 @@ def injected(target: Target, one, row: Row):
     state = json.loads(json.dumps(one.snapshot()))
     target.policies(row.floor, row.ceiling)
     if row.floor > row.to:
-        with pytest.raises(CannotInject, match="the cluster made"):
+        with pytest.raises(CannotInject, match="the cluster set"):
             one.inject(state)
     else:
         one.inject(state)
@@ -150,9 +150,7 @@ def step(target: Target, restorer, state, who: str, value: int) -> None:
         case "edit":
             target.edit(value)
         case "restore":
-            with pytest.raises(
-                Altered, match=f"3 replicas were requested, and the cluster made {value} of them"
-            ):
+            with pytest.raises(Altered, match=f"3 replicas were requested, the cluster set {value}"):
                 restorer.restore(state)
 
 
@@ -176,7 +174,7 @@ def test_what_is_ours_is_restored_and_what_is_anothers_is_left_alone(target, row
     if row.ceiling < 3:
         with pytest.raises(Altered):
             restorer.restore(state)
-        with pytest.raises(NotYet, match="the cluster made 2 of them"):
+        with pytest.raises(NotYet, match="the cluster set 2"):
             (one if same else target.fault(row.to)).restored(state)
         target.policies()
     restorer.restore(state)
@@ -211,7 +209,7 @@ def test_where_no_dry_run_is_made_the_first_change_of_the_spec_since_the_snapsho
     target.back(owned)
     state = one.snapshot()
     target.policies(floor=2, side_effects=True)
-    with pytest.raises(CannotInject, match="the cluster made 2 of them"):
+    with pytest.raises(CannotInject, match="the cluster set 2"):
         one.inject(state)
     target.fault(1).restore(state)
     assert target.replicas == 3
@@ -265,7 +263,7 @@ def test_what_another_scaled_to_before_our_inject_is_not_taken_for_ours(target):
     target.back(owned=False)
     state = one.snapshot()
     target.scale(0)
-    with pytest.raises(CannotInject, match="was scaled to 0 by someone else since it was looked at"):
+    with pytest.raises(CannotInject, match="was scaled to 0 by someone else after the snapshot"):
         one.inject(state)
     with pytest.raises(Foreign):
         one.restore(state)

@@ -56,7 +56,7 @@ def test_a_scale_to_zero_is_not_effective_while_its_pod_is_on_its_way_out(long):
     with long.stopped():
         fault.inject(state)
         until(lambda: "deletionTimestamp" in long.pods("engine")[0]["metadata"], "its Pod terminates")
-        with pytest.raises(NotYet, match="1 Pods are left, 1 of them terminating, which may take 30 s"):
+        with pytest.raises(NotYet, match="1 Pods remain, 1 of them terminating, which may take 30 s"):
             fault.effective(state)
     assert effective(fault, state) == {"pods": 0, "endpoints": 0}
     assert long.pods("engine") == []
@@ -200,7 +200,7 @@ def test_a_pod_that_uses_its_long_grace_is_waited_for_and_said_to_terminate(tmp_
                 lambda: any("deletionTimestamp" in p["metadata"] for p in small.pods("engine")),
                 "its Pod terminates",
             )
-            with pytest.raises(NotYet, match="1 Pods are left, 1 of them terminating, which may take 90 s"):
+            with pytest.raises(NotYet, match="1 Pods remain, 1 of them terminating, which may take 90 s"):
                 fault.effective(state)
         assert effective(fault, state)["pods"] == 0
         fault.restore(state)
