@@ -1,4 +1,4 @@
-"""What the faults of processes have in common: which process the pidfile names, and that it is still that one."""
+"""Common parts of the process faults: which process the pidfile names, and whether it is still the same one."""
 
 import os
 from typing import Any, ClassVar
@@ -60,13 +60,13 @@ class ProcessFault(Fault):
         found = pidfile.seen(named.pid) if named else None
         if named is None or found is None or found.gone:
             return None
-        # A file not written since names the original; whoever else has its pid by now has nothing to do with it.
+        # An unchanged file names the original; another process with that pid is unrelated.
         if named.written == state["written"] and not found.same_as(state):
             return None
         return found
 
     def signal(self, state: dict[str, Any], number: int) -> None:
-        """Send it, provided that the process is still the one that was looked at. Raises CannotInject."""
+        """Send it to the process of the snapshot. Raises CannotInject where that has ended."""
         found = self.original(state)
         if found is None:
             raise CannotInject(f"process {state['pid']} of {self.pidfile} ended after the snapshot")

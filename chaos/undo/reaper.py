@@ -1,7 +1,7 @@
-"""The dead-man of a cluster: restores what is past its deadline by the Leases alone, and nothing that is not.
+"""The dead-man of a cluster: restores faults that are past their deadline, from the Leases alone.
 
-It runs in the cluster (deploy/reaper.yaml), so that a fault ends although every process of ours, or their machine, is
-gone. Its heartbeat is a Lease in each namespace that it serves; nothing is injected there while the heartbeat is stale.
+It runs in the cluster (deploy/reaper.yaml), so that a fault ends even if every process of ours, or their machine, is
+gone. Its heartbeat is a Lease in each namespace that it serves; no fault is injected there while the heartbeat is stale.
 """
 
 import os
@@ -23,13 +23,13 @@ from contract.clock import Clock
 BY = "reaper"
 HEARTBEAT = "brownout-reaper"
 EVERY_S = 5.0
-FRESH_S = 30.0  # a heartbeat older than this is no heartbeat
-CLOCKS_AGREE_S = 5.0  # a Lease's deadline was written by one clock and is read by another
-RESTORE_WITHIN_S = 60.0  # then it looks again, and goes on trying
+FRESH_S = 30.0  # maximum age of a heartbeat
+CLOCKS_AGREE_S = 5.0  # a Lease's deadline is written by one clock and read by another
+RESTORE_WITHIN_S = 60.0  # then it reads the Leases again, and tries again
 
 
 class Reaper:
-    """`run` returns when `stop` is set. A restore has a thread of its own: one that hangs delays no other."""
+    """`run` returns when `stop` is set. Each restore has its own thread: one that hangs does not delay others."""
 
     def __init__(
         self,
@@ -55,9 +55,9 @@ class Reaper:
             for namespace in self._namespaces:
                 try:
                     self.look(namespace)
-                    # After the look: a heart that missing_heartbeat though nothing can be seen would be believed.
+                    # Only after the look: a reaper that cannot read Leases must not have a heartbeat.
                     self._write_heartbeat(namespace)
-                except Exception as e:  # also a mistake of ours: a dead-man that ends restores nothing
+                except Exception as e:  # also a bug of ours: a dead-man that ends restores nothing
                     self._log(f"{namespace}: {error_text(e)}")
             if self._stop.wait(EVERY_S):
                 break
@@ -65,7 +65,7 @@ class Reaper:
             thread.join()
 
     def _write_heartbeat(self, namespace: str) -> None:
-        """By a clock that is wrong deadlines are misread: it goes on restoring, and nothing may rely on it."""
+        """No heartbeat while this clock is wrong: it would misread deadlines. It keeps restoring, but no run may rely on it."""
         now = self._clock.now()
         ahead_s = self._cluster.clock_ahead_s(now)
         if ahead_s is not None and abs(ahead_s) > CLOCKS_AGREE_S:
@@ -76,7 +76,7 @@ class Reaper:
         _write_heartbeat(self._cluster, namespace, now)
 
     def look(self, namespace: str) -> None:
-        """Begin to restore what is past its deadline. Raises API_ERRORS."""
+        """Start to restore the faults that are past their deadline. Raises API_ERRORS."""
         for found in self._cluster.leases(namespace, LABEL):
             uid = found["metadata"]["uid"]
             try:
@@ -97,16 +97,16 @@ class Reaper:
         try:
             found = lease.read(self._cluster, undo)
         except API_ERRORS:
-            return  # it looks again soon
+            return  # it tries again soon
         if found is None or found["metadata"]["uid"] != uid:
-            return  # given back since it was listed
+            return  # released since it was listed
         Deputy(undo, BY, self._clock, self._log, cluster=self._cluster, wait=self._wait).restore(
             RESTORE_WITHIN_S
         )
 
 
 def missing_heartbeat(cluster: Cluster, namespace: str, now: float) -> str | None:
-    """None: a reaper serves this namespace; otherwise why not. Raises API_ERRORS."""
+    """Why no live reaper serves this namespace; None: one does. Raises API_ERRORS."""
     found = cluster.lease(namespace, HEARTBEAT)
     if found is None:
         return f"no reaper serves the namespace {namespace}: kubectl apply -f deploy/reaper.yaml"
@@ -117,7 +117,7 @@ def missing_heartbeat(cluster: Cluster, namespace: str, now: float) -> str | Non
 
 
 def right(namespace: str) -> Right:
-    """To see the heartbeat."""
+    """To read the heartbeat."""
     return Right("get", "coordination.k8s.io", "leases", namespace, HEARTBEAT)
 
 

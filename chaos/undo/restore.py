@@ -1,8 +1,8 @@
-"""Restores what is open: from the journal of this machine, and from the Leases of a cluster. Safe at any time.
+"""Restores open faults: from the journal of this machine, and from the Leases of a cluster. Safe at any time.
 
-It reports what is open and what it did about it; an open fault whose run is still alive is restored too, since that is
-what the operator asks for. A restore is verified by a real answer, by the topology that is given or by the one in the run's
-folder; where neither has the target the line says `answered: unknown`.
+It reports each open fault and the result. An open fault whose run is still alive is restored too, since the operator
+requested it. A restore is verified by a real answer, with the given topology or the one in the run's folder; where
+neither has the target, the line contains `answered: unknown`.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,7 +23,7 @@ BY = "restore"
 def restore(
     journal: Journal, topology: Topology | None, clock: Clock, within_s: float, log: Callable[[str], None]
 ) -> int:
-    """How many open faults could not be restored, or not be looked for."""
+    """The number of open faults that could not be restored, or whose records could not be read."""
     unreadable: list[str] = []
     records = journal.records(unreadable.append)
     for words in unreadable:
@@ -42,7 +42,7 @@ def restore(
     if not deputies and not left:
         log("no open faults")
         return 0
-    # At once: one that loads its model for minutes must not keep the next one down. (At least one worker is asked for.)
+    # In parallel: one that loads its model for minutes must not keep the next one down. (The pool needs at least one worker.)
     with ThreadPoolExecutor(max(1, len(deputies))) as pool:
         done = dict(zip(deputies, pool.map(lambda d: d.restore(within_s), deputies.values()), strict=True))
     for undo in records:
@@ -52,13 +52,13 @@ def restore(
 
 
 def namespaces_of(topology: Topology) -> list[str]:
-    """Where the Leases of its targets lie."""
+    """The namespaces of the Leases of its targets."""
     handles = [handle for name in topology.targets() for handle in handles_of(topology, name)]
     return sorted({lease.namespace_of(h.kind, h.name) for h in handles if h.on_cluster})
 
 
 def held(cluster: Cluster, namespaces: Iterable[str], log: Callable[[str], None]) -> Iterable[Undo]:
-    """The undo records that the Leases of these namespaces carry. Raises API_ERRORS."""
+    """The undo records in the Leases of these namespaces. Raises API_ERRORS."""
     for namespace in namespaces:
         for found in cluster.leases(namespace, LABEL):
             try:
