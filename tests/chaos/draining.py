@@ -1,4 +1,4 @@
-"""A node with two Pods, its drain, and what somebody else does to it."""
+"""A node with two Pods, its drain, and changes by someone else."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -30,7 +30,7 @@ class Host:
         folder.mkdir(exist_ok=True)
 
     def systemctl(self, *arguments: str, check: bool = True) -> str:
-        """What somebody else does there."""
+        """A command of someone else on the host."""
         done = subprocess.run(
             [self.folder / "systemctl", *arguments], capture_output=True, text=True, timeout=60, check=check
         )
@@ -43,8 +43,8 @@ class Host:
     def calls(self) -> list[list[str]]:
         """What the drivers ran, without what only looks."""
         path = self.folder / "calls.jsonl"
-        told = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        return [c for c in told if "show" not in c]
+        commands = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return [c for c in commands if "show" not in c]
 
     def _command(self, name: str, line: str) -> None:
         path = self.folder / name

@@ -80,7 +80,7 @@ class Predictors(Small):
         return [h["metadata"]["name"] for h in self.admin.autoscalers(NAMESPACE)]
 
     def topology(self) -> Topology:
-        """One tier, which nobody can be asked for."""
+        """One tier without a server that answers requests."""
         url = f"http://127.0.0.1:{self.port}"
         return topology.read_text(
             f"""
@@ -94,6 +94,6 @@ tiers:
 
     @staticmethod
     def _settled(found: dict[str, Any]) -> bool:
-        status, wanted = found.get("status", {}), found["spec"]["replicas"]
+        status, desired = found.get("status", {}), found["spec"]["replicas"]
         seen = status.get("observedGeneration") == found["metadata"]["generation"]
-        return seen and status.get("readyReplicas", 0) == wanted == status.get("updatedReplicas", 0)
+        return seen and status.get("readyReplicas", 0) == desired == status.get("updatedReplicas", 0)

@@ -62,7 +62,7 @@ class Stand:
         until(lambda: self.ready() == 1, "the engine's Pod is ready")
 
     def topology(self, url: str | None = None) -> Topology:
-        """One tier, asked directly as if it were the gateway; by default where its engine really is."""
+        """One tier that gets the requests directly, as if it were the gateway; by default at its engine's address."""
         url = url or f"http://127.0.0.1:{self.port}"
         return topology.read_text(
             f"""
@@ -77,7 +77,7 @@ tiers:
         )
 
     def undo(self, deadline: float, folder: Path) -> Undo:
-        """The record of a fault that nobody has made yet: its snapshot is taken now."""
+        """The record of a fault that is not injected yet: its snapshot is taken now."""
         handle = Handle("deployment", "ml/vllm-server")
         uid, _ = self.client.identity()
         return Undo(
@@ -126,8 +126,8 @@ tiers:
         until(lambda: self._scaled(replicas), f"scaled to {replicas}")
 
     @staticmethod
-    def replicas_wanted(body: bytes) -> int | None:
-        """What a PATCH of the scale asks for."""
+    def replicas_requested(body: bytes) -> int | None:
+        """The replicas that a PATCH of the scale requests."""
         return json.loads(body).get("spec", {}).get("replicas")
 
     def _scaled(self, replicas: int) -> bool:
@@ -276,7 +276,7 @@ def until(holds: Callable[[], Any], what: str, within_s: float = 60.0) -> Any:
 
 
 def events(folder: Path) -> list[dict[str, Any]]:
-    """What chaos has told so far; a line that is being written is none yet."""
+    """The events of chaos so far, without a line that is still being written."""
     path = folder / "chaos.jsonl"
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]

@@ -15,5 +15,5 @@ def given(kind: str, value: Any) -> Handle:
 
 
 def on(handle: Handle) -> Target:
-    """A tier by this handle, of whose server nothing is known but what the handle holds."""
+    """A tier by this handle, without any other data on its server."""
     return Target.recorded("vllm", handle, {})

@@ -109,7 +109,7 @@ DENIES = "the cluster denies a scale of deployment ml/engine to 0: .*not on a Fr
         *(f"denied by a policy: {code}" for code in (403, 413, 422)),
     ],
 )
-def test_a_scale_that_admission_changes_or_denies_is_refused_before_it_is_made_and_a_plan_says_so(
+def test_a_scale_that_admission_changes_or_denies_is_refused_before_it_is_made_and_a_plan_reports_it(
     small, rule, words
 ):
     rules(small, rule)
@@ -122,7 +122,7 @@ def test_a_scale_that_admission_changes_or_denies_is_refused_before_it_is_made_a
     assert small.admin.workload("deployment", "ml", "engine")["metadata"]["resourceVersion"] == version
 
 
-def test_where_a_dry_run_is_not_possible_it_goes_on_and_says_that_it_is_unknown(small):
+def test_where_a_dry_run_is_not_possible_it_continues_and_reports_the_result_as_unknown(small):
     rules(small, Admission("counts", "deployments/scale", lambda scale: scale, side_effects=True))
     one = fault(small)
     state = one.snapshot()
@@ -183,16 +183,16 @@ def test_a_restore_that_an_autoscaler_moves_afterwards_is_a_restore(small):
     until(lambda: (one.restored(state) or {}).get("ready") == 2, "two are ready, and the third is gone")
 
 
-def test_a_deputy_of_a_clamped_restore_says_not_restored_and_then_ends_it(small, monkeypatch):
+def test_a_deputy_of_a_clamped_restore_reports_not_restored_and_then_ends_it(small, monkeypatch):
     monkeypatch.setattr(restorer, "WATCH_ON_S", 0.2)
     undo = record(small, "scale_to_zero", ENGINE, {})
     fault(small).inject(undo.state)
     rules(small, at_most(1))
-    said: list[str] = []
-    deputy = Deputy(undo, "restore", Clock(), said.append, cluster=small.admin)
+    lines: list[str] = []
+    deputy = Deputy(undo, "restore", Clock(), lines.append, cluster=small.admin)
     assert deputy.restore(0.5) is False
-    assert "NOT restored" in said[0]
-    assert "the cluster set 1" in said[0]
+    assert "NOT restored" in lines[0]
+    assert "the cluster set 1" in lines[0]
     rules(small)
     assert deputy.restore(20) is True
     assert replicas(small) == 3
@@ -201,18 +201,18 @@ def test_a_deputy_of_a_clamped_restore_says_not_restored_and_then_ends_it(small,
 def test_what_was_clamped_is_restored_by_the_next_restore_once_the_policy_is_gone(
     small, tmp_path, monkeypatch
 ):
-    """Nothing on the cluster shows whose the clamped number is: the record does."""
+    """The cluster does not show which writer has set the clamped number: the record does."""
     monkeypatch.setattr(restorer, "WATCH_ON_S", 0.2)
     undo = record(small, "scale_to_zero", ENGINE, {})
-    journal, said = Journal(tmp_path / "journal"), []
+    journal, lines = Journal(tmp_path / "journal"), []
     journal.open(undo)
     fault(small).inject(undo.state)
     rules(small, at_most(1))
-    assert not Deputy(undo, "restore", Clock(), said.append, journal, small.admin).restore(0.5)
+    assert not Deputy(undo, "restore", Clock(), lines.append, journal, small.admin).restore(0.5)
     rules(small)
     (left,) = journal.records()
     assert left.state["came"] == 1
-    assert Deputy(left, "restore", Clock(), said.append, journal, small.admin).restore(20)
+    assert Deputy(left, "restore", Clock(), lines.append, journal, small.admin).restore(20)
     assert small.admin.workload("deployment", "ml", "engine")["spec"]["replicas"] == 3
 
 
@@ -281,12 +281,12 @@ def test_a_target_whose_namespace_was_deleted_is_left_alone_at_once_and_closed(t
         small.call(small.cluster.store.remove, NAMESPACES, "", "ml")
         with pytest.raises(ApiException, match='namespaces "ml" not found'):
             lease.take(small.admin, undo, 0.0)
-        said: list[str] = []
-        assert Deputy(undo, "restore", Clock(), said.append, cluster=small.admin).restore(20) is True
-        assert "was deleted by someone else; there is nothing left to restore; left alone, closed" in said[0]
+        lines: list[str] = []
+        assert Deputy(undo, "restore", Clock(), lines.append, cluster=small.admin).restore(20) is True
+        assert "was deleted by someone else; there is nothing left to restore; left alone, closed" in lines[0]
 
 
-def test_a_restore_whose_pods_are_denied_says_why_and_goes_on(small):
+def test_a_restore_whose_pods_are_denied_reports_why_and_continues(small):
     """As a registry that is not allowed, or a quota that is used up."""
 
     def deny(pod):

@@ -1,4 +1,4 @@
-"""The operator's own commands: the way there and back, and an inject that outlives whoever began it."""
+"""The operator's own commands: inject, restore, and an inject that outlives the process that started it."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def test_the_first_restore_always_runs_and_later_ones_only_where_the_check_fails
     fault.restore(state)
     assert target.done() == ["restore"]
     target.up.unlink()
-    fault.restore(state)  # only just done: a tier that loads its model is not told again and again
+    fault.restore(state)  # just done: not repeated while a tier loads its model
     assert target.done() == ["restore"]
     monkeypatch.setattr("chaos.faults.command.RESTORE_AGAIN_S", 0.0)
     fault.restore(state)
@@ -80,7 +80,7 @@ def test_what_is_not_there_cannot_be_taken_away(target):
         (["sleep", "600"], "300ms", r"inject: sleep 600: not finished within 0\.3 s"),
     ],
 )
-def test_an_inject_that_fails_is_told_and_never_run_again(target, inject, timeout, words):
+def test_an_inject_that_fails_is_reported_and_never_run_again(target, inject, timeout, words):
     fault = target.make({"timeout": timeout}, inject=inject)
     state = kept(fault.snapshot())
     with pytest.raises(CannotInject, match=words):
@@ -89,7 +89,9 @@ def test_an_inject_that_fails_is_told_and_never_run_again(target, inject, timeou
         fault.inject(state)
 
 
-def test_a_restore_that_fails_is_told_by_its_last_line_and_tried_again_a_little_later(target, monkeypatch):
+def test_a_restore_that_fails_is_reported_by_its_last_line_and_tried_again_a_little_later(
+    target, monkeypatch
+):
     fault = target.make(restore=["sh", "-c", f"echo try >> {target.log}; printf '%0300d' 7 >&2; exit 1"])
     state = kept(fault.snapshot())
     for _ in range(5):
@@ -103,7 +105,7 @@ def test_a_restore_that_fails_is_told_by_its_last_line_and_tried_again_a_little_
 
 
 @pytest.mark.parametrize("status", [126, 127, 255])
-def test_a_check_that_cannot_look_says_nothing(target, status):
+def test_a_check_that_cannot_run_leaves_the_state_unknown(target, status):
     fault = target.make(check=["sh", "-c", f"test -e {target.up} || exit {status}"])
     state = kept(fault.snapshot())
     fault.inject(state)
@@ -131,7 +133,7 @@ class Controller:
         self.process.wait()
 
 
-@pytest.mark.parametrize("ends", ["when it is asked to", "only when it is killed"])
+@pytest.mark.parametrize("ends", ["by SIGTERM", "only by SIGKILL"])
 def test_an_inject_that_outlives_its_controller_is_ended_before_the_restore(
     target, tmp_path, ends, monkeypatch
 ):
@@ -191,10 +193,10 @@ def test_what_is_launched_is_on_disk_before_it_runs_and_a_reused_pid_is_not_take
     seen = os.read(child.stdout.fileno(), 200)
     assert json.loads(seen)["pid"] == child.pid
     until(lambda: [p.pid for p in launched.running()] == [child.pid], "its first child has ended")
-    told = json.loads(file.read_text())
-    file.write_text(json.dumps(told | {"start": told["start"] - 1}))
+    recorded = json.loads(file.read_text())
+    file.write_text(json.dumps(recorded | {"start": recorded["start"] - 1}))
     assert launched.running() == []
-    file.write_text(json.dumps(told))
+    file.write_text(json.dumps(recorded))
     assert launched.end()
     assert not launched.end()
     child.wait()
@@ -215,7 +217,7 @@ def test_a_full_disk_does_not_hinder_the_restore(target, tmp_path):
     assert fault.restored(state)
 
 
-def test_the_dead_man_is_the_handles_own_and_is_told_how_long(target, tmp_path):
+def test_the_dead_man_is_the_handles_own_and_gets_its_delay(target, tmp_path):
     assert target.make().deadman is Deadman.GUARDIAN
     target.make().arm({}, 90)
     armed = tmp_path / "armed"
@@ -241,8 +243,8 @@ def test_options_are_checked(options, words):
 
 def recipes() -> list[dict]:
     """The handles of docs/recipes.md, and those of the topologies that it names."""
-    told = (ROOT / "docs/recipes.md").read_text()
-    found = [yaml.safe_load(block)["handles"] for block in re.findall(r"```yaml\n(.*?)```", told, re.DOTALL)]
+    page = (ROOT / "docs/recipes.md").read_text()
+    found = [yaml.safe_load(block)["handles"] for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
     for name in ("systemd", "one_host", "docker", "gaming"):
         found += [
             t["handles"] for t in yaml.safe_load((ROOT / f"topologies/{name}.yaml").read_text())["tiers"]

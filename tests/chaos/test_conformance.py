@@ -226,7 +226,7 @@ def test_what_somebody_else_makes_of_it_meanwhile_is_left_so(case, world, made):
         try:
             fault.restore(made.state)
         except Foreign:
-            pass  # some say so, and some find nothing left to do
+            pass  # some raise, and some find nothing left to do
     world.settle()
     assert world.at() == at
     made.fresh().disarm(made.state)

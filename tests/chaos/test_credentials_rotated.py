@@ -234,22 +234,22 @@ def test_a_certificate_that_was_rotated_is_taken_up(tmp_path, pair):
     assert not before.same_as(credentials.load(path))
 
 
-def test_a_page_that_says_401_is_tried_again_once_and_no_more(tmp_path):
+def test_a_page_with_status_401_is_tried_again_once_and_no_more(tmp_path):
     with Between() as between:
-        asked: list[str] = []
-        between.page = lambda method, path: asked.append(path) or Page(401, b"<html>", "text/html")
+        paths: list[str] = []
+        between.page = lambda method, path: paths.append(path) or Page(401, b"<html>", "text/html")
         path = kubeconfig(tmp_path / "k", {"token": "a"}, between.url)
         cluster = Cluster(str(path))
         kubeconfig(path, {"token": "b"}, between.url)
         refused_by(cluster)
-        assert len(asked) == 2
+        assert len(paths) == 2
 
 
 def test_a_redirect_is_not_followed_and_no_token_goes_elsewhere(tmp_path):
     with Between() as between:
-        asked: list[str] = []
+        paths: list[str] = []
         between.page = lambda method, path: (
-            asked.append(path) or (Page(302, b"", "text/html") if path != "/login" else as_json(200, {}))
+            paths.append(path) or (Page(302, b"", "text/html") if path != "/login" else as_json(200, {}))
         )
         refused_by(Cluster(str(kubeconfig(tmp_path / "k", {"token": "a"}, between.url))))
-        assert "/login" not in asked
+        assert "/login" not in paths

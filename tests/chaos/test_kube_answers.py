@@ -117,14 +117,14 @@ def test_no_page_is_an_answer_to_anything(between, cluster, call):
         ("watch", {"type": "ERROR", "object": {}}),
     ],
 )  # fmt: skip
-def test_a_success_that_is_not_what_was_asked_for_is_an_error_of_the_world(between, cluster, call, page):
+def test_a_success_that_does_not_match_the_request_is_an_api_error(between, cluster, call, page):
     body = json.dumps(page).encode() + b"\n"
     between.page = Page(200, body)
     with pytest.raises(API_ERRORS):
         CALLS[call](cluster)
 
 
-def test_a_watch_that_ends_at_once_is_not_asked_for_again_without_a_pause(between, cluster):
+def test_a_watch_that_ends_at_once_is_not_requested_again_without_a_pause(between, cluster):
     between.page = Page(200, b"")
     with pytest.raises(API_ERRORS, match="ended at once"):
         CALLS["watch"](cluster)
@@ -242,7 +242,7 @@ def test_which_refusals_of_a_write_are_denials(code, message, denied):
     assert refused(error) == (message if denied else None)
 
 
-def test_a_group_that_is_not_installed_is_told_by_a_page_and_only_there(between, cluster):
+def test_a_group_that_is_not_installed_is_known_by_a_page_and_only_there(between, cluster):
     between.page = PAGES["a plain 404"]
     assert cluster.scaled_objects("ml") == []
     assert cluster.inference_service("ml", "vllm") is None

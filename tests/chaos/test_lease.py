@@ -1,4 +1,4 @@
-"""The Lease carries the undo record, and only of its own target: what it says is acted on by whoever finds it."""
+"""The Lease contains the undo record, only of its own target: any restorer that finds it acts on it."""
 
 import time
 from dataclasses import replace

@@ -213,7 +213,7 @@ def test_missing_rights_are_named(small):
     ]
 
 
-def test_a_run_finds_it_effective_by_asking_and_restores_it(stand, chaos):
+def test_a_run_finds_it_effective_by_a_request_and_restores_it(stand, chaos):
     text = """
 hypothesis: it comes back
 baseline: 0s

@@ -75,7 +75,7 @@ def test_some_pods_stay(small, meta):
     assert left == [one["metadata"]["name"]]
 
 
-def test_a_pod_whom_nobody_would_make_again_is_not_evicted(small):
+def test_a_pod_without_a_controller_is_not_evicted(small):
     one = small.pods("engine")[0]
     changed(small, PODS, one, ownerReferences=[])
     with pytest.raises(CannotInject, match="without a controller, which would not be recreated: ml/engine-"):
@@ -245,7 +245,7 @@ def test_what_someone_else_has_uncordoned_loses_our_mark_and_nothing_else(small,
     cordon(small, False)
     if cordoned:
         cordon(small)
-    drain(small).disarm(state)  # as whoever gives the claim back does, where nothing is to be restored
+    drain(small).disarm(state)  # as the release of the claim does where nothing is to be restored
     assert OURS not in small.get(PATH)["metadata"].get("annotations", {})
     assert is_cordoned(small) == cordoned
 

@@ -67,7 +67,7 @@ def test_a_killed_process_is_started_again_by_another_process_of_ours_and_once(s
     assert server.pid() == first
 
 
-def test_without_a_start_the_restore_waits_for_whoever_starts_it(server):
+def test_without_a_start_the_restore_waits_until_something_else_starts_it(server):
     fault = make("process_kill", server, start=False)
     assert fault.deadman is Deadman.NOT_NEEDED
     state = kept(fault.snapshot())
@@ -81,12 +81,12 @@ def test_without_a_start_the_restore_waits_for_whoever_starts_it(server):
     assert fault.restored(state) == {"process": "runs", "pid": server.pid()}
 
 
-def test_a_start_that_fails_is_told_and_tried_again_but_not_in_a_loop(server, monkeypatch):
+def test_a_start_that_fails_is_reported_and_tried_again_but_not_in_a_loop(server, monkeypatch):
     fault = make("process_kill", server)
     state = kept(fault.snapshot())
     fault.inject(state)
     until(lambda: fault.effective(state), "it is gone")
-    # However long the machine takes to run it, it is the first start that is told of.
+    # However slow the machine is, the message is about the first start.
     monkeypatch.setattr("chaos.faults.process_kill.START_AGAIN_S", 600.0)
     right, fault.start = fault.start, ["false"]
     fault.restore(state)
@@ -128,7 +128,7 @@ def test_a_frozen_process_that_was_killed_stays_gone(server):
     assert fault.restored(state) == {"process": "gone", "pid": state["pid"]}
 
 
-def test_somebody_who_continues_it_is_seen(server, monkeypatch):
+def test_a_continue_by_someone_else_is_seen(server, monkeypatch):
     monkeypatch.setattr("chaos.faults.process_freeze.LOOK_S", 0.01)
     fault = make("process_freeze", server)
     state = kept(fault.snapshot())

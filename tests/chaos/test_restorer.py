@@ -141,7 +141,7 @@ def test_a_process_that_runs_and_does_not_answer_is_not_restored(world):
     assert world.record == "ours"
 
 
-def test_where_no_answer_can_be_asked_for_it_is_said(world):
+def test_where_no_request_can_be_sent_it_is_reported(world):
     world.unknown = "no topology is at hand"
     end = world.run()
     assert (end.how, end.words) == (
@@ -173,7 +173,7 @@ def test_what_another_holds_is_not_touched(world, unsure, up):
 
 
 @pytest.mark.parametrize("unsure", [False, True], ids=["the controller", "in its place"])
-def test_who_took_the_target_in_the_place_of_a_deleted_record_is_waited_for(world, unsure):
+def test_a_run_that_replaced_a_deleted_record_is_waited_for(world, unsure):
     """That one restores what it found, which is what our fault had left: nobody else knows of what was there before."""
     world.record, world.since = "another's", UNDO.deadline - 1
     world.time.at(300.0, lambda: setattr(world, "record", "none"))
@@ -245,7 +245,7 @@ def test_what_does_not_end_stays_open_with_the_last_error(world):
     assert world.time.now() <= 1060
 
 
-def test_what_somebody_else_wanted_meanwhile_is_left_and_released(world):
+def test_a_change_by_someone_else_is_left_alone_and_the_claim_released(world):
     world.foreign = "scaled to 2 by someone else"
     end = world.run()
     assert (end.how, end.words) == (How.LEFT_ALONE, "scaled to 2 by someone else")
@@ -301,7 +301,7 @@ def test_an_api_that_does_not_answer_is_reported_while_it_is_waited_for(world):
     )
 
 
-def test_what_the_cluster_made_of_a_restore_is_in_the_record_of_who_restores_after_us(world, monkeypatch):
+def test_what_the_cluster_made_of_a_restore_is_in_the_record_of_a_later_restorer(world, monkeypatch):
     def clamped(state):
         raise Altered("3 replicas were requested, the cluster set 1", {"came": 1})
 

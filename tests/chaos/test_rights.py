@@ -1,7 +1,7 @@
 """The rights that are shipped (deploy/*.yaml): enough for the reaper and for a controller, and none too many.
 
-Each fault of a cluster is made and restored by somebody who has the operator's rights and no others; then it is made
-again and abandoned, and the reaper restores it with its own. What both of them asked of the API is kept: a right is
+An account with only the operator's rights injects and restores each fault of a cluster. Then it injects again and abandons
+the fault, and the reaper restores it with its own rights. The API requests of both are recorded: a right is
 needed when a call that was made would be refused without it.
 """
 
@@ -39,11 +39,11 @@ CASES = {
     "node_drain": ("node_drain", Handle("node", "gpu-1")),
 }
 NAMESPACES = ("ml", LOCKS)
-# Not looked for before a run: each is used at another time, and what happens without it is said there.
+# Not checked before a run: each is used at another time; the value states what happens without it.
 AT_ANOTHER_TIME = {
-    "get namespaces": "asked first of all: without it a run does not begin",
+    "get namespaces": "the first request: without it a run does not begin",
     "update leases": "a record's deadline is moved by it; without it others join in at the deadline, which changes nothing",
-    "list horizontalpodautoscalers": "without it a plan says that it is not known who else scales",
+    "list horizontalpodautoscalers": "without it a plan reports other controllers as unknown",
     "list scaledobjects": "the same",
 }
 
@@ -80,24 +80,24 @@ def word(rule: Rule) -> str:
     return f"{rule.verbs[0]} {rule.resources[0]}"
 
 
-def told(rule: Rule) -> str:
+def rule_text(rule: Rule) -> str:
     where = f" in {rule.namespace}" if rule.namespace else ""
     return word(rule) + where + ("" if not rule.resource_names else f" {rule.resource_names[0]}")
 
 
 @dataclass
 class Seen:
-    """What was asked by each account, and what the reaper said of each fault."""
+    """The API requests of each account, and the reaper's log of each fault."""
 
-    asked: dict[str, set[Attributes]] = field(default_factory=dict)
-    said: dict[str, list[str]] = field(default_factory=dict)
+    requests: dict[str, set[Attributes]] = field(default_factory=dict)
+    lines: dict[str, list[str]] = field(default_factory=dict)
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Any) -> Any:
         found = read(request.method, request.path, request.query)
         who = request.headers.get("Authorization", "").removeprefix("Bearer token-of-")
         if found is not None and found.resource != "selfsubjectaccessreviews":
-            self.asked.setdefault(who, set()).add(found.attributes)
+            self.requests.setdefault(who, set()).add(found.attributes)
         return await handler(request)
 
 
@@ -147,7 +147,7 @@ def done(cluster):
     keeper = cluster.may("reaper", granted(REAPER))
     for name, (fault, handle) in CASES.items():
         operate(cluster, operator, fault, handle)
-        cluster.seen.said[name] = reap(cluster, operator, keeper, fault, handle)
+        cluster.seen.lines[name] = reap(cluster, operator, keeper, fault, handle)
         up(cluster)
     list(restore.held(operator, NAMESPACES, print))
     return cluster.seen
@@ -191,43 +191,43 @@ def reap(small: Small, operator: Cluster, keeper: Cluster, name: str, handle: Ha
     abandon(small, operator, name, handle)
     with Running(keeper, NAMESPACES) as running:
         until(
-            lambda: small.admin.lease(*where(handle)) is None or len(running.said) > 3,
+            lambda: small.admin.lease(*where(handle)) is None or len(running.lines) > 3,
             f"the reaper ends {name}",
         )
-        return running.said
+        return running.lines
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_reaper_restores_with_the_rights_that_are_shipped(done, name):
-    (line,) = done.said[name]
+    (line,) = done.lines[name]
     assert ": restored (" in line
 
 
-@pytest.mark.parametrize("rule", granted(REAPER), ids=told)
+@pytest.mark.parametrize("rule", granted(REAPER), ids=rule_text)
 def test_the_reaper_needs_each_of_its_rights(done, rule):
     assert is_needed(done, "reaper", granted(REAPER), rule)
 
 
-@pytest.mark.parametrize("rule", granted(OPERATOR), ids=told)
+@pytest.mark.parametrize("rule", granted(OPERATOR), ids=rule_text)
 def test_a_controller_needs_each_of_its_rights(done, rule):
     assert is_needed(done, "operator", granted(OPERATOR), rule)
 
 
 def is_needed(seen: Seen, who: str, rules: tuple[Rule, ...], rule: Rule) -> bool:
     less = Identity(who, "", without(rules, rule))
-    return any(not allowed(less, asked) for asked in seen.asked[who])
+    return any(not allowed(less, requests) for requests in seen.requests[who])
 
 
-def test_nothing_was_asked_that_is_not_granted(done):
+def test_no_request_needed_a_right_that_is_not_granted(done):
     for who, path in (("reaper", REAPER), ("operator", OPERATOR)):
         identity = Identity(who, "", granted(path))
-        assert [a for a in done.asked[who] if not allowed(identity, a)] == []
+        assert [a for a in done.requests[who] if not allowed(identity, a)] == []
 
 
 @pytest.mark.parametrize(
     "dropped", ["patch deployments/scale", "get deployments", "get namespaces", "delete leases"]
 )
-def test_without_one_of_its_rights_the_reaper_leaves_the_fault_open_and_says_so(
+def test_without_one_of_its_rights_the_reaper_leaves_the_fault_open_and_logs_it(
     cluster, done, patched, dropped
 ):
     patched.setattr(reaper, "RESTORE_WITHIN_S", 0.2)
@@ -237,7 +237,7 @@ def test_without_one_of_its_rights_the_reaper_leaves_the_fault_open_and_says_so(
     abandon(cluster, operator, "scale_to_zero", handle)
     with Running(cluster.may("lesser-reaper", less)) as running:
         open_words = "could not be released" if dropped == "delete leases" else "NOT restored"
-        until(lambda: any(open_words in line for line in running.said), "it has given up for now")
+        until(lambda: any(open_words in line for line in running.lines), "it has given up for now")
     assert cluster.admin.lease(*where(handle)) is not None
     with Running(cluster.may("reaper", granted(REAPER))):
         until(lambda: cluster.admin.lease(*where(handle)) is None, "with all of them it restores")
@@ -245,7 +245,7 @@ def test_without_one_of_its_rights_the_reaper_leaves_the_fault_open_and_says_so(
 
 
 def missing(cluster: Small, rules: tuple[Rule, ...]) -> list[str]:
-    """What the preflight of all the faults says is missing, for somebody with these rights."""
+    """The rights that the preflight of all the faults reports as missing, for an account with these rights."""
     seen = cluster.may("somebody", rules)
     return [
         line
@@ -258,7 +258,9 @@ def test_the_rights_of_a_controller_pass_the_preflight(cluster):
     assert missing(cluster, granted(OPERATOR)) == []
 
 
-@pytest.mark.parametrize("rule", [r for r in granted(OPERATOR) if word(r) not in AT_ANOTHER_TIME], ids=told)
+@pytest.mark.parametrize(
+    "rule", [r for r in granted(OPERATOR) if word(r) not in AT_ANOTHER_TIME], ids=rule_text
+)
 def test_the_preflight_names_the_right_that_is_missing(cluster, rule):
     lines = missing(cluster, without(granted(OPERATOR), rule))
     assert lines

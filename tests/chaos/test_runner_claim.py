@@ -1,4 +1,4 @@
-"""The claim on a target: who holds it, who takes it over, and what a step does where somebody spoils or deletes its Lease."""
+"""The claim on a target: its holder, takeovers, and what a step does where someone damages or deletes its Lease."""
 
 import time
 from dataclasses import replace
@@ -131,7 +131,7 @@ HELD = "is held by elsewhere:1 (another-run) now; not touched"
 
 
 @pytest.mark.parametrize("moved", [False, True], ids=["it is as we set it", "it was moved at once"])
-def test_who_takes_the_target_after_its_lease_was_deleted_is_waited_for_and_the_target_restored(
+def test_a_run_that_takes_the_target_after_its_lease_was_deleted_is_waited_for_and_the_target_restored(
     stand, tmp_path, monkeypatch, moved
 ):
     """He restores what he found, which is what our fault had left."""

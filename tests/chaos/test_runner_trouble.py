@@ -84,7 +84,7 @@ def test_an_inject_that_was_given_up_and_arrives_after_the_restore_is_restored_a
     held = []
 
     async def trouble(request, handler):
-        if request.method != "PATCH" or stand.replicas_wanted(await request.read()) != 0:
+        if request.method != "PATCH" or stand.replicas_requested(await request.read()) != 0:
             return await handler(request)
         if not held:
             held.append(request)

@@ -1,4 +1,4 @@
-"""scale_to on both kinds of workloads: what is refused, and whose number it is."""
+"""scale_to on both kinds of workloads: what is refused, and which run or person has set the number."""
 
 import pytest
 
@@ -80,7 +80,7 @@ def after(three):
     return fault, state
 
 
-def test_who_scales_a_restored_target_is_told_with_what_it_had(three, after):
+def test_a_scale_of_a_restored_target_is_reported_with_the_original_number(three, after):
     fault, state = after
     three.others(2)
     assert restored(fault, state)["fewer"] == "2 replicas are desired now, 3 before the fault"
@@ -99,7 +99,7 @@ def test_a_target_that_is_made_anew_while_its_restore_is_verified_is_left_alone(
         fault.restored(state)
 
 
-def test_a_restore_that_meets_nothing_but_conflicts_is_told_and_not_tried_for_ever(three, monkeypatch):
+def test_a_restore_that_meets_only_conflicts_is_reported_and_not_tried_forever(three, monkeypatch):
     """What tries it again has a clock, and reports what it waits for."""
     monkeypatch.setattr(scale_to, "CONFLICTS_S", 0.0)
     fault = three.fault("scale_to_zero")

@@ -13,7 +13,7 @@ ENGINE = Handle("deployment", "ml/engine")
 
 
 class Storm:
-    """Whenever the status has caught up, somebody annotates the Deployment once more: nobody ever sees the two equal."""
+    """Annotates the Deployment again whenever the status has caught up: the two generations are never seen equal."""
 
     def __init__(self, small: Small) -> None:
         self._store, self.written = small.cluster.store, 0

@@ -27,7 +27,7 @@ def of(folder: str, config: str, **more: str) -> Needs:
 
 
 @pytest.mark.parametrize(
-    ("folder", "config", "wanted"),
+    ("folder", "config", "expected"),
     [
         ("/srv", "/etc/litellm/config.yaml", Needs("/srv", (("--config", "/etc/litellm/config.yaml"),), "/opt/litellm/bin/litellm", "litellm")),
         # relative to the working directory; without one, to /
@@ -41,8 +41,8 @@ def of(folder: str, config: str, **more: str) -> Needs:
         ("", "${SECRET_PATH}", Needs(None, (), "/opt/litellm/bin/litellm", "litellm")),
     ],
 )  # fmt: skip
-def test_what_a_unit_says_that_it_needs(folder, config, wanted):
-    assert of(folder, config) == wanted
+def test_what_a_unit_file_requires(folder, config, expected):
+    assert of(folder, config) == expected
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def with_files(host, tmp_path, **more) -> dict[str, str]:
     return given
 
 
-def test_nothing_is_said_of_a_unit_that_would_start_again(host, tmp_path):
+def test_nothing_is_reported_of_a_unit_that_would_start_again(host, tmp_path):
     with_files(host, tmp_path)
     for given in ({}, {"ssh": "gpu1"}):
         assert make("unit_restart", **given).needs() == []
@@ -101,12 +101,12 @@ def test_what_is_not_there_is_named_with_what_would_be_right(host, tmp_path, giv
     for path in (tmp_path / "litellm", tmp_path / "config.yaml"):
         path.unlink()
     (tmp_path / "srv").rmdir()
-    said = f"unit engine.service{' on gpu1' if given else ''} would not start again: "
+    unit = f"unit engine.service{' on gpu1' if given else ''} would not start again: "
     where = "; unit file: /etc/systemd/system/engine.service"
     assert make("unit_restart", **given).needs() == [
-        f"{said}its WorkingDirectory {tmp_path}/srv does not exist; make it, or name the correct one{where}",
-        f"{said}its program {tmp_path}/litellm does not exist; install it there, or name where it is in ExecStart{where}",
-        f"{said}the file of --config, {tmp_path}/config.yaml, does not exist; put it there, or name the correct one "
+        f"{unit}its WorkingDirectory {tmp_path}/srv does not exist; make it, or name the correct one{where}",
+        f"{unit}its program {tmp_path}/litellm does not exist; install it there, or name where it is in ExecStart{where}",
+        f"{unit}the file of --config, {tmp_path}/config.yaml, does not exist; put it there, or name the correct one "
         f"in ExecStart{where}",
     ]
 
@@ -122,9 +122,9 @@ def test_a_file_that_the_units_user_cannot_read_is_named(host, tmp_path):
         (tmp_path / name).chmod(0o644)
     assert make("unit_restart").needs() == []
     (tmp_path / "config.yaml").chmod(0o600)
-    (told,) = make("unit_restart").needs()
+    (text,) = make("unit_restart").needs()
     assert (
-        f"the file of --config, {tmp_path}/config.yaml, cannot be read by nobody; chmod or chown it" in told
+        f"the file of --config, {tmp_path}/config.yaml, cannot be read by nobody; chmod or chown it" in text
     )
 
 
@@ -139,12 +139,12 @@ def test_a_file_that_the_units_user_cannot_read_is_named(host, tmp_path):
         ),
     ],
 )
-def test_a_unit_that_is_not_loaded_is_told_with_the_way_out(host, state, words):
+def test_a_unit_that_is_not_loaded_is_reported_with_a_correction(host, state, words):
     import re
 
     host.set({"engine.service": {"LoadState": state}})
-    (told,) = make("unit_restart").needs()
-    assert re.search(words, told)
+    (text,) = make("unit_restart").needs()
+    assert re.search(words, text)
 
 
 def elsewhere(
@@ -172,7 +172,7 @@ def test_a_port_that_is_another_units_or_nobodys_is_named(monkeypatch):
     ]
 
 
-def test_who_listens_is_found_by_proc():
+def test_listeners_are_found_by_proc():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert any(entry.port == port and entry.units for entry in ports.here())

@@ -189,7 +189,7 @@ def test_an_inject_still_on_its_way_is_restored_when_it_arrives(host):
         ("unit_freeze", ("thaw",), "thawed, stopped or started by someone else"),
     ],
 )
-def test_somebody_who_moves_it_is_seen(host, name, somebody, words, monkeypatch):
+def test_a_move_by_someone_else_is_seen(host, name, somebody, words, monkeypatch):
     monkeypatch.setattr("chaos.host.units.LOOK_S", 0.02)
     fault = make(name)
     state = kept(fault.snapshot())
@@ -298,7 +298,7 @@ def test_a_stop_that_was_not_yet_carried_out_does_not_pass_for_restored(recorded
     assert fault.restored(state) is None
 
 
-def test_what_the_manager_refuses_is_told_in_its_words(recorded):
+def test_what_the_manager_refuses_is_reported_in_its_words(recorded):
     recorded.set({"engine.service": {"refuses": ["start"]}})
     fault = make("unit_stop")
     state = kept(fault.snapshot())
@@ -329,7 +329,7 @@ def test_a_host_without_unified_cgroups_is_refused(recorded):
         make("unit_freeze").snapshot()
 
 
-def test_a_socket_that_would_start_it_again_is_told(recorded):
+def test_a_socket_that_would_start_it_again_is_reported(recorded):
     recorded.set({"engine.service": {"TriggeredBy": "engine.socket brownout-restore-engine.timer"}})
     assert make("unit_stop").others() == [
         "engine.socket starts engine.service again when it is next triggered"

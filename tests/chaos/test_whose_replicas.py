@@ -1,6 +1,6 @@
-"""Whose a number of replicas is: table of what a real API server shows of it, after writes of ours, of admission and of others.
+"""Which writer has set a number of replicas: what a real API server shows after our writes, admission's and others'.
 
-After a scale to zero nobody owns the replicas, and no scale that follows gets an owner, whoever makes it.
+After a scale to zero the replicas have no manager, and no later scale gets one, from any client.
 """
 
 import itertools
@@ -30,7 +30,7 @@ def cluster(tmp_path_factory):
 
 
 class Target:
-    """One workload of three replicas, and who writes to it. `floor` and `ceiling` are the policies that act on a scale."""
+    """One workload of three replicas, and its writers. `floor` and `ceiling` are the policies that act on a scale."""
 
     def __init__(self, small: Small, kind: str) -> None:
         self.small, self.kind, self.handle = small, kind, Handle(kind, f"ml/{kind}")
@@ -73,7 +73,7 @@ class Target:
         return {e["manager"] for e in entries if "f:replicas" in e["fieldsV1"].get("f:spec", {})}
 
     def back(self, owned: bool) -> None:
-        """Three replicas, whose owner a person is; or nobody, after an earlier zero."""
+        """Three replicas, managed by a person; or by no manager, after an earlier zero."""
         self.policies()
         self.edit(2)
         self.edit(3)
@@ -92,9 +92,9 @@ def target(cluster, request):
 
 @dataclass(frozen=True)
 class Row:
-    """`steps` come after our scale to `to`: (who, value); `restore` is our own, by whoever restores."""
+    """`steps` come after our scale to `to`: (writer, value); `restore` is our own, in any process."""
 
-    says: str
+    name: str
     to: int
     steps: tuple[tuple[str, int], ...]
     whose: str
@@ -155,7 +155,7 @@ def step(target: Target, restorer, state, who: str, value: int) -> None:
 
 
 @pytest.mark.parametrize("by", ["its controller's process", "another process"])
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.says)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_what_is_ours_is_restored_and_what_is_anothers_is_left_alone(target, row, by):
     one = target.fault(row.to)
     state = injected(target, one, row)
@@ -181,7 +181,7 @@ def test_what_is_ours_is_restored_and_what_is_anothers_is_left_alone(target, row
     assert target.replicas == 3
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if r.steps and r.floor == 0 and r.ceiling == 9], ids=lambda row: row.says)  # fmt: skip
+@pytest.mark.parametrize("row", [r for r in ROWS if r.steps and r.floor == 0 and r.ceiling == 9], ids=lambda row: row.name)  # fmt: skip
 def test_the_watch_of_the_controller_sees_at_once_what_another_makes(target, row):
     one = target.fault(row.to)
     state = injected(target, one, row)

@@ -1,4 +1,4 @@
-"""Whose Pod a Pod is: told by who owns it, however the names of Pods are cut, and whatever else has the same labels."""
+"""The owner of a Pod: found by its owner references, also with truncated names and with other Pods of the same labels."""
 
 import pytest
 
@@ -155,7 +155,7 @@ SETS = [replica_set("set-1", "ours"), replica_set("set-2", "another's")]
     ],
     ids=lambda value: value if isinstance(value, str) and " " in value else "",
 )  # fmt: skip
-def test_who_owns_a_pod_is_told_by_its_references(what, kind, pod, ours):
+def test_the_owner_of_a_pod_is_found_by_its_references(what, kind, pod, ours):
     assert owns(kind, "engine", "ours", pod, SETS) is ours
 
 
@@ -186,7 +186,7 @@ def test_the_longest_that_pods_may_take_to_end_is_the_grace_that_holds_for_each(
 
 
 @pytest.mark.parametrize("name", ["scale_to_zero", "node_drain"])
-def test_a_pod_that_uses_its_long_grace_is_waited_for_and_said_to_terminate(tmp_path, name):
+def test_a_pod_that_uses_its_long_grace_is_waited_for_and_reported_as_terminating(tmp_path, name):
     with Small(tmp_path, *engine(grace_s=90)) as small:
         small.up("engine")
         handle = Handle("node", "embedded") if name == "node_drain" else Handle("deployment", "ml/engine")

@@ -1,4 +1,4 @@
-"""What each fault of the catalogue takes away, for tests that hold for all of them: as it is, and somebody else's change of it."""
+"""The target of each fault of the catalogue, for tests that hold for all faults: its state, and changes by someone else."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ class World:
         raise NotImplementedError
 
     def another(self, fault: str) -> None:
-        """Somebody else changes it, while it is taken away."""
+        """A change by someone else while it is taken away."""
         raise NotImplementedError
 
     def settle(self) -> None:
@@ -177,7 +177,7 @@ class Engine(World):
 
 
 class Command(World):
-    """What commands take away. Nobody can tell who else has brought it back."""
+    """A target of commands. A restore by someone else cannot be detected."""
 
     def __init__(self, target: Target) -> None:
         self._target = target

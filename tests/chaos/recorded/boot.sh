@@ -1,4 +1,4 @@
-# A systemd of its own for the tests: PID 1 of new namespaces, on unified cgroups, with units of nobody else.
+# A separate systemd for the tests: PID 1 of new namespaces, on unified cgroups, with only the tests' units.
 # Run by `unshare --mount --pid --fork --cgroup --ipc --uts --mount-proc --kill-child`; see tests/chaos/hosts.py.
 set -e
 mount --make-rprivate /

@@ -59,16 +59,16 @@ def answer(folder: Path, name: str, given: list[str]) -> Answer:
 
 
 def run(units: dict, options: list[str]) -> Answer:
-    told = dict(o[2:].split("=", 1) for o in options if "=" in o)
-    if told["unit"] in units:
+    given = dict(o[2:].split("=", 1) for o in options if "=" in o)
+    if given["unit"] in units:
         return failed(
-            f"Failed to start transient timer unit: Unit {told['unit']} was already loaded or has a fragment file."
+            f"Failed to start transient timer unit: Unit {given['unit']} was already loaded or has a fragment file."
         )
-    units[told["unit"]] = {
+    units[given["unit"]] = {
         "LoadState": "loaded",
         "ActiveState": "active",
         "SubState": "waiting",
-        "Description": told.get("description", ""),
+        "Description": given.get("description", ""),
     }
     return Answer()
 
@@ -76,9 +76,9 @@ def run(units: dict, options: list[str]) -> Answer:
 def systemctl(units: dict, verb: str, name: str, options: list[str]) -> Answer:
     unit = units.get(name)
     if verb == "show":
-        wanted = next(o for o in options if o.startswith("--property=")).partition("=")[2].split(",")
+        names = next(o for o in options if o.startswith("--property=")).partition("=")[2].split(",")
         known = unit or ABSENT
-        return Answer(out="".join(f"{key}={known[key]}\n" for key in wanted if key in known))
+        return Answer(out="".join(f"{key}={known[key]}\n" for key in names if key in known))
     if unit is None:
         return failed(f"Failed to {verb} {name}: Unit {name} not loaded.", 5)
     if verb in unit.get("refuses", ()):
