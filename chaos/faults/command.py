@@ -71,7 +71,7 @@ class Command(Fault):
             ended = spawn.run(Launched(state["group_file"]).command(self._inject), self._timeout_s)
         except TimeoutError:
             raise CannotInject(
-                f"inject: {spawn.words(self._inject)}: not finished within {self._timeout_s:g} s"
+                f"inject: {spawn.command_text(self._inject)}: not finished within {self._timeout_s:g} s"
             ) from None
         if ended.code:
             # Not run again: the effect of a second run is unknown.

@@ -126,15 +126,15 @@ class ScaleTo(Fault):
             raise CannotInject(self._altered(_replicas(came), state["set"]["replicas"]))
 
     def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:
-        wanted = state["set"]["replicas"]
-        if wanted > state["original"]["replicas"]:
+        target = state["set"]["replicas"]
+        if target > state["original"]["replicas"]:
             pods = self._workload.pods(state["uid"], state["selector"])
             ready = sum(is_ready(p) for p in staying(pods))
-            if ready < wanted:
-                raise NotYet(f"{ready} of {wanted} Pods ready")
+            if ready < target:
+                raise NotYet(f"{ready} of {target} Pods ready")
             return {"ready": ready}
         seen = self._workload.look(state["uid"], state["selector"])
-        if len(seen.pods) > wanted or len(seen.endpoints) > wanted:
+        if len(seen.pods) > target or len(seen.endpoints) > target:
             going = len(seen.pods) - len(staying(seen.pods))
             raise NotYet(
                 f"{len(seen.pods)} Pods remain, {going} of them terminating, which may take {grace_s(seen.pods):.0f} s; "
@@ -285,8 +285,8 @@ class ScaleTo(Fault):
         if replicas == state["set"]["replicas"]:
             return True
         return any(
-            self._would_be(workload, wanted) == replicas
-            for wanted in (state["set"]["replicas"], state["original"]["replicas"])
+            self._would_be(workload, number) == replicas
+            for number in (state["set"]["replicas"], state["original"]["replicas"])
         )
 
     def _would_be(self, workload: dict[str, Any], replicas: int) -> int | None:

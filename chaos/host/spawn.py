@@ -24,7 +24,7 @@ class Ended:
     def __str__(self) -> str:
         how = f"exit {self.code}" if self.code >= 0 else f"ended by {signal.Signals(-self.code).name}"
         lines = self.err.strip().splitlines()
-        return f"{words(self.argv)}: {how}" + (f": {lines[-1][:CUT]}" if lines else "")
+        return f"{command_text(self.argv)}: {how}" + (f": {lines[-1][:CUT]}" if lines else "")
 
 
 def run(argv: Sequence[str], timeout_s: float, env: Mapping[str, str] | None = None) -> Ended:
@@ -39,7 +39,7 @@ def run(argv: Sequence[str], timeout_s: float, env: Mapping[str, str] | None = N
         try:
             code = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise TimeoutError(f"{words(argv)}: not finished within {timeout_s:g} s") from None
+            raise TimeoutError(f"{command_text(argv)}: not finished within {timeout_s:g} s") from None
         finally:
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -55,7 +55,7 @@ def must(argv: Sequence[str], timeout_s: float, env: Mapping[str, str] | None = 
     return ended.out
 
 
-def words(argv: Sequence[str]) -> str:
+def command_text(argv: Sequence[str]) -> str:
     """The command line for a message."""
     text = shlex.join(argv)
     return text if len(text) <= CUT else text[: CUT - 1] + "…"

@@ -73,8 +73,8 @@ _BY_CLASS = {
     "keda": "its controller leaves the replicas alone, but KEDA does not: A SCALE TO ZERO WILL BE UNDONE within the polling "
     "interval of the ScaledObject that it has made. To have it stick: oc -n {ns} annotate --overwrite scaledobject "
     "{deployment} autoscaling.keda.sh/paused=true",
-    "external": "its controller makes no autoscaler and leaves the replicas alone: a scale sticks, unless somebody's own "
-    "autoscaler is named here too (a KServe older than the class none keeps external at minReplicas, as none now is)",
+    "external": "its controller makes no autoscaler and leaves the replicas alone: a scale sticks, unless another "
+    "autoscaler is listed here too (a KServe older than the class none keeps external at minReplicas, as none now is)",
     "none": "A SCALE IS SET BACK AT ONCE: its controller keeps the replicas at {least}, and the scale itself wakes it; the "
     "step will end there, and at most the engine was restarted. To have it stick: oc -n {ns} annotate --overwrite "
     f"inferenceservice {{isvc}} {CLASS}=external, which replaces the Pods once",
@@ -83,7 +83,7 @@ _BY_CLASS = {
 }
 # Where a scale to one or more has another effect.
 _BY_CLASS_ABOVE_ZERO = {
-    "hpa": "its controller leaves the replicas alone; what the autoscaler that it has made does to a scale to {to} is named here too",
+    "hpa": "its controller leaves the replicas alone; what the autoscaler that it has made does to a scale to {to} is listed here too",
     "keda": "its controller leaves the replicas alone, but the autoscaler that KEDA has made does not: A SCALE TO {to} IS UNDONE "
     "where it is outside its bounds, and may be moved within them. To have it stick: oc -n {ns} annotate --overwrite "
     "scaledobject {deployment} autoscaling.keda.sh/paused=true",

@@ -18,7 +18,7 @@ RestoreFirst = Callable[[Undo], bool]
 
 
 class Held(Exception):
-    """Another run holds the target: we must not write it. `since`: when its claim was taken, in unix seconds; None: unknown."""
+    """Another run holds the target: we must not write it. `since`: unix seconds at which it was claimed; None: unknown."""
 
     def __init__(self, words: str, since: float | None = None) -> None:
         super().__init__(words)

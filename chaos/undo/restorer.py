@@ -126,7 +126,7 @@ class Restorer:
                 why = None  # it was restored; later changes by others are not ours
             if why is not None:
                 return _open_or_gone("restored, then lost again", why)
-        return self._release(How.VERIFIED, _verified_words(seen))
+        return self._release(How.VERIFIED, _verified_text(seen))
 
     def _command(self) -> Seen:
         """Raises Held, Elsewhere, Foreign, and what the API or the host may raise."""
@@ -290,7 +290,7 @@ def _open_or_gone(what: str, why: str | None) -> End:
     return End(How.OPEN, f"{what}: {why}")
 
 
-def _verified_words(seen: Seen) -> str:
+def _verified_text(seen: Seen) -> str:
     """Text for a log line: what was seen, and whether it answered."""
     shown = ", ".join(f"{k} {v}" for k, v in seen.items() if k not in ("answered", "unanswered"))
     if seen["answered"] == "yes":

@@ -42,5 +42,5 @@ def is_cordoned(small: Small) -> bool:
 
 
 def changed(small: Small, resource: Resource, obj: dict[str, Any], **meta: Any) -> None:
-    """What a kubelet or another controller would have written."""
+    """A write as by a kubelet or another controller."""
     small.call(small.cluster.store.put, resource, {**obj, "metadata": {**obj["metadata"], **meta}})

@@ -32,7 +32,7 @@ class Predictors(Small):
     def serve(
         self, autoscaler_class: Literal["hpa", "keda", "external", "none"] | None = None, **more: Any
     ) -> None:
-        """The InferenceService and its predictor, anew; `more`: as in a topology's embedded: kserve:"""
+        """Recreate the InferenceService and its predictor; `more`: as in a topology's embedded: kserve:"""
         given = InferenceService(autoscaler_class=autoscaler_class, **more)
         owner = self.call(self.cluster.apply, predictor.service(HANDLE, given))
         made = sleepers(NAME, replicas=given.min_replicas)
@@ -55,7 +55,7 @@ class Predictors(Small):
         return self.admin.pods(NAMESPACE, self.deployment()["spec"]["selector"])
 
     def gone(self) -> None:
-        """Until its last Pod is: by then its controller has looked many times."""
+        """Until its last Pod is gone: by then its controller has reconciled many times."""
         until(lambda: not self.living(), "the last Pod has gone")
 
     def scaled(self, replicas: int) -> None:

@@ -43,7 +43,7 @@ steps: [{name: gaming, at: 0s, for: 120s, fault: scale_to_zero, target: vllm}]
 class Stand:
     """Runs the API server in a thread; `intercept` is a middleware that a test may set."""
 
-    fault = "scale_to_zero"  # what it is taken away with, where a test takes anything
+    fault = "scale_to_zero"  # the fault of the tests that inject one
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -104,12 +104,12 @@ tiers:
         return self.deployment().get("status", {}).get("readyReplicas", 0)
 
     def observed(self) -> bool:
-        """Whether the controllers have seen the Deployment as it is."""
+        """Whether the controllers have observed the Deployment's current state."""
         found = self.deployment()
         return bool(found.get("status", {}).get("observedGeneration") == found["metadata"]["generation"])
 
     def answers(self) -> bool:
-        """Whether the engine gives a whole answer within two seconds."""
+        """Whether the engine gives a complete answer within two seconds."""
         body = {"model": "tiny", "max_tokens": 2, "messages": [{"role": "user", "content": "Count."}]}
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/v1/chat/completions",
@@ -137,7 +137,7 @@ tiers:
 
     @contextlib.contextmanager
     def as_if_real(self) -> Iterator[None]:
-        """Without the label by which a stand-in is known."""
+        """Remove the label that marks an embedded cluster."""
         before = self._call(self._system())
         labels = {k: v for k, v in before["metadata"]["labels"].items() if k != EMBEDDED}
         self._call(self._system({**before, "metadata": {**before["metadata"], "labels": labels}}))
@@ -147,22 +147,22 @@ tiers:
             self._call(self._system(before))
 
     def serve_again(self, name: str, families: list[str]) -> None:
-        """One Service more before the engine's Pods."""
+        """Add one more Service for the engine's Pods."""
         self._call(self._serve_again(name, families))
 
     def touch(self) -> None:
-        """Write the Deployment and leave its replicas alone: its version moves."""
+        """Write the Deployment without changing its replicas: its version changes."""
         self._call(self._touch())
 
     def remake(self) -> None:
-        """Delete the Deployment and make it anew: the same name, another uid."""
+        """Delete and recreate the Deployment: the same name, another uid."""
         self._call(self._remake())
 
     def leases(self) -> list[dict[str, Any]]:
         return self.client.leases("ml", LABEL)
 
     def back(self) -> None:
-        """As it was, whatever a test did."""
+        """Reset it after a test."""
         self.intercept = None
         self.flag.unlink(missing_ok=True)
         for policy in self.client.network_policies("ml"):
@@ -218,7 +218,7 @@ tiers:
 
         @web.middleware
         async def intercept(request: web.Request, handler: Any) -> Any:
-            # A dry run changes nothing, and what it meets delays nothing.
+            # A dry run changes nothing, so it is not intercepted.
             if self.intercept is not None and "dryRun" not in request.query:
                 return await self.intercept(request, handler)
             return await handler(request)
@@ -267,7 +267,7 @@ tiers:
 
 
 def until(holds: Callable[[], Any], what: str, within_s: float = 60.0) -> Any:
-    """Wait for a condition; the test fails with its words when it does not come."""
+    """Wait for a condition; the test fails with its description after the timeout."""
     over = time.monotonic() + within_s
     while not (seen := holds()):
         assert time.monotonic() < over, f"not within {within_s} s: {what}"

@@ -1,4 +1,4 @@
-"""What a test makes a fault on, where it has no topology."""
+"""Targets for faults in tests without a topology."""
 
 from typing import Any
 

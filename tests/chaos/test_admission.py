@@ -1,4 +1,4 @@
-"""What came back of a write is compared with what was requested: admission may change a write on its way, or deny it."""
+"""The result of a write is compared with the request: admission may change a write, or deny it."""
 
 import time
 
@@ -217,7 +217,7 @@ def test_what_was_clamped_is_restored_by_the_next_restore_once_the_policy_is_gon
 
 
 def changed(on: str, **spec) -> Admission:
-    """Takes every annotation away, and sets these fields of the spec; None: takes them away."""
+    """Removes all annotations, and sets these fields of the spec; None: removes the field."""
 
     def acts(obj):
         meta = {key: value for key, value in obj["metadata"].items() if key != "annotations"}
@@ -232,8 +232,8 @@ def changed(on: str, **spec) -> Admission:
     [
         ("node_drain", NODE, changed("nodes"), "a node that is cordoned and without our token"),
         ("node_drain", NODE, changed("nodes", unschedulable=None), "a node that is not cordoned and without our token"),
-        ("network_blackhole", ENGINE, changed("networkpolicies", ingress=[{}]), "is not as it was requested"),
-        ("network_blackhole", ENGINE, changed("networkpolicies", podSelector={}), "is not as it was requested"),
+        ("network_blackhole", ENGINE, changed("networkpolicies", ingress=[{}]), "differs from the request"),
+        ("network_blackhole", ENGINE, changed("networkpolicies", podSelector={}), "differs from the request"),
     ],
     ids=["a cordon without its mark", "no cordon", "a policy that lets in", "a policy of all Pods"],
 )  # fmt: skip
@@ -299,7 +299,7 @@ def test_a_restore_whose_pods_are_denied_reports_why_and_continues(small):
     effective(one, state)
     rules(small, Admission("images", "pods", deny))
     one.restore(state)
-    until(lambda: one.restored(state) is None and "not allowed" in one.missing, "it says why")
+    until(lambda: one.restored(state) is None and "not allowed" in one.missing, "it reports why")
     assert one.missing.startswith('0 of 3 Pods ready: pods "engine-')
     assert "denied request: images of this registry are not allowed" in one.missing
     rules(small)

@@ -40,7 +40,7 @@ def test_each_command_runs_once_and_leaves_no_note_of_it(target):
     fault.inject(state)
     restorer = target.make()
     assert restorer.restored(state) is None
-    for _ in range(4):  # watched on: a look
+    for _ in range(4):  # further looks
         restorer.restore(state)
     assert restorer.restored(state) == {"check": 0}
     restorer.disarm(state)
@@ -115,7 +115,7 @@ def test_a_check_that_cannot_run_leaves_the_state_unknown(target, status):
 
 
 class Controller:
-    """A process of its own that injects, and can be killed in the midst of it."""
+    """A separate process that injects, and can be killed during the inject."""
 
     CODE = "import json, sys; from chaos import faults; from chaos.target import Handle, Target; faults.make('command', None, Target('vllm', Handle('command', 'vllm', json.loads(sys.argv[1]))), {}).inject(json.loads(sys.argv[2]))"
 
@@ -161,7 +161,7 @@ def test_an_inject_that_outlives_its_controller_is_ended_before_the_restore(
 
 
 def test_what_an_inject_left_running_is_ended_and_restored_after(target):
-    """It ended, and its work goes on in the background: `sh -c 'stress &'`."""
+    """It has ended, and its background process keeps running: `sh -c 'stress &'`."""
     fault = target.make(inject=["sh", "-c", f"sleep 600 & rm {target.up}"])
     state = kept(fault.snapshot())
     fault.inject(state)
@@ -179,7 +179,7 @@ def test_an_inject_that_has_not_begun_when_the_restorer_comes_never_does(target)
     restorer.restore(state)
     late = subprocess.run(Launched(state["group_file"]).command(target.given["inject"]), capture_output=True)
     assert late.returncode == BARRED
-    restorer.disarm(state)  # the bar stays: the launcher may come later still
+    restorer.disarm(state)  # the bar stays: the launcher may still arrive
     late = subprocess.run(Launched(state["group_file"]).command(target.given["inject"]), capture_output=True)
     assert late.returncode == BARRED
     assert target.done() == ["restore"]

@@ -1,4 +1,4 @@
-"""What a kubeconfig shows an API server: when it ends, and what is refused before it is used.
+"""The credential in a kubeconfig: when it expires, and what is refused before it is used.
 
 Each kubeconfig is a file, and is read by the real client.
 """

@@ -1,4 +1,4 @@
-"""What we show an API server is taken up anew when it is refused, and never for another cluster."""
+"""Credentials are reloaded when they are refused, and never for another cluster."""
 
 import json
 import threading
@@ -25,7 +25,7 @@ def small(tmp_path_factory):
 
 
 class Rotating:
-    """The kubeconfig of an account whose tokens are rotated, in one of the ways in which that is done."""
+    """The kubeconfig of an account with rotated tokens, in one of the usual ways."""
 
     def __init__(self, small: Small, folder: Path, way: str, url: str | None = None) -> None:
         self.small, self.folder, self.way = small, folder, way
@@ -35,14 +35,14 @@ class Rotating:
         self.cluster = Cluster(str(self.path))
 
     def accept(self, ends_at: float | None = None) -> str:
-        """A new token, which the API server knows from now on; it refuses those before it."""
+        """A new token, which the API server accepts from now on; it refuses earlier ones."""
         token = web_token("rotated", ends_at or time.time() + HOUR)
         others = tuple(i for i in self.small.cluster.tokens if i.user != "rotated")
         self.small.cluster.tokens = (*others, Identity("rotated", token, admin=True, ends_at=ends_at))
         return token
 
     def give(self, token: str) -> None:
-        """What our side finds from now on."""
+        """Write the token that our side reads from now on."""
         if self.way == "token":
             kubeconfig(self.path, {"token": token}, self.url)
         elif self.way == "tokenFile":
@@ -154,7 +154,7 @@ def test_threads_that_are_refused_at_once_load_once(small, tmp_path):
 
 
 def test_a_kubeconfig_of_another_cluster_is_not_followed(small, tmp_path):
-    """Neither to another address, nor where another cluster has taken the address."""
+    """Neither to another address, nor to another cluster at the same address."""
     found = Rotating(small, tmp_path, "token")
     found.cluster.identity()
     with Small(tmp_path) as other:

@@ -94,7 +94,7 @@ def test_a_target_that_cannot_get_a_request_is_restored_and_its_answer_is_unknow
 
 
 def test_a_target_that_does_not_answer_a_request_is_not_restored(world, tmp_path):
-    """A process runs, and nothing listens: an engine that loads, or one that will never."""
+    """A process runs without listening: an engine that loads, or one that never will."""
     written(tmp_path, f'url: "http://127.0.0.1:{held_port()}", ')
     done, lines, events = restored(tmp_path, within_s=0.5)
     assert not done
@@ -110,7 +110,7 @@ def test_no_file_is_read_for_a_record_that_another_may_have_written(world, tmp_p
 
 
 def test_one_that_does_not_come_back_keeps_no_other_down(monkeypatch, tmp_path):
-    """`make restore` finds several: each is commanded at once, however long the first one loads its model."""
+    """`make restore` finds several: it restores them in parallel, however long the first one loads its model."""
     worlds = {f"/run/{n}.pid": World() for n in range(3)}
     both = threading.Barrier(3, timeout=20)
     monkeypatch.setattr(faults, "make", lambda fault, cluster, target, options: worlds[target.handle.name])

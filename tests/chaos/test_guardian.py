@@ -1,4 +1,4 @@
-"""The guardian restores when the controller is killed, with its whole group, or frozen; and when it dies first, nothing goes on."""
+"""The guardian restores when the controller is killed, with its whole group, or frozen; if it dies first, the run ends."""
 
 import asyncio
 import io
@@ -46,7 +46,7 @@ def small_topology() -> Topology:
 
 
 def guardian_of(process) -> int:
-    """The pid of its one child that is a guardian."""
+    """The pid of its guardian child process."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     (pid,) = [int(p) for p in children if b"guardian" in Path(f"/proc/{p}/cmdline").read_bytes()]
     return pid
@@ -99,7 +99,7 @@ def test_a_frozen_controllers_fault_is_restored_at_its_deadline_and_its_claim_is
     text = ": restored (ready 1, endpoints 1), verified by an answer"
     until(lambda: text in log.read_text(), "it has logged the restore, once the target is free")
     assert log.read_text().count(text) == 1
-    stand.scale(2)  # what anybody does now must not be undone by the thawed one
+    stand.scale(2)  # the thawed controller must not undo a later change
     until(lambda: stand.observed(), "its status is that of two replicas")
     os.kill(process.pid, signal.SIGCONT)
     process.wait(30)
@@ -146,7 +146,7 @@ class Alone:
         self.send_line("")
 
     def leave(self) -> int:
-        """Returns when the guardian has left, with its exit code."""
+        """Returns the guardian's exit code when it has ended."""
         self.end()
         self._thread.join(60)
         assert not self._thread.is_alive()
@@ -267,13 +267,13 @@ def test_a_line_that_was_torn_by_its_controllers_end_arms_nothing(alone, taken):
 
 
 def test_an_inject_that_arrives_after_its_controller_died_is_found_and_restored(stand, tmp_path, journal):
-    """The server holds the write back; the controller is dead between sending it and its arrival."""
+    """The server delays the write; the controller dies between sending it and its arrival."""
     held, arrives = [], threading.Event()
 
     async def fail_once(request: web.Request, handler):
         if request.method != "PATCH" or held:
             return await handler(request)
-        # Whether something has changed the object's version meanwhile, so that it is refused, is chance.
+        # A change of the object's version meanwhile, which refuses the write, would be random.
         body = json.loads(await request.read())
         body.get("metadata", {}).pop("resourceVersion", None)
         request._read_bytes = json.dumps(body).encode()
@@ -300,8 +300,8 @@ def test_an_inject_that_arrives_after_its_controller_died_is_found_and_restored(
         controller.result(20)
 
         def restored_again() -> bool:
-            """Reported, or, where it was put back before its Pod had gone, seen when the guardian has ended: nothing was lost."""
-            time.forward(0.02)  # half as fast as it is: what waits to look again must not wait for ever
+            """Reported; or, where it was restored before its Pod was gone, seen when the guardian has ended: nothing was lost."""
+            time.forward(0.02)  # half of real time: the wait until the next look must end
             return not alone._thread.is_alive() or (guardian_events(tmp_path)[-1]["detail"] or {}).get(
                 "again"
             )
@@ -318,10 +318,10 @@ def stages(folder: Path) -> list[str]:
 
 
 def test_a_reader_of_the_controllers_output_reads_its_end_although_the_guardian_continues(commands, chaos):
-    """As `2>&1 | tee log` in a job does: the job ends with the controller, and the guardian restores all the same."""
+    """As with `2>&1 | tee log` in a job: the job ends with the controller, and the guardian still restores."""
     commands.restore_by(f"test -e {commands.folder}/may && rm -f {commands.gone}")
     theirs, ours = os.pipe()
-    more, kept = os.pipe()  # any other descriptor that the job has handed down
+    more, kept = os.pipe()  # any other descriptor that the job passes on
     os.set_inheritable(kept, True)
     process = chaos(commands, "--restore-within", "1s", text=BRIEF, output=ours, pass_fds=(kept,))
     os.close(ours)

@@ -1,4 +1,4 @@
-"""The journal: an undo record is on the disk and whole, and it is a lock."""
+"""The journal: an undo record is complete on disk, and it is a lock."""
 
 import json
 from dataclasses import replace
@@ -125,5 +125,5 @@ def test_a_record_that_an_older_version_left_open_is_restored_by_its_own_command
     old = Undo.of_json(replace(UNDO, kind="command", given=given).to_json())
     assert old.given == {"inject": ["a"], "restore": ["b", "c"], "check": ["d"], "deadman": None}
     assert Undo.of_json(old.to_json()) == old
-    other = replace(UNDO, kind="engine", given={"mend": "x"})  # not a word of ours
+    other = replace(UNDO, kind="engine", given={"mend": "x"})  # not an older name of ours
     assert Undo.of_json(other.to_json()) == other

@@ -52,7 +52,7 @@ def service(least=None, annotations=None, mode="Standard"):
         ({MODE: "Serverless"}, service(1, mode=None), "mode Serverless: Knative's autoscaler owns these replicas"),
         (None, service(1, mode="Serverless"), "mode Serverless: Knative's"),
         (None, service(1, mode="Knative"), "mode Knative: Knative's"),
-        ({MODE: "Serverless"}, service(1, mode="Standard"), STICKS),  # what the controller has settled counts
+        ({MODE: "Serverless"}, service(1, mode="Standard"), STICKS),  # the controller's status counts
     ],
     ids=lambda v: v[:60] if isinstance(v, str) else "",
 )  # fmt: skip
@@ -65,7 +65,7 @@ def test_the_effect_of_a_scale_follows_from_class_and_mode(annotations, of_servi
 @pytest.mark.parametrize(
     ("annotations", "of_service", "words"),
     [
-        ({CLASS: "hpa"}, service(2), "does to a scale to 1 is named here too"),
+        ({CLASS: "hpa"}, service(2), "does to a scale to 1 is listed here too"),
         ({CLASS: "keda"}, service(2), "A SCALE TO 1 IS UNDONE where it is outside its bounds"),
         ({CLASS: "none"}, service(2), "A SCALE IS SET BACK AT ONCE: its controller keeps the replicas at 2,"),
         ({CLASS: "none"}, service(0), "its controller keeps the replicas at 0, the minReplicas; THE RESTORE WILL BE UNDONE, TOO"),
@@ -197,7 +197,7 @@ def test_with_the_class_none_the_step_ends_where_the_scale_is_set_back_and_nothi
 
 @pytest.fixture
 def planned(cluster, tmp_path, monkeypatch, capsys):
-    """What `make plan` prints of the topology that is shipped, on this cluster."""
+    """The output of `make plan` with the shipped topology on this cluster."""
     text = (ROOT / "topologies/openshift_kserve.yaml").read_text()
     text = text.replace("00000000-0000-0000-0000-000000000000", cluster.admin.identity()[0])
     path = tmp_path / "openshift.yaml"

@@ -1,4 +1,4 @@
-"""What stands between us and the API server is never taken for its word: not for "gone", not for "there", not for a traceback."""
+"""An answer of a proxy is never taken for one of the API server: not for "gone", not for "there", and without a traceback."""
 
 import io
 import json
@@ -72,7 +72,7 @@ def cluster(between, tmp_path):
 
 
 def test_no_page_is_an_answer_on_the_wire(tmp_path):
-    """As what stands between sends them: cut, redirected, closed."""
+    """As proxies send them: cut, redirected, closed."""
     with Proxy() as proxy:
         write(tmp_path / "kubeconfig", proxy.url, "a-token", "ml")
         found = Cluster(str(tmp_path / "kubeconfig"))
@@ -139,7 +139,7 @@ def test_an_answer_without_an_end_is_given_up(between, cluster, monkeypatch):
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda p: p.stem)
 def test_what_a_real_api_server_answered_is_its_word(path):
-    """Every recorded exchange about what is read here."""
+    """Every recorded exchange of a kind that is read here."""
     for exchange in json.loads(path.read_text())["exchanges"]:
         request, response = exchange["request"], exchange["response"]
         body, code = response.get("body"), response["status"]

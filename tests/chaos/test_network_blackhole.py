@@ -1,4 +1,4 @@
-"""network_blackhole: what is cut off, what would let traffic in all the same, and whose policy is taken away."""
+"""network_blackhole: which traffic is blocked, what would still allow it, and which policy is removed."""
 
 import http.client
 import threading
@@ -45,7 +45,7 @@ def policy(name: str, selector: dict, **spec) -> dict:
 
 
 def answers(small: Small) -> bool:
-    """Whether the Pod answers a question that is put to it now."""
+    """Whether the Pod answers a new request."""
     port = small.pods("engine")[0]["spec"]["containers"][0]["ports"][0]["containerPort"]
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=0.3)
     try:

@@ -33,7 +33,7 @@ from tests.scenarios.server import Server
 
 KEY, TENANT = "the-key-of-the-tests", "the-tenant-of-the-tests"
 PAUSE = '''
-"""Has its target pause: POST /pause, until POST /resume."""
+"""Pauses its target: POST /pause, until POST /resume."""
 
 from chaos.errors import CannotInject
 from chaos.fault import Deadman, Fault
@@ -189,7 +189,7 @@ def test_a_fault_that_speaks_http_is_used_from_yaml_to_the_report(
 
 
 def test_its_record_is_all_that_another_process_needs(member, engine, stack, tmp_path):
-    """Which has the fault's file, and the key in its environment."""
+    """With the fault's file, and the key in the environment."""
     folder = member(faults, "pause", PAUSE)
     record = paused(stack, tmp_path)
     assert engine.state == "paused"

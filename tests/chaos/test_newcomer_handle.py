@@ -1,4 +1,4 @@
-"""A kind of handle is one file: named in YAML, taken hold of, locked by its name and let go."""
+"""A kind of handle is one file: named in YAML, used by a fault, locked by its name and released."""
 
 from types import SimpleNamespace
 
@@ -22,7 +22,7 @@ from contract.handle_kind import HandleKind
 HANDLE = HandleKind(given=Name)
 '''
 VM_STOP = '''
-"""Shuts a virtual machine down, which a file stands for."""
+"""Shuts a virtual machine down, represented by a file."""
 
 import os
 from pathlib import Path
@@ -74,7 +74,7 @@ def vm(member, state_home, tmp_path, monkeypatch):
 
 
 def test_a_kind_of_handle_is_named_in_yaml_taken_hold_of_and_let_go(vm, run_here, tmp_path, capsys):
-    """It took one file for the kind, and one for the fault that takes hold of it."""
+    """It took one file for the kind, and one for the fault that uses it."""
     text = TIMELINE.replace("pause,", "vm_stop,")
     assert topology.read_text(topology.dump(topology.read(vm))) == topology.read(vm)
     code, events = run_here(SimpleNamespace(write_topology=lambda: vm), text=text)

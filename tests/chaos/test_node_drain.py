@@ -1,4 +1,4 @@
-"""node_drain: who is evicted, and whose cordon is taken away."""
+"""node_drain: which Pods are evicted, and which cordon is removed."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""node_drain: evictions that a disruption budget delays, or that fail, keep no other Pod."""
+"""node_drain: evictions that a disruption budget delays, or that fail, do not delay other Pods."""
 
 import pytest
 import urllib3
@@ -76,7 +76,7 @@ def test_a_pod_with_two_budgets_keeps_no_other_pod_and_is_named(small):
 
 
 class Refusing:
-    """Answers the evictions of the first Pod so, twice, and lets all others pass."""
+    """Answers two evictions of the first Pod this way, and passes all others."""
 
     def __init__(self, small: Small, answer) -> None:
         self.really, self.answer = small.admin._wire.post, answer

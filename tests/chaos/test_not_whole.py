@@ -34,7 +34,7 @@ def ready(small: Small, kind: str = "deployment") -> int:
 
 @pytest.fixture(params=["deployment", pytest.param("statefulset", marks=pytest.mark.verify)])
 def half(tmp_path, request):
-    """Two replicas that want one port: one of them is ready, the other is Pending for as long as the first lives."""
+    """Two replicas that need one port: one is ready, the other stays Pending while the first lives."""
     with Small(tmp_path, *engine(replicas=2, kind=KINDS[request.param])) as made:
         made.handle = Handle(request.param, "ml/engine")
         until(
@@ -57,7 +57,7 @@ def test_it_counts_as_restored_when_as_many_are_ready_as_before(half, name):
 
 
 def abandoned(small: Small):
-    """A fault whose run is dead, past its deadline."""
+    """A fault of a dead run, past its deadline."""
     undo = small.undo("scale_to_zero", small.handle, {}, time.time() - 5)
     fault = faults.make(undo.fault, small.admin, on(small.handle), {})
     fault.inject(undo.state)
@@ -99,7 +99,7 @@ def test_a_record_without_the_number_of_ready_pods_is_verified_by_all_of_them(tm
 
 @pytest.mark.parametrize(("before", "enough"), [(1, True), (3, False)])
 def test_what_somebody_scaled_up_meanwhile_need_not_be_ready_beyond_what_was(tmp_path, before, enough):
-    """An autoscaler that wants more than there is room for."""
+    """An autoscaler that requests more Pods than fit."""
     with Small(tmp_path, *engine(replicas=3)) as small:
         until(lambda: ready(small) == 1, "one is ready")
         original = {"replicas": before, "ready": before, "endpoints": 0}
@@ -132,7 +132,7 @@ def test_a_rollout_that_is_in_progress_is_named(tmp_path, monkeypatch):
 
 
 def planned(small: Small, for_: str) -> str:
-    """What a plan says of a step that takes the engine away."""
+    """The plan of a step that takes the engine away."""
     uid, _ = small.admin.identity()
     stack = topology.read_text(
         f"cluster: {uid}\ngateway: {{url: 'http://127.0.0.1:1', model: tiny}}\ntiers:\n"

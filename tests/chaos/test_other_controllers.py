@@ -1,4 +1,4 @@
-"""Who else moves the replicas of a target: each is named before a fault is made."""
+"""Other controllers of a target's replicas: each is reported before an inject."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""pod_kill: which Pods go, that no others do, and when it counts as restored."""
+"""pod_kill: which Pods are killed, that no others are, and when it counts as restored."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Processes by their pidfile: killed, frozen, brought back; and never another process than the one that was looked at."""
+"""Processes by their pidfile: killed, frozen, restored; and never another process than the one of the snapshot."""
 
 import json
 import os
@@ -167,7 +167,7 @@ def test_a_process_that_was_replaced_since_is_not_touched(server, name):
 
 
 def test_a_pid_that_was_given_to_another_process_is_not_taken_for_the_one_that_was_killed(server):
-    """The kernel gave the number to somebody else, and nobody has written the pidfile since."""
+    """The kernel has reused the pid, and the pidfile has not been written since."""
     fault = make("process_kill", server)
     state = kept(fault.snapshot())
     reused = state | {"start": state["start"] - 100}
@@ -175,7 +175,7 @@ def test_a_pid_that_was_given_to_another_process_is_not_taken_for_the_one_that_w
     assert fault.current(reused) is None
     with pytest.raises(CannotInject):
         fault.inject(reused)
-    # Written since: a container's processes get the same few pids again and again.
+    # Written since: processes of a container often get the same pids.
     server.pidfile.write_text(server.pidfile.read_text())
     assert fault.current(reused)
 
@@ -223,7 +223,7 @@ def test_a_zombie_counts_as_gone_and_a_name_with_brackets_is_read(tmp_path):
     name.write_text("#!/bin/sh\nexit 0\n")
     name.chmod(0o755)
     child = subprocess.Popen([name], start_new_session=True)
-    until(lambda: state_of(child.pid) == "Z", "nobody has waited for it yet")
+    until(lambda: state_of(child.pid) == "Z", "it is not reaped yet")
     found = pidfile.seen(child.pid)
     assert found.gone
     assert found.group == found.session == child.pid

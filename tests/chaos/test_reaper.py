@@ -33,7 +33,7 @@ HEARTBEATS = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/" + HEARTBEAT
 
 
 class ApiFailure:
-    """A middleware that answers 500 where `on` says so."""
+    """A middleware that answers 500 where `on` returns true."""
 
     def __init__(self) -> None:
         self.on = lambda request: False
@@ -64,7 +64,7 @@ def small(tmp_path, monkeypatch, failure):
 
 
 class Running:
-    """A reaper in a thread; `ahead_s` is how far its clock is ahead of the world's."""
+    """A reaper in a thread; its clock is ahead of the others by `ahead_s`."""
 
     def __init__(self, cluster: Cluster, namespaces=("ml",)) -> None:
         self.ahead_s, self.lines, self._stop = 0.0, [], Stop()
@@ -86,7 +86,7 @@ class Running:
 
 
 def abandon(small: Small, name: str, late_s: float) -> Handle:
-    """A target at zero whose run is dead, so long past its deadline."""
+    """A target at zero of a dead run, this long past its deadline."""
     handle, now = Handle("deployment", f"ml/{name}"), time.time()
     undo = small.undo("scale_to_zero", handle, {}, now - late_s)
     assert lease.take(small.admin, undo, now)
@@ -222,7 +222,7 @@ def test_a_lease_that_cannot_be_read_is_left_alone_and_ends_nothing(small):
     ids=lambda v: v if isinstance(v, str) else "",
 )
 def test_a_lease_gets_nothing_done_but_to_its_own_target(small, tmp_path, change, words):
-    """Who may write a Lease is not who may run commands in the reaper's Pod."""
+    """A right to write Leases must not become a right to run commands in the reaper's Pod."""
     canary = tmp_path / "canary"
     given = {"inject": ["true"], "check": ["true"], "restore": ["touch", str(canary)]}
     now = time.time()
@@ -258,7 +258,7 @@ def test_a_stale_heartbeat_is_none(small, age_s, words):
 
 
 def not_embedded(monkeypatch) -> None:
-    """The cluster as if it were a real one: nothing of it goes down with us."""
+    """The cluster as if it were a real one: it does not end with our processes."""
     really = Cluster.identity
 
     def identity(self):

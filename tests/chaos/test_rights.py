@@ -1,4 +1,4 @@
-"""The rights that are shipped (deploy/*.yaml): enough for the reaper and for a controller, and none too many.
+"""The shipped rights (deploy/*.yaml): sufficient for the reaper and for a controller, and each one needed.
 
 An account with only the operator's rights injects and restores each fault of a cluster. Then it injects again and abandons
 the fault, and the reaper restores it with its own rights. The API requests of both are recorded: a right is
@@ -50,7 +50,7 @@ AT_ANOTHER_TIME = {
 
 @cache
 def granted(path: Path) -> tuple[Rule, ...]:
-    """What the one account of a manifest may do, one verb and one resource a rule."""
+    """The rights of the one account in a manifest, one verb and one resource per rule."""
     found = list(yaml.safe_load_all(path.read_text()))
     (account,) = [d["metadata"]["name"] for d in found if d["kind"] == "ServiceAccount"]
     roles = {
@@ -62,12 +62,12 @@ def granted(path: Path) -> tuple[Rule, ...]:
         namespace, ref = binding["metadata"].get("namespace"), binding["roleRef"]
         role = roles.pop((ref["kind"], namespace, ref["name"]))
         rules += rules_of(role, namespace)
-    assert not roles, f"{path.name}: bound to nobody: {list(roles)}"
+    assert not roles, f"{path.name}: bound to no account: {list(roles)}"
     return tuple(replace(r, verbs=(v,), resources=(s,)) for r in rules for s in r.resources for v in r.verbs)
 
 
 def without(rules: tuple[Rule, ...], dropped: Rule) -> tuple[Rule, ...]:
-    """What is left; a rule for all namespaces does not make up for it."""
+    """The other rules; also without a rule for all namespaces that would cover the dropped one."""
 
     def covers(rule: Rule) -> bool:
         same = (rule.verbs, rule.resources) == (dropped.verbs, dropped.resources)
@@ -123,10 +123,10 @@ def up(small: Small) -> None:
 def patched():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(restorer, "WATCH_ON_S", 0.05)
-        patch.setattr(restorer, "GIVE_BACK_WITHIN_S", 0.5)
+        patch.setattr(restorer, "RELEASE_WITHIN_S", 0.5)
         patch.setattr(
             reaper, "EVERY_S", 0.2
-        )  # each look is a dozen requests: a faster one costs more than it saves
+        )  # each look takes a dozen requests: a faster interval costs more than it saves
         yield patch
 
 
@@ -142,7 +142,7 @@ def cluster(tmp_path_factory, patched):
 
 @pytest.fixture(scope="module")
 def done(cluster):
-    """Every fault: made and restored by the operator, made again and abandoned, restored by the reaper."""
+    """Every fault: injected and restored by the operator, injected again and abandoned, restored by the reaper."""
     operator = cluster.may("operator", granted(OPERATOR))
     keeper = cluster.may("reaper", granted(REAPER))
     for name, (fault, handle) in CASES.items():
@@ -154,7 +154,7 @@ def done(cluster):
 
 
 def abandon(small: Small, operator: Cluster, name: str, handle: Handle) -> None:
-    """A fault whose run is dead, past its deadline."""
+    """A fault of a dead run, past its deadline."""
     undo = small.undo(name, handle, {}, time.time() - 5)
     assert lease.take(operator, undo, time.time())
     fault = faults.make(name, operator, on(handle), {})

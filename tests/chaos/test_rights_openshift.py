@@ -1,4 +1,4 @@
-"""The rights of deploy/openshift-role.yaml: enough to scale a KServe predictor away and back, and none too many."""
+"""The rights of deploy/openshift-role.yaml: sufficient to scale a KServe predictor to zero and back, and each one needed."""
 
 import time
 from dataclasses import replace
@@ -83,7 +83,7 @@ def test_the_role_names_the_targets_of_the_topology():
 
 
 def test_the_reaper_restores_a_predictor_with_its_own_rights_in_that_project(cluster):
-    """reaper.yaml, with the project in the place of ml."""
+    """reaper.yaml, with ml replaced by the project."""
     rules = tuple(
         replace(r, namespace=NAMESPACE if r.namespace == "ml" else r.namespace) for r in granted(REAPER)
     )
@@ -109,5 +109,5 @@ def test_openshifts_restricted_v2_takes_the_reapers_pod():
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
         assert container["securityContext"]["allowPrivilegeEscalation"] is False
     assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & set(spec)
-    # Without a user of the Pod's own, runAsNonRoot wants the image's to be a number.
+    # Without a user in the Pod, runAsNonRoot requires a numeric user of the image.
     assert "\nUSER 65532:65532\n" in (ROOT / "deploy/Dockerfile").read_text()

@@ -31,7 +31,7 @@ def test_a_second_experiment_is_refused_with_the_holders_name(stand, tmp_path):
 
 
 def test_a_claim_past_its_deadline_is_taken_over_by_restoring_first(stand, tmp_path):
-    """A controller that died on another machine: only its Lease is left, and the target is at zero."""
+    """A controller that died on another machine: only its Lease remains, and the target is at zero."""
     (tmp_path / "dead").mkdir()
     dead = Walk(stand, tmp_path / "dead", hold=True)
     dead.await_("inject commanded")
@@ -134,7 +134,7 @@ HELD = "is held by elsewhere:1 (another-run) now; not touched"
 def test_a_run_that_takes_the_target_after_its_lease_was_deleted_is_waited_for_and_the_target_restored(
     stand, tmp_path, monkeypatch, moved
 ):
-    """He restores what he found, which is what our fault had left."""
+    """That run restores what it found, the state after our fault."""
     monkeypatch.setattr(step, "KEEP_EVERY_S", 60.0 if moved else 0.05)
     found = Walk(stand, tmp_path, hold=True)
     found.await_("inject effective")

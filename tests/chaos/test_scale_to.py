@@ -17,7 +17,7 @@ KINDS = {"deployment": "Deployment", "statefulset": "StatefulSet"}
 
 @pytest.fixture(scope="module", params=KINDS)
 def cluster(tmp_path_factory, request):
-    """Three Pods, and what makes a driver for their workload anew."""
+    """Three Pods, and a factory of drivers for their workload."""
     with Small(
         tmp_path_factory.mktemp("three"), sleepers("engine", replicas=3, kind=KINDS[request.param])
     ) as made:
@@ -30,13 +30,13 @@ def cluster(tmp_path_factory, request):
             ),
             "another scales it",
         )
-        made.wanted = lambda: made.admin.workload(request.param, "ml", "engine")["spec"].get("replicas")
+        made.replicas = lambda: made.admin.workload(request.param, "ml", "engine")["spec"].get("replicas")
         yield made
 
 
 @pytest.fixture
 def three(cluster):
-    if cluster.wanted() != 3:
+    if cluster.replicas() != 3:
         cluster.others(3)
     cluster.up("engine", f"{cluster.kind}s")
     return cluster
@@ -61,7 +61,7 @@ def test_what_changed_since_the_snapshot_is_not_injected_and_a_third_number_is_f
         fault.inject(state)
     with pytest.raises(Foreign, match="was scaled to 2 by someone else and is left alone"):
         fault.restore(state)
-    assert three.wanted() == 2
+    assert three.replicas() == 2
 
 
 def test_what_is_not_there_is_refused(three):
@@ -100,7 +100,7 @@ def test_a_target_that_is_made_anew_while_its_restore_is_verified_is_left_alone(
 
 
 def test_a_restore_that_meets_only_conflicts_is_reported_and_not_tried_forever(three, monkeypatch):
-    """What tries it again has a clock, and reports what it waits for."""
+    """The caller tries again until its own deadline, and reports the reason."""
     monkeypatch.setattr(scale_to, "CONFLICTS_S", 0.0)
     fault = three.fault("scale_to_zero")
     state = fault.snapshot()

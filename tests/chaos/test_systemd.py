@@ -30,7 +30,7 @@ SHOW = f"--property={','.join(PROPERTIES)}"
             lambda m: m.act("thaw", "x.service"),
             ["systemctl", "--user", "thaw", "x.service"],
         ),
-        # on another host: one line for the other side's shell
+        # on another host: one line for the remote shell
         (
             Manager(ssh="ops@gpu1"),
             lambda m: m.act("stop", r"a\x2db@1.service", "--no-block"),

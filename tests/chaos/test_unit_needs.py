@@ -1,4 +1,4 @@
-"""What a unit needs to come back, by what `systemctl show` prints (systemd 252) and by the files of this machine."""
+"""What a unit needs to start again, by the output of `systemctl show` (systemd 252) and the files of this machine."""
 
 import os
 import socket
@@ -33,10 +33,10 @@ def of(folder: str, config: str, **more: str) -> Needs:
         # relative to the working directory; without one, to /
         ("/srv", "config.yaml", Needs("/srv", (("--config", "/srv/config.yaml"),), "/opt/litellm/bin/litellm", "litellm")),
         ("", "config.yaml", Needs(None, (("--config", "/config.yaml"),), "/opt/litellm/bin/litellm", "litellm")),
-        # it does without the folder; a home that only the manager knows
+        # an optional folder; a home that only the manager resolves
         ("!/srv", "/c", Needs(None, (("--config", "/c"),), "/opt/litellm/bin/litellm", "litellm")),
         ("~", "/c", Needs(None, (("--config", "/c"),), "/opt/litellm/bin/litellm", "litellm")),
-        # by Environment=, and by what we cannot see
+        # by Environment=, and by variables that we cannot read
         ("", "${CONFIG}", Needs(None, (("--config", "/etc/litellm/config.yaml"),), "/opt/litellm/bin/litellm", "litellm")),
         ("", "${SECRET_PATH}", Needs(None, (), "/opt/litellm/bin/litellm", "litellm")),
     ],
@@ -76,7 +76,7 @@ def host(tmp_path, monkeypatch):
 
 
 def with_files(host, tmp_path, **more) -> dict[str, str]:
-    """A unit of which everything is there."""
+    """A unit with all its files."""
     (tmp_path / "srv").mkdir(exist_ok=True)
     for name in ("litellm", "config.yaml"):
         (tmp_path / name).touch()
@@ -159,7 +159,7 @@ def elsewhere(
 def test_a_port_that_is_another_units_or_nobodys_is_named(monkeypatch):
     vllm, ollama = Listener(8001, frozenset({"vllm.service"})), Listener(8000, frozenset({"ollama.service"}))
     assert elsewhere(monkeypatch, [Listener(8000, frozenset({"vllm.service"}))]) == []
-    assert elsewhere(monkeypatch, [Listener(8000, frozenset())]) == []  # whose it is we may not see
+    assert elsewhere(monkeypatch, [Listener(8000, frozenset())]) == []  # not permitted to see its owner
     assert elsewhere(monkeypatch, [vllm], url="http://gpu1:8000") == []
     assert elsewhere(monkeypatch, [vllm], ssh="gpu1") == []
     assert elsewhere(monkeypatch, [vllm]) == [

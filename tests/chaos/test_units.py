@@ -1,4 +1,4 @@
-"""Units: what the faults of them do on a recorded systemd and on a real one."""
+"""The unit faults, on a recorded systemd and on a real one."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def real(tmp_path_factory):
 
 @pytest.fixture(params=["recorded", pytest.param("real", marks=pytest.mark.verify)])
 def host(request, monkeypatch, tmp_path):
-    """Every unit of it runs; the drivers' commands lead there."""
+    """All its units run; the drivers' commands go there."""
     if request.param == "recorded":
         return request.getfixturevalue("recorded")
     found = request.getfixturevalue("real")
@@ -40,7 +40,7 @@ def host(request, monkeypatch, tmp_path):
 
 @pytest.fixture
 def commands(monkeypatch, tmp_path):
-    """The recorded one, whose commands are run as processes."""
+    """The recorded one, with its commands as processes."""
     found = RecordedHost(tmp_path)
     monkeypatch.setenv("PATH", f"{found.folder}{os.pathsep}{os.environ['PATH']}")
     return found
@@ -54,7 +54,7 @@ def recorded(commands, monkeypatch):
 
 
 def make(name: str, unit: str = "engine.service", **given) -> Fault:
-    """A driver as the runner makes it: from what the topology gives."""
+    """A driver as the runner creates it, from the topology."""
     handle = targets.given("unit", {"name": unit, **given})
     return faults.make(name, None, targets.on(handle), {})
 
@@ -161,7 +161,7 @@ def test_an_armed_timer_is_the_lock_and_only_ours_is_disarmed(host):
     ours, theirs = make("unit_stop"), make("unit_freeze")
     state, other = kept(ours.snapshot()), kept(theirs.snapshot())
     ours.arm(state, 300)
-    ours.arm(state, 300)  # a call that was given up had arrived
+    ours.arm(state, 300)  # an earlier call timed out but had arrived
     with pytest.raises(
         CannotInject, match=r"the timer brownout-restore-engine\.timer is armed already \(brownout: start"
     ):
@@ -202,7 +202,7 @@ def test_a_move_by_someone_else_is_seen(host, name, somebody, words, monkeypatch
         return found
 
     monkeypatch.setattr(fault, "look", look)
-    # It looks before the inject has arrived: that is no move.
+    # It looks before the inject has arrived: that is not a move.
     watch = threading.Thread(target=lambda: moved.append(fault.moved(state, over.is_set)))
     watch.start()
     fault.inject(state)

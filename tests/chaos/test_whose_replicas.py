@@ -223,7 +223,7 @@ def test_a_dry_run_that_is_not_answered_decides_nothing(target, monkeypatch):
     with pytest.raises(CannotInject):
         one.inject(state)
     target.edit(2)
-    target.scale(0)  # the owner is taken away again, and the generation is not ours any more
+    target.scale(0)  # removes the manager again, and the generation is not ours any more
     other = target.fault(0)
 
     def silent(*args):
@@ -286,7 +286,7 @@ def test_past_the_deadline_the_controller_does_not_take_a_deputys_restore_for_an
 
 
 def test_an_inject_arrives_in_a_storm_of_annotations(target, monkeypatch):
-    """More conflicts in a row than any number that was thought of."""
+    """Many conflicts in a row."""
     one = target.fault(0)
     target.back(owned=True)
     state = one.snapshot()

@@ -110,7 +110,7 @@ def test_a_stream_that_continues_lives_as_long_as_it_sends_something():
 def test_a_flood_of_pings_ends_too():
     flood = chunked(b": " + b"x" * 60_000 + b"\n\n", last=False)
     with Server([HEAD + chunked(token(), last=False), *[flood] * 100_000]) as server:
-        # By its silence, or by its size where the machine is quick.
+        # By its silence, or by its size on a fast machine.
         assert exchanged(server).end in (End.SILENT, End.UNPARSABLE)
 
 

@@ -11,17 +11,17 @@ from tests.chaos.targets import on
 from tests.embedded.recorded.stand import service, until
 
 LONG = [
-    "ms-inference-scheduling-llm-d-modelservice-decode",  # llm-d's own
-    "a" * 46,  # the longest of which nothing is cut
+    "ms-inference-scheduling-llm-d-modelservice-decode",  # a name of llm-d
+    "a" * 46,  # the longest name that is not truncated
     "a" * 47,
-    "a-" * 29 + "b",  # what is left of a Pod's name looks like another Deployment's
+    "a-" * 29 + "b",  # a truncated Pod name that looks like another Deployment's
     "a" * 63,
     "a.b-" * 30 + "c",
 ]
 
 
 def named(name: str, **more) -> list[dict]:
-    """A workload of that name and its Service; labels keep the short one, for they are no longer than 63 characters."""
+    """A workload of that name and its Service; labels have the short name, since they are limited to 63 characters."""
     made, served = engine(**more)
     made["metadata"]["name"] = name
     return [made, served]
@@ -148,8 +148,8 @@ SETS = [replica_set("set-1", "ours"), replica_set("set-2", "another's")]
         ("of a dropped ReplicaSet of its", "deployment", owned("ReplicaSet", "engine-abc", "gone"), True),
         ("of a dropped one of another's", "deployment", owned("ReplicaSet", "engine-2-abc", "gone"), False),
         ("a Job's", "deployment", owned("Job", "engine-abc", "gone"), False),
-        ("one that nobody controls", "deployment", owned("ReplicaSet", "engine-abc", "set-1", controller=False), False),
-        ("one that nobody owns", "deployment", {"metadata": {"uid": "a-uid"}}, False),
+        ("one without a controller", "deployment", owned("ReplicaSet", "engine-abc", "set-1", controller=False), False),
+        ("one without an owner", "deployment", {"metadata": {"uid": "a-uid"}}, False),
         ("a StatefulSet's", "statefulset", owned("StatefulSet", "engine", "ours"), True),
         ("an earlier StatefulSet's of its name", "statefulset", owned("StatefulSet", "engine", "gone"), False),
     ],
@@ -195,7 +195,7 @@ def test_a_pod_that_uses_its_long_grace_is_waited_for_and_reported_as_terminatin
         assert fault.takes_s(state) == 90
         with small.stopped():
             fault.inject(state)
-            # Its owner has made another by then, which waits for a node.
+            # Its owner has created another by then, which waits for a node.
             until(
                 lambda: any("deletionTimestamp" in p["metadata"] for p in small.pods("engine")),
                 "its Pod terminates",

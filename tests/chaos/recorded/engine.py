@@ -1,4 +1,4 @@
-"""Stands in for an embedded engine's control of its faults: GET, PUT and DELETE /faults, as they are agreed upon."""
+"""A double of an embedded engine's fault API: GET, PUT and DELETE /faults."""
 
 import json
 import threading
