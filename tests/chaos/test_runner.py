@@ -73,7 +73,7 @@ def test_an_undo_record_that_cannot_be_written_keeps_the_fault_away(stand, tmp_p
 
 
 def test_a_step_that_breaks_off_by_a_mistake_of_ours_is_not_called_restored(file, tmp_path, monkeypatch):
-    monkeypatch.setattr("chaos.retry.told", lambda error: 1 / 0)
+    monkeypatch.setattr("chaos.retry.error_text", lambda error: 1 / 0)
     monkeypatch.setattr(threading, "excepthook", lambda args: None)
 
     def restore(self, state):
