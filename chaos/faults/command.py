@@ -1,7 +1,7 @@
 """Runs the operator's own commands: `inject` takes the tier away, `restore` brings it back, `check` reports its state.
 
-Each command is a list of arguments, run without a shell. `restore` must be safe to run twice and while nothing is broken.
-Recipes: docs/recipes.md.
+Each command is a list of arguments, run without a shell unless the list names one. `restore` must be safe to run twice and
+while nothing is broken. Recipes: docs/recipes.md.
 """
 
 import math

@@ -105,10 +105,10 @@ class Engine(Fault):
         return body
 
     def _send(
-        self, method: str, path: str, json_: dict[str, Any] | None = None
+        self, method: str, path: str, fields: dict[str, Any] | None = None
     ) -> tuple[int, dict[str, Any]]:
         """Status and JSON. Raises OSError."""
-        payload = None if json_ is None else json.dumps(json_).encode()
+        payload = None if fields is None else json.dumps(fields).encode()
         status, body = self._target.send(method, path, TIMEOUT_S, payload)
         return status, body if isinstance(body, dict) else {"error": body}
 

@@ -75,7 +75,7 @@ _BY_CLASS = {
     "{deployment} autoscaling.keda.sh/paused=true",
     "external": "its controller makes no autoscaler and leaves the replicas alone: a scale sticks, unless another "
     "autoscaler is listed here too (a KServe older than the class none keeps external at minReplicas, as none now is)",
-    "none": "A SCALE IS SET BACK AT ONCE: its controller keeps the replicas at {least}, and the scale itself wakes it; the "
+    "none": "A SCALE IS SET BACK AT ONCE: its controller keeps the replicas at {least}, and the scale itself triggers it; the "
     "step will end there, and at most the engine was restarted. To have it stick: oc -n {ns} annotate --overwrite "
     f"inferenceservice {{isvc}} {CLASS}=external, which replaces the Pods once",
     _ZERO: "its controller keeps the replicas at 0, the minReplicas: a scale to zero sticks, but THE RESTORE WILL BE UNDONE; "
