@@ -225,7 +225,7 @@ def _guardian(args: argparse.Namespace) -> int:
 
 def _restore(args: argparse.Namespace) -> int:
     stack = topology.read(args.topology) if args.topology else None
-    left = restore(Journal(default_folder()), stack, Clock(), args.restore_within, say=output.out)
+    left = restore(Journal(default_folder()), stack, Clock(), args.restore_within, log=output.out)
     return EXIT_NOT_RESTORED if left else EXIT_PASS
 
 

@@ -13,7 +13,7 @@ from chaos.catalogue import deadman_of
 from chaos.errors import CannotInject
 from chaos.fault import Fault
 from chaos.host import unit_needs
-from chaos.kube.cluster import TROUBLE
+from chaos.kube.cluster import API_ERRORS
 from chaos.plan import Bound
 from chaos.preflight import Ground
 from chaos.probe import serving
@@ -83,7 +83,7 @@ def _current(fault: Fault, for_s: float) -> list[str]:
         remarks = fault.remarks(state)
     except CannotInject as e:
         return [f"    current state:     cannot be injected: {e}"]
-    except (OSError, *TROUBLE) as e:
+    except (OSError, *API_ERRORS) as e:
         return [f"    current state:     unknown: {error_text(e)}"]
     now = f"{_short(state.get('original'))}; the fault sets {_short(state.get('set'))}"
     notes = [*remarks, *_slowness(fault.takes_s(state), for_s)]
@@ -108,7 +108,7 @@ def _rights(fault: Fault, b: Bound, ground: Ground) -> list[str]:
         return ["no cluster rights needed"]
     try:
         missing = preflight.refused(fault, b.handle, ground.cluster)
-    except TROUBLE as e:
+    except API_ERRORS as e:
         return [f"unknown: {error_text(e)}"]
     return [f"MISSING: {right}" for right in missing] or ["all granted"]
 
@@ -116,7 +116,7 @@ def _rights(fault: Fault, b: Bound, ground: Ground) -> list[str]:
 def _others(fault: Fault) -> list[str]:
     try:
         return fault.others() or ["none found (a manual change to the same value cannot be detected)"]
-    except (CannotInject, OSError, *TROUBLE) as e:
+    except (CannotInject, OSError, *API_ERRORS) as e:
         return [f"unknown: {error_text(e)}"]
 
 
@@ -124,7 +124,7 @@ def _against(fault: Fault, b: Bound, ground: Ground, now: Callable[[], float], d
     """Why a run would refuse it."""
     try:
         return preflight.objections(fault, b.handle, b.unprotected, ground, deadline, now())
-    except TROUBLE as e:
+    except API_ERRORS as e:
         return [f"unknown whether anything would restore: {error_text(e)}"]
 
 

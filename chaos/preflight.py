@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from chaos.errors import CannotInject
 from chaos.fault import Deadman, Fault
-from chaos.kube.cluster import TROUBLE, Cluster, told
+from chaos.kube.cluster import API_ERRORS, Cluster, api_error_text
 from chaos.target import Handle
 from chaos.undo import lease, reaper
 from contract.refusal import Refusal
@@ -33,8 +33,8 @@ def ground_of(topology: Topology, without_reaper: bool) -> Ground:
     cluster = Cluster(topology.kubeconfig)
     try:
         uid, _ = cluster.identity()
-    except TROUBLE as e:
-        raise Refusal(f"cannot access the cluster: {told(e)}") from None
+    except API_ERRORS as e:
+        raise Refusal(f"cannot access the cluster: {api_error_text(e)}") from None
     if uid != topology.cluster:
         raise Refusal(
             f"kubeconfig {topology.kubeconfig or '(default)'} points to cluster {uid}, "
@@ -46,7 +46,7 @@ def ground_of(topology: Topology, without_reaper: bool) -> Ground:
 def check(
     fault: Fault, handle: Handle, unprotected: bool, ground: Ground, deadline: float, now: float
 ) -> None:
-    """Raises CannotInject with every requirement that is not met, and TROUBLE."""
+    """Raises CannotInject with every requirement that is not met, and API_ERRORS."""
     # Before the rights: this may load a fresh credential, and its rights are the ones that count.
     missing = objections(fault, handle, unprotected, ground, deadline, now)
     if handle.on_cluster and ground.cluster:
@@ -59,7 +59,7 @@ def check(
 def objections(
     fault: Fault, handle: Handle, unprotected: bool, ground: Ground, deadline: float, now: float
 ) -> list[str]:
-    """Why no fault is injected, besides missing rights; empty: no reason. Raises TROUBLE."""
+    """Why no fault is injected, besides missing rights; empty: no reason. Raises API_ERRORS."""
     cluster = ground.cluster if handle.on_cluster else None
     skew = clock_skew(cluster, now) if cluster else []  # first, while `now` is current
     expired = expiry(cluster, deadline) if cluster else []
@@ -92,7 +92,7 @@ def expiry(cluster: Cluster, deadline: float) -> list[str]:
 
 
 def no_deadman(fault: Fault, handle: Handle, unprotected: bool, ground: Ground, now: float) -> list[str]:
-    """Why nothing would restore after every chaos process was killed; empty: something would. Raises TROUBLE."""
+    """Why nothing would restore after every chaos process was killed; empty: something would. Raises API_ERRORS."""
     if ground.embedded or unprotected:
         return []  # an embedded stack ends together with its faults
     if fault.deadman is Deadman.GUARDIAN:
@@ -102,12 +102,12 @@ def no_deadman(fault: Fault, handle: Handle, unprotected: bool, ground: Ground, 
         ]
     if fault.deadman is Deadman.REAPER and not ground.without_reaper:
         assert ground.cluster is not None
-        why = reaper.beats(ground.cluster, lease.namespace_of(handle.kind, handle.name), now)
+        why = reaper.missing_heartbeat(ground.cluster, lease.namespace_of(handle.kind, handle.name), now)
         return [f"{why}; or pass --without-reaper"] if why else []
     return []
 
 
 def refused(fault: Fault, handle: Handle, cluster: Cluster) -> list[str]:
-    """The missing rights, as text. Raises TROUBLE."""
+    """The missing rights, as text. Raises API_ERRORS."""
     needed = [*lease.rights(handle.kind, handle.name), *fault.rights()]
     return [str(r) for r in needed if not cluster.allows(r.verb, r.group, r.resource, r.namespace, r.name)]

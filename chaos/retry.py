@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chaos.errors import CannotInject, NotYet
-from chaos.kube.cluster import told
+from chaos.kube.cluster import api_error_text
 
 POLL_S = 0.15
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -61,4 +61,4 @@ def error_text(error: Exception) -> str:
     """An error in one line, short enough for an event."""
     if isinstance(error, CannotInject):
         return str(error)[:1000]
-    return told(error)
+    return api_error_text(error)

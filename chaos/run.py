@@ -9,7 +9,7 @@ from typing import Any
 from chaos import faults, output, preflight, runner
 from chaos.abort_rules import AbortGuard, too_many_cloud_answers
 from chaos.errors import CannotInject
-from chaos.kube.cluster import TROUBLE, told
+from chaos.kube.cluster import API_ERRORS, api_error_text
 from chaos.plan import Bound, moves, pauses, rounds, total_s
 from chaos.probe.pace import Pace
 from chaos.probe.probe import Probe
@@ -133,7 +133,7 @@ class ChaosRun:
             guardian_link.leave()
         self._report(End(stop.reason, not_restored))
         if not_restored:
-            output.err(guardian_link.goes_on)
+            output.err(guardian_link.keeps_trying)
             return EXIT_NOT_RESTORED
         if stop.reason is None:
             return EXIT_PASS if self._injected and not self.left_alone else EXIT_UNKNOWN
@@ -150,8 +150,10 @@ class ChaosRun:
                 problems += [f"step {b.step.name!r}: {need}" for need in fault.needs()]
             except (CannotInject, OSError) as e:
                 problems.append(f"step {b.step.name!r}: {e}")
-            except TROUBLE as e:
-                raise Refusal(f"step {b.step.name!r}: the cluster's API failed: {told(e)}") from None
+            except API_ERRORS as e:
+                raise Refusal(
+                    f"step {b.step.name!r}: the cluster's API failed: {api_error_text(e)}"
+                ) from None
         if problems:
             raise Refusal("\n".join(problems))
 

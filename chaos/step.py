@@ -10,7 +10,7 @@ from typing import Any
 from chaos import faults, preflight
 from chaos.errors import CannotInject, Foreign, NotYet
 from chaos.fault import Fault
-from chaos.kube.cluster import TROUBLE, process_gone
+from chaos.kube.cluster import API_ERRORS, process_gone
 from chaos.plan import Bound
 from chaos.retry import Seen, error_text, until
 from chaos.round import RoundOutcome, StepContext
@@ -124,7 +124,7 @@ class StepRun:
             taking[1].take(context.clock.now())
             context.guardian_link.arm(undo)
             self._fault.arm(undo.state, deadline - context.clock.now())
-        except (CannotInject, OSError, *TROUBLE) as e:
+        except (CannotInject, OSError, *API_ERRORS) as e:
             self._event("inject", "fail", error=error_text(e))
             if taking is not None:
                 self._give_up(*taking)
@@ -153,13 +153,13 @@ class StepRun:
     def _others(self) -> list[str]:
         try:
             return self._fault.others()
-        except TROUBLE as e:
+        except API_ERRORS as e:
             return [f"unknown: {error_text(e)}"]
 
     def _remarks(self, state: dict[str, Any]) -> list[str]:
         try:
             return self._fault.remarks(state)
-        except TROUBLE as e:
+        except API_ERRORS as e:
             return [f"unknown: {error_text(e)}"]
 
     def _give_up(
@@ -244,7 +244,7 @@ class StepRun:
                 else:
                     self._moved = str(e)
                 return
-            except (OSError, *TROUBLE):
+            except (OSError, *API_ERRORS):
                 continue  # checked again
 
     def _hold(self, undo: Undo) -> None:
@@ -267,7 +267,7 @@ class StepRun:
             try:
                 self._command(undo)
                 self._event("inject", "again")
-            except (CannotInject, OSError, *TROUBLE) as e:
+            except (CannotInject, OSError, *API_ERRORS) as e:
                 self._event("inject", "again", error=error_text(e))
         if self._missing is not None and not self._ended():
             self._event("inject", "fail", error=f"not effective: {self._missing}")
@@ -317,7 +317,7 @@ class StepRun:
             case How.LEFT_ALONE:
                 self._event("restore", "fail", error=end.words, detail={"foreign": True})
             case How.VERIFIED:
-                if not end.given_back:
+                if not end.released:
                     self._event("restore", "fail", error=end.words, detail={"back": True})
                     return
                 with self._lock:
@@ -333,7 +333,7 @@ class StepRun:
 
     def _give_back(self, undo: Undo, claim: Claim) -> dict[str, Any]:
         self._fault.disarm(undo.state)
-        claim.give_back()
+        claim.release()
         return {}
 
     def _until(

@@ -11,7 +11,7 @@ from chaos.target import Target
 
 
 def names() -> list[str]:
-    """The words that a timeline may name."""
+    """The fault names that a timeline may use."""
     return sorted(m.name for m in pkgutil.iter_modules(__path__))
 
 
@@ -27,6 +27,6 @@ def driver(name: str) -> type[Fault]:
 
 
 def make(name: str, cluster: Cluster | None, target: Target, options: dict[str, Any]) -> Fault:
-    """A driver for one target, from what a plan or an undo record says; the options have been validated."""
+    """A driver for one target, from a plan or an undo record; its options must already be valid."""
     kind = driver(name)
     return kind(cluster, target, kind.options.model_validate(options))

@@ -1,6 +1,6 @@
-"""Runs the operator's own commands: `inject` takes the tier away, `restore` brings it back, `check` tells which it is.
+"""Runs the operator's own commands: `inject` takes the tier away, `restore` brings it back, `check` reports its state.
 
-Each is a list of arguments; there is no shell but one that the list itself names. `restore` must be safe to run twice and
+Each command is a list of arguments, run without a shell unless the list names one. `restore` must be safe to run twice and
 while nothing is broken. Recipes: docs/recipes.md.
 """
 
@@ -19,10 +19,10 @@ from contract.duration import Duration
 from contract.strict import Strict
 
 CHECK_S = 10.0
-RESTORE_AGAIN_S = 5.0  # a tier that loads its model is not told every tenth of a second to come back
+RESTORE_AGAIN_S = 5.0  # not every 0.1 s while a tier loads its model
 FAILED_AGAIN_S = 1.0
-# A shell that cannot run what it was given, ssh that cannot get there: that says nothing about the target.
-SAYS_NOTHING = (126, 127, 255)
+# A shell that cannot run the command, ssh that cannot connect: the state of the target is unknown.
+UNKNOWN = (126, 127, 255)
 
 
 class Options(Strict):
@@ -45,13 +45,13 @@ class Command(Fault):
 
     @property
     def deadman(self) -> Deadman:
-        """the handle's `deadman` command, run before the inject; without one the guardian alone"""
+        """the handle's `deadman` command, run before the inject; without one, only the guardian"""
         return Deadman.OWN if self._deadman else Deadman.GUARDIAN
 
     def snapshot(self) -> dict[str, Any]:
         checked = spawn.run(self._check, CHECK_S)
         if checked.code:
-            raise CannotInject(f"the check fails, so there is nothing to take away: {checked}")
+            raise CannotInject(f"the check fails, so there is nothing to inject: {checked}")
         return {
             "original": {"check": "succeeds"},
             "set": {"check": "fails"},
@@ -71,10 +71,10 @@ class Command(Fault):
             ended = spawn.run(Launched(state["group_file"]).command(self._inject), self._timeout_s)
         except TimeoutError:
             raise CannotInject(
-                f"inject: {spawn.words(self._inject)}: no end within {self._timeout_s:g} s"
+                f"inject: {spawn.command_text(self._inject)}: not finished within {self._timeout_s:g} s"
             ) from None
         if ended.code:
-            # Not run again: nobody knows what a second one would do.
+            # Not run again: the effect of a second run is unknown.
             raise CannotInject(
                 f"inject: {spawn.Ended(tuple(self._inject), ended.code, ended.out, ended.err)}"
             )
@@ -106,9 +106,9 @@ class Command(Fault):
         Launched(state["group_file"]).forget()
 
     def _checked(self) -> int:
-        """The check's exit status. Raises OSError where it says nothing."""
+        """The check's exit status. Raises OSError where it does not show the target's state."""
         ended = spawn.run(self._check, CHECK_S)
-        if ended.code < 0 or ended.code in SAYS_NOTHING:
+        if ended.code < 0 or ended.code in UNKNOWN:
             raise OSError(f"check: {ended}")
         return ended.code
 

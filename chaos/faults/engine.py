@@ -1,7 +1,7 @@
-"""Sets a fault inside the answers of an embedded engine: headers withheld, a stream cut, an error in its midst, …
+"""Sets a fault in the answers of an embedded engine: headers withheld, a stream cut, an error in the middle, …
 
-What there is the engine's own catalogue tells (`GET /faults`); `answer` names one of them, what else stands under
-`with` are its parameters. The engine itself ends the fault at its deadline. One that was started anew has forgotten it.
+The engine's catalogue lists the faults (`GET /faults`). `answer` names one of them; the other keys of `with` are its
+parameters. The engine ends the fault at its deadline. A restarted engine has no fault.
 """
 
 import json
@@ -20,7 +20,7 @@ from contract.strict import Strict
 
 TIMEOUT_S = 5.0
 LOOK_S = 0.5
-OURS = ("fault", "for_s", "id")  # what the driver itself tells the engine
+OURS = ("fault", "for_s", "id")  # set by the driver itself
 
 
 class Options(Strict):
@@ -36,7 +36,7 @@ class Options(Strict):
         wrong = [key for key in OURS if isinstance(given, dict) and key in given]
         if wrong:
             raise ValueError(
-                f"{wrong[0]} is told by the timeline's own keys; under `with` stand answer and its parameters"
+                f"{wrong[0]} is set by the timeline's own keys; `with` takes answer and its parameters"
             )
         return given
 
@@ -66,29 +66,29 @@ class Engine(Fault):
         }
 
     def arm(self, state: dict[str, Any], seconds: float) -> None:
-        # It is told with the fault itself: there is no instant in which one is there alone.
+        # Sent together with the fault: there is no fault without a deadline, even for an instant.
         self._for_s = seconds
 
     def inject(self, state: dict[str, Any]) -> None:
         assert self._for_s is not None, "the runner arms before it injects"
-        told = {"fault": self._answer, "for_s": self._for_s, "id": state["id"], **self._parameters}
-        status, said = self._send("PUT", "/faults", told)
+        requested = {"fault": self._answer, "for_s": self._for_s, "id": state["id"], **self._parameters}
+        status, body = self._send("PUT", "/faults", requested)
         if status in (400, 409):
-            raise CannotInject(f"{self._url}: {said.get('error', said)}")
-        _must_be_ok("PUT", self._url, status, said)
-        self._accepted = said
+            raise CannotInject(f"{self._url}: {body.get('error', body)}")
+        _must_be_ok("PUT", self._url, status, body)
+        self._accepted = body
 
     def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:
         if self._is_set(state):
             return {"fault": self._answer}
-        # One that is used up by its first answer was there, too.
+        # A fault for one answer may be used up already.
         return {"fault": self._answer, "used_up": True} if self._accepted is not None else None
 
     def restore(self, state: dict[str, Any]) -> None:
-        status, said = self._send("DELETE", f"/faults?id={quote(state['id'])}")
+        status, body = self._send("DELETE", f"/faults?id={quote(state['id'])}")
         if status == 409:
-            return  # another's is set by now, so ours is not
-        _must_be_ok("DELETE", self._url, status, said)
+            return  # another fault is set, so ours is not
+        _must_be_ok("DELETE", self._url, status, body)
 
     def restored(self, state: dict[str, Any]) -> dict[str, Any] | None:
         return None if self._is_set(state) else {"fault": None}
@@ -98,22 +98,24 @@ class Engine(Fault):
         return fault is not None and fault.get("id") == state["id"]
 
     def _look(self) -> dict[str, Any]:
-        status, said = self._send("GET", "/faults")
-        _must_be_ok("GET", self._url, status, said)
-        if "catalogue" not in said or "fault" not in said:
-            raise OSError(f"{self._url}/faults tells no catalogue: it is no embedded engine")
-        return said
+        status, body = self._send("GET", "/faults")
+        _must_be_ok("GET", self._url, status, body)
+        if "catalogue" not in body or "fault" not in body:
+            raise OSError(f"{self._url}/faults returned no catalogue: it is not an embedded engine")
+        return body
 
-    def _send(self, method: str, path: str, told: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+    def _send(
+        self, method: str, path: str, fields: dict[str, Any] | None = None
+    ) -> tuple[int, dict[str, Any]]:
         """Status and JSON. Raises OSError."""
-        payload = None if told is None else json.dumps(told).encode()
-        status, said = self._target.send(method, path, TIMEOUT_S, payload)
-        return status, said if isinstance(said, dict) else {"error": said}
+        payload = None if fields is None else json.dumps(fields).encode()
+        status, body = self._target.send(method, path, TIMEOUT_S, payload)
+        return status, body if isinstance(body, dict) else {"error": body}
 
 
-def _must_be_ok(method: str, url: str | None, status: int, said: dict[str, Any]) -> None:
+def _must_be_ok(method: str, url: str | None, status: int, body: dict[str, Any]) -> None:
     if not 200 <= status < 300:
-        raise OSError(f"{method} {url}/faults: status {status}: {str(said.get('error', said))[:200]}")
+        raise OSError(f"{method} {url}/faults: status {status}: {str(body.get('error', body))[:200]}")
 
 
 FAULT = Engine

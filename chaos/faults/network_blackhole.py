@@ -1,9 +1,9 @@
-"""Lets no traffic to the Pods of a Deployment or a StatefulSet: a NetworkPolicy that selects them and allows nothing.
+"""Blocks all traffic to the Pods of a Deployment or a StatefulSet, by a NetworkPolicy that selects them and allows nothing.
 
-The Pods run on and are ready, for a kubelet's probes are let through. It needs a network plugin that enforces policies;
-refused where another policy allows traffic to these Pods, for policies add up. Effective when the policy is there and a
-question goes unanswered; restored when the policy is gone, and as many Pods are ready as were before and are served. A
-target of which none is ready is refused.
+The Pods keep running and stay ready: the kubelet's probes are not blocked. Needs a network plugin that enforces
+policies. Refused where another policy allows traffic to these Pods, since policies are additive, and where no Pod is
+ready. Effective when the policy exists and a request gets no answer. Restored when the policy is gone, and as many Pods
+are ready and served as before.
 """
 
 import secrets
@@ -13,7 +13,7 @@ from typing import Any
 
 from chaos.errors import CannotInject, Foreign
 from chaos.fault import Deadman, Fault, NoOptions
-from chaos.kube.cluster import MANAGER, TROUBLE, Cluster, managers
+from chaos.kube.cluster import API_ERRORS, MANAGER, Cluster, managers
 from chaos.kube.names import LABEL, name_of
 from chaos.kube.right import Right
 from chaos.kube.workload import KINDS, Workload
@@ -21,7 +21,7 @@ from chaos.target import Target
 
 GROUP = "networking.k8s.io"
 LOOK_S = 1.0
-OURS = "brownout.dev/blackhole"  # the token of whoever made it
+OURS = "brownout.dev/blackhole"  # the token of the run that created it
 
 
 class NetworkBlackhole(Fault):
@@ -43,13 +43,13 @@ class NetworkBlackhole(Fault):
             raise CannotInject(f"{workload} has no live Pods: there is nothing to take away")
         if self._policy() is not None:
             raise CannotInject(
-                f"{self} is there already, left by a run that did not restore, or somebody's own: make restore, "
+                f"{self} already exists, left by a run that did not restore, or created by someone else: make restore, "
                 f"or kubectl delete networkpolicy -n {workload.namespace} {self._name}"
             )
         allowing = self._allowing(seen.pods)
         if allowing:
             raise CannotInject(
-                f"NetworkPolicies add up, and traffic to {workload} would be allowed all the same by "
+                f"NetworkPolicies are additive: traffic to {workload} is still allowed by "
                 f"{', '.join(allowing)}"
             )
         return {
@@ -65,11 +65,11 @@ class NetworkBlackhole(Fault):
         if words:
             raise CannotInject(words)
         made = self._cluster.create_network_policy(self._workload.namespace, self._body(state))
-        made = made or self._policy()  # else an earlier try arrived, though its answer did not
+        made = made or self._policy()  # or an earlier try arrived, and only its answer was lost
         if not self._is_ours(made, state):
-            raise CannotInject(f"{self} was made by someone else since it was looked for")
+            raise CannotInject(f"{self} was created by someone else meanwhile")
         if not self._cuts_off(made, state):
-            raise CannotInject(f"{self} is not as it was requested: the cluster's admission changes it")
+            raise CannotInject(f"{self} differs from the request: the cluster's admission changes it")
 
     def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:
         found = self._policy()
@@ -79,11 +79,11 @@ class NetworkBlackhole(Fault):
     def restore(self, state: dict[str, Any]) -> None:
         found = self._policy()
         if found is not None and not self._is_ours(found, state):
-            raise Foreign(f"{self} is another's and is left alone; ours is gone")
+            raise Foreign(f"{self} belongs to someone else and is left alone; ours is gone")
         if found is not None:
             namespace, uid = self._workload.namespace, found["metadata"]["uid"]
             self._cluster.delete_network_policy(namespace, self._name, uid)
-        # Not before the policy is gone: it would cut off whatever gets these labels next.
+        # Only after the policy is gone: it would block any later Pod with these labels.
         words = self._workload.abandoned(state["uid"])
         if words:
             raise Foreign(words)
@@ -95,8 +95,8 @@ class NetworkBlackhole(Fault):
         while not over():
             try:
                 gone = not self._is_ours(self._policy(), state)
-            except TROUBLE:
-                gone = False  # nobody can tell, for now
+            except API_ERRORS:
+                gone = False  # unknown for now
             if gone and not over():
                 return f"{self} was deleted by someone else"
             time.sleep(LOOK_S)
@@ -117,9 +117,9 @@ class NetworkBlackhole(Fault):
 
     def others(self) -> list[str]:
         return [
-            "a network plugin that does not enforce NetworkPolicies, or has other means to allow traffic: then the "
-            "tier goes on answering, and the step fails as not effective",
-            "connections that are open already: some plugins let them live until they end",
+            "a network plugin that does not enforce NetworkPolicies, or allows traffic in another way: then the "
+            "tier keeps answering, and the step fails as not effective",
+            "connections that are already open: some plugins keep them until they end",
         ]
 
     def __str__(self) -> str:
@@ -142,19 +142,19 @@ class NetworkBlackhole(Fault):
         if found is None:
             return False
         token = (found["metadata"].get("annotations") or {}).get(OURS)
-        # Where admission has taken the token away, by who wrote it.
+        # Where admission has removed the token: by the manager that wrote it.
         return token == state["token"] or (
             token is None and managers(found, "spec", "podSelector") == {MANAGER}
         )
 
     def _cuts_off(self, found: dict[str, Any] | None, state: dict[str, Any]) -> bool:
-        """Whether it selects these Pods and lets nobody in, whatever else admission has made of it."""
+        """Whether it selects these Pods and allows no ingress, whatever else admission has changed."""
         spec = (found or {}).get("spec") or {}
         selects = (spec.get("podSelector") or {}) == state["selector"]
         return selects and "Ingress" in (spec.get("policyTypes") or ()) and not spec.get("ingress")
 
     def _allowing(self, of: list[dict[str, Any]]) -> list[str]:
-        """The policies that let somebody in to these Pods. Which Pods they select is left to the cluster to say."""
+        """The policies that allow ingress to these Pods. The cluster evaluates their selectors."""
         pods = {p["metadata"]["uid"] for p in of}
         found = []
         for policy in self._cluster.network_policies(self._workload.namespace):

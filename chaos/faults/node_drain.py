@@ -1,9 +1,10 @@
 """Cordons a node and evicts its Pods, as kubectl drain does; then uncordons it.
 
-All Pods of the node go, whosever they are, but for those of DaemonSets, static ones, and brownout's own (labelled
-app.kubernetes.io/part-of: brownout): what restores must not be evicted. One that has no controller would be lost for ever,
-so the fault is refused. An eviction that is refused, by a PodDisruptionBudget or for another reason, is requested again, and keeps no other Pod. Effective when no Pod is left
-that was to go: a Pod may take its whole terminationGracePeriodSeconds, which is waited for as long as the step lasts; restored when the node is ready and takes Pods. Those that found another node stay there.
+Evicts all Pods of the node, also those of other owners, except Pods of DaemonSets, static Pods, and brownout's own
+(labelled app.kubernetes.io/part-of: brownout), since the reaper must not be evicted. Refused where a Pod has no controller:
+it would be lost. A refused eviction (a PodDisruptionBudget or another reason) is requested again and does not delay other
+Pods. Effective when no Pod that must go remains: a Pod may take its whole terminationGracePeriodSeconds, which is waited
+for as long as the step lasts. Restored when the node is ready and schedulable. Pods that moved to another node stay there.
 """
 
 import secrets
@@ -13,18 +14,18 @@ from typing import Any
 
 from chaos.errors import Altered, CannotInject, Foreign, NotYet
 from chaos.fault import Deadman, Fault, NoOptions
-from chaos.kube.cluster import MANAGER, TROUBLE, Cluster, managers, told
+from chaos.kube.cluster import API_ERRORS, MANAGER, Cluster, api_error_text, managers
 from chaos.kube.right import Right
 from chaos.kube.workload import controller, grace_s, is_ready, staying
 from chaos.target import Target
 
-# So long a write that met a newer version is made again: a kubelet writes its node's status too.
+# How long a write is repeated after conflicts: a kubelet writes its node's status too.
 CONFLICTS_S = 5.0
-NAMED = 10  # so many refused evictions are named; of the others there is the number
-# Evictions in a row that got no answer: the API server is away, and each may take its whole timeout.
+NAMED = 10  # refused evictions that are listed; the others are counted
+# Consecutive evictions without an answer before giving up: each may take its whole timeout.
 UNANSWERED = 2
 LOOK_S = 1.0
-OURS = "brownout.dev/cordon"  # the token of whoever cordoned: one cordon looks like any other
+OURS = "brownout.dev/cordon"  # the token of the run that cordoned: a cordon itself has no owner
 _TAINT = "node.kubernetes.io/unschedulable"
 _MIRROR = "kubernetes.io/config.mirror"
 _PART_OF = "app.kubernetes.io/part-of"
@@ -45,7 +46,7 @@ class NodeDrain(Fault):
             raise CannotInject(f"there is no {self}")
         if _cordoned(node):
             raise CannotInject(
-                f"{self} is cordoned already: whose cordon it is cannot be told, and the restore would take it away; "
+                f"{self} is already cordoned by someone else; restoring would remove that cordon: "
                 f"kubectl uncordon {self._name}"
             )
         if not is_ready(node):
@@ -54,7 +55,7 @@ class NodeDrain(Fault):
         lost = [_name(p) for p in self._subject() if not controller(p)]
         if lost:
             raise CannotInject(
-                f"{self} has Pods without a controller, whom nobody would make again: {', '.join(lost)}"
+                f"{self} has Pods without a controller, which would not be recreated: {', '.join(lost)}"
             )
         if not pods:
             raise CannotInject(f"{self} has no Pods that would be evicted: there is nothing to take away")
@@ -79,7 +80,7 @@ class NodeDrain(Fault):
         if left:
             going = len(left) - len(staying(left))
             raise NotYet(
-                f"{len(left)} Pods are left, {going} of them terminating, which may take {grace_s(left):.0f} s"
+                f"{len(left)} Pods remain, {going} of them terminating, which may take {grace_s(left):.0f} s"
             )
         return {"schedulable": False, "pods": 0}
 
@@ -90,23 +91,23 @@ class NodeDrain(Fault):
         while True:
             node = self._cluster.node(self._name)
             if node is None:
-                raise Foreign(f"{self} was taken out of the cluster by someone else")
+                raise Foreign(f"{self} was removed from the cluster by someone else")
             if node["metadata"]["uid"] != state["uid"]:
                 raise Foreign(f"{self} was re-created; the new one is left alone")
             ours = self._is_ours(node, state)
             if _cordoned(node) and not ours:
                 raise Foreign(f"{self} was cordoned by someone else and is left alone")
-            # One that someone else has uncordoned still wears our token.
+            # A node that someone else uncordoned still has our token.
             if not ours:
                 return
             done = self._cluster.set_schedulable(node, True, {OURS: None})
             if done is not None:
                 if _cordoned(done) or _token(done) is not None:
-                    raise Altered(f"{self} was to be uncordoned, and the cluster made {_shown(done)} of it")
+                    raise Altered(f"{self} was uncordoned, but the cluster returned {_shown(done)}")
                 return
 
     def disarm(self, state: dict[str, Any]) -> None:
-        """Where the restore had nothing to do, since someone else has uncordoned it: our token goes, and nothing else."""
+        """After someone else has uncordoned it, the restore had nothing to do: remove only our token."""
         while True:
             node = self._cluster.node(self._name)
             if node is None or node["metadata"]["uid"] != state["uid"] or _token(node) != state["token"]:
@@ -117,23 +118,23 @@ class NodeDrain(Fault):
     def restored(self, state: dict[str, Any]) -> dict[str, Any] | None:
         node = self._cluster.node(self._name)
         if node is None:
-            raise Foreign(f"{self} was taken out of the cluster by someone else")
+            raise Foreign(f"{self} was removed from the cluster by someone else")
         if _cordoned(node) or not is_ready(node):
             return None
         if any(t["key"] == _TAINT for t in node["spec"].get("taints") or ()):
-            return None  # it goes after the cordon; until then no Pod is put there
+            return None  # removed after the cordon; until then no Pod is scheduled there
         return {"schedulable": True, "ready": True}
 
     def moved(self, state: dict[str, Any], over: Callable[[], bool]) -> str | None:
         while not over():
             try:
                 node = self._cluster.node(self._name)
-            except TROUBLE:
-                node = {}  # nobody can tell, for now
+            except API_ERRORS:
+                node = {}  # unknown for now
             if over():
                 return None
             if node is None:
-                return f"{self} was taken out of the cluster by someone else"
+                return f"{self} was removed from the cluster by someone else"
             if node and node["metadata"]["uid"] != state["uid"]:
                 return f"{self} was re-created by someone else"
             if node and not _cordoned(node):
@@ -154,12 +155,12 @@ class NodeDrain(Fault):
         if not pods:
             return []
         found = [
-            f"the eviction of all Pods of the node, whosever they are: {', '.join(_name(p) for p in pods)}; those that "
-            "find another node stay there after the restore"
+            f"the eviction of all Pods of the node, also of other owners: {', '.join(_name(p) for p in pods)}; Pods that "
+            "move to another node stay there after the restore"
         ]
         emptied = [_name(p) for p in pods if any("emptyDir" in v for v in p["spec"].get("volumes") or ())]
         if emptied:
-            found.append(f"the loss of what lies in an emptyDir of {', '.join(emptied)}")
+            found.append(f"the loss of the emptyDir data of {', '.join(emptied)}")
         return found
 
     def __str__(self) -> str:
@@ -170,14 +171,14 @@ class NodeDrain(Fault):
         while True:
             node = self._cluster.node(self._name)
             if node is None or node["metadata"]["uid"] != state["uid"]:
-                raise CannotInject(f"{self} was taken away or re-created since it was looked at")
+                raise CannotInject(f"{self} was removed or re-created after the snapshot")
             if _cordoned(node):
                 if _token(node) == state["token"]:
-                    return  # an earlier try arrived, though its answer did not
+                    return  # an earlier try arrived, and only its answer was lost
                 if self._tried and self._is_ours(node, state):
                     raise CannotInject(self._altered(node))
-                raise CannotInject(f"{self} was cordoned by someone else since it was looked at")
-            # Conditional on the version just read: a write that was held up on its way finds a conflict.
+                raise CannotInject(f"{self} was cordoned by someone else after the snapshot")
+            # Conditional on the version just read: a delayed write meets a conflict.
             self._tried = True
             done = self._cluster.set_schedulable(node, False, {OURS: state["token"]})
             if done is not None:
@@ -186,35 +187,35 @@ class NodeDrain(Fault):
                 return
             if time.monotonic() > over:
                 raise CannotInject(
-                    f"{self} is being changed by someone else: nothing but conflicts for {CONFLICTS_S:.0f} s"
+                    f"{self} is being changed by someone else: only conflicts for {CONFLICTS_S:.0f} s"
                 )
 
     def _is_ours(self, node: dict[str, Any], state: dict[str, Any]) -> bool:
-        """By our token, which a cordon that someone else made after his uncordon wears too; or, where admission has taken the
-        token away, by who wrote the cordon alone. One that nobody wrote is one that admission made of an uncordon, which
-        takes the field away."""
+        """By our token, unless another manager wrote the cordon: someone who uncordons and cordons again keeps the token. Where
+        admission has removed the token, by the cordon's manager alone. A cordon without a manager is ours: admission made
+        it from our uncordon, which removes the field."""
         found, wrote = _token(node), managers(node, "spec", "unschedulable")
         if found == state["token"]:
             return not (_cordoned(node) and wrote and MANAGER not in wrote)
         return found is None and _cordoned(node) and wrote in ({MANAGER}, set())
 
     def _altered(self, node: dict[str, Any]) -> str:
-        return f"{self} was to be cordoned, and the cluster made {_shown(node)} of it: its admission changes a cordon"
+        return f"{self} was cordoned, but the cluster returned {_shown(node)}: its admission changes a cordon"
 
     def _evict(self) -> list[str]:
-        """Request the eviction of all that have to go; which were refused, and why: one that is keeps no other. Raises
-        TROUBLE where the API server does not answer."""
+        """Request the eviction of all Pods that must go; which were refused, and why. A refusal does not stop the others. Raises
+        API_ERRORS where the API server does not answer."""
         refused, unanswered = [], 0
         for pod in staying(self._to_go()):
             meta = pod["metadata"]
             try:
                 why = self._cluster.evict(meta["namespace"], meta["name"], meta["uid"])
                 unanswered = 0
-            except TROUBLE as e:
+            except API_ERRORS as e:
                 unanswered += 1
                 if unanswered == UNANSWERED:
                     raise
-                why = told(e)
+                why = api_error_text(e)
             if why:
                 refused.append(f"{_name(pod)}: {why}")
         return refused
@@ -223,7 +224,7 @@ class NodeDrain(Fault):
         return [p for p in self._cluster.pods_on(self._name) if not _stays(p)]
 
     def _to_go(self) -> list[dict[str, Any]]:
-        # One without a controller that has come since the snapshot, which refuses those, is not lost either.
+        # The snapshot refuses Pods without a controller; one that came later must not be lost either.
         return [p for p in self._subject() if controller(p)]
 
 
@@ -248,7 +249,7 @@ def _token(node: dict[str, Any]) -> str | None:
 
 def _shown(node: dict[str, Any]) -> str:
     token = "without" if _token(node) is None else "with"
-    return f"a node that is {'cordoned' if _cordoned(node) else 'not cordoned'} and {token} our mark"
+    return f"a node that is {'cordoned' if _cordoned(node) else 'not cordoned'} and {token} our token"
 
 
 def _name(pod: dict[str, Any]) -> str:

@@ -1,9 +1,8 @@
-"""Kills Pods of a Deployment or a StatefulSet without grace, and leaves it to their owner to make new ones.
+"""Kills Pods of a Deployment or a StatefulSet without grace; their owner creates new ones.
 
-The oldest ready Pods go first: they serve users the longest. A kill is a delete: no PodDisruptionBudget is asked, and a
-Pod of a node that is unreachable may go on running there. Effective when the killed Pods are gone; restored when as many
-are ready as were before, or as are wanted now where that is fewer, and are served. A target of which none is ready is
-refused.
+The oldest ready Pods are killed first: they have served users the longest. A kill is a delete: it ignores
+PodDisruptionBudgets, and a Pod of an unreachable node may keep running there. Effective when the killed Pods are gone.
+Restored when as many are ready and served as before, or as desired now if that is fewer. Refused where no Pod is ready.
 """
 
 import math
@@ -22,12 +21,12 @@ from contract.strict import Strict
 
 
 class Options(Strict):
-    count: int | None = Field(default=None, ge=1, description="so many Pods; 1 where neither is given")
+    count: int | None = Field(default=None, ge=1, description="number of Pods; 1 without count and share")
     share: float | None = Field(
-        default=None, gt=0, le=1, description="this share of the Pods, rounded up; instead of count"
+        default=None, gt=0, le=1, description="share of the Pods, rounded up; instead of count"
     )
     every: Duration | None = Field(
-        default=None, gt=0, description="kill as many again so often while the step lasts"
+        default=None, gt=0, description="repeat the kill at this interval while the step lasts"
     )
 
     @model_validator(mode="after")
@@ -37,7 +36,7 @@ class Options(Strict):
         return self
 
     def of(self, pods: int) -> int:
-        """How many of so many Pods go."""
+        """How many of `pods` to kill."""
         if self.share is None:
             return self.count or 1
         return math.ceil(round(self.share * pods, 6))  # 0.07 of 100 is 7.000000000000001
@@ -52,8 +51,8 @@ class PodKill(Fault):
         assert cluster is not None
         self._cluster, self._options, self.every_s = cluster, options, options.every
         self._workload = Workload(cluster, target.handle)
-        self._victims: list[dict[str, Any]] | None = None  # of an inject that has not come to its end
-        self._tried: set[str] = set()  # uids: what of them is gone now is gone by us
+        self._victims: list[dict[str, Any]] | None = None  # of an unfinished inject
+        self._tried: set[str] = set()  # uids: those that are gone now, we have killed
 
     def snapshot(self) -> dict[str, Any]:
         workload = self._workload
@@ -65,7 +64,7 @@ class PodKill(Fault):
             raise CannotInject(f"{workload} has no live Pods: there is nothing to take away")
         count = self._options.of(len(pods))
         if count > len(pods):
-            raise CannotInject(f"{workload} has {len(pods)} live Pods, and {count} are to be killed")
+            raise CannotInject(f"{workload} has {len(pods)} live Pods, but {count} should be killed")
         victims = [_named(p) for p in pods[:count]]
         return {
             "uid": uid,
@@ -80,13 +79,13 @@ class PodKill(Fault):
             self._victims = self._next(state) if self._tried else state["victims"]
         killed = 0
         for victim in self._victims:
-            # Known by its uid: a try that is repeated, or that arrives late, kills no other in its place.
+            # By uid: a repeated or late try does not kill another Pod of this name.
             uid, again = victim["uid"], victim["uid"] in self._tried
             self._tried.add(uid)
             killed += self._cluster.delete_pod(self._workload.namespace, victim["name"], uid, 0) or again
         self._victims = None
         if not killed:
-            raise CannotInject(f"the Pods of {self._workload} went before they could be killed")
+            raise CannotInject(f"the Pods of {self._workload} were gone before they could be killed")
 
     def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:
         left = {p["metadata"]["uid"] for p in self._workload.pods(state["uid"], state["selector"])}
@@ -94,7 +93,7 @@ class PodKill(Fault):
         return {"killed": gone} if len(gone) == len(state["victims"]) else None
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Their owner makes new ones; what is looked for is whether there still is an owner who wants some."""
+        """Their owner creates new ones; this only verifies that the owner still exists and has replicas."""
         words = self._workload.abandoned(state["uid"])
         if words:
             raise Foreign(words)
@@ -103,7 +102,7 @@ class PodKill(Fault):
         seen = self._workload.back(state["original"])
         if seen is None:
             return None
-        # Status and endpoints are as old as the last look of who keeps them: just after the kill they count the dead.
+        # Status and endpoints lag: just after the kill they may still count the killed Pods.
         now = self._workload.look(state["uid"], state["selector"])
         ready = {p["metadata"]["uid"] for p in staying(now.pods) if is_ready(p)}
         served = {uid for uid, serving in now.endpoints.items() if serving}
@@ -130,7 +129,7 @@ class PodKill(Fault):
 
 
 def _in_order(pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those that are not on their way out, the oldest ready one first."""
+    """Those that are not terminating, the oldest ready one first."""
     return sorted(
         staying(pods),
         key=lambda p: (not is_ready(p), p["metadata"]["creationTimestamp"], p["metadata"]["name"]),

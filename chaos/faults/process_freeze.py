@@ -1,6 +1,6 @@
 """Stops a process and its group (SIGSTOP), and continues them: connections stay open, nothing answers.
 
-Effective when /proc shows it stopped; restored when it runs. One that was killed meanwhile stays gone.
+Effective when /proc shows it stopped; restored when it runs. A process that was killed meanwhile stays gone.
 """
 
 import signal
@@ -29,12 +29,12 @@ class ProcessFreeze(ProcessFault):
     def restore(self, state: dict[str, Any]) -> None:
         found = self.original(state)
         if found is not None:
-            pidfile.tell(found, signal.SIGCONT)  # to one that runs it means nothing
+            pidfile.send_signal(found, signal.SIGCONT)  # no effect on a running process
 
     def restored(self, state: dict[str, Any]) -> dict[str, Any] | None:
         found = self.original(state)
         if found is None:
-            return {"process": "gone", "pid": state["pid"]}  # whether the tier is back its answers tell
+            return {"process": "gone", "pid": state["pid"]}  # its answers show whether the tier is back
         return None if found.state == "T" else {"process": "runs", "pid": found.pid}
 
     def moved(self, state: dict[str, Any], over: Callable[[], bool]) -> str | None:

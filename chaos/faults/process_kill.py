@@ -1,7 +1,7 @@
 """Kills a process and its group (SIGKILL), and starts it again with the handle's `start`.
 
-Without `start` something else must start it (a Pod's kubelet, a supervisor), and the restore waits for it. Effective when
-that process is gone; restored when the pidfile names a living one.
+Without `start` something else must start it (a Pod's kubelet, a supervisor), and the restore waits for that. Effective when
+the process is gone; restored when the pidfile names a running one.
 """
 
 import signal
@@ -16,7 +16,7 @@ from chaos.host.processes import ProcessFault
 from chaos.kube.cluster import Cluster
 from chaos.target import Target
 
-START_AGAIN_S = 10.0  # a server that writes its pidfile late must not be started twice
+START_AGAIN_S = 10.0  # a server may write its pidfile late and must not be started twice
 
 
 class ProcessKill(ProcessFault):
@@ -29,7 +29,7 @@ class ProcessKill(ProcessFault):
 
     @property
     def deadman(self) -> Deadman:
-        """none needed where something else starts it; with `start`, the guardian alone"""
+        """none needed where something else starts it; with `start`, only the guardian"""
         return Deadman.GUARDIAN if self.start else Deadman.NOT_NEEDED
 
     def snapshot(self) -> dict[str, Any]:
@@ -49,7 +49,7 @@ class ProcessKill(ProcessFault):
     def restored(self, state: dict[str, Any]) -> dict[str, Any] | None:
         found = self.current(state)
         if found is None:
-            self.restore(state)  # what was started may have ended at once: nobody else tries again
+            self.restore(state)  # a started process may have ended at once, and nothing else tries again
             return None
         return {"process": "runs", "pid": found.pid}
 
@@ -63,7 +63,7 @@ class ProcessKill(ProcessFault):
                 if code:
                     raise OSError(f"start of {self.pidfile}: exit {code}")
                 return
-        # What a restorer before us started, or is about to: the launcher lets only one of us through.
+        # Another restorer may have started it, or may be about to: the launcher runs it only once.
         if not launched.over():
             return
         self._started_at = time.monotonic()

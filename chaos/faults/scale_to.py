@@ -1,11 +1,11 @@
-"""Scales a Deployment or a StatefulSet to so many replicas, and back to as many as there were.
+"""Scales a Deployment or a StatefulSet to a number of replicas, and back to the original number.
 
-Effective when no more live Pods than that are left and the endpoints agree: a Pod may take its whole
-terminationGracePeriodSeconds, which is waited for as long as the step lasts. Restored when as many Pods are ready as were
-before; a target of which none is ready is refused, and so is one of whose scale the cluster's admission makes another number.
+Effective when no more live Pods than that remain and the endpoints agree: a Pod may take its whole
+terminationGracePeriodSeconds, which is waited for as long as the step lasts. Restored when as many Pods are ready as
+before. Refused where no Pod is ready, and where the cluster's admission changes the number.
 
-A number that is not the original is restored where it is ours, and left alone where somebody else has made it: docs/design.md
-has the rule.
+A number of replicas that this fault has set is restored; one that someone else has set is left alone. The rule:
+docs/design.md.
 """
 
 import math
@@ -18,20 +18,20 @@ from pydantic import Field
 from chaos.errors import Altered, CannotInject, Foreign, NotYet
 from chaos.fault import Deadman, Fault
 from chaos.kube import other_controllers
-from chaos.kube.cluster import MANAGER, TROUBLE, Cluster, managers, not_tried, refused, told
+from chaos.kube.cluster import API_ERRORS, MANAGER, Cluster, api_error_text, managers, not_tried, refused
 from chaos.kube.right import Right
 from chaos.kube.workload import KINDS, Workload, grace_s, is_ready, staying
 from chaos.target import Target
 from contract.strict import Strict
 
-# So long a write that met a newer version is made again: annotations make versions, too, twenty a second in a storm of them.
+# How long a write is repeated after conflicts: each annotation makes a version too, up to twenty a second.
 CONFLICTS_S = 5.0
-WATCH_S = 5  # how long one watch lasts
+WATCH_S = 5  # of one watch
 PAUSE_S = 0.5
 
 
 class Options(Strict):
-    replicas: int = Field(ge=0)
+    replicas: int = Field(ge=0, description="number of replicas to scale to")
 
 
 class ScaleTo(Fault):
@@ -44,10 +44,10 @@ class ScaleTo(Fault):
         self._cluster, self._replicas = cluster, options.replicas
         self._workload = Workload(cluster, target.handle)
         self._tried = False
-        self._version: str | None = None  # of our own write: what comes after it is somebody else's
-        # Until when nobody of ours but this process writes: the controller, up to the deadline of its record.
+        self._version: str | None = None  # of our own write: later changes are someone else's
+        # Until then no other process of ours writes: the controller, up to the deadline of its record.
         self._alone_until = 0.0
-        # As our last write left it, or the snapshot found it; None: its answer was lost, or we have written nothing.
+        # Replicas after our last write, or at the snapshot; None: the answer was lost, or we have written nothing.
         self._came: int | None = None
 
     def snapshot(self) -> dict[str, Any]:
@@ -73,20 +73,18 @@ class ScaleTo(Fault):
         return state | ({"untried": untried} if untried else {})
 
     def _try(self, found: dict[str, Any]) -> str | None:
-        """A dry run of the scale, which is admitted as a real one: None where it comes to what is requested; otherwise why
-        that is unknown. Raises CannotInject."""
+        """A dry run of the scale, which passes admission as a real one does. None: the result is as requested; otherwise why the
+        result is unknown. Raises CannotInject."""
         scale = f"a scale of {self._workload} to {self._replicas}"
         try:
             came = _replicas(self._cluster.try_scale(self._workload.kind, found, self._replicas))
-        except TROUBLE as e:
+        except API_ERRORS as e:
             why = refused(e)
             if why is not None:
                 raise CannotInject(f"the cluster denies {scale}: {why}") from None
-            return (
-                f"a dry run of {scale} gave no answer, so what the cluster makes of it is unknown: {told(e)}"
-            )
+            return f"a dry run of {scale} got no answer, so its result is unknown: {api_error_text(e)}"
         if came != self._replicas:
-            raise CannotInject(f"the cluster makes {came} of {scale}: its admission changes it")
+            raise CannotInject(f"the cluster changes {scale} into {came}: its admission does so")
         return None
 
     def arm(self, state: dict[str, Any], seconds: float) -> None:
@@ -97,13 +95,13 @@ class ScaleTo(Fault):
         while True:
             scale = self._cluster.scale(*self._where)
             if scale is None:
-                raise CannotInject(f"{self._workload} was deleted since it was looked at")
+                raise CannotInject(f"{self._workload} was deleted after the snapshot")
             if scale["metadata"]["uid"] != state["uid"]:
-                raise CannotInject(f"{self._workload} was re-created since it was looked at")
+                raise CannotInject(f"{self._workload} was re-created after the snapshot")
             if _replicas(scale) != state["original"]["replicas"]:
                 self._arrived(state)
                 return
-            # Conditional on the version just read: a write that was held up on its way finds a conflict.
+            # Conditional on the version just read: a delayed write meets a conflict.
             self._tried = True
             done = self._write(scale, state["set"]["replicas"])
             if done is not None:
@@ -113,12 +111,12 @@ class ScaleTo(Fault):
                 raise CannotInject(self._conflicts())
 
     def _arrived(self, state: dict[str, Any]) -> None:
-        """It is not as the snapshot found it: an earlier try has arrived, though its answer has not. Raises CannotInject where it
-        is somebody else's number, or not what was requested."""
+        """The number differs from the snapshot: an earlier try arrived, and its answer was lost. Raises CannotInject where someone
+        else has set the number, or it is not the requested one."""
         found = self._cluster.workload(*self._where)
         if found is None or not self._tried or not self._is_ours(found, state, self._came):
             now = "deleted" if found is None else f"scaled to {_replicas(found)}"
-            raise CannotInject(f"{self._workload} was {now} by someone else since it was looked at")
+            raise CannotInject(f"{self._workload} was {now} by someone else after the snapshot")
         self._came = _replicas(found)
         self._must_be_as_set(found, state)
 
@@ -128,18 +126,18 @@ class ScaleTo(Fault):
             raise CannotInject(self._altered(_replicas(came), state["set"]["replicas"]))
 
     def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:
-        wanted = state["set"]["replicas"]
-        if wanted > state["original"]["replicas"]:
+        target = state["set"]["replicas"]
+        if target > state["original"]["replicas"]:
             pods = self._workload.pods(state["uid"], state["selector"])
             ready = sum(is_ready(p) for p in staying(pods))
-            if ready < wanted:
-                raise NotYet(f"{ready} of {wanted} Pods ready")
+            if ready < target:
+                raise NotYet(f"{ready} of {target} Pods ready")
             return {"ready": ready}
         seen = self._workload.look(state["uid"], state["selector"])
-        if len(seen.pods) > wanted or len(seen.endpoints) > wanted:
+        if len(seen.pods) > target or len(seen.endpoints) > target:
             going = len(seen.pods) - len(staying(seen.pods))
             raise NotYet(
-                f"{len(seen.pods)} Pods are left, {going} of them terminating, which may take {grace_s(seen.pods):.0f} s; "
+                f"{len(seen.pods)} Pods remain, {going} of them terminating, which may take {grace_s(seen.pods):.0f} s; "
                 f"endpoints of {len(seen.endpoints)}"
             )
         return {"pods": len(seen.pods), "endpoints": len(seen.endpoints)}
@@ -170,7 +168,7 @@ class ScaleTo(Fault):
         found = self._cluster.workload(*self._where)
         if found is not None and found["metadata"]["uid"] != state["uid"]:
             raise Foreign(self._foreign(found, state))
-        # Another may scale it after our restore, as an autoscaler does. What our own write came to is no restore.
+        # An autoscaler may scale it after our restore. The result of our own inject is not a restore.
         if found is not None and (replicas := _replicas(found)) != original:
             if self._is_ours(found, state, self._came):
                 as_set = f"{self._workload} has {replicas} of {original} replicas, as the fault has set it"
@@ -194,7 +192,7 @@ class ScaleTo(Fault):
         left, original = state["set"]["replicas"], state["original"]
         if original["ready"] <= left < original["replicas"]:
             found.append(
-                f"a scale to {left} takes none away that serves: {original['ready']} Pods are ready, and others go first"
+                f"a scale to {left} removes no serving Pod: {original['ready']} Pods are ready, and unready ones go first"
             )
         return found + ([state["untried"]] if "untried" in state else [])
 
@@ -206,7 +204,7 @@ class ScaleTo(Fault):
                     if over():
                         return None
                     if event["type"] == "ERROR":
-                        # What came after our version is forgotten there: what is there now counts.
+                        # The server no longer has the events after our version: read the current object.
                         found = self._cluster.workload(*where)
                         event = {"type": "MODIFIED", "object": found} if found else {"type": "DELETED"}
                     if event["type"] == "DELETED":
@@ -216,7 +214,7 @@ class ScaleTo(Fault):
                         version = found["metadata"]["resourceVersion"]
                         if self._left(found, state, came):
                             return self._scaled(found, state)
-            except TROUBLE:
+            except API_ERRORS:
                 time.sleep(PAUSE_S)
         return None
 
@@ -231,11 +229,11 @@ class ScaleTo(Fault):
         return self._workload.kind, self._workload.namespace, self._workload.name
 
     def _write(self, found: dict[str, Any], replicas: int) -> dict[str, Any] | None:
-        """Scale it, unless somebody was faster: None. What it came to is kept."""
+        """Scale it and keep the resulting number; None: someone else wrote first."""
         before, self._came = self._came, None
         try:
             done = self._cluster.set_scale(self._workload.kind, found, replicas)
-        except TROUBLE as e:
+        except API_ERRORS as e:
             if refused(e) is not None:
                 self._came = before  # nothing was written
             raise
@@ -243,9 +241,9 @@ class ScaleTo(Fault):
         return done
 
     def _foreign(self, found: dict[str, Any] | None, state: dict[str, Any]) -> str | None:
-        """Whether it is no longer what we left, in words."""
+        """Why it is no longer as we left it, in words; None: it is."""
         if found is None:
-            return f"{self._workload} was deleted by someone else; there is nothing left to bring back"
+            return f"{self._workload} was deleted by someone else; there is nothing left to restore"
         replicas = _replicas(found)
         if found["metadata"]["uid"] != state["uid"]:
             return f"{self._workload} was re-created; the new one has {replicas} replicas and is left alone"
@@ -254,23 +252,23 @@ class ScaleTo(Fault):
         return None
 
     def _scaled(self, found: dict[str, Any], state: dict[str, Any]) -> str:
-        """That somebody has scaled it, and what it had: its record is closed then, and nothing else would tell."""
+        """That someone else has scaled it, and the original number: its record is closed then, so this is the only trace."""
         before = state["original"]["replicas"]
         return f"{self._workload} (replicas before the fault: {before}) was scaled to {_replicas(found)} by someone else"
 
     def _left(self, workload: dict[str, Any], state: dict[str, Any], came: int | None) -> bool:
-        """Whether somebody has moved it off what our write came to. A restore has, whoever made it."""
+        """Whether the number is no longer the result of our write. True after any restore too."""
         return _replicas(workload) == state["original"]["replicas"] or not self._is_ours(
             workload, state, came
         )
 
     def _is_ours(self, workload: dict[str, Any], state: dict[str, Any], came: int | None) -> bool:
-        """Whether its replicas, which are not the original, are what a write of ours came to.
+        """Whether its replicas, which differ from the original, are the result of a write of ours.
 
-        Who owns the field has changed it last, before admission did. But a scale to zero takes the field away, for a Scale omits
-        zero, and from then on nobody who scales it becomes its owner, neither we nor anybody else. Then it is known by `came`, what
-        our own write came to, or one that is in the record. Without that: it is what was set; or it is the first change of the spec since the snapshot; or the
-        cluster makes just this number of one of our two writes.
+        The field's manager has changed it last, before admission did. But a scale to zero removes the field (a Scale omits zero),
+        and later scales get no manager at all. Then the number decides: `came`, the result of our own write, or the one in the
+        record. Without these it is ours if it is the number that was set, or the first change of the spec since the snapshot,
+        or the number that the cluster makes of one of our two writes.
         """
         if workload["metadata"]["uid"] != state["uid"]:
             return False
@@ -287,25 +285,25 @@ class ScaleTo(Fault):
         if replicas == state["set"]["replicas"]:
             return True
         return any(
-            self._would_be(workload, wanted) == replicas
-            for wanted in (state["set"]["replicas"], state["original"]["replicas"])
+            self._would_be(workload, number) == replicas
+            for number in (state["set"]["replicas"], state["original"]["replicas"])
         )
 
     def _would_be(self, workload: dict[str, Any], replicas: int) -> int | None:
-        """What the cluster would make of a scale now; None: it denies it, or makes no dry run. Raises TROUBLE: no answer decides
-        nothing."""
+        """The replicas that a scale would result in now; None: it is denied, or a dry run is not possible. Raises API_ERRORS where
+        there is no answer."""
         try:
             return _replicas(self._cluster.try_scale(self._workload.kind, workload, replicas))
-        except TROUBLE as e:
+        except API_ERRORS as e:
             if not_tried(e) or refused(e) is not None:
                 return None
             raise
 
     def _conflicts(self) -> str:
-        return f"{self._workload} is being changed by someone else: nothing but conflicts for {CONFLICTS_S:.0f} s"
+        return f"{self._workload} is being changed by someone else: only conflicts for {CONFLICTS_S:.0f} s"
 
     def _altered(self, came: int, requested: int) -> str:
-        return f"{self._workload}: {requested} replicas were requested, and the cluster made {came} of them: its admission changes a scale"
+        return f"{self._workload}: {requested} replicas were requested, the cluster set {came}: its admission changes a scale"
 
 
 def _replicas(found: dict[str, Any]) -> int:

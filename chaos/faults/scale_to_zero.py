@@ -1,8 +1,8 @@
-"""Scales a Deployment or a StatefulSet to zero replicas, and back to as many as there were.
+"""Scales a Deployment or a StatefulSet to zero replicas, and back to the original number.
 
-Effective when no live Pods are left and the endpoints are empty: a Pod may take its whole
-terminationGracePeriodSeconds, which is waited for as long as the step lasts. Restored when as many Pods are ready as were
-before; a target of which none is ready is refused.
+Effective when no live Pods remain and the endpoints are empty: a Pod may take its whole terminationGracePeriodSeconds,
+which is waited for as long as the step lasts. Restored when as many Pods are ready as before. Refused where no Pod is
+ready.
 """
 
 from chaos.fault import NoOptions

@@ -1,7 +1,7 @@
 """Freezes all processes of a systemd unit (`systemctl freeze`), and thaws them: connections stay open, nothing answers.
 
 Needs cgroup v2 and D-Bus on the unit's host. A unit that died while it was frozen (a watchdog, out of memory) is
-started again; one that someone stopped meanwhile is left as they wanted it.
+started again; a unit that someone stopped meanwhile is left alone.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from chaos.host import spawn
 from chaos.host.systemd import TIMEOUT_S
 from chaos.host.units import UnitFault
 
-_UNIFIED = "/sys/fs/cgroup/cgroup.controllers"  # there in version 2 of cgroups, and in no other
+_UNIFIED = "/sys/fs/cgroup/cgroup.controllers"  # exists in cgroup v2 only
 
 
 class UnitFreeze(UnitFault):
@@ -22,11 +22,11 @@ class UnitFreeze(UnitFault):
     def snapshot(self) -> dict[str, Any]:
         state, found = super().snapshot(), self.look()
         if found.get("CanFreeze") != "yes":
-            said = found.get("CanFreeze", "nothing")
-            raise CannotInject(f"{self} cannot be frozen: its systemd says CanFreeze={said}")
+            reported = found.get("CanFreeze", "nothing")
+            raise CannotInject(f"{self} cannot be frozen: its systemd reports CanFreeze={reported}")
         if found.get("FreezerState") != "running":
             raise CannotInject(f"{self} is {found.get('FreezerState')} already")
-        # systemd 252 says CanFreeze=yes also where its freeze then fails.
+        # systemd 252 reports CanFreeze=yes also where its freeze then fails.
         there = spawn.run(self.manager.line(["cat", _UNIFIED]), TIMEOUT_S)
         if there.code == 1:
             raise CannotInject(f"{self} cannot be frozen: its host has no unified cgroups (version 2)")
@@ -63,12 +63,12 @@ class UnitFreeze(UnitFault):
     def moved(self, state: dict[str, Any], over: Callable[[], bool]) -> str | None:
         found = self.watch(over, _frozen)
         if found is None or found["ActiveState"] == "failed":
-            return None  # nobody wanted that: the restore starts it
+            return None  # it crashed: the restore starts it
         return f"{self} was thawed, stopped or started by someone else"
 
 
 def _frozen(found: dict[str, str]) -> bool:
-    # A unit that was killed while it was frozen goes on being called so.
+    # A unit that was killed while frozen keeps this FreezerState.
     return found["ActiveState"] == "active" and found.get("FreezerState") == "frozen"
 
 

@@ -1,7 +1,7 @@
-"""Kills all processes of a systemd unit (`systemctl kill --signal=SIGKILL`), and sees to it that the unit is back.
+"""Kills all processes of a systemd unit (`systemctl kill --signal=SIGKILL`), and starts the unit again where needed.
 
-With Restart=always or on-failure systemd brings it back by itself, after its RestartSec, and maybe long before the
-step is over; with Restart=no it stays failed until the restore. Effective when it is no longer the same run of the unit.
+With Restart=always or on-failure systemd restarts it after its RestartSec, possibly long before the step ends. With
+Restart=no it stays failed until the restore. Effective when this run of the unit has ended.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ class UnitKill(UnitFault):
 
     def inject(self, state: dict[str, Any]) -> None:
         self.must_be_untouched(state)
-        # Every process of it is the default; the option's name changed with systemd 252.
+        # All its processes is the default; the option for it was renamed in systemd 252.
         self.systemctl("kill", "--signal=SIGKILL")
 
     def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
-"""Restarts a systemd unit (`systemctl restart`): it is told to stop, ends what it has under way or not, and is started anew.
+"""Restarts a systemd unit (`systemctl restart`): the unit stops, with or without completing its running requests, and starts.
 
-It comes back by itself, maybe long before the step is over; the restore sees to it that it is there, and starts it where it is
-not. Effective when that run of the unit has ended.
+It comes back by itself, possibly long before the step ends. The restore verifies this, and starts it where needed.
+Effective when this run of the unit has ended.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ class UnitRestart(UnitFault):
 
     def inject(self, state: dict[str, Any]) -> None:
         self.must_be_untouched(state)
-        if self._ordered:  # the answer was lost, and maybe not the order: twice would be two restarts
+        if self._ordered:  # only the answer may have been lost: a second order would be a second restart
             found = self.look()
             if (
                 found.get("Job")
@@ -24,7 +24,7 @@ class UnitRestart(UnitFault):
             ):
                 return
         self._ordered = True
-        # Not waited for: a gateway may drain for a minute and a half.
+        # Do not wait: a gateway may drain for 90 s.
         self.systemctl("restart", "--no-block")
 
     def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """Stops a systemd unit (`systemctl stop`), and starts it again.
 
-Effective when it is inactive; restored when it is active. A unit that someone else started meanwhile is as it should be.
+Effective when it is inactive; restored when it is active. A unit that someone else started meanwhile counts as restored.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ class UnitStop(UnitFault):
 
     def inject(self, state: dict[str, Any]) -> None:
         self.must_be_untouched(state)
-        # Not waited for: an engine may drain for a minute and a half. What comes of it `effective` sees.
+        # Do not wait: an engine may drain for 90 s. `effective` observes the result.
         self.systemctl("stop", "--no-block")
 
     def effective(self, state: dict[str, Any]) -> dict[str, Any] | None:

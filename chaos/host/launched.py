@@ -1,6 +1,7 @@
-"""A command that may outlive whoever began it: its process group is on disk before it runs, so that a restorer finds it.
+"""A command that may outlive the process that started it: its process group is on disk before it runs, for a restorer.
 
-A file of its own for each. Whoever makes it first wins: the launcher, and the command runs; a restorer, and it never will.
+Each command has its own file, and the process that creates it first wins: if the launcher does, the command runs; if a
+restorer does, the command never runs.
 """
 
 import json
@@ -16,8 +17,8 @@ from chaos.host.pidfile import Seen
 from chaos.state_folder import default_folder
 
 _LAUNCHER = str(Path(__file__).with_name("launcher.py"))
-ASKED_S = 2.0  # between SIGTERM and SIGKILL
-KILLED_S = 3.0
+TERM_S = 2.0  # between SIGTERM and SIGKILL
+KILL_S = 3.0
 POLL_S = 0.02
 
 
@@ -28,12 +29,12 @@ class Launched:
         self._file = Path(file)
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        """The command line that runs it; it must be started in a session of its own."""
+        """The command line that runs it; start it in its own session."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         return [sys.executable, "-I", "-S", _LAUNCHER, str(self._file), *argv]
 
     def bar(self) -> None:
-        """From now on it does not begin any more; one that has begun is not touched."""
+        """Prevent its start from now on; a command that already runs is not touched."""
         fresh = self._file.with_name(f"{self._file.name}.bar-{os.getpid()}")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -43,27 +44,27 @@ class Launched:
             finally:
                 fresh.unlink(missing_ok=True)
         except OSError:
-            pass  # it has begun; or the disk is full, and no restore may fail of that
+            pass  # it has started; or the disk is full, which must not fail a restore
 
     def running(self) -> list[Seen]:
-        """What of its process group lives."""
+        """The living processes of its group."""
         try:
-            told = json.loads(self._file.read_text())
+            recorded = json.loads(self._file.read_text())
         except (FileNotFoundError, NotADirectoryError):
             return []
-        if "pid" not in told:
+        if "pid" not in recorded:
             return []
-        leader = pidfile.seen(told["pid"])
-        if leader is not None and leader.start != told["start"]:
-            return []  # the pid is another's by now, and so the group is gone
-        return pidfile.members(told["pid"])
+        leader = pidfile.seen(recorded["pid"])
+        if leader is not None and leader.start != recorded["start"]:
+            return []  # the pid has been reused, so the group is gone
+        return pidfile.members(recorded["pid"])
 
     def end(self) -> bool:
-        """End its group: whether there was any. Raises OSError where it does not end."""
+        """End its process group; whether there was one. Raises OSError where it does not end."""
         found = self.running()
         if not found:
             return False
-        for number, within_s in ((signal.SIGTERM, ASKED_S), (signal.SIGKILL, KILLED_S)):
+        for number, within_s in ((signal.SIGTERM, TERM_S), (signal.SIGKILL, KILL_S)):
             try:
                 os.killpg(found[0].group, number)
             except ProcessLookupError:
@@ -76,16 +77,16 @@ class Launched:
         raise OSError(f"process group {found[0].group} does not end")
 
     def over(self) -> bool:
-        """Whether it may be run: it never was, or nothing of it lives and it is forgotten now."""
+        """Whether it may run: it has never run, or it has ended, and its file is removed now."""
         if not self._file.exists():
             return True
         if self.running():
             return False
-        self.forget()  # the file that was looked at: nobody makes another while it is there
+        self.forget()  # the file that was read: no process creates another while it exists
         return True
 
     def forget(self) -> None:
-        """Remove the file of one that has begun; a bar stays: what it keeps out may still be on its way."""
+        """Remove the file of a started command; a bar stays, since the barred command may still arrive."""
         try:
             if "pid" in json.loads(self._file.read_text()):
                 self._file.unlink(missing_ok=True)
@@ -94,5 +95,5 @@ class Launched:
 
 
 def folder() -> Path:
-    """Beside the journal: `$XDG_STATE_HOME/brownout/commands`."""
+    """Next to the journal: `$XDG_STATE_HOME/brownout/commands`."""
     return default_folder().with_name("commands")

@@ -1,7 +1,7 @@
-"""python launcher.py FILE COMMAND…: writes down in FILE which process it is, then becomes COMMAND.
+"""python launcher.py FILE COMMAND…: writes its process to FILE, then executes COMMAND.
 
-FILE is made whole and once. Where it exists COMMAND is not run: a restorer has been here, and what it restored must not be
-broken after it. Stands alone: it imports nothing of ours, so that it begins quickly and from any folder.
+FILE is created once and complete. If it already exists, COMMAND does not run: a restorer has created it, and the restored
+target must not be broken again. Imports only the standard library, so that it starts fast and from any folder.
 """
 
 import json
@@ -23,7 +23,7 @@ def main(file: str, command: list[str]) -> int:
     try:
         os.link(fresh, file)
     except FileExistsError:
-        print("barred: it was begun before, or restored already", file=sys.stderr)
+        print("barred: already started, or already restored", file=sys.stderr)
         return BARRED
     finally:
         os.unlink(fresh)

@@ -1,6 +1,6 @@
-"""Processes known by a file that holds their pid, told apart from later ones that were given the same pid.
+"""Processes known by a pidfile, distinguished from later processes with the same pid.
 
-A process is its pid and the instant of its start (field 22 of /proc/PID/stat). Signals go to its process group where
+A process is identified by its pid and its start time (field 22 of /proc/PID/stat). Signals go to its process group where
 it leads one, and never to ours.
 """
 
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# What a pidfile names began before the file was written; the kernel counts in hundredths, and clocks are set.
+# A process starts before its pidfile is written; tolerance for the kernel's ticks (1/100 s) and for clock changes.
 SLACK_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One process, as /proc tells it."""
+    """One process, from /proc."""
 
     pid: int
     start: int  # clock ticks since the boot
@@ -26,11 +26,11 @@ class Seen:
 
     @property
     def gone(self) -> bool:
-        return self.state in "ZX"  # killed, and its parent has not looked yet
+        return self.state in "ZX"  # ended, but not yet reaped by its parent
 
     @property
     def began_at(self) -> float:
-        """Unix seconds, as far as the clock was not set since."""
+        """Unix seconds; wrong if the clock was changed since."""
         booted_at = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
         return booted_at + self.start / os.sysconf("SC_CLK_TCK")
 
@@ -40,31 +40,31 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a pidfile holds, and when it was written."""
+    """The content of a pidfile, and when it was written."""
 
     pid: int
     written: int  # nanoseconds
 
 
 def seen(pid: int) -> Seen | None:
-    """The process, also one that has ended and was not yet waited for; None: there is none."""
+    """The process, also one that has ended but is not yet reaped; None: there is none."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The name stands in brackets and may hold some itself.
+    # The name is in brackets and may contain brackets.
     fields = text.rpartition(")")[2].split()
     return Seen(pid, int(fields[19]), fields[0], int(fields[2]), int(fields[3]))
 
 
 def living(pid: int, start: int) -> Seen | None:
-    """That very process, while it lives."""
+    """The process with this pid and start time, while it lives."""
     found = seen(pid)
     return found if found is not None and found.start == start and not found.gone else None
 
 
 def named(pidfile: str) -> Named | None:
-    """What the file names; None: there is no such file, or no pid in it (yet)."""
+    """The pid in the file; None: no such file, or no pid in it (yet)."""
     try:
         with open(pidfile) as f:
             text, written = f.read(64).split(), os.fstat(f.fileno()).st_mtime_ns
@@ -73,8 +73,8 @@ def named(pidfile: str) -> Named | None:
     return Named(int(text[0]), written) if text and text[0].isdecimal() and int(text[0]) > 1 else None
 
 
-def tell(process: Seen, number: int) -> None:
-    """Send the signal to its group, or to it alone where it leads none or leads ours; one that is gone does not hear it."""
+def send_signal(process: Seen, number: int) -> None:
+    """Send the signal to its group, or to it alone where it leads none or leads ours; does nothing where it has ended."""
     found = living(process.pid, process.start)
     if found is None:
         return
@@ -88,6 +88,6 @@ def tell(process: Seen, number: int) -> None:
 
 
 def members(group: int) -> list[Seen]:
-    """The living processes of a group that is a session, too."""
+    """The living processes of a group that is also a session."""
     found = (seen(int(name)) for name in os.listdir("/proc") if name.isdecimal())
     return [p for p in found if p is not None and p.group == p.session == group and not p.gone]

@@ -1,4 +1,4 @@
-"""Which units listen on which ports of this machine, by /proc: nothing is asked."""
+"""Which units listen on which ports of this machine, from /proc; sends no request."""
 
 import ipaddress
 import os
@@ -13,14 +13,14 @@ LISTENS = "0A"  # TCP_LISTEN, as /proc/net/tcp writes it
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One listening socket; `units`: those of its processes, by their cgroups. Empty: nobody here may see whose it is."""
+    """One listening socket; `units`: those of its processes, by their cgroups. Empty: not permitted to see its owner."""
 
     port: int
     units: frozenset[str]
 
 
 def here() -> list[Listener]:
-    """All listening TCP sockets of this machine's network."""
+    """All listening TCP sockets of this network namespace."""
     ports = dict(_sockets())
     units: dict[int, set[str]] = {inode: set() for inode in ports}
     for process in Path("/proc").iterdir():
@@ -31,7 +31,7 @@ def here() -> list[Listener]:
 
 
 def is_here(url: str) -> bool:
-    """Whether the url leads to this machine, as far as its name tells without asking anybody."""
+    """Whether the url points to this machine, by its host name alone; no DNS lookup."""
     host = urlsplit(url).hostname or ""
     if host in ("localhost", socket.gethostname()):
         return True
@@ -67,7 +67,7 @@ def _held(process: Path) -> set[int]:
             if target.startswith("socket:["):
                 found.add(int(target[8:-1]))
     except OSError:
-        pass  # it has ended, or is another's
+        pass  # it has ended, or belongs to another user
     return found
 
 

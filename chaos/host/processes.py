@@ -1,4 +1,4 @@
-"""What the faults of processes have in common: which process the pidfile names, and that it is still that one."""
+"""Common parts of the process faults: which process the pidfile names, and whether it is still the same one."""
 
 import os
 from typing import Any, ClassVar
@@ -27,10 +27,10 @@ class ProcessFault(Fault):
             raise CannotInject(f"{self.pidfile} does not hold a pid: there is nothing to take away")
         found = pidfile.seen(named.pid)
         if found is None or found.gone:
-            raise CannotInject(f"{self.pidfile} names process {named.pid}, which does not live")
+            raise CannotInject(f"{self.pidfile} names process {named.pid}, which is not running")
         if found.began_at > named.written / 1e9 + SLACK_S:
             raise CannotInject(
-                f"{self.pidfile} is older than process {named.pid}: it named another, which is gone"
+                f"{self.pidfile} is older than process {named.pid}: it named an earlier process, which is gone"
             )
         if found.state in "Tt":
             raise CannotInject(f"process {named.pid} is stopped already")
@@ -40,7 +40,7 @@ class ProcessFault(Fault):
             os.kill(found.pid, 0)
         except PermissionError:
             raise CannotInject(
-                f"process {found.pid} is another user's: no signal may be sent to it"
+                f"process {found.pid} belongs to another user: sending it a signal is not allowed"
             ) from None
         return {
             "original": {"pid": found.pid},
@@ -60,14 +60,14 @@ class ProcessFault(Fault):
         found = pidfile.seen(named.pid) if named else None
         if named is None or found is None or found.gone:
             return None
-        # A file not written since names the original; whoever else has its pid by now has nothing to do with it.
+        # An unchanged file names the original; another process with that pid is unrelated.
         if named.written == state["written"] and not found.same_as(state):
             return None
         return found
 
     def signal(self, state: dict[str, Any], number: int) -> None:
-        """Send it, provided that the process is still the one that was looked at. Raises CannotInject."""
+        """Send it to the process of the snapshot. Raises CannotInject where that has ended."""
         found = self.original(state)
         if found is None:
-            raise CannotInject(f"process {state['pid']} of {self.pidfile} ended since it was looked at")
-        pidfile.tell(found, number)
+            raise CannotInject(f"process {state['pid']} of {self.pidfile} ended after the snapshot")
+        pidfile.send_signal(found, number)

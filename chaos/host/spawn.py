@@ -1,4 +1,4 @@
-"""Runs one command of the outside world: a list of arguments, no shell, no terminal, and never without an end."""
+"""Runs one external command: a list of arguments, no shell, no terminal, always with a timeout."""
 
 import os
 import shlex
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-CUT = 200  # of what a command says, so much is repeated
+CUT = 200  # characters of a command's output in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +23,14 @@ class Ended:
 
     def __str__(self) -> str:
         how = f"exit {self.code}" if self.code >= 0 else f"ended by {signal.Signals(-self.code).name}"
-        said = self.err.strip().splitlines()
-        return f"{words(self.argv)}: {how}" + (f": {said[-1][:CUT]}" if said else "")
+        lines = self.err.strip().splitlines()
+        return f"{command_text(self.argv)}: {how}" + (f": {lines[-1][:CUT]}" if lines else "")
 
 
 def run(argv: Sequence[str], timeout_s: float, env: Mapping[str, str] | None = None) -> Ended:
-    """Run it to its end. Raises OSError: it cannot be begun; TimeoutError, which is one: it was killed.
+    """Run it to its end. Raises OSError where it cannot start, and TimeoutError (an OSError) where it was killed.
 
-    What it leaves behind may keep its output open; only its own end is waited for.
+    Waits only for the command itself: its child processes may keep its output open.
     """
     with _memory("out") as out, _memory("err") as err:
         process = subprocess.Popen(
@@ -39,7 +39,7 @@ def run(argv: Sequence[str], timeout_s: float, env: Mapping[str, str] | None = N
         try:
             code = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise TimeoutError(f"{words(argv)}: no end within {timeout_s:g} s") from None
+            raise TimeoutError(f"{command_text(argv)}: not finished within {timeout_s:g} s") from None
         finally:
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -48,21 +48,21 @@ def run(argv: Sequence[str], timeout_s: float, env: Mapping[str, str] | None = N
 
 
 def must(argv: Sequence[str], timeout_s: float, env: Mapping[str, str] | None = None) -> str:
-    """What it said. Raises OSError also where it ended with another status than 0."""
+    """Its standard output. Also raises OSError where its exit status is not 0."""
     ended = run(argv, timeout_s, env)
     if ended.code:
         raise OSError(str(ended))
     return ended.out
 
 
-def words(argv: Sequence[str]) -> str:
+def command_text(argv: Sequence[str]) -> str:
     """The command line for a message."""
     text = shlex.join(argv)
     return text if len(text) <= CUT else text[: CUT - 1] + "…"
 
 
 def _memory(name: str) -> IO[bytes]:
-    # Memory where there is such a file: no restore must fail because the disk is full.
+    # A file in memory where possible: a full disk must not fail a restore.
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create(name), "w+b")
     return tempfile.TemporaryFile()

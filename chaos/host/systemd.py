@@ -1,6 +1,6 @@
-"""systemd's command lines and what they answer: of the system's manager or of the user's, here or over ssh.
+"""systemd's command lines and their output: of the system's manager or of the user's, here or over ssh.
 
-Reading and building are pure; `Manager.tell` is the one place that runs something.
+Building and parsing are pure; only `Manager.run` runs a command.
 """
 
 import math
@@ -26,10 +26,10 @@ PROPERTIES = (
     "FreezerState",
     "Description",
 )
-# Longer than the 25 s after which a manager that hangs is given up by systemctl itself: its words are better than ours.
+# Longer than systemctl's own limit of 25 s for a manager that hangs: its message is better than ours.
 TIMEOUT_S = 30.0
 _SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "ServerAliveInterval=5", "--")
-# Where sshd opens no session by PAM, nothing says where the user's manager listens.
+# Without a PAM session of sshd, XDG_RUNTIME_DIR, the place of the user's manager, is not set.
 _AS_USER = 'XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/run/user/$(id -u)}" exec "$@"'
 
 
@@ -47,7 +47,7 @@ class Manager:
         return self.line(["systemctl", *self._scope, verb, *options, unit])
 
     def arm(self, unit: str, verb: str, seconds: float, description: str) -> list[str]:
-        """A transient timer that does `systemctl verb unit` after so long, with nobody's help."""
+        """A transient timer that runs `systemctl verb unit` after `seconds`, without any process of ours."""
         return self.line(
             [
                 "systemd-run",
@@ -66,19 +66,19 @@ class Manager:
         )
 
     def line(self, argv: Sequence[str]) -> list[str]:
-        """The command line that does it there."""
+        """The command line that runs `argv` on the unit's host."""
         if self.ssh is None:
             return list(argv)
-        # ssh hands one line to the shell of the other side.
+        # ssh passes one line to the remote shell.
         there = ["sh", "-c", _AS_USER, "sh", *argv] if self.user else argv
         return [*_SSH, self.ssh, shlex.join(there)]
 
-    def tell(self, argv: Sequence[str]) -> str:
+    def run(self, argv: Sequence[str]) -> str:
         """Run one of these lines. Raises OSError."""
         return spawn.must(argv, TIMEOUT_S, self.environment(os.environ))
 
     def environment(self, ours: Mapping[str, str]) -> dict[str, str]:
-        """A service or a cron job has no XDG_RUNTIME_DIR, and `systemctl --user` finds its manager by it."""
+        """`systemctl --user` finds its manager by XDG_RUNTIME_DIR, which a service or a cron job does not have."""
         return {"XDG_RUNTIME_DIR": f"/run/user/{os.getuid()}", **ours} if self.user else dict(ours)
 
     @property
@@ -87,12 +87,12 @@ class Manager:
 
 
 def timer_of(unit: str) -> str:
-    """The dead-man's name: one for each unit, for whoever wants to break it. `ollama.service` → `brownout-restore-ollama.timer`."""
+    """The dead-man's name, one for each unit on any machine. `ollama.service` → `brownout-restore-ollama.timer`."""
     stem = unit.removesuffix(".service")
     plain = "".join(c if c.isalnum() or c in ":_.-" else f"\\x{ord(c):02x}" for c in stem)
     return f"brownout-restore-{plain}.timer"
 
 
 def shown(text: str) -> dict[str, str]:
-    """What `systemctl show` printed; a property that this systemd does not know is missing."""
+    """The output of `systemctl show` by property, without properties that this systemd does not know."""
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)

@@ -1,7 +1,7 @@
-"""What a unit needs to come back: asked before a fault takes it away, while it still runs.
+"""What a unit needs to start again: checked before a fault, while it still runs.
 
-A unit that runs proves nothing: its configuration may have been moved since it was started, and it would stay down. Each
-finding is a sentence with what would be right. Reading and judging are pure; `missing` is what looks.
+A running unit proves nothing: its configuration may have been moved since its start, and it would stay down. Each
+finding is a sentence with the correction. Parsing and judging are pure; only `missing` reads the host.
 """
 
 import os
@@ -27,11 +27,11 @@ FILES = (
     "--mmproj",
     "--chat-template",
 )  # options whose value may be a file's path
-_SAID = re.compile(r"argv\[\]=(.*?) ; ignore_errors=")
+_ARGV = re.compile(r"argv\[\]=(.*?) ; ignore_errors=")
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?")
-# Their arguments are meant for another file system, or for another program.
+# Their arguments belong to another file system or another program.
 ELSEWHERE = ("docker", "podman", "nerdctl", "sh", "bash", "env", "nsenter", "chroot")
-# $1: the unit's user. What the one who looks may not see says nothing.
+# $1: the unit's user. A path that this user may not see is skipped.
 _THERE = (
     'u=$1; shift; for p; do if w=$(LC_ALL=C ls -d -- "$p" 2>&1 >/dev/null); then '
     'test "$(id -un)" != "$u" || test -r "$p" || echo "shut $p"; '
@@ -41,26 +41,26 @@ _THERE = (
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What the unit's own file says must be there."""
+    """The paths that the unit file requires."""
 
-    folder: str | None  # its WorkingDirectory; None: it names none, or does without
-    files: tuple[tuple[str, str], ...]  # (the word before it, path): `--config`, `/etc/litellm/config.yaml`
+    folder: str | None  # its WorkingDirectory; None: not set, or optional
+    files: tuple[tuple[str, str], ...]  # (option, path): `--config`, `/etc/litellm/config.yaml`
     program: str | None
     user: str | None
 
 
 def of(found: dict[str, str]) -> Needs:
-    """From what `systemctl show` printed."""
+    """From the properties of `systemctl show`."""
     folder = found.get("WorkingDirectory", "")
-    said = _SAID.search(found.get("ExecStart", ""))
+    argv = _ARGV.search(found.get("ExecStart", ""))
     known = dict(word.split("=", 1) for word in _words(found.get("Environment", "")) if "=" in word)
     words = (
-        [_VARIABLE.sub(lambda v: known.get(v[1], v[0]), word) for word in said[1].split(" ")] if said else []
+        [_VARIABLE.sub(lambda v: known.get(v[1], v[0]), word) for word in argv[1].split(" ")] if argv else []
     )
     program, user = words[0] if words and words[0].startswith("/") else None, found.get("User") or None
     if found.get("RootDirectory") or found.get("RootImage"):
         return Needs(None, (), None, user)
-    # "!": it does without; "~": its user's home, which nobody but the manager resolves.
+    # "!": optional; "~": its user's home, which only the manager resolves.
     where = folder if folder.startswith("/") else None
     there = program is not None and Path(program).name not in ELSEWHERE
     files = tuple((option, _path(path, where)) for option, path in _files(words)) if there else ()
@@ -68,19 +68,19 @@ def of(found: dict[str, str]) -> Needs:
 
 
 def missing(handle: Handle) -> list[str]:
-    """Why this unit would not come back; empty: nothing is known to be wrong. Raises OSError where nobody can look."""
+    """Why this unit would not start again; empty: no reason is known. Raises OSError where the host cannot be read."""
     manager, name = _manager(handle), handle.given["name"]
-    found = shown(manager.tell(manager.show(name, PROPERTIES)))
-    state, said = found.get("LoadState"), _said(handle)
+    found = shown(manager.run(manager.show(name, PROPERTIES)))
+    state, unit = found.get("LoadState"), _unit_text(handle)
     if state != "loaded":
-        return [f"{said} {_not_loaded(state or 'unknown', name, manager)}"]
+        return [f"{unit} {_not_loaded(state or 'unknown', name, manager)}"]
     look = _look_here if manager.ssh is None else _look_there(manager)
-    where = f"; it stands in {found['FragmentPath']}" if found.get("FragmentPath") else ""
-    return [f"{said} would not start again: {words}{where}" for words in _unmet(of(found), look)]
+    where = f"; unit file: {found['FragmentPath']}" if found.get("FragmentPath") else ""
+    return [f"{unit} would not start again: {words}{where}" for words in _unmet(of(found), look)]
 
 
 def elsewhere(handle: Handle, url: str) -> list[str]:
-    """Whether the unit's own processes listen where the topology's url leads; nothing is said where nobody can tell."""
+    """Whether the unit's own processes listen on the port of the topology's url; empty where that is unknown."""
     manager, name = _manager(handle), handle.given["name"]
     if manager.ssh is not None or not ports.is_here(url):
         return []
@@ -88,15 +88,15 @@ def elsewhere(handle: Handle, url: str) -> list[str]:
     mine = sorted({entry.port for entry in all_here if name in entry.units})
     instead = f" (it listens on {', '.join(map(str, mine))})" if mine else ""
     holders = [entry for entry in all_here if entry.port == port]
-    said = f"{_said(handle)}: port {port}, which the topology's url names,"
+    subject = f"{_unit_text(handle)}: port {port}, which the topology's url names,"
     if not holders:
-        return [f"{said} is one on which nothing listens{instead}: start it, or set the url right"]
+        return [f"{subject} has no listener{instead}: start it, or correct the url"]
     if any(not entry.units or name in entry.units for entry in holders):
         return []
     other = ", ".join(sorted(unit for entry in holders for unit in entry.units))
     return [
-        f"{said} is held by {other} and not by it{instead}: set the url or the handle right (where the unit runs a "
-        "container, that is its engine)"
+        f"{subject} belongs to {other}, not to the unit{instead}: correct the url or the handle (for a unit that runs a "
+        "container, the engine holds the port)"
     ]
 
 
@@ -104,13 +104,13 @@ def _manager(handle: Handle) -> Manager:
     return Manager(bool(handle.given.get("user")), handle.given.get("ssh"))
 
 
-def _said(handle: Handle) -> str:
+def _unit_text(handle: Handle) -> str:
     ssh = handle.given.get("ssh")
     return f"unit {handle.given['name']}" + (f" on {ssh}" if ssh else "")
 
 
 Look = Callable[[Sequence[str], str | None], dict[str, str]]
-"""(paths, the user who must read them) → path → `gone` or `shut`; what is well is left out."""
+"""(paths, the user who must read them) → path → `gone` or `shut`; accessible paths are omitted."""
 
 
 def _unmet(needs: Needs, look: Look) -> Iterator[str]:
@@ -119,7 +119,7 @@ def _unmet(needs: Needs, look: Look) -> Iterator[str]:
     who = needs.user or "its user"
     if needs.folder in found:
         yield f"its WorkingDirectory {needs.folder} " + (
-            "does not exist; make it, or name the one that is meant" if found[needs.folder] == "gone"
+            "does not exist; make it, or name the correct one" if found[needs.folder] == "gone"
             else f"cannot be entered by {who}; chmod or chown it"
         )  # fmt: skip
     if needs.program in found:
@@ -131,7 +131,7 @@ def _unmet(needs: Needs, look: Look) -> Iterator[str]:
     for option, path in needs.files:
         if path in found:
             yield f"the file of {option}, {path}, " + (
-                "does not exist; put it there, or name the one that is meant in ExecStart"
+                "does not exist; put it there, or name the correct one in ExecStart"
                 if found[path] == "gone"
                 else f"cannot be read by {who}; chmod or chown it"
             )
@@ -143,7 +143,7 @@ def _look_here(paths: Sequence[str], user: str | None) -> dict[str, str]:
         try:
             os.stat(path)
         except PermissionError:
-            continue  # we may not look; that says nothing of it
+            continue  # not permitted to look: unknown
         except OSError:
             found[path] = "gone"
             continue
@@ -153,7 +153,7 @@ def _look_here(paths: Sequence[str], user: str | None) -> dict[str, str]:
 
 
 def _readable(path: Path, user: str) -> bool:
-    """By the modes of the path and of the folders above it; an access list may allow more, or less."""
+    """By the modes of the path and of its parent folders; an access control list may allow more or less."""
     try:
         who = getpwnam(user)
     except KeyError:
@@ -171,11 +171,11 @@ def _readable(path: Path, user: str) -> bool:
 
 
 def _look_there(manager: Manager) -> Look:
-    """Over ssh, as the user who logs in: whether another may read it is not looked at."""
+    """Over ssh, as the login user: whether another user may read a path is not checked."""
 
     def look(paths: Sequence[str], user: str | None) -> dict[str, str]:
-        said = manager.tell(manager.line(["sh", "-c", _THERE, "sh", user or "root", *paths])) if paths else ""
-        return {path: how for how, _, path in (line.partition(" ") for line in said.splitlines())}
+        out = manager.run(manager.line(["sh", "-c", _THERE, "sh", user or "root", *paths])) if paths else ""
+        return {path: how for how, _, path in (line.partition(" ") for line in out.splitlines())}
 
     return look
 
@@ -183,18 +183,16 @@ def _look_there(manager: Manager) -> Look:
 def _not_loaded(state: str, name: str, manager: Manager) -> str:
     whose = "systemctl --user" if manager.user else "systemctl"
     if state == "not-found":
-        return f"does not exist; `{whose} list-units --type=service` names those that do"
+        return f"does not exist; `{whose} list-units --type=service` lists those that do"
     if state == "masked":
-        return f"is masked: it could not be started again; `{whose} unmask {name}`"
-    return (
-        f"is {state}: its file is wrong, and it could not be started again; `{whose} status {name}` says why"
-    )
+        return f"is masked, so it would not start again; `{whose} unmask {name}`"
+    return f"is {state}: its unit file is invalid, so it would not start again; `{whose} status {name}` shows why"
 
 
 def _files(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     for n, word in enumerate(words):
         option, equals, value = word.partition("=")
-        if word == "serve" and n == 1:  # vllm serve PATH, as well as a name at a hub
+        if word == "serve" and n == 1:  # vllm serve PATH, or the name of a model at a hub
             option, equals, value = "serve", "", ""
         elif option not in FILES:
             continue

@@ -1,7 +1,7 @@
-"""What the faults of systemd units have in common: what is looked at, the way back, and the dead-man.
+"""Common parts of the unit faults: reading a unit, starting it again, and the dead-man.
 
-The dead-man is a transient timer on the unit's host. Its name is the lock between machines: one for each unit, made
-by systemd once. It is lost with the host's boot; a unit that is enabled is started then by systemd itself.
+The dead-man is a transient timer on the unit's host. Its name is the lock between machines: systemd creates a name only
+once. A reboot of the host removes it; systemd then starts a unit that is enabled.
 """
 
 import os
@@ -18,7 +18,7 @@ from chaos.host.systemd import Manager, shown, timer_of
 from chaos.kube.cluster import Cluster
 from chaos.target import Target
 
-START_AGAIN_S = 5.0  # a unit that fails as soon as it is started is not started in a loop
+START_AGAIN_S = 5.0  # a unit that fails right after its start is not restarted in a loop
 LOOK_S = 1.0
 UP = ("active", "reloading")
 COMING = (*UP, "activating", "refreshing")
@@ -26,7 +26,7 @@ DOWN = ("inactive", "failed")
 
 
 class UnitFault(Fault):
-    """A fault of one unit; `back` is what the timer tells systemctl."""
+    """A fault of one unit; `back`: the systemctl verb that the timer runs."""
 
     kinds = ("unit",)
     deadman = Deadman.TIMER
@@ -39,7 +39,7 @@ class UnitFault(Fault):
         self.name: str = given["name"]
         self.manager = Manager(bool(given.get("user")), given.get("ssh"))
         self._started_at: float | None = None
-        self._asked = False
+        self._changed = False
 
     def snapshot(self) -> dict[str, Any]:
         found = self.look()
@@ -51,18 +51,18 @@ class UnitFault(Fault):
             "original": {"active": "active", "sub": found["SubState"], "restart": found.get("Restart")},
             "set": {"active": self.set_to},
             "invocation": found["InvocationID"],
-            "timer": secrets.token_hex(8),  # by it we know our own
+            "timer": secrets.token_hex(8),  # identifies our own timer
         }
 
     def arm(self, state: dict[str, Any], seconds: float) -> None:
-        if self._armed(state):  # a call that we gave up had arrived
+        if self._armed(state):  # an earlier call timed out but had arrived
             return
         who = f"{socket.gethostname()}:{os.getpid()}"
         description = f"brownout: {self.back} {self.name} for {who} ({state['timer']})"
         try:
-            self.manager.tell(self.manager.arm(self.name, self.back, seconds, description))
+            self.manager.run(self.manager.arm(self.name, self.back, seconds, description))
         except OSError:
-            if self._armed(state):  # somebody else's: they were faster
+            if self._armed(state):  # ours, only the answer was lost; raises where another run was faster
                 return
             raise
 
@@ -83,38 +83,38 @@ class UnitFault(Fault):
         ]
 
     def look(self, unit: str | None = None) -> dict[str, str]:
-        """The unit as its manager sees it. Raises OSError."""
-        return shown(self.manager.tell(self.manager.show(unit or self.name)))
+        """The unit's properties from its manager. Raises OSError."""
+        return shown(self.manager.run(self.manager.show(unit or self.name)))
 
     def systemctl(self, verb: str, *options: str, unit: str | None = None) -> None:
-        """Have the unit's manager do it. Raises OSError."""
-        self.manager.tell(self.manager.act(verb, unit or self.name, *options))
+        """Run systemctl on the unit's host. Raises OSError."""
+        self.manager.run(self.manager.act(verb, unit or self.name, *options))
 
     def must_be_untouched(self, state: dict[str, Any]) -> None:
-        """Before the first call that changes something; what the next ones find may be our own doing."""
-        if self._asked:
+        """Check before our first change only; later differences may be our own."""
+        if self._changed:
             return
         found = self.look()
         if found["ActiveState"] != "active" or found["InvocationID"] != state["invocation"]:
-            raise CannotInject(f"{self} was stopped or started by someone else since it was looked at")
-        self._asked = True
+            raise CannotInject(f"{self} was stopped or started by someone else after the snapshot")
+        self._changed = True
 
     def start(self, found: dict[str, str]) -> None:
-        """Have it started, unless it runs or is about to."""
+        """Start it, unless it runs or is starting."""
         settled = not found.get("Job")
         if found["ActiveState"] in COMING and settled:
             return
         if self._started_at is not None and time.monotonic() - self._started_at < START_AGAIN_S:
             return
         if found["ActiveState"] == "failed":
-            # Without it a unit that was killed often enough hits its start limit.
+            # Otherwise a unit that was killed repeatedly reaches its start limit.
             self.systemctl("reset-failed")
-        # Not waited for: an engine may load for minutes. A start queued behind a stop takes its place.
+        # Do not wait: an engine may load for minutes. A start queued behind a stop replaces it.
         self.systemctl("start", "--no-block")
         self._started_at = time.monotonic()
 
     def up(self) -> dict[str, Any] | None:
-        """Whether it runs. Where a start has failed it is tried again: nobody else does."""
+        """Its state once it runs; None: not yet. Starts it again after a failed start, since nothing else would."""
         found = self.look()
         if found["ActiveState"] == "active" and not found.get("Job"):
             return {"unit": "active", "sub": found["SubState"]}
@@ -124,7 +124,7 @@ class UnitFault(Fault):
     def watch(
         self, over: Callable[[], bool], set_so: Callable[[dict[str, str]], bool]
     ) -> dict[str, str] | None:
-        """Once it is as we set it: how it is when it no longer is. None: `over` came first."""
+        """Waits until it is as we set it, then returns its properties when it no longer is. None: `over` came first."""
         seen = False
         while not over():
             try:
@@ -134,7 +134,7 @@ class UnitFault(Fault):
                 elif seen and not over():
                     return found
             except OSError:
-                pass  # nobody can tell, for now
+                pass  # unknown for now
             time.sleep(LOOK_S)
         return None
 
@@ -143,13 +143,13 @@ class UnitFault(Fault):
         return f"{whose} {self.name}" + (f" on {self.manager.ssh}" if self.manager.ssh else "")
 
     def _armed(self, state: dict[str, Any]) -> bool:
-        """Whether our own timer is armed. Raises CannotInject where it is another's."""
+        """Whether our own timer is armed. Raises CannotInject where the timer belongs to another run."""
         timer = self.look(timer_of(self.name))
         if timer.get("LoadState") != "loaded":
             return False
-        told = timer.get("Description", "")
-        if state["timer"] in told:
+        description = timer.get("Description", "")
+        if state["timer"] in description:
             return True
         raise CannotInject(
-            f"{self}: the timer {timer_of(self.name)} is armed already ({told}); stop it if nobody needs it"
+            f"{self}: the timer {timer_of(self.name)} is armed already ({description}); stop it if it is not needed"
         )

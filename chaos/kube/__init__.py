@@ -1,1 +1,1 @@
-"""What is spoken with a Kubernetes API server. Alone imports the Kubernetes client."""
+"""The Kubernetes API. Only this package imports the Kubernetes client."""

@@ -1,6 +1,6 @@
-"""The Kubernetes API as the faults need it: plain dictionaries, explicit timeouts, no hidden retries.
+"""The Kubernetes API calls of the faults: plain dictionaries, explicit timeouts, no hidden retries.
 
-What can go wrong on the way is TROUBLE; a caller that must not give up catches it and tries again.
+Calls raise API_ERRORS; a caller that must not give up catches them and tries again.
 """
 
 import email.utils
@@ -11,28 +11,28 @@ from typing import Any
 from kubernetes.client.exceptions import ApiException
 
 from chaos.kube import credentials
-from chaos.kube.answers import TROUBLE as TROUBLE
+from chaos.kube.answers import API_ERRORS as API_ERRORS
 from chaos.kube.answers import NotTheApi, conflict, denies, gone, line, no_such_api
-from chaos.kube.answers import told as told
+from chaos.kube.answers import api_error_text as api_error_text
 from chaos.kube.wire import KUBE_SYSTEM, Answer, Wire, events, path
 
-MANAGER = "brownout"  # as whom we write: managedFields name it where a field is as our own write left it
+MANAGER = "brownout"  # our field manager: managedFields name it for the fields that we wrote last
 EMBEDDED_LABEL = "brownout.dev/embedded"
 EMBEDDED_PID = "brownout.dev/pid"
-_LIVE = ("Pending", "Running", "Unknown")  # Failed and Succeeded Pods never go away by themselves
+_LIVE = ("Pending", "Running", "Unknown")  # Failed and Succeeded Pods stay until they are deleted
 
 
 class Cluster:
-    """One cluster: by the context that a kubeconfig names, or, in one of its Pods, by the Pod's own account.
+    """One cluster: by the context of a kubeconfig or, inside a Pod, by the Pod's own account.
 
-    `kubeconfig` and `context`, as attributes, are what leads here from any folder and in any environment, though somebody
-    makes another context the current one; None: the Pod's own account.
+    The attributes `kubeconfig` and `context` identify it from any folder and in any environment, also after someone changes
+    the current context. None: the Pod's own account.
     """
 
     def __init__(
         self, kubeconfig: str | None, embedded_pid: int | None = None, context: str | None = None
     ) -> None:
-        """`context`: the one to use, where it is there; otherwise the current one."""
+        """`context`: used where the kubeconfig has it; otherwise the current one."""
         self.kubeconfig = credentials.absolute(kubeconfig)
         self.embedded_pid = embedded_pid
         self._wire = Wire(lambda renewed: credentials.load(self.kubeconfig, renewed or context))
@@ -48,24 +48,22 @@ class Cluster:
         return meta["uid"], embedded
 
     def clock_ahead_s(self, now: float) -> float | None:
-        """How far `now` is ahead of the API server's clock, to about a second; None: its answers bear no date."""
-        told = self._wire.get("/version/").headers.get("Date")
-        if told is None:
+        """Seconds that `now` is ahead of the API server's clock, to about a second; None: its answers have no date."""
+        date = self._wire.get("/version/").headers.get("Date")
+        if date is None:
             return None
-        return (
-            now - email.utils.parsedate_to_datetime(told).timestamp() - 0.5
-        )  # the header leaves out fractions
+        return now - email.utils.parsedate_to_datetime(date).timestamp() - 0.5  # the header has whole seconds
 
     def credential_ends_at(self) -> float | None:
-        """When what we show the API server runs out, in unix seconds; None: it does not say, or is renewed."""
+        """When the credential expires, in unix seconds; None: unknown, or it is renewed."""
         return self._wire.credentials.ends_at
 
     def renew_credential(self) -> None:
-        """Read the kubeconfig again, before the API server refuses what was read of it."""
+        """Read the kubeconfig again, before the API server refuses the present credential."""
         self._wire.renew()
 
     def allows(self, verb: str, group: str, resource: str, namespace: str | None, name: str | None) -> bool:
-        """Asked of the cluster itself, by a SelfSubjectAccessReview."""
+        """By a SelfSubjectAccessReview."""
         plural, _, sub = resource.partition("/")
         attributes = {"verb": verb, "group": group, "resource": plural, "subresource": sub}
         if namespace:
@@ -83,7 +81,7 @@ class Cluster:
     # Workloads. `kind` is deployment or statefulset.
 
     def workload(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
-        """None: the cluster says that there is none of this name."""
+        """None: the cluster has none of this name."""
         return _or_none(lambda: self._wire.get(_workload(kind, namespace, name)))
 
     def scale(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
@@ -93,8 +91,8 @@ class Cluster:
     def set_scale(
         self, kind: str, scale: dict[str, Any], replicas: int, manager: str = MANAGER
     ) -> dict[str, Any] | None:
-        """Scale, provided that nothing changed since `scale`, or the workload itself, was read: the new Scale, in which
-        admission may have made another number of ours; None: something did."""
+        """Scale, provided that nothing changed since `scale`, or the workload itself, was read. Returns the new Scale, whose
+        number admission may have changed; None: something changed before."""
         meta = scale["metadata"]
         body = {
             "metadata": {"resourceVersion": meta["resourceVersion"], "uid": meta["uid"]},
@@ -104,7 +102,7 @@ class Cluster:
         return _unless_conflict(lambda: self._wire.patch(where, body, fieldManager=manager))
 
     def try_scale(self, kind: str, workload: dict[str, Any], replicas: int) -> dict[str, Any]:
-        """The Scale that a scale would come to: it is admitted as a real one is, and not written."""
+        """The Scale that would result: a dry run, which passes admission and is not written."""
         meta = workload["metadata"]
         body = {"metadata": {"uid": meta["uid"]}, "spec": {"replicas": replicas}}
         where = _workload(kind, meta["namespace"], meta["name"], "scale")
@@ -113,7 +111,7 @@ class Cluster:
     def watch_workload(
         self, kind: str, namespace: str, name: str, version: str, seconds: int
     ) -> Iterator[dict[str, Any]]:
-        """Its events after a version, {type, object}, for so many seconds at most."""
+        """Its events after a version, {type, object}, for at most `seconds`."""
         began, any_came = time.monotonic(), False
         query = {"fieldSelector": f"metadata.name={name}", "resourceVersion": version}
         response = self._wire.watch(_workload(kind, namespace), seconds, **query)
@@ -126,25 +124,25 @@ class Cluster:
         if not any_came and time.monotonic() - began < min(1, seconds):
             raise NotTheApi(f"the watch of {kind} {namespace}/{name} ended at once")
 
-    # Pods, who owns them, and where they are reached.
+    # Pods, their owners and their endpoints.
 
     def pods(self, namespace: str, selector: dict[str, Any]) -> list[dict[str, Any]]:
-        """Those that still live, terminating ones included. `selector` as a workload's spec has it."""
+        """The live Pods, including terminating ones. `selector`: as in a workload's spec."""
         found = self._wire.get(path(*_CORE, namespace, "pods"), labelSelector=selector_text(selector)).found
         return [p for p in found["items"] if p.get("status", {}).get("phase") in _LIVE]
 
     def replica_sets(self, namespace: str, selector: dict[str, Any]) -> list[dict[str, Any]]:
-        """What stands between a Deployment of this selector and its Pods."""
+        """The ReplicaSets between a Deployment of this selector and its Pods."""
         where = path(*_APPS, namespace, "replicasets")
         return _items(self._wire.get(where, labelSelector=selector_text(selector)))
 
     def pods_on(self, node: str) -> list[dict[str, Any]]:
-        """The living Pods of all namespaces that a node has."""
+        """The live Pods of a node, of all namespaces."""
         found = self._wire.get("/api/v1/pods", fieldSelector=f"spec.nodeName={node}")
         return [p for p in _items(found) if p.get("status", {}).get("phase") in _LIVE]
 
     def delete_pod(self, namespace: str, name: str, uid: str, grace_s: int) -> bool:
-        """Delete that very Pod; False: it is gone already, or another has its name."""
+        """Delete the Pod of this uid; False: it is already gone, or another Pod has its name."""
         body = {"gracePeriodSeconds": grace_s, "preconditions": {"uid": uid}}
         try:
             self._wire.delete(path(*_CORE, namespace, "pods", name), body)
@@ -155,8 +153,8 @@ class Cluster:
         return True
 
     def evict(self, namespace: str, name: str, uid: str) -> str | None:
-        """Request that this very Pod be evicted. None: it is on its way, or gone; otherwise why it is not evicted. Raises
-        what is in TROUBLE where the API server did not answer."""
+        """Request the eviction of the Pod of this uid. None: it is terminating, or gone; otherwise why it is not evicted. Raises
+        API_ERRORS where the API server did not answer."""
         body = {
             "apiVersion": "policy/v1",
             "kind": "Eviction",
@@ -170,8 +168,8 @@ class Cluster:
         return None
 
     def endpoints(self, namespace: str) -> list[dict[str, Any]]:
-        """What the Services of a namespace would send traffic to: {pod: its uid, ready}. A Pod stands there once for
-        each Service and each family of addresses."""
+        """The Pods that the Services of a namespace route to: {pod: its uid, ready}. A Pod is listed once for each Service and
+        each address family."""
         slices = _items(self._wire.get(path(*_DISCOVERY, namespace, "endpointslices")))
         found = []
         for part in slices:
@@ -193,8 +191,8 @@ class Cluster:
         annotations: dict[str, str | None],
         manager: str = MANAGER,
     ) -> dict[str, Any] | None:
-        """Cordon or uncordon, provided that nothing changed since `node` was read: the node as it is then, which admission
-        may have changed; None: something did. An annotation of None is taken away."""
+        """Cordon or uncordon, provided that nothing changed since `node` was read. Returns the new node, which admission may have
+        changed; None: something changed before. An annotation of None is removed."""
         meta = node["metadata"]
         body = {
             "metadata": {
@@ -216,27 +214,27 @@ class Cluster:
         return _or_none(lambda: self._wire.get(_policy(namespace, name)))
 
     def create_network_policy(self, namespace: str, body: dict[str, Any]) -> dict[str, Any] | None:
-        """What came of it, which admission may have changed; None: there is one of this name already."""
+        """The created policy, which admission may have changed; None: one of this name already exists."""
         return _unless_conflict(lambda: self._wire.post(_policy(namespace), body, fieldManager=MANAGER))
 
     def delete_network_policy(self, namespace: str, name: str, uid: str) -> None:
-        """Delete that very policy; one that is gone, or another of its name, is left as it is."""
+        """Delete the policy of this uid; does nothing where it is gone, or another has its name."""
         body = {"preconditions": {"uid": uid}}
         _unless_gone(lambda: self._wire.delete(_policy(namespace, name), body))
 
-    # Who else scales.
+    # Other controllers that scale.
 
     def autoscalers(self, namespace: str) -> list[dict[str, Any]]:
         return _items(self._wire.get(path(*_SCALING, namespace, "horizontalpodautoscalers")))
 
     def scaled_objects(self, namespace: str) -> list[dict[str, Any]]:
-        """KEDA's; none where the cluster has no KEDA."""
+        """Of KEDA; empty where the cluster has no KEDA."""
         where = path("apis", "keda.sh", "v1alpha1", "namespaces", namespace, "scaledobjects")
         found = _if_spoken(lambda: self._wire.get(where))
         return found["items"] if found else []
 
     def inference_service(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """KServe's; None where there is none of this name, or the cluster has no KServe."""
+        """Of KServe; None: the cluster has none of this name, or no KServe."""
         where = path(
             "apis", "serving.kserve.io", "v1beta1", "namespaces", namespace, "inferenceservices", name
         )
@@ -245,7 +243,7 @@ class Cluster:
     # Leases.
 
     def create_lease(self, namespace: str, body: dict[str, Any]) -> dict[str, Any] | None:
-        """None: there is one of this name already."""
+        """None: one of this name already exists."""
         return _unless_conflict(lambda: self._wire.post(_lease(namespace), body))
 
     def lease(self, namespace: str, name: str) -> dict[str, Any] | None:
@@ -255,19 +253,19 @@ class Cluster:
         return _items(self._wire.get(_lease(namespace), labelSelector=label))
 
     def replace_lease(self, lease: dict[str, Any]) -> dict[str, Any] | None:
-        """Provided that nothing changed since it was read; None: something did."""
+        """Provided that nothing changed since it was read; None: something changed."""
         meta = lease["metadata"]
         return _unless_conflict(lambda: self._wire.put(_lease(meta["namespace"], meta["name"]), lease))
 
     def delete_lease(self, namespace: str, name: str, uid: str) -> None:
-        """Delete that very Lease; one that is gone, or another of its name, is left as it is."""
+        """Delete the Lease of this uid; does nothing where it is gone, or another has its name."""
         body = {"preconditions": {"uid": uid}}
         _unless_gone(lambda: self._wire.delete(_lease(namespace, name), body))
 
 
 def managers(found: dict[str, Any], *path: str) -> set[str] | None:
-    """Who wrote a field of an object last, by its managedFields; empty: nobody, as after a scale to zero, which takes the
-    field away; None: they do not say. Admission may have changed what they wrote."""
+    """The managers that wrote a field of an object last, by its managedFields. Empty: no manager, as after a scale to zero, which
+    removes the field. None: the object has no managedFields. Admission may have changed what they wrote."""
     entries = found["metadata"].get("managedFields")
     if not entries:
         return None
@@ -282,11 +280,11 @@ def managers(found: dict[str, Any], *path: str) -> set[str] | None:
 
 
 def refused(error: Exception) -> str | None:
-    """The API server's words where admission or validation denies a write for good; None: it is another error.
+    """The API server's message where admission or validation denies a write for good; None: it is another error.
 
-    A webhook denies with any code, 400 where it gives none; a policy with 403, 413 or 422.
+    A webhook denies with any code, 400 by default; a policy with 403, 413 or 422.
     """
-    # What is no Status of the API server's is raised as another error, see kube_answers.py.
+    # An answer that is not a Status of the API server is raised as another error, see answers.py.
     if not isinstance(error, ApiException) or not_tried(error):
         return None
     status = error.status or 0
@@ -295,12 +293,12 @@ def refused(error: Exception) -> str | None:
 
 
 def not_tried(error: Exception) -> bool:
-    """Whether the API server has not made a dry run, for the sake of a webhook that has side effects (400)."""
+    """Whether the API server has refused a dry run because a webhook has side effects (400)."""
     return isinstance(error, ApiException) and error.status == 400 and _NO_DRY_RUN in str(error)
 
 
 def selector_text(selector: dict[str, Any]) -> str:
-    """A workload's selector as a list call takes it."""
+    """A workload's selector as the labelSelector of a list request."""
     parts = [f"{k}={v}" for k, v in (selector.get("matchLabels") or {}).items()]
     for e in selector.get("matchExpressions") or ():
         values = f"({','.join(e.get('values') or ())})"
@@ -311,7 +309,7 @@ def selector_text(selector: dict[str, Any]) -> str:
 
 
 def process_gone(pid: int | None) -> bool:
-    """Whether the process of an embedded cluster has ended; None: it is a cluster of another kind."""
+    """Whether the process of an embedded cluster has ended. `pid` None, for any other cluster: False."""
     if pid is None:
         return False
     try:
@@ -319,7 +317,7 @@ def process_gone(pid: int | None) -> bool:
             state = f.read().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return True
-    return state == "Z"  # killed, and its parent has not looked yet
+    return state == "Z"  # ended, but not yet reaped by its parent
 
 
 _NO_DRY_RUN = "does not support dry run"
@@ -348,7 +346,7 @@ def _items(listed: Answer) -> list[dict[str, Any]]:
 
 
 def _or_none(call: Callable[[], Answer]) -> dict[str, Any] | None:
-    """None where the API server itself says that there is none of this name."""
+    """None where the API server itself reports that there is none of this name."""
     try:
         return call().found
     except ApiException as e:
@@ -358,10 +356,10 @@ def _or_none(call: Callable[[], Answer]) -> dict[str, Any] | None:
 
 
 def _if_spoken(call: Callable[[], Answer]) -> dict[str, Any] | None:
-    """Of a custom kind: None where the cluster does not have it, or none of the name."""
+    """For a custom kind. None: the cluster does not have it, or none of the name."""
     try:
         return call().found
-    except TROUBLE as e:
+    except API_ERRORS as e:
         if no_such_api(e):
             return None
         raise

@@ -1,14 +1,14 @@
-"""What we show an API server: loaded from a kubeconfig, or from a Pod's own account; when it ends, and who renews it.
+"""The credentials for an API server, from a kubeconfig or a Pod's own account: when they expire and what renews them.
 
-| in the kubeconfig | ends | renewed by |
+| in the kubeconfig | expires | renewed by |
 | --- | --- | --- |
-| `token` | by its own `exp`, where it is a JSON Web Token | nobody |
-| `tokenFile` | not for us: whoever writes the file renews it (a kubelet does), which is what a file is named for | its writer |
-| `exec`, `auth-provider` with a refresh token | not for us | the plugin, when it is called again |
-| `client-certificate`, as a file or as data | by its own date | nobody |
-| a Pod's own account | not for us | the kubelet |
+| `token` | at its `exp`, if it is a JSON Web Token | never |
+| `tokenFile` | not checked | its writer, for example a kubelet |
+| `exec`, `auth-provider` with a refresh token | not checked | the plugin, when it is called again |
+| `client-certificate`, as a file or as data | at its own date | never |
+| a Pod's own account | not checked | the kubelet |
 
-Of several that are shown at once each may be the one that counts, so the first end is theirs.
+Where several are sent at once, any of them may be the one in use, so the earliest expiry counts.
 """
 
 import base64
@@ -34,11 +34,11 @@ _SOURCES = ("auth-provider", "tokenFile", "exec")  # of a token that is not writ
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Which server a kubeconfig leads to. Two that are alike and `proven` are one: TLS has shown it."""
+    """The server of a kubeconfig. Two that are equal and `proven` are the same server: TLS has verified it."""
 
     host: str
-    name: str | None  # that its certificate must bear, where it is not the host's
-    authority: bytes | None  # the certificates that vouch for it; None: those that the system trusts
+    name: str | None  # expected in its certificate, where it differs from the host
+    authority: bytes | None  # CA certificates; None: those that the system trusts
     verified: bool
 
     @property
@@ -48,21 +48,21 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    settings: client.Configuration  # of the connection; the authorization stands beside it
+    settings: client.Configuration  # of the connection, without the authorization
     server: Server
     authorization: str | None  # the header
     certificate: bytes | None  # of the client
     context: str | None  # None: a Pod's own account
-    ends_at: float | None  # unix seconds; None: it does not say, or is renewed
+    ends_at: float | None  # unix seconds; None: unknown, or it is renewed
 
     def same_as(self, other: "Credentials") -> bool:
-        """Whether the API server is shown the same by both."""
+        """Whether both send the same to the API server."""
         return (self.authorization, self.certificate) == (other.authorization, other.certificate)
 
 
 def absolute(kubeconfig: str | None) -> str | None:
-    """The files of a kubeconfig so that they are found from any folder and in any environment; None: the Pod's own
-    account. Where none is named it is kubectl's: that of $KUBECONFIG, or ~/.kube/config."""
+    """The files of a kubeconfig as absolute paths; None: the Pod's own account. By default those of kubectl: $KUBECONFIG, or
+    ~/.kube/config."""
     if not kubeconfig:
         kubeconfig = os.environ.get("KUBECONFIG")
         if not kubeconfig and os.environ.get(IN_CLUSTER):
@@ -72,8 +72,8 @@ def absolute(kubeconfig: str | None) -> str | None:
 
 
 def load(kubeconfig: str | None, context: str | None = None) -> Credentials:
-    """Read everything anew, plugins included. `kubeconfig` as `absolute` gives it; `context`: the one to use, where it is
-    there; otherwise the current one. Raises Refusal."""
+    """Read everything again, including plugins. `kubeconfig`: as `absolute` returns it. `context`: used where the kubeconfig has
+    it; otherwise the current one. Raises Refusal."""
     settings = client.Configuration()
     try:
         if kubeconfig is None:
@@ -82,7 +82,7 @@ def load(kubeconfig: str | None, context: str | None = None) -> Credentials:
         return _of_files(settings, kubeconfig, context)
     except Refusal:
         raise
-    except Exception as e:  # the client reads a file that is wrong with whatever exception comes up
+    except Exception as e:  # the client raises arbitrary exceptions for an invalid file
         words = str(e).splitlines()[0] if str(e) else ""
         where = kubeconfig or "of this Pod's own account"
         raise Refusal(f"kubeconfig {where}: cannot be used: {type(e).__name__}: {words}") from None
@@ -106,17 +106,17 @@ def _of_files(settings: client.Configuration, kubeconfig: str, context: str | No
             "token", None
         )  # the file counts, as for kubectl; the Python client has it the other way round
     loader.load_and_set(settings)
-    # The client's own renewal reads files within each call, from every thread, and never a tokenFile: ours does it.
+    # The client's own renewal reads files in each call, from every thread, and never a tokenFile: we renew instead.
     settings.refresh_api_key_hook = None
     source = next((s for s in _SOURCES if s in user), None)
     if source and _authorization(settings) is None and not settings.cert_file:
-        # The client would go on as system:anonymous, which is forbidden everything and never told that it is not known.
+        # The client would continue as system:anonymous, which gets 403 for everything and never a 401.
         raise Refusal(f"kubeconfig {kubeconfig}: the {source} of the context {name} gave no credential")
     return _credentials(settings, user, name)
 
 
 def _user(merged: Mapping[str, Any], name: str | None) -> dict[str, Any]:
-    """The user's own dictionary, within what the client has read."""
+    """The user's entry in the merged kubeconfig."""
     for one in merged["users"]:
         if one["name"] == name:
             found = one["user"]
@@ -125,7 +125,7 @@ def _user(merged: Mapping[str, Any], name: str | None) -> dict[str, Any]:
 
 
 def _authorization(settings: client.Configuration) -> str | None:
-    """The header, by whichever name this client keeps the token: 36 and 37 have different ones."""
+    """The header; versions 36 and 37 of the client store the token under different names."""
     shown: str | None = settings.auth_settings().get("BearerToken", {}).get("value")
     return shown
 
@@ -156,7 +156,7 @@ def _credentials(settings: client.Configuration, user: Mapping[str, Any], contex
 
 
 def _renewed(user: Mapping[str, Any]) -> bool:
-    """Whether somebody renews the token that is shown: in the order in which the client looks for one."""
+    """Whether the token in use is renewed, in the order in which the client looks for a token."""
     provider = user.get("auth-provider") or {}
     if provider.get("name") == "gcp":
         return True
@@ -170,7 +170,7 @@ def _content(path: str | None) -> bytes | None:
 
 
 def token_ends_at(token: str) -> float | None:
-    """`exp` of a JSON Web Token; None where it is none, or does not say."""
+    """`exp` of a JSON Web Token, in unix seconds; None: not such a token, or without `exp`."""
     parts = token.strip().split(".")
     if len(parts) != 3:
         return None
@@ -185,11 +185,11 @@ def token_ends_at(token: str) -> float | None:
 
 
 def certificate_ends_at(path: str | None) -> float | None:
-    """The end of a client certificate; None where there is none."""
+    """The expiry of a client certificate, in unix seconds; None: there is none."""
     if not path:
         return None
     try:
-        # What the standard library uses for its own tests; there is no public function that reads a date of a file.
+        # Used by the standard library's own tests; no public function reads the dates of a certificate file.
         found = ssl._ssl._test_decode_cert(path)  # type: ignore[attr-defined]
     except (OSError, ssl.SSLError):
         return None

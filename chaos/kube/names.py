@@ -1,4 +1,4 @@
-"""How what we make on a cluster is named and labelled."""
+"""Names and labels of the objects that we create on a cluster."""
 
 LABEL = "app.kubernetes.io/managed-by=brownout"
 

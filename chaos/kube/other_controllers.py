@@ -1,6 +1,6 @@
-"""Who else moves the replicas of a workload, and what that will do to a fault: named before it is made.
+"""Other controllers that change the replicas of a workload, and their effect on a fault; reported before the inject.
 
-What each does is told as it was seen on real clusters.
+The effects are as observed on real clusters.
 """
 
 from typing import Any
@@ -21,32 +21,32 @@ _GITOPS = {
 
 
 def of(cluster: Cluster, workload: Workload, replicas: int) -> list[str]:
-    """A sentence for each: what it will do to a scale to so many. Raises TROUBLE and CannotInject."""
+    """A sentence for each: its effect on a scale to `replicas`. Raises API_ERRORS and CannotInject."""
     found = workload.read()
-    told = [
+    sentences = [
         f"HorizontalPodAutoscaler {_name(h)}: {_by_autoscaler(h['spec'], replicas)}"
         for h in cluster.autoscalers(workload.namespace)
         if _targets(h["spec"].get("scaleTargetRef"), workload)
     ]
-    told += [
+    sentences += [
         f"KEDA's ScaledObject {_name(s)}: {_by_keda(s['spec'], replicas)}; the annotation "
         'autoscaling.keda.sh/paused: "true" stops it'
         for s in cluster.scaled_objects(workload.namespace)
         if _targets(s["spec"].get("scaleTargetRef"), workload)
     ]
     meta = found["metadata"]
-    told += [
+    sentences += [
         f"owned by {o['kind']} {o['name']}: its controller may set the replicas back"
         for o in meta.get("ownerReferences") or ()
         if not kserve.is_owner(o)
     ]
     marks = {**(meta.get("annotations") or {}), **(meta.get("labels") or {})}
-    told += [words.format(marks[key]) for key, words in _GITOPS.items() if key in marks]
-    return told + _by_kserve(cluster, found, replicas)
+    sentences += [words.format(marks[key]) for key, words in _GITOPS.items() if key in marks]
+    return sentences + _by_kserve(cluster, found, replicas)
 
 
 def _by_autoscaler(spec: dict[str, Any], replicas: int) -> str:
-    """It does nothing at zero, and puts what is outside its bounds back into them, whatever its metrics say."""
+    """At zero it does nothing. It moves replicas that are outside its bounds back inside, whatever its metrics are."""
     least, most = spec.get("minReplicas", 1), spec["maxReplicas"]
     if replicas == 0 and least:
         return (
@@ -63,7 +63,7 @@ def _by_autoscaler(spec: dict[str, Any], replicas: int) -> str:
 
 
 def _by_keda(spec: dict[str, Any], replicas: int) -> str:
-    """KEDA itself scales from zero and to zero; between its bounds the autoscaler that it has made does."""
+    """KEDA itself scales from zero and to zero; the autoscaler that it creates scales between its bounds."""
     least, most = spec.get("minReplicaCount", 0), spec.get("maxReplicaCount", 100)
     if replicas == 0:
         return "it undoes a scale to 0 within its polling interval"
@@ -83,16 +83,16 @@ def _by_kserve(cluster: Cluster, deployment: dict[str, Any], replicas: int) -> l
         return []
     try:
         service = cluster.inference_service(deployment["metadata"]["namespace"], name)
-        unread = None if service else "there is none of this name, or its API is not spoken here"
+        unread = None if service else "it was not found, or the cluster does not serve its API"
     except ApiException as e:
-        if e.status != 403:  # a right that need not be held
+        if e.status != 403:  # an optional right
             raise
         service, unread = None, "get inferenceservices is not granted"
-    return [kserve.told(deployment, service, unread, replicas)]
+    return [kserve.describe_scale(deployment, service, unread, replicas)]
 
 
 def _targets(ref: Any, workload: Workload) -> bool:
-    # KEDA's kind may be left out: then it is a Deployment.
+    # KEDA's default kind is Deployment.
     return (
         bool(ref)
         and ref.get("name") == workload.name

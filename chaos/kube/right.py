@@ -1,11 +1,11 @@
-"""What a cluster must allow, verb by verb."""
+"""The rights that we need on a cluster, one for each verb."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """One thing that the cluster must allow us."""
+    """One right that we need."""
 
     verb: str
     group: str

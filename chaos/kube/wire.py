@@ -1,10 +1,9 @@
-"""The one way of every request to the Kubernetes API: strict about what comes back, and with fresh credentials after a 401.
+"""Sends every request to the Kubernetes API: validates the answers strictly, and reloads the credentials after a 401.
 
-The connections are those of the kubernetes package's client, by its configuration; the requests are made here, as plain JSON. The
-classes that the package has for each API would take two seconds of CPU to load, and leave out of what is written back
-what they do not know. On a 401 the credentials are loaded anew (kubeconfig, tokenFile,
-plugin, certificate, a Pod's own token) and the request is made once more. A kubeconfig that leads to another cluster by
-then is not followed.
+The connections come from the kubernetes package's client and its configuration; the requests are plain JSON. The package's
+classes for each API would take two seconds of CPU to load, and would drop unknown members when an object is written back.
+After a 401 the credentials are reloaded (kubeconfig, tokenFile, plugin, certificate, a Pod's own token) and the request is
+sent once more. A kubeconfig that then points to another cluster is not used.
 """
 
 import json
@@ -18,16 +17,16 @@ from urllib.parse import quote, urlencode
 import urllib3
 from kubernetes.client.api_client import ApiClient
 
-from chaos.kube.answers import TROUBLE, NotTheApi, RequestInfo, event, found, line, refusal, request_info
+from chaos.kube.answers import API_ERRORS, NotTheApi, RequestInfo, event, found, line, refusal, request_info
 from chaos.kube.credentials import Credentials
 from contract.refusal import Refusal
 
 MOST_BYTES = 32 * 1024 * 1024  # of an answer
 MOST_LINE = 4 * 1024 * 1024  # of an event of a watch
-CONNECT_S, READ_S = 3, 10  # without them a hung API server blocks for ever
-WITHIN_S = 20.0  # for the whole of an answer; each part of it has the timeout of the request
+CONNECT_S, READ_S = 3, 10  # without them a hung API server blocks forever
+WITHIN_S = 20.0  # for a whole answer; each read has the timeout of the request
 LOAD_WITHIN_S = 30.0  # a plugin may wait for a person
-# Between two loads, doubled while the API server goes on refusing what is loaded: plugins may cost a login each.
+# Between two loads; doubles while the API server keeps refusing the loaded credentials: a plugin may need a login each time.
 PAUSE_S = 1.0
 PAUSE_MOST_S = 10.0
 KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
@@ -48,12 +47,12 @@ class Answer:
 
 
 def path(*steps: str) -> str:
-    """From the server's root on; each step is quoted."""
+    """From the server's root; each step is quoted."""
     return "".join(f"/{quote(step, safe='')}" for step in steps)
 
 
 class _Held:
-    """Credentials, and connections that show them. Never changed: the next ones have an object of their own."""
+    """Credentials, and the connections that use them. Immutable: new credentials get a new object."""
 
     def __init__(self, credentials: Credentials) -> None:
         self.credentials = credentials
@@ -72,7 +71,7 @@ class _Held:
 @dataclass(frozen=True, slots=True)
 class _Request:
     method: str
-    url: str  # from the server's root on
+    url: str  # from the server's root
     body: bytes | None
     headers: dict[str, str]
     read_s: float
@@ -90,7 +89,7 @@ def _request(
 
 
 class Wire:
-    """Several threads use one at once."""
+    """Thread-safe."""
 
     def __init__(self, load: Load, clock: Callable[[], float] = time.monotonic) -> None:
         self._load, self._clock = load, clock
@@ -98,14 +97,14 @@ class Wire:
         self._lock = threading.Lock()
         self._loading: _Loading | None = None
         self._pause_s, self._not_before, self._why = 0.0, 0.0, ""
-        self.cluster: str | None = None  # its identity, once it was seen
+        self.cluster: str | None = None  # its identity, once known
 
     @property
     def credentials(self) -> Credentials:
         return self._held.credentials
 
     def get(self, path: str, **query: str) -> Answer:
-        """As all of these: raises what is in TROUBLE."""
+        """Raises API_ERRORS, as do all requests."""
         return self._answer(_request("GET", path, query))
 
     def post(self, path: str, body: dict[str, Any], **query: str) -> Answer:
@@ -115,14 +114,14 @@ class Wire:
         return self._answer(_request("PUT", path, {}, body))
 
     def patch(self, path: str, body: dict[str, Any], **query: str) -> Answer:
-        """By a strategic merge: a member of None is taken away."""
+        """A strategic merge patch: a member of None is removed."""
         return self._answer(_request("PATCH", path, query, body, MERGE))
 
     def delete(self, path: str, body: dict[str, Any]) -> Answer:
         return self._answer(_request("DELETE", path, {}, body))
 
     def watch(self, path: str, seconds: int, **query: str) -> urllib3.BaseHTTPResponse:
-        """Of a list; its events, for so many seconds at most, are read from the response, which the caller closes."""
+        """Watch a list for at most `seconds`. The caller reads the events from the response and closes it."""
         query |= {"timeoutSeconds": str(seconds), "watch": "true"}
         response, _ = self._success(_request("GET", path, query, read_s=seconds + 5))
         return response
@@ -132,7 +131,7 @@ class Wire:
         return Answer(response.headers, found(request.of, data))
 
     def _success(self, request: _Request, whole: bool = False) -> tuple[urllib3.BaseHTTPResponse, bytes]:
-        """The response to what was granted, and, where it is to be read whole, what it holds."""
+        """The response to a granted request, and its body if `whole`."""
         of, held = request.of, self._held
         response, refused = _sent(held, request)
         why = ""
@@ -153,20 +152,20 @@ class Wire:
         return response, data
 
     def renew(self) -> None:
-        """Load the credentials anew, though those that are held are not refused yet."""
+        """Reload the credentials before they are refused."""
         self._renewed(self._held)
 
     def _renewed(self, used: _Held) -> tuple[_Held | None, str]:
-        """What to use in the place of what was refused; None: there is nothing better, and why."""
+        """Replacement for refused credentials, and an empty text; or None, and why there are no better ones."""
         with self._lock:
             if self._held is not used:
-                return self._held, ""  # another thread was here
+                return self._held, ""  # another thread has reloaded them
             if self._clock() < self._not_before:
                 return None, self._why
             try:
                 fresh = _Held(self._loaded(used.credentials.context))
                 self._why = self._wrong(used.credentials, fresh)
-            except (Refusal, *TROUBLE) as e:
+            except (Refusal, *API_ERRORS) as e:
                 self._why = f"no fresh credential: {line(str(e))}"
             self._pause_s = min(2 * self._pause_s or PAUSE_S, PAUSE_MOST_S)
             self._not_before = self._clock() + self._pause_s
@@ -176,32 +175,32 @@ class Wire:
             return fresh, ""
 
     def _wrong(self, used: Credentials, fresh: _Held) -> str:
-        """Why fresh credentials are not used, in words; empty: they are. Raises what a request raises."""
+        """Why fresh credentials are not used, in words; empty: they are used. Raises what a request raises."""
         same_server = fresh.credentials.server == used.server
         if same_server and fresh.credentials.same_as(used):
-            return "loaded anew, the credentials are the same"
+            return "reloaded, the credentials are the same"
         if same_server and (used.server.proven or self.cluster is None):
             return ""
         if self.cluster is None:
-            return "loaded anew, the kubeconfig leads to another server"
-        # An address and its certificates may change, and an address alone proves nothing: the cluster itself is asked.
+            return "reloaded, the kubeconfig points to another server"
+        # An address and its certificates may change, and an address alone proves nothing: compare the cluster's uid.
         request = _request("GET", KUBE_SYSTEM, {})
         response = fresh.send(request)
         data = _read(response, request.of)
         if response.status != 200:
             raise refusal(request.of, response.status, response.headers, data)
         if found(request.of, data)["metadata"]["uid"] != self.cluster:
-            return "loaded anew, the kubeconfig leads to another cluster"
+            return "reloaded, the kubeconfig points to another cluster"
         return ""
 
     def _loaded(self, context: str | None) -> Credentials:
-        """In a thread of its own: a plugin that waits for a person must not hold up a restore for ever."""
+        """In its own thread: a plugin that waits for a person must not block a restore forever."""
         if self._loading is None or not self._loading.is_alive():
             self._loading = _Loading(self._load, context)
             self._loading.start()
         self._loading.join(LOAD_WITHIN_S)
         if self._loading.is_alive():
-            raise Refusal(f"nothing within {LOAD_WITHIN_S:.0f} s")
+            raise Refusal(f"no response within {LOAD_WITHIN_S:.0f} s")
         return self._loading.result()
 
 
@@ -231,12 +230,12 @@ def events(response: Any, name: str, namespace: str, plural: str) -> Iterator[di
     for piece in response.stream(8192, decode_content=False):
         *lines, rest = (rest + piece).split(b"\n")
         if len(rest) > MOST_LINE:
-            raise NotTheApi(f"{of}: an event without an end")
+            raise NotTheApi(f"{of}: an unterminated event")
         for text in lines:
             if text:
                 yield event(of, name, text)
     if rest:
-        raise NotTheApi(f"{of}: it ended in mid-event: {rest[:80]!r}")
+        raise NotTheApi(f"{of}: the watch ended inside an event: {rest[:80]!r}")
 
 
 def _sent(held: _Held, request: _Request) -> tuple[urllib3.BaseHTTPResponse | None, str]:
@@ -248,7 +247,7 @@ def _sent(held: _Held, request: _Request) -> tuple[urllib3.BaseHTTPResponse | No
 
 
 def _read(response: urllib3.BaseHTTPResponse, of: RequestInfo) -> bytes:
-    """The whole body, which must not be endless."""
+    """The whole body, up to a size and a time."""
     until = time.monotonic() + WITHIN_S
     pieces, size = [], 0
     try:
@@ -258,7 +257,7 @@ def _read(response: urllib3.BaseHTTPResponse, of: RequestInfo) -> bytes:
             if size > MOST_BYTES:
                 raise NotTheApi(f"{of}: an answer of more than {MOST_BYTES // 1024**2} MiB")
             if time.monotonic() > until:
-                raise NotTheApi(f"{of}: an answer that has not ended after {WITHIN_S:.0f} s")
+                raise NotTheApi(f"{of}: an answer that is incomplete after {WITHIN_S:.0f} s")
     except BaseException:
         response.close()
         raise
@@ -267,6 +266,6 @@ def _read(response: urllib3.BaseHTTPResponse, of: RequestInfo) -> bytes:
 
 
 def _drop(response: urllib3.BaseHTTPResponse) -> None:
-    """Of a refusal nothing is read that could be long."""
+    """Close a refused response without reading its body, which could be long."""
     response.close()
     response.release_conn()

@@ -1,1 +1,1 @@
-"""How a fault is undone: its record and claim, and who restores it, whatever became of the controller."""
+"""Undoes faults: the undo record, the claim, and the processes that restore when the controller cannot."""

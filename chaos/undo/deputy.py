@@ -1,6 +1,6 @@
-"""Restores one open fault in the place of its controller: what the guardian, the reaper, `restore` and a takeover are.
+"""Restores one open fault in place of its controller: for the guardian, the reaper, `restore` and a takeover.
 
-They differ in when they begin, how long they try, and what they know of the stack: who has a topology verifies by a real answer.
+They differ in when they begin, how long they try, and whether they have a topology, which verifying by a real answer needs.
 """
 
 import time
@@ -34,61 +34,64 @@ SHOWN = {
 
 
 class Deputy:
-    """`restore` returns whether the fault is closed; its stages go into the run's folder, in a file of its own."""
+    """`restore` returns whether the fault is closed; its stages go to a separate file in the run's folder."""
 
     def __init__(
         self,
         undo: Undo,
         by: str,
         clock: Clock,
-        say: Callable[[str], None],
+        log: Callable[[str], None],
         journal: Journal | None = None,
         cluster: Cluster | None = None,
         stack: Topology | None = None,
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
-        """`journal`: where the record lies; None: it came from a Lease. `cluster`: the one to restore on, where the record's own
-        kubeconfig is another machine's. `stack`: by default the topology in the run's folder, of a record from the journal."""
-        self._undo, self._by, self._clock, self._say = undo, by, clock, say
+        """`journal`: contains the record; None: it came from a Lease. `cluster`: the one to restore on, where the record's
+        kubeconfig belongs to another machine. `stack`: by default the topology in the run's folder, for a record from the
+        journal."""
+        self._undo, self._by, self._clock, self._log = undo, by, clock, log
         self._journal, self._given, self._wait = journal, cluster, wait
         self._stack = stack
         self._ready: tuple[Fault, Cluster | None] | None = None
         self._question: Callable[[float], Question] | None = None
         self._folder = Path(undo.folder) if undo.folder else None
-        # Made with the first event: a deputy that is never needed leaves no file.
+        # Created with the first event: a deputy that is never needed leaves no file.
         self._events: JsonLines | None = None
 
     def connect(self) -> None:
-        """Make ready, so that nothing but the API's own time stands between the call and the restore.
+        """Prepare, so that a later restore only takes the time of its API calls.
 
-        Raises Refusal where the cluster is another one, and what is in TROUBLE.
+        Raises Refusal where the cluster is another one, and API_ERRORS.
         """
         undo, cluster = self._undo, None
-        if self._question is None:  # before the folder can be moved, or its keys taken out of the environment
+        if (
+            self._question is None
+        ):  # now: later the folder may be moved, or the keys removed from the environment
             self._question = self._requests()
         if undo.target_handle.on_cluster:
             cluster = self._given or Cluster(undo.kubeconfig, undo.embedded_pid, undo.context)
             uid, _ = cluster.identity()
             if uid != undo.cluster:
                 where = cluster.kubeconfig or "the default kubeconfig"
-                raise Refusal(f"{where} leads to another cluster; not touched")
+                raise Refusal(f"{where} points to another cluster; not touched")
         self._ready = faults.make(undo.fault, cluster, self._made_on(), undo.options), cluster
 
     def restore(self, within_s: float) -> bool:
-        """Try until it is restored and verified, or nothing is left to restore, or the time is up."""
+        """Try until it is restored and verified, or nothing is left to restore, or `within_s` seconds are over."""
         over_at = self._clock.now() + within_s
         end = self._restore(over_at)
         if end.how is How.OPEN:
-            self._tell("fail", error=end.words)
-            self._say(f"{self._what}: NOT restored: {end.words}")
+            self._report("fail", error=end.words)
+            self._log(f"{self._what}: NOT restored: {end.words}")
             return False
         if end.how is not How.VERIFIED:
             flags = {How.LEFT_ALONE: {"foreign": True}, How.HELD: {"foreign": True}, How.GONE: {"gone": True}}
-            self._tell("fail", error=end.words, detail=flags.get(end.how, {"elsewhere": True}))
-        elif not end.given_back:
-            self._tell("fail", error=end.words, detail={"back": True})
-        self._say(f"{self._what}: {end.words}{SHOWN[end.how] if end.given_back else ''}")
-        return end.given_back
+            self._report("fail", error=end.words, detail=flags.get(end.how, {"elsewhere": True}))
+        elif not end.released:
+            self._report("fail", error=end.words, detail={"back": True})
+        self._log(f"{self._what}: {end.words}{SHOWN[end.how] if end.released else ''}")
+        return end.released
 
     def _restore(self, over_at: float) -> End:
         try:
@@ -102,11 +105,11 @@ class Deputy:
         assert self._ready is not None, "connect has set it"
         assert self._question is not None, "connect has set it"
         fault, cluster = self._ready
-        self._tell("begin")
+        self._report("begin")
         claim = Claim(self._journal, cluster, self._undo)
         return Restorer(
             self._undo, fault, claim, self._question, self._clock, self._wait,
-            lambda stage, detail: self._tell(stage, detail=detail), unsure=True,
+            lambda stage, detail: self._report(stage, detail=detail), unsure=True,
         ).restore(over_at)  # fmt: skip
 
     def _connected(self) -> dict[str, Any]:
@@ -123,12 +126,12 @@ class Deputy:
         self._wait(pause)
 
     def _requests(self) -> Callable[[float], Question]:
-        """How a restored target is asked; where it cannot be, the question says so."""
+        """How to send a request to a restored target; where that is not possible, the question returns why."""
         undo = self._undo
         try:
             stack = self._stack_of(undo)
             if stack is None:
-                unknown = Unknown("no topology is at hand that names this target")
+                unknown = Unknown("no topology with this target is available")
                 return lambda within_s: unknown
             answers = Answers(stack, [undo.target], self._clock)
         except (Refusal, OSError, ValueError) as e:
@@ -137,18 +140,18 @@ class Deputy:
         return lambda within_s: answers.question(undo.target, within_s)
 
     def _stack_of(self, undo: Undo) -> Topology | None:
-        """The topology that was given, or the one in the run's folder; each only where it has this very handle."""
+        """The given topology, or the one in the run's folder; each only where it has this handle."""
         if self._stack is not None and _in(self._stack, undo) is not None:
             return self._stack
-        # What a Lease says is another's word: no file is read for it.
+        # A Lease is not trusted: no file is read because of it.
         if self._journal is None or self._folder is None or not (self._folder / "topology.yaml").is_file():
             return None
         found = topology.read(self._folder / "topology.yaml")
         return found if _in(found, undo) is not None else None
 
     def _made_on(self) -> Target:
-        """As the record has it. What a Lease says is another's word: to its url no secret is sent, and no file is read for it,
-        unless the topology that was given has this very handle."""
+        """The target of the record. A Lease is not trusted: no secret is sent to its url and no file is read because of it, unless
+        the given topology has this handle."""
         undo = self._undo
         if self._journal is not None:
             return undo.made_on
@@ -160,9 +163,9 @@ class Deputy:
         u = self._undo
         return f"{u.fault} on {u.handle} (run {u.run}, step {u.step}, held by {u.holder})"
 
-    def _tell(self, stage: str, error: str | None = None, detail: dict[str, Any] | None = None) -> None:
+    def _report(self, stage: str, error: str | None = None, detail: dict[str, Any] | None = None) -> None:
         if stage == "waiting" and detail is not None:
-            self._say(f"{self._what}: {detail['missing']}; waiting for {detail['waited_s']:.0f} s")
+            self._log(f"{self._what}: {detail['missing']}; waiting for {detail['waited_s']:.0f} s")
         if self._folder is None or not self._folder.is_dir():
             return
         u = self._undo
@@ -178,7 +181,7 @@ class Deputy:
 
 
 def _in(stack: Topology, undo: Undo) -> Target | None:
-    """The record's target where the topology has this very handle."""
+    """The record's target where the topology has this handle."""
     if undo.target not in stack.targets():
         return None
     found = target_of(stack, undo.target, (undo.kind,))

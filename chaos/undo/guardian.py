@@ -1,11 +1,11 @@
-"""The second process that restores when the first one is killed, or frozen.
+"""The second process, which restores when the controller is killed or frozen.
 
-It hears of every fault before the fault is made, over a pipe whose other end only the controller holds. The pipe's end
-of file means that the controller is gone: whatever is open then is restored. A fault past its deadline is restored even
-while the controller lives, for it may be frozen. Signals that end a program do not end this one.
+It gets every undo record before the inject, over a pipe whose other end only the controller holds. The pipe's end of file
+means that the controller is gone: the guardian then restores all open faults. It restores a fault past its deadline even
+while the controller lives, since that may be frozen. Signals that end a program do not end the guardian.
 
-It holds none of the controller's descriptors but the two pipes. What it logs goes to its standard error, which is a file
-(see guardian_link.py), and as a line to the controller for as long as that one lives.
+It has none of the controller's descriptors except the two pipes. It logs to its standard error, which is a file (see
+guardian_link.py), and to the controller while that lives.
 """
 
 import io
@@ -29,7 +29,7 @@ from contract.refusal import EXIT_NOT_RESTORED, EXIT_PASS
 from contract.topology import Topology
 
 LOG_MOST = 1024 * 1024  # characters that one guardian logs
-TRY_S = 24 * 3600.0  # it goes on long after the controller has given up
+TRY_S = 24 * 3600.0  # it continues long after the controller has given up
 LOOK_EVERY_S = 0.5
 BY = "guardian"
 Key = tuple[str | None, str, str]
@@ -44,7 +44,7 @@ def opening(undo: Undo) -> Open:
 
 
 def mark(undo: Undo) -> str:
-    """What tells the answer to one record from the answer to another."""
+    """Identifies the record that an answer belongs to."""
     return f"{undo.target_handle}, {undo.step} #{undo.trial}"
 
 
@@ -53,7 +53,7 @@ def closing(undo: Undo) -> Closed:
 
 
 class Guardian:
-    """Reads lines from standard input, answers on standard output; `run` returns when nothing is open any more."""
+    """Reads lines from standard input, answers on standard output; `run` returns when no fault is open any more."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Guardian:
         return self.follow(own_stdin())
 
     def follow(self, lines: Iterable[str]) -> int:
-        """The controller's lines, to their end; returns the exit code. Nothing here is a process's own."""
+        """Handles the controller's lines to their end; returns the exit code. Does not change the process, unlike `run`."""
         threading.Thread(target=self._read, args=(lines,), daemon=True).start()
         self._answer(Listening())
         while True:
@@ -90,8 +90,8 @@ class Guardian:
             if line is None:
                 break
             try:
-                self._hear(messages.read(line))
-            except ValueError as e:  # what is armed already must not lose its guardian
+                self._handle(messages.read(line))
+            except ValueError as e:  # faults that are already armed must not lose their guardian
                 self._log(f"from the controller: {e}")
         for key in list(self._open):
             self._restore(key)
@@ -101,12 +101,12 @@ class Guardian:
 
     def _read(self, lines: Iterable[str]) -> None:
         for line in lines:
-            if line.endswith("\n"):  # one that was torn by the controller's end was never armed
+            if line.endswith("\n"):  # a line that was cut by the controller's end was never armed
                 self._lines.put(line)
         self._lines.put(None)
 
-    def _hear(self, message: Message) -> None:
-        """Raises ValueError where it is none for a guardian."""
+    def _handle(self, message: Message) -> None:
+        """Raises ValueError where the message is not for a guardian."""
         match message:
             case UnderTest():
                 self._stack = topology.read_text(message.topology)
@@ -115,14 +115,16 @@ class Guardian:
             case Open():
                 self._arm(Undo.of_json(message.undo))
             case _:
-                raise ValueError(f"{message.kind!r} is no message for a guardian")
+                raise ValueError(f"{message.kind!r} is not a message for a guardian")
 
     def _arm(self, undo: Undo) -> None:
         of = mark(undo)
         deputy = Deputy(undo, BY, self._clock, self._log, self._journal, stack=self._stack, wait=self._wait)
         try:
             deputy.connect()
-        except Exception as e:  # also a mistake of ours: what is armed already must not lose its guardian
+        except (
+            Exception
+        ) as e:  # also a bug of ours: faults that are already armed must not lose their guardian
             self._answer(NotArmed(of, error_text(e)))
             return
         self._open[undo.key] = (undo, deputy)
@@ -145,16 +147,16 @@ class Guardian:
         try:
             held = self._journal.held(undo)
         except (OSError, ValueError):
-            held = undo  # what cannot be read must keep nobody from restoring
+            held = undo  # an unreadable record must not prevent a restore
         if held is not None and not held.same_fault(undo):
-            return  # somebody has restored, and another fault is open by now
+            return  # it was restored elsewhere, and another fault is open now
         if not deputy.restore(TRY_S):
             self._left += 1
             return
         try:
             self._journal.close(undo)
         except (OSError, ValueError):
-            pass  # it stays for restore, which finds nothing left to do
+            pass  # the record stays for `restore`, which finds nothing left to do
 
     def _log(self, line: str) -> None:
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -163,7 +165,7 @@ class Guardian:
 
 
 class Bounded(io.TextIOBase):
-    """A text stream that takes so many characters and drops the rest; what cannot be written is dropped, too."""
+    """A text stream that accepts `most` characters and drops the rest, and what cannot be written."""
 
     def __init__(self, to: TextIO, most: int) -> None:
         self._to, self._left = to, most
@@ -175,13 +177,13 @@ class Bounded(io.TextIOBase):
             self._to.write(kept)
             self._to.flush()
         except OSError:
-            pass  # the disk is full; no restore may end of that
+            pass  # the disk is full, which must not end a restore
         return len(text)
 
 
 def _answer(message: Message) -> None:
     try:
-        # In one piece, since several threads answer; and past the buffer, which would keep what could not be sent.
+        # In one write, since several threads answer; unbuffered, since a buffer would keep what could not be sent.
         os.write(sys.stdout.fileno(), (messages.write(message) + "\n").encode())
     except OSError:
-        pass  # the controller is gone; the end of file comes next
+        pass  # the controller is gone; end of file follows

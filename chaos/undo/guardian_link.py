@@ -21,37 +21,37 @@ from contract.refusal import Refusal
 from contract.topology import Topology
 
 ARMED_WITHIN_S = 10.0
-LOG_MOST = 256 * 1024  # bytes; then it is put aside, in the place of the one before it
+LOG_MOST = 256 * 1024  # bytes; then the log is rotated, replacing the previous one
 WORDS_MOST = 500
 
 
 class GuardianLink:
-    """Without an armed guardian nothing is injected; when it dies, `stop` is set: what is open is restored.
+    """Without an armed guardian no fault is injected. When it dies, `stop` is set and open faults are restored.
 
-    It is started by its making, and loads while its caller does something else; it may be armed after `ready`.
+    The constructor starts it, and it loads meanwhile; it can be armed after `ready`.
     """
 
     def __init__(self, stop: Stop, stack: Topology) -> None:
         self._stop = stop
-        # A session of its own: what kills the controller's process group must not kill the guardian with it.
-        # A log of its own: it may go on for long after the controller has left, and whoever waits for the end of the
-        # controller's output must not wait for it. What it logs while the controller lives comes over the pipe as well.
+        # Its own session: a signal to the controller's process group must not kill the guardian.
+        # Its own log: it may run long after the controller has exited, and a reader that waits for the end of the
+        # controller's output must not wait for it. While the controller lives, its log also comes over the pipe.
         self._log = GuardianLog(default_folder().with_name("guardian.log"))
         self._guardian = Leashed([sys.executable, "-m", "chaos", "guardian"], self._log.opened())
         self._log.close()
         self._guardian.send(under_test(stack))
-        self._answers: queue.Queue[Armed | NotArmed | None] = queue.Queue()  # None: it is gone
-        self._lock = threading.Lock()  # one question at a time: the answers carry no number
+        self._answers: queue.Queue[Armed | NotArmed | None] = queue.Queue()  # None: it has exited
+        self._lock = threading.Lock()  # one request at a time: the answers have no number
         self._leaving = False
 
     def ready(self) -> None:
-        """Returns when it can be armed at once. Raises Refusal."""
+        """Returns once it can be armed. Raises Refusal."""
         try:
             first = self._guardian.message()
         except BadMessage as e:
             raise Refusal(f"the guardian did not start: {e}") from None
         if not isinstance(first, Listening):
-            raise Refusal(f"the guardian did not start: {self._log.last_words()}")
+            raise Refusal(f"the guardian did not start: {self._log.last_line()}")
         threading.Thread(target=self._watch, name="guardian", daemon=True).start()
 
     def arm(self, undo: Undo) -> None:
@@ -64,32 +64,32 @@ class GuardianLink:
                     answer = self._answers.get(timeout=max(0.0, until - time.monotonic()))
                 except queue.Empty:
                     raise CannotInject(f"the guardian did not answer within {ARMED_WITHIN_S:.0f} s") from None
-                # Any other is a late one, to a record that was given up.
+                # Any other is a late answer, to a record that was given up.
                 if answer is None or answer.of == mark(undo):
                     break
         if not isinstance(answer, Armed):
-            raise CannotInject(f"the guardian is not armed: {answer.why if answer else 'it is gone'}")
+            raise CannotInject(f"the guardian is not armed: {answer.why if answer else 'it has exited'}")
 
     def disarm(self, undo: Undo) -> None:
-        """After the verified restore."""
+        """Call after the verified restore."""
         with self._lock:
             self._guardian.send(closing(undo))
 
     def leave(self) -> None:
-        """Let go: it ends at once where nothing is open, and goes on trying where something is."""
+        """Detach: it ends at once where nothing is open, and otherwise keeps trying."""
         self._leaving = True
         self._guardian.let_go()
 
     @property
-    def goes_on(self) -> str:
-        """What becomes of it where something is left open, for the operator."""
+    def keeps_trying(self) -> str:
+        """What the guardian does where a fault is left open, for the operator."""
         return (
-            f"the guardian (process {self._guardian.pid}) goes on trying for {TRY_S / 3600:.0f} h; "
+            f"the guardian (process {self._guardian.pid}) keeps trying for {TRY_S / 3600:.0f} h; "
             f"its log: {self._log.path}"
         )
 
     def _watch(self) -> None:
-        while self._heard():
+        while self._receive():
             pass
         self._guardian.wait()
         self._answers.put(None)
@@ -97,8 +97,8 @@ class GuardianLink:
             output.err(f"the guardian has died; its log: {self._log.path}")
             self._stop.set("error: the guardian has died")
 
-    def _heard(self) -> bool:
-        """Whether there was a message. After a wrong one the next is read all the same: a guardian must not wait for a reader."""
+    def _receive(self) -> bool:
+        """Whether there was a message. Keeps reading after an invalid one: a guardian must not block on its output."""
         try:
             match message := self._guardian.message():
                 case None:
@@ -108,7 +108,7 @@ class GuardianLink:
                 case Armed() | NotArmed():
                     self._answers.put(message)
                 case _:
-                    raise BadMessage(f"{message.kind!r} is no message of a guardian")
+                    raise BadMessage(f"{message.kind!r} is not a message from a guardian")
         except BadMessage as e:
             output.err(f"guardian: {e}")
             self._stop.set(f"error: from the guardian: {e}")
@@ -116,11 +116,11 @@ class GuardianLink:
 
 
 class GuardianLog:
-    """The file that guardians write to, one for all runs of a user. Where it cannot be written they go without."""
+    """The log file of guardians, one for all runs of a user. Where it cannot be written they run without it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._before = 0  # bytes that others have written
+        self._before = 0  # bytes from earlier guardians
         self._file = None
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,16 +134,16 @@ class GuardianLog:
         return self._file or subprocess.DEVNULL
 
     def close(self) -> None:
-        """The child has it now."""
+        """Call once the child has it."""
         if self._file is not None:
             self._file.close()
 
-    def last_words(self) -> str:
+    def last_line(self) -> str:
         """The last line since it was opened."""
         try:
             with open(self.path, "rb") as f:
                 f.seek(self._before)
-                said = f.read(LOG_MOST).decode(errors="replace").strip().splitlines()
+                lines = f.read(LOG_MOST).decode(errors="replace").strip().splitlines()
         except OSError:
-            said = []
-        return said[-1][:WORDS_MOST] if said else f"it ended without a word; its log: {self.path}"
+            lines = []
+        return lines[-1][:WORDS_MOST] if lines else f"it ended without output; its log: {self.path}"

@@ -1,7 +1,7 @@
 """Undo records: written and fsynced before a fault, removed after its verified restore. One file is one open fault.
 
-They lie in one place per user and machine, so that `restore` finds them without knowing the run. A record is a lock
-too: a second fault on the same target of the same cluster, or of this machine, finds it.
+They are in one folder per user and machine, so that `restore` finds them without knowing the run. A record is also a
+lock: a second fault on the same target of the same cluster, or of this machine, finds it.
 """
 
 import hashlib
@@ -18,10 +18,10 @@ from chaos.target import Handle, Target
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """All that is needed to restore the target, whoever does it."""
+    """All data that a restore of the target needs, in any process."""
 
     run: str
-    folder: str | None  # the run's, for the events of who restores in the controller's place
+    folder: str | None  # the run's, for the events of a restore in the controller's place
     step: str
     trial: int
     fault: str
@@ -30,14 +30,14 @@ class Undo:
     kind: str  # of the handle: deployment, unit, …
     handle: str  # its name: namespace/name, …
     given: dict[str, Any]  # the handle as the topology gives it, where it is more than a name
-    cluster: str | None  # uid of kube-system, also of an embedded stack's; None: no cluster is concerned
+    cluster: str | None  # uid of kube-system, also of an embedded stack's; None: not on a cluster
     kubeconfig: str | None
     embedded_pid: int | None  # of an embedded stack: when that process is gone, so is the fault
     holder: str  # host:pid of the controller
-    deadline: float  # unix seconds: from then on others restore in the controller's place
+    deadline: float  # unix seconds; after it others restore in the controller's place
     state: dict[str, Any]  # the driver's snapshot
-    context: str | None = None  # of the kubeconfig: another may be made the current one meanwhile
-    server: dict[str, Any] = field(default_factory=dict)  # of a fault `by_http`: how its target is reached
+    context: str | None = None  # of the kubeconfig: the current one may change meanwhile
+    server: dict[str, Any] = field(default_factory=dict)  # of a fault `by_http`: how to reach its target
 
     @property
     def made_on(self) -> Target:
@@ -49,21 +49,20 @@ class Undo:
 
     @property
     def key(self) -> tuple[str | None, str, str]:
-        """What is locked: one open fault for each."""
+        """The locked target: one open fault for each key."""
         return self.cluster, self.kind, self.handle
 
     def same_fault(self, other: "Undo") -> bool:
-        """Whether both are records of one fault. Their deadlines may differ, since a restore may move it, and what the cluster
-        made of a restore (`came`)."""
+        """Whether both are records of one fault. Their deadline may differ, since a restore may move it, and `came`, the result of
+        a restore on the cluster."""
         return replace(self, deadline=other.deadline, state=_as_taken(self)) == replace(
             other, state=_as_taken(other)
         )
 
     def to_json(self, indent: int | None = None) -> str:
-        """As the journal, a Lease and the guardian get it.
+        """The format of the journal, a Lease and the guardian.
 
-        What is as by default is left out, so that a reader of an older version (a reaper's image) takes a record that does
-        without what was added.
+        Later fields are omitted at their default, so that an older version (a reaper's image) can read the record.
         """
         return json.dumps(
             {name: v for name, v in asdict(self).items() if v or name not in _ADDED}, indent=indent
@@ -71,17 +70,17 @@ class Undo:
 
     @classmethod
     def of_json(cls, text: str) -> "Undo":
-        """A record as it was written, also by the previous version. Raises ValueError where it is none of ours."""
+        """Parses a record, also one of the previous version. Raises ValueError where it is not an undo record."""
         try:
             return _renamed(cls(**json.loads(text)))
         except TypeError as e:
-            raise ValueError(f"no undo record of this version: {e}") from None
+            raise ValueError(f"not an undo record of this version: {e}") from None
 
 
 def _renamed(undo: Undo) -> Undo:
-    """With the names of today: a fault that an older version left open must stay restorable.
+    """With the current names: a fault that an older version left open must stay restorable.
 
-    Until runs had format 5, a command handle's `restore` was called `mend`.
+    Before run format 5, a command handle's `restore` had the key below.
     """
     if undo.kind != "command" or "mend" not in undo.given:
         return undo
@@ -111,45 +110,45 @@ class Journal:
         self._folder = folder
 
     def open(self, undo: Undo) -> None:
-        """On the disk when it returns. Raises Taken, and OSError: then nothing may be injected."""
+        """The record is on disk when it returns. Raises Taken, and OSError: then no fault may be injected."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(undo)
         fresh = self._written(undo)
         try:
-            os.link(fresh, path)  # at once whole, and only where there is none
+            os.link(fresh, path)  # complete at once, and only where none exists
         except FileExistsError:
             held = self._at(path)
             if held is None:  # it has just been closed
-                raise OSError(f"{path} came and went; try again") from None
+                raise OSError(f"{path} was created and deleted meanwhile; try again") from None
             raise Taken(held) from None
         finally:
             fresh.unlink(missing_ok=True)
         self._sync()
 
     def rewrite(self, undo: Undo) -> None:
-        """Replace the record of this very fault, with another deadline. Raises OSError, and ValueError where it is not open."""
+        """Replace the record of this fault, with another deadline. Raises OSError, and ValueError where it is not open."""
         if not self.holds(undo):
             raise ValueError(f"there is no record of this fault on {undo.handle}")
         self._written(undo).replace(self._path(undo))
         self._sync()
 
     def holds(self, undo: Undo) -> bool:
-        """Whether the record of this very fault is open."""
+        """Whether the record of this fault is open."""
         held = self._at(self._path(undo))
         return held is not None and held.same_fault(undo)
 
     def held(self, undo: Undo) -> Undo | None:
-        """The open record of the same target, whosever it is."""
+        """The open record of the same target, of any run."""
         return self._at(self._path(undo))
 
     def close(self, undo: Undo) -> None:
-        """After the verified restore; safe to call twice, and where another's record is open by now."""
+        """Call after the verified restore; safe to call twice, and where another run's record is open now."""
         if self.holds(undo):
             self._path(undo).unlink(missing_ok=True)
             self._sync()
 
     def records(self, unreadable: Callable[[str], None] = lambda words: None) -> list[Undo]:
-        """What is open, oldest first. A file that is no record is told, and hides no other."""
+        """The open records, oldest first. A file that is not a record goes to `unreadable`, and hides no other."""
         undos = []
         for _, path in sorted((p.stat().st_mtime, p) for p in self._folder.glob("*.json")):
             try:
@@ -162,7 +161,7 @@ class Journal:
         return undos
 
     def _written(self, undo: Undo) -> Path:
-        """A file beside the record's own, on the disk when it returns."""
+        """Writes a file next to the record's own; it is on disk when it returns."""
         path = self._path(undo)
         fresh = path.with_name(f".{path.name}.{os.getpid()}.{undo.step}")
         with open(fresh, "w") as f:
@@ -173,7 +172,7 @@ class Journal:
 
     def _path(self, undo: Undo) -> Path:
         text = "--".join(part or "here" for part in undo.key)
-        # Readable, and still one for each key: a path in a handle must not become a path here.
+        # Readable, and unique for each key; a path in a handle must not become a path here.
         digest = hashlib.sha256(repr(undo.key).encode()).hexdigest()[:8]
         return self._folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', text)[:150]}-{digest}.json"
 
@@ -184,7 +183,7 @@ class Journal:
             return None
 
     def _sync(self) -> None:
-        # A file is on the disk only when its folder's entry is.
+        # A file is on disk only when its folder's entry is.
         fd = os.open(self._folder, os.O_RDONLY)
         try:
             os.fsync(fd)

@@ -1,7 +1,7 @@
-"""The Lease of a cluster's target: lock and undo record at once, in the target's own namespace.
+"""The Lease of a cluster's target: lock and undo record in one, in the target's own namespace.
 
 Written before the inject, deleted after the verified restore. A second experiment finds it and is refused with the
-holder's name; who restores on another machine needs nothing else.
+holder's name. A restore on another machine needs nothing else.
 """
 
 import datetime
@@ -20,14 +20,14 @@ _DEADLINE = "brownout.dev/deadline"
 
 
 def namespace_of(kind: str, handle: str) -> str:
-    """Of a handle of the cluster's, by kind and name."""
+    """The namespace of the Lease of a cluster's handle, by kind and name."""
     lock_in = handles.find(kind).lock_in
     assert lock_in is not None, "a Lease is of a cluster's handle"
     return lock_in(handle)
 
 
 def rights(kind: str, handle: str) -> list[Right]:
-    """What the cluster must allow, so that the Lease can be taken, given back, and found by a restore from elsewhere."""
+    """The rights to take, release and find the Lease, also from another machine."""
     where, name = namespace_of(kind, handle), name_of(kind, handle)
     group = "coordination.k8s.io"
     found = [Right(v, group, "leases", where, name) for v in ("get", "delete")]
@@ -35,13 +35,13 @@ def rights(kind: str, handle: str) -> list[Right]:
 
 
 def read(cluster: Cluster, undo: Undo) -> dict[str, Any] | None:
-    """The target's Lease, whosever it is."""
+    """The target's Lease, of any holder."""
     return cluster.lease(namespace_of(undo.kind, undo.handle), name_of(undo.kind, undo.handle))
 
 
 def take(cluster: Cluster, undo: Undo, now: float) -> str | None:
-    """Take the target: the uid of the Lease; None: somebody has it. Raises CannotInject where the cluster kept another record
-    than was sent: who restores from it would be misled."""
+    """Take the target: the uid of the Lease; None: it is already taken. Raises CannotInject where the cluster changed the record:
+    a restore from it would be wrong."""
     key, _, value = LABEL.partition("=")
     body = {
         "apiVersion": "coordination.k8s.io/v1",
@@ -64,14 +64,14 @@ def take(cluster: Cluster, undo: Undo, now: float) -> str | None:
     if not whole(made, undo):
         release(cluster, undo, uid)
         raise CannotInject(
-            f"the cluster changed the Lease of {undo.handle} on its way (an admission policy or webhook): its undo record is not "
-            "what was written; let Leases of brownout pass"
+            f"the cluster's admission (a policy or webhook) changed the Lease of {undo.handle}: its undo record is not "
+            "what was written; exempt the Leases of brownout"
         )
     return uid
 
 
 def carries(lease: dict[str, Any], undo: Undo) -> bool:
-    """Whether a Lease holds the target for this very fault. One whose record somebody has spoiled is known by its holder."""
+    """Whether a Lease holds the target for this fault; where its record is damaged, by its holder."""
     try:
         return undo_in(lease).same_fault(undo)
     except ValueError:
@@ -79,12 +79,12 @@ def carries(lease: dict[str, Any], undo: Undo) -> bool:
 
 
 def taken_at(lease: dict[str, Any]) -> float:
-    """In unix seconds."""
+    """When it was taken, in unix seconds."""
     return unix(lease["spec"].get("acquireTime")) or unix(lease["metadata"].get("creationTimestamp"))
 
 
 def whole(lease: dict[str, Any], undo: Undo) -> bool:
-    """Whether it carries this very record, and is found by who looks for records."""
+    """Whether it contains exactly this record, and the label by which restorers find it."""
     key, _, value = LABEL.partition("=")
     if (lease["metadata"].get("labels") or {}).get(key) != value:
         return False  # the reaper would not find it
@@ -95,8 +95,8 @@ def whole(lease: dict[str, Any], undo: Undo) -> bool:
 
 
 def rewrite(cluster: Cluster, undo: Undo) -> None:
-    """Write the record anew into the target's own Lease. Raises TROUBLE, and ValueError where the Lease is not this fault's,
-    or was written meanwhile."""
+    """Write the record again into the target's Lease. Raises API_ERRORS, and ValueError where the Lease does not belong to this
+    fault, or was changed meanwhile."""
     found = read(cluster, undo)
     if found is None or not carries(found, undo):
         raise ValueError(f"the Lease of {undo.handle} is not ours")
@@ -111,15 +111,15 @@ def rewrite(cluster: Cluster, undo: Undo) -> None:
 
 
 def release(cluster: Cluster, undo: Undo, uid: str) -> None:
-    """Give the target back, after its verified restore."""
+    """Delete the Lease, after the verified restore."""
     cluster.delete_lease(namespace_of(undo.kind, undo.handle), name_of(undo.kind, undo.handle), uid)
 
 
 def undo_in(lease: dict[str, Any]) -> Undo:
-    """The undo record that a Lease carries. Raises ValueError where it carries none that may be acted on.
+    """The undo record in a Lease. Raises ValueError where it has none that may be acted on.
 
-    Whoever may write Leases could have a restorer do what the record says: it must be of the Lease's own target, and of
-    a fault of the cluster's. A record with commands in it is never one of those.
+    Anyone who may write Leases could make a restorer execute the record. So it must be of the Lease's own target, and of a
+    fault on the cluster. A record with commands is never one of these.
     """
     meta = lease["metadata"]
     text = (meta.get("annotations") or {}).get(_UNDO)
@@ -127,9 +127,7 @@ def undo_in(lease: dict[str, Any]) -> Undo:
         raise ValueError(f"the Lease {meta['name']} carries no undo record")
     undo = Undo.of_json(text)
     if undo.fault not in faults.names() or undo.kind not in faults.driver(undo.fault).kinds:
-        raise ValueError(
-            f"the Lease {meta['name']}: its record is of no fault that is known here: {undo.fault}"
-        )
+        raise ValueError(f"the Lease {meta['name']}: its record names an unknown fault: {undo.fault}")
     own = (meta["namespace"], meta["name"])
     if not undo.target_handle.on_cluster or own != (
         namespace_of(undo.kind, undo.handle),
@@ -153,8 +151,8 @@ def unix(instant: str | None) -> float:
 
 
 def instant(at: float) -> str:
-    """A MicroTime as the API has it."""
+    """A MicroTime in the API's format."""
     found = datetime.datetime.fromtimestamp(at, datetime.UTC)
-    # The client writes a fraction of nothing as none at all, which the API server takes for no MicroTime.
+    # isoformat omits a fraction of zero, and the API server does not accept that as a MicroTime.
     text = found.replace(microsecond=found.microsecond or 1).isoformat(timespec="microseconds")
     return text.replace("+00:00", "Z")

@@ -1,7 +1,7 @@
-"""The dead-man of a cluster: restores what is past its deadline by the Leases alone, and nothing that is not.
+"""The dead-man of a cluster: restores faults that are past their deadline, from the Leases alone.
 
-It runs in the cluster (deploy/reaper.yaml), so that a fault ends although every process of ours, or their machine, is
-gone. Its heartbeat is a Lease in each namespace that it serves; nothing is injected there while the heartbeat is stale.
+It runs in the cluster (deploy/reaper.yaml), so that a fault ends even if every process of ours, or their machine, is
+gone. Its heartbeat is a Lease in each namespace that it serves; no fault is injected there while the heartbeat is stale.
 """
 
 import os
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from chaos.kube.cluster import TROUBLE, Cluster, told
+from chaos.kube.cluster import API_ERRORS, Cluster, api_error_text
 from chaos.kube.names import LABEL
 from chaos.kube.right import Right
 from chaos.stop import Stop
@@ -23,13 +23,13 @@ from contract.clock import Clock
 BY = "reaper"
 HEARTBEAT = "brownout-reaper"
 EVERY_S = 5.0
-FRESH_S = 30.0  # a heartbeat older than this is no heartbeat
-CLOCKS_AGREE_S = 5.0  # a Lease's deadline was written by one clock and is read by another
-RESTORE_WITHIN_S = 60.0  # then it looks again, and goes on trying
+FRESH_S = 30.0  # maximum age of a heartbeat
+CLOCKS_AGREE_S = 5.0  # a Lease's deadline is written by one clock and read by another
+RESTORE_WITHIN_S = 60.0  # then it reads the Leases again, and tries again
 
 
 class Reaper:
-    """`run` returns when `stop` is set. A restore has a thread of its own: one that hangs delays no other."""
+    """`run` returns when `stop` is set. Each restore has its own thread: one that hangs does not delay others."""
 
     def __init__(
         self,
@@ -37,15 +37,15 @@ class Reaper:
         namespaces: list[str],
         clock: Clock,
         stop: Stop,
-        say: Callable[[str], None],
+        log: Callable[[str], None],
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
-        self._cluster, self._namespaces, self._clock, self._stop, self._say = (
+        self._cluster, self._namespaces, self._clock, self._stop, self._log = (
             cluster,
             namespaces,
             clock,
             stop,
-            say,
+            log,
         )
         self._wait = wait
         self._restoring: dict[str, threading.Thread] = {}
@@ -55,34 +55,34 @@ class Reaper:
             for namespace in self._namespaces:
                 try:
                     self.look(namespace)
-                    # After the look: a heart that beats though nothing can be seen would be believed.
-                    self._beat(namespace)
-                except Exception as e:  # also a mistake of ours: a dead-man that ends restores nothing
-                    self._say(f"{namespace}: {told(e)}")
+                    # Only after the look: a reaper that cannot read Leases must not have a heartbeat.
+                    self._write_heartbeat(namespace)
+                except Exception as e:  # also a bug of ours: a dead-man that ends restores nothing
+                    self._log(f"{namespace}: {api_error_text(e)}")
             if self._stop.wait(EVERY_S):
                 break
         for thread in self._restoring.values():
             thread.join()
 
-    def _beat(self, namespace: str) -> None:
-        """By a clock that is wrong deadlines are misread: it goes on restoring, and nothing may rely on it."""
+    def _write_heartbeat(self, namespace: str) -> None:
+        """No heartbeat while this clock is wrong: it would misread deadlines. It keeps restoring, but no run may rely on it."""
         now = self._clock.now()
         ahead_s = self._cluster.clock_ahead_s(now)
         if ahead_s is not None and abs(ahead_s) > CLOCKS_AGREE_S:
-            self._say(
-                f"{namespace}: no heartbeat: this clock is {ahead_s:+.0f} s off the API server's; set it right"
+            self._log(
+                f"{namespace}: no heartbeat: this clock is {ahead_s:+.0f} s off the API server's; correct it"
             )
             return
-        _beat(self._cluster, namespace, now)
+        _write_heartbeat(self._cluster, namespace, now)
 
     def look(self, namespace: str) -> None:
-        """Begin to restore what is past its deadline. Raises TROUBLE."""
+        """Start to restore the faults that are past their deadline. Raises API_ERRORS."""
         for found in self._cluster.leases(namespace, LABEL):
             uid = found["metadata"]["uid"]
             try:
                 undo = lease.undo_in(found)
             except ValueError as e:
-                self._say(f"{namespace}: {e}; left alone")
+                self._log(f"{namespace}: {e}; left alone")
                 continue
             busy = self._restoring.get(uid)
             if self._clock.now() > undo.deadline and not (busy and busy.is_alive()):
@@ -96,17 +96,17 @@ class Reaper:
     def _restore(self, undo: Undo, uid: str) -> None:
         try:
             found = lease.read(self._cluster, undo)
-        except TROUBLE:
-            return  # it looks again soon
+        except API_ERRORS:
+            return  # it tries again soon
         if found is None or found["metadata"]["uid"] != uid:
-            return  # given back since it was listed
-        Deputy(undo, BY, self._clock, self._say, cluster=self._cluster, wait=self._wait).restore(
+            return  # released since it was listed
+        Deputy(undo, BY, self._clock, self._log, cluster=self._cluster, wait=self._wait).restore(
             RESTORE_WITHIN_S
         )
 
 
-def beats(cluster: Cluster, namespace: str, now: float) -> str | None:
-    """None: a reaper serves this namespace; otherwise why not. Raises TROUBLE."""
+def missing_heartbeat(cluster: Cluster, namespace: str, now: float) -> str | None:
+    """Why no live reaper serves this namespace; None: one does. Raises API_ERRORS."""
     found = cluster.lease(namespace, HEARTBEAT)
     if found is None:
         return f"no reaper serves the namespace {namespace}: kubectl apply -f deploy/reaper.yaml"
@@ -117,11 +117,11 @@ def beats(cluster: Cluster, namespace: str, now: float) -> str | None:
 
 
 def right(namespace: str) -> Right:
-    """To see the heartbeat."""
+    """To read the heartbeat."""
     return Right("get", "coordination.k8s.io", "leases", namespace, HEARTBEAT)
 
 
-def _beat(cluster: Cluster, namespace: str, now: float) -> None:
+def _write_heartbeat(cluster: Cluster, namespace: str, now: float) -> None:
     spec: dict[str, Any] = {
         "holderIdentity": f"{socket.gethostname()}:{os.getpid()}",
         "leaseDurationSeconds": round(FRESH_S),

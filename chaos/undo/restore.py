@@ -1,14 +1,14 @@
-"""Restores what is open: from the journal of this machine, and from the Leases of a cluster. Safe at any time.
+"""Restores open faults: from the journal of this machine, and from the Leases of a cluster. Safe at any time.
 
-It reports what is open and what it did about it; an open fault whose run is still alive is restored too, since that is
-what the operator asks for. A restore is verified by a real answer, by the topology that is given or by the one in the run's
-folder; where neither has the target the line says `answered: unknown`.
+It reports each open fault and the result. An open fault whose run is still alive is restored too, since the operator
+requested it. A restore is verified by a real answer, with the given topology or the one in the run's folder; where
+neither has the target, the line contains `answered: unknown`.
 """
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from chaos.kube.cluster import TROUBLE, Cluster, told
+from chaos.kube.cluster import API_ERRORS, Cluster, api_error_text
 from chaos.kube.names import LABEL
 from chaos.target import handles_of
 from chaos.undo import lease
@@ -21,28 +21,28 @@ BY = "restore"
 
 
 def restore(
-    journal: Journal, topology: Topology | None, clock: Clock, within_s: float, say: Callable[[str], None]
+    journal: Journal, topology: Topology | None, clock: Clock, within_s: float, log: Callable[[str], None]
 ) -> int:
-    """How many open faults could not be restored, or not be looked for."""
+    """The number of open faults that could not be restored, or whose records could not be read."""
     unreadable: list[str] = []
     records = journal.records(unreadable.append)
     for words in unreadable:
-        say(f"cannot be read, and so not be restored: {words}")
+        log(f"cannot be read, so not restored: {words}")
     left = len(unreadable)
-    deputies = {undo.key: Deputy(undo, BY, clock, say, journal, stack=topology) for undo in records}
+    deputies = {undo.key: Deputy(undo, BY, clock, log, journal, stack=topology) for undo in records}
     if topology is not None and topology.cluster is not None:
         cluster = Cluster(topology.kubeconfig)
         try:
-            for undo in held(cluster, namespaces_of(topology), say):
+            for undo in held(cluster, namespaces_of(topology), log):
                 if undo.key not in deputies:
-                    deputies[undo.key] = Deputy(undo, BY, clock, say, cluster=cluster, stack=topology)
-        except TROUBLE as e:
-            say(f"the Leases cannot be read: {told(e)}")
+                    deputies[undo.key] = Deputy(undo, BY, clock, log, cluster=cluster, stack=topology)
+        except API_ERRORS as e:
+            log(f"the Leases cannot be read: {api_error_text(e)}")
             left += 1
     if not deputies and not left:
-        say("nothing is open")
+        log("no open faults")
         return 0
-    # At once: one that loads its model for minutes must not keep the next one down. (At least one worker is asked for.)
+    # In parallel: one that loads its model for minutes must not keep the next one down. (The pool needs at least one worker.)
     with ThreadPoolExecutor(max(1, len(deputies))) as pool:
         done = dict(zip(deputies, pool.map(lambda d: d.restore(within_s), deputies.values()), strict=True))
     for undo in records:
@@ -52,16 +52,16 @@ def restore(
 
 
 def namespaces_of(topology: Topology) -> list[str]:
-    """Where the Leases of its targets lie."""
+    """The namespaces of the Leases of its targets."""
     handles = [handle for name in topology.targets() for handle in handles_of(topology, name)]
     return sorted({lease.namespace_of(h.kind, h.name) for h in handles if h.on_cluster})
 
 
-def held(cluster: Cluster, namespaces: Iterable[str], say: Callable[[str], None]) -> Iterable[Undo]:
-    """The undo records that the Leases of these namespaces carry. Raises TROUBLE."""
+def held(cluster: Cluster, namespaces: Iterable[str], log: Callable[[str], None]) -> Iterable[Undo]:
+    """The undo records in the Leases of these namespaces. Raises API_ERRORS."""
     for namespace in namespaces:
         for found in cluster.leases(namespace, LABEL):
             try:
                 yield lease.undo_in(found)
             except ValueError as e:
-                say(f"{namespace}: {e}; left alone")
+                log(f"{namespace}: {e}; left alone")

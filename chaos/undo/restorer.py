@@ -1,16 +1,17 @@
-"""The one way back of a fault: fenced by its claim, commanded, verified by a real answer, and given back.
+"""The restore of a fault: fenced by its claim, commanded, verified by a real answer, then the claim is released.
 
 The controller, the guardian, the reaper and `restore` all call `Restorer.restore`. They differ in when they begin, how
 long they try, and whether the inject may still arrive (`unsure`).
 
-Who restores: a claim of another holder means that another acts, and nothing is touched. One that was taken in the place of our
-deleted record (see `Held.displaces`) is waited for: it ends with the target as our fault has left it. Where there is no claim at all
-somebody has restored in our place, or has deleted the record (`kubectl delete lease --all`). A target that is not back is
-claimed again and restored. One that is back is not written where another may have restored it: past the deadline, or where
-the journal's record is gone too.
+Which process restores: a claim of another holder means that another process acts, and nothing is touched. If that claim
+replaced our deleted record (see `Held.displaces`), wait for it: it ends with the target as our fault has left it. Without any
+claim, another process has restored in our place, or someone has deleted the record (`kubectl delete lease --all`). A target
+that is not back is claimed again and restored. A target that is back is not written if another process may have restored
+it: past the deadline, or where the journal's record is gone too.
 
-Verified is what its own machinery calls ready and what gave a whole answer. Where no answer can be asked for, the event has
-`answered: unknown` and the reason. An engine may load its model for many minutes: what is missing is reported meanwhile.
+A target is verified once its own machinery reports it ready and it has given a complete answer. Where no request can be
+sent, the event has `answered: unknown` and the reason. An engine may load its model for many minutes: meanwhile the
+missing condition is reported.
 """
 
 import contextlib
@@ -27,25 +28,25 @@ from chaos.undo.claim import Claim, Held
 from chaos.undo.journal import Undo
 from contract.clock import Clock
 
-# An inject may still be on its way when its controller died, or when its call was not answered: the record stays open and
-# the target watched. As long as a call may take on the controller's side; see the timeouts of cluster.py.
+# An inject may still arrive after its controller died, or after its call was not answered: the record stays open and the
+# target is watched. As long as a call may take on the controller's side; see the timeouts of wire.py.
 WATCH_ON_S = 6.0
 WATCH_EVERY_S = 0.5
 AGAIN_WITHIN_S = 60.0
-GIVE_BACK_WITHIN_S = 5.0  # at least: the restore is verified, however late
-REPORT_AFTER_S, REPORT_EVERY_S = 30.0, 60.0  # of what a restore waits for
+RELEASE_WITHIN_S = 5.0  # at least: the restore is verified, however late
+REPORT_AFTER_S, REPORT_EVERY_S = 30.0, 60.0  # of the condition that a restore waits for
 EXTEND_EVERY_S = 5.0
-POLL_SHARE, POLL_MOST_S = 0.005, 1.0  # a long wait is looked at less often: within so much of its length
-GONE = "the embedded stack is gone, and its processes with it"
+POLL_SHARE, POLL_MOST_S = 0.005, 1.0  # the poll interval as a share of the wait, and its maximum
+GONE = "the embedded stack and its processes are gone"
 
 
 class How(StrEnum):
-    """What became of the fault."""
+    """How the restore ended."""
 
     VERIFIED = "verified"
     LEFT_ALONE = "left alone"  # someone else changed the target meanwhile
     ELSEWHERE = "restored elsewhere"  # the claim is gone, and the target is back
-    HELD = "held"  # another holds the target now
+    HELD = "held"  # another run holds the target now
     GONE = "gone"  # with its embedded stack
     OPEN = "open"  # not verified in time: the record stays
 
@@ -56,15 +57,15 @@ class End:
 
     how: How
     words: str
-    given_back: bool = True  # False: verified, but the claim could not be deleted; why is in `words`
+    released: bool = True  # False: verified, but the claim could not be deleted; why is in `words`
 
 
 class Question(Protocol):
     """A real request to the restored target; see `answers.py`."""
 
     def look(self) -> Seen:
-        """`{"answered": "yes"}`, or `{"answered": "unknown", "unanswered": why}` where none can be made. Raises NotYet with what
-        is missing so far."""
+        """`{"answered": "yes"}`, or `{"answered": "unknown", "unanswered": why}` where no request can be sent. Raises NotYet with
+        what is still missing."""
 
 
 class Elsewhere(Exception):
@@ -86,8 +87,8 @@ class Restorer:
         unsure: bool,
         extended: Callable[[Undo], None] | None = None,
     ) -> None:
-        """`question`: made with the seconds that it may take. `extended`: the deadline is moved to the end of the restore once it
-        was commanded, and this is told of it; None: it stays."""
+        """`question`: called with the seconds that it may take. `extended`: called after the deadline was moved to the end of the
+        restore, once that was commanded; None: the deadline stays."""
         self._undo, self._fault, self._claim, self._clock = undo, fault, claim, clock
         self._make_question, self._sleep, self._report, self._unsure = question, wait, report, unsure
         self._extended = extended
@@ -95,7 +96,7 @@ class Restorer:
         self._note: dict[str, Any] = {}
 
     def restore(self, over_at: float) -> End:
-        """Try until it is verified, somebody else has decided otherwise, or it is `over_at` (unix seconds)."""
+        """Try until it is verified, someone else has changed the target, or it is `over_at` (unix seconds)."""
         self._begun = self._extend_at = self._clock.now()
         self._over_at, self._report_at = over_at, self._begun + REPORT_AFTER_S
         try:
@@ -103,7 +104,7 @@ class Restorer:
         except Held as e:
             return End(How.HELD, str(e))
         except Elsewhere:
-            return End(How.ELSEWHERE, "the claim is gone: another has restored in our place")
+            return End(How.ELSEWHERE, "the claim is gone: another process restored the target")
 
     def _restore(self) -> End:
         try:
@@ -116,16 +117,16 @@ class Restorer:
                 return _open_or_gone("restored, but not verified", why)
             self._report("effective", seen)
         except Foreign as e:
-            return self._give_back(How.LEFT_ALONE, str(e))
+            return self._release(How.LEFT_ALONE, str(e))
         self._restored = True
         if self._unsure:
             try:
                 why = self._watch_on()
             except (Foreign, Held, Elsewhere):
-                why = None  # it was restored; what others decided after that is theirs
+                why = None  # it was restored; later changes by others are not ours
             if why is not None:
-                return _open_or_gone("restored, and lost again", why)
-        return self._give_back(How.VERIFIED, _verified_words(seen))
+                return _open_or_gone("restored, then lost again", why)
+        return self._release(How.VERIFIED, _verified_text(seen))
 
     def _command(self) -> Seen:
         """Raises Held, Elsewhere, Foreign, and what the API or the host may raise."""
@@ -143,16 +144,16 @@ class Restorer:
         return {}
 
     def _record(self, came: dict[str, Any]) -> None:
-        """What the cluster made of our write is in the record from now on, as far as it can be written there: in a process that
-        restores after us it would look like another's."""
+        """Write the result of our write on the cluster to the record, where possible: to a later restorer it would look like
+        another manager's."""
         fresh = replace(self._undo, state=self._undo.state | came)
         if fresh != self._undo:
             self._undo = fresh
-            with contextlib.suppress(Exception):  # the restore goes on
+            with contextlib.suppress(Exception):  # the restore continues
                 self._claim.rewrite(fresh)
 
     def _ours(self) -> bool:
-        """Whether we may write; the claim is ours then. Raises Held, Elsewhere, and NotYet while another must be waited for."""
+        """Whether we may write; the claim is ours then. Raises Held, Elsewhere, and NotYet while waiting for another run."""
         try:
             return self._claimed()
         except Held as e:
@@ -164,12 +165,12 @@ class Restorer:
         if self._claim.stands():
             return True
         if self._is_back():
-            # Others of ours act when the controller is gone, or past its deadline. What came back by itself before that did not
-            # need them: somebody has deleted the record alone.
+            # Other processes of ours act when the controller is gone, or past its deadline. A target that came back by itself
+            # before that did not need them: someone has deleted only the record.
             if self._claim.closed() or (not self._unsure and self._clock.now() > self._undo.deadline):
                 raise Elsewhere
             if self._unsure:
-                return False  # nothing to write, unless the inject arrives after all
+                return False  # nothing to write, unless the inject still arrives
         self._claim.take_again(self._clock.now())
         self._note = {"claimed_again": "its record had been deleted"}
         return True
@@ -186,8 +187,8 @@ class Restorer:
             self._report("commanded", self._note or None)
 
     def _look(self) -> Seen | None:
-        """Is it back, as far as its own machinery shows?"""
-        if self._unsure:  # the inject may have arrived since, and would be waited out for ever
+        """Is it back, by its own machinery?"""
+        if self._unsure:  # the inject may have arrived since, and the wait would never end
             self._command()
         return self._fault.restored(self._undo.state)
 
@@ -207,7 +208,7 @@ class Restorer:
         return self._until(verify, over_at, self._missing)
 
     def _missing(self, why: str) -> float:
-        """Report what is missing, once a minute; how long to wait until the next look."""
+        """Report what is missing, once a minute; returns the seconds until the next look."""
         now = self._clock.now()
         waited_s = now - self._begun
         if now >= self._report_at:
@@ -216,7 +217,7 @@ class Restorer:
         return min(POLL_MOST_S, max(POLL_S, POLL_SHARE * waited_s))
 
     def _watch_on(self) -> str | None:
-        """Why it is not back when nothing can arrive any more; None: it is."""
+        """Why it is not back once no inject can arrive any more; None: it is."""
         over = self._clock.now() + WATCH_ON_S
         while self._clock.now() < over:
             looks: list[Seen | None] = []
@@ -243,8 +244,8 @@ class Restorer:
         return None
 
     def _extend(self) -> None:
-        """The record's deadline is when others act in our place. Once the restore was commanded nothing is left for them to do
-        before the end of our waiting, so it moves there. What keeps us from it costs nothing: they would restore what is restored."""
+        """At the record's deadline others act in our place. Once the restore was commanded they need not act before our wait ends,
+        so the deadline moves there. A failure here is harmless: they would restore a restored target."""
         now = self._clock.now()
         if (
             self._extended is None
@@ -258,18 +259,18 @@ class Restorer:
             self._claim.rewrite(fresh)
             self._undo = fresh
             self._extended(self._undo)
-        except Exception:  # the restore goes on
+        except Exception:  # the restore continues
             return
 
-    def _give_back(self, how: How, words: str) -> End:
-        def give_back() -> Seen:
+    def _release(self, how: How, words: str) -> End:
+        def release() -> Seen:
             self._fault.disarm(self._undo.state)
-            self._claim.give_back()
+            self._claim.release()
             return {}
 
-        done, why = self._until(give_back, max(self._over_at, self._clock.now() + GIVE_BACK_WITHIN_S))
+        done, why = self._until(release, max(self._over_at, self._clock.now() + RELEASE_WITHIN_S))
         if done is None:
-            return End(how, f"{words}; the claim could not be given back: {why}", given_back=False)
+            return End(how, f"{words}; the claim could not be released: {why}", released=False)
         return End(how, words)
 
     def _until(
@@ -289,8 +290,8 @@ def _open_or_gone(what: str, why: str | None) -> End:
     return End(How.OPEN, f"{what}: {why}")
 
 
-def _verified_words(seen: Seen) -> str:
-    """For a line: what was seen, and whether it answered."""
+def _verified_text(seen: Seen) -> str:
+    """Text for a log line: what was seen, and whether it answered."""
     shown = ", ".join(f"{k} {v}" for k, v in seen.items() if k not in ("answered", "unanswered"))
     if seen["answered"] == "yes":
         return f"restored ({shown}), verified by an answer"

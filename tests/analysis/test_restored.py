@@ -98,7 +98,7 @@ def test_why_a_ready_target_was_not_verified_is_known(detail, why):
         ([COMMANDED, ("timeline", "fail", 40, NOT_SEEN)], NOT_SEEN),
         ([COMMANDED, ("timeline", "fail", 40, FOREIGN)], None),
         # It never commanded anything: it saw nothing of the target.
-        ([("timeline", "fail", 40, "the claim is gone: another has restored in our place")], None),
+        ([("timeline", "fail", 40, "the claim is gone: another process restored the target")], None),
         (
             [
                 ("guardian", "commanded", 31, None),

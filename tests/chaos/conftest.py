@@ -196,7 +196,7 @@ def topology(gateway: Gateway) -> Callable[..., Topology]:
 class NoGuardian:
     """A guardian that is always ready and never needed; the real one: test_guardian.py."""
 
-    goes_on = "no guardian"
+    keeps_trying = "no guardian"
 
     def __init__(self, stop: object = None, stack: object = None) -> None:
         pass

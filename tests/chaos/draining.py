@@ -1,4 +1,4 @@
-"""A node with two Pods, its drain, and what somebody else does to it."""
+"""A node with two Pods, its drain, and changes by someone else."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,5 +42,5 @@ def is_cordoned(small: Small) -> bool:
 
 
 def changed(small: Small, resource: Resource, obj: dict[str, Any], **meta: Any) -> None:
-    """What a kubelet or another controller would have written."""
+    """A write as by a kubelet or another controller."""
     small.call(small.cluster.store.put, resource, {**obj, "metadata": {**obj["metadata"], **meta}})

@@ -30,7 +30,7 @@ class Host:
         folder.mkdir(exist_ok=True)
 
     def systemctl(self, *arguments: str, check: bool = True) -> str:
-        """What somebody else does there."""
+        """A command of someone else on the host."""
         done = subprocess.run(
             [self.folder / "systemctl", *arguments], capture_output=True, text=True, timeout=60, check=check
         )
@@ -41,10 +41,10 @@ class Host:
         return self.systemctl("show", f"--property={key}", unit).strip().partition("=")[2]
 
     def calls(self) -> list[list[str]]:
-        """What the drivers ran, without what only looks."""
+        """The drivers' commands, without those that only read."""
         path = self.folder / "calls.jsonl"
-        told = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        return [c for c in told if "show" not in c]
+        commands = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return [c for c in commands if "show" not in c]
 
     def _command(self, name: str, line: str) -> None:
         path = self.folder / name
@@ -53,7 +53,7 @@ class Host:
 
 
 class RecordedHost(Host):
-    """The double of tests/chaos/recorded/systemd.py, as commands, and, where it `answers_here`, without a process for each."""
+    """The double in tests/chaos/recorded/systemd.py, as commands; where it `answers_here`, in this process."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -81,7 +81,7 @@ class RecordedHost(Host):
         (self.folder / "units.json").write_text(json.dumps(self.units))
 
     def answers_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What the drivers run is answered in this process: dozens of commands a test, each two processes otherwise."""
+        """Run the drivers' commands in this process: dozens a test, each otherwise two processes."""
         really = spawn.run
 
         def run(argv: Sequence[str], timeout_s: float, env: Mapping[str, str] | None = None) -> spawn.Ended:
@@ -107,7 +107,7 @@ class RecordedHost(Host):
 
 
 class RealHost(Host):
-    """A systemd booted as PID 1 of namespaces of its own; ended with them."""
+    """A systemd booted as PID 1 of separate namespaces; it ends with them."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -119,7 +119,7 @@ class RealHost(Host):
         self._unshare = subprocess.Popen(["sh", "-c", boot], stdin=subprocess.DEVNULL, start_new_session=True)
         children = Path(f"/proc/{self._unshare.pid}/task/{self._unshare.pid}/children")
         one = until(lambda: children.read_text().split(), "unshare has forked")[0]
-        # With a PATH of its own: by ours it would find these very commands.
+        # With its own PATH: with ours it would find these commands.
         inside = f"--target {one} {' '.join(NAMESPACES)} -- env PATH={os.defpath}"
         for name in ("systemctl", "systemd-run", "cat"):
             self._command(name, f'{shutil.which("nsenter")} {inside} {name} "$@"')
@@ -172,7 +172,7 @@ def unified() -> Path | None:
 
 
 def why_not_real() -> str | None:
-    """What is missing for a systemd of our own; None: nothing."""
+    """What is missing to boot a systemd; None: nothing."""
     if os.geteuid() != 0:
         return "only root may make the namespaces that a systemd of its own needs"
     for needed in ("/lib/systemd/systemd", "/usr/bin/dbus-daemon"):

@@ -1,4 +1,4 @@
-"""Kubeconfigs of tests: files that the real client reads, and whom they show."""
+"""Kubeconfigs for tests: files that the real client reads, and the accounts in them."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ def kubeconfig(
 
 
 def replace(path: Path, text: str) -> None:
-    """As whole as those who rotate do it."""
+    """Replaced atomically, as rotation tools do it."""
     (path.parent / "part").write_text(text)
     (path.parent / "part").replace(path)
 

@@ -32,7 +32,7 @@ class Predictors(Small):
     def serve(
         self, autoscaler_class: Literal["hpa", "keda", "external", "none"] | None = None, **more: Any
     ) -> None:
-        """The InferenceService and its predictor, anew; `more`: as in a topology's embedded: kserve:"""
+        """Recreate the InferenceService and its predictor; `more`: as in a topology's embedded: kserve:"""
         given = InferenceService(autoscaler_class=autoscaler_class, **more)
         owner = self.call(self.cluster.apply, predictor.service(HANDLE, given))
         made = sleepers(NAME, replicas=given.min_replicas)
@@ -55,7 +55,7 @@ class Predictors(Small):
         return self.admin.pods(NAMESPACE, self.deployment()["spec"]["selector"])
 
     def gone(self) -> None:
-        """Until its last Pod is: by then its controller has looked many times."""
+        """Until its last Pod is gone: by then its controller has reconciled many times."""
         until(lambda: not self.living(), "the last Pod has gone")
 
     def scaled(self, replicas: int) -> None:
@@ -80,7 +80,7 @@ class Predictors(Small):
         return [h["metadata"]["name"] for h in self.admin.autoscalers(NAMESPACE)]
 
     def topology(self) -> Topology:
-        """One tier, which nobody can be asked for."""
+        """One tier without a server that answers requests."""
         url = f"http://127.0.0.1:{self.port}"
         return topology.read_text(
             f"""
@@ -94,6 +94,6 @@ tiers:
 
     @staticmethod
     def _settled(found: dict[str, Any]) -> bool:
-        status, wanted = found.get("status", {}), found["spec"]["replicas"]
+        status, desired = found.get("status", {}), found["spec"]["replicas"]
         seen = status.get("observedGeneration") == found["metadata"]["generation"]
-        return seen and status.get("readyReplicas", 0) == wanted == status.get("updatedReplicas", 0)
+        return seen and status.get("readyReplicas", 0) == desired == status.get("updatedReplicas", 0)

@@ -34,7 +34,7 @@ class Small(Stand):
         return Cluster(str(path))
 
     def may(self, user: str, rules: tuple[Rule, ...]) -> Cluster:
-        """The cluster as somebody sees it who has these rights and no others."""
+        """The cluster for an account with only these rights."""
         token = f"token-of-{user}"
         others = tuple(i for i in self.cluster.tokens if i.token != token)
         self.cluster.tokens = (*others, Identity(user, token, rules))
@@ -57,7 +57,7 @@ class Small(Stand):
         until(scaled, "it is scaled: a controller may have written in between")
 
     def undo(self, name: str, handle: Handle, options: dict[str, Any], deadline: float) -> Undo:
-        """The record of a fault that nobody has made yet: its snapshot is taken now."""
+        """The record of a fault that is not injected yet: its snapshot is taken now."""
         uid, _ = self.admin.identity()
         fault = faults.make(name, self.admin, on(handle), options)
         return Undo(

@@ -41,13 +41,13 @@ steps: [{name: gaming, at: 0s, for: 120s, fault: scale_to_zero, target: vllm}]
 
 
 class Stand:
-    """Runs the API server in a thread; `trouble` is a middleware that a test may set."""
+    """Runs the API server in a thread; `intercept` is a middleware that a test may set."""
 
-    fault = "scale_to_zero"  # what it is taken away with, where a test takes anything
+    fault = "scale_to_zero"  # the fault of the tests that inject one
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.trouble: Callable[..., Any] | None = None
+        self.intercept: Callable[..., Any] | None = None
         self.pidfile = folder / "engine.pid"
         self.flag = folder / "taken-away-by-a-command"
         self._reserved = Reserved()
@@ -62,7 +62,7 @@ class Stand:
         until(lambda: self.ready() == 1, "the engine's Pod is ready")
 
     def topology(self, url: str | None = None) -> Topology:
-        """One tier, asked directly as if it were the gateway; by default where its engine really is."""
+        """One tier that gets the requests directly, as if it were the gateway; by default at its engine's address."""
         url = url or f"http://127.0.0.1:{self.port}"
         return topology.read_text(
             f"""
@@ -77,7 +77,7 @@ tiers:
         )
 
     def undo(self, deadline: float, folder: Path) -> Undo:
-        """The record of a fault that nobody has made yet: its snapshot is taken now."""
+        """The record of a fault that is not injected yet: its snapshot is taken now."""
         handle = Handle("deployment", "ml/vllm-server")
         uid, _ = self.client.identity()
         return Undo(
@@ -104,12 +104,12 @@ tiers:
         return self.deployment().get("status", {}).get("readyReplicas", 0)
 
     def observed(self) -> bool:
-        """Whether the controllers have seen the Deployment as it is."""
+        """Whether the controllers have observed the Deployment's current state."""
         found = self.deployment()
         return bool(found.get("status", {}).get("observedGeneration") == found["metadata"]["generation"])
 
     def answers(self) -> bool:
-        """Whether the engine gives a whole answer within two seconds."""
+        """Whether the engine gives a complete answer within two seconds."""
         body = {"model": "tiny", "max_tokens": 2, "messages": [{"role": "user", "content": "Count."}]}
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/v1/chat/completions",
@@ -126,8 +126,8 @@ tiers:
         until(lambda: self._scaled(replicas), f"scaled to {replicas}")
 
     @staticmethod
-    def replicas_wanted(body: bytes) -> int | None:
-        """What a PATCH of the scale asks for."""
+    def replicas_requested(body: bytes) -> int | None:
+        """The replicas that a PATCH of the scale requests."""
         return json.loads(body).get("spec", {}).get("replicas")
 
     def _scaled(self, replicas: int) -> bool:
@@ -137,7 +137,7 @@ tiers:
 
     @contextlib.contextmanager
     def as_if_real(self) -> Iterator[None]:
-        """Without the label by which a stand-in is known."""
+        """Remove the label that marks an embedded cluster."""
         before = self._call(self._system())
         labels = {k: v for k, v in before["metadata"]["labels"].items() if k != EMBEDDED}
         self._call(self._system({**before, "metadata": {**before["metadata"], "labels": labels}}))
@@ -147,23 +147,23 @@ tiers:
             self._call(self._system(before))
 
     def serve_again(self, name: str, families: list[str]) -> None:
-        """One Service more before the engine's Pods."""
+        """Add one more Service for the engine's Pods."""
         self._call(self._serve_again(name, families))
 
     def touch(self) -> None:
-        """Write the Deployment and leave its replicas alone: its version moves."""
+        """Write the Deployment without changing its replicas: its version changes."""
         self._call(self._touch())
 
     def remake(self) -> None:
-        """Delete the Deployment and make it anew: the same name, another uid."""
+        """Delete and recreate the Deployment: the same name, another uid."""
         self._call(self._remake())
 
     def leases(self) -> list[dict[str, Any]]:
         return self.client.leases("ml", LABEL)
 
     def back(self) -> None:
-        """As it was, whatever a test did."""
-        self.trouble = None
+        """Reset it after a test."""
+        self.intercept = None
         self.flag.unlink(missing_ok=True)
         for policy in self.client.network_policies("ml"):
             meta = policy["metadata"]
@@ -217,14 +217,14 @@ tiers:
         from aiohttp import web
 
         @web.middleware
-        async def trouble(request: web.Request, handler: Any) -> Any:
-            # A dry run changes nothing, and what it meets delays nothing.
-            if self.trouble is not None and "dryRun" not in request.query:
-                return await self.trouble(request, handler)
+        async def intercept(request: web.Request, handler: Any) -> Any:
+            # A dry run changes nothing, so it is not intercepted.
+            if self.intercept is not None and "dryRun" not in request.query:
+                return await self.intercept(request, handler)
             return await handler(request)
 
         self.cluster = Cluster([Identity("admin", TOKEN, admin=True)], log_dir=self.folder)
-        self._runner, port = await serve(self.cluster, middlewares=[trouble])
+        self._runner, port = await serve(self.cluster, middlewares=[intercept])
         self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ml"}})
         labels = {"app": "vllm-server"}
         self.cluster.apply(
@@ -267,7 +267,7 @@ tiers:
 
 
 def until(holds: Callable[[], Any], what: str, within_s: float = 60.0) -> Any:
-    """Wait for a condition; the test fails with its words when it does not come."""
+    """Wait for a condition; the test fails with its description after the timeout."""
     over = time.monotonic() + within_s
     while not (seen := holds()):
         assert time.monotonic() < over, f"not within {within_s} s: {what}"
@@ -276,7 +276,7 @@ def until(holds: Callable[[], Any], what: str, within_s: float = 60.0) -> Any:
 
 
 def events(folder: Path) -> list[dict[str, Any]]:
-    """What chaos has told so far; a line that is being written is none yet."""
+    """The events of chaos so far, without a line that is still being written."""
     path = folder / "chaos.jsonl"
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]

@@ -1,4 +1,4 @@
-"""What a test makes a fault on, where it has no topology."""
+"""Targets for faults in tests without a topology."""
 
 from typing import Any
 
@@ -15,5 +15,5 @@ def given(kind: str, value: Any) -> Handle:
 
 
 def on(handle: Handle) -> Target:
-    """A tier by this handle, of whose server nothing is known but what the handle holds."""
+    """A tier by this handle, without any other data on its server."""
     return Target.recorded("vllm", handle, {})

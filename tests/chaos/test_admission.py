@@ -1,4 +1,4 @@
-"""What came back of a write is compared with what was requested: admission may change a write on its way, or deny it."""
+"""The result of a write is compared with the request: admission may change a write, or deny it."""
 
 import time
 
@@ -8,7 +8,7 @@ from kubernetes.client.exceptions import ApiException
 from chaos import faults, inspection
 from chaos.errors import Altered, CannotInject, NotYet
 from chaos.faults.node_drain import OURS
-from chaos.kube.cluster import TROUBLE
+from chaos.kube.cluster import API_ERRORS
 from chaos.plan import Bound
 from chaos.preflight import Ground
 from chaos.target import Handle
@@ -86,7 +86,7 @@ DENIES = "the cluster denies a scale of deployment ml/engine to 0: .*not on a Fr
     [
         (
             at_least_one(),
-            "the cluster makes 1 of a scale of deployment ml/engine to 0: its admission changes it",
+            "the cluster changes a scale of deployment ml/engine to 0 into 1: its admission does so",
         ),
         (denying(400), DENIES),
         (denying(401), DENIES),
@@ -109,7 +109,7 @@ DENIES = "the cluster denies a scale of deployment ml/engine to 0: .*not on a Fr
         *(f"denied by a policy: {code}" for code in (403, 413, 422)),
     ],
 )
-def test_a_scale_that_admission_changes_or_denies_is_refused_before_it_is_made_and_a_plan_says_so(
+def test_a_scale_that_admission_changes_or_denies_is_refused_before_it_is_made_and_a_plan_reports_it(
     small, rule, words
 ):
     rules(small, rule)
@@ -122,12 +122,12 @@ def test_a_scale_that_admission_changes_or_denies_is_refused_before_it_is_made_a
     assert small.admin.workload("deployment", "ml", "engine")["metadata"]["resourceVersion"] == version
 
 
-def test_where_a_dry_run_is_not_possible_it_goes_on_and_says_that_it_is_unknown(small):
+def test_where_a_dry_run_is_not_possible_it_continues_and_reports_the_result_as_unknown(small):
     rules(small, Admission("counts", "deployments/scale", lambda scale: scale, side_effects=True))
     one = fault(small)
     state = one.snapshot()
     (words,) = one.remarks(state)
-    assert "what the cluster makes of it is unknown: it says admission webhook" in words
+    assert "so its result is unknown: API server: admission webhook" in words
     assert "does not support dry run" in words
     one.inject(state)
     effective(one, state)
@@ -148,12 +148,12 @@ def test_an_inject_that_was_changed_and_not_answered_is_known_by_its_next_try(sm
 
     def lost(*args, **more):
         really(*args, **more)
-        raise TROUBLE[1]("the answer was lost")
+        raise API_ERRORS[1]("the answer was lost")
 
     monkeypatch.setattr(small.admin, "set_scale", lost)
-    with pytest.raises(TROUBLE[1]):
+    with pytest.raises(API_ERRORS[1]):
         one.inject(state)
-    with pytest.raises(CannotInject, match="0 replicas were requested, and the cluster made 1 of them"):
+    with pytest.raises(CannotInject, match="0 replicas were requested, the cluster set 1"):
         one.inject(state)
 
 
@@ -164,10 +164,10 @@ def test_a_restore_that_admission_clamps_is_not_verified_and_tried_again(small):
     rules(small, at_most(1))
     other = fault(small)
     for _ in range(2):
-        with pytest.raises(Altered, match="3 replicas were requested, and the cluster made 1 of them"):
+        with pytest.raises(Altered, match="3 replicas were requested, the cluster set 1"):
             other.restore(state)
     until(lambda: len(small.uids()) == 1, "it is short")
-    with pytest.raises(NotYet, match="3 replicas were requested, and the cluster made 1 of them"):
+    with pytest.raises(NotYet, match="3 replicas were requested, the cluster set 1"):
         fault(small).restored(state)
     rules(small)
     other.restore(state)
@@ -183,16 +183,16 @@ def test_a_restore_that_an_autoscaler_moves_afterwards_is_a_restore(small):
     until(lambda: (one.restored(state) or {}).get("ready") == 2, "two are ready, and the third is gone")
 
 
-def test_a_deputy_of_a_clamped_restore_says_not_restored_and_then_ends_it(small, monkeypatch):
+def test_a_deputy_of_a_clamped_restore_reports_not_restored_and_then_ends_it(small, monkeypatch):
     monkeypatch.setattr(restorer, "WATCH_ON_S", 0.2)
     undo = record(small, "scale_to_zero", ENGINE, {})
     fault(small).inject(undo.state)
     rules(small, at_most(1))
-    said: list[str] = []
-    deputy = Deputy(undo, "restore", Clock(), said.append, cluster=small.admin)
+    lines: list[str] = []
+    deputy = Deputy(undo, "restore", Clock(), lines.append, cluster=small.admin)
     assert deputy.restore(0.5) is False
-    assert "NOT restored" in said[0]
-    assert "the cluster made 1 of them" in said[0]
+    assert "NOT restored" in lines[0]
+    assert "the cluster set 1" in lines[0]
     rules(small)
     assert deputy.restore(20) is True
     assert replicas(small) == 3
@@ -201,23 +201,23 @@ def test_a_deputy_of_a_clamped_restore_says_not_restored_and_then_ends_it(small,
 def test_what_was_clamped_is_restored_by_the_next_restore_once_the_policy_is_gone(
     small, tmp_path, monkeypatch
 ):
-    """Nothing on the cluster shows whose the clamped number is: the record does."""
+    """The cluster does not show which writer has set the clamped number: the record does."""
     monkeypatch.setattr(restorer, "WATCH_ON_S", 0.2)
     undo = record(small, "scale_to_zero", ENGINE, {})
-    journal, said = Journal(tmp_path / "journal"), []
+    journal, lines = Journal(tmp_path / "journal"), []
     journal.open(undo)
     fault(small).inject(undo.state)
     rules(small, at_most(1))
-    assert not Deputy(undo, "restore", Clock(), said.append, journal, small.admin).restore(0.5)
+    assert not Deputy(undo, "restore", Clock(), lines.append, journal, small.admin).restore(0.5)
     rules(small)
     (left,) = journal.records()
     assert left.state["came"] == 1
-    assert Deputy(left, "restore", Clock(), said.append, journal, small.admin).restore(20)
+    assert Deputy(left, "restore", Clock(), lines.append, journal, small.admin).restore(20)
     assert small.admin.workload("deployment", "ml", "engine")["spec"]["replicas"] == 3
 
 
 def changed(on: str, **spec) -> Admission:
-    """Takes every annotation away, and sets these fields of the spec; None: takes them away."""
+    """Removes all annotations, and sets these fields of the spec; None: removes the field."""
 
     def acts(obj):
         meta = {key: value for key, value in obj["metadata"].items() if key != "annotations"}
@@ -230,10 +230,10 @@ def changed(on: str, **spec) -> Admission:
 @pytest.mark.parametrize(
     ("name", "handle", "rule", "words"),
     [
-        ("node_drain", NODE, changed("nodes"), "a node that is cordoned and without our mark"),
-        ("node_drain", NODE, changed("nodes", unschedulable=None), "a node that is not cordoned and without our mark"),
-        ("network_blackhole", ENGINE, changed("networkpolicies", ingress=[{}]), "is not as it was requested"),
-        ("network_blackhole", ENGINE, changed("networkpolicies", podSelector={}), "is not as it was requested"),
+        ("node_drain", NODE, changed("nodes"), "a node that is cordoned and without our token"),
+        ("node_drain", NODE, changed("nodes", unschedulable=None), "a node that is not cordoned and without our token"),
+        ("network_blackhole", ENGINE, changed("networkpolicies", ingress=[{}]), "differs from the request"),
+        ("network_blackhole", ENGINE, changed("networkpolicies", podSelector={}), "differs from the request"),
     ],
     ids=["a cordon without its mark", "no cordon", "a policy that lets in", "a policy of all Pods"],
 )  # fmt: skip
@@ -262,7 +262,7 @@ def test_an_uncordon_that_admission_undoes_is_not_verified(small):
     state = one.snapshot()
     one.inject(state)
     rules(small, Admission("stay", "nodes", lambda n: {**n, "spec": {**n["spec"], "unschedulable": True}}))
-    with pytest.raises(Altered, match="was to be uncordoned, and the cluster made a node that is cordoned"):
+    with pytest.raises(Altered, match="was uncordoned, but the cluster returned a node that is cordoned"):
         one.restore(state)
     rules(small)
     one = fault(small, "node_drain", NODE)
@@ -281,14 +281,12 @@ def test_a_target_whose_namespace_was_deleted_is_left_alone_at_once_and_closed(t
         small.call(small.cluster.store.remove, NAMESPACES, "", "ml")
         with pytest.raises(ApiException, match='namespaces "ml" not found'):
             lease.take(small.admin, undo, 0.0)
-        said: list[str] = []
-        assert Deputy(undo, "restore", Clock(), said.append, cluster=small.admin).restore(20) is True
-        assert (
-            "was deleted by someone else; there is nothing left to bring back; left alone, closed" in said[0]
-        )
+        lines: list[str] = []
+        assert Deputy(undo, "restore", Clock(), lines.append, cluster=small.admin).restore(20) is True
+        assert "was deleted by someone else; there is nothing left to restore; left alone, closed" in lines[0]
 
 
-def test_a_restore_whose_pods_are_denied_says_why_and_goes_on(small):
+def test_a_restore_whose_pods_are_denied_reports_why_and_continues(small):
     """As a registry that is not allowed, or a quota that is used up."""
 
     def deny(pod):
@@ -301,7 +299,7 @@ def test_a_restore_whose_pods_are_denied_says_why_and_goes_on(small):
     effective(one, state)
     rules(small, Admission("images", "pods", deny))
     one.restore(state)
-    until(lambda: one.restored(state) is None and "not allowed" in one.missing, "it says why")
+    until(lambda: one.restored(state) is None and "not allowed" in one.missing, "it reports why")
     assert one.missing.startswith('0 of 3 Pods ready: pods "engine-')
     assert "denied request: images of this registry are not allowed" in one.missing
     rules(small)

@@ -1,4 +1,4 @@
-"""The operator's own commands: the way there and back, and an inject that outlives whoever began it."""
+"""The operator's own commands: inject, restore, and an inject that outlives the process that started it."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def test_each_command_runs_once_and_leaves_no_note_of_it(target):
     fault.inject(state)
     restorer = target.make()
     assert restorer.restored(state) is None
-    for _ in range(4):  # watched on: a look
+    for _ in range(4):  # further looks
         restorer.restore(state)
     assert restorer.restored(state) == {"check": 0}
     restorer.disarm(state)
@@ -54,7 +54,7 @@ def test_the_first_restore_always_runs_and_later_ones_only_where_the_check_fails
     fault.restore(state)
     assert target.done() == ["restore"]
     target.up.unlink()
-    fault.restore(state)  # only just done: a tier that loads its model is not told again and again
+    fault.restore(state)  # just done: not repeated while a tier loads its model
     assert target.done() == ["restore"]
     monkeypatch.setattr("chaos.faults.command.RESTORE_AGAIN_S", 0.0)
     fault.restore(state)
@@ -77,10 +77,10 @@ def test_what_is_not_there_cannot_be_taken_away(target):
             "30s",
             r"inject: no-such-program: exit 127: no-such-program: No such file or directory",
         ),
-        (["sleep", "600"], "300ms", r"inject: sleep 600: no end within 0\.3 s"),
+        (["sleep", "600"], "300ms", r"inject: sleep 600: not finished within 0\.3 s"),
     ],
 )
-def test_an_inject_that_fails_is_told_and_never_run_again(target, inject, timeout, words):
+def test_an_inject_that_fails_is_reported_and_never_run_again(target, inject, timeout, words):
     fault = target.make({"timeout": timeout}, inject=inject)
     state = kept(fault.snapshot())
     with pytest.raises(CannotInject, match=words):
@@ -89,7 +89,9 @@ def test_an_inject_that_fails_is_told_and_never_run_again(target, inject, timeou
         fault.inject(state)
 
 
-def test_a_restore_that_fails_is_told_by_its_last_line_and_tried_again_a_little_later(target, monkeypatch):
+def test_a_restore_that_fails_is_reported_by_its_last_line_and_tried_again_a_little_later(
+    target, monkeypatch
+):
     fault = target.make(restore=["sh", "-c", f"echo try >> {target.log}; printf '%0300d' 7 >&2; exit 1"])
     state = kept(fault.snapshot())
     for _ in range(5):
@@ -103,7 +105,7 @@ def test_a_restore_that_fails_is_told_by_its_last_line_and_tried_again_a_little_
 
 
 @pytest.mark.parametrize("status", [126, 127, 255])
-def test_a_check_that_cannot_look_says_nothing(target, status):
+def test_a_check_that_cannot_run_leaves_the_state_unknown(target, status):
     fault = target.make(check=["sh", "-c", f"test -e {target.up} || exit {status}"])
     state = kept(fault.snapshot())
     fault.inject(state)
@@ -113,7 +115,7 @@ def test_a_check_that_cannot_look_says_nothing(target, status):
 
 
 class Controller:
-    """A process of its own that injects, and can be killed in the midst of it."""
+    """A separate process that injects, and can be killed during the inject."""
 
     CODE = "import json, sys; from chaos import faults; from chaos.target import Handle, Target; faults.make('command', None, Target('vllm', Handle('command', 'vllm', json.loads(sys.argv[1]))), {}).inject(json.loads(sys.argv[2]))"
 
@@ -131,12 +133,12 @@ class Controller:
         self.process.wait()
 
 
-@pytest.mark.parametrize("ends", ["when it is asked to", "only when it is killed"])
+@pytest.mark.parametrize("ends", ["by SIGTERM", "only by SIGKILL"])
 def test_an_inject_that_outlives_its_controller_is_ended_before_the_restore(
     target, tmp_path, ends, monkeypatch
 ):
     """The controller is killed with its group; its inject would take the tier away after the restore."""
-    monkeypatch.setattr("chaos.host.launched.ASKED_S", 0.3)
+    monkeypatch.setattr("chaos.host.launched.TERM_S", 0.3)
     begun, hold = tmp_path / "begun", tmp_path / "hold"
     os.mkfifo(hold)
     deaf = "trap '' TERM; " if ends == "only when it is killed" else ""
@@ -159,7 +161,7 @@ def test_an_inject_that_outlives_its_controller_is_ended_before_the_restore(
 
 
 def test_what_an_inject_left_running_is_ended_and_restored_after(target):
-    """It ended, and its work goes on in the background: `sh -c 'stress &'`."""
+    """It has ended, and its background process keeps running: `sh -c 'stress &'`."""
     fault = target.make(inject=["sh", "-c", f"sleep 600 & rm {target.up}"])
     state = kept(fault.snapshot())
     fault.inject(state)
@@ -177,7 +179,7 @@ def test_an_inject_that_has_not_begun_when_the_restorer_comes_never_does(target)
     restorer.restore(state)
     late = subprocess.run(Launched(state["group_file"]).command(target.given["inject"]), capture_output=True)
     assert late.returncode == BARRED
-    restorer.disarm(state)  # the bar stays: the launcher may come later still
+    restorer.disarm(state)  # the bar stays: the launcher may still arrive
     late = subprocess.run(Launched(state["group_file"]).command(target.given["inject"]), capture_output=True)
     assert late.returncode == BARRED
     assert target.done() == ["restore"]
@@ -191,10 +193,10 @@ def test_what_is_launched_is_on_disk_before_it_runs_and_a_reused_pid_is_not_take
     seen = os.read(child.stdout.fileno(), 200)
     assert json.loads(seen)["pid"] == child.pid
     until(lambda: [p.pid for p in launched.running()] == [child.pid], "its first child has ended")
-    told = json.loads(file.read_text())
-    file.write_text(json.dumps(told | {"start": told["start"] - 1}))
+    recorded = json.loads(file.read_text())
+    file.write_text(json.dumps(recorded | {"start": recorded["start"] - 1}))
     assert launched.running() == []
-    file.write_text(json.dumps(told))
+    file.write_text(json.dumps(recorded))
     assert launched.end()
     assert not launched.end()
     child.wait()
@@ -215,7 +217,7 @@ def test_a_full_disk_does_not_hinder_the_restore(target, tmp_path):
     assert fault.restored(state)
 
 
-def test_the_dead_man_is_the_handles_own_and_is_told_how_long(target, tmp_path):
+def test_the_dead_man_is_the_handles_own_and_gets_its_delay(target, tmp_path):
     assert target.make().deadman is Deadman.GUARDIAN
     target.make().arm({}, 90)
     armed = tmp_path / "armed"
@@ -241,8 +243,8 @@ def test_options_are_checked(options, words):
 
 def recipes() -> list[dict]:
     """The handles of docs/recipes.md, and those of the topologies that it names."""
-    told = (ROOT / "docs/recipes.md").read_text()
-    found = [yaml.safe_load(block)["handles"] for block in re.findall(r"```yaml\n(.*?)```", told, re.DOTALL)]
+    page = (ROOT / "docs/recipes.md").read_text()
+    found = [yaml.safe_load(block)["handles"] for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
     for name in ("systemd", "one_host", "docker", "gaming"):
         found += [
             t["handles"] for t in yaml.safe_load((ROOT / f"topologies/{name}.yaml").read_text())["tiers"]

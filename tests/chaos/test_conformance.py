@@ -1,4 +1,4 @@
-"""What every fault of the catalogue keeps: it goes and comes back by its record alone, and leaves what is not its own.
+"""Rules for every fault of the catalogue: its record alone suffices for a restore, and it changes nothing of others.
 
 A driver's own test file has what is particular to it.
 """
@@ -164,7 +164,7 @@ class Made:
         self.state = Undo.of_json(self.undo.to_json()).state
 
     def fresh(self) -> Fault:
-        """As by a process that has nothing but the record."""
+        """As by a process that has only the record."""
         return faults.make(self._case.fault, self._world.cluster, on(self.handle), self._case.options)
 
     def take_away(self) -> Any:
@@ -226,7 +226,7 @@ def test_what_somebody_else_makes_of_it_meanwhile_is_left_so(case, world, made):
         try:
             fault.restore(made.state)
         except Foreign:
-            pass  # some say so, and some find nothing left to do
+            pass  # some raise, and some find nothing left to do
     world.settle()
     assert world.at() == at
     made.fresh().disarm(made.state)

@@ -1,4 +1,4 @@
-"""What a kubeconfig shows an API server: when it ends, and what is refused before it is used.
+"""The credential in a kubeconfig: when it expires, and what is refused before it is used.
 
 Each kubeconfig is a file, and is read by the real client.
 """
@@ -24,7 +24,7 @@ SOON, LATER, DAY = "a token that ends soon", "a token that ends later", "the cer
 ENDS = {
     "token": (lambda now, f, p: {"token": web_token("u", now + 60)}, SOON),
     "token that lasts": (lambda now, f, p: {"token": web_token("u", now + HOUR)}, LATER),
-    "token that says nothing": (lambda now, f, p: {"token": "sha256~opaque"}, None),
+    "token without an expiry": (lambda now, f, p: {"token": "sha256~opaque"}, None),
     "token of three parts that are none": (lambda now, f, p: {"token": "a.b.c"}, None),
     "tokenFile": (lambda now, f, p: {"tokenFile": file(f, web_token("u", now + 60))}, None),
     "token and tokenFile": (lambda now, f, p: {"token": web_token("u", now + 60), "tokenFile": file(f, "t")}, None),
@@ -55,14 +55,14 @@ def file(folder: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_a_kubeconfig_says_when_what_it_shows_ends(name, tmp_path, pair):
+def test_a_kubeconfig_shows_when_its_credential_expires(name, tmp_path, pair):
     now = time.time()
     user, ends = ENDS[name]
     found = credentials.load(
         str(kubeconfig(tmp_path / "kubeconfig", user(now, tmp_path, pair))), None
     ).ends_at
-    wanted = {SOON: now + 60, LATER: now + HOUR, DAY: now + 24 * HOUR, None: None}[ends]
-    assert (found is None) if wanted is None else (found is not None and abs(found - wanted) < 120)
+    expected = {SOON: now + 60, LATER: now + HOUR, DAY: now + 24 * HOUR, None: None}[ends]
+    assert (found is None) if expected is None else (found is not None and abs(found - expected) < 120)
 
 
 @pytest.mark.parametrize(

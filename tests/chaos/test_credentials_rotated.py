@@ -1,4 +1,4 @@
-"""What we show an API server is taken up anew when it is refused, and never for another cluster."""
+"""Credentials are reloaded when they are refused, and never for another cluster."""
 
 import json
 import threading
@@ -10,7 +10,7 @@ import pytest
 
 from chaos.kube import credentials
 from chaos.kube import wire as kube_wire
-from chaos.kube.cluster import TROUBLE, Cluster, told
+from chaos.kube.cluster import API_ERRORS, Cluster, api_error_text
 from embedded.apiserver import certificate
 from embedded.apiserver.rights import Identity, web_token
 from tests.chaos.between import Between, Page, as_json
@@ -25,7 +25,7 @@ def small(tmp_path_factory):
 
 
 class Rotating:
-    """The kubeconfig of an account whose tokens are rotated, in one of the ways in which that is done."""
+    """The kubeconfig of an account with rotated tokens, in one of the usual ways."""
 
     def __init__(self, small: Small, folder: Path, way: str, url: str | None = None) -> None:
         self.small, self.folder, self.way = small, folder, way
@@ -35,14 +35,14 @@ class Rotating:
         self.cluster = Cluster(str(self.path))
 
     def accept(self, ends_at: float | None = None) -> str:
-        """A new token, which the API server knows from now on; it refuses those before it."""
+        """A new token, which the API server accepts from now on; it refuses earlier ones."""
         token = web_token("rotated", ends_at or time.time() + HOUR)
         others = tuple(i for i in self.small.cluster.tokens if i.user != "rotated")
         self.small.cluster.tokens = (*others, Identity("rotated", token, admin=True, ends_at=ends_at))
         return token
 
     def give(self, token: str) -> None:
-        """What our side finds from now on."""
+        """Write the token that our side reads from now on."""
         if self.way == "token":
             kubeconfig(self.path, {"token": token}, self.url)
         elif self.way == "tokenFile":
@@ -77,9 +77,9 @@ def test_a_credential_that_ended_is_an_error_of_the_world_until_there_is_a_fresh
     found = Rotating(small, tmp_path, way)
     found.cluster.identity()
     found.accept(ends_at=time.time() - 1)
-    with pytest.raises(TROUBLE) as caught:
+    with pytest.raises(API_ERRORS) as caught:
         found.cluster.identity()
-    assert told(caught.value) == "it says Unauthorized (loaded anew, the credentials are the same)"
+    assert api_error_text(caught.value) == "API server: Unauthorized (reloaded, the credentials are the same)"
     found.give(found.accept())
     found.cluster._wire._not_before = 0.0
     assert found.cluster.identity()
@@ -92,13 +92,13 @@ def test_a_token_that_has_ended_is_refused_by_the_embedded_cluster(small, tmp_pa
     while True:  # until it ends
         try:
             found.cluster.identity()
-        except TROUBLE:
+        except API_ERRORS:
             break
     assert json.loads(refused_by(found.cluster).body)["reason"] == "Unauthorized"
 
 
 def refused_by(cluster: Cluster) -> Any:
-    with pytest.raises(TROUBLE) as caught:
+    with pytest.raises(API_ERRORS) as caught:
         cluster.identity()
     return caught.value
 
@@ -110,10 +110,10 @@ def test_what_cannot_be_loaded_in_mid_rotation_leaves_the_old_in_use(small, tmp_
     for text in ("", "\n"):
         (tmp_path / "token").write_text(text)
         found.cluster._wire._not_before = 0.0
-        assert "no fresh credential" in told(refused_by(found.cluster))
+        assert "no fresh credential" in api_error_text(refused_by(found.cluster))
     (tmp_path / "kubeconfig").unlink()
     found.cluster._wire._not_before = 0.0
-    assert "there is no such file" in told(refused_by(found.cluster))
+    assert "there is no such file" in api_error_text(refused_by(found.cluster))
     found.give(token)
     found.cluster._wire._not_before = 0.0
     assert found.cluster.identity()
@@ -135,7 +135,7 @@ def test_a_plugin_that_waits_for_a_person_holds_up_nothing_for_ever(small, tmp_p
     found.cluster.identity()
     found.accept()
     kubeconfig(found.path, {"exec": {"apiVersion": "v1", "command": "sleep", "args": ["5"]}}, found.url)
-    assert "nothing within" in told(refused_by(found.cluster))
+    assert "no response within" in api_error_text(refused_by(found.cluster))
 
 
 def test_threads_that_are_refused_at_once_load_once(small, tmp_path):
@@ -154,7 +154,7 @@ def test_threads_that_are_refused_at_once_load_once(small, tmp_path):
 
 
 def test_a_kubeconfig_of_another_cluster_is_not_followed(small, tmp_path):
-    """Neither to another address, nor where another cluster has taken the address."""
+    """Neither to another address, nor to another cluster at the same address."""
     found = Rotating(small, tmp_path, "token")
     found.cluster.identity()
     with Small(tmp_path) as other:
@@ -162,7 +162,7 @@ def test_a_kubeconfig_of_another_cluster_is_not_followed(small, tmp_path):
         other.cluster.tokens = (*other.cluster.tokens, Identity("rotated", token, admin=True))
         found.accept()
         kubeconfig(found.path, {"token": token}, f"http://127.0.0.1:{other.port}")
-        assert "leads to another cluster" in told(refused_by(found.cluster))
+        assert "points to another cluster" in api_error_text(refused_by(found.cluster))
     found.give(found.accept())
     found.cluster._wire._not_before = 0.0
     assert found.cluster.identity()
@@ -173,7 +173,7 @@ def test_before_the_cluster_was_seen_no_other_address_is_followed(small, tmp_pat
     token = found.accept()
     with Between(f"http://127.0.0.1:{small.port}") as between:
         kubeconfig(found.path, {"token": token}, between.url)
-        assert "leads to another server" in told(refused_by(found.cluster))
+        assert "points to another server" in api_error_text(refused_by(found.cluster))
 
 
 def test_the_same_cluster_at_another_address_is_followed(small, tmp_path):
@@ -199,7 +199,7 @@ def test_a_new_authority_is_followed_where_it_leads_to_the_same_cluster(small, t
         found = Cluster(str(trusting(pair)))
         uid, _ = found.identity()
         context.load_cert_chain(second.certificate, second.key)
-        words = told(refused_by(found))
+        words = api_error_text(refused_by(found))
         assert "TLS: " in words
         assert "the credentials are the same" in words
         trusting(second)
@@ -234,22 +234,22 @@ def test_a_certificate_that_was_rotated_is_taken_up(tmp_path, pair):
     assert not before.same_as(credentials.load(path))
 
 
-def test_a_page_that_says_401_is_tried_again_once_and_no_more(tmp_path):
+def test_a_page_with_status_401_is_tried_again_once_and_no_more(tmp_path):
     with Between() as between:
-        asked: list[str] = []
-        between.page = lambda method, path: asked.append(path) or Page(401, b"<html>", "text/html")
+        paths: list[str] = []
+        between.page = lambda method, path: paths.append(path) or Page(401, b"<html>", "text/html")
         path = kubeconfig(tmp_path / "k", {"token": "a"}, between.url)
         cluster = Cluster(str(path))
         kubeconfig(path, {"token": "b"}, between.url)
         refused_by(cluster)
-        assert len(asked) == 2
+        assert len(paths) == 2
 
 
 def test_a_redirect_is_not_followed_and_no_token_goes_elsewhere(tmp_path):
     with Between() as between:
-        asked: list[str] = []
+        paths: list[str] = []
         between.page = lambda method, path: (
-            asked.append(path) or (Page(302, b"", "text/html") if path != "/login" else as_json(200, {}))
+            paths.append(path) or (Page(302, b"", "text/html") if path != "/login" else as_json(200, {}))
         )
         refused_by(Cluster(str(kubeconfig(tmp_path / "k", {"token": "a"}, between.url))))
-        assert "/login" not in asked
+        assert "/login" not in paths

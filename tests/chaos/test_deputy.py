@@ -1,4 +1,4 @@
-"""Who restores in the controller's place: by what it verifies, what it reports, and that several are restored at once."""
+"""Restores in the controller's place: how they are verified and reported, and that several run in parallel."""
 
 import json
 import threading
@@ -60,17 +60,17 @@ def restored(tmp_path, journal: bool = True, within_s: float = 5.0) -> tuple[boo
     undo = replace(UNDO, folder=str(tmp_path))
     kept = Journal(tmp_path / "journal")
     kept.open(undo)
-    said: list[str] = []
-    done = Deputy(undo, "guardian", Clock(), said.append, kept if journal else None).restore(within_s)
+    lines: list[str] = []
+    done = Deputy(undo, "guardian", Clock(), lines.append, kept if journal else None).restore(within_s)
     events = [json.loads(line) for line in (tmp_path / "guardian.jsonl").read_text().splitlines()]
-    return done, said, events
+    return done, lines, events
 
 
 @pytest.mark.parametrize(
     ("more", "pidfile", "why"),
     [
-        (None, "", "no topology is at hand that names this target"),
-        ("", "/run/another.pid", "no topology is at hand that names this target"),
+        (None, "", "no topology with this target is available"),
+        ("", "/run/another.pid", "no topology with this target is available"),
         ("", "/run/engine.pid", "the topology gives vllm no url"),
         (
             'url: "http://127.0.0.1:1", api_key: "${NO_SUCH_KEY}", ',
@@ -80,46 +80,48 @@ def restored(tmp_path, journal: bool = True, within_s: float = 5.0) -> tuple[boo
     ],
     ids=["no topology", "another's", "no url", "no key"],
 )
-def test_what_cannot_be_asked_is_restored_and_its_answer_called_unknown(world, tmp_path, more, pidfile, why):
+def test_a_target_that_cannot_get_a_request_is_restored_and_its_answer_is_unknown(
+    world, tmp_path, more, pidfile, why
+):
     if more is not None:
         written(tmp_path, more, pidfile)
-    done, said, events = restored(tmp_path)
+    done, lines, events = restored(tmp_path)
     assert done
     assert [e["stage"] for e in events] == ["begin", "commanded", "effective"]
     assert events[-1]["detail"]["answered"] == "unknown"
     assert why in events[-1]["detail"]["unanswered"]
-    assert "answered: unknown: " in said[-1]
+    assert "answered: unknown: " in lines[-1]
 
 
-def test_what_can_be_asked_and_does_not_answer_is_not_restored(world, tmp_path):
-    """A process runs, and nothing listens: an engine that loads, or one that will never."""
+def test_a_target_that_does_not_answer_a_request_is_not_restored(world, tmp_path):
+    """A process runs without listening: an engine that loads, or one that never will."""
     written(tmp_path, f'url: "http://127.0.0.1:{held_port()}", ')
-    done, said, events = restored(tmp_path, within_s=0.5)
+    done, lines, events = restored(tmp_path, within_s=0.5)
     assert not done
     assert [e["stage"] for e in events] == ["begin", "commanded", "fail"]
-    assert "NOT restored: restored, but not verified: vllm does not answer: refused" in said[-1]
+    assert "NOT restored: restored, but not verified: vllm does not answer: refused" in lines[-1]
 
 
 def test_no_file_is_read_for_a_record_that_another_may_have_written(world, tmp_path):
     written(tmp_path, f'url: "http://127.0.0.1:{held_port()}", ')
     done, _, events = restored(tmp_path, journal=False)
     assert done
-    assert events[-1]["detail"]["unanswered"] == "no topology is at hand that names this target"
+    assert events[-1]["detail"]["unanswered"] == "no topology with this target is available"
 
 
 def test_one_that_does_not_come_back_keeps_no_other_down(monkeypatch, tmp_path):
-    """`make restore` finds several: each is commanded at once, however long the first one loads its model."""
+    """`make restore` finds several: it restores them in parallel, however long the first one loads its model."""
     worlds = {f"/run/{n}.pid": World() for n in range(3)}
     both = threading.Barrier(3, timeout=20)
     monkeypatch.setattr(faults, "make", lambda fault, cluster, target, options: worlds[target.handle.name])
     monkeypatch.setattr(restorer, "WATCH_ON_S", 0.02)
     for one in worlds.values():
         monkeypatch.setattr(one, "restore", lambda state, one=one: one.commanded.is_set() or _meet(one, both))
-    journal, said = Journal(tmp_path), []
+    journal, lines = Journal(tmp_path), []
     for handle in worlds:
         journal.open(replace(UNDO, handle=handle, folder=None))
-    assert restore(journal, None, Clock(), 20.0, said.append) == 0
-    assert (journal.records(), len(said)) == ([], 3)
+    assert restore(journal, None, Clock(), 20.0, lines.append) == 0
+    assert (journal.records(), len(lines)) == ([], 3)
 
 
 def _meet(world: World, others: threading.Barrier) -> None:

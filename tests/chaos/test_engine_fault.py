@@ -1,4 +1,4 @@
-"""Faults inside an engine's answers: asked for by name, refused before anything is touched, ended by our id alone."""
+"""Faults in an engine's answers: set by name, refused before any change, ended only by our id."""
 
 import json
 from dataclasses import replace
@@ -48,7 +48,7 @@ def kept(state: dict) -> dict:
     return json.loads(json.dumps(state))
 
 
-def test_the_engine_is_told_what_to_do_and_for_how_long_and_only_by_the_inject(engine):
+def test_only_the_inject_sends_the_fault_and_its_duration_to_the_engine(engine):
     fault = make(engine.url, tokens=3, share=0.5)
     assert fault.deadman is Deadman.ENGINE
     state = kept(fault.snapshot())
@@ -56,7 +56,7 @@ def test_the_engine_is_told_what_to_do_and_for_how_long_and_only_by_the_inject(e
     fault.arm(state, 97.5)
     assert engine.fault is None
     fault.inject(state)
-    assert engine.told[-1] == (
+    assert engine.requests[-1] == (
         "PUT",
         "/faults",
         {"fault": "cut_after", "for_s": 97.5, "id": state["id"], "tokens": 3, "share": 0.5},
@@ -68,7 +68,7 @@ def test_the_engine_is_told_what_to_do_and_for_how_long_and_only_by_the_inject(e
 def test_the_tiers_own_url_is_spoken_to_without_its_v1_and_with_its_key(engine, monkeypatch, path):
     monkeypatch.setenv("VLLM_KEY", "a-key")
     of_topology(engine.url + path, "true").snapshot()
-    assert engine.told == [("GET", "/faults", None)]
+    assert engine.requests == [("GET", "/faults", None)]
     assert engine.keys == ["Bearer a-key"]
 
 
@@ -109,10 +109,10 @@ def test_a_record_that_was_written_before_it_held_a_server_is_restored_by_its_ha
     record.pop("server", None)
     undo = Undo.of_json(json.dumps(record))
     faults.make("engine", None, undo.made_on, {"answer": "cut_after"}).restore({"id": "ours"})
-    assert engine.told == [("DELETE", "/faults?id=ours", None)]
+    assert engine.requests == [("DELETE", "/faults?id=ours", None)]
 
 
-def test_an_inject_that_is_told_twice_is_one(engine):
+def test_an_inject_that_is_sent_twice_is_one(engine):
     fault = make(engine.url)
     state = kept(fault.snapshot())
     fault.arm(state, 60)
@@ -156,7 +156,7 @@ def test_another_ones_fault_is_neither_replaced_nor_ended(engine):
 def test_a_fault_that_the_engine_does_not_know_is_refused_with_what_would_be_right(engine, answer, words):
     with pytest.raises(CannotInject, match=words):
         make(engine.url, answer=answer).snapshot()
-    assert [method for method, *_ in engine.told] == ["GET"]
+    assert [method for method, *_ in engine.requests] == ["GET"]
 
 
 def test_a_parameter_that_the_engine_does_not_know_is_refused_in_its_words(engine):
@@ -171,8 +171,8 @@ def test_a_parameter_that_the_engine_does_not_know_is_refused_in_its_words(engin
     ("options", "words"),
     [
         ({}, "answer: is missing"),
-        ({"answer": "x", "for_s": 600}, "for_s is told by the timeline's own keys"),
-        ({"answer": "x", "id": "mine"}, "id is told by the timeline's own keys"),
+        ({"answer": "x", "for_s": 600}, "for_s is set by the timeline's own keys"),
+        ({"answer": "x", "id": "mine"}, "id is set by the timeline's own keys"),
     ],
 )
 def test_options_are_checked(options, words):
@@ -185,11 +185,11 @@ def test_options_are_checked(options, words):
     [
         (404, b'{"error": "no such path"}', "GET .*/faults: status 404: no such path"),
         (500, b"oops", "GET .*/faults: status 500: oops"),
-        (200, b"{}", "tells no catalogue: it is no embedded engine"),
-        (200, b"[]", "tells no catalogue: it is no embedded engine"),
+        (200, b"{}", "returned no catalogue: it is not an embedded engine"),
+        (200, b"[]", "returned no catalogue: it is not an embedded engine"),
     ],
 )
-def test_what_is_no_embedded_engine_is_trouble_of_the_world(engine, status, body, words):
+def test_what_is_not_an_embedded_engine_is_an_error(engine, status, body, words):
     engine.answer = (status, body)
     fault = make(engine.url)
     with pytest.raises(OSError, match=words):
@@ -198,7 +198,7 @@ def test_what_is_no_embedded_engine_is_trouble_of_the_world(engine, status, body
         fault.restored({"id": "x"})
 
 
-def test_an_engine_that_is_gone_is_trouble_of_the_world_too(engine):
+def test_an_engine_that_is_gone_is_an_error_too(engine):
     fault = make("http://127.0.0.1:9")
     for verb in (fault.restore, fault.restored):
         with pytest.raises(OSError):

@@ -1,4 +1,4 @@
-"""The guardian restores when the controller is killed, with its whole group, or frozen; and when it dies first, nothing goes on."""
+"""The guardian restores when the controller is killed, with its whole group, or frozen; if it dies first, the run ends."""
 
 import asyncio
 import io
@@ -35,7 +35,7 @@ from tests.chaos.plain import DOWN, UP
 from tests.chaos.plain import LONG as PLAIN
 from tests.chaos.stand import LONG, events, until
 
-# The step ends, and so much later whoever is not the controller may act.
+# After the step's end plus this, other processes than the controller may act.
 SOON = LONG.replace("for: 120s", "for: 4s")
 BRIEF = PLAIN.replace("for: 120s", "for: 1s")
 
@@ -46,19 +46,19 @@ def small_topology() -> Topology:
 
 
 def guardian_of(process) -> int:
-    """The pid of its one child that is a guardian."""
+    """The pid of its guardian child process."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     (pid,) = [int(p) for p in children if b"guardian" in Path(f"/proc/{p}/cmdline").read_bytes()]
     return pid
 
 
-def guardian_told(folder: Path) -> list[dict]:
+def guardian_events(folder: Path) -> list[dict]:
     path = folder / "guardian.jsonl"
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def test_a_killed_groups_fault_is_restored_by_a_guardian_whom_no_signal_ends(stand, chaos):
+def test_a_killed_groups_fault_is_restored_by_a_guardian_that_no_signal_ends(stand, chaos):
     process = chaos(stand)
     guardian = guardian_of(process)
     for number in SIGNALS:
@@ -68,7 +68,7 @@ def test_a_killed_groups_fault_is_restored_by_a_guardian_whom_no_signal_ends(sta
     until(lambda: stand.ready() == 1, "the target is back")
     until(lambda: process_gone(guardian), "the guardian has left")
     assert stand.leases() == []
-    assert [(e["move"], e["stage"], e["by"]) for e in guardian_told(process.folder)] == [
+    assert [(e["move"], e["stage"], e["by"]) for e in guardian_events(process.folder)] == [
         ("restore", "begin", "guardian"), ("restore", "commanded", "guardian"), ("restore", "effective", "guardian"),
     ]  # fmt: skip
 
@@ -89,17 +89,17 @@ def test_a_frozen_controllers_fault_is_restored_at_its_deadline_and_its_claim_is
     guardian = guardian_of(process)
     os.kill(process.pid, signal.SIGSTOP)
     until(
-        lambda: [e for e in guardian_told(process.folder) if e["stage"] == "effective"],
+        lambda: [e for e in guardian_events(process.folder) if e["stage"] == "effective"],
         "the guardian has restored",
         30,
     )
     until(lambda: stand.leases() == [], "the target is free", 30)
     assert stand.ready() == 1
     log = default_folder().with_name("guardian.log")
-    said = ": restored (ready 1, endpoints 1), verified by an answer"
-    until(lambda: said in log.read_text(), "it has said so, which it does once the target is free")
-    assert log.read_text().count(said) == 1
-    stand.scale(2)  # what anybody does now must not be undone by the thawed one
+    text = ": restored (ready 1, endpoints 1), verified by an answer"
+    until(lambda: text in log.read_text(), "it has logged the restore, once the target is free")
+    assert log.read_text().count(text) == 1
+    stand.scale(2)  # the thawed controller must not undo a later change
     until(lambda: stand.observed(), "its status is that of two replicas")
     os.kill(process.pid, signal.SIGCONT)
     process.wait(30)
@@ -110,10 +110,10 @@ def test_a_frozen_controllers_fault_is_restored_at_its_deadline_and_its_claim_is
 
 
 class Alone:
-    """A guardian in this process and without a controller: what is said to it is the test's own. Use as a context manager."""
+    """A guardian in this process without a controller: the test sends its messages. Use as a context manager."""
 
     def __init__(self, journal: Journal, time: Any) -> None:
-        self._said: queue.Queue[str] = queue.Queue()
+        self._sent: queue.Queue[str] = queue.Queue()
         self._answers: queue.Queue[Message] = queue.Queue()
         self._guardian = Guardian(
             journal, time, self._answers.put, time.wait if isinstance(time, Passing) else time.sleep
@@ -128,32 +128,32 @@ class Alone:
     def __exit__(self, *_: object) -> None:
         self.leave()
 
-    def say(self, message: Message) -> None:
-        self.say_line(write(message) + "\n")
+    def send(self, message: Message) -> None:
+        self.send_line(write(message) + "\n")
 
-    def say_line(self, line: str) -> None:
-        self._said.put(line)
+    def send_line(self, line: str) -> None:
+        self._sent.put(line)
 
     def answer(self) -> Message:
         return self._answers.get(timeout=20)
 
     def arm(self, undo: Undo) -> None:
-        self.say(opening(undo))
+        self.send(opening(undo))
         assert self.answer() == Armed(mark(undo))
 
     def end(self) -> None:
         """The controller is gone."""
-        self.say_line("")
+        self.send_line("")
 
     def leave(self) -> int:
-        """Returns when the guardian has left, with its exit code."""
+        """Returns the guardian's exit code when it has ended."""
         self.end()
         self._thread.join(60)
         assert not self._thread.is_alive()
         return self.code
 
     def _follow(self) -> None:
-        lines: Iterator[str] = iter(self._said.get, "")
+        lines: Iterator[str] = iter(self._sent.get, "")
         self.code = self._guardian.follow(lines)
 
 
@@ -205,7 +205,7 @@ def test_what_is_open_when_its_controller_ends_is_restored_and_what_was_closed_i
     opened, closed = taken("opened"), taken("closed")
     alone.arm(opened)
     alone.arm(closed)
-    alone.say(closing(closed))
+    alone.send(closing(closed))
     assert alone.leave() == 0
     assert (is_(opened), is_(closed)) == (UP, DOWN)
     assert journal.records() == [closed]
@@ -232,10 +232,10 @@ def test_a_target_that_is_another_runs_by_now_is_left_to_it(alone, taken, journa
     assert journal.records() == [another]
 
 
-def test_a_record_that_it_cannot_act_on_is_told_and_costs_the_others_nothing(alone, taken):
+def test_a_record_that_it_cannot_act_on_is_reported_and_the_others_stay_armed(alone, taken):
     undo = taken("a")
     for one in (undo, replace(undo, fault="no_such_fault", handle="another")):
-        alone.say(opening(one))
+        alone.send(opening(one))
         answer = alone.answer()
         assert answer.of == mark(one)
         assert isinstance(answer, Armed if one is undo else NotArmed)
@@ -248,10 +248,10 @@ def test_a_record_that_it_cannot_act_on_is_told_and_costs_the_others_nothing(alo
     ["nonsense\n", '{"kind": "opne"}\n', write(Counts(1, 2, 3)) + "\n", write(Open('{"run": "r"}')) + "\n"],
     ids=["no JSON", "an unknown kind", "another's message", "no undo record"],
 )
-def test_a_line_that_cannot_be_is_told_and_costs_what_is_armed_nothing(alone, taken, line):
+def test_an_invalid_line_is_logged_and_armed_faults_keep_their_guardian(alone, taken, line):
     undo = taken("a")
     alone.arm(undo)
-    alone.say_line(line)
+    alone.send_line(line)
     answer = alone.answer()
     assert isinstance(answer, Log)
     assert answer.line.startswith("from the controller: ")
@@ -261,19 +261,19 @@ def test_a_line_that_cannot_be_is_told_and_costs_what_is_armed_nothing(alone, ta
 
 def test_a_line_that_was_torn_by_its_controllers_end_arms_nothing(alone, taken):
     undo = taken("a")
-    alone.say_line(write(opening(undo)))
+    alone.send_line(write(opening(undo)))
     assert alone.leave() == 0
     assert is_(undo) == DOWN
 
 
 def test_an_inject_that_arrives_after_its_controller_died_is_found_and_restored(stand, tmp_path, journal):
-    """The server holds the write back; the controller is dead between sending it and its arrival."""
+    """The server delays the write; the controller dies between sending it and its arrival."""
     held, arrives = [], threading.Event()
 
-    async def trouble(request: web.Request, handler):
+    async def fail_once(request: web.Request, handler):
         if request.method != "PATCH" or held:
             return await handler(request)
-        # Whether something has changed the object's version meanwhile, so that it is refused, is chance.
+        # A change of the object's version meanwhile, which refuses the write, would be random.
         body = json.loads(await request.read())
         body.get("metadata", {}).pop("resourceVersion", None)
         request._read_bytes = json.dumps(body).encode()
@@ -286,13 +286,13 @@ def test_an_inject_that_arrives_after_its_controller_died_is_found_and_restored(
     undo = stand.undo(deadline=time.now() + 600, folder=tmp_path)
     journal.open(undo)
     assert lease.take(stand.client, undo, time.now())
-    stand.trouble = trouble
+    stand.intercept = fail_once
     inject = faults.make(undo.fault, stand.client, undo.made_on, {}).inject
     controller = ThreadPoolExecutor(1).submit(inject, undo.state)
     until(lambda: held, "the inject is on its way")
     time.stand_still()
     with Alone(journal, time) as alone:
-        alone.say(under_test(stand.topology()))
+        alone.send(under_test(stand.topology()))
         alone.arm(undo)
         alone.end()
         until(lambda: "effective" in stages(tmp_path), "it is as it was, so far")
@@ -300,9 +300,11 @@ def test_an_inject_that_arrives_after_its_controller_died_is_found_and_restored(
         controller.result(20)
 
         def restored_again() -> bool:
-            """Reported, or, where it was put back before its Pod had gone, seen when the guardian has ended: nothing was lost."""
-            time.forward(0.02)  # half as fast as it is: what waits to look again must not wait for ever
-            return not alone._thread.is_alive() or (guardian_told(tmp_path)[-1]["detail"] or {}).get("again")
+            """Reported; or, where it was restored before its Pod was gone, seen when the guardian has ended: nothing was lost."""
+            time.forward(0.02)  # half of real time: the wait until the next look must end
+            return not alone._thread.is_alive() or (guardian_events(tmp_path)[-1]["detail"] or {}).get(
+                "again"
+            )
 
         until(restored_again, "it has come, and was restored")
         time.go_on()
@@ -312,14 +314,14 @@ def test_an_inject_that_arrives_after_its_controller_died_is_found_and_restored(
 
 
 def stages(folder: Path) -> list[str]:
-    return [e["stage"] for e in guardian_told(folder)]
+    return [e["stage"] for e in guardian_events(folder)]
 
 
-def test_who_reads_the_controllers_output_reads_its_end_although_the_guardian_goes_on(commands, chaos):
-    """As `2>&1 | tee log` in a job does: the job ends with the controller, and the guardian restores all the same."""
+def test_a_reader_of_the_controllers_output_reads_its_end_although_the_guardian_continues(commands, chaos):
+    """As with `2>&1 | tee log` in a job: the job ends with the controller, and the guardian still restores."""
     commands.restore_by(f"test -e {commands.folder}/may && rm -f {commands.gone}")
     theirs, ours = os.pipe()
-    more, kept = os.pipe()  # any other descriptor that the job has handed down
+    more, kept = os.pipe()  # any other descriptor that the job passes on
     os.set_inheritable(kept, True)
     process = chaos(commands, "--restore-within", "1s", text=BRIEF, output=ours, pass_fds=(kept,))
     os.close(ours)
@@ -331,10 +333,10 @@ def test_who_reads_the_controllers_output_reads_its_end_although_the_guardian_go
     assert held["2"] == str(default_folder().with_name("guardian.log"))
     assert not {os.fstat(theirs).st_ino, os.fstat(more).st_ino} & {_pipe(to) for to in held.values()}
     with open(theirs) as output:
-        said = output.read()  # to its end: this hung
+        text = output.read()  # to its end: this hung
     assert process.wait(30) == 4
-    assert "NOT RESTORED" in said
-    assert f"the guardian (process {guardian}) goes on trying for 24 h; its log: " in said
+    assert "NOT RESTORED" in text
+    assert f"the guardian (process {guardian}) keeps trying for 24 h; its log: " in text
     assert not process_gone(guardian)
     os.close(more)
     (commands.folder / "may").touch()
@@ -353,7 +355,7 @@ def _pipe(to: str) -> int | None:
         ("echo nonsense", "not a message: Invalid JSON"),
     ],
 )
-def test_a_guardian_that_does_not_start_says_why_to_the_controller(tmp_path, monkeypatch, script, words):
+def test_a_guardian_that_does_not_start_reports_why_to_the_controller(tmp_path, monkeypatch, script, words):
     with pytest.raises(Refusal, match=f"the guardian did not start: {words}"):
         guarding_by(script, tmp_path, monkeypatch).ready()
 
@@ -373,9 +375,9 @@ def test_a_guardian_s_message_that_cannot_be_is_an_error_and_arms_nothing(tmp_pa
     guardian_link = guarding_by(lines, tmp_path, monkeypatch)
     guardian_link.ready()
     until(lambda: guardian_link._stop.reason, "the controller stops")
-    assert guardian_link._stop.reason == "error: from the guardian: 'counts' is no message of a guardian"
+    assert guardian_link._stop.reason == "error: from the guardian: 'counts' is not a message from a guardian"
     guardian_link.leave()
-    with pytest.raises(CannotInject, match="the guardian is not armed: it is gone"):
+    with pytest.raises(CannotInject, match="the guardian is not armed: it has exited"):
         guardian_link.arm(taken("a"))
 
 
@@ -386,7 +388,7 @@ def test_the_log_of_guardians_is_bounded_and_a_disk_that_takes_none_keeps_nobody
     assert (path.stat().st_size, path.with_name("guardian.log.1").stat().st_size) == (0, LOG_MOST + 1)
     log.opened().write(b"a traceback\nValueError: why\n")
     log.close()
-    assert log.last_words() == "ValueError: why"
+    assert log.last_line() == "ValueError: why"
     assert GuardianLog(path / "no" / "folder").opened() == subprocess.DEVNULL
     to = io.StringIO()
     bounded = Bounded(to, 10)

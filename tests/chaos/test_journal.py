@@ -1,4 +1,4 @@
-"""The journal: an undo record is on the disk and whole, and it is a lock."""
+"""The journal: an undo record is complete on disk, and it is a lock."""
 
 import json
 from dataclasses import replace
@@ -95,7 +95,7 @@ def test_a_record_that_was_written_before_the_context_was_kept_is_read():
     ],
     ids=["the record", "the journal", "a Lease", "the guardian"],
 )
-def test_whoever_gets_a_record_reads_what_it_wrote(text):
+def test_every_reader_of_a_record_reads_what_was_written(text):
     assert Undo.of_json(text) == UNDO
 
 
@@ -107,16 +107,16 @@ def test_what_is_no_record_is_a_value_error(text):
         Undo.of_json(text)
 
 
-def test_a_record_of_another_version_is_told_and_hides_no_other(journal, tmp_path):
+def test_a_record_of_another_version_is_reported_and_hides_no_other(journal, tmp_path):
     journal.open(UNDO)
     (path,) = (tmp_path / "deep" / "journal").iterdir()
     path.write_text(json.dumps({"run": "old"}))
     journal.open(replace(UNDO, handle="ml/ollama"))
-    told: list[str] = []
-    assert [u.handle for u in journal.records(told.append)] == ["ml/ollama"]
-    assert len(told) == 1
-    assert "no undo record of this version" in told[0]
-    with pytest.raises(ValueError, match="no undo record of this version"):
+    reported: list[str] = []
+    assert [u.handle for u in journal.records(reported.append)] == ["ml/ollama"]
+    assert len(reported) == 1
+    assert "not an undo record of this version" in reported[0]
+    with pytest.raises(ValueError, match="not an undo record of this version"):
         journal.held(UNDO)
 
 
@@ -125,5 +125,5 @@ def test_a_record_that_an_older_version_left_open_is_restored_by_its_own_command
     old = Undo.of_json(replace(UNDO, kind="command", given=given).to_json())
     assert old.given == {"inject": ["a"], "restore": ["b", "c"], "check": ["d"], "deadman": None}
     assert Undo.of_json(old.to_json()) == old
-    other = replace(UNDO, kind="engine", given={"mend": "x"})  # not a word of ours
+    other = replace(UNDO, kind="engine", given={"mend": "x"})  # not an older name of ours
     assert Undo.of_json(other.to_json()) == other

@@ -1,4 +1,4 @@
-"""A KServe predictor as a target: what will become of a scale is said before it is made, and is what becomes of it."""
+"""A KServe predictor as a target: the plan reports the effect of a scale in advance, and the effect is the same."""
 
 import re
 
@@ -45,27 +45,27 @@ def service(least=None, annotations=None, mode="Standard"):
         ({CLASS: "none"}, None, "keeps the replicas at minReplicas,"),
         ({CLASS: "none"}, service(1), "oc -n llm annotate --overwrite inferenceservice llama-fp8 serving.kserve.io/autoscalerClass=external"),
         ({CLASS: "none"}, service(0), f"keeps the replicas at 0, the minReplicas: {STICKS}, but THE RESTORE WILL BE UNDONE"),
-        ({CLASS: "wva"}, service(1), "autoscalerClass wva: not one that is known here"),
+        ({CLASS: "wva"}, service(1), "autoscalerClass wva: an unknown class"),
         ({CLASS: "hpa"}, service(1, {STOP: "true"}), "serving.kserve.io/stop is true: its controller deletes this Deployment"),
         ({CLASS: "hpa"}, service(1, {STOP: "false"}), STICKS),
         ({MODE: "RawDeployment"}, service(1, mode=None), STICKS),
         ({MODE: "Serverless"}, service(1, mode=None), "mode Serverless: Knative's autoscaler owns these replicas"),
         (None, service(1, mode="Serverless"), "mode Serverless: Knative's"),
         (None, service(1, mode="Knative"), "mode Knative: Knative's"),
-        ({MODE: "Serverless"}, service(1, mode="Standard"), STICKS),  # what the controller has settled counts
+        ({MODE: "Serverless"}, service(1, mode="Standard"), STICKS),  # the controller's status counts
     ],
     ids=lambda v: v[:60] if isinstance(v, str) else "",
 )  # fmt: skip
-def test_what_becomes_of_a_scale_is_told_by_class_and_mode(annotations, of_service, words):
-    told = kserve.told(deployment(annotations), of_service, None)
-    assert told.startswith("KServe (llama-fp8), ")
-    assert words in told
+def test_the_effect_of_a_scale_follows_from_class_and_mode(annotations, of_service, words):
+    text = kserve.describe_scale(deployment(annotations), of_service, None)
+    assert text.startswith("KServe (llama-fp8), ")
+    assert words in text
 
 
 @pytest.mark.parametrize(
     ("annotations", "of_service", "words"),
     [
-        ({CLASS: "hpa"}, service(2), "does to a scale to 1 is named here too"),
+        ({CLASS: "hpa"}, service(2), "does to a scale to 1 is listed here too"),
         ({CLASS: "keda"}, service(2), "A SCALE TO 1 IS UNDONE where it is outside its bounds"),
         ({CLASS: "none"}, service(2), "A SCALE IS SET BACK AT ONCE: its controller keeps the replicas at 2,"),
         ({CLASS: "none"}, service(0), "its controller keeps the replicas at 0, the minReplicas; THE RESTORE WILL BE UNDONE, TOO"),
@@ -73,15 +73,17 @@ def test_what_becomes_of_a_scale_is_told_by_class_and_mode(annotations, of_servi
     ],
     ids=lambda v: v[:60] if isinstance(v, str) else "",
 )  # fmt: skip
-def test_a_scale_to_one_is_not_told_what_becomes_of_a_scale_to_zero(annotations, of_service, words):
-    told = kserve.told(deployment(annotations), of_service, None, 1)
-    assert words in told
-    assert "scale to zero" not in told
+def test_a_scale_to_one_is_not_described_as_a_scale_to_zero(annotations, of_service, words):
+    text = kserve.describe_scale(deployment(annotations), of_service, None, 1)
+    assert words in text
+    assert "scale to zero" not in text
 
 
 def test_a_revision_of_knative_is_known_by_its_label():
     found = deployment(labels={"serving.knative.dev/revision": f"{NAME}-00001"})
-    assert "mode Knative: Knative's autoscaler owns these replicas" in kserve.told(found, None, "it is not")
+    assert "mode Knative: Knative's autoscaler owns these replicas" in kserve.describe_scale(
+        found, None, "it is not"
+    )
 
 
 def test_a_predictor_is_known_by_its_label_or_by_its_owner():
@@ -118,17 +120,17 @@ READ = (
 )
 
 
-def test_the_inference_service_is_read_where_that_may_be_and_otherwise_it_is_said(cluster):
+def test_the_inference_service_is_read_where_that_is_granted_and_otherwise_it_is_reported(cluster):
     cluster.serve("none", min_replicas=2)
-    (told,) = others(cluster)
-    assert "keeps the replicas at 2," in told
-    assert "was not read" not in told
-    (told,) = others(cluster, READ)
-    assert "keeps the replicas at minReplicas," in told
-    assert told.endswith("(its InferenceService was not read: get inferenceservices is not granted)")
+    (text,) = others(cluster)
+    assert "keeps the replicas at 2," in text
+    assert "was not read" not in text
+    (text,) = others(cluster, READ)
+    assert "keeps the replicas at minReplicas," in text
+    assert text.endswith("(its InferenceService was not read: get inferenceservices is not granted)")
 
 
-def test_an_inference_service_that_is_not_there_is_said_too(cluster, tmp_path):
+def test_an_inference_service_that_does_not_exist_is_reported_too(cluster, tmp_path):
     cluster.serve("external")
     cluster.apply(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "elsewhere"}}
@@ -139,11 +141,11 @@ def test_an_inference_service_that_is_not_there_is_said_too(cluster, tmp_path):
     cluster.apply(
         {**made, "spec": {**made["spec"], "replicas": 0}, "metadata": {**meta, "namespace": "elsewhere"}}
     )
-    (told,) = faults.make(
+    (text,) = faults.make(
         "scale_to_zero", cluster.admin, on(Handle("deployment", f"elsewhere/{NAME}")), {}
     ).others()
-    assert told.endswith(
-        "(its InferenceService was not read: there is none of this name, or its API is not spoken here)"
+    assert text.endswith(
+        "(its InferenceService was not read: it was not found, or the cluster does not serve its API)"
     )
 
 
@@ -195,7 +197,7 @@ def test_with_the_class_none_the_step_ends_where_the_scale_is_set_back_and_nothi
 
 @pytest.fixture
 def planned(cluster, tmp_path, monkeypatch, capsys):
-    """What `make plan` prints of the topology that is shipped, on this cluster."""
+    """The output of `make plan` with the shipped topology on this cluster."""
     text = (ROOT / "topologies/openshift_kserve.yaml").read_text()
     text = text.replace("00000000-0000-0000-0000-000000000000", cluster.admin.identity()[0])
     path = tmp_path / "openshift.yaml"
@@ -217,7 +219,7 @@ def planned(cluster, tmp_path, monkeypatch, capsys):
     "make plan TOPOLOGY=topologies/openshift_kserve.yaml TIMELINE=chaos/timelines/predictor.yaml",
     on="embedded",
 )
-def test_a_plan_says_what_its_controller_will_do_to_the_scale_and_what_to_do_about_it(cluster, planned):
+def test_a_plan_shows_what_its_controller_will_do_to_the_scale_and_what_to_do_about_it(cluster, planned):
     cluster.serve("none")
     told = planned()
     assert "current state:     replicas 1, ready 1, endpoints 0; the fault sets replicas 0" in told
@@ -231,7 +233,7 @@ def test_a_plan_says_what_its_controller_will_do_to_the_scale_and_what_to_do_abo
     assert cluster.replicas() == 1
 
 
-def test_the_right_to_read_the_inference_service_is_not_asked_for_before_a_run(cluster):
+def test_the_right_to_read_the_inference_service_is_not_checked_before_a_run(cluster):
     cluster.serve("external")
     fault = faults.make("scale_to_zero", cluster.admin, on(TARGET), {})
     assert not any(right.resource == "inferenceservices" for right in fault.rights())
@@ -243,8 +245,8 @@ def test_the_page_has_a_line_for_each_class_with_the_commands_that_a_plan_gives(
     rows = {words.split("|")[1].strip(): words for words in page.splitlines() if words.startswith("| ")}
     for word in ("hpa", "external", "keda", "none"):
         (row,) = [row for first, row in rows.items() if f"`{word}`" in first]
-        told = kserve.told(deployment({CLASS: word}), service(1), None)
-        command = told.partition("To have it stick: ")[2].partition(", which")[0]
+        text = kserve.describe_scale(deployment({CLASS: word}), service(1), None)
+        command = text.partition("To have it stick: ")[2].partition(", which")[0]
         assert f"`{command}`" in row if command else "sticks" in row
     for file in re.findall(r"\]\(\.\./([\w/.-]+)\)|(deploy/[\w.-]+yaml)|TOPOLOGY=(topologies/\S+)", page):
         assert (ROOT / next(filter(None, file))).exists()

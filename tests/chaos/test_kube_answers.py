@@ -1,4 +1,4 @@
-"""What stands between us and the API server is never taken for its word: not for "gone", not for "there", not for a traceback."""
+"""An answer of a proxy is never taken for one of the API server: not for "gone", not for "there", and without a traceback."""
 
 import io
 import json
@@ -8,8 +8,8 @@ import pytest
 import urllib3
 
 from chaos.kube import wire
-from chaos.kube.answers import ApiError, NotTheApi, asked, found, refusal
-from chaos.kube.cluster import TROUBLE, Cluster, refused, told
+from chaos.kube.answers import ApiError, NotTheApi, found, refusal, request_info
+from chaos.kube.cluster import API_ERRORS, Cluster, api_error_text, refused
 from embedded.apiserver.kubeconfig import write
 from tests.chaos.between import PAGES, Page, as_json, status
 from tests.chaos.between import Between as Proxy
@@ -72,13 +72,13 @@ def cluster(between, tmp_path):
 
 
 def test_no_page_is_an_answer_on_the_wire(tmp_path):
-    """As what stands between sends them: cut, redirected, closed."""
+    """As proxies send them: cut, redirected, closed."""
     with Proxy() as proxy:
         write(tmp_path / "kubeconfig", proxy.url, "a-token", "ml")
         found = Cluster(str(tmp_path / "kubeconfig"))
         for page in PAGES.values():
             proxy.page = lambda *_, page=page: page
-            with pytest.raises(TROUBLE):
+            with pytest.raises(API_ERRORS):
                 found.workload("deployment", "ml", "vllm")
 
 
@@ -89,8 +89,8 @@ def test_no_page_is_an_answer_to_anything(between, cluster, call):
         between.page = page
         try:
             believed.append(f"{name}: {CALLS[call](cluster)!r}")
-        except TROUBLE as e:
-            words.append(told(e))
+        except API_ERRORS as e:
+            words.append(api_error_text(e))
     assert believed == []
     assert [w for w in words if "\n" in w or len(w) > 300] == []
 
@@ -117,34 +117,34 @@ def test_no_page_is_an_answer_to_anything(between, cluster, call):
         ("watch", {"type": "ERROR", "object": {}}),
     ],
 )  # fmt: skip
-def test_a_success_that_is_not_what_was_asked_for_is_an_error_of_the_world(between, cluster, call, page):
+def test_a_success_that_does_not_match_the_request_is_an_api_error(between, cluster, call, page):
     body = json.dumps(page).encode() + b"\n"
     between.page = Page(200, body)
-    with pytest.raises(TROUBLE):
+    with pytest.raises(API_ERRORS):
         CALLS[call](cluster)
 
 
-def test_a_watch_that_ends_at_once_is_not_asked_for_again_without_a_pause(between, cluster):
+def test_a_watch_that_ends_at_once_is_not_requested_again_without_a_pause(between, cluster):
     between.page = Page(200, b"")
-    with pytest.raises(TROUBLE, match="ended at once"):
+    with pytest.raises(API_ERRORS, match="ended at once"):
         CALLS["watch"](cluster)
 
 
 def test_an_answer_without_an_end_is_given_up(between, cluster, monkeypatch):
     monkeypatch.setattr(wire, "MOST_BYTES", 1000)
     between.page = Page(200, b" " * 100_000)
-    with pytest.raises(TROUBLE, match="an answer of more than"):
+    with pytest.raises(API_ERRORS, match="an answer of more than"):
         CALLS["pods"](cluster)
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda p: p.stem)
 def test_what_a_real_api_server_answered_is_its_word(path):
-    """Every recorded exchange about what is read here."""
+    """Every recorded exchange of a kind that is read here."""
     for exchange in json.loads(path.read_text())["exchanges"]:
         request, response = exchange["request"], exchange["response"]
         body, code = response.get("body"), response["status"]
         address = request["path"].partition("?")
-        of = asked(
+        of = request_info(
             request["method"], address[0], request["body"] if isinstance(request["body"], dict) else None
         )
         if (
@@ -211,7 +211,7 @@ def test_a_namespace_that_is_not_there_is_the_servers_word_where_something_is_cr
     between.page = NO_NAMESPACE
     with pytest.raises(ApiError, match=r'^namespaces "ml" not found$') as caught:
         CALLS[call](cluster)
-    assert told(caught.value) == 'it says namespaces "ml" not found'
+    assert api_error_text(caught.value) == 'API server: namespaces "ml" not found'
     between.page = OTHER_NAMESPACE
     with pytest.raises(NotTheApi):
         CALLS[call](cluster)
@@ -236,21 +236,21 @@ def test_a_namespace_that_is_not_there_is_nobodys_word_where_nothing_is_created(
     ],
 )  # fmt: skip
 def test_which_refusals_of_a_write_are_denials(code, message, denied):
-    of = asked("PATCH", "/apis/apps/v1/namespaces/ml/deployments/vllm/scale")
+    of = request_info("PATCH", "/apis/apps/v1/namespaces/ml/deployments/vllm/scale")
     page = status(code, "", message=message)
     error = refusal(of, code, {}, page.body)
     assert refused(error) == (message if denied else None)
 
 
-def test_a_group_that_is_not_installed_is_told_by_a_page_and_only_there(between, cluster):
+def test_a_group_that_is_not_installed_is_known_by_a_page_and_only_there(between, cluster):
     between.page = PAGES["a plain 404"]
     assert cluster.scaled_objects("ml") == []
     assert cluster.inference_service("ml", "vllm") is None
     for name in ("a 404 of HTML", "a 502 of HTML", "a 200 of HTML", "a 404 of other JSON"):
         between.page = PAGES[name]
-        with pytest.raises(TROUBLE):
+        with pytest.raises(API_ERRORS):
             cluster.scaled_objects("ml")
-        with pytest.raises(TROUBLE):
+        with pytest.raises(API_ERRORS):
             cluster.inference_service("ml", "vllm")
 
 
@@ -260,7 +260,7 @@ def test_a_refusal_is_one_line_with_the_servers_words_and_no_headers(between, cl
     between.page = status(code, "Denied", message=words)
     with pytest.raises(ApiError) as caught:
         CALLS["set scale"](cluster)
-    for text in (str(caught.value), told(caught.value)):
+    for text in (str(caught.value), api_error_text(caught.value)):
         assert "admission webhook denied it: reason one" in text
         assert "Content-Type" not in text
         assert text.isprintable()

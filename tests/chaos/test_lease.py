@@ -1,4 +1,4 @@
-"""The Lease carries the undo record, and only of its own target: what it says is acted on by whoever finds it."""
+"""The Lease contains the undo record, only of its own target: any restorer that finds it acts on it."""
 
 import time
 from dataclasses import replace
@@ -36,8 +36,8 @@ def test_what_is_taken_is_read_back_and_a_second_one_is_refused(stand):
         (carrying(replace(UNDO, handle="kube-system/vllm-server")), "of another target"),
         (carrying(UNDO, namespace="other"), "of another target"),
         (carrying(replace(UNDO, fault="command", kind="command", handle="vllm")), "of another target"),
-        (carrying(replace(UNDO, fault="command")), "of no fault that is known here: command"),
-        (carrying(replace(UNDO, fault="os")), "of no fault that is known here: os"),
+        (carrying(replace(UNDO, fault="command")), "names an unknown fault: command"),
+        (carrying(replace(UNDO, fault="os")), "names an unknown fault: os"),
     ],
 )
 def test_a_record_that_is_not_of_the_leases_own_target_is_left_alone(found, words):

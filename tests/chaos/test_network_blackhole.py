@@ -1,4 +1,4 @@
-"""network_blackhole: what is cut off, what would let traffic in all the same, and whose policy is taken away."""
+"""network_blackhole: which traffic is blocked, what would still allow it, and which policy is removed."""
 
 import http.client
 import threading
@@ -45,7 +45,7 @@ def policy(name: str, selector: dict, **spec) -> dict:
 
 
 def answers(small: Small) -> bool:
-    """Whether the Pod answers a question that is put to it now."""
+    """Whether the Pod answers a new request."""
     port = small.pods("engine")[0]["spec"]["containers"][0]["ports"][0]["containerPort"]
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=0.3)
     try:
@@ -117,13 +117,13 @@ def test_a_policy_that_allows_traffic_all_the_same_is_named(small, other, allows
     if not allows:
         assert blackhole(small).snapshot()
         return
-    with pytest.raises(CannotInject, match=f"would be allowed all the same by {other['metadata']['name']}"):
+    with pytest.raises(CannotInject, match=f"is still allowed by {other['metadata']['name']}"):
         blackhole(small).snapshot()
 
 
 def test_one_that_lies_there_already_is_refused(small):
     small.apply(policy(NAME, {}))
-    with pytest.raises(CannotInject, match=f"NetworkPolicy ml/{NAME} is there already"):
+    with pytest.raises(CannotInject, match=f"NetworkPolicy ml/{NAME} already exists"):
         blackhole(small).snapshot()
 
 
@@ -138,10 +138,10 @@ def test_one_of_that_name_that_was_made_meanwhile_is_left_alone(small):
     fault = blackhole(small)
     state = fault.snapshot()
     small.apply(policy(NAME, {"matchLabels": {"app": "other"}}))
-    with pytest.raises(CannotInject, match="was made by someone else"):
+    with pytest.raises(CannotInject, match="was created by someone else"):
         fault.inject(state)
     assert fault.effective(state) is None
-    with pytest.raises(Foreign, match="is another's and is left alone"):
+    with pytest.raises(Foreign, match="belongs to someone else and is left alone"):
         fault.restore(state)
     assert policies(small) == [NAME]
 
@@ -213,7 +213,7 @@ def test_missing_rights_are_named(small):
     ]
 
 
-def test_a_run_finds_it_effective_by_asking_and_restores_it(stand, chaos):
+def test_a_run_finds_it_effective_by_a_request_and_restores_it(stand, chaos):
     text = """
 hypothesis: it comes back
 baseline: 0s

@@ -33,7 +33,7 @@ from tests.scenarios.server import Server
 
 KEY, TENANT = "the-key-of-the-tests", "the-tenant-of-the-tests"
 PAUSE = '''
-"""Has its target pause: POST /pause, until POST /resume."""
+"""Pauses its target: POST /pause, until POST /resume."""
 
 from chaos.errors import CannotInject
 from chaos.fault import Deadman, Fault
@@ -48,27 +48,27 @@ class Pause(Fault):
         self._target = target
 
     def snapshot(self):
-        if self._asked("GET", "/state") != "serves":
+        if self._send("GET", "/state") != "serves":
             raise CannotInject("it is paused already")
         return {"original": "serves", "set": "paused"}
 
     def inject(self, state):
-        self._asked("POST", "/pause")
+        self._send("POST", "/pause")
 
     def effective(self, state):
-        return {"state": "paused"} if self._asked("GET", "/state") == "paused" else None
+        return {"state": "paused"} if self._send("GET", "/state") == "paused" else None
 
     def restore(self, state):
-        self._asked("POST", "/resume")
+        self._send("POST", "/resume")
 
     def restored(self, state):
-        return {"state": "serves"} if self._asked("GET", "/state") == "serves" else None
+        return {"state": "serves"} if self._send("GET", "/state") == "serves" else None
 
-    def _asked(self, method, path):
-        status, said = self._target.send(method, path, 5.0)
+    def _send(self, method, path):
+        status, body = self._target.send(method, path, 5.0)
         if status != 200:
-            raise OSError(f"{method} {path}: status {status}: {said}")
-        return said["state"]
+            raise OSError(f"{method} {path}: status {status}: {body}")
+        return body["state"]
 
 
 FAULT = Pause
@@ -82,11 +82,11 @@ tiers:
 
 
 class Pausing:
-    """An engine that pauses where it is told to; all of it is behind a key. `during`: the journal's records, when it paused."""
+    """An engine that pauses on request; every path needs a key. `during`: the journal's records when it paused."""
 
     def __init__(self) -> None:
         self.state, self.during = "serves", list[str]()
-        self.asked: list[tuple[str, str | None, str | None]] = []
+        self.requests: list[tuple[str, str | None, str | None]] = []
         engine = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -99,7 +99,7 @@ class Pausing:
 
             def _answer(self) -> None:
                 key = self.headers["authorization"]
-                engine.asked.append((self.path, key, self.headers["x-tenant"]))
+                engine.requests.append((self.path, key, self.headers["x-tenant"]))
                 if key != f"Bearer {KEY}":
                     self._reply(401, {"error": f"no such key: {key}"})
                 elif self.path == "/v1/chat/completions":
@@ -108,7 +108,7 @@ class Pausing:
                     }
                     self._reply(200, whole) if engine.state == "serves" else self._reply(503, {})
                 else:
-                    engine.told(self.path)
+                    engine.handle(self.path)
                     self._reply(200, {"state": engine.state, "seen": [key]})
 
             def _reply(self, status: int, body: dict[str, Any]) -> None:
@@ -126,7 +126,7 @@ class Pausing:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
-    def told(self, path: str) -> None:
+    def handle(self, path: str) -> None:
         if path == "/pause":
             self.state = "paused"
             self.during = [record.read_text() for record in default_folder().glob("*.json")]
@@ -167,13 +167,13 @@ def test_a_fault_that_speaks_http_is_used_from_yaml_to_the_report(
         tmp_path / "results", "pause", time.time(), {"topology.yaml": stack.read_text(), "timeline.yaml": TIMELINE}, {}, 1
     )  # fmt: skip
     folder = made.path.rename(tmp_path / "run")
-    code, told = run_here(SimpleNamespace(write_topology=lambda: stack), text=TIMELINE)
+    code, events = run_here(SimpleNamespace(write_topology=lambda: stack), text=TIMELINE)
     assert code == 0
-    assert [f"{e['move']} {e['stage']}" for e in told] == [
+    assert [f"{e['move']} {e['stage']}" for e in events] == [
         "inject begin", "inject commanded", "inject effective", "restore begin", "restore commanded", "restore effective",
     ]  # fmt: skip
-    assert told[-1]["detail"] == {"state": "serves", "answered": "yes"}
-    assert {("/pause", f"Bearer {KEY}", TENANT), ("/resume", f"Bearer {KEY}", TENANT)} <= {*engine.asked}
+    assert events[-1]["detail"] == {"state": "serves", "answered": "yes"}
+    assert {("/pause", f"Bearer {KEY}", TENANT), ("/resume", f"Bearer {KEY}", TENANT)} <= {*engine.requests}
     (record,) = engine.during
     assert Undo.of_json(record).server == {"url": engine.url, "api": "openai", "api_key": "VLLM_KEY", "headers": {"X-Tenant": "${TENANT}"}}  # fmt: skip
     Run(folder, made.manifest).close(FINISHED, time.time(), None, {})
@@ -181,15 +181,15 @@ def test_a_fault_that_speaks_http_is_used_from_yaml_to_the_report(
     planned = capsys.readouterr().out
     assert f"pause on engine {engine.url}" in planned
     analysis(["report", str(folder)])
-    said = capsys.readouterr().out
+    out = capsys.readouterr().out
     findings = json.loads((folder / "report/verdict.json").read_text())["findings"]
     assert [(c["status"], c["measured"]) for c in findings if c["name"] == "restored"] == [("pass", "1 of 1")]
     kept = [p.read_text(errors="replace") for p in folder.rglob("*") if p.is_file()]
-    assert secrets_in(record, planned, said, *kept) == []
+    assert secrets_in(record, planned, out, *kept) == []
 
 
 def test_its_record_is_all_that_another_process_needs(member, engine, stack, tmp_path):
-    """Which has the fault's file, and the key in its environment."""
+    """With the fault's file, and the key in the environment."""
     folder = member(faults, "pause", PAUSE)
     record = paused(stack, tmp_path)
     assert engine.state == "paused"
@@ -199,28 +199,28 @@ def test_its_record_is_all_that_another_process_needs(member, engine, stack, tmp
     assert secrets_in(record) == []
 
 
-def test_where_the_key_is_not_in_the_environment_it_is_not_restored_and_says_so(
+def test_where_the_key_is_not_in_the_environment_it_is_not_restored_and_reports_that(
     member, engine, stack, tmp_path, monkeypatch
 ):
     member(faults, "pause", PAUSE)
     record = paused(stack, tmp_path)
     monkeypatch.delenv("VLLM_KEY")
-    done, said = by_deputy(record, journal=True)
+    done, line = by_deputy(record, journal=True)
     assert not done
-    assert "VLLM_KEY is not set" in said
+    assert "VLLM_KEY is not set" in line
     assert engine.state == "paused"
 
 
 def test_no_secret_is_sent_to_a_url_that_a_lease_alone_names(member, engine, stack, tmp_path, monkeypatch):
-    """Its words are another's: whoever may write Leases could have any variable of the environment sent anywhere."""
+    """It is not trusted: anyone who may write Leases could have any environment variable sent anywhere."""
     member(faults, "pause", PAUSE)
     monkeypatch.setattr(restorer, "WATCH_ON_S", 0.02)
     record = paused(stack, tmp_path)
-    engine.asked.clear()
-    done, said = by_deputy(record, journal=False)
+    engine.requests.clear()
+    done, line = by_deputy(record, journal=False)
     assert not done
-    assert "status 401" in said
-    assert {(key, tenant) for _, key, tenant in engine.asked} == {(None, None)}
+    assert "status 401" in line
+    assert {(key, tenant) for _, key, tenant in engine.requests} == {(None, None)}
     done, _ = by_deputy(record, journal=False, stack=topology.read(stack))
     assert done
     assert engine.state == "serves"
@@ -239,13 +239,13 @@ def test_a_key_that_is_a_word_of_the_answer_does_not_take_it_apart(key):
 
 def test_where_a_key_is_missing_the_request_goes_without_and_a_refusal_names_it(monkeypatch):
     monkeypatch.delenv("K", raising=False)
-    for status, said in (("200 OK", (200, "")), ("401 Unauthorized", "status 401: .*K is not set")):
+    for status, answer in (("200 OK", (200, "")), ("401 Unauthorized", "status 401: .*K is not set")):
         with Server([head(status, "content-length: 0")]) as server:
             target = Target("vllm", Handle("engine", server.url), server.url, api_key="K")
-            if isinstance(said, tuple):
-                assert target.send("DELETE", "/faults", 5.0) == said
+            if isinstance(answer, tuple):
+                assert target.send("DELETE", "/faults", 5.0) == answer
             else:
-                with pytest.raises(OSError, match=said):
+                with pytest.raises(OSError, match=answer):
                     target.send("DELETE", "/faults", 5.0)
         assert b"uthorization" not in server.requests[0]
 
@@ -276,7 +276,7 @@ def made(step: plan.Bound):
 
 
 def paused(stack: Path, tmp_path: Path) -> str:
-    """Taken away, and by whom nobody knows any more: the record as JSON."""
+    """Taken away by a run that is gone: the record as JSON."""
     step = bound(stack, tmp_path, TIMELINE)
     fault = made(step)
     undo = record_of(step, fault.snapshot())
@@ -285,9 +285,9 @@ def paused(stack: Path, tmp_path: Path) -> str:
 
 
 def by_deputy(record: str, journal: bool, stack: Any = None) -> tuple[bool, str]:
-    undo, said = Undo.of_json(record), list[str]()
+    undo, lines = Undo.of_json(record), list[str]()
     kept = Journal(default_folder())
     if journal:
         kept.open(undo)
-    done = Deputy(undo, "restore", Clock(), said.append, kept if journal else None, stack=stack).restore(0.5)
-    return done, said[-1]
+    done = Deputy(undo, "restore", Clock(), lines.append, kept if journal else None, stack=stack).restore(0.5)
+    return done, lines[-1]

@@ -1,4 +1,4 @@
-"""A kind of handle is one file: named in YAML, taken hold of, locked by its name and let go."""
+"""A kind of handle is one file: named in YAML, used by a fault, locked by its name and released."""
 
 from types import SimpleNamespace
 
@@ -22,7 +22,7 @@ from contract.handle_kind import HandleKind
 HANDLE = HandleKind(given=Name)
 '''
 VM_STOP = '''
-"""Shuts a virtual machine down, which a file stands for."""
+"""Shuts a virtual machine down, represented by a file."""
 
 import os
 from pathlib import Path
@@ -74,12 +74,12 @@ def vm(member, state_home, tmp_path, monkeypatch):
 
 
 def test_a_kind_of_handle_is_named_in_yaml_taken_hold_of_and_let_go(vm, run_here, tmp_path, capsys):
-    """It took one file for the kind, and one for the fault that takes hold of it."""
+    """It took one file for the kind, and one for the fault that uses it."""
     text = TIMELINE.replace("pause,", "vm_stop,")
     assert topology.read_text(topology.dump(topology.read(vm))) == topology.read(vm)
-    code, told = run_here(SimpleNamespace(write_topology=lambda: vm), text=text)
+    code, events = run_here(SimpleNamespace(write_topology=lambda: vm), text=text)
     assert code == 0
-    assert [f"{e['move']} {e['stage']}" for e in told][-1] == "restore effective"
+    assert [f"{e['move']} {e['stage']}" for e in events][-1] == "restore effective"
     assert (tmp_path / "gpu-vm").read_text() == "up"
     chaos(["plan", "--topology", str(vm), "--timeline", str(tmp_path / "long.yaml")])
     assert "vm_stop on vm gpu-vm" in capsys.readouterr().out
@@ -89,9 +89,9 @@ def test_it_is_locked_by_its_name(vm, run_here, tmp_path):
     text = TIMELINE.replace("pause,", "vm_stop,")
     journal = Journal(default_folder())
     journal.open(record_of(bound(vm, tmp_path, text), {"original": "up"}))
-    code, told = run_here(SimpleNamespace(write_topology=lambda: vm), text=text)
-    assert (code, [f"{e['move']} {e['stage']}" for e in told]) == (5, ["inject fail"])
-    assert told[0]["error"].startswith("gpu-vm is held by host:1")
+    code, events = run_here(SimpleNamespace(write_topology=lambda: vm), text=text)
+    assert (code, [f"{e['move']} {e['stage']}" for e in events]) == (5, ["inject fail"])
+    assert events[0]["error"].startswith("gpu-vm is held by host:1")
     assert (tmp_path / "gpu-vm").read_text() == "up"
 
 

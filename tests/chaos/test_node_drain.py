@@ -1,4 +1,4 @@
-"""node_drain: who is evicted, and whose cordon is taken away."""
+"""node_drain: which Pods are evicted, and which cordon is removed."""
 
 import threading
 
@@ -75,10 +75,10 @@ def test_some_pods_stay(small, meta):
     assert left == [one["metadata"]["name"]]
 
 
-def test_a_pod_whom_nobody_would_make_again_is_not_evicted(small):
+def test_a_pod_without_a_controller_is_not_evicted(small):
     one = small.pods("engine")[0]
     changed(small, PODS, one, ownerReferences=[])
-    with pytest.raises(CannotInject, match="without a controller, whom nobody would make again: ml/engine-"):
+    with pytest.raises(CannotInject, match="without a controller, which would not be recreated: ml/engine-"):
         drain(small).snapshot()
 
 
@@ -89,7 +89,7 @@ def test_a_node_that_is_not_there_is_refused(small):
 
 def test_a_node_that_is_cordoned_already_is_refused_and_left_so(small):
     cordon(small)
-    with pytest.raises(CannotInject, match="node embedded is cordoned already"):
+    with pytest.raises(CannotInject, match="node embedded is already cordoned"):
         drain(small).snapshot()
     assert is_cordoned(small)
 
@@ -141,7 +141,7 @@ def test_someone_elses_cordon_is_neither_built_upon_nor_taken_away(small):
     state = fault.snapshot()
     cordon(small)
     before = small.uids()
-    with pytest.raises(CannotInject, match="was cordoned by someone else since it was looked at"):
+    with pytest.raises(CannotInject, match="was cordoned by someone else after the snapshot"):
         fault.inject(state)
     with pytest.raises(Foreign, match="was cordoned by someone else and is left alone"):
         fault.restore(state)
@@ -198,9 +198,9 @@ def test_a_node_that_is_gone_is_not_waited_for(small):
     state = fault.snapshot()
     fault.inject(state)
     small.call(small.cluster.store.remove, NODES, "", "embedded")
-    with pytest.raises(Foreign, match="was taken out of the cluster by someone else"):
+    with pytest.raises(Foreign, match="was removed from the cluster by someone else"):
         fault.restore(state)
-    assert "taken out of the cluster" in fault.moved(state, lambda: False)
+    assert "removed from the cluster" in fault.moved(state, lambda: False)
 
 
 def test_a_restore_of_what_is_not_broken_does_nothing(small):
@@ -220,9 +220,7 @@ def test_every_pod_that_will_go_is_named_before(small):
     evicted, emptied = drain(small).others()
     for name in ("engine", "store"):
         assert all(f"ml/{p['metadata']['name']}" in evicted for p in small.pods(name))
-    assert (
-        emptied == f"the loss of what lies in an emptyDir of ml/{small.pods('store')[0]['metadata']['name']}"
-    )
+    assert emptied == f"the loss of the emptyDir data of ml/{small.pods('store')[0]['metadata']['name']}"
 
 
 def test_the_lease_of_a_node_lies_where_every_cluster_has_room_for_it():
@@ -247,7 +245,7 @@ def test_what_someone_else_has_uncordoned_loses_our_mark_and_nothing_else(small,
     cordon(small, False)
     if cordoned:
         cordon(small)
-    drain(small).disarm(state)  # as whoever gives the claim back does, where nothing is to be restored
+    drain(small).disarm(state)  # as the release of the claim does where nothing is to be restored
     assert OURS not in small.get(PATH)["metadata"].get("annotations", {})
     assert is_cordoned(small) == cordoned
 

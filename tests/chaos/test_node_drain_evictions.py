@@ -1,11 +1,11 @@
-"""node_drain: evictions that a disruption budget delays, or that fail, keep no other Pod."""
+"""node_drain: evictions that a disruption budget delays, or that fail, do not delay other Pods."""
 
 import pytest
 import urllib3
 
 from chaos.errors import NotYet
 from chaos.faults import node_drain
-from chaos.kube.answers import asked, refusal
+from chaos.kube.answers import refusal, request_info
 from tests.chaos.draining import drain, is_cordoned, two_pods
 from tests.chaos.small import Small, effective, restored, sleepers
 from tests.embedded.recorded.stand import until
@@ -76,7 +76,7 @@ def test_a_pod_with_two_budgets_keeps_no_other_pod_and_is_named(small):
 
 
 class Refusing:
-    """Answers the evictions of the first Pod so, twice, and lets all others pass."""
+    """Answers two evictions of the first Pod this way, and passes all others."""
 
     def __init__(self, small: Small, answer) -> None:
         self.really, self.answer = small.admin._wire.post, answer
@@ -100,7 +100,9 @@ def raising(error: Exception):
 
 def answered(status: int, body: str) -> Exception:
     """As the wire raises it."""
-    return refusal(asked("POST", "/api/v1/namespaces/ml/pods/engine-1/eviction"), status, {}, body.encode())
+    return refusal(
+        request_info("POST", "/api/v1/namespaces/ml/pods/engine-1/eviction"), status, {}, body.encode()
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A target that was not whole before a fault: as much of it as there was is enough, whoever brings it back."""
+"""A target that was not fully ready before a fault: the same number of ready Pods is enough, for every restorer."""
 
 import json
 import time
@@ -34,7 +34,7 @@ def ready(small: Small, kind: str = "deployment") -> int:
 
 @pytest.fixture(params=["deployment", pytest.param("statefulset", marks=pytest.mark.verify)])
 def half(tmp_path, request):
-    """Two replicas that want one port: one of them is ready, the other is Pending for as long as the first lives."""
+    """Two replicas that need one port: one is ready, the other stays Pending while the first lives."""
     with Small(tmp_path, *engine(replicas=2, kind=KINDS[request.param])) as made:
         made.handle = Handle(request.param, "ml/engine")
         until(
@@ -57,7 +57,7 @@ def test_it_counts_as_restored_when_as_many_are_ready_as_before(half, name):
 
 
 def abandoned(small: Small):
-    """A fault whose run is dead, past its deadline."""
+    """A fault of a dead run, past its deadline."""
     undo = small.undo("scale_to_zero", small.handle, {}, time.time() - 5)
     fault = faults.make(undo.fault, small.admin, on(small.handle), {})
     fault.inject(undo.state)
@@ -79,14 +79,14 @@ def test_restore_goes_by_the_same_measure(half, monkeypatch, tmp_path):
     monkeypatch.setattr(restorer, "WATCH_ON_S", 0.05)
     journal = Journal(tmp_path / "journal")
     journal.open(replace(abandoned(half), kubeconfig=half.admin.kubeconfig))
-    said = []
-    assert restore(journal, None, Clock(), 20, said.append) == 0
+    lines = []
+    assert restore(journal, None, Clock(), 20, lines.append) == 0
     assert journal.records() == []
-    assert ": restored (ready 1, endpoints 1), answered: unknown: no topology is at hand" in said[0]
+    assert ": restored (ready 1, endpoints 1), answered: unknown: no topology with this target" in lines[0]
 
 
 @pytest.mark.parametrize("spoiled", ["absent", None, 0, -1, True, "1", 1.0, [1]])
-def test_a_record_that_does_not_say_how_many_were_ready_is_verified_by_all_of_them(tmp_path, spoiled):
+def test_a_record_without_the_number_of_ready_pods_is_verified_by_all_of_them(tmp_path, spoiled):
     original = {"replicas": 2, "endpoints": 0} | ({} if spoiled == "absent" else {"ready": spoiled})
     with Small(tmp_path, *engine(replicas=2)) as small:
         until(lambda: ready(small) == 1, "one of two is ready")
@@ -99,7 +99,7 @@ def test_a_record_that_does_not_say_how_many_were_ready_is_verified_by_all_of_th
 
 @pytest.mark.parametrize(("before", "enough"), [(1, True), (3, False)])
 def test_what_somebody_scaled_up_meanwhile_need_not_be_ready_beyond_what_was(tmp_path, before, enough):
-    """An autoscaler that wants more than there is room for."""
+    """An autoscaler that requests more Pods than fit."""
     with Small(tmp_path, *engine(replicas=3)) as small:
         until(lambda: ready(small) == 1, "one is ready")
         original = {"replicas": before, "ready": before, "endpoints": 0}
@@ -127,12 +127,12 @@ def test_a_rollout_that_is_in_progress_is_named(tmp_path, monkeypatch):
         monkeypatch.setattr(small.admin, "workload", lambda *which: found)
         (line,) = fault.remarks(state)
         assert line.startswith(
-            "a rollout of deployment ml/engine is in progress: 1 of 2 Pods have its present template"
+            "a rollout of deployment ml/engine is in progress: 1 of 2 Pods have its current template"
         )
 
 
 def planned(small: Small, for_: str) -> str:
-    """What a plan says of a step that takes the engine away."""
+    """The plan of a step that takes the engine away."""
     uid, _ = small.admin.identity()
     stack = topology.read_text(
         f"cluster: {uid}\ngateway: {{url: 'http://127.0.0.1:1', model: tiny}}\ntiers:\n"
@@ -144,7 +144,7 @@ def planned(small: Small, for_: str) -> str:
     return look(bind(timeline.read(path), stack, "timeline.yaml"), ground, time.time, time.time() + 60)
 
 
-def test_a_plan_says_that_a_target_is_not_whole(tmp_path):
+def test_a_plan_reports_a_target_that_is_not_fully_ready(tmp_path):
     with Small(tmp_path, *engine(replicas=2)) as small:
         until(lambda: len(small.pods("engine")) == 2 and ready(small) == 1, "one of two is ready")
         told = planned(small, "120s")
@@ -169,16 +169,16 @@ def test_a_plan_says_that_a_target_is_not_whole(tmp_path):
         ),
     ],
 )  # fmt: skip
-def test_a_plan_says_how_long_pods_may_take_to_terminate(tmp_path, grace_s, for_, words):
+def test_a_plan_shows_how_long_pods_may_take_to_terminate(tmp_path, grace_s, for_, words):
     with Small(tmp_path, *engine(grace_s=grace_s)) as small:
         small.up("engine")
         assert words in planned(small, for_)
 
 
-@pytest.mark.parametrize(("replicas", "told"), [(0, False), (1, True), (3, False)])
-def test_a_scale_that_takes_none_away_that_serves_is_named(tmp_path, replicas, told):
+@pytest.mark.parametrize(("replicas", "remarked"), [(0, False), (1, True), (3, False)])
+def test_a_scale_that_takes_none_away_that_serves_is_named(tmp_path, replicas, remarked):
     with Small(tmp_path, *engine(replicas=2)) as small:
         until(lambda: len(small.pods("engine")) == 2 and ready(small) == 1, "one of two is ready")
         fault = faults.make("scale_to", small.admin, on(DEPLOYMENT), {"replicas": replicas})
         remarks = fault.remarks(fault.snapshot())
-        assert any("takes none away that serves" in line for line in remarks) is told
+        assert any("removes no serving Pod" in line for line in remarks) is remarked

@@ -1,4 +1,4 @@
-"""Who else moves the replicas of a target: each is named before a fault is made."""
+"""Other controllers of a target's replicas: each is reported before an inject."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def small(cluster):
 
 
 def target(small: Small, kind: str = "Deployment", to: int = 0, **meta) -> list[str]:
-    """What is told of a workload that has these marks."""
+    """The sentences on a workload with these marks."""
     made = sleepers(replicas=0, kind=kind)
     made["metadata"] |= meta
     small.apply(made)
@@ -76,9 +76,9 @@ def scaled_object(ref: dict, **bounds) -> dict:
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )  # fmt: skip
-def test_the_marks_of_whoever_keeps_the_replicas_are_known(small, meta, words):
-    (told,) = target(small, **meta)
-    assert told.startswith(words)
+def test_the_marks_of_other_controllers_of_the_replicas_are_known(small, meta, words):
+    (lines,) = target(small, **meta)
+    assert lines.startswith(words)
 
 
 def test_nobody_is_named_where_there_is_nobody(small):
@@ -96,8 +96,8 @@ def test_nobody_is_named_where_there_is_nobody(small):
 )
 def test_an_autoscaler_is_named_where_it_scales_this_target(small, ref, named):
     small.apply(autoscaler(ref))
-    told = target(small)
-    assert [line.startswith("HorizontalPodAutoscaler by-load: zero replicas stick") for line in told] == [
+    lines = target(small)
+    assert [line.startswith("HorizontalPodAutoscaler by-load: zero replicas stick") for line in lines] == [
         True
     ] * named
 
@@ -114,8 +114,8 @@ def test_an_autoscaler_is_named_where_it_scales_this_target(small, ref, named):
 )
 def test_a_scaled_object_is_named_where_it_scales_this_target(small, ref, kind, named):
     small.apply(scaled_object(ref))
-    told = target(small, kind)
-    assert [line.startswith("KEDA's ScaledObject by-queue: it undoes a scale") for line in told] == [
+    lines = target(small, kind)
+    assert [line.startswith("KEDA's ScaledObject by-queue: it undoes a scale") for line in lines] == [
         True
     ] * named
 
@@ -131,10 +131,10 @@ def test_a_scaled_object_is_named_where_it_scales_this_target(small, ref, kind, 
     ],
     ids=str,
 )  # fmt: skip
-def test_what_an_autoscaler_does_to_a_scale_is_told_by_its_bounds(small, to, bounds, words):
+def test_what_an_autoscaler_does_to_a_scale_follows_from_its_bounds(small, to, bounds, words):
     small.apply(autoscaler({"kind": "Deployment", "name": "engine"}, **bounds))
-    (told,) = target(small, to=to)
-    assert told.startswith(f"HorizontalPodAutoscaler by-load: {words}")
+    (lines,) = target(small, to=to)
+    assert lines.startswith(f"HorizontalPodAutoscaler by-load: {words}")
 
 
 @pytest.mark.parametrize(
@@ -147,10 +147,10 @@ def test_what_an_autoscaler_does_to_a_scale_is_told_by_its_bounds(small, to, bou
     ],
     ids=str,
 )
-def test_what_keda_does_to_a_scale_is_told_by_its_bounds(small, to, bounds, words):
+def test_what_keda_does_to_a_scale_follows_from_its_bounds(small, to, bounds, words):
     small.apply(scaled_object({"name": "engine"}, **bounds))
-    (told,) = target(small, to=to)
-    assert told.startswith(f"KEDA's ScaledObject by-queue: {words}")
+    (lines,) = target(small, to=to)
+    assert lines.startswith(f"KEDA's ScaledObject by-queue: {words}")
 
 
 def test_all_of_them_are_named_at_once(small):

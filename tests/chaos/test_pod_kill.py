@@ -1,4 +1,4 @@
-"""pod_kill: which Pods go, that no others do, and when it counts as restored."""
+"""pod_kill: which Pods are killed, that no others are, and when it counts as restored."""
 
 import pytest
 
@@ -126,7 +126,7 @@ def test_the_oldest_ready_pod_goes_first(three, monkeypatch):
     ("replicas", "options", "words"),
     [
         (0, {}, "has no live Pods: there is nothing to take away"),
-        (3, {"count": 4}, "has 3 live Pods, and 4 are to be killed"),
+        (3, {"count": 4}, "has 3 live Pods, but 4 should be killed"),
     ],
 )
 def test_a_target_that_has_not_as_many_is_refused(three, replicas, options, words):
@@ -183,7 +183,7 @@ def test_pods_that_went_meanwhile_are_not_replaced_by_others(three):
     effective(faster, state)
     restored(faster, state)
     before = three.uids()
-    with pytest.raises(CannotInject, match="went before they could be killed"):
+    with pytest.raises(CannotInject, match="were gone before they could be killed"):
         fault.inject(state)
     assert three.uids() == before
 

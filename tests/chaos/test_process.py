@@ -86,7 +86,7 @@ def test_a_killed_controllers_fault_is_found_and_restored_by_restore(stand, chao
         assert stand.leases() == []
         assert "by" in (process.folder / "restore.jsonl").read_text()
         assert __main__.main(["restore"]) == 0
-        assert capsys.readouterr().out == "nothing is open\n"
+        assert capsys.readouterr().out == "no open faults\n"
     finally:
         os.kill(guardian, signal.SIGCONT)
     until(lambda: process_gone(guardian), "the guardian finds nothing left to do, and has left")
@@ -184,10 +184,10 @@ def test_what_is_not_restored_has_its_exit_code_though_the_output_is_closed(stan
     async def failing(request, handler):
         return web.Response(status=500)
 
-    stand.trouble = failing
+    stand.intercept = failing
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 4
-    stand.trouble = None
+    stand.intercept = None
     until(lambda: not stand.leases(), "the guardian has restored")
     assert stand.ready() == 1
 

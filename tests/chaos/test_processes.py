@@ -1,4 +1,4 @@
-"""Processes by their pidfile: killed, frozen, brought back; and never another process than the one that was looked at."""
+"""Processes by their pidfile: killed, frozen, restored; and never another process than the one of the snapshot."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def test_a_killed_process_is_started_again_by_another_process_of_ours_and_once(s
     assert server.pid() == first
 
 
-def test_without_a_start_the_restore_waits_for_whoever_starts_it(server):
+def test_without_a_start_the_restore_waits_until_something_else_starts_it(server):
     fault = make("process_kill", server, start=False)
     assert fault.deadman is Deadman.NOT_NEEDED
     state = kept(fault.snapshot())
@@ -81,12 +81,12 @@ def test_without_a_start_the_restore_waits_for_whoever_starts_it(server):
     assert fault.restored(state) == {"process": "runs", "pid": server.pid()}
 
 
-def test_a_start_that_fails_is_told_and_tried_again_but_not_in_a_loop(server, monkeypatch):
+def test_a_start_that_fails_is_reported_and_tried_again_but_not_in_a_loop(server, monkeypatch):
     fault = make("process_kill", server)
     state = kept(fault.snapshot())
     fault.inject(state)
     until(lambda: fault.effective(state), "it is gone")
-    # However long the machine takes to run it, it is the first start that is told of.
+    # However slow the machine is, the message is about the first start.
     monkeypatch.setattr("chaos.faults.process_kill.START_AGAIN_S", 600.0)
     right, fault.start = fault.start, ["false"]
     fault.restore(state)
@@ -128,7 +128,7 @@ def test_a_frozen_process_that_was_killed_stays_gone(server):
     assert fault.restored(state) == {"process": "gone", "pid": state["pid"]}
 
 
-def test_somebody_who_continues_it_is_seen(server, monkeypatch):
+def test_a_continue_by_someone_else_is_seen(server, monkeypatch):
     monkeypatch.setattr("chaos.faults.process_freeze.LOOK_S", 0.01)
     fault = make("process_freeze", server)
     state = kept(fault.snapshot())
@@ -160,14 +160,14 @@ def test_a_process_that_was_replaced_since_is_not_touched(server, name):
     until(lambda: state_of(state["pid"]) in ("gone", "Z"), "it is gone")
     server.pidfile.unlink()
     later = server.begin()
-    with pytest.raises(CannotInject, match="ended since it was looked at"):
+    with pytest.raises(CannotInject, match="ended after the snapshot"):
         fault.inject(state)
     fault.restore(state)
     assert state_of(later) in ("S", "R")
 
 
 def test_a_pid_that_was_given_to_another_process_is_not_taken_for_the_one_that_was_killed(server):
-    """The kernel gave the number to somebody else, and nobody has written the pidfile since."""
+    """The kernel has reused the pid, and the pidfile has not been written since."""
     fault = make("process_kill", server)
     state = kept(fault.snapshot())
     reused = state | {"start": state["start"] - 100}
@@ -175,7 +175,7 @@ def test_a_pid_that_was_given_to_another_process_is_not_taken_for_the_one_that_w
     assert fault.current(reused) is None
     with pytest.raises(CannotInject):
         fault.inject(reused)
-    # Written since: a container's processes get the same few pids again and again.
+    # Written since: processes of a container often get the same pids.
     server.pidfile.write_text(server.pidfile.read_text())
     assert fault.current(reused)
 
@@ -187,7 +187,7 @@ def test_a_pid_that_was_given_to_another_process_is_not_taken_for_the_one_that_w
         ("", "does not hold a pid"),
         ("nginx", "does not hold a pid"),
         ("1", "does not hold a pid"),
-        ("4194999", "names process 4194999, which does not live"),
+        ("4194999", "names process 4194999, which is not running"),
         ("our own", "names the controller itself"),
     ],
 )
@@ -204,7 +204,7 @@ def test_what_is_no_process_of_theirs_is_refused(server, text, words):
 def test_a_pidfile_older_than_its_process_named_another(server):
     before = time.time() - 3600
     os.utime(server.pidfile, (before, before))
-    with pytest.raises(CannotInject, match="it named another, which is gone"):
+    with pytest.raises(CannotInject, match="it named an earlier process, which is gone"):
         make("process_kill", server).snapshot()
 
 
@@ -213,9 +213,9 @@ def test_a_process_that_leads_no_group_is_signalled_alone(tmp_path):
     child = subprocess.Popen(["sleep", "600"])
     found = pidfile.seen(child.pid)
     assert found.group == os.getpgrp()
-    pidfile.tell(found, signal.SIGKILL)
+    pidfile.send_signal(found, signal.SIGKILL)
     assert child.wait(10) == -signal.SIGKILL
-    pidfile.tell(found, signal.SIGKILL)
+    pidfile.send_signal(found, signal.SIGKILL)
 
 
 def test_a_zombie_counts_as_gone_and_a_name_with_brackets_is_read(tmp_path):
@@ -223,7 +223,7 @@ def test_a_zombie_counts_as_gone_and_a_name_with_brackets_is_read(tmp_path):
     name.write_text("#!/bin/sh\nexit 0\n")
     name.chmod(0o755)
     child = subprocess.Popen([name], start_new_session=True)
-    until(lambda: state_of(child.pid) == "Z", "nobody has waited for it yet")
+    until(lambda: state_of(child.pid) == "Z", "it is not reaped yet")
     found = pidfile.seen(child.pid)
     assert found.gone
     assert found.group == found.session == child.pid

@@ -1,4 +1,4 @@
-"""The dead-man of a cluster: it restores what is past its deadline, by the Lease alone, and nothing that is not."""
+"""The dead-man of a cluster: it restores only faults past their deadline, from the Lease alone."""
 
 import ast
 import json
@@ -18,7 +18,7 @@ from chaos.kube.names import LABEL
 from chaos.stop import Stop
 from chaos.target import Handle
 from chaos.undo import lease, reaper, restorer
-from chaos.undo.reaper import FRESH_S, HEARTBEAT, Reaper, beats
+from chaos.undo.reaper import FRESH_S, HEARTBEAT, Reaper, missing_heartbeat
 from contract.clock import Clock
 from contract.handles.node import LOCKS
 from embedded.apiserver.rights import Rule
@@ -32,8 +32,8 @@ NAMES = ("engine", "other")
 HEARTBEATS = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/" + HEARTBEAT
 
 
-class Trouble:
-    """A middleware that answers 500 where `on` says so."""
+class ApiFailure:
+    """A middleware that answers 500 where `on` returns true."""
 
     def __init__(self) -> None:
         self.on = lambda request: False
@@ -48,28 +48,28 @@ class Trouble:
 
 
 @pytest.fixture
-def trouble():
-    return Trouble()
+def failure():
+    return ApiFailure()
 
 
 @pytest.fixture
-def small(tmp_path, monkeypatch, trouble):
+def small(tmp_path, monkeypatch, failure):
     monkeypatch.setattr(restorer, "WATCH_ON_S", 0.05)
     monkeypatch.setattr(reaper, "EVERY_S", 0.1)
     manifests = [sleepers(name, replicas=1) for name in NAMES]
-    with Small(tmp_path, *manifests, middlewares=[trouble.__call__]) as made:
+    with Small(tmp_path, *manifests, middlewares=[failure.__call__]) as made:
         for name in NAMES:
             made.up(name)
         yield made
 
 
 class Running:
-    """A reaper in a thread; `ahead_s` is how far its clock is ahead of the world's."""
+    """A reaper in a thread; its clock is ahead of the others by `ahead_s`."""
 
     def __init__(self, cluster: Cluster, namespaces=("ml",)) -> None:
-        self.ahead_s, self.said, self._stop = 0.0, [], Stop()
+        self.ahead_s, self.lines, self._stop = 0.0, [], Stop()
         clock = Clock(self._now, self._now)
-        self._reaper = Reaper(cluster, list(namespaces), clock, self._stop, self.said.append)
+        self._reaper = Reaper(cluster, list(namespaces), clock, self._stop, self.lines.append)
         self._thread = threading.Thread(target=self._reaper.run)
 
     def _now(self) -> float:
@@ -86,7 +86,7 @@ class Running:
 
 
 def abandon(small: Small, name: str, late_s: float) -> Handle:
-    """A target at zero whose run is dead, so long past its deadline."""
+    """A target at zero of a dead run, this long past its deadline."""
     handle, now = Handle("deployment", f"ml/{name}"), time.time()
     undo = small.undo("scale_to_zero", handle, {}, now - late_s)
     assert lease.take(small.admin, undo, now)
@@ -126,9 +126,9 @@ def test_what_is_past_its_deadline_is_restored_and_nothing_else_is(small):
         assert replicas(small, "other") == 1
 
         def restores() -> list[str]:
-            return [line.split(":")[0] for line in running.said if "no heartbeat" not in line]
+            return [line.split(":")[0] for line in running.lines if "no heartbeat" not in line]
 
-        until(lambda: len(restores()) == 2, "it has said so, which it does once a Lease is gone")
+        until(lambda: len(restores()) == 2, "it has logged both restores, once the Leases are gone")
         assert restores() == [
             f"scale_to_zero on ml/{name} (run a-run, step a-step, held by elsewhere" for name in NAMES
         ]
@@ -137,7 +137,7 @@ def test_what_is_past_its_deadline_is_restored_and_nothing_else_is(small):
 def test_its_heart_beats_in_every_namespace_that_it_serves(small):
     with Running(small.admin, ("ml", LOCKS)):
         for namespace in ("ml", LOCKS):
-            first = until(lambda ns=namespace: beat(small, ns), f"the heart beats in {namespace}")
+            first = until(lambda ns=namespace: beat(small, ns), f"a heartbeat in {namespace}")
             until(lambda ns=namespace, then=first: beat(small, ns) != then, f"and again in {namespace}")
 
 
@@ -145,48 +145,48 @@ def test_it_has_no_heartbeat_where_it_sees_nothing(small):
     rights = Rule(("*",), ("*",), ("*",), (), "ml")
     blind = Rule(("get", "create", "update"), ("coordination.k8s.io",), ("leases",), (), LOCKS)
     with Running(small.may("half-blind", (rights, blind)), (LOCKS, "ml")) as running:
-        until(lambda: beat(small), "the heart beats where it sees")
-        until(lambda: len(running.said) > 1, "it has looked again")
+        until(lambda: beat(small), "a heartbeat where it sees")
+        until(lambda: len(running.lines) > 1, "it has looked again")
         assert beat(small, LOCKS) is None
-        assert running.said[0].startswith(
-            "kube-node-lease: it says leases.coordination.k8s.io is forbidden: "
+        assert running.lines[0].startswith(
+            "kube-node-lease: API server: leases.coordination.k8s.io is forbidden: "
         )
 
 
 @pytest.mark.parametrize("ahead_s", [60, -60])
 def test_it_has_no_heartbeat_while_its_clock_is_wrong(small, ahead_s):
     with Running(small.admin) as running:
-        until(lambda: beat(small), "the heart beats")
+        until(lambda: beat(small), "a heartbeat")
         running.ahead_s = ahead_s
-        until(lambda: running.said, "it has noticed")
+        until(lambda: running.lines, "it has noticed")
         last = beat(small)
-        until(lambda: len(running.said) > 2, "it has looked again")
+        until(lambda: len(running.lines) > 2, "it has looked again")
         assert beat(small) == last
-        # The API server tells its clock in whole seconds.
-        said = re.search(r"no heartbeat: this clock is ([+-]\d+) s off", running.said[0])
-        assert said is not None
-        assert abs(int(said[1]) - ahead_s) <= 1
+        # The API server returns its clock in whole seconds.
+        found_ = re.search(r"no heartbeat: this clock is ([+-]\d+) s off", running.lines[0])
+        assert found_ is not None
+        assert abs(int(found_[1]) - ahead_s) <= 1
 
 
-def test_it_goes_on_after_an_api_in_trouble(small, trouble):
+def test_it_continues_after_api_errors(small, failure):
     abandon(small, "engine", late_s=5)
-    trouble.on = lambda request: True
+    failure.on = lambda request: True
     with Running(small.admin):
-        until(lambda: len(trouble.met) > 3, "it has met the trouble")
-        trouble.on = lambda request: False
+        until(lambda: len(failure.met) > 3, "it has met the failure")
+        failure.on = lambda request: False
         until(lambda: leases(small) == [], "it has restored")
         assert replicas(small, "engine") == 1
 
 
-def test_a_restore_that_cannot_be_done_delays_no_other_and_is_tried_again(small, trouble, monkeypatch):
+def test_a_restore_that_cannot_be_done_delays_no_other_and_is_tried_again(small, failure, monkeypatch):
     monkeypatch.setattr(reaper, "RESTORE_WITHIN_S", 0.2)
     for name in NAMES:
         abandon(small, name, late_s=5)
-    trouble.on = lambda request: request.path.endswith("engine/scale")
+    failure.on = lambda request: request.path.endswith("engine/scale")
     with Running(small.admin) as running:
         until(lambda: leases(small) == ["brownout-deployment-engine"], "the other one is restored")
-        until(lambda: any("NOT restored" in line for line in running.said), "it has given up for now")
-        trouble.on = lambda request: False
+        until(lambda: any("NOT restored" in line for line in running.lines), "it has given up for now")
+        failure.on = lambda request: False
         until(lambda: leases(small) == [], "it has tried again")
 
 
@@ -206,15 +206,15 @@ def test_a_lease_that_cannot_be_read_is_left_alone_and_ends_nothing(small):
     with Running(small.admin) as running:
         until(lambda: leases(small) == sorted(texts), "the fault is restored, and the others are left")
         words = "the Lease empty carries no undo record; left alone"
-        until(lambda: any(words in line for line in running.said), "it says why")
+        until(lambda: any(words in line for line in running.lines), "API server: why")
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"fault": "command", "kind": "command", "handle": "engine"}, "of another target: command engine"),
-        ({"fault": "command"}, "of no fault that is known here: command"),
-        ({"fault": "../x"}, "of no fault that is known here: ../x"),
+        ({"fault": "command"}, "names an unknown fault: command"),
+        ({"fault": "../x"}, "names an unknown fault: ../x"),
         ({"handle": "ml/other"}, "of another target: deployment ml/other"),
         ({"handle": "kube-system/engine"}, "of another target: deployment kube-system/engine"),
         ({"fault": "node_drain", "kind": "node", "handle": "engine"}, "of another target: node engine"),
@@ -222,7 +222,7 @@ def test_a_lease_that_cannot_be_read_is_left_alone_and_ends_nothing(small):
     ids=lambda v: v if isinstance(v, str) else "",
 )
 def test_a_lease_gets_nothing_done_but_to_its_own_target(small, tmp_path, change, words):
-    """Who may write a Lease is not who may run commands in the reaper's Pod."""
+    """A right to write Leases must not become a right to run commands in the reaper's Pod."""
     canary = tmp_path / "canary"
     given = {"inject": ["true"], "check": ["true"], "restore": ["touch", str(canary)]}
     now = time.time()
@@ -235,9 +235,9 @@ def test_a_lease_gets_nothing_done_but_to_its_own_target(small, tmp_path, change
     )
     assert small.admin.replace_lease(held)
     with Running(small.admin) as running:
-        until(lambda: running.said, "it has looked")
-        assert words in running.said[0]
-        assert running.said[0].endswith("left alone")
+        until(lambda: running.lines, "it has looked")
+        assert words in running.lines[0]
+        assert running.lines[0].endswith("left alone")
     assert leases(small) == ["brownout-deployment-engine"]
     assert not canary.exists()
 
@@ -253,12 +253,12 @@ def test_a_lease_gets_nothing_done_but_to_its_own_target(small, tmp_path, change
 def test_a_stale_heartbeat_is_none(small, age_s, words):
     now = 1_800_000_000.25
     if age_s is not None:
-        reaper._beat(small.admin, "ml", now - age_s)
-    assert beats(small.admin, "ml", now) == words
+        reaper._write_heartbeat(small.admin, "ml", now - age_s)
+    assert missing_heartbeat(small.admin, "ml", now) == words
 
 
 def not_embedded(monkeypatch) -> None:
-    """The cluster as if it were a real one: nothing of it goes down with us."""
+    """The cluster as if it were a real one: it does not end with our processes."""
     really = Cluster.identity
 
     def identity(self):
@@ -282,7 +282,7 @@ def test_on_a_real_cluster_nothing_is_injected_without_a_reaper(stand, tmp_path,
 @pytest.mark.parametrize(
     ("beaten_s_ago", "without_reaper", "refused"),
     [(None, False, True), (FRESH_S + 60, False, True), (1, False, False), (None, True, False)],
-    ids=["no reaper", "a stale one", "a reaper", "without, said so"],
+    ids=["no reaper", "a stale one", "a reaper", "without one, as requested"],
 )
 def test_a_real_cluster_wants_a_fresh_heartbeat_or_the_operators_word(
     small, tmp_path, monkeypatch, beaten_s_ago, without_reaper, refused
@@ -290,7 +290,7 @@ def test_a_real_cluster_wants_a_fresh_heartbeat_or_the_operators_word(
     not_embedded(monkeypatch)
     now = time.time()
     if beaten_s_ago is not None:
-        reaper._beat(small.admin, "ml", now - beaten_s_ago)
+        reaper._write_heartbeat(small.admin, "ml", now - beaten_s_ago)
     ground = preflight.Ground(
         small.admin, small.admin.identity()[0], small.admin.embedded_pid, without_reaper
     )
@@ -304,12 +304,12 @@ def test_a_real_cluster_wants_a_fresh_heartbeat_or_the_operators_word(
 
 
 def test_the_image_holds_what_the_reaper_imports():
-    told = re.search(
+    command = re.search(
         r"pip install .* -c requirements\.txt ([\w ]+)$",
         (ROOT / "deploy/Dockerfile").read_text(),
         re.MULTILINE,
     )
-    packages = set(told.group(1).split()) | {"urllib3"}  # the kubernetes client brings it
+    packages = set(command.group(1).split()) | {"urllib3"}  # the kubernetes client brings it
     modules = {"pyyaml": "yaml"}
     wanted = set()
     for wing in ("chaos", "contract"):

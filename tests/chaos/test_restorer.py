@@ -1,4 +1,4 @@
-"""The one way back: whatever happens to the target, to its record and to the API meanwhile. No second of it is waited for."""
+"""The restore, with any change of the target, of its record and of the API meanwhile. The tests do not wait in real time."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ class World:
         self.time = Passing()
         self.up = self.ready = self.answering = False
         self.record = "ours"  # none, another's
-        self.since: float | None = UNDO.deadline + 1  # when another took the claim
+        self.since: float | None = UNDO.deadline + 1  # when another run took the claim
         self.journal = True
         self.loads_s = 0.0
         self.foreign: str | None = None
@@ -34,10 +34,10 @@ class World:
         self.steps, self.arrives_at = (
             0,
             0,
-        )  # an inject that is on its way arrives at the n-th thing that is done
+        )  # a delayed inject arrives at the n-th call
         self.writes: list[str] = []
         self.reports: list[tuple[str, dict | None]] = []
-        self.records: list[Undo] = []  # as they were written anew
+        self.records: list[Undo] = []  # the rewritten ones
 
     # The fault.
 
@@ -75,8 +75,8 @@ class World:
     def rewrite(self, fresh) -> None:
         self.records.append(fresh)
 
-    def give_back(self) -> None:
-        self.writes.append("give back")
+    def release(self) -> None:
+        self.writes.append("release")
         self.record = "none"
 
     # The question.
@@ -114,10 +114,10 @@ def stages(world: World) -> list[str]:
     return [stage for stage, _ in world.reports]
 
 
-def test_it_is_commanded_verified_by_an_answer_and_given_back(world):
+def test_it_is_commanded_verified_by_an_answer_and_released(world):
     end = world.run()
     assert (end.how, end.words) == (How.VERIFIED, "restored (ready 1), verified by an answer")
-    assert world.writes == ["restore", "disarm", "give back"]
+    assert world.writes == ["restore", "disarm", "release"]
     assert world.reports == [("commanded", None), ("effective", {"ready": 1, "answered": "yes"})]
 
 
@@ -137,11 +137,11 @@ def test_a_process_that_runs_and_does_not_answer_is_not_restored(world):
     world.up = world.ready = True
     end = world.run(within_s=180.0)
     assert (end.how, end.words) == (How.OPEN, "restored, but not verified: vllm does not answer: refused")
-    assert "give back" not in world.writes
+    assert "release" not in world.writes
     assert world.record == "ours"
 
 
-def test_where_no_answer_can_be_asked_for_it_is_said(world):
+def test_where_no_request_can_be_sent_it_is_reported(world):
     world.unknown = "no topology is at hand"
     end = world.run()
     assert (end.how, end.words) == (
@@ -159,7 +159,7 @@ def test_where_no_answer_can_be_asked_for_it_is_said(world):
 def test_a_record_that_was_deleted_mid_fault_is_claimed_again_and_the_target_restored(world, unsure):
     world.record = "none"
     assert world.run(unsure=unsure).how is How.VERIFIED
-    assert world.writes == ["claim", "restore", "disarm", "give back"]
+    assert world.writes == ["claim", "restore", "disarm", "release"]
     assert world.up
     assert list(world.reports[0][1]) == ["claimed_again"]
 
@@ -173,12 +173,12 @@ def test_what_another_holds_is_not_touched(world, unsure, up):
 
 
 @pytest.mark.parametrize("unsure", [False, True], ids=["the controller", "in its place"])
-def test_who_took_the_target_in_the_place_of_a_deleted_record_is_waited_for(world, unsure):
-    """That one restores what it found, which is what our fault had left: nobody else knows of what was there before."""
+def test_a_run_that_replaced_a_deleted_record_is_waited_for(world, unsure):
+    """The other run restores what it found, the state after our fault: only our record has the original."""
     world.record, world.since = "another's", UNDO.deadline - 1
     world.time.at(300.0, lambda: setattr(world, "record", "none"))
     assert world.run(unsure=unsure).how is How.VERIFIED
-    assert world.writes == ["claim", "restore", "disarm", "give back"]
+    assert world.writes == ["claim", "restore", "disarm", "release"]
     assert world.reports[0] == ("waiting", {"missing": "held by another now; not touched", "waited_s": 30.0})
     assert world.up
 
@@ -195,7 +195,7 @@ def test_where_that_one_does_not_give_it_back_the_record_stays_open(world):
     [
         (0.0, False, How.ELSEWHERE, []),
         (200.0, True, How.ELSEWHERE, []),
-        (0.0, True, How.VERIFIED, ["claim", "disarm", "give back"]),
+        (0.0, True, How.VERIFIED, ["claim", "disarm", "release"]),
     ],
     ids=["closed by one of ours", "past the deadline", "back by itself, and its record deleted"],
 )
@@ -210,7 +210,7 @@ def test_an_inject_on_its_way_is_found_where_the_record_was_deleted_before_it_ar
     world.record, world.up, world.ready, world.answering = "none", True, True, True
     world.time.at(2.0, lambda: setattr(world, "up", False))
     assert world.run(unsure=True).how is How.VERIFIED
-    assert world.writes == ["claim", "restore", "disarm", "give back"]
+    assert world.writes == ["claim", "restore", "disarm", "release"]
 
 
 @pytest.mark.parametrize("journal", [True, False])
@@ -226,7 +226,7 @@ def test_an_inject_that_arrives_at_any_step_is_put_right(world, arrives_at):
     world.arrives_at = arrives_at or 0
     assert world.run(unsure=True).how is How.VERIFIED
     assert world.up
-    assert world.writes[-2:] == ["disarm", "give back"]
+    assert world.writes[-2:] == ["disarm", "release"]
     assert stages(world)[:2] == ["commanded", "effective"]
     assert all((detail or {}).get("again") for stage, detail in world.reports[2:])
 
@@ -235,7 +235,7 @@ def test_an_inject_that_arrives_at_any_step_is_put_right(world, arrives_at):
 def test_errors_of_the_world_and_mistakes_of_ours_delay_it_and_do_not_lose_it(world, error):
     world.errors = [error] * 12
     assert world.run().how is How.VERIFIED
-    assert world.writes == ["restore", "disarm", "give back"]
+    assert world.writes == ["restore", "disarm", "release"]
 
 
 def test_what_does_not_end_stays_open_with_the_last_error(world):
@@ -245,11 +245,11 @@ def test_what_does_not_end_stays_open_with_the_last_error(world):
     assert world.time.now() <= 1060
 
 
-def test_what_somebody_else_wanted_meanwhile_is_left_and_given_back(world):
+def test_a_change_by_someone_else_is_left_alone_and_the_claim_released(world):
     world.foreign = "scaled to 2 by someone else"
     end = world.run()
     assert (end.how, end.words) == (How.LEFT_ALONE, "scaled to 2 by someone else")
-    assert world.writes == ["disarm", "give back"]
+    assert world.writes == ["disarm", "release"]
 
 
 def test_the_deadline_moves_to_the_end_of_the_restore_once_it_was_commanded(world):
@@ -301,9 +301,9 @@ def test_an_api_that_does_not_answer_is_reported_while_it_is_waited_for(world):
     )
 
 
-def test_what_the_cluster_made_of_a_restore_is_in_the_record_of_who_restores_after_us(world, monkeypatch):
+def test_what_the_cluster_made_of_a_restore_is_in_the_record_of_a_later_restorer(world, monkeypatch):
     def clamped(state):
-        raise Altered("3 replicas were requested, and the cluster made 1 of them", {"came": 1})
+        raise Altered("3 replicas were requested, the cluster set 1", {"came": 1})
 
     monkeypatch.setattr(world, "restore", clamped)
     end = world.run(within_s=60.0)

@@ -1,7 +1,7 @@
-"""The rights that are shipped (deploy/*.yaml): enough for the reaper and for a controller, and none too many.
+"""The shipped rights (deploy/*.yaml): sufficient for the reaper and for a controller, and each one needed.
 
-Each fault of a cluster is made and restored by somebody who has the operator's rights and no others; then it is made
-again and abandoned, and the reaper restores it with its own. What both of them asked of the API is kept: a right is
+An account with only the operator's rights injects and restores each fault of a cluster. Then it injects again and abandons
+the fault, and the reaper restores it with its own rights. The API requests of both are recorded: a right is
 needed when a call that was made would be refused without it.
 """
 
@@ -39,18 +39,18 @@ CASES = {
     "node_drain": ("node_drain", Handle("node", "gpu-1")),
 }
 NAMESPACES = ("ml", LOCKS)
-# Not looked for before a run: each is used at another time, and what happens without it is said there.
+# Not checked before a run: each is used at another time; the value states what happens without it.
 AT_ANOTHER_TIME = {
-    "get namespaces": "asked first of all: without it a run does not begin",
+    "get namespaces": "the first request: without it a run does not begin",
     "update leases": "a record's deadline is moved by it; without it others join in at the deadline, which changes nothing",
-    "list horizontalpodautoscalers": "without it a plan says that it is not known who else scales",
+    "list horizontalpodautoscalers": "without it a plan reports other controllers as unknown",
     "list scaledobjects": "the same",
 }
 
 
 @cache
 def granted(path: Path) -> tuple[Rule, ...]:
-    """What the one account of a manifest may do, one verb and one resource a rule."""
+    """The rights of the one account in a manifest, one verb and one resource per rule."""
     found = list(yaml.safe_load_all(path.read_text()))
     (account,) = [d["metadata"]["name"] for d in found if d["kind"] == "ServiceAccount"]
     roles = {
@@ -62,12 +62,12 @@ def granted(path: Path) -> tuple[Rule, ...]:
         namespace, ref = binding["metadata"].get("namespace"), binding["roleRef"]
         role = roles.pop((ref["kind"], namespace, ref["name"]))
         rules += rules_of(role, namespace)
-    assert not roles, f"{path.name}: bound to nobody: {list(roles)}"
+    assert not roles, f"{path.name}: bound to no account: {list(roles)}"
     return tuple(replace(r, verbs=(v,), resources=(s,)) for r in rules for s in r.resources for v in r.verbs)
 
 
 def without(rules: tuple[Rule, ...], dropped: Rule) -> tuple[Rule, ...]:
-    """What is left; a rule for all namespaces does not make up for it."""
+    """The other rules; also without a rule for all namespaces that would cover the dropped one."""
 
     def covers(rule: Rule) -> bool:
         same = (rule.verbs, rule.resources) == (dropped.verbs, dropped.resources)
@@ -80,24 +80,24 @@ def word(rule: Rule) -> str:
     return f"{rule.verbs[0]} {rule.resources[0]}"
 
 
-def told(rule: Rule) -> str:
+def rule_text(rule: Rule) -> str:
     where = f" in {rule.namespace}" if rule.namespace else ""
     return word(rule) + where + ("" if not rule.resource_names else f" {rule.resource_names[0]}")
 
 
 @dataclass
 class Seen:
-    """What was asked by each account, and what the reaper said of each fault."""
+    """The API requests of each account, and the reaper's log of each fault."""
 
-    asked: dict[str, set[Attributes]] = field(default_factory=dict)
-    said: dict[str, list[str]] = field(default_factory=dict)
+    requests: dict[str, set[Attributes]] = field(default_factory=dict)
+    lines: dict[str, list[str]] = field(default_factory=dict)
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Any) -> Any:
         found = read(request.method, request.path, request.query)
         who = request.headers.get("Authorization", "").removeprefix("Bearer token-of-")
         if found is not None and found.resource != "selfsubjectaccessreviews":
-            self.asked.setdefault(who, set()).add(found.attributes)
+            self.requests.setdefault(who, set()).add(found.attributes)
         return await handler(request)
 
 
@@ -123,10 +123,10 @@ def up(small: Small) -> None:
 def patched():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(restorer, "WATCH_ON_S", 0.05)
-        patch.setattr(restorer, "GIVE_BACK_WITHIN_S", 0.5)
+        patch.setattr(restorer, "RELEASE_WITHIN_S", 0.5)
         patch.setattr(
             reaper, "EVERY_S", 0.2
-        )  # each look is a dozen requests: a faster one costs more than it saves
+        )  # each look takes a dozen requests: a faster interval costs more than it saves
         yield patch
 
 
@@ -142,19 +142,19 @@ def cluster(tmp_path_factory, patched):
 
 @pytest.fixture(scope="module")
 def done(cluster):
-    """Every fault: made and restored by the operator, made again and abandoned, restored by the reaper."""
+    """Every fault: injected and restored by the operator, injected again and abandoned, restored by the reaper."""
     operator = cluster.may("operator", granted(OPERATOR))
     keeper = cluster.may("reaper", granted(REAPER))
     for name, (fault, handle) in CASES.items():
         operate(cluster, operator, fault, handle)
-        cluster.seen.said[name] = reap(cluster, operator, keeper, fault, handle)
+        cluster.seen.lines[name] = reap(cluster, operator, keeper, fault, handle)
         up(cluster)
     list(restore.held(operator, NAMESPACES, print))
     return cluster.seen
 
 
 def abandon(small: Small, operator: Cluster, name: str, handle: Handle) -> None:
-    """A fault whose run is dead, past its deadline."""
+    """A fault of a dead run, past its deadline."""
     undo = small.undo(name, handle, {}, time.time() - 5)
     assert lease.take(operator, undo, time.time())
     fault = faults.make(name, operator, on(handle), {})
@@ -191,43 +191,43 @@ def reap(small: Small, operator: Cluster, keeper: Cluster, name: str, handle: Ha
     abandon(small, operator, name, handle)
     with Running(keeper, NAMESPACES) as running:
         until(
-            lambda: small.admin.lease(*where(handle)) is None or len(running.said) > 3,
+            lambda: small.admin.lease(*where(handle)) is None or len(running.lines) > 3,
             f"the reaper ends {name}",
         )
-        return running.said
+        return running.lines
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_reaper_restores_with_the_rights_that_are_shipped(done, name):
-    (line,) = done.said[name]
+    (line,) = done.lines[name]
     assert ": restored (" in line
 
 
-@pytest.mark.parametrize("rule", granted(REAPER), ids=told)
+@pytest.mark.parametrize("rule", granted(REAPER), ids=rule_text)
 def test_the_reaper_needs_each_of_its_rights(done, rule):
     assert is_needed(done, "reaper", granted(REAPER), rule)
 
 
-@pytest.mark.parametrize("rule", granted(OPERATOR), ids=told)
+@pytest.mark.parametrize("rule", granted(OPERATOR), ids=rule_text)
 def test_a_controller_needs_each_of_its_rights(done, rule):
     assert is_needed(done, "operator", granted(OPERATOR), rule)
 
 
 def is_needed(seen: Seen, who: str, rules: tuple[Rule, ...], rule: Rule) -> bool:
     less = Identity(who, "", without(rules, rule))
-    return any(not allowed(less, asked) for asked in seen.asked[who])
+    return any(not allowed(less, requests) for requests in seen.requests[who])
 
 
-def test_nothing_was_asked_that_is_not_granted(done):
+def test_no_request_needed_a_right_that_is_not_granted(done):
     for who, path in (("reaper", REAPER), ("operator", OPERATOR)):
         identity = Identity(who, "", granted(path))
-        assert [a for a in done.asked[who] if not allowed(identity, a)] == []
+        assert [a for a in done.requests[who] if not allowed(identity, a)] == []
 
 
 @pytest.mark.parametrize(
     "dropped", ["patch deployments/scale", "get deployments", "get namespaces", "delete leases"]
 )
-def test_without_one_of_its_rights_the_reaper_leaves_the_fault_open_and_says_so(
+def test_without_one_of_its_rights_the_reaper_leaves_the_fault_open_and_logs_it(
     cluster, done, patched, dropped
 ):
     patched.setattr(reaper, "RESTORE_WITHIN_S", 0.2)
@@ -236,8 +236,8 @@ def test_without_one_of_its_rights_the_reaper_leaves_the_fault_open_and_says_so(
     less = tuple(r for r in granted(REAPER) if word(r) != dropped)
     abandon(cluster, operator, "scale_to_zero", handle)
     with Running(cluster.may("lesser-reaper", less)) as running:
-        open_words = "could not be given back" if dropped == "delete leases" else "NOT restored"
-        until(lambda: any(open_words in line for line in running.said), "it has given up for now")
+        open_words = "could not be released" if dropped == "delete leases" else "NOT restored"
+        until(lambda: any(open_words in line for line in running.lines), "it has given up for now")
     assert cluster.admin.lease(*where(handle)) is not None
     with Running(cluster.may("reaper", granted(REAPER))):
         until(lambda: cluster.admin.lease(*where(handle)) is None, "with all of them it restores")
@@ -245,7 +245,7 @@ def test_without_one_of_its_rights_the_reaper_leaves_the_fault_open_and_says_so(
 
 
 def missing(cluster: Small, rules: tuple[Rule, ...]) -> list[str]:
-    """What the preflight of all the faults says is missing, for somebody with these rights."""
+    """The rights that the preflight of all the faults reports as missing, for an account with these rights."""
     seen = cluster.may("somebody", rules)
     return [
         line
@@ -258,7 +258,9 @@ def test_the_rights_of_a_controller_pass_the_preflight(cluster):
     assert missing(cluster, granted(OPERATOR)) == []
 
 
-@pytest.mark.parametrize("rule", [r for r in granted(OPERATOR) if word(r) not in AT_ANOTHER_TIME], ids=told)
+@pytest.mark.parametrize(
+    "rule", [r for r in granted(OPERATOR) if word(r) not in AT_ANOTHER_TIME], ids=rule_text
+)
 def test_the_preflight_names_the_right_that_is_missing(cluster, rule):
     lines = missing(cluster, without(granted(OPERATOR), rule))
     assert lines

@@ -1,4 +1,4 @@
-"""The rights of deploy/openshift-role.yaml: enough to scale a KServe predictor away and back, and none too many."""
+"""The rights of deploy/openshift-role.yaml: sufficient to scale a KServe predictor to zero and back, and each one needed."""
 
 import time
 from dataclasses import replace
@@ -15,12 +15,12 @@ from embedded.apiserver.rights import Identity, allowed
 from tests.chaos.predictors import HANDLE, NAMESPACE, Predictors
 from tests.chaos.stand import ROOT
 from tests.chaos.targets import on
-from tests.chaos.test_rights import Seen, granted, is_needed, operate, told, without, word
+from tests.chaos.test_rights import Seen, granted, is_needed, operate, rule_text, without, word
 
 ROLE, REAPER = ROOT / "deploy/openshift-role.yaml", ROOT / "deploy/reaper.yaml"
 TARGET = Handle("deployment", HANDLE)
-# What a plan does without, and says so.
-NOT_ASKED_BEFORE = (
+# Rights without which a plan works, and which it reports.
+NOT_CHECKED_BEFORE = (
     "get namespaces", "update leases", "list horizontalpodautoscalers", "list scaledobjects", "get inferenceservices",
 )  # fmt: skip
 
@@ -36,7 +36,7 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def done(cluster):
-    """Scaled to zero and restored by somebody who has these rights and no others."""
+    """Scaled to zero and restored by an account with only these rights."""
     operator = cluster.may("operator", granted(ROLE))
     operate(cluster, operator, "scale_to_zero", TARGET)
     list(restore.held(operator, (NAMESPACE,), print))
@@ -47,16 +47,18 @@ def done(cluster):
 def test_a_predictor_is_scaled_away_and_back_with_the_rights_that_are_shipped(cluster, done):
     assert cluster.replicas() == 1
     identity = Identity("operator", "", granted(ROLE))
-    assert [a for a in done.asked["operator"] if not allowed(identity, a)] == []
+    assert [a for a in done.requests["operator"] if not allowed(identity, a)] == []
 
 
-@pytest.mark.parametrize("rule", granted(ROLE), ids=told)
+@pytest.mark.parametrize("rule", granted(ROLE), ids=rule_text)
 def test_each_of_them_is_needed(done, rule):
     of_another_target = rule.resource_names == ("llama-fp8-predictor", "ollama")
     assert is_needed(done, "operator", granted(ROLE), rule) or of_another_target
 
 
-@pytest.mark.parametrize("rule", [r for r in granted(ROLE) if word(r) not in NOT_ASKED_BEFORE], ids=told)
+@pytest.mark.parametrize(
+    "rule", [r for r in granted(ROLE) if word(r) not in NOT_CHECKED_BEFORE], ids=rule_text
+)
 def test_the_preflight_names_the_one_that_is_missing(cluster, rule):
     seen = cluster.may("somebody", without(granted(ROLE), rule))
     lines = preflight.refused(faults.make("scale_to_zero", seen, on(TARGET), {}), TARGET, seen)
@@ -81,7 +83,7 @@ def test_the_role_names_the_targets_of_the_topology():
 
 
 def test_the_reaper_restores_a_predictor_with_its_own_rights_in_that_project(cluster):
-    """reaper.yaml, with the project in the place of ml."""
+    """reaper.yaml, with ml replaced by the project."""
     rules = tuple(
         replace(r, namespace=NAMESPACE if r.namespace == "ml" else r.namespace) for r in granted(REAPER)
     )
@@ -107,5 +109,5 @@ def test_openshifts_restricted_v2_takes_the_reapers_pod():
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
         assert container["securityContext"]["allowPrivilegeEscalation"] is False
     assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & set(spec)
-    # Without a user of the Pod's own, runAsNonRoot wants the image's to be a number.
+    # Without a user in the Pod, runAsNonRoot requires a numeric user of the image.
     assert "\nUSER 65532:65532\n" in (ROOT / "deploy/Dockerfile").read_text()

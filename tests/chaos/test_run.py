@@ -61,7 +61,7 @@ def test_a_move_in_stage_waiting_does_not_keep_the_probe_fast_and_does_not_slow_
     [
         ({"terminating_up_to_s": 90.0}, "terminating, up to 1m30s"),
         ({"missing": "2 of 3 Pods ready"}, "2 of 3 Pods ready"),
-        ({"ready": 2, "fewer": "2 replicas are wanted by now"}, "2 replicas are wanted by now"),
+        ({"ready": 2, "fewer": "2 replicas are desired now"}, "2 replicas are desired now"),
         ({"pods": 0, "endpoints": 0}, None),
         (None, None),
     ],

@@ -73,7 +73,7 @@ def test_an_undo_record_that_cannot_be_written_keeps_the_fault_away(stand, tmp_p
 
 
 def test_a_step_that_fails_by_a_bug_is_not_reported_as_restored(file, tmp_path, monkeypatch):
-    monkeypatch.setattr("chaos.retry.told", lambda error: 1 / 0)
+    monkeypatch.setattr("chaos.retry.api_error_text", lambda error: 1 / 0)
     monkeypatch.setattr(threading, "excepthook", lambda args: None)
 
     def restore(self, state):
@@ -120,4 +120,4 @@ def test_a_target_that_was_not_whole_is_restored_when_it_is_as_it_was(stand, tmp
     assert found.stages == ALL
     assert found.events[-1].detail == {"ready": 1, "endpoints": 1, "answered": "yes"}
     (remark,) = found.events[0].detail["remarks"]
-    assert "is not whole: 1 of 2 Pods ready" in remark
+    assert "is not fully ready: 1 of 2 Pods ready" in remark

@@ -23,7 +23,7 @@ def test_errors_of_the_api_server_delay_the_restore_and_do_not_lose_it(stand, tm
 
     found = RoundThread(stand, tmp_path, hold=True)
     found.await_("inject effective")
-    stand.trouble = failing
+    stand.intercept = failing
     found.pass_()
     assert not found.end().not_restored
     assert len(refused) == 4
@@ -41,7 +41,7 @@ def test_a_status_without_a_message_is_an_error_as_any_other(stand, tmp_path):
 
     found = RoundThread(stand, tmp_path, hold=True)
     found.await_("inject effective")
-    stand.trouble = failing
+    stand.intercept = failing
     found.pass_()
     assert not found.end().not_restored
     assert left == [0]
@@ -54,10 +54,10 @@ def test_a_restore_that_cannot_be_done_is_reported_as_not_restored_and_stays_ope
 
     found = RoundThread(stand, tmp_path, restore_within_s=1.0, hold=True)
     found.await_("inject effective")
-    stand.trouble = failing
+    stand.intercept = failing
     found.pass_()
     assert found.end().not_restored == ["ml/vllm-server"]
-    stand.trouble = None
+    stand.intercept = None
     assert "could not be restored" in found.events[-1].error
     assert len(found.journal.records()) == 1
     assert len(stand.leases()) == 1
@@ -67,12 +67,12 @@ def test_an_inject_whose_answer_is_lost_is_found_to_have_been_done(stand, tmp_pa
     async def failing(request, handler):
         if request.method != "PATCH":
             return await handler(request)
-        stand.trouble = None
+        stand.intercept = None
         await handler(request)
         request.transport.close()  # done, but the answer is lost
         return web.Response()
 
-    stand.trouble = failing
+    stand.intercept = failing
     found = RoundThread(stand, tmp_path)
     found.end()
     assert found.stages == ALL
@@ -84,7 +84,7 @@ def test_an_inject_that_was_given_up_and_arrives_after_the_restore_is_restored_a
     held = []
 
     async def failing(request, handler):
-        if request.method != "PATCH" or stand.replicas_wanted(await request.read()) != 0:
+        if request.method != "PATCH" or stand.replicas_requested(await request.read()) != 0:
             return await handler(request)
         if not held:
             held.append(request)
@@ -102,7 +102,7 @@ def test_an_inject_that_was_given_up_and_arrives_after_the_restore_is_restored_a
         request.transport.abort()
         return web.Response()
 
-    stand.trouble = failing
+    stand.intercept = failing
     found = RoundThread(stand, tmp_path)
     until(lambda: held, "the inject is on its way")
     found.time.stand_still()

@@ -1,4 +1,4 @@
-"""The claim on a target: who holds it, who takes it over, and what a step does where somebody spoils or deletes its Lease."""
+"""The claim on a target: its holder, takeovers, and what a step does where someone damages or deletes its Lease."""
 
 import time
 from dataclasses import replace
@@ -31,7 +31,7 @@ def test_a_second_experiment_is_refused_with_the_holders_name(stand, tmp_path):
 
 
 def test_a_claim_past_its_deadline_is_taken_over_by_restoring_first(stand, tmp_path):
-    """A controller that died on another machine: only its Lease is left, and the target is at zero."""
+    """A controller that died on another machine: only its Lease remains, and the target is at zero."""
     (tmp_path / "dead").mkdir()
     dead = RoundThread(stand, tmp_path / "dead", hold=True)
     dead.await_("inject commanded")
@@ -131,10 +131,10 @@ HELD = "is held by elsewhere:1 (another-run) now; not touched"
 
 
 @pytest.mark.parametrize("moved", [False, True], ids=["it is as we set it", "it was moved at once"])
-def test_who_takes_the_target_after_its_lease_was_deleted_is_waited_for_and_the_target_restored(
+def test_a_run_that_takes_the_target_after_its_lease_was_deleted_is_waited_for_and_the_target_restored(
     stand, tmp_path, monkeypatch, moved
 ):
-    """He restores what he found, which is what our fault had left."""
+    """That run restores what it found, the state after our fault."""
     monkeypatch.setattr(step, "KEEP_EVERY_S", 60.0 if moved else 0.05)
     found = RoundThread(stand, tmp_path, hold=True)
     found.await_("inject effective")

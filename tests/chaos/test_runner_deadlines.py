@@ -20,7 +20,7 @@ def slow(monkeypatch):
 
     def effective(self, state):
         if not gone.is_set():
-            raise NotYet("1 Pods are left, 1 of them terminating, which may take 90 s; endpoints of 1")
+            raise NotYet("1 Pods remain, 1 of them terminating, which may take 90 s; endpoints of 1")
         return really(self, state)
 
     monkeypatch.setattr(ScaleTo, "effective", effective)
@@ -37,7 +37,7 @@ def test_what_becomes_effective_late_is_recorded_as_effective_and_never_as_faile
     assert not found.end().not_restored
     assert found.stages == [*ALL[:2], "inject waiting", *ALL[2:]]
     assert found.events[1].detail == {"terminating_up_to_s": 30.0}
-    assert found.events[2].detail["missing"].startswith("1 Pods are left, 1 of them terminating")
+    assert found.events[2].detail["missing"].startswith("1 Pods remain, 1 of them terminating")
 
 
 def test_what_is_not_effective_by_the_end_of_its_step_has_failed_once_and_is_restored(stand, tmp_path, slow):

@@ -1,4 +1,4 @@
-"""scale_to on both kinds of workloads: what is refused, and whose number it is."""
+"""scale_to on both kinds of workloads: what is refused, and which run or person has set the number."""
 
 import pytest
 
@@ -17,7 +17,7 @@ KINDS = {"deployment": "Deployment", "statefulset": "StatefulSet"}
 
 @pytest.fixture(scope="module", params=KINDS)
 def cluster(tmp_path_factory, request):
-    """Three Pods, and what makes a driver for their workload anew."""
+    """Three Pods, and a factory of drivers for their workload."""
     with Small(
         tmp_path_factory.mktemp("three"), sleepers("engine", replicas=3, kind=KINDS[request.param])
     ) as made:
@@ -30,13 +30,13 @@ def cluster(tmp_path_factory, request):
             ),
             "another scales it",
         )
-        made.wanted = lambda: made.admin.workload(request.param, "ml", "engine")["spec"].get("replicas")
+        made.replicas = lambda: made.admin.workload(request.param, "ml", "engine")["spec"].get("replicas")
         yield made
 
 
 @pytest.fixture
 def three(cluster):
-    if cluster.wanted() != 3:
+    if cluster.replicas() != 3:
         cluster.others(3)
     cluster.up("engine", f"{cluster.kind}s")
     return cluster
@@ -57,11 +57,11 @@ def test_what_changed_since_the_snapshot_is_not_injected_and_a_third_number_is_f
     fault = three.fault("scale_to", replicas=1)
     state = fault.snapshot()
     three.others(2)
-    with pytest.raises(CannotInject, match="was scaled to 2 by someone else since it was looked at"):
+    with pytest.raises(CannotInject, match="was scaled to 2 by someone else after the snapshot"):
         fault.inject(state)
     with pytest.raises(Foreign, match="was scaled to 2 by someone else and is left alone"):
         fault.restore(state)
-    assert three.wanted() == 2
+    assert three.replicas() == 2
 
 
 def test_what_is_not_there_is_refused(three):
@@ -80,10 +80,10 @@ def after(three):
     return fault, state
 
 
-def test_who_scales_a_restored_target_is_told_with_what_it_had(three, after):
+def test_a_scale_of_a_restored_target_is_reported_with_the_original_number(three, after):
     fault, state = after
     three.others(2)
-    assert restored(fault, state)["fewer"] == "2 replicas are wanted by now, and 3 were before"
+    assert restored(fault, state)["fewer"] == "2 replicas are desired now, 3 before the fault"
     three.others(0)
     words = r"\(replicas before the fault: 3\) was scaled to 0 by someone else since it was restored"
     with pytest.raises(NotYet, match=words):
@@ -99,12 +99,12 @@ def test_a_target_that_is_made_anew_while_its_restore_is_verified_is_left_alone(
         fault.restored(state)
 
 
-def test_a_restore_that_meets_nothing_but_conflicts_is_told_and_not_tried_for_ever(three, monkeypatch):
-    """What tries it again has a clock, and reports what it waits for."""
+def test_a_restore_that_meets_only_conflicts_is_reported_and_not_tried_forever(three, monkeypatch):
+    """The caller tries again until its own deadline, and reports the reason."""
     monkeypatch.setattr(scale_to, "CONFLICTS_S", 0.0)
     fault = three.fault("scale_to_zero")
     state = fault.snapshot()
     fault.inject(state)
     monkeypatch.setattr(three.admin, "set_scale", lambda *args, **more: None)
-    with pytest.raises(NotYet, match="is being changed by someone else: nothing but conflicts"):
+    with pytest.raises(NotYet, match="is being changed by someone else: only conflicts"):
         fault.restore(state)

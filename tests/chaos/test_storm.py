@@ -1,4 +1,4 @@
-"""A storm of writes to a Deployment: its generation goes up with each annotation, and its status never catches up."""
+"""Continuous writes to a Deployment: its generation increases with each annotation, and its status never catches up."""
 
 import pytest
 
@@ -13,7 +13,7 @@ ENGINE = Handle("deployment", "ml/engine")
 
 
 class Storm:
-    """Whenever the status has caught up, somebody annotates the Deployment once more: nobody ever sees the two equal."""
+    """Annotates the Deployment again whenever the status has caught up: the two generations are never seen equal."""
 
     def __init__(self, small: Small) -> None:
         self._store, self.written = small.cluster.store, 0
@@ -38,7 +38,7 @@ def test_under_a_storm_of_annotations_a_target_is_seen_to_be_effective_and_resto
         small.up("engine")
         fault = faults.make(name, small.admin, on(ENGINE), options)
         state = fault.snapshot()
-        small.lag(0.05)  # as often as that it is annotated, too
+        small.lag(0.05)  # also the interval of the annotations
         storm = Storm(small)
         calm = small.call(small.cluster.store.listen, storm)
         small.call(lambda: storm(_written(small)))
@@ -61,7 +61,7 @@ def _written(small: Small):
 
 @pytest.mark.parametrize("kind", ["deployment", "statefulset"])
 def test_what_its_controller_has_not_yet_seen_is_not_taken_for_restored(tmp_path, kind):
-    """All Pods are ready still: a controller that has not seen either write may yet take them away."""
+    """All Pods are still ready: a controller that has observed neither write may still remove them."""
     kinds = {"deployment": "Deployment", "statefulset": "StatefulSet"}
     with Small(tmp_path, sleepers(replicas=2, kind=kinds[kind])) as small:
         small.up("engine", f"{kind}s")

@@ -1,4 +1,4 @@
-"""The commands by which systemd is asked: their exact lines, what they print, and how long they may take."""
+"""The commands for systemd: their exact lines, their output, and their timeout."""
 
 import os
 import shlex
@@ -30,19 +30,19 @@ SHOW = f"--property={','.join(PROPERTIES)}"
             lambda m: m.act("thaw", "x.service"),
             ["systemctl", "--user", "thaw", "x.service"],
         ),
-        # on another host: one line for the other side's shell
+        # on another host: one line for the remote shell
         (
             Manager(ssh="ops@gpu1"),
             lambda m: m.act("stop", r"a\x2db@1.service", "--no-block"),
             [*SSH, "ops@gpu1", r"systemctl stop --no-block 'a\x2db@1.service'"],
         ),
-        # the user's there: his shell may not have been told where his manager listens
+        # a user's manager over ssh: the user's shell may lack XDG_RUNTIME_DIR
         (
             Manager(user=True, ssh="gpu1"),
             lambda m: m.act("start", "x.service"),
             [*SSH, "gpu1", shlex.join(["sh", "-c", XDG, "sh", "systemctl", "--user", "start", "x.service"])],
         ),
-        # the dead-man, in whole seconds, never earlier than it was asked for
+        # the dead-man, in whole seconds, never earlier than requested
         (
             Manager(),
             lambda m: m.arm("engine@1.service", "start", 90.2, "brownout: start"),
@@ -83,12 +83,12 @@ def test_the_users_manager_is_found_without_a_session():
     assert "XDG_RUNTIME_DIR" not in Manager().environment({})
 
 
-def test_a_command_that_hangs_is_killed_and_one_that_fails_is_told_by_its_last_line():
-    with pytest.raises(TimeoutError, match=r"sleep 600: no end within 0\.05 s"):
+def test_a_command_that_hangs_is_killed_and_one_that_fails_is_reported_by_its_last_line():
+    with pytest.raises(TimeoutError, match=r"sleep 600: not finished within 0\.05 s"):
         spawn.run(["sleep", "600"], 0.05)
     with pytest.raises(OSError, match=r"exit 3: second$"):
         spawn.must(["sh", "-c", "echo first >&2; echo second >&2; exit 3"], 5)
     assert "ended by SIGKILL" in str(spawn.run(["sh", "-c", "kill -9 $$"], 5))
-    # What is left behind keeps the output open: nobody waits for it.
+    # A child process keeps the output open: it is not waited for.
     left = spawn.run(["sh", "-c", "sleep 600 & echo $!"], 5).out
     os.kill(int(left), signal.SIGKILL)

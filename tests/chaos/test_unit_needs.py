@@ -1,4 +1,4 @@
-"""What a unit needs to come back, by what `systemctl show` prints (systemd 252) and by the files of this machine."""
+"""What a unit needs to start again, by the output of `systemctl show` (systemd 252) and the files of this machine."""
 
 import os
 import socket
@@ -27,22 +27,22 @@ def of(folder: str, config: str, **more: str) -> Needs:
 
 
 @pytest.mark.parametrize(
-    ("folder", "config", "wanted"),
+    ("folder", "config", "expected"),
     [
         ("/srv", "/etc/litellm/config.yaml", Needs("/srv", (("--config", "/etc/litellm/config.yaml"),), "/opt/litellm/bin/litellm", "litellm")),
         # relative to the working directory; without one, to /
         ("/srv", "config.yaml", Needs("/srv", (("--config", "/srv/config.yaml"),), "/opt/litellm/bin/litellm", "litellm")),
         ("", "config.yaml", Needs(None, (("--config", "/config.yaml"),), "/opt/litellm/bin/litellm", "litellm")),
-        # it does without the folder; a home that only the manager knows
+        # an optional folder; a home that only the manager resolves
         ("!/srv", "/c", Needs(None, (("--config", "/c"),), "/opt/litellm/bin/litellm", "litellm")),
         ("~", "/c", Needs(None, (("--config", "/c"),), "/opt/litellm/bin/litellm", "litellm")),
-        # by Environment=, and by what we cannot see
+        # by Environment=, and by variables that we cannot read
         ("", "${CONFIG}", Needs(None, (("--config", "/etc/litellm/config.yaml"),), "/opt/litellm/bin/litellm", "litellm")),
         ("", "${SECRET_PATH}", Needs(None, (), "/opt/litellm/bin/litellm", "litellm")),
     ],
 )  # fmt: skip
-def test_what_a_unit_says_that_it_needs(folder, config, wanted):
-    assert of(folder, config) == wanted
+def test_what_a_unit_file_requires(folder, config, expected):
+    assert of(folder, config) == expected
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def host(tmp_path, monkeypatch):
 
 
 def with_files(host, tmp_path, **more) -> dict[str, str]:
-    """A unit of which everything is there."""
+    """A unit with all its files."""
     (tmp_path / "srv").mkdir(exist_ok=True)
     for name in ("litellm", "config.yaml"):
         (tmp_path / name).touch()
@@ -89,7 +89,7 @@ def with_files(host, tmp_path, **more) -> dict[str, str]:
     return given
 
 
-def test_nothing_is_said_of_a_unit_that_would_start_again(host, tmp_path):
+def test_nothing_is_reported_of_a_unit_that_would_start_again(host, tmp_path):
     with_files(host, tmp_path)
     for given in ({}, {"ssh": "gpu1"}):
         assert make("unit_restart", **given).needs() == []
@@ -101,12 +101,12 @@ def test_what_is_not_there_is_named_with_what_would_be_right(host, tmp_path, giv
     for path in (tmp_path / "litellm", tmp_path / "config.yaml"):
         path.unlink()
     (tmp_path / "srv").rmdir()
-    said = f"unit engine.service{' on gpu1' if given else ''} would not start again: "
-    where = "; it stands in /etc/systemd/system/engine.service"
+    unit = f"unit engine.service{' on gpu1' if given else ''} would not start again: "
+    where = "; unit file: /etc/systemd/system/engine.service"
     assert make("unit_restart", **given).needs() == [
-        f"{said}its WorkingDirectory {tmp_path}/srv does not exist; make it, or name the one that is meant{where}",
-        f"{said}its program {tmp_path}/litellm does not exist; install it there, or name where it is in ExecStart{where}",
-        f"{said}the file of --config, {tmp_path}/config.yaml, does not exist; put it there, or name the one that is meant "
+        f"{unit}its WorkingDirectory {tmp_path}/srv does not exist; make it, or name the correct one{where}",
+        f"{unit}its program {tmp_path}/litellm does not exist; install it there, or name where it is in ExecStart{where}",
+        f"{unit}the file of --config, {tmp_path}/config.yaml, does not exist; put it there, or name the correct one "
         f"in ExecStart{where}",
     ]
 
@@ -122,26 +122,29 @@ def test_a_file_that_the_units_user_cannot_read_is_named(host, tmp_path):
         (tmp_path / name).chmod(0o644)
     assert make("unit_restart").needs() == []
     (tmp_path / "config.yaml").chmod(0o600)
-    (told,) = make("unit_restart").needs()
+    (text,) = make("unit_restart").needs()
     assert (
-        f"the file of --config, {tmp_path}/config.yaml, cannot be read by nobody; chmod or chown it" in told
+        f"the file of --config, {tmp_path}/config.yaml, cannot be read by nobody; chmod or chown it" in text
     )
 
 
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ("not-found", "does not exist; `systemctl list-units --type=service` names those that do"),
-        ("masked", "is masked: it could not be started again; `systemctl unmask engine.service`"),
-        ("bad-setting", "is bad-setting: its file is wrong, .*`systemctl status engine.service` says why"),
+        ("not-found", "does not exist; `systemctl list-units --type=service` lists those that do"),
+        ("masked", "is masked, so it would not start again; `systemctl unmask engine.service`"),
+        (
+            "bad-setting",
+            "is bad-setting: its unit file is invalid, .*`systemctl status engine.service` shows why",
+        ),
     ],
 )
-def test_a_unit_that_is_not_loaded_is_told_with_the_way_out(host, state, words):
+def test_a_unit_that_is_not_loaded_is_reported_with_a_correction(host, state, words):
     import re
 
     host.set({"engine.service": {"LoadState": state}})
-    (told,) = make("unit_restart").needs()
-    assert re.search(words, told)
+    (text,) = make("unit_restart").needs()
+    assert re.search(words, text)
 
 
 def elsewhere(
@@ -156,20 +159,20 @@ def elsewhere(
 def test_a_port_that_is_another_units_or_nobodys_is_named(monkeypatch):
     vllm, ollama = Listener(8001, frozenset({"vllm.service"})), Listener(8000, frozenset({"ollama.service"}))
     assert elsewhere(monkeypatch, [Listener(8000, frozenset({"vllm.service"}))]) == []
-    assert elsewhere(monkeypatch, [Listener(8000, frozenset())]) == []  # whose it is we may not see
+    assert elsewhere(monkeypatch, [Listener(8000, frozenset())]) == []  # not permitted to see its owner
     assert elsewhere(monkeypatch, [vllm], url="http://gpu1:8000") == []
     assert elsewhere(monkeypatch, [vllm], ssh="gpu1") == []
     assert elsewhere(monkeypatch, [vllm]) == [
-        "unit vllm.service: port 8000, which the topology's url names, is one on which nothing listens (it listens on "
-        "8001): start it, or set the url right"
+        "unit vllm.service: port 8000, which the topology's url names, has no listener (it listens on "
+        "8001): start it, or correct the url"
     ]
     assert elsewhere(monkeypatch, [ollama]) == [
-        "unit vllm.service: port 8000, which the topology's url names, is held by ollama.service and not by it: set the "
-        "url or the handle right (where the unit runs a container, that is its engine)"
+        "unit vllm.service: port 8000, which the topology's url names, belongs to ollama.service, not to the unit: "
+        "correct the url or the handle (for a unit that runs a container, the engine holds the port)"
     ]
 
 
-def test_who_listens_is_found_by_proc():
+def test_listeners_are_found_by_proc():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert any(entry.port == port and entry.units for entry in ports.here())

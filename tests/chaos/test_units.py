@@ -1,4 +1,4 @@
-"""Units: what the faults of them do on a recorded systemd and on a real one."""
+"""The unit faults, on a recorded systemd and on a real one."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def real(tmp_path_factory):
 
 @pytest.fixture(params=["recorded", pytest.param("real", marks=pytest.mark.verify)])
 def host(request, monkeypatch, tmp_path):
-    """Every unit of it runs; the drivers' commands lead there."""
+    """All its units run; the drivers' commands go there."""
     if request.param == "recorded":
         return request.getfixturevalue("recorded")
     found = request.getfixturevalue("real")
@@ -40,7 +40,7 @@ def host(request, monkeypatch, tmp_path):
 
 @pytest.fixture
 def commands(monkeypatch, tmp_path):
-    """The recorded one, whose commands are run as processes."""
+    """The recorded one, with its commands as processes."""
     found = RecordedHost(tmp_path)
     monkeypatch.setenv("PATH", f"{found.folder}{os.pathsep}{os.environ['PATH']}")
     return found
@@ -54,7 +54,7 @@ def recorded(commands, monkeypatch):
 
 
 def make(name: str, unit: str = "engine.service", **given) -> Fault:
-    """A driver as the runner makes it: from what the topology gives."""
+    """A driver as the runner creates it, from the topology."""
     handle = targets.given("unit", {"name": unit, **given})
     return faults.make(name, None, targets.on(handle), {})
 
@@ -153,7 +153,7 @@ def test_a_unit_that_someone_restarted_since_is_left_alone(host, name):
     state = kept(fault.snapshot())
     host.systemctl("stop", "engine.service")
     host.systemctl("start", "engine.service")
-    with pytest.raises(CannotInject, match="stopped or started by someone else since"):
+    with pytest.raises(CannotInject, match="stopped or started by someone else after"):
         fault.inject(state)
 
 
@@ -161,7 +161,7 @@ def test_an_armed_timer_is_the_lock_and_only_ours_is_disarmed(host):
     ours, theirs = make("unit_stop"), make("unit_freeze")
     state, other = kept(ours.snapshot()), kept(theirs.snapshot())
     ours.arm(state, 300)
-    ours.arm(state, 300)  # a call that was given up had arrived
+    ours.arm(state, 300)  # an earlier call timed out but had arrived
     with pytest.raises(
         CannotInject, match=r"the timer brownout-restore-engine\.timer is armed already \(brownout: start"
     ):
@@ -189,7 +189,7 @@ def test_an_inject_still_on_its_way_is_restored_when_it_arrives(host):
         ("unit_freeze", ("thaw",), "thawed, stopped or started by someone else"),
     ],
 )
-def test_somebody_who_moves_it_is_seen(host, name, somebody, words, monkeypatch):
+def test_a_move_by_someone_else_is_seen(host, name, somebody, words, monkeypatch):
     monkeypatch.setattr("chaos.host.units.LOOK_S", 0.02)
     fault = make(name)
     state = kept(fault.snapshot())
@@ -202,7 +202,7 @@ def test_somebody_who_moves_it_is_seen(host, name, somebody, words, monkeypatch)
         return found
 
     monkeypatch.setattr(fault, "look", look)
-    # It looks before the inject has arrived: that is no move.
+    # It looks before the inject has arrived: that is not a move.
     watch = threading.Thread(target=lambda: moved.append(fault.moved(state, over.is_set)))
     watch.start()
     fault.inject(state)
@@ -298,7 +298,7 @@ def test_a_stop_that_was_not_yet_carried_out_does_not_pass_for_restored(recorded
     assert fault.restored(state) is None
 
 
-def test_what_the_manager_refuses_is_told_in_its_words(recorded):
+def test_what_the_manager_refuses_is_reported_in_its_words(recorded):
     recorded.set({"engine.service": {"refuses": ["start"]}})
     fault = make("unit_stop")
     state = kept(fault.snapshot())
@@ -313,7 +313,7 @@ def test_what_the_manager_refuses_is_told_in_its_words(recorded):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"CanFreeze": "no"}, "cannot be frozen: its systemd says CanFreeze=no"),
+        ({"CanFreeze": "no"}, "cannot be frozen: its systemd reports CanFreeze=no"),
         ({"FreezerState": "frozen"}, "is frozen already"),
     ],
 )
@@ -329,7 +329,7 @@ def test_a_host_without_unified_cgroups_is_refused(recorded):
         make("unit_freeze").snapshot()
 
 
-def test_a_socket_that_would_start_it_again_is_told(recorded):
+def test_a_socket_that_would_start_it_again_is_reported(recorded):
     recorded.set({"engine.service": {"TriggeredBy": "engine.socket brownout-restore-engine.timer"}})
     assert make("unit_stop").others() == [
         "engine.socket starts engine.service again when it is next triggered"

@@ -1,6 +1,6 @@
-"""Whose a number of replicas is: table of what a real API server shows of it, after writes of ours, of admission and of others.
+"""Which writer has set a number of replicas: what a real API server shows after our writes, admission's and others'.
 
-After a scale to zero nobody owns the replicas, and no scale that follows gets an owner, whoever makes it.
+After a scale to zero the replicas have no manager, and no later scale gets one, from any client.
 """
 
 import itertools
@@ -11,7 +11,7 @@ import pytest
 
 from chaos import faults
 from chaos.errors import Altered, CannotInject, Foreign, NotYet
-from chaos.kube.cluster import TROUBLE
+from chaos.kube.cluster import API_ERRORS
 from chaos.target import Handle
 from embedded.apiserver import admission
 from tests.chaos.small import Small, sleepers
@@ -30,7 +30,7 @@ def cluster(tmp_path_factory):
 
 
 class Target:
-    """One workload of three replicas, and who writes to it. `floor` and `ceiling` are the policies that act on a scale."""
+    """One workload of three replicas, and its writers. `floor` and `ceiling` are the policies that act on a scale."""
 
     def __init__(self, small: Small, kind: str) -> None:
         self.small, self.kind, self.handle = small, kind, Handle(kind, f"ml/{kind}")
@@ -73,7 +73,7 @@ class Target:
         return {e["manager"] for e in entries if "f:replicas" in e["fieldsV1"].get("f:spec", {})}
 
     def back(self, owned: bool) -> None:
-        """Three replicas, whose owner a person is; or nobody, after an earlier zero."""
+        """Three replicas, managed by a person; or by no manager, after an earlier zero."""
         self.policies()
         self.edit(2)
         self.edit(3)
@@ -92,9 +92,9 @@ def target(cluster, request):
 
 @dataclass(frozen=True)
 class Row:
-    """`steps` come after our scale to `to`: (who, value); `restore` is our own, by whoever restores."""
+    """`steps` come after our scale to `to`: (writer, value); `restore` is our own, in any process."""
 
-    says: str
+    name: str
     to: int
     steps: tuple[tuple[str, int], ...]
     whose: str
@@ -132,7 +132,7 @@ def injected(target: Target, one, row: Row):
     state = json.loads(json.dumps(one.snapshot()))
     target.policies(row.floor, row.ceiling)
     if row.floor > row.to:
-        with pytest.raises(CannotInject, match="the cluster made"):
+        with pytest.raises(CannotInject, match="the cluster set"):
             one.inject(state)
     else:
         one.inject(state)
@@ -150,14 +150,12 @@ def step(target: Target, restorer, state, who: str, value: int) -> None:
         case "edit":
             target.edit(value)
         case "restore":
-            with pytest.raises(
-                Altered, match=f"3 replicas were requested, and the cluster made {value} of them"
-            ):
+            with pytest.raises(Altered, match=f"3 replicas were requested, the cluster set {value}"):
                 restorer.restore(state)
 
 
 @pytest.mark.parametrize("by", ["its controller's process", "another process"])
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.says)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_what_is_ours_is_restored_and_what_is_anothers_is_left_alone(target, row, by):
     one = target.fault(row.to)
     state = injected(target, one, row)
@@ -176,14 +174,14 @@ def test_what_is_ours_is_restored_and_what_is_anothers_is_left_alone(target, row
     if row.ceiling < 3:
         with pytest.raises(Altered):
             restorer.restore(state)
-        with pytest.raises(NotYet, match="the cluster made 2 of them"):
+        with pytest.raises(NotYet, match="the cluster set 2"):
             (one if same else target.fault(row.to)).restored(state)
         target.policies()
     restorer.restore(state)
     assert target.replicas == 3
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if r.steps and r.floor == 0 and r.ceiling == 9], ids=lambda row: row.says)  # fmt: skip
+@pytest.mark.parametrize("row", [r for r in ROWS if r.steps and r.floor == 0 and r.ceiling == 9], ids=lambda row: row.name)  # fmt: skip
 def test_the_watch_of_the_controller_sees_at_once_what_another_makes(target, row):
     one = target.fault(row.to)
     state = injected(target, one, row)
@@ -211,7 +209,7 @@ def test_where_no_dry_run_is_made_the_first_change_of_the_spec_since_the_snapsho
     target.back(owned)
     state = one.snapshot()
     target.policies(floor=2, side_effects=True)
-    with pytest.raises(CannotInject, match="the cluster made 2 of them"):
+    with pytest.raises(CannotInject, match="the cluster set 2"):
         one.inject(state)
     target.fault(1).restore(state)
     assert target.replicas == 3
@@ -225,15 +223,15 @@ def test_a_dry_run_that_is_not_answered_decides_nothing(target, monkeypatch):
     with pytest.raises(CannotInject):
         one.inject(state)
     target.edit(2)
-    target.scale(0)  # the owner is taken away again, and the generation is not ours any more
+    target.scale(0)  # removes the manager again, and the generation is not ours any more
     other = target.fault(0)
 
     def silent(*args):
-        raise TROUBLE[1]("no answer")
+        raise API_ERRORS[1]("no answer")
 
     with monkeypatch.context() as patched:
         patched.setattr(target.small.admin, "try_scale", silent)
-        with pytest.raises(TROUBLE[1], match="no answer"):
+        with pytest.raises(API_ERRORS[1], match="no answer"):
             other.restore(state)
     assert target.replicas == 1
     other.restore(state)
@@ -248,11 +246,11 @@ def test_a_lost_answer_of_ours_is_not_taken_for_anothers(target, monkeypatch):
 
     def lost(*args, **more):
         really(*args, **more)
-        raise TROUBLE[1]("the answer was lost")
+        raise API_ERRORS[1]("the answer was lost")
 
     with monkeypatch.context() as patched:
         patched.setattr(target.small.admin, "set_scale", lost)
-        with pytest.raises(TROUBLE[1]):
+        with pytest.raises(API_ERRORS[1]):
             one.inject(state)
     one.inject(state)
     target.scale(1)
@@ -265,7 +263,7 @@ def test_what_another_scaled_to_before_our_inject_is_not_taken_for_ours(target):
     target.back(owned=False)
     state = one.snapshot()
     target.scale(0)
-    with pytest.raises(CannotInject, match="was scaled to 0 by someone else since it was looked at"):
+    with pytest.raises(CannotInject, match="was scaled to 0 by someone else after the snapshot"):
         one.inject(state)
     with pytest.raises(Foreign):
         one.restore(state)
@@ -288,7 +286,7 @@ def test_past_the_deadline_the_controller_does_not_take_a_deputys_restore_for_an
 
 
 def test_an_inject_arrives_in_a_storm_of_annotations(target, monkeypatch):
-    """More conflicts in a row than any number that was thought of."""
+    """Many conflicts in a row."""
     one = target.fault(0)
     target.back(owned=True)
     state = one.snapshot()

@@ -1,4 +1,4 @@
-"""The probe's kept connection: asked again once in the keep-alive race, and not when a server died under the request."""
+"""The probe's kept connection: repeats a request once in the keep-alive race, and not when a server died during the request."""
 
 import pytest
 
@@ -20,14 +20,14 @@ GOOD = streamed(*WHOLE)
 
 
 @pytest.mark.parametrize(
-    ("script", "end", "asked"),
+    ("script", "end", "requests"),
     [
         ([0.1, RST], End.COMPLETE, 3),
         ([0.1, CLOSE], End.CLOSED, 2),  # it was read, and died with its server
         ([b"H", CLOSE], End.CLOSED, 2),
     ],
 )
-def test_the_second_ask_on_a_kept_connection(script, end, asked):
+def test_the_second_request_on_a_kept_connection(script, end, requests):
     with Server([GOOD], script, [GOOD]) as server:
         endpoint = Endpoint.of(server.url, "m")
         connection = Connection(endpoint, Deadlines(connect=1, first_token=2, silence=2, whole=3))
@@ -37,7 +37,7 @@ def test_the_second_ask_on_a_kept_connection(script, end, asked):
         ]
         connection.close()
         assert [f.end for f in found] == [End.COMPLETE, end]
-        assert len(server.requests) == asked
+        assert len(server.requests) == requests
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_pings_are_no_life(begun, end, error, ping):
     assert len(found.pieces) > 1
 
 
-def test_a_stream_that_goes_on_lives_as_long_as_it_says_something():
+def test_a_stream_that_continues_lives_as_long_as_it_sends_something():
     thought = event({"choices": [{"index": 0, "delta": {"reasoning": "so"}, "finish_reason": None}]})
     with Server([HEAD, *pinged(thought, 20), *pinged(token(), 20), chunked(*WHOLE)]) as server:
         assert exchanged(server).end is End.COMPLETE
@@ -110,7 +110,7 @@ def test_a_stream_that_goes_on_lives_as_long_as_it_says_something():
 def test_a_flood_of_pings_ends_too():
     flood = chunked(b": " + b"x" * 60_000 + b"\n\n", last=False)
     with Server([HEAD + chunked(token(), last=False), *[flood] * 100_000]) as server:
-        # By its silence, or by its size where the machine is quick.
+        # By its silence, or by its size on a fast machine.
         assert exchanged(server).end in (End.SILENT, End.UNPARSABLE)
 
 

@@ -1,4 +1,4 @@
-"""Whose Pod a Pod is: told by who owns it, however the names of Pods are cut, and whatever else has the same labels."""
+"""The owner of a Pod: found by its owner references, also with truncated names and with other Pods of the same labels."""
 
 import pytest
 
@@ -11,17 +11,17 @@ from tests.chaos.targets import on
 from tests.embedded.recorded.stand import service, until
 
 LONG = [
-    "ms-inference-scheduling-llm-d-modelservice-decode",  # llm-d's own
-    "a" * 46,  # the longest of which nothing is cut
+    "ms-inference-scheduling-llm-d-modelservice-decode",  # a name of llm-d
+    "a" * 46,  # the longest name that is not truncated
     "a" * 47,
-    "a-" * 29 + "b",  # what is left of a Pod's name looks like another Deployment's
+    "a-" * 29 + "b",  # a truncated Pod name that looks like another Deployment's
     "a" * 63,
     "a.b-" * 30 + "c",
 ]
 
 
 def named(name: str, **more) -> list[dict]:
-    """A workload of that name and its Service; labels keep the short one, for they are no longer than 63 characters."""
+    """A workload of that name and its Service; labels have the short name, since they are limited to 63 characters."""
     made, served = engine(**more)
     made["metadata"]["name"] = name
     return [made, served]
@@ -56,7 +56,7 @@ def test_a_scale_to_zero_is_not_effective_while_its_pod_is_on_its_way_out(long):
     with long.stopped():
         fault.inject(state)
         until(lambda: "deletionTimestamp" in long.pods("engine")[0]["metadata"], "its Pod terminates")
-        with pytest.raises(NotYet, match="1 Pods are left, 1 of them terminating, which may take 30 s"):
+        with pytest.raises(NotYet, match="1 Pods remain, 1 of them terminating, which may take 30 s"):
             fault.effective(state)
     assert effective(fault, state) == {"pods": 0, "endpoints": 0}
     assert long.pods("engine") == []
@@ -148,14 +148,14 @@ SETS = [replica_set("set-1", "ours"), replica_set("set-2", "another's")]
         ("of a dropped ReplicaSet of its", "deployment", owned("ReplicaSet", "engine-abc", "gone"), True),
         ("of a dropped one of another's", "deployment", owned("ReplicaSet", "engine-2-abc", "gone"), False),
         ("a Job's", "deployment", owned("Job", "engine-abc", "gone"), False),
-        ("one that nobody controls", "deployment", owned("ReplicaSet", "engine-abc", "set-1", controller=False), False),
-        ("one that nobody owns", "deployment", {"metadata": {"uid": "a-uid"}}, False),
+        ("one without a controller", "deployment", owned("ReplicaSet", "engine-abc", "set-1", controller=False), False),
+        ("one without an owner", "deployment", {"metadata": {"uid": "a-uid"}}, False),
         ("a StatefulSet's", "statefulset", owned("StatefulSet", "engine", "ours"), True),
         ("an earlier StatefulSet's of its name", "statefulset", owned("StatefulSet", "engine", "gone"), False),
     ],
     ids=lambda value: value if isinstance(value, str) and " " in value else "",
 )  # fmt: skip
-def test_who_owns_a_pod_is_told_by_its_references(what, kind, pod, ours):
+def test_the_owner_of_a_pod_is_found_by_its_references(what, kind, pod, ours):
     assert owns(kind, "engine", "ours", pod, SETS) is ours
 
 
@@ -186,7 +186,7 @@ def test_the_longest_that_pods_may_take_to_end_is_the_grace_that_holds_for_each(
 
 
 @pytest.mark.parametrize("name", ["scale_to_zero", "node_drain"])
-def test_a_pod_that_uses_its_long_grace_is_waited_for_and_said_to_terminate(tmp_path, name):
+def test_a_pod_that_uses_its_long_grace_is_waited_for_and_reported_as_terminating(tmp_path, name):
     with Small(tmp_path, *engine(grace_s=90)) as small:
         small.up("engine")
         handle = Handle("node", "embedded") if name == "node_drain" else Handle("deployment", "ml/engine")
@@ -195,12 +195,12 @@ def test_a_pod_that_uses_its_long_grace_is_waited_for_and_said_to_terminate(tmp_
         assert fault.takes_s(state) == 90
         with small.stopped():
             fault.inject(state)
-            # Its owner has made another by then, which waits for a node.
+            # Its owner has created another by then, which waits for a node.
             until(
                 lambda: any("deletionTimestamp" in p["metadata"] for p in small.pods("engine")),
                 "its Pod terminates",
             )
-            with pytest.raises(NotYet, match="1 Pods are left, 1 of them terminating, which may take 90 s"):
+            with pytest.raises(NotYet, match="1 Pods remain, 1 of them terminating, which may take 90 s"):
                 fault.effective(state)
         assert effective(fault, state)["pods"] == 0
         fault.restore(state)

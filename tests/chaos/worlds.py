@@ -1,4 +1,4 @@
-"""What each fault of the catalogue takes away, for tests that hold for all of them: as it is, and somebody else's change of it."""
+"""The target of each fault of the catalogue, for tests that hold for all faults: its state, and changes by someone else."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ NODE = "/api/v1/nodes/embedded"
 
 
 class World:
-    """`at` is the target's own: an instance, a number, a content; a restore of what is not broken leaves it."""
+    """`at`: the target's state: an instance, a number, a content. A restore of an intact target does not change it."""
 
     cluster: Any = None
     uid: str | None = None
@@ -33,11 +33,11 @@ class World:
         raise NotImplementedError
 
     def another(self, fault: str) -> None:
-        """Somebody else changes it, while it is taken away."""
+        """A change by someone else while it is taken away."""
         raise NotImplementedError
 
     def settle(self) -> None:
-        """Until what is on its way is there."""
+        """Wait until pending changes have arrived."""
 
 
 class Workloads(World):
@@ -75,7 +75,7 @@ class Workloads(World):
     def another(self, fault: str) -> None:
         if fault == "node_drain":
             for schedulable in (True, False):
-                until(partial(self._cordon, schedulable), "somebody writes the node")
+                until(partial(self._cordon, schedulable), "someone else writes the node")
         elif fault == "network_blackhole":
             (ours,) = self.small.get(POLICIES)["items"]
             name = ours["metadata"]["name"]
@@ -86,7 +86,7 @@ class Workloads(World):
                  "spec": {"podSelector": {"matchLabels": {"app": "another"}}, "policyTypes": ["Ingress"]}}
             )  # fmt: skip
         else:
-            until(lambda: self._scale(3), "somebody scales it")
+            until(lambda: self._scale(3), "someone else scales it")
 
     def settle(self) -> None:
         if self.small.get(NODE)["spec"].get("unschedulable"):
@@ -96,7 +96,7 @@ class Workloads(World):
             self.small.up(self.NAMES[kind], f"{kind}s")
 
     def back(self) -> None:
-        """As it was, whatever a test did."""
+        """Reset it after a test."""
         until(lambda: self._cordon(True), "the node takes Pods")
         for policy in self.small.get(POLICIES)["items"]:
             self.small.delete(f"{POLICIES}/{policy['metadata']['name']}")
@@ -135,7 +135,7 @@ class Units(World):
         return [self._host.show(self._unit, key) for key in ("InvocationID", "ActiveState", "FreezerState")]
 
     def another(self, fault: str) -> None:
-        self._host.systemctl("thaw", self._unit, check=False)  # what stands still is not restarted
+        self._host.systemctl("thaw", self._unit, check=False)  # a frozen unit cannot be restarted
         self._host.systemctl("restart", self._unit)
 
 
@@ -177,7 +177,7 @@ class Engine(World):
 
 
 class Command(World):
-    """What commands take away. Nobody can tell who else has brought it back."""
+    """A target of commands. A restore by someone else cannot be detected."""
 
     def __init__(self, target: Target) -> None:
         self._target = target

@@ -64,7 +64,7 @@ def _signalled(moment: str, send_signals: SendSignals, bench: Bench, rng: Random
         send_signals(controller, rng)
     else:
         gate = Gate(MOMENTS[moment], delay_s=rng.uniform(0.0, 0.2))
-        bench.stand.trouble = gate
+        bench.stand.intercept = gate
         controller = bench.chaos(lasts)
         controller.guardian()
         assert gate.reached.wait(90), f"never {moment}: {controller.log()}"
@@ -108,7 +108,7 @@ def _frozen(moment: str, bench: Bench, rng: Random) -> float:
         gate = None
     else:
         gate = Gate(MOMENTS[moment])
-        bench.stand.trouble = gate
+        bench.stand.intercept = gate
         controller = bench.chaos(SHORT_S, restore_within="1s")
         # Now: on a busy machine it is the guardian that has restored by then, and the controller leaves soon after.
         controller.guardian()
@@ -309,7 +309,7 @@ def never_answers(bench: Bench, rng: Random) -> float:
 def inject_on_its_way(bench: Bench, rng: Random) -> float:
     """The controller is killed between sending the inject and its arrival, up to five seconds later."""
     gate = Gate(MOMENTS["mid-inject"], delay_s=rng.uniform(*DELAY_S))
-    bench.stand.trouble = gate
+    bench.stand.intercept = gate
     controller = bench.chaos(LONG_S)
     assert gate.reached.wait(90)
     controller.guardian()

@@ -55,7 +55,7 @@ def _signalled(moment: str, signals: str, bench: Bench, rng: Random) -> float:
     """The inject results in 2 instead of 0, and the controller gets signals at a moment of it."""
     _changed(bench)
     gate = Gate(MOMENTS[moment], delay_s=rng.uniform(0.0, 0.2))
-    bench.stand.trouble = gate
+    bench.stand.intercept = gate
     controller = bench.chaos(LONG_S)
     assert gate.reached.wait(WITHIN_S), f"never {moment}: {controller.log()}"
     controller.guardian()
@@ -71,7 +71,7 @@ def _both_killed(bench: Bench, rng: Random) -> float:
     """Controller and guardian are killed while the inject that results in 2 is on its way: restore by the record alone."""
     _changed(bench)
     gate = Gate(MOMENTS["mid-restore"])
-    bench.stand.trouble = gate
+    bench.stand.intercept = gate
     controller = bench.chaos(SHORT_S, restore_within="2s")
     assert gate.reached.wait(WITHIN_S), controller.log()
     guardian = controller.guardian()

@@ -21,7 +21,7 @@ def api_gone_in_the_fault(bench: Bench, rng: Random) -> float:
 
 def api_gone_in_the_restore(bench: Bench, rng: Random) -> float:
     gate = Gate(MOMENTS["mid-restore"])
-    bench.stand.trouble = gate
+    bench.stand.intercept = gate
     controller = bench.chaos(SHORT_S)
     assert gate.reached.wait(90)
     seen = _gone(bench)
@@ -34,7 +34,7 @@ def _api_back(bench: Bench, controller: Controller, rng: Random) -> float:
     """After a while the API answers again, and the run ends as if it had never been gone."""
     time.sleep(rng.uniform(0.5, 3.0))
     at = time.time()
-    bench.stand.trouble = None
+    bench.stand.intercept = None
     assert controller.wait() == 0, controller.log()
     _settled(bench, controller)
     return at
@@ -51,7 +51,7 @@ def api_gone_to_the_end(bench: Bench, rng: Random) -> float:
     assert "NOT RESTORED; by hand: " in log
     by_hand = next(x for x in log.splitlines() if x.startswith("NOT RESTORED")).split("-m chaos ")[1]
     at = time.time()
-    bench.stand.trouble = None
+    bench.stand.intercept = None
     assert bench.command(*by_hand.split()).wait(90) == 0, controller.log()
     _settled(bench, controller)
     return at
@@ -62,13 +62,13 @@ def _api_error(kind: str, move: str, bench: Bench, rng: Random) -> float:
     fits: Callable[[str, str, dict[str, Any]], bool]
     if move == "inject":
         fits = patch_of_scale if kind in ("409", "dropped after", "hangs") else any_scale
-        bench.stand.trouble = api_error(kind, fits, 1 + rng.randrange(2), bench.stand.touch)
+        bench.stand.intercept = api_error(kind, fits, 1 + rng.randrange(2), bench.stand.touch)
         controller = bench.chaos(15.0 if kind == "hangs" else 4.0)
     else:
         controller = bench.chaos(SHORT_S + 1)
         controller.await_event("inject", "effective")
         fits = MOMENTS["mid-restore"] if kind in ("409", "dropped after", "hangs") else any_scale
-        bench.stand.trouble = api_error(kind, fits, 1 + rng.randrange(2), bench.stand.touch)
+        bench.stand.intercept = api_error(kind, fits, 1 + rng.randrange(2), bench.stand.touch)
     at = time.time()
     code = controller.wait(90)
     made = (
@@ -84,7 +84,7 @@ def _api_error(kind: str, move: str, bench: Bench, rng: Random) -> float:
 
 def _gone(bench: Bench) -> threading.Event:
     seen = threading.Event()
-    bench.stand.trouble = gone(seen)
+    bench.stand.intercept = gone(seen)
     return seen
 
 

@@ -80,7 +80,7 @@ def both_killed_after_the_record_was_made_again(bench: Bench, rng: Random) -> fl
 
 def deleted_mid_restore(bench: Bench, rng: Random) -> float:
     gate = Gate(MOMENTS["mid-restore"])
-    bench.stand.trouble = gate
+    bench.stand.intercept = gate
     controller = bench.chaos(SHORT_S)
     assert gate.reached.wait(90)
     controller.guardian()

@@ -38,7 +38,7 @@ def run(
             shutil.copytree(bench.run, keep / bench.run.name, dirs_exist_ok=True)
             (keep / bench.run.name / "why").write_text(traceback.format_exc())
     finally:
-        bench.stand.trouble = None
+        bench.stand.intercept = None
         bench.end_all()
     return {
         "cell": name, "trial": trial, "restored": why is None, "why": why,

@@ -1,4 +1,4 @@
-"""Takes away what a file says: `up` becomes `down`. A fault without a cluster, a process or a second of waiting; for tests."""
+"""Changes the content of a file from `up` to `down`. A fault without a cluster, a process or waiting; for tests."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-# A systemd of its own for the tests: PID 1 of new namespaces, on unified cgroups, with units of nobody else.
+# A separate systemd for the tests: PID 1 of new namespaces, on unified cgroups, with only the tests' units.
 # Run by `unshare --mount --pid --fork --cgroup --ipc --uts --mount-proc --kill-child`; see tests/chaos/hosts.py.
 set -e
 mount --make-rprivate /
@@ -8,12 +8,12 @@ mount -t tmpfs tmpfs /run
 mkdir -p /run/units /run/dbus
 
 manager() { # what any manager needs: where its bus listens, of which kind it is
-    # What transient units depend on by default, and nothing behind it.
+    # The default dependencies of transient units, empty.
     for target in sysinit basic shutdown timers umount; do
         printf '[Unit]\nDefaultDependencies=no\n' > $target.target
     done
     printf '[Unit]\nDefaultDependencies=no\nWants=dbus.socket\n' > brownout.target
-    # systemctl freeze speaks over D-Bus alone.
+    # systemctl freeze needs D-Bus.
     printf '[Unit]\nDefaultDependencies=no\n[Socket]\nListenStream=%s\n' "$1" > dbus.socket
     printf '[Unit]\nDefaultDependencies=no\nRequires=dbus.socket\n[Service]\nType=notify\nExecStart=/usr/bin/dbus-daemon %s --address=systemd: --nofork --nopidfile --systemd-activation\n' "$2" > dbus.service
     printf '[Service]\nExecStart=/bin/sleep 1000000\n' > engine.service

@@ -1,4 +1,4 @@
-"""Stands in for an embedded engine's control of its faults: GET, PUT and DELETE /faults, as they are agreed upon."""
+"""A double of an embedded engine's fault API: GET, PUT and DELETE /faults."""
 
 import json
 import threading
@@ -14,11 +14,11 @@ CATALOGUE = {
 
 
 class FaultyEngine:
-    """`fault` is the one that is set; `told` what was asked, in order, and `keys` as whom; `answer` overrides the next answers."""
+    """`fault`: the one that is set. `requests`: all requests in order, `keys`: their keys. `answer` overrides the next answers."""
 
     def __init__(self, tls: SSLContext | None = None) -> None:
         self.fault: dict[str, Any] | None = None
-        self.told: list[tuple[str, str, Any]] = []
+        self.requests: list[tuple[str, str, Any]] = []
         self.keys: list[str | None] = []
         self.answer: tuple[int, bytes] | None = None
         engine = self
@@ -28,14 +28,14 @@ class FaultyEngine:
                 self._reply(200, {"fault": engine.fault, "catalogue": CATALOGUE})
 
             def do_PUT(self) -> None:
-                told = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                if engine.fault is not None and engine.fault["id"] != told["id"]:
-                    self._reply(409, {"error": f"set by {engine.fault['id']}"}, told)
-                elif set(told) - {"fault", "for_s", "id", "tokens", "share"}:
-                    self._reply(400, {"error": "no parameter 'tokns'; did you mean 'tokens'?"}, told)
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                if engine.fault is not None and engine.fault["id"] != body["id"]:
+                    self._reply(409, {"error": f"set by {engine.fault['id']}"}, body)
+                elif set(body) - {"fault", "for_s", "id", "tokens", "share"}:
+                    self._reply(400, {"error": "no parameter 'tokns'; did you mean 'tokens'?"}, body)
                 else:
-                    engine.fault = {**told, "until": 0.0}
-                    self._reply(200, {"fault": engine.fault}, told)
+                    engine.fault = {**body, "until": 0.0}
+                    self._reply(200, {"fault": engine.fault}, body)
 
             def do_DELETE(self) -> None:
                 mine = parse_qs(urlsplit(self.path).query)["id"][0]
@@ -43,8 +43,8 @@ class FaultyEngine:
                     engine.fault = None
                 self._reply(200 if engine.fault is None else 409, {"fault": engine.fault})
 
-            def _reply(self, status: int, body: Any, told: Any = None) -> None:
-                engine.told.append((self.command, self.path, told))
+            def _reply(self, status: int, body: Any, got: Any = None) -> None:
+                engine.requests.append((self.command, self.path, got))
                 engine.keys.append(self.headers["authorization"])
                 status, text = engine.answer or (status, json.dumps(body).encode())
                 self.send_response(status)

@@ -1,4 +1,4 @@
-"""Stands in for systemctl, systemd-run and ssh: keeps its units in a JSON file, logs every call.
+"""A double of systemctl, systemd-run and ssh: keeps its units in a JSON file, logs every call.
 
 What it prints and how it exits was seen on systemd 252.38; the same tests run on a real one (make verify).
 Usage: systemd.py FOLDER NAME ARGUMENT…, NAME being which of the three it is called as.
@@ -17,7 +17,7 @@ RUNNING = {"ActiveState": "active", "SubState": "running", "FreezerState": "runn
 
 
 class Answer(NamedTuple):
-    """What a command comes to."""
+    """The result of a command."""
 
     code: int = 0
     out: str = ""
@@ -27,7 +27,7 @@ class Answer(NamedTuple):
 def main(folder: Path, name: str, given: list[str]) -> int:
     if name == "ssh":
         log(folder, name, given)
-        # What a real one does with it: the other side's shell gets one line, and nothing on its standard input.
+        # As a real ssh: the remote shell gets one line, and an empty standard input.
         return subprocess.run(["sh", "-c", given[-1]], stdin=subprocess.DEVNULL).returncode
     found = answer(folder, name, given)
     print(found.out, end="")
@@ -45,7 +45,7 @@ def answer(folder: Path, name: str, given: list[str]) -> Answer:
     log(folder, name, given)
     options = [a for a in given if a.startswith("-")]
     plain = [a for a in given if not a.startswith("-")]
-    # One at a time, as a manager does them: what is looked at must not be written back over what another has changed.
+    # One at a time, as a manager does: a call must not overwrite another call's changes.
     with open(folder / "lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         units = json.loads((folder / "units.json").read_text())
@@ -59,16 +59,16 @@ def answer(folder: Path, name: str, given: list[str]) -> Answer:
 
 
 def run(units: dict, options: list[str]) -> Answer:
-    told = dict(o[2:].split("=", 1) for o in options if "=" in o)
-    if told["unit"] in units:
+    given = dict(o[2:].split("=", 1) for o in options if "=" in o)
+    if given["unit"] in units:
         return failed(
-            f"Failed to start transient timer unit: Unit {told['unit']} was already loaded or has a fragment file."
+            f"Failed to start transient timer unit: Unit {given['unit']} was already loaded or has a fragment file."
         )
-    units[told["unit"]] = {
+    units[given["unit"]] = {
         "LoadState": "loaded",
         "ActiveState": "active",
         "SubState": "waiting",
-        "Description": told.get("description", ""),
+        "Description": given.get("description", ""),
     }
     return Answer()
 
@@ -76,9 +76,9 @@ def run(units: dict, options: list[str]) -> Answer:
 def systemctl(units: dict, verb: str, name: str, options: list[str]) -> Answer:
     unit = units.get(name)
     if verb == "show":
-        wanted = next(o for o in options if o.startswith("--property=")).partition("=")[2].split(",")
+        names = next(o for o in options if o.startswith("--property=")).partition("=")[2].split(",")
         known = unit or ABSENT
-        return Answer(out="".join(f"{key}={known[key]}\n" for key in wanted if key in known))
+        return Answer(out="".join(f"{key}={known[key]}\n" for key in names if key in known))
     if unit is None:
         return failed(f"Failed to {verb} {name}: Unit {name} not loaded.", 5)
     if verb in unit.get("refuses", ()):
