@@ -1,4 +1,4 @@
-"""The traps of the Kubernetes API that a naive stand-in hides: one test for each, mostly through the official client."""
+"""The traps of the Kubernetes API that a naive stand-in hides: one test per trap, mostly through the official client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JSON_PATCH = "application/json-patch+json"
 
 @pytest.fixture
 def stand() -> Iterator[Stand]:
-    """One Deployment of one Pod, up; its process takes a while to stop."""
+    """One running Deployment with one Pod, whose process takes a while to stop."""
     engine = workload("engine", stop_s=0.4)
     port = engine["spec"]["template"]["spec"]["containers"][0]["ports"][0]["containerPort"]
     with Stand(engine, service("engine", port)) as made:
@@ -122,14 +122,14 @@ def test_a_test_for_zero_fails_on_scale_and_passes_on_the_deployment(stand: Stan
         ("engine", True, ADMIN, 422),  # no number either
         ("engine", 2**31, ADMIN, 422),  # no int32
         ("nosuch", 0, ADMIN, 404),
-        ("nosuch", 0, SCALER, 403),  # outside resourceNames: not even whether it exists is told
+        ("nosuch", 0, SCALER, 403),  # outside resourceNames: its existence is not disclosed
         ("engine", 0, SCALER, 403),
         ("engine", 0, "nobody", 401),
         ("nosuch", 0, "nobody", 401),
         ("engine", 0, None, 403),  # system:anonymous
     ],
 )
-def test_what_may_not_be_scaled_is_refused(
+def test_a_forbidden_or_invalid_scale_is_refused(
     stand: Stand, name: str, replicas: Any, token: str | None, code: int
 ) -> None:
     path = f"{ML}/deployments/{name}/scale"
@@ -141,8 +141,8 @@ def test_what_may_not_be_scaled_is_refused(
 # Trap 6
 def test_a_dry_run_changes_nothing(stand: Stand, apps: client.AppsV1Api) -> None:
     before = stand.get(f"{ML}/deployments/engine")
-    told = apps.patch_namespaced_deployment_scale("engine", "ml", {"spec": {"replicas": 0}}, dry_run="All")
-    assert told.spec.replicas is None
+    answer = apps.patch_namespaced_deployment_scale("engine", "ml", {"spec": {"replicas": 0}}, dry_run="All")
+    assert answer.spec.replicas is None
     assert stand.get(f"{ML}/deployments/engine") == before
 
 
@@ -188,7 +188,7 @@ def leaving(stand: Stand) -> Any:
 
 
 def alive(pid: int) -> bool:
-    """A zombie is dead; it only waits to be counted."""
+    """A zombie counts as dead."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] != "Z"
@@ -203,14 +203,14 @@ def test_a_watch_ends_in_time_and_sees_several_changes_of_one_scale(
     begun = time.monotonic()
     version = apps.list_namespaced_deployment("ml").metadata.resource_version
     scale_to(stand, 0)
-    told = [
+    types = [
         event["type"]
         for event in watch.Watch().stream(
             apps.list_namespaced_deployment, "ml", resource_version=version, timeout_seconds=2
         )
     ]
     assert time.monotonic() - begun >= 2
-    assert told.count("MODIFIED") == len(told) >= 4
+    assert types.count("MODIFIED") == len(types) >= 4
 
 
 # Trap 9
@@ -226,7 +226,7 @@ def test_a_watch_from_too_old_a_version_is_expired() -> None:
 
 
 # Trap 9
-def test_a_watch_by_label_tells_who_leaves_the_selector(stand: Stand) -> None:
+def test_a_watch_by_label_reports_an_object_that_leaves_the_selector(stand: Stand) -> None:
     version = stand.get(f"{ML}/deployments")["metadata"]["resourceVersion"]
     stand.request("PATCH", f"{ML}/deployments/engine", {"metadata": {"labels": {"app": "other"}}}, MERGE)
     path = f"{ML}/deployments?watch=1&labelSelector=app%3Dengine&timeoutSeconds=0.1&resourceVersion={version}"
@@ -234,13 +234,13 @@ def test_a_watch_by_label_tells_who_leaves_the_selector(stand: Stand) -> None:
 
 
 # Trap 10
-def test_trouble_can_be_put_before_the_api() -> None:
-    """An ingress that answers HTML, an API that says 429: the client raises with what it was told."""
-    trouble = [web.Response(status=502, text="<html>bad gateway</html>", content_type="text/html")]
+def test_errors_can_be_injected_before_the_api() -> None:
+    """An ingress that answers HTML, an API that answers 429: the client raises with that answer."""
+    errors = [web.Response(status=502, text="<html>bad gateway</html>", content_type="text/html")]
 
     @web.middleware
     async def before(request: web.Request, handler: Any) -> web.StreamResponse:
-        return trouble.pop() if trouble else await handler(request)
+        return errors.pop() if errors else await handler(request)
 
     with Stand(middlewares=[before]) as stand:
         error = refused(client.CoreV1Api(stand.client()).read_namespace, "ml")
@@ -258,7 +258,7 @@ def lease(name: str = "engine", **spec: Any) -> dict[str, Any]:
 
 
 # Trap 11
-def test_a_put_to_a_deleted_lease_makes_it_anew_unless_it_names_the_uid(stand: Stand) -> None:
+def test_a_put_to_a_deleted_lease_creates_it_unless_it_names_the_uid(stand: Stand) -> None:
     leases = client.CoordinationV1Api(stand.client())
     made = leases.create_namespaced_lease("ml", lease())
     assert [held["metadata"]["name"] for held in stand.call(stand.cluster.held_leases)] == ["engine"]
@@ -324,7 +324,7 @@ def test_a_failed_pod_survives_the_scale_to_zero(stand: Stand) -> None:
 
 
 # Trap 12
-def test_a_stateful_set_counts_its_pod_until_it_has_gone_and_then_says_zero() -> None:
+def test_a_stateful_set_counts_its_pod_until_it_has_ended_and_then_reports_zero() -> None:
     with Stand(workload("store", kind="StatefulSet")) as stand:
         stand.up("store", "statefulsets")
         path = f"{ML}/statefulsets/store"
@@ -350,8 +350,8 @@ def test_a_stateful_set_counts_its_pod_until_it_has_gone_and_then_says_zero() ->
         ("readinessProbe", {"periodSeconds": 0.1}, 400),
     ],
 )
-def test_a_pod_has_no_half_seconds(field: str, value: Any, code: int) -> None:
-    """The typed clients, Python's and kubectl's, cannot read an object in which there is one."""
+def test_durations_of_a_pod_are_whole_seconds(field: str, value: Any, code: int) -> None:
+    """The typed clients, Python's and kubectl's, cannot read an object with one."""
     made = workload("half")
     pod = made["spec"]["template"]["spec"]
     (pod["containers"][0] if field == "readinessProbe" else pod)[field] = value
@@ -372,7 +372,7 @@ def test_a_pod_has_no_half_seconds(field: str, value: Any, code: int) -> None:
         ("/nonsense", 404, True),
     ],
 )
-def test_what_is_not_spoken_is_not_there(path: str, code: int, plain: bool) -> None:
+def test_unsupported_resources_do_not_exist(path: str, code: int, plain: bool) -> None:
     with Stand() as stand:
         answer = stand.request("GET", path)
     assert answer.status == code

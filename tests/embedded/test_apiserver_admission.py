@@ -1,4 +1,4 @@
-"""Admission and the managers of fields, as a real API server has them."""
+"""Admission and field managers, as in a real API server."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def owners(stand):
     return [(e["manager"], e.get("subresource"), "time" in e) for e in entries if "f:replicas" in e["fieldsV1"]["f:spec"]]  # fmt: skip
 
 
-def test_whoever_changes_the_replicas_owns_them_and_a_zero_has_no_owner(stand):
+def test_the_writer_of_the_replicas_owns_them_and_a_zero_has_no_owner(stand):
     assert owners(stand) == [("kubectl-client-side-apply", None, True)]
     scaled(stand, 3)
     assert owners(stand) == [("brownout", "scale", False)]
@@ -49,7 +49,7 @@ def test_whoever_changes_the_replicas_owns_them_and_a_zero_has_no_owner(stand):
         (2, "kubectl"),
     ):
         scaled(stand, replicas, manager)
-        assert owners(stand) == [], "nobody who scales owns them again"
+        assert owners(stand) == [], "no scale owns them again"
     edited(stand, {"metadata": {"annotations": {"k": "v"}}})
     edited(stand, {"spec": {"replicas": 2}})  # which changes nothing
     assert owners(stand) == []
@@ -64,7 +64,7 @@ def test_whoever_changes_the_replicas_owns_them_and_a_zero_has_no_owner(stand):
 
 
 @pytest.mark.parametrize(("kind", "annotated"), [("Deployment", 1), ("StatefulSet", 0)])
-def test_a_new_spec_is_a_new_generation_and_for_a_deployment_annotations_are(stand, kind, annotated):
+def test_a_new_spec_is_a_new_generation_and_so_are_annotations_of_a_deployment(stand, kind, annotated):
     made = workload("other", kind=kind, replicas=1, command=["sleep", "1000"])
     del made["spec"]["template"]["spec"]["containers"][0]["ports"]
     stand.call(stand.cluster.apply, made)
@@ -110,9 +110,7 @@ def test_a_conflict_names_the_resource_and_a_wrong_uid_another_word(stand, metho
         ("PUT", LEASES.format("ml") + "/x", {"name": "x"}, None),
     ],
 )  # fmt: skip
-def test_what_would_be_created_in_a_namespace_that_is_not_there_is_refused_with_its_name(
-    stand, method, path, meta, about
-):
+def test_a_create_in_a_missing_namespace_is_refused_with_its_name(stand, method, path, meta, about):
     lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": {}}
     answer = stand.request(method, path, lease)
     if about is None:
@@ -127,14 +125,14 @@ def test_a_writer_that_names_no_manager_is_known_by_its_user_agent(stand):
     assert owners(stand) == [("unknown", "scale", False)]
 
 
-@pytest.mark.parametrize(("asked", "owner"), [(0, []), (1, [("brownout", "scale", False)])])
-def test_admission_changes_what_is_written_after_its_owner_was_noted(stand, asked, owner):
+@pytest.mark.parametrize(("requested", "owner"), [(0, []), (1, [("brownout", "scale", False)])])
+def test_admission_changes_the_object_after_its_owner_is_recorded(stand, requested, owner):
     stand.cluster.writes.admission = [admission.replicas("a-rule", lambda n: n + 3)]
-    answer = scaled(stand, asked, dry_run=True)
-    assert (answer.status, answer.body["spec"]["replicas"]) == (200, asked + 3)
+    answer = scaled(stand, requested, dry_run=True)
+    assert (answer.status, answer.body["spec"]["replicas"]) == (200, requested + 3)
     assert stand.get(ENGINE)["spec"]["replicas"] == 2
-    assert scaled(stand, asked).body["spec"]["replicas"] == asked + 3
-    assert stand.get(ENGINE)["spec"]["replicas"] == asked + 3
+    assert scaled(stand, requested).body["spec"]["replicas"] == requested + 3
+    assert stand.get(ENGINE)["spec"]["replicas"] == requested + 3
     assert owners(stand) == owner
 
 
@@ -163,7 +161,7 @@ POLICY = "deployments.apps \"engine\" is forbidden: ValidatingAdmissionPolicy 'a
         (lambda: admission.denied_by_policy("a-rule", "not now", 'deployments.apps "engine"', 403), 403, "Forbidden", POLICY),
     ],
 )  # fmt: skip
-def test_a_scale_may_be_denied_in_earnest_and_in_a_dry_run(stand, refusal, code, reason, message):
+def test_a_scale_can_be_denied_with_and_without_a_dry_run(stand, refusal, code, reason, message):
     def acts(_):
         raise refusal()
 
@@ -174,10 +172,8 @@ def test_a_scale_may_be_denied_in_earnest_and_in_a_dry_run(stand, refusal, code,
     assert stand.get(ENGINE)["spec"]["replicas"] == 2
 
 
-@pytest.mark.parametrize(("asked", "kept"), [(0, 0), (1, 2), (3, 3), (5, 4)])
-def test_an_autoscaler_puts_what_is_outside_its_bounds_back_into_them_and_leaves_zero_alone(
-    stand, asked, kept
-):
+@pytest.mark.parametrize(("requested", "kept"), [(0, 0), (1, 2), (3, 3), (5, 4)])
+def test_an_autoscaler_moves_replicas_into_its_bounds_and_does_not_change_zero(stand, requested, kept):
     ref = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "engine"}
     spec = {"scaleTargetRef": ref, "minReplicas": 2, "maxReplicas": 4}
     kind = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler"}
@@ -186,15 +182,15 @@ def test_an_autoscaler_puts_what_is_outside_its_bounds_back_into_them_and_leaves
     )
     path = "/apis/autoscaling/v2/namespaces/ml/horizontalpodautoscalers/by-load"
     until(lambda: stand.get(path)["status"].get("currentReplicas") == 2, "it has looked")
-    scaled(stand, asked, "kubectl")
-    # Of one replica the status says nothing new: it has said two before, and says two after.
+    scaled(stand, requested, "kubectl")
+    # With one replica requested, the status is 2 before and after, so the spec must be checked first.
     until(lambda: stand.get(ENGINE)["spec"]["replicas"] == kept, "its target is in its bounds")
     until(lambda: stand.get(path)["status"].get("currentReplicas", 0) == kept, "it has looked again")
     assert stand.get(ENGINE)["spec"]["replicas"] == kept
-    manager = "kube-controller-manager" if kept != asked else "kubectl"
+    manager = "kube-controller-manager" if kept != requested else "kubectl"
     assert [name for name, *_ in owners(stand)] in (
         [manager],
-        [] if asked == 0 else ["kubectl-client-side-apply"],
+        [] if requested == 0 else ["kubectl-client-side-apply"],
     )
 
 

@@ -1,4 +1,4 @@
-"""Pods that are sent away: evictions, the budgets that refuse them, and deletions without grace."""
+"""Removed Pods: evictions, the budgets that refuse them, and deletions without a grace period."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def test_an_eviction_answers_created_and_success() -> None:
     assert (answer.body["kind"], answer.body["status"]) == ("Status", "Success")
 
 
-def test_an_eviction_may_name_the_grace(tmp_path: Any) -> None:
-    """With the Pod's own grace of ten minutes nobody would wait for it."""
+def test_an_eviction_can_set_the_grace_period(tmp_path: Any) -> None:
+    """The Pod's own grace period of ten minutes would be longer than the test."""
     stubborn = workload("engine", command=["bash", "-c", STUBBORN], grace_s=600)
     with Stand(stubborn, log_dir=tmp_path) as stand:
         stand.up("engine")
@@ -96,7 +96,7 @@ def test_a_dry_eviction_changes_nothing() -> None:
         ("POD/binding", eviction("POD"), 404),
     ],
 )
-def test_what_is_no_eviction_is_refused(path: str, body: Any, code: int) -> None:
+def test_an_invalid_eviction_is_refused(path: str, body: Any, code: int) -> None:
     with Stand(workload("engine")) as stand:
         stand.up("engine")
         answer = stand.request("POST", f"{PODS}/{path.replace('POD', name_of(stand))}", body)
@@ -116,7 +116,7 @@ def test_what_is_no_eviction_is_refused(path: str, body: Any, code: int) -> None
         ({}, 0, 1),
     ],
 )
-def test_a_budget_counts_what_may_go(spec: dict[str, Any], allowed: int, desired: int) -> None:
+def test_a_budget_counts_the_allowed_disruptions(spec: dict[str, Any], allowed: int, desired: int) -> None:
     with Stand(workload("engine")) as stand:
         stand.up("engine")
         policy = client.PolicyV1Api(stand.client())
@@ -147,13 +147,13 @@ def test_an_eviction_that_a_budget_forbids_is_too_many_requests() -> None:
             }
         ]
         assert "deletionTimestamp" not in stand.pods("engine")[0]["metadata"]
-        # A delete is no eviction: no budget is asked.
+        # A delete is not an eviction: budgets do not apply.
         uid = stand.pods("engine")[0]["metadata"]["uid"]
         core.delete_namespaced_pod(name, "ml")
         replaced(stand, "engine", uid)
 
 
-def test_a_budget_lets_one_go_and_not_the_next() -> None:
+def test_a_budget_allows_one_eviction_and_refuses_the_next() -> None:
     both = [workload(name) for name in ("one", "two")]
     for made in both:
         made["spec"]["template"]["metadata"]["labels"]["tier"] = "engines"
@@ -170,7 +170,7 @@ def test_a_budget_lets_one_go_and_not_the_next() -> None:
         assert stand.request("POST", f"{PODS}/{second}/eviction", eviction(second)).status == 429
 
 
-def test_two_budgets_for_one_pod_are_an_error_and_a_deleted_one_is_not_asked() -> None:
+def test_two_budgets_for_one_pod_are_an_error_and_a_deleted_one_is_not_checked() -> None:
     with Stand(workload("engine"), budget(minAvailable=1), budget("twin", minAvailable=1)) as stand:
         stand.up("engine")
         name = name_of(stand)
@@ -180,7 +180,7 @@ def test_two_budgets_for_one_pod_are_an_error_and_a_deleted_one_is_not_asked() -
         assert stand.request("POST", f"{PODS}/{name}/eviction", eviction(name)).status == 201
 
 
-def test_a_pod_that_is_not_up_yet_is_no_loss() -> None:
+def test_a_pod_that_is_not_running_yet_may_be_evicted() -> None:
     never = workload("engine", ready_s=1000)
     with Stand(never, budget(minAvailable=1, unhealthyPodEvictionPolicy="AlwaysAllow")) as stand:
         pid_of(stand)
@@ -192,7 +192,7 @@ def test_a_pod_that_is_not_up_yet_is_no_loss() -> None:
     "spec",
     [{"minAvailable": 1, "maxUnavailable": 1}, {"minAvailable": -1}, {"maxUnavailable": "many"}],
 )
-def test_a_budget_of_nonsense_is_invalid(spec: dict[str, Any]) -> None:
+def test_an_invalid_budget_is_refused(spec: dict[str, Any]) -> None:
     with Stand() as stand:
         assert stand.request("POST", BUDGETS, budget(**spec)).status == 422
 
@@ -206,22 +206,22 @@ def test_a_budget_can_be_changed() -> None:
 
 
 # Deletion without grace
-@pytest.mark.parametrize("said_in", ["body", "query", "client"])
+@pytest.mark.parametrize("given_in", ["body", "query", "client"])
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
-def test_a_grace_of_zero_kills_at_once_and_the_workload_makes_a_new_pod(
-    said_in: str, kind: str, tmp_path: Any
+def test_a_grace_period_of_zero_kills_at_once_and_the_workload_creates_a_new_pod(
+    given_in: str, kind: str, tmp_path: Any
 ) -> None:
-    """With its grace of ten minutes, one that does not hear TERM would outlast the test."""
+    """With its grace period of ten minutes, a process that ignores SIGTERM would outlast the test."""
     stubborn = workload("engine", kind=kind, command=["bash", "-c", STUBBORN], grace_s=600)
     plural = f"{kind.lower()}s"
     with Stand(stubborn, log_dir=tmp_path) as stand:
         stand.up("engine", plural)
         (before,) = stand.pods("engine")
         name, pid = before["metadata"]["name"], pid_of(stand)
-        if said_in == "client":
+        if given_in == "client":
             core = client.CoreV1Api(stand.client())
             core.delete_namespaced_pod(name, "ml", grace_period_seconds=0)
-        elif said_in == "query":
+        elif given_in == "query":
             stand.request("DELETE", f"{PODS}/{name}?gracePeriodSeconds=0")
         else:
             stand.request("DELETE", f"{PODS}/{name}", {"kind": "DeleteOptions", "gracePeriodSeconds": 0})
@@ -231,14 +231,14 @@ def test_a_grace_of_zero_kills_at_once_and_the_workload_makes_a_new_pod(
         assert "heard TERM" not in (tmp_path / f"{name}.log").read_text()
 
 
-def test_the_grace_of_one_that_is_going_can_become_shorter_and_not_longer(tmp_path: Any) -> None:
+def test_the_grace_period_of_a_terminating_pod_can_only_become_shorter(tmp_path: Any) -> None:
     stubborn = workload("engine", command=["bash", "-c", STUBBORN], grace_s=600)
     with Stand(stubborn, log_dir=tmp_path) as stand:
         stand.up("engine")
         name, pid = name_of(stand), pid_of(stand)
-        child_of(tmp_path)  # by then it hears a TERM: before, it would die of it
+        child_of(tmp_path)  # from then on it handles SIGTERM; before, SIGTERM would kill it
         stand.request("DELETE", f"{PODS}/{name}")
-        until(lambda: "heard TERM" in (tmp_path / f"{name}.log").read_text(), "it was told")
+        until(lambda: "heard TERM" in (tmp_path / f"{name}.log").read_text(), "it got SIGTERM")
         stand.request("DELETE", f"{PODS}/{name}?gracePeriodSeconds=900")
         assert stand.get(f"{PODS}/{name}")["metadata"]["deletionGracePeriodSeconds"] == 600
         assert alive(pid)

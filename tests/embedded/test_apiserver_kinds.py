@@ -1,4 +1,4 @@
-"""What a preflight requests about: who else moves replicas, who owns a workload, which rights there are."""
+"""What a preflight reads: other controllers of the replicas, owners of a workload, rights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def autoscaler(**spec: Any) -> dict[str, Any]:
     }
 
 
-def test_an_autoscaler_has_defaults_and_says_why_it_does_nothing() -> None:
+def test_an_autoscaler_has_defaults_and_reports_why_it_does_nothing() -> None:
     with Stand(workload("engine"), autoscaler()) as stand:
         scaling = client.AutoscalingV2Api(stand.client())
         read = scaling.read_namespaced_horizontal_pod_autoscaler
@@ -38,8 +38,8 @@ def test_an_autoscaler_has_defaults_and_says_why_it_does_nothing() -> None:
         found = read("engine", "ml")
         assert (found.spec.min_replicas, found.spec.metrics[0].resource.name) == (1, "cpu")
         assert found.spec.scale_target_ref.name == "engine"
-        told = {c.type: (c.status, c.reason) for c in found.status.conditions}
-        assert told["ScalingActive"] == ("False", "FailedGetResourceMetric")
+        conditions = {c.type: (c.status, c.reason) for c in found.status.conditions}
+        assert conditions["ScalingActive"] == ("False", "FailedGetResourceMetric")
         scaling.delete_namespaced_horizontal_pod_autoscaler("engine", "ml")
         assert scaling.list_namespaced_horizontal_pod_autoscaler("ml").items == []
 
@@ -47,7 +47,7 @@ def test_an_autoscaler_has_defaults_and_says_why_it_does_nothing() -> None:
 @pytest.mark.parametrize(
     "spec", [{"maxReplicas": 0}, {"maxReplicas": None}, {"minReplicas": 4}, {"scaleTargetRef": {}}]
 )
-def test_an_autoscaler_of_nonsense_is_invalid(spec: dict[str, Any]) -> None:
+def test_an_invalid_autoscaler_is_refused(spec: dict[str, Any]) -> None:
     with Stand() as stand:
         assert stand.request("POST", AUTOSCALERS, autoscaler(**spec)).status == 422
 
@@ -61,18 +61,18 @@ SCALED = {
 }
 
 
-def test_where_keda_is_not_installed_its_group_is_not_there() -> None:
+def test_without_keda_its_api_group_does_not_exist() -> None:
     with Stand() as stand:
         custom = client.CustomObjectsApi(stand.client())
         error = refused(custom.list_namespaced_custom_object, "keda.sh", "v1alpha1", "ml", "scaledobjects")
         assert (error.status, error.body) == (404, "404 page not found\n")
         assert stand.request("GET", "/apis/keda.sh/v1alpha1").status == 404
         assert stand.request("GET", "/apis/keda.sh").status == 404
-        with pytest.raises(ValueError, match="no such kind"):
+        with pytest.raises(ValueError, match="this kind cannot be applied"):
             stand.call(stand.cluster.apply, SCALED)
 
 
-def test_where_keda_is_installed_a_scaled_object_is_stored() -> None:
+def test_with_keda_a_scaled_object_is_stored() -> None:
     with Stand(SCALED, keda=True) as stand:
         custom = client.CustomObjectsApi(stand.client())
         where = ("keda.sh", "v1alpha1", "ml", "scaledobjects")
@@ -97,22 +97,22 @@ def test_owners_labels_and_annotations_of_a_workload_are_kept() -> None:
         "uid": "0c1c0a3e-0000-4000-8000-000000000000",
         "controller": True,
     }
-    said = {
+    given = {
         "labels": {"argocd.argoproj.io/instance": "models", "kustomize.toolkit.fluxcd.io/name": "models"},
         "annotations": {"meta.helm.sh/release-name": "models"},
         "ownerReferences": [owner],
     }
     for kind in ("Deployment", "StatefulSet"):
         made = workload("engine", kind=kind, replicas=0)
-        made["metadata"] |= said
+        made["metadata"] |= given
         with Stand(made) as stand:
             path = f"{ML}/{kind.lower()}s/engine"
             stand.up("engine", f"{kind.lower()}s")
             stand.request("PATCH", f"{path}/scale", {"spec": {"replicas": 0}}, MERGE)
             meta = stand.get(path)["metadata"]
             assert meta["ownerReferences"] == [owner]
-            assert meta["labels"].items() >= said["labels"].items()
-            assert meta["annotations"].items() >= said["annotations"].items()
+            assert meta["labels"].items() >= given["labels"].items()
+            assert meta["annotations"].items() >= given["annotations"].items()
             (listed,) = client.AppsV1Api(stand.client()).list_namespaced_deployment("ml").items or [None]
             assert kind == "StatefulSet" or listed.metadata.owner_references[0].kind == "InferenceService"
 
@@ -182,7 +182,7 @@ def test_a_review_answers_for_nodes_evictions_and_policies(
     assert answer.status.allowed is expected
 
 
-def test_the_rights_hold_for_the_requests_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rights_apply_to_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stands, "TOKENS", [*stands.TOKENS, Identity("chaos", CHAOS, RULES)])
     with Stand(workload("engine")) as stand:
         stand.up("engine")
@@ -207,8 +207,8 @@ def test_the_rights_hold_for_the_requests_themselves(monkeypatch: pytest.MonkeyP
         assert stand.request("POST", path, body, token=CHAOS).status == 201
 
 
-def test_a_cluster_speaks_keda_only_when_it_is_told_to() -> None:
-    """Two clusters of one process do not share what they speak."""
+def test_a_cluster_serves_keda_only_if_enabled() -> None:
+    """Two clusters in one process do not share their supported resources."""
     with Stand(keda=True) as one, Stand() as other:
         assert [s.request("GET", SCALED_OBJECTS).status for s in (one, other)] == [200, 404]
         assert isinstance(one.cluster, Cluster)

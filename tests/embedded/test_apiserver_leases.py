@@ -1,4 +1,4 @@
-"""Leases that are renewed: times as client-go and as the Python client write them, with and without preconditions."""
+"""Lease renewals: times as client-go and the Python client write them, with and without preconditions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def renewal(content_type: str, time_: str) -> Any:
 
 @pytest.mark.parametrize("content_type", [MERGE, STRATEGIC, JSON_PATCH])
 @pytest.mark.parametrize("time_", [LATER, "2026-11-20T18:20:05.250000+01:00"])
-def test_a_renewal_by_patch_moves_the_time_and_the_version(content_type: str, time_: str) -> None:
+def test_a_renewal_by_patch_changes_the_time_and_the_version(content_type: str, time_: str) -> None:
     with Stand(lease(renewTime=FIRST)) as stand:
         before = stand.get(PATH)
         after = stand.request("PATCH", PATH, renewal(content_type, time_), content_type)
@@ -42,7 +42,7 @@ def test_a_renewal_by_patch_with_a_stale_version_is_a_conflict(content_type: str
         assert stand.get(PATH)["spec"]["renewTime"] == LATER
 
 
-def test_a_renewal_with_a_time_of_no_micro_seconds_is_refused() -> None:
+def test_a_renewal_with_a_time_without_microseconds_is_refused() -> None:
     with Stand(lease(renewTime=FIRST)) as stand:
         answer = stand.request("PATCH", PATH, renewal(MERGE, "2026-11-20T17:20:05Z"), MERGE)
         assert (answer.status, answer.body["reason"]) == (422, "Invalid")
@@ -51,7 +51,7 @@ def test_a_renewal_with_a_time_of_no_micro_seconds_is_refused() -> None:
 
 @pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=1))])
 def test_the_official_client_takes_and_renews_a_lease(zone: timezone) -> None:
-    """It writes a datetime with the offset that it has; what is read is in UTC."""
+    """It writes a datetime with its own offset; reads return UTC."""
     first, later = (datetime(2026, 11, 20, 17, 20, s, 250000, UTC).astimezone(zone) for s in (0, 5))
     with Stand() as stand:
         leases = client.CoordinationV1Api(stand.client())

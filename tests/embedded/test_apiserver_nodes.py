@@ -1,4 +1,4 @@
-"""Nodes and the scheduler: who is cordoned gets no new Pods, keeps the ones it has, and is drained by evictions."""
+"""Nodes and the scheduler: a cordoned node gets no new Pods, keeps its Pods, and is drained by evictions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def node(name: str, **labels: str) -> dict[str, Any]:
 
 
 def cordon(stand: Stand, cordoned: bool = True, name: str = "embedded") -> None:
-    """Returns when the taint that follows is there, or gone."""
+    """Returns when the resulting taint is set or removed."""
     path = f"/api/v1/nodes/{name}"
     answer = stand.request("PATCH", path, {"spec": {"unschedulable": cordoned}}, STRATEGIC)
     assert answer.status == 200
@@ -36,13 +36,13 @@ def cordon(stand: Stand, cordoned: bool = True, name: str = "embedded") -> None:
 
 
 def waiting_pod(stand: Stand, name: str = "engine") -> dict[str, Any]:
-    """The one Pod that no Node took, once the scheduler has said so."""
+    """The one Pod without a Node, once the scheduler has set its condition."""
 
-    def told() -> Any:
+    def output() -> Any:
         found = [p for p in stand.pods(name) if "nodeName" not in p["spec"]]
         return found and found[0]["status"]["conditions"][0].get("reason") == "Unschedulable" and found[0]
 
-    return dict(until(told, f"a Pod of {name} waits for a Node"))
+    return dict(until(output, f"a Pod of {name} waits for a Node"))
 
 
 def test_there_is_one_node_and_it_is_ready() -> None:
@@ -92,8 +92,8 @@ def test_a_waiting_pod_can_be_scaled_away() -> None:
         until(lambda: not stand.pods("engine"), "it is gone")
 
 
-def test_a_cordon_is_tainted_after_the_fact_and_that_moves_the_version() -> None:
-    """Whoever keeps the version of his cordon for the way back is refused, as on a real cluster."""
+def test_a_cordon_is_tainted_after_the_write_which_changes_the_version() -> None:
+    """An uncordon with the version of the cordon is refused, as on a real cluster."""
     with Stand() as stand:
         core = client.CoreV1Api(stand.client())
         stand.lag(0.1)
@@ -168,7 +168,7 @@ def test_pods_spread_over_the_nodes_that_are_there() -> None:
         assert [stand.pods(name)[0]["spec"]["nodeName"] for name in ("one", "two")] == ["embedded", "second"]
 
 
-def test_a_tainted_or_unready_node_is_passed_over_unless_it_is_tolerated() -> None:
+def test_a_tainted_or_unready_node_is_skipped_unless_tolerated() -> None:
     with Stand(workload("engine", replicas=0)) as stand:
         tainted = {"spec": {"taints": [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]}}
         assert stand.request("PATCH", NODE, tainted, MERGE).status == 200
@@ -212,9 +212,9 @@ def test_kubectl_drains_and_uncordons(tmp_path: Path) -> None:
             *("NAME", "STATUS", "ROLES", "AGE", "VERSION"),
             *("embedded", "Ready"),
         ]
-        told = kubectl("drain", "embedded", "--timeout=30s")
-        assert "node/embedded cordoned" in told
-        assert "node/embedded drained" in told
+        output = kubectl("drain", "embedded", "--timeout=30s")
+        assert "node/embedded cordoned" in output
+        assert "node/embedded drained" in output
         assert "Ready,SchedulingDisabled" in kubectl("get", "nodes", "-o", "wide")
         after = [waiting_pod(stand, name) for name in ("engine", "store")]
         assert not before & {p["metadata"]["uid"] for p in after}

@@ -1,4 +1,4 @@
-"""Pods are processes: they live and die as Pods do, and none outlives its cluster."""
+"""Pods are processes: they start and end as Pods do, and none outlives its cluster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.ports import held_port
 
 ROOT = Path(__file__).parents[2]
 
-# Says so when it hears TERM, and stays; its child is in the same group.
+# Logs SIGTERM and keeps running; its child is in the same group.
 STUBBORN = "trap 'echo heard TERM' TERM; sleep 1000 & echo child $!; while :; do sleep 0.1; done"
 
 
@@ -38,7 +38,7 @@ def running_pid(stand: Stand, name: str) -> int | None:
 
 
 def child_of(log_dir: Path) -> int:
-    """The pid that the Pod wrote into its log."""
+    """The child's pid, which the Pod wrote into its log."""
     lines = until(
         lambda: [line for f in log_dir.glob("*.log") for line in f.read_text().splitlines()], "it wrote a log"
     )
@@ -74,30 +74,30 @@ def test_a_pod_is_pending_then_running_then_ready() -> None:
         assert seen == [("Pending", False), ("Running", False), ("Running", True)]
 
 
-def test_one_that_does_not_hear_term_is_killed_after_its_grace_with_its_children(tmp_path: Path) -> None:
+def test_a_process_that_ignores_sigterm_is_killed_after_its_grace_with_its_children(tmp_path: Path) -> None:
     stubborn = workload("engine", command=["bash", "-c", STUBBORN], grace_s=1)
     with Stand(stubborn, log_dir=tmp_path) as stand:
         stand.up("engine")
         pid, child = pid_of(stand), child_of(tmp_path)
-        asked = time.monotonic()
+        sent_at = time.monotonic()
         scale_to(stand, 0)
         gone(stand)
-        assert time.monotonic() - asked >= 1
+        assert time.monotonic() - sent_at >= 1
         assert not alive(pid)
         assert not alive(child)
         assert "heard TERM" in next(tmp_path.glob("*.log")).read_text()
 
 
-def test_one_that_hears_term_is_gone_before_its_grace_is_over() -> None:
+def test_a_process_that_handles_sigterm_ends_before_its_grace_period() -> None:
     with Stand(workload("engine", grace_s=30)) as stand:
         stand.up("engine")
-        asked = time.monotonic()
+        sent_at = time.monotonic()
         scale_to(stand, 0)
         gone(stand)
-        assert time.monotonic() - asked < 5
+        assert time.monotonic() - sent_at < 5
 
 
-def test_a_killed_process_is_started_again_in_its_pod(tmp_path: Path) -> None:
+def test_a_killed_process_is_restarted_in_its_pod(tmp_path: Path) -> None:
     fragile = workload("engine", command=["bash", "-c", "sleep 1000 & echo child $!; wait"])
     with Stand(fragile, log_dir=tmp_path) as stand:
         stand.up("engine")
@@ -118,7 +118,7 @@ def restarts(stand: Stand) -> int:
     return int(stand.pods("engine")[0]["status"]["containerStatuses"][0]["restartCount"])
 
 
-def test_one_that_keeps_dying_backs_off_and_is_not_ready() -> None:
+def test_a_crashing_process_backs_off_and_is_not_ready() -> None:
     with Stand(workload("engine", command=["false"])) as stand:
         until(
             lambda: stand.pods("engine") and stand.pods("engine")[0]["status"].get("containerStatuses"),
@@ -132,14 +132,14 @@ def test_one_that_keeps_dying_backs_off_and_is_not_ready() -> None:
         assert waiting["reason"] == "CrashLoopBackOff"
 
 
-def test_a_command_that_cannot_be_started_says_so_in_the_log(tmp_path: Path) -> None:
+def test_a_command_that_cannot_be_started_is_logged(tmp_path: Path) -> None:
     with Stand(workload("engine", command=["/no/such/program"]), log_dir=tmp_path) as stand:
         until(lambda: list(tmp_path.glob("*.log")), "there is a log")
         until(lambda: stand.pods("engine")[0]["status"].get("containerStatuses"), "the Pod says so")
         assert "cannot start /no/such/program" in next(tmp_path.glob("*.log")).read_text()
 
 
-def test_one_that_stops_answering_is_not_ready_and_its_endpoint_neither() -> None:
+def test_a_pod_that_stops_answering_is_not_ready_nor_is_its_endpoint() -> None:
     with Stand(workload("engine")) as stand:
         stand.up("engine")
         pid = pid_of(stand)
@@ -157,7 +157,7 @@ def test_a_pod_waits_until_its_port_is_free() -> None:
         stand.up("engine")
         first = pid_of(stand)
         scale_to(stand, 0)
-        # Two PATCHes that come before the controller looks are none.
+        # Two PATCHes before the controller reads would have no effect.
         until(lambda: running_pid(stand, "engine") is None, "the old one is going")
         scale_to(stand, 1)
         assert pid_of(stand) != first
@@ -167,7 +167,7 @@ def test_a_pod_waits_until_its_port_is_free() -> None:
         assert restarts(stand) == 0
 
 
-def test_a_deleted_deployment_takes_its_pods_along() -> None:
+def test_a_deleted_deployment_deletes_its_pods() -> None:
     with Stand(workload("engine")) as stand:
         stand.up("engine")
         pid = pid_of(stand)

@@ -1,4 +1,4 @@
-"""NetworkPolicies: a Pod that is cut off stays Ready and accepts connections, and answers nobody until it is let in again."""
+"""NetworkPolicies: a Pod that is cut off stays Ready and accepts connections, but answers only once the policy is gone."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def is_frozen(pid: int) -> bool:
 
 
 def freezes(pid: int) -> None:
-    """Until the signal has arrived: the kernel does not wait for it."""
+    """Waits until the signal has arrived: the kernel delivers it asynchronously."""
     until(lambda: is_frozen(pid), "it is frozen")
 
 
@@ -62,14 +62,14 @@ def thaws(pid: int) -> None:
 
 
 def send_to_pod(stand: Stand) -> socket.socket:
-    """A connection with a question on it; what the Pod listens on is an argument of its command."""
+    """A connection with a request on it; the Pod's port is an argument of its command."""
     port = stand.pods("engine")[0]["spec"]["containers"][0]["ports"][0]["containerPort"]
     connection = socket.create_connection(("127.0.0.1", port), timeout=10)
     connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
     return connection
 
 
-def test_one_that_is_cut_off_accepts_and_does_not_answer_until_it_is_let_in_again(stand: Stand) -> None:
+def test_a_cut_off_pod_accepts_but_answers_only_after_the_policy_is_deleted(stand: Stand) -> None:
     put_up(stand, policy(**DENY, ingress=[]))
     freezes(pid_of(stand))
     with send_to_pod(stand) as connection:
@@ -79,8 +79,8 @@ def test_one_that_is_cut_off_accepts_and_does_not_answer_until_it_is_let_in_agai
     assert restarts(stand) == 0
 
 
-def test_one_that_is_cut_off_stays_ready() -> None:
-    """Its probe may fail once and takes a second to; it is let through, and so it is not asked."""
+def test_a_cut_off_pod_stays_ready() -> None:
+    """A probe takes one second to fail, and one may fail; policies let probes pass, so a frozen Pod is not probed."""
     strict = workload("engine")
     strict["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["failureThreshold"] = 1
     with Stand(strict) as stand:
@@ -96,7 +96,7 @@ def test_one_that_is_cut_off_stays_ready() -> None:
         assert stand.request("GET", f"{watch}&timeoutSeconds=0.3").body == ""
 
 
-def test_one_that_was_let_in_again_is_probed_again(stand: Stand) -> None:
+def test_a_pod_is_probed_again_after_the_policy_is_deleted(stand: Stand) -> None:
     pid = pid_of(stand)
     put_up(stand, policy(**DENY))
     freezes(pid)
@@ -124,7 +124,7 @@ def test_one_that_was_let_in_again_is_probed_again(stand: Stand) -> None:
         (policy(selector={"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}, **DENY), False),
     ],
 )
-def test_a_policy_cuts_off_whom_it_selects_and_lets_nobody_in(
+def test_a_policy_cuts_off_the_pods_that_it_selects(
     stand: Stand, made: dict[str, Any], cut_off: bool
 ) -> None:
     put_up(stand, made)
@@ -136,7 +136,7 @@ def test_a_policy_cuts_off_whom_it_selects_and_lets_nobody_in(
         assert not is_frozen(pid_of(stand))
 
 
-def test_policies_add_up_so_one_that_allows_wins(stand: Stand) -> None:
+def test_policies_are_additive_so_one_that_allows_wins(stand: Stand) -> None:
     pid = pid_of(stand)
     put_up(stand, policy(**DENY))
     freezes(pid)
@@ -148,7 +148,7 @@ def test_policies_add_up_so_one_that_allows_wins(stand: Stand) -> None:
     thaws(pid)
 
 
-def test_a_policy_of_another_namespace_is_none_of_its_business(stand: Stand) -> None:
+def test_a_policy_of_another_namespace_has_no_effect(stand: Stand) -> None:
     path = POLICIES.replace("/ml/", "/default/")
     assert stand.request("POST", path, policy(selector={}, **DENY)).status == 201
     with send_to_pod(stand) as connection:
@@ -167,8 +167,8 @@ def test_the_whole_group_is_frozen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("grace", ["", "?gracePeriodSeconds=0"])
-def test_one_that_is_cut_off_can_be_deleted(stand: Stand, grace: str) -> None:
-    """With a grace of 30 s, the default: it hears TERM although it was frozen."""
+def test_a_cut_off_pod_can_be_deleted(stand: Stand, grace: str) -> None:
+    """With a grace period of 30 s, the default, it handles SIGTERM although it was frozen."""
     (pod,) = stand.pods("engine")
     pid = pid_of(stand)
     put_up(stand, policy(**DENY))
@@ -180,7 +180,7 @@ def test_one_that_is_cut_off_can_be_deleted(stand: Stand, grace: str) -> None:
     )
 
 
-def test_one_that_does_not_hear_term_is_killed_although_it_was_frozen() -> None:
+def test_a_frozen_process_that_ignores_sigterm_is_killed() -> None:
     command = ["bash", "-c", "trap '' TERM; while :; do sleep 0.1; done"]
     with Stand(workload("engine", command=command, grace_s=1)) as stand:
         stand.up("engine")
@@ -192,7 +192,7 @@ def test_one_that_does_not_hear_term_is_killed_although_it_was_frozen() -> None:
         assert not alive(pid)
 
 
-def test_one_that_comes_up_while_it_is_cut_off_becomes_ready_and_is_cut_off() -> None:
+def test_a_pod_that_starts_while_cut_off_becomes_ready_and_is_cut_off() -> None:
     with Stand(workload("engine", replicas=0)) as stand:
         put_up(stand, policy(**DENY))
         scale_to(stand, 1)
@@ -210,7 +210,7 @@ def running_again(stand: Stand, before: int) -> bool:
     return restarts(stand) == 1 and pid_of(stand) != before
 
 
-def test_a_cluster_that_closes_takes_the_frozen_along(stand: Stand) -> None:
+def test_a_closing_cluster_ends_frozen_pods(stand: Stand) -> None:
     pid = pid_of(stand)
     put_up(stand, policy(**DENY))
     freezes(pid)
@@ -226,7 +226,7 @@ def test_a_cluster_that_closes_takes_the_frozen_along(stand: Stand) -> None:
         {"selector": {"matchExpressions": [{"key": "app", "operator": "In"}]}},
     ],
 )
-def test_a_policy_of_nonsense_is_invalid(stand: Stand, spec: dict[str, Any]) -> None:
+def test_an_invalid_policy_is_refused(stand: Stand, spec: dict[str, Any]) -> None:
     assert stand.request("POST", POLICIES, policy(**spec)).status == 422
 
 

@@ -1,4 +1,4 @@
-"""Who the embedded cluster says that it is, and whom it lets do what."""
+"""The identity of the embedded cluster, and its authorization."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from embedded.apiserver.rights import Attributes, Identity, allowed, rules_of
 from tests.embedded.recorded.stand import ADMIN, OPERATOR, SCALER, Stand
 
 
-def test_the_embedded_cluster_says_that_it_is_one_and_which() -> None:
+def test_the_embedded_cluster_identifies_itself() -> None:
     with Stand() as one, Stand() as other:
         found = [client.CoreV1Api(s.client()).read_namespace("kube-system").metadata for s in (one, other)]
         assert all(meta.labels["brownout.dev/embedded"] == "true" for meta in found)
@@ -28,7 +28,7 @@ def test_the_embedded_cluster_says_that_it_is_one_and_which() -> None:
         (ADMIN, "delete", "deployments", None, "ollama", True),
     ],
 )
-def test_an_access_review_says_beforehand_what_is_allowed(
+def test_an_access_review_reports_what_is_allowed(
     token: str, verb: str, resource: str, subresource: str | None, name: str | None, expected: bool
 ) -> None:
     attributes = client.V1ResourceAttributes(
@@ -42,7 +42,7 @@ def test_an_access_review_says_beforehand_what_is_allowed(
     assert answer.status.allowed is expected
 
 
-def test_a_role_manifest_can_be_tried() -> None:
+def test_a_role_manifest_can_be_tested() -> None:
     role = {"rules": [{"verbs": ["create"], "apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}]}
     identity = Identity("chaos", "token-of-chaos", rules_of(role, "ml"))
     assert allowed(identity, Attributes("create", "coordination.k8s.io", "leases", namespace="ml"))

@@ -9,7 +9,7 @@ class ContextLength(Fault):
 
     async def at_door(self, hit: Hit) -> None:
         if hit.completion is not None:
-            hit.refuse(hit.voice.too_long(hit.completion, max(hit.completion.prompt_tokens - 1, 0)))
+            hit.refuse(hit.refusals.too_long(hit.completion, max(hit.completion.prompt_tokens - 1, 0)))
 
 
 FAULT = ContextLength
