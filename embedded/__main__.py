@@ -115,8 +115,8 @@ def _up(args: argparse.Namespace) -> int:
         raise Refusal((UP / "stack.log").read_text().strip() or "the stack ended without a message")
     print(describe(UP))
     if (UP / "keys").exists():
-        print(f"its key: . {UP / 'keys'}")
-    print(f"use it:  make soak TOPOLOGY={UP / 'topology.yaml'}")
+        print(f"set its API key:  . {UP / 'keys'}")
+    print(f"start a run:      make soak TOPOLOGY={UP / 'topology.yaml'}")
     return 0
 
 

@@ -19,7 +19,7 @@ from tests.embedded.engine import DEADLINE_S, Running, chat, until
 
 PATH = "/v1/chat/completions"
 CATALOGUE = faults.load()
-NUMBERS = count(1)
+REQUEST_NUMBERS = count(1)
 LONG_S = 60.0  # longer than any test: the fault cannot end by its deadline
 SHORT_S = 2.0  # for faults that end by their deadline, with time for requests before it
 
@@ -48,7 +48,7 @@ def fault(engine: Running, name: str, for_s: float = LONG_S, **more: Any) -> Ite
 
 
 @dataclass
-class Seen:
+class Received:
     """The result of a request: the bytes received, and how the connection ended."""
 
     raw: bytes
@@ -71,7 +71,7 @@ class Seen:
         return str(judge(exchange, answer, max_tokens, AT_CAP)[0])
 
 
-def opened(engine: Running, path: str, body: dict[str, Any]) -> socket.socket:
+def open_request(engine: Running, path: str, body: dict[str, Any]) -> socket.socket:
     raw = json.dumps(body).encode()
     line = socket.create_connection(("127.0.0.1", engine.port), timeout=DEADLINE_S)
     head = (
@@ -81,8 +81,8 @@ def opened(engine: Running, path: str, body: dict[str, Any]) -> socket.socket:
     return line
 
 
-def see(engine: Running, stream: bool = True, path: str = PATH, tokens: int = 5) -> Seen:
-    nonce = f"req-f-{next(NUMBERS):05d}"
+def send_request(engine: Running, stream: bool = True, path: str = PATH, tokens: int = 5) -> Received:
+    nonce = f"req-f-{next(REQUEST_NUMBERS):05d}"
     if path.startswith("/api/"):
         prompt = {"prompt": nonce} if path == "/api/generate" else chat(nonce)
         body = {"model": "m", "stream": stream, "options": {"num_predict": tokens}} | prompt
@@ -90,14 +90,14 @@ def see(engine: Running, stream: bool = True, path: str = PATH, tokens: int = 5)
         body = chat(nonce, stream=stream, max_tokens=tokens)
         if stream:
             body["stream_options"] = {"include_usage": True}
-    with opened(engine, path, body) as line:
+    with open_request(engine, path, body) as line:
         raw, end = b"", "eof"
         try:
             while more := line.recv(65536):
                 raw += more
         except ConnectionResetError:
             end = "rst"
-    return Seen(raw, end, nonce)
+    return Received(raw, end, nonce)
 
 
 def entry_of(engine: Running, nonce: str) -> Entry:

@@ -10,7 +10,7 @@ import pytest
 from embedded.apiserver import certificate, kubeconfig
 from embedded.apiserver.server import serve
 from tests.chaos.predictors import HANDLE, NAME, NAMESPACE, SERVICE, SERVICES, Predictors
-from tests.embedded.recorded.stand import ADMIN, Stand, until
+from tests.embedded.recorded.stand import ADMIN, LocalCluster, until
 
 AUTOSCALERS = f"/apis/autoscaling/v2/namespaces/{NAMESPACE}/horizontalpodautoscalers"
 
@@ -22,10 +22,10 @@ def cluster(tmp_path_factory):
 
 
 def test_without_kserve_its_api_group_does_not_exist():
-    with Stand() as stand:
-        answer = stand.request("GET", f"{SERVICES}/{SERVICE}")
+    with LocalCluster() as local:
+        answer = local.request("GET", f"{SERVICES}/{SERVICE}")
         assert (answer.status, answer.body) == (404, "404 page not found\n")
-        assert stand.request("GET", "/apis/serving.kserve.io").status == 404
+        assert local.request("GET", "/apis/serving.kserve.io").status == 404
 
 
 def test_a_predictor_has_the_names_and_marks_that_kserve_gives(cluster):

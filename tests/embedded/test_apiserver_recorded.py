@@ -11,7 +11,7 @@ import pytest
 
 from tests.embedded.recorded import stand as stands
 from tests.embedded.recorded.replay import Comparison, load
-from tests.embedded.recorded.stand import Answer, Stand, until
+from tests.embedded.recorded.stand import Answer, LocalCluster, until
 from tests.ports import held_port
 
 ML = "/apis/apps/v1/namespaces/ml"
@@ -102,42 +102,42 @@ def as_recorded(name: str, kind: str = "Deployment", replicas: int = 1) -> list[
     return [made, stands.service(name, port)]
 
 
-def set_up(stand: Stand, case: str) -> None:
+def set_up(local: LocalCluster, case: str) -> None:
     """Brings a cluster to the state at the start of a recording."""
     if case == "16-statefulset-scale":
-        stand.up("tgi", "statefulsets")
+        local.up("tgi", "statefulsets")
     elif case.startswith("18"):
         return
     else:
-        stand.up("vllm-server")
-        stand.up("ollama")
+        local.up("vllm-server")
+        local.up("ollama")
     if case == "07-stale-resource-version":
-        stand.request(
+        local.request(
             "PATCH", f"{ML}/deployments/vllm-server", {"metadata": {"annotations": {"note": "one"}}}, MERGE
         )
-        stand.up("vllm-server")
+        local.up("vllm-server")
     # All controllers must have reacted to the writes above before versions are compared.
-    until(lambda: settled(stand), "the controllers are quiet")
-    stand.lag(PATIENT_LAG_S if case in PATIENT else LAG_S)
+    until(lambda: settled(local), "the controllers are quiet")
+    local.lag(PATIENT_LAG_S if case in PATIENT else LAG_S)
 
 
 MERGE = "application/merge-patch+json"
 
 
-def settled(stand: Stand) -> bool:
-    version = stand.cluster.store.version
+def settled(local: LocalCluster) -> bool:
+    version = local.cluster.store.version
     time.sleep(0.05)
-    return version == stand.cluster.store.version
+    return version == local.cluster.store.version
 
 
-def send(stand: Stand, exchange: dict[str, Any], comparison: Comparison) -> Answer:
+def send(local: LocalCluster, exchange: dict[str, Any], comparison: Comparison) -> Answer:
     request = exchange["request"]
     # A third of a second here shows as much as a second of the real watch.
     path = re.sub(r"timeoutSeconds=\d+", "timeoutSeconds=0.3", request["path"])
     body = request["body"]
     if body is not None and not isinstance(body, str):
         body = comparison.translate(json.dumps(body))
-    return stand.request(
+    return local.request(
         request["method"],
         comparison.translate(path, unknown_version="2"),
         body,
@@ -209,16 +209,16 @@ def test_it_answers_as_the_real_server_did(case: str) -> None:
         for manifest in manifests:
             quick(manifest, case)
     comparison = Comparison()
-    with Stand(*manifests, event_log=3 if case == "06b-watch-too-old" else 2000) as stand:
-        set_up(stand, case)
+    with LocalCluster(*manifests, event_log=3 if case == "06b-watch-too-old" else 2000) as local:
+        set_up(local, case)
         for number, exchange in enumerate(load(case)):
             if (case, number) == ("14-failed-pod", 1):
-                evict(stand)
+                evict(local)
             deadline = time.monotonic() + (
                 30 if case in PATIENT and exchange["request"]["method"] == "GET" else 0
             )
             while True:
-                found = differences(case, number, exchange, send(stand, exchange, comparison), comparison)
+                found = differences(case, number, exchange, send(local, exchange, comparison), comparison)
                 if not found or time.monotonic() >= deadline:
                     break
                 time.sleep(0.01)
@@ -231,12 +231,12 @@ def quick(manifest: dict[str, Any], case: str) -> None:
         manifest["spec"]["template"]["spec"]["containers"][0]["command"][-2:] = ["0", "0"]
 
 
-def evict(stand: Stand) -> None:
+def evict(local: LocalCluster) -> None:
     """Evicts the Pod as the recorder did, as the node's kubelet would."""
-    name = stand.pods("vllm-server")[0]["metadata"]["name"]
+    name = local.pods("vllm-server")[0]["metadata"]["name"]
     theirs = load("14-failed-pod")[2]["response"]["body"]["items"][0]["status"]
     ours = {key: theirs[key] for key in ("phase", "reason", "message", "conditions", "containerStatuses")}
-    patched = stand.request("PATCH", f"/api/v1/namespaces/ml/pods/{name}/status", {"status": ours}, MERGE)
+    patched = local.request("PATCH", f"/api/v1/namespaces/ml/pods/{name}/status", {"status": ours}, MERGE)
     assert patched.status == 200
 
 
@@ -245,50 +245,50 @@ def test_a_watch_sends_the_same_events_as_the_real_one() -> None:
     """Recording 06, whose watches run during the PATCHes: the same events, in the same order, with the same statuses."""
     exchanges = load("06-watch-deployment")
     recorded = [event["object"] for event in exchanges[2]["response"]["events"]]
-    with Stand(*as_recorded("vllm-server"), *as_recorded("ollama")) as stand:
-        set_up(stand, "06")
-        before = stand.get(f"{ML}/deployments?fieldSelector=metadata.name%3Dvllm-server")
+    with LocalCluster(*as_recorded("vllm-server"), *as_recorded("ollama")) as local:
+        set_up(local, "06")
+        before = local.get(f"{ML}/deployments?fieldSelector=metadata.name%3Dvllm-server")
         comparison = Comparison()
         assert not comparison.matches(exchanges[0]["response"]["body"], before)
         patch = f"{ML}/deployments/vllm-server/scale"
-        stand.lag(0.05)
+        local.lag(0.05)
         for number, replicas in ((4, 0), (5, 1)):
-            answer = stand.request("PATCH", patch, {"spec": {"replicas": replicas}}, MERGE)
+            answer = local.request("PATCH", patch, {"spec": {"replicas": replicas}}, MERGE)
             assert not comparison.matches(exchanges[number]["response"]["body"], answer.body)
-            up_or_down(stand, replicas)
+            up_or_down(local, replicas)
         version = before["metadata"]["resourceVersion"]
         watch = f"{ML}/deployments?watch=1&fieldSelector=metadata.name%3Dvllm-server&timeoutSeconds=0.3"
         events = [
             json.loads(line)
-            for line in stand.request("GET", f"{watch}&resourceVersion={version}").body.splitlines()
+            for line in local.request("GET", f"{watch}&resourceVersion={version}").body.splitlines()
         ]
         assert [event["type"] for event in events] == ["MODIFIED"] * len(recorded)
         for theirs, ours in zip(recorded, (event["object"] for event in events), strict=True):
             assert not comparison.matches(theirs, ours)
-        first = json.loads(stand.request("GET", watch).body.splitlines()[0])
+        first = json.loads(local.request("GET", watch).body.splitlines()[0])
         assert (first["type"], first["object"]["kind"]) == ("ADDED", "Deployment")
         # The bookmark comes in the second half of the watch.
         watch = watch.replace("vllm-server", "ollama").replace("timeoutSeconds=0.3", "timeoutSeconds=3")
         quiet = f"{watch}&allowWatchBookmarks=true"
-        latest = stand.get(f"{ML}/deployments")["metadata"]["resourceVersion"]
+        latest = local.get(f"{ML}/deployments")["metadata"]["resourceVersion"]
         marks = [
             json.loads(line)
-            for line in stand.request("GET", f"{quiet}&resourceVersion={latest}").body.splitlines()
+            for line in local.request("GET", f"{quiet}&resourceVersion={latest}").body.splitlines()
         ]
         # The real server adds empty fields to a bookmark's object; ours has only the version.
         assert {(mark["type"], mark["object"]["kind"]) for mark in marks} == {("BOOKMARK", "Deployment")}
         assert marks[0]["object"]["metadata"] == {"resourceVersion": latest}
 
 
-def up_or_down(stand: Stand, replicas: int) -> None:
+def up_or_down(local: LocalCluster, replicas: int) -> None:
     if replicas:
-        stand.up("vllm-server")
+        local.up("vllm-server")
     else:
-        until(lambda: not stand.pods("vllm-server"), "the Pod is gone")
+        until(lambda: not local.pods("vllm-server"), "the Pod is gone")
         at_zero = {"observedGeneration", "terminatingReplicas", "conditions"}
         path = f"{ML}/deployments/vllm-server"
         until(
-            lambda: set(s := stand.get(path)["status"]) == at_zero and not s["terminatingReplicas"], "counted"
+            lambda: set(s := local.get(path)["status"]) == at_zero and not s["terminatingReplicas"], "counted"
         )
 
 
@@ -310,11 +310,11 @@ TRIMMED = {
 def test_discovery_matches_the_recording_for_the_supported_resources() -> None:
     """Recording 19: groups, resources, kinds, short names as recorded; verbs and subresources are some of the recorded ones."""
     exchanges = load("19-discovery")
-    with Stand(*as_recorded("vllm-server"), *as_recorded("ollama")) as stand:
-        set_up(stand, "19")
+    with LocalCluster(*as_recorded("vllm-server"), *as_recorded("ollama")) as local:
+        set_up(local, "19")
         comparison = Comparison()
         for number in (0, 1, 5, 9, 10, 11, 12):
-            answer = send(stand, exchanges[number], comparison)
+            answer = send(local, exchanges[number], comparison)
             recorded = exchanges[number]
             if number == 11:  # an opaque token, which begins with the same key
                 for body in (recorded["response"]["body"], answer.body):
@@ -324,7 +324,7 @@ def test_discovery_matches_the_recording_for_the_supported_resources() -> None:
                     without_types(body)
             assert not differences("19-discovery", number, recorded, answer, comparison), number
         for number in (2, 3, 4, 6, 7, 8):
-            ours, theirs = send(stand, exchanges[number], comparison), exchanges[number]["response"]
+            ours, theirs = send(local, exchanges[number], comparison), exchanges[number]["response"]
             assert (ours.status, ours.content_type) == (theirs["status"], theirs["content_type"])
             assert not within(theirs["body"], ours.body, f"#{number}")
 

@@ -6,11 +6,11 @@ import pytest
 from kubernetes import client
 
 from embedded.apiserver.rights import Attributes, Identity, allowed, rules_of
-from tests.embedded.recorded.stand import ADMIN, OPERATOR, SCALER, Stand
+from tests.embedded.recorded.stand import ADMIN, OPERATOR, SCALER, LocalCluster
 
 
 def test_the_embedded_cluster_identifies_itself() -> None:
-    with Stand() as one, Stand() as other:
+    with LocalCluster() as one, LocalCluster() as other:
         found = [client.CoreV1Api(s.client()).read_namespace("kube-system").metadata for s in (one, other)]
         assert all(meta.labels["brownout.dev/embedded"] == "true" for meta in found)
         assert found[0].uid != found[1].uid
@@ -37,8 +37,8 @@ def test_an_access_review_reports_what_is_allowed(
     review = client.V1SelfSubjectAccessReview(
         spec=client.V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)
     )
-    with Stand() as stand:
-        answer = client.AuthorizationV1Api(stand.client(token)).create_self_subject_access_review(review)
+    with LocalCluster() as local:
+        answer = client.AuthorizationV1Api(local.client(token)).create_self_subject_access_review(review)
     assert answer.status.allowed is expected
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from embedded.engine.parameters import read, shown
 from tests.embedded.engine import DEADLINE_S, Running, chat, until
-from tests.embedded.faults import CATALOGUE, LONG_S, PATH, control, fault, put, see
+from tests.embedded.faults import CATALOGUE, LONG_S, PATH, control, fault, put, send_request
 
 
 def test_the_catalogue_has_a_sentence_for_every_fault(vllm: Running) -> None:
@@ -104,19 +104,19 @@ def test_the_id_is_the_lock(vllm: Running) -> None:
         # Its own id may: the same fault gets a new deadline, another fault replaces it.
         assert put(vllm, "stall", owner="one/a")["until"] > active["until"]
         assert put(vllm, "rate_limit", owner="one/a")["fault"] == "rate_limit"
-        assert see(vllm).status == 429
+        assert send_request(vllm).status == 429
         for _ in range(2):
             assert control(vllm, "DELETE", query="?id=one%2Fa") == (200, {"fault": None})
-    assert see(vllm).status == 200
+    assert send_request(vllm).status == 200
 
 
 def test_a_lock_past_its_deadline_is_released(vllm: Running) -> None:
     put(vllm, "rate_limit", for_s=0.2, owner="one/a")
-    until(lambda: see(vllm).status == 200)
+    until(lambda: send_request(vllm).status == 200)
     with fault(vllm, "unavailable", owner="two/b"):
         # After the end of a fault, another id cannot clear anything.
         assert control(vllm, "DELETE", query="?id=one%2Fa")[0] == 409
-        assert see(vllm).status == 503
+        assert send_request(vllm).status == 503
 
 
 def test_the_control_and_the_requests_may_share_a_connection(vllm: Running) -> None:

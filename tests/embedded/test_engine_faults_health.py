@@ -4,7 +4,7 @@ import pytest
 
 from embedded.engine.faults.flapping import Flapping
 from tests.embedded.engine import Running, until
-from tests.embedded.faults import CATALOGUE, LONG_S, control, entry_of, fault, see
+from tests.embedded.faults import CATALOGUE, LONG_S, control, entry_of, fault, send_request
 
 
 @pytest.mark.parametrize(
@@ -34,10 +34,10 @@ def test_flapping_is_seen_on_requests_and_on_the_health_page(
     engine: Running = request.getfixturevalue(personality)
     with fault(engine, "flapping", down_s=LONG_S, up_s=LONG_S):
         assert healths(engine, personality) == {503}
-        assert see(engine).status == 503
+        assert send_request(engine).status == 503
     with fault(engine, "flapping", down_s=0.3, up_s=LONG_S):
         until(lambda: healths(engine, personality) == {200})
-        assert see(engine).status == 200
+        assert send_request(engine).status == 200
 
 
 @pytest.mark.parametrize("personality", HEALTH)
@@ -45,8 +45,8 @@ def test_unhealthy_affects_the_health_page_only(personality: str, request: pytes
     engine: Running = request.getfixturevalue(personality)
     with fault(engine, "unhealthy"):
         assert healths(engine, personality) == {503}
-        seen = see(engine)
-        assert (seen.status, entry_of(engine, seen.nonce).fault) == (200, None)
+        received = send_request(engine)
+        assert (received.status, entry_of(engine, received.nonce).fault) == (200, None)
     assert healths(engine, personality) == {200}
 
 

@@ -5,30 +5,30 @@ from pathlib import Path
 import pytest
 
 from tests.embedded.engine import QUICK, Running, chat, next_token, running
-from tests.embedded.faults import PATH, P, control, entry_of, fault, put, see
+from tests.embedded.faults import PATH, P, control, entry_of, fault, put, send_request
 
 
 @pytest.mark.parametrize("name", ["cut", "stall", "malformed_chunk", "content_filter"])
 def test_an_answer_shorter_than_after_tokens_is_not_affected(vllm: Running, name: str) -> None:
     with fault(vllm, name, after_tokens=6):
-        entry = entry_of(vllm, see(vllm, tokens=5).nonce)
+        entry = entry_of(vllm, send_request(vllm, tokens=5).nonce)
     assert (entry.how, entry.fault, entry.written_tokens) == ("length", None, 5)
 
 
 def test_a_plain_answer_has_no_done_to_omit(vllm: Running) -> None:
     with fault(vllm, "no_done"):
-        entry = entry_of(vllm, see(vllm, P).nonce)
+        entry = entry_of(vllm, send_request(vllm, P).nonce)
     assert (entry.how, entry.fault, entry.written_tokens) == ("length", None, 5)
 
 
 def test_the_500_comes_once_and_the_fault_stays_set_as_used_up(vllm: Running) -> None:
     with fault(vllm, "error_500_once") as active:
         assert active["used_up"] is False
-        assert [see(vllm).status for _ in range(3)] == [500, 200, 200]
+        assert [send_request(vllm).status for _ in range(3)] == [500, 200, 200]
         assert control(vllm, "GET")[1]["fault"] == active | {"used_up": True}
         # Set again, as after a lost answer: it is not reset.
         assert put(vllm, "error_500_once")["used_up"] is True
-        assert see(vllm).status == 200
+        assert send_request(vllm).status == 200
 
 
 def test_an_answer_begun_before_a_fault_was_set_or_ending_after_it_is_whole(vllm: Running) -> None:

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from tests.embedded.engine import DEADLINE_S, QUICK, chat, next_token, running, until
-from tests.embedded.faults import PATH, SHORT_S, control, entry_of, opened, put, see
+from tests.embedded.faults import PATH, SHORT_S, control, entry_of, open_request, put, send_request
 
 
 def test_a_sigterm_releases_a_stalled_stream_which_ends_as_usual(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_a_sigterm_releases_a_stalled_stream_which_ends_as_usual(tmp_path: Path)
 def test_a_sigterm_closes_a_held_request(tmp_path: Path) -> None:
     with running("vllm", tmp_path, *QUICK) as engine:
         put(engine, "no_response")
-        with opened(engine, PATH, chat("req-t-2")) as line:
+        with open_request(engine, PATH, chat("req-t-2")) as line:
             until(engine.entries)
             engine.process.send_signal(signal.SIGTERM)
             assert line.recv(1) == b""
@@ -37,7 +37,7 @@ def test_a_deadline_that_passes_in_a_freeze_has_passed_when_it_thaws(tmp_path: P
         active = put(engine, "rate_limit", for_s=SHORT_S)
         engine.process.send_signal(signal.SIGSTOP)
         # Sent while it is frozen; read in the loop iteration in which the timer is overdue.
-        with opened(engine, PATH, chat("req-z-1", max_tokens=1)) as line:
+        with open_request(engine, PATH, chat("req-z-1", max_tokens=1)) as line:
             until(lambda: time.time() > active["until"] + 0.1)
             engine.process.send_signal(signal.SIGCONT)
             assert line.recv(65536).startswith(b"HTTP/1.1 200")
@@ -47,7 +47,7 @@ def test_a_deadline_that_passes_in_a_freeze_has_passed_when_it_thaws(tmp_path: P
 def test_a_restart_clears_the_fault(tmp_path: Path) -> None:
     with running("vllm", tmp_path, *QUICK) as engine:
         put(engine, "rate_limit")
-        assert see(engine).status == 429
+        assert send_request(engine).status == 429
     with running("vllm", tmp_path, *QUICK) as engine:
         assert control(engine, "GET")[1]["fault"] is None
-        assert see(engine).status == 200
+        assert send_request(engine).status == 200

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.embedded.engine import Running
-from tests.embedded.faults import CATALOGUE, PATH, P, S, entry_of, fault, see
+from tests.embedded.faults import CATALOGUE, PATH, P, S, entry_of, fault, send_request
 
 WHOLE = b"\r\n0\r\n\r\n"
 
@@ -83,24 +83,24 @@ VLLM: list[tuple[Any, ...]] = [
 def check(engine: Running, path: str, row: tuple[Any, ...]) -> None:
     name, parameters, stream, status, end, whole, has, lacks, how, written, outcome = row
     with fault(engine, name, **parameters):
-        seen = see(engine, stream, path)
-    assert (seen.status, seen.end) == (status, end), seen.raw
-    assert has in seen.raw
-    assert lacks not in seen.raw
+        received = send_request(engine, stream, path)
+    assert (received.status, received.end) == (status, end), received.raw
+    assert has in received.raw
+    assert lacks not in received.raw
     if stream and status == 200:
-        assert seen.raw.endswith(WHOLE) == whole, seen.raw[-80:]
-    elif seen.raw:
-        head, _, body = seen.raw.partition(b"\r\n\r\n")
+        assert received.raw.endswith(WHOLE) == whole, received.raw[-80:]
+    elif received.raw:
+        head, _, body = received.raw.partition(b"\r\n\r\n")
         missing = int(head.split(b"content-length: ")[1].split(b"\r\n")[0]) - len(body)
         assert missing == (0 if whole else 1)
-    entry = entry_of(engine, seen.nonce)
+    entry = entry_of(engine, received.nonce)
     assert (entry.how, entry.fault, entry.written_tokens) == (how, name, written)
     if outcome is not None:
-        assert seen.outcome() == outcome
+        assert received.outcome() == outcome
     if status is not None and how != "refused":
         assert entry.status == status
     # The next request is a healthy one.
-    after = see(engine, stream, path)
+    after = send_request(engine, stream, path)
     assert (entry_of(engine, after.nonce).how, entry_of(engine, after.nonce).fault) == ("length", None)
 
 
@@ -198,8 +198,8 @@ def test_a_fault_on_the_cloud(cloud: Running, row: tuple[Any, ...]) -> None:
 
 def test_a_garbled_line_costs_no_token_and_is_the_only_one_that_is_not_json(vllm: Running) -> None:
     with fault(vllm, "malformed_chunk", after_tokens=2):
-        seen = see(vllm)
-    lines = [line[6:] for line in seen.raw.split(b"\n") if line.startswith(b"data: {")]
+        received = send_request(vllm)
+    lines = [line[6:] for line in received.raw.split(b"\n") if line.startswith(b"data: {")]
     broken = [at for at, line in enumerate(lines) if not _is_json(line)]
     assert broken == [3]  # after the role and two tokens
     assert len(lines) == 1 + 5 + 1 + 2  # the role, the tokens, the broken one, the end and the usage

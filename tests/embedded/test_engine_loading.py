@@ -16,7 +16,7 @@ from embedded.engine.loading import Model
 from embedded.engine.slots import Closed, Full
 from embedded.program import Place
 from tests.embedded.engine import HOUSE, QUICK, Running, chat, next_event, running
-from tests.embedded.recorded.stand import Stand, until, workload
+from tests.embedded.recorded.stand import LocalCluster, until, workload
 from tests.ports import held_port
 
 SLOW_AGAIN = ("--startup-duration", "10m", "--first-startup-duration", "1ms")
@@ -45,13 +45,13 @@ def test_a_pod_whose_engine_loads_runs_and_is_not_ready(tmp_path: Path) -> None:
     }
 
     def pods(ready: bool) -> list[dict[str, Any]]:
-        found = stand.pods("vllm")
+        found = local.pods("vllm")
         return [pod for pod in found if is_ready(pod) is ready and "deletionTimestamp" not in pod["metadata"]]
 
-    with Stand(made) as stand:
+    with LocalCluster(made) as local:
         (first,) = until(lambda: pods(ready=True), "the first start is quick")
         was = pidfile.read_text()
-        stand.request("DELETE", f"/api/v1/namespaces/ml/pods/{first['metadata']['name']}")
+        local.request("DELETE", f"/api/v1/namespaces/ml/pods/{first['metadata']['name']}")
         until(lambda: pidfile.read_text() != was, "its successor runs")
         (second,) = pods(ready=False)
         (status,) = second["status"]["containerStatuses"]

@@ -122,7 +122,7 @@ def until(condition: Callable[[], Any], what: str, within_s: float = 60.0) -> An
     raise AssertionError(f"not within {within_s} s: {what}")
 
 
-class Stand:
+class LocalCluster:
     """Use as a context manager; `cluster` belongs to the thread's loop, so reach it through `call` and `run`."""
 
     def __init__(self, *manifests: dict[str, Any], middlewares: Any = (), **settings: Any) -> None:
@@ -139,7 +139,7 @@ class Stand:
         self.cluster: Cluster
         self.port = 0
 
-    def __enter__(self) -> Stand:
+    def __enter__(self) -> LocalCluster:
         self.thread.start()
         self.run(self._open())
         return self
