@@ -91,7 +91,7 @@ class Stack:
             self._start_engine(tier)
         await self._until_ready()
         path = folder / "topology.yaml"
-        path.write_text(topologies.dump(self._where_it_is()))
+        path.write_text(topologies.dump(self._running_topology()))
         return path
 
     async def until_no_lease(self) -> None:
@@ -228,7 +228,7 @@ class Stack:
     def _urls(self) -> dict[str, str]:
         return {name: f"http://127.0.0.1:{port.port}" for name, port in self._ports.items()}
 
-    def _where_it_is(self) -> Topology:
+    def _running_topology(self) -> Topology:
         """The topology with URLs, kubeconfig and the cluster's uid filled in, and without the `embedded` section."""
         assert self._cluster is not None
         urls = self._urls()

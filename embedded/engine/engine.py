@@ -80,14 +80,14 @@ class Engine:
         entry.prompt_tokens = completion.prompt_tokens
         # Before any header: no engine opens a 200 for a request that finds the queue full.
         if hit is not None:
-            hit.in_line(shape)
-        self.slots.look_for_room()
+            hit.on_queue(shape)
+        self.slots.check_capacity()
         shape.arrived()
         self.answering += 1
         try:
             aborts = self._aborts
-            await self.sleep.over()
-            async with self.model.used(completion.keep_alive_s), self.slots.one():
+            await self.sleep.wait_until_awake()
+            async with self.model.in_use(completion.keep_alive_s), self.slots.acquire():
                 how = await self._generate(completion, entry, shape, behaviour, hit, aborts)
         except Closed:
             how = await self._end_early()
@@ -156,7 +156,7 @@ class Engine:
                 if loop.time() < due_s and self._stopped is None:
                     await self._nap_until(due_s)
                 if self.sleep.asleep and aborts == self._aborts:
-                    await self.sleep.over()
+                    await self.sleep.wait_until_awake()
                     due.resume(loop.time())
                 if hit is not None:
                     await hit.before(position)

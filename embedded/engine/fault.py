@@ -35,10 +35,10 @@ class Fault:
     share: float = share()
     """The share of requests to hit, drawn from the engine's seed and the request: the same requests are hit in every run."""
 
-    async def at_door(self, hit: "Hit") -> None:
+    async def on_request(self, hit: "Hit") -> None:
         """Called when the request has been read, before it is checked."""
 
-    def in_line(self, hit: "Hit") -> None:
+    def on_queue(self, hit: "Hit") -> None:
         """Called when the request is accepted, before it waits for a slot."""
 
     async def before(self, hit: "Hit", position: int) -> None:
@@ -80,14 +80,14 @@ class Hit:
         self.garbled = False
         """The answer continues to its end, but a part of it is not JSON."""
 
-    async def at_door(self, completion: CompletionRequest | None) -> None:
+    async def on_request(self, completion: CompletionRequest | None) -> None:
         self.completion = completion
-        await self._fault.at_door(self)
+        await self._fault.on_request(self)
 
-    def in_line(self, shape: Shape) -> None:
+    def on_queue(self, shape: Shape) -> None:
         self.shape = shape
         if self.active.is_set:
-            self._fault.in_line(self)
+            self._fault.on_queue(self)
 
     async def before(self, position: int) -> None:
         if self.active.is_set:

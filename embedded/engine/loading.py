@@ -33,7 +33,7 @@ class Model:
         return self._is_loaded or self._turn.locked()
 
     @asynccontextmanager
-    async def used(self, keep_alive_s: float | None) -> AsyncIterator[None]:
+    async def in_use(self, keep_alive_s: float | None) -> AsyncIterator[None]:
         """Keeps it loaded during the block, and for `keep_alive_s` longer (None: the engine's default; below 0: forever).
 
         Raises Full if too many requests wait for the load, and Closed if the engine shuts down meanwhile.

@@ -136,10 +136,10 @@ class ChatStream:
     def refuse(self, body: bytes, done: bool = True) -> None:
         self._reply.end(b"data: %b\n\n%b" % (body, DONE if done else b""))
 
-    def trail_off(self, entry: Entry) -> None:
+    def end_without_reason(self, entry: Entry) -> None:
         self._reply.end(b"")
 
-    def break_off(self, entry: Entry) -> None:
+    def leave_unfinished(self, entry: Entry) -> None:
         pass
 
     def garble(self) -> None:
@@ -190,11 +190,11 @@ class ChatPlain:
     def refuse(self, body: bytes, done: bool = True) -> None:
         raise AssertionError("a plain answer has sent no headers before it is whole")
 
-    def trail_off(self, entry: Entry) -> float:
+    def end_without_reason(self, entry: Entry) -> float:
         return self.finish("stop", entry)
 
-    def break_off(self, entry: Entry) -> float:
-        return self._reply.torn(JSON, self._body("stop", entry))
+    def leave_unfinished(self, entry: Entry) -> float:
+        return self._reply.truncated(JSON, self._body("stop", entry))
 
     def garble(self) -> None:
         self._garbled = True

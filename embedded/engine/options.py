@@ -124,7 +124,7 @@ def share(text: str) -> float:
     return value
 
 
-def yes(text: str) -> bool:
+def true_or_false(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"'{text}' is neither true nor false")
     return text.lower() == "true"
@@ -227,11 +227,11 @@ def parser(personalities: Sequence[str]) -> Parser:
         help="vllm: time for running answers to finish after SIGTERM; new requests get 500 (default 0s)",
     )  # fmt: skip
     add(
-        "--engine-core", type=yes, nargs="?", const=True,
+        "--engine-core", type=true_or_false, nargs="?", const=True,
         help="vllm: run the EngineCore as a second process; killing it ends all answers; it survives SIGKILL of the first",
     )  # fmt: skip
     add(
-        "--dev-mode", type=yes, nargs="?", const=True,
+        "--dev-mode", type=true_or_false, nargs="?", const=True,
         help="vllm: serve POST /sleep?level=&mode=, POST /wake_up and GET /is_sleeping",
     )  # fmt: skip
     add(

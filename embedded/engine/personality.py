@@ -48,7 +48,7 @@ class Personality(ABC):
     def problem(self, status: int, message: str, param: str | None = None) -> Refusal:
         """An error in this engine's format."""
 
-    def nowhere(self, request: Request) -> Refusal:
+    def unknown_path(self, request: Request) -> Refusal:
         """404: the path does not exist."""
         return self.problem(404, "Not Found")
 
@@ -78,11 +78,11 @@ class Personality(ABC):
     def check(self, request: Request, completion: CompletionRequest) -> None:  # noqa: B027
         """Raises a Refusal for a well-formed request that this engine cannot serve."""
 
-    def reworded(self, request: Request, refusal: Refusal) -> Refusal:
+    def in_api_format(self, request: Request, refusal: Refusal) -> Refusal:
         """The same refusal, in the format of the requested API."""
         return refusal
 
-    def lets_in(self, request: Request) -> bool:
+    def is_authorized(self, request: Request) -> bool:
         """Whether the request has the engine's API key. Every page requires it, the health page too, as behind an
         authenticating proxy (KServe's, with auth enabled). vLLM's own --api-key protects /v1 only."""
         key = self.engine.options.api_key
@@ -90,7 +90,7 @@ class Personality(ABC):
 
     async def __call__(self, request: Request, reply: Reply) -> None:
         ours = request.path in ("/ledger", control.PATH)
-        if not ours and not self.lets_in(request):
+        if not ours and not self.is_authorized(request):
             reply.whole(401, "text/plain", b"Unauthorized")
         elif not ours and self.engine.starting:
             reply.whole(503, JSON, LOADING)
@@ -110,7 +110,7 @@ class Personality(ABC):
             status, answer = self._control.answer(request)
             reply.whole(status, JSON, to_json(answer))
         else:
-            refusal = self.nowhere(request)
+            refusal = self.unknown_path(request)
             reply.whole(refusal.status, JSON, to_json(refusal.body))
 
     def _act(self, request: Request, reply: Reply) -> None:
@@ -133,7 +133,7 @@ class Personality(ABC):
             hit = self._hit(request, completion, entry, reply)
             try:
                 if hit is not None:
-                    await hit.at_door(completion)
+                    await hit.on_request(completion)
                 self.admit(request)
                 if completion is None:
                     raise self.problem(400, bad.message, bad.param)
@@ -167,7 +167,7 @@ class Personality(ABC):
             reply.whole(500, JSON, body)
 
     def _encoded(self, request: Request, refusal: Refusal) -> bytes:
-        return to_json(self.reworded(request, refusal).body)
+        return to_json(self.in_api_format(request, refusal).body)
 
     def _hit(
         self, request: Request, completion: CompletionRequest | None, entry: Entry, reply: Reply

@@ -30,10 +30,10 @@ class Shape(Protocol):
     def refuse(self, body: bytes, done: bool = True) -> None:
         """Ends with an error after the headers of a 200 were sent."""
 
-    def trail_off(self, entry: Entry) -> float | None:
+    def end_without_reason(self, entry: Entry) -> float | None:
         """Ends the HTTP framing properly, without a finish reason."""
 
-    def break_off(self, entry: Entry) -> float | None:
+    def leave_unfinished(self, entry: Entry) -> float | None:
         """Leaves the HTTP framing without its end; the caller closes the connection."""
 
     def garble(self) -> None:

@@ -23,12 +23,12 @@ class Sleep:
             return STATES[0]
         return STATES[self.level] if self.level else None
 
-    def fall(self, level: int) -> None:
+    def start(self, level: int) -> None:
         self.level = level
         self._awake.clear()
 
     def wake(self) -> None:
         self._awake.set()
 
-    async def over(self) -> None:
+    async def wait_until_awake(self) -> None:
         await self._awake.wait()

@@ -26,7 +26,7 @@ class Slots:
         return len(self._line)
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
+    async def acquire(self) -> AsyncIterator[None]:
         """A slot for the duration of the block. Raises Full if the queue is full."""
         await self._take()
         try:
@@ -34,14 +34,14 @@ class Slots:
         finally:
             self._give_back()
 
-    def look_for_room(self) -> None:
-        """Raises Full if `one` would."""
+    def check_capacity(self) -> None:
+        """Raises Full if `acquire` would."""
         taken = self.running >= self._max_running
         if taken and self._max_waiting is not None and len(self._line) >= self._max_waiting:
             raise Full
 
     async def _take(self) -> None:
-        self.look_for_room()
+        self.check_capacity()
         if self.running < self._max_running:
             self.running += 1
             return

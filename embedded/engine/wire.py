@@ -97,7 +97,7 @@ class Reply:
         self._transport.write(message)
         return at
 
-    def torn(self, content_type: str, body: bytes) -> float:
+    def truncated(self, content_type: str, body: bytes) -> float:
         """Sends a 200 in one piece without its last byte; returns the time just before the write."""
         self.opened = True
         message = self._head(200, content_type, b"content-length: %d" % len(body)) + body[:-1]

@@ -22,10 +22,10 @@ def test_a_sigkill_ends_a_stream_without_a_finish_and_the_ledger_shows_it_as_nev
         response = engine.request(PATH, LONG, authorization="Bearer k")
         next_token(response)
         engine.process.kill()
-        with pytest.raises(http.client.IncompleteRead) as torn:
+        with pytest.raises(http.client.IncompleteRead) as truncated:
             response.read()
-        assert b"[DONE]" not in torn.value.partial
-        assert b'"finish_reason":"' not in torn.value.partial
+        assert b"[DONE]" not in truncated.value.partial
+        assert b'"finish_reason":"' not in truncated.value.partial
         entry = engine.entries()[0]
         assert entry.nonce == "req-1-1"
         assert (entry.how, entry.ended_at, entry.ending) == (None, None, None)

@@ -149,7 +149,7 @@ def run_in_virtual_time(story: Coroutine[Any, Any, None]) -> None:
 async def use(model: Model, for_s: float = 0.0, keep_alive_s: float | None = None) -> tuple[float, float]:
     """(when it was loaded, when the use ended)."""
     loop = asyncio.get_running_loop()
-    async with model.used(keep_alive_s):
+    async with model.in_use(keep_alive_s):
         began = loop.time()
         await asyncio.sleep(for_s)
     return began, loop.time()

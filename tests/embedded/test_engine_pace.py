@@ -114,11 +114,11 @@ def test_slots_are_assigned_in_order_and_never_to_a_disconnected_client() -> Non
         slots, served = Slots(1, 2), []
 
         async def one(name: str) -> None:
-            async with slots.one():
+            async with slots.acquire():
                 served.append(name)
                 await asyncio.sleep(0)
 
-        async with slots.one():
+        async with slots.acquire():
             second, third = asyncio.create_task(one("second")), asyncio.create_task(one("third"))
             await asyncio.sleep(0)
             assert (slots.running, slots.waiting) == (1, 2)
@@ -137,10 +137,10 @@ def test_a_slot_assigned_to_a_client_that_disconnects_at_once_is_passed_on() -> 
         slots = Slots(1, None)
 
         async def one() -> None:
-            async with slots.one():
+            async with slots.acquire():
                 await asyncio.sleep(0)
 
-        async with slots.one():
+        async with slots.acquire():
             second, third = asyncio.create_task(one()), asyncio.create_task(one())
             await asyncio.sleep(0)
         # The slot is assigned to the second, which has not run yet.
@@ -156,10 +156,10 @@ def test_when_the_engine_closes_waiting_requests_end_without_a_slot() -> None:
         slots = Slots(1, None)
 
         async def one() -> None:
-            async with slots.one():
+            async with slots.acquire():
                 raise AssertionError("had a slot")
 
-        async with slots.one():
+        async with slots.acquire():
             waiting = asyncio.create_task(one())
             await asyncio.sleep(0)
             slots.close()

@@ -10,7 +10,7 @@ class ClosedAfterStream(Fault):
     engine, use --after-stream close.
     """
 
-    async def at_door(self, hit: Hit) -> None:
+    async def on_request(self, hit: Hit) -> None:
         if hit.completion is not None and hit.completion.stream:
             hit.mark()
             hit.reply.closes_after_stream = True

@@ -29,9 +29,9 @@ class Cut(Fault):
         if self.how == "abort":
             raise AnswerEnded("abort", hit.shape.finish("abort", hit.entry))
         if self.how == "clean_end":
-            raise AnswerEnded("cut", hit.shape.trail_off(hit.entry))
+            raise AnswerEnded("cut", hit.shape.end_without_reason(hit.entry))
         if self.how in ("fin", "rst"):
-            written_at = hit.shape.break_off(hit.entry)
+            written_at = hit.shape.leave_unfinished(hit.entry)
             if self.how == "rst":
                 hit.reply.reset()
             raise AnswerEnded("cut", written_at)

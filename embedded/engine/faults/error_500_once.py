@@ -10,7 +10,7 @@ class Error500Once(Fault):
     # Visible, but not a parameter; setting the same fault twice must not reset it.
     used_up: bool = field(default=False, init=False, compare=False)
 
-    async def at_door(self, hit: Hit) -> None:
+    async def on_request(self, hit: Hit) -> None:
         if not self.used_up:
             self.used_up = True
             hit.refuse(hit.refusals.failed())

@@ -11,7 +11,7 @@ class Flapping(Fault):
     up_s: float = seconds(5.0, above_zero=True)
     down_s: float = seconds(5.0, above_zero=True)
 
-    async def at_door(self, hit: Hit) -> None:
+    async def on_request(self, hit: Hit) -> None:
         if not self.is_healthy(hit.active.age_s):
             hit.refuse(hit.refusals.unavailable())
 

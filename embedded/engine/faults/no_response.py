@@ -7,7 +7,7 @@ from embedded.engine.fault import AnswerEnded, Fault, Hit
 class NoResponse(Fault):
     """Requests are accepted and read but not answered; when the fault ends, the held ones are closed without a byte."""
 
-    async def at_door(self, hit: Hit) -> None:
+    async def on_request(self, hit: Hit) -> None:
         await hit.hold()
         raise AnswerEnded("no_response")
 

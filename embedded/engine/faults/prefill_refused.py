@@ -8,7 +8,7 @@ from embedded.engine.slots import Full
 class PrefillRefused(Fault):
     """Every request is refused as if the queue were full, in the engine's own format: 503 with vLLM."""
 
-    def in_line(self, hit: Hit) -> None:
+    def on_queue(self, hit: Hit) -> None:
         hit.mark()
         raise Full
 

@@ -7,7 +7,7 @@ from embedded.engine.fault import AnswerEnded, Fault, Hit
 class ResetBeforeHeaders(Fault):
     """The connection is reset (TCP RST) once the request has been read, before any byte of an answer."""
 
-    async def at_door(self, hit: Hit) -> None:
+    async def on_request(self, hit: Hit) -> None:
         hit.mark()
         hit.reply.reset()
         raise AnswerEnded("reset")

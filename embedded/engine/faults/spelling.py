@@ -14,7 +14,7 @@ class OtherSpelling(Fault):
 
     how: str = one_of(*HOWS)
 
-    async def at_door(self, hit: Hit) -> None:
+    async def on_request(self, hit: Hit) -> None:
         hit.mark()
         hit.reply.spelling = Spelling(self.how)
 

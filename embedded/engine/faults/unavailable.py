@@ -10,7 +10,7 @@ class Unavailable(Fault):
 
     retry_after_s: float | None = seconds_or_none()
 
-    async def at_door(self, hit: Hit) -> None:
+    async def on_request(self, hit: Hit) -> None:
         hit.refuse(hit.refusals.unavailable(), self.retry_after_s)
 
 

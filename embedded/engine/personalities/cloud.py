@@ -65,7 +65,7 @@ class Cloud(Personality):
     ) -> Refusal:
         return Refusal(status, {"error": {"message": message, "type": kind, "param": param, "code": code}})
 
-    def nowhere(self, request: Request) -> Refusal:
+    def unknown_path(self, request: Request) -> Refusal:
         return self.problem(404, f"Invalid URL ({request.method} {request.path})")
 
     def overloaded(self) -> Refusal:
@@ -101,7 +101,7 @@ class Cloud(Personality):
             "context_length_exceeded",
         )
 
-    def lets_in(self, request: Request) -> bool:
+    def is_authorized(self, request: Request) -> bool:
         return True  # `admit` refuses with the cloud's own error
 
     def admit(self, request: Request) -> None:

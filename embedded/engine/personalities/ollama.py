@@ -83,11 +83,11 @@ class Native:
     def refuse(self, body: bytes, done: bool = True) -> None:
         self._reply.end(body + b"\n")
 
-    def trail_off(self, entry: Entry) -> float | None:
+    def end_without_reason(self, entry: Entry) -> float | None:
         return self.finish("stop", entry, done=not self._completion.stream)
 
-    def break_off(self, entry: Entry) -> float | None:
-        return None if self._completion.stream else self._reply.torn(WHOLE, self._last("stop"))
+    def leave_unfinished(self, entry: Entry) -> float | None:
+        return None if self._completion.stream else self._reply.truncated(WHOLE, self._last("stop"))
 
     def garble(self) -> None:
         if self._completion.stream:
@@ -197,7 +197,7 @@ class Ollama(Personality):
             return
         raise self.problem(404, f"model '{completion.model}' not found")
 
-    def reworded(self, request: Request, refusal: Refusal) -> Refusal:
+    def in_api_format(self, request: Request, refusal: Refusal) -> Refusal:
         if not request.path.startswith("/v1/"):
             return refusal
         kind = OPENAI_KINDS.get(refusal.status, "api_error")

@@ -90,7 +90,7 @@ class Vllm(Personality):
         error = {"message": message, "type": KINDS[status], "param": param, "code": status}
         return Refusal(status, {"error": error})
 
-    def nowhere(self, request: Request) -> Refusal:
+    def unknown_path(self, request: Request) -> Refusal:
         return Refusal(404, {"detail": "Not Found"})
 
     def overloaded(self) -> Refusal:
@@ -157,7 +157,7 @@ class Vllm(Personality):
                 raise self.problem(
                     400, f"{name} must be one of {', '.join(known)}; it is {query[name]!r}", name
                 )
-        self.engine.sleep.fall(int(query["level"]))
+        self.engine.sleep.start(int(query["level"]))
         if query["mode"] == "abort":
             self.engine.abort()
         return {"status": "sleeping", "level": int(query["level"])}
