@@ -331,7 +331,7 @@ def _measure(name: str) -> str:
 def _streaming(server: Llama) -> int | None:
     """Slots that have begun to generate. None: unknown, because waiting requests occupy all of its threads."""
     try:
-        slots = server.told("/slots")[1]
+        slots = server.request_json("/slots")[1]
     except TimeoutError:
         return None
     return sum(s["is_processing"] and s["next_token"][0]["n_decoded"] > 5 for s in slots)

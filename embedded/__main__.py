@@ -1,9 +1,9 @@
 """The embedded stack from the command line.
 
-python -m embedded up        start it and leave it running: make up
-python -m embedded status    what answers and what does not
-python -m embedded down      end it; not before whoever holds a Lease has restored
-python -m embedded stack     hold it in this process, until end of file on standard input or a signal
+python -m embedded up        start it in the background: make up
+python -m embedded status    show which parts are up
+python -m embedded down      stop it, once no Lease is held
+python -m embedded stack     run it in this process, until a signal (with --leash: or end of file on standard input)
 """
 
 import argparse
@@ -48,14 +48,17 @@ def _parser() -> argparse.ArgumentParser:
         one = commands.add_parser(name)
         one.set_defaults(command=run)
         if name in ("up", "stack"):
-            one.add_argument("--topology", type=Path, default=Path("topologies/embedded.yaml"))
+            one.add_argument(
+                "--topology", type=Path, default=Path("topologies/embedded.yaml"),
+                help="topology file (default topologies/embedded.yaml)",
+            )  # fmt: skip
         if name == "stack":
             one.add_argument(
-                "--folder", type=Path, help="by default a new one in .stack/, removed at the end"
+                "--folder",
+                type=Path,
+                help="folder for its files (default: a new one in .stack/, removed at the end)",
             )
-            one.add_argument(
-                "--leash", action="store_true", help="go down at the end of file on standard input"
-            )
+            one.add_argument("--leash", action="store_true", help="stop at end of file on standard input")
     return parser
 
 
@@ -71,26 +74,26 @@ def _stack(args: argparse.Namespace) -> int:
 
 async def _hold(args: argparse.Namespace, folder: Path) -> None:
     stack = Stack(topologies.read(args.topology), args.topology, folder)
-    told = asyncio.Event()
+    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, told.set)
+        loop.add_signal_handler(number, stop.set)
     if args.leash:
         reader = asyncio.StreamReader()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         leash = asyncio.ensure_future(reader.read())
-        leash.add_done_callback(lambda _: told.set())
-    await hold(stack, told, _say)
+        leash.add_done_callback(lambda _: stop.set())
+    await hold(stack, stop, _report)
 
 
-def _say(line: dict[str, Any]) -> None:
-    with contextlib.suppress(OSError):  # whoever started us may be gone; the leash tells that too
+def _report(line: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):  # the parent process may have ended; the leash detects that too
         print(json.dumps(line), flush=True)
 
 
 def _up(args: argparse.Namespace) -> int:
     if _running() is not None:
-        raise Refusal(f"a stack is up already: {UP / 'topology.yaml'}; make down ends it")
+        raise Refusal(f"a stack is up already: {UP / 'topology.yaml'}; make down stops it")
     shutil.rmtree(UP, ignore_errors=True)
     UP.mkdir(parents=True)
     name = topologies.read(args.topology).gateway.api_key
@@ -109,11 +112,11 @@ def _up(args: argparse.Namespace) -> int:
     (UP / "pid").write_text(f"{child.pid} {_birth(child.pid)}\n")
     assert child.stdout is not None
     if not child.stdout.readline():
-        raise Refusal((UP / "stack.log").read_text().strip() or "the stack ended without a word")
+        raise Refusal((UP / "stack.log").read_text().strip() or "the stack ended without a message")
     print(describe(UP))
     if (UP / "keys").exists():
-        print(f"its key: . {UP / 'keys'}")
-    print(f"use it:  make soak TOPOLOGY={UP / 'topology.yaml'}")
+        print(f"set its API key:  . {UP / 'keys'}")
+    print(f"start a run:      make soak TOPOLOGY={UP / 'topology.yaml'}")
     return 0
 
 
@@ -126,9 +129,7 @@ def _down(args: argparse.Namespace) -> int:
         until = time.monotonic() + DOWN_WITHIN_S
         while _running() is not None:
             if time.monotonic() > until:
-                raise Refusal(
-                    f"the stack (process {pid}) still waits for a held Lease; run make restore first"
-                )
+                raise Refusal(f"the stack (process {pid}) waits for a held Lease; run make restore first")
             time.sleep(0.1)
     shutil.rmtree(UP, ignore_errors=True)
     return 0
@@ -143,7 +144,7 @@ def _status(args: argparse.Namespace) -> int:
 
 
 def _running() -> int | None:
-    """The process of the stack that is up; a number that has since been given to another process is not it."""
+    """The pid of the stack that is up; None if the pid belongs to another process by now."""
     try:
         pid, birth = (UP / "pid").read_text().split()
     except (OSError, ValueError):
@@ -152,7 +153,7 @@ def _running() -> int | None:
 
 
 def _birth(pid: int) -> str | None:
-    """When a process was started, in ticks since boot; None where it is gone."""
+    """When a process was started, in ticks since boot; None if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

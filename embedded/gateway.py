@@ -1,4 +1,4 @@
-"""A real LiteLLM proxy before the embedded engines: its configuration pointed at them, its settings for no network."""
+"""A real LiteLLM proxy in front of the embedded engines: its configuration with their URLs, its settings for offline use."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ from contract.refusal import Refusal
 from contract.strict import read_yaml
 from contract.topology import Tier, Topology
 
-# Offline: no price list, no telemetry, no admin page is fetched.
+# Offline: fetches no price list and no admin page, sends no telemetry.
 ENVIRONMENT = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "LITELLM_TELEMETRY": "False",
@@ -22,9 +22,9 @@ TERMINATION_GRACE_S = 5
 
 
 def configuration(path: Path, topology: Topology, urls: dict[str, str]) -> dict[str, Any]:
-    """The configuration with each api_base pointed at the engine of its tier; `urls`: tier → base url. Raises Refusal.
+    """The configuration with each api_base set to the engine of its tier; `urls`: tier → base URL. Raises Refusal.
 
-    Which entry is whose: by its model_name, and by its api_base, where the tier's match names them.
+    An entry belongs to the tier whose match names its model_name and api_base.
     """
     config = read_yaml(path)
     found = set()
@@ -34,7 +34,7 @@ def configuration(path: Path, topology: Topology, urls: dict[str, str]) -> dict[
         if tier is None or tier not in urls:
             several = any(t.match.group == group for t in topology.tiers)
             what = f"with api_base {params.get('api_base')!r} " if several else ""
-            raise Refusal(f"{path}: model_name {group!r} {what}is no group of an embedded tier")
+            raise Refusal(f"{path}: model_name {group!r} {what}is not the group of an embedded tier")
         _same_order(f"{path}: model_name {group!r}", entry, topology.tier(tier))
         found.add(tier)
         params["api_base"] = placed(params.get("api_base"), urls[tier])
@@ -44,23 +44,23 @@ def configuration(path: Path, topology: Topology, urls: dict[str, str]) -> dict[
 
 
 def _same_order(where: str, entry: dict[str, Any], tier: Tier) -> None:
-    """As LiteLLM reads it: the parameters' own, else the one of model_info."""
+    """LiteLLM reads the order from litellm_params, else from model_info."""
     if not tier.match.of_several:
-        return  # an order ranks the deployments of one group: of one alone it says nothing
+        return  # an order ranks the deployments of one group; it has no effect on a single deployment
     order = entry["litellm_params"].get("order", (entry.get("model_info") or {}).get("order"))
     if order != tier.match.order:
         raise Refusal(
-            f"{where} has the order {order}, and tier {tier.name!r} the order {tier.match.order}; give both the same"
+            f"{where} has order {order}, and tier {tier.name!r} has order {tier.match.order}; give both the same"
         )
 
 
 def placed(api_base: str | None, url: str) -> str:
-    """An api_base as it was written, pointed at this url."""
+    """`url` in the form of the configured api_base: with /v1 where that has it."""
     return url + ("/v1" if (api_base or "").rstrip("/").endswith("/v1") else "")
 
 
 def command(config: Path, port: int, pidfile: Path) -> list[str]:
-    """The proxy's command line. Raises Refusal where its virtual environment is missing."""
+    """The proxy's command line. Raises Refusal if its virtual environment is missing."""
     program = Path(__file__).parent.parent / ".venv-gateway" / "bin" / "litellm"
     if not program.exists():
         raise Refusal(f"{program} is missing: run make setup")
@@ -70,7 +70,7 @@ def command(config: Path, port: int, pidfile: Path) -> list[str]:
     ]  # fmt: skip
 
 
-# The harness's PYTHONPATH and virtual environment are not the gateway's. It keeps no pidfile itself.
+# Removes the harness's PYTHONPATH and virtual environment, and writes the pidfile, which LiteLLM does not.
 _EXEC = (
     "import os, sys; [os.environ.pop(k, None) for k in ('PYTHONPATH', 'VIRTUAL_ENV')]; "
     "open(sys.argv[1] + '.new', 'w').write(str(os.getpid())); os.rename(sys.argv[1] + '.new', sys.argv[1]); "

@@ -1,11 +1,11 @@
-"""The file by which others know an engine's process."""
+"""The file that holds an engine's process id."""
 
 import os
 from pathlib import Path
 
 
 def write(path: Path) -> None:
-    """This process's pid. Nobody reads half of one; the file stays when the process goes."""
+    """Writes this process's pid atomically. The file stays when the process ends."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     fresh.write_text(f"{os.getpid()}\n")
     fresh.replace(path)

@@ -1,15 +1,15 @@
-"""Free ports that stay ours: bound and held for as long as the stack lives, so that two stacks never meet."""
+"""Free ports that stay reserved: bound for as long as the stack lives, so that two stacks never share one."""
 
 import random
 import socket
 
-# Below the range from which the kernel takes ports for outgoing connections: between the look and the bind of the
-# server that gets this port, only another server could take it.
+# Below the kernel's range for outgoing connections: between this check and the server's own bind, only another server
+# could take the port.
 _QUIET = range(20000, 32000)
 
 
 class Reserved:
-    """A port that nobody else is given. Engines share it by SO_REUSEPORT; while none listens, it refuses."""
+    """A reserved port. Engines share it with SO_REUSEPORT; while none listens, it refuses connections."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -19,7 +19,7 @@ class Reserved:
 
 
 def free_port(rng: random.Random) -> int:
-    """A port for a server that does not share its own, so that it cannot be held for it."""
+    """A port for a server that does not set SO_REUSEPORT, so that it cannot be reserved."""
     while True:
         port = rng.choice(_QUIET)
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as found:

@@ -1,6 +1,6 @@
-"""A tier's Deployment as KServe makes it: names, labels and annotations, and the InferenceService that owns it. Pure.
+"""A tier's Deployment as KServe creates it: names, labels, annotations, and the InferenceService that owns it. Pure.
 
-As kserve/kserve has them: components/predictor.go (buildObjectMeta), reconcilers/deployment (createRawDefaultDeployment).
+After kserve/kserve: components/predictor.go (buildObjectMeta), reconcilers/deployment (createRawDefaultDeployment).
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ Object = dict[str, Any]
 
 
 def service(handle: str, given: InferenceService) -> Object:
-    """The InferenceService of a predictor's Deployment, as its author would write it."""
+    """The InferenceService of a predictor's Deployment, as a user would write it."""
     namespace, deployment = handle.split("/")
     annotations = {MODE: "Standard"}
     if given.autoscaler_class is not None:
@@ -33,17 +33,17 @@ def service(handle: str, given: InferenceService) -> Object:
 
 
 def selector(deployment: str) -> dict[str, str]:
-    """By which its Pods are known."""
+    """The labels that select its Pods."""
     return {"app": f"isvc.{deployment}"}
 
 
 def marked(deployment: Object, owner: Object) -> Object:
-    """The Deployment of a predictor. `owner`: its InferenceService, as it is stored."""
+    """The Deployment of a predictor. `owner`: its InferenceService, as stored."""
     meta, spec = deployment["metadata"], deployment["spec"]
-    said = owner["metadata"]
-    labels = {**selector(meta["name"]), LABEL: said["name"], "component": "predictor"}
-    # One and the same for the Deployment and for its Pods.
-    marks = {"labels": labels, "annotations": dict(said["annotations"])}
+    owner_meta = owner["metadata"]
+    labels = {**selector(meta["name"]), LABEL: owner_meta["name"], "component": "predictor"}
+    # The same for the Deployment and for its Pods.
+    marks = {"labels": labels, "annotations": dict(owner_meta["annotations"])}
     return {
         **deployment,
         "metadata": {**meta, **marks, "ownerReferences": [reference(owner)]},

@@ -1,4 +1,4 @@
-"""What a tier's Pod runs: a simulated engine, or a real one. Every parameter is checked before any process is started."""
+"""The command line of a tier's Pod: a simulated or a real engine. Every parameter is checked before any process starts."""
 
 import os
 import sys
@@ -21,12 +21,12 @@ CLOUD_KEY = "EMBEDDED_CLOUD_KEY"
 ROOT = Path(__file__).parent.parent
 REAL = ("llamacpp",)
 GRACE = "termination-grace-period"
-TERMINATION_GRACE_S = 30  # as Kubernetes has it
+TERMINATION_GRACE_S = 30  # the default of Kubernetes
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an engine is to stand."""
+    """The port and the files of one engine."""
 
     port: int
     ledger: Path
@@ -37,20 +37,20 @@ class Place:
 class Program:
     argv: list[str]
     health: str
-    """The path by which chaos sees whether it lives."""
+    """The path that chaos probes for health."""
     ready: str | None
-    """The path by which its Pod becomes ready."""
+    """The path of its Pod's readiness probe; None: no probe."""
     grace_s: int = TERMINATION_GRACE_S
-    """From SIGTERM to SIGKILL."""
+    """Seconds from SIGTERM to SIGKILL."""
     starts_s: float = 0.0
-    """How long its first start is to take."""
+    """Seconds that its first start is configured to take."""
     env: dict[str, str] = field(default_factory=lambda: {"PYTHONPATH": str(ROOT)})
 
 
 def of(tier: Tier, params: Mapping[str, Any], place: Place, where: str, beside: Path) -> Program:
-    """The program of one entry under `embedded: engines:`. Raises Refusal; `where` begins its words.
+    """The program of one entry under `embedded: engines:`. Raises Refusal, whose message begins with `where`.
 
-    `beside`: the topology's folder, from which a folder of `documents` is told.
+    `beside`: the topology's folder; a `documents` path is relative to it.
     """
     given = dict(params)
     if "documents" in given:
@@ -59,7 +59,7 @@ def of(tier: Tier, params: Mapping[str, Any], place: Place, where: str, beside: 
     grace_s = _grace_s(given.pop(GRACE, None), where)
     if (real is None) == (personality is None):
         raise Refusal(
-            f"{where}: give a personality ({', '.join(HEALTH)}), or a real engine ({', '.join(REAL)})"
+            f"{where}: give either a personality ({', '.join(HEALTH)}) or an engine ({', '.join(REAL)})"
         )
     if real is None:
         return replace(_simulated(tier, str(personality), given, place, where), grace_s=grace_s)
@@ -85,7 +85,7 @@ def _simulated(tier: Tier, personality: str, given: dict[str, Any], place: Place
 
 def _llamacpp(tier: Tier, given: dict[str, Any], place: Place, where: str) -> Program:
     if tier.handles.get("engine") == EMBEDDED:
-        raise Refusal(f"{where}: llama.cpp is real: it has no switch for faults; leave out handles: engine")
+        raise Refusal(f"{where}: llama.cpp is a real engine and cannot inject faults; remove handles: engine")
     python = ROOT / ".venv-engines" / "bin" / "python"
     if not python.exists():
         raise Refusal(f"{python} is missing: run make setup")
@@ -103,7 +103,7 @@ def _grace_s(given: Any, where: str) -> int:
     try:
         seconds = duration.parse(given)
         if seconds % 1:
-            raise ValueError(f"{given!r} is not in whole seconds, as Kubernetes counts them")
+            raise ValueError(f"{given!r} is not in whole seconds, which Kubernetes requires")
     except ValueError as e:
         raise Refusal(f"{where}: {GRACE}: {e}") from None
     return int(seconds)
@@ -114,8 +114,8 @@ def _flags(given: Mapping[str, Any]) -> list[str]:
 
 
 def _must_parse(parse: Callable[[], T], where: str) -> T:
-    """The engine's own parser, before any process is started."""
+    """Checks with the engine's own parser, before any process starts."""
     try:
         return parse()
     except SystemExit:
-        raise Refusal(f"{where}: a parameter is wrong; the line above says which") from None
+        raise Refusal(f"{where}: invalid parameter; see the line above") from None

@@ -1,7 +1,7 @@
-"""A whole stack on this machine: gateway and engines as Pods of a small Kubernetes API, and a topology that says where.
+"""A whole stack on this machine: gateway and engines as Pods of a small Kubernetes API, and a topology with their URLs.
 
-One process holds it all: when that process is killed, the kernel ends the Pods with it. It goes down when it is told
-to, but not while a Lease is held: somebody still has to restore through it.
+One process runs it all: when that process is killed, the kernel kills the Pods too. On SIGTERM it stops only when no
+Lease is held, because the holder still has to restore through it.
 """
 
 import asyncio
@@ -37,19 +37,19 @@ from embedded.program import CLOUD_KEY, Place, Program
 
 NAMESPACE = "ml"
 GATEWAY = "ml/litellm"  # its Deployment, where its handles name none
-OUTSIDE = "outside"  # namespace of engines that are not ours to break, like a cloud's
+OUTSIDE = "outside"  # namespace of engines that get no faults, such as a cloud's
 HOSTNAME = "kubernetes.io/hostname"
 COMMON_NODE = "embedded"
-READY_WITHIN_S = 120.0  # beyond what its engines are to take to load
+READY_WITHIN_S = 120.0  # in addition to the configured loading time of its engines
 CRASHES = 2
 
 
 class Stack:
-    """`up` starts it, `down` ends it. `folder` gets topology, kubeconfig, gateway configuration, logs and ledgers."""
+    """`up` starts it, `down` stops it. `folder` gets topology, kubeconfig, gateway configuration, logs and ledgers."""
 
     def __init__(self, topology: Topology, where: Path, folder: Path) -> None:
         if topology.embedded is None:
-            raise Refusal(f"{where}: has no part 'embedded'; there is nothing to start for it")
+            raise Refusal(f"{where}: has no section 'embedded'; there is nothing to start")
         self._topology, self._where, self._folder = topology, where, folder
         self._embedded = topology.embedded
         missing = [t.name for t in topology.tiers if t.name not in self._embedded.engines]
@@ -63,17 +63,17 @@ class Stack:
         self._runner: web.AppRunner | None = None
 
     async def up(self) -> Path:
-        """Start everything; the path of the topology once all of it answers. Raises Refusal."""
+        """Starts everything and returns the topology's path once everything answers. Raises Refusal."""
         folder = self._folder
         for part in ("log", "ledger", "pids"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         os.environ.setdefault(CLOUD_KEY, "cloud-" + secrets.token_hex(16))
         self._programs = {tier.name: self._program(tier) for tier in self._topology.tiers}
         for stale in (folder / "pids").iterdir():
-            stale.unlink()  # of a stack that stood here before: an engine would not take its first start for the first
+            stale.unlink()  # of an earlier stack: with one, an engine would not recognise its first start
         key = self._topology.gateway.api_key
         if key is not None:
-            topologies.secret(key)  # refused here rather than by the gateway half a minute later
+            topologies.secret(key)  # fails here rather than in the gateway 30 s later
         token = secrets.token_hex(16)
         self._cluster = Cluster(
             [Identity("admin", token, admin=True)], log_dir=folder / "log", kserve=bool(self._embedded.kserve)
@@ -91,17 +91,17 @@ class Stack:
             self._start_engine(tier)
         await self._until_ready()
         path = folder / "topology.yaml"
-        path.write_text(topologies.dump(self._where_it_is()))
+        path.write_text(topologies.dump(self._running_topology()))
         return path
 
     async def until_no_lease(self) -> None:
-        """Return when nobody holds a target any more, or every holder's deadline has passed."""
+        """Returns when no Lease is held, or every holder's deadline has passed."""
         assert self._cluster is not None
         while any(_open(lease, time.time()) for lease in self._cluster.held_leases()):
             await asyncio.sleep(0.1)
 
     async def down(self) -> None:
-        """Safe to call twice, and after a start that failed."""
+        """Safe to call twice, and after a failed start."""
         if self._cluster is not None:
             await self._cluster.close()
         if self._runner is not None:
@@ -152,9 +152,9 @@ class Stack:
         node: str | None = None,
         owner: dict[str, Any] | None = None,
     ) -> None:
-        """`owner`: the InferenceService whose predictor it is."""
+        """`owner`: the InferenceService that the Deployment is the predictor of."""
         assert self._cluster is not None
-        # Who has no node of his own stays off those that somebody has: a drain takes all that is there.
+        # What has no own node shares one that no other workload names: a drain evicts every Pod of its node.
         where = {"nodeSelector": {HOSTNAME: node or COMMON_NODE}}
         if node:
             meta = {"name": node, "labels": {HOSTNAME: node}}
@@ -213,7 +213,7 @@ class Stack:
             await asyncio.sleep(0.1)
 
     def _refuse_crashes(self) -> None:
-        """A process that dies again and again will not be ready later either."""
+        """A process that crashes repeatedly will not become ready later."""
         assert self._cluster is not None
         for pod in self._cluster.store.list(PODS, None):
             name = pod["metadata"]["name"]
@@ -222,14 +222,14 @@ class Stack:
                     log = self._folder / "log" / f"{name}.log"
                     words = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
                     raise Refusal(
-                        f"{name} does not start: {words[-1] if words else 'no word of why'}; see {log}"
+                        f"{name} does not start: {words[-1] if words else 'its log is empty'}; see {log}"
                     )
 
     def _urls(self) -> dict[str, str]:
         return {name: f"http://127.0.0.1:{port.port}" for name, port in self._ports.items()}
 
-    def _where_it_is(self) -> Topology:
-        """The topology as any other: with urls, kubeconfig and the cluster's uid, and nothing left to start."""
+    def _running_topology(self) -> Topology:
+        """The topology with URLs, kubeconfig and the cluster's uid filled in, and without the `embedded` section."""
         assert self._cluster is not None
         urls = self._urls()
         tiers = []
@@ -258,7 +258,7 @@ class Stack:
         )
 
     def _filled(self, handles: Handles, name: str, url: str) -> Handles:
-        """The word `embedded` filled in; what the author does not give, chaos does not get."""
+        """The handles with the value `embedded` replaced; handles that are not given stay absent."""
         started = Started(str(self._pidfile(name)), url)
         found: dict[str, Any] = {}
         for kind in handles.kinds():
@@ -268,15 +268,15 @@ class Stack:
         return handles.model_copy(update=found)
 
 
-async def hold(stack: Stack, told: asyncio.Event, say: Callable[[dict[str, Any]], None]) -> None:
-    """Up, say where, wait until told, wait for those who still restore, down."""
+async def hold(stack: Stack, stop: asyncio.Event, report: Callable[[dict[str, Any]], None]) -> None:
+    """Starts the stack, reports its topology, waits for `stop` and for held Leases, stops the stack."""
     try:
         starting = asyncio.ensure_future(stack.up())
-        telling = asyncio.ensure_future(told.wait())
-        await asyncio.wait({starting, telling}, return_when=asyncio.FIRST_COMPLETED)
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
-            say({"topology": str(starting.result())})
-            await telling
+            report({"topology": str(starting.result())})
+            await stopping
             await stack.until_no_lease()
         else:
             starting.cancel()
@@ -297,7 +297,7 @@ def _answers(url: str) -> bool:
 
 
 def describe(folder: Path) -> str:
-    """What a stack's folder tells, for `make status`."""
+    """The state of each part of the stack in `folder`, for `make status`."""
     found = topologies.read(folder / "topology.yaml")
     lines = [f"gateway  {found.gateway.url}  {_state(str(found.gateway.url) + gateway.READY)}"]
     for tier in found.tiers:

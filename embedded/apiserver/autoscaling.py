@@ -1,7 +1,7 @@
-"""What a HorizontalPodAutoscaler does and says of itself where nothing is measured. Pure: it and its target in.
+"""A HorizontalPodAutoscaler without metrics: its effect and its status. Pure: it and its target in.
 
-There is no metrics server here, so it moves replicas only into its bounds, which needs no metrics: below minReplicas up, above
-maxReplicas down. Zero disables it. It says why it does no more.
+There is no metrics server here, so it moves replicas only into its bounds, which needs no metrics: up to minReplicas, down
+to maxReplicas. Zero replicas disable it. Its conditions state why it does no more.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ NO_METRICS = (
     " cpu: unable to fetch metrics from resource metrics API: the server could not find the requested resource"
     " (get pods.metrics.k8s.io)"
 )
-# What is said of the target's scale, and of the scaling, as (status, reason, message).
+# Conditions AbleToScale and ScalingActive, as (status, reason, message).
 FOUND = ("True", "SucceededGetScale", "the HPA controller was able to get the target's current scale")
 LOST = (
     "False",
@@ -30,32 +30,32 @@ DISABLED = (
 UNMEASURED = ("False", "FailedGetResourceMetric", NO_METRICS)
 
 
-# As whom its controller writes.
+# The field manager of its controller.
 MANAGER = "kube-controller-manager"
 
 
 def moves_to(scaler: Object, target: Object) -> int | None:
-    """How many replicas it gives its target; None: it leaves them as they are."""
+    """The replicas that it sets on its target; None: no change."""
     replicas, least, most = (
         target["spec"]["replicas"],
         scaler["spec"]["minReplicas"],
         scaler["spec"]["maxReplicas"],
     )
-    wanted = min(max(replicas, least), most)
-    return None if replicas in (0, wanted) else int(wanted)
+    bounded = min(max(replicas, least), most)
+    return None if replicas in (0, bounded) else int(bounded)
 
 
 def status_of(scaler: Object, target: Object | None, now: str) -> Object:
-    """`target` is the workload that it names, or None where there is none; of zero the count is left out."""
+    """`target`: the workload that it names, None if that does not exist. A count of zero is omitted."""
     replicas = target["spec"]["replicas"] if target else 0
-    told = {"AbleToScale": FOUND if target else LOST}
+    conditions = {"AbleToScale": FOUND if target else LOST}
     if target:
-        told["ScalingActive"] = UNMEASURED if replicas else DISABLED
+        conditions["ScalingActive"] = UNMEASURED if replicas else DISABLED
     return {
         **({"currentReplicas": replicas} if replicas else {}),
         "desiredReplicas": 0,
         "currentMetrics": [{"type": ""}] if replicas else None,
-        "conditions": [_condition(scaler, name, *words, now) for name, words in told.items()],
+        "conditions": [_condition(scaler, name, *words, now) for name, words in conditions.items()],
     }
 
 

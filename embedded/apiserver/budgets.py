@@ -1,4 +1,4 @@
-"""PodDisruptionBudgets: how many Pods may go, and what an eviction is told. Pure: budget, Pods and counts in."""
+"""PodDisruptionBudgets: the allowed disruptions, and the answer to an eviction. Pure: budget, Pods and counts in."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ Object = dict[str, Any]
 
 
 def covers(budget: Object, pod: Object) -> bool:
-    """Without a selector it covers nothing, with an empty one everything of its namespace."""
+    """Without a selector it covers nothing; with an empty one, every Pod of its namespace."""
     selector = budget["spec"].get("selector")
     return selector is not None and fits(pod["metadata"].get("labels") or {}, selector)
 
 
-def status_of(budget: Object, covered: list[Object], wanted: int, now: str) -> Object:
-    """`wanted` is how many Pods the workloads of the covered ones are to have. A Pod that is going is not healthy."""
+def status_of(budget: Object, covered: list[Object], replicas: int, now: str) -> Object:
+    """`replicas`: the desired Pods of the workloads of the covered Pods. A terminating Pod is not healthy."""
     spec = budget["spec"]
     live = [p for p in covered if not pods.is_over(p)]
     healthy = sum(pods.is_ready(p) and pods.is_live(p) for p in live)
     if spec.get("maxUnavailable") is not None:
-        expected = wanted
+        expected = replicas
         desired = max(0, expected - _share(spec["maxUnavailable"], expected))
     else:
-        # None said is one: a budget of nothing asks for a Pod.
+        # The default is 1: a budget without counts requires one Pod.
         least = 1 if spec.get("minAvailable") is None else spec["minAvailable"]
-        expected = wanted if isinstance(least, str) else len(live)
+        expected = replicas if isinstance(least, str) else len(live)
         desired = _share(least, expected)
     allowed = max(0, healthy - desired) if expected else 0
     return {
@@ -41,13 +41,13 @@ def status_of(budget: Object, covered: list[Object], wanted: int, now: str) -> O
     }
 
 
-def is_no_loss(pod: Object) -> bool:
-    """One that is no use to anybody may always go."""
+def is_always_evictable(pod: Object) -> bool:
+    """A Pod that is not running may always be evicted."""
     return pod["status"].get("phase") != "Running" or not pods.is_live(pod)
 
 
 def refusal(budget: Object, status: Object, pod: Object) -> ApiError | None:
-    """Why a Pod that the budget covers may not be evicted."""
+    """Why a covered Pod cannot be evicted, or None."""
     enough = status["currentHealthy"] >= status["desiredHealthy"] > 0
     always = budget["spec"].get("unhealthyPodEvictionPolicy") == "AlwaysAllow"
     if not pods.is_ready(pod) and (always or enough):
@@ -59,7 +59,7 @@ def refusal(budget: Object, status: Object, pod: Object) -> ApiError | None:
 
 
 def _share(value: int | str, of: int) -> int:
-    """A percentage is rounded up, whichever way it counts."""
+    """A percentage is rounded up, for minAvailable and maxUnavailable alike."""
     return -(-int(value.rstrip("%")) * of // 100) if isinstance(value, str) else value
 
 

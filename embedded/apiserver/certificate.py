@@ -1,5 +1,5 @@
-"""A certificate for 127.0.0.1, made anew by the machine's openssl. kubectl sends its token over TLS only, so without one
-it is anonymous; the client libraries send theirs over plain HTTP too."""
+"""A certificate for 127.0.0.1, created by the machine's openssl. kubectl sends its token over TLS only, so without TLS it
+is anonymous; the client libraries send their token over plain HTTP too."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMMAND = (
 
 @dataclass(frozen=True)
 class Certificate:
-    """Files of a certificate that is its own authority, and of its key (mode 0600)."""
+    """The files of a self-signed certificate and of its key (mode 0600)."""
 
     certificate: Path
     key: Path
@@ -28,7 +28,7 @@ class Certificate:
 
 
 def make(directory: Path) -> Certificate | None:
-    """None where there is no openssl, or one that cannot: then the API is served without TLS."""
+    """None if openssl is missing or fails; then the API is served without TLS."""
     made = Certificate(directory / "apiserver.crt", directory / "apiserver.key")
     try:
         made.key.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """A Kubernetes cluster on one machine: the store, the controllers and the kubelet, whose Pods are processes.
 
-To be made, used and closed inside one running event loop; `close` must be called, or the Pods live as long as the loop's thread.
+Create, use and close it inside one running event loop. Call `close`, or the Pods live as long as the loop's thread.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from embedded.apiserver.node import manifest as node
 from embedded.apiserver.options import Options
 from embedded.apiserver.pod import PID
 from embedded.apiserver.probe import PERIOD_S
-from embedded.apiserver.resources import LEASES, NAMESPACES, PODS, spoken
+from embedded.apiserver.resources import LEASES, NAMESPACES, PODS, supported
 from embedded.apiserver.rights import Identity
 from embedded.apiserver.store import Object, Store
 from embedded.apiserver.writes import Writes
 
-# By this label of kube-system the harness knows that the cluster is a stand-in.
+# The label of kube-system that marks the cluster as embedded.
 EMBEDDED = "brownout.dev/embedded"
 
 
 class Cluster:
-    """State and controllers; `server.serve` puts the API before it."""
+    """State and controllers; `server.serve` serves its API."""
 
     def __init__(
         self,
@@ -44,10 +44,10 @@ class Cluster:
         keda: bool = False,
         kserve: bool = False,
     ) -> None:
-        """With `keda` it speaks ScaledObjects, which nothing acts upon; with `kserve` InferenceServices, whose controller
-        is played by kserve.py. Without them those groups are not there."""
+        """`keda`: serves ScaledObjects, which have no effect. `kserve`: serves InferenceServices, with the controller in
+        kserve.py. Without them, those API groups do not exist."""
         self.tokens = tuple(tokens)
-        self.spoken = spoken(keda, kserve)
+        self.supported = supported(keda, kserve)
         self.store = Store(event_log)
         self.controllers = Controllers(self.store, now, controller_delay_s)
         self.writes = Writes(self.store, self.controllers)
@@ -55,27 +55,27 @@ class Cluster:
             self.store, now, log_dir, controller_delay_s, restart_backoff_s, probe_period_s
         )
         self._kserve = KServe(self.store, self.writes, self.controllers) if kserve else None
-        hearers = (self.controllers, self.kubelet, *((self._kserve,) if self._kserve else ()))
-        self._deaf = [self.store.listen(each.hear) for each in hearers]
-        # Whoever has to restore can tell by the process whether there is still anything to restore.
+        listeners = (self.controllers, self.kubelet, *((self._kserve,) if self._kserve else ()))
+        self._unlisten = [self.store.listen(each.on_event) for each in listeners]
+        # The pid lets a restore detect whether the cluster still exists.
         system = {"name": "kube-system", "labels": {EMBEDDED: "true"}, "annotations": {PID: str(os.getpid())}}
         for meta in ({"name": "default"}, system, {"name": "kube-node-lease"}):
             self.apply({"kind": "Namespace", "apiVersion": "v1", "metadata": meta})
         self.apply(node())
 
     def apply(self, manifest: Object) -> Object:
-        """Creates the object, or replaces the one of its name; kinds that are not spoken are refused."""
-        resource = self.spoken.by_kind.get((manifest.get("apiVersion", ""), manifest.get("kind", "")))
+        """Creates the object, or replaces the existing one. Raises ValueError for unsupported kinds."""
+        resource = self.supported.by_kind.get((manifest.get("apiVersion", ""), manifest.get("kind", "")))
         if resource is None or not {"create", "update"} & set(resource.verbs):
             raise ValueError(
-                f"{manifest.get('apiVersion')} {manifest.get('kind')}: no such kind can be applied here"
+                f"{manifest.get('apiVersion')} {manifest.get('kind')}: this kind cannot be applied here"
             )
         namespace = manifest["metadata"].get("namespace", "default") if resource.namespaced else ""
         options = Options(validation="Strict", manager="kubectl-client-side-apply")
         if self.store.get(resource, namespace, manifest["metadata"]["name"]) is None:
             return self.writes.create(resource, namespace, manifest, options)
         if "update" not in resource.verbs:
-            raise ValueError(f"{resource.kind} {manifest['metadata']['name']} is there already")
+            raise ValueError(f"{resource.kind} {manifest['metadata']['name']} already exists")
         return self.writes.replace(resource, namespace, manifest["metadata"]["name"], manifest, options)[1]
 
     @property
@@ -86,7 +86,7 @@ class Cluster:
         return str(system["metadata"]["uid"])
 
     def pid_of(self, pod_name: str, namespace: str | None = None) -> int | None:
-        """The process of a Pod; None while it has none, or where there is no such Pod."""
+        """The process of a Pod; None if it has none, or if the Pod does not exist."""
         for pod in self.store.list(PODS, namespace):
             if pod["metadata"]["name"] == pod_name:
                 pid = (pod["metadata"].get("annotations") or {}).get(PID)
@@ -98,12 +98,12 @@ class Cluster:
         return self.store.list(LEASES)
 
     async def close(self, grace_s: float | None = None) -> None:
-        """Ends every Pod, with its own grace unless one is given; returns when all their processes are gone."""
+        """Ends every Pod, with its own grace period or `grace_s`; returns when all their processes have ended."""
         if self._kserve is not None:
             await self._kserve.close()
         await self.controllers.close()
-        while self._deaf:
-            self._deaf.pop()()
+        while self._unlisten:
+            self._unlisten.pop()()
         await self.kubelet.close(grace_s)
 
 

@@ -1,9 +1,9 @@
-"""What makes Pods of workloads, statuses of Pods, EndpointSlices of Services: one task per object, woken by changes.
+"""The controllers: Pods of workloads, statuses from Pods, EndpointSlices of Services; one task per object, woken by changes.
 
 Also the scheduler, which binds new Pods to Nodes, the taint of a cordoned Node, and the statuses of disruption budgets
 and autoscalers.
 
-Each waits a little before it acts, as the real ones lag: whoever reads right after a PATCH sees the old status.
+Each waits `delay_s` before it acts, as real controllers lag: a read right after a PATCH returns the old status.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ from embedded.apiserver.selectors import matches
 from embedded.apiserver.store import Event, Object, Store
 
 Key = tuple[str, str, str]  # plural, namespace, name
-DENIED_AGAIN_S = 0.5  # after a Pod was denied; a real one waits ever longer
+DENIED_RETRY_S = 0.5  # retry after a Pod was denied; a real controller backs off exponentially
 
 
 class Controllers:
-    """Hears every event of the store and wakes the task of the object that it concerns."""
+    """Gets every event of the store and wakes the task of the affected object."""
 
     def __init__(self, store: Store, now: Callable[[], float], delay_s: float) -> None:
         self.store = store
         self.now = now
         self.delay_s = delay_s
-        # How a controller scales, which is through the API as anybody does; set by whoever has the writes.
+        # Scales through the API, as any client does; set by Writes.
         self.scale: Callable[[Resource, str, str, int, str], None]
-        # What admission makes of a Pod; by the same.
+        # Runs admission on a Pod; set by Writes.
         self.admit: Callable[[Object], Object]
         self._woken: dict[Key, asyncio.Event] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._seen: dict[Key, Seen] = {}
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         meta = event.after["metadata"]
         if event.resource in WORKLOADS:
             reconcile = self._deployment if event.resource is DEPLOYMENTS else self._stateful_set
@@ -140,7 +140,7 @@ class Controllers:
             await self._again(DEPLOYMENTS, namespace, name)
 
     def _replica_set(self, workload: Object, hash_: str) -> Object:
-        """The reference to the one that owns the Pods of the present template; earlier ones stay, at zero."""
+        """The reference to the ReplicaSet of the current template; earlier ones stay, at zero replicas."""
         namespace, uid = workload["metadata"]["namespace"], workload["metadata"]["uid"]
         made = replicaset.of(workload, hash_, pods.stamp(self.now()))
         for old in self.store.list(REPLICASETS, namespace):
@@ -164,7 +164,7 @@ class Controllers:
         owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name, "uid": meta["uid"]}
         revision = f"{name}-{pods.template_hash(workload['spec']['template'])}"
         denied = None
-        # A label's value is no longer: of a name of more than 52 characters the API server refuses every Pod.
+        # A label value has at most 63 characters: with a name of more than 52, the API server refuses every Pod.
         for ordinal in plan.ordinals if len(revision) <= pods.NAME_MOST else ():
             labels = {
                 "apps.kubernetes.io/pod-index": str(ordinal),
@@ -173,7 +173,7 @@ class Controllers:
             }
             denied = denied or self._create(workload, owner, f"{name}-{ordinal}", f"{name}-", labels)
         self._put_status(STATEFULSETS, namespace, name, lambda w, found, _: status.stateful_counted(w, found))
-        if denied:  # which its status does not tell
+        if denied:  # a StatefulSet's status does not report it
             await self._again(STATEFULSETS, namespace, name)
 
     async def _service(self, namespace: str, name: str) -> None:
@@ -217,12 +217,12 @@ class Controllers:
         scaler = self.store.get(AUTOSCALERS, namespace, name)
         if scaler is None:
             return
-        wanted = scaler["spec"]["scaleTargetRef"]
-        resource = next((r for r in WORKLOADS if r.kind == wanted.get("kind")), None)
-        target = self.store.get(resource, namespace, wanted["name"]) if resource else None
+        ref = scaler["spec"]["scaleTargetRef"]
+        resource = next((r for r in WORKLOADS if r.kind == ref.get("kind")), None)
+        target = self.store.get(resource, namespace, ref["name"]) if resource else None
         if resource and target and (replicas := autoscaling.moves_to(scaler, target)) is not None:
-            self.scale(resource, namespace, wanted["name"], replicas, autoscaling.MANAGER)
-            target = self.store.get(resource, namespace, wanted["name"])
+            self.scale(resource, namespace, ref["name"], replicas, autoscaling.MANAGER)
+            target = self.store.get(resource, namespace, ref["name"])
         made = autoscaling.status_of(scaler, target, pods.stamp(self.now()))
         self.store.put(AUTOSCALERS, {**scaler, "status": made})
 
@@ -234,18 +234,18 @@ class Controllers:
     def _budget_status(self, budget: Object) -> Object:
         namespace = budget["metadata"]["namespace"]
         covered = [p for p in self.store.list(PODS, namespace) if budgets.covers(budget, p)]
-        wanted = sum(
+        replicas = sum(
             workload["spec"]["replicas"]
             for resource in WORKLOADS
             for workload in self.store.list(resource, namespace)
             if any(_owns(workload, p) for p in covered)
         )
-        return budgets.status_of(budget, covered, wanted, pods.stamp(self.now()))
+        return budgets.status_of(budget, covered, replicas, pods.stamp(self.now()))
 
     def refuses_eviction(self, pod: Object) -> errors.ApiError | None:
-        """Asked of the Pods as they are now, whatever the budgets' statuses say yet."""
+        """Computed from the current Pods, not from the budgets' statuses, which may lag."""
         found = [b for b in self.store.list(BUDGETS, pod["metadata"]["namespace"]) if budgets.covers(b, pod)]
-        if budgets.is_no_loss(pod) or not found:
+        if budgets.is_always_evictable(pod) or not found:
             return None
         if len(found) > 1:
             return errors.ApiError(
@@ -272,7 +272,7 @@ class Controllers:
     def _create(
         self, workload: Object, owner: Object, name: str, prefix: str, labels: dict[str, str]
     ) -> str | None:
-        """None, or why it was denied, in the API server's words."""
+        """None, or the API server's message if the Pod was denied."""
         made = pods.new(workload, owner, name, prefix, labels, str(uuid.uuid4()), self.now())
         try:
             made = self.admit(made)
@@ -282,7 +282,7 @@ class Controllers:
         return None
 
     async def _again(self, resource: Resource, namespace: str, name: str) -> None:
-        await asyncio.sleep(DENIED_AGAIN_S)
+        await asyncio.sleep(DENIED_RETRY_S)
         self._woken[(resource.plural, namespace, name)].set()
 
     def _delete(self, namespace: str, names: list[str]) -> None:
@@ -290,9 +290,9 @@ class Controllers:
             self.delete_pod(namespace, name, None)
 
     def delete_pod(self, namespace: str, name: str, grace_s: float | None) -> Object | None:
-        """Marks a Pod; its process is ended by the kubelet. One without a process goes at once.
+        """Marks a Pod as deleted; the kubelet ends its process. A Pod without a process is removed at once.
 
-        The grace of one that is going already can only become shorter.
+        The grace period of a terminating Pod can only become shorter.
         """
         pod = self.store.get(PODS, namespace, name)
         if pod is None:
@@ -309,7 +309,7 @@ class Controllers:
         return self.store.put(PODS, pods.deleted(pod, grace_s, self.now()))
 
     def delete_pods_of(self, workload: Object) -> None:
-        """What a workload leaves behind goes with it, as the garbage collector does in the background."""
+        """Deletes a workload's ReplicaSets and Pods, as the garbage collector does in the background."""
         for old in self.store.list(REPLICASETS, workload["metadata"]["namespace"]):
             if replicaset.is_of(old, workload["metadata"]["uid"]):
                 self.store.remove(REPLICASETS, old["metadata"]["namespace"], old["metadata"]["name"])
@@ -318,7 +318,7 @@ class Controllers:
 
 
 def _owns(workload: Object, pod: Object) -> bool:
-    """A Deployment's Pods are a ReplicaSet's, whose uid is made of the Deployment's."""
+    """A Deployment's Pods belong to a ReplicaSet, whose uid is derived from the Deployment's."""
     uid = workload["metadata"]["uid"]
     hash_ = pod["metadata"]["labels"].get(replicaset.HASH, "")
     return any(

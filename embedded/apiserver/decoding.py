@@ -1,4 +1,4 @@
-"""From a request's body, or from a patch and what it is put on, to an object that fits its kind. Pure."""
+"""Decodes a request's body, or a patch and its target, to an object that fits its kind. Pure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Object = dict[str, Any]
 
 
 def whole(api_version: str, kind: str, obj: Any, options: Options) -> Object:
-    """The object of a POST or PUT: of the right kind, its fields known and of the right types."""
+    """The object of a POST or PUT, with its kind, field names and field types checked."""
     if not isinstance(obj, dict):
         raise bad_request(f"the body is not an object of kind {kind}")
-    # The client libraries leave them out at times; the server takes them from the URL.
+    # The client libraries sometimes omit them; the server takes them from the URL.
     obj = {"kind": kind, "apiVersion": api_version, **obj}
     version = api_version.rpartition("/")[2]
     if (obj["apiVersion"], obj["kind"]) != (api_version, kind):
@@ -35,7 +35,7 @@ def whole(api_version: str, kind: str, obj: Any, options: Options) -> Object:
 
 
 def patched(current: Object, content_type: str, patch: Any, options: Options) -> Object:
-    """The outcome of a patch, refused where it is no object of the kind any more."""
+    """The result of a patch; refused if it is no longer an object of the kind."""
     outcome = patches.apply(content_type, current, patch)
     kind = current["kind"]
     strategic = content_type == patches.STRATEGIC
@@ -59,7 +59,7 @@ def patched(current: Object, content_type: str, patch: Any, options: Options) ->
 
 
 def in_place(resource: Resource, obj: Object, namespace: str, name: str = "") -> Object:
-    """The object with the namespace of the URL; another one in the body is refused, and another name too."""
+    """The object with the namespace of the URL; a different namespace or name in the body is refused."""
     meta = dict(obj.get("metadata") or {})
     if name and meta.setdefault("name", name) != name:
         raise bad_request(

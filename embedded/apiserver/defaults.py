@@ -1,4 +1,4 @@
-"""What the server fills in where a manifest says nothing. Pure."""
+"""The server's defaults for fields that a manifest omits. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from embedded.apiserver import node
 
-# Where an autoscaler names no metric.
+# For an autoscaler without metrics.
 CPU_AT_80 = [
     {
         "type": "Resource",
@@ -17,7 +17,7 @@ CPU_AT_80 = [
 
 
 def filled(kind: str, obj: dict[str, Any]) -> dict[str, Any]:
-    """The object with its kind's defaults; what the manifest says is kept."""
+    """The object with its kind's defaults; given values are kept."""
     obj = copy.deepcopy(obj)
     match kind:
         case "Deployment":
@@ -28,7 +28,7 @@ def filled(kind: str, obj: dict[str, Any]) -> dict[str, Any]:
                 },
                 "revisionHistoryLimit": 10,
                 "progressDeadlineSeconds": 600,
-                **_said(obj, "strategy", "revisionHistoryLimit", "progressDeadlineSeconds"),
+                **_given(obj, "strategy", "revisionHistoryLimit", "progressDeadlineSeconds"),
             }
         case "StatefulSet":
             obj["spec"] = _workload_spec(obj.get("spec") or {}) | {
@@ -36,7 +36,7 @@ def filled(kind: str, obj: dict[str, Any]) -> dict[str, Any]:
                 "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
                 "revisionHistoryLimit": 10,
                 "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
-                **_said(
+                **_given(
                     obj,
                     "podManagementPolicy",
                     "updateStrategy",
@@ -72,8 +72,8 @@ def filled(kind: str, obj: dict[str, Any]) -> dict[str, Any]:
             counts = ("currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods")
             obj.setdefault("status", dict.fromkeys(counts, 0))
         case "HorizontalPodAutoscaler":
-            said = _said(obj, "minReplicas", "metrics")
-            obj["spec"] = {**(obj.get("spec") or {}), "minReplicas": 1, "metrics": CPU_AT_80, **said}
+            given = _given(obj, "minReplicas", "metrics")
+            obj["spec"] = {**(obj.get("spec") or {}), "minReplicas": 1, "metrics": CPU_AT_80, **given}
             obj.setdefault("status", {"desiredReplicas": 0, "currentMetrics": None})
         case "ScaledObject" | "InferenceService":
             obj.setdefault("spec", {})
@@ -81,13 +81,13 @@ def filled(kind: str, obj: dict[str, Any]) -> dict[str, Any]:
 
 
 def _policy_spec(spec: dict[str, Any]) -> dict[str, Any]:
-    """Go leaves out an empty list of rules: whether there is none or nothing in it is the same."""
+    """Go omits an empty list of rules: absent and empty are the same."""
     types = spec.get("policyTypes") or (["Ingress", "Egress"] if spec.get("egress") else ["Ingress"])
     kept = {key: value for key, value in spec.items() if value or key not in ("ingress", "egress")}
     return {**kept, "podSelector": spec.get("podSelector") or {}, "policyTypes": types}
 
 
-def _said(obj: dict[str, Any], *keys: str) -> dict[str, Any]:
+def _given(obj: dict[str, Any], *keys: str) -> dict[str, Any]:
     spec = obj.get("spec") or {}
     return {key: spec[key] for key in keys if spec.get(key) is not None}
 
@@ -118,7 +118,7 @@ def _workload_spec(spec: dict[str, Any]) -> dict[str, Any]:
 
 def _container(container: dict[str, Any]) -> dict[str, Any]:
     filled_in = {
-        # A process has no image; the API wants one all the same.
+        # A process has no image, but the API requires one.
         "image": "process",
         "resources": {},
         "terminationMessagePath": "/dev/termination-log",

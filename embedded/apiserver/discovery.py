@@ -1,17 +1,17 @@
-"""What a client learns of the API before it uses it: groups, resources, verbs, version. Pure; read from what is spoken."""
+"""The API's discovery documents: groups, resources, verbs, version. Pure; derived from the supported resources."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from embedded.apiserver.resources import Resource, Spoken
+from embedded.apiserver.resources import Resource, Supported
 
 Object = dict[str, Any]
 
-# Subresources that are of another kind than what they belong to, as (group, version, kind).
+# Subresources of another kind than their resource, as (group, version, kind).
 OTHER_KINDS = {"scale": ("autoscaling", "v1", "Scale"), "eviction": ("policy", "v1", "Eviction")}
 
-# The version whose answers were recorded; what follows the + tells a reader that this is not it.
+# The version whose answers were recorded; the part after the + marks this as not the real server.
 VERSION: Object = {
     "major": "1",
     "minor": "36",
@@ -39,22 +39,22 @@ def group(name: str, version: str) -> Object:
     return {"name": name, "versions": [named], "preferredVersion": named}
 
 
-def groups(spoken: Spoken) -> Object:
+def groups(supported: Supported) -> Object:
     return {
         "kind": "APIGroupList",
         "apiVersion": "v1",
-        "groups": [group(*found) for found in _groups(spoken)],
+        "groups": [group(*found) for found in _groups(supported)],
     }
 
 
-def one_group(spoken: Spoken, name: str) -> Object | None:
-    found = next((g for g in _groups(spoken) if g[0] == name), None)
+def one_group(supported: Supported, name: str) -> Object | None:
+    found = next((g for g in _groups(supported) if g[0] == name), None)
     return {"kind": "APIGroup", "apiVersion": "v1", **group(*found)} if found else None
 
 
-def resources(spoken: Spoken, group_name: str, version: str) -> Object:
+def resources(supported: Supported, group_name: str, version: str) -> Object:
     listed: list[Object] = []
-    for r in _of(spoken, group_name, version):
+    for r in _of(supported, group_name, version):
         entry: Object = {
             "name": r.plural,
             "singularName": r.singular,
@@ -78,16 +78,16 @@ def resources(spoken: Spoken, group_name: str, version: str) -> Object:
                 }
             )
     group_version = f"{group_name}/{version}" if group_name else version
-    # The core group's list alone has no apiVersion of its own.
+    # Only the core group's list has no apiVersion.
     own = {"apiVersion": "v1"} if group_name else {}
     return {"kind": "APIResourceList", **own, "groupVersion": group_version, "resources": listed}
 
 
-def aggregated(spoken: Spoken, core: bool) -> Object:
-    """All resources in one document, which kubectl asks for first."""
+def aggregated(supported: Supported, core: bool) -> Object:
+    """All resources in one document, which kubectl requests first."""
     items = []
-    for name, version in [("", "v1")] if core else _groups(spoken):
-        entries = [_aggregated(r) for r in _of(spoken, name, version)]
+    for name, version in [("", "v1")] if core else _groups(supported):
+        entries = [_aggregated(r) for r in _of(supported, name, version)]
         meta = {"name": name} if name else {}
         versions_ = [{"version": version, "resources": entries, "freshness": "Current"}]
         items.append({"metadata": meta, "versions": versions_})
@@ -122,9 +122,9 @@ def _aggregated(r: Resource) -> Object:
     return {**entry, "subresources": subresources} if subresources else entry
 
 
-def _groups(spoken: Spoken) -> list[tuple[str, str]]:
-    return list(dict.fromkeys((r.group, r.version) for r in spoken.resources if r.group))
+def _groups(supported: Supported) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((r.group, r.version) for r in supported.resources if r.group))
 
 
-def _of(spoken: Spoken, group_name: str, version: str) -> list[Resource]:
-    return [r for r in spoken.resources if (r.group, r.version) == (group_name, version)]
+def _of(supported: Supported, group_name: str, version: str) -> list[Resource]:
+    return [r for r in supported.resources if (r.group, r.version) == (group_name, version)]

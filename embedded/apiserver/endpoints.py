@@ -1,4 +1,4 @@
-"""The EndpointSlices of a Service, one for each of its families of addresses: which of its Pods take traffic. Pure."""
+"""The EndpointSlices of a Service, one per address family: which of its Pods get traffic. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from embedded.apiserver import pod as pods
 
 Object = dict[str, Any]
-# When each Pod's readiness last changed, as it was when the slice was last made.
+# Each Pod's readiness and its last change, when the slice was last built.
 Seen = dict[str, tuple[str, str]]
 
 TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time"
@@ -18,9 +18,9 @@ TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time"
 def slice_of(
     service: Object, family: str, selected: list[Object], old: Object | None, seen: Seen, now: str
 ) -> tuple[Object, Seen]:
-    """The slice as it should be, and what is to be remembered; an empty one has `endpoints: null`.
+    """(the slice, the `Seen` for the next call); an empty slice has `endpoints: null`.
 
-    A Pod that is going is not ready, but still serving; one without an address, or in phase Failed, is no endpoint.
+    A terminating Pod is not ready but still serving; one without an address, or in phase Failed, is not an endpoint.
     """
     shown = [p for p in selected if not pods.is_over(p) and p["status"].get("podIP")]
     endpoints = [_endpoint(p, family) for p in shown]
@@ -52,7 +52,7 @@ def slice_of(
 
 
 def families_of(service: Object) -> list[str]:
-    """A Pod here has one address, of IPv4; behind a Service of two families it stands in a slice of each."""
+    """A Pod here has one IPv4 address; with a dual-stack Service it is in a slice of each family."""
     return list(service["spec"].get("ipFamilies") or ["IPv4"])
 
 

@@ -1,4 +1,4 @@
-"""The refusals of the API as `Status` objects, worded as a 1.36 API server words them. Pure: no I/O."""
+"""The API's errors as `Status` objects, with the messages of a 1.36 API server. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MODIFIED = "the object has been modified; please apply your changes to the lates
 
 
 class ApiError(Exception):
-    """An answer other than the wished one; `status` is the body, `code` the HTTP status."""
+    """An error response; `status` is the body, `code` the HTTP status."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class ApiError(Exception):
 
 
 def details_of(resource: Resource, name: str, kind: str | None = None) -> dict[str, Any]:
-    """Which object it was about; the core group and an unknown name are left out, as the server does."""
+    """The object of the error; the core group and an unknown name are omitted, as by the server."""
     found = {"name": name, "group": resource.group, "kind": kind or resource.plural}
     return {key: value for key, value in found.items() if value}
 
@@ -82,7 +82,7 @@ def invalid(
 
 
 def invalid_in_all(kind: str, group: str, name: str, found: list[tuple[str, str, str]]) -> ApiError:
-    """`found` is what is wrong, as (field, message, reason)."""
+    """`found`: the errors, as (field, message, reason)."""
     about = {"name": name, "group": group, "kind": kind}
     details: dict[str, Any] = {key: value for key, value in about.items() if value}
     details["causes"] = [
@@ -94,7 +94,7 @@ def invalid_in_all(kind: str, group: str, name: str, found: list[tuple[str, str,
 
 
 def invalid_patch(shown: str, why: str) -> ApiError:
-    """A patch whose outcome is not an object of the kind: the server names neither kind nor object."""
+    """A patch whose result is not an object of the kind: the server names neither kind nor object."""
     return invalid("", "", "", "patch", f'Invalid value: "{shown}": {why}')
 
 
@@ -125,7 +125,7 @@ def unsupported_media_type() -> ApiError:
 
 
 def too_many_disruptions(budget: str, complaint: str) -> ApiError:
-    """An eviction that a PodDisruptionBudget does not allow; there is no Retry-After, as nobody knows when it will."""
+    """An eviction that a PodDisruptionBudget does not allow; without Retry-After, because the time is unknown."""
     message = "Cannot evict pod as it would violate the pod's disruption budget."
     cause = {"reason": "DisruptionBudget", "message": f"The disruption budget {budget} {complaint}"}
     return ApiError(429, message, "TooManyRequests", {"causes": [cause]})

@@ -1,6 +1,6 @@
-"""Which fields an object may have, and of which type: what is unknown or of a wrong type, said in the server's words. Pure.
+"""The fields of each kind and their types: unknown fields and wrong types, with the server's messages. Pure.
 
-Known down to the containers of a Pod template; below that everything passes (`ANY`).
+Defined down to the containers of a Pod template; everything below passes (`ANY`).
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ OTHER = {**TYPE, **_any_of("spec status secrets imagePullSecrets automountServic
 
 
 def unknown(obj: dict[str, Any]) -> list[str]:
-    """The paths of fields that the kind does not have, in the order in which they stand."""
+    """The paths of fields that the kind does not have, in their order in the object."""
     return list(_unknown(obj, KNOWN.get(obj.get("kind", ""), OTHER), ""))
 
 
@@ -187,7 +187,7 @@ def _unknown(value: Any, known: Any, path: str) -> Iterator[str]:
 
 
 def misfit(obj: dict[str, Any]) -> tuple[str, str, Any] | None:
-    """The first field of a wrong type: (what Go says of it, its type, its value); None when all fit."""
+    """The first field of a wrong type: (Go's error, the expected type, the value); None if all fit."""
     kind = obj.get("kind", "")
     return next(_misfits(obj, KNOWN.get(kind, OTHER), kind, ""), None)
 
@@ -195,37 +195,37 @@ def misfit(obj: dict[str, Any]) -> tuple[str, str, Any] | None:
 def _misfits(value: Any, known: Any, kind: str, path: str) -> Iterator[tuple[str, str, Any]]:
     if value is None or known == ANY:
         return
-    wanted = "object" if isinstance(known, dict) else "array" if isinstance(known, list) else known
+    expected = "object" if isinstance(known, dict) else "array" if isinstance(known, list) else known
     if isinstance(known, dict) and isinstance(value, dict):
         for key in known.keys() & value.keys():
             yield from _misfits(value[key], known[key], kind, f"{path}.{key}".lstrip("."))
     elif isinstance(known, list) and isinstance(value, list):
         for inner in value:
-            # A null in a list has no fields that could be left out.
+            # A null in a list is not an omitted field.
             yield from _misfits("" if inner is None else inner, known[0], kind, path)
-    elif wanted == MICRO_TIME and isinstance(value, str):
+    elif expected == MICRO_TIME and isinstance(value, str):
         if complaint := _bad_time(value):
-            yield complaint, wanted, value
-    elif not _fits(value, wanted):
+            yield complaint, expected, value
+    elif not _fits(value, expected):
         struct = f"{kind}Spec" if path.startswith("spec.") else kind
-        shown = "Time" if wanted == MICRO_TIME else wanted
+        shown = "Time" if expected == MICRO_TIME else expected
         yield (
             f"json: cannot unmarshal {_go_name(value)} into Go struct field {struct}.{path} of type {shown}",
-            wanted,
+            expected,
             value,
         )
 
 
 def misfit_in_strategic_merge(found: tuple[str, str, Any]) -> str:
-    """A strategic merge patch converts value by value, and words it otherwise."""
-    _, wanted, value = found
+    """A strategic merge patch converts each value by itself, with other messages."""
+    _, expected, value = found
     if isinstance(value, float):
-        return f"cannot convert float64 to {wanted}"
-    return f"unrecognized type: {wanted}"
+        return f"cannot convert float64 to {expected}"
+    return f"unrecognized type: {expected}"
 
 
 def in_utc(obj: dict[str, Any]) -> dict[str, Any]:
-    """Lease times are kept in UTC with a Z, however the client wrote the offset."""
+    """Lease times are stored in UTC with a Z, whatever offset the client sent."""
     spec = dict(obj.get("spec") or {})
     for key in ("acquireTime", "renewTime"):
         if isinstance(spec.get(key), str) and not spec[key].endswith("Z"):
@@ -234,14 +234,14 @@ def in_utc(obj: dict[str, Any]) -> dict[str, Any]:
     return {**obj, "spec": spec}
 
 
-def _fits(value: Any, wanted: str) -> bool:
-    if wanted == INT32:
+def _fits(value: Any, expected: str) -> bool:
+    if expected == INT32:
         return isinstance(value, int) and not isinstance(value, bool) and -(2**31) <= value < 2**31
-    if wanted == STRINGS:
+    if expected == STRINGS:
         return isinstance(value, dict) and all(isinstance(inner, str) for inner in value.values())
-    if wanted == BOOL:
+    if expected == BOOL:
         return isinstance(value, bool)
-    return wanted == STRING and isinstance(value, str)
+    return expected == STRING and isinstance(value, str)
 
 
 def _bad_time(value: str) -> str | None:
@@ -265,7 +265,7 @@ def _go_name(value: Any) -> str:
 
 
 def known_only(obj: dict[str, Any]) -> dict[str, Any]:
-    """The object as it is stored: what the kind does not have is dropped."""
+    """The object as stored: unknown fields are dropped."""
     pruned = _pruned(obj, KNOWN.get(obj.get("kind", ""), OTHER))
     assert isinstance(pruned, dict)
     return pruned

@@ -1,7 +1,7 @@
-"""Whether NetworkPolicies cut a Pod off from whoever asks it. Pure: a Pod and policies in, yes or no out.
+"""Whether NetworkPolicies block a Pod's ingress. Pure: a Pod and policies in, a bool out.
 
-A policy with any ingress rule lets everybody in here, whoever its peers are: on one machine they all have one address.
-One that speaks of egress alone does nothing.
+A policy with any ingress rule allows every client here, whatever its peers: on one machine all clients have the same
+address. A policy for egress only has no effect.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Object = dict[str, Any]
 
 
 def is_cut_off(pod: Object, policies: list[Object]) -> bool:
-    """Selected by a policy for Ingress, and by none that allows any: policies only add up."""
+    """True if an Ingress policy selects the Pod and no such policy allows any ingress: policies are additive."""
     meta = pod["metadata"]
     selecting = [
         policy

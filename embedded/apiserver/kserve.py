@@ -1,10 +1,10 @@
-"""KServe's controller, as far as it touches the replicas of a predictor's Deployment: a client of this API like any other.
+"""KServe's controller, as far as it affects the replicas of a predictor's Deployment. It is a client of this API.
 
-As the reconcilers of kserve/kserve do it in mode Standard (pkg/controller/v1beta1/inferenceservice: components/predictor.go,
-reconcilers/deployment, reconcilers/hpa): a change of the InferenceService or of the Deployment wakes it; it copies the
-annotations into the Deployment and into its template, which replaces the Pods; with the class none it keeps the replicas at
-minReplicas, with any other it leaves them alone; with hpa, or none given, it makes an autoscaler. The Deployment itself,
-Services, models and everything of mode Knative are not made here.
+It follows the reconcilers of kserve/kserve in mode Standard (pkg/controller/v1beta1/inferenceservice:
+components/predictor.go, reconcilers/deployment, reconcilers/hpa). A change of the InferenceService or of the Deployment
+wakes it. It copies the annotations into the Deployment and into its template, which replaces the Pods. With autoscaler
+class none it keeps the replicas at minReplicas; with any other class it does not change them; with hpa (the default) it
+creates an autoscaler. It does not create the Deployment itself, Services, models or anything of mode Knative.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ OURS = "serving.kserve.io/"
 
 
 class KServe:
-    """Woken by changes; `controllers` says how long it lags."""
+    """Woken by changes; lags by the `delay_s` of `controllers`."""
 
     def __init__(self, store: Store, writes: Writes, controllers: Controllers) -> None:
         self._store, self._writes, self._controllers = store, writes, controllers
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         if event.resource not in (DEPLOYMENTS, INFERENCE_SERVICES):
             return
         self._woken.set()
@@ -62,9 +62,9 @@ class KServe:
         deployment = self._store.get(DEPLOYMENTS, namespace, name)
         if deployment is None:
             return
-        wanted = kept(service, deployment)
-        if wanted != deployment:
-            self._writes.replace(DEPLOYMENTS, namespace, name, wanted, Options())
+        desired = reconciled(service, deployment)
+        if desired != deployment:
+            self._writes.replace(DEPLOYMENTS, namespace, name, desired, Options())
         there, scaler = self._store.get(AUTOSCALERS, namespace, name), autoscaler(service)
         if there is None and scaler is not None:
             self._writes.create(AUTOSCALERS, namespace, scaler, Options())
@@ -77,8 +77,8 @@ def predictor(service: str) -> str:
     return f"{service}-predictor"
 
 
-def kept(service: Object, deployment: Object) -> Object:
-    """The Deployment as it is wanted."""
+def reconciled(service: Object, deployment: Object) -> Object:
+    """The desired Deployment."""
     spec, template = deployment["spec"], deployment["spec"]["template"]
     if _annotations(service).get(CLASS) == "none":
         spec = {**spec, "replicas": _least(service)}
@@ -91,7 +91,7 @@ def kept(service: Object, deployment: Object) -> Object:
 
 
 def autoscaler(service: Object) -> Object | None:
-    """Its HorizontalPodAutoscaler; None: it is of a class that has none of KServe's own."""
+    """Its HorizontalPodAutoscaler; None if KServe creates none for its class."""
     if _annotations(service).get(CLASS, "hpa") != "hpa":
         return None
     meta, name = service["metadata"], predictor(service["metadata"]["name"])
@@ -109,7 +109,7 @@ def autoscaler(service: Object) -> Object | None:
 
 
 def reference(service: Object) -> Object:
-    """By which what it made is known as its own."""
+    """The ownerReference of the objects that it creates."""
     kind = {"apiVersion": service["apiVersion"], "kind": service["kind"], "controller": True}
     return {**kind, "name": service["metadata"]["name"], "uid": service["metadata"]["uid"]}
 

@@ -11,7 +11,9 @@ from pathlib import Path
 def write(
     path: Path, url: str, token: str, namespace: str = "default", authority: Path | None = None
 ) -> None:
-    """`authority` is the certificate of an https url. JSON is YAML. Mode 0600 from its first byte, since it holds a token; an older file is replaced as a whole."""
+    """Writes JSON, which is YAML. `authority`: the certificate of an https URL.
+
+    The file has mode 0600 from the start, because it holds a token; an older file is replaced atomically."""
     name = "brownout-embedded"
     cluster = {"server": url}
     if authority is not None:

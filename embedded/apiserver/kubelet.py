@@ -1,13 +1,13 @@
-"""Runs the Pods: each is a process on this machine, started, probed, started again when it dies, and ended.
+"""Runs the Pods: each is a process on this machine, which is started, probed, restarted when it dies, and ended.
 
-The law: a Pod leaves the store only after its process group has left the machine.
+The law: a Pod is removed from the store only after its process group has ended.
 
-A Pod that NetworkPolicies cut off is frozen (SIGSTOP to its group) for as long. This differs from a real cluster:
-- there the SYN is dropped; here the kernel accepts the connection, and nothing ever answers on it. Once the Pod is let
-  in again, or is deleted and hears its TERM, it answers what has waited.
-- there the Pod computes on; here it stands still, and what it asks of others, and who is connected to it, stalls too.
-- there a Pod that comes up while it is cut off becomes ready, since the kubelet's probes are let through. So here it
-  runs until it is ready, and is frozen then; while it is frozen it is not asked, and stays ready.
+A Pod that NetworkPolicies cut off is frozen meanwhile (SIGSTOP to its group). Differences from a real cluster:
+- A real cluster drops the SYN. Here the kernel accepts the connection, and nothing answers on it. Once the Pod is
+  reachable again, or is deleted and gets its SIGTERM, it answers the waiting requests.
+- There the Pod continues to compute. Here it stops, so its own requests and its open connections stall too.
+- There a Pod that starts while it is cut off becomes ready, because policies let the kubelet's probes pass. So here it
+  runs until it is ready and is frozen then. While frozen it is not probed and stays ready.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from embedded.apiserver.process import Process
 from embedded.apiserver.resources import NETWORKPOLICIES, PODS
 from embedded.apiserver.store import Event, Store
 
-# A process that ran this long is not in a crash loop.
-CALM_AFTER_S = 10.0
-# As a container runtime reports a command that cannot be started.
+# A process that ran longer than this is not in a crash loop.
+STABLE_AFTER_S = 10.0
+# The exit code that a container runtime reports for a command that cannot be started.
 CANNOT_START = 128
 
 
@@ -53,10 +53,10 @@ class Kubelet:
         self._held_ports: dict[int, str] = {}
         self._released = asyncio.Event()
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         if event.resource is NETWORKPOLICIES:
             for run in self._runs.values():
-                run.obey_policies()
+                run.apply_policies()
         if event.resource is not PODS or event.type == "DELETED":
             return
         uid = event.after["metadata"]["uid"]
@@ -66,7 +66,7 @@ class Kubelet:
                 self._tasks[uid] = asyncio.create_task(self._runs[uid].run())
                 self._tasks[uid].add_done_callback(lambda _: self._forget(uid))
         elif pods.is_live(event.after):
-            self._runs[uid].obey_policies()
+            self._runs[uid].apply_policies()
         else:
             self._runs[uid].stop()
 
@@ -74,12 +74,12 @@ class Kubelet:
         for run in self._runs.values():
             if grace_s is not None:
                 run.grace_s = grace_s
-            run.leaving = True
+            run.stack_stops = True
             run.stop()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def hold_ports(self, uid: str, ports: list[int], stopping: asyncio.Event) -> bool:
-        """As the scheduler does with host ports: a Pod waits until no other holds the ports that it wants."""
+        """A Pod waits until no other Pod holds its ports, as with the scheduler and host ports."""
         while any(self._held_ports.get(port, uid) != uid for port in ports):
             if stopping.is_set():
                 return False
@@ -107,8 +107,8 @@ class PodRun:
         self.ports = pods.ports_of(pod)
         self.grace_s: float = pod["spec"]["terminationGracePeriodSeconds"]
         self.stopping = asyncio.Event()
-        # The stack goes down: the Pod goes although nobody deleted it.
-        self.leaving = False
+        # The stack stops: the Pod ends without being deleted.
+        self.stack_stops = False
         self.restarts = 0
         self.process: Process | None = None
         self.thawed = asyncio.Event()
@@ -124,22 +124,22 @@ class PodRun:
                 if self.stopping.is_set():
                     break
                 ended_at = self.kubelet.now()
-                if ended_at - started_at > CALM_AFTER_S:
+                if ended_at - started_at > STABLE_AFTER_S:
                     backoff_s = self.kubelet.backoff_s[0]
-                self._tell(pods.waiting, exit_code, self.restarts, started_at)
+                self._put_status(pods.waiting, exit_code, self.restarts, started_at)
                 await _sleep_unless(self.stopping, backoff_s)
                 backoff_s = min(2 * backoff_s, self.kubelet.backoff_s[1])
                 self.restarts += 1
-        self._leave()
+        self._remove()
 
     def stop(self) -> None:
-        """It was deleted or has failed; or it was deleted already, and now its grace is shorter."""
+        """The Pod was deleted or has failed, or the grace period of a deleted Pod became shorter."""
         if self.stopping.is_set() and self.process is not None:
-            self.process.hasten(self._grace_left_s())
+            self.process.shorten_grace(self._grace_left_s())
         self.stopping.set()
 
-    def obey_policies(self) -> None:
-        """Freezes the process while policies cut the Pod off; one that is not ready yet runs on until it is."""
+    def apply_policies(self) -> None:
+        """Freezes the process while policies cut the Pod off; a Pod that is not ready yet runs until it is."""
         pod, process = self._pod(), self.process
         if pod is None or process is None or self.stopping.is_set() or not pods.is_live(pod):
             return
@@ -153,7 +153,7 @@ class PodRun:
             self.thawed.set()
 
     async def _one_process(self) -> int:
-        """From the start of a process until its group has gone; its exit code."""
+        """Runs a process from its start until its group has ended; its exit code."""
         log = self.kubelet.log_dir / f"{self.key[1]}.log" if self.kubelet.log_dir else None
         argv = [*self.container["command"], *self.container.get("args", [])]
         env = {item["name"]: str(item.get("value", "")) for item in self.container.get("env") or []}
@@ -167,7 +167,7 @@ class PodRun:
         self.process = process
         probing: asyncio.Task[None] | None = None
         try:
-            self._tell(pods.running, process.pid, self.restarts)
+            self._put_status(pods.running, process.pid, self.restarts)
             probing = asyncio.create_task(self._watch_readiness())
             await _first(self.stopping, process.exited)
         finally:
@@ -183,7 +183,7 @@ class PodRun:
     async def _watch_readiness(self) -> None:
         probe = Probe.of(self.container, self.kubelet.probe_period_s)
         if probe is None:
-            self._tell(pods.readiness, True)
+            self._put_status(pods.readiness, True)
             return
         await asyncio.sleep(probe.initial_delay_s)
         ready, streak = False, 0
@@ -193,22 +193,22 @@ class PodRun:
             freezes = self.freezes
             answered = await probe.answers()
             if freezes != self.freezes:
-                continue  # it was frozen before it could answer
+                continue  # frozen before it could answer
             streak = streak + 1 if answered is not ready else 0
             if streak >= (probe.failures if ready else probe.successes):
                 ready, streak = not ready, 0
-                self._tell(pods.readiness, ready)
+                self._put_status(pods.readiness, ready)
             await asyncio.sleep(probe.period_s)
 
     def _grace_left_s(self) -> float:
         pod = self._pod()
-        if self.leaving or pod is None:
+        if self.stack_stops or pod is None:
             return self.grace_s
         return float(pod["metadata"].get("deletionGracePeriodSeconds", 0))
 
-    def _leave(self) -> None:
+    def _remove(self) -> None:
         pod = self._pod()
-        # A Failed Pod stays until somebody deletes it.
+        # A Failed Pod stays until it is deleted.
         if pod is not None and not (pods.is_over(pod) and "deletionTimestamp" not in pod["metadata"]):
             self.kubelet.store.remove(PODS, *self.key)
 
@@ -216,15 +216,15 @@ class PodRun:
         pod = self.kubelet.store.get(PODS, *self.key)
         return pod if pod is not None and pod["metadata"]["uid"] == self.uid else None
 
-    def _tell(self, change: Callable[..., dict[str, Any]], *told: Any) -> None:
-        """`change` is one of the functions of `pod`, which take what happened and, last, when."""
+    def _put_status(self, change: Callable[..., dict[str, Any]], *args: Any) -> None:
+        """`change`: a function of `pod` that takes the Pod, `args` and the time, and returns the new Pod."""
         pod = self._pod()
         if pod is not None and pods.is_live(pod):
-            self.kubelet.store.put(PODS, change(pod, *told, self.kubelet.now()))
+            self.kubelet.store.put(PODS, change(pod, *args, self.kubelet.now()))
 
 
 async def _first(*things: asyncio.Event | asyncio.Future[Any]) -> None:
-    """Until one of them is set or done; the waiting for the others is given up, not the others."""
+    """Waits until one of them is set or done; cancels the waits for the others, not the others themselves."""
     waits = [t if isinstance(t, asyncio.Future) else asyncio.create_task(t.wait()) for t in things]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -239,4 +239,4 @@ async def _sleep_unless(stopping: asyncio.Event, seconds: float) -> None:
         async with asyncio.timeout(seconds):
             await stopping.wait()
     except TimeoutError:
-        pass  # the time is over, which is what was waited for
+        pass  # the sleep is over

@@ -29,12 +29,12 @@ def number(query: Mapping[str, str], key: str) -> float | None:
 
 
 def page(resource: Resource, objects: list[Object], version: int, query: Mapping[str, str]) -> Object:
-    """Items carry neither kind nor apiVersion, as the server leaves them out, but for custom resources."""
-    asked = query.get("resourceVersion", "")
-    if asked and not asked.isdecimal():
-        raise bad_request(f"invalid resource version: {not_a_number(asked)}")
-    if asked and int(asked) > version:
-        raise too_large(int(asked), version)
+    """Items have neither kind nor apiVersion, as the server omits them, except for custom resources."""
+    at_least = query.get("resourceVersion", "")
+    if at_least and not at_least.isdecimal():
+        raise bad_request(f"invalid resource version: {not_a_number(at_least)}")
+    if at_least and int(at_least) > version:
+        raise too_large(int(at_least), version)
     selected = selected_by(resource, query)
     found = [obj for obj in objects if selected(obj)]
     if token := query.get("continue"):
@@ -43,7 +43,7 @@ def page(resource: Resource, objects: list[Object], version: int, query: Mapping
     limit = int(number(query, "limit") or 0)
     meta: dict[str, Any] = {"resourceVersion": str(version)}
     if limit and len(found) > limit:
-        # The key after the last one shown begins with it and a zero byte.
+        # The next key is the last shown key plus a zero byte.
         next_page = {"v": "meta.k8s.io/v1", "rv": version, "start": f"{_key(found[limit - 1])}\0"}
         token = base64.urlsafe_b64encode(json.dumps(next_page, separators=(",", ":")).encode()).decode()
         meta |= {"continue": token.rstrip("="), "remainingItemCount": len(found) - limit}

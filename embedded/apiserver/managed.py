@@ -1,12 +1,13 @@
-"""Who wrote the fields of an object: `metadata.managedFields`, for those few fields that somebody here reads. Pure.
+"""The owners of an object's fields: `metadata.managedFields`, for the few fields that the harness reads. Pure.
 
-As the server does it (structured-merge-diff, and the handler of the scale subresource): whoever changes a field owns it from
-then on, a field that is taken away has no owner, and a write that changes nothing leaves the owners as they are. Owners are
-noted before admission changes the object, so a value that admission has made is its writer's all the same. At zero a Scale
-has no `replicas`: a scale to zero takes the field away and leaves it without an owner. From then on no write to the scale
-subresource gets an owner, whoever makes it: the server notes owners only on an object that has some, and a Scale has those
-of the replicas alone. A write of the object itself with another value has an owner again. An entry that was made by way of
-the scale subresource carries no time.
+It follows the server (structured-merge-diff, and the handler of the scale subresource). The manager that changes a field
+owns it from then on. A removed field has no owner. A write that changes nothing leaves the owners unchanged. Owners are
+recorded before admission changes the object, so a value that admission sets belongs to the writer.
+
+At zero a Scale has no `replicas`: a scale to zero removes the field and leaves it without an owner. From then on no write
+to the scale subresource gets an owner: the server records owners only on an object that has some, and a Scale has only
+those of the replicas. A write of the object itself with another value gets an owner again. An entry of the scale
+subresource has no time.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ Object = dict[str, Any]
 Path = tuple[str, ...]
 
 REPLICAS = ("spec", "replicas")
-# By kind, what is noted; of everything else nobody here asks for the owner. A template always has one: an object on which
-# nobody owns anything is one whose managedFields were taken away.
+# The recorded fields by kind; the owners of others are not read. A template always has an owner: an object without any
+# owner is one whose managedFields were removed.
 NOTED: dict[str, tuple[Path, ...]] = {
     "Deployment": (REPLICAS, ("spec", "template")),
     "StatefulSet": (REPLICAS, ("spec", "template")),
@@ -28,7 +29,7 @@ NOTED: dict[str, tuple[Path, ...]] = {
 
 
 def written(before: Object | None, after: Object, manager: str, now: str) -> list[Object]:
-    """The entries after a write of the whole object; `before` is None where it is created."""
+    """The entries after a write of the whole object; `before` is None for a create."""
     entries = _entries(before)
     for path in NOTED.get(after["kind"], ()):
         old, new = _value(before, path), _value(after, path)
@@ -43,7 +44,7 @@ def written(before: Object | None, after: Object, manager: str, now: str) -> lis
 
 
 def scaled(before: Object, replicas: int, manager: str) -> list[Object]:
-    """The entries after a write to the scale subresource that asks for so many."""
+    """The entries after a write of `replicas` to the scale subresource."""
     entries = _entries(before)
     others = _without(entries, REPLICAS)
     if before["spec"]["replicas"] == replicas or len(others) == len(entries):
@@ -55,7 +56,7 @@ def scaled(before: Object, replicas: int, manager: str) -> list[Object]:
 
 
 def put(obj: Object, entries: list[Object]) -> Object:
-    """The object with these entries, or without any where there are none."""
+    """The object with these entries; without the field if there are none."""
     meta = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     return {**obj, "metadata": {**meta, "managedFields": entries} if entries else meta}
 
@@ -79,7 +80,7 @@ def _fields(path: Path) -> Object:
 
 
 def _without(entries: list[Object], path: Path) -> list[Object]:
-    """One field a list entry here, so that an entry is of this field or of another."""
+    """Without the entry of this field; every entry here holds exactly one field."""
     return [e for e in entries if e["fieldsV1"] != _fields(path)]
 
 

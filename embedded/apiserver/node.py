@@ -1,6 +1,6 @@
 """The Node object: what a kubelet and the node controller write into it. Pure.
 
-All Nodes stand for this one machine; a second one is another name to schedule Pods to.
+All Nodes are this one machine; a second Node is only another name to schedule Pods to.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ def manifest(name: str = NODE) -> Object:
 
 
 def filled(obj: Object) -> Object:
-    """With the labels and the status of a kubelet that is well; what the manifest says is kept."""
+    """The Node with the labels and the status of a healthy kubelet; given values are kept."""
     meta, spec = obj["metadata"], dict(obj.get("spec") or {})
     labels = {
         "kubernetes.io/arch": ARCHITECTURES.get(platform.machine(), platform.machine()),
         "kubernetes.io/hostname": meta.get("name", ""),
         "kubernetes.io/os": "linux",
     }
-    # Go leaves out what is false.
+    # Go omits false.
     if not spec.get("unschedulable"):
         spec.pop("unschedulable", None)
     at = meta.get("creationTimestamp")
@@ -51,7 +51,7 @@ def is_ready(node: Object) -> bool:
 
 
 def tainted(node: Object, now: str) -> Object:
-    """With the taint that says that it is cordoned, or without: the node controller sets it after the fact."""
+    """The Node with or without the taint of a cordon, which the node controller sets after the write."""
     others = [t for t in node["spec"].get("taints") or () if t["key"] != CORDONED["key"]]
     old = [t for t in node["spec"].get("taints") or () if t["key"] == CORDONED["key"]]
     taints = [*others, *(old or [{**CORDONED, "timeAdded": now}])] if is_cordoned(node) else others

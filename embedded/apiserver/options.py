@@ -1,4 +1,4 @@
-"""What a write requests beside its body: dryRun, fieldManager and fieldValidation. Pure."""
+"""The query options of a write: dryRun, fieldManager and fieldValidation. Pure."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ VALIDATIONS = ("", "Ignore", "Strict", "Warn")
 
 @dataclass
 class Options:
-    """`warnings` is filled while the write is done, and goes into the answer's Warning headers."""
+    """`warnings` is filled during the write, and sent in the answer's Warning headers."""
 
     dry_run: bool = False
     validation: str = "Warn"
-    manager: str = "unknown"  # whose the fields are that are written
+    manager: str = "unknown"  # the owner of the written fields
     warnings: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, query: Mapping[str, str], verb: str, agent: str = "") -> Options:
-        """`agent` is the User-Agent, by whose first word a writer is known that names no manager."""
+        """`agent`: the User-Agent; its first word is the manager if fieldManager is not given."""
         kind = {"create": "CreateOptions", "update": "UpdateOptions", "delete": "DeleteOptions"}.get(
             verb, "PatchOptions"
         )

@@ -1,6 +1,6 @@
 """The three kinds of patch: an object and a patch in, the patched object out. Pure; neither is changed.
 
-A strategic merge is done as a merge patch: the lists that it would merge by key (containers, conditions) are replaced.
+A strategic merge is applied as a merge patch: lists that it would merge by key (containers, conditions) are replaced.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ JSON_PATCH = "application/json-patch+json"
 
 
 def parse(content_type: str, body: bytes) -> Any:
-    """The patch in a request's body, which must be JSON of the shape that its content type promises."""
+    """The patch in a request's body, which must be JSON of the shape that its content type requires."""
     if content_type not in (MERGE, STRATEGIC, JSON_PATCH):
         raise unsupported_media_type()
     patch = loads(body, "error decoding patch: ")
@@ -58,10 +58,12 @@ def merge(target: Any, patch: Any) -> Any:
     return result
 
 
-def _wrong_shape(patch: Any, wanted: str) -> ApiError:
+def _wrong_shape(patch: Any, expected: str) -> ApiError:
     names = {dict: "object", list: "array", str: "string", bool: "bool", int: "number", float: "number"}
     found = names.get(type(patch), "null")
-    return bad_request(f"error decoding patch: json: cannot unmarshal {found} into Go value of type {wanted}")
+    return bad_request(
+        f"error decoding patch: json: cannot unmarshal {found} into Go value of type {expected}"
+    )
 
 
 def _json_patch(target: dict[str, Any], operations: list[Any]) -> dict[str, Any]:
@@ -77,13 +79,13 @@ def _operate(target: dict[str, Any], operation: dict[str, Any]) -> None:
     holder, key = _walk(target, operation["path"])
     match operation["op"]:
         case "test":
-            # Absent and null are the same to the server's library.
+            # The server's library treats absent and null as equal.
             if _get(holder, key) != operation.get("value"):
                 raise ValueError("test failed")
         case "add":
             _set(holder, key, operation["value"], insert=True)
         case "replace":
-            # The server lets a replace of what is absent pass, as an add.
+            # The server accepts a replace of an absent field, as an add.
             _set(holder, key, operation["value"], insert=False)
         case "remove":
             del holder[key if isinstance(holder, dict) else int(key)]

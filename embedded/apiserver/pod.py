@@ -1,4 +1,4 @@
-"""The Pod object: made from a template, and told what its process does. Pure; every function answers with a new object."""
+"""The Pod object: built from a template, updated with the state of its process. Pure; every function returns a new object."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Object = dict[str, Any]
 PID = "brownout.dev/pid"
 NODE = "embedded"
 ADDRESS = "127.0.0.1"
-# What Kubernetes makes names of: no vowels, so that no word comes about.
+# The characters of generated names in Kubernetes: no vowels, so that no words result.
 LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 NAME_MOST = 63  # of a generated name, and of the value of a label
 SUFFIX = 5
@@ -32,7 +32,7 @@ def letters(number: int, length: int) -> str:
 
 
 def generated(base: str, number: int) -> str:
-    """A name that the server makes of a `generateName`: cut to 58 characters, then five random ones."""
+    """The server's name for a `generateName`: cut to 58 characters, then five random ones."""
     return base[: NAME_MOST - SUFFIX] + letters(number, SUFFIX)
 
 
@@ -59,12 +59,12 @@ def new(
         meta["annotations"] = dict(template["metadata"]["annotations"])
     tolerated = [
         {
-            "key": f"node.kubernetes.io/{trouble}",
+            "key": f"node.kubernetes.io/{condition}",
             "operator": "Exists",
             "effect": "NoExecute",
             "tolerationSeconds": 300,
         }
-        for trouble in ("not-ready", "unreachable")
+        for condition in ("not-ready", "unreachable")
     ]
     spec = {
         "serviceAccountName": "default",
@@ -84,7 +84,7 @@ def new(
 
 
 def bound(pod: Object, node: str, now: float) -> Object:
-    """The scheduler has found it a Node."""
+    """The Pod after the scheduler bound it to a Node."""
     pod = copy.deepcopy(pod)
     pod["spec"]["nodeName"] = node
     pod["status"]["conditions"] = [_condition("PodScheduled", True, stamp(now))]
@@ -129,7 +129,7 @@ def ports_of(pod: Object) -> list[int]:
 
 
 def deleted(pod: Object, grace_s: float, now: float) -> Object:
-    """Marked for deletion, as the API does it; whoever runs the process ends it."""
+    """The Pod marked for deletion, as the API does; the kubelet ends its process."""
     pod = copy.deepcopy(pod)
     pod["metadata"]["deletionTimestamp"] = stamp(now + grace_s)
     pod["metadata"]["deletionGracePeriodSeconds"] = grace_s
@@ -138,7 +138,7 @@ def deleted(pod: Object, grace_s: float, now: float) -> Object:
 
 
 def running(pod: Object, pid: int, restarts: int, now: float) -> Object:
-    """Its process was just started; ready is told separately."""
+    """The Pod when its process has just started; readiness is set separately."""
     pod = copy.deepcopy(pod)
     pod["metadata"].setdefault("annotations", {})[PID] = str(pid)
     status = pod["status"]
@@ -150,7 +150,7 @@ def running(pod: Object, pid: int, restarts: int, now: float) -> Object:
 
 
 def waiting(pod: Object, exit_code: int, restarts: int, started_at: float | None, now: float) -> Object:
-    """Its process died, or never was; it is to be started again."""
+    """The Pod when its process died or could not start, before a restart."""
     pod = copy.deepcopy(pod)
     pod["metadata"].get("annotations", {}).pop(PID, None)
     container = _container(pod)
@@ -168,11 +168,11 @@ def waiting(pod: Object, exit_code: int, restarts: int, started_at: float | None
 def readiness(pod: Object, ready: bool, now: float) -> Object:
     pod = copy.deepcopy(pod)
     container = _container(pod)
-    # `started` stays: it says that the process once came up, not that it is well.
+    # `started` stays: it states that the process once became ready, not that it is healthy.
     container.update(ready=ready, started=ready or (container["started"] and "running" in container["state"]))
     old = {condition["type"]: condition for condition in pod["status"].get("conditions", ())}
-    wanted = {"PodScheduled": True, "Initialized": True, "ContainersReady": ready, "Ready": ready}
-    conditions = [_condition(name, value, stamp(now)) for name, value in wanted.items()]
+    values = {"PodScheduled": True, "Initialized": True, "ContainersReady": ready, "Ready": ready}
+    conditions = [_condition(name, value, stamp(now)) for name, value in values.items()]
     pod["status"]["conditions"] = [
         old[c["type"]] if old.get(c["type"], {}).get("status") == c["status"] else c for c in conditions
     ]

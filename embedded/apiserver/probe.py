@@ -1,4 +1,4 @@
-"""The readiness probe of a container: one HTTP GET on 127.0.0.1, answered in time with 200 to 399."""
+"""The readiness probe of a container: an HTTP GET on 127.0.0.1 that succeeds with a status of 200 to 399 in time."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from embedded.apiserver.pod import ADDRESS
 
-# A kubelet's default is 10 s; a stack on one machine is watched by experiments that count tenths. It is no field of
-# the probe, because those are whole seconds: the client libraries refuse to read anything else.
+# A kubelet's default is 10 s; experiments on an embedded stack measure tenths of a second. It is not a field of the
+# probe, because those are whole seconds: the client libraries reject anything else.
 PERIOD_S = 0.1
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A readinessProbe.httpGet; the other kinds of probe are not spoken."""
+    """A readinessProbe.httpGet; other kinds of probe are not supported."""
 
     port: int
     path: str
@@ -27,9 +27,9 @@ class Probe:
 
     @classmethod
     def of(cls, container: dict[str, Any], period_s: float = PERIOD_S) -> Probe | None:
-        """`period_s` is used where the probe says nothing."""
-        said = container.get("readinessProbe") or {}
-        get = said.get("httpGet")
+        """`period_s` applies if the probe has no periodSeconds."""
+        probe = container.get("readinessProbe") or {}
+        get = probe.get("httpGet")
         if get is None:
             return None
         port = get["port"]
@@ -38,11 +38,11 @@ class Probe:
         return cls(
             port,
             get.get("path", "/"),
-            said.get("initialDelaySeconds", 0),
-            said.get("periodSeconds", period_s),
-            said.get("timeoutSeconds", 1),
-            said.get("failureThreshold", 3),
-            said.get("successThreshold", 1),
+            probe.get("initialDelaySeconds", 0),
+            probe.get("periodSeconds", period_s),
+            probe.get("timeoutSeconds", 1),
+            probe.get("failureThreshold", 3),
+            probe.get("successThreshold", 1),
         )
 
     async def answers(self) -> bool:

@@ -1,6 +1,6 @@
-"""One process of a Pod: started as the leader of its own group, ended with its whole group.
+"""The process of a Pod: started as the leader of its own group, ended with its whole group.
 
-The law: whatever ends the leader, the group is killed after it, as a container ends with its first process.
+The law: when the leader ends, for any reason, the group is killed, as a container ends with its first process.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
-# Loaded before any fork: between fork and exec nothing may be imported.
+# Loaded before any fork: nothing may be imported between fork and exec.
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
-# How long a killed group may take to leave the process table.
+# The maximum wait for a killed group to leave the process table.
 GONE_WITHIN_S = 2.0
 
 
 def _die_with(parent: int) -> Callable[[], None]:
-    """Run in the child before exec: a stack that is killed -9 takes its Pods with it.
+    """Runs in the child before exec: when the stack is killed with SIGKILL, the kernel kills its Pods.
 
-    The kernel ties this to the thread that forks, which is the event loop's: a loop must outlive its Pods.
+    The kernel ties this to the forking thread, which is the event loop's: a loop must outlive its Pods.
     """
 
     def prepare() -> None:
@@ -41,14 +41,14 @@ def living_members(group: int) -> list[int]:
         try:
             state, _, member_of = stat.read_text().rpartition(")")[2].split()[:3]
         except (OSError, ValueError):
-            continue  # it went while we looked
+            continue  # it ended meanwhile
         if int(member_of) == group and state not in "ZX":
             found.append(int(stat.parent.name))
     return found
 
 
 class Process:
-    """A running command. `exited` is done, with the exit code, when its leader is gone."""
+    """A running command. `exited` completes with the exit code when its leader has ended."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.pid = process.pid
@@ -59,7 +59,7 @@ class Process:
     async def start(
         cls, argv: Sequence[str], env: Mapping[str, str], log: Path | None, cwd: str | None = None
     ) -> Process:
-        """Raises OSError where the command cannot be started."""
+        """Raises OSError if the command cannot be started."""
         output = log.open("ab") if log else None
         try:
             started = await asyncio.create_subprocess_exec(
@@ -78,9 +78,9 @@ class Process:
         return cls(started)
 
     async def stop(self, grace_s: float) -> None:
-        """TERM to the group; after the grace, or when the leader has gone, KILL to what is left of it.
+        """Sends SIGTERM to the group; after the grace period, or when the leader has ended, SIGKILL to the rest.
 
-        A grace of 0 is no grace: KILL at once. One that is frozen hears the TERM, and goes on so that it can obey.
+        With a grace period of 0, sends SIGKILL at once. A frozen group is thawed, so that it can handle SIGTERM.
         """
         if grace_s > 0:
             self._signal_group(signal.SIGTERM)
@@ -88,12 +88,12 @@ class Process:
             await asyncio.wait({self.exited}, timeout=grace_s)
         await self.kill()
 
-    def hasten(self, grace_s: float) -> None:
-        """While it is being stopped: the grace ends after this time, if it has not ended before."""
+    def shorten_grace(self, grace_s: float) -> None:
+        """During a stop: shortens the grace period to `grace_s` from now."""
         asyncio.get_running_loop().call_later(grace_s, self._kill_if_there)
 
     def freeze(self) -> None:
-        """Stops the whole group where it stands: its sockets stay open, and nothing answers on them."""
+        """Stops the whole group with SIGSTOP: its sockets stay open, and nothing answers on them."""
         self.frozen = True
         self._signal_group(signal.SIGSTOP)
 
@@ -106,18 +106,18 @@ class Process:
         self._signal_group(signal.SIGKILL)
         await asyncio.wait({self.exited}, timeout=GONE_WITHIN_S)
         for _ in range(int(GONE_WITHIN_S / 0.01)):
-            # Where pid 1 reaps late, dead members stay in the group for a while, and signals still find it.
+            # If pid 1 reaps late, dead members stay in the group for a while, and signals still reach it.
             if not self._signal_group(0) or not living_members(self.pid):
                 return
             await asyncio.sleep(0.01)
 
     def _kill_if_there(self) -> None:
-        # Once it is gone, its number may be another's.
+        # Once it has ended, its pid may be reused.
         if not self.exited.done():
             self._signal_group(signal.SIGKILL)
 
     def _signal_group(self, number: int) -> bool:
-        """Was anybody left to hear it?"""
+        """False if the group has no process."""
         try:
             os.killpg(self.pid, number)
         except ProcessLookupError:

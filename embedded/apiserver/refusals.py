@@ -1,4 +1,4 @@
-"""What the server refuses in an object that is complete. Pure."""
+"""The server's validation of a complete object. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from embedded.apiserver.errors import ApiError, invalid_in_all
 from embedded.apiserver.resources import Resource
 
 Object = dict[str, Any]
-# A field, what is wrong with it, and the reason in one word.
+# (field, message, reason)
 Complaint = tuple[str, str, str]
 
 INVALID, REQUIRED, FORBIDDEN, UNSUPPORTED = (
@@ -28,7 +28,7 @@ COUNT_OR_PERCENTAGE = re.compile(r"\d+%")
 
 
 def refusal(resource: Resource, obj: Object) -> ApiError | None:
-    """Why the complete object will not do, or None."""
+    """The error of an invalid object, or None."""
     found = list(_complaints(resource.kind, obj))
     name = obj["metadata"].get("name", "")
     return invalid_in_all(resource.kind, resource.group, name, found) if found else None
@@ -40,12 +40,12 @@ def _complaints(kind: str, obj: Object) -> Iterator[Complaint]:
     if not name:
         yield "metadata.name", "Required value: name or generateName is required", REQUIRED
         return
-    # The names of Namespaces and Services have a stricter rule, which is not spoken.
+    # The names of Namespaces and Services have a stricter rule, which is not implemented.
     if kind not in ("Namespace", "Service") and not re.fullmatch(NAME, name):
         yield "metadata.name", f'Invalid value: "{name}": {NAME_RULE}', INVALID
     match kind:
         case "Deployment" | "StatefulSet":
-            # The first complaint is enough: the later ones are not of Kubernetes, but of this stand-in.
+            # Only the first: the later checks are limits of this stand-in, not of Kubernetes.
             yield from list(_of_workload(spec))[:1]
         case "Lease":
             duration_s = spec.get("leaseDurationSeconds")
@@ -87,9 +87,9 @@ def _of_workload(spec: Object) -> Iterator[Complaint]:
         yield "spec.template.spec.terminationGracePeriodSeconds", message, INVALID
     if complaint := _bad_ports(containers[0]):
         yield "spec.template.spec.containers[0]", f"Invalid value: {complaint}", INVALID
-    wanted = (spec.get("selector") or {}).get("matchLabels") or {}
+    selected = (spec.get("selector") or {}).get("matchLabels") or {}
     labels = template["metadata"].get("labels") or {}
-    if not wanted or any(labels.get(key) != value for key, value in wanted.items()):
+    if not selected or any(labels.get(key) != value for key, value in selected.items()):
         message = f"Invalid value: {labels}: `selector` does not match template `labels`"
         yield "spec.template.metadata.labels", message, INVALID
 
@@ -104,7 +104,7 @@ def _bad_ports(container: Object) -> str | None:
         and not isinstance(get.get("port"), int)
         and get.get("port") not in [port.get("name") for port in ports]
     ):
-        return "the readinessProbe asks a port that the container has not"
+        return "the readinessProbe uses a port that the container does not have"
     return None
 
 
@@ -122,10 +122,10 @@ def _of_selector(path: str, selector: Object) -> Iterator[Complaint]:
 
 
 def _of_budget(spec: Object) -> Iterator[Complaint]:
-    said = {key: spec[key] for key in ("minAvailable", "maxUnavailable") if spec.get(key) is not None}
-    if len(said) == 2:
-        yield "spec", f"Invalid value: {said}: minAvailable and maxUnavailable cannot be both set", INVALID
-    for key, value in said.items():
+    given = {key: spec[key] for key in ("minAvailable", "maxUnavailable") if spec.get(key) is not None}
+    if len(given) == 2:
+        yield "spec", f"Invalid value: {given}: minAvailable and maxUnavailable cannot be both set", INVALID
+    for key, value in given.items():
         if isinstance(value, bool) or not isinstance(value, int | str):
             yield f"spec.{key}", f"Invalid value: {value}: must be an integer or a percentage", INVALID
         elif isinstance(value, int) and value < 0:
@@ -137,7 +137,7 @@ def _of_budget(spec: Object) -> Iterator[Complaint]:
 
 def _of_autoscaler(spec: Object) -> Iterator[Complaint]:
     least, most = spec["minReplicas"], spec.get("maxReplicas") or 0
-    # A server that lets them scale to zero would take a minReplicas of 0; the recorded one does not.
+    # A server with HPAScaleToZero would accept a minReplicas of 0; the recorded one does not.
     if least < 1:
         yield "spec.minReplicas", f"Invalid value: {least}: must be greater than or equal to 1", INVALID
     if most < 1:

@@ -1,4 +1,4 @@
-"""The ReplicaSet between a Deployment and its Pods, one for each template that it has had. Pure."""
+"""The ReplicaSet between a Deployment and its Pods, one per template that it has had. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HASH = "pod-template-hash"
 
 
 def uid_of(deployment_uid: str, hash_: str) -> str:
-    """The same for the same template, so that the owner of a Pod is known without a look at the store."""
+    """The same for the same template, so that a Pod's owner is known without reading the store."""
     return str(uuid.uuid5(uuid.UUID(deployment_uid), hash_))
 
 
@@ -21,7 +21,7 @@ def is_of(found: Object, deployment_uid: str) -> bool:
 
 
 def of(deployment: Object, hash_: str, now: str) -> Object:
-    """As the Deployment's controller makes it; its name is never cut, unlike those of its Pods."""
+    """The ReplicaSet that the Deployment's controller creates; its name is never cut, unlike those of its Pods."""
     meta, spec = deployment["metadata"], deployment["spec"]
     template = copy.deepcopy(spec["template"])
     template["metadata"]["labels"] = {**(template["metadata"].get("labels") or {}), HASH: hash_}

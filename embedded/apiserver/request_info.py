@@ -1,4 +1,4 @@
-"""A request's path and headers, read: which resource, which verb, which form of answer. Pure."""
+"""Parses a request's path and headers: the resource, the verb, the format of the answer. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RequestInfo:
 
     @property
     def attributes(self) -> Attributes:
-        """What rights are judged by: a list that selects one name counts as naming it."""
+        """The attributes for authorization: a list that selects one name counts as naming it."""
         name = self.name
         if self.verb in ("list", "watch", "deletecollection"):
             name = name_in(self.query.get("fieldSelector", ""))
@@ -37,7 +37,7 @@ class RequestInfo:
 
 
 def read(method: str, path: str, query: Mapping[str, str]) -> RequestInfo | None:
-    """None where the path is not one of a resource: discovery, health, nonsense."""
+    """None if the path is not that of a resource: discovery, health, unknown."""
     steps = [step for step in path.split("/") if step]
     if steps[:1] == ["api"] and len(steps) > 2:
         group, version, rest = "", steps[1], steps[2:]
@@ -68,9 +68,9 @@ def form_of(accept: str, other: str) -> str:
     """The first form in an Accept header that is served: `other` (as Table, as APIGroupDiscoveryList), or "plain"."""
     for choice in (accept or "*/*").split(","):
         kind, *parameters = (part.strip() for part in choice.split(";"))
-        told = dict(parameter.partition("=")[::2] for parameter in parameters)
-        if kind in ("*/*", "application/*") or (kind == "application/json" and "as" not in told):
+        given = dict(parameter.partition("=")[::2] for parameter in parameters)
+        if kind in ("*/*", "application/*") or (kind == "application/json" and "as" not in given):
             return "plain"
-        if kind == "application/json" and told["as"] == other and told.get("v") in ("v1", "v2"):
+        if kind == "application/json" and given["as"] == other and given.get("v") in ("v1", "v2"):
             return other
     raise not_acceptable()

@@ -1,6 +1,6 @@
-"""Which resources the server speaks, with which verbs: the table that routing and discovery read.
+"""The resources that the server supports, with their verbs: the table that routing and discovery read.
 
-What is not here is not spoken: it is answered as an API server answers for an API that it does not have.
+A request for any other resource gets the answer of an API server without that API.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ SCALE = ("get", "patch", "update")
 
 @dataclass(frozen=True)
 class Resource:
-    """One resource of one group, and what may be done with it."""
+    """One resource of one group, and its verbs."""
 
     group: str
     version: str
@@ -87,7 +87,7 @@ RESOURCES = (
         subresources={"scale": SCALE, "status": ("get",)},
         has_generation=True,
     ),
-    # Made by a Deployment, and written by nobody else.
+    # Created by a Deployment's controller; no client writes it.
     Resource(
         "apps", "v1", "replicasets", "ReplicaSet", READ, ("rs",), categories=("all",), has_generation=True
     ),
@@ -134,15 +134,15 @@ RESOURCES = (
         "leases",
         "Lease",
         WHOLE,
-        # As etcd's registry has it for Leases: an update must name the version that it replaces,
-        # and an update of what is gone creates.
+        # As the server's registry does for Leases: an update must name the version that it replaces,
+        # and an update of a missing one creates it.
         unconditional_update=False,
         create_on_update=True,
     ),
     Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", READ, has_generation=True),
 )
 
-# Where KEDA is installed; only a Cluster(keda=True) speaks it.
+# With KEDA installed; only in a Cluster(keda=True).
 SCALED_OBJECTS = Resource(
     "keda.sh",
     "v1alpha1",
@@ -155,7 +155,7 @@ SCALED_OBJECTS = Resource(
     custom=True,
 )
 
-# Where KServe is installed; only a Cluster(kserve=True) speaks it.
+# With KServe installed; only in a Cluster(kserve=True).
 INFERENCE_SERVICES = Resource(
     "serving.kserve.io",
     "v1beta1",
@@ -170,8 +170,8 @@ INFERENCE_SERVICES = Resource(
 )
 
 
-class Spoken:
-    """The resources that one cluster speaks, and the ways to find them."""
+class Supported:
+    """The resources that one cluster supports, with indexes."""
 
     def __init__(self, resources: tuple[Resource, ...]) -> None:
         self.resources = resources
@@ -180,12 +180,12 @@ class Spoken:
         self.group_versions = {(r.group, r.version) for r in resources}
 
 
-ALWAYS = Spoken(RESOURCES)
+ALWAYS = Supported(RESOURCES)
 
 
-def spoken(keda: bool, kserve: bool) -> Spoken:
-    """What a cluster speaks in which these are installed."""
-    return Spoken(RESOURCES + (SCALED_OBJECTS,) * keda + (INFERENCE_SERVICES,) * kserve)
+def supported(keda: bool, kserve: bool) -> Supported:
+    """The resources of a cluster with these installed."""
+    return Supported(RESOURCES + (SCALED_OBJECTS,) * keda + (INFERENCE_SERVICES,) * kserve)
 
 
 NAMESPACES = ALWAYS.by_path["", "v1", "namespaces"]

@@ -1,4 +1,4 @@
-"""Who asks, and what he may: bearer tokens with rules as RBAC has them. Pure: a request's attributes in, yes or no out."""
+"""Authentication and authorization: bearer tokens with RBAC rules. Pure: a request's attributes in, a bool out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from embedded.apiserver.errors import ApiError, qualified
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of a Role (with its namespace) or of a ClusterRole (namespace None: everywhere)."""
+    """One rule of a Role (with its namespace) or of a ClusterRole (namespace None: all namespaces)."""
 
     verbs: tuple[str, ...]
     api_groups: tuple[str, ...]
@@ -26,7 +26,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Identity:
-    """A bearer token, the name it stands for, and what that name may do."""
+    """A bearer token, its user name, and that user's rules."""
 
     user: str
     token: str
@@ -37,7 +37,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Attributes:
-    """What is asked of a resource; `name` is empty where the request names none."""
+    """A request's attributes for authorization; `name` is empty if the request names no object."""
 
     verb: str
     group: str
@@ -55,7 +55,7 @@ ANONYMOUS = Identity("system:anonymous", "")
 
 
 def rules_of(role: dict[str, Any], namespace: str | None = None) -> tuple[Rule, ...]:
-    """The rules of a Role or ClusterRole manifest, so that the Roles that are shipped can be tried here."""
+    """The rules of a Role or ClusterRole manifest, so that the shipped Roles can be tested here."""
     return tuple(
         Rule(
             tuple(rule["verbs"]),
@@ -69,15 +69,17 @@ def rules_of(role: dict[str, Any], namespace: str | None = None) -> tuple[Rule, 
 
 
 def web_token(user: str, ends_at: float) -> str:
-    """A token as the API server issues one to an account: whoever holds it can read when it ends. Each is another."""
+    """A token as the API server issues it to a service account, with a readable expiry. Every call returns another token."""
     claims = {"sub": user, "exp": int(ends_at), "jti": secrets.token_hex(8)}
     parts = ({"alg": "RS256", "typ": "JWT"}, claims, secrets.token_hex(16))
     return ".".join(base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts)
 
 
-def who(identities: Iterable[Identity], authorization: str | None, now: float = 0.0) -> Identity | None:
-    """The identity of an Authorization header; without one the anonymous, None for a token nobody has, or that has ended
-    (a real API server leaves it a minute more)."""
+def authenticate(
+    identities: Iterable[Identity], authorization: str | None, now: float = 0.0
+) -> Identity | None:
+    """The identity of an Authorization header: ANONYMOUS without a header, None for an unknown or expired token (a real API
+    server accepts it for one minute more)."""
     if authorization is None:
         return ANONYMOUS
     scheme, _, token = authorization.partition(" ")
@@ -91,7 +93,7 @@ def who(identities: Iterable[Identity], authorization: str | None, now: float = 
 
 
 def allowed(identity: Identity, attributes: Attributes) -> bool:
-    """A rule with resource names allows nothing that names none: no create, no list without a fieldSelector."""
+    """A rule with resource names allows only requests with a name: no create, no list without a fieldSelector."""
     if identity.admin:
         return True
     if attributes.resource == "selfsubjectaccessreviews" and attributes.verb == "create":
@@ -133,7 +135,7 @@ def forbidden_path(identity: Identity, verb: str, path: str) -> ApiError:
 
 
 def review(identity: Identity, body: dict[str, Any]) -> dict[str, Any]:
-    """The answer to a SelfSubjectAccessReview; only resourceAttributes are judged."""
+    """The answer to a SelfSubjectAccessReview; only resourceAttributes are evaluated."""
     spec = body.get("spec")
     attributes = (spec if isinstance(spec, dict) else {}).get("resourceAttributes") or {}
     attributes = Attributes(

@@ -1,4 +1,4 @@
-"""The Scale of a workload, as the scale subresource shows it. Pure."""
+"""The Scale of a workload, as the scale subresource returns it. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from embedded.apiserver.selectors import as_text
 
 
 def scale_of(workload: dict[str, Any]) -> dict[str, Any]:
-    """At zero `spec` is empty: Go leaves out a zero where the field says omitempty, and clients read None."""
+    """At zero `spec` is empty: Go omits a zero in an omitempty field, and clients read None."""
     meta = workload["metadata"]
     replicas = workload["spec"].get("replicas", 0)
     return {
@@ -25,6 +25,6 @@ def scale_of(workload: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def wanted_of(scale: dict[str, Any]) -> int:
-    """How many replicas a Scale asks for; none said is zero."""
+def replicas_of(scale: dict[str, Any]) -> int:
+    """The replicas that a Scale requests; absent means zero."""
     return (scale.get("spec") or {}).get("replicas") or 0

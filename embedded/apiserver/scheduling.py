@@ -1,6 +1,6 @@
-"""Which Node takes a new Pod: what the scheduler decides. Pure: a Pod, Nodes and Pods in, a Pod out.
+"""The scheduler's choice of a Node for a new Pod. Pure: a Pod, Nodes and Pods in, a Pod out.
 
-Spoken: cordons, readiness, nodeSelector, taints and tolerations; not affinity, resources, preemption.
+Supported: cordons, readiness, nodeSelector, taints and tolerations. Not supported: affinity, resources, preemption.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ Object = dict[str, Any]
 
 
 def scheduled(pod: Object, candidates: list[Object], others: list[Object], now: float) -> Object:
-    """The Pod, bound to the fitting Node with the fewest Pods; with none that fits it is told why, and stays Pending."""
-    # One that names its Node in the template has passed the scheduler by.
+    """The Pod, bound to the fitting Node with the fewest Pods; if none fits, Pending with the reason in a condition."""
+    # A template with a nodeName bypasses the scheduler.
     if name := pod["spec"].get("nodeName"):
         return pods.bound(pod, name, now)
     reasons = {node["metadata"]["name"]: _objection(pod, node) for node in candidates}
@@ -28,7 +28,7 @@ def scheduled(pod: Object, candidates: list[Object], others: list[Object], now: 
 
 
 def _objection(pod: Object, node: Object) -> str | None:
-    """In the scheduler's words and in the order of its filters."""
+    """The scheduler's message, in the order of its filters; None if the Node fits."""
     if nodes.is_cordoned(node) and not _tolerated(nodes.CORDONED, pod):
         return "node(s) were unschedulable"
     if not nodes.is_ready(node):
@@ -36,8 +36,8 @@ def _objection(pod: Object, node: Object) -> str | None:
     for taint in node["spec"].get("taints") or ():
         if taint["effect"] in ("NoSchedule", "NoExecute") and not _tolerated(taint, pod):
             return "node(s) had untolerated taint(s)"
-    wanted, labels = pod["spec"].get("nodeSelector") or {}, node["metadata"].get("labels") or {}
-    if any(labels.get(key) != value for key, value in wanted.items()):
+    selector, labels = pod["spec"].get("nodeSelector") or {}, node["metadata"].get("labels") or {}
+    if any(labels.get(key) != value for key, value in selector.items()):
         return "node(s) didn't match Pod's node affinity/selector"
     return None
 
@@ -52,7 +52,9 @@ def _tolerated(taint: Object, pod: Object) -> bool:
 
 
 def _message(reasons: list[str]) -> str:
-    told = ", ".join(sorted(f"{count} {reason}" for reason, count in Counter(reasons).items()))
+    counted = ", ".join(sorted(f"{count} {reason}" for reason, count in Counter(reasons).items()))
     return (
-        f"0/{len(reasons)} nodes are available: {told}." if reasons else "no nodes available to schedule pods"
+        f"0/{len(reasons)} nodes are available: {counted}."
+        if reasons
+        else "no nodes available to schedule pods"
     )

@@ -24,12 +24,12 @@ def by_labels(text: str) -> Predicate:
 
 
 def by_fields(text: str, kind: str) -> Predicate:
-    wanted = [_field(part.strip(), kind) for part in _parts(text)]
-    return lambda obj: all((_at(obj, path) == value) is equal for path, value, equal in wanted)
+    tests = [_field(part.strip(), kind) for part in _parts(text)]
+    return lambda obj: all((_at(obj, path) == value) is equal for path, value, equal in tests)
 
 
 def name_in(text: str) -> str:
-    """The name that a fieldSelector asks for: rules with resource names are judged by it."""
+    """The metadata.name in a fieldSelector, for rules with resource names; empty if it has none."""
     for part in _parts(text):
         path, equals, value = part.replace("==", "=").partition("=")
         if path.strip() == "metadata.name" and equals:
@@ -38,15 +38,15 @@ def name_in(text: str) -> str:
 
 
 def matches(labels: dict[str, str], selector: dict[str, Any]) -> bool:
-    """Do these labels fit a `matchLabels`? matchExpressions are not spoken."""
-    wanted = selector.get("matchLabels") or {}
-    return bool(wanted) and all(labels.get(key) == value for key, value in wanted.items())
+    """Whether these labels fit a `matchLabels`. matchExpressions are ignored; an empty one fits nothing."""
+    selected = selector.get("matchLabels") or {}
+    return bool(selected) and all(labels.get(key) == value for key, value in selected.items())
 
 
 def fits(labels: dict[str, str], selector: dict[str, Any]) -> bool:
-    """Do these labels fit a LabelSelector, expressions and all? An empty one fits everything."""
-    wanted = selector.get("matchLabels") or {}
-    return all(labels.get(key) == value for key, value in wanted.items()) and all(
+    """Whether these labels fit a LabelSelector, including its expressions. An empty one fits everything."""
+    selected = selector.get("matchLabels") or {}
+    return all(labels.get(key) == value for key, value in selected.items()) and all(
         _expressed(labels, expression) for expression in selector.get("matchExpressions") or ()
     )
 

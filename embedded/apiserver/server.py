@@ -1,4 +1,4 @@
-"""The HTTP side of the cluster: routes, rights, answers. Decides nothing about objects itself."""
+"""The HTTP server of the cluster: routes, authorization, answers. Contains no logic about objects."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ async def serve(
     middlewares: Sequence[Middleware] = (),
     certificate: Certificate | None = None,
 ) -> tuple[web.AppRunner, int]:
-    """Binds 127.0.0.1:port (0: any free one); the runner's cleanup() ends watches and closes the port.
+    """Binds 127.0.0.1:port (0: any free port); the runner's cleanup() ends watches and closes the port.
 
-    With a certificate it speaks https, else http. `middlewares` stand before everything: a test makes trouble there.
+    Serves https with a certificate, else http. `middlewares` run first, so that a test can inject errors.
     """
     api = Api(cluster)
     app = web.Application(middlewares=list(middlewares), client_max_size=BIGGEST_BODY)
@@ -66,7 +66,7 @@ class Api:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.store = cluster.store
-        self.spoken = cluster.spoken
+        self.supported = cluster.supported
         self._closing = asyncio.Event()
 
     async def shut(self, app: web.Application) -> None:
@@ -75,7 +75,7 @@ class Api:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         try:
             now = self.cluster.controllers.now()
-            identity = rights.who(self.cluster.tokens, request.headers.get("Authorization"), now)
+            identity = rights.authenticate(self.cluster.tokens, request.headers.get("Authorization"), now)
             if identity is None:
                 raise unauthorized()
             info = read(request.method, request.path, request.query)
@@ -87,10 +87,10 @@ class Api:
         except ApiError as error:
             return _json(error.status, error.code, headers=error.headers)
         except Exception as error:
-            # A mistake of ours, or a body that nobody foresaw: told as a server tells it, and logged.
+            # A bug here, or an unexpected body: answered as the server does, and logged.
             logging.getLogger(__name__).exception("%s %s", request.method, request.path)
-            trouble = ApiError(500, f"Internal error occurred: {error!r}", "InternalError")
-            return _json(trouble.status, 500)
+            internal = ApiError(500, f"Internal error occurred: {error!r}", "InternalError")
+            return _json(internal.status, 500)
 
     def _not_a_resource(self, request: web.Request, identity: rights.Identity) -> web.Response:
         path = request.path.rstrip("/")
@@ -106,7 +106,7 @@ class Api:
             and form_of(request.headers.get("Accept", ""), DISCOVERY_FORM) != "plain"
         ):
             return _json(
-                discovery.aggregated(self.spoken, core=path == "/api"),
+                discovery.aggregated(self.supported, core=path == "/api"),
                 content_type=f"{JSON};g=apidiscovery.k8s.io;v=v2;as={DISCOVERY_FORM}",
             )
         steps = path.strip("/").split("/")
@@ -117,21 +117,21 @@ class Api:
             case ["api"]:
                 body = discovery.versions(request.host)
             case ["apis"]:
-                body = discovery.groups(self.spoken)
+                body = discovery.groups(self.supported)
             case ["apis", group]:
-                body = discovery.one_group(self.spoken, group)
+                body = discovery.one_group(self.supported, group)
             case ["api", "v1"]:
-                body = discovery.resources(self.spoken, "", "v1")
-            case ["apis", group, version] if (group, version) in self.spoken.group_versions:
-                body = discovery.resources(self.spoken, group, version)
+                body = discovery.resources(self.supported, "", "v1")
+            case ["apis", group, version] if (group, version) in self.supported.group_versions:
+                body = discovery.resources(self.supported, group, version)
         return _no_such_page() if body is None else _json(body)
 
     async def _resource(
         self, request: web.Request, identity: rights.Identity, info: RequestInfo
     ) -> web.StreamResponse:
-        if (info.group, info.version) not in self.spoken.group_versions:
+        if (info.group, info.version) not in self.supported.group_versions:
             return _no_such_page()
-        resource = self.spoken.by_path.get((info.group, info.version, info.resource))
+        resource = self.supported.by_path.get((info.group, info.version, info.resource))
         if resource is None or bool(info.namespace) > resource.namespaced:
             raise no_such_resource()
         verbs = resource.subresources.get(info.subresource) if info.subresource else resource.verbs
@@ -226,7 +226,7 @@ class Api:
 
 
 def _delete_options(body: Any, info: RequestInfo) -> Any:
-    """The server reads them from the body, or, where there is none, from the query."""
+    """The server reads them from the body, or from the query if there is no body."""
     if body is None and (grace_s := number(info.query, "gracePeriodSeconds")) is not None:
         return {"gracePeriodSeconds": int(grace_s)}
     return body

@@ -1,4 +1,4 @@
-"""What a workload's status says of its Pods, and what is to be done about them. Pure: workload and Pods in, status or plan out."""
+"""A workload's status, and the plan of its controller. Pure: workload and Pods in, status or plan out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Object = dict[str, Any]
 
 @dataclass
 class Plan:
-    """Names of Pods to delete; how many to create (Deployment), or of which ordinals (StatefulSet)."""
+    """Names of Pods to delete; how many to create (Deployment), or with which ordinals (StatefulSet)."""
 
     delete: list[str] = field(default_factory=list)
     create: int = 0
@@ -20,7 +20,7 @@ class Plan:
 
 
 def deployment_seen(workload: Object, pods: list[Object], now: str) -> Object:
-    """The first answer to a new generation: noticed, not yet counted."""
+    """The first status of a new generation: observed, Pods not yet counted."""
     conditions = _conditions(workload, pods, now)
     return {
         **workload.get("status", {}),
@@ -30,8 +30,8 @@ def deployment_seen(workload: Object, pods: list[Object], now: str) -> Object:
 
 
 def deployment_counted(workload: Object, pods: list[Object], now: str, denied: str | None = None) -> Object:
-    """A count of zero is absent: Go leaves it out. Terminating Pods are counted apart, from 1.35 on. `denied`: why a Pod could
-    not be made, which is told for as long as it lasts."""
+    """A count of zero is absent: Go omits it. Terminating Pods are counted separately, since 1.35. `denied`: why a Pod could
+    not be created; reported as long as that lasts."""
     live = [p for p in pods if pod.is_live(p)]
     ready = sum(pod.is_ready(p) for p in live)
     current = pod.template_hash(workload["spec"]["template"])
@@ -51,7 +51,7 @@ def deployment_counted(workload: Object, pods: list[Object], now: str, denied: s
 
 
 def stateful_counted(workload: Object, pods: list[Object]) -> Object:
-    """Counts what exists, terminating or not; `replicas` and `availableReplicas` are an explicit 0."""
+    """Counts all existing Pods, terminating or not; `replicas` and `availableReplicas` can be an explicit 0."""
     existing = [p for p in pods if not pod.is_over(p)]
     ready = sum(pod.is_ready(p) for p in existing)
     revision = f"{workload['metadata']['name']}-{pod.template_hash(workload['spec']['template'])}"
@@ -72,19 +72,19 @@ def stateful_counted(workload: Object, pods: list[Object]) -> Object:
 
 
 def deployment_plan(workload: Object, pods: list[Object]) -> Plan:
-    """A changed template is rolled out as strategy Recreate does it: two processes cannot hold one port."""
+    """A changed template is rolled out as with strategy Recreate: two processes cannot hold one port."""
     current = pod.template_hash(workload["spec"]["template"])
     live = [p for p in pods if pod.is_live(p)]
     kept = [p for p in live if p["metadata"]["labels"].get("pod-template-hash") == current]
-    # Those that are not ready go first, then the youngest.
+    # Pods that are not ready are deleted first, then the youngest.
     kept.sort(key=lambda p: (pod.is_ready(p), -int(p["metadata"]["resourceVersion"])), reverse=True)
-    wanted = workload["spec"]["replicas"]
-    surplus = [p for p in live if p not in kept] + kept[wanted:]
-    return Plan([p["metadata"]["name"] for p in surplus], max(0, wanted - len(kept)))
+    replicas = workload["spec"]["replicas"]
+    surplus = [p for p in live if p not in kept] + kept[replicas:]
+    return Plan([p["metadata"]["name"] for p in surplus], max(0, replicas - len(kept)))
 
 
 def stateful_plan(workload: Object, pods: list[Object]) -> Plan:
-    """One step at a time, in the order of the ordinals: up from 0, down from the highest."""
+    """One step at a time, in the order of the ordinals: creates up from 0, deletes down from the highest."""
     name = workload["metadata"]["name"]
     revision = f"{name}-{pod.template_hash(workload['spec']['template'])}"
     by_ordinal = {int(p["metadata"]["name"].removeprefix(f"{name}-")): p for p in pods}
@@ -112,10 +112,10 @@ def _generation(workload: Object) -> int:
 
 
 def _conditions(workload: Object, pods: list[Object], now: str) -> list[Object]:
-    wanted = workload["spec"]["replicas"]
+    replicas = workload["spec"]["replicas"]
     available = sum(pod.is_ready(p) for p in pods if pod.is_live(p))
-    # maxUnavailable 25 %, rounded down, may be missing.
-    enough = available >= wanted - wanted // 4
+    # maxUnavailable is 25 %, rounded down.
+    enough = available >= replicas - replicas // 4
     conditions = list(workload.get("status", {}).get("conditions", []))
     if enough:
         _set(
@@ -137,8 +137,8 @@ def _conditions(workload: Object, pods: list[Object], now: str) -> list[Object]:
         )
     replica_set = f"{workload['metadata']['name']}-{pod.template_hash(workload['spec']['template'])}"
     done = f'ReplicaSet "{replica_set}" has successfully progressed.'
-    # Once rolled out, a template stays so, whatever becomes of its Pods; scaling is no progress.
-    if available >= wanted or any(c["message"] == done for c in conditions):
+    # A completed rollout stays complete, whatever happens to its Pods; scaling is not progress.
+    if available >= replicas or any(c["message"] == done for c in conditions):
         _set(conditions, "Progressing", "True", "NewReplicaSetAvailable", done, now)
     else:
         _set(
@@ -160,7 +160,7 @@ def _failure(conditions: list[Object], denied: str | None, now: str) -> list[Obj
 
 
 def _set(conditions: list[Object], name: str, value: str, reason: str, message: str, now: str) -> None:
-    """A changed condition goes to the end of the list, and keeps its transition time while its status stays."""
+    """A changed condition moves to the end of the list; its transition time changes only with its status."""
     old = next((c for c in conditions if c["type"] == name), None)
     if old and (old["status"], old["reason"], old["message"]) == (value, reason, message):
         return

@@ -1,6 +1,6 @@
-"""The objects of the cluster, their versions, and the log of what happened to them.
+"""The objects of the cluster, their versions, and the event log.
 
-Objects in the store and in the log are never changed in place: `put` takes a new one, `get` and `list` hand out copies.
+Objects in the store and in the log are never changed in place: `put` takes a new one, `get` and `list` return copies.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True)
 class Event:
-    """One change; `before` is None for an ADDED, and lets a watch see an object leave its selector."""
+    """One change. `before` lets a watch detect that an object left its selector; None for ADDED."""
 
     version: int
     type: str
@@ -28,33 +28,33 @@ class Event:
 
 
 class Store:
-    """Everything is done at once and in one thread: between two awaits nobody else writes."""
+    """Synchronous and single-threaded: there are no other writes between two awaits."""
 
     def __init__(self, event_log: int) -> None:
         self.version = 1
         self._objects: dict[str, dict[tuple[str, str], Object]] = {}
         self._log: deque[Event] = deque(maxlen=event_log)
         self._listeners: list[Callable[[Event], None]] = []
-        # The newest version of which the log no longer knows the event.
+        # The newest version whose event is no longer in the log.
         self.forgotten = 0
 
     def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
         return copy.deepcopy(self._of(resource).get((namespace, name)))
 
     def list(self, resource: Resource, namespace: str | None = None) -> list[Object]:
-        """In the order of the keys, as etcd has them; namespace None is all of them."""
+        """In key order, as in etcd; namespace None: all namespaces."""
         found = sorted(self._of(resource).items())
         return [copy.deepcopy(obj) for key, obj in found if namespace is None or key[0] == namespace]
 
     def put(self, resource: Resource, obj: Object) -> Object:
-        """Writes the object if it differs from what is there; the version moves only then."""
+        """Writes the object if it differs from the stored one; only then the version changes."""
         key = _key(obj)
         before = self._of(resource).get(key)
         if before is not None and before == {**obj, "metadata": {**obj["metadata"], **_version(before)}}:
             return copy.deepcopy(before)
         after = self._versioned(obj)
         self._of(resource)[key] = after
-        self._tell(Event(self.version, "MODIFIED" if before else "ADDED", resource, after, before))
+        self._notify(Event(self.version, "MODIFIED" if before else "ADDED", resource, after, before))
         return copy.deepcopy(after)
 
     def remove(self, resource: Resource, namespace: str, name: str) -> Object | None:
@@ -62,11 +62,11 @@ class Store:
         if before is None:
             return None
         after = self._versioned(before)
-        self._tell(Event(self.version, "DELETED", resource, after, before))
+        self._notify(Event(self.version, "DELETED", resource, after, before))
         return after
 
     def since(self, version: int, resource: Resource) -> Sequence[Event]:
-        """The events of a resource after a version; the caller has looked at `forgotten` first."""
+        """The events of a resource after a version; the caller must check `forgotten` first."""
         newer: deque[Event] = deque()
         for event in reversed(self._log):
             if event.version <= version:
@@ -76,7 +76,7 @@ class Store:
         return newer
 
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
-        """Calls the listener with every event from now on; the answer undoes that."""
+        """Calls the listener with every event from now on; returns a function that removes it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -89,7 +89,7 @@ class Store:
         after["metadata"]["resourceVersion"] = str(self.version)
         return after
 
-    def _tell(self, event: Event) -> None:
+    def _notify(self, event: Event) -> None:
         if len(self._log) == self._log.maxlen:
             self.forgotten = self._log[0].version
         self._log.append(event)

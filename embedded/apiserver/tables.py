@@ -12,7 +12,7 @@ from embedded.apiserver.resources import Resource
 from embedded.apiserver.selectors import as_text
 
 Object = dict[str, Any]
-# A column: its name, its priority (1: only with -o wide), its cell.
+# A column: name, priority (1: only with -o wide), cell.
 Column = tuple[str, int, Callable[[Object], Any]]
 
 

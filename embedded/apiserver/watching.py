@@ -1,4 +1,4 @@
-"""One watch: JSON lines of what happens to the objects of a selector, until its time is over."""
+"""One watch: the events of the selected objects as JSON lines, until its timeout."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from embedded.apiserver.resources import Resource
 from embedded.apiserver.selectors import Predicate
 from embedded.apiserver.store import Event, Object, Store
 
-# Where the client names no timeout; the real server draws one between 30 and 60 minutes.
+# If the client sets no timeout; the real server draws one between 30 and 60 minutes.
 TIMEOUT_S = 1800.0
-# As seen: the first bookmark a little before the end, further ones about once a second.
+# As observed: the first bookmark shortly before the end, further ones about once a second.
 BOOKMARK_BEFORE_END_S = 2.5
 BOOKMARK_EVERY_S = 1.05
 
 
 @dataclass(frozen=True)
 class Watch:
-    """What a client asked for; `version` None or 0 begins with what is there, as synthetic ADDED events."""
+    """A client's watch request; `version` None or 0: begins with the existing objects, as synthetic ADDED events."""
 
     resource: Resource
     namespace: str | None
@@ -31,23 +31,23 @@ class Watch:
     bookmarks: bool
 
     def sees(self, event: Event) -> tuple[str, Object] | None:
-        """The event as this watch tells it: an object that comes into the selector is ADDED, one that leaves is DELETED."""
+        """The event that this watch sends: ADDED if the object enters the selector, DELETED if it leaves; None: none."""
         if event.resource is not self.resource:
             return None
-        now = event.type != "DELETED" and self._wants(event.after)
-        before = event.before is not None and self._wants(event.before)
+        now = event.type != "DELETED" and self._selects(event.after)
+        before = event.before is not None and self._selects(event.before)
         if now:
             return ("MODIFIED" if before else "ADDED"), event.after
         return ("DELETED", event.after) if before else None
 
-    def _wants(self, obj: Object) -> bool:
+    def _selects(self, obj: Object) -> bool:
         return (self.namespace is None or obj["metadata"]["namespace"] == self.namespace) and self.selected(
             obj
         )
 
     async def events(self, store: Store, closing: asyncio.Event) -> AsyncGenerator[tuple[str, Object], None]:
         queue: asyncio.Queue[Event] = asyncio.Queue()
-        deaf = store.listen(queue.put_nowait)
+        unlisten = store.listen(queue.put_nowait)
         try:
             if self.version and self.version < store.forgotten:
                 yield "ERROR", expired(self.version, store.forgotten).status
@@ -58,7 +58,7 @@ class Watch:
                 async for event in heard:
                     yield event
         finally:
-            deaf()
+            unlisten()
 
     def _begin(self, store: Store) -> list[tuple[str, Object]]:
         if not self.version:
@@ -92,7 +92,7 @@ class Watch:
             getting.cancel()
 
     def _after_start(self, event: Event) -> tuple[str, Object] | None:
-        # A watch from the future is silent until then.
+        # A watch from a future version sends nothing until then.
         return None if self.version and event.version <= self.version else self.sees(event)
 
     def _bookmark(self, version: int) -> Object:
@@ -104,7 +104,7 @@ class Watch:
 
 
 def version_of(text: str) -> int | None:
-    """The resourceVersion of a watch; what is no number is the server's own error there, with a 500."""
+    """The resourceVersion of a watch; for one that is not a number, the server answers 500."""
     if not text:
         return None
     if not text.isdecimal():

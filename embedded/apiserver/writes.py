@@ -1,6 +1,6 @@
-"""Create, replace, patch, scale and delete, with the preconditions and in the words of a 1.36 API server.
+"""Create, replace, patch, scale and delete, with the preconditions and messages of a 1.36 API server.
 
-Each is done at once: nothing is awaited between reading what is there and writing what shall be.
+Each is synchronous: nothing is awaited between the read and the write.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from embedded.apiserver.admission import Admission, admitted
 from embedded.apiserver.controllers import Controllers
 from embedded.apiserver.options import Options
 from embedded.apiserver.resources import NAMESPACES, NODES, PODS, WORKLOADS, Resource
-from embedded.apiserver.scale import scale_of, wanted_of
+from embedded.apiserver.scale import replicas_of, scale_of
 from embedded.apiserver.store import Object, Store
 
-# What the server alone writes into an object's metadata.
+# Metadata that only the server writes.
 OWN_META = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
 
 
 class Writes:
-    """The write verbs over one store; `controllers` ends Pods and clears up after workloads."""
+    """The write verbs of one store; `controllers` deletes Pods and the dependents of workloads."""
 
     def __init__(self, store: Store, controllers: Controllers) -> None:
         self.store = store
@@ -42,12 +42,12 @@ class Writes:
             raise errors.already_exists(resource, meta["name"])
         if meta.get("resourceVersion"):
             raise errors.ApiError(500, "resourceVersion should not be set on objects to be created")
-        return self._born(resource, obj, options)
+        return self._create(resource, obj, options)
 
     def replace(
         self, resource: Resource, namespace: str, name: str, body: Any, options: Options
     ) -> tuple[bool, Object]:
-        """The object, and whether it was made anew: a PUT of what is gone creates, where the kind allows it."""
+        """(whether it was created, the object): a PUT of a missing object creates it, if the kind allows that."""
         obj = decoding.whole(resource.api_version, resource.kind, body, options)
         obj = decoding.in_place(resource, obj, namespace, name)
         current = self.store.get(resource, namespace if resource.namespaced else "", name)
@@ -65,7 +65,7 @@ class Writes:
                 )
             self._must_have(resource, namespace)
             obj["metadata"].pop("resourceVersion", None)
-            return True, self._born(resource, obj, options)
+            return True, self._create(resource, obj, options)
         if not version and not resource.unconditional_update:
             raise errors.invalid(
                 resource.plural,
@@ -75,7 +75,7 @@ class Writes:
                 "Invalid value: 0: must be specified for an update",
             )
         self._check(resource, current, uid, version)
-        return False, self._rewritten(resource, current, obj, options)
+        return False, self._update(resource, current, obj, options)
 
     def patch(
         self,
@@ -98,23 +98,23 @@ class Writes:
             raise errors.invalid(resource.kind, resource.group, name, "metadata.uid", message, times=2)
         if subresource == "status":
             obj = {**current, "status": obj.get("status", {})}
-        return self._rewritten(resource, current, obj, options, subresource)
+        return self._update(resource, current, obj, options, subresource)
 
     def scale(self, resource: Resource, namespace: str, name: str, scale: Object, options: Options) -> Object:
-        """`scale` is the Scale that shall be, as a PUT brings it or a patch leaves it."""
+        """`scale`: the new Scale, from a PUT or after a patch."""
         current = self._current(resource, namespace, name)
-        wanted = wanted_of(scale)
-        if wanted < 0:
-            message = f"Invalid value: {wanted}: must be greater than or equal to 0"
+        replicas = replicas_of(scale)
+        if replicas < 0:
+            message = f"Invalid value: {replicas}: must be greater than or equal to 0"
             raise errors.invalid("Scale", "autoscaling", name, "spec.replicas", message)
         meta = scale.get("metadata") or {}
         self._check(
             resource, current, meta.get("uid"), meta.get("resourceVersion"), f"{resource.plural}/scale"
         )
-        entries = managed.scaled(current, wanted, options.manager)
+        entries = managed.scaled(current, replicas, options.manager)
         scale = admitted(self.admission, f"{resource.plural}/scale", scale, options.dry_run)
-        changed = {**current, "spec": {**current["spec"], "replicas": wanted_of(scale)}}
-        return scale_of(self._rewritten(resource, current, changed, options, "scale", entries))
+        changed = {**current, "spec": {**current["spec"], "replicas": replicas_of(scale)}}
+        return scale_of(self._update(resource, current, changed, options, "scale", entries))
 
     def patch_scale(
         self, resource: Resource, namespace: str, name: str, content_type: str, patch: Any, options: Options
@@ -134,27 +134,27 @@ class Writes:
         self.scale(resource, namespace, name, {"spec": {"replicas": replicas}}, Options(manager=manager))
 
     def delete(self, resource: Resource, namespace: str, name: str, body: Any, options: Options) -> Object:
-        """`body` is a DeleteOptions or nothing. Dependents go in the background; nothing is orphaned here."""
+        """`body`: a DeleteOptions or None. Dependents are deleted in the background; orphaning is not supported."""
         current = self._current(resource, namespace, name)
-        asked = body if isinstance(body, dict) else {}
-        if asked.get("propagationPolicy") == "Orphan":
-            raise errors.bad_request("propagationPolicy Orphan is not spoken here")
-        wanted = asked.get("preconditions") or {}
+        given = body if isinstance(body, dict) else {}
+        if given.get("propagationPolicy") == "Orphan":
+            raise errors.bad_request("propagationPolicy Orphan is not supported here")
+        preconditions = given.get("preconditions") or {}
         for key, word, end in (
             ("uid", "UID", "deleted and then recreated"),
             ("resourceVersion", "ResourceVersion", "modified"),
         ):
             found = current["metadata"][key]
-            if wanted.get(key) not in (None, found):
-                why = f"the {word} in the precondition ({wanted[key]}) does not match the {word} in record ({found})."
+            if preconditions.get(key) not in (None, found):
+                why = f"the {word} in the precondition ({preconditions[key]}) does not match the {word} in record ({found})."
                 raise errors.conflict(
                     resource, name, f"{why} The object might have been {end}", resource.kind
                 )
-        dry_run = options.dry_run or asked.get("dryRun") == ["All"]
+        dry_run = options.dry_run or given.get("dryRun") == ["All"]
         if resource is PODS:
             if dry_run:
                 return current
-            return self.controllers.delete_pod(namespace, name, _grace_s(asked)) or current
+            return self.controllers.delete_pod(namespace, name, _grace_s(given)) or current
         if not dry_run:
             self.store.remove(resource, current["metadata"].get("namespace", ""), name)
             if resource in WORKLOADS:
@@ -163,7 +163,7 @@ class Writes:
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
 
     def evict(self, namespace: str, name: str, body: Any, options: Options) -> Object:
-        """A delete that asks the disruption budgets first."""
+        """A delete that checks the disruption budgets first."""
         eviction = decoding.whole("policy/v1", "Eviction", body, options)
         current = self._current(PODS, namespace, name)
         if (eviction.get("metadata") or {}).get("name") != name:
@@ -174,7 +174,7 @@ class Writes:
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
     def _must_have(self, resource: Resource, namespace: str) -> None:
-        """Nothing is created in a namespace that is not there: the server names the namespace then, and not the object."""
+        """In a missing namespace nothing is created; the server's error names the namespace, not the object."""
         if resource.namespaced and self.store.get(NAMESPACES, "", namespace) is None:
             raise errors.not_found(NAMESPACES, namespace)
 
@@ -199,7 +199,7 @@ class Writes:
         if version and version != meta["resourceVersion"]:
             raise errors.conflict(resource, meta["name"])
 
-    def _born(self, resource: Resource, obj: Object, options: Options) -> Object:
+    def _create(self, resource: Resource, obj: Object, options: Options) -> Object:
         given = {
             key: value for key, value in obj["metadata"].items() if key not in (*OWN_META, "managedFields")
         }
@@ -207,7 +207,7 @@ class Writes:
         meta: Object = {**given, "uid": str(uuid.uuid4()), "creationTimestamp": now}
         if resource.has_generation:
             meta["generation"] = 1
-        # Only a kubelet brings a status along.
+        # Only a kubelet creates an object with a status.
         if "status" in resource.subresources and resource is not NODES:
             obj = {key: value for key, value in obj.items() if key != "status"}
         obj = defaults.filled(resource.kind, {**obj, "metadata": meta})
@@ -220,7 +220,7 @@ class Writes:
             raise refusal
         return obj if options.dry_run else self.store.put(resource, obj)
 
-    def _rewritten(
+    def _update(
         self,
         resource: Resource,
         current: Object,
@@ -229,7 +229,7 @@ class Writes:
         subresource: str = "",
         entries: list[Object] | None = None,
     ) -> Object:
-        """`entries`: the owners of its fields, where they are known already."""
+        """`entries`: the owners of its fields, if already known."""
         if entries is None:
             obj = defaults.filled(resource.kind, obj)
             entries = managed.written(current, obj, options.manager, pod.stamp(self.controllers.now()))
@@ -251,16 +251,16 @@ class Writes:
         return obj if options.dry_run else self.store.put(resource, obj)
 
 
-def _grace_s(asked: Object) -> int | None:
-    grace_s = asked.get("gracePeriodSeconds")
+def _grace_s(options: Object) -> int | None:
+    grace_s = options.get("gracePeriodSeconds")
     if grace_s is not None and (isinstance(grace_s, bool) or not isinstance(grace_s, int)):
         raise errors.bad_request("gracePeriodSeconds: not an int64")
-    # The server takes a negative one for as short a grace as there is.
+    # The server treats a negative value as the shortest grace period.
     return 1 if grace_s is not None and grace_s < 0 else grace_s
 
 
 def _generation_moves(resource: Resource, old: Object, new: Object) -> bool:
-    """A new spec is a new generation; for a Deployment new annotations are too, labels are not."""
+    """A new spec is a new generation; for a Deployment, new annotations are too; labels are not."""
     if not resource.has_generation:
         return False
     if resource.kind == "Deployment" and old["metadata"].get("annotations") != new["metadata"].get(

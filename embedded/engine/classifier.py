@@ -1,7 +1,7 @@
-"""What the model says of documents that it knows: the right answer, a wrong one, or no JSON at all, in stated shares. Pure.
+"""The model's answers about known documents: correct, wrong, or not JSON, in configured shares. Pure.
 
-Which documents are answered wrongly hangs on the seed, the model and their ids alone: the documents are put in an order
-by hash, the first ones are answered rightly and the last ones without JSON, so that the shares of a whole corpus are exact.
+The seed, the model and the document ids alone decide which documents get wrong answers. The documents are ordered by
+hash; the first get correct answers and the last get text that is not JSON, so the shares of a whole corpus are exact.
 """
 
 import datetime
@@ -23,42 +23,42 @@ _OTHERS = {
 
 
 class Classifier:
-    """One model's knowledge of a corpus."""
+    """One model's answers about a corpus of documents."""
 
     def __init__(
         self, documents: Sequence[Document], seed: int, model: str, accuracy: float, invalid: float
     ) -> None:
-        """`accuracy`: the share of the documents answered rightly; `invalid`: without JSON. Together at most 1."""
+        """`accuracy`: share of documents with a correct answer; `invalid`: share whose answer is not JSON. Sum at most 1."""
         self._documents = documents
         ranked = sorted(documents, key=lambda document: _hash(f"{seed} {model} {document.id}"))
         right, unread = round(accuracy * len(ranked)), round(invalid * len(ranked))
-        unread = min(unread, len(ranked) - right)  # both may round up
-        self._said = {}
+        unread = min(unread, len(ranked) - right)  # both may be rounded up
+        self._answers = {}
         for place, document in enumerate(ranked):
             if place < right:
-                said = json.dumps(right_answer(document), ensure_ascii=False)
+                answer = json.dumps(right_answer(document), ensure_ascii=False)
             elif place >= len(ranked) - unread:
-                said = NO_JSON
+                answer = NO_JSON
             else:
-                said = json.dumps(
+                answer = json.dumps(
                     wrong_answer(document, Random(f"{seed} {model} {document.id}")), ensure_ascii=False
                 )
-            self._said[document.id] = pieces(said)
+            self._answers[document.id] = pieces(answer)
 
-    def tokens(self, said: str, nonce: str | None) -> list[str] | None:
-        """The answer to who said this; None: it is no document that is known here."""
-        document = self._about(said.partition(nonce)[2] if nonce else said)
-        return None if document is None else self._said[document.id]
+    def tokens(self, text: str, nonce: str | None) -> list[str] | None:
+        """The tokens of the answer to this user text; None: the text is not a known document."""
+        document = self._find(text.partition(nonce)[2] if nonce else text)
+        return None if document is None else self._answers[document.id]
 
-    def _about(self, text: str) -> Document | None:
-        """Known by its beginning, for a client may cut its end, and a gateway put something behind it."""
+    def _find(self, text: str) -> Document | None:
+        """Matches by the beginning: a client may truncate the text, and a gateway may append to it."""
         text = text.lstrip()
         found = [d for d in self._documents if text.startswith(d.text[:BEGINNING])]
         return max(found, key=lambda document: len(document.text[:BEGINNING]), default=None)
 
 
 def wrong_answer(document: Document, chance: Random) -> dict[str, Any]:
-    """One that a client can use, and that has one or two of the judged fields wrong."""
+    """A usable answer with one or two of the judged fields wrong."""
     answer = right_answer(document)
     for name in chance.sample(FIELDS, 1 + (chance.random() < 0.3)):
         if name != "correspondent" and chance.random() < 0.2:

@@ -1,4 +1,4 @@
-"""What a client asks for, read from the bodies of the three APIs. Pure: a body in; an request or a BadAsk out."""
+"""A completion request, parsed from the bodies of the three APIs. Pure: a body in, a CompletionRequest or BadRequest out."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -11,15 +11,15 @@ KEEP_ALIVE = re.compile(r"(-?\d+(?:\.\d+)?)(ms|s|m|h)")
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 NONCE = re.compile(r"\breq-[0-9a-z]+(?:-[0-9a-z]+)*\b")
 
-# LiteLLM's `ollama/` renders a conversation into one prompt; this stands before each thing the user said.
+# LiteLLM's `ollama/` renders a conversation into one prompt, with this before each user message.
 USER_MARK = "### User:\n"
 
-# What a model says of its own accord where nothing else ends it.
+# Tokens of an answer that neither the model nor a cap ends.
 LONG_ENOUGH = 4096
 
 
 class BadRequest(Exception):
-    """The body makes no sense; says what would."""
+    """The body is invalid; `message` states the correct form, `param` names the parameter."""
 
     def __init__(self, message: str, param: str | None = None) -> None:
         super().__init__(message)
@@ -38,21 +38,21 @@ class CompletionRequest:
     include_usage: bool
     prompt_tokens: int
     given: frozenset[str]
-    """The names of all parameters given, known or not."""
+    """The names of all parameters in the body, known or not."""
     temperature: float | None
-    said: str
-    """What the user said last."""
+    user_text: str
+    """The last user message."""
     keep_alive_s: float | None = None
-    """Ollama: so long the model is to stay loaded after it; below 0: for ever. None: as the engine was told."""
+    """Ollama: seconds that the model stays loaded after this request; below 0: forever. None: the engine's default."""
 
     def end(self, natural_length: int | None, room: int) -> tuple[int, str]:
-        """How many tokens the answer will have, and why it ends there; `room` is what the context has left."""
+        """(number of tokens of the answer, finish reason); `room`: tokens left in the context."""
         cap = room if self.max_tokens is None else min(self.max_tokens, room)
         if self.ignore_eos:
             return cap, "length"
         if natural_length is None:
             natural_length = LONG_ENOUGH if self.max_tokens is None else cap
-        # The token that ends an answer is one more, for which a cap just reached has no place.
+        # Stopping takes one more token, which does not fit when the cap is reached exactly.
         return (natural_length, "stop") if natural_length < cap else (cap, "length")
 
 
@@ -73,7 +73,7 @@ def read_chat(body: Mapping[str, Any]) -> CompletionRequest:
 
 
 def read_completion(body: Mapping[str, Any]) -> CompletionRequest:
-    """OpenAI's older /v1/completions, one prompt; 16 tokens where nothing else is said."""
+    """OpenAI's older /v1/completions, one prompt; max_tokens is 16 if not given."""
     prompt = body.get("prompt")
     if not isinstance(prompt, str):
         raise BadRequest("'prompt' must be a string.", "prompt")
@@ -82,22 +82,22 @@ def read_completion(body: Mapping[str, Any]) -> CompletionRequest:
 
 
 def read_ollama_generate(body: Mapping[str, Any]) -> CompletionRequest:
-    """Ollama's /api/generate: one prompt; streamed unless told otherwise."""
+    """Ollama's /api/generate: one prompt; streamed by default."""
     prompt = body.get("prompt", "")
     if not isinstance(prompt, str):
         raise BadRequest("'prompt' must be a string", "prompt")
-    # Of a rendered conversation only what was said last carries the nonce of this request.
+    # Of a rendered conversation, only the last user message carries this request's nonce.
     earlier, mark, last = prompt.rpartition(USER_MARK)
-    asked = _completion(
+    completion = _completion(
         body, [("earlier", earlier + mark), ("user", last)], _ollama_cap(body), stream_default=True
     )
-    return replace(asked, keep_alive_s=_keep_alive(body))
+    return replace(completion, keep_alive_s=_keep_alive(body))
 
 
 def read_ollama_chat(body: Mapping[str, Any]) -> CompletionRequest:
-    """Ollama's /api/chat; streamed unless told otherwise."""
-    asked = _completion(body, _texts(body), _ollama_cap(body), stream_default=True)
-    return replace(asked, keep_alive_s=_keep_alive(body))
+    """Ollama's /api/chat; streamed by default."""
+    completion = _completion(body, _texts(body), _ollama_cap(body), stream_default=True)
+    return replace(completion, keep_alive_s=_keep_alive(body))
 
 
 def _completion(
@@ -113,12 +113,12 @@ def _completion(
     options = body.get("stream_options") or {}
     if not isinstance(options, Mapping):
         raise BadRequest("'stream_options' must be an object.", "stream_options")
-    said = [text for role, text in texts if role == "user"]
+    user_texts = [text for role, text in texts if role == "user"]
     prompt = "\n".join(text for _, text in texts)
     return CompletionRequest(
         model=model,
         prompt=prompt,
-        nonce=find_nonce(said[-1]) if said else None,
+        nonce=find_nonce(user_texts[-1]) if user_texts else None,
         stream=_flag(body, "stream", stream_default),
         max_tokens=max_tokens,
         ignore_eos=ignore_eos,
@@ -126,7 +126,7 @@ def _completion(
         prompt_tokens=approximate(prompt),
         given=frozenset(body),
         temperature=_number(body, "temperature"),
-        said=said[-1] if said else "",
+        user_text=user_texts[-1] if user_texts else "",
     )
 
 
@@ -143,7 +143,7 @@ def _text(message: Any, at: int) -> tuple[str, str]:
         raise BadRequest("a message must be an object with a 'role'.", f"messages[{at}]")
     content = message.get("content")
     if isinstance(content, list):
-        # The parts of a message; what is not text (an image) counts for nothing here.
+        # The parts of a message; parts that are not text (an image) are ignored.
         content = "".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
     if content is not None and not isinstance(content, str):
         raise BadRequest("'content' must be a string or a list of parts.", f"messages[{at}].content")
@@ -164,12 +164,12 @@ def _ollama_cap(body: Mapping[str, Any]) -> int | None:
     cap = options.get("num_predict")
     if cap is not None and not _whole(cap):
         raise BadRequest("'num_predict' must be a whole number", "num_predict")
-    # Ollama takes anything below 1 (-1, -2) as: no cap.
+    # Ollama reads anything below 1 (-1, -2) as no cap.
     return cap if cap is not None and cap >= 1 else None
 
 
 def _keep_alive(body: Mapping[str, Any]) -> float | None:
-    """Ollama's `keep_alive`: seconds, or a duration as Go writes it (of one unit, here); below 0: for ever."""
+    """Ollama's `keep_alive`: seconds, or a Go duration (here with one unit); below 0: forever."""
     value = body.get("keep_alive")
     if value is None:
         return None

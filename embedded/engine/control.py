@@ -1,6 +1,4 @@
-"""/faults: what is set, and what there is to set; PUT sets one, DELETE ends it. What is wrong is said with what would
-be right.
-"""
+"""/faults: GET returns the active fault and the catalogue, PUT sets a fault, DELETE ends it. An error states the correct form."""
 
 import json
 from collections.abc import Mapping
@@ -9,13 +7,13 @@ from urllib.parse import parse_qsl
 
 from embedded.engine.fault import Fault
 from embedded.engine.parameters import A_WEEK_S, BadParameter, no_such, number, read, shown
-from embedded.engine.switch import Standing, Switch, Taken
+from embedded.engine.switch import ActiveFault, SetByOther, Switch
 from embedded.engine.wire import Request
 
 PATH = "/faults"
 _LONGEST_ID = 200  # characters
 
-Said = tuple[int, dict[str, Any]]
+Answer = tuple[int, dict[str, Any]]
 
 
 class Control:
@@ -23,8 +21,8 @@ class Control:
         self._switch = switch
         self._catalogue = catalogue
 
-    def answer(self, request: Request) -> Said:
-        """Status and JSON."""
+    def answer(self, request: Request) -> Answer:
+        """(status, JSON body)."""
         verbs = {"GET": self._get, "HEAD": self._get, "PUT": self._put, "DELETE": self._delete}
         if request.method not in verbs:
             return 405, {"error": f"{PATH} takes GET, PUT and DELETE, not {request.method}"}
@@ -32,51 +30,49 @@ class Control:
             return verbs[request.method](request)
         except BadParameter as bad:
             return 400, {"error": str(bad)}
-        except Taken as taken:
-            now = taken.standing
-            error = (
-                f"{now.name} is set by {now.who!r} until {now.until:.3f}; only that id may replace or end it"
-            )
-            return 409, {"error": error, "fault": _told(now)}
+        except SetByOther as other:
+            now = other.active
+            error = f"{now.name} is set by {now.owner!r} until {now.until:.3f}; only that id may replace or end it"
+            return 409, {"error": error, "fault": _as_json(now)}
 
-    def _get(self, request: Request) -> Said:
+    def _get(self, request: Request) -> Answer:
         catalogue = {name: " ".join((each.__doc__ or "").split()) for name, each in self._catalogue.items()}
-        return 200, {"fault": _told(self._switch.standing), "catalogue": catalogue}
+        return 200, {"fault": _as_json(self._switch.active), "catalogue": catalogue}
 
-    def _put(self, request: Request) -> Said:
+    def _put(self, request: Request) -> Answer:
         given = _object(request.body)
-        name, for_s, who = (_taken(given, key) for key in ("fault", "for_s", "id"))
+        name, for_s, owner = (_required(given, key) for key in ("fault", "for_s", "id"))
         if not isinstance(name, str) or name not in self._catalogue:
             raise BadParameter(no_such("fault", name, self._catalogue))
         if not number(for_s) or not 0 < for_s <= A_WEEK_S:
             raise BadParameter(
                 f"for_s must be a number of seconds, more than 0 and at most {A_WEEK_S:.0f}; it is {for_s!r}"
             )
-        if not isinstance(who, str) or not 0 < len(who) <= _LONGEST_ID:
-            raise BadParameter(f"id must be a text of 1 to {_LONGEST_ID} characters; it is {who!r:.60}")
+        if not isinstance(owner, str) or not 0 < len(owner) <= _LONGEST_ID:
+            raise BadParameter(f"id must be a text of 1 to {_LONGEST_ID} characters; it is {owner!r:.60}")
         try:
             fault = read(self._catalogue[name], given)
         except BadParameter as bad:
             raise BadParameter(f"{name}: {bad}") from None
-        return 200, {"fault": _told(self._switch.set(name, fault, who, float(for_s)))}
+        return 200, {"fault": _as_json(self._switch.set(name, fault, owner, float(for_s)))}
 
-    def _delete(self, request: Request) -> Said:
-        asked = dict(parse_qsl(request.query, keep_blank_values=True))
-        who = asked.pop("id", None)
-        if asked:
-            raise BadParameter(no_such("query", min(asked), {"id": ""}))
-        self._switch.clear(who)
+    def _delete(self, request: Request) -> Answer:
+        query = dict(parse_qsl(request.query, keep_blank_values=True))
+        owner = query.pop("id", None)
+        if query:
+            raise BadParameter(no_such("query", min(query), {"id": ""}))
+        self._switch.clear(owner)
         return 200, {"fault": None}
 
 
-def _told(standing: Standing | None) -> dict[str, Any] | None:
-    if standing is None:
+def _as_json(active: ActiveFault | None) -> dict[str, Any] | None:
+    if active is None:
         return None
     return {
-        "fault": standing.name,
-        "id": standing.who,
-        "until": round(standing.until, 6),
-        **shown(standing.fault),
+        "fault": active.name,
+        "id": active.owner,
+        "until": round(active.until, 6),
+        **shown(active.fault),
     }
 
 
@@ -92,7 +88,7 @@ def _object(body: bytes) -> dict[str, Any]:
     return given
 
 
-def _taken(given: dict[str, Any], key: str) -> Any:
+def _required(given: dict[str, Any], key: str) -> Any:
     if key not in given:
         raise BadParameter(f"{key} is missing; a fault has a name, for_s and an id")
     return given.pop(key)

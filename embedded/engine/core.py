@@ -1,7 +1,6 @@
-"""The core of a vLLM: a process of its own, which holds the GPU's memory and does nothing here but live.
+"""vLLM's EngineCore: a separate process that holds the GPU memory; here it only exists.
 
-Killed, it takes the answers under way with it. Where the server is killed alone it is left behind: only who kills the
-whole group frees the memory.
+Killing it ends all running answers. It survives a kill of the server alone: only killing the whole group frees the memory.
 """
 
 import asyncio
@@ -18,13 +17,13 @@ _LIBC = ctypes.CDLL(None)
 
 class Core:
     def __init__(self) -> None:
-        """Before anything is opened: a descriptor that it inherits stays open as long as it lives."""
+        """Create it before anything is opened: it keeps inherited descriptors open as long as it lives."""
         self.pid = os.fork()
         if self.pid == 0:
             _live()
 
     async def death(self) -> None:
-        """Waits until it is gone."""
+        """Waits until the process has ended."""
         gone = asyncio.Event()
         loop = asyncio.get_running_loop()
         handle = os.pidfd_open(self.pid)

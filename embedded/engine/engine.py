@@ -1,6 +1,6 @@
-"""One answer, from the queue to its last token, as every personality gives it; how it looks is the Shape's affair.
+"""One answer from the queue to its last token, the same for every personality; the Shape formats it.
 
-A fault comes in between a token that is due and its being told.
+A fault acts between the time a token is due and its write.
 """
 
 import asyncio
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from contract.clock import Clock
 from embedded.engine.completion_request import CompletionRequest
-from embedded.engine.departure import ERROR, SILENCE
-from embedded.engine.fault import Hit, Over
+from embedded.engine.fault import AnswerEnded, Hit
 from embedded.engine.ledger import Entry, Ledger
 from embedded.engine.loading import Model
 from embedded.engine.meter import Meter
 from embedded.engine.options import Options
 from embedded.engine.pace import TokenClock
 from embedded.engine.shape import Shape
+from embedded.engine.shutdown import ERROR, SILENCE
 from embedded.engine.sleep import Sleep
 from embedded.engine.slots import Closed, Slots
 from embedded.engine.switch import Switch
@@ -26,22 +26,22 @@ from embedded.engine.words import word
 if TYPE_CHECKING:
     from embedded.engine.classifier import Classifier
 
-# Of a process that was frozen, and of none that a busy machine held up: counts must not hang on that.
+# Delays above this come from a frozen process, not from a busy machine: counts must not depend on machine load.
 LATE_S = 1.0
 
 
-class Died(Exception):
-    """The engine's core is gone; the answer ends with an error."""
+class CoreDied(Exception):
+    """The engine's core has ended; the answer ends with an error."""
 
 
 @dataclass(frozen=True)
-class Manners:
-    """What a personality's answers do beside giving tokens."""
+class Behaviour:
+    """How a personality's answers end early and catch up."""
 
-    tells_abort: bool
-    """Those that the engine ends before their time say so; else they are left without their end."""
+    reports_abort: bool
+    """Answers that the engine ends early carry "abort"; otherwise they have no proper end."""
     joins_late_tokens: bool = False
-    """What fell due in a long silence of the process comes in one chunk."""
+    """Tokens that became due while the process was frozen are sent in one chunk."""
 
 
 class Engine:
@@ -53,15 +53,15 @@ class Engine:
         self.slots = Slots(options.pace.max_num_seqs, options.max_waiting)
         self.model = Model(options.load_at_first_request_s, options.keep_alive_s, options.max_waiting)
         self.starting = False
-        """It listens already, and does not serve yet."""
+        """It listens but does not serve yet."""
         self.faults = Switch(options.seed, clock)
         self.sleep = Sleep()
-        self.leaving = False
-        """It was told to go, and lets what is under way come to its end; whatever is new is refused."""
-        self.dead = False
-        """Its core is gone, and soon it goes too."""
+        self.shutting_down = False
+        """It got SIGTERM; running answers may finish, new requests are refused."""
+        self.core_dead = False
+        """Its core has ended; the process ends soon."""
         self.answering = 0
-        """Requests that were let in and have not ended."""
+        """Admitted requests that have not ended."""
         self._stopped: str | None = None
         self._aborts = 0
         self._classifier = _classifier(options)
@@ -73,32 +73,32 @@ class Engine:
         completion: CompletionRequest,
         entry: Entry,
         shape: Shape,
-        manners: Manners,
+        behaviour: Behaviour,
         hit: Hit | None = None,
     ) -> None:
-        """Raises slots.Full where there is no room to wait, and says nothing then; Died; a Refusal, where a fault wants it."""
+        """Raises slots.Full before any write if the queue is full; CoreDied; a Refusal, if a fault refuses the request."""
         entry.prompt_tokens = completion.prompt_tokens
-        # Before any header: no engine opens a 200 for what it has no room for.
+        # Before any header: no engine opens a 200 for a request that finds the queue full.
         if hit is not None:
-            hit.in_line(shape)
-        self.slots.look_for_room()
+            hit.on_queue(shape)
+        self.slots.check_capacity()
         shape.arrived()
         self.answering += 1
         try:
             aborts = self._aborts
-            await self.sleep.over()
-            async with self.model.used(completion.keep_alive_s), self.slots.one():
-                how = await self._generate(completion, entry, shape, manners, hit, aborts)
+            await self.sleep.wait_until_awake()
+            async with self.model.in_use(completion.keep_alive_s), self.slots.acquire():
+                how = await self._generate(completion, entry, shape, behaviour, hit, aborts)
         except Closed:
             how = await self._end_early()
-        except Over as over:
-            entry.how = over.how
-            self._note_content(entry, over.written_at)
-            # An answer that a fault ended early is to the engine one whose client went away.
-            self.meter.ended[over.how if over.how in self.meter.ended else "abort"] += 1
+        except AnswerEnded as ended:
+            entry.how = ended.how
+            self._note_content(entry, ended.written_at)
+            # The engine counts an answer that a fault ended early like one whose client disconnected.
+            self.meter.ended[ended.how if ended.how in self.meter.ended else "abort"] += 1
             return
         except asyncio.CancelledError:
-            # The client went away; to the engine that is an abort.
+            # The client disconnected; the engine counts that as an abort.
             self.meter.ended["abort"] += 1
             raise
         finally:
@@ -107,7 +107,7 @@ class Engine:
                 self._idle.set()
         garbled = hit is not None and hit.garbled and how != "abort"
         entry.how = "garbled" if garbled else how
-        if how != "abort" or manners.tells_abort:
+        if how != "abort" or behaviour.reports_abort:
             if entry.ending is None:
                 self.ledger.ends(entry)
             self._note_content(entry, shape.finish(how, entry))
@@ -118,7 +118,7 @@ class Engine:
         completion: CompletionRequest,
         entry: Entry,
         shape: Shape,
-        manners: Manners,
+        behaviour: Behaviour,
         hit: Hit | None,
         aborts: int,
     ) -> str:
@@ -126,10 +126,10 @@ class Engine:
         entry.started_at = round(self.clock.now(), 6)
         entry.output_tokens = 0
         shape.started()
-        # Seeded by a text: the same request draws the same words and lengths in every run, whatever else is running.
+        # Seeded by the prompt: the same request gets the same words and times in every run, whatever else runs.
         chance = Random(f"{options.seed} {completion.prompt}")
         spelt = (
-            self._classifier.tokens(completion.said, completion.nonce)
+            self._classifier.tokens(completion.user_text, completion.nonce)
             if self._classifier is not None
             else None
         )
@@ -143,33 +143,33 @@ class Engine:
             hit.due, hit.length, hit.reason = due, length, reason
         meter.prompt_tokens += completion.prompt_tokens
         meter.tokens_held += completion.prompt_tokens
-        told_at = entry.arrived_at
-        joins = manners.joins_late_tokens and completion.stream and hit is None
+        previous_at = entry.arrived_at
+        joins = behaviour.joins_late_tokens and completion.stream and hit is None
         held: list[str] = []
         due_s = due.next_due_s(self.slots.running)
         try:
             for position in range(length):
                 if spelt is None or position < thoughts:
                     text = word(chance, position)
-                else:  # what is to go on after the answer's end is blank
+                else:  # tokens beyond the end of the answer are blank
                     text = spelt[position - thoughts] if position - thoughts < len(spelt) else " "
                 if loop.time() < due_s and self._stopped is None:
                     await self._nap_until(due_s)
                 if self.sleep.asleep and aborts == self._aborts:
-                    await self.sleep.over()
+                    await self.sleep.wait_until_awake()
                     due.resume(loop.time())
                 if hit is not None:
                     await hit.before(position)
                 if self._stopped is not None or aborts != self._aborts:
                     how = await self._end_early()
-                    if position == 0 or not manners.tells_abort:
+                    if position == 0 or not behaviour.reports_abort:
                         return how
-                    # The token that was being made goes out beside the reason; where it is the last, the answer is whole.
+                    # The current token is sent with the reason; if it is the last one, the answer is complete.
                     if position + 1 < length:
                         length, reason = position + 1, how
                 if completion.stream and position == 0:
                     self.ledger.begins(entry)
-                # What stops of its own accord does so by one token more, which has no text.
+                # An answer that stops by itself needs one more token, which has no text.
                 is_last = position + 1 == length and reason != "stop" and hit is None
                 if is_last:
                     entry.how = reason
@@ -188,8 +188,8 @@ class Engine:
                     entry.joined += len(held) - 1
                     held.clear()
                 now = self.clock.now()
-                (meter.itl if position else meter.ttft).observe(now - told_at)
-                told_at = now
+                (meter.itl if position else meter.ttft).observe(now - previous_at)
+                previous_at = now
                 if position + 1 == length:
                     break
             if hit is not None and reason != "abort":
@@ -199,11 +199,11 @@ class Engine:
             meter.tokens_held -= completion.prompt_tokens + entry.output_tokens
 
     async def _end_early(self) -> str:
-        """What becomes of an answer that the engine does not give to its end. Raises Died."""
+        """The finish reason of an answer that the engine ends early; never returns with SILENCE. Raises CoreDied."""
         if self._stopped == SILENCE:
             await asyncio.get_running_loop().create_future()
         if self._stopped == ERROR:
-            raise Died
+            raise CoreDied
         return "abort"
 
     def _note_content(self, entry: Entry, written_at: float | None) -> None:
@@ -225,7 +225,7 @@ class Engine:
             self._naps.discard(nap)
 
     def stop(self, end: str) -> None:
-        """Every request under way ends here and now, in one of the ways of `departure`."""
+        """Ends every running request at once; `end` is one of `shutdown.ENDS`."""
         self._stopped = end
         self.faults.clear()
         if end != SILENCE:
@@ -235,13 +235,13 @@ class Engine:
         self._wake_all()
 
     def abort(self) -> None:
-        """Every request under way ends here and now, with "abort"; the engine lives on."""
+        """Ends every running request at once with "abort"; the engine keeps running."""
         self._aborts += 1
         self.slots.close()
         self._wake_all()
 
     async def idle(self, within_s: float) -> bool:
-        """Waits until no request is under way; was that so in time?"""
+        """Waits until no request is running; False if that takes longer than `within_s`."""
         self._idle.clear()
         if self.answering == 0:
             return True
@@ -261,7 +261,7 @@ def _classifier(options: Options) -> "Classifier | None":
         return None
     from embedded.engine.classifier import (
         Classifier,
-    )  # only here: reading documents takes what is not cheap to import
+    )  # only here: slow to import
 
     return Classifier(
         options.documents, options.seed, options.names[0], options.accuracy, options.invalid_json

@@ -1,7 +1,7 @@
-"""What a fault inside an answer is, and what it may do to a request that it hits. The catalogue is in faults/, one a file.
+"""The base of faults inside an answer, and what a fault can do to a request. The catalogue is in faults/, one per file.
 
-Law: a request is hit by the fault that was set when it arrived, and no longer than that fault lasts; whoever is held is
-let go when it ends. What was done to a request stands in its entry.
+Law: a request is hit by the fault that was set when it arrived, only while that fault is set; a held request is
+released when the fault ends. The request's ledger entry records what the fault did.
 """
 
 import asyncio
@@ -13,14 +13,14 @@ from embedded.engine.completion_request import CompletionRequest
 from embedded.engine.ledger import Entry
 from embedded.engine.pace import TokenClock
 from embedded.engine.parameters import share
-from embedded.engine.refusal import Refusal, Voice
+from embedded.engine.refusal import Refusal, Refusals
 from embedded.engine.shape import Shape
-from embedded.engine.switch import Standing
+from embedded.engine.switch import ActiveFault
 from embedded.engine.wire import Reply
 
 
-class Over(Exception):
-    """The fault has ended the answer in its own way."""
+class AnswerEnded(Exception):
+    """The fault has ended the answer; `how` goes into the ledger."""
 
     def __init__(self, how: str, written_at: float | None = None) -> None:
         super().__init__(how)
@@ -30,75 +30,75 @@ class Over(Exception):
 
 @dataclass(kw_only=True)
 class Fault:
-    """Does nothing. The docstring of each fault is its sentence in the catalogue, its fields are its parameters."""
+    """Does nothing. A fault's docstring is its text in the catalogue; its fields are its parameters."""
 
     share: float = share()
-    """Of all requests, drawn from the engine's seed and the request: the same request is hit in every run, and when it is repeated."""
+    """The share of requests to hit, drawn from the engine's seed and the request: the same requests are hit in every run."""
 
-    async def at_door(self, hit: "Hit") -> None:
-        """The request was read, and was not looked at."""
+    async def on_request(self, hit: "Hit") -> None:
+        """Called when the request has been read, before it is checked."""
 
-    def in_line(self, hit: "Hit") -> None:
-        """It can be served, and may have to wait for a slot."""
+    def on_queue(self, hit: "Hit") -> None:
+        """Called when the request is accepted, before it waits for a slot."""
 
     async def before(self, hit: "Hit", position: int) -> None:
-        """Token `position` is due and was not told; or, at hit.length, the end is."""
+        """Called when token `position` is due, before it is written; with hit.length, before the end is written."""
 
     def reason_with(self, position: int) -> str | None:
-        """Where token `position` is the last before an end of the fault's, and the engine says the reason beside it: which."""
+        """The finish reason to send with token `position`, if this fault ends the answer right after it; else None."""
         return None
 
     def is_healthy(self, age_s: float) -> bool:
-        """What the health page says, so long after the fault was set."""
+        """What the health page reports `age_s` seconds after the fault was set."""
         return True
 
 
 class Hit:
-    """One request and the fault that is to hit it; what is done is told to the entry."""
+    """One request and the fault that hits it; records what the fault does in the entry."""
 
-    completion: CompletionRequest | None  # None: it makes no sense
+    completion: CompletionRequest | None  # None: the body is invalid
     shape: Shape
     due: TokenClock
     length: int  # of the whole answer, in tokens
-    reason: str  # why it would end there
+    reason: str  # its finish reason without the fault
 
     def __init__(
         self,
-        standing: Standing,
+        active: ActiveFault,
         entry: Entry,
         reply: Reply,
-        voice: Voice,
-        said: Callable[[Refusal], bytes],
+        refusals: Refusals,
+        encode: Callable[[Refusal], bytes],
     ) -> None:
-        self._fault: Fault = standing.fault
-        self.standing = standing
+        self._fault: Fault = active.fault
+        self.active = active
         self.entry = entry
         self.reply = reply
-        self.voice = voice
-        self.said = said
-        """A refusal as bytes, in the API that was asked."""
+        self.refusals = refusals
+        self.encode = encode
+        """A refusal as bytes, in the format of the requested API."""
         self.garbled = False
-        """The answer went on to its end all the same, and a part of it is no JSON."""
+        """The answer continues to its end, but a part of it is not JSON."""
 
-    async def at_door(self, completion: CompletionRequest | None) -> None:
+    async def on_request(self, completion: CompletionRequest | None) -> None:
         self.completion = completion
-        await self._fault.at_door(self)
+        await self._fault.on_request(self)
 
-    def in_line(self, shape: Shape) -> None:
+    def on_queue(self, shape: Shape) -> None:
         self.shape = shape
-        if self.standing.lasts:
-            self._fault.in_line(self)
+        if self.active.is_set:
+            self._fault.on_queue(self)
 
     async def before(self, position: int) -> None:
-        if self.standing.lasts:
+        if self.active.is_set:
             await self._fault.before(self, position)
 
     def reason_with(self, position: int) -> str | None:
-        return self._fault.reason_with(position) if self.standing.lasts else None
+        return self._fault.reason_with(position) if self.active.is_set else None
 
     def mark(self) -> None:
-        """From here on the fault has done something to this request."""
-        self.entry.fault = self.standing.name
+        """Records that the fault has affected this request."""
+        self.entry.fault = self.active.name
 
     def refuse(self, refusal: Refusal, retry_after_s: float | None = None) -> NoReturn:
         self.mark()
@@ -107,10 +107,10 @@ class Hit:
         raise refusal
 
     async def hold(self, at_most_s: float | None = None) -> float:
-        """Waits until the fault ends, or for so long; the instant then, on the loop's clock."""
+        """Waits until the fault ends, at most `at_most_s`; returns the time then, on the loop's clock."""
         self.mark()
         try:
-            await asyncio.wait_for(self.standing.ended.wait(), at_most_s)
+            await asyncio.wait_for(self.active.ended.wait(), at_most_s)
         except TimeoutError:
             pass
         return asyncio.get_running_loop().time()

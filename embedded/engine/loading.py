@@ -1,7 +1,7 @@
-"""A model that is loaded by the first request for it, and unloaded when nobody has used it for a while: Ollama's way.
+"""A model that the first request loads, and that is unloaded when idle, as with Ollama.
 
-The load belongs to the request that began it. When its client leaves, the load is given up, and the next request that
-waits begins another one, from the start. All that wait are served in the order in which they came.
+The load belongs to the request that started it. If its client disconnects, the load is cancelled, and the next waiting
+request starts a new one from the beginning. Waiting requests are served in order of arrival.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from embedded.engine.slots import Closed, Full
 
 
 class Model:
-    """`load_s` of None: it is loaded when the engine listens, and stays so."""
+    """`load_s` None: the model is loaded when the engine listens, and stays loaded."""
 
     def __init__(self, load_s: float | None, keep_alive_s: float, max_waiting: int | None) -> None:
         self._load_s = load_s
@@ -25,18 +25,18 @@ class Model:
         self._waiting = 0
         self._is_loaded = load_s is None
         self.unloads_at: float | None = None
-        """On the loop's clock; None: it is in use, or stays for ever."""
+        """On the loop's clock; None: in use, or never unloaded."""
 
     @property
     def is_listed(self) -> bool:
-        """As Ollama's /api/ps lists it: loaded, or being loaded."""
+        """Whether Ollama's /api/ps lists it: loaded, or being loaded."""
         return self._is_loaded or self._turn.locked()
 
     @asynccontextmanager
-    async def used(self, keep_alive_s: float | None) -> AsyncIterator[None]:
-        """Loaded for as long as the block lasts, and for `keep_alive_s` longer (None: as the engine was told; below 0: for ever).
+    async def in_use(self, keep_alive_s: float | None) -> AsyncIterator[None]:
+        """Keeps it loaded during the block, and for `keep_alive_s` longer (None: the engine's default; below 0: forever).
 
-        Raises Full where too many wait for the load, and Closed where the engine goes down meanwhile.
+        Raises Full if too many requests wait for the load, and Closed if the engine shuts down meanwhile.
         """
         if self._load_s is None:
             yield
@@ -55,7 +55,7 @@ class Model:
                 self._expire()
 
     def close(self) -> None:
-        """The engine goes down: who waits for the load goes home."""
+        """The engine shuts down: requests that wait for the load end with Closed."""
         self._closed.set()
         self._disarm()
 
@@ -71,7 +71,7 @@ class Model:
             self._waiting -= 1
 
     async def _load(self, load_s: float) -> None:
-        """Cancelled with the request that began it, and then nothing was loaded."""
+        """If the request that started it is cancelled, nothing is loaded."""
         try:
             await asyncio.wait_for(self._closed.wait(), load_s)
         except TimeoutError:

@@ -1,4 +1,4 @@
-"""Counts what an engine did, in Prometheus' terms. No I/O."""
+"""The engine's counters and histograms, as Prometheus metrics. No I/O."""
 
 from bisect import bisect_left
 
@@ -70,7 +70,7 @@ class Meter:
         self.prompt_tokens = 0
         self.generation_tokens = 0
         self.tokens_held = 0
-        """Of the sequences that run now: what a KV cache would hold."""
+        """Tokens of the running sequences: what a KV cache would hold."""
         self.ended = {"stop": 0, "length": 0, "abort": 0, "error": 0, "repetition": 0}
         self.ttft = Histogram(TTFT_BUCKETS_S)
         self.itl = Histogram(ITL_BUCKETS_S)

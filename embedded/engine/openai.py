@@ -1,6 +1,6 @@
-"""OpenAI's answers, as bytes: the parts that never change are serialised once, before the first token is due.
+"""OpenAI's answers, as bytes: the constant parts are serialised once, before the first token is due.
 
-Engines that speak this dialect differ in small things; those are the rows of a table in each personality's file.
+Engines with this API differ in details; each personality's file defines them as a Dialect.
 """
 
 import json
@@ -22,24 +22,24 @@ NO_REASON = b'"finish_reason":null'
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
-    """What an engine's chat completions look like."""
+    """The format details of an engine's chat completions."""
 
     headers_at_once: bool
-    """Streamed: the headers come before the slot does."""
+    """Streamed: the headers are sent before the request gets a slot."""
     first_delta: str | None
-    """A delta without content, just before the first token."""
+    """A delta without content, sent just before the first token."""
     delta: str = '{"content":\0}'
-    """A token's; the token stands where the NUL is, which JSON cannot hold."""
+    """A token's delta; the token replaces the NUL, which JSON cannot contain."""
     last_delta: str
-    """A delta without content, beside the finish reason."""
+    """A delta without content, sent with the finish reason."""
     reason_with_last_token: bool = False
-    """Where a token is known to be the last, it and the finish reason come in one delta."""
+    """A token that is known to be the last is sent in one delta with the finish reason."""
     last_choice: Mapping[str, Any] = field(default_factory=dict)
-    """What else a plain choice carries."""
+    """Additional fields of a plain choice."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """What else the object carries, streamed or plain."""
+    """Additional fields of the object, streamed or plain."""
     thoughts: str | None = None
-    """How a reasoning model's thoughts are spelled."""
+    """The field of a reasoning model's thoughts, one of `thoughts.SPELLINGS`."""
 
 
 def to_json(body: object) -> bytes:
@@ -47,7 +47,7 @@ def to_json(body: object) -> bytes:
 
 
 def usage_of(entry: Entry, thoughts: int | None = None) -> dict[str, Any]:
-    """`thoughts`: how many of the tokens were some; None: it is no reasoning model."""
+    """`thoughts`: how many of the tokens were reasoning; None: not a reasoning model."""
     prompt, output = entry.prompt_tokens or 0, entry.output_tokens or 0
     usage: dict[str, Any] = {
         "prompt_tokens": prompt,
@@ -84,7 +84,7 @@ class ChatStream:
         before, after = self._event(dialect.delta, "null").split(b"\0")
         self._before, self._after = before + b'"', b'"' + after
         self._thoughts: int | None = None if dialect.thoughts is None else 0
-        self._reason_told = False
+        self._reason_sent = False
 
     def _event(self, delta: str, reason: str) -> bytes:
         choice = f'{{"index":0,"{self.part}":{delta},"logprobs":null,"finish_reason":{reason}}}'
@@ -99,13 +99,13 @@ class ChatStream:
             self._reply.open(EVENTS)
 
     def token(self, text: str, reason: str | None = None) -> float:
-        # A word needs no escaping; a piece of JSON does.
+        # Words need no escaping; pieces of JSON do.
         spelt = json.dumps(text)[1:-1] if '"' in text else text
-        return self._say(self._before + spelt.encode() + self._after, reason)
+        return self._send(self._before + spelt.encode() + self._after, reason)
 
-    def _say(self, data: bytes, reason: str | None) -> float:
+    def _send(self, data: bytes, reason: str | None) -> float:
         if reason is not None and self._dialect.reason_with_last_token:
-            self._reason_told = True
+            self._reason_sent = True
             before, after = data.rsplit(NO_REASON, 1)
             data = b'%b"finish_reason":"%b","stop_reason":null%b' % (before, reason.encode(), after)
         if self._opening:
@@ -119,12 +119,12 @@ class ChatStream:
         if not part:
             return None
         delta = {"content": None} | part if self._dialect.thoughts == "reasoning_content" else part
-        return self._say(self._event(to_json(delta).decode(), "null"), reason)
+        return self._send(self._event(to_json(delta).decode(), "null"), reason)
 
     def finish(self, reason: str, entry: Entry, done: bool = True) -> None:
         self.started()
         last = (
-            b"" if self._reason_told else self._opening + self._event(self._dialect.last_delta, f'"{reason}"')
+            b"" if self._reason_sent else self._opening + self._event(self._dialect.last_delta, f'"{reason}"')
         )
         if self._completion.include_usage:
             last += b'data: %b,"choices":[],"usage":%b}\n\n' % (
@@ -136,10 +136,10 @@ class ChatStream:
     def refuse(self, body: bytes, done: bool = True) -> None:
         self._reply.end(b"data: %b\n\n%b" % (body, DONE if done else b""))
 
-    def trail_off(self, entry: Entry) -> None:
+    def end_without_reason(self, entry: Entry) -> None:
         self._reply.end(b"")
 
-    def break_off(self, entry: Entry) -> None:
+    def leave_unfinished(self, entry: Entry) -> None:
         pass
 
     def garble(self) -> None:
@@ -147,7 +147,7 @@ class ChatStream:
 
 
 class TextStream(ChatStream):
-    """The older /v1/completions with `stream`: a delta is bare text, and so is a thought."""
+    """The older /v1/completions with `stream`: tokens and thoughts are plain text."""
 
     kind = "text_completion"
     part = "text"
@@ -190,17 +190,22 @@ class ChatPlain:
     def refuse(self, body: bytes, done: bool = True) -> None:
         raise AssertionError("a plain answer has sent no headers before it is whole")
 
-    def trail_off(self, entry: Entry) -> float:
+    def end_without_reason(self, entry: Entry) -> float:
         return self.finish("stop", entry)
 
-    def break_off(self, entry: Entry) -> float:
-        return self._reply.torn(JSON, self._body("stop", entry))
+    def leave_unfinished(self, entry: Entry) -> float:
+        return self._reply.truncated(JSON, self._body("stop", entry))
 
     def garble(self) -> None:
         self._garbled = True
 
     def _body(self, reason: str, entry: Entry) -> bytes:
-        choice = {"index": 0, **self._said("".join(self._words)), "logprobs": None, "finish_reason": reason}
+        choice = {
+            "index": 0,
+            **self._content("".join(self._words)),
+            "logprobs": None,
+            "finish_reason": reason,
+        }
         body = {
             "id": f"chatcmpl-{entry.id}",
             "object": self.kind,
@@ -211,7 +216,7 @@ class ChatPlain:
         }
         return to_json(body | dict(self._dialect.extra))
 
-    def _said(self, text: str) -> dict[str, Any]:
+    def _content(self, text: str) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": text}
         if self._thoughts:
             assert self._dialect.thoughts is not None, "only a reasoning model has thoughts"
@@ -229,7 +234,7 @@ class TextPlain(ChatPlain):
     def thought(self, text: str, reason: str | None = None) -> None:
         self.token(text)
 
-    def _said(self, text: str) -> dict[str, Any]:
+    def _content(self, text: str) -> dict[str, Any]:
         return {"text": text}
 
 

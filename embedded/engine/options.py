@@ -1,6 +1,6 @@
-"""The command line: every parameter checked before anything is opened; what is wrong is said with what would be right.
+"""The command line. Every parameter is checked before anything is opened; an error states the correct form.
 
-The names are those of llm-d-inference-sim, where it has one.
+Option names follow llm-d-inference-sim where it has the same option.
 """
 
 import argparse
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from contract.command_line import Parser, count_from
 from contract.refusal import no_such
-from embedded.engine.departure import ABORT, ENDS, RACE
 from embedded.engine.pace import PER_SEQUENCE, PREFILL_PER_TOKEN, Pace
+from embedded.engine.shutdown import ABORT, ENDS, RACE
 from embedded.engine.thoughts import SPELLINGS
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)")
 
 @dataclass(frozen=True, kw_only=True)
 class Defaults:
-    """What a personality is like where the command line says nothing; the names are the command line's."""
+    """A personality's default for each option; field names are option names."""
 
     model: str
     time_to_first_token: str
@@ -40,9 +40,9 @@ class Defaults:
     inter_token_latency: str
     inter_token_latency_std_dev: str
     time_factor_under_load: float | None
-    """None: as much more for each sequence as a vLLM was measured to take."""
+    """None: the increase per sequence that was measured on vLLM (`pace.PER_SEQUENCE`)."""
     prefill_time_per_token: str | None
-    """None: such a part of the time to the first token as a vLLM was measured to take."""
+    """None: the share of the time to the first token that was measured on vLLM (`pace.PREFILL_PER_TOKEN`)."""
     max_num_seqs: int
     max_waiting_queue_length: int | None
     max_model_len: int
@@ -53,45 +53,45 @@ class Options:
     personality: str
     port: int
     names: tuple[str, ...]
-    """What the model may be called; the first is what answers call it."""
+    """Accepted model names; answers carry the first."""
     seed: int
     pace: Pace
     max_waiting: int | None
     max_model_len: int
     natural_length: int | None
     reasoning: str | None
-    """How the model's thoughts are spelled, one of `thoughts.SPELLINGS`; None: it has none."""
+    """The field that carries reasoning, one of `thoughts.SPELLINGS`; None: no reasoning."""
     reasoning_tokens: int
-    """So many tokens of each answer are thoughts, before the first of its content."""
+    """Reasoning tokens of each answer, before its content."""
     unsupported: frozenset[str]
-    """Parameters that this model refuses although its API knows them."""
+    """Parameters that this model refuses although its API defines them."""
     least_output: int
-    """A smaller cap is refused: the model could not even finish its thoughts."""
+    """A smaller max_tokens is refused: the model could not finish its reasoning."""
     documents: "tuple[Document, ...]"
-    """Those that the model can classify; nothing else is a document to it."""
+    """Documents that the model can classify."""
     accuracy: float
     invalid_json: float
     startup_s: float
-    """From the start of the process until it serves."""
+    """Seconds from the start of the process until it serves."""
     first_startup_s: float | None
-    """The same of the first start, which leaves the pidfile; None: no other than the later ones."""
+    """The same for the first start, when no pidfile exists; None: as for later starts."""
     while_loading: str
-    """What a client gets until then: `refused`, no connection, as of vLLM; `503`, as of llama.cpp's server."""
+    """What a client gets while the model loads: `refused` (no connection, as with vLLM) or `503` (as with llama.cpp)."""
     load_at_first_request_s: float | None
-    """None: it serves as soon as it listens. Otherwise the first request waits so long, as with Ollama."""
+    """Seconds that the first request waits for the model, as with Ollama; None: no wait."""
     keep_alive_s: float
     after_stream: str
-    """What becomes of a connection after a stream, one of AFTER_STREAM."""
+    """What happens to a connection after a stream, one of AFTER_STREAM."""
     keep_alive_connection_s: float | None
-    """A kept connection is closed when it was idle for so long; None: never."""
+    """Idle seconds after which a kept connection is closed; None: never."""
     sigterm: str
-    """How answers under way end at SIGTERM: one of `departure.ENDS`, or the race between them."""
+    """How running answers end at SIGTERM: one of `shutdown.ENDS`, or RACE."""
     shutdown_timeout_s: float
-    """So long they may take to come to their own end first."""
+    """Seconds that running answers get at SIGTERM to finish normally."""
     engine_core: bool
-    """It has a core in a process of its own, which can be killed and left behind."""
+    """Whether the core is a separate process, which can be killed or orphaned."""
     dev_mode: bool
-    """It can be sent to sleep."""
+    """Whether /sleep, /wake_up and /is_sleeping exist."""
     api_key: str | None
     ledger: Path | None
     pidfile: Path | None
@@ -100,7 +100,7 @@ class Options:
 def duration_s(text: str) -> float:
     found = DURATION.fullmatch(text)
     if found is None:
-        raise argparse.ArgumentTypeError(f"'{text}' is no duration; write a unit, as in 108ms, 0.35s or 2m")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a duration; add a unit, as in 108ms, 0.35s or 2m")
     return float(found[1]) * UNITS_S[found[2]]
 
 
@@ -124,7 +124,7 @@ def share(text: str) -> float:
     return value
 
 
-def yes(text: str) -> bool:
+def true_or_false(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"'{text}' is neither true nor false")
     return text.lower() == "true"
@@ -134,103 +134,113 @@ def unsupported(text: str) -> frozenset[str]:
     names = text.split(",")
     for name in names:
         if name not in REFUSABLE:
-            raise argparse.ArgumentTypeError(f"'{name}' is none of {', '.join(REFUSABLE)}")
+            raise argparse.ArgumentTypeError(f"'{name}' is not one of {', '.join(REFUSABLE)}")
     return frozenset(names)
 
 
 def parser(personalities: Sequence[str]) -> Parser:
-    about = "One simulated LLM engine on one port of 127.0.0.1; durations carry a unit (108ms, 0.35s, 2m)."
+    about = "Runs one simulated LLM engine on one port of 127.0.0.1. Durations need a unit: 108ms, 0.35s, 2m."
     line = Parser(prog="python -m embedded.engine", description=about)
     add = line.add_argument
-    add("--personality", required=True, help=f"which engine to be: {', '.join(personalities)}")
-    add("--port", required=True, type=count_from(1), help="on 127.0.0.1; replicas may share it")
-    add("--model", help="what the model is called")
-    add("--served-model-name", nargs="+", help="what it is called instead; the first is what answers say")
-    add("--seed", type=int, default=0, help="of all chance; the same request is answered alike (default 0)")
-    add("--time-to-first-token", type=duration_s, help="from the slot to the first token")
-    add("--time-to-first-token-std-dev", type=duration_s)
-    add("--inter-token-latency", type=duration_s, help="from each token to the next")
-    add("--inter-token-latency-std-dev", type=duration_s)
+    add("--personality", required=True, help=f"engine to simulate: {', '.join(personalities)}")
+    add("--port", required=True, type=count_from(1), help="port on 127.0.0.1; replicas may share it")
+    add("--model", help="model name")
+    add("--served-model-name", nargs="+", help="model names to accept instead; answers carry the first")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        help="random seed; identical requests get identical answers (default 0)",
+    )
+    add("--time-to-first-token", type=duration_s, help="mean time from getting a slot to the first token")
+    add("--time-to-first-token-std-dev", type=duration_s, help="its standard deviation")
+    add("--inter-token-latency", type=duration_s, help="mean time from one token to the next")
+    add("--inter-token-latency-std-dev", type=duration_s, help="its standard deviation")
     add(
         "--prefill-time-per-token",
         type=duration_s,
-        help="what each token of a longer prompt adds to the first",
+        help="time that each prompt token beyond the first 10 adds to the first token",
     )
-    add("--time-factor-under-load", type=factor, help="what both are multiplied by when every slot is taken")
-    add("--max-num-seqs", type=count_from(1), help="slots")
-    add("--max-waiting-queue-length", type=count_from(0), help="requests beyond slots and queue are refused")
-    add("--max-model-len", type=count_from(2), help="tokens of prompt and answer together")
-    add("--natural-length", type=count_from(1), help="tokens after which the model ends of its own accord")
+    add("--time-factor-under-load", type=factor, help="factor on both latencies when every slot is taken")
+    add("--max-num-seqs", type=count_from(1), help="number of slots (requests generated at the same time)")
+    add("--max-waiting-queue-length", type=count_from(0), help="queue length; further requests are refused")
+    add("--max-model-len", type=count_from(2), help="maximum tokens of prompt and answer together")
+    add("--natural-length", type=count_from(1), help="tokens after which the model stops by itself")
     add(
         "--reasoning", choices=SPELLINGS,
-        help="a reasoning model: each answer begins with thoughts, in this field of its deltas; hidden: only usage counts them",
+        help="begin each answer with reasoning, in this field of its deltas; hidden: counted in usage only",
     )  # fmt: skip
-    add("--reasoning-tokens", type=count_from(1), help=f"how many thoughts there are (default {THOUGHTS})")
+    add(
+        "--reasoning-tokens", type=count_from(1), help=f"reasoning tokens of each answer (default {THOUGHTS})"
+    )
     add(
         "--unsupported-parameters", type=unsupported, metavar="NAMES",
-        help=f"cloud: refuses these of {', '.join(REFUSABLE)}, as newer models do; separated by commas",
+        help=f"cloud: parameters to refuse, as newer models do; comma-separated, of {', '.join(REFUSABLE)}",
     )  # fmt: skip
-    add("--least-output-tokens", type=count_from(1), help="cloud: a smaller cap is answered with 400")
+    add("--least-output-tokens", type=count_from(1), help="cloud: answer a smaller max_tokens with 400")
     add(
         "--documents",
         type=Path,
         metavar="FOLDER",
-        help="a request about one of these is answered with its JSON",
+        help="folder of documents; a request with one of them gets its classification as JSON",
     )
-    add("--accuracy", type=share, help="the share of them that is answered rightly (default: all others)")
-    add("--invalid-json", type=share, help="the share of them that is answered with no JSON (default 0)")
+    add(
+        "--accuracy", type=share,
+        help="share of documents with a correct answer, 0 to 1 (default: 1 minus --invalid-json)",
+    )  # fmt: skip
+    add("--invalid-json", type=share, help="share of documents whose answer is not JSON (default 0)")
     add(
         "--startup-duration",
         type=duration_s,
-        help="how long the model loads before the engine serves (default 0s)",
+        help="time to load the model before the engine serves (default 0s)",
     )
     add(
         "--first-startup-duration", type=duration_s,
-        help="the same of the first start, where no file stands at --pidfile yet: a stack is up soon, and what is restarted takes long",
+        help="the same for the first start, when --pidfile does not exist; keeps the start of a stack short",
     )  # fmt: skip
     add(
         "--while-loading", choices=(REFUSED, ANSWERS_503),
-        help="until then the port refuses, as vLLM's (default), or each request gets 503, as from llama.cpp",
+        help="while loading: refuse connections, as vLLM does (default), or answer 503, as llama.cpp does",
     )  # fmt: skip
     add(
         "--load-at-first-request", type=duration_s,
-        help="ollama: it listens at once, and so long the first request waits for the model; it loads no further when its client leaves",
+        help="ollama: time that the first request waits for the model; loading stops if its client disconnects",
     )  # fmt: skip
     add(
         "--keep-alive", type=duration_s,
-        help=f"ollama: so long after the last request the model is unloaded (default {KEEP_ALIVE_S:.0f}s)",
+        help=f"ollama: unload the model this long after its last request (default {KEEP_ALIVE_S:.0f}s)",
     )  # fmt: skip
     add(
         "--after-stream", choices=AFTER_STREAM, default="keep",
-        help="close: promises to keep the connection of a stream, and closes it at once, as llama.cpp does",
+        help="close: send keep-alive headers, then close the connection after each stream, as llama.cpp does (default keep)",
     )  # fmt: skip
     add(
         "--http-timeout-keep-alive", type=duration_s,
-        help=f"vllm: a kept connection is closed when it was idle for so long (default {KEPT_S:.0f}s)",
+        help=f"vllm: close a kept connection after this idle time (default {KEPT_S:.0f}s)",
     )  # fmt: skip
     add(
         "--sigterm", choices=(RACE, *ENDS),
-        help="vllm: how a SIGTERM ends the answers under way; the race draws one, with the odds of a real one (default)",
+        help="vllm: how SIGTERM ends running answers; race: draw one with the measured odds (default)",
     )  # fmt: skip
     add(
         "--shutdown-timeout", type=duration_s,
-        help="vllm: at SIGTERM they may take so long to come to their own end, and new requests get 500 meanwhile (default 0s)",
+        help="vllm: time for running answers to finish after SIGTERM; new requests get 500 (default 0s)",
     )  # fmt: skip
     add(
-        "--engine-core", type=yes, nargs="?", const=True,
-        help="vllm: has a second process, its EngineCore; killed, it takes the answers with it, and it outlives a SIGKILL of the first",
+        "--engine-core", type=true_or_false, nargs="?", const=True,
+        help="vllm: run the EngineCore as a second process; killing it ends all answers; it survives SIGKILL of the first",
     )  # fmt: skip
     add(
-        "--dev-mode", type=yes, nargs="?", const=True,
-        help="vllm: has POST /sleep?level=&mode=, POST /wake_up and GET /is_sleeping",
+        "--dev-mode", type=true_or_false, nargs="?", const=True,
+        help="vllm: serve POST /sleep?level=&mode=, POST /wake_up and GET /is_sleeping",
     )  # fmt: skip
     add(
         "--api-key-env",
         metavar="NAME",
-        help="the environment variable that holds the one right key: of cloud for requests, of all others for every page",
+        help="environment variable with the API key; cloud requires it for requests, all others for every page",
     )
-    add("--ledger", type=Path, metavar="PATH", help="where each request is written down")
-    add("--pidfile", type=Path, metavar="PATH", help="where the engine's own pid is written when it starts")
+    add("--ledger", type=Path, metavar="PATH", help="file that records each request, as JSON lines")
+    add("--pidfile", type=Path, metavar="PATH", help="file for the engine's pid, written at start")
     return line
 
 
@@ -248,7 +258,7 @@ def parse(
         line.error(f"--port: {given.port} is above 65535")
     for name, path in (("--ledger", given.ledger), ("--pidfile", given.pidfile)):
         if path is not None and not path.absolute().parent.is_dir():
-            line.error(f"{name}: there is no folder {path.absolute().parent}; make it first")
+            line.error(f"{name}: folder {path.absolute().parent} does not exist; create it first")
     return Options(
         personality=given.personality,
         port=given.port,
@@ -287,17 +297,17 @@ def parse(
 def _first_startup_s(line: Parser, given: argparse.Namespace) -> float | None:
     first_s: float | None = given.first_startup_duration
     if first_s is not None and given.startup_duration is None:
-        line.error("--first-startup-duration: and the later ones? give --startup-duration too")
+        line.error("--first-startup-duration: needs --startup-duration, for the later starts")
     if first_s is not None and given.pidfile is None:
         line.error(
-            "--first-startup-duration: give --pidfile too; the first start is the one that finds no such file"
+            "--first-startup-duration: needs --pidfile; the first start is the one that finds no pidfile"
         )
     return first_s
 
 
 def _while_loading(line: Parser, given: argparse.Namespace) -> str:
     if given.while_loading is not None and given.startup_duration is None:
-        line.error("--while-loading: while what is loaded? give --startup-duration too")
+        line.error("--while-loading: needs --startup-duration")
     return given.while_loading or REFUSED
 
 
@@ -306,10 +316,10 @@ def _load_s(line: Parser, given: argparse.Namespace) -> float | None:
     for name in ("load_at_first_request", "keep_alive"):
         if getattr(given, name) is not None and given.personality != "ollama":
             line.error(
-                f"--{name.replace('_', '-')}: {given.personality} loads its model when it starts; only ollama does so later"
+                f"--{name.replace('_', '-')}: {given.personality} loads its model at start; only ollama loads it later"
             )
     if given.keep_alive is not None and load_s is None:
-        line.error("--keep-alive: what takes no time to load? give --load-at-first-request too")
+        line.error("--keep-alive: needs --load-at-first-request")
     return load_s
 
 
@@ -332,7 +342,7 @@ def _pace(given: argparse.Namespace) -> Pace:
 
 def _thoughts(line: Parser, given: argparse.Namespace) -> int:
     if given.reasoning is None and given.reasoning_tokens is not None:
-        line.error("--reasoning-tokens: of which kind? give --reasoning too")
+        line.error("--reasoning-tokens: needs --reasoning")
     return 0 if given.reasoning is None else int(given.reasoning_tokens or THOUGHTS)
 
 
@@ -340,7 +350,7 @@ def _of_cloud(line: Parser, given: argparse.Namespace, name: str, default: T) ->
     value: T | None = getattr(given, name)
     if value is not None and given.personality != "cloud":
         line.error(
-            f"--{name.replace('_', '-')}: {given.personality} refuses no such parameter; only cloud does"
+            f"--{name.replace('_', '-')}: {given.personality} does not have this option; only cloud has it"
         )
     return default if value is None else value
 
@@ -348,7 +358,9 @@ def _of_cloud(line: Parser, given: argparse.Namespace, name: str, default: T) ->
 def _of_vllm(line: Parser, given: argparse.Namespace, name: str, default: T) -> T:
     value: T | None = getattr(given, name)
     if value is not None and given.personality != "vllm":
-        line.error(f"--{name.replace('_', '-')}: {given.personality} has no such option; only vllm has it")
+        line.error(
+            f"--{name.replace('_', '-')}: {given.personality} does not have this option; only vllm has it"
+        )
     return default if value is None else value
 
 
@@ -357,11 +369,11 @@ def _documents(line: Parser, given: argparse.Namespace) -> "tuple[Document, ...]
     if given.documents is None:
         for name, value in (("--accuracy", accuracy), ("--invalid-json", given.invalid_json)):
             if value is not None:
-                line.error(f"{name}: of which documents? give --documents FOLDER too")
+                line.error(f"{name}: needs --documents FOLDER")
         return ()
     if accuracy is not None and accuracy + invalid > 1.0:
-        line.error(f"--accuracy and --invalid-json: {accuracy:g} and {invalid:g} are together more than 1")
-    from contract.document import read  # only here: what checks a document is not cheap to import
+        line.error(f"--accuracy and --invalid-json: {accuracy:g} + {invalid:g} is more than 1")
+    from contract.document import read  # only here: slow to import
     from contract.refusal import Refusal
 
     try:
@@ -374,5 +386,5 @@ def _api_key(line: Parser, name: str | None, environment: Mapping[str, str]) -> 
     if name is None:
         return None
     if not environment.get(name):
-        line.error(f"--api-key-env: the environment variable {name} is not set; put the key there")
+        line.error(f"--api-key-env: the environment variable {name} is not set; set it to the key")
     return environment[name]

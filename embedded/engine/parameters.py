@@ -1,5 +1,5 @@
-"""The parameters of a fault: declared as fields with a default and a rule, read from JSON, refused with what would be
-right. No I/O.
+"""The parameters of a fault: declared as fields with a default and a rule, read from JSON. An error states the correct
+form. No I/O.
 """
 
 from collections.abc import Callable, Mapping
@@ -7,19 +7,19 @@ from dataclasses import field, fields
 from typing import Any, TypeVar
 
 A_WEEK_S = 604800.0
-"""No fault is set, and nothing held, for longer."""
+"""The longest time that a fault can be set, or a request held."""
 
 T = TypeVar("T")
 Rule = Callable[[Any], str | None]
-"""What would be right, where the value is not."""
+"""Returns the correct form if the value is invalid, else None."""
 
 
 class BadParameter(Exception):
-    """Its text is the whole message."""
+    """Its text is the complete error message."""
 
 
 def number(value: Any) -> bool:
-    """NaN is one, too, and within no bounds."""
+    """NaN is a number too, but within no bounds."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -36,7 +36,7 @@ def tokens(default: int) -> Any:
 
 
 def seconds(default: float, above_zero: bool = False) -> Any:
-    """A length of time."""
+    """A duration in seconds."""
     least = "more than 0" if above_zero else "at least 0"
     right = f"a number of seconds, {least} and at most {A_WEEK_S:.0f}"
 
@@ -48,7 +48,7 @@ def seconds(default: float, above_zero: bool = False) -> Any:
 
 
 def seconds_or_none() -> Any:
-    """A length of time that may be left untold."""
+    """A duration in seconds, or None."""
 
     def rule(value: Any) -> str | None:
         fits = value is None or (number(value) and 0 <= value <= A_WEEK_S)
@@ -63,7 +63,7 @@ def one_of(*words: str) -> Any:
 
 
 def share() -> Any:
-    """A part of all requests."""
+    """A share of all requests."""
     return _declared(
         1.0, lambda value: None if number(value) and 0 < value <= 1 else "a number above 0 and at most 1"
     )
@@ -82,12 +82,12 @@ def read(kind: type[T], given: Mapping[str, Any]) -> T:
 
 
 def shown(fault: Any) -> dict[str, Any]:
-    """All its parameters, given or not, and what else it tells of itself."""
+    """All its parameters, given or not, and its visible state."""
     return {one.name: getattr(fault, one.name) for one in fields(fault) if one.repr}
 
 
 def no_such(kind: str, name: object, known: Mapping[str, Any]) -> str:
-    from contract.refusal import no_such  # only here: difflib is not cheap to import
+    from contract.refusal import no_such  # only here: difflib is slow to import
 
     return no_such(kind, name, known)
 

@@ -1,4 +1,4 @@
-"""An event loop that wakes when a token is due: epoll counts whole milliseconds, rounded up, and would be half a
+"""An event loop that wakes exactly when a token is due: epoll rounds up to whole milliseconds, so it would be half a
 millisecond late on average.
 """
 
@@ -10,7 +10,7 @@ import selectors
 class PunctualSelector(selectors.EpollSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is not None and timeout > 0:
-            # select() counts microseconds, and an epoll descriptor can itself be waited for.
+            # select() counts in microseconds, and can wait for an epoll descriptor.
             select.select([self.fileno()], [], [], timeout)
             timeout = 0
         return super().select(timeout)

@@ -1,4 +1,4 @@
-"""What an engine says instead of an answer, and the occasions on which every engine has words of its own."""
+"""The error responses of an engine, and the cases in which each personality has its own."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,27 +9,27 @@ from embedded.engine.completion_request import CompletionRequest
 
 @dataclass(eq=False)
 class Refusal(Exception):
-    """A 4xx or 5xx with a body that is the personality's own."""
+    """A 4xx or 5xx response with the personality's own body."""
 
     status: int
     body: Mapping[str, Any]
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Voice(Protocol):
-    """The words of one personality."""
+class Refusals(Protocol):
+    """The error responses of one personality."""
 
     def limited(self) -> Refusal:
         """429: too many requests."""
 
     def failed(self) -> Refusal:
-        """500: it broke while it answered."""
+        """500: internal error."""
 
     def unavailable(self) -> Refusal:
-        """503: not now."""
+        """503: temporarily unavailable."""
 
     def overloaded(self) -> Refusal:
         """Slots and queue are full."""
 
     def too_long(self, completion: CompletionRequest, longest: int) -> Refusal:
-        """400: the prompt has no place in a context of so many tokens."""
+        """400: the prompt does not fit into a context of `longest` tokens."""

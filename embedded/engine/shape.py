@@ -1,6 +1,6 @@
-"""How one answer looks on the wire: the verbs that every API has, whatever its bytes.
+"""The format of one answer on the wire: the operations that every API format implements.
 
-An answer has its proper end by `finish` or `refuse`; the other ends are those that only a fault asks for.
+`finish` and `refuse` end an answer properly; only faults use the other ends.
 """
 
 from typing import Protocol
@@ -9,31 +9,32 @@ from embedded.engine.ledger import Entry
 
 
 class Shape(Protocol):
-    """What writes content gives the instant just before the write."""
+    """Methods that write content return the time just before the write."""
 
     def arrived(self) -> None:
-        """The request is well formed and may have to wait."""
+        """The request is valid and may have to wait."""
 
     def started(self) -> None:
         """It has a slot."""
 
     def token(self, text: str, reason: str | None = None) -> float | None:
-        """One more token; None where nothing is written yet. `reason`: it is known to be the last, and why; `finish` follows."""
+        """One more token; None if nothing is written yet. `reason`: the finish reason, if this is known to be the last
+        token; `finish` follows."""
 
     def thought(self, text: str, reason: str | None = None) -> float | None:
-        """One more token of the model's thoughts; None where nothing is written yet, or ever."""
+        """One more reasoning token; None if nothing is written now."""
 
     def finish(self, reason: str, entry: Entry, done: bool = True) -> float | None:
-        """That was all, and why: length, stop, abort, ...; without `done` what tells that a stream is over is left out."""
+        """Ends the answer with a finish reason: length, stop, abort, ...; `done` False omits the end-of-stream marker."""
 
     def refuse(self, body: bytes, done: bool = True) -> None:
-        """It cannot be answered, or not to its end, though the headers of a 200 are out."""
+        """Ends with an error after the headers of a 200 were sent."""
 
-    def trail_off(self, entry: Entry) -> float | None:
-        """The framing's proper end, with nothing before it that says why."""
+    def end_without_reason(self, entry: Entry) -> float | None:
+        """Ends the HTTP framing properly, without a finish reason."""
 
-    def break_off(self, entry: Entry) -> float | None:
-        """The framing lacks its end; what closes the connection is to follow."""
+    def leave_unfinished(self, entry: Entry) -> float | None:
+        """Leaves the HTTP framing without its end; the caller closes the connection."""
 
     def garble(self) -> None:
-        """A part of the answer is no JSON."""
+        """Makes a part of the answer invalid JSON."""

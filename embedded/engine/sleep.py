@@ -1,9 +1,9 @@
-"""An engine that sleeps: it is there, says that it is well, and gives no token until it is woken."""
+"""A sleeping engine: it runs, its health page reports 200, and it generates no token until it is woken."""
 
 import asyncio
 
 STATES = ("awake", "weights_offloaded", "discard_all")
-"""As `vllm:engine_sleep_state` names them; the second is level 1, the third level 2."""
+"""The labels of `vllm:engine_sleep_state`; the second is level 1, the third level 2."""
 
 
 class Sleep:
@@ -18,17 +18,17 @@ class Sleep:
 
     @property
     def state(self) -> str | None:
-        """None: asleep, with everything kept."""
+        """None: asleep at level 0, with everything kept."""
         if not self.asleep:
             return STATES[0]
         return STATES[self.level] if self.level else None
 
-    def fall(self, level: int) -> None:
+    def start(self, level: int) -> None:
         self.level = level
         self._awake.clear()
 
     def wake(self) -> None:
         self._awake.set()
 
-    async def over(self) -> None:
+    async def wait_until_awake(self) -> None:
         await self._awake.wait()

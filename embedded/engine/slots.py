@@ -1,4 +1,4 @@
-"""Who runs and who waits: a fixed number of slots, first come first served, and a line that may be too long."""
+"""A fixed number of slots, and a first-in, first-out queue of limited length."""
 
 import asyncio
 from collections import deque
@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 
 
 class Full(Exception):
-    """Every slot is taken and the line is as long as it may be."""
+    """Every slot is taken and the queue is full."""
 
 
 class Closed(Exception):
-    """The engine goes down; whoever waits goes home without a slot."""
+    """The engine shuts down; waiting requests end without a slot."""
 
 
 class Slots:
@@ -26,22 +26,22 @@ class Slots:
         return len(self._line)
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
-        """A slot for as long as the block lasts; raises Full where there is no room to wait for one."""
+    async def acquire(self) -> AsyncIterator[None]:
+        """A slot for the duration of the block. Raises Full if the queue is full."""
         await self._take()
         try:
             yield
         finally:
             self._give_back()
 
-    def look_for_room(self) -> None:
-        """Raises Full where `one` would."""
+    def check_capacity(self) -> None:
+        """Raises Full if `acquire` would."""
         taken = self.running >= self._max_running
         if taken and self._max_waiting is not None and len(self._line) >= self._max_waiting:
             raise Full
 
     async def _take(self) -> None:
-        self.look_for_room()
+        self.check_capacity()
         if self.running < self._max_running:
             self.running += 1
             return
@@ -53,7 +53,7 @@ class Slots:
             if turn in self._line:
                 self._line.remove(turn)
             elif turn.done() and not turn.cancelled() and turn.result():
-                # The slot was handed over in the same breath in which the client went away.
+                # The slot was assigned in the same loop iteration in which the client disconnected.
                 self._give_back()
             raise
         if not given:
@@ -62,14 +62,14 @@ class Slots:
     def _give_back(self) -> None:
         while self._line:
             turn = self._line.popleft()
-            # One whose client went away is cancelled before it has left the line.
+            # A request whose client disconnected is cancelled before it leaves the queue.
             if not turn.done():
                 turn.set_result(True)
                 return
         self.running -= 1
 
     def close(self) -> None:
-        """Sends everybody in the line home."""
+        """Ends every waiting request with Closed."""
         while self._line:
             turn = self._line.popleft()
             if not turn.done():

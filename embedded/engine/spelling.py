@@ -1,4 +1,4 @@
-"""The same answer in other bytes, as servers in the field and what stands before them spell it. Pure."""
+"""The same answer in other bytes, as real servers and the proxies in front of them write it. Pure."""
 
 import zlib
 from collections.abc import Callable
@@ -19,7 +19,7 @@ HOWS = (*EVENTS, "byte_order_mark", "unended", "no_content_type", "white_space",
 
 @dataclass
 class Spelling:
-    """Of one answer. Of a plain one only its first and last bytes, and how it is compressed, can be spelled otherwise."""
+    """The spelling of one answer. Of a plain answer, only its first and last bytes and its compression can differ."""
 
     how: str
 
@@ -27,14 +27,14 @@ class Spelling:
         self._began = False
         self._gzip = zlib.compressobj(wbits=31) if self.how == "gzip" else None
 
-    def content_type(self, told: str) -> str:
-        return "" if self.how == "no_content_type" else told
+    def content_type(self, content_type: str) -> str:
+        return "" if self.how == "no_content_type" else content_type
 
     def headers(self) -> dict[str, str]:
         return {"content-encoding": "gzip"} if self._gzip is not None else {}
 
     def chunk(self, data: bytes, last: bool = False) -> bytes:
-        """Of a stream; nothing may be left of it."""
+        """The bytes of one stream chunk; may be empty."""
         if not data:
             return self._compressed(data, last)
         data = EVENTS.get(self.how, bytes)(data)

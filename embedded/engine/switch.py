@@ -1,6 +1,6 @@
-"""Which fault is set, by whom and until when. The id is the lock: nobody else's fault is replaced or taken away.
+"""The active fault, its owner and its deadline. The owner's id is the lock: no other id can replace or end the fault.
 
-Law: a fault ends at its own deadline, whoever set it and whatever became of them.
+Law: a fault ends at its own deadline, even if its owner is gone.
 """
 
 import asyncio
@@ -10,13 +10,13 @@ from typing import Any
 from contract.clock import Clock
 
 
-class Standing:
-    """A fault from being set to its end."""
+class ActiveFault:
+    """A fault from the time it is set to its end. `owner` is the id that set it."""
 
-    def __init__(self, name: str, fault: Any, who: str, for_s: float, clock: Clock) -> None:
+    def __init__(self, name: str, fault: Any, owner: str, for_s: float, clock: Clock) -> None:
         self.name = name
         self.fault = fault
-        self.who = who
+        self.owner = owner
         self.ended = asyncio.Event()
         self._clock = clock
         self._set_at = clock.now()
@@ -33,8 +33,8 @@ class Standing:
         self.ended.set()
 
     @property
-    def lasts(self) -> bool:
-        # The alarm of a process that was frozen rings after the requests that were read in the same breath.
+    def is_set(self) -> bool:
+        # After a freeze, requests may be handled before the timer of the deadline.
         return not self.ended.is_set() and self._clock.now() < self.until
 
     @property
@@ -46,55 +46,55 @@ class Standing:
             self._alarm.cancel()
 
 
-class Taken(Exception):
-    """A fault is set that has another id."""
+class SetByOther(Exception):
+    """The active fault has another owner."""
 
-    def __init__(self, standing: Standing) -> None:
-        super().__init__(standing.who)
-        self.standing = standing
+    def __init__(self, active: ActiveFault) -> None:
+        super().__init__(active.owner)
+        self.active = active
 
 
 class Switch:
     def __init__(self, seed: int, clock: Clock) -> None:
         self._seed = seed
         self._clock = clock
-        self._standing: Standing | None = None
+        self._active: ActiveFault | None = None
 
     @property
-    def standing(self) -> Standing | None:
-        """What is set, and not past its deadline."""
-        if self._standing is not None and not self._standing.lasts:
-            self._standing.end()
-            self._standing = None
-        return self._standing
+    def active(self) -> ActiveFault | None:
+        """The fault that is set and not past its deadline."""
+        if self._active is not None and not self._active.is_set:
+            self._active.end()
+            self._active = None
+        return self._active
 
-    def set(self, name: str, fault: Any, who: str, for_s: float) -> Standing:
-        """Raises Taken. The same once more, by the same id, is told a new deadline and nothing else."""
-        now = self._mine(who)
+    def set(self, name: str, fault: Any, owner: str, for_s: float) -> ActiveFault:
+        """Raises SetByOther. Setting the same fault again with the same id only renews its deadline."""
+        now = self._owned(owner)
         if now is not None and (now.name, now.fault) == (name, fault):
             now.renew(for_s)
             return now
-        self.clear(who)
-        self._standing = Standing(name, fault, who, for_s, self._clock)
-        return self._standing
+        self.clear(owner)
+        self._active = ActiveFault(name, fault, owner, for_s, self._clock)
+        return self._active
 
-    def clear(self, who: str | None = None) -> None:
-        """Ends what is set, and lets go whoever it holds. Raises Taken where it has another id than the one given."""
-        now = self._mine(who)
+    def clear(self, owner: str | None = None) -> None:
+        """Ends the active fault and releases held requests. Raises SetByOther if `owner` is given and is not its id."""
+        now = self._owned(owner)
         if now is not None:
             now.end()
-            self._standing = None
+            self._active = None
 
-    def hits(self, key: str) -> Standing | None:
-        """What is set, if it hits the request with this nonce or text."""
-        now = self.standing
+    def hits(self, key: str) -> ActiveFault | None:
+        """The active fault, if it hits the request with this nonce or text."""
+        now = self.active
         if now is None:
             return None
-        # Not the text that an answer's words are drawn from: the share must not be one of quick or slow answers.
+        # Another seed than for the answer's words: otherwise the share could select quick or slow answers.
         return now if Random(f"{self._seed} hit {key}").random() < now.fault.share else None
 
-    def _mine(self, who: str | None) -> Standing | None:
-        now = self.standing
-        if now is not None and who is not None and now.who != who:
-            raise Taken(now)
+    def _owned(self, owner: str | None) -> ActiveFault | None:
+        now = self.active
+        if now is not None and owner is not None and now.owner != owner:
+            raise SetByOther(now)
         return now

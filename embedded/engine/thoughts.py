@@ -1,10 +1,10 @@
-"""How the thoughts of a reasoning model are spelled in OpenAI's answers: one field for each server that is known."""
+"""The fields that carry a reasoning model's thoughts in OpenAI's answers, by server."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 HIDDEN = "hidden"
-"""Nothing is shown, and the usage counts them: OpenAI's reasoning models, and a parser that swallows its first tokens."""
+"""Thoughts are counted in the usage only: OpenAI's reasoning models, and a parser that drops its first tokens."""
 
 
 def _details(text: str) -> list[dict[str, Any]]:
@@ -20,11 +20,11 @@ _SPELT: Mapping[str, Callable[[str], object]] = {
     "reasoning_content": str,  # DeepSeek, llama.cpp, LiteLLM
     "reasoning_details": _details,  # OpenRouter
     "thinking_blocks": _blocks,  # Anthropic's models, as LiteLLM shows them
-    "refusal": str,  # a model that declines says so in a field of its own
+    "refusal": str,  # a model that declines to answer uses this field
 }
 SPELLINGS = (*_SPELT, HIDDEN)
 
 
 def spelt(field: str, text: str) -> dict[str, object]:
-    """The part of a delta, or of a message, that carries this thought; empty where it is hidden."""
+    """The part of a delta or message that carries this thought; empty if hidden."""
     return {} if field == HIDDEN else {field: _SPELT[field](text)}

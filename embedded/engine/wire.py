@@ -1,8 +1,7 @@
-"""HTTP/1.1 on asyncio, as much as an engine needs: whole requests in, replies out, one write a token.
+"""HTTP/1.1 on asyncio, as far as an engine needs it: whole requests in, replies out, one write per token.
 
-Its own, and not aiohttp's, because importing that alone takes half a second of CPU, and because faults need the bare
-connection: to withhold headers, to leave an answer without its end, to reset. A reader too slow for its answer is
-buffered without bound.
+Not aiohttp, because its import alone takes 0.5 s of CPU, and because faults need the raw connection: to withhold
+headers, to omit an answer's end, to reset. Data for a slow reader is buffered without limit.
 """
 
 import asyncio
@@ -32,11 +31,11 @@ class Request:
     arrived_at: float
 
 
-PROMISE = b"keep-alive: timeout=5, max=100"  # as llama.cpp has it
+KEEP_ALIVE_HEADER = b"keep-alive: timeout=5, max=100"  # as llama.cpp sends it
 
 
 class Reply:
-    """The answer to one request. The place where a fault can come between an engine and its client."""
+    """The answer to one request. Faults act here, between engine and client."""
 
     def __init__(
         self,
@@ -53,7 +52,7 @@ class Reply:
         self.closes_after_stream = closes_after_stream
         self.opened = False
         self.ended = False
-        self.spelling: Spelling | None = None  # a fault's
+        self.spelling: Spelling | None = None  # set by a fault
 
     def open(self, content_type: str) -> None:
         """Sends the headers of a streamed 200."""
@@ -66,7 +65,7 @@ class Reply:
             self.keep_alive = False  # after its headers, which promise otherwise
 
     def send(self, data: bytes) -> float:
-        """Sends one chunk; the instant just before the write."""
+        """Sends one chunk; returns the time just before the write."""
         if self.spelling is not None:
             data = self.spelling.chunk(data)
         frame = b"%x\r\n%b\r\n" % (len(data), data)
@@ -78,7 +77,7 @@ class Reply:
         """Sends the last chunk and the stream's proper end."""
         if self.spelling is not None:
             data = self.spelling.chunk(data, last=True)
-        # An empty chunk is itself the end.
+        # An empty chunk would itself be the end.
         last = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
         self._transport.write(last + b"0\r\n\r\n")
         self.ended = True
@@ -86,7 +85,7 @@ class Reply:
     def whole(
         self, status: int, content_type: str, body: bytes, headers: Mapping[str, str] | None = None
     ) -> float:
-        """Sends an answer in one piece; the instant just before the write."""
+        """Sends an answer in one piece; returns the time just before the write."""
         self.opened = self.ended = True
         if self.spelling is not None:
             content_type, body = self.spelling.content_type(content_type), self.spelling.whole(body)
@@ -98,8 +97,8 @@ class Reply:
         self._transport.write(message)
         return at
 
-    def torn(self, content_type: str, body: bytes) -> float:
-        """Sends a 200 in one piece that lacks its last byte; the instant just before the write."""
+    def truncated(self, content_type: str, body: bytes) -> float:
+        """Sends a 200 in one piece without its last byte; returns the time just before the write."""
         self.opened = True
         message = self._head(200, content_type, b"content-length: %d" % len(body)) + body[:-1]
         at = self._clock.now()
@@ -107,7 +106,7 @@ class Reply:
         return at
 
     def reset(self) -> None:
-        """Resets the connection: the client reads ECONNRESET where it would read on."""
+        """Resets the connection: the client's next read fails with ECONNRESET."""
         reset(self._transport)
 
     def _head(
@@ -120,7 +119,7 @@ class Reply:
         if not self.keep_alive:
             lines.append(b"connection: close")
         elif self.closes_after_stream:
-            lines.append(PROMISE)
+            lines.append(KEEP_ALIVE_HEADER)
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
@@ -134,7 +133,7 @@ Handler = Callable[[Request, Reply], Awaitable[None]]
 
 
 class Connection(asyncio.Protocol):
-    """One client: reads requests, has them answered one after the other, cancels the answer of a client that left."""
+    """One client connection: reads requests, answers them in order, cancels the answer if the client disconnects."""
 
     def __init__(
         self,
@@ -168,7 +167,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._read_at = self._clock.now()
         if self._expiry is not None:
-            # After a freeze the bytes are met before the timer is. A server whose timers come first closes with them unread.
+            # After a freeze, the loop handles bytes before timers. A server whose timers run first closes with them unread.
             if self._expiry.when() < asyncio.get_running_loop().time():
                 reset(self.transport)
                 return
@@ -177,7 +176,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            # The request itself came in whole and is answered; to speak anything but HTTP/1.1 was only an offer.
+            # The request is complete and gets an answer; the protocol upgrade was optional.
             pass
         except httptools.HttpParserError:
             if self.answering is None:
@@ -227,7 +226,7 @@ class Connection(asyncio.Protocol):
                 traceback.print_exc(file=sys.stderr)
                 if not reply.opened:
                     reply.whole(500, "text/plain", b"Internal Server Error")
-            # An answer left without its proper end shows as that only when the connection goes, too.
+            # The client sees a missing end only when the connection closes.
             if not (reply.ended and reply.keep_alive):
                 self.transport.close()
                 break
@@ -238,7 +237,7 @@ class Connection(asyncio.Protocol):
 
 
 class Listener:
-    """A port on 127.0.0.1 that replicas may share, and the connections that came by it."""
+    """A port on 127.0.0.1 that replicas may share, and its connections."""
 
     def __init__(
         self,
@@ -247,7 +246,7 @@ class Listener:
         keep_alive_s: float | None = None,
         closes_after_stream: bool = False,
     ) -> None:
-        """`keep_alive_s`: a kept connection is closed when it was idle for so long; None: never."""
+        """`keep_alive_s`: idle seconds after which a kept connection is closed; None: never."""
         self._handler = handler
         self._clock = clock
         self._keep_alive_s = keep_alive_s
@@ -267,33 +266,33 @@ class Listener:
         )
 
     def refuse(self) -> None:
-        """From now on nobody new gets in."""
+        """Stops accepting connections."""
         if self._server is not None:
             self._server.close()
 
-    def hang_up_on_idle(self) -> None:
-        """Closes the connections on which nothing is under way."""
+    def close_idle(self) -> None:
+        """Closes the connections without a running answer."""
         for one in list(self._connections):
             if one.answering is None:
                 one.transport.close()
 
-    async def left(self) -> None:
-        """Waits until every client has gone."""
+    async def all_closed(self) -> None:
+        """Waits until every connection is closed."""
         while self._connections:
             await asyncio.sleep(0.02)
 
     async def close(self, within_s: float) -> None:
-        """Lets the answers under way come to their end, then hangs up on everybody."""
+        """Waits for running answers, at most `within_s`, then closes every connection."""
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + within_s
-        # Again and again: while one answer ends, the next request may be read from a kept connection.
+        # In a loop: while one answer ends, the next request may be read from a kept connection.
         while answers := [one.answering for one in self._connections if one.answering is not None]:
             if loop.time() > deadline_s:
                 break
             await asyncio.wait(answers, timeout=within_s)
         for one in list(self._connections):
             one.transport.close()
-        # What is still in a transport's buffer leaves in the loop's next rounds.
+        # Data still in a transport's buffer is sent in the loop's next iterations.
         deadline_s = loop.time() + within_s
         while self._connections and loop.time() < deadline_s:
             await asyncio.sleep(0.005)

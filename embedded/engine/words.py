@@ -1,7 +1,7 @@
 """The text of an answer. No I/O.
 
-Common English words: each is one token (`contract/tokens.py`), for the usual tokenizers too, so a count that a gateway
-makes of the text agrees with the engine's own.
+Common English words: each is one token (`contract/tokens.py`), for the usual tokenizers too, so a gateway's token count
+of the text equals the engine's.
 """
 
 from random import Random
@@ -16,6 +16,6 @@ WORDS = tuple(_TEXT.split())
 
 
 def word(chance: Random, position: int) -> str:
-    """One token of an answer; a space stands before every word but the first."""
+    """One token of an answer; every word but the first has a leading space."""
     drawn = WORDS[int(chance.random() * len(WORDS))]
     return drawn if position == 0 else " " + drawn

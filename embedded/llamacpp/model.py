@@ -1,8 +1,8 @@
-"""A language model of random weights, small enough to be made in a second: nothing is downloaded, and the same
-parameters give the same file.
+"""A language model of random weights, generated in about a second: nothing is downloaded, and the same parameters give
+the same file.
 
-It is a Qwen2 as llama.cpp reads it. What it says is senseless, word after word of the simulated engines' own list, and
-all the rest about it is real: the tokenizer, the context that fills, the time that a token takes.
+The format is Qwen2 as llama.cpp reads it. Its text is random words of the simulated engines' list. The rest is real: the
+tokenizer, the context that fills, the time per token.
 """
 
 import hashlib
@@ -22,29 +22,29 @@ TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 WIDTH, LAYERS, HEADS, KV_HEADS, FEED_FORWARD = 256, 4, 4, 2, 512
-LONGEST = 262_144  # tokens of context that the model claims to know; the server gives it less
+LONGEST = 262_144  # tokens of context that the model file declares; the server gives it less
 
-# The first channel of the residual stream never changes, so that the output layer's first column is a bias.
+# The first channel of the residual stream is constant, so the output layer's first column is a bias.
 CONSTANT = 4.0
-NEVER = -8.0  # of bias: no sampler draws such a token
+NEVER = -8.0  # bias of a token that no sampler draws
 
 
 def at(folder: Path, seed: int, eos_bias: float) -> Path:
-    """The model's file in a folder that keeps models; it is made where it is missing. Raises OSError."""
-    recipe = (Path(__file__).read_bytes(), WORDS, seed, eos_bias)  # of another one, the file is another's
+    """The path of the model file in `folder`; creates the file if it is missing. Raises OSError."""
+    recipe = (Path(__file__).read_bytes(), WORDS, seed, eos_bias)  # another recipe gets another file name
     path = folder / f"random-{hashlib.sha256(repr(recipe).encode()).hexdigest()[:12]}.gguf"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
         write(fresh, seed, eos_bias)
-        fresh.replace(path)  # of two that make it at once either is right
+        fresh.replace(path)  # if two processes create it at the same time, either file is correct
     return path
 
 
 def vocabulary() -> tuple[list[str], list[tuple[str, str]], list[str]]:
-    """(tokens, merges, what may be said): bytes, and each word with the space before it, grown letter by letter.
+    """(tokens, merges, words): the tokens are the 256 bytes, and each word with its leading space, built letter by letter.
 
-    A byte pair encoding like any other. A word that is not in the list falls apart into its known beginning and letters.
+    A byte pair encoding. A word that is not in the list is split into its known beginning and letters.
     """
     tokens, merges, words = list(_byte_letters()), [], []
     known = set(tokens)
@@ -61,7 +61,7 @@ def vocabulary() -> tuple[list[str], list[tuple[str, str]], list[str]]:
 
 
 def weights(tokens: list[str], words: Iterable[str], seed: int, eos_bias: float) -> dict[str, Any]:
-    """Name → array, as llama.cpp names them."""
+    """Name → array; the names are llama.cpp's."""
     random = np.random.default_rng(seed)
 
     def drawn(*shape: int, scale: float = 1.0) -> Any:
@@ -94,8 +94,8 @@ def weights(tokens: list[str], words: Iterable[str], seed: int, eos_bias: float)
 
 
 def write(path: Path, seed: int, eos_bias: float) -> None:
-    """The model as GGUF."""
-    import gguf  # only here: a model that is there already is not written
+    """Writes the model as GGUF."""
+    import gguf  # only here: not needed when the model file exists
 
     plain, merges, words = vocabulary()
     tokens = [*plain, *SPECIALS]
@@ -130,7 +130,7 @@ def write(path: Path, seed: int, eos_bias: float) -> None:
 
 
 def _byte_letters() -> Iterable[str]:
-    """One printable letter for each of the 256 bytes, as GPT-2 has them."""
+    """One printable letter for each of the 256 bytes, as in GPT-2."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     letters = {byte: chr(byte) for byte in printable} | {byte: chr(256 + n) for n, byte in enumerate(others)}

@@ -1,4 +1,4 @@
-"""The command line of the real engine, checked before anything is opened. Asks for no package that only it needs."""
+"""The command line of the real engine, checked before anything is opened. Imports no package that only the engine needs."""
 
 import argparse
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from embedded.engine.options import duration_s
 class Options:
     port: int
     model: str
-    """What the model is called; llama.cpp answers to any name."""
+    """Model name; llama.cpp accepts any name."""
     slots: int
     context: int
-    """Tokens, of all slots together."""
+    """Tokens of all slots together."""
     sse_ping_interval: float
     """Seconds."""
     eos_bias: float
@@ -26,43 +26,49 @@ class Options:
 
 
 def parse(argv: Sequence[str]) -> Options:
-    """Exits with 64 where something is wrong, and says what would be right."""
+    """Exits with 64 on an error and states the correct form."""
     line = Parser(
         prog="python -m embedded.llamacpp",
-        description="llama.cpp's own server on one port of 127.0.0.1, with a small model of random weights.",
+        description="Runs llama.cpp's own server on one port of 127.0.0.1, with a small model of random weights.",
     )  # fmt: skip
     add = line.add_argument
-    add("--port", required=True, type=count_from(1), help="on 127.0.0.1; replicas may share it")
-    add("--model", default="random", help="what the model is called")
+    add("--port", required=True, type=count_from(1), help="port on 127.0.0.1; replicas may share it")
+    add("--model", default="random", help="model name (default random)")
     add(
         "--slots",
         type=count_from(1),
         default=4,
-        help="requests answered side by side; others wait (default 4)",
+        help="requests answered at the same time; others wait (default 4)",
     )
-    add("--context", type=count_from(1), default=32768, help="tokens, divided by the slots (default 32768)")
+    add(
+        "--context",
+        type=count_from(1),
+        default=32768,
+        help="context in tokens, divided among the slots (default 32768)",
+    )
     add(
         "--sse-ping-interval",
         type=_whole_seconds,
         default=30.0,
-        help="a silent stream says that it lives so often, and so late it sees that the server has gone (default 30s)",
+        help="interval of keep-alive comments in a silent stream; after SIGTERM, also how long such a stream stays open"
+        " (default 30s)",
     )
     add(
         "--eos-bias",
         type=_bias,
         default=-8.0,
-        help="how readily an answer ends of its own accord; higher: shorter; by default never",
+        help="bias of the end-of-answer token; higher: shorter answers (default -8: answers never end by themselves)",
     )
-    add("--seed", type=int, default=0, help="of the model's weights (default 0)")
-    add("--models", type=Path, metavar="FOLDER", required=True, help="where the model's file is kept")
-    add("--pidfile", type=Path, metavar="PATH", help="where its own pid is written when it starts")
+    add("--seed", type=int, default=0, help="random seed of the model's weights (default 0)")
+    add("--models", type=Path, metavar="FOLDER", required=True, help="folder for the model file")
+    add("--pidfile", type=Path, metavar="PATH", help="file for the server's pid, written at start")
     return Options(**vars(line.parse_args(argv)))
 
 
 def _whole_seconds(text: str) -> float:
     value = duration_s(text)
     if value < 1 or value % 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not one second or more, in whole seconds")
+        raise argparse.ArgumentTypeError(f"'{text}' must be at least one second, in whole seconds")
     return value
 
 
@@ -72,5 +78,5 @@ def _bias(text: str) -> float:
     except ValueError:
         value = float("nan")
     if not -100 <= value <= 100:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number from -100 to 100")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from -100 to 100")
     return value

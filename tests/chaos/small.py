@@ -13,10 +13,10 @@ from chaos.undo.journal import Undo
 from embedded.apiserver.kubeconfig import write
 from embedded.apiserver.rights import Identity, Rule
 from tests.chaos.targets import on
-from tests.embedded.recorded.stand import ADMIN, Stand, service, until, workload
+from tests.embedded.recorded.stand import ADMIN, LocalCluster, service, until, workload
 
 
-class Small(Stand):
+class Small(LocalCluster):
     """Use as a context manager. Its namespace is ml, its node `embedded`."""
 
     def __init__(self, folder: Path, *manifests: dict[str, Any], **settings: Any) -> None:

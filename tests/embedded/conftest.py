@@ -1,4 +1,4 @@
-"""Quick engines that several files of tests set faults on, one of each personality for a file."""
+"""Quick engines for the fault tests, one per personality and test file."""
 
 from collections.abc import Iterator
 

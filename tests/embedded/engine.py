@@ -1,4 +1,4 @@
-"""An engine for tests: a real process on a real port, asked as a client asks it."""
+"""An engine for tests: a real process on a real port, with a client for it."""
 
 import http.client
 import json
@@ -19,13 +19,13 @@ from tests.ports import held_port
 HOUSE = Path(__file__).parents[2]
 DEADLINE_S = 30.0
 QUICK = ("--time-to-first-token=1ms", "--inter-token-latency=1ms", "--inter-token-latency-std-dev=0ms")
-# An answer of many tokens is still under way whenever the test gets round to it.
+# So slow that an answer of many tokens is still running when the test gets to it.
 SLOW = ("--time-to-first-token=1ms", "--inter-token-latency=20ms", "--inter-token-latency-std-dev=0ms")
 T = TypeVar("T")
 
 
 def until(question: Callable[[], T]) -> T:
-    """The first answer that counts as true, before the deadline."""
+    """Polls until `question` returns a true value, and returns it; fails after DEADLINE_S."""
     give_up_at = time.monotonic() + DEADLINE_S
     while not (answer := question()):
         assert time.monotonic() < give_up_at, f"no answer within {DEADLINE_S} s"
@@ -60,7 +60,7 @@ class Running:
     ) -> http.client.HTTPResponse:
         return self.send(path, body, **headers).getresponse()
 
-    def told(
+    def request_json(
         self, path: str, body: Mapping[str, Any] | bytes | None = None, **headers: str
     ) -> tuple[int, Any]:
         response = self.request(path, body, **headers)
@@ -70,7 +70,7 @@ class Running:
         return ledger.read(self.ledger_path)
 
     def ended(self, count: int) -> list[ledger.Entry]:
-        """All entries, as soon as so many have ended."""
+        """All entries, once `count` of them have ended."""
         until(lambda: sum(entry.how is not None for entry in self.entries()) >= count)
         return self.entries()
 
@@ -103,7 +103,7 @@ def chat(text: str = "req-1-1 go on", **more: Any) -> dict[str, Any]:
 
 
 def next_event(response: http.client.HTTPResponse) -> Any:
-    """The next server-sent event: its JSON, or its text where it is none; None at the end."""
+    """The next server-sent event: its JSON, or its text if it is not JSON; None at the end."""
     while line := response.readline():
         if line.startswith(b"data: "):
             text = line[6:].decode().strip()
@@ -116,7 +116,7 @@ def events(response: http.client.HTTPResponse) -> list[Any]:
 
 
 def next_token(response: http.client.HTTPResponse) -> str:
-    """The next content; an empty delta is none."""
+    """The next content; skips empty deltas."""
     while True:
         event = next_event(response)
         text = event["choices"][0]["delta"].get("content")

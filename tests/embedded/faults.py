@@ -1,4 +1,4 @@
-"""Faults that tests set on a running engine, a request that meets them, and what came of it."""
+"""Helpers to set faults on a running engine, to send a request, and to inspect the result."""
 
 import http.client
 import json
@@ -19,28 +19,28 @@ from tests.embedded.engine import DEADLINE_S, Running, chat, until
 
 PATH = "/v1/chat/completions"
 CATALOGUE = faults.load()
-NUMBERS = count(1)
-LONG_S = 60.0  # longer than any test: what ends sooner was ended by something else
-SHORT_S = 2.0  # of faults that end by themselves, and within which something else is asked
+REQUEST_NUMBERS = count(1)
+LONG_S = 60.0  # longer than any test: the fault cannot end by its deadline
+SHORT_S = 2.0  # for faults that end by their deadline, with time for requests before it
 
 
-def control(engine: Running, method: str, told: Any = None, query: str = "") -> tuple[int, Any]:
+def control(engine: Running, method: str, given: Any = None, query: str = "") -> tuple[int, Any]:
     connection = http.client.HTTPConnection("127.0.0.1", engine.port, timeout=DEADLINE_S)
-    body = told if told is None or isinstance(told, bytes) else json.dumps(told)
+    body = given if given is None or isinstance(given, bytes) else json.dumps(given)
     connection.request(method, "/faults" + query, body)
     response = connection.getresponse()
     return response.status, json.loads(response.read())
 
 
-def put(engine: Running, name: str, for_s: float = LONG_S, who: str = "run/step", **more: Any) -> Any:
-    status, said = control(engine, "PUT", {"fault": name, "for_s": for_s, "id": who} | more)
-    assert status == 200, said
-    return said["fault"]
+def put(engine: Running, name: str, for_s: float = LONG_S, owner: str = "run/step", **more: Any) -> Any:
+    status, answer = control(engine, "PUT", {"fault": name, "for_s": for_s, "id": owner} | more)
+    assert status == 200, answer
+    return answer["fault"]
 
 
 @contextmanager
 def fault(engine: Running, name: str, for_s: float = LONG_S, **more: Any) -> Iterator[Any]:
-    """Set for as long as the block lasts."""
+    """Sets the fault for the duration of the block."""
     try:
         yield put(engine, name, for_s, **more)
     finally:
@@ -48,8 +48,8 @@ def fault(engine: Running, name: str, for_s: float = LONG_S, **more: Any) -> Ite
 
 
 @dataclass
-class Seen:
-    """What came of a request: bytes, and how the connection ended."""
+class Received:
+    """The result of a request: the bytes received, and how the connection ended."""
 
     raw: bytes
     end: str  # eof, rst
@@ -60,7 +60,7 @@ class Seen:
         return int(self.raw.split()[1]) if self.raw else None
 
     def outcome(self, max_tokens: int = 5) -> str:
-        """As the harness judges it."""
+        """The outcome that the harness assigns."""
         exchange = Exchange(sent_at=0.0)
         framing = Framing(exchange)
         if self.raw:
@@ -71,7 +71,7 @@ class Seen:
         return str(judge(exchange, answer, max_tokens, AT_CAP)[0])
 
 
-def opened(engine: Running, path: str, body: dict[str, Any]) -> socket.socket:
+def open_request(engine: Running, path: str, body: dict[str, Any]) -> socket.socket:
     raw = json.dumps(body).encode()
     line = socket.create_connection(("127.0.0.1", engine.port), timeout=DEADLINE_S)
     head = (
@@ -81,23 +81,23 @@ def opened(engine: Running, path: str, body: dict[str, Any]) -> socket.socket:
     return line
 
 
-def see(engine: Running, stream: bool = True, path: str = PATH, tokens: int = 5) -> Seen:
-    nonce = f"req-f-{next(NUMBERS):05d}"
+def send_request(engine: Running, stream: bool = True, path: str = PATH, tokens: int = 5) -> Received:
+    nonce = f"req-f-{next(REQUEST_NUMBERS):05d}"
     if path.startswith("/api/"):
-        asked = {"prompt": nonce} if path == "/api/generate" else chat(nonce)
-        body = {"model": "m", "stream": stream, "options": {"num_predict": tokens}} | asked
+        prompt = {"prompt": nonce} if path == "/api/generate" else chat(nonce)
+        body = {"model": "m", "stream": stream, "options": {"num_predict": tokens}} | prompt
     else:
         body = chat(nonce, stream=stream, max_tokens=tokens)
         if stream:
             body["stream_options"] = {"include_usage": True}
-    with opened(engine, path, body) as line:
+    with open_request(engine, path, body) as line:
         raw, end = b"", "eof"
         try:
             while more := line.recv(65536):
                 raw += more
         except ConnectionResetError:
             end = "rst"
-    return Seen(raw, end, nonce)
+    return Received(raw, end, nonce)
 
 
 def entry_of(engine: Running, nonce: str) -> Entry:

@@ -1,4 +1,4 @@
-"""A real llama.cpp for tests, and a topology by which the harness's own client asks it."""
+"""A real llama.cpp for tests, and a topology for the harness's own client."""
 
 import subprocess
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ MODELS = HOUSE / ".stack" / "models"
 
 
 class Llama(Running):
-    """As an engine of the simulated ones is run by their tests; it keeps no ledger."""
+    """A running llama.cpp, with the helpers of the simulated engines; it has no ledger."""
 
     def healthy(self) -> bool:
         assert self.process.poll() is None, f"it ended with {self.process.returncode}"
@@ -33,7 +33,7 @@ class Llama(Running):
 
     def answering(self) -> bool:
         """Whether a slot has begun to generate."""
-        slots = self.told("/slots")[1]
+        slots = self.request_json("/slots")[1]
         return any(slot["is_processing"] and slot["next_token"][0]["n_decoded"] > 5 for slot in slots)
 
     def topology(self, folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""llama.cpp's Python server for tests: a program of its own, which is compiled where it is installed.
+"""llama.cpp's Python server for tests: a separate program, which is compiled at installation.
 
     python3.11 -m venv .venv-llama-cpp-python
     .venv-llama-cpp-python/bin/pip install "llama-cpp-python[server]==0.3.36"      # a compiler and cmake; ten minutes
@@ -24,12 +24,12 @@ HAS_IT = Path(
 ).absolute()
 needs_it = pytest.mark.skipif(
     not HAS_IT.exists(),
-    reason="the Python server is not installed: tests/embedded/llamacpp_python.py says how",
+    reason="the Python server is not installed: tests/embedded/llamacpp_python.py has the installation",
 )
 
 
 class PythonServer(Llama):
-    """It has no /health, no /slots and no /metrics."""
+    """The server has no /health, no /slots and no /metrics."""
 
     def healthy(self) -> bool:
         assert self.process.poll() is None, f"it ended with {self.process.returncode}"
@@ -40,10 +40,10 @@ class PythonServer(Llama):
 
 
 def model() -> Path:
-    """The model of the native server, made by its maker."""
+    """The model of the native server, created by the same code."""
     code = "from pathlib import Path; from embedded.llamacpp import model; print(model.at(Path('.stack/models'), 0, -8.0))"
-    told = subprocess.run([PYTHON, "-c", code], cwd=HOUSE, check=True, capture_output=True, text=True)
-    return MODELS / Path(told.stdout.strip()).name
+    ended = subprocess.run([PYTHON, "-c", code], cwd=HOUSE, check=True, capture_output=True, text=True)
+    return MODELS / Path(ended.stdout.strip()).name
 
 
 def line(port: int, *parameters: str) -> list[str]:

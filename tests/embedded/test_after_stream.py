@@ -1,4 +1,4 @@
-"""What becomes of a kept connection after an answer: a real llama.cpp, and the simulated engine that does as it does."""
+"""A kept connection after an answer: a real llama.cpp, and the simulated engine that behaves like it."""
 
 import json
 import socket
@@ -28,14 +28,14 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Runn
 
 
 class Client:
-    """One connection, and the answers that are read from it."""
+    """One connection, and the answers read from it."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
         self._file = self._socket.makefile("rb")
 
     def answer(self, stream: bool, connection: str | None) -> dict[str, str] | None:
-        """The headers of an answer that came whole; None: the connection is closed."""
+        """The headers of a complete answer; None: the connection is closed."""
         body = json.dumps(chat(stream=stream, max_tokens=2)).encode()
         lines = ["POST /v1/chat/completions HTTP/1.1", "host: e", f"content-length: {len(body)}"]
         lines += [f"connection: {connection}"] if connection else []
@@ -64,7 +64,7 @@ class Client:
 
 
 AFTER = [
-    # the engine, streamed, what the client asks of the connection; what the engine promises, its own word, whether it answers again
+    # engine, streamed, the client's connection header; the engine's keep-alive and connection headers, whether it answers again
     ("llama.cpp", True, None, PROMISE, None, False),
     ("simulated, close", True, None, PROMISE, None, False),
     ("simulated, keep", True, None, None, None, True),
@@ -78,7 +78,7 @@ AFTER = [
 
 
 @pytest.mark.parametrize(("name", "stream", "wish", "promise", "word", "again"), AFTER)
-def test_what_an_engine_promises_of_a_connection_and_whether_it_keeps_it(
+def test_the_connection_headers_of_an_engine_and_whether_it_keeps_the_connection(
     engines: dict[str, Running], name: str, stream: bool, wish: str | None, promise: str | None, word: str | None, again: bool
 ) -> None:  # fmt: skip
     client = Client(engines[name].port)
@@ -90,7 +90,7 @@ def test_what_an_engine_promises_of_a_connection_and_whether_it_keeps_it(
 
 
 @pytest.mark.parametrize(("stream", "again"), [(True, False), (False, True)])
-def test_as_a_fault_it_lasts_as_long_as_the_fault(
+def test_as_a_fault_the_close_lasts_as_long_as_the_fault(
     engines: dict[str, Running], stream: bool, again: bool
 ) -> None:
     engine = engines["simulated, keep"]

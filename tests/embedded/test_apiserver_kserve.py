@@ -1,4 +1,4 @@
-"""KServe's controller as it is played here: what each autoscaler class does to a predictor's replicas."""
+"""The simulated KServe controller: the effect of each autoscaler class on a predictor's replicas."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import pytest
 from embedded.apiserver import certificate, kubeconfig
 from embedded.apiserver.server import serve
 from tests.chaos.predictors import HANDLE, NAME, NAMESPACE, SERVICE, SERVICES, Predictors
-from tests.embedded.recorded.stand import ADMIN, Stand, until
+from tests.embedded.recorded.stand import ADMIN, LocalCluster, until
 
 AUTOSCALERS = f"/apis/autoscaling/v2/namespaces/{NAMESPACE}/horizontalpodautoscalers"
 
@@ -21,11 +21,11 @@ def cluster(tmp_path_factory):
         yield made
 
 
-def test_where_kserve_is_not_installed_its_group_is_not_there():
-    with Stand() as stand:
-        answer = stand.request("GET", f"{SERVICES}/{SERVICE}")
+def test_without_kserve_its_api_group_does_not_exist():
+    with LocalCluster() as local:
+        answer = local.request("GET", f"{SERVICES}/{SERVICE}")
         assert (answer.status, answer.body) == (404, "404 page not found\n")
-        assert stand.request("GET", "/apis/serving.kserve.io").status == 404
+        assert local.request("GET", "/apis/serving.kserve.io").status == 404
 
 
 def test_a_predictor_has_the_names_and_marks_that_kserve_gives(cluster):
@@ -54,13 +54,13 @@ def test_with_the_class_none_a_scale_is_set_back_to_min_replicas(cluster, least)
 
 
 @pytest.mark.parametrize("word", [None, "hpa", "external", "keda"])
-def test_with_any_other_class_the_replicas_are_left_alone(cluster, word):
+def test_with_any_other_class_the_replicas_are_not_changed(cluster, word):
     cluster.serve(word, min_replicas=2)
     cluster.scaled(0)
     cluster.gone()
     assert cluster.replicas() == 0
     cluster.scaled(1)
-    # Its controller does nothing; the autoscaler that it has made knows no fewer than its minReplicas, but for zero.
+    # Its controller does nothing; the autoscaler that it created goes below its minReplicas only for zero.
     kept = 2 if word in (None, "hpa") else 1
     until(lambda: cluster.replicas() == kept, f"{kept} are left")
     cluster.up_again()
@@ -70,12 +70,12 @@ def test_with_any_other_class_the_replicas_are_left_alone(cluster, word):
 @pytest.mark.parametrize(
     ("word", "made"), [(None, [NAME]), ("hpa", [NAME]), ("external", []), ("keda", []), ("none", [])]
 )
-def test_an_autoscaler_of_its_own_is_there_with_hpa_and_where_no_class_is_given(cluster, word, made):
+def test_it_creates_an_autoscaler_for_hpa_and_by_default(cluster, word, made):
     cluster.serve(word)
     until(lambda: cluster.autoscalers() == made, f"the autoscalers are {made}")
 
 
-def test_zero_disables_the_autoscaler_that_it_has_made(cluster):
+def test_zero_disables_the_autoscaler_that_it_created(cluster):
     cluster.serve("hpa")
     until(lambda: cluster.autoscalers() == [NAME], "it is made")
     cluster.scaled(0)
@@ -84,12 +84,12 @@ def test_zero_disables_the_autoscaler_that_it_has_made(cluster):
         found = cluster.get(f"{AUTOSCALERS}/{NAME}")
         return "ScalingDisabled" in [c["reason"] for c in found["status"].get("conditions") or ()]
 
-    until(disabled, "it says so")
+    until(disabled, "its status reports it")
     cluster.gone()
     assert cluster.replicas() == 0
 
 
-def test_a_new_class_replaces_the_pods_once_and_is_what_counts_from_then_on(cluster):
+def test_a_new_class_replaces_the_pods_once_and_applies_from_then_on(cluster):
     cluster.serve("none")
     before = {p["metadata"]["uid"] for p in cluster.living()}
     cluster.annotate("external")
@@ -100,7 +100,7 @@ def test_a_new_class_replaces_the_pods_once_and_is_what_counts_from_then_on(clus
     assert cluster.replicas() == 0
 
 
-def test_an_autoscaler_of_somebody_else_is_left_alone(cluster):
+def test_an_autoscaler_of_another_owner_is_not_changed(cluster):
     cluster.serve("external")
     ref = {"apiVersion": "apps/v1", "kind": "Deployment", "name": NAME}
     theirs = {
@@ -147,7 +147,7 @@ def test_kubectl_scales_a_predictor_and_names_its_class_as_oc_does(cluster, tmp_
     cluster.run(runner.cleanup())
 
 
-def test_a_handle_that_is_no_predictors_is_refused():
+def test_a_handle_without_the_predictor_suffix_is_refused():
     from contract import topology
     from contract.refusal import Refusal
     from tests.chaos.stand import ROOT

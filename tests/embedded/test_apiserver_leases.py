@@ -1,4 +1,4 @@
-"""Leases that are renewed: times as client-go and as the Python client write them, with and without preconditions."""
+"""Lease renewals: times as client-go and the Python client write them, with and without preconditions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from tests.embedded.recorded.stand import Stand
+from tests.embedded.recorded.stand import LocalCluster
 from tests.embedded.test_apiserver import JSON_PATCH, LEASES, MERGE, lease, refused
 
 STRATEGIC = "application/strategic-merge-patch+json"
@@ -24,10 +24,10 @@ def renewal(content_type: str, time_: str) -> Any:
 
 @pytest.mark.parametrize("content_type", [MERGE, STRATEGIC, JSON_PATCH])
 @pytest.mark.parametrize("time_", [LATER, "2026-11-20T18:20:05.250000+01:00"])
-def test_a_renewal_by_patch_moves_the_time_and_the_version(content_type: str, time_: str) -> None:
-    with Stand(lease(renewTime=FIRST)) as stand:
-        before = stand.get(PATH)
-        after = stand.request("PATCH", PATH, renewal(content_type, time_), content_type)
+def test_a_renewal_by_patch_changes_the_time_and_the_version(content_type: str, time_: str) -> None:
+    with LocalCluster(lease(renewTime=FIRST)) as local:
+        before = local.get(PATH)
+        after = local.request("PATCH", PATH, renewal(content_type, time_), content_type)
         assert (after.status, after.body["spec"]["renewTime"]) == (200, LATER)
         assert after.body["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]
         assert after.body["spec"]["holderIdentity"] == "run-a"
@@ -35,29 +35,29 @@ def test_a_renewal_by_patch_moves_the_time_and_the_version(content_type: str, ti
 
 @pytest.mark.parametrize("content_type", [MERGE, STRATEGIC])
 def test_a_renewal_by_patch_with_a_stale_version_is_a_conflict(content_type: str) -> None:
-    with Stand(lease(renewTime=FIRST)) as stand:
-        version = stand.get(PATH)["metadata"]["resourceVersion"]
+    with LocalCluster(lease(renewTime=FIRST)) as local:
+        version = local.get(PATH)["metadata"]["resourceVersion"]
         patch = {**renewal(content_type, LATER), "metadata": {"resourceVersion": version}}
-        assert [stand.request("PATCH", PATH, patch, content_type).status for _ in range(2)] == [200, 409]
-        assert stand.get(PATH)["spec"]["renewTime"] == LATER
+        assert [local.request("PATCH", PATH, patch, content_type).status for _ in range(2)] == [200, 409]
+        assert local.get(PATH)["spec"]["renewTime"] == LATER
 
 
-def test_a_renewal_with_a_time_of_no_micro_seconds_is_refused() -> None:
-    with Stand(lease(renewTime=FIRST)) as stand:
-        answer = stand.request("PATCH", PATH, renewal(MERGE, "2026-11-20T17:20:05Z"), MERGE)
+def test_a_renewal_with_a_time_without_microseconds_is_refused() -> None:
+    with LocalCluster(lease(renewTime=FIRST)) as local:
+        answer = local.request("PATCH", PATH, renewal(MERGE, "2026-11-20T17:20:05Z"), MERGE)
         assert (answer.status, answer.body["reason"]) == (422, "Invalid")
-        assert stand.get(PATH)["spec"]["renewTime"] == FIRST
+        assert local.get(PATH)["spec"]["renewTime"] == FIRST
 
 
 @pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=1))])
 def test_the_official_client_takes_and_renews_a_lease(zone: timezone) -> None:
-    """It writes a datetime with the offset that it has; what is read is in UTC."""
+    """It writes a datetime with its own offset; reads return UTC."""
     first, later = (datetime(2026, 11, 20, 17, 20, s, 250000, UTC).astimezone(zone) for s in (0, 5))
-    with Stand() as stand:
-        leases = client.CoordinationV1Api(stand.client())
+    with LocalCluster() as local:
+        leases = client.CoordinationV1Api(local.client())
         held = leases.create_namespaced_lease("ml", lease(acquireTime=first, renewTime=first))
         assert held.spec.renew_time == first
-        assert stand.get(PATH)["spec"]["renewTime"] == "2026-11-20T17:20:00.250000Z"
+        assert local.get(PATH)["spec"]["renewTime"] == "2026-11-20T17:20:00.250000Z"
         held.spec.renew_time = later
         renewed = leases.replace_namespaced_lease("engine", "ml", held)
         assert (renewed.spec.renew_time, renewed.spec.acquire_time) == (later, first)
@@ -66,12 +66,12 @@ def test_the_official_client_takes_and_renews_a_lease(zone: timezone) -> None:
 
 
 def test_a_lease_of_a_node_has_its_namespace() -> None:
-    with Stand() as stand:
+    with LocalCluster() as local:
         path = LEASES.replace("/ml/", "/kube-node-lease/")
         made = lease("embedded")
         made["metadata"]["namespace"] = "kube-node-lease"
-        assert stand.request("POST", path, made).status == 201
-        listed = client.CoordinationV1Api(stand.client()).list_lease_for_all_namespaces().items
+        assert local.request("POST", path, made).status == 201
+        listed = client.CoordinationV1Api(local.client()).list_lease_for_all_namespaces().items
     assert [found.metadata.namespace for found in listed] == ["kube-node-lease"]
 
 
@@ -85,8 +85,8 @@ def test_a_lease_of_a_node_has_its_namespace() -> None:
     ],
 )
 def test_a_lease_time_has_six_digits_after_the_second(time_: str, code: int) -> None:
-    with Stand() as stand:
-        answer = stand.request("POST", LEASES, lease(renewTime=time_))
+    with LocalCluster() as local:
+        answer = local.request("POST", LEASES, lease(renewTime=time_))
     assert answer.status == code
     if code == 201:
         assert answer.body["spec"]["renewTime"] == "2026-11-20T17:20:00.000000Z"

@@ -1,4 +1,4 @@
-"""Nodes and the scheduler: who is cordoned gets no new Pods, keeps the ones it has, and is drained by evictions."""
+"""Nodes and the scheduler: a cordoned node gets no new Pods, keeps its Pods, and is drained by evictions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kubernetes import client
 
 from embedded.apiserver import certificate, kubeconfig
 from embedded.apiserver.server import serve
-from tests.embedded.recorded.stand import ADMIN, Stand, until, workload
+from tests.embedded.recorded.stand import ADMIN, LocalCluster, until, workload
 from tests.embedded.test_apiserver import JSON_PATCH, MERGE, ML, scale_to
 from tests.embedded.test_apiserver_evictions import budget
 from tests.embedded.test_apiserver_kinds import autoscaler
@@ -27,27 +27,27 @@ def node(name: str, **labels: str) -> dict[str, Any]:
     return {"kind": "Node", "apiVersion": "v1", "metadata": {"name": name, "labels": labels}}
 
 
-def cordon(stand: Stand, cordoned: bool = True, name: str = "embedded") -> None:
-    """Returns when the taint that follows is there, or gone."""
+def cordon(local: LocalCluster, cordoned: bool = True, name: str = "embedded") -> None:
+    """Returns when the resulting taint is set or removed."""
     path = f"/api/v1/nodes/{name}"
-    answer = stand.request("PATCH", path, {"spec": {"unschedulable": cordoned}}, STRATEGIC)
+    answer = local.request("PATCH", path, {"spec": {"unschedulable": cordoned}}, STRATEGIC)
     assert answer.status == 200
-    until(lambda: ("taints" in stand.get(path)["spec"]) is cordoned, "the taint follows")
+    until(lambda: ("taints" in local.get(path)["spec"]) is cordoned, "the taint follows")
 
 
-def waiting_pod(stand: Stand, name: str = "engine") -> dict[str, Any]:
-    """The one Pod that no Node took, once the scheduler has said so."""
+def waiting_pod(local: LocalCluster, name: str = "engine") -> dict[str, Any]:
+    """The one Pod without a Node, once the scheduler has set its condition."""
 
-    def told() -> Any:
-        found = [p for p in stand.pods(name) if "nodeName" not in p["spec"]]
+    def output() -> Any:
+        found = [p for p in local.pods(name) if "nodeName" not in p["spec"]]
         return found and found[0]["status"]["conditions"][0].get("reason") == "Unschedulable" and found[0]
 
-    return dict(until(told, f"a Pod of {name} waits for a Node"))
+    return dict(until(output, f"a Pod of {name} waits for a Node"))
 
 
 def test_there_is_one_node_and_it_is_ready() -> None:
-    with Stand() as stand:
-        (found,) = client.CoreV1Api(stand.client()).list_node().items
+    with LocalCluster() as local:
+        (found,) = client.CoreV1Api(local.client()).list_node().items
     assert found.metadata.name == "embedded"
     assert found.metadata.labels["kubernetes.io/hostname"] == "embedded"
     assert {c.type: c.status for c in found.status.conditions} == {"Ready": "True"}
@@ -56,47 +56,47 @@ def test_there_is_one_node_and_it_is_ready() -> None:
 
 
 def test_a_pod_is_bound_to_a_node_and_found_by_it() -> None:
-    with Stand(workload("engine")) as stand:
-        stand.up("engine")
-        core = client.CoreV1Api(stand.client())
+    with LocalCluster(workload("engine")) as local:
+        local.up("engine")
+        core = client.CoreV1Api(local.client())
         (pod,) = core.list_pod_for_all_namespaces(field_selector="spec.nodeName=embedded").items
         assert pod.metadata.labels["app"] == "engine"
         assert {c.type: c.status for c in pod.status.conditions}["PodScheduled"] == "True"
 
 
 def test_a_cordoned_node_keeps_its_pods_and_gets_no_new_ones() -> None:
-    with Stand(workload("engine"), workload("other", replicas=0)) as stand:
-        stand.up("engine")
-        (before,) = stand.pods("engine")
-        cordon(stand)
-        scale_to(stand, 1, "other")
-        pod = waiting_pod(stand, "other")
+    with LocalCluster(workload("engine"), workload("other", replicas=0)) as local:
+        local.up("engine")
+        (before,) = local.pods("engine")
+        cordon(local)
+        scale_to(local, 1, "other")
+        pod = waiting_pod(local, "other")
         assert pod["status"]["phase"] == "Pending"
         (condition,) = pod["status"]["conditions"]
         assert (condition["type"], condition["status"]) == ("PodScheduled", "False")
         assert condition["message"] == "0/1 nodes are available: 1 node(s) were unschedulable."
-        assert stand.get(f"{ML}/deployments/other")["status"]["unavailableReplicas"] == 1
-        assert stand.pods("engine")[0]["metadata"]["uid"] == before["metadata"]["uid"]
-        stand.up("engine")
-        cordon(stand, False)
-        stand.up("other")
-        assert stand.pods("other")[0]["metadata"]["uid"] == pod["metadata"]["uid"]
+        assert local.get(f"{ML}/deployments/other")["status"]["unavailableReplicas"] == 1
+        assert local.pods("engine")[0]["metadata"]["uid"] == before["metadata"]["uid"]
+        local.up("engine")
+        cordon(local, False)
+        local.up("other")
+        assert local.pods("other")[0]["metadata"]["uid"] == pod["metadata"]["uid"]
 
 
 def test_a_waiting_pod_can_be_scaled_away() -> None:
-    with Stand(workload("engine", replicas=0)) as stand:
-        cordon(stand)
-        scale_to(stand, 1)
-        waiting_pod(stand)
-        scale_to(stand, 0)
-        until(lambda: not stand.pods("engine"), "it is gone")
+    with LocalCluster(workload("engine", replicas=0)) as local:
+        cordon(local)
+        scale_to(local, 1)
+        waiting_pod(local)
+        scale_to(local, 0)
+        until(lambda: not local.pods("engine"), "it is gone")
 
 
-def test_a_cordon_is_tainted_after_the_fact_and_that_moves_the_version() -> None:
-    """Whoever keeps the version of his cordon for the way back is refused, as on a real cluster."""
-    with Stand() as stand:
-        core = client.CoreV1Api(stand.client())
-        stand.lag(0.1)
+def test_a_cordon_is_tainted_after_the_write_which_changes_the_version() -> None:
+    """An uncordon with the version of the cordon is refused, as on a real cluster."""
+    with LocalCluster() as local:
+        core = client.CoreV1Api(local.client())
+        local.lag(0.1)
         cordoned = core.patch_node("embedded", {"spec": {"unschedulable": True}})
         assert cordoned.spec.taints is None
         until(lambda: core.read_node("embedded").spec.taints, "the taint is there")
@@ -106,10 +106,10 @@ def test_a_cordon_is_tainted_after_the_fact_and_that_moves_the_version() -> None
             "metadata": {"resourceVersion": cordoned.metadata.resource_version},
             "spec": {"unschedulable": False},
         }
-        refused = stand.request("PATCH", NODE, back, MERGE)
+        refused = local.request("PATCH", NODE, back, MERGE)
         assert (refused.status, refused.body["reason"]) == (409, "Conflict")
         back["metadata"]["resourceVersion"] = core.read_node("embedded").metadata.resource_version
-        answer = stand.request("PATCH", NODE, back, MERGE)
+        answer = local.request("PATCH", NODE, back, MERGE)
         assert "unschedulable" not in answer.body["spec"]
         until(lambda: core.read_node("embedded").spec.taints is None, "the taint is gone")
 
@@ -125,24 +125,24 @@ def test_a_cordon_is_tainted_after_the_fact_and_that_moves_the_version() -> None
     ],
 )
 def test_a_cordon_is_a_patch(patch: Any, content_type: str, code: int) -> None:
-    with Stand() as stand:
-        assert stand.request("PATCH", NODE, patch, content_type).status == code
-        assert stand.get(NODE)["spec"].get("unschedulable", False) is (code == 200)
-        listed = stand.get("/api/v1/nodes?fieldSelector=spec.unschedulable%3Dtrue")
+    with LocalCluster() as local:
+        assert local.request("PATCH", NODE, patch, content_type).status == code
+        assert local.get(NODE)["spec"].get("unschedulable", False) is (code == 200)
+        listed = local.get("/api/v1/nodes?fieldSelector=spec.unschedulable%3Dtrue")
         assert len(listed["items"]) == (code == 200)
 
 
 def test_a_misspelt_cordon_is_strictly_refused() -> None:
-    with Stand() as stand:
+    with LocalCluster() as local:
         wrong = {"spec": {"unscheduleable": True}}
-        assert stand.request("PATCH", f"{NODE}?fieldValidation=Strict", wrong, MERGE).status == 422
+        assert local.request("PATCH", f"{NODE}?fieldValidation=Strict", wrong, MERGE).status == 422
 
 
 def test_a_watch_of_nodes_sees_the_cordon() -> None:
-    with Stand() as stand:
-        version = stand.get("/api/v1/nodes")["metadata"]["resourceVersion"]
-        cordon(stand)
-        seen = stand.request(
+    with LocalCluster() as local:
+        version = local.get("/api/v1/nodes")["metadata"]["resourceVersion"]
+        cordon(local)
+        seen = local.request(
             "GET", f"/api/v1/nodes?watch=1&timeoutSeconds=0.1&resourceVersion={version}"
         ).body
         assert seen.count('"MODIFIED"') == 2  # the cordon, and its taint
@@ -151,40 +151,40 @@ def test_a_watch_of_nodes_sees_the_cordon() -> None:
 def test_a_node_selector_chooses_the_node() -> None:
     wants_gpu = workload("engine")
     wants_gpu["spec"]["template"]["spec"]["nodeSelector"] = {"pool": "gpu"}
-    with Stand(wants_gpu) as stand:
-        message = waiting_pod(stand)["status"]["conditions"][0]["message"]
+    with LocalCluster(wants_gpu) as local:
+        message = waiting_pod(local)["status"]["conditions"][0]["message"]
         assert "1 node(s) didn't match Pod's node affinity/selector" in message
-        stand.call(stand.cluster.apply, node("gpu-1", pool="gpu"))
-        stand.up("engine")
-        assert stand.pods("engine")[0]["spec"]["nodeName"] == "gpu-1"
+        local.call(local.cluster.apply, node("gpu-1", pool="gpu"))
+        local.up("engine")
+        assert local.pods("engine")[0]["spec"]["nodeName"] == "gpu-1"
 
 
 def test_pods_spread_over_the_nodes_that_are_there() -> None:
-    with Stand(workload("one")) as stand:
-        stand.up("one")
-        stand.call(stand.cluster.apply, node("second"))
-        stand.call(stand.cluster.apply, workload("two"))
-        stand.up("two")
-        assert [stand.pods(name)[0]["spec"]["nodeName"] for name in ("one", "two")] == ["embedded", "second"]
+    with LocalCluster(workload("one")) as local:
+        local.up("one")
+        local.call(local.cluster.apply, node("second"))
+        local.call(local.cluster.apply, workload("two"))
+        local.up("two")
+        assert [local.pods(name)[0]["spec"]["nodeName"] for name in ("one", "two")] == ["embedded", "second"]
 
 
-def test_a_tainted_or_unready_node_is_passed_over_unless_it_is_tolerated() -> None:
-    with Stand(workload("engine", replicas=0)) as stand:
+def test_a_tainted_or_unready_node_is_skipped_unless_tolerated() -> None:
+    with LocalCluster(workload("engine", replicas=0)) as local:
         tainted = {"spec": {"taints": [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]}}
-        assert stand.request("PATCH", NODE, tainted, MERGE).status == 200
-        scale_to(stand, 1)
-        waiting_pod(stand)
+        assert local.request("PATCH", NODE, tainted, MERGE).status == 200
+        scale_to(local, 1)
+        waiting_pod(local)
         tolerant = workload("tolerant")
         tolerant["spec"]["template"]["spec"]["tolerations"] = [{"key": "gpu", "operator": "Exists"}]
-        stand.call(stand.cluster.apply, tolerant)
-        stand.up("tolerant")
+        local.call(local.cluster.apply, tolerant)
+        local.up("tolerant")
         unready = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
-        assert stand.request("PATCH", f"{NODE}/status", unready, MERGE).status == 200
-        assert stand.request("PATCH", NODE, {"spec": {"taints": None}}, MERGE).status == 200
-        waiting_pod(stand)
+        assert local.request("PATCH", f"{NODE}/status", unready, MERGE).status == 200
+        assert local.request("PATCH", NODE, {"spec": {"taints": None}}, MERGE).status == 200
+        waiting_pod(local)
         unready["status"]["conditions"][0]["status"] = "True"
-        stand.request("PATCH", f"{NODE}/status", unready, MERGE)
-        stand.up("engine")
+        local.request("PATCH", f"{NODE}/status", unready, MERGE)
+        local.up("engine")
 
 
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl on the PATH")
@@ -192,11 +192,11 @@ def test_kubectl_drains_and_uncordons(tmp_path: Path) -> None:
     made = certificate.make(tmp_path)
     if made is None:
         pytest.skip("no openssl: kubectl sends its token over TLS only")
-    with Stand(workload("engine"), workload("store", kind="StatefulSet")) as stand:
-        stand.up("engine")
-        stand.up("store", "statefulsets")
-        before = {p["metadata"]["uid"] for name in ("engine", "store") for p in stand.pods(name)}
-        runner, port = stand.run(serve(stand.cluster, certificate=made))
+    with LocalCluster(workload("engine"), workload("store", kind="StatefulSet")) as local:
+        local.up("engine")
+        local.up("store", "statefulsets")
+        before = {p["metadata"]["uid"] for name in ("engine", "store") for p in local.pods(name)}
+        runner, port = local.run(serve(local.cluster, certificate=made))
         config = tmp_path / "kubeconfig"
         kubeconfig.write(config, f"https://127.0.0.1:{port}", ADMIN, "ml", made.certificate)
 
@@ -212,23 +212,23 @@ def test_kubectl_drains_and_uncordons(tmp_path: Path) -> None:
             *("NAME", "STATUS", "ROLES", "AGE", "VERSION"),
             *("embedded", "Ready"),
         ]
-        told = kubectl("drain", "embedded", "--timeout=30s")
-        assert "node/embedded cordoned" in told
-        assert "node/embedded drained" in told
+        output = kubectl("drain", "embedded", "--timeout=30s")
+        assert "node/embedded cordoned" in output
+        assert "node/embedded drained" in output
         assert "Ready,SchedulingDisabled" in kubectl("get", "nodes", "-o", "wide")
-        after = [waiting_pod(stand, name) for name in ("engine", "store")]
+        after = [waiting_pod(local, name) for name in ("engine", "store")]
         assert not before & {p["metadata"]["uid"] for p in after}
         assert kubectl("uncordon", "embedded") == "node/embedded uncordoned\n"
-        stand.up("engine")
-        stand.up("store", "statefulsets")
+        local.up("engine")
+        local.up("store", "statefulsets")
         shown = kubectl("api-resources", "--no-headers")
         for kind in ("Node", "NetworkPolicy", "PodDisruptionBudget", "HorizontalPodAutoscaler"):
             assert kind in shown
         for made in (policy(), budget(minAvailable=0), autoscaler()):
             made["metadata"]["namespace"] = "ml"
-            stand.call(stand.cluster.apply, made)
+            local.call(local.cluster.apply, made)
         shown = kubectl("get", "netpol,pdb,hpa")
         assert "Deployment/engine" in shown
         assert "MIN AVAILABLE" in shown
         assert "POD-SELECTOR" in shown
-        stand.run(runner.cleanup())
+        local.run(runner.cleanup())

@@ -1,4 +1,4 @@
-"""Pods are processes: they live and die as Pods do, and none outlives its cluster."""
+"""Pods are processes: they start and end as Pods do, and none outlives its cluster."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ import pytest
 
 from embedded.apiserver import certificate, kubeconfig
 from embedded.apiserver.server import serve
-from tests.embedded.recorded.stand import ADMIN, Stand, until, workload
+from tests.embedded.recorded.stand import ADMIN, LocalCluster, until, workload
 from tests.embedded.test_apiserver import MERGE, ML, alive, gone, scale_to
 from tests.ports import held_port
 
 ROOT = Path(__file__).parents[2]
 
-# Says so when it hears TERM, and stays; its child is in the same group.
+# Logs SIGTERM and keeps running; its child is in the same group.
 STUBBORN = "trap 'echo heard TERM' TERM; sleep 1000 & echo child $!; while :; do sleep 0.1; done"
 
 
-def pid_of(stand: Stand, name: str = "engine") -> int:
-    return int(until(lambda: running_pid(stand, name), f"{name} has a process"))
+def pid_of(local: LocalCluster, name: str = "engine") -> int:
+    return int(until(lambda: running_pid(local, name), f"{name} has a process"))
 
 
-def running_pid(stand: Stand, name: str) -> int | None:
-    live = [p for p in stand.pods(name) if "deletionTimestamp" not in p["metadata"]]
-    return stand.call(stand.cluster.pid_of, live[0]["metadata"]["name"]) if live else None
+def running_pid(local: LocalCluster, name: str) -> int | None:
+    live = [p for p in local.pods(name) if "deletionTimestamp" not in p["metadata"]]
+    return local.call(local.cluster.pid_of, live[0]["metadata"]["name"]) if live else None
 
 
 def child_of(log_dir: Path) -> int:
-    """The pid that the Pod wrote into its log."""
+    """The child's pid, which the Pod wrote into its log."""
     lines = until(
         lambda: [line for f in log_dir.glob("*.log") for line in f.read_text().splitlines()], "it wrote a log"
     )
@@ -46,27 +46,27 @@ def child_of(log_dir: Path) -> int:
 
 
 def test_a_pod_is_a_process_in_a_group_of_its_own() -> None:
-    with Stand(workload("engine")) as stand:
-        stand.up("engine")
-        pid = pid_of(stand)
-        (pod,) = stand.pods("engine")
+    with LocalCluster(workload("engine")) as local:
+        local.up("engine")
+        pid = pid_of(local)
+        (pod,) = local.pods("engine")
         assert alive(pid)
         assert os.getpgid(pid) == pid
         assert pod["metadata"]["annotations"]["brownout.dev/pid"] == str(pid)
-        scale_to(stand, 0)
-        gone(stand)
+        scale_to(local, 0)
+        gone(local)
         assert not alive(pid)
-        assert stand.call(stand.cluster.pid_of, pod["metadata"]["name"]) is None
+        assert local.call(local.cluster.pid_of, pod["metadata"]["name"]) is None
 
 
 def test_a_pod_is_pending_then_running_then_ready() -> None:
-    with Stand(workload("engine", ready_s=0.3, replicas=0), controller_delay_s=0.05) as stand:
-        version = stand.get("/api/v1/namespaces/ml/pods")["metadata"]["resourceVersion"]
-        scale_to(stand, 1)
-        stand.up("engine")
+    with LocalCluster(workload("engine", ready_s=0.3, replicas=0), controller_delay_s=0.05) as local:
+        version = local.get("/api/v1/namespaces/ml/pods")["metadata"]["resourceVersion"]
+        scale_to(local, 1)
+        local.up("engine")
         path = f"/api/v1/namespaces/ml/pods?watch=1&timeoutSeconds=0.1&resourceVersion={version}"
         seen: list[tuple[str, bool]] = []
-        for line in stand.request("GET", path).body.splitlines():
+        for line in local.request("GET", path).body.splitlines():
             status = json.loads(line)["object"]["status"]
             ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status["conditions"])
             if (status["phase"], ready) not in seen:
@@ -74,138 +74,138 @@ def test_a_pod_is_pending_then_running_then_ready() -> None:
         assert seen == [("Pending", False), ("Running", False), ("Running", True)]
 
 
-def test_one_that_does_not_hear_term_is_killed_after_its_grace_with_its_children(tmp_path: Path) -> None:
+def test_a_process_that_ignores_sigterm_is_killed_after_its_grace_with_its_children(tmp_path: Path) -> None:
     stubborn = workload("engine", command=["bash", "-c", STUBBORN], grace_s=1)
-    with Stand(stubborn, log_dir=tmp_path) as stand:
-        stand.up("engine")
-        pid, child = pid_of(stand), child_of(tmp_path)
-        asked = time.monotonic()
-        scale_to(stand, 0)
-        gone(stand)
-        assert time.monotonic() - asked >= 1
+    with LocalCluster(stubborn, log_dir=tmp_path) as local:
+        local.up("engine")
+        pid, child = pid_of(local), child_of(tmp_path)
+        sent_at = time.monotonic()
+        scale_to(local, 0)
+        gone(local)
+        assert time.monotonic() - sent_at >= 1
         assert not alive(pid)
         assert not alive(child)
         assert "heard TERM" in next(tmp_path.glob("*.log")).read_text()
 
 
-def test_one_that_hears_term_is_gone_before_its_grace_is_over() -> None:
-    with Stand(workload("engine", grace_s=30)) as stand:
-        stand.up("engine")
-        asked = time.monotonic()
-        scale_to(stand, 0)
-        gone(stand)
-        assert time.monotonic() - asked < 5
+def test_a_process_that_handles_sigterm_ends_before_its_grace_period() -> None:
+    with LocalCluster(workload("engine", grace_s=30)) as local:
+        local.up("engine")
+        sent_at = time.monotonic()
+        scale_to(local, 0)
+        gone(local)
+        assert time.monotonic() - sent_at < 5
 
 
-def test_a_killed_process_is_started_again_in_its_pod(tmp_path: Path) -> None:
+def test_a_killed_process_is_restarted_in_its_pod(tmp_path: Path) -> None:
     fragile = workload("engine", command=["bash", "-c", "sleep 1000 & echo child $!; wait"])
-    with Stand(fragile, log_dir=tmp_path) as stand:
-        stand.up("engine")
-        (before,) = stand.pods("engine")
-        pid, child = pid_of(stand), child_of(tmp_path)
+    with LocalCluster(fragile, log_dir=tmp_path) as local:
+        local.up("engine")
+        (before,) = local.pods("engine")
+        pid, child = pid_of(local), child_of(tmp_path)
         os.kill(pid, signal.SIGKILL)
-        until(lambda: restarts(stand) == 1, "it was started again")
-        stand.up("engine")
-        (after,) = stand.pods("engine")
+        until(lambda: restarts(local) == 1, "it was started again")
+        local.up("engine")
+        (after,) = local.pods("engine")
         assert after["metadata"]["uid"] == before["metadata"]["uid"]
-        assert pid_of(stand) != pid
+        assert pid_of(local) != pid
         assert not alive(child)
         last = after["status"]["containerStatuses"][0]["lastState"]["terminated"]
         assert last["exitCode"] == -signal.SIGKILL
 
 
-def restarts(stand: Stand) -> int:
-    return int(stand.pods("engine")[0]["status"]["containerStatuses"][0]["restartCount"])
+def restarts(local: LocalCluster) -> int:
+    return int(local.pods("engine")[0]["status"]["containerStatuses"][0]["restartCount"])
 
 
-def test_one_that_keeps_dying_backs_off_and_is_not_ready() -> None:
-    with Stand(workload("engine", command=["false"])) as stand:
+def test_a_crashing_process_backs_off_and_is_not_ready() -> None:
+    with LocalCluster(workload("engine", command=["false"])) as local:
         until(
-            lambda: stand.pods("engine") and stand.pods("engine")[0]["status"].get("containerStatuses"),
+            lambda: local.pods("engine") and local.pods("engine")[0]["status"].get("containerStatuses"),
             "it died once",
         )
-        until(lambda: restarts(stand) >= 2, "it was tried again")
+        until(lambda: restarts(local) >= 2, "it was tried again")
         waiting = until(
-            lambda: stand.pods("engine")[0]["status"]["containerStatuses"][0]["state"].get("waiting"),
+            lambda: local.pods("engine")[0]["status"]["containerStatuses"][0]["state"].get("waiting"),
             "it waits",
         )
         assert waiting["reason"] == "CrashLoopBackOff"
 
 
-def test_a_command_that_cannot_be_started_says_so_in_the_log(tmp_path: Path) -> None:
-    with Stand(workload("engine", command=["/no/such/program"]), log_dir=tmp_path) as stand:
+def test_a_command_that_cannot_be_started_is_logged(tmp_path: Path) -> None:
+    with LocalCluster(workload("engine", command=["/no/such/program"]), log_dir=tmp_path) as local:
         until(lambda: list(tmp_path.glob("*.log")), "there is a log")
-        until(lambda: stand.pods("engine")[0]["status"].get("containerStatuses"), "the Pod says so")
+        until(lambda: local.pods("engine")[0]["status"].get("containerStatuses"), "the Pod says so")
         assert "cannot start /no/such/program" in next(tmp_path.glob("*.log")).read_text()
 
 
-def test_one_that_stops_answering_is_not_ready_and_its_endpoint_neither() -> None:
-    with Stand(workload("engine")) as stand:
-        stand.up("engine")
-        pid = pid_of(stand)
+def test_a_pod_that_stops_answering_is_not_ready_nor_is_its_endpoint() -> None:
+    with LocalCluster(workload("engine")) as local:
+        local.up("engine")
+        pid = pid_of(local)
         os.kill(pid, signal.SIGSTOP)
         until(
-            lambda: "readyReplicas" not in stand.get(f"{ML}/deployments/engine")["status"], "it is not ready"
+            lambda: "readyReplicas" not in local.get(f"{ML}/deployments/engine")["status"], "it is not ready"
         )
         os.kill(pid, signal.SIGCONT)
-        stand.up("engine")
-        assert restarts(stand) == 0
+        local.up("engine")
+        assert restarts(local) == 0
 
 
 def test_a_pod_waits_until_its_port_is_free() -> None:
-    with Stand(workload("engine", stop_s=0.5)) as stand:
-        stand.up("engine")
-        first = pid_of(stand)
-        scale_to(stand, 0)
-        # Two PATCHes that come before the controller looks are none.
-        until(lambda: running_pid(stand, "engine") is None, "the old one is going")
-        scale_to(stand, 1)
-        assert pid_of(stand) != first
+    with LocalCluster(workload("engine", stop_s=0.5)) as local:
+        local.up("engine")
+        first = pid_of(local)
+        scale_to(local, 0)
+        # Two PATCHes before the controller reads would have no effect.
+        until(lambda: running_pid(local, "engine") is None, "the old one is going")
+        scale_to(local, 1)
+        assert pid_of(local) != first
         assert not alive(first)
-        stand.up("engine")
-        assert [p["metadata"].get("deletionTimestamp") for p in stand.pods("engine")] == [None]
-        assert restarts(stand) == 0
+        local.up("engine")
+        assert [p["metadata"].get("deletionTimestamp") for p in local.pods("engine")] == [None]
+        assert restarts(local) == 0
 
 
-def test_a_deleted_deployment_takes_its_pods_along() -> None:
-    with Stand(workload("engine")) as stand:
-        stand.up("engine")
-        pid = pid_of(stand)
-        assert stand.request("DELETE", f"{ML}/deployments/engine").body["status"] == "Success"
-        gone(stand)
+def test_a_deleted_deployment_deletes_its_pods() -> None:
+    with LocalCluster(workload("engine")) as local:
+        local.up("engine")
+        pid = pid_of(local)
+        assert local.request("DELETE", f"{ML}/deployments/engine").body["status"] == "Success"
+        gone(local)
         assert not alive(pid)
 
 
 def test_a_pod_deleted_by_hand_is_replaced() -> None:
-    with Stand(workload("engine")) as stand:
-        stand.up("engine")
-        (pod,) = stand.pods("engine")
-        stand.request("DELETE", f"/api/v1/namespaces/ml/pods/{pod['metadata']['name']}")
+    with LocalCluster(workload("engine")) as local:
+        local.up("engine")
+        (pod,) = local.pods("engine")
+        local.request("DELETE", f"/api/v1/namespaces/ml/pods/{pod['metadata']['name']}")
         until(
-            lambda: pod["metadata"]["uid"] not in [p["metadata"]["uid"] for p in stand.pods("engine")],
+            lambda: pod["metadata"]["uid"] not in [p["metadata"]["uid"] for p in local.pods("engine")],
             "it is gone",
         )
-        stand.up("engine")
+        local.up("engine")
 
 
 def test_a_changed_template_is_rolled_out() -> None:
-    with Stand(workload("engine")) as stand:
-        stand.up("engine")
-        first = pid_of(stand)
+    with LocalCluster(workload("engine")) as local:
+        local.up("engine")
+        first = pid_of(local)
         template = {"metadata": {"annotations": {"restarted": "now"}}}
-        stand.request("PATCH", f"{ML}/deployments/engine", {"spec": {"template": template}}, MERGE)
+        local.request("PATCH", f"{ML}/deployments/engine", {"spec": {"template": template}}, MERGE)
         until(lambda: not alive(first), "the old one is gone")
-        assert stand.up("engine")["status"]["updatedReplicas"] == 1
-        assert pid_of(stand) != first
+        assert local.up("engine")["status"]["updatedReplicas"] == 1
+        assert pid_of(local) != first
 
 
 def test_close_leaves_nothing(tmp_path: Path) -> None:
     stubborn = workload("stubborn", command=["bash", "-c", STUBBORN], grace_s=30)
-    with Stand(workload("engine"), stubborn, log_dir=tmp_path) as stand:
-        stand.up("engine")
-        stand.up("stubborn")
-        pids = [pid_of(stand), pid_of(stand, "stubborn"), child_of(tmp_path)]
-        stand.run(stand.cluster.close(grace_s=0.2))
+    with LocalCluster(workload("engine"), stubborn, log_dir=tmp_path) as local:
+        local.up("engine")
+        local.up("stubborn")
+        pids = [pid_of(local), pid_of(local, "stubborn"), child_of(tmp_path)]
+        local.run(local.cluster.close(grace_s=0.2))
         assert not any(alive(pid) for pid in pids)
 
 
@@ -249,9 +249,9 @@ def test_kubectl_works(tmp_path: Path) -> None:
     if made is None:
         pytest.skip("no openssl: kubectl sends its token over TLS only")
     assert stat.S_IMODE(made.key.stat().st_mode) == 0o600
-    with Stand(workload("engine"), lease()) as stand:
-        stand.up("engine")
-        runner, port = stand.run(serve(stand.cluster, certificate=made))
+    with LocalCluster(workload("engine"), lease()) as local:
+        local.up("engine")
+        runner, port = local.run(serve(local.cluster, certificate=made))
         config = tmp_path / "kubeconfig"
         kubeconfig.write(config, f"https://127.0.0.1:{port}", ADMIN, "ml", made.certificate)
         assert stat.S_IMODE(config.stat().st_mode) == 0o600
@@ -266,7 +266,7 @@ def test_kubectl_works(tmp_path: Path) -> None:
 
         shown = kubectl("get", "deploy,pods,leases", "-n", "ml", "-o", "wide")
         assert "deployment.apps/engine   1/1" in shown
-        assert str(pid_of(stand)) in shown
+        assert str(pid_of(local)) in shown
         assert "run-a" in shown
         assert kubectl("scale", "deploy/engine", "--replicas=0") == "deployment.apps/engine scaled\n"
         kubectl("wait", "--for=delete", "pod", "-l", "app=engine", "--timeout=10s")
@@ -276,7 +276,7 @@ def test_kubectl_works(tmp_path: Path) -> None:
         watched = kubectl("get", "deploy", "-w", "--request-timeout=1")
         assert watched.splitlines()[0].split() == ["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"]
         assert '"replicas": 1' in kubectl("get", "deploy", "engine", "-o", "json")
-        stand.run(runner.cleanup())
+        local.run(runner.cleanup())
 
 
 def lease() -> dict[str, Any]:
@@ -286,14 +286,14 @@ def lease() -> dict[str, Any]:
 
 
 def test_a_watch_ends_when_the_server_goes() -> None:
-    with Stand(workload("engine", port=held_port())) as stand:
-        stand.up("engine")
+    with LocalCluster(workload("engine", port=held_port())) as local:
+        local.up("engine")
         begun = time.monotonic()
-        stand.loop.call_soon_threadsafe(lambda: stand.loop.create_task(cleanup_soon(stand)))
-        stand.request("GET", f"{ML}/deployments?watch=1&timeoutSeconds=20")
+        local.loop.call_soon_threadsafe(lambda: local.loop.create_task(cleanup_soon(local)))
+        local.request("GET", f"{ML}/deployments?watch=1&timeoutSeconds=20")
         assert time.monotonic() - begun < 5
 
 
-async def cleanup_soon(stand: Stand) -> None:
+async def cleanup_soon(local: LocalCluster) -> None:
     await asyncio.sleep(0.2)
-    await stand.runner.cleanup()
+    await local.runner.cleanup()

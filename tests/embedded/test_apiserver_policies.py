@@ -1,4 +1,4 @@
-"""NetworkPolicies: a Pod that is cut off stays Ready and accepts connections, and answers nobody until it is let in again."""
+"""NetworkPolicies: a Pod that is cut off stays Ready and accepts connections, but answers only once the policy is gone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from tests.embedded.recorded.stand import Stand, until, workload
+from tests.embedded.recorded.stand import LocalCluster, until, workload
 from tests.embedded.test_apiserver import MERGE, ML, alive, gone, scale_to
 from tests.embedded.test_apiserver_pods import pid_of, restarts
 
@@ -34,18 +34,18 @@ def policy(name: str = "cut", selector: dict[str, Any] | None = None, **spec: An
 
 
 @pytest.fixture
-def stand() -> Iterator[Stand]:
-    with Stand(workload("engine")) as made:
+def local() -> Iterator[LocalCluster]:
+    with LocalCluster(workload("engine")) as made:
         made.up("engine")
         yield made
 
 
-def put_up(stand: Stand, made: dict[str, Any]) -> None:
-    assert stand.request("POST", POLICIES, made).status == 201
+def put_up(local: LocalCluster, made: dict[str, Any]) -> None:
+    assert local.request("POST", POLICIES, made).status == 201
 
 
-def take_down(stand: Stand, name: str = "cut") -> None:
-    assert stand.request("DELETE", f"{POLICIES}/{name}").status == 200
+def take_down(local: LocalCluster, name: str = "cut") -> None:
+    assert local.request("DELETE", f"{POLICIES}/{name}").status == 200
 
 
 def is_frozen(pid: int) -> bool:
@@ -53,7 +53,7 @@ def is_frozen(pid: int) -> bool:
 
 
 def freezes(pid: int) -> None:
-    """Until the signal has arrived: the kernel does not wait for it."""
+    """Waits until the signal has arrived: the kernel delivers it asynchronously."""
     until(lambda: is_frozen(pid), "it is frozen")
 
 
@@ -61,52 +61,52 @@ def thaws(pid: int) -> None:
     until(lambda: not is_frozen(pid), "it runs again")
 
 
-def send_to_pod(stand: Stand) -> socket.socket:
-    """A connection with a question on it; what the Pod listens on is an argument of its command."""
-    port = stand.pods("engine")[0]["spec"]["containers"][0]["ports"][0]["containerPort"]
+def send_to_pod(local: LocalCluster) -> socket.socket:
+    """A connection with a request on it; the Pod's port is an argument of its command."""
+    port = local.pods("engine")[0]["spec"]["containers"][0]["ports"][0]["containerPort"]
     connection = socket.create_connection(("127.0.0.1", port), timeout=10)
     connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
     return connection
 
 
-def test_one_that_is_cut_off_accepts_and_does_not_answer_until_it_is_let_in_again(stand: Stand) -> None:
-    put_up(stand, policy(**DENY, ingress=[]))
-    freezes(pid_of(stand))
-    with send_to_pod(stand) as connection:
+def test_a_cut_off_pod_accepts_but_answers_only_after_the_policy_is_deleted(local: LocalCluster) -> None:
+    put_up(local, policy(**DENY, ingress=[]))
+    freezes(pid_of(local))
+    with send_to_pod(local) as connection:
         assert select.select([connection], [], [], 0.3)[0] == []
-        take_down(stand)
+        take_down(local)
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
-    assert restarts(stand) == 0
+    assert restarts(local) == 0
 
 
-def test_one_that_is_cut_off_stays_ready() -> None:
-    """Its probe may fail once and takes a second to; it is let through, and so it is not asked."""
+def test_a_cut_off_pod_stays_ready() -> None:
+    """A probe takes one second to fail, and one may fail; policies let probes pass, so a frozen Pod is not probed."""
     strict = workload("engine")
     strict["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["failureThreshold"] = 1
-    with Stand(strict) as stand:
-        stand.up("engine")
-        version = stand.get("/api/v1/namespaces/ml/pods")["metadata"]["resourceVersion"]
-        put_up(stand, policy(**DENY))
-        freezes(pid_of(stand))
+    with LocalCluster(strict) as local:
+        local.up("engine")
+        version = local.get("/api/v1/namespaces/ml/pods")["metadata"]["resourceVersion"]
+        put_up(local, policy(**DENY))
+        freezes(pid_of(local))
         watch = f"/api/v1/namespaces/ml/pods?watch=1&resourceVersion={version}"
-        assert stand.request("GET", f"{watch}&timeoutSeconds=1.5").body == ""
-        assert stand.get(f"{ML}/deployments/engine")["status"]["readyReplicas"] == 1
-        take_down(stand)
-        thaws(pid_of(stand))
-        assert stand.request("GET", f"{watch}&timeoutSeconds=0.3").body == ""
+        assert local.request("GET", f"{watch}&timeoutSeconds=1.5").body == ""
+        assert local.get(f"{ML}/deployments/engine")["status"]["readyReplicas"] == 1
+        take_down(local)
+        thaws(pid_of(local))
+        assert local.request("GET", f"{watch}&timeoutSeconds=0.3").body == ""
 
 
-def test_one_that_was_let_in_again_is_probed_again(stand: Stand) -> None:
-    pid = pid_of(stand)
-    put_up(stand, policy(**DENY))
+def test_a_pod_is_probed_again_after_the_policy_is_deleted(local: LocalCluster) -> None:
+    pid = pid_of(local)
+    put_up(local, policy(**DENY))
     freezes(pid)
-    take_down(stand)
+    take_down(local)
     thaws(pid)
     os.kill(pid, signal.SIGSTOP)
     path = f"{ML}/deployments/engine"
-    until(lambda: "readyReplicas" not in stand.get(path)["status"], "it is not ready")
+    until(lambda: "readyReplicas" not in local.get(path)["status"], "it is not ready")
     os.kill(pid, signal.SIGCONT)
-    stand.up("engine")
+    local.up("engine")
 
 
 @pytest.mark.parametrize(
@@ -124,97 +124,97 @@ def test_one_that_was_let_in_again_is_probed_again(stand: Stand) -> None:
         (policy(selector={"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}, **DENY), False),
     ],
 )
-def test_a_policy_cuts_off_whom_it_selects_and_lets_nobody_in(
-    stand: Stand, made: dict[str, Any], cut_off: bool
+def test_a_policy_cuts_off_the_pods_that_it_selects(
+    local: LocalCluster, made: dict[str, Any], cut_off: bool
 ) -> None:
-    put_up(stand, made)
+    put_up(local, made)
     if cut_off:
-        freezes(pid_of(stand))
+        freezes(pid_of(local))
     else:
-        with send_to_pod(stand) as connection:
+        with send_to_pod(local) as connection:
             assert connection.recv(100).startswith(b"HTTP/1.1 200")
-        assert not is_frozen(pid_of(stand))
+        assert not is_frozen(pid_of(local))
 
 
-def test_policies_add_up_so_one_that_allows_wins(stand: Stand) -> None:
-    pid = pid_of(stand)
-    put_up(stand, policy(**DENY))
+def test_policies_are_additive_so_one_that_allows_wins(local: LocalCluster) -> None:
+    pid = pid_of(local)
+    put_up(local, policy(**DENY))
     freezes(pid)
-    put_up(stand, policy("let-in", ingress=[{}]))
+    put_up(local, policy("let-in", ingress=[{}]))
     thaws(pid)
-    take_down(stand, "let-in")
+    take_down(local, "let-in")
     freezes(pid)
-    stand.request("PATCH", f"{POLICIES}/cut", {"spec": {"ingress": [{}]}}, MERGE)
+    local.request("PATCH", f"{POLICIES}/cut", {"spec": {"ingress": [{}]}}, MERGE)
     thaws(pid)
 
 
-def test_a_policy_of_another_namespace_is_none_of_its_business(stand: Stand) -> None:
+def test_a_policy_of_another_namespace_has_no_effect(local: LocalCluster) -> None:
     path = POLICIES.replace("/ml/", "/default/")
-    assert stand.request("POST", path, policy(selector={}, **DENY)).status == 201
-    with send_to_pod(stand) as connection:
+    assert local.request("POST", path, policy(selector={}, **DENY)).status == 201
+    with send_to_pod(local) as connection:
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
 
 
 def test_the_whole_group_is_frozen(tmp_path: Path) -> None:
     command = ["bash", "-c", "sleep 1000 & echo child $!; wait"]
-    with Stand(workload("engine", command=command), log_dir=tmp_path) as stand:
-        stand.up("engine")
+    with LocalCluster(workload("engine", command=command), log_dir=tmp_path) as local:
+        local.up("engine")
         (log,) = tmp_path.glob("*.log")
         child = int(until(log.read_text, "it wrote a log").split()[1])
-        put_up(stand, policy(**DENY))
-        freezes(pid_of(stand))
+        put_up(local, policy(**DENY))
+        freezes(pid_of(local))
         freezes(child)
 
 
 @pytest.mark.parametrize("grace", ["", "?gracePeriodSeconds=0"])
-def test_one_that_is_cut_off_can_be_deleted(stand: Stand, grace: str) -> None:
-    """With a grace of 30 s, the default: it hears TERM although it was frozen."""
-    (pod,) = stand.pods("engine")
-    pid = pid_of(stand)
-    put_up(stand, policy(**DENY))
+def test_a_cut_off_pod_can_be_deleted(local: LocalCluster, grace: str) -> None:
+    """With a grace period of 30 s, the default, it handles SIGTERM although it was frozen."""
+    (pod,) = local.pods("engine")
+    pid = pid_of(local)
+    put_up(local, policy(**DENY))
     freezes(pid)
-    stand.request("DELETE", f"/api/v1/namespaces/ml/pods/{pod['metadata']['name']}{grace}")
+    local.request("DELETE", f"/api/v1/namespaces/ml/pods/{pod['metadata']['name']}{grace}")
     until(lambda: not alive(pid), "it is gone")
     until(
-        lambda: pod["metadata"]["uid"] not in [p["metadata"]["uid"] for p in stand.pods("engine")], "it left"
+        lambda: pod["metadata"]["uid"] not in [p["metadata"]["uid"] for p in local.pods("engine")], "it left"
     )
 
 
-def test_one_that_does_not_hear_term_is_killed_although_it_was_frozen() -> None:
+def test_a_frozen_process_that_ignores_sigterm_is_killed() -> None:
     command = ["bash", "-c", "trap '' TERM; while :; do sleep 0.1; done"]
-    with Stand(workload("engine", command=command, grace_s=1)) as stand:
-        stand.up("engine")
-        pid = pid_of(stand)
-        put_up(stand, policy(**DENY))
+    with LocalCluster(workload("engine", command=command, grace_s=1)) as local:
+        local.up("engine")
+        pid = pid_of(local)
+        put_up(local, policy(**DENY))
         freezes(pid)
-        scale_to(stand, 0)
-        gone(stand)
+        scale_to(local, 0)
+        gone(local)
         assert not alive(pid)
 
 
-def test_one_that_comes_up_while_it_is_cut_off_becomes_ready_and_is_cut_off() -> None:
-    with Stand(workload("engine", replicas=0)) as stand:
-        put_up(stand, policy(**DENY))
-        scale_to(stand, 1)
-        stand.up("engine")
-        pid = pid_of(stand)
+def test_a_pod_that_starts_while_cut_off_becomes_ready_and_is_cut_off() -> None:
+    with LocalCluster(workload("engine", replicas=0)) as local:
+        put_up(local, policy(**DENY))
+        scale_to(local, 1)
+        local.up("engine")
+        pid = pid_of(local)
         freezes(pid)
-        assert stand.get(f"{ML}/deployments/engine")["status"]["readyReplicas"] == 1
+        assert local.get(f"{ML}/deployments/engine")["status"]["readyReplicas"] == 1
         os.kill(pid, signal.SIGKILL)  # and so does the process that follows it
-        until(lambda: running_again(stand, pid), "another one runs")
-        stand.up("engine")
-        freezes(pid_of(stand))
+        until(lambda: running_again(local, pid), "another one runs")
+        local.up("engine")
+        freezes(pid_of(local))
 
 
-def running_again(stand: Stand, before: int) -> bool:
-    return restarts(stand) == 1 and pid_of(stand) != before
+def running_again(local: LocalCluster, before: int) -> bool:
+    return restarts(local) == 1 and pid_of(local) != before
 
 
-def test_a_cluster_that_closes_takes_the_frozen_along(stand: Stand) -> None:
-    pid = pid_of(stand)
-    put_up(stand, policy(**DENY))
+def test_a_closing_cluster_ends_frozen_pods(local: LocalCluster) -> None:
+    pid = pid_of(local)
+    put_up(local, policy(**DENY))
     freezes(pid)
-    stand.run(stand.cluster.close())
+    local.run(local.cluster.close())
     assert not alive(pid)
 
 
@@ -226,12 +226,12 @@ def test_a_cluster_that_closes_takes_the_frozen_along(stand: Stand) -> None:
         {"selector": {"matchExpressions": [{"key": "app", "operator": "In"}]}},
     ],
 )
-def test_a_policy_of_nonsense_is_invalid(stand: Stand, spec: dict[str, Any]) -> None:
-    assert stand.request("POST", POLICIES, policy(**spec)).status == 422
+def test_an_invalid_policy_is_refused(local: LocalCluster, spec: dict[str, Any]) -> None:
+    assert local.request("POST", POLICIES, policy(**spec)).status == 422
 
 
-def test_the_official_client_writes_reads_and_deletes_one(stand: Stand) -> None:
-    networking = client.NetworkingV1Api(stand.client())
+def test_the_official_client_writes_reads_and_deletes_one(local: LocalCluster) -> None:
+    networking = client.NetworkingV1Api(local.client())
     made = networking.create_namespaced_network_policy("ml", policy(**DENY))
     assert made.spec.ingress is None
     assert made.metadata.generation == 1

@@ -1,4 +1,4 @@
-"""The embedded API server answers as a real 1.36 API server did: its recorded exchanges, sent again in order."""
+"""The embedded API server answers as a real 1.36 API server did: replays its recorded exchanges in order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.embedded.recorded import stand as stands
 from tests.embedded.recorded.replay import Comparison, load
-from tests.embedded.recorded.stand import Answer, Stand, until
+from tests.embedded.recorded.stand import Answer, LocalCluster, until
 from tests.ports import held_port
 
 ML = "/apis/apps/v1/namespaces/ml"
@@ -23,25 +23,25 @@ TOKENS = {
     "no token": None,
 }
 
-# How slow the controllers are once a replay begins, so that what was read at once is read before they act.
+# The controllers' delay during a replay, so that reads right after a write come before they act.
 LAG_S = 60.0
-# … and where they are waited for: as long as a state must last to be seen.
+# … and where the replay waits for them: long enough for each state to be seen.
 PATIENT_LAG_S = 0.5
 
-# How long a Pod is on its way out: some forty requests of a replay look at it meanwhile, on a machine that may be slow.
+# How long a Pod terminates: about forty requests of a replay read it meanwhile, on a possibly slow machine.
 STOP_S = 6.0
 
-# Files in which a GET is asked again until it matches: they show states in their order, not instants.
+# Files in which a GET is repeated until it matches: they show the order of states, not times.
 PATIENT = ("03-scale-to-zero", "05-scale-up", "14-failed-pod", "16-statefulset-scale", "17-hpa")
 
-# (file, exchange): what is answered instead, and why it differs.
+# (file, exchange): the answer here, and why it differs.
 DIFFERENT: dict[tuple[str, int], tuple[int, str]] = {
-    ("10b-rbac-scaler", 0): (404, "Roles are not spoken: rights are given to Cluster(tokens=...)"),
+    ("10b-rbac-scaler", 0): (404, "Roles are not supported: rights are given to Cluster(tokens=...)"),
     ("10c-rbac-operator", 0): (404, "as above"),
-    ("17-hpa", 8): (404, "autoscaling/v1 is not spoken"),
+    ("17-hpa", 8): (404, "autoscaling/v1 is not supported"),
 }
 
-# (file, exchange): fields taken out on both sides, and why they differ.
+# (file, exchange): fields removed on both sides, and why they differ.
 APART: dict[tuple[str, int], tuple[list[str], str]] = {
     ("10-refusals", 11): (["gitVersion", "compiler"], "it does not pretend to be a real 1.36.2"),
     ("19-discovery", 0): (["gitVersion", "compiler"], "as above"),
@@ -51,7 +51,7 @@ APART: dict[tuple[str, int], tuple[list[str], str]] = {
 }
 LEFT_OUT_OF_VERSION = ("gitCommit", "buildDate", "goVersion")
 
-# (file, exchange): the real controller had already seen some of the writes before; ours is slowed down.
+# (file, exchange): the real controller had already seen some earlier writes; ours is slowed down.
 RACING = {("12-patch-types", n) for n in (6, 10, 11)} | {("09-invalid-replicas", 17)}
 
 SIMPLE = (
@@ -80,7 +80,7 @@ SIMPLE = (
 
 
 def as_recorded(name: str, kind: str = "Deployment", replicas: int = 1) -> list[dict[str, Any]]:
-    """A workload as it stood when the recordings were made, and its Service."""
+    """A workload as it was during the recordings, and its Service."""
     image, port = {
         "vllm-server": ("vllm/vllm-openai:v0.11.0", 8000),
         "ollama": ("ollama/ollama:0.12.3", 11434),
@@ -102,42 +102,42 @@ def as_recorded(name: str, kind: str = "Deployment", replicas: int = 1) -> list[
     return [made, stands.service(name, port)]
 
 
-def set_up(stand: Stand, case: str) -> None:
-    """Brings a cluster to where it stood when a recording began."""
+def set_up(local: LocalCluster, case: str) -> None:
+    """Brings a cluster to the state at the start of a recording."""
     if case == "16-statefulset-scale":
-        stand.up("tgi", "statefulsets")
+        local.up("tgi", "statefulsets")
     elif case.startswith("18"):
         return
     else:
-        stand.up("vllm-server")
-        stand.up("ollama")
+        local.up("vllm-server")
+        local.up("ollama")
     if case == "07-stale-resource-version":
-        stand.request(
+        local.request(
             "PATCH", f"{ML}/deployments/vllm-server", {"metadata": {"annotations": {"note": "one"}}}, MERGE
         )
-        stand.up("vllm-server")
-    # The last reaction of a controller to what was done above must be over before versions are compared.
-    until(lambda: settled(stand), "the controllers are quiet")
-    stand.lag(PATIENT_LAG_S if case in PATIENT else LAG_S)
+        local.up("vllm-server")
+    # All controllers must have reacted to the writes above before versions are compared.
+    until(lambda: settled(local), "the controllers are quiet")
+    local.lag(PATIENT_LAG_S if case in PATIENT else LAG_S)
 
 
 MERGE = "application/merge-patch+json"
 
 
-def settled(stand: Stand) -> bool:
-    version = stand.cluster.store.version
+def settled(local: LocalCluster) -> bool:
+    version = local.cluster.store.version
     time.sleep(0.05)
-    return version == stand.cluster.store.version
+    return version == local.cluster.store.version
 
 
-def send(stand: Stand, exchange: dict[str, Any], comparison: Comparison) -> Answer:
+def send(local: LocalCluster, exchange: dict[str, Any], comparison: Comparison) -> Answer:
     request = exchange["request"]
-    # A real second of watching shows no more than a third of one.
+    # A third of a second here shows as much as a second of the real watch.
     path = re.sub(r"timeoutSeconds=\d+", "timeoutSeconds=0.3", request["path"])
     body = request["body"]
     if body is not None and not isinstance(body, str):
         body = comparison.translate(json.dumps(body))
-    return stand.request(
+    return local.request(
         request["method"],
         comparison.translate(path, unknown_version="2"),
         body,
@@ -152,8 +152,8 @@ def differences(
 ) -> list[str]:
     theirs = exchange["response"]
     if (case, number) in DIFFERENT:
-        wanted, _ = DIFFERENT[case, number]
-        return [] if answer.status == wanted else [f"status {answer.status}, and not {wanted}"]
+        expected, _ = DIFFERENT[case, number]
+        return [] if answer.status == expected else [f"status {answer.status}, expected {expected}"]
     found = []
     for what, recorded, ours in (
         ("status", theirs["status"], answer.status),
@@ -167,12 +167,12 @@ def differences(
             found.append(f"{what}: recorded {recorded!r}, ours {ours!r}")
     comparison.racing = (case, number) in RACING
     if "events" in theirs:
-        ours_told = [json.loads(line) for line in answer.body.splitlines()]
-        recorded_told = [{k: v for k, v in event.items() if k != "at_ms"} for event in theirs["events"]]
-        for event in (*ours_told, *recorded_told):
+        our_events = [json.loads(line) for line in answer.body.splitlines()]
+        recorded_events = [{k: v for k, v in event.items() if k != "at_ms"} for event in theirs["events"]]
+        for event in (*our_events, *recorded_events):
             if event["type"] == "ERROR":
                 event["object"]["message"] = re.sub(r"\d+", "N", event["object"]["message"])
-        return found + comparison.matches(recorded_told, ours_told)
+        return found + comparison.matches(recorded_events, our_events)
     recorded, ours = without(theirs["body"], case, number), without(answer.body, case, number)
     return found + comparison.matches(recorded, ours)
 
@@ -190,14 +190,14 @@ def without(body: Any, case: str, number: int) -> Any:
     return body
 
 
-# Pods come and go as slowly as the real one's did.
+# Pods start and end as slowly as the real server's did.
 SLOW = {"03-scale-to-zero", "14-failed-pod", "16-statefulset-scale"}
 
 
 @pytest.mark.parametrize(
     "case", [pytest.param(c, marks=pytest.mark.verify if c in SLOW else ()) for c in SIMPLE]
 )
-def test_it_answers_as_the_real_one_did(case: str) -> None:
+def test_it_answers_as_the_real_server_did(case: str) -> None:
     manifests = [*as_recorded("vllm-server"), *as_recorded("ollama")]
     if case == "16-statefulset-scale":
         manifests = as_recorded("tgi", "StatefulSet")
@@ -209,16 +209,16 @@ def test_it_answers_as_the_real_one_did(case: str) -> None:
         for manifest in manifests:
             quick(manifest, case)
     comparison = Comparison()
-    with Stand(*manifests, event_log=3 if case == "06b-watch-too-old" else 2000) as stand:
-        set_up(stand, case)
+    with LocalCluster(*manifests, event_log=3 if case == "06b-watch-too-old" else 2000) as local:
+        set_up(local, case)
         for number, exchange in enumerate(load(case)):
             if (case, number) == ("14-failed-pod", 1):
-                evict(stand)
+                evict(local)
             deadline = time.monotonic() + (
                 30 if case in PATIENT and exchange["request"]["method"] == "GET" else 0
             )
             while True:
-                found = differences(case, number, exchange, send(stand, exchange, comparison), comparison)
+                found = differences(case, number, exchange, send(local, exchange, comparison), comparison)
                 if not found or time.monotonic() >= deadline:
                     break
                 time.sleep(0.01)
@@ -226,75 +226,75 @@ def test_it_answers_as_the_real_one_did(case: str) -> None:
 
 
 def quick(manifest: dict[str, Any], case: str) -> None:
-    """Pods need their second only where it is shown how they come up."""
+    """Pods start at once, except where the recording shows how they start."""
     if manifest["kind"] != "Service" and case not in PATIENT:
         manifest["spec"]["template"]["spec"]["containers"][0]["command"][-2:] = ["0", "0"]
 
 
-def evict(stand: Stand) -> None:
-    """What the recorder did to the Pod, as the node's kubelet would."""
-    name = stand.pods("vllm-server")[0]["metadata"]["name"]
+def evict(local: LocalCluster) -> None:
+    """Evicts the Pod as the recorder did, as the node's kubelet would."""
+    name = local.pods("vllm-server")[0]["metadata"]["name"]
     theirs = load("14-failed-pod")[2]["response"]["body"]["items"][0]["status"]
     ours = {key: theirs[key] for key in ("phase", "reason", "message", "conditions", "containerStatuses")}
-    patched = stand.request("PATCH", f"/api/v1/namespaces/ml/pods/{name}/status", {"status": ours}, MERGE)
+    patched = local.request("PATCH", f"/api/v1/namespaces/ml/pods/{name}/status", {"status": ours}, MERGE)
     assert patched.status == 200
 
 
 @pytest.mark.verify
-def test_a_watch_tells_the_same_story_as_the_real_one() -> None:
-    """Recording 06, whose watches run beside the PATCHes: the same events, in the same order, with the same statuses."""
+def test_a_watch_sends_the_same_events_as_the_real_one() -> None:
+    """Recording 06, whose watches run during the PATCHes: the same events, in the same order, with the same statuses."""
     exchanges = load("06-watch-deployment")
     recorded = [event["object"] for event in exchanges[2]["response"]["events"]]
-    with Stand(*as_recorded("vllm-server"), *as_recorded("ollama")) as stand:
-        set_up(stand, "06")
-        before = stand.get(f"{ML}/deployments?fieldSelector=metadata.name%3Dvllm-server")
+    with LocalCluster(*as_recorded("vllm-server"), *as_recorded("ollama")) as local:
+        set_up(local, "06")
+        before = local.get(f"{ML}/deployments?fieldSelector=metadata.name%3Dvllm-server")
         comparison = Comparison()
         assert not comparison.matches(exchanges[0]["response"]["body"], before)
         patch = f"{ML}/deployments/vllm-server/scale"
-        stand.lag(0.05)
+        local.lag(0.05)
         for number, replicas in ((4, 0), (5, 1)):
-            answer = stand.request("PATCH", patch, {"spec": {"replicas": replicas}}, MERGE)
+            answer = local.request("PATCH", patch, {"spec": {"replicas": replicas}}, MERGE)
             assert not comparison.matches(exchanges[number]["response"]["body"], answer.body)
-            up_or_down(stand, replicas)
+            up_or_down(local, replicas)
         version = before["metadata"]["resourceVersion"]
         watch = f"{ML}/deployments?watch=1&fieldSelector=metadata.name%3Dvllm-server&timeoutSeconds=0.3"
-        told = [
+        events = [
             json.loads(line)
-            for line in stand.request("GET", f"{watch}&resourceVersion={version}").body.splitlines()
+            for line in local.request("GET", f"{watch}&resourceVersion={version}").body.splitlines()
         ]
-        assert [event["type"] for event in told] == ["MODIFIED"] * len(recorded)
-        for theirs, ours in zip(recorded, (event["object"] for event in told), strict=True):
+        assert [event["type"] for event in events] == ["MODIFIED"] * len(recorded)
+        for theirs, ours in zip(recorded, (event["object"] for event in events), strict=True):
             assert not comparison.matches(theirs, ours)
-        first = json.loads(stand.request("GET", watch).body.splitlines()[0])
+        first = json.loads(local.request("GET", watch).body.splitlines()[0])
         assert (first["type"], first["object"]["kind"]) == ("ADDED", "Deployment")
-        # The bookmark comes in the second half of its time.
+        # The bookmark comes in the second half of the watch.
         watch = watch.replace("vllm-server", "ollama").replace("timeoutSeconds=0.3", "timeoutSeconds=3")
         quiet = f"{watch}&allowWatchBookmarks=true"
-        latest = stand.get(f"{ML}/deployments")["metadata"]["resourceVersion"]
+        latest = local.get(f"{ML}/deployments")["metadata"]["resourceVersion"]
         marks = [
             json.loads(line)
-            for line in stand.request("GET", f"{quiet}&resourceVersion={latest}").body.splitlines()
+            for line in local.request("GET", f"{quiet}&resourceVersion={latest}").body.splitlines()
         ]
-        # The real one fills a bookmark's object up with empty fields; ours has the version alone.
+        # The real server adds empty fields to a bookmark's object; ours has only the version.
         assert {(mark["type"], mark["object"]["kind"]) for mark in marks} == {("BOOKMARK", "Deployment")}
         assert marks[0]["object"]["metadata"] == {"resourceVersion": latest}
 
 
-def up_or_down(stand: Stand, replicas: int) -> None:
+def up_or_down(local: LocalCluster, replicas: int) -> None:
     if replicas:
-        stand.up("vllm-server")
+        local.up("vllm-server")
     else:
-        until(lambda: not stand.pods("vllm-server"), "the Pod is gone")
+        until(lambda: not local.pods("vllm-server"), "the Pod is gone")
         at_zero = {"observedGeneration", "terminatingReplicas", "conditions"}
         path = f"{ML}/deployments/vllm-server"
         until(
-            lambda: set(s := stand.get(path)["status"]) == at_zero and not s["terminatingReplicas"], "counted"
+            lambda: set(s := local.get(path)["status"]) == at_zero and not s["terminatingReplicas"], "counted"
         )
 
 
-# What the real one has and ours has not; it is 404 here, as where an API is not installed.
+# Only in the real server; 404 here, as for an API that is not installed.
 NOT_SPOKEN = {"autoscaling/v1"}
-# What ours has and the recorded lists have not, because they were trimmed.
+# Only in ours; the recorded lists were trimmed.
 TRIMMED = {
     "replicasets",
     "serviceaccounts",
@@ -307,14 +307,14 @@ TRIMMED = {
 }
 
 
-def test_discovery_says_the_same_of_what_is_spoken_here() -> None:
+def test_discovery_matches_the_recording_for_the_supported_resources() -> None:
     """Recording 19: groups, resources, kinds, short names as recorded; verbs and subresources are some of the recorded ones."""
     exchanges = load("19-discovery")
-    with Stand(*as_recorded("vllm-server"), *as_recorded("ollama")) as stand:
-        set_up(stand, "19")
+    with LocalCluster(*as_recorded("vllm-server"), *as_recorded("ollama")) as local:
+        set_up(local, "19")
         comparison = Comparison()
         for number in (0, 1, 5, 9, 10, 11, 12):
-            answer = send(stand, exchanges[number], comparison)
+            answer = send(local, exchanges[number], comparison)
             recorded = exchanges[number]
             if number == 11:  # an opaque token, which begins with the same key
                 for body in (recorded["response"]["body"], answer.body):
@@ -324,21 +324,21 @@ def test_discovery_says_the_same_of_what_is_spoken_here() -> None:
                     without_types(body)
             assert not differences("19-discovery", number, recorded, answer, comparison), number
         for number in (2, 3, 4, 6, 7, 8):
-            ours, theirs = send(stand, exchanges[number], comparison), exchanges[number]["response"]
+            ours, theirs = send(local, exchanges[number], comparison), exchanges[number]["response"]
             assert (ours.status, ours.content_type) == (theirs["status"], theirs["content_type"])
             assert not within(theirs["body"], ours.body, f"#{number}")
 
 
 def without_types(table: dict[str, Any]) -> None:
-    """All columns are said to be strings here; kubectl prints them alike."""
+    """All columns are declared as strings here; kubectl prints them alike."""
     for column in table["columnDefinitions"]:
         column["type"] = "string"
 
 
 def within(theirs: Any, ours: Any, path: str) -> list[str]:
-    """Everything of ours is as theirs; of lists, theirs may have more."""
+    """The differences of ours from theirs; their lists may be longer."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
-        # Nothing is stored here; and where no subresource is spoken, none are listed.
+        # No storage version here; and a resource without supported subresources lists none.
         spared = {"storageVersionHash", "subresources"}
         missing = [f"{path}.{key}: absent" for key in theirs.keys() - ours.keys() - spared]
         return missing + [d for key in ours for d in within(theirs.get(key), ours[key], f"{path}.{key}")]
@@ -351,7 +351,7 @@ def within(theirs: Any, ours: Any, path: str) -> list[str]:
         lost = by_key.keys() - {key_of(our) for our in known}
         # Of its two versions; in the aggregated document they are called by their version alone.
         lost -= {"v1"} if path.endswith(".autoscaling.versions") else set()
-        odd = {key for key in lost if not not_spoken(key)}
+        odd = {key for key in lost if not not_supported(key)}
         return [f"{path}: only ours {unknown}, not ours {odd}"] * bool(unknown or odd) + [
             d for our in known for d in within(by_key.get(key_of(our)), our, f"{path}.{key_of(our)}")
         ]
@@ -366,7 +366,7 @@ def key_of(entry: dict[str, Any]) -> str:
     return str(meta.get("name", ""))
 
 
-def not_spoken(key: str) -> bool:
+def not_supported(key: str) -> bool:
     subresources = "attach binding ephemeralcontainers exec log portforward proxy resize finalize status"
     last = key.rpartition("/")[2]
     return key in NOT_SPOKEN or last in subresources.split()

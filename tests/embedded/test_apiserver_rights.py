@@ -1,4 +1,4 @@
-"""Who the embedded cluster says that it is, and whom it lets do what."""
+"""The identity of the embedded cluster, and its authorization."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import pytest
 from kubernetes import client
 
 from embedded.apiserver.rights import Attributes, Identity, allowed, rules_of
-from tests.embedded.recorded.stand import ADMIN, OPERATOR, SCALER, Stand
+from tests.embedded.recorded.stand import ADMIN, OPERATOR, SCALER, LocalCluster
 
 
-def test_the_embedded_cluster_says_that_it_is_one_and_which() -> None:
-    with Stand() as one, Stand() as other:
+def test_the_embedded_cluster_identifies_itself() -> None:
+    with LocalCluster() as one, LocalCluster() as other:
         found = [client.CoreV1Api(s.client()).read_namespace("kube-system").metadata for s in (one, other)]
         assert all(meta.labels["brownout.dev/embedded"] == "true" for meta in found)
         assert found[0].uid != found[1].uid
@@ -28,7 +28,7 @@ def test_the_embedded_cluster_says_that_it_is_one_and_which() -> None:
         (ADMIN, "delete", "deployments", None, "ollama", True),
     ],
 )
-def test_an_access_review_says_beforehand_what_is_allowed(
+def test_an_access_review_reports_what_is_allowed(
     token: str, verb: str, resource: str, subresource: str | None, name: str | None, expected: bool
 ) -> None:
     attributes = client.V1ResourceAttributes(
@@ -37,12 +37,12 @@ def test_an_access_review_says_beforehand_what_is_allowed(
     review = client.V1SelfSubjectAccessReview(
         spec=client.V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)
     )
-    with Stand() as stand:
-        answer = client.AuthorizationV1Api(stand.client(token)).create_self_subject_access_review(review)
+    with LocalCluster() as local:
+        answer = client.AuthorizationV1Api(local.client(token)).create_self_subject_access_review(review)
     assert answer.status.allowed is expected
 
 
-def test_a_role_manifest_can_be_tried() -> None:
+def test_a_role_manifest_can_be_tested() -> None:
     role = {"rules": [{"verbs": ["create"], "apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}]}
     identity = Identity("chaos", "token-of-chaos", rules_of(role, "ml"))
     assert allowed(identity, Attributes("create", "coordination.k8s.io", "leases", namespace="ml"))

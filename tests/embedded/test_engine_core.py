@@ -1,4 +1,4 @@
-"""A vLLM is two processes: what comes of the death of either."""
+"""A vLLM is two processes: the effects of the death of either."""
 
 import asyncio
 import json
@@ -47,7 +47,7 @@ def of_two_processes(folder: Path) -> Iterator[tuple[Running, int]]:
                 os.kill(core, signal.SIGKILL)
 
 
-def test_without_its_core_answers_end_with_an_error_and_the_engine_is_gone(
+def test_without_its_core_answers_end_with_an_error_and_the_engine_ends(
     tmp_path: Path,
 ) -> None:
     with of_two_processes(tmp_path) as (engine, core):
@@ -64,8 +64,8 @@ def test_without_its_core_answers_end_with_an_error_and_the_engine_is_gone(
         assert not engine.accepts()
 
 
-class Told:
-    """A Reply that only notes the status."""
+class StatusOnly:
+    """A Reply that only records the status."""
 
     opened = False
     status = 0
@@ -83,15 +83,15 @@ class Told:
         ("POST", PATH, json.dumps(chat()).encode(), 500),
     ],
 )
-def test_until_it_goes_an_engine_without_its_core_is_unhealthy_and_answers_nothing(
+def test_until_its_end_an_engine_without_its_core_is_unhealthy_and_answers_nothing(
     method: str, path: str, body: bytes, status: int
 ) -> None:
-    clock, told = Clock(), Told()
+    clock, reply = Clock(), StatusOnly()
     line = ["--personality", "vllm", "--port", "1", "--model", "m"]
     engine = Engine(options.parse(line, {"vllm": Vllm.defaults}, {}), clock, Ledger(None, clock))
-    engine.dead = True
-    asyncio.run(Vllm(engine)(Request(method, path, "", {}, body, 0.0), cast(Reply, told)))
-    assert told.status == status
+    engine.core_dead = True
+    asyncio.run(Vllm(engine)(Request(method, path, "", {}, body, 0.0), cast(Reply, reply)))
+    assert reply.status == status
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -1,4 +1,4 @@
-"""How engines go, and what their clients see of it: the rows of the measured table, one after the other."""
+"""How engines end, and what their clients see: the rows of the measured table in order."""
 
 import http.client
 import itertools
@@ -22,10 +22,10 @@ def test_a_sigkill_ends_a_stream_without_a_finish_and_the_ledger_shows_it_as_nev
         response = engine.request(PATH, LONG, authorization="Bearer k")
         next_token(response)
         engine.process.kill()
-        with pytest.raises(http.client.IncompleteRead) as torn:
+        with pytest.raises(http.client.IncompleteRead) as truncated:
             response.read()
-        assert b"[DONE]" not in torn.value.partial
-        assert b'"finish_reason":"' not in torn.value.partial
+        assert b"[DONE]" not in truncated.value.partial
+        assert b'"finish_reason":"' not in truncated.value.partial
         entry = engine.entries()[0]
         assert entry.nonce == "req-1-1"
         assert (entry.how, entry.ended_at, entry.ending) == (None, None, None)
@@ -35,7 +35,7 @@ def test_a_sigkill_ends_a_stream_without_a_finish_and_the_ledger_shows_it_as_nev
 @pytest.mark.parametrize(
     ("personality", "frozen_s", "joins"), [("vllm", 1.6, True), ("vllm", 0.5, False), ("ollama", 1.6, False)]
 )
-def test_after_a_freeze_what_fell_due_meanwhile_comes_at_once_and_from_vllm_in_one_chunk(
+def test_after_a_freeze_overdue_tokens_come_at_once_and_from_vllm_in_one_chunk(
     personality: str, frozen_s: float, joins: bool, tmp_path: Path
 ) -> None:
     with running(personality, tmp_path, *SLOW) as engine:
@@ -53,27 +53,27 @@ def test_after_a_freeze_what_fell_due_meanwhile_comes_at_once_and_from_vllm_in_o
     gaps = [later - earlier for earlier, later in itertools.pairwise(chunks)]
     longest = max(gaps)
     assert longest > frozen_s * 0.9
-    # At least half of the freeze's tokens fell due in it; half of a gap's length tells those that were due from those that
-    # were waited for.
+    # At least half of the freeze's tokens became due in it; half a gap's length separates overdue tokens from those that
+    # were on time.
     after = gaps[gaps.index(longest) + 1 :]
     due = int(frozen_s / 0.02 / 2)
     assert (
         entry.joined >= due if joins else (entry.joined, sum(gap < 0.01 for gap in after) >= due) == (0, True)
     )
     if not joins and personality == "vllm":
-        # Nothing comes before its time, freeze or no freeze.
+        # No token is early, with or without a freeze.
         assert all(at >= started_at + 0.02 * n for n, at in enumerate(chunks))
 
 
 def kept(engine: Running) -> http.client.HTTPConnection:
     connection = engine.send("/v1/models")
     connection.getresponse().read()
-    # One more answer: by then the engine has put the first one away.
+    # One more answer: by then the engine has completed the first one.
     engine.request("/v1/models").read()
     return connection
 
 
-def test_vllm_closes_a_connection_that_was_idle_for_too_long_and_resets_one_that_asks_after_a_freeze_of_that_length(
+def test_vllm_closes_an_idle_connection_and_resets_one_with_a_request_after_a_freeze_of_that_length(
     tmp_path: Path,
 ) -> None:
     with running("vllm", tmp_path, *QUICK, "--http-timeout-keep-alive", "1500ms") as engine:
@@ -93,7 +93,7 @@ def test_vllm_closes_a_connection_that_was_idle_for_too_long_and_resets_one_that
     ("personality", "path"), [("ollama", "/api/chat"), ("ollama", PATH), ("cloud", PATH)]
 )
 @pytest.mark.parametrize("stream", [True, False])
-def test_others_sigterm_hangs_up_without_a_proper_end(
+def test_a_sigterm_of_the_others_closes_without_a_proper_end(
     personality: str, path: str, stream: bool, tmp_path: Path
 ) -> None:
     with running(personality, tmp_path, *SLOW) as engine:
@@ -102,21 +102,21 @@ def test_others_sigterm_hangs_up_without_a_proper_end(
             del body["options"]
         beside = engine.request(path, body | {"stream": True}, authorization="Bearer k")
         beside.readline()
-        asked = engine.send(path, body, authorization="Bearer k")
+        connection = engine.send(path, body, authorization="Bearer k")
         if stream:
-            response = asked.getresponse()
+            response = connection.getresponse()
         engine.process.send_signal(signal.SIGTERM)
         with pytest.raises(
             (http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionResetError)
         ):
-            (response if stream else asked.getresponse()).read()
+            (response if stream else connection.getresponse()).read()
         assert not engine.accepts()
         assert engine.process.wait() == 0
         assert {entry.how for entry in engine.entries()} == {"abort"}
 
 
 @pytest.mark.parametrize("personality", ["vllm", "ollama", "cloud"])
-def test_a_sigterm_in_the_quiet_ends_the_process_and_the_kept_connections(
+def test_a_sigterm_without_running_answers_ends_the_process_and_the_kept_connections(
     personality: str, tmp_path: Path
 ) -> None:
     with running(personality, tmp_path, *QUICK) as engine:
@@ -142,7 +142,7 @@ def test_with_every_slot_busy_vllm_sends_headers_and_the_others_send_nothing(
             with pytest.raises(TimeoutError):
                 second.sock.recv(1)
         second.sock.settimeout(30.0)
-        # The first client leaves, and the slot is the second's.
+        # The first client disconnects, and the second gets the slot.
         first.close()
         assert b"[DONE]" in read_all(second)
         one, two = engine.ended(2)
@@ -152,12 +152,12 @@ def test_with_every_slot_busy_vllm_sends_headers_and_the_others_send_nothing(
 
 
 def read_all(connection: http.client.HTTPConnection) -> bytes:
-    told = b""
-    while not told.endswith(b"\r\n0\r\n\r\n"):
+    received = b""
+    while not received.endswith(b"\r\n0\r\n\r\n"):
         more = connection.sock.recv(65536)
         assert more, "the connection ended before the answer did"
-        told += more
-    return told
+        received += more
+    return received
 
 
 @pytest.mark.parametrize(
@@ -187,14 +187,14 @@ def test_beyond_the_queue_each_engine_refuses_in_its_own_way(
         assert (refused.how, refused.status) == ("refused", status)
 
 
-def test_a_client_that_leaves_while_it_waits_gives_up_its_place(tmp_path: Path) -> None:
+def test_a_client_that_disconnects_while_waiting_leaves_the_queue(tmp_path: Path) -> None:
     with running("ollama", tmp_path, *SLOW, "--max-num-seqs", "1") as engine:
         first = engine.request(PATH, LONG)
         next_token(first)
         engine.send(PATH, LONG).close()
         gone = engine.ended(1)[1]
         assert (gone.how, gone.started_at, gone.status) == ("gone", None, None)
-        # The slot still goes on to the next.
+        # The slot still goes to the next request.
         third = engine.send(PATH, LONG | {"max_tokens": 1})
         first.close()
         assert b"[DONE]" in read_all(third)

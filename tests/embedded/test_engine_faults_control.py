@@ -1,4 +1,4 @@
-"""The page by which faults are set and taken away: what it tells, what it refuses, and whose the fault is."""
+"""The page that sets and clears faults: what it returns, what it refuses, and who owns the fault."""
 
 import http.client
 import json
@@ -9,20 +9,20 @@ import pytest
 
 from embedded.engine.parameters import read, shown
 from tests.embedded.engine import DEADLINE_S, Running, chat, until
-from tests.embedded.faults import CATALOGUE, LONG_S, PATH, control, fault, put, see
+from tests.embedded.faults import CATALOGUE, LONG_S, PATH, control, fault, put, send_request
 
 
 def test_the_catalogue_has_a_sentence_for_every_fault(vllm: Running) -> None:
-    told = control(vllm, "GET")[1]["catalogue"]
-    assert set(told) == set(CATALOGUE)
-    for sentence in told.values():
+    catalogue = control(vllm, "GET")[1]["catalogue"]
+    assert set(catalogue) == set(CATALOGUE)
+    for sentence in catalogue.values():
         assert sentence.endswith(".")
         assert "\n" not in sentence
         assert 30 < len(sentence) < 400
 
 
 @pytest.mark.parametrize("name", sorted(CATALOGUE))
-def test_a_fault_says_all_its_parameters_back_and_the_defaults_are_right(name: str) -> None:
+def test_a_fault_returns_all_its_parameters_and_the_defaults_are_valid(name: str) -> None:
     defaults = shown(CATALOGUE[name]())
     defaults.pop("used_up", None)
     assert read(CATALOGUE[name], defaults) == CATALOGUE[name]()
@@ -32,7 +32,7 @@ GOOD = {"fault": "cut", "for_s": 30, "id": "a"}
 
 
 @pytest.mark.parametrize(
-    ("told", "words"),
+    ("given", "words"),
     [
         (b"{", "the body is not JSON"),
         ([1], "the body must be a JSON object"),
@@ -68,58 +68,58 @@ GOOD = {"fault": "cut", "for_s": 30, "id": "a"}
         (GOOD | {"fault": "unhealthy", "share": 0.5}, "unhealthy: no parameter 'share'; there is none"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_refused_with_what_would_be_right(vllm: Running, told: Any, words: str) -> None:
-    status, said = control(vllm, "PUT", told)
+def test_an_error_states_the_correct_form(vllm: Running, given: Any, words: str) -> None:
+    status, answer = control(vllm, "PUT", given)
     assert status == 400
-    assert words in said["error"]
+    assert words in answer["error"]
     assert control(vllm, "GET")[1]["fault"] is None
 
 
-def test_other_verbs_and_other_questions_are_refused(vllm: Running) -> None:
+def test_other_verbs_and_other_queries_are_refused(vllm: Running) -> None:
     assert control(vllm, "POST", GOOD) == (405, {"error": "/faults takes GET, PUT and DELETE, not POST"})
-    status, said = control(vllm, "DELETE", query="?ids=a")
-    assert (status, said["error"]) == (400, "no query 'ids'; did you mean 'id'?")
+    status, answer = control(vllm, "DELETE", query="?ids=a")
+    assert (status, answer["error"]) == (400, "no query 'ids'; did you mean 'id'?")
 
 
-def test_a_set_fault_is_told_with_all_that_it_is(vllm: Running) -> None:
+def test_a_set_fault_is_returned_with_all_its_parameters(vllm: Running) -> None:
     before = time.time()
-    with fault(vllm, "cut", who="soak 7/step ä", how="rst") as told:
+    with fault(vllm, "cut", owner="soak 7/step ä", how="rst") as active:
         after = time.time()
-        assert told | {"until": 0} == {
+        assert active | {"until": 0} == {
             "fault": "cut", "id": "soak 7/step ä", "until": 0, "share": 1.0, "after_tokens": 1, "how": "rst",
         }  # fmt: skip
-        assert before + LONG_S - 0.1 <= told["until"] <= after + LONG_S + 0.1
-        assert control(vllm, "GET")[1]["fault"] == told
+        assert before + LONG_S - 0.1 <= active["until"] <= after + LONG_S + 0.1
+        assert control(vllm, "GET")[1]["fault"] == active
     assert control(vllm, "GET")[1]["fault"] is None
 
 
 def test_the_id_is_the_lock(vllm: Running) -> None:
-    with fault(vllm, "stall", who="one/a") as told:
-        status, said = control(vllm, "PUT", GOOD | {"id": "two/b"})
-        assert (status, said["fault"]) == (409, told)
-        assert "stall is set by 'one/a'" in said["error"]
-        status, said = control(vllm, "DELETE", query="?id=two%2Fb")
-        assert (status, said["fault"]) == (409, told)
-        assert control(vllm, "GET")[1]["fault"] == told
-        # Its own id may: the same is told a new deadline, another takes its place.
-        assert put(vllm, "stall", who="one/a")["until"] > told["until"]
-        assert put(vllm, "rate_limit", who="one/a")["fault"] == "rate_limit"
-        assert see(vllm).status == 429
+    with fault(vllm, "stall", owner="one/a") as active:
+        status, answer = control(vllm, "PUT", GOOD | {"id": "two/b"})
+        assert (status, answer["fault"]) == (409, active)
+        assert "stall is set by 'one/a'" in answer["error"]
+        status, answer = control(vllm, "DELETE", query="?id=two%2Fb")
+        assert (status, answer["fault"]) == (409, active)
+        assert control(vllm, "GET")[1]["fault"] == active
+        # Its own id may: the same fault gets a new deadline, another fault replaces it.
+        assert put(vllm, "stall", owner="one/a")["until"] > active["until"]
+        assert put(vllm, "rate_limit", owner="one/a")["fault"] == "rate_limit"
+        assert send_request(vllm).status == 429
         for _ in range(2):
             assert control(vllm, "DELETE", query="?id=one%2Fa") == (200, {"fault": None})
-    assert see(vllm).status == 200
+    assert send_request(vllm).status == 200
 
 
-def test_a_lock_past_its_deadline_is_none(vllm: Running) -> None:
-    put(vllm, "rate_limit", for_s=0.2, who="one/a")
-    until(lambda: see(vllm).status == 200)
-    with fault(vllm, "unavailable", who="two/b"):
-        # Of a fault that is over, another's id takes nothing away.
+def test_a_lock_past_its_deadline_is_released(vllm: Running) -> None:
+    put(vllm, "rate_limit", for_s=0.2, owner="one/a")
+    until(lambda: send_request(vllm).status == 200)
+    with fault(vllm, "unavailable", owner="two/b"):
+        # After the end of a fault, another id cannot clear anything.
         assert control(vllm, "DELETE", query="?id=one%2Fa")[0] == 409
-        assert see(vllm).status == 503
+        assert send_request(vllm).status == 503
 
 
-def test_the_control_and_the_asks_may_share_a_connection(vllm: Running) -> None:
+def test_the_control_and_the_requests_may_share_a_connection(vllm: Running) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", vllm.port, timeout=DEADLINE_S)
     for method, path, body, status in (
         ("PUT", "/faults", GOOD | {"fault": "unavailable"}, 200),

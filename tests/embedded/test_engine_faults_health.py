@@ -1,10 +1,10 @@
-"""What the health pages of an engine say while a fault is set on it."""
+"""The health pages of an engine while a fault is set."""
 
 import pytest
 
 from embedded.engine.faults.flapping import Flapping
 from tests.embedded.engine import Running, until
-from tests.embedded.faults import CATALOGUE, LONG_S, control, entry_of, fault, see
+from tests.embedded.faults import CATALOGUE, LONG_S, control, entry_of, fault, send_request
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ from tests.embedded.faults import CATALOGUE, LONG_S, control, entry_of, fault, s
     # down for two seconds, up for three, and again
     [(0.0, False), (1.9, False), (2.0, True), (4.9, True), (5.0, False), (7.1, True), (10.5, False)],
 )
-def test_flapping_begins_down_and_takes_turns(age_s: float, healthy: bool) -> None:
+def test_flapping_begins_down_and_alternates(age_s: float, healthy: bool) -> None:
     assert Flapping(up_s=3.0, down_s=2.0).is_healthy(age_s) == healthy
 
 
@@ -28,34 +28,34 @@ def healths(engine: Running, personality: str) -> set[int]:
 
 
 @pytest.mark.parametrize("personality", HEALTH)
-def test_flapping_is_seen_on_asks_and_on_the_health_page(
+def test_flapping_is_seen_on_requests_and_on_the_health_page(
     personality: str, request: pytest.FixtureRequest
 ) -> None:
     engine: Running = request.getfixturevalue(personality)
     with fault(engine, "flapping", down_s=LONG_S, up_s=LONG_S):
         assert healths(engine, personality) == {503}
-        assert see(engine).status == 503
+        assert send_request(engine).status == 503
     with fault(engine, "flapping", down_s=0.3, up_s=LONG_S):
         until(lambda: healths(engine, personality) == {200})
-        assert see(engine).status == 200
+        assert send_request(engine).status == 200
 
 
 @pytest.mark.parametrize("personality", HEALTH)
-def test_unhealthy_is_the_health_page_alone(personality: str, request: pytest.FixtureRequest) -> None:
+def test_unhealthy_affects_the_health_page_only(personality: str, request: pytest.FixtureRequest) -> None:
     engine: Running = request.getfixturevalue(personality)
     with fault(engine, "unhealthy"):
         assert healths(engine, personality) == {503}
-        seen = see(engine)
-        assert (seen.status, entry_of(engine, seen.nonce).fault) == (200, None)
+        received = send_request(engine)
+        assert (received.status, entry_of(engine, received.nonce).fault) == (200, None)
     assert healths(engine, personality) == {200}
 
 
 @pytest.mark.parametrize("name", sorted(set(CATALOGUE) - {"flapping", "unhealthy"}))
-def test_the_pages_stay_healthy_and_the_control_is_no_ask(vllm: Running, name: str) -> None:
+def test_the_pages_stay_healthy_and_the_control_is_not_a_request(vllm: Running, name: str) -> None:
     requests = len(vllm.entries())
     with fault(vllm, name):
         for page in ("/health", "/v1/models", "/metrics", "/ledger"):
             assert vllm.request(page).status == 200
-        status, told = control(vllm, "GET")
-        assert (status, told["fault"]["fault"]) == (200, name)
+        status, answer = control(vllm, "GET")
+        assert (status, answer["fault"]["fault"]) == (200, name)
     assert len(vllm.entries()) == requests

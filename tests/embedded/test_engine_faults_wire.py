@@ -1,4 +1,4 @@
-"""Every fault inside an answer: what it does on the wire, what the ledger says of it, and what a client of ours makes of it."""
+"""Every fault inside an answer: its effect on the wire, its ledger entry, and the outcome that the harness assigns."""
 
 import json
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.embedded.engine import Running
-from tests.embedded.faults import CATALOGUE, PATH, P, S, entry_of, fault, see
+from tests.embedded.faults import CATALOGUE, PATH, P, S, entry_of, fault, send_request
 
 WHOLE = b"\r\n0\r\n\r\n"
 
@@ -21,10 +21,10 @@ VLLM: list[tuple[Any, ...]] = [
     ("error_500_once", {}, P, 500, "eof", True, b"InternalServerError", b"choices", "refused", 0, "rejected"),
     ("context_length", {}, S, 400, "eof", True, b"maximum context length is", b"data:", "refused", 0, "rejected"),
     ("context_length", {}, P, 400, "eof", True, b"maximum context length is", b"choices", "refused", 0, "rejected"),
-    # Nothing at all comes.
+    # No byte is sent.
     ("reset_before_headers", {}, S, None, "rst", False, b"", b"HTTP", "reset", 0, "broken"),
     ("reset_before_headers", {}, P, None, "rst", False, b"", b"HTTP", "reset", 0, "broken"),
-    # Streams that are cut, each in its way.
+    # Cut streams.
     ("cut", {"after_tokens": 2}, S, 200, "eof", False, b"data:", b'finish_reason":"', "cut", 2, "cut"),
     ("cut", {"after_tokens": 0}, S, 200, "eof", False, b"event-stream", b"data:", "cut", 0, "broken"),
     ("cut", {"after_tokens": 5}, S, 200, "eof", False, b"data:", b"[DONE]", "cut", 5, "cut"),
@@ -36,7 +36,7 @@ VLLM: list[tuple[Any, ...]] = [
     ("cut", {"after_tokens": 0, "how": "error"}, S, 200, "eof", True, b'"code":500', b"choices", "cut", 0, "broken"),
     ("cut", {"how": "error_without_done"}, S, 200, "eof", True, b'data: {"error":', b"[DONE]", "cut", 1, "cut"),
     ("cut", {"how": "abort"}, S, 200, "eof", True, b'"finish_reason":"abort"', b"error", "abort", 1, "cut"),
-    # What comes nearest in one piece.
+    # The nearest equivalents for plain answers.
     ("cut", {"after_tokens": 2}, P, 200, "eof", False, b'"completion_tokens":2', b"}}", "cut", 2, "broken"),
     ("cut", {"after_tokens": 2, "how": "rst"}, P, 200, "rst", False, b'"content":"', b"}}", "cut", 2, "broken"),
     ("cut", {"after_tokens": 2, "how": "clean_end"}, P, 200, "eof", True, b'"finish_reason":"stop"', b"error", "cut", 2, "cut"),
@@ -50,10 +50,10 @@ VLLM: list[tuple[Any, ...]] = [
     ("content_filter", {}, S, 200, "eof", True, b'"finish_reason":"content_filter"', b'content":" ', "content_filter", 0, "filtered"),
     ("content_filter", {"after_tokens": 3}, S, 200, "eof", True, b"[DONE]", b"error", "content_filter", 3, "filtered"),
     ("content_filter", {"after_tokens": 3}, P, 200, "eof", True, b'"completion_tokens":3', b"error", "content_filter", 3, "filtered"),
-    # As under --max-num-queued-reqs: before any header.
+    # As with --max-num-queued-reqs: before any header.
     ("prefill_refused", {}, S, 503, "eof", True, b"currently busy", b"data:", "refused", 0, "rejected"),
     ("prefill_refused", {}, P, 503, "eof", True, b"currently busy", b"retry-after", "refused", 0, "rejected"),
-    # Whole, in other bytes.
+    # Complete, in other bytes.
     ("closed_after_stream", {}, S, 200, "eof", True, b"[DONE]", b"keep-alive", "length", 5, "ok"),  # by a client that closes
     *[("spelling", {"how": how}, S, 200, "eof", True, has, lacks, "length", 5, outcome) for how, has, lacks, outcome in (
         ("single_newline", b"}\ndata: [DONE]\n\r\n", b"\n\n", "ok"),
@@ -83,24 +83,24 @@ VLLM: list[tuple[Any, ...]] = [
 def check(engine: Running, path: str, row: tuple[Any, ...]) -> None:
     name, parameters, stream, status, end, whole, has, lacks, how, written, outcome = row
     with fault(engine, name, **parameters):
-        seen = see(engine, stream, path)
-    assert (seen.status, seen.end) == (status, end), seen.raw
-    assert has in seen.raw
-    assert lacks not in seen.raw
+        received = send_request(engine, stream, path)
+    assert (received.status, received.end) == (status, end), received.raw
+    assert has in received.raw
+    assert lacks not in received.raw
     if stream and status == 200:
-        assert seen.raw.endswith(WHOLE) == whole, seen.raw[-80:]
-    elif seen.raw:
-        head, _, body = seen.raw.partition(b"\r\n\r\n")
+        assert received.raw.endswith(WHOLE) == whole, received.raw[-80:]
+    elif received.raw:
+        head, _, body = received.raw.partition(b"\r\n\r\n")
         missing = int(head.split(b"content-length: ")[1].split(b"\r\n")[0]) - len(body)
         assert missing == (0 if whole else 1)
-    entry = entry_of(engine, seen.nonce)
+    entry = entry_of(engine, received.nonce)
     assert (entry.how, entry.fault, entry.written_tokens) == (how, name, written)
     if outcome is not None:
-        assert seen.outcome() == outcome
+        assert received.outcome() == outcome
     if status is not None and how != "refused":
         assert entry.status == status
     # The next request is a healthy one.
-    after = see(engine, stream, path)
+    after = send_request(engine, stream, path)
     assert (entry_of(engine, after.nonce).how, entry_of(engine, after.nonce).fault) == ("length", None)
 
 
@@ -110,7 +110,9 @@ def named(row: tuple[Any, ...]) -> str:
 
 
 @pytest.mark.parametrize("row", VLLM, ids=named)
-def test_a_fault_on_vllm_is_on_the_wire_what_the_ledger_says(vllm: Running, row: tuple[Any, ...]) -> None:
+def test_a_fault_on_vllm_has_the_same_effect_on_the_wire_and_in_the_ledger(
+    vllm: Running, row: tuple[Any, ...]
+) -> None:
     check(vllm, PATH, row)
 
 
@@ -120,11 +122,11 @@ def test_every_fault_of_the_catalogue_is_seen_in_these_tests() -> None:
         "slow_first_token",
         "stall",
         "unhealthy",
-    }  # in the files beside this one: they take time
+    }  # in the other test files: they take time
     assert {row[0] for row in VLLM} | own == set(CATALOGUE)
 
 
-# Lines of JSON: no [DONE]; an error is a line of its own.
+# JSON lines: no [DONE]; an error is a separate line.
 LINES: list[tuple[Any, ...]] = [
     ("rate_limit", {}, S, 429, "eof", True, b'{"error":"too many requests"}', b"done", "refused", 0, "rejected"),
     ("unavailable", {}, P, 503, "eof", True, b'{"error":"server busy', b"done", "refused", 0, "rejected"),
@@ -151,7 +153,7 @@ LINES: list[tuple[Any, ...]] = [
 
 @pytest.mark.parametrize("row", LINES, ids=named)
 @pytest.mark.parametrize("path", ["/api/generate", "/api/chat"])
-def test_a_fault_in_ollamas_lines_is_what_comes_nearest(
+def test_a_fault_in_ollamas_lines_is_the_nearest_equivalent(
     ollama: Running, path: str, row: tuple[Any, ...]
 ) -> None:
     if path == "/api/chat" and row[3:7] == (200, "eof", False, b'"eval_count":2'):
@@ -194,10 +196,10 @@ def test_a_fault_on_the_cloud(cloud: Running, row: tuple[Any, ...]) -> None:
     check(cloud, PATH, row)
 
 
-def test_a_garbled_line_costs_no_token_and_is_the_only_one_that_is_no_json(vllm: Running) -> None:
+def test_a_garbled_line_costs_no_token_and_is_the_only_one_that_is_not_json(vllm: Running) -> None:
     with fault(vllm, "malformed_chunk", after_tokens=2):
-        seen = see(vllm)
-    lines = [line[6:] for line in seen.raw.split(b"\n") if line.startswith(b"data: {")]
+        received = send_request(vllm)
+    lines = [line[6:] for line in received.raw.split(b"\n") if line.startswith(b"data: {")]
     broken = [at for at, line in enumerate(lines) if not _is_json(line)]
     assert broken == [3]  # after the role and two tokens
     assert len(lines) == 1 + 5 + 1 + 2  # the role, the tokens, the broken one, the end and the usage

@@ -1,4 +1,4 @@
-"""The parts of the engine that decide: when a token is due, who has a slot, what was asked, where an answer ends."""
+"""The pure parts of the engine: when a token is due, slots, request parsing, where an answer ends."""
 
 import asyncio
 from dataclasses import replace
@@ -6,15 +6,15 @@ from random import Random
 from typing import Any
 
 import pytest
-from embedded.engine.request import (
+
+from contract.tokens import approximate
+from embedded.engine.completion_request import (
     BadRequest,
     read_chat,
     read_completion,
     read_ollama_chat,
     read_ollama_generate,
 )
-
-from contract.tokens import approximate
 from embedded.engine.options import duration_s, parse
 from embedded.engine.pace import Pace, TokenClock
 from embedded.engine.personalities import load
@@ -32,10 +32,10 @@ def due(pace: Pace, running: list[int], seed: int = 0) -> list[float]:
     ("running", "expected"),
     [
         ([1, 1, 1], [100.5, 100.6, 100.7]),
-        ([5, 5, 5], [101.5, 101.8, 102.1]),  # every slot taken: the whole factor
+        ([5, 5, 5], [101.5, 101.8, 102.1]),  # every slot taken: the full factor
         ([3, 3], [101.0, 101.2]),  # half-way
-        ([1, 5, 1], [100.5, 100.8, 100.9]),  # the load of the moment, and what is past stays
-        ([9], [101.5]),  # never more than the whole factor
+        ([1, 5, 1], [100.5, 100.8, 100.9]),  # the current load; past tokens do not change
+        ([9], [101.5]),  # never more than the full factor
     ],
 )
 def test_each_token_is_due_after_the_one_before_was_due(running: list[int], expected: list[float]) -> None:
@@ -78,7 +78,7 @@ def test_a_vllm_takes_longer_for_longer_prompts_and_more_sequences_as_was_measur
         (("cloud",), 1.0, 0.0),
     ],
 )
-def test_how_much_longer_is_the_personalitys_unless_it_is_given(
+def test_the_slowdown_is_the_personalitys_unless_given(
     argv: tuple[str, ...], factor: float, prefill_s: float
 ) -> None:
     line = ["--port", "1", "--personality", *argv]
@@ -105,20 +105,20 @@ def test_the_same_seed_gives_the_same_instants() -> None:
 @pytest.mark.parametrize(("name", "ten_tokens_s"), [("vllm", 0.275), ("ollama", 3.5), ("cloud", 5.55)])
 def test_the_defaults_are_the_speeds_measured_on_the_real_chain(name: str, ten_tokens_s: float) -> None:
     each = load()[name].defaults
-    told = duration_s(each.time_to_first_token) + 9 * duration_s(each.inter_token_latency)
-    assert told == pytest.approx(ten_tokens_s, rel=0.01)
+    total_s = duration_s(each.time_to_first_token) + 9 * duration_s(each.inter_token_latency)
+    assert total_s == pytest.approx(ten_tokens_s, rel=0.01)
 
 
-def test_a_slot_is_given_first_come_first_served_and_never_to_one_who_left() -> None:
+def test_slots_are_assigned_in_order_and_never_to_a_disconnected_client() -> None:
     async def play() -> list[str]:
-        slots, told = Slots(1, 2), []
+        slots, served = Slots(1, 2), []
 
         async def one(name: str) -> None:
-            async with slots.one():
-                told.append(name)
+            async with slots.acquire():
+                served.append(name)
                 await asyncio.sleep(0)
 
-        async with slots.one():
+        async with slots.acquire():
             second, third = asyncio.create_task(one("second")), asyncio.create_task(one("third"))
             await asyncio.sleep(0)
             assert (slots.running, slots.waiting) == (1, 2)
@@ -127,23 +127,23 @@ def test_a_slot_is_given_first_come_first_served_and_never_to_one_who_left() -> 
             second.cancel()
         await asyncio.gather(second, third, return_exceptions=True)
         assert (slots.running, slots.waiting) == (0, 0)
-        return told
+        return served
 
     assert asyncio.run(play()) == ["third"]
 
 
-def test_a_slot_handed_to_one_who_leaves_in_the_same_breath_is_handed_on() -> None:
+def test_a_slot_assigned_to_a_client_that_disconnects_at_once_is_passed_on() -> None:
     async def play() -> None:
         slots = Slots(1, None)
 
         async def one() -> None:
-            async with slots.one():
+            async with slots.acquire():
                 await asyncio.sleep(0)
 
-        async with slots.one():
+        async with slots.acquire():
             second, third = asyncio.create_task(one()), asyncio.create_task(one())
             await asyncio.sleep(0)
-        # Now the slot is the second's, which does not know it yet.
+        # The slot is assigned to the second, which has not run yet.
         second.cancel()
         await asyncio.wait_for(third, 5)
         assert slots.running == 0
@@ -151,15 +151,15 @@ def test_a_slot_handed_to_one_who_leaves_in_the_same_breath_is_handed_on() -> No
     asyncio.run(play())
 
 
-def test_when_the_engine_closes_who_waits_goes_home_without_a_slot() -> None:
+def test_when_the_engine_closes_waiting_requests_end_without_a_slot() -> None:
     async def play() -> None:
         slots = Slots(1, None)
 
         async def one() -> None:
-            async with slots.one():
+            async with slots.acquire():
                 raise AssertionError("had a slot")
 
-        async with slots.one():
+        async with slots.acquire():
             waiting = asyncio.create_task(one())
             await asyncio.sleep(0)
             slots.close()
@@ -170,8 +170,8 @@ def test_when_the_engine_closes_who_waits_goes_home_without_a_slot() -> None:
     asyncio.run(play())
 
 
-def messages(*said: tuple[str, Any]) -> dict[str, Any]:
-    return {"model": "m", "messages": [{"role": role, "content": text} for role, text in said]}
+def messages(*texts: tuple[str, Any]) -> dict[str, Any]:
+    return {"model": "m", "messages": [{"role": role, "content": text} for role, text in texts]}
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def messages(*said: tuple[str, Any]) -> dict[str, Any]:
         (messages(("system", "req-0-0")), None),
     ],
 )
-def test_the_nonce_is_the_first_in_what_the_user_said_last(body: dict[str, Any], nonce: str | None) -> None:
+def test_the_nonce_is_the_first_in_the_last_user_message(body: dict[str, Any], nonce: str | None) -> None:
     assert read_chat(body).nonce == nonce
     assert read_ollama_chat(body).nonce == nonce
 
@@ -203,23 +203,23 @@ def test_the_nonce_is_found_in_a_rendered_prompt(prompt: str, nonce: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("asked", "natural", "expected"),
+    ("parameters", "natural", "expected"),
     [
         ({"max_tokens": 10}, None, (10, "length")),
         ({"max_tokens": 10}, 4, (4, "stop")),
-        ({"max_tokens": 10}, 10, (10, "length")),  # the token that ends it has no place any more
+        ({"max_tokens": 10}, 10, (10, "length")),  # the token that would end it does not fit
         ({"max_tokens": 10, "ignore_eos": True}, 4, (10, "length")),
         ({"max_completion_tokens": 7, "max_tokens": 10}, None, (7, "length")),
         ({}, None, (4096, "stop")),
         ({}, 4, (4, "stop")),
-        ({"ignore_eos": True}, 4, (5000, "length")),  # nothing but the context ends it
+        ({"ignore_eos": True}, 4, (5000, "length")),  # only the context ends it
         ({"max_tokens": 9000}, None, (5000, "length")),
     ],
 )
-def test_an_answer_ends_at_the_cap_or_of_its_own_accord(
-    asked: dict[str, Any], natural: int | None, expected: tuple[int, str]
+def test_an_answer_ends_at_the_cap_or_by_itself(
+    parameters: dict[str, Any], natural: int | None, expected: tuple[int, str]
 ) -> None:
-    assert read_chat(messages(("user", "x")) | asked).end(natural, room=5000) == expected
+    assert read_chat(messages(("user", "x")) | parameters).end(natural, room=5000) == expected
 
 
 @pytest.mark.parametrize(
@@ -237,6 +237,8 @@ def test_an_answer_ends_at_the_cap_or_of_its_own_accord(
         (read_ollama_chat, messages(("user", "x")) | {"options": {"num_predict": "9"}}, "'num_predict' must"),
     ],
 )
-def test_a_body_that_makes_no_sense_is_told_what_would(reader: Any, body: dict[str, Any], words: str) -> None:
+def test_an_invalid_body_gets_an_error_with_the_correct_form(
+    reader: Any, body: dict[str, Any], words: str
+) -> None:
     with pytest.raises(BadRequest, match=words):
         reader(body)

@@ -1,4 +1,4 @@
-"""What Ollama and the cloud do otherwise than vLLM."""
+"""How Ollama and the cloud differ from vLLM."""
 
 import json
 from collections.abc import Iterator
@@ -26,13 +26,13 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def native(path: str, cap: int, **more: Any) -> dict[str, Any]:
-    asked = {"prompt": "req-1-1 go on"} if path == "/api/generate" else chat()
-    return {"model": "m", "options": {"num_predict": cap}} | asked | more
+    prompt = {"prompt": "req-1-1 go on"} if path == "/api/generate" else chat()
+    return {"model": "m", "options": {"num_predict": cap}} | prompt | more
 
 
 @pytest.mark.parametrize("path", ["/api/generate", "/api/chat"])
 @pytest.mark.parametrize(("cap", "tokens", "reason"), [(3, 3, "length"), (20, 9, "stop"), (-1, 9, "stop")])
-def test_ollama_streams_lines_unless_told_otherwise_and_the_last_tells_the_counts(
+def test_ollama_streams_lines_by_default_and_the_last_has_the_counts(
     ollama: Running, path: str, cap: int, tokens: int, reason: str
 ) -> None:
     response = ollama.request(path, native(path, cap))
@@ -43,7 +43,7 @@ def test_ollama_streams_lines_unless_told_otherwise_and_the_last_tells_the_count
     assert (last["eval_count"], last["prompt_eval_count"]) == (tokens, 7)
     assert last["total_duration"] >= last["eval_duration"] > 0
 
-    plain = ollama.told(path, native(path, cap, stream=False))[1]
+    plain = ollama.request_json(path, native(path, cap, stream=False))[1]
     texts = [_text(line) for line in lines]
     assert _text(plain) == "".join(texts)
     assert (plain["done"], plain["done_reason"], plain["eval_count"]) == (True, reason, tokens)
@@ -54,9 +54,10 @@ def _text(line: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize(("cap", "reason"), [(3, "length"), (20, "stop")])
-def test_ollamas_openai_dialect_tells_why_it_ended(ollama: Running, cap: int, reason: str) -> None:
+def test_ollamas_openai_dialect_has_the_finish_reason(ollama: Running, cap: int, reason: str) -> None:
     assert (
-        ollama.told("/v1/chat/completions", chat(max_tokens=cap))[1]["choices"][0]["finish_reason"] == reason
+        ollama.request_json("/v1/chat/completions", chat(max_tokens=cap))[1]["choices"][0]["finish_reason"]
+        == reason
     )
     *_, last, done = events(ollama.request("/v1/chat/completions", chat(max_tokens=cap, stream=True)))
     assert (last["choices"][0]["finish_reason"], done) == (reason, "[DONE]")
@@ -64,7 +65,7 @@ def test_ollamas_openai_dialect_tells_why_it_ended(ollama: Running, cap: int, re
 
 @pytest.mark.parametrize("path", ["/api/generate", "/api/chat"])
 def test_ollama_does_not_know_a_model_that_it_has_not_pulled(ollama: Running, path: str) -> None:
-    assert ollama.told(path, native(path, 1, model="n")) == (404, {"error": "model 'n' not found"})
+    assert ollama.request_json(path, native(path, 1, model="n")) == (404, {"error": "model 'n' not found"})
 
 
 def test_ollamas_openai_dialect_refuses_in_openais_shape(ollama: Running) -> None:
@@ -72,14 +73,14 @@ def test_ollamas_openai_dialect_refuses_in_openais_shape(ollama: Running) -> Non
         (chat(model="n"), 404, "not_found_error"),
         ({}, 400, "invalid_request_error"),
     ):
-        got, told = ollama.told("/v1/chat/completions", body)
-        assert (got, told["error"]["type"]) == (status, kind)
+        got, answer = ollama.request_json("/v1/chat/completions", body)
+        assert (got, answer["error"]["type"]) == (status, kind)
 
 
 def test_ollama_lists_its_models_and_its_version(ollama: Running) -> None:
-    assert [model["name"] for model in ollama.told("/api/tags")[1]["models"]] == ["m"]
-    assert [model["id"] for model in ollama.told("/v1/models")[1]["data"]] == ["m"]
-    assert "version" in ollama.told("/api/version")[1]
+    assert [model["name"] for model in ollama.request_json("/api/tags")[1]["models"]] == ["m"]
+    assert [model["id"] for model in ollama.request_json("/v1/models")[1]["data"]] == ["m"]
+    assert "version" in ollama.request_json("/api/version")[1]
 
 
 @pytest.mark.parametrize(
@@ -90,10 +91,12 @@ def test_ollama_lists_its_models_and_its_version(ollama: Running) -> None:
         ({"authorization": KEY}, None, "You didn't provide an API key"),
     ],
 )
-def test_the_cloud_wants_its_key(cloud: Running, given: dict[str, str], code: str | None, words: str) -> None:
-    status, told = cloud.told("/v1/chat/completions", chat(), **given)
-    assert (status, told["error"]["code"]) == (401, code)
-    assert words in told["error"]["message"]
+def test_the_cloud_requires_its_key(
+    cloud: Running, given: dict[str, str], code: str | None, words: str
+) -> None:
+    status, answer = cloud.request_json("/v1/chat/completions", chat(), **given)
+    assert (status, answer["error"]["code"]) == (401, code)
+    assert words in answer["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -105,12 +108,12 @@ def test_the_cloud_wants_its_key(cloud: Running, given: dict[str, str], code: st
         (chat(max_tokens=128000), 400, "context_length_exceeded", "messages"),
     ],
 )
-def test_the_cloud_refuses_what_it_does_not_know(
+def test_the_cloud_refuses_unknown_models_and_parameters(
     cloud: Running, body: dict[str, Any], status: int, code: str, param: str | None
 ) -> None:
-    got, told = cloud.told("/v1/chat/completions", body, authorization=f"Bearer {KEY}")
-    assert (got, told["error"]["code"], told["error"]["param"]) == (status, code, param)
-    assert told["error"]["type"] == "invalid_request_error"
+    got, answer = cloud.request_json("/v1/chat/completions", body, authorization=f"Bearer {KEY}")
+    assert (got, answer["error"]["code"], answer["error"]["param"]) == (status, code, param)
+    assert answer["error"]["type"] == "invalid_request_error"
 
 
 def test_the_cloud_takes_every_parameter_of_the_api_that_a_chat_needs(cloud: Running) -> None:
@@ -126,13 +129,13 @@ def test_the_cloud_takes_every_parameter_of_the_api_that_a_chat_needs(cloud: Run
 PAST_ITS_END = [("vllm", ("length", 8)), ("ollama", ("stop", 5))]
 
 
-@pytest.mark.parametrize(("personality", "told_to_go_on"), PAST_ITS_END)
-def test_only_vllm_goes_on_past_the_natural_end_when_told_to_ignore_it(
-    tmp_path: Path, personality: str, told_to_go_on: tuple[str, int]
+@pytest.mark.parametrize(("personality", "ignoring_eos"), PAST_ITS_END)
+def test_only_vllm_continues_past_the_natural_end_with_ignore_eos(
+    tmp_path: Path, personality: str, ignoring_eos: tuple[str, int]
 ) -> None:
     with running(personality, tmp_path, *QUICK, "--natural-length", "5") as engine:
         reasons = []
         for body in (chat(max_tokens=8), chat(max_tokens=8, ignore_eos=True), chat(max_tokens=5), chat()):
-            answer = engine.told("/v1/chat/completions", body)[1]
+            answer = engine.request_json("/v1/chat/completions", body)[1]
             reasons.append((answer["choices"][0]["finish_reason"], answer["usage"]["completion_tokens"]))
-    assert reasons == [("stop", 5), told_to_go_on, ("length", 5), ("stop", 5)]
+    assert reasons == [("stop", 5), ignoring_eos, ("length", 5), ("stop", 5)]

@@ -1,4 +1,4 @@
-"""Simulated reasoning models: how their thoughts look in each API, what is counted of them, and what newer models refuse."""
+"""Simulated reasoning models: their thoughts in each API, their usage counts, and what newer models refuse."""
 
 import json
 from pathlib import Path
@@ -14,12 +14,12 @@ USAGE = {"stream_options": {"include_usage": True}}
 
 
 def deltas(engine, cap: int) -> tuple[list[dict], str, dict]:
-    """Those that say something, why it ended, and the usage."""
+    """(the deltas with content, the finish reason, the usage)."""
     *chunks, usage, done = events(engine.request(PATH, chat(stream=True, max_tokens=cap, **USAGE), **KEY))
     assert done == "[DONE]"
     choices = [chunk["choices"][0] for chunk in chunks]
-    said = [{k: v for k, v in c["delta"].items() if v and k != "role"} for c in choices]
-    return [delta for delta in said if delta], choices[-1]["finish_reason"], usage["usage"]
+    found = [{k: v for k, v in c["delta"].items() if v and k != "role"} for c in choices]
+    return [delta for delta in found if delta], choices[-1]["finish_reason"], usage["usage"]
 
 
 @pytest.mark.parametrize(
@@ -33,15 +33,15 @@ def deltas(engine, cap: int) -> tuple[list[dict], str, dict]:
         ("cloud", "refusal"),
     ],
 )
-def test_thoughts_come_before_the_content_in_a_field_of_their_own(
+def test_thoughts_come_before_the_content_in_a_separate_field(
     personality: str, field: str, tmp_path: Path
 ) -> None:
     with running(personality, tmp_path, *QUICK, "--reasoning", field, "--reasoning-tokens", "3") as engine:
-        said, reason, usage = deltas(engine, 5)
-        assert [next(iter(delta)) for delta in said] == [field] * 3 + ["content"] * 2
+        found, reason, usage = deltas(engine, 5)
+        assert [next(iter(delta)) for delta in found] == [field] * 3 + ["content"] * 2
         assert (reason, usage["completion_tokens"]) == ("length", 5)
         assert usage["completion_tokens_details"] == {"reasoning_tokens": 3}
-        _, body = engine.told(PATH, chat(max_tokens=2), **KEY)
+        _, body = engine.request_json(PATH, chat(max_tokens=2), **KEY)
         message = body["choices"][0]["message"]
         assert (message["content"], bool(message[field])) == (None, True)
         assert body["usage"]["completion_tokens_details"] == {"reasoning_tokens": 2}
@@ -51,13 +51,13 @@ def test_thoughts_come_before_the_content_in_a_field_of_their_own(
 def test_hidden_thoughts_are_counted_and_nothing_is_shown(personality: str, tmp_path: Path) -> None:
     with running(personality, tmp_path, *QUICK, "--reasoning", "hidden", "--reasoning-tokens", "3") as engine:
         assert deltas(engine, 1)[:2] == ([], "length")
-        said, reason, usage = deltas(engine, 4)
-        assert ([list(delta) for delta in said], reason, usage["completion_tokens"]) == (
+        found, reason, usage = deltas(engine, 4)
+        assert ([list(delta) for delta in found], reason, usage["completion_tokens"]) == (
             [["content"]],
             "length",
             4,
         )
-        _, body = engine.told(PATH, chat(max_tokens=1), **KEY)
+        _, body = engine.request_json(PATH, chat(max_tokens=1), **KEY)
         assert body["choices"][0]["message"] == {"role": "assistant", "content": ""}
         assert (body["choices"][0]["finish_reason"], body["usage"]["completion_tokens"]) == ("length", 1)
         entry = engine.ended(3)[0]
@@ -66,22 +66,22 @@ def test_hidden_thoughts_are_counted_and_nothing_is_shown(personality: str, tmp_
 
 @pytest.mark.parametrize(("path", "place"), [("/api/chat", "message"), ("/api/generate", "response")])
 @pytest.mark.parametrize("hidden", [False, True])
-def test_ollamas_own_api_says_thinking(path: str, place: str, hidden: bool, tmp_path: Path) -> None:
+def test_ollamas_own_api_uses_thinking(path: str, place: str, hidden: bool, tmp_path: Path) -> None:
     kind = "hidden" if hidden else "reasoning"
     with running("ollama", tmp_path, *QUICK, "--reasoning", kind, "--reasoning-tokens", "3") as engine:
-        asked = {
+        given = {
             "model": "m",
             "messages": [{"role": "user", "content": "hi"}],
             "prompt": "hi",
             "options": {"num_predict": 1},
         }
-        response = engine.request(path, asked)
+        response = engine.request(path, given)
         lines = [json.loads(line) for line in response.read().splitlines()]
         parts = [line[place] if place == "message" else line for line in lines]
         assert [bool(part.get("thinking")) for part in parts] == ([False] if hidden else [True, False])
         assert not any(part.get("content") or part.get("response") for part in parts)
         assert (lines[-1]["done_reason"], lines[-1]["eval_count"]) == ("length", 1)
-        _, plain = engine.told(path, asked | {"stream": False})
+        _, plain = engine.request_json(path, given | {"stream": False})
         part = plain[place] if place == "message" else plain
         assert bool(part.get("thinking")) is not hidden
 
@@ -89,14 +89,14 @@ def test_ollamas_own_api_says_thinking(path: str, place: str, hidden: bool, tmp_
 def test_a_document_is_classified_after_the_thoughts(tmp_path: Path) -> None:
     folder = HOUSE / "scenarios" / "documents"
     with running("vllm", tmp_path, *QUICK, "--documents", str(folder), "--reasoning", "hidden") as engine:
-        _, answer = engine.told(PATH, chat(f"req-1-1 {read(folder)[0].text}"))
+        _, answer = engine.request_json(PATH, chat(f"req-1-1 {read(folder)[0].text}"))
         json.loads(answer["choices"][0]["message"]["content"])
         assert answer["usage"]["completion_tokens_details"] == {"reasoning_tokens": 16}
 
 
 NEWER = ("--unsupported-parameters", "max_tokens,temperature", "--least-output-tokens", "8")
 REFUSED = [
-    # parameters; the error's message, param and code, as OpenAI has them
+    # parameters; the error's message, param and code, as from OpenAI
     ({"max_tokens": 20}, "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' "
      "instead.", "max_tokens", "unsupported_parameter"),
     ({"max_completion_tokens": 20, "temperature": 0.3}, "Unsupported value: 'temperature' does not support 0.3 with this "
@@ -109,8 +109,8 @@ REFUSED = [
 def test_a_newer_model_refuses_what_openais_refuse(tmp_path: Path) -> None:
     with running("cloud", tmp_path, *QUICK, *NEWER) as engine:
         for parameters, message, param, code in REFUSED:
-            status, body = engine.told(PATH, chat() | parameters, **KEY)
+            status, body = engine.request_json(PATH, chat() | parameters, **KEY)
             error = body["error"]
             assert (status, error["message"], error["param"], error["code"]) == (400, message, param, code)
         for parameters in ({"max_completion_tokens": 20}, {"max_completion_tokens": 20, "temperature": 1}):
-            assert engine.told(PATH, chat() | parameters, **KEY)[0] == 200
+            assert engine.request_json(PATH, chat() | parameters, **KEY)[0] == 200

@@ -1,4 +1,4 @@
-"""A vLLM that was sent to sleep: it looks well, and gives no token until it is woken."""
+"""A vLLM that was put to sleep: it looks healthy, and generates no token until it is woken."""
 
 import http.client
 import json
@@ -27,7 +27,7 @@ def awake(engine: Running) -> Iterator[None]:
 
 
 def post(engine: Running, path: str) -> tuple[int, Any]:
-    return engine.told(path, b"")
+    return engine.request_json(path, b"")
 
 
 def gauge(engine: Running, name: str) -> list[float]:
@@ -44,7 +44,7 @@ def has_bytes(connection: http.client.HTTPConnection, within_s: float = 0.3) -> 
 
 
 @pytest.mark.parametrize("path", ["/sleep", "/sleep?level=2&mode=abort"])
-def test_what_is_under_way_ends_with_abort_at_once(engine: Running, path: str) -> None:
+def test_running_answers_end_with_abort_at_once(engine: Running, path: str) -> None:
     stream = engine.request(PATH, chat(stream=True, max_tokens=4000))
     plain = engine.send(PATH, chat(max_tokens=4000))
     next_token(stream)
@@ -57,9 +57,9 @@ def test_what_is_under_way_ends_with_abort_at_once(engine: Running, path: str) -
     assert body["choices"][0]["finish_reason"] == "abort"
 
 
-def test_asleep_it_looks_well_and_what_is_new_gets_no_token_until_it_is_woken(engine: Running) -> None:
+def test_asleep_it_is_healthy_and_new_requests_get_no_token_until_it_is_woken(engine: Running) -> None:
     post(engine, "/sleep")
-    assert engine.told("/is_sleeping") == (200, {"is_sleeping": True})
+    assert engine.request_json("/is_sleeping") == (200, {"is_sleeping": True})
     assert (engine.request("/health").status, engine.request("/v1/models").status) == (200, 200)
     streamed, plain = (engine.send(PATH, chat(stream=s, max_tokens=2)) for s in (True, False))
     assert has_bytes(streamed, 30.0)  # the headers of a 200
@@ -69,10 +69,10 @@ def test_asleep_it_looks_well_and_what_is_new_gets_no_token_until_it_is_woken(en
     assert post(engine, "/wake_up") == (200, {"status": "awake", "tags": None})
     assert has_bytes(streamed, 30.0)
     assert json.loads(plain.getresponse().read())["choices"][0]["finish_reason"] == "length"
-    assert engine.told("/is_sleeping") == (200, {"is_sleeping": False})
+    assert engine.request_json("/is_sleeping") == (200, {"is_sleeping": False})
 
 
-def test_a_stream_that_is_kept_pauses_and_goes_on_whole(engine: Running) -> None:
+def test_a_kept_stream_pauses_and_continues_to_its_end(engine: Running) -> None:
     stream = engine.request(PATH, chat(stream=True, max_tokens=20))
     next_token(stream)
     post(engine, "/sleep?mode=keep")
@@ -87,7 +87,7 @@ def test_a_stream_that_is_kept_pauses_and_goes_on_whole(engine: Running) -> None
 @pytest.mark.parametrize(
     ("level", "values"), [(None, [1, 0, 0]), (0, [0, 0, 0]), (1, [0, 1, 0]), (2, [0, 0, 1])]
 )
-def test_a_metric_says_how_deeply_it_sleeps(engine: Running, level: int | None, values: list[float]) -> None:
+def test_a_metric_reports_the_sleep_level(engine: Running, level: int | None, values: list[float]) -> None:
     if level is not None:
         post(engine, f"/sleep?level={level}")
     assert gauge(engine, "engine_sleep_state") == values
@@ -99,19 +99,19 @@ def test_a_metric_says_how_deeply_it_sleeps(engine: Running, level: int | None, 
     ("query", "words"),
     [("level=3", "level must be one of 0, 1, 2"), ("mode=x", "mode must be one of abort, keep")],
 )
-def test_a_sleep_that_it_does_not_know_is_refused(engine: Running, query: str, words: str) -> None:
-    status, told = post(engine, f"/sleep?{query}")
-    assert (status, words in told["error"]["message"]) == (400, True)
-    assert engine.told("/is_sleeping")[1] == {"is_sleeping": False}
+def test_an_unknown_sleep_level_or_mode_is_refused(engine: Running, query: str, words: str) -> None:
+    status, answer = post(engine, f"/sleep?{query}")
+    assert (status, words in answer["error"]["message"]) == (400, True)
+    assert engine.request_json("/is_sleeping")[1] == {"is_sleeping": False}
 
 
-def test_without_the_dev_mode_nobody_sends_it_to_sleep(tmp_path: Path) -> None:
+def test_without_the_dev_mode_it_cannot_be_put_to_sleep(tmp_path: Path) -> None:
     with running("vllm", tmp_path, *QUICK) as engine:
         assert post(engine, "/sleep")[0] == 404
         assert engine.request("/is_sleeping").status == 404
 
 
-def test_a_sigterm_in_its_sleep_ends_what_waits_for_the_waking(tmp_path: Path) -> None:
+def test_a_sigterm_during_sleep_ends_waiting_requests(tmp_path: Path) -> None:
     with running("vllm", tmp_path, *SLOW, "--dev-mode", "--sigterm", "abort") as engine:
         post(engine, "/sleep")
         waiting = engine.request(PATH, chat(stream=True))

@@ -1,4 +1,4 @@
-"""The gateway's configuration pointed at the embedded engines: which entry is which tier's."""
+"""The gateway's configuration with the URLs of the embedded engines: which entry belongs to which tier."""
 
 import pytest
 import yaml
@@ -20,7 +20,7 @@ def configuration(folder, change=lambda entries: None):
     return gateway.configuration(path, BALANCED, URLS)["model_list"]
 
 
-def test_each_deployment_of_a_group_is_pointed_at_its_own_engine_in_whatever_order_they_stand(tmp_path):
+def test_each_deployment_of_a_group_gets_its_own_engine_in_any_order(tmp_path):
     placed = ["http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1", "http://127.0.0.1:3/v1", "http://127.0.0.1:4"]
     assert [e["litellm_params"]["api_base"] for e in configuration(tmp_path)] == placed
     turned = configuration(tmp_path, lambda entries: entries.reverse())
@@ -32,7 +32,7 @@ def test_an_entry_or_a_deployment_without_the_other_is_refused(tmp_path):
         entries[0]["litellm_params"]["api_base"] = "http://elsewhere/v1"
 
     with pytest.raises(
-        Refusal, match=r"'vllm-qwen' with api_base 'http://elsewhere/v1' is no group of an embedded tier"
+        Refusal, match=r"'vllm-qwen' with api_base 'http://elsewhere/v1' is not the group of an embedded tier"
     ):
         configuration(tmp_path, elsewhere)
     with pytest.raises(
@@ -41,17 +41,15 @@ def test_an_entry_or_a_deployment_without_the_other_is_refused(tmp_path):
         configuration(tmp_path, lambda entries: entries.pop(1))
 
 
-def test_the_gateways_order_of_a_deployment_and_the_topologys_are_the_same(tmp_path):
+def test_the_order_in_the_gateway_and_in_the_topology_must_be_equal(tmp_path):
     def ordered(entries):
         entries[0]["litellm_params"]["order"] = 1
 
-    with pytest.raises(
-        Refusal, match="has the order 1, and tier 'vllm-a' the order None; give both the same"
-    ):
+    with pytest.raises(Refusal, match="has order 1, and tier 'vllm-a' has order None; give both the same"):
         configuration(tmp_path, ordered)
 
 
-def test_an_order_of_the_one_deployment_of_a_group_ranks_nothing(tmp_path):
+def test_an_order_of_the_only_deployment_of_a_group_has_no_effect(tmp_path):
     def ordered(entries):
         entries[-1]["litellm_params"]["order"] = 2
 

@@ -1,8 +1,8 @@
-"""llama.cpp's Python server as the harness sees it, and behind a real LiteLLM. Skipped where it is not installed.
+"""llama.cpp's Python server from the harness's view, and behind a real LiteLLM. Skipped if it is not installed.
 
     LLAMA_CPP_PYTHON=<a Python that has llama-cpp-python[server]> make verify
 
-`tests/embedded/llamacpp_python.py` says how it is installed; it is compiled, so no make target does it.
+`tests/embedded/llamacpp_python.py` has the installation; it needs a compiler, so no make target does it.
 """
 
 import json
@@ -33,7 +33,7 @@ HELD = {"first_token": 150.0, "silence": 100.0, "whole": 180.0}
 
 
 class Streaming:
-    """A stream straight from the server, of which some has come."""
+    """A stream directly from the server, of which some bytes have arrived."""
 
     def __init__(self, server: PythonServer, max_tokens: int = LONG) -> None:
         body = {"messages": [{"role": "user", "content": "Count."}], "max_tokens": max_tokens, "stream": True}
@@ -55,27 +55,29 @@ class Streaming:
 
 @pytest.fixture(scope="module")
 def usual() -> Iterator[PythonServer]:
-    """As it is when nothing is set."""
+    """With default settings."""
     with python_server() as found:
         yield found
 
 
-def asked(server: PythonServer, folder: Path, *requests: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
+def run_client(
+    server: PythonServer, folder: Path, *requests: dict[str, Any], **more: Any
+) -> list[dict[str, Any]]:
     path = server.topology(folder)
     return ClientProcess(path, [{"via": "llamacpp", **request} for request in requests], **more).records()
 
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_whole_answer_is_ok_and_its_end_was_known_beforehand(usual, tmp_path, stream):
-    (record,) = asked(usual, tmp_path, {"stream": stream, "max_tokens": 50})
+    (record,) = run_client(usual, tmp_path, {"stream": stream, "max_tokens": 50})
     assert (record["outcome"], record["witness"], record["finish_reason"]) == ("ok", "end", "length")
-    assert record["output_tokens"] == (None if stream else 50)  # its streams tell no usage
+    assert record["output_tokens"] == (None if stream else 50)  # its streams have no usage
 
 
 def test_it_answers_to_any_name_and_has_neither_health_nor_metrics(usual):
-    assert usual.told("/v1/models")[1]["data"][0]["id"] == "m"
+    assert usual.request_json("/v1/models")[1]["data"][0]["id"] == "m"
     body = {"model": "other", "messages": [{"role": "user", "content": "Count."}], "max_tokens": 2}
-    assert usual.told("/v1/chat/completions", body, **{"Content-Type": "application/json"})[0] == 200
+    assert usual.request_json("/v1/chat/completions", body, **{"Content-Type": "application/json"})[0] == 200
     assert [usual.request(path).status for path in ("/health", "/metrics", "/openapi.json")] == [
         404,
         404,
@@ -83,14 +85,14 @@ def test_it_answers_to_any_name_and_has_neither_health_nor_metrics(usual):
     ]
 
 
-def test_whoever_asks_next_cuts_the_answer_under_way_and_it_is_told_with_done(usual):
+def test_the_next_request_cuts_the_running_answer_which_ends_with_done(usual):
     first = Streaming(usual)
     second = Streaming(usual, max_tokens=30)
     assert first.rest() == (None, True)
     assert second.rest() == ("length", True)
 
 
-def test_the_list_of_models_cuts_the_answer_under_way_and_the_page_by_which_its_health_is_asked_does_not(
+def test_the_list_of_models_cuts_the_running_answer_and_the_health_page_does_not(
     usual,
 ):
     stream = Streaming(usual)
@@ -102,9 +104,9 @@ def test_the_list_of_models_cuts_the_answer_under_way_and_the_page_by_which_its_
     assert stream.rest() == ("length", True)
 
 
-def test_a_prompt_too_long_is_400_and_streamed_it_is_200_with_nothing(usual, tmp_path):
+def test_a_prompt_too_long_is_400_and_streamed_an_empty_200(usual, tmp_path):
     requests = [{"stream": stream, "prompt": "through " * 9000, "max_tokens": 5} for stream in (False, True)]
-    plain, streamed = sorted(asked(usual, tmp_path, *requests), key=lambda r: r["stream"])
+    plain, streamed = sorted(run_client(usual, tmp_path, *requests), key=lambda r: r["stream"])
     assert (plain["outcome"], plain["status"]) == ("rejected", 400)
     assert (streamed["outcome"], streamed["status"]) == ("broken", 200)
 
@@ -118,10 +120,10 @@ def test_whichever_signal_ends_it_its_streams_end_at_once_and_without_an_end(tmp
         server.process.wait(30)
 
 
-def test_told_not_to_interrupt_it_lets_whoever_asks_next_wait_with_headers_at_once(tmp_path):
+def test_without_interrupts_the_next_request_waits_with_headers_at_once(tmp_path):
     with python_server(*KEPT) as server:
         requests = [{"stream": True, "max_tokens": 400}, {"stream": True, "max_tokens": 400}]
-        records = asked(server, tmp_path, *requests, at_once=2, deadlines=HELD)
+        records = run_client(server, tmp_path, *requests, at_once=2, deadlines=HELD)
         assert [r["outcome"] for r in records] == ["ok", "ok"]
         first, second = sorted(records, key=lambda r: r["ttft_ms"])
         assert second["ttft_ms"] > first["latency_ms"] / 2
@@ -130,7 +132,7 @@ def test_told_not_to_interrupt_it_lets_whoever_asks_next_wait_with_headers_at_on
 
 @contextmanager
 def behind_a_gateway(server: PythonServer, folder: Path) -> Iterator[Path]:
-    """A real LiteLLM with one tier; the topology of it."""
+    """A real LiteLLM with one tier; yields its topology."""
     port, key = free_port(random.Random()), "sk-of-the-tests"
     os.environ["LITELLM_MASTER_KEY"] = key
     config, path = folder / "litellm.yaml", folder / "gateway.yaml"
@@ -178,16 +180,16 @@ def _ready(port: int) -> bool:
     on="real engine + real LiteLLM",
 )
 @pytest.mark.parametrize("parameters", [(), KEPT])
-def test_behind_a_gateway_an_interrupted_answer_is_told_as_whole_and_is_a_cut(tmp_path, parameters):
+def test_behind_a_gateway_an_interrupted_answer_looks_whole_and_is_a_cut(tmp_path, parameters):
     with python_server(*parameters) as server, behind_a_gateway(server, tmp_path) as path:
         request = {"stream": True, "max_tokens": 400, "repeat": 3}
         records = ClientProcess(path, [request], at_once=3, deadlines=HELD).records(within_s=250)
         interrupted = [r for r in records if r["outcome"] != "ok"]
-        assert len(interrupted) in ((0,) if parameters else (1, 2))  # whoever comes last is let finish
+        assert len(interrupted) in ((0,) if parameters else (1, 2))  # the last request may finish
         for record in records:
             if record["outcome"] in (
                 "ok",
                 "cut",
-            ):  # one that was interrupted before its first token is neither
+            ):  # a request interrupted before its first token is neither
                 assert (record["status"], record["tier"]) == (200, "python")
                 assert record["finish_reason"] == ("stop" if record["outcome"] == "cut" else "length")

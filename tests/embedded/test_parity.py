@@ -1,7 +1,6 @@
-"""The simulated engines against a real one, where they speak the same dialect: what a client reads must look alike.
+"""The simulated engines against a real one, where they have the same API: a client must read the same structure.
 
-What a real llama.cpp sends is taken as it comes; each personality is held against it, and what vLLM and the cloud do
-otherwise is said in the rows.
+Each personality is compared with the output of a real llama.cpp; the rows state the differences of vLLM and the cloud.
 """
 
 import json
@@ -38,8 +37,8 @@ def stream(engine: Running, **more: Any) -> tuple[Any, list[Any]]:
 
 
 def parts(chunk: dict[str, Any]) -> list[str]:
-    """What a chunk is for: vLLM's last token comes with the reason of the end, llama.cpp's has a chunk after it. A role
-    delta without content is no part of the answer, and some send none."""
+    """The parts of a chunk: vLLM's last token comes with the finish reason, llama.cpp sends a chunk after it. A role delta
+    without content is not part of the answer, and some send none."""
     if not chunk["choices"]:
         return ["usage"]
     (choice,) = chunk["choices"]
@@ -48,7 +47,7 @@ def parts(chunk: dict[str, Any]) -> list[str]:
 
 
 def outline(chunks: list[Any]) -> list[str]:
-    """The parts in their order."""
+    """The parts in order."""
     *whole, done = chunks
     return [p for chunk in whole for p in parts(chunk)] + [done]
 
@@ -56,15 +55,15 @@ def outline(chunks: list[Any]) -> list[str]:
 @pytest.mark.parametrize("name", PERSONALITIES)
 @pytest.mark.parametrize("usage", [True, False])
 def test_a_stream_has_the_same_parts_in_the_same_order(engines, name, usage):
-    asked = {"stream_options": {"include_usage": True}} if usage else {}
-    real, simulated = (outline(stream(engines[n], **asked)[1]) for n in ("llamacpp", name))
+    given = {"stream_options": {"include_usage": True}} if usage else {}
+    real, simulated = (outline(stream(engines[n], **given)[1]) for n in ("llamacpp", name))
     assert simulated == real
     assert real == ["token"] * 4 + ["end: length"] + ["usage"] * usage + ["[DONE]"]
 
 
 @pytest.mark.parametrize("name", ["vllm", "ollama"])
 def test_a_role_delta_comes_first_and_holds_no_token(engines, name):
-    """Ollama and the cloud give the role with each token, or with the first."""
+    """Ollama sends the role with each token, the cloud with the first."""
     for n in ("llamacpp", name):
         first = stream(engines[n])[1][0]["choices"][0]
         assert first["delta"]["role"] == "assistant"
@@ -109,12 +108,12 @@ def test_a_plain_answer_has_the_keys_of_a_real_one(engines, name):
 
 
 @pytest.mark.parametrize("name", PERSONALITIES)
-@pytest.mark.parametrize("asked", ["{", {"model": "m"}, "too long"])
+@pytest.mark.parametrize("given", ["{", {"model": "m"}, "too long"])
 @pytest.mark.parametrize("streamed", [True, False])
-def test_what_cannot_be_served_is_a_400_whose_message_is_where_a_real_ones_is(engines, name, asked, streamed):
-    if asked == "too long" and name == "ollama":
+def test_an_invalid_request_is_a_400_with_the_message_in_the_same_place(engines, name, given, streamed):
+    if given == "too long" and name == "ollama":
         pytest.skip("Ollama cuts a prompt that is too long")
-    body: Any = asked.encode() if asked == "{" else chat("through " * 3000) if asked == "too long" else asked
+    body: Any = given.encode() if given == "{" else chat("through " * 3000) if given == "too long" else given
     if isinstance(body, dict):
         body = body | {"stream": streamed}
     for n in ("llamacpp", name):
@@ -129,10 +128,10 @@ def test_what_cannot_be_served_is_a_400_whose_message_is_where_a_real_ones_is(en
 
 
 @pytest.mark.parametrize("name", ["ollama", "cloud"])
-def test_a_path_that_there_is_not_is_404_in_json(engines, name):
-    """vLLM's server says it in FastAPI's words: {"detail": "Not Found"}."""
+def test_an_unknown_path_is_404_in_json(engines, name):
+    """vLLM's server answers as FastAPI does: {"detail": "Not Found"}."""
     for n in ("llamacpp", name):
-        status, body = engines[n].told("/nowhere", **KEY)
+        status, body = engines[n].request_json("/nowhere", **KEY)
         assert status == 404
         assert body["error"]
 
@@ -140,14 +139,14 @@ def test_a_path_that_there_is_not_is_404_in_json(engines, name):
 @pytest.mark.parametrize("name", PERSONALITIES)
 def test_the_models_are_listed_alike(engines, name):
     for n in ("llamacpp", name):
-        status, body = engines[n].told("/v1/models", **KEY)
+        status, body = engines[n].request_json("/v1/models", **KEY)
         assert (status, body["object"]) == (200, "list")
         assert [(m["id"], m["object"]) for m in body["data"]] == [("m", "model")]
 
 
 @pytest.mark.parametrize("name", PERSONALITIES)
 def test_a_connection_is_kept_after_a_plain_answer_and_serves_the_next(engines, name):
-    """After a stream a real llama.cpp says that it keeps the connection, and hangs up; the simulated ones keep it."""
+    """After a stream a real llama.cpp announces keep-alive and closes the connection; the simulated engines keep it."""
     for n in ("llamacpp", name):
         connection = engines[n].send(PATH, chat(max_tokens=1), **KEY)
         local = connection.sock.getsockname()

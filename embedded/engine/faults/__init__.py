@@ -1,4 +1,4 @@
-"""The catalogue: one fault a file; the file's name is the word after "fault", and it names its class FAULT."""
+"""The catalogue: one fault per file. The file's name is the fault's name; the file defines its class as FAULT."""
 
 from importlib import import_module
 from pathlib import Path

@@ -5,12 +5,12 @@ from embedded.engine.fault import Fault, Hit
 
 @dataclass(kw_only=True)
 class ClosedAfterStream(Fault):
-    """A stream is whole, its headers promise to keep the connection, and the connection is closed at once, as llama.cpp does
-    it; a gateway that sends its next request on it meets an error. Plain answers are left alone. For a whole engine there is
-    --after-stream close.
+    """A stream is complete and its headers announce keep-alive, but the connection is closed right after it, as with
+    llama.cpp; a gateway that sends its next request on it gets an error. Plain answers are not affected. For a whole
+    engine, use --after-stream close.
     """
 
-    async def at_door(self, hit: Hit) -> None:
+    async def on_request(self, hit: Hit) -> None:
         if hit.completion is not None and hit.completion.stream:
             hit.mark()
             hit.reply.closes_after_stream = True

@@ -1,19 +1,19 @@
-"""An answer in one piece has written nothing when the fault strikes. What comes nearest there: `fin` and `rst` announce
-the text so far and leave out the body's last byte; `clean_end` is that text with finish_reason "stop"; `abort` is it with
-"abort"; both errors are a 500. An API without [DONE] leaves out its last line, where `error` is `error_without_done`.
+"""A plain answer has written nothing when the fault acts. The nearest equivalents: `fin` and `rst` send the text so far
+without the body's last byte; `clean_end` sends that text with finish_reason "stop"; `abort` sends it with "abort"; both
+errors are a 500. An API without [DONE] omits its last line, and `error` equals `error_without_done`.
 """
 
 from dataclasses import dataclass
 
-from embedded.engine.fault import Fault, Hit, Over
+from embedded.engine.fault import AnswerEnded, Fault, Hit
 from embedded.engine.parameters import one_of, tokens
 
 
 @dataclass(kw_only=True)
 class Cut(Fault):
-    """After so many tokens an answer ends as it should not: `how` is one of fin (end of file, the framing unfinished),
+    """After `after_tokens` tokens an answer ends improperly: `how` is one of fin (end of file, the framing unfinished),
     rst (TCP RST), clean_end (the framing finished, no finish_reason, no [DONE]), error (an error in the stream, then
-    [DONE]), error_without_done, abort (finish_reason "abort" and [DONE], as vLLM does at times at SIGTERM).
+    [DONE]), error_without_done, abort (finish_reason "abort" and [DONE], as vLLM sometimes does at SIGTERM).
     """
 
     after_tokens: int = tokens(1)
@@ -27,18 +27,18 @@ class Cut(Fault):
             return
         hit.mark()
         if self.how == "abort":
-            raise Over("abort", hit.shape.finish("abort", hit.entry))
+            raise AnswerEnded("abort", hit.shape.finish("abort", hit.entry))
         if self.how == "clean_end":
-            raise Over("cut", hit.shape.trail_off(hit.entry))
+            raise AnswerEnded("cut", hit.shape.end_without_reason(hit.entry))
         if self.how in ("fin", "rst"):
-            written_at = hit.shape.break_off(hit.entry)
+            written_at = hit.shape.leave_unfinished(hit.entry)
             if self.how == "rst":
                 hit.reply.reset()
-            raise Over("cut", written_at)
+            raise AnswerEnded("cut", written_at)
         if not hit.reply.opened:
-            hit.refuse(hit.voice.failed())
-        hit.shape.refuse(hit.said(hit.voice.failed()), done=self.how == "error")
-        raise Over("cut")
+            hit.refuse(hit.refusals.failed())
+        hit.shape.refuse(hit.encode(hit.refusals.failed()), done=self.how == "error")
+        raise AnswerEnded("cut")
 
 
 FAULT = Cut

@@ -6,8 +6,8 @@ from embedded.engine.parameters import tokens
 
 @dataclass(kw_only=True)
 class MalformedChunk(Fault):
-    """After so many tokens comes one line that is no JSON, then the stream goes on; a plain answer lacks its last byte,
-    which its content-length does not count.
+    """After `after_tokens` tokens comes one line that is not JSON, then the stream continues; a plain answer lacks its
+    last byte, and its content-length matches the shorter body.
     """
 
     after_tokens: int = tokens(1)

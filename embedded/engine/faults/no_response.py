@@ -1,15 +1,15 @@
 from dataclasses import dataclass
 
-from embedded.engine.fault import Fault, Hit, Over
+from embedded.engine.fault import AnswerEnded, Fault, Hit
 
 
 @dataclass(kw_only=True)
 class NoResponse(Fault):
-    """Requests are accepted, read and not answered; when the fault ends, those still held are hung up on without a byte."""
+    """Requests are accepted and read but not answered; when the fault ends, the held ones are closed without a byte."""
 
-    async def at_door(self, hit: Hit) -> None:
+    async def on_request(self, hit: Hit) -> None:
         await hit.hold()
-        raise Over("no_response")
+        raise AnswerEnded("no_response")
 
 
 FAULT = NoResponse

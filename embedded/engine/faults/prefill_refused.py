@@ -6,9 +6,9 @@ from embedded.engine.slots import Full
 
 @dataclass(kw_only=True)
 class PrefillRefused(Fault):
-    """Every request is refused as if the queue were full, in each engine's way: vLLM says 503."""
+    """Every request is refused as if the queue were full, in the engine's own format: 503 with vLLM."""
 
-    def in_line(self, hit: Hit) -> None:
+    def on_queue(self, hit: Hit) -> None:
         hit.mark()
         raise Full
 

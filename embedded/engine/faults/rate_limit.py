@@ -10,8 +10,8 @@ class RateLimit(Fault):
 
     retry_after_s: float | None = seconds_or_none()
 
-    async def at_door(self, hit: Hit) -> None:
-        hit.refuse(hit.voice.limited(), self.retry_after_s)
+    async def on_request(self, hit: Hit) -> None:
+        hit.refuse(hit.refusals.limited(), self.retry_after_s)
 
 
 FAULT = RateLimit

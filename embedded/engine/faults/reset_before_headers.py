@@ -1,16 +1,16 @@
 from dataclasses import dataclass
 
-from embedded.engine.fault import Fault, Hit, Over
+from embedded.engine.fault import AnswerEnded, Fault, Hit
 
 
 @dataclass(kw_only=True)
 class ResetBeforeHeaders(Fault):
-    """The connection is reset (TCP RST) as soon as the request was read, before any byte of an answer."""
+    """The connection is reset (TCP RST) once the request has been read, before any byte of an answer."""
 
-    async def at_door(self, hit: Hit) -> None:
+    async def on_request(self, hit: Hit) -> None:
         hit.mark()
         hit.reply.reset()
-        raise Over("reset")
+        raise AnswerEnded("reset")
 
 
 FAULT = ResetBeforeHeaders

@@ -6,7 +6,7 @@ from embedded.engine.parameters import seconds
 
 @dataclass(kw_only=True)
 class SlowFirstToken(Fault):
-    """The first token comes so much later, at the latest when the fault ends; headers come when they always do."""
+    """The first token is delayed by `delay_s`, at most until the fault ends; headers are not delayed."""
 
     delay_s: float = seconds(5.0, above_zero=True)
 

@@ -15,8 +15,8 @@ _PINGS = {
 
 @dataclass(kw_only=True)
 class Stall(Fault):
-    """After so many tokens an answer falls silent until the fault ends; then it goes on, at its usual pace. A stream may ping
-    meanwhile: `ping` is one of comment, data (`data: ping`), delta (an empty one), newline.
+    """After `after_tokens` tokens an answer stalls until the fault ends; then it continues at its usual pace. A stream may
+    ping meanwhile: `ping` is one of comment, data (`data: ping`), delta (an empty one), newline.
     """
 
     after_tokens: int = tokens(1)
@@ -26,9 +26,9 @@ class Stall(Fault):
     async def before(self, hit: Hit, position: int) -> None:
         if position != self.after_tokens:
             return
-        while self.ping_every_s and hit.reply.opened and hit.standing.lasts:
+        while self.ping_every_s and hit.reply.opened and hit.active.is_set:
             await hit.hold(self.ping_every_s)
-            if hit.standing.lasts:
+            if hit.active.is_set:
                 hit.reply.send(_PINGS[self.ping])
         hit.due.resume(await hit.hold())
 

@@ -8,8 +8,9 @@ _THOUGHTS = (" So", ' it begins with {"title": "x', " and so on")
 
 @dataclass(kw_only=True)
 class ThoughtsInContent(Fault):
-    """Thoughts lead the content, as of an engine without a reasoning parser, half a JSON object among them: `how` is one of
-    tagged (`<think>…</think>`), unopened (the prompt's template holds the beginning), unclosed. No usage counts them.
+    """The content begins with thoughts, as from an engine without a reasoning parser, with half a JSON object in them:
+    `how` is one of tagged (`<think>…</think>`), unopened (the opening tag is in the prompt's template), unclosed. The
+    usage does not count them.
     """
 
     how: str = one_of("tagged", "unopened", "unclosed")

@@ -1,4 +1,4 @@
-"""One engine a file; the file's name is the word after --personality, and it names its class PERSONALITY."""
+"""One engine per file. The file's name is the value of --personality; the file defines its class as PERSONALITY."""
 
 from importlib import import_module
 from pathlib import Path

@@ -1,12 +1,12 @@
-"""A cloud model behind OpenAI's API: it wants a key, and refuses every parameter that it does not know.
+"""A cloud model behind OpenAI's API: requires a key, and refuses every unknown parameter.
 
-What an embedded cloud cannot show is what it costs, and its rate limits by tokens.
+Not simulated: costs, and rate limits by tokens.
 """
 
 from dataclasses import replace
 
 from embedded.engine.completion_request import CompletionRequest, read_chat
-from embedded.engine.engine import Engine, Manners
+from embedded.engine.engine import Behaviour, Engine
 from embedded.engine.ledger import Entry
 from embedded.engine.openai import JSON, ChatPlain, ChatStream, Dialect, models, to_json
 from embedded.engine.options import Defaults
@@ -21,7 +21,7 @@ CHAT = Dialect(
     extra={"service_tier": "default", "system_fingerprint": "fp_brownout"},
 )
 
-# Of the API reference. `ignore_eos`, which vLLM knows, is not among them.
+# From the API reference. vLLM's `ignore_eos` is not among them.
 _PARAMETERS = """
 audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens messages
 metadata modalities model moderation n parallel_tool_calls prediction presence_penalty prompt_cache_key
@@ -46,7 +46,7 @@ class Cloud(Personality):
         max_waiting_queue_length=256,
         max_model_len=128000,
     )
-    manners = Manners(tells_abort=False)
+    behaviour = Behaviour(reports_abort=False)
     health = ("/v1/models",)
 
     def __init__(self, engine: Engine) -> None:
@@ -65,7 +65,7 @@ class Cloud(Personality):
     ) -> Refusal:
         return Refusal(status, {"error": {"message": message, "type": kind, "param": param, "code": code}})
 
-    def nowhere(self, request: Request) -> Refusal:
+    def unknown_path(self, request: Request) -> Refusal:
         return self.problem(404, f"Invalid URL ({request.method} {request.path})")
 
     def overloaded(self) -> Refusal:
@@ -101,8 +101,8 @@ class Cloud(Personality):
             "context_length_exceeded",
         )
 
-    def lets_in(self, request: Request) -> bool:
-        return True  # it says in its own words who may not ask
+    def is_authorized(self, request: Request) -> bool:
+        return True  # `admit` refuses with the cloud's own error
 
     def admit(self, request: Request) -> None:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
@@ -112,9 +112,9 @@ class Cloud(Personality):
                 "You didn't provide an API key. You need to provide your API key in an Authorization header using"
                 " Bearer auth (i.e. Authorization: Bearer YOUR_KEY).",
             )
-        wanted = self.engine.options.api_key
-        # Started without a key of its own, it takes any.
-        if wanted is not None and key != wanted:
+        valid = self.engine.options.api_key
+        # Without --api-key-env, any key is valid.
+        if valid is not None and key != valid:
             raise self.problem(401, "Incorrect API key provided.", None, "invalid_api_key")
 
     def check(self, request: Request, completion: CompletionRequest) -> None:
@@ -130,12 +130,12 @@ class Cloud(Personality):
             )
         self._check_supported(completion)
         longest = self.engine.options.max_model_len
-        wanted = completion.prompt_tokens + (completion.max_tokens or 1)
-        if wanted > longest:
+        needed = completion.prompt_tokens + (completion.max_tokens or 1)
+        if needed > longest:
             raise self.too_long(completion, longest)
 
     def _check_supported(self, completion: CompletionRequest) -> None:
-        """What newer models refuse; OpenAI's own words."""
+        """Refuses what newer models refuse, with OpenAI's own messages."""
         options = self.engine.options
         if "max_tokens" in completion.given & options.unsupported:
             raise self.problem(

@@ -1,4 +1,4 @@
-"""Ollama: its own API in lines of JSON, and OpenAI's beside it; no headers before a slot is free; SIGTERM hangs up."""
+"""Ollama: its own API with JSON lines, and OpenAI's; sends no headers before a slot is free; SIGTERM closes connections."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from embedded.engine.completion_request import (
     read_ollama_chat,
     read_ollama_generate,
 )
-from embedded.engine.engine import Engine, Manners
+from embedded.engine.engine import Behaviour, Engine
 from embedded.engine.ledger import Entry
 from embedded.engine.openai import JSON, ChatPlain, ChatStream, Dialect, models, to_json
 from embedded.engine.options import Defaults
@@ -47,7 +47,7 @@ class Native:
         self._completion = completion
         self._entry = entry
         self._chat = chat
-        self._hidden = hidden  # thoughts are not shown, as with a template that Ollama does not know
+        self._hidden = hidden  # thoughts are dropped, as with a template unknown to Ollama
         self._words: list[str] = []
         self._thoughts: list[str] = []
         self._garbled = False
@@ -83,11 +83,11 @@ class Native:
     def refuse(self, body: bytes, done: bool = True) -> None:
         self._reply.end(body + b"\n")
 
-    def trail_off(self, entry: Entry) -> float | None:
+    def end_without_reason(self, entry: Entry) -> float | None:
         return self.finish("stop", entry, done=not self._completion.stream)
 
-    def break_off(self, entry: Entry) -> float | None:
-        return None if self._completion.stream else self._reply.torn(WHOLE, self._last("stop"))
+    def leave_unfinished(self, entry: Entry) -> float | None:
+        return None if self._completion.stream else self._reply.truncated(WHOLE, self._last("stop"))
 
     def garble(self) -> None:
         if self._completion.stream:
@@ -110,14 +110,14 @@ class Native:
         return head | {"response": text} | thinking
 
     def _account(self) -> dict[str, int]:
-        """What the last line tells; lengths in nanoseconds."""
+        """The counts and durations of the last line; durations in nanoseconds."""
         entry = self._entry
         assert entry.started_at is not None, "an answer that ends had a slot"
         ended_at = time.time()
         first_at = entry.first_byte_at or ended_at
         return {
             "total_duration": _ns(ended_at - entry.arrived_at),
-            # Until it could be computed: that of a model which is loaded is next to nothing.
+            # The wait for a slot: the load time of a loaded model is close to 0.
             "load_duration": _ns(entry.started_at - entry.arrived_at),
             "prompt_eval_count": entry.prompt_tokens or 0,
             "prompt_eval_duration": _ns(first_at - entry.started_at),
@@ -127,7 +127,7 @@ class Native:
 
 
 def _read_openai(body: Mapping[str, Any]) -> CompletionRequest:
-    """Ollama knows no ignore_eos, and says nothing of it (ollama/ollama#12065)."""
+    """Ollama ignores ignore_eos without a warning (ollama/ollama#12065)."""
     return replace(read_chat(body), ignore_eos=False)
 
 
@@ -145,7 +145,7 @@ class Ollama(Personality):
         max_waiting_queue_length=512,
         max_model_len=32768,
     )
-    manners = Manners(tells_abort=False)
+    behaviour = Behaviour(reports_abort=False)
     health = ("/", "/api/version", "/api/tags")
 
     def __init__(self, engine: Engine) -> None:
@@ -187,7 +187,7 @@ class Ollama(Personality):
         return self.overloaded()
 
     def too_long(self, completion: CompletionRequest, longest: int) -> Refusal:
-        # A real one cuts the prompt unless told not to; these are its words where it was.
+        # A real Ollama truncates the prompt by default; this is its error when truncation is off.
         return self.problem(400, "the input length exceeds the context length")
 
     def check(self, request: Request, completion: CompletionRequest) -> None:
@@ -197,7 +197,7 @@ class Ollama(Personality):
             return
         raise self.problem(404, f"model '{completion.model}' not found")
 
-    def reworded(self, request: Request, refusal: Refusal) -> Refusal:
+    def in_api_format(self, request: Request, refusal: Refusal) -> Refusal:
         if not request.path.startswith("/v1/"):
             return refusal
         kind = OPENAI_KINDS.get(refusal.status, "api_error")
@@ -226,7 +226,7 @@ class Ollama(Personality):
         }
 
     def _loaded(self) -> dict[str, object]:
-        """/api/ps: the models in memory, one that is being loaded among them."""
+        """/api/ps: the models in memory, including one that is being loaded."""
         model = self.engine.model
         if not model.is_listed:
             return {"models": []}

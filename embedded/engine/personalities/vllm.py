@@ -1,5 +1,5 @@
-"""vLLM's OpenAI server, 0.32: headers at once, so that queueing shows in the time to the first token; an overload is a 503
-before any header; the finish reason comes with the last token; SIGTERM: see `departure`.
+"""vLLM's OpenAI server, 0.32: sends headers at once, so queueing shows in the time to the first token; an overload is a
+503 before any header; the finish reason comes with the last token; SIGTERM: see `shutdown`.
 """
 
 from dataclasses import replace
@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from embedded.engine.completion_request import CompletionRequest, read_chat, read_completion
-from embedded.engine.engine import Engine, Manners
+from embedded.engine.engine import Behaviour, Engine
 from embedded.engine.ledger import Entry
 from embedded.engine.openai import (
     JSON,
@@ -42,7 +42,7 @@ TEXT = Dialect(
 )
 
 MODES = ("abort", "keep")
-"""What becomes of the answers under way when it is sent to sleep."""
+"""What happens to running answers when the engine is put to sleep."""
 
 KINDS = {
     400: "BadRequestError",
@@ -67,7 +67,7 @@ class Vllm(Personality):
         max_waiting_queue_length=None,
         max_model_len=32768,
     )
-    manners = Manners(tells_abort=True, joins_late_tokens=True)
+    behaviour = Behaviour(reports_abort=True, joins_late_tokens=True)
     health = ("/health",)
 
     def __init__(self, engine: Engine) -> None:
@@ -90,7 +90,7 @@ class Vllm(Personality):
         error = {"message": message, "type": KINDS[status], "param": param, "code": status}
         return Refusal(status, {"error": error})
 
-    def nowhere(self, request: Request) -> Refusal:
+    def unknown_path(self, request: Request) -> Refusal:
         return Refusal(404, {"detail": "Not Found"})
 
     def overloaded(self) -> Refusal:
@@ -101,7 +101,7 @@ class Vllm(Personality):
         )
 
     def limited(self) -> Refusal:
-        # Of what stands before it: vLLM itself limits nobody's rate.
+        # From a proxy in front of it: vLLM itself has no rate limit.
         return self.problem(429, "Too many requests. Please try again later.")
 
     def failed(self) -> Refusal:
@@ -127,8 +127,8 @@ class Vllm(Personality):
         longest = self.engine.options.max_model_len
         if completion.prompt_tokens >= longest:
             raise self.too_long(completion, longest)
-        # What fits into the context by itself but not beside the prompt is not refused: the answer ends where the context
-        # does, with "length".
+        # A max_tokens that fits into the context, but not together with the prompt, is not refused: the answer ends at the
+        # end of the context, with "length".
         if completion.max_tokens is not None and completion.max_tokens > longest:
             name = "max_completion_tokens" if "max_completion_tokens" in completion.given else "max_tokens"
             raise self.problem(
@@ -137,9 +137,9 @@ class Vllm(Personality):
                 " tokens.",
                 name,
             )
-        if self.engine.dead:
+        if self.engine.core_dead:
             raise self.failed()
-        if self.engine.leaving:
+        if self.engine.shutting_down:
             raise self.problem(500, "cannot schedule new futures after shutdown")
 
     def _chat(self, reply: Reply, completion: CompletionRequest, entry: Entry) -> ChatStream | ChatPlain:
@@ -151,16 +151,16 @@ class Vllm(Personality):
         return shape(TEXT, reply, completion, entry, self.engine.options.names[0])
 
     def _sleep(self, request: Request) -> dict[str, Any]:
-        asked = {"level": "1", "mode": "abort"} | dict(parse_qsl(request.query))
+        query = {"level": "1", "mode": "abort"} | dict(parse_qsl(request.query))
         for name, known in (("level", ("0", "1", "2")), ("mode", (*MODES,))):
-            if asked[name] not in known:
+            if query[name] not in known:
                 raise self.problem(
-                    400, f"{name} must be one of {', '.join(known)}; it is {asked[name]!r}", name
+                    400, f"{name} must be one of {', '.join(known)}; it is {query[name]!r}", name
                 )
-        self.engine.sleep.fall(int(asked["level"]))
-        if asked["mode"] == "abort":
+        self.engine.sleep.start(int(query["level"]))
+        if query["mode"] == "abort":
             self.engine.abort()
-        return {"status": "sleeping", "level": int(asked["level"])}
+        return {"status": "sleeping", "level": int(query["level"])}
 
     def _wake_up(self, request: Request) -> dict[str, Any]:
         self.engine.sleep.wake()
@@ -173,7 +173,7 @@ class Vllm(Personality):
     def _metrics(self) -> str:
         engine, meter = self.engine, self.engine.meter
         labels = f'engine="0",model_name="{engine.options.names[0]}"'
-        # A cache that would just hold every slot at its longest: a real one is smaller, and fuller.
+        # A cache for every slot at its maximum length: a real one is smaller and fuller.
         cache_tokens = engine.options.pace.max_num_seqs * engine.options.max_model_len
         lines: list[str] = []
         for kind, name, value in (

@@ -1,4 +1,4 @@
-"""Compares an answer with a recorded one: everything must be equal but what the table MASKS names.
+"""Compares an answer with a recorded one: everything must be equal except the fields in MASKS.
 
 A renamed value may be another one, but must be the same one wherever the recorded one is the same.
 """
@@ -23,7 +23,7 @@ RENAMED, TIME, RELATIVE, FREE, SORTED, ENDS = (
     "head and tail",
 )
 
-# field (a key, or a pattern of a path), how it is compared, why it is not compared as it is
+# field (a key, or a path pattern), how it is compared, why it is not compared as is
 MASKS: list[tuple[str, str, str]] = [
     (r"(^|\.)metadata\.resourceVersion$", RENAMED, "a counter; of a list only that it is there"),
     (r"^items$", SORTED, "in the order of names, whose ends are random"),
@@ -40,13 +40,13 @@ MASKS: list[tuple[str, str, str]] = [
     (r"pod-template-hash$", RENAMED, "another hash of another template"),
     (r"controller-revision-hash$|(current|update)Revision$", RENAMED, "another hash of another template"),
     (r"serverAddress$", FREE, "host and port"),
-    (r"status\.conditions$", SORTED, "their order says what was scaled before the recording began"),
+    (r"status\.conditions$", SORTED, "their order depends on what was scaled before the recording began"),
     (r"columnDefinitions\.\d+\.description$", FREE, "left out of the recordings"),
     (r"rows\.\d+\.cells\.4$", FREE, "the age"),
     (r"(^|\.)message$", ENDS, "the middle of long ones was left out of the recordings"),
 ]
 
-# Fields that only ours have, and why.
+# Fields that only our answers have, and why.
 ONLY_OURS = {
     "command": "a Pod is a process",
     "managedFields": "left out of the recordings",
@@ -54,7 +54,7 @@ ONLY_OURS = {
     "brownout.dev/pid": "the process of the Pod, for tests and faults",
     "brownout.dev/embedded": "how the harness knows the embedded cluster",
 }
-# Fields that only the real one has, and why.
+# Fields that only the real server's answers have, and why.
 ONLY_THEIRS = {"storageVersionHash": "nothing is stored here"}
 
 HASHED = re.compile(
@@ -82,12 +82,12 @@ def _how(path: str) -> str | None:
 
 
 def _order(entry: dict[str, Any]) -> str:
-    """Conditions by their type, Pods by their phase; everything else stays in its place."""
+    """Sort key: conditions by type, Pods by phase; everything else keeps its order."""
     return str(entry["type"] if "type" in entry else (entry.get("status") or {}).get("phase", ""))
 
 
 def _without_version(listed: dict[str, Any]) -> dict[str, Any]:
-    """A list's version is that of the whole store, which others write to: only that it is there counts."""
+    """A list's version is that of the whole store, which other writers change: only its presence counts."""
     meta = dict(listed["metadata"])
     if meta.get("resourceVersion", "").isdecimal():
         meta["resourceVersion"] = None
@@ -95,7 +95,7 @@ def _without_version(listed: dict[str, Any]) -> dict[str, Any]:
 
 
 class Comparison:
-    """Remembers, over the exchanges of one file, which of our values stands for which recorded one."""
+    """Maps recorded values to ours across the exchanges of one file."""
 
     def __init__(self) -> None:
         self.ours: dict[str, str] = {}
@@ -104,7 +104,7 @@ class Comparison:
         self.racing = False
 
     def translate(self, text: str, unknown_version: str = "1") -> str:
-        """A recorded request in our values; a version that was never seen is an old one."""
+        """A recorded request with our values; an unknown version counts as an old one."""
         text = UIDS.sub(lambda m: self.ours.get(m[0], m[0]), text)
         text = re.sub(
             r'("resourceVersion": ?"|resourceVersion=)(\d+)',
@@ -125,7 +125,7 @@ class Comparison:
         return text
 
     def matches(self, theirs: Any, ours: Any) -> list[str]:
-        """The differences; what was learnt is kept only where there are none."""
+        """The differences; new mappings are kept only if there are none."""
         kept = dict(self.ours), dict(self.first)
         if (
             isinstance(theirs, dict)
@@ -165,14 +165,14 @@ class Comparison:
             and mine.get("annotations")
             and not set(mine["annotations"]) - set(ONLY_OURS)
         ):
-            del mine["annotations"]  # nothing in it but ours
-        wanted = {key: value for key, value in theirs.items() if key not in ONLY_THEIRS or key in ours}
-        for key in wanted.keys() - mine.keys():
-            yield f"{path}.{key}: absent from ours, recorded {wanted[key]!r}"
-        for key in mine.keys() - wanted.keys():
+            del mine["annotations"]  # only our own annotations
+        expected = {key: value for key, value in theirs.items() if key not in ONLY_THEIRS or key in ours}
+        for key in expected.keys() - mine.keys():
+            yield f"{path}.{key}: absent from ours, recorded {expected[key]!r}"
+        for key in mine.keys() - expected.keys():
             yield f"{path}.{key}: only in ours: {mine[key]!r}"
-        for key in wanted.keys() & mine.keys():
-            yield from self._differences(wanted[key], mine[key], f"{path}.{key}".lstrip("."), owner)
+        for key in expected.keys() & mine.keys():
+            yield from self._differences(expected[key], mine[key], f"{path}.{key}".lstrip("."), owner)
 
     def _equal(self, theirs: Any, ours: Any, how: str | None, path: str, owner: str) -> bool:
         if how == FREE:
@@ -202,7 +202,7 @@ class Comparison:
         theirs = VERSION_IN_TEXT.sub(lambda m: m[1] + self.ours.get(f"rv {m[2]}", m[2]), theirs)
         theirs, ours = (HASHED.sub(r"\1\3-(hash)", TIMES.sub("(time)", text)) for text in (theirs, ours))
         if how == ENDS and (cut := LEFT_OUT.split(theirs))[1:]:
-            # Of the object that is shown, its beginning; of the complaint that follows it, every word.
+            # Compares the beginning of the printed object, and the whole complaint after it.
             return ours.startswith(cut[0][:90]) and ours.endswith(cut[1][cut[1].rindex('}]}}"') :])
         return theirs == ours
 

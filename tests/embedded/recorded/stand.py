@@ -1,4 +1,4 @@
-"""A cluster and its API in a thread of their own, for tests that talk to it from outside. Its Pods are tiny processes."""
+"""A cluster and its API in a separate thread, for tests that use it as clients. Its Pods are tiny processes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TOKENS = [
     ),
 ]
 
-# Answers 200 once it has lived long enough; on TERM it takes its time.
+# Answers 200 some time after its start; takes some time to stop on SIGTERM.
 POD = """
 import os, signal, socket, sys, time
 port, ready_s, stop_s = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
@@ -64,7 +64,7 @@ while True:
 
 @dataclass
 class Answer:
-    """What came back; `body` is parsed where it is JSON."""
+    """A response; `body` is parsed if it is JSON."""
 
     status: int
     content_type: str
@@ -85,7 +85,7 @@ def workload(
     replicas: int = 1,
     command: list[str] | None = None,
 ) -> dict[str, Any]:
-    """A workload of one container; its probe asks `port`, `container_port` is what the Pod says of itself."""
+    """A workload of one container; its probe uses `port`; `container_port` is the port that the Pod declares."""
     port = port or held_port()
     container: dict[str, Any] = {
         "name": "server",
@@ -113,7 +113,7 @@ def service(name: str, port: int) -> dict[str, Any]:
 
 
 def until(condition: Callable[[], Any], what: str, within_s: float = 60.0) -> Any:
-    """Polls until the condition is true, and answers with what it gave."""
+    """Polls until the condition returns a true value, and returns it."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if found := condition():
@@ -122,7 +122,7 @@ def until(condition: Callable[[], Any], what: str, within_s: float = 60.0) -> An
     raise AssertionError(f"not within {within_s} s: {what}")
 
 
-class Stand:
+class LocalCluster:
     """Use as a context manager; `cluster` belongs to the thread's loop, so reach it through `call` and `run`."""
 
     def __init__(self, *manifests: dict[str, Any], middlewares: Any = (), **settings: Any) -> None:
@@ -139,7 +139,7 @@ class Stand:
         self.cluster: Cluster
         self.port = 0
 
-    def __enter__(self) -> Stand:
+    def __enter__(self) -> LocalCluster:
         self.thread.start()
         self.run(self._open())
         return self
@@ -171,7 +171,7 @@ class Stand:
         return self.run(called())
 
     def lag(self, seconds: float) -> None:
-        """From now on the controllers are slow, so that a test can look before they act."""
+        """Slows the controllers from now on, so that a test can read before they act."""
         self.cluster.controllers.delay_s = seconds
 
     def request(
@@ -207,8 +207,8 @@ class Stand:
 
     @contextmanager
     def stopped(self, name: str = "engine") -> Iterator[int]:
-        """In the block the process of a Pod stands still. It hears its TERM after it, so that it is on its way out for as long
-        as a test looks, however slow the machine is."""
+        """Stops the process of a Pod during the block. It handles SIGTERM only afterwards, so the Pod stays terminating for
+        the whole block, however slow the machine is."""
         (pod,) = self.pods(name)
         pid = int(self.call(self.cluster.pid_of, pod["metadata"]["name"]))
         os.kill(pid, signal.SIGSTOP)
@@ -227,7 +227,7 @@ class Stand:
         return dict(listed["items"][0])
 
     def up(self, name: str, kind: str = "deployments") -> dict[str, Any]:
-        """Waits until a workload is as it should be, and answers with it."""
+        """Waits until a workload has its desired state, and returns it."""
 
         def settled() -> Any:
             found = self.get(f"/apis/apps/v1/namespaces/ml/{kind}/{name}")

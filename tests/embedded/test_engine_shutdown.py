@@ -1,4 +1,4 @@
-"""What a client of a vLLM sees when the engine is told to go: one of three ends, or a drain before it."""
+"""What a client of a vLLM sees when the engine gets SIGTERM: one of three ends, or a drain before it."""
 
 import http.client
 import json
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from embedded.engine.departure import ENDS, RACE, drawn
+from embedded.engine.shutdown import ENDS, RACE, draw_end
 from tests.embedded.engine import QUICK, SLOW, Running, chat, events, next_token, running, until
 
 PATH = "/v1/chat/completions"
@@ -25,7 +25,7 @@ def generated(engine: Running) -> int:
     return int(page.partition("\nvllm:generation_tokens_total{")[2].partition("} ")[2].partition("\n")[0])
 
 
-def test_an_abort_ends_a_stream_at_once_with_the_reason_beside_a_token_usage_and_done(tmp_path: Path) -> None:
+def test_an_abort_ends_a_stream_at_once_with_the_reason_with_a_token_usage_and_done(tmp_path: Path) -> None:
     with running("vllm", tmp_path, *SLOW, "--sigterm", "abort") as engine:
         response = engine.request(PATH, LONG)
         next_token(response)
@@ -40,7 +40,7 @@ def test_an_abort_ends_a_stream_at_once_with_the_reason_beside_a_token_usage_and
         assert entry.output_tokens == usage["usage"]["completion_tokens"] == len(tokens) + 2
 
 
-def test_an_abort_answers_a_plain_ask_with_200_and_the_text_so_far(tmp_path: Path) -> None:
+def test_an_abort_answers_a_plain_request_with_200_and_the_text_so_far(tmp_path: Path) -> None:
     with running("vllm", tmp_path, *SLOW, "--sigterm", "abort") as engine:
         plain = engine.send(PATH, chat(max_tokens=4000))
         until(lambda: generated(engine) >= 3)
@@ -53,7 +53,7 @@ def test_an_abort_answers_a_plain_ask_with_200_and_the_text_so_far(tmp_path: Pat
         assert 0 < body["usage"]["completion_tokens"] == len(words) < 4000
 
 
-def test_an_abort_meets_who_still_waits_for_a_slot_too(tmp_path: Path) -> None:
+def test_an_abort_ends_requests_that_wait_for_a_slot_too(tmp_path: Path) -> None:
     with running("vllm", tmp_path, *SLOW, "--max-num-seqs", "1", "--sigterm", "abort") as engine:
         first = engine.request(PATH, LONG)
         next_token(first)
@@ -88,7 +88,7 @@ def test_an_error_ends_streams_with_an_event_and_done_and_plain_answers_with_500
         assert sorted(entry.status or 0 for entry in entries) == [200, 500]
 
 
-def test_an_error_meets_who_still_waits_for_a_slot_too(tmp_path: Path) -> None:
+def test_an_error_ends_requests_that_wait_for_a_slot_too(tmp_path: Path) -> None:
     with running("vllm", tmp_path, *SLOW, "--max-num-seqs", "1", "--sigterm", "error") as engine:
         first = engine.request(PATH, LONG)
         next_token(first)
@@ -99,7 +99,7 @@ def test_an_error_meets_who_still_waits_for_a_slot_too(tmp_path: Path) -> None:
 
 
 def silent(connection: http.client.HTTPConnection) -> bool:
-    """No byte comes on it for a while, and no end; what has come before is passed over."""
+    """Whether no byte and no end arrives for a while; earlier bytes are skipped."""
     connection.sock.settimeout(0.3)
     try:
         while connection.sock.recv(65536):
@@ -109,7 +109,7 @@ def silent(connection: http.client.HTTPConnection) -> bool:
     return False
 
 
-def test_silence_refuses_the_port_and_keeps_who_is_there_without_a_word_until_all_have_left(
+def test_silence_refuses_the_port_and_holds_connections_until_all_clients_have_left(
     tmp_path: Path,
 ) -> None:
     with running("vllm", tmp_path, *SLOW, "--max-num-seqs", "2", "--sigterm", "silence") as engine:
@@ -133,24 +133,24 @@ def test_silence_refuses_the_port_and_keeps_who_is_there_without_a_word_until_al
 
 
 @pytest.mark.parametrize("end", [*ENDS, RACE])
-def test_in_the_quiet_every_end_is_the_end_of_the_process(end: str, tmp_path: Path) -> None:
+def test_without_running_answers_every_end_ends_the_process(end: str, tmp_path: Path) -> None:
     with running("vllm", tmp_path, *QUICK, "--sigterm", end) as engine:
         engine.process.send_signal(signal.SIGTERM)
         assert engine.process.wait() == 0
 
 
 def test_the_race_is_drawn_from_the_seed_with_the_odds_of_a_real_one(tmp_path: Path) -> None:
-    draws = [[drawn(RACE, 7, tmp_path / ledger) for _ in range(340)] for ledger in ("a", "b")]
-    assert draws[0] == draws[1] != [drawn(RACE, 8, tmp_path / "c") for _ in range(340)]
+    draws = [[draw_end(RACE, 7, tmp_path / ledger) for _ in range(340)] for ledger in ("a", "b")]
+    assert draws[0] == draws[1] != [draw_end(RACE, 8, tmp_path / "c") for _ in range(340)]
     counts = {end: draws[0].count(end) for end in ENDS}
     assert 5 <= counts["abort"] <= 40
     assert 100 <= counts["error"] <= 180
     assert 140 <= counts["silence"] <= 220
-    assert drawn(RACE, 7, None) == draws[0][0]
-    assert {drawn(end, seed, tmp_path / "a") for end in ENDS for seed in range(9)} == set(ENDS)
+    assert draw_end(RACE, 7, None) == draws[0][0]
+    assert {draw_end(end, seed, tmp_path / "a") for end in ENDS for seed in range(9)} == set(ENDS)
 
 
-def test_a_shutdown_timeout_lets_answers_end_whole_and_refuses_new_ones_while_all_looks_well(
+def test_a_shutdown_timeout_lets_answers_finish_and_refuses_new_ones_while_healthy(
     tmp_path: Path,
 ) -> None:
     with running("vllm", tmp_path, *SLOW, "--shutdown-timeout", "10m") as engine:
@@ -159,12 +159,12 @@ def test_a_shutdown_timeout_lets_answers_end_whole_and_refuses_new_ones_while_al
         engine.process.send_signal(signal.SIGTERM)
 
         def refused() -> tuple[int, Any] | None:
-            status, told = engine.told(PATH, chat(max_tokens=1))
-            return (status, told) if status != 200 else None
+            status, answer = engine.request_json(PATH, chat(max_tokens=1))
+            return (status, answer) if status != 200 else None
 
-        status, told = until(refused) or (0, None)
-        assert (status, told["error"]["message"]) == (500, "cannot schedule new futures after shutdown")
-        assert engine.told(PATH, chat(stream=True))[0] == 500
+        status, answer = until(refused) or (0, None)
+        assert (status, answer["error"]["message"]) == (500, "cannot schedule new futures after shutdown")
+        assert engine.request_json(PATH, chat(stream=True))[0] == 500
         assert (engine.request("/health").status, engine.request("/v1/models").status) == (200, 200)
         *_, last, usage, done = events(stream)
         assert (last["choices"][0]["finish_reason"], usage["usage"]["completion_tokens"], done) == (
@@ -185,7 +185,7 @@ def test_past_its_shutdown_timeout_an_answer_ends_with_an_error(end: str, tmp_pa
         assert engine.process.wait() == 0
 
 
-def test_or_it_falls_silent(tmp_path: Path) -> None:
+def test_past_its_shutdown_timeout_an_answer_may_stall(tmp_path: Path) -> None:
     with running("vllm", tmp_path, *SLOW, "--shutdown-timeout", "200ms", "--sigterm", "silence") as engine:
         stream = engine.send(PATH, LONG)
         until(lambda: generated(engine) >= 2)
