@@ -150,7 +150,7 @@ def test_a_plan_reports_a_target_that_is_not_fully_ready(tmp_path):
         told = planned(small, "120s")
         assert "current state:     replicas 2, ready 1, endpoints " in told
         assert (
-            "note:              deployment ml/engine is not whole: 1 of 2 Pods ready; it counts as restored when 1 are ready again"
+            "note:              deployment ml/engine is not fully ready: 1 of 2 Pods ready; restored means 1 ready"
             in told
         )
 

@@ -46,7 +46,7 @@ def test_what_is_not_effective_by_the_end_of_its_step_has_failed_once_and_is_res
     found.pass_()
     assert not found.end().not_restored
     assert found.stages == [*ALL[:2], "inject waiting", "inject fail", *ALL[3:]]
-    assert found.events[3].error.startswith("not effective: 1 Pods are left, 1 of them terminating")
+    assert found.events[3].error.startswith("not effective: 1 Pods remain, 1 of them terminating")
     assert stand.ready() == 1
 
 

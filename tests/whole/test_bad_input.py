@@ -34,7 +34,7 @@ def refused(tmp_path: Path, topology: Path, timeline: str, *more: str) -> str:
         ("", "", ("--scenarios", "chat,dierct"), "no scenario 'dierct'; did you mean 'direct'?"),
         ("settle: 14s", "settle: 14s\nscenarios: [chat, clasify]", (), "scenarios: no scenario 'clasify'; did you mean 'classify'?"),
         ("", "", ("--scenarios", "classify", "--documents", "docs/"), "docs: has no documents"),
-        ("", "", ("--scenarios", "classify", "--instances", "0"), "--instances: 0 requests about no document; give 1 or more"),
+        ("", "", ("--scenarios", "classify", "--instances", "0"), "--instances: 0 classifies no document; give 1 or more"),
         ("", "", ("--duration", "24"), "write 24s"),
         ("", "", ("--arrivals", "poison:8/s"), "--arrivals: 'poison:8/s': no kind of arrivals 'poison'; did you mean 'poisson'?"),
         ("", "", ("--results", "/dev/null/x"), "cannot be written to"),

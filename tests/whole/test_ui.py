@@ -86,7 +86,7 @@ def test_a_start_that_cannot_be_is_refused_in_the_page_before_anything_is_touche
         ({"profile": "nightly"}, "profile: is not used; leave it empty"),
         ({"topology": "other.yaml"}, "--topology: is set on the command line and cannot be changed here"),
         ({"results": "/other"}, "--results: is set on the command line and cannot be changed here"),
-        ({"user_classes": "ChatUser"}, "--user-classes: is given on the command line"),
+        ({"user_classes": "ChatUser"}, "--user-classes: is set on the command line and cannot be changed here"),
     ):  # fmt: skip
         answer = ui.post("/swarm", **{"user_count": form.pop("users", 6), "spawn_rate": 6} | form)
         assert not answer["success"]
@@ -127,7 +127,7 @@ def test_a_refused_autostart_ends_with_64_where_autoquit_is_given(tmp_path, topo
     ("option", "words"),
     [
         (("--host", "http://x"), "--host: 'http://x': the topology sets the gateway; remove the option"),
-        (("--class-picker",), "--class-picker: scenarios are chosen with --scenarios"),
+        (("--class-picker",), "--class-picker: choose scenarios with --scenarios"),
         (("--profile", "p"), "--profile: 'p': is not used; remove the option"),
     ],
 )
