@@ -70,11 +70,21 @@ def title(made: Figure, words: str, run: Evidence, n: str) -> None:
 def headed(made: Figure, words: str, note: str) -> None:
     """The same with any note: a picture may show more than one run."""
     kept = sub(r"(?<=\d) (?=(s|ms|%|h|min)\b|%)", "\N{NO-BREAK SPACE}", words)  # a number stays with its unit
-    lines = wrap(kept, int(94 * made.get_figwidth() / 9)) if len(words) > 80 else [kept]
+    kept = sub(
+        r"(?<=\[)[^\[\]]*(?=\])", lambda m: m[0].replace(" ", "\N{NO-BREAK SPACE}"), kept
+    )  # so does an interval
+    lines = balanced(kept, int(94 * made.get_figwidth() / 9)) if len(words) > 80 else [kept]
     size = 11.5 if len(words) <= 80 else 10.5
     made.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=size, fontweight="bold", color=INK)
     made.text(0.99, 0.003, note, ha="right", va="bottom", fontsize=7.5, color="#555555")
     made.set_layout_engine("constrained", rect=(0, 0.03, 1, 0.97))
+
+
+def balanced(text: str, most: int) -> list[str]:
+    """Lines of at most `most` characters, as few as possible and of about one length: no last line of a single word."""
+    lines = wrap(text, most)
+    width = next(w for w in range(most // len(lines), most + 1) if len(wrap(text, w)) <= len(lines))
+    return wrap(text, width)
 
 
 def dots(colours: dict[str, str]) -> list[Line2D]:

@@ -13,6 +13,7 @@ from analysis.figures import (
     overhead,
     recovery,
     served_by,
+    style,
     throughput,
     ttft_itl,
 )
@@ -208,3 +209,30 @@ def test_outcomes_cover_all_requests_and_good_ones_have_their_witness(three):
     assert cut.to_dict() == {"vllm": 1, "ollama": 4}
     assert set(rows.loc[rows["outcome"] == "ok", "witness"]) == {"end"}
     assert "5 cut" in outcomes.title(run)
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("one line", ["one line"]),
+        (
+            "ollama took over after 0.70 s; openai took over after 1.56 s; 1 answer was cut; 0 requests failed",
+            [
+                "ollama took over after 0.70 s; openai took over",
+                "after 1.56 s; 1 answer was cut; 0 requests failed",
+            ],
+        ),
+        ("a" * 200, ["a" * 67, "a" * 67, "a" * 66]),
+    ],
+)
+def test_a_long_title_has_lines_of_about_one_length(text, lines):
+    assert style.balanced(text, 94) == lines
+
+
+def test_a_title_divides_no_interval_and_no_number_from_its_unit():
+    made = style.figure()
+    style.headed(
+        made, f"{'x' * 60}: 10.4 ms [4.7, 19.9] and the rest of a title that is too long for one line", ""
+    )
+    assert "10.4\N{NO-BREAK SPACE}ms" in made.get_suptitle()
+    assert "[4.7,\N{NO-BREAK SPACE}19.9]" in made.get_suptitle()
