@@ -11,9 +11,9 @@ from analysis.compare.comparison import Comparison, status_word
 from analysis.compare.estimate import Kept, Side
 from analysis.compare.expected import Expected
 from analysis.compare.judged import Row, n_of, value_of
-from analysis.compare.summary import says
+from analysis.compare.summary import conclusion
 
-FORMAT = 2
+FORMAT = 3
 COLUMNS = (
     "metric", "statistic", "of", "via", "unit", "judged", "a", "b", "difference", "low", "high", "n_a", "n_b", "p", "p_holm",
     "method", "tolerance", "would_have_seen", "why",
@@ -45,7 +45,7 @@ def as_csv(c: Comparison) -> str:
 def as_json(c: Comparison) -> str:
     """comparison.json, field by field:
 
-    `format` 2 · `a`, `b` the runs: `name`, `notes` on their problems, `verdict` and `verdict_exit_code` · `says` a summary in
+    `format` 3 · `a`, `b` the runs: `name`, `notes` on their problems, `verdict` and `verdict_exit_code` · `conclusion` a summary in
     sentences · `exit_code` 1 an expectation went from pass to fail, or a metric got worse beyond its tolerance; 5 one may have, or
     no metric could be judged; 0 neither · `expectations`, flips first: `name`, `judged`, `why` (if it cannot be compared),
     `may_be_worse`, and for `a` and `b` (null: the run does not have it) `id`, `status`, `measured`, `target`, `value`, `unit`, `n` ·
@@ -60,7 +60,7 @@ def as_json(c: Comparison) -> str:
         "format": FORMAT,
         "a": _side(c.a),
         "b": _side(c.b),
-        "says": says(c),
+        "conclusion": conclusion(c),
         "exit_code": c.exit_code,
         "unlike": [{"topic": u.topic, "field": u.field, "a": u.a, "b": u.b} for u in c.unlike],
         "expectations": [

@@ -54,10 +54,10 @@ def summing_up(c: Comparison) -> list[str]:
         lines.append(f"{what}: {results or 'nothing to compare'}")
     whys = Counter(r.why for r in c.rows if r.judged is Judged.CANNOT_TELL)
     lines += [f"cannot tell ({n}): {why}" for why, n in whys.most_common(4)]
-    return [*lines, f"{says(c)} (exit code {c.exit_code})"]
+    return [*lines, f"{conclusion(c)} (exit code {c.exit_code})"]
 
 
-def says(c: Comparison) -> str:
+def conclusion(c: Comparison) -> str:
     """`B fails what A passed: cloud_only_in_need, 0 leaks → 135 leaks. B is worse in 2 (most: …), of 31 metrics …`"""
     return ". ".join([*_flips(c), of_metrics(c)])
 
@@ -103,7 +103,7 @@ def of_metrics(c: Comparison) -> str:
 
 def markdown(c: Comparison) -> str:
     """comparison.md: every row."""
-    lines = [f"# {c.a.name} and {c.b.name}", "", says(c) + ".", "", *(f"- {x}" for x in heading(c)), ""]
+    lines = [f"# {c.a.name} and {c.b.name}", "", conclusion(c) + ".", "", *(f"- {x}" for x in heading(c)), ""]
     lines += [*(f"![{name}]({name}.png)" for name in ("differences", "latency", "trials")), ""]
     if c.expected:
         lines += ["## Expectations", "", *_table(EXPECTED_HEAD, map(_expected_cells, c.expected)), ""]

@@ -1,4 +1,4 @@
-"""The figures of a comparison: one module each, with `says` (the title) and `draw`; their numbers are in comparison.csv."""
+"""The figures of a comparison: one module each, with `title` (the title) and `draw`; their numbers are in comparison.csv."""
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -18,5 +18,5 @@ def draw(name: str, c: Comparison) -> Figure:
             made = style.figure(height=2.0)
             axes = made.add_subplot()
             axes.set_axis_off()
-    style.headed(made, FIGURES[name].says(c), f"A {c.a.name} · B {c.b.name}")
+    style.headed(made, FIGURES[name].title(c), f"A {c.a.name} · B {c.b.name}")
     return made

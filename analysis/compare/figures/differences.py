@@ -18,7 +18,7 @@ LEAST, MOST = 25.0, 200.0  # percent: minimum and maximum extent of the axis
 _TOLERATED = "#E8F0E8"
 
 
-def says(c: Comparison) -> str:
+def title(c: Comparison) -> str:
     return summary.of_metrics(c)
 
 

@@ -16,7 +16,7 @@ _WORDS = {"latency": "latency: sent → end", "ttft": "TTFT of streamed answers:
 LEAST_N = 5  # with fewer answers a curve is not useful
 
 
-def says(c: Comparison) -> str:
+def title(c: Comparison) -> str:
     """`TTFT p50: vllm 152 ms → 204 ms (worse)`, of the first three tiers."""
     rows = [
         r

@@ -13,7 +13,7 @@ METRICS = ("failover", "gap_new", "gap_kept", "recovery", "unavailability")
 A, B = "#777777", "#0072B2"
 
 
-def says(c: Comparison) -> str:
+def title(c: Comparison) -> str:
     """`Failover: gone 0.44 s → 0.61 s (slightly worse)`"""
     parts = [
         f"{r.of} {comparison.value(value_of(r.a), r.unit)} → {comparison.value(value_of(r.b), r.unit)} ({r.judged})"

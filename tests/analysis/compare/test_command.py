@@ -92,16 +92,16 @@ def test_a_baseline_file_stands_for_its_run(runs, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "words"),
     [({"format": 99}, "format 99; this version reads format 3. Create it again from a run that this version recorded"), ({"kind": "else"}, "not a baseline"), ({"samples": [{}]}, "invalid baseline"),
      ({"samples": [float("nan")]}, "NaN is not JSON"), ({"samples": [float("-inf")]}, "-Infinity is not JSON")],
 )  # fmt: skip
-def test_a_baseline_of_another_format_is_refused(runs, tmp_path, capsys, change, says):
+def test_a_baseline_of_another_format_is_refused(runs, tmp_path, capsys, change, words):
     assert main(["baseline", str(runs[0])]) == 0
     file = tmp_path / "kept.json"
     file.write_text(json.dumps(json.loads(capsys.readouterr().out) | change))
     assert main(["compare", str(file), str(runs[0]), "--out", str(tmp_path)]) == 64
-    assert says in capsys.readouterr().err
+    assert words in capsys.readouterr().err
 
 
 def test_a_baseline_may_be_saved_with_a_bom_and_holds_no_number_without_end(runs, tmp_path, capsys):
@@ -121,12 +121,12 @@ def test_runs_under_other_conditions_are_refused_field_by_field_unless_although_
     other = run(tmp_path, "other", engines=(VLLM, OPENAI), duration_s=60, steps=[GONE])
     assert main(["compare", str(calm), str(other), "--out", str(tmp_path / "c")]) == 64
     err = capsys.readouterr().err
-    for says in (
+    for words in (
         "topology: tiers: vllm → ollama → openai and vllm → openai",
         "load: recorded_s",
         "timeline: step gone",
     ):
-        assert says in err
+        assert words in err
     assert "--although topology,load,timeline" in err
     assert not (tmp_path / "c").exists()
     assert main(["compare", str(calm), str(other), "--although", "load", "--out", str(tmp_path / "c")]) == 64
@@ -186,7 +186,7 @@ def test_a_run_without_a_request(runs, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "words"),
     [
         (["nowhere", "nowhere"], "no run"), (["gone.json", "x"], "no such baseline"),
         (["{run}", "{run}", "--although", "weather"], "no topic 'weather'"),
@@ -194,6 +194,6 @@ def test_a_run_without_a_request(runs, tmp_path):
         (["{run}", "{run}", "--tolerance", "capped=1pp"], "--tolerance capped=1pp: 'capped' is 'dropped' now"),
     ],
 )  # fmt: skip
-def test_bad_input_is_refused(runs, capsys, arguments, says):
+def test_bad_input_is_refused(runs, capsys, arguments, words):
     assert main(["compare", *(a.format(run=runs[0]) for a in arguments)]) == 64
-    assert says in capsys.readouterr().err
+    assert words in capsys.readouterr().err

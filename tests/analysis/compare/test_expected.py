@@ -74,7 +74,7 @@ def test_no_tolerance_hides_a_flip_and_it_is_listed_first():
     first, second, *_ = summary.text(c).splitlines()
     assert first == "B fails what A passed: leaks, 0 answers → 135 answers"
     assert second == "B may have got worse: recovery, unknown in B"
-    assert summary.says(c).startswith(first)
+    assert summary.conclusion(c).startswith(first)
 
 
 @pytest.mark.parametrize(("b", "code"), [(PASS, 0), (UNKNOWN, 0), (FAIL, 5)])
@@ -109,14 +109,14 @@ BROKEN = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("verdict", "says"), BROKEN)
-def test_a_baseline_whose_verdict_is_broken_is_refused(tmp_path, capsys, verdict, says):
+@pytest.mark.parametrize(("verdict", "words"), BROKEN)
+def test_a_baseline_whose_verdict_is_broken_is_refused(tmp_path, capsys, verdict, words):
     data = json.loads(baseline.text(judged_side("a", kept(PASS)))) | {"verdict": verdict}
     (tmp_path / "a.json").write_text(json.dumps(data))
     assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "a.json")]) == 64
     err = capsys.readouterr().err
     assert "a.json: invalid baseline" in err
-    assert says in err
+    assert words in err
 
 
 def test_counts_are_shown_where_they_differ_and_never_judged():

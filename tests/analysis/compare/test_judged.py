@@ -61,12 +61,12 @@ def test_no_difference_shows_the_difference_that_would_have_been_found():
 
 
 @pytest.mark.parametrize(
-    ("n", "says"), [(1, "needs 4 trials in each run; A has 1, B 1"), (3, "A has 3, B 3")]
+    ("n", "words"), [(1, "needs 4 trials in each run; A has 1, B 1"), (3, "A has 3, B 3")]
 )
-def test_too_few_trials_report_how_many_are_needed(n, says):
+def test_too_few_trials_report_how_many_are_needed(n, words):
     (row,) = judge(side("a", trials(CALM[:n])), side("b", trials([9.0] * n)))
     assert row.judged is Judged.CANNOT_TELL
-    assert says in row.why
+    assert words in row.why
     assert judged.exit_code([[row]]) == 5
 
 
@@ -120,12 +120,12 @@ def test_tolerances_by_metric():
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "words"),
     [
         ("ten", "not a percentage"), ("failovr=1s", "did you mean 'failover'"), ("failover=5", "not a duration"),
         ("continuity=10%", "percentage points"), ("-3%", "not a number from 0 on"), ("nan%", "not a number"),
     ],
 )  # fmt: skip
-def test_wrong_tolerances_are_refused(text, says):
-    with pytest.raises(Refusal, match=says):
+def test_wrong_tolerances_are_refused(text, words):
+    with pytest.raises(Refusal, match=words):
         tolerance.parse(text)
