@@ -31,7 +31,6 @@ from contract.timeline import Timeline
 from contract.topology import Tier, Topology
 
 RESULTS = Path("results")
-UNATTENDED = ("classify",)  # of manifests that do not name them
 EVENT_FILES = (
     "chaos.jsonl",
     "guardian.jsonl",
@@ -224,7 +223,7 @@ def read(path: Path, on_progress: OnProgress = no_progress) -> Frames:
     samples = {name: _samples(path, name, offsets, torn) for name in samplers.names()}
     requests, of_documents = _requests(path, torn, on_progress)
     requests = _derived(clocks.one_clock(requests, ["scheduled_at", "sent_at"], offsets), samples["client"])
-    _mark_unattended(requests, manifest.get("unattended", UNATTENDED))
+    _mark_unattended(requests, manifest["unattended"])
     classified = _classified(requests, of_documents)
     held = columns.of_table(requests)
     del requests

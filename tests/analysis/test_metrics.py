@@ -1,6 +1,5 @@
 """Each metric on requests with a known result."""
 
-import json
 import random
 
 import numpy as np
@@ -141,17 +140,6 @@ def test_an_unattended_scenario_has_no_first_token_that_a_person_waits_for(tmp_p
     requests = requests_of(tmp_path, [good(w, 1, 3.0), slow, failed])
     assert shares.goodput(requests, 2000) == shares.Share(0 if waited_for else 1, 3)
     assert ("unattended" in requests.columns) == (not waited_for)
-
-
-def test_a_recording_that_names_no_unattended_scenario_is_read_as_it_was(tmp_path):
-    w = world()
-    slow = good(w, 2, 3.0)
-    slow.scenario = "classify"
-    made = make(tmp_path, rate=0, probe_rate=0, pairs=0, extra=[slow])
-    manifest = json.loads((made.path / "manifest.json").read_text())
-    del manifest["unattended"]
-    (made.path / "manifest.json").write_text(json.dumps(manifest))
-    assert shares.goodput(frames.read(made.path).requests, 2000) == shares.Share(1, 1)
 
 
 def test_a_cut_belongs_to_the_fault_on_the_tier_that_gave_the_answer(tmp_path):
