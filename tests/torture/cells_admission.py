@@ -33,7 +33,7 @@ def seen_before(bench: Bench, rng: Random) -> float:
     controller = bench.chaos(SHORT_S)
     controller.wait(WITHIN_S)
     assert controller.stages() == [("inject", "fail")]
-    assert "the cluster makes 2 of a scale" in controller.events()[0]["error"]
+    assert "into 2: its admission does so" in controller.events()[0]["error"]
     assert {replicas for _, replicas, _ in bench.moved} <= {1}, "it was written all the same"
     _closed(bench)
     return time.time()
