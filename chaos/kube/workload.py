@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from chaos.errors import CannotInject, Foreign
 from chaos.kube.answers import line
@@ -14,6 +16,32 @@ KINDS = ("deployment", "statefulset")
 _PLURAL = {"deployment": "deployments", "statefulset": "statefulsets"}
 _HASH = "pod-template-hash"
 _GRACE_S = 30  # the API server's default
+
+
+class Expression(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    key: str
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    values: list[str] | None = None
+
+
+class Selector(BaseModel):
+    """A workload's `spec.selector`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    matchLabels: dict[str, str] | None = None
+    matchExpressions: list[Expression] | None = None
+
+
+class Original(BaseModel):
+    """What `Workload.original` returns. Where `ready` is missing or invalid, the restore is verified by all replicas."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    replicas: int = Field(ge=1)
+    endpoints: int = Field(ge=0)
 
 
 @dataclass(frozen=True, slots=True)

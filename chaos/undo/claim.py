@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from chaos.errors import CannotInject
 from chaos.kube.cluster import API_ERRORS, Cluster
+from chaos.printable import clean
 from chaos.undo import lease
 from chaos.undo.journal import Journal, Taken, Undo
 
@@ -52,7 +53,7 @@ class Claim:
             self._take_over(held, now, restore_first)
             self._journal.close(held)
         if self._cluster is not None and (found := lease.read(self._cluster, self._undo)) is not None:
-            self._take_over(lease.undo_in(found), now, restore_first)
+            self._take_over(lease.holder_in(found), now, restore_first)
 
     def take(self, now: float) -> None:
         """When it returns, the record is on disk and, on a cluster, in the Lease. Raises CannotInject, OSError and API_ERRORS."""
@@ -68,7 +69,7 @@ class Claim:
             self._journal.close(undo)
             found = lease.read(self._cluster, undo)
             raise CannotInject(
-                held_by(lease.undo_in(found)) if found else f"another run is claiming {undo.handle}"
+                held_by(lease.holder_in(found)) if found else f"another run is claiming {undo.handle}"
             )
 
     def stands(self) -> bool:
@@ -186,7 +187,7 @@ class Claim:
 
 
 def held_by(undo: Undo) -> str:
-    return (
+    return clean(
         f"{undo.handle} is held by {undo.holder} ({undo.run}, step {undo.step}); "
         "if that run is dead, run make restore"
     )

@@ -11,6 +11,7 @@ from typing import Any
 from chaos import faults
 from chaos.fault import Fault
 from chaos.kube.cluster import Cluster, process_gone
+from chaos.printable import clean
 from chaos.probe.verification import Answers, Unknown
 from chaos.retry import error_text, until
 from chaos.target import Target, target_of
@@ -50,7 +51,8 @@ class Deputy:
         """`journal`: contains the record; None: it came from a Lease. `cluster`: the one to restore on, where the record's
         kubeconfig belongs to another machine. `stack`: by default the topology in the run's folder, for a record from the
         journal."""
-        self._undo, self._by, self._clock, self._log = undo, by, clock, log
+        self._undo, self._by, self._clock = undo, by, clock
+        self._log: Callable[[str], None] = lambda text: log(clean(text))  # what a Lease names may be any text
         self._journal, self._given, self._wait = journal, cluster, wait
         self._stack = stack
         self._ready: tuple[Fault, Cluster | None] | None = None
@@ -80,7 +82,10 @@ class Deputy:
     def restore(self, within_s: float) -> bool:
         """Try until it is restored and verified, or nothing is left to restore, or `within_s` seconds are over."""
         over_at = self._clock.now() + within_s
-        end = self._restore(over_at)
+        try:
+            end = self._restore(over_at)
+        except Exception as e:  # also a bug of ours: it must end no other restore, and not be silent
+            end = End(How.OPEN, error_text(e))
         if end.how is How.OPEN:
             self._report("fail", error=end.words)
             self._log(f"{self._what}: NOT restored: {end.words}")

@@ -10,10 +10,15 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import Field as DataclassField
 from pathlib import Path
 from typing import Any
 
-from chaos.target import Handle, Target
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from chaos.kube.answers import line
+from chaos.target import Handle, Server, Target
+from chaos.undo import strict_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +75,42 @@ class Undo:
 
     @classmethod
     def of_json(cls, text: str) -> "Undo":
-        """Parses a record, also one of the previous version. Raises ValueError where it is not an undo record."""
+        """Parses a record, also one of an older version. Raises ValueError, whose text is one line, where it is not an undo record.
+
+        A member that is unknown is refused: a newer version writes it only where the restore needs it.
+        """
         try:
-            return _renamed(cls(**json.loads(text)))
-        except TypeError as e:
+            found = _TYPES.model_validate(strict_json.loads(text))
+            undo = cls(**dict(found))
+            Server.model_validate(undo.server)
+        except ValidationError as e:
+            raise ValueError(f"not an undo record of this version: {first_error(e)}") from None
+        except ValueError as e:
             raise ValueError(f"not an undo record of this version: {e}") from None
+        return _renamed(undo)
+
+
+def first_error(error: ValidationError) -> str:
+    """Where and what, in one short line."""
+    found = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in found["loc"])
+    return line(f"{where}: {found['msg']}" if where else found["msg"])
+
+
+def _types() -> type[BaseModel]:
+    """The fields of a record with their types: a number in quotes is not a number."""
+    given: dict[str, Any] = {f.name: (f.type, _default(f)) for f in fields(Undo)}
+    strict = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    return create_model("Record", __config__=strict, **given)
+
+
+def _default(of: "DataclassField[Any]") -> Any:
+    if of.default_factory is not MISSING:
+        return of.default_factory()  # pydantic copies it for each record
+    return ... if of.default is MISSING else of.default
+
+
+_TYPES = _types()
 
 
 def _renamed(undo: Undo) -> Undo:
@@ -154,7 +190,7 @@ class Journal:
             try:
                 undo = self._at(path)
             except (OSError, ValueError) as e:
-                unreadable(f"{path}: {e}")
+                unreadable(str(e))
                 continue
             if undo is not None:
                 undos.append(undo)
@@ -181,6 +217,8 @@ class Journal:
             return Undo.of_json(path.read_text())
         except FileNotFoundError:
             return None
+        except ValueError as e:
+            raise ValueError(f"{path}: {e}") from None
 
     def _sync(self) -> None:
         # A file is on disk only when its folder's entry is.

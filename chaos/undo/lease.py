@@ -7,12 +7,15 @@ holder's name. A restore on another machine needs nothing else.
 import datetime
 from typing import Any
 
+from pydantic import ValidationError
+
 from chaos import faults
 from chaos.errors import CannotInject
+from chaos.kube.answers import line
 from chaos.kube.cluster import Cluster
 from chaos.kube.names import LABEL, name_of
 from chaos.kube.right import Right
-from chaos.undo.journal import Undo
+from chaos.undo.journal import Undo, first_error
 from contract import handles
 
 _UNDO = "brownout.dev/undo"
@@ -116,25 +119,56 @@ def release(cluster: Cluster, undo: Undo, uid: str) -> None:
 
 
 def undo_in(lease: dict[str, Any]) -> Undo:
-    """The undo record in a Lease. Raises ValueError where it has none that may be acted on.
+    """The undo record in a Lease. Raises ValueError, whose text is one line, where it has none that may be acted on.
 
     Anyone who may write Leases could make a restorer execute the record. So it must be of the Lease's own target, and of a
     fault on the cluster. A record with commands is never one of these.
     """
     meta = lease["metadata"]
+    try:
+        return _record(meta)
+    except ValidationError as e:
+        why = f": its record is not one of its fault: {first_error(e)}"
+    except ValueError as e:
+        why = str(e)
+    raise ValueError(line(f"the Lease {meta['name']}{why}"))
+
+
+def _record(meta: dict[str, Any]) -> Undo:
     text = (meta.get("annotations") or {}).get(_UNDO)
     if text is None:
-        raise ValueError(f"the Lease {meta['name']} carries no undo record")
-    undo = Undo.of_json(text)
+        raise ValueError(" carries no undo record")
+    try:
+        undo = Undo.of_json(text)
+    except ValueError as e:
+        raise ValueError(f": {e}") from None
     if undo.fault not in faults.names() or undo.kind not in faults.driver(undo.fault).kinds:
-        raise ValueError(f"the Lease {meta['name']}: its record names an unknown fault: {undo.fault}")
-    own = (meta["namespace"], meta["name"])
-    if not undo.target_handle.on_cluster or own != (
-        namespace_of(undo.kind, undo.handle),
-        name_of(undo.kind, undo.handle),
-    ):
-        raise ValueError(f"the Lease {meta['name']}: its record is of another target: {undo.target_handle}")
+        raise ValueError(f": its record names an unknown fault: {undo.fault}")
+    if not undo.target_handle.on_cluster or not _is_of(meta, undo):
+        raise ValueError(f": its record is of another target: {undo.target_handle}")
+    driver = faults.driver(undo.fault)
+    driver.options.model_validate(undo.options)
+    driver.recorded.model_validate(undo.state)
     return undo
+
+
+def _is_of(meta: dict[str, Any], undo: Undo) -> bool:
+    """Whether the Lease is the one of the record's target. A handle has no more parts than namespace and name."""
+    where, name = namespace_of(undo.kind, undo.handle), undo.handle.split("/")[-1]
+    own = (meta["namespace"], meta["name"]) == (where, name_of(undo.kind, undo.handle))
+    return own and undo.handle in (name, f"{where}/{name}")
+
+
+def holder_in(lease: dict[str, Any]) -> Undo:
+    """The record of the claim that a Lease is. Raises CannotInject where it cannot be read: then who holds the target, and how it
+    was before, is unknown."""
+    try:
+        return undo_in(lease)
+    except ValueError as e:
+        meta = lease["metadata"]
+        raise CannotInject(
+            f"{e}; if no fault is open there, remove it: kubectl delete lease -n {meta['namespace']} {meta['name']}"
+        ) from None
 
 
 def _annotations(undo: Undo) -> dict[str, str]:
@@ -146,8 +180,11 @@ def _holder(undo: Undo) -> str:
 
 
 def unix(instant: str | None) -> float:
-    """A MicroTime or a Time of the API in unix seconds; 0.0 where there is none."""
-    return datetime.datetime.fromisoformat(instant.replace("Z", "+00:00")).timestamp() if instant else 0.0
+    """A MicroTime or a Time of the API in unix seconds; 0.0 where there is none, or one that no clock has (year 0)."""
+    try:
+        return datetime.datetime.fromisoformat((instant or "").replace("Z", "+00:00")).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def instant(at: float) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from chaos.kube.cluster import API_ERRORS, Cluster, api_error_text
 from chaos.kube.names import LABEL
 from chaos.kube.right import Right
+from chaos.retry import error_text
 from chaos.stop import Stop
 from chaos.undo import lease
 from chaos.undo.deputy import Deputy
@@ -26,6 +27,7 @@ EVERY_S = 5.0
 FRESH_S = 30.0  # maximum age of a heartbeat
 CLOCKS_AGREE_S = 5.0  # a Lease's deadline is written by one clock and read by another
 RESTORE_WITHIN_S = 60.0  # then it reads the Leases again, and tries again
+REPORTED = 20  # unreadable records that one look reports by name; all are counted
 
 
 class Reaper:
@@ -49,6 +51,7 @@ class Reaper:
         )
         self._wait = wait
         self._restoring: dict[str, threading.Thread] = {}
+        self._unreadable: dict[str, set[str]] = {}  # namespace → uids of Leases that were reported
 
     def run(self) -> None:
         while True:
@@ -77,12 +80,13 @@ class Reaper:
 
     def look(self, namespace: str) -> None:
         """Start to restore the faults that are past their deadline. Raises API_ERRORS."""
+        unreadable: dict[str, str] = {}
         for found in self._cluster.leases(namespace, LABEL):
             uid = found["metadata"]["uid"]
             try:
                 undo = lease.undo_in(found)
-            except ValueError as e:
-                self._log(f"{namespace}: {e}; left alone")
+            except Exception as e:  # also a bug of ours: it costs this record alone
+                unreadable[uid] = str(e) if isinstance(e, ValueError) else error_text(e)
                 continue
             busy = self._restoring.get(uid)
             if self._clock.now() > undo.deadline and not (busy and busy.is_alive()):
@@ -92,6 +96,18 @@ class Reaper:
                 self._restoring[uid] = thread
                 thread.start()
         self._restoring = {uid: t for uid, t in self._restoring.items() if t.is_alive()}
+        self._report(namespace, unreadable)
+
+    def _report(self, namespace: str, unreadable: dict[str, str]) -> None:
+        """Each unreadable record once, and their number where it has changed."""
+        before = self._unreadable.get(namespace, set())
+        self._unreadable[namespace] = set(unreadable)
+        new = [why for uid, why in unreadable.items() if uid not in before]
+        for why in new[:REPORTED]:
+            self._log(f"{namespace}: {why}; left alone")
+        if len(unreadable) != len(before):
+            what = "1 Lease holds" if len(unreadable) == 1 else f"{len(unreadable)} Leases hold"
+            self._log(f"{namespace}: {what} no record that can be acted on; left alone")
 
     def _restore(self, undo: Undo, uid: str) -> None:
         try:

@@ -25,20 +25,21 @@ def restore(
 ) -> int:
     """The number of open faults that could not be restored, or whose records could not be read."""
     unreadable: list[str] = []
-    records = journal.records(unreadable.append)
-    for words in unreadable:
-        log(f"cannot be read, so not restored: {words}")
-    left = len(unreadable)
+    records = journal.records(lambda why: unreadable.append(f"cannot be read, so not restored: {why}"))
     deputies = {undo.key: Deputy(undo, BY, clock, log, journal, stack=topology) for undo in records}
+    left = 0
     if topology is not None and topology.cluster is not None:
         cluster = Cluster(topology.kubeconfig)
         try:
-            for undo in held(cluster, namespaces_of(topology), log):
+            for undo in held(cluster, namespaces_of(topology), unreadable.append):
                 if undo.key not in deputies:
                     deputies[undo.key] = Deputy(undo, BY, clock, log, cluster=cluster, stack=topology)
         except API_ERRORS as e:
             log(f"the Leases cannot be read: {api_error_text(e)}")
             left += 1
+    for words in unreadable:
+        log(words)
+    left += len(unreadable)
     if not deputies and not left:
         log("no open faults")
         return 0
@@ -57,11 +58,11 @@ def namespaces_of(topology: Topology) -> list[str]:
     return sorted({lease.namespace_of(h.kind, h.name) for h in handles if h.on_cluster})
 
 
-def held(cluster: Cluster, namespaces: Iterable[str], log: Callable[[str], None]) -> Iterable[Undo]:
-    """The undo records in the Leases of these namespaces. Raises API_ERRORS."""
+def held(cluster: Cluster, namespaces: Iterable[str], unreadable: Callable[[str], None]) -> Iterable[Undo]:
+    """The undo records in the Leases of these namespaces; why one cannot be read goes to `unreadable`. Raises API_ERRORS."""
     for namespace in namespaces:
         for found in cluster.leases(namespace, LABEL):
             try:
                 yield lease.undo_in(found)
             except ValueError as e:
-                log(f"{namespace}: {e}; left alone")
+                unreadable(f"{namespace}: {e}; left alone")

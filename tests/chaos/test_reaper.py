@@ -4,7 +4,6 @@ import ast
 import json
 import re
 import sys
-import threading
 import time
 from dataclasses import replace
 
@@ -15,15 +14,14 @@ from chaos import faults, preflight
 from chaos.errors import CannotInject
 from chaos.kube.cluster import Cluster
 from chaos.kube.names import LABEL
-from chaos.stop import Stop
 from chaos.target import Handle
 from chaos.undo import lease, reaper, restorer
-from chaos.undo.reaper import FRESH_S, HEARTBEAT, Reaper, missing_heartbeat
-from contract.clock import Clock
+from chaos.undo.reaper import FRESH_S, HEARTBEAT, missing_heartbeat
 from contract.handles.node import LOCKS
 from embedded.apiserver.rights import Rule
+from tests.chaos.reaping import Running, abandon, beat, leases, replicas
 from tests.chaos.round_thread import RoundThread
-from tests.chaos.small import Small, effective, sleepers
+from tests.chaos.small import Small, sleepers
 from tests.chaos.stand import ROOT
 from tests.chaos.targets import on
 from tests.embedded.recorded.stand import until
@@ -61,52 +59,6 @@ def small(tmp_path, monkeypatch, failure):
         for name in NAMES:
             made.up(name)
         yield made
-
-
-class Running:
-    """A reaper in a thread; its clock is ahead of the others by `ahead_s`."""
-
-    def __init__(self, cluster: Cluster, namespaces=("ml",)) -> None:
-        self.ahead_s, self.lines, self._stop = 0.0, [], Stop()
-        clock = Clock(self._now, self._now)
-        self._reaper = Reaper(cluster, list(namespaces), clock, self._stop, self.lines.append)
-        self._thread = threading.Thread(target=self._reaper.run)
-
-    def _now(self) -> float:
-        return time.time() + self.ahead_s
-
-    def __enter__(self) -> "Running":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set("the test is over")
-        self._thread.join(30)
-        assert not self._thread.is_alive()
-
-
-def abandon(small: Small, name: str, late_s: float) -> Handle:
-    """A target at zero of a dead run, this long past its deadline."""
-    handle, now = Handle("deployment", f"ml/{name}"), time.time()
-    undo = small.undo("scale_to_zero", handle, {}, now - late_s)
-    assert lease.take(small.admin, undo, now)
-    fault = faults.make(undo.fault, small.admin, on(handle), {})
-    fault.inject(undo.state)
-    effective(fault, undo.state)
-    return handle
-
-
-def replicas(small: Small, name: str) -> int:
-    return small.admin.workload("deployment", "ml", name)["spec"]["replicas"]
-
-
-def leases(small: Small) -> list[str]:
-    return sorted(found["metadata"]["name"] for found in small.admin.leases("ml", LABEL))
-
-
-def beat(small: Small, namespace: str = "ml") -> str | None:
-    found = small.admin.lease(namespace, HEARTBEAT)
-    return found and found["spec"]["renewTime"]
 
 
 def test_what_is_past_its_deadline_is_restored_and_nothing_else_is(small):
