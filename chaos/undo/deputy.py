@@ -5,6 +5,7 @@ They differ in when they begin, how long they try, and whether they have a topol
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,8 @@ class Deputy:
             if uid != undo.cluster:
                 where = cluster.kubeconfig or "the default kubeconfig"
                 raise Refusal(f"{where} points to another cluster; not touched")
+            if self._given is not None:  # the record's own comes from another machine, or from a Lease
+                self._undo = undo = replace(undo, embedded_pid=cluster.embedded_pid)
         self._ready = faults.make(undo.fault, cluster, self._made_on(), undo.options), cluster
 
     def restore(self, within_s: float) -> bool:
@@ -148,15 +151,14 @@ class Deputy:
         """The given topology, or the one in the run's folder; each only where it has this handle."""
         if self._stack is not None and _in(self._stack, undo) is not None:
             return self._stack
-        # A Lease is not trusted: no file is read because of it.
         if self._journal is None or self._folder is None or not (self._folder / "topology.yaml").is_file():
             return None
         found = topology.read(self._folder / "topology.yaml")
         return found if _in(found, undo) is not None else None
 
     def _made_on(self) -> Target:
-        """The target of the record. A Lease is not trusted: no secret is sent to its url and no file is read because of it, unless
-        the given topology has this handle."""
+        """The target of the record. A Lease is not trusted: no secret is sent to its url, unless the given topology has this
+        handle."""
         undo = self._undo
         if self._journal is not None:
             return undo.made_on
@@ -171,7 +173,8 @@ class Deputy:
     def _report(self, stage: str, error: str | None = None, detail: dict[str, Any] | None = None) -> None:
         if stage == "waiting" and detail is not None:
             self._log(f"{self._what}: {detail['missing']}; waiting for {detail['waited_s']:.0f} s")
-        if self._folder is None or not self._folder.is_dir():
+        # The record has its resolved path: a link there now is another's.
+        if self._folder is None or self._folder.is_symlink() or not self._folder.is_dir():
             return
         u = self._undo
         event = Event(

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from dataclasses import Field as DataclassField
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from chaos.kube.answers import line
 from chaos.target import Handle, Server, Target
 from chaos.undo import strict_json
+from contract import own_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,15 @@ class Undo:
         a restore on the cluster."""
         return replace(self, deadline=other.deadline, state=_as_taken(self)) == replace(
             other, state=_as_taken(other)
+        )
+
+    @property
+    def in_lease(self) -> "Undo":
+        """The part of it that a Lease holds. Others may write Leases: a path, a process, a command and the name of a secret are acted
+        on from the own journal alone."""
+        server = {key: value for key, value in self.server.items() if key in ("url", "api")}
+        return replace(
+            self, folder=None, kubeconfig=None, context=None, embedded_pid=None, given={}, server=server
         )
 
     def to_json(self, indent: int | None = None) -> str:
@@ -124,6 +135,7 @@ def _renamed(undo: Undo) -> Undo:
     return replace(undo, given={"restore": given.pop("mend"), **given})
 
 
+MOST_BYTES = 4 * strict_json.MOST  # of a file: no character has more than four
 _ADDED = {f.name for f in fields(Undo) if (f.default, f.default_factory) != (MISSING, MISSING)}
 
 
@@ -199,8 +211,8 @@ class Journal:
     def _written(self, undo: Undo) -> Path:
         """Writes a file next to the record's own; it is on disk when it returns."""
         path = self._path(undo)
-        fresh = path.with_name(f".{path.name}.{os.getpid()}.{undo.step}")
-        with open(fresh, "w") as f:
+        fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        with open(own_file.opened(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w") as f:
             f.write(undo.to_json(indent=1) + "\n")
             f.flush()
             os.fsync(f.fileno())
@@ -214,7 +226,7 @@ class Journal:
 
     def _at(self, path: Path) -> Undo | None:
         try:
-            return Undo.of_json(path.read_text())
+            return Undo.of_json(own_file.read(path, MOST_BYTES))
         except FileNotFoundError:
             return None
         except ValueError as e:

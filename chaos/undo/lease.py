@@ -76,7 +76,7 @@ def take(cluster: Cluster, undo: Undo, now: float) -> str | None:
 def carries(lease: dict[str, Any], undo: Undo) -> bool:
     """Whether a Lease holds the target for this fault; where its record is damaged, by its holder."""
     try:
-        return undo_in(lease).same_fault(undo)
+        return undo_in(lease).same_fault(undo.in_lease)
     except ValueError:
         return bool((lease.get("spec") or {}).get("holderIdentity") == _holder(undo))
 
@@ -92,7 +92,7 @@ def whole(lease: dict[str, Any], undo: Undo) -> bool:
     if (lease["metadata"].get("labels") or {}).get(key) != value:
         return False  # the reaper would not find it
     try:
-        return undo_in(lease) == undo
+        return undo_in(lease) == undo.in_lease
     except ValueError:
         return False
 
@@ -122,7 +122,7 @@ def undo_in(lease: dict[str, Any]) -> Undo:
     """The undo record in a Lease. Raises ValueError, whose text is one line, where it has none that may be acted on.
 
     Anyone who may write Leases could make a restorer execute the record. So it must be of the Lease's own target, and of a
-    fault on the cluster. A record with commands is never one of these.
+    fault on the cluster. A record with commands is never one of these, and no path or process in it is kept.
     """
     meta = lease["metadata"]
     try:
@@ -149,7 +149,7 @@ def _record(meta: dict[str, Any]) -> Undo:
     driver = faults.driver(undo.fault)
     driver.options.model_validate(undo.options)
     driver.recorded.model_validate(undo.state)
-    return undo
+    return undo.in_lease
 
 
 def _is_of(meta: dict[str, Any], undo: Undo) -> bool:
@@ -172,7 +172,7 @@ def holder_in(lease: dict[str, Any]) -> Undo:
 
 
 def _annotations(undo: Undo) -> dict[str, str]:
-    return {_UNDO: undo.to_json(), _DEADLINE: f"{undo.deadline:.3f}"}
+    return {_UNDO: undo.in_lease.to_json(), _DEADLINE: f"{undo.deadline:.3f}"}
 
 
 def _holder(undo: Undo) -> str:
