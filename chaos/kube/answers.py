@@ -85,6 +85,10 @@ class NotTheApi(urllib3.exceptions.HTTPError):
         self.no_such_page = no_such_page
 
 
+class TooLarge(NotTheApi):
+    """An answer of more bytes than are read."""
+
+
 @dataclass(frozen=True, slots=True)
 class RequestInfo:
     """The object of a request, from its path; `plural` is empty where the path is not a resource."""
@@ -154,6 +158,12 @@ def found(of: RequestInfo, data: bytes) -> dict[str, Any]:
     elif of.sub != "eviction":
         _object(of, body)
     return body
+
+
+def rest_of(listed: dict[str, Any]) -> str:
+    """The token of a list's next page; empty: this is the last one."""
+    meta = listed.get("metadata")
+    return str(meta.get("continue") or "") if isinstance(meta, dict) else ""
 
 
 def event(of: RequestInfo, name: str, text: bytes) -> dict[str, Any]:
@@ -252,8 +262,8 @@ def _list(of: RequestInfo, body: dict[str, Any]) -> None:
     if not isinstance(items, list):
         raise NotTheApi(f"{of}: a list without items")
     meta = body.get("metadata")
-    if isinstance(meta, dict) and meta.get("continue"):
-        raise NotTheApi(f"{of}: only a part of the list")
+    if isinstance(meta, dict) and not isinstance(meta.get("continue", ""), str):
+        raise NotTheApi(f"{of}: a list whose metadata.continue is not a text")
     every = RequestInfo(of.method, of.path, of.plural, "", "", of.namespace)
     for item in items:
         if not isinstance(item, dict):
