@@ -133,6 +133,11 @@ def missing_heartbeat(cluster: Cluster, namespace: str, now: float) -> str | Non
     age_s = now - lease.unix(found["spec"].get("renewTime"))
     if age_s > FRESH_S:
         return f"the reaper of the namespace {namespace} was last seen {age_s:.0f} s ago"
+    if age_s < -CLOCKS_AGREE_S:
+        return (
+            f"the heartbeat of the reaper of the namespace {namespace} is {-age_s:.0f} s in the future: correct the clock of its "
+            f"node, or remove what someone else wrote: kubectl delete lease -n {namespace} {HEARTBEAT}"
+        )
     return None
 
 

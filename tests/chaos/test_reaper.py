@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
@@ -16,7 +17,7 @@ from chaos.kube.cluster import Cluster
 from chaos.kube.names import LABEL
 from chaos.target import Handle
 from chaos.undo import lease, reaper, restorer
-from chaos.undo.reaper import FRESH_S, HEARTBEAT, missing_heartbeat
+from chaos.undo.reaper import CLOCKS_AGREE_S, FRESH_S, HEARTBEAT, missing_heartbeat
 from contract.handles.node import LOCKS
 from embedded.apiserver.rights import Rule
 from tests.chaos.reaping import Running, abandon, beat, leases, replicas
@@ -27,6 +28,10 @@ from tests.chaos.targets import on
 from tests.embedded.recorded.stand import until
 
 NAMES = ("engine", "other")
+FUTURE = (
+    "the heartbeat of the reaper of the namespace ml is {} s in the future: correct the clock of its node, or remove what "
+    "someone else wrote: kubectl delete lease -n ml brownout-reaper"
+)
 HEARTBEATS = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/" + HEARTBEAT
 
 
@@ -200,13 +205,22 @@ def test_a_lease_gets_nothing_done_but_to_its_own_target(small, tmp_path, change
         (None, "no reaper serves the namespace ml: kubectl apply -f deploy/reaper.yaml"),
         (1, None),
         (FRESH_S + 5, "the reaper of the namespace ml was last seen 35 s ago"),
+        (1 - CLOCKS_AGREE_S, None),
+        (-1 - CLOCKS_AGREE_S, FUTURE.format(6)),
+        (-2_300_000_000, FUTURE.format(2_300_000_000)),
     ],
 )
-def test_a_stale_heartbeat_is_none(small, age_s, words):
+def test_a_heartbeat_that_is_stale_or_of_the_future_is_none(small, age_s, words):
     now = 1_800_000_000.25
     if age_s is not None:
         reaper._write_heartbeat(small.admin, "ml", now - age_s)
     assert missing_heartbeat(small.admin, "ml", now) == words
+
+
+@pytest.mark.parametrize("time_", [None, "0000-01-01T00:00:00.000000Z"])
+def test_a_heartbeat_without_a_time_that_a_clock_has_is_none(monkeypatch, time_):
+    cluster = SimpleNamespace(lease=lambda namespace, name: {"spec": {"renewTime": time_}})
+    assert "the reaper of the namespace ml was last seen" in missing_heartbeat(cluster, "ml", time.time())
 
 
 def not_embedded(monkeypatch) -> None:
