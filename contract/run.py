@@ -117,7 +117,8 @@ def open_run(
 def write_whole(path: Path, text: str) -> None:
     """Write a file atomically: a reader finds the old one or the new one, and a crash loses neither."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(fresh, "w") as f:
+    # Others may not write it, whatever the umask: what a restore reads from it is acted on.
+    with open(own_file.opened(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), "w") as f:
         f.write(text)
         f.flush()
         os.fsync(f.fileno())

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from chaos import state_folder
 from chaos.host import pidfile
 from chaos.host.pidfile import Seen
 from chaos.state_folder import default_folder
@@ -33,14 +34,14 @@ class Launched:
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """The command line that runs it; start it in its own session."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        state_folder.make(self._file.parent)
         return [sys.executable, "-I", "-S", _LAUNCHER, str(self._file), *argv]
 
     def bar(self) -> None:
         """Prevent its start from now on; a command that already runs is not touched."""
         fresh = self._file.with_name(f"{self._file.name}.bar-{secrets.token_hex(8)}")
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            state_folder.make(self._file.parent)
             try:
                 with open(own_file.opened(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w") as f:
                     f.write("{}")
@@ -101,7 +102,7 @@ class Launched:
     def _read(self) -> tuple[int, int] | None:
         """The pid and start time of the command; None: the file is a bar. Raises OSError where it is neither."""
         try:
-            found = json.loads(own_file.read(self._file, MOST_BYTES))
+            found = json.loads(own_file.read_own(self._file, MOST_BYTES))
             return (int(found["pid"]), int(found["start"])) if "pid" in found else None
         except (ValueError, TypeError, KeyError, RecursionError) as e:
             raise OSError(f"{self._file}: it names no process: {type(e).__name__}; remove it") from None

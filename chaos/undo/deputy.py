@@ -19,7 +19,7 @@ from chaos.target import Target, target_of
 from chaos.undo.claim import Claim
 from chaos.undo.journal import Journal, Undo
 from chaos.undo.restorer import GONE, End, How, Question, Restorer
-from contract import topology
+from contract import own_file, topology
 from contract.clock import Clock
 from contract.records import Event
 from contract.refusal import Refusal
@@ -153,7 +153,9 @@ class Deputy:
             return self._stack
         if self._journal is None or self._folder is None or not (self._folder / "topology.yaml").is_file():
             return None
-        found = topology.read(self._folder / "topology.yaml")
+        path = self._folder / "topology.yaml"
+        own_file.must_be_own(path, path.stat())  # secrets are sent to the urls in it
+        found = topology.read(path)
         return found if _in(found, undo) is not None else None
 
     def _made_on(self) -> Target:

@@ -124,7 +124,7 @@ class GuardianLog:
         self._before = 0  # bytes from earlier guardians
         self._file = None
         with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if path.exists() and path.stat().st_size > LOG_MOST:
                 path.replace(path.with_name(f"{path.name}.1"))
             self._file = open(path, "ab", opener=own_file.opened)  # noqa: SIM115  a child's

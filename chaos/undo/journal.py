@@ -17,10 +17,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
+from chaos import state_folder
 from chaos.kube.answers import line
 from chaos.target import Handle, Server, Target
 from chaos.undo import strict_json
 from contract import own_file
+from contract.refusal import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +159,16 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    def must_be_own(self) -> None:
+        """Raises Refusal where another user could have placed records in it."""
+        try:
+            state_folder.must_be_own(self._folder)
+        except PermissionError as e:
+            raise Refusal(str(e)) from None
+
     def open(self, undo: Undo) -> None:
         """The record is on disk when it returns. Raises Taken, and OSError: then no fault may be injected."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        state_folder.make(self._folder)
         path = self._path(undo)
         fresh = self._written(undo)
         try:
@@ -198,7 +207,12 @@ class Journal:
     def records(self, unreadable: Callable[[str], None] = lambda words: None) -> list[Undo]:
         """The open records, oldest first. A file that is not a record goes to `unreadable`, and hides no other."""
         undos = []
-        for _, path in sorted((p.stat().st_mtime, p) for p in self._folder.glob("*.json")):
+        try:
+            state_folder.must_be_own(self._folder)
+        except PermissionError as e:
+            unreadable(str(e))
+            return []
+        for _, path in sorted((p.lstat().st_mtime, p) for p in self._folder.glob("*.json")):
             try:
                 undo = self._at(path)
             except (OSError, ValueError) as e:
@@ -226,7 +240,8 @@ class Journal:
 
     def _at(self, path: Path) -> Undo | None:
         try:
-            return Undo.of_json(own_file.read(path, MOST_BYTES))
+            state_folder.must_be_own(self._folder)
+            return Undo.of_json(own_file.read_own(path, MOST_BYTES))
         except FileNotFoundError:
             return None
         except ValueError as e:
