@@ -241,7 +241,9 @@ def _reaper(args: argparse.Namespace) -> int:
     stop.on_signals()
     # It runs for months: the wall clock, which is kept synchronized, not one that was right at its start.
     clock = Clock(time.time, time.time)
-    Reaper(Cluster(args.kubeconfig), args.namespace, clock, stop, output.out).run()
+    reaper = Reaper(Cluster(args.kubeconfig), args.namespace, clock, stop, output.out)
+    reaper.announce()
+    reaper.run()
     return EXIT_PASS
 
 

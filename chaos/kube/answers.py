@@ -27,6 +27,7 @@ KINDS = {
     "endpointslices": "EndpointSlice",
     "networkpolicies": "NetworkPolicy",
     "leases": "Lease",
+    "secrets": "Secret",
     "horizontalpodautoscalers": "HorizontalPodAutoscaler",
     "scaledobjects": "ScaledObject",
     "inferenceservices": "InferenceService",
@@ -74,6 +75,11 @@ def conflict(error: ApiException) -> bool:
 def denies(error: ApiException) -> bool:
     """Whether a webhook has denied the request, by the text that the API server adds to the webhook's message."""
     return _DENIED in str(error)
+
+
+def forbidden(error: Exception) -> bool:
+    """Whether the account does not have the right."""
+    return isinstance(error, ApiException) and error.status == 403 and not denies(error)
 
 
 class NotTheApi(urllib3.exceptions.HTTPError):

@@ -243,6 +243,10 @@ class Cluster:
         )
         return _if_spoken(lambda: self._wire.get(where).found)
 
+    def secret(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """None: the cluster has none of this name."""
+        return _or_none(lambda: self._wire.get(path(*_CORE, namespace, "secrets", name)))
+
     # Leases.
 
     def create_lease(self, namespace: str, body: dict[str, Any]) -> dict[str, Any] | None:

@@ -14,6 +14,8 @@ from chaos.target import Handle
 
 KINDS = ("deployment", "statefulset")
 _PLURAL = {"deployment": "deployments", "statefulset": "statefulsets"}
+MOST_REPLICAS = 1000
+"""Replicas of a target, and so the most to which a record in a Lease can make a restorer scale it."""
 _HASH = "pod-template-hash"
 _GRACE_S = 30  # the API server's default
 
@@ -40,7 +42,7 @@ class Original(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True)
 
-    replicas: int = Field(ge=1)
+    replicas: int = Field(ge=1, le=MOST_REPLICAS)
     endpoints: int = Field(ge=0)
 
 
@@ -109,6 +111,8 @@ class Workload:
         replicas, ready = found["spec"].get("replicas", 1), sum(is_ready(p) for p in staying(seen.pods))
         if not ready:
             raise CannotInject(f"{self} has 0 of {replicas} Pods ready: there is nothing to take away")
+        if replicas > MOST_REPLICAS:
+            raise CannotInject(f"{self} has {replicas} replicas; at most {MOST_REPLICAS} are restored")
         return {"replicas": replicas, "ready": ready, "endpoints": sum(seen.endpoints.values())}
 
     def remarks(self, original: dict[str, Any]) -> list[str]:

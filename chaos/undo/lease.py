@@ -15,11 +15,14 @@ from chaos.kube.answers import line
 from chaos.kube.cluster import Cluster
 from chaos.kube.names import LABEL, name_of
 from chaos.kube.right import Right
+from chaos.undo import signature
 from chaos.undo.journal import Undo, first_error
+from chaos.undo.signature import Keys
 from contract import handles
 
 _UNDO = "brownout.dev/undo"
 _DEADLINE = "brownout.dev/deadline"
+_SIGNATURE = "brownout.dev/signature"
 
 
 def namespace_of(kind: str, handle: str) -> str:
@@ -34,7 +37,7 @@ def rights(kind: str, handle: str) -> list[Right]:
     where, name = namespace_of(kind, handle), name_of(kind, handle)
     group = "coordination.k8s.io"
     found = [Right(v, group, "leases", where, name) for v in ("get", "delete")]
-    return [*(Right(v, group, "leases", where) for v in ("create", "list")), *found]
+    return [*(Right(v, group, "leases", where) for v in ("create", "list")), *found, signature.right(where)]
 
 
 def read(cluster: Cluster, undo: Undo) -> dict[str, Any] | None:
@@ -46,13 +49,14 @@ def take(cluster: Cluster, undo: Undo, now: float) -> str | None:
     """Take the target: the uid of the Lease; None: it is already taken. Raises CannotInject where the cluster changed the record:
     a restore from it would be wrong."""
     key, _, value = LABEL.partition("=")
+    annotations = _annotations(cluster, undo)
     body = {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
         "metadata": {
             "name": name_of(undo.kind, undo.handle),
             "labels": {key: value},
-            "annotations": _annotations(undo),
+            "annotations": annotations,
         },
         "spec": {
             "holderIdentity": _holder(undo),
@@ -64,7 +68,7 @@ def take(cluster: Cluster, undo: Undo, now: float) -> str | None:
     if made is None:
         return None
     uid = str(made["metadata"]["uid"])
-    if not whole(made, undo):
+    if not whole(made, undo) or not annotations.items() <= made["metadata"]["annotations"].items():
         release(cluster, undo, uid)
         raise CannotInject(
             f"the cluster's admission (a policy or webhook) changed the Lease of {undo.handle}: its undo record is not "
@@ -105,7 +109,8 @@ def rewrite(cluster: Cluster, undo: Undo) -> None:
         raise ValueError(f"the Lease of {undo.handle} is not ours")
     key, _, value = LABEL.partition("=")
     labels = (found["metadata"].get("labels") or {}) | {key: value}
-    annotations = (found["metadata"].get("annotations") or {}) | _annotations(undo)
+    others = {k: v for k, v in (found["metadata"].get("annotations") or {}).items() if k != _SIGNATURE}
+    annotations = others | _annotations(cluster, undo)
     spec = {**found["spec"], "leaseDurationSeconds": max(1, round(undo.deadline - taken_at(found)))}
     meta = {**found["metadata"], "labels": labels, "annotations": annotations}
     fresh = {**found, "metadata": meta, "spec": spec}
@@ -159,11 +164,31 @@ def _is_of(meta: dict[str, Any], undo: Undo) -> bool:
     return own and undo.handle in (name, f"{where}/{name}")
 
 
-def holder_in(lease: dict[str, Any]) -> Undo:
-    """The record of the claim that a Lease is. Raises CannotInject where it cannot be read: then who holds the target, and how it
-    was before, is unknown."""
+def trusted(lease: dict[str, Any], keys: Keys, now: float) -> Undo:
+    """The undo record in a Lease, if it may be acted on and, where there is a key, is signed. Raises ValueError otherwise."""
+    undo, meta = undo_in(lease), lease["metadata"]
+    signed = (meta.get("annotations") or {}).get(_SIGNATURE)
+    why = keys.refused(undo, meta["namespace"], signed, now)
+    if why is not None:
+        raise ValueError(f"the Lease {meta['name']}: {why}")
+    return undo
+
+
+def is_signed(cluster: Cluster, lease: dict[str, Any], now: float) -> bool:
+    """Whether a restorer would act on the record that it contains. Raises API_ERRORS."""
     try:
-        return undo_in(lease)
+        trusted(lease, signature.read(cluster, lease["metadata"]["namespace"]), now)
+    except ValueError:
+        return False
+    return True
+
+
+def holder_in(cluster: Cluster, lease: dict[str, Any], now: float) -> Undo:
+    """The record of the claim that a Lease is. Raises CannotInject where it cannot be read, or is not signed: then who holds the
+    target, and how it was before, is unknown. Raises API_ERRORS."""
+    keys = signature.read(cluster, lease["metadata"]["namespace"])
+    try:
+        return trusted(lease, keys, now)
     except ValueError as e:
         meta = lease["metadata"]
         raise CannotInject(
@@ -171,8 +196,11 @@ def holder_in(lease: dict[str, Any]) -> Undo:
         ) from None
 
 
-def _annotations(undo: Undo) -> dict[str, str]:
-    return {_UNDO: undo.in_lease.to_json(), _DEADLINE: f"{undo.deadline:.3f}"}
+def _annotations(cluster: Cluster, undo: Undo) -> dict[str, str]:
+    namespace = namespace_of(undo.kind, undo.handle)
+    signed = signature.read(cluster, namespace).sign(undo, namespace)
+    found = {_UNDO: undo.in_lease.to_json(), _DEADLINE: f"{undo.deadline:.3f}"}
+    return found if signed is None else found | {_SIGNATURE: signed}
 
 
 def _holder(undo: Undo) -> str:

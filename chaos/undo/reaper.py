@@ -15,9 +15,10 @@ from chaos.kube.names import LABEL
 from chaos.kube.right import Right
 from chaos.retry import error_text
 from chaos.stop import Stop
-from chaos.undo import lease
+from chaos.undo import lease, signature
 from chaos.undo.deputy import Deputy
 from chaos.undo.overdue import Due, Overdue
+from chaos.undo.signature import Keys
 from contract.clock import Clock
 
 BY = "reaper"
@@ -51,6 +52,7 @@ class Reaper:
         )
         self._wait = wait
         self._overdue = Overdue(self._restore, RESTORES_MOST)
+        self._authenticated: dict[str, str] = {}  # namespace → what was logged last
         self._unreadable: dict[str, set[str]] = {}  # namespace → uids of Leases that were reported
 
     def run(self) -> None:
@@ -81,12 +83,13 @@ class Reaper:
         """Start to restore the faults that are past their deadline. Raises API_ERRORS."""
         unreadable: dict[str, str] = {}
         seen: set[str] = set()
+        keys = self._keys(namespace)
         try:
             for found in self._cluster.leases(namespace, LABEL):
                 meta = found["metadata"]
                 seen.add(meta["uid"])
                 try:
-                    deadline = lease.undo_in(found).deadline
+                    deadline = lease.trusted(found, keys, self._clock.now()).deadline
                 except Exception as e:  # also a bug of ours: it costs this record alone
                     unreadable[meta["uid"]] = str(e) if isinstance(e, ValueError) else error_text(e)
                     continue
@@ -96,6 +99,31 @@ class Reaper:
         finally:
             self._overdue.start()  # also what was found before the list broke off
         self._report(namespace, unreadable)
+
+    def announce(self) -> None:
+        """Log whether the records of each namespace are authenticated."""
+        for namespace in self._namespaces:
+            try:
+                keys = signature.read(self._cluster, namespace)
+            except API_ERRORS as e:
+                self._log(f"{namespace}: unknown whether records are authenticated: {api_error_text(e)}")
+                continue
+            self._authenticated.setdefault(namespace, "")
+            self._note(namespace, keys)
+
+    def _keys(self, namespace: str) -> Keys:
+        keys = signature.read(self._cluster, namespace)
+        if namespace in self._authenticated:
+            self._note(namespace, keys)
+        return keys
+
+    def _note(self, namespace: str, keys: Keys) -> None:
+        words = (
+            f"records are not authenticated: {keys.missing}" if keys.missing else "records are authenticated"
+        )
+        if self._authenticated[namespace] != words:
+            self._authenticated[namespace] = words
+            self._log(f"{namespace}: {words}")
 
     def _report(self, namespace: str, unreadable: dict[str, str]) -> None:
         """Each unreadable record once, and their number where it has changed."""
@@ -113,7 +141,7 @@ class Reaper:
             found = self._cluster.lease(due.namespace, due.name)
             if found is None or found["metadata"]["uid"] != due.uid:
                 return  # released since it was listed
-            undo = lease.undo_in(found)
+            undo = lease.trusted(found, self._keys(due.namespace), self._clock.now())
             if self._clock.now() <= undo.deadline:
                 return  # moved since it was listed
             Deputy(undo, BY, self._clock, self._log, cluster=self._cluster, wait=self._wait).restore(

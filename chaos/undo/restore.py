@@ -5,13 +5,14 @@ requested it. A restore is verified by a real answer, with the given topology or
 neither has the target, the line contains `answered: unknown`.
 """
 
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from chaos.kube.cluster import API_ERRORS, Cluster, api_error_text
 from chaos.kube.names import LABEL
 from chaos.target import handles_of
-from chaos.undo import lease
+from chaos.undo import lease, signature
 from chaos.undo.deputy import Deputy
 from chaos.undo.journal import Journal, Undo
 from chaos.undo.reaper import REPORTED
@@ -36,7 +37,7 @@ def restore(
         found: list[Undo] = []
         many = False
         try:
-            for undo in held(cluster, namespaces_of(topology), unreadable.append):
+            for undo in held(cluster, namespaces_of(topology), unreadable.append, clock.now):
                 if undo.key not in deputies:
                     found.append(undo)
                 if len(found) == 2 * LEASES_MOST:  # others may have created more than fit in memory
@@ -77,11 +78,17 @@ def namespaces_of(topology: Topology) -> list[str]:
     return sorted({lease.namespace_of(h.kind, h.name) for h in handles if h.on_cluster})
 
 
-def held(cluster: Cluster, namespaces: Iterable[str], unreadable: Callable[[str], None]) -> Iterable[Undo]:
+def held(
+    cluster: Cluster,
+    namespaces: Iterable[str],
+    unreadable: Callable[[str], None],
+    now: Callable[[], float] = time.time,
+) -> Iterable[Undo]:
     """The undo records in the Leases of these namespaces; why one cannot be read goes to `unreadable`. Raises API_ERRORS."""
     for namespace in namespaces:
+        keys = signature.read(cluster, namespace)
         for found in cluster.leases(namespace, LABEL):
             try:
-                yield lease.undo_in(found)
+                yield lease.trusted(found, keys, now())
             except ValueError as e:
                 unreadable(f"{namespace}: {e}; left alone")
