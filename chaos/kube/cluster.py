@@ -47,6 +47,11 @@ class Cluster:
         self._wire.cluster = self._wire.cluster or meta["uid"]
         return meta["uid"], embedded
 
+    @property
+    def uid(self) -> str | None:
+        """The uid of kube-system, once `identity` has read it."""
+        return self._wire.cluster
+
     def clock_ahead_s(self, now: float) -> float | None:
         """Seconds that `now` is ahead of the API server's clock, to about a second; None: its answers have no date."""
         date = self._wire.get("/version/").headers.get("Date")

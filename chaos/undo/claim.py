@@ -92,7 +92,7 @@ class Claim:
         if found is None:
             return False
         if not lease.carries(found, self._undo):
-            holder = (found.get("spec") or {}).get("holderIdentity")
+            holder = clean(str((found.get("spec") or {}).get("holderIdentity")))
             raise Held(f"{self._undo.handle} is held by {holder} now; not touched", lease.taken_at(found))
         self._whole, self._found = lease.whole(found, self._undo), found
         return True

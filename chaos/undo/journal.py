@@ -145,6 +145,13 @@ def _as_taken(undo: Undo) -> dict[str, Any]:
     return {key: value for key, value in undo.state.items() if key != "came"}
 
 
+def _written_at(path: Path) -> tuple[float, Path]:
+    try:
+        return path.lstat().st_mtime, path
+    except FileNotFoundError:  # closed meanwhile
+        return 0.0, path
+
+
 class Taken(Exception):
     """The target has an open record; its undo is the argument."""
 
@@ -212,7 +219,7 @@ class Journal:
         except PermissionError as e:
             unreadable(str(e))
             return []
-        for _, path in sorted((p.lstat().st_mtime, p) for p in self._folder.glob("*.json")):
+        for path in sorted(self._folder.glob("*.json"), key=_written_at):
             try:
                 undo = self._at(path)
             except (OSError, ValueError) as e:

@@ -89,7 +89,10 @@ class Reaper:
                 meta = found["metadata"]
                 seen.add(meta["uid"])
                 try:
-                    deadline = lease.trusted(found, keys, self._clock.now()).deadline
+                    undo = lease.trusted(found, keys, self._clock.now())
+                    deadline = undo.deadline
+                    if self._cluster.uid not in (None, undo.cluster):
+                        raise ValueError(f"the Lease {meta['name']}: its record is of another cluster")
                 except Exception as e:  # also a bug of ours: it costs this record alone
                     unreadable[meta["uid"]] = str(e) if isinstance(e, ValueError) else error_text(e)
                     continue

@@ -14,7 +14,7 @@ from chaos.kube.names import LABEL, name_of
 from chaos.target import Handle
 from chaos.undo import deputy, lease, reaper, restorer
 from chaos.undo import restore as restoring
-from chaos.undo.claim import Claim
+from chaos.undo.claim import Claim, Held
 from chaos.undo.journal import Journal
 from contract import handles
 from contract.clock import Clock
@@ -197,6 +197,27 @@ def test_what_a_lease_names_itself_writes_no_second_line_into_a_log(small):
     with Running(small.admin) as running:
         until(lambda: running.lines, "it has looked")
         assert all(line.isprintable() for line in running.lines)
+
+
+def test_a_record_of_another_cluster_is_tried_once_and_then_left_alone(small):
+    """Thousands of them would fill the log, and take the place of others, again and again."""
+    forge(small, record(cluster="another"))
+    with Running(small.admin) as running:
+        until(lambda: any("points to another cluster" in line for line in running.lines), "it was tried")
+        until(lambda: any("its record is of another cluster" in line for line in running.lines), "reported")
+        first = until(lambda: beat(small), "a heartbeat")
+        until(lambda: beat(small) != first, "it has looked again")
+        assert (
+            sum("NOT restored" in line for line in running.lines) <= 2
+        )  # a look may overlap with the first try
+
+
+def test_the_holder_that_a_lease_names_writes_no_second_line(small, tmp_path):
+    undo = small.undo("scale_to_zero", Handle("deployment", f"ml/{FORGED}"), {}, time.time() + 60)
+    assert lease.take(small.admin, replace(undo, holder="a\nb\x1b[2J", run="another"), time.time())
+    with pytest.raises(Held) as e:
+        Claim(Journal(tmp_path / "journal"), small.admin, undo).stands()
+    assert str(e.value).isprintable()
 
 
 def test_the_state_of_each_fault_of_a_cluster_is_checked():
