@@ -36,8 +36,8 @@ class NoOptions(Strict):
 
 
 class Recorded(BaseModel):
-    """The members of a driver's state that a restore reads, with their types. Others are neither read nor refused: an older
-    version reads what a newer one wrote."""
+    """The members of a driver's state, with their types. Those that a restore reads have no default. Others are neither read nor
+    refused: an older version reads what a newer one wrote."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 

@@ -28,7 +28,7 @@ class State(Recorded):
     uid: str
     token: str
     original: Original
-    selector: Selector
+    selector: Selector | None = None
 
 
 class NetworkBlackhole(Fault):

@@ -51,7 +51,7 @@ class State(Recorded):
     uid: str
     original: Original
     selector: Selector
-    victims: list[Victim]
+    victims: list[Victim] | None = None
 
 
 class PodKill(Fault):

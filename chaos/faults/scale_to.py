@@ -43,7 +43,7 @@ class State(Recorded):
     generation: int | None = None
     original: Original
     set: Set
-    selector: Selector
+    selector: Selector | None = None
     grace_s: float = 0.0
     came: int | None = None
 

@@ -199,6 +199,15 @@ def test_what_a_lease_names_itself_writes_no_second_line_into_a_log(small):
         assert all(line.isprintable() for line in running.lines)
 
 
+def test_a_state_without_the_members_that_no_restore_reads_is_read():
+    """As an older version may have written it."""
+    read_by_a_restore = {key: UNDO.state[key] for key in ("uid", "original", "set")}
+    found = record(state=read_by_a_restore)
+    meta = {"namespace": "ml", "name": name_of("deployment", FORGED)}
+    meta["annotations"] = {"brownout.dev/undo": json.dumps(found)}
+    assert lease.undo_in({"metadata": meta}).state == read_by_a_restore
+
+
 def test_a_record_of_another_cluster_is_tried_once_and_then_left_alone(small):
     """Thousands of them would fill the log, and take the place of others, again and again."""
     forge(small, record(cluster="another"))
