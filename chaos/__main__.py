@@ -174,6 +174,8 @@ def _run(args: argparse.Namespace) -> int:
             f"{args.topology}: has no urls; start the stack with make up and pass .stack/up/topology.yaml"
         )
     proxies.refuse(stack, os.environ)
+    journal = Journal(default_folder())
+    journal.must_be_own()
     bound = bind(lines, stack, str(args.timeline))
     clock, stop = shared(), Stop()
     own = None
@@ -192,7 +194,7 @@ def _run(args: argparse.Namespace) -> int:
         )
     folder = own.path if own else args.run
     chaos_run = ChaosRun(
-        stack, lines, bound, folder, Journal(default_folder()), clock, stop,
+        stack, lines, bound, folder, journal, clock, stop,
         report=_to_parent if args.leash else _to_terminal, duration_s=args.duration, restore_within_s=_restore_within(args, lines),
         without_reaper=args.without_reaper, seed=args.seed,
     )  # fmt: skip
@@ -239,7 +241,9 @@ def _reaper(args: argparse.Namespace) -> int:
     stop.on_signals()
     # It runs for months: the wall clock, which is kept synchronized, not one that was right at its start.
     clock = Clock(time.time, time.time)
-    Reaper(Cluster(args.kubeconfig), args.namespace, clock, stop, output.out).run()
+    reaper = Reaper(Cluster(args.kubeconfig), args.namespace, clock, stop, output.out)
+    reaper.announce()
+    reaper.run()
     return EXIT_PASS
 
 

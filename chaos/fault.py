@@ -12,6 +12,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from pydantic import BaseModel, ConfigDict
+
 from chaos.kube.cluster import Cluster
 from chaos.kube.right import Right
 from chaos.target import Target
@@ -33,12 +35,21 @@ class NoOptions(Strict):
     """This fault has no options under `with`."""
 
 
+class Recorded(BaseModel):
+    """The members of a driver's state, with their types. Those that a restore reads have no default. Others are neither read nor
+    refused: an older version reads what a newer one wrote."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
 class Fault(ABC):
     """One way to take a target away and to restore it. `state`: what `snapshot` returned, after a round trip through JSON."""
 
     kinds: ClassVar[tuple[str, ...]]  # the handles it can use; the first that the topology gives is taken
     options: ClassVar[type[Strict]] = NoOptions  # the options of a step, under `with`
     by_sending: ClassVar[bool] = False  # effective only when a request to the tier gets no answer
+    # The state in a Lease must have these members. No path, no process and no command is among them: others may have written it.
+    recorded: ClassVar[type[Recorded]] = Recorded
     # It sends requests to its target itself: its record holds how the target is reached.
     by_http: ClassVar[bool] = False
     slow: ClassVar[bool] = False  # a call may take effect long before it returns: it counts from its begin

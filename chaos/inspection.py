@@ -71,6 +71,7 @@ def _step(b: Bound, ground: Ground, now: Callable[[], float], deadline: float) -
         f"  {b.step.name}: {b.step.fault} on {b.handle}",
         *_current(fault, b.step.for_),
         *(f"    rights:            {line}" for line in _rights(fault, b, ground)),
+        *(f"    record:            {line}" for line in _record(b, ground)),
         *(f"    other controllers: {line}" for line in _others(fault)),
         f"    dead-man:          {fault.deadman}",
         *(f"    REFUSED:           {line}" for line in _against(fault, b, ground, now, deadline)),
@@ -111,6 +112,16 @@ def _rights(fault: Fault, b: Bound, ground: Ground) -> list[str]:
     except API_ERRORS as e:
         return [f"unknown: {error_text(e)}"]
     return [f"MISSING: {right}" for right in missing] or ["all granted"]
+
+
+def _record(b: Bound, ground: Ground) -> list[str]:
+    if not b.handle.on_cluster or ground.cluster is None:
+        return []
+    try:
+        missing = preflight.keys_of(b.handle, ground.cluster).missing
+    except API_ERRORS as e:
+        return [f"unknown whether it is authenticated: {error_text(e)}"]
+    return [f"not authenticated: {missing}"] if missing else ["signed"]
 
 
 def _others(fault: Fault) -> list[str]:

@@ -7,7 +7,8 @@ from chaos.errors import CannotInject
 from chaos.fault import Deadman, Fault
 from chaos.kube.cluster import API_ERRORS, Cluster, api_error_text
 from chaos.target import Handle
-from chaos.undo import lease, reaper
+from chaos.undo import lease, reaper, signature
+from chaos.undo.signature import Keys
 from contract.refusal import Refusal
 from contract.topology import Topology
 
@@ -63,7 +64,13 @@ def objections(
     cluster = ground.cluster if handle.on_cluster else None
     skew = clock_skew(cluster, now) if cluster else []  # first, while `now` is current
     expired = expiry(cluster, deadline) if cluster else []
-    return no_deadman(fault, handle, unprotected, ground, now) + skew + expired
+    weak = keys_of(handle, cluster).weak() if cluster else None
+    return no_deadman(fault, handle, unprotected, ground, now) + skew + expired + ([weak] if weak else [])
+
+
+def keys_of(handle: Handle, cluster: Cluster) -> Keys:
+    """The keys that sign the record of a cluster's target. Raises API_ERRORS."""
+    return signature.read(cluster, lease.namespace_of(handle.kind, handle.name))
 
 
 def clock_skew(cluster: Cluster, now: float) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from contract import handles as handle_kinds
 from contract import page, redact
@@ -19,6 +19,7 @@ from contract.framing import End
 from contract.handle_kind import EMBEDDED, Place
 from contract.headers import bare
 from contract.refusal import Refusal
+from contract.strict import Strict
 from contract.topology import Api, Tier, Topology
 
 
@@ -42,6 +43,16 @@ class Handle:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
+
+
+class Server(Strict):
+    """How a target's server is reached, as an undo record holds it: no value of a secret."""
+
+    url: str | None = None
+    api: Api = "openai"
+    api_key: str | None = None
+    headers: dict[str, str] = Field(default_factory=dict)
+    ca_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from contract import gateway_version, gateways
+from contract import gateway_version, gateways, own_file
 from contract.records import FORMAT, Worker
 from contract.refusal import Refusal
 from contract.schemas import columns
@@ -117,7 +117,8 @@ def open_run(
 def write_whole(path: Path, text: str) -> None:
     """Write a file atomically: a reader finds the old one or the new one, and a crash loses neither."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(fresh, "w") as f:
+    # Others may not write it, whatever the umask: what a restore reads from it is acted on.
+    with open(own_file.opened(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), "w") as f:
         f.write(text)
         f.flush()
         os.fsync(f.fileno())
@@ -152,10 +153,10 @@ class ArrowFile:
 
 
 class JsonLines:
-    """Appends lines that are on the disk when `append` returns."""
+    """Appends lines that are on the disk when `append` returns. Raises OSError where the path is a link, or no regular file."""
 
     def __init__(self, path: Path) -> None:
-        self._file = open(path, "a")  # noqa: SIM115  closed by close()
+        self._file = open(path, "a", opener=own_file.opener)  # noqa: SIM115  closed by close()
 
     def append(self, line: object) -> None:
         data = asdict(line) if is_dataclass(line) and not isinstance(line, type) else line

@@ -73,6 +73,6 @@ def command(config: Path, port: int, pidfile: Path) -> list[str]:
 # Removes the harness's PYTHONPATH and virtual environment, and writes the pidfile, which LiteLLM does not.
 _EXEC = (
     "import os, sys; [os.environ.pop(k, None) for k in ('PYTHONPATH', 'VIRTUAL_ENV')]; "
-    "open(sys.argv[1] + '.new', 'w').write(str(os.getpid())); os.rename(sys.argv[1] + '.new', sys.argv[1]); "
+    "open(sys.argv[1] + '.new', 'w').write(str(os.getpid())); os.chmod(sys.argv[1] + '.new', 0o644); os.rename(sys.argv[1] + '.new', sys.argv[1]); "
     "os.execv(sys.argv[2], sys.argv[2:])"
 )

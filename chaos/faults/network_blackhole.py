@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 from chaos.errors import CannotInject, Foreign
-from chaos.fault import Deadman, Fault, NoOptions
+from chaos.fault import Deadman, Fault, NoOptions, Recorded
 from chaos.kube.cluster import API_ERRORS, MANAGER, Cluster, managers
 from chaos.kube.names import LABEL, name_of
 from chaos.kube.right import Right
-from chaos.kube.workload import KINDS, Workload
+from chaos.kube.workload import KINDS, Original, Selector, Workload
 from chaos.target import Target
 
 GROUP = "networking.k8s.io"
@@ -24,8 +24,16 @@ LOOK_S = 1.0
 OURS = "brownout.dev/blackhole"  # the token of the run that created it
 
 
+class State(Recorded):
+    uid: str
+    token: str
+    original: Original
+    selector: Selector | None = None
+
+
 class NetworkBlackhole(Fault):
     kinds = KINDS
+    recorded = State
     deadman = Deadman.REAPER
     by_sending = True
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chaos.errors import Altered, CannotInject, Foreign, NotYet
-from chaos.fault import Deadman, Fault, NoOptions
+from chaos.fault import Deadman, Fault, NoOptions, Recorded
 from chaos.kube.cluster import API_ERRORS, MANAGER, Cluster, api_error_text, managers
 from chaos.kube.right import Right
 from chaos.kube.workload import controller, grace_s, is_ready, staying
@@ -31,8 +31,15 @@ _MIRROR = "kubernetes.io/config.mirror"
 _PART_OF = "app.kubernetes.io/part-of"
 
 
+class State(Recorded):
+    uid: str
+    token: str
+    grace_s: float = 0.0
+
+
 class NodeDrain(Fault):
     kinds = ("node",)
+    recorded = State
     deadman = Deadman.REAPER
 
     def __init__(self, cluster: Cluster | None, target: Target, options: NoOptions) -> None:

@@ -11,10 +11,10 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from chaos.errors import CannotInject, Foreign
-from chaos.fault import Deadman, Fault
+from chaos.fault import Deadman, Fault, Recorded
 from chaos.kube.cluster import Cluster
 from chaos.kube.right import Right
-from chaos.kube.workload import KINDS, Workload, is_ready, staying
+from chaos.kube.workload import KINDS, Original, Selector, Workload, is_ready, staying
 from chaos.target import Target
 from contract.duration import Duration
 from contract.strict import Strict
@@ -42,8 +42,21 @@ class Options(Strict):
         return math.ceil(round(self.share * pods, 6))  # 0.07 of 100 is 7.000000000000001
 
 
+class Victim(Recorded):
+    name: str
+    uid: str
+
+
+class State(Recorded):
+    uid: str
+    original: Original
+    selector: Selector
+    victims: list[Victim] | None = None
+
+
 class PodKill(Fault):
     kinds = KINDS
+    recorded = State
     options = Options
     deadman = Deadman.NOT_NEEDED
 

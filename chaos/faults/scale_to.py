@@ -16,11 +16,11 @@ from typing import Any
 from pydantic import Field
 
 from chaos.errors import Altered, CannotInject, Foreign, NotYet
-from chaos.fault import Deadman, Fault
+from chaos.fault import Deadman, Fault, Recorded
 from chaos.kube import other_controllers
 from chaos.kube.cluster import API_ERRORS, MANAGER, Cluster, api_error_text, managers, not_tried, refused
 from chaos.kube.right import Right
-from chaos.kube.workload import KINDS, Workload, grace_s, is_ready, staying
+from chaos.kube.workload import KINDS, Original, Selector, Workload, grace_s, is_ready, staying
 from chaos.target import Target
 from contract.strict import Strict
 
@@ -34,9 +34,24 @@ class Options(Strict):
     replicas: int = Field(ge=0, description="number of replicas to scale to")
 
 
+class Set(Recorded):
+    replicas: int = Field(ge=0)
+
+
+class State(Recorded):
+    uid: str
+    generation: int | None = None
+    original: Original
+    set: Set
+    selector: Selector | None = None
+    grace_s: float = 0.0
+    came: int | None = None
+
+
 class ScaleTo(Fault):
     kinds = KINDS
     options = Options
+    recorded = State
     deadman = Deadman.REAPER
 
     def __init__(self, cluster: Cluster | None, target: Target, options: Options) -> None:

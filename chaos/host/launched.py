@@ -6,20 +6,24 @@ restorer does, the command never runs.
 
 import json
 import os
+import secrets
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from chaos import state_folder
 from chaos.host import pidfile
 from chaos.host.pidfile import Seen
 from chaos.state_folder import default_folder
+from contract import own_file
 
 _LAUNCHER = str(Path(__file__).with_name("launcher.py"))
 TERM_S = 2.0  # between SIGTERM and SIGKILL
 KILL_S = 3.0
 POLL_S = 0.02
+MOST_BYTES = 1024
 
 
 class Launched:
@@ -30,16 +34,17 @@ class Launched:
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """The command line that runs it; start it in its own session."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        state_folder.make(self._file.parent)
         return [sys.executable, "-I", "-S", _LAUNCHER, str(self._file), *argv]
 
     def bar(self) -> None:
         """Prevent its start from now on; a command that already runs is not touched."""
-        fresh = self._file.with_name(f"{self._file.name}.bar-{os.getpid()}")
+        fresh = self._file.with_name(f"{self._file.name}.bar-{secrets.token_hex(8)}")
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            state_folder.make(self._file.parent)
             try:
-                fresh.write_text("{}")
+                with open(own_file.opened(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w") as f:
+                    f.write("{}")
                 os.link(fresh, self._file)
             finally:
                 fresh.unlink(missing_ok=True)
@@ -49,15 +54,16 @@ class Launched:
     def running(self) -> list[Seen]:
         """The living processes of its group."""
         try:
-            recorded = json.loads(self._file.read_text())
+            recorded = self._read()
         except (FileNotFoundError, NotADirectoryError):
             return []
-        if "pid" not in recorded:
+        if recorded is None:
             return []
-        leader = pidfile.seen(recorded["pid"])
-        if leader is not None and leader.start != recorded["start"]:
+        pid, start = recorded
+        leader = pidfile.seen(pid)
+        if leader is not None and leader.start != start:
             return []  # the pid has been reused, so the group is gone
-        return pidfile.members(recorded["pid"])
+        return pidfile.members(pid)
 
     def end(self) -> bool:
         """End its process group; whether there was one. Raises OSError where it does not end."""
@@ -88,10 +94,18 @@ class Launched:
     def forget(self) -> None:
         """Remove the file of a started command; a bar stays, since the barred command may still arrive."""
         try:
-            if "pid" in json.loads(self._file.read_text()):
+            if self._read() is not None:
                 self._file.unlink(missing_ok=True)
         except (FileNotFoundError, NotADirectoryError):
             pass
+
+    def _read(self) -> tuple[int, int] | None:
+        """The pid and start time of the command; None: the file is a bar. Raises OSError where it is neither."""
+        try:
+            found = json.loads(own_file.read_own(self._file, MOST_BYTES))
+            return (int(found["pid"]), int(found["start"])) if "pid" in found else None
+        except (ValueError, TypeError, KeyError, RecursionError) as e:
+            raise OSError(f"{self._file}: it names no process: {type(e).__name__}; remove it") from None
 
 
 def folder() -> Path:

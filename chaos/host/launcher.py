@@ -16,7 +16,7 @@ def main(file: str, command: list[str]) -> int:
     with open("/proc/self/stat") as f:
         start = int(f.read().rpartition(")")[2].split()[19])
     fresh = f"{file}.{os.getpid()}"
-    with open(fresh, "w") as f:
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as f:
         json.dump({"pid": os.getpid(), "start": start}, f)
         f.flush()
         os.fsync(f.fileno())

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from contract import own_file
+
 # A process starts before its pidfile is written; tolerance for the kernel's ticks (1/100 s) and for clock changes.
 SLACK_S = 2.0
 
@@ -64,9 +66,11 @@ def living(pid: int, start: int) -> Seen | None:
 
 
 def named(pidfile: str) -> Named | None:
-    """The pid in the file; None: no such file, or no pid in it (yet)."""
+    """The pid in the file; None: no such file, or no pid in it (yet). Raises OSError where it is a link or no regular file, and where
+    another user could have written it: the process that it names would be theirs to choose."""
     try:
-        with open(pidfile) as f:
+        with open(own_file.opened(pidfile, os.O_RDONLY), errors="replace") as f:
+            own_file.must_be_own(pidfile, os.fstat(f.fileno()))
             text, written = f.read(64).split(), os.fstat(f.fileno()).st_mtime_ns
     except FileNotFoundError:
         return None

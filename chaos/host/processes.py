@@ -19,10 +19,14 @@ class ProcessFault(Fault):
 
     def __init__(self, cluster: Cluster | None, target: Target, options: NoOptions) -> None:
         self.pidfile: str = target.handle.given["pidfile"]
+        self._refused: str | None = None  # why the pidfile was not read
         self.start: list[str] | None = target.handle.given.get("start")
 
     def snapshot(self) -> dict[str, Any]:
-        named = pidfile.named(self.pidfile)
+        try:
+            named = pidfile.named(self.pidfile)
+        except OSError as e:
+            raise CannotInject(str(e)) from None
         if named is None:
             raise CannotInject(f"{self.pidfile} does not hold a pid: there is nothing to take away")
         found = pidfile.seen(named.pid)
@@ -50,13 +54,23 @@ class ProcessFault(Fault):
             "written": named.written,
         }
 
+    @property
+    def missing(self) -> str:
+        return self._refused or super().missing
+
     def original(self, state: dict[str, Any]) -> Seen | None:
         """The process that the snapshot found, while it lives."""
         return pidfile.living(state["pid"], state["start"])
 
     def current(self, state: dict[str, Any]) -> Seen | None:
-        """The process that the pidfile names now, while it lives."""
-        named = pidfile.named(self.pidfile)
+        """The process that the pidfile names now, while it lives. None also where another user could have written the file: what
+        others write must not pass for a process that is back."""
+        try:
+            named = pidfile.named(self.pidfile)
+        except OSError as e:
+            self._refused = str(e)
+            return None
+        self._refused = None
         found = pidfile.seen(named.pid) if named else None
         if named is None or found is None or found.gone:
             return None

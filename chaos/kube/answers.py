@@ -27,6 +27,7 @@ KINDS = {
     "endpointslices": "EndpointSlice",
     "networkpolicies": "NetworkPolicy",
     "leases": "Lease",
+    "secrets": "Secret",
     "horizontalpodautoscalers": "HorizontalPodAutoscaler",
     "scaledobjects": "ScaledObject",
     "inferenceservices": "InferenceService",
@@ -76,6 +77,11 @@ def denies(error: ApiException) -> bool:
     return _DENIED in str(error)
 
 
+def forbidden(error: Exception) -> bool:
+    """Whether the account does not have the right."""
+    return isinstance(error, ApiException) and error.status == 403 and not denies(error)
+
+
 class NotTheApi(urllib3.exceptions.HTTPError):
     """An answer that does not come from the API server, or does not match the request. `no_such_page`: the text with which
     servers written in Go, such as the API server, report an unknown path."""
@@ -83,6 +89,10 @@ class NotTheApi(urllib3.exceptions.HTTPError):
     def __init__(self, why: str, no_such_page: bool = False) -> None:
         super().__init__(line(why))
         self.no_such_page = no_such_page
+
+
+class TooLarge(NotTheApi):
+    """An answer of more bytes than are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +164,12 @@ def found(of: RequestInfo, data: bytes) -> dict[str, Any]:
     elif of.sub != "eviction":
         _object(of, body)
     return body
+
+
+def rest_of(listed: dict[str, Any]) -> str:
+    """The token of a list's next page; empty: this is the last one."""
+    meta = listed.get("metadata")
+    return str(meta.get("continue") or "") if isinstance(meta, dict) else ""
 
 
 def event(of: RequestInfo, name: str, text: bytes) -> dict[str, Any]:
@@ -252,8 +268,8 @@ def _list(of: RequestInfo, body: dict[str, Any]) -> None:
     if not isinstance(items, list):
         raise NotTheApi(f"{of}: a list without items")
     meta = body.get("metadata")
-    if isinstance(meta, dict) and meta.get("continue"):
-        raise NotTheApi(f"{of}: only a part of the list")
+    if isinstance(meta, dict) and not isinstance(meta.get("continue", ""), str):
+        raise NotTheApi(f"{of}: a list whose metadata.continue is not a text")
     every = RequestInfo(of.method, of.path, of.plural, "", "", of.namespace)
     for item in items:
         if not isinstance(item, dict):

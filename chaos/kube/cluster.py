@@ -6,7 +6,7 @@ Calls raise API_ERRORS; a caller that must not give up catches them and tries ag
 import email.utils
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from kubernetes.client.exceptions import ApiException
 
@@ -46,6 +46,11 @@ class Cluster:
         self.embedded_pid = int(pid) if embedded and pid else None
         self._wire.cluster = self._wire.cluster or meta["uid"]
         return meta["uid"], embedded
+
+    @property
+    def uid(self) -> str | None:
+        """The uid of kube-system, once `identity` has read it."""
+        return self._wire.cluster
 
     def clock_ahead_s(self, now: float) -> float | None:
         """Seconds that `now` is ahead of the API server's clock, to about a second; None: its answers have no date."""
@@ -128,18 +133,18 @@ class Cluster:
 
     def pods(self, namespace: str, selector: dict[str, Any]) -> list[dict[str, Any]]:
         """The live Pods, including terminating ones. `selector`: as in a workload's spec."""
-        found = self._wire.get(path(*_CORE, namespace, "pods"), labelSelector=selector_text(selector)).found
-        return [p for p in found["items"] if p.get("status", {}).get("phase") in _LIVE]
+        found = self._items(path(*_CORE, namespace, "pods"), labelSelector=selector_text(selector))
+        return [p for p in found if p.get("status", {}).get("phase") in _LIVE]
 
     def replica_sets(self, namespace: str, selector: dict[str, Any]) -> list[dict[str, Any]]:
         """The ReplicaSets between a Deployment of this selector and its Pods."""
         where = path(*_APPS, namespace, "replicasets")
-        return _items(self._wire.get(where, labelSelector=selector_text(selector)))
+        return list(self._items(where, labelSelector=selector_text(selector)))
 
     def pods_on(self, node: str) -> list[dict[str, Any]]:
         """The live Pods of a node, of all namespaces."""
-        found = self._wire.get("/api/v1/pods", fieldSelector=f"spec.nodeName={node}")
-        return [p for p in _items(found) if p.get("status", {}).get("phase") in _LIVE]
+        found = self._items("/api/v1/pods", fieldSelector=f"spec.nodeName={node}")
+        return [p for p in found if p.get("status", {}).get("phase") in _LIVE]
 
     def delete_pod(self, namespace: str, name: str, uid: str, grace_s: int) -> bool:
         """Delete the Pod of this uid; False: it is already gone, or another Pod has its name."""
@@ -170,14 +175,18 @@ class Cluster:
     def endpoints(self, namespace: str) -> list[dict[str, Any]]:
         """The Pods that the Services of a namespace route to: {pod: its uid, ready}. A Pod is listed once for each Service and
         each address family."""
-        slices = _items(self._wire.get(path(*_DISCOVERY, namespace, "endpointslices")))
         found = []
-        for part in slices:
+        for part in self._items(path(*_DISCOVERY, namespace, "endpointslices")):
             for endpoint in part.get("endpoints") or ():  # null where there is none
                 pod = (endpoint.get("targetRef") or {}).get("uid", "")
                 conditions = endpoint.get("conditions") or {}
                 found.append({"pod": pod, "ready": conditions.get("ready", False)})
         return found
+
+    def _items(self, where: str, **query: str) -> Iterator[dict[str, Any]]:
+        """The objects of a list, read in pages."""
+        for page in self._wire.pages(where, **query):
+            yield from page
 
     # Nodes.
 
@@ -208,7 +217,7 @@ class Cluster:
     # Network policies.
 
     def network_policies(self, namespace: str) -> list[dict[str, Any]]:
-        return _items(self._wire.get(_policy(namespace)))
+        return list(self._items(_policy(namespace)))
 
     def network_policy(self, namespace: str, name: str) -> dict[str, Any] | None:
         return _or_none(lambda: self._wire.get(_policy(namespace, name)))
@@ -225,20 +234,23 @@ class Cluster:
     # Other controllers that scale.
 
     def autoscalers(self, namespace: str) -> list[dict[str, Any]]:
-        return _items(self._wire.get(path(*_SCALING, namespace, "horizontalpodautoscalers")))
+        return list(self._items(path(*_SCALING, namespace, "horizontalpodautoscalers")))
 
     def scaled_objects(self, namespace: str) -> list[dict[str, Any]]:
         """Of KEDA; empty where the cluster has no KEDA."""
         where = path("apis", "keda.sh", "v1alpha1", "namespaces", namespace, "scaledobjects")
-        found = _if_spoken(lambda: self._wire.get(where))
-        return found["items"] if found else []
+        return _if_spoken(lambda: list(self._items(where))) or []
 
     def inference_service(self, namespace: str, name: str) -> dict[str, Any] | None:
         """Of KServe; None: the cluster has none of this name, or no KServe."""
         where = path(
             "apis", "serving.kserve.io", "v1beta1", "namespaces", namespace, "inferenceservices", name
         )
-        return _if_spoken(lambda: self._wire.get(where))
+        return _if_spoken(lambda: self._wire.get(where).found)
+
+    def secret(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """None: the cluster has none of this name."""
+        return _or_none(lambda: self._wire.get(path(*_CORE, namespace, "secrets", name)))
 
     # Leases.
 
@@ -249,8 +261,9 @@ class Cluster:
     def lease(self, namespace: str, name: str) -> dict[str, Any] | None:
         return _or_none(lambda: self._wire.get(_lease(namespace, name)))
 
-    def leases(self, namespace: str, label: str) -> list[dict[str, Any]]:
-        return _items(self._wire.get(_lease(namespace), labelSelector=label))
+    def leases(self, namespace: str, label: str) -> Iterator[dict[str, Any]]:
+        """One after another: others may have created more of them than fit in memory."""
+        return self._items(_lease(namespace), labelSelector=label)
 
     def replace_lease(self, lease: dict[str, Any]) -> dict[str, Any] | None:
         """Provided that nothing changed since it was read; None: something changed."""
@@ -320,6 +333,7 @@ def process_gone(pid: int | None) -> bool:
     return state == "Z"  # ended, but not yet reaped by its parent
 
 
+T = TypeVar("T")
 _NO_DRY_RUN = "does not support dry run"
 _CORE = ("api", "v1", "namespaces")
 _APPS = ("apis", "apps", "v1", "namespaces")
@@ -340,11 +354,6 @@ def _lease(namespace: str, *rest: str) -> str:
     return path("apis", "coordination.k8s.io", "v1", "namespaces", namespace, "leases", *rest)
 
 
-def _items(listed: Answer) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = listed.found["items"]
-    return found
-
-
 def _or_none(call: Callable[[], Answer]) -> dict[str, Any] | None:
     """None where the API server itself reports that there is none of this name."""
     try:
@@ -355,10 +364,10 @@ def _or_none(call: Callable[[], Answer]) -> dict[str, Any] | None:
         raise
 
 
-def _if_spoken(call: Callable[[], Answer]) -> dict[str, Any] | None:
+def _if_spoken(call: Callable[[], T]) -> T | None:
     """For a custom kind. None: the cluster does not have it, or none of the name."""
     try:
-        return call().found
+        return call()
     except API_ERRORS as e:
         if no_such_api(e):
             return None

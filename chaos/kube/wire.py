@@ -17,11 +17,25 @@ from urllib.parse import quote, urlencode
 import urllib3
 from kubernetes.client.api_client import ApiClient
 
-from chaos.kube.answers import API_ERRORS, NotTheApi, RequestInfo, event, found, line, refusal, request_info
+from chaos.kube.answers import (
+    API_ERRORS,
+    NotTheApi,
+    RequestInfo,
+    TooLarge,
+    event,
+    found,
+    line,
+    refusal,
+    request_info,
+    rest_of,
+)
 from chaos.kube.credentials import Credentials
 from contract.refusal import Refusal
 
 MOST_BYTES = 32 * 1024 * 1024  # of an answer
+PAGE = 100  # objects of a list that are requested at once
+PAGE_MOST_BYTES = 12 * 1024 * 1024  # of a page with several objects; then a smaller one is requested
+LIST_WITHIN_S = 120.0  # for all pages of a list
 MOST_LINE = 4 * 1024 * 1024  # of an event of a watch
 CONNECT_S, READ_S = 3, 10  # without them a hung API server blocks forever
 WITHIN_S = 20.0  # for a whole answer; each read has the timeout of the request
@@ -107,6 +121,31 @@ class Wire:
         """Raises API_ERRORS, as do all requests."""
         return self._answer(_request("GET", path, query))
 
+    def pages(self, path: str, **query: str) -> Iterator[list[dict[str, Any]]]:
+        """The items of a list, page by page: others may make it as long as they like, and only a page is in memory."""
+        token, limit, over = "", PAGE, self._clock() + LIST_WITHIN_S
+        while True:
+            more = {"limit": str(limit)} | ({"continue": token} if token else {})
+            request = _request("GET", path, query | more)
+            try:
+                _, data = self._success(
+                    request, whole=True, most=min(PAGE_MOST_BYTES, MOST_BYTES) if limit > 1 else MOST_BYTES
+                )
+            except TooLarge:
+                if limit == 1:
+                    raise
+                limit = max(1, limit // 4)
+                continue
+            listed = found(request.of, data)
+            yield listed["items"]
+            before, token = token, rest_of(listed)
+            if not token:
+                return
+            if token == before:
+                raise NotTheApi(f"{request.of}: the same page of a list twice")
+            if self._clock() > over:
+                raise NotTheApi(f"{request.of}: a list that is incomplete after {LIST_WITHIN_S:.0f} s")
+
     def post(self, path: str, body: dict[str, Any], **query: str) -> Answer:
         return self._answer(_request("POST", path, query, body))
 
@@ -130,8 +169,10 @@ class Wire:
         response, data = self._success(request, whole=True)
         return Answer(response.headers, found(request.of, data))
 
-    def _success(self, request: _Request, whole: bool = False) -> tuple[urllib3.BaseHTTPResponse, bytes]:
-        """The response to a granted request, and its body if `whole`."""
+    def _success(
+        self, request: _Request, whole: bool = False, most: int = MOST_BYTES
+    ) -> tuple[urllib3.BaseHTTPResponse, bytes]:
+        """The response to a granted request, and its body of at most `most` bytes if `whole`."""
         of, held = request.of, self._held
         response, refused = _sent(held, request)
         why = ""
@@ -146,7 +187,7 @@ class Wire:
         if response.status != 401:
             self._pause_s = 0.0
         granted = 200 <= response.status <= 299
-        data = _read(response, of) if whole or not granted else b""
+        data = _read(response, of, most) if whole or not granted else b""
         if not granted:
             raise refusal(of, response.status, response.headers, data, f" ({why})" if why else "")
         return response, data
@@ -246,7 +287,7 @@ def _sent(held: _Held, request: _Request) -> tuple[urllib3.BaseHTTPResponse | No
         return None, line(str(e))
 
 
-def _read(response: urllib3.BaseHTTPResponse, of: RequestInfo) -> bytes:
+def _read(response: urllib3.BaseHTTPResponse, of: RequestInfo, most: int = MOST_BYTES) -> bytes:
     """The whole body, up to a size and a time."""
     until = time.monotonic() + WITHIN_S
     pieces, size = [], 0
@@ -254,8 +295,8 @@ def _read(response: urllib3.BaseHTTPResponse, of: RequestInfo) -> bytes:
         while piece := response.read1(_PIECE):
             pieces.append(piece)
             size += len(piece)
-            if size > MOST_BYTES:
-                raise NotTheApi(f"{of}: an answer of more than {MOST_BYTES // 1024**2} MiB")
+            if size > most:
+                raise TooLarge(f"{of}: an answer of more than {most // 1024**2} MiB")
             if time.monotonic() > until:
                 raise NotTheApi(f"{of}: an answer that is incomplete after {WITHIN_S:.0f} s")
     except BaseException:

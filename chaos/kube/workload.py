@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from chaos.errors import CannotInject, Foreign
 from chaos.kube.answers import line
@@ -12,8 +14,36 @@ from chaos.target import Handle
 
 KINDS = ("deployment", "statefulset")
 _PLURAL = {"deployment": "deployments", "statefulset": "statefulsets"}
+MOST_REPLICAS = 1000
+"""Replicas of a target, and so the most to which a record in a Lease can make a restorer scale it."""
 _HASH = "pod-template-hash"
 _GRACE_S = 30  # the API server's default
+
+
+class Expression(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    key: str
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    values: list[str] | None = None
+
+
+class Selector(BaseModel):
+    """A workload's `spec.selector`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    matchLabels: dict[str, str] | None = None
+    matchExpressions: list[Expression] | None = None
+
+
+class Original(BaseModel):
+    """What `Workload.original` returns. Where `ready` is missing or invalid, the restore is verified by all replicas."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    replicas: int = Field(ge=1, le=MOST_REPLICAS)
+    endpoints: int = Field(ge=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +111,8 @@ class Workload:
         replicas, ready = found["spec"].get("replicas", 1), sum(is_ready(p) for p in staying(seen.pods))
         if not ready:
             raise CannotInject(f"{self} has 0 of {replicas} Pods ready: there is nothing to take away")
+        if replicas > MOST_REPLICAS:
+            raise CannotInject(f"{self} has {replicas} replicas; at most {MOST_REPLICAS} are restored")
         return {"replicas": replicas, "ready": ready, "endpoints": sum(seen.endpoints.values())}
 
     def remarks(self, original: dict[str, Any]) -> list[str]:

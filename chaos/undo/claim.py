@@ -7,9 +7,11 @@ A claim whose record someone has deleted, on the cluster or on the disk, is take
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from chaos.errors import CannotInject
 from chaos.kube.cluster import API_ERRORS, Cluster
+from chaos.printable import clean
 from chaos.undo import lease
 from chaos.undo.journal import Journal, Taken, Undo
 
@@ -41,7 +43,8 @@ class Claim:
         self._cluster = cluster if undo.target_handle.on_cluster else None
         self._lock = threading.Lock()  # `keep` must not retake a claim that is being released
         self._released = False
-        self._whole = True  # whether the Lease was complete when last read
+        self._whole = True  # whether the Lease was complete when last read …
+        self._found: dict[str, Any] | None = None  # … as this
 
     def must_be_free(self, now: float, restore_first: RestoreFirst) -> None:
         """Raises CannotInject, naming the holder. Call before the snapshot: a target that another run has taken away must not
@@ -52,7 +55,7 @@ class Claim:
             self._take_over(held, now, restore_first)
             self._journal.close(held)
         if self._cluster is not None and (found := lease.read(self._cluster, self._undo)) is not None:
-            self._take_over(lease.undo_in(found), now, restore_first)
+            self._take_over(lease.holder_in(self._cluster, found, now), now, restore_first)
 
     def take(self, now: float) -> None:
         """When it returns, the record is on disk and, on a cluster, in the Lease. Raises CannotInject, OSError and API_ERRORS."""
@@ -68,7 +71,9 @@ class Claim:
             self._journal.close(undo)
             found = lease.read(self._cluster, undo)
             raise CannotInject(
-                held_by(lease.undo_in(found)) if found else f"another run is claiming {undo.handle}"
+                held_by(lease.holder_in(self._cluster, found, now))
+                if found
+                else f"another run is claiming {undo.handle}"
             )
 
     def stands(self) -> bool:
@@ -87,9 +92,9 @@ class Claim:
         if found is None:
             return False
         if not lease.carries(found, self._undo):
-            holder = (found.get("spec") or {}).get("holderIdentity")
+            holder = clean(str((found.get("spec") or {}).get("holderIdentity")))
             raise Held(f"{self._undo.handle} is held by {holder} now; not touched", lease.taken_at(found))
-        self._whole = lease.whole(found, self._undo)
+        self._whole, self._found = lease.whole(found, self._undo), found
         return True
 
     def is_ours(self) -> bool:
@@ -136,6 +141,8 @@ class Claim:
                 return True
             if not recorded:
                 self._journal_again()
+            if self._cluster is not None and self._found is not None:
+                self._whole = self._whole and lease.is_signed(self._cluster, self._found, now)
             if not self._whole:
                 assert self._cluster is not None, "only a Lease can be incomplete"
                 lease.rewrite(self._cluster, self._undo)
@@ -186,7 +193,7 @@ class Claim:
 
 
 def held_by(undo: Undo) -> str:
-    return (
+    return clean(
         f"{undo.handle} is held by {undo.holder} ({undo.run}, step {undo.step}); "
         "if that run is dead, run make restore"
     )

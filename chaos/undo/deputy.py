@@ -5,19 +5,21 @@ They differ in when they begin, how long they try, and whether they have a topol
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from chaos import faults
 from chaos.fault import Fault
 from chaos.kube.cluster import Cluster, process_gone
+from chaos.printable import clean
 from chaos.probe.verification import Answers, Unknown
 from chaos.retry import error_text, until
 from chaos.target import Target, target_of
 from chaos.undo.claim import Claim
 from chaos.undo.journal import Journal, Undo
 from chaos.undo.restorer import GONE, End, How, Question, Restorer
-from contract import topology
+from contract import own_file, topology
 from contract.clock import Clock
 from contract.records import Event
 from contract.refusal import Refusal
@@ -50,7 +52,8 @@ class Deputy:
         """`journal`: contains the record; None: it came from a Lease. `cluster`: the one to restore on, where the record's
         kubeconfig belongs to another machine. `stack`: by default the topology in the run's folder, for a record from the
         journal."""
-        self._undo, self._by, self._clock, self._log = undo, by, clock, log
+        self._undo, self._by, self._clock = undo, by, clock
+        self._log: Callable[[str], None] = lambda text: log(clean(text))  # what a Lease names may be any text
         self._journal, self._given, self._wait = journal, cluster, wait
         self._stack = stack
         self._ready: tuple[Fault, Cluster | None] | None = None
@@ -75,12 +78,17 @@ class Deputy:
             if uid != undo.cluster:
                 where = cluster.kubeconfig or "the default kubeconfig"
                 raise Refusal(f"{where} points to another cluster; not touched")
+            if self._given is not None:  # the record's own comes from another machine, or from a Lease
+                self._undo = undo = replace(undo, embedded_pid=cluster.embedded_pid)
         self._ready = faults.make(undo.fault, cluster, self._made_on(), undo.options), cluster
 
     def restore(self, within_s: float) -> bool:
         """Try until it is restored and verified, or nothing is left to restore, or `within_s` seconds are over."""
         over_at = self._clock.now() + within_s
-        end = self._restore(over_at)
+        try:
+            end = self._restore(over_at)
+        except Exception as e:  # also a bug of ours: it must end no other restore, and not be silent
+            end = End(How.OPEN, error_text(e))
         if end.how is How.OPEN:
             self._report("fail", error=end.words)
             self._log(f"{self._what}: NOT restored: {end.words}")
@@ -143,15 +151,16 @@ class Deputy:
         """The given topology, or the one in the run's folder; each only where it has this handle."""
         if self._stack is not None and _in(self._stack, undo) is not None:
             return self._stack
-        # A Lease is not trusted: no file is read because of it.
         if self._journal is None or self._folder is None or not (self._folder / "topology.yaml").is_file():
             return None
-        found = topology.read(self._folder / "topology.yaml")
+        path = self._folder / "topology.yaml"
+        own_file.must_be_own(path, path.stat())  # secrets are sent to the urls in it
+        found = topology.read(path)
         return found if _in(found, undo) is not None else None
 
     def _made_on(self) -> Target:
-        """The target of the record. A Lease is not trusted: no secret is sent to its url and no file is read because of it, unless
-        the given topology has this handle."""
+        """The target of the record. A Lease is not trusted: no secret is sent to its url, unless the given topology has this
+        handle."""
         undo = self._undo
         if self._journal is not None:
             return undo.made_on
@@ -166,7 +175,8 @@ class Deputy:
     def _report(self, stage: str, error: str | None = None, detail: dict[str, Any] | None = None) -> None:
         if stage == "waiting" and detail is not None:
             self._log(f"{self._what}: {detail['missing']}; waiting for {detail['waited_s']:.0f} s")
-        if self._folder is None or not self._folder.is_dir():
+        # The record has its resolved path: a link there now is another's.
+        if self._folder is None or self._folder.is_symlink() or not self._folder.is_dir():
             return
         u = self._undo
         event = Event(

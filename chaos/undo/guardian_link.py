@@ -15,6 +15,7 @@ from chaos.state_folder import default_folder
 from chaos.stop import Stop
 from chaos.undo.guardian import TRY_S, closing, mark, opening, under_test
 from chaos.undo.journal import Undo
+from contract import own_file
 from contract.leash import Leashed
 from contract.messages import Armed, BadMessage, Listening, Log, NotArmed
 from contract.refusal import Refusal
@@ -123,10 +124,10 @@ class GuardianLog:
         self._before = 0  # bytes from earlier guardians
         self._file = None
         with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if path.exists() and path.stat().st_size > LOG_MOST:
                 path.replace(path.with_name(f"{path.name}.1"))
-            self._file = open(path, "ab")  # noqa: SIM115  a child's
+            self._file = open(path, "ab", opener=own_file.opened)  # noqa: SIM115  a child's
             self._before = path.stat().st_size
 
     def opened(self) -> IO[bytes] | int:
@@ -141,7 +142,7 @@ class GuardianLog:
     def last_line(self) -> str:
         """The last line since it was opened."""
         try:
-            with open(self.path, "rb") as f:
+            with open(self.path, "rb", opener=own_file.opened) as f:
                 f.seek(self._before)
                 lines = f.read(LOG_MOST).decode(errors="replace").strip().splitlines()
         except OSError:

@@ -8,12 +8,21 @@ import hashlib
 import json
 import os
 import re
+import secrets
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import Field as DataclassField
 from pathlib import Path
 from typing import Any
 
-from chaos.target import Handle, Target
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from chaos import state_folder
+from chaos.kube.answers import line
+from chaos.target import Handle, Server, Target
+from chaos.undo import strict_json
+from contract import own_file
+from contract.refusal import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,15 @@ class Undo:
             other, state=_as_taken(other)
         )
 
+    @property
+    def in_lease(self) -> "Undo":
+        """The part of it that a Lease holds. Others may write Leases: a path, a process, a command and the name of a secret are acted
+        on from the own journal alone."""
+        server = {key: value for key, value in self.server.items() if key in ("url", "api")}
+        return replace(
+            self, folder=None, kubeconfig=None, context=None, embedded_pid=None, given={}, server=server
+        )
+
     def to_json(self, indent: int | None = None) -> str:
         """The format of the journal, a Lease and the guardian.
 
@@ -70,11 +88,42 @@ class Undo:
 
     @classmethod
     def of_json(cls, text: str) -> "Undo":
-        """Parses a record, also one of the previous version. Raises ValueError where it is not an undo record."""
+        """Parses a record, also one of an older version. Raises ValueError, whose text is one line, where it is not an undo record.
+
+        A member that is unknown is refused: a newer version writes it only where the restore needs it.
+        """
         try:
-            return _renamed(cls(**json.loads(text)))
-        except TypeError as e:
+            found = _TYPES.model_validate(strict_json.loads(text))
+            undo = cls(**dict(found))
+            Server.model_validate(undo.server)
+        except ValidationError as e:
+            raise ValueError(f"not an undo record of this version: {first_error(e)}") from None
+        except ValueError as e:
             raise ValueError(f"not an undo record of this version: {e}") from None
+        return _renamed(undo)
+
+
+def first_error(error: ValidationError) -> str:
+    """Where and what, in one short line."""
+    found = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in found["loc"])
+    return line(f"{where}: {found['msg']}" if where else found["msg"])
+
+
+def _types() -> type[BaseModel]:
+    """The fields of a record with their types: a number in quotes is not a number."""
+    given: dict[str, Any] = {f.name: (f.type, _default(f)) for f in fields(Undo)}
+    strict = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    return create_model("Record", __config__=strict, **given)
+
+
+def _default(of: "DataclassField[Any]") -> Any:
+    if of.default_factory is not MISSING:
+        return of.default_factory()  # pydantic copies it for each record
+    return ... if of.default is MISSING else of.default
+
+
+_TYPES = _types()
 
 
 def _renamed(undo: Undo) -> Undo:
@@ -88,11 +137,19 @@ def _renamed(undo: Undo) -> Undo:
     return replace(undo, given={"restore": given.pop("mend"), **given})
 
 
+MOST_BYTES = 4 * strict_json.MOST  # of a file: no character has more than four
 _ADDED = {f.name for f in fields(Undo) if (f.default, f.default_factory) != (MISSING, MISSING)}
 
 
 def _as_taken(undo: Undo) -> dict[str, Any]:
     return {key: value for key, value in undo.state.items() if key != "came"}
+
+
+def _written_at(path: Path) -> tuple[float, Path]:
+    try:
+        return path.lstat().st_mtime, path
+    except FileNotFoundError:  # closed meanwhile
+        return 0.0, path
 
 
 class Taken(Exception):
@@ -109,9 +166,16 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    def must_be_own(self) -> None:
+        """Raises Refusal where another user could have placed records in it."""
+        try:
+            state_folder.must_be_own(self._folder)
+        except PermissionError as e:
+            raise Refusal(str(e)) from None
+
     def open(self, undo: Undo) -> None:
         """The record is on disk when it returns. Raises Taken, and OSError: then no fault may be injected."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        state_folder.make(self._folder)
         path = self._path(undo)
         fresh = self._written(undo)
         try:
@@ -150,11 +214,16 @@ class Journal:
     def records(self, unreadable: Callable[[str], None] = lambda words: None) -> list[Undo]:
         """The open records, oldest first. A file that is not a record goes to `unreadable`, and hides no other."""
         undos = []
-        for _, path in sorted((p.stat().st_mtime, p) for p in self._folder.glob("*.json")):
+        try:
+            state_folder.must_be_own(self._folder)
+        except PermissionError as e:
+            unreadable(str(e))
+            return []
+        for path in sorted(self._folder.glob("*.json"), key=_written_at):
             try:
                 undo = self._at(path)
             except (OSError, ValueError) as e:
-                unreadable(f"{path}: {e}")
+                unreadable(str(e))
                 continue
             if undo is not None:
                 undos.append(undo)
@@ -163,8 +232,8 @@ class Journal:
     def _written(self, undo: Undo) -> Path:
         """Writes a file next to the record's own; it is on disk when it returns."""
         path = self._path(undo)
-        fresh = path.with_name(f".{path.name}.{os.getpid()}.{undo.step}")
-        with open(fresh, "w") as f:
+        fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        with open(own_file.opened(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w") as f:
             f.write(undo.to_json(indent=1) + "\n")
             f.flush()
             os.fsync(f.fileno())
@@ -178,9 +247,12 @@ class Journal:
 
     def _at(self, path: Path) -> Undo | None:
         try:
-            return Undo.of_json(path.read_text())
+            state_folder.must_be_own(self._folder)
+            return Undo.of_json(own_file.read_own(path, MOST_BYTES))
         except FileNotFoundError:
             return None
+        except ValueError as e:
+            raise ValueError(f"{path}: {e}") from None
 
     def _sync(self) -> None:
         # A file is on disk only when its folder's entry is.

@@ -6,7 +6,6 @@ gone. Its heartbeat is a Lease in each namespace that it serves; no fault is inj
 
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,10 +13,12 @@ from typing import Any
 from chaos.kube.cluster import API_ERRORS, Cluster, api_error_text
 from chaos.kube.names import LABEL
 from chaos.kube.right import Right
+from chaos.retry import error_text
 from chaos.stop import Stop
-from chaos.undo import lease
+from chaos.undo import lease, signature
 from chaos.undo.deputy import Deputy
-from chaos.undo.journal import Undo
+from chaos.undo.overdue import Due, Overdue
+from chaos.undo.signature import Keys
 from contract.clock import Clock
 
 BY = "reaper"
@@ -26,10 +27,12 @@ EVERY_S = 5.0
 FRESH_S = 30.0  # maximum age of a heartbeat
 CLOCKS_AGREE_S = 5.0  # a Lease's deadline is written by one clock and read by another
 RESTORE_WITHIN_S = 60.0  # then it reads the Leases again, and tries again
+RESTORES_MOST = 8  # at once: each may hold a page of Pods in memory
+REPORTED = 20  # unreadable records that one look reports by name; all are counted
 
 
 class Reaper:
-    """`run` returns when `stop` is set. Each restore has its own thread: one that hangs does not delay others."""
+    """`run` returns when `stop` is set. Restores run in threads of their own: one that hangs does not delay the look."""
 
     def __init__(
         self,
@@ -48,7 +51,9 @@ class Reaper:
             log,
         )
         self._wait = wait
-        self._restoring: dict[str, threading.Thread] = {}
+        self._overdue = Overdue(self._restore, RESTORES_MOST)
+        self._authenticated: dict[str, str] = {}  # namespace → what was logged last
+        self._unreadable: dict[str, set[str]] = {}  # namespace → uids of Leases that were reported
 
     def run(self) -> None:
         while True:
@@ -61,8 +66,7 @@ class Reaper:
                     self._log(f"{namespace}: {api_error_text(e)}")
             if self._stop.wait(EVERY_S):
                 break
-        for thread in self._restoring.values():
-            thread.join()
+        self._overdue.close()
 
     def _write_heartbeat(self, namespace: str) -> None:
         """No heartbeat while this clock is wrong: it would misread deadlines. It keeps restoring, but no run may rely on it."""
@@ -77,32 +81,79 @@ class Reaper:
 
     def look(self, namespace: str) -> None:
         """Start to restore the faults that are past their deadline. Raises API_ERRORS."""
-        for found in self._cluster.leases(namespace, LABEL):
-            uid = found["metadata"]["uid"]
-            try:
-                undo = lease.undo_in(found)
-            except ValueError as e:
-                self._log(f"{namespace}: {e}; left alone")
-                continue
-            busy = self._restoring.get(uid)
-            if self._clock.now() > undo.deadline and not (busy and busy.is_alive()):
-                thread = threading.Thread(
-                    target=self._restore, args=(undo, uid), name=f"restore {undo.handle}"
-                )
-                self._restoring[uid] = thread
-                thread.start()
-        self._restoring = {uid: t for uid, t in self._restoring.items() if t.is_alive()}
-
-    def _restore(self, undo: Undo, uid: str) -> None:
+        unreadable: dict[str, str] = {}
+        seen: set[str] = set()
+        keys = self._keys(namespace)
         try:
-            found = lease.read(self._cluster, undo)
+            for found in self._cluster.leases(namespace, LABEL):
+                meta = found["metadata"]
+                seen.add(meta["uid"])
+                try:
+                    undo = lease.trusted(found, keys, self._clock.now())
+                    deadline = undo.deadline
+                    if self._cluster.uid not in (None, undo.cluster):
+                        raise ValueError(f"the Lease {meta['name']}: its record is of another cluster")
+                except Exception as e:  # also a bug of ours: it costs this record alone
+                    unreadable[meta["uid"]] = str(e) if isinstance(e, ValueError) else error_text(e)
+                    continue
+                if self._clock.now() > deadline:
+                    self._overdue.add(Due(namespace, meta["name"], meta["uid"], deadline))
+            self._overdue.keep(namespace, seen)
+        finally:
+            self._overdue.start()  # also what was found before the list broke off
+        self._report(namespace, unreadable)
+
+    def announce(self) -> None:
+        """Log whether the records of each namespace are authenticated."""
+        for namespace in self._namespaces:
+            try:
+                keys = signature.read(self._cluster, namespace)
+            except API_ERRORS as e:
+                self._log(f"{namespace}: unknown whether records are authenticated: {api_error_text(e)}")
+                continue
+            self._authenticated.setdefault(namespace, "")
+            self._note(namespace, keys)
+
+    def _keys(self, namespace: str) -> Keys:
+        keys = signature.read(self._cluster, namespace)
+        if namespace in self._authenticated:
+            self._note(namespace, keys)
+        return keys
+
+    def _note(self, namespace: str, keys: Keys) -> None:
+        words = (
+            f"records are not authenticated: {keys.missing}" if keys.missing else "records are authenticated"
+        )
+        if self._authenticated[namespace] != words:
+            self._authenticated[namespace] = words
+            self._log(f"{namespace}: {words}")
+
+    def _report(self, namespace: str, unreadable: dict[str, str]) -> None:
+        """Each unreadable record once, and their number where it has changed."""
+        before = self._unreadable.get(namespace, set())
+        self._unreadable[namespace] = set(unreadable)
+        new = [why for uid, why in unreadable.items() if uid not in before]
+        for why in new[:REPORTED]:
+            self._log(f"{namespace}: {why}; left alone")
+        if len(unreadable) != len(before):
+            what = "1 Lease holds" if len(unreadable) == 1 else f"{len(unreadable)} Leases hold"
+            self._log(f"{namespace}: {what} no record that can be acted on; left alone")
+
+    def _restore(self, due: Due) -> None:
+        try:
+            found = self._cluster.lease(due.namespace, due.name)
+            if found is None or found["metadata"]["uid"] != due.uid:
+                return  # released since it was listed
+            undo = lease.trusted(found, self._keys(due.namespace), self._clock.now())
+            if self._clock.now() <= undo.deadline:
+                return  # moved since it was listed
+            Deputy(undo, BY, self._clock, self._log, cluster=self._cluster, wait=self._wait).restore(
+                RESTORE_WITHIN_S
+            )
         except API_ERRORS:
             return  # it tries again soon
-        if found is None or found["metadata"]["uid"] != uid:
-            return  # released since it was listed
-        Deputy(undo, BY, self._clock, self._log, cluster=self._cluster, wait=self._wait).restore(
-            RESTORE_WITHIN_S
-        )
+        except Exception as e:  # also a bug of ours: it costs this record alone
+            self._log(f"{due.namespace}: {due.name}: {error_text(e)}")
 
 
 def missing_heartbeat(cluster: Cluster, namespace: str, now: float) -> str | None:
@@ -113,6 +164,11 @@ def missing_heartbeat(cluster: Cluster, namespace: str, now: float) -> str | Non
     age_s = now - lease.unix(found["spec"].get("renewTime"))
     if age_s > FRESH_S:
         return f"the reaper of the namespace {namespace} was last seen {age_s:.0f} s ago"
+    if age_s < -CLOCKS_AGREE_S:
+        return (
+            f"the heartbeat of the reaper of the namespace {namespace} is {-age_s:.0f} s in the future: correct the clock of its "
+            f"node, or remove what someone else wrote: kubectl delete lease -n {namespace} {HEARTBEAT}"
+        )
     return None
 
 

@@ -135,6 +135,19 @@ def expired(version: int, oldest: int) -> ApiError:
     return ApiError(410, f"too old resource version: {version} ({oldest})", "Expired")
 
 
+def expired_list(token: str) -> ApiError:
+    """A list that cannot be continued; `token` continues it at the present version."""
+    message = (
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the "
+        "continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing "
+        "with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the "
+        "time the first chunk was returned and now may show up in the list."
+    )
+    error = ApiError(410, message, "Expired")
+    error.status["metadata"] = {"continue": token}
+    return error
+
+
 def not_a_number(text: str) -> str:
     return f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
 

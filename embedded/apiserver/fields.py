@@ -97,6 +97,7 @@ KNOWN: dict[str, dict[str, Any]] = {
         },
         "status": ANY,
     },
+    "Secret": {**TYPE, "data": STRINGS, "stringData": STRINGS, "type": STRING, "immutable": BOOL},
     "Lease": {
         **TYPE,
         "spec": {

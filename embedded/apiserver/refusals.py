@@ -24,6 +24,7 @@ NAME_RULE = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and"
     f" end with an alphanumeric character (e.g. 'example.com', regex used for validation is '{NAME}')"
 )
+MOST_ANNOTATIONS = 256 * 1024
 COUNT_OR_PERCENTAGE = re.compile(r"\d+%")
 
 
@@ -43,6 +44,10 @@ def _complaints(kind: str, obj: Object) -> Iterator[Complaint]:
     # The names of Namespaces and Services have a stricter rule, which is not implemented.
     if kind not in ("Namespace", "Service") and not re.fullmatch(NAME, name):
         yield "metadata.name", f'Invalid value: "{name}": {NAME_RULE}', INVALID
+    annotations = obj["metadata"].get("annotations") or {}
+    if sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items()) > MOST_ANNOTATIONS:
+        message = f"Too long: may not be more than {MOST_ANNOTATIONS} bytes"
+        yield "metadata.annotations", message, "FieldValueTooLong"
     match kind:
         case "Deployment" | "StatefulSet":
             # Only the first: the later checks are limits of this stand-in, not of Kubernetes.

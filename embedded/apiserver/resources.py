@@ -64,6 +64,7 @@ RESOURCES = (
         subresources={"status": ("get", "patch")},
     ),
     Resource("", "v1", "services", "Service", WHOLE, ("svc",), categories=("all",)),
+    Resource("", "v1", "secrets", "Secret", WHOLE),
     Resource("", "v1", "serviceaccounts", "ServiceAccount", WHOLE, ("sa",)),
     Resource(
         "apps",

@@ -158,7 +158,11 @@ class Api:
                 return _json(table(resource, [found], meta, self.cluster.controllers.now()))
             return _json(found)
         listed = page(
-            resource, self.store.list(resource, info.namespace or None), self.store.version, info.query
+            resource,
+            self.store.list(resource, info.namespace or None),
+            self.store.version,
+            info.query,
+            self.store.forgotten,
         )
         if form == "Table":
             return _json(table(resource, listed["items"], listed["metadata"], self.cluster.controllers.now()))

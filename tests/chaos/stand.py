@@ -159,7 +159,7 @@ tiers:
         self._call(self._remake())
 
     def leases(self) -> list[dict[str, Any]]:
-        return self.client.leases("ml", LABEL)
+        return list(self.client.leases("ml", LABEL))
 
     def back(self) -> None:
         """Reset it after a test."""
@@ -169,7 +169,7 @@ tiers:
             meta = policy["metadata"]
             self.client.delete_network_policy("ml", meta["name"], meta["uid"])
         until(self._schedulable, "the node takes Pods again")
-        for held in self.leases() + self.client.leases(LOCKS, LABEL):
+        for held in self.leases() + list(self.client.leases(LOCKS, LABEL)):
             meta = held["metadata"]
             self.client.delete_lease(meta["namespace"], meta["name"], meta["uid"])
         if self.replicas() != 1:

@@ -192,7 +192,7 @@ def test_with_the_class_none_the_step_ends_where_the_scale_is_set_back_and_nothi
     cluster.up_again()
     assert cluster.replicas() == 1
     assert found.journal.records() == []
-    assert cluster.admin.leases(NAMESPACE, "app.kubernetes.io/managed-by=brownout") == []
+    assert not list(cluster.admin.leases(NAMESPACE, "app.kubernetes.io/managed-by=brownout"))
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ CALLS = {
     "autoscalers": lambda c: c.autoscalers("ml"),
     "create lease": lambda c: c.create_lease("ml", {"metadata": META}),
     "lease": lambda c: c.lease("ml", "vllm"),
-    "leases": lambda c: c.leases("ml", "a=b"),
+    "leases": lambda c: list(c.leases("ml", "a=b")),
     "replace lease": lambda c: c.replace_lease({"metadata": META}),
     "delete lease": lambda c: c.delete_lease("ml", "vllm", "u"),
 }

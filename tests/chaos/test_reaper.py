@@ -4,9 +4,9 @@ import ast
 import json
 import re
 import sys
-import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
@@ -15,20 +15,23 @@ from chaos import faults, preflight
 from chaos.errors import CannotInject
 from chaos.kube.cluster import Cluster
 from chaos.kube.names import LABEL
-from chaos.stop import Stop
 from chaos.target import Handle
 from chaos.undo import lease, reaper, restorer
-from chaos.undo.reaper import FRESH_S, HEARTBEAT, Reaper, missing_heartbeat
-from contract.clock import Clock
+from chaos.undo.reaper import CLOCKS_AGREE_S, FRESH_S, HEARTBEAT, missing_heartbeat
 from contract.handles.node import LOCKS
 from embedded.apiserver.rights import Rule
+from tests.chaos.reaping import Running, abandon, beat, leases, replicas
 from tests.chaos.round_thread import RoundThread
-from tests.chaos.small import Small, effective, sleepers
+from tests.chaos.small import Small, sleepers
 from tests.chaos.stand import ROOT
 from tests.chaos.targets import on
 from tests.embedded.recorded.stand import until
 
 NAMES = ("engine", "other")
+FUTURE = (
+    "the heartbeat of the reaper of the namespace ml is {} s in the future: correct the clock of its node, or remove what "
+    "someone else wrote: kubectl delete lease -n ml brownout-reaper"
+)
 HEARTBEATS = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/" + HEARTBEAT
 
 
@@ -61,52 +64,6 @@ def small(tmp_path, monkeypatch, failure):
         for name in NAMES:
             made.up(name)
         yield made
-
-
-class Running:
-    """A reaper in a thread; its clock is ahead of the others by `ahead_s`."""
-
-    def __init__(self, cluster: Cluster, namespaces=("ml",)) -> None:
-        self.ahead_s, self.lines, self._stop = 0.0, [], Stop()
-        clock = Clock(self._now, self._now)
-        self._reaper = Reaper(cluster, list(namespaces), clock, self._stop, self.lines.append)
-        self._thread = threading.Thread(target=self._reaper.run)
-
-    def _now(self) -> float:
-        return time.time() + self.ahead_s
-
-    def __enter__(self) -> "Running":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set("the test is over")
-        self._thread.join(30)
-        assert not self._thread.is_alive()
-
-
-def abandon(small: Small, name: str, late_s: float) -> Handle:
-    """A target at zero of a dead run, this long past its deadline."""
-    handle, now = Handle("deployment", f"ml/{name}"), time.time()
-    undo = small.undo("scale_to_zero", handle, {}, now - late_s)
-    assert lease.take(small.admin, undo, now)
-    fault = faults.make(undo.fault, small.admin, on(handle), {})
-    fault.inject(undo.state)
-    effective(fault, undo.state)
-    return handle
-
-
-def replicas(small: Small, name: str) -> int:
-    return small.admin.workload("deployment", "ml", name)["spec"]["replicas"]
-
-
-def leases(small: Small) -> list[str]:
-    return sorted(found["metadata"]["name"] for found in small.admin.leases("ml", LABEL))
-
-
-def beat(small: Small, namespace: str = "ml") -> str | None:
-    found = small.admin.lease(namespace, HEARTBEAT)
-    return found and found["spec"]["renewTime"]
 
 
 def test_what_is_past_its_deadline_is_restored_and_nothing_else_is(small):
@@ -248,13 +205,22 @@ def test_a_lease_gets_nothing_done_but_to_its_own_target(small, tmp_path, change
         (None, "no reaper serves the namespace ml: kubectl apply -f deploy/reaper.yaml"),
         (1, None),
         (FRESH_S + 5, "the reaper of the namespace ml was last seen 35 s ago"),
+        (1 - CLOCKS_AGREE_S, None),
+        (-1 - CLOCKS_AGREE_S, FUTURE.format(6)),
+        (-2_300_000_000, FUTURE.format(2_300_000_000)),
     ],
 )
-def test_a_stale_heartbeat_is_none(small, age_s, words):
+def test_a_heartbeat_that_is_stale_or_of_the_future_is_none(small, age_s, words):
     now = 1_800_000_000.25
     if age_s is not None:
         reaper._write_heartbeat(small.admin, "ml", now - age_s)
     assert missing_heartbeat(small.admin, "ml", now) == words
+
+
+@pytest.mark.parametrize("time_", [None, "0000-01-01T00:00:00.000000Z"])
+def test_a_heartbeat_without_a_time_that_a_clock_has_is_none(monkeypatch, time_):
+    cluster = SimpleNamespace(lease=lambda namespace, name: {"spec": {"renewTime": time_}})
+    assert "the reaper of the namespace ml was last seen" in missing_heartbeat(cluster, "ml", time.time())
 
 
 def not_embedded(monkeypatch) -> None:

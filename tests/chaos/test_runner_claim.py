@@ -78,7 +78,7 @@ def test_a_lease_that_somebody_deletes_mid_fault_is_made_again_so_that_a_reaper_
     _delete_leases(stand)
     found.await_("inject reclaimed")
     (held,) = stand.leases()
-    assert lease.undo_in(held) == found.journal.records()[0]
+    assert lease.undo_in(held) == found.journal.records()[0].in_lease
     found.stop.set("enough")
     assert not found.end().not_restored
     assert found.stages == [*ALL[:3], "inject reclaimed", *ALL[3:]]
@@ -100,7 +100,7 @@ def test_a_lease_that_somebody_spoils_mid_fault_is_made_whole_so_that_a_reaper_c
     assert stand.client.replace_lease(held)
     found.await_("inject reclaimed")
     (held,) = stand.client.leases("ml", LABEL)
-    assert lease.undo_in(held) == found.journal.records()[0]
+    assert lease.undo_in(held) == found.journal.records()[0].in_lease
     assert spoiled == "the label" or held["metadata"]["annotations"]["theirs"] == "stays"
     found.stop.set("enough")
     assert not found.end().not_restored

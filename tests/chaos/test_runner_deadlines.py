@@ -89,7 +89,7 @@ def test_while_a_tier_loads_its_record_shows_that_its_controller_is_active(stand
     found.await_("restore commanded")
     until(lambda: found.journal.records()[0].deadline > deadlines[0] + 600, "the deadline has moved")
     (held,) = stand.leases()
-    assert lease.undo_in(held) == found.journal.records()[0]
+    assert lease.undo_in(held) == found.journal.records()[0].in_lease
     loading.answers.set()
     assert not found.end().not_restored
     assert (stand.leases(), found.journal.records()) == ([], [])

@@ -90,3 +90,58 @@ def test_a_lease_time_has_six_digits_after_the_second(time_: str, code: int) -> 
     assert answer.status == code
     if code == 201:
         assert answer.body["spec"]["renewTime"] == "2026-11-20T17:20:00.000000Z"
+
+
+def pages(local: LocalCluster, query: str) -> list[Any]:
+    found, token = [], ""
+    while True:
+        answer = local.request("GET", f"{LEASES}?{query}{f'&continue={token}' if token else ''}")
+        assert answer.status == 200
+        found.append(answer.body)
+        token = answer.body["metadata"].get("continue", "")
+        if not token:
+            return found
+
+
+@pytest.mark.parametrize("selector", ["", "&labelSelector=app%3Dx"])
+def test_pages_hold_each_object_once_and_count_the_rest_only_without_a_selector(selector: str) -> None:
+    with LocalCluster() as local:
+        for number in range(5):
+            made = lease()
+            made["metadata"] |= {"name": f"l{number}", "labels": {"app": "x"}}
+            assert local.request("POST", LEASES, made).status == 201
+        found = pages(local, f"limit=2{selector}")
+    assert [[i["metadata"]["name"] for i in page["items"]] for page in found] == [
+        ["l0", "l1"],
+        ["l2", "l3"],
+        ["l4"],
+    ]
+    counted = [page["metadata"].get("remainingItemCount") for page in found]
+    assert counted == ([None] * 3 if selector else [3, 1, None])
+
+
+def test_a_list_that_is_compacted_meanwhile_cannot_be_continued_but_with_the_token_of_the_refusal() -> None:
+    with LocalCluster(event_log=3) as local:
+        for number in range(3):
+            made = lease()
+            made["metadata"]["name"] = f"l{number}"
+            local.request("POST", LEASES, made)
+        token = local.get(f"{LEASES}?limit=1")["metadata"]["continue"]
+        for time_ in (FIRST, LATER, FIRST, LATER, FIRST):
+            local.request("PATCH", f"{LEASES}/l0", renewal(MERGE, time_), MERGE)
+        answer = local.request("GET", f"{LEASES}?limit=1&continue={token}")
+        assert (answer.status, answer.body["reason"]) == (410, "Expired")
+        fresh = answer.body["metadata"]["continue"]
+        (found,) = local.get(f"{LEASES}?limit=1&continue={fresh}")["items"]
+        assert found["metadata"]["name"] == "l1"
+
+
+def test_the_annotations_of_an_object_have_at_most_256_kib() -> None:
+    with LocalCluster() as local:
+        made = lease()
+        made["metadata"]["annotations"] = {"a": "x" * (256 * 1024 - 1)}
+        assert local.request("POST", LEASES, made).status == 201
+        made["metadata"] |= {"name": "more", "annotations": {"a": "x" * 256 * 1024}}
+        answer = local.request("POST", LEASES, made)
+    assert (answer.status, answer.body["reason"]) == (422, "Invalid")
+    assert "metadata.annotations: Too long: may not be more than 262144 bytes" in answer.body["message"]

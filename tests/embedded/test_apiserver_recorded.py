@@ -297,6 +297,7 @@ NOT_SPOKEN = {"autoscaling/v1"}
 # Only in ours; the recorded lists were trimmed.
 TRIMMED = {
     "replicasets",
+    "secrets",
     "serviceaccounts",
     "statefulsets/status",
     "pods/status",

@@ -195,7 +195,7 @@ def _restored(bench: Bench, rng: Random) -> None:
 
 
 def _leases(bench: Bench) -> list[dict[str, Any]]:
-    return bench.stand.leases() + bench.stand.client.leases(LOCKS, LABEL)
+    return bench.stand.leases() + list(bench.stand.client.leases(LOCKS, LABEL))
 
 
 # Every other driver, in effect when its controller gets signals; and what restores when the guardian is killed, too.
