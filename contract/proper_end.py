@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 # An object begins with a brace before its first key, its end, or the place where it was cut.
 _BEGINNING = re.compile(r'\{(?=\s*(?:["}]|\Z))')
-_PART = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}]', re.DOTALL)  # a string, maybe cut, or a brace
+_PART = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[{}]', re.DOTALL)  # a string, maybe cut, or a brace
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,7 @@ def api_error_text(error: Exception) -> str:
 
 def line(text: str) -> str:
     """Foreign text as one short line, without control characters."""
-    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))[:_LINE]
+    return "".join(c if c.isprintable() else " " for c in " ".join(text[: 8 * _LINE].split()))[:_LINE]
 
 
 def _parsed(data: bytes) -> dict[str, Any] | None:

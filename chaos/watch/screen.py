@@ -98,7 +98,7 @@ def wrapped(line: Line, room: int | None, indent: int) -> list[Line]:
     rows: list[Line] = [[]]
     left = room
     for text, style in line:
-        for piece in re.findall(r" *[^ ]+| +", text):
+        for piece in re.findall(r" ++[^ ]*|[^ ]+", text):
             if cells(piece) > left and rows[-1]:
                 rows.append([(" " * indent, "")])
                 piece = piece.lstrip(" ")
