@@ -14,7 +14,6 @@ from contract.health import HealthUrl
 from contract.outcome import ended_early, redirected
 from contract.records import RequestRecord
 from contract.samplers.gauges import gauges
-from contract.stream import read_answer
 from contract.topology import Server
 from tests.contract.exchanges import CAP, recorded
 
@@ -38,12 +37,15 @@ def _rejected(text: str) -> None:
 
 
 def _answered(text: str) -> None:
-    for kind in ("text/event-stream", "application/x-ndjson", "application/json", ""):
-        for begin in ("", "data: ", '{"choices":[]}\n', "data: {}\n\n", '{"message":{"content":"'):
-            body = (begin + text).encode()
-            exchange = Exchange(0.0, 200, {"content-type": kind}, 0.1, [(1.0, body)], 1.0, End.COMPLETE)
-            assert read_answer(exchange, text=True) is not None
-            recorded(exchange)
+    for kind, begin in (
+        ("text/event-stream", ""),
+        ("text/event-stream", "data: "),
+        ("application/x-ndjson", '{"choices":[]}\n'),
+        ("application/json", ""),
+        ("", '{"message":{"content":"'),
+    ):
+        body = (begin + text).encode()
+        recorded(Exchange(0.0, 200, {"content-type": kind}, 0.1, [(1.0, body)], 1.0, End.COMPLETE))
 
 
 def _content(text: str) -> None:
