@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from contract import thoughts
+from contract import printable, thoughts
 
 LONGEST_JSON = 4 * 2**20
 """Bytes of one JSON text: as objects it takes up to thirty times its size."""
@@ -184,8 +184,8 @@ def _message_in(error: dict[str, Any], otherwise: str = NO_MESSAGE) -> str:
 
 
 def recordable(text: object) -> str:
-    """A server's text, cut and re-encoded so that a record can hold it: JSON can spell characters that UTF-8 cannot."""
-    return str(text)[:_ERROR_LENGTH].encode("utf-8", "replace").decode()
+    """A server's text as one short line that a record can hold and a terminal can show."""
+    return printable.line(str(text)[:_ERROR_LENGTH].encode("utf-8", "replace").decode())
 
 
 def _take_choice(choice: object, at: float, answer: Answer) -> None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
+from contract import printable
 from contract.answer import Answer, recordable, rejection_of
 from contract.framing import End, Exchange, encoded
 from contract.proper_end import AT_CAP, UNKNOWN, ProperEnd
@@ -197,7 +198,7 @@ def _ms(sent: float, instant: float | None) -> float | None:
 
 def _header(headers: Mapping[str, str], name: str | None) -> str | None:
     found = None if name is None else headers.get(name)
-    return None if found is None or len(found) > _LONGEST_HEADER else found
+    return None if found is None or len(found) > _LONGEST_HEADER else printable.line(found)
 
 
 def _count(header: str | None) -> int | None:

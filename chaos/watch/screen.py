@@ -5,10 +5,10 @@ import re
 from collections.abc import Mapping
 from typing import TextIO
 
-from chaos.printable import cells
 from chaos.watch.changes import Change, Changes
 from chaos.watch.lines import Line, Style, banner, closing, covered_line, plain, request_line, waiting_line
 from chaos.watch.summary import Summary
+from contract.printable import cells
 from contract.records import RequestRecord
 
 _SGR: dict[Style, str] = {

@@ -5,13 +5,13 @@ import json
 import pytest
 
 from chaos.kube import answers
-from chaos.printable import clean, shortened
 from chaos.watch.error_text import error_text
 from contract import document, gateway_version, health, metrics_page, proper_end, redact, thoughts, tokens
 from contract.framing import End, Exchange
 from contract.gateways import litellm
 from contract.health import HealthUrl
 from contract.outcome import ended_early, redirected
+from contract.printable import clean, shortened
 from contract.records import RequestRecord
 from contract.samplers.gauges import gauges
 from contract.topology import Server
